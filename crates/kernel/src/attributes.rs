@@ -1,0 +1,116 @@
+//! What a document says of itself beside its text.
+
+use crate::{Error, limits};
+use std::{collections::BTreeMap, fmt};
+
+/// A single attribute value.
+#[derive(Clone, PartialEq, PartialOrd)]
+pub enum Scalar {
+    /// Text.
+    Str(String),
+    /// A finite number.
+    Num(f64),
+    /// True or false.
+    Bool(bool),
+}
+
+/// An attribute: one value, or a list of them. Null is absence.
+#[derive(Clone, PartialEq)]
+pub enum AttrValue {
+    /// One value.
+    One(Scalar),
+    /// Several; possibly of several types.
+    Many(Vec<Scalar>),
+}
+
+/// A document's attributes by key.
+pub type Attributes = BTreeMap<String, AttrValue>;
+
+impl fmt::Debug for Scalar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Scalar::Str(_) => "Str(..)",
+            Scalar::Num(_) => "Num(..)",
+            Scalar::Bool(_) => "Bool(..)",
+        })
+    }
+}
+
+impl fmt::Debug for AttrValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AttrValue::One(s) => s.fmt(f),
+            AttrValue::Many(v) => write!(f, "Many({})", v.len()),
+        }
+    }
+}
+
+impl Scalar {
+    /// Reads a JSON string, number or boolean.
+    ///
+    /// # Errors
+    /// `invalid_request` naming `param` for null, lists, objects and over-long strings.
+    pub fn from_json(value: &serde_json::Value, param: &str) -> Result<Self, Error> {
+        match value {
+            serde_json::Value::String(s) if s.len() > limits::ATTRIBUTE_VALUE_BYTES_MAX => {
+                Err(Error::invalid(param, "a string may have at most 4096 bytes"))
+            }
+            serde_json::Value::String(s) => Ok(Scalar::Str(s.clone())),
+            serde_json::Value::Bool(b) => Ok(Scalar::Bool(*b)),
+            serde_json::Value::Number(n) => n
+                .as_f64()
+                .filter(|x| x.is_finite())
+                // Minus zero and zero are one value to a person.
+                .map(|x| Scalar::Num(if x == 0.0 { 0.0 } else { x }))
+                .ok_or_else(|| Error::invalid(param, "must be a finite number")),
+            _ => Err(Error::invalid(param, "must be a string, a number or a boolean")),
+        }
+    }
+
+    /// As JSON. Whole numbers print without a fraction.
+    pub fn to_json(&self) -> serde_json::Value {
+        match self {
+            Scalar::Str(s) => s.clone().into(),
+            Scalar::Bool(b) => (*b).into(),
+            #[expect(clippy::cast_possible_truncation, reason = "guarded: whole and below 2^53")]
+            Scalar::Num(x) if x.fract() == 0.0 && x.abs() < 9_007_199_254_740_992.0 => (*x as i64).into(),
+            Scalar::Num(x) => (*x).into(),
+        }
+    }
+}
+
+impl AttrValue {
+    /// Reads a JSON value; `None` for null.
+    ///
+    /// # Errors
+    /// `invalid_request` naming `param`.
+    pub fn from_json(value: &serde_json::Value, param: &str) -> Result<Option<Self>, Error> {
+        match value {
+            serde_json::Value::Null => Ok(None),
+            serde_json::Value::Array(items) => {
+                if items.len() > limits::ATTRIBUTE_LIST_MAX {
+                    return Err(Error::invalid(param, "a list may have at most 256 values"));
+                }
+                let list = items.iter().map(|v| Scalar::from_json(v, param)).collect::<Result<_, _>>()?;
+                Ok(Some(AttrValue::Many(list)))
+            }
+            other => Scalar::from_json(other, param).map(|s| Some(AttrValue::One(s))),
+        }
+    }
+
+    /// As JSON.
+    pub fn to_json(&self) -> serde_json::Value {
+        match self {
+            AttrValue::One(s) => s.to_json(),
+            AttrValue::Many(v) => v.iter().map(Scalar::to_json).collect(),
+        }
+    }
+
+    /// All values it holds.
+    pub fn scalars(&self) -> &[Scalar] {
+        match self {
+            AttrValue::One(s) => std::slice::from_ref(s),
+            AttrValue::Many(v) => v,
+        }
+    }
+}

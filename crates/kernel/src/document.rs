@@ -1,0 +1,184 @@
+//! A document as the store keeps it, and who may see it.
+
+use crate::{Attributes, CommitNo, DocumentId, Principal, ScreenAction, Timestamp, Untrusted};
+use std::fmt;
+
+/// Where a document stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Status {
+    /// Can be found.
+    Indexed,
+    /// Held back by a screen until somebody reviews it. Never in an answer of a search.
+    Quarantined,
+    /// Being embedded in the background; cannot be found yet.
+    Pending,
+}
+
+impl Status {
+    /// The name in the contract.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::Indexed => "indexed",
+            Status::Quarantined => "quarantined",
+            Status::Pending => "pending",
+        }
+    }
+}
+
+/// What kind of thing a screen found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum FindingKind {
+    /// Text that tries to instruct a model.
+    Injection,
+    /// Personal data.
+    Pii,
+    /// A credential.
+    Secret,
+}
+
+impl FindingKind {
+    /// The name in the contract.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            FindingKind::Injection => "injection",
+            FindingKind::Pii => "pii",
+            FindingKind::Secret => "secret",
+        }
+    }
+}
+
+/// How grave a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Severity {
+    /// Worth a tag.
+    Low,
+    /// Worth a look.
+    Medium,
+    /// Worth holding back.
+    High,
+}
+
+impl Severity {
+    /// The name in the contract.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Severity::Low => "low",
+            Severity::Medium => "medium",
+            Severity::High => "high",
+        }
+    }
+}
+
+/// What a screen found in one document: counts and rule names, never the text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Its kind.
+    pub kind: FindingKind,
+    /// The rule's stable name, `pii.email`.
+    pub rule: String,
+    /// How grave.
+    pub severity: Severity,
+    /// How often.
+    pub count: u32,
+    /// What was done about it.
+    pub action: ScreenAction,
+}
+
+/// Part of a document's text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Span {
+    /// First byte in the document's text.
+    pub byte_start: u32,
+    /// One past the last byte.
+    pub byte_end: u32,
+    /// First Unicode code point (what the contract calls `span`).
+    pub point_start: u32,
+    /// One past the last code point.
+    pub point_end: u32,
+}
+
+/// A passage: what is ranked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Passage {
+    /// Where it stands in the document's text.
+    pub span: Span,
+    /// Its length in the model's tokens.
+    pub tokens: u32,
+}
+
+/// A document as it is stored. Everything a tenant wrote is `Untrusted` or has no `Debug` text.
+#[derive(Clone, PartialEq)]
+pub struct Document {
+    /// Its id inside the namespace.
+    pub id: DocumentId,
+    /// Where it stands.
+    pub status: Status,
+    /// Keyed hash of what was sent (text, title, uri, attributes, readers, vector, …): equal means unchanged.
+    pub content_hash: [u8; 32],
+    /// Title, or empty.
+    pub title: Untrusted,
+    /// Source, or empty.
+    pub uri: Untrusted,
+    /// Attributes.
+    pub attributes: Attributes,
+    /// Who may see it; `None` is the whole tenant. Never an empty list.
+    pub readers: Option<Vec<Principal>>,
+    /// First stored.
+    pub created_at: Timestamp,
+    /// Last written.
+    pub updated_at: Timestamp,
+    /// Gone from every answer after this.
+    pub expires_at: Option<Timestamp>,
+    /// The commit that wrote it.
+    pub commit: CommitNo,
+    /// What the screens found.
+    pub findings: Vec<Finding>,
+    /// Visible text; what GET returns and what spans count in.
+    pub text: Untrusted,
+    /// Passages in reading order. At least one when there is text or a vector.
+    pub passages: Vec<Passage>,
+    /// Vectors of the passages, one after another: `passages.len() × dimensions` finite values;
+    /// empty when the namespace has no embedding or the document none.
+    pub vectors: Vec<f32>,
+}
+
+impl fmt::Debug for Document {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Document")
+            .field("id", &self.id)
+            .field("status", &self.status)
+            .field("text", &self.text)
+            .field("passages", &self.passages.len())
+            .field("commit", &self.commit)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Document {
+    /// The text of passage `n`; empty when the span is not inside the text.
+    pub fn passage_text(&self, n: usize) -> &str {
+        self.passages
+            .get(n)
+            .and_then(|p| self.text.expose().get(p.span.byte_start as usize..p.span.byte_end as usize))
+            .unwrap_or("")
+    }
+}
+
+/// Whose eyes look: an obligation on every read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// `read_all`: every document of the tenant.
+    Everything,
+    /// Open documents, and those that name one of these principals.
+    Principals(Vec<Principal>),
+}
+
+impl Audience {
+    /// Whether a document with these readers may be seen.
+    pub fn may_see(&self, readers: Option<&[Principal]>) -> bool {
+        match (self, readers) {
+            (Audience::Everything, _) | (_, None) => true,
+            (Audience::Principals(mine), Some(readers)) => readers.iter().any(|r| mine.contains(r)),
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! Names and numbers. A name opens nothing: it is parsed once at the edge and carried as proof
+//! of its form, never as authority.
+
+use crate::{Entropy, Error, limits};
+use std::fmt;
+
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident, $param:literal, $rule:literal, $check:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(String);
+
+        impl $name {
+            /// Checks the form.
+            ///
+            /// # Errors
+            /// `invalid_request` that says the rule.
+            pub fn parse(raw: &str) -> Result<Self, Error> {
+                let check: fn(&str) -> bool = $check;
+                if check(raw) {
+                    Ok(Self(raw.to_owned()))
+                } else {
+                    Err(Error::invalid($param, $rule))
+                }
+            }
+
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+    };
+}
+
+macro_rules! printable {
+    ($($name:ident),*) => {$(
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    )*};
+}
+
+macro_rules! customers {
+    ($($name:ident),*) => {$(
+        /// Length only: the customer chose this text.
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({} bytes)"), self.0.len())
+            }
+        }
+    )*};
+}
+
+name!(
+    /// Names a tenant: `[a-z0-9][a-z0-9-]{0,62}`. It opens nothing.
+    TenantId, "tenant", "must be 1 to 63 of a-z, 0-9 and '-', not starting with '-'",
+    |s| (1..=63).contains(&s.len())
+        && !s.starts_with('-')
+        && s.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+);
+name!(
+    /// Names a namespace inside its tenant: `[A-Za-z0-9][A-Za-z0-9._-]{0,127}`.
+    NamespaceName, "namespace", "must be 1 to 128 of A-Z, a-z, 0-9, '.', '_' and '-', starting with a letter or digit",
+    |s| (1..=128).contains(&s.len())
+        && s.as_bytes()[0].is_ascii_alphanumeric()
+        && s.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+);
+name!(
+    /// A document's id: 1 to 512 bytes without control characters.
+    DocumentId, "id", "must be 1 to 512 bytes without control characters",
+    |s| (1..=limits::DOCUMENT_ID_BYTES_MAX).contains(&s.len()) && !s.chars().any(char::is_control)
+);
+name!(
+    /// Who reads: `user:alice`, `group:engineering`. Compared byte by byte.
+    Principal, "principal", "must be 'kind:name', 3 to 256 bytes, without control characters, kind of a-z",
+    |s| s.len() <= limits::PRINCIPAL_BYTES_MAX
+        && !s.chars().any(char::is_control)
+        && s.split_once(':').is_some_and(|(kind, name)| {
+            !kind.is_empty() && !name.is_empty() && kind.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+        })
+);
+name!(
+    /// Public part of an API key or operator token: 12 base62 characters.
+    KeyId, "key_id", "must be 12 letters or digits",
+    |s| s.len() == 12 && s.bytes().all(|b| b.is_ascii_alphanumeric())
+);
+name!(
+    /// Names an operator: like a tenant.
+    OperatorName, "name", "must be 1 to 63 of a-z, 0-9 and '-', not starting with '-'",
+    |s| (1..=63).contains(&s.len())
+        && !s.starts_with('-')
+        && s.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+);
+printable!(TenantId, KeyId, OperatorName);
+customers!(NamespaceName, DocumentId, Principal);
+
+macro_rules! uuid {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name([u8; 16]);
+
+        impl $name {
+            /// A fresh random one (UUID version 4).
+            pub fn random(entropy: &dyn Entropy) -> Self {
+                let mut bytes = [0; 16];
+                entropy.fill(&mut bytes);
+                Self(*uuid::Builder::from_random_bytes(bytes).as_uuid().as_bytes())
+            }
+
+            /// From its 16 bytes.
+            pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+                Self(bytes)
+            }
+
+            /// Its 16 bytes.
+            pub const fn as_bytes(&self) -> &[u8; 16] {
+                &self.0
+            }
+
+            /// Parses the hyphenated form.
+            ///
+            /// # Errors
+            /// `invalid_request` when it is none.
+            pub fn parse(text: &str) -> Result<Self, Error> {
+                uuid::Uuid::parse_str(text)
+                    .map(|u| Self(*u.as_bytes()))
+                    .map_err(|_| Error::invalid("id", "must be a UUID"))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                uuid::Uuid::from_bytes(self.0).fmt(f)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+    };
+}
+
+uuid!(
+    /// One life of a tenant. A tenant created again under the same name is another incarnation.
+    Incarnation
+);
+uuid!(
+    /// One life of a namespace. Never reused.
+    NamespaceUuid
+);
+uuid!(
+    /// One immutable object.
+    ObjectUuid
+);
+uuid!(
+    /// A long-running operation.
+    OperationId
+);
+uuid!(
+    /// One request; stands in `x-request-id` and in the audit.
+    RequestId
+);
+
+macro_rules! number {
+    ($(#[$doc:meta])* $name:ident, $int:ty) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(pub $int);
+
+        impl $name {
+            /// The next one.
+            ///
+            /// # Panics
+            /// When the number is used up, which takes longer than any machine lives.
+            #[must_use]
+            pub fn next(self) -> Self {
+                Self(self.0.checked_add(1).expect("numbers are not used up"))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+number!(
+    /// Grows with every write of a namespace.
+    CommitNo, u64
+);
+number!(
+    /// Who writes a log. Not the key's epoch.
+    LogEpoch, u32
+);
+number!(
+    /// Which tenant key wraps. Not the log's epoch.
+    KeyEpoch, u32
+);

@@ -1,0 +1,286 @@
+//! What can be set: per namespace, per tenant, per credential.
+
+use crate::{Error, FindingKind, limits};
+
+/// How vectors are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Distance {
+    /// Angle; vectors are normalised when stored.
+    #[default]
+    Cosine,
+    /// Inner product.
+    Dot,
+    /// Euclidean.
+    Euclidean,
+}
+
+/// What a screen's finding leads to, mildest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Action {
+    /// Nothing, and not recorded.
+    Allow,
+    /// Recorded with the document.
+    Tag,
+    /// Replaced in the stored text.
+    Mask,
+    /// Stored, but held back until reviewed.
+    Quarantine,
+    /// Not stored.
+    Reject,
+}
+
+/// Where vectors come from.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub enum Embedding {
+    /// The server's default model, if one serves when the first document arrives.
+    #[default]
+    Default,
+    /// This model of the server's.
+    Model {
+        /// Its name.
+        name: String,
+        /// Its dimensions.
+        dimensions: u32,
+    },
+    /// The callers' own vectors of this length; or text only when 0.
+    Own {
+        /// Length of a vector.
+        dimensions: u32,
+    },
+}
+
+impl Embedding {
+    /// Length of a stored vector, 0 when there are none.
+    pub fn dimensions(&self) -> usize {
+        match self {
+            Embedding::Default => 0,
+            Embedding::Model { dimensions, .. } | Embedding::Own { dimensions } => *dimensions as usize,
+        }
+    }
+}
+
+/// How text is cut into passages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chunking {
+    /// Longest passage, in the model's tokens.
+    pub max_tokens: u32,
+    /// Tokens repeated from the passage before.
+    pub overlap_tokens: u32,
+}
+
+impl Default for Chunking {
+    /// 254 + 2 special tokens fill the default model's 256; the overlap keeps a sentence that spans a border whole.
+    fn default() -> Self {
+        Self { max_tokens: 254, overlap_tokens: 32 }
+    }
+}
+
+/// What each kind of finding leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Screening {
+    /// Injection attempts.
+    pub injection: Action,
+    /// Personal data.
+    pub pii: Action,
+    /// Credentials.
+    pub secret: Action,
+}
+
+impl Default for Screening {
+    /// Hold back what instructs, tag what identifies.
+    fn default() -> Self {
+        Self { injection: Action::Quarantine, pii: Action::Tag, secret: Action::Tag }
+    }
+}
+
+impl Screening {
+    /// The action for one kind.
+    pub fn action(&self, kind: FindingKind) -> Action {
+        match kind {
+            FindingKind::Injection => self.injection,
+            FindingKind::Pii => self.pii,
+            FindingKind::Secret => self.secret,
+        }
+    }
+}
+
+/// Whether the visible text is kept after indexing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Original {
+    /// GET returns it.
+    #[default]
+    Keep,
+    /// Only passages are kept.
+    Drop,
+}
+
+/// How long documents live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Retention {
+    /// Days after the last write.
+    pub days: Option<u32>,
+    /// What becomes of the text.
+    pub original: Original,
+}
+
+/// Everything a namespace can be told.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct NamespaceSettings {
+    /// Where vectors come from. Fixed once filled.
+    pub embedding: Embedding,
+    /// How they are compared. Fixed once filled.
+    pub distance: Distance,
+    /// How text is cut. Fixed once filled.
+    pub chunking: Chunking,
+    /// What findings lead to.
+    pub screening: Screening,
+    /// How long documents live.
+    pub retention: Retention,
+    /// Whether a document must name its readers.
+    pub require_readers: bool,
+}
+
+impl NamespaceSettings {
+    /// Checks bounds.
+    ///
+    /// # Errors
+    /// `invalid_request` naming the member.
+    pub fn validate(&self) -> Result<(), Error> {
+        let dimensions = self.embedding.dimensions();
+        let own = matches!(self.embedding, Embedding::Own { .. });
+        if own && !(limits::DIMENSIONS_MIN..=limits::DIMENSIONS_MAX).contains(&dimensions) {
+            return Err(Error::invalid("embedding.dimensions", "must be 2 to 4096"));
+        }
+        if !(16..=8_192).contains(&self.chunking.max_tokens) {
+            return Err(Error::invalid("chunking.max_tokens", "must be 16 to 8192"));
+        }
+        if self.chunking.overlap_tokens > self.chunking.max_tokens / 2 {
+            return Err(Error::invalid("chunking.overlap_tokens", "must be at most half of max_tokens"));
+        }
+        if self.retention.days.is_some_and(|d| d == 0 || d > 36_500) {
+            return Err(Error::invalid("retention.days", "must be 1 to 36500"));
+        }
+        Ok(())
+    }
+}
+
+/// What a tenant may use. `None` is unlimited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Quotas {
+    /// Documents stored.
+    pub documents: Option<u64>,
+    /// Bytes of text stored.
+    pub bytes: Option<u64>,
+    /// Namespaces.
+    pub namespaces: Option<u64>,
+    /// Requests a minute.
+    pub requests_per_minute: Option<u64>,
+    /// Tokens embedded a minute.
+    pub tokens_per_minute: Option<u64>,
+}
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident, $param:literal { $($(#[$vdoc:meta])* $variant:ident = $word:literal),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum $name { $($(#[$vdoc])* $variant),* }
+
+        impl $name {
+            /// Every one.
+            pub const ALL: &'static [$name] = &[$($name::$variant),*];
+
+            /// The name in the contract.
+            pub fn as_str(self) -> &'static str {
+                match self { $($name::$variant => $word),* }
+            }
+
+            /// Reads the contract's name.
+            ///
+            /// # Errors
+            /// `invalid_request` that lists what is known.
+            pub fn parse(text: &str) -> Result<Self, Error> {
+                match text {
+                    $($word => Ok($name::$variant),)*
+                    _ => Err(Error::invalid($param, concat!("must be one of", $(" ", $word),*))),
+                }
+            }
+        }
+    };
+}
+
+words!(
+    /// What an API key may do.
+    Scope, "scopes" {
+        /// Search, context, read and list documents.
+        Search = "search",
+        /// Upsert, patch, and create a namespace by the first upsert.
+        Ingest = "ingest",
+        /// Delete documents.
+        Delete = "delete",
+        /// Create, change and delete namespaces.
+        Manage = "manage",
+        /// Release or reject quarantined documents.
+        Review = "review",
+        /// Name other principals in `as`.
+        ActAs = "act_as",
+        /// See every document whatever its readers.
+        ReadAll = "read_all",
+        /// See vectors.
+        Vectors = "vectors",
+        /// Read the tenant's audit.
+        Audit = "audit",
+    }
+);
+words!(
+    /// What an operator may do.
+    Role, "role" {
+        /// Everything on the control plane.
+        Admin = "admin",
+        /// Rotate keys and see their state.
+        Keys = "keys",
+        /// Look, not touch.
+        Viewer = "viewer",
+        /// Look, and read operators' acts.
+        Auditor = "auditor",
+    }
+);
+
+impl Scope {
+    /// What a key gets when nothing is said.
+    pub const DEFAULT: [Scope; 3] = [Scope::Search, Scope::Ingest, Scope::Delete];
+}
+
+impl Action {
+    /// The name in the contract.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Action::Allow => "allow",
+            Action::Tag => "tag",
+            Action::Mask => "mask",
+            Action::Quarantine => "quarantine",
+            Action::Reject => "reject",
+        }
+    }
+
+    /// Reads the contract's name.
+    ///
+    /// # Errors
+    /// `invalid_request` naming `param`.
+    pub fn parse(text: &str, param: &str) -> Result<Self, Error> {
+        [Action::Allow, Action::Tag, Action::Mask, Action::Quarantine, Action::Reject]
+            .into_iter()
+            .find(|a| a.as_str() == text)
+            .ok_or_else(|| Error::invalid(param, "must be one of allow tag mask quarantine reject"))
+    }
+}
+
+impl Distance {
+    /// The name in the contract.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Distance::Cosine => "cosine",
+            Distance::Dot => "dot",
+            Distance::Euclidean => "euclidean",
+        }
+    }
+}
