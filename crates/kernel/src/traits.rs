@@ -29,3 +29,24 @@ pub trait Pseudonymiser: Send + Sync {
     /// 16 bytes of HMAC-SHA-256 over the length-prefixed parts.
     fn pseudonym(&self, parts: &[&[u8]]) -> [u8; 16];
 }
+
+/// A mutation's audit line, handed from the commit that carried it to the tenant's chain.
+pub struct Absorbed {
+    /// Whose.
+    pub incarnation: crate::Incarnation,
+    /// Which namespace's log carried it.
+    pub namespace: crate::NamespaceUuid,
+    /// In which commit. One line a commit; handed over at least once, in order.
+    pub commit: crate::CommitNo,
+    /// The line, as the ledger wrote it.
+    pub line: Vec<u8>,
+}
+
+/// A future in a box, so that kernel needs no runtime.
+pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Where lines go once their commit is durable. The store cuts its log only behind what was absorbed.
+pub trait AuditSink: Send + Sync {
+    /// Makes the line durable in the tenant's chain, once however often it is called.
+    fn absorb(&self, line: Absorbed) -> BoxFuture<'_, Result<(), crate::Error>>;
+}
