@@ -1,1 +1,21 @@
-//! segment
+//! segment: an immutable index of passages. Documents in, searchable bytes out, and back.
+//!
+//! A [`Segment`] is either the tail of a namespace's log ([`Segment::in_memory`], one per commit
+//! batch) or an opened object ([`Segment::open`] of what [`Segment::write`] made). Both answer
+//! alike: filters and readers become a bitmap of documents first, and only rows of that bitmap
+//! are ever ranked, by BM25 or by vector.
+//!
+//! Promises: no file, socket, clock or thread of its own beside rayon's; every byte that is read
+//! back is checked; scores do not depend on how documents are spread over segments.
+//! Leaves to others: sealing (`vault` through `store`), which rows live, fusion of scores.
+
+mod analysis;
+pub mod codec;
+mod error;
+mod segment;
+mod text;
+
+pub use analysis::TextQuery;
+pub use error::Error;
+pub use segment::{Segment, Spec};
+pub use text::{Scored, TextStats};

@@ -1,0 +1,86 @@
+//! What can go wrong with a segment. No message holds customer text.
+
+/// A fault in what is to be indexed or in bytes that are read back.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The bytes are no segment, or were changed after they were written.
+    #[error("segment bytes are corrupt: {what} at byte {at}")]
+    Corrupt {
+        /// Which part does not hold.
+        what: &'static str,
+        /// Where in that part, bytes from its start.
+        at: usize,
+    },
+    /// Written by another version of the format.
+    #[error("{what} has format version {found}; this program reads version {known} only")]
+    Version {
+        /// Segment or document.
+        what: &'static str,
+        /// The version in the bytes.
+        found: u16,
+        /// The version that is known here.
+        known: u16,
+    },
+    /// Opened for another vector length or distance than it was written for.
+    #[error("segment was written for {found} dimensions, opened for {expected}, or for another distance")]
+    Spec {
+        /// Dimensions asked for.
+        expected: usize,
+        /// Dimensions in the bytes.
+        found: usize,
+    },
+    /// A vector of the wrong length.
+    #[error("document {document} has {found} vector values where {expected} are due")]
+    VectorLength {
+        /// Which document, counted from 0 in the order given.
+        document: u32,
+        /// Values due: passages × dimensions.
+        expected: usize,
+        /// Values found.
+        found: usize,
+    },
+    /// NaN or infinite values cannot be compared.
+    #[error("document {document} has a vector value that is not finite")]
+    VectorValue {
+        /// Which document, counted from 0 in the order given.
+        document: u32,
+    },
+    /// More than the format can count; write several segments.
+    #[error("a segment holds at most {limit} {what}")]
+    TooLarge {
+        /// What there is too much of.
+        what: &'static str,
+        /// The limit.
+        limit: u64,
+    },
+    /// No such document in this segment.
+    #[error("segment has no document {0}")]
+    NoDocument(u32),
+    /// The text index failed.
+    #[error("text index failed")]
+    Text(#[source] Box<tantivy::TantivyError>),
+}
+
+impl Error {
+    pub(crate) fn corrupt(what: &'static str, at: usize) -> Self {
+        Error::Corrupt { what, at }
+    }
+}
+
+impl From<tantivy::TantivyError> for Error {
+    fn from(error: tantivy::TantivyError) -> Self {
+        Error::Text(Box::new(error))
+    }
+}
+
+impl From<Error> for kernel::Error {
+    fn from(error: Error) -> Self {
+        let message = error.to_string();
+        match error {
+            Error::VectorLength { .. } => kernel::Error::new(kernel::Code::DimensionMismatch, message),
+            Error::VectorValue { .. } => kernel::Error::invalid("vector", message),
+            Error::TooLarge { .. } => kernel::Error::new(kernel::Code::TooLarge, message),
+            other => kernel::Error::internal(message).with_source(other),
+        }
+    }
+}
