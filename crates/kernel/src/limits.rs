@@ -56,3 +56,6 @@ pub const PASSAGES_PER_DOCUMENT_MAX: usize = 20_000;
 pub const MIN_COMMIT_WAIT: Duration = Duration::from_secs(5);
 /// How long requests may take to end after SIGTERM.
 pub const DRAIN_WAIT: Duration = Duration::from_secs(30);
+/// Texts that wait for a model, all tenants together. Half of it, one tenant's share, holds a document at the passage
+/// limit; all of it is about 50 MB of text.
+pub const MODEL_QUEUE_TEXTS_MAX: usize = 50_000;

@@ -1,0 +1,144 @@
+//! Reads a folder of models: which there are, what their files say, and whether each really works.
+//!
+//! ```text
+//! models/all-MiniLM-L6-v2/model.onnx, tokenizer.json, config.json [, sentence_bert_config.json]
+//! ```
+
+use crate::{
+    Error, ModelInfo, ModelsConfig,
+    embedder::Model,
+    onnx::{self, Opening},
+    tokens::{Encoder, Spans},
+};
+use serde::Deserialize;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// Loads the folder; the default model comes first and must work.
+pub(crate) fn load(config: &ModelsConfig) -> Result<Vec<Model>, Error> {
+    let runtime = onnx::Runtime::load(config.runtime.as_deref().ok_or(Error::RuntimeUnset)?)?;
+    let folder = config.folder.as_deref().ok_or(Error::FolderUnset)?;
+    let default = folder.join(&config.default);
+    if !default.join(MODEL).is_file() {
+        return Err(Error::ModelMissing { name: config.default.clone(), folder: folder.to_path_buf() });
+    }
+    let mut models = vec![open(&runtime, config, &config.default, &default)?];
+    for (name, path) in others(folder, &config.default)? {
+        match open(&runtime, config, &name, &path) {
+            Ok(model) => models.push(model),
+            Err(error) => tracing::warn!(model = %name, %error, "left out a model that cannot be used"),
+        }
+    }
+    Ok(models)
+}
+
+/// Every other folder with a `model.onnx`, by name.
+fn others(folder: &Path, default: &str) -> Result<Vec<(String, PathBuf)>, Error> {
+    let unreadable = |source| Error::File { path: folder.to_path_buf(), source };
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name != default && !name.starts_with('.') && entry.path().join(MODEL).is_file() {
+            found.push((name, entry.path()));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn open(runtime: &onnx::Runtime, config: &ModelsConfig, name: &str, path: &Path) -> Result<Model, Error> {
+    let limits = Limits::read(path)?;
+    let file = path.join(MODEL);
+    let bytes = read(&file)?;
+    let sha256 = hex(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &bytes).as_ref());
+    let mixes_rows = onnx::MIXES_ROWS.iter().any(|op| contains(&bytes, op.as_bytes()));
+    drop(bytes);
+    let tokenizer = path.join(TOKENIZER);
+    let tokens = Spans::open(name, &tokenizer)?;
+    let encoder = Arc::new(Encoder::open(name, &tokenizer, limits.max_tokens)?);
+    let opening = Opening { runtime: runtime.clone(), path: file, encoder, intra_threads: config.intra_threads.max(1) };
+    let checked = opening.check(config.provider, !mixes_rows)?;
+    Ok(Model {
+        info: ModelInfo {
+            name: name.to_owned(),
+            dimensions: checked.dimensions,
+            max_tokens: limits.max_tokens,
+            provider: checked.provider_name(),
+            sha256,
+        },
+        tokens: Arc::new(tokens),
+        batch_max: if checked.rows_independent { BATCH_MAX } else { 1 },
+        open: Box::new(move || opening.open(checked.provider)),
+    })
+}
+
+/// How much of a text the model reads.
+struct Limits {
+    max_tokens: usize,
+}
+
+#[derive(Deserialize)]
+struct Config {
+    max_position_embeddings: Option<usize>,
+}
+
+#[derive(Deserialize)]
+struct SentenceConfig {
+    max_seq_length: Option<usize>,
+}
+
+impl Limits {
+    /// What the model was trained for (`sentence_bert_config.json`), and never more than it has positions for.
+    fn read(path: &Path) -> Result<Self, Error> {
+        let config: Config = parse(&path.join(CONFIG))?;
+        let sentence = path.join(SENTENCE_CONFIG);
+        let trained = if sentence.is_file() { parse::<SentenceConfig>(&sentence)?.max_seq_length } else { None };
+        let positions = config.max_position_embeddings.unwrap_or(MAX_TOKENS_UNKNOWN);
+        let max_tokens = trained.unwrap_or(positions).min(positions);
+        if max_tokens < MAX_TOKENS_LEAST {
+            let why = format!("{max_tokens} positions are too few, {MAX_TOKENS_LEAST} is the least");
+            return Err(Error::Unusable { path: path.join(CONFIG), why });
+        }
+        Ok(Self { max_tokens })
+    }
+}
+
+fn parse<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, Error> {
+    serde_json::from_slice(&read(path)?).map_err(|e| Error::Unusable { path: path.to_path_buf(), why: e.to_string() })
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    std::fs::read(path).map_err(|source| Error::File { path: path.to_path_buf(), source })
+}
+
+fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
+    // Operator names are plain ASCII in the file; jumping from one first letter to the next is quick enough.
+    let mut rest = bytes;
+    while let Some(at) = rest.iter().position(|b| Some(b) == wanted.first()) {
+        if rest[at..].starts_with(wanted) {
+            return true;
+        }
+        rest = &rest[at + 1..];
+    }
+    false
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+const MODEL: &str = "model.onnx";
+const TOKENIZER: &str = "tokenizer.json";
+const CONFIG: &str = "config.json";
+const SENTENCE_CONFIG: &str = "sentence_bert_config.json";
+
+/// Texts per call where vectors do not depend on neighbours. More gains nothing on a processor (`docs`: measured 8
+/// against 32) and makes a query wait longer for its turn.
+const BATCH_MAX: usize = 8;
+/// BERT's own, where the files do not say.
+const MAX_TOKENS_UNKNOWN: usize = 512;
+/// Two special tokens and some words.
+const MAX_TOKENS_LEAST: usize = 8;

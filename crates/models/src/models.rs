@@ -1,0 +1,154 @@
+//! The front: what serves, its tokenisers, and the way into the queue.
+
+use crate::{
+    Error, Job, ModelInfo, ModelsConfig, Stats,
+    embedder::Model,
+    fake, folder,
+    pending::Pending,
+    work::{self, Shared},
+};
+use kernel::{Code, Tokens, limits};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    thread::{self, JoinHandle},
+};
+
+/// The models of a server. Cloning is cheap; the threads end with the last clone or with [`Models::stop`].
+#[derive(Clone)]
+pub struct Models(Arc<Inner>);
+
+struct Inner {
+    /// Why nothing serves.
+    reason: Option<String>,
+    shared: Arc<Shared>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Models {
+    /// Loads every model of the folder and starts the threads. Takes about a second per model.
+    ///
+    /// # Errors
+    /// Names the missing or unusable thing, its setting and the remedy. Another model than the default one that
+    /// cannot be used is left out with a warning.
+    pub fn load(config: &ModelsConfig) -> Result<Self, Error> {
+        let models = folder::load(config)?;
+        let queue_max = if config.queue_max == 0 { limits::MODEL_QUEUE_TEXTS_MAX } else { config.queue_max };
+        Self::serve(models, threads(config.threads), queue_max)
+    }
+
+    /// Serves nothing and says why.
+    pub fn unavailable(reason: impl Into<String>) -> Self {
+        Self(Arc::new(Inner {
+            reason: Some(reason.into()),
+            shared: Arc::new(Shared::new(Vec::new(), 1)),
+            threads: Mutex::default(),
+        }))
+    }
+
+    /// A model named `fake` for tests: deterministic hashed bags of words, so that related texts are near.
+    pub fn fake(dimensions: usize) -> Self {
+        let shared = Arc::new(Shared::new(vec![fake::model(dimensions)], limits::MODEL_QUEUE_TEXTS_MAX));
+        match work::start(&shared, 1) {
+            Ok(threads) => Self::running(shared, threads),
+            Err(error) => Self::unavailable(error.to_string()),
+        }
+    }
+
+    /// The model for those who name none.
+    pub fn default_model(&self) -> Option<ModelInfo> {
+        self.0.shared.models.first().map(|m| m.info.clone())
+    }
+
+    /// The model of this name.
+    pub fn model(&self, name: &str) -> Option<ModelInfo> {
+        self.find(name).map(|(_, m)| m.info.clone())
+    }
+
+    /// All that serve, the default one first.
+    pub fn list(&self) -> Vec<ModelInfo> {
+        self.0.shared.models.iter().map(|m| m.info.clone()).collect()
+    }
+
+    /// Why nothing serves, when nothing does.
+    pub fn reason(&self) -> Option<String> {
+        self.0.reason.clone()
+    }
+
+    /// The model's own tokeniser: any length, nothing cut, no special tokens.
+    pub fn tokens(&self, model: &str) -> Option<Arc<dyn Tokens>> {
+        self.find(model).map(|(_, m)| Arc::clone(&m.tokens))
+    }
+
+    /// Queues texts; `job.done` gets the vectors, unless this returns an error.
+    ///
+    /// # Errors
+    /// `model_unavailable` when no such model serves or the server is stopping, `overloaded` when the queue is full.
+    pub fn submit(&self, job: Job) -> kernel::Result<()> {
+        if self.0.reason.is_some() {
+            return Err(kernel::Error::new(Code::ModelUnavailable, "no embedding model serves"));
+        }
+        let Some((index, model)) = self.find(&job.model) else {
+            return Err(kernel::Error::new(Code::ModelUnavailable, "no model of this name serves").with_param("model"));
+        };
+        self.0.shared.push(Pending::new(job, index, model.info.dimensions, model.batch_max > 1))
+    }
+
+    /// Load now and totals.
+    pub fn stats(&self) -> Stats {
+        self.0.shared.stats()
+    }
+
+    /// Refuses new jobs, fails the queued ones, lets the running calls end and joins the threads.
+    pub fn stop(&self) {
+        self.0.stop();
+    }
+
+    pub(crate) fn serve(models: Vec<Model>, threads: usize, queue_max: usize) -> Result<Self, Error> {
+        let shared = Arc::new(Shared::new(models, queue_max));
+        let threads = work::start(&shared, threads)?;
+        Ok(Self::running(shared, threads))
+    }
+
+    fn running(shared: Arc<Shared>, threads: Vec<JoinHandle<()>>) -> Self {
+        Self(Arc::new(Inner { reason: None, shared, threads: Mutex::new(threads) }))
+    }
+
+    fn find(&self, name: &str) -> Option<(usize, &Model)> {
+        self.0.shared.models.iter().enumerate().find(|(_, m)| m.info.name == name)
+    }
+}
+
+impl fmt::Debug for Models {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Models").field("models", &self.list()).field("reason", &self.0.reason).finish()
+    }
+}
+
+impl Inner {
+    fn stop(&self) {
+        self.shared.close();
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for handle in threads {
+            // The last clone may be dropped by a `done` on a model thread, which cannot wait for itself.
+            if handle.thread().id() != thread::current().id() && handle.join().is_err() {
+                tracing::error!("a model thread panicked");
+            }
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Threads for 0: all of up to two cores, three quarters of more, so that searches find a core as well.
+fn threads(configured: usize) -> usize {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    if configured == 0 { cores - cores / 4 } else { configured }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,184 @@
+//! A model's tokeniser: spans of any text for chunking, cut and padded ids for the model.
+//!
+//! Long texts go through in windows, so that neither time nor memory grows faster than the text, whatever it holds.
+
+use crate::Error;
+use kernel::{TokenSpan, Tokens};
+use std::path::Path;
+use tokenizers::{Tokenizer, TruncationDirection, TruncationParams, TruncationStrategy};
+
+/// Tokens of texts without limits: implements [`Tokens`].
+pub(crate) struct Spans {
+    name: String,
+    tokenizer: Tokenizer,
+}
+
+/// Ids for the model, cut at its limit.
+pub(crate) struct Encoder {
+    whole: Spans,
+    cutting: Tokenizer,
+    max_tokens: usize,
+    pad: i64,
+}
+
+/// A batch as the model wants it: `rows * columns` each.
+#[derive(Default)]
+pub(crate) struct Batch {
+    pub(crate) rows: usize,
+    pub(crate) columns: usize,
+    pub(crate) ids: Vec<i64>,
+    pub(crate) mask: Vec<i64>,
+    pub(crate) types: Vec<i64>,
+    /// Without padding.
+    pub(crate) tokens: usize,
+}
+
+impl Spans {
+    /// Reads `tokenizer.json`.
+    pub(crate) fn open(name: &str, path: &Path) -> Result<Self, Error> {
+        let bytes = std::fs::read(path).map_err(|source| Error::File { path: path.to_path_buf(), source })?;
+        let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|e| unusable(path, &e.to_string()))?;
+        tokenizer.with_truncation(None).map_err(|e| unusable(path, &e.to_string()))?;
+        tokenizer.with_padding(None);
+        Ok(Self { name: name.to_owned(), tokenizer })
+    }
+}
+
+impl Tokens for Spans {
+    fn spans(&self, text: &str) -> Vec<TokenSpan> {
+        let mut spans = Vec::with_capacity(text.len() / 4);
+        for (start, window) in windows(text) {
+            // A tokeniser without an unknown token refuses some texts: then every character counts as one.
+            match self.tokenizer.encode(window, false) {
+                Ok(encoding) => push_spans(&mut spans, text, start, encoding.get_offsets()),
+                Err(_) => push_pieces(&mut spans, text, TokenSpan { start, end: start + window.len() }, 1),
+            }
+        }
+        spans
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Encoder {
+    /// Reads `tokenizer.json`. `max_tokens` counts special tokens.
+    pub(crate) fn open(name: &str, path: &Path, max_tokens: usize) -> Result<Self, Error> {
+        let whole = Spans::open(name, path)?;
+        let mut cutting = whole.tokenizer.clone();
+        let cut = TruncationParams {
+            max_length: max_tokens,
+            strategy: TruncationStrategy::LongestFirst,
+            stride: 0,
+            direction: TruncationDirection::Right,
+        };
+        cutting.with_truncation(Some(cut)).map_err(|e| unusable(path, &e.to_string()))?;
+        let pad = ["[PAD]", "<pad>"].iter().find_map(|t| cutting.token_to_id(t)).map_or(0, i64::from);
+        Ok(Self { whole, cutting, max_tokens, pad })
+    }
+
+    /// Ids of the texts, each cut at the limit, padded to the longest.
+    pub(crate) fn batch(&self, texts: &[&str]) -> Result<Batch, Error> {
+        let mut encodings = Vec::with_capacity(texts.len());
+        for text in texts {
+            encodings.push(self.cutting.encode_fast(self.head(text), true).map_err(|_quotes_text| Error::Tokenise)?);
+        }
+        let columns = encodings.iter().map(|e| e.get_ids().len()).max().unwrap_or(0);
+        let mut batch = Batch { rows: texts.len(), columns, ..Batch::default() };
+        for encoding in &encodings {
+            let padding = columns - encoding.get_ids().len();
+            batch.tokens += encoding.get_ids().len();
+            extend(&mut batch.ids, encoding.get_ids(), padding, self.pad);
+            extend(&mut batch.mask, encoding.get_attention_mask(), padding, 0);
+            extend(&mut batch.types, encoding.get_type_ids(), padding, 0);
+        }
+        Ok(batch)
+    }
+
+    /// As much of a long text as can matter, so that the rest is not tokenised only to be cut.
+    fn head<'t>(&self, text: &'t str) -> &'t str {
+        let mut tokens = 0;
+        for (start, window) in windows(text) {
+            if start + window.len() == text.len() {
+                break;
+            }
+            tokens += self.whole.tokenizer.encode_fast(window, false).map_or(0, |e| e.get_ids().len());
+            if tokens >= self.max_tokens {
+                return &text[..start + window.len()];
+            }
+        }
+        text
+    }
+}
+
+fn extend(row: &mut Vec<i64>, values: &[u32], padding: usize, pad: i64) {
+    row.extend(values.iter().map(|v| i64::from(*v)));
+    row.extend(std::iter::repeat_n(pad, padding));
+}
+
+/// Cuts a text into windows of at most [`WINDOW_BYTES`] at whitespace, or between any two characters where there is
+/// none for so long.
+fn windows(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let mut start = 0;
+    std::iter::from_fn(move || {
+        if start >= text.len() {
+            return None;
+        }
+        let rest = &text[start..];
+        let window = if rest.len() <= WINDOW_BYTES {
+            rest
+        } else {
+            let longest = &rest[..rest.floor_char_boundary(WINDOW_BYTES)];
+            let space = longest.char_indices().rev().find(|(at, c)| *at > 0 && c.is_whitespace()).map(|(at, _)| at);
+            space.map_or(longest, |at| &rest[..at])
+        };
+        let at = start;
+        start += window.len();
+        Some((at, window))
+    })
+}
+
+/// Brings offsets of a window to the text: on char borders, in order, never empty. What the tokeniser gives up on
+/// (a run without a break, an address, a blob) is one unknown token to it; to a chunker or a token budget it is not.
+fn push_spans(spans: &mut Vec<TokenSpan>, text: &str, window: usize, offsets: &[(usize, usize)]) {
+    let mut after = window;
+    for (start, end) in offsets {
+        let start = text.floor_char_boundary(window + start).max(after);
+        let end = text.ceil_char_boundary(window + end);
+        if end <= start {
+            continue;
+        }
+        after = end;
+        let span = TokenSpan { start, end };
+        if end - start > TOKEN_BYTES_MAX { push_pieces(spans, text, span, PIECE_CHARS) } else { spans.push(span) }
+    }
+}
+
+/// Spans of a few characters each.
+fn push_pieces(spans: &mut Vec<TokenSpan>, text: &str, span: TokenSpan, chars: usize) {
+    let mut start = span.start;
+    for (i, (at, c)) in text[span.start..span.end].char_indices().enumerate() {
+        let end = span.start + at + c.len_utf8();
+        if (i + 1) % chars == 0 || end == span.end {
+            spans.push(TokenSpan { start, end });
+            start = end;
+        }
+    }
+}
+
+fn unusable(path: &Path, why: &str) -> Error {
+    Error::Unusable { path: path.to_path_buf(), why: why.to_owned() }
+}
+
+/// Long enough that a cut word matters to nobody, short enough that a window's bookkeeping stays in cache.
+const WINDOW_BYTES: usize = 16 << 10;
+
+/// No vocabulary holds longer words; WordPiece gives up at 100 characters.
+const TOKEN_BYTES_MAX: usize = 64;
+
+/// Characters that a token of broken text has on average.
+const PIECE_CHARS: usize = 4;
+
+#[cfg(test)]
+mod tests;
