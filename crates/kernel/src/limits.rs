@@ -59,3 +59,5 @@ pub const DRAIN_WAIT: Duration = Duration::from_secs(30);
 /// Texts that wait for a model, all tenants together. Half of it, one tenant's share, holds a document at the passage
 /// limit; all of it is about 50 MB of text.
 pub const MODEL_QUEUE_TEXTS_MAX: usize = 50_000;
+/// Refusals of one tenant's known keys that its audit records in a minute. Enough to see an attack, too few to fill the disk by one.
+pub const REFUSALS_AUDITED_PER_MINUTE: u64 = 60;

@@ -1,0 +1,232 @@
+//! The gate: bearer token in, grant or refusal out. The only maker of grants and operators.
+//!
+//! The order of checks is fixed, so that a refusal tells no more than its caller may know:
+//! credential (401, one body whatever was wrong) · the tenant's state (423) · its rate (429) ·
+//! scope (403) · the key's list of namespaces (404, the same as for one that never was).
+
+use crate::{
+    Action, Ask, Credentials, Custodial, Grant, KeyRecord, OperatorRecord, TenantFacts, TenantState, Tenure,
+    quota::Meter,
+    token::{self, TokenKind},
+};
+use kernel::{Clock, Code, Error, Incarnation, KeyId, OperatorName, RequestId, Role, TenantId};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+use subtle::ConstantTimeEq;
+
+/// Compared with when there is no record, so that an unknown id takes as long as a wrong secret.
+const NOBODY: [u8; 32] = [0; 32];
+
+/// Judges credentials. One a server.
+pub struct Gate {
+    credentials: Arc<dyn Credentials>,
+    clock: Arc<dyn Clock>,
+    meters: Mutex<HashMap<TenantId, (Incarnation, Arc<Meter>)>>,
+}
+
+/// Why nobody was let in.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Refusal {
+    /// What the caller is told.
+    pub error: Error,
+    /// Who it was, if the secret was right.
+    pub known: Option<(TenantId, Incarnation, KeyId)>,
+    /// Whether that tenant's audit gets a line. The gate says so for a bounded number a minute.
+    pub audit: bool,
+    tenure: Option<Tenure>,
+}
+
+/// Proof of an operator. It has no way into a store.
+///
+/// ```compile_fail
+/// fn read(operator: &access::Operator) -> access::Grant<access::Search> {
+///     access::Grant::for_operator(operator)
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Operator {
+    name: OperatorName,
+    role: Role,
+    request: RequestId,
+}
+
+impl Gate {
+    /// A gate that judges by these records and this clock.
+    pub fn new(credentials: Arc<dyn Credentials>, clock: Arc<dyn Clock>) -> Self {
+        Self { credentials, clock, meters: Mutex::default() }
+    }
+
+    /// Judges an API key for the action `A`. A custodial action does not build:
+    ///
+    /// ```compile_fail
+    /// fn shred(gate: &access::Gate, ask: access::Ask) {
+    ///     let _ = gate.admit::<access::Erase>(None, ask);
+    /// }
+    /// # fn main() { let _ = shred as fn(&access::Gate, access::Ask); }
+    /// ```
+    ///
+    /// # Errors
+    /// A refusal; the module says in which order.
+    pub fn admit<A: Action>(&self, bearer: Option<&str>, ask: Ask) -> Result<Grant<A>, Refusal> {
+        const { assert!(A::CUSTODIANS.is_empty(), "a custodial action is delegated, never admitted from an API key") }
+        let (key, facts) = self.authenticate(bearer)?;
+        let meter = self.meter(&key.tenant, facts.incarnation);
+        match self.authorise::<A>(&key, &facts, &ask, &meter) {
+            Ok(()) => Ok(Grant::for_key(key, facts, ask, meter, self.clock.clone())),
+            Err(error) => Err(self.refuse(error, &key, &facts, &meter)),
+        }
+    }
+
+    /// Judges an operator's token: one of `needs`, or an admin.
+    ///
+    /// # Errors
+    /// 401 or 403, without a known tenant.
+    pub fn operator(&self, bearer: Option<&str>, needs: &[Role], request: RequestId) -> Result<Operator, Refusal> {
+        let record = self
+            .verify(bearer, TokenKind::Operator, |id| self.credentials.operator(id), |r: &OperatorRecord| &r.mac)
+            .ok_or_else(|| Refusal::stranger(unauthenticated()))?;
+        if record.role != Role::Admin && !needs.contains(&record.role) {
+            return Err(Refusal::stranger(Error::new(Code::Forbidden, "this operator's role does not allow that")));
+        }
+        Ok(Operator { name: record.name.clone(), role: record.role, request })
+    }
+
+    /// Turns an operator's proof into a grant for a custodial action on a tenant, suspended or not.
+    ///
+    /// # Errors
+    /// `forbidden` for a role that is no custodian of it; `not_found` for a tenant that is not.
+    pub fn delegate<A: Custodial>(&self, operator: &Operator, tenant: &TenantId) -> Result<Grant<A>, Error> {
+        if !A::CUSTODIANS.contains(&operator.role) {
+            return Err(Error::new(Code::Forbidden, "this operator's role does not allow that"));
+        }
+        let facts = self.credentials.tenant(tenant).ok_or_else(Error::not_found)?;
+        let meter = self.meter(tenant, facts.incarnation);
+        Ok(Grant::for_operator(operator, tenant.clone(), facts, meter, self.clock.clone()))
+    }
+
+    /// A key whose secret is right, in the life of its tenant that is lived now, and not expired.
+    fn authenticate(&self, bearer: Option<&str>) -> Result<(Arc<KeyRecord>, TenantFacts), Refusal> {
+        let stranger = || Refusal::stranger(unauthenticated());
+        let key = self
+            .verify(bearer, TokenKind::Key, |id| self.credentials.key(id), |r: &KeyRecord| &r.mac)
+            .ok_or_else(stranger)?;
+        let facts = self
+            .credentials
+            .tenant(&key.tenant)
+            .filter(|facts| facts.incarnation == key.incarnation)
+            .ok_or_else(stranger)?;
+        if key.expires_at.is_some_and(|end| end <= self.clock.now()) {
+            let meter = self.meter(&key.tenant, facts.incarnation);
+            return Err(self.refuse(unauthenticated(), &key, &facts, &meter));
+        }
+        Ok((key, facts))
+    }
+
+    /// The record whose secret the bearer knows. Whatever is wrong, one MAC is computed and compared.
+    fn verify<R>(
+        &self,
+        bearer: Option<&str>,
+        kind: TokenKind,
+        find: impl FnOnce(&KeyId) -> Option<Arc<R>>,
+        mac: impl FnOnce(&R) -> &[u8; 32],
+    ) -> Option<Arc<R>> {
+        let token = bearer.and_then(|text| token::parse(text).ok()).filter(|t| t.kind == kind);
+        let record = token.as_ref().and_then(|t| find(&t.id));
+        let given = self.credentials.mac(token.as_ref().map_or(&NOBODY[..], |t| t.secret.as_bytes()));
+        let kept = record.as_deref().map_or(&NOBODY, mac);
+        let same = bool::from(given.ct_eq(kept));
+        record.filter(|_| same)
+    }
+
+    fn authorise<A: Action>(
+        &self,
+        key: &KeyRecord,
+        facts: &TenantFacts,
+        ask: &Ask,
+        meter: &Meter,
+    ) -> Result<(), Error> {
+        match facts.state {
+            TenantState::Active => {}
+            TenantState::Suspended | TenantState::Deleting => {
+                return Err(Error::new(Code::TenantSuspended, "the tenant is suspended"));
+            }
+            TenantState::KeyUnavailable => {
+                return Err(Error::new(Code::KeyUnavailable, "the tenant's key cannot be had"));
+            }
+        }
+        meter.request(facts.quotas.requests_per_minute, &*self.clock)?;
+        if let Some(scope) = A::SCOPE.filter(|scope| !key.scopes.contains(scope)) {
+            return Err(Error::new(Code::Forbidden, format!("the API key lacks the scope {}", scope.as_str())));
+        }
+        let fenced = |ns| !key.namespaces.is_empty() && !key.namespaces.contains(ns);
+        if ask.namespace.as_ref().is_some_and(fenced) {
+            return Err(Error::not_found());
+        }
+        Ok(())
+    }
+
+    fn refuse(&self, error: Error, key: &KeyRecord, facts: &TenantFacts, meter: &Meter) -> Refusal {
+        // Without its key a tenant's audit cannot be written.
+        let writable = matches!(facts.state, TenantState::Active | TenantState::Suspended);
+        Refusal {
+            error,
+            known: Some((key.tenant.clone(), key.incarnation, key.id.clone())),
+            audit: writable && meter.refusal(&*self.clock),
+            tenure: Some(Tenure::new(key.tenant.clone(), key.incarnation)),
+        }
+    }
+
+    /// The tenant's rates. Another life of the tenant starts with full buckets.
+    fn meter(&self, tenant: &TenantId, incarnation: Incarnation) -> Arc<Meter> {
+        let mut meters = self.meters.lock().unwrap_or_else(PoisonError::into_inner);
+        match meters.get(tenant) {
+            Some((living, meter)) if *living == incarnation => meter.clone(),
+            _ => {
+                // Tenants come and go: those that are gone leave here, now that the table grows anyway.
+                meters.retain(|id, (living, _)| self.credentials.tenant(id).is_some_and(|f| f.incarnation == *living));
+                let meter = Arc::new(Meter::default());
+                meters.insert(tenant.clone(), (incarnation, meter.clone()));
+                meter
+            }
+        }
+    }
+}
+
+impl Refusal {
+    fn stranger(error: Error) -> Self {
+        Self { error, known: None, audit: false, tenure: None }
+    }
+
+    /// A pass to the audit of the tenant that was refused, if it is known.
+    pub fn tenure(&self) -> Option<&Tenure> {
+        self.tenure.as_ref()
+    }
+}
+
+impl Operator {
+    /// Who.
+    pub fn name(&self) -> &OperatorName {
+        &self.name
+    }
+
+    /// What they may do.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// In which request.
+    pub fn request(&self) -> RequestId {
+        self.request
+    }
+}
+
+/// The one body of every 401.
+fn unauthenticated() -> Error {
+    Error::new(Code::Unauthenticated, "no valid credential: send 'authorization: Bearer <API key>'")
+}
+
+#[cfg(test)]
+mod tests;
