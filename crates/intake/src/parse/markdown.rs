@@ -1,0 +1,107 @@
+//! Markdown to visible text. Its events drive the same page as HTML does, so raw HTML inside
+//! Markdown hides and shows text exactly as it would in a browser.
+
+use super::{Content, HiddenKind, html::Reader};
+use pulldown_cmark::{Event, HeadingLevel, Options, Parser, Tag, TagEnd};
+
+/// Reads a Markdown document. Its first heading of the first level is the title that it names.
+pub(super) fn read(text: &str) -> Content {
+    let options = Options::ENABLE_TABLES
+        | Options::ENABLE_STRIKETHROUGH
+        | Options::ENABLE_FOOTNOTES
+        | Options::ENABLE_TASKLISTS
+        | Options::ENABLE_YAML_STYLE_METADATA_BLOCKS;
+    let reader = Reader::new();
+    let mut title = Title::Before;
+    for event in Parser::new_ext(text, options) {
+        title = title.follow(&event);
+        step(&reader, event);
+    }
+    let mut content = reader.finish();
+    if let (true, Title::Inside(title) | Title::After(title)) = (content.title.is_empty(), title) {
+        content.title = title.trim().to_owned();
+    }
+    content
+}
+
+enum Title {
+    Before,
+    Inside(String),
+    After(String),
+}
+
+impl Title {
+    fn follow(self, event: &Event<'_>) -> Self {
+        match (self, event) {
+            (Title::Before, Event::Start(Tag::Heading { level: HeadingLevel::H1, .. })) => Title::Inside(String::new()),
+            (Title::Inside(title), Event::Text(text) | Event::Code(text)) => Title::Inside(title + text),
+            (Title::Inside(title), Event::SoftBreak) => Title::Inside(title + " "),
+            (Title::Inside(title), Event::End(TagEnd::Heading(_))) => Title::After(title),
+            (state, _) => state,
+        }
+    }
+}
+
+fn step(reader: &Reader, event: Event<'_>) {
+    match event {
+        Event::Start(tag) => start(reader, &tag),
+        Event::End(tag) => {
+            if let Some(name) = end_name(&tag) {
+                reader.page(|page| page.end(name));
+            }
+        }
+        Event::Text(text) | Event::Code(text) | Event::InlineMath(text) | Event::DisplayMath(text) => {
+            reader.page(|page| page.text(&text));
+        }
+        Event::Html(source) | Event::InlineHtml(source) => reader.feed(&source),
+        Event::SoftBreak => reader.page(|page| page.text("\n")),
+        Event::HardBreak => reader.page(|page| page.start("br", None)),
+        Event::Rule => reader.page(|page| page.start("hr", None)),
+        Event::FootnoteReference(_) | Event::TaskListMarker(_) => {}
+    }
+}
+
+fn start(reader: &Reader, tag: &Tag<'_>) {
+    reader.page(|page| match tag {
+        Tag::Link { dest_url, title, .. } => {
+            page.hide(HiddenKind::Link, dest_url);
+            page.hide(HiddenKind::Label, title);
+        }
+        Tag::Image { dest_url, title, .. } => {
+            page.hide(HiddenKind::Image, dest_url);
+            page.hide(HiddenKind::Label, title);
+            page.start("picture", Some(HiddenKind::Label));
+        }
+        Tag::MetadataBlock(_) => page.start("template", Some(HiddenKind::Label)),
+        tag => {
+            if let Some(name) = end_name(&tag.to_end()) {
+                page.start(name, None);
+            }
+        }
+    });
+}
+
+/// The HTML element that stands for a piece of Markdown.
+fn end_name(tag: &TagEnd) -> Option<&'static str> {
+    Some(match tag {
+        TagEnd::Paragraph => "p",
+        TagEnd::Heading(level) => match level {
+            HeadingLevel::H1 => "h1",
+            HeadingLevel::H2 => "h2",
+            HeadingLevel::H3 => "h3",
+            HeadingLevel::H4 => "h4",
+            HeadingLevel::H5 => "h5",
+            HeadingLevel::H6 => "h6",
+        },
+        TagEnd::BlockQuote(_) => "blockquote",
+        TagEnd::CodeBlock => "pre",
+        TagEnd::List(_) => "ul",
+        TagEnd::Item | TagEnd::FootnoteDefinition => "li",
+        TagEnd::Table => "table",
+        TagEnd::TableHead | TagEnd::TableRow => "tr",
+        TagEnd::TableCell => "td",
+        TagEnd::Image => "picture",
+        TagEnd::MetadataBlock(_) => "template",
+        _ => return None,
+    })
+}

@@ -1,0 +1,87 @@
+//! Which parser reads a document, and whether its bytes are text at all.
+
+use crate::Error;
+
+/// The parsers there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Plain,
+    Markdown,
+    Html,
+}
+
+/// Declared type, else the extension of a name, else the first bytes.
+pub(super) fn kind(declared: Option<&str>, names: &[Option<&str>], text: &str) -> Result<Kind, Error> {
+    if let Some(declared) = declared {
+        return from_media_type(declared);
+    }
+    let named = names.iter().flatten().find_map(|name| from_extension(name));
+    Ok(named.unwrap_or_else(|| sniff(text)))
+}
+
+fn from_media_type(declared: &str) -> Result<Kind, Error> {
+    let mut parts = declared.split(';');
+    let essence = parts.next().unwrap_or("").trim().to_ascii_lowercase();
+    for parameter in parts {
+        let Some((name, value)) = parameter.split_once('=') else { continue };
+        let value = value.trim().trim_matches('"').to_ascii_lowercase();
+        let utf8 = matches!(value.as_str(), "utf-8" | "utf8" | "us-ascii");
+        if name.trim().eq_ignore_ascii_case("charset") && !utf8 {
+            return Err(Error::invalid("documents[].media_type", "names a charset that is not read; convert to UTF-8"));
+        }
+    }
+    match essence.as_str() {
+        "text/plain" => Ok(Kind::Plain),
+        "text/markdown" | "text/x-markdown" => Ok(Kind::Markdown),
+        "text/html" | "application/xhtml+xml" => Ok(Kind::Html),
+        _ => Err(Error::invalid(
+            "documents[].media_type",
+            "is not one that is read here: text/plain, text/markdown or text/html; convert the document to one of these",
+        )),
+    }
+}
+
+fn from_extension(name: &str) -> Option<Kind> {
+    // A uri may carry a query or fragment after its path.
+    let path = name.split(['?', '#']).next().unwrap_or(name);
+    let file = path.rsplit(['/', '\\']).next().unwrap_or(path);
+    let (_, extension) = file.rsplit_once('.')?;
+    match extension.to_ascii_lowercase().as_str() {
+        "md" | "markdown" | "mdown" | "mkd" => Some(Kind::Markdown),
+        "html" | "htm" | "xhtml" => Some(Kind::Html),
+        "txt" | "text" | "log" | "csv" | "tsv" => Some(Kind::Plain),
+        _ => None,
+    }
+}
+
+fn sniff(text: &str) -> Kind {
+    let start = text.trim_start_matches('\u{feff}').trim_start();
+    let starts = |tag: &str| start.get(..tag.len()).is_some_and(|s| s.eq_ignore_ascii_case(tag));
+    if starts("<!doctype html") || starts("<html") { Kind::Html } else { Kind::Plain }
+}
+
+/// UTF-8 text from bytes, without a byte-order mark.
+pub(super) fn decode(bytes: &[u8]) -> Result<&str, Error> {
+    const PARAM: &str = "documents[].content_base64";
+    for (magic, remedy) in FOREIGN {
+        if bytes.starts_with(magic) {
+            return Err(Error::invalid(PARAM, *remedy));
+        }
+    }
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    std::str::from_utf8(bytes).map_err(|e| {
+        Error::invalid(PARAM, format!("is not UTF-8 text (byte {}); convert it to UTF-8 text first", e.valid_up_to()))
+    })
+}
+
+/// First bytes of what people send by mistake, and what to do about it.
+const FOREIGN: &[(&[u8], &str)] = &[
+    (b"%PDF-", "is a PDF file; extract its text first"),
+    (b"PK\x03\x04", "is a ZIP or Office file; extract its text first"),
+    (b"\xd0\xcf\x11\xe0", "is an old Office file; extract its text first"),
+    (b"\x1f\x8b", "is gzip data; unpack it first"),
+    (b"\x89PNG", "is an image; send text"),
+    (b"\xff\xd8\xff", "is an image; send text"),
+    (b"\xff\xfe", "is UTF-16 text; convert it to UTF-8"),
+    (b"\xfe\xff", "is UTF-16 text; convert it to UTF-8"),
+];

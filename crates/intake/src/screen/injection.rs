@@ -1,0 +1,190 @@
+//! Text that tries to instruct a model: the Unicode gate, the templates on the folded copy, then
+//! what obfuscation and encoding hide. One pass each; every layer reports under its own rule.
+
+use super::{
+    Stream,
+    encoded, mask::Hit,
+    phrases::{HIDDEN_ORDER, PATTERNS, PHRASES},
+    rules::{self, Rule},
+    unicode::{self, Copy, Fold},
+};
+use crate::parse::HiddenKind;
+use aho_corasick::{AhoCorasick, MatchKind};
+use kernel::Severity;
+use regex::bytes::{Regex, RegexBuilder};
+use std::sync::LazyLock;
+
+/// Invisible characters inside words that are worth a finding.
+const INVISIBLE_MIN: u32 = 3;
+/// Tag or selector characters that carry something.
+const CARRIERS_MIN: u32 = 4;
+
+/// Every finding in `text`. Places are given when `mapped`; decoded text has none of its own.
+pub(super) fn find(text: &str, stream: Stream, mapped: bool) -> Vec<Hit> {
+    let copy = unicode::copy(text, Fold::Plain, mapped);
+    let mut hits = templates(&copy, text);
+    if copy.leet {
+        let plain = hits.len();
+        let leet = unicode::copy(text, Fold::Leet, mapped);
+        let folded = templates(&leet, text).into_iter().filter(|hit| hit.rule.severity == Severity::High);
+        let more: Vec<_> = folded.map(|hit| Hit { rule: &rules::OBFUSCATED, ..hit }).collect();
+        // What the plain copy showed already shows again.
+        let already = hits.iter().filter(|h| h.rule.severity == Severity::High).count();
+        if more.len() > already {
+            hits.extend(more.into_iter().skip(already));
+        }
+        debug_assert!(hits.len() >= plain, "layers only add");
+    }
+    squashed(&copy, &mut hits);
+    hidden_gate(text, &mut hits);
+    for blob in encoded::blobs(text) {
+        if is_order(&blob.text) {
+            hits.push(Hit { rule: &rules::ENCODED, start: blob.start, end: blob.end });
+        }
+    }
+    match stream {
+        Stream::Visible | Stream::Field => {}
+        Stream::Hidden(kind) => hidden(kind, &copy, &mut hits),
+    }
+    hits
+}
+
+/// Phrases and expressions on the folded copy.
+fn templates(copy: &Copy, original: &str) -> Vec<Hit> {
+    let mut hits = Vec::new();
+    let mut add = |rule, start, end| {
+        let (start, end) = copy.origin(original, start, end);
+        hits.push(Hit { rule, start, end });
+    };
+    let bytes = copy.text.as_bytes();
+    let mut spans: Vec<(&'static Rule, usize, usize)> = Vec::new();
+    for found in MATCHERS.phrases.find_iter(bytes) {
+        if stands_alone(bytes, found.start(), found.end()) {
+            spans.push((MATCHERS.rules[found.pattern().as_usize()], found.start(), found.end()));
+        }
+    }
+    for (rule, regex) in &MATCHERS.patterns {
+        spans.extend(regex.find_iter(bytes).map(|found| (*rule, found.start(), found.end())));
+    }
+    // The gravest of what overlaps; then each stretch counts once.
+    spans.sort_by_key(|(rule, start, end)| (*start, std::cmp::Reverse(rule.severity), std::cmp::Reverse(*end)));
+    let mut last: Option<(&'static Rule, usize, usize)> = None;
+    for span in spans {
+        last = Some(match last {
+            Some(old) if span.1 < old.2 => {
+                let rule = if span.0.severity > old.0.severity { span.0 } else { old.0 };
+                (rule, old.1, old.2.max(span.2))
+            }
+            Some(old) => {
+                add(old.0, old.1, old.2);
+                span
+            }
+            None => span,
+        });
+    }
+    if let Some((rule, start, end)) = last {
+        add(rule, start, end);
+    }
+    hits
+}
+
+/// Not inside a longer Latin word.
+fn stands_alone(bytes: &[u8], start: usize, end: usize) -> bool {
+    let word = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_alphanumeric);
+    let edge = |at: usize| bytes[at].is_ascii_alphanumeric();
+    !(edge(start) && word(start.checked_sub(1))) && !(edge(end - 1) && word(Some(end)))
+}
+
+/// Letters set apart by blanks or signs, put together again.
+fn squashed(copy: &Copy, hits: &mut Vec<Hit>) {
+    let joined = unicode::squashed(&copy.text);
+    if !joined.is_empty() {
+        let found = MATCHERS.squashed.find_iter(joined.as_bytes()).count();
+        hits.extend((0..found).map(|_| Hit { rule: &rules::OBFUSCATED, start: 0, end: 0 }));
+    }
+}
+
+/// Characters that show nothing, and what they spell.
+fn hidden_gate(text: &str, hits: &mut Vec<Hit>) {
+    let gate = unicode::gate(text);
+    let mut note = |rule| hits.push(Hit { rule, start: 0, end: 0 });
+    if gate.carriers >= CARRIERS_MIN {
+        note(if is_order(&gate.smuggled) { &rules::SMUGGLED } else { &rules::UNICODE_TAGS });
+    }
+    if gate.invisible >= INVISIBLE_MIN {
+        note(&rules::INVISIBLE);
+    }
+}
+
+/// Whether text that came out of a hiding place orders a model about.
+fn is_order(text: &str) -> bool {
+    let copy = unicode::copy(text, Fold::Plain, false);
+    let ordered = MATCHERS.hidden_order.iter().any(|regex| regex.is_match(copy.text.as_bytes()));
+    ordered || templates(&copy, text).iter().any(|hit| hit.rule.severity >= Severity::Medium)
+}
+
+/// Hidden text is judged more strictly than text that readers see.
+fn hidden(kind: HiddenKind, copy: &Copy, hits: &mut Vec<Hit>) {
+    let bytes = copy.text.as_bytes();
+    let strict = match kind {
+        HiddenKind::Concealed | HiddenKind::Label => {
+            hits.iter().any(|hit| hit.rule.severity >= Severity::Medium)
+                || MATCHERS.hidden_order.iter().any(|regex| regex.is_match(bytes))
+        }
+        HiddenKind::Script | HiddenKind::Link | HiddenKind::Image => false,
+    };
+    let link = match kind {
+        HiddenKind::Link | HiddenKind::Image if ACTIVE.iter().any(|scheme| copy.text.starts_with(scheme)) => {
+            Some(&rules::ACTIVE_LINK)
+        }
+        HiddenKind::Image if MATCHERS.placeholder.is_match(bytes) => Some(&rules::EXFILTRATION),
+        _ => None,
+    };
+    let rule = link.or(strict.then_some(&rules::HIDDEN));
+    hits.extend(rule.map(|rule| Hit { rule, start: 0, end: 0 }));
+}
+
+/// Schemes that run when followed.
+const ACTIVE: [&str; 3] = ["javascript:", "vbscript:", "data:text/html"];
+
+struct Matchers {
+    phrases: AhoCorasick,
+    rules: Vec<&'static Rule>,
+    squashed: AhoCorasick,
+    patterns: Vec<(&'static Rule, Regex)>,
+    hidden_order: Vec<Regex>,
+    placeholder: Regex,
+}
+
+static MATCHERS: LazyLock<Matchers> = LazyLock::new(Matchers::build);
+
+impl Matchers {
+    fn build() -> Self {
+        let all = || PHRASES.iter().flat_map(|(rule, list)| list.iter().map(move |phrase| (*rule, *phrase)));
+        let folded: Vec<String> = all().map(|(_, phrase)| unicode::copy(phrase, Fold::Plain, false).text).collect();
+        let grave = all().filter(|(rule, _)| rule.severity == Severity::High);
+        let solid: Vec<String> = grave
+            .map(|(_, phrase)| unicode::copy(phrase, Fold::Plain, false).text.chars().filter(|c| c.is_alphanumeric()).collect())
+            .filter(|phrase: &String| phrase.len() >= 12)
+            .collect();
+        Self {
+            phrases: automaton(&folded),
+            rules: all().map(|(rule, _)| rule).collect(),
+            squashed: automaton(&solid),
+            patterns: PATTERNS.iter().map(|(rule, pattern)| (*rule, expression(pattern))).collect(),
+            hidden_order: HIDDEN_ORDER.iter().map(|pattern| expression(pattern)).collect(),
+            placeholder: expression(r"^https?://[^\s]{1,300}[?&/=](?:\{|%7b|\[|%5b|<|%3c|\$\{|\$\()"),
+        }
+    }
+}
+
+fn automaton(phrases: &[String]) -> AhoCorasick {
+    AhoCorasick::builder()
+        .match_kind(MatchKind::LeftmostLongest)
+        .build(phrases)
+        .expect("a few hundred short phrases fit an automaton")
+}
+
+fn expression(pattern: &str) -> Regex {
+    RegexBuilder::new(pattern).unicode(false).build().expect("the table's expressions are tested")
+}
