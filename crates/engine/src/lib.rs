@@ -1,1 +1,38 @@
-//! engine
+//! engine: the flows. One file each: a newcomer follows a route from `src/http/routes.rs` to one
+//! of these and from here straight down to the disk.
+//!
+//! Every data-plane flow consumes its grant and gives back an [`ledger::Audited`] reply or error;
+//! every control-plane flow writes its audit line before its effect.
+
+mod answer;
+mod config;
+mod context;
+mod control;
+mod documents;
+mod embed;
+mod engine;
+mod fuse;
+mod ingest;
+mod me;
+mod namespaces;
+mod query;
+mod rotate;
+mod search;
+mod turnstile;
+mod work;
+
+pub use answer::{
+    DeleteReply, Deleted, DocumentPage, DocumentReply, DocumentResult, Explain, Flow, Hit, Include, IngestReply, IngestRequest,
+    ListRequest, MinScores, Mode, Page, Paged, PatchReply, PatchRequest, ResultStatus, ReviewReply, ReviewRequest,
+    Scores, SearchReply, SearchRequest,
+};
+pub use config::EngineConfig;
+pub use context::{ContextReply, ContextRequest, Rendering, Source};
+pub use control::{RotateMode, Usage};
+pub use engine::{Engine, Health};
+pub use intake::{Body, RawDocument, RawPatch};
+pub use ledger::Audited;
+pub use me::{AuditQuery, TenantUsage, Whoami};
+pub use namespaces::{EmbeddingAsk, NamespaceChange, NamespaceView};
+pub use registry::{KeyStatus, KeyView, NewKey, NewTenant, OperationView, OperatorView, TenantChange, TenantView};
+pub use store::{Decision, OnConflict, Selection};

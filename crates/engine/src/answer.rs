@@ -1,0 +1,331 @@
+//! What flows are asked and what they answer: plain types. JSON is `src/http/wire.rs`'s matter.
+
+use intake::{RawDocument, RawPatch};
+use kernel::{
+    Attributes, CommitNo, Document, DocumentId, Error, Filter, Finding, Principal, Timestamp, Untrusted,
+};
+use ledger::Audited;
+use store::{Decision, OnConflict, Selection};
+
+/// A flow's end: either way it stands in the audit.
+pub type Flow<T> = Result<Audited<T>, Audited<Error>>;
+
+/// Part of a list.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// At most so many.
+    pub limit: usize,
+    /// Only what comes after this.
+    pub after: Option<String>,
+}
+
+/// A page's content.
+#[derive(Debug)]
+pub struct Paged<T> {
+    /// In order.
+    pub items: Vec<T>,
+    /// What to give as `after` for more.
+    pub next: Option<String>,
+}
+
+/// Something is gone.
+#[derive(Debug)]
+pub struct Deleted;
+
+/// Documents to store.
+#[derive(Debug)]
+pub struct IngestRequest {
+    /// In the caller's order.
+    pub documents: Vec<RawDocument>,
+    /// What to do where the id exists with other content.
+    pub on_conflict: OnConflict,
+}
+
+/// What became of one document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResultStatus {
+    /// Can be found.
+    Indexed,
+    /// Was there already, with this very content.
+    Unchanged,
+    /// Stored and held back.
+    Quarantined,
+    /// Refused by a screen; not stored.
+    Rejected,
+    /// Left alone as `on_conflict: skip` asks.
+    Skipped,
+    /// Wrong in itself, or in conflict.
+    Failed,
+}
+
+impl ResultStatus {
+    /// The name in the contract.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ResultStatus::Indexed => "indexed",
+            ResultStatus::Unchanged => "unchanged",
+            ResultStatus::Quarantined => "quarantined",
+            ResultStatus::Rejected => "rejected",
+            ResultStatus::Skipped => "skipped",
+            ResultStatus::Failed => "failed",
+        }
+    }
+}
+
+/// One document's result.
+#[derive(Debug)]
+pub struct DocumentResult {
+    /// Its id, where one is known.
+    pub id: Option<DocumentId>,
+    /// What became of it.
+    pub status: ResultStatus,
+    /// Passages stored.
+    pub passages: usize,
+    /// What the screens found.
+    pub findings: Vec<Finding>,
+    /// Why it failed.
+    pub error: Option<Error>,
+}
+
+/// Results in the order of the request.
+#[derive(Debug)]
+pub struct IngestReply {
+    /// One for each document.
+    pub results: Vec<DocumentResult>,
+    /// The commit that holds what was stored.
+    pub commit: CommitNo,
+}
+
+/// What to show of a document beside its head.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Include {
+    /// Its text.
+    pub text: bool,
+    /// Its attributes.
+    pub attributes: bool,
+    /// Its vectors (scope `vectors`).
+    pub vector: bool,
+    /// How a hit was found.
+    pub explain: bool,
+}
+
+/// How to rank.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Both arms, fused.
+    Hybrid,
+    /// Vectors only.
+    Vector,
+    /// BM25 only.
+    Text,
+}
+
+impl Mode {
+    /// The name in the contract.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Mode::Hybrid => "hybrid",
+            Mode::Vector => "vector",
+            Mode::Text => "text",
+        }
+    }
+}
+
+/// Least scores of the arms; a hit must have each that is asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MinScores {
+    /// Of the vector arm.
+    pub vector: Option<f32>,
+    /// Of the text arm.
+    pub text: Option<f32>,
+}
+
+/// A search.
+#[derive(Debug)]
+pub struct SearchRequest {
+    /// The question.
+    pub query: Option<Untrusted>,
+    /// Or its vector.
+    pub vector: Option<Vec<f32>>,
+    /// Hits wanted, 1 to 1,000.
+    pub top_k: usize,
+    /// How to rank; absent: what serves.
+    pub mode: Option<Mode>,
+    /// Which documents may answer.
+    pub filter: Option<Filter>,
+    /// On whose behalf (scope `act_as`).
+    pub acting_as: Option<Vec<Principal>>,
+    /// What to show.
+    pub include: Include,
+    /// Least scores.
+    pub min_scores: MinScores,
+    /// At most so many passages of one document.
+    pub max_per_document: Option<usize>,
+    /// Wait for this commit.
+    pub min_commit: Option<CommitNo>,
+}
+
+/// The arms' own scores of a hit.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Scores {
+    /// Similarity.
+    pub vector: Option<f32>,
+    /// BM25.
+    pub text: Option<f32>,
+}
+
+/// A passage that answers.
+#[derive(Debug)]
+pub struct Hit {
+    /// Its document.
+    pub document_id: DocumentId,
+    /// Which passage.
+    pub passage: u32,
+    /// Orders this reply only.
+    pub score: f32,
+    /// The arms' own.
+    pub scores: Scores,
+    /// Of the document.
+    pub title: Untrusted,
+    /// Of the document; may be empty.
+    pub uri: Untrusted,
+    /// The passage's text, if asked for.
+    pub text: Option<Untrusted>,
+    /// Of the document, if asked for.
+    pub attributes: Option<Attributes>,
+    /// The passage's vector, if asked for.
+    pub vector: Option<Vec<f32>>,
+    /// In Unicode code points of the document's text.
+    pub span: (u32, u32),
+    /// Of the document.
+    pub findings: Vec<Finding>,
+    /// The passage's length in tokens.
+    pub tokens: u32,
+}
+
+/// What a search found.
+#[derive(Debug)]
+pub struct SearchReply {
+    /// Best first.
+    pub hits: Vec<Hit>,
+    /// How it was ranked.
+    pub mode: Mode,
+    /// Whether part of the eligible rows went unsearched.
+    pub incomplete: bool,
+    /// What the caller should know.
+    pub warnings: Vec<String>,
+    /// The state that was searched.
+    pub commit: CommitNo,
+    /// Step and milliseconds.
+    pub timings: Vec<(&'static str, f64)>,
+    /// The plan, if asked for.
+    pub explain: Option<Explain>,
+}
+
+/// How a search was carried out. Numbers only.
+#[derive(Clone, Debug)]
+pub struct Explain {
+    /// Rows of the namespace.
+    pub rows: u64,
+    /// Rows that passed readers, status, expiry and filter before any ranking.
+    pub eligible_rows: u64,
+    /// Candidates each arm gave.
+    pub text_candidates: usize,
+    /// See `text_candidates`.
+    pub vector_candidates: usize,
+    /// Constant of the reciprocal rank fusion.
+    pub rrf_k: f32,
+}
+
+/// A list.
+#[derive(Debug)]
+pub struct ListRequest {
+    /// Which documents.
+    pub filter: Option<Filter>,
+    /// Or just these.
+    pub ids: Option<Vec<DocumentId>>,
+    /// On whose behalf.
+    pub acting_as: Option<Vec<Principal>>,
+    /// What to show.
+    pub include: Include,
+    /// At most so many; 0 only counts.
+    pub limit: usize,
+    /// Only ids after this.
+    pub after: Option<DocumentId>,
+}
+
+/// A page of documents.
+#[derive(Debug)]
+pub struct DocumentPage {
+    /// Ordered by id.
+    pub documents: Vec<Document>,
+    /// How many match in all.
+    pub total: u64,
+    /// What to give as `after` for more.
+    pub next: Option<DocumentId>,
+    /// What to show of each.
+    pub include: Include,
+    /// The state that was read.
+    pub commit: CommitNo,
+}
+
+/// One document.
+#[derive(Debug)]
+pub struct DocumentReply {
+    /// The document.
+    pub document: Document,
+    /// What to show of it.
+    pub include: Include,
+}
+
+/// What a deletion did.
+#[derive(Clone, Copy, Debug)]
+pub struct DeleteReply {
+    /// Documents gone.
+    pub deleted: u64,
+    /// Since which commit.
+    pub commit: CommitNo,
+}
+
+/// A change without new text.
+#[derive(Debug)]
+pub struct PatchRequest {
+    /// Which documents.
+    pub which: Selection,
+    /// What changes.
+    pub patch: RawPatch,
+}
+
+/// What a patch did.
+#[derive(Clone, Copy, Debug)]
+pub struct PatchReply {
+    /// Documents changed.
+    pub matched: u64,
+    /// Since which commit.
+    pub commit: CommitNo,
+}
+
+/// A reviewer's word on quarantined documents.
+#[derive(Debug)]
+pub struct ReviewRequest {
+    /// Which.
+    pub ids: Vec<DocumentId>,
+    /// What to do.
+    pub decision: Decision,
+    /// Why; its pseudonym stands in the audit, its text nowhere.
+    pub note: Option<Untrusted>,
+}
+
+/// What became of each.
+#[derive(Debug)]
+pub struct ReviewReply {
+    /// In the order of the request.
+    pub results: Vec<(DocumentId, &'static str)>,
+    /// Since which commit.
+    pub commit: CommitNo,
+}
+
+/// The day a document written now leaves, under a retention of so many days.
+pub(crate) fn retention_end(now: Timestamp, days: Option<u32>) -> Option<Timestamp> {
+    days.map(|d| now.plus(std::time::Duration::from_secs(u64::from(d) * 86_400)))
+}

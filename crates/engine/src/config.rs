@@ -1,0 +1,61 @@
+//! What the engine is built from. Parts (clock, entropy, provider, models) are given, not named.
+
+use kernel::{Clock, Entropy, OsEntropy, SystemClock};
+use models::Models;
+use std::{path::PathBuf, sync::Arc};
+use vault::KeyProvider;
+
+/// Parts and bounds.
+pub struct EngineConfig {
+    /// Data folder.
+    pub data: PathBuf,
+    /// Who wraps tenants' keys.
+    pub provider: Arc<dyn KeyProvider>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// What embeds.
+    pub models: Models,
+    /// An operator token to adopt instead of minting one.
+    pub adopt_operator: Option<String>,
+    /// Threads for searches and screening.
+    pub cpu_threads: usize,
+    /// CPU jobs that may wait.
+    pub cpu_queue_max: usize,
+    /// Searches at once, all tenants; one tenant gets at most half.
+    pub searches_max: usize,
+    /// Writes at once, all tenants; one tenant gets at most half.
+    pub writes_max: usize,
+    /// Bytes that open namespaces may hold before idle ones are closed.
+    pub memory_bytes_max: u64,
+    /// Bytes of text in memory before a namespace is flushed.
+    pub flush_bytes_max: u64,
+    /// Rows in memory before a namespace is flushed.
+    pub flush_rows_max: u64,
+    /// Whether a read waits until its audit line is durable.
+    pub strict_audit: bool,
+}
+
+impl EngineConfig {
+    /// Defaults for a small machine.
+    pub fn new(data: PathBuf, provider: Arc<dyn KeyProvider>, models: Models) -> Self {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        Self {
+            data,
+            provider,
+            clock: Arc::new(SystemClock::new()),
+            entropy: Arc::new(OsEntropy),
+            models,
+            adopt_operator: None,
+            cpu_threads: cores,
+            cpu_queue_max: 1_024,
+            searches_max: 512,
+            writes_max: 256,
+            memory_bytes_max: 4 << 30,
+            flush_bytes_max: 16 << 20,
+            flush_rows_max: 20_000,
+            strict_audit: false,
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! The control plane: tenants, their keys and states, operators, operations. Each act is written
+//! to the operators' audit before its effect; what cannot be written is not done.
+//!
+//! An [`Operator`] proves who asks. It is another type than a grant and opens no store: where an
+//! act needs a tenant's place (rotate, erase), the gate delegates a custodial grant, with which no
+//! text can be read.
+
+use crate::{Engine, Page, Paged};
+use access::{Erase, Operator, RotateKey};
+use kernel::{Code, Error, KeyEpoch, KeyId, OperationId, OperatorName, Role, TenantId, Timestamp};
+use registry::{KeyStatus, KeyView, NewKey, NewTenant, OperationView, OperatorView, TenantChange, TenantView};
+use zeroize::Zeroizing;
+
+/// How keys are rotated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RotateMode {
+    /// Keys are wrapped anew; objects stay as they are.
+    Rewrap,
+}
+
+/// One tenant's counters for the operators.
+pub type Usage = (TenantId, ledger::Usage);
+
+impl Engine {
+    async fn act(&self, operator: &Operator, act: &'static str, tenant: Option<&TenantId>) -> Result<(), Error> {
+        self.inner.trail.operator_act(operator, act, tenant).await
+    }
+
+    /// Makes a tenant: a fresh incarnation with its own keys.
+    pub async fn create_tenant(&self, operator: &Operator, new: NewTenant) -> Result<TenantView, Error> {
+        self.act(operator, "tenant.create", Some(&new.id)).await?;
+        self.inner.registry.create_tenant(operator, new).await
+    }
+
+    /// One tenant.
+    pub fn tenant(&self, operator: &Operator, id: &TenantId) -> Result<TenantView, Error> {
+        self.inner.registry.tenant(operator, id)
+    }
+
+    /// Tenants by id.
+    pub fn tenants(&self, operator: &Operator, page: Page) -> Result<Paged<TenantView>, Error> {
+        let (items, next) = self.inner.registry.tenants(operator, page.after.as_deref(), page.limit);
+        Ok(Paged { items, next })
+    }
+
+    /// Changes name, class or quotas.
+    pub async fn update_tenant(&self, operator: &Operator, id: &TenantId, change: TenantChange) -> Result<TenantView, Error> {
+        self.act(operator, "tenant.update", Some(id)).await?;
+        self.inner.registry.update_tenant(operator, id, change).await
+    }
+
+    /// Refuses the tenant's requests from now on and drops its data from memory.
+    pub async fn suspend_tenant(&self, operator: &Operator, id: &TenantId) -> Result<TenantView, Error> {
+        self.act(operator, "tenant.suspend", Some(id)).await?;
+        let view = self.inner.registry.suspend(operator, id).await?;
+        self.inner.stores.forget(view.incarnation).await;
+        Ok(view)
+    }
+
+    /// Serves the tenant again.
+    pub async fn resume_tenant(&self, operator: &Operator, id: &TenantId) -> Result<TenantView, Error> {
+        self.act(operator, "tenant.resume", Some(id)).await?;
+        self.inner.registry.resume(operator, id).await
+    }
+
+    /// Erases a suspended tenant in the background: keys first, then bytes.
+    pub async fn delete_tenant(&self, operator: &Operator, id: &TenantId) -> Result<OperationId, Error> {
+        let view = self.inner.registry.tenant(operator, id)?;
+        if !view.is_suspended() {
+            return Err(Error::new(Code::NotSuspended, "suspend the tenant first"));
+        }
+        self.act(operator, "tenant.erase", Some(id)).await?;
+        let grant = self.inner.gate.delegate::<Erase>(operator, id)?;
+        let operation = self.inner.registry.begin_operation(Some(id), "erase", 1).await?;
+        let operation_id = operation.id();
+        self.start_erase(grant, operation);
+        Ok(operation_id)
+    }
+
+    /// Makes an API key; the secret is told once.
+    pub async fn create_api_key(
+        &self,
+        operator: &Operator,
+        id: &TenantId,
+        new: NewKey,
+    ) -> Result<(KeyView, Zeroizing<String>), Error> {
+        self.act(operator, "api_key.create", Some(id)).await?;
+        self.inner.registry.create_key(operator, id, new).await
+    }
+
+    /// A tenant's API keys, without secrets.
+    pub fn api_keys(&self, operator: &Operator, id: &TenantId, page: Page) -> Result<Paged<KeyView>, Error> {
+        let (items, next) = self.inner.registry.keys(operator, id, page.after.as_deref(), page.limit)?;
+        Ok(Paged { items, next })
+    }
+
+    /// Ends an API key at once.
+    pub async fn revoke_api_key(&self, operator: &Operator, id: &TenantId, key: &KeyId) -> Result<(), Error> {
+        self.act(operator, "api_key.revoke", Some(id)).await?;
+        self.inner.registry.revoke_key(operator, id, key).await
+    }
+
+    /// Starts a rotation, or tells the one that runs.
+    pub async fn rotate_keys(
+        &self,
+        operator: &Operator,
+        id: &TenantId,
+        mode: RotateMode,
+    ) -> Result<(OperationId, KeyEpoch), Error> {
+        let RotateMode::Rewrap = mode;
+        self.act(operator, "key.rotate", Some(id)).await?;
+        let status = self.inner.registry.key_status(operator, id)?;
+        if let Some(running) = self.inner.registry.running_operation(id, "rotate") {
+            return Ok((running, status.current));
+        }
+        let grant = self.inner.gate.delegate::<RotateKey>(operator, id)?;
+        let operation = self.inner.registry.begin_operation(Some(id), "rotate", 0).await?;
+        let operation_id = operation.id();
+        self.start_rotate(grant, operation);
+        Ok((operation_id, status.current.next()))
+    }
+
+    /// A tenant's key epochs and what each wraps.
+    pub fn key_status(&self, operator: &Operator, id: &TenantId) -> Result<KeyStatus, Error> {
+        self.inner.registry.key_status(operator, id)
+    }
+
+    /// Makes an operator; the token is told once.
+    pub async fn create_operator(
+        &self,
+        operator: &Operator,
+        name: OperatorName,
+        role: Role,
+    ) -> Result<(OperatorView, Zeroizing<String>), Error> {
+        self.act(operator, "operator.create", None).await?;
+        self.inner.registry.create_operator(operator, name, role).await
+    }
+
+    /// Operators, without tokens.
+    pub fn operators(&self, operator: &Operator) -> Vec<OperatorView> {
+        self.inner.registry.operators(operator)
+    }
+
+    /// Ends an operator's token at once.
+    pub async fn revoke_operator(&self, operator: &Operator, id: &KeyId) -> Result<(), Error> {
+        self.act(operator, "operator.revoke", None).await?;
+        self.inner.registry.revoke_operator(operator, id).await
+    }
+
+    /// Operations, newest first.
+    pub fn operations(&self, operator: &Operator, page: Page) -> Result<Paged<OperationView>, Error> {
+        let (items, next) = self.inner.registry.operations(operator, page.after.as_deref(), page.limit)?;
+        Ok(Paged { items, next })
+    }
+
+    /// One operation.
+    pub fn operation_for(&self, operator: &Operator, id: OperationId) -> Result<OperationView, Error> {
+        self.inner.registry.operation(operator, id)
+    }
+
+    /// Asks an operation to stop at its next step.
+    pub async fn cancel_operation(&self, operator: &Operator, id: OperationId) -> Result<OperationView, Error> {
+        self.act(operator, "operation.cancel", None).await?;
+        self.inner.registry.cancel(operator, id).await
+    }
+
+    /// Counters per tenant since it exists.
+    pub fn usage(&self, operator: &Operator) -> Vec<Usage> {
+        let (tenants, _) = self.inner.registry.tenants(operator, None, usize::MAX);
+        tenants.into_iter().map(|t| (t.id, self.inner.trail.usage_of(t.incarnation))).collect()
+    }
+
+    /// What operators did, oldest first.
+    pub async fn operator_audit(
+        &self,
+        operator: &Operator,
+        since: Option<Timestamp>,
+        limit: usize,
+    ) -> Result<Vec<serde_json::Value>, Error> {
+        self.inner.trail.operator_acts(operator, since, limit).await
+    }
+}

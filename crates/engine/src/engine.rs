@@ -1,0 +1,192 @@
+//! The engine: its parts, how it opens and how it closes.
+
+use crate::{EngineConfig, Flow, turnstile::Turnstile, work::Work};
+use access::{Action, Gate, Grant};
+use kernel::{Clock, CommitNo, Entropy, Error, RequestId, Timestamp};
+use ledger::{Deed, Trail};
+use models::Models;
+use registry::Registry;
+use std::{sync::Arc, time::Duration};
+use store::{Stores, StoresConfig, StoresStats};
+use tokio_util::task::TaskTracker;
+use zeroize::Zeroizing;
+
+/// All parts of a server without its network. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) gate: Gate,
+    pub(crate) registry: Registry,
+    pub(crate) stores: Stores,
+    pub(crate) trail: Trail,
+    pub(crate) models: Models,
+    pub(crate) work: Work,
+    pub(crate) searches: Turnstile,
+    pub(crate) writes: Turnstile,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) tracker: TaskTracker,
+    pub(crate) strict_audit: bool,
+}
+
+/// Numbers for metrics and `doctor`. No names.
+#[derive(Debug)]
+pub struct Health {
+    /// The namespaces.
+    pub stores: StoresStats,
+    /// The models.
+    pub models: models::Stats,
+    /// CPU jobs that wait.
+    pub cpu_waiting: usize,
+    /// Searches under way.
+    pub searches: usize,
+    /// Writes under way.
+    pub writes: usize,
+}
+
+impl Engine {
+    /// Opens a data folder: takes its lock, reads what exists, goes on with what a crash left
+    /// unfinished. Namespaces open when somebody enters them. The token is that of the first
+    /// operator, on the first start only.
+    ///
+    /// # Errors
+    /// When another server holds the folder, the root key does not open it, or its format is
+    /// not ours.
+    pub async fn open(config: EngineConfig) -> Result<(Self, Option<Zeroizing<String>>), Error> {
+        let storage = journal::Storage::open(&config.data).await?;
+        let tracker = TaskTracker::new();
+        let (registry, token) = Registry::open(
+            storage.clone(),
+            config.provider.clone(),
+            config.clock.clone(),
+            config.entropy.clone(),
+            config.adopt_operator.as_deref(),
+        )
+        .await?;
+        let work = Work::new(config.cpu_threads, config.cpu_queue_max)?;
+        let trail = Trail::new(ledger::TrailConfig {
+            storage: storage.clone(),
+            directory: registry.directory(),
+            control: registry.audit_home(),
+            clock: config.clock.clone(),
+            entropy: config.entropy.clone(),
+            tracker: tracker.clone(),
+        });
+        let stores = Stores::new(StoresConfig {
+            storage,
+            directory: registry.directory(),
+            clock: config.clock.clone(),
+            entropy: config.entropy.clone(),
+            sink: trail.sink(),
+            cpu: Arc::new(work.clone()),
+            tracker: tracker.clone(),
+            flush_bytes_max: config.flush_bytes_max,
+            flush_rows_max: config.flush_rows_max,
+            memory_bytes_max: config.memory_bytes_max,
+        });
+        let gate = Gate::new(registry.credentials(), config.clock.clone());
+        let engine = Self {
+            inner: Arc::new(Inner {
+                gate,
+                registry,
+                stores,
+                trail,
+                models: config.models,
+                work,
+                searches: Turnstile::new(config.searches_max, "searches"),
+                writes: Turnstile::new(config.writes_max, "writes"),
+                clock: config.clock,
+                entropy: config.entropy,
+                tracker,
+                strict_audit: config.strict_audit,
+            }),
+        };
+        engine.resume_operations().await;
+        Ok((engine, token))
+    }
+
+    /// Lets running work end, at most `wait`, then makes what is queued durable.
+    pub async fn close(&self, wait: Duration) {
+        let inner = &self.inner;
+        inner.stores.close().await;
+        inner.trail.close().await;
+        inner.tracker.close();
+        if tokio::time::timeout(wait, inner.tracker.wait()).await.is_err() {
+            tracing::warn!("background work did not end in time; a restart goes on with it");
+        }
+        inner.models.stop();
+    }
+
+    /// Who judges credentials.
+    pub fn gate(&self) -> &Gate {
+        &self.inner.gate
+    }
+
+    /// Where deeds are written.
+    pub fn trail(&self) -> &Trail {
+        &self.inner.trail
+    }
+
+    /// What embeds.
+    pub fn models(&self) -> &Models {
+        &self.inner.models
+    }
+
+    /// Wall time.
+    pub fn now(&self) -> Timestamp {
+        self.inner.clock.now()
+    }
+
+    /// A fresh request id.
+    pub fn request_id(&self) -> RequestId {
+        RequestId::random(&*self.inner.entropy)
+    }
+
+    /// Whether requests can be served.
+    ///
+    /// # Errors
+    /// What stands in the way.
+    pub fn ready(&self) -> Result<(), Error> {
+        self.inner.registry.ready()
+    }
+
+    /// Numbers for metrics.
+    pub fn health(&self) -> Health {
+        let inner = &self.inner;
+        Health {
+            stores: inner.stores.stats(),
+            models: inner.models.stats(),
+            cpu_waiting: inner.work.waiting(),
+            searches: inner.searches.count(),
+            writes: inner.writes.count(),
+        }
+    }
+
+    /// Ends a flow that read: its line is queued, or waited for where audit is strict.
+    pub(crate) async fn settle<A: Action, T>(&self, grant: Grant<A>, end: Result<(T, Deed), Error>) -> Flow<T> {
+        let trail = &self.inner.trail;
+        match end {
+            Ok((body, deed)) if self.inner.strict_audit => match trail.seal_durable(grant, deed, body).await {
+                Ok(sealed) => Ok(sealed),
+                Err(refused) => Err(refused),
+            },
+            Ok((body, deed)) => Ok(trail.seal(grant, deed, body).await),
+            Err(error) => Err(trail.refuse(grant, error).await),
+        }
+    }
+
+    /// Ends a flow that wrote: its line rides in the commit.
+    pub(crate) async fn settle_commit<A: Action, T>(
+        &self,
+        grant: Grant<A>,
+        end: Result<(T, CommitNo), Error>,
+    ) -> Flow<T> {
+        match end {
+            Ok((body, commit)) => Ok(self.inner.trail.sealed_by_commit(grant, commit, body)),
+            Err(error) => Err(self.inner.trail.refuse(grant, error).await),
+        }
+    }
+}

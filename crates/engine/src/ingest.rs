@@ -1,0 +1,344 @@
+//! Ingest: raw documents in; screened, embedded, sealed, durable and searchable when it answers.
+//!
+//! identify -> (unchanged? done) -> parse -> screen -> chunk -> embed -> admit -> one commit.
+//! A document that is wrong in itself fails alone; the others go in together. Whatever would
+//! leave the batch half judged (a full queue, a model that fails) fails the request and stores
+//! nothing, so that a retry is whole.
+
+use crate::{DocumentResult, Engine, Flow, IngestReply, IngestRequest, ResultStatus, embed::Embedding};
+use access::{Grant, Ingest};
+use intake::{Admitted, Profile, RawDocument, Screened, Verdict};
+use kernel::{Code, DocumentId, Error, Finding, NamespaceSettings, OperationId};
+use ledger::Deed;
+use models::Kind;
+use registry::NamespaceRecord;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+use store::{Known, Room, Upsert, UpsertStatus};
+
+type Identity = (DocumentId, [u8; 32]);
+
+/// A document on its way: where it stands in the request, who it is, what is left to do.
+enum Step {
+    Done(DocumentResult),
+    Screened { identity: Identity, screened: Screened },
+}
+
+impl Engine {
+    /// Stores documents. See the module's text for the order.
+    pub async fn ingest(&self, grant: Grant<Ingest>, request: IngestRequest) -> Flow<IngestReply> {
+        let end = self.ingest_under(&grant, request).await;
+        match end {
+            // Nothing was written (all unchanged, rejected or failed): no commit carries the line.
+            Ok((reply, false)) => {
+                let deed = deed(&reply);
+                self.settle(grant, Ok((reply, deed))).await
+            }
+            Ok((reply, true)) => {
+                let commit = reply.commit;
+                self.settle_commit(grant, Ok((reply, commit))).await
+            }
+            Err(error) => self.settle(grant, Err(error)).await,
+        }
+    }
+
+    /// The same in the background (`Prefer: respond-async`): answers with an operation.
+    pub async fn ingest_later(&self, grant: Grant<Ingest>, request: IngestRequest) -> Flow<OperationId> {
+        let total = request.documents.len() as u64;
+        let operation = match self.inner.registry.begin_operation(Some(grant.tenant()), "ingest", total).await {
+            Ok(operation) => operation,
+            Err(error) => return self.settle(grant, Err(error)).await,
+        };
+        let id = operation.id();
+        let engine = self.clone();
+        let tenure = grant.tenure();
+        // The grant goes with the work and is consumed when it ends; this reply is the receipt.
+        let receipt = self.inner.trail.receipt(&grant, id);
+        self.inner.tracker.spawn(async move {
+            match engine.ingest(grant, request).await {
+                Ok(reply) => {
+                    let reply = reply.into_body();
+                    operation.progress(total, total, "documents").await;
+                    operation.succeed(counts_of(&reply)).await;
+                }
+                Err(error) => operation.fail(&error.into_body()).await,
+            }
+            drop(tenure);
+        });
+        Ok(receipt)
+    }
+
+    async fn ingest_under(&self, grant: &Grant<Ingest>, request: IngestRequest) -> Result<(IngestReply, bool), Error> {
+        let _pass = self.inner.writes.enter(grant.incarnation())?;
+        let (record, _created) = self.inner.registry.ensure_namespace(grant, NamespaceSettings::default()).await?;
+        let record = self.fix_embedding(grant, record, &request.documents).await?;
+        let settings = Arc::new(record.settings.clone());
+        let room = self.inner.stores.enter(grant, &settings).await?;
+        self.check_quota(grant, &request.documents).await?;
+
+        let steps = self.prepare(grant, &room, &settings, request.documents).await?;
+        let (mut results, screened) = split(steps);
+        let admitted = self.vectors(grant, &settings, screened, &mut results).await?;
+        if admitted.is_empty() {
+            let commit = room.totals().commit;
+            return Ok((IngestReply { results: finish(results), commit }, false));
+        }
+        let commit = commit(self, grant, &room, request.on_conflict, admitted, &mut results).await?;
+        Ok((IngestReply { results: finish(results), commit }, true))
+    }
+
+    /// The first document decides where vectors come from, unless the namespace was told.
+    async fn fix_embedding(
+        &self,
+        grant: &Grant<Ingest>,
+        record: NamespaceRecord,
+        documents: &[RawDocument],
+    ) -> Result<NamespaceRecord, Error> {
+        if record.settings.embedding != kernel::Embedding::Default {
+            return Ok(record);
+        }
+        let own = documents.iter().find_map(|d| d.vector.as_ref()).map(Vec::len);
+        let embedding = match (own, self.inner.models.default_model()) {
+            (Some(n), _) => kernel::Embedding::Own { dimensions: u32::try_from(n).unwrap_or(u32::MAX) },
+            (None, Some(model)) => kernel::Embedding::Model {
+                dimensions: u32::try_from(model.dimensions).unwrap_or(u32::MAX),
+                name: model.name,
+            },
+            (None, None) => kernel::Embedding::Own { dimensions: 0 },
+        };
+        if let (kernel::Embedding::Own { dimensions }, Some(_)) = (&embedding, own) {
+            let fits = (kernel::limits::DIMENSIONS_MIN..=kernel::limits::DIMENSIONS_MAX).contains(&(*dimensions as usize));
+            if !fits {
+                return Err(Error::invalid("documents[].vector", "must have 2 to 4096 numbers"));
+            }
+        }
+        self.inner.registry.fix_embedding(grant, embedding).await
+    }
+
+    /// Identity, unchanged check, parsing, screening and chunking: all that needs no model.
+    async fn prepare(
+        &self,
+        grant: &Grant<Ingest>,
+        room: &Room<Ingest>,
+        settings: &Arc<NamespaceSettings>,
+        documents: Vec<RawDocument>,
+    ) -> Result<Vec<Step>, Error> {
+        let keyed = room.keyed();
+        let (identities, documents) = self
+            .inner
+            .work
+            .cpu(move || {
+                let identities: Vec<Identity> = documents.iter().map(|d| intake::identify(d, &*keyed)).collect();
+                (identities, documents)
+            })
+            .await?;
+        let known = unchanged(room, &identities);
+        let tokens = match &settings.embedding {
+            kernel::Embedding::Model { name, .. } => {
+                self.serving(name)?;
+                self.inner.models.tokens(name)
+            }
+            _ => None,
+        };
+        let settings = settings.clone();
+        let require_readers = settings.require_readers;
+        let steps = self
+            .inner
+            .work
+            .cpu(move || {
+                let judge = |((raw, identity), same): ((RawDocument, Identity), Option<DocumentResult>)| match same {
+                    Some(done) => Step::Done(done),
+                    None if require_readers && raw.readers.is_none() => {
+                        Step::Done(failed(identity.0, Error::invalid("readers", "is required in this namespace")))
+                    }
+                    None => judge(raw, identity, &settings, tokens.as_deref()),
+                };
+                documents.into_iter().zip(identities).zip(known).map(judge).collect::<Vec<_>>()
+            })
+            .await?;
+        let cost = steps.iter().map(|s| if let Step::Screened { screened, .. } = s { screened.tokens() } else { 0 }).sum();
+        grant.charge_tokens(cost)?;
+        Ok(steps)
+    }
+
+    /// Embeds what needs it, all documents waiting together in the fair queue, and admits.
+    async fn vectors(
+        &self,
+        grant: &Grant<Ingest>,
+        settings: &NamespaceSettings,
+        screened: Vec<(usize, Identity, Screened)>,
+        results: &mut [Option<DocumentResult>],
+    ) -> Result<Vec<(usize, Admitted)>, Error> {
+        let profile = Profile { dimensions: settings.embedding.dimensions(), distance: settings.distance };
+        let mut waiting: Vec<(usize, Identity, Screened, Option<Embedding>)> = Vec::new();
+        for (at, identity, screened) in screened {
+            let embedding = match (&settings.embedding, screened.own_vector()) {
+                (kernel::Embedding::Model { name, .. }, None) => {
+                    Some(self.embed_later(grant, name, Kind::Passage, screened.passages())?)
+                }
+                _ => None,
+            };
+            waiting.push((at, identity, screened, embedding));
+        }
+        let mut admitted = Vec::new();
+        for (at, identity, screened, embedding) in waiting {
+            let vectors = match embedding {
+                Some(embedding) => embedding.wait().await?,
+                None => screened.own_vector().map(<[f32]>::to_vec).unwrap_or_default(),
+            };
+            let id = identity.0.clone();
+            match intake::admit(screened, identity, vectors, &profile) {
+                Ok(document) => admitted.push((at, document)),
+                Err(error) => results[at] = Some(failed(id, error)),
+            }
+        }
+        Ok(admitted)
+    }
+
+    /// Quotas of documents and bytes, over all of the tenant's namespaces.
+    async fn check_quota(&self, grant: &Grant<Ingest>, documents: &[RawDocument]) -> Result<(), Error> {
+        let quotas = grant.quotas();
+        if quotas.documents.is_none() && quotas.bytes.is_none() {
+            return Ok(());
+        }
+        let totals = self.tenant_totals(grant).await?;
+        let bytes: u64 = documents.iter().map(|d| d.bytes() as u64).sum();
+        let over = quotas.documents.is_some_and(|max| totals.documents + documents.len() as u64 > max)
+            || quotas.bytes.is_some_and(|max| totals.bytes + bytes > max);
+        if over {
+            return Err(Error::new(Code::QuotaExceeded, "the tenant's quota of documents or bytes is used up; delete documents or ask an operator to raise it"));
+        }
+        Ok(())
+    }
+}
+
+/// Documents whose stored content is this very content. One that stands twice in the request is
+/// never taken as unchanged: the first of the two may change it.
+fn unchanged(room: &Room<Ingest>, identities: &[Identity]) -> Vec<Option<DocumentResult>> {
+    let mut seen = HashSet::new();
+    let twice: HashSet<&DocumentId> = identities.iter().map(|i| &i.0).filter(|id| !seen.insert(*id)).collect();
+    let known = room.known(identities);
+    let same = |(identity, known): (&Identity, Known)| match known {
+        Known::Same(head) if !twice.contains(&identity.0) => Some(DocumentResult {
+            id: Some(identity.0.clone()),
+            status: ResultStatus::Unchanged,
+            passages: head.passages.len(),
+            findings: head.findings,
+            error: None,
+        }),
+        _ => None,
+    };
+    identities.iter().zip(known).map(same).collect()
+}
+
+fn judge(raw: RawDocument, identity: Identity, settings: &NamespaceSettings, tokens: Option<&dyn kernel::Tokens>) -> Step {
+    let draft = match intake::parse(raw) {
+        Ok(draft) => draft,
+        Err(error) => return Step::Done(failed(identity.0, error.into())),
+    };
+    match intake::screen(draft, &settings.screening) {
+        Verdict::Rejected { findings, .. } => Step::Done(DocumentResult {
+            id: Some(identity.0),
+            status: ResultStatus::Rejected,
+            passages: 0,
+            findings,
+            error: None,
+        }),
+        Verdict::Screened(mut screened) => {
+            screened.chunk(tokens, &settings.chunking);
+            Step::Screened { identity, screened }
+        }
+    }
+}
+
+type Results = Vec<Option<DocumentResult>>;
+
+fn split(steps: Vec<Step>) -> (Results, Vec<(usize, Identity, Screened)>) {
+    let mut results = Vec::new();
+    let mut screened = Vec::new();
+    for (at, step) in steps.into_iter().enumerate() {
+        match step {
+            Step::Done(result) => results.push(Some(result)),
+            Step::Screened { identity, screened: document } => {
+                results.push(None);
+                screened.push((at, identity, document));
+            }
+        }
+    }
+    (results, screened)
+}
+
+async fn commit(
+    engine: &Engine,
+    grant: &Grant<Ingest>,
+    room: &Room<Ingest>,
+    on_conflict: store::OnConflict,
+    admitted: Vec<(usize, Admitted)>,
+    results: &mut Results,
+) -> Result<kernel::CommitNo, Error> {
+    let mut places = Vec::new();
+    let mut findings: HashMap<usize, Vec<Finding>> = HashMap::new();
+    let mut upserts = Vec::new();
+    for (at, document) in admitted {
+        places.push(at);
+        findings.insert(at, document.findings().to_vec());
+        upserts.push(Upsert { admitted: document, on_conflict });
+    }
+    let pen = engine.inner.trail.pen(grant);
+    let line = Box::new(move |outcome: &store::Outcome| {
+        let stored = outcome.results.iter().filter(|r| matches!(r.status, UpsertStatus::Indexed | UpsertStatus::Quarantined));
+        let ids: Vec<DocumentId> = stored.map(|r| r.id.clone()).collect();
+        pen.write(Deed::success().count("documents", ids.len() as u64).documents(ids))
+    });
+    let outcome = room.append(upserts, line).await?;
+    for (at, stored) in places.into_iter().zip(outcome.results) {
+        results[at] = Some(DocumentResult {
+            status: match stored.status {
+                UpsertStatus::Indexed => ResultStatus::Indexed,
+                UpsertStatus::Quarantined => ResultStatus::Quarantined,
+                UpsertStatus::Unchanged => ResultStatus::Unchanged,
+                UpsertStatus::Skipped => ResultStatus::Skipped,
+                UpsertStatus::Conflict => ResultStatus::Failed,
+            },
+            error: matches!(stored.status, UpsertStatus::Conflict)
+                .then(|| Error::new(Code::AlreadyExists, "a document with this id exists with other content")),
+            passages: stored.passages,
+            findings: findings.remove(&at).unwrap_or_default(),
+            id: Some(stored.id),
+        });
+    }
+    Ok(outcome.commit)
+}
+
+fn finish(results: Results) -> Vec<DocumentResult> {
+    results.into_iter().flatten().collect()
+}
+
+fn failed(id: DocumentId, error: Error) -> DocumentResult {
+    DocumentResult { id: Some(id), status: ResultStatus::Failed, passages: 0, findings: Vec::new(), error: Some(error) }
+}
+
+fn deed(reply: &IngestReply) -> Deed {
+    Deed::success().count("documents", 0).count("unchanged", count(reply, ResultStatus::Unchanged))
+}
+
+fn count(reply: &IngestReply, status: ResultStatus) -> u64 {
+    reply.results.iter().filter(|r| r.status == status).count() as u64
+}
+
+/// What an operation tells when it is done: numbers by status.
+fn counts_of(reply: &IngestReply) -> Vec<(&'static str, u64)> {
+    [
+        ResultStatus::Indexed,
+        ResultStatus::Unchanged,
+        ResultStatus::Quarantined,
+        ResultStatus::Rejected,
+        ResultStatus::Skipped,
+        ResultStatus::Failed,
+    ]
+    .into_iter()
+    .map(|s| (s.as_str(), count(reply, s)))
+    .collect()
+}

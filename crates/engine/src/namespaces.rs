@@ -1,0 +1,207 @@
+//! Namespaces: made, changed, shown, dropped.
+
+use crate::{Deleted, Engine, Flow, Page, Paged};
+use access::{Action, Browse, Grant, Manage};
+use kernel::{
+    Chunking, Code, CommitNo, Distance, Embedding, Error, KeyEpoch, NamespaceName, NamespaceSettings, Original,
+    ScreenAction, Timestamp, limits,
+};
+use ledger::Deed;
+use registry::NamespaceRecord;
+use store::Totals;
+
+/// Where vectors shall come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EmbeddingAsk {
+    /// A model of the server's, by name.
+    Model(String),
+    /// The caller's own vectors of this length.
+    Dimensions(u32),
+}
+
+/// What shall change; absent members keep their value.
+#[derive(Clone, Debug, Default)]
+pub struct NamespaceChange {
+    /// Fixed once filled.
+    pub embedding: Option<EmbeddingAsk>,
+    /// Fixed once filled.
+    pub distance: Option<Distance>,
+    /// Fixed once filled.
+    pub chunking: Option<Chunking>,
+    /// What injection findings lead to.
+    pub injection: Option<ScreenAction>,
+    /// What personal data leads to.
+    pub pii: Option<ScreenAction>,
+    /// What credentials lead to.
+    pub secret: Option<ScreenAction>,
+    /// `Some(None)` removes the limit.
+    pub retention_days: Option<Option<u32>>,
+    /// Whether the text is kept.
+    pub original: Option<Original>,
+    /// Whether documents must name readers.
+    pub require_readers: Option<bool>,
+}
+
+/// A namespace as its tenant sees it.
+#[derive(Clone, Debug)]
+pub struct NamespaceView {
+    /// Its name.
+    pub name: NamespaceName,
+    /// Its settings.
+    pub settings: NamespaceSettings,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Documents stored, quarantined ones included.
+    pub documents: u64,
+    /// Passages stored.
+    pub passages: u64,
+    /// Bytes of text stored.
+    pub bytes: u64,
+    /// Documents held back.
+    pub quarantined: u64,
+    /// The newest commit.
+    pub commit: CommitNo,
+    /// Which tenant key wraps its key.
+    pub key_epoch: KeyEpoch,
+}
+
+impl Engine {
+    /// Makes a namespace or changes it.
+    pub async fn put_namespace(&self, grant: Grant<Manage>, change: NamespaceChange) -> Flow<NamespaceView> {
+        let end = self.put_under(&grant, change).await.map(|view| (view, Deed::success()));
+        self.settle(grant, end).await
+    }
+
+    async fn put_under(&self, grant: &Grant<Manage>, change: NamespaceChange) -> Result<NamespaceView, Error> {
+        let name = grant.namespace().ok_or_else(Error::not_found)?;
+        let before = self.inner.registry.namespace(grant.incarnation(), name);
+        let old = before.as_ref().map(|r| r.settings.clone()).unwrap_or_default();
+        let new = self.changed(&old, change)?;
+        new.validate()?;
+        let fixed = (&old.embedding, old.distance, old.chunking) != (&new.embedding, new.distance, new.chunking);
+        if fixed && let Some(record) = &before {
+            let totals = self.totals(grant, record).await?;
+            if totals.documents > 0 {
+                let message = "embedding, distance and chunking are fixed once the namespace holds documents; make a new one";
+                return Err(Error::new(Code::Immutable, message).with_param("embedding"));
+            }
+        }
+        let record = self.inner.registry.put_namespace(grant, new).await?;
+        if fixed {
+            // An open, empty namespace still has the old shape in memory.
+            self.inner.stores.reshape(grant).await;
+        }
+        let totals = self.totals(grant, &record).await?;
+        Ok(view(record, totals))
+    }
+
+    fn changed(&self, old: &NamespaceSettings, change: NamespaceChange) -> Result<NamespaceSettings, Error> {
+        let mut new = old.clone();
+        match change.embedding {
+            Some(EmbeddingAsk::Dimensions(dimensions)) => {
+                if !(limits::DIMENSIONS_MIN..=limits::DIMENSIONS_MAX).contains(&(dimensions as usize)) {
+                    return Err(Error::invalid("embedding.dimensions", "must be 2 to 4096"));
+                }
+                new.embedding = Embedding::Own { dimensions };
+            }
+            Some(EmbeddingAsk::Model(name)) => {
+                let same = matches!(&old.embedding, Embedding::Model { name: n, .. } if *n == name);
+                if !same {
+                    let model = self.inner.models.model(&name).ok_or_else(|| {
+                        let known: Vec<String> = self.inner.models.list().into_iter().map(|m| m.name).collect();
+                        let message = format!("no such model serves; these do: {}", known.join(", "));
+                        Error::new(Code::ModelUnavailable, message).with_param("embedding.model")
+                    })?;
+                    let dimensions = u32::try_from(model.dimensions).unwrap_or(u32::MAX);
+                    new.embedding = Embedding::Model { name: model.name, dimensions };
+                }
+            }
+            None => {}
+        }
+        new.distance = change.distance.unwrap_or(old.distance);
+        new.chunking = change.chunking.unwrap_or(old.chunking);
+        new.screening.injection = change.injection.unwrap_or(old.screening.injection);
+        new.screening.pii = change.pii.unwrap_or(old.screening.pii);
+        new.screening.secret = change.secret.unwrap_or(old.screening.secret);
+        new.retention.days = change.retention_days.unwrap_or(old.retention.days);
+        new.retention.original = change.original.unwrap_or(old.retention.original);
+        new.require_readers = change.require_readers.unwrap_or(old.require_readers);
+        Ok(new)
+    }
+
+    /// One namespace.
+    pub async fn get_namespace(&self, grant: Grant<Browse>) -> Flow<NamespaceView> {
+        let end = self.get_namespace_under(&grant).await.map(|view| (view, Deed::success()));
+        self.settle(grant, end).await
+    }
+
+    async fn get_namespace_under(&self, grant: &Grant<Browse>) -> Result<NamespaceView, Error> {
+        let record = self.namespace_record(grant)?;
+        let totals = self.totals(grant, &record).await?;
+        Ok(view(record, totals))
+    }
+
+    /// The tenant's namespaces that this key may enter, by name.
+    pub async fn list_namespaces(&self, grant: Grant<Browse>, page: Page) -> Flow<Paged<NamespaceView>> {
+        let end = self.list_namespaces_under(&grant, page).await.map(|page| {
+            let deed = Deed::success().count("namespaces", page.items.len() as u64);
+            (page, deed)
+        });
+        self.settle(grant, end).await
+    }
+
+    async fn list_namespaces_under(&self, grant: &Grant<Browse>, page: Page) -> Result<Paged<NamespaceView>, Error> {
+        let (records, next) = self.inner.registry.namespaces(grant, page.after.as_deref(), page.limit)?;
+        let mut items = Vec::new();
+        for record in records {
+            let totals = self.inner.stores.totals(grant, &record.name, &record.settings).await?;
+            items.push(view(record, totals));
+        }
+        Ok(Paged { items, next })
+    }
+
+    /// Drops a namespace: its key first, then its bytes.
+    pub async fn delete_namespace(&self, grant: Grant<Manage>) -> Flow<Deleted> {
+        let end = self.delete_namespace_under(&grant).await.map(|()| (Deleted, Deed::success()));
+        self.settle(grant, end).await
+    }
+
+    async fn delete_namespace_under(&self, grant: &Grant<Manage>) -> Result<(), Error> {
+        let record = self.namespace_record(grant)?;
+        let room = self.inner.stores.enter(grant, &record.settings).await?;
+        // From here nobody enters; the key goes before the bytes, so that a crash leaves only noise.
+        self.inner.registry.drop_namespace(grant).await?;
+        room.destroy().await
+    }
+
+    /// Totals of the namespace a grant names.
+    pub(crate) async fn totals<A: Action>(&self, grant: &Grant<A>, record: &NamespaceRecord) -> Result<Totals, Error> {
+        Ok(self.inner.stores.enter(grant, &record.settings).await?.totals())
+    }
+
+    /// Totals over all namespaces of the grant's tenant, for quotas.
+    pub(crate) async fn tenant_totals<A: Action>(&self, grant: &Grant<A>) -> Result<Totals, Error> {
+        let mut sum = Totals::default();
+        for record in self.inner.registry.all_namespaces(grant) {
+            let one = self.inner.stores.totals(grant, &record.name, &record.settings).await?;
+            sum.documents += one.documents;
+            sum.passages += one.passages;
+            sum.bytes += one.bytes;
+        }
+        Ok(sum)
+    }
+}
+
+fn view(record: NamespaceRecord, totals: Totals) -> NamespaceView {
+    NamespaceView {
+        name: record.name,
+        settings: record.settings,
+        created_at: record.created_at,
+        documents: totals.documents,
+        passages: totals.passages,
+        bytes: totals.bytes,
+        quarantined: totals.quarantined,
+        commit: totals.commit,
+        key_epoch: record.key_epoch,
+    }
+}

@@ -1,0 +1,184 @@
+//! From a request and a grant to a plan. The only way to make a [`Plan`] is [`compile`], which
+//! takes the grant's obligations with it: a search without them cannot be written.
+
+use crate::{Include, MinScores, Mode, SearchRequest};
+use access::{Grant, Search};
+use kernel::{Audience, Code, CommitNo, Embedding, Error, Filter, NamespaceSettings, Untrusted, limits};
+
+/// What a search will do. Private fields: only `compile` makes one.
+pub(crate) struct Plan {
+    audience: Audience,
+    filter: Option<Filter>,
+    mode: Mode,
+    query: Option<Untrusted>,
+    vector: VectorSource,
+    top_k: usize,
+    include: Include,
+    min_scores: MinScores,
+    max_per_document: Option<usize>,
+    min_commit: Option<CommitNo>,
+    warnings: Vec<String>,
+}
+
+/// Where the query's vector comes from.
+pub(crate) enum VectorSource {
+    /// No vector arm.
+    None,
+    /// The caller gave it.
+    Given(Vec<f32>),
+    /// This model makes it.
+    Model(String),
+}
+
+/// Whether a model serves now, by name.
+pub(crate) type Serves<'a> = &'a dyn Fn(&str) -> bool;
+
+/// Turns a request into a plan under the grant's obligations.
+///
+/// # Errors
+/// `invalid_request` naming the field; `forbidden` for `as` or vectors without their scope;
+/// `model_unavailable` for a mode that was asked for and cannot be had; `dimension_mismatch`.
+pub(crate) fn compile(
+    grant: &Grant<Search>,
+    settings: &NamespaceSettings,
+    serves: Serves<'_>,
+    request: SearchRequest,
+) -> Result<Plan, Error> {
+    check(grant, &request)?;
+    let audience = grant.audience(request.acting_as.as_deref())?;
+    let (mode, vector, warnings) = choose(settings, serves, &request)?;
+    Ok(Plan {
+        audience,
+        filter: request.filter,
+        mode,
+        query: request.query,
+        vector,
+        top_k: request.top_k,
+        include: request.include,
+        min_scores: request.min_scores,
+        max_per_document: request.max_per_document,
+        min_commit: request.min_commit,
+        warnings,
+    })
+}
+
+fn check(grant: &Grant<Search>, request: &SearchRequest) -> Result<(), Error> {
+    if !(1..=limits::TOP_K_MAX).contains(&request.top_k) {
+        return Err(Error::invalid("top_k", "must be 1 to 1000"));
+    }
+    if request.max_per_document == Some(0) {
+        return Err(Error::invalid("max_per_document", "must be at least 1"));
+    }
+    if request.include.vector && !grant.has(kernel::Scope::Vectors) {
+        return Err(Error::new(Code::Forbidden, "the key lacks the scope vectors").with_param("include"));
+    }
+    match (&request.query, &request.vector) {
+        (None, None) => Err(Error::invalid("query", "give a query, a vector, or both")),
+        (Some(query), _) if query.is_empty() => Err(Error::invalid("query", "must not be empty")),
+        (Some(query), _) if query.len() > limits::QUERY_BYTES_MAX => {
+            Err(Error::new(Code::TooLarge, "may have at most 32768 bytes").with_param("query"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// An asked mode is honoured or refused; an absent one takes what serves and the reply says which.
+fn choose(
+    settings: &NamespaceSettings,
+    serves: Serves<'_>,
+    request: &SearchRequest,
+) -> Result<(Mode, VectorSource, Vec<String>), Error> {
+    let source = vector_source(settings, serves, request);
+    let text = request.query.is_some();
+    match (request.mode, source) {
+        (Some(Mode::Text), _) if !text => Err(Error::invalid("query", "is needed by mode text")),
+        (Some(Mode::Text), _) => Ok((Mode::Text, VectorSource::None, Vec::new())),
+        (Some(Mode::Hybrid), _) if !text => Err(Error::invalid("query", "is needed by mode hybrid")),
+        (Some(mode), Ok(source)) => Ok((mode, source, Vec::new())),
+        (Some(_), Err(error)) => Err(error),
+        (None, Ok(source)) => Ok((if text { Mode::Hybrid } else { Mode::Vector }, source, Vec::new())),
+        (None, Err(error)) if !text || request.vector.is_some() => Err(error),
+        (None, Err(error)) => {
+            let warning = format!("ranked by text only: {}", error.message);
+            Ok((Mode::Text, VectorSource::None, vec![warning]))
+        }
+    }
+}
+
+fn vector_source(
+    settings: &NamespaceSettings,
+    serves: Serves<'_>,
+    request: &SearchRequest,
+) -> Result<VectorSource, Error> {
+    let dimensions = settings.embedding.dimensions();
+    if let Some(vector) = &request.vector {
+        if dimensions != 0 && vector.len() != dimensions {
+            let message = format!("has {} numbers where the namespace has {dimensions}", vector.len());
+            return Err(Error::new(Code::DimensionMismatch, message).with_param("vector"));
+        }
+        if vector.iter().any(|x| !x.is_finite()) || vector.iter().all(|x| *x == 0.0) {
+            return Err(Error::invalid("vector", "must be finite and not all zero"));
+        }
+        if dimensions == 0 {
+            return Err(Error::invalid("vector", "the namespace holds no vectors"));
+        }
+        return Ok(VectorSource::Given(vector.clone()));
+    }
+    match &settings.embedding {
+        Embedding::Model { name, .. } if serves(name) => Ok(VectorSource::Model(name.clone())),
+        Embedding::Model { .. } => {
+            Err(Error::new(Code::ModelUnavailable, "the namespace's embedding model does not serve now"))
+        }
+        Embedding::Own { dimensions: 0 } => {
+            Err(Error::new(Code::ModelUnavailable, "the namespace was filled without an embedding model"))
+        }
+        Embedding::Own { .. } => Err(Error::invalid("vector", "is needed: the namespace holds callers' own vectors")),
+        Embedding::Default => Err(Error::new(Code::ModelUnavailable, "the namespace holds no document yet")),
+    }
+}
+
+impl Plan {
+    pub(crate) fn audience(&self) -> &Audience {
+        &self.audience
+    }
+    pub(crate) fn filter(&self) -> Option<&Filter> {
+        self.filter.as_ref()
+    }
+    pub(crate) fn mode(&self) -> Mode {
+        self.mode
+    }
+    /// The question as the text arm sees it: absent in mode vector.
+    pub(crate) fn words(&self) -> Option<&Untrusted> {
+        self.query.as_ref().filter(|_| self.mode != Mode::Vector)
+    }
+    /// The question as a model sees it.
+    pub(crate) fn question(&self) -> Option<&Untrusted> {
+        self.query.as_ref()
+    }
+    pub(crate) fn vector(&self) -> &VectorSource {
+        &self.vector
+    }
+    pub(crate) fn top_k(&self) -> usize {
+        self.top_k
+    }
+    pub(crate) fn include(&self) -> Include {
+        self.include
+    }
+    pub(crate) fn min_scores(&self) -> MinScores {
+        self.min_scores
+    }
+    pub(crate) fn max_per_document(&self) -> usize {
+        self.max_per_document.unwrap_or(usize::MAX)
+    }
+    pub(crate) fn min_commit(&self) -> Option<CommitNo> {
+        self.min_commit
+    }
+    pub(crate) fn take_warnings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.warnings)
+    }
+
+    /// How deep each arm looks: deep enough that fusion and caps per document have a choice.
+    pub(crate) fn depth(&self) -> usize {
+        (self.top_k * 4).clamp(100, 4 * limits::TOP_K_MAX)
+    }
+}

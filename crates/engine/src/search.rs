@@ -1,0 +1,171 @@
+//! Search: compile -> embed the question -> snapshot -> bitmap -> arms -> fuse -> fetch winners.
+//!
+//! Ranking takes only an `Eligible`, made from the plan's audience, filter, status and time:
+//! no row that the reader may not see is ever ranked, counted or touched.
+
+use crate::{
+    Engine, Explain, Flow, Hit, Mode, Scores, SearchReply, SearchRequest,
+    fuse::{self, Fused, RRF_K},
+    query::{self, Plan, VectorSource},
+};
+use access::{Grant, Search};
+use kernel::{Error, Status, Timestamp};
+use ledger::Deed;
+use models::Kind;
+use registry::NamespaceRecord;
+use segment::TextQuery;
+use std::collections::HashMap;
+use store::{Address, Eligible, Snapshot};
+
+impl Engine {
+    /// Finds passages. See the module's text for the order.
+    pub async fn search(&self, grant: Grant<Search>, request: SearchRequest) -> Flow<SearchReply> {
+        let acting_as = request.acting_as.clone().unwrap_or_default();
+        let end = self.search_under(&grant, request).await.map(|reply| {
+            let ids = reply.hits.iter().map(|h| h.document_id.clone()).collect();
+            let deed = Deed::success().count("hits", reply.hits.len() as u64).documents(ids).principals(acting_as);
+            (reply, deed)
+        });
+        self.settle(grant, end).await
+    }
+
+    /// The search itself; `context` builds on it under the same grant.
+    pub(crate) async fn search_under(&self, grant: &Grant<Search>, request: SearchRequest) -> Result<SearchReply, Error> {
+        let _pass = self.inner.searches.enter(grant.incarnation())?;
+        let started = self.inner.clock.monotonic();
+        let record = self.namespace_record(grant)?;
+        let serves = |name: &str| self.inner.models.model(name).is_some();
+        let mut plan = query::compile(grant, &record.settings, &serves, request)?;
+        let warnings = plan.take_warnings();
+        let vector = self.query_vector(grant, &plan).await?;
+        let embedded = self.inner.clock.monotonic();
+        let room = self.inner.stores.enter(grant, &record.settings).await?;
+        let snapshot = room.snapshot(plan.min_commit()).await?;
+        let opened = self.inner.clock.monotonic();
+        let now = self.inner.clock.now();
+        let mut reply = self.inner.work.cpu(move || rank(&snapshot, &plan, vector.as_deref(), now)).await??;
+        let ranked = self.inner.clock.monotonic();
+        let millis = |from: std::time::Duration, to: std::time::Duration| (to.saturating_sub(from)).as_secs_f64() * 1e3;
+        reply.timings = vec![
+            ("embed", millis(started, embedded)),
+            ("open", millis(embedded, opened)),
+            ("rank", millis(opened, ranked)),
+        ];
+        reply.warnings.splice(0..0, warnings);
+        Ok(reply)
+    }
+
+    async fn query_vector(&self, grant: &Grant<Search>, plan: &Plan) -> Result<Option<Vec<f32>>, Error> {
+        match plan.vector() {
+            VectorSource::None => Ok(None),
+            VectorSource::Given(vector) => Ok(Some(vector.clone())),
+            VectorSource::Model(model) => {
+                let question = plan.question().ok_or_else(|| Error::invalid("query", "is needed to make a vector"))?;
+                self.embed(grant, model, Kind::Query, vec![question.clone()]).await.map(Some)
+            }
+        }
+    }
+
+    /// The namespace's record, or the uniform 404.
+    pub(crate) fn namespace_record<A: access::Action>(&self, grant: &Grant<A>) -> Result<NamespaceRecord, Error> {
+        let name = grant.namespace().ok_or_else(Error::not_found)?;
+        self.inner.registry.namespace(grant.incarnation(), name).ok_or_else(Error::not_found)
+    }
+}
+
+type Ranked = Vec<Fused<Address>>;
+
+fn rank(snapshot: &Snapshot, plan: &Plan, vector: Option<&[f32]>, now: Timestamp) -> Result<SearchReply, Error> {
+    let eligible = snapshot.eligible(plan.audience(), plan.filter(), &[Status::Indexed], now);
+    let depth = plan.depth();
+    let text = match plan.words() {
+        Some(query) => snapshot.text(&TextQuery::new(query.expose()), &eligible, depth),
+        None => Vec::new(),
+    };
+    let near = match vector {
+        Some(vector) => snapshot.vector(vector, &eligible, depth),
+        None => Vec::new(),
+    };
+    let text: Vec<_> = text.into_iter().map(|h| (h.at, h.score)).collect();
+    let near: Vec<_> = near.into_iter().map(|h| (h.at, h.score)).collect();
+    let explain = plan.include().explain.then(|| Explain {
+        rows: snapshot.totals().passages,
+        eligible_rows: eligible.rows(),
+        text_candidates: text.len(),
+        vector_candidates: near.len(),
+        rrf_k: RRF_K,
+    });
+    let ranked = merge(plan.mode(), snapshot, &text, &near);
+    Ok(SearchReply {
+        hits: fetch(snapshot, plan, &eligible, ranked)?,
+        mode: plan.mode(),
+        incomplete: false,
+        warnings: unknown_keys(snapshot, plan),
+        commit: snapshot.commit(),
+        timings: Vec::new(),
+        explain,
+    })
+}
+
+/// One arm keeps its own scores; two are fused by rank.
+fn merge(mode: Mode, snapshot: &Snapshot, text: &[(Address, f32)], near: &[(Address, f32)]) -> Ranked {
+    let alone = |list: &[(Address, f32)], arm: usize| {
+        let one = |(item, score): &(Address, f32)| {
+            let mut arms = [None; 2];
+            arms[arm] = Some(*score);
+            Fused { item: *item, score: *score, arms }
+        };
+        list.iter().map(one).collect()
+    };
+    match mode {
+        Mode::Text => alone(text, 0),
+        Mode::Vector => alone(near, 1),
+        Mode::Hybrid => fuse::reciprocal_rank([text, near], |at| snapshot.tie(*at)),
+    }
+}
+
+fn fetch(snapshot: &Snapshot, plan: &Plan, eligible: &Eligible, ranked: Ranked) -> Result<Vec<Hit>, Error> {
+    let include = plan.include();
+    let min = plan.min_scores();
+    let mut per_document: HashMap<(u32, u32), usize> = HashMap::new();
+    let mut hits = Vec::new();
+    for Fused { item, score, arms: [text, near] } in ranked {
+        let enough = |least: Option<f32>, have: Option<f32>| least.is_none_or(|l| have.is_some_and(|h| h >= l));
+        if !enough(min.text, text) || !enough(min.vector, near) {
+            continue;
+        }
+        let used = per_document.entry(snapshot.document_of(item)).or_default();
+        if *used >= plan.max_per_document() {
+            continue;
+        }
+        *used += 1;
+        let passage = snapshot.passage(eligible, item, include.vector)?;
+        hits.push(Hit {
+            document_id: passage.document_id,
+            passage: passage.passage,
+            score,
+            scores: Scores { vector: near, text },
+            title: passage.title,
+            uri: passage.uri,
+            text: include.text.then_some(passage.text),
+            attributes: include.attributes.then_some(passage.attributes),
+            vector: passage.vector,
+            span: (passage.span.point_start, passage.span.point_end),
+            findings: passage.findings,
+            tokens: passage.tokens,
+        });
+        if hits.len() == plan.top_k() {
+            break;
+        }
+    }
+    Ok(hits)
+}
+
+/// A key that no document has matches nothing, and is said aloud.
+fn unknown_keys(snapshot: &Snapshot, plan: &Plan) -> Vec<String> {
+    let keys = plan.filter().map(|f| f.attribute_keys()).unwrap_or_default();
+    keys.into_iter()
+        .filter(|k| !snapshot.has_attribute(k))
+        .map(|k| format!("filter: no document has the attribute '{k}'"))
+        .collect()
+}

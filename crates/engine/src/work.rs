@@ -1,0 +1,94 @@
+//! Work that needs a core. Two bounded pools: one for requests, one small one for the store's
+//! background work, so that a merge never takes the last core from a search.
+
+use kernel::Error;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+use tokio::sync::oneshot;
+
+/// The pools.
+#[derive(Clone)]
+pub(crate) struct Work {
+    requests: Arc<rayon::ThreadPool>,
+    background: Arc<rayon::ThreadPool>,
+    waiting: Arc<AtomicUsize>,
+    queue_max: usize,
+}
+
+impl Work {
+    /// Starts the threads.
+    pub(crate) fn new(threads: usize, queue_max: usize) -> Result<Self, Error> {
+        let pool = |n: usize, name: &'static str| {
+            rayon::ThreadPoolBuilder::new()
+                .num_threads(n.max(1))
+                .thread_name(move |i| format!("{name}-{i}"))
+                .build()
+                .map(Arc::new)
+                .map_err(|e| Error::internal("worker threads do not start").with_source(e))
+        };
+        Ok(Self {
+            requests: pool(threads, "cpu")?,
+            background: pool(threads.div_ceil(2), "background")?,
+            waiting: Arc::default(),
+            queue_max,
+        })
+    }
+
+    /// Runs `f` on a request thread. Skipped when the asker has gone before its turn.
+    ///
+    /// # Errors
+    /// `overloaded` when the queue is full; `internal` when `f` panicked.
+    pub(crate) async fn cpu<T: Send + 'static>(&self, f: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+        let place = Place::take(&self.waiting, self.queue_max)?;
+        let (send, receive) = oneshot::channel();
+        self.requests.spawn(move || {
+            drop(place);
+            if send.is_closed() {
+                return;
+            }
+            // A panic ends this request only: the sender drops and the asker sees `internal`.
+            if let Ok(value) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)) {
+                let _ = send.send(value);
+            }
+        });
+        receive.await.map_err(|_| Error::internal("the work for this request failed"))
+    }
+
+    /// Jobs that wait for a thread.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+}
+
+impl store::Cpu for Work {
+    fn run(&self, work: Box<dyn FnOnce() + Send>) {
+        self.background.spawn(move || {
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+        });
+    }
+}
+
+/// A place in the queue, given back when the job starts or never runs.
+struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    fn take(waiting: &Arc<AtomicUsize>, max: usize) -> Result<Self, Error> {
+        let before = waiting.fetch_add(1, Ordering::Relaxed);
+        let place = Self(waiting.clone());
+        if before >= max {
+            return Err(Error::overloaded("the work queue is full", Duration::from_secs(1)));
+        }
+        Ok(place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
