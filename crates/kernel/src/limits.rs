@@ -61,3 +61,65 @@ pub const DRAIN_WAIT: Duration = Duration::from_secs(30);
 pub const MODEL_QUEUE_TEXTS_MAX: usize = 50_000;
 /// Refusals of one tenant's known keys that its audit records in a minute. Enough to see an attack, too few to fill the disk by one.
 pub const REFUSALS_AUDITED_PER_MINUTE: u64 = 60;
+/// Rows, and documents, of one segment. 2^28: row numbers stay far from the `i32::MAX` at which tantivy ends a posting list.
+pub const SEGMENT_ROWS_MAX: u32 = 1 << 28;
+/// Vectors above which a segment gets a graph. Below, the exact scan wins and ingest is an append (measured: 8,000–12,000).
+pub const GRAPH_ROWS_MIN: usize = 10_000;
+/// Rows that pass a filter up to which they are scanned exactly, graph or none (measured: 15,000–20,000).
+pub const EXACT_ROWS_MAX: u64 = 16_000;
+/// Entries of a registry journal between two checkpoints. Bounds what a start reads: 256 small JSON entries are under 1 MB.
+pub const REGISTRY_CHECKPOINT_ENTRIES: u64 = 256;
+/// Ended operations that are remembered, all tenants together. Enough to look up last week's; about 0.5 MB.
+pub const OPERATIONS_KEPT_MAX: usize = 1_000;
+/// Unfinished operations of one tenant. More is a client that does not wait for what it began.
+pub const OPERATIONS_RUNNING_PER_TENANT_MAX: usize = 64;
+/// Name of an API key, display name and governance class of a tenant, bytes. They are labels for people.
+pub const LABEL_BYTES_MAX: usize = 256;
+/// API keys of one tenant, expired ones counted. Bounds the memory that one tenant's credentials take.
+pub const API_KEYS_PER_TENANT_MAX: usize = 10_000;
+/// Namespaces that one API key names.
+pub const NAMESPACES_PER_KEY_MAX: usize = 1_000;
+/// Operators. The control plane is for a team, not for a company.
+pub const OPERATORS_MAX: usize = 1_000;
+/// Namespace keys rewrapped in one durable entry of a rotation: about 32 KB.
+pub const REWRAPS_PER_ENTRY: usize = 128;
+/// Connections of one listener. A thousand clients; each costs a few KiB until it sends a body.
+pub const CONNECTIONS_MAX: usize = 1_024;
+/// Bytes of request bodies held at once, all connections. Eight of the largest.
+pub const BODIES_BYTES_MAX: usize = 8 * BODY_BYTES_MAX;
+/// How long a client may take to send its request's head, or stay idle between two requests.
+pub const HEAD_WAIT: Duration = Duration::from_secs(30);
+/// How long a client may pause inside its body.
+pub const BODY_PAUSE: Duration = Duration::from_secs(15);
+/// How long a whole body may take. 64 MiB in it is a slow line of 1.8 Mbit/s.
+pub const BODY_WAIT: Duration = Duration::from_secs(300);
+/// How long a TLS handshake may take.
+pub const HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
+/// Members of one `include` list, scopes of a key, and other short lists. More is a mistake.
+pub const SHORT_LIST_MAX: usize = 256;
+/// Bytes of a request's head (line and headers).
+pub const HEAD_BYTES_MAX: usize = 64 << 10;
+/// A place's log file when it is new, bytes. Most places are small.
+pub const LOG_FILE_BYTES_MIN: u64 = 4 << 10;
+/// The most by which a log file grows at once, bytes; it doubles up to there. Bounds the pause.
+pub const LOG_FILE_STEP_MAX: u64 = 64 << 20;
+/// One log entry, bytes: a request's documents at their limit, with vectors, several times over.
+pub const LOG_ENTRY_BYTES_MAX: usize = 512 << 20;
+/// Bytes that wait for one place's log; callers beyond wait. Bounds memory.
+pub const LOG_QUEUE_BYTES_MAX: usize = 128 << 20;
+/// Bytes that one group commit takes from the queue (one entry may be larger). Bounds latency.
+pub const LOG_GROUP_BYTES_MAX: usize = 16 << 20;
+/// Documents that one delete by filter may remove. Bounds one log entry: a million ids are about 40 MB.
+pub const DELETES_PER_COMMIT_MAX: u64 = 1_000_000;
+/// Documents that one patch may rewrite. As many as may be named by id.
+pub const PATCHES_PER_COMMIT_MAX: u64 = 10_000;
+/// Text and vectors that one patch may rewrite, bytes. 256 MiB: they stand in one log entry.
+pub const PATCH_BYTES_PER_COMMIT_MAX: u64 = 256 << 20;
+/// Writes that wait for one namespace's writer. More than its group commit takes at once.
+pub const WRITES_QUEUED_MAX: usize = 1_024;
+/// Writes that share one log entry, and so one fsync.
+pub const WRITES_PER_ENTRY_MAX: usize = 256;
+/// Documents that share one log entry, beside those of its first write. Bounds its memory.
+pub const DOCUMENTS_PER_ENTRY_MAX: usize = 2_000;
+/// Body of one log frame, bytes. 512 MiB: a request at the body limit with its passages and vectors.
+pub const LOG_FRAME_BYTES_MAX: usize = 512 << 20;

@@ -1,1 +1,31 @@
-//! vault
+//! vault: a tenant's home: its keys and its sealed bytes.
+//!
+//! Key providers wrap tenant keys, tenant keys wrap place keys, place keys wrap one fresh key per
+//! object; objects, log frames and wraps carry their identity as associated data, so that bytes in
+//! another place, another order or another length do not open. No key leaves this crate in the
+//! clear, and no file or socket is touched but the key provider's. The byte layouts stand in
+//! `schemas/sealing.md`. Where sealed bytes lie is the journal's business.
+
+mod crypto;
+mod error;
+mod floe;
+mod frames;
+mod home;
+mod identity;
+mod keys;
+mod provider;
+mod ring;
+mod wrap;
+
+pub use error::Error;
+pub use frames::{FRAME_OVERHEAD_BYTES, FrameOpener, FrameSealer, LOG_PROLOGUE_BYTES};
+pub use home::{Directory, Home, ObjectKind, PlaceKind};
+pub use keys::SecretKey;
+pub use provider::{KeyProvider, LocalProvider};
+pub use ring::{TenantKeys, WrappedKey};
+
+/// The format version that all layouts of this crate carry. Any other is refused.
+pub const FORMAT_VERSION: u8 = 0;
+
+/// Result with this crate's error.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,0 +1,180 @@
+//! FLOE (c2sp.org/FLOE, ePrint 2025/2275): sealed objects in segments of fixed length, each bound to
+//! its number and to being last or not; the header commits to the key and the associated data.
+//!
+//! Built from AES-256-GCM and HKDF-Expand-SHA-384 only. The names follow the specification.
+
+use crate::crypto::{Aead, Cipher, Denied, KEY, NONCE, TAG, expand_sha384, same};
+use kernel::Entropy;
+use zeroize::Zeroizing;
+
+/// Sealed objects of Ringfence: 1 MiB of plaintext a segment.
+pub(crate) const OBJECTS: Params = Params { segment_len: (1 << 20) + SEGMENT_OVERHEAD as u32, rotation_bits: 20 };
+
+/// What the writer and the reader agree on.
+pub(crate) struct Params {
+    /// Bytes of a sealed segment, overhead included (`ENC_SEG_LEN`).
+    pub(crate) segment_len: u32,
+    /// A new segment key every 2^this segments. 20 in the specification; fewer in its test vectors.
+    pub(crate) rotation_bits: u32,
+}
+
+const IV: usize = 32;
+const HEADER_TAG: usize = 32;
+const HEADER: usize = PARAMS + IV + HEADER_TAG;
+const PARAMS: usize = 10;
+const LENGTH: usize = 4;
+const SEGMENT_OVERHEAD: usize = LENGTH + NONCE + TAG;
+const NOT_LAST: [u8; LENGTH] = [0xFF; LENGTH];
+
+/// Seals `plain` under a key that seals nothing else.
+pub(crate) fn seal(params: &Params, key: &[u8; KEY], aad: &[u8], plain: &[u8], entropy: &dyn Entropy) -> Vec<u8> {
+    let room = params.plain_len();
+    let segments = plain.len().div_ceil(room).max(1);
+    let mut out = Vec::with_capacity(HEADER + plain.len() + segments * SEGMENT_OVERHEAD);
+    let mut iv = [0; IV];
+    entropy.fill(&mut iv);
+    let kdf = Kdf { params: params.encode(), iv, aad };
+    out.extend_from_slice(&kdf.params);
+    out.extend_from_slice(&iv);
+    out.extend_from_slice(&kdf.header_tag(key));
+
+    let mut keys = SegmentKeys::new(params, &kdf, key);
+    for number in 0..segments {
+        let start = number * room;
+        let piece = &plain[start..plain.len().min(start + room)];
+        let last = number + 1 == segments;
+        let mut nonce = [0; NONCE];
+        entropy.fill(&mut nonce);
+        out.extend_from_slice(&if last { params.last_len(piece.len()) } else { NOT_LAST });
+        out.extend_from_slice(&nonce);
+        let body = out.len();
+        out.extend_from_slice(piece);
+        let tag = keys.cipher(number as u64).seal(&nonce, &segment_aad(number as u64, last), &mut out[body..]);
+        out.extend_from_slice(&tag);
+    }
+    out
+}
+
+/// Opens what [`seal`] made with the same parameters, key and associated data.
+pub(crate) fn open(
+    params: &Params,
+    key: &[u8; KEY],
+    aad: &[u8],
+    sealed: &[u8],
+) -> Result<Zeroizing<Vec<u8>>, Denied> {
+    let (header, mut rest) = sealed.split_first_chunk::<HEADER>().ok_or(Denied)?;
+    let (stated, header) = header.split_at(PARAMS);
+    let (iv, tag) = header.split_first_chunk::<IV>().ok_or(Denied)?;
+    let kdf = Kdf { params: params.encode(), iv: *iv, aad };
+    if stated != kdf.params || !same(tag, &kdf.header_tag(key)) {
+        return Err(Denied);
+    }
+
+    let mut keys = SegmentKeys::new(params, &kdf, key);
+    // Never grows: what is sealed is longer than what it holds.
+    let mut plain = Zeroizing::new(Vec::with_capacity(rest.len()));
+    for number in 0.. {
+        let (segment, after, last) = params.cut(rest)?;
+        let (nonce, segment) = segment.split_first_chunk::<NONCE>().ok_or(Denied)?;
+        let (piece, tag) = segment.split_last_chunk::<TAG>().ok_or(Denied)?;
+        let start = plain.len();
+        plain.extend_from_slice(piece);
+        keys.cipher(number).open(nonce, &segment_aad(number, last), &mut plain[start..], tag)?;
+        rest = after;
+        if last {
+            break;
+        }
+    }
+    Ok(plain)
+}
+
+impl Params {
+    fn encode(&self) -> [u8; PARAMS] {
+        let mut out = [0; PARAMS];
+        // AES-256-GCM is 0, and HKDF-Expand-SHA-384 is 0.
+        out[2..6].copy_from_slice(&self.segment_len.to_be_bytes());
+        out[6..].copy_from_slice(&(IV as u32).to_be_bytes());
+        out
+    }
+
+    fn plain_len(&self) -> usize {
+        self.segment_len as usize - SEGMENT_OVERHEAD
+    }
+
+    fn last_len(&self, plain: usize) -> [u8; LENGTH] {
+        u32::try_from(plain + SEGMENT_OVERHEAD).expect("a segment's length fits its own parameter").to_be_bytes()
+    }
+
+    /// The next segment without its length field, what follows it, and whether it is the last.
+    /// The last one ends the object; every other is exactly as long as the parameters say.
+    fn cut<'a>(&self, rest: &'a [u8]) -> Result<(&'a [u8], &'a [u8], bool), Denied> {
+        let length = *rest.first_chunk::<LENGTH>().ok_or(Denied)?;
+        let full = self.segment_len as usize;
+        let last = length != NOT_LAST;
+        let bytes = if last { u32::from_be_bytes(length) as usize } else { full };
+        if bytes > full || bytes < SEGMENT_OVERHEAD || rest.len() < bytes || (last && rest.len() != bytes) {
+            return Err(Denied);
+        }
+        let (segment, after) = rest.split_at(bytes);
+        Ok((&segment[LENGTH..], after, last))
+    }
+}
+
+/// `FLOE_KDF`, bound to the parameters, the IV and the associated data.
+struct Kdf<'a> {
+    params: [u8; PARAMS],
+    iv: [u8; IV],
+    aad: &'a [u8],
+}
+
+impl Kdf<'_> {
+    fn derive(&self, key: &[u8], purpose: &[u8], out: &mut [u8]) {
+        expand_sha384(key, &[&self.params, &self.iv, purpose, self.aad], out);
+    }
+
+    fn header_tag(&self, key: &[u8; KEY]) -> [u8; HEADER_TAG] {
+        let mut tag = [0; HEADER_TAG];
+        self.derive(key, b"HEADER_TAG:", &mut tag);
+        tag
+    }
+}
+
+/// The segments' keys, derived as they are needed.
+struct SegmentKeys<'a> {
+    kdf: &'a Kdf<'a>,
+    message_key: Zeroizing<[u8; 48]>,
+    rotation_bits: u32,
+    at: Option<(u64, Cipher)>,
+}
+
+impl<'a> SegmentKeys<'a> {
+    fn new(params: &Params, kdf: &'a Kdf<'a>, key: &[u8; KEY]) -> Self {
+        let mut message_key = Zeroizing::new([0; 48]);
+        kdf.derive(key, b"MESSAGE_KEY:", message_key.as_mut());
+        Self { kdf, message_key, rotation_bits: params.rotation_bits, at: None }
+    }
+
+    fn cipher(&mut self, number: u64) -> &Cipher {
+        let masked = number >> self.rotation_bits << self.rotation_bits;
+        if self.at.as_ref().is_none_or(|(at, _)| *at != masked) {
+            self.at = None;
+        }
+        let (_, cipher) = self.at.get_or_insert_with(|| {
+            let mut key = Zeroizing::new([0; KEY]);
+            let purpose = [&b"DEK:"[..], &masked.to_be_bytes()].concat();
+            self.kdf.derive(&self.message_key[..], &purpose, key.as_mut());
+            (masked, Cipher::new(&key))
+        });
+        cipher
+    }
+}
+
+fn segment_aad(number: u64, last: bool) -> [u8; 9] {
+    let mut out = [0; 9];
+    out[..8].copy_from_slice(&number.to_be_bytes());
+    out[8] = u8::from(last);
+    out
+}
+
+#[cfg(test)]
+mod tests;

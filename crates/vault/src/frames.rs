@@ -1,0 +1,207 @@
+//! Log frames: sealed entries that follow each other, each bound to its number, its log and the frame
+//! before it.
+//!
+//! A reader can tell apart what a crash leaves (zeroes, a frame cut short behind an authentic header)
+//! from what a crash cannot leave (anything that does not authenticate).
+
+use crate::{
+    Error, FORMAT_VERSION, Result, SecretKey,
+    crypto::{Aead, Cipher, HmacKey, NONCE, TAG, same, sha256},
+    identity, wrap,
+};
+use kernel::{Entropy, LogEpoch, ObjectUuid, limits};
+use zeroize::Zeroizing;
+
+/// Length of a log's prologue: magic, version, log uuid, log epoch, the wrap's length, the wrap.
+pub const LOG_PROLOGUE_BYTES: usize = PROLOGUE_HEAD + wrap::TWO;
+/// What a frame adds to its body.
+pub const FRAME_OVERHEAD_BYTES: usize = HEADER + TAG;
+
+const PROLOGUE_HEAD: usize = 4 + 1 + 16 + 4 + 2;
+const LOG_MAGIC: &[u8; 4] = b"RFLG";
+const FRAME_MAGIC: &[u8; 4] = b"RFFR";
+/// Magic, length of the body, sequence number, nonce.
+const HEAD: usize = 4 + 4 + 8 + NONCE;
+const HEAD_MAC: usize = 16;
+const HEADER: usize = HEAD + HEAD_MAC;
+/// Random nonces under one key stay far below the 2^32 that NIST SP 800-38D allows.
+const FRAMES_MAX: u64 = 1 << 31;
+
+/// Seals the frames of one log, in order. One writer has one.
+pub struct FrameSealer {
+    chain: Chain,
+    frames: u64,
+}
+
+impl FrameSealer {
+    pub(crate) fn new(identity: Vec<u8>, object: ObjectUuid, keys: &[SecretKey; 2], prologue: &[u8]) -> Self {
+        Self { chain: Chain::new(identity, object, keys, prologue), frames: 0 }
+    }
+
+    /// Seals one entry. The frame must be written behind the one before, or the log ends there.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] over `limits::LOG_FRAME_BYTES_MAX`; [`Error::UsedUp`] after 2^31 frames.
+    pub fn seal(&mut self, seq: u64, body: &[u8], entropy: &dyn Entropy) -> Result<Vec<u8>> {
+        if body.len() > limits::LOG_FRAME_BYTES_MAX {
+            return Err(Error::TooLarge { what: "log frame", bytes: body.len(), max: limits::LOG_FRAME_BYTES_MAX });
+        }
+        if self.frames == FRAMES_MAX {
+            return Err(Error::UsedUp);
+        }
+        let mut nonce = [0; NONCE];
+        entropy.fill(&mut nonce);
+        let length = u32::try_from(body.len()).expect("the limit is below 4 GiB");
+
+        let mut frame = Vec::with_capacity(body.len() + FRAME_OVERHEAD_BYTES);
+        frame.extend_from_slice(FRAME_MAGIC);
+        frame.extend_from_slice(&length.to_be_bytes());
+        frame.extend_from_slice(&seq.to_be_bytes());
+        frame.extend_from_slice(&nonce);
+        let mac = self.chain.header_mac(&frame);
+        frame.extend_from_slice(&mac);
+        frame.extend_from_slice(body);
+        let tag = self.chain.cipher.seal(&nonce, &self.chain.aad(seq), &mut frame[HEADER..]);
+        frame.extend_from_slice(&tag);
+        self.chain.follow(&frame);
+        self.frames += 1;
+        Ok(frame)
+    }
+}
+
+/// Opens the frames of one log, in order.
+pub struct FrameOpener {
+    chain: Chain,
+    epoch: LogEpoch,
+}
+
+impl FrameOpener {
+    pub(crate) fn new(
+        identity: Vec<u8>,
+        object: ObjectUuid,
+        epoch: LogEpoch,
+        keys: &[SecretKey; 2],
+        prologue: &[u8],
+    ) -> Self {
+        Self { chain: Chain::new(identity, object, keys, prologue), epoch }
+    }
+
+    /// The epoch that the prologue names, authenticated.
+    pub fn epoch(&self) -> LogEpoch {
+        self.epoch
+    }
+
+    /// The log's uuid, authenticated.
+    pub fn object(&self) -> ObjectUuid {
+        self.chain.object
+    }
+
+    /// Opens the frame at the start of `bytes`, which reach to the end of what was read: its number, its
+    /// body and its length. `None` where no frame begins (no bytes, or a header of zeroes) or where
+    /// the bytes end before the frame does: a torn tail. After `None` or an error the opener stands where it stood.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] for a header or a body that does not authenticate as the next frame.
+    #[expect(clippy::type_complexity, reason = "the tuple is read at once where it is returned")]
+    pub fn open(&mut self, bytes: &[u8]) -> Result<Option<(u64, Zeroizing<Vec<u8>>, usize)>> {
+        let header = &bytes[..bytes.len().min(HEADER)];
+        if header.len() < HEADER || header.iter().all(|b| *b == 0) {
+            return Ok(None);
+        }
+        let (head, mac) = header.split_at(HEAD);
+        let (length, seq, nonce) = self.read_head(head, mac).ok_or_else(|| self.corrupt("the header does not authenticate"))?;
+        let used = HEADER + length + TAG;
+        let Some(rest) = bytes.get(HEADER..used) else { return Ok(None) };
+        let (body, tag) = rest.split_last_chunk::<TAG>().ok_or_else(|| self.corrupt("the frame has no tag"))?;
+
+        let mut plain = Zeroizing::new(body.to_vec());
+        self.chain
+            .cipher
+            .open(&nonce, &self.chain.aad(seq), &mut plain, tag)
+            .map_err(|_| self.corrupt("the body does not authenticate"))?;
+        self.chain.follow(&bytes[..used]);
+        Ok(Some((seq, plain, used)))
+    }
+
+    fn read_head(&self, head: &[u8], mac: &[u8]) -> Option<(usize, u64, [u8; NONCE])> {
+        if !same(mac, &self.chain.header_mac(head)) {
+            return None;
+        }
+        let rest = head.strip_prefix(FRAME_MAGIC)?;
+        let (length, rest) = rest.split_first_chunk::<4>()?;
+        let (seq, nonce) = rest.split_first_chunk::<8>()?;
+        let length = u32::from_be_bytes(*length) as usize;
+        (length <= limits::LOG_FRAME_BYTES_MAX).then_some(())?;
+        Some((length, u64::from_be_bytes(*seq), *nonce.first_chunk()?))
+    }
+
+    fn corrupt(&self, why: &'static str) -> Error {
+        Error::corrupt("log frame", self.chain.object, why)
+    }
+}
+
+/// A log's keys and where in it one stands.
+struct Chain {
+    object: ObjectUuid,
+    identity: Vec<u8>,
+    cipher: Cipher,
+    header: HmacKey,
+    /// SHA-256 of the frame before, or of the prologue.
+    previous: [u8; 32],
+}
+
+impl Chain {
+    fn new(identity: Vec<u8>, object: ObjectUuid, keys: &[SecretKey; 2], prologue: &[u8]) -> Self {
+        let [body, header] = keys;
+        Self {
+            object,
+            identity,
+            cipher: Cipher::new(body.bytes()),
+            header: HmacKey::new(header.bytes()),
+            previous: sha256(prologue),
+        }
+    }
+
+    /// The header has its own MAC, so that an altered length is seen and not taken for a torn tail.
+    fn header_mac(&self, head: &[u8]) -> [u8; HEAD_MAC] {
+        let mac = self.header.mac(&[&self.previous, head]);
+        let mut out = [0; HEAD_MAC];
+        out.copy_from_slice(&mac[..HEAD_MAC]);
+        out
+    }
+
+    fn aad(&self, seq: u64) -> Vec<u8> {
+        [&self.identity[..], &identity::fields(&[&seq.to_be_bytes(), &self.previous])].concat()
+    }
+
+    fn follow(&mut self, frame: &[u8]) {
+        self.previous = sha256(frame);
+    }
+}
+
+pub(crate) fn prologue(object: ObjectUuid, epoch: LogEpoch, wrapped: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(wrapped.len()).expect("a wrap of two keys is 93 bytes");
+    [
+        &LOG_MAGIC[..],
+        &[FORMAT_VERSION],
+        object.as_bytes(),
+        &epoch.0.to_be_bytes(),
+        &length.to_be_bytes(),
+        wrapped,
+    ]
+    .concat()
+}
+
+/// The log's uuid and epoch, the wrap, and the prologue itself; `None` for anything of another form.
+pub(crate) fn read_prologue(bytes: &[u8]) -> Option<(ObjectUuid, LogEpoch, &[u8], &[u8])> {
+    let prologue = bytes.get(..LOG_PROLOGUE_BYTES)?;
+    let rest = prologue.strip_prefix(LOG_MAGIC)?.strip_prefix(&[FORMAT_VERSION])?;
+    let (object, rest) = rest.split_first_chunk::<16>()?;
+    let (epoch, rest) = rest.split_first_chunk::<4>()?;
+    let (length, wrapped) = rest.split_first_chunk::<2>()?;
+    (usize::from(u16::from_be_bytes(*length)) == wrapped.len()).then_some(())?;
+    Some((ObjectUuid::from_bytes(*object), LogEpoch(u32::from_be_bytes(*epoch)), wrapped, prologue))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,370 @@
+//! A home: one place's keys and the prefix of its objects. What happens inside it names no other.
+//!
+//! A home is made from a grant or a tenure by [`Home::enter`] and [`Home::audit`]; the registry,
+//! which keeps the wrapped keys, makes the homes that a directory hands out.
+
+use crate::{
+    Error, FORMAT_VERSION, FrameOpener, FrameSealer, KeyProvider, Result, SecretKey, TenantKeys, WrappedKey,
+    crypto::{HmacKey, sha256},
+    floe, frames,
+    identity::{self, Context, Wrap},
+    wrap,
+};
+use access::{Action, Grant, Tenure};
+use kernel::{Entropy, Incarnation, KeyEpoch, LogEpoch, NamespaceName, NamespaceUuid, ObjectUuid};
+use std::{fmt, sync::Arc};
+use zeroize::Zeroizing;
+
+mod kinds;
+pub use kinds::{ObjectKind, PlaceKind};
+
+/// Place keys have no epochs: their wraps do.
+const PLACE_EPOCH: KeyEpoch = KeyEpoch(0);
+/// There is one control place, and it needs no name.
+const CONTROL: NamespaceUuid = NamespaceUuid::from_bytes([0; 16]);
+const WHOLE_MAGIC: &[u8; 4] = b"RFSO";
+/// Magic, version, object kind, object uuid, the wrap's length, the wrap.
+const WHOLE_PROLOGUE: usize = 4 + 1 + 1 + 16 + 2 + wrap::ONE;
+
+/// Finds the homes of a tenant. The registry implements it.
+pub trait Directory: Send + Sync {
+    /// The home of a namespace, if there is one of that name in that life of the tenant.
+    ///
+    /// # Errors
+    /// `key_unavailable` when its key cannot be had.
+    fn namespace(
+        &self,
+        incarnation: Incarnation,
+        name: &NamespaceName,
+    ) -> Result<Option<Arc<Home>>, kernel::Error>;
+
+    /// The home of the tenant's audit.
+    ///
+    /// # Errors
+    /// `key_unavailable` when its key cannot be had, `not_found` when that life is over.
+    fn audit(&self, incarnation: Incarnation) -> Result<Arc<Home>, kernel::Error>;
+}
+
+/// One place. See the [module](self).
+pub struct Home {
+    kind: PlaceKind,
+    uuid: NamespaceUuid,
+    incarnation: Option<Incarnation>,
+    key: SecretKey,
+    mac_key: SecretKey,
+    mac: HmacKey,
+}
+
+impl Home {
+    /// The home of the namespace that the grant names.
+    ///
+    /// # Errors
+    /// `not_found` when there is none; `internal` when the directory hands out another tenant's.
+    pub fn enter<A: Action>(grant: &Grant<A>, directory: &dyn Directory) -> Result<Arc<Home>, kernel::Error> {
+        let name = grant.namespace().ok_or_else(|| kernel::Error::internal("the grant names no namespace"))?;
+        let home = directory.namespace(grant.incarnation(), name)?.ok_or_else(kernel::Error::not_found)?;
+        home.belongs(PlaceKind::Namespace, grant.incarnation())
+    }
+
+    /// The home of the tenant's audit.
+    ///
+    /// # Errors
+    /// As the directory says; `internal` when it hands out another tenant's.
+    pub fn audit<A: Action>(grant: &Grant<A>, directory: &dyn Directory) -> Result<Arc<Home>, kernel::Error> {
+        Self::audit_for(&grant.tenure(), directory)
+    }
+
+    /// The home of the tenant's audit, for work after the request has gone.
+    ///
+    /// # Errors
+    /// As [`Home::audit`].
+    pub fn audit_for(tenure: &Tenure, directory: &dyn Directory) -> Result<Arc<Home>, kernel::Error> {
+        directory.audit(tenure.incarnation())?.belongs(PlaceKind::Audit, tenure.incarnation())
+    }
+
+    /// The directory's answer is checked, not trusted: a mix-up there must not open another tenant's place.
+    fn belongs(self: Arc<Self>, kind: PlaceKind, incarnation: Incarnation) -> Result<Arc<Self>, kernel::Error> {
+        if self.incarnation == Some(incarnation) && self.kind == kind {
+            return Ok(self);
+        }
+        Err(Error::Misplaced("the home that the directory handed out").into())
+    }
+
+    /// Makes the control place, under a root key that the provider wraps.
+    ///
+    /// # Errors
+    /// What the provider says.
+    pub fn create_control(provider: &dyn KeyProvider, entropy: &dyn Entropy) -> Result<(Home, WrappedKey)> {
+        let root = SecretKey::random(entropy);
+        let home = Self::fresh(PlaceKind::Control, CONTROL, None, entropy);
+        let outer = provider.wrap(&control_context(Wrap::Root).encode(), &root)?;
+        let length = u16::try_from(outer.len())
+            .map_err(|_| Error::TooLarge { what: "wrapped root key", bytes: outer.len(), max: usize::from(u16::MAX) })?;
+        let inner = wrap::wrap(&root, &control_context(Wrap::Place), &[&home.key, &home.mac_key], entropy);
+        let bytes = [&length.to_be_bytes()[..], &outer, &inner].concat();
+        Ok((home, WrappedKey { epoch: PLACE_EPOCH, bytes }))
+    }
+
+    /// Opens the control place.
+    ///
+    /// # Errors
+    /// What the provider says; [`Error::Corrupt`] for altered bytes.
+    pub fn control(provider: &dyn KeyProvider, wrapped: &WrappedKey) -> Result<Home> {
+        let short = || Error::corrupt(Wrap::Root.name(), "of the server", "the wrap is cut short");
+        let (length, rest) = wrapped.bytes.split_first_chunk::<2>().ok_or_else(short)?;
+        let (outer, inner) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length))).ok_or_else(short)?;
+        let root = provider.unwrap(&control_context(Wrap::Root).encode(), outer)?;
+        let [key, mac_key] = wrap::unwrap(&root, &control_context(Wrap::Place), inner)?;
+        Ok(Self::with_keys(PlaceKind::Control, CONTROL, None, key, mac_key))
+    }
+
+    /// Makes a place of a tenant, and the wrap of its keys under the tenant's current epoch.
+    ///
+    /// # Errors
+    /// [`Error::NoEpoch`] when the ring has lost it; [`Error::Misplaced`] for the control place.
+    pub fn create_place(
+        keys: &TenantKeys,
+        kind: PlaceKind,
+        uuid: NamespaceUuid,
+        entropy: &dyn Entropy,
+    ) -> Result<(Home, WrappedKey)> {
+        tenants(kind)?;
+        let home = Self::fresh(kind, uuid, Some(keys.incarnation()), entropy);
+        let wrapped = home.rewrap(keys, entropy)?;
+        Ok((home, wrapped))
+    }
+
+    /// Opens a place of a tenant.
+    ///
+    /// # Errors
+    /// [`Error::NoEpoch`] when the ring lacks the wrap's epoch, [`Error::Corrupt`] when the wrap is
+    /// another place's or altered, [`Error::Misplaced`] for the control place.
+    pub fn place(keys: &TenantKeys, kind: PlaceKind, uuid: NamespaceUuid, wrapped: &WrappedKey) -> Result<Home> {
+        tenants(kind)?;
+        let incarnation = Some(keys.incarnation());
+        let context = place_context(kind, uuid, incarnation, wrapped.epoch);
+        let [key, mac_key] = wrap::unwrap(keys.key(wrapped.epoch)?, &context, &wrapped.bytes)?;
+        Ok(Self::with_keys(kind, uuid, incarnation, key, mac_key))
+    }
+
+    /// This place's keys under the tenant's current epoch. Objects stay as they are.
+    ///
+    /// # Errors
+    /// [`Error::Misplaced`] for another tenant's ring, [`Error::NoEpoch`] when the ring has lost its current epoch.
+    pub fn rewrap(&self, keys: &TenantKeys, entropy: &dyn Entropy) -> Result<WrappedKey> {
+        if self.incarnation != Some(keys.incarnation()) {
+            return Err(Error::Misplaced("the key ring"));
+        }
+        let epoch = keys.current();
+        let context = place_context(self.kind, self.uuid, self.incarnation, epoch);
+        let bytes = wrap::wrap(keys.key(epoch)?, &context, &[&self.key, &self.mac_key], entropy);
+        Ok(WrappedKey { epoch, bytes })
+    }
+
+    /// What kind of place.
+    pub fn kind(&self) -> PlaceKind {
+        self.kind
+    }
+
+    /// Which place.
+    pub fn uuid(&self) -> NamespaceUuid {
+        self.uuid
+    }
+
+    /// Whose; `None` for the control place.
+    pub fn incarnation(&self) -> Option<Incarnation> {
+        self.incarnation
+    }
+
+    /// Where its objects lie: `ns/3f/<uuid>/`. It tells nothing of the tenant's or the namespace's name.
+    pub fn prefix(&self) -> String {
+        let shard = sha256(self.uuid.as_bytes())[0];
+        format!("{}/{shard:02x}/{}/", self.kind.folder(), self.uuid)
+    }
+
+    /// Seals an immutable object under a fresh key, which comes back wrapped.
+    ///
+    /// # Errors
+    /// None so far; a later format may have limits.
+    pub fn seal(
+        &self,
+        kind: ObjectKind,
+        object: ObjectUuid,
+        plain: &[u8],
+        entropy: &dyn Entropy,
+    ) -> Result<(Vec<u8>, WrappedKey)> {
+        let key = SecretKey::random(entropy);
+        let bytes = wrap::wrap(&self.key, &self.context(Wrap::Object, object, None), &[&key], entropy);
+        let sealed = floe::seal(&floe::OBJECTS, key.bytes(), &self.identity(kind, object), plain, entropy);
+        Ok((sealed, WrappedKey { epoch: PLACE_EPOCH, bytes }))
+    }
+
+    /// Opens what [`seal`](Self::seal) made.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] for anything but this very object of this very place.
+    pub fn open(
+        &self,
+        kind: ObjectKind,
+        object: ObjectUuid,
+        key: &WrappedKey,
+        sealed: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>> {
+        if key.epoch != PLACE_EPOCH {
+            return Err(Error::corrupt(kind.name(), object, "its key names an epoch"));
+        }
+        let [key] = wrap::unwrap(&self.key, &self.context(Wrap::Object, object, None), &key.bytes)?;
+        floe::open(&floe::OBJECTS, key.bytes(), &self.identity(kind, object), sealed)
+            .map_err(|_| Error::corrupt(kind.name(), object, "it does not authenticate"))
+    }
+
+    /// Seals an object that carries its own wrapped key in a clear prologue.
+    ///
+    /// # Errors
+    /// As [`seal`](Self::seal).
+    pub fn seal_whole(
+        &self,
+        kind: ObjectKind,
+        object: ObjectUuid,
+        plain: &[u8],
+        entropy: &dyn Entropy,
+    ) -> Result<Vec<u8>> {
+        let (sealed, key) = self.seal(kind, object, plain, entropy)?;
+        let mut out = whole_head(kind, object);
+        out.reserve_exact(key.bytes.len() + sealed.len());
+        out.extend_from_slice(&key.bytes);
+        out.extend_from_slice(&sealed);
+        Ok(out)
+    }
+
+    /// Opens what [`seal_whole`](Self::seal_whole) made.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_whole(&self, kind: ObjectKind, object: ObjectUuid, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
+        let (prologue, sealed) = sealed
+            .split_first_chunk::<WHOLE_PROLOGUE>()
+            .ok_or_else(|| Error::corrupt(kind.name(), object, "it is cut short"))?;
+        let head = whole_head(kind, object);
+        let (stated, wrapped) = prologue.split_at(head.len());
+        if stated != head {
+            return Err(Error::corrupt(kind.name(), object, "its prologue names another object or version"));
+        }
+        self.open(kind, object, &WrappedKey { epoch: PLACE_EPOCH, bytes: wrapped.to_vec() }, sealed)
+    }
+
+    /// Starts a log under a fresh key: the prologue that stands first in it, and what seals its frames.
+    ///
+    /// # Errors
+    /// None so far; a later format may have limits.
+    pub fn start_log(
+        &self,
+        object: ObjectUuid,
+        epoch: LogEpoch,
+        entropy: &dyn Entropy,
+    ) -> Result<(Vec<u8>, FrameSealer)> {
+        let keys = [SecretKey::random(entropy), SecretKey::random(entropy)];
+        let context = self.context(Wrap::Log, object, Some(epoch));
+        let wrapped = wrap::wrap(&self.key, &context, &[&keys[0], &keys[1]], entropy);
+        let prologue = frames::prologue(object, epoch, &wrapped);
+        let sealer = FrameSealer::new(self.log_identity(object, epoch), object, &keys, &prologue);
+        Ok((prologue, sealer))
+    }
+
+    /// Reads a log's prologue: what opens its frames, and where the first one begins. The caller compares
+    /// [`FrameOpener::epoch`] with the epoch that it looked for.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] for anything but a prologue of this place.
+    pub fn open_log(&self, prologue: &[u8]) -> Result<(FrameOpener, usize)> {
+        let (object, epoch, wrapped, prologue) = frames::read_prologue(prologue)
+            .ok_or_else(|| Error::corrupt("log", self.uuid, "the prologue is cut short or of another version"))?;
+        let keys = wrap::unwrap::<2>(&self.key, &self.context(Wrap::Log, object, Some(epoch)), wrapped)?;
+        let opener = FrameOpener::new(self.log_identity(object, epoch), object, epoch, &keys, prologue);
+        Ok((opener, prologue.len()))
+    }
+
+    /// HMAC-SHA-256 under this place's own MAC key, over the label and the parts, each length-prefixed.
+    pub fn mac(&self, label: &[u8], parts: &[&[u8]]) -> [u8; 32] {
+        let mut framed = Vec::with_capacity(1 + parts.len());
+        framed.push(label);
+        framed.extend_from_slice(parts);
+        self.mac.mac(&[&identity::fields(&framed)])
+    }
+
+    fn fresh(kind: PlaceKind, uuid: NamespaceUuid, incarnation: Option<Incarnation>, entropy: &dyn Entropy) -> Self {
+        Self::with_keys(kind, uuid, incarnation, SecretKey::random(entropy), SecretKey::random(entropy))
+    }
+
+    fn with_keys(
+        kind: PlaceKind,
+        uuid: NamespaceUuid,
+        incarnation: Option<Incarnation>,
+        key: SecretKey,
+        mac_key: SecretKey,
+    ) -> Self {
+        let mac = HmacKey::new(mac_key.bytes());
+        Self { kind, uuid, incarnation, key, mac_key, mac }
+    }
+
+    fn identity(&self, kind: ObjectKind, object: ObjectUuid) -> Vec<u8> {
+        identity::object(self.incarnation, self.uuid, kind, object)
+    }
+
+    fn log_identity(&self, object: ObjectUuid, epoch: LogEpoch) -> Vec<u8> {
+        identity::log(self.incarnation, self.uuid, object, epoch)
+    }
+
+    fn context(&self, wrap: Wrap, object: ObjectUuid, log: Option<LogEpoch>) -> Context {
+        Context {
+            wrap,
+            incarnation: self.incarnation,
+            place: Some((self.kind, self.uuid)),
+            object: Some(object),
+            epoch: PLACE_EPOCH,
+            log,
+        }
+    }
+}
+
+impl kernel::Pseudonymiser for Home {
+    fn pseudonym(&self, parts: &[&[u8]]) -> [u8; 16] {
+        let mac = self.mac(b"pseudonym", parts);
+        let mut out = [0; 16];
+        out.copy_from_slice(&mac[..16]);
+        out
+    }
+}
+
+/// Kind and uuid only.
+impl fmt::Debug for Home {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Home({:?} {})", self.kind, self.uuid)
+    }
+}
+
+fn tenants(kind: PlaceKind) -> Result<()> {
+    if kind == PlaceKind::Control { Err(Error::Misplaced("the control place")) } else { Ok(()) }
+}
+
+fn place_context(
+    kind: PlaceKind,
+    uuid: NamespaceUuid,
+    incarnation: Option<Incarnation>,
+    epoch: KeyEpoch,
+) -> Context {
+    Context { wrap: Wrap::Place, incarnation, place: Some((kind, uuid)), object: None, epoch, log: None }
+}
+
+fn control_context(wrap: Wrap) -> Context {
+    Context { wrap, ..place_context(PlaceKind::Control, CONTROL, None, PLACE_EPOCH) }
+}
+
+/// Everything of the prologue before the wrap. It is compared whole, so no byte of it can change unseen.
+fn whole_head(kind: ObjectKind, object: ObjectUuid) -> Vec<u8> {
+    let wrapped = u16::try_from(wrap::ONE).expect("a wrap of one key is 61 bytes");
+    [&WHOLE_MAGIC[..], &[FORMAT_VERSION, kind.code()], object.as_bytes(), &wrapped.to_be_bytes()].concat()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,103 @@
+//! The root key's file: created once, private to its user, never beside the data it protects.
+
+use super::decode;
+use crate::{Error, Result, SecretKey};
+use kernel::Entropy;
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, Read, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+use zeroize::Zeroizing;
+
+/// 64 digits and a line end, with room to see that a file is too long.
+const TEXT_MAX: u64 = 256;
+
+pub(super) fn load_or_create(path: &Path, data_dir: &Path, entropy: &dyn Entropy) -> Result<SecretKey> {
+    let outside = |e| problem(path, "the path cannot be resolved", "name a file in a folder that you may read", Some(e));
+    if resolve(path).map_err(outside)?.starts_with(resolve(data_dir).map_err(outside)?) {
+        let remedy = "move it elsewhere: whoever copies the data folder must not get the key with it";
+        return Err(problem(path, "it is inside the data folder", remedy, None));
+    }
+    match File::open(path) {
+        Ok(file) => read(path, &file),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            create(path, entropy)?;
+            let file = File::open(path).map_err(|e| unreadable(path, e))?;
+            read(path, &file)
+        }
+        Err(e) => Err(unreadable(path, e)),
+    }
+}
+
+fn read(path: &Path, file: &File) -> Result<SecretKey> {
+    let facts = file.metadata().map_err(|e| unreadable(path, e))?;
+    if !facts.is_file() {
+        return Err(problem(path, "it is no regular file", "name a file", None));
+    }
+    if facts.permissions().mode() & 0o077 != 0 {
+        let remedy = "run 'chmod 600' on it, and rotate the root key if somebody may have read it";
+        return Err(problem(path, "others than its owner can use it", remedy, None));
+    }
+    let mut text = Zeroizing::new(String::with_capacity(TEXT_MAX as usize));
+    let length = file.take(TEXT_MAX).read_to_string(&mut text);
+    length.ok().and_then(|_| decode(&text)).ok_or_else(|| {
+        let remedy = "restore the key that this data was created with; without it the data cannot be opened";
+        problem(path, "it does not hold 32 bytes as 64 hexadecimal digits or as base64", remedy, None)
+    })
+}
+
+/// Written aside, synced, then linked under its name, then the folder synced: a crash leaves either no
+/// key file or a whole one, and of two first starts at once both use the one that was linked first.
+fn create(path: &Path, entropy: &dyn Entropy) -> Result<()> {
+    let failed = |e| problem(path, "it cannot be created", "name a file in a folder that you may write", Some(e));
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
+
+    let mut mark = [0; 8];
+    entropy.fill(&mut mark);
+    let aside = folder.join(format!(".root-key-{:016x}", u64::from_be_bytes(mark)));
+    let linked = write_new(&aside, entropy).and_then(|()| match fs::hard_link(&aside, path) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        other => other,
+    });
+    let removed = fs::remove_file(&aside);
+    linked.and(removed).and_then(|()| File::open(folder)?.sync_all()).map_err(failed)
+}
+
+fn write_new(aside: &Path, entropy: &dyn Entropy) -> io::Result<()> {
+    let key = SecretKey::random(entropy);
+    let mut text = Zeroizing::new(Vec::with_capacity(65));
+    for byte in key.bytes() {
+        for digit in [byte >> 4, byte & 15] {
+            text.push(b"0123456789abcdef"[usize::from(digit)]);
+        }
+    }
+    text.push(b'\n');
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(aside)?;
+    file.write_all(&text)?;
+    file.sync_all()
+}
+
+/// The real path: links followed as far as the path exists, the rest appended.
+fn resolve(path: &Path) -> io::Result<PathBuf> {
+    let path = std::path::absolute(path)?;
+    match path.canonicalize() {
+        Ok(real) => Ok(real),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => match (path.parent(), path.file_name()) {
+            (Some(parent), Some(name)) => Ok(resolve(parent)?.join(name)),
+            // A path that ends in `..` has no name; what it means depends on folders that do not exist.
+            _ => Err(e),
+        },
+        Err(e) => Err(e),
+    }
+}
+
+fn problem(path: &Path, problem: &'static str, remedy: &'static str, source: Option<io::Error>) -> Error {
+    Error::KeyFile { path: path.to_owned(), problem, remedy, source }
+}
+
+fn unreadable(path: &Path, error: io::Error) -> Error {
+    problem(path, "it cannot be read", "run the server as the user that owns it", Some(error))
+}

@@ -1,0 +1,52 @@
+//! A key sealed under a key: version, nonce, ciphertext, tag. AES-256-GCM with a random nonce; what
+//! it is bound to stands in [`Context`], not in the bytes.
+
+use crate::{
+    Error, FORMAT_VERSION, Result, SecretKey,
+    crypto::{Aead, Cipher, KEY, NONCE, TAG},
+    identity::Context,
+};
+use kernel::Entropy;
+use zeroize::Zeroizing;
+
+/// Bytes of a wrap beside the keys in it.
+pub(crate) const OVERHEAD: usize = 1 + NONCE + TAG;
+/// Bytes of a wrap of one key.
+pub(crate) const ONE: usize = OVERHEAD + KEY;
+/// Bytes of a wrap of two.
+pub(crate) const TWO: usize = OVERHEAD + 2 * KEY;
+
+/// Wraps `keys`, one after another.
+pub(crate) fn wrap(kek: &SecretKey, context: &Context, keys: &[&SecretKey], entropy: &dyn Entropy) -> Vec<u8> {
+    seal(kek, &context.encode(), keys, entropy)
+}
+
+/// Unwraps exactly `N` keys.
+pub(crate) fn unwrap<const N: usize>(kek: &SecretKey, context: &Context, wrapped: &[u8]) -> Result<[SecretKey; N]> {
+    open(kek, &context.encode(), wrapped)
+        .ok_or_else(|| Error::corrupt(context.wrap.name(), context.subject(), "the wrap does not authenticate"))
+}
+
+/// Wraps under any associated data.
+pub(crate) fn seal(kek: &SecretKey, aad: &[u8], keys: &[&SecretKey], entropy: &dyn Entropy) -> Vec<u8> {
+    let mut nonce = [0; NONCE];
+    entropy.fill(&mut nonce);
+    let mut secret = Zeroizing::new(Vec::with_capacity(keys.len() * KEY));
+    keys.iter().for_each(|key| secret.extend_from_slice(key.bytes()));
+    let tag = Cipher::new(kek.bytes()).seal(&nonce, aad, &mut secret);
+    [&[FORMAT_VERSION][..], &nonce, &secret, &tag].concat()
+}
+
+/// Unwraps exactly `N` keys; `None` for anything that does not authenticate.
+pub(crate) fn open<const N: usize>(kek: &SecretKey, aad: &[u8], wrapped: &[u8]) -> Option<[SecretKey; N]> {
+    let (version, rest) = wrapped.split_first()?;
+    let (nonce, rest) = rest.split_first_chunk::<NONCE>()?;
+    let (sealed, tag) = rest.split_last_chunk::<TAG>()?;
+    if *version != FORMAT_VERSION || sealed.len() != N * KEY {
+        return None;
+    }
+    let mut secret = Zeroizing::new(sealed.to_vec());
+    Cipher::new(kek.bytes()).open(nonce, aad, &mut secret, tag).ok()?;
+    let keys: Vec<SecretKey> = secret.chunks_exact(KEY).filter_map(SecretKey::from_slice).collect();
+    keys.try_into().ok()
+}
