@@ -1,1 +1,47 @@
-//! journal
+//! journal: the durable life of one place: its sealed log, its checkpoints, its immutable objects.
+//!
+//! A [`Storage`] is the data folder, locked for this process. A [`Journal`] is the one writer of
+//! one place in it. What [`Journal::append`] acknowledged is there after a crash at any moment;
+//! what it did not is there whole or not at all; bytes that somebody changed are an error and
+//! never a silent loss. What the bytes mean is the business of the floors above.
+//!
+//! Byte layouts: `schemas/log.md`.
+
+mod error;
+mod faults;
+mod file;
+mod group;
+mod journal;
+mod names;
+mod objects;
+mod opening;
+mod recover;
+mod storage;
+mod tasks;
+mod writer;
+
+pub use error::{Error, Stopped};
+pub use journal::{Journal, Recovered};
+pub use objects::ObjectRef;
+pub use storage::Storage;
+
+/// Position of an entry in its place's life: 1, 2, 3, … without a gap, across restarts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Seq(pub u64);
+
+impl Seq {
+    /// The one after.
+    ///
+    /// # Panics
+    /// When 2^64 entries were written, which takes longer than any machine lives.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0.checked_add(1).expect("sequence numbers are not used up"))
+    }
+}
+
+impl std::fmt::Display for Seq {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}

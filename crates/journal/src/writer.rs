@@ -1,0 +1,247 @@
+//! The one writer of a place: claims an epoch, starts log files, commits groups.
+//!
+//! Blocking code, run on threads that may block; only the claim goes through the object store.
+
+use crate::{
+    Error, Stopped,
+    error::{io_error, is_full},
+    faults::Step,
+    file::{NotStarted, PartFile},
+    group::{Group, HEADER, Header},
+    names::{self, PartId},
+    opening::{End, Opening, Pointer},
+    storage::Storage,
+};
+use kernel::{Clock, Entropy, LogEpoch, ObjectUuid};
+use std::{io, sync::Arc};
+use vault::{FRAME_OVERHEAD_BYTES, FrameSealer, Home};
+use zeroize::Zeroizing;
+
+/// Where a journal stands: what all of its parts need.
+pub(crate) struct Place {
+    pub(crate) storage: Storage,
+    pub(crate) home: Arc<Home>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    /// Ends with a slash.
+    pub(crate) prefix: String,
+}
+
+impl Place {
+    /// A name inside the prefix, relative to the data folder.
+    pub(crate) fn name(&self, inside: &str) -> String {
+        format!("{}{inside}", self.prefix)
+    }
+}
+
+/// A log file of this place that still counts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known {
+    pub(crate) id: PartId,
+    /// Last entry before it.
+    pub(crate) before: u64,
+    /// Bytes in use.
+    pub(crate) bytes: u64,
+}
+
+/// The writer's whole state.
+pub(crate) struct Writer {
+    pub(crate) place: Arc<Place>,
+    /// The file that takes the next group, once an epoch is ours.
+    pub(crate) open: Option<Open>,
+    /// Where the newest file ended when the place was recovered.
+    pub(crate) tail: Option<End>,
+    /// Files that a recovery needs, oldest first, the open one last.
+    pub(crate) parts: Vec<Known>,
+    /// Files that no recovery needs.
+    pub(crate) stale: Vec<PartId>,
+    /// The newest checkpoint.
+    pub(crate) checkpoint: Option<Pointer>,
+    /// Last durable entry.
+    pub(crate) last: u64,
+    /// The newest epoch that anybody claimed.
+    pub(crate) newest: LogEpoch,
+    /// Ours.
+    pub(crate) epoch: Option<LogEpoch>,
+    /// Number of the next file or checkpoint of our epoch. Never used twice, also after a failure.
+    pub(crate) next_part: u64,
+    /// Why nothing more is written.
+    pub(crate) stopped: Option<(Stopped, Option<Arc<io::Error>>)>,
+}
+
+/// A log file that takes groups.
+pub(crate) struct Open {
+    file: PartFile,
+    sealer: FrameSealer,
+    prologue: Vec<u8>,
+    id: PartId,
+    groups: u64,
+}
+
+impl Writer {
+    /// Refuses when the journal has stopped.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        match &self.stopped {
+            Some((why, source)) => Err(Error::Stopped { why: *why, source: source.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// Claims the epoch after the newest, if none is ours yet.
+    ///
+    /// 1. `claim/<e>` created if absent, durable. A crash after it leaves an epoch that nobody uses;
+    ///    the next process claims the one after it.
+    ///
+    /// An epoch that somebody else has claimed meanwhile is the end: two processes write this place.
+    pub(crate) async fn claim(&mut self) -> Result<LogEpoch, Error> {
+        self.check()?;
+        if let Some(epoch) = self.epoch {
+            return Ok(epoch);
+        }
+        let epoch = self.newest.next();
+        let nonce = ObjectUuid::random(&*self.place.entropy);
+        let text = format!("ringfence claim 0\nnonce {nonce}\nat {}\n", self.place.clock.now());
+        let name = self.place.name(&names::claim(epoch));
+        let created = self.place.storage.create(&name, text.into_bytes(), "claiming an epoch").await?;
+        self.newest = epoch;
+        if !created {
+            return Err(self.stop(Stopped::Fenced, None));
+        }
+        self.epoch = Some(epoch);
+        self.place.storage.faults().after(Step::Claimed).map_err(|source| self.broken(source))?;
+        tracing::debug!(place = ?self.place.home.kind(), uuid = %self.place.home.uuid(), %epoch, "claimed an epoch");
+        Ok(epoch)
+    }
+
+    /// A number for a file or checkpoint of our epoch.
+    pub(crate) fn number(&mut self, epoch: LogEpoch) -> PartId {
+        let part = self.next_part;
+        self.next_part += 1;
+        PartId { epoch, part }
+    }
+
+    /// Starts the next log file, which names `checkpoint` as the newest. [`PartFile::start`] has the
+    /// steps. Until the file has its name the one before it is the log and stays usable; from then
+    /// on only the new one is, and if its name may not be durable the journal stops.
+    pub(crate) fn start_part(&mut self, id: PartId, checkpoint: Option<Pointer>) -> Result<(), Error> {
+        self.check()?;
+        let place = Arc::clone(&self.place);
+        let object = ObjectUuid::random(&*place.entropy);
+        let (prologue, mut sealer) = place.home.start_log(object, id.epoch, &*place.entropy)?;
+        let opening = Opening { id, before: self.last, previous: self.end(), checkpoint };
+        let frame = sealer.seal(0, &Group::opening(&opening.encode()), &*place.entropy)?;
+        let offset = prologue.len() as u64;
+        let header = Header { frame: frame_length(&frame)?, index: 0, size: 0 };
+        let mut first = prologue.clone();
+        first.extend_from_slice(&header.seal(&place.home, &prologue, offset));
+        first.extend_from_slice(&frame);
+
+        let path = place.storage.path(&place.name(&id.log_name()));
+        let file = match PartFile::start(&path, &first, Arc::clone(place.storage.faults())) {
+            Ok(file) => file,
+            Err(NotStarted { visible: false, source }) => return Err(io_error("starting a log file", source)),
+            Err(NotStarted { visible: true, source }) => return Err(self.broken(source)),
+        };
+        self.parts.push(Known { id, before: self.last, bytes: file.end });
+        self.open = Some(Open { file, sealer, prologue, id, groups: 1 });
+        self.checkpoint = checkpoint;
+        Ok(())
+    }
+
+    /// Commits `bodies` as one group and gives the first one's number. The epoch is ours already.
+    ///
+    /// 1. a log file, if none is open: see [`Writer::start_part`]
+    /// 2. room: a full disk is met here, before anything of the group exists; the journal goes on
+    /// 3. header and frame written: a crash leaves a torn or a whole group, nothing behind it
+    /// 4. flushed: now the callers may be told
+    pub(crate) fn commit(&mut self, bodies: &[Zeroizing<Vec<u8>>]) -> Result<u64, Error> {
+        let first = self.last + 1;
+        self.write(&Group::entries(first, bodies))?;
+        self.last += bodies.len() as u64;
+        Ok(first)
+    }
+
+    /// Says in the log that the place is to be destroyed; from here on it takes nothing.
+    pub(crate) fn drop_place(&mut self) -> Result<(), Error> {
+        self.write(&Group::drop_place())?;
+        self.place.storage.faults().after(Step::DropWritten).map_err(|source| self.broken(source))?;
+        self.stopped = Some((Stopped::Dropped, None));
+        Ok(())
+    }
+
+    /// Bytes in the files that a recovery reads.
+    pub(crate) fn log_bytes(&self) -> u64 {
+        self.parts.iter().map(|part| part.bytes).sum()
+    }
+
+    /// Takes the files out that a recovery from the checkpoint does not need, oldest first.
+    pub(crate) fn take_covered(&mut self) -> Vec<PartId> {
+        let covers = self.checkpoint.map_or(0, |pointer| pointer.covers);
+        let mut covered = std::mem::take(&mut self.stale);
+        while self.parts.get(1).is_some_and(|next| next.before <= covers) {
+            covered.push(self.parts.remove(0).id);
+        }
+        covered
+    }
+
+    fn write(&mut self, body: &[u8]) -> Result<(), Error> {
+        self.check()?;
+        if self.open.is_none() {
+            let epoch = self.epoch.ok_or(Error::Closing)?;
+            let id = self.number(epoch);
+            self.start_part(id, self.checkpoint)?;
+        }
+        let place = Arc::clone(&self.place);
+        let open = self.open.as_mut().ok_or(Error::Closing)?;
+        let most = (HEADER + body.len() + FRAME_OVERHEAD_BYTES) as u64;
+        open.file.reserve(most).map_err(|source| io_error("making room in the log", source))?;
+
+        // From here on anything but success leaves bytes that this process cannot vouch for.
+        self.stopped = Some((Stopped::Write, None));
+        let frame = open.sealer.seal(open.groups, body, &*place.entropy)?;
+        let header = Header { frame: frame_length(&frame)?, index: open.groups, size: open.file.size };
+        let mut bytes = header.seal(&place.home, &open.prologue, open.file.end).to_vec();
+        bytes.extend_from_slice(&frame);
+        assert!(bytes.len() as u64 <= most, "a frame is larger than the room that was made for it");
+        if let Err(source) = open.file.write(&bytes) {
+            let why = if is_full(&source) { Stopped::Full } else { Stopped::Write };
+            return Err(self.stop(why, Some(source)));
+        }
+        if let Err(source) = open.file.sync(bytes.len() as u64) {
+            return Err(self.stop(Stopped::Sync, Some(source)));
+        }
+        open.groups += 1;
+        if let Some(part) = self.parts.last_mut() {
+            part.bytes = open.file.end;
+        }
+        self.stopped = None;
+        Ok(())
+    }
+
+    /// Where the log ends now.
+    fn end(&self) -> Option<End> {
+        match &self.open {
+            Some(open) => Some(End { id: open.id, groups: open.groups, offset: open.file.end }),
+            None => self.tail,
+        }
+    }
+
+    fn broken(&mut self, source: io::Error) -> Error {
+        self.stop(Stopped::Write, Some(source))
+    }
+
+    fn stop(&mut self, why: Stopped, source: Option<io::Error>) -> Error {
+        let source = source.map(Arc::new);
+        self.stopped = Some((why, source.clone()));
+        tracing::error!(place = ?self.place.home.kind(), uuid = %self.place.home.uuid(), %why, "journal stopped");
+        Error::Stopped { why, source }
+    }
+}
+
+fn frame_length(frame: &[u8]) -> Result<u32, Error> {
+    u32::try_from(frame.len())
+        .map_err(|_| Error::TooLarge { bytes: frame.len(), max: kernel::limits::LOG_ENTRY_BYTES_MAX })
+}
+
+
+
