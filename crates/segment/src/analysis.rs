@@ -1,10 +1,88 @@
-//! skeleton
-/// A query.
-#[derive(Clone)]
-pub struct TextQuery { pub(crate) terms: Vec<String> }
-impl TextQuery {
-    /// Analyses.
-    pub fn new(_text: &str) -> Self { unimplemented!() }
-    /// Whether there is no term.
-    pub fn is_empty(&self) -> bool { self.terms.is_empty() }
+//! Text to terms, one way for documents and queries: words, lower case, English stems.
+//!
+//! Stop words are indexed, so that a query made of nothing else still finds; a query that has
+//! other words drops them (`the`, `of`): they carry no meaning and the longest posting lists.
+
+use std::collections::HashSet;
+use tantivy::tokenizer::{
+    Language, LowerCaser, RemoveLongFilter, SimpleTokenizer, Stemmer, TextAnalyzer, Token, TokenStream,
+};
+
+/// Longest word that is indexed, bytes. Room for a SHA-512 in hex; longer runs are no words.
+const WORD_BYTES_MAX: usize = 129;
+
+/// Function words of English (the 33 that Lucene drops by default).
+const STOP_WORDS: [&str; 33] = [
+    "a", "an", "and", "are", "as", "at", "be", "but", "by", "for", "if", "in", "into", "is", "it", "no", "not", "of",
+    "on", "or", "such", "that", "the", "their", "then", "there", "these", "they", "this", "to", "was", "will", "with",
+];
+
+/// Cuts text into terms. Holds buffers; one per thread of work.
+pub(crate) struct Analyser(TextAnalyzer);
+
+impl Analyser {
+    pub(crate) fn new() -> Self {
+        Self(
+            TextAnalyzer::builder(SimpleTokenizer::default())
+                .filter(RemoveLongFilter::limit(WORD_BYTES_MAX))
+                .filter(LowerCaser)
+                .filter(Stemmer::new(Language::English))
+                .build(),
+        )
+    }
+
+    /// Appends the terms of `text`.
+    pub(crate) fn terms(&mut self, text: &str, out: &mut Vec<Token>) {
+        let mut stream = self.0.token_stream(text);
+        stream.process(&mut |token| {
+            let position = out.len();
+            out.push(Token { position, ..token.clone() });
+        });
+    }
+
+    /// The terms of a row: its passage, led by the title unless the passage begins with it.
+    pub(crate) fn row(&mut self, title: &str, passage: &str) -> Vec<Token> {
+        let mut out = Vec::new();
+        if !passage.trim_start().starts_with(title.trim()) {
+            self.terms(title, &mut out);
+        }
+        self.terms(passage, &mut out);
+        out
+    }
 }
+
+/// An analysed query: distinct terms in the order in which they came. No `Debug`: it is a customer's text.
+#[derive(Clone)]
+pub struct TextQuery {
+    pub(crate) terms: Vec<String>,
+}
+
+impl TextQuery {
+    /// Analyses a query.
+    pub fn new(text: &str) -> Self {
+        let mut tokens = Vec::new();
+        let mut analyser = Analyser::new();
+        analyser.terms(text, &mut tokens);
+        let stops: HashSet<String> = STOP_WORDS.iter().map(|w| stem(&mut analyser, w)).collect();
+        let mut seen = HashSet::new();
+        let mut terms: Vec<String> = tokens.into_iter().map(|t| t.text).filter(|t| seen.insert(t.clone())).collect();
+        if terms.iter().any(|t| !stops.contains(t)) {
+            terms.retain(|t| !stops.contains(t));
+        }
+        Self { terms }
+    }
+
+    /// Whether there is no term to look for.
+    pub fn is_empty(&self) -> bool {
+        self.terms.is_empty()
+    }
+}
+
+fn stem(analyser: &mut Analyser, word: &str) -> String {
+    let mut out = Vec::new();
+    analyser.terms(word, &mut out);
+    out.pop().map(|t| t.text).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,279 @@
-//! skeleton
-use crate::Error;
-use kernel::Document;
-/// Appends.
-pub fn encode_document(_doc: &Document, _out: &mut Vec<u8>) { unimplemented!() }
-/// Reads.
+//! Documents as bytes: for log entries (whole) and for segments (head, text and vectors apart).
+//!
+//! Little-endian, length-prefixed, LEB128 lengths; version 0 in the first byte of a whole
+//! document. Promises: decoding is the inverse of encoding, checks every length before it
+//! believes it, and never panics. Leaves to others: sealing; the bytes are plaintext.
+
+use crate::{
+    Error,
+    bytes::{Reader, floats, put_size, put_str},
+};
+use kernel::{
+    AttrValue, Attributes, CommitNo, Document, DocumentId, DocumentView, Finding, FindingKind, Passage, Principal,
+    Scalar, ScreenAction, Severity, Span, Status, Timestamp, Untrusted,
+};
+
+/// Version of the bytes that [`encode_document`] writes.
+const VERSION: u8 = 0;
+
+/// Appends a whole document to `out`.
+pub fn encode_document(doc: &Document, out: &mut Vec<u8>) {
+    out.push(VERSION);
+    encode_head(doc, out);
+    put_str(out, doc.text.expose());
+    put_size(out, doc.vectors.len());
+    doc.vectors.iter().for_each(|x| out.extend_from_slice(&x.to_le_bytes()));
+}
+
+/// Reads one document from the start of `bytes`; also says how many bytes it took.
+///
 /// # Errors
-/// Corrupt.
-pub fn decode_document(_bytes: &[u8]) -> Result<(Document, usize), Error> { unimplemented!() }
+/// [`Error::Version`] for another version, [`Error::Corrupt`] for anything else that does not hold.
+pub fn decode_document(bytes: &[u8]) -> Result<(Document, usize), Error> {
+    let mut r = Reader::new(bytes, "document");
+    let version = r.u8()?;
+    if version != VERSION {
+        return Err(Error::Version { what: "document", found: version.into(), known: VERSION.into() });
+    }
+    let mut doc = head(&mut r)?;
+    doc.text = Untrusted::new(r.str()?);
+    let count = r.count(4)?;
+    doc.vectors = floats(r.take(count * 4)?).collect();
+    Ok((doc, r.at()))
+}
+
+/// Appends everything but text and vectors. What filters look at comes first.
+pub(crate) fn encode_head(doc: &Document, out: &mut Vec<u8>) {
+    put_str(out, doc.id.as_str());
+    put_str(out, doc.uri.expose());
+    out.push(status_code(doc.status));
+    out.extend_from_slice(&doc.created_at.as_millis().to_le_bytes());
+    out.extend_from_slice(&doc.updated_at.as_millis().to_le_bytes());
+    out.push(doc.expires_at.is_some().into());
+    if let Some(t) = doc.expires_at {
+        out.extend_from_slice(&t.as_millis().to_le_bytes());
+    }
+    out.extend_from_slice(&doc.commit.0.to_le_bytes());
+    out.extend_from_slice(&doc.content_hash);
+    put_str(out, doc.title.expose());
+    out.push(doc.readers.is_some().into());
+    if let Some(readers) = &doc.readers {
+        put_size(out, readers.len());
+        readers.iter().for_each(|p| put_str(out, p.as_str()));
+    }
+    put_size(out, doc.attributes.len());
+    for (key, value) in &doc.attributes {
+        put_str(out, key);
+        put_value(out, value);
+    }
+    put_size(out, doc.findings.len());
+    doc.findings.iter().for_each(|f| put_finding(out, f));
+    put_size(out, doc.passages.len());
+    for p in &doc.passages {
+        for n in [p.span.byte_start, p.span.byte_end, p.span.point_start, p.span.point_end, p.tokens] {
+            out.extend_from_slice(&n.to_le_bytes());
+        }
+    }
+}
+
+/// Reads what [`encode_head`] wrote.
+pub(crate) fn decode_head(bytes: &[u8]) -> Result<Document, Error> {
+    let mut r = Reader::new(bytes, "document head");
+    let doc = head(&mut r)?;
+    r.end()?;
+    Ok(doc)
+}
+
+/// The parts of a head that filters on `$` keys look at, without copying.
+pub(crate) fn peek(bytes: &[u8]) -> Result<DocumentView<'_>, Error> {
+    view(&mut Reader::new(bytes, "document head"))
+}
+
+static NO_ATTRIBUTES: Attributes = Attributes::new();
+
+fn view<'a>(r: &mut Reader<'a>) -> Result<DocumentView<'a>, Error> {
+    Ok(DocumentView {
+        id: r.str()?,
+        uri: r.str()?,
+        status: status(r)?,
+        created_at: Timestamp::from_millis(r.i64()?),
+        updated_at: Timestamp::from_millis(r.i64()?),
+        expires_at: if flag(r)? { Some(Timestamp::from_millis(r.i64()?)) } else { None },
+        attributes: &NO_ATTRIBUTES,
+    })
+}
+
+fn head(r: &mut Reader<'_>) -> Result<Document, Error> {
+    let start = view(r)?;
+    Ok(Document {
+        id: DocumentId::parse(start.id).map_err(|_| r.bad())?,
+        uri: Untrusted::new(start.uri),
+        status: start.status,
+        created_at: start.created_at,
+        updated_at: start.updated_at,
+        expires_at: start.expires_at,
+        commit: CommitNo(r.u64()?),
+        content_hash: r.array()?,
+        title: Untrusted::new(r.str()?),
+        readers: readers(r)?,
+        attributes: attributes(r)?,
+        findings: many(r, 8, finding)?,
+        passages: many(r, 20, passage)?,
+        text: Untrusted::default(),
+        vectors: Vec::new(),
+    })
+}
+
+fn many<T>(
+    r: &mut Reader<'_>,
+    least: usize,
+    one: impl Fn(&mut Reader<'_>) -> Result<T, Error>,
+) -> Result<Vec<T>, Error> {
+    let count = r.count(least)?;
+    let mut list = Vec::with_capacity(count);
+    for _ in 0..count {
+        list.push(one(r)?);
+    }
+    Ok(list)
+}
+
+fn flag(r: &mut Reader<'_>) -> Result<bool, Error> {
+    match r.u8()? {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(r.bad()),
+    }
+}
+
+fn readers(r: &mut Reader<'_>) -> Result<Option<Vec<Principal>>, Error> {
+    if !flag(r)? {
+        return Ok(None);
+    }
+    many(r, 4, |r| Principal::parse(r.str()?).map_err(|_| r.bad())).map(Some)
+}
+
+fn attributes(r: &mut Reader<'_>) -> Result<Attributes, Error> {
+    let pairs = many(r, 3, |r| Ok((r.str()?.to_owned(), value(r)?)))?;
+    let count = pairs.len();
+    let map: Attributes = pairs.into_iter().collect();
+    // A key that came twice is no document of ours.
+    if map.len() == count { Ok(map) } else { Err(r.bad()) }
+}
+
+const STR: u8 = 0;
+const NUM: u8 = 1;
+const BOOL: u8 = 2;
+const MANY: u8 = 3;
+
+fn put_scalar(out: &mut Vec<u8>, scalar: &Scalar) {
+    match scalar {
+        Scalar::Str(s) => {
+            out.push(STR);
+            put_str(out, s);
+        }
+        Scalar::Num(x) => {
+            out.push(NUM);
+            out.extend_from_slice(&x.to_le_bytes());
+        }
+        Scalar::Bool(b) => out.extend_from_slice(&[BOOL, (*b).into()]),
+    }
+}
+
+fn put_value(out: &mut Vec<u8>, value: &AttrValue) {
+    match value {
+        AttrValue::One(s) => put_scalar(out, s),
+        AttrValue::Many(list) => {
+            out.push(MANY);
+            put_size(out, list.len());
+            list.iter().for_each(|s| put_scalar(out, s));
+        }
+    }
+}
+
+fn scalar(tag: u8, r: &mut Reader<'_>) -> Result<Scalar, Error> {
+    match tag {
+        STR => Ok(Scalar::Str(r.str()?.to_owned())),
+        NUM => Ok(Scalar::Num(f64::from_le_bytes(r.array()?))),
+        BOOL => Ok(Scalar::Bool(flag(r)?)),
+        _ => Err(r.bad()),
+    }
+}
+
+fn value(r: &mut Reader<'_>) -> Result<AttrValue, Error> {
+    match r.u8()? {
+        MANY => many(r, 2, |r| scalar(r.u8()?, r)).map(AttrValue::Many),
+        tag => scalar(tag, r).map(AttrValue::One),
+    }
+}
+
+fn passage(r: &mut Reader<'_>) -> Result<Passage, Error> {
+    let span = Span { byte_start: r.u32()?, byte_end: r.u32()?, point_start: r.u32()?, point_end: r.u32()? };
+    Ok(Passage { span, tokens: r.u32()? })
+}
+
+fn put_finding(out: &mut Vec<u8>, f: &Finding) {
+    out.push(match f.kind {
+        FindingKind::Injection => 0,
+        FindingKind::Pii => 1,
+        FindingKind::Secret => 2,
+    });
+    out.push(match f.severity {
+        Severity::Low => 0,
+        Severity::Medium => 1,
+        Severity::High => 2,
+    });
+    out.push(match f.action {
+        ScreenAction::Allow => 0,
+        ScreenAction::Tag => 1,
+        ScreenAction::Mask => 2,
+        ScreenAction::Quarantine => 3,
+        ScreenAction::Reject => 4,
+    });
+    out.extend_from_slice(&f.count.to_le_bytes());
+    put_str(out, &f.rule);
+}
+
+fn finding(r: &mut Reader<'_>) -> Result<Finding, Error> {
+    let kind = match r.u8()? {
+        0 => FindingKind::Injection,
+        1 => FindingKind::Pii,
+        2 => FindingKind::Secret,
+        _ => return Err(r.bad()),
+    };
+    let severity = match r.u8()? {
+        0 => Severity::Low,
+        1 => Severity::Medium,
+        2 => Severity::High,
+        _ => return Err(r.bad()),
+    };
+    let action = match r.u8()? {
+        0 => ScreenAction::Allow,
+        1 => ScreenAction::Tag,
+        2 => ScreenAction::Mask,
+        3 => ScreenAction::Quarantine,
+        4 => ScreenAction::Reject,
+        _ => return Err(r.bad()),
+    };
+    Ok(Finding { kind, severity, action, count: r.u32()?, rule: r.str()?.to_owned() })
+}
+
+/// The number of a status in the bytes, and of its bitmap in a segment.
+pub(crate) fn status_code(status: Status) -> u8 {
+    match status {
+        Status::Indexed => 0,
+        Status::Quarantined => 1,
+        Status::Pending => 2,
+    }
+}
+
+fn status(r: &mut Reader<'_>) -> Result<Status, Error> {
+    match r.u8()? {
+        0 => Ok(Status::Indexed),
+        1 => Ok(Status::Quarantined),
+        2 => Ok(Status::Pending),
+        _ => Err(r.bad()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -5,17 +5,32 @@
 //! alike: filters and readers become a bitmap of documents first, and only rows of that bitmap
 //! are ever ranked, by BM25 or by vector.
 //!
-//! Promises: no file, socket, clock or thread of its own beside rayon's; every byte that is read
-//! back is checked; scores do not depend on how documents are spread over segments.
+//! Promises: no file, socket or clock, and no thread but those of the caller's rayon pool while a
+//! graph is built; every byte that is read back is checked; scores do not depend on how documents
+//! are spread over segments.
 //! Leaves to others: sealing (`vault` through `store`), which rows live, fusion of scores.
 
 mod analysis;
+mod attributes;
+mod build;
+mod bytes;
 pub mod codec;
+mod container;
+mod documents;
 mod error;
+mod filter;
+mod graph;
+mod postings;
+#[cfg(test)]
+mod sample;
 mod segment;
+mod simd;
 mod text;
+mod top;
+mod vectors;
 
 pub use analysis::TextQuery;
 pub use error::Error;
 pub use segment::{Segment, Spec};
-pub use text::{Scored, TextStats};
+pub use text::TextStats;
+pub use top::Scored;

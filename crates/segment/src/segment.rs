@@ -1,35 +1,216 @@
-//! skeleton
-use crate::{Error, Scored, TextQuery, TextStats};
+//! [`Segment`]: what the floor above sees of an index, in memory or opened.
+
+use crate::{
+    Error, TextQuery, TextStats,
+    build::Builder,
+    bytes::Reader,
+    container::{self, Kind},
+    documents::Documents,
+    filter::Properties,
+    text::{
+        Postings, Text,
+        frozen::{FrozenIndex, FrozenWriter},
+        memory::MemoryIndex,
+    },
+    top::Scored,
+    vectors::{Planner, Vectors},
+};
 use kernel::{Audience, Distance, Document, DocumentId, Filter, Status, Timestamp};
 use roaring::RoaringBitmap;
 use zeroize::Zeroizing;
+
 /// What vectors a segment holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Spec { /// Dimensions.
- pub dimensions: usize, /// Distance.
- pub distance: Distance }
-/// A segment.
-pub struct Segment { }
-#[expect(unused_variables, missing_docs, clippy::missing_errors_doc, reason = "skeleton")]
-impl Segment {
-  pub fn in_memory(spec: &Spec, docs: Vec<Document>) -> Result<Segment, Error> { unimplemented!() }
-  pub fn write(spec: &Spec, docs: &mut dyn Iterator<Item = Document>) -> Result<Zeroizing<Vec<u8>>, Error> { unimplemented!() }
-  pub fn open(spec: &Spec, bytes: Zeroizing<Vec<u8>>) -> Result<Segment, Error> { unimplemented!() }
-  pub fn documents(&self) -> u32 { unimplemented!() }
-  pub fn rows(&self) -> u32 { unimplemented!() }
-  pub fn bytes(&self) -> u64 { unimplemented!() }
-  pub fn text_bytes(&self, doc: u32) -> u64 { unimplemented!() }
-  pub fn find(&self, id: &DocumentId) -> Option<u32> { unimplemented!() }
-  pub fn document(&self, doc: u32, vectors: bool) -> Result<Document, Error> { unimplemented!() }
-  pub fn head(&self, doc: u32) -> Result<Document, Error> { unimplemented!() }
-  pub fn row(&self, row: u32) -> Option<(u32, u32)> { unimplemented!() }
-  pub fn evaluate(&self, filter: &Filter) -> RoaringBitmap { unimplemented!() }
-  pub fn visible(&self, audience: &Audience) -> RoaringBitmap { unimplemented!() }
-  pub fn with_status(&self, status: Status) -> RoaringBitmap { unimplemented!() }
-  pub fn expired(&self, now: Timestamp) -> RoaringBitmap { unimplemented!() }
-  pub fn has_attribute(&self, key: &str) -> bool { unimplemented!() }
-  pub fn rows_of(&self, docs: &RoaringBitmap) -> RoaringBitmap { unimplemented!() }
-  pub fn text_stats(&self, query: &TextQuery, live_rows: &RoaringBitmap) -> TextStats { unimplemented!() }
-  pub fn search_text(&self, query: &TextQuery, stats: &TextStats, rows: &RoaringBitmap, k: usize) -> Vec<Scored> { unimplemented!() }
-  pub fn search_vector(&self, query: &[f32], rows: &RoaringBitmap, k: usize) -> Vec<Scored> { unimplemented!() }
+pub struct Spec {
+    /// Values of a vector; 0 when there are none.
+    pub dimensions: usize,
+    /// How vectors are compared.
+    pub distance: Distance,
 }
+
+/// An immutable index of documents and their passages ("rows"). Documents and rows are numbered
+/// from 0 in the order in which they were given; the rows of a document are neighbours.
+pub struct Segment {
+    documents: Documents,
+    properties: Properties,
+    text: Text,
+    vectors: Vectors,
+    bytes: u64,
+}
+
+impl std::fmt::Debug for Segment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Segment").field("documents", &self.documents()).field("rows", &self.rows()).finish()
+    }
+}
+
+impl Segment {
+    /// Indexes a commit batch in memory: some microseconds per passage, no graph.
+    ///
+    /// # Errors
+    /// A vector of the wrong length or with a value that is not finite; too many rows.
+    pub fn in_memory(spec: &Spec, docs: Vec<Document>) -> Result<Segment, Error> {
+        let mut builder = Builder::new(spec);
+        let mut index = MemoryIndex::default();
+        for doc in &docs {
+            builder.add(doc, |row, terms| {
+                index.add(row, terms);
+                Ok(())
+            })?;
+        }
+        let buffer = builder.finish(|_| Ok(()))?;
+        Self::assemble(spec, buffer, Some(index))
+    }
+
+    /// Writes a segment: plain bytes, to be sealed before they go anywhere. Builds the graph when
+    /// there are more than [`kernel::limits::GRAPH_ROWS_MIN`] vectors (about 2 ms of CPU for each).
+    ///
+    /// # Errors
+    /// As [`Segment::in_memory`].
+    pub fn write(spec: &Spec, docs: &mut dyn Iterator<Item = Document>) -> Result<Zeroizing<Vec<u8>>, Error> {
+        let mut builder = Builder::new(spec);
+        let mut index = FrozenWriter::new()?;
+        for doc in docs {
+            builder.add(&doc, |_, terms| index.add(terms))?;
+        }
+        builder.graph();
+        builder.finish(|out| index.finish(out))
+    }
+
+    /// Opens what [`Segment::write`] wrote; the bytes are kept and wiped when the segment goes.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], [`Error::Version`], or [`Error::Spec`] when it was written for another `spec`.
+    pub fn open(spec: &Spec, bytes: Zeroizing<Vec<u8>>) -> Result<Segment, Error> {
+        Self::assemble(spec, bytes, None)
+    }
+
+    fn assemble(spec: &Spec, buffer: Zeroizing<Vec<u8>>, memory: Option<MemoryIndex>) -> Result<Segment, Error> {
+        let bytes = buffer.len() as u64;
+        let sections = container::parse(spec, buffer)?;
+        let part = sections.get(Kind::Vectored);
+        let mut r = Reader::new(part.bytes(), "vectored rows");
+        let vectored = r.bitmap(sections.rows)?;
+        r.end()?;
+        let documents = Documents::open(&sections, spec.dimensions, vectored)?;
+        let norms = sections.get(Kind::Norms);
+        if norms.len() != sections.rows as usize {
+            return Err(Error::corrupt("norms", 0));
+        }
+        let postings = match memory {
+            Some(index) => Postings::Memory(index),
+            None => Postings::Frozen(Box::new(FrozenIndex::open(&sections.get(Kind::TextIndex), sections.rows)?)),
+        };
+        let tokens = (0..sections.rows).map(|row| u64::from(documents.terms(row))).sum();
+        Ok(Self {
+            properties: Properties::open(&sections)?,
+            vectors: Vectors::open(spec, &sections)?,
+            bytes: bytes + postings.bytes(),
+            text: Text { postings, norms, tokens },
+            documents,
+        })
+    }
+
+    /// How many documents.
+    pub fn documents(&self) -> u32 {
+        self.documents.count
+    }
+
+    /// How many rows.
+    pub fn rows(&self) -> u32 {
+        self.documents.rows
+    }
+
+    /// Heap bytes, roughly.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Bytes of a document's text; 0 when there is no such document.
+    pub fn text_bytes(&self, doc: u32) -> u64 {
+        self.documents.text_bytes(doc)
+    }
+
+    /// The document with this id; the last one if it was given several times. `O(log n)`.
+    pub fn find(&self, id: &DocumentId) -> Option<u32> {
+        self.documents.find(id.as_str())
+    }
+
+    /// A whole document; its vectors only if asked for.
+    ///
+    /// # Errors
+    /// [`Error::NoDocument`], or [`Error::Corrupt`].
+    pub fn document(&self, doc: u32, vectors: bool) -> Result<Document, Error> {
+        self.documents.whole(doc, vectors)
+    }
+
+    /// A document without text and vectors: for lists and checks.
+    ///
+    /// # Errors
+    /// [`Error::NoDocument`], or [`Error::Corrupt`].
+    pub fn head(&self, doc: u32) -> Result<Document, Error> {
+        self.documents.head(doc)
+    }
+
+    /// The document of a row, and the number of the passage in it.
+    pub fn row(&self, row: u32) -> Option<(u32, u32)> {
+        self.documents.row(row)
+    }
+
+    /// The documents that a filter accepts: exactly those that `Filter::matches` accepts.
+    pub fn evaluate(&self, filter: &Filter) -> RoaringBitmap {
+        self.properties.evaluate(filter, &self.documents)
+    }
+
+    /// The documents that these eyes may see.
+    pub fn visible(&self, audience: &Audience) -> RoaringBitmap {
+        self.properties.visible(audience)
+    }
+
+    /// The documents that stand so.
+    pub fn with_status(&self, status: Status) -> RoaringBitmap {
+        self.properties.with_status(status)
+    }
+
+    /// The documents whose time is up: `expires_at <= now`.
+    pub fn expired(&self, now: Timestamp) -> RoaringBitmap {
+        self.properties.expired(now)
+    }
+
+    /// Whether any document has this attribute.
+    pub fn has_attribute(&self, key: &str) -> bool {
+        self.properties.has_attribute(key)
+    }
+
+    /// The rows of these documents.
+    pub fn rows_of(&self, docs: &RoaringBitmap) -> RoaringBitmap {
+        let mut rows = RoaringBitmap::new();
+        let total = self.documents();
+        if docs.range_cardinality(0..total) == u64::from(total) {
+            rows.insert_range(0..self.rows());
+            return rows;
+        }
+        // Ascending, as documents are: appending is cheaper than inserting.
+        rows.extend(docs.iter().flat_map(|doc| self.documents.rows_of(doc)));
+        rows
+    }
+
+    /// What BM25 must know of this segment: exact counts over the live rows.
+    pub fn text_stats(&self, query: &TextQuery, live_rows: &RoaringBitmap) -> TextStats {
+        self.text.stats(query, live_rows, &self.documents)
+    }
+
+    /// The best `k` of `rows` by BM25 (k1 1.2, b 0.75; any term), best first. `stats` are those of the namespace.
+    pub fn search_text(&self, query: &TextQuery, stats: &TextStats, rows: &RoaringBitmap, k: usize) -> Vec<Scored> {
+        self.text.search(query, stats, rows, self.rows(), k)
+    }
+
+    /// The best `k` of `rows` by similarity of their vectors, best first. Empty for a query of another
+    /// length or with a value that is not finite. Rows without a vector are never answered.
+    pub fn search_vector(&self, query: &[f32], rows: &RoaringBitmap, k: usize) -> Vec<Scored> {
+        self.vectors.search(query, &(rows & &self.documents.vectored), k, Planner::default())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,30 @@
+use super::*;
+use rstest::rstest;
+
+#[rstest]
+#[case::stems_and_case("Running RUNS runner", &["run", "runner"])]
+#[case::stop_words_go("the policy of the leave", &["polici", "leav"])]
+#[case::only_stop_words_stay("To be, or not to be", &["to", "be", "or", "not"])]
+#[case::distinct("cat cat Cats", &["cat"])]
+#[case::letters_of_any_script("Größe naïve 東京", &["größe", "naïv", "東京"])]
+#[case::nothing("?! --", &[])]
+fn query(#[case] text: &str, #[case] terms: &[&str]) {
+    assert_eq!(TextQuery::new(text).terms, terms);
+    assert_eq!(TextQuery::new(text).is_empty(), terms.is_empty());
+}
+
+#[rstest]
+#[case::led_by_title("Leave", "Twenty days", &["leav", "twenti", "day"])]
+#[case::title_not_twice("Leave", "  Leave is twenty days", &["leav", "is", "twenti", "day"])]
+#[case::no_title("", "days", &["day"])]
+#[case::title_alone("Leave", "", &["leav"])]
+fn row(#[case] title: &str, #[case] passage: &str, #[case] terms: &[&str]) {
+    let tokens = Analyser::new().row(title, passage);
+    assert_eq!(tokens.iter().map(|t| t.text.as_str()).collect::<Vec<_>>(), terms);
+}
+
+#[test]
+fn a_run_of_letters_that_is_no_word_is_left_out() {
+    assert!(TextQuery::new(&"x".repeat(10_000)).is_empty());
+    assert!(!TextQuery::new(&"f".repeat(128)).is_empty());
+}

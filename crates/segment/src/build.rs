@@ -1,0 +1,117 @@
+//! Documents in, sections out: the one way in which both kinds of segment are made.
+
+use crate::{
+    Error, Spec,
+    analysis::Analyser,
+    codec,
+    container::{Kind, Writer},
+    documents::Documents,
+    filter::PropertyBuilder,
+    graph, text, vectors,
+};
+use crate::bytes::put_bitmap;
+use kernel::{Document, limits};
+use roaring::RoaringBitmap;
+use tantivy::tokenizer::Token;
+use zeroize::Zeroizing;
+
+/// Collects documents into sections; the terms of each row go to whoever builds the text index.
+pub(crate) struct Builder<'a> {
+    spec: &'a Spec,
+    out: Writer,
+    analyser: Analyser,
+    properties: PropertyBuilder,
+    ids: Vec<(String, u32)>,
+    vectored: RoaringBitmap,
+    rows: u32,
+}
+
+impl<'a> Builder<'a> {
+    pub(crate) fn new(spec: &'a Spec) -> Self {
+        Self {
+            spec,
+            out: Writer::new(),
+            analyser: Analyser::new(),
+            properties: PropertyBuilder::default(),
+            ids: Vec::new(),
+            vectored: RoaringBitmap::new(),
+            rows: 0,
+        }
+    }
+
+    /// Adds a document. `terms` gets each of its rows in order.
+    pub(crate) fn add(
+        &mut self,
+        doc: &Document,
+        mut terms: impl FnMut(u32, Vec<Token>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let limit = limits::SEGMENT_ROWS_MAX;
+        let number = u32::try_from(self.ids.len()).unwrap_or(u32::MAX);
+        let passages = u32::try_from(doc.passages.len()).unwrap_or(u32::MAX);
+        if number >= limit || passages > limit - self.rows {
+            return Err(Error::TooLarge { what: "documents and rows", limit: limit.into() });
+        }
+        self.vectors(number, doc)?;
+        for n in 0..doc.passages.len() {
+            let tokens = self.analyser.row(doc.title.expose(), doc.passage_text(n));
+            let count = u32::try_from(tokens.len()).unwrap_or(u32::MAX);
+            let rows = self.out.part(Kind::Rows);
+            rows.extend_from_slice(&number.to_le_bytes());
+            rows.extend_from_slice(&count.to_le_bytes());
+            self.out.part(Kind::Norms).push(text::norm(count));
+            terms(self.rows, tokens)?;
+            self.rows += 1;
+        }
+        codec::encode_head(doc, self.out.part(Kind::Heads));
+        self.out.part(Kind::Texts).extend_from_slice(doc.text.expose().as_bytes());
+        let (heads, texts) = (self.out.part(Kind::Heads).len(), self.out.part(Kind::Texts).len());
+        Documents::write_entry(self.out.part(Kind::Documents), self.rows, heads, texts);
+        self.properties.add(number, doc);
+        self.ids.push((doc.id.as_str().to_owned(), number));
+        Ok(())
+    }
+
+    fn vectors(&mut self, number: u32, doc: &Document) -> Result<(), Error> {
+        let dimensions = self.spec.dimensions;
+        let expected = dimensions * doc.passages.len();
+        if !doc.vectors.is_empty() && doc.vectors.len() != expected {
+            return Err(Error::VectorLength { document: number, expected, found: doc.vectors.len() });
+        }
+        if dimensions == 0 {
+            return Ok(());
+        }
+        let zeros = vec![0.0; dimensions];
+        for n in 0..doc.passages.len() {
+            let values = doc.vectors.get(n * dimensions..(n + 1) * dimensions);
+            if values.is_some() {
+                self.vectored.insert(self.rows + n as u32);
+            }
+            vectors::push(&mut self.out, values.unwrap_or(&zeros)).ok_or(Error::VectorValue { document: number })?;
+        }
+        Ok(())
+    }
+
+    /// Builds the graph if the segment is large enough for one to pay.
+    pub(crate) fn graph(&mut self) {
+        if self.vectored.len() > limits::GRAPH_ROWS_MIN as u64 {
+            let values = std::mem::take(self.out.part(Kind::Vectors));
+            graph::build::build(self.spec, &values, &self.vectored, self.rows, self.out.part(Kind::Graph));
+            *self.out.part(Kind::Vectors) = values;
+        }
+    }
+
+    /// The container. `text` fills the section of the text index.
+    pub(crate) fn finish(
+        mut self,
+        text: impl FnOnce(&mut Vec<u8>) -> Result<(), Error>,
+    ) -> Result<Zeroizing<Vec<u8>>, Error> {
+        let documents = self.ids.len() as u32;
+        self.ids.sort_unstable();
+        let ids = self.out.part(Kind::Ids);
+        self.ids.iter().for_each(|(_, doc)| ids.extend_from_slice(&doc.to_le_bytes()));
+        self.properties.finish(&mut self.out);
+        put_bitmap(self.out.part(Kind::Vectored), &self.vectored);
+        text(self.out.part(Kind::TextIndex))?;
+        Ok(self.out.finish(self.spec, documents, self.rows))
+    }
+}

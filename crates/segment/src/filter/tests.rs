@@ -1,0 +1,103 @@
+use crate::{
+    Segment, Spec,
+    sample::{KEYS, document, scalar, timestamp},
+};
+use kernel::{Comparison, Distance, Document, DocumentView, Field, Filter, Scalar};
+use proptest::{collection::vec, prelude::*, sample::select};
+use roaring::RoaringBitmap;
+
+const SPEC: Spec = Spec { dimensions: 0, distance: Distance::Cosine };
+
+fn field() -> impl Strategy<Value = Field> {
+    prop_oneof![
+        3 => select(KEYS.to_vec()).prop_map(|k| Field::Attribute(k.to_owned())),
+        2 => select(vec![Field::Id, Field::Uri, Field::Status, Field::CreatedAt, Field::UpdatedAt, Field::ExpiresAt]),
+    ]
+}
+
+/// Values that some field may have: also ids, statuses and times.
+fn wanted() -> impl Strategy<Value = Scalar> {
+    prop_oneof![
+        3 => scalar(),
+        1 => Just(Scalar::Num(f64::NAN)),
+        1 => select(vec!["a", "ab", "indexed", "pending", "https://example.com/ab", "1970-01-01T00:00:00Z"])
+            .prop_map(|s| Scalar::Str(s.to_owned())),
+        1 => timestamp().prop_map(|t| Scalar::Str(t.to_string())),
+    ]
+}
+
+fn leaf() -> impl Strategy<Value = Filter> {
+    let op = || select(vec![Comparison::Gt, Comparison::Gte, Comparison::Lt, Comparison::Lte]);
+    let part = || select(vec!["", "a", "b", "in", "https", "ook", "197", "-"]);
+    let number = select(vec![-1.5, -0.0, 0.0, 1.0, 1e300, f64::NAN, f64::INFINITY]);
+    prop_oneof![
+        (field(), vec(wanted(), 1..3)).prop_map(|(f, v)| Filter::In(f, v)),
+        (field(), op(), number).prop_map(|(f, op, x)| Filter::Number(f, op, x)),
+        (field(), op(), timestamp()).prop_map(|(f, op, t)| Filter::Instant(f, op, t)),
+        (field(), wanted()).prop_map(|(f, v)| Filter::Contains(f, v)),
+        (field(), part()).prop_map(|(f, p)| Filter::Contains(f, Scalar::Str(p.to_owned()))),
+        (field(), part()).prop_map(|(f, p)| Filter::Prefix(f, p.to_owned())),
+        (field(), vec(select(vec!["hand", "book", "a", "00"]), 1..3))
+            .prop_map(|(f, w)| Filter::Match(f, w.into_iter().map(str::to_owned).collect())),
+        field().prop_map(Filter::Exists),
+    ]
+}
+
+fn filter() -> impl Strategy<Value = Filter> {
+    leaf().prop_recursive(3, 12, 3, |inner| {
+        prop_oneof![
+            vec(inner.clone(), 1..4).prop_map(Filter::And),
+            vec(inner.clone(), 1..4).prop_map(Filter::Or),
+            inner.prop_map(|f| Filter::Not(Box::new(f))),
+        ]
+    })
+}
+
+fn by_definition(docs: &[Document], filter: &Filter) -> RoaringBitmap {
+    let meets = |doc: &Document| {
+        filter.matches(&DocumentView {
+            id: doc.id.as_str(),
+            uri: doc.uri.expose(),
+            status: doc.status,
+            created_at: doc.created_at,
+            updated_at: doc.updated_at,
+            expires_at: doc.expires_at,
+            attributes: &doc.attributes,
+        })
+    };
+    (0..docs.len() as u32).filter(|&n| meets(&docs[n as usize])).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+    #[test]
+    fn the_index_agrees_with_the_definition(docs in vec(document(0), 0..8), filters in vec(filter(), 4)) {
+        let segment = Segment::in_memory(&SPEC, docs.clone()).unwrap();
+        for filter in &filters {
+            prop_assert_eq!(segment.evaluate(filter), by_definition(&docs, filter), "{:?}", filter);
+        }
+    }
+
+    #[test]
+    fn audiences_statuses_and_expiry_agree(docs in vec(document(0), 0..8), now in timestamp()) {
+        let segment = Segment::in_memory(&SPEC, docs.clone()).unwrap();
+        let those = |test: &dyn Fn(&Document) -> bool| -> RoaringBitmap {
+            (0..docs.len() as u32).filter(|&n| test(&docs[n as usize])).collect()
+        };
+        let principal = |p: &str| kernel::Principal::parse(p).unwrap();
+        for audience in [
+            kernel::Audience::Everything,
+            kernel::Audience::Principals(vec![]),
+            kernel::Audience::Principals(vec![principal("user:a"), principal("user:nobody")]),
+        ] {
+            prop_assert_eq!(segment.visible(&audience), those(&|d| audience.may_see(d.readers.as_deref())));
+        }
+        for status in super::STATUSES {
+            prop_assert_eq!(segment.with_status(status), those(&|d| d.status == status));
+        }
+        prop_assert_eq!(segment.expired(now), those(&|d| d.expires_at.is_some_and(|t| t <= now)));
+        for key in KEYS {
+            prop_assert_eq!(segment.has_attribute(key), docs.iter().any(|d| d.attributes.contains_key(key)));
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! The dot product of int8 codes: AVX-512 VNNI, AVX2 or plain, chosen once at run time.
+//!
+//! Stored codes are biased (`value + 128` as `u8`), the query's are signed: that is the pairing VNNI
+//! multiplies. All three ways give the same integer to the last bit; a property test compares.
+//! Dimensions are at most 4,096, so a sum stays below 2^28.
+
+#![expect(unsafe_code, reason = "vector instructions; the only file of this crate that has any")]
+
+use std::sync::OnceLock;
+
+/// `Σ (code − 128) × query` over the shorter of the two.
+pub(crate) type Dot = fn(&[u8], &[i8]) -> i32;
+
+/// The fastest way that this machine knows.
+pub(crate) fn dot() -> Dot {
+    static CHOSEN: OnceLock<Dot> = OnceLock::new();
+    *CHOSEN.get_or_init(|| ways().last().map_or(scalar, |(_, way)| *way))
+}
+
+/// Every way that this machine knows, slowest first.
+pub(crate) fn ways() -> Vec<(&'static str, Dot)> {
+    #[cfg_attr(not(target_arch = "x86_64"), expect(unused_mut, reason = "nothing to add"))]
+    let mut ways: Vec<(&'static str, Dot)> = vec![("scalar", scalar)];
+    #[cfg(target_arch = "x86_64")]
+    {
+        if x86::has_avx2() {
+            ways.push(("avx2", x86::avx2));
+        }
+        if x86::has_vnni() {
+            ways.push(("avx512vnni", x86::vnni));
+        }
+    }
+    ways
+}
+
+fn scalar(codes: &[u8], query: &[i8]) -> i32 {
+    codes.iter().zip(query).map(|(&c, &q)| (i32::from(c) - 128) * i32::from(q)).sum()
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+
+    pub(super) fn has_avx2() -> bool {
+        is_x86_feature_detected!("avx2")
+    }
+
+    pub(super) fn has_vnni() -> bool {
+        is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512vnni")
+    }
+
+    pub(super) fn avx2(codes: &[u8], query: &[i8]) -> i32 {
+        assert!(has_avx2());
+        // SAFETY: the feature is there, asserted above.
+        unsafe { avx2_inner(codes, query) }
+    }
+
+    pub(super) fn vnni(codes: &[u8], query: &[i8]) -> i32 {
+        assert!(has_vnni());
+        // SAFETY: the features are there, asserted above.
+        unsafe { vnni_inner(codes, query) }
+    }
+
+    #[target_feature(enable = "avx2")]
+    fn avx2_inner(codes: &[u8], query: &[i8]) -> i32 {
+        let n = codes.len().min(query.len());
+        let whole = n / 16 * 16;
+        let mut sum = _mm256_setzero_si256();
+        let bias = _mm256_set1_epi16(128);
+        for at in (0..whole).step_by(16) {
+            // SAFETY: at + 16 <= whole <= length of both.
+            let (c, q) = unsafe {
+                (_mm_loadu_si128(codes.as_ptr().add(at).cast()), _mm_loadu_si128(query.as_ptr().add(at).cast()))
+            };
+            // Widened to 16 bits, because multiplying bytes directly saturates.
+            let c = _mm256_sub_epi16(_mm256_cvtepu8_epi16(c), bias);
+            sum = _mm256_add_epi32(sum, _mm256_madd_epi16(c, _mm256_cvtepi8_epi16(q)));
+        }
+        let half = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256::<1>(sum));
+        let pair = _mm_add_epi32(half, _mm_shuffle_epi32::<0b1110>(half));
+        let one = _mm_add_epi32(pair, _mm_shuffle_epi32::<0b01>(pair));
+        _mm_cvtsi128_si32(one) + super::scalar(&codes[whole..n], &query[whole..n])
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+    fn vnni_inner(codes: &[u8], query: &[i8]) -> i32 {
+        let n = codes.len().min(query.len());
+        let mut sum = _mm512_setzero_si512();
+        // The bias comes off at the end: 128 × the query's sum, gathered beside.
+        let mut off = _mm512_setzero_si512();
+        let bias = _mm512_set1_epi8(i8::MIN);
+        for at in (0..n).step_by(64) {
+            let left = n - at;
+            let mask = if left >= 64 { u64::MAX } else { (1 << left) - 1 };
+            // SAFETY: masked lanes are not read; the others lie below n in both.
+            let (c, q) = unsafe {
+                (
+                    _mm512_maskz_loadu_epi8(mask, codes.as_ptr().add(at).cast()),
+                    _mm512_maskz_loadu_epi8(mask, query.as_ptr().add(at).cast()),
+                )
+            };
+            sum = _mm512_dpbusd_epi32(sum, c, q);
+            off = _mm512_dpbusd_epi32(off, bias, q);
+        }
+        _mm512_reduce_add_epi32(_mm512_sub_epi32(sum, off))
+    }
+}
+
+#[cfg(test)]
+mod tests;

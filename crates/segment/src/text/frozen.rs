@@ -1,0 +1,128 @@
+//! The inverted index of a written segment: one tantivy segment whose document id is our row.
+//!
+//! Only postings with frequencies: lengths are ours (`norms`), texts too, positions are not kept.
+//! Promises: written and read in memory alone (see `directory`). The container's checksum stands
+//! before every read, because tantivy itself trusts its files.
+
+use super::{Selection, directory::Files};
+use crate::{Error, bytes::Slice};
+use std::sync::Arc;
+use tantivy::{
+    DocSet, Index, IndexSettings, InvertedIndexReader, SegmentReader, SingleSegmentIndexWriter, TERMINATED,
+    TantivyDocument, Term,
+    postings::Postings,
+    schema::{Field, IndexRecordOption, OwnedValue, Schema, TextFieldIndexing, TextOptions},
+    store::Compressor,
+    tokenizer::{PreTokenizedString, Token},
+};
+
+/// Where the writer's hash table of terms starts; it grows by itself.
+const WRITER_BYTES: usize = 16 << 20;
+
+fn schema() -> (Schema, Field) {
+    let indexing = TextFieldIndexing::default()
+        // Terms come ready made: nothing may cut them again.
+        .set_tokenizer("raw")
+        .set_fieldnorms(false)
+        .set_index_option(IndexRecordOption::WithFreqs);
+    let mut builder = Schema::builder();
+    let field = builder.add_text_field("t", TextOptions::default().set_indexing_options(indexing));
+    (builder.build(), field)
+}
+
+/// Collects rows; [`FrozenWriter::finish`] gives the section.
+pub(crate) struct FrozenWriter {
+    writer: SingleSegmentIndexWriter<TantivyDocument>,
+    files: Files,
+    field: Field,
+}
+
+impl FrozenWriter {
+    pub(crate) fn new() -> Result<Self, Error> {
+        let (schema, field) = schema();
+        let settings = IndexSettings {
+            docstore_compression: Compressor::None,
+            docstore_compress_dedicated_thread: false,
+            ..IndexSettings::default()
+        };
+        let files = Files::default();
+        let writer = Index::builder()
+            .schema(schema)
+            .settings(settings)
+            .single_segment_index_writer(files.clone(), WRITER_BYTES)?;
+        Ok(Self { writer, files, field })
+    }
+
+    /// Adds the terms of the next row.
+    pub(crate) fn add(&mut self, tokens: Vec<Token>) -> Result<(), Error> {
+        let mut document = TantivyDocument::default();
+        let terms = PreTokenizedString { text: String::new(), tokens };
+        document.add_field_value(self.field, &OwnedValue::PreTokStr(terms));
+        Ok(self.writer.add_document(document)?)
+    }
+
+    pub(crate) fn finish(self, out: &mut Vec<u8>) -> Result<(), Error> {
+        drop(self.writer.finalize()?);
+        self.files.write(out);
+        Ok(())
+    }
+}
+
+/// An opened index.
+pub(crate) struct FrozenIndex {
+    index: Arc<InvertedIndexReader>,
+    field: Field,
+    bytes: u64,
+}
+
+impl FrozenIndex {
+    /// Opens the section. The reader copies the term dictionary; postings are read where they lie.
+    pub(crate) fn open(section: &Slice, rows: u32) -> Result<Self, Error> {
+        let bad = || Error::corrupt("text index", 0);
+        let index = Index::open(Files::open(section)?)?;
+        let (expected, field) = schema();
+        let [segment] = <[_; 1]>::try_from(index.searchable_segments()?).map_err(|_| bad())?;
+        if index.schema() != expected || segment.meta().max_doc() != rows || segment.meta().has_deletes() {
+            return Err(bad());
+        }
+        let reader = SegmentReader::open(&segment)?;
+        Ok(Self { index: reader.inverted_index(field)?, field, bytes: section.len() as u64 / 2 })
+    }
+
+    fn term(&self, term: &str) -> Term {
+        Term::from_field_text(self.field, term)
+    }
+
+    pub(crate) fn frequency(&self, term: &str) -> u64 {
+        self.index.doc_freq(&self.term(term)).expect("the term dictionary lies in memory").into()
+    }
+
+    pub(crate) fn each(&self, term: &str, selection: &Selection<'_>, mut visit: impl FnMut(u32, u32)) {
+        let postings = self
+            .index
+            .read_postings(&self.term(term), IndexRecordOption::WithFreqs)
+            .expect("the postings lie in memory");
+        let Some(mut postings) = postings else { return };
+        if let Some(rows) = selection.jumps(postings.doc_freq()) {
+            for row in rows {
+                if row > postings.doc() {
+                    postings.seek(row);
+                }
+                if row == postings.doc() {
+                    visit(row, postings.term_freq());
+                }
+            }
+            return;
+        }
+        while postings.doc() != TERMINATED {
+            if selection.contains(postings.doc()) {
+                visit(postings.doc(), postings.term_freq());
+            }
+            postings.advance();
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}

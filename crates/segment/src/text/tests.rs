@@ -1,0 +1,147 @@
+use crate::{
+    Scored, Segment, Spec, TextQuery, TextStats,
+    sample::{doc, document},
+};
+use kernel::{Distance, Document};
+use proptest::{collection::vec, prelude::*};
+use roaring::RoaringBitmap;
+
+const SPEC: Spec = Spec { dimensions: 0, distance: Distance::Cosine };
+
+fn memory(docs: &[Document]) -> Segment {
+    Segment::in_memory(&SPEC, docs.to_vec()).unwrap()
+}
+
+fn written(docs: &[Document]) -> Segment {
+    let bytes = Segment::write(&SPEC, &mut docs.iter().cloned()).unwrap();
+    Segment::open(&SPEC, bytes).unwrap()
+}
+
+fn all(segment: &Segment) -> RoaringBitmap {
+    (0..segment.rows()).collect()
+}
+
+/// Searches several segments as one: scores by (segment order of documents, passage).
+fn together(segments: &[(Segment, RoaringBitmap)], query: &TextQuery) -> (TextStats, Vec<(usize, u32, f32)>) {
+    let mut stats = TextStats::for_query(query);
+    for (segment, live) in segments {
+        stats += segment.text_stats(query, live);
+    }
+    let mut found = Vec::new();
+    let mut first = 0;
+    for (segment, live) in segments {
+        for hit in segment.search_text(query, &stats, live, 1_000) {
+            let (doc, passage) = segment.row(hit.row).unwrap();
+            found.push((first + doc as usize, passage, hit.score));
+        }
+        first += segment.documents() as usize;
+    }
+    found.sort_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)));
+    (stats, found)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    #[test]
+    fn scores_do_not_depend_on_the_split(
+        docs in vec(document(0), 1..12),
+        cuts in vec(0usize..12, 0..3),
+        kinds in vec(any::<bool>(), 4),
+        gone in vec(any::<bool>(), 12),
+        words in vec(prop::sample::select(vec!["the", "run", "leave", "holiday", "42", "日本語", "absent"]), 1..5),
+    ) {
+        let query = TextQuery::new(&words.join(" "));
+        let mut cuts: Vec<usize> = cuts.into_iter().map(|c| c.min(docs.len())).chain([0, docs.len()]).collect();
+        cuts.sort_unstable();
+        let live = |segment: &Segment, first: usize| {
+            let docs = (0..segment.documents()).filter(|d| !gone[first + *d as usize]).collect();
+            segment.rows_of(&docs)
+        };
+        let whole = memory(&docs);
+        let rows = live(&whole, 0);
+        let whole = together(&[(whole, rows)], &query);
+        let parts: Vec<_> = cuts.windows(2).zip(&kinds).map(|(cut, kind)| {
+            let part = &docs[cut[0]..cut[1]];
+            let segment = if *kind { memory(part) } else { written(part) };
+            let rows = live(&segment, cut[0]);
+            (segment, rows)
+        }).collect();
+        prop_assert_eq!(together(&parts, &query), whole);
+    }
+}
+
+#[test]
+fn the_formula_is_bm25() {
+    let docs = [doc("a", &["cat cat dog"]), doc("b", &["dog"]), doc("c", &["bird bird"])];
+    let query = TextQuery::new("cat");
+    for segment in [memory(&docs), written(&docs)] {
+        let stats = segment.text_stats(&query, &all(&segment));
+        assert_eq!(stats, TextStats { rows: 3, tokens: 6, document_frequency: vec![1] });
+        let hits = segment.search_text(&query, &stats, &all(&segment), 10);
+        // Robertson & Zaragoza, 2009, with the idf that is never negative.
+        let idf = (1.0f32 + (3.0 - 1.0 + 0.5) / (1.0 + 0.5)).ln();
+        let expected = idf * 2.0 * 2.2 / (2.0 + 1.2 * (1.0 - 0.75 + 0.75 * 3.0 / 2.0));
+        assert_eq!(hits.len(), 1);
+        assert!(hits[0].row == 0 && (hits[0].score - expected).abs() < 1e-6, "{hits:?} {expected}");
+    }
+}
+
+#[test]
+fn removed_rows_neither_appear_nor_steer() {
+    let kept: Vec<Document> = (0..40).map(|n| doc(&format!("k{n}"), &["leave policy", "days of holiday"])).collect();
+    let removed: Vec<Document> = (0..300).map(|n| doc(&format!("r{n}"), &["policy policy policy leave"])).collect();
+    let query = TextQuery::new("leave policy holiday");
+    let alone = together(&[(memory(&kept), (0..80).collect())], &query);
+    let mixed: Vec<Document> = kept.iter().chain(&removed).cloned().collect();
+    for segment in [memory(&mixed), written(&mixed)] {
+        let live = segment.rows_of(&(0..40).collect());
+        assert_eq!(together(&[(segment, live)], &query), alone);
+    }
+    // The other way about: few are removed.
+    let mixed: Vec<Document> = removed[..3].iter().chain(&kept).cloned().collect();
+    for segment in [memory(&mixed), written(&mixed)] {
+        let live = segment.rows_of(&(3..43).collect());
+        let found = together(&[(segment, live)], &query);
+        assert_eq!(found.0, alone.0);
+        assert!(found.1.iter().map(|h| h.2).eq(alone.1.iter().map(|h| h.2)));
+    }
+}
+
+#[test]
+fn few_rows_of_long_lists_are_found_by_jumping() {
+    let docs: Vec<Document> = (0..2_000).map(|n| doc(&format!("d{n}"), &[if n % 3 == 0 { "cat" } else { "cat dog" }])).collect();
+    let (a, b) = (memory(&docs), written(&docs));
+    let query = TextQuery::new("cat dog");
+    let stats = a.text_stats(&query, &all(&a));
+    assert_eq!(stats, b.text_stats(&query, &all(&b)));
+    let rows: RoaringBitmap = [0, 1, 700, 701, 1_998, 1_999].into();
+    let hits: Vec<Scored> = b.search_text(&query, &stats, &rows, 100);
+    assert_eq!(hits, a.search_text(&query, &stats, &rows, 100));
+    assert_eq!(hits.iter().map(|h| h.row).collect::<RoaringBitmap>(), rows);
+}
+
+#[test]
+fn the_best_k_come_first_and_equal_scores_by_row() {
+    let docs: Vec<Document> = (0..20).map(|n| doc(&format!("d{n}"), &[if n == 13 { "cat cat" } else { "cat dog" }])).collect();
+    let query = TextQuery::new("cat");
+    for segment in [memory(&docs), written(&docs)] {
+        let stats = segment.text_stats(&query, &all(&segment));
+        let rows: Vec<u32> = segment.search_text(&query, &stats, &all(&segment), 3).iter().map(|h| h.row).collect();
+        assert_eq!(rows, [13, 0, 1]);
+        assert!(segment.search_text(&query, &stats, &all(&segment), 0).is_empty());
+        assert!(segment.search_text(&TextQuery::new("?"), &TextStats::for_query(&TextQuery::new("?")), &all(&segment), 3).is_empty());
+    }
+}
+
+#[test]
+fn statistics_of_another_query_or_of_nothing_do_no_harm() {
+    let segment = memory(&[doc("a", &["cat dog"])]);
+    let query = TextQuery::new("cat dog");
+    for stats in [
+        TextStats::for_query(&query),
+        TextStats { rows: 1, tokens: 0, document_frequency: vec![5] },
+        TextStats { rows: u64::MAX, tokens: u64::MAX, document_frequency: vec![u64::MAX; 9] },
+    ] {
+        assert!(segment.search_text(&query, &stats, &all(&segment), 10).iter().all(|h| h.score.is_finite()));
+    }
+}

@@ -1,0 +1,145 @@
+use super::*;
+use crate::{
+    Segment,
+    sample::{Random, doc},
+};
+use kernel::Document;
+use rstest::rstest;
+
+const DISTANCES: [Distance; 3] = [Distance::Cosine, Distance::Dot, Distance::Euclidean];
+
+fn documents(points: &[Vec<f32>]) -> Vec<Document> {
+    points.iter().enumerate().map(|(n, p)| Document { vectors: p.clone(), ..doc(&format!("d{n}"), &["x"]) }).collect()
+}
+
+fn exact(distance: Distance, query: &[f32], point: &[f32]) -> f64 {
+    let pairs = || query.iter().zip(point).map(|(q, p)| (f64::from(*q), f64::from(*p)));
+    let dot: f64 = pairs().map(|(q, p)| q * p).sum();
+    match distance {
+        Distance::Dot => dot,
+        Distance::Cosine => dot / (pairs().map(|(q, _)| q * q).sum::<f64>() * pairs().map(|(_, p)| p * p).sum::<f64>()).sqrt(),
+        Distance::Euclidean => -pairs().map(|(q, p)| (q - p) * (q - p)).sum::<f64>().sqrt(),
+    }
+}
+
+fn best(distance: Distance, query: &[f32], points: &[Vec<f32>], rows: &RoaringBitmap, k: usize) -> Vec<u32> {
+    let mut list: Vec<(f64, u32)> = rows.iter().map(|r| (-exact(distance, query, &points[r as usize]), r)).collect();
+    list.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    list.into_iter().take(k).map(|(_, r)| r).collect()
+}
+
+#[rstest]
+fn a_scan_finds_what_is_nearest(#[values(0, 1, 2)] which: usize, #[values(2, 17, 64)] dimensions: usize) {
+    let distance = DISTANCES[which];
+    let random = Random::new(7);
+    let points = random.clustered(800, 20, dimensions);
+    let queries = random.clustered(20, 20, dimensions);
+    let spec = Spec { dimensions, distance };
+    let segment = Segment::in_memory(&spec, documents(&points)).unwrap();
+    let rows: RoaringBitmap = (0..800).filter(|n| n % 3 != 0).collect();
+    let mut right = 0;
+    for query in &queries {
+        let hits = segment.search_vector(query, &rows, 10);
+        let expected = best(distance, query, &points, &rows, 10);
+        right += hits.iter().filter(|h| expected.contains(&h.row)).count();
+        for hit in &hits {
+            assert!(rows.contains(hit.row));
+            let score = exact(distance, query, &points[hit.row as usize]);
+            assert!((f64::from(hit.score) - score).abs() < 1e-5 * score.abs().max(1.0), "{distance:?}");
+        }
+        assert!(hits.is_sorted_by(|a, b| a.order(b).is_lt()));
+    }
+    assert!(right >= 198, "{right} of 200");
+}
+
+#[test]
+fn scores_are_the_same_in_every_segment() {
+    let points = Random::new(3).clustered(300, 5, 24);
+    let query = &points[5];
+    for distance in DISTANCES {
+        let spec = Spec { dimensions: 24, distance };
+        let docs = documents(&points);
+        let whole = Segment::in_memory(&spec, docs.clone()).unwrap().search_vector(query, &(0..300).collect(), 300);
+        let mut parts = Vec::new();
+        for (n, part) in docs.chunks(70).enumerate() {
+            let bytes = Segment::write(&spec, &mut part.iter().cloned()).unwrap();
+            let hits = Segment::open(&spec, bytes).unwrap().search_vector(query, &(0..300).collect(), 300);
+            parts.extend(hits.into_iter().map(|h| Scored { row: h.row + n as u32 * 70, ..h }));
+        }
+        parts.sort_by(Scored::order);
+        assert_eq!(parts, whole);
+    }
+}
+
+#[test]
+fn rows_without_a_vector_and_foreign_queries_give_nothing() {
+    let spec = Spec { dimensions: 2, distance: Distance::Euclidean };
+    let mut docs = documents(&[vec![1.0, 0.0], vec![0.0, 1.0]]);
+    docs.push(doc("none", &["no vector"]));
+    let segment = Segment::in_memory(&spec, docs).unwrap();
+    let all: RoaringBitmap = (0..9).collect();
+    let hits = segment.search_vector(&[0.0, 0.0], &all, 10);
+    assert_eq!(hits.iter().map(|h| (h.row, h.score)).collect::<Vec<_>>(), [(0, -1.0), (1, -1.0)]);
+    for query in [&[1.0][..], &[f32::NAN, 0.0], &[f32::INFINITY, 0.0], &[f32::MAX, f32::MAX], &[]] {
+        assert!(segment.search_vector(query, &all, 10).is_empty());
+    }
+    assert!(segment.search_vector(&[1.0, 1.0], &all, 0).is_empty());
+}
+
+#[test]
+fn wrong_vectors_are_refused() {
+    let spec = Spec { dimensions: 2, distance: Distance::Cosine };
+    for (vector, found) in [(vec![1.0], 1), (vec![1.0; 4], 4)] {
+        let error = Segment::in_memory(&spec, documents(&[vec![0.0, 1.0], vector])).unwrap_err();
+        assert!(matches!(error, Error::VectorLength { document: 1, expected: 2, found: f } if f == found));
+    }
+    for bad in [f32::NAN, f32::INFINITY, f32::MAX] {
+        let error = Segment::in_memory(&spec, documents(&[vec![0.0, bad]])).unwrap_err();
+        assert!(matches!(error, Error::VectorValue { document: 0 }));
+    }
+}
+
+#[test]
+fn no_direction_is_like_nothing() {
+    let spec = Spec { dimensions: 2, distance: Distance::Cosine };
+    let segment = Segment::in_memory(&spec, documents(&[vec![0.0, 0.0], vec![1.0, 0.0]])).unwrap();
+    let hits = segment.search_vector(&[0.0, 0.0], &(0..2).collect(), 10);
+    assert!(hits.iter().all(|h| h.score == 0.0) && hits.len() == 2);
+}
+
+/// Sections as a written segment has them, with a graph, however few the rows.
+fn with_graph(spec: &Spec, points: &[Vec<f32>]) -> Vectors {
+    let mut writer = Writer::new();
+    points.iter().for_each(|p| push(&mut writer, p).unwrap());
+    let values = writer.part(Kind::Vectors).clone();
+    let rows = points.len() as u32;
+    crate::graph::build::build(spec, &values, &(0..rows).collect(), rows, writer.part(Kind::Graph));
+    let sections = crate::container::parse(spec, writer.finish(spec, 0, rows)).unwrap();
+    Vectors::open(spec, &sections).unwrap()
+}
+
+#[rstest]
+fn a_walk_finds_at_least_95_of_100(#[values(0, 1, 2)] which: usize) {
+    let distance = DISTANCES[which];
+    let random = Random::new(11);
+    let points = random.clustered(6_000, 60, 16);
+    let queries = random.clustered(50, 60, 16);
+    let spec = Spec { dimensions: 16, distance };
+    let vectors = with_graph(&spec, &points);
+    let planner = Planner { exact_rows: 0 };
+    // All rows; half of them; and a tenth, where the planner goes back to the scan.
+    for part in [1, 2, 10] {
+        let rows: RoaringBitmap = (0..6_000).filter(|n| n % part == 0).collect();
+        let mut right = 0;
+        let mut walked = 0;
+        for query in &queries {
+            walked += usize::from(vectors.walk(&Rough::new(&vectors, query), &rows, 40, planner).is_some());
+            let hits = vectors.search(query, &rows, 10, planner);
+            let expected = best(distance, query, &points, &rows, 10);
+            assert!(hits.iter().all(|h| rows.contains(h.row)) && hits.len() == 10);
+            right += hits.iter().filter(|h| expected.contains(&h.row)).count();
+        }
+        assert_eq!(walked, if part == 10 { 0 } else { queries.len() }, "one in {part}");
+        assert!(right >= 475, "{distance:?}, one in {part}: {right} of 500");
+    }
+}
