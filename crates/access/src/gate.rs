@@ -70,6 +70,7 @@ impl Gate {
     ///
     /// # Errors
     /// A refusal; the module says in which order.
+    #[expect(clippy::result_large_err, reason = "a refusal ends its request; it is moved once")]
     pub fn admit<A: Action>(&self, bearer: Option<&str>, ask: Ask) -> Result<Grant<A>, Refusal> {
         const { assert!(A::CUSTODIANS.is_empty(), "a custodial action is delegated, never admitted from an API key") }
         let (key, facts) = self.authenticate(bearer)?;
@@ -84,6 +85,7 @@ impl Gate {
     ///
     /// # Errors
     /// 401 or 403, without a known tenant.
+    #[expect(clippy::result_large_err, reason = "a refusal ends its request; it is moved once")]
     pub fn operator(&self, bearer: Option<&str>, needs: &[Role], request: RequestId) -> Result<Operator, Refusal> {
         let record = self
             .verify(bearer, TokenKind::Operator, |id| self.credentials.operator(id), |r: &OperatorRecord| &r.mac)
@@ -108,6 +110,7 @@ impl Gate {
     }
 
     /// A key whose secret is right, in the life of its tenant that is lived now, and not expired.
+    #[expect(clippy::result_large_err, reason = "a refusal ends its request; it is moved once")]
     fn authenticate(&self, bearer: Option<&str>) -> Result<(Arc<KeyRecord>, TenantFacts), Refusal> {
         let stranger = || Refusal::stranger(unauthenticated());
         let key = self
@@ -185,8 +188,11 @@ impl Gate {
         match meters.get(tenant) {
             Some((living, meter)) if *living == incarnation => meter.clone(),
             _ => {
-                // Tenants come and go: those that are gone leave here, now that the table grows anyway.
-                meters.retain(|id, (living, _)| self.credentials.tenant(id).is_some_and(|f| f.incarnation == *living));
+                // Tenants come and go: those that are gone leave here, each time the table has doubled.
+                if meters.len().is_power_of_two() {
+                    let lives = |id: &TenantId, living| self.credentials.tenant(id).is_some_and(|f| f.incarnation == living);
+                    meters.retain(|id, (living, _)| lives(id, *living));
+                }
                 let meter = Arc::new(Meter::default());
                 meters.insert(tenant.clone(), (incarnation, meter.clone()));
                 meter
