@@ -9,6 +9,7 @@ use std::{sync::Arc, time::Duration};
 
 /// The fake as a model named `fake`.
 pub(crate) fn model(dimensions: usize) -> Model {
+    let dimensions = dimensions.max(1);
     Model {
         info: ModelInfo {
             name: "fake".to_owned(),

@@ -54,11 +54,11 @@ fn open(runtime: &onnx::Runtime, config: &ModelsConfig, name: &str, path: &Path)
     let file = path.join(MODEL);
     let bytes = read(&file)?;
     let sha256 = hex(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &bytes).as_ref());
-    let mixes_rows = onnx::MIXES_ROWS.iter().any(|op| contains(&bytes, op.as_bytes()));
+    let mixes_rows = contains(&bytes, onnx::MIXES_ROWS.as_bytes());
     drop(bytes);
     let tokenizer = path.join(TOKENIZER);
-    let tokens = Spans::open(name, &tokenizer)?;
-    let encoder = Arc::new(Encoder::open(name, &tokenizer, limits.max_tokens)?);
+    let tokens = Arc::new(Spans::open(name, &tokenizer)?);
+    let encoder = Arc::new(Encoder::new(Arc::clone(&tokens), &tokenizer, limits.max_tokens)?);
     let opening = Opening { runtime: runtime.clone(), path: file, encoder, intra_threads: config.intra_threads.max(1) };
     let checked = opening.check(config.provider, !mixes_rows)?;
     Ok(Model {
@@ -69,7 +69,7 @@ fn open(runtime: &onnx::Runtime, config: &ModelsConfig, name: &str, path: &Path)
             provider: checked.provider_name(),
             sha256,
         },
-        tokens: Arc::new(tokens),
+        tokens,
         batch_max: if checked.rows_independent { BATCH_MAX } else { 1 },
         open: Box::new(move || opening.open(checked.provider)),
     })

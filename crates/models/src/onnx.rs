@@ -21,8 +21,9 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// Operators whose result for one row depends on the other rows: their scale is taken over the whole batch.
-pub(crate) const MIXES_ROWS: [&str; 3] = ["DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM"];
+/// How the operators begin whose result for one row depends on the other rows, since their scale is taken over the
+/// whole batch: `DynamicQuantizeLinear`, `…MatMul`, `…LSTM`.
+pub(crate) const MIXES_ROWS: &str = "DynamicQuantize";
 
 /// The loaded library. There is one in a process, and it stays.
 #[derive(Clone)]

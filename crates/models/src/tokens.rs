@@ -4,7 +4,7 @@
 
 use crate::Error;
 use kernel::{TokenSpan, Tokens};
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 use tokenizers::{Tokenizer, TruncationDirection, TruncationParams, TruncationStrategy};
 
 /// Tokens of texts without limits: implements [`Tokens`].
@@ -15,7 +15,7 @@ pub(crate) struct Spans {
 
 /// Ids for the model, cut at its limit.
 pub(crate) struct Encoder {
-    whole: Spans,
+    whole: Arc<Spans>,
     cutting: Tokenizer,
     max_tokens: usize,
     pad: i64,
@@ -63,9 +63,8 @@ impl Tokens for Spans {
 }
 
 impl Encoder {
-    /// Reads `tokenizer.json`. `max_tokens` counts special tokens.
-    pub(crate) fn open(name: &str, path: &Path, max_tokens: usize) -> Result<Self, Error> {
-        let whole = Spans::open(name, path)?;
+    /// Cuts at `max_tokens`, special ones included. `path` is for the error.
+    pub(crate) fn new(whole: Arc<Spans>, path: &Path, max_tokens: usize) -> Result<Self, Error> {
         let mut cutting = whole.tokenizer.clone();
         let cut = TruncationParams {
             max_length: max_tokens,
