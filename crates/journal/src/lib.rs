@@ -15,6 +15,7 @@ mod journal;
 mod names;
 mod objects;
 mod opening;
+mod outside;
 mod recover;
 mod storage;
 mod tasks;

@@ -123,3 +123,11 @@ pub const WRITES_PER_ENTRY_MAX: usize = 256;
 pub const DOCUMENTS_PER_ENTRY_MAX: usize = 2_000;
 /// Body of one log frame, bytes. 512 MiB: a request at the body limit with its passages and vectors.
 pub const LOG_FRAME_BYTES_MAX: usize = 512 << 20;
+/// Audit lines that wait for one tenant's chain; callers beyond wait. Bounds memory.
+pub const AUDIT_QUEUE_LINES_MAX: usize = 4_096;
+/// Lines that one group commit takes.
+pub const AUDIT_GROUP_LINES_MAX: usize = 512;
+/// Lines of one sealed chunk; fewer stand in the log and the checkpoint.
+pub const AUDIT_CHUNK_LINES: usize = 4_096;
+/// How long a chain that could not be written waits before a read's line tries again.
+pub const AUDIT_RETRY_WAIT: Duration = Duration::from_secs(1);

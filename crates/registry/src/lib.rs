@@ -1,1 +1,38 @@
-//! registry
+//! registry: what exists. Tenants and their incarnations, namespaces, credentials, operators,
+//! wrapped keys and long operations.
+//!
+//! Everything is the fold of sealed journals: one of the server's own (`_control`) and one per
+//! tenant, its directory. A change is acknowledged when it is durable. Data and what was done with
+//! it are the store's and the ledger's.
+//!
+//! Entry and checkpoint forms: `schemas/registry.md`.
+
+mod api_keys;
+mod book;
+mod codec;
+mod control;
+mod directory;
+mod erase;
+mod error;
+mod namespaces;
+mod opening;
+mod operations;
+mod operators;
+mod record;
+mod registry;
+mod residence;
+mod rotate;
+mod tenants;
+
+pub use api_keys::{KeyView, NewKey};
+pub use error::{Error, Result};
+pub use namespaces::NamespaceRecord;
+pub use operations::{Begun, OperationHandle, OperationView, Progress};
+pub use operators::OperatorView;
+pub use record::{Failure, OperationKind, OperationStatus};
+pub use registry::Registry;
+pub use rotate::{EpochStatus, KeyStatus};
+pub use tenants::{NewTenant, TenantChange, TenantView};
+
+#[cfg(test)]
+mod tests;

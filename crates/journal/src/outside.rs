@@ -1,0 +1,78 @@
+//! What a registry needs of the data folder outside any one place: the control place's wrapped key,
+//! which is read before any place can be opened, and the removal of places whose keys are gone, for
+//! which no home can be made any more.
+
+use crate::{
+    Error, Storage,
+    error::io_error,
+    file,
+};
+use std::{fs, io, path::Path};
+
+impl Storage {
+    /// Puts a small object under a name outside every place, durable when this returns. `false`: it was there.
+    ///
+    /// # Errors
+    /// `Full`, `Store`.
+    pub async fn put_new(&self, name: &str, bytes: Vec<u8>) -> Result<bool, Error> {
+        self.create(name, bytes, "writing a small object").await
+    }
+
+    /// Reads what [`Storage::put_new`] put; `None` when there is none.
+    ///
+    /// # Errors
+    /// `Store`.
+    pub async fn get_small(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        self.read(name, "reading a small object").await
+    }
+
+    /// Removes everything under a place's prefix, as `Home::prefix` gives it. One that is gone is fine, and what
+    /// a crash leaves the next call removes. Whoever calls this knows that nobody writes there.
+    ///
+    /// # Errors
+    /// `Io`, also for a prefix that no place has: nothing else of the folder is ever removed.
+    pub async fn remove_prefix(&self, prefix: &str) -> Result<(), Error> {
+        let what = "removing a place";
+        if !is_prefix(prefix) {
+            return Err(io_error(what, io::Error::from(io::ErrorKind::InvalidInput)));
+        }
+        let path = self.path(prefix);
+        let work = move || remove(&path);
+        self.tasks().disk(work).await?.map_err(|source| io_error(what, source))
+    }
+}
+
+/// `<kind>/<two hex digits>/<uuid>/`, with the kinds that a tenant has.
+fn is_prefix(prefix: &str) -> bool {
+    let mut parts = prefix.split('/');
+    let (kind, shard, uuid) = (parts.next(), parts.next(), parts.next());
+    let rest = (parts.next(), parts.next());
+    kind.is_some_and(|k| matches!(k, "ns" | "dir" | "audit"))
+        && shard.is_some_and(|s| s.len() == 2 && s.bytes().all(|b| b.is_ascii_hexdigit()))
+        && uuid.is_some_and(|u| kernel::ObjectUuid::parse(u).is_ok())
+        && rest == (Some(""), None)
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    }
+    path.parent().map_or(Ok(()), file::sync_folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_places_prefix_is_removed() {
+        let uuid = "00000000-0000-4000-8000-000000000000";
+        assert!(is_prefix(&format!("ns/3f/{uuid}/")));
+        for other in ["", "/", "ns/", "ns/3f/", "ctl/root.wrap", "../x", &format!("ns/3f/{uuid}/seg/")] {
+            assert!(!is_prefix(other), "{other}");
+        }
+        assert!(!is_prefix(&format!("ctl/3f/{uuid}/")), "the control place is never removed");
+        assert!(!is_prefix(&format!("ns/../{uuid}/")));
+    }
+}

@@ -1,0 +1,171 @@
+//! A tenant's API keys. They live in its directory; of a secret only the keyed hash is kept.
+
+use crate::{Registry, Result, directory::DirectoryEvent, record::ApiKey, registry::mac, tenants::check_label};
+use access::{KeyRecord, Operator, TokenKind, token};
+use kernel::{Code, Error, KeyId, NamespaceName, Principal, Scope, TenantId, Timestamp, limits};
+use std::sync::{Arc, PoisonError};
+use zeroize::Zeroizing;
+
+/// An API key to be.
+#[derive(Clone, Debug)]
+pub struct NewKey {
+    /// What people call it.
+    pub name: String,
+    /// What it may do; empty is [`Scope::DEFAULT`].
+    pub scopes: Vec<Scope>,
+    /// Who it reads as.
+    pub principals: Vec<Principal>,
+    /// The namespaces it may enter; empty is all of them.
+    pub namespaces: Vec<NamespaceName>,
+    /// From then on it opens nothing.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// An API key as operators see it.
+#[derive(Clone, Debug)]
+pub struct KeyView {
+    /// Public part.
+    pub id: KeyId,
+    /// What people call it.
+    pub name: String,
+    /// What it may do.
+    pub scopes: Vec<Scope>,
+    /// Who it reads as.
+    pub principals: Vec<Principal>,
+    /// The namespaces it may enter; empty is all of them.
+    pub namespaces: Vec<NamespaceName>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// From then on it opens nothing.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl From<&KeyRecord> for KeyView {
+    fn from(record: &KeyRecord) -> Self {
+        Self {
+            id: record.id.clone(),
+            name: record.name.clone(),
+            scopes: record.scopes.clone(),
+            principals: record.principals.clone(),
+            namespaces: record.namespaces.clone(),
+            created_at: record.created_at,
+            expires_at: record.expires_at,
+        }
+    }
+}
+
+impl Registry {
+    /// Makes an API key. The secret is shown once.
+    ///
+    /// # Errors
+    /// `not_found`, `invalid_request`, `quota_exceeded`; what keeps the tenant's directory closed.
+    pub async fn create_key(
+        &self,
+        _: &Operator,
+        tenant: &TenantId,
+        new: NewKey,
+    ) -> Result<(KeyView, Zeroizing<String>)> {
+        let inner = &self.inner;
+        let now = inner.world.clock.now();
+        check(&new, now)?;
+        let record = inner.tenant_record(tenant)?;
+        let residence = inner.residence(record.incarnation)?;
+        let (id, whole, secret) = token::mint(TokenKind::Key, &*inner.world.entropy);
+        let key = ApiKey(Arc::new(KeyRecord {
+            id,
+            tenant: record.id,
+            incarnation: record.incarnation,
+            name: new.name,
+            mac: mac(inner.control.home(), secret.as_bytes()),
+            scopes: if new.scopes.is_empty() { Scope::DEFAULT.to_vec() } else { distinct(new.scopes) },
+            principals: distinct(new.principals),
+            namespaces: distinct(new.namespaces),
+            created_at: now,
+            expires_at: new.expires_at,
+        }));
+        let generation = residence.book().generation();
+        let written = residence.write(|state| {
+            if state.keys.len() >= limits::API_KEYS_PER_TENANT_MAX {
+                let why = "a tenant may have at most 10000 API keys; revoke some first";
+                return Err(Error::new(Code::QuotaExceeded, why).into());
+            }
+            Ok((Some(DirectoryEvent::KeyCreated(key.clone())), ()))
+        });
+        let written = written.await;
+        if residence.book().generation() != generation {
+            inner.index(&residence);
+        }
+        written?;
+        inner.keys.write().unwrap_or_else(PoisonError::into_inner).insert(key.0.id.clone(), key.0.clone());
+        Ok((KeyView::from(&*key.0), whole))
+    }
+
+    /// A tenant's API keys by public part, and where the next page begins.
+    ///
+    /// # Errors
+    /// `not_found`; what keeps the tenant's directory closed.
+    pub fn keys(
+        &self,
+        _: &Operator,
+        tenant: &TenantId,
+        after: Option<&KeyId>,
+        limit: usize,
+    ) -> Result<(Vec<KeyView>, Option<KeyId>)> {
+        let residence = self.inner.residence(self.inner.tenant_record(tenant)?.incarnation)?;
+        let mut page: Vec<_> = residence.book().read(|s| {
+            let behind = s.keys.values().filter(|k| after.is_none_or(|a| k.0.id > *a));
+            behind.take(limit + 1).map(|k| KeyView::from(&*k.0)).collect()
+        });
+        let more = page.len() > limit;
+        page.truncate(limit);
+        let next = page.last().filter(|_| more).map(|k| k.id.clone());
+        Ok((page, next))
+    }
+
+    /// Revokes an API key, at once.
+    ///
+    /// # Errors
+    /// `not_found`; what keeps the tenant's directory closed.
+    pub async fn revoke_key(&self, _: &Operator, tenant: &TenantId, id: &KeyId) -> Result<()> {
+        let residence = self.inner.residence(self.inner.tenant_record(tenant)?.incarnation)?;
+        let generation = residence.book().generation();
+        let written = residence.write(|state| {
+            if !state.keys.contains_key(id) {
+                return Err(Error::not_found().into());
+            }
+            Ok((Some(DirectoryEvent::KeyRevoked { id: id.clone() }), ()))
+        });
+        let written = written.await;
+        if residence.book().generation() != generation {
+            self.inner.index(&residence);
+        }
+        written?;
+        self.inner.keys.write().unwrap_or_else(PoisonError::into_inner).remove(id);
+        Ok(())
+    }
+}
+
+fn check(new: &NewKey, now: Timestamp) -> Result<(), Error> {
+    check_label("name", Some(&new.name))?;
+    if new.principals.len() > limits::READERS_MAX {
+        return Err(Error::invalid("principals", "may have at most 256"));
+    }
+    if new.namespaces.len() > limits::NAMESPACES_PER_KEY_MAX {
+        return Err(Error::invalid("namespaces", "may name at most 1000; leave it out for all of them"));
+    }
+    if new.expires_at.is_some_and(|end| end <= now) {
+        return Err(Error::invalid("expires_at", "must be in the future"));
+    }
+    Ok(())
+}
+
+/// Each once, in the order given.
+fn distinct<T: PartialEq>(list: Vec<T>) -> Vec<T> {
+    let mut out = Vec::with_capacity(list.len());
+    for item in list {
+        if !out.contains(&item) {
+            out.push(item);
+        }
+    }
+    out
+}

@@ -1,0 +1,194 @@
+//! A book: state in memory that is the fold of one journal's events.
+//!
+//! One writer at a time decides on the state that stands, appends the event, and applies it once
+//! it is durable. Readers never wait for a disk. A writer whose future is dropped in the middle
+//! leaves a mark: the next writer finds out, by a barrier's number, whether anything was written,
+//! and folds the journal again if so. A journal that stopped is opened again by the next writer.
+
+use crate::{Error, Result, codec};
+use journal::{Journal, Recovered, Seq, Storage};
+use kernel::{Clock, Entropy, limits};
+use serde::{Serialize, de::DeserializeOwned};
+use std::sync::{
+    Arc, PoisonError, RwLock,
+    atomic::{AtomicU64, Ordering},
+};
+use vault::Home;
+
+/// A state that events fold into. `apply` is total: what is refused is refused before it is written.
+pub(crate) trait Fold: Default + Serialize + DeserializeOwned + Send + Sync + 'static {
+    type Event: Serialize + DeserializeOwned + Send + Sync + 'static;
+    /// For messages.
+    const WHAT: &'static str;
+
+    /// The event that changes nothing.
+    fn barrier() -> Self::Event;
+    fn apply(&mut self, event: Self::Event);
+    /// Whether something that was destroyed still stands in an older entry or checkpoint.
+    fn purge_due(&self) -> bool;
+    fn purged(&mut self);
+}
+
+/// What a journal needs of the world.
+#[derive(Clone)]
+pub(crate) struct World {
+    pub(crate) storage: Storage,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+}
+
+/// The state of one journal, and the way to change it.
+pub(crate) struct Book<S: Fold> {
+    world: World,
+    home: Arc<Home>,
+    state: RwLock<S>,
+    /// Grows when the state was folded behind a writer's back.
+    generation: AtomicU64,
+    writer: tokio::sync::Mutex<Writer>,
+}
+
+struct Writer {
+    /// `None` between a stopped journal and its reopening.
+    journal: Option<Journal>,
+    /// Entries up to here are in the state.
+    applied: Seq,
+    since_checkpoint: u64,
+    /// Something was handed to the journal by a writer that did not come back.
+    unsettled: bool,
+}
+
+impl<S: Fold> Book<S> {
+    /// Opens the journal and folds it. Finishes a purge that a crash interrupted.
+    pub(crate) async fn open(world: World, home: Arc<Home>) -> Result<Self> {
+        let (state, writer) = recover::<S>(&world, &home).await?;
+        let purge = state.purge_due();
+        let book = Self {
+            world,
+            home,
+            state: RwLock::new(state),
+            generation: AtomicU64::new(0),
+            writer: tokio::sync::Mutex::new(writer),
+        };
+        if purge {
+            book.purge().await?;
+        }
+        Ok(book)
+    }
+
+    pub(crate) fn home(&self) -> &Arc<Home> {
+        &self.home
+    }
+
+    /// Looks at the state as it stands.
+    pub(crate) fn read<T>(&self, look: impl FnOnce(&S) -> T) -> T {
+        look(&self.state.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes when the state may hold what no writer reported.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Decides on the state as it stands; writes and applies the event, if there is one.
+    pub(crate) async fn write<T>(
+        &self,
+        decide: impl FnOnce(&S) -> Result<(Option<S::Event>, T)>,
+    ) -> Result<T> {
+        let mut writer = self.writer.lock().await;
+        self.settle(&mut writer).await?;
+        if writer.since_checkpoint >= limits::REGISTRY_CHECKPOINT_ENTRIES || self.read(S::purge_due) {
+            // Here and not after the change, so that nothing is awaited between applying and answering.
+            if let Err(error) = self.checkpoint(&mut writer).await {
+                tracing::warn!(place = %self.home.uuid(), error = %error, "a checkpoint failed; the log goes on");
+            }
+        }
+        let (event, answer) = self.read(decide)?;
+        if let Some(event) = event {
+            self.append(&mut writer, event).await?;
+        }
+        Ok(answer)
+    }
+
+    /// Writes a checkpoint, behind which older entries and checkpoints are deleted.
+    pub(crate) async fn purge(&self) -> Result<()> {
+        let mut writer = self.writer.lock().await;
+        self.settle(&mut writer).await?;
+        self.checkpoint(&mut writer).await
+    }
+
+    async fn append(&self, writer: &mut Writer, event: S::Event) -> Result<()> {
+        let body = codec::encode(&event)?;
+        let journal = writer.journal.as_ref().ok_or(Error::Damaged("a journal is closed"))?;
+        // Stays set when this future is dropped in the middle, or when the append fails.
+        writer.unsettled = true;
+        let seq = journal.append(body).await?;
+        writer.unsettled = false;
+        self.apply(writer, event, seq);
+        Ok(())
+    }
+
+    fn apply(&self, writer: &mut Writer, event: S::Event, seq: Seq) {
+        self.state.write().unwrap_or_else(PoisonError::into_inner).apply(event);
+        writer.applied = seq;
+        writer.since_checkpoint += 1;
+    }
+
+    /// Makes memory and disk agree again after a writer that did not come back or a journal that stopped.
+    async fn settle(&self, writer: &mut Writer) -> Result<()> {
+        let Some(journal) = writer.journal.as_ref().filter(|j| j.failed().is_none()) else {
+            return self.reopen(writer).await;
+        };
+        if !writer.unsettled {
+            return Ok(());
+        }
+        // Entries are written in order: once the barrier is, nothing older is still on its way.
+        let seq = journal.append(codec::encode(&S::barrier())?).await?;
+        if seq != writer.applied.next() {
+            return self.reopen(writer).await;
+        }
+        writer.unsettled = false;
+        self.apply(writer, S::barrier(), seq);
+        Ok(())
+    }
+
+    async fn reopen(&self, writer: &mut Writer) -> Result<()> {
+        writer.journal = None;
+        let (state, fresh) = recover::<S>(&self.world, &self.home).await?;
+        *self.state.write().unwrap_or_else(PoisonError::into_inner) = state;
+        *writer = fresh;
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        Ok(())
+    }
+
+    async fn checkpoint(&self, writer: &mut Writer) -> Result<()> {
+        let body = self.read(codec::encode)?;
+        let journal = writer.journal.as_ref().ok_or(Error::Damaged("a journal is closed"))?;
+        journal.checkpoint(&body, writer.applied).await?;
+        writer.since_checkpoint = 0;
+        self.state.write().unwrap_or_else(PoisonError::into_inner).purged();
+        Ok(())
+    }
+}
+
+/// Opens the journal and folds its checkpoint and the entries after it.
+async fn recover<S: Fold>(world: &World, home: &Arc<Home>) -> Result<(S, Writer)> {
+    let (journal, recovered) =
+        Journal::recover(&world.storage, home.clone(), world.clock.clone(), world.entropy.clone()).await?;
+    let Recovered { checkpoint, entries, dropped } = recovered;
+    if dropped {
+        return Err(Error::Damaged("a journal was destroyed that is still in use"));
+    }
+    let mut state: S = match &checkpoint {
+        Some(body) => codec::decode(S::WHAT, body)?,
+        None => S::default(),
+    };
+    let since_checkpoint = entries.len() as u64;
+    for (_, body) in &entries {
+        state.apply(codec::decode(S::WHAT, body)?);
+    }
+    let applied = journal.last();
+    Ok((state, Writer { journal: Some(journal), applied, since_checkpoint, unsettled: false }))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,192 @@
+//! Namespaces as their tenant's directory knows them. Whether one is filled, and what that fixes,
+//! is the engine's to judge.
+
+use crate::{
+    Registry, Result,
+    directory::{DirectoryEvent, DirectoryState},
+    opening::new_place,
+    record::NamespaceEntry,
+    residence::Residence,
+};
+use access::{Action, Grant, Manage};
+use kernel::{
+    Code, Embedding, Error, Incarnation, KeyEpoch, NamespaceName, NamespaceSettings, NamespaceUuid, Quotas, Timestamp,
+};
+use vault::PlaceKind;
+
+/// A namespace.
+#[derive(Clone, Debug)]
+pub struct NamespaceRecord {
+    /// Its name inside the tenant.
+    pub name: NamespaceName,
+    /// Which life of that name.
+    pub uuid: NamespaceUuid,
+    /// What it was told.
+    pub settings: NamespaceSettings,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// The tenant key that its own key stands under.
+    pub key_epoch: KeyEpoch,
+}
+
+impl From<&NamespaceEntry> for NamespaceRecord {
+    fn from(entry: &NamespaceEntry) -> Self {
+        Self {
+            name: entry.name.clone(),
+            uuid: entry.place.uuid,
+            settings: entry.settings.clone(),
+            created_at: entry.created_at,
+            key_epoch: KeyEpoch(entry.place.wrapped.epoch),
+        }
+    }
+}
+
+impl Registry {
+    /// One namespace; `None` when there is none, or no such tenant.
+    pub fn namespace(&self, incarnation: Incarnation, name: &NamespaceName) -> Option<NamespaceRecord> {
+        let residence = self.inner.residence(incarnation).ok()?;
+        residence.book().read(|s| s.namespaces.get(name).map(NamespaceRecord::from))
+    }
+
+    /// A tenant's namespaces by name, and where the next page begins.
+    pub fn namespaces(
+        &self,
+        incarnation: Incarnation,
+        after: Option<&NamespaceName>,
+        limit: usize,
+    ) -> (Vec<NamespaceRecord>, Option<NamespaceName>) {
+        let Ok(residence) = self.inner.residence(incarnation) else { return (Vec::new(), None) };
+        let mut page: Vec<_> = residence.book().read(|s| {
+            let behind = s.namespaces.values().filter(|n| after.is_none_or(|a| n.name > *a));
+            behind.take(limit + 1).map(NamespaceRecord::from).collect()
+        });
+        let more = page.len() > limit;
+        page.truncate(limit);
+        let next = page.last().filter(|_| more).map(|n| n.name.clone());
+        (page, next)
+    }
+
+    /// The namespace that the grant names; made with `defaults` if there is none. Says which.
+    ///
+    /// # Errors
+    /// `quota_exceeded`; what keeps the tenant's directory closed.
+    pub async fn ensure_namespace<A: Action>(
+        &self,
+        grant: &Grant<A>,
+        defaults: NamespaceSettings,
+    ) -> Result<(NamespaceRecord, bool)> {
+        let (residence, name) = self.enter(grant)?;
+        if let Some(known) = residence.book().read(|s| s.namespaces.get(name).map(NamespaceRecord::from)) {
+            return Ok((known, false));
+        }
+        defaults.validate()?;
+        let quotas = self.quotas(grant)?;
+        residence
+            .write(|state| match state.namespaces.get(name) {
+                Some(known) => Ok((None, (known.into(), false))),
+                None => {
+                    let entry = self.new_entry(&residence, state, &quotas, name, defaults)?;
+                    let record = NamespaceRecord::from(&entry);
+                    Ok((Some(DirectoryEvent::NamespacePut(entry)), (record, true)))
+                }
+            })
+            .await
+    }
+
+    /// Makes the namespace that the grant names, or gives it these settings. `immutable` is judged
+    /// by the engine, which knows whether it is filled.
+    ///
+    /// # Errors
+    /// `invalid_request`, `quota_exceeded`; what keeps the tenant's directory closed.
+    pub async fn put_namespace(&self, grant: &Grant<Manage>, settings: NamespaceSettings) -> Result<NamespaceRecord> {
+        settings.validate()?;
+        let (residence, name) = self.enter(grant)?;
+        let quotas = self.quotas(grant)?;
+        residence
+            .write(|state| {
+                let entry = match state.namespaces.get(name) {
+                    Some(known) if known.settings == settings => return Ok((None, known.into())),
+                    Some(known) => NamespaceEntry { settings, ..known.clone() },
+                    None => self.new_entry(&residence, state, &quotas, name, settings)?,
+                };
+                let record = NamespaceRecord::from(&entry);
+                Ok((Some(DirectoryEvent::NamespacePut(entry)), record))
+            })
+            .await
+    }
+
+    /// Says where vectors come from, if that is still open, and answers with what then stands:
+    /// of two that come at once, the first decides.
+    ///
+    /// # Errors
+    /// `not_found`, `invalid_request`; what keeps the tenant's directory closed.
+    pub async fn fix_embedding<A: Action>(&self, grant: &Grant<A>, embedding: Embedding) -> Result<NamespaceRecord> {
+        let (residence, name) = self.enter(grant)?;
+        residence
+            .write(|state| {
+                let known = state.namespaces.get(name).ok_or_else(Error::not_found)?;
+                if known.settings.embedding != Embedding::Default || embedding == Embedding::Default {
+                    return Ok((None, known.into()));
+                }
+                let mut entry = known.clone();
+                entry.settings.embedding = embedding;
+                entry.settings.validate()?;
+                let record = NamespaceRecord::from(&entry);
+                Ok((Some(DirectoryEvent::NamespacePut(entry)), record))
+            })
+            .await
+    }
+
+    /// Forgets the namespace that the grant names: its wrapped key leaves the directory and, by a
+    /// checkpoint, its log; then its objects are removed, which nobody could open any more. What a
+    /// crash leaves is removed at the next start.
+    ///
+    /// # Errors
+    /// `not_found`; what keeps the tenant's directory closed.
+    pub async fn drop_namespace(&self, grant: &Grant<Manage>) -> Result<()> {
+        let (residence, name) = self.enter(grant)?;
+        let uuid = residence
+            .write(|state| {
+                let known = state.namespaces.get(name).ok_or_else(Error::not_found)?;
+                let prefix = known.place.prefix.clone();
+                Ok((Some(DirectoryEvent::NamespaceDropped { name: name.clone(), prefix }), known.place.uuid))
+            })
+            .await?;
+        residence.forget(uuid);
+        residence.book().purge().await?;
+        residence.sweep(&self.inner.world).await;
+        Ok(())
+    }
+
+    fn enter<'g, A: Action>(
+        &self,
+        grant: &'g Grant<A>,
+    ) -> Result<(std::sync::Arc<Residence>, &'g NamespaceName)> {
+        let name = grant.namespace().ok_or_else(|| Error::invalid("namespace", "is missing"))?;
+        Ok((self.inner.residence(grant.incarnation())?, name))
+    }
+
+    /// As they stand now, not as they stood when the grant was given.
+    fn quotas<A: Action>(&self, grant: &Grant<A>) -> Result<Quotas> {
+        Ok(self.inner.tenant_record(grant.tenant())?.quotas)
+    }
+
+    fn new_entry(
+        &self,
+        residence: &Residence,
+        state: &DirectoryState,
+        quotas: &Quotas,
+        name: &NamespaceName,
+        settings: NamespaceSettings,
+    ) -> Result<NamespaceEntry> {
+        if quotas.namespaces.is_some_and(|max| state.namespaces.len() as u64 >= max) {
+            let why = "the tenant's quota of namespaces is used up; delete one or ask for more";
+            return Err(Error::new(Code::QuotaExceeded, why).with_param("quotas.namespaces").into());
+        }
+        let world = &self.inner.world;
+        // The ring is read here, under the directory's writer: a rotation that has swapped it
+        // finds this namespace, and one that has not yet wraps its key anew.
+        let (_, place) = new_place(world, &residence.keys(), PlaceKind::Namespace)?;
+        Ok(NamespaceEntry { name: name.clone(), settings, created_at: world.clock.now(), place })
+    }
+}

@@ -1,0 +1,203 @@
+//! Opening the registry: the first start, every later one, and recovery of a lost operator token.
+//!
+//! Order of a first start, and what a crash leaves: `ctl/root.wrap` (the control place's wrapped
+//! key; alone it is an empty server) → `Founded` (the server's own keys) → the first operator. A
+//! crash behind the last one, before the token was printed, leaves an operator that nobody knows:
+//! `ringfence operator recover` makes another.
+
+use crate::{
+    Error, Registry, Result,
+    book::{Book, World},
+    codec,
+    control::{ControlEvent, ControlState},
+    record::{EpochRecord, HouseRecord, KeyringRecord, Life, Operator, PlaceRecord, Wrapped},
+    registry::{Inner, mac},
+    residence::place,
+};
+use access::{OperatorRecord, TokenKind, token};
+use journal::Storage;
+use kernel::{Clock, Entropy, NamespaceUuid, OperatorName, Role};
+use serde::{Deserialize, Serialize};
+use std::sync::{Arc, RwLock, atomic::AtomicU64};
+use vault::{Home, KeyProvider, PlaceKind, TenantKeys, WrappedKey};
+use zeroize::Zeroizing;
+
+/// The control place's wrapped key. Its ciphertext and the provider's name are all it says.
+const ROOT_WRAP: &str = "ctl/root.wrap";
+
+#[derive(Serialize, Deserialize)]
+struct RootWrap {
+    provider: String,
+    wrapped: Wrapped,
+}
+
+impl Registry {
+    /// Opens what `storage` holds, or founds it. On a first start that adopts no token, the answer
+    /// holds the one operator token, to be shown once.
+    ///
+    /// # Errors
+    /// The root key is another one; the control journal does not open; an adopted token is none.
+    /// A single tenant that does not open is no error: it is closed and the others serve.
+    pub async fn open(
+        storage: Storage,
+        provider: Arc<dyn KeyProvider>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        adopt_operator: Option<&str>,
+    ) -> Result<(Self, Option<Zeroizing<String>>)> {
+        let world = World { storage, clock, entropy };
+        let control = open_control(&world, &*provider).await?;
+        let house_audit = Arc::new(found(&world, &*provider, &control).await?);
+        let fresh = admit_operator(&world, &control, adopt_operator).await?;
+        let inner = Arc::new(Inner {
+            world,
+            provider,
+            control,
+            house_audit,
+            seats: RwLock::default(),
+            keys: RwLock::default(),
+            live: RwLock::default(),
+            agreed: AtomicU64::new(0),
+        });
+        let registry = Self { inner };
+        registry.settle_in().await?;
+        Ok((registry, fresh))
+    }
+
+    /// Makes a new admin token with the server stopped: whoever has the root key and the data has
+    /// the server. Replaces the operator `recovered` if there is one.
+    ///
+    /// # Errors
+    /// As [`Registry::open`].
+    pub async fn recover_operator(
+        storage: Storage,
+        provider: Arc<dyn KeyProvider>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Zeroizing<String>> {
+        let world = World { storage, clock, entropy };
+        let control = open_control(&world, &*provider).await?;
+        let (record, whole) = minted(&world, control.home(), OperatorName::parse("recovered")?, Role::Admin);
+        control.write(|_| Ok((Some(ControlEvent::OperatorPut(Operator(Arc::new(record)))), ()))).await?;
+        Ok(whole)
+    }
+
+    /// Finishes what a stop interrupted and opens the tenants.
+    async fn settle_in(&self) -> Result<()> {
+        let inner = &self.inner;
+        for record in inner.control.read(|s| s.tenants.values().cloned().collect::<Vec<_>>()) {
+            if record.life == Life::Deleting {
+                if let Err(error) = self.remove_remains(&record).await {
+                    tracing::error!(incarnation = %record.incarnation, error = &error as &dyn std::error::Error,
+                        "an erased tenant's objects could not be removed; its keys are gone");
+                }
+            } else {
+                inner.open_seat(&record).await;
+            }
+        }
+        self.fail_interrupted().await
+    }
+}
+
+/// An operator and the token that is shown once.
+pub(crate) fn minted(
+    world: &World,
+    control: &Home,
+    name: OperatorName,
+    role: Role,
+) -> (OperatorRecord, Zeroizing<String>) {
+    let (id, whole, secret) = token::mint(TokenKind::Operator, &*world.entropy);
+    let mac = mac(control, secret.as_bytes());
+    (OperatorRecord { id, name, role, mac, created_at: world.clock.now() }, whole)
+}
+
+async fn open_control(world: &World, provider: &dyn KeyProvider) -> Result<Book<ControlState>> {
+    let home = match world.storage.get_small(ROOT_WRAP).await? {
+        Some(bytes) => open_root(provider, &bytes)?,
+        None => {
+            let (home, wrapped) = Home::create_control(provider, &*world.entropy)?;
+            let root = RootWrap { provider: provider.name().to_owned(), wrapped: wrapped.into() };
+            if !world.storage.put_new(ROOT_WRAP, codec::encode(&root)?.to_vec()).await? {
+                return Err(Error::Damaged("another server founded this data folder at the same moment"));
+            }
+            home
+        }
+    };
+    Book::open(world.clone(), Arc::new(home)).await
+}
+
+fn open_root(provider: &dyn KeyProvider, bytes: &[u8]) -> Result<Home> {
+    let root: RootWrap = codec::decode("control key", bytes)?;
+    if root.provider != provider.name() {
+        let message = format!(
+            "this data folder was made with the key provider '{}', the server is configured with '{}'",
+            root.provider,
+            provider.name()
+        );
+        return Err(kernel::Error::new(kernel::Code::KeyUnavailable, message).into());
+    }
+    Ok(Home::control(provider, &WrappedKey::from(&root.wrapped))?)
+}
+
+/// The server's own audit place; made at the first start.
+async fn found(world: &World, provider: &dyn KeyProvider, control: &Book<ControlState>) -> Result<Home> {
+    if let Some(house) = control.read(|s| s.house.clone()) {
+        let keys = TenantKeys::open(provider, Registry::HOUSE, &house.keys.wrapped())?;
+        return place(&keys, PlaceKind::Audit, &house.audit);
+    }
+    let (keys, ring) = new_ring(world, provider, Registry::HOUSE)?;
+    let (home, audit) = new_place(world, &keys, PlaceKind::Audit)?;
+    control.write(|_| Ok((Some(ControlEvent::Founded(HouseRecord { keys: ring, audit })), ()))).await?;
+    Ok(home)
+}
+
+/// A fresh key ring with one epoch.
+pub(crate) fn new_ring(
+    world: &World,
+    provider: &dyn KeyProvider,
+    incarnation: kernel::Incarnation,
+) -> Result<(TenantKeys, KeyringRecord)> {
+    let (keys, wrapped) = TenantKeys::create(provider, incarnation, &*world.entropy)?;
+    let epoch = EpochRecord { wrapped: wrapped.into(), created_at: world.clock.now() };
+    Ok((keys, KeyringRecord { provider: provider.name().to_owned(), epochs: vec![epoch] }))
+}
+
+/// A fresh place.
+pub(crate) fn new_place(world: &World, keys: &TenantKeys, kind: PlaceKind) -> Result<(Home, PlaceRecord)> {
+    let uuid = NamespaceUuid::random(&*world.entropy);
+    let (home, wrapped) = Home::create_place(keys, kind, uuid, &*world.entropy)?;
+    let prefix = home.prefix();
+    Ok((home, PlaceRecord { uuid, prefix, wrapped: wrapped.into() }))
+}
+
+/// The first operator, or the one that the environment brings. A fresh token is handed back.
+async fn admit_operator(
+    world: &World,
+    control: &Book<ControlState>,
+    adopt: Option<&str>,
+) -> Result<Option<Zeroizing<String>>> {
+    let first = control.read(|s| s.operators.is_empty());
+    let name = OperatorName::parse(if first { "root" } else { "environment" })?;
+    let (record, fresh) = match adopt {
+        Some(text) => {
+            let token = token::adopt(text)?;
+            let mac = mac(control.home(), token.secret.as_bytes());
+            (OperatorRecord { id: token.id, name, role: Role::Admin, mac, created_at: world.clock.now() }, None)
+        }
+        None if first => {
+            let (record, whole) = minted(world, control.home(), name, Role::Admin);
+            (record, Some(whole))
+        }
+        None => return Ok(None),
+    };
+    let put = move |state: &ControlState| match state.operators.get(&record.id) {
+        Some(known) if known.0.mac == record.mac && known.0.role == Role::Admin => Ok((None, ())),
+        Some(known) if known.0.name != record.name => Err(Error::Refused(kernel::Error::invalid(
+            "RINGFENCE_OPERATOR_TOKEN",
+            "has the public part of another operator's token; use that token whole or another one",
+        ))),
+        _ => Ok((Some(ControlEvent::OperatorPut(Operator(Arc::new(record)))), ())),
+    };
+    control.write(put).await?;
+    Ok(fresh)
+}

@@ -1,0 +1,308 @@
+//! Long-running operations: written down when they begin and when they end; progress is in memory.
+
+use crate::{
+    Error as OurError, Registry, Result,
+    control::ControlEvent,
+    erase::may_erase,
+    record::{End, Failure, Life, OperationKind, OperationRecord, OperationStatus},
+};
+use access::Operator;
+use kernel::{Code, Error, Incarnation, OperationId, TenantId, Timestamp, limits};
+use std::sync::{
+    Arc, PoisonError,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
+
+/// An operation as its owner and operators see it.
+#[derive(Clone, Debug)]
+pub struct OperationView {
+    /// Its id.
+    pub id: OperationId,
+    /// What it is.
+    pub kind: OperationKind,
+    /// Whose.
+    pub tenant: TenantId,
+    /// Where it is.
+    pub status: OperationStatus,
+    /// How far it is.
+    pub progress: Progress,
+    /// When it was asked for.
+    pub created_at: Timestamp,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+    /// What it answered.
+    pub result: Option<serde_json::Value>,
+    /// Why it failed.
+    pub error: Option<Failure>,
+}
+
+/// How far an operation is. Zero of zero: not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Done.
+    pub done: u64,
+    /// Of how many.
+    pub total: u64,
+    /// Of what.
+    pub unit: &'static str,
+}
+
+/// What asking for an operation leads to.
+pub enum Begun {
+    /// It is written down; whoever holds this runs it.
+    Fresh(OperationHandle),
+    /// One of that kind runs already.
+    Running(OperationView),
+}
+
+/// An operation under way. Dropped without an end, it stays unfinished and is resumed or failed at the next start.
+pub struct OperationHandle {
+    registry: Registry,
+    id: OperationId,
+    kind: OperationKind,
+    tenant: TenantId,
+    incarnation: Incarnation,
+    live: Arc<Live>,
+}
+
+/// What is known of an unfinished operation beside its record.
+#[derive(Default)]
+pub(crate) struct Live {
+    started: AtomicBool,
+    cancelled: AtomicBool,
+    done: AtomicU64,
+    total: AtomicU64,
+}
+
+impl OperationHandle {
+    /// Its id.
+    pub fn id(&self) -> OperationId {
+        self.id
+    }
+
+    /// What it is.
+    pub fn kind(&self) -> OperationKind {
+        self.kind
+    }
+
+    /// Whose.
+    pub fn tenant(&self) -> &TenantId {
+        &self.tenant
+    }
+
+    /// Which life of it.
+    pub fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    /// Says how far it is.
+    pub fn progress(&self, done: u64, total: u64) {
+        self.live.started.store(true, Ordering::Relaxed);
+        self.live.done.store(done, Ordering::Relaxed);
+        self.live.total.store(total, Ordering::Relaxed);
+    }
+
+    /// Whether somebody asked for it to end.
+    pub fn cancelled(&self) -> bool {
+        self.live.cancelled.load(Ordering::Relaxed)
+    }
+
+    /// Ends well.
+    ///
+    /// # Errors
+    /// When the end could not be written; the operation stays unfinished.
+    pub async fn succeed(self, result: serde_json::Value) -> Result<()> {
+        self.end(OperationStatus::Succeeded, Some(result), None).await
+    }
+
+    /// Ends with an error.
+    ///
+    /// # Errors
+    /// As [`OperationHandle::succeed`].
+    pub async fn fail(self, error: &Error) -> Result<()> {
+        self.end(OperationStatus::Failed, None, Some(Failure::of(error.code, &error.message))).await
+    }
+
+    /// Ends because somebody asked.
+    ///
+    /// # Errors
+    /// As [`OperationHandle::succeed`].
+    pub async fn stop(self) -> Result<()> {
+        self.end(OperationStatus::Cancelled, None, None).await
+    }
+
+    async fn end(
+        self,
+        status: OperationStatus,
+        result: Option<serde_json::Value>,
+        error: Option<Failure>,
+    ) -> Result<()> {
+        self.registry.end_operation(self.id, status, result, error).await
+    }
+}
+
+impl Registry {
+    /// Writes an operation down. Of a kind that resumes, a tenant has one at a time: the one that
+    /// runs is returned.
+    ///
+    /// # Errors
+    /// `not_found`; `not_suspended` for an erasure; `overloaded` for too many at once.
+    pub async fn begin_operation(&self, tenant: &TenantId, kind: OperationKind) -> Result<Begun> {
+        let inner = &self.inner;
+        let id = OperationId::random(&*inner.world.entropy);
+        let created_at = inner.world.clock.now();
+        let (record, fresh) = inner
+            .write(|state| {
+                let owner = state.tenants.get(tenant).ok_or_else(Error::not_found)?;
+                let mut running =
+                    state.operations.iter().filter(|o| o.end.is_none() && o.incarnation == owner.incarnation);
+                if kind.resumes() && let Some(known) = running.clone().find(|o| o.kind == kind) {
+                    return Ok((None, (known.clone(), false)));
+                }
+                if running.by_ref().count() >= limits::OPERATIONS_RUNNING_PER_TENANT_MAX {
+                    return Err(busy());
+                }
+                if kind == OperationKind::EraseTenant {
+                    may_erase(owner.life)?;
+                } else if owner.life == Life::Deleting {
+                    return Err(Error::new(Code::Conflict, "the tenant is being erased").into());
+                }
+                let incarnation = owner.incarnation;
+                let record = OperationRecord { id, kind, tenant: tenant.clone(), incarnation, created_at, end: None };
+                Ok((Some(ControlEvent::OperationBegun(record.clone())), (record, true)))
+            })
+            .await?;
+        Ok(if fresh { Begun::Fresh(self.handle(&record)) } else { Begun::Running(self.operation_view(&record)) })
+    }
+
+    /// Operations that a stop interrupted and that go on, each to be run by whoever takes it.
+    pub fn unfinished(&self) -> Vec<OperationHandle> {
+        let records: Vec<_> = self
+            .inner
+            .control
+            .read(|s| s.operations.iter().filter(|o| o.end.is_none()).cloned().collect());
+        let live = self.inner.live.read().unwrap_or_else(PoisonError::into_inner);
+        let waiting: Vec<_> = records.into_iter().filter(|o| !live.contains_key(&o.id)).collect();
+        drop(live);
+        waiting.iter().map(|o| self.handle(o)).collect()
+    }
+
+    /// Newest first, and where the next page begins.
+    pub fn operations(
+        &self,
+        _: &Operator,
+        after: Option<&OperationId>,
+        limit: usize,
+    ) -> (Vec<OperationView>, Option<OperationId>) {
+        let page: Vec<_> = self.inner.control.read(|s| {
+            let newest = s.operations.iter().rev();
+            match after {
+                Some(id) => newest.skip_while(|o| o.id != *id).skip(1).take(limit + 1).cloned().collect(),
+                None => newest.take(limit + 1).cloned().collect(),
+            }
+        });
+        let next = (page.len() > limit && limit > 0).then(|| page[limit - 1].id);
+        (page.iter().take(limit).map(|o| self.operation_view(o)).collect(), next)
+    }
+
+    /// One operation.
+    ///
+    /// # Errors
+    /// `not_found`.
+    pub fn operation(&self, _: &Operator, id: OperationId) -> Result<OperationView> {
+        let found = self.inner.control.read(|s| s.operations.iter().find(|o| o.id == id).cloned());
+        Ok(self.operation_view(&found.ok_or_else(Error::not_found)?))
+    }
+
+    /// One of a tenant's own operations; `None` for anybody else's.
+    pub fn operation_of(&self, incarnation: Incarnation, id: OperationId) -> Option<OperationView> {
+        let mine = |o: &&OperationRecord| o.id == id && o.incarnation == incarnation;
+        let found = self.inner.control.read(|s| s.operations.iter().find(mine).cloned());
+        found.map(|o| self.operation_view(&o))
+    }
+
+    /// Asks an operation to end. Whoever runs it sees that at its next step.
+    ///
+    /// # Errors
+    /// `not_found`; `invalid_request` for one that ended or that cannot be undone.
+    pub fn cancel(&self, operator: &Operator, id: OperationId) -> Result<OperationView> {
+        let view = self.operation(operator, id)?;
+        if view.status.ended() {
+            return Err(Error::invalid("id", "the operation has ended").into());
+        }
+        if view.kind == OperationKind::EraseTenant {
+            return Err(Error::invalid("id", "an erasure cannot be cancelled: the keys are gone").into());
+        }
+        if let Some(live) = self.live(id) {
+            live.cancelled.store(true, Ordering::Relaxed);
+        }
+        Ok(view)
+    }
+
+    /// At a start: what cannot go on has failed, and says so.
+    pub(crate) async fn fail_interrupted(&self) -> Result<()> {
+        let dead: Vec<_> = self.inner.control.read(|s| {
+            let lost = s.operations.iter().filter(|o| o.end.is_none() && !o.kind.resumes());
+            lost.map(|o| o.id).collect()
+        });
+        for id in dead {
+            let why = "the server stopped before this was done; what had been acknowledged is kept, send the rest again";
+            self.end_operation(id, OperationStatus::Failed, None, Some(Failure::of(Code::Internal, why))).await?;
+        }
+        Ok(())
+    }
+
+    async fn end_operation(
+        &self,
+        id: OperationId,
+        status: OperationStatus,
+        result: Option<serde_json::Value>,
+        error: Option<Failure>,
+    ) -> Result<()> {
+        let at = self.inner.world.clock.now();
+        let end = End { status, at, result, error };
+        self.inner.write(|_| Ok((Some(ControlEvent::OperationEnded { id, end }), ()))).await?;
+        self.inner.live.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        Ok(())
+    }
+
+    fn handle(&self, record: &OperationRecord) -> OperationHandle {
+        let live = Arc::new(Live::default());
+        self.inner.live.write().unwrap_or_else(PoisonError::into_inner).insert(record.id, live.clone());
+        OperationHandle {
+            registry: self.clone(),
+            id: record.id,
+            kind: record.kind,
+            tenant: record.tenant.clone(),
+            incarnation: record.incarnation,
+            live,
+        }
+    }
+
+    fn live(&self, id: OperationId) -> Option<Arc<Live>> {
+        self.inner.live.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+    }
+
+    fn operation_view(&self, record: &OperationRecord) -> OperationView {
+        let live = self.live(record.id);
+        let count = |of: fn(&Live) -> &AtomicU64| live.as_deref().map_or(0, |l| of(l).load(Ordering::Relaxed));
+        let started = live.as_deref().is_some_and(|l| l.started.load(Ordering::Relaxed));
+        let waiting = if started { OperationStatus::Running } else { OperationStatus::Pending };
+        OperationView {
+            id: record.id,
+            kind: record.kind,
+            tenant: record.tenant.clone(),
+            status: record.end.as_ref().map_or(waiting, |e| e.status),
+            progress: Progress { done: count(|l| &l.done), total: count(|l| &l.total), unit: record.kind.unit() },
+            created_at: record.created_at,
+            finished_at: record.end.as_ref().map(|e| e.at),
+            result: record.end.as_ref().and_then(|e| e.result.clone()),
+            error: record.end.as_ref().and_then(|e| e.error.clone()),
+        }
+    }
+}
+
+fn busy() -> OurError {
+    let wait = std::time::Duration::from_secs(5);
+    Error::overloaded("the tenant has too many operations under way; wait for one to end", wait).into()
+}

@@ -1,0 +1,195 @@
+//! One tenant, opened: its key ring, its directory book, its audit home and the homes of its namespaces.
+//!
+//! Nothing here is shared between tenants. When a tenant is suspended its namespaces' homes are
+//! dropped; when it is erased all of this is, and the keys are zeroised with the last holder.
+
+use crate::{
+    Error, Result,
+    book::{Book, World},
+    directory::{DirectoryEvent, DirectoryState},
+    record::{Life, PlaceRecord, TenantRecord},
+};
+use kernel::{Code, Incarnation, NamespaceName, NamespaceUuid};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+use vault::{Home, KeyProvider, PlaceKind, TenantKeys, WrappedKey};
+
+/// An opened tenant.
+pub(crate) struct Residence {
+    incarnation: Incarnation,
+    keys: RwLock<Arc<TenantKeys>>,
+    audit: Arc<Home>,
+    book: Book<DirectoryState>,
+    homes: RwLock<HashMap<NamespaceUuid, Arc<Home>>>,
+    suspended: AtomicBool,
+    closing: AtomicBool,
+    /// One rotation at a time.
+    pub(crate) rotation: tokio::sync::Mutex<()>,
+}
+
+impl Residence {
+    /// Opens a tenant from its record: unwraps its keys, folds its directory.
+    pub(crate) async fn open(world: &World, provider: &dyn KeyProvider, record: &TenantRecord) -> Result<Self> {
+        let (Some(directory), Some(audit)) = (&record.directory, &record.audit) else {
+            return Err(Error::Damaged("a tenant that lives has no places"));
+        };
+        let keys = TenantKeys::open(provider, record.incarnation, &record.keys.wrapped())?;
+        let directory = Arc::new(place(&keys, PlaceKind::Directory, directory)?);
+        let audit = Arc::new(place(&keys, PlaceKind::Audit, audit)?);
+        Self::with(world, record, keys, directory, audit).await
+    }
+
+    /// The same from keys and homes that are open already.
+    pub(crate) async fn with(
+        world: &World,
+        record: &TenantRecord,
+        keys: TenantKeys,
+        directory: Arc<Home>,
+        audit: Arc<Home>,
+    ) -> Result<Self> {
+        let residence = Self {
+            incarnation: record.incarnation,
+            keys: RwLock::new(Arc::new(keys)),
+            audit,
+            book: Book::open(world.clone(), directory).await?,
+            homes: RwLock::default(),
+            suspended: AtomicBool::new(record.life != Life::Active),
+            closing: AtomicBool::new(false),
+            rotation: tokio::sync::Mutex::new(()),
+        };
+        residence.sweep(world).await;
+        Ok(residence)
+    }
+
+    pub(crate) fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    pub(crate) fn audit(&self) -> Arc<Home> {
+        self.audit.clone()
+    }
+
+    pub(crate) fn book(&self) -> &Book<DirectoryState> {
+        &self.book
+    }
+
+    pub(crate) fn keys(&self) -> Arc<TenantKeys> {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_keys(&self, keys: Arc<TenantKeys>) {
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+    }
+
+    /// Brings memory to what the control journal says, after a writer that did not come back.
+    pub(crate) fn agree(&self, provider: &dyn KeyProvider, record: &TenantRecord) -> Result<()> {
+        self.set_suspended(record.life != Life::Active);
+        let wrapped = record.keys.wrapped();
+        if !wrapped.iter().map(|w| w.epoch).eq(self.keys().epochs()) {
+            self.set_keys(Arc::new(TenantKeys::open(provider, self.incarnation, &wrapped)?));
+        }
+        Ok(())
+    }
+
+    /// Suspension drops the namespaces' homes.
+    pub(crate) fn set_suspended(&self, suspended: bool) {
+        let mut homes = self.homes.write().unwrap_or_else(PoisonError::into_inner);
+        self.suspended.store(suspended, Ordering::Release);
+        if suspended {
+            homes.clear();
+        }
+    }
+
+    /// Decides on a change of the directory. Refused once an erasure has begun.
+    pub(crate) async fn write<T>(
+        &self,
+        decide: impl FnOnce(&DirectoryState) -> Result<(Option<DirectoryEvent>, T)>,
+    ) -> Result<T> {
+        self.book
+            .write(|state| {
+                if self.closing.load(Ordering::Acquire) {
+                    return Err(kernel::Error::new(Code::TenantSuspended, "the tenant is being erased").into());
+                }
+                decide(state)
+            })
+            .await
+    }
+
+    /// Ends all changes, waits for the one under way, and says where the tenant's namespaces lie.
+    pub(crate) async fn close(&self) -> Result<Vec<String>> {
+        self.closing.store(true, Ordering::Release);
+        self.book
+            .write(|state| {
+                let namespaces = state.namespaces.values().map(|n| n.place.prefix.clone());
+                Ok((None, state.doomed.iter().cloned().chain(namespaces).collect()))
+            })
+            .await
+    }
+
+    /// Undoes [`Residence::close`] when the erasure could not be written down.
+    pub(crate) fn reopen(&self) {
+        self.closing.store(false, Ordering::Release);
+    }
+
+    /// The home of a namespace; opened once.
+    pub(crate) fn home(&self, name: &NamespaceName) -> Result<Option<Arc<Home>>> {
+        if self.suspended.load(Ordering::Acquire) {
+            return Err(kernel::Error::new(Code::TenantSuspended, "the tenant is suspended").into());
+        }
+        loop {
+            let keys = self.keys();
+            let Some(record) = self.book.read(|s| s.namespaces.get(name).map(|n| n.place.clone())) else {
+                return Ok(None);
+            };
+            let cached = self.homes.read().unwrap_or_else(PoisonError::into_inner).get(&record.uuid).cloned();
+            if cached.is_some() {
+                return Ok(cached);
+            }
+            match place(&keys, PlaceKind::Namespace, &record) {
+                Ok(home) => return Ok(Some(self.keep(name, &record, Arc::new(home)))),
+                // A rotation passed between the two looks: look again with its ring.
+                Err(_) if !Arc::ptr_eq(&keys, &self.keys()) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Caches a home, unless its namespace was dropped or its tenant suspended meanwhile.
+    fn keep(&self, name: &NamespaceName, record: &PlaceRecord, home: Arc<Home>) -> Arc<Home> {
+        let mut homes = self.homes.write().unwrap_or_else(PoisonError::into_inner);
+        let lives = self.book.read(|s| s.namespaces.get(name).is_some_and(|n| n.place.uuid == record.uuid));
+        if !lives || self.suspended.load(Ordering::Acquire) {
+            return home;
+        }
+        homes.entry(record.uuid).or_insert(home).clone()
+    }
+
+    /// Forgets a dropped namespace's key.
+    pub(crate) fn forget(&self, uuid: NamespaceUuid) {
+        self.homes.write().unwrap_or_else(PoisonError::into_inner).remove(&uuid);
+    }
+
+    /// Removes what dropped namespaces left. A failure leaves it for the next start.
+    pub(crate) async fn sweep(&self, world: &World) {
+        for prefix in self.book.read(|s| s.doomed.clone()) {
+            if let Err(error) = self.remove(world, prefix).await {
+                tracing::warn!(incarnation = %self.incarnation, error = %error, "a dropped namespace's objects are left for the next start");
+            }
+        }
+    }
+
+    async fn remove(&self, world: &World, prefix: String) -> Result<()> {
+        world.storage.remove_prefix(&prefix).await?;
+        self.book.write(|_| Ok((Some(DirectoryEvent::PrefixGone { prefix }), ()))).await
+    }
+}
+
+/// Opens a place of this tenant's.
+pub(crate) fn place(keys: &TenantKeys, kind: PlaceKind, record: &PlaceRecord) -> Result<Home> {
+    Ok(Home::place(keys, kind, record.uuid, &WrappedKey::from(&record.wrapped))?)
+}

@@ -1,0 +1,222 @@
+//! Tenants on the control plane: create, look, change, suspend, resume.
+
+use crate::{
+    Registry, Result,
+    control::ControlEvent,
+    opening::{new_place, new_ring},
+    record::{Life, TenantRecord},
+    residence::Residence,
+};
+use access::{Operator, TenantState};
+use kernel::{Code, Error, Incarnation, KeyEpoch, Quotas, TenantId, Timestamp, limits};
+use std::sync::Arc;
+use vault::PlaceKind;
+
+/// A tenant to be.
+#[derive(Clone, Debug)]
+pub struct NewTenant {
+    /// Its name.
+    pub id: TenantId,
+    /// What people call it.
+    pub display_name: Option<String>,
+    /// A label for the operator's own rules.
+    pub governance_class: Option<String>,
+    /// What it may use.
+    pub quotas: Quotas,
+}
+
+/// What changes of a tenant; `None` stays.
+#[derive(Clone, Debug, Default)]
+pub struct TenantChange {
+    /// What people call it.
+    pub display_name: Option<Option<String>>,
+    /// A label for the operator's own rules.
+    pub governance_class: Option<Option<String>>,
+    /// What it may use, all of it.
+    pub quotas: Option<Quotas>,
+}
+
+/// A tenant as operators see it.
+#[derive(Clone, Debug)]
+pub struct TenantView {
+    /// Its name.
+    pub id: TenantId,
+    /// Which life of that name.
+    pub incarnation: Incarnation,
+    /// Whether it is served.
+    pub state: TenantState,
+    /// What people call it.
+    pub display_name: Option<String>,
+    /// A label for the operator's own rules.
+    pub governance_class: Option<String>,
+    /// What it may use.
+    pub quotas: Quotas,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// The current key epoch; 0 once the keys are destroyed.
+    pub key_epoch: KeyEpoch,
+    /// Its namespaces; 0 while its directory does not open.
+    pub namespaces: u64,
+}
+
+impl Registry {
+    /// Makes a tenant: keys, places and record. Durable when it returns.
+    ///
+    /// # Errors
+    /// `already_exists`; `conflict` while one of that name is being erased; `invalid_request`.
+    pub async fn create_tenant(&self, _: &Operator, new: NewTenant) -> Result<TenantView> {
+        check_label("display_name", new.display_name.as_deref())?;
+        check_label("governance_class", new.governance_class.as_deref())?;
+        let inner = &self.inner;
+        let incarnation = Incarnation::random(&*inner.world.entropy);
+        let (keys, ring) = new_ring(&inner.world, &*inner.provider, incarnation)?;
+        let (directory, directory_record) = new_place(&inner.world, &keys, PlaceKind::Directory)?;
+        let (audit, audit_record) = new_place(&inner.world, &keys, PlaceKind::Audit)?;
+        let record = TenantRecord {
+            id: new.id,
+            incarnation,
+            life: Life::Active,
+            display_name: new.display_name,
+            governance_class: new.governance_class,
+            quotas: new.quotas,
+            created_at: inner.world.clock.now(),
+            keys: ring,
+            directory: Some(directory_record),
+            audit: Some(audit_record),
+            doomed: Vec::new(),
+        };
+        // Opened before it is written down, so that nothing is awaited between the two.
+        let residence =
+            Residence::with(&inner.world, &record, keys, Arc::new(directory), Arc::new(audit)).await?;
+        inner
+            .write(|state| match state.tenants.get(&record.id).map(|t| t.life) {
+                None => Ok((Some(ControlEvent::TenantCreated(Box::new(record.clone()))), ())),
+                Some(Life::Deleting) => Err(Error::new(
+                    Code::Conflict,
+                    "a tenant of this name is being erased; try again when the operation is done",
+                )
+                .with_param("id")
+                .into()),
+                Some(_) => Err(Error::new(Code::AlreadyExists, "a tenant of this name exists").with_param("id").into()),
+            })
+            .await?;
+        inner.take_seat(Arc::new(residence));
+        Ok(self.view(&record))
+    }
+
+    /// One tenant.
+    ///
+    /// # Errors
+    /// `not_found`.
+    pub fn tenant(&self, _: &Operator, id: &TenantId) -> Result<TenantView> {
+        Ok(self.view(&self.inner.tenant_record(id)?))
+    }
+
+    /// Tenants by name, and where the next page begins.
+    pub fn tenants(
+        &self,
+        _: &Operator,
+        after: Option<&TenantId>,
+        limit: usize,
+    ) -> (Vec<TenantView>, Option<TenantId>) {
+        let page = self.inner.control.read(|s| {
+            let behind = s.tenants.values().filter(|t| after.is_none_or(|a| t.id > *a));
+            behind.take(limit + 1).cloned().collect::<Vec<_>>()
+        });
+        let next = (page.len() > limit && limit > 0).then(|| page[limit - 1].id.clone());
+        (page.iter().take(limit).map(|t| self.view(t)).collect(), next)
+    }
+
+    /// Changes labels and quotas.
+    ///
+    /// # Errors
+    /// `not_found`, `invalid_request`.
+    pub async fn update_tenant(&self, _: &Operator, id: &TenantId, change: TenantChange) -> Result<TenantView> {
+        check_label("display_name", change.display_name.iter().flatten().map(String::as_str).next())?;
+        check_label("governance_class", change.governance_class.iter().flatten().map(String::as_str).next())?;
+        self.inner
+            .write(|state| {
+                let old = state.tenants.get(id).ok_or_else(Error::not_found)?;
+                let event = ControlEvent::TenantChanged {
+                    id: id.clone(),
+                    display_name: change.display_name.unwrap_or_else(|| old.display_name.clone()),
+                    governance_class: change.governance_class.unwrap_or_else(|| old.governance_class.clone()),
+                    quotas: change.quotas.unwrap_or(old.quotas),
+                };
+                Ok((Some(event), ()))
+            })
+            .await?;
+        Ok(self.view(&self.inner.tenant_record(id)?))
+    }
+
+    /// Refuses the tenant's requests from now on and drops its namespaces' keys from memory.
+    /// A second time changes nothing.
+    ///
+    /// # Errors
+    /// `not_found`; `conflict` while it is being erased.
+    pub async fn suspend(&self, _: &Operator, id: &TenantId) -> Result<TenantView> {
+        self.turn(id, Life::Suspended).await
+    }
+
+    /// Serves a suspended tenant again. Tries once more to open a directory that did not open.
+    ///
+    /// # Errors
+    /// `not_found`; `conflict` while it is being erased.
+    pub async fn resume(&self, _: &Operator, id: &TenantId) -> Result<TenantView> {
+        let view = self.turn(id, Life::Active).await?;
+        if view.state == TenantState::KeyUnavailable {
+            self.inner.open_seat(&self.inner.tenant_record(id)?).await;
+        }
+        self.tenant_view(id)
+    }
+
+    async fn turn(&self, id: &TenantId, to: Life) -> Result<TenantView> {
+        let event = match to {
+            Life::Active => ControlEvent::TenantResumed { id: id.clone() },
+            _ => ControlEvent::TenantSuspended { id: id.clone() },
+        };
+        let incarnation = self
+            .inner
+            .write(|state| {
+                let tenant = state.tenants.get(id).ok_or_else(Error::not_found)?;
+                if tenant.life == Life::Deleting {
+                    return Err(Error::new(Code::Conflict, "the tenant is being erased").into());
+                }
+                Ok(((tenant.life != to).then_some(event), tenant.incarnation))
+            })
+            .await?;
+        if let Ok(residence) = self.inner.residence(incarnation) {
+            residence.set_suspended(to != Life::Active);
+        }
+        self.tenant_view(id)
+    }
+
+    fn tenant_view(&self, id: &TenantId) -> Result<TenantView> {
+        Ok(self.view(&self.inner.tenant_record(id)?))
+    }
+
+    fn view(&self, record: &TenantRecord) -> TenantView {
+        let residence = self.inner.residence(record.incarnation).ok();
+        TenantView {
+            id: record.id.clone(),
+            incarnation: record.incarnation,
+            state: self.inner.facts(record).state,
+            display_name: record.display_name.clone(),
+            governance_class: record.governance_class.clone(),
+            quotas: record.quotas,
+            created_at: record.created_at,
+            key_epoch: record.keys.current(),
+            namespaces: residence.map_or(0, |r| r.book().read(|s| s.namespaces.len() as u64)),
+        }
+    }
+}
+
+/// A label is short and has no control characters.
+pub(crate) fn check_label(param: &str, label: Option<&str>) -> Result<(), Error> {
+    let fits = |l: &str| (1..=limits::LABEL_BYTES_MAX).contains(&l.len()) && !l.chars().any(char::is_control);
+    if label.is_none_or(fits) {
+        Ok(())
+    } else {
+        Err(Error::invalid(param, "must be 1 to 256 bytes without control characters"))
+    }
+}
