@@ -1,1 +1,50 @@
-//! store
+//! store: one namespace over time; the door to it is [`Stores`].
+//!
+//! A grant opens a [`Room`], which knows the deeds of that grant's action and no others. Writes
+//! are queued to the namespace's one writer, which puts several of them into one log entry and
+//! answers when it is durable and searchable. Reads stand on an immutable [`Snapshot`].
+//!
+//! ```text
+//! Room::append -> queue -> writer: stage (plan, encode, index) -> journal.append -> publish -> reply
+//! Room::snapshot -> the view that was published last
+//! upkeep: memtable full -> segment::write -> journal.put -> journal.checkpoint -> swap parts
+//! ```
+//!
+//! Promises: what was acknowledged is found after a crash, what was deleted is in no answer from
+//! the reply on, a namespace that does not open fails alone. Leaves to others: who may enter
+//! (`access`), sealing (`vault`), durable bytes (`journal`), ranking (`segment`).
+
+mod codec;
+mod cpu;
+mod entry;
+mod error;
+mod lines;
+mod manifest;
+mod namespace;
+mod open;
+mod part;
+mod plan;
+mod rebuild;
+mod request;
+mod room;
+mod snapshot;
+mod stage;
+mod stores;
+mod upkeep;
+mod view;
+mod working;
+mod writer;
+
+pub use cpu::Cpu;
+pub use error::Error;
+pub use part::Totals;
+pub use request::{
+    Decision, Known, Line, OnConflict, Outcome, Selection, Upsert, UpsertResult, UpsertStatus,
+};
+pub use room::Room;
+pub use segment::TextQuery;
+pub use snapshot::{Address, Eligible, Hit, PassageText, Snapshot};
+pub use stores::{Stores, StoresConfig, StoresStats};
+
+#[cfg(test)]
+mod tests;

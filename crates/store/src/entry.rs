@@ -1,0 +1,131 @@
+//! One log entry: the commits of one group of writers. Layout in `schemas/checkpoint.md`.
+//!
+//! Promises that applying entries in order gives the namespace as it was acknowledged.
+
+use crate::{
+    Error,
+    codec::{Fields, put_bytes, put_length, put_spec},
+};
+use kernel::{CommitNo, Document, DocumentId, Timestamp};
+use segment::{Spec, codec::decode_document, codec::encode_document};
+use zeroize::Zeroizing;
+
+const WHAT: &str = "log entry";
+const VERSION: u8 = 0;
+
+/// Writes an entry, commit by commit.
+pub(crate) struct EntryWriter {
+    bytes: Zeroizing<Vec<u8>>,
+    commits: u64,
+}
+
+/// What one commit changes, encoded as it happens.
+#[derive(Default)]
+pub(crate) struct Changes {
+    upserts: u64,
+    upserted: Zeroizing<Vec<u8>>,
+    deletes: u64,
+    deleted: Zeroizing<Vec<u8>>,
+}
+
+/// A commit as it is read back.
+pub(crate) struct Commit {
+    pub(crate) spec: Spec,
+    pub(crate) commit: CommitNo,
+    pub(crate) upserts: Vec<Document>,
+    pub(crate) deletes: Vec<DocumentId>,
+    pub(crate) line: Vec<u8>,
+}
+
+impl EntryWriter {
+    /// An entry without commits.
+    pub(crate) fn new() -> Self {
+        let mut bytes = Zeroizing::new(vec![VERSION]);
+        // The number of commits is filled in at the end.
+        put_length(&mut bytes, 0);
+        Self { bytes, commits: 0 }
+    }
+
+    /// Adds a commit.
+    pub(crate) fn push(&mut self, commit: CommitNo, at: Timestamp, spec: Spec, changes: &Changes, line: &[u8]) {
+        self.commits += 1;
+        let out = &mut *self.bytes;
+        out.extend_from_slice(&commit.0.to_le_bytes());
+        out.extend_from_slice(&at.as_millis().to_le_bytes());
+        put_spec(out, spec);
+        out.extend_from_slice(&changes.upserts.to_le_bytes());
+        out.extend_from_slice(&changes.upserted);
+        out.extend_from_slice(&changes.deletes.to_le_bytes());
+        out.extend_from_slice(&changes.deleted);
+        put_bytes(out, line);
+    }
+
+    /// The bytes; `None` when nobody committed.
+    pub(crate) fn finish(mut self) -> Option<Zeroizing<Vec<u8>>> {
+        if self.commits == 0 {
+            return None;
+        }
+        self.bytes[1..9].copy_from_slice(&self.commits.to_le_bytes());
+        Some(self.bytes)
+    }
+}
+
+impl Changes {
+    /// A document that is written.
+    pub(crate) fn upsert(&mut self, doc: &Document) {
+        self.upserts += 1;
+        let length_at = self.upserted.len();
+        put_length(&mut self.upserted, 0);
+        encode_document(doc, &mut self.upserted);
+        let length = (self.upserted.len() - length_at - 8) as u64;
+        self.upserted[length_at..length_at + 8].copy_from_slice(&length.to_le_bytes());
+    }
+
+    /// A document that goes away.
+    pub(crate) fn delete(&mut self, id: &DocumentId) {
+        self.deletes += 1;
+        put_bytes(&mut self.deleted, id.as_str().as_bytes());
+    }
+
+    /// Bytes that it adds to the log.
+    pub(crate) fn bytes(&self) -> u64 {
+        (self.upserted.len() + self.deleted.len()) as u64
+    }
+}
+
+/// Reads an entry.
+///
+/// # Errors
+/// [`Error::Corrupt`], [`Error::Version`], or a document that does not decode.
+pub(crate) fn read(bytes: &[u8]) -> Result<Vec<Commit>, Error> {
+    let mut fields = Fields::open(WHAT, VERSION, bytes)?;
+    let commits = fields.u64()?;
+    let mut read = Vec::new();
+    for _ in 0..commits {
+        read.push(read_commit(&mut fields)?);
+    }
+    fields.end()?;
+    Ok(read)
+}
+
+fn read_commit(fields: &mut Fields<'_>) -> Result<Commit, Error> {
+    let commit = CommitNo(fields.u64()?);
+    let _at = fields.u64()?;
+    let spec = fields.spec()?;
+    let mut upserts = Vec::new();
+    for _ in 0..fields.u64()? {
+        let encoded = fields.sized()?;
+        let (doc, used) = decode_document(encoded)?;
+        if used != encoded.len() {
+            return Err(fields.corrupt());
+        }
+        upserts.push(doc);
+    }
+    let mut deletes = Vec::new();
+    for _ in 0..fields.u64()? {
+        let id = std::str::from_utf8(fields.sized()?).map_err(|_| fields.corrupt())?;
+        deletes.push(DocumentId::parse(id).map_err(|_| fields.corrupt())?);
+    }
+    let line = fields.sized()?.to_vec();
+    Ok(Commit { spec, commit, upserts, deletes, line })
+}

@@ -1,0 +1,236 @@
+//! An open namespace: its journal, what is published, who waits to write.
+//!
+//! Who changes the published view holds the turn: the writer for a whole batch, upkeep for the
+//! moment of a swap. Readers take the view without waiting for anybody.
+
+use crate::{
+    Error, Outcome, Totals,
+    lines::Lines,
+    stage::Write,
+    stores::Shared,
+    view::View,
+};
+use journal::{Journal, Seq};
+use kernel::{CommitNo, Incarnation, limits};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
+    },
+};
+use tokio::sync::{oneshot, watch};
+use vault::Home;
+
+/// See the module.
+pub(crate) struct Namespace {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) home: Arc<Home>,
+    pub(crate) journal: Journal,
+    pub(crate) lines: Lines,
+    /// The right to change the view. Holds the last log entry that the view has.
+    pub(crate) turn: tokio::sync::Mutex<Seq>,
+    /// One upkeep at a time.
+    pub(crate) upkeep: tokio::sync::Mutex<crate::upkeep::Upkeep>,
+    pub(crate) upkeep_runs: AtomicBool,
+    /// After a failure: monotonic milliseconds before which it is not tried again.
+    pub(crate) upkeep_after: AtomicU64,
+    pub(crate) used: AtomicU64,
+    view: Mutex<Arc<View>>,
+    bytes: AtomicU64,
+    commits: watch::Sender<CommitNo>,
+    queue: Mutex<Queue>,
+    state: AtomicU8,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Write>,
+    writer_runs: bool,
+}
+
+/// Takes reads and writes.
+const OPEN: u8 = 0;
+/// Ends what was accepted, takes nothing more.
+const CLOSING: u8 = 1;
+/// A write or an index failed: what is published stays readable for who holds it, the next
+/// request opens the namespace again.
+const FAILED: u8 = 2;
+
+impl Namespace {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        home: Arc<Home>,
+        incarnation: Incarnation,
+        journal: Journal,
+        view: View,
+        upkeep: crate::upkeep::Upkeep,
+    ) -> Self {
+        let bytes = view.bytes();
+        shared.memory.fetch_add(bytes, Ordering::Relaxed);
+        shared.open.fetch_add(1, Ordering::Relaxed);
+        Self {
+            lines: Lines::new(incarnation, home.uuid()),
+            turn: tokio::sync::Mutex::new(journal.last()),
+            upkeep: tokio::sync::Mutex::new(upkeep),
+            upkeep_runs: AtomicBool::new(false),
+            upkeep_after: AtomicU64::new(0),
+            used: AtomicU64::new(0),
+            bytes: AtomicU64::new(bytes),
+            commits: watch::Sender::new(view.commit),
+            view: Mutex::new(Arc::new(view)),
+            queue: Mutex::default(),
+            state: AtomicU8::new(OPEN),
+            shared,
+            home,
+            journal,
+        }
+    }
+
+    /// What is published now.
+    pub(crate) fn view(&self) -> Arc<View> {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Publishes. The caller holds the turn.
+    pub(crate) fn publish(&self, view: View) {
+        let (commit, bytes) = (view.commit, view.bytes());
+        *self.view.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(view);
+        let before = self.bytes.swap(bytes, Ordering::Relaxed);
+        self.shared.memory.fetch_add(bytes, Ordering::Relaxed);
+        self.shared.memory.fetch_sub(before, Ordering::Relaxed);
+        self.commits.send_replace(commit);
+    }
+
+    /// Exact totals of what is published.
+    pub(crate) fn totals(&self) -> Totals {
+        self.view().totals()
+    }
+
+    /// Waits until `wanted` is published.
+    ///
+    /// # Errors
+    /// [`Error::NotYet`] after [`limits::MIN_COMMIT_WAIT`].
+    pub(crate) async fn reached(&self, wanted: CommitNo) -> Result<(), Error> {
+        let mut commits = self.commits.subscribe();
+        let arrived = tokio::time::timeout(limits::MIN_COMMIT_WAIT, commits.wait_for(|now| *now >= wanted)).await;
+        match arrived {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(Error::NotYet { wanted, newest: self.view().commit }),
+        }
+    }
+
+    /// Hands a request to the writer and waits. Once handed over it is done whole, whether or not
+    /// the caller still waits when its turn has come.
+    ///
+    /// # Errors
+    /// What the writer says; [`Error::QueueFull`], [`Error::Behind`] before that.
+    pub(crate) async fn write(
+        self: &Arc<Self>,
+        deed: crate::plan::Deed,
+        line: crate::Line,
+    ) -> Result<Outcome, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.enqueue(Write { deed, line, reply })?;
+        answer.await.unwrap_or_else(|_| {
+            let message = "the writer ended early".to_owned();
+            Err(Error::Append { code: kernel::Code::Internal, message, outcome_unknown: true })
+        })
+    }
+
+    fn enqueue(self: &Arc<Self>, write: Write) -> Result<(), Error> {
+        let (_, unflushed) = self.view().memtable_size();
+        if unflushed > self.shared.config.flush_bytes_max.saturating_mul(BEHIND_FACTOR) {
+            return Err(Error::Behind(unflushed));
+        }
+        let mut queue = self.queue();
+        // Checked under the queue's lock: who closes takes what is queued under it too.
+        if self.state.load(Ordering::Acquire) != OPEN {
+            return Err(Error::Closing);
+        }
+        if queue.waiting.len() >= limits::WRITES_QUEUED_MAX {
+            return Err(Error::QueueFull(queue.waiting.len()));
+        }
+        queue.waiting.push_back(write);
+        if !queue.writer_runs {
+            queue.writer_runs = true;
+            self.shared.config.tracker.spawn(crate::writer::run(self.clone()));
+        }
+        Ok(())
+    }
+
+    /// What goes into the next entry. Empty: the writer's task ends, and the next request starts one.
+    pub(crate) fn next_batch(&self) -> VecDeque<Write> {
+        let mut queue = self.queue();
+        let n = queue.waiting.len().min(limits::WRITES_PER_ENTRY_MAX);
+        let batch: VecDeque<Write> = queue.waiting.drain(..n).collect();
+        if batch.is_empty() {
+            queue.writer_runs = false;
+        }
+        batch
+    }
+
+    /// Puts back what did not fit, in front.
+    pub(crate) fn put_back(&self, rest: VecDeque<Write>) {
+        let mut queue = self.queue();
+        for write in rest.into_iter().rev() {
+            queue.waiting.push_front(write);
+        }
+    }
+
+    /// Takes no more writes; the next `enter` opens anew.
+    pub(crate) fn fail(&self) {
+        self.state.store(FAILED, Ordering::Release);
+        for write in std::mem::take(&mut self.queue().waiting) {
+            let _asker_gone = write.reply.send(Err(Error::Closing));
+        }
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.state.load(Ordering::Acquire) == OPEN
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.state.load(Ordering::Acquire) == FAILED
+    }
+
+    /// Ends what was accepted and takes nothing more. When this returns, nobody uses the journal.
+    pub(crate) async fn shut(self: &Arc<Self>) {
+        {
+            let _queue = self.queue();
+            let _was = self.state.compare_exchange(OPEN, CLOSING, Ordering::AcqRel, Ordering::Acquire);
+        }
+        while crate::writer::step(self).await {}
+        // Whoever is in upkeep ends first.
+        drop(self.upkeep.lock().await);
+        if let Err(error) = self.lines.absorb(&*self.shared.config.sink).await {
+            tracing::warn!(namespace = %self.home.uuid(), %error, "audit lines stay in the log until the next open");
+        }
+    }
+
+    /// Hands waiting audit lines over in the background.
+    pub(crate) fn absorb_soon(self: &Arc<Self>) {
+        let namespace = self.clone();
+        self.shared.config.tracker.spawn(async move {
+            if let Err(error) = namespace.lines.absorb(&*namespace.shared.config.sink).await {
+                let waiting = namespace.lines.waiting();
+                tracing::warn!(namespace = %namespace.home.uuid(), waiting, %error, "audit lines wait");
+            }
+        });
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        // A push or a drain that panicked left a queue that is still one.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        self.shared.memory.fetch_sub(self.bytes.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.shared.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// How many times over what a flush takes may be in memory before writes are refused.
+const BEHIND_FACTOR: u64 = 4;

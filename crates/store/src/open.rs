@@ -1,0 +1,105 @@
+//! Opening a namespace: newest checkpoint, its objects, the log behind it.
+//!
+//! Promises the namespace as it was acknowledged, or an error: never a part of it.
+
+use crate::{
+    Error,
+    cpu::on_cpu,
+    entry, manifest,
+    namespace::Namespace,
+    part::Part,
+    stores::Shared,
+    upkeep::Upkeep,
+    view::View,
+    working::Working,
+};
+use journal::{Journal, Recovered, Seq};
+use kernel::{CommitNo, Incarnation};
+use segment::{Segment, Spec};
+use std::sync::Arc;
+use vault::Home;
+use zeroize::Zeroizing;
+
+/// Opens it. `spec` is for a namespace that nobody wrote to.
+///
+/// # Errors
+/// `internal` for bytes that do not open or do not fit together; [`Error::NotFound`] for one that
+/// is being destroyed.
+pub(crate) async fn open(
+    shared: Arc<Shared>,
+    home: Arc<Home>,
+    incarnation: Incarnation,
+    spec: Spec,
+) -> Result<Arc<Namespace>, Error> {
+    let config = &shared.config;
+    let (journal, recovered) =
+        Journal::recover(&config.storage, home.clone(), config.clock.clone(), config.entropy.clone()).await?;
+    let Recovered { checkpoint, entries, dropped } = recovered;
+    if dropped {
+        return Err(Error::NotFound);
+    }
+    let view = match &checkpoint {
+        Some(body) => load(&shared, &journal, manifest::read(body)?).await?,
+        None => View::empty(spec),
+    };
+    let upkeep = Upkeep { named: view.objects(), covers: covered(&entries, &journal), commit: view.commit };
+    let swept = journal.sweep(&upkeep.named).await?;
+    let (view, lines) = on_cpu(&*config.cpu, move || replay(&view, &entries)).await??;
+    tracing::debug!(namespace = %home.uuid(), commit = view.commit.0, swept, "namespace opened");
+    let namespace = Arc::new(Namespace::new(shared.clone(), home, incarnation, journal, view, upkeep));
+    if !lines.is_empty() {
+        // The sink may have them already: it keeps one line a commit.
+        namespace.lines.push(lines);
+        namespace.absorb_soon();
+    }
+    crate::upkeep::start_if_due(&namespace);
+    Ok(namespace)
+}
+
+/// Last entry that the checkpoint covers.
+fn covered(entries: &[(Seq, Zeroizing<Vec<u8>>)], journal: &Journal) -> Seq {
+    entries.first().map_or_else(|| journal.last(), |(first, _)| Seq(first.0.saturating_sub(1)))
+}
+
+async fn load(shared: &Arc<Shared>, journal: &Journal, manifest: manifest::Manifest) -> Result<View, Error> {
+    let mut parts = Vec::with_capacity(manifest.segments.len());
+    for named in manifest.segments {
+        let bytes = journal.get(&named.object).await?;
+        let spec = manifest.spec;
+        let part = on_cpu(&*shared.config.cpu, move || part(&spec, named, bytes)).await??;
+        parts.push(part);
+    }
+    Ok(View { spec: manifest.spec, commit: manifest.commit, parts })
+}
+
+fn part(spec: &Spec, named: manifest::Named, bytes: Zeroizing<Vec<u8>>) -> Result<Part, Error> {
+    let segment = Segment::open(spec, bytes)?;
+    if (segment.documents(), segment.rows()) != (named.documents, named.rows) {
+        return Err(Error::Corrupt { what: "segment beside its manifest", at: 0 });
+    }
+    Ok(Part::new(Arc::new(segment), named.dead, Some(named.object)))
+}
+
+type Replayed = (View, Vec<(CommitNo, Vec<u8>)>);
+
+/// Applies the log's entries in order. Deaths that the manifest has already change nothing.
+fn replay(view: &View, entries: &[(Seq, Zeroizing<Vec<u8>>)]) -> Result<Replayed, Error> {
+    let mut working = Working::new(view);
+    let mut lines = Vec::new();
+    for (seq, body) in entries {
+        for commit in entry::read(body)? {
+            let at = usize::try_from(seq.0).unwrap_or(usize::MAX);
+            let follows = commit.commit == working.commit.next();
+            if !follows || !working.respec(commit.spec) {
+                return Err(Error::Corrupt { what: "order of log entries", at });
+            }
+            commit.deletes.iter().for_each(|id| {
+                working.remove(id);
+            });
+            commit.upserts.into_iter().for_each(|doc| working.put(doc));
+            working.commit = commit.commit;
+            lines.push((commit.commit, commit.line));
+        }
+    }
+    Ok((working.finish()?, lines))
+}

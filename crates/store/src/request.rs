@@ -1,0 +1,145 @@
+//! What can be asked of a namespace, and what comes of it.
+
+use intake::Admitted;
+use kernel::{Audience, CommitNo, Document, DocumentId, Filter, Timestamp};
+use roaring::RoaringBitmap;
+use segment::Segment;
+
+/// The audit line of a mutation: made when its outcome is known, rides in its commit.
+pub type Line = Box<dyn FnOnce(&Outcome) -> Vec<u8> + Send>;
+
+/// What an upsert does to a document of the same id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum OnConflict {
+    /// Takes its place.
+    #[default]
+    Overwrite,
+    /// Leaves it.
+    Skip,
+    /// Leaves it and says so as an error of that document.
+    Fail,
+}
+
+/// One document to store.
+#[derive(Debug)]
+pub struct Upsert {
+    /// Screened, cut, embedded.
+    pub admitted: Admitted,
+    /// When its id is taken.
+    pub on_conflict: OnConflict,
+}
+
+/// Which documents a mutation is about. Those that the audience does not see are not among them.
+#[derive(Clone, Debug)]
+pub enum Selection {
+    /// These.
+    Ids(Vec<DocumentId>),
+    /// All that match.
+    Filter(Filter),
+}
+
+/// What a reviewer decided about quarantined documents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// May be found from now on.
+    Release,
+    /// Is deleted.
+    Reject,
+}
+
+/// What the namespace holds under an id, before anything is embedded.
+#[derive(Clone, Debug)]
+pub enum Known {
+    /// Nothing.
+    Absent,
+    /// The very same content. Without text and vectors.
+    Same(Box<Document>),
+    /// Something else. Without text and vectors.
+    Other(Box<Document>),
+}
+
+/// What became of one document that a request named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpsertStatus {
+    /// Stored; can be found.
+    Indexed,
+    /// Stored; held back by a screen.
+    Quarantined,
+    /// The same content was there already.
+    Unchanged,
+    /// Left out: the id is taken, and [`OnConflict::Skip`].
+    Skipped,
+    /// Left out: the id is taken, and [`OnConflict::Fail`].
+    Conflict,
+    /// Of a review: can be found now.
+    Released,
+    /// Of a review: deleted.
+    Rejected,
+    /// Of a review: it was not held back.
+    NotQuarantined,
+    /// Of a review: nothing there that this audience sees.
+    NotFound,
+}
+
+impl UpsertStatus {
+    /// The name in the contract.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            UpsertStatus::Indexed => "indexed",
+            UpsertStatus::Quarantined => "quarantined",
+            UpsertStatus::Unchanged => "unchanged",
+            UpsertStatus::Skipped => "skipped",
+            UpsertStatus::Conflict => "conflict",
+            UpsertStatus::Released => "released",
+            UpsertStatus::Rejected => "rejected",
+            UpsertStatus::NotQuarantined => "not_quarantined",
+            UpsertStatus::NotFound => "not_found",
+        }
+    }
+}
+
+/// One document's result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpsertResult {
+    /// Its id.
+    pub id: DocumentId,
+    /// What became of it.
+    pub status: UpsertStatus,
+    /// Passages of the document that stands under the id now.
+    pub passages: usize,
+}
+
+/// What a mutation did. Every mutation has a commit, also one that changed nothing: its audit
+/// line rides there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Its number.
+    pub commit: CommitNo,
+    /// Of an append or a review, in the order of the request.
+    pub results: Vec<UpsertResult>,
+    /// Documents that the selection matched.
+    pub matched: u64,
+    /// Documents that are gone now.
+    pub deleted: u64,
+    /// Every document that was written or deleted.
+    pub ids: Vec<DocumentId>,
+}
+
+/// Of these documents, those that an audience sees now and a filter takes. Every read and every
+/// selection of a write goes through here.
+pub(crate) fn visible(
+    segment: &Segment,
+    mut docs: RoaringBitmap,
+    audience: &Audience,
+    filter: Option<&Filter>,
+    now: Timestamp,
+) -> RoaringBitmap {
+    docs -= segment.expired(now);
+    if *audience != Audience::Everything {
+        docs &= segment.visible(audience);
+    }
+    if let Some(filter) = filter.filter(|_| !docs.is_empty()) {
+        docs &= segment.evaluate(filter);
+    }
+    docs
+}

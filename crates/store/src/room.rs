@@ -1,0 +1,143 @@
+//! A room: a namespace entered with a grant for one action. Its deeds are those of that action.
+//!
+//! There is no tenant and no namespace among the arguments: there is only this one.
+
+use crate::{
+    Decision, Error, Known, Line, Outcome, Selection, Snapshot, Totals, Upsert, namespace::Namespace, plan::Deed,
+    stores::Slot,
+};
+use access::{Action, Delete, Ingest, Manage, Patch, Read, Review, Search};
+use intake::ScreenedPatch;
+use kernel::{Audience, CommitNo, DocumentId, Pseudonymiser};
+use segment::Spec;
+use std::{marker::PhantomData, sync::Arc};
+
+/// See the module. Made by [`crate::Stores::enter`] alone.
+pub struct Room<A: Action> {
+    namespace: Arc<Namespace>,
+    slot: Arc<Slot>,
+    spec: Spec,
+    action: PhantomData<fn() -> A>,
+}
+
+impl<A: Action> Room<A> {
+    pub(crate) fn new(namespace: Arc<Namespace>, slot: Arc<Slot>, spec: Spec) -> Self {
+        Self { namespace, slot, spec, action: PhantomData }
+    }
+
+    /// Exact numbers of what is published now.
+    pub fn totals(&self) -> Totals {
+        self.namespace.totals()
+    }
+
+    /// Keyed names under this namespace's own key.
+    pub fn keyed(&self) -> Arc<dyn Pseudonymiser> {
+        self.namespace.home.clone()
+    }
+
+    async fn stand(&self, min_commit: Option<CommitNo>) -> Result<Snapshot, Error> {
+        if let Some(wanted) = min_commit {
+            self.namespace.reached(wanted).await?;
+        }
+        Ok(Snapshot::new(self.namespace.clone()))
+    }
+}
+
+impl Room<Ingest> {
+    /// What stands under these ids, and whether it is the very same content. In their order.
+    /// Judged again under the writer's turn by [`Room::append`].
+    pub fn known(&self, asks: &[(DocumentId, [u8; 32])]) -> Vec<Known> {
+        let (view, now) = (self.namespace.view(), self.namespace.shared.config.clock.now());
+        let one = |(id, hash): &(DocumentId, [u8; 32])| {
+            let found = view.find(id).and_then(|(part, doc)| view.parts[part].segment.head(doc).ok());
+            match found.filter(|head| !crate::plan::expired(head, now)) {
+                None => Known::Absent,
+                Some(head) if head.content_hash == *hash => Known::Same(Box::new(head)),
+                Some(head) => Known::Other(Box::new(head)),
+            }
+        };
+        asks.iter().map(one).collect()
+    }
+
+    /// Stores documents in one commit: all of those that no conflict rule leaves out, or none.
+    /// Durable and searchable when it returns. Cost: a share of one fsync.
+    ///
+    /// # Errors
+    /// [`Error::Dimensions`], a full queue or disk; `outcome_unknown` when the log failed mid-write.
+    pub async fn append(&self, docs: Vec<Upsert>, line: Line) -> Result<Outcome, Error> {
+        self.namespace.write(Deed::Append(docs, self.spec), line).await
+    }
+}
+
+impl Room<Search> {
+    /// The namespace as it is now, or as soon as `min_commit` is in.
+    ///
+    /// # Errors
+    /// [`Error::NotYet`] when that takes too long.
+    pub async fn snapshot(&self, min_commit: Option<CommitNo>) -> Result<Snapshot, Error> {
+        self.stand(min_commit).await
+    }
+}
+
+impl Room<Read> {
+    /// The namespace as it is now, or as soon as `min_commit` is in.
+    ///
+    /// # Errors
+    /// [`Error::NotYet`] when that takes too long.
+    pub async fn snapshot(&self, min_commit: Option<CommitNo>) -> Result<Snapshot, Error> {
+        self.stand(min_commit).await
+    }
+}
+
+impl Room<Delete> {
+    /// Deletes in one commit. What the audience does not see stays and is not counted.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`]; as [`Room::append`].
+    pub async fn delete(&self, which: &Selection, audience: &Audience, line: Line) -> Result<Outcome, Error> {
+        self.namespace.write(Deed::Delete(which.clone(), audience.clone()), line).await
+    }
+}
+
+impl Room<Patch> {
+    /// Changes what documents say of themselves, in one commit, with the vectors they have.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`], [`Error::Patch`]; as [`Room::append`].
+    pub async fn patch(
+        &self,
+        which: &Selection,
+        audience: &Audience,
+        patch: ScreenedPatch,
+        line: Line,
+    ) -> Result<Outcome, Error> {
+        self.namespace.write(Deed::Patch(which.clone(), audience.clone(), Box::new(patch)), line).await
+    }
+}
+
+impl Room<Review> {
+    /// Releases or deletes what a screen held back, in one commit.
+    ///
+    /// # Errors
+    /// As [`Room::append`].
+    pub async fn decide(
+        &self,
+        ids: &[DocumentId],
+        audience: &Audience,
+        decision: Decision,
+        line: Line,
+    ) -> Result<Outcome, Error> {
+        self.namespace.write(Deed::Decide(ids.to_vec(), audience.clone(), decision), line).await
+    }
+}
+
+impl Room<Manage> {
+    /// Deletes the namespace's bytes for good; from here on nobody enters. Its key should be gone
+    /// before: then a crash or an error in the middle leaves bytes that nothing opens.
+    ///
+    /// # Errors
+    /// The journal's.
+    pub async fn destroy(self) -> Result<(), Error> {
+        self.slot.destroy(&self.namespace).await
+    }
+}

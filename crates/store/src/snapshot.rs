@@ -1,0 +1,357 @@
+//! A snapshot: a namespace at one commit, fixed for one request.
+//!
+//! [`Snapshot::eligible`] says which rows a reader may meet; ranking, fetching and listing take
+//! that [`Eligible`] and nothing else, so that no row outside of it is ranked, counted or shown.
+//! All of it is synchronous work for the engine's pool.
+
+use crate::{
+    Error, Totals,
+    namespace::Namespace,
+    part::Part,
+    plan::expired,
+    request::visible,
+    view::View,
+};
+use kernel::{
+    Attributes, Audience, CommitNo, Document, DocumentId, Field, Filter, Finding, Span, Status, Timestamp, Untrusted,
+};
+use roaring::RoaringBitmap;
+use segment::{Scored, Segment, TextQuery, TextStats};
+use std::{collections::HashSet, sync::Arc};
+
+/// See the module. Counts against the memory budget until it is dropped.
+pub struct Snapshot {
+    view: Arc<View>,
+    /// Keeps the namespace from being evicted: its memory would stay anyway.
+    _namespace: Arc<Namespace>,
+}
+
+/// Rows that one reader may meet in one snapshot. Made by [`Snapshot::eligible`] alone.
+pub struct Eligible {
+    view: Arc<View>,
+    parts: Vec<EligiblePart>,
+}
+
+struct EligiblePart {
+    docs: RoaringBitmap,
+    rows: RoaringBitmap,
+    expired: RoaringBitmap,
+}
+
+/// Where a passage stands in its snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Address {
+    /// Which segment.
+    pub segment: u32,
+    /// Which row of it.
+    pub row: u32,
+}
+
+/// A ranked passage. Bigger is nearer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Hit {
+    /// Where it stands.
+    pub at: Address,
+    /// BM25, or similarity.
+    pub score: f32,
+}
+
+/// A passage as it is shown.
+#[derive(Clone, Debug)]
+pub struct PassageText {
+    /// Whose.
+    pub document_id: DocumentId,
+    /// Which of its passages, from 0.
+    pub passage: u32,
+    /// The document's title.
+    pub title: Untrusted,
+    /// The document's source.
+    pub uri: Untrusted,
+    /// The passage's text.
+    pub text: Untrusted,
+    /// The document's attributes.
+    pub attributes: Attributes,
+    /// Where it stands in the document's text.
+    pub span: Span,
+    /// What the screens found in the document.
+    pub findings: Vec<Finding>,
+    /// Its length in the model's tokens.
+    pub tokens: u32,
+    /// Its vector, where asked for.
+    pub vector: Option<Vec<f32>>,
+}
+
+impl Snapshot {
+    pub(crate) fn new(namespace: Arc<Namespace>) -> Self {
+        Self { view: namespace.view(), _namespace: namespace }
+    }
+
+    /// The newest commit that is in it.
+    pub fn commit(&self) -> CommitNo {
+        self.view.commit
+    }
+
+    /// Exact numbers.
+    pub fn totals(&self) -> Totals {
+        self.view.totals()
+    }
+
+    /// Length of a stored vector; 0 when there are none.
+    pub fn dimensions(&self) -> usize {
+        self.view.spec.dimensions
+    }
+
+    /// Whether some document that this reader sees now has the attribute.
+    pub fn has_attribute(&self, key: &str, audience: &Audience, now: Timestamp) -> bool {
+        let exists = Filter::Exists(Field::Attribute(key.to_owned()));
+        self.view.parts.iter().any(|part| {
+            part.segment.has_attribute(key)
+                && !visible(&part.segment, part.live(), audience, Some(&exists), now).is_empty()
+        })
+    }
+
+    /// Rows of documents that live, have one of these statuses, have not expired, may be seen by
+    /// this audience and match the filter.
+    pub fn eligible(
+        &self,
+        audience: &Audience,
+        filter: Option<&Filter>,
+        statuses: &[Status],
+        now: Timestamp,
+    ) -> Eligible {
+        let one = |part: &Part| {
+            let mut docs = RoaringBitmap::new();
+            for status in statuses {
+                docs |= part.segment.with_status(*status);
+            }
+            docs -= &*part.dead;
+            let docs = visible(&part.segment, docs, audience, filter, now);
+            let rows = part.segment.rows_of(&docs);
+            EligiblePart { docs, rows, expired: part.segment.expired(now) }
+        };
+        Eligible { parts: self.view.parts.iter().map(one).collect(), view: self.view.clone() }
+    }
+
+    /// The `k` best eligible passages by BM25. Word frequencies are those of all passages of the
+    /// namespace that can be found at all, so they neither depend on the reader nor on the layout.
+    pub fn text(&self, query: &TextQuery, eligible: &Eligible, k: usize) -> Vec<Hit> {
+        let mut stats = TextStats::for_query(query);
+        for (_, part, here) in self.parts_of(eligible) {
+            stats += part.segment.text_stats(query, &part.counted_rows(&here.expired));
+        }
+        self.rank(eligible, k, |segment, rows| segment.search_text(query, &stats, rows, k))
+    }
+
+    /// The `k` nearest eligible passages. None when the query has not the namespace's dimensions.
+    pub fn vector(&self, query: &[f32], eligible: &Eligible, k: usize) -> Vec<Hit> {
+        if query.is_empty() || query.len() != self.view.spec.dimensions {
+            return Vec::new();
+        }
+        self.rank(eligible, k, |segment, rows| segment.search_vector(query, rows, k))
+    }
+
+    /// Document id and passage: breaks ties the same way whatever the layout. `None` for an
+    /// address of another snapshot.
+    pub fn tie(&self, at: Address) -> (Option<DocumentId>, u32) {
+        let found = self.part(at).and_then(|part| {
+            let (doc, passage) = part.segment.row(at.row)?;
+            Some((part.segment.head(doc).ok()?.id, passage))
+        });
+        found.map_or((None, at.row), |(id, passage)| (Some(id), passage))
+    }
+
+    /// Segment and document number: equal for passages of one document.
+    pub fn document_of(&self, at: Address) -> (u32, u32) {
+        let doc = self.part(at).and_then(|part| part.segment.row(at.row)).map_or(u32::MAX, |(doc, _)| doc);
+        (at.segment, doc)
+    }
+
+    /// A passage to show.
+    ///
+    /// # Errors
+    /// [`Error::NotEligible`] for one that this reader may not meet.
+    pub fn passage(&self, eligible: &Eligible, at: Address, vector: bool) -> Result<PassageText, Error> {
+        let found = self.parts_of(eligible).find(|(segment, ..)| *segment == at.segment);
+        let (_, part, here) = found.ok_or(Error::NotEligible)?;
+        if !here.rows.contains(at.row) {
+            return Err(Error::NotEligible);
+        }
+        let (doc, passage) = part.segment.row(at.row).ok_or(Error::NotEligible)?;
+        let document = part.segment.document(doc, vector)?;
+        Ok(shown(document, passage, vector.then_some(self.view.spec.dimensions)))
+    }
+
+    /// One document of any status, if this audience sees it now.
+    ///
+    /// # Errors
+    /// When it does not read.
+    pub fn get(
+        &self,
+        id: &DocumentId,
+        audience: &Audience,
+        vectors: bool,
+        now: Timestamp,
+    ) -> Result<Option<Document>, Error> {
+        let Some((part, doc)) = self.view.find(id) else { return Ok(None) };
+        let segment = &self.view.parts[part].segment;
+        let head = segment.head(doc)?;
+        if expired(&head, now) || !audience.may_see(head.readers.as_deref()) {
+            return Ok(None);
+        }
+        Ok(Some(segment.document(doc, vectors)?))
+    }
+
+    /// Eligible documents by id: those behind `after`, at most `limit`; how many there are with and
+    /// without `after`; whether more follow. With `ids`, only those. Without `text` and `vectors`
+    /// they are heads.
+    ///
+    /// # Errors
+    /// When a document does not read.
+    pub fn list(
+        &self,
+        eligible: &Eligible,
+        ids: Option<&[DocumentId]>,
+        after: Option<&DocumentId>,
+        limit: usize,
+        text: bool,
+        vectors: bool,
+    ) -> Result<(Vec<Document>, u64, bool), Error> {
+        let mut found = match ids {
+            Some(ids) => self.named(eligible, ids),
+            None => self.first(eligible, after, limit)?,
+        };
+        let total = match ids {
+            Some(_) => found.len() as u64,
+            None => eligible.parts.iter().map(|here| here.docs.len()).sum(),
+        };
+        found.retain(|(id, ..)| after.is_none_or(|after| id > after));
+        found.sort_by(|a, b| a.0.cmp(&b.0));
+        let more = found.len() > limit;
+        found.truncate(limit);
+        let read = |(_, part, doc): (DocumentId, usize, u32)| {
+            let segment = &self.view.parts[part].segment;
+            read(segment, doc, text, vectors)
+        };
+        Ok((found.into_iter().map(read).collect::<Result<_, Error>>()?, total, more))
+    }
+
+    /// The eligible ones of these ids, once each.
+    fn named(&self, eligible: &Eligible, ids: &[DocumentId]) -> Vec<(DocumentId, usize, u32)> {
+        let distinct: HashSet<&DocumentId> = ids.iter().collect();
+        let one = |id: &DocumentId| {
+            let (part, doc) = self.view.find(id)?;
+            let (.., here) = self.parts_of(eligible).nth(part)?;
+            here.docs.contains(doc).then(|| (id.clone(), part, doc))
+        };
+        distinct.into_iter().filter_map(one).collect()
+    }
+
+    /// The first `limit + 1` of every part: among them are the first of all.
+    fn first(
+        &self,
+        eligible: &Eligible,
+        after: Option<&DocumentId>,
+        limit: usize,
+    ) -> Result<Vec<(DocumentId, usize, u32)>, Error> {
+        let mut found = Vec::new();
+        for (at, (_, part, here)) in self.parts_of(eligible).enumerate() {
+            let start = match after {
+                Some(after) => behind(&part.segment, after)?,
+                None => 0,
+            };
+            for doc in here.docs.range(start..).take(limit.saturating_add(1)) {
+                found.push((part.segment.head(doc)?.id, at, doc));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Best first, ties by document id and passage.
+    fn rank(
+        &self,
+        eligible: &Eligible,
+        k: usize,
+        search: impl Fn(&Segment, &RoaringBitmap) -> Vec<Scored>,
+    ) -> Vec<Hit> {
+        let mut hits = Vec::new();
+        for (segment, part, here) in self.parts_of(eligible).filter(|(.., here)| !here.rows.is_empty()) {
+            let scored = search(&part.segment, &here.rows);
+            hits.extend(scored.into_iter().map(|s| Hit { at: Address { segment, row: s.row }, score: s.score }));
+        }
+        hits.sort_by(|a, b| b.score.total_cmp(&a.score));
+        let mut settled = 0;
+        // Only equal scores cost a look at the ids, and only those that may be among the k best.
+        while settled < hits.len().min(k) {
+            let run = hits[settled..].iter().take_while(|hit| hit.score == hits[settled].score).count();
+            if run > 1 {
+                hits[settled..settled + run].sort_by_cached_key(|hit| self.tie(hit.at));
+            }
+            settled += run;
+        }
+        hits.truncate(k);
+        hits
+    }
+
+    /// The parts with what is eligible in each. Nothing for an `Eligible` of another snapshot.
+    fn parts_of<'a>(&'a self, eligible: &'a Eligible) -> impl Iterator<Item = (u32, &'a Part, &'a EligiblePart)> {
+        let ours = Arc::ptr_eq(&self.view, &eligible.view);
+        let parts = (0..).zip(&self.view.parts).zip(&eligible.parts);
+        parts.filter(move |_| ours).map(|((at, part), here)| (at, part, here))
+    }
+
+    fn part(&self, at: Address) -> Option<&Part> {
+        self.view.parts.get(at.segment as usize)
+    }
+}
+
+impl Eligible {
+    /// How many rows.
+    pub fn rows(&self) -> u64 {
+        self.parts.iter().map(|here| here.rows.len()).sum()
+    }
+
+    /// How many documents.
+    pub fn documents(&self) -> u64 {
+        self.parts.iter().map(|here| here.docs.len()).sum()
+    }
+}
+
+/// The first document number behind an id. Segments are in the order of ids.
+fn behind(segment: &Segment, after: &DocumentId) -> Result<u32, Error> {
+    let (mut low, mut high) = (0, segment.documents());
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if segment.head(middle)?.id <= *after { low = middle + 1 } else { high = middle }
+    }
+    Ok(low)
+}
+
+fn read(segment: &Segment, doc: u32, text: bool, vectors: bool) -> Result<Document, Error> {
+    if !text && !vectors {
+        return Ok(segment.head(doc)?);
+    }
+    let mut document = segment.document(doc, vectors)?;
+    if !text {
+        document.text = Untrusted::default();
+    }
+    Ok(document)
+}
+
+fn shown(document: Document, passage: u32, dimensions: Option<usize>) -> PassageText {
+    let at = passage as usize;
+    let text = Untrusted::new(document.passage_text(at));
+    let vector = dimensions.and_then(|n| document.vectors.get(at * n..(at + 1) * n)).map(<[f32]>::to_vec);
+    let kernel::Passage { span, tokens } = document.passages.get(at).copied().unwrap_or_default();
+    PassageText {
+        document_id: document.id,
+        passage,
+        title: document.title,
+        uri: document.uri,
+        text,
+        attributes: document.attributes,
+        span,
+        findings: document.findings,
+        tokens,
+        vector: vector.filter(|v| !v.is_empty()),
+    }
+}

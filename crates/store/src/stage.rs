@@ -1,0 +1,99 @@
+//! A batch of requests, planned and indexed before anything is written.
+//!
+//! Promises that what cannot be indexed is never logged: the log holds nothing that replay could
+//! not read. Runs on the pool.
+
+use crate::{
+    Error, Line, Outcome,
+    entry::{Changes, EntryWriter},
+    plan::{Deed, Plan, Stop},
+    view::View,
+    working::Working,
+};
+use kernel::{CommitNo, Timestamp};
+use std::collections::VecDeque;
+use tokio::sync::oneshot;
+use zeroize::Zeroizing;
+
+/// Where the asker waits.
+pub(crate) type Reply = oneshot::Sender<Result<Outcome, Error>>;
+
+/// A request that waits for the writer.
+pub(crate) struct Write {
+    pub(crate) deed: Deed,
+    pub(crate) line: Line,
+    pub(crate) reply: Reply,
+}
+
+/// A batch that is ready to be written.
+pub(crate) struct Staged {
+    /// `None` when every request was refused.
+    pub(crate) entry: Option<Zeroizing<Vec<u8>>>,
+    /// What is published once the entry is durable.
+    pub(crate) view: View,
+    /// Who is told then.
+    pub(crate) done: Vec<(Reply, Outcome)>,
+    /// For the audit sink, in order.
+    pub(crate) lines: Vec<(CommitNo, Vec<u8>)>,
+    /// What did not fit into this entry.
+    pub(crate) rest: VecDeque<Write>,
+}
+
+/// Above this an entry takes no further request, bytes. Bounds memory and the time of one write.
+const ENTRY_BYTES_SOFT: u64 = 16 << 20;
+
+/// Stages a batch. Refused requests are answered here; so is everybody when there is a fault.
+///
+/// # Errors
+/// A fault of the namespace: bytes that do not read, an index that does not build.
+pub(crate) fn stage(view: &View, batch: VecDeque<Write>, now: Timestamp) -> Result<Staged, Error> {
+    let mut working = Working::new(view);
+    let mut entry = EntryWriter::new();
+    let mut done = Vec::new();
+    let mut lines = Vec::new();
+    let mut rest = batch;
+    let mut bytes = 0;
+    while bytes < ENTRY_BYTES_SOFT {
+        let Some(write) = rest.pop_front() else { break };
+        // Nobody waits: the request ended before it began.
+        if write.reply.is_closed() {
+            continue;
+        }
+        let commit = working.commit.next();
+        let outcome = Outcome { commit, ..Outcome::default() };
+        let mut plan = Plan { working: &mut working, changes: Changes::default(), commit, now, outcome };
+        match plan.run(write.deed) {
+            Ok(()) => {}
+            Err(Stop::Refused(error)) => {
+                let _asker_gone = write.reply.send(Err(error));
+                continue;
+            }
+            Err(Stop::Fault(error)) => {
+                let waiting = done.into_iter().map(|(reply, _)| reply).chain(std::iter::once(write.reply));
+                waiting.chain(rest.into_iter().map(|w| w.reply)).for_each(|reply| tell_fault(reply, &error));
+                return Err(error);
+            }
+        }
+        let Plan { changes, outcome, .. } = plan;
+        let line = (write.line)(&outcome);
+        entry.push(commit, now, working.spec, &changes, &line);
+        working.commit = commit;
+        bytes += changes.bytes() + line.len() as u64;
+        lines.push((commit, line));
+        done.push((write.reply, outcome));
+    }
+    match working.finish() {
+        Ok(view) => Ok(Staged { entry: entry.finish(), view, done, lines, rest }),
+        Err(error) => {
+            let waiting = done.into_iter().map(|(reply, _)| reply).chain(rest.into_iter().map(|w| w.reply));
+            waiting.for_each(|reply| tell_fault(reply, &error));
+            Err(error)
+        }
+    }
+}
+
+/// Nothing was written, and that is known.
+fn tell_fault(reply: Reply, error: &Error) {
+    let code = kernel::Code::Internal;
+    let _asker_gone = reply.send(Err(Error::Append { code, message: error.to_string(), outcome_unknown: false }));
+}

@@ -1,0 +1,102 @@
+//! A namespace at one commit: parts, none of which changes any more.
+//!
+//! Promises at most one living document an id over all parts.
+
+use crate::{Error, Totals, part::Part};
+use journal::ObjectRef;
+use kernel::{CommitNo, DocumentId};
+use roaring::RoaringBitmap;
+use segment::{Segment, Spec};
+use std::sync::Arc;
+
+/// See the module. Sealed parts first, then those in memory, oldest first.
+#[derive(Clone)]
+pub(crate) struct View {
+    pub(crate) spec: Spec,
+    pub(crate) commit: CommitNo,
+    pub(crate) parts: Vec<Part>,
+}
+
+impl View {
+    /// A namespace that nobody wrote to.
+    pub(crate) fn empty(spec: Spec) -> Self {
+        Self { spec, commit: CommitNo(0), parts: Vec::new() }
+    }
+
+    /// Part and number of the living document of this id; newest part first.
+    pub(crate) fn find(&self, id: &DocumentId) -> Option<(usize, u32)> {
+        self.parts.iter().enumerate().rev().find_map(|(at, part)| Some((at, part.find(id)?)))
+    }
+
+    /// Exact totals; O(parts).
+    pub(crate) fn totals(&self) -> Totals {
+        let mut totals = Totals { commit: self.commit, ..Totals::default() };
+        for part in &self.parts {
+            totals.documents += part.counts.documents;
+            totals.passages += part.counts.passages;
+            totals.bytes += part.counts.bytes;
+            totals.quarantined += part.counts.quarantined;
+        }
+        totals
+    }
+
+    /// Heap estimate, bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.parts.iter().map(|part| part.segment.bytes()).sum()
+    }
+
+    /// Parts whose documents are in the log only.
+    pub(crate) fn memtable(&self) -> Vec<Part> {
+        self.parts.iter().filter(|part| part.object.is_none()).cloned().collect()
+    }
+
+    /// Parts that are objects.
+    pub(crate) fn sealed(&self) -> Vec<Part> {
+        self.parts.iter().filter(|part| part.object.is_some()).cloned().collect()
+    }
+
+    /// Rows and bytes that are in the log only.
+    pub(crate) fn memtable_size(&self) -> (u64, u64) {
+        let memory = self.parts.iter().filter(|part| part.object.is_none());
+        memory.fold((0, 0), |(rows, bytes), part| (rows + u64::from(part.segment.rows()), bytes + part.segment.bytes()))
+    }
+
+    /// The objects it stands on.
+    pub(crate) fn objects(&self) -> Vec<ObjectRef> {
+        self.parts.iter().filter_map(|part| part.object.clone()).collect()
+    }
+
+    /// This view with `fresh` in the place of `old`, whose living documents it was built from.
+    /// What died since then is dead in `fresh` too. `None` when a part of `old` is here no longer.
+    ///
+    /// # Errors
+    /// When a dead document's head does not read.
+    pub(crate) fn replaced(
+        &self,
+        old: &[Part],
+        fresh: Option<(Arc<Segment>, Option<ObjectRef>)>,
+    ) -> Result<Option<View>, Error> {
+        let mut killed = RoaringBitmap::new();
+        for before in old {
+            let Some(now) = self.parts.iter().find(|part| part.is(before)) else { return Ok(None) };
+            let Some((segment, _)) = &fresh else { continue };
+            for doc in &*now.dead - &*before.dead {
+                let id = before.segment.head(doc)?.id;
+                killed.extend(segment.find(&id));
+            }
+        }
+        let (mut sealed, mut memory): (Vec<_>, Vec<_>) = self
+            .parts
+            .iter()
+            .filter(|part| !old.iter().any(|o| o.is(part)))
+            .cloned()
+            .partition(|part| part.object.is_some());
+        if let Some((segment, object)) = fresh {
+            let part = Part::new(segment, killed, object);
+            // Fresh memory stands before what came later, so that the newest stays last.
+            if part.object.is_some() { sealed.push(part) } else { memory.insert(0, part) }
+        }
+        sealed.append(&mut memory);
+        Ok(Some(View { spec: self.spec, commit: self.commit, parts: sealed }))
+    }
+}
