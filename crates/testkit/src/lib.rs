@@ -1,1 +1,12 @@
-//! testkit
+//! testkit: for tests only. A real server process to talk to, a plain HTTP client that can also
+//! send what no client should, and two tenants with near-twin documents.
+
+mod http;
+mod rng;
+mod server;
+mod twins;
+
+pub use http::{Http, Reply};
+pub use rng::Rng;
+pub use server::{Server, ServerBuilder};
+pub use twins::{Tenant, Twin, twin};

@@ -1,0 +1,155 @@
+//! One call: method, path, JSON in, JSON out, tried again where that is safe.
+
+use crate::{Error, Problem, SearchReply, UpsertReply};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::time::Duration;
+use ureq::Agent;
+
+/// Tries in all, the first included. With doubling pauses that is about half a minute.
+const TRIES: u32 = 8;
+
+/// A connection pool to one listener with one credential. Cheap to clone, shareable.
+#[derive(Clone)]
+pub struct Client {
+    agent: Agent,
+    base: String,
+    bearer: String,
+}
+
+impl Client {
+    /// Talks to `base` (`http://127.0.0.1:7171`) with this credential.
+    pub fn new(base: &str, bearer: &str) -> Self {
+        // A second install is refused and harmless: the provider is the same.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_connect(Some(Duration::from_secs(5)))
+            .timeout_global(Some(Duration::from_secs(600)))
+            .build();
+        Self { agent: config.into(), base: base.trim_end_matches('/').to_owned(), bearer: bearer.to_owned() }
+    }
+
+    /// Calls and gives the reply's JSON, null when it has none.
+    ///
+    /// # Errors
+    /// The server's refusal, or why there is no answer.
+    pub fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value, Error> {
+        let mut pause = Duration::from_millis(100);
+        for attempt in 1.. {
+            match self.once(method, path, body) {
+                Err(Failure { error, wait: Some(wait) }) if attempt < TRIES => {
+                    std::thread::sleep(wait.unwrap_or(pause).min(Duration::from_secs(10)));
+                    pause *= 2;
+                    drop(error);
+                }
+                Err(failure) => return Err(failure.error),
+                Ok(value) => return Ok(value),
+            }
+        }
+        unreachable!("the last attempt returns")
+    }
+
+    /// Calls and reads the reply as `T`.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub fn fetch<T: DeserializeOwned>(&self, method: &str, path: &str, body: Option<&Value>) -> Result<T, Error> {
+        let value = self.call(method, path, body)?;
+        serde_json::from_value(value).map_err(|e| Error::Broken { url: self.base.clone(), why: e.to_string() })
+    }
+
+    /// Stores documents.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub fn upsert(&self, namespace: &str, documents: &[Value]) -> Result<UpsertReply, Error> {
+        let path = format!("/v1/namespaces/{}/documents", encode(namespace));
+        self.fetch("POST", &path, Some(&serde_json::json!({ "documents": documents })))
+    }
+
+    /// Searches.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub fn search(&self, namespace: &str, request: &Value) -> Result<SearchReply, Error> {
+        self.fetch("POST", &format!("/v1/namespaces/{}/search", encode(namespace)), Some(request))
+    }
+
+    fn once(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
+        let url = format!("{}{path}", self.base);
+        let bytes = body.map(|b| b.to_string().into_bytes()).unwrap_or_default();
+        let mut request = ureq::http::Request::builder().method(method).uri(&url);
+        if !self.bearer.is_empty() {
+            request = request.header("authorization", format!("Bearer {}", self.bearer));
+        }
+        if body.is_some() {
+            request = request.header("content-type", "application/json");
+        }
+        let request = request.body(bytes).map_err(|e| self.broken(&e.to_string()))?;
+        let mut response = self.agent.run(request).map_err(|e| self.transport(&e))?;
+        let status = response.status().as_u16();
+        let wait = response.headers().get("retry-after").and_then(|v| v.to_str().ok()?.parse().ok()).map(Duration::from_secs);
+        let reading = response.body_mut().with_config().limit(1 << 30).read_to_vec();
+        let body = reading.map_err(|e| self.broken(&e.to_string()))?;
+        if (200..300).contains(&status) {
+            return serde_json::from_slice(if body.is_empty() { b"null" } else { &body })
+                .map_err(|e| self.broken(&e.to_string()));
+        }
+        let problem = Problem::read(status, &body);
+        // A mode that was asked for and cannot be had does not get better by asking again.
+        let again = matches!(status, 429 | 503) && problem.code != "model_unavailable";
+        Err(Failure { error: Error::Refused(problem), wait: again.then_some(wait) })
+    }
+
+    fn transport(&self, error: &ureq::Error) -> Failure {
+        let refused = match error {
+            ureq::Error::ConnectionFailed | ureq::Error::HostNotFound => true,
+            ureq::Error::Io(e) => e.kind() == std::io::ErrorKind::ConnectionRefused,
+            _ => false,
+        };
+        match refused {
+            true => Failure { error: Error::Unreachable { url: self.base.clone() }, wait: None },
+            false => self.broken(&error.to_string()),
+        }
+    }
+
+    fn broken(&self, why: &str) -> Failure {
+        Failure { error: Error::Broken { url: self.base.clone(), why: why.to_owned() }, wait: None }
+    }
+}
+
+/// A failed try; `wait` says that another may help, and after how long if the server said so.
+struct Failure {
+    error: Error,
+    wait: Option<Option<Duration>>,
+}
+
+/// Percent-encodes one path segment (RFC 3986, unreserved characters stay).
+pub fn encode(segment: &str) -> String {
+    let mut out = String::with_capacity(segment.len());
+    for byte in segment.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_s_path_is_one_segment() {
+        assert_eq!(encode("hr/päge 1.md"), "hr%2Fp%C3%A4ge%201.md");
+    }
+
+    #[test]
+    fn a_server_that_is_not_there_is_named_with_the_remedy() {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let error = Client::new(&format!("http://127.0.0.1:{port}"), "x").call("GET", "/", None).unwrap_err();
+        assert!(error.to_string().contains("ringfence serve"), "{error}");
+    }
+}

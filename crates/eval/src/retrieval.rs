@@ -1,0 +1,201 @@
+//! `eval retrieval`: fill a namespace, ask every query in every mode, measure, report.
+
+use crate::{Collection, Error, Measures, measure};
+use client::Client;
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::{fmt::Write as _, fs, path::Path, time::Duration};
+
+/// How to run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Namespace to fill and ask.
+    pub namespace: String,
+    /// Documents in one request.
+    pub batch: usize,
+    /// Modes to ask in.
+    pub modes: Vec<String>,
+}
+
+/// One mode's line.
+#[derive(Clone, Debug, Serialize)]
+pub struct ModeReport {
+    /// `text`, `vector` or `hybrid`.
+    pub mode: String,
+    /// Averages over queries.
+    #[serde(flatten)]
+    pub measures: Measures,
+    /// Median time of a query, seen by this client, milliseconds.
+    pub p50_ms: f64,
+    /// 99th percentile.
+    pub p99_ms: f64,
+}
+
+/// What was measured on what.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// Name of the collection's folder.
+    pub dataset: String,
+    /// Documents.
+    pub documents: usize,
+    /// Queries with a judgement.
+    pub queries: usize,
+    /// How the documents came to be there: by status.
+    pub ingest: client::Counts,
+    /// A line a mode.
+    pub modes: Vec<ModeReport>,
+    /// Ranked lists in TREC form; written beside the report, not into it.
+    #[serde(skip)]
+    pub run: String,
+}
+
+/// Runs the evaluation. `progress(done, total)` is called while documents go in and queries are
+/// asked; `clock` gives time since some start.
+///
+/// # Errors
+/// When a document is not indexed (a held-back one would falsify the figures), or the server refuses.
+pub fn retrieval(
+    client: &Client,
+    collection: &Collection,
+    dataset: &str,
+    options: &Options,
+    clock: &dyn Fn() -> Duration,
+    progress: &dyn Fn(&str, usize, usize),
+) -> Result<Report, Error> {
+    let ingest = fill(client, collection, options, progress)?;
+    let mut report = Report {
+        dataset: dataset.to_owned(),
+        documents: collection.corpus.len(),
+        queries: collection.queries.len(),
+        ingest,
+        modes: Vec::new(),
+        run: String::new(),
+    };
+    for mode in &options.modes {
+        let line = ask(client, collection, options, mode, clock, progress, &mut report.run)?;
+        report.modes.push(line);
+    }
+    Ok(report)
+}
+
+impl Report {
+    /// Writes `report.json` and `run.trec` into a folder, made if absent.
+    ///
+    /// # Errors
+    /// Names the file.
+    pub fn write(&self, folder: &Path) -> Result<(), Error> {
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| Error::Output { path, source }
+        };
+        fs::create_dir_all(folder).map_err(failed(folder))?;
+        let (report, run) = (folder.join("report.json"), folder.join("run.trec"));
+        let text = serde_json::to_string_pretty(self).unwrap_or_default();
+        fs::write(&report, text + "\n").map_err(failed(&report))?;
+        fs::write(&run, &self.run).map_err(failed(&run))
+    }
+
+    /// A table for people.
+    pub fn table(&self) -> String {
+        let mut out = format!("{}: {} documents, {} queries\n", self.dataset, self.documents, self.queries);
+        let _ = writeln!(
+            out,
+            "{:<8} {:>8} {:>10} {:>11} {:>7} {:>11} {:>9} {:>9}",
+            "mode", "nDCG@10", "recall@10", "recall@100", "MRR", "mismatch@1", "p50 ms", "p99 ms"
+        );
+        for ModeReport { mode, measures: m, p50_ms, p99_ms } in &self.modes {
+            let _ = writeln!(
+                out,
+                "{mode:<8} {:>8.4} {:>10.4} {:>11.4} {:>7.4} {:>11.4} {p50_ms:>9.2} {p99_ms:>9.2}",
+                m.ndcg_10, m.recall_10, m.recall_100, m.mrr, m.mismatch_1
+            );
+        }
+        out
+    }
+
+    /// Modes whose nDCG@10 is lower than in an older report by more than 0.005.
+    pub fn worse_than(&self, baseline: &Value) -> Vec<String> {
+        let before = |mode: &str| {
+            let modes = baseline["modes"].as_array()?;
+            modes.iter().find(|m| m["mode"] == mode)?["ndcg@10"].as_f64()
+        };
+        let worse = |m: &&ModeReport| before(&m.mode).is_some_and(|b| m.measures.ndcg_10 < b - 0.005);
+        self.modes.iter().filter(worse).map(|m| m.mode.clone()).collect()
+    }
+}
+
+fn fill(
+    client: &Client,
+    collection: &Collection,
+    options: &Options,
+    progress: &dyn Fn(&str, usize, usize),
+) -> Result<client::Counts, Error> {
+    let total = collection.corpus.len();
+    let mut counts = client::Counts::new();
+    let mut bad: Vec<String> = Vec::new();
+    for (at, batch) in collection.corpus.chunks(options.batch).enumerate() {
+        progress("ingest", at * options.batch, total);
+        let documents: Vec<Value> = batch.iter().filter(|d| !d.text.is_empty() || !d.title.is_empty()).map(document).collect();
+        let reply = client.upsert(&options.namespace, &documents)?;
+        for result in reply.results {
+            if !matches!(result.status.as_str(), "indexed" | "unchanged") {
+                bad.push(format!("{} {}", result.id.as_deref().unwrap_or("?"), result.status));
+            }
+        }
+        for (status, n) in reply.counts {
+            *counts.entry(status).or_default() += n;
+        }
+    }
+    progress("ingest", total, total);
+    match bad.first() {
+        Some(first) => Err(Error::NotIndexed { count: bad.len(), total, first: first.clone() }),
+        None => Ok(counts),
+    }
+}
+
+fn document(item: &crate::Item) -> Value {
+    let text = if item.text.is_empty() { &item.title } else { &item.text };
+    json!({"id": item.id, "title": item.title, "text": text, "media_type": "text/plain"})
+}
+
+fn ask(
+    client: &Client,
+    collection: &Collection,
+    options: &Options,
+    mode: &str,
+    clock: &dyn Fn() -> Duration,
+    progress: &dyn Fn(&str, usize, usize),
+    run: &mut String,
+) -> Result<ModeReport, Error> {
+    let mut measures = Vec::new();
+    let mut times = Vec::new();
+    for (at, query) in collection.queries.iter().enumerate() {
+        progress(mode, at, collection.queries.len());
+        let request = json!({"query": query.text, "mode": mode, "top_k": 100, "max_per_document": 1});
+        let start = clock();
+        let reply = client.search(&options.namespace, &request)?;
+        times.push((clock().saturating_sub(start)).as_secs_f64() * 1e3);
+        let ranking: Vec<String> = reply.hits.iter().map(|h| h.document_id.clone()).collect();
+        for (rank, hit) in reply.hits.iter().enumerate() {
+            let _ = writeln!(run, "{} Q0 {} {} {} ringfence-{mode}", query.id, hit.document_id, rank + 1, hit.score);
+        }
+        if let Some(relevant) = collection.judgements.get(&query.id) {
+            measures.push(measure(&ranking, relevant));
+        }
+    }
+    progress(mode, collection.queries.len(), collection.queries.len());
+    times.sort_by(f64::total_cmp);
+    Ok(ModeReport {
+        mode: mode.to_owned(),
+        measures: Measures::mean(&measures),
+        p50_ms: percentile(&times, 0.50),
+        p99_ms: percentile(&times, 0.99),
+    })
+}
+
+/// Nearest rank of sorted values; 0 when there are none.
+fn percentile(sorted: &[f64], p: f64) -> f64 {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rank inside the list")]
+    let at = ((sorted.len() as f64 * p).ceil() as usize).saturating_sub(1);
+    sorted.get(at).copied().unwrap_or(0.0)
+}

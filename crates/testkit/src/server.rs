@@ -1,0 +1,241 @@
+//! The real binary as a child process, on loopback ports of its own, in a folder of its own.
+
+use crate::{Http, Rng};
+use kernel::OsEntropy;
+use serde_json::{Value, json};
+use std::{
+    fs::File,
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+use tempfile::TempDir;
+
+/// How to start a server.
+pub struct ServerBuilder {
+    binary: PathBuf,
+    folder: TempDir,
+    env: Vec<(String, String)>,
+    disk: Option<String>,
+}
+
+/// A running (or stopped) server and its folder.
+pub struct Server {
+    builder: ServerBuilder,
+    child: Option<Child>,
+    data: SocketAddr,
+    control: SocketAddr,
+    token: String,
+}
+
+impl ServerBuilder {
+    /// A fresh folder; the server gets its own root key, operator token, ports, and no model.
+    ///
+    /// # Panics
+    /// When there is no temporary folder to be had.
+    pub fn new(binary: impl AsRef<Path>) -> Self {
+        let folder = TempDir::new().expect("a temporary folder");
+        Self { binary: binary.as_ref().to_owned(), folder, env: Vec::new(), disk: None }
+    }
+
+    /// Adds a variable of the environment.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Gives the data folder a file system of its own of this size (`3m`), in memory and in a
+    /// mount namespace of its own: gone when the process ends.
+    #[must_use]
+    pub fn small_disk(mut self, size: &str) -> Self {
+        self.disk = Some(size.to_owned());
+        self
+    }
+
+    /// Starts and waits until it serves.
+    ///
+    /// # Panics
+    /// When it does not start: the message holds what it wrote to stderr.
+    pub fn start(self) -> Server {
+        let (_, token, _) = access::token::mint(access::TokenKind::Operator, &OsEntropy);
+        let mut server = Server {
+            builder: self,
+            child: None,
+            data: free_address(),
+            control: free_address(),
+            token: token.to_string(),
+        };
+        server.restart();
+        server
+    }
+}
+
+impl Server {
+    /// The data folder.
+    pub fn data_folder(&self) -> PathBuf {
+        self.builder.folder.path().join("data")
+    }
+
+    /// Address of the data plane.
+    pub fn data_address(&self) -> SocketAddr {
+        self.data
+    }
+
+    /// Address of the control plane.
+    pub fn control_address(&self) -> SocketAddr {
+        self.control
+    }
+
+    /// The operator's token.
+    pub fn operator_token(&self) -> &str {
+        &self.token
+    }
+
+    /// The root key given to the server, as hexadecimal text.
+    pub fn root_key(&self) -> String {
+        "7a".repeat(32)
+    }
+
+    /// A client of the control plane.
+    pub fn control(&self) -> Http {
+        Http::new(self.control, Some(&self.token))
+    }
+
+    /// A client of the data plane with this API key.
+    pub fn api(&self, key: &str) -> Http {
+        Http::new(self.data, Some(key))
+    }
+
+    /// Starts the process again on the same folder and ports.
+    ///
+    /// # Panics
+    /// As [`ServerBuilder::start`].
+    pub fn restart(&mut self) {
+        assert!(self.try_restart(), "the server does not start: {}", self.stderr());
+    }
+
+    /// As `restart`, but tells whether it came up.
+    ///
+    /// # Panics
+    /// When the process cannot be spawned at all.
+    pub fn try_restart(&mut self) -> bool {
+        let root = self.builder.folder.path();
+        let log = File::options().create(true).append(true).open(root.join("stderr")).expect("a log file");
+        let mut command = self.command();
+        command
+            .env_clear()
+            .env("HOME", root)
+            .env("PATH", std::env::var("PATH").unwrap_or_default())
+            .env("RINGFENCE_ROOT_KEY", self.root_key())
+            .env("RINGFENCE_OPERATOR_TOKEN", &self.token)
+            .env("RINGFENCE__DATA_PLANE__LISTEN", self.data.to_string())
+            .env("RINGFENCE__CONTROL_PLANE__LISTEN", self.control.to_string())
+            .env("RINGFENCE__MODELS__ENABLED", "false")
+            .envs(self.builder.env.iter().cloned())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::from(log));
+        let mut child = command.spawn().expect("the server binary runs");
+        let ready = wait_ready(self.data, &mut child);
+        self.child = Some(child);
+        ready
+    }
+
+    fn command(&self) -> Command {
+        let data = self.data_folder();
+        let Some(size) = &self.builder.disk else {
+            let mut command = Command::new(&self.builder.binary);
+            command.args(["serve", "--data"]).arg(data);
+            return command;
+        };
+        std::fs::create_dir_all(&data).expect("a folder to mount on");
+        let mut command = Command::new("unshare");
+        let script = r#"mount -t tmpfs -o "size=$1" ringfence "$2" && exec "$3" serve --data "$2""#;
+        command.args(["-rm", "sh", "-c", script, "sh", size]).arg(data).arg(&self.builder.binary);
+        command
+    }
+
+    /// Kills it as a power cut of the process would: no handler runs.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Asks it to stop and waits; the exit code.
+    ///
+    /// # Panics
+    /// When there is no `kill` program.
+    pub fn stop(&mut self) -> Option<i32> {
+        let mut child = self.child.take()?;
+        let _ = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("kill runs");
+        child.wait().ok().and_then(|s| s.code())
+    }
+
+    /// The process.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("the server runs").id()
+    }
+
+    /// Whether the process still runs.
+    pub fn runs(&mut self) -> bool {
+        self.child.as_mut().is_some_and(|c| matches!(c.try_wait(), Ok(None)))
+    }
+
+    /// What it wrote to stderr so far.
+    pub fn stderr(&self) -> String {
+        std::fs::read_to_string(self.builder.folder.path().join("stderr")).unwrap_or_default()
+    }
+
+    /// Makes a tenant.
+    ///
+    /// # Panics
+    /// When the server refuses.
+    pub fn tenant(&self, id: &str) {
+        self.control().send("POST", "/admin/v1/tenants", &json!({"id": id})).expect("an answer").ok();
+    }
+
+    /// Makes an API key and gives its secret.
+    ///
+    /// # Panics
+    /// When the server refuses.
+    pub fn key(&self, tenant: &str, scopes: &[&str], principals: &[&str]) -> String {
+        let body = json!({"name": "test", "scopes": scopes, "principals": principals});
+        let path = format!("/admin/v1/tenants/{tenant}/api-keys");
+        let reply = self.control().send("POST", &path, &body).expect("an answer").ok();
+        reply["secret"].as_str().expect("a secret").to_owned()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port")
+}
+
+/// Polls until the health route answers; false when the process ended first.
+fn wait_ready(address: SocketAddr, child: &mut Child) -> bool {
+    let rng = Rng::new(u64::from(address.port()));
+    for _ in 0..3_000 {
+        if let Ok(reply) = Http::new(address, None).send("GET", "/healthz", &Value::Null)
+            && reply.status == 200
+        {
+            return true;
+        }
+        if !matches!(child.try_wait(), Ok(None)) {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(5 + rng.below(10)));
+    }
+    false
+}
