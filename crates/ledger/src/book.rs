@@ -1,0 +1,302 @@
+//! One chain on disk: batches of lines in a journal, full chunks in sealed objects, and between
+//! them a checkpoint that says where the chain stands.
+
+use crate::{
+    Error, Usage,
+    deed::Draft,
+    line::{self, Fingerprint, GENESIS},
+};
+use journal::{Journal, ObjectRef, Storage};
+use kernel::{Clock, CommitNo, Entropy, NamespaceUuid, limits};
+use serde_json::Value;
+use std::{collections::HashMap, sync::Arc};
+use vault::{Home, ObjectKind};
+use zeroize::Zeroizing;
+
+/// A chain that is open for writing. One owner.
+pub(crate) struct Book {
+    pub(crate) home: Arc<Home>,
+    pub(crate) journal: Arc<Journal>,
+    state: State,
+}
+
+/// Where a chain stands: all that a checkpoint holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct State {
+    /// Number of the next line.
+    next: u64,
+    head: Fingerprint,
+    usage: Usage,
+    /// Last commit of each namespace whose line is in the chain.
+    absorbed: HashMap<NamespaceUuid, CommitNo>,
+    chunks: Vec<Chunk>,
+    /// Lines that are in no chunk yet.
+    tail: Vec<Arc<[u8]>>,
+}
+
+/// A sealed object with [`limits::AUDIT_CHUNK_LINES`] lines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Chunk {
+    pub(crate) object: ObjectRef,
+    /// Earliest and latest time in it, milliseconds since 1970.
+    pub(crate) from: i64,
+    pub(crate) to: i64,
+}
+
+/// What a reader takes with it: the lines at one moment.
+pub(crate) struct Pages {
+    pub(crate) home: Arc<Home>,
+    journal: Arc<Journal>,
+    pub(crate) chunks: Vec<Chunk>,
+    pub(crate) tail: Vec<Arc<[u8]>>,
+}
+
+/// A line to be written: the draft, and the commit that carried it.
+pub(crate) type Item<'a> = (&'a Draft, Option<(NamespaceUuid, CommitNo)>);
+
+impl Book {
+    /// Opens the chain, new or old, and deletes chunks that a crash left without a checkpoint.
+    pub(crate) async fn open(
+        storage: &Storage,
+        home: Arc<Home>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, kernel::Error> {
+        let (journal, recovered) = Journal::recover(storage, Arc::clone(&home), clock, entropy).await?;
+        let mut state = match &recovered.checkpoint {
+            Some(body) => State::decode(body).ok_or(Error::Form { what: "audit checkpoint" })?,
+            None => State::new(),
+        };
+        for (_, batch) in &recovered.entries {
+            for line in decode_batch(batch).ok_or(Error::Form { what: "audit batch" })? {
+                state.replay(line)?;
+            }
+        }
+        let keep: Vec<ObjectRef> = state.chunks.iter().map(|chunk| chunk.object.clone()).collect();
+        journal.sweep(&keep).await?;
+        Ok(Self { home, journal: Arc::new(journal), state })
+    }
+
+    /// Writes lines behind the last, as one entry with one flush. Those of commits that are in the
+    /// chain already are left out. When this fails the chain stands where it stood; whether the
+    /// lines are on the disk is known when it is opened again.
+    pub(crate) async fn write(&mut self, items: &[Item<'_>]) -> Result<(), kernel::Error> {
+        let mut state = self.state.pointer();
+        let mut lines = Vec::new();
+        for (draft, commit) in items {
+            if commit.is_some_and(|(namespace, number)| self.has(namespace, number, &state.absorbed)) {
+                continue;
+            }
+            let place = line::Place { home: &self.home, seq: state.next, prev: state.head, commit: *commit };
+            let (bytes, fingerprint) = line::write(draft, &place);
+            state.next += 1;
+            state.head = fingerprint;
+            state.usage.add(&draft.operation, draft.counts.iter().map(|(name, count)| (name.as_str(), *count)));
+            state.absorbed.extend(*commit);
+            lines.push(Arc::from(bytes));
+        }
+        if lines.is_empty() {
+            return Ok(());
+        }
+        self.journal.append(encode_batch(&lines)).await?;
+        self.state.next = state.next;
+        self.state.head = state.head;
+        self.state.usage = state.usage;
+        self.state.absorbed.extend(state.absorbed);
+        self.state.tail.extend(lines);
+        Ok(())
+    }
+
+    /// Moves full chunks out of the log.
+    ///
+    /// 1. each chunk sealed and durable: a crash leaves objects that the next opening sweeps
+    /// 2. the journal's checkpoint with the chunks' names, durable: the log before it goes
+    ///
+    /// When it fails the chain is as before, and the next batch tries again.
+    pub(crate) async fn roll(&mut self) -> Result<(), kernel::Error> {
+        if self.state.tail.len() < limits::AUDIT_CHUNK_LINES {
+            return Ok(());
+        }
+        let mut rolled = self.state.clone();
+        while rolled.tail.len() >= limits::AUDIT_CHUNK_LINES {
+            let rest = rolled.tail.split_off(limits::AUDIT_CHUNK_LINES);
+            let lines = std::mem::replace(&mut rolled.tail, rest);
+            let times = lines.iter().filter_map(|line| parse(line).ok()?["time"].as_i64());
+            let (from, to) = times.fold((i64::MAX, i64::MIN), |(from, to), time| (from.min(time), to.max(time)));
+            let object = self.journal.put(ObjectKind::AuditChunk, &encode_batch(&lines)).await?;
+            rolled.chunks.push(Chunk { object, from, to });
+        }
+        self.journal.checkpoint(&rolled.encode(), self.journal.last()).await?;
+        self.state = rolled;
+        Ok(())
+    }
+
+    pub(crate) fn usage(&self) -> Usage {
+        self.state.usage
+    }
+
+    /// The lines as they are now.
+    pub(crate) fn pages(&self) -> Pages {
+        Pages {
+            home: Arc::clone(&self.home),
+            journal: Arc::clone(&self.journal),
+            chunks: self.state.chunks.clone(),
+            tail: self.state.tail.clone(),
+        }
+    }
+
+    fn has(&self, namespace: NamespaceUuid, number: CommitNo, new: &HashMap<NamespaceUuid, CommitNo>) -> bool {
+        let last = new.get(&namespace).or_else(|| self.state.absorbed.get(&namespace));
+        last.is_some_and(|last| number <= *last)
+    }
+}
+
+impl Pages {
+    /// A chunk's lines.
+    pub(crate) async fn chunk(&self, chunk: &Chunk) -> Result<Vec<Value>, kernel::Error> {
+        let bytes = self.journal.get(&chunk.object).await?;
+        let lines = decode_batch(&bytes).ok_or(Error::Form { what: "audit chunk" })?;
+        lines.into_iter().map(|line| Ok(parse(line)?)).collect()
+    }
+
+    /// The lines that are in no chunk yet.
+    pub(crate) fn rest(&self) -> Result<Vec<Value>, Error> {
+        self.tail.iter().map(|line| parse(line)).collect()
+    }
+}
+
+impl State {
+    fn new() -> Self {
+        Self {
+            next: 1,
+            head: GENESIS,
+            usage: Usage::default(),
+            absorbed: HashMap::new(),
+            chunks: Vec::new(),
+            tail: Vec::new(),
+        }
+    }
+
+    /// Where the next line goes, without what is already there.
+    fn pointer(&self) -> Self {
+        Self { next: self.next, head: self.head, usage: self.usage, ..Self::new() }
+    }
+
+    /// Takes a stored line in again. The journal vouches for the bytes, the chain for the order.
+    fn replay(&mut self, line: &[u8]) -> Result<(), Error> {
+        let form = || Error::Form { what: "audit line" };
+        let value = parse(line)?;
+        let integrity = &value["record_integrity"];
+        let follows = integrity["sequence"].as_u64() == Some(self.next)
+            && integrity["prev_hash"].as_str() == Some(&line::hex(&self.head));
+        if !follows {
+            return Err(Error::Broken { index: 0, sequence: self.next, why: "it does not follow the line before it" });
+        }
+        let stated = integrity["fingerprint"].as_str().ok_or_else(form)?;
+        self.head = unhex(stated).ok_or_else(form)?;
+        self.next += 1;
+        self.usage.add_line(&value);
+        let commit = &value["unmapped"]["commit"];
+        if let (Some(log), Some(number)) = (commit["log"].as_str(), commit["number"].as_u64()) {
+            let namespace = NamespaceUuid::parse(log).map_err(|_| form())?;
+            self.absorbed.insert(namespace, CommitNo(number));
+        }
+        self.tail.push(Arc::from(line));
+        Ok(())
+    }
+
+    /// `version u8 ‖ next u64 ‖ head 32 ‖ usage 40 ‖ count u32 ‖ (namespace 16 ‖ commit u64)… ‖
+    /// count u32 ‖ (object ‖ from i64 ‖ to i64)… ‖ tail as a batch`.
+    fn encode(&self) -> Zeroizing<Vec<u8>> {
+        let mut out = Zeroizing::new(vec![VERSION]);
+        out.extend_from_slice(&self.next.to_le_bytes());
+        out.extend_from_slice(&self.head);
+        out.extend_from_slice(&self.usage.encode());
+        out.extend_from_slice(&count(self.absorbed.len()));
+        for (namespace, commit) in &self.absorbed {
+            out.extend_from_slice(namespace.as_bytes());
+            out.extend_from_slice(&commit.0.to_le_bytes());
+        }
+        out.extend_from_slice(&count(self.chunks.len()));
+        for chunk in &self.chunks {
+            chunk.object.encode(&mut out);
+            out.extend_from_slice(&chunk.from.to_le_bytes());
+            out.extend_from_slice(&chunk.to.to_le_bytes());
+        }
+        out.extend_from_slice(&encode_batch(&self.tail));
+        out
+    }
+
+    fn decode(mut bytes: &[u8]) -> Option<Self> {
+        let rest = &mut bytes;
+        if take::<1>(rest)?[0] != VERSION {
+            return None;
+        }
+        let mut state = Self::new();
+        state.next = u64::from_le_bytes(take(rest)?);
+        state.head = take(rest)?;
+        state.usage = Usage::decode(take(rest)?);
+        for _ in 0..u32::from_le_bytes(take(rest)?) {
+            let namespace = NamespaceUuid::from_bytes(take(rest)?);
+            state.absorbed.insert(namespace, CommitNo(u64::from_le_bytes(take(rest)?)));
+        }
+        for _ in 0..u32::from_le_bytes(take(rest)?) {
+            let object = ObjectRef::decode(rest)?;
+            let (from, to) = (i64::from_le_bytes(take(rest)?), i64::from_le_bytes(take(rest)?));
+            state.chunks.push(Chunk { object, from, to });
+        }
+        state.tail = decode_batch(rest)?.into_iter().map(Arc::from).collect();
+        Some(state)
+    }
+}
+
+/// `count u32 ‖ (length u32 ‖ line)…`.
+fn encode_batch(lines: &[Arc<[u8]>]) -> Zeroizing<Vec<u8>> {
+    let bytes: usize = lines.iter().map(|line| 4 + line.len()).sum();
+    let mut out = Zeroizing::new(Vec::with_capacity(4 + bytes));
+    out.extend_from_slice(&count(lines.len()));
+    for line in lines {
+        out.extend_from_slice(&count(line.len()));
+        out.extend_from_slice(line);
+    }
+    out
+}
+
+/// `None` when it is no batch, whole and alone.
+fn decode_batch(mut bytes: &[u8]) -> Option<Vec<&[u8]>> {
+    let mut lines = Vec::new();
+    for _ in 0..u32::from_le_bytes(take(&mut bytes)?) {
+        let length = usize::try_from(u32::from_le_bytes(take(&mut bytes)?)).ok()?;
+        let (line, rest) = bytes.split_at_checked(length)?;
+        lines.push(line);
+        bytes = rest;
+    }
+    bytes.is_empty().then_some(lines)
+}
+
+fn parse(line: &[u8]) -> Result<Value, Error> {
+    serde_json::from_slice(line).map_err(|_| Error::Form { what: "audit line" })
+}
+
+fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
+    let (head, rest) = bytes.split_first_chunk::<N>()?;
+    *bytes = rest;
+    Some(*head)
+}
+
+fn unhex(text: &str) -> Option<Fingerprint> {
+    let mut out = [0; 32];
+    if text.len() != 64 || !text.is_ascii() {
+        return None;
+    }
+    for (i, byte) in out.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(text.get(2 * i..2 * i + 2)?, 16).ok()?;
+    }
+    Some(out)
+}
+
+fn count(count: usize) -> [u8; 4] {
+    u32::try_from(count).expect("lines, chunks and namespaces are far fewer than 2^32").to_le_bytes()
+}
+
+const VERSION: u8 = 0;

@@ -1,0 +1,317 @@
+//! One chain in memory: a bounded queue of drafts, and a task that writes what waits in groups.
+//!
+//! A read's line is queued and nobody waits for the disk; a mutation's, an operator's and a strict
+//! read's are waited for. While the disk refuses, reads' lines stay in the queue; when it is full
+//! the newest are dropped and counted, and the first line that can be written again says how many.
+
+use crate::{
+    Error, Usage,
+    book::{Book, Pages},
+    deed::Draft,
+    error::copy,
+    usage::GAP,
+};
+use journal::Storage;
+use kernel::{Clock, CommitNo, Entropy, Incarnation, NamespaceUuid, limits};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::sync::{Mutex as AsyncMutex, OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio_util::task::TaskTracker;
+use vault::{Directory, Home, PlaceKind};
+
+/// What every chain of a server shares.
+pub(crate) struct Shared {
+    pub(crate) storage: Storage,
+    pub(crate) directory: Arc<dyn Directory>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) tracker: TaskTracker,
+}
+
+/// Where a chain lives.
+pub(crate) enum Owner {
+    /// A tenant, whose home the directory finds.
+    Tenant(Incarnation),
+    /// The server itself: what operators did.
+    Server(Arc<Home>),
+}
+
+/// One chain.
+pub(crate) struct Chain {
+    shared: Arc<Shared>,
+    owner: Owner,
+    queue: Mutex<Queue>,
+    room: Arc<Semaphore>,
+    book: AsyncMutex<Option<Book>>,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Waiting>,
+    /// A task is writing.
+    led: bool,
+    /// Reads' lines that found no room while nothing could be written.
+    lost: u64,
+    /// When a read's line may try again.
+    retry_at: Option<Duration>,
+    closed: bool,
+    /// What stands in the chain, as far as it was opened.
+    written: Usage,
+}
+
+struct Waiting {
+    draft: Draft,
+    commit: Option<(NamespaceUuid, CommitNo)>,
+    reply: Option<oneshot::Sender<Result<(), kernel::Error>>>,
+    _room: OwnedSemaphorePermit,
+}
+
+impl Chain {
+    pub(crate) fn new(shared: Arc<Shared>, owner: Owner) -> Arc<Self> {
+        Arc::new(Self {
+            shared,
+            owner,
+            queue: Mutex::default(),
+            room: Arc::new(Semaphore::new(limits::AUDIT_QUEUE_LINES_MAX)),
+            book: AsyncMutex::new(None),
+        })
+    }
+
+    /// Queues a line; waits for room in the queue, never for the disk.
+    pub(crate) async fn queue(self: &Arc<Self>, draft: Draft) {
+        let retry_at = self.lock().retry_at;
+        let room = match retry_at {
+            None => Arc::clone(&self.room).acquire_owned().await.ok(),
+            Some(_) => Arc::clone(&self.room).try_acquire_owned().ok(),
+        };
+        let Some(room) = room else {
+            self.lock().lost += 1;
+            return self.lead(false);
+        };
+        self.hand_over(Waiting { draft, commit: None, reply: None, _room: room });
+        self.lead(false);
+    }
+
+    /// Writes a line and waits until it is durable.
+    ///
+    /// # Errors
+    /// As the journal or the directory says; the line is not in the chain then, unless the outcome
+    /// is unknown.
+    pub(crate) async fn write(
+        self: &Arc<Self>,
+        draft: Draft,
+        commit: Option<(NamespaceUuid, CommitNo)>,
+    ) -> Result<(), kernel::Error> {
+        let room = Arc::clone(&self.room).acquire_owned().await.map_err(|_| Error::Closed)?;
+        let (reply, answer) = oneshot::channel();
+        self.hand_over(Waiting { draft, commit, reply: Some(reply), _room: room });
+        self.lead(true);
+        answer.await.map_err(|_| kernel::Error::from(Error::Closed))?
+    }
+
+    /// The lines as they are now, those that wait included.
+    pub(crate) async fn pages(self: &Arc<Self>) -> Result<Pages, kernel::Error> {
+        self.flush().await?;
+        let mut book = self.book.lock().await;
+        Ok(self.opened(&mut book).await?.pages())
+    }
+
+    /// Writes what waits.
+    pub(crate) async fn flush(self: &Arc<Self>) -> Result<(), kernel::Error> {
+        while let Some(group) = self.next_group(true) {
+            self.commit(group).await?;
+        }
+        // A task that took the last group before us may still be writing it; the lock waits for it.
+        drop(self.book.lock().await);
+        Ok(())
+    }
+
+    /// Opens the chain, so that its counters are known.
+    pub(crate) async fn warm(&self) -> Result<(), kernel::Error> {
+        let mut book = self.book.lock().await;
+        self.opened(&mut book).await.map(drop)
+    }
+
+    /// What was used, lines that wait included.
+    pub(crate) fn usage(&self) -> Usage {
+        let queue = self.lock();
+        let mut waiting = Usage::default();
+        for line in queue.waiting.iter().filter(|line| line.commit.is_none()) {
+            waiting.add(&line.draft.operation, counts(&line.draft));
+        }
+        queue.written.plus(waiting)
+    }
+
+    /// Takes no more lines and drops those that wait: the tenant is gone, and its keys with it.
+    pub(crate) async fn abandon(&self) {
+        {
+            let mut queue = self.lock();
+            queue.closed = true;
+            queue.waiting.clear();
+        }
+        *self.book.lock().await = None;
+    }
+
+    fn hand_over(&self, line: Waiting) {
+        let mut queue = self.lock();
+        // The one who waits is told by the sender that is dropped here.
+        if !queue.closed {
+            queue.waiting.push_back(line);
+        }
+    }
+
+    /// Starts the writing task if none runs, unless the last attempt failed a moment ago.
+    fn lead(self: &Arc<Self>, at_once: bool) {
+        let now = self.shared.clock.monotonic();
+        {
+            let mut queue = self.lock();
+            let early = queue.retry_at.is_some_and(|at| now < at);
+            if queue.led || queue.waiting.is_empty() || (early && !at_once) {
+                return;
+            }
+            queue.led = true;
+        }
+        let chain = Leader(Arc::clone(self));
+        self.shared.tracker.spawn(async move {
+            while let Some(group) = chain.0.next_group(false) {
+                if chain.0.commit(group).await.is_err() {
+                    break;
+                }
+            }
+        });
+    }
+
+    /// What waits, up to a group; the one who takes nothing ends the leadership in the same moment.
+    fn next_group(&self, guest: bool) -> Option<Vec<Waiting>> {
+        let mut queue = self.lock();
+        let size = queue.waiting.len().min(limits::AUDIT_GROUP_LINES_MAX);
+        let group: Vec<_> = queue.waiting.drain(..size).collect();
+        if group.is_empty() && !guest {
+            queue.led = false;
+        }
+        (!group.is_empty()).then_some(group)
+    }
+
+    async fn commit(&self, group: Vec<Waiting>) -> Result<(), kernel::Error> {
+        let mut book = self.book.lock().await;
+        let lost = self.lock().lost;
+        let gap = (lost > 0).then(|| self.gap(lost));
+        let outcome = match self.opened(&mut book).await {
+            Ok(book) => {
+                let lines = group.iter().map(|line| (&line.draft, line.commit));
+                let items: Vec<_> = gap.iter().map(|gap| (gap, None)).chain(lines).collect();
+                book.write(&items).await
+            }
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Ok(()) => {
+                if let Some(book) = &mut *book {
+                    if let Err(error) = book.roll().await {
+                        tracing::warn!(error = %error, "audit chunks stay in the log for now");
+                    }
+                    self.lock().written = book.usage();
+                }
+                self.done(group, lost);
+                Ok(())
+            }
+            Err(error) => {
+                if book.as_ref().is_some_and(|book| book.journal.failed().is_some()) {
+                    *book = None;
+                }
+                self.failed(group, &error);
+                Err(error)
+            }
+        }
+    }
+
+    fn done(&self, group: Vec<Waiting>, lost: u64) {
+        {
+            let mut queue = self.lock();
+            queue.lost -= lost;
+            queue.retry_at = None;
+        }
+        for line in group {
+            if let Some(reply) = line.reply {
+                drop(reply.send(Ok(())));
+            }
+        }
+    }
+
+    /// Those who wait are told; reads' lines go back to the front, or are counted as lost when the
+    /// queue is full, so that requests go on.
+    fn failed(&self, group: Vec<Waiting>, error: &kernel::Error) {
+        tracing::error!(code = error.code.as_str(), error = %error, "audit lines could not be written");
+        let now = self.shared.clock.monotonic();
+        let full = self.room.available_permits() == 0;
+        let mut queue = self.lock();
+        queue.retry_at = Some(now + limits::AUDIT_RETRY_WAIT);
+        for line in group.into_iter().rev() {
+            match line.reply {
+                Some(reply) => drop(reply.send(Err(copy(error)))),
+                None if full || queue.closed => queue.lost += 1,
+                None => queue.waiting.push_front(line),
+            }
+        }
+    }
+
+    fn gap(&self, lost: u64) -> Draft {
+        let mut draft = Draft::bare("server", "ringfence".to_owned(), GAP, self.shared.clock.now());
+        draft.counts = vec![("lines".to_owned(), lost)];
+        draft
+    }
+
+    async fn opened<'a>(&self, slot: &'a mut Option<Book>) -> Result<&'a mut Book, kernel::Error> {
+        if slot.is_none() {
+            if self.lock().closed {
+                return Err(Error::Closed.into());
+            }
+            let shared = &self.shared;
+            let (clock, entropy) = (Arc::clone(&shared.clock), Arc::clone(&shared.entropy));
+            let book = Book::open(&shared.storage, self.home()?, clock, entropy).await?;
+            self.lock().written = book.usage();
+            *slot = Some(book);
+        }
+        slot.as_mut().ok_or_else(|| Error::Closed.into())
+    }
+
+    /// The directory's answer is checked, not trusted.
+    fn home(&self) -> Result<Arc<Home>, kernel::Error> {
+        match &self.owner {
+            Owner::Server(home) => Ok(Arc::clone(home)),
+            Owner::Tenant(incarnation) => {
+                let home = self.shared.directory.audit(*incarnation)?;
+                let right = home.incarnation() == Some(*incarnation) && home.kind() == PlaceKind::Audit;
+                if right { Ok(home) } else { Err(Error::Misplaced.into()) }
+            }
+        }
+    }
+
+    /// Nothing panics while holding this lock in the middle of a change.
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Gives the leadership up, also when the task is lost.
+struct Leader(Arc<Chain>);
+
+impl Drop for Leader {
+    fn drop(&mut self) {
+        self.0.lock().led = false;
+        // Whoever queued between the last group and this moment found a leader; look once more.
+        if !self.0.lock().waiting.is_empty() && self.0.lock().retry_at.is_none() {
+            self.0.lead(false);
+        }
+    }
+}
+
+fn counts(draft: &Draft) -> impl Iterator<Item = (&str, u64)> {
+    draft.counts.iter().map(|(name, count)| (name.as_str(), *count))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,308 @@
+//! The door of the ledger: every deed goes through here, and every reply leaves with its proof.
+
+use crate::{
+    Audited, ChainReport, Deed, Error, Pen, Usage,
+    chain::{Chain, Owner, Shared},
+    deed::Draft,
+    line,
+    usage::REFUSED,
+    verify::Verifier,
+};
+use access::{Action, Audit, Grant, Operator, Refusal};
+use journal::Storage;
+use kernel::{
+    Absorbed, AuditSink, BoxFuture, Clock, CommitNo, DocumentId, Entropy, Incarnation, OperationId, Principal, TenantId,
+    Timestamp,
+};
+use serde_json::Value;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use tokio_util::task::TaskTracker;
+use vault::{Directory, Home};
+
+/// What a trail is made of.
+pub struct TrailConfig {
+    /// The data folder.
+    pub storage: Storage,
+    /// Finds the tenants' audit homes.
+    pub directory: Arc<dyn Directory>,
+    /// The home of the operators' acts.
+    pub control: Arc<Home>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// Owns the writing tasks; shutdown waits for it.
+    pub tracker: TaskTracker,
+}
+
+/// Which lines a tenant wants to see. All that is given must hold.
+#[derive(Clone, Debug, Default)]
+pub struct Reading {
+    /// Not before.
+    pub since: Option<Timestamp>,
+    /// Before.
+    pub until: Option<Timestamp>,
+    /// About this document.
+    pub document: Option<DocumentId>,
+    /// Acting as this principal.
+    pub principal: Option<Principal>,
+    /// At most so many, the oldest first.
+    pub limit: usize,
+}
+
+/// The audit of all tenants and of the operators: a chain for each. Cheap to clone.
+#[derive(Clone)]
+pub struct Trail(Arc<Inner>);
+
+struct Inner {
+    shared: Arc<Shared>,
+    /// A door each; no line of one is ever in reach of another's.
+    chains: Mutex<HashMap<Incarnation, Arc<Chain>>>,
+    operators: Arc<Chain>,
+}
+
+impl Trail {
+    /// Opens nothing yet: a chain opens with its first line.
+    pub fn new(config: TrailConfig) -> Self {
+        let TrailConfig { storage, directory, control, clock, entropy, tracker } = config;
+        let shared = Arc::new(Shared { storage, directory, clock, entropy, tracker });
+        let operators = Chain::new(Arc::clone(&shared), Owner::Server(control));
+        Self(Arc::new(Inner { shared, chains: Mutex::default(), operators }))
+    }
+
+    /// Ends a request that read. Its line is queued; the reply does not wait for the disk. What is
+    /// queued is lost when the machine loses power before the group commit, usually within
+    /// milliseconds. Waits while the tenant's queue is full.
+    pub async fn seal<A: Action, T>(&self, grant: Grant<A>, deed: Deed, body: T) -> Audited<T> {
+        let draft = Draft::of(&grant, self.now()).with(deed, self.now());
+        self.chain(grant.incarnation()).queue(draft).await;
+        Audited::new(body)
+    }
+
+    /// The same, but the line is durable when this returns.
+    ///
+    /// # Errors
+    /// When the line cannot be written; the body is not given out then.
+    pub async fn seal_durable<A: Action, T>(
+        &self,
+        grant: Grant<A>,
+        deed: Deed,
+        body: T,
+    ) -> Result<Audited<T>, Audited<kernel::Error>> {
+        let draft = Draft::of(&grant, self.now()).with(deed, self.now());
+        match self.chain(grant.incarnation()).write(draft, None).await {
+            Ok(()) => Ok(Audited::new(body)),
+            Err(error) => Err(Audited::new(error)),
+        }
+    }
+
+    /// Ends an admitted request with an error.
+    pub async fn refuse<A: Action>(&self, grant: Grant<A>, error: kernel::Error) -> Audited<kernel::Error> {
+        let deed = Deed::failure(error.code);
+        self.seal(grant, deed, error).await
+    }
+
+    /// Ends a request that was not admitted. Its tenant's chain gets a line if the gate knows the
+    /// tenant and says so; `route` is the template, never the path.
+    pub async fn refused(&self, refusal: Refusal, route: &'static str) -> Audited<kernel::Error> {
+        if let Some((_, incarnation, key)) = refusal.known.as_ref().filter(|_| refusal.audit) {
+            let mut draft = Draft::bare("api_key", key.to_string(), REFUSED, self.now());
+            draft.failure = Some(refusal.error.code.as_str().to_owned());
+            draft.route = Some(route.to_owned());
+            self.chain(*incarnation).queue(draft).await;
+        }
+        Audited::new(refusal.error)
+    }
+
+    /// What writes the line of a mutation when its outcome is known.
+    pub fn pen<A: Action>(&self, grant: &Grant<A>) -> Pen {
+        Pen::new(grant, Arc::clone(&self.0.shared.clock))
+    }
+
+    /// The line of a mutation whose outcome is known already.
+    pub fn line<A: Action>(&self, grant: &Grant<A>, deed: Deed) -> Vec<u8> {
+        self.pen(grant).write(deed)
+    }
+
+    /// Ends a mutation: its line rides in the commit, which hands it to [`Trail::sink`].
+    pub fn sealed_by_commit<A: Action, T>(&self, grant: Grant<A>, commit: CommitNo, body: T) -> Audited<T> {
+        tracing::trace!(request = %grant.request(), %commit, "line rides in the commit");
+        Audited::new(body)
+    }
+
+    /// The answer to a request that goes on in the background; its grant goes with the work and is
+    /// used up there.
+    pub fn receipt<A: Action>(&self, grant: &Grant<A>, operation: OperationId) -> Audited<OperationId> {
+        tracing::trace!(request = %grant.request(), %operation, "work goes on under its grant");
+        Audited::new(operation)
+    }
+
+    /// Where commits hand their lines.
+    pub fn sink(&self) -> Arc<dyn AuditSink> {
+        Arc::new(Sink(self.clone()))
+    }
+
+    /// The tenant's own lines, oldest first.
+    ///
+    /// # Errors
+    /// `key_unavailable`, `internal` when a chunk does not open.
+    pub async fn read(&self, grant: &Grant<Audit>, reading: Reading) -> Result<Vec<Value>, kernel::Error> {
+        self.chain(grant.incarnation()).read(&reading).await
+    }
+
+    /// Computes the tenant's whole chain again.
+    ///
+    /// # Errors
+    /// `internal` that names the first line that is not the one that was written.
+    pub async fn verify(&self, grant: &Grant<Audit>) -> Result<ChainReport, kernel::Error> {
+        self.chain(grant.incarnation()).verify().await
+    }
+
+    /// Writes down what an operator is about to do; durable when this returns. Without the line
+    /// there is no act.
+    ///
+    /// # Errors
+    /// When the line cannot be written.
+    pub async fn operator_act(
+        &self,
+        operator: &Operator,
+        act: &'static str,
+        tenant: Option<&TenantId>,
+    ) -> Result<(), kernel::Error> {
+        let mut draft = Draft::bare("operator", operator.name().to_string(), act, self.now()).about(tenant);
+        draft.request = operator.request().to_string();
+        self.0.operators.write(draft, None).await
+    }
+
+    /// What operators did, oldest first.
+    ///
+    /// # Errors
+    /// `internal` when a chunk does not open.
+    pub async fn operator_acts(
+        &self,
+        _operator: &Operator,
+        since: Option<Timestamp>,
+        limit: usize,
+    ) -> Result<Vec<Value>, kernel::Error> {
+        self.0.operators.read(&Reading { since, limit, ..Reading::default() }).await
+    }
+
+    /// Counters of every tenant whose chain was opened since the start; [`Trail::warm`] opens one.
+    pub fn usage(&self) -> Vec<(Incarnation, Usage)> {
+        self.lock().iter().map(|(incarnation, chain)| (*incarnation, chain.usage())).collect()
+    }
+
+    /// One tenant's counters; zeroes until its chain was opened.
+    pub fn usage_of(&self, incarnation: Incarnation) -> Usage {
+        self.chain(incarnation).usage()
+    }
+
+    /// Opens a tenant's chain, so that its counters are known.
+    ///
+    /// # Errors
+    /// `key_unavailable`, `internal` when the chain does not open.
+    pub async fn warm(&self, incarnation: Incarnation) -> Result<(), kernel::Error> {
+        self.chain(incarnation).warm().await
+    }
+
+    /// Drops a tenant's chain from memory. Lines that wait are written first if they can be; a
+    /// suspended tenant's chain opens again with its next line, an erased one's has no home.
+    pub async fn forget(&self, incarnation: Incarnation) {
+        let Some(chain) = self.lock().remove(&incarnation) else { return };
+        if let Err(error) = chain.flush().await {
+            tracing::warn!(code = error.code.as_str(), "audit lines of a tenant that is gone were dropped");
+        }
+        chain.abandon().await;
+    }
+
+    /// Writes everything that waits.
+    pub async fn close(&self) {
+        let mut chains: Vec<_> = self.lock().values().cloned().collect();
+        chains.push(Arc::clone(&self.0.operators));
+        for chain in chains {
+            if let Err(error) = chain.flush().await {
+                tracing::error!(code = error.code.as_str(), "audit lines could not be written before the end");
+            }
+        }
+    }
+
+    fn chain(&self, incarnation: Incarnation) -> Arc<Chain> {
+        let fresh = || Chain::new(Arc::clone(&self.0.shared), Owner::Tenant(incarnation));
+        Arc::clone(self.lock().entry(incarnation).or_insert_with(fresh))
+    }
+
+    fn now(&self) -> Timestamp {
+        self.0.shared.clock.now()
+    }
+
+    /// Nothing panics while holding this lock in the middle of a change.
+    fn lock(&self) -> MutexGuard<'_, HashMap<Incarnation, Arc<Chain>>> {
+        self.0.chains.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Sink(Trail);
+
+impl AuditSink for Sink {
+    fn absorb(&self, absorbed: Absorbed) -> BoxFuture<'_, Result<(), kernel::Error>> {
+        Box::pin(async move {
+            let draft = Draft::decode(&absorbed.line).ok_or(Error::Foreign)?;
+            let commit = Some((absorbed.namespace, absorbed.commit));
+            self.0.chain(absorbed.incarnation).write(draft, commit).await
+        })
+    }
+}
+
+impl Chain {
+    async fn read(self: &Arc<Self>, reading: &Reading) -> Result<Vec<Value>, kernel::Error> {
+        let pages = self.pages().await?;
+        let since = reading.since.map_or(i64::MIN, Timestamp::as_millis);
+        let until = reading.until.map_or(i64::MAX, Timestamp::as_millis);
+        let document = reading.document.as_ref().map(|id| line::document(&pages.home, id));
+        let principal = reading.principal.as_ref().map(|name| line::principal(&pages.home, name));
+        let wanted = |line: &Value| {
+            let in_time = line["time"].as_i64().is_some_and(|time| since <= time && time < until);
+            in_time
+                && document.as_ref().is_none_or(|uid| names_document(line, uid))
+                && principal.as_ref().is_none_or(|uid| names_principal(line, uid))
+        };
+        let mut found = Vec::new();
+        for chunk in pages.chunks.iter().filter(|chunk| chunk.to >= since && chunk.from < until) {
+            if found.len() >= reading.limit {
+                break;
+            }
+            found.extend(pages.chunk(chunk).await?.into_iter().filter(wanted));
+        }
+        found.extend(pages.rest()?.into_iter().filter(wanted));
+        found.truncate(reading.limit);
+        Ok(found)
+    }
+
+    async fn verify(self: &Arc<Self>) -> Result<ChainReport, kernel::Error> {
+        let pages = self.pages().await?;
+        let mut verifier = Verifier::from_genesis(pages.home.uuid().to_string());
+        for chunk in &pages.chunks {
+            for line in pages.chunk(chunk).await? {
+                verifier.next(&line)?;
+            }
+        }
+        for line in pages.rest()? {
+            verifier.next(&line)?;
+        }
+        Ok(verifier.report())
+    }
+}
+
+fn names_document(line: &Value, uid: &str) -> bool {
+    line["resources"].as_array().is_some_and(|all| all.iter().any(|one| one["uid"].as_str() == Some(uid)))
+}
+
+fn names_principal(line: &Value, uid: &str) -> bool {
+    line["unmapped"]["principals"].as_array().is_some_and(|all| all.iter().any(|one| one.as_str() == Some(uid)))
+}
+
+#[cfg(test)]
+mod tests;

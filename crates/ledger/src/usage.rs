@@ -1,0 +1,76 @@
+//! What a tenant used, counted from its audit lines, so that both can never disagree.
+
+use serde_json::Value;
+
+/// Counters since the tenant exists.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Requests that were admitted.
+    pub requests: u64,
+    /// Searches and contexts.
+    pub searches: u64,
+    /// Documents written.
+    pub documents: u64,
+    /// Tokens embedded.
+    pub tokens: u64,
+    /// Bytes of documents received.
+    pub bytes_in: u64,
+}
+
+impl Usage {
+    /// Counts one line.
+    pub(crate) fn add<'a>(&mut self, operation: &str, counts: impl Iterator<Item = (&'a str, u64)>) {
+        if operation == GAP || operation == REFUSED {
+            return;
+        }
+        self.requests += 1;
+        self.searches += u64::from(operation == "search");
+        for (name, count) in counts {
+            match name {
+                "documents" if operation == "document.upsert" => self.documents += count,
+                "tokens" => self.tokens += count,
+                "bytes_in" => self.bytes_in += count,
+                _ => {}
+            }
+        }
+    }
+
+    /// Counts one stored line.
+    pub(crate) fn add_line(&mut self, line: &Value) {
+        let operation = line["api"]["operation"].as_str().unwrap_or_default();
+        let counts = line["unmapped"]["counts"].as_object();
+        let counts = counts.into_iter().flatten().filter_map(|(name, count)| Some((name.as_str(), count.as_u64()?)));
+        self.add(operation, counts);
+    }
+
+    /// Both together.
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self {
+            requests: self.requests + other.requests,
+            searches: self.searches + other.searches,
+            documents: self.documents + other.documents,
+            tokens: self.tokens + other.tokens,
+            bytes_in: self.bytes_in + other.bytes_in,
+        }
+    }
+
+    pub(crate) fn encode(self) -> [u8; 40] {
+        let mut out = [0; 40];
+        let all = [self.requests, self.searches, self.documents, self.tokens, self.bytes_in];
+        for (place, number) in out.chunks_exact_mut(8).zip(all) {
+            place.copy_from_slice(&number.to_le_bytes());
+        }
+        out
+    }
+
+    pub(crate) fn decode(bytes: [u8; 40]) -> Self {
+        let mut numbers = bytes.chunks_exact(8).map(|b| b.try_into().map_or(0, u64::from_le_bytes));
+        let mut next = || numbers.next().unwrap_or_default();
+        Self { requests: next(), searches: next(), documents: next(), tokens: next(), bytes_in: next() }
+    }
+}
+
+/// The operation of a line that says how many lines were lost before it.
+pub(crate) const GAP: &str = "audit.gap";
+/// The operation of a line about a request that was not admitted.
+pub(crate) const REFUSED: &str = "request.refused";
