@@ -12,6 +12,8 @@ mod parse;
 mod patch;
 mod raw;
 mod screen;
+#[cfg(test)]
+mod testing;
 
 pub use admit::{Admitted, Profile, admit};
 pub use error::Error;

@@ -38,6 +38,7 @@ pub struct Screened {
 }
 
 /// What screening leads to.
+#[expect(clippy::large_enum_variant, reason = "nearly every document is the large one")]
 pub enum Verdict {
     /// To be stored, perhaps held back.
     Screened(Screened),

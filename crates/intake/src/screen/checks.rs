@@ -11,16 +11,17 @@ pub(super) fn luhn(digits: &[u8]) -> bool {
             if n % 2 == 0 { d } else { d * 2 / 10 + d * 2 % 10 }
         })
         .sum();
-    sum % 10 == 0
+    sum.is_multiple_of(10)
 }
 
-/// Whether digits are a payment card number: an issuer's prefix, its lengths, Luhn.
-pub(super) fn card(digits: &[u8]) -> bool {
+/// Whether digits are a payment card number: an issuer's prefix and lengths, or words nearby that
+/// say card; and Luhn.
+pub(super) fn card(digits: &[u8], called_card: bool) -> bool {
     let head = |n: usize| digits[..n].iter().fold(0_u32, |all, d| all * 10 + u32::from(d - b'0'));
     if !(12..=19).contains(&digits.len()) || digits.iter().all(|d| *d == digits[0]) {
         return false;
     }
-    let known = CARDS.iter().any(|(prefix_digits, from, to, lengths)| {
+    let known = called_card || CARDS.iter().any(|(prefix_digits, from, to, lengths)| {
         lengths.contains(&digits.len()) && (*from..=*to).contains(&head(*prefix_digits))
     });
     known && luhn(digits)

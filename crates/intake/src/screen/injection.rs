@@ -24,16 +24,11 @@ pub(super) fn find(text: &str, stream: Stream, mapped: bool) -> Vec<Hit> {
     let copy = unicode::copy(text, Fold::Plain, mapped);
     let mut hits = templates(&copy, text);
     if copy.leet {
-        let plain = hits.len();
-        let leet = unicode::copy(text, Fold::Leet, mapped);
-        let folded = templates(&leet, text).into_iter().filter(|hit| hit.rule.severity == Severity::High);
-        let more: Vec<_> = folded.map(|hit| Hit { rule: &rules::OBFUSCATED, ..hit }).collect();
-        // What the plain copy showed already shows again.
-        let already = hits.iter().filter(|h| h.rule.severity == Severity::High).count();
-        if more.len() > already {
-            hits.extend(more.into_iter().skip(already));
-        }
-        debug_assert!(hits.len() >= plain, "layers only add");
+        let grave = |hits: Vec<Hit>| hits.into_iter().filter(|hit| hit.rule.severity == Severity::High);
+        let folded = grave(templates(&unicode::copy(text, Fold::Leet, mapped), text));
+        // What the plain copy shows shows here again, so only the surplus is news.
+        let known = hits.iter().filter(|hit| hit.rule.severity == Severity::High).count();
+        hits.extend(folded.skip(known).map(|hit| Hit { rule: &rules::OBFUSCATED, ..hit }));
     }
     squashed(&copy, &mut hits);
     hidden_gate(text, &mut hits);
@@ -60,11 +55,12 @@ fn templates(copy: &Copy, original: &str) -> Vec<Hit> {
     let mut spans: Vec<(&'static Rule, usize, usize)> = Vec::new();
     for found in MATCHERS.phrases.find_iter(bytes) {
         if stands_alone(bytes, found.start(), found.end()) {
-            spans.push((MATCHERS.rules[found.pattern().as_usize()], found.start(), found.end()));
+            let rule = weighed(MATCHERS.rules[found.pattern().as_usize()], bytes, found.end());
+            spans.push((rule, found.start(), found.end()));
         }
     }
     for (rule, regex) in &MATCHERS.patterns {
-        spans.extend(regex.find_iter(bytes).map(|found| (*rule, found.start(), found.end())));
+        spans.extend(regex.find_iter(bytes).map(|found| (weighed(rule, bytes, found.end()), found.start(), found.end())));
     }
     // The gravest of what overlaps; then each stretch counts once.
     spans.sort_by_key(|(rule, start, end)| (*start, std::cmp::Reverse(rule.severity), std::cmp::Reverse(*end)));
@@ -88,11 +84,20 @@ fn templates(copy: &Copy, original: &str) -> Vec<Hit> {
     hits
 }
 
+/// "Previous instructions that forbid smoking" are some text's; those "that you got" or "that
+/// bind you" are the model's.
+fn weighed(rule: &'static Rule, bytes: &[u8], end: usize) -> &'static Rule {
+    let after = &bytes[end..bytes.len().min(end + 60)];
+    let restricted = after.starts_with(b" that ") || after.starts_with(b" which ");
+    let to_model = after.windows(4).any(|w| w == b" you");
+    if rule.name == rules::OVERRIDE.name && restricted && !to_model { &rules::WEAK_OVERRIDE } else { rule }
+}
+
 /// Not inside a longer Latin word.
 fn stands_alone(bytes: &[u8], start: usize, end: usize) -> bool {
     let word = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_alphanumeric);
-    let edge = |at: usize| bytes[at].is_ascii_alphanumeric();
-    !(edge(start) && word(start.checked_sub(1))) && !(edge(end - 1) && word(Some(end)))
+    let goes_on = |edge: usize, beyond: Option<usize>| word(Some(edge)) && word(beyond);
+    !goes_on(start, start.checked_sub(1)) && !goes_on(end - 1, Some(end))
 }
 
 /// Letters set apart by blanks or signs, put together again.

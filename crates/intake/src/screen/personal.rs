@@ -13,7 +13,7 @@ pub(super) fn find(text: &str, hits: &mut Vec<Hit>) {
         let (next, hit) = match bytes[at] {
             b'@' => email(text, at),
             b'0'..=b'9' | b'+' | b'(' if starts_number(bytes, at) => numbers(bytes, at, hits),
-            b'A'..=b'Z' if !at.checked_sub(1).is_some_and(|b| bytes[b].is_ascii_alphanumeric()) => iban(bytes, at),
+            b'A'..=b'Z' | b'a'..=b'z' if !at.checked_sub(1).is_some_and(|b| bytes[b].is_ascii_alphanumeric()) => iban(bytes, at),
             _ => (at + 1, None),
         };
         hits.extend(hit);
@@ -70,7 +70,7 @@ fn numbers(bytes: &[u8], at: usize, hits: &mut Vec<Hit>) -> Step {
     let before = hits.len();
     let mut group = 0;
     while group < run.groups.len() {
-        match run.card(group) {
+        match run.card(bytes, group) {
             Some((hit, next)) => {
                 hits.push(hit);
                 group = next;
@@ -126,14 +126,15 @@ impl Run {
     }
 
     /// A card that starts with group `from`, and the group after it.
-    fn card(&self, from: usize) -> Option<(Hit, usize)> {
+    fn card(&self, bytes: &[u8], from: usize) -> Option<(Hit, usize)> {
         let first = self.groups[from];
+        let called = named(bytes, self.places[first], &[b"card", b"credit", b"debit", b"cc "]);
         (from..self.groups.len()).rev().find_map(|last| {
             let end = self.groups.get(last + 1).copied().unwrap_or(self.digits.len());
             let evenly = last == from || self.groups[from + 1..=last].windows(2).all(|g| g[1] - g[0] >= 3);
             let hit = Hit { rule: &rules::CARD, start: self.places[first], end: self.places[end - 1] + 1 };
             let spread = hit.end - hit.start <= (end - first) + (last - from);
-            (evenly && spread && checks::card(&self.digits[first..end])).then_some((hit, last + 1))
+            (evenly && spread && checks::card(&self.digits[first..end], called)).then_some((hit, last + 1))
         })
     }
 
@@ -175,9 +176,9 @@ impl Run {
     }
 }
 
-/// Whether one of these lower-case words stands in the 24 bytes before.
+/// Whether one of these lower-case words stands in the 32 bytes before.
 fn named(bytes: &[u8], at: usize, words: &[&[u8]]) -> bool {
-    let near = bytes[at.saturating_sub(24)..at].to_ascii_lowercase();
+    let near = bytes[at.saturating_sub(32)..at].to_ascii_lowercase();
     words.iter().any(|word| near.windows(word.len()).any(|w| w == *word))
 }
 
@@ -188,7 +189,8 @@ fn iban(bytes: &[u8], at: usize) -> Step {
     if !head[2].is_ascii_digit() || !head[3].is_ascii_digit() {
         return none;
     }
-    let Some(length) = checks::iban_length([head[0], head[1]]) else { return none };
+    let country = [head[0].to_ascii_uppercase(), head[1].to_ascii_uppercase()];
+    let Some(length) = checks::iban_length(country) else { return none };
     let (mut compact, mut end) = (Vec::with_capacity(34), at);
     while end < bytes.len() && compact.len() < length {
         match bytes[end] {

@@ -213,7 +213,8 @@ fn leet(c: char) -> char {
     }
 }
 
-/// Runs of single letters, `i g n o r e`, joined; one line each. Empty when there are none.
+/// Runs of single letters, `i g n o r e`, joined; one line each, perhaps with the last letter of
+/// the word before. Empty when there are none.
 pub(super) fn squashed(copy: &str) -> String {
     const LETTERS_MIN: usize = 10;
     let mut out = String::new();
