@@ -190,7 +190,8 @@ impl Gate {
             _ => {
                 // Tenants come and go: those that are gone leave here, each time the table has doubled.
                 if meters.len().is_power_of_two() {
-                    let lives = |id: &TenantId, living| self.credentials.tenant(id).is_some_and(|f| f.incarnation == living);
+                    let lives =
+                        |id: &TenantId, living| self.credentials.tenant(id).is_some_and(|f| f.incarnation == living);
                     meters.retain(|id, (living, _)| lives(id, *living));
                 }
                 let meter = Arc::new(Meter::default());

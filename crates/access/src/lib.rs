@@ -13,8 +13,8 @@ mod records;
 pub mod token;
 
 pub use action::{
-    Action, Audit, Browse, Custodial, Delete, Erase, Ingest, Manage, Operations, Patch, Read, Review, RotateKey, Search,
-    Whoami,
+    Action, Audit, Browse, Custodial, Delete, Erase, Ingest, Manage, Operations, Patch, Read, Review, RotateKey,
+    Search, Whoami,
 };
 pub use gate::{Gate, Operator, Refusal};
 pub use grant::{Ask, Grant, Identity, Tenure};

@@ -41,7 +41,12 @@ struct Bucket {
     at: Duration,
 }
 
-fn take(bucket: &Mutex<Option<Bucket>>, per_minute: Option<u64>, units: u64, clock: &dyn Clock) -> Result<(), Duration> {
+fn take(
+    bucket: &Mutex<Option<Bucket>>,
+    per_minute: Option<u64>,
+    units: u64,
+    clock: &dyn Clock,
+) -> Result<(), Duration> {
     let Some(per_minute) = per_minute else { return Ok(()) };
     let rate = i128::from(per_minute);
     let full = rate * PARTS;

@@ -1,8 +1,6 @@
 //! What the gate knows of credentials and tenants: records that the registry hands it.
 
-use kernel::{
-    Incarnation, KeyId, NamespaceName, OperatorName, Principal, Quotas, Role, Scope, TenantId, Timestamp,
-};
+use kernel::{Incarnation, KeyId, NamespaceName, OperatorName, Principal, Quotas, Role, Scope, TenantId, Timestamp};
 use std::sync::Arc;
 
 /// Where the gate looks credentials up. The registry implements it over a snapshot in memory.

@@ -63,10 +63,8 @@ pub fn mint(kind: TokenKind, entropy: &dyn Entropy) -> (KeyId, Zeroizing<String>
 /// # Errors
 /// [`Malformed`] for anything else.
 pub fn parse(text: &str) -> Result<Token<'_>, Malformed> {
-    let kind = [TokenKind::Key, TokenKind::Operator]
-        .into_iter()
-        .find(|k| text.starts_with(k.prefix()))
-        .ok_or(Malformed)?;
+    let kind =
+        [TokenKind::Key, TokenKind::Operator].into_iter().find(|k| text.starts_with(k.prefix())).ok_or(Malformed)?;
     let body = &text[kind.prefix().len()..];
     if body.len() != ID + SECRET + CRC || !body.bytes().all(|b| b.is_ascii_alphanumeric()) {
         return Err(Malformed);

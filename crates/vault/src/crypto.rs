@@ -4,7 +4,9 @@
 //! AES-256-GCM also has a pure-Rust form behind the same trait, for machines where `aws-lc-rs` has
 //! no assembly: feature `portable`. Both give the same bytes, and tests open each with the other.
 
-use aws_lc_rs::{aead, constant_time, digest, hkdf, hmac};
+#[cfg(any(test, not(feature = "portable")))]
+use aws_lc_rs::aead;
+use aws_lc_rs::{constant_time, digest, hkdf, hmac};
 
 #[cfg(any(test, feature = "portable"))]
 mod portable;
@@ -33,12 +35,14 @@ pub(crate) trait Aead {
 }
 
 /// By `aws-lc-rs`.
+#[cfg(any(test, not(feature = "portable")))]
 pub(crate) struct AwsLc {
     key: aead::LessSafeKey,
     #[cfg(test)]
     seen: [u8; KEY],
 }
 
+#[cfg(any(test, not(feature = "portable")))]
 impl Aead for AwsLc {
     fn new(key: &[u8; KEY]) -> Self {
         let unbound = aead::UnboundKey::new(&aead::AES_256_GCM, key).expect("the key has the cipher's length");
@@ -111,7 +115,7 @@ pub(crate) fn same(a: &[u8], b: &[u8]) -> bool {
     constant_time::verify_slices_are_equal(a, b).is_ok()
 }
 
-/// Tests ask it whether a key ever met a nonce twice.
+/// Tests of the usual build ask it whether a key ever met a nonce twice.
 #[cfg(test)]
 pub(crate) mod watch {
     use std::{cell::RefCell, collections::HashSet};

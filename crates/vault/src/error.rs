@@ -62,7 +62,9 @@ pub enum Error {
         source: Option<std::io::Error>,
     },
     /// `RINGFENCE_ROOT_KEY` is no key.
-    #[error("RINGFENCE_ROOT_KEY must be 32 bytes as 64 hexadecimal digits or as base64; make one with 'openssl rand -hex 32'")]
+    #[error(
+        "RINGFENCE_ROOT_KEY must be 32 bytes as 64 hexadecimal digits or as base64; make one with 'openssl rand -hex 32'"
+    )]
     KeyValue,
 }
 

@@ -56,12 +56,7 @@ pub(crate) fn seal(params: &Params, key: &[u8; KEY], aad: &[u8], plain: &[u8], e
 }
 
 /// Opens what [`seal`] made with the same parameters, key and associated data.
-pub(crate) fn open(
-    params: &Params,
-    key: &[u8; KEY],
-    aad: &[u8],
-    sealed: &[u8],
-) -> Result<Zeroizing<Vec<u8>>, Denied> {
+pub(crate) fn open(params: &Params, key: &[u8; KEY], aad: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Denied> {
     let (header, mut rest) = sealed.split_first_chunk::<HEADER>().ok_or(Denied)?;
     let (stated, header) = header.split_at(PARAMS);
     let (iv, tag) = header.split_first_chunk::<IV>().ok_or(Denied)?;

@@ -109,7 +109,8 @@ impl FrameOpener {
             return Ok(None);
         }
         let (head, mac) = header.split_at(HEAD);
-        let (length, seq, nonce) = self.read_head(head, mac).ok_or_else(|| self.corrupt("the header does not authenticate"))?;
+        let (length, seq, nonce) =
+            self.read_head(head, mac).ok_or_else(|| self.corrupt("the header does not authenticate"))?;
         let used = HEADER + length + TAG;
         let Some(rest) = bytes.get(HEADER..used) else { return Ok(None) };
         let (body, tag) = rest.split_last_chunk::<TAG>().ok_or_else(|| self.corrupt("the frame has no tag"))?;
@@ -181,15 +182,8 @@ impl Chain {
 
 pub(crate) fn prologue(object: ObjectUuid, epoch: LogEpoch, wrapped: &[u8]) -> Vec<u8> {
     let length = u16::try_from(wrapped.len()).expect("a wrap of two keys is 93 bytes");
-    [
-        &LOG_MAGIC[..],
-        &[FORMAT_VERSION],
-        object.as_bytes(),
-        &epoch.0.to_be_bytes(),
-        &length.to_be_bytes(),
-        wrapped,
-    ]
-    .concat()
+    [&LOG_MAGIC[..], &[FORMAT_VERSION], object.as_bytes(), &epoch.0.to_be_bytes(), &length.to_be_bytes(), wrapped]
+        .concat()
 }
 
 /// The log's uuid and epoch, the wrap, and the prologue itself; `None` for anything of another form.

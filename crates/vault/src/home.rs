@@ -32,11 +32,7 @@ pub trait Directory: Send + Sync {
     ///
     /// # Errors
     /// `key_unavailable` when its key cannot be had.
-    fn namespace(
-        &self,
-        incarnation: Incarnation,
-        name: &NamespaceName,
-    ) -> Result<Option<Arc<Home>>, kernel::Error>;
+    fn namespace(&self, incarnation: Incarnation, name: &NamespaceName) -> Result<Option<Arc<Home>>, kernel::Error>;
 
     /// The home of the tenant's audit.
     ///
@@ -98,8 +94,11 @@ impl Home {
         let root = SecretKey::random(entropy);
         let home = Self::fresh(PlaceKind::Control, CONTROL, None, entropy);
         let outer = provider.wrap(&control_context(Wrap::Root).encode(), &root)?;
-        let length = u16::try_from(outer.len())
-            .map_err(|_| Error::TooLarge { what: "wrapped root key", bytes: outer.len(), max: usize::from(u16::MAX) })?;
+        let length = u16::try_from(outer.len()).map_err(|_| Error::TooLarge {
+            what: "wrapped root key",
+            bytes: outer.len(),
+            max: usize::from(u16::MAX),
+        })?;
         let inner = wrap::wrap(&root, &control_context(Wrap::Place), &[&home.key, &home.mac_key], entropy);
         let bytes = [&length.to_be_bytes()[..], &outer, &inner].concat();
         Ok((home, WrappedKey { epoch: PLACE_EPOCH, bytes }))
@@ -347,12 +346,7 @@ fn tenants(kind: PlaceKind) -> Result<()> {
     if kind == PlaceKind::Control { Err(Error::Misplaced("the control place")) } else { Ok(()) }
 }
 
-fn place_context(
-    kind: PlaceKind,
-    uuid: NamespaceUuid,
-    incarnation: Option<Incarnation>,
-    epoch: KeyEpoch,
-) -> Context {
+fn place_context(kind: PlaceKind, uuid: NamespaceUuid, incarnation: Option<Incarnation>, epoch: KeyEpoch) -> Context {
     Context { wrap: Wrap::Place, incarnation, place: Some((kind, uuid)), object: None, epoch, log: None }
 }
 
@@ -367,4 +361,4 @@ fn whole_head(kind: ObjectKind, object: ObjectUuid) -> Vec<u8> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -333,7 +333,9 @@ fn checks_come_in_their_order() {
 fn rates_are_the_tenants_own() {
     let house = house();
     house.settle("beta", |f| f.quotas.requests_per_minute = Some(2));
-    house.change("acme", |f| f.quotas = Quotas { requests_per_minute: Some(2), tokens_per_minute: Some(50), ..f.quotas });
+    house.change("acme", |f| {
+        f.quotas = Quotas { requests_per_minute: Some(2), tokens_per_minute: Some(50), ..f.quotas }
+    });
     let (first, second) = (house.key("acme", &[Scope::Search], |_| {}), house.key("acme", &[Scope::Search], |_| {}));
     let other = house.key("beta", &[Scope::Search], |_| {});
 
@@ -457,7 +459,8 @@ fn debug_shows_ids_and_nothing_a_customer_wrote() {
         k.principals = vec![principal("user:secretive")];
         k.name = "payroll robot".into();
     });
-    let grant = house.gate.admit::<Search>(Some(&key), Ask { trace: Some("tr4ce".into()), ..ask(Some("merger")) }).unwrap();
+    let grant =
+        house.gate.admit::<Search>(Some(&key), Ask { trace: Some("tr4ce".into()), ..ask(Some("merger")) }).unwrap();
     assert_eq!(grant.trace(), Some("tr4ce"));
     let shown = format!("{grant:?} {:?}", grant.tenure());
     for hidden in ["secretive", "payroll", "merger", "tr4ce", &key[3..]] {

@@ -12,9 +12,9 @@ fn crc_is_the_standard_one() {
 fn checksum_is_six_base62_digits_most_significant_first() {
     assert_eq!(&checksum(b""), b"000000");
     // Turned back digit by digit, it is the CRC again.
-    let value = checksum(b"123456789").iter().fold(0u64, |sum, digit| {
-        sum * 62 + DIGITS.iter().position(|d| d == digit).unwrap() as u64
-    });
+    let value = checksum(b"123456789")
+        .iter()
+        .fold(0u64, |sum, digit| sum * 62 + DIGITS.iter().position(|d| d == digit).unwrap() as u64);
     assert_eq!(value, 0xCBF4_3926);
 }
 

@@ -1,0 +1,440 @@
+use super::*;
+use crate::LocalProvider;
+use access::{Ask, Credentials, Gate, KeyRecord, OperatorRecord, Pepper, Search, TenantFacts, TenantState, token};
+use kernel::{Code, KeyId, ManualClock, Pseudonymiser, Quotas, RequestId, Scope, SeededEntropy, TenantId, Timestamp};
+use proptest::prelude::*;
+use std::{collections::HashSet, sync::Mutex};
+
+pub(crate) struct World {
+    pub(crate) entropy: SeededEntropy,
+    pub(crate) provider: LocalProvider,
+    pub(crate) keys: TenantKeys,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let entropy = SeededEntropy::new(1);
+        let provider = LocalProvider::from_env_value(&"5a".repeat(32), Arc::new(SeededEntropy::new(2))).unwrap();
+        let (keys, _) = TenantKeys::create(&provider, life(1), &entropy).unwrap();
+        Self { entropy, provider, keys }
+    }
+
+    pub(crate) fn uuid(&self, n: u8) -> NamespaceUuid {
+        NamespaceUuid::from_bytes([n; 16])
+    }
+
+    pub(crate) fn namespace(&self) -> Home {
+        Home::create_place(&self.keys, PlaceKind::Namespace, self.uuid(1), &self.entropy).unwrap().0
+    }
+}
+
+impl Home {
+    /// The same keys under another identity: what an attacker with a place key would have to make up.
+    pub(crate) fn twin(&self, kind: PlaceKind, uuid: NamespaceUuid, incarnation: Option<Incarnation>) -> Home {
+        let copy = |key: &SecretKey| SecretKey::from_slice(key.bytes()).unwrap();
+        Home::with_keys(kind, uuid, incarnation, copy(&self.key), copy(&self.mac_key))
+    }
+
+    /// One twin for each part of the identity.
+    pub(crate) fn twins(&self) -> [Home; 4] {
+        [
+            self.twin(self.kind, self.uuid, Some(life(99))),
+            self.twin(self.kind, self.uuid, None),
+            self.twin(self.kind, NamespaceUuid::from_bytes([99; 16]), self.incarnation),
+            self.twin(PlaceKind::Audit, self.uuid, self.incarnation),
+        ]
+    }
+}
+
+fn life(n: u8) -> Incarnation {
+    Incarnation::from_bytes([n; 16])
+}
+
+fn object(n: u8) -> ObjectUuid {
+    ObjectUuid::from_bytes([n; 16])
+}
+
+fn corrupt<T>(answer: Result<T>) -> bool {
+    matches!(answer, Err(Error::Corrupt { .. }))
+}
+
+const KINDS: [ObjectKind; 4] =
+    [ObjectKind::Segment, ObjectKind::Checkpoint, ObjectKind::AuditChunk, ObjectKind::Control];
+
+#[test]
+fn objects_come_back() {
+    let world = World::new();
+    let home = world.namespace();
+    for kind in KINDS {
+        for plain in [&b""[..], b"x", &[3; 5_000]] {
+            let (sealed, key) = home.seal(kind, object(1), plain, &world.entropy).unwrap();
+            assert_eq!(**home.open(kind, object(1), &key, &sealed).unwrap(), *plain);
+            let whole = home.seal_whole(kind, object(1), plain, &world.entropy).unwrap();
+            assert_eq!(**home.open_whole(kind, object(1), &whole).unwrap(), *plain);
+        }
+    }
+}
+
+#[test]
+fn an_object_opens_as_itself_only() {
+    let world = World::new();
+    let home = world.namespace();
+    let (sealed, key) = home.seal(ObjectKind::Segment, object(1), b"text", &world.entropy).unwrap();
+    let whole = home.seal_whole(ObjectKind::Segment, object(1), b"text", &world.entropy).unwrap();
+    for kind in &KINDS[1..] {
+        assert!(corrupt(home.open(*kind, object(1), &key, &sealed)));
+        assert!(corrupt(home.open_whole(*kind, object(1), &whole)));
+    }
+    assert!(corrupt(home.open(ObjectKind::Segment, object(2), &key, &sealed)));
+    assert!(corrupt(home.open_whole(ObjectKind::Segment, object(2), &whole)));
+    let epoch = WrappedKey { epoch: KeyEpoch(1), ..key.clone() };
+    assert!(corrupt(home.open(ObjectKind::Segment, object(1), &epoch, &sealed)));
+    let (others, other_key) = home.seal(ObjectKind::Segment, object(1), b"text", &world.entropy).unwrap();
+    assert!(corrupt(home.open(ObjectKind::Segment, object(1), &other_key, &sealed)));
+    assert!(corrupt(home.open(ObjectKind::Segment, object(1), &key, &others)));
+}
+
+#[test]
+fn an_object_opens_in_its_own_place_and_life_only() {
+    let world = World::new();
+    let home = world.namespace();
+    let (sealed, key) = home.seal(ObjectKind::Segment, object(1), b"text", &world.entropy).unwrap();
+    let whole = home.seal_whole(ObjectKind::Segment, object(1), b"text", &world.entropy).unwrap();
+    for other in home.twins() {
+        assert!(corrupt(other.open(ObjectKind::Segment, object(1), &key, &sealed)), "{other:?}");
+        assert!(corrupt(other.open_whole(ObjectKind::Segment, object(1), &whole)), "{other:?}");
+    }
+    let twin = home.twin(home.kind, home.uuid, home.incarnation);
+    assert!(twin.open(ObjectKind::Segment, object(1), &key, &sealed).is_ok(), "the twins differ by identity alone");
+}
+
+/// The object's own associated data, with the wrap's binding out of the way: every field counts by itself.
+#[test]
+fn the_identity_of_an_object_is_every_field_of_it() {
+    let base = (Some(life(1)), NamespaceUuid::from_bytes([2; 16]), ObjectKind::Segment, object(3));
+    let encode = |(i, p, k, o)| identity::object(i, p, k, o);
+    let key = [4; 32];
+    let sealed = floe::seal(&floe::OBJECTS, &key, &encode(base), b"text", &SeededEntropy::new(1));
+    let opens = |aad: &[u8]| floe::open(&floe::OBJECTS, &key, aad, &sealed).is_ok();
+    assert!(opens(&encode(base)));
+    assert!(!opens(&encode((Some(life(9)), base.1, base.2, base.3))));
+    assert!(!opens(&encode((None, base.1, base.2, base.3))));
+    assert!(!opens(&encode((base.0, NamespaceUuid::from_bytes([9; 16]), base.2, base.3))));
+    assert!(!opens(&encode((base.0, base.1, ObjectKind::Checkpoint, base.3))));
+    assert!(!opens(&encode((base.0, base.1, base.2, object(9)))));
+    // Fields that change places.
+    assert!(!opens(&encode((Some(life(3)), base.1, base.2, object(1)))));
+}
+
+/// Of every wrap, likewise.
+#[test]
+fn the_context_of_a_wrap_is_every_field_of_it() {
+    fn context() -> Context {
+        Context {
+            wrap: Wrap::Object,
+            incarnation: Some(life(1)),
+            place: Some((PlaceKind::Namespace, NamespaceUuid::from_bytes([2; 16]))),
+            object: Some(object(3)),
+            epoch: KeyEpoch(4),
+            log: Some(LogEpoch(5)),
+        }
+    }
+    let kek = SecretKey::random(&SeededEntropy::new(1));
+    let key = SecretKey::random(&SeededEntropy::new(2));
+    let wrapped = wrap::wrap(&kek, &context(), &[&key], &SeededEntropy::new(3));
+    let opens = |context: Context| wrap::unwrap::<1>(&kek, &context, &wrapped).is_ok();
+    assert!(opens(context()));
+    let place = |kind, n| Some((kind, NamespaceUuid::from_bytes([n; 16])));
+    let others = [
+        Context { wrap: Wrap::Place, ..context() },
+        Context { wrap: Wrap::Log, ..context() },
+        Context { incarnation: Some(life(9)), ..context() },
+        Context { incarnation: None, ..context() },
+        Context { place: place(PlaceKind::Audit, 2), ..context() },
+        Context { place: place(PlaceKind::Namespace, 9), ..context() },
+        Context { place: None, ..context() },
+        Context { object: Some(object(9)), ..context() },
+        Context { object: None, ..context() },
+        Context { epoch: KeyEpoch(5), ..context() },
+        Context { log: Some(LogEpoch(4)), ..context() },
+        Context { log: None, ..context() },
+    ];
+    let mut encodings: HashSet<Vec<u8>> = others.iter().map(Context::encode).collect();
+    encodings.insert(context().encode());
+    assert_eq!(encodings.len(), others.len() + 1);
+    assert!(others.into_iter().all(|other| !opens(other)));
+    assert!(wrap::unwrap::<2>(&kek, &context(), &wrapped).is_err(), "nor as two keys");
+}
+
+#[test]
+fn every_changed_byte_and_every_cut_is_refused() {
+    let world = World::new();
+    let home = world.namespace();
+    let (sealed, key) = home.seal(ObjectKind::Checkpoint, object(1), b"small", &world.entropy).unwrap();
+    let whole = home.seal_whole(ObjectKind::Checkpoint, object(1), b"small", &world.entropy).unwrap();
+    let open = |key: &WrappedKey, sealed: &[u8]| home.open(ObjectKind::Checkpoint, object(1), key, sealed);
+    let changed = |bytes: &[u8], at: usize, bit: u32| {
+        let mut bytes = bytes.to_vec();
+        bytes[at] ^= 1 << bit;
+        bytes
+    };
+    for bit in 0..8 {
+        for at in 0..sealed.len() {
+            assert!(corrupt(open(&key, &changed(&sealed, at, bit))), "object, byte {at}");
+        }
+        for at in 0..key.bytes.len() {
+            let key = WrappedKey { bytes: changed(&key.bytes, at, bit), ..key };
+            assert!(corrupt(open(&key, &sealed)), "key, byte {at}");
+        }
+        for at in 0..whole.len() {
+            let answer = home.open_whole(ObjectKind::Checkpoint, object(1), &changed(&whole, at, bit));
+            assert!(corrupt(answer), "whole, byte {at}");
+        }
+    }
+    for at in 0..whole.len() {
+        assert!(corrupt(home.open_whole(ObjectKind::Checkpoint, object(1), &whole[..at])), "whole, cut to {at}");
+    }
+    for at in 0..sealed.len() {
+        assert!(corrupt(open(&key, &sealed[..at])), "object, cut to {at}");
+    }
+    for at in 0..key.bytes.len() {
+        assert!(corrupt(open(&WrappedKey { bytes: key.bytes[..at].to_vec(), ..key }, &sealed)), "key, cut to {at}");
+    }
+    let longer = [&whole[..], &[0]].concat();
+    assert!(corrupt(home.open_whole(ObjectKind::Checkpoint, object(1), &longer)));
+}
+
+#[test]
+fn what_is_sealed_shows_nothing_of_what_it_holds() {
+    let world = World::new();
+    let home = world.namespace();
+    let text = b"the merger is on the ninth";
+    let whole = home.seal_whole(ObjectKind::Segment, object(50), text, &world.entropy).unwrap();
+    let (prologue, mut sealer) = home.start_log(object(51), LogEpoch(1), &world.entropy).unwrap();
+    let frame = sealer.seal(1, text, &world.entropy).unwrap();
+    for bytes in [whole, prologue, frame] {
+        assert!(!bytes.windows(6).any(|w| w == &text[4..10]));
+        assert!(!bytes.windows(16).any(|w| w == life(1).as_bytes()), "nor whose it is");
+        assert!(!bytes.windows(32).any(|w| w == home.key.bytes() || w == home.mac_key.bytes()));
+    }
+}
+
+#[test]
+fn a_rewrap_leaves_objects_as_they_are() {
+    let world = World::new();
+    let (home, first) = Home::create_place(&world.keys, PlaceKind::Namespace, world.uuid(1), &world.entropy).unwrap();
+    let (sealed, key) = home.seal(ObjectKind::Segment, object(1), b"old", &world.entropy).unwrap();
+    let (prologue, _) = home.start_log(object(2), LogEpoch(1), &world.entropy).unwrap();
+    let mac = home.mac(b"label", &[b"part"]);
+
+    let (rotated, _) = world.keys.rotated(&world.provider, &world.entropy).unwrap();
+    let second = home.rewrap(&rotated, &world.entropy).unwrap();
+    assert_eq!((first.epoch, second.epoch), (KeyEpoch(1), KeyEpoch(2)));
+    let left = rotated.without(KeyEpoch(1));
+    let open = |keys: &TenantKeys, wrapped| Home::place(keys, PlaceKind::Namespace, world.uuid(1), wrapped);
+
+    let reopened = open(&left, &second).unwrap();
+    assert_eq!(**reopened.open(ObjectKind::Segment, object(1), &key, &sealed).unwrap(), *b"old");
+    reopened.open_log(&prologue).unwrap();
+    assert_eq!(reopened.mac(b"label", &[b"part"]), mac);
+    // Until the old epoch is destroyed both wraps open; afterwards the old one is dead.
+    open(&rotated, &first).unwrap();
+    assert!(matches!(open(&left, &first), Err(Error::NoEpoch(KeyEpoch(1)))));
+    let forged = WrappedKey { epoch: KeyEpoch(2), ..first.clone() };
+    assert!(corrupt(open(&left, &forged)));
+    let lost = left.without(KeyEpoch(2));
+    assert!(matches!(home.rewrap(&lost, &world.entropy), Err(Error::NoEpoch(_))));
+}
+
+#[test]
+fn a_places_wrap_opens_as_that_place_only() {
+    let world = World::new();
+    let (_, wrapped) = Home::create_place(&world.keys, PlaceKind::Namespace, world.uuid(1), &world.entropy).unwrap();
+    let place = |kind, uuid, wrapped: &WrappedKey| Home::place(&world.keys, kind, uuid, wrapped);
+    place(PlaceKind::Namespace, world.uuid(1), &wrapped).unwrap();
+    assert!(corrupt(place(PlaceKind::Audit, world.uuid(1), &wrapped)));
+    assert!(corrupt(place(PlaceKind::Namespace, world.uuid(2), &wrapped)));
+    for at in 0..wrapped.bytes.len() {
+        let mut bytes = wrapped.bytes.clone();
+        bytes[at] ^= 1;
+        assert!(corrupt(place(PlaceKind::Namespace, world.uuid(1), &WrappedKey { bytes, ..wrapped })));
+        let bytes = wrapped.bytes[..at].to_vec();
+        assert!(corrupt(place(PlaceKind::Namespace, world.uuid(1), &WrappedKey { bytes, ..wrapped })));
+    }
+    let (other, _) = TenantKeys::create(&world.provider, life(2), &world.entropy).unwrap();
+    assert!(corrupt(Home::place(&other, PlaceKind::Namespace, world.uuid(1), &wrapped)));
+    assert!(matches!(world.namespace().rewrap(&other, &world.entropy), Err(Error::Misplaced(_))));
+    assert!(matches!(place(PlaceKind::Control, world.uuid(1), &wrapped), Err(Error::Misplaced(_))));
+    let control = Home::create_place(&world.keys, PlaceKind::Control, world.uuid(1), &world.entropy);
+    assert!(matches!(control, Err(Error::Misplaced(_))));
+}
+
+#[test]
+fn the_control_place_opens_under_its_root_key_only() {
+    let world = World::new();
+    let (home, wrapped) = Home::create_control(&world.provider, &world.entropy).unwrap();
+    assert_eq!((home.kind(), home.incarnation()), (PlaceKind::Control, None));
+    let whole = home.seal_whole(ObjectKind::Control, object(1), b"tenants", &world.entropy).unwrap();
+    let again = Home::control(&world.provider, &wrapped).unwrap();
+    assert_eq!(**again.open_whole(ObjectKind::Control, object(1), &whole).unwrap(), *b"tenants");
+    assert!(matches!(home.rewrap(&world.keys, &world.entropy), Err(Error::Misplaced(_))));
+
+    let stranger = LocalProvider::from_env_value(&"00".repeat(32), Arc::new(SeededEntropy::new(3))).unwrap();
+    let error = Home::control(&stranger, &wrapped).unwrap_err();
+    assert!(error.to_string().contains("is it the root key that this data was created with?"));
+    for at in 0..wrapped.bytes.len() {
+        let mut bytes = wrapped.bytes.clone();
+        bytes[at] ^= 1;
+        assert!(Home::control(&world.provider, &WrappedKey { bytes, ..wrapped }).is_err(), "byte {at}");
+        let bytes = wrapped.bytes[..at].to_vec();
+        assert!(Home::control(&world.provider, &WrappedKey { bytes, ..wrapped }).is_err(), "cut to {at}");
+    }
+}
+
+#[test]
+fn prefixes_name_the_place_and_nobody() {
+    let world = World::new();
+    let uuid = world.uuid(1);
+    let prefix = |kind| Home::create_place(&world.keys, kind, uuid, &world.entropy).unwrap().0.prefix();
+    let tail = format!("/{:02x}/{uuid}/", sha256(uuid.as_bytes())[0]);
+    assert_eq!(prefix(PlaceKind::Namespace), format!("ns{tail}"));
+    assert_eq!(prefix(PlaceKind::Directory), format!("dir{tail}"));
+    assert_eq!(prefix(PlaceKind::Audit), format!("audit{tail}"));
+    let control = Home::create_control(&world.provider, &world.entropy).unwrap().0.prefix();
+    assert_eq!(control, "ctl/37/00000000-0000-0000-0000-000000000000/");
+}
+
+#[test]
+fn macs_are_the_places_own_and_their_parts_do_not_run_together() {
+    let world = World::new();
+    let home = world.namespace();
+    let mac = home.mac(b"label", &[b"ab", b"c"]);
+    assert_eq!(mac, home.mac(b"label", &[b"ab", b"c"]));
+    for other in [home.mac(b"label", &[b"a", b"bc"]), home.mac(b"label", &[b"abc"]), home.mac(b"labe", &[b"lab", b"c"])]
+    {
+        assert_ne!(mac, other);
+    }
+    let (other, _) = Home::create_place(&world.keys, PlaceKind::Namespace, world.uuid(1), &world.entropy).unwrap();
+    assert_ne!(mac, other.mac(b"label", &[b"ab", b"c"]));
+    assert_eq!(home.pseudonym(&[b"x"]), home.mac(b"pseudonym", &[b"x"])[..16]);
+}
+
+#[test]
+fn debug_shows_kind_and_uuid() {
+    let world = World::new();
+    assert_eq!(format!("{:?}", world.namespace()), "Home(Namespace 01010101-0101-0101-0101-010101010101)");
+}
+
+#[test]
+fn codes_on_disk_are_their_own() {
+    let codes: HashSet<u8> = KINDS.iter().map(|k| k.code()).collect();
+    assert_eq!(codes.len(), KINDS.len());
+    assert!(KINDS.iter().all(|k| ObjectKind::from_code(k.code()) == Some(*k)));
+    assert_eq!(ObjectKind::from_code(0), None);
+}
+
+/// One tenant with one key, which may do everything.
+struct OneTenant {
+    pepper: Pepper,
+    key: Arc<KeyRecord>,
+}
+
+impl Credentials for OneTenant {
+    fn key(&self, id: &KeyId) -> Option<Arc<KeyRecord>> {
+        (*id == self.key.id).then(|| self.key.clone())
+    }
+    fn operator(&self, _: &KeyId) -> Option<Arc<OperatorRecord>> {
+        None
+    }
+    fn tenant(&self, _: &TenantId) -> Option<TenantFacts> {
+        let quotas = Quotas::default();
+        Some(TenantFacts { incarnation: self.key.incarnation, state: TenantState::Active, quotas })
+    }
+    fn mac(&self, secret: &[u8]) -> [u8; 32] {
+        self.pepper.mac(secret)
+    }
+}
+
+fn grant(incarnation: Incarnation, namespace: Option<&str>) -> Grant<Search> {
+    let entropy = SeededEntropy::new(20);
+    let (pepper, _) = Pepper::generate(&entropy);
+    let (id, whole, secret) = token::mint(access::TokenKind::Key, &entropy);
+    let key = Arc::new(KeyRecord {
+        id,
+        tenant: TenantId::parse("acme").unwrap(),
+        incarnation,
+        name: String::new(),
+        mac: pepper.mac(secret.as_bytes()),
+        scopes: Scope::ALL.to_vec(),
+        principals: Vec::new(),
+        namespaces: Vec::new(),
+        created_at: Timestamp::default(),
+        expires_at: None,
+    });
+    let gate = Gate::new(Arc::new(OneTenant { pepper, key }), Arc::new(ManualClock::new(Timestamp::default())));
+    let namespace = namespace.map(|n| NamespaceName::parse(n).unwrap());
+    let request = RequestId::from_bytes([1; 16]);
+    gate.admit(Some(&whole), Ask { namespace, request, trace: None }).unwrap()
+}
+
+/// A directory that hands out whatever it was given, right or wrong.
+struct Careless {
+    namespace: Option<Arc<Home>>,
+    audit: Arc<Home>,
+    asked: Mutex<Vec<Incarnation>>,
+}
+
+impl Directory for Careless {
+    fn namespace(&self, incarnation: Incarnation, _: &NamespaceName) -> Result<Option<Arc<Home>>, kernel::Error> {
+        self.asked.lock().unwrap().push(incarnation);
+        Ok(self.namespace.clone())
+    }
+    fn audit(&self, incarnation: Incarnation) -> Result<Arc<Home>, kernel::Error> {
+        self.asked.lock().unwrap().push(incarnation);
+        Ok(self.audit.clone())
+    }
+}
+
+#[test]
+fn a_home_is_entered_by_its_own_tenants_grant_only() {
+    let world = World::new();
+    let place = |kind| Arc::new(Home::create_place(&world.keys, kind, world.uuid(1), &world.entropy).unwrap().0);
+    let (namespace, audit) = (place(PlaceKind::Namespace), place(PlaceKind::Audit));
+    let directory = |namespace: Option<&Arc<Home>>, audit: &Arc<Home>| Careless {
+        namespace: namespace.cloned(),
+        audit: audit.clone(),
+        asked: Mutex::default(),
+    };
+    let right = directory(Some(&namespace), &audit);
+    let mine = grant(life(1), Some("docs"));
+    assert_eq!(Home::enter(&mine, &right).unwrap().kind(), PlaceKind::Namespace);
+    assert_eq!(Home::audit(&mine, &right).unwrap().kind(), PlaceKind::Audit);
+    assert_eq!(Home::audit_for(&mine.tenure(), &right).unwrap().kind(), PlaceKind::Audit);
+    assert_eq!(*right.asked.lock().unwrap(), [life(1); 3]);
+
+    let code = |answer: Result<Arc<Home>, kernel::Error>| answer.unwrap_err().code;
+    let stranger = grant(life(2), Some("docs"));
+    assert_eq!(code(Home::enter(&stranger, &right)), Code::Internal);
+    assert_eq!(code(Home::audit(&stranger, &right)), Code::Internal);
+    assert_eq!(code(Home::audit_for(&stranger.tenure(), &right)), Code::Internal);
+
+    let mixed = directory(Some(&audit), &namespace);
+    assert_eq!(code(Home::enter(&mine, &mixed)), Code::Internal);
+    assert_eq!(code(Home::audit(&mine, &mixed)), Code::Internal);
+    assert_eq!(code(Home::enter(&mine, &directory(None, &audit))), Code::NotFound);
+    assert_eq!(code(Home::enter(&grant(life(1), None), &right)), Code::Internal);
+}
+
+proptest! {
+    #[test]
+    fn foreign_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        let world = World::new();
+        let home = world.namespace();
+        let wrapped = WrappedKey { epoch: KeyEpoch(1), bytes: bytes.clone() };
+        prop_assert!(home.open_whole(ObjectKind::Segment, object(1), &bytes).is_err());
+        let key = WrappedKey { epoch: PLACE_EPOCH, ..wrapped.clone() };
+        prop_assert!(home.open(ObjectKind::Segment, object(1), &key, &bytes).is_err());
+        prop_assert!(Home::place(&world.keys, PlaceKind::Namespace, world.uuid(1), &wrapped).is_err());
+        prop_assert!(Home::control(&world.provider, &wrapped).is_err());
+    }
+}
