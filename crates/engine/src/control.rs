@@ -8,7 +8,7 @@
 use crate::{Engine, Page, Paged};
 use access::{Erase, Operator, RotateKey};
 use kernel::{Code, Error, KeyEpoch, KeyId, OperationId, OperatorName, Role, TenantId, Timestamp};
-use registry::{KeyStatus, KeyView, NewKey, NewTenant, OperationView, OperatorView, TenantChange, TenantView};
+use registry::{Begun, KeyStatus, KeyView, NewKey, NewTenant, OperationKind, OperationView, OperatorView, TenantChange, TenantView};
 use zeroize::Zeroizing;
 
 /// How keys are rotated.
@@ -53,7 +53,7 @@ impl Engine {
     pub async fn suspend_tenant(&self, operator: &Operator, id: &TenantId) -> Result<TenantView, Error> {
         self.act(operator, "tenant.suspend", Some(id)).await?;
         let view = self.inner.registry.suspend(operator, id).await?;
-        self.inner.stores.forget(view.incarnation).await;
+        self.let_go(view.incarnation).await;
         Ok(view)
     }
 
@@ -71,10 +71,14 @@ impl Engine {
         }
         self.act(operator, "tenant.erase", Some(id)).await?;
         let grant = self.inner.gate.delegate::<Erase>(operator, id)?;
-        let operation = self.inner.registry.begin_operation(Some(id), "erase", 1).await?;
-        let operation_id = operation.id();
-        self.start_erase(grant, operation);
-        Ok(operation_id)
+        match self.inner.registry.begin_operation(id, OperationKind::EraseTenant).await? {
+            Begun::Running(view) => Ok(view.id),
+            Begun::Fresh(operation) => {
+                let operation_id = operation.id();
+                self.start_erase(grant, operation);
+                Ok(operation_id)
+            }
+        }
     }
 
     /// Makes an API key; the secret is told once.
@@ -109,15 +113,17 @@ impl Engine {
     ) -> Result<(OperationId, KeyEpoch), Error> {
         let RotateMode::Rewrap = mode;
         self.act(operator, "key.rotate", Some(id)).await?;
-        let status = self.inner.registry.key_status(operator, id)?;
-        if let Some(running) = self.inner.registry.running_operation(id, "rotate") {
-            return Ok((running, status.current));
-        }
         let grant = self.inner.gate.delegate::<RotateKey>(operator, id)?;
-        let operation = self.inner.registry.begin_operation(Some(id), "rotate", 0).await?;
-        let operation_id = operation.id();
-        self.start_rotate(grant, operation);
-        Ok((operation_id, status.current.next()))
+        let begun = self.inner.registry.begin_operation(id, OperationKind::RotateKey).await?;
+        let epoch = self.inner.registry.begin_rotation(&grant).await?;
+        match begun {
+            Begun::Running(view) => Ok((view.id, epoch)),
+            Begun::Fresh(operation) => {
+                let operation_id = operation.id();
+                self.start_rotate(grant, operation);
+                Ok((operation_id, epoch))
+            }
+        }
     }
 
     /// A tenant's key epochs and what each wraps.
@@ -161,12 +167,16 @@ impl Engine {
     /// Asks an operation to stop at its next step.
     pub async fn cancel_operation(&self, operator: &Operator, id: OperationId) -> Result<OperationView, Error> {
         self.act(operator, "operation.cancel", None).await?;
-        self.inner.registry.cancel(operator, id).await
+        self.inner.registry.cancel(operator, id)
     }
 
     /// Counters per tenant since it exists.
-    pub fn usage(&self, operator: &Operator) -> Vec<Usage> {
+    pub async fn usage(&self, operator: &Operator) -> Vec<Usage> {
         let (tenants, _) = self.inner.registry.tenants(operator, None, usize::MAX);
+        for tenant in &tenants {
+            // A chain that does not open shows zeroes; the tenant's own requests tell why.
+            let _ = self.inner.trail.warm(tenant.incarnation).await;
+        }
         tenants.into_iter().map(|t| (t.id, self.inner.trail.usage_of(t.incarnation))).collect()
     }
 

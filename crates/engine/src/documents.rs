@@ -31,6 +31,7 @@ impl Engine {
         let id = id.clone();
         let found = self.inner.work.cpu(move || snapshot.get(&id, &audience, include.vector, now)).await??;
         let document = found.ok_or_else(Error::not_found)?;
+        let include = shown(include, &record);
         Ok(DocumentReply { document, include })
     }
 
@@ -54,8 +55,9 @@ impl Engine {
         let record = self.namespace_record(grant)?;
         let snapshot = self.inner.stores.enter(grant, &record.settings).await?.snapshot(None).await?;
         let now = self.inner.clock.now();
+        let include = shown(request.include, &record);
         let work = move || {
-            let ListRequest { filter, ids, include, limit, after, .. } = request;
+            let ListRequest { filter, ids, limit, after, .. } = request;
             let eligible = snapshot.eligible(&audience, filter.as_ref(), &ALL, now);
             let (documents, total, more) =
                 snapshot.list(&eligible, ids.as_deref(), after.as_ref(), limit, include.text, include.vector)?;
@@ -96,7 +98,7 @@ impl Engine {
         }
         let patch = intake::screen_patch(request.patch, &record.settings.screening)?;
         let room = self.inner.stores.enter(grant, &record.settings).await?;
-        let outcome = room.patch(&request.which, &audience, &patch, line(self.inner.trail.pen(grant), "patched")).await?;
+        let outcome = room.patch(&request.which, &audience, patch, line(self.inner.trail.pen(grant), "patched")).await?;
         Ok((PatchReply { matched: outcome.matched, commit: outcome.commit }, outcome.commit))
     }
 
@@ -125,6 +127,11 @@ fn may_show<A: Action>(grant: &Grant<A>, include: Include) -> Result<(), Error> 
         return Err(Error::new(Code::Forbidden, "the key lacks the scope vectors").with_param("include"));
     }
     Ok(())
+}
+
+/// Where `retention.original` is `drop`, passages answer searches but the whole text is not shown.
+fn shown(include: Include, record: &registry::NamespaceRecord) -> Include {
+    Include { text: include.text && record.settings.retention.original == kernel::Original::Keep, ..include }
 }
 
 /// The audit line of a mutation, written when its outcome is known.

@@ -104,7 +104,7 @@ impl Engine {
                 strict_audit: config.strict_audit,
             }),
         };
-        engine.resume_operations().await;
+        engine.resume_operations();
         Ok((engine, token))
     }
 

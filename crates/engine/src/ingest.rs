@@ -5,13 +5,13 @@
 //! leave the batch half judged (a full queue, a model that fails) fails the request and stores
 //! nothing, so that a retry is whole.
 
-use crate::{DocumentResult, Engine, Flow, IngestReply, IngestRequest, ResultStatus, embed::Embedding};
+use crate::{DocumentResult, Engine, Flow, IngestReply, IngestRequest, ResultStatus, answer::retention_end, embed::Embedding};
 use access::{Grant, Ingest};
-use intake::{Admitted, Profile, RawDocument, Screened, Verdict};
-use kernel::{Code, DocumentId, Error, Finding, NamespaceSettings, OperationId};
+use intake::{Admitted, Body, Profile, RawDocument, Screened, Verdict};
+use kernel::{Code, DocumentId, Error, Finding, NamespaceSettings, OperationId, Timestamp};
 use ledger::Deed;
 use models::Kind;
-use registry::NamespaceRecord;
+use registry::{Begun, NamespaceRecord, OperationKind};
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
@@ -47,25 +47,24 @@ impl Engine {
     /// The same in the background (`Prefer: respond-async`): answers with an operation.
     pub async fn ingest_later(&self, grant: Grant<Ingest>, request: IngestRequest) -> Flow<OperationId> {
         let total = request.documents.len() as u64;
-        let operation = match self.inner.registry.begin_operation(Some(grant.tenant()), "ingest", total).await {
-            Ok(operation) => operation,
+        let operation = match self.inner.registry.begin_operation(grant.tenant(), OperationKind::Ingest).await {
+            Ok(Begun::Fresh(operation)) => operation,
+            Ok(Begun::Running(view)) => return Ok(self.inner.trail.receipt(&grant, view.id)),
             Err(error) => return self.settle(grant, Err(error)).await,
         };
         let id = operation.id();
         let engine = self.clone();
-        let tenure = grant.tenure();
         // The grant goes with the work and is consumed when it ends; this reply is the receipt.
         let receipt = self.inner.trail.receipt(&grant, id);
         self.inner.tracker.spawn(async move {
             match engine.ingest(grant, request).await {
                 Ok(reply) => {
                     let reply = reply.into_body();
-                    operation.progress(total, total, "documents").await;
+                    operation.progress(total, total);
                     operation.succeed(counts_of(&reply)).await;
                 }
                 Err(error) => operation.fail(&error.into_body()).await,
             }
-            drop(tenure);
         });
         Ok(receipt)
     }
@@ -143,6 +142,7 @@ impl Engine {
             _ => None,
         };
         let settings = settings.clone();
+        let leaves = retention_end(self.inner.clock.now(), settings.retention.days);
         let require_readers = settings.require_readers;
         let steps = self
             .inner
@@ -153,7 +153,7 @@ impl Engine {
                     None if require_readers && raw.readers.is_none() => {
                         Step::Done(failed(identity.0, Error::invalid("readers", "is required in this namespace")))
                     }
-                    None => judge(raw, identity, &settings, tokens.as_deref()),
+                    None => judge(kept_until(raw, leaves), identity, &settings, tokens.as_deref()),
                 };
                 documents.into_iter().zip(identities).zip(known).map(judge).collect::<Vec<_>>()
             })
@@ -191,7 +191,7 @@ impl Engine {
             let id = identity.0.clone();
             match intake::admit(screened, identity, vectors, &profile) {
                 Ok(document) => admitted.push((at, document)),
-                Err(error) => results[at] = Some(failed(id, error)),
+                Err(error) => results[at] = Some(failed(id, error.into())),
             }
         }
         Ok(admitted)
@@ -204,7 +204,7 @@ impl Engine {
             return Ok(());
         }
         let totals = self.tenant_totals(grant).await?;
-        let bytes: u64 = documents.iter().map(|d| d.bytes() as u64).sum();
+        let bytes: u64 = documents.iter().map(size).sum();
         let over = quotas.documents.is_some_and(|max| totals.documents + documents.len() as u64 > max)
             || quotas.bytes.is_some_and(|max| totals.bytes + bytes > max);
         if over {
@@ -233,6 +233,15 @@ fn unchanged(room: &Room<Ingest>, identities: &[Identity]) -> Vec<Option<Documen
     identities.iter().zip(known).map(same).collect()
 }
 
+/// The earlier of the document's own end and the namespace's retention.
+fn kept_until(mut raw: RawDocument, leaves: Option<Timestamp>) -> RawDocument {
+    raw.expires_at = match (raw.expires_at, leaves) {
+        (Some(own), Some(leaves)) => Some(own.min(leaves)),
+        (own, leaves) => own.or(leaves),
+    };
+    raw
+}
+
 fn judge(raw: RawDocument, identity: Identity, settings: &NamespaceSettings, tokens: Option<&dyn kernel::Tokens>) -> Step {
     let draft = match intake::parse(raw) {
         Ok(draft) => draft,
@@ -247,8 +256,10 @@ fn judge(raw: RawDocument, identity: Identity, settings: &NamespaceSettings, tok
             error: None,
         }),
         Verdict::Screened(mut screened) => {
-            screened.chunk(tokens, &settings.chunking);
-            Step::Screened { identity, screened }
+            match screened.chunk(tokens, &settings.chunking) {
+                Ok(()) => Step::Screened { identity, screened },
+                Err(error) => Step::Done(failed(identity.0, error.into())),
+            }
         }
     }
 }
@@ -300,7 +311,7 @@ async fn commit(
                 UpsertStatus::Quarantined => ResultStatus::Quarantined,
                 UpsertStatus::Unchanged => ResultStatus::Unchanged,
                 UpsertStatus::Skipped => ResultStatus::Skipped,
-                UpsertStatus::Conflict => ResultStatus::Failed,
+                _ => ResultStatus::Failed,
             },
             error: matches!(stored.status, UpsertStatus::Conflict)
                 .then(|| Error::new(Code::AlreadyExists, "a document with this id exists with other content")),
@@ -328,17 +339,23 @@ fn count(reply: &IngestReply, status: ResultStatus) -> u64 {
     reply.results.iter().filter(|r| r.status == status).count() as u64
 }
 
+fn size(document: &RawDocument) -> u64 {
+    match &document.body {
+        Body::None => 0,
+        Body::Text(text) => text.len() as u64,
+        Body::Bytes { bytes, .. } => bytes.len() as u64,
+    }
+}
+
 /// What an operation tells when it is done: numbers by status.
-fn counts_of(reply: &IngestReply) -> Vec<(&'static str, u64)> {
-    [
+fn counts_of(reply: &IngestReply) -> serde_json::Value {
+    let all = [
         ResultStatus::Indexed,
         ResultStatus::Unchanged,
         ResultStatus::Quarantined,
         ResultStatus::Rejected,
         ResultStatus::Skipped,
         ResultStatus::Failed,
-    ]
-    .into_iter()
-    .map(|s| (s.as_str(), count(reply, s)))
-    .collect()
+    ];
+    all.into_iter().map(|s| (s.as_str().to_owned(), count(reply, s).into())).collect::<serde_json::Map<_, _>>().into()
 }

@@ -92,7 +92,7 @@ impl Engine {
 
     /// One of the tenant's own operations.
     pub async fn operation(&self, grant: Grant<Operations>, id: OperationId) -> Flow<OperationView> {
-        let found = self.inner.registry.operation_of(grant.tenant(), id).ok_or_else(Error::not_found);
+        let found = self.inner.registry.operation_of(grant.incarnation(), id).ok_or_else(Error::not_found);
         self.settle(grant, found.map(|view| (view, Deed::success()))).await
     }
 

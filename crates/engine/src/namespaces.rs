@@ -171,7 +171,7 @@ impl Engine {
         let room = self.inner.stores.enter(grant, &record.settings).await?;
         // From here nobody enters; the key goes before the bytes, so that a crash leaves only noise.
         self.inner.registry.drop_namespace(grant).await?;
-        room.destroy().await
+        Ok(room.destroy().await?)
     }
 
     /// Totals of the namespace a grant names.

@@ -100,7 +100,7 @@ fn rank(snapshot: &Snapshot, plan: &Plan, vector: Option<&[f32]>, now: Timestamp
         hits: fetch(snapshot, plan, &eligible, ranked)?,
         mode: plan.mode(),
         incomplete: false,
-        warnings: unknown_keys(snapshot, plan),
+        warnings: unknown_keys(snapshot, plan, now),
         commit: snapshot.commit(),
         timings: Vec::new(),
         explain,
@@ -162,10 +162,10 @@ fn fetch(snapshot: &Snapshot, plan: &Plan, eligible: &Eligible, ranked: Ranked) 
 }
 
 /// A key that no document has matches nothing, and is said aloud.
-fn unknown_keys(snapshot: &Snapshot, plan: &Plan) -> Vec<String> {
+fn unknown_keys(snapshot: &Snapshot, plan: &Plan, now: Timestamp) -> Vec<String> {
     let keys = plan.filter().map(|f| f.attribute_keys()).unwrap_or_default();
     keys.into_iter()
-        .filter(|k| !snapshot.has_attribute(k))
+        .filter(|k| !snapshot.has_attribute(k, plan.audience(), now))
         .map(|k| format!("filter: no document has the attribute '{k}'"))
         .collect()
 }
