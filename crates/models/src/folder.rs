@@ -10,8 +10,11 @@ use crate::{
     onnx::{self, Opening},
     tokens::{Encoder, Spans},
 };
+use aws_lc_rs::digest;
 use serde::Deserialize;
 use std::{
+    fs::File,
+    io::Read,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -52,10 +55,7 @@ fn others(folder: &Path, default: &str) -> Result<Vec<(String, PathBuf)>, Error>
 fn open(runtime: &onnx::Runtime, config: &ModelsConfig, name: &str, path: &Path) -> Result<Model, Error> {
     let limits = Limits::read(path)?;
     let file = path.join(MODEL);
-    let bytes = read(&file)?;
-    let sha256 = hex(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &bytes).as_ref());
-    let mixes_rows = contains(&bytes, onnx::MIXES_ROWS.as_bytes());
-    drop(bytes);
+    let (sha256, mixes_rows) = examine(&file)?;
     let tokenizer = path.join(TOKENIZER);
     let tokens = Arc::new(Spans::open(name, &tokenizer)?);
     let encoder = Arc::new(Encoder::new(Arc::clone(&tokens), &tokenizer, limits.max_tokens)?);
@@ -70,7 +70,7 @@ fn open(runtime: &onnx::Runtime, config: &ModelsConfig, name: &str, path: &Path)
             sha256,
         },
         tokens,
-        batch_max: if checked.rows_independent { BATCH_MAX } else { 1 },
+        batch_max: checked.batch_max(),
         open: Box::new(move || opening.open(checked.provider)),
     })
 }
@@ -114,8 +114,29 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
     std::fs::read(path).map_err(|source| Error::File { path: path.to_path_buf(), source })
 }
 
+/// The file's SHA-256, and whether it names an operator that mixes rows. Reads in blocks: models are large.
+fn examine(path: &Path) -> Result<(String, bool), Error> {
+    let unreadable = |source| Error::File { path: path.to_path_buf(), source };
+    let mut file = File::open(path).map_err(unreadable)?;
+    let mut digest = digest::Context::new(&digest::SHA256);
+    let mut block = vec![0; BLOCK_BYTES];
+    let (mut kept, mut mixes_rows) = (0, false);
+    loop {
+        let read = file.read(&mut block[kept..]).map_err(unreadable)?;
+        if read == 0 {
+            return Ok((hex(digest.finish().as_ref()), mixes_rows));
+        }
+        let filled = kept + read;
+        digest.update(&block[kept..filled]);
+        mixes_rows = mixes_rows || contains(&block[..filled], onnx::MIXES_ROWS.as_bytes());
+        // A name may lie across two blocks.
+        kept = filled.min(onnx::MIXES_ROWS.len() - 1);
+        block.copy_within(filled - kept..filled, 0);
+    }
+}
+
 fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
-    // Operator names are plain ASCII in the file; jumping from one first letter to the next is quick enough.
+    // From one first letter to the next: quick enough, and the names are plain ASCII in the file.
     let mut rest = bytes;
     while let Some(at) = rest.iter().position(|b| Some(b) == wanted.first()) {
         if rest[at..].starts_with(wanted) {
@@ -130,15 +151,17 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
+const BLOCK_BYTES: usize = 1 << 20;
+
 const MODEL: &str = "model.onnx";
 const TOKENIZER: &str = "tokenizer.json";
 const CONFIG: &str = "config.json";
 const SENTENCE_CONFIG: &str = "sentence_bert_config.json";
 
-/// Texts per call where vectors do not depend on neighbours. More gains nothing on a processor (`docs`: measured 8
-/// against 32) and makes a query wait longer for its turn.
-const BATCH_MAX: usize = 8;
 /// BERT's own, where the files do not say.
 const MAX_TOKENS_UNKNOWN: usize = 512;
 /// Two special tokens and some words.
 const MAX_TOKENS_LEAST: usize = 8;
+
+#[cfg(test)]
+mod tests;

@@ -77,7 +77,7 @@ pub(crate) struct Checked {
     /// The one that serves; `Cpu` where the GPU could not be had and that was allowed.
     pub(crate) provider: Provider,
     /// A vector is the same alone and in a batch.
-    pub(crate) rows_independent: bool,
+    rows_independent: bool,
 }
 
 impl Checked {
@@ -85,6 +85,16 @@ impl Checked {
         match self.provider {
             Provider::Cpu => "cpu",
             Provider::Cuda { .. } => "cuda",
+        }
+    }
+
+    /// Texts per call. On a processor 8 at once are 4 % cheaper than one by one, 32 dearer, and a query that comes
+    /// meanwhile waits for all of them.
+    pub(crate) fn batch_max(&self) -> usize {
+        match self.provider {
+            _ if !self.rows_independent => 1,
+            Provider::Cpu => 4,
+            Provider::Cuda { .. } => 32,
         }
     }
 }
@@ -113,6 +123,11 @@ impl Opening {
         if dimensions == 0 || !alone.iter().all(|x| x.is_finite()) {
             return Err(self.unusable("it gives no finite vector"));
         }
+        // Too many positions in its configuration would only show on the first long text.
+        onnx.embed(&[&PROBE[0].repeat(self.encoder.max_tokens())]).map_err(|e| {
+            let limit = self.encoder.max_tokens();
+            self.unusable(&format!("it fails at {limit} tokens, see max_seq_length in sentence_bert_config.json: {e}"))
+        })?;
         let rows_independent = may_batch && onnx.embed(&PROBE).is_ok_and(|among| is_same(&alone, &among.vectors));
         Ok(Checked { dimensions, provider, rows_independent })
     }

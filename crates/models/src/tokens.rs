@@ -77,6 +77,11 @@ impl Encoder {
         Ok(Self { whole, cutting, max_tokens, pad })
     }
 
+    /// Tokens that the model reads, special ones included.
+    pub(crate) fn max_tokens(&self) -> usize {
+        self.max_tokens
+    }
+
     /// Ids of the texts, each cut at the limit, padded to the longest.
     pub(crate) fn batch(&self, texts: &[&str]) -> Result<Batch, Error> {
         let mut encodings = Vec::with_capacity(texts.len());
