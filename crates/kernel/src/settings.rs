@@ -148,8 +148,8 @@ impl NamespaceSettings {
     pub fn validate(&self) -> Result<(), Error> {
         let dimensions = self.embedding.dimensions();
         let own = matches!(self.embedding, Embedding::Own { .. });
-        if own && !(limits::DIMENSIONS_MIN..=limits::DIMENSIONS_MAX).contains(&dimensions) {
-            return Err(Error::invalid("embedding.dimensions", "must be 2 to 4096"));
+        if own && dimensions != 0 && !(limits::DIMENSIONS_MIN..=limits::DIMENSIONS_MAX).contains(&dimensions) {
+            return Err(Error::invalid("embedding.dimensions", "must be 2 to 4096, or 0 for text only"));
         }
         if !(16..=8_192).contains(&self.chunking.max_tokens) {
             return Err(Error::invalid("chunking.max_tokens", "must be 16 to 8192"));

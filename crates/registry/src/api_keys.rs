@@ -1,8 +1,8 @@
 //! A tenant's API keys. They live in its directory; of a secret only the keyed hash is kept.
 
-use crate::{Registry, Result, directory::DirectoryEvent, record::ApiKey, registry::mac, tenants::check_label};
+use crate::{Registry, directory::DirectoryEvent, record::ApiKey, registry::mac, tenants::check_label};
 use access::{KeyRecord, Operator, TokenKind, token};
-use kernel::{Code, Error, KeyId, NamespaceName, Principal, Scope, TenantId, Timestamp, limits};
+use kernel::{Code, Error, KeyId, NamespaceName, Principal, Result, Scope, TenantId, Timestamp, limits};
 use std::sync::{Arc, PoisonError};
 use zeroize::Zeroizing;
 
@@ -108,17 +108,17 @@ impl Registry {
         &self,
         _: &Operator,
         tenant: &TenantId,
-        after: Option<&KeyId>,
+        after: Option<&str>,
         limit: usize,
-    ) -> Result<(Vec<KeyView>, Option<KeyId>)> {
+    ) -> Result<(Vec<KeyView>, Option<String>)> {
         let residence = self.inner.residence(self.inner.tenant_record(tenant)?.incarnation)?;
         let mut page: Vec<_> = residence.book().read(|s| {
-            let behind = s.keys.values().filter(|k| after.is_none_or(|a| k.0.id > *a));
-            behind.take(limit + 1).map(|k| KeyView::from(&*k.0)).collect()
+            let behind = s.keys.values().filter(|k| after.is_none_or(|a| k.0.id.as_str() > a));
+            behind.take(limit.saturating_add(1)).map(|k| KeyView::from(&*k.0)).collect()
         });
         let more = page.len() > limit;
         page.truncate(limit);
-        let next = page.last().filter(|_| more).map(|k| k.id.clone());
+        let next = page.last().filter(|_| more).map(|k| k.id.as_str().to_owned());
         Ok((page, next))
     }
 

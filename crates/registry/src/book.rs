@@ -6,7 +6,7 @@
 //! and folds the journal again if so. A journal that stopped is opened again by the next writer.
 
 use crate::{Error, Result, codec};
-use journal::{Journal, Recovered, Seq, Storage};
+use journal::{Journal, Recovered, Seq, Stopped, Storage};
 use kernel::{Clock, Entropy, limits};
 use serde::{Serialize, de::DeserializeOwned};
 use std::sync::{
@@ -87,6 +87,13 @@ impl<S: Fold> Book<S> {
     /// Changes when the state may hold what no writer reported.
     pub(crate) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
+    }
+
+    /// Why the last change could not be written, if nothing was since. `None` also while one is being written.
+    pub(crate) fn stopped(&self) -> Option<Error> {
+        let writer = self.writer.try_lock().ok()?;
+        let why = writer.journal.as_ref().map_or(Some(Stopped::Write), Journal::failed)?;
+        Some(journal::Error::Stopped { why, source: None }.into())
     }
 
     /// Decides on the state as it stands; writes and applies the event, if there is one.

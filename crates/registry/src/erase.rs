@@ -6,13 +6,13 @@
 //!    name is free. A crash anywhere behind 1 is taken up at the next start.
 
 use crate::{
-    OperationHandle, OperationKind, Registry, Result,
+    OperationHandle, OperationKind, Registry,
     control::ControlEvent,
     record::{Life, TenantRecord},
     registry::Seat,
 };
 use access::{Erase, Grant};
-use kernel::{Code, Error, Incarnation, TenantId};
+use kernel::{Code, Error, Incarnation, Result, TenantId};
 
 impl Registry {
     /// Erases the grant's tenant. Says which prefixes were removed.
@@ -33,7 +33,7 @@ impl Registry {
     /// As [`Registry::erase`]; `invalid_request` for another kind of operation.
     pub async fn resume_erasure(&self, operation: &OperationHandle) -> Result<Vec<String>> {
         if operation.kind() != OperationKind::EraseTenant {
-            return Err(Error::invalid("operation", "is no erasure").into());
+            return Err(Error::invalid("operation", "is no erasure"));
         }
         let gone = self.inner.control.read(|s| s.by_incarnation(operation.incarnation()).is_none());
         if gone {
@@ -45,7 +45,7 @@ impl Registry {
     async fn erase_life(&self, tenant: &TenantId, incarnation: Incarnation) -> Result<Vec<String>> {
         let record = self.inner.tenant_record(tenant)?;
         if record.incarnation != incarnation {
-            return Err(Error::not_found().into());
+            return Err(Error::not_found());
         }
         if record.life != Life::Deleting {
             may_erase(record.life)?;
@@ -58,7 +58,7 @@ impl Registry {
     }
 
     /// Step 1.
-    async fn doom(&self, record: &TenantRecord) -> Result<()> {
+    pub(crate) async fn doom(&self, record: &TenantRecord) -> Result<()> {
         let seat = self.inner.seat(record.incarnation);
         let mut prefixes = match &seat {
             Some(Seat::Open(residence)) => residence.close().await?,
@@ -75,7 +75,7 @@ impl Registry {
         if let (Err(_), Some(Seat::Open(residence))) = (&written, seat) {
             residence.reopen();
         }
-        written
+        Ok(written?)
     }
 
     /// Steps 3 and 4.
@@ -95,7 +95,7 @@ impl Registry {
 }
 
 /// Only what is suspended is erased, so that nobody is surprised in the middle of a request.
-pub(crate) fn may_erase(life: Life) -> Result<(), Error> {
+pub(crate) fn may_erase(life: Life) -> Result<()> {
     if life == Life::Active {
         return Err(Error::new(Code::NotSuspended, "suspend the tenant first"));
     }

@@ -2,7 +2,7 @@
 //! is the engine's to judge.
 
 use crate::{
-    Registry, Result,
+    Registry,
     directory::{DirectoryEvent, DirectoryState},
     opening::new_place,
     record::NamespaceEntry,
@@ -10,7 +10,8 @@ use crate::{
 };
 use access::{Action, Grant, Manage};
 use kernel::{
-    Code, Embedding, Error, Incarnation, KeyEpoch, NamespaceName, NamespaceSettings, NamespaceUuid, Quotas, Timestamp,
+    Code, Embedding, Error, Incarnation, KeyEpoch, NamespaceName, NamespaceSettings, NamespaceUuid, Quotas, Result,
+    Timestamp,
 };
 use vault::PlaceKind;
 
@@ -48,22 +49,32 @@ impl Registry {
         residence.book().read(|s| s.namespaces.get(name).map(NamespaceRecord::from))
     }
 
-    /// A tenant's namespaces by name, and where the next page begins.
-    pub fn namespaces(
+    /// The namespaces that the grant's key may enter, by name, and where the next page begins.
+    ///
+    /// # Errors
+    /// What keeps the tenant's directory closed.
+    pub fn namespaces<A: Action>(
         &self,
-        incarnation: Incarnation,
-        after: Option<&NamespaceName>,
+        grant: &Grant<A>,
+        after: Option<&str>,
         limit: usize,
-    ) -> (Vec<NamespaceRecord>, Option<NamespaceName>) {
-        let Ok(residence) = self.inner.residence(incarnation) else { return (Vec::new(), None) };
+    ) -> Result<(Vec<NamespaceRecord>, Option<String>)> {
+        let residence = self.inner.residence(grant.incarnation())?;
         let mut page: Vec<_> = residence.book().read(|s| {
-            let behind = s.namespaces.values().filter(|n| after.is_none_or(|a| n.name > *a));
-            behind.take(limit + 1).map(NamespaceRecord::from).collect()
+            let behind = s.namespaces.values().filter(|n| after.is_none_or(|a| n.name.as_str() > a));
+            let mine = behind.filter(|n| grant.may_enter(&n.name));
+            mine.take(limit.saturating_add(1)).map(NamespaceRecord::from).collect()
         });
         let more = page.len() > limit;
         page.truncate(limit);
-        let next = page.last().filter(|_| more).map(|n| n.name.clone());
-        (page, next)
+        let next = page.last().filter(|_| more).map(|n| n.name.as_str().to_owned());
+        Ok((page, next))
+    }
+
+    /// Every namespace of the grant's tenant, for its quotas: also those that the key may not enter.
+    pub fn all_namespaces<A: Action>(&self, grant: &Grant<A>) -> Vec<NamespaceRecord> {
+        let Ok(residence) = self.inner.residence(grant.incarnation()) else { return Vec::new() };
+        residence.book().read(|s| s.namespaces.values().map(NamespaceRecord::from).collect())
     }
 
     /// The namespace that the grant names; made with `defaults` if there is none. Says which.
@@ -81,7 +92,7 @@ impl Registry {
         }
         defaults.validate()?;
         let quotas = self.quotas(grant)?;
-        residence
+        let written = residence
             .write(|state| match state.namespaces.get(name) {
                 Some(known) => Ok((None, (known.into(), false))),
                 None => {
@@ -90,7 +101,8 @@ impl Registry {
                     Ok((Some(DirectoryEvent::NamespacePut(entry)), (record, true)))
                 }
             })
-            .await
+            .await?;
+        Ok(written)
     }
 
     /// Makes the namespace that the grant names, or gives it these settings. `immutable` is judged
@@ -102,7 +114,7 @@ impl Registry {
         settings.validate()?;
         let (residence, name) = self.enter(grant)?;
         let quotas = self.quotas(grant)?;
-        residence
+        let written = residence
             .write(|state| {
                 let entry = match state.namespaces.get(name) {
                     Some(known) if known.settings == settings => return Ok((None, known.into())),
@@ -112,7 +124,8 @@ impl Registry {
                 let record = NamespaceRecord::from(&entry);
                 Ok((Some(DirectoryEvent::NamespacePut(entry)), record))
             })
-            .await
+            .await?;
+        Ok(written)
     }
 
     /// Says where vectors come from, if that is still open, and answers with what then stands:
@@ -122,7 +135,7 @@ impl Registry {
     /// `not_found`, `invalid_request`; what keeps the tenant's directory closed.
     pub async fn fix_embedding<A: Action>(&self, grant: &Grant<A>, embedding: Embedding) -> Result<NamespaceRecord> {
         let (residence, name) = self.enter(grant)?;
-        residence
+        let written = residence
             .write(|state| {
                 let known = state.namespaces.get(name).ok_or_else(Error::not_found)?;
                 if known.settings.embedding != Embedding::Default || embedding == Embedding::Default {
@@ -134,12 +147,14 @@ impl Registry {
                 let record = NamespaceRecord::from(&entry);
                 Ok((Some(DirectoryEvent::NamespacePut(entry)), record))
             })
-            .await
+            .await?;
+        Ok(written)
     }
 
     /// Forgets the namespace that the grant names: its wrapped key leaves the directory and, by a
-    /// checkpoint, its log; then its objects are removed, which nobody could open any more. What a
-    /// crash leaves is removed at the next start.
+    /// checkpoint, its log and older checkpoints; what is left are bytes that nobody can open. The
+    /// store, which has them open, removes them next; what a crash leaves of them is removed at the
+    /// next start.
     ///
     /// # Errors
     /// `not_found`; what keeps the tenant's directory closed.
@@ -153,9 +168,7 @@ impl Registry {
             })
             .await?;
         residence.forget(uuid);
-        residence.book().purge().await?;
-        residence.sweep(&self.inner.world).await;
-        Ok(())
+        Ok(residence.book().purge().await?)
     }
 
     fn enter<'g, A: Action>(

@@ -44,7 +44,7 @@ impl Registry {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
         adopt_operator: Option<&str>,
-    ) -> Result<(Self, Option<Zeroizing<String>>)> {
+    ) -> kernel::Result<(Self, Option<Zeroizing<String>>)> {
         let world = World { storage, clock, entropy };
         let control = open_control(&world, &*provider).await?;
         let house_audit = Arc::new(found(&world, &*provider, &control).await?);
@@ -74,7 +74,7 @@ impl Registry {
         provider: Arc<dyn KeyProvider>,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
-    ) -> Result<Zeroizing<String>> {
+    ) -> kernel::Result<Zeroizing<String>> {
         let world = World { storage, clock, entropy };
         let control = open_control(&world, &*provider).await?;
         let (record, whole) = minted(&world, control.home(), OperatorName::parse("recovered")?, Role::Admin);
@@ -83,7 +83,7 @@ impl Registry {
     }
 
     /// Finishes what a stop interrupted and opens the tenants.
-    async fn settle_in(&self) -> Result<()> {
+    async fn settle_in(&self) -> kernel::Result<()> {
         let inner = &self.inner;
         for record in inner.control.read(|s| s.tenants.values().cloned().collect::<Vec<_>>()) {
             if record.life == Life::Deleting {

@@ -1,13 +1,13 @@
 //! Long-running operations: written down when they begin and when they end; progress is in memory.
 
 use crate::{
-    Error as OurError, Registry, Result,
+    Registry,
     control::ControlEvent,
     erase::may_erase,
     record::{End, Failure, Life, OperationKind, OperationRecord, OperationStatus},
 };
 use access::Operator;
-use kernel::{Code, Error, Incarnation, OperationId, TenantId, Timestamp, limits};
+use kernel::{Code, Error, Incarnation, OperationId, Result, TenantId, Timestamp, limits};
 use std::sync::{
     Arc, PoisonError,
     atomic::{AtomicBool, AtomicU64, Ordering},
@@ -108,36 +108,26 @@ impl OperationHandle {
     }
 
     /// Ends well.
-    ///
-    /// # Errors
-    /// When the end could not be written; the operation stays unfinished.
-    pub async fn succeed(self, result: serde_json::Value) -> Result<()> {
-        self.end(OperationStatus::Succeeded, Some(result), None).await
+    pub async fn succeed(self, result: serde_json::Value) {
+        self.end(OperationStatus::Succeeded, Some(result), None).await;
     }
 
     /// Ends with an error.
-    ///
-    /// # Errors
-    /// As [`OperationHandle::succeed`].
-    pub async fn fail(self, error: &Error) -> Result<()> {
-        self.end(OperationStatus::Failed, None, Some(Failure::of(error.code, &error.message))).await
+    pub async fn fail(self, error: &Error) {
+        self.end(OperationStatus::Failed, None, Some(Failure::of(error.code, &error.message))).await;
     }
 
     /// Ends because somebody asked.
-    ///
-    /// # Errors
-    /// As [`OperationHandle::succeed`].
-    pub async fn stop(self) -> Result<()> {
-        self.end(OperationStatus::Cancelled, None, None).await
+    pub async fn stop(self) {
+        self.end(OperationStatus::Cancelled, None, None).await;
     }
 
-    async fn end(
-        self,
-        status: OperationStatus,
-        result: Option<serde_json::Value>,
-        error: Option<Failure>,
-    ) -> Result<()> {
-        self.registry.end_operation(self.id, status, result, error).await
+    /// An end that cannot be written leaves the operation unfinished for the next start: what it
+    /// did is done, and doing it again changes nothing.
+    async fn end(self, status: OperationStatus, result: Option<serde_json::Value>, error: Option<Failure>) {
+        if let Err(error) = self.registry.end_operation(self.id, status, result, error).await {
+            tracing::error!(operation = %self.id, error = &error as &dyn std::error::Error, "an operation's end could not be written");
+        }
     }
 }
 
@@ -160,7 +150,7 @@ impl Registry {
                     return Ok((None, (known.clone(), false)));
                 }
                 if running.by_ref().count() >= limits::OPERATIONS_RUNNING_PER_TENANT_MAX {
-                    return Err(busy());
+                    return Err(busy().into());
                 }
                 if kind == OperationKind::EraseTenant {
                     may_erase(owner.life)?;
@@ -175,6 +165,14 @@ impl Registry {
         Ok(if fresh { Begun::Fresh(self.handle(&record)) } else { Begun::Running(self.operation_view(&record)) })
     }
 
+    /// The one of this kind that a tenant has under way.
+    pub fn running_operation(&self, tenant: &TenantId, kind: OperationKind) -> Option<OperationId> {
+        self.inner.control.read(|s| {
+            let mut open = s.operations.iter().filter(|o| o.end.is_none());
+            open.find(|o| o.kind == kind && o.tenant == *tenant).map(|o| o.id)
+        })
+    }
+
     /// Operations that a stop interrupted and that go on, each to be run by whoever takes it.
     pub fn unfinished(&self) -> Vec<OperationHandle> {
         let records: Vec<_> = self
@@ -187,22 +185,23 @@ impl Registry {
         waiting.iter().map(|o| self.handle(o)).collect()
     }
 
-    /// Newest first, and where the next page begins.
+    /// Operations, newest first, and where the next page begins.
     pub fn operations(
         &self,
         _: &Operator,
-        after: Option<&OperationId>,
+        after: Option<&str>,
         limit: usize,
-    ) -> (Vec<OperationView>, Option<OperationId>) {
+    ) -> Result<(Vec<OperationView>, Option<String>)> {
+        let after = after.map(OperationId::parse).transpose().map_err(|e| e.with_param("after"))?;
         let page: Vec<_> = self.inner.control.read(|s| {
             let newest = s.operations.iter().rev();
             match after {
-                Some(id) => newest.skip_while(|o| o.id != *id).skip(1).take(limit + 1).cloned().collect(),
-                None => newest.take(limit + 1).cloned().collect(),
+                Some(id) => newest.skip_while(|o| o.id != id).skip(1).take(limit.saturating_add(1)).cloned().collect(),
+                None => newest.take(limit.saturating_add(1)).cloned().collect(),
             }
         });
-        let next = (page.len() > limit && limit > 0).then(|| page[limit - 1].id);
-        (page.iter().take(limit).map(|o| self.operation_view(o)).collect(), next)
+        let next = (page.len() > limit && limit > 0).then(|| page[limit - 1].id.to_string());
+        Ok((page.iter().take(limit).map(|o| self.operation_view(o)).collect(), next))
     }
 
     /// One operation.
@@ -228,10 +227,10 @@ impl Registry {
     pub fn cancel(&self, operator: &Operator, id: OperationId) -> Result<OperationView> {
         let view = self.operation(operator, id)?;
         if view.status.ended() {
-            return Err(Error::invalid("id", "the operation has ended").into());
+            return Err(Error::invalid("id", "the operation has ended"));
         }
         if view.kind == OperationKind::EraseTenant {
-            return Err(Error::invalid("id", "an erasure cannot be cancelled: the keys are gone").into());
+            return Err(Error::invalid("id", "an erasure cannot be cancelled: the keys are gone"));
         }
         if let Some(live) = self.live(id) {
             live.cancelled.store(true, Ordering::Relaxed);
@@ -302,7 +301,7 @@ impl Registry {
     }
 }
 
-fn busy() -> OurError {
+fn busy() -> Error {
     let wait = std::time::Duration::from_secs(5);
-    Error::overloaded("the tenant has too many operations under way; wait for one to end", wait).into()
+    Error::overloaded("the tenant has too many operations under way; wait for one to end", wait)
 }

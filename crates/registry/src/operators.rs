@@ -1,8 +1,8 @@
 //! Operators: who runs the control plane.
 
-use crate::{Registry, Result, control::ControlEvent, opening::minted, record};
+use crate::{Registry, control::ControlEvent, opening::minted, record};
 use access::{Operator, OperatorRecord};
-use kernel::{Code, Error, KeyId, OperatorName, Role, Timestamp, limits};
+use kernel::{Code, Error, KeyId, OperatorName, Result, Role, Timestamp, limits};
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
@@ -53,21 +53,9 @@ impl Registry {
         Ok((OperatorView::from(&*made.0), whole))
     }
 
-    /// Operators by the public part of their token, and where the next page begins.
-    pub fn operators(
-        &self,
-        _: &Operator,
-        after: Option<&KeyId>,
-        limit: usize,
-    ) -> (Vec<OperatorView>, Option<KeyId>) {
-        let mut page: Vec<_> = self.inner.control.read(|s| {
-            let behind = s.operators.values().filter(|o| after.is_none_or(|a| o.0.id > *a));
-            behind.take(limit + 1).map(|o| OperatorView::from(&*o.0)).collect()
-        });
-        let more = page.len() > limit;
-        page.truncate(limit);
-        let next = page.last().filter(|_| more).map(|o| o.id.clone());
-        (page, next)
+    /// Operators, by the public part of their tokens. There are few, so all of them.
+    pub fn operators(&self, _: &Operator) -> Vec<OperatorView> {
+        self.inner.control.read(|s| s.operators.values().map(|o| OperatorView::from(&*o.0)).collect())
     }
 
     /// Revokes an operator's token, at once.
@@ -85,6 +73,7 @@ impl Registry {
                 }
                 Ok((Some(ControlEvent::OperatorRemoved { id: id.clone() }), ()))
             })
-            .await
+            .await?;
+        Ok(())
     }
 }

@@ -57,9 +57,21 @@ impl Registry {
         self.inner.clone()
     }
 
-    /// The incarnation under which [`Registry::directory`] hands out the server's own audit home,
-    /// for what operators do. No tenant has it.
-    pub const HOUSE: Incarnation = Incarnation::from_bytes([0; 16]);
+    /// The server's own audit home, for what operators do.
+    pub fn audit_home(&self) -> Arc<Home> {
+        self.inner.house_audit.clone()
+    }
+
+    /// Whether changes can be written. Looks only; the next change tries to open a stopped journal again.
+    ///
+    /// # Errors
+    /// What stands in the way.
+    pub fn ready(&self) -> kernel::Result<()> {
+        self.inner.control.stopped().map_or(Ok(()), |why| Err(why.into()))
+    }
+
+    /// Whose keys the server's own are. No tenant has this incarnation: theirs are random.
+    pub(crate) const HOUSE: Incarnation = Incarnation::from_bytes([0; 16]);
 
     /// Tries again to open tenants whose directory did not open. Says how many are still closed.
     pub async fn retry_closed(&self) -> usize {
@@ -204,9 +216,6 @@ impl vault::Directory for Inner {
     }
 
     fn audit(&self, incarnation: Incarnation) -> kernel::Result<Arc<Home>> {
-        if incarnation == Registry::HOUSE {
-            return Ok(self.house_audit.clone());
-        }
         Ok(self.residence(incarnation)?.audit())
     }
 }

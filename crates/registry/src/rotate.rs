@@ -10,14 +10,14 @@
 //! Place keys do not change, so open homes and running requests never notice.
 
 use crate::{
-    OperationHandle, OperationKind, Registry, Result,
+    OperationHandle, OperationKind, Registry,
     control::ControlEvent,
     directory::{DirectoryEvent, Rewrap},
     record::{EpochRecord, TenantRecord},
     residence::{Residence, place},
 };
 use access::{Grant, Operator, RotateKey};
-use kernel::{Error, Incarnation, KeyEpoch, TenantId, Timestamp, limits};
+use kernel::{Error, Incarnation, KeyEpoch, Result, TenantId, Timestamp, limits};
 use std::sync::Arc;
 use vault::PlaceKind;
 
@@ -54,7 +54,7 @@ impl Registry {
         self.add_epoch(&residence).await
     }
 
-    /// Rotates to the end. Takes up a rotation that began before. `progress` is told places done
+    /// Rotates to the end. Takes up a rotation that began before. The operation is told places done
     /// and all of them.
     ///
     /// # Errors
@@ -62,9 +62,12 @@ impl Registry {
     pub async fn rotate(
         &self,
         grant: &Grant<RotateKey>,
-        progress: &(dyn Fn(u64, u64) + Sync),
+        operation: &OperationHandle,
     ) -> Result<KeyEpoch> {
-        self.rotate_all(grant.incarnation(), progress).await
+        if operation.incarnation() != grant.incarnation() {
+            return Err(Error::not_found());
+        }
+        self.resume_rotation(operation).await
     }
 
     /// Goes on with a rotation whose operation a restart interrupted. The operation is durable
@@ -75,12 +78,11 @@ impl Registry {
     pub async fn resume_rotation(
         &self,
         operation: &OperationHandle,
-        progress: &(dyn Fn(u64, u64) + Sync),
     ) -> Result<KeyEpoch> {
         if operation.kind() != OperationKind::RotateKey {
-            return Err(Error::invalid("operation", "is no rotation").into());
+            return Err(Error::invalid("operation", "is no rotation"));
         }
-        self.rotate_all(operation.incarnation(), progress).await
+        self.rotate_all(operation.incarnation(), &|done, total| operation.progress(done, total)).await
     }
 
     /// Where a tenant's place keys stand.
@@ -140,7 +142,7 @@ impl Registry {
     }
 
     /// Step 2.
-    async fn rewrap_own_places(&self, residence: &Residence, epoch: KeyEpoch) -> Result<()> {
+    pub(crate) async fn rewrap_own_places(&self, residence: &Residence, epoch: KeyEpoch) -> Result<()> {
         let keys = residence.keys();
         let entropy = &*self.inner.world.entropy;
         self.inner
@@ -157,14 +159,15 @@ impl Registry {
                 };
                 Ok((Some(event), ()))
             })
-            .await
+            .await?;
+        Ok(())
     }
 
     /// Step 3. Says whether there was anything left to do.
-    async fn rewrap_some(&self, residence: &Arc<Residence>, epoch: KeyEpoch) -> Result<bool> {
+    pub(crate) async fn rewrap_some(&self, residence: &Arc<Residence>, epoch: KeyEpoch) -> Result<bool> {
         let keys = residence.keys();
         let world = &self.inner.world;
-        residence
+        let some = residence
             .write(|state| {
                 let old = state.namespaces.values().filter(|n| n.place.wrapped.epoch != epoch.0);
                 let mut list = Vec::new();
@@ -176,7 +179,8 @@ impl Registry {
                 let some = !list.is_empty();
                 Ok((some.then_some(DirectoryEvent::Rewrapped(list)), some))
             })
-            .await
+            .await?;
+        Ok(some)
     }
 
     /// Step 4.
@@ -194,7 +198,7 @@ impl Registry {
             keys = Arc::new(keys.without(old));
         }
         residence.set_keys(keys);
-        inner.control.purge().await
+        Ok(inner.control.purge().await?)
     }
 
     fn report(&self, residence: &Residence, epoch: KeyEpoch, progress: &(dyn Fn(u64, u64) + Sync)) {

@@ -1,14 +1,14 @@
 //! Tenants on the control plane: create, look, change, suspend, resume.
 
 use crate::{
-    Registry, Result,
+    Registry,
     control::ControlEvent,
     opening::{new_place, new_ring},
     record::{Life, TenantRecord},
     residence::Residence,
 };
 use access::{Operator, TenantState};
-use kernel::{Code, Error, Incarnation, KeyEpoch, Quotas, TenantId, Timestamp, limits};
+use kernel::{Code, Error, Incarnation, KeyEpoch, Quotas, Result, TenantId, Timestamp, limits};
 use std::sync::Arc;
 use vault::PlaceKind;
 
@@ -57,6 +57,13 @@ pub struct TenantView {
     pub key_epoch: KeyEpoch,
     /// Its namespaces; 0 while its directory does not open.
     pub namespaces: u64,
+}
+
+impl TenantView {
+    /// Whether an operator suspended it.
+    pub fn is_suspended(&self) -> bool {
+        self.state == TenantState::Suspended
+    }
 }
 
 impl Registry {
@@ -116,14 +123,14 @@ impl Registry {
     pub fn tenants(
         &self,
         _: &Operator,
-        after: Option<&TenantId>,
+        after: Option<&str>,
         limit: usize,
-    ) -> (Vec<TenantView>, Option<TenantId>) {
+    ) -> (Vec<TenantView>, Option<String>) {
         let page = self.inner.control.read(|s| {
-            let behind = s.tenants.values().filter(|t| after.is_none_or(|a| t.id > *a));
-            behind.take(limit + 1).cloned().collect::<Vec<_>>()
+            let behind = s.tenants.values().filter(|t| after.is_none_or(|a| t.id.as_str() > a));
+            behind.take(limit.saturating_add(1)).cloned().collect::<Vec<_>>()
         });
-        let next = (page.len() > limit && limit > 0).then(|| page[limit - 1].id.clone());
+        let next = (page.len() > limit && limit > 0).then(|| page[limit - 1].id.as_str().to_owned());
         (page.iter().take(limit).map(|t| self.view(t)).collect(), next)
     }
 

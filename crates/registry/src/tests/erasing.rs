@@ -1,0 +1,112 @@
+//! Erasure: keys first, restartable, and the name is free afterwards for another life.
+
+use super::{Site, Start, ask, tenant};
+use crate::{Begun, NewTenant, OperationKind};
+use access::{Erase, Grant, Manage, Search, TenantState};
+use kernel::{Code, Quotas, TenantId};
+use std::path::PathBuf;
+use vault::Home;
+
+async fn furnished(site: &mut Site) -> (Start, TenantId, String, Vec<PathBuf>) {
+    let start = site.start().await;
+    let id = start.tenant("acme").await;
+    let key = start.key(&id).await.to_string();
+    let mut folders = Vec::new();
+    for n in ["one", "two"] {
+        start.namespace(&key, n).await;
+        let home = Home::enter(&start.grant::<Manage>(&key, n), &*start.registry.directory()).unwrap();
+        let folder = site.data().join("data").join(home.prefix());
+        std::fs::create_dir_all(folder.join("seg")).unwrap();
+        std::fs::write(folder.join("seg/x"), b"sealed").unwrap();
+        folders.push(folder);
+    }
+    let record = start.registry.inner.tenant_record(&id).unwrap();
+    folders.push(site.data().join("data").join(record.directory.unwrap().prefix));
+    assert!(folders.iter().all(|f| f.exists()));
+    (start, id, key, folders)
+}
+
+fn grant(start: &Start, id: &TenantId) -> Grant<Erase> {
+    start.gate.delegate(&start.operator, id).unwrap()
+}
+
+#[tokio::test]
+async fn a_tenant_is_erased_only_when_suspended_and_then_wholly() {
+    let mut site = Site::new();
+    let (start, id, key, folders) = furnished(&mut site).await;
+    let error = start.registry.erase(&grant(&start, &id)).await.err().unwrap();
+    assert_eq!(error.code, Code::NotSuspended);
+    let first = start.registry.suspend(&start.operator, &id).await.unwrap();
+    assert!(first.is_suspended());
+    let wrapped = start.registry.inner.tenant_record(&id).unwrap();
+    let wrapped = serde_json::to_value(&wrapped.keys.epochs[0].wrapped).unwrap()["bytes"].as_str().unwrap().to_owned();
+
+    let removed = start.registry.erase(&grant(&start, &id)).await.unwrap();
+    assert_eq!(removed.len(), 4, "two namespaces, the audit, the directory");
+    assert!(folders.iter().all(|f| !f.exists()));
+    assert_eq!(start.registry.tenant(&start.operator, &id).err().unwrap().code, Code::NotFound);
+    let inner = &start.registry.inner;
+    let (_, found) = journal::Journal::recover(
+        &inner.world.storage,
+        inner.control.home().clone(),
+        inner.world.clock.clone(),
+        inner.world.entropy.clone(),
+    )
+    .await
+    .unwrap();
+    let bodies = found.checkpoint.into_iter().chain(found.entries.into_iter().map(|(_, b)| b));
+    assert!(bodies.into_iter().all(|b| !String::from_utf8_lossy(&b).contains(&wrapped)));
+
+    let again = start.tenant("acme").await;
+    let second = start.registry.tenant(&start.operator, &again).unwrap();
+    assert_ne!(first.incarnation, second.incarnation);
+    assert_eq!(second.namespaces, 0);
+    let refusal = start.gate.admit::<Search>(Some(&key), ask("one")).err().unwrap();
+    assert_eq!(refusal.error.code, Code::Unauthenticated, "a key of the life before opens nothing");
+}
+
+#[tokio::test]
+async fn an_erasure_that_a_stop_interrupted_is_finished_at_the_next_start() {
+    let mut site = Site::new();
+    let (start, id, key, folders) = furnished(&mut site).await;
+    start.registry.suspend(&start.operator, &id).await.unwrap();
+    let Ok(Begun::Fresh(operation)) = start.registry.begin_operation(&id, OperationKind::EraseTenant).await else {
+        panic!("none runs")
+    };
+    let record = start.registry.inner.tenant_record(&id).unwrap();
+    start.registry.doom(&record).await.unwrap();
+
+    // From here on: nothing of it is served, nothing of it changes, and the name is not free yet.
+    let view = start.registry.tenant(&start.operator, &id).unwrap();
+    assert_eq!((view.state, view.key_epoch.0), (TenantState::Deleting, 0));
+    assert!(start.gate.admit::<Search>(Some(&key), ask("one")).is_err());
+    let new = NewTenant { id: id.clone(), display_name: None, governance_class: None, quotas: Quotas::default() };
+    assert_eq!(start.registry.create_tenant(&start.operator, new).await.err().unwrap().code, Code::Conflict);
+    assert_eq!(start.registry.resume(&start.operator, &id).await.err().unwrap().code, Code::Conflict);
+    drop(operation);
+    start.kill().await;
+
+    let start = site.start().await;
+    assert!(folders.iter().all(|f| !f.exists()));
+    assert_eq!(start.registry.tenant(&start.operator, &id).err().unwrap().code, Code::NotFound);
+    let operation = start.registry.unfinished().pop().unwrap();
+    assert!(start.registry.resume_erasure(&operation).await.unwrap().is_empty());
+    operation.succeed(serde_json::Value::Null).await;
+    start.tenant("acme").await;
+}
+
+#[tokio::test]
+async fn another_tenant_is_untouched() {
+    let mut site = Site::new();
+    let (start, id, _, _) = furnished(&mut site).await;
+    let other = start.tenant("other").await;
+    let key = start.key(&other).await;
+    start.namespace(&key, "one").await;
+    start.registry.suspend(&start.operator, &id).await.unwrap();
+    start.registry.erase(&grant(&start, &id)).await.unwrap();
+    assert!(Home::enter(&start.grant::<Search>(&key, "one"), &*start.registry.directory()).is_ok());
+    start.kill().await;
+    let start = site.start().await;
+    assert!(Home::enter(&start.grant::<Search>(&key, "one"), &*start.registry.directory()).is_ok());
+    assert_eq!(start.registry.tenant(&start.operator, &tenant("other")).unwrap().state, TenantState::Active);
+}

@@ -1,0 +1,287 @@
+//! Operators, tenants, API keys, namespaces and operations in ordinary life, across starts.
+
+use super::{Site, ask, name, new_key, now, request, tenant};
+use crate::{Begun, NewKey, NewTenant, OperationKind, OperationStatus, Registry, TenantChange};
+use access::{Browse, Ingest, Manage, Search, TenantState, TokenKind, token};
+use kernel::{Code, Embedding, NamespaceSettings, OperatorName, OsEntropy, Quotas, Role, limits};
+use std::{sync::Arc, time::Duration};
+use vault::Home;
+
+#[tokio::test]
+async fn the_first_start_tells_a_token_once_and_it_stays_good() {
+    let mut site = Site::new();
+    let start = site.start().await;
+    assert_eq!(start.operator.role(), Role::Admin);
+    assert_eq!(start.registry.operators(&start.operator)[0].name.as_str(), "root");
+    start.kill().await;
+    let (_, opened) = site.open(None).await;
+    assert!(opened.unwrap().1.is_none());
+}
+
+#[tokio::test]
+async fn a_token_of_the_environment_is_adopted_and_replaced() {
+    let site = Site::new();
+    let tokens: Vec<_> = (0..3).map(|_| token::mint(TokenKind::Operator, &OsEntropy).1).collect();
+    for (token, expected) in [
+        (Some(&tokens[0]), vec!["root"]),
+        (Some(&tokens[0]), vec!["root"]),
+        (Some(&tokens[1]), vec!["environment", "root"]),
+        (Some(&tokens[2]), vec!["environment", "root"]),
+        (None, vec!["environment", "root"]),
+    ] {
+        let (storage, opened) = site.open(token.map(|t| t.as_str())).await;
+        let (registry, fresh) = opened.unwrap();
+        assert!(fresh.is_none());
+        let gate = access::Gate::new(registry.credentials(), site.clock.clone());
+        let operator = gate.operator(Some(token.unwrap_or(&tokens[2])), &[], request()).unwrap();
+        let mut names: Vec<_> = registry.operators(&operator).iter().map(|o| o.name.to_string()).collect();
+        names.sort();
+        assert_eq!(names, expected);
+        drop((registry, gate));
+        storage.close().await;
+    }
+    let (_storage, opened) = site.open(None).await;
+    let gate = access::Gate::new(opened.unwrap().0.credentials(), site.clock.clone());
+    assert!(gate.operator(Some(&tokens[1]), &[], request()).is_err(), "the replaced token opens nothing");
+    assert!(gate.operator(Some(&tokens[0]), &[], request()).is_ok());
+}
+
+#[tokio::test]
+async fn a_token_that_is_none_is_refused_by_name() {
+    let site = Site::new();
+    let (_storage, opened) = site.open(Some("rfop_nonsense")).await;
+    let error = opened.err().unwrap();
+    assert_eq!((error.code, error.param.as_deref()), (Code::InvalidRequest, Some("RINGFENCE_OPERATOR_TOKEN")));
+}
+
+#[tokio::test]
+async fn the_last_admin_stays_and_a_lost_token_is_recovered() {
+    let mut site = Site::new();
+    let start = site.start().await;
+    let (registry, operator) = (&start.registry, &start.operator);
+    let root = registry.operators(operator)[0].id.clone();
+    let auditor = OperatorName::parse("eve").unwrap();
+    let (view, token) = registry.create_operator(operator, auditor.clone(), Role::Auditor).await.unwrap();
+    assert_eq!(registry.create_operator(operator, auditor, Role::Admin).await.err().unwrap().code, Code::AlreadyExists);
+    assert_eq!(registry.revoke_operator(operator, &root).await.err().unwrap().code, Code::InvalidRequest);
+    assert!(start.gate.operator(Some(&token), &[Role::Auditor], request()).is_ok());
+    registry.revoke_operator(operator, &view.id).await.unwrap();
+    assert!(start.gate.operator(Some(&token), &[Role::Auditor], request()).is_err());
+    assert_eq!(registry.revoke_operator(operator, &view.id).await.err().unwrap().code, Code::NotFound);
+    start.kill().await;
+
+    let storage = site.storage().await;
+    let token = Registry::recover_operator(storage.clone(), site.provider(), site.clock.clone(), super::entropy())
+        .await
+        .unwrap();
+    storage.close().await;
+    drop(storage);
+    let start = site.start().await;
+    let recovered = start.gate.operator(Some(&token), &[], request()).unwrap();
+    assert_eq!(recovered.role(), Role::Admin);
+    start.registry.revoke_operator(&recovered, &root).await.unwrap();
+}
+
+#[tokio::test]
+async fn tenants_are_created_once_listed_changed_and_kept() {
+    let mut site = Site::new();
+    let start = site.start().await;
+    for id in ["c", "a", "b"] {
+        start.tenant(id).await;
+    }
+    let new = NewTenant { id: tenant("a"), display_name: None, governance_class: None, quotas: Quotas::default() };
+    let error = start.registry.create_tenant(&start.operator, new.clone()).await.err().unwrap();
+    assert_eq!((error.code, error.param.as_deref()), (Code::AlreadyExists, Some("id")));
+    let long = NewTenant { id: tenant("d"), display_name: Some("x".repeat(limits::LABEL_BYTES_MAX + 1)), ..new };
+    let error = start.registry.create_tenant(&start.operator, long).await.err().unwrap();
+    assert_eq!(error.param.as_deref(), Some("display_name"));
+
+    let quotas = Quotas { documents: Some(7), ..Quotas::default() };
+    let change = TenantChange { display_name: Some(Some("Bee".into())), quotas: Some(quotas), ..TenantChange::default() };
+    start.registry.update_tenant(&start.operator, &tenant("b"), change).await.unwrap();
+    let change = TenantChange { governance_class: Some(Some("gold".into())), ..TenantChange::default() };
+    start.registry.update_tenant(&start.operator, &tenant("b"), change).await.unwrap();
+    let missing = start.registry.update_tenant(&start.operator, &tenant("z"), TenantChange::default()).await;
+    assert_eq!(missing.err().unwrap().code, Code::NotFound);
+    start.kill().await;
+
+    let start = site.start().await;
+    let (page, next) = start.registry.tenants(&start.operator, None, 2);
+    assert_eq!(page.iter().map(|t| t.id.to_string()).collect::<Vec<_>>(), ["a", "b"]);
+    let (rest, end) = start.registry.tenants(&start.operator, next.as_deref(), 2);
+    assert_eq!(rest.iter().map(|t| t.id.to_string()).collect::<Vec<_>>(), ["c"]);
+    assert!(end.is_none());
+    assert_eq!(page[1].display_name.as_deref(), Some("Bee"));
+    assert_eq!(page[1].governance_class.as_deref(), Some("gold"));
+    assert_eq!(page[1].quotas, quotas);
+    assert!(page.iter().all(|t| t.state == TenantState::Active));
+}
+
+#[tokio::test]
+async fn api_keys_open_until_they_expire_are_revoked_or_the_tenant_is_suspended() {
+    let mut site = Site::new();
+    let start = site.start().await;
+    let id = start.tenant("acme").await;
+    let expires_at = Some(now(&site).plus(Duration::from_secs(60)));
+    let brief = NewKey { expires_at, ..new_key("brief") };
+    let (_, brief) = start.registry.create_key(&start.operator, &id, brief).await.unwrap();
+    let (lasting_view, lasting) = start.registry.create_key(&start.operator, &id, new_key("lasting")).await.unwrap();
+    assert_eq!(lasting_view.scopes, kernel::Scope::DEFAULT);
+    start.kill().await;
+
+    let start = site.start().await;
+    let code = |key: &str| start.gate.admit::<Search>(Some(key), ask("n")).err().map(|r| r.error.code);
+    assert_eq!((code(&brief), code(&lasting)), (None, None));
+    site.clock.advance(Duration::from_secs(61));
+    assert_eq!(code(&brief), Some(Code::Unauthenticated));
+    let past = NewKey { expires_at, ..new_key("past") };
+    let error = start.registry.create_key(&start.operator, &id, past).await.err().unwrap();
+    assert_eq!(error.param.as_deref(), Some("expires_at"));
+
+    start.registry.suspend(&start.operator, &id).await.unwrap();
+    assert_eq!(code(&lasting), Some(Code::TenantSuspended));
+    start.registry.resume(&start.operator, &id).await.unwrap();
+    assert_eq!(code(&lasting), None);
+    start.registry.revoke_key(&start.operator, &id, &lasting_view.id).await.unwrap();
+    assert_eq!(code(&lasting), Some(Code::Unauthenticated));
+    let again = start.registry.revoke_key(&start.operator, &id, &lasting_view.id).await;
+    assert_eq!(again.err().unwrap().code, Code::NotFound);
+    let (keys, _) = start.registry.keys(&start.operator, &id, None, 10).unwrap();
+    assert_eq!(keys.iter().map(|k| &*k.name).collect::<Vec<_>>(), ["brief"]);
+}
+
+#[tokio::test]
+async fn namespaces_are_made_once_within_the_quota_and_kept() {
+    let mut site = Site::new();
+    let start = site.start().await;
+    let id = start.tenant("acme").await;
+    let key = start.key(&id).await;
+    let grant = start.grant::<Ingest>(&key, "one");
+    let (first, made) = start.registry.ensure_namespace(&grant, NamespaceSettings::default()).await.unwrap();
+    let (second, again) = start.registry.ensure_namespace(&grant, NamespaceSettings::default()).await.unwrap();
+    assert!(made && !again);
+    assert_eq!(first.uuid, second.uuid);
+
+    let quotas = Quotas { namespaces: Some(1), ..Quotas::default() };
+    let change = TenantChange { quotas: Some(quotas), ..TenantChange::default() };
+    start.registry.update_tenant(&start.operator, &id, change).await.unwrap();
+    let other = start.grant::<Manage>(&key, "two");
+    let error = start.registry.put_namespace(&other, NamespaceSettings::default()).await.err().unwrap();
+    assert_eq!(error.code, Code::QuotaExceeded);
+    let settings = NamespaceSettings { require_readers: true, ..NamespaceSettings::default() };
+    let grant = start.grant::<Manage>(&key, "one");
+    start.registry.put_namespace(&grant, settings.clone()).await.unwrap();
+    start.kill().await;
+
+    let start = site.start().await;
+    let incarnation = start.registry.tenant(&start.operator, &id).unwrap().incarnation;
+    let kept = start.registry.namespace(incarnation, &name("one")).unwrap();
+    assert_eq!((kept.uuid, kept.settings, kept.created_at), (first.uuid, settings, first.created_at));
+    assert!(start.registry.namespace(incarnation, &name("two")).is_none());
+}
+
+#[tokio::test]
+async fn of_two_first_documents_one_decides_where_vectors_come_from() {
+    let mut site = Site::new();
+    let start = site.start().await;
+    let id = start.tenant("acme").await;
+    let key = start.key(&id).await;
+    start.namespace(&key, "n").await;
+    let grant = start.grant::<Ingest>(&key, "n");
+    let (a, b) = tokio::join!(
+        start.registry.fix_embedding(&grant, Embedding::Own { dimensions: 8 }),
+        start.registry.fix_embedding(&grant, Embedding::Own { dimensions: 9 }),
+    );
+    assert_eq!(a.unwrap().settings.embedding, b.unwrap().settings.embedding);
+    let text_only = start.grant::<Ingest>(&key, "t");
+    start.registry.ensure_namespace(&text_only, NamespaceSettings::default()).await.unwrap();
+    let fixed = start.registry.fix_embedding(&text_only, Embedding::Own { dimensions: 0 }).await.unwrap();
+    assert_eq!(fixed.settings.embedding, Embedding::Own { dimensions: 0 });
+}
+
+#[tokio::test]
+async fn a_list_shows_only_what_the_key_may_enter() {
+    let mut site = Site::new();
+    let start = site.start().await;
+    let id = start.tenant("acme").await;
+    let key = start.key(&id).await;
+    for n in ["c", "a", "b"] {
+        start.namespace(&key, n).await;
+    }
+    let narrow = NewKey { namespaces: vec![name("b")], ..new_key("narrow") };
+    let (_, narrow) = start.registry.create_key(&start.operator, &id, narrow).await.unwrap();
+    let whole = |key: &str| {
+        let ask = access::Ask { namespace: None, request: request(), trace: None };
+        start.gate.admit::<Browse>(Some(key), ask).unwrap()
+    };
+    let names = |grant: &access::Grant<Browse>, after: Option<&str>, limit| {
+        let (page, next) = start.registry.namespaces(grant, after, limit).unwrap();
+        (page.iter().map(|n| n.name.as_str().to_owned()).collect::<Vec<_>>(), next)
+    };
+    assert_eq!(names(&whole(&key), None, 2), (vec!["a".into(), "b".into()], Some("b".into())));
+    assert_eq!(names(&whole(&key), Some("b"), 2), (vec!["c".into()], None));
+    assert_eq!(names(&whole(&narrow), None, 10), (vec!["b".into()], None));
+    assert_eq!(start.registry.all_namespaces(&whole(&narrow)).len(), 3);
+}
+
+#[tokio::test]
+async fn homes_are_opened_once_and_a_dropped_namespaces_key_is_gone() {
+    let mut site = Site::new();
+    let start = site.start().await;
+    let id = start.tenant("acme").await;
+    let key = start.key(&id).await;
+    let first = start.namespace(&key, "n").await;
+    let grant = start.grant::<Manage>(&key, "n");
+    let directory = start.registry.directory();
+    let home = Home::enter(&grant, &*directory).unwrap();
+    assert!(Arc::ptr_eq(&home, &Home::enter(&grant, &*directory).unwrap()));
+    let litter = site.data().join("data").join(home.prefix());
+    std::fs::create_dir_all(&litter).unwrap();
+
+    start.registry.drop_namespace(&grant).await.unwrap();
+    assert_eq!(Home::enter(&grant, &*directory).err().unwrap().code, Code::NotFound);
+    assert_eq!(start.registry.drop_namespace(&grant).await.err().unwrap().code, Code::NotFound);
+    let second = start.namespace(&key, "n").await;
+    assert_ne!(first.uuid, second.uuid);
+    drop(directory);
+    start.kill().await;
+    let start = site.start().await;
+    assert!(!litter.exists(), "what the store did not remove is removed at the next start");
+    assert!(Home::enter(&start.grant::<Manage>(&key, "n"), &*start.registry.directory()).is_ok());
+}
+
+#[tokio::test]
+async fn operations_are_resumed_or_failed_after_a_stop() {
+    let mut site = Site::new();
+    let start = site.start().await;
+    let (id, other) = (start.tenant("acme").await, start.tenant("other").await);
+    let begin = |kind| start.registry.begin_operation(&id, kind);
+    let Begun::Fresh(rotation) = begin(OperationKind::RotateKey).await.unwrap() else { panic!("none runs") };
+    let Begun::Running(same) = begin(OperationKind::RotateKey).await.unwrap() else { panic!("one runs") };
+    assert_eq!(rotation.id(), same.id);
+    assert_eq!(begin(OperationKind::EraseTenant).await.err().unwrap().code, Code::NotSuspended);
+    let Begun::Fresh(ingest) = begin(OperationKind::Ingest).await.unwrap() else { panic!("each is its own") };
+    ingest.progress(3, 9);
+    let view = start.registry.operation(&start.operator, ingest.id()).unwrap();
+    assert_eq!((view.status, view.progress.done, view.progress.total), (OperationStatus::Running, 3, 9));
+    start.registry.cancel(&start.operator, ingest.id()).unwrap();
+    assert!(ingest.cancelled());
+    let stranger = start.registry.tenant(&start.operator, &other).unwrap().incarnation;
+    assert!(start.registry.operation_of(stranger, ingest.id()).is_none());
+    let (rotation_id, ingest_id) = (rotation.id(), ingest.id());
+    drop((rotation, ingest));
+    start.kill().await;
+
+    let start = site.start().await;
+    let failed = start.registry.operation(&start.operator, ingest_id).unwrap();
+    assert_eq!(failed.status, OperationStatus::Failed);
+    assert!(failed.error.unwrap().message.contains("the server stopped"));
+    let mut unfinished = start.registry.unfinished();
+    assert_eq!(unfinished.iter().map(crate::OperationHandle::id).collect::<Vec<_>>(), [rotation_id]);
+    assert!(start.registry.unfinished().is_empty(), "each is handed out once");
+    unfinished.remove(0).succeed(serde_json::json!({"epoch": 2})).await;
+    let done = start.registry.operation(&start.operator, rotation_id).unwrap();
+    assert_eq!((done.status, done.result), (OperationStatus::Succeeded, Some(serde_json::json!({"epoch": 2}))));
+    let (newest, _) = start.registry.operations(&start.operator, None, 1).unwrap();
+    assert_eq!(newest[0].id, ingest_id);
+}

@@ -1,0 +1,226 @@
+//! Rotation: every step can be the last one before a crash, and nothing is ever unreadable.
+
+use super::{Site, Start, name};
+use crate::{
+    Begun, OperationKind,
+    book::{Fold, World},
+    control::{ControlEvent, ControlState},
+    directory::DirectoryState,
+};
+use access::{Gate, Manage, RotateKey, Search};
+use kernel::{KeyEpoch, ObjectUuid, OsEntropy, TenantId};
+use std::sync::Arc;
+use vault::{Home, ObjectKind, WrappedKey};
+
+const NAMESPACES: usize = 5;
+
+struct Sealed {
+    namespace: String,
+    object: ObjectUuid,
+    key: WrappedKey,
+    bytes: Vec<u8>,
+}
+
+async fn furnish(start: &Start, key: &str) -> Vec<Sealed> {
+    let mut out = Vec::new();
+    for i in 0..NAMESPACES {
+        let namespace = format!("n{i}");
+        start.namespace(key, &namespace).await;
+        let grant = start.grant::<Manage>(key, &namespace);
+        let home = Home::enter(&grant, &*start.registry.directory()).unwrap();
+        let object = ObjectUuid::random(&OsEntropy);
+        let (bytes, key) = home.seal(ObjectKind::Segment, object, namespace.as_bytes(), &OsEntropy).unwrap();
+        out.push(Sealed { namespace, object, key, bytes });
+    }
+    out
+}
+
+fn all_open(start: &Start, key: &str, sealed: &[Sealed]) {
+    for one in sealed {
+        let grant = start.grant::<Search>(key, &one.namespace);
+        let home = Home::enter(&grant, &*start.registry.directory()).unwrap();
+        let plain = home.open(ObjectKind::Segment, one.object, &one.key, &one.bytes).unwrap();
+        assert_eq!(&**plain, one.namespace.as_bytes());
+        assert!(Home::audit(&grant, &*start.registry.directory()).is_ok());
+    }
+}
+
+fn delegate(gate: &Gate, start: &Start, id: &TenantId) -> access::Grant<RotateKey> {
+    gate.delegate(&start.operator, id).unwrap()
+}
+
+async fn rotate(start: &Start, id: &TenantId) -> KeyEpoch {
+    let grant = delegate(&start.gate, start, id);
+    let Begun::Fresh(operation) = start.registry.begin_operation(id, OperationKind::RotateKey).await.unwrap() else {
+        panic!("none runs")
+    };
+    let epoch = start.registry.rotate(&grant, &operation).await.unwrap();
+    operation.succeed(serde_json::Value::Null).await;
+    epoch
+}
+
+#[tokio::test]
+async fn a_rotation_moves_every_key_and_open_homes_do_not_notice() {
+    let mut site = Site::new();
+    let start = site.start().await;
+    let id = start.tenant("acme").await;
+    let key = start.key(&id).await;
+    let sealed = furnish(&start, &key).await;
+    let before = Home::enter(&start.grant::<Search>(&key, "n0"), &*start.registry.directory()).unwrap();
+    let status = start.registry.key_status(&start.operator, &id).unwrap();
+    assert_eq!(status.epochs.iter().map(|e| e.objects).sum::<u64>(), 2 + NAMESPACES as u64);
+    let first = status.current;
+
+    let epoch = rotate(&start, &id).await;
+    assert!(epoch > first);
+    let status = start.registry.key_status(&start.operator, &id).unwrap();
+    assert_eq!(status.epochs.iter().map(|e| (e.epoch, e.objects)).collect::<Vec<_>>(), [(epoch, 2 + NAMESPACES as u64)]);
+    assert_eq!((status.current, status.rotating), (epoch, None));
+    let after = Home::enter(&start.grant::<Search>(&key, "n0"), &*start.registry.directory()).unwrap();
+    assert!(Arc::ptr_eq(&before, &after));
+    all_open(&start, &key, &sealed);
+    start.namespace(&key, "later").await;
+    drop((before, after));
+    start.kill().await;
+
+    let start = site.start().await;
+    all_open(&start, &key, &sealed);
+    assert!(rotate(&start, &id).await > epoch);
+    all_open(&start, &key, &sealed);
+}
+
+/// Stops behind every step, starts again, looks, and lets the operation go on.
+#[tokio::test]
+async fn a_stop_behind_any_step_leaves_everything_readable_and_is_taken_up() {
+    for step in 0..6 {
+        let mut site = Site::new();
+        let start = site.start().await;
+        let id = start.tenant("acme").await;
+        let key = start.key(&id).await;
+        let sealed = furnish(&start, &key).await;
+        let first = start.registry.key_status(&start.operator, &id).unwrap().current;
+        let grant = delegate(&start.gate, &start, &id);
+        let Ok(Begun::Fresh(_)) = start.registry.begin_operation(&id, OperationKind::RotateKey).await else {
+            panic!("none runs")
+        };
+        {
+            let registry = &start.registry;
+            let residence = registry.inner.residence(grant.incarnation()).unwrap();
+            if step > 0 {
+                let epoch = registry.begin_rotation(&grant).await.unwrap();
+                assert_eq!(epoch, registry.begin_rotation(&grant).await.unwrap(), "one rotation at a time");
+                if step > 1 {
+                    registry.rewrap_own_places(&residence, epoch).await.unwrap();
+                }
+                if step > 2 {
+                    assert!(registry.rewrap_some(&residence, epoch).await.unwrap());
+                }
+                if step > 3 {
+                    start.namespace(&key, "between").await;
+                }
+                if step > 4 {
+                    residence.book().purge().await.unwrap();
+                }
+            }
+        }
+        drop(grant);
+        start.kill().await;
+
+        let start = site.start().await;
+        all_open(&start, &key, &sealed);
+        let status = start.registry.key_status(&start.operator, &id).unwrap();
+        assert_eq!(status.rotating.is_some(), step > 0, "step {step}");
+        let operation = start.registry.unfinished().pop().unwrap();
+        let epoch = start.registry.resume_rotation(&operation).await.unwrap();
+        assert_eq!(epoch, first.next(), "step {step}");
+        operation.succeed(serde_json::Value::Null).await;
+        let status = start.registry.key_status(&start.operator, &id).unwrap();
+        assert_eq!(status.epochs.len(), 1, "step {step}");
+        all_open(&start, &key, &sealed);
+    }
+}
+
+#[tokio::test]
+async fn a_namespace_made_during_a_rotation_is_not_left_behind() {
+    let mut site = Site::new();
+    let start = site.start().await;
+    let id = start.tenant("acme").await;
+    let key = start.key(&id).await;
+    furnish(&start, &key).await;
+    let makes = async {
+        for i in 0..20 {
+            start.namespace(&key, &format!("late{i}")).await;
+        }
+    };
+    let (epoch, ()) = tokio::join!(rotate(&start, &id), makes);
+    let incarnation = start.registry.tenant(&start.operator, &id).unwrap().incarnation;
+    for i in 0..20 {
+        let record = start.registry.namespace(incarnation, &name(&format!("late{i}"))).unwrap();
+        assert_eq!(record.key_epoch, epoch);
+        let grant = start.grant::<Search>(&key, record.name.as_str());
+        assert!(Home::enter(&grant, &*start.registry.directory()).is_ok());
+    }
+}
+
+/// All that a journal holds, as JSON.
+async fn text_of<S: Fold>(world: &World, home: Arc<Home>) -> String {
+    let (_, found) =
+        journal::Journal::recover(&world.storage, home, world.clock.clone(), world.entropy.clone()).await.unwrap();
+    let bodies = found.checkpoint.into_iter().chain(found.entries.into_iter().map(|(_, body)| body));
+    bodies.map(|b| String::from_utf8(b.to_vec()).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn the_old_keys_are_nowhere_when_a_rotation_is_done() {
+    let mut site = Site::new();
+    let start = site.start().await;
+    let id = start.tenant("acme").await;
+    let key = start.key(&id).await;
+    furnish(&start, &key).await;
+    let inner = &start.registry.inner;
+    let record = inner.tenant_record(&id).unwrap();
+    let residence = inner.residence(record.incarnation).unwrap();
+    let old_tenant_key = serde_json::to_value(&record.keys.epochs[0].wrapped).unwrap()["bytes"].clone();
+    let old_place_key = residence
+        .book()
+        .read(|s| serde_json::to_value(&s.namespaces[&name("n0")].place.wrapped).unwrap()["bytes"].clone());
+    let (old_tenant_key, old_place_key) = (old_tenant_key.as_str().unwrap(), old_place_key.as_str().unwrap());
+
+    let world = inner.world.clone();
+    let (control, directory) = (inner.control.home().clone(), residence.book().home().clone());
+    assert!(text_of::<ControlState>(&world, control.clone()).await.contains(old_tenant_key), "the look can see");
+    assert!(text_of::<DirectoryState>(&world, directory.clone()).await.contains(old_place_key), "the look can see");
+    rotate(&start, &id).await;
+    assert!(!text_of::<ControlState>(&world, control).await.contains(old_tenant_key));
+    assert!(!text_of::<DirectoryState>(&world, directory).await.contains(old_place_key));
+    assert_eq!(residence.keys().epochs().len(), 1);
+}
+
+#[tokio::test]
+async fn keys_that_a_stop_left_in_the_log_are_gone_after_the_next_start() {
+    let mut site = Site::new();
+    let start = site.start().await;
+    let id = start.tenant("acme").await;
+    let key = start.key(&id).await;
+    furnish(&start, &key).await;
+    let grant = delegate(&start.gate, &start, &id);
+    let (inner, incarnation) = (&start.registry.inner, grant.incarnation());
+    let record = inner.tenant_record(&id).unwrap();
+    let old = serde_json::to_value(&record.keys.epochs[0].wrapped).unwrap()["bytes"].as_str().unwrap().to_owned();
+    {
+        let residence = inner.residence(incarnation).unwrap();
+        let epoch = start.registry.begin_rotation(&grant).await.unwrap();
+        start.registry.rewrap_own_places(&residence, epoch).await.unwrap();
+        while start.registry.rewrap_some(&residence, epoch).await.unwrap() {}
+        let retired = ControlEvent::EpochsRetired { id: id.clone() };
+        inner.control.write(|_| Ok((Some(retired), ()))).await.unwrap();
+    }
+    let (world, control) = (inner.world.clone(), inner.control.home().clone());
+    assert!(text_of::<ControlState>(&world, control.clone()).await.contains(&old), "the log still has it");
+    drop((grant, world));
+    start.kill().await;
+    let start = site.start().await;
+    let inner = &start.registry.inner;
+    assert!(!text_of::<ControlState>(&inner.world.clone(), inner.control.home().clone()).await.contains(&old));
+    assert!(Home::enter(&start.grant::<Search>(&key, "n0"), &*start.registry.directory()).is_ok());
+}
