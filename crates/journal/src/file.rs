@@ -1,6 +1,9 @@
 //! One append file of the log: preallocated, zeroed, doubling; plain blocking file calls.
 
-use crate::faults::{Faults, Step};
+use crate::{
+    faults::{Faults, Step},
+    storage::list_folder,
+};
 use kernel::limits;
 use std::{
     fs::{self, File, OpenOptions},
@@ -93,6 +96,23 @@ pub(crate) fn harden(path: &Path, bytes: &[u8], offset: u64) -> io::Result<()> {
     path.parent().map_or(Ok(()), sync_folder)
 }
 
+/// Removes what earlier epochs left in the log's folder: files that never got their name, and
+/// folders in which no file is left. Those of `living` are being written and stay.
+pub(crate) fn sweep_log(log: &Path, living: &str) -> io::Result<()> {
+    for epoch in list_folder(log)?.into_iter().filter(|epoch| epoch.as_str() < living) {
+        let folder = log.join(epoch);
+        let names = list_folder(&folder)?;
+        for name in names.iter().filter(|name| Path::new(name).extension().is_some_and(|e| e == UNFINISHED)) {
+            fs::remove_file(folder.join(name))?;
+        }
+        match fs::remove_dir(&folder) {
+            Err(error) if error.kind() != io::ErrorKind::DirectoryNotEmpty => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// Flushes a folder's list of names.
 pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
@@ -113,12 +133,18 @@ pub(crate) fn make_folders(folder: &Path) -> io::Result<()> {
     folder.parent().map_or(Ok(()), sync_folder)
 }
 
-fn write_whole(path: &Path, first: &[u8], faults: &Faults) -> io::Result<(File, u64)> {
-    let file = OpenOptions::new().create(true).write(true).truncate(true).open(path)?;
+/// The size of a new file whose first bytes are so many.
+pub(crate) fn size_for(bytes: u64) -> u64 {
     let mut size = limits::LOG_FILE_BYTES_MIN;
-    while size < first.len() as u64 {
+    while size < bytes {
         size *= 2;
     }
+    size
+}
+
+fn write_whole(path: &Path, first: &[u8], faults: &Faults) -> io::Result<(File, u64)> {
+    let file = OpenOptions::new().create(true).write(true).truncate(true).open(path)?;
+    let size = size_for(first.len() as u64);
     faults.write(&file, first, 0)?;
     zeroes(&file, faults, first.len() as u64, size)?;
     file.sync_all()?;
@@ -138,5 +164,7 @@ fn zeroes(file: &File, faults: &Faults, from: u64, to: u64) -> io::Result<()> {
 }
 
 fn temporary_name(path: &Path) -> PathBuf {
-    path.with_extension("new")
+    path.with_extension(UNFINISHED)
 }
+
+const UNFINISHED: &str = "new";

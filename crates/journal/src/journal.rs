@@ -8,7 +8,7 @@ use crate::{
     Error, ObjectRef, Seq, Stopped, Storage,
     error::io_error,
     faults::Step,
-    names,
+    file, names,
     opening::Pointer,
     recover,
     writer::{Place, Writer},
@@ -280,12 +280,17 @@ impl Inner {
 
     /// Litter is not worth an error: the next checkpoint finds it again.
     async fn delete_old(&self, current: Pointer, covered: Vec<names::PartId>) {
-        let (place, current) = (&self.place, current.id.checkpoint_name());
+        let (place, epoch, current) = (&self.place, current.id.epoch, current.id.checkpoint_name());
         for id in covered {
             let deleted = place.storage.remove_file(&place.name(&id.log_name())).await;
             if deleted.and_then(|()| place.storage.step(Step::OldLogDeleted)).is_err() {
                 return;
             }
+        }
+        let log = place.storage.path(&place.name("log"));
+        let swept = place.storage.tasks().disk(move || file::sweep_log(&log, &names::epoch(epoch))).await;
+        if !matches!(swept, Ok(Ok(()))) {
+            return;
         }
         for name in place.storage.list(&place.name("ckpt")).await.unwrap_or_default() {
             let name = format!("ckpt/{name}");
@@ -423,7 +428,7 @@ fn remove_folder(path: &std::path::Path) -> std::io::Result<()> {
         _ => {}
     }
     match path.parent() {
-        Some(parent) if parent.is_dir() => crate::file::sync_folder(parent),
+        Some(parent) if parent.is_dir() => file::sync_folder(parent),
         _ => Ok(()),
     }
 }

@@ -23,6 +23,11 @@ impl PartId {
     }
 }
 
+/// `<epoch:010>`, the folder of an epoch's log files.
+pub(crate) fn epoch(epoch: LogEpoch) -> String {
+    format!("{:010}", epoch.0)
+}
+
 /// `claim/<epoch:010>`.
 pub(crate) fn claim(epoch: LogEpoch) -> String {
     format!("claim/{:010}", epoch.0)

@@ -171,6 +171,9 @@ impl Part {
         let head = bytes.get(..prologue).ok_or_else(|| wrong("the prologue is cut"))?;
         let header = Header::open(&place.home, head, prologue as u64, bytes.get(prologue..).unwrap_or_default());
         let header = header.filter(|header| header.index == 0).ok_or_else(|| wrong("the first header does not open"))?;
+        if header.size > bytes.len() as u64 {
+            return Err(wrong("the file was cut"));
+        }
         let begin = prologue + HEADER;
         let frame = bytes.get(begin..begin + header.frame as usize).ok_or_else(|| wrong("the opening is cut"))?;
         let group = open_frame(&mut opener, frame, 0).ok_or_else(|| wrong("the opening does not open"))?;

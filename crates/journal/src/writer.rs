@@ -6,7 +6,7 @@ use crate::{
     Error, Stopped,
     error::{io_error, is_full},
     faults::Step,
-    file::{NotStarted, PartFile},
+    file::{NotStarted, PartFile, size_for},
     group::{Group, HEADER, Header},
     names::{self, PartId},
     opening::{End, Opening, Pointer},
@@ -131,7 +131,8 @@ impl Writer {
         let opening = Opening { id, before: self.last, previous: self.end(), checkpoint };
         let frame = sealer.seal(0, &Group::opening(&opening.encode()), &*place.entropy)?;
         let offset = prologue.len() as u64;
-        let header = Header { frame: frame_length(&frame)?, index: 0, size: 0 };
+        let size = size_for((prologue.len() + HEADER + frame.len()) as u64);
+        let header = Header { frame: frame_length(&frame)?, index: 0, size };
         let mut first = prologue.clone();
         first.extend_from_slice(&header.seal(&place.home, &prologue, offset));
         first.extend_from_slice(&frame);

@@ -14,7 +14,7 @@ use crate::{
 use journal::Storage;
 use kernel::{Clock, CommitNo, Entropy, Incarnation, NamespaceUuid, limits};
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -58,6 +58,8 @@ struct Queue {
     /// When a read's line may try again.
     retry_at: Option<Duration>,
     closed: bool,
+    /// The first commit of a namespace whose line could not be written; later ones wait for it.
+    stuck: HashMap<NamespaceUuid, CommitNo>,
     /// What stands in the chain, as far as it was opened.
     written: Usage,
 }
@@ -121,11 +123,9 @@ impl Chain {
 
     /// Writes what waits.
     pub(crate) async fn flush(self: &Arc<Self>) -> Result<(), kernel::Error> {
-        while let Some(group) = self.next_group(true) {
-            self.commit(group).await?;
+        while let Some(written) = self.commit_next(true).await {
+            written?;
         }
-        // A task that took the last group before us may still be writing it; the lock waits for it.
-        drop(self.book.lock().await);
         Ok(())
     }
 
@@ -176,11 +176,7 @@ impl Chain {
         }
         let chain = Leader(Arc::clone(self));
         self.shared.tracker.spawn(async move {
-            while let Some(group) = chain.0.next_group(false) {
-                if chain.0.commit(group).await.is_err() {
-                    break;
-                }
-            }
+            while let Some(Ok(())) = chain.0.commit_next(false).await {}
         });
     }
 
@@ -195,11 +191,19 @@ impl Chain {
         (!group.is_empty()).then_some(group)
     }
 
-    async fn commit(&self, group: Vec<Waiting>) -> Result<(), kernel::Error> {
+    /// Writes the next group; `None` when nothing waits. Groups are taken under the book's lock, so
+    /// that they are written in the order in which they were queued.
+    async fn commit_next(&self, guest: bool) -> Option<Result<(), kernel::Error>> {
         let mut book = self.book.lock().await;
+        let group = self.next_group(guest)?;
+        Some(self.commit(&mut book, group).await)
+    }
+
+    async fn commit(&self, book: &mut Option<Book>, group: Vec<Waiting>) -> Result<(), kernel::Error> {
+        let group = self.hold_back(group);
         let lost = self.lock().lost;
         let gap = (lost > 0).then(|| self.gap(lost));
-        let outcome = match self.opened(&mut book).await {
+        let outcome = match self.opened(book).await {
             Ok(book) => {
                 let lines = group.iter().map(|line| (&line.draft, line.commit));
                 let items: Vec<_> = gap.iter().map(|gap| (gap, None)).chain(lines).collect();
@@ -209,7 +213,7 @@ impl Chain {
         };
         match outcome {
             Ok(()) => {
-                if let Some(book) = &mut *book {
+                if let Some(book) = book {
                     if let Err(error) = book.roll().await {
                         tracing::warn!(error = %error, "audit chunks stay in the log for now");
                     }
@@ -226,6 +230,25 @@ impl Chain {
                 Err(error)
             }
         }
+    }
+
+    /// Refuses lines of commits behind one that could not be written: the chain keeps the number of
+    /// the last commit only, so writing them would make the missing one look written.
+    fn hold_back(&self, group: Vec<Waiting>) -> Vec<Waiting> {
+        let mut queue = self.lock();
+        let mut kept = Vec::with_capacity(group.len());
+        for line in group {
+            let stuck = line.commit.and_then(|(namespace, _)| queue.stuck.get(&namespace).copied());
+            if let (Some(stuck), Some((namespace, number))) = (stuck, line.commit) {
+                if number > stuck {
+                    line.reply.map(|reply| reply.send(Err(Error::Held.into())));
+                    continue;
+                }
+                queue.stuck.remove(&namespace);
+            }
+            kept.push(line);
+        }
+        kept
     }
 
     fn done(&self, group: Vec<Waiting>, lost: u64) {
@@ -250,6 +273,9 @@ impl Chain {
         let mut queue = self.lock();
         queue.retry_at = Some(now + limits::AUDIT_RETRY_WAIT);
         for line in group.into_iter().rev() {
+            if let Some((namespace, number)) = line.commit {
+                queue.stuck.insert(namespace, number);
+            }
             match line.reply {
                 Some(reply) => drop(reply.send(Err(copy(error)))),
                 None if full || queue.closed => queue.lost += 1,

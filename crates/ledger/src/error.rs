@@ -25,6 +25,9 @@ pub enum Error {
     /// The directory handed out another place than the tenant's audit.
     #[error("the directory handed out another place than the tenant's audit")]
     Misplaced,
+    /// A line of an earlier commit of that namespace is not in the chain yet.
+    #[error("the line of an earlier commit of that namespace must be handed over first")]
+    Held,
     /// The chain was closed before the line was written.
     #[error("the audit closed before the line was written")]
     Closed,
