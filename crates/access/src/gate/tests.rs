@@ -204,6 +204,23 @@ fn every_bad_credential_gets_one_body_after_one_mac() {
     house.gate.admit::<Search>(Some(&good), ask(Some("docs"))).unwrap();
 }
 
+/// Ids and secrets of both kinds are alike; the prefix is part of what a token is.
+#[test]
+fn a_token_under_the_other_prefix_opens_nothing() {
+    let house = house();
+    let swap = |whole: &str, from: &str, to: &str| {
+        let text = whole[..whole.len() - 6].replacen(from, to, 1);
+        let text = format!("{text}{}", token_checksum(&text));
+        assert!(token::parse(&text).is_ok());
+        text
+    };
+    let key = swap(&house.key("acme", Scope::ALL, |_| {}), "rf_", "rfop_");
+    assert_eq!(house.refusal::<Whoami>(Some(&key), None).error.code, Code::Unauthenticated);
+    let operator = swap(&house.operator_token(Role::Admin), "rfop_", "rf_");
+    let refusal = house.gate.operator(Some(&operator), Role::ALL, RequestId::from_bytes([4; 16])).unwrap_err();
+    assert_eq!(refusal.error.code, Code::Unauthenticated);
+}
+
 proptest! {
     #[test]
     fn random_bearers_get_the_same_body(text in "\\PC{0,80}", seed: u64, cut in 0usize..53) {
