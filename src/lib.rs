@@ -1,1 +1,16 @@
-//! Ringfence.
+//! ringfence: the edge of the process. Alone in knowing HTTP, argv, the environment and signals.
+//!
+//! Read `http/routes.rs` first: every route is one row there.
+
+pub mod cli;
+pub mod config;
+pub mod http;
+mod listen;
+mod parts;
+pub mod server;
+mod strict;
+pub mod telemetry;
+
+pub use config::Settings;
+pub use parts::Parts;
+pub use server::{Running, start, start_with};

@@ -1,0 +1,94 @@
+//! `ringfence api-key`: credentials of a tenant.
+
+use super::remote::{Remote, confirm, members, note, pages, table};
+use anyhow::{Context, Result, bail};
+use clap::Subcommand;
+use serde_json::{Value, json};
+use kernel::Clock;
+
+#[derive(Debug, Subcommand)]
+#[expect(missing_docs, reason = "each variant's text is its help")]
+pub enum ApiKey {
+    /// Make a key. Its secret is shown once.
+    Create {
+        #[arg(long)]
+        tenant: String,
+        /// What people call it.
+        #[arg(long, default_value = "cli")]
+        name: String,
+        /// What it may do: search, ingest, delete (the default three), manage, review, act_as, read_all, vectors, audit.
+        #[arg(long, value_delimiter = ',')]
+        scope: Vec<String>,
+        /// Whom it stands for, such as user:alice or group:hr.
+        #[arg(long)]
+        principal: Vec<String>,
+        /// Only these namespaces.
+        #[arg(long)]
+        namespace: Vec<String>,
+        /// Lifetime: 90d, 12h or 30m.
+        #[arg(long)]
+        expires: Option<String>,
+    },
+    /// List keys, without secrets.
+    List {
+        #[arg(long)]
+        tenant: String,
+    },
+    /// End a key at once.
+    Revoke {
+        #[arg(long)]
+        tenant: String,
+        id: String,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+pub(crate) fn run(command: ApiKey, remote: &Remote) -> Result<()> {
+    let client = remote.control()?;
+    let of = |tenant: &str| format!("/admin/v1/tenants/{}/api-keys", client::encode(tenant));
+    match command {
+        ApiKey::Create { tenant, name, scope, principal, namespace, expires } => {
+            let mut body = json!({"name": name, "principals": principal, "namespaces": namespace});
+            if !scope.is_empty() {
+                body["scopes"] = scope.into();
+            }
+            if let Some(expires) = expires {
+                body["expires_at"] = end_of(&expires)?.into();
+            }
+            let made = client.call("POST", &of(&tenant), Some(&body))?;
+            remote.print(&made, |v| v["secret"].as_str().unwrap_or_default().to_owned())?;
+            if !remote.json {
+                note(&format!("key {} of {tenant}: the line above is its secret and is not shown again", text(&made["key_id"])));
+            }
+            Ok(())
+        }
+        ApiKey::List { tenant } => {
+            let columns = ["key_id", "name", "scopes", "principals", "namespaces", "created_at", "expires_at"];
+            remote.print(&pages(&client, &of(&tenant), "api_keys")?, |v| table(v, &columns))
+        }
+        ApiKey::Revoke { tenant, id, yes } => {
+            confirm(yes, &format!("Whoever uses the key {id} is locked out at once"))?;
+            remote.print(&client.call("DELETE", &format!("{}/{}", of(&tenant), client::encode(&id)), None)?, members)
+        }
+    }
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+/// A lifetime from now on, as a time.
+fn end_of(lifetime: &str) -> Result<String> {
+    let (number, unit) = lifetime.split_at(lifetime.len().saturating_sub(1));
+    let number: u64 = number.parse().context("--expires takes a number and d, h or m, such as 90d")?;
+    let seconds = match unit {
+        "d" => 86_400,
+        "h" => 3_600,
+        "m" => 60,
+        _ => bail!("--expires takes a number and d, h or m, such as 90d"),
+    };
+    let lifetime = std::time::Duration::from_secs(number.saturating_mul(seconds));
+    Ok(kernel::SystemClock::new().now().plus(lifetime).to_string())
+}

@@ -1,0 +1,42 @@
+//! `ringfence check-config`: what the configuration comes to, without starting anything.
+
+use super::{Global, ServerArgs, answer};
+use crate::config::{RootKey, Settings};
+use anyhow::Result;
+use serde_json::{Value, json};
+
+pub(super) fn run(global: &Global, args: &ServerArgs) -> Result<()> {
+    let settings = args.settings()?;
+    let document = describe(&settings);
+    let mut text = String::from("the configuration is valid\n");
+    for (key, value) in document.as_object().into_iter().flatten() {
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        text.push_str(&format!("  {key}: {value}\n"));
+    }
+    answer(global, &document, &text)
+}
+
+/// Settings without secrets.
+pub(super) fn describe(settings: &Settings) -> Value {
+    let listener = |l: &crate::config::Listen| format!("{}{}", l.address, if l.tls.is_some() { " (TLS)" } else { "" });
+    json!({
+        "data_plane": listener(&settings.data_plane),
+        "control_plane": listener(&settings.control_plane),
+        "data": settings.data,
+        "root_key": match &settings.root_key {
+            RootKey::Value(_) => "RINGFENCE_ROOT_KEY".to_owned(),
+            RootKey::File(path) => path.display().to_string(),
+        },
+        "operator_token": if settings.operator_token.is_some() { "given" } else { "made on first start" },
+        "models": {
+            "enabled": settings.models.enabled,
+            "runtime": settings.models.runtime,
+            "folder": settings.models.folder,
+            "default": settings.models.default,
+            "provider": format!("{:?}", settings.models.provider),
+        },
+        "connections": settings.connections_max,
+        "audit_strict": settings.strict_audit,
+        "log": format!("{:?} {:?}", settings.log_level, settings.log_format),
+    })
+}

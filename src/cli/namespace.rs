@@ -1,0 +1,112 @@
+//! `ringfence namespace`: a tenant's namespaces.
+
+use super::remote::{Remote, confirm, members, pages, table};
+use anyhow::Result;
+use clap::{Args, Subcommand};
+use serde_json::{Map, Value, json};
+
+#[derive(Debug, Subcommand)]
+#[expect(missing_docs, reason = "each variant's text is its help")]
+pub enum Namespace {
+    /// Make a namespace, or change one: what is not named stays.
+    Create {
+        namespace: String,
+        #[command(flatten)]
+        settings: Settings,
+    },
+    /// List namespaces.
+    List,
+    /// Show one.
+    Show { namespace: String },
+    /// Delete one with all its documents: its key first.
+    Delete {
+        namespace: String,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// What can be set.
+#[derive(Debug, Args)]
+pub struct Settings {
+    /// Embedding model of the server's.
+    #[arg(long, conflicts_with = "dimensions")]
+    model: Option<String>,
+    /// Length of the callers' own vectors.
+    #[arg(long)]
+    dimensions: Option<u32>,
+    /// cosine, dot or euclidean.
+    #[arg(long)]
+    distance: Option<String>,
+    /// Longest passage, in the model's tokens.
+    #[arg(long, requires = "overlap_tokens")]
+    max_tokens: Option<u32>,
+    /// Tokens repeated from the passage before.
+    #[arg(long, requires = "max_tokens")]
+    overlap_tokens: Option<u32>,
+    /// What an injection attempt leads to: allow, tag, mask, quarantine or reject.
+    #[arg(long)]
+    injection: Option<String>,
+    /// What personal data leads to.
+    #[arg(long)]
+    pii: Option<String>,
+    /// What credentials lead to.
+    #[arg(long)]
+    secret: Option<String>,
+    /// Days a document lives after its last write.
+    #[arg(long)]
+    retention_days: Option<u32>,
+    /// Whether documents must name their readers.
+    #[arg(long)]
+    require_readers: Option<bool>,
+}
+
+impl Settings {
+    fn json(self) -> Value {
+        let mut body = json!({});
+        match (self.model, self.dimensions) {
+            (Some(model), _) => body["embedding"] = json!({"model": model}),
+            (None, Some(dimensions)) => body["embedding"] = json!({"dimensions": dimensions}),
+            (None, None) => {}
+        }
+        if let Some(distance) = self.distance {
+            body["distance"] = distance.into();
+        }
+        if let (Some(max), Some(overlap)) = (self.max_tokens, self.overlap_tokens) {
+            body["chunking"] = json!({"max_tokens": max, "overlap_tokens": overlap});
+        }
+        let screens = [("injection", self.injection), ("pii", self.pii), ("secret", self.secret)];
+        let screens: Map<String, Value> =
+            screens.into_iter().filter_map(|(name, action)| Some((name.to_owned(), action?.into()))).collect();
+        if !screens.is_empty() {
+            body["screening"] = screens.into();
+        }
+        if let Some(days) = self.retention_days {
+            body["retention"] = json!({"days": days});
+        }
+        if let Some(require) = self.require_readers {
+            body["require_readers"] = require.into();
+        }
+        body
+    }
+}
+
+pub(crate) fn run(command: Namespace, remote: &Remote) -> Result<()> {
+    let client = remote.data()?;
+    let of = |name: &str| format!("/v1/namespaces/{}", client::encode(name));
+    match command {
+        Namespace::Create { namespace, settings } => {
+            remote.print(&client.call("PUT", &of(&namespace), Some(&settings.json()))?, members)
+        }
+        Namespace::List => {
+            let columns = ["name", "documents", "passages", "bytes", "created_at"];
+            remote.print(&pages(&client, "/v1/namespaces", "namespaces")?, |v| table(v, &columns))
+        }
+        Namespace::Show { namespace } => remote.print(&client.call("GET", &of(&namespace), None)?, members),
+        Namespace::Delete { namespace, yes } => {
+            confirm(yes, &format!("This deletes the namespace {namespace} with all its documents for good"))?;
+            remote.print(&client.call("DELETE", &of(&namespace), None)?, members)
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! `ringfence operator recover`: a fresh admin token for a data folder whose tokens are lost. The
+//! root key proves the right to it; the folder's lock proves that the server is stopped.
+
+use super::{Global, ServerArgs, answer};
+use anyhow::{Context, Result, anyhow};
+use kernel::{OsEntropy, SystemClock};
+use serde_json::json;
+use std::sync::Arc;
+
+pub(super) fn run(global: &Global, args: &ServerArgs) -> Result<()> {
+    let settings = args.settings()?;
+    anyhow::ensure!(settings.data.is_dir(), "{} is no data folder; give --data", settings.data.display());
+    let provider = crate::parts::provider(&settings)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime does not start")?;
+    let token = runtime.block_on(async {
+        let told = |e: kernel::Error| anyhow!("{}", crate::parts::chain(&e));
+        let storage = journal::Storage::open(&settings.data).await.map_err(|e| told(e.into()))?;
+        registry::Registry::recover_operator(storage, provider, Arc::new(SystemClock::new()), Arc::new(OsEntropy))
+            .await
+            .map_err(|e| told(e.into()))
+    })?;
+    let text = format!("operator token (shown once, keep it): {}", token.as_str());
+    answer(global, &json!({ "name": "recovered", "role": "admin", "token": token.as_str() }), &text)
+}

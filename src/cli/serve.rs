@@ -1,0 +1,54 @@
+//! `ringfence serve`: until SIGTERM or SIGINT; then it drains. A second signal ends it at once.
+
+use super::ServerArgs;
+use crate::{Running, server, telemetry};
+use anyhow::{Context, Result};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+pub(super) fn run(args: &ServerArgs) -> Result<()> {
+    let settings = args.settings()?;
+    telemetry::start(&settings);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime does not start")?;
+    runtime.block_on(async {
+        let mut signals = Signals::new()?;
+        let running = tokio::select! {
+            running = server::start(settings) => running?,
+            () = signals.next() => return Ok(()),
+        };
+        greet(&running);
+        signals.next().await;
+        tokio::select! {
+            () = running.stop() => Ok(()),
+            () = signals.next() => {
+                telemetry::tell("stopped at once by a second signal; a restart recovers what was under way");
+                std::process::exit(1)
+            }
+        }
+    })
+}
+
+/// The first operator's token is told here and nowhere else.
+fn greet(running: &Running) {
+    if let Some(token) = &running.operator_token {
+        telemetry::tell(&format!("operator token (shown once, keep it): {}", token.as_str()));
+    }
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self> {
+        let listen = |kind| signal(kind).context("signals cannot be received");
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

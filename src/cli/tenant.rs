@@ -1,0 +1,120 @@
+//! `ringfence tenant`: make, show, change, suspend, resume and erase tenants.
+
+use super::remote::{Remote, confirm, members, pages, table};
+use anyhow::Result;
+use clap::{Args, Subcommand};
+use client::encode;
+use serde_json::{Map, Value, json};
+
+#[derive(Debug, Subcommand)]
+#[expect(missing_docs, reason = "each variant's text is its help")]
+pub enum Tenant {
+    /// Make a tenant.
+    Create {
+        id: String,
+        #[command(flatten)]
+        change: Change,
+    },
+    /// List tenants.
+    List,
+    /// Show a tenant.
+    Show { id: String },
+    /// Change a tenant's name, class or quotas.
+    Update {
+        id: String,
+        #[command(flatten)]
+        change: Change,
+    },
+    /// Refuse the tenant's requests from now on.
+    Suspend { id: String },
+    /// Serve a suspended tenant again.
+    Resume { id: String },
+    /// Erase a suspended tenant: its keys first, then its data.
+    Delete {
+        id: String,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+        /// Follow the operation to its end.
+        #[arg(long)]
+        wait: bool,
+    },
+}
+
+/// What can be set.
+#[derive(Debug, Args)]
+pub struct Change {
+    /// What people call it.
+    #[arg(long)]
+    display_name: Option<String>,
+    /// A label for your own rules.
+    #[arg(long)]
+    governance_class: Option<String>,
+    /// Most documents.
+    #[arg(long)]
+    max_documents: Option<u64>,
+    /// Most bytes of text.
+    #[arg(long)]
+    max_bytes: Option<u64>,
+    /// Most namespaces.
+    #[arg(long)]
+    max_namespaces: Option<u64>,
+    /// Requests a minute.
+    #[arg(long)]
+    requests_per_minute: Option<u64>,
+    /// Tokens embedded a minute.
+    #[arg(long)]
+    tokens_per_minute: Option<u64>,
+}
+
+impl Change {
+    fn json(self) -> Map<String, Value> {
+        let quotas = [
+            ("documents", self.max_documents),
+            ("bytes", self.max_bytes),
+            ("namespaces", self.max_namespaces),
+            ("requests_per_minute", self.requests_per_minute),
+            ("tokens_per_minute", self.tokens_per_minute),
+        ];
+        let quotas: Map<String, Value> =
+            quotas.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.into()))).collect();
+        let mut body = Map::new();
+        if let Some(name) = self.display_name {
+            body.insert("display_name".into(), name.into());
+        }
+        if let Some(class) = self.governance_class {
+            body.insert("governance_class".into(), class.into());
+        }
+        if !quotas.is_empty() {
+            body.insert("quotas".into(), quotas.into());
+        }
+        body
+    }
+}
+
+const BASE: &str = "/admin/v1/tenants";
+
+pub(crate) fn run(command: Tenant, remote: &Remote) -> Result<()> {
+    let client = remote.control()?;
+    let of = |id: &str| format!("{BASE}/{}", encode(id));
+    match command {
+        Tenant::Create { id, change } => {
+            let mut body = change.json();
+            body.insert("id".into(), id.into());
+            remote.print(&client.call("POST", BASE, Some(&body.into()))?, members)
+        }
+        Tenant::List => remote.print(&pages(&client, BASE, "tenants")?, |v| table(v, &["id", "state", "display_name", "created_at"])),
+        Tenant::Show { id } => remote.print(&client.call("GET", &of(&id), None)?, members),
+        Tenant::Update { id, change } => {
+            remote.print(&client.call("PATCH", &of(&id), Some(&change.json().into()))?, members)
+        }
+        Tenant::Suspend { id } => remote.print(&client.call("POST", &format!("{}/suspend", of(&id)), Some(&json!({})))?, members),
+        Tenant::Resume { id } => remote.print(&client.call("POST", &format!("{}/resume", of(&id)), Some(&json!({})))?, members),
+        Tenant::Delete { id, yes, wait: follow } => {
+            confirm(yes, &format!("This erases the tenant {id}, its keys and all its documents for good"))?;
+            let begun = client.call("DELETE", &of(&id), None)?;
+            remote.print(&super::operation::follow(&client, begun, follow)?, members)
+        }
+    }
+}
+

@@ -1,0 +1,203 @@
+//! `Config` is what a person wrote; [`Settings`] is what the server uses: parsed, bounded, with units.
+//!
+//! A file in TOML, then `RINGFENCE__SECTION__KEY` over it. Nothing is ignored: an error names the
+//! source, the key and what would be right.
+
+mod environment;
+mod reference;
+mod settings;
+
+pub use environment::Environment;
+pub use reference::reference;
+pub use settings::{Listen, LogFormat, ModelsChoice, RootKey, Settings};
+
+use crate::strict;
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// Everything that can be written in the configuration file.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where tenants' keys are taken.
+    pub data_plane: Listener,
+    /// Where operators' tokens are taken.
+    pub control_plane: Listener,
+    /// Where everything is kept.
+    pub storage: Storage,
+    /// What embeds.
+    pub models: Models,
+    /// How much at once.
+    pub limits: Limits,
+    /// What is told on stderr.
+    pub log: Log,
+    /// How reads are audited.
+    pub audit: Audit,
+}
+
+/// One listener.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Listener {
+    /// Address and port; port 0 lets the system choose.
+    pub listen: Option<String>,
+    /// Certificate chain, PEM.
+    pub tls_cert: Option<PathBuf>,
+    /// Its key, PEM.
+    pub tls_key: Option<PathBuf>,
+    /// Serve beyond loopback without TLS.
+    pub insecure: Option<bool>,
+}
+
+/// Where everything is kept.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Storage {
+    /// `file:///var/lib/ringfence`, or a path.
+    pub url: Option<String>,
+}
+
+/// What embeds.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Models {
+    /// Whether to embed at all.
+    pub enabled: Option<bool>,
+    /// `libonnxruntime.so`, or its folder.
+    pub runtime: Option<PathBuf>,
+    /// One folder per model inside.
+    pub folder: Option<PathBuf>,
+    /// The model for namespaces that name none.
+    pub default: Option<String>,
+    /// `cpu` or `cuda`.
+    pub provider: Option<Provider>,
+    /// GPU number.
+    pub device: Option<u16>,
+    /// Serve from the processor when the GPU cannot be had.
+    pub allow_cpu: Option<bool>,
+    /// Model threads.
+    pub threads: Option<usize>,
+}
+
+/// Where the models compute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Provider {
+    /// The processor.
+    Cpu,
+    /// An NVIDIA GPU.
+    Cuda,
+}
+
+/// How much at once.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Threads for searches and screening.
+    pub cpu_threads: Option<usize>,
+    /// Searches at once.
+    pub searches: Option<usize>,
+    /// Writes at once.
+    pub writes: Option<usize>,
+    /// Memory that open namespaces may hold, MiB.
+    pub memory_mib: Option<u64>,
+    /// Text in memory before a namespace is flushed, MiB.
+    pub flush_mib: Option<u64>,
+    /// Rows in memory before a namespace is flushed.
+    pub flush_rows: Option<u64>,
+    /// Connections of one listener.
+    pub connections: Option<usize>,
+}
+
+/// What is told on stderr.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// Least grave level told.
+    pub level: Option<Level>,
+    /// `json` or `text`.
+    pub format: Option<Format>,
+}
+
+/// How grave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum Level {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+/// How it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// One object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// How reads are audited.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Audit {
+    /// Hold a read's reply until its line is durable.
+    pub strict: Option<bool>,
+}
+
+impl Config {
+    /// Reads the file, if there is one, and lays the environment over it.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is no TOML; a key that is unknown or does not fit.
+    pub fn load(file: Option<&Path>, environment: &Environment) -> Result<Self> {
+        let mut table = match file {
+            Some(path) => read(path)?,
+            None => toml::Table::new(),
+        };
+        let source = file.map_or("configuration".to_owned(), |f| f.display().to_string());
+        for (key, value) in environment.overrides() {
+            lay(&mut table, &key.path, &value).with_context(|| format!("{}: does not name a key", key.variable))?;
+        }
+        strict::table(table.clone()).map_err(|c| {
+            let variable = environment.overrides().map(|(k, _)| k).find(|k| k.path.join(".") == c.path);
+            let source = variable.map_or(source, |k| k.variable);
+            let value = value_at(&table, &c.path).map(|v| format!(" (it is {v})")).unwrap_or_default();
+            anyhow::anyhow!("{source}: {} {}{value}", c.path, c.rule)
+        })
+    }
+}
+
+fn read(path: &Path) -> Result<toml::Table> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read the configuration file {}", path.display()))?;
+    text.parse::<toml::Table>().with_context(|| format!("{} is not valid TOML", path.display()))
+}
+
+/// A value that reads as TOML is that; anything else is a string.
+fn lay(table: &mut toml::Table, path: &[String], text: &str) -> Result<()> {
+    let [section, key] = path else { bail!("wants the form RINGFENCE__SECTION__KEY") };
+    let value = format!("x = {text}")
+        .parse::<toml::Table>()
+        .ok()
+        .and_then(|mut t| t.remove("x"))
+        .filter(|v| !v.is_datetime() && !v.is_table())
+        .unwrap_or_else(|| toml::Value::String(text.to_owned()));
+    let entry = table.entry(section.clone()).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+    let toml::Value::Table(section) = entry else { bail!("the section is not a table") };
+    section.insert(key.clone(), value);
+    Ok(())
+}
+
+fn value_at(table: &toml::Table, path: &str) -> Option<String> {
+    let (section, key) = path.split_once('.')?;
+    Some(table.get(section)?.get(key)?.to_string())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,73 @@
+//! The process's environment as values, so that tests bring their own.
+
+use anyhow::{Context, Result, bail};
+use std::{collections::BTreeMap, path::PathBuf};
+use zeroize::Zeroizing;
+
+/// Variables by name. Only those that Ringfence reads are kept.
+#[derive(Clone, Default)]
+pub struct Environment(BTreeMap<String, String>);
+
+/// An override of one configuration key.
+pub(crate) struct Override {
+    /// The variable's name.
+    pub(crate) variable: String,
+    /// Section and key.
+    pub(crate) path: Vec<String>,
+}
+
+impl Environment {
+    /// What this process was started with.
+    pub fn of_process() -> Self {
+        let text = |(k, v): (std::ffi::OsString, std::ffi::OsString)| Some((k.into_string().ok()?, v.into_string().ok()?));
+        Self::of(std::env::vars_os().filter_map(text))
+    }
+
+    /// From pairs.
+    pub fn of(pairs: impl IntoIterator<Item = (String, String)>) -> Self {
+        let ours = |name: &str| name.starts_with("RINGFENCE") || matches!(name, "HOME" | "XDG_CONFIG_HOME" | "XDG_DATA_HOME");
+        Self(pairs.into_iter().filter(|(k, v)| ours(k) && !v.is_empty()).collect())
+    }
+
+    /// One variable; an empty one counts as absent.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// A path.
+    pub fn path(&self, name: &str) -> Option<PathBuf> {
+        self.get(name).map(PathBuf::from)
+    }
+
+    /// A secret from `NAME`, or from the file that `NAME_FILE` names.
+    ///
+    /// # Errors
+    /// Both are set, or the file cannot be read.
+    pub fn secret(&self, name: &str) -> Result<Option<Zeroizing<String>>> {
+        let file = format!("{name}_FILE");
+        match (self.get(name), self.get(&file)) {
+            (Some(_), Some(_)) => bail!("{name} and {file} are both set; keep one"),
+            (Some(value), None) => Ok(Some(Zeroizing::new(value.to_owned()))),
+            (None, Some(path)) => {
+                let text = Zeroizing::new(std::fs::read_to_string(path).with_context(|| format!("{file}: cannot read {path}"))?);
+                Ok(Some(Zeroizing::new(text.trim().to_owned())))
+            }
+            (None, None) => Ok(None),
+        }
+    }
+
+    pub(crate) fn overrides(&self) -> impl Iterator<Item = (Override, String)> {
+        self.0.iter().filter_map(|(variable, value)| {
+            let path = variable.strip_prefix("RINGFENCE__")?.to_lowercase();
+            let path = path.split("__").map(str::to_owned).collect();
+            Some((Override { variable: variable.clone(), path }, value.clone()))
+        })
+    }
+}
+
+/// Names only: some values are secrets.
+impl std::fmt::Debug for Environment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}

@@ -1,0 +1,46 @@
+//! A tenant's API keys, and the keys that its data is sealed under.
+
+use super::tenant;
+use crate::http::{
+    App,
+    call::{Call, Nothing},
+    reply::Reply,
+    wire::{
+        admin::{ApiKeyList, ApiKeyMade, ApiKeyNew, Keys, Rotate, Rotating},
+        common::Deleted,
+    },
+};
+use access::Operator;
+use axum::http::StatusCode;
+use kernel::{Error, KeyId};
+
+type Told<W> = Result<Reply<W>, Error>;
+
+pub(in crate::http) async fn create(app: App, operator: Operator, call: Call<ApiKeyNew>) -> Told<ApiKeyMade> {
+    let id = tenant(&call)?;
+    let (view, secret) = app.engine().create_api_key(&operator, &id, call.body).await?;
+    Ok(Reply::operated(&operator, ApiKeyMade::new(view, &secret)).status(StatusCode::CREATED))
+}
+
+pub(in crate::http) async fn list(app: App, operator: Operator, call: Call<Nothing>) -> Told<ApiKeyList> {
+    let page = app.engine().api_keys(&operator, &tenant(&call)?, call.page()?)?;
+    Ok(Reply::operated(&operator, ApiKeyList::from(page)))
+}
+
+pub(in crate::http) async fn revoke(app: App, operator: Operator, call: Call<Nothing>) -> Told<Deleted> {
+    let key = KeyId::parse(call.path("key")).map_err(|_| Error::not_found())?;
+    app.engine().revoke_api_key(&operator, &tenant(&call)?, &key).await?;
+    Ok(Reply::operated(&operator, Deleted { deleted: true }))
+}
+
+pub(in crate::http) async fn rotate(app: App, operator: Operator, call: Call<Rotate>) -> Told<Rotating> {
+    let id = tenant(&call)?;
+    let (operation, epoch) = app.engine().rotate_keys(&operator, &id, call.body).await?;
+    let rotating = Rotating { operation: operation.to_string(), epoch: epoch.0 };
+    Ok(Reply::operated(&operator, rotating).status(StatusCode::ACCEPTED))
+}
+
+pub(in crate::http) async fn status(app: App, operator: Operator, call: Call<Nothing>) -> Told<Keys> {
+    let status = app.engine().key_status(&operator, &tenant(&call)?)?;
+    Ok(Reply::operated(&operator, Keys::from(status)))
+}

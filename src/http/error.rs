@@ -1,0 +1,147 @@
+//! The only table from an error's code to a status, and the body that says it: RFC 9457, with the
+//! member that OpenAI clients read.
+
+use super::wire::error::{Detail, Problem};
+use axum::{
+    body::Body,
+    http::{HeaderName, HeaderValue, Response, StatusCode, header},
+};
+use kernel::{Code, Error, RequestId};
+use std::time::Duration;
+
+/// What a code becomes on the wire.
+struct Row {
+    status: StatusCode,
+    title: &'static str,
+    /// What OpenAI clients call this class.
+    kind: &'static str,
+    /// Whether a client that repeats the request does good.
+    retry: Retry,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Retry {
+    /// After so long, unless the error knows better.
+    After(Duration),
+    /// The status says it already.
+    Unsaid,
+    /// Clients retry this status by habit; here it is in vain.
+    Never,
+}
+
+/// The table.
+fn row(code: Code) -> Row {
+    use Retry::{After, Never, Unsaid};
+    let second = Duration::from_secs(1);
+    let (status, title, kind, retry) = match code {
+        Code::InvalidRequest => (400, "The request is malformed", INVALID, Unsaid),
+        Code::UnknownField => (400, "The request has an unknown member", INVALID, Unsaid),
+        Code::Unauthenticated => (401, "No valid credential", "authentication_error", Unsaid),
+        Code::Forbidden => (403, "The credential does not allow this", "permission_error", Unsaid),
+        Code::NotFound => (404, "Not found", INVALID, Unsaid),
+        Code::AlreadyExists => (409, "The name is taken", INVALID, Never),
+        Code::Conflict => (409, "Something else changed it; try again", "conflict_error", After(second)),
+        Code::Immutable => (422, "Fixed once the namespace holds documents", INVALID, Unsaid),
+        Code::TooLarge => (413, "Larger than the limit", INVALID, Unsaid),
+        Code::DimensionMismatch => (422, "The vector has the wrong length", INVALID, Unsaid),
+        Code::ModelUnavailable => (503, "No model serves", "server_error", After(Duration::from_secs(30))),
+        Code::QuotaExceeded => (429, "The tenant's quota is used up", "insufficient_quota", Never),
+        Code::RateLimited => (429, "Too many requests", "rate_limit_error", After(Duration::from_secs(60))),
+        Code::Overloaded => (503, "The server is busy", "server_error", After(second)),
+        Code::TenantSuspended => (423, "The tenant is suspended", "permission_error", Never),
+        Code::NotSuspended => (422, "The tenant must be suspended first", INVALID, Unsaid),
+        Code::KeyUnavailable => (423, "The tenant's key cannot be had", "permission_error", Never),
+        Code::StorageFull => (503, "The disk is full", "server_error", After(Duration::from_secs(60))),
+        Code::Internal => (500, "A fault of the server", "server_error", Unsaid),
+    };
+    let status = StatusCode::from_u16(status).expect("the table holds valid statuses");
+    Row { status, title, kind, retry }
+}
+
+/// The reply that says an error. `route` is the template, never the address that was called.
+pub(crate) fn response(error: &Error, route: &'static str, request: RequestId) -> Response<Body> {
+    let row = row(error.code);
+    let body = problem(error, &row, route, request);
+    let mut response = Response::new(Body::from(serde_json::to_vec(&body).expect("a problem is plain data")));
+    *response.status_mut() = row.status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    if row.status == StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    advise(error, &row, &mut response);
+    response.extensions_mut().insert(error.code);
+    response
+}
+
+/// The error as one document of a batch carries it.
+pub(crate) fn detail(error: &Error) -> Detail {
+    Detail {
+        message: error.to_string(),
+        r#type: row(error.code).kind.to_owned(),
+        param: error.param.clone(),
+        code: error.code.as_str().to_owned(),
+    }
+}
+
+fn problem(error: &Error, row: &Row, route: &'static str, request: RequestId) -> Problem {
+    // A fault's own words are for the log: they may name what is ours alone.
+    let message = match error.code {
+        Code::Internal => "the server failed; the log has the cause under this request id".to_owned(),
+        _ => error.message.clone(),
+    };
+    Problem {
+        r#type: format!("urn:ringfence:problem:{}", error.code.as_str()),
+        title: row.title.to_owned(),
+        status: row.status.as_u16(),
+        detail: match &error.param {
+            Some(param) if error.code != Code::Internal => format!("{param}: {message}"),
+            _ => message.clone(),
+        },
+        instance: route.to_owned(),
+        request_id: request.to_string(),
+        outcome: error.outcome_unknown.then(|| "unknown".to_owned()),
+        error: Detail {
+            message,
+            r#type: row.kind.to_owned(),
+            param: error.param.clone(),
+            code: error.code.as_str().to_owned(),
+        },
+    }
+}
+
+/// When to come back.
+fn advise(error: &Error, row: &Row, response: &mut Response<Body>) {
+    let headers = response.headers_mut();
+    let wait = error.retry_after.or(match row.retry {
+        Retry::After(wait) => Some(wait),
+        Retry::Unsaid | Retry::Never => None,
+    });
+    if row.retry == Retry::Never {
+        headers.insert(HeaderName::from_static("x-should-retry"), HeaderValue::from_static("false"));
+    }
+    let Some(wait) = wait else { return };
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+    if row.status == StatusCode::TOO_MANY_REQUESTS {
+        let left = HeaderValue::from_str(&format!("\"tenant\";r=0;t={}", seconds.max(1))).expect("digits and quotes");
+        headers.insert(HeaderName::from_static("ratelimit"), left);
+    }
+}
+
+/// The 405, which is no code of its own: the route exists and takes other methods.
+pub(crate) fn method_not_allowed(route: &'static str, request: RequestId) -> Response<Body> {
+    let error = Error::new(Code::InvalidRequest, "this route does not take this method");
+    let mut row = row(Code::InvalidRequest);
+    row.status = StatusCode::METHOD_NOT_ALLOWED;
+    row.title = "Method not allowed";
+    let body = problem(&error, &row, route, request);
+    let mut response = Response::new(Body::from(serde_json::to_vec(&body).expect("a problem is plain data")));
+    *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    response
+}
+
+const INVALID: &str = "invalid_request_error";
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,57 @@
+//! What the process says of itself: `/healthz`, `/readyz`, `/openapi.json`, `/metrics`.
+
+use super::App;
+use axum::{
+    body::Body,
+    http::{HeaderValue, Response, StatusCode, header},
+};
+use kernel::Error;
+use serde_json::json;
+
+/// It answers, so it lives.
+pub(super) fn live(_: &App) -> Result<Response<Body>, Error> {
+    Ok(document_of(StatusCode::OK, json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") })))
+}
+
+/// Whether requests can be served, and how text is embedded.
+pub(super) fn ready(app: &App) -> Result<Response<Body>, Error> {
+    let engine = app.engine();
+    let models: Vec<_> = engine
+        .models()
+        .list()
+        .into_iter()
+        .map(|m| json!({ "name": m.name, "dimensions": m.dimensions, "provider": m.provider }))
+        .collect();
+    let modes = if models.is_empty() { json!(["text", "vector (own vectors)"]) } else { json!(["hybrid", "vector", "text"]) };
+    let mut body = json!({ "status": "ready", "models": models, "modes": modes });
+    if engine.models().default_model().is_none() {
+        body["models_unavailable"] = json!("no model serves: text search and callers' own vectors only");
+    }
+    if let Err(error) = engine.ready() {
+        body["status"] = json!("unavailable");
+        body["code"] = json!(error.code.as_str());
+        return Ok(document_of(StatusCode::SERVICE_UNAVAILABLE, body));
+    }
+    Ok(document_of(StatusCode::OK, body))
+}
+
+/// The OpenAPI document of both planes.
+pub(super) fn document(_: &App) -> Result<Response<Body>, Error> {
+    Ok(document_of(StatusCode::OK, super::openapi()))
+}
+
+/// Counters.
+pub(super) fn metrics(app: &App) -> Result<Response<Body>, Error> {
+    let text = app.metrics().render(app.engine())?;
+    let mut response = Response::new(Body::from(text));
+    let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    Ok(response)
+}
+
+fn document_of(status: StatusCode, body: serde_json::Value) -> Response<Body> {
+    let mut response = Response::new(Body::from(body.to_string()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

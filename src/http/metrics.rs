@@ -1,0 +1,119 @@
+//! Counters for Prometheus (OpenMetrics text). Labels are route templates, statuses and model
+//! names; no label names a tenant, a namespace or anything a customer wrote.
+
+use engine::Engine;
+use kernel::Error;
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::{Registry, Unit},
+};
+use std::{sync::atomic::AtomicU64, time::Duration};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Answered {
+    method: &'static str,
+    route: &'static str,
+    status: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OnRoute {
+    method: &'static str,
+    route: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfModel {
+    model: String,
+}
+
+type Seconds = Gauge<f64, AtomicU64>;
+
+/// What this process counted since it started.
+pub(crate) struct Metrics {
+    registry: Registry,
+    requests: Family<Answered, Counter>,
+    latency: Family<OnRoute, Histogram, fn() -> Histogram>,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let requests = Family::default();
+        let latency = Family::new_with_constructor(buckets as fn() -> Histogram);
+        let mut registry = Registry::with_prefix("ringfence");
+        registry.register("http_requests", "Requests by route template and status class", requests.clone());
+        let help = "Time from a request's head to its reply's";
+        registry.register_with_unit("http_request_duration", help, Unit::Seconds, latency.clone());
+        Self { registry, requests, latency }
+    }
+
+    /// Counts one reply.
+    pub(crate) fn observe(&self, method: &'static str, route: &'static str, status: u16, took: Duration) {
+        let status = match status / 100 {
+            2 => "2xx",
+            3 => "3xx",
+            4 => "4xx",
+            _ => "5xx",
+        };
+        self.requests.get_or_create(&Answered { method, route, status }).inc();
+        self.latency.get_or_create(&OnRoute { method, route }).observe(took.as_secs_f64());
+    }
+
+    /// The whole page: our counters, then the engine's state as it is now.
+    pub(crate) fn render(&self, engine: &Engine) -> Result<String, Error> {
+        let mut page = String::new();
+        text::encode_registry(&mut page, &self.registry)
+            .and_then(|()| text::encode_registry(&mut page, &state(engine)))
+            .and_then(|()| text::encode_eof(&mut page))
+            .map_err(|e| Error::internal("the metrics do not encode").with_source(e))?;
+        Ok(page)
+    }
+}
+
+/// From half a millisecond to half a minute.
+fn buckets() -> Histogram {
+    Histogram::new([0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0])
+}
+
+/// Numbers that the engine keeps itself, read at this moment.
+fn state(engine: &Engine) -> Registry {
+    let health = engine.health();
+    let mut registry = Registry::with_prefix("ringfence");
+    let mut gauge = |name: &str, help: &str, value: u64| {
+        let gauge = Gauge::<i64>::default();
+        gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        registry.register(name, help, gauge);
+    };
+    gauge("namespaces_open", "Namespaces held in memory", health.stores.open as u64);
+    gauge("namespaces_memory_bytes", "Bytes that open namespaces hold", health.stores.memory_bytes);
+    gauge("cpu_queue", "CPU jobs that wait", health.cpu_waiting as u64);
+    gauge("searches_running", "Searches under way", health.searches as u64);
+    gauge("writes_running", "Writes under way", health.writes as u64);
+    gauge("model_texts_waiting", "Texts that wait for a model", health.models.waiting as u64);
+    gauge("model_texts_running", "Texts being embedded", health.models.running as u64);
+    let mut count = |name: &str, help: &str, value: u64| {
+        let counter = Counter::<u64>::default();
+        counter.inc_by(value);
+        registry.register(name, help, counter);
+    };
+    count("flushes", "Namespaces flushed to a sealed segment", health.stores.flushes);
+    count("compactions", "Segments merged", health.stores.compactions);
+    models(&mut registry, &health.models.models);
+    registry
+}
+
+fn models(registry: &mut Registry, models: &[models::ModelStats]) {
+    let texts = Family::<OfModel, Counter>::default();
+    let tokens = Family::<OfModel, Counter>::default();
+    let busy = Family::<OfModel, Seconds>::default();
+    for model in models {
+        let label = OfModel { model: model.name.clone() };
+        texts.get_or_create(&label).inc_by(model.texts_total);
+        tokens.get_or_create(&label).inc_by(model.tokens_total);
+        busy.get_or_create(&label).set(Duration::from_nanos(model.busy_ns).as_secs_f64());
+    }
+    registry.register("model_texts", "Texts embedded", texts);
+    registry.register("model_tokens", "Tokens embedded", tokens);
+    registry.register_with_unit("model_busy", "Time inside ONNX Runtime, all threads", Unit::Seconds, busy);
+}

@@ -1,0 +1,116 @@
+//! From the table to axum's router, and what is done for every request whatever its route: an id,
+//! a line in the log, a count.
+
+use super::{App, Plane, Route, error, routes};
+use axum::{
+    Router,
+    body::Body,
+    extract::{Request, State},
+    http::{HeaderName, HeaderValue, Method, Response},
+    middleware::{Next, from_fn_with_state},
+    routing::{MethodFilter, MethodRouter, on},
+};
+use kernel::{Code, Error, RequestId};
+use std::collections::BTreeMap;
+
+/// The routes of one listener.
+pub(crate) fn router(app: &App, plane: Plane) -> Router {
+    let mut paths: BTreeMap<&'static str, MethodRouter> = BTreeMap::new();
+    let mut methods: BTreeMap<&'static str, Vec<&'static str>> = BTreeMap::new();
+    for route in routes().into_iter().filter(|r| r.facts.plane == plane || r.facts.plane == Plane::Both) {
+        let path = route.facts.path;
+        methods.entry(path).or_default().push(name(&route.facts.method));
+        let row = row(app, route);
+        let here = paths.remove(path).unwrap_or_default();
+        paths.insert(path, here.merge(row));
+    }
+    let mut router = Router::new();
+    for (path, methods_here) in paths {
+        let allowed = methods[path].join(", ");
+        router = router.route(path, methods_here.fallback(move |r: Request| refuse_method(r, path, allowed.clone())));
+    }
+    router.fallback(unknown).layer(from_fn_with_state(app.clone(), observe))
+}
+
+fn row(app: &App, route: Route) -> MethodRouter {
+    let filter = MethodFilter::try_from(route.facts.method.clone()).expect("the table holds ordinary methods");
+    let app = app.clone();
+    on(filter, move |request: Request| {
+        let (run, path, app) = (route.run.clone(), route.facts.path, app.clone());
+        async move {
+            let mut response = run(app, request).await;
+            response.extensions_mut().insert(Template(path));
+            response
+        }
+    })
+}
+
+fn name(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::PUT => "PUT",
+        Method::POST => "POST",
+        Method::PATCH => "PATCH",
+        _ => "DELETE",
+    }
+}
+
+async fn refuse_method(request: Request, path: &'static str, allowed: String) -> Response<Body> {
+    let mut response = error::method_not_allowed(path, request_id(&request));
+    if let Ok(allowed) = HeaderValue::from_str(&allowed) {
+        response.headers_mut().insert(axum::http::header::ALLOW, allowed);
+    }
+    response.extensions_mut().insert(Template(path));
+    response
+}
+
+async fn unknown(request: Request) -> Response<Body> {
+    error::response(&Error::not_found(), UNKNOWN, request_id(&request))
+}
+
+fn request_id(request: &Request) -> RequestId {
+    *request.extensions().get::<RequestId>().expect("every request gets its id first")
+}
+
+/// Gives the request its id, and tells log and counters how it ended. The template stands for the
+/// address; nothing of what was asked is told.
+async fn observe(State(app): State<App>, mut request: Request, next: Next) -> Response<Body> {
+    let id = app.engine().request_id();
+    let started = app.monotonic();
+    let method = request.method().clone();
+    request.extensions_mut().insert(id);
+    let mut response = next.run(request).await;
+    let route = response.extensions().get::<Template>().map_or(UNKNOWN, |t| t.0);
+    let code = response.extensions().get::<Code>().map_or("", |c| c.as_str());
+    let took = app.monotonic().saturating_sub(started);
+    let status = response.status().as_u16();
+    app.metrics().observe(name_or_other(&method), route, status, took);
+    tracing::info!(
+        method = name_or_other(&method),
+        route,
+        status,
+        code,
+        ms = took.as_secs_f64() * 1_000.0,
+        request = %id,
+        "request"
+    );
+    let id = HeaderValue::from_str(&id.to_string()).expect("a UUID is a header value");
+    response.headers_mut().insert(HeaderName::from_static("x-request-id"), id);
+    response
+}
+
+fn name_or_other(method: &Method) -> &'static str {
+    match *method {
+        Method::DELETE => "DELETE",
+        Method::GET | Method::PUT | Method::POST | Method::PATCH => name(method),
+        Method::HEAD => "HEAD",
+        _ => "other",
+    }
+}
+
+/// The template of the route that answered.
+#[derive(Clone, Copy)]
+struct Template(&'static str);
+
+/// Stands for every address that no route has.
+const UNKNOWN: &str = "unknown";

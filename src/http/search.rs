@@ -1,0 +1,19 @@
+//! `POST …/search` and `POST …/context`.
+
+use super::{
+    App,
+    call::Call,
+    reply::{Outcome, Reply},
+    wire::search::{Context, ContextReply, Search, SearchReply},
+};
+use access::Grant;
+
+pub(super) async fn search(app: App, grant: Grant<access::Search>, call: Call<Search>) -> Outcome<SearchReply> {
+    let found = app.engine().search(grant, call.body).await?;
+    Ok(Reply::audited(found, SearchReply::from))
+}
+
+pub(super) async fn context(app: App, grant: Grant<access::Search>, call: Call<Context>) -> Outcome<ContextReply> {
+    let found = app.engine().context(grant, call.body).await?;
+    Ok(Reply::audited(found, ContextReply::from))
+}

@@ -1,0 +1,467 @@
+//! The control plane on the wire.
+
+use super::common::{self, at, nullable};
+use crate::http::call::Incoming;
+use access::TenantState;
+use engine::{
+    KeyStatus, KeyView, NewKey, NewTenant, OperationView, OperatorView, Paged, RotateMode, TenantChange, TenantView,
+};
+use kernel::{Error, NamespaceName, OperatorName, Quotas, Role, Scope, TenantId, limits};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// What a tenant may use. Null is unlimited.
+#[derive(Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct QuotasBody {
+    documents: Option<u64>,
+    bytes: Option<u64>,
+    namespaces: Option<u64>,
+    requests_per_minute: Option<u64>,
+    tokens_per_minute: Option<u64>,
+}
+
+impl From<Quotas> for QuotasBody {
+    fn from(q: Quotas) -> Self {
+        Self {
+            documents: q.documents,
+            bytes: q.bytes,
+            namespaces: q.namespaces,
+            requests_per_minute: q.requests_per_minute,
+            tokens_per_minute: q.tokens_per_minute,
+        }
+    }
+}
+
+impl From<QuotasBody> for Quotas {
+    fn from(q: QuotasBody) -> Self {
+        Self {
+            documents: q.documents,
+            bytes: q.bytes,
+            namespaces: q.namespaces,
+            requests_per_minute: q.requests_per_minute,
+            tokens_per_minute: q.tokens_per_minute,
+        }
+    }
+}
+
+/// A tenant to be.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"id": "acme", "display_name": "Acme", "quotas": {"documents": 100000}}))]
+pub(crate) struct TenantNew {
+    /// `[a-z0-9][a-z0-9-]{0,62}`
+    id: String,
+    display_name: Option<String>,
+    governance_class: Option<String>,
+    quotas: Option<QuotasBody>,
+}
+
+impl Incoming for TenantNew {
+    type Checked = NewTenant;
+
+    fn check(self) -> Result<NewTenant, Error> {
+        Ok(NewTenant {
+            id: at("id", TenantId::parse(&self.id))?,
+            display_name: label("display_name", self.display_name)?,
+            governance_class: label("governance_class", self.governance_class)?,
+            quotas: self.quotas.map(Quotas::from).unwrap_or_default(),
+        })
+    }
+}
+
+/// What shall change; absent members keep their value, null removes. `quotas` is taken as a whole.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TenantPatch {
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<String>)]
+    display_name: Option<Option<String>>,
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<String>)]
+    governance_class: Option<Option<String>>,
+    quotas: Option<QuotasBody>,
+}
+
+impl Incoming for TenantPatch {
+    type Checked = TenantChange;
+
+    fn check(self) -> Result<TenantChange, Error> {
+        Ok(TenantChange {
+            display_name: self.display_name.map(|n| label("display_name", n)).transpose()?,
+            governance_class: self.governance_class.map(|n| label("governance_class", n)).transpose()?,
+            quotas: self.quotas.map(Quotas::from),
+        })
+    }
+}
+
+/// A line of text that people give to things.
+fn label(param: &str, text: Option<String>) -> Result<Option<String>, Error> {
+    match text {
+        Some(t) if t.is_empty() || t.len() > LABEL_BYTES_MAX || t.chars().any(char::is_control) => {
+            Err(Error::invalid(param, "must be 1 to 256 bytes without control characters"))
+        }
+        fine => Ok(fine),
+    }
+}
+
+/// A tenant.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Tenant {
+    id: String,
+    /// `active`, `suspended`, `key_unavailable` or `deleting`.
+    state: &'static str,
+    display_name: Option<String>,
+    governance_class: Option<String>,
+    quotas: QuotasBody,
+    created_at: String,
+    key_epoch: u32,
+    namespaces: u64,
+}
+
+impl From<TenantView> for Tenant {
+    fn from(view: TenantView) -> Self {
+        Self {
+            id: view.id.as_str().to_owned(),
+            state: match view.state {
+                TenantState::Active => "active",
+                TenantState::Suspended => "suspended",
+                TenantState::KeyUnavailable => "key_unavailable",
+                TenantState::Deleting => "deleting",
+            },
+            display_name: view.display_name,
+            governance_class: view.governance_class,
+            quotas: view.quotas.into(),
+            created_at: view.created_at.to_string(),
+            key_epoch: view.key_epoch.0,
+            namespaces: view.namespaces,
+        }
+    }
+}
+
+/// A page of tenants.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct TenantList {
+    tenants: Vec<Tenant>,
+    /// Give it as `after` for more.
+    next: Option<String>,
+}
+
+impl From<Paged<TenantView>> for TenantList {
+    fn from(page: Paged<TenantView>) -> Self {
+        Self { tenants: page.items.into_iter().map(Tenant::from).collect(), next: page.next }
+    }
+}
+
+/// An API key to be.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"name": "search-frontend", "scopes": ["search"], "principals": ["group:staff"]}))]
+pub(crate) struct ApiKeyNew {
+    name: String,
+    /// Absent: `search`, `ingest`, `delete`.
+    scopes: Option<Vec<String>>,
+    /// Whom it reads as. Absent: open documents only.
+    principals: Option<Vec<String>>,
+    /// The namespaces it may enter. Absent: all.
+    namespaces: Option<Vec<String>>,
+    /// RFC 3339.
+    expires_at: Option<String>,
+}
+
+impl Incoming for ApiKeyNew {
+    type Checked = NewKey;
+
+    fn check(self) -> Result<NewKey, Error> {
+        let scopes = match self.scopes {
+            None => Scope::DEFAULT.to_vec(),
+            Some(list) => {
+                common::bounded("scopes", list.len(), limits::SHORT_LIST_MAX)?;
+                let scope = |(n, s): (usize, &String)| at(format!("scopes[{n}]"), Scope::parse(s));
+                list.iter().enumerate().map(scope).collect::<Result<_, _>>()?
+            }
+        };
+        let namespace = |(n, s): (usize, &String)| at(format!("namespaces[{n}]"), NamespaceName::parse(s));
+        let namespaces = match self.namespaces {
+            None => Vec::new(),
+            Some(list) => {
+                common::bounded("namespaces", list.len(), limits::SHORT_LIST_MAX)?;
+                list.iter().enumerate().map(namespace).collect::<Result<_, _>>()?
+            }
+        };
+        Ok(NewKey {
+            name: label("name", Some(self.name))?.unwrap_or_default(),
+            scopes,
+            principals: match self.principals {
+                Some(list) if !list.is_empty() => common::principals("principals", &list)?,
+                _ => Vec::new(),
+            },
+            namespaces,
+            expires_at: self.expires_at.map(|t| common::time("expires_at", &t)).transpose()?,
+        })
+    }
+}
+
+/// An API key and its secret, told this once.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ApiKeyMade {
+    #[serde(flatten)]
+    key: ApiKey,
+    secret: String,
+}
+
+impl ApiKeyMade {
+    pub(crate) fn new(view: KeyView, secret: &str) -> Self {
+        Self { key: view.into(), secret: secret.to_owned() }
+    }
+}
+
+/// An API key.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ApiKey {
+    key_id: String,
+    name: String,
+    scopes: Vec<&'static str>,
+    principals: Vec<String>,
+    namespaces: Vec<String>,
+    created_at: String,
+    expires_at: Option<String>,
+}
+
+impl From<KeyView> for ApiKey {
+    fn from(view: KeyView) -> Self {
+        Self {
+            key_id: view.id.as_str().to_owned(),
+            name: view.name,
+            scopes: view.scopes.iter().map(|s| s.as_str()).collect(),
+            principals: view.principals.iter().map(|p| p.as_str().to_owned()).collect(),
+            namespaces: view.namespaces.iter().map(|n| n.as_str().to_owned()).collect(),
+            created_at: view.created_at.to_string(),
+            expires_at: view.expires_at.map(|t| t.to_string()),
+        }
+    }
+}
+
+/// A page of API keys.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ApiKeyList {
+    api_keys: Vec<ApiKey>,
+    /// Give it as `after` for more.
+    next: Option<String>,
+}
+
+impl From<Paged<KeyView>> for ApiKeyList {
+    fn from(page: Paged<KeyView>) -> Self {
+        Self { api_keys: page.items.into_iter().map(ApiKey::from).collect(), next: page.next }
+    }
+}
+
+/// How to rotate.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"mode": "rewrap"}))]
+pub(crate) struct Rotate {
+    /// `rewrap`: keys are wrapped anew, objects stay as they are. `reencrypt` is not built yet.
+    mode: RotateWord,
+}
+
+/// How to rotate.
+#[derive(Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum RotateWord {
+    Rewrap,
+    Reencrypt,
+}
+
+impl Incoming for Rotate {
+    type Checked = RotateMode;
+
+    fn check(self) -> Result<RotateMode, Error> {
+        match self.mode {
+            RotateWord::Rewrap => Ok(RotateMode::Rewrap),
+            RotateWord::Reencrypt => Err(Error::invalid("mode", "reencrypt is not available in this version; use rewrap")),
+        }
+    }
+}
+
+/// A rotation under way.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Rotating {
+    pub(crate) operation: String,
+    /// The epoch it leads to.
+    pub(crate) epoch: u32,
+}
+
+/// A tenant's key epochs.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Keys {
+    current: u32,
+    epochs: Vec<Epoch>,
+    /// Null when no rotation runs.
+    rotating: Option<Progress>,
+}
+
+/// One epoch.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Epoch {
+    epoch: u32,
+    created_at: String,
+    /// Keys that it wraps.
+    objects: u64,
+}
+
+impl From<KeyStatus> for Keys {
+    fn from(status: KeyStatus) -> Self {
+        let epochs = status.epochs.into_iter();
+        let epochs = epochs.map(|e| Epoch { epoch: e.epoch.0, created_at: e.created_at.to_string(), objects: e.objects });
+        Self {
+            current: status.current.0,
+            epochs: epochs.collect(),
+            rotating: status.rotating.map(|(done, total)| Progress { done, total, unit: "keys" }),
+        }
+    }
+}
+
+/// How far it is.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Progress {
+    done: u64,
+    total: u64,
+    unit: &'static str,
+}
+
+/// An operator to be.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"name": "night-shift", "role": "viewer"}))]
+pub(crate) struct OperatorNew {
+    name: String,
+    /// `admin`, `keys`, `viewer` or `auditor`.
+    role: String,
+}
+
+impl Incoming for OperatorNew {
+    type Checked = (OperatorName, Role);
+
+    fn check(self) -> Result<(OperatorName, Role), Error> {
+        Ok((OperatorName::parse(&self.name)?, Role::parse(&self.role)?))
+    }
+}
+
+/// An operator and its token, told this once.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct OperatorMade {
+    #[serde(flatten)]
+    operator: Operator,
+    token: String,
+}
+
+impl OperatorMade {
+    pub(crate) fn new(view: OperatorView, token: &str) -> Self {
+        Self { operator: view.into(), token: token.to_owned() }
+    }
+}
+
+/// An operator.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Operator {
+    id: String,
+    name: String,
+    role: &'static str,
+    created_at: String,
+}
+
+impl From<OperatorView> for Operator {
+    fn from(view: OperatorView) -> Self {
+        Self {
+            id: view.id.as_str().to_owned(),
+            name: view.name.as_str().to_owned(),
+            role: view.role.as_str(),
+            created_at: view.created_at.to_string(),
+        }
+    }
+}
+
+/// All operators.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct OperatorList {
+    pub(crate) operators: Vec<Operator>,
+    /// Always null: there are few.
+    pub(crate) next: Option<String>,
+}
+
+/// A long piece of work.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Operation {
+    id: String,
+    kind: &'static str,
+    tenant: String,
+    /// `pending`, `running`, `succeeded`, `failed` or `cancelled`.
+    status: &'static str,
+    progress: Progress,
+    created_at: String,
+    finished_at: Option<String>,
+    #[schema(value_type = Option<Object>)]
+    result: Option<serde_json::Value>,
+    error: Option<Failure>,
+}
+
+/// Why an operation failed.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Failure {
+    code: String,
+    message: String,
+}
+
+impl From<OperationView> for Operation {
+    fn from(view: OperationView) -> Self {
+        Self {
+            id: view.id.to_string(),
+            kind: view.kind.as_str(),
+            tenant: view.tenant.as_str().to_owned(),
+            status: view.status.as_str(),
+            progress: Progress { done: view.progress.done, total: view.progress.total, unit: view.progress.unit },
+            created_at: view.created_at.to_string(),
+            finished_at: view.finished_at.map(|t| t.to_string()),
+            result: view.result,
+            error: view.error.map(|e| Failure { code: e.code, message: e.message }),
+        }
+    }
+}
+
+/// A page of operations, newest first.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct OperationList {
+    operations: Vec<Operation>,
+    /// Give it as `after` for more.
+    next: Option<String>,
+}
+
+impl From<Paged<OperationView>> for OperationList {
+    fn from(page: Paged<OperationView>) -> Self {
+        Self { operations: page.items.into_iter().map(Operation::from).collect(), next: page.next }
+    }
+}
+
+/// Counters of all tenants.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct UsageList {
+    pub(crate) tenants: Vec<TenantUsage>,
+}
+
+/// What a tenant has done since it exists.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct TenantUsage {
+    pub(crate) tenant: String,
+    pub(crate) requests: u64,
+    pub(crate) searches: u64,
+    /// Documents written.
+    pub(crate) documents: u64,
+    /// Tokens embedded.
+    pub(crate) tokens: u64,
+    /// Text taken in.
+    pub(crate) bytes_in: u64,
+}
+
+/// Names that people give, bytes: a line on a screen.
+const LABEL_BYTES_MAX: usize = 256;

@@ -1,0 +1,206 @@
+//! Pieces that several resources share.
+
+use crate::strict::Tree;
+use engine::Include;
+use kernel::{AttrValue, Attributes, CommitNo, DocumentId, Error, Filter, Principal, Timestamp, limits};
+use serde::{Deserialize, Deserializer, Serialize, de};
+use std::{collections::BTreeMap, fmt};
+use utoipa::{PartialSchema, ToSchema, openapi};
+
+/// A number that fits `f32`. JSON has no NaN; `1e39` is as far out as infinity.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Finite(pub(crate) f32);
+
+impl<'de> Deserialize<'de> for Finite {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Number;
+        impl de::Visitor<'_> for Number {
+            type Value = Finite;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number")
+            }
+            #[expect(clippy::cast_possible_truncation, reason = "rounding to the nearest f32 is what is wanted")]
+            fn visit_f64<E: de::Error>(self, v: f64) -> Result<Finite, E> {
+                let narrow = v as f32;
+                if narrow.is_finite() { Ok(Finite(narrow)) } else { Err(E::custom("must be a finite number within f32")) }
+            }
+            #[expect(clippy::cast_precision_loss, reason = "rounding to the nearest f32 is what is wanted")]
+            fn visit_u64<E: de::Error>(self, v: u64) -> Result<Finite, E> {
+                Ok(Finite(v as f32))
+            }
+            #[expect(clippy::cast_precision_loss, reason = "rounding to the nearest f32 is what is wanted")]
+            fn visit_i64<E: de::Error>(self, v: i64) -> Result<Finite, E> {
+                Ok(Finite(v as f32))
+            }
+        }
+        deserializer.deserialize_f64(Number)
+    }
+}
+
+impl PartialSchema for Finite {
+    fn schema() -> openapi::RefOr<openapi::Schema> {
+        f32::schema()
+    }
+}
+
+impl ToSchema for Finite {}
+
+/// As plain numbers.
+pub(crate) fn floats(list: Vec<Finite>) -> Vec<f32> {
+    list.into_iter().map(|Finite(x)| x).collect()
+}
+
+/// Tells an absent member (`None`) from null (`Some(None)`).
+pub(crate) fn nullable<'de, T: Deserialize<'de>, D: Deserializer<'de>>(d: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::<T>::deserialize(d).map(Some)
+}
+
+/// Names the member in an error of a value's own parser.
+pub(crate) fn at<T>(param: impl Into<String>, result: Result<T, Error>) -> Result<T, Error> {
+    result.map_err(|e| e.with_param(param))
+}
+
+/// Ids, at least one.
+pub(crate) fn ids(param: &str, list: &[String]) -> Result<Vec<DocumentId>, Error> {
+    bounded(param, list.len(), limits::IDS_PER_REQUEST_MAX)?;
+    list.iter().enumerate().map(|(n, id)| at(format!("{param}[{n}]"), DocumentId::parse(id))).collect()
+}
+
+/// Principals, at least one: an empty list reads both ways.
+pub(crate) fn principals(param: &str, list: &[String]) -> Result<Vec<Principal>, Error> {
+    bounded(param, list.len(), limits::READERS_MAX)?;
+    list.iter().enumerate().map(|(n, p)| at(format!("{param}[{n}]"), Principal::parse(p))).collect()
+}
+
+/// A list that is neither empty nor too long.
+pub(crate) fn bounded(param: &str, length: usize, most: usize) -> Result<(), Error> {
+    if (1..=most).contains(&length) {
+        return Ok(());
+    }
+    Err(Error::invalid(param, format!("must be a list of 1 to {most}")))
+}
+
+/// A time.
+pub(crate) fn time(param: &str, text: &str) -> Result<Timestamp, Error> {
+    at(param, Timestamp::parse(text))
+}
+
+/// A filter, named as a whole in its errors' path.
+pub(crate) fn filter(tree: Option<Tree>) -> Result<Option<Filter>, Error> {
+    match tree {
+        None | Some(Tree(serde_json::Value::Null)) => Ok(None),
+        Some(Tree(value)) => Filter::parse(&value).map(Some),
+    }
+}
+
+/// Attributes as sent; null is absence.
+pub(crate) fn attributes(param: &str, given: BTreeMap<String, Tree>) -> Result<Attributes, Error> {
+    let mut attributes = Attributes::new();
+    for (key, value) in changes(param, given)? {
+        if let Some(value) = value {
+            attributes.insert(key, value);
+        }
+    }
+    Ok(attributes)
+}
+
+/// Attributes of a patch: null removes.
+pub(crate) fn changes(param: &str, given: BTreeMap<String, Tree>) -> Result<BTreeMap<String, Option<AttrValue>>, Error> {
+    if given.len() > limits::ATTRIBUTES_MAX {
+        return Err(Error::invalid(param, format!("may have at most {} members", limits::ATTRIBUTES_MAX)));
+    }
+    let mut changes = BTreeMap::new();
+    for (key, Tree(value)) in given {
+        if key.is_empty() || key.len() > limits::ATTRIBUTE_KEY_BYTES_MAX || key.starts_with('$') {
+            return Err(Error::invalid(param, "a key has 1 to 128 bytes and does not begin with '$'"));
+        }
+        let path = format!("{param}.{key}");
+        changes.insert(key, AttrValue::from_json(&value, &path)?);
+    }
+    Ok(changes)
+}
+
+/// As JSON.
+pub(crate) fn shown(attributes: &Attributes) -> BTreeMap<String, serde_json::Value> {
+    attributes.iter().map(|(key, value)| (key.clone(), value.to_json())).collect()
+}
+
+/// What to show beside the head. `None` when nothing was said.
+pub(crate) fn include(words: Option<&[String]>, known: &[&str]) -> Result<Option<Include>, Error> {
+    let Some(words) = words else { return Ok(None) };
+    let mut include = Include::default();
+    for word in words {
+        match word.as_str() {
+            w if !known.contains(&w) => {
+                return Err(Error::invalid("include", format!("may hold {}", known.join(", "))));
+            }
+            "text" => include.text = true,
+            "attributes" => include.attributes = true,
+            "vector" => include.vector = true,
+            _ => include.explain = true,
+        }
+    }
+    Ok(Some(include))
+}
+
+/// Grows with every write of a namespace.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Commit(u64);
+
+impl From<CommitNo> for Commit {
+    fn from(commit: CommitNo) -> Self {
+        Self(commit.0)
+    }
+}
+
+/// Work that goes on behind the reply.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Started {
+    /// Ask `/v1/operations/{operation}` how far it is.
+    pub(crate) operation: String,
+}
+
+/// Something is gone.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Deleted {
+    /// Always true: what was not there is a 404.
+    pub(crate) deleted: bool,
+}
+
+/// One line of an audit, in OCSF's names.
+#[derive(Serialize, ToSchema)]
+#[schema(value_type = Object)]
+pub(crate) struct Event(pub(crate) serde_json::Value);
+
+/// What a screen found: rule names and counts, never the text.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Finding {
+    /// `injection`, `pii` or `secret`.
+    pub(crate) kind: String,
+    /// The rule's stable name.
+    #[schema(example = "pii.email")]
+    pub(crate) rule: String,
+    /// `low`, `medium` or `high`.
+    pub(crate) severity: String,
+    /// How often.
+    pub(crate) count: u32,
+    /// What was done about it.
+    pub(crate) action: String,
+}
+
+impl From<&kernel::Finding> for Finding {
+    fn from(f: &kernel::Finding) -> Self {
+        Self {
+            kind: f.kind.as_str().to_owned(),
+            rule: f.rule.clone(),
+            severity: f.severity.as_str().to_owned(),
+            count: f.count,
+            action: f.action.as_str().to_owned(),
+        }
+    }
+}
+
+/// Findings in the order of the screens.
+pub(crate) fn findings(list: &[kernel::Finding]) -> Vec<Finding> {
+    list.iter().map(Finding::from).collect()
+}

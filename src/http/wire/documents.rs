@@ -1,0 +1,411 @@
+//! Documents on the wire.
+
+use super::{
+    common::{self, Commit, Finding, Finite, Started, at, nullable},
+    error::Detail,
+};
+use crate::{http::call::Incoming, strict::Tree};
+use base64::Engine as _;
+use engine::{
+    Body, Decision, Include, IngestReply, IngestRequest, ListRequest, OnConflict, PatchRequest, RawDocument, RawPatch,
+    ReviewReply, ReviewRequest, Selection,
+};
+use kernel::{Code, DocumentId, Error, Untrusted, limits};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use utoipa::ToSchema;
+
+/// Documents to store.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"documents": [{"id": "handbook/leave.md", "text": "Everyone has 30 days of leave.", "attributes": {"year": 2026}, "readers": ["group:staff"]}]}))]
+pub(crate) struct Upsert {
+    /// 1 to 1,000.
+    documents: Vec<NewDocument>,
+    /// What to do where the id exists with other content. Absent: overwrite.
+    on_conflict: Option<ConflictWord>,
+}
+
+/// One document. `vector`, with or without text, stores one passage with the caller's own vector.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewDocument {
+    /// 1 to 512 bytes. Absent: a keyed hash of the whole document.
+    id: Option<String>,
+    text: Option<String>,
+    /// Instead of `text`: the bytes of a file.
+    content_base64: Option<String>,
+    /// `text/plain`, `text/markdown` or `text/html`.
+    media_type: Option<String>,
+    title: Option<String>,
+    uri: Option<String>,
+    /// Strings, numbers, booleans, null (absent), or lists of them.
+    #[schema(value_type = Option<BTreeMap<String, Object>>)]
+    attributes: Option<BTreeMap<String, Tree>>,
+    /// Principals such as `user:alice`. Absent: the whole tenant. Never empty.
+    readers: Option<Vec<String>>,
+    vector: Option<Vec<Finite>>,
+    /// RFC 3339.
+    expires_at: Option<String>,
+}
+
+/// What to do where the id exists with other content.
+#[derive(Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ConflictWord {
+    Overwrite,
+    Skip,
+    Fail,
+}
+
+impl Incoming for Upsert {
+    type Checked = IngestRequest;
+
+    fn check(self) -> Result<IngestRequest, Error> {
+        common::bounded("documents", self.documents.len(), limits::DOCUMENTS_PER_REQUEST_MAX)?;
+        let documents = self.documents.into_iter().enumerate();
+        let documents = documents.map(|(n, d)| d.check(&format!("documents[{n}]"))).collect::<Result<_, _>>()?;
+        let on_conflict = match self.on_conflict {
+            None | Some(ConflictWord::Overwrite) => OnConflict::Overwrite,
+            Some(ConflictWord::Skip) => OnConflict::Skip,
+            Some(ConflictWord::Fail) => OnConflict::Fail,
+        };
+        Ok(IngestRequest { documents, on_conflict })
+    }
+}
+
+impl NewDocument {
+    fn check(self, path: &str) -> Result<RawDocument, Error> {
+        let here = |member: &str| format!("{path}.{member}");
+        let body = match (self.text, self.content_base64) {
+            (Some(_), Some(_)) => return Err(Error::invalid(here("content_base64"), "comes instead of 'text', not with it")),
+            (Some(text), None) => Body::Text(Untrusted::new(text)),
+            (None, Some(encoded)) => {
+                let bytes = base64::engine::general_purpose::STANDARD.decode(encoded);
+                let bytes = bytes.map_err(|_| Error::invalid(here("content_base64"), "is not standard base64"))?;
+                Body::Bytes { media_type: self.media_type.clone(), bytes }
+            }
+            (None, None) if self.vector.is_some() => Body::None,
+            (None, None) => return Err(Error::invalid(here("text"), "is missing: give text, content_base64 or vector")),
+        };
+        Ok(RawDocument {
+            id: self.id.as_deref().map(|id| at(here("id"), DocumentId::parse(id))).transpose()?,
+            body,
+            media_type: self.media_type,
+            title: self.title.map(Untrusted::new),
+            uri: self.uri.map(Untrusted::new),
+            attributes: common::attributes(&here("attributes"), self.attributes.unwrap_or_default())?,
+            readers: self.readers.map(|r| common::principals(&here("readers"), &r)).transpose()?,
+            vector: self.vector.map(common::floats),
+            expires_at: self.expires_at.map(|t| common::time(&here("expires_at"), &t)).transpose()?,
+        })
+    }
+}
+
+/// What became of the documents; or, with `Prefer: respond-async`, the operation that stores them.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum UpsertReply {
+    Stored(Stored),
+    Started(Started),
+}
+
+/// What became of the documents.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Stored {
+    /// One for each document, in order.
+    results: Vec<DocumentResult>,
+    /// How many of each status.
+    counts: BTreeMap<&'static str, u64>,
+    commit: Commit,
+}
+
+/// What became of one document.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct DocumentResult {
+    id: Option<String>,
+    /// `indexed`, `unchanged`, `quarantined`, `rejected`, `skipped` or `failed`.
+    status: &'static str,
+    passages: usize,
+    findings: Vec<Finding>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Detail>,
+}
+
+impl From<IngestReply> for Stored {
+    fn from(reply: IngestReply) -> Self {
+        let mut counts: BTreeMap<&'static str, u64> = BTreeMap::new();
+        for result in &reply.results {
+            *counts.entry(result.status.as_str()).or_default() += 1;
+        }
+        let results = reply.results.into_iter().map(|r| DocumentResult {
+            id: r.id.map(|id| id.as_str().to_owned()),
+            status: r.status.as_str(),
+            passages: r.passages,
+            findings: common::findings(&r.findings),
+            error: r.error.as_ref().map(crate::http::error::detail),
+        });
+        Self { results: results.collect(), counts, commit: reply.commit.into() }
+    }
+}
+
+/// One document.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Document {
+    id: String,
+    /// `indexed`, `quarantined` or `pending`.
+    status: &'static str,
+    title: Option<String>,
+    uri: Option<String>,
+    #[schema(value_type = Option<BTreeMap<String, Object>>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attributes: Option<BTreeMap<String, serde_json::Value>>,
+    /// Null: the whole tenant.
+    readers: Option<Vec<String>>,
+    created_at: String,
+    updated_at: String,
+    expires_at: Option<String>,
+    passages: usize,
+    findings: Vec<Finding>,
+    commit: Commit,
+    /// If asked for: the visible text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+    /// If asked for: the vector of a document of one passage.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vector: Option<Vec<f32>>,
+    /// If asked for: the vectors of a document of several passages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vectors: Option<Vec<Vec<f32>>>,
+}
+
+impl Document {
+    /// What is shown of a document.
+    pub(crate) fn new(d: kernel::Document, include: Include) -> Self {
+        let filled = |text: Untrusted| (!text.is_empty()).then(|| text.into_exposed());
+        let passages = d.passages.len();
+        let mut vectors: Vec<Vec<f32>> = match (include.vector, d.vectors.len().checked_div(passages)) {
+            (true, Some(dimensions)) if dimensions > 0 => d.vectors.chunks(dimensions).map(<[f32]>::to_vec).collect(),
+            _ => Vec::new(),
+        };
+        Self {
+            id: d.id.as_str().to_owned(),
+            status: d.status.as_str(),
+            title: filled(d.title),
+            uri: filled(d.uri),
+            attributes: include.attributes.then(|| common::shown(&d.attributes)),
+            readers: d.readers.map(|r| r.iter().map(|p| p.as_str().to_owned()).collect()),
+            created_at: d.created_at.to_string(),
+            updated_at: d.updated_at.to_string(),
+            expires_at: d.expires_at.map(|t| t.to_string()),
+            passages,
+            findings: common::findings(&d.findings),
+            commit: d.commit.into(),
+            text: include.text.then(|| d.text.into_exposed()),
+            vector: if vectors.len() == 1 { vectors.pop() } else { None },
+            vectors: (vectors.len() > 1).then_some(vectors),
+        }
+    }
+}
+
+/// Which documents to list.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"filter": {"type": "gte", "key": "year", "value": 2024}, "limit": 50}))]
+pub(crate) struct DocumentList {
+    #[schema(value_type = Option<Object>)]
+    filter: Option<Tree>,
+    ids: Option<Vec<String>>,
+    r#as: Option<super::search::ActingAs>,
+    /// `text`, `attributes`, `vector`. Absent: `attributes`.
+    include: Option<Vec<String>>,
+    /// 0 only counts. Absent: 100.
+    limit: Option<usize>,
+    /// Only ids after this one.
+    after: Option<String>,
+}
+
+impl Incoming for DocumentList {
+    type Checked = ListRequest;
+
+    fn check(self) -> Result<ListRequest, Error> {
+        let limit = self.limit.unwrap_or(limits::LIST_LIMIT_DEFAULT);
+        if limit > limits::LIST_LIMIT_MAX {
+            return Err(Error::invalid("limit", "must be 0 to 1000"));
+        }
+        let include = common::include(self.include.as_deref(), &["text", "attributes", "vector"])?;
+        Ok(ListRequest {
+            filter: common::filter(self.filter)?,
+            ids: self.ids.map(|list| common::ids("ids", &list)).transpose()?,
+            acting_as: self.r#as.map(super::search::ActingAs::check).transpose()?,
+            include: include.unwrap_or(Include { attributes: true, ..Include::default() }),
+            limit,
+            after: self.after.map(|id| at("after", DocumentId::parse(&id))).transpose()?,
+        })
+    }
+}
+
+/// A page of documents, ordered by id.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct DocumentPage {
+    documents: Vec<Document>,
+    /// How many match in all.
+    total: u64,
+    /// Give it as `after` for more.
+    next: Option<String>,
+    commit: Commit,
+}
+
+impl From<engine::DocumentPage> for DocumentPage {
+    fn from(page: engine::DocumentPage) -> Self {
+        Self {
+            documents: page.documents.into_iter().map(|d| Document::new(d, page.include)).collect(),
+            total: page.total,
+            next: page.next.map(|id| id.as_str().to_owned()),
+            commit: page.commit.into(),
+        }
+    }
+}
+
+/// Ids, or all that match a filter.
+fn selection(ids: Option<Vec<String>>, filter: Option<Tree>) -> Result<Selection, Error> {
+    match (ids, common::filter(filter)?) {
+        (Some(ids), None) => Ok(Selection::Ids(common::ids("ids", &ids)?)),
+        (None, Some(filter)) => Ok(Selection::Filter(filter)),
+        (Some(_), Some(_)) => Err(Error::invalid("ids", "comes instead of 'filter', not with it")),
+        (None, None) => Err(Error::invalid("ids", "is missing: give ids or filter")),
+    }
+}
+
+/// Which documents to delete.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DocumentDelete {
+    ids: Option<Vec<String>>,
+    #[schema(value_type = Option<Object>)]
+    filter: Option<Tree>,
+}
+
+impl Incoming for DocumentDelete {
+    type Checked = Selection;
+
+    fn check(self) -> Result<Selection, Error> {
+        selection(self.ids, self.filter)
+    }
+}
+
+/// How many documents went.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Counted {
+    pub(crate) deleted: u64,
+    pub(crate) commit: Commit,
+}
+
+/// A change without new text. Members merge; null removes.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DocumentPatch {
+    ids: Option<Vec<String>>,
+    #[schema(value_type = Option<Object>)]
+    filter: Option<Tree>,
+    #[schema(value_type = Option<BTreeMap<String, Object>>)]
+    attributes: Option<BTreeMap<String, Tree>>,
+    /// Null opens the document to the whole tenant.
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<Vec<String>>)]
+    readers: Option<Option<Vec<String>>>,
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<String>)]
+    uri: Option<Option<String>>,
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<String>)]
+    expires_at: Option<Option<String>>,
+}
+
+impl Incoming for DocumentPatch {
+    type Checked = PatchRequest;
+
+    fn check(self) -> Result<PatchRequest, Error> {
+        let which = selection(self.ids, self.filter)?;
+        let readers = |list: Option<Vec<String>>| list.map(|r| common::principals("readers", &r)).transpose();
+        let time = |text: Option<String>| text.map(|t| common::time("expires_at", &t)).transpose();
+        let patch = RawPatch {
+            attributes: common::changes("attributes", self.attributes.unwrap_or_default())?,
+            readers: self.readers.map(readers).transpose()?,
+            uri: self.uri.map(|uri| uri.map(Untrusted::new)),
+            expires_at: self.expires_at.map(time).transpose()?,
+        };
+        let nothing =
+            patch.attributes.is_empty() && patch.readers.is_none() && patch.uri.is_none() && patch.expires_at.is_none();
+        if nothing {
+            return Err(Error::invalid("attributes", "nothing to change: give attributes, readers, uri or expires_at"));
+        }
+        Ok(PatchRequest { which, patch })
+    }
+}
+
+/// How many documents were changed.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Matched {
+    pub(crate) matched: u64,
+    pub(crate) commit: Commit,
+}
+
+/// A reviewer's word on quarantined documents. It binds to the content they have now.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Review {
+    ids: Vec<String>,
+    decision: DecisionWord,
+    /// Why. Its pseudonym stands in the audit.
+    note: Option<String>,
+}
+
+/// What to do.
+#[derive(Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum DecisionWord {
+    Release,
+    Reject,
+}
+
+impl Incoming for Review {
+    type Checked = ReviewRequest;
+
+    fn check(self) -> Result<ReviewRequest, Error> {
+        if self.note.as_ref().is_some_and(|n| n.len() > limits::ATTRIBUTE_VALUE_BYTES_MAX) {
+            return Err(Error::new(Code::InvalidRequest, "may have at most 4096 bytes").with_param("note"));
+        }
+        Ok(ReviewRequest {
+            ids: common::ids("ids", &self.ids)?,
+            decision: match self.decision {
+                DecisionWord::Release => Decision::Release,
+                DecisionWord::Reject => Decision::Reject,
+            },
+            note: self.note.map(Untrusted::new),
+        })
+    }
+}
+
+/// What became of each.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Reviewed {
+    results: Vec<ReviewResult>,
+    commit: Commit,
+}
+
+/// What became of one.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ReviewResult {
+    id: String,
+    /// `released`, `rejected`, `not_quarantined` or `not_found`.
+    status: &'static str,
+}
+
+impl From<ReviewReply> for Reviewed {
+    fn from(reply: ReviewReply) -> Self {
+        let results = reply.results.into_iter();
+        let results = results.map(|(id, status)| ReviewResult { id: id.as_str().to_owned(), status });
+        Self { results: results.collect(), commit: reply.commit.into() }
+    }
+}

@@ -1,0 +1,256 @@
+//! Namespaces on the wire.
+
+use super::common::{Commit, nullable};
+use crate::http::call::Incoming;
+use engine::{EmbeddingAsk, NamespaceChange, NamespaceView, Paged};
+use kernel::{Error, ScreenAction};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// What a namespace is told. Absent members keep their value.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"embedding": {"model": "all-MiniLM-L6-v2"}, "distance": "cosine", "screening": {"injection": "quarantine"}}))]
+pub(crate) struct NamespacePut {
+    /// Where vectors come from; fixed once the namespace holds documents.
+    embedding: Option<EmbeddingBody>,
+    /// How vectors are compared; fixed once the namespace holds documents.
+    distance: Option<DistanceWord>,
+    /// How text is cut; fixed once the namespace holds documents.
+    chunking: Option<ChunkingBody>,
+    /// What findings lead to.
+    screening: Option<ScreeningBody>,
+    /// How long documents live.
+    retention: Option<RetentionBody>,
+    /// Whether every document must name its readers.
+    require_readers: Option<bool>,
+}
+
+/// A model of the server's, or the length of the callers' own vectors.
+#[derive(Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EmbeddingBody {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dimensions: Option<u32>,
+}
+
+/// How vectors are compared.
+#[derive(Clone, Copy, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum DistanceWord {
+    Cosine,
+    Dot,
+    Euclidean,
+}
+
+/// How text is cut into passages, in the model's tokens.
+#[derive(Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ChunkingBody {
+    /// Longest passage, 16 to 8192.
+    max_tokens: u32,
+    /// Repeated from the passage before; at most half of `max_tokens`. Absent: 32, or half if that is less.
+    overlap_tokens: Option<u32>,
+}
+
+/// What each kind of finding leads to.
+#[derive(Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ScreeningBody {
+    injection: Option<ActionWord>,
+    pii: Option<ActionWord>,
+    secret: Option<ActionWord>,
+}
+
+/// What a finding leads to.
+#[derive(Clone, Copy, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ActionWord {
+    Allow,
+    Tag,
+    Mask,
+    Quarantine,
+    Reject,
+}
+
+/// How long documents live.
+#[derive(Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RetentionBody {
+    /// Days after the last write; null removes the limit.
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<u32>)]
+    days: Option<Option<u32>>,
+    /// Whether the text is kept once it is indexed.
+    original: Option<OriginalWord>,
+}
+
+/// Whether the text is kept.
+#[derive(Clone, Copy, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum OriginalWord {
+    Keep,
+    Drop,
+}
+
+impl Incoming for NamespacePut {
+    type Checked = NamespaceChange;
+
+    fn check(self) -> Result<NamespaceChange, Error> {
+        let screening = self.screening.unwrap_or(ScreeningBody { injection: None, pii: None, secret: None });
+        let retention = self.retention.unwrap_or(RetentionBody { days: None, original: None });
+        Ok(NamespaceChange {
+            embedding: self.embedding.map(embedding).transpose()?,
+            distance: self.distance.map(kernel::Distance::from),
+            chunking: self.chunking.map(|c| kernel::Chunking {
+                max_tokens: c.max_tokens,
+                overlap_tokens: c.overlap_tokens.unwrap_or(kernel::Chunking::default().overlap_tokens.min(c.max_tokens / 2)),
+            }),
+            injection: screening.injection.map(ScreenAction::from),
+            pii: screening.pii.map(ScreenAction::from),
+            secret: screening.secret.map(ScreenAction::from),
+            retention_days: retention.days,
+            original: retention.original.map(kernel::Original::from),
+            require_readers: self.require_readers,
+        })
+    }
+}
+
+fn embedding(body: EmbeddingBody) -> Result<EmbeddingAsk, Error> {
+    match (body.model, body.dimensions) {
+        (Some(model), None) => Ok(EmbeddingAsk::Model(model)),
+        (None, Some(dimensions)) => Ok(EmbeddingAsk::Dimensions(dimensions)),
+        _ => Err(Error::invalid("embedding", "must have exactly one of 'model' and 'dimensions'")),
+    }
+}
+
+impl From<DistanceWord> for kernel::Distance {
+    fn from(word: DistanceWord) -> Self {
+        match word {
+            DistanceWord::Cosine => Self::Cosine,
+            DistanceWord::Dot => Self::Dot,
+            DistanceWord::Euclidean => Self::Euclidean,
+        }
+    }
+}
+
+impl From<kernel::Distance> for DistanceWord {
+    fn from(distance: kernel::Distance) -> Self {
+        match distance {
+            kernel::Distance::Cosine => Self::Cosine,
+            kernel::Distance::Dot => Self::Dot,
+            kernel::Distance::Euclidean => Self::Euclidean,
+        }
+    }
+}
+
+impl From<ActionWord> for ScreenAction {
+    fn from(word: ActionWord) -> Self {
+        match word {
+            ActionWord::Allow => Self::Allow,
+            ActionWord::Tag => Self::Tag,
+            ActionWord::Mask => Self::Mask,
+            ActionWord::Quarantine => Self::Quarantine,
+            ActionWord::Reject => Self::Reject,
+        }
+    }
+}
+
+impl From<ScreenAction> for ActionWord {
+    fn from(action: ScreenAction) -> Self {
+        match action {
+            ScreenAction::Allow => Self::Allow,
+            ScreenAction::Tag => Self::Tag,
+            ScreenAction::Mask => Self::Mask,
+            ScreenAction::Quarantine => Self::Quarantine,
+            ScreenAction::Reject => Self::Reject,
+        }
+    }
+}
+
+impl From<OriginalWord> for kernel::Original {
+    fn from(word: OriginalWord) -> Self {
+        match word {
+            OriginalWord::Keep => Self::Keep,
+            OriginalWord::Drop => Self::Drop,
+        }
+    }
+}
+
+/// A namespace.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Namespace {
+    name: String,
+    /// Null until the first document decides.
+    embedding: Option<EmbeddingBody>,
+    distance: DistanceWord,
+    chunking: ChunkingBody,
+    screening: ScreeningBody,
+    retention: RetentionBody,
+    require_readers: bool,
+    created_at: String,
+    /// Documents stored, quarantined ones included.
+    documents: u64,
+    passages: u64,
+    /// Of text.
+    bytes: u64,
+    /// Documents held back until somebody reviews them.
+    quarantined: u64,
+    commit: Commit,
+    /// Which of the tenant's keys wraps this namespace's.
+    key_epoch: u32,
+}
+
+impl From<NamespaceView> for Namespace {
+    fn from(view: NamespaceView) -> Self {
+        let s = view.settings;
+        Self {
+            name: view.name.as_str().to_owned(),
+            embedding: match s.embedding {
+                kernel::Embedding::Default => None,
+                kernel::Embedding::Model { name, dimensions } => {
+                    Some(EmbeddingBody { model: Some(name), dimensions: Some(dimensions) })
+                }
+                kernel::Embedding::Own { dimensions } => Some(EmbeddingBody { model: None, dimensions: Some(dimensions) }),
+            },
+            distance: s.distance.into(),
+            chunking: ChunkingBody { max_tokens: s.chunking.max_tokens, overlap_tokens: Some(s.chunking.overlap_tokens) },
+            screening: ScreeningBody {
+                injection: Some(s.screening.injection.into()),
+                pii: Some(s.screening.pii.into()),
+                secret: Some(s.screening.secret.into()),
+            },
+            retention: RetentionBody {
+                days: Some(s.retention.days),
+                original: Some(match s.retention.original {
+                    kernel::Original::Keep => OriginalWord::Keep,
+                    kernel::Original::Drop => OriginalWord::Drop,
+                }),
+            },
+            require_readers: s.require_readers,
+            created_at: view.created_at.to_string(),
+            documents: view.documents,
+            passages: view.passages,
+            bytes: view.bytes,
+            quarantined: view.quarantined,
+            commit: view.commit.into(),
+            key_epoch: view.key_epoch.0,
+        }
+    }
+}
+
+/// A page of namespaces.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct NamespaceList {
+    namespaces: Vec<Namespace>,
+    /// Give it as `after` for more.
+    next: Option<String>,
+}
+
+impl From<Paged<NamespaceView>> for NamespaceList {
+    fn from(page: Paged<NamespaceView>) -> Self {
+        Self { namespaces: page.items.into_iter().map(Namespace::from).collect(), next: page.next }
+    }
+}

@@ -1,0 +1,379 @@
+//! Search and context on the wire.
+
+use super::common::{self, Commit, Finding, Finite};
+use crate::{http::call::Incoming, strict::Tree};
+use engine::{ContextRequest, Include, MinScores, Mode, Rendering, SearchRequest};
+use kernel::{Code, CommitNo, Error, Principal, Untrusted, limits};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use utoipa::ToSchema;
+
+/// On whose behalf (scope `act_as`).
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ActingAs {
+    /// Such as `user:alice`.
+    principals: Vec<String>,
+    /// For policies; this server has none that read them, so anything in it is refused.
+    #[schema(value_type = Option<BTreeMap<String, Object>>)]
+    attributes: Option<BTreeMap<String, Tree>>,
+}
+
+impl ActingAs {
+    /// The principals.
+    ///
+    /// # Errors
+    /// Names the member.
+    pub(crate) fn check(self) -> Result<Vec<Principal>, Error> {
+        if self.attributes.is_some_and(|a| !a.is_empty()) {
+            return Err(Error::invalid("as.attributes", "is for policies, and this server has none that read it"));
+        }
+        common::principals("as.principals", &self.principals)
+    }
+}
+
+/// How to rank.
+#[derive(Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ModeWord {
+    Hybrid,
+    Vector,
+    Text,
+}
+
+/// Least scores of the arms; a hit must have each that is asked for.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MinScoresBody {
+    vector: Option<Finite>,
+    text: Option<Finite>,
+    rerank: Option<Finite>,
+}
+
+macro_rules! searching {
+    ($(#[$doc:meta])* $name:ident { $($(#[$mdoc:meta])* $member:ident: $type:ty),* $(,)? }) => {
+        #[derive(Deserialize, ToSchema)]
+        #[serde(deny_unknown_fields)]
+        $(#[$doc])*
+        pub(crate) struct $name {
+            /// The question.
+            query: Option<String>,
+            /// Or its vector.
+            vector: Option<Vec<Finite>>,
+            /// Hits wanted, 1 to 1,000. Absent: 10.
+            top_k: Option<usize>,
+            /// Absent: what serves; the reply says which.
+            mode: Option<ModeWord>,
+            #[schema(value_type = Option<Object>)]
+            filter: Option<Tree>,
+            r#as: Option<ActingAs>,
+            /// `text`, `attributes`, `vector`, `explain`. Absent: `text` and `attributes`.
+            include: Option<Vec<String>>,
+            min_scores: Option<MinScoresBody>,
+            /// At most so many passages of one document.
+            max_per_document: Option<usize>,
+            /// Rank the winners again with a cross-encoder.
+            rerank: Option<bool>,
+            /// Wait until this commit can be searched.
+            min_commit: Option<u64>,
+            $($(#[$mdoc])* $member: $type,)*
+        }
+
+        impl $name {
+            fn search(&mut self) -> SearchBody {
+                SearchBody {
+                    query: self.query.take(),
+                    vector: self.vector.take(),
+                    top_k: self.top_k,
+                    mode: self.mode,
+                    filter: self.filter.take(),
+                    acting_as: self.r#as.take(),
+                    include: self.include.take(),
+                    min_scores: self.min_scores.take(),
+                    max_per_document: self.max_per_document,
+                    rerank: self.rerank,
+                    min_commit: self.min_commit,
+                }
+            }
+        }
+    };
+}
+
+searching!(
+    /// A search.
+    #[schema(example = json!({"query": "how many days of leave", "top_k": 5, "filter": {"type": "eq", "key": "year", "value": 2026}}))]
+    Search {}
+);
+searching!(
+    /// A search and a budget.
+    #[schema(example = json!({"query": "how many days of leave", "max_tokens": 2000}))]
+    Context {
+        /// Tokens of the whole context, fences included.
+        max_tokens: usize,
+        /// How passages are set apart from instructions. Absent: delimited.
+        rendering: Option<RenderingWord>,
+    }
+);
+
+/// The members that search and context share.
+struct SearchBody {
+    query: Option<String>,
+    vector: Option<Vec<Finite>>,
+    top_k: Option<usize>,
+    mode: Option<ModeWord>,
+    filter: Option<Tree>,
+    acting_as: Option<ActingAs>,
+    include: Option<Vec<String>>,
+    min_scores: Option<MinScoresBody>,
+    max_per_document: Option<usize>,
+    rerank: Option<bool>,
+    min_commit: Option<u64>,
+}
+
+impl Incoming for Search {
+    type Checked = SearchRequest;
+
+    fn check(mut self) -> Result<SearchRequest, Error> {
+        self.search().check()
+    }
+}
+
+impl SearchBody {
+    fn check(self) -> Result<SearchRequest, Error> {
+        if self.query.is_none() && self.vector.is_none() {
+            return Err(Error::invalid("query", "is missing: give query or vector"));
+        }
+        if self.query.as_ref().is_some_and(|q| q.len() > limits::QUERY_BYTES_MAX || q.trim().is_empty()) {
+            return Err(Error::invalid("query", "must be 1 to 32768 bytes, not all blank"));
+        }
+        let top_k = self.top_k.unwrap_or(limits::TOP_K_DEFAULT);
+        if !(1..=limits::TOP_K_MAX).contains(&top_k) {
+            return Err(Error::invalid("top_k", "must be 1 to 1000"));
+        }
+        if self.max_per_document == Some(0) {
+            return Err(Error::invalid("max_per_document", "must be at least 1"));
+        }
+        let wanted = self.min_scores.unwrap_or(MinScoresBody { vector: None, text: None, rerank: None });
+        if self.rerank == Some(true) || wanted.rerank.is_some() {
+            let error = Error::new(Code::ModelUnavailable, "no reranker is configured");
+            return Err(error.with_param(if self.rerank == Some(true) { "rerank" } else { "min_scores.rerank" }));
+        }
+        let include = common::include(self.include.as_deref(), &["text", "attributes", "vector", "explain"])?;
+        Ok(SearchRequest {
+            query: self.query.map(Untrusted::new),
+            vector: self.vector.map(common::floats),
+            top_k,
+            mode: self.mode.map(Mode::from),
+            filter: common::filter(self.filter)?,
+            acting_as: self.acting_as.map(ActingAs::check).transpose()?,
+            include: include.unwrap_or(Include { text: true, attributes: true, ..Include::default() }),
+            min_scores: MinScores { vector: wanted.vector.map(|x| x.0), text: wanted.text.map(|x| x.0) },
+            max_per_document: self.max_per_document,
+            min_commit: self.min_commit.map(CommitNo),
+        })
+    }
+}
+
+impl From<ModeWord> for Mode {
+    fn from(word: ModeWord) -> Self {
+        match word {
+            ModeWord::Hybrid => Self::Hybrid,
+            ModeWord::Vector => Self::Vector,
+            ModeWord::Text => Self::Text,
+        }
+    }
+}
+
+/// How passages are set apart from instructions.
+#[derive(Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum RenderingWord {
+    Plain,
+    Delimited,
+    Datamarked,
+    Base64,
+}
+
+impl Incoming for Context {
+    type Checked = ContextRequest;
+
+    fn check(mut self) -> Result<ContextRequest, Error> {
+        if !(1..=limits::CONTEXT_TOKENS_MAX).contains(&self.max_tokens) {
+            return Err(Error::invalid("max_tokens", "must be 1 to 200000"));
+        }
+        let rendering = match self.rendering {
+            None | Some(RenderingWord::Delimited) => Rendering::Delimited,
+            Some(RenderingWord::Plain) => Rendering::Plain,
+            Some(RenderingWord::Datamarked) => Rendering::Datamarked,
+            Some(RenderingWord::Base64) => Rendering::Base64,
+        };
+        Ok(ContextRequest { search: self.search().check()?, max_tokens: self.max_tokens, rendering })
+    }
+}
+
+/// What a search found.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct SearchReply {
+    /// Best first.
+    hits: Vec<Hit>,
+    /// How it was ranked: `hybrid`, `vector` or `text`.
+    mode: &'static str,
+    /// Part of the eligible passages went unsearched; `warnings` says why.
+    incomplete: bool,
+    warnings: Vec<String>,
+    commit: Commit,
+    /// Milliseconds of each step.
+    timings_ms: BTreeMap<&'static str, f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    explain: Option<Explain>,
+}
+
+/// A passage that answers.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Hit {
+    document_id: String,
+    /// Its number in the document, from 0.
+    passage: u32,
+    /// Fused; orders this reply only.
+    score: f32,
+    scores: Scores,
+    title: Option<String>,
+    uri: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+    #[schema(value_type = Option<BTreeMap<String, Object>>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attributes: Option<BTreeMap<String, serde_json::Value>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vector: Option<Vec<f32>>,
+    /// Unicode code points of the document's text: first, and one past the last.
+    span: [u32; 2],
+    findings: Vec<Finding>,
+}
+
+/// The arms' own scores.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Scores {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vector: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<f32>,
+}
+
+/// How the search was carried out.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Explain {
+    /// Passages of the namespace.
+    rows: u64,
+    /// Passages that passed readers, status, expiry and filter before any ranking.
+    eligible_rows: u64,
+    text_candidates: usize,
+    vector_candidates: usize,
+    /// Constant of the reciprocal rank fusion.
+    rrf_k: f32,
+}
+
+fn filled(text: Untrusted) -> Option<String> {
+    (!text.is_empty()).then(|| text.into_exposed())
+}
+
+impl From<engine::SearchReply> for SearchReply {
+    fn from(reply: engine::SearchReply) -> Self {
+        Self {
+            hits: reply.hits.into_iter().map(Hit::from).collect(),
+            mode: reply.mode.as_str(),
+            incomplete: reply.incomplete,
+            warnings: reply.warnings,
+            commit: reply.commit.into(),
+            timings_ms: reply.timings.into_iter().collect(),
+            explain: reply.explain.map(|e| Explain {
+                rows: e.rows,
+                eligible_rows: e.eligible_rows,
+                text_candidates: e.text_candidates,
+                vector_candidates: e.vector_candidates,
+                rrf_k: e.rrf_k,
+            }),
+        }
+    }
+}
+
+impl From<engine::Hit> for Hit {
+    fn from(hit: engine::Hit) -> Self {
+        Self {
+            document_id: hit.document_id.as_str().to_owned(),
+            passage: hit.passage,
+            score: hit.score,
+            scores: Scores { vector: hit.scores.vector, text: hit.scores.text },
+            title: filled(hit.title),
+            uri: filled(hit.uri),
+            text: hit.text.map(Untrusted::into_exposed),
+            attributes: hit.attributes.as_ref().map(common::shown),
+            vector: hit.vector,
+            span: [hit.span.0, hit.span.1],
+            findings: common::findings(&hit.findings),
+        }
+    }
+}
+
+/// Text for a prompt, with its sources.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ContextReply {
+    context: String,
+    /// What fences it; fresh for every reply, empty for plain.
+    marker: String,
+    /// For the caller's system prompt: what the marker means.
+    preamble: String,
+    /// In the order of the context.
+    sources: Vec<Source>,
+    /// Of the whole context.
+    tokens: usize,
+    /// Whose tokens.
+    tokenizer: String,
+    left_out: Vec<LeftOut>,
+    commit: Commit,
+    warnings: Vec<String>,
+}
+
+/// Where a numbered passage came from.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Source {
+    /// Its number in the context, from 1.
+    n: usize,
+    document_id: String,
+    passage: u32,
+    title: Option<String>,
+    uri: Option<String>,
+    tokens: usize,
+}
+
+/// A document that was found but not used.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct LeftOut {
+    document_id: String,
+    why: &'static str,
+}
+
+impl From<engine::ContextReply> for ContextReply {
+    fn from(reply: engine::ContextReply) -> Self {
+        let sources = reply.sources.into_iter().map(|s| Source {
+            n: s.n,
+            document_id: s.document_id.as_str().to_owned(),
+            passage: s.passage,
+            title: filled(s.title),
+            uri: filled(s.uri),
+            tokens: s.tokens,
+        });
+        let left_out = reply.left_out.into_iter();
+        Self {
+            context: reply.context.into_exposed(),
+            marker: reply.marker,
+            preamble: reply.preamble,
+            sources: sources.collect(),
+            tokens: reply.tokens,
+            tokenizer: reply.tokenizer,
+            left_out: left_out.map(|(id, why)| LeftOut { document_id: id.as_str().to_owned(), why }).collect(),
+            commit: reply.commit.into(),
+            warnings: reply.warnings,
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Bodies as callers send them, good and bad: what is taken, and which member an error names.
+
+use super::{admin, documents, namespaces, search};
+use crate::http::call::Incoming;
+use kernel::{Code, Error};
+
+/// Reads and checks a body as the server does.
+fn read<B: Incoming>(text: &str) -> Result<B::Checked, Error> {
+    let body: B = crate::strict::json(text.as_bytes()).map_err(|c| {
+        let code = if c.unknown { Code::UnknownField } else { Code::InvalidRequest };
+        Error::new(code, c.rule).with_param(c.path)
+    })?;
+    body.check()
+}
+
+fn refused<B: Incoming>(text: &str) -> String {
+    match read::<B>(text) {
+        Ok(_) => panic!("was taken: {text}"),
+        Err(e) => format!("{} {}", e.code.as_str(), e.param.unwrap_or_default()),
+    }
+}
+
+#[test]
+fn a_whole_upsert_is_taken() {
+    let text = r#"{"documents":[{"id":"a/b c.md","text":"t","media_type":"text/markdown","title":"T","uri":"u",
+        "attributes":{"year":2024,"tags":["x",1,true],"gone":null},"readers":["user:alice"],"vector":[1,-2.5e-3],
+        "expires_at":"2030-01-01T00:00:00Z"},{"content_base64":"aGk="},{"vector":[1,2]}],"on_conflict":"skip"}"#;
+    let request = read::<documents::Upsert>(text).expect("fits");
+    assert_eq!(request.documents.len(), 3);
+    assert_eq!(request.documents[0].attributes.len(), 2, "null is absence");
+    assert_eq!(request.documents[0].vector.as_deref(), Some(&[1.0, -2.5e-3][..]));
+    assert!(matches!(request.on_conflict, engine::OnConflict::Skip));
+}
+
+#[test]
+fn a_wrong_upsert_names_the_member() {
+    for (document, expected) in [
+        (r#"{"text":"t","vektor":[1]}"#, "unknown_field documents[0].vektor"),
+        (r#"{"text":7}"#, "invalid_request documents[0].text"),
+        (r#"{"id":"a"}"#, "invalid_request documents[0].text"),
+        (r#"{"id":"","text":"t"}"#, "invalid_request documents[0].id"),
+        (r#"{"id":"a\u0000","text":"t"}"#, "invalid_request documents[0].id"),
+        (r#"{"text":"t","content_base64":"aGk="}"#, "invalid_request documents[0].content_base64"),
+        (r#"{"content_base64":"%%%"}"#, "invalid_request documents[0].content_base64"),
+        (r#"{"text":"t","readers":[]}"#, "invalid_request documents[0].readers"),
+        (r#"{"text":"t","readers":["alice"]}"#, "invalid_request documents[0].readers[0]"),
+        (r#"{"text":"t","vector":[1,1e39]}"#, "invalid_request documents[0].vector[1]"),
+        (r#"{"text":"t","vector":[1e999]}"#, "invalid_request documents[0].vector[0]"),
+        (r#"{"text":"t","vector":[NaN]}"#, "invalid_request documents[0].vector[0]"),
+        (r#"{"text":"t","vector":["1"]}"#, "invalid_request documents[0].vector[0]"),
+        (r#"{"text":"t","expires_at":"tomorrow"}"#, "invalid_request documents[0].expires_at"),
+        (r#"{"text":"t","attributes":{"a":{"b":1}}}"#, "invalid_request documents[0].attributes.a"),
+        (r#"{"text":"t","attributes":{"$a":1}}"#, "invalid_request documents[0].attributes"),
+        (r#"{"text":"t","text":"u"}"#, "invalid_request documents[0].text"),
+    ] {
+        assert_eq!(refused::<documents::Upsert>(&format!(r#"{{"documents":[{document}]}}"#)), expected, "{document}");
+    }
+    assert_eq!(refused::<documents::Upsert>(r#"{"documents":[]}"#), "invalid_request documents");
+    assert_eq!(refused::<documents::Upsert>(r#"{"documents":[{"text":"t"}],"on_conflict":"merge"}"#), "invalid_request on_conflict");
+}
+
+#[test]
+fn a_patch_tells_absent_from_null() {
+    let request = read::<documents::DocumentPatch>(r#"{"ids":["a"],"readers":null,"attributes":{"x":null}}"#).expect("fits");
+    assert_eq!(request.patch.readers, Some(None));
+    assert!(request.patch.uri.is_none());
+    assert_eq!(request.patch.attributes.get("x"), Some(&None));
+    assert_eq!(refused::<documents::DocumentPatch>(r#"{"ids":["a"]}"#), "invalid_request attributes");
+    assert_eq!(refused::<documents::DocumentPatch>(r#"{"uri":"x"}"#), "invalid_request ids");
+    let both = r#"{"ids":["a"],"filter":{"type":"exists","key":"x"},"uri":"x"}"#;
+    assert_eq!(refused::<documents::DocumentPatch>(both), "invalid_request ids");
+}
+
+#[test]
+fn a_search_is_checked() {
+    let request = read::<search::Search>(r#"{"query":"q","as":{"principals":["user:a"]},"min_scores":{"vector":0.5}}"#).expect("fits");
+    assert_eq!((request.top_k, request.include.text, request.include.vector), (10, true, false));
+    assert_eq!(request.min_scores.vector, Some(0.5));
+    for (text, expected) in [
+        (r"{}", "invalid_request query"),
+        (r#"{"query":" "}"#, "invalid_request query"),
+        (r#"{"query":"q","top_k":0}"#, "invalid_request top_k"),
+        (r#"{"query":"q","top_k":1001}"#, "invalid_request top_k"),
+        (r#"{"query":"q","top_k":-1}"#, "invalid_request top_k"),
+        (r#"{"query":"q","mode":"fast"}"#, "invalid_request mode"),
+        (r#"{"query":"q","include":["body"]}"#, "invalid_request include"),
+        (r#"{"query":"q","rerank":true}"#, "model_unavailable rerank"),
+        (r#"{"query":"q","filter":{}}"#, "invalid_request filter.type"),
+        (r#"{"query":"q","filter":{"type":"eq","key":"a","value":1,"extra":2}}"#, "unknown_field filter"),
+        (r#"{"query":"q","as":{"principals":[]}}"#, "invalid_request as.principals"),
+        (r#"{"query":"q","as":{"principals":["user:a"],"attributes":{"a":1}}}"#, "invalid_request as.attributes"),
+        (r#"{"query":"q","tenant":"other"}"#, "unknown_field tenant"),
+    ] {
+        assert_eq!(refused::<search::Search>(text), expected, "{text}");
+    }
+    let levels = |n: usize| format!(r#"{{"query":"q","filter":{}{}{}}}"#, r#"{"type":"not","filters":["#.repeat(n), r#"{"type":"exists","key":"a"}"#, "]}".repeat(n));
+    read::<search::Search>(&levels(20)).expect("twenty levels");
+    assert_eq!(refused::<search::Search>(&levels(40)), "invalid_request filter");
+    assert!(refused::<search::Search>(&levels(5_000)).starts_with("invalid_request filter"));
+    assert_eq!(refused::<search::Context>(r#"{"query":"q"}"#), "invalid_request max_tokens");
+    assert_eq!(refused::<search::Context>(r#"{"query":"q","max_tokens":0}"#), "invalid_request max_tokens");
+}
+
+#[test]
+fn a_namespace_is_told_one_kind_of_vector() {
+    let change = read::<namespaces::NamespacePut>(r#"{"retention":{"days":null},"chunking":{"max_tokens":40}}"#).expect("fits");
+    assert_eq!(change.retention_days, Some(None));
+    assert_eq!(change.chunking.expect("given").overlap_tokens, 20);
+    assert!(read::<namespaces::NamespacePut>("{}").expect("fits").retention_days.is_none());
+    let both = r#"{"embedding":{"model":"m","dimensions":3}}"#;
+    assert_eq!(refused::<namespaces::NamespacePut>(both), "invalid_request embedding");
+    let word = r#"{"screening":{"pii":"burn"}}"#;
+    assert_eq!(refused::<namespaces::NamespacePut>(word), "invalid_request screening.pii");
+}
+
+#[test]
+fn operators_words_are_checked() {
+    assert_eq!(refused::<admin::TenantNew>(r#"{"id":"../x"}"#), "invalid_request id");
+    assert_eq!(refused::<admin::TenantNew>(r#"{"id":"a","quotas":{"documents":-1}}"#), "invalid_request quotas.documents");
+    assert_eq!(refused::<admin::ApiKeyNew>(r#"{"name":"n","scopes":["root"]}"#), "invalid_request scopes[0]");
+    assert_eq!(refused::<admin::ApiKeyNew>(r#"{"name":""}"#), "invalid_request name");
+    assert_eq!(refused::<admin::Rotate>(r#"{"mode":"reencrypt"}"#), "invalid_request mode");
+    let key = read::<admin::ApiKeyNew>(r#"{"name":"n"}"#).expect("fits");
+    assert_eq!(key.scopes, kernel::Scope::DEFAULT);
+}

@@ -1,0 +1,90 @@
+//! What a server is built from beside its settings: key provider, models, clock, entropy.
+//! Tests bring their own.
+
+use crate::config::{ModelsChoice, RootKey, Settings};
+use anyhow::{Context, Result, bail};
+use kernel::{Clock, Entropy, OsEntropy, SystemClock};
+use models::{Models, ModelsConfig};
+use std::{path::Path, sync::Arc};
+use vault::{KeyProvider, LocalProvider};
+
+/// The parts.
+pub struct Parts {
+    /// Who wraps tenants' keys.
+    pub provider: Arc<dyn KeyProvider>,
+    /// What embeds.
+    pub models: Models,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+impl Parts {
+    /// As the settings say. Loads models, which takes about a second each.
+    ///
+    /// # Errors
+    /// The root key cannot be had, or models that were asked for do not load.
+    pub fn from_settings(settings: &Settings) -> Result<Self> {
+        Ok(Self {
+            provider: provider(settings)?,
+            models: load_models(&settings.models)?,
+            clock: Arc::new(SystemClock::new()),
+            entropy: Arc::new(OsEntropy),
+        })
+    }
+}
+
+/// The root key's provider.
+///
+/// # Errors
+/// The value is no key; the file lies inside the data folder, is readable by others, or cannot be made.
+pub(crate) fn provider(settings: &Settings) -> Result<Arc<dyn KeyProvider>> {
+    let provider = match &settings.root_key {
+        RootKey::Value(value) => LocalProvider::from_env_value(value, Arc::new(OsEntropy)).context("RINGFENCE_ROOT_KEY")?,
+        RootKey::File(path) => LocalProvider::from_file(path, &settings.data, Arc::new(OsEntropy))
+            .with_context(|| format!("the root key file {}", path.display()))?,
+    };
+    Ok(Arc::new(provider))
+}
+
+/// Loads what is configured or lies at hand. With nothing configured and nothing found the server
+/// serves text search and callers' own vectors, and says so; what is configured must load.
+pub(crate) fn load_models(choice: &ModelsChoice) -> Result<Models> {
+    if !choice.enabled {
+        return Ok(Models::unavailable("models.enabled is false"));
+    }
+    let here = std::env::current_dir().ok();
+    let program = std::env::current_exe().ok();
+    let near: Vec<&Path> = [here.as_deref(), program.as_deref()].into_iter().flatten().collect();
+    let found = models::discover(choice.runtime.as_deref(), choice.folder.as_deref(), &near);
+    if !choice.configured && (found.runtime.is_none() || found.folder.is_none()) {
+        return Ok(Models::unavailable(
+            "no ONNX Runtime and models were found; run scripts/setup, or set RINGFENCE_ONNXRUNTIME and RINGFENCE_MODELS",
+        ));
+    }
+    let config = ModelsConfig {
+        runtime: found.runtime,
+        folder: found.folder,
+        default: choice.default.clone(),
+        provider: choice.provider,
+        threads: choice.threads,
+        ..ModelsConfig::default()
+    };
+    match Models::load(&config) {
+        Ok(models) => Ok(models),
+        Err(error) => bail!("the models do not load: {} (models.enabled = false serves without them)", chain(&error)),
+    }
+}
+
+/// An error and its causes on one line.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}

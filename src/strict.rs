@@ -1,0 +1,200 @@
+//! Strict reading: JSON and TOML into types, with complaints that a person can act on.
+//!
+//! serde's messages quote the offending value; a value may be a customer's text. So a complaint keeps
+//! the path, which the caller wrote, and the rule, which we wrote, and nothing between.
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, Error as _, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::Value;
+use std::fmt;
+
+/// What does not fit, and what would.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Complaint {
+    /// A member that is not known, rather than a wrong one.
+    pub(crate) unknown: bool,
+    /// Where, as the caller wrote it: `documents[3].vektor`.
+    pub(crate) path: String,
+    /// What would be right, to be read behind the path.
+    pub(crate) rule: String,
+}
+
+/// Reads one JSON document and nothing after it.
+///
+/// # Errors
+/// The first misfit.
+pub(crate) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Complaint> {
+    let body = |rule: &str| Complaint { unknown: false, path: ROOT.to_owned(), rule: rule.to_owned() };
+    let text = std::str::from_utf8(bytes).map_err(|_| body("is not valid UTF-8"))?;
+    if text.trim_ascii().is_empty() {
+        return Err(body("is empty; expected a JSON object"));
+    }
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|e| {
+        let path = e.path().to_string();
+        let inner = e.into_inner();
+        let place = format!("(line {}, column {})", inner.line(), inner.column());
+        let message = inner.to_string();
+        complaint(&path, message.rsplit_once(" at line ").map_or(message.as_str(), |(m, _)| m), inner.is_data(), &place)
+    })?;
+    reader.end().map_err(|e| body(&format!("is not valid JSON (line {}, column {})", e.line(), e.column())))?;
+    Ok(value)
+}
+
+/// Reads a TOML table that was put together from several places.
+///
+/// # Errors
+/// The first misfit.
+pub(crate) fn table<T: DeserializeOwned>(table: toml::Table) -> Result<T, Complaint> {
+    serde_path_to_error::deserialize(toml::Value::Table(table)).map_err(|e| {
+        let path = e.path().to_string();
+        complaint(&path, e.into_inner().message(), true, "")
+    })
+}
+
+fn complaint(path: &str, message: &str, data: bool, place: &str) -> Complaint {
+    let path = if path == "." { "" } else { path };
+    let at = |unknown, path: String, rule: String| Complaint {
+        unknown,
+        path: if path.is_empty() { ROOT.to_owned() } else { path.chars().take(PATH_CHARS_MAX).collect() },
+        rule,
+    };
+    let named = |prefix: &str| message.strip_prefix(prefix).and_then(|rest| rest.split('`').next());
+    // The expectation is ours and stands last; what comes before it may quote the caller.
+    let expected = message.rsplit_once(", expected ").map(|(_, e)| e.replace('`', ""));
+    if message.starts_with("unknown field `") {
+        let known = expected.map_or("no members".to_owned(), |e| list(&e));
+        return at(true, path.to_owned(), format!("is unknown here; known are {known}"));
+    }
+    if let Some(member) = named("missing field `") {
+        return at(false, join(path, member), "is missing".to_owned());
+    }
+    if let Some(member) = named("duplicate field `") {
+        return at(false, join(path, member), "is given twice".to_owned());
+    }
+    if message.starts_with("unknown variant `") {
+        return at(false, path.to_owned(), format!("must be one of {}", list(&expected.unwrap_or_default())));
+    }
+    if let (true, Some(expected)) = (message.starts_with("invalid "), expected) {
+        return at(false, path.to_owned(), format!("must be {}", plain(&expected)));
+    }
+    let rule = match message {
+        "number out of range" => "must be a finite number".to_owned(),
+        "recursion limit exceeded" => "is nested too deeply".to_owned(),
+        m if data => m.to_owned(),
+        m if m.starts_with("EOF") => format!("ends too early {place}"),
+        _ => format!("is not valid JSON {place}"),
+    };
+    at(false, path.to_owned(), rule)
+}
+
+fn join(path: &str, member: &str) -> String {
+    match path {
+        "" => member.to_owned(),
+        p if p == member || p.ends_with(&format!(".{member}")) => p.to_owned(),
+        p => format!("{p}.{member}"),
+    }
+}
+
+fn list(expected: &str) -> String {
+    expected.strip_prefix("one of ").unwrap_or(expected).replace(" or ", ", ")
+}
+
+/// Rust's words for types in a caller's.
+fn plain(expected: &str) -> &str {
+    match expected {
+        "f32" | "f64" | "a floating point number" => "a number",
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, 0 or more",
+        "i32" | "i64" | "isize" => "a whole number",
+        "a sequence" => "a list",
+        "a map" => "an object",
+        "a boolean" => "true or false",
+        e if e.starts_with("struct ") => "an object",
+        e => e,
+    }
+}
+
+/// Any JSON, but with each member once: the last of two would otherwise win in silence.
+#[derive(Clone, Default)]
+pub(crate) struct Tree(pub(crate) Value);
+
+/// Nothing of the value: a customer wrote it.
+impl fmt::Debug for Tree {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tree(..)")
+    }
+}
+
+impl<'de> Deserialize<'de> for Tree {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TreeVisitor)
+    }
+}
+
+struct TreeVisitor;
+
+impl<'de> Visitor<'de> for TreeVisitor {
+    type Value = Tree;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_bool<E>(self, v: bool) -> Result<Tree, E> {
+        Ok(Tree(v.into()))
+    }
+
+    fn visit_i64<E>(self, v: i64) -> Result<Tree, E> {
+        Ok(Tree(v.into()))
+    }
+
+    fn visit_u64<E>(self, v: u64) -> Result<Tree, E> {
+        Ok(Tree(v.into()))
+    }
+
+    fn visit_f64<E>(self, v: f64) -> Result<Tree, E> {
+        Ok(Tree(v.into()))
+    }
+
+    fn visit_str<E>(self, v: &str) -> Result<Tree, E> {
+        Ok(Tree(v.into()))
+    }
+
+    fn visit_string<E>(self, v: String) -> Result<Tree, E> {
+        Ok(Tree(v.into()))
+    }
+
+    fn visit_unit<E>(self) -> Result<Tree, E> {
+        Ok(Tree(Value::Null))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Tree, A::Error> {
+        let mut list = Vec::new();
+        while let Some(Tree(item)) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(Tree(list.into()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Tree, A::Error> {
+        let mut object = serde_json::Map::new();
+        while let Some(key) = members.next_key::<String>()? {
+            if object.contains_key(&key) {
+                return Err(A::Error::custom(format_args!("duplicate field `{key}`")));
+            }
+            let Tree(value) = members.next_value()?;
+            object.insert(key, value);
+        }
+        Ok(Tree(object.into()))
+    }
+}
+
+/// What a path is called when it is empty.
+const ROOT: &str = "body";
+/// A member's name may be as long as the body; nobody reads that.
+const PATH_CHARS_MAX: usize = 300;
+
+#[cfg(test)]
+mod tests;

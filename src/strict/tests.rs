@@ -1,0 +1,85 @@
+//! What a caller reads when JSON or TOML does not fit.
+
+use super::*;
+use serde::Deserialize;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "only its reading is looked at")]
+struct Item {
+    id: String,
+    #[serde(default)]
+    vector: Vec<f32>,
+    #[serde(default)]
+    mode: Option<Word>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Word {
+    Text,
+    Vector,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "only its reading is looked at")]
+struct Items {
+    documents: Vec<Item>,
+}
+
+fn complaint(text: &str) -> (bool, String, String) {
+    let c = json::<Items>(text.as_bytes()).expect_err("does not fit");
+    (c.unknown, c.path, c.rule)
+}
+
+#[test]
+fn each_misfit_names_its_place_and_the_rule() {
+    let say = |unknown: bool, path: &str, rule: &str| (unknown, path.to_owned(), rule.to_owned());
+    for (text, expected) in [
+        (
+            r#"{"documents":[{"id":"a"},{"id":"b","vektor":[1]}]}"#,
+            say(true, "documents[1].vektor", "is unknown here; known are id, vector, mode"),
+        ),
+        (r#"{"documents":[{}]}"#, say(false, "documents[0].id", "is missing")),
+        (r#"{"documents":[{"id":7}]}"#, say(false, "documents[0].id", "must be a string")),
+        (r#"{"documents":[{"id":"a","id":"b"}]}"#, say(false, "documents[0].id", "is given twice")),
+        (
+            r#"{"documents":[{"id":"a","vector":[1,"x, expected nonsense"]}]}"#,
+            say(false, "documents[0].vector[1]", "must be a number"),
+        ),
+        (
+            r#"{"documents":[{"id":"a","vector":[1e999]}]}"#,
+            say(false, "documents[0].vector[0]", "must be a finite number"),
+        ),
+        (r#"{"documents":[{"id":"a","mode":"fast"}]}"#, say(false, "documents[0].mode", "must be one of text, vector")),
+        (r#"{"documents":{}}"#, say(false, "documents", "must be a list")),
+        (r#"[]"#, say(false, "body", "must be an object")),
+    ] {
+        assert_eq!(complaint(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn what_is_no_json_says_where() {
+    assert_eq!(complaint("{\"documents\": [").2, "ends too early (line 1, column 15)");
+    assert_eq!(complaint("{} {}").2, "is missing");
+    assert!(complaint("{\"documents\":[]} x").2.starts_with("is not valid JSON (line 1"));
+    assert_eq!(json::<Items>(b"{\"documents\": [\"\xff\"]}").expect_err("bytes").rule, "is not valid UTF-8");
+    assert_eq!(json::<Items>(b"").expect_err("nothing").rule, "is empty; expected a JSON object");
+}
+
+#[test]
+fn no_value_of_the_caller_stands_in_a_rule() {
+    for text in [r#"{"documents":"SECRET"}"#, r#"{"documents":[{"id":"a","mode":"SECRET"}]}"#, r#"{"documents":[{"id":{"SECRET":1}}]}"#] {
+        assert!(!complaint(text).2.contains("SECRET"), "{text}");
+    }
+}
+
+#[test]
+fn a_tree_refuses_a_member_that_is_given_twice() {
+    let c = json::<Tree>(br#"{"type":"eq","key":"a","key":"b"}"#).expect_err("twice");
+    assert_eq!((c.path.as_str(), c.rule.as_str()), ("key", "is given twice"));
+    let deep = format!("{}1{}", "[".repeat(5_000), "]".repeat(5_000));
+    assert_eq!(json::<Tree>(deep.as_bytes()).expect_err("deep").rule, "is nested too deeply");
+}
