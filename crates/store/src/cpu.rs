@@ -4,11 +4,18 @@
 
 use crate::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use tokio::sync::oneshot;
 
 /// A bounded pool for synchronous work that takes long: indexing, merging, opening.
 pub trait Cpu: Send + Sync + 'static {
-    /// Runs `work` some time soon. Dropping it unrun is allowed: the asker gets an error.
+    /// Runs `work` soon: somebody's request waits for it. Dropping it unrun is allowed: the asker
+    /// gets an error.
     fn run(&self, work: Box<dyn FnOnce() + Send>);
+
+    /// Runs upkeep, which may take minutes, where it does not keep requests waiting.
+    fn run_upkeep(&self, work: Box<dyn FnOnce() + Send>) {
+        self.run(work);
+    }
 }
 
 /// Runs `work` on the pool and waits for what it makes.
@@ -19,12 +26,33 @@ pub(crate) async fn on_cpu<T: Send + 'static>(
     cpu: &dyn Cpu,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Error> {
-    let (done, made) = tokio::sync::oneshot::channel();
-    cpu.run(Box::new(move || {
+    let (work, made) = wrapped(work);
+    cpu.run(work);
+    made.await.map_err(|_| Error::Panicked)
+}
+
+/// The same for upkeep.
+///
+/// # Errors
+/// As [`on_cpu`].
+pub(crate) async fn in_upkeep<T: Send + 'static>(
+    cpu: &dyn Cpu,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Error> {
+    let (work, made) = wrapped(work);
+    cpu.run_upkeep(work);
+    made.await.map_err(|_| Error::Panicked)
+}
+
+fn wrapped<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> (Box<dyn FnOnce() + Send>, oneshot::Receiver<T>) {
+    let (done, made) = oneshot::channel();
+    let work = move || {
         // What the work borrowed is dropped with it: nothing half-changed is seen afterwards.
         if let Ok(value) = catch_unwind(AssertUnwindSafe(work)) {
             let _asker_gone = done.send(value);
         }
-    }));
-    made.await.map_err(|_| Error::Panicked)
+    };
+    (Box::new(work), made)
 }

@@ -100,6 +100,9 @@ impl Changes {
 pub(crate) fn read(bytes: &[u8]) -> Result<Vec<Commit>, Error> {
     let mut fields = Fields::open(WHAT, VERSION, bytes)?;
     let commits = fields.u64()?;
+    if commits == 0 {
+        return Err(fields.corrupt());
+    }
     let mut read = Vec::new();
     for _ in 0..commits {
         read.push(read_commit(&mut fields)?);

@@ -18,6 +18,9 @@ pub enum Error {
     /// What is in memory only cannot be flushed as fast as it grows.
     #[error("the namespace has {0} bytes that are not flushed yet; try again")]
     Behind(u64),
+    /// The tenant's audit takes no lines, and writes without audit end somewhere.
+    #[error("{0} audit lines of this namespace wait; try again")]
+    Unaudited(usize),
     /// `min_commit` did not come in time.
     #[error("commit {wanted} is not here yet, the newest is {newest}; try again")]
     NotYet {
@@ -105,7 +108,7 @@ impl From<Error> for kernel::Error {
         let message = error.to_string();
         match error {
             Error::NotFound => kernel::Error::not_found(),
-            Error::Closing | Error::QueueFull(_) | Error::Behind(_) | Error::NotYet { .. } => {
+            Error::Closing | Error::QueueFull(_) | Error::Behind(_) | Error::Unaudited(_) | Error::NotYet { .. } => {
                 kernel::Error::overloaded(message, Duration::from_secs(1))
             }
             Error::Unopened { code, .. } => kernel::Error::new(code, message),

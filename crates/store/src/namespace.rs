@@ -36,6 +36,8 @@ pub(crate) struct Namespace {
     /// After a failure: monotonic milliseconds before which it is not tried again.
     pub(crate) upkeep_after: AtomicU64,
     pub(crate) used: AtomicU64,
+    absorbing: tokio::sync::Mutex<()>,
+    absorb_waits: AtomicBool,
     view: Mutex<Arc<View>>,
     bytes: AtomicU64,
     commits: watch::Sender<CommitNo>,
@@ -76,6 +78,8 @@ impl Namespace {
             upkeep_runs: AtomicBool::new(false),
             upkeep_after: AtomicU64::new(0),
             used: AtomicU64::new(0),
+            absorbing: tokio::sync::Mutex::default(),
+            absorb_waits: AtomicBool::new(false),
             bytes: AtomicU64::new(bytes),
             commits: watch::Sender::new(view.commit),
             view: Mutex::new(Arc::new(view)),
@@ -143,6 +147,9 @@ impl Namespace {
         if unflushed > self.shared.config.flush_bytes_max.saturating_mul(BEHIND_FACTOR) {
             return Err(Error::Behind(unflushed));
         }
+        if self.lines.waiting() > LINES_WAITING_MAX {
+            return Err(Error::Unaudited(self.lines.waiting()));
+        }
         let mut queue = self.queue();
         // Checked under the queue's lock: who closes takes what is queued under it too.
         if self.state.load(Ordering::Acquire) != OPEN {
@@ -208,10 +215,24 @@ impl Namespace {
         }
     }
 
-    /// Hands waiting audit lines over in the background.
+    /// Holds the writer back while the tenant's chain is far behind.
+    pub(crate) async fn lines_keep_up(&self) {
+        if self.lines.waiting() > LINES_WAITING_SOFT {
+            // A failure is told when the hard limit is reached; until then writes are durable here.
+            let _put_off = self.lines.absorb(&*self.shared.config.sink).await;
+        }
+    }
+
+    /// Hands waiting audit lines over in the background; one task at most waits behind the one that runs.
     pub(crate) fn absorb_soon(self: &Arc<Self>) {
+        if self.absorb_waits.swap(true, Ordering::AcqRel) {
+            return;
+        }
         let namespace = self.clone();
         self.shared.config.tracker.spawn(async move {
+            let _turn = namespace.absorbing.lock().await;
+            // Before the queue is looked at: lines that come later start the next task.
+            namespace.absorb_waits.store(false, Ordering::Release);
             if let Err(error) = namespace.lines.absorb(&*namespace.shared.config.sink).await {
                 let waiting = namespace.lines.waiting();
                 tracing::warn!(namespace = %namespace.home.uuid(), waiting, %error, "audit lines wait");
@@ -234,3 +255,7 @@ impl Drop for Namespace {
 
 /// How many times over what a flush takes may be in memory before writes are refused.
 const BEHIND_FACTOR: u64 = 4;
+/// Audit lines that may wait for the tenant's chain before the writer waits for it.
+const LINES_WAITING_SOFT: usize = 1_024;
+/// And before writes are refused.
+const LINES_WAITING_MAX: usize = 16_384;

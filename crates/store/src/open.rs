@@ -36,6 +36,8 @@ pub(crate) async fn open(
         Journal::recover(&config.storage, home.clone(), config.clock.clone(), config.entropy.clone()).await?;
     let Recovered { checkpoint, entries, dropped } = recovered;
     if dropped {
+        // A destruction that a crash cut short goes on.
+        journal.destroy().await?;
         return Err(Error::NotFound);
     }
     let view = match &checkpoint {

@@ -138,6 +138,6 @@ impl Room<Manage> {
     /// # Errors
     /// The journal's.
     pub async fn destroy(self) -> Result<(), Error> {
-        self.slot.destroy(&self.namespace).await
+        self.slot.destroy(self.namespace).await
     }
 }

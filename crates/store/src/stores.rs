@@ -152,14 +152,14 @@ impl Stores {
         let Ok(home) = Home::enter(grant, &*self.shared.config.directory) else { return };
         let slot = lock(&self.slots).get(&home.uuid()).cloned();
         if let Some(slot) = slot {
-            slot.close(|namespace| namespace.totals().documents == 0).await;
+            slot.close(&self.shared, |namespace| namespace.totals().documents == 0).await;
         }
     }
 
     /// Drops a tenant's namespaces from memory: it was suspended, erased, or its keys changed.
     pub async fn forget(&self, incarnation: Incarnation) {
         for slot in self.all().into_iter().filter(|slot| slot.incarnation == incarnation) {
-            slot.close(|_| true).await;
+            slot.close(&self.shared, |_| true).await;
         }
     }
 
@@ -171,7 +171,7 @@ impl Stores {
         let mut outcome = Ok(());
         for slot in self.all() {
             let Some(namespace) = slot.current() else { continue };
-            if let Err(error) = upkeep::run(&namespace, true).await {
+            if let Err(error) = upkeep::flush(&namespace).await {
                 outcome = Err(error);
             }
         }
@@ -185,11 +185,11 @@ impl Stores {
         for slot in self.all() {
             if let Some(namespace) = slot.current().filter(|n| n.journal.log_bytes() > CLOSE_FLUSH_LOG_BYTES) {
                 // Nothing is lost: the log holds it.
-                if let Err(error) = upkeep::run(&namespace, true).await {
+                if let Err(error) = upkeep::flush(&namespace).await {
                     tracing::warn!(namespace = %namespace.home.uuid(), %error, "not flushed at close");
                 }
             }
-            slot.close(|_| true).await;
+            slot.close(&self.shared, |_| true).await;
         }
     }
 
@@ -291,6 +291,23 @@ async fn open_slot(
     }
 }
 
+#[cfg(test)]
+impl Stores {
+    fn only(&self) -> Arc<Namespace> {
+        self.all().iter().find_map(|slot| slot.current()).expect("one namespace is open")
+    }
+
+    /// Log entries of the open namespace.
+    pub(crate) fn log_of(&self) -> u64 {
+        self.only().journal.last().0
+    }
+
+    /// Segments of the open namespace.
+    pub(crate) fn parts_of(&self) -> usize {
+        self.only().view().parts.len()
+    }
+}
+
 impl Slot {
     /// The open namespace; `None` when it must be opened first.
     fn ready(&self, shared: &Shared) -> Result<Option<Arc<Namespace>>, Error> {
@@ -327,13 +344,19 @@ impl Slot {
     }
 
     /// Closes it in peace, if it is open and `when` holds.
-    async fn close(&self, when: impl Fn(&Namespace) -> bool) {
-        let _opening = self.opening.lock().await;
+    async fn close(&self, shared: &Shared, when: impl Fn(&Namespace) -> bool) {
+        let opening = self.opening.clone().lock_owned().await;
         if self.current().is_some_and(|namespace| !when(&namespace)) {
             return;
         }
-        if let Some(namespace) = self.take() {
+        let Some(namespace) = self.take() else { return };
+        // A task of its own: if whoever asked goes, nobody opens it before it has ended.
+        let shut = shared.config.tracker.spawn(async move {
             namespace.shut().await;
+            drop(opening);
+        });
+        if shut.await.is_err() {
+            tracing::error!(namespace = %self.uuid, "the runtime went away while a namespace was closed");
         }
     }
 
@@ -350,11 +373,16 @@ impl Slot {
     }
 
     /// Deletes its bytes. From here on nobody enters.
-    pub(crate) async fn destroy(&self, namespace: &Arc<Namespace>) -> Result<(), Error> {
-        let _opening = self.opening.lock().await;
+    pub(crate) async fn destroy(&self, namespace: Arc<Namespace>) -> Result<(), Error> {
+        let opening = self.opening.clone().lock_owned().await;
         *lock(&self.state) = State::Destroyed;
-        namespace.shut().await;
-        Ok(namespace.journal.destroy().await?)
+        let tracker = namespace.shared.config.tracker.clone();
+        let destroy = async move {
+            let _opening = opening;
+            namespace.shut().await;
+            Ok(namespace.journal.destroy().await?)
+        };
+        tracker.spawn(destroy).await.map_err(|_| Error::Panicked)?
     }
 }
 

@@ -12,7 +12,7 @@
 
 use crate::{
     Error,
-    cpu::on_cpu,
+    cpu::in_upkeep,
     manifest,
     namespace::Namespace,
     part::Part,
@@ -20,7 +20,7 @@ use crate::{
     view::View,
 };
 use journal::{ObjectRef, Seq};
-use kernel::{CommitNo, Timestamp};
+use kernel::{CommitNo, Timestamp, limits};
 use segment::Segment;
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -50,20 +50,30 @@ pub(crate) fn start_if_due(namespace: &Arc<Namespace>) {
     if rests || !namespace.is_open() || due(namespace, None).is_none() || namespace.upkeep_runs.swap(true, Ordering::AcqRel) {
         return;
     }
-    let namespace_of_task = namespace.clone();
+    let held = namespace.clone();
     namespace.shared.config.tracker.spawn(async move {
-        if let Err(error) = run(&namespace_of_task, false).await {
-            failed(&namespace_of_task, &error);
+        if let Err(error) = run(&held, false).await {
+            failed(&held, &error);
         }
-        namespace_of_task.upkeep_runs.store(false, Ordering::Release);
+        held.upkeep_runs.store(false, Ordering::Release);
     });
+}
+
+/// Flushes the memtable whatever its size. A task of its own: it ends what it began.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) async fn flush(namespace: &Arc<Namespace>) -> Result<(), Error> {
+    let held = namespace.clone();
+    let task = async move { run(&held, true).await.inspect_err(|error| failed(&held, error)) };
+    namespace.shared.config.tracker.spawn(task).await.map_err(|_| Error::Panicked)?
 }
 
 /// Does what is due; with `flush`, the memtable whatever its size.
 ///
 /// # Errors
 /// What stopped it. What was published and logged stands; the log is not cut.
-pub(crate) async fn run(namespace: &Arc<Namespace>, flush: bool) -> Result<(), Error> {
+async fn run(namespace: &Arc<Namespace>, flush: bool) -> Result<(), Error> {
     let mut upkeep = namespace.upkeep.lock().await;
     if flush && namespace.journal.last() > upkeep.covers {
         round(namespace, &mut upkeep, Job::Flush).await?;
@@ -113,14 +123,15 @@ fn compactable(mut sealed: Vec<Part>, now: Option<Timestamp>) -> Option<Vec<Part
     let mut rows = 0;
     let mut take = 0;
     for part in &sealed {
-        if take >= MERGE_MIN && u64::from(part.segment.rows()) > rows {
+        let more = u64::from(part.segment.rows());
+        if (take >= MERGE_MIN && more > rows) || rows + more > u64::from(limits::SEGMENT_ROWS_MAX) {
             break;
         }
-        rows += u64::from(part.segment.rows());
+        rows += more;
         take += 1;
     }
     sealed.truncate(take);
-    Some(sealed)
+    (take > 1).then_some(sealed)
 }
 
 /// One job, step by step as the module says.
@@ -198,11 +209,11 @@ type Fresh = Option<(Arc<Segment>, Option<ObjectRef>)>;
 async fn build(namespace: &Arc<Namespace>, old: &[Part]) -> Result<Fresh, Error> {
     let config = &namespace.shared.config;
     let (spec, now, parts) = (namespace.view().spec, config.clock.now(), old.to_vec());
-    let Some(bytes) = on_cpu(&*config.cpu, move || rebuild::write(spec, &parts, now)).await?? else {
+    let Some(bytes) = in_upkeep(&*config.cpu, move || rebuild::write(spec, &parts, now)).await?? else {
         return Ok(None);
     };
     let object = namespace.journal.put(ObjectKind::Segment, &bytes).await?;
-    let segment = on_cpu(&*config.cpu, move || Segment::open(&spec, bytes)).await??;
+    let segment = in_upkeep(&*config.cpu, move || Segment::open(&spec, bytes)).await??;
     Ok(Some((Arc::new(segment), Some(object))))
 }
 

@@ -21,6 +21,7 @@ pub(crate) async fn run(namespace: Arc<Namespace>) {
 
 /// Writes one entry; whether there was anything to write.
 pub(crate) async fn step(namespace: &Arc<Namespace>) -> bool {
+    namespace.lines_keep_up().await;
     let mut turn = namespace.turn.lock().await;
     let batch = namespace.next_batch();
     if batch.is_empty() {
@@ -57,8 +58,9 @@ async fn commit(namespace: &Arc<Namespace>, turn: &mut Seq, batch: VecDeque<Writ
             for (reply, _) in done {
                 let _asker_gone = reply.send(Err(append_failed(&error)));
             }
-            // Larger than an entry may be: refused before a byte was written.
-            return if error.code == kernel::Code::TooLarge { Ok(()) } else { Err(append_failed(&error)) };
+            // Refused before a byte was written, and the log goes on: so does the namespace.
+            let refused = matches!(error.code, kernel::Code::TooLarge | kernel::Code::StorageFull);
+            return if refused && namespace.journal.failed().is_none() { Ok(()) } else { Err(append_failed(&error)) };
         }
     };
     namespace.publish(view);

@@ -1,0 +1,91 @@
+//! Log entries and manifests: what is written is read back, anything else is an error.
+
+use super::fixture::{Draft, id};
+use crate::{
+    Error,
+    entry::{self, Changes, EntryWriter},
+    manifest,
+    part::Part,
+    view::View,
+};
+use journal::ObjectRef;
+use kernel::{CommitNo, Distance, KeyEpoch, ObjectUuid, Timestamp};
+use roaring::RoaringBitmap;
+use segment::{Segment, Spec};
+use std::sync::Arc;
+use vault::{ObjectKind, WrappedKey};
+
+const SPEC: Spec = Spec { dimensions: 0, distance: Distance::Dot };
+
+fn an_entry() -> Vec<u8> {
+    let now = Timestamp::from_millis(5);
+    let mut writer = EntryWriter::new();
+    for commit in [CommitNo(3), CommitNo(4)] {
+        let mut changes = Changes::default();
+        changes.upsert(&Draft::new("a", "one two three").admit().into_document(now, now, commit));
+        changes.delete(&id("gone"));
+        writer.push(commit, now, SPEC, &changes, b"line");
+    }
+    writer.finish().unwrap().to_vec()
+}
+
+fn a_manifest() -> Vec<u8> {
+    let doc = |n: u8| {
+        let at = Timestamp::from_millis(1);
+        Draft::new(&n.to_string(), "some text").admit().into_document(at, at, CommitNo(1))
+    };
+    let segment = Arc::new(Segment::in_memory(&SPEC, (0..9).map(doc).collect()).unwrap());
+    let key = WrappedKey { epoch: KeyEpoch(2), bytes: vec![7; 40] };
+    let object = ObjectRef { kind: ObjectKind::Segment, uuid: ObjectUuid::from_bytes([9; 16]), key, bytes: 77 };
+    let sealed = Part::new(segment.clone(), RoaringBitmap::from_iter([1, 4]), Some(object));
+    let memory = Part::new(segment, RoaringBitmap::new(), None);
+    manifest::write(&View { spec: SPEC, commit: CommitNo(9), parts: vec![sealed, memory] }, CommitNo(8)).to_vec()
+}
+
+#[test]
+fn an_entry_reads_back() {
+    let commits = entry::read(&an_entry()).unwrap();
+    assert_eq!(commits.iter().map(|c| c.commit.0).collect::<Vec<_>>(), [3, 4]);
+    assert_eq!(commits[1].upserts[0].text.expose(), "one two three");
+    assert_eq!((commits[1].deletes.clone(), commits[1].line.as_slice()), (vec![id("gone")], b"line".as_slice()));
+}
+
+#[test]
+fn a_manifest_names_objects_and_not_the_memtable() {
+    let read = manifest::read(&a_manifest()).unwrap();
+    assert_eq!((read.commit, read.spec, read.segments.len()), (CommitNo(8), SPEC, 1));
+    assert_eq!(read.segments[0].dead, RoaringBitmap::from_iter([1, 4]));
+    assert_eq!((read.segments[0].documents, read.segments[0].object.bytes), (9, 77));
+}
+
+#[test]
+fn bytes_that_end_early_or_late_are_refused() {
+    type Refused = fn(&[u8]) -> bool;
+    let readers: [(Vec<u8>, Refused); 2] =
+        [(an_entry(), |b| entry::read(b).is_err()), (a_manifest(), |b| manifest::read(b).is_err())];
+    for (whole, refused) in readers {
+        assert!(!refused(&whole));
+        assert!(refused(&[whole.clone(), vec![0]].concat()));
+        for n in 0..whole.len() {
+            assert!(refused(&whole[..n]), "{n} bytes");
+        }
+    }
+}
+
+#[test]
+fn any_changed_byte_is_refused_or_read_without_panic() {
+    for (at, _) in an_entry().iter().enumerate() {
+        let (mut entry, mut manifest) = (an_entry(), a_manifest());
+        entry[at] ^= 0xFF;
+        let at = at % manifest.len();
+        manifest[at] ^= 0xFF;
+        let _either = (entry::read(&entry).is_ok(), manifest::read(&manifest).is_ok());
+    }
+}
+
+#[test]
+fn another_version_is_refused_by_name() {
+    let mut bytes = a_manifest();
+    bytes[0] = 1;
+    assert!(matches!(manifest::read(&bytes), Err(Error::Version { found: 1, known: 0, .. })));
+}

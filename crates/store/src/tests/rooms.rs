@@ -1,0 +1,232 @@
+//! What a room promises: fixed snapshots, neighbours apart, exact statistics, shared fsyncs.
+
+use super::fixture::{Draft, INJECTION, NAMESPACES, ROOMY, World, id, line};
+use crate::{Error, Known, Selection, UpsertStatus};
+use access::{Delete, Ingest, Manage, Read, Review, Search};
+use kernel::{Audience, Clock, Code, CommitNo, Status};
+use segment::TextQuery;
+use std::sync::Arc;
+
+const HOME: (&str, &str) = NAMESPACES[0];
+
+async fn store(world: &World, at: (&'static str, &str), drafts: &[Draft]) -> crate::Outcome {
+    let upserts = drafts.iter().map(Draft::upsert).collect();
+    world.enter::<Ingest>(at).await.append(upserts, line()).await.unwrap()
+}
+
+async fn scores(world: &World, at: (&'static str, &str), text: &str) -> Vec<(String, f32)> {
+    let snapshot = world.enter::<Search>(at).await.snapshot(None).await.unwrap();
+    let eligible = snapshot.eligible(&Audience::Everything, None, &[Status::Indexed], world.clock.now());
+    let hits = snapshot.text(&TextQuery::new(text), &eligible, 100);
+    hits.iter().map(|h| (snapshot.tie(h.at).0.unwrap().as_str().to_owned(), h.score)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_stays_while_others_write() {
+    let world = World::new(ROOMY).await;
+    store(&world, HOME, &[Draft::new("a", "red fox"), Draft::new("b", "red hen")]).await;
+    let snapshot = world.enter::<Search>(HOME).await.snapshot(None).await.unwrap();
+    let now = world.clock.now();
+    let read = || {
+        let eligible = snapshot.eligible(&Audience::Everything, None, &[Status::Indexed], now);
+        let hits = snapshot.text(&TextQuery::new("red"), &eligible, 10);
+        let passage = |h: &crate::Hit| snapshot.passage(&eligible, h.at, false).unwrap().text.into_exposed();
+        (hits.iter().map(passage).collect::<Vec<_>>(), hits.iter().map(|h| h.score).collect::<Vec<_>>(), snapshot.totals())
+    };
+    let before = read();
+    store(&world, HOME, &[Draft::new("a", "red wolf"), Draft::new("c", "red red")]).await;
+    let which = Selection::Ids(vec![id("b")]);
+    world.enter::<Delete>(HOME).await.delete(&which, &Audience::Everything, line()).await.unwrap();
+    world.stores.flush_all().await.unwrap();
+    assert_eq!(read(), before);
+    assert_eq!(scores(&world, HOME, "red").await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn equal_ids_of_two_tenants_do_not_meet() {
+    let mut world = World::new(ROOMY).await;
+    for (tenant, name) in NAMESPACES {
+        store(&world, (tenant, name), &[Draft::new("same", &format!("secret of {tenant} {name}"))]).await;
+    }
+    for flushed in [false, true] {
+        for (tenant, name) in NAMESPACES {
+            let snapshot = world.enter::<Read>((tenant, name)).await.snapshot(None).await.unwrap();
+            let doc = snapshot.get(&id("same"), &Audience::Everything, false, world.clock.now()).unwrap().unwrap();
+            assert_eq!(doc.text.expose(), format!("secret of {tenant} {name}"), "flushed: {flushed}");
+        }
+        let which = Selection::Ids(vec![id("same")]);
+        if flushed {
+            world.enter::<Delete>(HOME).await.delete(&which, &Audience::Everything, line()).await.unwrap();
+        }
+        world.stores.flush_all().await.unwrap();
+        world.reopen().await;
+    }
+    assert_eq!(world.enter::<Search>(HOME).await.totals().documents, 0);
+    assert_eq!(world.enter::<Search>(NAMESPACES[2]).await.totals().documents, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_dead_and_the_quarantined_do_not_count_in_scores() {
+    let world = World::new(ROOMY).await;
+    let kept = [Draft::new("a", "granite bridge"), Draft::new("b", "granite granite tower"), Draft::new("c", "a tower")];
+    for draft in &kept {
+        store(&world, HOME, std::slice::from_ref(draft)).await;
+        store(&world, NAMESPACES[1], std::slice::from_ref(draft)).await;
+    }
+    let clean = scores(&world, HOME, "granite tower").await;
+    let noise: Vec<Draft> = (0..6).map(|n| Draft::new(&format!("n{n}"), "granite granite tower tower tower")).collect();
+    store(&world, NAMESPACES[1], &noise).await;
+    assert_ne!(scores(&world, NAMESPACES[1], "granite tower").await, clean);
+    let poisoned = Draft::new("q", &format!("granite tower {INJECTION}"));
+    assert_eq!(store(&world, NAMESPACES[1], &[poisoned]).await.results[0].status, UpsertStatus::Quarantined);
+    let which = Selection::Ids(noise.iter().map(|d| id(&d.id)).collect());
+    world.enter::<Delete>(NAMESPACES[1]).await.delete(&which, &Audience::Everything, line()).await.unwrap();
+    assert_eq!(scores(&world, NAMESPACES[1], "granite tower").await, clean);
+    world.stores.flush_all().await.unwrap();
+    assert_eq!(scores(&world, NAMESPACES[1], "granite tower").await, clean);
+    assert_eq!(world.enter::<Review>(NAMESPACES[1]).await.totals().quarantined, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sixty_four_writers_share_entries_and_are_all_durable() {
+    let mut world = World::new(ROOMY).await;
+    let room = Arc::new(world.enter::<Ingest>(HOME).await);
+    // The first writer's batch waits at the pool until the others stand in the queue.
+    world.pool.hold_next.store(true, std::sync::atomic::Ordering::SeqCst);
+    let write = |n: u32| {
+        let room = room.clone();
+        async move { room.append(vec![Draft::new(&n.to_string(), "some words").upsert()], line()).await.unwrap().commit }
+    };
+    let mut writers: Vec<_> = (0..64).map(|n| Box::pin(write(n))).collect();
+    for writer in &mut writers {
+        assert!(futures::poll!(writer.as_mut()).is_pending());
+    }
+    let held = loop {
+        if let Some(work) = world.pool.held.lock().unwrap().take() {
+            break work;
+        }
+        tokio::task::yield_now().await;
+    };
+    held();
+    let mut commits: Vec<u64> = futures::future::join_all(writers).await.into_iter().map(|c| c.0).collect();
+    commits.sort_unstable();
+    assert_eq!(commits, (1..=64).collect::<Vec<_>>(), "a commit each");
+    let entries = world.stores.log_of();
+    assert!(entries <= 4, "{entries} entries for 64 writers");
+    drop(room);
+    world.reopen().await;
+    assert_eq!(world.enter::<Search>(HOME).await.totals().documents, 64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_whose_caller_goes_is_whole() {
+    let world = World::new(ROOMY).await;
+    let room = world.enter::<Ingest>(HOME).await;
+    let drafts = [Draft::new("a", "one"), Draft::new("b", "two")];
+    world.pool.hold_next.store(true, std::sync::atomic::Ordering::SeqCst);
+    let mut write = Box::pin(room.append(drafts.iter().map(Draft::upsert).collect(), line()));
+    assert!(futures::poll!(write.as_mut()).is_pending());
+    let held = loop {
+        if let Some(work) = world.pool.held.lock().unwrap().take() {
+            break work;
+        }
+        tokio::task::yield_now().await;
+    };
+    drop(write);
+    held();
+    store(&world, HOME, &[Draft::new("c", "three")]).await;
+    // It had not begun when its caller went, so it never does.
+    assert_eq!(room.totals().documents, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn min_commit_waits_for_the_write() {
+    let world = World::new(ROOMY).await;
+    let (reader, writer) = (world.enter::<Search>(HOME).await, world.enter::<Ingest>(HOME).await);
+    let (snapshot, outcome) = tokio::join!(
+        reader.snapshot(Some(CommitNo(1))),
+        writer.append(vec![Draft::new("a", "late").upsert()], line()),
+    );
+    assert_eq!((snapshot.unwrap().commit(), outcome.unwrap().commit), (CommitNo(1), CommitNo(1)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn known_tells_the_same_from_another() {
+    let world = World::new(ROOMY).await;
+    let draft = Draft::new("a", "first text");
+    store(&world, HOME, std::slice::from_ref(&draft)).await;
+    let hash = *draft.admit().content_hash();
+    let room = world.enter::<Ingest>(HOME).await;
+    let known = room.known(&[(id("a"), hash), (id("a"), [1; 32]), (id("b"), hash)]);
+    assert!(matches!(&known[..], [Known::Same(head), Known::Other(_), Known::Absent] if head.passages.len() == 1));
+    assert_eq!(store(&world, HOME, &[draft.clone()]).await.results[0].status, UpsertStatus::Unchanged);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vector_of_the_wrong_length_refuses_only_its_request() {
+    let world = World::new(ROOMY).await;
+    let short = Draft { vector: Some(vec![1.0, 2.0, 3.0]), ..Draft::new("x", "text") };
+    let room = world.enter::<Ingest>(HOME).await;
+    let refused = room.append(vec![Draft::new("y", "fine").upsert(), short.upsert()], line()).await.unwrap_err();
+    let error = kernel::Error::from(refused);
+    assert_eq!((error.code, error.param.as_deref()), (Code::DimensionMismatch, Some("documents[1].vector")));
+    assert!(!error.outcome_unknown);
+    assert_eq!(store(&world, HOME, &[Draft::new("z", "good")]).await.commit, CommitNo(1));
+    assert_eq!(room.totals().documents, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_of_another_reader_is_refused() {
+    let world = World::new(ROOMY).await;
+    let readers = Some(vec![kernel::Principal::parse("user:eve").unwrap()]);
+    store(&world, HOME, &[Draft { readers, ..Draft::new("a", "private words") }]).await;
+    let snapshot = world.enter::<Search>(HOME).await.snapshot(None).await.unwrap();
+    let now = world.clock.now();
+    let eye = |audience: &Audience| snapshot.eligible(audience, None, &[Status::Indexed], now);
+    let (all, open) = (eye(&Audience::Everything), eye(&Audience::Principals(vec![])));
+    let at = snapshot.text(&TextQuery::new("private"), &all, 1)[0].at;
+    assert!(snapshot.passage(&all, at, false).is_ok());
+    assert!(matches!(snapshot.passage(&open, at, false), Err(Error::NotEligible)));
+    assert!(snapshot.has_attribute("year", &Audience::Everything, now));
+    assert!(!snapshot.has_attribute("year", &Audience::Principals(vec![]), now));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_emptied_namespace_takes_other_vectors() {
+    let mut world = World::new(ROOMY).await;
+    let two = |name: &str| Draft { vector: Some(vec![1.0, 2.0]), ..Draft::new(name, "pair") };
+    store(&world, HOME, &[Draft { vector: Some(vec![1.0; 4]), ..Draft::new("a", "four") }]).await;
+    world.stores.flush_all().await.unwrap();
+    let which = Selection::Ids(vec![id("a")]);
+    world.enter::<Delete>(HOME).await.delete(&which, &Audience::Everything, line()).await.unwrap();
+    for reopened in [false, true] {
+        let other = super::fixture::settings(2);
+        let room = world.stores.enter(&world.grant::<Ingest>(HOME.0, HOME.1), &other).await.unwrap();
+        room.append(vec![two(&format!("b{reopened}")).upsert()], line()).await.unwrap();
+        let snapshot = world.enter::<Search>(HOME).await.snapshot(None).await.unwrap();
+        let eligible = snapshot.eligible(&Audience::Everything, None, &[Status::Indexed], world.clock.now());
+        assert_eq!(snapshot.vector(&[0.6, 0.8], &eligible, 9).len(), 1 + usize::from(reopened));
+        assert!(snapshot.vector(&[0.5; 4], &eligible, 9).is_empty());
+        drop((snapshot, room));
+        world.reopen().await;
+    }
+    world.stores.flush_all().await.unwrap();
+    assert_eq!(world.enter::<Search>(HOME).await.totals().documents, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_destroyed_namespace_leaves_no_object_and_no_way_in() {
+    let world = World::new(ROOMY).await;
+    store(&world, HOME, &[Draft::new("a", "words")]).await;
+    world.stores.flush_all().await.unwrap();
+    assert_eq!(world.objects().len(), 1);
+    world.enter::<Manage>(HOME).await.destroy().await.unwrap();
+    assert!(world.objects().is_empty());
+    assert_eq!(world.try_enter::<Search>(HOME).await.err().unwrap().code, Code::NotFound);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_that_the_directory_has_not_is_not_found() {
+    let world = World::new(ROOMY).await;
+    assert_eq!(world.try_enter::<Search>(("umbra", "mail")).await.err().unwrap().code, Code::NotFound);
+}
