@@ -35,7 +35,10 @@ impl Screened {
         let ranges = pack(&units, budget, overlap);
         if ranges.len() > limits::PASSAGES_PER_DOCUMENT_MAX {
             let most = limits::PASSAGES_PER_DOCUMENT_MAX;
-            return Err(Error::too_large("documents[].text", format!("makes more than {most} passages; split the document")));
+            return Err(Error::too_large(
+                "documents[].text",
+                format!("makes more than {most} passages; split the document"),
+            ));
         }
         self.passages = points::passages(&self.text, &ranges);
         Ok(())
@@ -81,7 +84,11 @@ fn pack(units: &[Unit], budget: usize, overlap: usize) -> Vec<Range> {
         let better = half && (unit.heading || (unit.paragraph && used + unit.paragraph_tokens > budget));
         if at > first && (full || better) {
             ranges.push(range(&units[first..at], used));
-            let back = if unit.heading { at } else { overlap_from(units, first, at, overlap.min(budget.saturating_sub(unit.tokens))) };
+            let back = if unit.heading {
+                at
+            } else {
+                overlap_from(units, first, at, overlap.min(budget.saturating_sub(unit.tokens)))
+            };
             (first, used) = (back, units[back..at].iter().map(|u| u.tokens).sum());
         }
         used += unit.tokens;

@@ -118,11 +118,7 @@ fn read(text: &str, declared: Option<&str>, names: &[Option<&str>], param: &'sta
 
 /// `\r\n` and a lone `\r` become `\n`.
 fn line_ends(text: &str) -> Cow<'_, str> {
-    if text.contains('\r') {
-        Cow::Owned(text.replace("\r\n", "\n").replace('\r', "\n"))
-    } else {
-        Cow::Borrowed(text)
-    }
+    if text.contains('\r') { Cow::Owned(text.replace("\r\n", "\n").replace('\r', "\n")) } else { Cow::Borrowed(text) }
 }
 
 /// The first `bytes_max` bytes at most, cut at a character's border.

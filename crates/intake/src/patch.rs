@@ -7,7 +7,10 @@ use crate::{
     Error, raw,
     screen::{Report, Stream, merge_finding, scan_and_mask},
 };
-use kernel::{AttrValue, Attributes, Document, Finding, Principal, ScreenAction, Scalar, Screening, Status, Timestamp, Untrusted, limits};
+use kernel::{
+    AttrValue, Attributes, Document, Finding, Principal, Scalar, ScreenAction, Screening, Status, Timestamp, Untrusted,
+    limits,
+};
 use std::{collections::BTreeMap, fmt};
 
 /// A patch as it was sent. Outer `None` leaves a member alone, inner `None` removes it.
@@ -59,7 +62,8 @@ pub fn screen_patch(mut raw: RawPatch, policy: &Screening) -> Result<ScreenedPat
     }
     let findings = report.into_findings();
     if findings.iter().any(|f| f.action == ScreenAction::Reject) {
-        let rules: Vec<_> = findings.iter().filter(|f| f.action == ScreenAction::Reject).map(|f| f.rule.as_str()).collect();
+        let rules: Vec<_> =
+            findings.iter().filter(|f| f.action == ScreenAction::Reject).map(|f| f.rule.as_str()).collect();
         let remedy = format!("the namespace's screening rejects it ({}); change the value", rules.join(", "));
         return Err(Error::invalid("attributes", remedy));
     }

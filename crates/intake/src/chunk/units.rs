@@ -73,7 +73,9 @@ fn sentences(text: &str, start: usize, end: usize) -> impl Iterator<Item = (usiz
         Some((from, line))
     });
     let windows = lines.flat_map(|(at, line)| windows(at, line));
-    windows.flat_map(|(at, window)| window.split_sentence_bound_indices().map(move |(n, s)| trimmed(at + n, s))).flatten()
+    windows
+        .flat_map(|(at, window)| window.split_sentence_bound_indices().map(move |(n, s)| trimmed(at + n, s)))
+        .flatten()
 }
 
 fn windows(at: usize, line: &str) -> impl Iterator<Item = (usize, &str)> {
@@ -121,7 +123,8 @@ const BLANK: Unit = Unit { start: 0, end: 0, tokens: 0, heading: false, paragrap
 
 /// Splits tokens that are too long to be one, and drops ranges that are none of the sentence's.
 fn short(sentence: &str, spans: Vec<TokenSpan>) -> Vec<TokenSpan> {
-    let inside = |s: &TokenSpan| s.start <= s.end && sentence.is_char_boundary(s.start) && sentence.is_char_boundary(s.end);
+    let inside =
+        |s: &TokenSpan| s.start <= s.end && sentence.is_char_boundary(s.start) && sentence.is_char_boundary(s.end);
     if spans.iter().all(|s| inside(s) && s.end - s.start <= TOKEN_BYTES_MAX) {
         return spans;
     }

@@ -38,12 +38,15 @@ pub(super) fn declarations(block: &str) -> Style {
             "clip" => style.hides |= value.starts_with("rect(0") || value.starts_with("rect(1px,1px,1px,1px"),
             "clip-path" => style.hides |= matches!(value, "inset(50%)" | "inset(100%)" | "circle(0)" | "circle(0px)"),
             "overflow" => clipped = value == "hidden",
-            "height" | "width" | "max-height" | "max-width" => flat |= number(value).is_some_and(|x| x <= 1.0 && tiny_unit(value, x)),
+            "height" | "width" | "max-height" | "max-width" => {
+                flat |= number(value).is_some_and(|x| x <= 1.0 && tiny_unit(value, x))
+            }
             "transform" => style.hides |= value.contains("scale(0)") || value.contains("translate(-9"),
             _ => {}
         }
     }
-    let invisible_ink = style.color.as_deref().is_some_and(|c| c == "transparent" || (c.starts_with("rgba(") && c.ends_with(",0)")));
+    let invisible_ink =
+        style.color.as_deref().is_some_and(|c| c == "transparent" || (c.starts_with("rgba(") && c.ends_with(",0)")));
     style.hides |= invisible_ink || (out_of_flow && far) || (clipped && flat);
     style
 }

@@ -8,7 +8,9 @@ use super::{Content, Hidden, HiddenKind, css};
 use html5ever::{
     Attribute, LocalName,
     tendril::StrTendril,
-    tokenizer::{BufferQueue, Tag, TagKind, Token, TokenSink, TokenSinkResult, Tokenizer, TokenizerOpts, states::RawKind},
+    tokenizer::{
+        BufferQueue, Tag, TagKind, Token, TokenSink, TokenSinkResult, Tokenizer, TokenizerOpts, states::RawKind,
+    },
 };
 use std::{
     cell::RefCell,
@@ -291,7 +293,9 @@ impl Page {
             "script" | "style" => Some(HiddenKind::Script),
             "template" | "noscript" | "iframe" | "noembed" | "noframes" | "object" => Some(HiddenKind::Concealed),
             "dialog" if attribute(tag, "open").is_none() => Some(HiddenKind::Concealed),
-            _ if style.hides || attribute(tag, "hidden").is_some() || truthy("aria-hidden") => Some(HiddenKind::Concealed),
+            _ if style.hides || attribute(tag, "hidden").is_some() || truthy("aria-hidden") => {
+                Some(HiddenKind::Concealed)
+            }
             _ if !self.hidden_selectors.is_empty() && by_sheet() => Some(HiddenKind::Concealed),
             _ => None,
         };
@@ -331,10 +335,10 @@ fn attribute<'a>(tag: &'a Tag, name: &str) -> Option<&'a str> {
 /// Line ends around an element.
 fn breaks(name: &str) -> usize {
     match name {
-        "p" | "pre" | "blockquote" | "table" | "ul" | "ol" | "dl" | "section" | "article" | "hr" | "figure" | "header"
-        | "footer" | "main" | "nav" | "aside" | "form" | "fieldset" | "details" => 2,
-        "div" | "li" | "tr" | "dt" | "dd" | "br" | "option" | "caption" | "figcaption" | "summary" | "legend" | "address"
-        | "thead" | "tbody" | "tfoot" | "select" | "textarea" | "title" | "head" | "body" | "html" => 1,
+        "p" | "pre" | "blockquote" | "table" | "ul" | "ol" | "dl" | "section" | "article" | "hr" | "figure"
+        | "header" | "footer" | "main" | "nav" | "aside" | "form" | "fieldset" | "details" => 2,
+        "div" | "li" | "tr" | "dt" | "dd" | "br" | "option" | "caption" | "figcaption" | "summary" | "legend"
+        | "address" | "thead" | "tbody" | "tfoot" | "select" | "textarea" | "title" | "head" | "body" | "html" => 1,
         _ => 0,
     }
 }
@@ -342,14 +346,30 @@ fn breaks(name: &str) -> usize {
 fn is_void(name: &str) -> bool {
     matches!(
         name,
-        "area" | "base" | "br" | "col" | "embed" | "hr" | "img" | "input" | "link" | "meta" | "param" | "source" | "track" | "wbr"
+        "area"
+            | "base"
+            | "br"
+            | "col"
+            | "embed"
+            | "hr"
+            | "img"
+            | "input"
+            | "link"
+            | "meta"
+            | "param"
+            | "source"
+            | "track"
+            | "wbr"
     )
 }
 
 /// Whether `next` ends an open `top` without an end tag.
 fn implied_end(top: &str, next: &str) -> bool {
     match top {
-        "p" => breaks(next) == 2 || matches!(next, "div" | "li" | "dt" | "dd" | "h1" | "h2" | "h3" | "h4" | "h5" | "h6" | "address"),
+        "p" => {
+            breaks(next) == 2
+                || matches!(next, "div" | "li" | "dt" | "dd" | "h1" | "h2" | "h3" | "h4" | "h5" | "h6" | "address")
+        }
         "li" => next == "li",
         "dt" | "dd" => matches!(next, "dt" | "dd"),
         "td" | "th" => matches!(next, "td" | "th" | "tr" | "tbody" | "thead" | "tfoot"),

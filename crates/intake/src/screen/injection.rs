@@ -2,11 +2,11 @@
 //! what obfuscation and encoding hide. One pass each; every layer reports under its own rule.
 
 use super::{
-    Stream,
-    encoded, mask::Hit,
+    Stream, encoded,
+    mask::Hit,
     phrases::{HIDDEN_ORDER, PATTERNS, PHRASES},
     rules::{self, Rule},
-    unicode::{self, Copy, Fold},
+    unicode::{self, Fold, Folded},
 };
 use crate::parse::HiddenKind;
 use aho_corasick::{AhoCorasick, MatchKind};
@@ -21,11 +21,11 @@ const CARRIERS_MIN: u32 = 4;
 
 /// Every finding in `text`. Places are given when `mapped`; decoded text has none of its own.
 pub(super) fn find(text: &str, stream: Stream, mapped: bool) -> Vec<Hit> {
-    let copy = unicode::copy(text, Fold::Plain, mapped);
+    let copy = unicode::folded(text, Fold::Plain, mapped);
     let mut hits = templates(&copy, text);
     if copy.leet {
         let grave = |hits: Vec<Hit>| hits.into_iter().filter(|hit| hit.rule.severity == Severity::High);
-        let folded = grave(templates(&unicode::copy(text, Fold::Leet, mapped), text));
+        let folded = grave(templates(&unicode::folded(text, Fold::Leet, mapped), text));
         // What the plain copy shows shows here again, so only the surplus is news.
         let known = hits.iter().filter(|hit| hit.rule.severity == Severity::High).count();
         hits.extend(folded.skip(known).map(|hit| Hit { rule: &rules::OBFUSCATED, ..hit }));
@@ -45,7 +45,7 @@ pub(super) fn find(text: &str, stream: Stream, mapped: bool) -> Vec<Hit> {
 }
 
 /// Phrases and expressions on the folded copy.
-fn templates(copy: &Copy, original: &str) -> Vec<Hit> {
+fn templates(copy: &Folded, original: &str) -> Vec<Hit> {
     let mut hits = Vec::new();
     let mut add = |rule, start, end| {
         let (start, end) = copy.origin(original, start, end);
@@ -60,7 +60,9 @@ fn templates(copy: &Copy, original: &str) -> Vec<Hit> {
         }
     }
     for (rule, regex) in &MATCHERS.patterns {
-        spans.extend(regex.find_iter(bytes).map(|found| (weighed(rule, bytes, found.end()), found.start(), found.end())));
+        spans.extend(
+            regex.find_iter(bytes).map(|found| (weighed(rule, bytes, found.end()), found.start(), found.end())),
+        );
     }
     // The gravest of what overlaps; then each stretch counts once.
     spans.sort_by_key(|(rule, start, end)| (*start, std::cmp::Reverse(rule.severity), std::cmp::Reverse(*end)));
@@ -101,7 +103,7 @@ fn stands_alone(bytes: &[u8], start: usize, end: usize) -> bool {
 }
 
 /// Letters set apart by blanks or signs, put together again.
-fn squashed(copy: &Copy, hits: &mut Vec<Hit>) {
+fn squashed(copy: &Folded, hits: &mut Vec<Hit>) {
     let joined = unicode::squashed(&copy.text);
     if !joined.is_empty() {
         let found = MATCHERS.squashed.find_iter(joined.as_bytes()).count();
@@ -123,13 +125,13 @@ fn hidden_gate(text: &str, hits: &mut Vec<Hit>) {
 
 /// Whether text that came out of a hiding place orders a model about.
 fn is_order(text: &str) -> bool {
-    let copy = unicode::copy(text, Fold::Plain, false);
+    let copy = unicode::folded(text, Fold::Plain, false);
     let ordered = MATCHERS.hidden_order.iter().any(|regex| regex.is_match(copy.text.as_bytes()));
     ordered || templates(&copy, text).iter().any(|hit| hit.rule.severity >= Severity::Medium)
 }
 
 /// Hidden text is judged more strictly than text that readers see.
-fn hidden(kind: HiddenKind, copy: &Copy, hits: &mut Vec<Hit>) {
+fn hidden(kind: HiddenKind, copy: &Folded, hits: &mut Vec<Hit>) {
     let bytes = copy.text.as_bytes();
     let strict = match kind {
         HiddenKind::Concealed | HiddenKind::Label => {
@@ -166,10 +168,12 @@ static MATCHERS: LazyLock<Matchers> = LazyLock::new(Matchers::build);
 impl Matchers {
     fn build() -> Self {
         let all = || PHRASES.iter().flat_map(|(rule, list)| list.iter().map(move |phrase| (*rule, *phrase)));
-        let folded: Vec<String> = all().map(|(_, phrase)| unicode::copy(phrase, Fold::Plain, false).text).collect();
+        let folded: Vec<String> = all().map(|(_, phrase)| unicode::folded(phrase, Fold::Plain, false).text).collect();
         let grave = all().filter(|(rule, _)| rule.severity == Severity::High);
         let solid: Vec<String> = grave
-            .map(|(_, phrase)| unicode::copy(phrase, Fold::Plain, false).text.chars().filter(|c| c.is_alphanumeric()).collect())
+            .map(|(_, phrase)| {
+                unicode::folded(phrase, Fold::Plain, false).text.chars().filter(|c| c.is_alphanumeric()).collect()
+            })
             .filter(|phrase: &String| phrase.len() >= 12)
             .collect();
         Self {

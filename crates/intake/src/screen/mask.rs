@@ -2,6 +2,7 @@
 
 use super::{Report, Stream, injection, personal, rules::Rule, secrets};
 use kernel::{FindingKind, ScreenAction};
+use std::cmp::Reverse;
 
 /// Where a rule met, in bytes of the text that was scanned.
 #[derive(Debug)]
@@ -28,14 +29,15 @@ pub(super) fn scan(text: &str, stream: Stream, report: &mut Report) -> Vec<Edit>
     if report.wants(FindingKind::Pii) {
         personal::find(text, &mut hits);
     }
-    let mut hits = apart(hits);
+    count(&mut hits, report);
     if report.wants(FindingKind::Injection) {
         let mapped = report.policy.injection == ScreenAction::Mask;
-        hits.extend(apart(injection::find(text, stream, mapped)));
+        let mut orders = injection::find(text, stream, mapped);
+        count(&mut orders, report);
+        hits.extend(orders);
     }
-    hits.iter().for_each(|hit| report.count(hit.rule));
     hits.retain(|hit| report.action(hit.rule) == ScreenAction::Mask && hit.start < hit.end);
-    apart(hits).into_iter().map(|hit| Edit { start: hit.start, end: hit.end, with: hit.rule.mask }).collect()
+    joined(hits)
 }
 
 /// Scans a text and gives it back with what the policy masks replaced.
@@ -44,17 +46,30 @@ pub(crate) fn scan_and_mask(text: &str, stream: Stream, report: &mut Report) -> 
     apply(text, &edits)
 }
 
-/// Drops hits that lie in or over an earlier one: the first to start wins, then the longest, then
-/// the earlier rule. Hits without a place are all kept.
-fn apart(mut hits: Vec<Hit>) -> Vec<Hit> {
-    hits.sort_by_key(|hit| (hit.start, std::cmp::Reverse(hit.end)));
+/// Puts hits in order and counts those that lie apart: of hits that overlap, the first to start,
+/// then the longest. Hits without a place all count.
+fn count(hits: &mut [Hit], report: &mut Report) {
+    hits.sort_by_key(|hit| (hit.start, Reverse(hit.end)));
     let mut end = 0;
-    hits.retain(|hit| {
-        let keep = hit.start == hit.end || hit.start >= end;
-        end = if keep { end.max(hit.end) } else { end };
-        keep
-    });
-    hits
+    for hit in hits {
+        if hit.start == hit.end || hit.start >= end {
+            report.count(hit.rule);
+            end = end.max(hit.end);
+        }
+    }
+}
+
+/// Edits for hits. Hits that overlap become one edit over all of them, so nothing sticks out.
+fn joined(mut hits: Vec<Hit>) -> Vec<Edit> {
+    hits.sort_by_key(|hit| (hit.start, Reverse(hit.end)));
+    let mut edits: Vec<Edit> = Vec::new();
+    for hit in hits {
+        match edits.last_mut() {
+            Some(last) if hit.start < last.end => last.end = last.end.max(hit.end),
+            _ => edits.push(Edit { start: hit.start, end: hit.end, with: hit.rule.mask }),
+        }
+    }
+    edits
 }
 
 /// The text with the edits made.

@@ -13,7 +13,9 @@ pub(super) fn find(text: &str, hits: &mut Vec<Hit>) {
         let (next, hit) = match bytes[at] {
             b'@' => email(text, at),
             b'0'..=b'9' | b'+' | b'(' if starts_number(bytes, at) => numbers(bytes, at, hits),
-            b'A'..=b'Z' | b'a'..=b'z' if !at.checked_sub(1).is_some_and(|b| bytes[b].is_ascii_alphanumeric()) => iban(bytes, at),
+            b'A'..=b'Z' | b'a'..=b'z' if !at.checked_sub(1).is_some_and(|b| bytes[b].is_ascii_alphanumeric()) => {
+                iban(bytes, at)
+            }
             _ => (at + 1, None),
         };
         hits.extend(hit);
@@ -153,8 +155,11 @@ impl Run {
         }
         let number = |part: &[u8]| part.iter().fold(0_u32, |all, d| all * 10 + u32::from(d - b'0'));
         let d = &self.digits;
-        checks::us_ssn(number(&d[..3]), number(&d[3..5]), number(&d[5..]))
-            .then(|| Hit { rule: &rules::US_SSN, start: self.places[0], end: self.end })
+        checks::us_ssn(number(&d[..3]), number(&d[3..5]), number(&d[5..])).then(|| Hit {
+            rule: &rules::US_SSN,
+            start: self.places[0],
+            end: self.end,
+        })
     }
 
     /// `+` with a country's digits, the North American forms with separators, or seven digits and
@@ -176,10 +181,11 @@ impl Run {
     }
 }
 
-/// Whether one of these lower-case words stands in the 32 bytes before.
+/// Whether a word that starts with one of these, in lower case, stands in the 32 bytes before.
 fn named(bytes: &[u8], at: usize, words: &[&[u8]]) -> bool {
     let near = bytes[at.saturating_sub(32)..at].to_ascii_lowercase();
-    words.iter().any(|word| near.windows(word.len()).any(|w| w == *word))
+    let starts = |n: usize| n == 0 || !near[n - 1].is_ascii_alphabetic();
+    (0..near.len()).any(|n| starts(n) && words.iter().any(|word| near[n..].starts_with(word)))
 }
 
 /// An IBAN whose country code starts at `at`: registered length, single spaces, mod 97.

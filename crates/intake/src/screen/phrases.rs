@@ -46,6 +46,8 @@ const OVERRIDE: &[&str] = &[
     "forget everything you were told",
     "forget everything you have been told",
     "forget all the rules you",
+    "forgotten all the rules you",
+    "forgotten about all the rules",
     "override your instructions",
     "override previous instructions",
     "override your system prompt",
@@ -385,7 +387,10 @@ pub(super) const PATTERNS: &[(&Rule, &str)] = &[
         &rules::PROMPT_REQUEST,
         r"\b(?:system prompt|hidden prompt|initial prompt|(?:repeat|print|output|show|list|reveal) (?:me )?(?:all )?(?:of )?(?:the|your) (?:above |previous |given )?instructions)\b",
     ),
-    (&rules::PERSONA, r"\b(?:pretend|act as if|imagine) (?:to have forgotten|you (?:have )?(?:forgotten|no (?:rules|restrictions|guidelines)))\b"),
+    (
+        &rules::PERSONA,
+        r"\b(?:pretend|act as if|imagine) (?:to have forgotten|you (?:have )?(?:forgotten|no (?:rules|restrictions|guidelines)))\b",
+    ),
     (&rules::ACTIVE_LINK, r"\]\( ?<?(?:javascript|vbscript|data:text/html)[:;,]"),
     (&rules::DATA_LINK, r"!\[[^\]\n]{0,200}\]\( ?<?https?://[^)\s]{1,300}\?[^)\s]{40,2000}\)"),
 ];

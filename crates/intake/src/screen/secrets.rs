@@ -71,7 +71,10 @@ const TABLE: &[(&Rule, &str)] = &[
     (&rules::SLACK_TOKEN, r"\b(?:xox[abeoprs]-[A-Za-z0-9-]{10,250}|xapp-[0-9]-[A-Za-z0-9-]{10,250})"),
     (&rules::GOOGLE_KEY, r"\bAIza[A-Za-z0-9_-]{35}"),
     (&rules::STRIPE_KEY, r"\b[rs]k_(?:live|test)_[A-Za-z0-9]{16,250}\b"),
-    (&rules::MODEL_KEY, r"\bsk-(?:proj-|ant-|svcacct-)[A-Za-z0-9_-]{20,250}|\bsk-[A-Za-z0-9]{32,64}\b|\bhf_[A-Za-z0-9]{30,60}\b"),
+    (
+        &rules::MODEL_KEY,
+        r"\bsk-(?:proj-|ant-|svcacct-)[A-Za-z0-9_-]{20,250}|\bsk-[A-Za-z0-9]{32,64}\b|\bhf_[A-Za-z0-9]{30,60}\b",
+    ),
     (&rules::JWT, r"\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"),
     (&rules::RINGFENCE_TOKEN, r"\b(?:rf|rfop)_[A-Za-z0-9]{50}\b"),
 ];

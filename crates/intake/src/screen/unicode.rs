@@ -83,7 +83,7 @@ fn selector_byte(c: char) -> Option<u8> {
 
 /// A text as templates see it.
 #[derive(Default)]
-pub(super) struct Copy {
+pub(super) struct Folded {
     pub(super) text: String,
     /// For every byte of `text`, where it stood in the original; empty unless asked for.
     places: Vec<usize>,
@@ -100,8 +100,8 @@ pub(super) enum Fold {
 }
 
 /// Makes the copy. Runs of blanks become one space; a blank line becomes one line end.
-pub(super) fn copy(text: &str, fold: Fold, with_places: bool) -> Copy {
-    let mut writer = Writer { copy: Copy::default(), word: Vec::new(), with_places, fold };
+pub(super) fn folded(text: &str, fold: Fold, with_places: bool) -> Folded {
+    let mut writer = Writer { copy: Folded::default(), word: Vec::new(), with_places, fold };
     writer.copy.text.reserve(text.len());
     let (mut blank_from, mut line_ends) = (None, 0);
     for (at, c) in text.char_indices() {
@@ -124,7 +124,7 @@ pub(super) fn copy(text: &str, fold: Fold, with_places: bool) -> Copy {
 }
 
 struct Writer {
-    copy: Copy,
+    copy: Folded,
     word: Vec<(char, usize)>,
     with_places: bool,
     fold: Fold,
@@ -181,7 +181,7 @@ impl Writer {
     }
 }
 
-impl Copy {
+impl Folded {
     /// The part of `original` that a part of the copy came from; empty when places were not kept.
     pub(super) fn origin(&self, original: &str, start: usize, end: usize) -> (usize, usize) {
         let place = |at: usize| self.places.get(at).copied();
