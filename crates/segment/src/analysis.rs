@@ -3,7 +3,10 @@
 //! Stop words are indexed, so that a query made of nothing else still finds; a query that has
 //! other words drops them (`the`, `of`): they carry no meaning and the longest posting lists.
 
-use std::collections::HashSet;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::OnceLock,
+};
 use tantivy::tokenizer::{
     Language, LowerCaser, RemoveLongFilter, SimpleTokenizer, Stemmer, TextAnalyzer, Token, TokenStream,
 };
@@ -40,36 +43,49 @@ impl Analyser {
         });
     }
 
-    /// The terms of a row: its passage, led by the title unless the passage begins with it.
+    /// The terms of a row: the document's title, then the passage. The title counts also where the
+    /// passage repeats it: a word of the title says more (nDCG@10 on Cranfield 0.433 against 0.421).
     pub(crate) fn row(&mut self, title: &str, passage: &str) -> Vec<Token> {
         let mut out = Vec::new();
-        if !passage.trim_start().starts_with(title.trim()) {
-            self.terms(title, &mut out);
-        }
+        self.terms(title, &mut out);
         self.terms(passage, &mut out);
         out
     }
 }
 
-/// An analysed query: distinct terms in the order in which they came. No `Debug`: it is a customer's text.
+/// An analysed query: distinct terms in the order in which they came, and how often each did. No
+/// `Debug`: it is a customer's text.
 #[derive(Clone)]
 pub struct TextQuery {
     pub(crate) terms: Vec<String>,
+    /// A term that is asked for twice weighs twice.
+    pub(crate) times: Vec<f32>,
 }
 
 impl TextQuery {
     /// Analyses a query.
     pub fn new(text: &str) -> Self {
         let mut tokens = Vec::new();
-        let mut analyser = Analyser::new();
-        analyser.terms(text, &mut tokens);
-        let stops: HashSet<String> = STOP_WORDS.iter().map(|w| stem(&mut analyser, w)).collect();
-        let mut seen = HashSet::new();
-        let mut terms: Vec<String> = tokens.into_iter().map(|t| t.text).filter(|t| seen.insert(t.clone())).collect();
-        if terms.iter().any(|t| !stops.contains(t)) {
-            terms.retain(|t| !stops.contains(t));
+        Analyser::new().terms(text, &mut tokens);
+        static STOPS: OnceLock<HashSet<String>> = OnceLock::new();
+        let stops = STOPS.get_or_init(|| STOP_WORDS.iter().map(|w| stem(w)).collect());
+        let mut words: Vec<String> = tokens.into_iter().map(|t| t.text).collect();
+        if words.iter().any(|w| !stops.contains(w)) {
+            words.retain(|w| !stops.contains(w));
         }
-        Self { terms }
+        let mut query = Self { terms: Vec::new(), times: Vec::new() };
+        let mut places = HashMap::new();
+        for word in words {
+            let place = *places.entry(word.clone()).or_insert(query.terms.len());
+            match query.times.get_mut(place) {
+                Some(times) => *times += 1.0,
+                None => {
+                    query.terms.push(word);
+                    query.times.push(1.0);
+                }
+            }
+        }
+        query
     }
 
     /// Whether there is no term to look for.
@@ -78,9 +94,9 @@ impl TextQuery {
     }
 }
 
-fn stem(analyser: &mut Analyser, word: &str) -> String {
+fn stem(word: &str) -> String {
     let mut out = Vec::new();
-    analyser.terms(word, &mut out);
+    Analyser::new().terms(word, &mut out);
     out.pop().map(|t| t.text).unwrap_or_default()
 }
 

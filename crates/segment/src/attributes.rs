@@ -156,7 +156,9 @@ impl AttributeBuilder {
         put_size(out, self.0.len());
         for (key, values) in self.0 {
             put_str(out, &key);
-            [&values.present, &values.lists, &values.falses, &values.trues].into_iter().for_each(|b| put_bitmap(out, b));
+            [&values.present, &values.lists, &values.falses, &values.trues]
+                .into_iter()
+                .for_each(|b| put_bitmap(out, b));
             Pairs::write(out, values.numbers);
             Pairs::write(out, values.instants);
             Strings::write(out, &values.strings);

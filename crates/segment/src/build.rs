@@ -3,13 +3,13 @@
 use crate::{
     Error, Spec,
     analysis::Analyser,
+    bytes::put_bitmap,
     codec,
     container::{Kind, Writer},
     documents::Documents,
     filter::PropertyBuilder,
     graph, text, vectors,
 };
-use crate::bytes::put_bitmap;
 use kernel::{Document, limits};
 use roaring::RoaringBitmap;
 use tantivy::tokenizer::Token;

@@ -46,9 +46,22 @@ pub(crate) enum Kind {
 
 impl Kind {
     const ALL: [Kind; 16] = [
-        Kind::Documents, Kind::Heads, Kind::Texts, Kind::Rows, Kind::Norms, Kind::Ids, Kind::Attributes,
-        Kind::Readers, Kind::Status, Kind::Times, Kind::Vectors, Kind::Codes, Kind::Scales, Kind::Vectored,
-        Kind::Graph, Kind::TextIndex,
+        Kind::Documents,
+        Kind::Heads,
+        Kind::Texts,
+        Kind::Rows,
+        Kind::Norms,
+        Kind::Ids,
+        Kind::Attributes,
+        Kind::Readers,
+        Kind::Status,
+        Kind::Times,
+        Kind::Vectors,
+        Kind::Codes,
+        Kind::Scales,
+        Kind::Vectored,
+        Kind::Graph,
+        Kind::TextIndex,
     ];
 }
 
@@ -188,7 +201,7 @@ fn checksum(bytes: &[u8]) -> u64 {
     for (lane, word) in lanes.iter_mut().zip(last.as_chunks::<8>().0) {
         *lane = step(*lane, u64::from_le_bytes(*word));
     }
-    lanes.into_iter().fold(bytes.len() as u64, |sum, lane| step(sum, lane))
+    lanes.into_iter().fold(bytes.len() as u64, step)
 }
 
 #[cfg(test)]

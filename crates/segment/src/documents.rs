@@ -99,8 +99,11 @@ impl Documents {
         };
         let (row, head, text) = if doc == 0 { (0, 0, 0) } else { read(doc - 1)? };
         let end = read(doc)?;
-        (row <= end.0 && head <= end.1 && text <= end.2)
-            .then_some(Entry { rows: row..end.0, head: head..end.1, text: text..end.2 })
+        (row <= end.0 && head <= end.1 && text <= end.2).then_some(Entry {
+            rows: row..end.0,
+            head: head..end.1,
+            text: text..end.2,
+        })
     }
 
     fn head_of(&self, doc: u32) -> Result<&[u8], Error> {

@@ -12,16 +12,18 @@ use crate::{
     documents::Documents,
     postings::{Pairs, Strings},
 };
-use kernel::{Attributes, Audience, Comparison, Document, Field, Filter, Scalar, Status, Timestamp};
+use kernel::{Attributes, Audience, Document, Field, Filter, Scalar, Status, Timestamp};
 use roaring::RoaringBitmap;
-use std::{collections::BTreeMap, ops::Bound};
+use std::{
+    collections::BTreeMap,
+    ops::{Bound, RangeInclusive},
+};
 
 const STATUSES: [Status; 3] = [Status::Indexed, Status::Quarantined, Status::Pending];
 
-/// The instants that print as RFC 3339 and can be parsed again (years −9999 to 9999), milliseconds.
-/// A filter on times sees their printed form, so it never meets others.
-const FIRST_INSTANT: i64 = -377_705_023_201_000;
-const LAST_INSTANT: i64 = 253_402_207_200_999;
+/// A filter on times sees their RFC 3339 form. Between these (1970 and 9999, milliseconds) form and
+/// number surely agree; documents with other times are asked one by one.
+const PLAIN: RangeInclusive<i64> = 0..=253_370_764_800_000;
 
 /// What is known of documents beside their text and vectors.
 pub(crate) struct Properties {
@@ -93,7 +95,9 @@ impl Properties {
                 }
                 found
             }
-            Filter::Or(list) => list.iter().map(|f| self.evaluate(f, documents)).fold(RoaringBitmap::new(), |a, b| a | b),
+            Filter::Or(list) => {
+                list.iter().map(|f| self.evaluate(f, documents)).fold(RoaringBitmap::new(), |a, b| a | b)
+            }
             Filter::Not(inner) => &self.all - self.evaluate(inner, documents),
             Filter::In(field, _)
             | Filter::Number(field, _, _)
@@ -118,9 +122,9 @@ impl Properties {
                 wanted.iter().map(one).fold(RoaringBitmap::new(), |a, b| a | b)
             }
             (Field::Id, Filter::Prefix(_, prefix)) => documents.ids_from(prefix, |s| s.starts_with(prefix.as_str())),
-            (Field::CreatedAt, _) => self.by_time(0, leaf).unwrap_or_else(|| self.scan(leaf, documents)),
-            (Field::UpdatedAt, _) => self.by_time(1, leaf).unwrap_or_else(|| self.scan(leaf, documents)),
-            (Field::ExpiresAt, _) => self.by_time(2, leaf).unwrap_or_else(|| self.scan(leaf, documents)),
+            (Field::CreatedAt, _) => self.by_time(0, leaf, documents).unwrap_or_else(|| self.scan(leaf, documents)),
+            (Field::UpdatedAt, _) => self.by_time(1, leaf, documents).unwrap_or_else(|| self.scan(leaf, documents)),
+            (Field::ExpiresAt, _) => self.by_time(2, leaf, documents).unwrap_or_else(|| self.scan(leaf, documents)),
             (Field::Id | Field::Uri, _) => self.scan(leaf, documents),
         }
     }
@@ -131,55 +135,66 @@ impl Properties {
         let meets = |status: Status| {
             let zero = Timestamp::default();
             leaf.matches(&kernel::DocumentView {
-                id: "", uri: "", status, created_at: zero, updated_at: zero, expires_at: None, attributes: &attributes,
+                id: "",
+                uri: "",
+                status,
+                created_at: zero,
+                updated_at: zero,
+                expires_at: None,
+                attributes: &attributes,
             })
         };
         STATUSES.into_iter().filter(|s| meets(*s)).map(|s| self.with_status(s)).fold(RoaringBitmap::new(), |a, b| a | b)
     }
 
     /// A leaf on a time that can be answered by order; `None` for tests on its spelling.
-    fn by_time(&self, which: usize, leaf: &Filter) -> Option<RoaringBitmap> {
+    fn by_time(&self, which: usize, leaf: &Filter, documents: &Documents) -> Option<RoaringBitmap> {
         let pairs = &self.times[which];
         let between = |(from, to): (Bound<i64>, Bound<i64>)| {
-            let low = match from {
-                Bound::Unbounded => Bound::Included(FIRST_INSTANT),
-                bound => bound,
-            };
-            let high = match to {
-                Bound::Unbounded => Bound::Included(LAST_INSTANT),
-                bound => bound,
-            };
-            pairs.between(low, high)
-        };
-        match leaf {
-            Filter::Exists(_) => Some(pairs.between::<i64>(Bound::Unbounded, Bound::Unbounded)),
-            Filter::Number(..) => Some(RoaringBitmap::new()),
-            Filter::Instant(_, op, t) => {
-                let t = t.as_millis();
-                let outside = match op {
-                    Comparison::Gt | Comparison::Gte => t < FIRST_INSTANT,
-                    Comparison::Lt | Comparison::Lte => t > LAST_INSTANT,
-                };
-                Some(between(if outside { (Bound::Unbounded, Bound::Unbounded) } else { bounds(*op, t) }))
+            let (first, last) = (*PLAIN.start(), *PLAIN.end());
+            let (low, high) = (at(&from).unwrap_or(first), at(&to).unwrap_or(last));
+            if low > last || high < first {
+                return RoaringBitmap::new();
             }
-            Filter::In(_, wanted) => Some(
-                wanted
-                    .iter()
-                    .filter_map(|w| match w {
-                        Scalar::Str(s) => Timestamp::parse(s).ok(),
-                        _ => None,
-                    })
-                    .map(|t| between((Bound::Included(t.as_millis()), Bound::Included(t.as_millis()))))
-                    .fold(RoaringBitmap::new(), |a, b| a | b),
-            ),
-            _ => None,
-        }
+            let low = if low < first { Bound::Included(first) } else { from };
+            let high = if high > last { Bound::Included(last) } else { to };
+            let plain = |bound, edge| if at(&bound).is_some() { bound } else { Bound::Included(edge) };
+            pairs.between(plain(low, first), plain(high, last))
+        };
+        let found = match leaf {
+            Filter::Exists(_) => return Some(pairs.between::<i64>(Bound::Unbounded, Bound::Unbounded)),
+            Filter::Number(..) => return Some(RoaringBitmap::new()),
+            Filter::Instant(_, op, t) => between(bounds(*op, t.as_millis())),
+            Filter::In(_, wanted) => wanted
+                .iter()
+                .filter_map(|w| match w {
+                    Scalar::Str(s) => Timestamp::parse(s).ok(),
+                    _ => None,
+                })
+                .map(|t| between((Bound::Included(t.as_millis()), Bound::Included(t.as_millis()))))
+                .fold(RoaringBitmap::new(), |a, b| a | b),
+            _ => return None,
+        };
+        let early = pairs.between(Bound::Unbounded, Bound::Excluded(*PLAIN.start()));
+        let late = pairs.between(Bound::Excluded(*PLAIN.end()), Bound::Unbounded);
+        Some(found | Self::asked(leaf, documents, (early | late).iter()))
     }
 
     /// Asks every document. For tests on ids, addresses and spellings of times, which are rare.
     fn scan(&self, leaf: &Filter, documents: &Documents) -> RoaringBitmap {
-        let meets = |doc: &u32| documents.view(*doc).is_ok_and(|view| leaf.matches(&view));
-        (0..documents.count).filter(meets).collect()
+        Self::asked(leaf, documents, 0..documents.count)
+    }
+
+    fn asked(leaf: &Filter, documents: &Documents, docs: impl Iterator<Item = u32>) -> RoaringBitmap {
+        docs.filter(|doc| documents.view(*doc).is_ok_and(|view| leaf.matches(&view))).collect()
+    }
+}
+
+/// Where a bound lies.
+fn at(bound: &Bound<i64>) -> Option<i64> {
+    match bound {
+        Bound::Included(t) | Bound::Excluded(t) => Some(*t),
+        Bound::Unbounded => None,
     }
 }
 

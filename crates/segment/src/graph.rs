@@ -50,7 +50,8 @@ impl Graph {
         for _ in 0..layers {
             let count = r.u32()?;
             let layer = Layer { rows: part(&mut r, count, 1)?, links: part(&mut r, count, UPPER_LINKS)? };
-            if !numbers(layer.rows.bytes()).is_sorted_by(|a, b| a < b) || !numbers(layer.rows.bytes()).all(|n| n < rows) {
+            if !numbers(layer.rows.bytes()).is_sorted_by(|a, b| a < b) || !numbers(layer.rows.bytes()).all(|n| n < rows)
+            {
                 return Err(r.bad());
             }
             upper.push(layer);

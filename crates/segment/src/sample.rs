@@ -56,7 +56,7 @@ impl Random {
     /// `n` points around `centres` centres.
     pub(crate) fn clustered(&self, n: usize, centres: usize, dimensions: usize) -> Vec<Vec<f32>> {
         let centres: Vec<Vec<f32>> = (0..centres).map(|_| (0..dimensions).map(|_| self.normal()).collect()).collect();
-        let mut point = || {
+        let point = || {
             let centre = &centres[self.below(centres.len() as u64) as usize];
             centre.iter().map(|x| x + self.normal() * 0.6).collect()
         };
@@ -66,15 +66,37 @@ impl Random {
 
 fn words() -> impl Strategy<Value = String> {
     let word = select(vec![
-        "the", "Running", "runs", "leave", "policy", "Urlaub", "naïve", "42", "rust-lang", "日本語", "x", "holidays", "of",
+        "the",
+        "Running",
+        "runs",
+        "leave",
+        "policy",
+        "Urlaub",
+        "naïve",
+        "42",
+        "rust-lang",
+        "日本語",
+        "x",
+        "holidays",
+        "of",
     ]);
     vec(word, 0..12).prop_map(|w| w.join(" "))
 }
 
 pub(crate) fn scalar() -> impl Strategy<Value = Scalar> {
     prop_oneof![
-        select(vec!["", "a", "ab", "abc", "Hand book", "book of HAND", "2024-06-01T00:00:00Z", "2024-06-01T02:00:00+02:00", "ß"])
-            .prop_map(|s| Scalar::Str(s.to_owned())),
+        select(vec![
+            "",
+            "a",
+            "ab",
+            "abc",
+            "Hand book",
+            "book of HAND",
+            "2024-06-01T00:00:00Z",
+            "2024-06-01T02:00:00+02:00",
+            "ß"
+        ])
+        .prop_map(|s| Scalar::Str(s.to_owned())),
         select(vec![-1.5, -0.0, 0.0, 1.0, 2.0, 1e300, -1e300]).prop_map(Scalar::Num),
         any::<bool>().prop_map(Scalar::Bool),
     ]
@@ -84,8 +106,18 @@ pub(crate) const KEYS: [&str; 4] = ["k", "year", "tags", "nobody"];
 
 pub(crate) fn timestamp() -> impl Strategy<Value = Timestamp> {
     select(vec![
-        i64::MIN, -400_000_000_000_000, -377_705_023_201_001, -377_705_023_201_000, -62_167_219_200_001, -1, 0,
-        1_717_200_000_000, 1_717_200_000_001, 253_402_207_200_999, 253_402_207_201_000, i64::MAX,
+        i64::MIN,
+        -400_000_000_000_000,
+        -377_705_023_201_001,
+        -377_705_023_201_000,
+        -62_167_219_200_001,
+        -1,
+        0,
+        1_717_200_000_000,
+        1_717_200_000_001,
+        253_402_207_200_999,
+        253_402_207_201_000,
+        i64::MAX,
     ])
     .prop_map(Timestamp::from_millis)
 }
@@ -102,10 +134,22 @@ fn finding() -> impl Strategy<Value = Finding> {
     (
         select(vec![FindingKind::Injection, FindingKind::Pii, FindingKind::Secret]),
         select(vec![Severity::Low, Severity::Medium, Severity::High]),
-        select(vec![ScreenAction::Allow, ScreenAction::Tag, ScreenAction::Mask, ScreenAction::Quarantine, ScreenAction::Reject]),
+        select(vec![
+            ScreenAction::Allow,
+            ScreenAction::Tag,
+            ScreenAction::Mask,
+            ScreenAction::Quarantine,
+            ScreenAction::Reject,
+        ]),
         any::<u32>(),
     )
-        .prop_map(|(kind, severity, action, count)| Finding { kind, severity, action, count, rule: "pii.email".into() })
+        .prop_map(|(kind, severity, action, count)| Finding {
+            kind,
+            severity,
+            action,
+            count,
+            rule: "pii.email".into(),
+        })
 }
 
 prop_compose! {

@@ -1,7 +1,9 @@
-//! The dot product of int8 codes: AVX-512 VNNI, AVX2 or plain, chosen once at run time.
+//! The two sums that search and building spend their time in, each in the fastest way that the
+//! machine knows, chosen once at run time: the dot product of int8 codes (AVX-512 VNNI, AVX2 or
+//! plain), and the squared Euclidean distance of f32 (compiled for AVX-512, AVX2 and plain).
 //!
 //! Stored codes are biased (`value + 128` as `u8`), the query's are signed: that is the pairing VNNI
-//! multiplies. All three ways give the same integer to the last bit; a property test compares.
+//! multiplies. All ways give the same number to the last bit; a property test compares.
 //! Dimensions are at most 4,096, so a sum stays below 2^28.
 
 #![expect(unsafe_code, reason = "vector instructions; the only file of this crate that has any")]
@@ -37,9 +39,73 @@ fn scalar(codes: &[u8], query: &[i8]) -> i32 {
     codes.iter().zip(query).map(|(&c, &q)| (i32::from(c) - 128) * i32::from(q)).sum()
 }
 
+/// `Σ (a − b)²` over the shorter of the two, in sixteen lanes.
+pub(crate) type Apart = fn(&[f32], &[f32]) -> f32;
+
+/// The fastest way that this machine knows.
+pub(crate) fn apart() -> Apart {
+    static CHOSEN: OnceLock<Apart> = OnceLock::new();
+    *CHOSEN.get_or_init(|| apart_ways().last().map_or(plain, |(_, way)| *way))
+}
+
+/// Every way that this machine knows, slowest first.
+pub(crate) fn apart_ways() -> Vec<(&'static str, Apart)> {
+    #[cfg_attr(not(target_arch = "x86_64"), expect(unused_mut, reason = "nothing to add"))]
+    let mut ways: Vec<(&'static str, Apart)> = vec![("plain", plain)];
+    #[cfg(target_arch = "x86_64")]
+    {
+        if x86::has_avx2() {
+            ways.push(("avx2", x86::apart_avx2));
+        }
+        if x86::has_vnni() {
+            ways.push(("avx512", x86::apart_avx512));
+        }
+    }
+    ways
+}
+
+/// The sixteen lanes are for the compiler: it makes of them what the enclosing function may use.
+#[inline(always)]
+fn plain(a: &[f32], b: &[f32]) -> f32 {
+    let mut sums = [0.0f32; 16];
+    let (xs, x_rest) = a.as_chunks::<16>();
+    let (ys, y_rest) = b.as_chunks::<16>();
+    for (x, y) in xs.iter().zip(ys) {
+        for ((sum, x), y) in sums.iter_mut().zip(x).zip(y) {
+            *sum += (x - y) * (x - y);
+        }
+    }
+    for ((sum, x), y) in sums.iter_mut().zip(x_rest).zip(y_rest) {
+        *sum += (x - y) * (x - y);
+    }
+    sums.iter().sum()
+}
+
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use std::arch::x86_64::*;
+
+    pub(super) fn apart_avx2(a: &[f32], b: &[f32]) -> f32 {
+        assert!(has_avx2());
+        // SAFETY: the feature is there, asserted above.
+        unsafe { apart_avx2_inner(a, b) }
+    }
+
+    pub(super) fn apart_avx512(a: &[f32], b: &[f32]) -> f32 {
+        assert!(has_vnni());
+        // SAFETY: the feature is there, asserted above.
+        unsafe { apart_avx512_inner(a, b) }
+    }
+
+    #[target_feature(enable = "avx2")]
+    fn apart_avx2_inner(a: &[f32], b: &[f32]) -> f32 {
+        super::plain(a, b)
+    }
+
+    #[target_feature(enable = "avx512f")]
+    fn apart_avx512_inner(a: &[f32], b: &[f32]) -> f32 {
+        super::plain(a, b)
+    }
 
     pub(super) fn has_avx2() -> bool {
         is_x86_feature_detected!("avx2")

@@ -162,14 +162,14 @@ impl Text {
         // One sum per row, filled term by term in the query's order: the same additions in every layout.
         let mut sums = vec![0.0f32; total as usize];
         let mut touched = Vec::new();
-        for (term, &frequency) in query.terms.iter().zip(&stats.document_frequency) {
+        for ((term, &frequency), &asked) in query.terms.iter().zip(&stats.document_frequency).zip(&query.times) {
             let weight = Bm25Weight::for_one_term_without_explain(frequency.min(stats.rows), stats.rows, average);
             self.postings.each(term, &selection, |row, times| {
                 let Some(sum) = sums.get_mut(row as usize) else { return };
                 if *sum == 0.0 {
                     touched.push(row);
                 }
-                *sum += weight.score(norms.get(row as usize).copied().unwrap_or(0), times);
+                *sum += asked * weight.score(norms.get(row as usize).copied().unwrap_or(0), times);
             });
         }
         let mut top = Top::new(k);

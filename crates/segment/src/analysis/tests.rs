@@ -15,7 +15,7 @@ fn query(#[case] text: &str, #[case] terms: &[&str]) {
 
 #[rstest]
 #[case::led_by_title("Leave", "Twenty days", &["leav", "twenti", "day"])]
-#[case::title_not_twice("Leave", "  Leave is twenty days", &["leav", "is", "twenti", "day"])]
+#[case::title_counts_beside_its_repetition("Leave", "  Leave is twenty days", &["leav", "leav", "is", "twenti", "day"])]
 #[case::no_title("", "days", &["day"])]
 #[case::title_alone("Leave", "", &["leav"])]
 fn row(#[case] title: &str, #[case] passage: &str, #[case] terms: &[&str]) {
@@ -27,4 +27,10 @@ fn row(#[case] title: &str, #[case] passage: &str, #[case] terms: &[&str]) {
 fn a_run_of_letters_that_is_no_word_is_left_out() {
     assert!(TextQuery::new(&"x".repeat(10_000)).is_empty());
     assert!(!TextQuery::new(&"f".repeat(128)).is_empty());
+}
+
+#[test]
+fn what_is_asked_twice_weighs_twice() {
+    let query = TextQuery::new("cat dog cats the");
+    assert_eq!((query.terms, query.times), (vec!["cat".to_owned(), "dog".to_owned()], vec![2.0, 1.0]));
 }

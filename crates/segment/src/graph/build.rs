@@ -6,36 +6,25 @@
 //! (Bachrach et al., RecSys 2014). Its own search, dump and reload are not used.
 
 use super::{BASE_LINKS, NONE, UPPER_LINKS};
-use crate::{
-    Spec,
-    bytes::floats,
-};
+use crate::{Spec, bytes::floats, simd};
 use hnsw_rs::{anndists::dist::distances::Distance as Measure, hnsw::Hnsw};
 use kernel::Distance;
 use roaring::RoaringBitmap;
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    ops::Range,
+};
 
 const EF_CONSTRUCTION: usize = 200;
 const LAYERS_MAX: usize = 16;
 /// Vectors that are copied and inserted at a time; `hnsw_rs` spreads each lot over the pool's threads.
 const LOT: usize = 4_096;
 
-struct SquaredEuclidean;
+struct SquaredEuclidean(simd::Apart);
 
 impl Measure<f32> for SquaredEuclidean {
     fn eval(&self, a: &[f32], b: &[f32]) -> f32 {
-        let mut sums = [0.0f32; 16];
-        let (xs, x_rest) = a.as_chunks::<16>();
-        let (ys, y_rest) = b.as_chunks::<16>();
-        for (x, y) in xs.iter().zip(ys) {
-            for ((sum, x), y) in sums.iter_mut().zip(x).zip(y) {
-                *sum += (x - y) * (x - y);
-            }
-        }
-        for ((sum, x), y) in sums.iter_mut().zip(x_rest).zip(y_rest) {
-            *sum += (x - y) * (x - y);
-        }
-        sums.iter().sum()
+        (self.0)(a, b)
     }
 }
 
@@ -48,7 +37,8 @@ pub(crate) fn build(spec: &Spec, values: &[u8], vectored: &RoaringBitmap, rows: 
     }
     let lengths: Vec<f32> = (0..rows).map(|row| row_of(spec, values, row).map(|x| x * x).sum()).collect();
     let longest = lengths.iter().copied().fold(0.0f32, f32::max);
-    let hnsw = Hnsw::<f32, SquaredEuclidean>::new(UPPER_LINKS, count, LAYERS_MAX, EF_CONSTRUCTION, SquaredEuclidean);
+    let measure = SquaredEuclidean(simd::apart());
+    let hnsw = Hnsw::<f32, SquaredEuclidean>::new(UPPER_LINKS, count, LAYERS_MAX, EF_CONSTRUCTION, measure);
     let prepare = |row: u32| {
         let length = lengths.get(row as usize).copied().unwrap_or(0.0);
         let mut vector: Vec<f32> = row_of(spec, values, row).collect();
@@ -71,7 +61,7 @@ pub(crate) fn build(spec: &Spec, values: &[u8], vectored: &RoaringBitmap, rows: 
         }
         hnsw.parallel_insert_slice(&lot.iter().map(|(v, row)| (v.as_slice(), *row)).collect());
     }
-    freeze(&hnsw, rows, out);
+    freeze(&hnsw, vectored, rows, out);
 }
 
 fn row_of<'a>(spec: &Spec, values: &'a [u8], row: u32) -> impl Iterator<Item = f32> + 'a {
@@ -79,7 +69,7 @@ fn row_of<'a>(spec: &Spec, values: &'a [u8], row: u32) -> impl Iterator<Item = f
     floats(values.get(at * 4..(at + spec.dimensions) * 4).unwrap_or_default())
 }
 
-fn freeze(hnsw: &Hnsw<'_, f32, SquaredEuclidean>, rows: u32, out: &mut Vec<u8>) {
+fn freeze(hnsw: &Hnsw<'_, f32, SquaredEuclidean>, vectored: &RoaringBitmap, rows: u32, out: &mut Vec<u8>) {
     let points = hnsw.get_point_indexation();
     let top = usize::from(points.get_max_level_observed());
     let mut base = vec![NONE; rows as usize * BASE_LINKS];
@@ -108,6 +98,7 @@ fn freeze(hnsw: &Hnsw<'_, f32, SquaredEuclidean>, rows: u32, out: &mut Vec<u8>) 
             }
         }
     }
+    connect(&mut base, entry, vectored);
     let mut put = |n: u32| out.extend_from_slice(&n.to_le_bytes());
     put(entry);
     put(top as u32);
@@ -117,4 +108,63 @@ fn freeze(hnsw: &Hnsw<'_, f32, SquaredEuclidean>, rows: u32, out: &mut Vec<u8>) 
         layer.keys().copied().for_each(&mut put);
         layer.values().flatten().copied().for_each(&mut put);
     }
+}
+
+/// Makes every row reachable: `hnsw_rs` cuts reverse edges without looking whether they were a
+/// row's only way in, gives equal vectors hardly any links, and a row that no walk reaches would
+/// never be found.
+fn connect(base: &mut [u32], entry: u32, vectored: &RoaringBitmap) {
+    let mut reached = RoaringBitmap::new();
+    reach(base, entry, &mut reached);
+    // Where a host's last link found a slot: the next look starts there, or many equal vectors would take forever.
+    let mut places: BTreeMap<u32, u32> = BTreeMap::new();
+    loop {
+        let lost = vectored - &reached;
+        let Some(first) = lost.min() else { return };
+        let before = reached.len();
+        for row in &lost {
+            let near = base[slots(row)].iter().copied().find(|n| reached.contains(*n));
+            if let Some(host) = near.filter(|_| !reached.contains(row)) {
+                let place = lead(base, places.get(&host).copied().unwrap_or(host), row);
+                places.insert(host, place);
+                reach(base, row, &mut reached);
+            }
+        }
+        if reached.len() == before {
+            // Rows that know only each other.
+            lead(base, entry, first);
+            reach(base, first, &mut reached);
+        }
+    }
+}
+
+fn slots(row: u32) -> Range<usize> {
+    row as usize * BASE_LINKS..(row as usize + 1) * BASE_LINKS
+}
+
+/// Adds what can be reached from a row.
+fn reach(base: &[u32], from: u32, reached: &mut RoaringBitmap) {
+    reached.insert(from);
+    let mut waiting = vec![from];
+    while let Some(row) = waiting.pop() {
+        waiting.extend(base[slots(row)].iter().copied().filter(|&n| n != NONE && reached.insert(n)));
+    }
+}
+
+/// Links to a row from the nearest one to `host`, in steps, that has a free slot, and says
+/// which. Were all full that can be reached, the host's farthest link would have to go.
+fn lead(base: &mut [u32], host: u32, to: u32) -> u32 {
+    let mut seen = RoaringBitmap::from([host]);
+    let mut waiting = VecDeque::from([host]);
+    while let Some(row) = waiting.pop_front() {
+        if let Some(free) = base[slots(row)].iter_mut().find(|n| **n == NONE) {
+            *free = to;
+            return row;
+        }
+        waiting.extend(base[slots(row)].iter().copied().filter(|n| seen.insert(*n)));
+    }
+    if let Some(far) = base[slots(host)].last_mut() {
+        *far = to;
+    }
+    host
 }

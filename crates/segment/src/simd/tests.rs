@@ -10,6 +10,17 @@ proptest! {
             prop_assert_eq!(way(&codes, &query), expected, "{}", name);
         }
     }
+
+    #[test]
+    fn every_way_gives_the_same_distance(pairs in vec((-1e3f32..1e3, -1e3f32..1e3), 0..300)) {
+        let (a, b): (Vec<f32>, Vec<f32>) = pairs.into_iter().unzip();
+        let expected = plain(&a, &b);
+        let exact: f64 = a.iter().zip(&b).map(|(x, y)| (f64::from(*x) - f64::from(*y)).powi(2)).sum();
+        prop_assert!((f64::from(expected) - exact).abs() <= exact * 1e-5);
+        for (name, way) in apart_ways() {
+            prop_assert_eq!(way(&a, &b).to_bits(), expected.to_bits(), "{}", name);
+        }
+    }
 }
 
 #[test]

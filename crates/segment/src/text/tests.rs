@@ -36,7 +36,7 @@ fn together(segments: &[(Segment, RoaringBitmap)], query: &TextQuery) -> (TextSt
         }
         first += segment.documents() as usize;
     }
-    found.sort_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)));
+    found.sort_by_key(|hit| (hit.0, hit.1));
     (stats, found)
 }
 
@@ -109,7 +109,8 @@ fn removed_rows_neither_appear_nor_steer() {
 
 #[test]
 fn few_rows_of_long_lists_are_found_by_jumping() {
-    let docs: Vec<Document> = (0..2_000).map(|n| doc(&format!("d{n}"), &[if n % 3 == 0 { "cat" } else { "cat dog" }])).collect();
+    let docs: Vec<Document> =
+        (0..2_000).map(|n| doc(&format!("d{n}"), &[if n % 3 == 0 { "cat" } else { "cat dog" }])).collect();
     let (a, b) = (memory(&docs), written(&docs));
     let query = TextQuery::new("cat dog");
     let stats = a.text_stats(&query, &all(&a));
@@ -122,14 +123,19 @@ fn few_rows_of_long_lists_are_found_by_jumping() {
 
 #[test]
 fn the_best_k_come_first_and_equal_scores_by_row() {
-    let docs: Vec<Document> = (0..20).map(|n| doc(&format!("d{n}"), &[if n == 13 { "cat cat" } else { "cat dog" }])).collect();
+    let docs: Vec<Document> =
+        (0..20).map(|n| doc(&format!("d{n}"), &[if n == 13 { "cat cat" } else { "cat dog" }])).collect();
     let query = TextQuery::new("cat");
     for segment in [memory(&docs), written(&docs)] {
         let stats = segment.text_stats(&query, &all(&segment));
         let rows: Vec<u32> = segment.search_text(&query, &stats, &all(&segment), 3).iter().map(|h| h.row).collect();
         assert_eq!(rows, [13, 0, 1]);
         assert!(segment.search_text(&query, &stats, &all(&segment), 0).is_empty());
-        assert!(segment.search_text(&TextQuery::new("?"), &TextStats::for_query(&TextQuery::new("?")), &all(&segment), 3).is_empty());
+        assert!(
+            segment
+                .search_text(&TextQuery::new("?"), &TextStats::for_query(&TextQuery::new("?")), &all(&segment), 3)
+                .is_empty()
+        );
     }
 }
 

@@ -17,7 +17,9 @@ fn exact(distance: Distance, query: &[f32], point: &[f32]) -> f64 {
     let dot: f64 = pairs().map(|(q, p)| q * p).sum();
     match distance {
         Distance::Dot => dot,
-        Distance::Cosine => dot / (pairs().map(|(q, _)| q * q).sum::<f64>() * pairs().map(|(_, p)| p * p).sum::<f64>()).sqrt(),
+        Distance::Cosine => {
+            dot / (pairs().map(|(q, _)| q * q).sum::<f64>() * pairs().map(|(_, p)| p * p).sum::<f64>()).sqrt()
+        }
         Distance::Euclidean => -pairs().map(|(q, p)| (q - p) * (q - p)).sum::<f64>().sqrt(),
     }
 }
