@@ -119,8 +119,6 @@ pub const PATCH_BYTES_PER_COMMIT_MAX: u64 = 256 << 20;
 pub const WRITES_QUEUED_MAX: usize = 1_024;
 /// Writes that share one log entry, and so one fsync.
 pub const WRITES_PER_ENTRY_MAX: usize = 256;
-/// Documents that share one log entry, beside those of its first write. Bounds its memory.
-pub const DOCUMENTS_PER_ENTRY_MAX: usize = 2_000;
 /// Body of one log frame, bytes. 512 MiB: a request at the body limit with its passages and vectors.
 pub const LOG_FRAME_BYTES_MAX: usize = 512 << 20;
 /// Audit lines that wait for one tenant's chain; callers beyond wait. Bounds memory.

@@ -52,7 +52,8 @@ impl<'a> Fields<'a> {
 
     /// The next `n` bytes.
     pub(crate) fn take(&mut self, n: usize) -> Result<&'a [u8], Error> {
-        let taken = self.at.checked_add(n).and_then(|end| self.bytes.get(self.at..end)).ok_or_else(|| self.corrupt())?;
+        let taken =
+            self.at.checked_add(n).and_then(|end| self.bytes.get(self.at..end)).ok_or_else(|| self.corrupt())?;
         self.at += n;
         Ok(taken)
     }

@@ -112,8 +112,9 @@ impl From<Error> for kernel::Error {
                 kernel::Error::overloaded(message, Duration::from_secs(1))
             }
             Error::Unopened { code, .. } => kernel::Error::new(code, message),
-            Error::Dimensions { document, .. } => kernel::Error::new(Code::DimensionMismatch, message)
-                .with_param(format!("documents[{document}].vector")),
+            Error::Dimensions { document, .. } => {
+                kernel::Error::new(Code::DimensionMismatch, message).with_param(format!("documents[{document}].vector"))
+            }
             Error::TooLarge { .. } => kernel::Error::new(Code::TooLarge, message),
             Error::Append { code, outcome_unknown, .. } => {
                 let mut out = kernel::Error::new(code, message);

@@ -38,9 +38,7 @@ mod writer;
 pub use cpu::Cpu;
 pub use error::Error;
 pub use part::Totals;
-pub use request::{
-    Decision, Known, Line, OnConflict, Outcome, Selection, Upsert, UpsertResult, UpsertStatus,
-};
+pub use request::{Decision, Known, Line, OnConflict, Outcome, Selection, Upsert, UpsertResult, UpsertStatus};
 pub use room::Room;
 pub use segment::TextQuery;
 pub use snapshot::{Address, Eligible, Hit, PassageText, Snapshot};

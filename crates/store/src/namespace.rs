@@ -3,13 +3,7 @@
 //! Who changes the published view holds the turn: the writer for a whole batch, upkeep for the
 //! moment of a swap. Readers take the view without waiting for anybody.
 
-use crate::{
-    Error, Outcome, Totals,
-    lines::Lines,
-    stage::Write,
-    stores::Shared,
-    view::View,
-};
+use crate::{Error, Outcome, Totals, lines::Lines, stage::Write, stores::Shared, view::View};
 use journal::{Journal, Seq};
 use kernel::{CommitNo, Incarnation, limits};
 use std::{
@@ -129,11 +123,7 @@ impl Namespace {
     ///
     /// # Errors
     /// What the writer says; [`Error::QueueFull`], [`Error::Behind`] before that.
-    pub(crate) async fn write(
-        self: &Arc<Self>,
-        deed: crate::plan::Deed,
-        line: crate::Line,
-    ) -> Result<Outcome, Error> {
+    pub(crate) async fn write(self: &Arc<Self>, deed: crate::plan::Deed, line: crate::Line) -> Result<Outcome, Error> {
         let (reply, answer) = oneshot::channel();
         self.enqueue(Write { deed, line, reply })?;
         answer.await.unwrap_or_else(|_| {

@@ -3,14 +3,7 @@
 //! Promises the namespace as it was acknowledged, or an error: never a part of it.
 
 use crate::{
-    Error,
-    cpu::on_cpu,
-    entry, manifest,
-    namespace::Namespace,
-    part::Part,
-    stores::Shared,
-    upkeep::Upkeep,
-    view::View,
+    Error, cpu::on_cpu, entry, manifest, namespace::Namespace, part::Part, stores::Shared, upkeep::Upkeep, view::View,
     working::Working,
 };
 use journal::{Journal, Recovered, Seq};

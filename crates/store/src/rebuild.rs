@@ -18,10 +18,8 @@ pub(crate) fn in_memory(spec: Spec, parts: &[Part], now: Timestamp) -> Result<Op
     if order.is_empty() {
         return Ok(None);
     }
-    let docs = order
-        .iter()
-        .map(|(_, part, doc)| parts[*part].segment.document(*doc, true))
-        .collect::<Result<Vec<_>, _>>()?;
+    let docs =
+        order.iter().map(|(_, part, doc)| parts[*part].segment.document(*doc, true)).collect::<Result<Vec<_>, _>>()?;
     Ok(Some(Arc::new(Segment::in_memory(&spec, docs)?)))
 }
 

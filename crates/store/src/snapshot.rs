@@ -4,14 +4,7 @@
 //! that [`Eligible`] and nothing else, so that no row outside of it is ranked, counted or shown.
 //! All of it is synchronous work for the engine's pool.
 
-use crate::{
-    Error, Totals,
-    namespace::Namespace,
-    part::Part,
-    plan::expired,
-    request::visible,
-    view::View,
-};
+use crate::{Error, Totals, namespace::Namespace, part::Part, plan::expired, request::visible, view::View};
 use kernel::{
     Attributes, Audience, CommitNo, Document, DocumentId, Field, Filter, Finding, Span, Status, Timestamp, Untrusted,
 };

@@ -95,7 +95,11 @@ enum State {
     Closed,
     Open(Arc<Namespace>),
     /// It did not open: what was said, and the monotonic time from which it is tried again.
-    Unopened { again: Duration, code: Code, message: String },
+    Unopened {
+        again: Duration,
+        code: Code,
+        message: String,
+    },
     Destroyed,
 }
 

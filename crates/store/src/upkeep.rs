@@ -10,15 +10,7 @@
 //! 6. objects that the checkpoint no longer names are deleted. Snapshots hold opened segments
 //!    whole in memory, so this takes nothing away from them.
 
-use crate::{
-    Error,
-    cpu::in_upkeep,
-    manifest,
-    namespace::Namespace,
-    part::Part,
-    rebuild,
-    view::View,
-};
+use crate::{Error, cpu::in_upkeep, manifest, namespace::Namespace, part::Part, rebuild, view::View};
 use journal::{ObjectRef, Seq};
 use kernel::{CommitNo, Timestamp, limits};
 use segment::Segment;
@@ -47,7 +39,11 @@ enum Job {
 pub(crate) fn start_if_due(namespace: &Arc<Namespace>) {
     let now = namespace.shared.config.clock.monotonic();
     let rests = millis(now) < namespace.upkeep_after.load(Ordering::Relaxed);
-    if rests || !namespace.is_open() || due(namespace, None).is_none() || namespace.upkeep_runs.swap(true, Ordering::AcqRel) {
+    if rests
+        || !namespace.is_open()
+        || due(namespace, None).is_none()
+        || namespace.upkeep_runs.swap(true, Ordering::AcqRel)
+    {
         return;
     }
     let held = namespace.clone();

@@ -127,3 +127,39 @@ async fn a_forgotten_tenant_opens_again() {
     assert_eq!(world.stores.stats().open, 1, "the other tenant's stays");
     assert_eq!(world.enter::<Search>(HOME).await.totals().documents, 1);
 }
+
+/// At every stop of a flush and of a compaction: a kill leaves all that was acknowledged, and work
+/// that is lost on the way leaves the namespace serving.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_or_a_loss_at_any_stop_of_upkeep_loses_nothing() {
+    // Before the flush's object, before its checkpoint, and the same two of the compaction that
+    // the ninth object makes due.
+    for stop in 0..4 {
+        let world = World::new(ROOMY).await;
+        for n in 0..9 {
+            if n > 0 {
+                world.stores.flush_all().await.unwrap();
+            }
+            store(&world, HOME, &n.to_string()).await;
+        }
+        world.settle().await;
+        world.pool.let_pass.store(stop, Ordering::SeqCst);
+        world.pool.hold_next.store(true, Ordering::SeqCst);
+        let kill = async {
+            let work = world.held().await;
+            let killed = world.killed().await;
+            assert_eq!(killed.enter::<Search>(HOME).await.totals().documents, 9, "stop {stop}");
+            if stop < 2 {
+                assert_eq!(killed.objects().len(), 8, "what no checkpoint names is swept");
+            }
+            killed.settle().await;
+            drop(work);
+        };
+        let (flushed, ()) = tokio::join!(world.stores.flush_all(), kill);
+        assert!(matches!(flushed, Err(Error::Panicked)), "stop {stop}");
+        assert_eq!(world.enter::<Search>(HOME).await.totals().documents, 9);
+        world.stores.flush_all().await.unwrap();
+        assert!(world.objects().len() <= 8);
+        assert_eq!(world.killed().await.enter::<Search>(HOME).await.totals().documents, 9);
+    }
+}

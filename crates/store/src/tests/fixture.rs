@@ -2,7 +2,8 @@
 
 use crate::{Cpu, Line, OnConflict, Room, Stores, StoresConfig, Upsert};
 use access::{
-    Action, Ask, Credentials, Gate, Grant, KeyRecord, OperatorRecord, Pepper, TenantFacts, TenantState, TokenKind, token::mint,
+    Action, Ask, Credentials, Gate, Grant, KeyRecord, OperatorRecord, Pepper, TenantFacts, TenantState, TokenKind,
+    token::mint,
 };
 use intake::{Admitted, Body, Profile, RawDocument, Verdict};
 use journal::Storage;
@@ -82,16 +83,19 @@ impl AuditSink for Chain {
     }
 }
 
-/// Runs work at once, or keeps the next piece until it is let go.
+/// Runs work at once, or lets some pieces pass and keeps the next until it is let go.
 #[derive(Default)]
 pub(crate) struct Pool {
     pub(crate) hold_next: AtomicBool,
+    pub(crate) let_pass: AtomicUsize,
     pub(crate) held: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
 impl Cpu for Pool {
     fn run(&self, work: Box<dyn FnOnce() + Send>) {
-        if self.hold_next.swap(false, Ordering::SeqCst) {
+        let passes = || self.let_pass.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok();
+        if self.hold_next.load(Ordering::SeqCst) && !passes() {
+            self.hold_next.store(false, Ordering::SeqCst);
             *self.held.lock().unwrap() = Some(work);
         } else {
             work();
@@ -107,7 +111,7 @@ pub(crate) struct World {
     pub(crate) houses: Arc<Houses>,
     pub(crate) stores: Stores,
     pub(crate) sizes: Sizes,
-    gate: Gate,
+    gate: Arc<Gate>,
     tokens: HashMap<&'static str, String>,
     storage: Storage,
     entropy: Arc<dyn Entropy>,
@@ -166,7 +170,7 @@ impl World {
         let (houses, chain, pool) = (Arc::new(houses), Arc::new(Chain::default()), Arc::new(Pool::default()));
         let tracker = TaskTracker::new();
         let stores = stores(&storage, &houses, &clock, &entropy, &chain, &pool, &tracker, sizes);
-        let gate = Gate::new(Arc::new(keys), clock.clone());
+        let gate = Arc::new(Gate::new(Arc::new(keys), clock.clone()));
         Self { folder, clock, chain, pool, houses, stores, sizes, gate, tokens, storage, entropy, tracker }
     }
 
@@ -175,8 +179,50 @@ impl World {
         self.settle().await;
         self.tracker = TaskTracker::new();
         self.stores = stores(
-            &self.storage, &self.houses, &self.clock, &self.entropy, &self.chain, &self.pool, &self.tracker, self.sizes,
+            &self.storage,
+            &self.houses,
+            &self.clock,
+            &self.entropy,
+            &self.chain,
+            &self.pool,
+            &self.tracker,
+            self.sizes,
         );
+    }
+
+    /// Another process over a copy of the folder as it is now: what a kill at this moment leaves.
+    /// Call it while nothing writes.
+    pub(crate) async fn killed(&self) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        copy(self.folder.path(), folder.path());
+        let storage = Storage::open(folder.path()).await.unwrap();
+        let (pool, tracker) = (Arc::new(Pool::default()), TaskTracker::new());
+        let stores =
+            stores(&storage, &self.houses, &self.clock, &self.entropy, &self.chain, &pool, &tracker, self.sizes);
+        Self {
+            folder,
+            clock: self.clock.clone(),
+            chain: self.chain.clone(),
+            pool,
+            houses: self.houses.clone(),
+            stores,
+            sizes: self.sizes,
+            gate: self.gate.clone(),
+            tokens: self.tokens.clone(),
+            storage,
+            entropy: self.entropy.clone(),
+            tracker,
+        }
+    }
+
+    /// The next piece of work that the pool was told to hold.
+    pub(crate) async fn held(&self) -> Box<dyn FnOnce() + Send> {
+        loop {
+            if let Some(work) = self.pool.held.lock().unwrap().take() {
+                return work;
+            }
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Waits for background work.
@@ -244,6 +290,19 @@ fn stores(
     })
 }
 
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            std::fs::create_dir(&target).unwrap();
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
 pub(crate) fn settings(dimensions: usize) -> NamespaceSettings {
     NamespaceSettings {
         embedding: Embedding::Own { dimensions: dimensions.try_into().unwrap() },
@@ -270,9 +329,10 @@ impl Pseudonymiser for Plain {
     /// FNV, twice: different content, different name.
     fn pseudonym(&self, parts: &[&[u8]]) -> [u8; 16] {
         let hash = |seed: u64| {
-            parts.iter().flat_map(|p| [p.len() as u8].into_iter().chain(p.iter().copied())).fold(seed, |h, b| {
-                (h ^ u64::from(b)).wrapping_mul(0x100_0000_01B3)
-            })
+            parts
+                .iter()
+                .flat_map(|p| [p.len() as u8].into_iter().chain(p.iter().copied()))
+                .fold(seed, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01B3))
         };
         let mut out = [0; 16];
         out[..8].copy_from_slice(&hash(0xCBF2_9CE4_8422_2325).to_le_bytes());

@@ -37,12 +37,7 @@ async fn a_delete_during_a_flush_is_kept() {
     world.pool.hold_next.store(true, Ordering::SeqCst);
     let flush = world.stores.flush_all();
     let meanwhile = async {
-        let held = loop {
-            if let Some(work) = world.pool.held.lock().unwrap().take() {
-                break work;
-            }
-            tokio::task::yield_now().await;
-        };
+        let held = world.held().await;
         // The flush has read its documents' names and not written its object.
         delete(&world, &["b"]).await;
         store(&world, &[Draft::new("c", "other"), Draft::new("d", "word")]).await;

@@ -49,14 +49,22 @@ fn shape() -> impl Strategy<Value = Shape> {
     let bits = (0..10_u8, 1..=255_u8, 1..9_u8, 0..3_u8, 0..3_u8);
     (bits, prop::bool::weighted(0.15), prop::option::weighted(0.15, 1..6_u8), any::<bool>()).prop_map(
         |((id, words, repeat, year, readers), quarantined, expires, vector)| Shape {
-            id, words, repeat, year, readers, quarantined, expires, vector,
+            id,
+            words,
+            repeat,
+            year,
+            readers,
+            quarantined,
+            expires,
+            vector,
         },
     )
 }
 
 fn op() -> impl Strategy<Value = Op> {
     let ids = || prop::collection::vec(0..10_u8, 1..4);
-    let conflict = prop_oneof![4 => Just(OnConflict::Overwrite), 1 => Just(OnConflict::Skip), 1 => Just(OnConflict::Fail)];
+    let conflict =
+        prop_oneof![4 => Just(OnConflict::Overwrite), 1 => Just(OnConflict::Skip), 1 => Just(OnConflict::Fail)];
     prop_oneof![
         8 => prop::collection::vec((shape(), conflict), 1..6).prop_map(Op::Upsert),
         2 => ids().prop_map(Op::DeleteIds),
@@ -149,15 +157,15 @@ impl Model {
     }
 
     fn matching(&self, filter: &Filter, audience: &Audience, now: Timestamp) -> Vec<String> {
-        let fits = |doc: &&Document| filter.matches(&crate::plan::facts(doc)) && audience.may_see(doc.readers.as_deref());
+        let fits =
+            |doc: &&Document| filter.matches(&crate::plan::facts(doc)) && audience.may_see(doc.readers.as_deref());
         self.live(now).filter(fits).map(|doc| doc.id.as_str().to_owned()).collect()
     }
 
     fn named(&self, ids: &[u8], audience: &Audience, now: Timestamp) -> Vec<String> {
         let wanted: Vec<String> = ids.iter().map(|n| name(*n)).collect();
-        let fits = |doc: &&Document| {
-            wanted.contains(&doc.id.as_str().to_owned()) && audience.may_see(doc.readers.as_deref())
-        };
+        let fits =
+            |doc: &&Document| wanted.contains(&doc.id.as_str().to_owned()) && audience.may_see(doc.readers.as_deref());
         self.live(now).filter(fits).map(|doc| doc.id.as_str().to_owned()).collect()
     }
 
@@ -404,7 +412,14 @@ proptest! {
 #[test]
 fn every_operation_survives_a_reopening() {
     let shape = |id, quarantined| Shape {
-        id, words: 0b1010_0111, repeat: 6, year: id % 3, readers: id % 3, quarantined, expires: None, vector: id % 2 == 0,
+        id,
+        words: 0b1010_0111,
+        repeat: 6,
+        year: id % 3,
+        readers: id % 3,
+        quarantined,
+        expires: None,
+        vector: id % 2 == 0,
     };
     let batch = |ids: std::ops::Range<u8>| Op::Upsert(ids.map(|n| (shape(n, n == 4), OnConflict::Overwrite)).collect());
     let kinds = [

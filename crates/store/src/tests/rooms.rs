@@ -31,7 +31,11 @@ async fn a_snapshot_stays_while_others_write() {
         let eligible = snapshot.eligible(&Audience::Everything, None, &[Status::Indexed], now);
         let hits = snapshot.text(&TextQuery::new("red"), &eligible, 10);
         let passage = |h: &crate::Hit| snapshot.passage(&eligible, h.at, false).unwrap().text.into_exposed();
-        (hits.iter().map(passage).collect::<Vec<_>>(), hits.iter().map(|h| h.score).collect::<Vec<_>>(), snapshot.totals())
+        (
+            hits.iter().map(passage).collect::<Vec<_>>(),
+            hits.iter().map(|h| h.score).collect::<Vec<_>>(),
+            snapshot.totals(),
+        )
     };
     let before = read();
     store(&world, HOME, &[Draft::new("a", "red wolf"), Draft::new("c", "red red")]).await;
@@ -68,7 +72,8 @@ async fn equal_ids_of_two_tenants_do_not_meet() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_dead_and_the_quarantined_do_not_count_in_scores() {
     let world = World::new(ROOMY).await;
-    let kept = [Draft::new("a", "granite bridge"), Draft::new("b", "granite granite tower"), Draft::new("c", "a tower")];
+    let kept =
+        [Draft::new("a", "granite bridge"), Draft::new("b", "granite granite tower"), Draft::new("c", "a tower")];
     for draft in &kept {
         store(&world, HOME, std::slice::from_ref(draft)).await;
         store(&world, NAMESPACES[1], std::slice::from_ref(draft)).await;
@@ -101,12 +106,7 @@ async fn sixty_four_writers_share_entries_and_are_all_durable() {
     for writer in &mut writers {
         assert!(futures::poll!(writer.as_mut()).is_pending());
     }
-    let held = loop {
-        if let Some(work) = world.pool.held.lock().unwrap().take() {
-            break work;
-        }
-        tokio::task::yield_now().await;
-    };
+    let held = world.held().await;
     held();
     let mut commits: Vec<u64> = futures::future::join_all(writers).await.into_iter().map(|c| c.0).collect();
     commits.sort_unstable();
@@ -126,12 +126,7 @@ async fn a_write_whose_caller_goes_is_whole() {
     world.pool.hold_next.store(true, std::sync::atomic::Ordering::SeqCst);
     let mut write = Box::pin(room.append(drafts.iter().map(Draft::upsert).collect(), line()));
     assert!(futures::poll!(write.as_mut()).is_pending());
-    let held = loop {
-        if let Some(work) = world.pool.held.lock().unwrap().take() {
-            break work;
-        }
-        tokio::task::yield_now().await;
-    };
+    let held = world.held().await;
     drop(write);
     held();
     store(&world, HOME, &[Draft::new("c", "three")]).await;
@@ -159,7 +154,7 @@ async fn known_tells_the_same_from_another() {
     let room = world.enter::<Ingest>(HOME).await;
     let known = room.known(&[(id("a"), hash), (id("a"), [1; 32]), (id("b"), hash)]);
     assert!(matches!(&known[..], [Known::Same(head), Known::Other(_), Known::Absent] if head.passages.len() == 1));
-    assert_eq!(store(&world, HOME, &[draft.clone()]).await.results[0].status, UpsertStatus::Unchanged);
+    assert_eq!(store(&world, HOME, std::slice::from_ref(&draft)).await.results[0].status, UpsertStatus::Unchanged);
 }
 
 #[tokio::test(flavor = "multi_thread")]
