@@ -3,12 +3,11 @@
 use super::remote::{Remote, confirm, members, note, pages, table};
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
-use serde_json::{Value, json};
 use kernel::Clock;
+use serde_json::{Value, json};
 
 #[derive(Debug, Subcommand)]
-#[expect(missing_docs, reason = "each variant's text is its help")]
-pub enum ApiKey {
+pub(super) enum ApiKey {
     /// Make a key. Its secret is shown once.
     Create {
         #[arg(long)]
@@ -60,7 +59,10 @@ pub(crate) fn run(command: ApiKey, remote: &Remote) -> Result<()> {
             let made = client.call("POST", &of(&tenant), Some(&body))?;
             remote.print(&made, |v| v["secret"].as_str().unwrap_or_default().to_owned())?;
             if !remote.json {
-                note(&format!("key {} of {tenant}: the line above is its secret and is not shown again", text(&made["key_id"])));
+                note(&format!(
+                    "key {} of {tenant}: the line above is its secret and is not shown again",
+                    text(&made["key_id"])
+                ));
             }
             Ok(())
         }

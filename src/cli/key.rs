@@ -6,8 +6,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 #[derive(Debug, Subcommand)]
-#[expect(missing_docs, reason = "each variant's text is its help")]
-pub enum Key {
+pub(super) enum Key {
     /// Begin a new key epoch and wrap every key anew; the old epoch is then destroyed.
     Rotate {
         tenant: String,

@@ -1,11 +1,27 @@
 //! The command line. One file a command; each gives people's text to stdout, diagnostics to
 //! stderr, and exits 0, 1 (failed) or 2 (usage).
 
+mod api_key;
+mod audit;
 mod check_config;
+mod context;
 mod doctor;
+mod document;
+mod eval;
+mod ingest;
+mod key;
+mod namespace;
+mod operation;
+mod operator;
 mod recover;
+mod remote;
 mod schemas;
+mod search;
 mod serve;
+mod tenant;
+
+/// What every command takes.
+pub(crate) use remote::Remote as Global;
 
 use crate::config::{Config, Environment, Settings};
 use anyhow::Result;
@@ -22,28 +38,8 @@ pub struct Cli {
     command: Command,
 }
 
-/// What every command takes.
-#[derive(Args, Clone)]
-pub(crate) struct Global {
-    /// The data plane.
-    #[arg(long, global = true, env = "RINGFENCE_URL", default_value = "http://127.0.0.1:7171", value_name = "URL")]
-    pub(crate) url: String,
-    /// The control plane.
-    #[arg(long, global = true, env = "RINGFENCE_ADMIN_URL", default_value = "http://127.0.0.1:7172", value_name = "URL")]
-    pub(crate) admin_url: String,
-    /// A tenant's API key (rf_...).
-    #[arg(long, global = true, env = "RINGFENCE_API_KEY", hide_env_values = true, value_name = "KEY")]
-    pub(crate) api_key: Option<String>,
-    /// An operator's token (rfop_...).
-    #[arg(long, global = true, env = "RINGFENCE_OPERATOR_TOKEN", hide_env_values = true, value_name = "TOKEN")]
-    pub(crate) operator_token: Option<String>,
-    /// Print one JSON document on stdout.
-    #[arg(long, global = true)]
-    pub(crate) json: bool,
-}
-
 /// Where the server's settings come from.
-#[derive(Args, Clone)]
+#[derive(Args, Clone, Debug)]
 pub(crate) struct ServerArgs {
     /// Configuration file (TOML).
     #[arg(long, env = "RINGFENCE_CONFIG", value_name = "FILE")]
@@ -61,21 +57,44 @@ enum Command {
     CheckConfig(ServerArgs),
     /// Tell what a support person would ask for. No customer text is in it.
     Doctor(ServerArgs),
+    /// Tenants: made, shown, changed, suspended, erased.
+    #[command(subcommand)]
+    Tenant(tenant::Tenant),
+    /// A tenant's API keys.
+    #[command(subcommand)]
+    ApiKey(api_key::ApiKey),
+    /// A tenant's encryption keys.
+    #[command(subcommand)]
+    Key(key::Key),
     /// Operators of the control plane.
     #[command(subcommand)]
-    Operator(Operator),
+    Operator(operator::Operator),
+    /// Long-running work.
+    #[command(subcommand)]
+    Operation(operation::Operation),
+    /// Namespaces of the API key's tenant.
+    #[command(subcommand)]
+    Namespace(namespace::Namespace),
+    /// Put files and folders into a namespace; a second run goes on where the first one ended.
+    Ingest(ingest::Ingest),
+    /// Ask a question.
+    Search(search::Search),
+    /// Find text for a prompt, fenced, cited and within a budget of tokens.
+    Context(context::Context),
+    /// Documents of a namespace: list, show, patch, delete, release, reject.
+    Document(document::Document),
+    /// Measure retrieval quality against a running server.
+    #[command(subcommand)]
+    Eval(eval::Eval),
+    /// Audit lines: take them out, and check them without a server.
+    #[command(subcommand)]
+    Audit(audit::Audit),
     /// Write the generated files of schemas/.
     #[command(hide = true)]
     Schemas {
         /// Folder.
         folder: PathBuf,
     },
-}
-
-#[derive(Subcommand)]
-enum Operator {
-    /// Make a fresh admin token for a data folder. The server must be stopped.
-    Recover(ServerArgs),
 }
 
 /// Runs a command to its exit code.
@@ -85,7 +104,18 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::CheckConfig(args) => check_config::run(global, &args),
         Command::Doctor(args) => doctor::run(global, &args),
-        Command::Operator(Operator::Recover(args)) => recover::run(global, &args),
+        Command::Tenant(command) => tenant::run(command, global),
+        Command::ApiKey(command) => api_key::run(command, global),
+        Command::Key(command) => key::run(command, global),
+        Command::Operator(command) => operator::run(command, global),
+        Command::Operation(command) => operation::run(command, global),
+        Command::Namespace(command) => namespace::run(command, global),
+        Command::Ingest(args) => ingest::run(&args, global),
+        Command::Search(args) => search::run(&args, global),
+        Command::Context(args) => context::run(&args, global),
+        Command::Document(args) => document::run(args, global),
+        Command::Eval(command) => eval::run(command, global),
+        Command::Audit(command) => audit::run(command, global),
         Command::Schemas { folder } => schemas::run(&folder),
     };
     match done {

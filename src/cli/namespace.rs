@@ -6,8 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
 #[derive(Debug, Subcommand)]
-#[expect(missing_docs, reason = "each variant's text is its help")]
-pub enum Namespace {
+pub(super) enum Namespace {
     /// Make a namespace, or change one: what is not named stays.
     Create {
         namespace: String,
@@ -29,7 +28,7 @@ pub enum Namespace {
 
 /// What can be set.
 #[derive(Debug, Args)]
-pub struct Settings {
+pub(super) struct Settings {
     /// Embedding model of the server's.
     #[arg(long, conflicts_with = "dimensions")]
     model: Option<String>,

@@ -7,8 +7,7 @@ use client::Client;
 use serde_json::{Value, json};
 
 #[derive(Debug, Subcommand)]
-#[expect(missing_docs, reason = "each variant's text is its help")]
-pub enum Operation {
+pub(super) enum Operation {
     /// List operations, newest first.
     List,
     /// Show one.
@@ -30,7 +29,9 @@ pub(crate) fn run(command: Operation, remote: &Remote) -> Result<()> {
             remote.print(&pages(&client, BASE, "operations")?, |v| table(v, &columns))
         }
         Operation::Show { id } => remote.print(&client.call("GET", &of(&id), None)?, members),
-        Operation::Cancel { id } => remote.print(&client.call("POST", &format!("{}/cancel", of(&id)), Some(&json!({})))?, members),
+        Operation::Cancel { id } => {
+            remote.print(&client.call("POST", &format!("{}/cancel", of(&id)), Some(&json!({})))?, members)
+        }
         Operation::Wait { id } => remote.print(&wait(&client, &of(&id))?, members),
     }
 }

@@ -6,8 +6,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 #[derive(Debug, Subcommand)]
-#[expect(missing_docs, reason = "each variant's text is its help")]
-pub enum Operator {
+pub(super) enum Operator {
     /// Make an operator. The token is shown once.
     Create {
         #[arg(long)]
@@ -25,13 +24,20 @@ pub enum Operator {
         #[arg(long)]
         yes: bool,
     },
+    /// Make a fresh admin token for a data folder. The server must be stopped.
+    Recover(super::ServerArgs),
 }
 
 const BASE: &str = "/admin/v1/operators";
 
 pub(crate) fn run(command: Operator, remote: &Remote) -> Result<()> {
+    // Needs no server, and no token: that is what was lost.
+    if let Operator::Recover(args) = &command {
+        return super::recover::run(remote, args);
+    }
     let client = remote.control()?;
     match command {
+        Operator::Recover(_) => Ok(()),
         Operator::Create { name, role } => {
             let made = client.call("POST", BASE, Some(&json!({"name": name, "role": role})))?;
             remote.print(&made, |v| v["token"].as_str().or(v["secret"].as_str()).unwrap_or_default().to_owned())?;
@@ -40,9 +46,8 @@ pub(crate) fn run(command: Operator, remote: &Remote) -> Result<()> {
             }
             Ok(())
         }
-        Operator::List => {
-            remote.print(&client.call("GET", BASE, None)?["operators"], |v| table(v, &["id", "name", "role", "created_at"]))
-        }
+        Operator::List => remote
+            .print(&client.call("GET", BASE, None)?["operators"], |v| table(v, &["id", "name", "role", "created_at"])),
         Operator::Revoke { id, yes } => {
             confirm(yes, &format!("The operator {id} is locked out at once"))?;
             remote.print(&client.call("DELETE", &format!("{BASE}/{}", client::encode(&id)), None)?, members)

@@ -10,22 +10,34 @@ use std::{
 
 /// Server, credential, form of output.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Remote {
+pub(crate) struct Remote {
     /// Data plane.
-    #[arg(long, global = true, env = "RINGFENCE_URL", default_value = "http://127.0.0.1:7171", help_heading = "Server")]
-    pub url: String,
+    #[arg(
+        long,
+        global = true,
+        env = "RINGFENCE_URL",
+        default_value = "http://127.0.0.1:7171",
+        help_heading = "Server"
+    )]
+    pub(crate) url: String,
     /// Control plane.
-    #[arg(long, global = true, env = "RINGFENCE_ADMIN_URL", default_value = "http://127.0.0.1:7172", help_heading = "Server")]
-    pub admin_url: String,
+    #[arg(
+        long,
+        global = true,
+        env = "RINGFENCE_ADMIN_URL",
+        default_value = "http://127.0.0.1:7172",
+        help_heading = "Server"
+    )]
+    pub(crate) admin_url: String,
     /// A tenant's API key (rf_…). Better given by the environment: arguments are seen by other users.
     #[arg(long, global = true, env = "RINGFENCE_API_KEY", hide_env_values = true, help_heading = "Server")]
-    pub api_key: Option<String>,
+    pub(crate) api_key: Option<String>,
     /// An operator's token (rfop_…). Better given by the environment.
     #[arg(long, global = true, env = "RINGFENCE_OPERATOR_TOKEN", hide_env_values = true, help_heading = "Server")]
-    pub operator_token: Option<String>,
+    pub(crate) operator_token: Option<String>,
     /// One JSON document on stdout.
     #[arg(long, global = true, help_heading = "Server")]
-    pub json: bool,
+    pub(crate) json: bool,
 }
 
 impl Remote {
@@ -57,7 +69,8 @@ fn secret(given: Option<String>, file_variable: &str) -> Result<Option<String>> 
         return Ok(given);
     }
     let Some(path) = std::env::var_os(file_variable) else { return Ok(None) };
-    let text = std::fs::read_to_string(&path).with_context(|| format!("{file_variable} names a file that cannot be read"))?;
+    let text =
+        std::fs::read_to_string(&path).with_context(|| format!("{file_variable} names a file that cannot be read"))?;
     Ok(Some(text.trim().to_owned()))
 }
 
@@ -120,7 +133,11 @@ pub(crate) fn wait(client: &Client, path: &str) -> Result<Value> {
             }
             _ => {
                 bar.finish_and_clear();
-                bail!("the operation ended as {}: {}", view["status"], view["error"]["message"].as_str().unwrap_or("no reason given"));
+                bail!(
+                    "the operation ended as {}: {}",
+                    view["status"],
+                    view["error"]["message"].as_str().unwrap_or("no reason given")
+                );
             }
         }
     }
@@ -132,7 +149,9 @@ pub(crate) fn table(rows: &Value, columns: &[&str]) -> String {
     let cell = |row: &Value, column: &str| match &row[column] {
         Value::String(s) => s.clone(),
         Value::Null => "-".to_owned(),
-        Value::Array(items) => items.iter().map(|i| i.as_str().map_or_else(|| i.to_string(), str::to_owned)).collect::<Vec<_>>().join(","),
+        Value::Array(items) => {
+            items.iter().map(|i| i.as_str().map_or_else(|| i.to_string(), str::to_owned)).collect::<Vec<_>>().join(",")
+        }
         other => other.to_string(),
     };
     let mut lines = vec![columns.iter().map(|c| (*c).to_owned()).collect::<Vec<_>>()];
@@ -172,5 +191,13 @@ pub(crate) fn pages(client: &Client, path: &str, member: &str) -> Result<Value> 
             Some(next) => after = Some(next.to_owned()),
             None => return Ok(Value::Array(all)),
         }
+    }
+}
+
+/// A JSON object that was given as an argument.
+pub(crate) fn object(argument: &str, text: &str) -> Result<Value> {
+    match serde_json::from_str(text) {
+        Ok(value @ Value::Object(_)) => Ok(value),
+        _ => bail!("{argument} takes a JSON object"),
     }
 }

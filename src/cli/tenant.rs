@@ -7,8 +7,7 @@ use client::encode;
 use serde_json::{Map, Value, json};
 
 #[derive(Debug, Subcommand)]
-#[expect(missing_docs, reason = "each variant's text is its help")]
-pub enum Tenant {
+pub(super) enum Tenant {
     /// Make a tenant.
     Create {
         id: String,
@@ -43,7 +42,7 @@ pub enum Tenant {
 
 /// What can be set.
 #[derive(Debug, Args)]
-pub struct Change {
+pub(super) struct Change {
     /// What people call it.
     #[arg(long)]
     display_name: Option<String>,
@@ -103,13 +102,18 @@ pub(crate) fn run(command: Tenant, remote: &Remote) -> Result<()> {
             body.insert("id".into(), id.into());
             remote.print(&client.call("POST", BASE, Some(&body.into()))?, members)
         }
-        Tenant::List => remote.print(&pages(&client, BASE, "tenants")?, |v| table(v, &["id", "state", "display_name", "created_at"])),
+        Tenant::List => remote
+            .print(&pages(&client, BASE, "tenants")?, |v| table(v, &["id", "state", "display_name", "created_at"])),
         Tenant::Show { id } => remote.print(&client.call("GET", &of(&id), None)?, members),
         Tenant::Update { id, change } => {
             remote.print(&client.call("PATCH", &of(&id), Some(&change.json().into()))?, members)
         }
-        Tenant::Suspend { id } => remote.print(&client.call("POST", &format!("{}/suspend", of(&id)), Some(&json!({})))?, members),
-        Tenant::Resume { id } => remote.print(&client.call("POST", &format!("{}/resume", of(&id)), Some(&json!({})))?, members),
+        Tenant::Suspend { id } => {
+            remote.print(&client.call("POST", &format!("{}/suspend", of(&id)), Some(&json!({})))?, members)
+        }
+        Tenant::Resume { id } => {
+            remote.print(&client.call("POST", &format!("{}/resume", of(&id)), Some(&json!({})))?, members)
+        }
         Tenant::Delete { id, yes, wait: follow } => {
             confirm(yes, &format!("This erases the tenant {id}, its keys and all its documents for good"))?;
             let begun = client.call("DELETE", &of(&id), None)?;
@@ -117,4 +121,3 @@ pub(crate) fn run(command: Tenant, remote: &Remote) -> Result<()> {
         }
     }
 }
-

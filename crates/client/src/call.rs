@@ -9,6 +9,9 @@ use ureq::Agent;
 /// Tries in all, the first included. With doubling pauses that is about half a minute.
 const TRIES: u32 = 8;
 
+/// The longest pause between two tries, whatever the server asks for.
+const PAUSE_MAX: Duration = Duration::from_secs(10);
+
 /// A connection pool to one listener with one credential. Cheap to clone, shareable.
 #[derive(Clone)]
 pub struct Client {
@@ -35,16 +38,34 @@ impl Client {
     /// # Errors
     /// The server's refusal, or why there is no answer.
     pub fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value, Error> {
+        let bytes = self.bytes(method, path, body)?;
+        self.json(if bytes.is_empty() { b"null" } else { &bytes })
+    }
+
+    /// Calls a route that answers in NDJSON.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub fn lines(&self, path: &str) -> Result<Vec<Value>, Error> {
+        let bytes = self.bytes("GET", path, None)?;
+        bytes.split(|b| *b == b'\n').filter(|line| !line.is_empty()).map(|line| self.json(line)).collect()
+    }
+
+    fn json(&self, bytes: &[u8]) -> Result<Value, Error> {
+        serde_json::from_slice(bytes).map_err(|e| Error::Broken { url: self.base.clone(), why: e.to_string() })
+    }
+
+    /// Calls until there is an answer that trying again would not better.
+    fn bytes(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Vec<u8>, Error> {
         let mut pause = Duration::from_millis(100);
         for attempt in 1.. {
             match self.once(method, path, body) {
-                Err(Failure { error, wait: Some(wait) }) if attempt < TRIES => {
-                    std::thread::sleep(wait.unwrap_or(pause).min(Duration::from_secs(10)));
+                Err(Failure { wait: Some(wait), .. }) if attempt < TRIES => {
+                    std::thread::sleep(wait.unwrap_or(pause).min(PAUSE_MAX));
                     pause *= 2;
-                    drop(error);
                 }
                 Err(failure) => return Err(failure.error),
-                Ok(value) => return Ok(value),
+                Ok(bytes) => return Ok(bytes),
             }
         }
         unreachable!("the last attempt returns")
@@ -76,7 +97,7 @@ impl Client {
         self.fetch("POST", &format!("/v1/namespaces/{}/search", encode(namespace)), Some(request))
     }
 
-    fn once(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
+    fn once(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Vec<u8>, Failure> {
         let url = format!("{}{path}", self.base);
         let bytes = body.map(|b| b.to_string().into_bytes()).unwrap_or_default();
         let mut request = ureq::http::Request::builder().method(method).uri(&url);
@@ -89,16 +110,17 @@ impl Client {
         let request = request.body(bytes).map_err(|e| self.broken(&e.to_string()))?;
         let mut response = self.agent.run(request).map_err(|e| self.transport(&e))?;
         let status = response.status().as_u16();
-        let wait = response.headers().get("retry-after").and_then(|v| v.to_str().ok()?.parse().ok()).map(Duration::from_secs);
+        let wait =
+            response.headers().get("retry-after").and_then(|v| v.to_str().ok()?.parse().ok()).map(Duration::from_secs);
         let reading = response.body_mut().with_config().limit(1 << 30).read_to_vec();
         let body = reading.map_err(|e| self.broken(&e.to_string()))?;
         if (200..300).contains(&status) {
-            return serde_json::from_slice(if body.is_empty() { b"null" } else { &body })
-                .map_err(|e| self.broken(&e.to_string()));
+            return Ok(body);
         }
         let problem = Problem::read(status, &body);
-        // A mode that was asked for and cannot be had does not get better by asking again.
-        let again = matches!(status, 429 | 503) && problem.code != "model_unavailable";
+        // A mode that cannot be had, and a full quota that no time frees, do not get better by asking again.
+        let lasting = problem.code == "model_unavailable" || (problem.code == "quota_exceeded" && wait.is_none());
+        let again = matches!(status, 429 | 503) && !lasting;
         Err(Failure { error: Error::Refused(problem), wait: again.then_some(wait) })
     }
 

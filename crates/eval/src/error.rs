@@ -27,7 +27,9 @@ pub enum Error {
     #[error(transparent)]
     Server(#[from] client::Error),
     /// Documents that the server would not store make every figure wrong.
-    #[error("{count} of {total} documents were not indexed (first: {first}); figures would not be those of the collection")]
+    #[error(
+        "{count} of {total} documents were not indexed (first: {first}); figures would not be those of the collection"
+    )]
     NotIndexed {
         /// How many.
         count: usize,

@@ -135,7 +135,8 @@ fn fill(
     let mut bad: Vec<String> = Vec::new();
     for (at, batch) in collection.corpus.chunks(options.batch).enumerate() {
         progress("ingest", at * options.batch, total);
-        let documents: Vec<Value> = batch.iter().filter(|d| !d.text.is_empty() || !d.title.is_empty()).map(document).collect();
+        let documents: Vec<Value> =
+            batch.iter().filter(|d| !d.text.is_empty() || !d.title.is_empty()).map(document).collect();
         let reply = client.upsert(&options.namespace, &documents)?;
         for result in reply.results {
             if !matches!(result.status.as_str(), "indexed" | "unchanged") {

@@ -1,0 +1,62 @@
+//! `ringfence context`: text for a prompt, fenced and cited, within a budget. The context goes to
+//! stdout, so that it can be piped into a prompt; sources and preamble go to stderr.
+
+use super::{
+    remote::{Remote, note},
+    search::{Asked, clean, warnings},
+};
+use anyhow::Result;
+use clap::Args;
+use serde_json::{Value, json};
+
+#[derive(Debug, Args)]
+pub(super) struct Context {
+    #[command(flatten)]
+    asked: Asked,
+    /// Tokens of the whole context, fences included.
+    #[arg(long)]
+    max_tokens: usize,
+    /// plain, delimited, datamarked or base64; by default delimited.
+    #[arg(long)]
+    rendering: Option<String>,
+    /// Passages to choose from.
+    #[arg(long)]
+    top_k: Option<usize>,
+}
+
+pub(crate) fn run(args: &Context, remote: &Remote) -> Result<()> {
+    let mut body = args.asked.json()?;
+    body["max_tokens"] = json!(args.max_tokens);
+    if let Some(rendering) = &args.rendering {
+        body["rendering"] = json!(rendering);
+    }
+    if let Some(top_k) = args.top_k {
+        body["top_k"] = json!(top_k);
+    }
+    let reply = remote.data()?.call("POST", &args.asked.path("context"), Some(&body))?;
+    remote.print(&reply, |v| v["context"].as_str().unwrap_or_default().to_owned())?;
+    if !remote.json {
+        tell(&reply);
+    }
+    Ok(())
+}
+
+fn tell(reply: &Value) {
+    let text = |v: &Value| clean(v.as_str().unwrap_or_default());
+    warnings(reply);
+    note(&format!("for your system prompt: {}", text(&reply["preamble"])));
+    for source in reply["sources"].as_array().into_iter().flatten() {
+        let id = text(&source["document_id"]);
+        note(&format!(
+            "[{}] {id} #{} {} ({} tokens)",
+            source["n"],
+            source["passage"],
+            text(&source["title"]),
+            source["tokens"]
+        ));
+    }
+    for left in reply["left_out"].as_array().into_iter().flatten() {
+        note(&format!("left out: {} ({})", text(&left["document_id"]), text(&left["why"])));
+    }
+    note(&format!("{} tokens ({})", reply["tokens"], text(&reply["tokenizer"])));
+}

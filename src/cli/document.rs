@@ -1,0 +1,224 @@
+//! `ringfence document`: documents of a namespace: list, show, change, delete, review.
+
+use super::remote::{Remote, confirm, members, object, table};
+use anyhow::{Context, Result, bail};
+use clap::{Args, Subcommand};
+use client::{Client, encode};
+use serde_json::{Map, Value, json};
+
+#[derive(Debug, Args)]
+pub(super) struct Document {
+    /// The namespace.
+    #[arg(long, global = true, env = "RINGFENCE_NAMESPACE")]
+    namespace: Option<String>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// List documents, by id.
+    List {
+        /// A filter as JSON: {"type": "eq", "key": "$status", "value": "quarantined"}.
+        #[arg(long)]
+        filter: Option<String>,
+        /// Only those of this status: indexed or quarantined.
+        #[arg(long, conflicts_with = "filter")]
+        status: Option<String>,
+        /// Look as these principals (scope act_as).
+        #[arg(long = "as", value_name = "PRINCIPAL")]
+        acting_as: Vec<String>,
+        /// At most so many.
+        #[arg(long, default_value_t = 1_000)]
+        limit: usize,
+    },
+    /// Show one document.
+    Show {
+        id: String,
+        /// With its text.
+        #[arg(long)]
+        text: bool,
+    },
+    /// Change attributes, readers, address or expiry. Nothing is embedded again.
+    Patch(Patch),
+    /// Delete documents: gone from every answer when this returns.
+    Delete {
+        #[command(flatten)]
+        which: Which,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Let documents out of quarantine, as they are now.
+    Release {
+        #[arg(required = true)]
+        ids: Vec<String>,
+        /// Why.
+        #[arg(long)]
+        note: Option<String>,
+    },
+    /// Throw documents out of quarantine.
+    Reject {
+        #[arg(required = true)]
+        ids: Vec<String>,
+        /// Why.
+        #[arg(long)]
+        note: Option<String>,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// Ids, or all that match.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Which {
+    /// Documents.
+    ids: Vec<String>,
+    /// All that match this filter (JSON).
+    #[arg(long)]
+    filter: Option<String>,
+}
+
+impl Which {
+    fn json(&self) -> Result<Value> {
+        match &self.filter {
+            Some(filter) => Ok(json!({"filter": object("--filter", filter)?})),
+            None => Ok(json!({"ids": self.ids})),
+        }
+    }
+
+    fn text(&self) -> String {
+        match &self.filter {
+            Some(_) => "all documents that match the filter".to_owned(),
+            None => format!("{} documents", self.ids.len()),
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+struct Patch {
+    #[command(flatten)]
+    which: Which,
+    /// An attribute: year=2026, draft=true, team=sales, tags=["a","b"].
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Remove an attribute.
+    #[arg(long, value_name = "KEY")]
+    unset: Vec<String>,
+    /// Who may read it, instead of who could.
+    #[arg(long, value_name = "PRINCIPAL")]
+    readers: Vec<String>,
+    /// Let the whole tenant read it.
+    #[arg(long, conflicts_with = "readers")]
+    open: bool,
+    /// Where it came from.
+    #[arg(long)]
+    uri: Option<String>,
+    /// When it goes (RFC 3339), or never.
+    #[arg(long, value_name = "TIME|never")]
+    expires_at: Option<String>,
+}
+
+impl Patch {
+    fn json(&self) -> Result<Value> {
+        let mut body = self.which.json()?;
+        let mut attributes = Map::new();
+        for pair in &self.set {
+            let (key, value) = pair.split_once('=').context("--set takes KEY=VALUE")?;
+            // What is no JSON is a string: people write team=sales.
+            attributes.insert(key.to_owned(), serde_json::from_str(value).unwrap_or_else(|_| value.into()));
+        }
+        attributes.extend(self.unset.iter().map(|key| (key.clone(), Value::Null)));
+        if !attributes.is_empty() {
+            body["attributes"] = attributes.into();
+        }
+        if !self.readers.is_empty() || self.open {
+            body["readers"] = if self.open { Value::Null } else { json!(self.readers) };
+        }
+        if let Some(uri) = &self.uri {
+            body["uri"] = json!(uri);
+        }
+        if let Some(time) = &self.expires_at {
+            body["expires_at"] = if time == "never" { Value::Null } else { json!(time) };
+        }
+        Ok(body)
+    }
+}
+
+pub(crate) fn run(args: Document, remote: &Remote) -> Result<()> {
+    let namespace = args.namespace.as_deref().context("no namespace: give --namespace or set RINGFENCE_NAMESPACE")?;
+    let client = remote.data()?;
+    let base = format!("/v1/namespaces/{}/documents", encode(namespace));
+    let post = |verb: &str, body: Value| client.call("POST", &format!("{base}/{verb}"), Some(&body));
+    match args.command {
+        Command::List { filter, status, acting_as, limit } => {
+            let mut body = json!({});
+            if let Some(filter) = filter {
+                body["filter"] = object("--filter", &filter)?;
+            }
+            if let Some(status) = status {
+                body["filter"] = json!({"type": "eq", "key": "$status", "value": status});
+            }
+            if !acting_as.is_empty() {
+                body["as"] = json!({"principals": acting_as});
+            }
+            let found = listed(&client, &base, body, limit)?;
+            remote.print(&found, |v| {
+                table(&v["documents"], &["id", "status", "passages", "readers", "updated_at", "title"])
+            })
+        }
+        Command::Show { id, text } => {
+            let include = if text { "attributes,text" } else { "attributes" };
+            let found = client.call("GET", &format!("{base}/{}?include={include}", encode(&id)), None)?;
+            remote.print(&found, members)
+        }
+        Command::Patch(patch) => remote.print(&post("patch", patch.json()?)?, members),
+        Command::Delete { which, yes } => {
+            confirm(yes, &format!("This deletes {} for good", which.text()))?;
+            remote.print(&post("delete", which.json()?)?, members)
+        }
+        Command::Release { ids, note } => reviewed(remote, post("review", review(&ids, "release", note))?),
+        Command::Reject { ids, note, yes } => {
+            confirm(yes, &format!("This deletes {} quarantined documents for good", ids.len()))?;
+            reviewed(remote, post("review", review(&ids, "reject", note))?)
+        }
+    }
+}
+
+fn review(ids: &[String], decision: &str, note: Option<String>) -> Value {
+    let mut body = json!({"ids": ids, "decision": decision});
+    if let Some(note) = note {
+        body["note"] = note.into();
+    }
+    body
+}
+
+/// Prints what became of each; one that was not in quarantine makes the command fail.
+fn reviewed(remote: &Remote, reply: Value) -> Result<()> {
+    remote.print(&reply, |v| table(&v["results"], &["id", "status"]))?;
+    let results = reply["results"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let missed = results.iter().filter(|r| !matches!(r["status"].as_str(), Some("released" | "rejected"))).count();
+    match missed {
+        0 => Ok(()),
+        n => bail!("{n} of {} documents were not in quarantine", results.len()),
+    }
+}
+
+/// Pages of a list, up to `limit` documents, as one reply.
+fn listed(client: &Client, base: &str, mut body: Value, limit: usize) -> Result<Value> {
+    let mut documents = Vec::new();
+    loop {
+        body["limit"] = json!((limit - documents.len()).min(kernel::limits::LIST_LIMIT_MAX));
+        let mut page = client.call("POST", &format!("{base}/list"), Some(&body))?;
+        if let Value::Array(rows) = page["documents"].take() {
+            documents.extend(rows);
+        }
+        if documents.len() >= limit || page["next"].is_null() {
+            page["documents"] = documents.into();
+            return Ok(page);
+        }
+        body["after"] = page["next"].take();
+    }
+}

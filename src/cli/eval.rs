@@ -1,0 +1,100 @@
+//! `ringfence eval retrieval`: quality on a collection in BEIR layout, against a running server.
+
+use super::remote::{Remote, bar, note};
+use anyhow::{Context, Result, bail};
+use clap::{Args, Subcommand};
+use eval::{Collection, Options, Report};
+use kernel::Clock;
+use serde_json::Value;
+use std::{
+    cell::RefCell,
+    path::{Path, PathBuf},
+};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Eval {
+    /// Fill a namespace with a collection, ask its queries, measure the rankings.
+    Retrieval(Retrieval),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Retrieval {
+    /// Folder with corpus.jsonl, queries.jsonl and qrels/test.tsv.
+    #[arg(long)]
+    dataset: PathBuf,
+    /// Namespace to fill; it should hold nothing else. By default eval- and the folder's name.
+    #[arg(long)]
+    namespace: Option<String>,
+    /// An older report.json: fail where nDCG@10 is lower by more than 0.005.
+    #[arg(long)]
+    baseline: Option<PathBuf>,
+    /// Write report.json and run.trec here.
+    #[arg(long)]
+    output: Option<PathBuf>,
+    /// text, vector, hybrid; by default all three.
+    #[arg(long, value_delimiter = ',')]
+    mode: Vec<String>,
+}
+
+/// Documents in one request.
+const BATCH: usize = 64;
+
+pub(crate) fn run(command: Eval, remote: &Remote) -> Result<()> {
+    let Eval::Retrieval(args) = command;
+    let baseline = args.baseline.as_deref().map(read_report).transpose()?;
+    let collection = Collection::read(&args.dataset)?;
+    let name = folder_name(&args.dataset)?;
+    let modes = match args.mode.is_empty() {
+        true => ["text", "vector", "hybrid"].map(str::to_owned).to_vec(),
+        false => args.mode,
+    };
+    let namespace = args.namespace.unwrap_or_else(|| format!("eval-{}", sanitised(&name)));
+    let report = measure(remote, &collection, &name, &Options { namespace, batch: BATCH, modes })?;
+    if let Some(folder) = &args.output {
+        report.write(folder)?;
+        note(&format!("report.json and run.trec are in {}", folder.display()));
+    }
+    remote.print(&serde_json::to_value(&report)?, |_| report.table())?;
+    match baseline.map(|b| report.worse_than(&b)).unwrap_or_default() {
+        worse if worse.is_empty() => Ok(()),
+        worse => bail!("nDCG@10 is worse than the baseline's by more than 0.005 in: {}", worse.join(", ")),
+    }
+}
+
+fn measure(remote: &Remote, collection: &Collection, name: &str, options: &Options) -> Result<Report> {
+    let clock = kernel::SystemClock::new();
+    let shown = RefCell::new((String::new(), bar(0, "")));
+    let progress = |what: &str, done: usize, total: usize| {
+        let mut shown = shown.borrow_mut();
+        if shown.0 != what {
+            shown.1.finish_and_clear();
+            *shown = (what.to_owned(), bar(total as u64, what));
+        }
+        shown.1.set_position(done as u64);
+    };
+    let report = eval::retrieval(&remote.data()?, collection, name, options, &|| clock.monotonic(), &progress);
+    shown.borrow().1.finish_and_clear();
+    Ok(report?)
+}
+
+fn read_report(path: &Path) -> Result<Value> {
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("--baseline {} cannot be read", path.display()))?;
+    let report: Value =
+        serde_json::from_str(&text).with_context(|| format!("--baseline {} is no report.json", path.display()))?;
+    // A comparison with nothing would pass every run.
+    if report["modes"].as_array().is_none_or(Vec::is_empty) {
+        bail!("--baseline {} is no report.json: it has no modes", path.display());
+    }
+    Ok(report)
+}
+
+fn folder_name(folder: &Path) -> Result<String> {
+    let folder = folder.canonicalize().with_context(|| format!("--dataset {} is not there", folder.display()))?;
+    Ok(folder.file_name().map_or_else(|| "dataset".to_owned(), |n| n.to_string_lossy().into_owned()))
+}
+
+/// What a namespace's name may hold.
+fn sanitised(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' }).take(100).collect()
+}

@@ -1,0 +1,139 @@
+//! `ringfence search`: ask a namespace a question.
+
+use super::remote::{Remote, note, object};
+use anyhow::Result;
+use clap::Args;
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+
+#[derive(Debug, Args)]
+pub(super) struct Search {
+    #[command(flatten)]
+    pub(super) asked: Asked,
+    /// Hits wanted.
+    #[arg(long, default_value_t = 5)]
+    top_k: usize,
+    /// At most so many passages of one document.
+    #[arg(long)]
+    max_per_document: Option<usize>,
+}
+
+/// What search and context share.
+#[derive(Debug, Args)]
+pub(super) struct Asked {
+    /// The namespace.
+    #[arg(long, env = "RINGFENCE_NAMESPACE")]
+    pub(super) namespace: String,
+    /// hybrid, vector or text; by default what serves.
+    #[arg(long)]
+    mode: Option<String>,
+    /// A filter as JSON: {"type": "gte", "key": "year", "value": 2024}.
+    #[arg(long)]
+    filter: Option<String>,
+    /// Ask as these principals (scope act_as).
+    #[arg(long = "as", value_name = "PRINCIPAL")]
+    acting_as: Vec<String>,
+    /// The question.
+    #[arg(allow_hyphen_values = true)]
+    question: String,
+}
+
+impl Asked {
+    /// The members of a request that both have.
+    pub(super) fn json(&self) -> Result<Value> {
+        let mut body = json!({"query": self.question});
+        if let Some(mode) = &self.mode {
+            body["mode"] = json!(mode);
+        }
+        if let Some(filter) = &self.filter {
+            body["filter"] = object("--filter", filter)?;
+        }
+        if !self.acting_as.is_empty() {
+            body["as"] = json!({"principals": self.acting_as});
+        }
+        Ok(body)
+    }
+
+    pub(super) fn path(&self, verb: &str) -> String {
+        format!("/v1/namespaces/{}/{verb}", client::encode(&self.namespace))
+    }
+}
+
+pub(crate) fn run(args: &Search, remote: &Remote) -> Result<()> {
+    let mut body = args.asked.json()?;
+    body["top_k"] = json!(args.top_k);
+    if let Some(most) = args.max_per_document {
+        body["max_per_document"] = json!(most);
+    }
+    let reply = remote.data()?.call("POST", &args.asked.path("search"), Some(&body))?;
+    remote.print(&reply, hits)?;
+    if !remote.json {
+        warnings(&reply);
+        let found = reply["hits"].as_array().map_or(0, Vec::len);
+        note(&format!("{found} hits, mode {}", reply["mode"].as_str().unwrap_or("?")));
+    }
+    Ok(())
+}
+
+/// What the server wants said.
+pub(super) fn warnings(reply: &Value) {
+    for warning in reply["warnings"].as_array().into_iter().flatten() {
+        note(&format!("warning: {}", warning.as_str().unwrap_or_default()));
+    }
+}
+
+fn hits(reply: &Value) -> String {
+    let mut out = String::new();
+    for (at, hit) in reply["hits"].as_array().into_iter().flatten().enumerate() {
+        let title = hit["title"].as_str().map_or_else(String::new, |t| format!("  {}", clean(t)));
+        let id = clean(hit["document_id"].as_str().unwrap_or_default());
+        let _ =
+            writeln!(out, "{}. {id} #{}{title}  [{:.4}]", at + 1, hit["passage"], hit["score"].as_f64().unwrap_or(0.0));
+        for line in wrap(&clean(hit["text"].as_str().unwrap_or_default()), 96, 5) {
+            let _ = writeln!(out, "   {line}");
+        }
+    }
+    out
+}
+
+/// Documents may hold terminal escapes: what is shown to a person holds none.
+pub(super) fn clean(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// The first lines of a text, words kept whole.
+fn wrap(text: &str, width: usize, most: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let last = lines.last_mut().expect("there is always one line");
+        if !last.is_empty() && last.chars().count() + 1 + word.chars().count() > width {
+            if lines.len() == most {
+                lines[most - 1].push_str(" …");
+                return lines;
+            }
+            lines.push(word.to_owned());
+        } else {
+            if !last.is_empty() {
+                last.push(' ');
+            }
+            last.push_str(word);
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_text_is_cut_at_a_word_and_says_so() {
+        assert_eq!(wrap("one two three four", 8, 2), ["one two", "three …"]);
+        assert_eq!(wrap("one two", 80, 2), ["one two"]);
+    }
+
+    #[test]
+    fn no_escape_sequence_reaches_a_terminal() {
+        assert_eq!(clean("a\u{1b}[31mb\nc"), "a [31mb c");
+    }
+}
