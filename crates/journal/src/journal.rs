@@ -107,7 +107,11 @@ impl Journal {
         }
         let weight = (body.len() >> 10).clamp(1, limits::LOG_QUEUE_BYTES_MAX >> 10);
         let weight = u32::try_from(weight).unwrap_or(u32::MAX);
-        let room = Arc::clone(&self.0.room).acquire_many_owned(weight).await.map_err(|_| Error::Closing)?;
+        // Taken at once if there is room, so that entries stand in the order in which callers came.
+        let room = match Arc::clone(&self.0.room).try_acquire_many_owned(weight) {
+            Ok(room) => room,
+            Err(_) => Arc::clone(&self.0.room).acquire_many_owned(weight).await.map_err(|_| Error::Closing)?,
+        };
         let (reply, answer) = oneshot::channel();
         let leads = {
             let mut queue = lock(&self.0.queue);
@@ -115,7 +119,7 @@ impl Journal {
             !std::mem::replace(&mut queue.led, true)
         };
         if leads {
-            self.0.place.storage.tasks().start(lead(Leader(Arc::clone(&self.0))));
+            self.0.place.storage.tasks().start(lead(Leader { inner: Arc::clone(&self.0), ended: false }));
         }
         answer.await.map_err(|_| Error::Closing)?
     }
@@ -352,25 +356,30 @@ impl Inner {
 }
 
 /// Leads until nothing waits. If it is lost (shutdown, a bug), those who wait are told.
-struct Leader(Arc<Inner>);
+struct Leader {
+    inner: Arc<Inner>,
+    /// Given up already, when nothing waited; somebody else may lead by now.
+    ended: bool,
+}
 
 impl Drop for Leader {
     fn drop(&mut self) {
-        let mut queue = lock(&self.0.queue);
-        if queue.led {
+        if !self.ended {
+            let mut queue = lock(&self.inner.queue);
             queue.led = false;
             queue.waiting.clear();
         }
     }
 }
 
-async fn lead(leader: Leader) {
-    while let Some(group) = next_group(&leader.0) {
+async fn lead(mut leader: Leader) {
+    while let Some(group) = next_group(&leader.inner) {
         let (bodies, waiters): (Vec<_>, Vec<_>) =
             group.into_iter().map(|waiting| (waiting.body, (waiting.reply, waiting._room))).unzip();
-        let outcome = commit(&leader.0, bodies).await;
+        let outcome = commit(&leader.inner, bodies).await;
         answer(waiters, outcome);
     }
+    leader.ended = true;
 }
 
 /// What waits, up to the size of a group; `None` ends the leader, in the same locked moment.

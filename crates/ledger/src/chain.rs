@@ -2,7 +2,7 @@
 //!
 //! A read's line is queued and nobody waits for the disk; a mutation's, an operator's and a strict
 //! read's are waited for. While the disk refuses, reads' lines stay in the queue; when it is full
-//! the newest are dropped and counted, and the first line that can be written again says how many.
+//! some are dropped and counted, and the first line that can be written again says how many.
 
 use crate::{
     Error, Usage,
@@ -44,7 +44,10 @@ pub(crate) struct Chain {
     shared: Arc<Shared>,
     owner: Owner,
     queue: Mutex<Queue>,
+    /// Room for lines that nobody waits for.
     room: Arc<Semaphore>,
+    /// Room for lines that somebody waits for; reads never take it from them.
+    awaited: Arc<Semaphore>,
     book: AsyncMutex<Option<Book>>,
 }
 
@@ -78,6 +81,7 @@ impl Chain {
             owner,
             queue: Mutex::default(),
             room: Arc::new(Semaphore::new(limits::AUDIT_QUEUE_LINES_MAX)),
+            awaited: Arc::new(Semaphore::new(limits::AUDIT_QUEUE_LINES_MAX)),
             book: AsyncMutex::new(None),
         })
     }
@@ -86,7 +90,7 @@ impl Chain {
     pub(crate) async fn queue(self: &Arc<Self>, draft: Draft) {
         let retry_at = self.lock().retry_at;
         let room = match retry_at {
-            None => Arc::clone(&self.room).acquire_owned().await.ok(),
+            None => room_in(&self.room).await,
             Some(_) => Arc::clone(&self.room).try_acquire_owned().ok(),
         };
         let Some(room) = room else {
@@ -107,7 +111,7 @@ impl Chain {
         draft: Draft,
         commit: Option<(NamespaceUuid, CommitNo)>,
     ) -> Result<(), kernel::Error> {
-        let room = Arc::clone(&self.room).acquire_owned().await.map_err(|_| Error::Closed)?;
+        let room = room_in(&self.awaited).await.ok_or(Error::Closed)?;
         let (reply, answer) = oneshot::channel();
         self.hand_over(Waiting { draft, commit, reply: Some(reply), _room: room });
         self.lead(true);
@@ -174,10 +178,7 @@ impl Chain {
             }
             queue.led = true;
         }
-        let chain = Leader(Arc::clone(self));
-        self.shared.tracker.spawn(async move {
-            while let Some(Ok(())) = chain.0.commit_next(false).await {}
-        });
+        self.shared.tracker.spawn(lead(Leader { chain: Arc::clone(self), ended: false }));
     }
 
     /// What waits, up to a group; the one who takes nothing ends the leadership in the same moment.
@@ -264,22 +265,27 @@ impl Chain {
         }
     }
 
-    /// Those who wait are told; reads' lines go back to the front, or are counted as lost when the
-    /// queue is full, so that requests go on.
+    /// Everybody who waits is told, also those further back in the queue: nobody may try again for
+    /// a while. Reads' lines stay, or are counted as lost when the queue is full, so that requests
+    /// go on.
     fn failed(&self, group: Vec<Waiting>, error: &kernel::Error) {
         tracing::error!(code = error.code.as_str(), error = %error, "audit lines could not be written");
         let now = self.shared.clock.monotonic();
         let full = self.room.available_permits() == 0;
         let mut queue = self.lock();
         queue.retry_at = Some(now + limits::AUDIT_RETRY_WAIT);
-        for line in group.into_iter().rev() {
+        let drop_reads = full || queue.closed;
+        let behind = std::mem::take(&mut queue.waiting);
+        let tried = group.len();
+        for (i, mut line) in group.into_iter().chain(behind).enumerate() {
             if let Some((namespace, number)) = line.commit {
-                queue.stuck.insert(namespace, number);
+                let stuck = queue.stuck.entry(namespace).or_insert(number);
+                *stuck = number.min(*stuck);
             }
-            match line.reply {
+            match line.reply.take() {
                 Some(reply) => drop(reply.send(Err(copy(error)))),
-                None if full || queue.closed => queue.lost += 1,
-                None => queue.waiting.push_front(line),
+                None if i < tried && drop_reads => queue.lost += 1,
+                None => queue.waiting.push_back(line),
             }
         }
     }
@@ -322,16 +328,45 @@ impl Chain {
     }
 }
 
-/// Gives the leadership up, also when the task is lost.
-struct Leader(Arc<Chain>);
+async fn lead(mut leader: Leader) {
+    loop {
+        match leader.chain.commit_next(false).await {
+            Some(Ok(())) => {}
+            Some(Err(_)) => return,
+            None => break,
+        }
+    }
+    leader.ended = true;
+}
+
+/// A place in a queue. Taken at once if there is one, so that lines stand in the order in which
+/// their callers came, whatever the runtime does with those who must wait.
+async fn room_in(room: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+    match Arc::clone(room).try_acquire_owned() {
+        Ok(room) => Some(room),
+        Err(_) => Arc::clone(room).acquire_owned().await.ok(),
+    }
+}
+
+/// Gives the leadership up, also when the task failed or is lost.
+struct Leader {
+    chain: Arc<Chain>,
+    /// Given up already, when nothing waited; somebody else may lead by now.
+    ended: bool,
+}
 
 impl Drop for Leader {
     fn drop(&mut self) {
-        self.0.lock().led = false;
-        // Whoever queued between the last group and this moment found a leader; look once more.
-        if !self.0.lock().waiting.is_empty() && self.0.lock().retry_at.is_none() {
-            self.0.lead(false);
+        if self.ended {
+            return;
         }
+        // Whoever queued since the failure found a leader and waits for one: look once more.
+        let awaited = {
+            let mut queue = self.chain.lock();
+            queue.led = false;
+            queue.waiting.iter().any(|line| line.reply.is_some())
+        };
+        self.chain.lead(awaited);
     }
 }
 
@@ -339,5 +374,4 @@ fn counts(draft: &Draft) -> impl Iterator<Item = (&str, u64)> {
     draft.counts.iter().map(|(name, count)| (name.as_str(), *count))
 }
 
-#[cfg(test)]
-mod tests;
+

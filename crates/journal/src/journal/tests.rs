@@ -133,14 +133,41 @@ fn entries_come_back_in_order() {
         let world = World::new(1);
         let open = world.open().await.unwrap();
         let appends = (0..200u32).map(|i| open.journal.append(Zeroizing::new(i.to_le_bytes().to_vec())));
-        let mut told: Vec<_> = futures::future::join_all(appends).await.into_iter().map(Result::unwrap).zip(0..).collect();
-        told.sort_unstable();
-        assert!(told.iter().zip(1..).all(|((seq, _), number)| seq.0 == number), "numbers without a gap: {told:?}");
+        let seqs: Vec<_> = futures::future::join_all(appends).await.into_iter().map(|s| s.unwrap().0).collect();
+        assert_eq!(seqs, (1..=200).collect::<Vec<_>>(), "in the order in which they were handed over");
         let groups = open.storage.faults().done().iter().filter(|step| **step == Step::GroupDurable).count();
         assert!(groups < 200, "those who wait together share a flush: {groups}");
         open.close().await;
         let again = world.open().await.unwrap();
-        assert_eq!(again.state, told.iter().map(|(_, i): &(Seq, u32)| i.to_le_bytes().to_vec()).collect::<Vec<_>>());
+        assert_eq!(again.state, (0..200u32).map(|i| i.to_le_bytes().to_vec()).collect::<Vec<_>>());
+    });
+}
+
+#[test]
+fn many_callers_never_lose_an_answer() {
+    run(async {
+        let world = World::new(15);
+        let open = world.open().await.unwrap();
+        let journal = Arc::new(open.journal);
+        let tasks = tokio_util::task::TaskTracker::new();
+        let callers: Vec<_> = (0..8u8)
+            .map(|caller| {
+                let journal = journal.clone();
+                tasks.spawn(async move {
+                    for _ in 0..100 {
+                        journal.append(Zeroizing::new(vec![caller; 20])).await.unwrap();
+                    }
+                })
+            })
+            .collect();
+        for caller in callers {
+            caller.await.unwrap();
+        }
+        assert_eq!(journal.last(), Seq(800));
+        drop(journal);
+        open.storage.close().await;
+        drop(open.storage);
+        assert_eq!(world.open().await.unwrap().state.len(), 800);
     });
 }
 
@@ -207,7 +234,7 @@ fn the_log_is_cut_behind_a_durable_checkpoint_only() {
 #[test]
 fn a_crash_after_any_step_keeps_what_was_acknowledged() {
     run(async {
-        let masks = [None, Some(0), Some(u64::MAX), Some(1), Some(!1), Some(0x5555_5555_5555_5555), Some(1 << 63)];
+        let masks = [None, Some(0), Some(!1), Some(0x5555_5555_5555_5555)];
         for mask in masks {
             let mut crashes = 0;
             for step in 1.. {

@@ -1,0 +1,373 @@
+//! The trail with two tenants on a real folder: what is written, once, chained and readable.
+
+use super::*;
+use crate::{OutcomeKind, verify_lines};
+use access::{
+    Ask, Credentials, Gate, Ingest, KeyRecord, OperatorRecord, Pepper, Read, Search, TenantFacts, TenantState, TokenKind,
+    token,
+};
+use kernel::{
+    Code, KeyId, ManualClock, NamespaceName, NamespaceUuid, OperatorName, Quotas, RequestId, Role, Scope, SeededEntropy,
+    limits,
+};
+use std::sync::atomic::{AtomicBool, Ordering};
+use vault::{LocalProvider, PlaceKind, TenantKeys};
+
+struct World {
+    dir: tempfile::TempDir,
+    parts: Arc<Parts>,
+    control: Arc<Home>,
+    gate: Gate,
+    tokens: Vec<String>,
+    operator: String,
+    clock: Arc<ManualClock>,
+    entropy: Arc<SeededEntropy>,
+}
+
+struct Parts {
+    pepper: Pepper,
+    keys: Vec<Arc<KeyRecord>>,
+    operator: Arc<OperatorRecord>,
+    homes: Vec<Arc<Home>>,
+    unavailable: AtomicBool,
+}
+
+impl Credentials for Parts {
+    fn key(&self, id: &KeyId) -> Option<Arc<KeyRecord>> {
+        self.keys.iter().find(|key| key.id == *id).cloned()
+    }
+    fn operator(&self, id: &KeyId) -> Option<Arc<OperatorRecord>> {
+        (self.operator.id == *id).then(|| self.operator.clone())
+    }
+    fn tenant(&self, id: &TenantId) -> Option<TenantFacts> {
+        let key = self.keys.iter().find(|key| key.tenant == *id)?;
+        let quotas = Quotas { documents: None, bytes: None, namespaces: None, requests_per_minute: None, tokens_per_minute: None };
+        Some(TenantFacts { incarnation: key.incarnation, state: TenantState::Active, quotas })
+    }
+    fn mac(&self, secret: &[u8]) -> [u8; 32] {
+        self.pepper.mac(secret)
+    }
+}
+
+impl Directory for Parts {
+    fn namespace(&self, _: Incarnation, _: &NamespaceName) -> Result<Option<Arc<Home>>, kernel::Error> {
+        Ok(None)
+    }
+    fn audit(&self, incarnation: Incarnation) -> Result<Arc<Home>, kernel::Error> {
+        if self.unavailable.load(Ordering::SeqCst) {
+            return Err(kernel::Error::new(Code::KeyUnavailable, "switched off by the test"));
+        }
+        self.homes.iter().find(|home| home.incarnation() == Some(incarnation)).cloned().ok_or_else(kernel::Error::not_found)
+    }
+}
+
+impl World {
+    fn new() -> Self {
+        let entropy = Arc::new(SeededEntropy::new(7));
+        let provider = LocalProvider::from_env_value(&"0b".repeat(32), entropy.clone()).unwrap();
+        let home = || {
+            let (keys, _) = TenantKeys::create(&provider, Incarnation::random(&*entropy), &*entropy).unwrap();
+            let uuid = NamespaceUuid::random(&*entropy);
+            Arc::new(Home::create_place(&keys, PlaceKind::Audit, uuid, &*entropy).unwrap().0)
+        };
+        let (homes, control) = (vec![home(), home()], home());
+        let pepper = Pepper::new(&[5; 32]);
+        let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_800_000_000_000)));
+        let mut tokens = Vec::new();
+        let mut keys = Vec::new();
+        for (name, home) in ["alpha", "beta"].into_iter().zip(&homes) {
+            let (id, whole, secret) = token::mint(TokenKind::Key, &*entropy);
+            tokens.push(whole.to_string());
+            keys.push(Arc::new(KeyRecord {
+                id,
+                tenant: TenantId::parse(name).unwrap(),
+                incarnation: home.incarnation().unwrap(),
+                name: "key".to_owned(),
+                mac: pepper.mac(secret.as_bytes()),
+                scopes: vec![Scope::Search, Scope::Ingest, Scope::Audit],
+                principals: Vec::new(),
+                namespaces: Vec::new(),
+                created_at: clock.now(),
+                expires_at: None,
+            }));
+        }
+        let (id, whole, secret) = token::mint(TokenKind::Operator, &*entropy);
+        let name = OperatorName::parse("olga").unwrap();
+        let mac = pepper.mac(secret.as_bytes());
+        let operator = Arc::new(OperatorRecord { id, name, role: Role::Admin, mac, created_at: clock.now() });
+        let parts = Arc::new(Parts { pepper, keys, operator, homes, unavailable: AtomicBool::new(false) });
+        let gate = Gate::new(parts.clone(), clock.clone());
+        let dir = tempfile::tempdir().unwrap();
+        Self { dir, parts, control, gate, tokens, operator: whole.to_string(), clock, entropy }
+    }
+
+    async fn trail(&self) -> (Trail, Storage) {
+        let storage = Storage::open(self.dir.path()).await.unwrap();
+        let trail = Trail::new(TrailConfig {
+            storage: storage.clone(),
+            directory: self.parts.clone(),
+            control: self.control.clone(),
+            clock: self.clock.clone(),
+            entropy: self.entropy.clone(),
+            tracker: TaskTracker::new(),
+        });
+        (trail, storage)
+    }
+
+    fn grant<A: Action>(&self, tenant: usize) -> Grant<A> {
+        let namespace = Some(NamespaceName::parse("canary-handbook").unwrap());
+        let ask = Ask { namespace, request: RequestId::random(&*self.entropy), trace: Some("00-4bf9-01".to_owned()) };
+        self.gate.admit(Some(&self.tokens[tenant]), ask).unwrap()
+    }
+
+    fn operator(&self) -> Operator {
+        self.gate.operator(Some(&self.operator), &[], RequestId::random(&*self.entropy)).unwrap()
+    }
+
+    fn switch_off(&self, off: bool) {
+        self.parts.unavailable.store(off, Ordering::SeqCst);
+    }
+
+    fn absorbed(&self, trail: &Trail, namespace: NamespaceUuid, commit: u64) -> Absorbed {
+        let grant = self.grant::<Ingest>(0);
+        let deed = Deed::success().count("documents", 2).count("bytes_in", 100).documents(ids(&["canary-a", "canary-b"]));
+        let line = trail.line(&grant, deed);
+        Absorbed { incarnation: grant.incarnation(), namespace, commit: CommitNo(commit), line }
+    }
+
+    async fn all(&self, trail: &Trail, tenant: usize) -> Vec<Value> {
+        trail.read(&self.grant(tenant), everything()).await.unwrap()
+    }
+}
+
+/// Ends the server: everything written, the folder's lock given back.
+async fn end((trail, storage): (Trail, Storage)) {
+    trail.close().await;
+    trail.0.shared.tracker.close();
+    trail.0.shared.tracker.wait().await;
+    storage.close().await;
+}
+
+fn ids(names: &[&str]) -> Vec<DocumentId> {
+    names.iter().map(|name| DocumentId::parse(name).unwrap()).collect()
+}
+
+fn everything() -> Reading {
+    Reading { limit: usize::MAX, ..Reading::default() }
+}
+
+fn searched(name: &str) -> Deed {
+    let who = vec![Principal::parse("user:canary-alice").unwrap()];
+    Deed::success().count("hits", 1).documents(ids(&[name])).principals(who)
+}
+
+fn operations(lines: &[Value]) -> Vec<&str> {
+    lines.iter().map(|line| line["api"]["operation"].as_str().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn every_end_of_a_request_has_its_line() {
+    let world = World::new();
+    let (trail, storage) = world.trail().await;
+    assert_eq!(trail.seal(world.grant::<Search>(0), searched("canary-1"), 42).await.into_body(), 42);
+    trail.seal_durable(world.grant::<Read>(0), searched("canary-2"), ()).await.unwrap().into_body();
+    let refused = trail.refuse(world.grant::<Search>(0), kernel::Error::not_found()).await;
+    assert_eq!(refused.into_body().code, Code::NotFound);
+    let ask = Ask { namespace: None, request: RequestId::random(&*world.entropy), trace: None };
+    let refusal = world.gate.admit::<access::Manage>(Some(&world.tokens[0]), ask).err().unwrap();
+    let _ = trail.refused(refusal, "/v1/namespaces/{ns}").await;
+    trail.seal(world.grant::<Search>(1), searched("canary-1"), ()).await.into_body();
+
+    let lines = world.all(&trail, 0).await;
+    assert_eq!(operations(&lines), ["search", "document.read", "search", "request.refused"]);
+    assert_eq!(lines[2]["status"], "Failure");
+    assert_eq!(lines[2]["status_code"], "not_found");
+    assert_eq!(lines[3]["http_request"]["url"]["path"], "/v1/namespaces/{ns}");
+    assert_eq!(lines[0]["actor"]["user"]["uid"], world.parts.keys[0].id.as_str());
+    assert_eq!(lines[0]["actor"]["authorizations"][0]["policy"]["name"], "builtin-1");
+    assert_eq!(trail.usage_of(world.parts.keys[0].incarnation), Usage { requests: 3, searches: 2, ..Usage::default() });
+    let other = world.all(&trail, 1).await;
+    assert_eq!(other.len(), 1, "another tenant has its own chain");
+    assert_ne!(lines[0]["resources"], other[0]["resources"], "and its own names for equal ids");
+
+    let report = trail.verify(&world.grant(0)).await.unwrap();
+    assert_eq!(report, verify_lines(&lines).unwrap());
+    assert_eq!((report.first, report.lines), (1, 4));
+    let text = serde_json::to_string(&lines).unwrap();
+    assert!(!text.contains("canary"), "no id, namespace or principal stands in a line: {text}");
+    end((trail, storage)).await;
+    let again = world.trail().await;
+    assert_eq!(world.all(&again.0, 0).await, lines);
+    assert_eq!(again.0.usage_of(world.parts.keys[0].incarnation).requests, 3);
+    end(again).await;
+}
+
+#[tokio::test]
+async fn lines_are_found_by_time_document_and_principal() {
+    let world = World::new();
+    let (trail, storage) = world.trail().await;
+    let start = world.clock.now();
+    for name in ["x", "y", "x", "z"] {
+        let deed = Deed { principals: vec![Principal::parse(&format!("user:{name}")).unwrap()], ..searched(name) };
+        trail.seal(world.grant::<Search>(0), deed, ()).await.into_body();
+        world.clock.advance(std::time::Duration::from_secs(1));
+    }
+    let second = |n| Some(start.plus(std::time::Duration::from_secs(n)));
+    let document = Some(DocumentId::parse("x").unwrap());
+    let principal = Some(Principal::parse("user:x").unwrap());
+    let cases = [
+        (Reading { document: document.clone(), ..everything() }, vec![1, 3]),
+        (Reading { principal, ..everything() }, vec![1, 3]),
+        (Reading { since: second(1), until: second(3), ..everything() }, vec![2, 3]),
+        (Reading { document, since: second(1), ..everything() }, vec![3]),
+        (Reading { limit: 2, ..Reading::default() }, vec![1, 2]),
+    ];
+    for (reading, wanted) in cases {
+        let found = trail.read(&world.grant(0), reading.clone()).await.unwrap();
+        let found: Vec<_> = found.iter().map(|line| line["record_integrity"]["sequence"].as_u64().unwrap()).collect();
+        assert_eq!(found, wanted, "{reading:?}");
+    }
+    end((trail, storage)).await;
+}
+
+#[tokio::test]
+async fn a_mutations_line_stands_once_however_often_it_is_handed_over() {
+    let world = World::new();
+    let (one, two) = (NamespaceUuid::random(&*world.entropy), NamespaceUuid::random(&*world.entropy));
+    let parts = world.trail().await;
+    let sink = parts.0.sink();
+    for (namespace, commit) in [(one, 1), (one, 1), (two, 1), (one, 2), (one, 1)] {
+        sink.absorb(world.absorbed(&parts.0, namespace, commit)).await.unwrap();
+    }
+    drop(sink);
+    end(parts).await;
+
+    let parts = world.trail().await;
+    let sink = parts.0.sink();
+    for (namespace, commit) in [(one, 1), (one, 2), (two, 1), (one, 3)] {
+        sink.absorb(world.absorbed(&parts.0, namespace, commit)).await.unwrap();
+    }
+    let lines = world.all(&parts.0, 0).await;
+    let commits: Vec<_> = lines.iter().map(|line| line["unmapped"]["commit"]["number"].as_u64().unwrap()).collect();
+    assert_eq!(commits, [1, 1, 2, 3]);
+    assert!(!serde_json::to_string(&lines).unwrap().contains("canary"));
+    let usage = parts.0.usage_of(world.parts.keys[0].incarnation);
+    assert_eq!(usage, Usage { requests: 4, documents: 8, bytes_in: 400, ..Usage::default() });
+    let foreign = Absorbed { line: b"{}".to_vec(), ..world.absorbed(&parts.0, one, 4) };
+    assert_eq!(sink.absorb(foreign).await.unwrap_err().code, Code::Internal);
+    drop(sink);
+    end(parts).await;
+}
+
+#[tokio::test]
+async fn no_later_commit_hides_one_that_could_not_be_written() {
+    let world = World::new();
+    let namespace = NamespaceUuid::random(&*world.entropy);
+    let parts = world.trail().await;
+    let sink = parts.0.sink();
+    world.switch_off(true);
+    assert_eq!(sink.absorb(world.absorbed(&parts.0, namespace, 5)).await.unwrap_err().code, Code::KeyUnavailable);
+    world.switch_off(false);
+    assert_eq!(sink.absorb(world.absorbed(&parts.0, namespace, 6)).await.unwrap_err().code, Code::Internal);
+    let elsewhere = NamespaceUuid::random(&*world.entropy);
+    sink.absorb(world.absorbed(&parts.0, elsewhere, 9)).await.unwrap();
+    for commit in [5, 6] {
+        sink.absorb(world.absorbed(&parts.0, namespace, commit)).await.unwrap();
+    }
+    assert_eq!(world.all(&parts.0, 0).await.len(), 3);
+    drop(sink);
+    end(parts).await;
+}
+
+#[tokio::test]
+async fn full_chunks_move_out_of_the_log() {
+    let world = World::new();
+    let total = limits::AUDIT_CHUNK_LINES + 700;
+    let (trail, storage) = world.trail().await;
+    for i in 0..total {
+        trail.seal(world.grant::<Search>(0), searched(&format!("canary-{i}")), ()).await.into_body();
+    }
+    trail.verify(&world.grant(0)).await.unwrap();
+    end((trail, storage)).await;
+
+    let (trail, storage) = world.trail().await;
+    let report = trail.verify(&world.grant(0)).await.unwrap();
+    assert_eq!(report.lines, total as u64);
+    assert_eq!(trail.usage_of(world.parts.keys[0].incarnation).searches, total as u64);
+    let chunks = world.dir.path().join(world.parts.homes[0].prefix()).join("seg");
+    assert_eq!(std::fs::read_dir(chunks).unwrap().count(), 1);
+    for name in ["canary-0", "canary-4795"] {
+        let document = Some(DocumentId::parse(name).unwrap());
+        assert_eq!(trail.read(&world.grant(0), Reading { document, ..everything() }).await.unwrap().len(), 1);
+    }
+    trail.seal(world.grant::<Search>(0), searched("one more"), ()).await.into_body();
+    assert_eq!(verify_lines(&world.all(&trail, 0).await).unwrap().lines, total as u64 + 1);
+    end((trail, storage)).await;
+}
+
+#[tokio::test]
+async fn reads_go_on_while_nothing_can_be_written_and_the_gap_is_told() {
+    let world = World::new();
+    let (trail, storage) = world.trail().await;
+    world.switch_off(true);
+    let total = limits::AUDIT_QUEUE_LINES_MAX + 1_000;
+    for _ in 0..total {
+        trail.seal(world.grant::<Search>(0), searched("x"), ()).await.into_body();
+        tokio::task::yield_now().await;
+    }
+    let refused = trail.seal_durable(world.grant::<Search>(0), searched("x"), "secret").await;
+    drop(refused.unwrap_err());
+    assert_eq!(trail.read(&world.grant(0), everything()).await.unwrap_err().code, Code::KeyUnavailable);
+    world.switch_off(false);
+    world.clock.advance(2 * limits::AUDIT_RETRY_WAIT);
+    trail.seal(world.grant::<Search>(0), searched("x"), ()).await.into_body();
+    let lines = world.all(&trail, 0).await;
+    verify_lines(&lines).unwrap();
+    let lost: u64 = lines
+        .iter()
+        .filter(|line| line["api"]["operation"] == "audit.gap")
+        .map(|line| line["unmapped"]["counts"]["lines"].as_u64().unwrap())
+        .sum();
+    let written = operations(&lines).iter().filter(|operation| **operation == "search").count() as u64;
+    assert!(lost >= 1_000, "{lost}");
+    assert_eq!(written + lost, total as u64 + 1, "every line is there or counted");
+    end((trail, storage)).await;
+}
+
+#[tokio::test]
+async fn operators_acts_are_durable_before_their_effect() {
+    let world = World::new();
+    let (trail, storage) = world.trail().await;
+    let alpha = TenantId::parse("alpha").unwrap();
+    trail.operator_act(&world.operator(), "tenant.create", Some(&alpha)).await.unwrap();
+    trail.operator_act(&world.operator(), "tenant.suspend", Some(&alpha)).await.unwrap();
+    end((trail, storage)).await;
+    let (trail, storage) = world.trail().await;
+    let acts = trail.operator_acts(&world.operator(), None, 10).await.unwrap();
+    assert_eq!(operations(&acts), ["tenant.create", "tenant.suspend"]);
+    assert_eq!(acts[0]["actor"]["user"]["uid"], "olga");
+    assert_eq!(acts[0]["unmapped"]["tenant"], "alpha");
+    verify_lines(&acts).unwrap();
+    end((trail, storage)).await;
+}
+
+#[tokio::test]
+async fn a_forgotten_tenant_leaves_memory_and_no_line() {
+    let world = World::new();
+    let (trail, storage) = world.trail().await;
+    let incarnation = world.parts.keys[0].incarnation;
+    trail.seal(world.grant::<Search>(0), searched("x"), ()).await.into_body();
+    trail.forget(incarnation).await;
+    assert_eq!(trail.usage(), []);
+    trail.seal(world.grant::<Search>(0), searched("y"), ()).await.into_body();
+    assert_eq!(world.all(&trail, 0).await.len(), 2, "suspended and resumed: the chain goes on");
+    trail.seal(world.grant::<Search>(0), searched("z"), ()).await.into_body();
+    world.switch_off(true);
+    trail.forget(incarnation).await;
+    end((trail, storage)).await;
+}
+
+#[test]
+fn a_deed_says_how_it_ended() {
+    assert_eq!(Deed::failure(Code::TooLarge).outcome, OutcomeKind::Failure(Code::TooLarge));
+}
