@@ -2,11 +2,7 @@
 //! which is read before any place can be opened, and the removal of places whose keys are gone, for
 //! which no home can be made any more.
 
-use crate::{
-    Error, Storage,
-    error::io_error,
-    file,
-};
+use crate::{Error, Storage, error::io_error, file};
 use std::{fs, io, path::Path};
 
 impl Storage {

@@ -97,10 +97,7 @@ impl<S: Fold> Book<S> {
     }
 
     /// Decides on the state as it stands; writes and applies the event, if there is one.
-    pub(crate) async fn write<T>(
-        &self,
-        decide: impl FnOnce(&S) -> Result<(Option<S::Event>, T)>,
-    ) -> Result<T> {
+    pub(crate) async fn write<T>(&self, decide: impl FnOnce(&S) -> Result<(Option<S::Event>, T)>) -> Result<T> {
         let mut writer = self.writer.lock().await;
         self.settle(&mut writer).await?;
         if writer.since_checkpoint >= limits::REGISTRY_CHECKPOINT_ENTRIES || self.read(S::purge_due) {

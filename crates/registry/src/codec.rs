@@ -6,9 +6,8 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use kernel::{
-    Chunking, Distance, Embedding, Incarnation, KeyId, NamespaceName, NamespaceSettings,
-    NamespaceUuid, OperationId, OperatorName, Original, Principal, Quotas, Retention, Role, Scope,
-    ScreenAction, Screening, TenantId,
+    Chunking, Distance, Embedding, Incarnation, KeyId, NamespaceName, NamespaceSettings, NamespaceUuid, OperationId,
+    OperatorName, Original, Principal, Quotas, Retention, Role, Scope, ScreenAction, Screening, TenantId,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 

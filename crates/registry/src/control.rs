@@ -3,9 +3,7 @@
 use crate::{
     book::Fold,
     codec::{self, QuotasForm, keyed},
-    record::{
-        End, EpochRecord, HouseRecord, Life, Operator, OperationRecord, TenantRecord, Wrapped,
-    },
+    record::{End, EpochRecord, HouseRecord, Life, OperationRecord, Operator, TenantRecord, Wrapped},
 };
 use kernel::{Incarnation, KeyId, OperationId, Quotas, TenantId, limits};
 use serde::{Deserialize, Serialize};

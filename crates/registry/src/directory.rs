@@ -22,7 +22,9 @@ pub(crate) enum DirectoryEvent {
         prefix: String,
     },
     /// What a dropped namespace left is removed.
-    PrefixGone { prefix: String },
+    PrefixGone {
+        prefix: String,
+    },
     /// Place keys under the current epoch.
     Rewrapped(Vec<Rewrap>),
     KeyCreated(ApiKey),

@@ -171,10 +171,7 @@ impl Registry {
         Ok(residence.book().purge().await?)
     }
 
-    fn enter<'g, A: Action>(
-        &self,
-        grant: &'g Grant<A>,
-    ) -> Result<(std::sync::Arc<Residence>, &'g NamespaceName)> {
+    fn enter<'g, A: Action>(&self, grant: &'g Grant<A>) -> Result<(std::sync::Arc<Residence>, &'g NamespaceName)> {
         let name = grant.namespace().ok_or_else(|| Error::invalid("namespace", "is missing"))?;
         Ok((self.inner.residence(grant.incarnation())?, name))
     }
@@ -194,7 +191,7 @@ impl Registry {
     ) -> Result<NamespaceEntry> {
         if quotas.namespaces.is_some_and(|max| state.namespaces.len() as u64 >= max) {
             let why = "the tenant's quota of namespaces is used up; delete one or ask for more";
-            return Err(Error::new(Code::QuotaExceeded, why).with_param("quotas.namespaces").into());
+            return Err(Error::new(Code::QuotaExceeded, why).with_param("quotas.namespaces"));
         }
         let world = &self.inner.world;
         // The ring is read here, under the directory's writer: a rotation that has swapped it

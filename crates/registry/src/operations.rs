@@ -146,7 +146,9 @@ impl Registry {
                 let owner = state.tenants.get(tenant).ok_or_else(Error::not_found)?;
                 let mut running =
                     state.operations.iter().filter(|o| o.end.is_none() && o.incarnation == owner.incarnation);
-                if kind.resumes() && let Some(known) = running.clone().find(|o| o.kind == kind) {
+                if kind.resumes()
+                    && let Some(known) = running.clone().find(|o| o.kind == kind)
+                {
                     return Ok((None, (known.clone(), false)));
                 }
                 if running.by_ref().count() >= limits::OPERATIONS_RUNNING_PER_TENANT_MAX {
@@ -175,10 +177,8 @@ impl Registry {
 
     /// Operations that a stop interrupted and that go on, each to be run by whoever takes it.
     pub fn unfinished(&self) -> Vec<OperationHandle> {
-        let records: Vec<_> = self
-            .inner
-            .control
-            .read(|s| s.operations.iter().filter(|o| o.end.is_none()).cloned().collect());
+        let records: Vec<_> =
+            self.inner.control.read(|s| s.operations.iter().filter(|o| o.end.is_none()).cloned().collect());
         let live = self.inner.live.read().unwrap_or_else(PoisonError::into_inner);
         let waiting: Vec<_> = records.into_iter().filter(|o| !live.contains_key(&o.id)).collect();
         drop(live);
@@ -245,7 +245,8 @@ impl Registry {
             lost.map(|o| o.id).collect()
         });
         for id in dead {
-            let why = "the server stopped before this was done; what had been acknowledged is kept, send the rest again";
+            let why =
+                "the server stopped before this was done; what had been acknowledged is kept, send the rest again";
             self.end_operation(id, OperationStatus::Failed, None, Some(Failure::of(Code::Internal, why))).await?;
         }
         Ok(())

@@ -3,8 +3,8 @@
 use crate::codec::{self, QuotasForm, SettingsForm, keyed::Keyed};
 use access::{KeyRecord, OperatorRecord};
 use kernel::{
-    Code, Incarnation, KeyEpoch, KeyId, NamespaceName, NamespaceSettings, NamespaceUuid,
-    OperationId, OperatorName, Principal, Quotas, Role, Scope, TenantId, Timestamp,
+    Code, Incarnation, KeyEpoch, KeyId, NamespaceName, NamespaceSettings, NamespaceUuid, OperationId, OperatorName,
+    Principal, Quotas, Role, Scope, TenantId, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;

@@ -59,11 +59,7 @@ impl Registry {
     ///
     /// # Errors
     /// As [`Registry::begin_rotation`]. Everything stays readable, and the next call goes on.
-    pub async fn rotate(
-        &self,
-        grant: &Grant<RotateKey>,
-        operation: &OperationHandle,
-    ) -> Result<KeyEpoch> {
+    pub async fn rotate(&self, grant: &Grant<RotateKey>, operation: &OperationHandle) -> Result<KeyEpoch> {
         if operation.incarnation() != grant.incarnation() {
             return Err(Error::not_found());
         }
@@ -75,10 +71,7 @@ impl Registry {
     ///
     /// # Errors
     /// As [`Registry::rotate`]; `invalid_request` for another kind of operation.
-    pub async fn resume_rotation(
-        &self,
-        operation: &OperationHandle,
-    ) -> Result<KeyEpoch> {
+    pub async fn resume_rotation(&self, operation: &OperationHandle) -> Result<KeyEpoch> {
         if operation.kind() != OperationKind::RotateKey {
             return Err(Error::invalid("operation", "is no rotation"));
         }

@@ -93,8 +93,7 @@ impl Registry {
             doomed: Vec::new(),
         };
         // Opened before it is written down, so that nothing is awaited between the two.
-        let residence =
-            Residence::with(&inner.world, &record, keys, Arc::new(directory), Arc::new(audit)).await?;
+        let residence = Residence::with(&inner.world, &record, keys, Arc::new(directory), Arc::new(audit)).await?;
         inner
             .write(|state| match state.tenants.get(&record.id).map(|t| t.life) {
                 None => Ok((Some(ControlEvent::TenantCreated(Box::new(record.clone()))), ())),
@@ -120,12 +119,7 @@ impl Registry {
     }
 
     /// Tenants by name, and where the next page begins.
-    pub fn tenants(
-        &self,
-        _: &Operator,
-        after: Option<&str>,
-        limit: usize,
-    ) -> (Vec<TenantView>, Option<String>) {
+    pub fn tenants(&self, _: &Operator, after: Option<&str>, limit: usize) -> (Vec<TenantView>, Option<String>) {
         let page = self.inner.control.read(|s| {
             let behind = s.tenants.values().filter(|t| after.is_none_or(|a| t.id.as_str() > a));
             behind.take(limit.saturating_add(1)).cloned().collect::<Vec<_>>()

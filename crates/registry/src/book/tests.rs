@@ -99,6 +99,7 @@ fn another_version_is_refused_by_name() {
     let body = br#"{"v":9,"body":"barrier"}"#;
     let error = codec::decode::<DirectoryEvent>("directory journal", body).err().unwrap();
     assert!(error.to_string().contains("version 9"), "{error}");
-    let error = codec::decode::<DirectoryEvent>("directory journal", br#"{"v":0,"body":{"nonsense":1}}"#).err().unwrap();
+    let error =
+        codec::decode::<DirectoryEvent>("directory journal", br#"{"v":0,"body":{"nonsense":1}}"#).err().unwrap();
     assert_eq!(kernel::Error::from(error).code, kernel::Code::Internal);
 }

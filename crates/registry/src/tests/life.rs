@@ -97,7 +97,8 @@ async fn tenants_are_created_once_listed_changed_and_kept() {
     assert_eq!(error.param.as_deref(), Some("display_name"));
 
     let quotas = Quotas { documents: Some(7), ..Quotas::default() };
-    let change = TenantChange { display_name: Some(Some("Bee".into())), quotas: Some(quotas), ..TenantChange::default() };
+    let change =
+        TenantChange { display_name: Some(Some("Bee".into())), quotas: Some(quotas), ..TenantChange::default() };
     start.registry.update_tenant(&start.operator, &tenant("b"), change).await.unwrap();
     let change = TenantChange { governance_class: Some(Some("gold".into())), ..TenantChange::default() };
     start.registry.update_tenant(&start.operator, &tenant("b"), change).await.unwrap();

@@ -74,7 +74,10 @@ async fn a_rotation_moves_every_key_and_open_homes_do_not_notice() {
     let epoch = rotate(&start, &id).await;
     assert!(epoch > first);
     let status = start.registry.key_status(&start.operator, &id).unwrap();
-    assert_eq!(status.epochs.iter().map(|e| (e.epoch, e.objects)).collect::<Vec<_>>(), [(epoch, 2 + NAMESPACES as u64)]);
+    assert_eq!(
+        status.epochs.iter().map(|e| (e.epoch, e.objects)).collect::<Vec<_>>(),
+        [(epoch, 2 + NAMESPACES as u64)]
+    );
     assert_eq!((status.current, status.rotating), (epoch, None));
     let after = Home::enter(&start.grant::<Search>(&key, "n0"), &*start.registry.directory()).unwrap();
     assert!(Arc::ptr_eq(&before, &after));

@@ -1,0 +1,15 @@
+//! One integration binary: the real server from outside, and the house rules.
+
+mod api;
+mod at_rest;
+mod durability;
+mod house;
+mod isolation;
+mod misuse;
+mod probe;
+mod tidy;
+
+/// The real binary, on a folder and ports of its own.
+pub(crate) fn server() -> testkit::ServerBuilder {
+    testkit::ServerBuilder::new(env!("CARGO_BIN_EXE_ringfence"))
+}

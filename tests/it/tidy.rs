@@ -1,0 +1,219 @@
+//! The house's own rules, checked on its sources: who depends on whom, which crate has which heavy
+//! library, who may open a customer's text, and that every file says what it is for.
+
+use serde_json::Value;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// The files that open `Untrusted` text, each because it must: it parses, screens, cuts, indexes,
+/// seals or answers with it. A new one belongs here only if it does one of these. Test files do not count.
+const OPENS_UNTRUSTED: &[&str] = &[
+    // Foreign bytes become text.
+    "crates/intake/src/raw.rs",
+    "crates/intake/src/parse.rs",
+    "crates/intake/src/patch.rs",
+    // Text is judged and cut.
+    "crates/intake/src/screen.rs",
+    "crates/intake/src/chunk.rs",
+    // Text becomes a vector.
+    "crates/models/src/pending.rs",
+    // Text is indexed and sealed.
+    "crates/kernel/src/document.rs",
+    "crates/segment/src/build.rs",
+    "crates/segment/src/codec.rs",
+    "crates/store/src/plan.rs",
+    // Text is searched with, cited and sent back to its owner.
+    "crates/engine/src/search.rs",
+    "crates/engine/src/context.rs",
+    "src/http/wire/documents.rs",
+    "src/http/wire/search.rs",
+];
+
+#[test]
+fn our_crates_see_what_the_architecture_page_says() {
+    let page = fs::read_to_string(root().join("docs/architecture.md")).unwrap();
+    let stated = edges_of(&page);
+    let ours: BTreeSet<String> = packages().into_iter().map(|p| p.name).collect();
+    assert_eq!(stated.keys().cloned().collect::<BTreeSet<_>>(), ours, "the table names every crate of the workspace");
+    for package in packages() {
+        let uses = package.dependencies.iter().filter(|d| ours.contains(&d.name) && !d.dev);
+        let uses: BTreeSet<_> = uses.map(|d| d.name.clone()).collect();
+        assert_eq!(uses, stated[&package.name], "docs/architecture.md, ## Edges, row {}", package.name);
+        for dependency in package.dependencies.iter().filter(|d| d.dev && ours.contains(&d.name)) {
+            let fine = dependency.name == "testkit" || stated[&package.name].contains(&dependency.name);
+            assert!(fine, "{} sees {} in its tests, which is no floor below it", package.name, dependency.name);
+        }
+    }
+}
+
+#[test]
+fn the_architecture_page_has_no_circle_and_testkit_is_for_tests() {
+    let page = fs::read_to_string(root().join("docs/architecture.md")).unwrap();
+    let mut left = edges_of(&page);
+    for (name, sees) in &left {
+        assert!(!sees.contains("testkit"), "{name} sees testkit outside its tests");
+    }
+    while !left.is_empty() {
+        let free: Vec<_> = left.iter().filter(|(_, sees)| sees.is_empty()).map(|(n, _)| n.clone()).collect();
+        assert!(!free.is_empty(), "a circle among {:?}", left.keys());
+        left.retain(|name, _| !free.contains(name));
+        left.values_mut().for_each(|sees| sees.retain(|s| !free.contains(s)));
+    }
+}
+
+#[test]
+fn heavy_libraries_have_the_homes_that_deny_toml_names() {
+    let text = fs::read_to_string(root().join("deny.toml")).unwrap();
+    let deny: toml::Table = text.parse().unwrap();
+    let rows = deny["bans"]["deny"].as_array().unwrap();
+    assert!(rows.len() > 10, "deny.toml lists the heavy libraries");
+    let packages = packages();
+    let ours: BTreeSet<_> = packages.iter().map(|p| &*p.name).collect();
+    for row in rows {
+        let library = row["name"].as_str().unwrap();
+        let wrappers: BTreeSet<_> = row["wrappers"].as_array().unwrap().iter().filter_map(|w| w.as_str()).collect();
+        let stated: BTreeSet<_> = wrappers.intersection(&ours).copied().collect();
+        let users = packages.iter().filter(|p| p.dependencies.iter().any(|d| d.name == library));
+        let users: BTreeSet<_> = users.map(|p| &*p.name).collect();
+        assert_eq!(users, stated, "deny.toml, wrappers of {library}");
+    }
+}
+
+#[test]
+fn untrusted_text_is_opened_in_named_files_only() {
+    let mut found = BTreeSet::new();
+    for file in sources() {
+        let name = relative(&file);
+        let definition = name == "crates/kernel/src/untrusted.rs";
+        if !is_test(&name) && !definition && opens_untrusted(&fs::read_to_string(&file).unwrap()) {
+            found.insert(name);
+        }
+    }
+    let named: BTreeSet<_> = OPENS_UNTRUSTED.iter().map(|n| (*n).to_owned()).collect();
+    let new: Vec<_> = found.difference(&named).collect();
+    assert!(new.is_empty(), "these open untrusted text and are not named in tests/it/tidy.rs: {new:?}");
+    let stale: Vec<_> = named.difference(&found).collect();
+    assert!(stale.is_empty(), "these are named in tests/it/tidy.rs and open nothing: {stale:?}");
+}
+
+#[test]
+fn every_source_file_says_what_it_is_for() {
+    // `foo/tests.rs` belongs to `foo.rs`, which has said it.
+    let silent: Vec<_> = sources()
+        .into_iter()
+        .filter(|f| !f.ends_with("tests.rs") && !fs::read_to_string(f).unwrap().starts_with("//! "))
+        .map(|f| relative(&f))
+        .collect();
+    assert!(silent.is_empty(), "these do not open with //!: {silent:?}");
+}
+
+#[test]
+fn the_checks_can_see() {
+    let page = "# A\n## Edges\n\ntext\n\n| crate | sees |\n|---|---|\n| kernel | |\n| `b` | kernel, `c` |\n\n## Next\n| d | e |\n";
+    let edges = edges_of(page);
+    assert_eq!(edges.len(), 2);
+    assert!(edges["kernel"].is_empty());
+    assert_eq!(edges["b"], BTreeSet::from(["c".to_owned(), "kernel".to_owned()]));
+    assert!(opens_untrusted("let t = text\n    .expose();"));
+    assert!(opens_untrusted("let t = title.into_exposed ();"));
+    assert!(!opens_untrusted("// never call .expose() here\nlet t = text.len();"));
+    assert!(is_test("crates/x/src/foo/tests.rs") && is_test("tests/it/a.rs") && !is_test("crates/x/src/foo.rs"));
+    assert!(sources().len() > 100, "the walk finds the sources");
+}
+
+struct Package {
+    name: String,
+    dependencies: Vec<Dependency>,
+}
+
+struct Dependency {
+    name: String,
+    dev: bool,
+}
+
+/// Our crates, as cargo sees them. Needs no network: nothing is resolved.
+fn packages() -> Vec<Package> {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let asked = Command::new(cargo)
+        .args(["metadata", "--format-version", "1", "--no-deps"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(asked.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&asked.stderr));
+    let answer: Value = serde_json::from_slice(&asked.stdout).unwrap();
+    answer["packages"].as_array().unwrap().iter().map(package).collect()
+}
+
+fn package(value: &Value) -> Package {
+    let dependency =
+        |d: &Value| Dependency { name: d["name"].as_str().unwrap().to_owned(), dev: d["kind"].as_str() == Some("dev") };
+    Package {
+        name: value["name"].as_str().unwrap().to_owned(),
+        dependencies: value["dependencies"].as_array().unwrap().iter().map(dependency).collect(),
+    }
+}
+
+/// The table under `## Edges`: crate, and the crates that it sees.
+fn edges_of(page: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let section = page.split("\n## ").find(|s| s.starts_with("Edges")).expect("docs/architecture.md has ## Edges");
+    let bare = |cell: &str| cell.trim().trim_matches('`').to_owned();
+    let mut edges = BTreeMap::new();
+    for line in section.lines().filter(|l| l.starts_with('|')).skip(2) {
+        let cells: Vec<_> = line.trim_matches('|').split('|').collect();
+        let [name, sees] = cells[..] else { panic!("a row of ## Edges has two cells: {line}") };
+        let sees = sees.split(',').map(bare).filter(|s| !s.is_empty());
+        edges.insert(bare(name), sees.collect());
+    }
+    edges
+}
+
+/// Whether code, not a comment, calls one of the two openers.
+fn opens_untrusted(source: &str) -> bool {
+    let code: String = source.lines().map(|l| l.split("//").next().unwrap_or_default()).collect();
+    let dense: String = code.chars().filter(|c| !c.is_whitespace()).collect();
+    dense.contains(".expose()")
+        || dense.contains(".into_exposed()")
+        || dense.contains("Untrusted::expose")
+        || dense.contains("Untrusted::into_exposed")
+}
+
+fn is_test(name: &str) -> bool {
+    name.ends_with("/tests.rs")
+        || name.starts_with("tests/")
+        || name.contains("/tests/")
+        || name.starts_with("crates/testkit/")
+}
+
+/// Every Rust file of ours.
+fn sources() -> Vec<PathBuf> {
+    let mut out = Vec::new();
+    for folder in ["src", "crates", "tests", "benches"] {
+        walk(&root().join(folder), &mut out);
+    }
+    out.sort();
+    out
+}
+
+fn walk(folder: &Path, out: &mut Vec<PathBuf>) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            walk(&path, out);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            out.push(path);
+        }
+    }
+}
+
+fn relative(file: &Path) -> String {
+    file.strip_prefix(root()).unwrap().to_string_lossy().into_owned()
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}

@@ -1,0 +1,5 @@
+//! "It was screened" cannot be said by hand.
+
+fn main() {
+    let _ = intake::Admitted {};
+}

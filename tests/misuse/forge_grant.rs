@@ -1,0 +1,5 @@
+//! A grant cannot be made by hand: its fields are private, and the gate alone fills them.
+
+fn main() {
+    let _ = access::Grant::<access::Search> { tenant: kernel::TenantId::parse("acme").unwrap() };
+}

@@ -1,0 +1,7 @@
+//! An operator's proof becomes a grant for custody only, never one that reads.
+
+fn look(gate: &access::Gate, operator: &access::Operator, tenant: &kernel::TenantId) {
+    let _ = gate.delegate::<access::Search>(operator, tenant);
+}
+
+fn main() {}

@@ -1,0 +1,7 @@
+//! A key's bytes stay in the vault.
+
+fn leak(key: &vault::SecretKey) -> Vec<u8> {
+    key.bytes().to_vec()
+}
+
+fn main() {}
