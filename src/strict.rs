@@ -80,9 +80,13 @@ fn complaint(path: &str, message: &str, data: bool, place: &str) -> Complaint {
     if let (true, Some(expected)) = (message.starts_with("invalid "), expected) {
         return at(false, path.to_owned(), format!("must be {}", plain(&expected)));
     }
+    if message == "recursion limit exceeded" {
+        // The path itself is as deep as the mistake: its first member is enough.
+        let top = path.split(['.', '[']).next().unwrap_or_default();
+        return at(false, top.to_owned(), "is nested too deeply".to_owned());
+    }
     let rule = match message {
         "number out of range" => "must be a finite number".to_owned(),
-        "recursion limit exceeded" => "is nested too deeply".to_owned(),
         m if data => m.to_owned(),
         m if m.starts_with("EOF") => format!("ends too early {place}"),
         _ => format!("is not valid JSON {place}"),

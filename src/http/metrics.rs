@@ -85,7 +85,7 @@ fn state(engine: &Engine) -> Registry {
         gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         registry.register(name, help, gauge);
     };
-    gauge("namespaces_open", "Namespaces held in memory", health.stores.open as u64);
+    gauge("namespaces_open", "Namespaces held in memory", health.stores.open);
     gauge("namespaces_memory_bytes", "Bytes that open namespaces hold", health.stores.memory_bytes);
     gauge("cpu_queue", "CPU jobs that wait", health.cpu_waiting as u64);
     gauge("searches_running", "Searches under way", health.searches as u64);

@@ -96,7 +96,7 @@ fn a_search_is_checked() {
     let levels = |n: usize| format!(r#"{{"query":"q","filter":{}{}{}}}"#, r#"{"type":"not","filters":["#.repeat(n), r#"{"type":"exists","key":"a"}"#, "]}".repeat(n));
     read::<search::Search>(&levels(20)).expect("twenty levels");
     assert_eq!(refused::<search::Search>(&levels(40)), "invalid_request filter");
-    assert!(refused::<search::Search>(&levels(5_000)).starts_with("invalid_request filter"));
+    assert_eq!(refused::<search::Search>(&levels(5_000)), "invalid_request filter");
     assert_eq!(refused::<search::Context>(r#"{"query":"q"}"#), "invalid_request max_tokens");
     assert_eq!(refused::<search::Context>(r#"{"query":"q","max_tokens":0}"#), "invalid_request max_tokens");
 }
