@@ -38,8 +38,7 @@ fn acknowledged_writes_survive_kills_at_random_moments() {
     let kills: u64 = std::env::var("RINGFENCE_KILLS").ok().and_then(|v| v.parse().ok()).unwrap_or(100);
     // A tiny memtable makes flushes and merges frequent enough to be hit.
     let mut server = server()
-        .env("RINGFENCE__LIMITS__FLUSH_BYTES", "6000")
-        .env("RINGFENCE__LIMITS__FLUSH_ROWS", "24")
+        .env("RINGFENCE__LIMITS__FLUSH_ROWS", "8")
         .start();
     server.tenant("acme");
     let key = server.key("acme", &["search", "ingest", "delete", "manage", "read_all"], &[]);
@@ -55,7 +54,7 @@ fn acknowledged_writes_survive_kills_at_random_moments() {
             if cycle % 4 == 3 {
                 let _ = server.control().send("POST", "/admin/v1/tenants/acme/keys/rotate", &json!({"mode": "rewrap"}));
             }
-            std::thread::sleep(Duration::from_micros(2_000 + rng.below(120_000)));
+            std::thread::sleep(Duration::from_micros(2_000 + rng.below(300_000)));
             count(&mut phases, &before, &metrics(&server), cycle);
             kill(&server);
             stop.store(true, Ordering::Relaxed);

@@ -214,8 +214,18 @@ impl Server {
 }
 
 impl Drop for Server {
+    /// A failing test shows the server's last words; `RINGFENCE_KEEP_FOLDERS` keeps what it stored.
     fn drop(&mut self) {
         self.kill();
+        if std::thread::panicking() {
+            let log = self.stderr();
+            let lines: Vec<&str> = log.lines().collect();
+            println!("the server's last lines:\n{}", lines[lines.len().saturating_sub(12)..].join("\n"));
+            if std::env::var_os("RINGFENCE_KEEP_FOLDERS").is_some() {
+                self.builder.folder.disable_cleanup(true);
+                println!("kept: {}", self.builder.folder.path().display());
+            }
+        }
     }
 }
 
