@@ -194,8 +194,8 @@ impl Snapshot {
         Ok(Some(segment.document(doc, vectors)?))
     }
 
-    /// Eligible documents by id: those behind `after`, at most `limit`; how many there are with and
-    /// without `after`; whether more follow. With `ids`, only those. Without `text` and `vectors`
+    /// Eligible documents in the order of ids: those behind `after`, at most `limit`; how many are
+    /// eligible in all, whatever `after`; whether more follow. With `ids`, only those. Without `text` and `vectors`
     /// they are heads.
     ///
     /// # Errors
