@@ -66,8 +66,22 @@ impl Work {
 }
 
 impl store::Cpu for Work {
+    /// What a request waits for: planning and indexing a write, opening a namespace.
     fn run(&self, work: Box<dyn FnOnce() + Send>) {
-        self.background.spawn(move || {
+        Self::on(&self.requests, work);
+    }
+
+    /// Flush and compaction.
+    fn run_upkeep(&self, work: Box<dyn FnOnce() + Send>) {
+        Self::on(&self.background, work);
+    }
+}
+
+impl Work {
+    /// The store bounds what it hands over: one batch a namespace, one upkeep a namespace.
+    fn on(pool: &rayon::ThreadPool, work: Box<dyn FnOnce() + Send>) {
+        pool.spawn(move || {
+            // A panic drops the work's reply; the namespace is closed and recovered by whoever enters next.
             let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
         });
     }
