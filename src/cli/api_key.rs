@@ -49,9 +49,12 @@ pub(crate) fn run(command: ApiKey, remote: &Remote) -> Result<()> {
     let of = |tenant: &str| format!("/admin/v1/tenants/{}/api-keys", client::encode(tenant));
     match command {
         ApiKey::Create { tenant, name, scope, principal, namespace, expires } => {
-            let mut body = json!({"name": name, "principals": principal, "namespaces": namespace});
-            if !scope.is_empty() {
-                body["scopes"] = scope.into();
+            let mut body = json!({"name": name});
+            for (member, list) in [("scopes", scope), ("principals", principal), ("namespaces", namespace)] {
+                // Absent is the default; an empty list would be no key for anything.
+                if !list.is_empty() {
+                    body[member] = list.into();
+                }
             }
             if let Some(expires) = expires {
                 body["expires_at"] = end_of(&expires)?.into();

@@ -92,7 +92,7 @@ impl Which {
     fn text(&self) -> String {
         match &self.filter {
             Some(_) => "all documents that match the filter".to_owned(),
-            None => format!("{} documents", self.ids.len()),
+            None => counted(self.ids.len(), "document"),
         }
     }
 }
@@ -181,10 +181,14 @@ pub(crate) fn run(args: Document, remote: &Remote) -> Result<()> {
         }
         Command::Release { ids, note } => reviewed(remote, post("review", review(&ids, "release", note))?),
         Command::Reject { ids, note, yes } => {
-            confirm(yes, &format!("This deletes {} quarantined documents for good", ids.len()))?;
+            confirm(yes, &format!("This deletes {} for good", counted(ids.len(), "quarantined document")))?;
             reviewed(remote, post("review", review(&ids, "reject", note))?)
         }
     }
+}
+
+fn counted(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 fn review(ids: &[String], decision: &str, note: Option<String>) -> Value {

@@ -15,6 +15,7 @@ mod operation;
 mod operator;
 mod recover;
 mod remote;
+mod rows;
 mod schemas;
 mod search;
 mod serve;
@@ -83,6 +84,10 @@ enum Command {
     Context(context::Context),
     /// Documents of a namespace: list, show, patch, delete, release, reject.
     Document(document::Document),
+    /// Write a namespace's documents into a file: .ndjson, .jsonl or .parquet.
+    Export(rows::Export),
+    /// Store the rows of a file: .ndjson, .jsonl or .parquet.
+    Import(rows::Import),
     /// Measure retrieval quality against a running server.
     #[command(subcommand)]
     Eval(eval::Eval),
@@ -114,6 +119,8 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Search(args) => search::run(&args, global),
         Command::Context(args) => context::run(&args, global),
         Command::Document(args) => document::run(args, global),
+        Command::Export(args) => rows::export(&args, global),
+        Command::Import(args) => rows::import(&args, global),
         Command::Eval(command) => eval::run(command, global),
         Command::Audit(command) => audit::run(command, global),
         Command::Schemas { folder } => schemas::run(&folder),

@@ -146,14 +146,7 @@ pub(crate) fn wait(client: &Client, path: &str) -> Result<Value> {
 /// Rows of a list as aligned columns.
 pub(crate) fn table(rows: &Value, columns: &[&str]) -> String {
     let rows = rows.as_array().map(Vec::as_slice).unwrap_or_default();
-    let cell = |row: &Value, column: &str| match &row[column] {
-        Value::String(s) => s.clone(),
-        Value::Null => "-".to_owned(),
-        Value::Array(items) => {
-            items.iter().map(|i| i.as_str().map_or_else(|| i.to_string(), str::to_owned)).collect::<Vec<_>>().join(",")
-        }
-        other => other.to_string(),
-    };
+    let cell = |row: &Value, column: &str| shown(&row[column]);
     let mut lines = vec![columns.iter().map(|c| (*c).to_owned()).collect::<Vec<_>>()];
     lines.extend(rows.iter().map(|row| columns.iter().map(|c| cell(row, c)).collect()));
     let width = |at: usize| lines.iter().map(|l| l[at].chars().count()).max().unwrap_or(0);
@@ -169,11 +162,23 @@ pub(crate) fn table(rows: &Value, columns: &[&str]) -> String {
 pub(crate) fn members(value: &Value) -> String {
     let Some(object) = value.as_object() else { return value.to_string() };
     let width = object.keys().map(String::len).max().unwrap_or(0);
-    let line = |(key, value): (&String, &Value)| {
-        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        format!("{key:<width$}  {value}")
-    };
+    let line = |(key, value): (&String, &Value)| format!("{key:<width$}  {}", shown(value));
     object.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// A value as a person reads it, without what would move a terminal's cursor.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(s) => s.chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect(),
+        Value::Array(items) => items.iter().map(shown).collect::<Vec<_>>().join(","),
+        Value::Object(object) => {
+            let given = object.iter().filter(|(_, value)| !value.is_null());
+            let text = given.map(|(key, value)| format!("{key}={}", shown(value))).collect::<Vec<_>>().join(" ");
+            if text.is_empty() { "-".to_owned() } else { text }
+        }
+        other => other.to_string(),
+    }
 }
 
 /// Every page of a list; `member` is the one that holds the rows.

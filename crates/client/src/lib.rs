@@ -1,12 +1,15 @@
-//! client: a typed, blocking client of the HTTP contract, for the command line and for eval.
+//! client: a typed, blocking client of the HTTP contract, for the command line and for eval, and
+//! files of rows that it can send.
 //!
 //! It knows the wire only. What may be tried again is: requests that were refused for load
-//! (429, 503) and connections that never came about, with the pause that the server asks for.
+//! (429, 503), with the pause that the server asks for.
 
 mod call;
 mod error;
+mod rows;
 mod types;
 
 pub use call::{Client, encode};
 pub use error::{Error, Problem};
+pub use rows::{Row, RowReader, RowWriter, RowsError};
 pub use types::{Counts, DocumentResult, Finding, Hit, Scores, SearchReply, UpsertReply};

@@ -1,0 +1,174 @@
+//! `ringfence export` and `ringfence import`: a namespace's documents as rows of a file, NDJSON or
+//! Parquet. Text comes out as the server keeps it: the visible text, without mark-up.
+
+use super::remote::{Remote, bar, note};
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use client::{Client, Row, RowReader, RowWriter, encode};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+
+#[derive(Debug, Args)]
+pub(super) struct Export {
+    /// The namespace.
+    #[arg(long, env = "RINGFENCE_NAMESPACE")]
+    namespace: String,
+    /// With vectors (scope vectors). A document of several passages has none of its own.
+    #[arg(long)]
+    vectors: bool,
+    /// A filter as JSON: only what matches.
+    #[arg(long)]
+    filter: Option<String>,
+    /// File to make: .ndjson, .jsonl or .parquet.
+    file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Import {
+    /// The namespace.
+    #[arg(long, env = "RINGFENCE_NAMESPACE")]
+    namespace: String,
+    /// File to read: .ndjson, .jsonl or .parquet.
+    file: PathBuf,
+}
+
+/// Documents in one reply of an export: with their texts it stays small.
+const PAGE: usize = 100;
+
+/// Rows in one request of an import.
+const BATCH_ROWS: usize = 64;
+
+/// Text in one request of an import, bytes, unless one row alone is larger.
+const BATCH_BYTES: usize = 4 << 20;
+
+pub(super) fn export(args: &Export, remote: &Remote) -> Result<()> {
+    let client = remote.data()?;
+    let mut body = json!({"limit": PAGE, "include": ["text", "attributes"]});
+    if args.vectors {
+        body["include"] = json!(["text", "attributes", "vector"]);
+    }
+    if let Some(filter) = &args.filter {
+        body["filter"] = super::remote::object("--filter", filter)?;
+    }
+    let path = format!("/v1/namespaces/{}/documents/list", encode(&args.namespace));
+    // Asked before the file is made, so that a refusal leaves none.
+    let mut page = client.call("POST", &path, Some(&body))?;
+    let mut out = RowWriter::create(&args.file)?;
+    let bar = bar(page["total"].as_u64().unwrap_or(0), "export");
+    let (mut count, mut without, mut bare) = (0u64, 0u64, 0u64);
+    loop {
+        for document in page["documents"].as_array().into_iter().flatten() {
+            let row = row(document)?;
+            without += u64::from(args.vectors && row.vector.is_none());
+            bare += u64::from(row.text.is_none() && row.vector.is_none());
+            out.write(row)?;
+            count += 1;
+        }
+        bar.set_position(count);
+        if page["next"].is_null() {
+            break;
+        }
+        body["after"] = page["next"].take();
+        page = client.call("POST", &path, Some(&body))?;
+    }
+    out.finish()?;
+    bar.finish_and_clear();
+    let end = json!({"documents": count, "without_vector": without, "file": args.file});
+    remote.print(&end, |_| format!("{count} documents in {}", args.file.display()))?;
+    if bare > 0 {
+        note(&format!("{bare} have no text, only a vector, and cannot be imported from this file: use --vectors"));
+    }
+    if without > 0 {
+        note(&format!("{without} have several passages, so no vector of their own; an import embeds them again"));
+    }
+    Ok(())
+}
+
+/// What an import needs of what a list shows.
+fn row(document: &Value) -> Result<Row> {
+    let kept = ["id", "title", "uri", "text", "attributes", "readers", "vector", "expires_at"];
+    let members = document.as_object().context("the server sent no object")?;
+    // A document that is a vector only shows an empty text, and has none to send.
+    let given = |value: &Value| !value.is_null() && value != "";
+    let row = members.iter().filter(|(name, value)| kept.contains(&name.as_str()) && given(value));
+    let row: serde_json::Map<String, Value> = row.map(|(name, value)| (name.clone(), value.clone())).collect();
+    serde_json::from_value(row.into()).context("the server sent a document of another form")
+}
+
+pub(super) fn import(args: &Import, remote: &Remote) -> Result<()> {
+    let rows = RowReader::open(&args.file)?;
+    let mut import = Importing {
+        client: remote.data()?,
+        namespace: &args.namespace,
+        bar: bar(0, "import"),
+        batch: Vec::new(),
+        bytes: 0,
+        first: 1,
+        counts: client::Counts::new(),
+        bad: Vec::new(),
+    };
+    for row in rows {
+        import.take(row?)?;
+    }
+    import.send()?;
+    import.bar.finish_and_clear();
+    import.end(remote)
+}
+
+struct Importing<'a> {
+    client: Client,
+    namespace: &'a str,
+    bar: indicatif::ProgressBar,
+    batch: Vec<Value>,
+    bytes: usize,
+    /// Number of the batch's first row, from 1.
+    first: u64,
+    counts: client::Counts,
+    bad: Vec<String>,
+}
+
+impl Importing<'_> {
+    fn take(&mut self, row: Row) -> Result<()> {
+        let bytes = row.text.as_ref().map_or(0, String::len) + row.vector.as_ref().map_or(0, |v| v.len() * 10);
+        if self.batch.len() == BATCH_ROWS || self.bytes + bytes > BATCH_BYTES {
+            self.send()?;
+        }
+        self.bytes += bytes;
+        self.batch.push(serde_json::to_value(row)?);
+        Ok(())
+    }
+
+    fn send(&mut self) -> Result<()> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        let last = self.first + self.batch.len() as u64 - 1;
+        let place = || format!("rows {} to {last}; rows before them are stored", self.first);
+        let reply = self.client.upsert(self.namespace, &self.batch).with_context(place)?;
+        for (row, result) in (self.first..).zip(&reply.results) {
+            *self.counts.entry(result.status.clone()).or_default() += 1;
+            if !matches!(result.status.as_str(), "indexed" | "unchanged") {
+                let why = result.error.as_ref().and_then(|e| e["message"].as_str()).unwrap_or("by its screens");
+                self.bad.push(format!("row {row} {}: {why}", result.status));
+            }
+        }
+        self.bar.inc(reply.results.len() as u64);
+        self.first = last + 1;
+        self.bytes = 0;
+        self.batch.clear();
+        Ok(())
+    }
+
+    fn end(self, remote: &Remote) -> Result<()> {
+        let rows = self.first - 1;
+        let ends: Vec<String> = self.counts.iter().map(|(status, n)| format!("{n} {status}")).collect();
+        remote.print(&json!({"rows": rows, "counts": self.counts}), |_| format!("{rows} rows: {}", ends.join(", ")))?;
+        for bad in self.bad.iter().take(10) {
+            note(bad);
+        }
+        match self.counts.get("failed") {
+            Some(n) => bail!("{n} of {rows} rows failed"),
+            None => Ok(()),
+        }
+    }
+}
