@@ -17,7 +17,7 @@ pub(super) fn run(global: &Global, args: &ServerArgs) -> Result<()> {
         let storage = journal::Storage::open(&settings.data).await.map_err(|e| told(e.into()))?;
         registry::Registry::recover_operator(storage, provider, Arc::new(SystemClock::new()), Arc::new(OsEntropy))
             .await
-            .map_err(|e| told(e))
+            .map_err(told)
     })?;
     let text = format!("operator token (shown once, keep it): {}", token.as_str());
     answer(global, &json!({ "name": "recovered", "role": "admin", "token": token.as_str() }), &text)

@@ -7,6 +7,7 @@ mod house;
 mod isolation;
 mod misuse;
 mod probe;
+mod process;
 mod tidy;
 
 /// The real binary, on a folder and ports of its own.
