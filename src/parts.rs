@@ -41,7 +41,9 @@ impl Parts {
 /// The value is no key; the file lies inside the data folder, is readable by others, or cannot be made.
 pub(crate) fn provider(settings: &Settings) -> Result<Arc<dyn KeyProvider>> {
     let provider = match &settings.root_key {
-        RootKey::Value(value) => LocalProvider::from_env_value(value, Arc::new(OsEntropy)).context("RINGFENCE_ROOT_KEY")?,
+        RootKey::Value(value) => {
+            LocalProvider::from_env_value(value, Arc::new(OsEntropy)).context("RINGFENCE_ROOT_KEY")?
+        }
         RootKey::File(path) => LocalProvider::from_file(path, &settings.data, Arc::new(OsEntropy))
             .with_context(|| format!("the root key file {}", path.display()))?,
     };

@@ -118,9 +118,9 @@ async fn bind(section: &str, wanted: &Listen) -> Result<Bound> {
         Some((cert, key)) => Some(listen::acceptor(cert, key).with_context(|| format!("{section}: TLS"))?),
         None => None,
     };
-    let socket = TcpListener::bind(wanted.address)
-        .await
-        .with_context(|| format!("{section}.listen: cannot listen on {}; is another server running?", wanted.address))?;
+    let socket = TcpListener::bind(wanted.address).await.with_context(|| {
+        format!("{section}.listen: cannot listen on {}; is another server running?", wanted.address)
+    })?;
     let address = socket.local_addr().context("a bound socket has an address")?;
     Ok(Bound { socket, address, tls })
 }

@@ -51,6 +51,16 @@ pub(crate) fn tell(line: &str) {
 }
 
 const OURS: &[&str] = &[
-    "ringfence", "kernel", "access", "intake", "models", "vault", "journal", "segment", "store", "registry", "ledger",
+    "ringfence",
+    "kernel",
+    "access",
+    "intake",
+    "models",
+    "vault",
+    "journal",
+    "segment",
+    "store",
+    "registry",
+    "ledger",
     "engine",
 ];

@@ -19,13 +19,15 @@ pub(crate) struct Override {
 impl Environment {
     /// What this process was started with.
     pub fn of_process() -> Self {
-        let text = |(k, v): (std::ffi::OsString, std::ffi::OsString)| Some((k.into_string().ok()?, v.into_string().ok()?));
+        let text =
+            |(k, v): (std::ffi::OsString, std::ffi::OsString)| Some((k.into_string().ok()?, v.into_string().ok()?));
         Self::of(std::env::vars_os().filter_map(text))
     }
 
     /// From pairs.
     pub fn of(pairs: impl IntoIterator<Item = (String, String)>) -> Self {
-        let ours = |name: &str| name.starts_with("RINGFENCE") || matches!(name, "HOME" | "XDG_CONFIG_HOME" | "XDG_DATA_HOME");
+        let ours =
+            |name: &str| name.starts_with("RINGFENCE") || matches!(name, "HOME" | "XDG_CONFIG_HOME" | "XDG_DATA_HOME");
         Self(pairs.into_iter().filter(|(k, v)| ours(k) && !v.is_empty()).collect())
     }
 
@@ -49,7 +51,9 @@ impl Environment {
             (Some(_), Some(_)) => bail!("{name} and {file} are both set; keep one"),
             (Some(value), None) => Ok(Some(Zeroizing::new(value.to_owned()))),
             (None, Some(path)) => {
-                let text = Zeroizing::new(std::fs::read_to_string(path).with_context(|| format!("{file}: cannot read {path}"))?);
+                let text = Zeroizing::new(
+                    std::fs::read_to_string(path).with_context(|| format!("{file}: cannot read {path}"))?,
+                );
                 Ok(Some(Zeroizing::new(text.trim().to_owned())))
             }
             (None, None) => Ok(None),

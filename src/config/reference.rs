@@ -2,15 +2,27 @@
 
 /// Key, what it takes and its default, what it means.
 pub(super) const KEYS: &[(&str, &str, &str)] = &[
-    ("data_plane.listen", "address, `127.0.0.1:7171`", "Where tenants' API keys are taken. Port 0 lets the system choose."),
+    (
+        "data_plane.listen",
+        "address, `127.0.0.1:7171`",
+        "Where tenants' API keys are taken. Port 0 lets the system choose.",
+    ),
     ("data_plane.tls_cert", "path, none", "Certificate chain (PEM) of the data plane."),
     ("data_plane.tls_key", "path, none", "Its private key (PEM)."),
-    ("data_plane.insecure", "true or false, `false`", "Serve beyond loopback without TLS, behind something that does TLS."),
+    (
+        "data_plane.insecure",
+        "true or false, `false`",
+        "Serve beyond loopback without TLS, behind something that does TLS.",
+    ),
     ("control_plane.listen", "address, `127.0.0.1:7172`", "Where operators' tokens are taken."),
     ("control_plane.tls_cert", "path, none", "Certificate chain (PEM) of the control plane."),
     ("control_plane.tls_key", "path, none", "Its private key (PEM)."),
     ("control_plane.insecure", "true or false, `false`", "See `data_plane.insecure`."),
-    ("storage.url", "`file:///path` or a path, the user's data folder", "Where everything is kept. `--data` and `RINGFENCE_DATA` win."),
+    (
+        "storage.url",
+        "`file:///path` or a path, the user's data folder",
+        "Where everything is kept. `--data` and `RINGFENCE_DATA` win.",
+    ),
     ("models.enabled", "true or false, `true`", "`false`: text search and callers' own vectors only."),
     ("models.runtime", "path, found", "`libonnxruntime.so` or its folder. `RINGFENCE_ONNXRUNTIME` wins."),
     ("models.folder", "path, found", "One folder per model inside. `RINGFENCE_MODELS` wins."),

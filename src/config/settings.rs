@@ -115,7 +115,11 @@ impl Settings {
             writes_max: count("limits.writes", config.limits.writes)?,
             memory_bytes_max: mib("limits.memory_mib", config.limits.memory_mib)?,
             flush_bytes_max: mib("limits.flush_mib", config.limits.flush_mib)?,
-            flush_rows_max: config.limits.flush_rows.map(|v| bounded("limits.flush_rows", v, 1, 1 << 32)).transpose()?,
+            flush_rows_max: config
+                .limits
+                .flush_rows
+                .map(|v| bounded("limits.flush_rows", v, 1, 1 << 32))
+                .transpose()?,
             connections_max: count("limits.connections", config.limits.connections)?.unwrap_or(limits::CONNECTIONS_MAX),
             log_level: config.log.level.unwrap_or(Level::Info),
             log_format: match config.log.format {
@@ -167,7 +171,8 @@ fn data_folder(config: &Config, flag: Option<&Path>, environment: &Environment) 
             None => Ok(PathBuf::from(url)),
         },
         None => {
-            let base = environment.path("XDG_DATA_HOME").or_else(|| environment.path("HOME").map(|h| h.join(".local/share")));
+            let base =
+                environment.path("XDG_DATA_HOME").or_else(|| environment.path("HOME").map(|h| h.join(".local/share")));
             base.map(|b| b.join("ringfence")).context("no data folder: give --data, RINGFENCE_DATA or storage.url")
         }
     }
@@ -180,7 +185,8 @@ fn root_key(environment: &Environment) -> Result<RootKey> {
         (Some(value), None) => Ok(RootKey::Value(Zeroizing::new(value.to_owned()))),
         (None, Some(path)) => Ok(RootKey::File(path)),
         (None, None) => {
-            let base = environment.path("XDG_CONFIG_HOME").or_else(|| environment.path("HOME").map(|h| h.join(".config")));
+            let base =
+                environment.path("XDG_CONFIG_HOME").or_else(|| environment.path("HOME").map(|h| h.join(".config")));
             base.map(|b| RootKey::File(b.join("ringfence/root.key")))
                 .context("no place for the root key: set RINGFENCE_ROOT_KEY, RINGFENCE_ROOT_KEY_FILE or HOME")
         }

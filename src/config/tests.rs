@@ -33,7 +33,11 @@ fn defaults_listen_on_loopback() {
 fn the_environment_lies_over_the_file() {
     let s = settings(
         "[data_plane]\nlisten = \"127.0.0.1:1\"\n[storage]\nurl = \"file:///srv/rf\"\n",
-        &[("RINGFENCE__DATA_PLANE__LISTEN", "127.0.0.1:0"), ("RINGFENCE__LIMITS__SEARCHES", "7"), ("RINGFENCE__AUDIT__STRICT", "true")],
+        &[
+            ("RINGFENCE__DATA_PLANE__LISTEN", "127.0.0.1:0"),
+            ("RINGFENCE__LIMITS__SEARCHES", "7"),
+            ("RINGFENCE__AUDIT__STRICT", "true"),
+        ],
     )
     .expect("fits");
     assert_eq!(s.data_plane.address.to_string(), "127.0.0.1:0");

@@ -30,7 +30,8 @@ pub(crate) fn check_headers(headers: &HeaderMap) -> Result<(), Error> {
             return Err(Error::invalid("content-type", "must be application/json"));
         }
     }
-    let encoded = headers.get(header::CONTENT_ENCODING).is_some_and(|e| !e.as_bytes().eq_ignore_ascii_case(b"identity"));
+    let encoded =
+        headers.get(header::CONTENT_ENCODING).is_some_and(|e| !e.as_bytes().eq_ignore_ascii_case(b"identity"));
     if encoded {
         return Err(Error::invalid("content-encoding", "is not taken: send the body as it is"));
     }

@@ -162,9 +162,9 @@ impl<B: Incoming> Call<B> {
     /// Whether the caller prefers not to wait (RFC 7240).
     pub(crate) fn prefers_async(&self) -> bool {
         let values = self.head.headers.get_all("prefer").iter().filter_map(|v| v.to_str().ok());
-        values.flat_map(|v| v.split(',')).any(|p| {
-            p.split(';').next().is_some_and(|p| p.trim().eq_ignore_ascii_case("respond-async"))
-        })
+        values
+            .flat_map(|v| v.split(','))
+            .any(|p| p.split(';').next().is_some_and(|p| p.trim().eq_ignore_ascii_case("respond-async")))
     }
 }
 
@@ -206,7 +206,8 @@ fn trace_id(headers: &HeaderMap) -> Option<String> {
     let fields: Vec<&str> = value.split('-').collect();
     let [version, trace, parent, flags, ..] = fields.as_slice() else { return None };
     let whole = hex(version, 2) && *version != "ff" && (*version != "00" || fields.len() == 4);
-    let named = hex(trace, 32) && trace.bytes().any(|b| b != b'0') && hex(parent, 16) && parent.bytes().any(|b| b != b'0');
+    let named =
+        hex(trace, 32) && trace.bytes().any(|b| b != b'0') && hex(parent, 16) && parent.bytes().any(|b| b != b'0');
     (whole && named && hex(flags, 2)).then(|| (*trace).to_owned())
 }
 

@@ -5,10 +5,10 @@ use super::{
     call::{Call, Nothing},
     reply::{Outcome, Reply},
     wire::{
-        common::{include, Commit, Started},
+        common::{Commit, Started, include},
         documents::{
-            Counted, Document, DocumentDelete, DocumentList, DocumentPage, DocumentPatch, Matched, Review, Reviewed, Stored,
-            Upsert, UpsertReply,
+            Counted, Document, DocumentDelete, DocumentList, DocumentPage, DocumentPatch, Matched, Review, Reviewed,
+            Stored, Upsert, UpsertReply,
         },
     },
 };

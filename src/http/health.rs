@@ -22,7 +22,8 @@ pub(super) fn ready(app: &App) -> Result<Response<Body>, Error> {
         .into_iter()
         .map(|m| json!({ "name": m.name, "dimensions": m.dimensions, "provider": m.provider }))
         .collect();
-    let modes = if models.is_empty() { json!(["text", "vector (own vectors)"]) } else { json!(["hybrid", "vector", "text"]) };
+    let modes =
+        if models.is_empty() { json!(["text", "vector (own vectors)"]) } else { json!(["hybrid", "vector", "text"]) };
     let mut body = json!({ "status": "ready", "models": models, "modes": modes });
     if engine.models().default_model().is_none() {
         body["models_unavailable"] = json!("no model serves: text search and callers' own vectors only");

@@ -4,11 +4,7 @@ use super::{
     App,
     call::{Call, Nothing},
     reply::{Outcome, Reply},
-    wire::{
-        admin::Operation,
-        common::Event,
-        me::Whoami,
-    },
+    wire::{admin::Operation, common::Event, me::Whoami},
 };
 use access::{Audit, Grant, Operations};
 use engine::AuditQuery;

@@ -142,11 +142,15 @@ fn parameters(facts: &Facts) -> Value {
         .collect();
     for name in facts.query {
         let schema = match *name {
-            "limit" => json!({ "type": "integer", "minimum": 1, "maximum": kernel::limits::LIST_LIMIT_MAX, "default": kernel::limits::LIST_LIMIT_DEFAULT }),
+            "limit" => {
+                json!({ "type": "integer", "minimum": 1, "maximum": kernel::limits::LIST_LIMIT_MAX, "default": kernel::limits::LIST_LIMIT_DEFAULT })
+            }
             "since" | "until" => json!({ "type": "string", "format": "date-time" }),
             _ => json!({ "type": "string" }),
         };
-        list.push(json!({ "name": name, "in": "query", "required": false, "description": meaning(name), "schema": schema }));
+        list.push(
+            json!({ "name": name, "in": "query", "required": false, "description": meaning(name), "schema": schema }),
+        );
     }
     if facts.id == "upsert_documents" {
         list.push(json!({ "name": "Prefer", "in": "header", "required": false, "description": "respond-async: answer 202 with an operation", "schema": { "type": "string" } }));

@@ -107,7 +107,12 @@ where
 }
 
 /// The data plane's way.
-async fn enter<A, B, W, F, Fut>(app: App, facts: Arc<Facts>, handler: F, request: Request<Body>) -> Result<Response<Body>, Error>
+async fn enter<A, B, W, F, Fut>(
+    app: App,
+    facts: Arc<Facts>,
+    handler: F,
+    request: Request<Body>,
+) -> Result<Response<Body>, Error>
 where
     A: Action,
     B: Incoming,
@@ -180,9 +185,8 @@ where
 pub(crate) fn open(row: Row, handler: fn(&App) -> Result<Response<Body>, Error>) -> Route {
     let facts = row.facts(Plane::Both, Needs::Nothing);
     let path = facts.path;
-    let run: Run = Arc::new(move |app, request| {
-        tracked(app.clone(), path, request, move |_| async move { handler(&app) })
-    });
+    let run: Run =
+        Arc::new(move |app, request| tracked(app.clone(), path, request, move |_| async move { handler(&app) }));
     Route { facts, forms: Arc::new(Forms::plain()), run }
 }
 

@@ -71,7 +71,11 @@ fn what_is_no_json_says_where() {
 
 #[test]
 fn no_value_of_the_caller_stands_in_a_rule() {
-    for text in [r#"{"documents":"SECRET"}"#, r#"{"documents":[{"id":"a","mode":"SECRET"}]}"#, r#"{"documents":[{"id":{"SECRET":1}}]}"#] {
+    for text in [
+        r#"{"documents":"SECRET"}"#,
+        r#"{"documents":[{"id":"a","mode":"SECRET"}]}"#,
+        r#"{"documents":[{"id":{"SECRET":1}}]}"#,
+    ] {
         assert!(!complaint(text).2.contains("SECRET"), "{text}");
     }
 }

@@ -35,8 +35,15 @@ impl House {
 
     /// With these overrides of the configuration.
     pub(crate) fn open_with(overrides: &[(&str, &str)]) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-        let mut house = Self { runtime, running: None, folder: TempDir::new().expect("a folder"), token: String::new(), overrides: Vec::new() };
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+        let mut house = Self {
+            runtime,
+            running: None,
+            folder: TempDir::new().expect("a folder"),
+            token: String::new(),
+            overrides: Vec::new(),
+        };
         house.overrides = overrides.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         house.start();
         house
@@ -44,8 +51,13 @@ impl House {
 
     /// Starts on the folder that is there.
     pub(crate) fn start(&mut self) {
-        let given = [("RINGFENCE_ROOT_KEY", ROOT_KEY), ("RINGFENCE__DATA_PLANE__LISTEN", "127.0.0.1:0"), ("RINGFENCE__CONTROL_PLANE__LISTEN", "127.0.0.1:0")];
-        let environment = Environment::of(given.map(|(k, v)| (k.to_owned(), v.to_owned())).into_iter().chain(self.overrides.clone()));
+        let given = [
+            ("RINGFENCE_ROOT_KEY", ROOT_KEY),
+            ("RINGFENCE__DATA_PLANE__LISTEN", "127.0.0.1:0"),
+            ("RINGFENCE__CONTROL_PLANE__LISTEN", "127.0.0.1:0"),
+        ];
+        let environment =
+            Environment::of(given.map(|(k, v)| (k.to_owned(), v.to_owned())).into_iter().chain(self.overrides.clone()));
         let config = Config::load(None, &environment).expect("a configuration");
         let settings = Settings::new(&config, Some(self.folder.path()), &environment).expect("settings");
         let parts = Parts {

@@ -31,7 +31,14 @@ fn body(id: &str) -> Value {
 
 /// The row's path with these ids in it.
 fn filled(route: &Route, operation: &str, namespace: &str) -> String {
-    let known = [("{ns}", namespace), ("{id}", "a"), ("{tenant}", "theirs"), ("{key}", "AAAAAAAAAAAA"), ("{operator}", "AAAAAAAAAAAA"), ("{operation}", operation)];
+    let known = [
+        ("{ns}", namespace),
+        ("{id}", "a"),
+        ("{tenant}", "theirs"),
+        ("{key}", "AAAAAAAAAAAA"),
+        ("{operator}", "AAAAAAAAAAAA"),
+        ("{operation}", operation),
+    ];
     known.iter().fold(route.facts.path.to_owned(), |path, (name, value)| path.replace(name, value))
 }
 
@@ -56,7 +63,12 @@ fn without_a_credential_every_row_but_the_open_ones_is_a_401() {
                 if route.facts.needs == Needs::Nothing {
                     assert_eq!(reply.status, 200, "{}", route.facts.id);
                 } else {
-                    assert_eq!((reply.status, reply.header("www-authenticate")), (401, Some("Bearer")), "{}", route.facts.id);
+                    assert_eq!(
+                        (reply.status, reply.header("www-authenticate")),
+                        (401, Some("Bearer")),
+                        "{}",
+                        route.facts.id
+                    );
                     let mut said = without_id(&reply);
                     said["instance"] = Value::Null;
                     bodies.insert(said.to_string());
@@ -89,7 +101,11 @@ fn without_the_scope_or_the_role_every_row_is_a_403() {
     let house = House::open();
     house.tenant("ours");
     let roles = ["keys", "viewer", "auditor"].map(|role| {
-        let made = house.admin().send("POST", "/admin/v1/operators", &json!({ "name": role, "role": role })).expect("an answer").ok();
+        let made = house
+            .admin()
+            .send("POST", "/admin/v1/operators", &json!({ "name": role, "role": role }))
+            .expect("an answer")
+            .ok();
         (role, made["token"].as_str().expect("a token").to_owned())
     });
     for route in routes() {
@@ -108,7 +124,9 @@ fn without_the_scope_or_the_role_every_row_is_a_403() {
                 }
             }
             // Every key may ask who it is and how its own operations go.
-            Needs::Key { scope: None, .. } => assert!(matches!(route.facts.id, "whoami" | "get_operation"), "{}", route.facts.id),
+            Needs::Key { scope: None, .. } => {
+                assert!(matches!(route.facts.id, "whoami" | "get_operation"), "{}", route.facts.id)
+            }
             Needs::Nothing => assert!(matches!(route.facts.id, "healthz" | "readyz" | "openapi"), "{}", route.facts.id),
         }
     }
@@ -125,7 +143,11 @@ fn another_tenants_ids_are_as_those_that_never_were() {
     let theirs = house.key("theirs", ALL, json!({}));
     let stored = json!({ "documents": [{ "id": "a", "text": "their own text" }] });
     house.data(Some(&theirs)).send("POST", "/v1/namespaces/secret/documents", &stored).expect("an answer").ok();
-    let rotation = house.admin().send("POST", "/admin/v1/tenants/theirs/keys/rotate", &json!({ "mode": "rewrap" })).expect("an answer").ok();
+    let rotation = house
+        .admin()
+        .send("POST", "/admin/v1/tenants/theirs/keys/rotate", &json!({ "mode": "rewrap" }))
+        .expect("an answer")
+        .ok();
     let operation = rotation["operation"].as_str().expect("an id");
     let ours = house.key("ours", ALL, json!({}));
     for route in routes() {

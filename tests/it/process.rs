@@ -22,7 +22,8 @@ fn a_signal_drains_and_a_restart_finds_everything() {
     assert_eq!(shown.expect("an answer").ok()["text"], "kept over a restart");
     let log = server.stderr();
     assert!(!log.contains("kept over") && !log.contains(&key), "the log holds nothing of a customer's");
-    let requests = log.lines().filter_map(|l| serde_json::from_str::<Value>(l).ok()).filter(|l| l["message"] == "request").count();
+    let requests =
+        log.lines().filter_map(|l| serde_json::from_str::<Value>(l).ok()).filter(|l| l["message"] == "request").count();
     assert!(requests > 0, "JSON lines when stderr is no terminal: {log}");
 }
 
@@ -81,7 +82,9 @@ fn what_breaks_off_or_lies_does_no_harm() {
     house.tenant("acme");
     let key = house.key("acme", ALL, json!({}));
     let head = |length: &str| {
-        format!("POST /v1/namespaces/ns/documents HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\ncontent-length: {length}\r\n\r\n")
+        format!(
+            "POST /v1/namespaces/ns/documents HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\ncontent-length: {length}\r\n\r\n"
+        )
     };
     // Fewer bytes than were announced, a number that is none, a head that never ends, no HTTP at all.
     let short = raw(&house, (head("1000") + r#"{"documents":[{"id":"half","#).as_bytes());
@@ -92,7 +95,11 @@ fn what_breaks_off_or_lies_does_no_harm() {
     assert!(endless.is_empty() || endless.starts_with("HTTP/1.1 4"), "{endless}");
     let _ = raw(&house, b"\x16\x03\x01 this is no HTTP\r\n\r\n");
     let mut http = house.data(Some(&key));
-    assert_eq!(http.send("GET", "/v1/namespaces/ns", &Value::Null).expect("an answer").status, 404, "nothing was stored");
+    assert_eq!(
+        http.send("GET", "/v1/namespaces/ns", &Value::Null).expect("an answer").status,
+        404,
+        "nothing was stored"
+    );
     // More bytes than were announced are the next request, and no JSON of this one.
     let body = r#"{"documents":[{"id":"a","text":"t"}]}"#;
     let next = "GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";

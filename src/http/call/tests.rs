@@ -29,7 +29,8 @@ fn a_trace_id_is_taken_only_from_a_well_formed_header() {
 
 #[test]
 fn a_query_string_holds_known_names_once() {
-    let pairs = |list: &[(&str, &str)]| list.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<Vec<_>>();
+    let pairs =
+        |list: &[(&str, &str)]| list.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<Vec<_>>();
     assert_eq!(known(pairs(&[("limit", "3")]), &["limit", "after"]).expect("known")["limit"], "3");
     let error = known(pairs(&[("limti", "3")]), &["limit", "after"]).expect_err("unknown");
     assert_eq!((error.code, error.param.as_deref()), (Code::UnknownField, Some("limti")));

@@ -13,30 +13,39 @@ fn the_table() {
         .map(|&code| {
             let r = response(&Error::new(code, "m"), "/v1/x", id());
             let header = |name: &str| r.headers().get(name).and_then(|v| v.to_str().ok()).unwrap_or("-").to_owned();
-            format!("{} {} retry-after={} x-should-retry={}", code.as_str(), r.status().as_u16(), header("retry-after"), header("x-should-retry"))
+            format!(
+                "{} {} retry-after={} x-should-retry={}",
+                code.as_str(),
+                r.status().as_u16(),
+                header("retry-after"),
+                header("x-should-retry")
+            )
         })
         .collect();
-    assert_eq!(table, [
-        "invalid_request 400 retry-after=- x-should-retry=-",
-        "unknown_field 400 retry-after=- x-should-retry=-",
-        "unauthenticated 401 retry-after=- x-should-retry=-",
-        "forbidden 403 retry-after=- x-should-retry=-",
-        "not_found 404 retry-after=- x-should-retry=-",
-        "already_exists 409 retry-after=- x-should-retry=false",
-        "conflict 409 retry-after=1 x-should-retry=-",
-        "immutable 422 retry-after=- x-should-retry=-",
-        "too_large 413 retry-after=- x-should-retry=-",
-        "dimension_mismatch 422 retry-after=- x-should-retry=-",
-        "model_unavailable 503 retry-after=30 x-should-retry=-",
-        "quota_exceeded 429 retry-after=- x-should-retry=false",
-        "rate_limited 429 retry-after=60 x-should-retry=-",
-        "overloaded 503 retry-after=1 x-should-retry=-",
-        "tenant_suspended 423 retry-after=- x-should-retry=false",
-        "not_suspended 422 retry-after=- x-should-retry=-",
-        "key_unavailable 423 retry-after=- x-should-retry=false",
-        "storage_full 503 retry-after=60 x-should-retry=-",
-        "internal 500 retry-after=- x-should-retry=-",
-    ]);
+    assert_eq!(
+        table,
+        [
+            "invalid_request 400 retry-after=- x-should-retry=-",
+            "unknown_field 400 retry-after=- x-should-retry=-",
+            "unauthenticated 401 retry-after=- x-should-retry=-",
+            "forbidden 403 retry-after=- x-should-retry=-",
+            "not_found 404 retry-after=- x-should-retry=-",
+            "already_exists 409 retry-after=- x-should-retry=false",
+            "conflict 409 retry-after=1 x-should-retry=-",
+            "immutable 422 retry-after=- x-should-retry=-",
+            "too_large 413 retry-after=- x-should-retry=-",
+            "dimension_mismatch 422 retry-after=- x-should-retry=-",
+            "model_unavailable 503 retry-after=30 x-should-retry=-",
+            "quota_exceeded 429 retry-after=- x-should-retry=false",
+            "rate_limited 429 retry-after=60 x-should-retry=-",
+            "overloaded 503 retry-after=1 x-should-retry=-",
+            "tenant_suspended 423 retry-after=- x-should-retry=false",
+            "not_suspended 422 retry-after=- x-should-retry=-",
+            "key_unavailable 423 retry-after=- x-should-retry=false",
+            "storage_full 503 retry-after=60 x-should-retry=-",
+            "internal 500 retry-after=- x-should-retry=-",
+        ]
+    );
 }
 
 #[tokio::test]
@@ -46,20 +55,23 @@ async fn the_body_serves_both_worlds() {
     assert_eq!(reply.headers()["content-type"], "application/problem+json");
     let bytes = axum::body::to_bytes(reply.into_body(), 10_000).await.expect("whole");
     let body: serde_json::Value = serde_json::from_slice(&bytes).expect("json");
-    assert_eq!(body, serde_json::json!({
-        "type": "urn:ringfence:problem:invalid_request",
-        "title": "The request is malformed",
-        "status": 400,
-        "detail": "documents[3].vector: has 5 numbers where 8 are wanted",
-        "instance": "/v1/namespaces/{ns}/documents",
-        "request_id": "07070707-0707-0707-0707-070707070707",
-        "error": {
-            "message": "has 5 numbers where 8 are wanted",
-            "type": "invalid_request_error",
-            "param": "documents[3].vector",
-            "code": "invalid_request"
-        }
-    }));
+    assert_eq!(
+        body,
+        serde_json::json!({
+            "type": "urn:ringfence:problem:invalid_request",
+            "title": "The request is malformed",
+            "status": 400,
+            "detail": "documents[3].vector: has 5 numbers where 8 are wanted",
+            "instance": "/v1/namespaces/{ns}/documents",
+            "request_id": "07070707-0707-0707-0707-070707070707",
+            "error": {
+                "message": "has 5 numbers where 8 are wanted",
+                "type": "invalid_request_error",
+                "param": "documents[3].vector",
+                "code": "invalid_request"
+            }
+        })
+    );
 }
 
 #[tokio::test]

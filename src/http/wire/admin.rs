@@ -279,7 +279,9 @@ impl Incoming for Rotate {
     fn check(self) -> Result<RotateMode, Error> {
         match self.mode {
             RotateWord::Rewrap => Ok(RotateMode::Rewrap),
-            RotateWord::Reencrypt => Err(Error::invalid("mode", "reencrypt is not available in this version; use rewrap")),
+            RotateWord::Reencrypt => {
+                Err(Error::invalid("mode", "reencrypt is not available in this version; use rewrap"))
+            }
         }
     }
 }
@@ -313,7 +315,8 @@ pub(crate) struct Epoch {
 impl From<KeyStatus> for Keys {
     fn from(status: KeyStatus) -> Self {
         let epochs = status.epochs.into_iter();
-        let epochs = epochs.map(|e| Epoch { epoch: e.epoch.0, created_at: e.created_at.to_string(), objects: e.objects });
+        let epochs =
+            epochs.map(|e| Epoch { epoch: e.epoch.0, created_at: e.created_at.to_string(), objects: e.objects });
         Self {
             current: status.current.0,
             epochs: epochs.collect(),

@@ -22,7 +22,11 @@ impl<'de> Deserialize<'de> for Finite {
             #[expect(clippy::cast_possible_truncation, reason = "rounding to the nearest f32 is what is wanted")]
             fn visit_f64<E: de::Error>(self, v: f64) -> Result<Finite, E> {
                 let narrow = v as f32;
-                if narrow.is_finite() { Ok(Finite(narrow)) } else { Err(E::custom("must be a finite number within f32")) }
+                if narrow.is_finite() {
+                    Ok(Finite(narrow))
+                } else {
+                    Err(E::custom("must be a finite number within f32"))
+                }
             }
             #[expect(clippy::cast_precision_loss, reason = "rounding to the nearest f32 is what is wanted")]
             fn visit_u64<E: de::Error>(self, v: u64) -> Result<Finite, E> {
@@ -105,7 +109,10 @@ pub(crate) fn attributes(param: &str, given: BTreeMap<String, Tree>) -> Result<A
 }
 
 /// Attributes of a patch: null removes.
-pub(crate) fn changes(param: &str, given: BTreeMap<String, Tree>) -> Result<BTreeMap<String, Option<AttrValue>>, Error> {
+pub(crate) fn changes(
+    param: &str,
+    given: BTreeMap<String, Tree>,
+) -> Result<BTreeMap<String, Option<AttrValue>>, Error> {
     if given.len() > limits::ATTRIBUTES_MAX {
         return Err(Error::invalid(param, format!("may have at most {} members", limits::ATTRIBUTES_MAX)));
     }

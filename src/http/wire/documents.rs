@@ -78,7 +78,9 @@ impl NewDocument {
     fn check(self, path: &str) -> Result<RawDocument, Error> {
         let here = |member: &str| format!("{path}.{member}");
         let body = match (self.text, self.content_base64) {
-            (Some(_), Some(_)) => return Err(Error::invalid(here("content_base64"), "comes instead of 'text', not with it")),
+            (Some(_), Some(_)) => {
+                return Err(Error::invalid(here("content_base64"), "comes instead of 'text', not with it"));
+            }
             (Some(text), None) => Body::Text(Untrusted::new(text)),
             (None, Some(encoded)) => {
                 let bytes = base64::engine::general_purpose::STANDARD.decode(encoded);
@@ -86,7 +88,9 @@ impl NewDocument {
                 Body::Bytes { media_type: self.media_type.clone(), bytes }
             }
             (None, None) if self.vector.is_some() => Body::None,
-            (None, None) => return Err(Error::invalid(here("text"), "is missing: give text, content_base64 or vector")),
+            (None, None) => {
+                return Err(Error::invalid(here("text"), "is missing: give text, content_base64 or vector"));
+            }
         };
         Ok(RawDocument {
             id: self.id.as_deref().map(|id| at(here("id"), DocumentId::parse(id))).transpose()?,

@@ -106,7 +106,9 @@ impl Incoming for NamespacePut {
             distance: self.distance.map(kernel::Distance::from),
             chunking: self.chunking.map(|c| kernel::Chunking {
                 max_tokens: c.max_tokens,
-                overlap_tokens: c.overlap_tokens.unwrap_or(kernel::Chunking::default().overlap_tokens.min(c.max_tokens / 2)),
+                overlap_tokens: c
+                    .overlap_tokens
+                    .unwrap_or(kernel::Chunking::default().overlap_tokens.min(c.max_tokens / 2)),
             }),
             injection: screening.injection.map(ScreenAction::from),
             pii: screening.pii.map(ScreenAction::from),
@@ -213,10 +215,15 @@ impl From<NamespaceView> for Namespace {
                 kernel::Embedding::Model { name, dimensions } => {
                     Some(EmbeddingBody { model: Some(name), dimensions: Some(dimensions) })
                 }
-                kernel::Embedding::Own { dimensions } => Some(EmbeddingBody { model: None, dimensions: Some(dimensions) }),
+                kernel::Embedding::Own { dimensions } => {
+                    Some(EmbeddingBody { model: None, dimensions: Some(dimensions) })
+                }
             },
             distance: s.distance.into(),
-            chunking: ChunkingBody { max_tokens: s.chunking.max_tokens, overlap_tokens: Some(s.chunking.overlap_tokens) },
+            chunking: ChunkingBody {
+                max_tokens: s.chunking.max_tokens,
+                overlap_tokens: Some(s.chunking.overlap_tokens),
+            },
             screening: ScreeningBody {
                 injection: Some(s.screening.injection.into()),
                 pii: Some(s.screening.pii.into()),

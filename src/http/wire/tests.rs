@@ -56,12 +56,16 @@ fn a_wrong_upsert_names_the_member() {
         assert_eq!(refused::<documents::Upsert>(&format!(r#"{{"documents":[{document}]}}"#)), expected, "{document}");
     }
     assert_eq!(refused::<documents::Upsert>(r#"{"documents":[]}"#), "invalid_request documents");
-    assert_eq!(refused::<documents::Upsert>(r#"{"documents":[{"text":"t"}],"on_conflict":"merge"}"#), "invalid_request on_conflict");
+    assert_eq!(
+        refused::<documents::Upsert>(r#"{"documents":[{"text":"t"}],"on_conflict":"merge"}"#),
+        "invalid_request on_conflict"
+    );
 }
 
 #[test]
 fn a_patch_tells_absent_from_null() {
-    let request = read::<documents::DocumentPatch>(r#"{"ids":["a"],"readers":null,"attributes":{"x":null}}"#).expect("fits");
+    let request =
+        read::<documents::DocumentPatch>(r#"{"ids":["a"],"readers":null,"attributes":{"x":null}}"#).expect("fits");
     assert_eq!(request.patch.readers, Some(None));
     assert!(request.patch.uri.is_none());
     assert_eq!(request.patch.attributes.get("x"), Some(&None));
@@ -73,7 +77,8 @@ fn a_patch_tells_absent_from_null() {
 
 #[test]
 fn a_search_is_checked() {
-    let request = read::<search::Search>(r#"{"query":"q","as":{"principals":["user:a"]},"min_scores":{"vector":0.5}}"#).expect("fits");
+    let request = read::<search::Search>(r#"{"query":"q","as":{"principals":["user:a"]},"min_scores":{"vector":0.5}}"#)
+        .expect("fits");
     assert_eq!((request.top_k, request.include.text, request.include.vector), (10, true, false));
     assert_eq!(request.min_scores.vector, Some(0.5));
     for (text, expected) in [
@@ -93,7 +98,14 @@ fn a_search_is_checked() {
     ] {
         assert_eq!(refused::<search::Search>(text), expected, "{text}");
     }
-    let levels = |n: usize| format!(r#"{{"query":"q","filter":{}{}{}}}"#, r#"{"type":"not","filters":["#.repeat(n), r#"{"type":"exists","key":"a"}"#, "]}".repeat(n));
+    let levels = |n: usize| {
+        format!(
+            r#"{{"query":"q","filter":{}{}{}}}"#,
+            r#"{"type":"not","filters":["#.repeat(n),
+            r#"{"type":"exists","key":"a"}"#,
+            "]}".repeat(n)
+        )
+    };
     read::<search::Search>(&levels(20)).expect("twenty levels");
     assert_eq!(refused::<search::Search>(&levels(40)), "invalid_request filter");
     assert_eq!(refused::<search::Search>(&levels(5_000)), "invalid_request filter");
@@ -103,7 +115,8 @@ fn a_search_is_checked() {
 
 #[test]
 fn a_namespace_is_told_one_kind_of_vector() {
-    let change = read::<namespaces::NamespacePut>(r#"{"retention":{"days":null},"chunking":{"max_tokens":40}}"#).expect("fits");
+    let change =
+        read::<namespaces::NamespacePut>(r#"{"retention":{"days":null},"chunking":{"max_tokens":40}}"#).expect("fits");
     assert_eq!(change.retention_days, Some(None));
     assert_eq!(change.chunking.expect("given").overlap_tokens, 20);
     assert!(read::<namespaces::NamespacePut>("{}").expect("fits").retention_days.is_none());
@@ -116,7 +129,10 @@ fn a_namespace_is_told_one_kind_of_vector() {
 #[test]
 fn operators_words_are_checked() {
     assert_eq!(refused::<admin::TenantNew>(r#"{"id":"../x"}"#), "invalid_request id");
-    assert_eq!(refused::<admin::TenantNew>(r#"{"id":"a","quotas":{"documents":-1}}"#), "invalid_request quotas.documents");
+    assert_eq!(
+        refused::<admin::TenantNew>(r#"{"id":"a","quotas":{"documents":-1}}"#),
+        "invalid_request quotas.documents"
+    );
     assert_eq!(refused::<admin::ApiKeyNew>(r#"{"name":"n","scopes":["root"]}"#), "invalid_request scopes[0]");
     assert_eq!(refused::<admin::ApiKeyNew>(r#"{"name":""}"#), "invalid_request name");
     assert_eq!(refused::<admin::Rotate>(r#"{"mode":"reencrypt"}"#), "invalid_request mode");
