@@ -2,6 +2,7 @@
 
 mod api;
 mod at_rest;
+mod cli;
 mod durability;
 mod house;
 mod isolation;
