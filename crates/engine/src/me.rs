@@ -72,6 +72,7 @@ impl Engine {
         };
         let key = self.inner.registry.credentials().key(key_id).ok_or_else(Error::not_found)?;
         let totals = self.tenant_totals(grant).await?;
+        self.inner.trail.warm(grant.incarnation()).await?;
         Ok(Whoami {
             tenant: grant.tenant().clone(),
             key_id: key_id.clone(),
