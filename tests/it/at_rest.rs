@@ -3,10 +3,8 @@
 //! swapped, cut or flipped make one namespace fail clearly while the others serve.
 
 use crate::server;
-use kernel::{CommitNo, Distance, Document, DocumentId, Passage, Span, Status, Timestamp, Untrusted};
 use serde_json::{Value, json};
 use std::{
-    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
@@ -54,7 +52,8 @@ fn fill(server: &Server, canaries: &mut Canaries) -> Vec<(String, String)> {
         api.send("PUT", &path, &json!({"embedding": {"dimensions": 24}, "distance": "dot"})).unwrap().ok();
         for n in 0..50 {
             let words: Vec<String> = (0..10).map(|_| word(&rng)).collect();
-            let (id, title, value) = (format!("canary-id-{}", word(&rng)), format!("Canarytitle {}", word(&rng)), word(&rng));
+            let (id, title, value) =
+                (format!("canary-id-{}", word(&rng)), format!("Canarytitle {}", word(&rng)), word(&rng));
             let vector = vector(&rng);
             for w in &words {
                 canaries.text("word", w);
@@ -102,9 +101,7 @@ fn scan(folder: &Path, canaries: &Canaries) -> Vec<String> {
     }
     // Words may be stored in another case by an index.
     let lower = bytes.to_ascii_lowercase();
-    let seen = |needle: &[u8]| {
-        memchr_find(&bytes, needle) || memchr_find(&lower, &needle.to_ascii_lowercase())
-    };
+    let seen = |needle: &[u8]| memchr_find(&bytes, needle) || memchr_find(&lower, &needle.to_ascii_lowercase());
     canaries.0.iter().filter(|(_, needle)| seen(needle)).map(|(what, _)| what.clone()).collect()
 }
 
@@ -157,34 +154,16 @@ fn no_plain_byte_on_disk_and_the_scan_can_see() {
 fn write_unsealed(folder: &Path) {
     let rng = Rng::new(9);
     let text: Vec<String> = (0..20).map(|_| word(&rng)).collect();
-    let text = text.join(" ");
-    let length = u32::try_from(text.len()).unwrap();
-    let document = Document {
-        id: DocumentId::parse("canary-id-plain").unwrap(),
-        status: Status::Indexed,
-        content_hash: [0; 32],
-        title: Untrusted::new("Canarytitle in plain"),
-        uri: Untrusted::default(),
-        attributes: BTreeMap::new(),
-        readers: None,
-        created_at: Timestamp::from_millis(0),
-        updated_at: Timestamp::from_millis(0),
-        expires_at: None,
-        commit: CommitNo(1),
-        findings: Vec::new(),
-        text: Untrusted::new(text),
-        passages: vec![Passage { span: Span { byte_start: 0, byte_end: length, point_start: 0, point_end: length }, tokens: 20 }],
-        vectors: vector(&Rng::new(10)),
-    };
-    let spec = segment::Spec { dimensions: 24, distance: Distance::Dot };
-    let bytes = segment::Segment::write(&spec, &mut std::iter::once(document)).unwrap();
-    fs::write(folder.join("segment"), &*bytes).unwrap();
+    let vector = vector(&Rng::new(10));
+    let bytes = testkit::unsealed_segment("canary-id-plain", "Canarytitle in plain", &text.join(" "), &vector);
+    fs::write(folder.join("segment"), bytes).unwrap();
 }
 
 /// One tenant's answers: what list and search give, or the status that refuses.
 fn answers(server: &Server, key: &str, path: &str) -> Result<String, u16> {
     let mut api = server.api(key);
-    let listed = api.send("POST", &format!("{path}/documents/list"), &json!({"include": ["text", "attributes"]})).unwrap();
+    let listed =
+        api.send("POST", &format!("{path}/documents/list"), &json!({"include": ["text", "attributes"]})).unwrap();
     if listed.status != 200 {
         assert_eq!(listed.code(), "internal", "{:?}", listed.json());
         return Err(listed.status);
@@ -227,7 +206,10 @@ fn swapped_cut_and_flipped_objects_fail_clearly_and_alone() {
             refused += broken;
             for (answer, before) in now.iter().zip(&whole) {
                 // Either the whole truth or a clear error; nothing between.
-                assert!(answer.as_ref().map_or_else(|status| *status == 500, |a| a == before), "{damage} in {object:?}: {answer:?}");
+                assert!(
+                    answer.as_ref().map_or_else(|status| *status == 500, |a| a == before),
+                    "{damage} in {object:?}: {answer:?}"
+                );
             }
         }
     }

@@ -37,9 +37,7 @@ struct Phases {
 fn acknowledged_writes_survive_kills_at_random_moments() {
     let kills: u64 = std::env::var("RINGFENCE_KILLS").ok().and_then(|v| v.parse().ok()).unwrap_or(100);
     // A tiny memtable makes flushes and merges frequent enough to be hit.
-    let mut server = server()
-        .env("RINGFENCE__LIMITS__FLUSH_ROWS", "8")
-        .start();
+    let mut server = server().env("RINGFENCE__LIMITS__FLUSH_ROWS", "8").start();
     server.tenant("acme");
     let key = server.key("acme", &["search", "ingest", "delete", "manage", "read_all"], &[]);
     server.api(&key).send("PUT", NAMESPACE, &json!({"embedding": {"dimensions": 8}})).unwrap().ok();
@@ -100,7 +98,10 @@ fn document(id: &str, version: u64) -> Value {
 }
 
 fn text(version: u64) -> String {
-    format!("version {version} of this page: {}", "a sentence about durable things. ".repeat((version % 13) as usize + 1))
+    format!(
+        "version {version} of this page: {}",
+        "a sentence about durable things. ".repeat((version % 13) as usize + 1)
+    )
 }
 
 fn write(server: &Server, key: &str, known: &mut BTreeMap<String, Known>, cycle: u64, stop: &AtomicBool) {
@@ -164,7 +165,8 @@ fn fits(state: &Known, now: &Known) -> bool {
 fn searchable(api: &mut testkit::Http, found: &BTreeMap<String, u64>, cycle: u64) {
     let body = json!({"query": "durable sentence page", "mode": "text", "top_k": 1000, "max_per_document": 1});
     let answer = api.send("POST", &format!("{NAMESPACE}/search"), &body).unwrap().ok();
-    let mut ids: Vec<&str> = answer["hits"].as_array().unwrap().iter().map(|h| h["document_id"].as_str().unwrap()).collect();
+    let mut ids: Vec<&str> =
+        answer["hits"].as_array().unwrap().iter().map(|h| h["document_id"].as_str().unwrap()).collect();
     ids.sort_unstable();
     assert_eq!(ids, found.keys().map(String::as_str).collect::<Vec<_>>(), "cycle {cycle}: text search and list differ");
 }

@@ -25,8 +25,7 @@ struct Reader {
 
 impl Reader {
     fn may_see(&self, doc: &Twin) -> bool {
-        doc.owner == self.tenant
-            && (doc.readers.is_empty() || doc.readers.iter().any(|r| self.principals.contains(r)))
+        doc.owner == self.tenant && (doc.readers.is_empty() || doc.readers.iter().any(|r| self.principals.contains(r)))
     }
 }
 
@@ -77,9 +76,8 @@ fn check(reader: &Reader, body: &Value, below: Option<u64>, answer: &Value) {
         assert!(below.is_none_or(|b| n < b), "the filter let {n} through");
     }
     // Filtered before ranking: a narrow reader is never short while eligible documents remain.
-    let eligible = (0..DOCUMENTS)
-        .filter(|n| below.is_none_or(|b| *n < b) && reader.may_see(&twin(reader.tenant, *n)))
-        .count();
+    let eligible =
+        (0..DOCUMENTS).filter(|n| below.is_none_or(|b| *n < b) && reader.may_see(&twin(reader.tenant, *n))).count();
     if body["mode"] != "text" {
         assert_eq!(hits.len(), TOP_K.min(eligible), "short answer for {body}");
     }
@@ -124,7 +122,12 @@ fn no_answer_crosses_and_no_answer_changes() {
     // Both search while both write.
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let writers = Tenant::BOTH.map(|t| scope.spawn({ let (server, stop) = (&server, &stop); move || write_until(server, t, stop) }));
+        let writers = Tenant::BOTH.map(|t| {
+            scope.spawn({
+                let (server, stop) = (&server, &stop);
+                move || write_until(server, t, stop)
+            })
+        });
         let (server, stop, asked) = (&server, &stop, &asked);
         let a = scope.spawn(move || search_count(server, &acme, searches, asked, 2));
         let b = scope.spawn(move || search_count(server, &zenith, searches, asked, 3));

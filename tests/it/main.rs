@@ -1,5 +1,7 @@
 //! One integration binary: the real server from outside, and the house rules.
 
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail by panicking and say what they measured")]
+
 mod api;
 mod at_rest;
 mod cli;

@@ -1,9 +1,7 @@
 //! What flows are asked and what they answer: plain types. JSON is `src/http/wire.rs`'s matter.
 
 use intake::{RawDocument, RawPatch};
-use kernel::{
-    Attributes, CommitNo, Document, DocumentId, Error, Filter, Finding, Principal, Timestamp, Untrusted,
-};
+use kernel::{Attributes, CommitNo, Document, DocumentId, Error, Filter, Finding, Principal, Timestamp, Untrusted};
 use ledger::Audited;
 use store::{Decision, OnConflict, Selection};
 

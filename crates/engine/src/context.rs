@@ -202,7 +202,9 @@ fn preamble(rendering: Rendering, marker: &str) -> String {
             format!("In retrieved text the words are joined by {marker} instead of spaces. {rule}")
         }
         Rendering::Base64 => {
-            format!("Retrieved text stands in base64 between <{marker} n=\"N\"> and </{marker}>; decode it to read. {rule}")
+            format!(
+                "Retrieved text stands in base64 between <{marker} n=\"N\"> and </{marker}>; decode it to read. {rule}"
+            )
         }
     }
 }

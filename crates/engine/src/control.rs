@@ -8,7 +8,9 @@
 use crate::{Engine, Page, Paged};
 use access::{Erase, Operator, RotateKey};
 use kernel::{Code, Error, KeyEpoch, KeyId, OperationId, OperatorName, Role, TenantId, Timestamp};
-use registry::{Begun, KeyStatus, KeyView, NewKey, NewTenant, OperationKind, OperationView, OperatorView, TenantChange, TenantView};
+use registry::{
+    Begun, KeyStatus, KeyView, NewKey, NewTenant, OperationKind, OperationView, OperatorView, TenantChange, TenantView,
+};
 use zeroize::Zeroizing;
 
 /// How keys are rotated.
@@ -44,7 +46,12 @@ impl Engine {
     }
 
     /// Changes name, class or quotas.
-    pub async fn update_tenant(&self, operator: &Operator, id: &TenantId, change: TenantChange) -> Result<TenantView, Error> {
+    pub async fn update_tenant(
+        &self,
+        operator: &Operator,
+        id: &TenantId,
+        change: TenantChange,
+    ) -> Result<TenantView, Error> {
         self.act(operator, "tenant.update", Some(id)).await?;
         self.inner.registry.update_tenant(operator, id, change).await
     }

@@ -1,8 +1,8 @@
 //! Reading, listing, deleting, patching and reviewing documents.
 
 use crate::{
-    DeleteReply, DocumentPage, DocumentReply, Engine, Flow, Include, ListRequest, PatchReply, PatchRequest, ReviewReply,
-    ReviewRequest, Selection,
+    DeleteReply, DocumentPage, DocumentReply, Engine, Flow, Include, ListRequest, PatchReply, PatchRequest,
+    ReviewReply, ReviewRequest, Selection,
 };
 use access::{Action, Delete, Grant, Patch, Read, Review};
 use kernel::{Code, CommitNo, DocumentId, Error, Scope, Status, limits};
@@ -98,7 +98,8 @@ impl Engine {
         }
         let patch = intake::screen_patch(request.patch, &record.settings.screening)?;
         let room = self.inner.stores.enter(grant, &record.settings).await?;
-        let outcome = room.patch(&request.which, &audience, patch, line(self.inner.trail.pen(grant), "patched")).await?;
+        let outcome =
+            room.patch(&request.which, &audience, patch, line(self.inner.trail.pen(grant), "patched")).await?;
         Ok((PatchReply { matched: outcome.matched, commit: outcome.commit }, outcome.commit))
     }
 
@@ -109,7 +110,11 @@ impl Engine {
         self.settle_commit(grant, end).await
     }
 
-    async fn review_under(&self, grant: &Grant<Review>, request: ReviewRequest) -> Result<(ReviewReply, CommitNo), Error> {
+    async fn review_under(
+        &self,
+        grant: &Grant<Review>,
+        request: ReviewRequest,
+    ) -> Result<(ReviewReply, CommitNo), Error> {
         let _pass = self.inner.writes.enter(grant.incarnation())?;
         let audience = grant.audience(None)?;
         let record = self.namespace_record(grant)?;
@@ -140,4 +145,3 @@ fn line(pen: Pen, count: &'static str) -> store::Line {
         pen.write(Deed::success().count(count, outcome.ids.len() as u64).documents(outcome.ids.clone()))
     })
 }
-

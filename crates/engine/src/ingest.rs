@@ -5,7 +5,9 @@
 //! leave the batch half judged (a full queue, a model that fails) fails the request and stores
 //! nothing, so that a retry is whole.
 
-use crate::{DocumentResult, Engine, Flow, IngestReply, IngestRequest, ResultStatus, answer::retention_end, embed::Embedding};
+use crate::{
+    DocumentResult, Engine, Flow, IngestReply, IngestRequest, ResultStatus, answer::retention_end, embed::Embedding,
+};
 use access::{Grant, Ingest};
 use intake::{Admitted, Body, Profile, RawDocument, Screened, Verdict};
 use kernel::{Code, DocumentId, Error, Finding, NamespaceSettings, OperationId, Timestamp};
@@ -108,7 +110,8 @@ impl Engine {
             (None, None) => kernel::Embedding::Own { dimensions: 0 },
         };
         if let (kernel::Embedding::Own { dimensions }, Some(_)) = (&embedding, own) {
-            let fits = (kernel::limits::DIMENSIONS_MIN..=kernel::limits::DIMENSIONS_MAX).contains(&(*dimensions as usize));
+            let fits =
+                (kernel::limits::DIMENSIONS_MIN..=kernel::limits::DIMENSIONS_MAX).contains(&(*dimensions as usize));
             if !fits {
                 return Err(Error::invalid("documents[].vector", "must have 2 to 4096 numbers"));
             }
@@ -158,7 +161,8 @@ impl Engine {
                 documents.into_iter().zip(identities).zip(known).map(judge).collect::<Vec<_>>()
             })
             .await?;
-        let cost = steps.iter().map(|s| if let Step::Screened { screened, .. } = s { screened.tokens() } else { 0 }).sum();
+        let cost =
+            steps.iter().map(|s| if let Step::Screened { screened, .. } = s { screened.tokens() } else { 0 }).sum();
         grant.charge_tokens(cost)?;
         Ok(steps)
     }
@@ -208,7 +212,10 @@ impl Engine {
         let over = quotas.documents.is_some_and(|max| totals.documents + documents.len() as u64 > max)
             || quotas.bytes.is_some_and(|max| totals.bytes + bytes > max);
         if over {
-            return Err(Error::new(Code::QuotaExceeded, "the tenant's quota of documents or bytes is used up; delete documents or ask an operator to raise it"));
+            return Err(Error::new(
+                Code::QuotaExceeded,
+                "the tenant's quota of documents or bytes is used up; delete documents or ask an operator to raise it",
+            ));
         }
         Ok(())
     }
@@ -242,7 +249,12 @@ fn kept_until(mut raw: RawDocument, leaves: Option<Timestamp>) -> RawDocument {
     raw
 }
 
-fn judge(raw: RawDocument, identity: Identity, settings: &NamespaceSettings, tokens: Option<&dyn kernel::Tokens>) -> Step {
+fn judge(
+    raw: RawDocument,
+    identity: Identity,
+    settings: &NamespaceSettings,
+    tokens: Option<&dyn kernel::Tokens>,
+) -> Step {
     let draft = match intake::parse(raw) {
         Ok(draft) => draft,
         Err(error) => return Step::Done(failed(identity.0, error.into())),
@@ -255,12 +267,10 @@ fn judge(raw: RawDocument, identity: Identity, settings: &NamespaceSettings, tok
             findings,
             error: None,
         }),
-        Verdict::Screened(mut screened) => {
-            match screened.chunk(tokens, &settings.chunking) {
-                Ok(()) => Step::Screened { identity, screened },
-                Err(error) => Step::Done(failed(identity.0, error.into())),
-            }
-        }
+        Verdict::Screened(mut screened) => match screened.chunk(tokens, &settings.chunking) {
+            Ok(()) => Step::Screened { identity, screened },
+            Err(error) => Step::Done(failed(identity.0, error.into())),
+        },
     }
 }
 
@@ -299,7 +309,8 @@ async fn commit(
     }
     let pen = engine.inner.trail.pen(grant);
     let line = Box::new(move |outcome: &store::Outcome| {
-        let stored = outcome.results.iter().filter(|r| matches!(r.status, UpsertStatus::Indexed | UpsertStatus::Quarantined));
+        let stored =
+            outcome.results.iter().filter(|r| matches!(r.status, UpsertStatus::Indexed | UpsertStatus::Quarantined));
         let ids: Vec<DocumentId> = stored.map(|r| r.id.clone()).collect();
         pen.write(Deed::success().count("documents", ids.len() as u64).documents(ids))
     });

@@ -22,9 +22,9 @@ mod turnstile;
 mod work;
 
 pub use answer::{
-    DeleteReply, Deleted, DocumentPage, DocumentReply, DocumentResult, Explain, Flow, Hit, Include, IngestReply, IngestRequest,
-    ListRequest, MinScores, Mode, Page, Paged, PatchReply, PatchRequest, ResultStatus, ReviewReply, ReviewRequest,
-    Scores, SearchReply, SearchRequest,
+    DeleteReply, Deleted, DocumentPage, DocumentReply, DocumentResult, Explain, Flow, Hit, Include, IngestReply,
+    IngestRequest, ListRequest, MinScores, Mode, Page, Paged, PatchReply, PatchRequest, ResultStatus, ReviewReply,
+    ReviewRequest, Scores, SearchReply, SearchRequest,
 };
 pub use config::EngineConfig;
 pub use context::{ContextReply, ContextRequest, Rendering, Source};

@@ -2,9 +2,7 @@
 
 use crate::{Engine, Flow};
 use access::{Audit, Grant, Identity, Operations};
-use kernel::{
-    DocumentId, Error, KeyId, NamespaceName, OperationId, Principal, Quotas, Scope, TenantId, Timestamp,
-};
+use kernel::{DocumentId, Error, KeyId, NamespaceName, OperationId, Principal, Quotas, Scope, TenantId, Timestamp};
 use ledger::Deed;
 use registry::OperationView;
 

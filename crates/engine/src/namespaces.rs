@@ -82,7 +82,8 @@ impl Engine {
         if fixed && let Some(record) = &before {
             let totals = self.totals(grant, record).await?;
             if totals.documents > 0 {
-                let message = "embedding, distance and chunking are fixed once the namespace holds documents; make a new one";
+                let message =
+                    "embedding, distance and chunking are fixed once the namespace holds documents; make a new one";
                 return Err(Error::new(Code::Immutable, message).with_param("embedding"));
             }
         }

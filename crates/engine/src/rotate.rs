@@ -49,7 +49,8 @@ impl Engine {
                         end_erasure(operation, result).await;
                     }
                     OperationKind::Ingest => {
-                        let error = Error::new(Code::Conflict, "the server stopped before the end; send the documents again");
+                        let error =
+                            Error::new(Code::Conflict, "the server stopped before the end; send the documents again");
                         operation.fail(&error).await;
                     }
                 }

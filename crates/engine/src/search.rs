@@ -30,7 +30,11 @@ impl Engine {
     }
 
     /// The search itself; `context` builds on it under the same grant.
-    pub(crate) async fn search_under(&self, grant: &Grant<Search>, request: SearchRequest) -> Result<SearchReply, Error> {
+    pub(crate) async fn search_under(
+        &self,
+        grant: &Grant<Search>,
+        request: SearchRequest,
+    ) -> Result<SearchReply, Error> {
         let _pass = self.inner.searches.enter(grant.incarnation())?;
         let started = self.inner.clock.monotonic();
         let record = self.namespace_record(grant)?;

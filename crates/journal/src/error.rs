@@ -132,7 +132,9 @@ impl From<Error> for kernel::Error {
                 "the disk is full and nothing was stored; free space and try again".to_owned()
             }
             Error::Corrupt { .. } => "stored bytes do not open; see the server's log".to_owned(),
-            Error::Io { .. } | Error::Store { .. } => "the disk answered with an error; see the server's log".to_owned(),
+            Error::Io { .. } | Error::Store { .. } => {
+                "the disk answered with an error; see the server's log".to_owned()
+            }
             other => other.to_string(),
         };
         let mut out = kernel::Error::new(code, message);

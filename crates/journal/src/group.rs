@@ -125,7 +125,9 @@ impl Group {
 }
 
 fn length(length: usize) -> [u8; 4] {
-    u32::try_from(length).expect("entries and groups are bounded far under 4 GiB when they are handed over").to_le_bytes()
+    u32::try_from(length)
+        .expect("entries and groups are bounded far under 4 GiB when they are handed over")
+        .to_le_bytes()
 }
 
 const MAGIC: [u8; 4] = *b"RFG0";

@@ -263,9 +263,10 @@ impl Inner {
         };
         let uuid = ObjectUuid::random(&*place.entropy);
         let sealing = Arc::clone(place);
-        let sealed = place.storage.tasks().disk(move || {
-            sealing.home.seal_whole(ObjectKind::Checkpoint, uuid, &body, &*sealing.entropy)
-        });
+        let sealed = place
+            .storage
+            .tasks()
+            .disk(move || sealing.home.seal_whole(ObjectKind::Checkpoint, uuid, &body, &*sealing.entropy));
         let sealed = sealed.await??;
         place.storage.create(&place.name(&id.checkpoint_name()), sealed, "writing a checkpoint").await?;
         place.storage.step(Step::CheckpointPut)?;
@@ -323,7 +324,10 @@ impl Inner {
         }
         writer.open = None;
         let place = &self.place;
-        place.storage.create(&place.name(names::DELETED), b"ringfence tombstone 0\n".to_vec(), "writing the tombstone").await?;
+        place
+            .storage
+            .create(&place.name(names::DELETED), b"ringfence tombstone 0\n".to_vec(), "writing the tombstone")
+            .await?;
         place.storage.step(Step::Tombstone)?;
         for folder in ["seg", "ckpt", "log", "claim", ""] {
             let path = place.storage.path(&place.name(folder));

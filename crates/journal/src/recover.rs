@@ -170,7 +170,8 @@ impl Part {
         let (mut opener, prologue) = place.home.open_log(&bytes).map_err(|_| wrong("the prologue does not open"))?;
         let head = bytes.get(..prologue).ok_or_else(|| wrong("the prologue is cut"))?;
         let header = Header::open(&place.home, head, prologue as u64, bytes.get(prologue..).unwrap_or_default());
-        let header = header.filter(|header| header.index == 0).ok_or_else(|| wrong("the first header does not open"))?;
+        let header =
+            header.filter(|header| header.index == 0).ok_or_else(|| wrong("the first header does not open"))?;
         if header.size > bytes.len() as u64 {
             return Err(wrong("the file was cut"));
         }
@@ -190,7 +191,11 @@ impl Part {
     fn next(&mut self, place: &Place) -> Result<Option<Group>, Error> {
         if let Some(end) = self.end.filter(|end| self.groups == end.groups || self.offset >= end.offset) {
             let exact = self.groups == end.groups && self.offset == end.offset;
-            return if exact { Ok(None) } else { Err(self.corrupt(place, self.offset, "it ends elsewhere than its successor says")) };
+            return if exact {
+                Ok(None)
+            } else {
+                Err(self.corrupt(place, self.offset, "it ends elsewhere than its successor says"))
+            };
         }
         let at = usize::try_from(self.offset).unwrap_or(usize::MAX);
         let rest = self.bytes.get(at..).unwrap_or_default();
@@ -200,7 +205,8 @@ impl Part {
             return Err(self.corrupt(place, self.offset, "the file was cut"));
         }
         let frame = header.and_then(|header| rest.get(HEADER..HEADER + header.frame as usize));
-        let group = frame.and_then(|frame| open_frame(&mut self.opener, frame, self.groups).map(|group| (group, frame.len())));
+        let group =
+            frame.and_then(|frame| open_frame(&mut self.opener, frame, self.groups).map(|group| (group, frame.len())));
         let Some((group, frame)) = group else { return self.torn(place).map(|()| None) };
         self.last_group = self.offset;
         self.offset += (HEADER + frame) as u64;
@@ -218,7 +224,11 @@ impl Part {
         let behind = self.offset + 1;
         let rest = usize::try_from(behind).ok().and_then(|at| self.bytes.get(at..)).unwrap_or_default();
         if Header::any_in(&place.home, &self.bytes[..self.prologue], behind, rest) {
-            return Err(self.corrupt(place, self.offset, "a group does not authenticate and later ones stand behind it"));
+            return Err(self.corrupt(
+                place,
+                self.offset,
+                "a group does not authenticate and later ones stand behind it",
+            ));
         }
         Ok(())
     }

@@ -243,6 +243,3 @@ fn frame_length(frame: &[u8]) -> Result<u32, Error> {
     u32::try_from(frame.len())
         .map_err(|_| Error::TooLarge { bytes: frame.len(), max: kernel::limits::LOG_ENTRY_BYTES_MAX })
 }
-
-
-

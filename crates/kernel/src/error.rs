@@ -51,11 +51,25 @@ pub enum Code {
 impl Code {
     /// Every code, in the order of the contract.
     pub const ALL: [Code; 19] = [
-        Code::InvalidRequest, Code::UnknownField, Code::Unauthenticated, Code::Forbidden,
-        Code::NotFound, Code::AlreadyExists, Code::Conflict, Code::Immutable, Code::TooLarge,
-        Code::DimensionMismatch, Code::ModelUnavailable, Code::QuotaExceeded, Code::RateLimited,
-        Code::Overloaded, Code::TenantSuspended, Code::NotSuspended, Code::KeyUnavailable,
-        Code::StorageFull, Code::Internal,
+        Code::InvalidRequest,
+        Code::UnknownField,
+        Code::Unauthenticated,
+        Code::Forbidden,
+        Code::NotFound,
+        Code::AlreadyExists,
+        Code::Conflict,
+        Code::Immutable,
+        Code::TooLarge,
+        Code::DimensionMismatch,
+        Code::ModelUnavailable,
+        Code::QuotaExceeded,
+        Code::RateLimited,
+        Code::Overloaded,
+        Code::TenantSuspended,
+        Code::NotSuspended,
+        Code::KeyUnavailable,
+        Code::StorageFull,
+        Code::Internal,
     ];
 
     /// The name in the contract.
@@ -107,14 +121,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error with a code and a message.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            message: message.into(),
-            param: None,
-            retry_after: None,
-            outcome_unknown: false,
-            source: None,
-        }
+        Self { code, message: message.into(), param: None, retry_after: None, outcome_unknown: false, source: None }
     }
 
     /// 400 that names the field.

@@ -174,9 +174,10 @@ impl Filter {
             Filter::Number(field, op, x) => {
                 field.values(doc).iter().any(|v| matches!(v, Scalar::Num(y) if op.holds(y, x)))
             }
-            Filter::Instant(field, op, t) => field.values(doc).iter().any(|v| {
-                matches!(v, Scalar::Str(s) if Timestamp::parse(s).is_ok_and(|u| op.holds(&u, t)))
-            }),
+            Filter::Instant(field, op, t) => field
+                .values(doc)
+                .iter()
+                .any(|v| matches!(v, Scalar::Str(s) if Timestamp::parse(s).is_ok_and(|u| op.holds(&u, t)))),
             Filter::Contains(field, wanted) => {
                 let values = field.values(doc);
                 if field.is_list(doc) {
@@ -365,9 +366,9 @@ fn ordering(kind: &str, field: Field, value: &Value) -> Result<Filter, Error> {
     };
     match Scalar::from_json(value, "filter.value")? {
         Scalar::Num(x) => Ok(Filter::Number(field, op, x)),
-        Scalar::Str(s) => Timestamp::parse(&s)
-            .map(|t| Filter::Instant(field, op, t))
-            .map_err(|_| Error::invalid("filter.value", "ordering works on numbers and RFC 3339 times, not on other strings")),
+        Scalar::Str(s) => Timestamp::parse(&s).map(|t| Filter::Instant(field, op, t)).map_err(|_| {
+            Error::invalid("filter.value", "ordering works on numbers and RFC 3339 times, not on other strings")
+        }),
         Scalar::Bool(_) => Err(Error::invalid("filter.value", "booleans have no order")),
     }
 }

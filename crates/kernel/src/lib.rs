@@ -22,12 +22,12 @@ pub use entropy::{Entropy, OsEntropy, SeededEntropy};
 pub use error::{Code, Error, Result};
 pub use filter::{Comparison, DocumentView, Field, Filter};
 pub use ids::{
-    CommitNo, DocumentId, Incarnation, KeyEpoch, KeyId, LogEpoch, NamespaceName, NamespaceUuid,
-    ObjectUuid, OperationId, OperatorName, Principal, RequestId, TenantId,
+    CommitNo, DocumentId, Incarnation, KeyEpoch, KeyId, LogEpoch, NamespaceName, NamespaceUuid, ObjectUuid,
+    OperationId, OperatorName, Principal, RequestId, TenantId,
 };
 pub use settings::{
-    Action as ScreenAction, Chunking, Distance, Embedding, NamespaceSettings, Original, Quotas,
-    Retention, Role, Scope, Screening,
+    Action as ScreenAction, Chunking, Distance, Embedding, NamespaceSettings, Original, Quotas, Retention, Role, Scope,
+    Screening,
 };
 pub use traits::{Absorbed, AuditSink, BoxFuture, Pseudonymiser, TokenSpan, Tokens};
 pub use untrusted::Untrusted;

@@ -373,5 +373,3 @@ impl Drop for Leader {
 fn counts(draft: &Draft) -> impl Iterator<Item = (&str, u64)> {
     draft.counts.iter().map(|(name, count)| (name.as_str(), *count))
 }
-
-

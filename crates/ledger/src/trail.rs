@@ -11,8 +11,8 @@ use crate::{
 use access::{Action, Audit, Grant, Operator, Refusal};
 use journal::Storage;
 use kernel::{
-    Absorbed, AuditSink, BoxFuture, Clock, CommitNo, DocumentId, Entropy, Incarnation, OperationId, Principal, TenantId,
-    Timestamp,
+    Absorbed, AuditSink, BoxFuture, Clock, CommitNo, DocumentId, Entropy, Incarnation, OperationId, Principal,
+    TenantId, Timestamp,
 };
 use serde_json::Value;
 use std::{

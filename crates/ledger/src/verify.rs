@@ -50,7 +50,9 @@ impl Verifier {
         let sequence = self.before.as_ref().map_or(0, |(seq, ..)| seq + 1);
         let broken = |why| Error::Broken { index: self.index, sequence, why };
         let integrity = line["record_integrity"].as_object().ok_or_else(|| broken("it carries no integrity record"))?;
-        let text = |name: &str| integrity.get(name).and_then(Value::as_str).ok_or_else(|| broken("its integrity record is not whole"));
+        let text = |name: &str| {
+            integrity.get(name).and_then(Value::as_str).ok_or_else(|| broken("its integrity record is not whole"))
+        };
         let (stated, prev, chain) = (text("fingerprint")?, text("prev_hash")?, text("chain_uid")?);
         let number = integrity.get("sequence").and_then(Value::as_u64).ok_or_else(|| broken("it has no number"))?;
 

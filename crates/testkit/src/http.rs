@@ -78,7 +78,8 @@ impl Http {
         body: &[u8],
         more: &[(&str, &str)],
     ) -> std::io::Result<Reply> {
-        let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {}\r\ncontent-length: {}\r\n", self.address, body.len());
+        let mut head =
+            format!("{method} {path} HTTP/1.1\r\nhost: {}\r\ncontent-length: {}\r\n", self.address, body.len());
         if !body.is_empty() {
             head.push_str("content-type: application/json\r\n");
         }

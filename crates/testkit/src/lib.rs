@@ -5,8 +5,10 @@ mod http;
 mod rng;
 mod server;
 mod twins;
+mod unsealed;
 
 pub use http::{Http, Reply};
 pub use rng::Rng;
 pub use server::{Server, ServerBuilder};
 pub use twins::{Tenant, Twin, twin};
+pub use unsealed::unsealed_segment;

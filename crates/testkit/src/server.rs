@@ -215,6 +215,7 @@ impl Server {
 
 impl Drop for Server {
     /// A failing test shows the server's last words; `RINGFENCE_KEEP_FOLDERS` keeps what it stored.
+    #[expect(clippy::print_stdout, reason = "the test runner shows a failing test's output")]
     fn drop(&mut self) {
         self.kill();
         if std::thread::panicking() {

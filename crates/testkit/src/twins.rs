@@ -41,8 +41,16 @@ impl Tenant {
     }
 }
 
-const TOPICS: [&str; 8] =
-    ["holiday leave", "travel expenses", "password rules", "parental leave", "training budget", "office access", "on call duty", "laptop renewal"];
+const TOPICS: [&str; 8] = [
+    "holiday leave",
+    "travel expenses",
+    "password rules",
+    "parental leave",
+    "training budget",
+    "office access",
+    "on call duty",
+    "laptop renewal",
+];
 
 /// Document number `n` of a tenant: both tenants have the same ids, topics, readers and nearly
 /// the same words and vectors; each text names its owner.

@@ -36,7 +36,8 @@ fn check(filter: Value, attributes: Value) -> Result<bool, String> {
 #[case::exists_false(json!({"type":"exists","key":"year","value":false}), false)]
 #[case::not(json!({"type":"not","filters":[{"type":"prefix","key":"name","value":"Hand"}]}), false)]
 fn meaning(#[case] filter: Value, #[case] expected: bool) {
-    let attributes = json!({"year": 2024, "tags": ["a", "b"], "name": "Hand of the book", "when": "2024-06-01T00:00:00Z"});
+    let attributes =
+        json!({"year": 2024, "tags": ["a", "b"], "name": "Hand of the book", "when": "2024-06-01T00:00:00Z"});
     assert_eq!(check(filter, attributes), Ok(expected));
 }
 

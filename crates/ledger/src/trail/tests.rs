@@ -3,12 +3,12 @@
 use super::*;
 use crate::{OutcomeKind, verify_lines};
 use access::{
-    Ask, Credentials, Gate, Ingest, KeyRecord, OperatorRecord, Pepper, Read, Search, TenantFacts, TenantState, TokenKind,
-    token,
+    Ask, Credentials, Gate, Ingest, KeyRecord, OperatorRecord, Pepper, Read, Search, TenantFacts, TenantState,
+    TokenKind, token,
 };
 use kernel::{
-    Code, KeyId, ManualClock, NamespaceName, NamespaceUuid, OperatorName, Quotas, RequestId, Role, Scope, SeededEntropy,
-    limits,
+    Code, KeyId, ManualClock, NamespaceName, NamespaceUuid, OperatorName, Quotas, RequestId, Role, Scope,
+    SeededEntropy, limits,
 };
 use std::sync::atomic::{AtomicBool, Ordering};
 use vault::{LocalProvider, PlaceKind, TenantKeys};
@@ -41,7 +41,13 @@ impl Credentials for Parts {
     }
     fn tenant(&self, id: &TenantId) -> Option<TenantFacts> {
         let key = self.keys.iter().find(|key| key.tenant == *id)?;
-        let quotas = Quotas { documents: None, bytes: None, namespaces: None, requests_per_minute: None, tokens_per_minute: None };
+        let quotas = Quotas {
+            documents: None,
+            bytes: None,
+            namespaces: None,
+            requests_per_minute: None,
+            tokens_per_minute: None,
+        };
         Some(TenantFacts { incarnation: key.incarnation, state: TenantState::Active, quotas })
     }
     fn mac(&self, secret: &[u8]) -> [u8; 32] {
@@ -57,7 +63,11 @@ impl Directory for Parts {
         if self.unavailable.load(Ordering::SeqCst) {
             return Err(kernel::Error::new(Code::KeyUnavailable, "switched off by the test"));
         }
-        self.homes.iter().find(|home| home.incarnation() == Some(incarnation)).cloned().ok_or_else(kernel::Error::not_found)
+        self.homes
+            .iter()
+            .find(|home| home.incarnation() == Some(incarnation))
+            .cloned()
+            .ok_or_else(kernel::Error::not_found)
     }
 }
 
@@ -130,7 +140,8 @@ impl World {
 
     fn absorbed(&self, trail: &Trail, namespace: NamespaceUuid, commit: u64) -> Absorbed {
         let grant = self.grant::<Ingest>(0);
-        let deed = Deed::success().count("documents", 2).count("bytes_in", 100).documents(ids(&["canary-a", "canary-b"]));
+        let deed =
+            Deed::success().count("documents", 2).count("bytes_in", 100).documents(ids(&["canary-a", "canary-b"]));
         let line = trail.line(&grant, deed);
         Absorbed { incarnation: grant.incarnation(), namespace, commit: CommitNo(commit), line }
     }

@@ -20,7 +20,8 @@ fn chain(count: u64) -> Vec<Value> {
     let mut prev = GENESIS;
     (1..=count)
         .map(|seq| {
-            let mut draft = Draft::bare("api_key", "abc".to_owned(), "search", Timestamp::from_millis(1_000 * seq as i64));
+            let mut draft =
+                Draft::bare("api_key", "abc".to_owned(), "search", Timestamp::from_millis(1_000 * seq as i64));
             draft.documents = vec!["a".to_owned(), "b".to_owned()];
             draft.counts = vec![("hits".to_owned(), seq)];
             draft.trace = Some("00-\u{7f}".to_owned());
