@@ -8,8 +8,8 @@ use std::{
     time::Duration,
 };
 
-/// Server, credential, form of output.
-#[derive(Clone, Debug, clap::Args)]
+/// Server, credential, form of output. Two of them are secrets, so there is no Debug.
+#[derive(Clone, clap::Args)]
 pub(crate) struct Remote {
     /// Data plane.
     #[arg(
@@ -65,8 +65,9 @@ impl Remote {
 
 /// A secret from its variable, or from the file that another variable names.
 fn secret(given: Option<String>, file_variable: &str) -> Result<Option<String>> {
-    if given.is_some() {
-        return Ok(given);
+    // An empty variable counts as absent, as it does for the server.
+    if let Some(secret) = given.filter(|text| !text.is_empty()) {
+        return Ok(Some(secret));
     }
     let Some(path) = std::env::var_os(file_variable) else { return Ok(None) };
     let text =

@@ -205,8 +205,8 @@ fn rows_go_out_and_come_in_again() {
 #[test]
 fn quality_is_measured_and_a_worse_one_fails() {
     let desk = Desk::new();
-    let (dataset, output) = (dataset("tiny-beir"), desk.file("out"));
-    let measure = ["eval", "retrieval", "--dataset", text(&dataset), "--mode", "text"];
+    let (beir, output) = (dataset("tiny-beir"), desk.file("out"));
+    let measure = ["eval", "retrieval", "--dataset", text(&beir), "--mode", "text"];
     let report = desk.json(&[&measure[..], &["--output", text(&output)]].concat());
     let ndcg = report["modes"][0]["ndcg@10"].as_f64().expect("a figure");
     assert!(ndcg > 0.7 && ndcg < 1.0, "{report}");
@@ -218,8 +218,10 @@ fn quality_is_measured_and_a_worse_one_fails() {
     better["modes"][0]["ndcg@10"] = 1.0.into();
     fs::write(&baseline, better.to_string()).expect("written");
     desk.run(&[&measure[..], &["--baseline", text(&baseline)]].concat()).fails(1, "worse");
+    desk.ingest("full", &dataset("demo/acme/hr"));
+    desk.run(&[&measure[..], &["--namespace", "full"]].concat()).fails(1, "holds 42 documents");
     // Without a model there are no vectors: it says so instead of measuring something else.
-    desk.run(&["eval", "retrieval", "--dataset", text(&dataset), "--mode", "vector"]).fails(1, "model_unavailable");
+    desk.run(&["eval", "retrieval", "--dataset", text(&beir), "--mode", "vector"]).fails(1, "model_unavailable");
 }
 
 #[test]

@@ -174,4 +174,54 @@ mod tests {
         let error = Client::new(&format!("http://127.0.0.1:{port}"), "x").call("GET", "/", None).unwrap_err();
         assert!(error.to_string().contains("ringfence serve"), "{error}");
     }
+
+    /// A server that gives these answers, one a connection, and then the number of requests it saw.
+    fn server(answers: &'static [&'static str]) -> (String, std::thread::JoinHandle<usize>) {
+        use std::io::{Read, Write};
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let thread = std::thread::spawn(move || {
+            for answer in answers {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    let mut byte = [0];
+                    stream.read_exact(&mut byte).unwrap();
+                    head.push(byte[0]);
+                }
+                stream.write_all(answer.as_bytes()).unwrap();
+            }
+            answers.len()
+        });
+        (url, thread)
+    }
+
+    const BUSY: &str = "HTTP/1.1 503 Busy\r\nretry-after: 0\r\nconnection: close\r\ncontent-length: 35\r\n\r\n{\"error\":{\"code\":\"overloaded\"    }}";
+    const DONE: &str = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 8\r\n\r\n{\"a\":1}\n";
+
+    #[test]
+    fn a_busy_server_is_asked_again() {
+        let (url, thread) = server(&[BUSY, BUSY, DONE]);
+        assert_eq!(Client::new(&url, "x").call("GET", "/", None).unwrap()["a"], 1);
+        assert_eq!(thread.join().unwrap(), 3);
+    }
+
+    #[test]
+    fn a_model_that_is_not_there_is_not_asked_for_again() {
+        let gone = "HTTP/1.1 503 No\r\nretry-after: 0\r\nconnection: close\r\ncontent-length: 38\r\n\r\n{\"error\":{\"code\":\"model_unavailable\"}}";
+        let answers: &'static [&'static str] = Box::leak(Box::new([gone]));
+        let (url, thread) = server(answers);
+        let error = Client::new(&url, "x").call("GET", "/", None).unwrap_err();
+        assert_eq!((error.code(), thread.join().unwrap()), (Some("model_unavailable"), 1));
+    }
+
+    #[test]
+    fn lines_are_read_one_by_one_and_a_broken_one_is_an_error() {
+        let (url, _) =
+            server(&["HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 17\r\n\r\n{\"n\":1}\n{\"n\":2}\n\n"]);
+        let lines = Client::new(&url, "x").lines("/v1/audit").unwrap();
+        assert_eq!(lines.iter().map(|l| l["n"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 2]);
+        let (url, _) = server(&["HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 5\r\n\r\n{\"n\":"]);
+        assert!(matches!(Client::new(&url, "x").lines("/v1/audit"), Err(Error::Broken { .. })));
+    }
 }

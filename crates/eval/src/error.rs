@@ -38,6 +38,18 @@ pub enum Error {
         /// The first one's id and status.
         first: String,
     },
+    /// Other documents in the namespace would be ranked too.
+    #[error(
+        "the namespace {namespace} holds {found} documents, the collection {expected}: name an empty one with --namespace"
+    )]
+    Mixed {
+        /// Which namespace.
+        namespace: String,
+        /// How many it holds.
+        found: u64,
+        /// How many it should hold.
+        expected: u64,
+    },
     /// A report cannot be written.
     #[error("{}: cannot be written", path.display())]
     Output {

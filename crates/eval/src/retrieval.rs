@@ -4,7 +4,7 @@ use crate::{Collection, Error, Measures, measure};
 use client::Client;
 use serde::Serialize;
 use serde_json::{Value, json};
-use std::{fmt::Write as _, fs, path::Path, time::Duration};
+use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path, time::Duration};
 
 /// How to run.
 #[derive(Clone, Debug)]
@@ -133,11 +133,13 @@ fn fill(
     let total = collection.corpus.len();
     let mut counts = client::Counts::new();
     let mut bad: Vec<String> = Vec::new();
+    let mut sent = BTreeSet::new();
     for (at, batch) in collection.corpus.chunks(options.batch).enumerate() {
         progress("ingest", at * options.batch, total);
         let documents: Vec<Value> =
             batch.iter().filter(|d| !d.text.is_empty() || !d.title.is_empty()).map(document).collect();
         let reply = client.upsert(&options.namespace, &documents)?;
+        sent.extend(documents.iter().filter_map(|d| d["id"].as_str().map(str::to_owned)));
         for result in reply.results {
             if !matches!(result.status.as_str(), "indexed" | "unchanged") {
                 bad.push(format!("{} {}", result.id.as_deref().unwrap_or("?"), result.status));
@@ -150,8 +152,18 @@ fn fill(
     progress("ingest", total, total);
     match bad.first() {
         Some(first) => Err(Error::NotIndexed { count: bad.len(), total, first: first.clone() }),
-        None => Ok(counts),
+        None => alone(client, &options.namespace, sent.len() as u64).map(|()| counts),
     }
+}
+
+/// Checks that the namespace holds the collection and nothing else.
+fn alone(client: &Client, namespace: &str, expected: u64) -> Result<(), Error> {
+    let path = format!("/v1/namespaces/{}", client::encode(namespace));
+    let found = client.call("GET", &path, None)?["documents"].as_u64().unwrap_or(0);
+    if found == expected {
+        return Ok(());
+    }
+    Err(Error::Mixed { namespace: namespace.to_owned(), found, expected })
 }
 
 fn document(item: &crate::Item) -> Value {
@@ -200,3 +212,6 @@ fn percentile(sorted: &[f64], p: f64) -> f64 {
     let at = ((sorted.len() as f64 * p).ceil() as usize).saturating_sub(1);
     sorted.get(at).copied().unwrap_or(0.0)
 }
+
+#[cfg(test)]
+mod tests;
