@@ -1,0 +1,54 @@
+//! What a report says, and what it is compared with.
+
+use super::*;
+
+fn report(ndcg: f64) -> Report {
+    let line = |mode: &str| ModeReport {
+        mode: mode.to_owned(),
+        measures: Measures { ndcg_10: ndcg, ..Measures::default() },
+        p50_ms: 1.0,
+        p99_ms: 2.0,
+    };
+    Report {
+        dataset: "d".to_owned(),
+        documents: 2,
+        queries: 1,
+        ingest: client::Counts::new(),
+        modes: vec![line("text"), line("vector")],
+        run: "q Q0 d 1 0.5 ringfence-text\n".to_owned(),
+    }
+}
+
+#[test]
+fn a_written_report_is_a_baseline_for_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    report(0.5).write(&folder.path().join("new")).unwrap();
+    let text = fs::read_to_string(folder.path().join("new/report.json")).unwrap();
+    let baseline: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(report(0.496).worse_than(&baseline), Vec::<String>::new());
+    assert_eq!(report(0.494).worse_than(&baseline), ["text", "vector"]);
+    assert_eq!(report(0.9).worse_than(&baseline), Vec::<String>::new());
+    let run = fs::read_to_string(folder.path().join("new/run.trec")).unwrap();
+    assert_eq!(run, "q Q0 d 1 0.5 ringfence-text\n");
+}
+
+#[test]
+fn percentiles_are_nearest_ranks() {
+    let values: Vec<f64> = (1..=100).map(f64::from).collect();
+    assert_eq!((percentile(&values, 0.5), percentile(&values, 0.99)), (50.0, 99.0));
+    assert_eq!((percentile(&[7.0], 0.5), percentile(&[], 0.5)), (7.0, 0.0));
+}
+
+#[test]
+fn a_collection_is_read_and_a_wrong_line_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("qrels")).unwrap();
+    let put = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    put("corpus.jsonl", "{\"_id\": \"d\", \"title\": \"t\", \"text\": \"x\"}\n");
+    put("queries.jsonl", "{\"_id\": \"q\", \"text\": \"?\"}\n{\"_id\": \"unjudged\", \"text\": \"?\"}\n");
+    put("qrels/test.tsv", "query-id\tcorpus-id\tscore\nq\td\t2\nq\te\t0\n");
+    let read = Collection::read(folder.path()).unwrap();
+    assert_eq!((read.corpus.len(), read.queries.len(), read.judgements["q"].len()), (1, 1, 1));
+    put("qrels/test.tsv", "q\td\t2\nq d 1\n");
+    assert!(Collection::read(folder.path()).unwrap_err().to_string().contains("test.tsv line 2"));
+}
