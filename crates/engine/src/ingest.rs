@@ -79,14 +79,16 @@ impl Engine {
         let room = self.inner.stores.enter(grant, &settings).await?;
         self.check_quota(grant, &request.documents).await?;
 
-        let steps = self.prepare(grant, &room, &settings, request.documents).await?;
+        let bytes_in = request.documents.iter().map(size).sum();
+        let (steps, tokens) = self.prepare(grant, &room, &settings, request.documents).await?;
         let (mut results, screened) = split(steps);
         let admitted = self.vectors(grant, &settings, screened, &mut results).await?;
         if admitted.is_empty() {
             let commit = room.totals().commit;
             return Ok((IngestReply { results: finish(results), commit }, false));
         }
-        let commit = commit(self, grant, &room, request.on_conflict, admitted, &mut results).await?;
+        let used = Used { tokens, bytes_in };
+        let commit = commit(self, grant, &room, request.on_conflict, admitted, used, &mut results).await?;
         Ok((IngestReply { results: finish(results), commit }, true))
     }
 
@@ -126,7 +128,7 @@ impl Engine {
         room: &Room<Ingest>,
         settings: &Arc<NamespaceSettings>,
         documents: Vec<RawDocument>,
-    ) -> Result<Vec<Step>, Error> {
+    ) -> Result<(Vec<Step>, u64), Error> {
         let keyed = room.keyed();
         let (identities, documents) = self
             .inner
@@ -164,7 +166,7 @@ impl Engine {
         let cost =
             steps.iter().map(|s| if let Step::Screened { screened, .. } = s { screened.tokens() } else { 0 }).sum();
         grant.charge_tokens(cost)?;
-        Ok(steps)
+        Ok((steps, cost))
     }
 
     /// Embeds what needs it, all documents waiting together in the fair queue, and admits.
@@ -291,12 +293,19 @@ fn split(steps: Vec<Step>) -> (Results, Vec<(usize, Identity, Screened)>) {
     (results, screened)
 }
 
+/// What a request cost, for the usage counters.
+struct Used {
+    tokens: u64,
+    bytes_in: u64,
+}
+
 async fn commit(
     engine: &Engine,
     grant: &Grant<Ingest>,
     room: &Room<Ingest>,
     on_conflict: store::OnConflict,
     admitted: Vec<(usize, Admitted)>,
+    used: Used,
     results: &mut Results,
 ) -> Result<kernel::CommitNo, Error> {
     let mut places = Vec::new();
@@ -312,7 +321,8 @@ async fn commit(
         let stored =
             outcome.results.iter().filter(|r| matches!(r.status, UpsertStatus::Indexed | UpsertStatus::Quarantined));
         let ids: Vec<DocumentId> = stored.map(|r| r.id.clone()).collect();
-        pen.write(Deed::success().count("documents", ids.len() as u64).documents(ids))
+        let deed = Deed::success().count("documents", ids.len() as u64).documents(ids);
+        pen.write(deed.count("tokens", used.tokens).count("bytes_in", used.bytes_in))
     });
     let outcome = room.append(upserts, line).await?;
     for (at, stored) in places.into_iter().zip(outcome.results) {
