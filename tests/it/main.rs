@@ -8,7 +8,6 @@ mod cli;
 mod durability;
 mod house;
 mod isolation;
-mod misuse;
 mod probe;
 mod process;
 mod tidy;

@@ -220,6 +220,21 @@ impl Journal {
         self.0.place.storage.tasks().whole(async move { inner.destroy().await }).await
     }
 
+    /// Marks a clean end: one empty group, if this process wrote anything. Behind it no damage to
+    /// an entry can pass for a write that a crash tore.
+    ///
+    /// # Errors
+    /// As [`Journal::append`]; nothing is lost then, only the mark.
+    pub async fn close(&self) -> Result<(), Error> {
+        let writer = Arc::clone(&self.0.writer).lock_owned().await;
+        if writer.open.is_none() || writer.stopped.is_some() {
+            return Ok(());
+        }
+        let (writer, marked) = self.0.disk(writer, |writer| writer.commit(&[])).await?;
+        lock(&self.0.view).follow(&writer);
+        marked.map(|_| ())
+    }
+
     /// Number of the last durable entry.
     pub fn last(&self) -> Seq {
         Seq(lock(&self.0.view).last)
@@ -272,8 +287,11 @@ impl Inner {
         place.storage.step(Step::CheckpointPut)?;
 
         let pointer = Pointer { id, uuid, covers: covers.0 };
-        let writer = Arc::clone(&self.writer).lock_owned().await;
-        let (mut writer, started) = self.disk(writer, move |writer| writer.start_part(id, Some(pointer))).await?;
+        let mut writer = Arc::clone(&self.writer).lock_owned().await;
+        // A number of its own, taken now: a group that was committed meanwhile may have started a
+        // file behind `id`, and the newest file must be the one that names this checkpoint.
+        let part = writer.number(id.epoch);
+        let (mut writer, started) = self.disk(writer, move |writer| writer.start_part(part, Some(pointer))).await?;
         lock(&self.view).follow(&writer);
         started?;
         let covered = writer.take_covered();

@@ -203,6 +203,9 @@ impl Namespace {
         if let Err(error) = self.lines.absorb(&*self.shared.config.sink).await {
             tracing::warn!(namespace = %self.home.uuid(), %error, "audit lines stay in the log until the next open");
         }
+        if let Err(error) = self.journal.close().await {
+            tracing::warn!(namespace = %self.home.uuid(), %error, "the log has no mark of a clean end");
+        }
     }
 
     /// Holds the writer back while the tenant's chain is far behind.

@@ -378,6 +378,56 @@ fn lost_cut_and_moved_files_are_seen() {
     });
 }
 
+/// The first file of a process used to be started by whichever came first, a group or the
+/// checkpoint, under a number that the checkpoint had taken before: an older name with a newer
+/// checkpoint, and the newest file named one that was deleted.
+#[test]
+fn a_checkpoint_and_a_group_may_race_for_the_first_file() {
+    run(async {
+        let world = World::new(77);
+        let mut open = world.open().await.unwrap();
+        open.append(b"first").await.unwrap();
+        for round in 0..12_u8 {
+            open.close().await;
+            open = world.open().await.unwrap();
+            let (body, covers) = (encode(&open.state), Seq(open.state.len() as u64));
+            let entry = vec![round; 8];
+            let (cut, written) = tokio::join!(
+                open.journal.checkpoint(&body, covers),
+                open.journal.append(Zeroizing::new(entry.clone()))
+            );
+            cut.unwrap();
+            written.unwrap();
+            open.state.push(entry);
+        }
+        let expected = open.state.clone();
+        open.close().await;
+        assert_eq!(world.open().await.unwrap().state, expected);
+    });
+}
+
+#[test]
+fn after_a_clean_end_a_change_to_the_last_entry_is_seen() {
+    run(async {
+        let world = World::new(78);
+        let mut open = world.open().await.unwrap();
+        open.append(b"the one before").await.unwrap();
+        open.append(b"the last one").await.unwrap();
+        let log = world.files("log").pop().unwrap();
+        let bytes = fs::read(&log).unwrap();
+        let end = bytes.iter().rposition(|b| *b != 0).unwrap();
+        open.journal.close().await.unwrap();
+        open.close().await;
+        let mut bytes = fs::read(&log).unwrap();
+        bytes[end] ^= 1;
+        fs::write(&log, &bytes).unwrap();
+        assert!(matches!(world.open().await, Err(Error::Corrupt { .. })));
+        bytes[end] ^= 1;
+        fs::write(&log, &bytes).unwrap();
+        assert_eq!(world.open().await.unwrap().state.len(), 2);
+    });
+}
+
 #[test]
 fn a_full_disk_refuses_and_takes_writes_again() {
     run(async {
