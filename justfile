@@ -25,21 +25,22 @@ demo *ARGS:
 
 # Rewrite generated contracts.
 schemas:
-    cargo run --quiet -- openapi > schemas/openapi.json
+    cargo run --quiet -- schemas schemas
 
 # Retrieval quality of the default model on a BEIR-shaped folder, against a running server.
 eval DATASET:
     cargo run --release -- eval retrieval --dataset {{DATASET}}
 
-# 100,000 searches of two tenants under concurrent writes (goes on where it stopped: each chunk has its own seed).
+# 100,000 searches of two tenants under concurrent writes, on the release build.
 long-isolation:
-    RINGFENCE_ISOLATION_SEARCHES=100000 cargo nextest run --release --profile long -E 'test(isolation::)'
-
-# 500 kills at random moments on the real binary.
-long-kill:
     cargo build --release
-    RINGFENCE_KILLS=500 cargo nextest run --release --profile long -E 'test(durability::)'
+    RINGFENCE_ISOLATION_SEARCHES=100000 RINGFENCE_BINARY=$PWD/target/release/ringfence cargo nextest run --workspace --profile long --no-capture -E 'test(isolation::)'
 
-# Builds with one safeguard removed must fail the isolation test.
-long-mutants:
-    scripts/mutants
+# 500 kills at random moments of the release build; `just long-kill 500 1000` begins at cycle 1000.
+long-kill KILLS="500" FROM="0":
+    cargo build --release
+    RINGFENCE_KILLS={{KILLS}} RINGFENCE_KILLS_FROM={{FROM}} RINGFENCE_BINARY=$PWD/target/release/ringfence cargo nextest run --workspace --profile long --no-capture -E 'test(durability::)'
+
+# Builds with one safeguard removed must fail the isolation test; name some to run only these.
+long-mutants *NAMES:
+    scripts/mutants {{NAMES}}

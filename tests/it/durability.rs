@@ -1,7 +1,7 @@
 //! kill -9 on the real binary at random moments, counted by phase: every acknowledged document
 //! is found, none that was deleted, no half document, and the data folder opens again.
 //!
-//! `RINGFENCE_KILLS` sets how many (100 by default). The seed of a failing cycle is printed.
+//! `RINGFENCE_KILLS` sets how many (100 by default), `RINGFENCE_KILLS_FROM` the first seed. The seed of a failing cycle is printed.
 
 use crate::server;
 use serde_json::{Value, json};
@@ -36,6 +36,7 @@ struct Phases {
 #[test]
 fn acknowledged_writes_survive_kills_at_random_moments() {
     let kills: u64 = std::env::var("RINGFENCE_KILLS").ok().and_then(|v| v.parse().ok()).unwrap_or(100);
+    let from: u64 = std::env::var("RINGFENCE_KILLS_FROM").ok().and_then(|v| v.parse().ok()).unwrap_or(0);
     // A tiny memtable makes flushes and merges frequent enough to be hit.
     let mut server = server().env("RINGFENCE__LIMITS__FLUSH_ROWS", "8").start();
     server.tenant("acme");
@@ -43,7 +44,7 @@ fn acknowledged_writes_survive_kills_at_random_moments() {
     server.api(&key).send("PUT", NAMESPACE, &json!({"embedding": {"dimensions": 8}})).unwrap().ok();
     let mut known: BTreeMap<String, Known> = BTreeMap::new();
     let mut phases = Phases::default();
-    for cycle in 0..kills {
+    for cycle in from..from + kills {
         let rng = Rng::new(cycle);
         let before = metrics(&server);
         let stop = AtomicBool::new(false);

@@ -12,7 +12,9 @@ mod probe;
 mod process;
 mod tidy;
 
-/// The real binary, on a folder and ports of its own.
+/// The real binary, on a folder and ports of its own: the one that was built with the tests, or
+/// another build that `RINGFENCE_BINARY` names.
 pub(crate) fn server() -> testkit::ServerBuilder {
-    testkit::ServerBuilder::new(env!("CARGO_BIN_EXE_ringfence"))
+    let built = std::path::PathBuf::from(env!("CARGO_BIN_EXE_ringfence"));
+    testkit::ServerBuilder::new(std::env::var_os("RINGFENCE_BINARY").map_or(built, Into::into))
 }

@@ -1,7 +1,7 @@
 //! What must not compile: one small file per promise that the types make (`docs/isolation.md`).
 //!
 //! After a change of the compiler or of a public type, look at each difference, then
-//! `TRYBUILD=overwrite cargo test --test it misuse`.
+//! `TRYBUILD=overwrite cargo test -p testkit --test misuse`.
 
 use std::marker::PhantomData;
 
