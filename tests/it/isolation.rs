@@ -109,6 +109,7 @@ fn no_answer_crosses_and_no_answer_changes() {
     let stop = AtomicBool::new(false);
     let asked = AtomicU64::new(0);
     std::thread::scope(|scope| {
+        let _stops = StopAtEnd(&stop);
         scope.spawn(|| write_until(&server, Tenant::Zenith, &stop));
         let others = scope.spawn(|| search_until(&server, &zenith, &stop, &asked, 1));
         for (reader, before) in acme.iter().zip(&alone) {
@@ -122,6 +123,7 @@ fn no_answer_crosses_and_no_answer_changes() {
     // Both search while both write.
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let _stops = StopAtEnd(&stop);
         let writers = Tenant::BOTH.map(|t| {
             scope.spawn({
                 let (server, stop) = (&server, &stop);
@@ -140,6 +142,15 @@ fn no_answer_crosses_and_no_answer_changes() {
     let asked = asked.load(Ordering::Relaxed);
     assert!(asked >= searches);
     println!("isolation: {asked} searches, 0 answers from the other tenant");
+}
+
+/// Tells the others to stop, also when an assertion ends the test: a scope waits for its threads.
+struct StopAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 fn ask_all(server: &Server, reader: &Reader, questions: &[(Value, Option<u64>)]) -> Vec<String> {
