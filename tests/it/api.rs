@@ -278,6 +278,20 @@ fn a_body_beyond_the_limit_is_refused_however_it_comes() {
     assert_eq!(get(&mut http, "/v1/whoami").status, 200, "the server goes on");
 }
 
+#[test]
+fn a_single_line_of_ten_megabytes_is_cut_and_found() {
+    let house = House::open();
+    let mut http = filled(&house);
+    let mut line = "sediment ".repeat(10_000_000 / 9);
+    line.push_str("quartzite");
+    let reply = post(&mut http, DOCS, json!({"documents": [{"id": "long", "text": line}]})).ok();
+    assert_eq!(reply["results"][0]["status"], "indexed", "{}", reply["results"][0]["error"]);
+    assert!(reply["results"][0]["passages"].as_u64().expect("a number") > 1_000);
+    let search = json!({"query": "quartzite", "mode": "text", "include": []});
+    let reply = post(&mut http, "/v1/namespaces/handbook/search", search).ok();
+    assert_eq!(found(&reply), ["long"], "the last word of the line");
+}
+
 /// Asks until the operation has ended.
 fn ended(http: &mut Http, path: &str) -> Value {
     loop {
