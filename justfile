@@ -31,10 +31,10 @@ schemas:
 eval DATASET:
     cargo run --release -- eval retrieval --dataset {{DATASET}}
 
-# 100,000 searches of two tenants under concurrent writes, on the release build.
-long-isolation:
+# 100,000 searches of two tenants under concurrent writes, on the release build; in parts: `just long-isolation 25000 100`, then another seed.
+long-isolation SEARCHES="100000" SEED="0":
     cargo build --release
-    RINGFENCE_ISOLATION_SEARCHES=100000 RINGFENCE_BINARY=$PWD/target/release/ringfence cargo nextest run --workspace --profile long --no-capture -E 'test(isolation::)'
+    RINGFENCE_ISOLATION_SEARCHES={{SEARCHES}} RINGFENCE_ISOLATION_SEED={{SEED}} RINGFENCE_BINARY=$PWD/target/release/ringfence cargo nextest run --workspace --profile long --no-capture -E 'test(isolation::)'
 
 # 500 kills at random moments of the release build; `just long-kill 500 1000` begins at cycle 1000.
 long-kill KILLS="500" FROM="0":

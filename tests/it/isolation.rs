@@ -2,7 +2,8 @@
 //! filters act before ranking, and one tenant's answers do not change when the other works.
 //!
 //! The same test must fail on builds with one safeguard removed (`scripts/mutants`).
-//! `RINGFENCE_ISOLATION_SEARCHES` sets how many searches run (5,000 by default).
+//! `RINGFENCE_ISOLATION_SEARCHES` sets how many searches run (5,000 by default),
+//! `RINGFENCE_ISOLATION_SEED` which.
 
 use crate::server;
 use serde_json::{Value, json};
@@ -95,6 +96,7 @@ fn stable(mut answer: Value) -> String {
 fn no_answer_crosses_and_no_answer_changes() {
     let searches: u64 =
         std::env::var("RINGFENCE_ISOLATION_SEARCHES").ok().and_then(|v| v.parse().ok()).unwrap_or(5_000);
+    let seed: u64 = std::env::var("RINGFENCE_ISOLATION_SEED").ok().and_then(|v| v.parse().ok()).unwrap_or(0);
     let server = server().start();
     fill(&server, Tenant::Acme);
     let acme = readers(&server, Tenant::Acme);
@@ -131,8 +133,8 @@ fn no_answer_crosses_and_no_answer_changes() {
             })
         });
         let (server, stop, asked) = (&server, &stop, &asked);
-        let a = scope.spawn(move || search_count(server, &acme, searches, asked, 2));
-        let b = scope.spawn(move || search_count(server, &zenith, searches, asked, 3));
+        let a = scope.spawn(move || search_count(server, &acme, searches, asked, seed + 2));
+        let b = scope.spawn(move || search_count(server, &zenith, searches, asked, seed + 3));
         let ended = (a.join(), b.join());
         stop.store(true, Ordering::Relaxed);
         writers.into_iter().for_each(|w| w.join().unwrap());

@@ -51,7 +51,11 @@ impl Engine {
         let total = request.documents.len() as u64;
         let operation = match self.inner.registry.begin_operation(grant.tenant(), OperationKind::Ingest).await {
             Ok(Begun::Fresh(operation)) => operation,
-            Ok(Begun::Running(view)) => return Ok(self.inner.trail.receipt(&grant, view.id)),
+            // Another request's operation is no receipt for these documents.
+            Ok(Begun::Running(_)) => {
+                let error = Error::new(Code::Conflict, "another background ingest runs; send the documents again");
+                return self.settle(grant, Err(error)).await;
+            }
             Err(error) => return self.settle(grant, Err(error)).await,
         };
         let id = operation.id();
