@@ -107,9 +107,9 @@ async fn tenants_are_created_once_listed_changed_and_kept() {
     start.kill().await;
 
     let start = site.start().await;
-    let (page, next) = start.registry.tenants(&start.operator, None, 2);
+    let (page, next) = start.registry.tenants(&start.operator, None, 2).await;
     assert_eq!(page.iter().map(|t| t.id.to_string()).collect::<Vec<_>>(), ["a", "b"]);
-    let (rest, end) = start.registry.tenants(&start.operator, next.as_deref(), 2);
+    let (rest, end) = start.registry.tenants(&start.operator, next.as_deref(), 2).await;
     assert_eq!(rest.iter().map(|t| t.id.to_string()).collect::<Vec<_>>(), ["c"]);
     assert!(end.is_none());
     assert_eq!(page[1].display_name.as_deref(), Some("Bee"));
@@ -147,7 +147,7 @@ async fn api_keys_open_until_they_expire_are_revoked_or_the_tenant_is_suspended(
     assert_eq!(code(&lasting), Some(Code::Unauthenticated));
     let again = start.registry.revoke_key(&start.operator, &id, &lasting_view.id).await;
     assert_eq!(again.err().unwrap().code, Code::NotFound);
-    let (keys, _) = start.registry.keys(&start.operator, &id, None, 10).unwrap();
+    let (keys, _) = start.registry.keys(&start.operator, &id, None, 10).await.unwrap();
     assert_eq!(keys.iter().map(|k| &*k.name).collect::<Vec<_>>(), ["brief"]);
 }
 
@@ -175,7 +175,7 @@ async fn namespaces_are_made_once_within_the_quota_and_kept() {
     start.kill().await;
 
     let start = site.start().await;
-    let incarnation = start.registry.tenant(&start.operator, &id).unwrap().incarnation;
+    let incarnation = start.registry.tenant(&start.operator, &id).await.unwrap().incarnation;
     let kept = start.registry.namespace(incarnation, &name("one")).unwrap();
     assert_eq!((kept.uuid, kept.settings, kept.created_at), (first.uuid, settings, first.created_at));
     assert!(start.registry.namespace(incarnation, &name("two")).is_none());
@@ -247,7 +247,7 @@ async fn homes_are_opened_once_and_a_dropped_namespaces_key_is_gone() {
     drop(directory);
     start.kill().await;
     let start = site.start().await;
-    assert!(!litter.exists(), "what the store did not remove is removed at the next start");
+    assert!(!litter.exists(), "what the store did not remove is removed when the directory is opened next");
     assert!(Home::enter(&start.grant::<Manage>(&key, "n"), &*start.registry.directory()).is_ok());
 }
 
@@ -267,7 +267,7 @@ async fn operations_are_resumed_or_failed_after_a_stop() {
     assert_eq!((view.status, view.progress.done, view.progress.total), (OperationStatus::Running, 3, 9));
     start.registry.cancel(&start.operator, ingest.id()).unwrap();
     assert!(ingest.cancelled());
-    let stranger = start.registry.tenant(&start.operator, &other).unwrap().incarnation;
+    let stranger = start.registry.tenant(&start.operator, &other).await.unwrap().incarnation;
     assert!(start.registry.operation_of(stranger, ingest.id()).is_none());
     let (rotation_id, ingest_id) = (rotation.id(), ingest.id());
     drop((rotation, ingest));

@@ -67,13 +67,13 @@ async fn a_rotation_moves_every_key_and_open_homes_do_not_notice() {
     let key = start.key(&id).await;
     let sealed = furnish(&start, &key).await;
     let before = Home::enter(&start.grant::<Search>(&key, "n0"), &*start.registry.directory()).unwrap();
-    let status = start.registry.key_status(&start.operator, &id).unwrap();
+    let status = start.registry.key_status(&start.operator, &id).await.unwrap();
     assert_eq!(status.epochs.iter().map(|e| e.objects).sum::<u64>(), 2 + NAMESPACES as u64);
     let first = status.current;
 
     let epoch = rotate(&start, &id).await;
     assert!(epoch > first);
-    let status = start.registry.key_status(&start.operator, &id).unwrap();
+    let status = start.registry.key_status(&start.operator, &id).await.unwrap();
     assert_eq!(
         status.epochs.iter().map(|e| (e.epoch, e.objects)).collect::<Vec<_>>(),
         [(epoch, 2 + NAMESPACES as u64)]
@@ -101,7 +101,7 @@ async fn a_stop_behind_any_step_leaves_everything_readable_and_is_taken_up() {
         let id = start.tenant("acme").await;
         let key = start.key(&id).await;
         let sealed = furnish(&start, &key).await;
-        let first = start.registry.key_status(&start.operator, &id).unwrap().current;
+        let first = start.registry.key_status(&start.operator, &id).await.unwrap().current;
         let grant = delegate(&start.gate, &start, &id);
         let Ok(Begun::Fresh(_)) = start.registry.begin_operation(&id, OperationKind::RotateKey).await else {
             panic!("none runs")
@@ -131,13 +131,13 @@ async fn a_stop_behind_any_step_leaves_everything_readable_and_is_taken_up() {
 
         let start = site.start().await;
         all_open(&start, &key, &sealed);
-        let status = start.registry.key_status(&start.operator, &id).unwrap();
+        let status = start.registry.key_status(&start.operator, &id).await.unwrap();
         assert_eq!(status.rotating.is_some(), step > 0, "step {step}");
         let operation = start.registry.unfinished().pop().unwrap();
         let epoch = start.registry.resume_rotation(&operation).await.unwrap();
         assert_eq!(epoch, first.next(), "step {step}");
         operation.succeed(serde_json::Value::Null).await;
-        let status = start.registry.key_status(&start.operator, &id).unwrap();
+        let status = start.registry.key_status(&start.operator, &id).await.unwrap();
         assert_eq!(status.epochs.len(), 1, "step {step}");
         all_open(&start, &key, &sealed);
     }
@@ -156,7 +156,7 @@ async fn a_namespace_made_during_a_rotation_is_not_left_behind() {
         }
     };
     let (epoch, ()) = tokio::join!(rotate(&start, &id), makes);
-    let incarnation = start.registry.tenant(&start.operator, &id).unwrap().incarnation;
+    let incarnation = start.registry.tenant(&start.operator, &id).await.unwrap().incarnation;
     for i in 0..20 {
         let record = start.registry.namespace(incarnation, &name(&format!("late{i}"))).unwrap();
         assert_eq!(record.key_epoch, epoch);
