@@ -79,7 +79,10 @@ pub(crate) mod by_word {
     use super::{Deserialize, Deserializer, Serialize, Serializer, Word};
     use std::collections::BTreeMap;
 
-    pub(crate) fn serialize<K: Word, V: Serialize, S: Serializer>(map: &BTreeMap<K, V>, s: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<K: Word, V: Serialize, S: Serializer>(
+        map: &BTreeMap<K, V>,
+        s: S,
+    ) -> Result<S::Ok, S::Error> {
         s.collect_map(map.iter().map(|(key, value)| (key.print(), value)))
     }
 

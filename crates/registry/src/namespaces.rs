@@ -216,5 +216,6 @@ fn behind<'a>(
     let from = after.and_then(|a| NamespaceName::parse(a).ok());
     let start = from.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
     let odd = after.filter(|_| from.is_none()).map(str::to_owned);
-    all.range((start, Bound::Unbounded)).filter(move |(name, _)| odd.as_ref().is_none_or(|a| name.as_str() > a.as_str()))
+    all.range((start, Bound::Unbounded))
+        .filter(move |(name, _)| odd.as_ref().is_none_or(|a| name.as_str() > a.as_str()))
 }

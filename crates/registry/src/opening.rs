@@ -92,7 +92,8 @@ impl Registry {
     /// what an erasure that failed has left is removed behind the start.
     async fn settle_in(&self) -> kernel::Result<()> {
         let remains: Vec<_> = self.inner.control.read(|s| {
-            let resumed = |t: &TenantRecord| s.operations.iter().any(|o| o.end.is_none() && o.incarnation == t.incarnation);
+            let resumed =
+                |t: &TenantRecord| s.operations.iter().any(|o| o.end.is_none() && o.incarnation == t.incarnation);
             s.tenants.values().filter(|t| t.life == Life::Deleting && !resumed(t)).cloned().collect()
         });
         for record in remains {

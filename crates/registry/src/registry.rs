@@ -183,7 +183,8 @@ impl Inner {
     async fn tidy(&self, residence: &Residence) {
         let incarnation = residence.incarnation();
         let (unfiled, known) = residence.book().read(|d| {
-            let lost = |c: &ControlState| d.keys.keys().filter(|id| !c.keys.contains_key(id)).cloned().collect::<Vec<_>>();
+            let lost =
+                |c: &ControlState| d.keys.keys().filter(|id| !c.keys.contains_key(id)).cloned().collect::<Vec<_>>();
             let unfiled = self.control.read(lost);
             let known = d.keys.len() - unfiled.len();
             (unfiled, known)
@@ -309,7 +310,8 @@ impl vault::Directory for Inner {
         }
         let record = self.living(incarnation)?;
         let audit = record.audit.as_ref().ok_or_else(kernel::Error::not_found)?;
-        let keys = TenantKeys::open(&*self.provider, incarnation, &record.keys.wrapped()).map_err(kernel::Error::from)?;
+        let keys =
+            TenantKeys::open(&*self.provider, incarnation, &record.keys.wrapped()).map_err(kernel::Error::from)?;
         Ok(Arc::new(place(&keys, PlaceKind::Audit, audit)?))
     }
 }

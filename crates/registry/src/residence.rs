@@ -141,7 +141,8 @@ impl Residence {
             let Some(record) = self.book.read(|s| s.namespaces.get(name).map(|n| n.place.clone())) else {
                 return Ok(None);
             };
-            let known = self.homes.read().unwrap_or_else(PoisonError::into_inner).get(&record.uuid).and_then(Weak::upgrade);
+            let known =
+                self.homes.read().unwrap_or_else(PoisonError::into_inner).get(&record.uuid).and_then(Weak::upgrade);
             if known.is_some() {
                 return Ok(known);
             }

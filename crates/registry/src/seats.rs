@@ -87,7 +87,8 @@ impl Seats {
         if let Some(seat) = self.seat_if_known(incarnation) {
             return seat;
         }
-        let fresh = || Arc::new(Seat { state: Mutex::new(State::Closed), turn: Arc::default(), used: AtomicU64::new(0) });
+        let fresh =
+            || Arc::new(Seat { state: Mutex::new(State::Closed), turn: Arc::default(), used: AtomicU64::new(0) });
         write(&self.table).entry(incarnation).or_insert_with(fresh).clone()
     }
 

@@ -50,8 +50,12 @@ async fn searches(sizes: &Sizes, engine: &Engine, keys: &[&str]) -> Result<()> {
     println!("tenants: {:?}", health.tenants);
     println!("namespaces: {:?}", health.stores);
     let grown = resident()?.saturating_sub(before);
-    println!("resident, {opened} namespaces of {} tenants opened: {:.1} MiB, {:.1} KiB for each",
-        tenants.len(), mib(resident()?), grown as f64 / 1024.0 / opened as f64);
+    println!(
+        "resident, {opened} namespaces of {} tenants opened: {:.1} MiB, {:.1} KiB for each",
+        tenants.len(),
+        mib(resident()?),
+        grown as f64 / 1024.0 / opened as f64
+    );
     Ok(())
 }
 
@@ -106,8 +110,12 @@ fn disk(sizes: &Sizes, folder: &Path) -> Result<()> {
     let namespaces = (sizes.tenants * sizes.namespaces) as f64;
     println!("content of a namespace: {} bytes", content_bytes(sizes));
     for (kind, (names, bytes, blocks)) in &kinds {
-        println!("disk, {kind}: {:.1} names, {:.0} bytes, {:.0} in blocks for each namespace",
-            *names as f64 / namespaces, *bytes as f64 / namespaces, *blocks as f64 / namespaces);
+        println!(
+            "disk, {kind}: {:.1} names, {:.0} bytes, {:.0} in blocks for each namespace",
+            *names as f64 / namespaces,
+            *bytes as f64 / namespaces,
+            *blocks as f64 / namespaces
+        );
     }
     Ok(())
 }

@@ -13,7 +13,8 @@ async fn a_start_opens_no_tenant_and_a_stranger_opens_none_either() {
     let mut site = Site::new();
     let start = site.start().await;
     let (a, b) = (start.tenant("a").await, start.tenant("b").await);
-    let (key, brief) = (start.key(&a).await, NewKey { expires_at: Some(super::now(&site).plus(SECOND)), ..new_key("e") });
+    let (key, brief) =
+        (start.key(&a).await, NewKey { expires_at: Some(super::now(&site).plus(SECOND)), ..new_key("e") });
     let (_, brief) = start.registry.create_key(&start.operator, &b, brief).await.unwrap();
     start.namespace(&key, "n").await;
     start.kill().await;

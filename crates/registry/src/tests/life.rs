@@ -172,6 +172,7 @@ async fn namespaces_are_made_once_within_the_quota_and_kept() {
     let settings = NamespaceSettings { require_readers: true, ..NamespaceSettings::default() };
     let grant = start.grant::<Manage>(&key, "one");
     start.registry.put_namespace(&grant, settings.clone()).await.unwrap();
+    drop((grant, other));
     start.kill().await;
 
     let start = site.start().await;
@@ -244,7 +245,7 @@ async fn homes_are_opened_once_and_a_dropped_namespaces_key_is_gone() {
     assert_eq!(start.registry.drop_namespace(&grant).await.err().unwrap().code, Code::NotFound);
     let second = start.namespace(&key, "n").await;
     assert_ne!(first.uuid, second.uuid);
-    drop(directory);
+    drop((directory, grant));
     start.kill().await;
     let start = site.start().await;
     assert!(!litter.exists(), "what the store did not remove is removed when the directory is opened next");

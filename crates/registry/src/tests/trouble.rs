@@ -96,6 +96,7 @@ async fn suspension_drops_the_homes_and_resumption_opens_them_again() {
     assert_eq!(std::sync::Arc::strong_count(&home), 1, "nobody else holds the key");
     assert_eq!(Home::enter(&grant, &*start.registry.directory()).err().unwrap().code, Code::TenantSuspended);
     assert!(Home::audit(&grant, &*start.registry.directory()).is_ok(), "refusals are still written down");
+    drop(grant);
     start.kill().await;
     let start = site.start().await;
     assert!(start.gate.admit::<Search>(Some(&key), ask("n")).is_err());

@@ -19,9 +19,10 @@ fn state(names: &[(u8, u32)]) -> DirectoryState {
 }
 
 fn told(state: &DirectoryState) -> Vec<(String, NamespaceSettings, Timestamp, PlaceRecord)> {
-    let told = state.namespaces.iter().map(|(name, n)| {
-        (name.as_str().to_owned(), (*n.settings).clone(), n.created_at, n.place.clone())
-    });
+    let told = state
+        .namespaces
+        .iter()
+        .map(|(name, n)| (name.as_str().to_owned(), (*n.settings).clone(), n.created_at, n.place.clone()));
     told.collect()
 }
 
