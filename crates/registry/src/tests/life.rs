@@ -157,9 +157,9 @@ async fn namespaces_are_made_once_within_the_quota_and_kept() {
     let start = site.start().await;
     let id = start.tenant("acme").await;
     let key = start.key(&id).await;
-    let grant = start.grant::<Ingest>(&key, "one");
-    let (first, made) = start.registry.ensure_namespace(&grant, NamespaceSettings::default()).await.unwrap();
-    let (second, again) = start.registry.ensure_namespace(&grant, NamespaceSettings::default()).await.unwrap();
+    let ingest = start.grant::<Ingest>(&key, "one");
+    let (first, made) = start.registry.ensure_namespace(&ingest, NamespaceSettings::default()).await.unwrap();
+    let (second, again) = start.registry.ensure_namespace(&ingest, NamespaceSettings::default()).await.unwrap();
     assert!(made && !again);
     assert_eq!(first.uuid, second.uuid);
 
@@ -172,7 +172,7 @@ async fn namespaces_are_made_once_within_the_quota_and_kept() {
     let settings = NamespaceSettings { require_readers: true, ..NamespaceSettings::default() };
     let grant = start.grant::<Manage>(&key, "one");
     start.registry.put_namespace(&grant, settings.clone()).await.unwrap();
-    drop((grant, other));
+    drop((ingest, grant, other));
     start.kill().await;
 
     let start = site.start().await;
