@@ -138,7 +138,7 @@ impl Fold for DirectoryState {
 }
 
 /// One namespace's record, bytes: name, entry, wrapped key and its share of the map, as measured by
-/// `benches/many_namespaces.rs`.
+/// `crates/engine/benches/many_namespaces`.
 const NAMESPACE_BYTES: usize = 256;
 /// One API key's record, bytes; some hold long lists.
 const KEY_BYTES: usize = 512;
