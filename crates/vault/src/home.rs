@@ -5,7 +5,7 @@
 
 use crate::{
     Error, FORMAT_VERSION, FrameOpener, FrameSealer, KeyProvider, Result, SecretKey, TenantKeys, WrappedKey,
-    crypto::{HmacKey, sha256},
+    crypto::HmacKey,
     floe, frames,
     identity::{self, Context, Wrap},
     wrap,
@@ -177,8 +177,7 @@ impl Home {
 
     /// Where its objects lie: `ns/3f/<uuid>/`. It tells nothing of the tenant's or the namespace's name.
     pub fn prefix(&self) -> String {
-        let shard = sha256(self.uuid.as_bytes())[0];
-        format!("{}/{shard:02x}/{}/", self.kind.folder(), self.uuid)
+        self.kind.prefix(self.uuid)
     }
 
     /// Seals an immutable object under a fresh key, which comes back wrapped.
