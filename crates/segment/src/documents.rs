@@ -155,7 +155,11 @@ impl Documents {
     pub(crate) fn head(&self, doc: u32) -> Result<Document, Error> {
         let head = codec::decode_head(&self.head_of(doc)?)?;
         // Two places say the id; what is found by one is shown with the other.
-        if Some(head.id.as_str()) == self.id(doc) { Ok(head) } else { Err(Error::corrupt("document heads", doc as usize)) }
+        if Some(head.id.as_str()) == self.id(doc) {
+            Ok(head)
+        } else {
+            Err(Error::corrupt("document heads", doc as usize))
+        }
     }
 
     pub(crate) fn whole(&self, doc: u32, vectors: bool) -> Result<Document, Error> {

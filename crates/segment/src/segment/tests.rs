@@ -4,8 +4,8 @@ use crate::{
     sample::{Random, doc, document},
 };
 use kernel::{AttrValue, Field, Principal, Scalar, Untrusted};
-use std::{io, ops::Range, sync::Mutex};
 use proptest::{collection::vec, prelude::*};
+use std::{io, ops::Range, sync::Mutex};
 
 const SPEC: Spec = Spec { dimensions: 3, distance: Distance::Cosine };
 
@@ -84,7 +84,7 @@ proptest! {
         let memory = Segment::in_memory(&SPEC, docs.clone()).unwrap();
         let opened = written(&docs);
         let (paged, _) = paged(&SPEC, &Segment::write(&SPEC, &mut docs.iter().cloned()).unwrap());
-        prop_assert!(answers(&memory).is_some());
+        prop_assert!(answered(&memory).is_ok());
         prop_assert_eq!(answers(&opened), answers(&memory));
         prop_assert_eq!(answers(&paged), answers(&memory));
         for (n, doc) in docs.iter().enumerate() {

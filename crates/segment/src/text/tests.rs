@@ -133,12 +133,14 @@ fn the_best_k_come_first_and_equal_scores_by_row() {
     let query = TextQuery::new("cat");
     for segment in [memory(&docs), written(&docs)] {
         let stats = segment.text_stats(&query, &all(&segment)).unwrap();
-        let rows: Vec<u32> = segment.search_text(&query, &stats, &all(&segment), 3).unwrap().iter().map(|h| h.row).collect();
+        let rows: Vec<u32> =
+            segment.search_text(&query, &stats, &all(&segment), 3).unwrap().iter().map(|h| h.row).collect();
         assert_eq!(rows, [13, 0, 1]);
         assert!(segment.search_text(&query, &stats, &all(&segment), 0).unwrap().is_empty());
         assert!(
             segment
-                .search_text(&TextQuery::new("?"), &TextStats::for_query(&TextQuery::new("?")), &all(&segment), 3).unwrap()
+                .search_text(&TextQuery::new("?"), &TextStats::for_query(&TextQuery::new("?")), &all(&segment), 3)
+                .unwrap()
                 .is_empty()
         );
     }

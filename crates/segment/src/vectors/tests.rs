@@ -61,7 +61,8 @@ fn scores_are_the_same_in_every_segment() {
     for distance in DISTANCES {
         let spec = Spec { dimensions: 24, distance };
         let docs = documents(&points);
-        let whole = Segment::in_memory(&spec, docs.clone()).unwrap().search_vector(query, &(0..300).collect(), 300).unwrap();
+        let whole =
+            Segment::in_memory(&spec, docs.clone()).unwrap().search_vector(query, &(0..300).collect(), 300).unwrap();
         let mut parts = Vec::new();
         for (n, part) in docs.chunks(70).enumerate() {
             let bytes = Segment::write(&spec, &mut part.iter().cloned()).unwrap();

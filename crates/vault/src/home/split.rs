@@ -23,12 +23,7 @@ pub(super) fn identity(object: Vec<u8>, part: u8) -> Vec<u8> {
     [object, identity::fields(&[&[part]])].concat()
 }
 
-pub(super) fn seal(
-    key: &[u8; KEY],
-    aad: &dyn Fn(u8) -> Vec<u8>,
-    parts: [&[u8]; 2],
-    entropy: &dyn Entropy,
-) -> Vec<u8> {
+pub(super) fn seal(key: &[u8; KEY], aad: &dyn Fn(u8) -> Vec<u8>, parts: [&[u8]; 2], entropy: &dyn Entropy) -> Vec<u8> {
     let whole = floe::seal(&floe::OBJECTS, key, &aad(1), parts[0], entropy);
     let paged = floe::seal(&floe::PAGES, key, &aad(2), parts[1], entropy);
     let length = (whole.len() as u64).to_be_bytes();
@@ -56,3 +51,6 @@ pub(super) fn open(
     let paged = PagedReader::open(&floe::PAGES, key, aad(2), source, border..end)?;
     Ok((whole, paged))
 }
+
+#[cfg(test)]
+mod tests;
