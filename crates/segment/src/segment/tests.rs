@@ -194,12 +194,16 @@ fn a_large_segment_gets_a_graph_and_a_small_one_none() {
     }
 }
 
-/// Documents of many pages: 40 of 12 passages with 32 values, and texts that share words.
+/// Documents of many pages: 40 of 12 passages with 96 values, and texts that share words.
 fn many(spec: &Spec) -> Vec<Document> {
     let random = Random::new(8);
     let words = ["leave", "policy", "holidays", "rust", "Urlaub", "the", "of", "bird"];
     let one = |n: usize| {
-        let text = |_| (0..60).map(|_| words[random.below(8) as usize]).collect::<Vec<_>>().join(" ");
+        let word = |n: usize| match random.below(3) {
+            0 => words[random.below(8) as usize].to_owned(),
+            _ => format!("{}{n}", words[random.below(8) as usize]),
+        };
+        let text = |_| (0..60).map(|_| word(random.below(200) as usize)).collect::<Vec<_>>().join(" ");
         let texts: Vec<String> = (0..12).map(text).collect();
         let mut made = doc(&format!("d{n:03}"), &texts.iter().map(String::as_str).collect::<Vec<_>>());
         made.vectors = (0..12 * spec.dimensions).map(|_| random.normal()).collect();
@@ -209,11 +213,11 @@ fn many(spec: &Spec) -> Vec<Document> {
     (0..40).map(one).collect()
 }
 
-const WIDE: Spec = Spec { dimensions: 32, distance: Distance::Dot };
+const WIDE: Spec = Spec { dimensions: 96, distance: Distance::Dot };
 
 fn wide_query(n: u64) -> Vec<f32> {
     let random = Random::new(n);
-    (0..32).map(|_| random.normal()).collect()
+    (0..96).map(|_| random.normal()).collect()
 }
 
 #[test]
