@@ -63,6 +63,12 @@ pub const MODEL_QUEUE_TEXTS_MAX: usize = 50_000;
 pub const REFUSALS_AUDITED_PER_MINUTE: u64 = 60;
 /// Rows, and documents, of one segment. 2^28: row numbers stay far from the `i32::MAX` at which tantivy ends a posting list.
 pub const SEGMENT_ROWS_MAX: u32 = 1 << 28;
+/// Plaintext of one page of a sealed object's paged part, bytes. 16 KiB: a page holds ten vectors of 384 values, and 32
+/// bytes of seal beside it are nothing; smaller pages open no faster from a disk.
+pub const PAGE_BYTES: usize = 16 << 10;
+/// A segment's paged part up to which it is read whole at opening, bytes: about 7,000 passages of 384 dimensions. It
+/// costs some 5 ms, and no search of an ordinary tenant waits for a page. Larger ones are read page by page.
+pub const RESIDENT_PAGES_BYTES_MAX: u64 = 16 << 20;
 /// Vectors above which a segment gets a graph. Below, the exact scan wins and ingest is an append (measured: 8,000–12,000).
 pub const GRAPH_ROWS_MIN: usize = 10_000;
 /// Rows that pass a filter up to which they are scanned exactly, graph or none (measured: 15,000–20,000).
