@@ -91,7 +91,13 @@ fn ours(
     })
 }
 
-fn single(runtime: &tokio::runtime::Runtime, clock: &SystemClock, world: &Arc<World>, name: usize, folder: &std::path::Path) {
+fn single(
+    runtime: &tokio::runtime::Runtime,
+    clock: &SystemClock,
+    world: &Arc<World>,
+    name: usize,
+    folder: &std::path::Path,
+) {
     let writes = 1_000;
     let mut took = runtime.block_on(async {
         let room = world.enter(name).await;

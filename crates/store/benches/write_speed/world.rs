@@ -124,6 +124,9 @@ impl World {
             flush_bytes_max: 16 << 20,
             flush_rows_max: 20_000,
             memory_bytes_max: 4 << 30,
+            upkeep_jobs_max: crate::cores().div_ceil(2),
+            upkeep_bytes_max: 1 << 30,
+            inline_bytes_max: store::INLINE_BYTES_MAX,
         });
         Arc::new(Self { stores, tracker, gate, token: whole.to_string(), words: vocabulary() })
     }
@@ -131,10 +134,8 @@ impl World {
     pub(crate) async fn enter(&self, n: usize) -> Room<Ingest> {
         let ask = Ask { namespace: Some(name(n)), request: RequestId::random(&OsEntropy), trace: None };
         let Ok(grant) = self.gate.admit(Some(&self.token), ask) else { panic!("the key is good") };
-        let settings = NamespaceSettings {
-            embedding: Embedding::Own { dimensions: DIMENSIONS },
-            ..NamespaceSettings::default()
-        };
+        let settings =
+            NamespaceSettings { embedding: Embedding::Own { dimensions: DIMENSIONS }, ..NamespaceSettings::default() };
         self.stores.enter(&grant, &settings).await.expect("it opens")
     }
 
