@@ -16,7 +16,9 @@ mod names;
 mod objects;
 mod opening;
 mod outside;
+mod probe;
 mod recover;
+mod remote;
 mod storage;
 mod tasks;
 mod writer;
@@ -24,6 +26,11 @@ mod writer;
 pub use error::{Error, Stopped};
 pub use journal::{Journal, Recovered};
 pub use objects::ObjectRef;
+pub use probe::{PROBE_ROUNDS, ProbeError, probe};
+pub use remote::{
+    Backend, CONNECT_TIMEOUT, Credentials, REQUEST_TIMEOUT, RETRIES_MAX, RETRY_TIMEOUT, ROLE_VARIABLES, RemoteError,
+    RemoteOptions, RemoteUrl, Retry, connect,
+};
 pub use storage::Storage;
 
 /// Position of an entry in its place's life: 1, 2, 3, … without a gap, across restarts.
