@@ -5,6 +5,7 @@ mod fake_s3;
 mod http;
 mod rng;
 mod server;
+mod stores;
 mod twins;
 mod unsealed;
 
@@ -12,5 +13,6 @@ pub use fake_s3::{FakeS3, Fault, Op, Seen, When};
 pub use http::{Http, Reply};
 pub use rng::Rng;
 pub use server::{Server, ServerBuilder};
+pub use stores::{Ceph, Moto, S3sFs, StoreKey};
 pub use twins::{Tenant, Twin, twin};
 pub use unsealed::unsealed_segment;
