@@ -15,7 +15,7 @@ pub enum Place {
     /// A folder of this machine.
     Folder(PathBuf),
     /// An object store.
-    Remote(RemoteConfig),
+    Remote(Box<RemoteConfig>),
 }
 
 /// An object store and how to reach it.
@@ -42,7 +42,7 @@ impl Place {
                     folder.display()
                 );
             }
-            return remote(url, written, environment).map(Self::Remote);
+            return Ok(Self::Remote(Box::new(remote(url, written, environment)?)));
         }
         if let Some(key) = only_remote(written) {
             bail!("storage.{key} is for an object store, and storage.url names none: leave it out, or name one");

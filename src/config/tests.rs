@@ -90,7 +90,7 @@ const S3: &str = "[storage]\nurl = \"s3://bucket/prefix\"\nendpoint = \"https://
 
 fn remote(toml: &str, pairs: &[(&str, &str)]) -> RemoteConfig {
     match settings(toml, pairs).expect("fits").place {
-        Place::Remote(remote) => remote,
+        Place::Remote(remote) => *remote,
         Place::Folder(path) => panic!("a folder: {}", path.display()),
     }
 }
@@ -130,13 +130,14 @@ fn without_a_key_the_role_of_the_machine_is_used() {
 
 #[test]
 fn an_object_store_that_does_not_fit_is_named() {
-    let secret = ("RINGFENCE_STORAGE_SECRET", "hunter2");
-    let cases: &[(&str, &[(&str, &str)], &str)] = &[
+    const SECRET: (&str, &str) = ("RINGFENCE_STORAGE_SECRET", "hunter2");
+    type Pairs = &'static [(&'static str, &'static str)];
+    let cases: [(&str, Pairs, &str); 9] = [
         (S3, &[], "RINGFENCE_STORAGE_SECRET (or RINGFENCE_STORAGE_SECRET_FILE) is missing"),
-        (S3, &[secret, ("RINGFENCE_STORAGE_SECRET_FILE", "x")], "both set"),
-        (S3, &[secret, ("RINGFENCE_DATA", "/srv")], "keep one"),
-        ("[storage]\nurl = \"s3://bucket\"\n", &[secret], "storage.access_key_id is missing"),
-        ("[storage]\nurl = \"gs://bucket\"\naccess_key_id = \"x\"\n", &[secret], "is S3's"),
+        (S3, &[SECRET, ("RINGFENCE_STORAGE_SECRET_FILE", "x")], "both set"),
+        (S3, &[SECRET, ("RINGFENCE_DATA", "/srv")], "keep one"),
+        ("[storage]\nurl = \"s3://bucket\"\n", &[SECRET], "storage.access_key_id is missing"),
+        ("[storage]\nurl = \"gs://bucket\"\naccess_key_id = \"x\"\n", &[SECRET], "is S3's"),
         ("[storage]\nurl = \"s3://a:hunter2@bucket\"\n", &[], "storage.url: not the address of an object store"),
         ("[storage]\nurl = \"memory:\"\n", &[], "keeps nothing"),
         (
