@@ -1,8 +1,9 @@
 //! segment: an immutable index of passages. Documents in, searchable bytes out, and back.
 //!
 //! A [`Segment`] is either the tail of a namespace's log ([`Segment::in_memory`], one per commit
-//! batch) or an opened object ([`Segment::open`] of what [`Segment::write`] made). Both answer
-//! alike: filters and readers become a bitmap of documents first, and only rows of that bitmap
+//! batch) or an opened object: whole ([`Segment::open`] of what [`Segment::write`] made), or with
+//! its texts, vectors and postings left where they lie and read in pages ([`Segment::open_sealed`]).
+//! All answer alike: filters and readers become a bitmap of documents first, and only rows of that bitmap
 //! are ever ranked, by BM25 or by vector.
 //!
 //! Promises: no file, socket or clock, and no thread but those of the caller's rayon pool while a
