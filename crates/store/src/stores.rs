@@ -247,7 +247,7 @@ impl Stores {
     /// Closes namespaces nobody holds, the longest unused first, until the budget is kept.
     fn evict(&self) {
         let mut slots = self.all();
-        slots.sort_by_cached_key(|slot| slot.used());
+        slots.sort_by_key(|slot| slot.used());
         for slot in slots {
             if self.shared.memory.load(Ordering::Relaxed) <= self.shared.config.memory_bytes_max {
                 return;
