@@ -91,6 +91,7 @@ impl fmt::Display for RemoteUrl {
 
 impl Backend {
     /// The feature of this build that brings it; none is needed in memory.
+    #[cfg(not(all(feature = "s3", feature = "gcs", feature = "azure")))]
     pub(super) fn feature(self) -> &'static str {
         match self {
             Self::S3 => "s3",

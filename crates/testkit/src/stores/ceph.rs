@@ -1,7 +1,7 @@
 //! Ceph: one monitor, three OSDs on disk and the S3 gateway. Every object lies on three OSDs and is
 //! acknowledged by two at least, so one may be dead at any time.
 
-use super::{BUCKET, Process, StoreKey, free_address, installed, listens, signed, wait_until};
+use super::{BUCKET, Ends, Process, StoreKey, free_address, installed, listens, signed, wait_until};
 use kernel::{Entropy, OsEntropy};
 use std::{
     io::{Read, Write},
@@ -14,6 +14,9 @@ use tempfile::TempDir;
 
 /// How many OSDs.
 const OSDS: usize = 3;
+
+/// How often an OSD is started before it counts as broken.
+const STARTS_MAX: usize = 10;
 
 /// A running cluster.
 pub struct Ceph {
@@ -52,6 +55,7 @@ impl Ceph {
         for osd in 0..OSDS {
             ceph.spawn_osd(osd);
         }
+        (0..OSDS).for_each(|osd| ceph.wait_osd(osd));
         let key = StoreKey::for_tests();
         let user = ["radosgw-admin", "user", "create", "--uid=test", "--display-name=test"];
         let keys = [format!("--access-key={}", key.id), format!("--secret-key={}", key.secret)];
@@ -95,12 +99,23 @@ impl Ceph {
     /// what it misses is fetched when asked for.
     pub fn start_osd(&mut self, osd: usize) {
         self.spawn_osd(osd);
+        self.wait_osd(osd);
+    }
+
+    /// Waits until an OSD serves. One that greets the monitor before it knows the cluster's name is
+    /// sent away ("wrong fsid") and ends: it is started again, as an init system would.
+    fn wait_osd(&mut self, osd: usize) {
         let (socket, log) = (self.socket(osd), self.log("ceph-osd"));
-        if let Some(process) = &mut self.osds[osd] {
-            wait_until("an OSD", &log, process, || {
-                asked(&socket, r#"{"prefix":"status"}"#).is_some_and(|s| s.contains("\"active\""))
-            });
+        let active = || asked(&socket, r#"{"prefix":"status"}"#).is_some_and(|s| s.contains("\"active\""));
+        for _ in 0..STARTS_MAX {
+            let process = self.osds[osd].as_mut().expect("it was started");
+            wait_until("an OSD", &log, process, Ends::Allowed, active);
+            if process.runs() {
+                return;
+            }
+            self.spawn_osd(osd);
         }
+        panic!("an OSD ended {STARTS_MAX} times: {}", std::fs::read_to_string(log).unwrap_or_default());
     }
 
     /// Kills the gateway as a power cut would.
@@ -112,7 +127,7 @@ impl Ceph {
     pub fn start_gateway(&mut self) {
         let mut process = spawn(&self.code, self.folder.path(), &["radosgw", "-n", "client.rgw", "-f"]);
         let address = self.gateway_address;
-        wait_until("the gateway", &self.log("radosgw"), &mut process, || listens(address));
+        wait_until("the gateway", &self.log("radosgw"), &mut process, Ends::Never, || listens(address));
         self.gateway = Some(process);
     }
 
@@ -220,6 +235,7 @@ paxos propose interval = 0.05
 osd data = {here}/osd.$id
 osd objectstore = bluestore
 osd memory target = 939524096
+osd class update on start = false
 osd heartbeat interval = 1
 osd heartbeat grace = 4
 bluestore block size = 2147483648

@@ -1,6 +1,6 @@
 //! moto: S3 in Python, in memory. It honours `If-None-Match`.
 
-use super::{BUCKET, Process, StoreKey, free_address, installed, listens, signed, wait_until};
+use super::{BUCKET, Ends, Process, StoreKey, free_address, installed, listens, signed, wait_until};
 use std::{net::SocketAddr, process::Command};
 use tempfile::TempDir;
 
@@ -29,7 +29,7 @@ impl Moto {
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .env("HOME", folder.path());
         let mut process = Process::spawn(&mut command, &log);
-        wait_until("moto", &log, &mut process, || listens(address));
+        wait_until("moto", &log, &mut process, Ends::Never, || listens(address));
         let made = signed::make_bucket(address, &StoreKey::for_tests(), BUCKET);
         assert!(made.as_ref().is_some_and(|r| r.status == 200), "moto makes no bucket: {made:?}");
         Some(Self { address, _process: process, _folder: folder })

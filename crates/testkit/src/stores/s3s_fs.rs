@@ -1,7 +1,7 @@
 //! s3s-fs: files served as S3. It looks for `If-None-Match` before it writes and not while: a
 //! store that a probe must refuse.
 
-use super::{BUCKET, Process, StoreKey, free_address, installed, listens, wait_until};
+use super::{BUCKET, Ends, Process, StoreKey, free_address, installed, listens, wait_until};
 use std::{net::SocketAddr, process::Command};
 use tempfile::TempDir;
 
@@ -30,7 +30,7 @@ impl S3sFs {
             .args(["--access-key", &key.id, "--secret-key", &key.secret])
             .arg(&root);
         let mut process = Process::spawn(&mut command, &log);
-        wait_until("s3s-fs", &log, &mut process, || listens(address));
+        wait_until("s3s-fs", &log, &mut process, Ends::Never, || listens(address));
         Some(Self { address, _process: process, _folder: folder })
     }
 
