@@ -295,6 +295,21 @@ impl Stores {
         &self.shared.steps
     }
 
+    /// Objects that the open namespace stands on.
+    pub(crate) fn named_of(&self) -> usize {
+        self.only().view().objects().len()
+    }
+
+    /// Bytes of log that the open namespace's next opening reads.
+    pub(crate) fn log_bytes_of(&self) -> u64 {
+        self.only().journal.log_bytes()
+    }
+
+    /// Which namespaces are open.
+    pub(crate) fn open_ones(&self) -> Vec<NamespaceUuid> {
+        self.slots.all().iter().filter(|slot| slot.current().is_some()).map(|slot| slot.uuid()).collect()
+    }
+
     /// Segments of the open namespace.
     pub(crate) fn parts_of(&self) -> usize {
         self.only().view().parts.len()
