@@ -196,7 +196,7 @@ impl Stores {
     pub async fn close(&self) {
         self.closing.store(true, Ordering::Release);
         for slot in self.slots.all() {
-            if let Some(namespace) = slot.current().filter(|n| evict::opens_slowly(n)) {
+            if let Some(namespace) = slot.current().filter(evict::opens_slowly) {
                 // Nothing is lost: the log holds it.
                 if let Err(error) = upkeep::flush(&namespace).await {
                     tracing::warn!(namespace = %namespace.home.uuid(), %error, "not flushed at close");
