@@ -34,7 +34,8 @@ fn watch(world: &World) -> Copies {
 /// Every copy is whole, holds nothing that no checkpoint names, and goes on.
 async fn check(world: &World, copies: &Copies, documents: impl Fn(usize) -> usize) -> Vec<&'static str> {
     let mut steps = Vec::new();
-    for (at, (step, folder)) in std::mem::take(&mut *copies.lock().unwrap()).into_iter().enumerate() {
+    let copies = std::mem::take(&mut *copies.lock().unwrap());
+    for (at, (step, folder)) in copies.into_iter().enumerate() {
         let mut killed = world.over(folder).await;
         assert_eq!(found(&killed).await, documents(at), "killed after {step}, step {at}");
         killed.settle().await;
