@@ -79,3 +79,6 @@ const DEAD_SHARE_MAX: f64 = 0.3;
 const LOG_FACTOR: u64 = 4;
 /// And never below this, bytes: a checkpoint costs more than replaying so little.
 const LOG_BYTES_MIN: u64 = 1 << 20;
+
+#[cfg(test)]
+mod tests;
