@@ -48,7 +48,7 @@ pub(crate) fn search(rules: Rules, bounds: Bounds) -> Searched {
     let mut found = Searched { states: 1, steps: 0, complete: true, wrong: None };
     while let Some(world) = stack.pop() {
         for process in 0..world.processes.len() {
-            if !may_act(&world, process) {
+            if !may_act(&world, process, bounds.budget) {
                 continue;
             }
             each(&world, &mut |next, script| {
@@ -95,9 +95,8 @@ fn reads_on(world: &World, process: usize) -> bool {
 }
 
 /// Processes are alike: one begins only after the one before it has begun.
-fn may_act(world: &World, process: usize) -> bool {
-    let fresh = |p: &Process| p.next == Next::Recover && usize::from(p.nonce) <= world.processes.len();
-    let begun = |p: &Process| !fresh(p) || p.budget != world.processes[process].budget || p.owns();
+fn may_act(world: &World, process: usize, budget: Budget) -> bool {
+    let begun = |p: &Process| *p != Process::new(p.nonce, p.node, budget);
     !world.processes[process].idle() && (process == 0 || begun(&world.processes[process - 1]))
 }
 

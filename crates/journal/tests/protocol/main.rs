@@ -1,4 +1,29 @@
-//! The protocol of the sealed-epoch log.
+//! The protocol of the sealed-epoch log, as a program that can be searched.
+//!
+//! This is the definition: the rules stand at the head of the module that keeps them, and each can
+//! be switched off to see what it is for. No code of the crate is used here.
+//!
+//! | rule | in short | module |
+//! |---|---|---|
+//! | R1 | an epoch is claimed by create-if-absent on `claim/<e>` and never used by a second process | `takeover.rs` |
+//! | R2 | only the claimer writes `log/<e>/`, into consecutive slots; acknowledged when all lower ones are known to be stored | `writer.rs` |
+//! | R3 | a Ckpt record follows only acknowledged slots; object first, record after | `upkeep.rs` |
+//! | R4 | take-over: seal where the newest Ckpt's run ends, LIST again, done only if the Seal stands there still | `takeover.rs`, `scan.rs` |
+//! | R5 | replay from the newest Ckpt's floor, then read the Ckpt record again; open with `log/<e>/1` | `recover.rs`, `takeover.rs` |
+//! | R6 | GC: mark `cut`, then everything below the floor in ascending order through all epochs; no claim, no Seal | `upkeep.rs` |
+//! | R7 | AlreadyExists: GET and compare whole bytes; unknown: the same bytes again | `put.rs` |
+//! | R8 | owner: GET of its next slot; reader: LIST behind what it has seen, then its Ckpt record again | `recover.rs` |
+//!
+//! What the world may do to it: any process stalls between any two requests, dies, and is started
+//! again; a PUT's reply is lost, or the PUT never arrives, or it arrives long after its sender has
+//! given up; a 409 stands for nothing; a LIST shows each key as of a moment of its own.
+//!
+//! What is asked (`world.rs`): after every acknowledgment, refusal and read, and at the end, that a
+//! recovery begins with everything that anybody was told of, in that order, nothing twice, and finds
+//! every object that it names; and that one live writer without faults comes to an end.
+//!
+//! `RINGFENCE_SCHEDULES` and `RINGFENCE_SCHEDULES_FROM` bound the random schedules,
+//! `RINGFENCE_STATES` the exhaustive search, `RINGFENCE_MUTANT_SCHEDULES` the search for a mutant.
 
 mod exhaustive;
 mod put;
@@ -13,80 +38,85 @@ mod world;
 mod writer;
 
 use exhaustive::{Bounds, search};
+use random::Tally;
 use rules::{Mutant, Order, Rules};
 use writer::Budget;
+
+/// What is built: one PUT in flight per writer.
+#[test]
+fn one_put_in_flight_keeps_every_promise() {
+    schedules(1);
+}
+
+/// What could be built: up to three.
+#[test]
+fn pipelined_puts_keep_every_promise() {
+    schedules(3);
+}
+
+fn schedules(width: u8) {
+    let (from, count) = (number("RINGFENCE_SCHEDULES_FROM", 0), number("RINGFENCE_SCHEDULES", 100_000) / 2);
+    let mut sum = Tally::default();
+    for seed in from..from + count {
+        let order = if seed % 2 == 0 { Order::Any } else { Order::Ascending };
+        match random::run(Rules { order, ..rules(width) }, seed) {
+            Ok(tally) => {
+                sum.steps += tally.steps;
+                sum.acked += tally.acked;
+                sum.epochs += tally.epochs;
+            }
+            Err(what) => panic!("seed {seed}, {width} in flight: {what}"),
+        }
+    }
+    let Tally { steps, acked, epochs } = sum;
+    println!("{width} in flight: {count} schedules from {from}, {steps} steps, {epochs} epochs, {acked} acknowledged, 0 lost");
+    assert!(acked > count, "the schedules do nothing");
+}
+
+/// Three writers who each claim and write once, and three of whom one may fail or die at any step:
+/// every interleaving.
+#[test]
+fn three_writers_exhaustively() {
+    let once = Budget { writes: 1, claims: 1, ..Budget::default() };
+    let scenes = [
+        ("three writers, one write each", 3, once, 0),
+        ("two writers, one write each, one fault", 2, once, 1),
+        ("two writers, a write and a checkpoint each", 2, Budget { ckpts: 1, ..once }, 0),
+        ("three writers, a write and a checkpoint each", 3, Budget { ckpts: 1, ..once }, 0),
+    ];
+    let states = usize::try_from(number("RINGFENCE_STATES", 100_000)).unwrap();
+    for (name, writers, budget, faults) in scenes {
+        let found = search(rules(1), Bounds { writers, budget, faults, states });
+        let extent = if found.complete { "all" } else { "the first" };
+        println!("{name}: {extent} {} states, {} steps", found.states, found.steps);
+        assert_eq!(found.wrong, None, "{name}");
+    }
+}
+
+/// Where the search for a mutant begins, where the first seed that shows it is a late one.
+const HINTS: &[(Mutant, u64)] = &[];
+
+#[test]
+fn every_mutant_is_caught() {
+    let count = number("RINGFENCE_MUTANT_SCHEDULES", 20_000);
+    let mut survivors = Vec::new();
+    for mutant in Mutant::ALL {
+        let hint = HINTS.iter().find(|(m, _)| m == mutant).map_or(0, |(_, seed)| *seed);
+        let from = if number("RINGFENCE_HINTS", 1) == 1 { hint } else { 0 };
+        let rules = Rules { off: Some(*mutant), ..rules(if mutant.pipelined() { 3 } else { 1 }) };
+        let caught = (from..from + count).find_map(|seed| random::run(rules, seed).err().map(|what| (seed, what)));
+        match caught {
+            Some((seed, what)) => println!("| {} | {mutant:?} | {seed} | {what} |", mutant.text()),
+            None => survivors.push(mutant),
+        }
+    }
+    assert!(survivors.is_empty(), "nobody notices that these rules are off: {survivors:?}");
+}
 
 fn rules(width: u8) -> Rules {
     Rules { off: None, width, order: Order::Any, ghosts: true }
 }
 
 fn number(name: &str, default: u64) -> u64 {
-    std::env::var(name).map_or(default, |v| v.parse().unwrap())
-}
-
-#[test]
-fn dev() {
-    let n = number("RINGFENCE_SCHEDULES", 20000);
-    let from = number("RINGFENCE_SCHEDULES_FROM", 0);
-    for width in [1, 3] {
-        for order in [Order::Any, Order::Ascending] {
-        let (mut steps, mut acked, mut ep) = (0, 0, 0);
-        let mut bad = 0;
-        for seed in from..from + n {
-            match random::run(Rules { order, ..rules(width) }, seed, &mut |_, _| {}) {
-                Ok(t) => { steps += t.steps; acked += t.acked; ep += t.epochs; }
-                Err(e) => { bad += 1; if bad < 5 { println!("width {width} {order:?} seed {seed}: {e}"); } }
-            }
-        }
-        println!("width {width} {order:?} n {n} steps {steps} acked {acked} epochs {ep} bad {bad}");
-        }
-    }
-}
-
-#[test]
-fn dev_mutants() {
-    let n = number("RINGFENCE_SCHEDULES", 20000);
-    for m in Mutant::ALL {
-        let mut line = format!("{m:?}");
-        for order in [Order::Any, Order::Ascending] {
-            for width in [1u8, 3] {
-                if m.pipelined() && width == 1 { continue; }
-                let mut first = None; let mut bad = 0;
-                for seed in 0..n {
-                    if let Err(e) = random::run(Rules { off: Some(*m), order, ..rules(width) }, seed, &mut |_, _| {}) {
-                        bad += 1;
-                        if first.is_none() { first = Some((seed, e)); break; }
-                    }
-                }
-                line += &format!(" | {order:?} w{width}: {bad} {first:?}");
-            }
-        }
-        println!("{line}");
-    }
-}
-
-#[test]
-fn dev_trace() {
-    let Ok(seed) = std::env::var("TRACE") else { return };
-    let off = std::env::var("MUTANT").ok().map(|m| *Mutant::ALL.iter().find(|x| format!("{x:?}") == m).unwrap());
-    let width = number("WIDTH", 1) as u8;
-    let order = if std::env::var("ASC").is_ok() { Order::Ascending } else { Order::Any };
-    let r = random::run(Rules { off, order, ..rules(width) }, seed.parse().unwrap(), &mut |w, p| {
-        let me = &w.processes[p];
-        let log: Vec<String> = w.store.keys().iter().map(|k| format!("{}/{}:{}", k.e, k.n, match w.store.log(*k).unwrap() { store::Rec::Data { id, .. } => format!("d{id}"), store::Rec::Ckpt { last, floor, .. } => format!("C{last}f{}/{}", floor.e, floor.n), store::Rec::Seal { .. } => "S".into() })).collect();
-        println!("p{p} e{} slot{} {:?} put={:?} scan(keys {:?} ckpt {:?}) truth {:?} log {}", me.epoch, me.slot, me.next, me.put.as_ref().map(|p| p.object.clone()), me.scan.keys.iter().map(|k| (k.e, k.n)).collect::<Vec<_>>(), me.scan.ckpt.map(|c| (c.at.e, c.at.n)), w.truth, log.join(" "));
-    });
-    println!("{:?}", r.err());
-}
-
-#[test]
-fn dev_exhaustive() {
-    let b = Bounds {
-        writers: number("W", 3) as u8,
-        budget: Budget { writes: number("WR", 1) as u8, ckpts: number("CK", 1) as u8, reads: number("RD", 0) as u8, ..Budget::default() },
-        faults: number("F", 0) as u8,
-        states: number("STATES", 3_000_000) as usize,
-    };
-    let r = search(Rules { ghosts: number("GH", 0) == 1, ..rules(1) }, b);
-    println!("states {} steps {} complete {} wrong {:?}", r.states, r.steps, r.complete, r.wrong);
+    std::env::var(name).map_or(default, |v| v.parse().expect("a number"))
 }

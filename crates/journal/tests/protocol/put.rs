@@ -4,6 +4,9 @@
 //! - stored: it is there.
 //! - an error of unknown outcome: it may be there, may come later, or never: the same bytes again
 //!   under the same key. After some attempts the writer stops; only a recovery can tell.
+//!   A Ckpt record is the exception: no second copy of it may be in the network, for the late one
+//!   could bring a deleted record back, and recoveries trust that this does not happen. One GET:
+//!   ours, or the writer stops.
 //! - AlreadyExists: a GET decides, by the whole bytes. Ours: an earlier attempt had been stored.
 //!   Absent: a 409 without an object, so again. Another's: this writer is fenced. The client may
 //!   be told "certainly not stored" only if no attempt of unknown outcome came before.
@@ -83,7 +86,16 @@ impl Put {
         {
             at.n += 1;
         }
+        if self.anchors() && !world.rules.lacks(Mutant::CkptResent) {
+            (self.comparing, self.attempts) = (true, ATTEMPTS);
+            return Outcome::Pending;
+        }
         if self.attempts >= ATTEMPTS { Outcome::Unknown } else { Outcome::Pending }
+    }
+
+    /// A Ckpt record: recoveries and readers trust that it does not come back once it is deleted.
+    fn anchors(&self) -> bool {
+        matches!(self.object, Object::Log(_, Rec::Ckpt { .. }))
     }
 
     fn exists(&mut self, world: &World) -> Outcome {

@@ -82,13 +82,14 @@ struct Habits {
     steps: u32,
 }
 
-/// Runs one schedule to its end. `trace` is told before every step.
-pub(crate) fn run(rules: Rules, seed: u64, trace: &mut dyn FnMut(&World, usize)) -> Result<Tally, &'static str> {
+/// Runs one schedule to its end.
+pub(crate) fn run(rules: Rules, seed: u64) -> Result<Tally, &'static str> {
     let mut rng = Random::new(seed);
     let rules = Rules { ghosts: rules.ghosts && rng.pick(2) == 0, ..rules };
     let busy = 1 + rng.small(5);
     let budget = Budget {
         writes: busy,
+        claims: 40,
         ckpts: rng.small(busy),
         reads: rng.small(4),
         sweeps: rng.small(2),
@@ -106,19 +107,19 @@ pub(crate) fn run(rules: Rules, seed: u64, trace: &mut dyn FnMut(&World, usize))
         ghost: rng.one(&[10, 50]),
         steps: 60 + rng.below(400),
     };
-    let steps = play(&mut world, &mut rng, &habits, trace);
+    let steps = play(&mut world, &mut rng, &habits);
     if world.wrong.is_none() {
         world.audit();
     }
     let acked = world.acked.len();
     if world.wrong.is_none() {
-        finish(&mut world, &mut rng, trace);
+        finish(&mut world, &mut rng);
     }
     let epochs = world.store.claims.len() as u64;
     world.wrong.map_or(Ok(Tally { steps, acked: acked as u64, epochs }), Err)
 }
 
-fn play(world: &mut World, rng: &mut Random, habits: &Habits, trace: &mut dyn FnMut(&World, usize)) -> u64 {
+fn play(world: &mut World, rng: &mut Random, habits: &Habits) -> u64 {
     let (mut awake, mut now) = (1, 0);
     for step in 0..habits.steps {
         if awake < world.processes.len() && rng.rare(habits.wake) {
@@ -135,7 +136,6 @@ fn play(world: &mut World, rng: &mut Random, habits: &Habits, trace: &mut dyn Fn
         if rng.rare(habits.all_crash) {
             (0..world.processes.len()).for_each(|p| world.crash(p, rng));
         }
-        trace(world, now);
         world.step(now, rng);
         let asleep = awake == world.processes.len() && world.processes.iter().all(Process::idle);
         if asleep || world.wrong.is_some() || world.exhausted() {
@@ -150,10 +150,10 @@ const PATIENCE: u32 = 800;
 
 /// All stand still but one new process, nothing fails any more: it must take over, write, and find
 /// everything. What is still in the network lands then, and must change nothing.
-pub(crate) fn finish(world: &mut World, choose: &mut impl Choose, trace: &mut dyn FnMut(&World, usize)) {
+fn finish(world: &mut World, choose: &mut impl Choose) {
     world.faults = 0;
     world.crash(0, choose);
-    world.processes[0].budget = Budget { writes: 1, ..Budget::default() };
+    world.processes[0].budget = Budget { writes: 1, claims: 40, ..Budget::default() };
     let before = world.acked.len();
     for _ in 0..PATIENCE {
         if world.wrong.is_some() {
@@ -165,7 +165,6 @@ pub(crate) fn finish(world: &mut World, choose: &mut impl Choose, trace: &mut dy
             }
             return world.audit();
         }
-        trace(world, 0);
         world.step(0, choose);
     }
     world.blame("one live writer without faults does not come to an end");

@@ -39,6 +39,7 @@ mutants! {
     EpochReused, false, "a restarted node goes on in its old epoch (R1)";
     AckBeforeLower, true, "acknowledged before all lower slots are written (R2)";
     UnknownIsSuccess, false, "an error of unknown outcome taken for success (R2)";
+    CkptResent, false, "a Ckpt record is sent again after an unknown outcome (R7)";
     RetryElsewhere, false, "after an unknown outcome the entry goes to the next slot (R2)";
     CkptBeforeLower, true, "Ckpt written before the slots below it (R3)";
     NoRelist, false, "no second LIST after sealing (R4)";

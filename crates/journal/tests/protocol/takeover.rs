@@ -25,6 +25,11 @@ impl Process {
             (self.epoch, self.slot) = (newest, self.view.end.n + 1);
             return;
         }
+        if self.budget.claims == 0 {
+            self.budget.writes = 0;
+            return;
+        }
+        self.budget.claims -= 1;
         let object = Object::Claim { e: newest + 1, by: self.nonce, node: self.node };
         self.put = Some(Put::new(object));
         self.epoch = newest + 1;

@@ -39,7 +39,9 @@ impl Process {
     /// the segments.
     pub(crate) fn begin_checkpoint(&mut self, world: &mut World, choose: &mut impl Choose) {
         self.budget.ckpts -= 1;
-        let covers = self.view.base.len() + choose.pick(self.view.tail.len() + 1);
+        // All of them as often as some: then GC empties the most.
+        let tail = self.view.tail.len();
+        let covers = self.view.base.len() + if choose.pick(2) == 0 { tail } else { choose.pick(tail + 1) };
         let segs = self.view.segs;
         let retired = if segs != 0 && choose.pick(2) == 0 { segs & segs.wrapping_neg() } else { 0 };
         let behind = u8::try_from(self.pipe.len()).unwrap();

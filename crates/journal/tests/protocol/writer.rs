@@ -21,6 +21,8 @@ pub(crate) struct Budget {
     pub(crate) ckpts: u8,
     /// Strong reads.
     pub(crate) reads: u8,
+    /// Claims: two claimers may fence each other for ever, so a search needs a bound.
+    pub(crate) claims: u8,
     /// Sweeps.
     pub(crate) sweeps: u8,
     /// Evictions.
