@@ -44,3 +44,7 @@ long-kill KILLS="500" FROM="0":
 # Builds with one safeguard removed must fail the isolation test; name some to run only these.
 long-mutants *NAMES:
     scripts/mutants {{NAMES}}
+
+# The protocol model on the release build: random schedules in parts (`just long-protocol 1000000 5000000` begins at seed 5000000), a larger exhaustive search, every mutant from its first seed.
+long-protocol SCHEDULES="10000000" FROM="0" STATES="3000000":
+    RINGFENCE_SCHEDULES={{SCHEDULES}} RINGFENCE_SCHEDULES_FROM={{FROM}} RINGFENCE_STATES={{STATES}} RINGFENCE_HINTS=0 RINGFENCE_MUTANT_SCHEDULES=300000 cargo test --release -p journal --test protocol -- --nocapture

@@ -51,24 +51,28 @@ pub(crate) fn search(rules: Rules, bounds: Bounds) -> Searched {
             if !may_act(&world, process, bounds.budget) {
                 continue;
             }
-            each(&world, &mut |next, script| {
-                if next.faults > 0 && script.pick(2) == 1 {
-                    next.faults -= 1;
-                    next.crash(process, script);
-                } else {
-                    next.step(process, script);
-                    while reads_on(next, process) {
+            each(
+                &world,
+                &mut |next, script| {
+                    if next.faults > 0 && script.pick(2) == 1 {
+                        next.faults -= 1;
+                        next.crash(process, script);
+                    } else {
                         next.step(process, script);
+                        while reads_on(next, process) {
+                            next.step(process, script);
+                        }
                     }
-                }
-                next.audit();
-            }, &mut |next| {
-                found.steps += 1;
-                found.wrong = found.wrong.or(next.wrong);
-                if seen.insert(fingerprint(&next)) {
-                    stack.push(next);
-                }
-            });
+                    next.audit();
+                },
+                &mut |next| {
+                    found.steps += 1;
+                    found.wrong = found.wrong.or(next.wrong);
+                    if seen.insert(fingerprint(&next)) {
+                        stack.push(next);
+                    }
+                },
+            );
         }
         if !world.ghosts.is_empty() {
             each(&world, &mut |next, script| next.ghost_lands(script), &mut |next| {

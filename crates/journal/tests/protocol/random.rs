@@ -28,7 +28,7 @@ impl Random {
     }
 
     fn below(&mut self, n: u32) -> u32 {
-        u32::try_from((self.bits() >> 32) * u64::from(n) >> 32).unwrap()
+        u32::try_from(((self.bits() >> 32) * u64::from(n)) >> 32).expect("the model is small")
     }
 
     fn one<T: Copy>(&mut self, of: &[T]) -> T {
@@ -36,13 +36,13 @@ impl Random {
     }
 
     fn small(&mut self, most: u8) -> u8 {
-        u8::try_from(self.below(u32::from(most) + 1)).unwrap()
+        u8::try_from(self.below(u32::from(most) + 1)).expect("the model is small")
     }
 }
 
 impl Choose for Random {
     fn pick(&mut self, n: usize) -> usize {
-        if n == 1 { 0 } else { self.below(u32::try_from(n).unwrap()) as usize }
+        if n == 1 { 0 } else { self.below(u32::try_from(n).expect("the model is small")) as usize }
     }
 
     fn weigh(&mut self, weights: &[u32]) -> usize {

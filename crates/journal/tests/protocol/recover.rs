@@ -6,11 +6,12 @@
 //!    only if it was deleted meanwhile.
 //! 2. GC deletes in ascending order through all epochs, so K was deleted before it.
 //! 3. So K, read again at the end, proves that no slot above K was deleted: the GETs saw them all.
+//! 4. Without K there is nothing to read again; then the mark `cut`, which GC puts before its first
+//!    deletion, is absent if nothing was deleted, and the LIST was complete.
+//!
 //! A 404 on the way means: LIST again. It is no damage even if K itself still stands: a newer
 //! checkpoint may have replaced K's object, or the slots that K's replay needs, while its floor
 //! is still below K. Damage is the same 404 under the same newest Ckpt of a later LIST.
-//! 4. Without K there is nothing to read again; then the mark `cut`, which GC puts before its first
-//!    deletion, is absent if nothing was deleted, and the LIST was complete.
 
 use super::{
     rules::Mutant,

@@ -133,9 +133,7 @@ impl Store {
         match object {
             Object::Claim { e, by, .. } => self.claims.get(usize::from(*e - 1))?.map(|(b, _)| b == *by),
             Object::Log(at, rec) => self.log(*at).map(|r| r == *rec),
-            Object::Ckpt(number, manifest) => {
-                self.ckpts.get(usize::from(*number))?.as_ref().map(|m| m == manifest)
-            }
+            Object::Ckpt(number, manifest) => self.ckpts.get(usize::from(*number))?.as_ref().map(|m| m == manifest),
             Object::Seg(number) => (self.segs & (1 << number) != 0).then_some(true),
             Object::Cut => self.cut.then_some(true),
         }
@@ -169,7 +167,7 @@ impl Store {
     pub(crate) fn newest_epoch(&self) -> u8 {
         let claimed = self.claims.iter().rposition(Option::is_some).map_or(0, |i| i + 1);
         let logged = self.log.iter().rposition(|l| l.iter().any(Option::is_some)).map_or(0, |i| i + 1);
-        u8::try_from(claimed.max(logged)).unwrap()
+        u8::try_from(claimed.max(logged)).expect("the model is small")
     }
 
     /// A LIST of the log begins.
@@ -185,7 +183,7 @@ impl Store {
     /// The LIST ends: what it shows.
     pub(crate) fn list_ends(&mut self, process: usize, order: Order, choose: &mut impl Choose) -> Vec<Slot> {
         let mut keys = self.keys();
-        let moved = self.lists[process].take().unwrap();
+        let moved = self.lists[process].take().expect("the model is small");
         if moved.is_empty() {
             return keys;
         }

@@ -55,10 +55,13 @@ impl Process {
         self.next = Next::SealListed;
     }
 
-    /// LIST ends. Newer epochs are not this process's business; its opening will tell.
+    /// LIST ends. A key in this epoch or a newer one is a newer claimer's: without this look a slow
+    /// claimer might search for ever among epochs that were emptied behind its back.
     pub(crate) fn seal_listed(&mut self, world: &mut World, process: usize, choose: &mut impl Choose) {
-        let mut keys = world.store.list_ends(process, world.rules.order, choose);
-        keys.retain(|k| k.e < self.epoch);
+        let keys = world.store.list_ends(process, world.rules.order, choose);
+        if keys.last().is_some_and(|k| k.e >= self.epoch) {
+            return self.fenced();
+        }
         self.scan.at = keys.first().copied().unwrap_or(NOWHERE);
         self.scan.keys = keys;
         self.next = Next::SealDown;
@@ -94,7 +97,9 @@ impl Process {
     fn wanted(&self, world: &World) -> Vec<Slot> {
         let (scan, first) = (&self.scan, self.scan.epoch());
         let mut wanted = Vec::new();
-        if first > 0 {
+        if world.rules.lacks(Mutant::HoleFromOldest) {
+            wanted.extend(self.hole_from_oldest(world));
+        } else if first > 0 {
             wanted.push(self.hole(world));
         }
         wanted.extend((first + 1..self.epoch).map(|e| Slot { e, n: 1 }));
@@ -107,17 +112,21 @@ impl Process {
         wanted
     }
 
+    /// A mutant: up from the oldest key of the epoch. `None`: a Seal came first.
+    fn hole_from_oldest(&self, world: &World) -> Option<Slot> {
+        let ckpt = self.scan.ckpt?.at;
+        let mut at = self.scan.keys.iter().copied().find(|k| k.e == ckpt.e).unwrap_or(ckpt);
+        loop {
+            match world.store.log(at) {
+                None => return Some(at),
+                Some(Rec::Seal { .. }) => return None,
+                Some(_) => at = at.next(),
+            }
+        }
+    }
+
     fn hole(&self, world: &World) -> Slot {
         let scan = &self.scan;
-        if world.rules.lacks(Mutant::HoleFromOldest) {
-            let mut at = Slot { e: scan.epoch(), n: 1 };
-            let listed = |s: &Slot| scan.keys.contains(s) || Some(*s) == scan.ckpt.map(|c| c.at) || scan.above(*s) == Some(false);
-            at.n = scan.keys.iter().find(|k| k.e == at.e).or(scan.ckpt.as_ref().map(|c| &c.at)).map_or(1, |k| k.n);
-            while listed(&at) {
-                at = at.next();
-            }
-            return at;
-        }
         let max = scan.above.iter().map(|(k, _)| *k).filter(|k| k.e == scan.epoch()).max();
         match max {
             Some(max) if world.rules.lacks(Mutant::SealAtMax) && scan.above(scan.hole()) != Some(true) => max.next(),

@@ -44,9 +44,9 @@ impl Process {
         let covers = self.view.base.len() + if choose.pick(2) == 0 { tail } else { choose.pick(tail + 1) };
         let segs = self.view.segs;
         let retired = if segs != 0 && choose.pick(2) == 0 { segs & segs.wrapping_neg() } else { 0 };
-        let behind = u8::try_from(self.pipe.len()).unwrap();
+        let behind = u8::try_from(self.pipe.len()).expect("the model is small");
         self.plan = Plan {
-            covers: u8::try_from(covers).unwrap(),
+            covers: u8::try_from(covers).expect("the model is small"),
             segs: segs & !retired,
             retired,
             ptr: world.new_ckpt(),
@@ -81,7 +81,7 @@ impl Process {
     }
 
     fn put_record(&mut self) {
-        let last = self.view.len() + u8::try_from(self.pipe.len()).unwrap();
+        let last = self.view.len() + u8::try_from(self.pipe.len()).expect("the model is small");
         let rec = Rec::Ckpt { by: self.nonce, last, ptr: self.plan.ptr, floor: self.floor() };
         self.put = Some(Put::new(Object::Log(self.plan.at, rec)));
         self.next = Next::CkptRecord;
@@ -147,7 +147,9 @@ impl Process {
         }
         let mut doomed: Vec<Doomed> = slots.into_iter().map(Doomed::Log).collect();
         let ckpts = (0..).zip(&world.store.ckpts).filter_map(|(i, m)| m.as_ref().map(|m| (i, m.name)));
-        doomed.extend(ckpts.filter(|(_, name)| *name < self.plan.at && self.plan.ptr != NO_CKPT).map(|(i, _)| Doomed::Ckpt(i)));
+        doomed.extend(
+            ckpts.filter(|(_, name)| *name < self.plan.at && self.plan.ptr != NO_CKPT).map(|(i, _)| Doomed::Ckpt(i)),
+        );
         doomed.extend((0..64).filter(|i| self.plan.retired & (1 << i) != 0).map(Doomed::Seg));
         if world.rules.lacks(Mutant::GcDeletesClaims) {
             doomed.extend((1..self.epoch).map(Doomed::Claim));
@@ -199,7 +201,7 @@ impl Process {
             let old = epoch <= newest || world.rules.lacks(Mutant::SweepNewer);
             world.store.segs & bit != 0 && !kept && old
         };
-        let count = u8::try_from(epochs.len()).unwrap();
+        let count = u8::try_from(epochs.len()).expect("the model is small");
         self.doomed = (0..count).filter(goes).map(Doomed::Seg).collect();
         self.next = Next::Delete;
     }

@@ -133,7 +133,7 @@ impl World {
     /// A new segment's number: its name is a uuid behind an epoch.
     pub(crate) fn new_seg(&mut self, epoch: u8) -> u8 {
         self.store.seg_epochs.push(epoch);
-        u8::try_from(self.store.seg_epochs.len() - 1).unwrap()
+        u8::try_from(self.store.seg_epochs.len() - 1).expect("the model is small")
     }
 
     /// No nonce, number or bit is left for another step of this schedule.
@@ -240,4 +240,3 @@ impl World {
         Ok(manifest.base.clone())
     }
 }
-

@@ -65,7 +65,7 @@ impl View {
 
     /// How many entries.
     pub(crate) fn len(&self) -> u8 {
-        u8::try_from(self.base.len() + self.tail.len()).unwrap()
+        u8::try_from(self.base.len() + self.tail.len()).expect("the model is small")
     }
 }
 
@@ -185,8 +185,14 @@ impl Process {
             Next::Write => self.write(world, choose),
             Next::Collect => self.collect(world),
             Next::Delete => self.delete(world, choose),
-            Next::Claim | Next::SealPut | Next::Opening | Next::CkptSegment | Next::CkptObject
-            | Next::CkptRecord | Next::CkptLate | Next::Cut => self.put_step(world, choose),
+            Next::Claim
+            | Next::SealPut
+            | Next::Opening
+            | Next::CkptSegment
+            | Next::CkptObject
+            | Next::CkptRecord
+            | Next::CkptLate
+            | Next::Cut => self.put_step(world, choose),
         }
     }
 
@@ -263,7 +269,7 @@ impl Process {
     fn begin_write(&mut self, world: &mut World, choose: &mut impl Choose) {
         self.budget.writes -= 1;
         let width = 1 + choose.pick(usize::from(world.rules.width));
-        for i in 0..u8::try_from(width).unwrap() {
+        for i in 0..u8::try_from(width).expect("the model is small") {
             let (id, seq) = (world.new_id(), self.view.len() + 1 + i);
             let at = Slot { e: self.epoch, n: self.slot + i };
             let put = Put::new(Object::Log(at, Rec::Data { by: self.nonce, id, seq }));
