@@ -87,7 +87,7 @@ fn three_writers_exhaustively() {
         ("two writers, a write and a checkpoint each", 2, Budget { ckpts: 1, ..once }, 0),
         ("three writers, a write and a checkpoint each", 3, Budget { ckpts: 1, ..once }, 0),
     ];
-    let states = usize::try_from(number("RINGFENCE_STATES", 100_000)).expect("the model is small");
+    let states = usize::try_from(number("RINGFENCE_STATES", 400_000)).expect("the model is small");
     for (name, writers, budget, faults) in scenes {
         let found = search(rules(1), Bounds { writers, budget, faults, states });
         let extent = if found.complete { "all" } else { "the first" };
