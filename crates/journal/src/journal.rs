@@ -13,7 +13,7 @@ use crate::{
     object_log::ObjectLog,
     storage::Backend,
 };
-use kernel::{Clock, Entropy, ObjectUuid, limits};
+use kernel::{Clock, Entropy, LogEpoch, ObjectUuid, limits};
 use std::{
     collections::{HashSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -242,6 +242,19 @@ impl Journal {
         .await
     }
 
+    /// Becomes the writer of the place now and not at the first write. Gives the epoch.
+    ///
+    /// # Errors
+    /// As [`Journal::append`].
+    pub async fn claim(&self) -> Result<LogEpoch, Error> {
+        self.whole(|inner| async move { inner.claim().await }).await
+    }
+
+    /// The newest epoch that anybody had claimed when this was read or claimed.
+    pub fn newest_epoch(&self) -> LogEpoch {
+        lock(&self.0.view).newest
+    }
+
     /// Finds out whether what was read here is still all there is: in a bucket another process may
     /// have taken the place over. One request; nothing in a folder, which is locked.
     ///
@@ -292,7 +305,7 @@ impl std::fmt::Debug for Journal {
 }
 
 impl Inner {
-    async fn claim(&self) -> Result<kernel::LogEpoch, Error> {
+    async fn claim(&self) -> Result<LogEpoch, Error> {
         let mut log = self.log.lock().await;
         let claimed = log.claim().await;
         *lock(&self.view) = log.standing();

@@ -240,7 +240,7 @@ impl CommitLog for ObjectLog {
         let covers = self.checkpoint.map_or(0, |pointer| pointer.covers);
         // A request costs as much as reading some bytes.
         let log_bytes = self.kept.iter().filter(|k| k.last > covers).map(|k| k.bytes.max(REQUEST_BYTES)).sum();
-        Standing { last: self.last, covers, log_bytes, epoch: self.epoch, stopped: self.stopped }
+        Standing { last: self.last, covers, log_bytes, newest: self.newest, epoch: self.epoch, stopped: self.stopped }
     }
 }
 

@@ -126,6 +126,12 @@ pub const LOG_GROUP_BYTES_MAX: usize = 16 << 20;
 /// A checkpoint up to here stands inside the log itself, bytes. Most namespaces are that small, and an
 /// object of its own would cost each of them a block of the disk and a request to open.
 pub const CHECKPOINT_INLINE_BYTES_MAX: usize = 256 << 10;
+/// How often a server on a bucket asks whether the bucket is still its own.
+pub const OWNERSHIP_CHECK: Duration = Duration::from_secs(1);
+/// Without an answer for so long it serves nobody: another server may have taken over.
+pub const OWNERSHIP_DOUBT: Duration = Duration::from_secs(5);
+/// What a namespace on a bucket shows may be so old, unless its last check is younger.
+pub const STALE_READS_MAX: Duration = Duration::from_secs(1);
 /// How long the object store may take for one answer. Longer counts as lost.
 pub const STORE_ANSWER_WAIT: Duration = Duration::from_secs(30);
 /// How often one request to the object store is made before its caller hears of it.

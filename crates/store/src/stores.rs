@@ -51,6 +51,9 @@ pub struct StoresConfig {
     pub flush_rows_max: u64,
     /// Open namespaces above this are closed when nobody holds them, bytes.
     pub memory_bytes_max: u64,
+    /// On a bucket: how old what is read may be when another server writes there. Zero: never old, at a
+    /// request to the store a read.
+    pub stale_reads_max: std::time::Duration,
     /// Flushes and compactions at once, all namespaces together.
     pub upkeep_jobs_max: usize,
     /// Bytes that those may take together; a larger one runs alone.
@@ -231,10 +234,19 @@ impl Stores {
             return Err(Error::Passed(kernel::Error::internal("the directory gave the home of another tenant")));
         }
         let slot = self.slots.place(home.uuid(), incarnation);
-        let namespace = match slot.ready(&self.shared)? {
+        let mut namespace = match slot.ready(&self.shared)? {
             Some(namespace) => namespace,
-            None => self.open(&slot, home, spec).await?,
+            None => self.open(&slot, home.clone(), spec).await?,
         };
+        if let Err(error) = namespace.prove().await {
+            if !matches!(error, journal::Error::Stopped { .. }) {
+                return Err(error.into());
+            }
+            // Somebody else wrote it. What is there now was read after this request came.
+            namespace.fail();
+            drop(namespace);
+            namespace = self.open(&slot, home, spec).await?;
+        }
         namespace.used.store(self.ticks.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
         Ok((slot, namespace))
     }
