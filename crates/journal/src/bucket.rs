@@ -9,9 +9,10 @@ use crate::{Error, names::Name};
 use futures::{StreamExt, TryStreamExt};
 use kernel::limits;
 use object_store::{
-    Error as StoreError, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, path::Path as Key,
+    Error as StoreError, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
+    path::Path as Key,
 };
-use std::{sync::Arc, time::Duration};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 /// The store, and how long we are patient with it.
 pub(crate) struct Bucket {
@@ -139,6 +140,30 @@ impl Bucket {
             match patience.of(list).await {
                 Ok(keys) => return Ok(keys),
                 Err(StoreError::NotFound { .. }) => return Ok(Vec::new()),
+                Err(error) => patience.again(Some(error)).await?,
+            }
+        }
+    }
+
+    /// A part of an object and the size of the whole, `None` when there is none.
+    pub(crate) async fn range(
+        &self,
+        name: &str,
+        range: Range<u64>,
+        what: &'static str,
+    ) -> Result<Option<(Vec<u8>, u64)>, Error> {
+        let mut patience = Patience::new(what);
+        let key = Key::from(name);
+        loop {
+            let get = async {
+                let options = GetOptions { range: Some(GetRange::Bounded(range.clone())), ..GetOptions::default() };
+                let found = self.store.get_opts(&key, options).await?;
+                let size = found.meta.size;
+                Ok((found.bytes().await?.into(), size))
+            };
+            match patience.of(get).await {
+                Ok(found) => return Ok(Some(found)),
+                Err(StoreError::NotFound { .. }) => return Ok(None),
                 Err(error) => patience.again(Some(error)).await?,
             }
         }

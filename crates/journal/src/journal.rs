@@ -11,15 +11,17 @@ use crate::{
     log::{Checkpoint, CommitLog, Found, Place, Standing, Turned},
     names::{Name, PartId},
     object_log::ObjectLog,
+    sources::error_of,
     storage::Backend,
 };
 use kernel::{Clock, Entropy, LogEpoch, ObjectUuid, limits};
 use std::{
     collections::{HashSet, VecDeque},
+    io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tokio::sync::{Mutex as AsyncMutex, OwnedSemaphorePermit, Semaphore, oneshot};
-use vault::{Home, ObjectKind};
+use vault::{Home, ObjectKind, PagedReader, WrappedKey};
 use zeroize::Zeroizing;
 
 /// The one writer of one place. See the crate's page for what it promises.
@@ -145,6 +147,22 @@ impl Journal {
     /// # Errors
     /// `Full`, `Io` or `Store`; nothing is visible then. As [`Journal::append`].
     pub async fn put(&self, kind: ObjectKind, plain: &[u8]) -> Result<ObjectRef, Error> {
+        self.put_sealed(kind, |place, uuid| place.home.seal(kind, uuid, plain, &*place.entropy)).await
+    }
+
+    /// The same in two parts, for [`Journal::open_object`]: up to `split` opened whole, what follows in pages.
+    ///
+    /// # Errors
+    /// As [`Journal::put`]; `Vault` when `split` lies behind the end.
+    pub async fn put_split(&self, kind: ObjectKind, plain: &[u8], split: usize) -> Result<ObjectRef, Error> {
+        self.put_sealed(kind, |place, uuid| place.home.seal_split(kind, uuid, plain, split, &*place.entropy)).await
+    }
+
+    async fn put_sealed(
+        &self,
+        kind: ObjectKind,
+        seal: impl FnOnce(&Place, ObjectUuid) -> Result<(Vec<u8>, WrappedKey), vault::Error>,
+    ) -> Result<ObjectRef, Error> {
         let place = &self.0.place;
         let claimed = lock(&self.0.view).epoch;
         let writer = match claimed {
@@ -152,7 +170,7 @@ impl Journal {
             None => self.whole(|inner| async move { inner.claim().await }).await?,
         };
         let uuid = ObjectUuid::random(&*place.entropy);
-        let (sealed, key) = place.home.seal(kind, uuid, plain, &*place.entropy)?;
+        let (sealed, key) = seal(place, uuid)?;
         let object = ObjectRef { kind, uuid, writer, key, bytes: sealed.len() as u64 };
         lock(&self.0.fresh).insert(uuid);
         let name = place.name(object.name());
@@ -163,6 +181,31 @@ impl Journal {
             return Err(self.0.corrupt_object(&object, "a fresh random name is taken"));
         }
         Ok(object)
+    }
+
+    /// Opens an object of two parts ([`Journal::put_split`]): the plain bytes of the first, and a reader of the
+    /// second. The reader holds the file open, so that a deletion takes nothing from it; in a bucket it fetches what
+    /// it is asked for, and an object that was deleted is gone for it too. It blocks: use it in a pool.
+    ///
+    /// # Errors
+    /// `Corrupt` when it is not there, has another size or does not open; `Io`, `Store`.
+    pub async fn open_object(&self, object: &ObjectRef) -> Result<(Zeroizing<Vec<u8>>, PagedReader), Error> {
+        let (place, what) = (Arc::clone(&self.0.place), "opening an object");
+        let source = place.storage.source(&place.name(object.name()), object.bytes, what).await?;
+        let source = source.ok_or_else(|| self.0.corrupt_object(object, "the object is not there"))?;
+        if source.size() != object.bytes {
+            return Err(self.0.corrupt_object(object, "the object has another size"));
+        }
+        let asked = object.clone();
+        let opening = Arc::clone(&place);
+        let open = move || opening.home.open_split(asked.kind, asked.uuid, &asked.key, source);
+        place.storage.tasks().disk(open).await?.map_err(|error| match error {
+            vault::Error::Unreadable { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                self.0.corrupt_object(object, "the object is not there")
+            }
+            vault::Error::Unreadable { source, .. } => error_of(what, source),
+            _ => self.0.corrupt_object(object, "the object does not open"),
+        })
     }
 
     /// An object's plain bytes.

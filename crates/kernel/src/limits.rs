@@ -69,6 +69,11 @@ pub const PAGE_BYTES: usize = 16 << 10;
 /// A segment's paged part up to which it is read whole at opening, bytes: about 7,000 passages of 384 dimensions. It
 /// costs some 5 ms, and no search of an ordinary tenant waits for a page. Larger ones are read page by page.
 pub const RESIDENT_PAGES_BYTES_MAX: u64 = 16 << 20;
+/// What is fetched of an object in a bucket at least, bytes. 64 KiB: four pages; a request takes as long for one.
+pub const REMOTE_BLOCK_BYTES: usize = 64 << 10;
+/// Fetched blocks of sealed objects that are kept in memory when the store is a bucket, all namespaces together.
+/// 128 MiB: some eight thousand pages.
+pub const REMOTE_BLOCKS_BYTES_MAX: u64 = 128 << 20;
 /// Vectors above which a segment gets a graph. Below, the exact scan wins and ingest is an append (measured: 8,000–12,000).
 pub const GRAPH_ROWS_MIN: usize = 10_000;
 /// Rows that pass a filter up to which they are scanned exactly, graph or none (measured: 15,000–20,000).

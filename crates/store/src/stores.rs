@@ -16,7 +16,7 @@ use crate::{
 };
 use access::{Action, Grant, Manage};
 use journal::Storage;
-use kernel::{AuditSink, Clock, Code, Entropy, Incarnation, NamespaceName, NamespaceSettings, NamespaceUuid};
+use kernel::{AuditSink, Clock, Code, Entropy, Incarnation, NamespaceName, NamespaceSettings, NamespaceUuid, limits};
 use segment::Spec;
 use std::{
     collections::HashMap,
@@ -79,6 +79,8 @@ pub(crate) struct Shared {
     pub(crate) config: StoresConfig,
     pub(crate) counters: Counters,
     pub(crate) schedule: Arc<Schedule>,
+    /// The paged part of a segment up to which it is in memory whole, bytes.
+    pub(crate) resident_bytes_max: u64,
     evictor: Evictor,
     /// Weak: a slot holds its namespace, and that holds this.
     slots: Weak<Slots>,
@@ -128,6 +130,7 @@ impl Stores {
             schedule: Schedule::new(config.upkeep_jobs_max, config.upkeep_bytes_max),
             config,
             counters: Counters::default(),
+            resident_bytes_max: limits::RESIDENT_PAGES_BYTES_MAX,
             evictor: Evictor::default(),
             slots: Arc::downgrade(&slots),
             #[cfg(test)]
@@ -293,6 +296,17 @@ async fn open_slot(
 
 #[cfg(test)]
 impl Stores {
+    /// Segments are read in pages from this size on. Before anything is opened.
+    pub(crate) fn paging_above(mut self, bytes: u64) -> Self {
+        Arc::get_mut(&mut self.shared).expect("nothing is open").resident_bytes_max = bytes;
+        self
+    }
+
+    /// Objects that wait for their deletion.
+    pub(crate) async fn retired_of(&self) -> usize {
+        self.only().upkeep.lock().await.retired.len()
+    }
+
     fn only(&self) -> Arc<Namespace> {
         self.slots.all().iter().find_map(|slot| slot.current()).expect("one namespace is open")
     }
