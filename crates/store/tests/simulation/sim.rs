@@ -1,0 +1,337 @@
+//! One run: a world, some processes, clients that call, and what goes wrong meanwhile.
+
+use crate::{
+    client::{Client, Shared, is_not_found},
+    faulty::{Bucket, Handle, Line, Weather},
+    history::History,
+    process::{Process, Sizes},
+    rng::Rng,
+    world::{NAMES, TENANTS, World, settings},
+};
+use access::Read;
+use futures::future::join_all;
+use journal::Storage;
+use std::{
+    cell::{Cell, RefCell, RefMut},
+    collections::BTreeMap,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::time::{Instant, sleep};
+
+/// Where the bytes are.
+pub(crate) enum Backend {
+    /// A folder of the real file system; only between operations does anything go wrong.
+    Folder(tempfile::TempDir, RefCell<Option<Storage>>),
+}
+
+/// What came of a run.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    pub(crate) seed: u64,
+    pub(crate) operations: u64,
+    /// Writes: acknowledged, refused, unknown.
+    pub(crate) writes: [u64; 3],
+    pub(crate) events: BTreeMap<&'static str, u64>,
+    pub(crate) hours: f64,
+    pub(crate) digest: u64,
+    pub(crate) faults: Vec<String>,
+}
+
+pub(crate) struct Sim {
+    pub(crate) world: World,
+    pub(crate) patience: Duration,
+    backend: Backend,
+    bucket: Arc<Bucket>,
+    weather: Weather,
+    sizes: Sizes,
+    processes: RefCell<Vec<Shared>>,
+    /// Which process clients think owns a namespace, and which life of it is the current one.
+    owners: RefCell<Vec<usize>>,
+    current: RefCell<Vec<usize>>,
+    history: RefCell<History>,
+    events: RefCell<BTreeMap<&'static str, u64>>,
+    left: Cell<u64>,
+    destroyed: RefCell<Vec<usize>>,
+    rng: RefCell<Rng>,
+}
+
+/// Runs a seed on a runtime of its own, with one thread and a clock that jumps.
+pub(crate) fn run(seed: u64, operations: u64, backend: Backend) -> Report {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    runtime.block_on(async move {
+        let begun = Instant::now();
+        let sim = Sim::new(seed, operations, backend).await;
+        sim.play(seed).await;
+        sim.end().await;
+        let mut report = sim.report(seed, operations);
+        report.hours = begun.elapsed().as_secs_f64() / 3600.0;
+        report
+    })
+}
+
+impl Sim {
+    async fn new(seed: u64, operations: u64, backend: Backend) -> Self {
+        let mut rng = Rng::new(seed, 0);
+        let rate = *rng.pick(&[0, 3, 10, 30]);
+        let weather = Weather {
+            fails_before: rng.below(rate + 1),
+            fails_after: rng.below(rate + 1),
+            conflicts: rng.below(rate + 1),
+            stalls: rng.below(rate / 3 + 1),
+            stalls_after: rng.below(rate / 3 + 1),
+            breaks: rng.below(rate + 1),
+        };
+        let sizes = Sizes {
+            flush_rows_max: *rng.pick(&[6, 20, 60]),
+            flush_bytes_max: *rng.pick(&[4 << 10, 1 << 30]),
+            memory_bytes_max: *rng.pick(&[1 << 10, 64 << 10, 1 << 30]),
+        };
+        let count = match &backend {
+            Backend::Folder(..) => 1,
+        };
+        let sim = Self {
+            world: World::new(seed),
+            patience: *rng.pick(&[Duration::from_secs(20), Duration::from_secs(120), Duration::from_secs(1200)]),
+            backend,
+            bucket: Bucket::new(),
+            weather,
+            sizes,
+            processes: RefCell::default(),
+            owners: RefCell::new(vec![0; TENANTS.len() * NAMES.len()]),
+            current: RefCell::new(vec![0; TENANTS.len() * NAMES.len()]),
+            history: RefCell::default(),
+            events: RefCell::default(),
+            left: Cell::new(operations),
+            destroyed: RefCell::default(),
+            rng: RefCell::new(rng),
+        };
+        for name in 0..TENANTS.len() * NAMES.len() {
+            sim.renew(name);
+        }
+        for _ in 0..count {
+            let process = sim.start().await;
+            sim.processes.borrow_mut().push(process);
+        }
+        sim
+    }
+
+    async fn play(&self, seed: u64) {
+        let clients = (0..6).map(|n| Client { sim: self, rng: Rng::new(seed, 100 + n) }.run());
+        tokio::select! {
+            biased;
+            _ = join_all(clients) => {}
+            () = self.trouble(Rng::new(seed, 50)) => {}
+        }
+    }
+
+    /// Restarts, freezes, partitions, evictions, moves; until dropped.
+    async fn trouble(&self, mut rng: Rng) {
+        loop {
+            sleep(rng.millis(100, 20_000)).await;
+            let at = rng.index(self.processes.borrow().len());
+            let process = self.processes.borrow()[at].clone();
+            match rng.below(10) {
+                0 | 1 => {
+                    self.count("killed");
+                    process.handle.kill();
+                    self.restart(at).await;
+                }
+                2 => {
+                    self.count("restarted in peace");
+                    let closed = process.serve(Duration::from_secs(30), process.stores.close()).await;
+                    if closed.is_none() {
+                        self.count("did not close in time");
+                    }
+                    process.handle.kill();
+                    self.restart(at).await;
+                }
+                3 | 4 => {
+                    self.count("frozen");
+                    process.handle.freeze();
+                    sleep(rng.long()).await;
+                    process.handle.thaw();
+                }
+                5 | 6 => {
+                    self.count("partitioned");
+                    process.handle.cut(*rng.pick(&[Line::NoWayOut, Line::NoWayBack]));
+                    sleep(rng.millis(100, 60_000)).await;
+                    process.handle.cut(Line::Whole);
+                }
+                7 => {
+                    self.count("forgotten");
+                    let life = self.world.life(*rng.pick(&TENANTS));
+                    let _in_time = process.serve(Duration::from_secs(30), process.stores.forget(life)).await;
+                }
+                _ => {
+                    self.count("moved");
+                    let name = rng.index(self.owners.borrow().len());
+                    self.owners.borrow_mut()[name] = at;
+                }
+            }
+        }
+    }
+
+    async fn restart(&self, at: usize) {
+        let process = self.start().await;
+        self.processes.borrow_mut()[at] = process;
+    }
+
+    /// A new process over what is stored.
+    async fn start(&self) -> Shared {
+        let mine = Rng::new(self.rng.borrow_mut().next(), 7);
+        let handle = Handle::new(&self.bucket, mine.clone(), self.weather);
+        let storage = match &self.backend {
+            Backend::Folder(folder, open) => {
+                let storage = open.borrow_mut().take();
+                let storage = match storage {
+                    Some(storage) => storage,
+                    None => Storage::open(folder.path()).await.unwrap(),
+                };
+                storage.close().await;
+                *open.borrow_mut() = Some(storage.clone());
+                storage
+            }
+        };
+        Rc::new(Process::new(&self.world, storage, handle, self.sizes, mine))
+    }
+
+    /// Trouble ends; whatever was acknowledged must be there, and every namespace must work.
+    async fn end(&self) {
+        self.bucket.calm();
+        for process in self.processes.borrow().iter() {
+            process.handle.thaw();
+        }
+        for round in 0..3_u64 {
+            for process in self.processes.borrow().iter() {
+                process.handle.kill();
+            }
+            let process = self.start().await;
+            *self.processes.borrow_mut() = vec![process.clone()];
+            self.owners.borrow_mut().fill(0);
+            for name in 0..self.current.borrow().len() {
+                let mut client = Client { sim: self, rng: Rng::new(round, name as u64) };
+                client.check_in(name, &process).await;
+            }
+            // The longest stall is shorter: nothing is under way any more in the last round.
+            sleep(Duration::from_secs(50_000)).await;
+        }
+        self.check_destroyed().await;
+        self.check_lines();
+    }
+
+    /// A namespace whose destruction was acknowledged holds nothing, also for who still has its key.
+    async fn check_destroyed(&self) {
+        let process = self.processes.borrow()[0].clone();
+        for place in self.destroyed.borrow().clone() {
+            let (tenant, home) = {
+                let history = self.history.borrow();
+                (history.places[place].tenant, history.places[place].home.clone())
+            };
+            self.world.name(tenant, "ghost", Some(home));
+            let grant = self.world.grant::<Read>(tenant, "ghost");
+            if let Ok(room) = process.stores.enter(&grant, &settings()).await
+                && room.totals().documents > 0
+            {
+                self.history().faults.push(format!("RESURRECTED: place {place} was destroyed and holds documents"));
+            }
+        }
+    }
+
+    /// Every acknowledged commit of a living namespace has its line in the chain.
+    fn check_lines(&self) {
+        let current = self.current.borrow().clone();
+        let mut history = self.history();
+        for place in current {
+            for (namespace, commit) in history.acknowledged(place) {
+                if self.world.chain.line(namespace, commit).is_none() {
+                    history.faults.push(format!("place {place}: commit {commit} has no line in the chain"));
+                }
+            }
+        }
+        let twice = self.world.chain.twice.lock().unwrap().clone();
+        history.faults.extend(twice.iter().map(|commit| format!("commit {commit} has two lines in the chain")));
+    }
+
+    fn report(&self, seed: u64, operations: u64) -> Report {
+        let history = self.history.borrow();
+        let mut events = self.events.borrow().clone();
+        events.extend(self.bucket.counts());
+        let (writes, digest, faults) = (history.tally(), history.digest(), history.judge());
+        Report { seed, operations: operations - self.left.get(), writes, events, hours: 0.0, digest, faults }
+    }
+
+    pub(crate) fn history(&self) -> RefMut<'_, History> {
+        self.history.borrow_mut()
+    }
+
+    pub(crate) fn takes_one_more(&self) -> bool {
+        let left = self.left.get();
+        self.left.set(left.saturating_sub(1));
+        left > 0
+    }
+
+    pub(crate) fn count(&self, what: &'static str) {
+        *self.events.borrow_mut().entry(what).or_default() += 1;
+    }
+
+    pub(crate) fn some_name(&self, rng: &mut Rng) -> usize {
+        rng.index(self.current.borrow().len())
+    }
+
+    /// The process that is said to own a namespace; now and then another.
+    pub(crate) fn route(&self, name: usize, rng: &mut Rng) -> Shared {
+        let processes = self.processes.borrow();
+        let at = if rng.chance(50) { rng.index(processes.len()) } else { self.owners.borrow()[name] };
+        processes[at].clone()
+    }
+
+    /// The life of a namespace that its name stands for now.
+    pub(crate) fn current(&self, name: usize) -> usize {
+        self.current.borrow()[name]
+    }
+
+    /// Tenant, name and tag.
+    pub(crate) fn label(&self, place: usize) -> (&'static str, &'static str, String) {
+        let history = self.history.borrow();
+        let place = &history.places[place];
+        (place.tenant, place.name, place.tag.clone())
+    }
+
+    /// A new life for a name.
+    pub(crate) fn renew(&self, name: usize) {
+        let (tenant, known_as) = (TENANTS[name / NAMES.len()], NAMES[name % NAMES.len()]);
+        let home = self.world.home(tenant);
+        self.world.name(tenant, known_as, Some(home.clone()));
+        let mut history = self.history();
+        let gone = history.event();
+        let before = self.current(name);
+        let fresh = history.place(tenant, known_as, home);
+        if fresh >= self.current.borrow().len() {
+            history.places[before].gone = Some(gone);
+        }
+        self.current.borrow_mut()[name] = fresh;
+    }
+
+    pub(crate) fn destroyed(&self, place: usize) {
+        self.count("destroyed");
+        self.destroyed.borrow_mut().push(place);
+    }
+
+    /// Notes an error; whether what was asked may have happened all the same.
+    pub(crate) fn refused(&self, place: usize, error: store::Error) -> bool {
+        let error = kernel::Error::from(error);
+        let mut history = self.history();
+        if is_not_found(&error) && history.places[place].gone.is_none() {
+            history.faults.push(format!("LOST: place {place} is said not to be there"));
+        }
+        if ["do not open", "corrupt", "format version"].iter().any(|w| error.message.contains(w)) {
+            history.faults.push(format!("place {place}: {}: {:?}", error.message, std::error::Error::source(&error)));
+        }
+        if error.message.contains("another writer") {
+            self.count("fenced");
+        }
+        error.outcome_unknown
+    }
+}
