@@ -4,6 +4,7 @@
 mod checker;
 mod client;
 mod commits;
+mod crash_disk;
 mod faulty;
 mod history;
 mod process;
