@@ -30,7 +30,7 @@ impl Client<'_> {
 
     async fn call(&mut self) {
         let name = self.sim.some_name(&mut self.rng);
-        let process = self.sim.route(name, &mut self.rng);
+        let process = self.sim.route(name, &mut self.rng).await;
         match self.rng.below(1000) {
             0..400 => self.append(name, &process).await,
             400..540 => self.delete(name, &process).await,

@@ -39,7 +39,8 @@ struct State {
     mutant: Mutant,
     nodes: BTreeMap<u64, Node>,
     fresh: u64,
-    locks: BTreeMap<String, Arc<AtomicBool>>,
+    /// Whether each lock is free again, and whether its process is dead.
+    locks: BTreeMap<String, [Arc<AtomicBool>; 2]>,
     /// Bytes of file content that fit.
     capacity: usize,
     read_only: bool,
@@ -446,12 +447,13 @@ impl Disk for Door {
     fn lock(&self, path: &Path, holder: &str) -> io::Result<Result<Box<dyn Send + Sync>, String>> {
         let key = path.to_string_lossy().into_owned();
         let mut state = self.alive()?;
-        if state.locks.get(&key).is_some_and(|dead| !dead.load(Ordering::SeqCst)) {
+        let held = |[free, dead]: &[Arc<AtomicBool>; 2]| !free.load(Ordering::SeqCst) && !dead.load(Ordering::SeqCst);
+        if state.locks.get(&key).is_some_and(held) {
             return Ok(Err(holder.to_owned()));
         }
         // The lock goes with its process, or with its guard.
         let free = Arc::new(AtomicBool::new(false));
-        state.locks.insert(key, free.clone());
+        state.locks.insert(key, [free.clone(), self.dead.clone()]);
         drop(state);
         let _content_is_for_people = self.create(path).and_then(|file| file.write_at(holder.as_bytes(), 0));
         Ok(Ok(Box::new(Locked(free))))

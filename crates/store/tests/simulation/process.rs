@@ -4,6 +4,7 @@
 //! do needs an answer first, so it does nothing.
 
 use crate::{
+    crash_disk::Door,
     faulty::Handle,
     rng::Rng,
     world::{Chain, SimClock, World},
@@ -21,6 +22,7 @@ pub(crate) struct Process {
     pub(crate) stores: Stores,
     pub(crate) storage: Storage,
     pub(crate) handle: Handle,
+    door: Option<Door>,
 }
 
 /// What a run chooses about its processes.
@@ -32,7 +34,14 @@ pub(crate) struct Sizes {
 }
 
 impl Process {
-    pub(crate) fn new(world: &World, storage: Storage, handle: Handle, sizes: Sizes, mut rng: Rng) -> Self {
+    pub(crate) fn new(
+        world: &World,
+        storage: Storage,
+        ways: (Handle, Option<Door>),
+        sizes: Sizes,
+        mut rng: Rng,
+    ) -> Self {
+        let (handle, door) = ways;
         let clock = SimClock::new(rng.millis(0, 7_200_000));
         let sink = Sink { chain: world.chain.clone(), handle: handle.clone(), rng: Mutex::new(rng) };
         let stores = Stores::new(StoresConfig {
@@ -47,7 +56,15 @@ impl Process {
             flush_rows_max: sizes.flush_rows_max,
             memory_bytes_max: sizes.memory_bytes_max,
         });
-        Self { stores, storage, handle }
+        Self { stores, storage, handle, door }
+    }
+
+    /// It does nothing more, and nobody hears of it.
+    pub(crate) fn kill(&self) {
+        self.handle.kill();
+        if let Some(door) = &self.door {
+            door.close();
+        }
     }
 
     /// What the process does for a caller: `None` when it died meanwhile or took too long, and then

@@ -2,19 +2,18 @@
 
 use crate::{
     client::{Client, Shared, is_not_found},
-    faulty::{Bucket, Handle, Line, Weather},
+    crash_disk::CrashDisk,
+    faulty::{Bucket, Weather},
     history::History,
-    process::{Process, Sizes},
+    process::Sizes,
     rng::Rng,
     world::{NAMES, TENANTS, World, settings},
 };
 use access::Read;
 use futures::future::join_all;
-use journal::Storage;
 use std::{
     cell::{Cell, RefCell, RefMut},
     collections::BTreeMap,
-    rc::Rc,
     sync::Arc,
     time::Duration,
 };
@@ -22,8 +21,10 @@ use tokio::time::{Instant, sleep};
 
 /// Where the bytes are.
 pub(crate) enum Backend {
-    /// A folder of the real file system; only between operations does anything go wrong.
-    Folder(tempfile::TempDir, RefCell<Option<Storage>>),
+    /// A disk that one process has.
+    Disk(Arc<CrashDisk>),
+    /// A bucket that up to three processes write to.
+    Bucket,
 }
 
 /// What came of a run.
@@ -42,19 +43,19 @@ pub(crate) struct Report {
 pub(crate) struct Sim {
     pub(crate) world: World,
     pub(crate) patience: Duration,
-    backend: Backend,
-    bucket: Arc<Bucket>,
-    weather: Weather,
-    sizes: Sizes,
-    processes: RefCell<Vec<Shared>>,
+    pub(crate) backend: Backend,
+    pub(crate) bucket: Arc<Bucket>,
+    pub(crate) weather: Weather,
+    pub(crate) sizes: Sizes,
+    pub(crate) processes: RefCell<Vec<Shared>>,
     /// Which process clients think owns a namespace, and which life of it is the current one.
-    owners: RefCell<Vec<usize>>,
+    pub(crate) owners: RefCell<Vec<usize>>,
     current: RefCell<Vec<usize>>,
     history: RefCell<History>,
     events: RefCell<BTreeMap<&'static str, u64>>,
     left: Cell<u64>,
     destroyed: RefCell<Vec<usize>>,
-    rng: RefCell<Rng>,
+    pub(crate) rng: RefCell<Rng>,
 }
 
 /// Runs a seed on a runtime of its own, with one thread and a clock that jumps.
@@ -89,7 +90,8 @@ impl Sim {
             memory_bytes_max: *rng.pick(&[1 << 10, 64 << 10, 1 << 30]),
         };
         let count = match &backend {
-            Backend::Folder(..) => 1,
+            Backend::Disk(_) => 1,
+            Backend::Bucket => 1 + rng.below(3),
         };
         let sim = Self {
             world: World::new(seed),
@@ -126,77 +128,6 @@ impl Sim {
         }
     }
 
-    /// Restarts, freezes, partitions, evictions, moves; until dropped.
-    async fn trouble(&self, mut rng: Rng) {
-        loop {
-            sleep(rng.millis(100, 20_000)).await;
-            let at = rng.index(self.processes.borrow().len());
-            let process = self.processes.borrow()[at].clone();
-            match rng.below(10) {
-                0 | 1 => {
-                    self.count("killed");
-                    process.handle.kill();
-                    self.restart(at).await;
-                }
-                2 => {
-                    self.count("restarted in peace");
-                    let closed = process.serve(Duration::from_secs(30), process.stores.close()).await;
-                    if closed.is_none() {
-                        self.count("did not close in time");
-                    }
-                    process.handle.kill();
-                    self.restart(at).await;
-                }
-                3 | 4 => {
-                    self.count("frozen");
-                    process.handle.freeze();
-                    sleep(rng.long()).await;
-                    process.handle.thaw();
-                }
-                5 | 6 => {
-                    self.count("partitioned");
-                    process.handle.cut(*rng.pick(&[Line::NoWayOut, Line::NoWayBack]));
-                    sleep(rng.millis(100, 60_000)).await;
-                    process.handle.cut(Line::Whole);
-                }
-                7 => {
-                    self.count("forgotten");
-                    let life = self.world.life(*rng.pick(&TENANTS));
-                    let _in_time = process.serve(Duration::from_secs(30), process.stores.forget(life)).await;
-                }
-                _ => {
-                    self.count("moved");
-                    let name = rng.index(self.owners.borrow().len());
-                    self.owners.borrow_mut()[name] = at;
-                }
-            }
-        }
-    }
-
-    async fn restart(&self, at: usize) {
-        let process = self.start().await;
-        self.processes.borrow_mut()[at] = process;
-    }
-
-    /// A new process over what is stored.
-    async fn start(&self) -> Shared {
-        let mine = Rng::new(self.rng.borrow_mut().next(), 7);
-        let handle = Handle::new(&self.bucket, mine.clone(), self.weather);
-        let storage = match &self.backend {
-            Backend::Folder(folder, open) => {
-                let storage = open.borrow_mut().take();
-                let storage = match storage {
-                    Some(storage) => storage,
-                    None => Storage::open(folder.path()).await.unwrap(),
-                };
-                storage.close().await;
-                *open.borrow_mut() = Some(storage.clone());
-                storage
-            }
-        };
-        Rc::new(Process::new(&self.world, storage, handle, self.sizes, mine))
-    }
-
     /// Trouble ends; whatever was acknowledged must be there, and every namespace must work.
     async fn end(&self) {
         self.bucket.calm();
@@ -205,7 +136,16 @@ impl Sim {
         }
         for round in 0..3_u64 {
             for process in self.processes.borrow().iter() {
-                process.handle.kill();
+                process.kill();
+            }
+            if let Backend::Disk(disk) = &self.backend {
+                disk.limit(None);
+                disk.read_only(false);
+                disk.light_fuse(None);
+                disk.fail_sync(None);
+                if round != 1 {
+                    disk.cut_power();
+                }
             }
             let process = self.start().await;
             *self.processes.borrow_mut() = vec![process.clone()];
@@ -258,7 +198,13 @@ impl Sim {
         let history = self.history.borrow();
         let mut events = self.events.borrow().clone();
         events.extend(self.bucket.counts());
-        let (writes, digest, faults) = (history.tally(), history.digest(), history.judge());
+        if let Backend::Disk(disk) = &self.backend {
+            events.extend(disk.counts());
+        }
+        let (writes, digest, mut faults) = (history.tally(), history.digest(), history.judge());
+        if events.contains_key("PUTS THAT REPLACE") {
+            faults.push("something was put over what may stand there".to_owned());
+        }
         Report { seed, operations: operations - self.left.get(), writes, events, hours: 0.0, digest, faults }
     }
 
@@ -280,11 +226,19 @@ impl Sim {
         rng.index(self.current.borrow().len())
     }
 
-    /// The process that is said to own a namespace; now and then another.
-    pub(crate) fn route(&self, name: usize, rng: &mut Rng) -> Shared {
-        let processes = self.processes.borrow();
-        let at = if rng.chance(50) { rng.index(processes.len()) } else { self.owners.borrow()[name] };
-        processes[at].clone()
+    /// The process that is said to own a namespace; now and then another. Not one that is dead.
+    pub(crate) async fn route(&self, name: usize, rng: &mut Rng) -> Shared {
+        loop {
+            let process = {
+                let processes = self.processes.borrow();
+                let at = if rng.chance(50) { rng.index(processes.len()) } else { self.owners.borrow()[name] };
+                processes[at].clone()
+            };
+            if !process.handle.is_killed() {
+                return process;
+            }
+            sleep(rng.millis(10, 100)).await;
+        }
     }
 
     /// The life of a namespace that its name stands for now.
@@ -329,7 +283,7 @@ impl Sim {
         if ["do not open", "corrupt", "format version"].iter().any(|w| error.message.contains(w)) {
             history.faults.push(format!("place {place}: {}: {:?}", error.message, std::error::Error::source(&error)));
         }
-        if error.message.contains("another writer") {
+        if error.message.contains("another server") {
             self.count("fenced");
         }
         error.outcome_unknown
