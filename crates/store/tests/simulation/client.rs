@@ -100,7 +100,10 @@ impl Client<'_> {
         changed: impl FnOnce(&Outcome) -> Option<Vec<bool>>,
     ) -> End {
         match answer {
-            None => End::Unknown,
+            None => {
+                self.sim.gave_up(place);
+                End::Unknown
+            }
             Some(Ok(outcome)) => match changed(&outcome) {
                 Some(changed) => End::Done { commit: outcome.commit.0, changed },
                 None => {
@@ -184,9 +187,13 @@ impl Client<'_> {
     }
 
     fn read(&self, place: usize, answer: Option<Result<Snapshot, store::Error>>) -> Option<Snapshot> {
-        match answer? {
-            Ok(snapshot) => Some(snapshot),
-            Err(error) => {
+        match answer {
+            Some(Ok(snapshot)) => Some(snapshot),
+            None => {
+                self.sim.gave_up(place);
+                None
+            }
+            Some(Err(error)) => {
                 self.sim.refused(place, error);
                 None
             }

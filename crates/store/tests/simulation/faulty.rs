@@ -165,6 +165,11 @@ impl Handle {
         self.0.state.send_replace(State::Killed);
     }
 
+    /// Whether nothing goes wrong any more.
+    pub(crate) fn is_calm(&self) -> bool {
+        self.0.bucket.calm.load(Ordering::SeqCst)
+    }
+
     pub(crate) fn is_killed(&self) -> bool {
         *self.0.state.borrow() == State::Killed
     }

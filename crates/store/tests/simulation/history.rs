@@ -20,6 +20,8 @@ pub(crate) struct History {
     pub(crate) faults: Vec<String>,
     /// A number that differs when anything did.
     digest: u64,
+    /// Reads may be of any earlier moment, as where nobody asks who owns a place.
+    stale_reads: bool,
 }
 
 /// One life of a namespace.
@@ -69,6 +71,10 @@ pub(crate) enum End {
 }
 
 impl History {
+    pub(crate) fn new(stale_reads: bool) -> Self {
+        Self { stale_reads, ..Self::default() }
+    }
+
     /// A new namespace.
     pub(crate) fn place(&mut self, tenant: &'static str, name: &'static str, home: Arc<Home>) -> usize {
         let at = self.places.len();
@@ -114,6 +120,7 @@ impl History {
     /// A view of some or all documents at one commit.
     pub(crate) fn view(&mut self, place: usize, called: u64, commit: u64, asked: &[u8], found: &[Document]) {
         let returned = self.event();
+        let called = if self.stale_reads { 0 } else { called };
         self.mix(&[3, returned, commit, found.len() as u64]);
         let mut docs: BTreeMap<u8, Option<(u64, u64)>> = asked.iter().map(|doc| (*doc, None)).collect();
         for document in found {
@@ -128,6 +135,7 @@ impl History {
     /// A search for a version's word.
     pub(crate) fn search(&mut self, place: usize, called: u64, commit: u64, version: u64, found: bool) {
         let returned = self.event();
+        let called = if self.stale_reads { 0 } else { called };
         self.mix(&[4, returned, commit, version, u64::from(found)]);
         let (_, doc) = self.versions[usize::try_from(version - 1).unwrap()];
         if self.places[place].gone.is_none() {
@@ -179,7 +187,7 @@ impl History {
     pub(crate) fn works(&self, place: usize) -> bool {
         let place = &self.places[place];
         let Some(Write { end: End::Told { returned, .. }, .. }) = place.writes.last() else { return false };
-        place.views.last().is_some_and(|view| view.called > *returned)
+        place.views.last().is_some_and(|view| view.returned > *returned)
     }
 
     /// Commits of a place that were acknowledged.

@@ -107,7 +107,7 @@ impl AuditSink for Sink {
             self.handle.running().await;
             let (wait, refuses) = {
                 let mut rng = self.rng.lock().unwrap();
-                (rng.millis(0, 5), rng.chance(10))
+                (rng.millis(0, 5), rng.chance(10) && !self.handle.is_calm())
             };
             tokio::time::sleep(wait).await;
             self.handle.running().await;

@@ -89,6 +89,7 @@ impl Sim {
             flush_bytes_max: *rng.pick(&[4 << 10, 1 << 30]),
             memory_bytes_max: *rng.pick(&[1 << 10, 64 << 10, 1 << 30]),
         };
+        let on_bucket = matches!(backend, Backend::Bucket);
         let count = match &backend {
             Backend::Disk(_) => 1,
             Backend::Bucket => 1 + rng.below(3),
@@ -103,7 +104,7 @@ impl Sim {
             processes: RefCell::default(),
             owners: RefCell::new(vec![0; TENANTS.len() * NAMES.len()]),
             current: RefCell::new(vec![0; TENANTS.len() * NAMES.len()]),
-            history: RefCell::default(),
+            history: RefCell::new(History::new(STALE_READS && on_bucket)),
             events: RefCell::default(),
             left: Cell::new(operations),
             destroyed: RefCell::default(),
@@ -121,10 +122,16 @@ impl Sim {
 
     async fn play(&self, seed: u64) {
         let clients = (0..6).map(|n| Client { sim: self, rng: Rng::new(seed, 100 + n) }.run());
+        let troubles = match self.backend {
+            Backend::Bucket => 3,
+            // Two would start two processes on one disk.
+            Backend::Disk(_) => 1,
+        };
+        let troubles = (0..troubles).map(|n| self.trouble(Rng::new(seed, 50 + n)));
         tokio::select! {
             biased;
             _ = join_all(clients) => {}
-            () = self.trouble(Rng::new(seed, 50)) => {}
+            _ = join_all(troubles) => {}
         }
     }
 
@@ -268,6 +275,16 @@ impl Sim {
         self.current.borrow_mut()[name] = fresh;
     }
 
+    /// No answer: clients look for another process.
+    pub(crate) fn gave_up(&self, place: usize) {
+        self.count("gave up");
+        let name = self.current.borrow().iter().position(|current| *current == place);
+        let processes = self.processes.borrow().len();
+        if let Some(name) = name {
+            self.owners.borrow_mut()[name] = self.rng.borrow_mut().index(processes);
+        }
+    }
+
     pub(crate) fn destroyed(&self, place: usize) {
         self.count("destroyed");
         self.destroyed.borrow_mut().push(place);
@@ -289,3 +306,6 @@ impl Sim {
         error.outcome_unknown
     }
 }
+
+/// The store does not ask before it reads yet.
+const STALE_READS: bool = true;

@@ -19,7 +19,7 @@ impl Sim {
     pub(crate) async fn trouble(&self, mut rng: Rng) {
         loop {
             sleep(match self.backend {
-                Backend::Bucket => rng.millis(100, 10_000),
+                Backend::Bucket => rng.millis(50, 6_000),
                 // Nothing takes time on a disk in memory, so much more happens in a second.
                 Backend::Disk(_) => rng.millis(10, 1_000),
             })
@@ -57,7 +57,8 @@ impl Sim {
             0 | 1 => {
                 self.count("frozen");
                 process.handle.freeze();
-                sleep(rng.long()).await;
+                let hours = rng.chance(250);
+                sleep(if hours { rng.long() } else { rng.millis(10, 60_000) }).await;
                 process.handle.thaw();
             }
             2 | 3 => {
@@ -113,7 +114,13 @@ impl Sim {
             disk.cut_power();
         }
         let process = self.start().await;
-        self.processes.borrow_mut()[at] = process;
+        let slot = &mut self.processes.borrow_mut()[at];
+        if slot.handle.is_killed() {
+            *slot = process;
+        } else {
+            // Another trouble had it started already.
+            process.kill();
+        }
     }
 
     /// A new process over what is stored; tried again until it starts.
