@@ -106,9 +106,12 @@ pub enum Stopped {
     /// A flush to the disk failed. It is never tried again: the system may have dropped the bytes.
     #[error("flushing to the disk failed")]
     Sync,
-    /// Somebody else claimed the epoch that we were about to claim.
-    #[error("another writer claimed the next epoch")]
+    /// Somebody else has taken the place over.
+    #[error("another server has taken this place over")]
     Fenced,
+    /// Somebody else wrote between our reading and our claim.
+    #[error("another server has written here since it was read")]
+    Behind,
     /// The place was destroyed.
     #[error("the place was destroyed")]
     Dropped,
@@ -120,7 +123,8 @@ impl From<Error> for kernel::Error {
             Error::Full { .. } | Error::Stopped { why: Stopped::Full, .. } => Code::StorageFull,
             Error::Stopped { why: Stopped::Dropped, .. } => return kernel::Error::not_found(),
             Error::TooLarge { .. } => Code::TooLarge,
-            Error::Closing => Code::Overloaded,
+            Error::Closing | Error::Store { .. } => Code::Overloaded,
+            Error::Stopped { why: Stopped::Fenced | Stopped::Behind, .. } => Code::Conflict,
             Error::Vault(_) => {
                 let Error::Vault(inner) = error else { unreachable!("matched above") };
                 return inner.into();
@@ -132,9 +136,8 @@ impl From<Error> for kernel::Error {
                 "the disk is full and nothing was stored; free space and try again".to_owned()
             }
             Error::Corrupt { .. } => "stored bytes do not open; see the server's log".to_owned(),
-            Error::Io { .. } | Error::Store { .. } => {
-                "the disk answered with an error; see the server's log".to_owned()
-            }
+            Error::Io { .. } => "the disk answered with an error; see the server's log".to_owned(),
+            Error::Store { .. } => "the object store does not answer as it should; try again".to_owned(),
             other => other.to_string(),
         };
         let mut out = kernel::Error::new(code, message);
@@ -158,18 +161,6 @@ impl Error {
 /// Sorts a system error: a full disk is something the operator can cure.
 pub(crate) fn io_error(what: &'static str, source: io::Error) -> Error {
     if is_full(&source) { Error::Full { what } } else { Error::Io { what, source } }
-}
-
-/// The same for the object store, whose errors hide the system's.
-pub(crate) fn store_error(what: &'static str, source: object_store::Error) -> Error {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&source);
-    while let Some(error) = cause {
-        if error.downcast_ref::<io::Error>().is_some_and(is_full) {
-            return Error::Full { what };
-        }
-        cause = error.source();
-    }
-    Error::Store { what, source }
 }
 
 /// Whether the system says that there is no room.

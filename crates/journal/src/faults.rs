@@ -3,13 +3,12 @@
 //! In a normal build every hook is empty. In tests a plan counts steps down and then either ends
 //! the "process" (every later step fails as well) or lets one write or flush fail.
 
-use std::{fs::File, io, os::unix::fs::FileExt};
+use crate::disk::DiskFile;
+use std::io;
 
 /// One thing that is done, in the words of the lists above the functions that do them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// A claim stands.
-    Claimed,
     /// The log file exists under its temporary name, whole and flushed.
     PartWritten,
     /// It has its name.
@@ -32,8 +31,8 @@ pub(crate) enum Step {
     DropWritten,
     /// The tombstone is durable.
     Tombstone,
-    /// One part of the prefix is gone.
-    PrefixPart,
+    /// All of the place is gone.
+    Removed,
 }
 
 /// The plan of a test; nothing otherwise.
@@ -51,12 +50,12 @@ impl Faults {
     }
 
     #[expect(clippy::unused_self, reason = "the test build's has one")]
-    pub(crate) fn write(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
-        file.write_all_at(bytes, offset)
+    pub(crate) fn write(&self, file: &dyn DiskFile, bytes: &[u8], offset: u64) -> io::Result<()> {
+        file.write_at(bytes, offset)
     }
 
     #[expect(clippy::unused_self, reason = "the test build's has one")]
-    pub(crate) fn sync(&self, file: &File) -> io::Result<()> {
+    pub(crate) fn sync(&self, file: &dyn DiskFile) -> io::Result<()> {
         file.sync_data()
     }
 }
@@ -104,14 +103,14 @@ mod plan {
             plan.alive()
         }
 
-        pub(crate) fn write(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+        pub(crate) fn write(&self, file: &dyn DiskFile, bytes: &[u8], offset: u64) -> io::Result<()> {
             let mut plan = self.plan.lock().unwrap();
             plan.alive()?;
             let crashes_next = plan.crash_after.is_some_and(|steps| plan.done.len() + 1 >= steps);
             if let (true, Some(mask)) = (crashes_next, plan.torn) {
                 for (i, piece) in bytes.chunks(64).enumerate() {
                     if mask >> (i % 64) & 1 == 1 {
-                        file.write_all_at(piece, offset + 64 * i as u64)?;
+                        file.write_at(piece, offset + 64 * i as u64)?;
                     }
                 }
                 plan.dead = true;
@@ -119,17 +118,17 @@ mod plan {
             }
             if let Some(room) = plan.room {
                 let fits = room.min(bytes.len());
-                file.write_all_at(&bytes[..fits], offset)?;
+                file.write_at(&bytes[..fits], offset)?;
                 plan.room = Some(room - fits);
                 if fits < bytes.len() {
                     return Err(io::Error::from(io::ErrorKind::StorageFull));
                 }
                 return Ok(());
             }
-            file.write_all_at(bytes, offset)
+            file.write_at(bytes, offset)
         }
 
-        pub(crate) fn sync(&self, file: &File) -> io::Result<()> {
+        pub(crate) fn sync(&self, file: &dyn DiskFile) -> io::Result<()> {
             let mut plan = self.plan.lock().unwrap();
             plan.alive()?;
             if std::mem::take(&mut plan.fail_sync) {

@@ -6,19 +6,19 @@
 
 use crate::{
     Error, ObjectRef, Seq, Stopped, Storage,
-    error::io_error,
     faults::Step,
-    file, names,
-    opening::Pointer,
-    recover,
-    writer::{Place, Writer},
+    file_log::FileLog,
+    log::{Checkpoint, CommitLog, Found, Place, Standing, Turned},
+    names::Name,
+    object_log::ObjectLog,
+    storage::Backend,
 };
 use kernel::{Clock, Entropy, ObjectUuid, limits};
 use std::{
     collections::{HashSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Mutex as AsyncMutex, OwnedSemaphorePermit, Semaphore, oneshot};
 use vault::{Home, ObjectKind};
 use zeroize::Zeroizing;
 
@@ -37,12 +37,12 @@ pub struct Recovered {
 
 struct Inner {
     place: Arc<Place>,
-    writer: Arc<AsyncMutex<Writer>>,
+    log: AsyncMutex<Box<dyn CommitLog>>,
     queue: Mutex<Queue>,
     room: Arc<Semaphore>,
     /// One checkpoint at a time.
-    checkpointing: Arc<AsyncMutex<()>>,
-    view: Mutex<View>,
+    checkpointing: AsyncMutex<()>,
+    view: Mutex<Standing>,
     /// Objects that this process put: nothing durable need name them yet.
     fresh: Mutex<HashSet<ObjectUuid>>,
 }
@@ -59,15 +59,9 @@ struct Waiting {
     _room: OwnedSemaphorePermit,
 }
 
-#[derive(Clone, Copy, Default)]
-struct View {
-    last: u64,
-    log_bytes: u64,
-    stopped: Option<Stopped>,
-}
-
 impl Journal {
-    /// Opens a place and claims nothing. Cost: reads the log since the last checkpoint, one flush.
+    /// Opens a place and claims nothing. Cost: reads the log since the last checkpoint; in a folder
+    /// one flush, in a bucket one listing and a request for each object of the log.
     ///
     /// # Errors
     /// `Corrupt` with file, offset and epoch when the bytes are not what this place wrote.
@@ -79,20 +73,22 @@ impl Journal {
     ) -> Result<(Self, Recovered), Error> {
         let prefix = home.prefix();
         let place = Arc::new(Place { storage: storage.clone(), home, clock, entropy, prefix });
-        let found = recover::recover(Arc::clone(&place)).await?;
-        let view = View::of(&found.writer);
+        let Found { log, checkpoint, entries, dropped } = match storage.backend() {
+            Backend::Local(local) => FileLog::open(Arc::clone(&place), Arc::clone(local)).await?,
+            Backend::Bucket(bucket) => ObjectLog::open(Arc::clone(&place), Arc::clone(bucket)).await?,
+        };
+        let view = Mutex::new(log.standing());
         let inner = Inner {
             place,
-            writer: Arc::new(AsyncMutex::new(found.writer)),
+            log: AsyncMutex::new(log),
             queue: Mutex::default(),
             room: Arc::new(Semaphore::new(limits::LOG_QUEUE_BYTES_MAX >> 10)),
-            checkpointing: Arc::default(),
-            view: Mutex::new(view),
+            checkpointing: AsyncMutex::default(),
+            view,
             fresh: Mutex::default(),
         };
-        let entries = found.entries.into_iter().map(|(seq, body)| (Seq(seq), body)).collect();
-        let recovered = Recovered { checkpoint: found.checkpoint, entries, dropped: found.dropped };
-        Ok((Self(Arc::new(inner)), recovered))
+        let entries = entries.into_iter().map(|(seq, body)| (Seq(seq), body)).collect();
+        Ok((Self(Arc::new(inner)), Recovered { checkpoint, entries, dropped }))
     }
 
     /// Makes an entry durable and gives its number. The first one of a recovered place claims an
@@ -126,38 +122,42 @@ impl Journal {
 
     /// Replaces the log up to `covers` by `body`. Entries after `covers` stay in the log.
     ///
-    /// 1. the sealed object durable: a crash leaves an object that nothing names, deleted with the
-    ///    next checkpoint
-    /// 2. a new log file whose opening names it: a crash before its name exists leaves step 1; after
-    ///    it, the new checkpoint counts and the old files are litter
-    /// 3. log files whose entries are all covered deleted, oldest first, then older checkpoints: a
-    ///    crash leaves litter that the next checkpoint deletes
+    /// 1. unless the body is small, the sealed object durable: a crash leaves an object that nothing
+    ///    names, deleted with the next checkpoint
+    /// 2. the log names it, or holds it: from then on the new checkpoint counts and the old parts are
+    ///    litter; a crash before leaves step 1
+    /// 3. parts of the log whose entries are all covered deleted, oldest first, then older
+    ///    checkpoints: a crash leaves litter that the next checkpoint deletes
     ///
     /// # Errors
     /// As [`Journal::append`]; the old checkpoint counts then. `CoversAhead` for a mistake above.
     pub async fn checkpoint(&self, body: &[u8], covers: Seq) -> Result<(), Error> {
-        let inner = Arc::clone(&self.0);
         let body = Zeroizing::new(body.to_vec());
-        self.0.place.storage.tasks().whole(async move { inner.checkpoint(body, covers).await }).await
+        self.whole(move |inner| async move { inner.checkpoint(body, covers).await }).await
     }
 
     /// Seals `plain` into an object of its own and makes it durable. Until a checkpoint names it,
-    /// only the caller knows it; see [`Journal::sweep`].
+    /// only the caller knows it; see [`Journal::sweep`]. Claims an epoch, as the first write does.
     ///
     /// # Errors
-    /// `Full` or `Store`; nothing is visible then.
+    /// `Full`, `Io` or `Store`; nothing is visible then. As [`Journal::append`].
     pub async fn put(&self, kind: ObjectKind, plain: &[u8]) -> Result<ObjectRef, Error> {
         let place = &self.0.place;
+        let claimed = lock(&self.0.view).epoch;
+        let writer = match claimed {
+            Some(epoch) => epoch,
+            None => self.whole(|inner| async move { inner.claim().await }).await?,
+        };
         let uuid = ObjectUuid::random(&*place.entropy);
         let (sealed, key) = place.home.seal(kind, uuid, plain, &*place.entropy)?;
-        let object = ObjectRef { kind, uuid, key, bytes: sealed.len() as u64 };
+        let object = ObjectRef { kind, uuid, writer, key, bytes: sealed.len() as u64 };
         lock(&self.0.fresh).insert(uuid);
-        let name = place.name(&names::object(uuid));
-        let inner = Arc::clone(&self.0);
-        let storage = place.storage.clone();
-        let put = async move { storage.create(&name, sealed, "writing an object").await };
-        if !inner.place.storage.tasks().whole(put).await? {
-            return Err(inner.corrupt_object(uuid, "a fresh random name is taken"));
+        let name = place.name(object.name());
+        let put = move |inner: Arc<Inner>| async move {
+            inner.place.storage.create(&name, sealed, "writing an object").await
+        };
+        if !self.whole(put).await? {
+            return Err(self.0.corrupt_object(&object, "a fresh random name is taken"));
         }
         Ok(object)
     }
@@ -168,40 +168,45 @@ impl Journal {
     /// `Corrupt` when it is not there or does not open.
     pub async fn get(&self, object: &ObjectRef) -> Result<Zeroizing<Vec<u8>>, Error> {
         let place = &self.0.place;
-        let sealed = place.storage.read(&place.name(&names::object(object.uuid)), "reading an object").await?;
-        let sealed = sealed.ok_or_else(|| self.0.corrupt_object(object.uuid, "the object is not there"))?;
+        let sealed = place.storage.read(&place.name(object.name()), "reading an object").await?;
+        let sealed = sealed.ok_or_else(|| self.0.corrupt_object(object, "the object is not there"))?;
         let opened = place.home.open(object.kind, object.uuid, &object.key, &sealed);
-        opened.map_err(|_| self.0.corrupt_object(object.uuid, "the object does not open"))
+        opened.map_err(|_| self.0.corrupt_object(object, "the object does not open"))
     }
 
     /// Deletes an object that no durable checkpoint names. One that is gone already is fine.
     ///
     /// # Errors
-    /// `Store`.
+    /// `Io`, `Store`.
     pub async fn delete(&self, object: &ObjectRef) -> Result<(), Error> {
         let place = &self.0.place;
-        place.storage.delete(&place.name(&names::object(object.uuid))).await?;
+        place.storage.delete(&place.name(object.name())).await?;
         lock(&self.0.fresh).remove(&object.uuid);
         Ok(())
     }
 
-    /// Deletes the objects that an earlier process left behind and that `keep` does not name;
-    /// those that this one put are left alone. Gives their number.
+    /// Deletes the objects that earlier writers left behind and that `keep` does not name; those that
+    /// this one put are left alone. Gives their number. In a bucket that is done by who has claimed
+    /// the place only: before that, an object that nothing names may be about to be named.
     ///
     /// # Errors
-    /// `Store`, `Io`.
+    /// `Io`, `Store`.
     pub async fn sweep(&self, keep: &[ObjectRef]) -> Result<usize, Error> {
         let place = &self.0.place;
+        let ours = lock(&self.0.view).epoch;
+        if ours.is_none() && place.storage.is_shared() {
+            return Ok(0);
+        }
         let keep: HashSet<ObjectUuid> = keep.iter().map(|object| object.uuid).collect();
         let mut swept = 0;
-        for name in place.storage.list(&place.name("seg")).await? {
-            // A `#` marks the object store's own unfinished writes, which a crash can leave.
-            let (stem, unfinished) = name.split_once('#').map_or((&*name, false), |(stem, _)| (stem, true));
-            let Ok(uuid) = ObjectUuid::parse(stem) else { continue };
-            if lock(&self.0.fresh).contains(&uuid) || (keep.contains(&uuid) && !unfinished) {
+        for name in place.storage.list(&place.prefix).await? {
+            let Name::Object(writer, uuid) = name else { continue };
+            // A successor's may be about to be named, also if we do not know of the successor yet.
+            let successors = ours.is_some_and(|ours| writer > ours);
+            if successors || keep.contains(&uuid) || lock(&self.0.fresh).contains(&uuid) {
                 continue;
             }
-            place.storage.remove_file(&place.name(&format!("seg/{name}"))).await?;
+            place.storage.delete(&place.name(name)).await?;
             swept += 1;
         }
         Ok(swept)
@@ -211,28 +216,53 @@ impl Journal {
     ///
     /// 1. a Drop entry durable: from here on a recovery says `dropped`
     /// 2. the tombstone durable: from here on a recovery reads nothing else
-    /// 3. objects, checkpoints, log, claims, then the tombstone and the folder
+    /// 3. everything removed
     ///
     /// # Errors
     /// As [`Journal::append`], `Io`.
     pub async fn destroy(&self) -> Result<(), Error> {
-        let inner = Arc::clone(&self.0);
-        self.0.place.storage.tasks().whole(async move { inner.destroy().await }).await
+        self.whole(|inner| async move { inner.destroy().await }).await
     }
 
-    /// Marks a clean end: one empty group, if this process wrote anything. Behind it no damage to
-    /// an entry can pass for a write that a crash tore.
+    /// Marks a clean end: one empty group, if this process wrote anything to files. Behind it no
+    /// damage to an entry can pass for a write that a crash tore.
     ///
     /// # Errors
     /// As [`Journal::append`]; nothing is lost then, only the mark.
     pub async fn close(&self) -> Result<(), Error> {
-        let writer = Arc::clone(&self.0.writer).lock_owned().await;
-        if writer.open.is_none() || writer.stopped.is_some() {
+        self.whole(|inner| async move {
+            let mut log = inner.log.lock().await;
+            let ended = log.end().await;
+            *lock(&inner.view) = log.standing();
+            ended
+        })
+        .await
+    }
+
+    /// Finds out whether what was read here is still all there is: in a bucket another process may
+    /// have taken the place over. One request; nothing in a folder, which is locked.
+    ///
+    /// # Errors
+    /// `Stopped` when somebody else has written or may write; open the place again. `Store`.
+    pub async fn check(&self) -> Result<(), Error> {
+        if !self.0.place.storage.is_shared() {
             return Ok(());
         }
-        let (writer, marked) = self.0.disk(writer, |writer| writer.commit(&[])).await?;
-        lock(&self.0.view).follow(&writer);
-        marked.map(|_| ())
+        self.whole(|inner| async move {
+            let mut log = inner.log.lock().await;
+            let checked = log.check().await;
+            *lock(&inner.view) = log.standing();
+            checked
+        })
+        .await
+    }
+
+    /// Work that is done to its end, whether or not the caller still waits.
+    async fn whole<T: Send + 'static, F: Future<Output = Result<T, Error>> + Send + 'static>(
+        &self,
+        work: impl FnOnce(Arc<Inner>) -> F,
+    ) -> Result<T, Error> {
+        self.0.place.storage.tasks().whole(work(Arc::clone(&self.0))).await
     }
 
     /// Number of the last durable entry.
@@ -259,68 +289,72 @@ impl std::fmt::Debug for Journal {
 }
 
 impl Inner {
+    async fn claim(&self) -> Result<kernel::LogEpoch, Error> {
+        let mut log = self.log.lock().await;
+        let claimed = log.claim().await;
+        *lock(&self.view) = log.standing();
+        claimed
+    }
+
+    async fn commit(&self, bodies: Vec<Zeroizing<Vec<u8>>>) -> Result<u64, Error> {
+        let mut log = self.log.lock().await;
+        let committed = match log.claim().await {
+            Ok(_) => log.commit(bodies).await,
+            Err(error) => Err(error),
+        };
+        *lock(&self.view) = log.standing();
+        committed
+    }
+
     async fn checkpoint(&self, body: Zeroizing<Vec<u8>>, covers: Seq) -> Result<(), Error> {
         let _one = self.checkpointing.lock().await;
-        let place = &self.place;
-        let id = {
-            let mut writer = self.writer.lock().await;
-            let before = writer.checkpoint.map_or(0, |pointer| pointer.covers);
-            if covers.0 > writer.last || covers.0 < before {
-                return Err(Error::CoversAhead { covers: covers.0, last: writer.last });
-            }
-            let epoch = writer.claim().await?;
-            if writer.parts.is_empty() {
-                // A checkpoint without any log would look like a log that was lost.
-                let id = writer.number(epoch);
-                writer.start_part(id, None)?;
-            }
-            writer.number(epoch)
+        self.claim().await?;
+        let Standing { last, covers: before, .. } = *lock(&self.view);
+        if covers.0 > last || covers.0 < before {
+            return Err(Error::CoversAhead { covers: covers.0, last });
+        }
+        let checkpoint = if body.len() <= limits::CHECKPOINT_INLINE_BYTES_MAX {
+            Checkpoint::Inline(body)
+        } else {
+            self.put_checkpoint(body).await?
         };
-        let uuid = ObjectUuid::random(&*place.entropy);
-        let sealing = Arc::clone(place);
-        let sealed = place
-            .storage
-            .tasks()
-            .disk(move || sealing.home.seal_whole(ObjectKind::Checkpoint, uuid, &body, &*sealing.entropy));
-        let sealed = sealed.await??;
-        place.storage.create(&place.name(&id.checkpoint_name()), sealed, "writing a checkpoint").await?;
-        place.storage.step(Step::CheckpointPut)?;
-
-        let pointer = Pointer { id, uuid, covers: covers.0 };
-        let mut writer = Arc::clone(&self.writer).lock_owned().await;
-        // A number of its own, taken now: a group that was committed meanwhile may have started a
-        // file behind `id`, and the newest file must be the one that names this checkpoint.
-        let part = writer.number(id.epoch);
-        let (mut writer, started) = self.disk(writer, move |writer| writer.start_part(part, Some(pointer))).await?;
-        lock(&self.view).follow(&writer);
-        started?;
-        let covered = writer.take_covered();
-        lock(&self.view).follow(&writer);
-        drop(writer);
-        self.delete_old(pointer, covered).await;
+        let turned = {
+            let mut log = self.log.lock().await;
+            let turned = log.point(checkpoint, covers.0).await;
+            *lock(&self.view) = log.standing();
+            turned?
+        };
+        self.delete_old(turned).await;
         Ok(())
     }
 
+    async fn put_checkpoint(&self, body: Zeroizing<Vec<u8>>) -> Result<Checkpoint, Error> {
+        let place = &self.place;
+        let id = self.log.lock().await.number().await?;
+        let uuid = ObjectUuid::random(&*place.entropy);
+        let sealing = Arc::clone(place);
+        let sealed = move || sealing.home.seal_whole(ObjectKind::Checkpoint, uuid, &body, &*sealing.entropy);
+        let sealed = place.storage.tasks().disk(sealed).await??;
+        place.storage.create(&place.name(Name::Checkpoint(id)), sealed, "writing a checkpoint").await?;
+        place.storage.step(Step::CheckpointPut)?;
+        Ok(Checkpoint::Object(id, uuid))
+    }
+
     /// Litter is not worth an error: the next checkpoint finds it again.
-    async fn delete_old(&self, current: Pointer, covered: Vec<names::PartId>) {
-        let (place, epoch, current) = (&self.place, current.id.epoch, current.id.checkpoint_name());
-        for id in covered {
-            let deleted = place.storage.remove_file(&place.name(&id.log_name())).await;
+    async fn delete_old(&self, turned: Turned) {
+        let place = &self.place;
+        for id in turned.covered {
+            let deleted = place.storage.delete(&place.name(Name::Log(id))).await;
             if deleted.and_then(|()| place.storage.step(Step::OldLogDeleted)).is_err() {
                 return;
             }
         }
-        let log = place.storage.path(&place.name("log"));
-        let swept = place.storage.tasks().disk(move || file::sweep_log(&log, &names::epoch(epoch))).await;
-        if !matches!(swept, Ok(Ok(()))) {
-            return;
-        }
-        for name in place.storage.list(&place.name("ckpt")).await.unwrap_or_default() {
-            let name = format!("ckpt/{name}");
-            if name == current {
+        for name in place.storage.list(&place.prefix).await.unwrap_or_default() {
+            // Later ones can be a successor's.
+            if !matches!(name, Name::Checkpoint(id) if id < turned.checkpoint) {
                 continue;
             }
-            let deleted = place.storage.remove_file(&place.name(&name)).await;
+            let deleted = place.storage.delete(&place.name(name)).await;
             if deleted.and_then(|()| place.storage.step(Step::OldCheckpointDeleted)).is_err() {
                 return;
             }
@@ -329,51 +363,27 @@ impl Inner {
 
     async fn destroy(&self) -> Result<(), Error> {
         let _one = self.checkpointing.lock().await;
-        let mut writer = Arc::clone(&self.writer).lock_owned().await;
-        let dropped = writer.stopped.as_ref().is_some_and(|(why, _)| *why == Stopped::Dropped);
-        if !dropped {
-            let claimed = writer.claim().await;
-            lock(&self.view).follow(&writer);
-            claimed?;
-            let (back, written) = self.disk(writer, Writer::drop_place).await?;
-            lock(&self.view).follow(&back);
-            writer = back;
-            written?;
+        let mut log = self.log.lock().await;
+        if log.standing().stopped != Some(Stopped::Dropped) {
+            let dropped = match log.claim().await {
+                Ok(_) => log.drop_place().await,
+                Err(error) => Err(error),
+            };
+            *lock(&self.view) = log.standing();
+            dropped?;
         }
-        writer.open = None;
         let place = &self.place;
-        place
-            .storage
-            .create(&place.name(names::DELETED), b"ringfence tombstone 0\n".to_vec(), "writing the tombstone")
-            .await?;
+        let tombstone = b"ringfence tombstone 0\n".to_vec();
+        place.storage.create(&place.name(Name::Tombstone), tombstone, "writing the tombstone").await?;
         place.storage.step(Step::Tombstone)?;
-        for folder in ["seg", "ckpt", "log", "claim", ""] {
-            let path = place.storage.path(&place.name(folder));
-            let removed = place.storage.tasks().disk(move || remove_folder(&path)).await?;
-            removed.map_err(|source| io_error("deleting a place", source))?;
-            place.storage.step(Step::PrefixPart)?;
-        }
+        place.storage.remove_place(&place.prefix).await?;
+        place.storage.step(Step::Removed)?;
         tracing::info!(place = ?place.home.kind(), uuid = %place.home.uuid(), "place destroyed");
         Ok(())
     }
 
-    /// Runs blocking work on the writer; the guard travels with it, so nobody sees it half done.
-    async fn disk<T: Send + 'static>(
-        &self,
-        mut writer: OwnedMutexGuard<Writer>,
-        work: impl FnOnce(&mut Writer) -> T + Send + 'static,
-    ) -> Result<(OwnedMutexGuard<Writer>, T), Error> {
-        let run = move || {
-            let out = work(&mut writer);
-            (writer, out)
-        };
-        self.place.storage.tasks().disk(run).await
-    }
-
-    fn corrupt_object(&self, uuid: ObjectUuid, why: &'static str) -> Error {
-        let home = &self.place.home;
-        tracing::error!(place = ?home.kind(), uuid = %home.uuid(), object = %uuid, why, "corrupt");
-        Error::Corrupt { file: self.place.name(&names::object(uuid)), epoch: kernel::LogEpoch(0), offset: 0, why }
+    fn corrupt_object(&self, object: &ObjectRef, why: &'static str) -> Error {
+        crate::log::corrupt(&self.place, object.name(), object.writer, 0, why)
     }
 }
 
@@ -398,7 +408,7 @@ async fn lead(mut leader: Leader) {
     while let Some(group) = next_group(&leader.inner) {
         let (bodies, waiters): (Vec<_>, Vec<_>) =
             group.into_iter().map(|waiting| (waiting.body, (waiting.reply, waiting._room))).unzip();
-        let outcome = commit(&leader.inner, bodies).await;
+        let outcome = leader.inner.commit(bodies).await;
         answer(waiters, outcome);
     }
     leader.ended = true;
@@ -420,16 +430,6 @@ fn next_group(inner: &Inner) -> Option<Vec<Waiting>> {
     queue.led.then_some(group)
 }
 
-async fn commit(inner: &Arc<Inner>, bodies: Vec<Zeroizing<Vec<u8>>>) -> Result<u64, Error> {
-    let mut writer = Arc::clone(&inner.writer).lock_owned().await;
-    let claimed = writer.claim().await;
-    lock(&inner.view).follow(&writer);
-    claimed?;
-    let (writer, committed) = inner.disk(writer, move |writer| writer.commit(&bodies)).await?;
-    lock(&inner.view).follow(&writer);
-    committed
-}
-
 fn answer(waiters: Vec<(oneshot::Sender<Result<Seq, Error>>, OwnedSemaphorePermit)>, outcome: Result<u64, Error>) {
     let outcome = outcome.map_err(Arc::new);
     for (i, (reply, _room)) in waiters.into_iter().enumerate() {
@@ -439,28 +439,6 @@ fn answer(waiters: Vec<(oneshot::Sender<Result<Seq, Error>>, OwnedSemaphorePermi
         };
         // A caller that went away does not hear it; the entry stands all the same.
         drop(reply.send(mine));
-    }
-}
-
-impl View {
-    fn of(writer: &Writer) -> Self {
-        let stopped = writer.stopped.as_ref().map(|(why, _)| *why);
-        Self { last: writer.last, log_bytes: writer.log_bytes(), stopped }
-    }
-
-    fn follow(&mut self, writer: &Writer) {
-        *self = Self::of(writer);
-    }
-}
-
-fn remove_folder(path: &std::path::Path) -> std::io::Result<()> {
-    match std::fs::remove_dir_all(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    match path.parent() {
-        Some(parent) if parent.is_dir() => file::sync_folder(parent),
-        _ => Ok(()),
     }
 }
 

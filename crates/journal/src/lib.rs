@@ -1,30 +1,31 @@
 //! journal: the durable life of one place: its sealed log, its checkpoints, its immutable objects.
 //!
-//! A [`Storage`] is the data folder, locked for this process. A [`Journal`] is the one writer of
-//! one place in it. What [`Journal::append`] acknowledged is there after a crash at any moment;
+//! A [`Storage`] is a data folder, locked for this process, or a bucket that others may use too. A
+//! [`Journal`] is the one writer of one place in it. What [`Journal::append`] acknowledged is there after a crash at any moment;
 //! what it did not is there whole or not at all; bytes that somebody changed are an error and
 //! never a silent loss. What the bytes mean is the business of the floors above.
 //!
 //! Byte layouts: `schemas/log.md`.
 
+mod bucket;
+pub mod disk;
 mod error;
 mod faults;
-mod file;
-mod group;
+mod file_log;
 mod journal;
+mod local;
+mod log;
 mod names;
+mod object_log;
 mod objects;
-mod opening;
 mod outside;
-mod recover;
 mod storage;
 mod tasks;
-mod writer;
 
 pub use error::{Error, Stopped};
 pub use journal::{Journal, Recovered};
 pub use objects::ObjectRef;
-pub use storage::Storage;
+pub use storage::{Blocking, Storage};
 
 /// Position of an entry in its place's life: 1, 2, 3, … without a gap, across restarts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]

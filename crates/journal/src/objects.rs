@@ -1,6 +1,7 @@
 //! Immutable sealed objects and how a checkpoint names them.
 
-use kernel::{KeyEpoch, ObjectUuid};
+use crate::names::Name;
+use kernel::{KeyEpoch, LogEpoch, ObjectUuid};
 use vault::{ObjectKind, WrappedKey};
 
 /// Names one immutable object and holds its wrapped key. Who has it and the place can open it.
@@ -10,6 +11,8 @@ pub struct ObjectRef {
     pub kind: ObjectKind,
     /// Which one.
     pub uuid: ObjectUuid,
+    /// The log epoch of who put it: part of its name, so that nobody ever sweeps a successor's.
+    pub writer: LogEpoch,
     /// Its key, under the place's key.
     pub key: WrappedKey,
     /// Its size on disk, bytes.
@@ -17,10 +20,16 @@ pub struct ObjectRef {
 }
 
 impl ObjectRef {
-    /// Appends `kind u8 ‖ uuid 16 ‖ key epoch u32 ‖ key length u16 ‖ key ‖ bytes u64`, little-endian.
+    /// Inside the place.
+    pub(crate) fn name(&self) -> Name {
+        Name::Object(self.writer, self.uuid)
+    }
+
+    /// Appends `kind u8 ‖ uuid 16 ‖ writer u32 ‖ key epoch u32 ‖ key length u16 ‖ key ‖ bytes u64`, little-endian.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.push(kind_byte(self.kind));
         out.extend_from_slice(self.uuid.as_bytes());
+        out.extend_from_slice(&self.writer.0.to_le_bytes());
         out.extend_from_slice(&self.key.epoch.0.to_le_bytes());
         let length = u16::try_from(self.key.bytes.len()).expect("a wrapped key is under 64 KiB by the vault's format");
         out.extend_from_slice(&length.to_le_bytes());
@@ -33,10 +42,11 @@ impl ObjectRef {
     pub fn decode(bytes: &mut &[u8]) -> Option<Self> {
         let kind = kind_of(take::<1>(bytes)?[0])?;
         let uuid = ObjectUuid::from_bytes(take(bytes)?);
+        let writer = LogEpoch(u32::from_le_bytes(take(bytes)?));
         let epoch = KeyEpoch(u32::from_le_bytes(take(bytes)?));
         let length = usize::from(u16::from_le_bytes(take(bytes)?));
         let key = WrappedKey { epoch, bytes: take_slice(bytes, length)?.to_vec() };
-        Some(Self { kind, uuid, key, bytes: u64::from_le_bytes(take(bytes)?) })
+        Some(Self { kind, uuid, writer, key, bytes: u64::from_le_bytes(take(bytes)?) })
     }
 }
 

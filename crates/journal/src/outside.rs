@@ -1,15 +1,15 @@
-//! What a registry needs of the data folder outside any one place: the control place's wrapped key,
+//! What a registry needs of the storage outside any one place: the control place's wrapped key,
 //! which is read before any place can be opened, and the removal of places whose keys are gone, for
 //! which no home can be made any more.
 
-use crate::{Error, Storage, error::io_error, file};
-use std::{fs, io, path::Path};
+use crate::{Error, Storage, error::io_error};
+use std::io;
 
 impl Storage {
-    /// Puts a small object under a name outside every place, durable when this returns. `false`: it was there.
+    /// Puts a small object under a name outside every place, durable when this returns. `false`: another was there.
     ///
     /// # Errors
-    /// `Full`, `Store`.
+    /// `Full`, `Io`, `Store`.
     pub async fn put_new(&self, name: &str, bytes: Vec<u8>) -> Result<bool, Error> {
         self.create(name, bytes, "writing a small object").await
     }
@@ -17,7 +17,7 @@ impl Storage {
     /// Reads what [`Storage::put_new`] put; `None` when there is none.
     ///
     /// # Errors
-    /// `Store`.
+    /// `Io`, `Store`.
     pub async fn get_small(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
         self.read(name, "reading a small object").await
     }
@@ -26,15 +26,12 @@ impl Storage {
     /// a crash leaves the next call removes. Whoever calls this knows that nobody writes there.
     ///
     /// # Errors
-    /// `Io`, also for a prefix that no place has: nothing else of the folder is ever removed.
+    /// `Io`, `Store`; also for a prefix that no place has: nothing else is ever removed.
     pub async fn remove_prefix(&self, prefix: &str) -> Result<(), Error> {
-        let what = "removing a place";
         if !is_prefix(prefix) {
-            return Err(io_error(what, io::Error::from(io::ErrorKind::InvalidInput)));
+            return Err(io_error("removing a place", io::Error::from(io::ErrorKind::InvalidInput)));
         }
-        let path = self.path(prefix);
-        let work = move || remove(&path);
-        self.tasks().disk(work).await?.map_err(|source| io_error(what, source))
+        self.remove_place(prefix).await
     }
 }
 
@@ -47,14 +44,6 @@ fn is_prefix(prefix: &str) -> bool {
         && shard.is_some_and(|s| s.len() == 2 && s.bytes().all(|b| b.is_ascii_hexdigit()))
         && uuid.is_some_and(|u| kernel::ObjectUuid::parse(u).is_ok())
         && rest == (Some(""), None)
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        other => other?,
-    }
-    path.parent().map_or(Ok(()), file::sync_folder)
 }
 
 #[cfg(test)]

@@ -2,14 +2,21 @@
 //!
 //! All of them are counted, so that [`crate::Storage::close`] can wait for what was handed over.
 
-use crate::Error;
+use crate::{Blocking, Error};
 use tokio_util::task::TaskTracker;
 
 /// Counts what runs.
-#[derive(Clone, Default)]
-pub(crate) struct Tasks(TaskTracker);
+#[derive(Clone)]
+pub(crate) struct Tasks {
+    tracker: TaskTracker,
+    blocking: Blocking,
+}
 
 impl Tasks {
+    pub(crate) fn new(blocking: Blocking) -> Self {
+        Self { tracker: TaskTracker::new(), blocking }
+    }
+
     /// Runs to its end, whether or not the caller still waits.
     ///
     /// # Errors
@@ -18,12 +25,12 @@ impl Tasks {
         &self,
         work: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Result<T, Error> {
-        self.0.spawn(work).await.map_err(|_| Error::Closing)?
+        self.tracker.spawn(work).await.map_err(|_| Error::Closing)?
     }
 
     /// Starts `work` and does not wait.
     pub(crate) fn start(&self, work: impl Future<Output = ()> + Send + 'static) {
-        self.0.spawn(work);
+        self.tracker.spawn(work);
     }
 
     /// File work: on a thread that may block, to its end even if the caller goes.
@@ -31,13 +38,16 @@ impl Tasks {
     /// # Errors
     /// `Closing` when the runtime went away, or the work panicked.
     pub(crate) async fn disk<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
-        self.0.spawn_blocking(work).await.map_err(|_| Error::Closing)
+        match self.blocking {
+            Blocking::Threads => self.tracker.spawn_blocking(work).await.map_err(|_| Error::Closing),
+            Blocking::Inline => Ok(work()),
+        }
     }
 
     /// Waits until nothing runs.
     pub(crate) async fn drain(&self) {
-        self.0.close();
-        self.0.wait().await;
-        self.0.reopen();
+        self.tracker.close();
+        self.tracker.wait().await;
+        self.tracker.reopen();
     }
 }

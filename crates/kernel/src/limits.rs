@@ -109,6 +109,17 @@ pub const LOG_ENTRY_BYTES_MAX: usize = 512 << 20;
 pub const LOG_QUEUE_BYTES_MAX: usize = 128 << 20;
 /// Bytes that one group commit takes from the queue (one entry may be larger). Bounds latency.
 pub const LOG_GROUP_BYTES_MAX: usize = 16 << 20;
+/// A checkpoint up to here stands inside the log itself, bytes. Most namespaces are that small, and an
+/// object of its own would cost each of them a block of the disk and a request to open.
+pub const CHECKPOINT_INLINE_BYTES_MAX: usize = 256 << 10;
+/// How long the object store may take for one answer. Longer counts as lost.
+pub const STORE_ANSWER_WAIT: Duration = Duration::from_secs(30);
+/// How often one request to the object store is made before its caller hears of it.
+pub const STORE_TRIES_MAX: u32 = 8;
+/// The first pause between two tries; each is twice the one before.
+pub const STORE_PAUSE_MIN: Duration = Duration::from_millis(50);
+/// And the longest.
+pub const STORE_PAUSE_MAX: Duration = Duration::from_secs(5);
 /// Documents that one delete by filter may remove. Bounds one log entry: a million ids are about 40 MB.
 pub const DELETES_PER_COMMIT_MAX: u64 = 1_000_000;
 /// Documents that one patch may rewrite. As many as may be named by id.

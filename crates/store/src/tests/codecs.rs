@@ -36,7 +36,13 @@ fn a_manifest() -> Vec<u8> {
     };
     let segment = Arc::new(Segment::in_memory(&SPEC, (0..9).map(doc).collect()).unwrap());
     let key = WrappedKey { epoch: KeyEpoch(2), bytes: vec![7; 40] };
-    let object = ObjectRef { kind: ObjectKind::Segment, uuid: ObjectUuid::from_bytes([9; 16]), key, bytes: 77 };
+    let object = ObjectRef {
+        kind: ObjectKind::Segment,
+        uuid: ObjectUuid::from_bytes([9; 16]),
+        writer: kernel::LogEpoch(3),
+        key,
+        bytes: 77,
+    };
     let sealed = Part::new(segment.clone(), RoaringBitmap::from_iter([1, 4]), Some(object));
     let memory = Part::new(segment, RoaringBitmap::new(), None);
     manifest::write(&View { spec: SPEC, commit: CommitNo(9), parts: vec![sealed, memory] }, CommitNo(8)).to_vec()

@@ -255,7 +255,7 @@ impl World {
                 let path = entry.unwrap().path();
                 if path.is_dir() {
                     folders.push(path);
-                } else if path.parent().unwrap().ends_with("seg") {
+                } else if path.file_name().unwrap().to_str().unwrap().starts_with("seg-") {
                     found.push(path);
                 }
             }

@@ -5,18 +5,21 @@
 //! the newest must end exactly where its successor says. In the newest a group that does not
 //! authenticate is a torn write only if nothing of ours stands behind it.
 
-use crate::{
-    Error,
-    error::io_error,
-    file,
+use super::{
     group::{Group, HEADER, Header},
-    names::{self, PartId},
-    opening::{End, Opening},
-    storage::list_folder,
-    writer::{Known, Place, Writer},
+    opening::{End, Opening, Pointer},
+    part,
+    writer::{Known, Writer},
+};
+use crate::{
+    Error, Stopped,
+    error::io_error,
+    local::{Listing, Local},
+    log::{Place, corrupt},
+    names::{Name, PartId},
 };
 use kernel::LogEpoch;
-use std::{fs, path::Path, sync::Arc};
+use std::sync::Arc;
 use vault::{FrameOpener, ObjectKind};
 use zeroize::Zeroizing;
 
@@ -29,36 +32,45 @@ pub(crate) struct Found {
 }
 
 /// Reads the place. Claims nothing; makes durable what it found, so that nobody acts on bytes that
-/// a power cut could still take back.
-pub(crate) async fn recover(place: Arc<Place>) -> Result<Found, Error> {
-    let storage = place.storage.clone();
-    let newest = newest_claim(&place).await?;
-    if storage.read(&place.name(names::DELETED), "reading the tombstone").await?.is_some() {
-        return Ok(empty(place, newest, true));
+/// a power cut could still take back; removes files that never got their name.
+pub(crate) fn recover(place: &Arc<Place>, local: &Arc<Local>) -> Result<Found, Error> {
+    let listing = local.list(&place.prefix).map_err(|source| io_error("listing a place", source))?;
+    let newest = listing.names.iter().filter_map(|name| name.epoch()).max().unwrap_or_default();
+    if listing.names.contains(&Name::Tombstone) {
+        return Ok(Found { dropped: true, ..empty(place, local, newest, true) });
     }
-    let place_for_log = Arc::clone(&place);
-    let read = storage.tasks().disk(move || read_log(&place_for_log)).await??;
-    let Some(Read { log, stale, dropped }) = read else {
-        return nothing_yet(place, newest).await;
+    for unfinished in &listing.unfinished {
+        let removed = local.delete(&format!("{}{unfinished}", place.prefix));
+        removed.map_err(|source| io_error("removing an unfinished file", source))?;
+    }
+    let Some(Read { log, stale, dropped }) = read_log(place, local, &listing)? else {
+        return nothing_yet(place, local, &listing, newest);
     };
-    let newest = newest.max(log.last_opening.id.epoch);
     let pointer = log.last_opening.checkpoint;
-    let mut checkpoint = None;
+    let mut found = empty(place, local, newest, dropped);
     if let Some(pointer) = pointer {
-        let inside = pointer.id.checkpoint_name();
-        let wrong = |why| corrupt(&place, &inside, pointer.id.epoch, 0, why);
-        let sealed = storage.read(&place.name(&inside), "reading a checkpoint").await?;
-        let sealed = sealed.ok_or_else(|| wrong("the checkpoint that the log names is not there"))?;
-        let opened = place.home.open_whole(ObjectKind::Checkpoint, pointer.uuid, &sealed);
-        checkpoint = Some(opened.map_err(|_| wrong("the checkpoint does not open"))?);
+        found.checkpoint = Some(match log.body {
+            Some(body) => body,
+            None => read_checkpoint(place, local, pointer)?,
+        });
     }
-    let mut writer = empty(place, newest, dropped).writer;
-    writer.tail = Some(log.end);
-    writer.parts = log.parts;
-    writer.stale = stale;
-    writer.checkpoint = pointer;
-    writer.last = log.last;
-    Ok(Found { writer, checkpoint, entries: log.entries, dropped })
+    found.writer.tail = Some(log.end);
+    found.writer.parts = log.parts;
+    found.writer.stale = stale;
+    found.writer.checkpoint = pointer;
+    found.writer.last = log.last;
+    found.entries = log.entries;
+    Ok(found)
+}
+
+fn read_checkpoint(place: &Place, local: &Local, pointer: Pointer) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let name = Name::Checkpoint(pointer.id);
+    let wrong = |why| corrupt(place, name, pointer.id.epoch, 0, why);
+    let sealed = local.read(&place.name(name)).map_err(|source| io_error("reading a checkpoint", source))?;
+    let sealed = sealed.ok_or_else(|| wrong("the checkpoint that the log names is not there"))?;
+    let uuid = pointer.uuid.ok_or_else(|| wrong("the checkpoint stands in the log and is not there"))?;
+    let opened = place.home.open_whole(ObjectKind::Checkpoint, uuid, &sealed);
+    opened.map_err(|_| wrong("the checkpoint does not open"))
 }
 
 struct Read {
@@ -74,21 +86,30 @@ struct Log {
     parts: Vec<Known>,
     last_opening: Opening,
     end: End,
+    /// The checkpoint's, if it stands in the log.
+    body: Option<Zeroizing<Vec<u8>>>,
 }
 
-fn read_log(place: &Place) -> Result<Option<Read>, Error> {
-    let all = list_parts(&place.storage.path(&place.name("log")))?;
+fn read_log(place: &Place, local: &Local, listing: &Listing) -> Result<Option<Read>, Error> {
+    let all: Vec<PartId> =
+        listing.names.iter().filter_map(|name| if let Name::Log(id) = name { Some(*id) } else { None }).collect();
     let Some(newest) = all.last() else { return Ok(None) };
-    let chain = walk_back(place, *newest)?;
+    let chain = walk_back(place, local, *newest)?;
     let oldest = chain.first().map_or(*newest, |part| part.id);
-    let stale = all.into_iter().filter(|id| *id < oldest).collect();
-    let (log, dropped) = read_forward(place, chain)?;
+    let (mut log, dropped) = read_forward(place, local, chain)?;
+    let holder = log.last_opening.checkpoint.and_then(|pointer| pointer.holder());
+    if let Some(holder) = holder.filter(|_| log.body.is_none()) {
+        let mut part = Part::read(place, local, holder)?;
+        log.body = part.opening.body.take();
+        log.parts.insert(0, Known { id: holder, before: part.opening.before, bytes: 0 });
+    }
+    let stale = all.into_iter().filter(|id| *id < oldest && Some(*id) != holder).collect();
     Ok(Some(Read { log, stale, dropped }))
 }
 
 /// The files from the one that holds the first uncovered entry to the newest.
-fn walk_back(place: &Place, newest: PartId) -> Result<Vec<Part>, Error> {
-    let mut chain = vec![Part::read(place, newest)?];
+fn walk_back(place: &Place, local: &Local, newest: PartId) -> Result<Vec<Part>, Error> {
+    let mut chain = vec![Part::read(place, local, newest)?];
     let covers = chain[0].opening.checkpoint.map_or(0, |pointer| pointer.covers);
     if chain[0].opening.before < covers {
         return Err(chain[0].corrupt(place, 0, "the file begins before what its checkpoint covers"));
@@ -99,7 +120,7 @@ fn walk_back(place: &Place, newest: PartId) -> Result<Vec<Part>, Error> {
         if end.id >= oldest.id {
             return Err(wrong("the file before this one is not older"));
         }
-        let mut previous = Part::read(place, end.id)?;
+        let mut previous = Part::read(place, local, end.id)?;
         previous.end = Some(end);
         chain.push(previous);
     }
@@ -107,12 +128,13 @@ fn walk_back(place: &Place, newest: PartId) -> Result<Vec<Part>, Error> {
     Ok(chain)
 }
 
-fn read_forward(place: &Place, chain: Vec<Part>) -> Result<(Log, bool), Error> {
+fn read_forward(place: &Place, local: &Local, chain: Vec<Part>) -> Result<(Log, bool), Error> {
     let mut entries = Vec::new();
     let mut parts = Vec::new();
     let mut last = chain.first().map_or(0, |part| part.opening.before);
     let mut dropped = false;
-    let mut finish = None;
+    let mut finish: Option<(Opening, End)> = None;
+    let mut bodies_of = Vec::new();
     for mut part in chain {
         if part.opening.before != last || dropped {
             return Err(part.corrupt(place, 0, "the file does not go on where the one before it ended"));
@@ -130,14 +152,17 @@ fn read_forward(place: &Place, chain: Vec<Part>) -> Result<(Log, bool), Error> {
                 _ => return Err(part.corrupt(place, at, "a group that does not follow the one before it")),
             }
         }
-        part.harden(place)?;
-        parts.push(Known { id: part.id, before: part.opening.before, bytes: part.offset });
+        part.harden(place, local)?;
+        bodies_of.extend(part.opening.body.take().map(|body| (part.id, body)));
+        parts.push(Known { id: part.id, before: part.opening.before, bytes: part.offset - part.first });
         finish = Some((part.opening.clone(), End { id: part.id, groups: part.groups, offset: part.offset }));
     }
     let (last_opening, end) = finish.ok_or(Error::Closing)?;
     let covers = last_opening.checkpoint.map_or(0, |pointer| pointer.covers);
     entries.retain(|(seq, _)| *seq > covers);
-    Ok((Log { entries, last, parts, last_opening, end }, dropped))
+    let holder = last_opening.checkpoint.and_then(|pointer| pointer.holder());
+    let body = bodies_of.into_iter().find(|(id, _)| Some(*id) == holder).map(|(_, body)| body);
+    Ok((Log { entries, last, parts, last_opening, end, body }, dropped))
 }
 
 /// One log file being read.
@@ -151,22 +176,19 @@ struct Part {
     end: Option<End>,
     groups: u64,
     offset: u64,
+    /// First byte behind the opening.
+    first: u64,
     last_group: u64,
 }
 
 impl Part {
     /// Reads the file and its opening. Both were durable before the file had its name, so nothing
     /// here is ever a torn write.
-    fn read(place: &Place, id: PartId) -> Result<Self, Error> {
-        let name = id.log_name();
-        let wrong = |why| corrupt(place, &name, id.epoch, 0, why);
-        let bytes = match fs::read(place.storage.path(&place.name(&name))) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(wrong("a log file that a later one needs is not there"));
-            }
-            Err(source) => return Err(io_error("reading a log file", source)),
-        };
+    fn read(place: &Place, local: &Local, id: PartId) -> Result<Self, Error> {
+        let name = Name::Log(id);
+        let wrong = |why| corrupt(place, name, id.epoch, 0, why);
+        let bytes = local.read(&place.name(name)).map_err(|source| io_error("reading a log file", source))?;
+        let bytes = bytes.ok_or_else(|| wrong("a log file that a later one needs is not there"))?;
         let (mut opener, prologue) = place.home.open_log(&bytes).map_err(|_| wrong("the prologue does not open"))?;
         let head = bytes.get(..prologue).ok_or_else(|| wrong("the prologue is cut"))?;
         let header = Header::open(&place.home, head, prologue as u64, bytes.get(prologue..).unwrap_or_default());
@@ -184,7 +206,18 @@ impl Part {
             return Err(wrong("the file belongs under another name"));
         }
         let offset = (begin + frame.len()) as u64;
-        Ok(Self { id, prologue, opener, opening, end: None, groups: 1, offset, last_group: prologue as u64, bytes })
+        Ok(Self {
+            id,
+            prologue,
+            opener,
+            opening,
+            end: None,
+            groups: 1,
+            offset,
+            first: offset,
+            last_group: prologue as u64,
+            bytes,
+        })
     }
 
     /// The next group; `None` at the end.
@@ -234,18 +267,19 @@ impl Part {
     }
 
     /// Only the newest file can hold bytes that are not on the disk yet.
-    fn harden(&self, place: &Place) -> Result<(), Error> {
+    fn harden(&self, place: &Place, local: &Local) -> Result<(), Error> {
         if self.end.is_some() {
             return Ok(());
         }
         let range = usize::try_from(self.last_group).unwrap_or(0)..usize::try_from(self.offset).unwrap_or(0);
         let bytes = self.bytes.get(range).unwrap_or_default();
-        let path = place.storage.path(&place.name(&self.id.log_name()));
-        file::harden(&path, bytes, self.last_group).map_err(|source| io_error("flushing what was recovered", source))
+        let path = local.path(&place.name(Name::Log(self.id)));
+        part::harden(&**local.disk(), &path, bytes, self.last_group)
+            .map_err(|source| io_error("flushing what was recovered", source))
     }
 
     fn corrupt(&self, place: &Place, offset: u64, why: &'static str) -> Error {
-        corrupt(place, &self.id.log_name(), self.id.epoch, offset, why)
+        corrupt(place, Name::Log(self.id), self.id.epoch, offset, why)
     }
 }
 
@@ -254,41 +288,19 @@ fn open_frame(opener: &mut FrameOpener, frame: &[u8], index: u64) -> Option<Grou
     (seq == index && used == frame.len()).then(|| Group::decode(&body))?
 }
 
-fn corrupt(place: &Place, inside: &str, epoch: LogEpoch, offset: u64, why: &'static str) -> Error {
-    tracing::error!(place = ?place.home.kind(), uuid = %place.home.uuid(), %epoch, offset, why, "corrupt");
-    Error::Corrupt { file: place.name(inside), epoch, offset, why }
-}
-
-/// Every log file, oldest first.
-fn list_parts(log: &Path) -> Result<Vec<PartId>, Error> {
-    let io = |source| io_error("listing the log", source);
-    let mut parts = Vec::new();
-    for folder in list_folder(log).map_err(io)? {
-        let Some(epoch) = names::parse_epoch(&folder) else { continue };
-        for name in list_folder(&log.join(&folder)).map_err(io)? {
-            parts.extend(names::parse_part(&name).map(|part| PartId { epoch, part }));
-        }
-    }
-    parts.sort_unstable();
-    Ok(parts)
-}
-
-async fn newest_claim(place: &Place) -> Result<LogEpoch, Error> {
-    let claims = place.storage.list(&place.name("claim")).await?;
-    Ok(claims.iter().filter_map(|name| names::parse_epoch(name)).max().unwrap_or_default())
-}
-
 /// No log file: the place is new, or its first process fell before its first write.
-async fn nothing_yet(place: Arc<Place>, newest: LogEpoch) -> Result<Found, Error> {
-    if !place.storage.list(&place.name("ckpt")).await?.is_empty() {
-        return Err(corrupt(&place, "log", newest, 0, "there are checkpoints and no log"));
+fn nothing_yet(place: &Arc<Place>, local: &Arc<Local>, listing: &Listing, newest: LogEpoch) -> Result<Found, Error> {
+    if listing.names.iter().any(|name| matches!(name, Name::Checkpoint(_))) {
+        let nowhere = Name::Log(PartId { epoch: newest, part: 0 });
+        return Err(corrupt(place, nowhere, newest, 0, "there are checkpoints and no log"));
     }
-    Ok(empty(place, newest, false))
+    Ok(empty(place, local, newest, false))
 }
 
-fn empty(place: Arc<Place>, newest: LogEpoch, dropped: bool) -> Found {
+fn empty(place: &Arc<Place>, local: &Arc<Local>, newest: LogEpoch, dropped: bool) -> Found {
     let writer = Writer {
-        place,
+        place: Arc::clone(place),
+        local: Arc::clone(local),
         open: None,
         tail: None,
         parts: Vec::new(),
@@ -298,7 +310,7 @@ fn empty(place: Arc<Place>, newest: LogEpoch, dropped: bool) -> Found {
         newest,
         epoch: None,
         next_part: 1,
-        stopped: dropped.then_some((crate::Stopped::Dropped, None)),
+        stopped: dropped.then_some((Stopped::Dropped, None)),
     };
     Found { writer, checkpoint: None, entries: Vec::new(), dropped }
 }

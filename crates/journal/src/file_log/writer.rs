@@ -1,38 +1,25 @@
-//! The one writer of a place: claims an epoch, starts log files, commits groups.
+//! The one writer of a place in a folder: starts log files, commits groups.
 //!
-//! Blocking code, run on threads that may block; only the claim goes through the object store.
+//! Blocking code, run on threads that may block. The folder's lock keeps other processes out, so an
+//! epoch is claimed by its first log file, whose name must be free.
 
+use super::{
+    group::{Group, HEADER, Header},
+    opening::{End, Opening, Pointer},
+    part::{NotStarted, PartFile, size_for},
+};
 use crate::{
     Error, Stopped,
     error::{io_error, is_full},
     faults::Step,
-    file::{NotStarted, PartFile, size_for},
-    group::{Group, HEADER, Header},
-    names::{self, PartId},
-    opening::{End, Opening, Pointer},
-    storage::Storage,
+    local::Local,
+    log::Place,
+    names::{Name, PartId},
 };
-use kernel::{Clock, Entropy, LogEpoch, ObjectUuid};
+use kernel::{LogEpoch, ObjectUuid};
 use std::{io, sync::Arc};
-use vault::{FRAME_OVERHEAD_BYTES, FrameSealer, Home};
+use vault::{FRAME_OVERHEAD_BYTES, FrameSealer};
 use zeroize::Zeroizing;
-
-/// Where a journal stands: what all of its parts need.
-pub(crate) struct Place {
-    pub(crate) storage: Storage,
-    pub(crate) home: Arc<Home>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) entropy: Arc<dyn Entropy>,
-    /// Ends with a slash.
-    pub(crate) prefix: String,
-}
-
-impl Place {
-    /// A name inside the prefix, relative to the data folder.
-    pub(crate) fn name(&self, inside: &str) -> String {
-        format!("{}{inside}", self.prefix)
-    }
-}
 
 /// A log file of this place that still counts.
 #[derive(Clone, Copy, Debug)]
@@ -40,13 +27,14 @@ pub(crate) struct Known {
     pub(crate) id: PartId,
     /// Last entry before it.
     pub(crate) before: u64,
-    /// Bytes in use.
+    /// Bytes of the groups behind its opening.
     pub(crate) bytes: u64,
 }
 
 /// The writer's whole state.
 pub(crate) struct Writer {
     pub(crate) place: Arc<Place>,
+    pub(crate) local: Arc<Local>,
     /// The file that takes the next group, once an epoch is ours.
     pub(crate) open: Option<Open>,
     /// Where the newest file ended when the place was recovered.
@@ -59,7 +47,7 @@ pub(crate) struct Writer {
     pub(crate) checkpoint: Option<Pointer>,
     /// Last durable entry.
     pub(crate) last: u64,
-    /// The newest epoch that anybody claimed.
+    /// The newest epoch that anything stands under.
     pub(crate) newest: LogEpoch,
     /// Ours.
     pub(crate) epoch: Option<LogEpoch>,
@@ -87,30 +75,14 @@ impl Writer {
         }
     }
 
-    /// Claims the epoch after the newest, if none is ours yet.
-    ///
-    /// 1. `claim/<e>` created if absent, durable. A crash after it leaves an epoch that nobody uses;
-    ///    the next process claims the one after it.
-    ///
-    /// An epoch that somebody else has claimed meanwhile is the end: two processes write this place.
-    pub(crate) async fn claim(&mut self) -> Result<LogEpoch, Error> {
+    /// Our epoch: the one after the newest that anything stands under.
+    pub(crate) fn claim(&mut self) -> Result<LogEpoch, Error> {
         self.check()?;
-        if let Some(epoch) = self.epoch {
-            return Ok(epoch);
+        if self.epoch.is_none() {
+            self.newest = self.newest.next();
+            self.epoch = Some(self.newest);
         }
-        let epoch = self.newest.next();
-        let nonce = ObjectUuid::random(&*self.place.entropy);
-        let text = format!("ringfence claim 0\nnonce {nonce}\nat {}\n", self.place.clock.now());
-        let name = self.place.name(&names::claim(epoch));
-        let created = self.place.storage.create(&name, text.into_bytes(), "claiming an epoch").await?;
-        self.newest = epoch;
-        if !created {
-            return Err(self.stop(Stopped::Fenced, None));
-        }
-        self.epoch = Some(epoch);
-        self.place.storage.faults().after(Step::Claimed).map_err(|source| self.broken(source))?;
-        tracing::debug!(place = ?self.place.home.kind(), uuid = %self.place.home.uuid(), %epoch, "claimed an epoch");
-        Ok(epoch)
+        Ok(self.newest)
     }
 
     /// A number for a file or checkpoint of our epoch.
@@ -123,12 +95,17 @@ impl Writer {
     /// Starts the next log file, which names `checkpoint` as the newest. [`PartFile::start`] has the
     /// steps. Until the file has its name the one before it is the log and stays usable; from then
     /// on only the new one is, and if its name may not be durable the journal stops.
-    pub(crate) fn start_part(&mut self, id: PartId, checkpoint: Option<Pointer>) -> Result<(), Error> {
+    pub(crate) fn start_part(
+        &mut self,
+        id: PartId,
+        checkpoint: Option<Pointer>,
+        body: Option<Zeroizing<Vec<u8>>>,
+    ) -> Result<(), Error> {
         self.check()?;
         let place = Arc::clone(&self.place);
         let object = ObjectUuid::random(&*place.entropy);
         let (prologue, mut sealer) = place.home.start_log(object, id.epoch, &*place.entropy)?;
-        let opening = Opening { id, before: self.last, previous: self.end(), checkpoint };
+        let opening = Opening { id, before: self.last, previous: self.end(), checkpoint, body };
         let frame = sealer.seal(0, &Group::opening(&opening.encode()), &*place.entropy)?;
         let offset = prologue.len() as u64;
         let size = size_for((prologue.len() + HEADER + frame.len()) as u64);
@@ -137,13 +114,14 @@ impl Writer {
         first.extend_from_slice(&header.seal(&place.home, &prologue, offset));
         first.extend_from_slice(&frame);
 
-        let path = place.storage.path(&place.name(&id.log_name()));
-        let file = match PartFile::start(&path, &first, Arc::clone(place.storage.faults())) {
+        let path = self.local.path(&place.name(Name::Log(id)));
+        let file = match PartFile::start(&**self.local.disk(), &path, &first, Arc::clone(place.storage.faults())) {
             Ok(file) => file,
-            Err(NotStarted { visible: false, source }) => return Err(io_error("starting a log file", source)),
-            Err(NotStarted { visible: true, source }) => return Err(self.broken(source)),
+            Err(NotStarted { taken: true, source, .. }) => return Err(self.stop(Stopped::Fenced, Some(source))),
+            Err(NotStarted { visible: true, source, .. }) => return Err(self.broken(source)),
+            Err(NotStarted { source, .. }) => return Err(io_error("starting a log file", source)),
         };
-        self.parts.push(Known { id, before: self.last, bytes: file.end });
+        self.parts.push(Known { id, before: self.last, bytes: 0 });
         self.open = Some(Open { file, sealer, prologue, id, groups: 1 });
         self.checkpoint = checkpoint;
         Ok(())
@@ -170,17 +148,21 @@ impl Writer {
         Ok(())
     }
 
-    /// Bytes in the files that a recovery reads.
+    /// Bytes of groups that a recovery reads.
     pub(crate) fn log_bytes(&self) -> u64 {
         self.parts.iter().map(|part| part.bytes).sum()
     }
 
-    /// Takes the files out that a recovery from the checkpoint does not need, oldest first.
+    /// Takes the files out that a recovery from the checkpoint does not need, oldest first. The one
+    /// that holds the checkpoint stays.
     pub(crate) fn take_covered(&mut self) -> Vec<PartId> {
         let covers = self.checkpoint.map_or(0, |pointer| pointer.covers);
+        let holder = self.checkpoint.and_then(|pointer| pointer.holder());
         let mut covered = std::mem::take(&mut self.stale);
-        while self.parts.get(1).is_some_and(|next| next.before <= covers) {
-            covered.push(self.parts.remove(0).id);
+        let parts = std::mem::take(&mut self.parts);
+        for (i, part) in parts.iter().enumerate() {
+            let over = parts.get(i + 1).is_some_and(|next| next.before <= covers);
+            if over && Some(part.id) != holder { covered.push(part.id) } else { self.parts.push(*part) }
         }
         covered
     }
@@ -190,7 +172,7 @@ impl Writer {
         if self.open.is_none() {
             let epoch = self.epoch.ok_or(Error::Closing)?;
             let id = self.number(epoch);
-            self.start_part(id, self.checkpoint)?;
+            self.start_part(id, self.checkpoint, None)?;
         }
         let place = Arc::clone(&self.place);
         let open = self.open.as_mut().ok_or(Error::Closing)?;
@@ -213,7 +195,7 @@ impl Writer {
         }
         open.groups += 1;
         if let Some(part) = self.parts.last_mut() {
-            part.bytes = open.file.end;
+            part.bytes = open.file.groups_bytes();
         }
         self.stopped = None;
         Ok(())
