@@ -23,7 +23,14 @@ impl Client<'_> {
     pub(crate) async fn run(mut self) {
         while self.sim.takes_one_more() {
             self.call().await;
-            let pause = if self.rng.chance(5) { self.rng.millis(0, 60_000) } else { self.rng.millis(0, 20) };
+            let refused = self.sim.refused_some();
+            let pause = if refused {
+                self.rng.millis(10, 500)
+            } else if self.rng.chance(5) {
+                self.rng.millis(0, 60_000)
+            } else {
+                self.rng.millis(0, 20)
+            };
             tokio::time::sleep(pause).await;
         }
     }
@@ -58,6 +65,7 @@ impl Client<'_> {
         let write = self.sim.history().write(place, intents.clone());
         let line = format!("{place} {write}").into_bytes();
         let call = async {
+            self.sim.still(name, place).map_err(|e| (false, e))?;
             let grant = self.sim.world.grant::<Ingest>(tenant, known_as);
             let room = process.stores.enter(&grant, &settings()).await.map_err(|e| (false, e))?;
             room.append(upserts, Box::new(move |_| line)).await.map_err(|e| (true, e))
@@ -82,6 +90,7 @@ impl Client<'_> {
         let line = format!("{place} {write}").into_bytes();
         let which = Selection::Ids(docs.iter().map(|doc| doc_id(*doc)).collect());
         let call = async {
+            self.sim.still(name, place).map_err(|e| (false, e))?;
             let grant = self.sim.world.grant::<Delete>(tenant, known_as);
             let room = process.stores.enter(&grant, &settings()).await.map_err(|e| (false, e))?;
             room.delete(&which, &Audience::Everything, Box::new(move |_| line)).await.map_err(|e| (true, e))
@@ -121,7 +130,7 @@ impl Client<'_> {
     async fn list(&mut self, name: usize, process: &Process) {
         let place = self.sim.current(name);
         let called = self.sim.history().event();
-        let Some(snapshot) = self.snapshot(place, process).await else { return };
+        let Some(snapshot) = self.snapshot(name, place, process).await else { return };
         let eligible = everything(&snapshot);
         let (found, total, more) = snapshot.list(&eligible, None, None, 100, true, false).unwrap();
         let mut history = self.sim.history();
@@ -138,6 +147,7 @@ impl Client<'_> {
         let called = self.sim.history().event();
         let doc = self.some_docs()[0];
         let call = async {
+            self.sim.still(name, place)?;
             let grant = self.sim.world.grant::<Read>(tenant, known_as);
             process.stores.enter(&grant, &settings()).await?.snapshot(None).await
         };
@@ -152,7 +162,7 @@ impl Client<'_> {
         let back = self.rng.index(20);
         let wanted = self.sim.history().recent(place, back);
         let called = self.sim.history().event();
-        let Some(snapshot) = self.snapshot(place, process).await else { return };
+        let Some(snapshot) = self.snapshot(name, place, process).await else { return };
         let eligible = everything(&snapshot);
         let mut history = self.sim.history();
         let texts = |query: &str| {
@@ -177,9 +187,10 @@ impl Client<'_> {
         }
     }
 
-    async fn snapshot(&self, place: usize, process: &Process) -> Option<Snapshot> {
+    async fn snapshot(&self, name: usize, place: usize, process: &Process) -> Option<Snapshot> {
         let (tenant, known_as, _) = self.sim.label(place);
         let call = async {
+            self.sim.still(name, place)?;
             let grant = self.sim.world.grant::<Search>(tenant, known_as);
             process.stores.enter(&grant, &settings()).await?.snapshot(None).await
         };

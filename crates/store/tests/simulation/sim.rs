@@ -54,6 +54,8 @@ pub(crate) struct Sim {
     history: RefCell<History>,
     events: RefCell<BTreeMap<&'static str, u64>>,
     left: Cell<u64>,
+    /// Somebody was refused something since this was last asked.
+    refused: Cell<bool>,
     destroyed: RefCell<Vec<usize>>,
     pub(crate) rng: RefCell<Rng>,
 }
@@ -107,6 +109,7 @@ impl Sim {
             history: RefCell::new(History::new(STALE_READS && on_bucket)),
             events: RefCell::default(),
             left: Cell::new(operations),
+            refused: Cell::default(),
             destroyed: RefCell::default(),
             rng: RefCell::new(rng),
         };
@@ -197,8 +200,12 @@ impl Sim {
                 }
             }
         }
-        let twice = self.world.chain.twice.lock().unwrap().clone();
-        history.faults.extend(twice.iter().map(|commit| format!("commit {commit} has two lines in the chain")));
+        for (namespace, commit) in self.world.chain.twice.lock().unwrap().iter() {
+            // Into one that was destroyed a late writer may write; nobody reads it.
+            if history.places.iter().any(|place| place.gone.is_none() && place.home.uuid() == *namespace) {
+                history.faults.push(format!("commit {commit} of {namespace} has two lines in the chain"));
+            }
+        }
     }
 
     fn report(&self, seed: u64, operations: u64) -> Report {
@@ -253,6 +260,14 @@ impl Sim {
         self.current.borrow()[name]
     }
 
+    /// A name is looked up when the process takes the call, which may be long after the client chose it.
+    ///
+    /// # Errors
+    /// When it stands for another life by now.
+    pub(crate) fn still(&self, name: usize, place: usize) -> Result<(), store::Error> {
+        if self.current(name) == place { Ok(()) } else { Err(store::Error::Closing) }
+    }
+
     /// Tenant, name and tag.
     pub(crate) fn label(&self, place: usize) -> (&'static str, &'static str, String) {
         let history = self.history.borrow();
@@ -275,6 +290,10 @@ impl Sim {
         self.current.borrow_mut()[name] = fresh;
     }
 
+    pub(crate) fn refused_some(&self) -> bool {
+        self.refused.replace(false)
+    }
+
     /// No answer: clients look for another process.
     pub(crate) fn gave_up(&self, place: usize) {
         self.count("gave up");
@@ -293,6 +312,7 @@ impl Sim {
     /// Notes an error; whether what was asked may have happened all the same.
     pub(crate) fn refused(&self, place: usize, error: store::Error) -> bool {
         let error = kernel::Error::from(error);
+        self.refused.set(true);
         let mut history = self.history();
         if is_not_found(&error) && history.places[place].gone.is_none() {
             history.faults.push(format!("LOST: place {place} is said not to be there"));

@@ -49,7 +49,7 @@ pub(crate) struct Houses(Mutex<HashMap<(Incarnation, NamespaceName), Arc<Home>>>
 pub(crate) struct Chain {
     lines: Mutex<BTreeMap<(String, CommitNo), Vec<u8>>>,
     /// Commits that came with two lines.
-    pub(crate) twice: Mutex<Vec<u64>>,
+    pub(crate) twice: Mutex<Vec<(NamespaceUuid, u64)>>,
 }
 
 /// tokio's clock; wall time of one process may be wrong.
@@ -118,7 +118,7 @@ impl Chain {
     pub(crate) fn absorb(&self, from: Absorbed) {
         let before = self.lines.lock().unwrap().insert((from.namespace.to_string(), from.commit), from.line.clone());
         if before.is_some_and(|line| line != from.line) {
-            self.twice.lock().unwrap().push(from.commit.0);
+            self.twice.lock().unwrap().push((from.namespace, from.commit.0));
         }
     }
 
