@@ -44,3 +44,7 @@ long-kill KILLS="500" FROM="0":
 # Builds with one safeguard removed must fail the isolation test; name some to run only these.
 long-mutants *NAMES:
     scripts/mutants {{NAMES}}
+
+# A world of 100,000 small namespaces: start, memory, cold first searches, bytes on disk. Takes long, and about 10 GB.
+bench-many TENANTS="1000" NAMESPACES="100":
+    RINGFENCE_MANY_TENANTS={{TENANTS}} RINGFENCE_MANY_NAMESPACES={{NAMESPACES}} RINGFENCE_MANY_SEARCHES=2000 cargo bench --workspace --bench many_namespaces

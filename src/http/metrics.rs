@@ -85,6 +85,9 @@ fn state(engine: &Engine) -> Registry {
         gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         registry.register(name, help, gauge);
     };
+    gauge("tenants_open", "Tenants whose directory is held in memory", health.tenants.open);
+    gauge("tenants_unopened", "Tenants whose directory did not open", health.tenants.unopened);
+    gauge("tenants_memory_bytes", "Bytes that open directories hold, estimated", health.tenants.memory_bytes);
     gauge("namespaces_open", "Namespaces held in memory", health.stores.open);
     gauge("namespaces_memory_bytes", "Bytes that open namespaces hold", health.stores.memory_bytes);
     gauge("cpu_queue", "CPU jobs that wait", health.cpu_waiting as u64);
@@ -97,6 +100,7 @@ fn state(engine: &Engine) -> Registry {
         counter.inc_by(value);
         registry.register(name, help, counter);
     };
+    count("tenant_evictions", "Directories closed to give memory back", health.tenants.evictions);
     count("flushes", "Namespaces flushed to a sealed segment", health.stores.flushes);
     count("compactions", "Segments merged", health.stores.compactions);
     models(&mut registry, &health.models.models);

@@ -123,7 +123,7 @@ where
     let (head, mut body) = Head::of(request).await;
     let headers = head.headers.clone();
     let ask = Ask { namespace: head.namespace(), request: head.request, trace: head.trace.clone() };
-    let end = match app.engine().gate().admit::<A>(head.bearer(), ask) {
+    let end = match app.engine().admit::<A>(head.bearer(), ask).await {
         Err(refusal) => Err(trail.refused(refusal, facts.path).await),
         Ok(grant) => match Call::read(&app, &facts, head, &mut body).await {
             Ok(call) => handler(app.clone(), grant, call).await,

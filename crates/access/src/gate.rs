@@ -3,9 +3,14 @@
 //! The order of checks is fixed, so that a refusal tells no more than its caller may know:
 //! credential (401, one body whatever was wrong) · the tenant's state (423) · its rate (429) ·
 //! scope (403) · the key's list of namespaces (404, the same as for one that never was).
+//!
+//! A tenant that nobody used lately is not open, and what its keys may do is not in memory. Whoever
+//! wants a grant asks [`Gate::recognise`] first whose the bearer is, has that tenant opened, and
+//! then comes to [`Gate::admit`]. Only a right secret opens anything, so an unknown key, a wrong
+//! secret and an expired key cost one MAC and a look into memory, and are told the same.
 
 use crate::{
-    Action, Ask, Credentials, Custodial, Grant, KeyRecord, OperatorRecord, TenantFacts, TenantState, Tenure,
+    Action, Ask, Credentials, Custodial, Grant, KeyRecord, KeyStub, OperatorRecord, TenantFacts, TenantState, Tenure,
     quota::Meter,
     token::{self, TokenKind},
 };
@@ -24,6 +29,12 @@ pub struct Gate {
     credentials: Arc<dyn Credentials>,
     clock: Arc<dyn Clock>,
     meters: Mutex<HashMap<TenantId, (Incarnation, Arc<Meter>)>>,
+}
+
+/// Whoever knows the secret of an API key.
+struct Caller {
+    id: KeyId,
+    stub: KeyStub,
 }
 
 /// Why nobody was let in.
@@ -73,12 +84,25 @@ impl Gate {
     #[expect(clippy::result_large_err, reason = "a refusal ends its request; it is moved once")]
     pub fn admit<A: Action>(&self, bearer: Option<&str>, ask: Ask) -> Result<Grant<A>, Refusal> {
         const { assert!(A::CUSTODIANS.is_empty(), "a custodial action is delegated, never admitted from an API key") }
-        let (key, facts) = self.authenticate(bearer)?;
-        let meter = self.meter(&key.tenant, facts.incarnation);
-        match self.authorise::<A>(&key, &facts, &ask, &meter) {
-            Ok(()) => Ok(Grant::for_key(key, facts, ask, meter, self.clock.clone())),
-            Err(error) => Err(self.refuse(error, &key, &facts, &meter)),
+        let (caller, facts) = self.authenticate(bearer)?;
+        let meter = self.meter(&caller.stub.tenant, facts.incarnation);
+        if let Err(error) = served(facts.state) {
+            return Err(self.refuse(error, &caller, &facts, &meter));
         }
+        // The tenant is open and its directory has the last word: what it does not know is revoked.
+        let hold = self.credentials.hold(facts.incarnation);
+        let known = self.credentials.key(&caller.id).filter(|key| key.incarnation == facts.incarnation);
+        let key = known.ok_or_else(|| Refusal::stranger(unauthenticated()))?;
+        match self.authorise::<A>(&key, &facts, &ask, &meter) {
+            Ok(()) => Ok(Grant::for_key(key, facts, ask, meter, self.clock.clone(), hold)),
+            Err(error) => Err(self.refuse(error, &caller, &facts, &meter)),
+        }
+    }
+
+    /// Whose an API key is, if its secret is right and it has not expired. It is no admission: it
+    /// only says which tenant must be open before [`Gate::admit`] can judge.
+    pub fn recognise(&self, bearer: Option<&str>) -> Option<Incarnation> {
+        self.authenticate(bearer).ok().map(|(caller, _)| caller.stub.incarnation)
     }
 
     /// Judges an operator's token: one of `needs`, or an admin.
@@ -88,7 +112,7 @@ impl Gate {
     #[expect(clippy::result_large_err, reason = "a refusal ends its request; it is moved once")]
     pub fn operator(&self, bearer: Option<&str>, needs: &[Role], request: RequestId) -> Result<Operator, Refusal> {
         let record = self
-            .verify(bearer, TokenKind::Operator, |id| self.credentials.operator(id), |r: &OperatorRecord| &r.mac)
+            .verify(bearer, TokenKind::Operator, |id| self.credentials.operator(id), |r: &Arc<OperatorRecord>| &r.mac)
             .ok_or_else(|| Refusal::stranger(unauthenticated()))?;
         if record.role != Role::Admin && !needs.contains(&record.role) {
             return Err(Refusal::stranger(Error::new(Code::Forbidden, "this operator's role does not allow that")));
@@ -106,26 +130,26 @@ impl Gate {
         }
         let facts = self.credentials.tenant(tenant).ok_or_else(Error::not_found)?;
         let meter = self.meter(tenant, facts.incarnation);
-        Ok(Grant::for_operator(operator, tenant.clone(), facts, meter, self.clock.clone()))
+        let hold = self.credentials.hold(facts.incarnation);
+        Ok(Grant::for_operator(operator, tenant.clone(), facts, meter, self.clock.clone(), hold))
     }
 
     /// A key whose secret is right, in the life of its tenant that is lived now, and not expired.
     #[expect(clippy::result_large_err, reason = "a refusal ends its request; it is moved once")]
-    fn authenticate(&self, bearer: Option<&str>) -> Result<(Arc<KeyRecord>, TenantFacts), Refusal> {
+    fn authenticate(&self, bearer: Option<&str>) -> Result<(Caller, TenantFacts), Refusal> {
         let stranger = || Refusal::stranger(unauthenticated());
-        let key = self
-            .verify(bearer, TokenKind::Key, |id| self.credentials.key(id), |r: &KeyRecord| &r.mac)
-            .ok_or_else(stranger)?;
+        let find = |id: &KeyId| self.credentials.locate(id).map(|stub| Caller { id: id.clone(), stub });
+        let caller = self.verify(bearer, TokenKind::Key, find, |caller| &caller.stub.mac).ok_or_else(stranger)?;
         let facts = self
             .credentials
-            .tenant(&key.tenant)
-            .filter(|facts| facts.incarnation == key.incarnation)
+            .tenant(&caller.stub.tenant)
+            .filter(|facts| facts.incarnation == caller.stub.incarnation)
             .ok_or_else(stranger)?;
-        if key.expires_at.is_some_and(|end| end <= self.clock.now()) {
-            let meter = self.meter(&key.tenant, facts.incarnation);
-            return Err(self.refuse(unauthenticated(), &key, &facts, &meter));
+        if caller.stub.expires_at.is_some_and(|end| end <= self.clock.now()) {
+            let meter = self.meter(&caller.stub.tenant, facts.incarnation);
+            return Err(self.refuse(unauthenticated(), &caller, &facts, &meter));
         }
-        Ok((key, facts))
+        Ok((caller, facts))
     }
 
     /// The record whose secret the bearer knows. Whatever is wrong, one MAC is computed and compared.
@@ -133,13 +157,13 @@ impl Gate {
         &self,
         bearer: Option<&str>,
         kind: TokenKind,
-        find: impl FnOnce(&KeyId) -> Option<Arc<R>>,
+        find: impl FnOnce(&KeyId) -> Option<R>,
         mac: impl FnOnce(&R) -> &[u8; 32],
-    ) -> Option<Arc<R>> {
+    ) -> Option<R> {
         let token = bearer.and_then(|text| token::parse(text).ok()).filter(|t| t.kind == kind);
         let record = token.as_ref().and_then(|t| find(&t.id));
         let given = self.credentials.mac(token.as_ref().map_or(&NOBODY[..], |t| t.secret.as_bytes()));
-        let kept = record.as_deref().map_or(&NOBODY, mac);
+        let kept = record.as_ref().map_or(&NOBODY, mac);
         let same = bool::from(given.ct_eq(kept));
         record.filter(|_| same)
     }
@@ -151,15 +175,6 @@ impl Gate {
         ask: &Ask,
         meter: &Meter,
     ) -> Result<(), Error> {
-        match facts.state {
-            TenantState::Active => {}
-            TenantState::Suspended | TenantState::Deleting => {
-                return Err(Error::new(Code::TenantSuspended, "the tenant is suspended"));
-            }
-            TenantState::KeyUnavailable => {
-                return Err(Error::new(Code::KeyUnavailable, "the tenant's key cannot be had"));
-            }
-        }
         meter.request(facts.quotas.requests_per_minute, &*self.clock)?;
         if let Some(scope) = A::SCOPE.filter(|scope| !key.scopes.contains(scope)) {
             return Err(Error::new(Code::Forbidden, format!("the API key lacks the scope {}", scope.as_str())));
@@ -171,14 +186,15 @@ impl Gate {
         Ok(())
     }
 
-    fn refuse(&self, error: Error, key: &KeyRecord, facts: &TenantFacts, meter: &Meter) -> Refusal {
+    fn refuse(&self, error: Error, caller: &Caller, facts: &TenantFacts, meter: &Meter) -> Refusal {
+        let (tenant, incarnation) = (&caller.stub.tenant, caller.stub.incarnation);
         // Without its key a tenant's audit cannot be written.
         let writable = matches!(facts.state, TenantState::Active | TenantState::Suspended);
         Refusal {
             error,
-            known: Some((key.tenant.clone(), key.incarnation, key.id.clone())),
+            known: Some((tenant.clone(), incarnation, caller.id.clone())),
             audit: writable && meter.refusal(&*self.clock),
-            tenure: Some(Tenure::new(key.tenant.clone(), key.incarnation)),
+            tenure: Some(Tenure::new(tenant.clone(), incarnation)),
         }
     }
 
@@ -227,6 +243,17 @@ impl Operator {
     /// In which request.
     pub fn request(&self) -> RequestId {
         self.request
+    }
+}
+
+/// Whether requests of a tenant in this state are served.
+fn served(state: TenantState) -> Result<(), Error> {
+    match state {
+        TenantState::Active => Ok(()),
+        TenantState::Suspended | TenantState::Deleting => {
+            Err(Error::new(Code::TenantSuspended, "the tenant is suspended"))
+        }
+        TenantState::KeyUnavailable => Err(Error::new(Code::KeyUnavailable, "the tenant's key cannot be had")),
     }
 }
 

@@ -19,7 +19,7 @@
 //! }
 //! ```
 
-use crate::{Action, KeyRecord, Operator, TenantFacts, quota::Meter};
+use crate::{Action, Hold, KeyRecord, Operator, TenantFacts, quota::Meter};
 use kernel::{
     Audience, Clock, Code, Error, Incarnation, KeyId, NamespaceName, OperatorName, Principal, Quotas, RequestId, Scope,
     TenantId, limits,
@@ -55,6 +55,8 @@ pub struct Grant<A: Action> {
     ask: Ask,
     meter: Arc<Meter>,
     clock: Arc<dyn Clock>,
+    /// The tenant stays open until the request has ended.
+    _hold: Option<Hold>,
     action: PhantomData<fn() -> A>,
 }
 
@@ -65,6 +67,7 @@ impl<A: Action> Grant<A> {
         ask: Ask,
         meter: Arc<Meter>,
         clock: Arc<dyn Clock>,
+        hold: Option<Hold>,
     ) -> Self {
         Self {
             tenant: key.tenant.clone(),
@@ -74,6 +77,7 @@ impl<A: Action> Grant<A> {
             ask,
             meter,
             clock,
+            _hold: hold,
             action: PhantomData,
         }
     }
@@ -84,6 +88,7 @@ impl<A: Action> Grant<A> {
         facts: TenantFacts,
         meter: Arc<Meter>,
         clock: Arc<dyn Clock>,
+        hold: Option<Hold>,
     ) -> Self {
         Self {
             tenant,
@@ -93,6 +98,7 @@ impl<A: Action> Grant<A> {
             ask: Ask { namespace: None, request: operator.request(), trace: None },
             meter,
             clock,
+            _hold: hold,
             action: PhantomData,
         }
     }

@@ -19,5 +19,5 @@ pub use action::{
 pub use gate::{Gate, Operator, Refusal};
 pub use grant::{Ask, Grant, Identity, Tenure};
 pub use pepper::Pepper;
-pub use records::{Credentials, KeyRecord, OperatorRecord, TenantFacts, TenantState};
+pub use records::{Credentials, Hold, KeyRecord, KeyStub, OperatorRecord, TenantFacts, TenantState};
 pub use token::TokenKind;

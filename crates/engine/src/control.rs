@@ -6,7 +6,7 @@
 //! text can be read.
 
 use crate::{Engine, Page, Paged};
-use access::{Erase, Operator, RotateKey};
+use access::{Erase, Operator, RotateKey, TenantState};
 use kernel::{Code, Error, KeyEpoch, KeyId, OperationId, OperatorName, Role, TenantId, Timestamp};
 use registry::{
     Begun, KeyStatus, KeyView, NewKey, NewTenant, OperationKind, OperationView, OperatorView, TenantChange, TenantView,
@@ -35,13 +35,13 @@ impl Engine {
     }
 
     /// One tenant.
-    pub fn tenant(&self, operator: &Operator, id: &TenantId) -> Result<TenantView, Error> {
-        self.inner.registry.tenant(operator, id)
+    pub async fn tenant(&self, operator: &Operator, id: &TenantId) -> Result<TenantView, Error> {
+        self.inner.registry.tenant(operator, id).await
     }
 
     /// Tenants by id.
-    pub fn tenants(&self, operator: &Operator, page: Page) -> Result<Paged<TenantView>, Error> {
-        let (items, next) = self.inner.registry.tenants(operator, page.after.as_deref(), page.limit);
+    pub async fn tenants(&self, operator: &Operator, page: Page) -> Result<Paged<TenantView>, Error> {
+        let (items, next) = self.inner.registry.tenants(operator, page.after.as_deref(), page.limit).await;
         Ok(Paged { items, next })
     }
 
@@ -72,8 +72,8 @@ impl Engine {
 
     /// Erases a suspended tenant in the background: keys first, then bytes.
     pub async fn delete_tenant(&self, operator: &Operator, id: &TenantId) -> Result<OperationId, Error> {
-        let view = self.inner.registry.tenant(operator, id)?;
-        if !view.is_suspended() {
+        let (state, _) = self.inner.registry.state(operator, id)?;
+        if state != TenantState::Suspended {
             return Err(Error::new(Code::NotSuspended, "suspend the tenant first"));
         }
         self.act(operator, "tenant.erase", Some(id)).await?;
@@ -100,8 +100,8 @@ impl Engine {
     }
 
     /// A tenant's API keys, without secrets.
-    pub fn api_keys(&self, operator: &Operator, id: &TenantId, page: Page) -> Result<Paged<KeyView>, Error> {
-        let (items, next) = self.inner.registry.keys(operator, id, page.after.as_deref(), page.limit)?;
+    pub async fn api_keys(&self, operator: &Operator, id: &TenantId, page: Page) -> Result<Paged<KeyView>, Error> {
+        let (items, next) = self.inner.registry.keys(operator, id, page.after.as_deref(), page.limit).await?;
         Ok(Paged { items, next })
     }
 
@@ -134,8 +134,8 @@ impl Engine {
     }
 
     /// A tenant's key epochs and what each wraps.
-    pub fn key_status(&self, operator: &Operator, id: &TenantId) -> Result<KeyStatus, Error> {
-        self.inner.registry.key_status(operator, id)
+    pub async fn key_status(&self, operator: &Operator, id: &TenantId) -> Result<KeyStatus, Error> {
+        self.inner.registry.key_status(operator, id).await
     }
 
     /// Makes an operator; the token is told once.
@@ -179,12 +179,13 @@ impl Engine {
 
     /// Counters per tenant since it exists.
     pub async fn usage(&self, operator: &Operator) -> Vec<Usage> {
-        let (tenants, _) = self.inner.registry.tenants(operator, None, usize::MAX);
-        for tenant in &tenants {
+        let mut usage = Vec::new();
+        for (id, incarnation) in self.inner.registry.lives(operator) {
             // A chain that does not open shows zeroes; the tenant's own requests tell why.
-            let _ = self.inner.trail.warm(tenant.incarnation).await;
+            let _ = self.inner.trail.warm(incarnation).await;
+            usage.push((id, self.inner.trail.usage_of(incarnation)));
         }
-        tenants.into_iter().map(|t| (t.id, self.inner.trail.usage_of(t.incarnation))).collect()
+        usage
     }
 
     /// What operators did, oldest first.

@@ -58,7 +58,7 @@ impl Engine {
         let include = shown(request.include, &record);
         let work = move || {
             let ListRequest { filter, ids, limit, after, .. } = request;
-            let eligible = snapshot.eligible(&audience, filter.as_ref(), &ALL, now);
+            let eligible = snapshot.eligible(&audience, filter.as_ref(), &ALL, now)?;
             let (documents, total, more) =
                 snapshot.list(&eligible, ids.as_deref(), after.as_ref(), limit, include.text, include.vector)?;
             let next = if more { documents.last().map(|d| d.id.clone()) } else { None };

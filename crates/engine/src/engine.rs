@@ -1,7 +1,7 @@
 //! The engine: its parts, how it opens and how it closes.
 
 use crate::{EngineConfig, Flow, turnstile::Turnstile, work::Work};
-use access::{Action, Gate, Grant};
+use access::{Action, Ask, Gate, Grant, Refusal};
 use kernel::{Clock, CommitNo, Entropy, Error, RequestId, Timestamp};
 use ledger::{Deed, Trail};
 use models::Models;
@@ -37,6 +37,8 @@ pub(crate) struct Inner {
 pub struct Health {
     /// The namespaces.
     pub stores: StoresStats,
+    /// The tenants.
+    pub tenants: registry::SeatStats,
     /// The models.
     pub models: models::Stats,
     /// CPU jobs that wait.
@@ -49,7 +51,7 @@ pub struct Health {
 
 impl Engine {
     /// Opens a data folder: takes its lock, reads what exists, goes on with what a crash left
-    /// unfinished. Namespaces open when somebody enters them. The token is that of the first
+    /// unfinished. Tenants and namespaces open when somebody enters them. The token is that of the first
     /// operator, on the first start only.
     ///
     /// # Errors
@@ -63,6 +65,7 @@ impl Engine {
             config.provider.clone(),
             config.clock.clone(),
             config.entropy.clone(),
+            tracker.clone(),
             config.adopt_operator.as_deref(),
         )
         .await?;
@@ -120,7 +123,23 @@ impl Engine {
         inner.models.stop();
     }
 
-    /// Who judges credentials.
+    /// Judges an API key, with its tenant opened first where the secret is right. One that does not
+    /// open is the gate's to refuse; anything else that is wrong has opened nothing.
+    ///
+    /// # Errors
+    /// The gate's refusal.
+    #[expect(clippy::result_large_err, reason = "a refusal ends its request; it is moved once")]
+    pub async fn admit<A: Action>(&self, bearer: Option<&str>, ask: Ask) -> Result<Grant<A>, Refusal> {
+        let inner = &self.inner;
+        // Held until the grant holds it itself.
+        let _open = match inner.gate.recognise(bearer) {
+            Some(incarnation) => inner.registry.prepare(incarnation).await,
+            None => None,
+        };
+        inner.gate.admit(bearer, ask)
+    }
+
+    /// Who judges operators, and API keys of tenants that are open: see [`Engine::admit`].
     pub fn gate(&self) -> &Gate {
         &self.inner.gate
     }
@@ -158,6 +177,7 @@ impl Engine {
         let inner = &self.inner;
         Health {
             stores: inner.stores.stats(),
+            tenants: inner.registry.stats(),
             models: inner.models.stats(),
             cpu_waiting: inner.work.waiting(),
             searches: inner.searches.count(),

@@ -80,14 +80,14 @@ impl Engine {
 type Ranked = Vec<Fused<Address>>;
 
 fn rank(snapshot: &Snapshot, plan: &Plan, vector: Option<&[f32]>, now: Timestamp) -> Result<SearchReply, Error> {
-    let eligible = snapshot.eligible(plan.audience(), plan.filter(), &[Status::Indexed], now);
+    let eligible = snapshot.eligible(plan.audience(), plan.filter(), &[Status::Indexed], now)?;
     let depth = plan.depth();
     let text = match plan.words() {
-        Some(query) => snapshot.text(&TextQuery::new(query.expose()), &eligible, depth),
+        Some(query) => snapshot.text(&TextQuery::new(query.expose()), &eligible, depth)?,
         None => Vec::new(),
     };
     let near = match vector {
-        Some(vector) => snapshot.vector(vector, &eligible, depth),
+        Some(vector) => snapshot.vector(vector, &eligible, depth)?,
         None => Vec::new(),
     };
     let text: Vec<_> = text.into_iter().map(|h| (h.at, h.score)).collect();
@@ -104,7 +104,7 @@ fn rank(snapshot: &Snapshot, plan: &Plan, vector: Option<&[f32]>, now: Timestamp
         hits: fetch(snapshot, plan, &eligible, ranked)?,
         mode: plan.mode(),
         incomplete: false,
-        warnings: unknown_keys(snapshot, plan, now),
+        warnings: unknown_keys(snapshot, plan, now)?,
         commit: snapshot.commit(),
         timings: Vec::new(),
         explain,
@@ -166,10 +166,12 @@ fn fetch(snapshot: &Snapshot, plan: &Plan, eligible: &Eligible, ranked: Ranked) 
 }
 
 /// A key that no document has matches nothing, and is said aloud.
-fn unknown_keys(snapshot: &Snapshot, plan: &Plan, now: Timestamp) -> Vec<String> {
-    let keys = plan.filter().map(|f| f.attribute_keys()).unwrap_or_default();
-    keys.into_iter()
-        .filter(|k| !snapshot.has_attribute(k, plan.audience(), now))
-        .map(|k| format!("filter: no document has the attribute '{k}'"))
-        .collect()
+fn unknown_keys(snapshot: &Snapshot, plan: &Plan, now: Timestamp) -> Result<Vec<String>, Error> {
+    let mut unknown = Vec::new();
+    for key in plan.filter().map(|f| f.attribute_keys()).unwrap_or_default() {
+        if !snapshot.has_attribute(key, plan.audience(), now)? {
+            unknown.push(format!("filter: no document has the attribute '{key}'"));
+        }
+    }
+    Ok(unknown)
 }

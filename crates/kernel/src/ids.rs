@@ -8,7 +8,7 @@ macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $param:literal, $rule:literal, $check:expr) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub struct $name(String);
+        pub struct $name(Box<str>);
 
         impl $name {
             /// Checks the form.
@@ -18,7 +18,7 @@ macro_rules! name {
             pub fn parse(raw: &str) -> Result<Self, Error> {
                 let check: fn(&str) -> bool = $check;
                 if check(raw) {
-                    Ok(Self(raw.to_owned()))
+                    Ok(Self(raw.into()))
                 } else {
                     Err(Error::invalid($param, $rule))
                 }

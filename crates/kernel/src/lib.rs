@@ -29,5 +29,5 @@ pub use settings::{
     Action as ScreenAction, Chunking, Distance, Embedding, NamespaceSettings, Original, Quotas, Retention, Role, Scope,
     Screening,
 };
-pub use traits::{Absorbed, AuditSink, BoxFuture, Pseudonymiser, TokenSpan, Tokens};
+pub use traits::{Absorbed, AuditSink, BoxFuture, Pseudonymiser, ReadAt, TokenSpan, Tokens};
 pub use untrusted::Untrusted;

@@ -63,12 +63,26 @@ pub const MODEL_QUEUE_TEXTS_MAX: usize = 50_000;
 pub const REFUSALS_AUDITED_PER_MINUTE: u64 = 60;
 /// Rows, and documents, of one segment. 2^28: row numbers stay far from the `i32::MAX` at which tantivy ends a posting list.
 pub const SEGMENT_ROWS_MAX: u32 = 1 << 28;
+/// Plaintext of one page of a sealed object's paged part, bytes. 16 KiB: a page holds ten vectors of 384 values, and 32
+/// bytes of seal beside it are nothing; smaller pages open no faster from a disk.
+pub const PAGE_BYTES: usize = 16 << 10;
+/// A segment's paged part up to which it is read whole at opening, bytes: about 7,000 passages of 384 dimensions. It
+/// costs some 5 ms, and no search of an ordinary tenant waits for a page. Larger ones are read page by page.
+pub const RESIDENT_PAGES_BYTES_MAX: u64 = 16 << 20;
 /// Vectors above which a segment gets a graph. Below, the exact scan wins and ingest is an append (measured: 8,000–12,000).
 pub const GRAPH_ROWS_MIN: usize = 10_000;
 /// Rows that pass a filter up to which they are scanned exactly, graph or none (measured: 15,000–20,000).
 pub const EXACT_ROWS_MAX: u64 = 16_000;
-/// Entries of a registry journal between two checkpoints. Bounds what a start reads: 256 small JSON entries are under 1 MB.
+/// Entries of a registry journal between two checkpoints, or a quarter of its records where that is more, so that a
+/// large book is not written again for every few changes. Bounds what an opening reads: 256 small JSON entries are under 1 MB.
 pub const REGISTRY_CHECKPOINT_ENTRIES: u64 = 256;
+/// Estimated bytes of open tenants' directories. Above it those that nobody uses are closed, the longest unused first.
+/// 64 MiB: about a thousand tenants of a hundred namespaces, or 250,000 namespaces.
+pub const DIRECTORIES_BYTES_MAX: u64 = 64 << 20;
+/// How long a tenant's directory that did not open is left in peace; doubled by each failure up to [`REOPEN_WAIT_MAX`].
+pub const REOPEN_WAIT_MIN: Duration = Duration::from_secs(1);
+/// See [`REOPEN_WAIT_MIN`].
+pub const REOPEN_WAIT_MAX: Duration = Duration::from_secs(60);
 /// Ended operations that are remembered, all tenants together. Enough to look up last week's; about 0.5 MB.
 pub const OPERATIONS_KEPT_MAX: usize = 1_000;
 /// Unfinished operations of one tenant. More is a client that does not wait for what it began.

@@ -1,5 +1,39 @@
 //! Small traits handed downward: what a low floor needs from a higher one.
 
+use std::{io, ops::Range};
+
+/// Bytes that lie somewhere and are read in pieces: sealed ones in a file, a remote object or memory; opened ones
+/// behind a seal. They never change while anybody holds this. Readers on several threads do not wait for each other.
+pub trait ReadAt: Send + Sync {
+    /// How many.
+    fn size(&self) -> u64;
+
+    /// Fills `into` with the bytes from `offset` on. Blocks.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` when they end before; `InvalidData` for bytes that are not what was written, which
+    /// reading again does not mend; else what the medium says.
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()>;
+
+    /// Says that these ranges are read next, so that a distant source can fetch them together. A hint.
+    fn will_read(&self, ranges: &[Range<u64>]) {
+        let _ = ranges;
+    }
+}
+
+impl ReadAt for Vec<u8> {
+    fn size(&self) -> u64 {
+        self.len() as u64
+    }
+
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
+        let start = usize::try_from(offset).map_err(|_| io::ErrorKind::UnexpectedEof)?;
+        let end = start.checked_add(into.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
+        into.copy_from_slice(self.get(start..end).ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+}
+
 /// One token of a text: byte range in that text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TokenSpan {

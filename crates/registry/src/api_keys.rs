@@ -1,9 +1,22 @@
 //! A tenant's API keys. They live in its directory; of a secret only the keyed hash is kept.
+//!
+//! The control journal knows of each whose it is, its hash and its end, so that a secret is judged
+//! before anything is opened. A key counts while both know it. It is made there first and then in
+//! the directory, and told only then: a crash between leaves a key that nobody was told. It is
+//! revoked there first, which ends it at once whatever state the directory is in. What one of them
+//! alone knows is forgotten when the directory is opened next.
 
-use crate::{Registry, directory::DirectoryEvent, record::ApiKey, registry::mac, tenants::check_label};
+use crate::{
+    Registry,
+    control::ControlEvent,
+    directory::DirectoryEvent,
+    record::{ApiKey, KeyPlace, Life},
+    registry::mac,
+    tenants::check_label,
+};
 use access::{KeyRecord, Operator, TokenKind, token};
 use kernel::{Code, Error, KeyId, NamespaceName, Principal, Result, Scope, TenantId, Timestamp, limits};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// An API key to be.
@@ -69,7 +82,7 @@ impl Registry {
         let now = inner.world.clock.now();
         check(&new, now)?;
         let record = inner.tenant_record(tenant)?;
-        let residence = inner.residence(record.incarnation)?;
+        let residence = inner.open(record.incarnation).await?;
         let (id, whole, secret) = token::mint(TokenKind::Key, &*inner.world.entropy);
         let key = ApiKey(Arc::new(KeyRecord {
             id,
@@ -83,35 +96,50 @@ impl Registry {
             created_at: now,
             expires_at: new.expires_at,
         }));
-        let generation = residence.book().generation();
-        let written = residence.write(|state| {
-            if state.keys.len() >= limits::API_KEYS_PER_TENANT_MAX {
-                let why = "a tenant may have at most 10000 API keys; revoke some first";
-                return Err(Error::new(Code::QuotaExceeded, why).into());
-            }
-            Ok((Some(DirectoryEvent::KeyCreated(key.clone())), ()))
-        });
-        let written = written.await;
-        if residence.book().generation() != generation {
-            inner.index(&residence);
+        self.file(&key.0).await?;
+        let written = residence.write(|_| Ok((Some(DirectoryEvent::KeyCreated(key.clone())), ()))).await;
+        if let Err(error) = written {
+            // If this fails as well, the directory's next opening does it.
+            let _ = self.unfile(&key.0.id).await;
+            return Err(error.into());
         }
-        written?;
-        inner.keys.write().unwrap_or_else(PoisonError::into_inner).insert(key.0.id.clone(), key.0.clone());
         Ok((KeyView::from(&*key.0), whole))
+    }
+
+    async fn file(&self, key: &KeyRecord) -> Result<()> {
+        let (id, incarnation) = (key.id.clone(), key.incarnation);
+        let place = KeyPlace { incarnation, mac: key.mac, expires_at: key.expires_at };
+        self.inner
+            .write(|state| {
+                let living = state.by_incarnation(incarnation).filter(|t| t.life != Life::Deleting);
+                living.ok_or_else(Error::not_found)?;
+                if state.keys_of(incarnation) >= limits::API_KEYS_PER_TENANT_MAX || state.keys.contains_key(&id) {
+                    let why = "a tenant may have at most 10000 API keys; revoke some first";
+                    return Err(Error::new(Code::QuotaExceeded, why).into());
+                }
+                Ok((Some(ControlEvent::KeyFiled { id, place }), ()))
+            })
+            .await?;
+        Ok(())
+    }
+
+    async fn unfile(&self, id: &KeyId) -> Result<()> {
+        let forget = |known: bool| known.then(|| ControlEvent::KeysForgotten { ids: vec![id.clone()] });
+        Ok(self.inner.write(|state| Ok((forget(state.keys.contains_key(id)), ()))).await?)
     }
 
     /// A tenant's API keys by public part, and where the next page begins.
     ///
     /// # Errors
     /// `not_found`; what keeps the tenant's directory closed.
-    pub fn keys(
+    pub async fn keys(
         &self,
         _: &Operator,
         tenant: &TenantId,
         after: Option<&str>,
         limit: usize,
     ) -> Result<(Vec<KeyView>, Option<String>)> {
-        let residence = self.inner.residence(self.inner.tenant_record(tenant)?.incarnation)?;
+        let residence = self.inner.open(self.inner.tenant_record(tenant)?.incarnation).await?;
         let mut page: Vec<_> = residence.book().read(|s| {
             let behind = s.keys.values().filter(|k| after.is_none_or(|a| k.0.id.as_str() > a));
             behind.take(limit.saturating_add(1)).map(|k| KeyView::from(&*k.0)).collect()
@@ -122,26 +150,29 @@ impl Registry {
         Ok((page, next))
     }
 
-    /// Revokes an API key, at once.
+    /// Revokes an API key, at once: also one of a tenant whose directory does not open, which
+    /// learns of it when it does.
     ///
     /// # Errors
-    /// `not_found`; what keeps the tenant's directory closed.
+    /// `not_found`; that the change could not be written.
     pub async fn revoke_key(&self, _: &Operator, tenant: &TenantId, id: &KeyId) -> Result<()> {
-        let residence = self.inner.residence(self.inner.tenant_record(tenant)?.incarnation)?;
-        let generation = residence.book().generation();
-        let written = residence.write(|state| {
-            if !state.keys.contains_key(id) {
-                return Err(Error::not_found().into());
-            }
-            Ok((Some(DirectoryEvent::KeyRevoked { id: id.clone() }), ()))
-        });
-        let written = written.await;
-        if residence.book().generation() != generation {
-            self.inner.index(&residence);
+        let incarnation = self.inner.tenant_record(tenant)?.incarnation;
+        let filed = self.inner.control.read(|s| s.keys.get(id).is_some_and(|place| place.incarnation == incarnation));
+        if filed {
+            self.unfile(id).await?;
         }
-        written?;
-        self.inner.keys.write().unwrap_or_else(PoisonError::into_inner).remove(id);
-        Ok(())
+        let residence = match self.inner.open(incarnation).await {
+            Ok(residence) => residence,
+            Err(_) if filed => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let known = residence
+            .write(|state| {
+                let known = state.keys.contains_key(id);
+                Ok((known.then(|| DirectoryEvent::KeyRevoked { id: id.clone() }), known))
+            })
+            .await?;
+        if filed || known { Ok(()) } else { Err(Error::not_found()) }
     }
 }
 

@@ -14,9 +14,10 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 use vault::Home;
+use zeroize::Zeroizing;
 
 /// A state that events fold into. `apply` is total: what is refused is refused before it is written.
-pub(crate) trait Fold: Default + Serialize + DeserializeOwned + Send + Sync + 'static {
+pub(crate) trait Fold: Default + Send + Sync + 'static {
     type Event: Serialize + DeserializeOwned + Send + Sync + 'static;
     /// For messages.
     const WHAT: &'static str;
@@ -24,6 +25,11 @@ pub(crate) trait Fold: Default + Serialize + DeserializeOwned + Send + Sync + 's
     /// The event that changes nothing.
     fn barrier() -> Self::Event;
     fn apply(&mut self, event: Self::Event);
+    /// Records in it: what a checkpoint costs.
+    fn size(&self) -> usize;
+    /// The body of a checkpoint.
+    fn encode(&self) -> Result<Zeroizing<Vec<u8>>>;
+    fn decode(bytes: &[u8]) -> Result<Self>;
     /// Whether something that was destroyed still stands in an older entry or checkpoint.
     fn purge_due(&self) -> bool;
     fn purged(&mut self);
@@ -100,7 +106,7 @@ impl<S: Fold> Book<S> {
     pub(crate) async fn write<T>(&self, decide: impl FnOnce(&S) -> Result<(Option<S::Event>, T)>) -> Result<T> {
         let mut writer = self.writer.lock().await;
         self.settle(&mut writer).await?;
-        if writer.since_checkpoint >= limits::REGISTRY_CHECKPOINT_ENTRIES || self.read(S::purge_due) {
+        if self.checkpoint_due(&writer) {
             // Here and not after the change, so that nothing is awaited between applying and answering.
             if let Err(error) = self.checkpoint(&mut writer).await {
                 tracing::warn!(place = %self.home.uuid(), error = %error, "a checkpoint failed; the log goes on");
@@ -111,6 +117,25 @@ impl<S: Fold> Book<S> {
             self.append(&mut writer, event).await?;
         }
         Ok(answer)
+    }
+
+    /// Makes memory and disk agree and marks the log's clean end, so that the journal can be opened
+    /// again by somebody else. The book itself goes on.
+    pub(crate) async fn rest(&self) -> Result<()> {
+        let mut writer = self.writer.lock().await;
+        self.settle(&mut writer).await?;
+        let journal = writer.journal.as_ref().ok_or(Error::Damaged("a journal is closed"))?;
+        Ok(journal.close().await?)
+    }
+
+    /// Whether nothing is on its way to the journal.
+    pub(crate) fn at_rest(&self) -> bool {
+        self.writer.try_lock().is_ok_and(|w| !w.unsettled && w.journal.as_ref().is_some_and(|j| j.failed().is_none()))
+    }
+
+    fn checkpoint_due(&self, writer: &Writer) -> bool {
+        let quarter = self.read(S::size) as u64 / 4;
+        writer.since_checkpoint >= limits::REGISTRY_CHECKPOINT_ENTRIES.max(quarter) || self.read(S::purge_due)
     }
 
     /// Writes a checkpoint, behind which older entries and checkpoints are deleted.
@@ -165,7 +190,7 @@ impl<S: Fold> Book<S> {
     }
 
     async fn checkpoint(&self, writer: &mut Writer) -> Result<()> {
-        let body = self.read(codec::encode)?;
+        let body = self.read(S::encode)?;
         let journal = writer.journal.as_ref().ok_or(Error::Damaged("a journal is closed"))?;
         journal.checkpoint(&body, writer.applied).await?;
         writer.since_checkpoint = 0;
@@ -183,7 +208,7 @@ async fn recover<S: Fold>(world: &World, home: &Arc<Home>) -> Result<(S, Writer)
         return Err(Error::Damaged("a journal was destroyed that is still in use"));
     }
     let mut state: S = match &checkpoint {
-        Some(body) => codec::decode(S::WHAT, body)?,
+        Some(body) => S::decode(body)?,
         None => S::default(),
     };
     let since_checkpoint = entries.len() as u64;

@@ -74,6 +74,30 @@ pub(crate) mod bytes {
     }
 }
 
+/// `#[serde(with = "by_word")]`: a map from words.
+pub(crate) mod by_word {
+    use super::{Deserialize, Deserializer, Serialize, Serializer, Word};
+    use std::collections::BTreeMap;
+
+    pub(crate) fn serialize<K: Word, V: Serialize, S: Serializer>(
+        map: &BTreeMap<K, V>,
+        s: S,
+    ) -> Result<S::Ok, S::Error> {
+        s.collect_map(map.iter().map(|(key, value)| (key.print(), value)))
+    }
+
+    pub(crate) fn deserialize<'de, K, V, D>(d: D) -> Result<BTreeMap<K, V>, D::Error>
+    where
+        K: Word + Ord,
+        V: Deserialize<'de>,
+        D: Deserializer<'de>,
+    {
+        let texts = BTreeMap::<String, V>::deserialize(d)?;
+        let parsed = texts.into_iter().map(|(k, v)| Some((K::read(&k)?, v)));
+        parsed.collect::<Option<_>>().ok_or_else(super::misread::<K, _>)
+    }
+}
+
 /// `#[serde(with = "keyed")]`: a map whose values know their key, as the list of its values.
 pub(crate) mod keyed {
     use super::{Deserialize, Deserializer, Serialize, Serializer};
@@ -139,6 +163,20 @@ pub(crate) struct SettingsForm {
     #[serde(with = "RetentionForm")]
     retention: Retention,
     require_readers: bool,
+}
+
+/// `#[serde(with = "shared_settings")]`: [`SettingsForm`] behind an `Arc`.
+pub(crate) mod shared_settings {
+    use super::{Deserializer, NamespaceSettings, Serializer, SettingsForm};
+    use std::sync::Arc;
+
+    pub(crate) fn serialize<S: Serializer>(settings: &Arc<NamespaceSettings>, s: S) -> Result<S::Ok, S::Error> {
+        SettingsForm::serialize(settings, s)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Arc<NamespaceSettings>, D::Error> {
+        SettingsForm::deserialize(d).map(Arc::new)
+    }
 }
 
 #[derive(Serialize, Deserialize)]

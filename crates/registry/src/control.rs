@@ -1,13 +1,16 @@
-//! The `_control` journal's events and the state they fold into: tenants, operators, operations.
+//! The `_control` journal's events and the state they fold into: tenants, whose each API key is,
+//! operators, operations. All of it is in memory from the start; what a tenant has is not in it.
 
 use crate::{
+    Result,
     book::Fold,
-    codec::{self, QuotasForm, keyed},
-    record::{End, EpochRecord, HouseRecord, Life, OperationRecord, Operator, TenantRecord, Wrapped},
+    codec::{self, QuotasForm, by_word, keyed},
+    record::{End, EpochRecord, HouseRecord, KeyPlace, Life, OperationRecord, Operator, TenantRecord, Wrapped},
 };
 use kernel::{Incarnation, KeyId, OperationId, Quotas, TenantId, limits};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use zeroize::Zeroizing;
 
 /// One durable change of the control plane.
 #[derive(Serialize, Deserialize)]
@@ -67,6 +70,17 @@ pub(crate) enum ControlEvent {
         #[serde(with = "codec::word")]
         id: TenantId,
     },
+    /// Says whose an API key is, before its tenant's directory knows it.
+    KeyFiled {
+        #[serde(with = "codec::word")]
+        id: KeyId,
+        place: KeyPlace,
+    },
+    /// API keys that open nothing from here on.
+    KeysForgotten {
+        #[serde(with = "codec::words")]
+        ids: Vec<KeyId>,
+    },
     OperationBegun(OperationRecord),
     OperationEnded {
         #[serde(with = "codec::word")]
@@ -85,17 +99,52 @@ pub(crate) struct ControlState {
     pub(crate) operators: BTreeMap<KeyId, Operator>,
     #[serde(with = "keyed")]
     pub(crate) tenants: BTreeMap<TenantId, TenantRecord>,
+    #[serde(with = "by_word")]
+    pub(crate) keys: BTreeMap<KeyId, KeyPlace>,
     /// Oldest first. Ended ones leave when there are more than `OPERATIONS_KEPT_MAX`.
     pub(crate) operations: VecDeque<OperationRecord>,
     /// An older log or checkpoint holds a wrapped key that must be gone.
     #[serde(skip)]
     purge_due: bool,
+    /// Follows from the above.
+    #[serde(skip)]
+    lives: HashMap<Incarnation, Living>,
+}
+
+/// Found without looking through all tenants.
+struct Living {
+    tenant: TenantId,
+    /// How many API keys are filed for it.
+    keys: usize,
 }
 
 impl ControlState {
     /// The tenant of this life.
     pub(crate) fn by_incarnation(&self, incarnation: Incarnation) -> Option<&TenantRecord> {
-        self.tenants.values().find(|t| t.incarnation == incarnation)
+        self.tenants.get(&self.lives.get(&incarnation)?.tenant)
+    }
+
+    /// How many API keys are filed for this life of a tenant.
+    pub(crate) fn keys_of(&self, incarnation: Incarnation) -> usize {
+        self.lives.get(&incarnation).map_or(0, |l| l.keys)
+    }
+
+    fn settle(&mut self, id: TenantId, incarnation: Incarnation) {
+        self.lives.insert(incarnation, Living { tenant: id, keys: 0 });
+    }
+
+    fn count_key(&mut self, incarnation: Incarnation, change: impl FnOnce(usize) -> usize) {
+        if let Some(living) = self.lives.get_mut(&incarnation) {
+            living.keys = change(living.keys);
+        }
+    }
+
+    fn forget_keys(&mut self, ids: &[KeyId]) {
+        for id in ids {
+            if let Some(place) = self.keys.remove(id) {
+                self.count_key(place.incarnation, |n| n.saturating_sub(1));
+            }
+        }
     }
 
     /// Keeps the history bounded. Unfinished operations never leave.
@@ -134,7 +183,10 @@ impl Fold for ControlState {
                 self.operators.insert(operator.0.id.clone(), operator);
             }
             ControlEvent::OperatorRemoved { id } => drop(self.operators.remove(&id)),
-            ControlEvent::TenantCreated(tenant) => drop(self.tenants.insert(tenant.id.clone(), *tenant)),
+            ControlEvent::TenantCreated(tenant) => {
+                self.settle(tenant.id.clone(), tenant.incarnation);
+                self.tenants.insert(tenant.id.clone(), *tenant);
+            }
             ControlEvent::TenantChanged { id, display_name, governance_class, quotas } => {
                 self.change(&id, |t| {
                     t.display_name = display_name;
@@ -165,9 +217,22 @@ impl Fold for ControlState {
                     t.audit = None;
                     t.doomed = prefixes;
                 });
+                if let Some(incarnation) = self.tenants.get(&id).map(|t| t.incarnation) {
+                    self.keys.retain(|_, k| k.incarnation != incarnation);
+                    self.count_key(incarnation, |_| 0);
+                }
                 self.purge_due = true;
             }
-            ControlEvent::TenantGone { id } => drop(self.tenants.remove(&id)),
+            ControlEvent::TenantGone { id } => {
+                if let Some(tenant) = self.tenants.remove(&id) {
+                    self.lives.remove(&tenant.incarnation);
+                }
+            }
+            ControlEvent::KeyFiled { id, place } => {
+                self.count_key(place.incarnation, |n| n + 1);
+                self.keys.insert(id, place);
+            }
+            ControlEvent::KeysForgotten { ids } => self.forget_keys(&ids),
             ControlEvent::OperationBegun(operation) => self.operations.push_back(operation),
             ControlEvent::OperationEnded { id, end } => {
                 if let Some(operation) = self.operations.iter_mut().find(|o| o.id == id) {
@@ -177,6 +242,23 @@ impl Fold for ControlState {
             }
             ControlEvent::Barrier => {}
         }
+    }
+
+    fn size(&self) -> usize {
+        self.tenants.len() + self.keys.len()
+    }
+
+    fn encode(&self) -> Result<Zeroizing<Vec<u8>>> {
+        codec::encode(self)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self> {
+        let mut state: Self = codec::decode(Self::WHAT, bytes)?;
+        let lives: Vec<_> = state.tenants.values().map(|t| (t.id.clone(), t.incarnation)).collect();
+        lives.into_iter().for_each(|(id, incarnation)| state.settle(id, incarnation));
+        let keys: Vec<_> = state.keys.values().map(|k| k.incarnation).collect();
+        keys.into_iter().for_each(|incarnation| state.count_key(incarnation, |n| n + 1));
+        Ok(state)
     }
 
     fn purge_due(&self) -> bool {

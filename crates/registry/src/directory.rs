@@ -1,20 +1,31 @@
 //! A tenant's directory journal: its namespaces and API keys, as events and the state they fold into.
 
 use crate::{
+    Result,
     book::Fold,
-    codec::{self, keyed},
+    codec,
     record::{ApiKey, NamespaceEntry, Wrapped},
 };
-use kernel::{KeyId, NamespaceName};
+use kernel::{KeyId, NamespaceName, NamespaceSettings};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+use zeroize::Zeroizing;
+
+mod form;
 
 /// One durable change inside a tenant.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum DirectoryEvent {
     /// Adds a namespace or replaces its record.
-    NamespacePut(NamespaceEntry),
+    NamespacePut {
+        #[serde(with = "codec::word")]
+        name: NamespaceName,
+        entry: NamespaceEntry,
+    },
     /// The record and its wrapped key are forgotten; the prefix is left to remove.
     NamespaceDropped {
         #[serde(with = "codec::word")]
@@ -44,18 +55,35 @@ pub(crate) struct Rewrap {
     pub(crate) wrapped: Wrapped,
 }
 
-/// What a tenant has.
-#[derive(Default, Serialize, Deserialize)]
+/// What a tenant has. Its stored form is in [`form`].
+#[derive(Default)]
 pub(crate) struct DirectoryState {
-    #[serde(with = "keyed")]
     pub(crate) namespaces: BTreeMap<NamespaceName, NamespaceEntry>,
-    #[serde(with = "keyed")]
     pub(crate) keys: BTreeMap<KeyId, ApiKey>,
     /// Prefixes of dropped namespaces that are not removed yet.
     pub(crate) doomed: Vec<String>,
     /// An older log or checkpoint holds a wrapped key that must be gone.
-    #[serde(skip)]
     purge_due: bool,
+    /// Settings that were put last: most namespaces of a tenant share theirs.
+    recent: VecDeque<Arc<NamespaceSettings>>,
+}
+
+impl DirectoryState {
+    /// Estimated bytes in memory.
+    pub(crate) fn bytes(&self) -> u64 {
+        (self.namespaces.len() * NAMESPACE_BYTES + self.keys.len() * KEY_BYTES) as u64
+    }
+
+    fn put(&mut self, name: NamespaceName, mut entry: NamespaceEntry) {
+        match self.recent.iter().find(|known| **known == entry.settings) {
+            Some(known) => entry.settings = known.clone(),
+            None => {
+                self.recent.truncate(RECENT_MAX - 1);
+                self.recent.push_front(entry.settings.clone());
+            }
+        }
+        self.namespaces.insert(name, entry);
+    }
 }
 
 impl Fold for DirectoryState {
@@ -68,7 +96,7 @@ impl Fold for DirectoryState {
 
     fn apply(&mut self, event: DirectoryEvent) {
         match event {
-            DirectoryEvent::NamespacePut(entry) => drop(self.namespaces.insert(entry.name.clone(), entry)),
+            DirectoryEvent::NamespacePut { name, entry } => self.put(name, entry),
             DirectoryEvent::NamespaceDropped { name, prefix } => {
                 self.namespaces.remove(&name);
                 self.doomed.push(prefix);
@@ -88,6 +116,18 @@ impl Fold for DirectoryState {
         }
     }
 
+    fn size(&self) -> usize {
+        self.namespaces.len() + self.keys.len()
+    }
+
+    fn encode(&self) -> Result<Zeroizing<Vec<u8>>> {
+        form::encode(self)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self> {
+        form::decode(bytes)
+    }
+
     fn purge_due(&self) -> bool {
         self.purge_due
     }
@@ -96,3 +136,11 @@ impl Fold for DirectoryState {
         self.purge_due = false;
     }
 }
+
+/// One namespace's record, bytes: name, entry, wrapped key and its share of the map, as measured by
+/// `crates/engine/benches/many_namespaces`.
+const NAMESPACE_BYTES: usize = 256;
+/// One API key's record, bytes; some hold long lists.
+const KEY_BYTES: usize = 512;
+/// Different settings that are remembered to be shared.
+const RECENT_MAX: usize = 16;

@@ -9,10 +9,10 @@ use crate::{
     OperationHandle, OperationKind, Registry,
     control::ControlEvent,
     record::{Life, TenantRecord},
-    registry::Seat,
 };
 use access::{Erase, Grant};
 use kernel::{Code, Error, Incarnation, Result, TenantId};
+use vault::PlaceKind;
 
 impl Registry {
     /// Erases the grant's tenant. Says which prefixes were removed.
@@ -53,26 +53,27 @@ impl Registry {
         }
         // Again even when it stood there already: the call before may have failed here.
         self.inner.control.purge().await?;
-        self.inner.leave_seat(incarnation);
+        self.inner.seats.leave(incarnation).await;
         self.remove_remains(&self.inner.tenant_record(tenant)?).await
     }
 
     /// Step 1.
     pub(crate) async fn doom(&self, record: &TenantRecord) -> Result<()> {
-        let seat = self.inner.seat(record.incarnation);
-        let mut prefixes = match &seat {
-            Some(Seat::Open(residence)) => residence.close().await?,
-            _ => Vec::new(),
+        // Opened to learn where its namespaces lie.
+        let residence = self.inner.open(record.incarnation).await.ok();
+        let mut prefixes = match &residence {
+            Some(residence) => residence.close().await?,
+            None => Vec::new(),
         };
-        let own = [&record.audit, &record.directory].into_iter().flatten();
-        prefixes.extend(own.map(|p| p.prefix.clone()));
+        prefixes.extend(record.audit.as_ref().map(|p| PlaceKind::Audit.prefix(p.uuid)));
+        prefixes.extend(record.directory.as_ref().map(|p| PlaceKind::Directory.prefix(p.uuid)));
         let written = self.inner.write(|state| {
             let tenant = state.tenants.get(&record.id).filter(|t| t.incarnation == record.incarnation);
             may_erase(tenant.ok_or_else(Error::not_found)?.life)?;
             Ok((Some(ControlEvent::TenantDoomed { id: record.id.clone(), prefixes }), ()))
         });
         let written = written.await;
-        if let (Err(_), Some(Seat::Open(residence))) = (&written, seat) {
+        if let (Err(_), Some(residence)) = (&written, residence) {
             residence.reopen();
         }
         Ok(written?)

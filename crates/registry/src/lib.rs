@@ -2,8 +2,9 @@
 //! wrapped keys and long operations.
 //!
 //! Everything is the fold of sealed journals: one of the server's own (`_control`) and one per
-//! tenant, its directory. A change is acknowledged when it is durable. Data and what was done with
-//! it are the store's and the ledger's.
+//! tenant, its directory. A change is acknowledged when it is durable. A start opens the first
+//! only; a tenant's directory is opened when somebody first needs it, and closed again when memory
+//! asks. Data and what was done with it are the store's and the ledger's.
 //!
 //! Entry and checkpoint forms: `schemas/registry.md`.
 
@@ -22,6 +23,7 @@ mod record;
 mod registry;
 mod residence;
 mod rotate;
+mod seats;
 mod tenants;
 
 pub use api_keys::{KeyView, NewKey};
@@ -32,6 +34,7 @@ pub use operators::OperatorView;
 pub use record::{Failure, OperationKind, OperationStatus};
 pub use registry::Registry;
 pub use rotate::{EpochStatus, KeyStatus};
+pub use seats::SeatStats;
 pub use tenants::{NewTenant, TenantChange, TenantView};
 
 #[cfg(test)]

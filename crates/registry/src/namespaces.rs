@@ -13,6 +13,7 @@ use kernel::{
     Code, Embedding, Error, Incarnation, KeyEpoch, NamespaceName, NamespaceSettings, NamespaceUuid, Quotas, Result,
     Timestamp,
 };
+use std::{collections::BTreeMap, ops::Bound, sync::Arc};
 use vault::PlaceKind;
 
 /// A namespace.
@@ -30,12 +31,12 @@ pub struct NamespaceRecord {
     pub key_epoch: KeyEpoch,
 }
 
-impl From<&NamespaceEntry> for NamespaceRecord {
-    fn from(entry: &NamespaceEntry) -> Self {
+impl NamespaceRecord {
+    fn of(name: &NamespaceName, entry: &NamespaceEntry) -> Self {
         Self {
-            name: entry.name.clone(),
+            name: name.clone(),
             uuid: entry.place.uuid,
-            settings: entry.settings.clone(),
+            settings: (*entry.settings).clone(),
             created_at: entry.created_at,
             key_epoch: KeyEpoch(entry.place.wrapped.epoch),
         }
@@ -46,7 +47,7 @@ impl Registry {
     /// One namespace; `None` when there is none, or no such tenant.
     pub fn namespace(&self, incarnation: Incarnation, name: &NamespaceName) -> Option<NamespaceRecord> {
         let residence = self.inner.residence(incarnation).ok()?;
-        residence.book().read(|s| s.namespaces.get(name).map(NamespaceRecord::from))
+        residence.book().read(|s| s.namespaces.get(name).map(|n| NamespaceRecord::of(name, n)))
     }
 
     /// The namespaces that the grant's key may enter, by name, and where the next page begins.
@@ -61,9 +62,8 @@ impl Registry {
     ) -> Result<(Vec<NamespaceRecord>, Option<String>)> {
         let residence = self.inner.residence(grant.incarnation())?;
         let mut page: Vec<_> = residence.book().read(|s| {
-            let behind = s.namespaces.values().filter(|n| after.is_none_or(|a| n.name.as_str() > a));
-            let mine = behind.filter(|n| grant.may_enter(&n.name));
-            mine.take(limit.saturating_add(1)).map(NamespaceRecord::from).collect()
+            let mine = behind(&s.namespaces, after).filter(|(name, _)| grant.may_enter(name));
+            mine.take(limit.saturating_add(1)).map(|(name, n)| NamespaceRecord::of(name, n)).collect()
         });
         let more = page.len() > limit;
         page.truncate(limit);
@@ -74,7 +74,7 @@ impl Registry {
     /// Every namespace of the grant's tenant, for its quotas: also those that the key may not enter.
     pub fn all_namespaces<A: Action>(&self, grant: &Grant<A>) -> Vec<NamespaceRecord> {
         let Ok(residence) = self.inner.residence(grant.incarnation()) else { return Vec::new() };
-        residence.book().read(|s| s.namespaces.values().map(NamespaceRecord::from).collect())
+        residence.book().read(|s| s.namespaces.iter().map(|(name, n)| NamespaceRecord::of(name, n)).collect())
     }
 
     /// The namespace that the grant names; made with `defaults` if there is none. Says which.
@@ -87,18 +87,19 @@ impl Registry {
         defaults: NamespaceSettings,
     ) -> Result<(NamespaceRecord, bool)> {
         let (residence, name) = self.enter(grant)?;
-        if let Some(known) = residence.book().read(|s| s.namespaces.get(name).map(NamespaceRecord::from)) {
+        let known = residence.book().read(|s| s.namespaces.get(name).map(|n| NamespaceRecord::of(name, n)));
+        if let Some(known) = known {
             return Ok((known, false));
         }
         defaults.validate()?;
         let quotas = self.quotas(grant)?;
         let written = residence
             .write(|state| match state.namespaces.get(name) {
-                Some(known) => Ok((None, (known.into(), false))),
+                Some(known) => Ok((None, (NamespaceRecord::of(name, known), false))),
                 None => {
-                    let entry = self.new_entry(&residence, state, &quotas, name, defaults)?;
-                    let record = NamespaceRecord::from(&entry);
-                    Ok((Some(DirectoryEvent::NamespacePut(entry)), (record, true)))
+                    let entry = self.new_entry(&residence, state, &quotas, defaults)?;
+                    let record = NamespaceRecord::of(name, &entry);
+                    Ok((Some(put(name, entry)), (record, true)))
                 }
             })
             .await?;
@@ -117,12 +118,14 @@ impl Registry {
         let written = residence
             .write(|state| {
                 let entry = match state.namespaces.get(name) {
-                    Some(known) if known.settings == settings => return Ok((None, known.into())),
-                    Some(known) => NamespaceEntry { settings, ..known.clone() },
-                    None => self.new_entry(&residence, state, &quotas, name, settings)?,
+                    Some(known) if *known.settings == settings => {
+                        return Ok((None, NamespaceRecord::of(name, known)));
+                    }
+                    Some(known) => NamespaceEntry { settings: Arc::new(settings), ..known.clone() },
+                    None => self.new_entry(&residence, state, &quotas, settings)?,
                 };
-                let record = NamespaceRecord::from(&entry);
-                Ok((Some(DirectoryEvent::NamespacePut(entry)), record))
+                let record = NamespaceRecord::of(name, &entry);
+                Ok((Some(put(name, entry)), record))
             })
             .await?;
         Ok(written)
@@ -139,13 +142,13 @@ impl Registry {
             .write(|state| {
                 let known = state.namespaces.get(name).ok_or_else(Error::not_found)?;
                 if known.settings.embedding != Embedding::Default || embedding == Embedding::Default {
-                    return Ok((None, known.into()));
+                    return Ok((None, NamespaceRecord::of(name, known)));
                 }
-                let mut entry = known.clone();
-                entry.settings.embedding = embedding;
-                entry.settings.validate()?;
-                let record = NamespaceRecord::from(&entry);
-                Ok((Some(DirectoryEvent::NamespacePut(entry)), record))
+                let settings = NamespaceSettings { embedding, ..(*known.settings).clone() };
+                settings.validate()?;
+                let entry = NamespaceEntry { settings: Arc::new(settings), ..known.clone() };
+                let record = NamespaceRecord::of(name, &entry);
+                Ok((Some(put(name, entry)), record))
             })
             .await?;
         Ok(written)
@@ -153,8 +156,8 @@ impl Registry {
 
     /// Forgets the namespace that the grant names: its wrapped key leaves the directory and, by a
     /// checkpoint, its log and older checkpoints; what is left are bytes that nobody can open. The
-    /// store, which has them open, removes them next; what a crash leaves of them is removed at the
-    /// next start.
+    /// store, which has them open, removes them next; what a crash leaves of them is removed when
+    /// the directory is opened next.
     ///
     /// # Errors
     /// `not_found`; what keeps the tenant's directory closed.
@@ -163,7 +166,7 @@ impl Registry {
         let uuid = residence
             .write(|state| {
                 let known = state.namespaces.get(name).ok_or_else(Error::not_found)?;
-                let prefix = known.place.prefix.clone();
+                let prefix = PlaceKind::Namespace.prefix(known.place.uuid);
                 Ok((Some(DirectoryEvent::NamespaceDropped { name: name.clone(), prefix }), known.place.uuid))
             })
             .await?;
@@ -171,14 +174,14 @@ impl Registry {
         Ok(residence.book().purge().await?)
     }
 
-    fn enter<'g, A: Action>(&self, grant: &'g Grant<A>) -> Result<(std::sync::Arc<Residence>, &'g NamespaceName)> {
+    fn enter<'g, A: Action>(&self, grant: &'g Grant<A>) -> Result<(Arc<Residence>, &'g NamespaceName)> {
         let name = grant.namespace().ok_or_else(|| Error::invalid("namespace", "is missing"))?;
         Ok((self.inner.residence(grant.incarnation())?, name))
     }
 
     /// As they stand now, not as they stood when the grant was given.
     fn quotas<A: Action>(&self, grant: &Grant<A>) -> Result<Quotas> {
-        Ok(self.inner.tenant_record(grant.tenant())?.quotas)
+        self.inner.control.read(|s| s.tenants.get(grant.tenant()).map(|t| t.quotas)).ok_or_else(Error::not_found)
     }
 
     fn new_entry(
@@ -186,7 +189,6 @@ impl Registry {
         residence: &Residence,
         state: &DirectoryState,
         quotas: &Quotas,
-        name: &NamespaceName,
         settings: NamespaceSettings,
     ) -> Result<NamespaceEntry> {
         if quotas.namespaces.is_some_and(|max| state.namespaces.len() as u64 >= max) {
@@ -197,6 +199,23 @@ impl Registry {
         // The ring is read here, under the directory's writer: a rotation that has swapped it
         // finds this namespace, and one that has not yet wraps its key anew.
         let (_, place) = new_place(world, &residence.keys(), PlaceKind::Namespace)?;
-        Ok(NamespaceEntry { name: name.clone(), settings, created_at: world.clock.now(), place })
+        Ok(NamespaceEntry { settings: Arc::new(settings), created_at: world.clock.now(), place })
     }
+}
+
+fn put(name: &NamespaceName, entry: NamespaceEntry) -> DirectoryEvent {
+    DirectoryEvent::NamespacePut { name: name.clone(), entry }
+}
+
+/// In the order of names, from the one behind `after`.
+fn behind<'a>(
+    all: &'a BTreeMap<NamespaceName, NamespaceEntry>,
+    after: Option<&str>,
+) -> impl Iterator<Item = (&'a NamespaceName, &'a NamespaceEntry)> {
+    // What is no name still has a place in the order: it is looked for among all.
+    let from = after.and_then(|a| NamespaceName::parse(a).ok());
+    let start = from.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+    let odd = after.filter(|_| from.is_none()).map(str::to_owned);
+    all.range((start, Bound::Unbounded))
+        .filter(move |(name, _)| odd.as_ref().is_none_or(|a| name.as_str() > a.as_str()))
 }

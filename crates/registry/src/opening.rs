@@ -10,15 +10,17 @@ use crate::{
     book::{Book, World},
     codec,
     control::{ControlEvent, ControlState},
-    record::{EpochRecord, HouseRecord, KeyringRecord, Life, Operator, PlaceRecord, Wrapped},
+    record::{EpochRecord, HouseRecord, KeyringRecord, Life, Operator, PlaceRecord, TenantRecord, Wrapped},
     registry::{Inner, mac},
     residence::place,
+    seats::Seats,
 };
 use access::{OperatorRecord, TokenKind, token};
 use journal::Storage;
 use kernel::{Clock, Entropy, NamespaceUuid, OperatorName, Role};
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, RwLock, atomic::AtomicU64};
+use tokio_util::task::TaskTracker;
 use vault::{Home, KeyProvider, PlaceKind, TenantKeys, WrappedKey};
 use zeroize::Zeroizing;
 
@@ -37,12 +39,15 @@ impl Registry {
     ///
     /// # Errors
     /// The root key is another one; the control journal does not open; an adopted token is none.
-    /// A single tenant that does not open is no error: it is closed and the others serve.
+    ///
+    /// Opens no tenant: cost is the control journal's, whatever the tenants have. `tracker` owns what
+    /// goes on behind a request.
     pub async fn open(
         storage: Storage,
         provider: Arc<dyn KeyProvider>,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
+        tracker: TaskTracker,
         adopt_operator: Option<&str>,
     ) -> kernel::Result<(Self, Option<Zeroizing<String>>)> {
         let world = World { storage, clock, entropy };
@@ -52,10 +57,10 @@ impl Registry {
         let inner = Arc::new(Inner {
             world,
             provider,
+            tracker,
             control,
             house_audit,
-            seats: RwLock::default(),
-            keys: RwLock::default(),
+            seats: Seats::new(),
             live: RwLock::default(),
             agreed: AtomicU64::new(0),
         });
@@ -82,18 +87,23 @@ impl Registry {
         Ok(whole)
     }
 
-    /// Finishes what a stop interrupted and opens the tenants.
+    /// Finishes what a stop interrupted. Which rotations and erasures those are stands in the control
+    /// book, so no tenant is opened for it: those whose operation has not ended go on with it, and
+    /// what an erasure that failed has left is removed behind the start.
     async fn settle_in(&self) -> kernel::Result<()> {
-        let inner = &self.inner;
-        for record in inner.control.read(|s| s.tenants.values().cloned().collect::<Vec<_>>()) {
-            if record.life == Life::Deleting {
-                if let Err(error) = self.remove_remains(&record).await {
+        let remains: Vec<_> = self.inner.control.read(|s| {
+            let resumed =
+                |t: &TenantRecord| s.operations.iter().any(|o| o.end.is_none() && o.incarnation == t.incarnation);
+            s.tenants.values().filter(|t| t.life == Life::Deleting && !resumed(t)).cloned().collect()
+        });
+        for record in remains {
+            let registry = self.clone();
+            self.inner.tracker.spawn(async move {
+                if let Err(error) = registry.remove_remains(&record).await {
                     tracing::error!(incarnation = %record.incarnation, error = &error as &dyn std::error::Error,
                         "an erased tenant's objects could not be removed; its keys are gone");
                 }
-            } else {
-                inner.open_seat(&record).await;
-            }
+            });
         }
         self.fail_interrupted().await
     }
@@ -166,8 +176,7 @@ pub(crate) fn new_ring(
 pub(crate) fn new_place(world: &World, keys: &TenantKeys, kind: PlaceKind) -> Result<(Home, PlaceRecord)> {
     let uuid = NamespaceUuid::random(&*world.entropy);
     let (home, wrapped) = Home::create_place(keys, kind, uuid, &*world.entropy)?;
-    let prefix = home.prefix();
-    Ok((home, PlaceRecord { uuid, prefix, wrapped: wrapped.into() }))
+    Ok((home, PlaceRecord { uuid, wrapped: wrapped.into() }))
 }
 
 /// The first operator, or the one that the environment brings. A fresh token is handed back.

@@ -1,7 +1,7 @@
 //! What is written down of a tenant: records with their JSON form, filed in the two journals.
 
-use crate::codec::{self, QuotasForm, SettingsForm, keyed::Keyed};
-use access::{KeyRecord, OperatorRecord};
+use crate::codec::{self, QuotasForm, keyed::Keyed};
+use access::{KeyRecord, OperatorRecord, TenantState};
 use kernel::{
     Code, Incarnation, KeyEpoch, KeyId, NamespaceName, NamespaceSettings, NamespaceUuid, OperationId, OperatorName,
     Principal, Quotas, Role, Scope, TenantId, Timestamp,
@@ -15,18 +15,18 @@ use vault::WrappedKey;
 pub(crate) struct Wrapped {
     pub(crate) epoch: u32,
     #[serde(with = "codec::bytes")]
-    bytes: Vec<u8>,
+    pub(crate) bytes: Box<[u8]>,
 }
 
 impl From<WrappedKey> for Wrapped {
     fn from(key: WrappedKey) -> Self {
-        Self { epoch: key.epoch.0, bytes: key.bytes }
+        Self { epoch: key.epoch.0, bytes: key.bytes.into() }
     }
 }
 
 impl From<&Wrapped> for WrappedKey {
     fn from(key: &Wrapped) -> Self {
-        Self { epoch: KeyEpoch(key.epoch), bytes: key.bytes.clone() }
+        Self { epoch: KeyEpoch(key.epoch), bytes: key.bytes.to_vec() }
     }
 }
 
@@ -43,8 +43,6 @@ pub(crate) struct EpochRecord {
 pub(crate) struct PlaceRecord {
     #[serde(with = "codec::word")]
     pub(crate) uuid: NamespaceUuid,
-    /// Where its objects lie. Kept, so that they can be removed when the keys are gone.
-    pub(crate) prefix: String,
     pub(crate) wrapped: Wrapped,
 }
 
@@ -55,6 +53,17 @@ pub(crate) enum Life {
     Active,
     Suspended,
     Deleting,
+}
+
+impl Life {
+    /// As everybody else sees it, while nothing is known against its directory.
+    pub(crate) fn state(self) -> TenantState {
+        match self {
+            Life::Active => TenantState::Active,
+            Life::Suspended => TenantState::Suspended,
+            Life::Deleting => TenantState::Deleting,
+        }
+    }
 }
 
 /// A tenant as the control journal knows it.
@@ -202,23 +211,27 @@ impl<'de> Deserialize<'de> for ApiKey {
     }
 }
 
-/// A namespace as its tenant's directory knows it.
+/// What the control journal knows of an API key: enough to judge its secret before its tenant's
+/// directory is open, and nothing of what it may do. The key counts while this stands.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct KeyPlace {
+    #[serde(with = "codec::word")]
+    pub(crate) incarnation: Incarnation,
+    #[serde(with = "codec::bytes")]
+    pub(crate) mac: [u8; 32],
+    #[serde(with = "codec::millis_or_none")]
+    pub(crate) expires_at: Option<Timestamp>,
+}
+
+/// A namespace as its tenant's directory knows it, filed under its name. A tenant may have a
+/// hundred thousand: settings are shared, and where its objects lie follows from the uuid.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct NamespaceEntry {
-    #[serde(with = "codec::word")]
-    pub(crate) name: NamespaceName,
-    #[serde(with = "SettingsForm")]
-    pub(crate) settings: NamespaceSettings,
+    #[serde(with = "codec::shared_settings")]
+    pub(crate) settings: Arc<NamespaceSettings>,
     #[serde(with = "codec::millis")]
     pub(crate) created_at: Timestamp,
     pub(crate) place: PlaceRecord,
-}
-
-impl Keyed for NamespaceEntry {
-    type Key = NamespaceName;
-    fn key(&self) -> NamespaceName {
-        self.name.clone()
-    }
 }
 
 /// What a long piece of work is. A closed list: each has a flow in engine.

@@ -1,23 +1,27 @@
 //! The registry itself: the control book, the open tenants, and who may look something up in them.
 
 use crate::{
-    Error, Result,
+    Error, Result, SeatStats,
     book::{Book, World},
     control::{ControlEvent, ControlState},
+    directory::DirectoryEvent,
     operations::Live,
     record::{Life, TenantRecord},
-    residence::Residence,
+    residence::{Residence, place},
+    seats::{Seat, Seats},
 };
-use access::{Credentials, KeyRecord, OperatorRecord, TenantFacts, TenantState};
-use kernel::{Code, Incarnation, KeyId, NamespaceName, OperationId, TenantId};
+use access::{Credentials, Hold, KeyRecord, KeyStub, OperatorRecord, TenantFacts, TenantState};
+use kernel::{Incarnation, KeyId, NamespaceName, OperationId, TenantId};
 use std::{
     collections::HashMap,
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, RwLock,
         atomic::{AtomicU64, Ordering},
     },
 };
-use vault::{Home, KeyProvider};
+use tokio::sync::OwnedMutexGuard;
+use tokio_util::task::TaskTracker;
+use vault::{Home, KeyProvider, PlaceKind, TenantKeys};
 
 /// What exists. Cheap to clone.
 #[derive(Clone)]
@@ -28,22 +32,14 @@ pub struct Registry {
 pub(crate) struct Inner {
     pub(crate) world: World,
     pub(crate) provider: Arc<dyn KeyProvider>,
+    pub(crate) tracker: TaskTracker,
     pub(crate) control: Book<ControlState>,
     /// Where operators' acts are written.
     pub(crate) house_audit: Arc<Home>,
-    pub(crate) seats: RwLock<HashMap<Incarnation, Seat>>,
-    /// API keys by public part. Found here before anybody knows whose they are.
-    pub(crate) keys: RwLock<HashMap<KeyId, Arc<KeyRecord>>>,
+    pub(crate) seats: Seats,
     pub(crate) live: RwLock<HashMap<OperationId, Arc<Live>>>,
     /// The control book's generation that the seats agree with.
     pub(crate) agreed: AtomicU64,
-}
-
-/// A tenant, opened or not.
-#[derive(Clone)]
-pub(crate) enum Seat {
-    Open(Arc<Residence>),
-    Closed { code: Code, why: String },
 }
 
 impl Registry {
@@ -62,6 +58,24 @@ impl Registry {
         self.inner.house_audit.clone()
     }
 
+    /// Opens the tenant that the gate recognised, if it is served and not open yet, and keeps it
+    /// open while the answer lives. `None`: the gate will say why nobody is served.
+    ///
+    /// Cost: nothing when it is open, else its keys and its directory's journal. A request that
+    /// comes meanwhile waits for the same opening.
+    pub async fn prepare(&self, incarnation: Incarnation) -> Option<Hold> {
+        let active = self.inner.control.read(|s| s.by_incarnation(incarnation).is_some_and(|t| t.life == Life::Active));
+        if !active {
+            return None;
+        }
+        self.inner.open(incarnation).await.ok().map(|residence| residence as Hold)
+    }
+
+    /// Numbers for metrics.
+    pub fn stats(&self) -> SeatStats {
+        self.inner.seats.stats()
+    }
+
     /// Whether changes can be written. Looks only; the next change tries to open a stopped journal again.
     ///
     /// # Errors
@@ -73,17 +87,16 @@ impl Registry {
     /// Whose keys the server's own are. No tenant has this incarnation: theirs are random.
     pub(crate) const HOUSE: Incarnation = Incarnation::from_bytes([0; 16]);
 
-    /// Tries again to open tenants whose directory did not open. Says how many are still closed.
+    /// Tries again at once to open tenants whose directory did not open. Says how many still do not.
     pub async fn retry_closed(&self) -> usize {
-        let inner = &self.inner;
-        let records = inner.control.read(|s| s.tenants.values().cloned().collect::<Vec<_>>());
-        for record in records.iter().filter(|r| r.life != Life::Deleting) {
-            if !matches!(inner.seat(record.incarnation), Some(Seat::Open(_))) {
-                inner.open_seat(record).await;
+        for (incarnation, seat) in self.inner.seats.all() {
+            seat.forgive();
+            if self.inner.seats.unopened(incarnation).is_some() {
+                // Its error stands in the seat.
+                let _ = self.inner.open(incarnation).await;
             }
         }
-        let seats = inner.seats.read().unwrap_or_else(PoisonError::into_inner);
-        seats.values().filter(|s| matches!(s, Seat::Closed { .. })).count()
+        self.stats().unopened as usize
     }
 }
 
@@ -102,53 +115,120 @@ impl Inner {
         Ok(self.control.read(|s| s.tenants.get(id).cloned()).ok_or_else(kernel::Error::not_found)?)
     }
 
-    pub(crate) fn seat(&self, incarnation: Incarnation) -> Option<Seat> {
-        self.seats.read().unwrap_or_else(PoisonError::into_inner).get(&incarnation).cloned()
-    }
-
-    /// The opened tenant of this life.
+    /// The tenant of this life, if it is open. A grant keeps it open.
     pub(crate) fn residence(&self, incarnation: Incarnation) -> Result<Arc<Residence>> {
-        match self.seat(incarnation) {
-            Some(Seat::Open(residence)) => Ok(residence),
-            Some(Seat::Closed { code, why }) => Err(Error::Closed { incarnation, code, why }),
-            None => Err(kernel::Error::not_found().into()),
+        if let Some(residence) = self.seats.open(incarnation) {
+            return Ok(residence);
         }
+        if let Some((code, why)) = self.seats.unopened(incarnation) {
+            return Err(Error::Closed { incarnation, code, why });
+        }
+        Err(kernel::Error::not_found().into())
     }
 
-    /// Opens a tenant; one that does not open is closed, and the others serve.
-    pub(crate) async fn open_seat(&self, record: &TenantRecord) {
-        match Residence::open(&self.world, &*self.provider, record).await {
-            Ok(residence) => self.take_seat(Arc::new(residence)),
-            Err(error) => {
-                let place = record.directory.as_ref().map(|p| p.uuid);
-                tracing::error!(incarnation = %record.incarnation, place = ?place, error = &error as &dyn std::error::Error,
-                    "a tenant's directory does not open; the other tenants serve");
-                let error = kernel::Error::from(error);
-                let seat = Seat::Closed { code: error.code, why: error.message };
-                self.seats.write().unwrap_or_else(PoisonError::into_inner).insert(record.incarnation, seat);
+    /// The tenant of this life; opened if it is not. Refused for a while when it did not open.
+    pub(crate) async fn open(self: &Arc<Self>, incarnation: Incarnation) -> Result<Arc<Residence>> {
+        if let Some(residence) = self.seats.open(incarnation) {
+            return Ok(residence);
+        }
+        // Asked before a seat is made, so that none is made for a tenant that is not.
+        self.living(incarnation)?;
+        let seat = self.seats.seat(incarnation);
+        if let Some(residence) = seat.ready(incarnation, self.now())? {
+            return Ok(residence);
+        }
+        let turn = seat.turn.clone().lock_owned().await;
+        if let Some(residence) = seat.ready(incarnation, self.now())? {
+            return Ok(residence);
+        }
+        // A task of its own: whoever asked may go, and the next finds it open.
+        let task = self.clone().open_seat(seat, incarnation, turn);
+        self.tracker.spawn(task).await.map_err(|_| kernel::Error::internal("a tenant's opening did not end"))?
+    }
+
+    async fn open_seat(
+        self: Arc<Self>,
+        seat: Arc<Seat>,
+        incarnation: Incarnation,
+        _turn: OwnedMutexGuard<()>,
+    ) -> Result<Arc<Residence>> {
+        // Read under the turn: an erasure that has begun empties the seat behind this or is seen here.
+        let record = self.living(incarnation)?;
+        let residence = match Residence::open(&self.world, &*self.provider, &record).await {
+            Ok(residence) => Arc::new(residence),
+            Err(error) => return Err(self.failed(&seat, &record, error)),
+        };
+        self.tidy(&residence).await;
+        seat.take(residence.clone());
+        // Once more, now that others see it: a suspension behind the look above found nobody here.
+        let record = self.living(incarnation)?;
+        if let Err(error) = residence.agree(&*self.provider, &record) {
+            return Err(self.failed(&seat, &record, error));
+        }
+        self.after_opening(&residence);
+        Ok(residence)
+    }
+
+    fn failed(&self, seat: &Seat, record: &TenantRecord, error: Error) -> Error {
+        let (incarnation, place) = (record.incarnation, record.directory.as_ref().map(|p| p.uuid));
+        tracing::error!(%incarnation, ?place, error = &error as &dyn std::error::Error,
+            "a tenant's directory does not open; the other tenants serve");
+        let error = kernel::Error::from(error);
+        seat.fail(self.now(), error.code, error.message.clone());
+        Error::Closed { incarnation, code: error.code, why: error.message }
+    }
+
+    /// What a stop left half done of an API key: it counts when both journals know it, so what one
+    /// of them alone knows is forgotten. Nobody makes a key now: that needs the open tenant.
+    async fn tidy(&self, residence: &Residence) {
+        let incarnation = residence.incarnation();
+        let (unfiled, known) = residence.book().read(|d| {
+            let lost =
+                |c: &ControlState| d.keys.keys().filter(|id| !c.keys.contains_key(id)).cloned().collect::<Vec<_>>();
+            let unfiled = self.control.read(lost);
+            let known = d.keys.len() - unfiled.len();
+            (unfiled, known)
+        });
+        for id in unfiled {
+            let revoked = residence.write(|_| Ok((Some(DirectoryEvent::KeyRevoked { id }), ()))).await;
+            if let Err(error) = revoked {
+                tracing::warn!(%incarnation, %error, "a revoked API key is still listed");
             }
         }
+        if self.control.read(|s| s.keys_of(incarnation)) == known {
+            return;
+        }
+        let unknown = |c: &ControlState| {
+            let mine = c.keys.iter().filter(|(_, place)| place.incarnation == incarnation).map(|(id, _)| id);
+            residence.book().read(|d| mine.filter(|id| !d.keys.contains_key(id)).cloned().collect::<Vec<_>>())
+        };
+        let forgotten = self.control.write(|s| Ok((Some(ControlEvent::KeysForgotten { ids: unknown(s) }), ()))).await;
+        if let Err(error) = forgotten {
+            tracing::warn!(%incarnation, %error, "an API key that nobody was told of is still filed");
+        }
     }
 
-    /// Files an opened tenant and its API keys.
-    pub(crate) fn take_seat(&self, residence: Arc<Residence>) {
-        self.index(&residence);
-        let incarnation = residence.incarnation();
-        self.seats.write().unwrap_or_else(PoisonError::into_inner).insert(incarnation, Seat::Open(residence));
+    /// What follows an opening, and nobody waits for.
+    fn after_opening(self: &Arc<Self>, residence: &Arc<Residence>) {
+        if residence.book().read(|s| !s.doomed.is_empty()) {
+            let (inner, residence) = (self.clone(), residence.clone());
+            self.tracker.spawn(async move { residence.sweep(&inner.world).await });
+        }
+        self.seats.count(residence);
+        if self.seats.over_budget() {
+            let inner = self.clone();
+            self.tracker.spawn(async move { inner.seats.evict().await });
+        }
     }
 
-    /// Forgets a tenant: its keys leave memory with the last request that holds them.
-    pub(crate) fn leave_seat(&self, incarnation: Incarnation) {
-        self.keys.write().unwrap_or_else(PoisonError::into_inner).retain(|_, k| k.incarnation != incarnation);
-        self.seats.write().unwrap_or_else(PoisonError::into_inner).remove(&incarnation);
+    /// The record of a tenant that is not being erased.
+    fn living(&self, incarnation: Incarnation) -> Result<TenantRecord> {
+        let record = self.control.read(|s| s.by_incarnation(incarnation).cloned());
+        Ok(record.filter(|r| r.life != Life::Deleting).ok_or_else(kernel::Error::not_found)?)
     }
 
-    /// Files this tenant's API keys anew.
-    pub(crate) fn index(&self, residence: &Residence) {
-        let incarnation = residence.incarnation();
-        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
-        keys.retain(|_, k| k.incarnation != incarnation);
-        residence.book().read(|s| keys.extend(s.keys.values().map(|k| (k.0.id.clone(), k.0.clone()))));
+    pub(crate) fn now(&self) -> std::time::Duration {
+        self.world.clock.monotonic()
     }
 
     /// Brings the seats to what the control journal says, after it was folded anew.
@@ -157,16 +237,14 @@ impl Inner {
         if self.agreed.load(Ordering::Acquire) == generation {
             return;
         }
-        let records = self.control.read(|s| s.tenants.values().cloned().collect::<Vec<_>>());
-        for record in &records {
-            match self.seat(record.incarnation) {
-                _ if record.life == Life::Deleting => self.leave_seat(record.incarnation),
-                Some(Seat::Open(residence)) => {
-                    if let Err(error) = residence.agree(&*self.provider, record) {
-                        tracing::error!(incarnation = %record.incarnation, error = %error, "a tenant's keys do not open");
-                    }
-                }
-                _ => self.open_seat(record).await,
+        for (incarnation, seat) in self.seats.all() {
+            let Ok(record) = self.living(incarnation) else {
+                self.seats.leave(incarnation).await;
+                continue;
+            };
+            let Some(residence) = seat.open() else { continue };
+            if let Err(error) = residence.agree(&*self.provider, &record) {
+                tracing::error!(%incarnation, %error, "a tenant's keys do not open");
             }
         }
         self.agreed.store(generation, Ordering::Release);
@@ -174,33 +252,42 @@ impl Inner {
 }
 
 impl Credentials for Inner {
+    fn locate(&self, id: &KeyId) -> Option<KeyStub> {
+        self.control.read(|s| {
+            let place = s.keys.get(id)?;
+            let tenant = s.by_incarnation(place.incarnation)?.id.clone();
+            Some(KeyStub { tenant, incarnation: place.incarnation, mac: place.mac, expires_at: place.expires_at })
+        })
+    }
+
     fn key(&self, id: &KeyId) -> Option<Arc<KeyRecord>> {
-        self.keys.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+        let incarnation = self.control.read(|s| s.keys.get(id).map(|place| place.incarnation))?;
+        self.seats.open(incarnation)?.book().read(|s| s.keys.get(id).map(|key| key.0.clone()))
+    }
+
+    fn hold(&self, incarnation: Incarnation) -> Option<Hold> {
+        self.seats.open(incarnation).map(|residence| residence as Hold)
     }
 
     fn operator(&self, id: &KeyId) -> Option<Arc<OperatorRecord>> {
         self.control.read(|s| s.operators.get(id).map(|o| o.0.clone()))
     }
 
+    /// A tenant that is not open is not served: whoever asks the gate has it opened first.
     fn tenant(&self, id: &TenantId) -> Option<TenantFacts> {
-        self.control.read(|s| s.tenants.get(id).map(|t| self.facts(t)))
+        self.control.read(|s| {
+            let tenant = s.tenants.get(id)?;
+            let state = match tenant.life {
+                Life::Active if self.seats.open(tenant.incarnation).is_none() => TenantState::KeyUnavailable,
+                life => life.state(),
+            };
+            Some(TenantFacts { incarnation: tenant.incarnation, state, quotas: tenant.quotas })
+        })
     }
 
     /// The pepper is the control place's own MAC key: it never leaves the vault.
     fn mac(&self, secret: &[u8]) -> [u8; 32] {
         mac(self.control.home(), secret)
-    }
-}
-
-impl Inner {
-    pub(crate) fn facts(&self, record: &TenantRecord) -> TenantFacts {
-        let state = match record.life {
-            Life::Deleting => TenantState::Deleting,
-            Life::Suspended => TenantState::Suspended,
-            Life::Active if matches!(self.seat(record.incarnation), Some(Seat::Open(_))) => TenantState::Active,
-            Life::Active => TenantState::KeyUnavailable,
-        };
-        TenantFacts { incarnation: record.incarnation, state, quotas: record.quotas }
     }
 }
 
@@ -215,7 +302,16 @@ impl vault::Directory for Inner {
         Ok(home?)
     }
 
+    /// The control journal holds its wrapped key, so no directory need be open for it: lines that
+    /// wait are written also when their tenant was closed meanwhile.
     fn audit(&self, incarnation: Incarnation) -> kernel::Result<Arc<Home>> {
-        Ok(self.residence(incarnation)?.audit())
+        if let Some(residence) = self.seats.open(incarnation) {
+            return Ok(residence.audit());
+        }
+        let record = self.living(incarnation)?;
+        let audit = record.audit.as_ref().ok_or_else(kernel::Error::not_found)?;
+        let keys =
+            TenantKeys::open(&*self.provider, incarnation, &record.keys.wrapped()).map_err(kernel::Error::from)?;
+        Ok(Arc::new(place(&keys, PlaceKind::Audit, audit)?))
     }
 }

@@ -1,7 +1,8 @@
 //! One tenant, opened: its key ring, its directory book, its audit home and the homes of its namespaces.
 //!
-//! Nothing here is shared between tenants. When a tenant is suspended its namespaces' homes are
-//! dropped; when it is erased all of this is, and the keys are zeroised with the last holder.
+//! Nothing here is shared between tenants. A namespace's home lives as long as somebody works in
+//! it; it is only remembered here, so that all who do share one. When a tenant is suspended, closed
+//! or erased its own keys go with this, and are zeroised with the last holder.
 
 use crate::{
     Error, Result,
@@ -13,7 +14,7 @@ use kernel::{Code, Incarnation, NamespaceName, NamespaceUuid};
 use std::{
     collections::HashMap,
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, PoisonError, RwLock, Weak,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -25,7 +26,7 @@ pub(crate) struct Residence {
     keys: RwLock<Arc<TenantKeys>>,
     audit: Arc<Home>,
     book: Book<DirectoryState>,
-    homes: RwLock<HashMap<NamespaceUuid, Arc<Home>>>,
+    homes: RwLock<HashMap<NamespaceUuid, Weak<Home>>>,
     suspended: AtomicBool,
     closing: AtomicBool,
     /// One rotation at a time.
@@ -33,7 +34,8 @@ pub(crate) struct Residence {
 }
 
 impl Residence {
-    /// Opens a tenant from its record: unwraps its keys, folds its directory.
+    /// Opens a tenant from its record: unwraps its keys, folds its directory. Removes nothing and
+    /// starts nothing.
     pub(crate) async fn open(world: &World, provider: &dyn KeyProvider, record: &TenantRecord) -> Result<Self> {
         let (Some(directory), Some(audit)) = (&record.directory, &record.audit) else {
             return Err(Error::Damaged("a tenant that lives has no places"));
@@ -41,18 +43,7 @@ impl Residence {
         let keys = TenantKeys::open(provider, record.incarnation, &record.keys.wrapped())?;
         let directory = Arc::new(place(&keys, PlaceKind::Directory, directory)?);
         let audit = Arc::new(place(&keys, PlaceKind::Audit, audit)?);
-        Self::with(world, record, keys, directory, audit).await
-    }
-
-    /// The same from keys and homes that are open already.
-    pub(crate) async fn with(
-        world: &World,
-        record: &TenantRecord,
-        keys: TenantKeys,
-        directory: Arc<Home>,
-        audit: Arc<Home>,
-    ) -> Result<Self> {
-        let residence = Self {
+        Ok(Self {
             incarnation: record.incarnation,
             keys: RwLock::new(Arc::new(keys)),
             audit,
@@ -61,9 +52,13 @@ impl Residence {
             suspended: AtomicBool::new(record.life != Life::Active),
             closing: AtomicBool::new(false),
             rotation: tokio::sync::Mutex::new(()),
-        };
-        residence.sweep(world).await;
-        Ok(residence)
+        })
+    }
+
+    /// Estimated bytes in memory.
+    pub(crate) fn bytes(&self) -> u64 {
+        let homes = self.homes.read().unwrap_or_else(PoisonError::into_inner).capacity();
+        self.book.read(DirectoryState::bytes) + (homes * HOME_BYTES) as u64 + BASE_BYTES
     }
 
     pub(crate) fn incarnation(&self) -> Incarnation {
@@ -125,7 +120,7 @@ impl Residence {
         self.closing.store(true, Ordering::Release);
         self.book
             .write(|state| {
-                let namespaces = state.namespaces.values().map(|n| n.place.prefix.clone());
+                let namespaces = state.namespaces.values().map(|n| PlaceKind::Namespace.prefix(n.place.uuid));
                 Ok((None, state.doomed.iter().cloned().chain(namespaces).collect()))
             })
             .await
@@ -136,7 +131,7 @@ impl Residence {
         self.closing.store(false, Ordering::Release);
     }
 
-    /// The home of a namespace; opened once.
+    /// The home of a namespace; one for all who have it at the same time.
     pub(crate) fn home(&self, name: &NamespaceName) -> Result<Option<Arc<Home>>> {
         if self.suspended.load(Ordering::Acquire) {
             return Err(kernel::Error::new(Code::TenantSuspended, "the tenant is suspended").into());
@@ -146,9 +141,10 @@ impl Residence {
             let Some(record) = self.book.read(|s| s.namespaces.get(name).map(|n| n.place.clone())) else {
                 return Ok(None);
             };
-            let cached = self.homes.read().unwrap_or_else(PoisonError::into_inner).get(&record.uuid).cloned();
-            if cached.is_some() {
-                return Ok(cached);
+            let known =
+                self.homes.read().unwrap_or_else(PoisonError::into_inner).get(&record.uuid).and_then(Weak::upgrade);
+            if known.is_some() {
+                return Ok(known);
             }
             match place(&keys, PlaceKind::Namespace, &record) {
                 Ok(home) => return Ok(Some(self.keep(name, &record, Arc::new(home)))),
@@ -159,14 +155,22 @@ impl Residence {
         }
     }
 
-    /// Caches a home, unless its namespace was dropped or its tenant suspended meanwhile.
+    /// Remembers a home, unless its namespace was dropped or its tenant suspended meanwhile.
     fn keep(&self, name: &NamespaceName, record: &PlaceRecord, home: Arc<Home>) -> Arc<Home> {
         let mut homes = self.homes.write().unwrap_or_else(PoisonError::into_inner);
         let lives = self.book.read(|s| s.namespaces.get(name).is_some_and(|n| n.place.uuid == record.uuid));
         if !lives || self.suspended.load(Ordering::Acquire) {
             return home;
         }
-        homes.entry(record.uuid).or_insert(home).clone()
+        if let Some(known) = homes.get(&record.uuid).and_then(Weak::upgrade) {
+            return known;
+        }
+        // Those that nobody has any more leave here, each time the table has doubled.
+        if homes.len() == homes.capacity() {
+            homes.retain(|_, known| known.strong_count() > 0);
+        }
+        homes.insert(record.uuid, Arc::downgrade(&home));
+        home
     }
 
     /// Forgets a dropped namespace's key.
@@ -174,11 +178,11 @@ impl Residence {
         self.homes.write().unwrap_or_else(PoisonError::into_inner).remove(&uuid);
     }
 
-    /// Removes what dropped namespaces left. A failure leaves it for the next start.
+    /// Removes what dropped namespaces left. A failure leaves it for the next opening.
     pub(crate) async fn sweep(&self, world: &World) {
         for prefix in self.book.read(|s| s.doomed.clone()) {
             if let Err(error) = self.remove(world, prefix).await {
-                tracing::warn!(incarnation = %self.incarnation, error = %error, "a dropped namespace's objects are left for the next start");
+                tracing::warn!(incarnation = %self.incarnation, error = %error, "a dropped namespace's objects are left for the next opening");
             }
         }
     }
@@ -188,6 +192,12 @@ impl Residence {
         self.book.write(|_| Ok((Some(DirectoryEvent::PrefixGone { prefix }), ()))).await
     }
 }
+
+/// What an open tenant takes beside its records: keys, journal, locks. Counted high, so that a
+/// thousand idle ones are noticed.
+const BASE_BYTES: u64 = 16 << 10;
+/// A remembered home: its row and what its last holder leaves of it.
+const HOME_BYTES: usize = 256;
 
 /// Opens a place of this tenant's.
 pub(crate) fn place(keys: &TenantKeys, kind: PlaceKind, record: &PlaceRecord) -> Result<Home> {

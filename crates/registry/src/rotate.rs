@@ -49,7 +49,7 @@ impl Registry {
     /// # Errors
     /// `not_found`; what keeps the tenant's keys or directory closed.
     pub async fn begin_rotation(&self, grant: &Grant<RotateKey>) -> Result<KeyEpoch> {
-        let residence = self.inner.residence(grant.incarnation())?;
+        let residence = self.inner.open(grant.incarnation()).await?;
         let _one = residence.rotation.lock().await;
         self.add_epoch(&residence).await
     }
@@ -82,9 +82,9 @@ impl Registry {
     ///
     /// # Errors
     /// `not_found`; what keeps the tenant's directory closed.
-    pub fn key_status(&self, _: &Operator, tenant: &TenantId) -> Result<KeyStatus> {
+    pub async fn key_status(&self, _: &Operator, tenant: &TenantId) -> Result<KeyStatus> {
         let record = self.inner.tenant_record(tenant)?;
-        let residence = self.inner.residence(record.incarnation)?;
+        let residence = self.inner.open(record.incarnation).await?;
         let places = places(&record, &residence);
         let current = record.keys.current();
         let epochs = record.keys.epochs.iter().map(|e| EpochStatus {
@@ -99,7 +99,7 @@ impl Registry {
     }
 
     async fn rotate_all(&self, incarnation: Incarnation, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<KeyEpoch> {
-        let residence = self.inner.residence(incarnation)?;
+        let residence = self.inner.open(incarnation).await?;
         let _one = residence.rotation.lock().await;
         let epoch = self.add_epoch(&residence).await?;
         self.rewrap_own_places(&residence, epoch).await?;
@@ -162,12 +162,12 @@ impl Registry {
         let world = &self.inner.world;
         let some = residence
             .write(|state| {
-                let old = state.namespaces.values().filter(|n| n.place.wrapped.epoch != epoch.0);
+                let old = state.namespaces.iter().filter(|(_, n)| n.place.wrapped.epoch != epoch.0);
                 let mut list = Vec::new();
-                for entry in old.take(limits::REWRAPS_PER_ENTRY) {
+                for (name, entry) in old.take(limits::REWRAPS_PER_ENTRY) {
                     let home = place(&keys, PlaceKind::Namespace, &entry.place)?;
                     let wrapped = home.rewrap(&keys, &*world.entropy)?.into();
-                    list.push(Rewrap { name: entry.name.clone(), wrapped });
+                    list.push(Rewrap { name: name.clone(), wrapped });
                 }
                 let some = !list.is_empty();
                 Ok((some.then_some(DirectoryEvent::Rewrapped(list)), some))

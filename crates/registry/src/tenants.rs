@@ -5,11 +5,10 @@ use crate::{
     control::ControlEvent,
     opening::{new_place, new_ring},
     record::{Life, TenantRecord},
-    residence::Residence,
 };
 use access::{Operator, TenantState};
 use kernel::{Code, Error, Incarnation, KeyEpoch, Quotas, Result, TenantId, Timestamp, limits};
-use std::sync::Arc;
+use std::ops::Bound;
 use vault::PlaceKind;
 
 /// A tenant to be.
@@ -77,8 +76,8 @@ impl Registry {
         let inner = &self.inner;
         let incarnation = Incarnation::random(&*inner.world.entropy);
         let (keys, ring) = new_ring(&inner.world, &*inner.provider, incarnation)?;
-        let (directory, directory_record) = new_place(&inner.world, &keys, PlaceKind::Directory)?;
-        let (audit, audit_record) = new_place(&inner.world, &keys, PlaceKind::Audit)?;
+        let (_, directory) = new_place(&inner.world, &keys, PlaceKind::Directory)?;
+        let (_, audit) = new_place(&inner.world, &keys, PlaceKind::Audit)?;
         let record = TenantRecord {
             id: new.id,
             incarnation,
@@ -88,12 +87,10 @@ impl Registry {
             quotas: new.quotas,
             created_at: inner.world.clock.now(),
             keys: ring,
-            directory: Some(directory_record),
-            audit: Some(audit_record),
+            directory: Some(directory),
+            audit: Some(audit),
             doomed: Vec::new(),
         };
-        // Opened before it is written down, so that nothing is awaited between the two.
-        let residence = Residence::with(&inner.world, &record, keys, Arc::new(directory), Arc::new(audit)).await?;
         inner
             .write(|state| match state.tenants.get(&record.id).map(|t| t.life) {
                 None => Ok((Some(ControlEvent::TenantCreated(Box::new(record.clone()))), ())),
@@ -106,26 +103,49 @@ impl Registry {
                 Some(_) => Err(Error::new(Code::AlreadyExists, "a tenant of this name exists").with_param("id").into()),
             })
             .await?;
-        inner.take_seat(Arc::new(residence));
-        Ok(self.view(&record))
+        Ok(self.view(&record, 0))
     }
 
-    /// One tenant.
+    /// One tenant. Opens it if it is not, to count its namespaces.
     ///
     /// # Errors
     /// `not_found`.
-    pub fn tenant(&self, _: &Operator, id: &TenantId) -> Result<TenantView> {
-        Ok(self.view(&self.inner.tenant_record(id)?))
+    pub async fn tenant(&self, _: &Operator, id: &TenantId) -> Result<TenantView> {
+        self.tenant_view(id).await
     }
 
-    /// Tenants by name, and where the next page begins.
-    pub fn tenants(&self, _: &Operator, after: Option<&str>, limit: usize) -> (Vec<TenantView>, Option<String>) {
-        let page = self.inner.control.read(|s| {
-            let behind = s.tenants.values().filter(|t| after.is_none_or(|a| t.id.as_str() > a));
+    /// Tenants by name, and where the next page begins. Opens those of the page, as above.
+    pub async fn tenants(&self, _: &Operator, after: Option<&str>, limit: usize) -> (Vec<TenantView>, Option<String>) {
+        let mut page = self.inner.control.read(|s| {
+            let from = after.and_then(|a| TenantId::parse(a).ok());
+            let start = from.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+            let behind = s.tenants.range((start, Bound::Unbounded)).map(|(id, _)| id);
+            let behind = behind.filter(|id| after.is_none_or(|a| id.as_str() > a));
             behind.take(limit.saturating_add(1)).cloned().collect::<Vec<_>>()
         });
-        let next = (page.len() > limit && limit > 0).then(|| page[limit - 1].id.as_str().to_owned());
-        (page.iter().take(limit).map(|t| self.view(t)).collect(), next)
+        let more = page.len() > limit;
+        page.truncate(limit);
+        let next = page.last().filter(|_| more).map(|id| id.as_str().to_owned());
+        let mut views = Vec::with_capacity(page.len());
+        for id in &page {
+            // One that is gone meanwhile is left out.
+            views.extend(self.tenant_view(id).await.ok());
+        }
+        (views, next)
+    }
+
+    /// Every tenant and the life it is in, by name. Opens nothing.
+    pub fn lives(&self, _: &Operator) -> Vec<(TenantId, Incarnation)> {
+        self.inner.control.read(|s| s.tenants.values().map(|t| (t.id.clone(), t.incarnation)).collect())
+    }
+
+    /// A tenant's state and life, without opening it.
+    ///
+    /// # Errors
+    /// `not_found`.
+    pub fn state(&self, _: &Operator, id: &TenantId) -> Result<(TenantState, Incarnation)> {
+        let found = self.inner.control.read(|s| s.tenants.get(id).map(|t| (t.life.state(), t.incarnation)));
+        found.ok_or_else(Error::not_found)
     }
 
     /// Changes labels and quotas.
@@ -147,7 +167,7 @@ impl Registry {
                 Ok((Some(event), ()))
             })
             .await?;
-        Ok(self.view(&self.inner.tenant_record(id)?))
+        self.tenant_view(id).await
     }
 
     /// Refuses the tenant's requests from now on and drops its namespaces' keys from memory.
@@ -156,7 +176,8 @@ impl Registry {
     /// # Errors
     /// `not_found`; `conflict` while it is being erased.
     pub async fn suspend(&self, _: &Operator, id: &TenantId) -> Result<TenantView> {
-        self.turn(id, Life::Suspended).await
+        self.turn(id, Life::Suspended).await?;
+        self.tenant_view(id).await
     }
 
     /// Serves a suspended tenant again. Tries once more to open a directory that did not open.
@@ -164,14 +185,12 @@ impl Registry {
     /// # Errors
     /// `not_found`; `conflict` while it is being erased.
     pub async fn resume(&self, _: &Operator, id: &TenantId) -> Result<TenantView> {
-        let view = self.turn(id, Life::Active).await?;
-        if view.state == TenantState::KeyUnavailable {
-            self.inner.open_seat(&self.inner.tenant_record(id)?).await;
-        }
-        self.tenant_view(id)
+        let incarnation = self.turn(id, Life::Active).await?;
+        self.inner.seats.seat_if_known(incarnation).inspect(|seat| seat.forgive());
+        self.tenant_view(id).await
     }
 
-    async fn turn(&self, id: &TenantId, to: Life) -> Result<TenantView> {
+    async fn turn(&self, id: &TenantId, to: Life) -> Result<Incarnation> {
         let event = match to {
             Life::Active => ControlEvent::TenantResumed { id: id.clone() },
             _ => ControlEvent::TenantSuspended { id: id.clone() },
@@ -186,28 +205,33 @@ impl Registry {
                 Ok(((tenant.life != to).then_some(event), tenant.incarnation))
             })
             .await?;
-        if let Ok(residence) = self.inner.residence(incarnation) {
+        // One that is being opened looks at the control book again when it is.
+        if let Some(residence) = self.inner.seats.open(incarnation) {
             residence.set_suspended(to != Life::Active);
         }
-        self.tenant_view(id)
+        Ok(incarnation)
     }
 
-    fn tenant_view(&self, id: &TenantId) -> Result<TenantView> {
-        Ok(self.view(&self.inner.tenant_record(id)?))
+    /// A tenant as it stands, its namespaces counted; none are seen while its directory does not open.
+    async fn tenant_view(&self, id: &TenantId) -> Result<TenantView> {
+        let record = self.inner.tenant_record(id)?;
+        let residence = self.inner.open(record.incarnation).await.ok();
+        let namespaces = residence.map_or(0, |r| r.book().read(|s| s.namespaces.len() as u64));
+        Ok(self.view(&record, namespaces))
     }
 
-    fn view(&self, record: &TenantRecord) -> TenantView {
-        let residence = self.inner.residence(record.incarnation).ok();
+    fn view(&self, record: &TenantRecord, namespaces: u64) -> TenantView {
+        let unopened = record.life == Life::Active && self.inner.seats.unopened(record.incarnation).is_some();
         TenantView {
             id: record.id.clone(),
             incarnation: record.incarnation,
-            state: self.inner.facts(record).state,
+            state: if unopened { TenantState::KeyUnavailable } else { record.life.state() },
             display_name: record.display_name.clone(),
             governance_class: record.governance_class.clone(),
             quotas: record.quotas,
             created_at: record.created_at,
             key_epoch: record.keys.current(),
-            namespaces: residence.map_or(0, |r| r.book().read(|s| s.namespaces.len() as u64)),
+            namespaces,
         }
     }
 }

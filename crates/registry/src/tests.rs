@@ -1,6 +1,7 @@
 //! The registry as the floors above use it: through a real gate, over a real folder.
 
 mod erasing;
+mod lazy;
 mod life;
 mod rotating;
 mod trouble;
@@ -9,13 +10,16 @@ use crate::{NewKey, NewTenant, Registry};
 use access::{Action, Ask, Gate, Grant, Manage, Operator};
 use journal::Storage;
 use kernel::{
-    Clock, Entropy, ManualClock, NamespaceName, NamespaceSettings, OsEntropy, Quotas, RequestId, Scope, TenantId,
+    Clock, Code, Entropy, ManualClock, NamespaceName, NamespaceSettings, OsEntropy, Quotas, RequestId, Scope, TenantId,
     Timestamp,
 };
 use std::{path::Path, sync::Arc};
 use tempfile::TempDir;
+use tokio_util::task::TaskTracker;
 use vault::{KeyProvider, LocalProvider};
 use zeroize::Zeroizing;
+
+type Opened = (Registry, Option<Zeroizing<String>>);
 
 /// A server's data folder over several starts.
 pub(crate) struct Site {
@@ -30,6 +34,7 @@ pub(crate) struct Start {
     pub(crate) registry: Registry,
     pub(crate) gate: Gate,
     pub(crate) operator: Operator,
+    pub(crate) tracker: TaskTracker,
     storage: Storage,
 }
 
@@ -67,27 +72,43 @@ impl Site {
         &self,
         adopt: Option<&str>,
     ) -> (Storage, kernel::Result<(Registry, Option<Zeroizing<String>>)>) {
-        let storage = self.storage().await;
-        let opened = Registry::open(storage.clone(), self.provider(), self.clock.clone(), entropy(), adopt).await;
+        let (storage, _, opened) = self.open_tracked(adopt).await;
         (storage, opened)
     }
 
-    /// Starts with the operator that the first start minted.
+    async fn open_tracked(&self, adopt: Option<&str>) -> (Storage, TaskTracker, kernel::Result<Opened>) {
+        let (storage, tracker) = (self.storage().await, TaskTracker::new());
+        let (clock, tasks) = (self.clock.clone(), tracker.clone());
+        let opened = Registry::open(storage.clone(), self.provider(), clock, entropy(), tasks, adopt).await;
+        (storage, tracker, opened)
+    }
+
+    /// Starts and opens every tenant, as requests would.
     pub(crate) async fn start(&mut self) -> Start {
-        let (storage, opened) = self.open(None).await;
+        let start = self.start_cold().await;
+        for (_, incarnation) in start.registry.lives(&start.operator) {
+            let _ = start.registry.inner.open(incarnation).await;
+        }
+        start.settled().await;
+        start
+    }
+
+    /// Starts with the operator that the first start minted.
+    pub(crate) async fn start_cold(&mut self) -> Start {
+        let (storage, tracker, opened) = self.open_tracked(None).await;
         let (registry, fresh) = opened.unwrap();
         self.token = fresh.or(self.token.take());
         let gate = Gate::new(registry.credentials(), self.clock.clone());
         let token = self.token.clone().unwrap();
         let operator = gate.operator(Some(&token), &[], request()).unwrap();
-        Start { registry, gate, operator, storage }
+        Start { registry, gate, operator, tracker, storage }
     }
 }
 
 impl Start {
     /// As a kill would: nothing is flushed or finished, only the folder's lock is let go.
     pub(crate) async fn kill(self) {
-        let Start { registry, gate, operator, storage } = self;
+        let Start { registry, gate, operator, storage, .. } = self;
         drop((registry, gate, operator));
         storage.close().await;
     }
@@ -95,8 +116,25 @@ impl Start {
     pub(crate) async fn tenant(&self, id: &str) -> TenantId {
         let id = tenant(id);
         let new = NewTenant { id: id.clone(), display_name: None, governance_class: None, quotas: Quotas::default() };
-        self.registry.create_tenant(&self.operator, new).await.unwrap();
+        let made = self.registry.create_tenant(&self.operator, new).await.unwrap();
+        self.registry.inner.open(made.incarnation).await.unwrap();
         id
+    }
+
+    /// Waits for what goes on behind requests.
+    pub(crate) async fn settled(&self) {
+        self.tracker.close();
+        self.tracker.wait().await;
+        self.tracker.reopen();
+    }
+
+    /// As the engine lets a request in.
+    pub(crate) async fn admit<A: Action>(&self, key: &str, namespace: &str) -> Result<Grant<A>, Code> {
+        let _open = match self.gate.recognise(Some(key)) {
+            Some(incarnation) => self.registry.prepare(incarnation).await,
+            None => None,
+        };
+        self.gate.admit(Some(key), ask(namespace)).map_err(|refusal| refusal.error.code)
     }
 
     /// A key that may do everything.

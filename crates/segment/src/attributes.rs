@@ -55,6 +55,12 @@ impl AttributeIndex {
         self.0.contains_key(key)
     }
 
+    /// Heap bytes beside the section, roughly.
+    pub(crate) fn bytes(&self) -> u64 {
+        let bitmaps = self.0.values().flat_map(|c| [&c.present, &c.lists, &c.falses, &c.trues]);
+        bitmaps.map(|b| b.serialized_size() as u64).sum::<u64>() + self.0.len() as u64 * size_of::<Column>() as u64
+    }
+
     /// Evaluates one leaf (no `And`, `Or`, `Not`) on one key.
     pub(crate) fn leaf(&self, key: &str, leaf: &Filter) -> RoaringBitmap {
         self.0.get(key).map(|column| column.leaf(leaf)).unwrap_or_default()

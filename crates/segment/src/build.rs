@@ -5,7 +5,7 @@ use crate::{
     analysis::Analyser,
     bytes::put_bitmap,
     codec,
-    container::{Kind, Writer},
+    container::{Kind, Paged, Writer},
     documents::Documents,
     filter::PropertyBuilder,
     graph, text, vectors,
@@ -14,6 +14,16 @@ use kernel::{Document, limits};
 use roaring::RoaringBitmap;
 use tantivy::tokenizer::Token;
 use zeroize::Zeroizing;
+
+/// How a graph gets its links.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Links {
+    /// By the distances of the vectors.
+    Built,
+    /// By arithmetic on row numbers: as large as a built graph and as dear to open, in no time. Finds little.
+    Scattered,
+}
 
 /// Collects documents into sections; the terms of each row go to whoever builds the text index.
 pub(crate) struct Builder<'a> {
@@ -30,7 +40,7 @@ impl<'a> Builder<'a> {
     pub(crate) fn new(spec: &'a Spec) -> Self {
         Self {
             spec,
-            out: Writer::new(),
+            out: Writer::default(),
             analyser: Analyser::new(),
             properties: PropertyBuilder::default(),
             ids: Vec::new(),
@@ -62,10 +72,12 @@ impl<'a> Builder<'a> {
             terms(self.rows, tokens)?;
             self.rows += 1;
         }
-        codec::encode_head(doc, self.out.part(Kind::Heads));
-        self.out.part(Kind::Texts).extend_from_slice(doc.text.expose().as_bytes());
-        let (heads, texts) = (self.out.part(Kind::Heads).len(), self.out.part(Kind::Texts).len());
-        Documents::write_entry(self.out.part(Kind::Documents), self.rows, heads, texts);
+        codec::encode_head(doc, self.out.paged(Paged::Heads));
+        self.out.paged(Paged::Texts).extend_from_slice(doc.text.expose().as_bytes());
+        self.out.part(Kind::IdBytes).extend_from_slice(doc.id.as_str().as_bytes());
+        let ends = [self.out.paged(Paged::Heads).len(), self.out.paged(Paged::Texts).len()];
+        let ids = self.out.part(Kind::IdBytes).len();
+        Documents::write_entry(self.out.part(Kind::Documents), self.rows, ends, ids);
         self.properties.add(number, doc);
         self.ids.push((doc.id.as_str().to_owned(), number));
         Ok(())
@@ -92,18 +104,24 @@ impl<'a> Builder<'a> {
     }
 
     /// Builds the graph if the segment is large enough for one to pay.
-    pub(crate) fn graph(&mut self) {
-        if self.vectored.len() > limits::GRAPH_ROWS_MIN as u64 {
-            let values = std::mem::take(self.out.part(Kind::Vectors));
-            graph::build::build(self.spec, &values, &self.vectored, self.rows, self.out.part(Kind::Graph));
-            *self.out.part(Kind::Vectors) = values;
+    pub(crate) fn graph(&mut self, links: Links) {
+        if self.vectored.len() <= limits::GRAPH_ROWS_MIN as u64 {
+            return;
+        }
+        match links {
+            Links::Built => {
+                let values = std::mem::take(self.out.paged(Paged::Vectors));
+                graph::build::build(self.spec, &values, &self.vectored, self.rows, self.out.part(Kind::Graph));
+                *self.out.paged(Paged::Vectors) = values;
+            }
+            Links::Scattered => graph::build::scattered(self.rows, self.out.part(Kind::Graph)),
         }
     }
 
-    /// The container. `text` fills the section of the text index.
+    /// The container. `text` fills it with the text index.
     pub(crate) fn finish(
         mut self,
-        text: impl FnOnce(&mut Vec<u8>) -> Result<(), Error>,
+        text: impl FnOnce(&mut Writer) -> Result<(), Error>,
     ) -> Result<Zeroizing<Vec<u8>>, Error> {
         let documents = self.ids.len() as u32;
         self.ids.sort_unstable();
@@ -111,7 +129,7 @@ impl<'a> Builder<'a> {
         self.ids.iter().for_each(|(_, doc)| ids.extend_from_slice(&doc.to_le_bytes()));
         self.properties.finish(&mut self.out);
         put_bitmap(self.out.part(Kind::Vectored), &self.vectored);
-        text(self.out.part(Kind::TextIndex))?;
+        text(&mut self.out)?;
         Ok(self.out.finish(self.spec, documents, self.rows))
     }
 }

@@ -1,68 +1,84 @@
-//! The container of a segment: magic `RFSG`, version, checksum, counts, section table, sections.
+//! The container of a segment: magic `RFSG`, version, checksums, counts, table of sections, sections.
 //!
 //! ```text
-//! 0  "RFSG"   4  version u16   6  distance u8   7  reserved u8 = 0   8  checksum u64
-//! 16 dimensions u32   20 documents u32   24 rows u32   28 sections u32
-//! 32 table: sections × { kind u32, offset u64, length u64 }, then the sections without gaps
+//! 0  "RFSG"   4  version u16   6  distance u8   7  reserved u8 = 0
+//! 8  checksum u64 of bytes 16 to the paged part   16 checksum u64 of the paged part
+//! 24 dimensions u32   28 documents u32   32 rows u32   36 sections u32
+//! 40 table: sections × { kind u32, offset u64, length u64 }, then the sections without gaps
 //! ```
-//! Promises: [`parse`] takes only bytes that [`Writer::finish`] made: any one changed or missing
-//! byte is an [`Error`]. The checksum finds accidents and bugs; tampering is `vault`'s matter.
+//! The sections of [`Kind`] come first and are opened whole; those of [`Paged`] follow and are read as they are needed.
+//! Promises: [`parse`] takes only what [`Writer::finish`] made: any one changed or missing byte of the first part is
+//! an [`Error`], and of the paged part too where it is in memory. The checksums find accidents and bugs; tampering
+//! is `vault`'s matter, and so is every page that is read later.
 
 use crate::{
     Error, Spec,
     bytes::{Reader, Slice},
+    pages::Section,
 };
 use kernel::{Distance, limits};
+use std::ops::Range;
 use zeroize::Zeroizing;
 
 const MAGIC: &[u8; 4] = b"RFSG";
 /// Version of the container and of all its sections.
 pub(crate) const VERSION: u16 = 0;
 const CHECKED_FROM: usize = 16;
-const HEADER: usize = 32;
+const HEADER: usize = 40;
 const ENTRY: usize = 20;
+const TABLE_END: usize = HEADER + ENTRY * (Kind::ALL.len() + Paged::ALL.len());
 
-/// The sections, in the order in which they stand. All are always there; some may be empty.
+/// The sections that are opened whole, in the order in which they stand. All are always there; some may be empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub(crate) enum Kind {
     Documents = 1,
-    Heads,
-    Texts,
     Rows,
     Norms,
     Ids,
+    IdBytes,
     Attributes,
     Readers,
     Status,
     Times,
-    Vectors,
     Codes,
     Scales,
     Vectored,
     Graph,
-    TextIndex,
+    TextFiles,
 }
 
 impl Kind {
-    const ALL: [Kind; 16] = [
+    const ALL: [Kind; 14] = [
         Kind::Documents,
-        Kind::Heads,
-        Kind::Texts,
         Kind::Rows,
         Kind::Norms,
         Kind::Ids,
+        Kind::IdBytes,
         Kind::Attributes,
         Kind::Readers,
         Kind::Status,
         Kind::Times,
-        Kind::Vectors,
         Kind::Codes,
         Kind::Scales,
         Kind::Vectored,
         Kind::Graph,
-        Kind::TextIndex,
+        Kind::TextFiles,
     ];
+}
+
+/// The sections that are read in pages, in the order in which they stand behind the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Paged {
+    TextIndex = 15,
+    Heads,
+    Texts,
+    Vectors,
+}
+
+impl Paged {
+    const ALL: [Paged; 4] = [Paged::TextIndex, Paged::Heads, Paged::Texts, Paged::Vectors];
 }
 
 fn distance_code(distance: Distance) -> u8 {
@@ -74,52 +90,69 @@ fn distance_code(distance: Distance) -> u8 {
 }
 
 /// Collects sections.
+#[derive(Default)]
 pub(crate) struct Writer {
     parts: [Zeroizing<Vec<u8>>; Kind::ALL.len()],
+    paged: [Zeroizing<Vec<u8>>; Paged::ALL.len()],
 }
 
 impl Writer {
-    pub(crate) fn new() -> Self {
-        Self { parts: std::array::from_fn(|_| Zeroizing::default()) }
-    }
-
     /// The bytes of one section, to be filled.
     pub(crate) fn part(&mut self, kind: Kind) -> &mut Vec<u8> {
         &mut self.parts[kind as usize - 1]
     }
 
+    /// The bytes of one paged section, to be filled.
+    pub(crate) fn paged(&mut self, kind: Paged) -> &mut Vec<u8> {
+        &mut self.paged[kind as usize - 1 - Kind::ALL.len()]
+    }
+
     /// The finished container.
     pub(crate) fn finish(self, spec: &Spec, documents: u32, rows: u32) -> Zeroizing<Vec<u8>> {
-        let table = HEADER + ENTRY * Kind::ALL.len();
-        let total = table + self.parts.iter().map(|p| p.len()).sum::<usize>();
+        let parts: Vec<_> = self.parts.into_iter().chain(self.paged).collect();
+        let total = TABLE_END + parts.iter().map(|p| p.len()).sum::<usize>();
         let mut out = Zeroizing::new(Vec::with_capacity(total));
         out.extend_from_slice(MAGIC);
         out.extend_from_slice(&VERSION.to_le_bytes());
         out.extend_from_slice(&[distance_code(spec.distance), 0]);
-        out.extend_from_slice(&[0; 8]);
+        out.extend_from_slice(&[0; 16]);
         out.extend_from_slice(&(spec.dimensions as u32).to_le_bytes());
         out.extend_from_slice(&documents.to_le_bytes());
         out.extend_from_slice(&rows.to_le_bytes());
-        out.extend_from_slice(&(Kind::ALL.len() as u32).to_le_bytes());
-        let mut offset = table;
-        for (kind, part) in Kind::ALL.iter().zip(&self.parts) {
-            out.extend_from_slice(&(*kind as u32).to_le_bytes());
+        out.extend_from_slice(&(parts.len() as u32).to_le_bytes());
+        let mut offset = TABLE_END;
+        for (kind, part) in (1u32..).zip(&parts) {
+            out.extend_from_slice(&kind.to_le_bytes());
             out.extend_from_slice(&(offset as u64).to_le_bytes());
             out.extend_from_slice(&(part.len() as u64).to_le_bytes());
             offset += part.len();
         }
-        self.parts.iter().for_each(|part| out.extend_from_slice(part));
+        // Each goes when it is copied: a large segment is in memory once and a bit.
+        parts.into_iter().for_each(|part| out.extend_from_slice(&part));
         reseal(&mut out);
         out
     }
 }
 
-/// Writes the checksum of what is there. Also used by tests that change bytes on purpose.
+/// Writes the checksums of what is there. Also used by tests that change bytes on purpose.
 pub(crate) fn reseal(bytes: &mut [u8]) {
-    let sum = bytes.get(CHECKED_FROM..).map(checksum).unwrap_or_default();
-    if let Some(field) = bytes.get_mut(8..16) {
-        field.copy_from_slice(&sum.to_le_bytes());
-    }
+    let split = border(bytes).unwrap_or(bytes.len());
+    let put = |bytes: &mut [u8], at: usize, range: Range<usize>| {
+        let sum = bytes.get(range).map(checksum).unwrap_or_default();
+        if let Some(field) = bytes.get_mut(at..at + 8) {
+            field.copy_from_slice(&sum.to_le_bytes());
+        }
+    };
+    let end = bytes.len();
+    put(bytes, 16, split..end);
+    put(bytes, 8, CHECKED_FROM..split);
+}
+
+/// Where the paged part of a container begins, as its table says. `None` for bytes that are none.
+pub(crate) fn border(bytes: &[u8]) -> Option<usize> {
+    let at = HEADER + ENTRY * Kind::ALL.len() + 4;
+    let offset = u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?);
+    usize::try_from(offset).ok().filter(|offset| (TABLE_END..=bytes.len()).contains(offset))
 }
 
 /// An opened container: its counts and sections.
@@ -127,17 +160,21 @@ pub(crate) struct Sections {
     pub(crate) documents: u32,
     pub(crate) rows: u32,
     parts: Vec<Slice>,
+    paged: Vec<Section>,
 }
 
 impl Sections {
     pub(crate) fn get(&self, kind: Kind) -> Slice {
         self.parts[kind as usize - 1].clone()
     }
+
+    pub(crate) fn paged(&self, kind: Paged) -> Section {
+        self.paged[kind as usize - 1 - Kind::ALL.len()].clone()
+    }
 }
 
-/// Checks and splits a container.
-pub(crate) fn parse(spec: &Spec, buffer: Zeroizing<Vec<u8>>) -> Result<Sections, Error> {
-    let whole = Slice::whole(buffer);
+/// Checks and splits a container whose paged part lies apart.
+pub(crate) fn parse(spec: &Spec, whole: &Slice, paged: &Section) -> Result<Sections, Error> {
     let bytes = whole.bytes();
     let mut r = Reader::new(bytes, "segment header");
     if &r.array::<4>()? != MAGIC {
@@ -151,6 +188,12 @@ pub(crate) fn parse(spec: &Spec, buffer: Zeroizing<Vec<u8>>) -> Result<Sections,
     if r.u64()? != checksum(bytes.get(CHECKED_FROM..).unwrap_or_default()) || reserved != 0 {
         return Err(Error::corrupt("segment checksum", 8));
     }
+    let behind = r.u64()?;
+    if let Section::Memory(slice) = paged
+        && behind != checksum(slice.bytes())
+    {
+        return Err(Error::corrupt("checksum of the paged part", 16));
+    }
     let dimensions = r.u32()? as usize;
     if dimensions != spec.dimensions || distance != distance_code(spec.distance) {
         return Err(Error::Spec { expected: spec.dimensions, found: dimensions });
@@ -159,28 +202,37 @@ pub(crate) fn parse(spec: &Spec, buffer: Zeroizing<Vec<u8>>) -> Result<Sections,
     if documents > limits::SEGMENT_ROWS_MAX || rows > limits::SEGMENT_ROWS_MAX {
         return Err(r.bad());
     }
-    let parts = table(&mut r, &whole)?;
-    Ok(Sections { documents, rows, parts })
+    let (parts, paged) = table(&mut r, whole, paged)?;
+    Ok(Sections { documents, rows, parts, paged })
 }
 
-fn table(r: &mut Reader<'_>, whole: &Slice) -> Result<Vec<Slice>, Error> {
-    if r.u32()? as usize != Kind::ALL.len() {
+fn table(r: &mut Reader<'_>, whole: &Slice, paged: &Section) -> Result<(Vec<Slice>, Vec<Section>), Error> {
+    if r.u32()? as usize != Kind::ALL.len() + Paged::ALL.len() {
         return Err(r.bad());
     }
-    let mut next = HEADER + ENTRY * Kind::ALL.len();
+    let mut next = TABLE_END as u64;
+    let mut entry = |kind: u32| {
+        let (found, offset, length) = (r.u32()?, r.u64()?, r.u64()?);
+        let end = offset.checked_add(length).filter(|_| found == kind && offset == next).ok_or_else(|| r.bad())?;
+        next = end;
+        Ok::<_, Error>(offset..end)
+    };
+    let bad = || Error::corrupt("table of sections", HEADER);
     let mut parts = Vec::with_capacity(Kind::ALL.len());
     for kind in Kind::ALL {
-        let found = r.u32()?;
-        let offset = usize::try_from(r.u64()?).map_err(|_| r.bad())?;
-        let length = usize::try_from(r.u64()?).map_err(|_| r.bad())?;
-        let end = offset.checked_add(length).ok_or_else(|| r.bad())?;
-        if found != kind as u32 || offset != next {
-            return Err(r.bad());
-        }
-        parts.push(whole.sub(offset..end).ok_or_else(|| r.bad())?);
-        next = end;
+        let range = entry(kind as u32)?;
+        let range = usize::try_from(range.start).ok().zip(usize::try_from(range.end).ok()).ok_or_else(bad)?;
+        parts.push(whole.sub(range.0..range.1).ok_or_else(bad)?);
     }
-    if next == whole.len() { Ok(parts) } else { Err(r.bad()) }
+    let border = whole.len() as u64;
+    let mut behind = Vec::with_capacity(Paged::ALL.len());
+    for kind in Paged::ALL {
+        let range = entry(kind as u32)?;
+        let start = range.start.checked_sub(border).ok_or_else(bad)?;
+        behind.push(paged.sub(start..range.end - border).ok_or_else(bad)?);
+    }
+    // The first part ends where the second begins, which every offset above has been compared with.
+    if next == border + paged.len() { Ok((parts, behind)) } else { Err(bad()) }
 }
 
 /// 64 bits over four lanes. Each step is a bijection of its lane for a given word and of the word
@@ -205,4 +257,4 @@ fn checksum(bytes: &[u8]) -> u64 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

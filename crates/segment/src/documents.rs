@@ -1,128 +1,140 @@
 //! The documents of a segment: where each one's rows, head and text lie, and which has which id.
 //!
-//! Per document 20 bytes: one past its last row (u32), end of its head (u64), end of its text (u64).
-//! Per row 8 bytes: its document and its terms. Ids: document numbers in the order of their ids.
+//! Per document 28 bytes: one past its last row (u32), end of its head, of its text and of its id (u64 each). Per row
+//! 8 bytes: its document and its terms. Ids: document numbers in the order of their ids. Tables and ids are checked at
+//! opening and stay in memory; heads, texts and vectors may be read page by page, and are checked when they are.
 
 use crate::{
     Error,
     bytes::{Slice, f32_at, floats, u32_at, u32_from, u64_from},
     codec,
-    container::{Kind, Sections},
+    container::{Kind, Paged, Sections},
+    pages::{Piece, Section},
     postings::partition,
 };
 use kernel::{Document, DocumentView, Untrusted};
 use roaring::RoaringBitmap;
 use std::ops::Range;
 
-const ENTRY: usize = 20;
+const ENTRY: usize = 28;
 
 pub(crate) struct Documents {
     pub(crate) count: u32,
     pub(crate) rows: u32,
+    /// Terms of all rows.
+    pub(crate) tokens: u64,
     entries: Slice,
-    heads: Slice,
-    texts: Slice,
     row_table: Slice,
     ids: Slice,
-    vectors: Slice,
+    id_bytes: Slice,
+    heads: Section,
+    texts: Section,
+    vectors: Section,
     pub(crate) vectored: RoaringBitmap,
     dimensions: usize,
 }
 
 impl Documents {
-    pub(crate) fn write_entry(out: &mut Vec<u8>, rows: u32, heads: usize, texts: usize) {
+    pub(crate) fn write_entry(out: &mut Vec<u8>, rows: u32, [heads, texts]: [usize; 2], ids: usize) {
         out.extend_from_slice(&rows.to_le_bytes());
-        out.extend_from_slice(&(heads as u64).to_le_bytes());
-        out.extend_from_slice(&(texts as u64).to_le_bytes());
+        [heads, texts, ids].iter().for_each(|end| out.extend_from_slice(&(*end as u64).to_le_bytes()));
     }
 
     pub(crate) fn open(sections: &Sections, dimensions: usize, vectored: RoaringBitmap) -> Result<Self, Error> {
-        let documents = Self {
+        let mut documents = Self {
             count: sections.documents,
             rows: sections.rows,
+            tokens: 0,
             entries: sections.get(Kind::Documents),
-            heads: sections.get(Kind::Heads),
-            texts: sections.get(Kind::Texts),
             row_table: sections.get(Kind::Rows),
             ids: sections.get(Kind::Ids),
-            vectors: sections.get(Kind::Vectors),
+            id_bytes: sections.get(Kind::IdBytes),
+            heads: sections.paged(Paged::Heads),
+            texts: sections.paged(Paged::Texts),
+            vectors: sections.paged(Paged::Vectors),
             vectored,
             dimensions,
         };
-        documents.check()?;
+        documents.tokens = documents.check()?;
         Ok(documents)
     }
 
-    fn check(&self) -> Result<(), Error> {
+    /// Checks the tables; says how many terms there are.
+    fn check(&self) -> Result<u64, Error> {
         let count = self.count as usize;
         let sizes = [(self.entries.len(), ENTRY), (self.ids.len(), 4)];
         if sizes.iter().any(|&(len, size)| len != count * size) || self.row_table.len() != self.rows as usize * 8 {
             return Err(Error::corrupt("document table", 0));
         }
-        let mut next_row = 0;
+        let mut rows = self.row_table.bytes().as_chunks::<8>().0.iter();
+        let (mut next_row, mut tokens) = (0, 0u64);
         for doc in 0..self.count {
             let bad = || Error::corrupt("document table", doc as usize * ENTRY);
-            let rows = self.entry(doc).filter(|e| e.rows.start == next_row).ok_or_else(bad)?.rows;
-            self.view(doc)?;
-            std::str::from_utf8(self.text_of(doc)?).map_err(|_| bad())?;
-            if rows.clone().any(|row| u32_at(self.row_table.bytes(), row as usize * 2) != Some(doc)) {
-                return Err(bad());
+            let entry = self.entry(doc).filter(|e| e.rows.start == next_row).ok_or_else(bad)?;
+            self.id(doc).ok_or_else(bad)?;
+            for [a, b, c, d, terms @ ..] in rows.by_ref().take(entry.rows.len()) {
+                if u32::from_le_bytes([*a, *b, *c, *d]) != doc {
+                    return Err(bad());
+                }
+                tokens += u64::from(u32::from_le_bytes(*terms));
             }
-            next_row = rows.end;
+            next_row = entry.rows.end;
         }
         let last = self.count.checked_sub(1).and_then(|d| self.entry(d));
-        let ends = last.map_or((0, 0, 0), |e| (e.rows.end, e.head.end, e.text.end));
-        if ends != (self.rows, self.heads.len(), self.texts.len()) {
+        let ends = last.map_or((0, 0, 0, 0), |e| (e.rows.end, e.head.end, e.text.end, e.id.end));
+        if ends != (self.rows, self.heads.len(), self.texts.len(), self.id_bytes.len()) {
             return Err(Error::corrupt("document table", count * ENTRY));
         }
-        self.check_ids()
+        self.check_ids()?;
+        Ok(tokens)
     }
 
     fn check_ids(&self) -> Result<(), Error> {
-        for i in 1..self.count as usize {
-            if (self.id_at(i - 1), u32_at(self.ids.bytes(), i - 1)) >= (self.id_at(i), u32_at(self.ids.bytes(), i)) {
-                return Err(Error::corrupt("id index", i * 4));
+        let mut last = None;
+        for i in 0..self.count as usize {
+            let bad = || Error::corrupt("id index", i * 4);
+            let here = (self.id_at(i).ok_or_else(bad)?, self.doc_at(i));
+            if last >= Some(here) {
+                return Err(bad());
             }
+            last = Some(here);
         }
-        match self.id_at(0) {
-            None if self.count > 0 => Err(Error::corrupt("id index", 0)),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     fn entry(&self, doc: u32) -> Option<Entry> {
+        let bytes = self.entries.bytes();
         let read = |doc: u32| {
             let at = doc as usize * ENTRY;
-            let bytes = self.entries.bytes();
-            let end = |at| u64_from(bytes, at).and_then(|n| usize::try_from(n).ok());
-            Some((u32_from(bytes, at)?, end(at + 4)?, end(at + 12)?))
+            let id = usize::try_from(u64_from(bytes, at + 20)?).ok()?;
+            Some((u32_from(bytes, at)?, u64_from(bytes, at + 4)?, u64_from(bytes, at + 12)?, id))
         };
-        let (row, head, text) = if doc == 0 { (0, 0, 0) } else { read(doc - 1)? };
+        let (row, head, text, id) = if doc == 0 { (0, 0, 0, 0) } else { read(doc - 1)? };
         let end = read(doc)?;
-        (row <= end.0 && head <= end.1 && text <= end.2).then_some(Entry {
+        (row <= end.0 && head <= end.1 && text <= end.2 && id <= end.3).then_some(Entry {
             rows: row..end.0,
             head: head..end.1,
             text: text..end.2,
+            id: id..end.3,
         })
     }
 
-    fn head_of(&self, doc: u32) -> Result<&[u8], Error> {
-        let entry = self.entry(doc).ok_or(Error::NoDocument(doc))?;
-        self.heads.bytes().get(entry.head).ok_or_else(|| Error::corrupt("document heads", doc as usize))
+    fn head_of(&self, doc: u32) -> Result<Piece<'_>, Error> {
+        self.heads.read(self.entry(doc).ok_or(Error::NoDocument(doc))?.head)
     }
 
-    fn text_of(&self, doc: u32) -> Result<&[u8], Error> {
-        let entry = self.entry(doc).ok_or(Error::NoDocument(doc))?;
-        self.texts.bytes().get(entry.text).ok_or_else(|| Error::corrupt("document texts", doc as usize))
+    /// Whether a filter on `$` keys accepts a document; it sees it without its attributes.
+    pub(crate) fn meets(&self, doc: u32, test: impl Fn(&DocumentView<'_>) -> bool) -> Result<bool, Error> {
+        Ok(test(&codec::peek(&self.head_of(doc)?)?))
     }
 
-    /// What a filter on `$` keys sees of a document; without its attributes.
-    pub(crate) fn view(&self, doc: u32) -> Result<DocumentView<'_>, Error> {
-        codec::peek(self.head_of(doc)?)
+    /// Heads of all these are read next.
+    pub(crate) fn will_read_heads(&self, docs: impl Iterator<Item = u32>) {
+        self.heads.will_read(docs.filter_map(|doc| Some(self.entry(doc)?.head)));
     }
 
     pub(crate) fn text_bytes(&self, doc: u32) -> u64 {
-        self.entry(doc).map_or(0, |e| e.text.len() as u64)
+        self.entry(doc).map_or(0, |e| e.text.end - e.text.start)
     }
 
     /// The rows of a document; none when there is no such document.
@@ -141,17 +153,27 @@ impl Documents {
     }
 
     pub(crate) fn head(&self, doc: u32) -> Result<Document, Error> {
-        codec::decode_head(self.head_of(doc)?)
+        let head = codec::decode_head(&self.head_of(doc)?)?;
+        // Two places say the id; what is found by one is shown with the other.
+        if Some(head.id.as_str()) == self.id(doc) {
+            Ok(head)
+        } else {
+            Err(Error::corrupt("document heads", doc as usize))
+        }
     }
 
     pub(crate) fn whole(&self, doc: u32, vectors: bool) -> Result<Document, Error> {
+        let entry = self.entry(doc).ok_or(Error::NoDocument(doc))?;
+        let size = self.dimensions as u64 * 4;
+        let values = u64::from(entry.rows.start) * size..u64::from(entry.rows.end) * size;
+        let vectors = vectors && !entry.rows.is_empty() && self.vectored.contains(entry.rows.start);
+        self.texts.will_read(std::iter::once(entry.text.clone()));
         let mut document = self.head(doc)?;
-        let text = std::str::from_utf8(self.text_of(doc)?);
-        document.text = Untrusted::new(text.map_err(|_| Error::corrupt("document texts", doc as usize))?);
-        let rows = self.rows_of(doc);
-        if vectors && !rows.is_empty() && self.vectored.contains(rows.start) {
-            let values = rows.start as usize * self.dimensions * 4..rows.end as usize * self.dimensions * 4;
-            document.vectors = floats(self.vectors.bytes().get(values).unwrap_or_default()).collect();
+        let text = self.texts.read(entry.text)?;
+        let text = std::str::from_utf8(&text).map_err(|_| Error::corrupt("document texts", doc as usize))?;
+        document.text = Untrusted::new(text);
+        if vectors {
+            document.vectors = floats(&self.vectors.read(values)?).collect();
         }
         Ok(document)
     }
@@ -160,9 +182,14 @@ impl Documents {
         u32_at(self.ids.bytes(), i)
     }
 
+    /// The id of a document.
+    pub(crate) fn id(&self, doc: u32) -> Option<&str> {
+        std::str::from_utf8(self.id_bytes.bytes().get(self.entry(doc)?.id)?).ok()
+    }
+
     /// The `i`-th id in their order.
     fn id_at(&self, i: usize) -> Option<&str> {
-        Some(self.view(self.doc_at(i)?).ok()?.id)
+        self.id(self.doc_at(i)?)
     }
 
     /// The last document with this id.
@@ -184,8 +211,9 @@ impl Documents {
 
 struct Entry {
     rows: Range<u32>,
-    head: Range<usize>,
-    text: Range<usize>,
+    head: Range<u64>,
+    text: Range<u64>,
+    id: Range<usize>,
 }
 
 /// Per row: scale of its code and squared length.

@@ -53,6 +53,9 @@ pub enum Error {
         /// The limit.
         limit: u64,
     },
+    /// Part of an opened segment cannot be read, or is not what was written: the source says which.
+    #[error("part of a segment cannot be read")]
+    Unreadable(#[source] std::io::Error),
     /// No such document in this segment.
     #[error("segment has no document {0}")]
     NoDocument(u32),
@@ -62,8 +65,23 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the bytes are not what was written, so that no other try will read them.
+    pub fn is_corrupt(&self) -> bool {
+        match self {
+            Error::Corrupt { .. } => true,
+            Error::Unreadable(source) => source.kind() == std::io::ErrorKind::InvalidData,
+            _ => false,
+        }
+    }
+
     pub(crate) fn corrupt(what: &'static str, at: usize) -> Self {
         Error::Corrupt { what, at }
+    }
+}
+
+impl From<std::io::Error> for Error {
+    fn from(error: std::io::Error) -> Self {
+        Error::Unreadable(error)
     }
 }
 

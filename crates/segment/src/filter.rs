@@ -83,34 +83,52 @@ impl Properties {
         }
     }
 
-    pub(crate) fn evaluate(&self, filter: &Filter, documents: &Documents) -> RoaringBitmap {
-        match filter {
+    pub(crate) fn evaluate(&self, filter: &Filter, documents: &Documents) -> Result<RoaringBitmap, Error> {
+        Ok(match filter {
             Filter::And(list) => {
                 let mut found = self.all.clone();
                 for part in list {
                     if found.is_empty() {
                         break;
                     }
-                    found &= self.evaluate(part, documents);
+                    found &= self.evaluate(part, documents)?;
                 }
                 found
             }
             Filter::Or(list) => {
-                list.iter().map(|f| self.evaluate(f, documents)).fold(RoaringBitmap::new(), |a, b| a | b)
+                let mut found = RoaringBitmap::new();
+                for part in list {
+                    found |= self.evaluate(part, documents)?;
+                }
+                found
             }
-            Filter::Not(inner) => &self.all - self.evaluate(inner, documents),
+            Filter::Not(inner) => &self.all - self.evaluate(inner, documents)?,
             Filter::In(field, _)
             | Filter::Number(field, _, _)
             | Filter::Instant(field, _, _)
             | Filter::Contains(field, _)
             | Filter::Prefix(field, _)
             | Filter::Match(field, _)
-            | Filter::Exists(field) => self.leaf(field, filter, documents),
+            | Filter::Exists(field) => self.leaf(field, filter, documents)?,
+        })
+    }
+
+    fn leaf(&self, field: &Field, leaf: &Filter, documents: &Documents) -> Result<RoaringBitmap, Error> {
+        let which = match field {
+            Field::CreatedAt => 0,
+            Field::UpdatedAt => 1,
+            Field::ExpiresAt => 2,
+            _ => return self.plain_leaf(field, leaf, documents),
+        };
+        match self.by_time(which, leaf, documents)? {
+            Some(found) => Ok(found),
+            None => Self::scan(leaf, documents),
         }
     }
 
-    fn leaf(&self, field: &Field, leaf: &Filter, documents: &Documents) -> RoaringBitmap {
-        match (field, leaf) {
+    /// A leaf on anything but a time.
+    fn plain_leaf(&self, field: &Field, leaf: &Filter, documents: &Documents) -> Result<RoaringBitmap, Error> {
+        Ok(match (field, leaf) {
             (Field::Attribute(key), _) => self.attributes.leaf(key, leaf),
             (Field::Status, _) => self.by_status(leaf),
             (Field::Id, Filter::Exists(_)) => self.all.clone(),
@@ -122,11 +140,8 @@ impl Properties {
                 wanted.iter().map(one).fold(RoaringBitmap::new(), |a, b| a | b)
             }
             (Field::Id, Filter::Prefix(_, prefix)) => documents.ids_from(prefix, |s| s.starts_with(prefix.as_str())),
-            (Field::CreatedAt, _) => self.by_time(0, leaf, documents).unwrap_or_else(|| self.scan(leaf, documents)),
-            (Field::UpdatedAt, _) => self.by_time(1, leaf, documents).unwrap_or_else(|| self.scan(leaf, documents)),
-            (Field::ExpiresAt, _) => self.by_time(2, leaf, documents).unwrap_or_else(|| self.scan(leaf, documents)),
-            (Field::Id | Field::Uri, _) => self.scan(leaf, documents),
-        }
+            _ => Self::scan(leaf, documents)?,
+        })
     }
 
     /// A leaf on `$status`: asked once per status.
@@ -148,7 +163,7 @@ impl Properties {
     }
 
     /// A leaf on a time that can be answered by order; `None` for tests on its spelling.
-    fn by_time(&self, which: usize, leaf: &Filter, documents: &Documents) -> Option<RoaringBitmap> {
+    fn by_time(&self, which: usize, leaf: &Filter, documents: &Documents) -> Result<Option<RoaringBitmap>, Error> {
         let pairs = &self.times[which];
         let between = |(from, to): (Bound<i64>, Bound<i64>)| {
             let (first, last) = (*PLAIN.start(), *PLAIN.end());
@@ -162,8 +177,8 @@ impl Properties {
             pairs.between(plain(low, first), plain(high, last))
         };
         let found = match leaf {
-            Filter::Exists(_) => return Some(pairs.between::<i64>(Bound::Unbounded, Bound::Unbounded)),
-            Filter::Number(..) => return Some(RoaringBitmap::new()),
+            Filter::Exists(_) => return Ok(Some(pairs.between::<i64>(Bound::Unbounded, Bound::Unbounded))),
+            Filter::Number(..) => return Ok(Some(RoaringBitmap::new())),
             Filter::Instant(_, op, t) => between(bounds(*op, t.as_millis())),
             Filter::In(_, wanted) => wanted
                 .iter()
@@ -173,20 +188,35 @@ impl Properties {
                 })
                 .map(|t| between((Bound::Included(t.as_millis()), Bound::Included(t.as_millis()))))
                 .fold(RoaringBitmap::new(), |a, b| a | b),
-            _ => return None,
+            _ => return Ok(None),
         };
         let early = pairs.between(Bound::Unbounded, Bound::Excluded(*PLAIN.start()));
         let late = pairs.between(Bound::Excluded(*PLAIN.end()), Bound::Unbounded);
-        Some(found | Self::asked(leaf, documents, (early | late).iter()))
+        Ok(Some(found | Self::asked(leaf, documents, &(early | late))?))
     }
 
     /// Asks every document. For tests on ids, addresses and spellings of times, which are rare.
-    fn scan(&self, leaf: &Filter, documents: &Documents) -> RoaringBitmap {
-        Self::asked(leaf, documents, 0..documents.count)
+    fn scan(leaf: &Filter, documents: &Documents) -> Result<RoaringBitmap, Error> {
+        let mut all = RoaringBitmap::new();
+        all.insert_range(0..documents.count);
+        Self::asked(leaf, documents, &all)
     }
 
-    fn asked(leaf: &Filter, documents: &Documents, docs: impl Iterator<Item = u32>) -> RoaringBitmap {
-        docs.filter(|doc| documents.view(*doc).is_ok_and(|view| leaf.matches(&view))).collect()
+    fn asked(leaf: &Filter, documents: &Documents, docs: &RoaringBitmap) -> Result<RoaringBitmap, Error> {
+        documents.will_read_heads(docs.iter());
+        let mut found = RoaringBitmap::new();
+        for doc in docs {
+            if documents.meets(doc, |view| leaf.matches(view))? {
+                found.insert(doc);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Heap bytes beside the sections, roughly.
+    pub(crate) fn bytes(&self) -> u64 {
+        let bitmaps = self.status.iter().chain([&self.all, &self.open]);
+        bitmaps.map(|b| b.serialized_size() as u64).sum::<u64>() + self.attributes.bytes()
     }
 }
 

@@ -20,6 +20,7 @@ mod documents;
 mod error;
 mod filter;
 mod graph;
+mod pages;
 mod postings;
 #[cfg(test)]
 mod sample;
@@ -30,6 +31,8 @@ mod top;
 mod vectors;
 
 pub use analysis::TextQuery;
+#[doc(hidden)]
+pub use build::Links;
 pub use error::Error;
 pub use segment::{Segment, Spec};
 pub use text::TextStats;

@@ -2,11 +2,12 @@
 
 use crate::{
     Error, TextQuery, TextStats,
-    build::Builder,
-    bytes::Reader,
-    container::{self, Kind},
+    build::{Builder, Links},
+    bytes::{Reader, Slice},
+    container::{self, Kind, Paged},
     documents::Documents,
     filter::Properties,
+    pages::Section,
     text::{
         Postings, Text,
         frozen::{FrozenIndex, FrozenWriter},
@@ -15,8 +16,9 @@ use crate::{
     top::Scored,
     vectors::{Planner, Vectors},
 };
-use kernel::{Audience, Distance, Document, DocumentId, Filter, Status, Timestamp};
+use kernel::{Audience, Distance, Document, DocumentId, Filter, ReadAt, Status, Timestamp, limits};
 use roaring::RoaringBitmap;
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// What vectors a segment holds.
@@ -35,7 +37,9 @@ pub struct Segment {
     properties: Properties,
     text: Text,
     vectors: Vectors,
+    /// Heap bytes beside the paged part.
     bytes: u64,
+    paged: Section,
 }
 
 impl std::fmt::Debug for Segment {
@@ -59,7 +63,7 @@ impl Segment {
             })?;
         }
         let buffer = builder.finish(|_| Ok(()))?;
-        Self::assemble(spec, buffer, Some(index))
+        Self::of_buffer(spec, buffer, Some(index))
     }
 
     /// Writes a segment: plain bytes, to be sealed before they go anywhere. Builds the graph when
@@ -68,12 +72,25 @@ impl Segment {
     /// # Errors
     /// As [`Segment::in_memory`].
     pub fn write(spec: &Spec, docs: &mut dyn Iterator<Item = Document>) -> Result<Zeroizing<Vec<u8>>, Error> {
+        Self::write_linked(spec, docs, Links::Built)
+    }
+
+    /// [`Segment::write`] with a choice of the graph's links, for benchmarks of sizes that would take hours to build.
+    ///
+    /// # Errors
+    /// As [`Segment::in_memory`].
+    #[doc(hidden)]
+    pub fn write_linked(
+        spec: &Spec,
+        docs: &mut dyn Iterator<Item = Document>,
+        links: Links,
+    ) -> Result<Zeroizing<Vec<u8>>, Error> {
         let mut builder = Builder::new(spec);
         let mut index = FrozenWriter::new()?;
         for doc in docs {
             builder.add(&doc, |_, terms| index.add(terms))?;
         }
-        builder.graph();
+        builder.graph(links);
         builder.finish(|out| index.finish(out))
     }
 
@@ -82,33 +99,96 @@ impl Segment {
     /// # Errors
     /// [`Error::Corrupt`], [`Error::Version`], or [`Error::Spec`] when it was written for another `spec`.
     pub fn open(spec: &Spec, bytes: Zeroizing<Vec<u8>>) -> Result<Segment, Error> {
-        Self::assemble(spec, bytes, None)
+        Self::of_buffer(spec, bytes, None)
     }
 
-    fn assemble(spec: &Spec, buffer: Zeroizing<Vec<u8>>, memory: Option<MemoryIndex>) -> Result<Segment, Error> {
-        let bytes = buffer.len() as u64;
-        let sections = container::parse(spec, buffer)?;
+    /// Where what [`Segment::write`] wrote falls in two: what a first search needs, to be opened whole, and what is
+    /// read in pages as it is needed. Seal them so, and open them with [`Segment::open_sealed`].
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] for anything else.
+    pub fn split(bytes: &[u8]) -> Result<usize, Error> {
+        container::border(bytes).ok_or_else(|| Error::corrupt("segment header", 0))
+    }
+
+    /// Opens a segment of which only the first part ([`Segment::split`]) has been read: about 600 bytes a row at 384
+    /// dimensions. Searches and fetches then read pages from `paged`, which must tell altered bytes from good ones
+    /// itself; those of a small segment are read at once. Reads also the text index's dictionary.
+    ///
+    /// # Errors
+    /// As [`Segment::open`]; [`Error::Unreadable`] for what the source says.
+    pub fn open_sealed(spec: &Spec, whole: Zeroizing<Vec<u8>>, paged: Arc<dyn ReadAt>) -> Result<Segment, Error> {
+        Self::open_staged(spec, whole, paged, &mut |_| ())
+    }
+
+    /// [`Segment::open_sealed`], saying after each part what it was. For benchmarks.
+    ///
+    /// # Errors
+    /// As there.
+    #[doc(hidden)]
+    pub fn open_staged(
+        spec: &Spec,
+        whole: Zeroizing<Vec<u8>>,
+        paged: Arc<dyn ReadAt>,
+        stage: &mut dyn FnMut(&'static str),
+    ) -> Result<Segment, Error> {
+        Self::open_paged(spec, whole, paged, limits::RESIDENT_PAGES_BYTES_MAX, stage)
+    }
+
+    fn open_paged(
+        spec: &Spec,
+        whole: Zeroizing<Vec<u8>>,
+        paged: Arc<dyn ReadAt>,
+        resident: u64,
+        stage: &mut dyn FnMut(&'static str),
+    ) -> Result<Segment, Error> {
+        let paged = Section::open(paged, resident)?;
+        stage("paged part, where it is small");
+        Self::assemble(spec, Slice::whole(whole), paged, None, stage)
+    }
+
+    fn of_buffer(spec: &Spec, buffer: Zeroizing<Vec<u8>>, memory: Option<MemoryIndex>) -> Result<Segment, Error> {
+        let border = Self::split(&buffer)?;
+        let buffer = Slice::whole(buffer);
+        let parts = buffer.sub(0..border).zip(buffer.sub(border..buffer.len()));
+        let (whole, paged) = parts.ok_or_else(|| Error::corrupt("segment header", 0))?;
+        Self::assemble(spec, whole, Section::Memory(paged), memory, &mut |_| ())
+    }
+
+    fn assemble(
+        spec: &Spec,
+        whole: Slice,
+        paged: Section,
+        memory: Option<MemoryIndex>,
+        stage: &mut dyn FnMut(&'static str),
+    ) -> Result<Segment, Error> {
+        let sections = container::parse(spec, &whole, &paged)?;
+        stage("container, checksum");
         let part = sections.get(Kind::Vectored);
         let mut r = Reader::new(part.bytes(), "vectored rows");
         let vectored = r.bitmap(sections.rows)?;
         r.end()?;
         let documents = Documents::open(&sections, spec.dimensions, vectored)?;
+        stage("documents, ids");
         let norms = sections.get(Kind::Norms);
         if norms.len() != sections.rows as usize {
             return Err(Error::corrupt("norms", 0));
         }
         let postings = match memory {
             Some(index) => Postings::Memory(index),
-            None => Postings::Frozen(Box::new(FrozenIndex::open(&sections.get(Kind::TextIndex), sections.rows)?)),
+            None => {
+                let index = sections.paged(Paged::TextIndex);
+                Postings::Frozen(Box::new(FrozenIndex::open(&sections.get(Kind::TextFiles), &index, sections.rows)?))
+            }
         };
-        let tokens = (0..sections.rows).map(|row| u64::from(documents.terms(row))).sum();
-        Ok(Self {
-            properties: Properties::open(&sections)?,
-            vectors: Vectors::open(spec, &sections)?,
-            bytes: bytes + postings.bytes(),
-            text: Text { postings, norms, tokens },
-            documents,
-        })
+        stage("text index");
+        let properties = Properties::open(&sections)?;
+        stage("attributes, readers, times");
+        let vectors = Vectors::open(spec, &sections)?;
+        stage("vectors, graph");
+        let bitmap = documents.vectored.serialized_size() as u64;
+        let bytes = whole.len() as u64 + postings.bytes() + properties.bytes() + bitmap;
+        Ok(Self { properties, vectors, bytes, paged, text: Text { postings, norms }, documents })
     }
 
     /// How many documents.
@@ -121,14 +201,19 @@ impl Segment {
         self.documents.rows
     }
 
-    /// Heap bytes, roughly.
+    /// Heap bytes, roughly; of a paged segment with the pages that it holds just now.
     pub fn bytes(&self) -> u64 {
-        self.bytes
+        self.bytes + self.paged.resident()
     }
 
     /// Bytes of a document's text; 0 when there is no such document.
     pub fn text_bytes(&self, doc: u32) -> u64 {
         self.documents.text_bytes(doc)
+    }
+
+    /// The id of a document, without reading the rest of it.
+    pub fn id(&self, doc: u32) -> Option<DocumentId> {
+        DocumentId::parse(self.documents.id(doc)?).ok()
     }
 
     /// The document with this id; the last one if it was given several times. `O(log n)`.
@@ -139,7 +224,7 @@ impl Segment {
     /// A whole document; its vectors only if asked for.
     ///
     /// # Errors
-    /// [`Error::NoDocument`], or [`Error::Corrupt`].
+    /// [`Error::NoDocument`], [`Error::Corrupt`] or [`Error::Unreadable`].
     pub fn document(&self, doc: u32, vectors: bool) -> Result<Document, Error> {
         self.documents.whole(doc, vectors)
     }
@@ -147,7 +232,7 @@ impl Segment {
     /// A document without text and vectors: for lists and checks.
     ///
     /// # Errors
-    /// [`Error::NoDocument`], or [`Error::Corrupt`].
+    /// [`Error::NoDocument`], [`Error::Corrupt`] or [`Error::Unreadable`].
     pub fn head(&self, doc: u32) -> Result<Document, Error> {
         self.documents.head(doc)
     }
@@ -158,7 +243,10 @@ impl Segment {
     }
 
     /// The documents that a filter accepts: exactly those that `Filter::matches` accepts.
-    pub fn evaluate(&self, filter: &Filter) -> RoaringBitmap {
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] or [`Error::Unreadable`] when documents themselves have to be read: for an address, an odd time.
+    pub fn evaluate(&self, filter: &Filter) -> Result<RoaringBitmap, Error> {
         self.properties.evaluate(filter, &self.documents)
     }
 
@@ -196,18 +284,33 @@ impl Segment {
     }
 
     /// What BM25 must know of this segment: exact counts over the live rows.
-    pub fn text_stats(&self, query: &TextQuery, live_rows: &RoaringBitmap) -> TextStats {
+    ///
+    /// # Errors
+    /// [`Error::Unreadable`] when postings cannot be read.
+    pub fn text_stats(&self, query: &TextQuery, live_rows: &RoaringBitmap) -> Result<TextStats, Error> {
         self.text.stats(query, live_rows, &self.documents)
     }
 
     /// The best `k` of `rows` by BM25 (k1 1.2, b 0.75; any term), best first. `stats` are those of the namespace.
-    pub fn search_text(&self, query: &TextQuery, stats: &TextStats, rows: &RoaringBitmap, k: usize) -> Vec<Scored> {
+    ///
+    /// # Errors
+    /// [`Error::Unreadable`] when postings cannot be read.
+    pub fn search_text(
+        &self,
+        query: &TextQuery,
+        stats: &TextStats,
+        rows: &RoaringBitmap,
+        k: usize,
+    ) -> Result<Vec<Scored>, Error> {
         self.text.search(query, stats, rows, self.rows(), k)
     }
 
     /// The best `k` of `rows` by similarity of their vectors, best first. Empty for a query of another
     /// length or with a value that is not finite. Rows without a vector are never answered.
-    pub fn search_vector(&self, query: &[f32], rows: &RoaringBitmap, k: usize) -> Vec<Scored> {
+    ///
+    /// # Errors
+    /// [`Error::Unreadable`] when vectors cannot be read.
+    pub fn search_vector(&self, query: &[f32], rows: &RoaringBitmap, k: usize) -> Result<Vec<Scored>, Error> {
         self.vectors.search(query, &(rows & &self.documents.vectored), k, Planner::default())
     }
 }

@@ -9,7 +9,7 @@ pub(crate) mod frozen;
 pub(crate) mod memory;
 
 use crate::{
-    TextQuery,
+    Error, TextQuery,
     bytes::Slice,
     documents::Documents,
     top::{Dense, Scored, Top},
@@ -81,18 +81,19 @@ impl<'a> Selection<'a> {
 
 impl Postings {
     /// Rows that hold a term.
-    fn frequency(&self, term: &str) -> u64 {
+    fn frequency(&self, term: &str) -> Result<u64, Error> {
         match self {
-            Postings::Memory(index) => index.postings(term).len() as u64,
+            Postings::Memory(index) => Ok(index.postings(term).len() as u64),
             Postings::Frozen(index) => index.frequency(term),
         }
     }
 
     /// Calls back with each selected row that holds the term, ascending, and how often.
-    fn each(&self, term: &str, selection: &Selection<'_>, mut visit: impl FnMut(u32, u32)) {
+    fn each(&self, term: &str, selection: &Selection<'_>, mut visit: impl FnMut(u32, u32)) -> Result<(), Error> {
         match self {
             Postings::Memory(index) => {
                 index.postings(term).iter().filter(|p| selection.contains(p.0)).for_each(|p| visit(p.0, p.1));
+                Ok(())
             }
             Postings::Frozen(index) => index.each(term, selection, visit),
         }
@@ -117,12 +118,15 @@ pub(crate) struct Text {
     pub(crate) postings: Postings,
     /// Per row its [`norm`].
     pub(crate) norms: Slice,
-    /// Terms of all rows.
-    pub(crate) tokens: u64,
 }
 
 impl Text {
-    pub(crate) fn stats(&self, query: &TextQuery, live: &RoaringBitmap, documents: &Documents) -> TextStats {
+    pub(crate) fn stats(
+        &self,
+        query: &TextQuery,
+        live: &RoaringBitmap,
+        documents: &Documents,
+    ) -> Result<TextStats, Error> {
         let total = documents.rows;
         let mut dead = RoaringBitmap::new();
         dead.insert_range(0..total);
@@ -130,19 +134,18 @@ impl Text {
         dead -= live;
         let gone = Selection::of(&dead, total);
         let frequency = |term: &String| {
-            let all = self.postings.frequency(term);
-            if dead.is_empty() || all == 0 {
-                return all;
-            }
+            let all = self.postings.frequency(term)?;
             let mut lost = 0;
-            self.postings.each(term, &gone, |_, _| lost += 1);
-            all - lost
+            if !dead.is_empty() && all > 0 {
+                self.postings.each(term, &gone, |_, _| lost += 1)?;
+            }
+            Ok(all - lost)
         };
-        TextStats {
+        Ok(TextStats {
             rows,
-            tokens: self.tokens - dead.iter().map(|row| u64::from(documents.terms(row))).sum::<u64>(),
-            document_frequency: query.terms.iter().map(frequency).collect(),
-        }
+            tokens: documents.tokens - dead.iter().map(|row| u64::from(documents.terms(row))).sum::<u64>(),
+            document_frequency: query.terms.iter().map(frequency).collect::<Result<_, Error>>()?,
+        })
     }
 
     pub(crate) fn search(
@@ -152,9 +155,9 @@ impl Text {
         rows: &RoaringBitmap,
         total: u32,
         k: usize,
-    ) -> Vec<Scored> {
+    ) -> Result<Vec<Scored>, Error> {
         if k == 0 || rows.is_empty() || stats.rows == 0 {
-            return Vec::new();
+            return Ok(Vec::new());
         }
         let selection = Selection::of(rows, total);
         let norms = self.norms.bytes();
@@ -170,13 +173,13 @@ impl Text {
                     touched.push(row);
                 }
                 *sum += asked * weight.score(norms.get(row as usize).copied().unwrap_or(0), times);
-            });
+            })?;
         }
         let mut top = Top::new(k);
         for row in touched {
             top.offer(row, sums.get(row as usize).copied().unwrap_or(0.0));
         }
-        top.into_sorted()
+        Ok(top.into_sorted())
     }
 }
 

@@ -7,9 +7,10 @@
 use crate::{
     Error, Spec,
     bytes::{Slice, floats},
-    container::{Kind, Sections, Writer},
+    container::{Kind, Paged, Sections, Writer},
     documents::scale_at,
     graph::Graph,
+    pages::Section,
     simd,
     top::{Dense, Scored, Top},
 };
@@ -32,7 +33,7 @@ pub(crate) fn push(out: &mut Writer, values: &[f32]) -> Option<()> {
     if !length.is_finite() {
         return None;
     }
-    let bytes = out.part(Kind::Vectors);
+    let bytes = out.paged(Paged::Vectors);
     values.iter().for_each(|x| bytes.extend_from_slice(&x.to_le_bytes()));
     out.part(Kind::Codes).extend(values.iter().map(|x| (i16::from(code(*x, scale)) + 128) as u8));
     let scales = out.part(Kind::Scales);
@@ -53,7 +54,7 @@ fn squared(values: &[f32]) -> f32 {
 pub(crate) struct Vectors {
     spec: Spec,
     rows: u32,
-    values: Slice,
+    values: Section,
     codes: Slice,
     scales: Slice,
     graph: Option<Graph>,
@@ -75,11 +76,11 @@ impl Default for Planner {
 impl Vectors {
     pub(crate) fn open(spec: &Spec, sections: &Sections) -> Result<Self, Error> {
         let rows = sections.rows as usize;
-        let (values, codes) = (sections.get(Kind::Vectors), sections.get(Kind::Codes));
+        let (values, codes) = (sections.paged(Paged::Vectors), sections.get(Kind::Codes));
         let (scales, graph) = (sections.get(Kind::Scales), sections.get(Kind::Graph));
         let size = rows.checked_mul(spec.dimensions).ok_or_else(|| Error::corrupt("vectors", 0))?;
         let pairs = if spec.dimensions == 0 { 0 } else { rows * 8 };
-        if Some(values.len()) != size.checked_mul(4) || codes.len() != size || scales.len() != pairs {
+        if Some(values.len()) != (size as u64).checked_mul(4) || codes.len() != size || scales.len() != pairs {
             return Err(Error::corrupt("vectors", 0));
         }
         let graph = if graph.len() == 0 { None } else { Some(Graph::open(graph, sections.rows)?) };
@@ -87,23 +88,36 @@ impl Vectors {
     }
 
     /// The best `k` of `rows` (all of which have a vector), best first.
-    pub(crate) fn search(&self, query: &[f32], rows: &RoaringBitmap, k: usize, planner: Planner) -> Vec<Scored> {
+    pub(crate) fn search(
+        &self,
+        query: &[f32],
+        rows: &RoaringBitmap,
+        k: usize,
+        planner: Planner,
+    ) -> Result<Vec<Scored>, Error> {
         let length = squared(query);
         if k == 0 || rows.is_empty() || query.len() != self.spec.dimensions || !length.is_finite() {
-            return Vec::new();
+            return Ok(Vec::new());
         }
         let want = k.saturating_mul(RESCORE_FACTOR).max(RESCORE_MIN);
-        let mut top = Top::new(k);
-        let mut rescore = |row: u32| {
-            top.offer(row, self.similarity(query, length, row));
-        };
         if rows.len() <= want as u64 {
-            rows.iter().for_each(&mut rescore);
-        } else {
-            let candidates = self.candidates(query, rows, want, planner);
-            candidates.into_iter().for_each(|c| rescore(c.row));
+            return self.rescore(query, length, rows, k);
         }
-        top.into_sorted()
+        let candidates = self.candidates(query, rows, want, planner).into_iter();
+        self.rescore(query, length, &candidates.map(|c| c.row).collect(), k)
+    }
+
+    /// Scores rows by their values. In their order, so that neighbours are read from one page.
+    fn rescore(&self, query: &[f32], length: f32, rows: &RoaringBitmap, k: usize) -> Result<Vec<Scored>, Error> {
+        let size = self.spec.dimensions as u64 * 4;
+        let place = |row: u32| u64::from(row) * size..(u64::from(row) + 1) * size;
+        self.values.will_read(rows.iter().map(place));
+        let mut top = Top::new(k);
+        for row in rows {
+            let values = self.values.read(place(row))?;
+            top.offer(row, self.similarity(query, length, row, &values));
+        }
+        Ok(top.into_sorted())
     }
 
     fn candidates(&self, query: &[f32], rows: &RoaringBitmap, want: usize, planner: Planner) -> Vec<Scored> {
@@ -132,10 +146,7 @@ impl Vectors {
     }
 
     /// The score that is answered.
-    fn similarity(&self, query: &[f32], length: f32, row: u32) -> f32 {
-        let size = self.spec.dimensions * 4;
-        let at = row as usize * size;
-        let bytes = self.values.bytes().get(at..at + size).unwrap_or_default();
+    fn similarity(&self, query: &[f32], length: f32, row: u32, bytes: &[u8]) -> f32 {
         match self.spec.distance {
             Distance::Dot => lanes(bytes, query, |v, q| v * q),
             Distance::Euclidean => -lanes(bytes, query, |v, q| (v - q) * (v - q)).sqrt(),

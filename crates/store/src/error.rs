@@ -103,6 +103,13 @@ pub enum Error {
     Passed(kernel::Error),
 }
 
+impl Error {
+    /// Whether bytes of the namespace are not what was written.
+    pub(crate) fn is_corrupt(&self) -> bool {
+        matches!(self, Error::Segment(source) if source.is_corrupt())
+    }
+}
+
 impl From<Error> for kernel::Error {
     fn from(error: Error) -> Self {
         let message = error.to_string();

@@ -173,7 +173,7 @@ impl Plan<'_> {
     fn select(&self, which: &Selection, audience: &Audience, limit: u64) -> Result<Vec<Spot>, Stop> {
         let spots = match which {
             Selection::Ids(ids) => self.by_ids(ids, audience)?,
-            Selection::Filter(filter) => self.by_filter(filter, audience),
+            Selection::Filter(filter) => self.by_filter(filter, audience)?,
         };
         if spots.len() as u64 > limit {
             return Err(Stop::Refused(Error::TooLarge { what: "documents", limit }));
@@ -191,17 +191,17 @@ impl Plan<'_> {
         Ok(spots)
     }
 
-    fn by_filter(&self, filter: &Filter, audience: &Audience) -> Vec<Spot> {
+    fn by_filter(&self, filter: &Filter, audience: &Audience) -> Result<Vec<Spot>, Error> {
         let mut spots = Vec::new();
         for (at, part) in self.working.parts.iter().enumerate() {
-            let docs = visible(&part.segment, self.working.live(at), audience, Some(filter), self.now);
+            let docs = visible(&part.segment, self.working.live(at), audience, Some(filter), self.now)?;
             spots.extend(docs.iter().map(|doc| Spot::Part(at, doc)));
         }
         let staged = self.working.staged().filter(|(_, doc)| {
             !expired(doc, self.now) && audience.may_see(doc.readers.as_deref()) && filter.matches(&facts(doc))
         });
         spots.extend(staged.map(|(spot, _)| spot));
-        spots
+        Ok(spots)
     }
 
     /// The document of this id, if it lives and has not expired.

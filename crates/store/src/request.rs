@@ -133,13 +133,13 @@ pub(crate) fn visible(
     audience: &Audience,
     filter: Option<&Filter>,
     now: Timestamp,
-) -> RoaringBitmap {
+) -> Result<RoaringBitmap, crate::Error> {
     docs -= segment.expired(now);
     if *audience != Audience::Everything {
         docs &= segment.visible(audience);
     }
     if let Some(filter) = filter.filter(|_| !docs.is_empty()) {
-        docs &= segment.evaluate(filter);
+        docs &= segment.evaluate(filter)?;
     }
-    docs
+    Ok(docs)
 }

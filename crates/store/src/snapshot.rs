@@ -16,7 +16,7 @@ use std::{collections::HashSet, sync::Arc};
 pub struct Snapshot {
     view: Arc<View>,
     /// Keeps the namespace from being evicted: its memory would stay anyway.
-    _namespace: Arc<Namespace>,
+    namespace: Arc<Namespace>,
 }
 
 /// Rows that one reader may meet in one snapshot. Made by [`Snapshot::eligible`] alone.
@@ -76,7 +76,7 @@ pub struct PassageText {
 
 impl Snapshot {
     pub(crate) fn new(namespace: Arc<Namespace>) -> Self {
-        Self { view: namespace.view(), _namespace: namespace }
+        Self { view: namespace.view(), namespace }
     }
 
     /// The newest commit that is in it.
@@ -95,50 +95,65 @@ impl Snapshot {
     }
 
     /// Whether some document that this reader sees now has the attribute.
-    pub fn has_attribute(&self, key: &str, audience: &Audience, now: Timestamp) -> bool {
+    ///
+    /// # Errors
+    /// When a segment does not read.
+    pub fn has_attribute(&self, key: &str, audience: &Audience, now: Timestamp) -> Result<bool, Error> {
         let exists = Filter::Exists(Field::Attribute(key.to_owned()));
-        self.view.parts.iter().any(|part| {
-            part.segment.has_attribute(key)
-                && !visible(&part.segment, part.live(), audience, Some(&exists), now).is_empty()
-        })
+        for part in self.view.parts.iter().filter(|part| part.segment.has_attribute(key)) {
+            if !self.noted(visible(&part.segment, part.live(), audience, Some(&exists), now))?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Rows of documents that live, have one of these statuses, have not expired, may be seen by
     /// this audience and match the filter.
+    ///
+    /// # Errors
+    /// When a segment does not read.
     pub fn eligible(
         &self,
         audience: &Audience,
         filter: Option<&Filter>,
         statuses: &[Status],
         now: Timestamp,
-    ) -> Eligible {
+    ) -> Result<Eligible, Error> {
         let one = |part: &Part| {
             let mut docs = RoaringBitmap::new();
             for status in statuses {
                 docs |= part.segment.with_status(*status);
             }
             docs -= &*part.dead;
-            let docs = visible(&part.segment, docs, audience, filter, now);
+            let docs = self.noted(visible(&part.segment, docs, audience, filter, now))?;
             let rows = part.segment.rows_of(&docs);
-            EligiblePart { docs, rows, expired: part.segment.expired(now) }
+            Ok(EligiblePart { docs, rows, expired: part.segment.expired(now) })
         };
-        Eligible { parts: self.view.parts.iter().map(one).collect(), view: self.view.clone() }
+        let parts = self.view.parts.iter().map(one).collect::<Result<_, Error>>()?;
+        Ok(Eligible { parts, view: self.view.clone() })
     }
 
     /// The `k` best eligible passages by BM25. Word frequencies are those of all passages of the
     /// namespace that can be found at all, so they neither depend on the reader nor on the layout.
-    pub fn text(&self, query: &TextQuery, eligible: &Eligible, k: usize) -> Vec<Hit> {
+    ///
+    /// # Errors
+    /// When a segment does not read.
+    pub fn text(&self, query: &TextQuery, eligible: &Eligible, k: usize) -> Result<Vec<Hit>, Error> {
         let mut stats = TextStats::for_query(query);
         for (_, part, here) in self.parts_of(eligible) {
-            stats += part.segment.text_stats(query, &part.counted_rows(&here.expired));
+            stats += self.noted(part.segment.text_stats(query, &part.counted_rows(&here.expired)))?;
         }
         self.rank(eligible, k, |segment, rows| segment.search_text(query, &stats, rows, k))
     }
 
     /// The `k` nearest eligible passages. None when the query has not the namespace's dimensions.
-    pub fn vector(&self, query: &[f32], eligible: &Eligible, k: usize) -> Vec<Hit> {
+    ///
+    /// # Errors
+    /// When a segment does not read.
+    pub fn vector(&self, query: &[f32], eligible: &Eligible, k: usize) -> Result<Vec<Hit>, Error> {
         if query.is_empty() || query.len() != self.view.spec.dimensions {
-            return Vec::new();
+            return Ok(Vec::new());
         }
         self.rank(eligible, k, |segment, rows| segment.search_vector(query, rows, k))
     }
@@ -148,7 +163,7 @@ impl Snapshot {
     pub fn tie(&self, at: Address) -> (Option<DocumentId>, u32) {
         let found = self.part(at).and_then(|part| {
             let (doc, passage) = part.segment.row(at.row)?;
-            Some((part.segment.head(doc).ok()?.id, passage))
+            Some((part.segment.id(doc)?, passage))
         });
         found.map_or((None, at.row), |(id, passage)| (Some(id), passage))
     }
@@ -170,7 +185,7 @@ impl Snapshot {
             return Err(Error::NotEligible);
         }
         let (doc, passage) = part.segment.row(at.row).ok_or(Error::NotEligible)?;
-        let document = part.segment.document(doc, vector)?;
+        let document = self.noted(part.segment.document(doc, vector))?;
         Ok(shown(document, passage, vector.then_some(self.view.spec.dimensions)))
     }
 
@@ -187,11 +202,11 @@ impl Snapshot {
     ) -> Result<Option<Document>, Error> {
         let Some((part, doc)) = self.view.find(id) else { return Ok(None) };
         let segment = &self.view.parts[part].segment;
-        let head = segment.head(doc)?;
+        let head = self.noted(segment.head(doc))?;
         if expired(&head, now) || !audience.may_see(head.readers.as_deref()) {
             return Ok(None);
         }
-        Ok(Some(segment.document(doc, vectors)?))
+        Ok(Some(self.noted(segment.document(doc, vectors))?))
     }
 
     /// Eligible documents in the order of ids: those behind `after`, at most `limit`; how many are
@@ -223,7 +238,7 @@ impl Snapshot {
         found.truncate(limit);
         let read = |(_, part, doc): (DocumentId, usize, u32)| {
             let segment = &self.view.parts[part].segment;
-            read(segment, doc, text, vectors)
+            self.noted(read(segment, doc, text, vectors))
         };
         Ok((found.into_iter().map(read).collect::<Result<_, Error>>()?, total, more))
     }
@@ -264,11 +279,11 @@ impl Snapshot {
         &self,
         eligible: &Eligible,
         k: usize,
-        search: impl Fn(&Segment, &RoaringBitmap) -> Vec<Scored>,
-    ) -> Vec<Hit> {
+        search: impl Fn(&Segment, &RoaringBitmap) -> Result<Vec<Scored>, segment::Error>,
+    ) -> Result<Vec<Hit>, Error> {
         let mut hits = Vec::new();
         for (segment, part, here) in self.parts_of(eligible).filter(|(.., here)| !here.rows.is_empty()) {
-            let scored = search(&part.segment, &here.rows);
+            let scored = self.noted(search(&part.segment, &here.rows))?;
             hits.extend(scored.into_iter().map(|s| Hit { at: Address { segment, row: s.row }, score: s.score }));
         }
         hits.sort_by(|a, b| b.score.total_cmp(&a.score));
@@ -282,7 +297,16 @@ impl Snapshot {
             settled += run;
         }
         hits.truncate(k);
-        hits
+        Ok(hits)
+    }
+
+    /// Bytes that are not what was sealed fail the namespace as well: it opens again from what is durable.
+    fn noted<T, E: Into<Error>>(&self, result: Result<T, E>) -> Result<T, Error> {
+        result.map_err(Into::into).inspect_err(|error| {
+            if error.is_corrupt() {
+                self.namespace.fail();
+            }
+        })
     }
 
     /// The parts with what is eligible in each. Nothing for an `Eligible` of another snapshot.

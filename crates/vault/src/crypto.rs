@@ -32,6 +32,18 @@ pub(crate) trait Aead {
     fn seal(&self, nonce: &[u8; NONCE], aad: &[u8], data: &mut [u8]) -> [u8; TAG];
     /// Decrypts in place. On `Denied`, `data` is not to be used.
     fn open(&self, nonce: &[u8; NONCE], aad: &[u8], data: &mut [u8], tag: &[u8; TAG]) -> Result<(), Denied>;
+    /// Decrypts `sealed` into `out`, which is as long. On `Denied`, `out` is not to be used.
+    fn open_into(
+        &self,
+        nonce: &[u8; NONCE],
+        aad: &[u8],
+        sealed: &[u8],
+        tag: &[u8; TAG],
+        out: &mut [u8],
+    ) -> Result<(), Denied> {
+        out.copy_from_slice(sealed);
+        self.open(nonce, aad, out, tag)
+    }
 }
 
 /// By `aws-lc-rs`.
@@ -68,6 +80,18 @@ impl Aead for AwsLc {
     fn open(&self, nonce: &[u8; NONCE], aad: &[u8], data: &mut [u8], tag: &[u8; TAG]) -> Result<(), Denied> {
         let nonce = aead::Nonce::assume_unique_for_key(*nonce);
         self.key.open_in_place_separate_tag(nonce, aead::Aad::from(aad), tag, data).map(drop).map_err(|_| Denied)
+    }
+
+    fn open_into(
+        &self,
+        nonce: &[u8; NONCE],
+        aad: &[u8],
+        sealed: &[u8],
+        tag: &[u8; TAG],
+        out: &mut [u8],
+    ) -> Result<(), Denied> {
+        let nonce = aead::Nonce::assume_unique_for_key(*nonce);
+        self.key.open_separate_gather(nonce, aead::Aad::from(aad), sealed, tag, out).map_err(|_| Denied)
     }
 }
 

@@ -32,6 +32,17 @@ pub enum Error {
         /// What did not fit.
         why: &'static str,
     },
+    /// The bytes of an object cannot be had.
+    #[error("sealed {what} {uuid} cannot be read")]
+    Unreadable {
+        /// What it should be.
+        what: &'static str,
+        /// Which one.
+        uuid: String,
+        /// What the source said.
+        #[source]
+        source: std::io::Error,
+    },
     /// A home was asked for with another tenant's keys, or the other way round.
     #[error("{0} belongs to another place or another life of the tenant")]
     Misplaced(&'static str),
@@ -81,6 +92,7 @@ impl From<Error> for kernel::Error {
                 (kernel::Code::KeyUnavailable, "the tenant's key cannot be had")
             }
             Error::TooLarge { .. } => (kernel::Code::TooLarge, "more than one sealed object may hold"),
+            Error::Unreadable { .. } => (kernel::Code::Internal, "a sealed object cannot be read"),
             Error::Corrupt { .. } => (kernel::Code::Internal, "a sealed object does not open"),
             Error::Misplaced(_) => (kernel::Code::Internal, "a key does not belong here"),
             Error::UsedUp => (kernel::Code::Internal, "a log's key is used up"),

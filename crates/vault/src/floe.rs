@@ -4,13 +4,19 @@
 //! Built from AES-256-GCM and HKDF-Expand-SHA-384 only. The names follow the specification.
 
 use crate::crypto::{Aead, Cipher, Denied, KEY, NONCE, TAG, expand_sha384, same};
-use kernel::Entropy;
+use kernel::{Entropy, limits};
 use zeroize::Zeroizing;
 
-/// Sealed objects of Ringfence: 1 MiB of plaintext a segment.
+pub(crate) mod reader;
+
+/// What is opened whole: 1 MiB of plaintext a segment.
 pub(crate) const OBJECTS: Params = Params { segment_len: (1 << 20) + SEGMENT_OVERHEAD as u32, rotation_bits: 20 };
+/// What is read in pages: [`limits::PAGE_BYTES`] of plaintext a segment.
+pub(crate) const PAGES: Params =
+    Params { segment_len: (limits::PAGE_BYTES + SEGMENT_OVERHEAD) as u32, rotation_bits: 20 };
 
 /// What the writer and the reader agree on.
+#[derive(Clone, Copy)]
 pub(crate) struct Params {
     /// Bytes of a sealed segment, overhead included (`ENC_SEG_LEN`).
     pub(crate) segment_len: u32,
@@ -58,12 +64,8 @@ pub(crate) fn seal(params: &Params, key: &[u8; KEY], aad: &[u8], plain: &[u8], e
 /// Opens what [`seal`] made with the same parameters, key and associated data.
 pub(crate) fn open(params: &Params, key: &[u8; KEY], aad: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Denied> {
     let (header, mut rest) = sealed.split_first_chunk::<HEADER>().ok_or(Denied)?;
-    let (stated, header) = header.split_at(PARAMS);
-    let (iv, tag) = header.split_first_chunk::<IV>().ok_or(Denied)?;
-    let kdf = Kdf { params: params.encode(), iv: *iv, aad };
-    if stated != kdf.params || !same(tag, &kdf.header_tag(key)) {
-        return Err(Denied);
-    }
+    let kdf = Kdf::of(params, header, aad);
+    kdf.check(header, key)?;
 
     let mut keys = SegmentKeys::new(params, &kdf, key);
     // Never grows: what is sealed is longer than what it holds.
@@ -96,6 +98,11 @@ impl Params {
         self.segment_len as usize - SEGMENT_OVERHEAD
     }
 
+    /// The number that a segment's key is derived from.
+    fn masked(&self, number: u64) -> u64 {
+        number >> self.rotation_bits << self.rotation_bits
+    }
+
     fn last_len(&self, plain: usize) -> [u8; LENGTH] {
         u32::try_from(plain + SEGMENT_OVERHEAD).expect("a segment's length fits its own parameter").to_be_bytes()
     }
@@ -122,7 +129,34 @@ struct Kdf<'a> {
     aad: &'a [u8],
 }
 
-impl Kdf<'_> {
+impl<'a> Kdf<'a> {
+    /// As a header says, which is not checked yet.
+    fn of(params: &Params, header: &[u8; HEADER], aad: &'a [u8]) -> Self {
+        let mut iv = [0; IV];
+        iv.copy_from_slice(&header[PARAMS..PARAMS + IV]);
+        Self { params: params.encode(), iv, aad }
+    }
+
+    /// Whether the header was made with these parameters, this key and this associated data.
+    fn check(&self, header: &[u8; HEADER], key: &[u8; KEY]) -> Result<(), Denied> {
+        let fits = header[..PARAMS] == self.params && same(&header[PARAMS + IV..], &self.header_tag(key));
+        if fits { Ok(()) } else { Err(Denied) }
+    }
+
+    fn message_key(&self, key: &[u8; KEY]) -> MessageKey {
+        let mut message_key = Zeroizing::new([0; 48]);
+        self.derive(key, b"MESSAGE_KEY:", message_key.as_mut());
+        message_key
+    }
+
+    /// What opens the segments whose number begins like `masked`.
+    fn segment_cipher(&self, message_key: &MessageKey, masked: u64) -> Cipher {
+        let mut key = Zeroizing::new([0; KEY]);
+        let purpose = [&b"DEK:"[..], &masked.to_be_bytes()].concat();
+        self.derive(&message_key[..], &purpose, key.as_mut());
+        Cipher::new(&key)
+    }
+
     fn derive(&self, key: &[u8], purpose: &[u8], out: &mut [u8]) {
         expand_sha384(key, &[&self.params, &self.iv, purpose, self.aad], out);
     }
@@ -134,32 +168,28 @@ impl Kdf<'_> {
     }
 }
 
+/// What the segments' keys are derived from.
+type MessageKey = Zeroizing<[u8; 48]>;
+
 /// The segments' keys, derived as they are needed.
 struct SegmentKeys<'a> {
     kdf: &'a Kdf<'a>,
-    message_key: Zeroizing<[u8; 48]>,
-    rotation_bits: u32,
+    message_key: MessageKey,
+    params: Params,
     at: Option<(u64, Cipher)>,
 }
 
 impl<'a> SegmentKeys<'a> {
     fn new(params: &Params, kdf: &'a Kdf<'a>, key: &[u8; KEY]) -> Self {
-        let mut message_key = Zeroizing::new([0; 48]);
-        kdf.derive(key, b"MESSAGE_KEY:", message_key.as_mut());
-        Self { kdf, message_key, rotation_bits: params.rotation_bits, at: None }
+        Self { kdf, message_key: kdf.message_key(key), params: *params, at: None }
     }
 
     fn cipher(&mut self, number: u64) -> &Cipher {
-        let masked = number >> self.rotation_bits << self.rotation_bits;
+        let masked = self.params.masked(number);
         if self.at.as_ref().is_none_or(|(at, _)| *at != masked) {
             self.at = None;
         }
-        let (_, cipher) = self.at.get_or_insert_with(|| {
-            let mut key = Zeroizing::new([0; KEY]);
-            let purpose = [&b"DEK:"[..], &masked.to_be_bytes()].concat();
-            self.kdf.derive(&self.message_key[..], &purpose, key.as_mut());
-            (masked, Cipher::new(&key))
-        });
+        let (_, cipher) = self.at.get_or_insert_with(|| (masked, self.kdf.segment_cipher(&self.message_key, masked)));
         cipher
     }
 }

@@ -4,18 +4,20 @@
 //! which keeps the wrapped keys, makes the homes that a directory hands out.
 
 use crate::{
-    Error, FORMAT_VERSION, FrameOpener, FrameSealer, KeyProvider, Result, SecretKey, TenantKeys, WrappedKey,
-    crypto::{HmacKey, sha256},
+    Error, FORMAT_VERSION, FrameOpener, FrameSealer, KeyProvider, PagedReader, Result, SecretKey, TenantKeys,
+    WrappedKey,
+    crypto::HmacKey,
     floe, frames,
     identity::{self, Context, Wrap},
     wrap,
 };
 use access::{Action, Grant, Tenure};
-use kernel::{Entropy, Incarnation, KeyEpoch, LogEpoch, NamespaceName, NamespaceUuid, ObjectUuid};
-use std::{fmt, sync::Arc};
+use kernel::{Entropy, Incarnation, KeyEpoch, LogEpoch, NamespaceName, NamespaceUuid, ObjectUuid, ReadAt};
+use std::{fmt, io, sync::Arc};
 use zeroize::Zeroizing;
 
 mod kinds;
+mod split;
 pub use kinds::{ObjectKind, PlaceKind};
 
 /// Place keys have no epochs: their wraps do.
@@ -177,8 +179,7 @@ impl Home {
 
     /// Where its objects lie: `ns/3f/<uuid>/`. It tells nothing of the tenant's or the namespace's name.
     pub fn prefix(&self) -> String {
-        let shard = sha256(self.uuid.as_bytes())[0];
-        format!("{}/{shard:02x}/{}/", self.kind.folder(), self.uuid)
+        self.kind.prefix(self.uuid)
     }
 
     /// Seals an immutable object under a fresh key, which comes back wrapped.
@@ -209,12 +210,61 @@ impl Home {
         key: &WrappedKey,
         sealed: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>> {
+        let key = self.object_key(kind, object, key)?;
+        floe::open(&floe::OBJECTS, key.bytes(), &self.identity(kind, object), sealed)
+            .map_err(|_| Error::corrupt(kind.name(), object, "it does not authenticate"))
+    }
+
+    /// Seals an object in two parts under one fresh key: `plain` up to `split`, to be opened whole, and what
+    /// follows, to be read in pages. For objects that are too large to be read before they are of use.
+    ///
+    /// # Errors
+    /// [`Error::Misplaced`] when `split` lies behind the end.
+    pub fn seal_split(
+        &self,
+        kind: ObjectKind,
+        object: ObjectUuid,
+        plain: &[u8],
+        split: usize,
+        entropy: &dyn Entropy,
+    ) -> Result<(Vec<u8>, WrappedKey)> {
+        let (whole, paged) = plain.split_at_checked(split).ok_or(Error::Misplaced("the border between two parts"))?;
+        let key = SecretKey::random(entropy);
+        let bytes = wrap::wrap(&self.key, &self.context(Wrap::Object, object, None), &[&key], entropy);
+        let aad = |part| split::identity(self.identity(kind, object), part);
+        let sealed = split::seal(key.bytes(), &aad, [whole, paged], entropy);
+        Ok((sealed, WrappedKey { epoch: PLACE_EPOCH, bytes }))
+    }
+
+    /// Opens what [`seal_split`](Self::seal_split) made: the first part, and a reader of the second that holds on
+    /// to `source`. Reads the first part and two pages. Blocks as the source does.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] for anything but this very object of this very place, [`Error::Unreadable`] for what the
+    /// source says.
+    pub fn open_split(
+        &self,
+        kind: ObjectKind,
+        object: ObjectUuid,
+        key: &WrappedKey,
+        source: Arc<dyn ReadAt>,
+    ) -> Result<(Zeroizing<Vec<u8>>, PagedReader)> {
+        let key = self.object_key(kind, object, key)?;
+        let aad = |part| split::identity(self.identity(kind, object), part);
+        split::open(key.bytes(), &aad, source).map_err(|source| match source.kind() {
+            io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
+                Error::corrupt(kind.name(), object, "it does not authenticate")
+            }
+            _ => Error::Unreadable { what: kind.name(), uuid: object.to_string(), source },
+        })
+    }
+
+    fn object_key(&self, kind: ObjectKind, object: ObjectUuid, key: &WrappedKey) -> Result<SecretKey> {
         if key.epoch != PLACE_EPOCH {
             return Err(Error::corrupt(kind.name(), object, "its key names an epoch"));
         }
         let [key] = wrap::unwrap(&self.key, &self.context(Wrap::Object, object, None), &key.bytes)?;
-        floe::open(&floe::OBJECTS, key.bytes(), &self.identity(kind, object), sealed)
-            .map_err(|_| Error::corrupt(kind.name(), object, "it does not authenticate"))
+        Ok(key)
     }
 
     /// Seals an object that carries its own wrapped key in a clear prologue.

@@ -18,6 +18,7 @@ mod ring;
 mod wrap;
 
 pub use error::Error;
+pub use floe::reader::PagedReader;
 pub use frames::{FRAME_OVERHEAD_BYTES, FrameOpener, FrameSealer, LOG_PROLOGUE_BYTES};
 pub use home::{Directory, Home, ObjectKind, PlaceKind};
 pub use keys::SecretKey;

@@ -23,7 +23,7 @@ pub(in crate::http) async fn create(app: App, operator: Operator, call: Call<Api
 }
 
 pub(in crate::http) async fn list(app: App, operator: Operator, call: Call<Nothing>) -> Told<ApiKeyList> {
-    let page = app.engine().api_keys(&operator, &tenant(&call)?, call.page()?)?;
+    let page = app.engine().api_keys(&operator, &tenant(&call)?, call.page()?).await?;
     Ok(Reply::operated(&operator, ApiKeyList::from(page)))
 }
 
@@ -41,6 +41,6 @@ pub(in crate::http) async fn rotate(app: App, operator: Operator, call: Call<Rot
 }
 
 pub(in crate::http) async fn status(app: App, operator: Operator, call: Call<Nothing>) -> Told<Keys> {
-    let status = app.engine().key_status(&operator, &tenant(&call)?)?;
+    let status = app.engine().key_status(&operator, &tenant(&call)?).await?;
     Ok(Reply::operated(&operator, Keys::from(status)))
 }

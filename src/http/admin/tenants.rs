@@ -22,12 +22,12 @@ pub(in crate::http) async fn create(app: App, operator: Operator, call: Call<Ten
 }
 
 pub(in crate::http) async fn list(app: App, operator: Operator, call: Call<Nothing>) -> Told<TenantList> {
-    let page = app.engine().tenants(&operator, call.page()?)?;
+    let page = app.engine().tenants(&operator, call.page()?).await?;
     Ok(Reply::operated(&operator, TenantList::from(page)))
 }
 
 pub(in crate::http) async fn get(app: App, operator: Operator, call: Call<Nothing>) -> Told<Tenant> {
-    let view = app.engine().tenant(&operator, &tenant(&call)?)?;
+    let view = app.engine().tenant(&operator, &tenant(&call)?).await?;
     Ok(Reply::operated(&operator, Tenant::from(view)))
 }
 

@@ -120,6 +120,11 @@ async fn look(place: &Place, bucket: &Bucket, names: &[Name]) -> Result<Result<S
             Some(_) => next.part += 1,
         }
     }
+    // One object is on its way at a time, so behind the first that is not there none is.
+    let behind = seen.range(next..).find(|id| id.epoch == next.epoch && **id != next);
+    if let Some(behind) = behind {
+        return Ok(Err((*behind, "the object before it is not there")));
+    }
     let state = State { newest, seen, ..State::default() };
     replay(place, bucket, slots, floor, next, state).await
 }

@@ -5,7 +5,7 @@ use crate::{Begun, NewTenant, OperationKind};
 use access::{Erase, Grant, Manage, Search, TenantState};
 use kernel::{Code, Quotas, TenantId};
 use std::path::PathBuf;
-use vault::Home;
+use vault::{Home, PlaceKind};
 
 async fn furnished(site: &mut Site) -> (Start, TenantId, String, Vec<PathBuf>) {
     let start = site.start().await;
@@ -21,7 +21,7 @@ async fn furnished(site: &mut Site) -> (Start, TenantId, String, Vec<PathBuf>) {
         folders.push(folder);
     }
     let record = start.registry.inner.tenant_record(&id).unwrap();
-    folders.push(site.data().join("data").join(record.directory.unwrap().prefix));
+    folders.push(site.data().join("data").join(PlaceKind::Directory.prefix(record.directory.unwrap().uuid)));
     assert!(folders.iter().all(|f| f.exists()));
     (start, id, key, folders)
 }
@@ -44,7 +44,7 @@ async fn a_tenant_is_erased_only_when_suspended_and_then_wholly() {
     let removed = start.registry.erase(&grant(&start, &id)).await.unwrap();
     assert_eq!(removed.len(), 4, "two namespaces, the audit, the directory");
     assert!(folders.iter().all(|f| !f.exists()));
-    assert_eq!(start.registry.tenant(&start.operator, &id).err().unwrap().code, Code::NotFound);
+    assert_eq!(start.registry.tenant(&start.operator, &id).await.err().unwrap().code, Code::NotFound);
     let inner = &start.registry.inner;
     let (_, found) = journal::Journal::recover(
         &inner.world.storage,
@@ -58,7 +58,7 @@ async fn a_tenant_is_erased_only_when_suspended_and_then_wholly() {
     assert!(bodies.into_iter().all(|b| !String::from_utf8_lossy(&b).contains(&wrapped)));
 
     let again = start.tenant("acme").await;
-    let second = start.registry.tenant(&start.operator, &again).unwrap();
+    let second = start.registry.tenant(&start.operator, &again).await.unwrap();
     assert_ne!(first.incarnation, second.incarnation);
     assert_eq!(second.namespaces, 0);
     let refusal = start.gate.admit::<Search>(Some(&key), ask("one")).err().unwrap();
@@ -77,7 +77,7 @@ async fn an_erasure_that_a_stop_interrupted_is_finished_at_the_next_start() {
     start.registry.doom(&record).await.unwrap();
 
     // From here on: nothing of it is served, nothing of it changes, and the name is not free yet.
-    let view = start.registry.tenant(&start.operator, &id).unwrap();
+    let view = start.registry.tenant(&start.operator, &id).await.unwrap();
     assert_eq!((view.state, view.key_epoch.0), (TenantState::Deleting, 0));
     assert!(start.gate.admit::<Search>(Some(&key), ask("one")).is_err());
     let new = NewTenant { id: id.clone(), display_name: None, governance_class: None, quotas: Quotas::default() };
@@ -86,11 +86,12 @@ async fn an_erasure_that_a_stop_interrupted_is_finished_at_the_next_start() {
     drop(operation);
     start.kill().await;
 
-    let start = site.start().await;
-    assert!(folders.iter().all(|f| !f.exists()));
-    assert_eq!(start.registry.tenant(&start.operator, &id).err().unwrap().code, Code::NotFound);
+    let start = site.start_cold().await;
     let operation = start.registry.unfinished().pop().unwrap();
-    assert!(start.registry.resume_erasure(&operation).await.unwrap().is_empty());
+    assert_eq!(start.registry.resume_erasure(&operation).await.unwrap().len(), 4);
+    assert!(folders.iter().all(|f| !f.exists()));
+    assert_eq!(start.registry.tenant(&start.operator, &id).await.err().unwrap().code, Code::NotFound);
+    assert!(start.registry.resume_erasure(&operation).await.unwrap().is_empty(), "done already");
     operation.succeed(serde_json::Value::Null).await;
     start.tenant("acme").await;
 }
@@ -108,5 +109,5 @@ async fn another_tenant_is_untouched() {
     start.kill().await;
     let start = site.start().await;
     assert!(Home::enter(&start.grant::<Search>(&key, "one"), &*start.registry.directory()).is_ok());
-    assert_eq!(start.registry.tenant(&start.operator, &tenant("other")).unwrap().state, TenantState::Active);
+    assert_eq!(start.registry.tenant(&start.operator, &tenant("other")).await.unwrap().state, TenantState::Active);
 }

@@ -107,9 +107,9 @@ async fn tenants_are_created_once_listed_changed_and_kept() {
     start.kill().await;
 
     let start = site.start().await;
-    let (page, next) = start.registry.tenants(&start.operator, None, 2);
+    let (page, next) = start.registry.tenants(&start.operator, None, 2).await;
     assert_eq!(page.iter().map(|t| t.id.to_string()).collect::<Vec<_>>(), ["a", "b"]);
-    let (rest, end) = start.registry.tenants(&start.operator, next.as_deref(), 2);
+    let (rest, end) = start.registry.tenants(&start.operator, next.as_deref(), 2).await;
     assert_eq!(rest.iter().map(|t| t.id.to_string()).collect::<Vec<_>>(), ["c"]);
     assert!(end.is_none());
     assert_eq!(page[1].display_name.as_deref(), Some("Bee"));
@@ -147,7 +147,7 @@ async fn api_keys_open_until_they_expire_are_revoked_or_the_tenant_is_suspended(
     assert_eq!(code(&lasting), Some(Code::Unauthenticated));
     let again = start.registry.revoke_key(&start.operator, &id, &lasting_view.id).await;
     assert_eq!(again.err().unwrap().code, Code::NotFound);
-    let (keys, _) = start.registry.keys(&start.operator, &id, None, 10).unwrap();
+    let (keys, _) = start.registry.keys(&start.operator, &id, None, 10).await.unwrap();
     assert_eq!(keys.iter().map(|k| &*k.name).collect::<Vec<_>>(), ["brief"]);
 }
 
@@ -157,9 +157,9 @@ async fn namespaces_are_made_once_within_the_quota_and_kept() {
     let start = site.start().await;
     let id = start.tenant("acme").await;
     let key = start.key(&id).await;
-    let grant = start.grant::<Ingest>(&key, "one");
-    let (first, made) = start.registry.ensure_namespace(&grant, NamespaceSettings::default()).await.unwrap();
-    let (second, again) = start.registry.ensure_namespace(&grant, NamespaceSettings::default()).await.unwrap();
+    let ingest = start.grant::<Ingest>(&key, "one");
+    let (first, made) = start.registry.ensure_namespace(&ingest, NamespaceSettings::default()).await.unwrap();
+    let (second, again) = start.registry.ensure_namespace(&ingest, NamespaceSettings::default()).await.unwrap();
     assert!(made && !again);
     assert_eq!(first.uuid, second.uuid);
 
@@ -172,10 +172,11 @@ async fn namespaces_are_made_once_within_the_quota_and_kept() {
     let settings = NamespaceSettings { require_readers: true, ..NamespaceSettings::default() };
     let grant = start.grant::<Manage>(&key, "one");
     start.registry.put_namespace(&grant, settings.clone()).await.unwrap();
+    drop((ingest, grant, other));
     start.kill().await;
 
     let start = site.start().await;
-    let incarnation = start.registry.tenant(&start.operator, &id).unwrap().incarnation;
+    let incarnation = start.registry.tenant(&start.operator, &id).await.unwrap().incarnation;
     let kept = start.registry.namespace(incarnation, &name("one")).unwrap();
     assert_eq!((kept.uuid, kept.settings, kept.created_at), (first.uuid, settings, first.created_at));
     assert!(start.registry.namespace(incarnation, &name("two")).is_none());
@@ -244,10 +245,10 @@ async fn homes_are_opened_once_and_a_dropped_namespaces_key_is_gone() {
     assert_eq!(start.registry.drop_namespace(&grant).await.err().unwrap().code, Code::NotFound);
     let second = start.namespace(&key, "n").await;
     assert_ne!(first.uuid, second.uuid);
-    drop(directory);
+    drop((directory, grant));
     start.kill().await;
     let start = site.start().await;
-    assert!(!litter.exists(), "what the store did not remove is removed at the next start");
+    assert!(!litter.exists(), "what the store did not remove is removed when the directory is opened next");
     assert!(Home::enter(&start.grant::<Manage>(&key, "n"), &*start.registry.directory()).is_ok());
 }
 
@@ -267,7 +268,7 @@ async fn operations_are_resumed_or_failed_after_a_stop() {
     assert_eq!((view.status, view.progress.done, view.progress.total), (OperationStatus::Running, 3, 9));
     start.registry.cancel(&start.operator, ingest.id()).unwrap();
     assert!(ingest.cancelled());
-    let stranger = start.registry.tenant(&start.operator, &other).unwrap().incarnation;
+    let stranger = start.registry.tenant(&start.operator, &other).await.unwrap().incarnation;
     assert!(start.registry.operation_of(stranger, ingest.id()).is_none());
     let (rotation_id, ingest_id) = (rotation.id(), ingest.id());
     drop((rotation, ingest));

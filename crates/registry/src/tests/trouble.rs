@@ -4,7 +4,7 @@ use super::{Site, ask};
 use access::{Erase, Manage, Search, TenantState};
 use kernel::Code;
 use std::{fs, path::PathBuf};
-use vault::Home;
+use vault::{Home, PlaceKind};
 
 #[tokio::test]
 async fn another_root_key_is_refused_and_changes_nothing() {
@@ -37,7 +37,7 @@ async fn a_directory_that_does_not_open_closes_only_its_tenant() {
     let (bad_key, good_key) = (start.key(&bad).await, start.key(&good).await);
     start.namespace(&bad_key, "n").await;
     start.namespace(&good_key, "n").await;
-    let prefix = start.registry.inner.tenant_record(&bad).unwrap().directory.unwrap().prefix;
+    let prefix = PlaceKind::Directory.prefix(start.registry.inner.tenant_record(&bad).unwrap().directory.unwrap().uuid);
     start.kill().await;
 
     let folder = site.data().join("data").join(prefix);
@@ -50,9 +50,9 @@ async fn a_directory_that_does_not_open_closes_only_its_tenant() {
         kept.push((file, bytes));
     }
     let start = site.start().await;
-    assert_eq!(start.registry.tenant(&start.operator, &bad).unwrap().state, TenantState::KeyUnavailable);
-    assert!(start.gate.admit::<Search>(Some(&bad_key), ask("n")).is_err());
-    assert!(start.registry.keys(&start.operator, &bad, None, 10).is_err());
+    assert_eq!(start.registry.tenant(&start.operator, &bad).await.unwrap().state, TenantState::KeyUnavailable);
+    assert_eq!(start.admit::<Search>(&bad_key, "n").await.err(), Some(Code::KeyUnavailable), "423, not 401");
+    assert!(start.registry.keys(&start.operator, &bad, None, 10).await.is_err());
     assert!(Home::enter(&start.grant::<Search>(&good_key, "n"), &*start.registry.directory()).is_ok());
     assert_eq!(start.registry.retry_closed().await, 1);
 
@@ -69,7 +69,7 @@ async fn a_tenant_whose_directory_is_damaged_can_be_erased() {
     let start = site.start().await;
     let bad = start.tenant("bad").await;
     start.key(&bad).await;
-    let prefix = start.registry.inner.tenant_record(&bad).unwrap().directory.unwrap().prefix;
+    let prefix = PlaceKind::Directory.prefix(start.registry.inner.tenant_record(&bad).unwrap().directory.unwrap().uuid);
     start.kill().await;
     let folder = site.data().join("data").join(prefix);
     for file in logs(folder.clone()) {
@@ -80,7 +80,7 @@ async fn a_tenant_whose_directory_is_damaged_can_be_erased() {
     let grant = start.gate.delegate::<Erase>(&start.operator, &bad).unwrap();
     start.registry.erase(&grant).await.unwrap();
     assert!(!folder.exists());
-    assert_eq!(start.registry.tenant(&start.operator, &bad).err().unwrap().code, Code::NotFound);
+    assert_eq!(start.registry.tenant(&start.operator, &bad).await.err().unwrap().code, Code::NotFound);
 }
 
 #[tokio::test]
@@ -96,6 +96,7 @@ async fn suspension_drops_the_homes_and_resumption_opens_them_again() {
     assert_eq!(std::sync::Arc::strong_count(&home), 1, "nobody else holds the key");
     assert_eq!(Home::enter(&grant, &*start.registry.directory()).err().unwrap().code, Code::TenantSuspended);
     assert!(Home::audit(&grant, &*start.registry.directory()).is_ok(), "refusals are still written down");
+    drop(grant);
     start.kill().await;
     let start = site.start().await;
     assert!(start.gate.admit::<Search>(Some(&key), ask("n")).is_err());

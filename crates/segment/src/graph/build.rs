@@ -64,6 +64,24 @@ pub(crate) fn build(spec: &Spec, values: &[u8], vectored: &RoaringBitmap, rows: 
     freeze(&hnsw, vectored, rows, out);
 }
 
+/// A graph of the usual shape (a sixteenth of the rows in each next layer) whose links are row numbers that
+/// a multiplication scatters. For benchmarks.
+pub(crate) fn scattered(rows: u32, out: &mut Vec<u8>) {
+    let layer = |step: u64| (0..u64::from(rows)).step_by(step as usize);
+    let steps: Vec<u64> = (1..).map(|n| 16u64.pow(n)).take_while(|step| *step < u64::from(rows)).collect();
+    let mut put = |n: u64| out.extend_from_slice(&(n as u32).to_le_bytes());
+    let link = |row: u64, n: usize| (row + 1).wrapping_mul(0x9E37_79B9 * (n as u64 * 2 + 1)) >> 7;
+    put(0);
+    put(steps.len() as u64);
+    layer(1).for_each(|row| (0..BASE_LINKS).for_each(|n| put(link(row, n) % u64::from(rows))));
+    for step in steps {
+        let count = u64::from(rows).div_ceil(step);
+        put(count);
+        layer(step).for_each(&mut put);
+        layer(step).for_each(|row| (0..UPPER_LINKS).for_each(|n| put(link(row, n) % count * step)));
+    }
+}
+
 fn row_of<'a>(spec: &Spec, values: &'a [u8], row: u32) -> impl Iterator<Item = f32> + 'a {
     let at = row as usize * spec.dimensions;
     floats(values.get(at * 4..(at + spec.dimensions) * 4).unwrap_or_default())

@@ -5,6 +5,7 @@ use crate::{
 };
 use kernel::{AttrValue, Field, Principal, Scalar, Untrusted};
 use proptest::{collection::vec, prelude::*};
+use std::{io, ops::Range, sync::Mutex};
 
 const SPEC: Spec = Spec { dimensions: 3, distance: Distance::Cosine };
 
@@ -12,22 +13,68 @@ fn written(docs: &[Document]) -> Segment {
     Segment::open(&SPEC, Segment::write(&SPEC, &mut docs.iter().cloned()).unwrap()).unwrap()
 }
 
+/// Bytes that notes what is read of it, and in which a byte can be spoiled: a seal that finds it on reading.
+struct Source {
+    bytes: Vec<u8>,
+    spoiled: Mutex<Option<u64>>,
+    reads: Mutex<Vec<Range<u64>>>,
+}
+
+impl ReadAt for Source {
+    fn size(&self) -> u64 {
+        self.bytes.size()
+    }
+
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
+        let range = offset..offset + into.len() as u64;
+        let spoiled = self.spoiled.lock().unwrap().is_some_and(|at| range.contains(&at));
+        self.reads.lock().unwrap().push(range);
+        if spoiled { Err(io::ErrorKind::InvalidData.into()) } else { self.bytes.read_at(offset, into) }
+    }
+}
+
+/// What `write` wrote, opened as two parts of which the second stays outside.
+fn paged(spec: &Spec, bytes: &[u8]) -> (Segment, Arc<Source>) {
+    let (whole, behind) = bytes.split_at(Segment::split(bytes).unwrap());
+    let source = Arc::new(Source { bytes: behind.to_vec(), spoiled: Mutex::default(), reads: Mutex::default() });
+    let segment = Segment::open_paged(spec, Zeroizing::new(whole.to_vec()), source.clone(), 0, &mut |_| ()).unwrap();
+    (segment, source)
+}
+
 /// Everything that can be asked of a segment, as one value.
 fn answers(segment: &Segment) -> impl PartialEq + std::fmt::Debug + use<> {
+    answered(segment).ok()
+}
+
+fn answered(segment: &Segment) -> Result<impl PartialEq + std::fmt::Debug + use<>, Error> {
     let docs = 0..segment.documents();
     let rows: RoaringBitmap = (0..segment.rows()).collect();
+    let some: RoaringBitmap = rows.iter().filter(|row| row % 3 != 1).collect();
     let query = TextQuery::new("leave policy the holidays");
-    let stats = segment.text_stats(&query, &rows);
-    (
-        (segment.documents(), segment.rows(), stats.clone()),
-        docs.clone().map(|d| (segment.text_bytes(d), segment.rows_of(&[d].into()))).collect::<Vec<_>>(),
+    let stats = segment.text_stats(&query, &rows)?;
+    Ok((
+        (segment.documents(), segment.rows(), stats.clone(), segment.text_stats(&query, &some)?),
+        docs.clone().map(|d| (segment.text_bytes(d), segment.rows_of(&[d].into()), segment.id(d))).collect::<Vec<_>>(),
         (0..segment.rows() + 1).map(|r| segment.row(r)).collect::<Vec<_>>(),
         ["a", "b", "ab", "zz"].map(|id| segment.find(&DocumentId::parse(id).unwrap())),
-        segment.evaluate(&Filter::Exists(Field::Attribute("k".into()))),
+        [Field::Attribute("k".into()), Field::Uri, Field::ExpiresAt]
+            .map(|field| {
+                let prefix = Filter::Prefix(field.clone(), "h".into());
+                Ok::<_, Error>((segment.evaluate(&Filter::Exists(field))?, segment.evaluate(&prefix)?))
+            })
+            .into_iter()
+            .collect::<Result<Vec<_>, _>>()?,
         segment.visible(&Audience::Principals(vec![Principal::parse("user:a").unwrap()])),
-        segment.search_text(&query, &stats, &rows, 5),
-        segment.search_vector(&[1.0, -0.5, 0.25], &rows, 5),
-    )
+        [&rows, &some]
+            .map(|rows| {
+                Ok::<_, Error>((
+                    segment.search_text(&query, &stats, rows, 5)?,
+                    segment.search_vector(&[1.0, -0.5, 0.25], rows, 5)?,
+                ))
+            })
+            .into_iter()
+            .collect::<Result<Vec<_>, _>>()?,
+    ))
 }
 
 proptest! {
@@ -36,9 +83,12 @@ proptest! {
     fn a_written_segment_answers_as_one_in_memory(docs in vec(document(3), 0..10)) {
         let memory = Segment::in_memory(&SPEC, docs.clone()).unwrap();
         let opened = written(&docs);
+        let (paged, _) = paged(&SPEC, &Segment::write(&SPEC, &mut docs.iter().cloned()).unwrap());
+        prop_assert!(answered(&memory).is_ok());
         prop_assert_eq!(answers(&opened), answers(&memory));
+        prop_assert_eq!(answers(&paged), answers(&memory));
         for (n, doc) in docs.iter().enumerate() {
-            for segment in [&memory, &opened] {
+            for segment in [&memory, &opened, &paged] {
                 prop_assert!(segment.document(n as u32, true).unwrap() == *doc);
                 let bare = Document { vectors: vec![], ..doc.clone() };
                 prop_assert!(segment.document(n as u32, false).unwrap() == bare);
@@ -101,11 +151,12 @@ fn sections_are_sound_without_the_checksum() {
             let mut changed = bytes.clone();
             changed[at] = to;
             reseal(&mut changed);
-            match Segment::assemble(&SPEC, changed, Some(MemoryIndex::default())) {
+            match Segment::of_buffer(&SPEC, changed, Some(MemoryIndex::default())) {
                 Err(_) => refused += 1,
+                // Heads, texts and vectors are checked when they are read.
                 Ok(segment) => {
                     let _ = answers(&segment);
-                    (0..segment.documents()).for_each(|d| drop(segment.document(d, true)));
+                    refused += usize::from((0..segment.documents()).any(|d| segment.document(d, true).is_err()));
                 }
             }
         }
@@ -132,11 +183,129 @@ fn a_large_segment_gets_a_graph_and_a_small_one_none() {
             Document { vectors, ..doc(&format!("d{n}"), &passages) }
         });
         let bytes = Segment::write(&spec, &mut docs).unwrap();
-        let sections = container::parse(&spec, bytes.clone()).unwrap();
+        let sections = container::tests::parse_whole(&spec, bytes.clone()).unwrap();
         assert_eq!(sections.get(Kind::Graph).len() > 0, graph);
         let rows = (0..count as u32).collect();
+        let (paged, _) = paged(&spec, &bytes);
         let segment = Segment::open(&spec, bytes).unwrap();
-        let hits = segment.search_vector(&points[40..44], &rows, 1);
+        let hits = segment.search_vector(&points[40..44], &rows, 1).unwrap();
+        assert_eq!(paged.search_vector(&points[40..44], &rows, 1).unwrap(), hits);
         assert_eq!(hits, [Scored { row: 10, score: 0.0 }].map(|s| Scored { score: -s.score, ..s }));
     }
+}
+
+/// Documents of many pages: 40 of 12 passages with 96 values, and texts that share words.
+fn many(spec: &Spec) -> Vec<Document> {
+    let random = Random::new(8);
+    let words = ["leave", "policy", "holidays", "rust", "Urlaub", "the", "of", "bird"];
+    let one = |n: usize| {
+        let word = |n: usize| match random.below(3) {
+            0 => words[random.below(8) as usize].to_owned(),
+            _ => format!("{}{n}", words[random.below(8) as usize]),
+        };
+        let text = |_| (0..60).map(|_| word(random.below(200) as usize)).collect::<Vec<_>>().join(" ");
+        let texts: Vec<String> = (0..12).map(text).collect();
+        let mut made = doc(&format!("d{n:03}"), &texts.iter().map(String::as_str).collect::<Vec<_>>());
+        made.vectors = (0..12 * spec.dimensions).map(|_| random.normal()).collect();
+        made.uri = Untrusted::new(format!("https://example.com/{}", n % 7));
+        made
+    };
+    (0..40).map(one).collect()
+}
+
+const WIDE: Spec = Spec { dimensions: 96, distance: Distance::Dot };
+
+fn wide_query(n: u64) -> Vec<f32> {
+    let random = Random::new(n);
+    (0..96).map(|_| random.normal()).collect()
+}
+
+#[test]
+fn a_paged_segment_answers_as_a_whole_one_and_reads_no_more_than_it_must() {
+    let docs = many(&WIDE);
+    let bytes = Segment::write(&WIDE, &mut docs.iter().cloned()).unwrap();
+    let whole = Segment::open(&WIDE, bytes.clone()).unwrap();
+    let (paged, source) = paged(&WIDE, &bytes);
+    let read = |source: &Source| source.reads.lock().unwrap().drain(..).map(|r| r.end - r.start).sum::<u64>();
+    let page = limits::PAGE_BYTES as u64;
+    assert!(source.size() > 20 * page, "{}", source.size());
+    assert!(read(&source) <= 4 * page, "opening reads the dictionary and the ends of the text index");
+    for n in 0..20 {
+        let rows: RoaringBitmap = (0..480).filter(|row| u64::from(*row) % (n + 1) == 0).collect();
+        let query = wide_query(n);
+        assert_eq!(paged.search_vector(&query, &rows, 7).unwrap(), whole.search_vector(&query, &rows, 7).unwrap());
+        let words = TextQuery::new(["leave", "bird policy", "rust the of", "nobody"][n as usize % 4]);
+        let stats = whole.text_stats(&words, &rows).unwrap();
+        assert_eq!(paged.text_stats(&words, &rows).unwrap(), stats);
+        let hits = whole.search_text(&words, &stats, &rows, 9).unwrap();
+        assert_eq!(paged.search_text(&words, &stats, &rows, 9).unwrap(), hits);
+        let uri = Filter::Prefix(Field::Uri, format!("https://example.com/{}", n % 7));
+        assert_eq!(paged.evaluate(&uri).unwrap(), whole.evaluate(&uri).unwrap());
+    }
+    read(&source);
+    for (n, doc) in docs.iter().enumerate() {
+        assert!(paged.document(n as u32, true).unwrap() == *doc);
+    }
+    assert!(read(&source) <= source.size() + 4 * page, "neighbours share pages");
+    // What it says of its memory is the first part, the dictionary and the pages that it holds.
+    let first = Segment::split(&bytes).unwrap() as u64;
+    let cache = 8 * page;
+    assert!((first..first + cache + first / 5).contains(&paged.bytes()), "{} of {first}", paged.bytes());
+    assert!(whole.bytes() > bytes.len() as u64);
+}
+
+/// Every page in turn does not authenticate: whoever needs it is told, nobody is told anything wrong.
+#[test]
+fn a_page_that_does_not_open_is_an_error_of_those_who_need_it() {
+    let docs = many(&WIDE);
+    let bytes = Segment::write(&WIDE, &mut docs.iter().cloned()).unwrap();
+    let rows: RoaringBitmap = (0..480).collect();
+    let words = TextQuery::new("leave bird policy");
+    let whole = Segment::open(&WIDE, bytes.clone()).unwrap();
+    let stats = whole.text_stats(&words, &rows).unwrap();
+    let uri = Filter::Prefix(Field::Uri, "https".into());
+    let mut failures = [0; 4];
+    let pages = (bytes.len() - Segment::split(&bytes).unwrap()).div_ceil(limits::PAGE_BYTES);
+    for number in 0..pages as u64 {
+        let (segment, source) = paged(&WIDE, &bytes);
+        *source.spoiled.lock().unwrap() = Some(number * limits::PAGE_BYTES as u64 + 1);
+        let mut tell = |kind: usize, failed: Option<Error>| {
+            if let Some(error) = failed {
+                assert!(error.is_corrupt() && matches!(error, Error::Unreadable(_)), "{error:?}");
+                failures[kind] += 1;
+            }
+        };
+        match segment.search_text(&words, &stats, &rows, 9) {
+            Ok(hits) => assert_eq!(hits, whole.search_text(&words, &stats, &rows, 9).unwrap()),
+            Err(error) => tell(0, Some(error)),
+        }
+        match segment.search_vector(&wide_query(1), &rows, 480) {
+            Ok(_) => {}
+            Err(error) => tell(1, Some(error)),
+        }
+        match segment.evaluate(&uri) {
+            Ok(found) => assert_eq!(found.len(), 40),
+            Err(error) => tell(2, Some(error)),
+        }
+        let broken = (0..40).filter_map(|n| segment.document(n, true).err()).collect::<Vec<_>>();
+        tell(3, broken.into_iter().next());
+        // What was not known before is read again once the source is well.
+        *source.spoiled.lock().unwrap() = None;
+        assert!(segment.document(39, true).is_ok());
+    }
+    assert!(failures[0] >= 1 && failures[1] >= 4 && failures[2] >= 1, "{failures:?}");
+    assert!(failures[3] >= pages as i32 - failures[0] - 1, "{failures:?} of {pages}");
+}
+
+#[test]
+fn parts_of_two_segments_do_not_fit_together() {
+    let bytes = Segment::write(&WIDE, &mut many(&WIDE).into_iter()).unwrap();
+    let fewer = Segment::write(&WIDE, &mut many(&WIDE).into_iter().take(39)).unwrap();
+    let whole = Zeroizing::new(bytes[..Segment::split(&bytes).unwrap()].to_vec());
+    for behind in [&fewer[Segment::split(&fewer).unwrap()..], &[], &bytes[whole.len()..bytes.len() - 1]] {
+        let opened = Segment::open_sealed(&WIDE, whole.clone(), Arc::new(behind.to_vec()));
+        assert!(matches!(opened, Err(Error::Corrupt { .. })));
+    }
+    assert!(Segment::open_sealed(&WIDE, whole.clone(), Arc::new(bytes[whole.len()..].to_vec())).is_ok());
+    assert!(Segment::split(&[]).is_err() && Segment::split(&[0; 4_000]).is_err());
 }

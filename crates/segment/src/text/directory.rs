@@ -1,9 +1,11 @@
 //! A tantivy `Directory` that never touches the disk: files grow in memory while an index is
-//! written, and are slices of the segment's buffer once it is opened.
+//! written, and are parts of the segment's sections once it is opened.
 
 use crate::{
     Error,
     bytes::{Reader, Slice, put_size, put_str},
+    container::{Kind, Paged, Writer},
+    pages::Section,
 };
 use std::{
     collections::BTreeMap,
@@ -24,46 +26,78 @@ use zeroize::Zeroizing;
 
 /// The files of one index. A clone sees the same files.
 #[derive(Clone, Default)]
-pub(crate) struct Files(Arc<Mutex<BTreeMap<PathBuf, Slice>>>);
+pub(crate) struct Files(Arc<Mutex<BTreeMap<PathBuf, Section>>>);
 
 impl Files {
-    /// Appends every file: count, then name and bytes of each.
-    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+    /// Writes every file: count and per file name, size and whether it stands here go into the list; its bytes too
+    /// when they are few, else into the paged section. Dictionary first: it is read at opening.
+    pub(crate) fn write(&self, out: &mut Writer) -> Result<(), Error> {
         self.with(|files| {
-            put_size(out, files.len());
-            for (path, slice) in files.iter() {
-                put_str(out, &path.to_string_lossy());
-                put_size(out, slice.len());
-                out.extend_from_slice(slice.bytes());
+            put_size(out.part(Kind::TextFiles), files.len());
+            for (path, section) in files.iter() {
+                let bytes = section.whole()?;
+                let here = bytes.len() <= SMALL;
+                let list = out.part(Kind::TextFiles);
+                put_str(list, &path.to_string_lossy());
+                put_size(list, bytes.len());
+                list.push(here.into());
+                let to = if here { list } else { out.paged(Paged::TextIndex) };
+                to.extend_from_slice(&bytes);
             }
-        });
+            Ok(())
+        })
     }
 
-    /// Files as slices of the section that [`Files::write`] made.
-    pub(crate) fn open(section: &Slice) -> Result<Self, Error> {
-        let mut r = Reader::new(section.bytes(), "text files");
-        let mut files = BTreeMap::new();
-        for _ in 0..r.count(2)? {
+    /// Files as parts of what [`Files::write`] made.
+    pub(crate) fn open(list: &Slice, section: &Section) -> Result<Self, Error> {
+        let mut r = Reader::new(list.bytes(), "text files");
+        let (mut files, mut next) = (BTreeMap::new(), 0u64);
+        for _ in 0..r.count(3)? {
             let name = PathBuf::from(r.str()?);
-            let length = r.size()?;
-            let slice = section.sub(r.span(length)?).ok_or_else(|| r.bad())?;
-            files.insert(name, slice);
+            let size = r.size()?;
+            let file = match r.u8()? {
+                1 => list.sub(r.span(size)?).map(Section::Memory),
+                0 => {
+                    let start = next;
+                    next = start.checked_add(size as u64).ok_or_else(|| r.bad())?;
+                    section.sub(start..next)
+                }
+                _ => None,
+            };
+            files.insert(name, file.ok_or_else(|| r.bad())?);
         }
         r.end()?;
+        if next != section.len() {
+            return Err(r.bad());
+        }
         Ok(Self(Arc::new(Mutex::new(files))))
     }
 
-    fn with<T>(&self, act: impl FnOnce(&mut BTreeMap<PathBuf, Slice>) -> T) -> T {
+    /// Says that what a reader needs at once is read next: all of the dictionary, the ends of other files. How many
+    /// bytes the reader will keep.
+    pub(crate) fn will_open(&self) -> u64 {
+        self.with(|files| {
+            for (path, section) in files.iter() {
+                let dictionary = path.extension().is_some_and(|e| e == "term");
+                let ends = [0..section.len().min(8), section.len().saturating_sub(SMALL as u64)..section.len()];
+                section.will_read(if dictionary { vec![0..section.len()] } else { ends.to_vec() }.into_iter());
+            }
+            let dictionary = files.iter().filter(|(path, _)| path.extension().is_some_and(|e| e == "term"));
+            dictionary.map(|(_, section)| section.len()).sum()
+        })
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut BTreeMap<PathBuf, Section>) -> T) -> T {
         // The map is whole between any two steps, so a panic elsewhere does not spoil it.
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn get(&self, path: &Path) -> Result<Slice, OpenReadError> {
+    fn get(&self, path: &Path) -> Result<Section, OpenReadError> {
         self.with(|files| files.get(path).cloned()).ok_or_else(|| OpenReadError::FileDoesNotExist(path.to_owned()))
     }
 
     fn put(&self, path: PathBuf, bytes: Zeroizing<Vec<u8>>) {
-        self.with(|files| files.insert(path, Slice::whole(bytes)));
+        self.with(|files| files.insert(path, Section::Memory(Slice::whole(bytes))));
     }
 }
 
@@ -98,7 +132,8 @@ impl Directory for Files {
     }
 
     fn atomic_read(&self, path: &Path) -> Result<Vec<u8>, OpenReadError> {
-        Ok(self.get(path)?.bytes().to_vec())
+        let failed = |error: Error| OpenReadError::wrap_io_error(io_error(error), path.to_owned());
+        Ok(self.get(path)?.whole().map_err(failed)?.to_vec())
     }
 
     fn atomic_write(&self, path: &Path, data: &[u8]) -> io::Result<()> {
@@ -142,7 +177,7 @@ impl TerminatingWrite for Growing {
 }
 
 /// A file that can be read.
-struct Handle(Slice);
+struct Handle(Section);
 
 impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -152,7 +187,7 @@ impl fmt::Debug for Handle {
 
 impl HasLen for Handle {
     fn len(&self) -> usize {
-        self.0.len()
+        usize::try_from(self.0.len()).unwrap_or(usize::MAX)
     }
 }
 
@@ -160,7 +195,18 @@ impl FileHandle for Handle {
     /// Copies: tantivy wants to own what it reads, and lending it our buffer would take `unsafe`.
     /// It reads its dictionary once and then the posting lists of a query's terms.
     fn read_bytes(&self, range: Range<usize>) -> io::Result<OwnedBytes> {
-        let part = self.0.bytes().get(range).ok_or(io::ErrorKind::UnexpectedEof)?;
+        let part = self.0.read(range.start as u64..range.end as u64).map_err(io_error)?;
         Ok(OwnedBytes::new(part.to_vec()))
     }
 }
+
+/// As tantivy hands it on; [`Error::Unreadable`] again on its way out.
+fn io_error(error: Error) -> io::Error {
+    match error {
+        Error::Unreadable(source) => source,
+        other => io::Error::new(io::ErrorKind::InvalidData, other),
+    }
+}
+
+/// A file up to this size stands in the list, bytes.
+const SMALL: usize = 4 << 10;

@@ -1,11 +1,11 @@
 //! The inverted index of a written segment: one tantivy segment whose document id is our row.
 //!
 //! Only postings with frequencies: lengths are ours (`norms`), texts too, positions are not kept.
-//! Promises: written and read in memory alone (see `directory`). The container's checksum stands
-//! before every read, because tantivy itself trusts its files.
+//! Promises: written in memory and read through a section alone (see `directory`). The container's checksum or the
+//! seal of a page stands before every read, because tantivy itself trusts its files.
 
 use super::{Selection, directory::Files};
-use crate::{Error, bytes::Slice};
+use crate::{Error, bytes::Slice, container::Writer, pages::Section};
 use std::sync::Arc;
 use tantivy::{
     DocSet, Index, IndexSettings, InvertedIndexReader, SegmentReader, SingleSegmentIndexWriter, TERMINATED,
@@ -61,10 +61,9 @@ impl FrozenWriter {
         Ok(self.writer.add_document(document)?)
     }
 
-    pub(crate) fn finish(self, out: &mut Vec<u8>) -> Result<(), Error> {
+    pub(crate) fn finish(self, out: &mut Writer) -> Result<(), Error> {
         drop(self.writer.finalize()?);
-        self.files.write(out);
-        Ok(())
+        self.files.write(out)
     }
 }
 
@@ -76,33 +75,37 @@ pub(crate) struct FrozenIndex {
 }
 
 impl FrozenIndex {
-    /// Opens the section. The reader copies the term dictionary; postings are read where they lie.
-    pub(crate) fn open(section: &Slice, rows: u32) -> Result<Self, Error> {
+    /// Opens the index. The reader copies the term dictionary; postings are read when they are asked for.
+    pub(crate) fn open(list: &Slice, section: &Section, rows: u32) -> Result<Self, Error> {
         let bad = || Error::corrupt("text index", 0);
-        let index = Index::open(Files::open(section)?)?;
+        let files = Files::open(list, section)?;
+        let bytes = files.will_open();
+        let index = Index::open(files)?;
         let (expected, field) = schema();
         let [segment] = <[_; 1]>::try_from(index.searchable_segments()?).map_err(|_| bad())?;
         if index.schema() != expected || segment.meta().max_doc() != rows || segment.meta().has_deletes() {
             return Err(bad());
         }
         let reader = SegmentReader::open(&segment)?;
-        Ok(Self { index: reader.inverted_index(field)?, field, bytes: section.len() as u64 / 2 })
+        Ok(Self { index: reader.inverted_index(field)?, field, bytes })
     }
 
     fn term(&self, term: &str) -> Term {
         Term::from_field_text(self.field, term)
     }
 
-    pub(crate) fn frequency(&self, term: &str) -> u64 {
-        self.index.doc_freq(&self.term(term)).expect("the term dictionary lies in memory").into()
+    pub(crate) fn frequency(&self, term: &str) -> Result<u64, Error> {
+        Ok(self.index.doc_freq(&self.term(term))?.into())
     }
 
-    pub(crate) fn each(&self, term: &str, selection: &Selection<'_>, mut visit: impl FnMut(u32, u32)) {
-        let postings = self
-            .index
-            .read_postings(&self.term(term), IndexRecordOption::WithFreqs)
-            .expect("the postings lie in memory");
-        let Some(mut postings) = postings else { return };
+    pub(crate) fn each(
+        &self,
+        term: &str,
+        selection: &Selection<'_>,
+        mut visit: impl FnMut(u32, u32),
+    ) -> Result<(), Error> {
+        let postings = self.index.read_postings(&self.term(term), IndexRecordOption::WithFreqs)?;
+        let Some(mut postings) = postings else { return Ok(()) };
         if let Some(rows) = selection.jumps(postings.doc_freq()) {
             for row in rows {
                 if row > postings.doc() {
@@ -112,7 +115,7 @@ impl FrozenIndex {
                     visit(row, postings.term_freq());
                 }
             }
-            return;
+            return Ok(());
         }
         while postings.doc() != TERMINATED {
             if selection.contains(postings.doc()) {
@@ -120,6 +123,7 @@ impl FrozenIndex {
             }
             postings.advance();
         }
+        Ok(())
     }
 
     pub(crate) fn bytes(&self) -> u64 {

@@ -41,7 +41,7 @@ fn a_scan_finds_what_is_nearest(#[values(0, 1, 2)] which: usize, #[values(2, 17,
     let rows: RoaringBitmap = (0..800).filter(|n| n % 3 != 0).collect();
     let mut right = 0;
     for query in &queries {
-        let hits = segment.search_vector(query, &rows, 10);
+        let hits = segment.search_vector(query, &rows, 10).unwrap();
         let expected = best(distance, query, &points, &rows, 10);
         right += hits.iter().filter(|h| expected.contains(&h.row)).count();
         for hit in &hits {
@@ -61,11 +61,12 @@ fn scores_are_the_same_in_every_segment() {
     for distance in DISTANCES {
         let spec = Spec { dimensions: 24, distance };
         let docs = documents(&points);
-        let whole = Segment::in_memory(&spec, docs.clone()).unwrap().search_vector(query, &(0..300).collect(), 300);
+        let whole =
+            Segment::in_memory(&spec, docs.clone()).unwrap().search_vector(query, &(0..300).collect(), 300).unwrap();
         let mut parts = Vec::new();
         for (n, part) in docs.chunks(70).enumerate() {
             let bytes = Segment::write(&spec, &mut part.iter().cloned()).unwrap();
-            let hits = Segment::open(&spec, bytes).unwrap().search_vector(query, &(0..300).collect(), 300);
+            let hits = Segment::open(&spec, bytes).unwrap().search_vector(query, &(0..300).collect(), 300).unwrap();
             parts.extend(hits.into_iter().map(|h| Scored { row: h.row + n as u32 * 70, ..h }));
         }
         parts.sort_by(Scored::order);
@@ -80,12 +81,12 @@ fn rows_without_a_vector_and_foreign_queries_give_nothing() {
     docs.push(doc("none", &["no vector"]));
     let segment = Segment::in_memory(&spec, docs).unwrap();
     let all: RoaringBitmap = (0..9).collect();
-    let hits = segment.search_vector(&[0.0, 0.0], &all, 10);
+    let hits = segment.search_vector(&[0.0, 0.0], &all, 10).unwrap();
     assert_eq!(hits.iter().map(|h| (h.row, h.score)).collect::<Vec<_>>(), [(0, -1.0), (1, -1.0)]);
     for query in [&[1.0][..], &[f32::NAN, 0.0], &[f32::INFINITY, 0.0], &[f32::MAX, f32::MAX], &[]] {
-        assert!(segment.search_vector(query, &all, 10).is_empty());
+        assert!(segment.search_vector(query, &all, 10).unwrap().is_empty());
     }
-    assert!(segment.search_vector(&[1.0, 1.0], &all, 0).is_empty());
+    assert!(segment.search_vector(&[1.0, 1.0], &all, 0).unwrap().is_empty());
 }
 
 #[test]
@@ -105,18 +106,18 @@ fn wrong_vectors_are_refused() {
 fn no_direction_is_like_nothing() {
     let spec = Spec { dimensions: 2, distance: Distance::Cosine };
     let segment = Segment::in_memory(&spec, documents(&[vec![0.0, 0.0], vec![1.0, 0.0]])).unwrap();
-    let hits = segment.search_vector(&[0.0, 0.0], &(0..2).collect(), 10);
+    let hits = segment.search_vector(&[0.0, 0.0], &(0..2).collect(), 10).unwrap();
     assert!(hits.iter().all(|h| h.score == 0.0) && hits.len() == 2);
 }
 
 /// Sections as a written segment has them, with a graph, however few the rows.
 fn with_graph(spec: &Spec, points: &[Vec<f32>]) -> Vectors {
-    let mut writer = Writer::new();
+    let mut writer = Writer::default();
     points.iter().for_each(|p| push(&mut writer, p).unwrap());
-    let values = writer.part(Kind::Vectors).clone();
+    let values = writer.paged(Paged::Vectors).clone();
     let rows = points.len() as u32;
     crate::graph::build::build(spec, &values, &(0..rows).collect(), rows, writer.part(Kind::Graph));
-    let sections = crate::container::parse(spec, writer.finish(spec, 0, rows)).unwrap();
+    let sections = crate::container::tests::parse_whole(spec, writer.finish(spec, 0, rows)).unwrap();
     Vectors::open(spec, &sections).unwrap()
 }
 
@@ -136,7 +137,7 @@ fn a_walk_finds_at_least_95_of_100(#[values(0, 1, 2)] which: usize) {
         let mut walked = 0;
         for query in &queries {
             walked += usize::from(vectors.walk(&Rough::new(&vectors, query), &rows, 40, planner).is_some());
-            let hits = vectors.search(query, &rows, 10, planner);
+            let hits = vectors.search(query, &rows, 10, planner).unwrap();
             let expected = best(distance, query, &points, &rows, 10);
             assert!(hits.iter().all(|h| rows.contains(h.row)) && hits.len() == 10);
             right += hits.iter().filter(|h| expected.contains(&h.row)).count();

@@ -22,8 +22,8 @@ async fn delete(world: &World, ids: &[&str]) {
 
 async fn found(world: &World, text: &str) -> Vec<String> {
     let snapshot = world.enter::<Search>(HOME).await.snapshot(None).await.unwrap();
-    let eligible = snapshot.eligible(&Audience::Everything, None, &[Status::Indexed], world.clock.now());
-    let hits = snapshot.text(&TextQuery::new(text), &eligible, 1_000);
+    let eligible = snapshot.eligible(&Audience::Everything, None, &[Status::Indexed], world.clock.now()).unwrap();
+    let hits = snapshot.text(&TextQuery::new(text), &eligible, 1_000).unwrap();
     let mut ids: Vec<String> = hits.iter().map(|h| snapshot.tie(h.at).0.unwrap().as_str().to_owned()).collect();
     ids.sort();
     ids

@@ -296,7 +296,7 @@ fn check_list(snapshot: &Snapshot, model: &Model, audience: &Audience, filter: O
         .filter(|d| filter.is_none_or(|f| f.matches(&crate::plan::facts(d))))
         .collect();
     let every = [Status::Indexed, Status::Quarantined, Status::Pending];
-    let eligible = snapshot.eligible(audience, filter, &every, now);
+    let eligible = snapshot.eligible(audience, filter, &every, now).unwrap();
     let (all, total, more) = snapshot.list(&eligible, None, None, 100, true, true).unwrap();
     assert_eq!((all.iter().collect::<Vec<_>>(), total, more), (expected.clone(), expected.len() as u64, false));
     assert_eq!(eligible.documents(), total);
@@ -327,19 +327,19 @@ fn check_search(snapshot: &Snapshot, model: &Model, audience: &Audience, filter:
     let every: RoaringBitmap = (0..one.rows()).collect();
     let mut docs = one.visible(audience);
     if let Some(filter) = filter {
-        docs &= one.evaluate(filter);
+        docs &= one.evaluate(filter).unwrap();
     }
     let rows = one.rows_of(&docs);
-    let eligible = snapshot.eligible(audience, filter, &[Status::Indexed], now);
+    let eligible = snapshot.eligible(audience, filter, &[Status::Indexed], now).unwrap();
     assert_eq!(eligible.rows(), rows.len());
 
     for text in ["alpha", "river stone", "ember gamma delta"] {
         let query = TextQuery::new(text);
         let mut stats = TextStats::for_query(&query);
-        stats += one.text_stats(&query, &every);
-        let expected = of_segment(&one, one.search_text(&query, &stats, &rows, 1_000));
-        same(&expected, snapshot, &snapshot.text(&query, &eligible, 1_000), 1_000);
-        same(&expected, snapshot, &snapshot.text(&query, &eligible, 3), 3);
+        stats += one.text_stats(&query, &every).unwrap();
+        let expected = of_segment(&one, one.search_text(&query, &stats, &rows, 1_000).unwrap());
+        same(&expected, snapshot, &snapshot.text(&query, &eligible, 1_000).unwrap(), 1_000);
+        same(&expected, snapshot, &snapshot.text(&query, &eligible, 3).unwrap(), 3);
     }
     let query = [0.5, -0.5, 0.5, 0.5_f32];
     let expected: Scores = (0..one.rows())
@@ -353,8 +353,8 @@ fn check_search(snapshot: &Snapshot, model: &Model, audience: &Audience, filter:
             Some(((document.id.as_str().to_owned(), passage), dot))
         })
         .collect();
-    same(&expected, snapshot, &snapshot.vector(&query, &eligible, 1_000), 1_000);
-    same(&expected, snapshot, &snapshot.vector(&query, &eligible, 3), 3);
+    same(&expected, snapshot, &snapshot.vector(&query, &eligible, 1_000).unwrap(), 1_000);
+    same(&expected, snapshot, &snapshot.vector(&query, &eligible, 3).unwrap(), 3);
 }
 
 fn of_segment(one: &Segment, scored: Vec<segment::Scored>) -> Scores {

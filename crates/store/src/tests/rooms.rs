@@ -16,8 +16,8 @@ async fn store(world: &World, at: (&'static str, &str), drafts: &[Draft]) -> cra
 
 async fn scores(world: &World, at: (&'static str, &str), text: &str) -> Vec<(String, f32)> {
     let snapshot = world.enter::<Search>(at).await.snapshot(None).await.unwrap();
-    let eligible = snapshot.eligible(&Audience::Everything, None, &[Status::Indexed], world.clock.now());
-    let hits = snapshot.text(&TextQuery::new(text), &eligible, 100);
+    let eligible = snapshot.eligible(&Audience::Everything, None, &[Status::Indexed], world.clock.now()).unwrap();
+    let hits = snapshot.text(&TextQuery::new(text), &eligible, 100).unwrap();
     hits.iter().map(|h| (snapshot.tie(h.at).0.unwrap().as_str().to_owned(), h.score)).collect()
 }
 
@@ -28,8 +28,8 @@ async fn a_snapshot_stays_while_others_write() {
     let snapshot = world.enter::<Search>(HOME).await.snapshot(None).await.unwrap();
     let now = world.clock.now();
     let read = || {
-        let eligible = snapshot.eligible(&Audience::Everything, None, &[Status::Indexed], now);
-        let hits = snapshot.text(&TextQuery::new("red"), &eligible, 10);
+        let eligible = snapshot.eligible(&Audience::Everything, None, &[Status::Indexed], now).unwrap();
+        let hits = snapshot.text(&TextQuery::new("red"), &eligible, 10).unwrap();
         let passage = |h: &crate::Hit| snapshot.passage(&eligible, h.at, false).unwrap().text.into_exposed();
         (
             hits.iter().map(passage).collect::<Vec<_>>(),
@@ -177,13 +177,13 @@ async fn an_address_of_another_reader_is_refused() {
     store(&world, HOME, &[Draft { readers, ..Draft::new("a", "private words") }]).await;
     let snapshot = world.enter::<Search>(HOME).await.snapshot(None).await.unwrap();
     let now = world.clock.now();
-    let eye = |audience: &Audience| snapshot.eligible(audience, None, &[Status::Indexed], now);
+    let eye = |audience: &Audience| snapshot.eligible(audience, None, &[Status::Indexed], now).unwrap();
     let (all, open) = (eye(&Audience::Everything), eye(&Audience::Principals(vec![])));
-    let at = snapshot.text(&TextQuery::new("private"), &all, 1)[0].at;
+    let at = snapshot.text(&TextQuery::new("private"), &all, 1).unwrap()[0].at;
     assert!(snapshot.passage(&all, at, false).is_ok());
     assert!(matches!(snapshot.passage(&open, at, false), Err(Error::NotEligible)));
-    assert!(snapshot.has_attribute("year", &Audience::Everything, now));
-    assert!(!snapshot.has_attribute("year", &Audience::Principals(vec![]), now));
+    assert!(snapshot.has_attribute("year", &Audience::Everything, now).unwrap());
+    assert!(!snapshot.has_attribute("year", &Audience::Principals(vec![]), now).unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -199,9 +199,9 @@ async fn an_emptied_namespace_takes_other_vectors() {
         let room = world.stores.enter(&world.grant::<Ingest>(HOME.0, HOME.1), &other).await.unwrap();
         room.append(vec![two(&format!("b{reopened}")).upsert()], line()).await.unwrap();
         let snapshot = world.enter::<Search>(HOME).await.snapshot(None).await.unwrap();
-        let eligible = snapshot.eligible(&Audience::Everything, None, &[Status::Indexed], world.clock.now());
-        assert_eq!(snapshot.vector(&[0.6, 0.8], &eligible, 9).len(), 1 + usize::from(reopened));
-        assert!(snapshot.vector(&[0.5; 4], &eligible, 9).is_empty());
+        let eligible = snapshot.eligible(&Audience::Everything, None, &[Status::Indexed], world.clock.now()).unwrap();
+        assert_eq!(snapshot.vector(&[0.6, 0.8], &eligible, 9).unwrap().len(), 1 + usize::from(reopened));
+        assert!(snapshot.vector(&[0.5; 4], &eligible, 9).unwrap().is_empty());
         drop((snapshot, room));
         world.reopen().await;
     }

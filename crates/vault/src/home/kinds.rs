@@ -1,5 +1,8 @@
 //! The kinds of places and of objects, with their codes on disk. Codes are never reused.
 
+use crate::crypto::sha256;
+use kernel::NamespaceUuid;
+
 /// What kind of place a home is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum PlaceKind {
@@ -23,7 +26,13 @@ impl PlaceKind {
         }
     }
 
-    pub(crate) fn folder(self) -> &'static str {
+    /// Where the objects of the place with this uuid lie. See [`Home::prefix`](crate::Home::prefix).
+    pub fn prefix(self, uuid: NamespaceUuid) -> String {
+        let shard = sha256(uuid.as_bytes())[0];
+        format!("{}/{shard:02x}/{uuid}/", self.folder())
+    }
+
+    fn folder(self) -> &'static str {
         match self {
             PlaceKind::Control => "ctl",
             PlaceKind::Directory => "dir",

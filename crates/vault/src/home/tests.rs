@@ -296,7 +296,7 @@ fn prefixes_name_the_place_and_nobody() {
     let world = World::new();
     let uuid = world.uuid(1);
     let prefix = |kind| Home::create_place(&world.keys, kind, uuid, &world.entropy).unwrap().0.prefix();
-    let tail = format!("/{:02x}/{uuid}/", sha256(uuid.as_bytes())[0]);
+    let tail = format!("/{:02x}/{uuid}/", crate::crypto::sha256(uuid.as_bytes())[0]);
     assert_eq!(prefix(PlaceKind::Namespace), format!("ns{tail}"));
     assert_eq!(prefix(PlaceKind::Directory), format!("dir{tail}"));
     assert_eq!(prefix(PlaceKind::Audit), format!("audit{tail}"));

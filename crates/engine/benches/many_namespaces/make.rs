@@ -1,0 +1,83 @@
+//! Makes the world through the engine's public flows and closes it in peace.
+
+use crate::world::{self, Sizes, Watch, grant, open, said, vector};
+use access::{Ingest, Operator};
+use anyhow::{Context, Result, ensure};
+use engine::{Body, Engine, IngestRequest, NewKey, NewTenant, OnConflict, RawDocument};
+use futures::{StreamExt, stream};
+use kernel::{Attributes, DocumentId, Quotas, Scope, TenantId, Untrusted};
+use std::{path::Path, time::Duration};
+
+/// Requests at once.
+const AT_ONCE: usize = 16;
+
+pub(crate) async fn make(sizes: &Sizes, folder: &Path) -> Result<()> {
+    let watch = Watch::start();
+    let (engine, token) = open(folder).await?;
+    let token = token.context("the folder is not new")?;
+    let operator = engine.gate().operator(Some(&token), &[], engine.request_id()).map_err(|r| said(r.error))?;
+    let mut keys = Vec::new();
+    for n in 0..sizes.tenants {
+        keys.push(tenant(&engine, &operator, n).await?);
+    }
+    println!("made {} tenants in {:.1} s", sizes.tenants, watch.read().as_secs_f64());
+    let all = (0..sizes.namespaces).flat_map(|n| keys.iter().enumerate().map(move |(t, key)| (t, key, n)));
+    let filled = stream::iter(all).map(|(t, key, n)| fill(&engine, sizes, key, t, n)).buffer_unordered(AT_ONCE);
+    let filled: Vec<Result<()>> = filled.collect().await;
+    let made = filled.into_iter().collect::<Result<Vec<()>>>()?.len();
+    let seconds = watch.read().as_secs_f64();
+    println!("made {made} namespaces in {seconds:.1} s, {:.0} a second", made as f64 / seconds);
+    engine.close(Duration::from_secs(60)).await;
+    std::fs::write(folder.join("keys"), keys.join("\n"))?;
+    Ok(())
+}
+
+async fn tenant(engine: &Engine, operator: &Operator, n: usize) -> Result<String> {
+    let id = TenantId::parse(&format!("tenant-{n:06}")).map_err(said)?;
+    let new = NewTenant { id: id.clone(), display_name: None, governance_class: None, quotas: Quotas::default() };
+    engine.create_tenant(operator, new).await.map_err(said)?;
+    let new = NewKey {
+        name: "bench".to_owned(),
+        scopes: Scope::ALL.to_vec(),
+        principals: Vec::new(),
+        namespaces: Vec::new(),
+        expires_at: None,
+    };
+    let (_, secret) = engine.create_api_key(operator, &id, new).await.map_err(said)?;
+    Ok((*secret).clone())
+}
+
+async fn fill(engine: &Engine, sizes: &Sizes, key: &str, tenant: usize, namespace: usize) -> Result<()> {
+    let grant = grant::<Ingest>(engine, key, namespace).await?;
+    let documents = (0..sizes.passages).map(|n| document(tenant, namespace, n)).collect::<Result<_>>()?;
+    let request = IngestRequest { documents, on_conflict: OnConflict::Overwrite };
+    let reply = engine.ingest(grant, request).await.map_err(|e| said(e.into_body()))?.into_body();
+    let stored = reply.results.iter().filter(|r| r.passages == 1).count();
+    ensure!(stored == sizes.passages, "{stored} of {} passages were stored", sizes.passages);
+    Ok(())
+}
+
+fn document(tenant: usize, namespace: usize, n: usize) -> Result<RawDocument> {
+    Ok(RawDocument {
+        id: Some(DocumentId::parse(&format!("document-{n}")).map_err(said)?),
+        body: Body::Text(Untrusted::new(text(tenant, namespace, n))),
+        media_type: None,
+        title: None,
+        uri: None,
+        attributes: Attributes::default(),
+        readers: None,
+        vector: Some(vector(((tenant * 1_000_003 + namespace) * 131 + n) as u64)),
+        expires_at: None,
+    })
+}
+
+/// What a passage says: its own words, so that text search has something to tell apart.
+pub(crate) fn text(tenant: usize, namespace: usize, n: usize) -> String {
+    format!("passage {n} of namespace {namespace} of tenant {tenant} is about topic {} and little else", n % 7)
+}
+
+/// Bytes of text and vectors that the caller sent into one namespace.
+pub(crate) fn content_bytes(sizes: &Sizes) -> usize {
+    let text: usize = (0..sizes.passages).map(|n| text(0, 0, n).len()).sum();
+    text + sizes.passages * world::DIMENSIONS * size_of::<f32>()
+}

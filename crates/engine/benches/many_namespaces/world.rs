@@ -1,0 +1,79 @@
+//! What the world is made of: sizes, the engine's parts, names and vectors that both phases agree on.
+
+use access::{Action, Ask, Grant};
+use anyhow::{Context, Result, anyhow};
+use engine::{Engine, EngineConfig};
+use kernel::{Clock, Entropy, NamespaceName, OsEntropy, SeededEntropy, SystemClock};
+use models::Models;
+use std::{path::Path, sync::Arc, time::Duration};
+use vault::LocalProvider;
+
+/// Length of the callers' vectors.
+pub(crate) const DIMENSIONS: usize = 384;
+
+pub(crate) struct Sizes {
+    pub(crate) tenants: usize,
+    pub(crate) namespaces: usize,
+    pub(crate) passages: usize,
+    pub(crate) searches: usize,
+}
+
+impl Sizes {
+    pub(crate) fn from_environment() -> Result<Self> {
+        let number = |name: &str, default: usize| match std::env::var(format!("RINGFENCE_MANY_{name}")) {
+            Ok(text) => text.parse().with_context(|| format!("RINGFENCE_MANY_{name} must be a number")),
+            Err(_) => Ok(default),
+        };
+        Ok(Self {
+            tenants: number("TENANTS", 10)?,
+            namespaces: number("NAMESPACES", 20)?,
+            passages: number("PASSAGES", 20)?,
+            searches: number("SEARCHES", 100)?,
+        })
+    }
+}
+
+pub(crate) async fn open(folder: &Path) -> Result<(Engine, Option<zeroize::Zeroizing<String>>)> {
+    let provider = LocalProvider::from_env_value(&"5a".repeat(32), Arc::new(OsEntropy))?;
+    let config = EngineConfig {
+        memory_bytes_max: 1 << 30,
+        ..EngineConfig::new(folder.join("data"), Arc::new(provider), Models::unavailable("a benchmark"))
+    };
+    Engine::open(config).await.map_err(said)
+}
+
+/// As the HTTP layer lets a request in.
+pub(crate) async fn grant<A: Action>(engine: &Engine, key: &str, namespace: usize) -> Result<Grant<A>> {
+    let ask = Ask { namespace: Some(name(namespace)?), request: engine.request_id(), trace: None };
+    engine.admit::<A>(Some(key), ask).await.map_err(|refusal| said(refusal.error))
+}
+
+pub(crate) fn name(n: usize) -> Result<NamespaceName> {
+    NamespaceName::parse(&format!("namespace-{n:06}")).map_err(said)
+}
+
+/// A random direction that both phases can draw again.
+pub(crate) fn vector(seed: u64) -> Vec<f32> {
+    let mut bytes = [0; DIMENSIONS];
+    SeededEntropy::new(seed).fill(&mut bytes);
+    bytes.iter().map(|b| f32::from(*b) / 128.0 - 1.0).collect()
+}
+
+pub(crate) fn said(error: kernel::Error) -> anyhow::Error {
+    anyhow!(error)
+}
+
+/// Time, for durations.
+pub(crate) struct Watch(SystemClock, Duration);
+
+impl Watch {
+    pub(crate) fn start() -> Self {
+        let clock = SystemClock::new();
+        let now = clock.monotonic();
+        Self(clock, now)
+    }
+
+    pub(crate) fn read(&self) -> Duration {
+        self.0.monotonic() - self.1
+    }
+}

@@ -1,0 +1,242 @@
+//! Sections that may be too large to be held: in memory, or behind a source that is read page by page.
+//!
+//! Promises: a read gives exactly the bytes that were asked for, or an error; it does not matter to a caller where
+//! they lie. Pages that were read stay in a cache of bounded size, because hits of one query share pages with those
+//! of the next. What held plaintext is wiped. Leaves to others: what a page is and whether it is authentic
+//! (the source, which is `vault`'s).
+
+use crate::{Error, bytes::Slice};
+use kernel::{ReadAt, limits};
+use std::{
+    ops::{Deref, Range},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+use zeroize::Zeroizing;
+
+const PAGE: u64 = limits::PAGE_BYTES as u64;
+/// A read of more pages than these goes past the cache: it would push out what single rows are read from.
+const CACHED_PAGES_MAX: u64 = 8;
+/// Pages that one set of the cache holds.
+const WAYS: usize = 8;
+/// The cache takes this part of what is behind it …
+const CACHE_SHARE: u64 = 32;
+/// … and at most so much, bytes.
+const CACHE_BYTES_MAX: u64 = 64 << 20;
+
+/// Bytes that are read in pieces.
+#[derive(Clone)]
+pub(crate) enum Section {
+    Memory(Slice),
+    Paged { pages: Arc<Pages>, range: Range<u64> },
+}
+
+/// What a read gives.
+pub(crate) enum Piece<'a> {
+    Lent(&'a [u8]),
+    Page(Arc<Page>, Range<usize>),
+    Own(Zeroizing<Vec<u8>>),
+}
+
+impl Deref for Piece<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Piece::Lent(bytes) => bytes,
+            Piece::Page(page, range) => page.0.get(range.clone()).unwrap_or_default(),
+            Piece::Own(bytes) => bytes,
+        }
+    }
+}
+
+impl Section {
+    /// All that a source has: read at once when that is at most `resident` bytes.
+    pub(crate) fn open(source: Arc<dyn ReadAt>, resident: u64) -> Result<Self, Error> {
+        let size = source.size();
+        if size > resident {
+            return Ok(Section::Paged { pages: Arc::new(Pages::new(source)), range: 0..size });
+        }
+        let mut bytes = Zeroizing::new(vec![0; size as usize]);
+        if size > 0 {
+            source.read_at(0, &mut bytes)?;
+        }
+        Ok(Section::Memory(Slice::whole(bytes)))
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        match self {
+            Section::Memory(slice) => slice.len() as u64,
+            Section::Paged { range, .. } => range.end - range.start,
+        }
+    }
+
+    /// A part of this part; `None` when it does not lie inside.
+    pub(crate) fn sub(&self, part: Range<u64>) -> Option<Self> {
+        match self {
+            Section::Memory(slice) => slice.sub(memory(part)?).map(Section::Memory),
+            Section::Paged { pages, range } => {
+                let inside = part.start <= part.end && part.end <= range.end - range.start;
+                let range = range.start.checked_add(part.start)?..range.start.checked_add(part.end)?;
+                inside.then(|| Section::Paged { pages: pages.clone(), range })
+            }
+        }
+    }
+
+    /// These bytes.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] for a range that does not lie inside, [`Error::Unreadable`] when the source does not give it.
+    pub(crate) fn read(&self, part: Range<u64>) -> Result<Piece<'_>, Error> {
+        let outside = || Error::corrupt("range of a section", part.start as usize);
+        match self {
+            Section::Memory(slice) => {
+                let bytes = memory(part.clone()).and_then(|part| slice.bytes().get(part));
+                bytes.map(Piece::Lent).ok_or_else(outside)
+            }
+            Section::Paged { pages, .. } => match self.sub(part.clone()) {
+                Some(Section::Paged { range, .. }) => pages.read(range),
+                _ => Err(outside()),
+            },
+        }
+    }
+
+    /// All of it.
+    ///
+    /// # Errors
+    /// As [`Section::read`].
+    pub(crate) fn whole(&self) -> Result<Piece<'_>, Error> {
+        self.read(0..self.len())
+    }
+
+    /// Says that these parts are read next.
+    pub(crate) fn will_read(&self, parts: impl Iterator<Item = Range<u64>>) {
+        if let Section::Paged { pages, range } = self {
+            let ranges: Vec<_> = parts.map(|part| range.start + part.start..range.start + part.end).collect();
+            pages.source.will_read(&ranges);
+        }
+    }
+
+    /// Bytes in memory now.
+    pub(crate) fn resident(&self) -> u64 {
+        match self {
+            Section::Memory(slice) => slice.len() as u64,
+            Section::Paged { pages, .. } => pages.cache.held.load(Ordering::Relaxed),
+        }
+    }
+}
+
+fn memory(part: Range<u64>) -> Option<Range<usize>> {
+    Some(usize::try_from(part.start).ok()?..usize::try_from(part.end).ok()?)
+}
+
+/// A source and the pages of it that were read lately.
+pub(crate) struct Pages {
+    source: Arc<dyn ReadAt>,
+    cache: Cache,
+}
+
+impl Pages {
+    fn new(source: Arc<dyn ReadAt>) -> Self {
+        let bytes = (source.size() / CACHE_SHARE).min(CACHE_BYTES_MAX);
+        Self { cache: Cache::new(bytes), source }
+    }
+
+    fn read(&self, range: Range<u64>) -> Result<Piece<'static>, Error> {
+        let length = usize::try_from(range.end - range.start).map_err(|_| Error::corrupt("range of a section", 0))?;
+        if length == 0 {
+            return Ok(Piece::Lent(&[]));
+        }
+        let (first, last) = (range.start / PAGE, (range.end - 1) / PAGE);
+        let inside = (range.start - first * PAGE) as usize;
+        if first == last {
+            return Ok(Piece::Page(self.page(first)?, inside..inside + length));
+        }
+        let mut bytes = Zeroizing::new(Vec::with_capacity(length));
+        if last - first >= CACHED_PAGES_MAX {
+            bytes.resize(length, 0);
+            self.source.read_at(range.start, &mut bytes)?;
+            return Ok(Piece::Own(bytes));
+        }
+        for number in first..=last {
+            let page = self.page(number)?;
+            let start = if number == first { inside } else { 0 };
+            let end = page.0.len().min(start + length - bytes.len());
+            bytes.extend_from_slice(page.0.get(start..end).unwrap_or_default());
+        }
+        Ok(Piece::Own(bytes))
+    }
+
+    fn page(&self, number: u64) -> Result<Arc<Page>, Error> {
+        if let Some(page) = self.cache.get(number) {
+            return Ok(page);
+        }
+        let start = number * PAGE;
+        let mut page = Page(vec![0; PAGE.min(self.source.size().saturating_sub(start)) as usize]);
+        self.source.read_at(start, &mut page.0)?;
+        let page = Arc::new(page);
+        self.cache.put(number, page.clone());
+        Ok(page)
+    }
+}
+
+/// An opened page, wiped when the last who holds it lets go.
+pub(crate) struct Page(Vec<u8>);
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        // Wide stores: byte by byte, wiping a page takes as long as opening one.
+        self.0.fill(0);
+        zeroize::optimization_barrier(self.0.as_slice());
+    }
+}
+
+/// Pages by number, in sets that are locked one by one; each keeps those that were asked for last.
+struct Cache {
+    sets: Vec<Mutex<Vec<(u64, Arc<Page>)>>>,
+    held: AtomicU64,
+}
+
+impl Cache {
+    fn new(bytes: u64) -> Self {
+        let sets = (bytes / PAGE / WAYS as u64).max(1);
+        Self { sets: (0..sets).map(|_| Mutex::default()).collect(), held: AtomicU64::new(0) }
+    }
+
+    /// The set of a page. Neighbours are spread.
+    fn with<T>(&self, number: u64, act: impl FnOnce(&mut Vec<(u64, Arc<Page>)>) -> T) -> Option<T> {
+        let set = self.sets.get((number % self.sets.len().max(1) as u64) as usize)?;
+        // A set is whole between any two steps.
+        Some(act(&mut set.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    fn get(&self, number: u64) -> Option<Arc<Page>> {
+        self.with(number, |set| {
+            let at = set.iter().position(|(n, _)| *n == number)?;
+            set[..=at].rotate_right(1);
+            Some(set[0].1.clone())
+        })?
+    }
+
+    fn put(&self, number: u64, page: Arc<Page>) {
+        let out = self.with(number, |set| {
+            if set.iter().any(|(n, _)| *n == number) {
+                return None;
+            }
+            self.held.fetch_add(page.0.len() as u64, Ordering::Relaxed);
+            set.insert(0, (number, page));
+            let out = if set.len() > WAYS { set.pop() } else { None };
+            if let Some((_, page)) = &out {
+                self.held.fetch_sub(page.0.len() as u64, Ordering::Relaxed);
+            }
+            out
+        });
+        // Wiped here, after the lock.
+        drop(out);
+    }
+}
+
+#[cfg(test)]
+mod tests;

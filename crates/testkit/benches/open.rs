@@ -1,0 +1,229 @@
+//! What opening a sealed segment costs, by part: `cargo bench --workspace --bench open`.
+//! It stands here because segment does not see vault.
+//!
+//! `RINGFENCE_OPEN_ROWS=20,20000,100000` names sizes, `RINGFENCE_OPEN_TEXT` the bytes of a passage. Documents of 10 passages of about 600 bytes, 384
+//! dimensions, links scattered (a real graph opens the same; building one takes 2 ms of CPU a row).
+//!
+//! Prints for each size the best of three openings (of 200 where small) by part, then the same with what a first
+//! search and a later one cost, hot and from pages, and what is resident beside what the segment says of itself.
+#![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a benchmark's output is its table, and a fault ends it")]
+
+use kernel::{
+    AttrValue, Clock, CommitNo, Distance, Document, DocumentId, Incarnation, NamespaceUuid, ObjectUuid, OsEntropy,
+    Passage, ReadAt, Scalar, SeededEntropy, Span, Status, SystemClock, Timestamp, Untrusted,
+};
+use segment::{Links, Segment, Spec, TextQuery};
+use std::{fs, io, os::unix::fs::FileExt, path::Path, sync::Arc, time::Duration};
+use vault::{Home, LocalProvider, ObjectKind, PlaceKind, TenantKeys, WrappedKey};
+
+const SPEC: Spec = Spec { dimensions: 384, distance: Distance::Cosine };
+const PASSAGES: u32 = 10;
+
+struct Random(u64);
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+    fn unit(&mut self) -> f32 {
+        (self.next() >> 40) as f32 / (1u64 << 24) as f32
+    }
+}
+
+/// Words by Zipf's law over a vocabulary of 200,000.
+fn passage(random: &mut Random) -> String {
+    let bytes: usize = std::env::var("RINGFENCE_OPEN_TEXT").map_or(594, |n| n.parse().unwrap());
+    let mut text = String::with_capacity(bytes + 40);
+    while text.len() < bytes {
+        let rank = (200_000f32.powf(random.unit())) as u64;
+        let mut n = rank.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let length = 3 + (rank % 7);
+        for _ in 0..length {
+            text.push(char::from(b'a' + (n % 26) as u8));
+            n /= 26;
+        }
+        text.push(' ');
+    }
+    text
+}
+
+fn document(number: u32, count: u32, random: &mut Random) -> Document {
+    let mut text = String::new();
+    let mut passages = Vec::new();
+    for _ in 0..count {
+        let start = text.len() as u32;
+        text.push_str(&passage(random));
+        let span =
+            Span { byte_start: start, byte_end: text.len() as u32, point_start: start, point_end: text.len() as u32 };
+        passages.push(Passage { span, tokens: 140 });
+        text.push('\n');
+    }
+    Document {
+        id: DocumentId::parse(&format!("document-{number:08}")).unwrap(),
+        status: Status::Indexed,
+        content_hash: [7; 32],
+        title: Untrusted::new(format!("Title {number}")),
+        uri: Untrusted::new(format!("https://example.com/documents/{number}")),
+        attributes: [
+            ("year".to_owned(), AttrValue::One(Scalar::Num(f64::from(2000 + number % 25)))),
+            ("team".to_owned(), AttrValue::One(Scalar::Str(format!("team-{}", number % 40)))),
+        ]
+        .into(),
+        readers: None,
+        created_at: Timestamp::from_millis(1_700_000_000_000 + i64::from(number)),
+        updated_at: Timestamp::from_millis(1_700_000_000_000 + i64::from(number)),
+        expires_at: None,
+        commit: CommitNo(1),
+        findings: Vec::new(),
+        text: Untrusted::new(text),
+        passages,
+        vectors: (0..count * 384).map(|_| random.unit() - 0.5).collect(),
+    }
+}
+
+fn resident() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
+}
+
+fn home() -> Home {
+    let entropy = Arc::new(OsEntropy);
+    let provider = LocalProvider::from_env_value(&"7".repeat(64), entropy).unwrap();
+    let (keys, _) = TenantKeys::create(&provider, Incarnation::from_bytes([1; 16]), &OsEntropy).unwrap();
+    Home::create_place(&keys, PlaceKind::Namespace, NamespaceUuid::from_bytes([2; 16]), &SeededEntropy::new(3))
+        .unwrap()
+        .0
+}
+
+fn ms(d: Duration) -> String {
+    format!("{:.3}", d.as_secs_f64() * 1e3)
+}
+
+fn main() {
+    // Cargo's test runs start benchmarks too.
+    if !std::env::args().any(|arg| arg == "--bench") {
+        return;
+    }
+    let sizes = std::env::var("RINGFENCE_OPEN_ROWS").unwrap_or_else(|_| "20,20000,100000".into());
+    for rows in sizes.split(',').map(|n| n.trim().parse::<u32>().unwrap()) {
+        measure(rows);
+    }
+}
+
+/// A sealed object as a file.
+struct Sealed(fs::File, u64);
+
+impl ReadAt for Sealed {
+    fn size(&self) -> u64 {
+        self.1
+    }
+
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
+        self.0.read_exact_at(into, offset)
+    }
+}
+
+/// Name, time on the clock, time of this thread on a core.
+type Stages = Vec<(&'static str, Duration, Duration)>;
+
+fn total(list: &Stages) -> (Duration, Duration) {
+    list.iter().fold(Default::default(), |(clock, cpu), (_, a, b)| (clock + *a, cpu + *b))
+}
+
+/// Time that this thread has had, to about 4 ms. On a machine that others use, the clock tells of them too.
+fn on_core() -> Duration {
+    let schedstat = fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    Duration::from_nanos(schedstat.split(' ').next().unwrap().parse().unwrap())
+}
+
+fn measure(rows: u32) {
+    let (clock, home) = (SystemClock::default(), home());
+    let file = std::env::temp_dir().join(format!("ringfence-open-{}-{rows}", std::process::id()));
+    let key = write(&clock, &home, rows, &file);
+    let times = if rows <= 1_000 { 200 } else { 3 };
+    let mut best = Stages::new();
+    for n in 0..times {
+        let before = resident();
+        let mut found = Stages::new();
+        let segment = open(&clock, &home, &key, &file, &mut found);
+        if best.is_empty() || total(&found).0 < total(&best).0 {
+            best = found;
+        }
+        if n + 1 == times {
+            let (held, said) = (resident().saturating_sub(before), segment.bytes());
+            println!("   {} MB more resident, {} MB by its own word", held >> 20, said >> 20);
+            searches(&clock, &segment);
+            println!("   {} MB by its own word after the searches", segment.bytes() >> 20);
+            let start = clock.monotonic();
+            drop(segment);
+            println!("   dropped and wiped in {} ms", ms(clock.monotonic() - start));
+        }
+    }
+    let (wall, cpu) = total(&best);
+    best.push(("all", wall, cpu));
+    for (name, wall, cpu) in best {
+        println!("   {name:<40} {:>12} ms, on a core {:>12} ms", ms(wall), ms(cpu));
+    }
+    fs::remove_file(&file).unwrap();
+}
+
+const OBJECT: ObjectUuid = ObjectUuid::from_bytes([4; 16]);
+
+fn write(clock: &SystemClock, home: &Home, rows: u32, file: &Path) -> WrappedKey {
+    let mut random = Random(5);
+    let mut docs = (0..rows.div_ceil(PASSAGES)).map(|n| document(n, PASSAGES.min(rows - n * PASSAGES), &mut random));
+    let start = clock.monotonic();
+    let plain = Segment::write_linked(&SPEC, &mut docs, Links::Scattered).unwrap();
+    let split = Segment::split(&plain).unwrap();
+    let took = ms(clock.monotonic() - start);
+    println!("{rows} rows: written in {took} ms, {split} bytes opened whole, {} in pages", plain.len() - split);
+    let (sealed, key) = home.seal_split(ObjectKind::Segment, OBJECT, &plain, split, &OsEntropy).unwrap();
+    drop(plain);
+    fs::write(file, sealed).unwrap();
+    key
+}
+
+fn open(clock: &SystemClock, home: &Home, key: &WrappedKey, file: &Path, found: &mut Stages) -> Segment {
+    let mut at = (clock.monotonic(), on_core());
+    let mut stage = |name| {
+        let now = (clock.monotonic(), on_core());
+        found.push((name, now.0 - at.0, now.1 - at.1));
+        at = (clock.monotonic(), now.1);
+    };
+    let file = fs::File::open(file).unwrap();
+    let size = file.metadata().unwrap().len();
+    let source = Arc::new(Sealed(file, size));
+    let (whole, paged) = home.open_split(ObjectKind::Segment, OBJECT, key, source).unwrap();
+    stage("read and decrypt");
+    Segment::open_staged(&SPEC, whole, Arc::new(paged), &mut stage).unwrap()
+}
+
+/// A first search of each kind, and the mean of a hundred later ones, none of which was asked before.
+fn searches(clock: &SystemClock, segment: &Segment) {
+    let mut random = Random(77);
+    let rows = segment.rows_of(&(0..segment.documents()).collect());
+    let timed = |name: &str, act: &mut dyn FnMut()| {
+        let start = clock.monotonic();
+        act();
+        let (first, core) = (clock.monotonic() - start, on_core());
+        (0..100).for_each(|_| act());
+        println!("   {name:<40} first {} ms, then {} ms of a core", ms(first), ms((on_core() - core) / 100));
+    };
+    timed("vector, 10 best of all", &mut || {
+        let query: Vec<f32> = (0..384).map(|_| random.unit() - 0.5).collect();
+        assert_eq!(segment.search_vector(&query, &rows, 10).unwrap().len(), 10);
+    });
+    let mut random = Random(78);
+    timed("words, 10 best of all", &mut || {
+        let text = passage(&mut random);
+        let query = TextQuery::new(text.get(..40).unwrap());
+        let stats = segment.text_stats(&query, &rows).unwrap();
+        assert!(segment.search_text(&query, &stats, &rows, 10).unwrap().len() <= 10);
+    });
+    timed("a document without vectors", &mut || {
+        let doc = (random.next() % u64::from(segment.documents())) as u32;
+        segment.document(doc, false).unwrap();
+    });
+}

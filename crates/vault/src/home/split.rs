@@ -1,0 +1,56 @@
+//! Objects in two parts: `RFSP`, version, length of the first message, then two FLOE messages under one object key:
+//! the first in segments of 1 MiB, opened whole; the second in pages.
+//!
+//! The associated data of each ends with the part's number, so that neither can stand for the other or for a whole
+//! object. The length is clear: a wrong one leaves two messages that do not authenticate.
+
+use crate::{
+    FORMAT_VERSION, PagedReader,
+    crypto::KEY,
+    floe::{self, reader},
+    identity,
+};
+use kernel::{Entropy, ReadAt};
+use std::{io, sync::Arc};
+use zeroize::Zeroizing;
+
+const MAGIC: &[u8; 4] = b"RFSP";
+/// Magic, version, length.
+const PROLOGUE: usize = 4 + 1 + 8;
+
+/// Associated data of one part of an object.
+pub(super) fn identity(object: Vec<u8>, part: u8) -> Vec<u8> {
+    [object, identity::fields(&[&[part]])].concat()
+}
+
+pub(super) fn seal(key: &[u8; KEY], aad: &dyn Fn(u8) -> Vec<u8>, parts: [&[u8]; 2], entropy: &dyn Entropy) -> Vec<u8> {
+    let whole = floe::seal(&floe::OBJECTS, key, &aad(1), parts[0], entropy);
+    let paged = floe::seal(&floe::PAGES, key, &aad(2), parts[1], entropy);
+    let length = (whole.len() as u64).to_be_bytes();
+    [&MAGIC[..], &[FORMAT_VERSION], &length, &whole, &paged].concat()
+}
+
+pub(super) fn open(
+    key: &[u8; KEY],
+    aad: &dyn Fn(u8) -> Vec<u8>,
+    source: Arc<dyn ReadAt>,
+) -> io::Result<(Zeroizing<Vec<u8>>, PagedReader)> {
+    let mut prologue = [0; PROLOGUE];
+    source.read_at(0, &mut prologue)?;
+    let (stated, length) = prologue.split_at(PROLOGUE - 8);
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(length);
+    let start = PROLOGUE as u64;
+    let border = start.checked_add(u64::from_be_bytes(bytes)).filter(|border| *border <= source.size());
+    let border = border.ok_or(io::ErrorKind::InvalidData)?;
+    if stated != [&MAGIC[..], &[FORMAT_VERSION]].concat() {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let whole = reader::read(&floe::OBJECTS, key, aad(1), &source, start..border)?;
+    let end = source.size();
+    let paged = PagedReader::open(&floe::PAGES, key, aad(2), source, border..end)?;
+    Ok((whole, paged))
+}
+
+#[cfg(test)]
+mod tests;
