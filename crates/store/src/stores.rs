@@ -10,7 +10,7 @@ use journal::Storage;
 use kernel::{AuditSink, Clock, Code, Entropy, Incarnation, NamespaceName, NamespaceSettings, NamespaceUuid};
 use segment::Spec;
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -65,7 +65,8 @@ pub struct StoresStats {
 /// See the module.
 pub struct Stores {
     shared: Arc<Shared>,
-    slots: Mutex<HashMap<NamespaceUuid, Arc<Slot>>>,
+    /// In an order of their own, so that a simulation repeats.
+    slots: Mutex<BTreeMap<NamespaceUuid, Arc<Slot>>>,
     closing: AtomicBool,
     ticks: AtomicU64,
 }

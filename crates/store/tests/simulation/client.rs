@@ -166,7 +166,7 @@ impl Client<'_> {
         let eligible = everything(&snapshot);
         let mut history = self.sim.history();
         let texts = |query: &str| {
-            let hits = snapshot.text(&TextQuery::new(query), &eligible, 100);
+            let hits = snapshot.text(&TextQuery::new(query), &eligible, 100).unwrap();
             let passage = |hit: &store::Hit| snapshot.passage(&eligible, hit.at, false).unwrap();
             hits.iter().map(passage).collect::<Vec<_>>()
         };
@@ -246,7 +246,7 @@ impl Client<'_> {
 }
 
 fn everything(snapshot: &Snapshot) -> Eligible {
-    snapshot.eligible(&Audience::Everything, None, &[Status::Indexed], Timestamp::default())
+    snapshot.eligible(&Audience::Everything, None, &[Status::Indexed], Timestamp::default()).unwrap()
 }
 
 /// Whether an error says that a namespace is not there.

@@ -125,7 +125,8 @@ impl Sim {
 
     /// A new process over what is stored; tried again until it starts.
     pub(crate) async fn start(&self) -> Shared {
-        loop {
+        let mut last = None;
+        for _ in 0..STARTS_MAX {
             let mine = Rng::new(self.rng.borrow_mut().next(), 7);
             let handle = Handle::new(&self.bucket, mine.clone(), self.weather);
             let (opened, door) = match &self.backend {
@@ -138,10 +139,12 @@ impl Sim {
             };
             match opened {
                 Ok(storage) => return Rc::new(Process::new(&self.world, storage, (handle, door), self.sizes, mine)),
-                Err(_) => self.count("did not start"),
+                Err(error) => last = Some(error),
             }
+            self.count("did not start");
             sleep(Duration::from_secs(1)).await;
         }
+        panic!("no process starts any more: {last:?}");
     }
 
     fn door(&self, disk: &Arc<CrashDisk>, handle: &Handle) -> Door {
@@ -149,3 +152,6 @@ impl Sim {
         disk.door(move || handle.kill())
     }
 }
+
+/// So often something may be in the way of a start.
+const STARTS_MAX: usize = 100;
