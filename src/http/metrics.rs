@@ -90,6 +90,13 @@ fn state(engine: &Engine) -> Registry {
     gauge("tenants_memory_bytes", "Bytes that open directories hold, estimated", health.tenants.memory_bytes);
     gauge("namespaces_open", "Namespaces held in memory", health.stores.open);
     gauge("namespaces_memory_bytes", "Bytes that open namespaces hold", health.stores.memory_bytes);
+    gauge("namespaces_quarantined", "Namespaces whose bytes do not open", health.stores.quarantined);
+    gauge("documents_indexed", "Documents in open namespaces, dead ones among them", health.stores.documents);
+    gauge("tombstones", "Dead documents that compaction has not removed yet", health.stores.tombstones);
+    gauge("writes_waiting", "Writes that wait for their namespace's writer", health.stores.writes_waiting);
+    gauge("upkeep_waiting", "Flushes and compactions that wait for a permit", health.stores.upkeep_waiting);
+    gauge("upkeep_running", "Flushes and compactions under way", health.stores.upkeep_running);
+    gauge("upkeep_bytes", "Bytes that those may take", health.stores.upkeep_bytes);
     gauge("cpu_queue", "CPU jobs that wait", health.cpu_waiting as u64);
     gauge("searches_running", "Searches under way", health.searches as u64);
     gauge("writes_running", "Writes under way", health.writes as u64);
@@ -103,6 +110,17 @@ fn state(engine: &Engine) -> Registry {
     count("tenant_evictions", "Directories closed to give memory back", health.tenants.evictions);
     count("flushes", "Namespaces flushed to a sealed segment", health.stores.flushes);
     count("compactions", "Segments merged", health.stores.compactions);
+    count("upkeep_failures", "Flushes and compactions put off", health.stores.upkeep_failures);
+    count("evictions", "Namespaces closed for memory", health.stores.evictions);
+    count("accepted_bytes", "Bytes of documents and ids accepted", health.stores.bytes_accepted);
+    count("written_bytes", "Bytes of log, objects and checkpoints written for them", health.stores.bytes_written);
+    let mut share = |name: &str, help: &str, value: f64| {
+        let gauge = Gauge::<f64, AtomicU64>::default();
+        gauge.set(value);
+        registry.register(name, help, gauge);
+    };
+    share("tombstone_share", "Dead documents among those indexed, 0 to 1", health.stores.tombstone_share());
+    share("write_amplification", "Bytes written for each byte accepted", health.stores.write_amplification());
     models(&mut registry, &health.models.models);
     registry
 }

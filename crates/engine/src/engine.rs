@@ -89,6 +89,10 @@ impl Engine {
             flush_bytes_max: config.flush_bytes_max,
             flush_rows_max: config.flush_rows_max,
             memory_bytes_max: config.memory_bytes_max,
+            // As many as the background pool has threads, in a quarter of what namespaces may hold.
+            upkeep_jobs_max: config.cpu_threads.div_ceil(2),
+            upkeep_bytes_max: config.memory_bytes_max / 4,
+            inline_bytes_max: store::INLINE_BYTES_MAX,
         });
         let gate = Gate::new(registry.credentials(), config.clock.clone());
         let engine = Self {

@@ -1,7 +1,7 @@
 //! segment: an immutable index of passages. Documents in, searchable bytes out, and back.
 //!
-//! A [`Segment`] is either the tail of a namespace's log ([`Segment::in_memory`], one per commit
-//! batch) or an opened object ([`Segment::open`] of what [`Segment::write`] made). Both answer
+//! A [`Tail`] holds documents just written, as they came. A [`Segment`] is either built of them in
+//! memory ([`Segment::in_memory`]) or an opened object ([`Segment::open`] of what [`Segment::write`] made). All answer
 //! alike: filters and readers become a bitmap of documents first, and only rows of that bitmap
 //! are ever ranked, by BM25 or by vector.
 //!
@@ -26,6 +26,7 @@ mod postings;
 mod sample;
 mod segment;
 mod simd;
+mod tail;
 mod text;
 mod top;
 mod vectors;
@@ -35,5 +36,6 @@ pub use analysis::TextQuery;
 pub use build::Links;
 pub use error::Error;
 pub use segment::{Segment, Spec};
+pub use tail::{Tail, check};
 pub use text::TextStats;
 pub use top::Scored;

@@ -46,7 +46,7 @@ fn code(x: f32, scale: f32) -> i8 {
     if scale == 0.0 { 0 } else { (x / scale).round().clamp(-127.0, 127.0) as i8 }
 }
 
-fn squared(values: &[f32]) -> f32 {
+pub(crate) fn squared(values: &[f32]) -> f32 {
     values.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>() as f32
 }
 

@@ -5,9 +5,10 @@
 //! answers when it is durable and searchable. Reads stand on an immutable [`Snapshot`].
 //!
 //! ```text
-//! Room::append -> queue -> writer: stage (plan, encode, index) -> journal.append -> publish -> reply
-//! Room::snapshot -> the view that was published last
-//! upkeep: memtable full -> segment::write -> journal.put -> journal.checkpoint -> swap parts
+//! Room::append -> queue -> writer: stage (plan, check, encode) -> journal.append -> publish -> reply
+//! Room::snapshot -> the view that was published last; a search indexes what nobody has yet
+//! indexing: tails long -> a segment in memory -> swap parts
+//! upkeep: memtable full -> permit -> segment::write -> journal.put -> journal.checkpoint -> swap parts
 //! ```
 //!
 //! Promises: what was acknowledged is found after a crash, what was deleted is in no answer from
@@ -15,9 +16,15 @@
 //! (`access`), sealing (`vault`), durable bytes (`journal`), ranking (`segment`).
 
 mod codec;
+mod counters;
 mod cpu;
+mod due;
 mod entry;
+mod erase;
 mod error;
+mod evict;
+mod index;
+mod indexing;
 mod lines;
 mod manifest;
 mod namespace;
@@ -27,6 +34,8 @@ mod plan;
 mod rebuild;
 mod request;
 mod room;
+mod schedule;
+mod slot;
 mod snapshot;
 mod stage;
 mod stores;
@@ -35,14 +44,17 @@ mod view;
 mod working;
 mod writer;
 
+pub use counters::StoresStats;
 pub use cpu::Cpu;
+pub use erase::{Erased, Erasing};
 pub use error::Error;
 pub use part::Totals;
 pub use request::{Decision, Known, Line, OnConflict, Outcome, Selection, Upsert, UpsertResult, UpsertStatus};
 pub use room::Room;
 pub use segment::TextQuery;
 pub use snapshot::{Address, Eligible, Hit, PassageText, Snapshot};
-pub use stores::{Stores, StoresConfig, StoresStats};
+pub use stores::{Stores, StoresConfig};
+pub use upkeep::INLINE_BYTES_MAX;
 
 #[cfg(test)]
 mod tests;

@@ -1,11 +1,13 @@
 //! The body of a checkpoint: which objects make the namespace, and what is dead in them.
 //! Layout in `schemas/checkpoint.md`.
 //!
-//! The memtable is not in it: entries behind what the checkpoint covers are replayed.
+//! A small segment may stand whole in it instead of in an object: a small namespace is its log file
+//! and nothing else. The memtable is not in it: entries behind what the checkpoint covers are replayed.
 
 use crate::{
     Error,
     codec::{Fields, put_bytes, put_length, put_spec},
+    part::Durable,
     view::View,
 };
 use journal::ObjectRef;
@@ -24,6 +26,14 @@ pub(crate) struct Manifest {
     /// Newest commit that it covers.
     pub(crate) commit: CommitNo,
     pub(crate) segments: Vec<Named>,
+    pub(crate) inline: Option<Inline>,
+}
+
+/// A segment whose plain bytes stand here, and its dead documents.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Inline {
+    pub(crate) bytes: Zeroizing<Vec<u8>>,
+    pub(crate) dead: RoaringBitmap,
 }
 
 /// One object and its dead documents.
@@ -35,24 +45,37 @@ pub(crate) struct Named {
     pub(crate) dead: RoaringBitmap,
 }
 
-/// Writes the manifest of a view's objects. `commit` is the newest that the checkpoint covers.
-pub(crate) fn write(view: &View, commit: CommitNo) -> Zeroizing<Vec<u8>> {
-    let mut out = Zeroizing::new(vec![VERSION]);
+/// Writes the manifest of a view's objects and of its inline part, whose plain bytes are `inline`.
+/// `commit` is the newest that the checkpoint covers.
+pub(crate) fn write(view: &View, commit: CommitNo, inline: Option<&[u8]>) -> Zeroizing<Vec<u8>> {
+    // Room for all of it: what the allocator throws away is not zeroised.
+    let mut out = Zeroizing::new(Vec::with_capacity(inline.map_or(0, <[u8]>::len) + (64 << 10)));
+    out.push(VERSION);
     put_spec(&mut out, view.spec);
     out.extend_from_slice(&commit.0.to_le_bytes());
-    let sealed: Vec<_> = view.parts.iter().filter_map(|part| Some((part, part.object.as_ref()?))).collect();
+    let sealed: Vec<_> = view.parts.iter().filter_map(|part| Some((part, part.object()?))).collect();
     put_length(&mut out, sealed.len());
     for (part, object) in sealed {
         let mut name = Vec::new();
         object.encode(&mut name);
         put_bytes(&mut out, &name);
-        out.extend_from_slice(&part.segment.documents().to_le_bytes());
-        out.extend_from_slice(&part.segment.rows().to_le_bytes());
-        let mut dead = Vec::with_capacity(part.dead.serialized_size());
-        part.dead.serialize_into(&mut dead).expect("writing to memory does not fail");
-        put_bytes(&mut out, &dead);
+        out.extend_from_slice(&part.index.documents().to_le_bytes());
+        out.extend_from_slice(&part.index.rows().to_le_bytes());
+        put_dead(&mut out, &part.dead);
+    }
+    let part = view.parts.iter().find(|part| part.durable == Durable::Inline);
+    let inline = part.zip(inline);
+    out.push(inline.is_some().into());
+    if let Some((part, bytes)) = inline {
+        put_dead(&mut out, &part.dead);
+        put_bytes(&mut out, bytes);
     }
     out
+}
+
+fn put_dead(out: &mut Vec<u8>, dead: &RoaringBitmap) {
+    put_length(out, dead.serialized_size());
+    dead.serialize_into(out).expect("writing to memory does not fail");
 }
 
 /// Reads a manifest.
@@ -67,8 +90,21 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Manifest, Error> {
     for _ in 0..fields.u64()? {
         segments.push(read_named(&mut fields)?);
     }
+    let inline = match fields.byte()? {
+        0 => None,
+        1 => {
+            let dead = read_dead(&mut fields)?;
+            Some(Inline { dead, bytes: Zeroizing::new(fields.sized()?.to_vec()) })
+        }
+        _ => return Err(fields.corrupt()),
+    };
     fields.end()?;
-    Ok(Manifest { spec, commit, segments })
+    Ok(Manifest { spec, commit, segments, inline })
+}
+
+fn read_dead(fields: &mut Fields<'_>) -> Result<RoaringBitmap, Error> {
+    let raw = fields.sized()?;
+    RoaringBitmap::deserialize_from(raw).map_err(|_| fields.corrupt())
 }
 
 fn read_named(fields: &mut Fields<'_>) -> Result<Named, Error> {
@@ -76,8 +112,7 @@ fn read_named(fields: &mut Fields<'_>) -> Result<Named, Error> {
     let object = ObjectRef::decode(&mut name).filter(|_| name.is_empty()).ok_or_else(|| fields.corrupt())?;
     let documents = fields.u32()?;
     let rows = fields.u32()?;
-    let raw = fields.sized()?;
-    let dead = RoaringBitmap::deserialize_from(raw).map_err(|_| fields.corrupt())?;
+    let dead = read_dead(fields)?;
     if dead.max().is_some_and(|doc| doc >= documents) {
         return Err(fields.corrupt());
     }

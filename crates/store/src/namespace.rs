@@ -20,6 +20,8 @@ use vault::Home;
 pub(crate) struct Namespace {
     pub(crate) shared: Arc<Shared>,
     pub(crate) home: Arc<Home>,
+    /// Whose it is: upkeep is fair between tenants.
+    pub(crate) incarnation: Incarnation,
     pub(crate) journal: Journal,
     pub(crate) lines: Lines,
     /// The right to change the view. Holds the last log entry that the view has.
@@ -30,13 +32,30 @@ pub(crate) struct Namespace {
     /// After a failure: monotonic milliseconds before which it is not tried again.
     pub(crate) upkeep_after: AtomicU64,
     pub(crate) used: AtomicU64,
+    /// One lot of the memtable is indexed at a time; a flush notes its parts while nobody does.
+    pub(crate) indexing: tokio::sync::Mutex<()>,
+    pub(crate) indexing_runs: AtomicBool,
     absorbing: tokio::sync::Mutex<()>,
     absorb_waits: AtomicBool,
-    view: Mutex<Arc<View>>,
-    bytes: AtomicU64,
+    view: Mutex<(Arc<View>, Weight)>,
     commits: watch::Sender<CommitNo>,
     queue: Mutex<Queue>,
     state: AtomicU8,
+}
+
+/// What a view adds to the sums over all namespaces.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Weight {
+    pub(crate) bytes: u64,
+    pub(crate) documents: u64,
+    pub(crate) dead: u64,
+}
+
+impl Weight {
+    fn of(view: &View) -> Self {
+        let (dead, documents) = view.tombstones();
+        Self { bytes: view.bytes(), documents, dead }
+    }
 }
 
 #[derive(Default)]
@@ -62,9 +81,9 @@ impl Namespace {
         view: View,
         upkeep: crate::upkeep::Upkeep,
     ) -> Self {
-        let bytes = view.bytes();
-        shared.memory.fetch_add(bytes, Ordering::Relaxed);
-        shared.open.fetch_add(1, Ordering::Relaxed);
+        let weight = Weight::of(&view);
+        shared.counters.weigh(Weight::default(), weight);
+        shared.counters.open.fetch_add(1, Ordering::Relaxed);
         Self {
             lines: Lines::new(incarnation, home.uuid()),
             turn: tokio::sync::Mutex::new(journal.last()),
@@ -74,29 +93,34 @@ impl Namespace {
             used: AtomicU64::new(0),
             absorbing: tokio::sync::Mutex::default(),
             absorb_waits: AtomicBool::new(false),
-            bytes: AtomicU64::new(bytes),
+            indexing: tokio::sync::Mutex::default(),
+            indexing_runs: AtomicBool::new(false),
             commits: watch::Sender::new(view.commit),
-            view: Mutex::new(Arc::new(view)),
+            view: Mutex::new((Arc::new(view), weight)),
             queue: Mutex::default(),
             state: AtomicU8::new(OPEN),
             shared,
             home,
+            incarnation,
             journal,
         }
     }
 
     /// What is published now.
     pub(crate) fn view(&self) -> Arc<View> {
-        self.view.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.published().0.clone()
+    }
+
+    fn published(&self) -> MutexGuard<'_, (Arc<View>, Weight)> {
+        // One assignment under it.
+        self.view.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Publishes. The caller holds the turn.
     pub(crate) fn publish(&self, view: View) {
-        let (commit, bytes) = (view.commit, view.bytes());
-        *self.view.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(view);
-        let before = self.bytes.swap(bytes, Ordering::Relaxed);
-        self.shared.memory.fetch_add(bytes, Ordering::Relaxed);
-        self.shared.memory.fetch_sub(before, Ordering::Relaxed);
+        let (commit, weight) = (view.commit, Weight::of(&view));
+        let (_, before) = std::mem::replace(&mut *self.published(), (Arc::new(view), weight));
+        self.shared.counters.weigh(before, weight);
         self.commits.send_replace(commit);
     }
 
@@ -149,6 +173,7 @@ impl Namespace {
             return Err(Error::QueueFull(queue.waiting.len()));
         }
         queue.waiting.push_back(write);
+        self.shared.counters.queued.fetch_add(1, Ordering::Relaxed);
         if !queue.writer_runs {
             queue.writer_runs = true;
             self.shared.config.tracker.spawn(crate::writer::run(self.clone()));
@@ -161,6 +186,7 @@ impl Namespace {
         let mut queue = self.queue();
         let n = queue.waiting.len().min(limits::WRITES_PER_ENTRY_MAX);
         let batch: VecDeque<Write> = queue.waiting.drain(..n).collect();
+        self.shared.counters.queued.fetch_sub(n as u64, Ordering::Relaxed);
         if batch.is_empty() {
             queue.writer_runs = false;
         }
@@ -170,6 +196,7 @@ impl Namespace {
     /// Puts back what did not fit, in front.
     pub(crate) fn put_back(&self, rest: VecDeque<Write>) {
         let mut queue = self.queue();
+        self.shared.counters.queued.fetch_add(rest.len() as u64, Ordering::Relaxed);
         for write in rest.into_iter().rev() {
             queue.waiting.push_front(write);
         }
@@ -178,7 +205,9 @@ impl Namespace {
     /// Takes no more writes; the next `enter` opens anew.
     pub(crate) fn fail(&self) {
         self.state.store(FAILED, Ordering::Release);
-        for write in std::mem::take(&mut self.queue().waiting) {
+        let waiting = std::mem::take(&mut self.queue().waiting);
+        self.shared.counters.queued.fetch_sub(waiting.len() as u64, Ordering::Relaxed);
+        for write in waiting {
             let _asker_gone = write.reply.send(Err(Error::Closing));
         }
     }
@@ -241,8 +270,9 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
-        self.shared.memory.fetch_sub(self.bytes.load(Ordering::Relaxed), Ordering::Relaxed);
-        self.shared.open.fetch_sub(1, Ordering::Relaxed);
+        self.shared.counters.weigh(self.published().1, Weight::default());
+        self.shared.counters.open.fetch_sub(1, Ordering::Relaxed);
+        self.shared.counters.queued.fetch_sub(self.queue().waiting.len() as u64, Ordering::Relaxed);
     }
 }
 

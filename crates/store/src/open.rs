@@ -3,7 +3,16 @@
 //! Promises the namespace as it was acknowledged, or an error: never a part of it.
 
 use crate::{
-    Error, cpu::on_cpu, entry, manifest, namespace::Namespace, part::Part, stores::Shared, upkeep::Upkeep, view::View,
+    Error,
+    cpu::on_cpu,
+    entry,
+    index::Index,
+    manifest,
+    namespace::Namespace,
+    part::{Durable, Part},
+    stores::Shared,
+    upkeep::Upkeep,
+    view::View,
     working::Working,
 };
 use journal::{Journal, Recovered, Seq};
@@ -37,7 +46,8 @@ pub(crate) async fn open(
         Some(body) => load(&shared, &journal, manifest::read(body)?).await?,
         None => View::empty(spec),
     };
-    let upkeep = Upkeep { named: view.objects(), covers: covered(&entries, &journal), commit: view.commit };
+    let upkeep =
+        Upkeep { named: view.objects(), covers: covered(&entries, &journal), commit: view.commit, retired: Vec::new() };
     let swept = journal.sweep(&upkeep.named).await?;
     let (view, lines) = on_cpu(&*config.cpu, move || replay(&view, &entries)).await??;
     tracing::debug!(namespace = %home.uuid(), commit = view.commit.0, swept, "namespace opened");
@@ -48,6 +58,7 @@ pub(crate) async fn open(
         namespace.absorb_soon();
     }
     crate::upkeep::start_if_due(&namespace);
+    crate::indexing::start_if_due(&namespace);
     Ok(namespace)
 }
 
@@ -64,6 +75,10 @@ async fn load(shared: &Arc<Shared>, journal: &Journal, manifest: manifest::Manif
         let part = on_cpu(&*shared.config.cpu, move || part(&spec, named, bytes)).await??;
         parts.push(part);
     }
+    if let Some(inline) = manifest.inline {
+        let spec = manifest.spec;
+        parts.push(on_cpu(&*shared.config.cpu, move || inline_part(&spec, inline)).await??);
+    }
     Ok(View { spec: manifest.spec, commit: manifest.commit, parts })
 }
 
@@ -72,7 +87,15 @@ fn part(spec: &Spec, named: manifest::Named, bytes: Zeroizing<Vec<u8>>) -> Resul
     if (segment.documents(), segment.rows()) != (named.documents, named.rows) {
         return Err(Error::Corrupt { what: "segment beside its manifest", at: 0 });
     }
-    Ok(Part::new(Arc::new(segment), named.dead, Some(named.object)))
+    Ok(Part::new(Arc::new(Index::Segment(segment)), named.dead, Durable::Object(named.object)))
+}
+
+fn inline_part(spec: &Spec, inline: manifest::Inline) -> Result<Part, Error> {
+    let segment = Segment::open(spec, inline.bytes)?;
+    if inline.dead.max().is_some_and(|doc| doc >= segment.documents()) {
+        return Err(Error::Corrupt { what: "inline segment beside its manifest", at: 0 });
+    }
+    Ok(Part::new(Arc::new(Index::Segment(segment)), inline.dead, Durable::Inline))
 }
 
 type Replayed = (View, Vec<(CommitNo, Vec<u8>)>);

@@ -1,12 +1,12 @@
-//! A part of a view: one segment and which of its documents are dead.
+//! A part of a view: one index, where its documents are durable, and which of them are dead.
 //!
 //! Promises that counts are exact for the documents that live. A part never changes: a death makes
 //! another one, so that a snapshot keeps the one it has.
 
+use crate::index::Index;
 use journal::ObjectRef;
 use kernel::{CommitNo, DocumentId, Status, Timestamp};
 use roaring::RoaringBitmap;
-use segment::Segment;
 use std::{
     borrow::Cow,
     sync::{Arc, OnceLock},
@@ -27,16 +27,26 @@ pub struct Totals {
     pub commit: CommitNo,
 }
 
+/// Where a part's documents are durable.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Durable {
+    /// In log entries that no checkpoint covers.
+    Log,
+    /// Whole in the newest checkpoint. Few documents are; the next upkeep takes them along.
+    Inline,
+    /// In an object that the newest checkpoint names.
+    Object(ObjectRef),
+}
+
 /// See the module.
 #[derive(Clone)]
 pub(crate) struct Part {
-    pub(crate) segment: Arc<Segment>,
+    pub(crate) index: Arc<Index>,
     pub(crate) dead: Arc<RoaringBitmap>,
-    /// Where it is durable; `None` while its documents are in the log.
-    pub(crate) object: Option<ObjectRef>,
+    pub(crate) durable: Durable,
     /// Of the documents that live; `commit` unused.
     pub(crate) counts: Totals,
-    /// Being flushed: merges in memory leave it alone.
+    /// Being flushed or indexed: other merges in memory leave it alone.
     pub(crate) frozen: bool,
     /// Indexed documents that live, and their rows.
     ranked: Arc<OnceLock<(RoaringBitmap, RoaringBitmap)>>,
@@ -44,23 +54,36 @@ pub(crate) struct Part {
 
 impl Part {
     /// Counts what lives; O(documents).
-    pub(crate) fn new(segment: Arc<Segment>, dead: RoaringBitmap, object: Option<ObjectRef>) -> Self {
-        let mut live = all(&segment);
+    pub(crate) fn new(index: Arc<Index>, dead: RoaringBitmap, durable: Durable) -> Self {
+        let mut live = all(&index);
         live -= &dead;
-        let counts = count(&segment, &live);
-        Self { segment, dead: Arc::new(dead), object, counts, frozen: false, ranked: Arc::default() }
+        let counts = count(&index, &live);
+        Self { index, dead: Arc::new(dead), durable, counts, frozen: false, ranked: Arc::default() }
+    }
+
+    /// Whether the log alone has its documents.
+    pub(crate) fn in_log(&self) -> bool {
+        self.durable == Durable::Log
+    }
+
+    /// The object that has its documents.
+    pub(crate) fn object(&self) -> Option<&ObjectRef> {
+        match &self.durable {
+            Durable::Object(object) => Some(object),
+            Durable::Log | Durable::Inline => None,
+        }
     }
 
     /// Documents that live.
     pub(crate) fn live(&self) -> RoaringBitmap {
-        let mut live = all(&self.segment);
+        let mut live = all(&self.index);
         live -= &*self.dead;
         live
     }
 
     /// The living document of this id.
     pub(crate) fn find(&self, id: &DocumentId) -> Option<u32> {
-        self.segment.find(id).filter(|doc| !self.dead.contains(*doc))
+        self.index.find(id).filter(|doc| !self.dead.contains(*doc))
     }
 
     /// The same part with more deaths.
@@ -69,7 +92,7 @@ impl Part {
         if fresh.is_empty() {
             return self.clone();
         }
-        let gone = count(&self.segment, &fresh);
+        let gone = count(&self.index, &fresh);
         let counts = Totals {
             documents: self.counts.documents - gone.documents,
             passages: self.counts.passages - gone.passages,
@@ -78,9 +101,9 @@ impl Part {
             commit: CommitNo(0),
         };
         Self {
-            segment: self.segment.clone(),
+            index: self.index.clone(),
             dead: Arc::new(&*self.dead | &fresh),
-            object: self.object.clone(),
+            durable: self.durable.clone(),
             counts,
             frozen: self.frozen,
             ranked: Arc::default(),
@@ -91,42 +114,42 @@ impl Part {
     /// `expired`, are not among those.
     pub(crate) fn counted_rows(&self, expired: &RoaringBitmap) -> Cow<'_, RoaringBitmap> {
         let (docs, rows) = self.ranked.get_or_init(|| {
-            let docs = self.segment.with_status(Status::Indexed) - &*self.dead;
-            let rows = self.segment.rows_of(&docs);
+            let docs = self.index.with_status(Status::Indexed) - &*self.dead;
+            let rows = self.index.rows_of(&docs);
             (docs, rows)
         });
         if docs.is_disjoint(expired) {
             return Cow::Borrowed(rows);
         }
-        Cow::Owned(self.segment.rows_of(&(docs - expired)))
+        Cow::Owned(self.index.rows_of(&(docs - expired)))
     }
 
     /// Share of dead documents, 0 to 1; with `now`, expired ones are dead.
     pub(crate) fn dead_share(&self, now: Option<Timestamp>) -> f64 {
-        let expired = now.map(|now| self.segment.expired(now)).unwrap_or_default();
+        let expired = now.map(|now| self.index.expired(now)).unwrap_or_default();
         #[expect(clippy::cast_precision_loss, reason = "a document number fits in 32 bits")]
         let dead = self.dead.union_len(&expired) as f64;
-        dead / f64::from(self.segment.documents().max(1))
+        dead / f64::from(self.index.documents().max(1))
     }
 
-    /// Whether it is the same segment, whatever died since.
+    /// Whether it is the same index, whatever died since.
     pub(crate) fn is(&self, other: &Part) -> bool {
-        Arc::ptr_eq(&self.segment, &other.segment)
+        Arc::ptr_eq(&self.index, &other.index)
     }
 }
 
-fn all(segment: &Segment) -> RoaringBitmap {
+fn all(index: &Index) -> RoaringBitmap {
     let mut all = RoaringBitmap::new();
-    all.insert_range(0..segment.documents());
+    all.insert_range(0..index.documents());
     all
 }
 
-fn count(segment: &Segment, docs: &RoaringBitmap) -> Totals {
+fn count(index: &Index, docs: &RoaringBitmap) -> Totals {
     Totals {
         documents: docs.len(),
-        passages: segment.rows_of(docs).len(),
-        bytes: docs.iter().map(|doc| segment.text_bytes(doc)).sum(),
-        quarantined: segment.with_status(Status::Quarantined).intersection_len(docs),
+        passages: index.rows_of(docs).len(),
+        bytes: docs.iter().map(|doc| index.text_bytes(doc)).sum(),
+        quarantined: index.with_status(Status::Quarantined).intersection_len(docs),
         commit: CommitNo(0),
     }
 }

@@ -71,6 +71,8 @@ impl Plan<'_> {
             if !doc.vectors.is_empty() && doc.vectors.len() != expected {
                 return Err(Stop::Refused(Error::Dimensions { document: at, expected, found: doc.vectors.len() }));
             }
+            // What could not be indexed never reaches the log.
+            segment::check(&self.working.spec, &doc).map_err(|error| Stop::Refused(error.into()))?;
             docs.push((doc, upsert.on_conflict));
         }
         for (doc, on_conflict) in docs {
@@ -194,7 +196,7 @@ impl Plan<'_> {
     fn by_filter(&self, filter: &Filter, audience: &Audience) -> Result<Vec<Spot>, Error> {
         let mut spots = Vec::new();
         for (at, part) in self.working.parts.iter().enumerate() {
-            let docs = visible(&part.segment, self.working.live(at), audience, Some(filter), self.now)?;
+            let docs = visible(&part.index, self.working.live(at), audience, Some(filter), self.now)?;
             spots.extend(docs.iter().map(|doc| Spot::Part(at, doc)));
         }
         let staged = self.working.staged().filter(|(_, doc)| {

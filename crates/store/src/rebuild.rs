@@ -6,21 +6,20 @@
 use crate::{Error, part::Part};
 use kernel::{Document, DocumentId, Timestamp};
 use segment::{Segment, Spec};
-use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// One segment in memory with what lives in `parts`; `None` when nothing does.
 ///
 /// # Errors
 /// When a document does not read.
-pub(crate) fn in_memory(spec: Spec, parts: &[Part], now: Timestamp) -> Result<Option<Arc<Segment>>, Error> {
+pub(crate) fn in_memory(spec: Spec, parts: &[Part], now: Timestamp) -> Result<Option<Segment>, Error> {
     let order = living(parts, now)?;
     if order.is_empty() {
         return Ok(None);
     }
     let docs =
-        order.iter().map(|(_, part, doc)| parts[*part].segment.document(*doc, true)).collect::<Result<Vec<_>, _>>()?;
-    Ok(Some(Arc::new(Segment::in_memory(&spec, docs)?)))
+        order.iter().map(|(_, part, doc)| parts[*part].index.document(*doc, true)).collect::<Result<Vec<_>, _>>()?;
+    Ok(Some(Segment::in_memory(&spec, docs)?))
 }
 
 /// The bytes of one sealed segment with what lives in `parts`, and that segment opened from them.
@@ -43,15 +42,15 @@ pub(crate) fn write(spec: Spec, parts: &[Part], now: Timestamp) -> Result<Option
 
 /// Ends the sequence at the first document that does not read, and keeps why.
 fn read(part: &Part, doc: u32, fault: &mut Option<segment::Error>) -> Option<Document> {
-    part.segment.document(doc, true).map_err(|error| *fault = Some(error)).ok()
+    part.index.document(doc, true).map_err(|error| *fault = Some(error)).ok()
 }
 
 /// Id, place of the part and document number of all that lives, by id.
 fn living(parts: &[Part], now: Timestamp) -> Result<Vec<(DocumentId, usize, u32)>, Error> {
     let mut order = Vec::new();
     for (at, part) in parts.iter().enumerate() {
-        for doc in part.live() - part.segment.expired(now) {
-            order.push((part.segment.head(doc)?.id, at, doc));
+        for doc in part.live() - part.index.expired(now) {
+            order.push((part.index.head(doc)?.id, at, doc));
         }
     }
     order.sort();

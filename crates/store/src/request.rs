@@ -1,9 +1,9 @@
 //! What can be asked of a namespace, and what comes of it.
 
+use crate::index::Index;
 use intake::Admitted;
 use kernel::{Audience, CommitNo, Document, DocumentId, Filter, Timestamp};
 use roaring::RoaringBitmap;
-use segment::Segment;
 
 /// The audit line of a mutation: made when its outcome is known, rides in its commit.
 pub type Line = Box<dyn FnOnce(&Outcome) -> Vec<u8> + Send>;
@@ -128,18 +128,18 @@ pub struct Outcome {
 /// Of these documents, those that an audience sees now and a filter takes. Every read and every
 /// selection of a write goes through here.
 pub(crate) fn visible(
-    segment: &Segment,
+    index: &Index,
     mut docs: RoaringBitmap,
     audience: &Audience,
     filter: Option<&Filter>,
     now: Timestamp,
 ) -> Result<RoaringBitmap, crate::Error> {
-    docs -= segment.expired(now);
+    docs -= index.expired(now);
     if *audience != Audience::Everything {
-        docs &= segment.visible(audience);
+        docs &= index.visible(audience);
     }
     if let Some(filter) = filter.filter(|_| !docs.is_empty()) {
-        docs &= segment.evaluate(filter)?;
+        docs &= index.evaluate(filter)?;
     }
     Ok(docs)
 }

@@ -3,8 +3,8 @@
 //! There is no tenant and no namespace among the arguments: there is only this one.
 
 use crate::{
-    Decision, Error, Known, Line, Outcome, Selection, Snapshot, Totals, Upsert, namespace::Namespace, plan::Deed,
-    stores::Slot,
+    Decision, Erasing, Error, Known, Line, Outcome, Selection, Snapshot, Totals, Upsert, namespace::Namespace,
+    plan::Deed, slot::Slot,
 };
 use access::{Action, Delete, Ingest, Manage, Patch, Read, Review, Search};
 use intake::ScreenedPatch;
@@ -49,7 +49,7 @@ impl Room<Ingest> {
     pub fn known(&self, asks: &[(DocumentId, [u8; 32])]) -> Vec<Known> {
         let (view, now) = (self.namespace.view(), self.namespace.shared.config.clock.now());
         let one = |(id, hash): &(DocumentId, [u8; 32])| {
-            let found = view.find(id).and_then(|(part, doc)| view.parts[part].segment.head(doc).ok());
+            let found = view.find(id).and_then(|(part, doc)| view.parts[part].index.head(doc).ok());
             match found.filter(|head| !crate::plan::expired(head, now)) {
                 None => Known::Absent,
                 Some(head) if head.content_hash == *hash => Known::Same(Box::new(head)),
@@ -96,6 +96,19 @@ impl Room<Delete> {
     /// [`Error::TooLarge`]; as [`Room::append`].
     pub async fn delete(&self, which: &Selection, audience: &Audience, line: Line) -> Result<Outcome, Error> {
         self.namespace.write(Deed::Delete(which.clone(), audience.clone()), line).await
+    }
+}
+
+impl Room<Delete> {
+    /// Deletes these in one commit, and then rewrites what still holds their bytes: the answer is
+    /// durable when this returns, and [`Erasing::erased`] names the checkpoint from which on no
+    /// object and no log file holds them. May be asked again for the same ids.
+    ///
+    /// # Errors
+    /// As [`Room::delete`].
+    pub async fn erase(&self, ids: &[DocumentId], audience: &Audience, line: Line) -> Result<Erasing, Error> {
+        let outcome = self.delete(&Selection::Ids(ids.to_vec()), audience, line).await?;
+        Ok(Erasing::start(&self.namespace, ids.to_vec(), outcome))
     }
 }
 

@@ -4,12 +4,14 @@
 //! that [`Eligible`] and nothing else, so that no row outside of it is ranked, counted or shown.
 //! All of it is synchronous work for the engine's pool.
 
-use crate::{Error, Totals, namespace::Namespace, part::Part, plan::expired, request::visible, view::View};
+use crate::{
+    Error, Totals, index::Index, namespace::Namespace, part::Part, plan::expired, request::visible, view::View,
+};
 use kernel::{
     Attributes, Audience, CommitNo, Document, DocumentId, Field, Filter, Finding, Span, Status, Timestamp, Untrusted,
 };
 use roaring::RoaringBitmap;
-use segment::{Scored, Segment, TextQuery, TextStats};
+use segment::{Scored, TextQuery, TextStats};
 use std::{collections::HashSet, sync::Arc};
 
 /// See the module. Counts against the memory budget until it is dropped.
@@ -100,8 +102,8 @@ impl Snapshot {
     /// When a segment does not read.
     pub fn has_attribute(&self, key: &str, audience: &Audience, now: Timestamp) -> Result<bool, Error> {
         let exists = Filter::Exists(Field::Attribute(key.to_owned()));
-        for part in self.view.parts.iter().filter(|part| part.segment.has_attribute(key)) {
-            if !self.noted(visible(&part.segment, part.live(), audience, Some(&exists), now))?.is_empty() {
+        for part in self.view.parts.iter().filter(|part| part.index.has_attribute(key)) {
+            if !self.noted(visible(&part.index, part.live(), audience, Some(&exists), now))?.is_empty() {
                 return Ok(true);
             }
         }
@@ -123,12 +125,12 @@ impl Snapshot {
         let one = |part: &Part| {
             let mut docs = RoaringBitmap::new();
             for status in statuses {
-                docs |= part.segment.with_status(*status);
+                docs |= part.index.with_status(*status);
             }
             docs -= &*part.dead;
-            let docs = self.noted(visible(&part.segment, docs, audience, filter, now))?;
-            let rows = part.segment.rows_of(&docs);
-            Ok(EligiblePart { docs, rows, expired: part.segment.expired(now) })
+            let docs = self.noted(visible(&part.index, docs, audience, filter, now))?;
+            let rows = part.index.rows_of(&docs);
+            Ok(EligiblePart { docs, rows, expired: part.index.expired(now) })
         };
         let parts = self.view.parts.iter().map(one).collect::<Result<_, Error>>()?;
         Ok(Eligible { parts, view: self.view.clone() })
@@ -142,7 +144,7 @@ impl Snapshot {
     pub fn text(&self, query: &TextQuery, eligible: &Eligible, k: usize) -> Result<Vec<Hit>, Error> {
         let mut stats = TextStats::for_query(query);
         for (_, part, here) in self.parts_of(eligible) {
-            stats += self.noted(part.segment.text_stats(query, &part.counted_rows(&here.expired)))?;
+            stats += self.noted(part.index.text_stats(query, &part.counted_rows(&here.expired)))?;
         }
         self.rank(eligible, k, |segment, rows| segment.search_text(query, &stats, rows, k))
     }
@@ -162,15 +164,15 @@ impl Snapshot {
     /// address of another snapshot.
     pub fn tie(&self, at: Address) -> (Option<DocumentId>, u32) {
         let found = self.part(at).and_then(|part| {
-            let (doc, passage) = part.segment.row(at.row)?;
-            Some((part.segment.id(doc)?, passage))
+            let (doc, passage) = part.index.row(at.row)?;
+            Some((part.index.id(doc)?, passage))
         });
         found.map_or((None, at.row), |(id, passage)| (Some(id), passage))
     }
 
     /// Segment and document number: equal for passages of one document.
     pub fn document_of(&self, at: Address) -> (u32, u32) {
-        let doc = self.part(at).and_then(|part| part.segment.row(at.row)).map_or(u32::MAX, |(doc, _)| doc);
+        let doc = self.part(at).and_then(|part| part.index.row(at.row)).map_or(u32::MAX, |(doc, _)| doc);
         (at.segment, doc)
     }
 
@@ -184,8 +186,8 @@ impl Snapshot {
         if !here.rows.contains(at.row) {
             return Err(Error::NotEligible);
         }
-        let (doc, passage) = part.segment.row(at.row).ok_or(Error::NotEligible)?;
-        let document = self.noted(part.segment.document(doc, vector))?;
+        let (doc, passage) = part.index.row(at.row).ok_or(Error::NotEligible)?;
+        let document = self.noted(part.index.document(doc, vector))?;
         Ok(shown(document, passage, vector.then_some(self.view.spec.dimensions)))
     }
 
@@ -201,7 +203,7 @@ impl Snapshot {
         now: Timestamp,
     ) -> Result<Option<Document>, Error> {
         let Some((part, doc)) = self.view.find(id) else { return Ok(None) };
-        let segment = &self.view.parts[part].segment;
+        let segment = &self.view.parts[part].index;
         let head = self.noted(segment.head(doc))?;
         if expired(&head, now) || !audience.may_see(head.readers.as_deref()) {
             return Ok(None);
@@ -237,7 +239,7 @@ impl Snapshot {
         let more = found.len() > limit;
         found.truncate(limit);
         let read = |(_, part, doc): (DocumentId, usize, u32)| {
-            let segment = &self.view.parts[part].segment;
+            let segment = &self.view.parts[part].index;
             self.noted(read(segment, doc, text, vectors))
         };
         Ok((found.into_iter().map(read).collect::<Result<_, Error>>()?, total, more))
@@ -264,11 +266,11 @@ impl Snapshot {
         let mut found = Vec::new();
         for (at, (_, part, here)) in self.parts_of(eligible).enumerate() {
             let start = match after {
-                Some(after) => behind(&part.segment, after)?,
+                Some(after) => behind(&part.index, after)?,
                 None => 0,
             };
             for doc in here.docs.range(start..).take(limit.saturating_add(1)) {
-                found.push((part.segment.head(doc)?.id, at, doc));
+                found.push((part.index.head(doc)?.id, at, doc));
             }
         }
         Ok(found)
@@ -279,11 +281,11 @@ impl Snapshot {
         &self,
         eligible: &Eligible,
         k: usize,
-        search: impl Fn(&Segment, &RoaringBitmap) -> Result<Vec<Scored>, segment::Error>,
+        search: impl Fn(&Index, &RoaringBitmap) -> Result<Vec<Scored>, segment::Error>,
     ) -> Result<Vec<Hit>, Error> {
         let mut hits = Vec::new();
         for (segment, part, here) in self.parts_of(eligible).filter(|(.., here)| !here.rows.is_empty()) {
-            let scored = self.noted(search(&part.segment, &here.rows))?;
+            let scored = self.noted(search(&part.index, &here.rows))?;
             hits.extend(scored.into_iter().map(|s| Hit { at: Address { segment, row: s.row }, score: s.score }));
         }
         hits.sort_by(|a, b| b.score.total_cmp(&a.score));
@@ -334,7 +336,7 @@ impl Eligible {
 }
 
 /// The first document number behind an id. Segments are in the order of ids.
-fn behind(segment: &Segment, after: &DocumentId) -> Result<u32, Error> {
+fn behind(segment: &Index, after: &DocumentId) -> Result<u32, Error> {
     let (mut low, mut high) = (0, segment.documents());
     while low < high {
         let middle = low + (high - low) / 2;
@@ -343,7 +345,7 @@ fn behind(segment: &Segment, after: &DocumentId) -> Result<u32, Error> {
     Ok(low)
 }
 
-fn read(segment: &Segment, doc: u32, text: bool, vectors: bool) -> Result<Document, Error> {
+fn read(segment: &Index, doc: u32, text: bool, vectors: bool) -> Result<Document, Error> {
     if !text && !vectors {
         return Ok(segment.head(doc)?);
     }

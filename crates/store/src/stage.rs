@@ -1,4 +1,4 @@
-//! A batch of requests, planned and indexed before anything is written.
+//! A batch of requests, planned and checked before anything is written; indexed later.
 //!
 //! Promises that what cannot be indexed is never logged: the log holds nothing that replay could
 //! not read. Runs on the pool.
@@ -37,6 +37,8 @@ pub(crate) struct Staged {
     pub(crate) lines: Vec<(CommitNo, Vec<u8>)>,
     /// What did not fit into this entry.
     pub(crate) rest: VecDeque<Write>,
+    /// Bytes of documents and ids in it.
+    pub(crate) accepted: u64,
 }
 
 /// Above this an entry takes no further request, bytes. Bounds memory and the time of one write.
@@ -52,7 +54,7 @@ pub(crate) fn stage(view: &View, batch: VecDeque<Write>, now: Timestamp) -> Resu
     let mut done = Vec::new();
     let mut lines = Vec::new();
     let mut rest = batch;
-    let mut bytes = 0;
+    let (mut bytes, mut accepted) = (0, 0);
     while bytes < ENTRY_BYTES_SOFT {
         let Some(write) = rest.pop_front() else { break };
         // Nobody waits: the request ended before it began.
@@ -78,12 +80,13 @@ pub(crate) fn stage(view: &View, batch: VecDeque<Write>, now: Timestamp) -> Resu
         let line = (write.line)(&outcome);
         entry.push(commit, now, working.spec, &changes, &line);
         working.commit = commit;
+        accepted += changes.bytes();
         bytes += changes.bytes() + line.len() as u64;
         lines.push((commit, line));
         done.push((write.reply, outcome));
     }
     match working.finish() {
-        Ok(view) => Ok(Staged { entry: entry.finish(), view, done, lines, rest }),
+        Ok(view) => Ok(Staged { entry: entry.finish(), view, done, lines, rest, accepted }),
         Err(error) => {
             let waiting = done.into_iter().map(|(reply, _)| reply).chain(rest.into_iter().map(|w| w.reply));
             waiting.for_each(|reply| tell_fault(reply, &error));

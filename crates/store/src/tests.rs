@@ -6,3 +6,5 @@ mod fixture;
 mod layout;
 mod model;
 mod rooms;
+
+pub(crate) use fixture::Steps;

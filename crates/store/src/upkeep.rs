@@ -1,38 +1,45 @@
-//! Upkeep of one namespace: the memtable becomes an object, small and half-dead objects become
-//! one, the log is cut. Writers and readers go on meanwhile.
+//! Upkeep of one namespace: the memtable becomes an object (or, while it is small, part of the
+//! checkpoint), small and half-dead objects become one, the log is cut. Writers and readers go on.
 //!
-//! 1. cut: under the turn, note the parts, the newest log entry and its commit
-//! 2. audit lines up to the cut are with the sink: the log may lose them
-//! 3. the new object durable: a crash leaves an object that nothing names, swept at the next open
-//! 4. a checkpoint that names it durable: a crash leaves the old objects, swept at the next open
-//! 5. under the turn, swap: the new part takes the place of the old ones; what died meanwhile is
+//! 1. a permit: jobs of all namespaces share bounded cores and memory, and tenants take turns
+//! 2. cut: under the turn, note the parts, the newest log entry and its commit
+//! 3. audit lines up to the cut are with the sink: the log may lose them
+//! 4. the new object durable: a crash leaves an object that nothing names, swept at the next open
+//! 5. a checkpoint that names it durable: a crash leaves the old objects, swept at the next open
+//! 6. under the turn, swap: the new part takes the place of the old ones; what died meanwhile is
 //!    dead in it too
-//! 6. objects that the checkpoint no longer names are deleted. Snapshots hold opened segments
+//! 7. objects that the checkpoint no longer names are deleted. Snapshots hold opened segments
 //!    whole in memory, so this takes nothing away from them.
 
-use crate::{Error, cpu::in_upkeep, manifest, namespace::Namespace, part::Part, rebuild, view::View};
+use crate::{
+    Error,
+    cpu::in_upkeep,
+    due::{Job, due},
+    index::Index,
+    indexing::frozen,
+    manifest,
+    namespace::Namespace,
+    part::{Durable, Part},
+    rebuild,
+    stores::Shared,
+};
 use journal::{ObjectRef, Seq};
-use kernel::{CommitNo, Timestamp, limits};
+use kernel::CommitNo;
 use segment::Segment;
 use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 use vault::ObjectKind;
+use zeroize::Zeroizing;
 
 /// What the newest checkpoint says.
 pub(crate) struct Upkeep {
     pub(crate) named: Vec<ObjectRef>,
     pub(crate) covers: Seq,
     pub(crate) commit: CommitNo,
-}
-
-/// What is to be done.
-enum Job {
-    /// The memtable.
-    Flush,
-    /// These objects become one.
-    Compact(Vec<Part>),
+    /// Objects that it no longer names and that may still be there.
+    pub(crate) retired: Vec<ObjectRef>,
 }
 
 /// Starts upkeep in the background if there is something to do and none runs.
@@ -52,6 +59,9 @@ pub(crate) fn start_if_due(namespace: &Arc<Namespace>) {
             failed(&held, &error);
         }
         held.upkeep_runs.store(false, Ordering::Release);
+        let shared = held.shared.clone();
+        drop(held);
+        shared.make_room();
     });
 }
 
@@ -71,6 +81,7 @@ pub(crate) async fn flush(namespace: &Arc<Namespace>) -> Result<(), Error> {
 /// What stopped it. What was published and logged stands; the log is not cut.
 async fn run(namespace: &Arc<Namespace>, flush: bool) -> Result<(), Error> {
     let mut upkeep = namespace.upkeep.lock().await;
+    delete_retired(namespace, &mut upkeep).await?;
     if flush && namespace.journal.last() > upkeep.covers {
         round(namespace, &mut upkeep, Job::Flush).await?;
     }
@@ -85,8 +96,8 @@ async fn run(namespace: &Arc<Namespace>, flush: bool) -> Result<(), Error> {
 }
 
 /// Notes a failure, and when to try again.
-fn failed(namespace: &Arc<Namespace>, error: &Error) {
-    namespace.shared.upkeep_failures.fetch_add(1, Ordering::Relaxed);
+pub(crate) fn failed(namespace: &Arc<Namespace>, error: &Error) {
+    namespace.shared.counters.upkeep_failures.fetch_add(1, Ordering::Relaxed);
     tracing::warn!(namespace = %namespace.home.uuid(), %error, "upkeep is put off");
     let again = namespace.shared.config.clock.monotonic() + AGAIN_AFTER;
     namespace.upkeep_after.store(millis(again), Ordering::Relaxed);
@@ -95,69 +106,51 @@ fn failed(namespace: &Arc<Namespace>, error: &Error) {
     }
 }
 
-/// What is due. With `now`, expired documents count as dead; that costs a look at every segment.
-fn due(namespace: &Namespace, now: Option<Timestamp>) -> Option<Job> {
-    let config = &namespace.shared.config;
-    let view = namespace.view();
-    let (rows, bytes) = view.memtable_size();
-    let log_bytes_max = config.flush_bytes_max.saturating_mul(LOG_FACTOR).max(LOG_BYTES_MIN);
-    if rows > config.flush_rows_max || bytes > config.flush_bytes_max || namespace.journal.log_bytes() > log_bytes_max {
-        return Some(Job::Flush);
-    }
-    compactable(view.sealed(), now).map(Job::Compact)
-}
-
-/// Objects that are worth rewriting: a mostly dead one, or the smallest of too many.
-fn compactable(mut sealed: Vec<Part>, now: Option<Timestamp>) -> Option<Vec<Part>> {
-    if let Some(at) = sealed.iter().position(|part| part.dead_share(now) > DEAD_SHARE_MAX) {
-        return Some(vec![sealed.swap_remove(at)]);
-    }
-    if sealed.len() <= OBJECTS_MAX {
-        return None;
-    }
-    sealed.sort_by_key(|part| part.segment.rows());
-    let mut rows = 0;
-    let mut take = 0;
-    for part in &sealed {
-        let more = u64::from(part.segment.rows());
-        if (take >= MERGE_MIN && more > rows) || rows + more > u64::from(limits::SEGMENT_ROWS_MAX) {
-            break;
-        }
-        rows += more;
-        take += 1;
-    }
-    sealed.truncate(take);
-    (take > 1).then_some(sealed)
-}
-
 /// One job, step by step as the module says.
-async fn round(namespace: &Arc<Namespace>, upkeep: &mut Upkeep, job: Job) -> Result<(), Error> {
+///
+/// # Errors
+/// What stopped it; see [`run`].
+pub(crate) async fn round(namespace: &Arc<Namespace>, upkeep: &mut Upkeep, job: Job) -> Result<(), Error> {
+    let shared = &namespace.shared;
     let flush = matches!(job, Job::Flush);
+    let view = namespace.view();
+    // What is inline always goes along: so there is one such part at most, and no job has to
+    // write bytes again that it has not just made.
+    let inline = || view.sealed().into_iter().filter(|part| part.durable == Durable::Inline);
+    let inputs: Vec<Part> = match &job {
+        Job::Flush => view.memtable().into_iter().chain(inline()).collect(),
+        Job::Compact(parts) => {
+            let more = inline().filter(|part| !parts.iter().any(|p| p.is(part)));
+            parts.iter().cloned().chain(more).collect()
+        }
+    };
+    let bytes = inputs.iter().map(|part| part.index.bytes()).sum::<u64>().saturating_mul(JOB_FACTOR);
+    let _permit = shared.schedule.permit(namespace.incarnation, bytes).await;
     let (old, covers, commit) = match job {
-        Job::Compact(parts) => (parts, upkeep.covers, upkeep.commit),
+        Job::Compact(_) => (inputs, upkeep.covers, upkeep.commit),
         Job::Flush => cut(namespace).await,
     };
+    shared.step("cut");
     let swapped = replace(namespace, upkeep, &old, covers, commit).await;
     if flush {
+        let _nobody_indexes = namespace.indexing.lock().await;
         let _turn = namespace.turn.lock().await;
-        namespace.publish(frozen(&namespace.view(), false));
+        let view = namespace.view();
+        namespace.publish(frozen(&view, &view.parts, false));
     }
-    let counter = if flush { &namespace.shared.flushes } else { &namespace.shared.compactions };
+    let counter = if flush { &shared.counters.flushes } else { &shared.counters.compactions };
     counter.fetch_add(u64::from(swapped.is_ok()), Ordering::Relaxed);
     swapped
 }
 
 async fn cut(namespace: &Arc<Namespace>) -> (Vec<Part>, Seq, CommitNo) {
+    let _nobody_indexes = namespace.indexing.lock().await;
     let covers = namespace.turn.lock().await;
     let view = namespace.view();
-    namespace.publish(frozen(&view, true));
-    (view.memtable(), *covers, view.commit)
-}
-
-fn frozen(view: &View, frozen: bool) -> View {
-    let mut view = view.clone();
-    view.parts.iter_mut().for_each(|part| part.frozen = frozen && part.object.is_none());
-    view
+    let old: Vec<Part> =
+        view.parts.iter().filter(|part| part.in_log() || part.durable == Durable::Inline).cloned().collect();
+    namespace.publish(frozen(&view, &old, true));
+    (old, *covers, view.commit)
 }
 
 async fn replace(
@@ -167,65 +160,89 @@ async fn replace(
     covers: Seq,
     commit: CommitNo,
 ) -> Result<(), Error> {
-    let config = &namespace.shared.config;
+    let shared = &namespace.shared;
     if covers > upkeep.covers {
-        namespace.lines.absorb(&*config.sink).await?;
+        namespace.lines.absorb(&*shared.config.sink).await?;
     }
-    let fresh = build(namespace, old).await?;
+    let (fresh, inline) = build(namespace, old).await?;
     let prepared = {
         let _turn = namespace.turn.lock().await;
         namespace.view().replaced(old, fresh.clone())?
     };
     let Some(next) = prepared else {
         // The namespace was emptied and takes other vectors now: nobody wants the object.
-        return match fresh.and_then(|(_, object)| object) {
-            Some(object) => Ok(namespace.journal.delete(&object).await?),
-            None => Ok(()),
+        return match fresh {
+            Some((_, Durable::Object(object))) => Ok(namespace.journal.delete(&object).await?),
+            _ => Ok(()),
         };
     };
-    namespace.journal.checkpoint(&manifest::write(&next, commit), covers).await?;
+    let body = manifest::write(&next, commit, inline.as_ref().map(|bytes| bytes.as_slice()));
+    namespace.journal.checkpoint(&body, covers).await?;
+    shared.counters.written(body.len() as u64);
+    shared.step("checkpoint");
     let named = next.objects();
-    let retired: Vec<ObjectRef> = upkeep.named.iter().filter(|object| !named.contains(object)).cloned().collect();
-    *upkeep = Upkeep { named, covers, commit };
+    upkeep.retired.extend(upkeep.named.iter().filter(|object| !named.contains(object)).cloned());
+    (upkeep.named, upkeep.covers, upkeep.commit) = (named, covers, commit);
     {
         let _turn = namespace.turn.lock().await;
         if let Some(view) = namespace.view().replaced(old, fresh)? {
             namespace.publish(view);
         }
     }
-    for object in retired {
-        namespace.journal.delete(&object).await?;
+    shared.step("swap");
+    delete_retired(namespace, upkeep).await
+}
+
+/// Deletes what no checkpoint names; what cannot be deleted now is tried again by the next upkeep,
+/// and by the sweep of the next open.
+pub(crate) async fn delete_retired(namespace: &Arc<Namespace>, upkeep: &mut Upkeep) -> Result<(), Error> {
+    while let Some(object) = upkeep.retired.last() {
+        namespace.journal.delete(object).await?;
+        upkeep.retired.pop();
+        namespace.shared.step("delete");
     }
     Ok(())
 }
 
-type Fresh = Option<(Arc<Segment>, Option<ObjectRef>)>;
+type Fresh = Option<(Arc<Index>, Durable)>;
 
-/// Writes what lives in `old` as one object and opens it. `None` when nothing lives there.
-async fn build(namespace: &Arc<Namespace>, old: &[Part]) -> Result<Fresh, Error> {
+/// Writes what lives in `old` as one segment and opens it: an object, or bytes for the checkpoint
+/// while they are few. Nothing when nothing lives there.
+async fn build(namespace: &Arc<Namespace>, old: &[Part]) -> Result<(Fresh, Option<Zeroizing<Vec<u8>>>), Error> {
     let config = &namespace.shared.config;
+    if old.iter().all(|part| part.counts.documents == 0) {
+        return Ok((None, None));
+    }
     let (spec, now, parts) = (namespace.view().spec, config.clock.now(), old.to_vec());
     let Some(bytes) = in_upkeep(&*config.cpu, move || rebuild::write(spec, &parts, now)).await?? else {
-        return Ok(None);
+        return Ok((None, None));
     };
-    let object = namespace.journal.put(ObjectKind::Segment, &bytes).await?;
+    namespace.shared.step("build");
+    let (durable, inline) = if bytes.len() <= config.inline_bytes_max {
+        (Durable::Inline, Some(bytes.clone()))
+    } else {
+        (Durable::Object(put(&namespace.shared, namespace, &bytes).await?), None)
+    };
     let segment = in_upkeep(&*config.cpu, move || Segment::open(&spec, bytes)).await??;
-    Ok(Some((Arc::new(segment), Some(object))))
+    Ok((Some((Arc::new(Index::Segment(segment)), durable)), inline))
+}
+
+async fn put(shared: &Shared, namespace: &Namespace, bytes: &[u8]) -> Result<ObjectRef, Error> {
+    let object = namespace.journal.put(ObjectKind::Segment, bytes).await?;
+    shared.counters.written(object.bytes);
+    shared.step("object");
+    Ok(object)
 }
 
 fn millis(d: Duration) -> u64 {
     u64::try_from(d.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// More objects than this are merged. Every search looks into each.
-const OBJECTS_MAX: usize = 8;
-/// A merge takes at least so many.
-const MERGE_MIN: usize = 4;
-/// An object is rewritten when more of it is dead. The dead cost memory and may not stay for ever.
-const DEAD_SHARE_MAX: f64 = 0.3;
-/// A log of so many flushes is cut even when the memtable is small (deletes, overwrites).
-const LOG_FACTOR: u64 = 4;
-/// And never below this, bytes: a checkpoint costs more than replaying so little.
-const LOG_BYTES_MIN: u64 = 1 << 20;
+/// A segment up to this stands in the checkpoint itself, bytes. With the manifest around it the
+/// body stays under 256 KiB, up to which a journal needs no object for it.
+pub const INLINE_BYTES_MAX: usize = 240 << 10;
+/// What a job takes for each byte of its inputs: sections, the container, its sealed form, the
+/// segment opened from it.
+const JOB_FACTOR: u64 = 4;
 /// After a failure, such as a full disk.
 const AGAIN_AFTER: Duration = Duration::from_secs(5);

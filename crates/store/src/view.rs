@@ -2,11 +2,15 @@
 //!
 //! Promises at most one living document an id over all parts.
 
-use crate::{Error, Totals, part::Part};
+use crate::{
+    Error, Totals,
+    index::Index,
+    part::{Durable, Part},
+};
 use journal::ObjectRef;
 use kernel::{CommitNo, DocumentId};
 use roaring::RoaringBitmap;
-use segment::{Segment, Spec};
+use segment::Spec;
 use std::sync::Arc;
 
 /// See the module. Sealed parts first, then those in memory, oldest first.
@@ -42,28 +46,40 @@ impl View {
 
     /// Heap estimate, bytes.
     pub(crate) fn bytes(&self) -> u64 {
-        self.parts.iter().map(|part| part.segment.bytes()).sum()
+        self.parts.iter().map(|part| part.index.bytes()).sum()
     }
 
     /// Parts whose documents are in the log only.
     pub(crate) fn memtable(&self) -> Vec<Part> {
-        self.parts.iter().filter(|part| part.object.is_none()).cloned().collect()
+        self.parts.iter().filter(|part| part.in_log()).cloned().collect()
     }
 
-    /// Parts that are objects.
+    /// Parts that the checkpoint has, as objects or inline.
     pub(crate) fn sealed(&self) -> Vec<Part> {
-        self.parts.iter().filter(|part| part.object.is_some()).cloned().collect()
+        self.parts.iter().filter(|part| !part.in_log()).cloned().collect()
     }
 
     /// Rows and bytes that are in the log only.
     pub(crate) fn memtable_size(&self) -> (u64, u64) {
-        let memory = self.parts.iter().filter(|part| part.object.is_none());
-        memory.fold((0, 0), |(rows, bytes), part| (rows + u64::from(part.segment.rows()), bytes + part.segment.bytes()))
+        let memory = self.parts.iter().filter(|part| part.in_log());
+        memory.fold((0, 0), |(rows, bytes), part| (rows + u64::from(part.index.rows()), bytes + part.index.bytes()))
+    }
+
+    /// Rows that no index knows yet and nobody is at: the first search would have to index them.
+    pub(crate) fn unindexed_rows(&self) -> u64 {
+        let tails = self.parts.iter().filter(|part| !part.frozen).filter_map(|part| part.index.tail());
+        tails.filter(|tail| !tail.is_indexed()).map(|tail| u64::from(tail.rows())).sum()
     }
 
     /// The objects it stands on.
     pub(crate) fn objects(&self) -> Vec<ObjectRef> {
-        self.parts.iter().filter_map(|part| part.object.clone()).collect()
+        self.parts.iter().filter_map(|part| part.object().cloned()).collect()
+    }
+
+    /// Documents that are dead and still in an index, and all that are.
+    pub(crate) fn tombstones(&self) -> (u64, u64) {
+        let one = |part: &Part| (part.dead.len(), u64::from(part.index.documents()));
+        self.parts.iter().map(one).fold((0, 0), |(dead, all), (d, a)| (dead + d, all + a))
     }
 
     /// This view with `fresh` in the place of `old`, whose living documents it was built from.
@@ -71,30 +87,22 @@ impl View {
     ///
     /// # Errors
     /// When a dead document's head does not read.
-    pub(crate) fn replaced(
-        &self,
-        old: &[Part],
-        fresh: Option<(Arc<Segment>, Option<ObjectRef>)>,
-    ) -> Result<Option<View>, Error> {
+    pub(crate) fn replaced(&self, old: &[Part], fresh: Option<(Arc<Index>, Durable)>) -> Result<Option<View>, Error> {
         let mut killed = RoaringBitmap::new();
         for before in old {
             let Some(now) = self.parts.iter().find(|part| part.is(before)) else { return Ok(None) };
-            let Some((segment, _)) = &fresh else { continue };
+            let Some((index, _)) = &fresh else { continue };
             for doc in &*now.dead - &*before.dead {
-                let id = before.segment.head(doc)?.id;
-                killed.extend(segment.find(&id));
+                let id = before.index.head(doc)?.id;
+                killed.extend(index.find(&id));
             }
         }
-        let (mut sealed, mut memory): (Vec<_>, Vec<_>) = self
-            .parts
-            .iter()
-            .filter(|part| !old.iter().any(|o| o.is(part)))
-            .cloned()
-            .partition(|part| part.object.is_some());
-        if let Some((segment, object)) = fresh {
-            let part = Part::new(segment, killed, object);
+        let (mut sealed, mut memory): (Vec<_>, Vec<_>) =
+            self.parts.iter().filter(|part| !old.iter().any(|o| o.is(part))).cloned().partition(|part| !part.in_log());
+        if let Some((index, durable)) = fresh {
+            let part = Part::new(index, killed, durable);
             // Fresh memory stands before what came later, so that the newest stays last.
-            if part.object.is_some() { sealed.push(part) } else { memory.insert(0, part) }
+            if part.in_log() { memory.insert(0, part) } else { sealed.push(part) }
         }
         sealed.append(&mut memory);
         Ok(Some(View { spec: self.spec, commit: self.commit, parts: sealed }))

@@ -3,10 +3,15 @@
 //! Used by the writer for a batch of requests and by recovery for the log's tail, so that both
 //! come to the same namespace. Promises at most one living document an id.
 
-use crate::{Error, part::Part, view::View};
+use crate::{
+    Error,
+    index::Index,
+    part::{Durable, Part},
+    view::View,
+};
 use kernel::{CommitNo, Document, DocumentId};
 use roaring::RoaringBitmap;
-use segment::{Segment, Spec};
+use segment::{Spec, Tail};
 use std::{collections::HashMap, sync::Arc};
 
 /// See the module.
@@ -55,7 +60,7 @@ impl Working {
     /// A living document, without text and vectors where that spares work.
     pub(crate) fn head(&self, spot: Spot) -> Result<Document, Error> {
         match spot {
-            Spot::Part(part, doc) => Ok(self.parts[part].segment.head(doc)?),
+            Spot::Part(part, doc) => Ok(self.parts[part].index.head(doc)?),
             Spot::Staged(at) => self.staged_at(at).cloned(),
         }
     }
@@ -63,7 +68,7 @@ impl Working {
     /// A living document with everything.
     pub(crate) fn document(&self, spot: Spot) -> Result<Document, Error> {
         match spot {
-            Spot::Part(part, doc) => Ok(self.parts[part].segment.document(doc, true)?),
+            Spot::Part(part, doc) => Ok(self.parts[part].index.document(doc, true)?),
             Spot::Staged(at) => self.staged_at(at).cloned(),
         }
     }
@@ -125,23 +130,49 @@ impl Working {
         true
     }
 
-    /// The view that this has become. What was staged is one more segment, in the order of ids.
+    /// The view that this has become. What was staged is a tail, in the order of ids.
     pub(crate) fn finish(self) -> Result<View, Error> {
-        let mut docs: Vec<Document> = self.staged.into_iter().flatten().collect();
-        // Every segment is in the order of ids: ties of a ranking break by row, and lists merge.
-        docs.sort_by(|a, b| a.id.cmp(&b.id));
+        let docs: Vec<Document> = self.staged.into_iter().flatten().collect();
         let mut parts: Vec<Part> = self
             .parts
             .iter()
             .zip(&self.killed)
             .map(|(part, killed)| part.with_deaths(killed))
             // What is dead and only in memory is in nobody's way; a dead object leaves with upkeep.
-            .filter(|part| part.object.is_some() || part.frozen || part.counts.documents > 0)
+            .filter(|part| !part.in_log() || part.frozen || part.counts.documents > 0)
             .collect();
         if !docs.is_empty() {
-            let segment = Segment::in_memory(&self.spec, docs)?;
-            parts.push(Part::new(Arc::new(segment), RoaringBitmap::new(), None));
+            let tail = Tail::new(&self.spec, docs)?;
+            parts.push(Part::new(Arc::new(Index::Tail(tail)), RoaringBitmap::new(), Durable::Log));
+            join_tails(&self.spec, &mut parts)?;
         }
         Ok(View { spec: self.spec, commit: self.commit, parts })
     }
 }
+
+/// Joins tails of one size, newest first, so that a search never looks into many. A document moves
+/// once a size: about log4 of [`TAIL_ROWS_MAX`] pointers.
+fn join_tails(spec: &Spec, parts: &mut Vec<Part>) -> Result<(), Error> {
+    loop {
+        let size = |part: &Part| match part.index.tail() {
+            Some(tail) if part.in_log() && !part.frozen && tail.rows() < TAIL_ROWS_MAX => {
+                Some(tail.rows().max(1).ilog(JOINED_AT_ONCE))
+            }
+            _ => None,
+        };
+        let Some(newest) = parts.last().and_then(size) else { return Ok(()) };
+        let alike = parts.iter().rev().take_while(|part| size(part).is_some_and(|size| size <= newest)).count();
+        if alike < JOINED_AT_ONCE as usize {
+            return Ok(());
+        }
+        let old = parts.split_off(parts.len() - alike);
+        let tails = old.iter().filter_map(|part| Some((part.index.tail()?, &*part.dead)));
+        let joined = Tail::joined(spec, tails)?;
+        parts.push(Part::new(Arc::new(Index::Tail(joined)), RoaringBitmap::new(), Durable::Log));
+    }
+}
+
+/// Tails of one size that become one of the next.
+const JOINED_AT_ONCE: u32 = 4;
+/// A tail of so many rows grows no more: it waits to be indexed.
+const TAIL_ROWS_MAX: u32 = 1_024;

@@ -6,10 +6,9 @@
 use crate::{
     Error,
     cpu::on_cpu,
+    indexing,
     namespace::Namespace,
-    rebuild,
     stage::{Staged, Write, stage},
-    view::View,
 };
 use journal::Seq;
 use std::{collections::VecDeque, sync::Arc};
@@ -22,6 +21,7 @@ pub(crate) async fn run(namespace: Arc<Namespace>) {
 /// Writes one entry; whether there was anything to write.
 pub(crate) async fn step(namespace: &Arc<Namespace>) -> bool {
     namespace.lines_keep_up().await;
+    indexing::keeps_up(namespace).await;
     let mut turn = namespace.turn.lock().await;
     let batch = namespace.next_batch();
     if batch.is_empty() {
@@ -32,12 +32,10 @@ pub(crate) async fn step(namespace: &Arc<Namespace>) -> bool {
         namespace.fail();
         return true;
     }
-    if let Err(error) = tidy(namespace).await {
-        tracing::error!(namespace = %namespace.home.uuid(), %error, "the memtable does not merge");
-        namespace.fail();
-    }
     drop(turn);
     crate::upkeep::start_if_due(namespace);
+    indexing::start_if_due(namespace);
+    namespace.shared.make_room();
     true
 }
 
@@ -47,12 +45,16 @@ pub(crate) async fn step(namespace: &Arc<Namespace>) -> bool {
 /// What ends this opening of the namespace. Everybody in the batch has been told.
 async fn commit(namespace: &Arc<Namespace>, turn: &mut Seq, batch: VecDeque<Write>) -> Result<(), Error> {
     let (view, now) = (namespace.view(), namespace.shared.config.clock.now());
-    let Staged { entry, view, done, lines, rest } =
+    let Staged { entry, view, done, lines, rest, accepted } =
         on_cpu(&*namespace.shared.config.cpu, move || stage(&view, batch, now)).await??;
     namespace.put_back(rest);
     let Some(entry) = entry else { return Ok(()) };
+    let logged = entry.len() as u64;
     *turn = match namespace.journal.append(entry).await {
-        Ok(seq) => seq,
+        Ok(seq) => {
+            namespace.shared.counters.accepted(accepted, logged);
+            seq
+        }
         Err(error) => {
             let error = kernel::Error::from(error);
             for (reply, _) in done {
@@ -75,38 +77,3 @@ async fn commit(namespace: &Arc<Namespace>, turn: &mut Seq, batch: VecDeque<Writ
 fn append_failed(error: &kernel::Error) -> Error {
     Error::Append { code: error.code, message: error.message.clone(), outcome_unknown: error.outcome_unknown }
 }
-
-/// Merges small segments in memory, so that a search never looks into many. A document is indexed
-/// again once a tier: about log4 of the memtable's size.
-async fn tidy(namespace: &Arc<Namespace>) -> Result<(), Error> {
-    while let Some(old) = due(&namespace.view(), namespace.shared.config.flush_rows_max) {
-        let (spec, now) = (namespace.view().spec, namespace.shared.config.clock.now());
-        let parts = old.clone();
-        let built = on_cpu(&*namespace.shared.config.cpu, move || rebuild::in_memory(spec, &parts, now)).await??;
-        // The turn is ours: nothing else has changed the view meanwhile.
-        let Some(view) = namespace.view().replaced(&old, built.map(|segment| (segment, None)))? else {
-            return Ok(());
-        };
-        namespace.publish(view);
-    }
-    Ok(())
-}
-
-/// Segments in memory of one tier that have become too many.
-fn due(view: &View, flush_rows_max: u64) -> Option<Vec<crate::part::Part>> {
-    let mut tiers: Vec<Vec<crate::part::Part>> = Vec::new();
-    for part in view.memtable() {
-        let rows = u64::from(part.segment.rows());
-        // The largest stay as they are until the flush: rebuilding them would hold up writers.
-        if part.frozen || rows * TIER_FACTOR > flush_rows_max {
-            continue;
-        }
-        let tier = rows.max(1).ilog(TIER_FACTOR) as usize;
-        tiers.resize(tiers.len().max(tier + 1), Vec::new());
-        tiers[tier].push(part);
-    }
-    tiers.into_iter().find(|tier| tier.len() as u64 >= TIER_FACTOR)
-}
-
-/// Segments of one size that become one of the next.
-const TIER_FACTOR: u64 = 4;

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use tantivy::tokenizer::Token;
+use zeroize::Zeroize;
 
 /// Terms with their rows (ascending) and how often each holds the term.
 #[derive(Default)]
@@ -39,5 +40,12 @@ impl MemoryIndex {
 
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
+    }
+}
+
+impl Drop for MemoryIndex {
+    /// Terms are words of a customer's text.
+    fn drop(&mut self) {
+        self.terms.drain().for_each(|(mut term, _)| term.zeroize());
     }
 }

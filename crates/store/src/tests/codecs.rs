@@ -4,8 +4,9 @@ use super::fixture::{Draft, id};
 use crate::{
     Error,
     entry::{self, Changes, EntryWriter},
+    index::Index,
     manifest,
-    part::Part,
+    part::{Durable, Part},
     view::View,
 };
 use journal::ObjectRef;
@@ -34,7 +35,7 @@ fn a_manifest() -> Vec<u8> {
         let at = Timestamp::from_millis(1);
         Draft::new(&n.to_string(), "some text").admit().into_document(at, at, CommitNo(1))
     };
-    let segment = Arc::new(Segment::in_memory(&SPEC, (0..9).map(doc).collect()).unwrap());
+    let segment = Arc::new(Index::Segment(Segment::in_memory(&SPEC, (0..9).map(doc)).unwrap()));
     let key = WrappedKey { epoch: KeyEpoch(2), bytes: vec![7; 40] };
     let object = ObjectRef {
         kind: ObjectKind::Segment,
@@ -43,9 +44,11 @@ fn a_manifest() -> Vec<u8> {
         key,
         bytes: 77,
     };
-    let sealed = Part::new(segment.clone(), RoaringBitmap::from_iter([1, 4]), Some(object));
-    let memory = Part::new(segment, RoaringBitmap::new(), None);
-    manifest::write(&View { spec: SPEC, commit: CommitNo(9), parts: vec![sealed, memory] }, CommitNo(8)).to_vec()
+    let sealed = Part::new(segment.clone(), RoaringBitmap::from_iter([1, 4]), Durable::Object(object));
+    let inline = Part::new(segment.clone(), RoaringBitmap::from_iter([2]), Durable::Inline);
+    let memory = Part::new(segment, RoaringBitmap::new(), Durable::Log);
+    let view = View { spec: SPEC, commit: CommitNo(9), parts: vec![sealed, inline, memory] };
+    manifest::write(&view, CommitNo(8), Some(b"a segment")).to_vec()
 }
 
 #[test]
@@ -57,11 +60,13 @@ fn an_entry_reads_back() {
 }
 
 #[test]
-fn a_manifest_names_objects_and_not_the_memtable() {
+fn a_manifest_names_objects_holds_the_small_one_and_not_the_memtable() {
     let read = manifest::read(&a_manifest()).unwrap();
     assert_eq!((read.commit, read.spec, read.segments.len()), (CommitNo(8), SPEC, 1));
     assert_eq!(read.segments[0].dead, RoaringBitmap::from_iter([1, 4]));
     assert_eq!((read.segments[0].documents, read.segments[0].object.bytes), (9, 77));
+    let inline = read.inline.unwrap();
+    assert_eq!((inline.bytes.as_slice(), inline.dead), (b"a segment".as_slice(), RoaringBitmap::from_iter([2])));
 }
 
 #[test]

@@ -122,9 +122,29 @@ pub(crate) struct World {
 pub(crate) struct Sizes {
     pub(crate) flush_rows_max: u64,
     pub(crate) memory_bytes_max: u64,
+    pub(crate) inline_bytes_max: usize,
 }
 
-pub(crate) const ROOMY: Sizes = Sizes { flush_rows_max: 1_000, memory_bytes_max: 1 << 30 };
+/// Room for everything, and every segment an object.
+pub(crate) const ROOMY: Sizes = Sizes { flush_rows_max: 1_000, memory_bytes_max: 1 << 30, inline_bytes_max: 0 };
+
+type Look = Box<dyn FnMut(&'static str) + Send>;
+
+/// Looks at the disk whenever a step of upkeep is done.
+#[derive(Default)]
+pub(crate) struct Steps(Mutex<Option<Look>>);
+
+impl Steps {
+    pub(crate) fn on(&self, look: impl FnMut(&'static str) + Send + 'static) {
+        *self.0.lock().unwrap() = Some(Box::new(look));
+    }
+
+    pub(crate) fn done(&self, step: &'static str) {
+        if let Some(look) = &mut *self.0.lock().unwrap() {
+            look(step);
+        }
+    }
+}
 
 pub(crate) const NAMESPACES: [(&str, &str); 3] = [("acme", "docs"), ("acme", "mail"), ("umbra", "docs")];
 
@@ -193,8 +213,11 @@ impl World {
     /// Another process over a copy of the folder as it is now: what a kill at this moment leaves.
     /// Call it while nothing writes.
     pub(crate) async fn killed(&self) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        copy(self.folder.path(), folder.path());
+        self.over(copied(self.folder.path())).await
+    }
+
+    /// Another process over this folder.
+    pub(crate) async fn over(&self, folder: TempDir) -> Self {
         let storage = Storage::open(folder.path()).await.unwrap();
         let (pool, tracker) = (Arc::new(Pool::default()), TaskTracker::new());
         let stores =
@@ -287,7 +310,17 @@ fn stores(
         flush_bytes_max: 1 << 30,
         flush_rows_max: sizes.flush_rows_max,
         memory_bytes_max: sizes.memory_bytes_max,
+        upkeep_jobs_max: 2,
+        upkeep_bytes_max: 1 << 20,
+        inline_bytes_max: sizes.inline_bytes_max,
     })
+}
+
+/// A folder as it is now.
+pub(crate) fn copied(from: &std::path::Path) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    copy(from, folder.path());
+    folder
 }
 
 fn copy(from: &std::path::Path, to: &std::path::Path) {

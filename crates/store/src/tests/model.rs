@@ -16,7 +16,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 const HOME: (&str, &str) = ("acme", "docs");
 const WORDS: [&str; 8] = ["alpha", "beta", "gamma", "delta", "river", "stone", "cloud", "ember"];
-const SMALL: Sizes = Sizes { flush_rows_max: 24, memory_bytes_max: 1 << 30 };
+/// Some flushes end inline and some in an object.
+const SMALL: Sizes = Sizes { flush_rows_max: 24, memory_bytes_max: 1 << 30, inline_bytes_max: 6_000 };
 
 #[derive(Clone, Debug)]
 enum Op {

@@ -31,6 +31,7 @@ pub(crate) struct Sizes {
     pub(crate) flush_rows_max: u64,
     pub(crate) flush_bytes_max: u64,
     pub(crate) memory_bytes_max: u64,
+    pub(crate) inline_bytes_max: usize,
 }
 
 impl Process {
@@ -55,6 +56,9 @@ impl Process {
             flush_bytes_max: sizes.flush_bytes_max,
             flush_rows_max: sizes.flush_rows_max,
             memory_bytes_max: sizes.memory_bytes_max,
+            upkeep_jobs_max: 2,
+            upkeep_bytes_max: 1 << 20,
+            inline_bytes_max: sizes.inline_bytes_max,
         });
         Self { stores, storage, handle, door }
     }

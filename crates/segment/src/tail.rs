@@ -1,0 +1,260 @@
+//! [`Tail`]: documents just written, kept as they came, searchable all the same.
+//!
+//! It costs a write next to nothing: ids are sorted, nothing else is built. Ids, heads, filters
+//! and readers are answered from the documents themselves; the first search by words or vectors
+//! builds the index of an in-memory segment over them, once, so that a tail ranks exactly as every
+//! other segment does. Promises that its documents can be indexed: [`Tail::new`] takes none that
+//! [`check`] refuses. What it held is wiped when the last holder lets go.
+
+use crate::{Error, Segment, Spec, vectors};
+use kernel::{Audience, Document, DocumentId, DocumentView, Filter, Status, Timestamp, Untrusted, limits};
+use roaring::RoaringBitmap;
+use std::sync::{Arc, OnceLock};
+use zeroize::Zeroize;
+
+/// A document that is wiped when nobody holds it any more.
+struct Kept(Document);
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        for text in [&mut self.0.title, &mut self.0.uri, &mut self.0.text] {
+            let mut text = std::mem::take(text).into_exposed();
+            text.zeroize();
+        }
+        self.0.vectors.zeroize();
+    }
+}
+
+/// Whether a segment could index this document.
+///
+/// # Errors
+/// A vector of the wrong length or with a value that is not finite; too many passages.
+pub fn check(spec: &Spec, doc: &Document) -> Result<(), Error> {
+    let expected = spec.dimensions.saturating_mul(doc.passages.len());
+    if !doc.vectors.is_empty() && doc.vectors.len() != expected {
+        return Err(Error::VectorLength { document: 0, expected, found: doc.vectors.len() });
+    }
+    if doc.passages.len() > limits::SEGMENT_ROWS_MAX as usize {
+        return Err(Error::TooLarge { what: "documents and rows", limit: limits::SEGMENT_ROWS_MAX.into() });
+    }
+    let finite = |vector: &[f32]| vectors::squared(vector).is_finite();
+    if spec.dimensions > 0 && !doc.vectors.chunks(spec.dimensions).all(finite) {
+        return Err(Error::VectorValue { document: 0 });
+    }
+    Ok(())
+}
+
+/// See the module. Documents stand in the order of their ids, one an id.
+pub struct Tail {
+    spec: Spec,
+    docs: Vec<Arc<Kept>>,
+    /// First row of each document, and the number of all rows.
+    rows: Vec<u32>,
+    bytes: u64,
+    index: OnceLock<Segment>,
+}
+
+impl std::fmt::Debug for Tail {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tail").field("documents", &self.documents()).field("rows", &self.rows()).finish()
+    }
+}
+
+impl Tail {
+    /// Takes documents of different ids that [`check`] accepts for `spec`.
+    ///
+    /// # Errors
+    /// As [`check`]; too many rows.
+    pub fn new(spec: &Spec, docs: Vec<Document>) -> Result<Tail, Error> {
+        docs.iter().try_for_each(|doc| check(spec, doc))?;
+        Self::of(*spec, docs.into_iter().map(|doc| Arc::new(Kept(doc))).collect())
+    }
+
+    /// One tail of what lives in several, which have the same `spec` and no id in common. Nothing is copied.
+    ///
+    /// # Errors
+    /// Too many rows.
+    pub fn joined<'a>(
+        spec: &Spec,
+        tails: impl IntoIterator<Item = (&'a Tail, &'a RoaringBitmap)>,
+    ) -> Result<Tail, Error> {
+        let mut docs = Vec::new();
+        for (tail, dead) in tails {
+            let live = (0..).zip(&tail.docs).filter(|(n, _)| !dead.contains(*n));
+            docs.extend(live.map(|(_, doc)| doc.clone()));
+        }
+        Self::of(*spec, docs)
+    }
+
+    fn of(spec: Spec, mut docs: Vec<Arc<Kept>>) -> Result<Tail, Error> {
+        docs.sort_by(|a, b| a.0.id.cmp(&b.0.id));
+        let mut rows = Vec::with_capacity(docs.len() + 1);
+        let (mut next, mut bytes) = (0u32, 0);
+        for doc in &docs {
+            rows.push(next);
+            let passages = u32::try_from(doc.0.passages.len()).unwrap_or(u32::MAX);
+            next = next
+                .checked_add(passages)
+                .filter(|n| *n <= limits::SEGMENT_ROWS_MAX)
+                .ok_or(Error::TooLarge { what: "documents and rows", limit: limits::SEGMENT_ROWS_MAX.into() })?;
+            // Text, its terms, values and their codes, and what a head takes.
+            bytes += (2 * doc.0.text.len() + 5 * doc.0.vectors.len() + 48 * doc.0.passages.len() + 512) as u64;
+        }
+        rows.push(next);
+        Ok(Tail { spec, docs, rows, bytes, index: OnceLock::new() })
+    }
+
+    /// The same documents as a segment in memory, indexed.
+    ///
+    /// # Errors
+    /// None for documents that passed [`check`].
+    pub fn build(&self) -> Result<Segment, Error> {
+        Segment::in_memory(&self.spec, self.docs.iter().map(|doc| &doc.0))
+    }
+
+    /// The index, built by who asks first.
+    ///
+    /// # Panics
+    /// Never for documents that passed [`check`], and there are no others.
+    pub fn indexed(&self) -> &Segment {
+        self.index.get_or_init(|| self.build().expect("every document was checked before it came here"))
+    }
+
+    /// Whether somebody asked for the index.
+    pub fn is_indexed(&self) -> bool {
+        self.index.get().is_some()
+    }
+
+    /// How many documents.
+    pub fn documents(&self) -> u32 {
+        self.docs.len() as u32
+    }
+
+    /// How many rows.
+    pub fn rows(&self) -> u32 {
+        self.rows.last().copied().unwrap_or(0)
+    }
+
+    /// Heap bytes, roughly; with its index, built or not.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Bytes of a document's text; 0 when there is no such document.
+    pub fn text_bytes(&self, doc: u32) -> u64 {
+        self.get(doc).map_or(0, |d| d.text.len() as u64)
+    }
+
+    /// The document with this id. `O(log n)`.
+    pub fn find(&self, id: &DocumentId) -> Option<u32> {
+        self.docs.binary_search_by(|doc| doc.0.id.cmp(id)).ok().map(|at| at as u32)
+    }
+
+    /// A whole document; its vectors only if asked for.
+    ///
+    /// # Errors
+    /// [`Error::NoDocument`].
+    pub fn document(&self, doc: u32, vectors: bool) -> Result<Document, Error> {
+        let kept = self.get(doc).ok_or(Error::NoDocument(doc))?;
+        let mut document = without_vectors(kept);
+        document.text = kept.text.clone();
+        if vectors {
+            document.vectors.clone_from(&kept.vectors);
+        }
+        Ok(document)
+    }
+
+    /// A document without text and vectors.
+    ///
+    /// # Errors
+    /// [`Error::NoDocument`].
+    pub fn head(&self, doc: u32) -> Result<Document, Error> {
+        Ok(without_vectors(self.get(doc).ok_or(Error::NoDocument(doc))?))
+    }
+
+    /// The document of a row, and the number of the passage in it.
+    pub fn row(&self, row: u32) -> Option<(u32, u32)> {
+        let doc = self.rows.partition_point(|first| *first <= row).checked_sub(1)?;
+        (row < self.rows()).then_some((doc as u32, row - self.rows.get(doc)?))
+    }
+
+    /// The rows of these documents.
+    pub fn rows_of(&self, docs: &RoaringBitmap) -> RoaringBitmap {
+        let mut rows = RoaringBitmap::new();
+        for doc in docs {
+            let at = doc as usize;
+            if let (Some(from), Some(to)) = (self.rows.get(at), self.rows.get(at + 1)) {
+                rows.insert_range(*from..*to);
+            }
+        }
+        rows
+    }
+
+    /// The documents that a filter accepts.
+    pub fn evaluate(&self, filter: &Filter) -> RoaringBitmap {
+        self.those(|doc| filter.matches(&view(doc)))
+    }
+
+    /// The documents that these eyes may see.
+    pub fn visible(&self, audience: &Audience) -> RoaringBitmap {
+        self.those(|doc| audience.may_see(doc.readers.as_deref()))
+    }
+
+    /// The documents that stand so.
+    pub fn with_status(&self, status: Status) -> RoaringBitmap {
+        self.those(|doc| doc.status == status)
+    }
+
+    /// The documents whose time is up.
+    pub fn expired(&self, now: Timestamp) -> RoaringBitmap {
+        self.those(|doc| doc.expires_at.is_some_and(|at| at <= now))
+    }
+
+    /// Whether any document has this attribute.
+    pub fn has_attribute(&self, key: &str) -> bool {
+        self.docs.iter().any(|doc| doc.0.attributes.contains_key(key))
+    }
+
+    fn get(&self, doc: u32) -> Option<&Document> {
+        self.docs.get(doc as usize).map(|kept| &kept.0)
+    }
+
+    fn those(&self, which: impl Fn(&Document) -> bool) -> RoaringBitmap {
+        let mut found = RoaringBitmap::new();
+        // Ascending: appending is cheaper than inserting.
+        found.extend((0..).zip(&self.docs).filter(|(_, doc)| which(&doc.0)).map(|(n, _)| n));
+        found
+    }
+}
+
+fn without_vectors(doc: &Document) -> Document {
+    Document {
+        id: doc.id.clone(),
+        status: doc.status,
+        content_hash: doc.content_hash,
+        title: doc.title.clone(),
+        uri: doc.uri.clone(),
+        attributes: doc.attributes.clone(),
+        readers: doc.readers.clone(),
+        created_at: doc.created_at,
+        updated_at: doc.updated_at,
+        expires_at: doc.expires_at,
+        commit: doc.commit,
+        findings: doc.findings.clone(),
+        text: Untrusted::default(),
+        passages: doc.passages.clone(),
+        vectors: Vec::new(),
+    }
+}
+
+fn view(doc: &Document) -> DocumentView<'_> {
+    DocumentView {
+        id: doc.id.as_str(),
+        uri: doc.uri.expose(),
+        status: doc.status,
+        created_at: doc.created_at,
+        updated_at: doc.updated_at,
+        expires_at: doc.expires_at,
+        attributes: &doc.attributes,
+    }
+}

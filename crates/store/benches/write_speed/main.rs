@@ -1,0 +1,160 @@
+//! How fast writes are acknowledged beside what the disk gives a bare program.
+//!
+//! `write_speed/64x1KiB_384d`: 64 concurrent writers of one document (1 KiB of text and the
+//! caller's 384 values), into one namespace and into 64, against 64 threads that do no more than
+//! write and `fdatasync` as many bytes into one preallocated file (a group commit) and into 64. Rounds
+//! alternate, so that both meet the same disk; medians are compared. Then one writer alone.
+//! Audit lines go to a sink that forgets them: their chain has fsyncs of its own.
+
+mod bare;
+mod pool;
+mod world;
+
+use kernel::{Clock, SystemClock};
+use std::{sync::Arc, time::Duration};
+use store::Upsert;
+use world::World;
+
+/// What one round took.
+#[derive(Clone, Copy)]
+struct Round {
+    wall: Duration,
+    cpu: Duration,
+}
+
+const WRITERS: usize = 64;
+
+fn main() {
+    let number = |name: &str, default: usize| std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default);
+    let (rounds, each) = (number("ROUNDS", 5), number("WRITES", 100));
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime starts");
+    let clock = SystemClock::new();
+    let folder = tempfile::tempdir_in(std::env::var("BENCH_DIR").unwrap_or_else(|_| ".".into())).expect("a folder");
+    let world = runtime.block_on(World::new(folder.path(), rounds * (1 + WRITERS) + 1));
+    println!("{WRITERS} writers, {each} writes each a round, {rounds} rounds, {} cores", cores());
+
+    let (mut one, mut many) = (Vec::new(), Vec::new());
+    let (mut one_file, mut many_files) = (Vec::new(), Vec::new());
+    for round in 0..rounds {
+        let first = round * (1 + WRITERS);
+        one_file.push(timed(&clock, || bare::one_file(folder.path(), WRITERS, each)));
+        one.push(ours(&runtime, &clock, &world, &[first], each));
+        many_files.push(timed(&clock, || bare::many_files(folder.path(), WRITERS, each)));
+        let names: Vec<usize> = (first + 1..first + 1 + WRITERS).collect();
+        many.push(ours(&runtime, &clock, &world, &names, each));
+    }
+    let writes = WRITERS * each;
+    println!("| pattern | writes/s | CPU µs a write | bare writes/s | bare CPU µs | ratio | ratios of the rounds |");
+    println!("|---|---|---|---|---|---|---|");
+    row("one namespace / one file", &one, &one_file, writes);
+    row("64 namespaces / 64 files", &many, &many_files, writes);
+    single(&runtime, &clock, &world, rounds * (1 + WRITERS), folder.path());
+    println!("{:?}", world.stores.stats());
+}
+
+/// One round of ours: made beforehand, warmed by one write, timed from the first request to the last answer.
+fn ours(
+    runtime: &tokio::runtime::Runtime,
+    clock: &SystemClock,
+    world: &Arc<World>,
+    names: &[usize],
+    each: usize,
+) -> Round {
+    runtime.block_on(async {
+        let mut rooms = Vec::new();
+        for name in names {
+            let room = world.enter(*name).await;
+            world::write(&room, world.upsert(usize::MAX - *name)).await;
+            rooms.push(Arc::new(room));
+        }
+        let batches: Vec<Vec<Upsert>> =
+            (0..WRITERS).map(|w| (0..each).map(|n| world.upsert(w * each + n)).collect()).collect();
+        let (began, used) = (clock.monotonic(), cpu_time());
+        let tasks: Vec<_> = (0..WRITERS)
+            .zip(batches)
+            .map(|(w, batch)| {
+                let room = rooms[w % rooms.len()].clone();
+                world.tracker.spawn(async move {
+                    for upsert in batch {
+                        world::write(&room, upsert).await;
+                    }
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.expect("a writer ends");
+        }
+        let took = Round { wall: clock.monotonic() - began, cpu: cpu_time() - used };
+        drop(rooms);
+        world.settle().await;
+        took
+    })
+}
+
+fn single(
+    runtime: &tokio::runtime::Runtime,
+    clock: &SystemClock,
+    world: &Arc<World>,
+    name: usize,
+    folder: &std::path::Path,
+) {
+    let writes = 1_000;
+    let mut took = runtime.block_on(async {
+        let room = world.enter(name).await;
+        let mut took = Vec::new();
+        for n in 0..writes {
+            let upsert = world.upsert(n);
+            let began = clock.monotonic();
+            world::write(&room, upsert).await;
+            took.push(clock.monotonic() - began);
+        }
+        took
+    });
+    let mut bare = bare::single(folder, writes, clock);
+    for (what, list) in [("one writer alone", &mut took), ("one bare thread", &mut bare)] {
+        list.sort();
+        let at = |share: usize| list[(list.len() - 1) * share / 100].as_secs_f64() * 1e3;
+        println!("{what}: p50 {:.3} ms, p99 {:.3} ms", at(50), at(99));
+    }
+}
+
+fn timed(clock: &SystemClock, work: impl FnOnce()) -> Round {
+    let (began, used) = (clock.monotonic(), cpu_time());
+    work();
+    Round { wall: clock.monotonic() - began, cpu: cpu_time() - used }
+}
+
+fn row(name: &str, ours: &[Round], bare: &[Round], writes: usize) {
+    #[expect(clippy::cast_precision_loss, reason = "some thousands")]
+    let writes = writes as f64;
+    let rate = |r: &Round| writes / r.wall.as_secs_f64();
+    let cpu = |r: &Round| r.cpu.as_secs_f64() * 1e6 / writes;
+    let ratios: Vec<f64> = ours.iter().zip(bare).map(|(o, b)| rate(o) / rate(b)).collect();
+    println!(
+        "| {name} | {:.0} | {:.0} | {:.0} | {:.0} | {:.2} | {} |",
+        median(ours.iter().map(rate)),
+        median(ours.iter().map(cpu)),
+        median(bare.iter().map(rate)),
+        median(bare.iter().map(cpu)),
+        median(ratios.iter().copied()),
+        ratios.iter().map(|r| format!("{r:.2}")).collect::<Vec<_>>().join(" "),
+    );
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// CPU time of this process so far, as the kernel counts it: hundredths of a second.
+fn cpu_time() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |n: usize| fields.get(n).and_then(|f| f.parse::<u64>().ok()).unwrap_or(0);
+    Duration::from_millis((ticks(11) + ticks(12)) * 10)
+}

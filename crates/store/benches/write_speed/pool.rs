@@ -1,0 +1,45 @@
+//! Two small pools of threads, as the engine has: one for requests, one for upkeep.
+
+use std::sync::{Arc, Mutex, mpsc};
+use store::Cpu;
+
+type Work = Box<dyn FnOnce() + Send>;
+
+pub(crate) struct Pools {
+    requests: mpsc::Sender<Work>,
+    upkeep: mpsc::Sender<Work>,
+}
+
+impl Pools {
+    pub(crate) fn new(threads: usize) -> Self {
+        Self { requests: pool(threads), upkeep: pool(threads.div_ceil(2)) }
+    }
+}
+
+fn pool(threads: usize) -> mpsc::Sender<Work> {
+    let (send, receive) = mpsc::channel::<Work>();
+    let receive = Arc::new(Mutex::new(receive));
+    for _ in 0..threads {
+        let receive = receive.clone();
+        std::thread::spawn(move || {
+            loop {
+                let next = receive.lock().expect("no thread panics here").recv();
+                match next {
+                    Ok(work) => work(),
+                    Err(_) => return,
+                }
+            }
+        });
+    }
+    send
+}
+
+impl Cpu for Pools {
+    fn run(&self, work: Work) {
+        self.requests.send(work).expect("the pool lives");
+    }
+
+    fn run_upkeep(&self, work: Work) {
+        self.upkeep.send(work).expect("the pool lives");
+    }
+}

@@ -1,0 +1,208 @@
+//! One tenant with many namespaces, and documents to write: words drawn as in natural text.
+
+use crate::pool::Pools;
+use access::{
+    Ask, Credentials, Gate, Ingest, KeyRecord, OperatorRecord, Pepper, TenantFacts, TenantState, TokenKind, token::mint,
+};
+use intake::{Body, Profile, RawDocument, Verdict};
+use journal::Storage;
+use kernel::{
+    Absorbed, AuditSink, BoxFuture, Chunking, Clock, Distance, DocumentId, Embedding, Entropy, Incarnation, KeyId,
+    NamespaceName, NamespaceSettings, NamespaceUuid, OsEntropy, Pseudonymiser, Quotas, RequestId, Scope, Screening,
+    SeededEntropy, SystemClock, TenantId, Untrusted,
+};
+use std::{collections::HashMap, path::Path, sync::Arc};
+use store::{OnConflict, Room, Stores, StoresConfig, Upsert};
+use tokio_util::task::TaskTracker;
+use vault::{Directory, Home, LocalProvider, PlaceKind, TenantKeys};
+
+const DIMENSIONS: u32 = 384;
+const TEXT_BYTES: usize = 1024;
+
+pub(crate) struct World {
+    pub(crate) stores: Stores,
+    pub(crate) tracker: TaskTracker,
+    gate: Gate,
+    token: String,
+    words: Vec<String>,
+}
+
+struct Houses(HashMap<NamespaceName, Arc<Home>>);
+
+impl Directory for Houses {
+    fn namespace(&self, _: Incarnation, name: &NamespaceName) -> Result<Option<Arc<Home>>, kernel::Error> {
+        Ok(self.0.get(name).cloned())
+    }
+
+    fn audit(&self, _: Incarnation) -> Result<Arc<Home>, kernel::Error> {
+        Err(kernel::Error::not_found())
+    }
+}
+
+struct Keys {
+    key: Arc<KeyRecord>,
+    facts: TenantFacts,
+    pepper: Pepper,
+}
+
+impl Credentials for Keys {
+    fn key(&self, _: &KeyId) -> Option<Arc<KeyRecord>> {
+        Some(self.key.clone())
+    }
+    fn operator(&self, _: &KeyId) -> Option<Arc<OperatorRecord>> {
+        None
+    }
+    fn tenant(&self, _: &TenantId) -> Option<TenantFacts> {
+        Some(self.facts)
+    }
+    fn mac(&self, secret: &[u8]) -> [u8; 32] {
+        self.pepper.mac(secret)
+    }
+}
+
+/// Keeps nothing.
+struct Forgets;
+
+impl AuditSink for Forgets {
+    fn absorb(&self, _: Absorbed) -> BoxFuture<'_, Result<(), kernel::Error>> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+struct Counted;
+
+impl Pseudonymiser for Counted {
+    /// FNV: the content hash only has to differ.
+    fn pseudonym(&self, parts: &[&[u8]]) -> [u8; 16] {
+        let bytes = parts.iter().flat_map(|part| part.iter());
+        let hash = bytes.fold(0xCBF2_9CE4_8422_2325_u64, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x100_0000_01B3));
+        let mut out = [1; 16];
+        out[..8].copy_from_slice(&hash.to_le_bytes());
+        out
+    }
+}
+
+impl World {
+    pub(crate) async fn new(folder: &Path, namespaces: usize) -> Arc<Self> {
+        let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
+        let clock = Arc::new(SystemClock::new());
+        let provider = LocalProvider::from_env_value(&"5a".repeat(32), entropy.clone()).expect("a root key");
+        let life = Incarnation::random(&*entropy);
+        let (ring, _) = TenantKeys::create(&provider, life, &*entropy).expect("keys");
+        let house = |n: usize| {
+            let uuid = NamespaceUuid::random(&*entropy);
+            let (home, _) = Home::create_place(&ring, PlaceKind::Namespace, uuid, &*entropy).expect("a home");
+            (name(n), Arc::new(home))
+        };
+        let houses = Houses((0..namespaces).map(house).collect());
+        let (pepper, _) = Pepper::generate(&*entropy);
+        let (id, whole, secret) = mint(TokenKind::Key, &*entropy);
+        let key = KeyRecord {
+            id,
+            tenant: TenantId::parse("acme").expect("a name"),
+            incarnation: life,
+            name: String::new(),
+            mac: pepper.mac(secret.as_bytes()),
+            scopes: Scope::ALL.to_vec(),
+            principals: Vec::new(),
+            namespaces: Vec::new(),
+            created_at: clock.now(),
+            expires_at: None,
+        };
+        let facts = TenantFacts { incarnation: life, state: TenantState::Active, quotas: Quotas::default() };
+        let gate = Gate::new(Arc::new(Keys { key: Arc::new(key), facts, pepper }), clock.clone());
+        let tracker = TaskTracker::new();
+        let stores = Stores::new(StoresConfig {
+            storage: Storage::open(&folder.join("data")).await.expect("a data folder"),
+            directory: Arc::new(houses),
+            clock,
+            entropy,
+            sink: Arc::new(Forgets),
+            cpu: Arc::new(Pools::new(crate::cores())),
+            tracker: tracker.clone(),
+            // The engine's own.
+            flush_bytes_max: 16 << 20,
+            flush_rows_max: 20_000,
+            memory_bytes_max: 4 << 30,
+            upkeep_jobs_max: crate::cores().div_ceil(2),
+            upkeep_bytes_max: 1 << 30,
+            inline_bytes_max: store::INLINE_BYTES_MAX,
+        });
+        Arc::new(Self { stores, tracker, gate, token: whole.to_string(), words: vocabulary() })
+    }
+
+    pub(crate) async fn enter(&self, n: usize) -> Room<Ingest> {
+        let ask = Ask { namespace: Some(name(n)), request: RequestId::random(&OsEntropy), trace: None };
+        let Ok(grant) = self.gate.admit(Some(&self.token), ask) else { panic!("the key is good") };
+        let settings =
+            NamespaceSettings { embedding: Embedding::Own { dimensions: DIMENSIONS }, ..NamespaceSettings::default() };
+        self.stores.enter(&grant, &settings).await.expect("it opens")
+    }
+
+    /// Waits for what runs in the background.
+    pub(crate) async fn settle(&self) {
+        self.tracker.close();
+        self.tracker.wait().await;
+        self.tracker.reopen();
+    }
+
+    /// A document of 1 KiB of text with a vector, through the real intake.
+    pub(crate) fn upsert(&self, n: usize) -> Upsert {
+        let random = SeededEntropy::new(n as u64);
+        let raw = RawDocument {
+            id: Some(DocumentId::parse(&format!("doc-{n:020}")).expect("an id")),
+            body: Body::Text(Untrusted::new(self.text(&random))),
+            media_type: None,
+            title: None,
+            uri: None,
+            attributes: Default::default(),
+            readers: None,
+            vector: Some((0..DIMENSIONS).map(|_| below(&random, 2_000) as f32 / 1_000.0 - 0.999).collect()),
+            expires_at: None,
+        };
+        let identity = intake::identify(&raw, &Counted);
+        let screened = intake::screen(intake::parse(raw).expect("text"), &Screening::default());
+        let Verdict::Screened(mut screened) = screened else { panic!("these words are harmless") };
+        screened.chunk(None, &Chunking { max_tokens: 2_048, overlap_tokens: 0 }).expect("one passage");
+        let vectors = screened.own_vector().map(<[f32]>::to_vec).unwrap_or_default();
+        let profile = Profile { dimensions: DIMENSIONS as usize, distance: Distance::Cosine };
+        let admitted = intake::admit(screened, identity, vectors, &profile).expect("a good document");
+        Upsert { admitted, on_conflict: OnConflict::Overwrite }
+    }
+
+    fn text(&self, random: &SeededEntropy) -> String {
+        let mut text = String::with_capacity(TEXT_BYTES);
+        while text.len() < TEXT_BYTES {
+            // Word number r comes about 1/r as often as the first.
+            let share = below(random, 1_000_000) as f64 / 1_000_000.0;
+            let rank = (self.words.len() as f64).powf(share) as usize - 1;
+            text.push_str(&self.words[rank.min(self.words.len() - 1)]);
+            text.push(' ');
+        }
+        text.truncate(TEXT_BYTES);
+        text
+    }
+}
+
+/// Stores one document; durable and searchable when this returns.
+pub(crate) async fn write(room: &Room<Ingest>, upsert: Upsert) {
+    let outcome = room.append(vec![upsert], Box::new(|_| b"{\"action\":\"ingest\"}".to_vec())).await;
+    assert_eq!(outcome.expect("it is stored").ids.len(), 1, "it is new");
+}
+
+fn name(n: usize) -> NamespaceName {
+    NamespaceName::parse(&format!("ns-{n}")).expect("a name")
+}
+
+/// 20,000 words of three to nine letters.
+fn vocabulary() -> Vec<String> {
+    let random = SeededEntropy::new(42);
+    let letter = || char::from(b"etaoinshrdlucmfwypvbgk"[below(&random, 22)]);
+    (0..20_000).map(|_| (0..3 + below(&random, 7)).map(|_| letter()).collect()).collect()
+}
+
+fn below(random: &SeededEntropy, n: usize) -> usize {
+    let mut raw = [0; 4];
+    random.fill(&mut raw);
+    u32::from_le_bytes(raw) as usize % n
+}

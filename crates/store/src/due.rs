@@ -1,0 +1,81 @@
+//! Which upkeep a namespace needs most.
+//!
+//! Promises that a rewrite is chosen only where the disk has room for what it writes, that what
+//! frees most for least goes first, and that objects in which nothing lives go without any rewrite.
+//! So deletes need no more room than they free and one segment.
+
+use crate::{namespace::Namespace, part::Part};
+use kernel::{Timestamp, limits};
+
+/// What is to be done.
+pub(crate) enum Job {
+    /// The memtable.
+    Flush,
+    /// These objects become one, or none.
+    Compact(Vec<Part>),
+}
+
+/// What is due. With `now`, expired documents count as dead and the disk is asked for its room;
+/// that costs a look at every segment.
+pub(crate) fn due(namespace: &Namespace, now: Option<Timestamp>) -> Option<Job> {
+    let config = &namespace.shared.config;
+    let view = namespace.view();
+    let (rows, bytes) = view.memtable_size();
+    let log_bytes_max = config.flush_bytes_max.saturating_mul(LOG_FACTOR).max(LOG_BYTES_MIN);
+    if rows > config.flush_rows_max || bytes > config.flush_bytes_max || namespace.journal.log_bytes() > log_bytes_max {
+        return Some(Job::Flush);
+    }
+    let room = now.and_then(|_| config.storage.disk_free().ok()?.into()).unwrap_or(u64::MAX);
+    compactable(view.sealed(), now, room).map(Job::Compact)
+}
+
+/// Parts that are worth rewriting: those where nothing lives, a mostly dead one, or the smallest of
+/// too many.
+fn compactable(mut sealed: Vec<Part>, now: Option<Timestamp>, room: u64) -> Option<Vec<Part>> {
+    let dead: Vec<Part> = sealed.iter().filter(|part| part.dead_share(now) >= 1.0).cloned().collect();
+    if !dead.is_empty() {
+        return Some(dead);
+    }
+    let mut half_dead: Vec<(f64, &Part)> =
+        sealed.iter().map(|part| (part.dead_share(now), part)).filter(|(share, _)| *share > DEAD_SHARE_MAX).collect();
+    // The larger the dead share, the more a rewrite frees for what it writes.
+    half_dead.sort_by(|a, b| b.0.total_cmp(&a.0));
+    if let Some((_, part)) = half_dead.into_iter().find(|(share, part)| needed(part, *share) <= room) {
+        return Some(vec![part.clone()]);
+    }
+    if sealed.len() <= OBJECTS_MAX {
+        return None;
+    }
+    sealed.sort_by_key(|part| part.index.rows());
+    let (mut rows, mut take, mut bytes) = (0, 0, 0);
+    for part in &sealed {
+        let more = u64::from(part.index.rows());
+        bytes += needed(part, part.dead_share(now));
+        let full = rows + more > u64::from(limits::SEGMENT_ROWS_MAX) || bytes > room;
+        if (take >= MERGE_MIN && more > rows) || full {
+            break;
+        }
+        rows += more;
+        take += 1;
+    }
+    sealed.truncate(take);
+    (take > 1).then_some(sealed)
+}
+
+/// Bytes that writing what lives in a part takes.
+#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an estimate")]
+fn needed(part: &Part, dead: f64) -> u64 {
+    let size = part.object().map_or_else(|| part.index.bytes(), |object| object.bytes);
+    (size as f64 * (1.0 - dead)) as u64
+}
+
+/// More objects than this are merged. Every search looks into each.
+const OBJECTS_MAX: usize = 8;
+/// A merge takes at least so many.
+const MERGE_MIN: usize = 4;
+/// An object is rewritten when more of it is dead. The dead cost memory and may not stay for ever.
+const DEAD_SHARE_MAX: f64 = 0.3;
+/// A log of so many flushes is cut even when the memtable is small (deletes, overwrites).
+const LOG_FACTOR: u64 = 4;
+/// And never below this, bytes: a checkpoint costs more than replaying so little.
+const LOG_BYTES_MIN: u64 = 1 << 20;

@@ -1,0 +1,83 @@
+//! Erasure: documents are deleted, and then no object and no log file of the namespace holds them.
+//!
+//! 1. the delete is one commit like any other; from its reply on nobody finds them
+//! 2. a flush whose checkpoint covers all that the log held: it takes the place of the log files
+//!    that have the documents. Entries that came while it was written stand in the last of those
+//!    files; then a second flush covers them too
+//! 3. every object with a dead copy under one of the ids is rewritten without it
+//!
+//! A crash on the way leaves the delete; asked again for the same ids, it does what is left.
+
+use crate::{
+    Error, Outcome,
+    due::Job,
+    namespace::Namespace,
+    part::Part,
+    upkeep::{Upkeep, delete_retired, failed, round},
+};
+use journal::Seq;
+use kernel::{CommitNo, DocumentId};
+use std::sync::Arc;
+use tokio::task::JoinHandle;
+
+/// An erasure on its way; it goes on whether or not anybody waits for it.
+#[derive(Debug)]
+pub struct Erasing {
+    /// The delete, which is durable.
+    pub outcome: Outcome,
+    rest: JoinHandle<Result<Erased, Error>>,
+}
+
+/// The checkpoint from which on no object and no log file holds the documents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Erased {
+    /// The newest commit that it covers.
+    pub commit: CommitNo,
+    /// The newest log entry that it covers.
+    pub covers: Seq,
+}
+
+impl Erasing {
+    /// Starts what is left to do after the delete.
+    pub(crate) fn start(namespace: &Arc<Namespace>, ids: Vec<DocumentId>, outcome: Outcome) -> Self {
+        let held = namespace.clone();
+        let rest = async move { erase(&held, &ids).await.inspect_err(|error| failed(&held, error)) };
+        Self { outcome, rest: namespace.shared.config.tracker.spawn(rest) }
+    }
+
+    /// Waits until the bytes are gone.
+    ///
+    /// # Errors
+    /// What stopped it, such as a full disk; ask again for the same ids.
+    pub async fn erased(self) -> Result<Erased, Error> {
+        self.rest.await.map_err(|_| Error::Panicked)?
+    }
+}
+
+async fn erase(namespace: &Arc<Namespace>, ids: &[DocumentId]) -> Result<Erased, Error> {
+    let mut upkeep = namespace.upkeep.lock().await;
+    while namespace.journal.last() > upkeep.covers {
+        round(namespace, &mut upkeep, Job::Flush).await?;
+        let held_meanwhile = namespace.journal.last();
+        if held_meanwhile == upkeep.covers {
+            break;
+        }
+        // A new file began with that checkpoint: this one covers all before it.
+        round(namespace, &mut upkeep, Job::Flush).await?;
+        if upkeep.covers >= held_meanwhile {
+            break;
+        }
+    }
+    while let Some(part) = holder(namespace, ids) {
+        round(namespace, &mut upkeep, Job::Compact(vec![part])).await?;
+    }
+    delete_retired(namespace, &mut upkeep).await?;
+    let Upkeep { commit, covers, .. } = *upkeep;
+    Ok(Erased { commit, covers })
+}
+
+/// A sealed part that still has a dead document under one of these ids.
+fn holder(namespace: &Namespace, ids: &[DocumentId]) -> Option<Part> {
+    let holds = |part: &Part| ids.iter().any(|id| part.index.find(id).is_some_and(|doc| part.dead.contains(doc)));
+    namespace.view().sealed().into_iter().find(holds)
+}

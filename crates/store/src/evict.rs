@@ -1,0 +1,77 @@
+//! Eviction: when open namespaces pass the memory budget, those that nobody holds are closed, the
+//! longest unused first.
+//!
+//! One whose log is long is flushed before it goes, so that it opens quickly again. Nothing is lost
+//! at any moment: what was acknowledged is in the log. Runs in the background, once at a time.
+
+use crate::{
+    namespace::Namespace,
+    slot::Slot,
+    stores::{Shared, Slots},
+    upkeep,
+};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+/// Whether somebody is at it, and whether somebody asked meanwhile.
+#[derive(Default)]
+pub(crate) struct Evictor {
+    runs: AtomicBool,
+    asked: AtomicBool,
+}
+
+/// Starts a pass if the budget is passed and none runs.
+pub(crate) fn start_if_due(shared: &Arc<Shared>, evictor: &Evictor, slots: &Arc<Slots>) {
+    if !over(shared) {
+        return;
+    }
+    evictor.asked.store(true, Ordering::Release);
+    if evictor.runs.swap(true, Ordering::AcqRel) {
+        return;
+    }
+    let (held, slots) = (shared.clone(), slots.clone());
+    shared.config.tracker.spawn(async move {
+        while held.evictor().asked.swap(false, Ordering::AcqRel) {
+            pass(&held, &slots).await;
+        }
+        held.evictor().runs.store(false, Ordering::Release);
+    });
+}
+
+async fn pass(shared: &Arc<Shared>, slots: &Slots) {
+    let open = |slot: Arc<Slot>| Some((slot.used()?, slot));
+    let mut candidates: Vec<(u64, Arc<Slot>)> = slots.all().into_iter().filter_map(open).collect();
+    candidates.sort_by_key(|(used, _)| *used);
+    for (used, slot) in candidates {
+        if !over(shared) {
+            return;
+        }
+        // Somebody entered it meanwhile: it is no longer the longest unused.
+        if slot.used() != Some(used) || !slot.is_idle() {
+            continue;
+        }
+        if let Some(namespace) = slot.current().filter(opens_slowly) {
+            // What cannot be flushed goes all the same: the memory is what is short.
+            if let Err(error) = upkeep::flush(&namespace).await {
+                tracing::warn!(namespace = %namespace.home.uuid(), %error, "not flushed before it was let go");
+            }
+        }
+        if slot.let_go() {
+            shared.counters.evictions.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Whether its next opening would replay much.
+pub(crate) fn opens_slowly(namespace: &Arc<Namespace>) -> bool {
+    namespace.journal.log_bytes() > SLOW_LOG_BYTES && namespace.view().memtable_size().0 > 0
+}
+
+fn over(shared: &Shared) -> bool {
+    shared.counters.memory.load(Ordering::Relaxed) > shared.config.memory_bytes_max
+}
+
+/// A log above this is flushed before its namespace is let go, bytes.
+const SLOW_LOG_BYTES: u64 = 64 << 10;

@@ -1,0 +1,124 @@
+//! What a part is made of: documents as they came, or a segment. Both answer alike.
+
+use kernel::{Audience, Document, DocumentId, Filter, Status, Timestamp};
+use roaring::RoaringBitmap;
+use segment::{Error, Scored, Segment, Tail, TextQuery, TextStats};
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) enum Index {
+    /// Just written; indexed by the first search.
+    Tail(Tail),
+    /// Indexed, in memory or opened.
+    Segment(Segment),
+}
+
+/// The same question to whichever it is.
+macro_rules! either {
+    ($self:ident, $it:ident => $answer:expr) => {
+        match $self {
+            Index::Tail($it) => $answer,
+            Index::Segment($it) => $answer,
+        }
+    };
+}
+
+impl Index {
+    pub(crate) fn tail(&self) -> Option<&Tail> {
+        match self {
+            Index::Tail(tail) => Some(tail),
+            Index::Segment(_) => None,
+        }
+    }
+
+    fn indexed(&self) -> &Segment {
+        match self {
+            Index::Tail(tail) => tail.indexed(),
+            Index::Segment(segment) => segment,
+        }
+    }
+
+    pub(crate) fn documents(&self) -> u32 {
+        either!(self, it => it.documents())
+    }
+
+    pub(crate) fn rows(&self) -> u32 {
+        either!(self, it => it.rows())
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        either!(self, it => it.bytes())
+    }
+
+    pub(crate) fn text_bytes(&self, doc: u32) -> u64 {
+        either!(self, it => it.text_bytes(doc))
+    }
+
+    pub(crate) fn find(&self, id: &DocumentId) -> Option<u32> {
+        either!(self, it => it.find(id))
+    }
+
+    pub(crate) fn id(&self, doc: u32) -> Option<DocumentId> {
+        match self {
+            Index::Tail(tail) => tail.head(doc).ok().map(|head| head.id),
+            Index::Segment(segment) => segment.id(doc),
+        }
+    }
+
+    pub(crate) fn document(&self, doc: u32, vectors: bool) -> Result<Document, Error> {
+        either!(self, it => it.document(doc, vectors))
+    }
+
+    pub(crate) fn head(&self, doc: u32) -> Result<Document, Error> {
+        either!(self, it => it.head(doc))
+    }
+
+    pub(crate) fn row(&self, row: u32) -> Option<(u32, u32)> {
+        either!(self, it => it.row(row))
+    }
+
+    pub(crate) fn rows_of(&self, docs: &RoaringBitmap) -> RoaringBitmap {
+        either!(self, it => it.rows_of(docs))
+    }
+
+    pub(crate) fn evaluate(&self, filter: &Filter) -> Result<RoaringBitmap, Error> {
+        match self {
+            Index::Tail(tail) => Ok(tail.evaluate(filter)),
+            Index::Segment(segment) => segment.evaluate(filter),
+        }
+    }
+
+    pub(crate) fn visible(&self, audience: &Audience) -> RoaringBitmap {
+        either!(self, it => it.visible(audience))
+    }
+
+    pub(crate) fn with_status(&self, status: Status) -> RoaringBitmap {
+        either!(self, it => it.with_status(status))
+    }
+
+    pub(crate) fn expired(&self, now: Timestamp) -> RoaringBitmap {
+        either!(self, it => it.expired(now))
+    }
+
+    pub(crate) fn has_attribute(&self, key: &str) -> bool {
+        either!(self, it => it.has_attribute(key))
+    }
+
+    pub(crate) fn text_stats(&self, query: &TextQuery, live_rows: &RoaringBitmap) -> Result<TextStats, Error> {
+        self.indexed().text_stats(query, live_rows)
+    }
+
+    pub(crate) fn search_text(
+        &self,
+        query: &TextQuery,
+        stats: &TextStats,
+        rows: &RoaringBitmap,
+        k: usize,
+    ) -> Result<Vec<Scored>, Error> {
+        self.indexed().search_text(query, stats, rows, k)
+    }
+
+    pub(crate) fn search_vector(&self, query: &[f32], rows: &RoaringBitmap, k: usize) -> Result<Vec<Scored>, Error> {
+        self.indexed().search_vector(query, rows, k)
+    }
+}

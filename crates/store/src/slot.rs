@@ -1,0 +1,185 @@
+//! A namespace's place among the open ones: closed, open, not to be opened for a while, or gone.
+//!
+//! Kept while the process lives, so that nobody opens one namespace under two of them; it holds no
+//! key, so that a closed namespace's can be destroyed. One that does not open because its bytes
+//! are not what was written is quarantined: it says so at once, is tried again after growing
+//! pauses, and nobody else notices.
+
+use crate::{
+    Error,
+    counters::Counters,
+    namespace::Namespace,
+    stores::{Shared, lock},
+};
+use kernel::{Code, Incarnation, NamespaceUuid};
+use std::{
+    sync::{Arc, Mutex, atomic::Ordering},
+    time::Duration,
+};
+use tokio::sync::OwnedMutexGuard;
+
+/// See the module.
+pub(crate) struct Slot {
+    uuid: NamespaceUuid,
+    incarnation: Incarnation,
+    state: Mutex<State>,
+    /// Held by who opens, closes or destroys.
+    opening: Arc<tokio::sync::Mutex<()>>,
+}
+
+pub(crate) enum State {
+    Closed,
+    Open(Arc<Namespace>),
+    Unopened(Unopened),
+    Destroyed,
+}
+
+/// It did not open: what was said, how often, and the monotonic time from which it is tried again.
+pub(crate) struct Unopened {
+    again: Duration,
+    tries: u32,
+    code: Code,
+    message: String,
+}
+
+impl Unopened {
+    /// After `before` tries that failed like this one. A full disk or a key that cannot be had
+    /// may be over soon; bytes that do not open seldom mend themselves.
+    pub(crate) fn after(before: u32, error: &kernel::Error, now: Duration) -> Self {
+        let tries = if error.code == Code::Internal { before.saturating_add(1) } else { 0 };
+        let pause = OPEN_AGAIN_AFTER.saturating_mul(1 << tries.saturating_sub(1).min(16)).min(OPEN_AGAIN_AFTER_MAX);
+        Self { again: now + pause, tries, code: error.code, message: error.message.clone() }
+    }
+}
+
+impl State {
+    fn quarantined(&self) -> bool {
+        matches!(self, State::Unopened(unopened) if unopened.tries > 0)
+    }
+}
+
+impl Slot {
+    pub(crate) fn new(uuid: NamespaceUuid, incarnation: Incarnation) -> Self {
+        Self { uuid, incarnation, state: Mutex::new(State::Closed), opening: Arc::default() }
+    }
+
+    pub(crate) fn uuid(&self) -> NamespaceUuid {
+        self.uuid
+    }
+
+    pub(crate) fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    /// The right to open, close or destroy it.
+    pub(crate) async fn opening(&self) -> OwnedMutexGuard<()> {
+        self.opening.clone().lock_owned().await
+    }
+
+    /// Changes what it is.
+    pub(crate) fn set(&self, counters: &Counters, state: State) {
+        let now = state.quarantined();
+        let before = std::mem::replace(&mut *lock(&self.state), state);
+        match (before.quarantined(), now) {
+            (false, true) => drop(counters.quarantined.fetch_add(1, Ordering::Relaxed)),
+            (true, false) => drop(counters.quarantined.fetch_sub(1, Ordering::Relaxed)),
+            _ => {}
+        }
+    }
+
+    /// How often in a row its bytes did not open.
+    pub(crate) fn tries(&self) -> u32 {
+        match &*lock(&self.state) {
+            State::Unopened(unopened) => unopened.tries,
+            _ => 0,
+        }
+    }
+
+    /// The open namespace; `None` when it must be opened first.
+    pub(crate) fn ready(&self, shared: &Shared) -> Result<Option<Arc<Namespace>>, Error> {
+        match &*lock(&self.state) {
+            State::Open(namespace) if namespace.is_open() => Ok(Some(namespace.clone())),
+            State::Unopened(it) if shared.config.clock.monotonic() < it.again => {
+                Err(Error::Unopened { code: it.code, message: it.message.clone() })
+            }
+            State::Destroyed => Err(Error::NotFound),
+            _ => Ok(None),
+        }
+    }
+
+    pub(crate) fn current(&self) -> Option<Arc<Namespace>> {
+        match &*lock(&self.state) {
+            State::Open(namespace) if namespace.is_open() => Some(namespace.clone()),
+            _ => None,
+        }
+    }
+
+    /// When it was entered last, if it is open.
+    pub(crate) fn used(&self) -> Option<u64> {
+        self.current().map(|namespace| namespace.used.load(Ordering::Relaxed))
+    }
+
+    /// Whether it is open and nobody holds it.
+    pub(crate) fn is_idle(&self) -> bool {
+        // Under the lock nobody gets another hold of it; one count is ours.
+        matches!(&*lock(&self.state), State::Open(namespace) if Arc::strong_count(namespace) == 1)
+    }
+
+    pub(crate) fn take(&self) -> Option<Arc<Namespace>> {
+        let mut state = lock(&self.state);
+        match std::mem::replace(&mut *state, State::Closed) {
+            State::Open(namespace) => Some(namespace),
+            other => {
+                *state = other;
+                None
+            }
+        }
+    }
+
+    /// Closes it in peace, if it is open and `when` holds.
+    pub(crate) async fn close(&self, shared: &Shared, when: impl Fn(&Namespace) -> bool) {
+        let opening = self.opening().await;
+        if self.current().is_some_and(|namespace| !when(&namespace)) {
+            return;
+        }
+        let Some(namespace) = self.take() else { return };
+        // A task of its own: if whoever asked goes, nobody opens it before it has ended.
+        let shut = shared.config.tracker.spawn(async move {
+            namespace.shut().await;
+            drop(opening);
+        });
+        if shut.await.is_err() {
+            tracing::error!(namespace = %self.uuid, "the runtime went away while a namespace was closed");
+        }
+    }
+
+    /// Drops it from memory if nobody holds it; whether that was so.
+    pub(crate) fn let_go(&self) -> bool {
+        let Ok(_opening) = self.opening.try_lock() else { return false };
+        let mut state = lock(&self.state);
+        // Under the lock nobody gets another hold of it; one count is ours.
+        let idle = matches!(&*state, State::Open(namespace) if Arc::strong_count(namespace) == 1);
+        if idle {
+            *state = State::Closed;
+        }
+        idle
+    }
+
+    /// Deletes its bytes. From here on nobody enters.
+    pub(crate) async fn destroy(&self, namespace: Arc<Namespace>) -> Result<(), Error> {
+        let opening = self.opening().await;
+        self.set(&namespace.shared.counters, State::Destroyed);
+        let tracker = namespace.shared.config.tracker.clone();
+        let destroy = async move {
+            let _opening = opening;
+            namespace.shut().await;
+            Ok(namespace.journal.destroy().await?)
+        };
+        tracker.spawn(destroy).await.map_err(|_| Error::Panicked)?
+    }
+}
+
+/// A namespace that did not open is left in peace for so long at first, and twice as long each time.
+const OPEN_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// And never longer.
+const OPEN_AGAIN_AFTER_MAX: Duration = Duration::from_secs(300);
