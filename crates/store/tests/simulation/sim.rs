@@ -168,11 +168,30 @@ impl Sim {
             // The longest stall is shorter: nothing is under way any more in the last round.
             sleep(Duration::from_secs(50_000)).await;
         }
+        self.clear_away().await;
         self.check_destroyed().await;
         self.check_lines();
     }
 
-    /// A namespace whose destruction was acknowledged holds nothing, also for who still has its key.
+    /// What an interrupted destruction left goes as the registry lets it go. Then nothing is there.
+    async fn clear_away(&self) {
+        let process = self.processes.borrow()[0].clone();
+        let gone: Vec<_> = {
+            let history = self.history.borrow();
+            let gone = history.places.iter().enumerate().filter(|(_, place)| place.gone.is_some());
+            gone.map(|(at, place)| (at, place.home.prefix())).collect()
+        };
+        for (place, prefix) in gone {
+            process.storage.remove_prefix(&prefix).await.unwrap();
+            let left = self.bucket.names(&prefix).await;
+            if !left.is_empty() {
+                self.history().faults.push(format!("place {place} was cleared away and has {left:?}"));
+            }
+            self.destroyed.borrow_mut().push(place);
+        }
+    }
+
+    /// A namespace that was destroyed holds nothing, also for who still has its key.
     async fn check_destroyed(&self) {
         let process = self.processes.borrow()[0].clone();
         for place in self.destroyed.borrow().clone() {

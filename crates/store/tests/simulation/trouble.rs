@@ -76,25 +76,28 @@ impl Sim {
     }
 
     async fn disk_trouble(&self, disk: &CrashDisk, at: usize, process: &Process, rng: &mut Rng) {
-        match rng.below(7) {
+        match rng.below(8) {
             0..=2 => {
                 disk.light_fuse(Some(rng.below(400)));
                 let _in_time = timeout(Duration::from_secs(5), process.handle.killed()).await;
                 disk.light_fuse(None);
             }
-            3 => {
-                disk.fail_sync(Some(rng.below(60)));
+            3 | 4 => {
+                disk.fail_sync(Some(rng.below(20)));
                 sleep(rng.millis(10, 2_000)).await;
                 disk.fail_sync(None);
+                if rng.chance(500) {
+                    process.kill();
+                }
             }
-            4 => {
+            5 => {
                 self.count("disk full");
                 let room = *rng.pick(&[0, 100, 5_000, 20_000]);
                 disk.limit(Some(rng.index(room + 1)));
                 sleep(rng.millis(10, 2_000)).await;
                 disk.limit(None);
             }
-            5 => {
+            6 => {
                 self.count("disk read-only");
                 disk.read_only(true);
                 sleep(rng.millis(10, 1_000)).await;
