@@ -6,10 +6,12 @@
 mod environment;
 mod reference;
 mod settings;
+mod storage;
 
 pub use environment::Environment;
 pub use reference::reference;
 pub use settings::{Listen, LogFormat, ModelsChoice, RootKey, Settings};
+pub use storage::{Place, RemoteConfig};
 
 use crate::strict;
 use anyhow::{Context, Result, bail};
@@ -54,8 +56,30 @@ pub struct Listener {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Storage {
-    /// `file:///var/lib/ringfence`, or a path.
+    /// `file:///var/lib/ringfence`, a path, or `s3://bucket/prefix`, `gs://…`, `az://…`.
     pub url: Option<String>,
+    /// Where the object store answers.
+    pub endpoint: Option<String>,
+    /// S3's region.
+    pub region: Option<String>,
+    /// Azure's storage account.
+    pub account: Option<String>,
+    /// S3's access key; its secret comes from the environment.
+    pub access_key_id: Option<String>,
+    /// Take an endpoint without TLS.
+    pub allow_http: Option<bool>,
+    /// S3: the bucket in the host's name.
+    pub virtual_hosted: Option<bool>,
+    /// Certificate authorities to trust beside the system's, PEM.
+    pub ca_certificates: Option<PathBuf>,
+    /// Tries of a request after the first.
+    pub retries: Option<usize>,
+    /// Seconds after which no further try begins.
+    pub retry_timeout_s: Option<u64>,
+    /// Longest time for one try, seconds.
+    pub request_timeout_s: Option<u64>,
+    /// Longest time to connect, seconds.
+    pub connect_timeout_s: Option<u64>,
 }
 
 /// What embeds.

@@ -44,7 +44,7 @@ pub(crate) fn provider(settings: &Settings) -> Result<Arc<dyn KeyProvider>> {
         RootKey::Value(value) => {
             LocalProvider::from_env_value(value, Arc::new(OsEntropy)).context("RINGFENCE_ROOT_KEY")?
         }
-        RootKey::File(path) => LocalProvider::from_file(path, &settings.data, Arc::new(OsEntropy))
+        RootKey::File(path) => LocalProvider::from_file(path, settings.folder()?, Arc::new(OsEntropy))
             .with_context(|| format!("the root key file {}", path.display()))?,
     };
     Ok(Arc::new(provider))

@@ -12,7 +12,7 @@ use crate::{
 use anyhow::{Context, Result, anyhow};
 use engine::{Engine, EngineConfig};
 use kernel::limits;
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::Path, time::Duration};
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use zeroize::Zeroizing;
@@ -44,13 +44,14 @@ pub async fn start(settings: Settings) -> Result<Running> {
 /// # Errors
 /// See [`start`].
 pub async fn start_with(settings: Settings, parts: Parts) -> Result<Running> {
+    let folder = settings.folder()?;
     let data = bind("data_plane", &settings.data_plane).await?;
     let control = bind("control_plane", &settings.control_plane).await?;
     let clock = parts.clock.clone();
-    let (engine, operator_token) = Engine::open(engine_config(&settings, parts))
+    let (engine, operator_token) = Engine::open(engine_config(&settings, folder, parts))
         .await
         .map_err(|e| anyhow!("{}", crate::parts::chain(&e)))
-        .with_context(|| format!("cannot open the data folder {}", settings.data.display()))?;
+        .with_context(|| format!("cannot open the data folder {}", folder.display()))?;
     say_models(&engine);
     let app = App::new(engine, clock);
     let closing = CancellationToken::new();
@@ -76,14 +77,14 @@ pub async fn start_with(settings: Settings, parts: Parts) -> Result<Running> {
     tracing::info!(
         data_plane = %running.data_plane,
         control_plane = %running.control_plane,
-        data = %settings.data.display(),
+        data = %folder.display(),
         "listening"
     );
     Ok(running)
 }
 
-fn engine_config(settings: &Settings, parts: Parts) -> EngineConfig {
-    let mut config = EngineConfig::new(settings.data.clone(), parts.provider, parts.models);
+fn engine_config(settings: &Settings, folder: &Path, parts: Parts) -> EngineConfig {
+    let mut config = EngineConfig::new(folder.to_path_buf(), parts.provider, parts.models);
     config.clock = parts.clock;
     config.entropy = parts.entropy;
     config.adopt_operator = settings.operator_token.as_ref().map(|t| t.to_string());

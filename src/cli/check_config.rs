@@ -1,12 +1,15 @@
 //! `ringfence check-config`: what the configuration comes to, without starting anything.
 
 use super::{Global, ServerArgs, answer};
-use crate::config::{RootKey, Settings};
-use anyhow::Result;
+use crate::config::{Place, RootKey, Settings};
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 pub(super) fn run(global: &Global, args: &ServerArgs) -> Result<()> {
     let settings = args.settings()?;
+    if let Place::Remote(remote) = &settings.place {
+        journal::connect(&remote.url, &remote.options).context("storage")?;
+    }
     let document = describe(&settings);
     let mut text = String::from("the configuration is valid\n");
     for (key, value) in document.as_object().into_iter().flatten() {
@@ -22,7 +25,7 @@ pub(super) fn describe(settings: &Settings) -> Value {
     json!({
         "data_plane": listener(&settings.data_plane),
         "control_plane": listener(&settings.control_plane),
-        "data": settings.data,
+        "data": settings.place.to_string(),
         "root_key": match &settings.root_key {
             RootKey::Value(_) => "RINGFENCE_ROOT_KEY".to_owned(),
             RootKey::File(path) => path.display().to_string(),

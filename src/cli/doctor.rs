@@ -2,7 +2,7 @@
 //! opens no tenant's place, so no customer text can be in it. Works while the server runs.
 
 use super::{Global, ServerArgs, answer, check_config::describe};
-use crate::config::{Listen, RootKey, Settings};
+use crate::config::{Listen, Place, RootKey, Settings};
 use anyhow::Result;
 use serde_json::{Value, json};
 use std::{
@@ -17,7 +17,7 @@ pub(super) fn run(global: &Global, args: &ServerArgs) -> Result<()> {
     let settings = args.settings()?;
     let checks = [
         ("root key", root_key(&settings)),
-        ("data folder", data_folder(&settings.data)),
+        ("storage", storage(&settings.place)),
         ("models", models(&settings)),
         ("data plane", ready(&settings.data_plane)),
         ("control plane", ready(&settings.control_plane)),
@@ -58,6 +58,16 @@ fn root_key(settings: &Settings) -> Check {
             (false, format!("{} can be read by others; chmod 600 it", path.display()))
         }
         Ok(_) => (true, path.display().to_string()),
+    }
+}
+
+fn storage(place: &Place) -> Check {
+    match place {
+        Place::Folder(path) => data_folder(path),
+        Place::Remote(remote) => match journal::connect(&remote.url, &remote.options) {
+            Ok(_) => (true, remote.url.to_string()),
+            Err(error) => (false, format!("{:#}", anyhow::Error::new(error))),
+        },
     }
 }
 

@@ -26,8 +26,11 @@ impl Environment {
 
     /// From pairs.
     pub fn of(pairs: impl IntoIterator<Item = (String, String)>) -> Self {
-        let ours =
-            |name: &str| name.starts_with("RINGFENCE") || matches!(name, "HOME" | "XDG_CONFIG_HOME" | "XDG_DATA_HOME");
+        let ours = |name: &str| {
+            name.starts_with("RINGFENCE")
+                || matches!(name, "HOME" | "XDG_CONFIG_HOME" | "XDG_DATA_HOME")
+                || journal::ROLE_VARIABLES.contains(&name)
+        };
         Self(pairs.into_iter().filter(|(k, v)| ours(k) && !v.is_empty()).collect())
     }
 

@@ -20,9 +20,30 @@ pub(super) const KEYS: &[(&str, &str, &str)] = &[
     ("control_plane.insecure", "true or false, `false`", "See `data_plane.insecure`."),
     (
         "storage.url",
-        "`file:///path` or a path, the user's data folder",
-        "Where everything is kept. `--data` and `RINGFENCE_DATA` win.",
+        "`file:///path`, a path, `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix`, the user's data folder",
+        "Where everything is kept. `--data` and `RINGFENCE_DATA` win over another folder, and are refused beside an object \
+         store. A store must create an object only if it is absent; every start makes sure. `gs` and `az` want a build \
+         with `--features gcs` or `azure`.",
     ),
+    ("storage.endpoint", "URL, the vendor's", "Where the object store answers, for one that is not its vendor's own."),
+    ("storage.region", "name, `us-east-1`", "S3's region."),
+    ("storage.account", "name, none", "Azure's storage account."),
+    (
+        "storage.access_key_id",
+        "text, none",
+        "S3's access key; its secret is `RINGFENCE_STORAGE_SECRET`. Without both, the machine's role is used.",
+    ),
+    ("storage.allow_http", "true or false, `false`", "Take an endpoint without TLS."),
+    (
+        "storage.virtual_hosted",
+        "true or false, `false`",
+        "S3: `https://bucket.host/key` instead of `https://host/bucket/key`.",
+    ),
+    ("storage.ca_certificates", "path, none", "Certificate authorities (PEM) to trust beside the system's."),
+    ("storage.retries", "number, 6", "Tries of a request after the first, when the store is unwell or unreachable."),
+    ("storage.retry_timeout_s", "seconds, 30", "After this time no further try begins."),
+    ("storage.request_timeout_s", "seconds, 30", "Longest time for one try."),
+    ("storage.connect_timeout_s", "seconds, 5", "Longest time to connect."),
     ("models.enabled", "true or false, `true`", "`false`: text search and callers' own vectors only."),
     ("models.runtime", "path, found", "`libonnxruntime.so` or its folder. `RINGFENCE_ONNXRUNTIME` wins."),
     ("models.folder", "path, found", "One folder per model inside. `RINGFENCE_MODELS` wins."),
@@ -59,7 +80,10 @@ pub fn reference() -> String {
         "\nFrom the environment only: `RINGFENCE_CONFIG`, `RINGFENCE_DATA`, `RINGFENCE_ROOT_KEY` (32 bytes as hex or \
          base64) or `RINGFENCE_ROOT_KEY_FILE` (default `ringfence/root.key` in the user's configuration folder), \
          `RINGFENCE_OPERATOR_TOKEN` or `RINGFENCE_OPERATOR_TOKEN_FILE` (adopted on first start), \
-         `RINGFENCE_ONNXRUNTIME`, `RINGFENCE_MODELS`.\n",
+         `RINGFENCE_ONNXRUNTIME`, `RINGFENCE_MODELS`, `RINGFENCE_STORAGE_SECRET` or `RINGFENCE_STORAGE_SECRET_FILE` \
+         (S3's secret access key, Azure's account key, Google's service account as JSON), `RINGFENCE_STORAGE_TOKEN` or \
+         `RINGFENCE_STORAGE_TOKEN_FILE` (S3's session token). Where none is set, the role that the platform gives to the \
+         machine or pod is used, by Amazon's, Google's and Azure's own variables.\n",
     );
     page
 }

@@ -1,6 +1,6 @@
 //! What the server uses: every value parsed and within its bounds.
 
-use super::{Config, Environment, Format, Level, Listener, Provider};
+use super::{Config, Environment, Format, Level, Listener, Place, Provider};
 use anyhow::{Context, Result, bail, ensure};
 use kernel::limits;
 use std::{
@@ -16,8 +16,8 @@ pub struct Settings {
     pub data_plane: Listen,
     /// Where operators' tokens are taken.
     pub control_plane: Listen,
-    /// Data folder.
-    pub data: PathBuf,
+    /// Where everything is kept.
+    pub place: Place,
     /// Where the root key comes from.
     pub root_key: RootKey,
     /// An operator token to adopt on first start.
@@ -100,14 +100,14 @@ impl Settings {
     /// # Errors
     /// Names the key, its value and what would be right.
     pub fn new(config: &Config, data: Option<&Path>, environment: &Environment) -> Result<Self> {
-        let data = data_folder(config, data, environment)?;
+        let place = Place::new(config, data, environment)?;
         let mib = |key: &str, v: Option<u64>| v.map(|v| bounded(key, v, 1, 1 << 30).map(|v| v << 20)).transpose();
         let count = |key: &str, v: Option<usize>| v.map(|v| bounded(key, v, 1, 1 << 20)).transpose();
         Ok(Self {
             data_plane: listener("data_plane", &config.data_plane, DATA_PLANE)?,
             control_plane: listener("control_plane", &config.control_plane, CONTROL_PLANE)?,
             root_key: root_key(environment)?,
-            data,
+            place,
             operator_token: environment.secret("RINGFENCE_OPERATOR_TOKEN")?,
             models: models_choice(config, environment),
             cpu_threads: count("limits.cpu_threads", config.limits.cpu_threads)?,
@@ -130,9 +130,20 @@ impl Settings {
             strict_audit: config.audit.strict.unwrap_or(false),
         })
     }
+
+    /// The data folder.
+    ///
+    /// # Errors
+    /// Everything is kept in an object store.
+    pub fn folder(&self) -> Result<&Path> {
+        match &self.place {
+            Place::Folder(path) => Ok(path),
+            Place::Remote(remote) => bail!("storage.url = \"{}\": object stores are not yet wired", remote.url),
+        }
+    }
 }
 
-fn bounded<N: PartialOrd + std::fmt::Display>(key: &str, value: N, least: N, most: N) -> Result<N> {
+pub(super) fn bounded<N: PartialOrd + std::fmt::Display>(key: &str, value: N, least: N, most: N) -> Result<N> {
     ensure!(value >= least && value <= most, "{key} = {value}: must be {least} to {most}");
     Ok(value)
 }
@@ -155,27 +166,6 @@ fn listener(section: &str, written: &Listener, default: &str) -> Result<Listen> 
         );
     }
     Ok(Listen { address, tls })
-}
-
-fn data_folder(config: &Config, flag: Option<&Path>, environment: &Environment) -> Result<PathBuf> {
-    if let Some(path) = flag {
-        return Ok(path.to_path_buf());
-    }
-    if let Some(path) = environment.path("RINGFENCE_DATA") {
-        return Ok(path);
-    }
-    match config.storage.url.as_deref() {
-        Some(url) => match url.split_once("://") {
-            Some(("file", path)) if path.starts_with('/') => Ok(PathBuf::from(path)),
-            Some(_) => bail!("storage.url = {url:?}: must be file:///an/absolute/path, or a path"),
-            None => Ok(PathBuf::from(url)),
-        },
-        None => {
-            let base =
-                environment.path("XDG_DATA_HOME").or_else(|| environment.path("HOME").map(|h| h.join(".local/share")));
-            base.map(|b| b.join("ringfence")).context("no data folder: give --data, RINGFENCE_DATA or storage.url")
-        }
-    }
 }
 
 fn root_key(environment: &Environment) -> Result<RootKey> {

@@ -24,7 +24,7 @@ fn defaults_listen_on_loopback() {
     let s = settings("", &[]).expect("fits");
     assert_eq!(s.data_plane.address.to_string(), "127.0.0.1:7171");
     assert_eq!(s.control_plane.address.to_string(), "127.0.0.1:7172");
-    assert_eq!(s.data, Path::new("/home/x/.local/share/ringfence"));
+    assert_eq!(s.folder().expect("a folder"), Path::new("/home/x/.local/share/ringfence"));
     assert!(matches!(s.root_key, RootKey::File(p) if p == Path::new("/home/x/.config/ringfence/root.key")));
     assert!(!s.models.configured && s.models.enabled);
 }
@@ -42,7 +42,7 @@ fn the_environment_lies_over_the_file() {
     .expect("fits");
     assert_eq!(s.data_plane.address.to_string(), "127.0.0.1:0");
     assert_eq!((s.searches_max, s.strict_audit), (Some(7), true));
-    assert_eq!(s.data, Path::new("/srv/rf"));
+    assert_eq!(s.folder().expect("a folder"), Path::new("/srv/rf"));
 }
 
 #[test]
@@ -57,8 +57,8 @@ fn what_does_not_fit_is_named_with_its_source() {
     assert!(text.contains("RINGFENCE__DATA_PLANE") && text.contains("RINGFENCE__SECTION__KEY"), "{text}");
     let text = refusal("[limits]\nsearches = 0\n", &[]);
     assert!(text.contains("limits.searches = 0: must be 1 to"), "{text}");
-    let text = refusal("[storage]\nurl = \"s3://bucket\"\n", &[]);
-    assert!(text.contains("storage.url = \"s3://bucket\": must be file:///"), "{text}");
+    let text = refusal("[storage]\nurl = \"ftp://bucket\"\n", &[]);
+    assert!(text.contains("storage.url = \"ftp://bucket\": must be file:///"), "{text}");
     let text = refusal("[data_plane\n", &[]);
     assert!(text.contains("is not valid TOML"), "{text}");
 }
@@ -83,6 +83,75 @@ fn a_secret_comes_from_one_place() {
     let e = environment(&[("RINGFENCE_OPERATOR_TOKEN_FILE", file.to_str().expect("utf-8"))]);
     assert_eq!(e.secret("RINGFENCE_OPERATOR_TOKEN").expect("read").expect("there").as_str(), "rfop_x");
     assert!(!format!("{e:?}").contains("token\": "), "names only");
+}
+
+const S3: &str = "[storage]\nurl = \"s3://bucket/prefix\"\nendpoint = \"https://s3.example.com\"\nregion = \"eu\"\n\
+                  access_key_id = \"AKIDEXAMPLE\"\nretries = 2\nrequest_timeout_s = 7\n";
+
+fn remote(toml: &str, pairs: &[(&str, &str)]) -> RemoteConfig {
+    match settings(toml, pairs).expect("fits").place {
+        Place::Remote(remote) => *remote,
+        Place::Folder(path) => panic!("a folder: {}", path.display()),
+    }
+}
+
+#[test]
+fn an_object_store_takes_its_options_and_a_secret_that_nobody_shows() {
+    let found = remote(S3, &[("RINGFENCE_STORAGE_SECRET", "hunter2"), ("RINGFENCE_STORAGE_TOKEN", "hunter3")]);
+    assert_eq!(found.url.to_string(), "s3://bucket/prefix");
+    let options = &found.options;
+    assert_eq!((options.endpoint.as_deref(), options.region.as_deref()), (Some("https://s3.example.com"), Some("eu")));
+    assert_eq!((options.retry.retries_max, options.request_timeout.as_secs()), (2, 7));
+    assert_eq!((options.retry.timeout, options.connect_timeout.as_secs()), (journal::RETRY_TIMEOUT, 5));
+    let journal::Credentials::Key { id, secret, token } = &options.credentials else { panic!("a key") };
+    assert_eq!((id.as_str(), secret.as_str()), ("AKIDEXAMPLE", "hunter2"));
+    assert_eq!(token.as_ref().map(|t| t.as_str()), Some("hunter3"));
+    assert!(!format!("{found:?}").contains("hunter"), "{found:?}");
+}
+
+#[test]
+fn the_secret_of_an_object_store_comes_from_a_file_as_well() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("secret");
+    std::fs::write(&file, "hunter2\n").expect("written");
+    let found = remote(S3, &[("RINGFENCE_STORAGE_SECRET_FILE", file.to_str().expect("utf-8"))]);
+    let journal::Credentials::Key { secret, .. } = &found.options.credentials else { panic!("a key") };
+    assert_eq!(secret.as_str(), "hunter2");
+}
+
+#[test]
+fn without_a_key_the_role_of_the_machine_is_used() {
+    let pairs = [("AWS_ROLE_ARN", "arn:x"), ("AWS_WEB_IDENTITY_TOKEN_FILE", "/run/token"), ("AWS_PROFILE", "y")];
+    let found = remote("[storage]\nurl = \"s3://bucket\"\n", &pairs);
+    let journal::Credentials::Role(pairs) = &found.options.credentials else { panic!("a role") };
+    let names: Vec<_> = pairs.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE"]);
+}
+
+#[test]
+fn an_object_store_that_does_not_fit_is_named() {
+    const SECRET: (&str, &str) = ("RINGFENCE_STORAGE_SECRET", "hunter2");
+    type Pairs = &'static [(&'static str, &'static str)];
+    let cases: [(&str, Pairs, &str); 9] = [
+        (S3, &[], "RINGFENCE_STORAGE_SECRET (or RINGFENCE_STORAGE_SECRET_FILE) is missing"),
+        (S3, &[SECRET, ("RINGFENCE_STORAGE_SECRET_FILE", "x")], "both set"),
+        (S3, &[SECRET, ("RINGFENCE_DATA", "/srv")], "keep one"),
+        ("[storage]\nurl = \"s3://bucket\"\n", &[SECRET], "storage.access_key_id is missing"),
+        ("[storage]\nurl = \"gs://bucket\"\naccess_key_id = \"x\"\n", &[SECRET], "is S3's"),
+        ("[storage]\nurl = \"s3://a:hunter2@bucket\"\n", &[], "storage.url: not the address of an object store"),
+        ("[storage]\nurl = \"memory:\"\n", &[], "keeps nothing"),
+        (
+            "[storage]\nurl = \"s3://b\"\nrequest_timeout_s = 0\n",
+            &[],
+            "storage.request_timeout_s = 0: must be 1 to 3600",
+        ),
+        ("[storage]\nregion = \"eu\"\n", &[], "storage.region is for an object store"),
+    ];
+    for (toml, pairs, part) in cases {
+        let text = refusal(toml, pairs);
+        assert!(text.contains(part), "{toml}: {text}");
+        assert!(!text.contains("hunter2"), "{text}");
+    }
 }
 
 #[test]

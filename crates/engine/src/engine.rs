@@ -120,6 +120,9 @@ impl Engine {
         let inner = &self.inner;
         inner.stores.close().await;
         inner.trail.close().await;
+        if tokio::time::timeout(wait, inner.registry.close()).await.is_err() {
+            tracing::warn!("not every directory's log was ended in time; their next openings take longer");
+        }
         inner.tracker.close();
         if tokio::time::timeout(wait, inner.tracker.wait()).await.is_err() {
             tracing::warn!("background work did not end in time; a restart goes on with it");
@@ -132,7 +135,6 @@ impl Engine {
     ///
     /// # Errors
     /// The gate's refusal.
-    #[expect(clippy::result_large_err, reason = "a refusal ends its request; it is moved once")]
     pub async fn admit<A: Action>(&self, bearer: Option<&str>, ask: Ask) -> Result<Grant<A>, Refusal> {
         let inner = &self.inner;
         // Held until the grant holds it itself.

@@ -19,12 +19,19 @@ mod names;
 mod object_log;
 mod objects;
 mod outside;
+mod probe;
+mod remote;
 mod storage;
 mod tasks;
 
 pub use error::{Error, Stopped};
 pub use journal::{Journal, Recovered};
 pub use objects::ObjectRef;
+pub use probe::{PROBE_ROUNDS, ProbeError, probe};
+pub use remote::{
+    Backend, CONNECT_TIMEOUT, Credentials, REQUEST_TIMEOUT, RETRIES_MAX, RETRY_TIMEOUT, ROLE_VARIABLES, RemoteError,
+    RemoteOptions, RemoteUrl, Retry, connect,
+};
 pub use storage::{Blocking, Storage};
 
 /// Position of an entry in its place's life: 1, 2, 3, … without a gap, across restarts.

@@ -290,12 +290,15 @@ pub(crate) fn encode<T: Serialize>(body: &T) -> Result<zeroize::Zeroizing<Vec<u8
         .map_err(|source| crate::Error::Misread { what: "entry to write", source })
 }
 
-/// Reads what [`encode`] wrote.
+/// Reads what [`encode`] wrote. What does not read is looked at again for its version only.
 pub(crate) fn decode<T: for<'de> Deserialize<'de>>(what: &'static str, bytes: &[u8]) -> Result<T, crate::Error> {
     let misread = |source| crate::Error::Misread { what, source };
-    let found = serde_json::from_slice::<Version>(bytes).map_err(misread)?.v;
-    if found != VERSION {
-        return Err(crate::Error::Version { what, found });
+    match serde_json::from_slice::<Envelope<T>>(bytes) {
+        Ok(read) if read.v == VERSION => Ok(read.body),
+        Ok(read) => Err(crate::Error::Version { what, found: read.v }),
+        Err(source) => match serde_json::from_slice::<Version>(bytes).map_err(misread)?.v {
+            VERSION => Err(misread(source)),
+            found => Err(crate::Error::Version { what, found }),
+        },
     }
-    serde_json::from_slice::<Envelope<T>>(bytes).map(|e| e.body).map_err(misread)
 }

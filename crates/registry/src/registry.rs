@@ -84,6 +84,20 @@ impl Registry {
         self.inner.control.stopped().map_or(Ok(()), |why| Err(why.into()))
     }
 
+    /// Marks a clean end in every open journal, so that the next start and the next openings are
+    /// quick. Nothing depends on it.
+    pub async fn close(&self) {
+        for (incarnation, seat) in self.inner.seats.all() {
+            let Some(residence) = seat.open() else { continue };
+            if let Err(error) = residence.book().rest().await {
+                tracing::warn!(%incarnation, %error, "a directory's log was not ended cleanly");
+            }
+        }
+        if let Err(error) = self.inner.control.rest().await {
+            tracing::warn!(%error, "the control log was not ended cleanly");
+        }
+    }
+
     /// Whose keys the server's own are. No tenant has this incarnation: theirs are random.
     pub(crate) const HOUSE: Incarnation = Incarnation::from_bytes([0; 16]);
 

@@ -113,7 +113,8 @@ impl Seats {
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
         let mut all: Vec<_> = table.iter().map(|(incarnation, seat)| (*incarnation, seat.clone())).collect();
         drop(table);
-        all.sort_by_key(|(_, seat)| seat.used.load(Ordering::Relaxed));
+        // Cached: others use seats meanwhile, and an order that changes under the sort is none.
+        all.sort_by_cached_key(|(_, seat)| seat.used.load(Ordering::Relaxed));
         all
     }
 

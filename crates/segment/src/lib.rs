@@ -1,8 +1,10 @@
 //! segment: an immutable index of passages. Documents in, searchable bytes out, and back.
 //!
 //! A [`Tail`] holds documents just written, as they came. A [`Segment`] is either built of them in
-//! memory ([`Segment::in_memory`]) or an opened object ([`Segment::open`] of what [`Segment::write`] made). All answer
-//! alike: filters and readers become a bitmap of documents first, and only rows of that bitmap
+//! memory ([`Segment::in_memory`]) or an opened object: whole ([`Segment::open`] of what
+//! [`Segment::write`] made), or with its texts, vectors and postings left where they lie and read in
+//! pages ([`Segment::open_sealed`]). All answer alike: filters and readers become a bitmap of
+//! documents first, and only rows of that bitmap
 //! are ever ranked, by BM25 or by vector.
 //!
 //! Promises: no file, socket or clock, and no thread but those of the caller's rayon pool while a

@@ -193,9 +193,12 @@ impl Drop for Page {
     }
 }
 
+/// Pages with their numbers, the one that was asked for last first.
+type Recent = Vec<(u64, Arc<Page>)>;
+
 /// Pages by number, in sets that are locked one by one; each keeps those that were asked for last.
 struct Cache {
-    sets: Vec<Mutex<Vec<(u64, Arc<Page>)>>>,
+    sets: Vec<Mutex<Recent>>,
     held: AtomicU64,
 }
 
@@ -206,7 +209,7 @@ impl Cache {
     }
 
     /// The set of a page. Neighbours are spread.
-    fn with<T>(&self, number: u64, act: impl FnOnce(&mut Vec<(u64, Arc<Page>)>) -> T) -> Option<T> {
+    fn with<T>(&self, number: u64, act: impl FnOnce(&mut Recent) -> T) -> Option<T> {
         let set = self.sets.get((number % self.sets.len().max(1) as u64) as usize)?;
         // A set is whole between any two steps.
         Some(act(&mut set.lock().unwrap_or_else(PoisonError::into_inner)))

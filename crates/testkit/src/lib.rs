@@ -1,14 +1,18 @@
 //! testkit: for tests only. A real server process to talk to, a plain HTTP client that can also
 //! send what no client should, and two tenants with near-twin documents.
 
+mod fake_s3;
 mod http;
 mod rng;
 mod server;
+mod stores;
 mod twins;
 mod unsealed;
 
+pub use fake_s3::{FakeS3, Fault, Op, Seen, When};
 pub use http::{Http, Reply};
 pub use rng::Rng;
 pub use server::{Server, ServerBuilder};
+pub use stores::{Ceph, Moto, S3sFs, StoreKey};
 pub use twins::{Tenant, Twin, twin};
 pub use unsealed::unsealed_segment;

@@ -30,7 +30,7 @@ pub(crate) struct Files(Arc<Mutex<BTreeMap<PathBuf, Section>>>);
 
 impl Files {
     /// Writes every file: count and per file name, size and whether it stands here go into the list; its bytes too
-    /// when they are few, else into the paged section. Dictionary first: it is read at opening.
+    /// when they are few, else into the paged section.
     pub(crate) fn write(&self, out: &mut Writer) -> Result<(), Error> {
         self.with(|files| {
             put_size(out.part(Kind::TextFiles), files.len());
@@ -77,13 +77,17 @@ impl Files {
     /// bytes the reader will keep.
     pub(crate) fn will_open(&self) -> u64 {
         self.with(|files| {
+            let mut kept = 0;
             for (path, section) in files.iter() {
-                let dictionary = path.extension().is_some_and(|e| e == "term");
-                let ends = [0..section.len().min(8), section.len().saturating_sub(SMALL as u64)..section.len()];
-                section.will_read(if dictionary { vec![0..section.len()] } else { ends.to_vec() }.into_iter());
+                let size = section.len();
+                if path.extension().is_some_and(|e| e == "term") {
+                    section.will_read(std::iter::once(0..size));
+                    kept += size;
+                } else {
+                    section.will_read([0..size.min(8), size.saturating_sub(SMALL as u64)..size].into_iter());
+                }
             }
-            let dictionary = files.iter().filter(|(path, _)| path.extension().is_some_and(|e| e == "term"));
-            dictionary.map(|(_, section)| section.len()).sum()
+            kept
         })
     }
 
