@@ -48,3 +48,7 @@ long-mutants *NAMES:
 # A world of 100,000 small namespaces: start, memory, cold first searches, bytes on disk. Takes long, and about 10 GB.
 bench-many TENANTS="1000" NAMESPACES="100":
     RINGFENCE_MANY_TENANTS={{TENANTS}} RINGFENCE_MANY_NAMESPACES={{NAMESPACES}} RINGFENCE_MANY_SEARCHES=2000 cargo bench --workspace --bench many_namespaces
+
+# The protocol model on the release build: random schedules in parts (`just long-protocol 1000000 5000000` begins at seed 5000000), a larger exhaustive search, every mutant from its first seed.
+long-protocol SCHEDULES="10000000" FROM="0" STATES="3000000":
+    RINGFENCE_SCHEDULES={{SCHEDULES}} RINGFENCE_SCHEDULES_FROM={{FROM}} RINGFENCE_STATES={{STATES}} RINGFENCE_HINTS=0 RINGFENCE_MUTANT_SCHEDULES=300000 cargo test --release -p journal --test protocol -- --nocapture

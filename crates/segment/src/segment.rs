@@ -18,7 +18,7 @@ use crate::{
 };
 use kernel::{Audience, Distance, Document, DocumentId, Filter, ReadAt, Status, Timestamp, limits};
 use roaring::RoaringBitmap;
-use std::{borrow::Borrow, sync::Arc};
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// What vectors a segment holds.
@@ -53,11 +53,19 @@ impl Segment {
     ///
     /// # Errors
     /// A vector of the wrong length or with a value that is not finite; too many rows.
-    pub fn in_memory(spec: &Spec, docs: impl IntoIterator<Item: Borrow<Document>>) -> Result<Segment, Error> {
+    pub fn in_memory(spec: &Spec, docs: Vec<Document>) -> Result<Segment, Error> {
+        Self::in_memory_of(spec, docs.iter())
+    }
+
+    /// The same of documents that stay with the caller.
+    pub(crate) fn in_memory_of<'a>(
+        spec: &Spec,
+        docs: impl IntoIterator<Item = &'a Document>,
+    ) -> Result<Segment, Error> {
         let mut builder = Builder::new(spec);
         let mut index = MemoryIndex::default();
         for doc in docs {
-            builder.add(doc.borrow(), |row, terms| {
+            builder.add(doc, |row, terms| {
                 index.add(row, terms);
                 Ok(())
             })?;

@@ -109,7 +109,7 @@ impl Tail {
     /// # Errors
     /// None for documents that passed [`check`].
     pub fn build(&self) -> Result<Segment, Error> {
-        Segment::in_memory(&self.spec, self.docs.iter().map(|doc| &doc.0))
+        Segment::in_memory_of(&self.spec, self.docs.iter().map(|doc| &doc.0))
     }
 
     /// The index, built by who asks first.
@@ -258,3 +258,6 @@ fn view(doc: &Document) -> DocumentView<'_> {
         attributes: &doc.attributes,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,7 +25,7 @@ pub(crate) fn due(namespace: &Namespace, now: Option<Timestamp>) -> Option<Job> 
     if rows > config.flush_rows_max || bytes > config.flush_bytes_max || namespace.journal.log_bytes() > log_bytes_max {
         return Some(Job::Flush);
     }
-    let room = now.and_then(|_| config.storage.disk_free().ok()?.into()).unwrap_or(u64::MAX);
+    let room = now.and_then(|_| config.storage.disk_free().ok()?).unwrap_or(u64::MAX);
     compactable(view.sealed(), now, room).map(Job::Compact)
 }
 
@@ -79,3 +79,6 @@ const DEAD_SHARE_MAX: f64 = 0.3;
 const LOG_FACTOR: u64 = 4;
 /// And never below this, bytes: a checkpoint costs more than replaying so little.
 const LOG_BYTES_MIN: u64 = 1 << 20;
+
+#[cfg(test)]
+mod tests;

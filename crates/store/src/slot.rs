@@ -173,7 +173,10 @@ impl Slot {
         let destroy = async move {
             let _opening = opening;
             namespace.shut().await;
-            Ok(namespace.journal.destroy().await?)
+            namespace.shared.step("shut");
+            namespace.journal.destroy().await?;
+            namespace.shared.step("destroyed");
+            Ok(())
         };
         tracker.spawn(destroy).await.map_err(|_| Error::Panicked)?
     }

@@ -196,7 +196,7 @@ impl Stores {
     pub async fn close(&self) {
         self.closing.store(true, Ordering::Release);
         for slot in self.slots.all() {
-            if let Some(namespace) = slot.current().filter(|n| evict::opens_slowly(n)) {
+            if let Some(namespace) = slot.current().filter(evict::opens_slowly) {
                 // Nothing is lost: the log holds it.
                 if let Err(error) = upkeep::flush(&namespace).await {
                     tracing::warn!(namespace = %namespace.home.uuid(), %error, "not flushed at close");
@@ -293,6 +293,21 @@ impl Stores {
     /// Where tests look at the disk.
     pub(crate) fn steps(&self) -> &crate::tests::Steps {
         &self.shared.steps
+    }
+
+    /// Objects that the open namespace stands on.
+    pub(crate) fn named_of(&self) -> usize {
+        self.only().view().objects().len()
+    }
+
+    /// Bytes of log that the open namespace's next opening reads.
+    pub(crate) fn log_bytes_of(&self) -> u64 {
+        self.only().journal.log_bytes()
+    }
+
+    /// Which namespaces are open.
+    pub(crate) fn open_ones(&self) -> Vec<NamespaceUuid> {
+        self.slots.all().iter().filter(|slot| slot.current().is_some()).map(|slot| slot.uuid()).collect()
     }
 
     /// Segments of the open namespace.

@@ -1,10 +1,13 @@
 //! The store against a reference model, against crashes, and against its neighbours.
 
 mod codecs;
+mod erasing;
+mod evicting;
 mod faults;
 mod fixture;
 mod layout;
 mod model;
 mod rooms;
+mod steps;
 
-pub(crate) use fixture::Steps;
+pub(crate) use fixture::{Draft, Steps};

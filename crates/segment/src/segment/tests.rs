@@ -122,7 +122,7 @@ fn unknown_numbers_are_errors_or_nothing() {
 
 #[test]
 fn an_empty_segment_is_one() {
-    assert_eq!(answers(&written(&[])), answers(&Segment::in_memory(&SPEC, Vec::<Document>::new()).unwrap()));
+    assert_eq!(answers(&written(&[])), answers(&Segment::in_memory(&SPEC, vec![]).unwrap()));
 }
 
 #[test]

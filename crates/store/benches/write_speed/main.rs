@@ -6,6 +6,8 @@
 //! alternate, so that both meet the same disk; medians are compared. Then one writer alone.
 //! Audit lines go to a sink that forgets them: their chain has fsyncs of its own.
 
+#![expect(clippy::print_stdout, reason = "a table for people is what it is for")]
+
 mod bare;
 mod pool;
 mod world;
@@ -52,7 +54,7 @@ fn main() {
     println!("{:?}", world.stores.stats());
 }
 
-/// One round of ours: made beforehand, warmed by one write, timed from the first request to the last answer.
+/// One round of ours: documents made beforehand, warmed by one write, timed from the first request to the last answer.
 fn ours(
     runtime: &tokio::runtime::Runtime,
     clock: &SystemClock,

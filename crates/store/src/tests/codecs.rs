@@ -35,7 +35,7 @@ fn a_manifest() -> Vec<u8> {
         let at = Timestamp::from_millis(1);
         Draft::new(&n.to_string(), "some text").admit().into_document(at, at, CommitNo(1))
     };
-    let segment = Arc::new(Index::Segment(Segment::in_memory(&SPEC, (0..9).map(doc)).unwrap()));
+    let segment = Arc::new(Index::Segment(Segment::in_memory(&SPEC, (0..9).map(doc).collect()).unwrap()));
     let key = WrappedKey { epoch: KeyEpoch(2), bytes: vec![7; 40] };
     let object = ObjectRef {
         kind: ObjectKind::Segment,

@@ -35,12 +35,23 @@ async fn a_corrupt_object_fails_its_namespace_alone() {
         assert_eq!(world.enter::<Search>(*other).await.totals().documents, 1);
         store(&world, *other, "b").await;
     }
-    // Asked again at once it says the same; mended and asked later it serves.
+    assert_eq!(world.stores.stats().quarantined, 1);
+    // Asked again at once it says the same; later it is tried again, and the pause doubles.
+    for pause in [1, 2, 4] {
+        let said = world.stores.enter(&world.grant::<Search>(HOME.0, HOME.1), &super::fixture::settings(4)).await;
+        assert!(matches!(said.err(), Some(Error::Unopened { code: Code::Internal, .. })), "pause {pause}");
+        world.clock.advance(Duration::from_millis(pause * 1_000 - 1));
+        let said = world.stores.enter(&world.grant::<Search>(HOME.0, HOME.1), &super::fixture::settings(4)).await;
+        assert!(matches!(said.err(), Some(Error::Unopened { .. })), "pause {pause}");
+        world.clock.advance(Duration::from_millis(1));
+        let said = world.stores.enter(&world.grant::<Search>(HOME.0, HOME.1), &super::fixture::settings(4)).await;
+        assert!(matches!(said.err(), Some(Error::Passed(_))), "tried after pause {pause}");
+    }
+    // Mended and asked later it serves.
     std::fs::write(&broken, &whole).unwrap();
-    let error = world.stores.enter(&world.grant::<Search>(HOME.0, HOME.1), &super::fixture::settings(4)).await;
-    assert!(matches!(error.err(), Some(Error::Unopened { code: Code::Internal, .. })));
-    world.clock.advance(Duration::from_secs(2));
+    world.clock.advance(Duration::from_secs(8));
     assert_eq!(world.enter::<Search>(HOME).await.totals().documents, 1);
+    assert_eq!(world.stores.stats().quarantined, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -238,6 +238,27 @@ impl World {
         }
     }
 
+    /// The home of a namespace.
+    pub(crate) fn home(&self, (tenant, name): (&'static str, &str)) -> Arc<Home> {
+        let life = self.grant::<access::Search>(tenant, name).incarnation();
+        self.houses.namespace(life, &NamespaceName::parse(name).unwrap()).unwrap().unwrap()
+    }
+
+    /// What stands in a namespace's place, opened with its keys: the body of its checkpoint and
+    /// the log entries behind it, and every object that the checkpoint names.
+    pub(crate) async fn plain(&self, at: (&'static str, &str)) -> Vec<Vec<u8>> {
+        let (clock, entropy) = (self.clock.clone(), self.entropy.clone());
+        let (journal, found) = journal::Journal::recover(&self.storage, self.home(at), clock, entropy).await.unwrap();
+        let mut all: Vec<Vec<u8>> = found.entries.iter().map(|(_, body)| body.to_vec()).collect();
+        if let Some(body) = &found.checkpoint {
+            all.push(body.to_vec());
+            for named in crate::manifest::read(body).unwrap().segments {
+                all.push(journal.get(&named.object).await.unwrap().to_vec());
+            }
+        }
+        all
+    }
+
     /// The next piece of work that the pool was told to hold.
     pub(crate) async fn held(&self) -> Box<dyn FnOnce() + Send> {
         loop {
@@ -269,8 +290,17 @@ impl World {
         self.try_enter(at).await.unwrap()
     }
 
-    /// Files of a namespace's objects.
+    /// Files of all objects.
     pub(crate) fn objects(&self) -> Vec<std::path::PathBuf> {
+        self.files(|path| begins(path, "seg-"))
+    }
+
+    /// Files of all logs.
+    pub(crate) fn logs(&self) -> Vec<std::path::PathBuf> {
+        self.files(|path| begins(path, "log-"))
+    }
+
+    fn files(&self, which: impl Fn(&std::path::Path) -> bool) -> Vec<std::path::PathBuf> {
         let mut found = Vec::new();
         let mut folders = vec![self.folder.path().to_path_buf()];
         while let Some(folder) = folders.pop() {
@@ -278,7 +308,7 @@ impl World {
                 let path = entry.unwrap().path();
                 if path.is_dir() {
                     folders.push(path);
-                } else if path.file_name().unwrap().to_str().unwrap().starts_with("seg-") {
+                } else if which(&path) {
                     found.push(path);
                 }
             }
@@ -286,6 +316,10 @@ impl World {
         found.sort();
         found
     }
+}
+
+fn begins(path: &std::path::Path, kind: &str) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(kind.as_bytes()))
 }
 
 #[expect(clippy::too_many_arguments, reason = "the parts of a world, once")]
