@@ -165,11 +165,15 @@ impl Journal {
     /// An object's plain bytes.
     ///
     /// # Errors
-    /// `Corrupt` when it is not there or does not open.
+    /// `Corrupt` when it is not there or does not open; `Stopped` when somebody else has written here since.
     pub async fn get(&self, object: &ObjectRef) -> Result<Zeroizing<Vec<u8>>, Error> {
         let place = &self.0.place;
         let sealed = place.storage.read(&place.name(object.name()), "reading an object").await?;
-        let sealed = sealed.ok_or_else(|| self.0.corrupt_object(object, "the object is not there"))?;
+        let Some(sealed) = sealed else {
+            // In a bucket its owner may have deleted it since we read who names it: then we are behind.
+            self.check().await?;
+            return Err(self.0.corrupt_object(object, "the object is not there"));
+        };
         let opened = place.home.open(object.kind, object.uuid, &object.key, &sealed);
         opened.map_err(|_| self.0.corrupt_object(object, "the object does not open"))
     }

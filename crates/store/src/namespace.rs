@@ -129,6 +129,19 @@ impl Namespace {
         self.view().totals()
     }
 
+    /// Finds out whether what is published is still all there is: in a bucket another process may have taken the
+    /// namespace over. Then this opening of it ends.
+    ///
+    /// # Errors
+    /// The journal's.
+    pub(crate) async fn is_current(&self) -> Result<(), Error> {
+        let checked = self.journal.check().await;
+        if checked.is_err() && self.journal.failed().is_some() {
+            self.fail();
+        }
+        Ok(checked?)
+    }
+
     /// Waits until `wanted` is published.
     ///
     /// # Errors

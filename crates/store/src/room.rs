@@ -39,6 +39,7 @@ impl<A: Action> Room<A> {
         if let Some(wanted) = min_commit {
             self.namespace.reached(wanted).await?;
         }
+        self.namespace.is_current().await?;
         Ok(Snapshot::new(self.namespace.clone()))
     }
 }

@@ -348,4 +348,4 @@ impl Sim {
 }
 
 /// The store does not ask before it reads yet.
-const STALE_READS: bool = true;
+const STALE_READS: bool = false;
