@@ -161,7 +161,7 @@ impl Sim {
             let process = self.start().await;
             *self.processes.borrow_mut() = vec![process.clone()];
             self.owners.borrow_mut().fill(0);
-            for name in 0..self.current.borrow().len() {
+            for name in 0..TENANTS.len() * NAMES.len() {
                 let mut client = Client { sim: self, rng: Rng::new(round, name as u64) };
                 client.check_in(name, &process).await;
             }
@@ -194,7 +194,8 @@ impl Sim {
     /// A namespace that was destroyed holds nothing, also for who still has its key.
     async fn check_destroyed(&self) {
         let process = self.processes.borrow()[0].clone();
-        for place in self.destroyed.borrow().clone() {
+        let destroyed = self.destroyed.borrow().clone();
+        for place in destroyed {
             let (tenant, home) = {
                 let history = self.history.borrow();
                 (history.places[place].tenant, history.places[place].home.clone())

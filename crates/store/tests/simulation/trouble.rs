@@ -43,7 +43,8 @@ impl Sim {
                 }
                 (2, _) => {
                     self.count("forgotten");
-                    let life = self.world.life(*rng.pick(&TENANTS));
+                    let tenant = TENANTS[rng.index(TENANTS.len())];
+                    let life = self.world.life(tenant);
                     let _in_time = process.serve(Duration::from_secs(30), process.stores.forget(life)).await;
                 }
                 (_, Backend::Disk(disk)) => self.disk_trouble(disk, at, &process, &mut rng).await,
