@@ -9,7 +9,7 @@ use crate::{
     faults::Step,
     file_log::FileLog,
     log::{Checkpoint, CommitLog, Found, Place, Standing, Turned},
-    names::Name,
+    names::{Name, PartId},
     object_log::ObjectLog,
     storage::Backend,
 };
@@ -45,6 +45,8 @@ struct Inner {
     view: Mutex<Standing>,
     /// Objects that this process put: nothing durable need name them yet.
     fresh: Mutex<HashSet<ObjectUuid>>,
+    /// Parts of the log that are covered and still there.
+    undeleted: Mutex<Vec<PartId>>,
 }
 
 #[derive(Default)]
@@ -86,6 +88,7 @@ impl Journal {
             checkpointing: AsyncMutex::default(),
             view,
             fresh: Mutex::default(),
+            undeleted: Mutex::default(),
         };
         let entries = entries.into_iter().map(|(seq, body)| (Seq(seq), body)).collect();
         Ok((Self(Arc::new(inner)), Recovered { checkpoint, entries, dropped }))
@@ -347,9 +350,14 @@ impl Inner {
     /// Litter is not worth an error: the next checkpoint finds it again.
     async fn delete_old(&self, turned: Turned) {
         let place = &self.place;
-        for id in turned.covered {
-            let deleted = place.storage.delete(&place.name(Name::Log(id))).await;
+        // Oldest first, each gone before the next: see the log's rules. What could not be deleted is
+        // older than what comes next time.
+        let mut covered = std::mem::take(&mut *lock(&self.undeleted));
+        covered.extend(turned.covered);
+        for (i, id) in covered.iter().enumerate() {
+            let deleted = place.storage.delete(&place.name(Name::Log(*id))).await;
             if deleted.and_then(|()| place.storage.step(Step::OldLogDeleted)).is_err() {
+                *lock(&self.undeleted) = covered.split_off(i);
                 return;
             }
         }

@@ -62,12 +62,17 @@ impl Storage {
     }
 
     /// Stands on a bucket (with a prefix, if need be). It must keep create-if-absent, which
-    /// [`crate::probe`] finds out. Nothing locks it: who writes is settled place by place.
+    /// [`crate::probe`] finds out. Nothing locks it: who writes is settled place by place. `once` is
+    /// the same bucket through a client that never sends a request a second time by itself.
     ///
     /// # Errors
     /// `Format` when another version wrote it, `Store`.
-    pub async fn remote(store: Arc<dyn ObjectStore>, blocking: Blocking) -> Result<Self, Error> {
-        let bucket = Bucket::new(store);
+    pub async fn remote(
+        store: Arc<dyn ObjectStore>,
+        once: Arc<dyn ObjectStore>,
+        blocking: Blocking,
+    ) -> Result<Self, Error> {
+        let bucket = Bucket::new(store, once);
         let what = "reading the format marker";
         let created = match bucket.read(FORMAT_NAME, what).await? {
             Some(found) => return format_is_ours(&found).map(|()| Self::on_bucket(bucket, blocking)),
