@@ -134,7 +134,11 @@ impl Sim {
             let mine = Rng::new(self.rng.borrow_mut().next(), 7);
             let handle = Handle::new(&self.bucket, mine.clone(), self.weather);
             let (opened, door) = match &self.backend {
-                Backend::Bucket => (Storage::remote(Arc::new(handle.clone()), Blocking::Inline).await, None),
+                Backend::Bucket => {
+                    // It never sends a request twice by itself.
+                    let bucket = Arc::new(handle.clone());
+                    (Storage::remote(bucket.clone(), bucket, Blocking::Inline).await, None)
+                }
                 Backend::Disk(disk) => {
                     let door = self.door(disk, &handle);
                     let opened = Storage::on_disk(Arc::new(door.clone()), Path::new("/data"), Blocking::Inline).await;
