@@ -52,3 +52,7 @@ bench-many TENANTS="1000" NAMESPACES="100":
 # The protocol model on the release build: random schedules in parts (`just long-protocol 1000000 5000000` begins at seed 5000000), a larger exhaustive search, every mutant from its first seed.
 long-protocol SCHEDULES="10000000" FROM="0" STATES="3000000":
     RINGFENCE_SCHEDULES={{SCHEDULES}} RINGFENCE_SCHEDULES_FROM={{FROM}} RINGFENCE_STATES={{STATES}} RINGFENCE_HINTS=0 RINGFENCE_MUTANT_SCHEDULES=300000 cargo test --release -p journal --test protocol -- --nocapture
+
+# The store in worlds made from seeds, on a bucket and on a disk, on the release build; in parts: `just long-simulation 250 500` begins at seed 500.
+long-simulation SEEDS="1000" FROM="0" OPERATIONS="10000":
+    RINGFENCE_SEEDS={{SEEDS}} RINGFENCE_SEEDS_FROM={{FROM}} RINGFENCE_OPERATIONS={{OPERATIONS}} cargo test --release --workspace --test simulation -- --nocapture on_a_

@@ -192,30 +192,40 @@ impl Journal {
     pub async fn open_object(&self, object: &ObjectRef) -> Result<(Zeroizing<Vec<u8>>, PagedReader), Error> {
         let (place, what) = (Arc::clone(&self.0.place), "opening an object");
         let source = place.storage.source(&place.name(object.name()), object.bytes, what).await?;
-        let source = source.ok_or_else(|| self.0.corrupt_object(object, "the object is not there"))?;
+        let Some(source) = source else { return Err(self.gone(object).await) };
         if source.size() != object.bytes {
             return Err(self.0.corrupt_object(object, "the object has another size"));
         }
         let asked = object.clone();
         let opening = Arc::clone(&place);
         let open = move || opening.home.open_split(asked.kind, asked.uuid, &asked.key, source);
-        place.storage.tasks().disk(open).await?.map_err(|error| match error {
-            vault::Error::Unreadable { source, .. } if source.kind() == io::ErrorKind::NotFound => {
-                self.0.corrupt_object(object, "the object is not there")
+        match place.storage.tasks().disk(open).await? {
+            Err(vault::Error::Unreadable { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                Err(self.gone(object).await)
             }
-            vault::Error::Unreadable { source, .. } => error_of(what, source),
-            _ => self.0.corrupt_object(object, "the object does not open"),
-        })
+            Err(vault::Error::Unreadable { source, .. }) => Err(error_of(what, source)),
+            Err(_) => Err(self.0.corrupt_object(object, "the object does not open")),
+            Ok(opened) => Ok(opened),
+        }
+    }
+
+    /// An object is not there. In a bucket its owner may have deleted it since we read who names it:
+    /// then we are behind, and nothing is damaged.
+    async fn gone(&self, object: &ObjectRef) -> Error {
+        match self.check().await {
+            Err(error) => error,
+            Ok(()) => self.0.corrupt_object(object, "the object is not there"),
+        }
     }
 
     /// An object's plain bytes.
     ///
     /// # Errors
-    /// `Corrupt` when it is not there or does not open.
+    /// `Corrupt` when it is not there or does not open; `Stopped` when somebody else has written here since.
     pub async fn get(&self, object: &ObjectRef) -> Result<Zeroizing<Vec<u8>>, Error> {
         let place = &self.0.place;
         let sealed = place.storage.read(&place.name(object.name()), "reading an object").await?;
-        let sealed = sealed.ok_or_else(|| self.0.corrupt_object(object, "the object is not there"))?;
+        let Some(sealed) = sealed else { return Err(self.gone(object).await) };
         let opened = place.home.open(object.kind, object.uuid, &object.key, &sealed);
         opened.map_err(|_| self.0.corrupt_object(object, "the object does not open"))
     }

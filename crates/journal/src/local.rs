@@ -11,15 +11,18 @@ use crate::{
     names::Name,
 };
 use std::{
+    collections::HashSet,
     io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 /// The folder. The lock goes with it.
 pub(crate) struct Local {
     root: PathBuf,
     disk: Arc<dyn Disk>,
+    /// Folders that this process knows to be durable, with all above them.
+    durable: Mutex<HashSet<PathBuf>>,
     _lock: Box<dyn Send + Sync>,
 }
 
@@ -36,10 +39,10 @@ impl Local {
     /// Makes the folder (0700) when there is none, locks it, checks its format.
     pub(crate) fn open(disk: Arc<dyn Disk>, root: &Path) -> Result<Self, Error> {
         let io = |source| io_error("opening the data folder", source);
-        make_folders(&*disk, root).map_err(io)?;
+        make_root(&*disk, root).map_err(io)?;
         let taken = disk.lock(&root.join("lock"), &std::process::id().to_string()).map_err(io)?;
         let lock = taken.map_err(|holder| Error::InUse { holder: process_id(holder) })?;
-        let local = Self { root: root.to_path_buf(), disk, _lock: lock };
+        let local = Self { root: root.to_path_buf(), disk, durable: Mutex::default(), _lock: lock };
         local.check_format()?;
         Ok(local)
     }
@@ -68,7 +71,7 @@ impl Local {
     pub(crate) fn create(&self, name: &str, bytes: &[u8]) -> io::Result<bool> {
         let path = self.path(name);
         let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-        make_folders(&*self.disk, folder)?;
+        self.make_folders(folder)?;
         let unfinished = unfinished(&path);
         let written = write_whole(&*self.disk, &unfinished, bytes);
         let linked = written.and_then(|()| self.disk.link(&unfinished, &path));
@@ -80,6 +83,25 @@ impl Local {
         removed?;
         self.disk.sync_folder(folder)?;
         Ok(true)
+    }
+
+    /// Makes a folder and those above it, up to the root, each flushed into the one above. A folder
+    /// that is there already may have been made by a process that died before it flushed: so what
+    /// this process has not flushed itself is flushed again.
+    pub(crate) fn make_folders(&self, folder: &Path) -> io::Result<()> {
+        if folder == self.root || self.durable().contains(folder) {
+            return Ok(());
+        }
+        let parent = folder.parent().ok_or(io::ErrorKind::InvalidInput)?;
+        self.make_folders(parent)?;
+        make_folder(&*self.disk, folder)?;
+        self.disk.sync_folder(parent)?;
+        self.durable().insert(folder.to_path_buf());
+        Ok(())
+    }
+
+    fn durable(&self) -> MutexGuard<'_, HashSet<PathBuf>> {
+        self.durable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
@@ -124,6 +146,7 @@ impl Local {
             }
         }
         self.disk.sync_folder(&path)?;
+        self.durable().remove(&path);
         self.disk.remove_folder(&path)?;
         path.parent().map_or(Ok(()), |parent| self.disk.sync_folder(parent))
     }
@@ -151,20 +174,31 @@ pub(crate) fn format_is_ours(found: &[u8]) -> Result<(), Error> {
     Err(Error::Format { found, expected: FORMAT.trim_end() })
 }
 
-/// Makes `folder` and those above it, each flushed into its parent.
-pub(crate) fn make_folders(disk: &dyn Disk, folder: &Path) -> io::Result<()> {
-    if folder.as_os_str().is_empty() || disk.is_folder(folder) {
+/// Makes the data folder and those above it, each flushed into its parent.
+fn make_root(disk: &dyn Disk, root: &Path) -> io::Result<()> {
+    let parent = root.parent().filter(|parent| !parent.as_os_str().is_empty());
+    if disk.is_folder(root) {
+        // Who made it may have died before it flushed. A folder above that may not be read is the
+        // system's own, and was there before.
+        if let Some(Err(error)) = parent.map(|parent| disk.sync_folder(parent))
+            && error.kind() != io::ErrorKind::PermissionDenied
+        {
+            return Err(error);
+        }
         return Ok(());
     }
-    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
-    if let Some(parent) = parent {
-        make_folders(disk, parent)?;
+    if let Some(parent) = parent.filter(|parent| !disk.is_folder(parent)) {
+        make_root(disk, parent)?;
     }
-    match disk.make_folder(folder) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
-    }
+    make_folder(disk, root)?;
     parent.map_or(Ok(()), |parent| disk.sync_folder(parent))
+}
+
+fn make_folder(disk: &dyn Disk, folder: &Path) -> io::Result<()> {
+    match disk.make_folder(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Where a file stands until it gets its name.
@@ -198,3 +232,6 @@ const UNFINISHED: &str = ".new";
 pub(crate) const FORMAT_NAME: &str = "FORMAT";
 /// What it says.
 pub(crate) const FORMAT: &str = "ringfence data, format 0\n";
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,7 @@ use crate::{
     view::View,
     working::Working,
 };
-use journal::{Journal, ObjectRef, Recovered, Seq};
+use journal::{Journal, ObjectRef, Recovered, Seq, Stopped};
 use kernel::{CommitNo, Incarnation};
 use segment::{Segment, Spec};
 use std::sync::Arc;
@@ -28,6 +28,24 @@ use zeroize::Zeroizing;
 /// `internal` for bytes that do not open or do not fit together; [`Error::NotFound`] for one that
 /// is being destroyed.
 pub(crate) async fn open(
+    shared: Arc<Shared>,
+    home: Arc<Home>,
+    incarnation: Incarnation,
+    spec: Spec,
+) -> Result<Arc<Namespace>, Error> {
+    let mut tries = 1;
+    loop {
+        match open_once(shared.clone(), home.clone(), incarnation, spec).await {
+            // In a bucket its owner went on while we read, and took away what we were about to read.
+            Err(Error::Journal(journal::Error::Stopped { why: Stopped::Behind, .. })) if tries < TRIES_MAX => {
+                tries += 1
+            }
+            opened => return opened,
+        }
+    }
+}
+
+async fn open_once(
     shared: Arc<Shared>,
     home: Arc<Home>,
     incarnation: Incarnation,
@@ -46,8 +64,13 @@ pub(crate) async fn open(
         Some(body) => load(&shared, &journal, manifest::read(body)?).await?,
         None => View::empty(spec),
     };
-    let upkeep =
-        Upkeep { named: view.objects(), covers: covered(&entries, &journal), commit: view.commit, retired: Vec::new() };
+    let upkeep = Upkeep {
+        named: view.objects(),
+        covers: covered(&entries, &journal),
+        commit: view.commit,
+        retired: Vec::new(),
+        swept: !config.storage.is_shared(),
+    };
     let swept = journal.sweep(&upkeep.named).await?;
     let (view, lines) = on_cpu(&*config.cpu, move || replay(&view, &entries)).await??;
     tracing::debug!(namespace = %home.uuid(), commit = view.commit.0, swept, "namespace opened");
@@ -135,3 +158,6 @@ fn replay(view: &View, entries: &[(Seq, Zeroizing<Vec<u8>>)]) -> Result<Replayed
     }
     Ok((working.finish()?, lines))
 }
+
+/// An owner that takes something away each time we look is one to come back to later.
+const TRIES_MAX: usize = 5;

@@ -19,7 +19,7 @@ use journal::Storage;
 use kernel::{AuditSink, Clock, Code, Entropy, Incarnation, NamespaceName, NamespaceSettings, NamespaceUuid, limits};
 use segment::Spec;
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -70,9 +70,9 @@ pub struct Stores {
     ticks: AtomicU64,
 }
 
-/// The namespaces that somebody entered.
+/// The namespaces that somebody entered; in an order of their own, so that a simulation repeats.
 #[derive(Default)]
-pub(crate) struct Slots(Mutex<HashMap<NamespaceUuid, Arc<Slot>>>);
+pub(crate) struct Slots(Mutex<BTreeMap<NamespaceUuid, Arc<Slot>>>);
 
 /// What every open namespace shares: parts and counters, nothing of a tenant's.
 pub(crate) struct Shared {

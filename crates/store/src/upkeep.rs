@@ -41,6 +41,9 @@ pub(crate) struct Upkeep {
     pub(crate) commit: CommitNo,
     /// Objects that it no longer names and that may still be there.
     pub(crate) retired: Vec<Retired>,
+    /// What earlier writers left behind was looked for since this process became the writer. In a
+    /// bucket the sweep at the open comes too early: somebody may be about to name what nothing names.
+    pub(crate) swept: bool,
 }
 
 /// An object that no checkpoint names any more.
@@ -196,6 +199,14 @@ async fn replace(
         upkeep.retired.push(Retired { object: object.clone(), readers });
     }
     (upkeep.named, upkeep.covers, upkeep.commit) = (named, covers, commit);
+    if !std::mem::replace(&mut upkeep.swept, true) {
+        let retired = upkeep.retired.iter().map(|retired| retired.object.clone());
+        let keep: Vec<ObjectRef> = upkeep.named.iter().cloned().chain(retired).collect();
+        if let Err(error) = namespace.journal.sweep(&keep).await {
+            tracing::warn!(namespace = %namespace.home.uuid(), %error, "what earlier writers left stays for now");
+            upkeep.swept = false;
+        }
+    }
     {
         let _turn = namespace.turn.lock().await;
         if let Some(view) = namespace.view().replaced(old, fresh)? {

@@ -3,7 +3,7 @@
 use crate::{
     disk::{Disk, DiskFile},
     faults::{Faults, Step},
-    local::{make_folders, unfinished},
+    local::{Local, unfinished},
 };
 use kernel::limits;
 use std::{io, path::Path, sync::Arc};
@@ -37,11 +37,12 @@ impl PartFile {
     /// 2. `<name>.new`, its bytes and zeroes behind them, flushed: a crash leaves a file that nobody reads
     /// 3. a link to the name, which fails if the name is taken: from here on it counts
     /// 4. the other name removed, the folder flushed: only now the caller may rely on it
-    pub(crate) fn start(disk: &dyn Disk, path: &Path, first: &[u8], faults: Arc<Faults>) -> Result<Self, NotStarted> {
+    pub(crate) fn start(local: &Local, path: &Path, first: &[u8], faults: Arc<Faults>) -> Result<Self, NotStarted> {
+        let disk = &**local.disk();
         let hidden = |source: io::Error| NotStarted { visible: false, taken: false, source };
         let seen = |source| NotStarted { visible: true, taken: false, source };
         let folder = path.parent().ok_or_else(|| hidden(io::ErrorKind::InvalidInput.into()))?;
-        make_folders(disk, folder).map_err(hidden)?;
+        local.make_folders(folder).map_err(hidden)?;
         let unnamed = unfinished(path);
         let made = write_whole(disk, &unnamed, first, &faults);
         let (file, size) = made.inspect_err(|_| drop(disk.remove_file(&unnamed))).map_err(hidden)?;

@@ -274,8 +274,9 @@ impl Part {
         let range = usize::try_from(self.last_group).unwrap_or(0)..usize::try_from(self.offset).unwrap_or(0);
         let bytes = self.bytes.get(range).unwrap_or_default();
         let path = local.path(&place.name(Name::Log(self.id)));
-        part::harden(&**local.disk(), &path, bytes, self.last_group)
-            .map_err(|source| io_error("flushing what was recovered", source))
+        let io = |source| io_error("flushing what was recovered", source);
+        path.parent().map_or(Ok(()), |folder| local.make_folders(folder)).map_err(io)?;
+        part::harden(&**local.disk(), &path, bytes, self.last_group).map_err(io)
     }
 
     fn corrupt(&self, place: &Place, offset: u64, why: &'static str) -> Error {

@@ -115,7 +115,7 @@ impl Writer {
         first.extend_from_slice(&frame);
 
         let path = self.local.path(&place.name(Name::Log(id)));
-        let file = match PartFile::start(&**self.local.disk(), &path, &first, Arc::clone(place.storage.faults())) {
+        let file = match PartFile::start(&self.local, &path, &first, Arc::clone(place.storage.faults())) {
             Ok(file) => file,
             Err(NotStarted { taken: true, source, .. }) => return Err(self.stop(Stopped::Fenced, Some(source))),
             Err(NotStarted { visible: true, source, .. }) => return Err(self.broken(source)),

@@ -145,7 +145,7 @@ async fn a_file_is_read_in_pieces_also_when_its_name_is_gone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_a_buckets_object_only_what_is_needed_is_fetched() {
     let store = Arc::new(Watched::default());
-    let storage = Storage::remote(store.clone(), Blocking::Threads).await.unwrap();
+    let storage = Storage::remote(store.clone(), store.clone(), Blocking::Threads).await.unwrap();
     let (journal, _) = journal(&storage).await;
     let plain = plain();
     let object = journal.put_split(ObjectKind::Segment, &plain, SPLIT).await.unwrap();
@@ -164,7 +164,7 @@ async fn of_a_buckets_object_only_what_is_needed_is_fetched() {
     assert_eq!(gets(), 0);
     check(&plain, &whole, &paged);
     // Where no thread may wait, it is fetched whole.
-    let inline = Storage::remote(store.clone(), Blocking::Inline).await.unwrap();
+    let inline = Storage::remote(store.clone(), store.clone(), Blocking::Inline).await.unwrap();
     let (other, _) = self::journal(&inline).await;
     gets();
     let (whole, paged) = other.open_object(&object).await.unwrap();
@@ -175,7 +175,7 @@ async fn of_a_buckets_object_only_what_is_needed_is_fetched() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_that_does_not_answer_is_no_altered_object() {
     let store = Arc::new(Watched::default());
-    let storage = Storage::remote(store.clone(), Blocking::Threads).await.unwrap();
+    let storage = Storage::remote(store.clone(), store.clone(), Blocking::Threads).await.unwrap();
     let (journal, home) = journal(&storage).await;
     let plain = plain();
     let object = journal.put_split(ObjectKind::Segment, &plain, SPLIT).await.unwrap();

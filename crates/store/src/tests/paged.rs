@@ -82,7 +82,7 @@ impl Bucket {
 
 async fn in_bucket() -> (World, Arc<Bucket>) {
     let bucket = Arc::new(Bucket::default());
-    let storage = Storage::remote(bucket.clone(), Blocking::Threads).await.unwrap();
+    let storage = Storage::remote(bucket.clone(), bucket.clone(), Blocking::Threads).await.unwrap();
     (World::on(PAGED, tempfile::tempdir().unwrap(), storage).await, bucket)
 }
 

@@ -190,7 +190,8 @@ pub(crate) fn read(
     for (number, piece) in plain.chunks_mut(params.plain_len()).enumerate() {
         if number.is_multiple_of(AHEAD) {
             let start = (number * params.plain_len()) as u64;
-            reader.will_read(&[start..start + (AHEAD * params.plain_len()) as u64]);
+            let ahead = start..start + (AHEAD * params.plain_len()) as u64;
+            reader.will_read(std::slice::from_ref(&ahead));
         }
         reader.run(number as u64 * reader.room(), piece)?;
     }

@@ -1,0 +1,437 @@
+//! A bucket that does what object stores do on bad days, and a handle on it for each process.
+//!
+//! A request travels on its own: once sent it may arrive, early or hours late, whether or not who
+//! sent it still lives. Each handle draws its faults from its own stream of numbers; it can be
+//! frozen (nothing leaves, nothing comes back), cut off, or killed (what is under way arrives late
+//! or never). Time is tokio's paused clock. Nothing here is atomic that a real store does not
+//! promise: a listing takes a while, and what changes meanwhile is in it or not.
+
+use crate::rng::Rng;
+use futures::{
+    FutureExt, StreamExt, TryStreamExt,
+    stream::{self, BoxStream},
+};
+use object_store::{
+    CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, memory::InMemory,
+    path::Path,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    sync::{oneshot, watch},
+    time::sleep,
+};
+use tokio_util::task::TaskTracker;
+
+/// What is stored, for all processes.
+pub(crate) struct Bucket {
+    truth: InMemory,
+    network: TaskTracker,
+    counts: Mutex<BTreeMap<&'static str, u64>>,
+    /// No more faults.
+    calm: AtomicBool,
+}
+
+/// How often a handle's requests meet something, in a thousand.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Weather {
+    /// An error, and nothing was done.
+    pub(crate) fails_before: u64,
+    /// An error, and it was done: the answer is lost.
+    pub(crate) fails_after: u64,
+    /// `AlreadyExists` for a name that nobody has: two such requests met (409).
+    pub(crate) conflicts: u64,
+    /// Seconds to hours until it arrives.
+    pub(crate) stalls: u64,
+    /// Seconds to hours until its answer arrives.
+    pub(crate) stalls_after: u64,
+    /// A body breaks off.
+    pub(crate) breaks: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Running,
+    Frozen,
+    Killed,
+}
+
+/// What is wrong with a handle's line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Line {
+    Whole,
+    /// Nothing arrives.
+    NoWayOut,
+    /// Everything arrives, no answer comes back.
+    NoWayBack,
+}
+
+/// One process's way to the bucket. Clones are the same handle.
+#[derive(Clone)]
+pub(crate) struct Handle(Arc<Inner>);
+
+struct Inner {
+    bucket: Arc<Bucket>,
+    rng: Mutex<Rng>,
+    weather: Mutex<(Weather, Line)>,
+    state: watch::Sender<State>,
+}
+
+/// What one request meets.
+#[derive(Clone, Copy)]
+struct Fate {
+    before: Duration,
+    after: Duration,
+    met: Met,
+    /// When its process was killed: whether it arrives all the same, and how late.
+    outlives: Option<Duration>,
+    /// When whoever waited has gone: whether it is sent all the same.
+    left_behind: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Met {
+    Nothing,
+    FailBefore,
+    FailAfter,
+    Conflict,
+}
+
+impl Bucket {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            truth: InMemory::new(),
+            network: TaskTracker::new(),
+            counts: Mutex::default(),
+            calm: AtomicBool::new(false),
+        })
+    }
+
+    /// From here on nothing goes wrong that has not gone wrong yet.
+    pub(crate) fn calm(&self) {
+        self.calm.store(true, Ordering::SeqCst);
+    }
+
+    /// What was met, how often.
+    pub(crate) fn counts(&self) -> BTreeMap<&'static str, u64> {
+        self.counts.lock().unwrap().clone()
+    }
+
+    /// What is there, past every fault.
+    pub(crate) async fn names(&self, prefix: &str) -> Vec<String> {
+        let prefix = Path::from(prefix);
+        let all: Vec<ObjectMeta> = self.truth.list(Some(&prefix)).try_collect().await.unwrap();
+        all.into_iter().map(|meta| meta.location.to_string()).collect()
+    }
+
+    fn count(&self, what: &'static str) {
+        *self.counts.lock().unwrap().entry(what).or_default() += 1;
+    }
+}
+
+impl Handle {
+    pub(crate) fn new(bucket: &Arc<Bucket>, rng: Rng, weather: Weather) -> Self {
+        let inner = Inner {
+            bucket: bucket.clone(),
+            rng: Mutex::new(rng),
+            weather: Mutex::new((weather, Line::Whole)),
+            state: watch::Sender::new(State::Running),
+        };
+        Self(Arc::new(inner))
+    }
+
+    pub(crate) fn cut(&self, line: Line) {
+        self.0.weather.lock().unwrap().1 = line;
+    }
+
+    pub(crate) fn freeze(&self) {
+        self.0.state.send_if_modified(|state| std::mem::replace(state, state.or(State::Frozen)) == State::Running);
+    }
+
+    pub(crate) fn thaw(&self) {
+        self.0.state.send_if_modified(|state| std::mem::replace(state, state.or(State::Running)) == State::Frozen);
+    }
+
+    /// Whoever waits for an answer waits for ever.
+    pub(crate) fn kill(&self) {
+        self.0.state.send_replace(State::Killed);
+    }
+
+    /// Whether nothing goes wrong any more.
+    pub(crate) fn is_calm(&self) -> bool {
+        self.0.bucket.calm.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn is_killed(&self) -> bool {
+        *self.0.state.borrow() == State::Killed
+    }
+
+    /// Returns when the process runs; never for one that was killed.
+    pub(crate) async fn running(&self) {
+        self.until(State::Running).await;
+    }
+
+    /// Returns when the process was killed.
+    pub(crate) async fn killed(&self) {
+        self.until(State::Killed).await;
+    }
+
+    async fn until(&self, wanted: State) {
+        let mut state = self.0.state.subscribe();
+        // The sender lives as long as this handle.
+        state.wait_for(|state| *state == wanted).await.unwrap();
+    }
+
+    /// Sends `work` on its way and waits for the answer.
+    async fn request<T: Send + 'static>(
+        &self,
+        name: &Path,
+        may_conflict: bool,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        self.running().await;
+        self.0.bucket.count("requests");
+        let fate = self.0.draw(may_conflict);
+        let (reply, answer) = oneshot::channel();
+        let (handle, name) = (self.clone(), name.clone());
+        self.0.bucket.network.spawn(async move {
+            sleep(fate.before).await;
+            if handle.is_killed() {
+                let Some(late) = fate.outlives else { return handle.0.bucket.count("undelivered") };
+                handle.0.bucket.count("arrived after its process died");
+                sleep(late).await;
+            } else if reply.is_closed() && !fate.left_behind {
+                return handle.0.bucket.count("undelivered");
+            }
+            let result = match fate.met {
+                Met::FailBefore => Err(failed("not done")),
+                Met::Conflict => {
+                    Err(Error::AlreadyExists { path: name.to_string(), source: "409 by the simulation".into() })
+                }
+                Met::Nothing => work.await,
+                Met::FailAfter => work.await.and(Err(failed("done, answer lost"))),
+            };
+            sleep(fate.after).await;
+            let _asker_gone = reply.send(result);
+        });
+        let result = answer.await;
+        self.running().await;
+        // Dropped with the runtime, or undelivered: a broken connection.
+        result.unwrap_or_else(|_| Err(failed("connection lost")))
+    }
+
+    async fn put(&self, name: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+        if options.mode != PutMode::Create {
+            self.0.bucket.count("PUTS THAT REPLACE");
+        }
+        let (bucket, to) = (self.0.bucket.clone(), name.clone());
+        self.request(name, true, async move { bucket.truth.put_opts(&to, payload, options).await }).await
+    }
+
+    async fn get(&self, name: &Path, options: GetOptions) -> Result<GetResult> {
+        let (bucket, from) = (self.0.bucket.clone(), name.clone());
+        let got = self.request(name, false, async move { bucket.truth.get_opts(&from, options).await }).await?;
+        if !self.0.breaks() {
+            return Ok(got);
+        }
+        let (meta, range, attributes, extensions) =
+            (got.meta.clone(), got.range.clone(), got.attributes.clone(), got.extensions.clone());
+        let bytes = got.bytes().await?;
+        let half = bytes.slice(..bytes.len() / 2);
+        let pieces = stream::iter([Ok(half), Err(failed("the body broke off"))]).boxed();
+        Ok(GetResult { payload: GetResultPayload::Stream(pieces), meta, range, attributes, extensions })
+    }
+
+    async fn delete_one(self, name: Path) -> Result<Path> {
+        let (bucket, which) = (self.0.bucket.clone(), name.clone());
+        let tells = self.0.rng.lock().unwrap().chance(500);
+        let work = async move {
+            let there = bucket.truth.head(&which).await.is_ok();
+            bucket.truth.delete(&which).await?;
+            if there || !tells {
+                return Ok(which);
+            }
+            bucket.count("deletes of what is gone");
+            Err(Error::NotFound { path: which.to_string(), source: "gone".into() })
+        };
+        self.request(&name, false, work).await
+    }
+
+    /// What stood there all the time, and of what came or went meanwhile a part; in no order.
+    async fn listing(self, prefix: Option<Path>) -> Result<Vec<ObjectMeta>> {
+        let (handle, name) = (self.clone(), prefix.clone().unwrap_or_default());
+        let work = async move {
+            let bucket = &handle.0.bucket;
+            let first: Vec<ObjectMeta> = bucket.truth.list(prefix.as_ref()).try_collect().await?;
+            let pause = handle.0.rng.lock().unwrap().millis(0, 40);
+            sleep(pause).await;
+            let last: Vec<ObjectMeta> = bucket.truth.list(prefix.as_ref()).try_collect().await?;
+            Ok(handle.0.mixed(first, last))
+        };
+        self.request(&name, false, work).await
+    }
+}
+
+impl State {
+    /// The other one, unless it was killed.
+    fn or(self, other: State) -> State {
+        if self == State::Killed { self } else { other }
+    }
+}
+
+impl Inner {
+    fn draw(&self, may_conflict: bool) -> Fate {
+        let (weather, line) = *self.weather.lock().unwrap();
+        let mut rng = self.rng.lock().unwrap();
+        let mut fate = Fate {
+            before: rng.millis(1, 40),
+            after: rng.millis(1, 40),
+            met: Met::Nothing,
+            outlives: rng.chance(500).then(|| rng.long()),
+            left_behind: rng.chance(500),
+        };
+        if self.bucket.calm.load(Ordering::SeqCst) {
+            return fate;
+        }
+        if line != Line::Whole {
+            self.bucket.count("cut off");
+            fate.met = if line == Line::NoWayOut { Met::FailBefore } else { Met::FailAfter };
+            fate.after = rng.millis(1_000, 30_000);
+            return fate;
+        }
+        let mut left = rng.below(1000);
+        let mut meets = |share: u64| {
+            let met = left < share;
+            left = if met { u64::MAX } else { left - share };
+            met
+        };
+        if meets(weather.fails_before) {
+            self.bucket.count("failed before");
+            fate.met = Met::FailBefore;
+        } else if meets(weather.fails_after) {
+            self.bucket.count("failed after");
+            fate.met = Met::FailAfter;
+        } else if meets(weather.conflicts) && may_conflict {
+            self.bucket.count("conflict with nobody");
+            fate.met = Met::Conflict;
+        } else if meets(weather.stalls) {
+            self.bucket.count("stalled on the way");
+            fate.before = rng.long();
+        } else if meets(weather.stalls_after) {
+            self.bucket.count("stalled on the way back");
+            fate.after = rng.long();
+        }
+        fate
+    }
+
+    fn breaks(&self) -> bool {
+        let breaks = self.weather.lock().unwrap().0.breaks;
+        let breaks = !self.bucket.calm.load(Ordering::SeqCst) && self.rng.lock().unwrap().chance(breaks);
+        if breaks {
+            self.bucket.count("body broke off");
+        }
+        breaks
+    }
+
+    fn mixed(&self, first: Vec<ObjectMeta>, last: Vec<ObjectMeta>) -> Vec<ObjectMeta> {
+        let names = |metas: &[ObjectMeta]| metas.iter().map(|m| m.location.clone()).collect::<BTreeSet<_>>();
+        let always: BTreeSet<Path> = names(&first).intersection(&names(&last)).cloned().collect();
+        let mut rng = self.rng.lock().unwrap();
+        let mut out: BTreeMap<Path, ObjectMeta> = BTreeMap::new();
+        for meta in first.into_iter().chain(last) {
+            let sure = always.contains(&meta.location);
+            if !sure {
+                self.bucket.count("changed during a listing");
+            }
+            if sure || rng.chance(500) {
+                out.insert(meta.location.clone(), meta);
+            }
+        }
+        let mut out: Vec<ObjectMeta> = out.into_values().collect();
+        rng.shuffle(&mut out);
+        out
+    }
+}
+
+fn failed(why: &'static str) -> Error {
+    Error::Generic { store: "simulation", source: why.into() }
+}
+
+fn not_implemented<T>(operation: &str) -> Result<T> {
+    Err(Error::NotImplemented { operation: operation.to_owned(), implementer: "simulation".to_owned() })
+}
+
+#[async_trait::async_trait]
+impl ObjectStore for Handle {
+    async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+        self.put(location, payload, options).await
+    }
+
+    async fn put_multipart_opts(&self, _: &Path, _: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+        not_implemented("put_multipart")
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        self.get(location, options).await
+    }
+
+    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        let handle = self.clone();
+        let one = move |location: Result<Path>| {
+            let handle = handle.clone();
+            async move { handle.delete_one(location?).await }
+        };
+        locations.then(one).boxed()
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        let listing = self.clone().listing(prefix.cloned());
+        listing
+            .map(|all| stream::iter(all.map_or_else(|e| vec![Err(e)], |all| all.into_iter().map(Ok).collect())))
+            .flatten_stream()
+            .boxed()
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        let depth = prefix.map_or(0, |p| p.parts().count());
+        let (mut objects, mut folders) = (Vec::new(), BTreeSet::new());
+        for meta in self.clone().listing(prefix.cloned()).await? {
+            let parts: Vec<_> = meta.location.parts().take(depth + 2).collect();
+            if parts.len() == depth + 1 {
+                objects.push(meta);
+            } else {
+                folders.insert(Path::from_iter(parts.into_iter().take(depth + 1)));
+            }
+        }
+        let mut common_prefixes: Vec<Path> = folders.into_iter().collect();
+        self.0.rng.lock().unwrap().shuffle(&mut common_prefixes);
+        Ok(ListResult { common_prefixes, objects, extensions: Default::default() })
+    }
+
+    async fn copy_opts(&self, _: &Path, _: &Path, _: CopyOptions) -> Result<()> {
+        not_implemented("copy")
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a simulated bucket")
+    }
+}
+
+impl fmt::Display for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,257 @@
+//! What all simulated processes share: two tenants, their keys, the directory, the audit chain, and
+//! documents that are near twins of each other.
+
+use crate::rng::Rng;
+use access::{
+    Action, Ask, Credentials, Gate, Grant, KeyRecord, OperatorRecord, Pepper, TenantFacts, TenantState, TokenKind,
+    token::mint,
+};
+use intake::{Admitted, Body, Profile, RawDocument, Verdict};
+use kernel::{
+    Absorbed, AttrValue, Chunking, Clock, CommitNo, Distance, DocumentId, Embedding, Entropy, Incarnation, KeyId,
+    NamespaceName, NamespaceSettings, NamespaceUuid, Pseudonymiser, Quotas, RequestId, Scalar, Scope, Screening,
+    SeededEntropy, TenantId, Timestamp, Untrusted,
+};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio::time::Instant;
+use vault::{Directory, Home, LocalProvider, PlaceKind, TenantKeys};
+
+pub(crate) const TENANTS: [&str; 2] = ["acme", "umbra"];
+pub(crate) const NAMES: [&str; 3] = ["docs", "mail", "notes"];
+/// Documents of a namespace; the same ids in all of them.
+pub(crate) const DOCS: u8 = 8;
+pub(crate) const DIMENSIONS: usize = 4;
+
+pub(crate) struct World {
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) directory: Arc<Houses>,
+    pub(crate) chain: Arc<Chain>,
+    gate: Gate,
+    tenants: BTreeMap<&'static str, Tenant>,
+}
+
+struct Tenant {
+    life: Incarnation,
+    ring: TenantKeys,
+    token: String,
+}
+
+/// Homes by life of a tenant and name. Every process sees a change at once.
+#[derive(Default)]
+pub(crate) struct Houses(Mutex<HashMap<(Incarnation, NamespaceName), Arc<Home>>>);
+
+/// One line a commit, as the ledger keeps them.
+#[derive(Default)]
+pub(crate) struct Chain {
+    lines: Mutex<BTreeMap<(String, CommitNo), Vec<u8>>>,
+    /// Commits that came with two lines.
+    pub(crate) twice: Mutex<Vec<(NamespaceUuid, u64)>>,
+}
+
+/// tokio's clock; wall time of one process may be wrong.
+pub(crate) struct SimClock {
+    start: Instant,
+    wrong_by: Duration,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64) -> Self {
+        let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(seed));
+        let clock = SimClock::new(Duration::ZERO);
+        let (pepper, _) = Pepper::generate(&*entropy);
+        let mut keys = Keys { keys: HashMap::new(), tenants: HashMap::new(), pepper };
+        let provider = LocalProvider::from_env_value(&"5a".repeat(32), entropy.clone()).unwrap();
+        let mut tenants = BTreeMap::new();
+        for name in TENANTS {
+            let life = Incarnation::random(&*entropy);
+            let (ring, _) = TenantKeys::create(&provider, life, &*entropy).unwrap();
+            let token = keys.add(name, life, &clock, &*entropy);
+            tenants.insert(name, Tenant { life, ring, token });
+        }
+        let gate = Gate::new(Arc::new(keys), Arc::new(clock));
+        Self { entropy, directory: Arc::default(), chain: Arc::default(), gate, tenants }
+    }
+
+    /// A new namespace, known to nobody yet.
+    pub(crate) fn home(&self, tenant: &str) -> Arc<Home> {
+        let uuid = NamespaceUuid::random(&*self.entropy);
+        let ring = &self.tenants[tenant].ring;
+        Arc::new(Home::create_place(ring, PlaceKind::Namespace, uuid, &*self.entropy).unwrap().0)
+    }
+
+    /// Gives a name to a home, or takes it away.
+    pub(crate) fn name(&self, tenant: &str, name: &str, home: Option<Arc<Home>>) {
+        let key = (self.tenants[tenant].life, NamespaceName::parse(name).unwrap());
+        let mut houses = self.directory.0.lock().unwrap();
+        match home {
+            Some(home) => drop(houses.insert(key, home)),
+            None => drop(houses.remove(&key)),
+        }
+    }
+
+    pub(crate) fn grant<A: Action>(&self, tenant: &str, name: &str) -> Grant<A> {
+        let namespace = Some(NamespaceName::parse(name).unwrap());
+        let ask = Ask { namespace, request: RequestId::random(&*self.entropy), trace: None };
+        self.gate.admit(Some(&self.tenants[tenant].token), ask).unwrap_or_else(|r| panic!("{}", r.error))
+    }
+
+    pub(crate) fn life(&self, tenant: &str) -> Incarnation {
+        self.tenants[tenant].life
+    }
+}
+
+impl Directory for Houses {
+    fn namespace(&self, life: Incarnation, name: &NamespaceName) -> Result<Option<Arc<Home>>, kernel::Error> {
+        Ok(self.0.lock().unwrap().get(&(life, name.clone())).cloned())
+    }
+
+    fn audit(&self, _: Incarnation) -> Result<Arc<Home>, kernel::Error> {
+        Err(kernel::Error::not_found())
+    }
+}
+
+impl Chain {
+    pub(crate) fn absorb(&self, from: Absorbed) {
+        let before = self.lines.lock().unwrap().insert((from.namespace.to_string(), from.commit), from.line.clone());
+        if before.is_some_and(|line| line != from.line) {
+            self.twice.lock().unwrap().push((from.namespace, from.commit.0));
+        }
+    }
+
+    /// The line of a commit.
+    pub(crate) fn line(&self, namespace: NamespaceUuid, commit: u64) -> Option<Vec<u8>> {
+        self.lines.lock().unwrap().get(&(namespace.to_string(), CommitNo(commit))).cloned()
+    }
+}
+
+impl SimClock {
+    pub(crate) fn new(wrong_by: Duration) -> Self {
+        Self { start: Instant::now(), wrong_by }
+    }
+}
+
+impl Clock for SimClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(1_800_000_000_000).plus(self.wrong_by).plus(self.start.elapsed())
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.start.elapsed()
+    }
+}
+
+/// Credentials of all tenants.
+struct Keys {
+    keys: HashMap<KeyId, Arc<KeyRecord>>,
+    tenants: HashMap<TenantId, TenantFacts>,
+    pepper: Pepper,
+}
+
+impl Keys {
+    fn add(&mut self, tenant: &str, incarnation: Incarnation, clock: &dyn Clock, entropy: &dyn Entropy) -> String {
+        let (id, whole, secret) = mint(TokenKind::Key, entropy);
+        let tenant = TenantId::parse(tenant).unwrap();
+        let record = KeyRecord {
+            id: id.clone(),
+            tenant: tenant.clone(),
+            incarnation,
+            name: String::new(),
+            mac: self.pepper.mac(secret.as_bytes()),
+            scopes: Scope::ALL.to_vec(),
+            principals: Vec::new(),
+            namespaces: Vec::new(),
+            created_at: clock.now(),
+            expires_at: None,
+        };
+        let facts = TenantFacts { incarnation, state: TenantState::Active, quotas: Quotas::default() };
+        self.tenants.insert(tenant, facts);
+        self.keys.insert(id, Arc::new(record));
+        whole.to_string()
+    }
+}
+
+impl Credentials for Keys {
+    fn key(&self, id: &KeyId) -> Option<Arc<KeyRecord>> {
+        self.keys.get(id).cloned()
+    }
+    fn operator(&self, _: &KeyId) -> Option<Arc<OperatorRecord>> {
+        None
+    }
+    fn tenant(&self, id: &TenantId) -> Option<TenantFacts> {
+        self.tenants.get(id).copied()
+    }
+    fn mac(&self, secret: &[u8]) -> [u8; 32] {
+        self.pepper.mac(secret)
+    }
+}
+
+pub(crate) fn settings() -> NamespaceSettings {
+    NamespaceSettings {
+        embedding: Embedding::Own { dimensions: DIMENSIONS.try_into().unwrap() },
+        ..NamespaceSettings::default()
+    }
+}
+
+pub(crate) fn doc_id(doc: u8) -> DocumentId {
+    DocumentId::parse(&format!("doc-{doc}")).unwrap()
+}
+
+/// The number in an id that [`doc_id`] made.
+pub(crate) fn doc_of(id: &DocumentId) -> u8 {
+    id.as_str().trim_start_matches("doc-").parse().unwrap()
+}
+
+/// The word that only this version has.
+pub(crate) fn word(version: u64) -> String {
+    format!("w{version}")
+}
+
+/// The version whose word is in a text.
+pub(crate) fn version_in(text: &str) -> Option<u64> {
+    text.split_whitespace().find_map(|word| word.strip_prefix('w')?.parse().ok())
+}
+
+/// A document of a namespace, through the real intake. All that tells it from its twins elsewhere
+/// are the namespace's tag and the version's word.
+pub(crate) fn admitted(doc: u8, version: u64, tag: &str, rng: &mut Rng) -> Admitted {
+    let filler = " river stone report".repeat(1 + rng.index(4) * rng.index(4));
+    let raw = RawDocument {
+        id: Some(doc_id(doc)),
+        body: Body::Text(Untrusted::new(format!("{tag} {}{filler}", word(version)))),
+        media_type: None,
+        title: None,
+        uri: None,
+        attributes: [("year".to_owned(), AttrValue::One(Scalar::Num(f64::from(doc))))].into(),
+        readers: None,
+        vector: rng.chance(300).then(|| vec![1.0, f32::from(doc), 0.5, 0.25]),
+        expires_at: None,
+    };
+    let identity = intake::identify(&raw, &Plain);
+    let Verdict::Screened(mut screened) = intake::screen(intake::parse(raw).unwrap(), &Screening::default()) else {
+        panic!("rejected");
+    };
+    screened.chunk(None, &Chunking { max_tokens: 16, overlap_tokens: 4 }).unwrap();
+    let vectors = screened.own_vector().map(<[f32]>::to_vec).unwrap_or_default();
+    let profile = Profile { dimensions: DIMENSIONS, distance: Distance::Cosine };
+    intake::admit(screened, identity, vectors, &profile).unwrap()
+}
+
+struct Plain;
+
+impl Pseudonymiser for Plain {
+    /// FNV, twice: different content, different name.
+    fn pseudonym(&self, parts: &[&[u8]]) -> [u8; 16] {
+        let hash = |seed: u64| {
+            let bytes = parts.iter().flat_map(|p| p.len().to_le_bytes().into_iter().chain(p.iter().copied()));
+            bytes.fold(seed, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01B3))
+        };
+        let mut out = [0; 16];
+        out[..8].copy_from_slice(&hash(0xCBF2_9CE4_8422_2325).to_le_bytes());
+        out[8..].copy_from_slice(&hash(0x9E37_79B9_7F4A_7C15).to_le_bytes());
+        out
+    }
+}
