@@ -1,4 +1,4 @@
-//! Decoders as plain functions, for `fuzz/` and for the test below. In no build that is shipped.
+//! Decoders as plain functions, for fuzzers (feature `fuzzing`) and for the test below. In no build that is shipped.
 
 use crate::{
     ObjectRef,
@@ -15,7 +15,10 @@ use vault::{Home, LocalProvider, ObjectKind, PlaceKind, TenantKeys, WrappedKey};
 use zeroize::Zeroizing;
 
 /// A name, valid encodings, and what decodes any bytes and panics where a promise does not hold.
-pub const TARGETS: &[(&str, fn() -> Vec<Vec<u8>>, fn(&[u8]))] = &[
+pub type Target = (&'static str, fn() -> Vec<Vec<u8>>, fn(&[u8]));
+
+/// Every decoder of this crate.
+pub const TARGETS: &[Target] = &[
     ("journal_group", groups, group),
     ("journal_opening", openings, opening),
     ("journal_slot", slots, slot),

@@ -1,11 +1,13 @@
-//! Decoders as plain functions, for `fuzz/` and for the test below. In no build that is shipped.
+//! Decoders as plain functions, for fuzzers (feature `fuzzing`) and for the test below. In no build that is shipped.
 
 use crate::book::{State, decode_batch, encode_batch};
 use std::sync::Arc;
 
 /// A name, valid encodings, and what decodes any bytes and panics where a promise does not hold.
-pub const TARGETS: &[(&str, fn() -> Vec<Vec<u8>>, fn(&[u8]))] =
-    &[("ledger_batch", batches, batch), ("ledger_checkpoint", checkpoints, checkpoint)];
+pub type Target = (&'static str, fn() -> Vec<Vec<u8>>, fn(&[u8]));
+
+/// Every decoder of this crate.
+pub const TARGETS: &[Target] = &[("ledger_batch", batches, batch), ("ledger_checkpoint", checkpoints, checkpoint)];
 
 fn a_line(sequence: u64, previous: &str) -> String {
     let integrity =

@@ -1,4 +1,4 @@
-//! Decoders as plain functions, for `fuzz/` and for the test below. In no build that is shipped.
+//! Decoders as plain functions, for fuzzers (feature `fuzzing`) and for the test below. In no build that is shipped.
 
 use crate::{
     book::Fold,
@@ -11,7 +11,10 @@ use kernel::{Incarnation, KeyId, NamespaceName, NamespaceUuid, Timestamp};
 use std::sync::Arc;
 
 /// A name, valid encodings, and what decodes any bytes and panics where a promise does not hold.
-pub const TARGETS: &[(&str, fn() -> Vec<Vec<u8>>, fn(&[u8]))] = &[
+pub type Target = (&'static str, fn() -> Vec<Vec<u8>>, fn(&[u8]));
+
+/// Every decoder of this crate.
+pub const TARGETS: &[Target] = &[
     ("registry_directory_event", directory_events, event::<DirectoryState>),
     ("registry_control_event", control_events, event::<ControlState>),
     ("registry_directory_checkpoint", directories, checkpoint::<DirectoryState>),

@@ -1,4 +1,4 @@
-//! Decoders as plain functions, for `fuzz/` and for the test below. In no build that is shipped.
+//! Decoders as plain functions, for fuzzers (feature `fuzzing`) and for the test below. In no build that is shipped.
 
 use crate::{
     codec::{put_bytes, put_length, put_spec},
@@ -15,8 +15,10 @@ use segment::Spec;
 use vault::{ObjectKind, WrappedKey};
 
 /// A name, valid encodings, and what decodes any bytes and panics where a promise does not hold.
-pub const TARGETS: &[(&str, fn() -> Vec<Vec<u8>>, fn(&[u8]))] =
-    &[("store_entry", entries, entry), ("store_manifest", manifests, manifest)];
+pub type Target = (&'static str, fn() -> Vec<Vec<u8>>, fn(&[u8]));
+
+/// Every decoder of this crate.
+pub const TARGETS: &[Target] = &[("store_entry", entries, entry), ("store_manifest", manifests, manifest)];
 
 const SPEC: Spec = Spec { dimensions: 3, distance: Distance::Dot };
 

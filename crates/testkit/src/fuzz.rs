@@ -1,6 +1,6 @@
 //! Short fuzzing as a test: valid encodings, mutated with their structure in mind, from a seeded generator.
 //!
-//! The decoders stand in each crate's `fuzzing` module, which `fuzz/` hands to libFuzzer too. Promises: the same seed
+//! The decoders stand in each crate's `fuzzing` module, open to other fuzzers by a feature. Promises: the same seed
 //! gives the same cases; a failing case is named by target and number. `RINGFENCE_FUZZ_CASES` says how many there are.
 
 use crate::Rng;

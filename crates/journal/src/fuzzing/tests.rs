@@ -9,9 +9,7 @@ static ALLOCATOR: testkit::Largest = testkit::Largest;
 
 #[test]
 fn no_bytes_break_a_decoder() {
-    for (seeds, read) in [(slots(), (|b| Slot::decode(b).is_some()) as fn(&[u8]) -> bool)] {
-        assert!(seeds.iter().all(|seed| read(seed)), "the seeds are records");
-    }
+    assert!(slots().iter().all(|seed| Slot::decode(seed).is_some()), "the seeds are records");
     testkit::fuzz(TARGETS);
 }
 
