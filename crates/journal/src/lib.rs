@@ -13,6 +13,9 @@ pub mod disk;
 mod error;
 mod faults;
 mod file_log;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod journal;
 mod local;
 mod log;

@@ -54,7 +54,11 @@ impl Name {
         match kind {
             "log" => digits(rest, 16).map(|part| Self::Log(PartId { epoch, part })),
             "ckpt" => digits(rest, 16).map(|part| Self::Checkpoint(PartId { epoch, part })),
-            "seg" => ObjectUuid::parse(rest).ok().map(|uuid| Self::Object(epoch, uuid)),
+            // A uuid has other spellings too, which we never write.
+            "seg" => {
+                let uuid = ObjectUuid::parse(rest).ok().filter(|uuid| uuid.to_string() == rest)?;
+                Some(Self::Object(epoch, uuid))
+            }
             _ => None,
         }
     }
@@ -105,6 +109,8 @@ mod tests {
         for other in ["", "log", "log/", "log/1-2", "log/0000000007", "log/0000000007-+00000000000012", "seg/x-y"] {
             assert_eq!(Name::parse(other), None, "{other}");
         }
+        let loud = Name::Object(LogEpoch(7), ObjectUuid::from_bytes([0xed; 16])).to_string().replace("ed", "ED");
+        assert_eq!(Name::parse(&loud), None, "a uuid has one spelling");
         assert_eq!(Name::parse("log/9999999999-0000000000000001"), None, "an epoch is 32 bits");
     }
 }

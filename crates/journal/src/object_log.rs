@@ -7,7 +7,7 @@
 //! `docs/adr/0009-sealed-epoch-log.md`.
 
 mod read;
-mod slot;
+pub(crate) mod slot;
 mod take_over;
 
 use crate::{

@@ -166,7 +166,7 @@ impl Pages {
 }
 
 impl State {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             next: 1,
             head: GENESIS,
@@ -183,7 +183,7 @@ impl State {
     }
 
     /// Takes a stored line in again. The journal vouches for the bytes, the chain for the order.
-    fn replay(&mut self, line: &[u8]) -> Result<(), Error> {
+    pub(crate) fn replay(&mut self, line: &[u8]) -> Result<(), Error> {
         let form = || Error::Form { what: "audit line" };
         let value = parse(line)?;
         let integrity = &value["record_integrity"];
@@ -194,7 +194,7 @@ impl State {
         }
         let stated = integrity["fingerprint"].as_str().ok_or_else(form)?;
         self.head = unhex(stated).ok_or_else(form)?;
-        self.next += 1;
+        self.next = self.next.checked_add(1).ok_or_else(form)?;
         self.usage.add_line(&value);
         let commit = &value["unmapped"]["commit"];
         if let (Some(log), Some(number)) = (commit["log"].as_str(), commit["number"].as_u64()) {
@@ -205,9 +205,25 @@ impl State {
         Ok(())
     }
 
+    /// The next line's number and what it must name.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn place(&self) -> (u64, Fingerprint) {
+        (self.next, self.head)
+    }
+
+    /// Adds a chunk that is nowhere.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn with_chunk(&mut self) {
+        let key = vault::WrappedKey { epoch: kernel::KeyEpoch(1), bytes: vec![7; 60] };
+        let uuid = kernel::ObjectUuid::from_bytes([9; 16]);
+        let writer = kernel::LogEpoch(3);
+        let object = ObjectRef { kind: ObjectKind::AuditChunk, uuid, writer, key, bytes: 77 };
+        self.chunks.push(Chunk { object, from: 1, to: 2 });
+    }
+
     /// `version u8 ‖ next u64 ‖ head 32 ‖ usage 40 ‖ count u32 ‖ (namespace 16 ‖ commit u64)… ‖
     /// count u32 ‖ (object ‖ from i64 ‖ to i64)… ‖ tail as a batch`.
-    fn encode(&self) -> Zeroizing<Vec<u8>> {
+    pub(crate) fn encode(&self) -> Zeroizing<Vec<u8>> {
         let mut out = Zeroizing::new(vec![VERSION]);
         out.extend_from_slice(&self.next.to_le_bytes());
         out.extend_from_slice(&self.head);
@@ -227,7 +243,7 @@ impl State {
         out
     }
 
-    fn decode(mut bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn decode(mut bytes: &[u8]) -> Option<Self> {
         let rest = &mut bytes;
         if take::<1>(rest)?[0] != VERSION {
             return None;
@@ -251,7 +267,7 @@ impl State {
 }
 
 /// `count u32 ‖ (length u32 ‖ line)…`.
-fn encode_batch(lines: &[Arc<[u8]>]) -> Zeroizing<Vec<u8>> {
+pub(crate) fn encode_batch(lines: &[Arc<[u8]>]) -> Zeroizing<Vec<u8>> {
     let bytes: usize = lines.iter().map(|line| 4 + line.len()).sum();
     let mut out = Zeroizing::new(Vec::with_capacity(4 + bytes));
     out.extend_from_slice(&count(lines.len()));
@@ -263,7 +279,7 @@ fn encode_batch(lines: &[Arc<[u8]>]) -> Zeroizing<Vec<u8>> {
 }
 
 /// `None` when it is no batch, whole and alone.
-fn decode_batch(mut bytes: &[u8]) -> Option<Vec<&[u8]>> {
+pub(crate) fn decode_batch(mut bytes: &[u8]) -> Option<Vec<&[u8]>> {
     let mut lines = Vec::new();
     for _ in 0..u32::from_le_bytes(take(&mut bytes)?) {
         let length = usize::try_from(u32::from_le_bytes(take(&mut bytes)?)).ok()?;

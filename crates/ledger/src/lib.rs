@@ -12,6 +12,9 @@ mod book;
 mod chain;
 mod deed;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod line;
 mod trail;
 mod usage;

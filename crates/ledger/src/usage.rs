@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-/// Counters since the tenant exists.
+/// Counters since the tenant exists. They stop at 2^64 - 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Requests that were admitted.
@@ -23,13 +23,13 @@ impl Usage {
         if operation == GAP || operation == REFUSED {
             return;
         }
-        self.requests += 1;
-        self.searches += u64::from(operation == "search");
+        self.requests = self.requests.saturating_add(1);
+        self.searches = self.searches.saturating_add(u64::from(operation == "search"));
         for (name, count) in counts {
             match name {
-                "documents" if operation == "document.upsert" => self.documents += count,
-                "tokens" => self.tokens += count,
-                "bytes_in" => self.bytes_in += count,
+                "documents" if operation == "document.upsert" => self.documents = self.documents.saturating_add(count),
+                "tokens" => self.tokens = self.tokens.saturating_add(count),
+                "bytes_in" => self.bytes_in = self.bytes_in.saturating_add(count),
                 _ => {}
             }
         }
@@ -46,11 +46,11 @@ impl Usage {
     /// Both together.
     pub(crate) fn plus(self, other: Self) -> Self {
         Self {
-            requests: self.requests + other.requests,
-            searches: self.searches + other.searches,
-            documents: self.documents + other.documents,
-            tokens: self.tokens + other.tokens,
-            bytes_in: self.bytes_in + other.bytes_in,
+            requests: self.requests.saturating_add(other.requests),
+            searches: self.searches.saturating_add(other.searches),
+            documents: self.documents.saturating_add(other.documents),
+            tokens: self.tokens.saturating_add(other.tokens),
+            bytes_in: self.bytes_in.saturating_add(other.bytes_in),
         }
     }
 

@@ -15,6 +15,9 @@ mod control;
 mod directory;
 mod erase;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod namespaces;
 mod opening;
 mod operations;

@@ -148,6 +148,19 @@ pub(crate) fn reseal(bytes: &mut [u8]) {
     put(bytes, 8, CHECKED_FROM..split);
 }
 
+/// Puts the text index of one container into another of its length, so that all else in it may be fuzzed.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn keep_text(good: &[u8], bytes: &mut [u8]) {
+    for kind in [Kind::TextFiles as usize, Paged::TextIndex as usize] {
+        let at = HEADER + ENTRY * (kind - 1) + 4;
+        let field = |at| crate::bytes::u64_from(good, at).and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
+        let place = field(at)..field(at) + field(at + 8);
+        if let (Some(to), Some(from)) = (bytes.get_mut(place.clone()), good.get(place)) {
+            to.copy_from_slice(from);
+        }
+    }
+}
+
 /// Where the paged part of a container begins, as its table says. `None` for bytes that are none.
 pub(crate) fn border(bytes: &[u8]) -> Option<usize> {
     let at = HEADER + ENTRY * Kind::ALL.len() + 4;

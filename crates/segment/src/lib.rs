@@ -21,6 +21,9 @@ mod container;
 mod documents;
 mod error;
 mod filter;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod graph;
 mod pages;
 mod postings;

@@ -23,6 +23,9 @@ mod entry;
 mod erase;
 mod error;
 mod evict;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod index;
 mod indexing;
 mod lines;

@@ -2,6 +2,7 @@
 //! send what no client should, and two tenants with near-twin documents.
 
 mod fake_s3;
+mod fuzz;
 mod http;
 mod rng;
 mod server;
@@ -10,6 +11,7 @@ mod twins;
 mod unsealed;
 
 pub use fake_s3::{FakeS3, Fault, Op, Seen, When};
+pub use fuzz::{FuzzTarget, Largest, fuzz, fuzz_cases, mutated};
 pub use http::{Http, Reply};
 pub use rng::Rng;
 pub use server::{Server, ServerBuilder};

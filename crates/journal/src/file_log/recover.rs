@@ -144,8 +144,10 @@ fn read_forward(place: &Place, local: &Local, chain: Vec<Part>) -> Result<(Log, 
             let at = part.offset;
             match group {
                 _ if dropped => return Err(part.corrupt(place, at, "a group after the place was dropped")),
-                Group::Entries(first, bodies) if first == last + 1 => {
-                    last += bodies.len() as u64;
+                Group::Entries(first, bodies) if last.checked_add(1) == Some(first) => {
+                    let full = || part.corrupt(place, at, "entries have numbers beyond the last");
+                    let end = last.checked_add(bodies.len() as u64).filter(|end| *end < u64::MAX - 1);
+                    last = end.ok_or_else(full)?;
                     entries.extend((first..).zip(bodies).filter(|(seq, _)| *seq > covers));
                 }
                 Group::Drop => dropped = true,

@@ -76,7 +76,7 @@ impl Slot {
 
     /// `version u8 ‖ id 12 ‖ previous 32 ‖ kind u8 ‖ …`, in one allocation of the right size: what the
     /// allocator throws away is not zeroised.
-    fn encode(&self) -> Zeroizing<Vec<u8>> {
+    pub(crate) fn encode(&self) -> Zeroizing<Vec<u8>> {
         let inside = match &self.record {
             Record::Point { body, .. } => body.as_ref().map_or(0, |body| body.len()),
             Record::Entries(_, bodies) => bodies.iter().map(|body| 4 + body.len()).sum(),

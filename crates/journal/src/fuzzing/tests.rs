@@ -1,0 +1,110 @@
+use super::*;
+use crate::{Journal, Recovered, Storage};
+use kernel::{ManualClock, Timestamp};
+use std::{collections::BTreeMap, fs, path::Path};
+use testkit::Rng;
+
+#[global_allocator]
+static ALLOCATOR: testkit::Largest = testkit::Largest;
+
+#[test]
+fn no_bytes_break_a_decoder() {
+    assert!(slots().iter().all(|seed| Slot::decode(seed).is_some()), "the seeds are records");
+    testkit::fuzz(TARGETS);
+}
+
+/// Files of a place, by their names inside it.
+type Files = BTreeMap<String, Vec<u8>>;
+
+fn files(root: &Path) -> Files {
+    let place = root.join(home().prefix());
+    let mut found = Files::new();
+    let mut folders = vec![place.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let name = path.strip_prefix(&place).unwrap().to_str().unwrap().to_owned();
+                found.insert(name, fs::read(path).unwrap());
+            }
+        }
+    }
+    found
+}
+
+async fn recover(root: &Path) -> Result<(Storage, Journal, Recovered), crate::Error> {
+    let storage = Storage::open(root).await?;
+    let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1)));
+    let (journal, recovered) =
+        Journal::recover(&storage, home().clone(), clock, Arc::new(SeededEntropy::new(9))).await?;
+    Ok((storage, journal, recovered))
+}
+
+fn body(n: u64) -> Vec<u8> {
+    vec![n as u8; 20 + n as usize * 7]
+}
+
+/// Three lives of a place: entries, a checkpoint, entries behind it.
+async fn written() -> Files {
+    let dir = tempfile::tempdir().unwrap();
+    for life in 0..3u64 {
+        let (storage, journal, _) = recover(dir.path()).await.unwrap();
+        for n in 1..=4 {
+            journal.append(Zeroizing::new(body(life * 4 + n))).await.unwrap();
+        }
+        if life == 1 {
+            journal.checkpoint(&8u64.to_le_bytes(), journal.last()).await.unwrap();
+        }
+        drop(journal);
+        storage.close().await;
+    }
+    files(dir.path())
+}
+
+/// Changes one file, or which files there are.
+fn damage(rng: &Rng, files: &mut Files) {
+    let names: Vec<String> = files.keys().cloned().collect();
+    let (one, other) = (rng.pick(&names).clone(), rng.pick(&names).clone());
+    match rng.below(6) {
+        0 => drop(files.remove(&one)),
+        1 => drop(files.insert(one, files[&other].clone())),
+        2 => drop(files.insert(one.replace("-0", "-1"), files[&other].clone())),
+        _ => {
+            let changed = testkit::mutated(rng, &[files[&one].clone()]);
+            files.insert(one, changed);
+        }
+    }
+}
+
+/// What was written, up to some entry, or an error: never another entry, a gap or a panic.
+#[tokio::test]
+async fn a_damaged_folder_opens_to_a_prefix_or_not_at_all() {
+    let good = written().await;
+    let mut opened = 0;
+    let cases = testkit::fuzz_cases().div_ceil(8);
+    for case in 0..cases {
+        let mut files = good.clone();
+        damage(&Rng::new(case), &mut files);
+        let dir = tempfile::tempdir().unwrap();
+        for (name, bytes) in &files {
+            let path = dir.path().join(home().prefix()).join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, bytes).unwrap();
+        }
+        // A folder that has a place in it has a marker: made by opening it.
+        let Ok((_storage, journal, recovered)) = recover(dir.path()).await else { continue };
+        opened += 1;
+        let mut next = match &recovered.checkpoint {
+            Some(stated) => u64::from_le_bytes(stated.as_slice().try_into().unwrap()) + 1,
+            None => 1,
+        };
+        for (seq, entry) in &recovered.entries {
+            assert_eq!((seq.0, &**entry), (next, &body(next)), "case {case}");
+            next += 1;
+        }
+        assert_eq!(journal.last().0 + 1, next, "case {case}");
+    }
+    assert!(opened > 0 && opened < cases, "{opened} of {cases} opened");
+}

@@ -1,0 +1,227 @@
+//! Decoders as plain functions, for fuzzers (feature `fuzzing`) and for the test below. In no build that is shipped.
+
+use crate::{
+    Segment, Spec, TextQuery, TextStats,
+    bytes::{Reader, Slice},
+    codec::{decode_document, encode_document},
+    container::{self, reseal},
+    graph::Graph,
+    postings::{Pairs, Strings},
+};
+use kernel::{
+    AttrValue, Audience, CommitNo, Distance, Document, DocumentId, Filter, Finding, FindingKind, Passage, Principal,
+    Scalar, ScreenAction, Severity, Span, Status, Timestamp, Untrusted,
+};
+use roaring::RoaringBitmap;
+use std::{ops::Bound, sync::OnceLock};
+use zeroize::Zeroizing;
+
+/// A name, valid encodings, and what decodes any bytes and panics where a promise does not hold.
+pub type Target = (&'static str, fn() -> Vec<Vec<u8>>, fn(&[u8]));
+
+/// Every decoder of this crate.
+pub const TARGETS: &[Target] = &[
+    ("segment_document", encodings, document),
+    ("segment_tables", tables_seeds, tables),
+    ("segment_graph", graphs, graph),
+    ("segment_open", segments, open),
+    ("segment_resealed", segments, resealed),
+];
+
+const SPEC: Spec = Spec { dimensions: 3, distance: Distance::Cosine };
+/// Rows that the graph's target has.
+const ROWS: u32 = 3;
+
+/// Three documents with something in every field.
+pub fn documents() -> Vec<Document> {
+    ["a", "b", "with a longer id"].iter().zip(1u32..).filter_map(|(id, n)| one(id, n)).collect()
+}
+
+fn one(id: &str, n: u32) -> Option<Document> {
+    let passage = |from: u32, to: u32| Passage {
+        span: Span { byte_start: from, byte_end: to, point_start: from, point_end: to },
+        tokens: 2,
+    };
+    let finding = Finding {
+        kind: FindingKind::Pii,
+        severity: Severity::High,
+        action: ScreenAction::Mask,
+        count: n,
+        rule: "pii.email".to_owned(),
+    };
+    let string = |s: &str| Scalar::Str(s.to_owned());
+    let attributes = [
+        ("k", AttrValue::One(Scalar::Num(f64::from(n)))),
+        ("tags", AttrValue::Many(vec![string("abc"), Scalar::Bool(n == 1), string("2024-06-01T00:00:00Z")])),
+    ];
+    Some(Document {
+        id: DocumentId::parse(id).ok()?,
+        status: if n == 2 { Status::Quarantined } else { Status::Indexed },
+        content_hash: [7; 32],
+        title: Untrusted::new("a title"),
+        uri: Untrusted::new("https://example.com/ab"),
+        attributes: attributes.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
+        readers: if n == 1 { None } else { Some(vec![Principal::parse("user:a").ok()?]) },
+        created_at: Timestamp::from_millis(1_717_200_000_000),
+        updated_at: Timestamp::from_millis(i64::from(n) - 2),
+        expires_at: (n == 1).then(|| Timestamp::from_millis(i64::MAX)),
+        commit: CommitNo(n.into()),
+        findings: vec![finding],
+        text: Untrusted::new("leave policy\nholiday leave"),
+        passages: vec![passage(0, 12), passage(13, 26)],
+        vectors: if n == 2 { Vec::new() } else { vec![1.0, 2.0, 3.0, -1.0, 0.5, n as f32] },
+    })
+}
+
+fn encodings() -> Vec<Vec<u8>> {
+    let encoded = |doc: &Document| {
+        let mut out = Vec::new();
+        encode_document(doc, &mut out);
+        out
+    };
+    documents().iter().map(encoded).collect()
+}
+
+fn document(bytes: &[u8]) {
+    let Ok((doc, used)) = decode_document(bytes) else { return };
+    assert!(used <= bytes.len());
+    let encoded = |doc: &Document| {
+        let mut out = Vec::new();
+        encode_document(doc, &mut out);
+        out
+    };
+    let once = encoded(&doc);
+    let (again, length) = decode_document(&once).expect("what was just written");
+    // As bytes: a number may be none, which equals nothing.
+    assert_eq!((encoded(&again), length), (once.clone(), once.len()));
+}
+
+fn tables_seeds() -> Vec<Vec<u8>> {
+    let mut out = Vec::new();
+    Pairs::write(&mut out, [(1.5, 0), (-3.0, 2), (f64::MAX, 1)]);
+    let strings = [("", vec![0, 2]), ("abc", vec![1]), ("ß", vec![0, 1, 2])];
+    Strings::write(&mut out, &strings.into_iter().map(|(s, docs)| (s.to_owned(), docs)).collect());
+    crate::bytes::put_bitmap(&mut out, &RoaringBitmap::from_iter(0..3));
+    vec![out]
+}
+
+fn tables(bytes: &[u8]) {
+    let section = Slice::whole(Zeroizing::new(bytes.to_vec()));
+    let mut r = Reader::new(section.bytes(), "fuzz");
+    let Ok(pairs) = Pairs::open(&mut r, &section, ROWS) else { return };
+    assert!(pairs.between::<f64>(Bound::Unbounded, Bound::Included(2.0)).max().is_none_or(|doc| doc < ROWS));
+    let Ok(strings) = Strings::open(&mut r, &section, ROWS) else { return };
+    let mut found = RoaringBitmap::new();
+    strings.equal("abc", &mut found);
+    strings.prefix("a", &mut found);
+    strings.matching(|s| s.len() > 1, &mut found);
+    assert!(found.max().is_none_or(|doc| doc < ROWS));
+    assert!(r.bitmap(ROWS).ok().and_then(|b| b.max()).is_none_or(|doc| doc < ROWS));
+}
+
+fn graphs() -> Vec<Vec<u8>> {
+    let mut out = Vec::new();
+    let mut put = |n: u32| out.extend_from_slice(&n.to_le_bytes());
+    let links = |of: &[u32], count: usize| {
+        let none = std::iter::repeat(crate::graph::NONE);
+        of.iter().copied().chain(none).take(count).collect::<Vec<_>>()
+    };
+    [0, 2].into_iter().for_each(&mut put);
+    for row in [[1, 2], [0, 2], [0, 1]] {
+        links(&row, crate::graph::BASE_LINKS).into_iter().for_each(&mut put);
+    }
+    [2, 0, 2].into_iter().for_each(&mut put);
+    for row in [[2], [0]] {
+        links(&row, crate::graph::UPPER_LINKS).into_iter().for_each(&mut put);
+    }
+    [1, 0].into_iter().for_each(&mut put);
+    links(&[], crate::graph::UPPER_LINKS).into_iter().for_each(&mut put);
+    vec![out]
+}
+
+fn graph(bytes: &[u8]) {
+    let Ok(graph) = Graph::open(Slice::whole(Zeroizing::new(bytes.to_vec())), ROWS) else { return };
+    let found = graph.search(|row| if row == 1 { f32::NAN } else { row as f32 }, None, 8, 8);
+    assert!(found.len() <= ROWS as usize && found.iter().all(|hit| hit.row < ROWS));
+}
+
+fn segments() -> Vec<Vec<u8>> {
+    static MADE: OnceLock<Vec<Vec<u8>>> = OnceLock::new();
+    let write = |docs: Vec<Document>| Segment::write(&SPEC, &mut docs.into_iter()).map(|bytes| bytes.to_vec());
+    MADE.get_or_init(|| [write(documents()), write(Vec::new())].into_iter().filter_map(Result::ok).collect()).clone()
+}
+
+/// As it comes: checksums stand before everything.
+fn open(bytes: &[u8]) {
+    if let Ok(segment) = Segment::open(&SPEC, Zeroizing::new(bytes.to_vec())) {
+        query(&segment);
+    }
+}
+
+/// With checksums that hold, and the text index of a good one: tantivy trusts its files, which is why checksum and
+/// seal stand before them.
+fn resealed(bytes: &[u8]) {
+    let mut bytes = bytes.to_vec();
+    for good in segments() {
+        if good.len() == bytes.len() {
+            container::keep_text(&good, &mut bytes);
+        }
+    }
+    reseal(&mut bytes);
+    open(&bytes);
+}
+
+/// Every kind of question.
+fn query(segment: &Segment) {
+    let mut rows = RoaringBitmap::new();
+    rows.insert_range(0..segment.rows());
+    for doc in 0..segment.documents().saturating_add(1) {
+        let _ = (segment.document(doc, true).is_ok(), segment.head(doc).is_ok(), segment.text_bytes(doc));
+        let _ = segment.id(doc).and_then(|id| segment.find(&id));
+    }
+    let _ = (segment.row(0), segment.row(u32::MAX), segment.rows_of(&[0, 2].into()), segment.bytes());
+    for filter in filters() {
+        assert!(segment.evaluate(filter).ok().and_then(|found| found.max()).is_none_or(|d| d < segment.documents()));
+    }
+    let mine = Audience::Principals(Principal::parse("user:a").into_iter().collect());
+    let _ = (segment.visible(&mine), segment.with_status(Status::Quarantined), segment.has_attribute("k"));
+    let _ = segment.expired(Timestamp::from_millis(0));
+    let text = TextQuery::new("leave policy");
+    let mut stats = TextStats::for_query(&text);
+    if let Ok(found) = segment.text_stats(&text, &rows) {
+        stats += found;
+    }
+    let _ = segment.search_text(&text, &stats, &rows, 3).is_ok();
+    let _ = segment.search_vector(&[1.0, 0.5, -2.0], &rows, 2).is_ok();
+}
+
+fn filters() -> &'static [Filter] {
+    static PARSED: OnceLock<Vec<Filter>> = OnceLock::new();
+    let field = |key: &str| if key == "$uri" { kernel::Field::Uri } else { kernel::Field::Attribute(key.to_owned()) };
+    PARSED.get_or_init(|| {
+        let string = |s: &str| Scalar::Str(s.to_owned());
+        vec![
+            Filter::Exists(field("tags")),
+            Filter::In(field("tags"), vec![string("abc"), Scalar::Bool(true), Scalar::Num(1.0)]),
+            Filter::Number(field("k"), kernel::Comparison::Gte, 2.0),
+            Filter::Instant(field("tags"), kernel::Comparison::Lt, Timestamp::from_millis(i64::MAX)),
+            Filter::Instant(kernel::Field::UpdatedAt, kernel::Comparison::Lt, Timestamp::from_millis(1)),
+            Filter::Contains(field("tags"), string("b")),
+            Filter::Prefix(field("tags"), "ab".to_owned()),
+            Filter::Prefix(field("$uri"), "https".to_owned()),
+            Filter::Prefix(kernel::Field::Id, "a".to_owned()),
+            Filter::Not(Box::new(Filter::Match(field("tags"), vec!["abc".to_owned()]))),
+        ]
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #[global_allocator]
+    static ALLOCATOR: testkit::Largest = testkit::Largest;
+
+    #[test]
+    fn no_bytes_break_a_decoder() {
+        testkit::fuzz(super::TARGETS);
+    }
+}
