@@ -132,6 +132,11 @@ impl State {
         self.fresh
     }
 
+    /// Bytes that fit; counted only where there is a limit, because it takes a look at every file.
+    fn room(&self) -> usize {
+        if self.capacity == usize::MAX { usize::MAX } else { self.capacity.saturating_sub(self.used()) }
+    }
+
     fn used(&self) -> usize {
         let bytes = |node: &Node| if let Node::File { live, .. } = node { live.len() } else { 0 };
         self.nodes.values().map(bytes).sum()
@@ -202,7 +207,7 @@ impl State {
 
     /// Writes as much as fits.
     fn write(&mut self, node: u64, bytes: &[u8], offset: usize) -> io::Result<()> {
-        let room = self.capacity.saturating_sub(self.used());
+        let room = self.room();
         let (live, _, pending) = self.file(node)?;
         let fits = live.len().saturating_add(room).saturating_sub(offset).min(bytes.len());
         let change = Change::Write(offset, bytes[..fits].to_vec());

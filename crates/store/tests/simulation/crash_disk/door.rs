@@ -181,7 +181,7 @@ impl Disk for Door {
 
     fn free(&self, _: &Path) -> io::Result<u64> {
         let state = self.alive()?;
-        Ok(state.capacity.saturating_sub(state.used()) as u64)
+        Ok(state.room() as u64)
     }
 }
 
