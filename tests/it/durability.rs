@@ -24,6 +24,8 @@ struct Place {
     pages: u64,
     /// Sentences in the longest page.
     sentences: u64,
+    /// Whether each page brings a vector, which is for pages of one passage.
+    vectors: bool,
     book: Book,
 }
 
@@ -51,11 +53,9 @@ fn acknowledged_writes_survive_kills_at_random_moments() {
         server().env("RINGFENCE__LIMITS__FLUSH_ROWS", "8").env("RINGFENCE__LIMITS__MEMORY_MIB", "1").start();
     server.tenant("acme");
     let key = server.key("acme", &["search", "ingest", "delete", "manage", "read_all"], &[]);
-    let place = |path, pages, sentences| Place { path, pages, sentences, book: Book::default() };
-    let mut places = [place("/v1/namespaces/kill", 120, 13), place("/v1/namespaces/long", 40, 2_000)];
-    for place in &places {
-        server.api(&key).send("PUT", place.path, &json!({"embedding": {"dimensions": 8}})).unwrap().ok();
-    }
+    let place = |path, pages, sentences, vectors| Place { path, pages, sentences, vectors, book: Book::default() };
+    let mut places = [place("/v1/namespaces/kill", 120, 13, true), place("/v1/namespaces/long", 60, 1_200, false)];
+    server.api(&key).send("PUT", places[0].path, &json!({"embedding": {"dimensions": 8}})).unwrap().ok();
     let mut phases = Phases::default();
     for cycle in from..from + kills {
         let rng = Rng::new(cycle);
@@ -127,9 +127,12 @@ fn count(phases: &mut Phases, before: &Seen, after: &Seen, cycle: u64) {
     phases.in_upkeep += u32::from(value(after, "ringfence_upkeep_running") > 0.0);
 }
 
-fn document(id: &str, version: u64, sentences: u64) -> Value {
-    json!({"id": id, "text": text(version, sentences), "vector": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, version as f64 / 7.0 + 1.0],
-        "attributes": {"version": version}})
+fn document(id: &str, version: u64, place: &Place) -> Value {
+    let mut json = json!({"id": id, "text": text(version, place.sentences), "attributes": {"version": version}});
+    if place.vectors {
+        json["vector"] = json!([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, version as f64 / 7.0 + 1.0]);
+    }
+    json
 }
 
 fn text(version: u64, sentences: u64) -> String {
@@ -149,7 +152,7 @@ fn write(server: &Server, key: &str, place: &mut Place, seed: u64, stop: &Atomic
         let (path, body) = if delete {
             ("documents/delete", json!({"ids": ids}))
         } else {
-            let documents: Vec<Value> = ids.iter().map(|id| document(id, version, place.sentences)).collect();
+            let documents: Vec<Value> = ids.iter().map(|id| document(id, version, place)).collect();
             ("documents", json!({"documents": documents}))
         };
         let reply = api.send("POST", &format!("{}/{path}", place.path), &body);
