@@ -1,8 +1,9 @@
 //! What a server is built from beside its settings: key provider, models, clock, entropy.
 //! Tests bring their own.
 
-use crate::config::{ModelsChoice, RootKey, Settings};
-use anyhow::{Context, Result, bail};
+use crate::config::{ModelsChoice, Place, RootKey, Settings};
+use anyhow::{Context, Result, anyhow, bail};
+use journal::{Blocking, PROBE_ROUNDS, RemoteOptions, Retry, Storage};
 use kernel::{Clock, Entropy, OsEntropy, SystemClock};
 use models::{Models, ModelsConfig};
 use std::{path::Path, sync::Arc};
@@ -44,10 +45,32 @@ pub(crate) fn provider(settings: &Settings) -> Result<Arc<dyn KeyProvider>> {
         RootKey::Value(value) => {
             LocalProvider::from_env_value(value, Arc::new(OsEntropy)).context("RINGFENCE_ROOT_KEY")?
         }
-        RootKey::File(path) => LocalProvider::from_file(path, settings.folder()?, Arc::new(OsEntropy))
+        RootKey::File(path) => LocalProvider::from_file(path, settings.place.folder(), Arc::new(OsEntropy))
             .with_context(|| format!("the root key file {}", path.display()))?,
     };
     Ok(Arc::new(provider))
+}
+
+/// Opens the folder, or reaches the bucket and has it prove itself.
+///
+/// # Errors
+/// The folder is in use or another version's; the bucket cannot be reached, is another version's, or
+/// does not keep what Ringfence stands on.
+pub(crate) async fn storage(settings: &Settings) -> Result<Storage> {
+    let opened = match &settings.place {
+        Place::Folder(folder) => Storage::open(folder).await,
+        Place::Remote(remote) => {
+            let store = journal::connect(&remote.url, &remote.options)?;
+            let once = RemoteOptions { retry: Retry::NONE, ..remote.options.clone() };
+            let once = journal::connect(&remote.url, &once)?;
+            journal::probe(&*store, &OsEntropy, PROBE_ROUNDS).await.with_context(|| remote.url.to_string())?;
+            Storage::remote(store, once, Blocking::Threads).await
+        }
+    };
+    opened.map_err(|e| anyhow!("{}", chain(&kernel::Error::from(e)))).with_context(|| match &settings.place {
+        Place::Folder(folder) => format!("cannot open the data folder {}", folder.display()),
+        Place::Remote(remote) => format!("cannot open {}", remote.url),
+    })
 }
 
 /// Loads what is configured or lies at hand. With nothing configured and nothing found the server

@@ -11,8 +11,9 @@ use crate::{
 };
 use anyhow::{Context, Result, anyhow};
 use engine::{Engine, EngineConfig};
+use journal::Storage;
 use kernel::limits;
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use zeroize::Zeroizing;
@@ -44,14 +45,14 @@ pub async fn start(settings: Settings) -> Result<Running> {
 /// # Errors
 /// See [`start`].
 pub async fn start_with(settings: Settings, parts: Parts) -> Result<Running> {
-    let folder = settings.folder()?;
     let data = bind("data_plane", &settings.data_plane).await?;
     let control = bind("control_plane", &settings.control_plane).await?;
     let clock = parts.clock.clone();
-    let (engine, operator_token) = Engine::open(engine_config(&settings, folder, parts))
+    let storage = crate::parts::storage(&settings).await?;
+    let (engine, operator_token) = Engine::open(engine_config(&settings, storage, parts))
         .await
         .map_err(|e| anyhow!("{}", crate::parts::chain(&e)))
-        .with_context(|| format!("cannot open the data folder {}", folder.display()))?;
+        .with_context(|| format!("cannot open {}", settings.place))?;
     say_models(&engine);
     let app = App::new(engine, clock);
     let closing = CancellationToken::new();
@@ -77,14 +78,14 @@ pub async fn start_with(settings: Settings, parts: Parts) -> Result<Running> {
     tracing::info!(
         data_plane = %running.data_plane,
         control_plane = %running.control_plane,
-        data = %folder.display(),
+        data = %settings.place,
         "listening"
     );
     Ok(running)
 }
 
-fn engine_config(settings: &Settings, folder: &Path, parts: Parts) -> EngineConfig {
-    let mut config = EngineConfig::new(folder.to_path_buf(), parts.provider, parts.models);
+fn engine_config(settings: &Settings, storage: Storage, parts: Parts) -> EngineConfig {
+    let mut config = EngineConfig::new(storage, parts.provider, parts.models);
     config.clock = parts.clock;
     config.entropy = parts.entropy;
     config.adopt_operator = settings.operator_token.as_ref().map(|t| t.to_string());
@@ -127,6 +128,11 @@ async fn bind(section: &str, wanted: &Listen) -> Result<Bound> {
 }
 
 impl Running {
+    /// Comes when another server has taken the storage over.
+    pub async fn taken_over(&self) {
+        self.app.engine().taken_over().await;
+    }
+
     /// Drains and closes. What does not end within the drain time is left; a restart goes on with it.
     pub async fn stop(self) {
         tracing::info!("draining");

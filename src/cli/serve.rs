@@ -17,9 +17,15 @@ pub(super) fn run(args: &ServerArgs) -> Result<()> {
             () = signals.next() => return Ok(()),
         };
         greet(&running);
-        signals.next().await;
+        let lost = tokio::select! {
+            () = signals.next() => false,
+            () = running.taken_over() => true,
+        };
         tokio::select! {
-            () = running.stop() => Ok(()),
+            () = running.stop() => {
+                anyhow::ensure!(!lost, "another server has taken over what this one served; it has stopped");
+                Ok(())
+            }
             () = signals.next() => {
                 telemetry::tell("stopped at once by a second signal; a restart recovers what was under way");
                 std::process::exit(1)

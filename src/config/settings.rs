@@ -130,17 +130,6 @@ impl Settings {
             strict_audit: config.audit.strict.unwrap_or(false),
         })
     }
-
-    /// The data folder.
-    ///
-    /// # Errors
-    /// Everything is kept in an object store.
-    pub fn folder(&self) -> Result<&Path> {
-        match &self.place {
-            Place::Folder(path) => Ok(path),
-            Place::Remote(remote) => bail!("storage.url = \"{}\": object stores are not yet wired", remote.url),
-        }
-    }
 }
 
 pub(super) fn bounded<N: PartialOrd + std::fmt::Display>(key: &str, value: N, least: N, most: N) -> Result<N> {

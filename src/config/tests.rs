@@ -24,7 +24,7 @@ fn defaults_listen_on_loopback() {
     let s = settings("", &[]).expect("fits");
     assert_eq!(s.data_plane.address.to_string(), "127.0.0.1:7171");
     assert_eq!(s.control_plane.address.to_string(), "127.0.0.1:7172");
-    assert_eq!(s.folder().expect("a folder"), Path::new("/home/x/.local/share/ringfence"));
+    assert_eq!(s.place.folder().expect("a folder"), Path::new("/home/x/.local/share/ringfence"));
     assert!(matches!(s.root_key, RootKey::File(p) if p == Path::new("/home/x/.config/ringfence/root.key")));
     assert!(!s.models.configured && s.models.enabled);
 }
@@ -42,7 +42,7 @@ fn the_environment_lies_over_the_file() {
     .expect("fits");
     assert_eq!(s.data_plane.address.to_string(), "127.0.0.1:0");
     assert_eq!((s.searches_max, s.strict_audit), (Some(7), true));
-    assert_eq!(s.folder().expect("a folder"), Path::new("/srv/rf"));
+    assert_eq!(s.place.folder().expect("a folder"), Path::new("/srv/rf"));
 }
 
 #[test]

@@ -219,6 +219,11 @@ impl Gate {
 }
 
 impl Refusal {
+    /// Nobody was judged: this server may not serve at all now.
+    pub fn of_all(error: Error) -> Self {
+        Self::stranger(error)
+    }
+
     fn stranger(error: Error) -> Self {
         Self { error, known: None, audit: false, tenure: None }
     }

@@ -1,14 +1,15 @@
 //! What the engine is built from. Parts (clock, entropy, provider, models) are given, not named.
 
+use journal::Storage;
 use kernel::{Clock, Entropy, OsEntropy, SystemClock};
 use models::Models;
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 use vault::KeyProvider;
 
 /// Parts and bounds.
 pub struct EngineConfig {
-    /// Data folder.
-    pub data: PathBuf,
+    /// Where everything is kept.
+    pub storage: Storage,
     /// Who wraps tenants' keys.
     pub provider: Arc<dyn KeyProvider>,
     /// Time.
@@ -39,10 +40,10 @@ pub struct EngineConfig {
 
 impl EngineConfig {
     /// Defaults for a small machine.
-    pub fn new(data: PathBuf, provider: Arc<dyn KeyProvider>, models: Models) -> Self {
+    pub fn new(storage: Storage, provider: Arc<dyn KeyProvider>, models: Models) -> Self {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         Self {
-            data,
+            storage,
             provider,
             clock: Arc::new(SystemClock::new()),
             entropy: Arc::new(OsEntropy),

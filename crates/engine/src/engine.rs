@@ -1,6 +1,6 @@
 //! The engine: its parts, how it opens and how it closes.
 
-use crate::{EngineConfig, Flow, turnstile::Turnstile, work::Work};
+use crate::{EngineConfig, Flow, ownership::Ownership, turnstile::Turnstile, work::Work};
 use access::{Action, Ask, Gate, Grant, Refusal};
 use kernel::{Clock, CommitNo, Entropy, Error, RequestId, Timestamp};
 use ledger::{Deed, Trail};
@@ -30,6 +30,7 @@ pub(crate) struct Inner {
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) tracker: TaskTracker,
     pub(crate) strict_audit: bool,
+    pub(crate) ownership: Ownership,
 }
 
 /// Numbers for metrics and `doctor`. No names.
@@ -50,15 +51,14 @@ pub struct Health {
 }
 
 impl Engine {
-    /// Opens a data folder: takes its lock, reads what exists, goes on with what a crash left
+    /// Opens what the storage holds: reads what exists, goes on with what a crash left
     /// unfinished. Tenants and namespaces open when somebody enters them. The token is that of the first
     /// operator, on the first start only.
     ///
     /// # Errors
-    /// When another server holds the folder, the root key does not open it, or its format is
-    /// not ours.
+    /// When the root key does not open it, or it does not read.
     pub async fn open(config: EngineConfig) -> Result<(Self, Option<Zeroizing<String>>), Error> {
-        let storage = journal::Storage::open(&config.data).await?;
+        let storage = config.storage.clone();
         let tracker = TaskTracker::new();
         let (registry, token) = Registry::open(
             storage.clone(),
@@ -89,11 +89,13 @@ impl Engine {
             flush_bytes_max: config.flush_bytes_max,
             flush_rows_max: config.flush_rows_max,
             memory_bytes_max: config.memory_bytes_max,
+            stale_reads_max: kernel::limits::STALE_READS_MAX,
             // As many as the background pool has threads, in a quarter of what namespaces may hold.
             upkeep_jobs_max: config.cpu_threads.div_ceil(2),
             upkeep_bytes_max: config.memory_bytes_max / 4,
             inline_bytes_max: store::INLINE_BYTES_MAX,
         });
+        let ownership = Ownership::watch(&config.storage, &registry, &config.clock, &tracker);
         let gate = Gate::new(registry.credentials(), config.clock.clone());
         let engine = Self {
             inner: Arc::new(Inner {
@@ -109,6 +111,7 @@ impl Engine {
                 entropy: config.entropy,
                 tracker,
                 strict_audit: config.strict_audit,
+                ownership,
             }),
         };
         engine.resume_operations();
@@ -118,6 +121,7 @@ impl Engine {
     /// Lets running work end, at most `wait`, then makes what is queued durable.
     pub async fn close(&self, wait: Duration) {
         let inner = &self.inner;
+        inner.ownership.stop();
         inner.stores.close().await;
         inner.trail.close().await;
         if tokio::time::timeout(wait, inner.registry.close()).await.is_err() {
@@ -137,12 +141,19 @@ impl Engine {
     /// The gate's refusal.
     pub async fn admit<A: Action>(&self, bearer: Option<&str>, ask: Ask) -> Result<Grant<A>, Refusal> {
         let inner = &self.inner;
+        inner.ownership.sure().map_err(Refusal::of_all)?;
         // Held until the grant holds it itself.
         let _open = match inner.gate.recognise(bearer) {
             Some(incarnation) => inner.registry.prepare(incarnation).await,
             None => None,
         };
         inner.gate.admit(bearer, ask)
+    }
+
+    /// Comes when another server has taken the storage over: this one must stop, for what it says may
+    /// be old by now. Never for a folder, which is locked.
+    pub async fn taken_over(&self) {
+        self.inner.ownership.lost().await;
     }
 
     /// Who judges operators, and API keys of tenants that are open: see [`Engine::admit`].
@@ -175,6 +186,7 @@ impl Engine {
     /// # Errors
     /// What stands in the way.
     pub fn ready(&self) -> Result<(), Error> {
+        self.inner.ownership.sure()?;
         self.inner.registry.ready()
     }
 

@@ -15,6 +15,7 @@ mod fuse;
 mod ingest;
 mod me;
 mod namespaces;
+mod ownership;
 mod query;
 mod rotate;
 mod search;

@@ -9,13 +9,16 @@ use crate::{Error, names::Name};
 use futures::{StreamExt, TryStreamExt};
 use kernel::limits;
 use object_store::{
-    Error as StoreError, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, path::Path as Key,
+    Error as StoreError, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
+    path::Path as Key,
 };
-use std::{sync::Arc, time::Duration};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 /// The store, and how long we are patient with it.
 pub(crate) struct Bucket {
     store: Arc<dyn ObjectStore>,
+    /// The same store through a client that sends nothing twice.
+    once: Arc<dyn ObjectStore>,
 }
 
 /// What became of a create.
@@ -28,8 +31,8 @@ pub(crate) enum Created {
 }
 
 impl Bucket {
-    pub(crate) fn new(store: Arc<dyn ObjectStore>) -> Self {
-        Self { store }
+    pub(crate) fn new(store: Arc<dyn ObjectStore>, once: Arc<dyn ObjectStore>) -> Self {
+        Self { store, once }
     }
 
     /// Puts an object that must not be there yet.
@@ -52,6 +55,31 @@ impl Bucket {
                     }
                 }
                 Err(error) => patience.again(Some(error)).await?,
+            }
+        }
+    }
+
+    /// The same, but the bytes are sent once: an early copy that lands late, when the object was
+    /// stored by a second one and deleted since, would bring it back. What the store refused for
+    /// sure (a 409 for nothing) is sent again.
+    ///
+    /// # Errors
+    /// `Store`: whether it stands there, or will, is not known.
+    pub(crate) async fn create_once(&self, name: &str, bytes: Vec<u8>, what: &'static str) -> Result<Created, Error> {
+        let (key, payload) = (Key::from(name), PutPayload::from(bytes));
+        let mut patience = Patience::new(what);
+        loop {
+            let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+            let refused = match patience.of(self.once.put_opts(&key, payload.clone(), options)).await {
+                Ok(_) => return Ok(Created::Ours),
+                Err(StoreError::AlreadyExists { .. } | StoreError::Precondition { .. }) => None,
+                Err(error) => Some(error),
+            };
+            match (self.read(name, what).await?, refused) {
+                (Some(found), _) if same(&found, &payload) => return Ok(Created::Ours),
+                (Some(_), _) => return Ok(Created::Taken),
+                (None, None) => patience.again(None).await?,
+                (None, Some(source)) => return Err(Error::Store { what, source }),
             }
         }
     }
@@ -112,6 +140,30 @@ impl Bucket {
             match patience.of(list).await {
                 Ok(keys) => return Ok(keys),
                 Err(StoreError::NotFound { .. }) => return Ok(Vec::new()),
+                Err(error) => patience.again(Some(error)).await?,
+            }
+        }
+    }
+
+    /// A part of an object and the size of the whole, `None` when there is none.
+    pub(crate) async fn range(
+        &self,
+        name: &str,
+        range: Range<u64>,
+        what: &'static str,
+    ) -> Result<Option<(Vec<u8>, u64)>, Error> {
+        let mut patience = Patience::new(what);
+        let key = Key::from(name);
+        loop {
+            let get = async {
+                let options = GetOptions { range: Some(GetRange::Bounded(range.clone())), ..GetOptions::default() };
+                let found = self.store.get_opts(&key, options).await?;
+                let size = found.meta.size;
+                Ok((found.bytes().await?.into(), size))
+            };
+            match patience.of(get).await {
+                Ok(found) => return Ok(Some(found)),
+                Err(StoreError::NotFound { .. }) => return Ok(None),
                 Err(error) => patience.again(Some(error)).await?,
             }
         }

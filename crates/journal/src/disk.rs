@@ -97,6 +97,12 @@ pub trait DiskFile: Send + Sync {
     /// `UnexpectedEof` when the file ends before; the system's.
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()>;
 
+    /// Its length in bytes.
+    ///
+    /// # Errors
+    /// The system's.
+    fn size(&self) -> io::Result<u64>;
+
     /// Cuts the file, or lengthens it with zeroes.
     ///
     /// # Errors
@@ -193,6 +199,10 @@ impl DiskFile for File {
 
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
         self.read_exact_at(bytes, offset)
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
     }
 
     fn set_len(&self, bytes: u64) -> io::Result<()> {

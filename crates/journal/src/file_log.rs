@@ -122,6 +122,7 @@ impl CommitLog for FileLog {
             last: writer.last,
             covers: writer.checkpoint.map_or(0, |pointer| pointer.covers),
             log_bytes: writer.log_bytes(),
+            newest: writer.newest,
             epoch: writer.epoch,
             stopped: writer.stopped.as_ref().map(|(why, _)| *why),
         }

@@ -9,17 +9,19 @@ use crate::{
     faults::Step,
     file_log::FileLog,
     log::{Checkpoint, CommitLog, Found, Place, Standing, Turned},
-    names::Name,
+    names::{Name, PartId},
     object_log::ObjectLog,
+    sources::error_of,
     storage::Backend,
 };
-use kernel::{Clock, Entropy, ObjectUuid, limits};
+use kernel::{Clock, Entropy, LogEpoch, ObjectUuid, limits};
 use std::{
     collections::{HashSet, VecDeque},
+    io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tokio::sync::{Mutex as AsyncMutex, OwnedSemaphorePermit, Semaphore, oneshot};
-use vault::{Home, ObjectKind};
+use vault::{Home, ObjectKind, PagedReader, WrappedKey};
 use zeroize::Zeroizing;
 
 /// The one writer of one place. See the crate's page for what it promises.
@@ -45,6 +47,8 @@ struct Inner {
     view: Mutex<Standing>,
     /// Objects that this process put: nothing durable need name them yet.
     fresh: Mutex<HashSet<ObjectUuid>>,
+    /// Parts of the log that are covered and still there.
+    undeleted: Mutex<Vec<PartId>>,
 }
 
 #[derive(Default)]
@@ -86,6 +90,7 @@ impl Journal {
             checkpointing: AsyncMutex::default(),
             view,
             fresh: Mutex::default(),
+            undeleted: Mutex::default(),
         };
         let entries = entries.into_iter().map(|(seq, body)| (Seq(seq), body)).collect();
         Ok((Self(Arc::new(inner)), Recovered { checkpoint, entries, dropped }))
@@ -142,6 +147,22 @@ impl Journal {
     /// # Errors
     /// `Full`, `Io` or `Store`; nothing is visible then. As [`Journal::append`].
     pub async fn put(&self, kind: ObjectKind, plain: &[u8]) -> Result<ObjectRef, Error> {
+        self.put_sealed(kind, |place, uuid| place.home.seal(kind, uuid, plain, &*place.entropy)).await
+    }
+
+    /// The same in two parts, for [`Journal::open_object`]: up to `split` opened whole, what follows in pages.
+    ///
+    /// # Errors
+    /// As [`Journal::put`]; `Vault` when `split` lies behind the end.
+    pub async fn put_split(&self, kind: ObjectKind, plain: &[u8], split: usize) -> Result<ObjectRef, Error> {
+        self.put_sealed(kind, |place, uuid| place.home.seal_split(kind, uuid, plain, split, &*place.entropy)).await
+    }
+
+    async fn put_sealed(
+        &self,
+        kind: ObjectKind,
+        seal: impl FnOnce(&Place, ObjectUuid) -> Result<(Vec<u8>, WrappedKey), vault::Error>,
+    ) -> Result<ObjectRef, Error> {
         let place = &self.0.place;
         let claimed = lock(&self.0.view).epoch;
         let writer = match claimed {
@@ -149,7 +170,7 @@ impl Journal {
             None => self.whole(|inner| async move { inner.claim().await }).await?,
         };
         let uuid = ObjectUuid::random(&*place.entropy);
-        let (sealed, key) = place.home.seal(kind, uuid, plain, &*place.entropy)?;
+        let (sealed, key) = seal(place, uuid)?;
         let object = ObjectRef { kind, uuid, writer, key, bytes: sealed.len() as u64 };
         lock(&self.0.fresh).insert(uuid);
         let name = place.name(object.name());
@@ -160,6 +181,31 @@ impl Journal {
             return Err(self.0.corrupt_object(&object, "a fresh random name is taken"));
         }
         Ok(object)
+    }
+
+    /// Opens an object of two parts ([`Journal::put_split`]): the plain bytes of the first, and a reader of the
+    /// second. The reader holds the file open, so that a deletion takes nothing from it; in a bucket it fetches what
+    /// it is asked for, and an object that was deleted is gone for it too. It blocks: use it in a pool.
+    ///
+    /// # Errors
+    /// `Corrupt` when it is not there, has another size or does not open; `Io`, `Store`.
+    pub async fn open_object(&self, object: &ObjectRef) -> Result<(Zeroizing<Vec<u8>>, PagedReader), Error> {
+        let (place, what) = (Arc::clone(&self.0.place), "opening an object");
+        let source = place.storage.source(&place.name(object.name()), object.bytes, what).await?;
+        let source = source.ok_or_else(|| self.0.corrupt_object(object, "the object is not there"))?;
+        if source.size() != object.bytes {
+            return Err(self.0.corrupt_object(object, "the object has another size"));
+        }
+        let asked = object.clone();
+        let opening = Arc::clone(&place);
+        let open = move || opening.home.open_split(asked.kind, asked.uuid, &asked.key, source);
+        place.storage.tasks().disk(open).await?.map_err(|error| match error {
+            vault::Error::Unreadable { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                self.0.corrupt_object(object, "the object is not there")
+            }
+            vault::Error::Unreadable { source, .. } => error_of(what, source),
+            _ => self.0.corrupt_object(object, "the object does not open"),
+        })
     }
 
     /// An object's plain bytes.
@@ -239,6 +285,19 @@ impl Journal {
         .await
     }
 
+    /// Becomes the writer of the place now and not at the first write. Gives the epoch.
+    ///
+    /// # Errors
+    /// As [`Journal::append`].
+    pub async fn claim(&self) -> Result<LogEpoch, Error> {
+        self.whole(|inner| async move { inner.claim().await }).await
+    }
+
+    /// The newest epoch that anybody had claimed when this was read or claimed.
+    pub fn newest_epoch(&self) -> LogEpoch {
+        lock(&self.0.view).newest
+    }
+
     /// Finds out whether what was read here is still all there is: in a bucket another process may
     /// have taken the place over. One request; nothing in a folder, which is locked.
     ///
@@ -289,7 +348,7 @@ impl std::fmt::Debug for Journal {
 }
 
 impl Inner {
-    async fn claim(&self) -> Result<kernel::LogEpoch, Error> {
+    async fn claim(&self) -> Result<LogEpoch, Error> {
         let mut log = self.log.lock().await;
         let claimed = log.claim().await;
         *lock(&self.view) = log.standing();
@@ -343,9 +402,14 @@ impl Inner {
     /// Litter is not worth an error: the next checkpoint finds it again.
     async fn delete_old(&self, turned: Turned) {
         let place = &self.place;
-        for id in turned.covered {
-            let deleted = place.storage.delete(&place.name(Name::Log(id))).await;
+        // Oldest first, each gone before the next: see the log's rules. What could not be deleted is
+        // older than what comes next time.
+        let mut covered = std::mem::take(&mut *lock(&self.undeleted));
+        covered.extend(turned.covered);
+        for (i, id) in covered.iter().enumerate() {
+            let deleted = place.storage.delete(&place.name(Name::Log(*id))).await;
             if deleted.and_then(|()| place.storage.step(Step::OldLogDeleted)).is_err() {
+                *lock(&self.undeleted) = covered.split_off(i);
                 return;
             }
         }

@@ -7,6 +7,7 @@
 //!
 //! Byte layouts: `schemas/log.md`.
 
+mod blocks;
 mod bucket;
 pub mod disk;
 mod error;
@@ -21,6 +22,7 @@ mod objects;
 mod outside;
 mod probe;
 mod remote;
+mod sources;
 mod storage;
 mod tasks;
 

@@ -86,6 +86,11 @@ impl Local {
         absent(self.disk.read(&self.path(name)))
     }
 
+    /// Opens a file, to be read in pieces.
+    pub(crate) fn open_file(&self, name: &str) -> io::Result<Option<Box<dyn DiskFile>>> {
+        absent(self.disk.open(&self.path(name)))
+    }
+
     /// Removes a file; one that is gone is fine.
     pub(crate) fn delete(&self, name: &str) -> io::Result<()> {
         absent(self.disk.remove_file(&self.path(name))).map(drop)

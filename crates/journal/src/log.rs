@@ -71,6 +71,8 @@ pub(crate) struct Standing {
     pub(crate) covers: u64,
     /// Bytes that a recovery reads.
     pub(crate) log_bytes: u64,
+    /// The newest epoch that anything stood under when it was read or claimed.
+    pub(crate) newest: LogEpoch,
     /// Ours, once claimed.
     pub(crate) epoch: Option<LogEpoch>,
     /// Why it takes no more.

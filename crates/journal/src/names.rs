@@ -22,24 +22,28 @@ pub(crate) enum Name {
     Checkpoint(PartId),
     /// `seg/<epoch:010>-<uuid>`, with the epoch of who put it.
     Object(LogEpoch, ObjectUuid),
+    /// `cut`: something of the log was deleted once. In a bucket only.
+    Cut,
     /// `DELETED`: nothing else of the place is read any more.
     Tombstone,
 }
 
 impl Name {
-    /// Who wrote it; none for the tombstone.
+    /// Who wrote it; none for the marks.
     pub(crate) fn epoch(self) -> Option<LogEpoch> {
         match self {
             Self::Claim(epoch) | Self::Object(epoch, _) => Some(epoch),
             Self::Log(id) | Self::Checkpoint(id) => Some(id.epoch),
-            Self::Tombstone => None,
+            Self::Cut | Self::Tombstone => None,
         }
     }
 
     /// Reads exactly what `Display` writes.
     pub(crate) fn parse(name: &str) -> Option<Self> {
-        if name == "DELETED" {
-            return Some(Self::Tombstone);
+        match name {
+            "cut" => return Some(Self::Cut),
+            "DELETED" => return Some(Self::Tombstone),
+            _ => {}
         }
         let (kind, rest) = name.split_once('/')?;
         if kind == "claim" {
@@ -63,6 +67,7 @@ impl std::fmt::Display for Name {
             Self::Log(id) => write!(f, "log/{:010}-{:016}", id.epoch.0, id.part),
             Self::Checkpoint(id) => write!(f, "ckpt/{:010}-{:016}", id.epoch.0, id.part),
             Self::Object(epoch, uuid) => write!(f, "seg/{:010}-{uuid}", epoch.0),
+            Self::Cut => f.write_str("cut"),
             Self::Tombstone => f.write_str("DELETED"),
         }
     }
@@ -91,6 +96,7 @@ mod tests {
             Name::Log(id),
             Name::Checkpoint(id),
             Name::Object(LogEpoch(7), uuid),
+            Name::Cut,
             Name::Tombstone,
         ];
         for name in all {

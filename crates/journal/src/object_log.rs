@@ -40,6 +40,10 @@ pub(crate) struct ObjectLog {
     litter: Vec<PartId>,
     /// What stood in the log when it was read. For a reader: anything else is news.
     seen: BTreeSet<PartId>,
+    /// The newest point when it was read. For a reader: if it is gone, there is news.
+    anchor: Option<(PartId, Digest)>,
+    /// The mark stands that says that something of the log was deleted once.
+    cut: bool,
     /// The newest epoch that anything stood under.
     newest: LogEpoch,
     /// Ours.
@@ -51,7 +55,8 @@ impl ObjectLog {
     /// Reads the place and claims nothing.
     pub(crate) async fn open(place: Arc<Place>, bucket: Arc<Bucket>) -> Result<Found, Error> {
         let state = read::read_state(&place, &bucket).await?;
-        let State { end, end_digest, checkpoint, body, entries, last, kept, seen, newest, dropped } = state;
+        let State { end, end_digest, checkpoint, body, entries, last, kept, seen, anchor, cut, newest, dropped } =
+            state;
         let log = Self {
             place,
             bucket,
@@ -62,6 +67,8 @@ impl ObjectLog {
             kept,
             litter: Vec::new(),
             seen,
+            anchor,
+            cut,
             newest,
             epoch: None,
             stopped: dropped.then_some(Stopped::Dropped),
@@ -83,10 +90,17 @@ impl ObjectLog {
     /// process cannot vouch for.
     async fn put(&mut self, id: PartId, record: Record) -> Result<(), Error> {
         let entries = if let Record::Entries(_, bodies) = &record { bodies.len() as u64 } else { 0 };
+        let is_point = matches!(record, Record::Point { .. });
         let bytes = Slot { id, previous: self.end_digest, record }.seal(&self.place)?;
         let (length, digest) = (bytes.len() as u64, digest(&self.place, &bytes));
         self.stopped = Some(Stopped::Write);
-        match self.bucket.create(&self.place.name(Name::Log(id)), bytes, "writing the log").await {
+        let name = self.place.name(Name::Log(id));
+        let created = if is_point {
+            self.bucket.create_once(&name, bytes, "writing the log").await
+        } else {
+            self.bucket.create(&name, bytes, "writing the log").await
+        };
+        match created {
             Ok(Created::Ours) => {}
             Ok(Created::Taken) => return Err(self.stop(Stopped::Fenced)),
             Err(error) => {
@@ -129,11 +143,27 @@ impl ObjectLog {
         let record = Record::Point { before: self.last, floor, checkpoint: Some(pointer), body };
         self.put(id, record).await?;
         self.checkpoint = Some(pointer);
-        let mut covered = std::mem::take(&mut self.litter);
         // Only what is below the floor, and of older epochs never the seal, which is not among these.
+        // Oldest first: a point vouches for what stands behind it, so it goes before that does.
+        let mut covered = std::mem::take(&mut self.litter);
         covered.extend(self.kept.iter().map(|kept| kept.id).filter(|id| *id < floor));
+        covered.sort_unstable();
         self.kept.retain(|kept| kept.id >= floor);
+        if !covered.is_empty() && !self.mark_cut().await {
+            self.litter = std::mem::take(&mut covered);
+        }
         Ok(Turned { checkpoint: pointer.id, covered })
+    }
+
+    /// Before anything of the log is deleted for the first time: an empty listing is no empty place
+    /// from then on. `false`: nothing may be deleted.
+    async fn mark_cut(&mut self) -> bool {
+        if !self.cut {
+            let text = b"ringfence cut 0\n".to_vec();
+            let marked = self.place.storage.create(&self.place.name(Name::Cut), text, "marking a cut log").await;
+            self.cut = marked.is_ok();
+        }
+        self.cut
     }
 
     async fn check(&mut self) -> Result<(), Error> {
@@ -147,7 +177,13 @@ impl ObjectLog {
             };
         }
         let names = self.bucket.list(&self.place.prefix, "log", what).await?;
-        let news = names.iter().filter_map(read::log_id).any(|id| !self.seen.contains(&id));
+        let mut news = names.iter().filter_map(read::log_id).any(|id| !self.seen.contains(&id));
+        if !news {
+            news = match self.anchor {
+                Some(anchor) => !read::stands(&self.place, &self.bucket, anchor).await?,
+                None => read::is_cut(&self.place, &self.bucket).await?,
+            };
+        }
         if news { Err(self.stop(Stopped::Behind)) } else { Ok(()) }
     }
 }
@@ -204,7 +240,7 @@ impl CommitLog for ObjectLog {
         let covers = self.checkpoint.map_or(0, |pointer| pointer.covers);
         // A request costs as much as reading some bytes.
         let log_bytes = self.kept.iter().filter(|k| k.last > covers).map(|k| k.bytes.max(REQUEST_BYTES)).sum();
-        Standing { last: self.last, covers, log_bytes, epoch: self.epoch, stopped: self.stopped }
+        Standing { last: self.last, covers, log_bytes, newest: self.newest, epoch: self.epoch, stopped: self.stopped }
     }
 }
 

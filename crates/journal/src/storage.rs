@@ -2,14 +2,17 @@
 
 use crate::{
     Error,
+    blocks::Blocks,
     bucket::{Bucket, Created},
     disk::{Disk, RealDisk},
     error::io_error,
     faults::{Faults, Step},
     local::{FORMAT, FORMAT_NAME, Local, format_is_ours},
     names::Name,
+    sources::{BucketSource, FileSource},
     tasks::Tasks,
 };
+use kernel::{ReadAt, limits};
 use object_store::ObjectStore;
 use std::{io, path::Path, sync::Arc};
 
@@ -21,6 +24,8 @@ struct Inner {
     backend: Backend,
     tasks: Tasks,
     faults: Arc<Faults>,
+    /// Of a bucket's objects.
+    blocks: Arc<Blocks>,
 }
 
 /// Which of the two.
@@ -62,12 +67,17 @@ impl Storage {
     }
 
     /// Stands on a bucket (with a prefix, if need be). It must keep create-if-absent, which
-    /// [`crate::probe`] finds out. Nothing locks it: who writes is settled place by place.
+    /// [`crate::probe`] finds out. Nothing locks it: who writes is settled place by place. `once` is
+    /// the same bucket through a client that never sends a request a second time by itself.
     ///
     /// # Errors
     /// `Format` when another version wrote it, `Store`.
-    pub async fn remote(store: Arc<dyn ObjectStore>, blocking: Blocking) -> Result<Self, Error> {
-        let bucket = Bucket::new(store);
+    pub async fn remote(
+        store: Arc<dyn ObjectStore>,
+        once: Arc<dyn ObjectStore>,
+        blocking: Blocking,
+    ) -> Result<Self, Error> {
+        let bucket = Bucket::new(store, once);
         let what = "reading the format marker";
         let created = match bucket.read(FORMAT_NAME, what).await? {
             Some(found) => return format_is_ours(&found).map(|()| Self::on_bucket(bucket, blocking)),
@@ -85,7 +95,8 @@ impl Storage {
     }
 
     fn with(backend: Backend, tasks: Tasks) -> Self {
-        Self(Arc::new(Inner { backend, tasks, faults: Arc::default() }))
+        let blocks = Arc::new(Blocks::new(limits::REMOTE_BLOCKS_BYTES_MAX));
+        Self(Arc::new(Inner { backend, tasks, faults: Arc::default(), blocks }))
     }
 
     /// Bytes that the disk below has left; `None` for a bucket, which does not say.
@@ -141,6 +152,27 @@ impl Storage {
                 self.local(what, move |local| local.read(&name)).await
             }
         }
+    }
+
+    /// An object of this size, to be read in pieces; `None` when there is none. In a bucket that is found out by
+    /// the first read. A simulation gets it whole: it has no thread that may wait.
+    pub(crate) async fn source(
+        &self,
+        name: &str,
+        bytes: u64,
+        what: &'static str,
+    ) -> Result<Option<Arc<dyn ReadAt>>, Error> {
+        let Backend::Bucket(bucket) = self.backend() else {
+            let name = name.to_owned();
+            let opened = self.local(what, move |local| local.open_file(&name)?.map(FileSource::new).transpose());
+            return Ok(opened.await?.map(|source| Arc::new(source) as Arc<dyn ReadAt>));
+        };
+        let Some(runtime) = self.0.tasks.runtime() else {
+            let whole = bucket.read(name, what).await?;
+            return Ok(whole.map(|bytes| Arc::new(bytes) as Arc<dyn ReadAt>));
+        };
+        let blocks = Arc::clone(&self.0.blocks);
+        Ok(Some(Arc::new(BucketSource::new(Arc::clone(bucket), name.to_owned(), bytes, runtime, blocks))))
     }
 
     /// Deletes an object; one that is gone already is fine.

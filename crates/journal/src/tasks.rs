@@ -3,6 +3,7 @@
 //! All of them are counted, so that [`crate::Storage::close`] can wait for what was handed over.
 
 use crate::{Blocking, Error};
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio_util::task::TaskTracker;
 
 /// Counts what runs.
@@ -42,6 +43,13 @@ impl Tasks {
             Blocking::Threads => self.tracker.spawn_blocking(work).await.map_err(|_| Error::Closing),
             Blocking::Inline => Ok(work()),
         }
+    }
+
+    /// The runtime that requests of blocking threads run on; `None` where blocking calls have no thread of their own.
+    pub(crate) fn runtime(&self) -> Option<Handle> {
+        let runtime = Handle::try_current().ok()?;
+        let threads = self.blocking == Blocking::Threads && runtime.runtime_flavor() == RuntimeFlavor::MultiThread;
+        threads.then_some(runtime)
     }
 
     /// Waits until nothing runs.

@@ -69,6 +69,11 @@ pub const PAGE_BYTES: usize = 16 << 10;
 /// A segment's paged part up to which it is read whole at opening, bytes: about 7,000 passages of 384 dimensions. It
 /// costs some 5 ms, and no search of an ordinary tenant waits for a page. Larger ones are read page by page.
 pub const RESIDENT_PAGES_BYTES_MAX: u64 = 16 << 20;
+/// What is fetched of an object in a bucket at least, bytes. 64 KiB: four pages; a request takes as long for one.
+pub const REMOTE_BLOCK_BYTES: usize = 64 << 10;
+/// Fetched blocks of sealed objects that are kept in memory when the store is a bucket, all namespaces together.
+/// 128 MiB: some eight thousand pages.
+pub const REMOTE_BLOCKS_BYTES_MAX: u64 = 128 << 20;
 /// Vectors above which a segment gets a graph. Below, the exact scan wins and ingest is an append (measured: 8,000–12,000).
 pub const GRAPH_ROWS_MIN: usize = 10_000;
 /// Rows that pass a filter up to which they are scanned exactly, graph or none (measured: 15,000–20,000).
@@ -126,6 +131,12 @@ pub const LOG_GROUP_BYTES_MAX: usize = 16 << 20;
 /// A checkpoint up to here stands inside the log itself, bytes. Most namespaces are that small, and an
 /// object of its own would cost each of them a block of the disk and a request to open.
 pub const CHECKPOINT_INLINE_BYTES_MAX: usize = 256 << 10;
+/// How often a server on a bucket asks whether the bucket is still its own.
+pub const OWNERSHIP_CHECK: Duration = Duration::from_secs(1);
+/// Without an answer for so long it serves nobody: another server may have taken over.
+pub const OWNERSHIP_DOUBT: Duration = Duration::from_secs(5);
+/// What a namespace on a bucket shows may be so old, unless its last check is younger.
+pub const STALE_READS_MAX: Duration = Duration::from_secs(1);
 /// How long the object store may take for one answer. Longer counts as lost.
 pub const STORE_ANSWER_WAIT: Duration = Duration::from_secs(30);
 /// How often one request to the object store is made before its caller hears of it.

@@ -11,7 +11,7 @@ use kernel::{Clock, Entropy, limits};
 use serde::{Serialize, de::DeserializeOwned};
 use std::sync::{
     Arc, PoisonError, RwLock,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicU32, AtomicU64, Ordering},
 };
 use vault::Home;
 use zeroize::Zeroizing;
@@ -50,6 +50,9 @@ pub(crate) struct Book<S: Fold> {
     state: RwLock<S>,
     /// Grows when the state was folded behind a writer's back.
     generation: AtomicU64,
+    /// The epoch under which the journal is held; 0 when it is not. Whoever takes a held journal over
+    /// ends this server: it is not taken back.
+    held: AtomicU32,
     writer: tokio::sync::Mutex<Writer>,
 }
 
@@ -73,12 +76,48 @@ impl<S: Fold> Book<S> {
             home,
             state: RwLock::new(state),
             generation: AtomicU64::new(0),
+            held: AtomicU32::new(0),
             writer: tokio::sync::Mutex::new(writer),
         };
         if purge {
             book.purge().await?;
         }
         Ok(book)
+    }
+
+    /// Takes the journal over, from whoever has it, for as long as this process runs.
+    pub(crate) async fn hold(&self) -> Result<()> {
+        let mut writer = self.writer.lock().await;
+        for _ in 0..HOLD_TRIES_MAX {
+            let journal = writer.journal.as_ref().ok_or(Error::Damaged("a journal is closed"))?;
+            match journal.claim().await {
+                Ok(epoch) => {
+                    self.held.store(epoch.0, Ordering::Release);
+                    return Ok(());
+                }
+                // Somebody wrote between our reading and our claim: read again.
+                Err(journal::Error::Stopped { .. }) => self.reopen(&mut writer).await?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Error::TakenOver)
+    }
+
+    /// Whether the journal that is held still is ours.
+    pub(crate) async fn check(&self) -> Result<()> {
+        let mut writer = self.writer.lock().await;
+        if writer
+            .journal
+            .as_ref()
+            .is_none_or(|journal| !matches!(journal.failed(), None | Some(Stopped::Fenced | Stopped::Behind)))
+        {
+            self.reopen(&mut writer).await?;
+        }
+        let journal = writer.journal.as_ref().ok_or(Error::Damaged("a journal is closed"))?;
+        match journal.check().await {
+            Err(journal::Error::Stopped { why: Stopped::Fenced | Stopped::Behind, .. }) => Err(Error::TakenOver),
+            checked => Ok(checked?),
+        }
     }
 
     pub(crate) fn home(&self) -> &Arc<Home> {
@@ -184,8 +223,18 @@ impl<S: Fold> Book<S> {
     }
 
     async fn reopen(&self, writer: &mut Writer) -> Result<()> {
-        writer.journal = None;
+        let held = self.held.load(Ordering::Acquire);
+        if held == 0 {
+            writer.journal = None;
+        }
         let (state, fresh) = recover::<S>(&self.world, &self.home).await?;
+        if let Some(journal) = fresh.journal.as_ref().filter(|_| held > 0) {
+            if journal.newest_epoch().0 > held {
+                return Err(Error::TakenOver);
+            }
+            // It had stopped for a failed write. A claim that comes between is told by the next check.
+            self.held.store(journal.claim().await?.0, Ordering::Release);
+        }
         *self.state.write().unwrap_or_else(PoisonError::into_inner) = state;
         *writer = fresh;
         self.generation.fetch_add(1, Ordering::AcqRel);
@@ -204,6 +253,9 @@ impl<S: Fold> Book<S> {
 
 /// A log with fewer entries is read as quickly as a checkpoint is written.
 const REST_ENTRIES: u64 = 64;
+
+/// Other servers that start in the same moment may come between so often.
+const HOLD_TRIES_MAX: usize = 8;
 
 /// Opens the journal and folds its checkpoint and the entries after it.
 async fn recover<S: Fold>(world: &World, home: &Arc<Home>) -> Result<(S, Writer)> {

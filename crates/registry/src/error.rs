@@ -17,6 +17,9 @@ pub enum Error {
     /// The log or the disk.
     #[error(transparent)]
     Journal(#[from] journal::Error),
+    /// Another server started on the same bucket.
+    #[error("another server has taken this bucket over; this one has to stop")]
+    TakenOver,
     /// An entry or a checkpoint opened, but does not say what we write.
     #[error("an entry of the {what} is not what this server writes")]
     Misread {
@@ -56,6 +59,7 @@ impl From<Error> for kernel::Error {
             Error::Vault(inner) => return inner.into(),
             Error::Journal(inner) => return inner.into(),
             Error::Closed { code, .. } => code,
+            Error::TakenOver => Code::Overloaded,
             Error::Misread { .. } | Error::Version { .. } | Error::Damaged(_) => Code::Internal,
         };
         kernel::Error::new(code, error.to_string()).with_source(error)

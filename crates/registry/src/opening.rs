@@ -65,6 +65,10 @@ impl Registry {
             agreed: AtomicU64::new(0),
         });
         let registry = Self { inner };
+        if registry.inner.world.storage.is_shared() {
+            // Whoever starts last has the bucket; who had it finds that out within a second.
+            registry.inner.control.hold().await?;
+        }
         registry.settle_in().await?;
         Ok((registry, fresh))
     }

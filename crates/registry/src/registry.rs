@@ -98,6 +98,18 @@ impl Registry {
         }
     }
 
+    /// Asks whether this server still has the storage. `Ok(false)`: another one has taken it over.
+    ///
+    /// # Errors
+    /// The storage does not say.
+    pub async fn is_ours(&self) -> kernel::Result<bool> {
+        match self.inner.control.check().await {
+            Ok(()) => Ok(true),
+            Err(Error::TakenOver) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Whose keys the server's own are. No tenant has this incarnation: theirs are random.
     pub(crate) const HOUSE: Incarnation = Incarnation::from_bytes([0; 16]);
 

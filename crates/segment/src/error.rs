@@ -1,5 +1,7 @@
 //! What can go wrong with a segment. No message holds customer text.
 
+use std::time::Duration;
+
 /// A fault in what is to be indexed or in bytes that are read back.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -74,6 +76,12 @@ impl Error {
         }
     }
 
+    /// Whether a part could not be read this time: another try may.
+    pub fn is_transient(&self) -> bool {
+        use std::io::ErrorKind::{InvalidData, NotFound};
+        matches!(self, Error::Unreadable(source) if !matches!(source.kind(), InvalidData | NotFound))
+    }
+
     pub(crate) fn corrupt(what: &'static str, at: usize) -> Self {
         Error::Corrupt { what, at }
     }
@@ -98,6 +106,11 @@ impl From<Error> for kernel::Error {
             Error::VectorLength { .. } => kernel::Error::new(kernel::Code::DimensionMismatch, message),
             Error::VectorValue { .. } => kernel::Error::invalid("vector", message),
             Error::TooLarge { .. } => kernel::Error::new(kernel::Code::TooLarge, message),
+            // A distant source that does not answer just now.
+            Error::Unreadable(source) if source.kind() == std::io::ErrorKind::TimedOut => {
+                let message = "part of the namespace cannot be read just now; try again";
+                kernel::Error::overloaded(message, Duration::from_secs(1)).with_source(source)
+            }
             other => kernel::Error::internal(message).with_source(other),
         }
     }

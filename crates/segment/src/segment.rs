@@ -121,15 +121,21 @@ impl Segment {
 
     /// Opens a segment of which only the first part ([`Segment::split`]) has been read: about 600 bytes a row at 384
     /// dimensions. Searches and fetches then read pages from `paged`, which must tell altered bytes from good ones
-    /// itself; those of a small segment are read at once. Reads also the text index's dictionary.
+    /// itself; when they are at most `resident` bytes they are read at once
+    /// ([`limits::RESIDENT_PAGES_BYTES_MAX`] in the product). Reads also the text index's dictionary.
     ///
     /// # Errors
     /// As [`Segment::open`]; [`Error::Unreadable`] for what the source says.
-    pub fn open_sealed(spec: &Spec, whole: Zeroizing<Vec<u8>>, paged: Arc<dyn ReadAt>) -> Result<Segment, Error> {
-        Self::open_staged(spec, whole, paged, &mut |_| ())
+    pub fn open_sealed(
+        spec: &Spec,
+        whole: Zeroizing<Vec<u8>>,
+        paged: Arc<dyn ReadAt>,
+        resident: u64,
+    ) -> Result<Segment, Error> {
+        Self::open_paged(spec, whole, paged, resident, &mut |_| ())
     }
 
-    /// [`Segment::open_sealed`], saying after each part what it was. For benchmarks.
+    /// [`Segment::open_sealed`] as the product does it, saying after each part what it was. For benchmarks.
     ///
     /// # Errors
     /// As there.

@@ -71,7 +71,8 @@ async fn erase(namespace: &Arc<Namespace>, ids: &[DocumentId]) -> Result<Erased,
     while let Some(part) = holder(namespace, ids) {
         round(namespace, &mut upkeep, Job::Compact(vec![part])).await?;
     }
-    delete_retired(namespace, &mut upkeep).await?;
+    // Who still reads one of them in a bucket is told that it is gone: the promise to erase comes first.
+    delete_retired(namespace, &mut upkeep, true).await?;
     let Upkeep { commit, covers, .. } = *upkeep;
     Ok(Erased { commit, covers })
 }

@@ -108,6 +108,18 @@ impl Error {
     pub(crate) fn is_corrupt(&self) -> bool {
         matches!(self, Error::Segment(source) if source.is_corrupt())
     }
+
+    /// Whether something could not be read this time, and nothing is known to be wrong with it.
+    pub(crate) fn is_transient(&self) -> bool {
+        matches!(self, Error::Segment(source) if source.is_transient())
+    }
+
+    /// Whether the namespace should be opened again: its bytes are not what was written, or an object that it
+    /// stands on is gone, as when somebody else took the place over.
+    pub(crate) fn wants_reopening(&self) -> bool {
+        let gone = |source: &segment::Error| matches!(source, segment::Error::Unreadable(source) if source.kind() == std::io::ErrorKind::NotFound);
+        self.is_corrupt() || matches!(self, Error::Segment(source) if gone(source))
+    }
 }
 
 impl From<Error> for kernel::Error {

@@ -65,6 +65,14 @@ impl Index {
         }
     }
 
+    /// The id of a document that must be there.
+    ///
+    /// # Errors
+    /// [`Error::NoDocument`].
+    pub(crate) fn id_of(&self, doc: u32) -> Result<DocumentId, Error> {
+        self.id(doc).ok_or(Error::NoDocument(doc))
+    }
+
     pub(crate) fn document(&self, doc: u32, vectors: bool) -> Result<Document, Error> {
         either!(self, it => it.document(doc, vectors))
     }

@@ -31,6 +31,7 @@ mod namespace;
 mod open;
 mod part;
 mod plan;
+mod proof;
 mod rebuild;
 mod request;
 mod room;

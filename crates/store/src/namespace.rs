@@ -23,6 +23,7 @@ pub(crate) struct Namespace {
     /// Whose it is: upkeep is fair between tenants.
     pub(crate) incarnation: Incarnation,
     pub(crate) journal: Journal,
+    pub(crate) proof: crate::proof::Proof,
     pub(crate) lines: Lines,
     /// The right to change the view. Holds the last log entry that the view has.
     pub(crate) turn: tokio::sync::Mutex<Seq>,
@@ -85,6 +86,7 @@ impl Namespace {
         shared.counters.weigh(Weight::default(), weight);
         shared.counters.open.fetch_add(1, Ordering::Relaxed);
         Self {
+            proof: crate::proof::Proof::default(),
             lines: Lines::new(incarnation, home.uuid()),
             turn: tokio::sync::Mutex::new(journal.last()),
             upkeep: tokio::sync::Mutex::new(upkeep),

@@ -15,7 +15,7 @@ use crate::{
     view::View,
     working::Working,
 };
-use journal::{Journal, Recovered, Seq};
+use journal::{Journal, ObjectRef, Recovered, Seq};
 use kernel::{CommitNo, Incarnation};
 use segment::{Segment, Spec};
 use std::sync::Arc;
@@ -70,9 +70,8 @@ fn covered(entries: &[(Seq, Zeroizing<Vec<u8>>)], journal: &Journal) -> Seq {
 async fn load(shared: &Arc<Shared>, journal: &Journal, manifest: manifest::Manifest) -> Result<View, Error> {
     let mut parts = Vec::with_capacity(manifest.segments.len());
     for named in manifest.segments {
-        let bytes = journal.get(&named.object).await?;
-        let spec = manifest.spec;
-        let part = on_cpu(&*shared.config.cpu, move || part(&spec, named, bytes)).await??;
+        let segment = opened(shared, journal, manifest.spec, &named.object).await?;
+        let part = on_cpu(&*shared.config.cpu, move || part(named, segment)).await??;
         parts.push(part);
     }
     if let Some(inline) = manifest.inline {
@@ -82,8 +81,23 @@ async fn load(shared: &Arc<Shared>, journal: &Journal, manifest: manifest::Manif
     Ok(View { spec: manifest.spec, commit: manifest.commit, parts })
 }
 
-fn part(spec: &Spec, named: manifest::Named, bytes: Zeroizing<Vec<u8>>) -> Result<Part, Error> {
-    let segment = Segment::open(spec, bytes)?;
+/// A sealed segment: what a search begins with in memory, the rest in pages unless it is small.
+///
+/// # Errors
+/// The journal's; `internal` for bytes that do not fit together.
+pub(crate) async fn opened(
+    shared: &Shared,
+    journal: &Journal,
+    spec: Spec,
+    object: &ObjectRef,
+) -> Result<Segment, Error> {
+    let (whole, paged) = journal.open_object(object).await?;
+    let resident = shared.resident_bytes_max;
+    let open = move || Segment::open_sealed(&spec, whole, Arc::new(paged), resident);
+    Ok(on_cpu(&*shared.config.cpu, open).await??)
+}
+
+fn part(named: manifest::Named, segment: Segment) -> Result<Part, Error> {
     if (segment.documents(), segment.rows()) != (named.documents, named.rows) {
         return Err(Error::Corrupt { what: "segment beside its manifest", at: 0 });
     }

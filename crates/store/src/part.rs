@@ -74,6 +74,11 @@ impl Part {
         }
     }
 
+    /// Bytes that reading all of it brings into memory.
+    pub(crate) fn size(&self) -> u64 {
+        self.object().map_or(0, |object| object.bytes).max(self.index.bytes())
+    }
+
     /// Documents that live.
     pub(crate) fn live(&self) -> RoaringBitmap {
         let mut live = all(&self.index);

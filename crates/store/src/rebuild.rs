@@ -50,7 +50,7 @@ fn living(parts: &[Part], now: Timestamp) -> Result<Vec<(DocumentId, usize, u32)
     let mut order = Vec::new();
     for (at, part) in parts.iter().enumerate() {
         for doc in part.live() - part.index.expired(now) {
-            order.push((part.index.head(doc)?.id, at, doc));
+            order.push((part.index.id_of(doc)?, at, doc));
         }
     }
     order.sort();

@@ -266,11 +266,11 @@ impl Snapshot {
         let mut found = Vec::new();
         for (at, (_, part, here)) in self.parts_of(eligible).enumerate() {
             let start = match after {
-                Some(after) => behind(&part.index, after)?,
+                Some(after) => self.noted(behind(&part.index, after))?,
                 None => 0,
             };
             for doc in here.docs.range(start..).take(limit.saturating_add(1)) {
-                found.push((part.index.head(doc)?.id, at, doc));
+                found.push((self.noted(part.index.id_of(doc))?, at, doc));
             }
         }
         Ok(found)
@@ -302,10 +302,11 @@ impl Snapshot {
         Ok(hits)
     }
 
-    /// Bytes that are not what was sealed fail the namespace as well: it opens again from what is durable.
+    /// Bytes that are not what was sealed fail the namespace as well: it opens again from what is durable. What cannot
+    /// be read this time fails this request only.
     fn noted<T, E: Into<Error>>(&self, result: Result<T, E>) -> Result<T, Error> {
         result.map_err(Into::into).inspect_err(|error| {
-            if error.is_corrupt() {
+            if error.wants_reopening() {
                 self.namespace.fail();
             }
         })
@@ -336,11 +337,11 @@ impl Eligible {
 }
 
 /// The first document number behind an id. Segments are in the order of ids.
-fn behind(segment: &Index, after: &DocumentId) -> Result<u32, Error> {
+fn behind(segment: &Index, after: &DocumentId) -> Result<u32, segment::Error> {
     let (mut low, mut high) = (0, segment.documents());
     while low < high {
         let middle = low + (high - low) / 2;
-        if segment.head(middle)?.id <= *after { low = middle + 1 } else { high = middle }
+        if segment.id_of(middle)? <= *after { low = middle + 1 } else { high = middle }
     }
     Ok(low)
 }

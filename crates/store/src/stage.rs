@@ -97,6 +97,6 @@ pub(crate) fn stage(view: &View, batch: VecDeque<Write>, now: Timestamp) -> Resu
 
 /// Nothing was written, and that is known.
 fn tell_fault(reply: Reply, error: &Error) {
-    let code = kernel::Code::Internal;
+    let code = if error.is_transient() { kernel::Code::Overloaded } else { kernel::Code::Internal };
     let _asker_gone = reply.send(Err(Error::Append { code, message: error.to_string(), outcome_unknown: false }));
 }

@@ -16,7 +16,7 @@ use crate::{
 };
 use access::{Action, Grant, Manage};
 use journal::Storage;
-use kernel::{AuditSink, Clock, Code, Entropy, Incarnation, NamespaceName, NamespaceSettings, NamespaceUuid};
+use kernel::{AuditSink, Clock, Code, Entropy, Incarnation, NamespaceName, NamespaceSettings, NamespaceUuid, limits};
 use segment::Spec;
 use std::{
     collections::HashMap,
@@ -51,6 +51,9 @@ pub struct StoresConfig {
     pub flush_rows_max: u64,
     /// Open namespaces above this are closed when nobody holds them, bytes.
     pub memory_bytes_max: u64,
+    /// On a bucket: how old what is read may be when another server writes there. Zero: never old, at a
+    /// request to the store a read.
+    pub stale_reads_max: std::time::Duration,
     /// Flushes and compactions at once, all namespaces together.
     pub upkeep_jobs_max: usize,
     /// Bytes that those may take together; a larger one runs alone.
@@ -76,6 +79,8 @@ pub(crate) struct Shared {
     pub(crate) config: StoresConfig,
     pub(crate) counters: Counters,
     pub(crate) schedule: Arc<Schedule>,
+    /// The paged part of a segment up to which it is in memory whole, bytes.
+    pub(crate) resident_bytes_max: u64,
     evictor: Evictor,
     /// Weak: a slot holds its namespace, and that holds this.
     slots: Weak<Slots>,
@@ -125,6 +130,7 @@ impl Stores {
             schedule: Schedule::new(config.upkeep_jobs_max, config.upkeep_bytes_max),
             config,
             counters: Counters::default(),
+            resident_bytes_max: limits::RESIDENT_PAGES_BYTES_MAX,
             evictor: Evictor::default(),
             slots: Arc::downgrade(&slots),
             #[cfg(test)]
@@ -231,10 +237,19 @@ impl Stores {
             return Err(Error::Passed(kernel::Error::internal("the directory gave the home of another tenant")));
         }
         let slot = self.slots.place(home.uuid(), incarnation);
-        let namespace = match slot.ready(&self.shared)? {
+        let mut namespace = match slot.ready(&self.shared)? {
             Some(namespace) => namespace,
-            None => self.open(&slot, home, spec).await?,
+            None => self.open(&slot, home.clone(), spec).await?,
         };
+        if let Err(error) = namespace.prove().await {
+            if !matches!(error, journal::Error::Stopped { .. }) {
+                return Err(error.into());
+            }
+            // Somebody else wrote it. What is there now was read after this request came.
+            namespace.fail();
+            drop(namespace);
+            namespace = self.open(&slot, home, spec).await?;
+        }
         namespace.used.store(self.ticks.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
         Ok((slot, namespace))
     }
@@ -281,6 +296,17 @@ async fn open_slot(
 
 #[cfg(test)]
 impl Stores {
+    /// Segments are read in pages from this size on. Before anything is opened.
+    pub(crate) fn paging_above(mut self, bytes: u64) -> Self {
+        Arc::get_mut(&mut self.shared).expect("nothing is open").resident_bytes_max = bytes;
+        self
+    }
+
+    /// Objects that wait for their deletion.
+    pub(crate) async fn retired_of(&self) -> usize {
+        self.only().upkeep.lock().await.retired.len()
+    }
+
     fn only(&self) -> Arc<Namespace> {
         self.slots.all().iter().find_map(|slot| slot.current()).expect("one namespace is open")
     }

@@ -7,6 +7,7 @@ mod faults;
 mod fixture;
 mod layout;
 mod model;
+mod paged;
 mod rooms;
 mod steps;
 

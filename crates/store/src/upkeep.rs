@@ -8,8 +8,9 @@
 //! 5. a checkpoint that names it durable: a crash leaves the old objects, swept at the next open
 //! 6. under the turn, swap: the new part takes the place of the old ones; what died meanwhile is
 //!    dead in it too
-//! 7. objects that the checkpoint no longer names are deleted. Snapshots hold opened segments
-//!    whole in memory, so this takes nothing away from them.
+//! 7. objects that the checkpoint no longer names are deleted. In a folder this takes nothing away
+//!    from a snapshot, which holds the file open; in a bucket they wait until the last snapshot that
+//!    reads them has gone: upkeep comes back to them, and a crash leaves them to the next open's sweep
 
 use crate::{
     Error,
@@ -19,15 +20,15 @@ use crate::{
     indexing::frozen,
     manifest,
     namespace::Namespace,
+    open::opened,
     part::{Durable, Part},
     rebuild,
-    stores::Shared,
 };
 use journal::{ObjectRef, Seq};
 use kernel::CommitNo;
-use segment::Segment;
+use segment::{Segment, Spec};
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, Weak, atomic::Ordering},
     time::Duration,
 };
 use vault::ObjectKind;
@@ -39,7 +40,14 @@ pub(crate) struct Upkeep {
     pub(crate) covers: Seq,
     pub(crate) commit: CommitNo,
     /// Objects that it no longer names and that may still be there.
-    pub(crate) retired: Vec<ObjectRef>,
+    pub(crate) retired: Vec<Retired>,
+}
+
+/// An object that no checkpoint names any more.
+pub(crate) struct Retired {
+    object: ObjectRef,
+    /// Who may still read it.
+    readers: Weak<Index>,
 }
 
 /// Starts upkeep in the background if there is something to do and none runs.
@@ -81,7 +89,7 @@ pub(crate) async fn flush(namespace: &Arc<Namespace>) -> Result<(), Error> {
 /// What stopped it. What was published and logged stands; the log is not cut.
 async fn run(namespace: &Arc<Namespace>, flush: bool) -> Result<(), Error> {
     let mut upkeep = namespace.upkeep.lock().await;
-    delete_retired(namespace, &mut upkeep).await?;
+    delete_retired(namespace, &mut upkeep, false).await?;
     if flush && namespace.journal.last() > upkeep.covers {
         round(namespace, &mut upkeep, Job::Flush).await?;
     }
@@ -92,7 +100,8 @@ async fn run(namespace: &Arc<Namespace>, flush: bool) -> Result<(), Error> {
         }
         round(namespace, &mut upkeep, job).await?;
     }
-    Ok(())
+    // The rounds held what they replaced.
+    delete_retired(namespace, &mut upkeep, false).await
 }
 
 /// Notes a failure, and when to try again.
@@ -124,7 +133,7 @@ pub(crate) async fn round(namespace: &Arc<Namespace>, upkeep: &mut Upkeep, job: 
             parts.iter().cloned().chain(more).collect()
         }
     };
-    let bytes = inputs.iter().map(|part| part.index.bytes()).sum::<u64>().saturating_mul(JOB_FACTOR);
+    let bytes = inputs.iter().map(Part::size).sum::<u64>().saturating_mul(JOB_FACTOR);
     let _permit = shared.schedule.permit(namespace.incarnation, bytes).await;
     let (old, covers, commit) = match job {
         Job::Compact(_) => (inputs, upkeep.covers, upkeep.commit),
@@ -181,7 +190,11 @@ async fn replace(
     shared.counters.written(body.len() as u64);
     shared.step("checkpoint");
     let named = next.objects();
-    upkeep.retired.extend(upkeep.named.iter().filter(|object| !named.contains(object)).cloned());
+    for object in upkeep.named.iter().filter(|object| !named.contains(object)) {
+        let part = old.iter().find(|part| part.object() == Some(object));
+        let readers = part.map_or_else(Weak::new, |part| Arc::downgrade(&part.index));
+        upkeep.retired.push(Retired { object: object.clone(), readers });
+    }
     (upkeep.named, upkeep.covers, upkeep.commit) = (named, covers, commit);
     {
         let _turn = namespace.turn.lock().await;
@@ -190,15 +203,21 @@ async fn replace(
         }
     }
     shared.step("swap");
-    delete_retired(namespace, upkeep).await
+    delete_retired(namespace, upkeep, false).await
 }
 
-/// Deletes what no checkpoint names; what cannot be deleted now is tried again by the next upkeep,
-/// and by the sweep of the next open.
-pub(crate) async fn delete_retired(namespace: &Arc<Namespace>, upkeep: &mut Upkeep) -> Result<(), Error> {
-    while let Some(object) = upkeep.retired.last() {
-        namespace.journal.delete(object).await?;
-        upkeep.retired.pop();
+/// Deletes what no checkpoint names and nobody reads; with `at_once`, also what somebody reads in a bucket, who is then
+/// told so. What stays or cannot be deleted now is tried again by the next upkeep, and by the sweep of the next open.
+pub(crate) async fn delete_retired(
+    namespace: &Arc<Namespace>,
+    upkeep: &mut Upkeep,
+    at_once: bool,
+) -> Result<(), Error> {
+    let at_once = at_once || !namespace.shared.config.storage.is_shared();
+    let gone = |retired: &Retired| at_once || retired.readers.strong_count() == 0;
+    while let Some(at) = upkeep.retired.iter().rposition(gone) {
+        namespace.journal.delete(&upkeep.retired[at].object).await?;
+        upkeep.retired.remove(at);
         namespace.shared.step("delete");
     }
     Ok(())
@@ -218,20 +237,37 @@ async fn build(namespace: &Arc<Namespace>, old: &[Part]) -> Result<(Fresh, Optio
         return Ok((None, None));
     };
     namespace.shared.step("build");
-    let (durable, inline) = if bytes.len() <= config.inline_bytes_max {
-        (Durable::Inline, Some(bytes.clone()))
-    } else {
-        (Durable::Object(put(&namespace.shared, namespace, &bytes).await?), None)
-    };
-    let segment = in_upkeep(&*config.cpu, move || Segment::open(&spec, bytes)).await??;
-    Ok((Some((Arc::new(Index::Segment(segment)), durable)), inline))
+    if bytes.len() <= config.inline_bytes_max {
+        let kept = bytes.clone();
+        let segment = in_upkeep(&*config.cpu, move || Segment::open(&spec, bytes)).await??;
+        return Ok((Some((Arc::new(Index::Segment(segment)), Durable::Inline)), Some(kept)));
+    }
+    let (object, segment) = put(namespace, spec, bytes).await?;
+    Ok((Some((Arc::new(Index::Segment(segment)), Durable::Object(object))), None))
 }
 
-async fn put(shared: &Shared, namespace: &Namespace, bytes: &[u8]) -> Result<ObjectRef, Error> {
-    let object = namespace.journal.put(ObjectKind::Segment, bytes).await?;
+/// Makes a segment's object durable and opens it: from the bytes that are here, or, where those are too many to be
+/// held, as the next opening of the namespace will.
+async fn put(namespace: &Namespace, spec: Spec, bytes: Zeroizing<Vec<u8>>) -> Result<(ObjectRef, Segment), Error> {
+    let (shared, journal) = (&namespace.shared, &namespace.journal);
+    let split = Segment::split(&bytes)?;
+    let object = journal.put_split(ObjectKind::Segment, &bytes, split).await?;
     shared.counters.written(object.bytes);
     shared.step("object");
-    Ok(object)
+    let segment = if (bytes.len() - split) as u64 > shared.resident_bytes_max {
+        drop(bytes);
+        opened(shared, journal, spec, &object).await
+    } else {
+        in_upkeep(&*shared.config.cpu, move || Segment::open(&spec, bytes).map_err(Error::from)).await?
+    };
+    match segment {
+        Ok(segment) => Ok((object, segment)),
+        Err(error) => {
+            // Nothing names it; what cannot be deleted now goes with the next open's sweep.
+            let _litter = journal.delete(&object).await;
+            Err(error)
+        }
+    }
 }
 
 fn millis(d: Duration) -> u64 {

@@ -86,14 +86,14 @@ impl View {
     /// What died since then is dead in `fresh` too. `None` when a part of `old` is here no longer.
     ///
     /// # Errors
-    /// When a dead document's head does not read.
+    /// When a dead document has no id.
     pub(crate) fn replaced(&self, old: &[Part], fresh: Option<(Arc<Index>, Durable)>) -> Result<Option<View>, Error> {
         let mut killed = RoaringBitmap::new();
         for before in old {
             let Some(now) = self.parts.iter().find(|part| part.is(before)) else { return Ok(None) };
             let Some((index, _)) = &fresh else { continue };
             for doc in &*now.dead - &*before.dead {
-                let id = before.index.head(doc)?.id;
+                let id = before.index.id_of(doc)?;
                 killed.extend(index.find(&id));
             }
         }

@@ -46,7 +46,12 @@ pub(crate) async fn step(namespace: &Arc<Namespace>) -> bool {
 async fn commit(namespace: &Arc<Namespace>, turn: &mut Seq, batch: VecDeque<Write>) -> Result<(), Error> {
     let (view, now) = (namespace.view(), namespace.shared.config.clock.now());
     let Staged { entry, view, done, lines, rest, accepted } =
-        on_cpu(&*namespace.shared.config.cpu, move || stage(&view, batch, now)).await??;
+        match on_cpu(&*namespace.shared.config.cpu, move || stage(&view, batch, now)).await? {
+            Ok(staged) => staged,
+            // Everybody has been told, nothing was written, and another try may read it.
+            Err(error) if error.is_transient() => return Ok(()),
+            Err(error) => return Err(error),
+        };
     namespace.put_back(rest);
     let Some(entry) = entry else { return Ok(()) };
     let logged = entry.len() as u64;

@@ -49,7 +49,7 @@ impl LocalProvider {
     /// # Errors
     /// [`Error::KeyFile`] that says what to do: for a file inside `data_dir`, one that others can
     /// read, one that holds no key, and whatever the system says.
-    pub fn from_file(path: &Path, data_dir: &Path, entropy: Arc<dyn Entropy>) -> Result<Self> {
+    pub fn from_file(path: &Path, data_dir: Option<&Path>, entropy: Arc<dyn Entropy>) -> Result<Self> {
         let root = file::load_or_create(path, data_dir, &*entropy)?;
         Ok(Self { root, entropy })
     }

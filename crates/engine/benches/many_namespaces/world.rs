@@ -35,9 +35,10 @@ impl Sizes {
 
 pub(crate) async fn open(folder: &Path) -> Result<(Engine, Option<zeroize::Zeroizing<String>>)> {
     let provider = LocalProvider::from_env_value(&"5a".repeat(32), Arc::new(OsEntropy))?;
+    let storage = journal::Storage::open(&folder.join("data")).await?;
     let config = EngineConfig {
         memory_bytes_max: 1 << 30,
-        ..EngineConfig::new(folder.join("data"), Arc::new(provider), Models::unavailable("a benchmark"))
+        ..EngineConfig::new(storage, Arc::new(provider), Models::unavailable("a benchmark"))
     };
     Engine::open(config).await.map_err(said)
 }

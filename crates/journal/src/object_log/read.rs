@@ -47,6 +47,10 @@ pub(crate) struct State {
     pub(crate) kept: Vec<Kept>,
     /// Every object of the log that the listing showed or the run added.
     pub(crate) seen: BTreeSet<PartId>,
+    /// The newest point and its digest: while it stands, nothing behind it was collected.
+    pub(crate) anchor: Option<(PartId, Digest)>,
+    /// Something of the log was deleted once.
+    pub(crate) cut: bool,
     /// The newest epoch that anything stands under.
     pub(crate) newest: LogEpoch,
     /// The place is being destroyed.
@@ -65,16 +69,22 @@ pub(crate) struct Opened {
 /// # Errors
 /// `Corrupt`, `Store`.
 pub(crate) async fn read_state(place: &Place, bucket: &Bucket) -> Result<State, Error> {
-    let mut odd = None;
+    let (mut odd, mut times) = (None, 0);
     for _ in 0..LOOKS_MAX {
         let names = bucket.list(&place.prefix, "", "listing a place").await?;
-        match look(place, bucket, &names).await? {
+        let why = match look(place, bucket, &names).await? {
             Ok(state) => return Ok(state),
-            Err(why) => odd = Some(why),
+            Err(why) => Some(why),
+        };
+        times = if odd == why { times + 1 } else { 1 };
+        odd = why;
+        if let Some((id, why)) = odd.filter(|_| times == SAME_LOOKS) {
+            return Err(corrupt(place, Name::Log(id), id.epoch, 0, why));
         }
     }
-    let (id, why) = odd.unwrap_or((PartId { epoch: LogEpoch(0), part: 0 }, "it changes faster than it can be read"));
-    Err(corrupt(place, Name::Log(id), id.epoch, 0, why))
+    let source = "the place changes faster than it can be read".into();
+    let source = object_store::Error::Generic { store: "object store", source };
+    Err(Error::Store { what: "reading a place", source })
 }
 
 /// What does not fit together: either it changed while we read, or somebody damaged it.
@@ -88,13 +98,19 @@ async fn look(place: &Place, bucket: &Bucket, names: &[Name]) -> Result<Result<S
     }
     let mut slots = BTreeMap::new();
     let Some(point) = newest_point(place, bucket, &seen, &mut slots).await? else {
-        let odd = names.iter().find_map(orphan);
-        return Ok(odd.map_or(Ok(State { newest, seen, ..State::default() }), Err));
+        // A listing may show the old log too late and the new one too early. Then the mark stands.
+        if let Some(odd) = names.iter().find_map(orphan) {
+            return Ok(Err(odd));
+        }
+        if is_cut(place, bucket).await? {
+            return Ok(Err((NOWHERE, "there was a log and no point of it is there")));
+        }
+        return Ok(Ok(State { newest, seen, ..State::default() }));
     };
-    let Some(Opened { slot: Slot { record: Record::Point { floor, .. }, .. }, .. }) = slots.get(&point) else {
+    let Some(Opened { slot: Slot { record: Record::Point { floor, .. }, .. }, digest, .. }) = slots.get(&point) else {
         return Ok(Err((point, "the newest point vanished")));
     };
-    let floor = *floor;
+    let (floor, anchor) = (*floor, (point, *digest));
     // What stands behind it and is no seal is a newer state, which we did not see whole.
     let newer = seen.range(point..).skip(1).filter(|id| id.epoch > point.epoch);
     for id in newer {
@@ -125,8 +141,25 @@ async fn look(place: &Place, bucket: &Bucket, names: &[Name]) -> Result<Result<S
     if let Some(behind) = behind {
         return Ok(Err((*behind, "the object before it is not there")));
     }
-    let state = State { newest, seen, ..State::default() };
-    replay(place, bucket, slots, floor, next, state).await
+    let cut = names.contains(&Name::Cut);
+    let state = State { newest, seen, cut, anchor: Some(anchor), ..State::default() };
+    let state = replay(place, bucket, slots, floor, next, state).await?;
+    // What was not there may have been collected; but not while this point is the newest.
+    if state.is_ok() && !stands(place, bucket, anchor).await? {
+        return Ok(Err((point, "the newest point was collected meanwhile")));
+    }
+    Ok(state)
+}
+
+/// Whether the point is still there, and still that one: a seal may stand in its place.
+pub(crate) async fn stands(place: &Place, bucket: &Bucket, anchor: (PartId, Digest)) -> Result<bool, Error> {
+    let bytes = bucket.read(&place.name(Name::Log(anchor.0)), "reading the log").await?;
+    Ok(bytes.is_some_and(|bytes| digest(place, &bytes) == anchor.1))
+}
+
+/// Whether something of the log was deleted once.
+pub(crate) async fn is_cut(place: &Place, bucket: &Bucket) -> Result<bool, Error> {
+    Ok(bucket.read(&place.name(Name::Cut), "reading a mark").await?.is_some())
 }
 
 /// Puts what was read in order, from the floor to `end` (not in it).
@@ -278,7 +311,11 @@ fn orphan(name: &Name) -> Option<Odd> {
     if let Name::Checkpoint(id) = name { Some((*id, "there are checkpoints and no log")) } else { None }
 }
 
-/// A place that changes under every look is taken for damaged in the end.
-const LOOKS_MAX: usize = 12;
+/// Looks at a place that changes under each of them.
+const LOOKS_MAX: usize = 20;
+/// The same oddity so often in a row is damage.
+const SAME_LOOKS: usize = 3;
+/// For what has no name.
+const NOWHERE: PartId = PartId { epoch: LogEpoch(0), part: 0 };
 /// Requests under way at once.
 const READS_AT_ONCE: usize = 16;

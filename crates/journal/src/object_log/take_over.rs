@@ -1,10 +1,10 @@
 //! Becoming the writer of a place in a bucket.
 //!
 //! 1. claim: an epoch that nobody has, put if absent: a crash leaves a claim that nobody uses
-//! 2. seal: every older epoch, from the newest that holds a point, gets a seal behind its last
-//!    object. Its writer may go on until then; from then on it may not. A seal counts only if it
-//!    stands there after another look: meanwhile the writer may have cut its log, and the seal would
-//!    stand in the part that is gone.
+//! 2. seal: the epoch of the newest point behind its last object, and every later one at its first,
+//!    in ascending order. Their writers may go on until then; from then on they may not. A listing is
+//!    no moment's picture, and a writer may cut its log while we look at it: so after each seal all is
+//!    looked at again, and it is done when one look finds every seal where it belongs.
 //! 3. what stands there now must be what we have read: otherwise this place is opened again
 //! 4. our first object: a newer claimer may have sealed this epoch before it began
 //!
@@ -13,7 +13,7 @@
 
 use super::{
     ObjectLog,
-    read::{log_id, newest_point, read_slots},
+    read::{Opened, is_cut, log_id, newest_point, read_slots},
     slot::{Record, Slot},
 };
 use crate::{
@@ -37,31 +37,15 @@ impl ObjectLog {
         let newest = names.iter().filter_map(|name| name.epoch()).max().unwrap_or_default();
         let epoch = self.put_claim(newest.max(self.newest).next()).await?;
         self.newest = epoch;
-
-        let seen: BTreeSet<PartId> = names.iter().filter_map(log_id).collect();
-        let base = newest_point(&self.place, &self.bucket, &seen, &mut BTreeMap::new()).await?;
-        let first = base.map_or(LogEpoch(1), |point| point.epoch);
-        let mut end = None;
-        let mut litter = Vec::new();
-        for older in (first.0..epoch.0).map(LogEpoch) {
-            let sealed = self.seal(older, epoch).await?;
-            end = sealed.end.or(end);
-            litter.extend(sealed.below);
-        }
-        if end != self.end {
+        let sealed = self.seal_older(epoch).await?;
+        if sealed.end != self.end {
             return Err(self.stop(Stopped::Behind));
         }
-        // Of epochs that were sealed long ago everything but the seal, which stands last.
-        litter.extend(
-            seen.iter().filter(|id| id.epoch < first && seen.range(**id..).nth(1).is_some_and(|n| n.epoch == id.epoch)),
-        );
-        litter.sort_unstable();
-
         let id = PartId { epoch, part: 1 };
         let checkpoint = self.checkpoint;
         let floor = self.floor(checkpoint.as_ref(), id);
-        litter.retain(|id| *id < floor && !self.kept.iter().any(|kept| kept.id == *id));
-        self.litter = litter;
+        self.litter = litter(&sealed.seen, floor);
+        self.litter.retain(|id| !self.kept.iter().any(|kept| kept.id == *id));
         self.put(id, Record::Point { before: self.last, floor, checkpoint, body: None }).await?;
         self.epoch = Some(epoch);
         tracing::debug!(place = ?self.place.home.kind(), uuid = %self.place.home.uuid(), %epoch, "took a place over");
@@ -81,42 +65,67 @@ impl ObjectLog {
         }
     }
 
-    /// Ends an older epoch.
-    async fn seal(&self, older: LogEpoch, by: LogEpoch) -> Result<Sealed, Error> {
-        let mut slots = BTreeMap::new();
+    /// Ends every older epoch that is not over yet.
+    async fn seal_older(&mut self, ours: LogEpoch) -> Result<Sealed, Error> {
         loop {
             let names = self.bucket.list(&self.place.prefix, "log", "listing the log").await?;
-            let seen: BTreeSet<PartId> = names.iter().filter_map(log_id).filter(|id| id.epoch == older).collect();
-            let ids: Vec<PartId> = seen.iter().copied().collect();
-            read_slots(&self.place, &self.bucket, &ids, &mut slots).await?;
-            // What was read once and is no longer listed was collected below a point that is.
-            let point = seen.iter().rev().find(|id| matches!(record(&slots, **id), Some(Record::Point { .. })));
-            let mut next = point.map_or(1, |id| id.part + 1);
-            let at = |part| PartId { epoch: older, part };
-            while matches!(record(&slots, at(next)), Some(Record::Entries(..) | Record::Drop)) {
-                next += 1;
+            let seen: BTreeSet<PartId> = names.iter().filter_map(log_id).collect();
+            if seen.last().is_some_and(|id| id.epoch >= ours) {
+                return Err(self.stop(Stopped::Fenced));
             }
-            if matches!(record(&slots, at(next)), Some(Record::Seal(_))) {
-                let end = (next > 1).then(|| at(next - 1));
-                let below = point.map(|point| seen.range(..*point).copied().collect()).unwrap_or_default();
-                return Ok(Sealed { end, below });
+            // Read after the listing, each time: what an earlier look found may be collected by now.
+            let mut slots = BTreeMap::new();
+            let point = newest_point(&self.place, &self.bucket, &seen, &mut slots).await?;
+            if point.is_none() && is_cut(&self.place, &self.bucket).await? {
+                return Err(self.stop(Stopped::Behind));
             }
-            let seal = Slot { id: at(next), previous: [0; 32], record: Record::Seal(by) }.seal(&self.place)?;
-            let name = self.place.name(Name::Log(at(next)));
+            let mut end = point;
+            let mut at = point.map_or(PartId { epoch: LogEpoch(1), part: 1 }, behind);
+            let missing = loop {
+                if at.epoch >= ours {
+                    break None;
+                }
+                if !slots.contains_key(&at) {
+                    read_slots(&self.place, &self.bucket, &[at], &mut slots).await?;
+                }
+                match record(&slots, at) {
+                    Some(Record::Seal(_)) => at = PartId { epoch: at.epoch.next(), part: 1 },
+                    Some(Record::Entries(..) | Record::Drop) if end.is_some_and(|end| behind(end) == at) => {
+                        end = Some(at);
+                        at = behind(at);
+                    }
+                    None => break Some(at),
+                    // A newer state than the listing showed.
+                    Some(_) => return Err(self.stop(Stopped::Behind)),
+                }
+            };
+            let Some(at) = missing else { return Ok(Sealed { end, seen }) };
+            let seal = Slot { id: at, previous: [0; 32], record: Record::Seal(ours) }.seal(&self.place)?;
             // Whether it was created or somebody came first, the next look tells what counts.
-            self.bucket.create(&name, seal, "sealing an epoch").await?;
+            self.bucket.create(&self.place.name(Name::Log(at)), seal, "sealing an epoch").await?;
         }
     }
 }
 
-/// An epoch that has ended.
+/// The log when every older epoch has ended.
 struct Sealed {
-    /// Its last object before the seal.
+    /// The last object before the seals.
     end: Option<PartId>,
-    /// Objects below its newest point.
-    below: Vec<PartId>,
+    /// What the last look listed.
+    seen: BTreeSet<PartId>,
 }
 
-fn record(slots: &BTreeMap<PartId, super::read::Opened>, id: PartId) -> Option<&Record> {
+/// What earlier owners did not come to delete: everything below the floor but the seals. Of an epoch
+/// that the floor has left the last object is its seal.
+fn litter(seen: &BTreeSet<PartId>, floor: PartId) -> Vec<PartId> {
+    let is_last = |id: PartId| seen.range(behind(id)..).next().is_none_or(|next| next.epoch != id.epoch);
+    seen.range(..floor).copied().filter(|id| id.epoch == floor.epoch || !is_last(*id)).collect()
+}
+
+fn behind(id: PartId) -> PartId {
+    PartId { part: id.part + 1, ..id }
+}
+
+fn record(slots: &BTreeMap<PartId, Opened>, id: PartId) -> Option<&Record> {
     slots.get(&id).map(|opened| &opened.slot.record)
 }

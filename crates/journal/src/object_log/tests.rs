@@ -34,7 +34,7 @@ impl World {
     }
 
     async fn open(&self) -> Result<Node, Error> {
-        let storage = Storage::remote(self.store.clone(), Blocking::Inline).await?;
+        let storage = Storage::remote(self.store.clone(), self.store.clone(), Blocking::Inline).await?;
         let opened = Journal::recover(&storage, self.home.clone(), self.clock.clone(), self.entropy.clone()).await?;
         let (journal, Recovered { checkpoint, entries, dropped }) = opened;
         let mut state = checkpoint.map(|body| decode(&body)).unwrap_or_default();
@@ -303,6 +303,6 @@ fn flipped(good: &[u8], at: usize) -> Vec<u8> {
 async fn another_format_is_refused_by_name() {
     let store = Arc::new(InMemory::new());
     store.put(&Key::from("FORMAT"), "ringfence data, format 7\n".into()).await.unwrap();
-    let refused = Storage::remote(store, Blocking::Inline).await.err().unwrap();
+    let refused = Storage::remote(store.clone(), store, Blocking::Inline).await.err().unwrap();
     assert!(refused.to_string().contains("format 7"), "{refused}");
 }

@@ -303,9 +303,9 @@ fn parts_of_two_segments_do_not_fit_together() {
     let fewer = Segment::write(&WIDE, &mut many(&WIDE).into_iter().take(39)).unwrap();
     let whole = Zeroizing::new(bytes[..Segment::split(&bytes).unwrap()].to_vec());
     for behind in [&fewer[Segment::split(&fewer).unwrap()..], &[], &bytes[whole.len()..bytes.len() - 1]] {
-        let opened = Segment::open_sealed(&WIDE, whole.clone(), Arc::new(behind.to_vec()));
+        let opened = Segment::open_sealed(&WIDE, whole.clone(), Arc::new(behind.to_vec()), 0);
         assert!(matches!(opened, Err(Error::Corrupt { .. })));
     }
-    assert!(Segment::open_sealed(&WIDE, whole.clone(), Arc::new(bytes[whole.len()..].to_vec())).is_ok());
+    assert!(Segment::open_sealed(&WIDE, whole.clone(), Arc::new(bytes[whole.len()..].to_vec()), 0).is_ok());
     assert!(Segment::split(&[]).is_err() && Segment::split(&[0; 4_000]).is_err());
 }

@@ -124,6 +124,7 @@ impl World {
             flush_bytes_max: 16 << 20,
             flush_rows_max: 20_000,
             memory_bytes_max: 4 << 30,
+            stale_reads_max: std::time::Duration::ZERO,
             upkeep_jobs_max: crate::cores().div_ceil(2),
             upkeep_bytes_max: 1 << 30,
             inline_bytes_max: store::INLINE_BYTES_MAX,

@@ -9,8 +9,8 @@ use intake::{Admitted, Body, Profile, RawDocument, Verdict};
 use journal::Storage;
 use kernel::{
     Absorbed, AttrValue, AuditSink, BoxFuture, Chunking, Clock, CommitNo, DocumentId, Embedding, Entropy, Incarnation,
-    KeyId, ManualClock, NamespaceName, NamespaceSettings, NamespaceUuid, Principal, Pseudonymiser, Quotas, RequestId,
-    Scalar, Scope, Screening, SeededEntropy, TenantId, Timestamp, Untrusted,
+    KeyId, ManualClock, NamespaceName, NamespaceSettings, NamespaceUuid, Principal, Pseudonymiser, Quotas, ReadAt,
+    RequestId, Scalar, Scope, Screening, SeededEntropy, TenantId, Timestamp, Untrusted,
 };
 use std::{
     collections::{BTreeMap, HashMap},
@@ -123,10 +123,16 @@ pub(crate) struct Sizes {
     pub(crate) flush_rows_max: u64,
     pub(crate) memory_bytes_max: u64,
     pub(crate) inline_bytes_max: usize,
+    pub(crate) resident_bytes_max: u64,
 }
 
 /// Room for everything, and every segment an object.
-pub(crate) const ROOMY: Sizes = Sizes { flush_rows_max: 1_000, memory_bytes_max: 1 << 30, inline_bytes_max: 0 };
+pub(crate) const ROOMY: Sizes = Sizes {
+    flush_rows_max: 1_000,
+    memory_bytes_max: 1 << 30,
+    inline_bytes_max: 0,
+    resident_bytes_max: kernel::limits::RESIDENT_PAGES_BYTES_MAX,
+};
 
 type Look = Box<dyn FnMut(&'static str) + Send>;
 
@@ -151,6 +157,12 @@ pub(crate) const NAMESPACES: [(&str, &str); 3] = [("acme", "docs"), ("acme", "ma
 impl World {
     pub(crate) async fn new(sizes: Sizes) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let storage = Storage::open(folder.path()).await.unwrap();
+        Self::on(sizes, folder, storage).await
+    }
+
+    /// The same on a storage of the caller's.
+    pub(crate) async fn on(sizes: Sizes, folder: TempDir, storage: Storage) -> Self {
         let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(7));
         let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_800_000_000_000)));
         let (pepper, _) = Pepper::generate(&*entropy);
@@ -186,7 +198,6 @@ impl World {
             keys.keys.insert(id, Arc::new(record));
             tokens.insert(tenant, whole.to_string());
         }
-        let storage = Storage::open(folder.path()).await.unwrap();
         let (houses, chain, pool) = (Arc::new(houses), Arc::new(Chain::default()), Arc::new(Pool::default()));
         let tracker = TaskTracker::new();
         let stores = stores(&storage, &houses, &clock, &entropy, &chain, &pool, &tracker, sizes);
@@ -253,7 +264,10 @@ impl World {
         if let Some(body) = &found.checkpoint {
             all.push(body.to_vec());
             for named in crate::manifest::read(body).unwrap().segments {
-                all.push(journal.get(&named.object).await.unwrap().to_vec());
+                let (whole, paged) = journal.open_object(&named.object).await.unwrap();
+                let mut rest = vec![0; usize::try_from(paged.size()).unwrap()];
+                paged.read_at(0, &mut rest).unwrap();
+                all.push([whole.to_vec(), rest].concat());
             }
         }
         all
@@ -344,10 +358,12 @@ fn stores(
         flush_bytes_max: 1 << 30,
         flush_rows_max: sizes.flush_rows_max,
         memory_bytes_max: sizes.memory_bytes_max,
+        stale_reads_max: std::time::Duration::ZERO,
         upkeep_jobs_max: 2,
         upkeep_bytes_max: 1 << 20,
         inline_bytes_max: sizes.inline_bytes_max,
     })
+    .paging_above(sizes.resident_bytes_max)
 }
 
 /// A folder as it is now.

@@ -17,7 +17,9 @@ use std::{collections::BTreeMap, time::Duration};
 const HOME: (&str, &str) = ("acme", "docs");
 const WORDS: [&str; 8] = ["alpha", "beta", "gamma", "delta", "river", "stone", "cloud", "ember"];
 /// Some flushes end inline and some in an object.
-const SMALL: Sizes = Sizes { flush_rows_max: 24, memory_bytes_max: 1 << 30, inline_bytes_max: 6_000 };
+const SMALL: Sizes = Sizes { flush_rows_max: 24, inline_bytes_max: 6_000, ..super::fixture::ROOMY };
+/// Every object is read in pages.
+const PAGED: Sizes = Sizes { inline_bytes_max: 0, resident_bytes_max: 0, ..SMALL };
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -382,10 +384,10 @@ fn same(expected: &Scores, snapshot: &Snapshot, hits: &[crate::Hit], k: usize) {
     }
 }
 
-fn run(ops: &[Op]) {
+fn run(ops: &[Op], sizes: Sizes) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
-        let mut world = World::new(SMALL).await;
+        let mut world = World::new(sizes).await;
         let (mut model, start) = (Model::default(), world.clock.now());
         for op in ops {
             apply(&mut world, &mut model, op, start).await;
@@ -405,7 +407,12 @@ proptest! {
 
     #[test]
     fn the_store_is_a_map_with_a_scan(ops in prop::collection::vec(op(), 1..28)) {
-        run(&ops);
+        run(&ops, SMALL);
+    }
+
+    #[test]
+    fn so_it_is_when_it_is_read_in_pages(ops in prop::collection::vec(op(), 1..28)) {
+        run(&ops, PAGED);
     }
 }
 
@@ -438,5 +445,6 @@ fn every_operation_survives_a_reopening() {
         Op::Close,
     ];
     let ops: Vec<Op> = kinds.into_iter().flat_map(|op| [op, Op::Crash]).collect();
-    run(&ops);
+    run(&ops, SMALL);
+    run(&ops, PAGED);
 }

@@ -13,6 +13,8 @@ use zeroize::Zeroizing;
 
 /// Segments of a paged message that are asked of the source at a time.
 const RUN: u64 = 64;
+/// Segments of a message that is opened whole of which the source is told before they are read.
+const AHEAD: usize = 16;
 
 /// The plaintext of a sealed object's paged part: read in any order, by any number of threads, nothing kept.
 pub struct PagedReader {
@@ -186,6 +188,10 @@ pub(crate) fn read(
     let length = usize::try_from(reader.size()).map_err(|_| io::ErrorKind::OutOfMemory)?;
     let mut plain = Zeroizing::new(vec![0; length]);
     for (number, piece) in plain.chunks_mut(params.plain_len()).enumerate() {
+        if number.is_multiple_of(AHEAD) {
+            let start = (number * params.plain_len()) as u64;
+            reader.will_read(&[start..start + (AHEAD * params.plain_len()) as u64]);
+        }
         reader.run(number as u64 * reader.room(), piece)?;
     }
     Ok(plain)

@@ -14,10 +14,14 @@ use zeroize::Zeroizing;
 /// 64 digits and a line end, with room to see that a file is too long.
 const TEXT_MAX: u64 = 256;
 
-pub(super) fn load_or_create(path: &Path, data_dir: &Path, entropy: &dyn Entropy) -> Result<SecretKey> {
+pub(super) fn load_or_create(path: &Path, data_dir: Option<&Path>, entropy: &dyn Entropy) -> Result<SecretKey> {
     let outside =
         |e| problem(path, "the path cannot be resolved", "name a file in a folder that you may read", Some(e));
-    if resolve(path).map_err(outside)?.starts_with(resolve(data_dir).map_err(outside)?) {
+    let inside = match data_dir {
+        Some(folder) => resolve(path).map_err(outside)?.starts_with(resolve(folder).map_err(outside)?),
+        None => false,
+    };
+    if inside {
         let remedy = "move it elsewhere: whoever copies the data folder must not get the key with it";
         return Err(problem(path, "it is inside the data folder", remedy, None));
     }

@@ -28,7 +28,7 @@ impl Place {
         self.folder.path().join(path)
     }
     fn load(&self, path: &Path, seed: u64) -> Result<LocalProvider> {
-        LocalProvider::from_file(path, &self.data(), entropy(seed))
+        LocalProvider::from_file(path, Some(&self.data()), entropy(seed))
     }
     /// The message of the refusal.
     fn refused(&self, path: &Path) -> String {
@@ -118,7 +118,7 @@ fn a_first_start_makes_a_private_file_and_the_next_uses_it() {
 fn a_file_that_was_there_first_wins() {
     let place = Place::new();
     let path = place.put("root.key", BASE64, 0o600);
-    file::load_or_create(&path, &place.data(), &SeededEntropy::new(1)).unwrap();
+    file::load_or_create(&path, Some(&place.data()), &SeededEntropy::new(1)).unwrap();
     assert_eq!(fs::read_to_string(&path).unwrap(), BASE64);
 }
 
