@@ -4,10 +4,13 @@
 
 mod api;
 mod at_rest;
+mod bucket;
 mod cli;
 mod durability;
+mod faults;
 mod house;
 mod isolation;
+mod load;
 mod probe;
 mod process;
 mod tidy;

@@ -1,13 +1,13 @@
 //! The real binary as a child process, on loopback ports of its own, in a folder of its own.
 
-use crate::{Http, Rng};
+use crate::{Http, Rng, StoreKey};
 use kernel::OsEntropy;
 use serde_json::{Value, json};
 use std::{
     fs::File,
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     time::Duration,
 };
 use tempfile::TempDir;
@@ -17,7 +17,19 @@ pub struct ServerBuilder {
     binary: PathBuf,
     folder: TempDir,
     env: Vec<(String, String)>,
-    disk: Option<String>,
+    disk: Disk,
+    bucket: bool,
+    token: String,
+}
+
+/// What lies under the data folder.
+#[derive(Clone)]
+enum Disk {
+    Plain,
+    /// A file system of its own of this size, in memory.
+    Small(String),
+    /// The folder, mounted again without the right to write.
+    ReadOnly,
 }
 
 /// A running (or stopped) server and its folder.
@@ -26,7 +38,6 @@ pub struct Server {
     child: Option<Child>,
     data: SocketAddr,
     control: SocketAddr,
-    token: String,
 }
 
 impl ServerBuilder {
@@ -36,7 +47,15 @@ impl ServerBuilder {
     /// When there is no temporary folder to be had.
     pub fn new(binary: impl AsRef<Path>) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
-        Self { binary: binary.as_ref().to_owned(), folder, env: Vec::new(), disk: None }
+        let (_, token, _) = access::token::mint(access::TokenKind::Operator, &OsEntropy);
+        Self {
+            binary: binary.as_ref().to_owned(),
+            folder,
+            env: Vec::new(),
+            disk: Disk::Plain,
+            bucket: false,
+            token: token.to_string(),
+        }
     }
 
     /// Adds a variable of the environment.
@@ -50,8 +69,20 @@ impl ServerBuilder {
     /// mount namespace of its own: gone when the process ends.
     #[must_use]
     pub fn small_disk(mut self, size: &str) -> Self {
-        self.disk = Some(size.to_owned());
+        self.disk = Disk::Small(size.to_owned());
         self
+    }
+
+    /// Keeps everything in a bucket (`s3://bucket/prefix`) at this endpoint, and nothing in the data folder.
+    #[must_use]
+    pub fn bucket(mut self, endpoint: &str, url: &str, key: &StoreKey) -> Self {
+        self.bucket = true;
+        self.env("RINGFENCE__STORAGE__URL", url)
+            .env("RINGFENCE__STORAGE__ENDPOINT", endpoint)
+            .env("RINGFENCE__STORAGE__ALLOW_HTTP", "true")
+            .env("RINGFENCE__STORAGE__REGION", "us-east-1")
+            .env("RINGFENCE__STORAGE__ACCESS_KEY_ID", &key.id)
+            .env("RINGFENCE_STORAGE_SECRET", &key.secret)
     }
 
     /// Starts and waits until it serves.
@@ -59,16 +90,14 @@ impl ServerBuilder {
     /// # Panics
     /// When it does not start: the message holds what it wrote to stderr.
     pub fn start(self) -> Server {
-        let (_, token, _) = access::token::mint(access::TokenKind::Operator, &OsEntropy);
-        let mut server = Server {
-            builder: self,
-            child: None,
-            data: free_address(),
-            control: free_address(),
-            token: token.to_string(),
-        };
+        let mut server = self.stopped();
         server.restart();
         server
+    }
+
+    /// A server that does not run yet.
+    pub fn stopped(self) -> Server {
+        Server { builder: self, child: None, data: free_address(), control: free_address() }
     }
 }
 
@@ -90,7 +119,7 @@ impl Server {
 
     /// The operator's token.
     pub fn operator_token(&self) -> &str {
-        &self.token
+        &self.builder.token
     }
 
     /// The root key given to the server, as hexadecimal text.
@@ -98,9 +127,23 @@ impl Server {
         "7a".repeat(32)
     }
 
+    /// Another server with the same settings, root key and operator, on ports of its own and with
+    /// an empty folder: on a bucket, a second one that believes to own it.
+    pub fn twin(&self) -> ServerBuilder {
+        let mut twin = ServerBuilder::new(&self.builder.binary);
+        (twin.env, twin.disk) = (self.builder.env.clone(), self.builder.disk.clone());
+        (twin.bucket, twin.token) = (self.builder.bucket, self.builder.token.clone());
+        twin
+    }
+
+    /// Mounts the data folder without the right to write for the starts that follow, or with it again.
+    pub fn read_only(&mut self, yes: bool) {
+        self.builder.disk = if yes { Disk::ReadOnly } else { Disk::Plain };
+    }
+
     /// A client of the control plane.
     pub fn control(&self) -> Http {
-        Http::new(self.control, Some(&self.token))
+        Http::new(self.control, Some(&self.builder.token))
     }
 
     /// A client of the data plane with this API key.
@@ -129,7 +172,7 @@ impl Server {
             .env("HOME", root)
             .env("PATH", std::env::var("PATH").unwrap_or_default())
             .env("RINGFENCE_ROOT_KEY", self.root_key())
-            .env("RINGFENCE_OPERATOR_TOKEN", &self.token)
+            .env("RINGFENCE_OPERATOR_TOKEN", &self.builder.token)
             .env("RINGFENCE__DATA_PLANE__LISTEN", self.data.to_string())
             .env("RINGFENCE__CONTROL_PLANE__LISTEN", self.control.to_string())
             .env("RINGFENCE__MODELS__ENABLED", "false")
@@ -145,15 +188,22 @@ impl Server {
 
     fn command(&self) -> Command {
         let data = self.data_folder();
-        let Some(size) = &self.builder.disk else {
-            let mut command = Command::new(&self.builder.binary);
-            command.args(["serve", "--data"]).arg(data);
-            return command;
+        let mount = match &self.builder.disk {
+            Disk::Plain => {
+                let mut command = Command::new(&self.builder.binary);
+                command.arg("serve");
+                if !self.builder.bucket {
+                    command.arg("--data").arg(data);
+                }
+                return command;
+            }
+            Disk::Small(size) => format!(r#"mount -t tmpfs -o "size={size}" ringfence "$1""#),
+            Disk::ReadOnly => r#"mount --bind "$1" "$1" && mount -o remount,bind,ro "$1""#.to_owned(),
         };
         std::fs::create_dir_all(&data).expect("a folder to mount on");
         let mut command = Command::new("unshare");
-        let script = r#"mount -t tmpfs -o "size=$1" ringfence "$2" && exec "$3" serve --data "$2""#;
-        command.args(["-rm", "sh", "-c", script, "sh", size]).arg(data).arg(&self.builder.binary);
+        let script = format!(r#"{mount} && exec "$2" serve --data "$1""#);
+        command.args(["-rm", "sh", "-c", &script, "sh"]).arg(data).arg(&self.builder.binary);
         command
     }
 
@@ -173,6 +223,37 @@ impl Server {
         let mut child = self.child.take()?;
         let _ = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("kill runs");
         child.wait().ok().and_then(|s| s.code())
+    }
+
+    /// Stops it in the middle of whatever it does, as a host that hangs would.
+    pub fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Lets a frozen one go on.
+    pub fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    /// Kills it without waiting, so that clients meet the break.
+    pub fn kill_now(&self) {
+        self.signal("-9");
+    }
+
+    fn signal(&self, signal: &str) {
+        let _ = Command::new("kill").args([signal, &self.pid().to_string()]).status().expect("kill runs");
+    }
+
+    /// How it ended, if it ended by itself within this time.
+    pub fn ended(&mut self, within: Duration) -> Option<ExitStatus> {
+        let child = self.child.as_mut()?;
+        for _ in 0..within.as_millis() / 20 {
+            if let Ok(Some(status)) = child.try_wait() {
+                return Some(status);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        child.try_wait().ok().flatten()
     }
 
     /// The process.

@@ -1,0 +1,286 @@
+//! The real binary on real object stores: moto, Ceph, and s3s-fs, which must be refused. Nothing
+//! acknowledged is lost when the process dies, when the store's daemons die under it, or when two
+//! servers fight for one bucket.
+//!
+//! `RINGFENCE_CEPH_SECONDS` (60) and `RINGFENCE_FIGHT_SECONDS` (20) set how long.
+
+use crate::load::{Client, Told, counted, setting};
+use kernel::{Clock, SystemClock};
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    thread,
+    time::Duration,
+};
+use testkit::{Ceph, FakeS3, Moto, Rng, S3sFs, Server, ServerBuilder, StoreKey};
+
+fn on(endpoint: &str, bucket: &str, key: &StoreKey) -> ServerBuilder {
+    crate::server().bucket(endpoint, &format!("s3://{bucket}/node"), key)
+}
+
+/// Tells threads to stop, also when the test panics: else they would be waited for without end.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
+#[test]
+fn a_bucket_alone_is_enough_after_a_kill() {
+    let Some(moto) = Moto::start() else { return };
+    let builder = on(&moto.endpoint(), moto.bucket(), &moto.credentials()).env("RINGFENCE__LIMITS__FLUSH_ROWS", "16");
+    let mut server = builder.start();
+    let mut clients = Client::make(&server, 2);
+    for client in &mut clients {
+        let mut http = client.reader.http(server.data_address());
+        for _ in 0..30 {
+            assert_eq!(client.write(&mut http), Told::Acknowledged);
+        }
+    }
+    server.kill();
+    let second = server.twin().start();
+    for client in &mut clients {
+        client.verify(second.data_address(), "after the kill");
+        let mut http = client.reader.http(second.data_address());
+        assert_eq!(client.reader.search(&mut http, &Rng::new(1)), Some(200));
+        assert_eq!(client.write(&mut http), Told::Acknowledged);
+        client.verify(second.data_address(), "after one more write");
+    }
+}
+
+/// Starts it, and gives what it said when it ended with an error.
+fn refusal(server: &mut Server) -> String {
+    assert!(!server.try_restart(), "it starts");
+    let status = server.ended(Duration::from_secs(10)).expect("it ends by itself");
+    assert!(status.code().is_some_and(|code| code != 0), "it ends with {status}");
+    server.stderr()
+}
+
+#[test]
+fn another_format_is_refused() {
+    let mut server = crate::server().start();
+    assert_eq!(server.stop(), Some(0));
+    let marker = server.data_folder().join("FORMAT");
+    let ours = std::fs::read(&marker).expect("the folder's marker");
+    std::fs::write(&marker, "ringfence data 99\n").unwrap();
+    let said = refusal(&mut server);
+    assert!(said.contains("ringfence data 99") && said.contains("use the version that wrote it"), "{said}");
+    std::fs::write(&marker, &ours).unwrap();
+    server.restart();
+
+    let fake = FakeS3::start();
+    fake.plant("node/FORMAT", b"ringfence data 99\n");
+    let key = StoreKey { id: "id".to_owned(), secret: "secret".to_owned() };
+    let said = refusal(&mut on(&fake.endpoint(), fake.bucket(), &key).stopped());
+    assert!(said.contains("ringfence data 99") && said.contains("use the version that wrote it"), "{said}");
+}
+
+#[test]
+fn a_store_that_lets_two_writers_win_is_refused() {
+    let Some(store) = S3sFs::start() else { return };
+    let said = refusal(&mut on(&store.endpoint(), store.bucket(), &store.credentials()).stopped());
+    assert!(said.contains("this store does not honour If-None-Match"), "{said}");
+}
+
+/// Where a moment lies: before the first kill, while a daemon is dead, or after.
+const PHASES: [&str; 3] = ["before", "during", "after"];
+
+/// Milliseconds of each kind of request, by phase.
+#[derive(Default)]
+struct Times(Mutex<[[Vec<f64>; 3]; 2]>);
+
+impl Times {
+    fn note(&self, kind: usize, phase: usize, took: Duration) {
+        self.0.lock().unwrap()[kind][phase].push(took.as_secs_f64() * 1e3);
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "a report"
+    )]
+    fn print(&self) {
+        for (kind, of) in ["writes", "searches"].iter().zip(self.0.lock().unwrap().iter_mut()) {
+            for (phase, times) in PHASES.iter().zip(of) {
+                times.sort_by(f64::total_cmp);
+                let at = |share: f64| times.get((times.len() as f64 * share) as usize).copied().unwrap_or(f64::NAN);
+                println!("{kind} {phase}: {} answers, p50 {:.1} ms, p99 {:.1} ms", times.len(), at(0.5), at(0.99));
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_is_lost_while_the_stores_daemons_die() {
+    let seconds = setting("RINGFENCE_CEPH_SECONDS", 60);
+    let Some(mut ceph) = Ceph::start() else { return };
+    let builder = on(&ceph.endpoint(), ceph.bucket(), &ceph.credentials()).env("RINGFENCE__LIMITS__FLUSH_ROWS", "64");
+    let mut server = builder.start();
+    let mut clients = Client::make(&server, 2);
+    let (stop, phase, times, clock) =
+        (AtomicBool::new(false), AtomicUsize::new(0), Times::default(), SystemClock::new());
+    let answers = AtomicU64::new(0);
+    let address = server.data_address();
+    // Which phase a request was in: the worst that it touched.
+    let timed = |kind: usize, work: &mut dyn FnMut() -> bool| {
+        let (begun, first) = (clock.monotonic(), phase.load(Relaxed));
+        if work() {
+            let last = phase.load(Relaxed);
+            let phase = if first == 1 || last == 1 { 1 } else { last };
+            times.note(kind, phase, clock.monotonic() - begun);
+        }
+    };
+    thread::scope(|scope| {
+        let _stop = Stop(&stop);
+        let searchers: Vec<_> = clients.iter().step_by(2).map(|c| c.reader.clone()).collect();
+        for searcher in searchers {
+            let (stop, timed, answers) = (&stop, &timed, &answers);
+            scope.spawn(move || {
+                let (mut http, rng) = (searcher.http(address), Rng::new(searcher.tenant as u64));
+                while !stop.load(Relaxed) {
+                    timed(1, &mut || searcher.search(&mut http, &rng) == Some(200));
+                    answers.fetch_add(1, Relaxed);
+                }
+            });
+        }
+        for client in &mut clients {
+            let (stop, timed) = (&stop, &timed);
+            scope.spawn(move || {
+                let mut http = client.reader.http(address);
+                while !stop.load(Relaxed) {
+                    timed(0, &mut || client.write(&mut http) == Told::Acknowledged);
+                }
+            });
+        }
+        kill_daemons(&mut ceph, seconds, &phase);
+    });
+    assert!(server.runs(), "the server ended: {}", server.stderr());
+    clients.iter_mut().for_each(|client| client.verify(address, "on the server that saw it all"));
+    server.kill();
+    let second = server.twin().start();
+    clients.iter_mut().for_each(|client| client.verify(second.data_address(), "on a second server"));
+    println!("{seconds} s: {}; searches {}", counted(clients.iter().map(|c| &c.book)), answers.load(Relaxed));
+    times.print();
+    let times = times.0.lock().unwrap();
+    assert!(times.iter().all(|kind| !kind[0].is_empty() && !kind[2].is_empty()), "nothing was served before or after");
+}
+
+/// Every 15 seconds the gateway or an OSD dies, and comes back after five.
+fn kill_daemons(ceph: &mut Ceph, seconds: u64, phase: &AtomicUsize) {
+    let second = |n| thread::sleep(Duration::from_secs(n));
+    second(15.min(seconds));
+    for round in 1..seconds / 15 {
+        let osd = (round % 4).checked_sub(1).map(|osd| usize::try_from(osd).unwrap());
+        phase.store(1, Relaxed);
+        match osd {
+            Some(osd) => ceph.kill_osd(osd),
+            None => ceph.kill_gateway(),
+        }
+        second(5);
+        match osd {
+            Some(osd) => ceph.start_osd(osd),
+            None => ceph.start_gateway(),
+        }
+        second(1);
+        phase.store(2, Relaxed);
+        second(9);
+    }
+}
+
+#[test]
+fn of_two_servers_on_one_bucket_the_last_one_owns_it() {
+    let seconds = setting("RINGFENCE_FIGHT_SECONDS", 20);
+    let Some(moto) = Moto::start() else { return };
+    let mut owner =
+        on(&moto.endpoint(), moto.bucket(), &moto.credentials()).env("RINGFENCE__LIMITS__FLUSH_ROWS", "32").start();
+    let mut clients = Client::make(&owner, 2);
+    let mut other = owner.twin().stopped();
+    let addresses = [owner.data_address(), other.data_address()];
+    let (stop, acknowledged, clock) = (AtomicBool::new(false), AtomicU64::new(0), SystemClock::new());
+    let mut rounds = [0; 2];
+    thread::scope(|scope| {
+        let _stop = Stop(&stop);
+        for client in &mut clients {
+            let (stop, acknowledged) = (&stop, &acknowledged);
+            scope.spawn(move || fight(client, addresses, stop, acknowledged));
+        }
+        let end = clock.monotonic() + Duration::from_secs(seconds);
+        while clock.monotonic() < end {
+            let before = acknowledged.load(Relaxed);
+            wait(&mut owner, || acknowledged.load(Relaxed) >= before + 20);
+            let (frozen, said) = (rounds[0] % 3 == 2, owner.stderr().len());
+            if frozen {
+                owner.freeze();
+            }
+            other.restart();
+            if frozen {
+                let before = acknowledged.load(Relaxed);
+                // Those who wait for the frozen one wait on; the rest need not.
+                thread::sleep(Duration::from_secs(1));
+                println!("{} acknowledged while the old owner was frozen", acknowledged.load(Relaxed) - before);
+                owner.thaw();
+            }
+            let status = owner.ended(NOTICES).unwrap_or_else(|| panic!("the old owner goes on: {}", tail(&owner, 0)));
+            assert!(status.code().is_some_and(|code| code != 0), "the old owner ends with {status}");
+            assert!(owner.stderr()[said..].contains("another server"), "it does not say why: {}", tail(&owner, said));
+            std::mem::swap(&mut owner, &mut other);
+            rounds = [rounds[0] + 1, rounds[1] + usize::from(frozen)];
+        }
+    });
+    assert!(owner.runs(), "the last one ended: {}", tail(&owner, 0));
+    clients.iter_mut().for_each(|client| client.verify(owner.data_address(), "on the last owner"));
+    owner.kill();
+    let last = owner.twin().start();
+    clients.iter_mut().for_each(|client| client.verify(last.data_address(), "on a third server"));
+    println!(
+        "{seconds} s, {} take-overs, {} of a frozen owner: {}",
+        rounds[0],
+        rounds[1],
+        counted(clients.iter().map(|c| &c.book))
+    );
+    assert!(rounds[0] > 0);
+}
+
+/// How long a server that lost the bucket may take to notice and end.
+const NOTICES: Duration = Duration::from_secs(20);
+
+/// Writes to either server, whoever takes it, and now and then searches both.
+fn fight(client: &mut Client, addresses: [std::net::SocketAddr; 2], stop: &AtomicBool, acknowledged: &AtomicU64) {
+    let rng = Rng::new(client.reader.tenant as u64 + 100);
+    let mut https = addresses.map(|address| client.reader.http(address));
+    while !stop.load(Relaxed) {
+        let http = &mut https[usize::try_from(rng.below(2)).unwrap()];
+        match client.write(http) {
+            Told::Acknowledged => drop(acknowledged.fetch_add(1, Relaxed)),
+            // Nobody there, or not yet: not in a tight loop.
+            _ => thread::sleep(Duration::from_millis(5)),
+        }
+        if rng.below(4) == 0 {
+            client.reader.search(http, &rng);
+        }
+    }
+}
+
+/// Waits for something that the server must bring about.
+fn wait(server: &mut Server, mut until: impl FnMut() -> bool) {
+    for _ in 0..6_000 {
+        if until() {
+            return;
+        }
+        assert!(server.runs(), "the owner ended: {}", tail(server, 0));
+        thread::sleep(Duration::from_millis(5));
+    }
+    panic!("half a minute and nothing was acknowledged: {}", tail(server, 0));
+}
+
+/// The last of what it said after so many bytes.
+fn tail(server: &Server, from: usize) -> String {
+    let said = server.stderr();
+    let lines: Vec<&str> = said[from.min(said.len())..].lines().filter(|l| !l.contains("\"request\"")).collect();
+    lines[lines.len().saturating_sub(15)..].join("\n")
+}
