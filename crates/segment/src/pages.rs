@@ -61,7 +61,7 @@ impl Section {
         }
         let mut bytes = Zeroizing::new(vec![0; size as usize]);
         if size > 0 {
-            source.will_read(&[0..size]);
+            source.will_read(std::slice::from_ref(&(0..size)));
             source.read_at(0, &mut bytes)?;
         }
         Ok(Section::Memory(Slice::whole(bytes)))
