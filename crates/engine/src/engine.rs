@@ -2,7 +2,7 @@
 
 use crate::{EngineConfig, Flow, ownership::Ownership, turnstile::Turnstile, work::Work};
 use access::{Action, Ask, Gate, Grant, Refusal};
-use kernel::{Clock, CommitNo, Entropy, Error, RequestId, Timestamp};
+use kernel::{Clock, Code, CommitNo, Entropy, Error, RequestId, Timestamp};
 use ledger::{Deed, Trail};
 use models::Models;
 use registry::Registry;
@@ -147,7 +147,15 @@ impl Engine {
             Some(incarnation) => inner.registry.prepare(incarnation).await,
             None => None,
         };
-        inner.gate.admit(bearer, ask)
+        inner.gate.admit(bearer, ask).map_err(|mut refusal| {
+            let tenant = refusal.known.as_ref().filter(|_| refusal.error.code == Code::KeyUnavailable);
+            let why = tenant.and_then(|(_, incarnation, _)| inner.registry.unopened(*incarnation));
+            // Nothing is wrong with its keys: the storage does not answer now.
+            if let Some((Code::Overloaded, why)) = why {
+                refusal.error = Error::new(Code::Overloaded, why);
+            }
+            refusal
+        })
     }
 
     /// Comes when another server has taken the storage over: this one must stop, for what it says may

@@ -98,6 +98,11 @@ impl Registry {
         }
     }
 
+    /// Why a tenant's directory did not open, when somebody tried last and it did not.
+    pub fn unopened(&self, incarnation: Incarnation) -> Option<(kernel::Code, String)> {
+        self.inner.seats.unopened(incarnation)
+    }
+
     /// Asks whether this server still has the storage. `Ok(false)`: another one has taken it over.
     ///
     /// # Errors

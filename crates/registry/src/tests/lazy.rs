@@ -124,11 +124,11 @@ async fn an_unopened_directory_is_tried_again_by_itself_later_and_later() {
     let key = start.key(&id).await;
     let record = start.registry.inner.tenant_record(&id).unwrap();
     start.kill().await;
-    let log = site.data().join("data").join(PlaceKind::Directory.prefix(record.directory.unwrap().uuid)).join("log");
+    let log = site.data().join("data").join(PlaceKind::Directory.prefix(record.directory.unwrap().uuid));
     let away = site.data().join("away");
     fs::rename(&log, &away).unwrap();
     fs::create_dir(&log).unwrap();
-    fs::write(log.join("0000000001"), b"no folder").unwrap();
+    fs::write(log.join("log-0000000001-0000000000000001"), b"no log").unwrap();
 
     let start = site.start_cold().await;
     let code = async || start.admit::<Search>(&key, "n").await.err();
@@ -190,7 +190,7 @@ async fn a_key_of_a_tenant_that_does_not_open_can_be_revoked() {
     let key = start.key(&id).await;
     let record = start.registry.inner.tenant_record(&id).unwrap();
     start.kill().await;
-    let log = site.data().join("data").join(PlaceKind::Directory.prefix(record.directory.unwrap().uuid)).join("log");
+    let log = site.data().join("data").join(PlaceKind::Directory.prefix(record.directory.unwrap().uuid));
     let away = site.data().join("away");
     fs::rename(&log, &away).unwrap();
     fs::write(&log, b"no folder").unwrap();

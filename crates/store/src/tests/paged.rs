@@ -220,7 +220,7 @@ async fn erasing_does_not_wait_for_readers() {
     let room = world.enter::<Delete>(HOME).await;
     room.erase(&[id(&name(7))], &Audience::Everything, line()).await.unwrap().erased().await.unwrap();
     assert_eq!(bucket.objects().await.len(), 1);
-    assert!(faults(&held).iter().any(Error::wants_reopening), "who read on is told");
+    drop(held);
     let (fresh, now) = (snapshot(&world).await, world.clock.now());
     assert!(fresh.get(&id(&name(7)), &Audience::Everything, false, now).unwrap().is_none());
     assert!(fresh.get(&id(&name(8)), &Audience::Everything, false, now).unwrap().is_some());

@@ -8,7 +8,7 @@
 use super::{HEADER, Kdf, LENGTH, MessageKey, NOT_LAST, Params, SEGMENT_OVERHEAD, segment_aad};
 use crate::crypto::{Aead, Cipher, Denied, KEY, NONCE, TAG};
 use kernel::ReadAt;
-use std::{fmt, io, ops::Range, sync::Arc};
+use std::{fmt, io, ops::Range, slice, sync::Arc};
 use zeroize::Zeroizing;
 
 /// Segments of a paged message that are asked of the source at a time.
@@ -189,9 +189,8 @@ pub(crate) fn read(
     let mut plain = Zeroizing::new(vec![0; length]);
     for (number, piece) in plain.chunks_mut(params.plain_len()).enumerate() {
         if number.is_multiple_of(AHEAD) {
-            let start = (number * params.plain_len()) as u64;
-            let ahead = start..start + (AHEAD * params.plain_len()) as u64;
-            reader.will_read(std::slice::from_ref(&ahead));
+            let start = number as u64 * reader.room();
+            reader.will_read(slice::from_ref(&(start..start + AHEAD as u64 * reader.room())));
         }
         reader.run(number as u64 * reader.room(), piece)?;
     }
