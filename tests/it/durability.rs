@@ -55,7 +55,11 @@ fn acknowledged_writes_survive_kills_at_random_moments() {
     let key = server.key("acme", &["search", "ingest", "delete", "manage", "read_all"], &[]);
     let place = |path, pages, sentences, vectors| Place { path, pages, sentences, vectors, book: Book::default() };
     let mut places = [place("/v1/namespaces/kill", 120, 13, true), place("/v1/namespaces/long", 100, 400, false)];
-    server.api(&key).send("PUT", places[0].path, &json!({"embedding": {"dimensions": 8}})).unwrap().ok();
+    for (place, settings) in
+        places.iter().zip([json!({"embedding": {"dimensions": 8}}), json!({"require_readers": false})])
+    {
+        server.api(&key).send("PUT", place.path, &settings).unwrap().ok();
+    }
     let mut phases = Phases::default();
     for cycle in from..from + kills {
         let rng = Rng::new(cycle);
@@ -70,8 +74,8 @@ fn acknowledged_writes_survive_kills_at_random_moments() {
             if cycle % 4 == 3 {
                 let _ = server.control().send("POST", "/admin/v1/tenants/acme/keys/rotate", &json!({"mode": "rewrap"}));
             }
-            // Now and then long enough for an object to be built.
-            let most = if cycle % 5 == 4 { 2_000_000 } else { 300_000 };
+            // Long pages alone get time enough for an object to be built.
+            let most = if cycle % 3 == 0 { 3_000_000 } else { 300_000 };
             std::thread::sleep(Duration::from_micros(2_000 + rng.below(most)));
             count(&mut phases, &before, &(metrics(&server), objects(&server.data_folder())), cycle);
             server.kill_now();
