@@ -54,7 +54,7 @@ fn acknowledged_writes_survive_kills_at_random_moments() {
     server.tenant("acme");
     let key = server.key("acme", &["search", "ingest", "delete", "manage", "read_all"], &[]);
     let place = |path, pages, sentences, vectors| Place { path, pages, sentences, vectors, book: Book::default() };
-    let mut places = [place("/v1/namespaces/kill", 120, 13, true), place("/v1/namespaces/long", 100, 400, false)];
+    let mut places = [place("/v1/namespaces/kill", 120, 13, true), place("/v1/namespaces/long", 100, 2_000, false)];
     for (place, settings) in
         places.iter().zip([json!({"embedding": {"dimensions": 8}}), json!({"require_readers": false})])
     {
@@ -89,8 +89,10 @@ fn acknowledged_writes_survive_kills_at_random_moments() {
     }
     let known: Vec<usize> = places.iter().map(|place| place.book.len()).collect();
     println!("kills: {kills}, cycles that reached a phase: {phases:?}, documents known: {known:?}");
-    let Phases { flush, inline, object, compaction, eviction, .. } = phases;
-    assert!(kills < 50 || [flush, inline, object, compaction, eviction].iter().all(|n| *n > 0), "{phases:?}");
+    assert!(phases.flush > 0 && phases.ingest > 0, "{phases:?}");
+    // By then every one has had its chances, on a slow build too.
+    let Phases { inline, object, compaction, eviction, .. } = phases;
+    assert!(kills < 500 || [inline, object, compaction, eviction].iter().all(|n| *n > 0), "{phases:?}");
 }
 
 /// The objects of segments that lie in the data folder.
