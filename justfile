@@ -36,10 +36,20 @@ long-isolation SEARCHES="100000" SEED="0":
     cargo build --release
     RINGFENCE_ISOLATION_SEARCHES={{SEARCHES}} RINGFENCE_ISOLATION_SEED={{SEED}} RINGFENCE_BINARY=$PWD/target/release/ringfence cargo nextest run --workspace --profile long --no-capture -E 'test(isolation::)'
 
-# 500 kills at random moments of the release build; `just long-kill 500 1000` begins at cycle 1000.
-long-kill KILLS="500" FROM="0":
+# 2,000 kills at random moments of the release build, counted by phase; `just long-kill 500 1000` begins at cycle 1000.
+long-kill KILLS="2000" FROM="0":
     cargo build --release
     RINGFENCE_KILLS={{KILLS}} RINGFENCE_KILLS_FROM={{FROM}} RINGFENCE_BINARY=$PWD/target/release/ringfence cargo nextest run --workspace --profile long --no-capture -E 'test(durability::)'
+
+# Ten minutes of mixed load on Ceph while an OSD or the gateway dies every 15 seconds.
+long-ceph SECONDS="600":
+    cargo build --release
+    RINGFENCE_SERVERS=required RINGFENCE_CEPH_SECONDS={{SECONDS}} RINGFENCE_BINARY=$PWD/target/release/ringfence cargo nextest run --workspace --test it --profile long --no-capture -E 'test(bucket::nothing_is_lost_while_the_stores_daemons_die)'
+
+# Five minutes of two servers that take one bucket from each other, at times from a frozen one.
+long-fight SECONDS="300":
+    cargo build --release
+    RINGFENCE_SERVERS=required RINGFENCE_FIGHT_SECONDS={{SECONDS}} RINGFENCE_BINARY=$PWD/target/release/ringfence cargo nextest run --workspace --test it --profile long --no-capture -E 'test(bucket::of_two_servers_on_one_bucket_the_last_one_owns_it)'
 
 # Builds with one safeguard removed must fail the isolation test; name some to run only these.
 long-mutants *NAMES:

@@ -14,7 +14,7 @@ use std::{
     thread,
     time::Duration,
 };
-use testkit::{Ceph, FakeS3, Moto, Rng, S3sFs, Server, ServerBuilder, StoreKey};
+use testkit::{Ceph, FakeS3, Moto, Rng, S3sFs, Server, ServerBuilder, StoreKey, Tenant};
 
 fn on(endpoint: &str, bucket: &str, key: &StoreKey) -> ServerBuilder {
     crate::server().bucket(endpoint, &format!("s3://{bucket}/node"), key)
@@ -202,28 +202,29 @@ fn of_two_servers_on_one_bucket_the_last_one_owns_it() {
     let mut other = owner.twin().stopped();
     let addresses = [owner.data_address(), other.data_address()];
     let (stop, acknowledged, clock) = (AtomicBool::new(false), AtomicU64::new(0), SystemClock::new());
+    let frozen_one = &AtomicUsize::new(usize::MAX);
     let mut rounds = [0; 2];
     thread::scope(|scope| {
         let _stop = Stop(&stop);
         for client in &mut clients {
             let (stop, acknowledged) = (&stop, &acknowledged);
-            scope.spawn(move || fight(client, addresses, stop, acknowledged));
+            scope.spawn(move || fight(client, addresses, frozen_one, stop, acknowledged));
         }
         let end = clock.monotonic() + Duration::from_secs(seconds);
         while clock.monotonic() < end {
             let before = acknowledged.load(Relaxed);
             wait(&mut owner, || acknowledged.load(Relaxed) >= before + 20);
-            let (frozen, said) = (rounds[0] % 3 == 2, owner.stderr().len());
+            let (frozen, said) = (rounds[0] % 2 == 1, owner.stderr().len());
             if frozen {
+                frozen_one.store(usize::from(owner.data_address() == addresses[1]), Relaxed);
                 owner.freeze();
             }
             other.restart();
             if frozen {
                 let before = acknowledged.load(Relaxed);
-                // Those who wait for the frozen one wait on; the rest need not.
-                thread::sleep(Duration::from_secs(1));
-                println!("{} acknowledged while the old owner was frozen", acknowledged.load(Relaxed) - before);
+                wait(&mut other, || acknowledged.load(Relaxed) >= before + 10);
                 owner.thaw();
+                frozen_one.store(usize::MAX, Relaxed);
             }
             let status = owner.ended(NOTICES).unwrap_or_else(|| panic!("the old owner goes on: {}", tail(&owner, 0)));
             assert!(status.code().is_some_and(|code| code != 0), "the old owner ends with {status}");
@@ -249,12 +250,21 @@ fn of_two_servers_on_one_bucket_the_last_one_owns_it() {
 /// How long a server that lost the bucket may take to notice and end.
 const NOTICES: Duration = Duration::from_secs(20);
 
-/// Writes to either server, whoever takes it, and now and then searches both.
-fn fight(client: &mut Client, addresses: [std::net::SocketAddr; 2], stop: &AtomicBool, acknowledged: &AtomicU64) {
+/// Writes to either server, whoever takes it, and now and then searches. One tenant's clients know
+/// which server is frozen and leave it alone; the other's wait for it with a request under way.
+fn fight(
+    client: &mut Client,
+    addresses: [std::net::SocketAddr; 2],
+    frozen_one: &AtomicUsize,
+    stop: &AtomicBool,
+    acknowledged: &AtomicU64,
+) {
     let rng = Rng::new(client.reader.tenant as u64 + 100);
     let mut https = addresses.map(|address| client.reader.http(address));
     while !stop.load(Relaxed) {
-        let http = &mut https[usize::try_from(rng.below(2)).unwrap()];
+        let at = usize::try_from(rng.below(2)).unwrap();
+        let frozen = client.reader.tenant == Tenant::Zenith && frozen_one.load(Relaxed) == at;
+        let http = &mut https[if frozen { 1 - at } else { at }];
         match client.write(http) {
             Told::Acknowledged => drop(acknowledged.fetch_add(1, Relaxed)),
             // Nobody there, or not yet: not in a tight loop.
