@@ -54,7 +54,7 @@ fn acknowledged_writes_survive_kills_at_random_moments() {
     server.tenant("acme");
     let key = server.key("acme", &["search", "ingest", "delete", "manage", "read_all"], &[]);
     let place = |path, pages, sentences, vectors| Place { path, pages, sentences, vectors, book: Book::default() };
-    let mut places = [place("/v1/namespaces/kill", 120, 13, true), place("/v1/namespaces/long", 100, 2_000, false)];
+    let mut places = [place("/v1/namespaces/kill", 120, 13, true), place("/v1/namespaces/long", 100, 400, false)];
     for (place, settings) in
         places.iter().zip([json!({"embedding": {"dimensions": 8}}), json!({"require_readers": false})])
     {
