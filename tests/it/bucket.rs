@@ -4,6 +4,8 @@
 //!
 //! `RINGFENCE_CEPH_SECONDS` (60) and `RINGFENCE_FIGHT_SECONDS` (20) set how long.
 
+#![expect(clippy::print_stdout, reason = "figures of a run, which the test runner shows")]
+
 use crate::load::{Client, Told, counted, setting};
 use kernel::{Clock, SystemClock};
 use std::{

@@ -119,35 +119,56 @@ pub enum Stopped {
 
 impl From<Error> for kernel::Error {
     fn from(error: Error) -> Self {
-        let code = match &error {
+        let root = error.root();
+        let code = match root {
+            _ if error.is_stores() => Code::Overloaded,
             Error::Full { .. } | Error::Stopped { why: Stopped::Full, .. } => Code::StorageFull,
             Error::Stopped { why: Stopped::Dropped, .. } => return kernel::Error::not_found(),
             Error::TooLarge { .. } => Code::TooLarge,
-            Error::Closing | Error::Store { .. } => Code::Overloaded,
+            Error::Closing => Code::Overloaded,
             Error::Stopped { why: Stopped::Fenced | Stopped::Behind, .. } => Code::Conflict,
-            Error::Vault(_) => {
+            Error::Vault(_) if matches!(error, Error::Vault(_)) => {
                 let Error::Vault(inner) = error else { unreachable!("matched above") };
                 return inner.into();
             }
             _ => Code::Internal,
         };
-        let message = match &error {
+        let message = match root {
+            _ if error.is_stores() => "the object store does not answer as it should; try again".to_owned(),
             Error::Full { .. } | Error::Stopped { why: Stopped::Full, .. } => {
                 "the disk is full and nothing was stored; free space and try again".to_owned()
             }
             Error::Corrupt { .. } => "stored bytes do not open; see the server's log".to_owned(),
             Error::Io { .. } => "the disk answered with an error; see the server's log".to_owned(),
-            Error::Store { .. } => "the object store does not answer as it should; try again".to_owned(),
             other => other.to_string(),
         };
         let mut out = kernel::Error::new(code, message);
         out.outcome_unknown =
-            matches!(&error, Error::Closing | Error::Stopped { why: Stopped::Sync | Stopped::Write, .. });
+            matches!(root, Error::Closing | Error::Stopped { why: Stopped::Sync | Stopped::Write, .. });
         out.with_source(error)
     }
 }
 
 impl Error {
+    /// What went wrong with the group that this one waited for, or itself.
+    fn root(&self) -> &Error {
+        match self {
+            Self::Group(inner) => inner.root(),
+            own => own,
+        }
+    }
+
+    /// Whether the object store is what failed, and may do better in a moment.
+    fn is_stores(&self) -> bool {
+        match self.root() {
+            Self::Store { .. } => true,
+            Self::Stopped { why: Stopped::Write, source: Some(source) } => {
+                source.get_ref().and_then(|inner| inner.downcast_ref::<Self>()).is_some_and(Self::is_stores)
+            }
+            _ => false,
+        }
+    }
+
     /// What each of those who waited for one group is told.
     pub(crate) fn of_group(error: &Arc<Error>) -> Self {
         match &**error {
