@@ -193,13 +193,14 @@ async fn a_key_of_a_tenant_that_does_not_open_can_be_revoked() {
     let log = site.data().join("data").join(PlaceKind::Directory.prefix(record.directory.unwrap().uuid));
     let away = site.data().join("away");
     fs::rename(&log, &away).unwrap();
-    fs::write(&log, b"no folder").unwrap();
+    fs::create_dir(&log).unwrap();
+    fs::write(log.join("log-0000000001-0000000000000001"), b"no log").unwrap();
     let start = site.start_cold().await;
     let key_id = token::parse(&key).unwrap().id;
     assert_eq!(start.registry.revoke_key(&start.operator, &other, &key_id).await.err().unwrap().code, Code::NotFound);
     start.registry.revoke_key(&start.operator, &id, &key_id).await.unwrap();
     assert_eq!(start.admit::<Search>(&key, "n").await.err(), Some(Code::Unauthenticated));
-    fs::remove_file(&log).unwrap();
+    fs::remove_dir_all(&log).unwrap();
     fs::rename(&away, &log).unwrap();
     start.registry.retry_closed().await;
     assert!(start.registry.keys(&start.operator, &id, None, 10).await.unwrap().0.is_empty());
