@@ -17,15 +17,17 @@ pub(super) fn run(args: &ServerArgs) -> Result<()> {
             () = signals.next() => return Ok(()),
         };
         greet(&running);
-        let lost = tokio::select! {
-            () = signals.next() => false,
-            () = running.taken_over() => true,
-        };
         tokio::select! {
-            () = running.stop() => {
-                anyhow::ensure!(!lost, "another server has taken over what this one served; it has stopped");
-                Ok(())
+            () = signals.next() => {}
+            () = running.taken_over() => {
+                // At once: what was acknowledged is in the bucket, and whatever this one still did
+                // would only stand in the other's way.
+                telemetry::tell("error: another server has taken over what this one served; it has stopped");
+                std::process::exit(1)
             }
+        }
+        tokio::select! {
+            () = running.stop() => Ok(()),
             () = signals.next() => {
                 telemetry::tell("stopped at once by a second signal; a restart recovers what was under way");
                 std::process::exit(1)

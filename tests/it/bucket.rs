@@ -204,13 +204,14 @@ fn of_two_servers_on_one_bucket_the_last_one_owns_it() {
     let mut other = owner.twin().stopped();
     let addresses = [owner.data_address(), other.data_address()];
     let (stop, acknowledged, clock) = (AtomicBool::new(false), AtomicU64::new(0), SystemClock::new());
-    let frozen_one = &AtomicUsize::new(usize::MAX);
+    let (frozen_one, aware) = (&AtomicUsize::new(usize::MAX), &AtomicUsize::new(0));
+    let avoiding = clients.iter().filter(|client| client.reader.tenant == Tenant::Zenith).count();
     let mut rounds = [0; 2];
     thread::scope(|scope| {
         let _stop = Stop(&stop);
         for client in &mut clients {
             let (stop, acknowledged) = (&stop, &acknowledged);
-            scope.spawn(move || fight(client, addresses, frozen_one, stop, acknowledged));
+            scope.spawn(move || fight(client, addresses, frozen_one, aware, stop, acknowledged));
         }
         let end = clock.monotonic() + Duration::from_secs(seconds);
         while clock.monotonic() < end {
@@ -218,7 +219,10 @@ fn of_two_servers_on_one_bucket_the_last_one_owns_it() {
             wait(&mut owner, || acknowledged.load(Relaxed) >= before + 20);
             let (frozen, said) = (rounds[0] % 2 == 1, owner.stderr().len());
             if frozen {
+                aware.store(0, Relaxed);
                 frozen_one.store(usize::from(owner.data_address() == addresses[1]), Relaxed);
+                // None of those who are to go on has a request under way there.
+                wait(&mut owner, || aware.load(Relaxed) >= avoiding);
                 owner.freeze();
             }
             other.restart();
@@ -258,14 +262,20 @@ fn fight(
     client: &mut Client,
     addresses: [std::net::SocketAddr; 2],
     frozen_one: &AtomicUsize,
+    aware: &AtomicUsize,
     stop: &AtomicBool,
     acknowledged: &AtomicU64,
 ) {
     let rng = Rng::new(client.reader.tenant as u64 + 100);
     let mut https = addresses.map(|address| client.reader.http(address));
+    let (avoids, mut known) = (client.reader.tenant == Tenant::Zenith, usize::MAX);
     while !stop.load(Relaxed) {
         let at = usize::try_from(rng.below(2)).unwrap();
-        let frozen = client.reader.tenant == Tenant::Zenith && frozen_one.load(Relaxed) == at;
+        let stands = frozen_one.load(Relaxed);
+        if avoids && std::mem::replace(&mut known, stands) != stands && stands != usize::MAX {
+            aware.fetch_add(1, Relaxed);
+        }
+        let frozen = avoids && stands == at;
         let http = &mut https[if frozen { 1 - at } else { at }];
         match client.write(http) {
             Told::Acknowledged => drop(acknowledged.fetch_add(1, Relaxed)),

@@ -89,12 +89,7 @@ impl Group {
         let bytes: usize = bodies.iter().map(|body| 4 + body.len()).sum();
         let mut out = Zeroizing::new(Vec::with_capacity(13 + bytes));
         out.push(ENTRIES);
-        out.extend_from_slice(&first.to_le_bytes());
-        out.extend_from_slice(&length(bodies.len()));
-        for body in bodies {
-            out.extend_from_slice(&length(body.len()));
-            out.extend_from_slice(body);
-        }
+        put_entries(&mut out, first, bodies);
         out
     }
 
@@ -109,19 +104,35 @@ impl Group {
         match take::<1>(rest)?[0] {
             OPENING => Some(Self::Opening(Zeroizing::new(rest.to_vec()))),
             ENTRIES => {
-                let first = u64::from_le_bytes(take(rest)?);
-                let count = u32::from_le_bytes(take(rest)?);
-                let mut bodies = Vec::new();
-                for _ in 0..count {
-                    let length = usize::try_from(u32::from_le_bytes(take(rest)?)).ok()?;
-                    bodies.push(Zeroizing::new(take_slice(rest, length)?.to_vec()));
-                }
+                let (first, bodies) = take_entries(rest)?;
                 rest.is_empty().then_some(Self::Entries(first, bodies))
             }
             DROP => rest.is_empty().then_some(Self::Drop),
             _ => None,
         }
     }
+}
+
+/// `first u64 ‖ count u32 ‖ (length u32 ‖ bytes)…`, in files and in objects alike.
+pub(crate) fn put_entries(out: &mut Vec<u8>, first: u64, bodies: &[Zeroizing<Vec<u8>>]) {
+    out.extend_from_slice(&first.to_le_bytes());
+    out.extend_from_slice(&length(bodies.len()));
+    for body in bodies {
+        out.extend_from_slice(&length(body.len()));
+        out.extend_from_slice(body);
+    }
+}
+
+/// What [`put_entries`] wrote, off the front.
+pub(crate) fn take_entries(rest: &mut &[u8]) -> Option<(u64, Vec<Zeroizing<Vec<u8>>>)> {
+    let first = u64::from_le_bytes(take(rest)?);
+    let count = u32::from_le_bytes(take(rest)?);
+    let mut bodies = Vec::new();
+    for _ in 0..count {
+        let length = usize::try_from(u32::from_le_bytes(take(rest)?)).ok()?;
+        bodies.push(Zeroizing::new(take_slice(rest, length)?.to_vec()));
+    }
+    Some((first, bodies))
 }
 
 fn length(length: usize) -> [u8; 4] {

@@ -5,10 +5,13 @@
 
 use crate::{
     Error,
-    file_log::opening::{Pointer, put_checkpoint, put_id, take_checkpoint, take_id},
+    file_log::{
+        group::{put_entries, take_entries},
+        opening::{Pointer, put_checkpoint, put_id, take_checkpoint, take_id},
+    },
     log::{Place, corrupt},
     names::{Name, PartId},
-    objects::{take, take_slice},
+    objects::take,
 };
 use kernel::{LogEpoch, ObjectUuid};
 use zeroize::Zeroizing;
@@ -95,12 +98,7 @@ impl Slot {
             }
             Record::Entries(first, bodies) => {
                 out.push(ENTRIES);
-                out.extend_from_slice(&first.to_le_bytes());
-                out.extend_from_slice(&length(bodies.len()));
-                for body in bodies {
-                    out.extend_from_slice(&length(body.len()));
-                    out.extend_from_slice(body);
-                }
+                put_entries(&mut out, *first, bodies);
             }
             Record::Seal(epoch) => {
                 out.push(SEAL);
@@ -127,13 +125,7 @@ impl Slot {
                 Record::Point { before, floor, checkpoint, body }
             }
             ENTRIES => {
-                let first = u64::from_le_bytes(take(rest)?);
-                let count = u32::from_le_bytes(take(rest)?);
-                let mut bodies = Vec::new();
-                for _ in 0..count {
-                    let length = usize::try_from(u32::from_le_bytes(take(rest)?)).ok()?;
-                    bodies.push(Zeroizing::new(take_slice(rest, length)?.to_vec()));
-                }
+                let (first, bodies) = take_entries(rest)?;
                 Record::Entries(first, bodies)
             }
             SEAL => Record::Seal(LogEpoch(u32::from_le_bytes(take(rest)?))),
@@ -147,12 +139,6 @@ impl Slot {
 /// What the next object carries of this one.
 pub(crate) fn digest(place: &Place, bytes: &[u8]) -> Digest {
     place.home.mac(b"log slot", &[bytes])
-}
-
-fn length(length: usize) -> [u8; 4] {
-    u32::try_from(length)
-        .expect("entries and groups are bounded far under 4 GiB when they are handed over")
-        .to_le_bytes()
 }
 
 const VERSION: u8 = 0;
