@@ -17,7 +17,7 @@ pub(crate) struct Proof {
     begun: AtomicU64,
     /// The newest of them that was answered well.
     proved: AtomicU64,
-    /// When that one began, monotonic microseconds.
+    /// When that one began, monotonic microseconds and one more; 0: none was.
     at: AtomicU64,
     asking: tokio::sync::Mutex<()>,
 }
@@ -34,7 +34,7 @@ impl Namespace {
         }
         let at = self.proof.at.load(Ordering::Acquire);
         let age = micros(config.clock.monotonic()).saturating_sub(at);
-        if at > 0 && u128::from(age) < config.stale_reads_max.as_micros() {
+        if at > 0 && u128::from(age) <= config.stale_reads_max.as_micros() && !config.stale_reads_max.is_zero() {
             return Ok(());
         }
         let came = self.proof.begun.load(Ordering::Acquire);
@@ -43,7 +43,7 @@ impl Namespace {
             return Ok(());
         }
         let mine = self.proof.begun.fetch_add(1, Ordering::AcqRel) + 1;
-        let asked = micros(config.clock.monotonic());
+        let asked = micros(config.clock.monotonic()).saturating_add(1);
         self.journal.check().await?;
         self.proof.proved.store(mine, Ordering::Release);
         self.proof.at.store(asked, Ordering::Release);

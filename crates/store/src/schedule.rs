@@ -7,7 +7,7 @@
 
 use kernel::Incarnation;
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tokio::sync::oneshot;
@@ -23,9 +23,9 @@ pub(crate) struct Schedule {
 struct State {
     jobs: usize,
     bytes: u64,
-    waiting: HashMap<Incarnation, VecDeque<Waiting>>,
+    waiting: BTreeMap<Incarnation, VecDeque<Waiting>>,
     /// When a tenant was served last, as a count of permits. Only of tenants that wait or run.
-    served: HashMap<Incarnation, Served>,
+    served: BTreeMap<Incarnation, Served>,
     came: u64,
     permits: u64,
 }

@@ -358,7 +358,7 @@ fn stores(
         flush_bytes_max: 1 << 30,
         flush_rows_max: sizes.flush_rows_max,
         memory_bytes_max: sizes.memory_bytes_max,
-        stale_reads_max: std::time::Duration::ZERO,
+        stale_reads_max: std::time::Duration::from_secs(3_600),
         upkeep_jobs_max: 2,
         upkeep_bytes_max: 1 << 20,
         inline_bytes_max: sizes.inline_bytes_max,
