@@ -404,7 +404,11 @@ impl Inner {
         let sealing = Arc::clone(place);
         let sealed = move || sealing.home.seal_whole(ObjectKind::Checkpoint, uuid, &body, &*sealing.entropy);
         let sealed = place.storage.tasks().disk(sealed).await??;
-        place.storage.create(&place.name(Name::Checkpoint(id)), sealed, "writing a checkpoint").await?;
+        let name = Name::Checkpoint(id);
+        if !place.storage.create(&place.name(name), sealed, "writing a checkpoint").await? {
+            // What stands there is not this checkpoint: nothing may name it.
+            return Err(crate::log::corrupt(place, name, id.epoch, 0, "a checkpoint's name is taken"));
+        }
         place.storage.step(Step::CheckpointPut)?;
         Ok(Checkpoint::Object(id, uuid))
     }

@@ -48,6 +48,9 @@ pub(crate) struct ObjectLog {
     newest: LogEpoch,
     /// Ours.
     epoch: Option<LogEpoch>,
+    /// The last number that was given to a checkpoint's object. None is given twice: what became of
+    /// an earlier object need not be known.
+    numbered: u64,
     stopped: Option<Stopped>,
 }
 
@@ -71,6 +74,7 @@ impl ObjectLog {
             cut,
             newest,
             epoch: None,
+            numbered: 0,
             stopped: dropped.then_some(Stopped::Dropped),
         };
         Ok(Found { log: Box::new(log), checkpoint: body, entries, dropped })
@@ -208,10 +212,14 @@ impl CommitLog for ObjectLog {
         })
     }
 
-    /// The object gets the name of the record that would name it, if nothing came between; nobody
-    /// else ever uses it, for the epoch is ours and the number is not used for another checkpoint.
+    /// At least the number of the record that will name it, so that names follow the records; never
+    /// one that was given before.
     fn number(&mut self) -> BoxFuture<'_, Result<PartId, Error>> {
-        Box::pin(async { self.next() })
+        Box::pin(async {
+            let next = self.next()?;
+            self.numbered = next.part.max(self.numbered + 1);
+            Ok(PartId { part: self.numbered, ..next })
+        })
     }
 
     fn point(&mut self, checkpoint: Checkpoint, covers: u64) -> BoxFuture<'_, Result<Turned, Error>> {

@@ -129,6 +129,22 @@ async fn a_checkpoint_cuts_the_log_and_keeps_what_it_does_not_cover() {
     }
 }
 
+/// A checkpoint's object was stored and its writer never heard of it: the next checkpoint, of the
+/// same moment, used to take the same name, and the log then named bytes that did not open.
+#[tokio::test]
+async fn a_checkpoint_that_was_left_behind_is_not_taken_for_the_next() {
+    let world = World::new(12);
+    let mut node = world.open().await.unwrap();
+    node.append(&vec![7; limits::CHECKPOINT_INLINE_BYTES_MAX]).await.unwrap();
+    let left = world.key(Name::Checkpoint(crate::names::PartId { epoch: kernel::LogEpoch(1), part: 3 }));
+    world.store.put(&left, "sealed by an attempt whose end nobody knows".into()).await.unwrap();
+    let outcome = node.checkpoint(1).await;
+    assert_eq!(world.open().await.unwrap().state, node.state, "{outcome:?}");
+    node.checkpoint(1).await.unwrap();
+    node.append(b"and on").await.unwrap();
+    assert_eq!(world.open().await.unwrap().state, node.state);
+}
+
 #[tokio::test]
 async fn who_is_overtaken_stops_and_nothing_is_lost() {
     let world = World::new(3);
