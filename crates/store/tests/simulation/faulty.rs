@@ -26,7 +26,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    sync::{oneshot, watch},
+    sync::{Notify, oneshot},
     time::sleep,
 };
 use tokio_util::task::TaskTracker;
@@ -82,7 +82,9 @@ struct Inner {
     bucket: Arc<Bucket>,
     rng: Mutex<Rng>,
     weather: Mutex<(Weather, Line)>,
-    state: watch::Sender<State>,
+    /// In the order in which they came, those who wait for it to change: a watch would wake them in any order.
+    state: Mutex<State>,
+    changed: Notify,
 }
 
 /// What one request meets.
@@ -143,7 +145,8 @@ impl Handle {
             bucket: bucket.clone(),
             rng: Mutex::new(rng),
             weather: Mutex::new((weather, Line::Whole)),
-            state: watch::Sender::new(State::Running),
+            state: Mutex::new(State::Running),
+            changed: Notify::new(),
         };
         Self(Arc::new(inner))
     }
@@ -153,16 +156,24 @@ impl Handle {
     }
 
     pub(crate) fn freeze(&self) {
-        self.0.state.send_if_modified(|state| std::mem::replace(state, state.or(State::Frozen)) == State::Running);
+        self.turn(State::Frozen);
     }
 
     pub(crate) fn thaw(&self) {
-        self.0.state.send_if_modified(|state| std::mem::replace(state, state.or(State::Running)) == State::Frozen);
+        self.turn(State::Running);
+    }
+
+    fn turn(&self, to: State) {
+        let mut state = self.0.state.lock().unwrap();
+        *state = state.or(to);
+        drop(state);
+        self.0.changed.notify_waiters();
     }
 
     /// Whoever waits for an answer waits for ever.
     pub(crate) fn kill(&self) {
-        self.0.state.send_replace(State::Killed);
+        *self.0.state.lock().unwrap() = State::Killed;
+        self.0.changed.notify_waiters();
     }
 
     /// Whether nothing goes wrong any more.
@@ -171,7 +182,7 @@ impl Handle {
     }
 
     pub(crate) fn is_killed(&self) -> bool {
-        *self.0.state.borrow() == State::Killed
+        *self.0.state.lock().unwrap() == State::Killed
     }
 
     /// Returns when the process runs; never for one that was killed.
@@ -185,9 +196,15 @@ impl Handle {
     }
 
     async fn until(&self, wanted: State) {
-        let mut state = self.0.state.subscribe();
         // The sender lives as long as this handle.
-        state.wait_for(|state| *state == wanted).await.unwrap();
+        loop {
+            let mut changed = std::pin::pin!(self.0.changed.notified());
+            changed.as_mut().enable();
+            if *self.0.state.lock().unwrap() == wanted {
+                return;
+            }
+            changed.await;
+        }
     }
 
     /// Sends `work` on its way and waits for the answer.
