@@ -62,6 +62,7 @@ struct State {
     streams: Vec<TcpStream>,
     workers: Vec<JoinHandle<()>>,
     released: u64,
+    held: usize,
     closing: bool,
 }
 
@@ -106,6 +107,12 @@ impl FakeS3 {
     pub fn release(&self) {
         self.state().released += 1;
         self.shared.changed.notify_all();
+    }
+
+    /// How many requests [`Fault::Hold`] holds now.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.state().held
     }
 
     /// Waits until `count` requests have been seen since the start.
@@ -245,9 +252,11 @@ fn hold<'a>(mut state: MutexGuard<'a, State>, shared: &'a Shared, fault: Option<
         return waited.unwrap_or_else(PoisonError::into_inner).0;
     }
     let before = state.released;
+    state.held += 1;
     while state.released == before && !state.closing {
         state = shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
     }
+    state.held -= 1;
     state
 }
 
