@@ -157,7 +157,7 @@ async fn a_held_create_does_not_overtake() {
     let second = async {
         // Two connections: which of them the store hears first is for nobody to say.
         while fake.held() == 0 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            tokio::task::yield_now().await;
         }
         while fake.object("prefix/log/1").is_none() {
             let _ = create(&*store, "log/1", "second").await;
