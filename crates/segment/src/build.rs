@@ -2,7 +2,7 @@
 
 use crate::{
     Error, Spec,
-    analysis::Analyser,
+    analysis::{Analyser, Lexicon, TermId},
     bytes::put_bitmap,
     codec,
     container::{Kind, Paged, Writer},
@@ -12,7 +12,6 @@ use crate::{
 };
 use kernel::{Document, limits};
 use roaring::RoaringBitmap;
-use tantivy::tokenizer::Token;
 use zeroize::Zeroizing;
 
 /// How a graph gets its links.
@@ -30,6 +29,7 @@ pub(crate) struct Builder<'a> {
     spec: &'a Spec,
     out: Writer,
     analyser: Analyser,
+    terms: Vec<TermId>,
     properties: PropertyBuilder,
     ids: Vec<(String, u32)>,
     vectored: RoaringBitmap,
@@ -42,6 +42,7 @@ impl<'a> Builder<'a> {
             spec,
             out: Writer::default(),
             analyser: Analyser::new(),
+            terms: Vec::new(),
             properties: PropertyBuilder::default(),
             ids: Vec::new(),
             vectored: RoaringBitmap::new(),
@@ -49,11 +50,11 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Adds a document. `terms` gets each of its rows in order.
+    /// Adds a document. `terms` gets each of its rows in order, with the lexicon that its terms are from.
     pub(crate) fn add(
         &mut self,
         doc: &Document,
-        mut terms: impl FnMut(u32, Vec<Token>) -> Result<(), Error>,
+        mut terms: impl FnMut(u32, &[TermId], &Lexicon) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let limit = limits::SEGMENT_ROWS_MAX;
         let number = u32::try_from(self.ids.len()).unwrap_or(u32::MAX);
@@ -63,13 +64,14 @@ impl<'a> Builder<'a> {
         }
         self.vectors(number, doc)?;
         for n in 0..doc.passages.len() {
-            let tokens = self.analyser.row(doc.title.expose(), doc.passage_text(n));
-            let count = u32::try_from(tokens.len()).unwrap_or(u32::MAX);
+            self.terms.clear();
+            self.analyser.row(doc.title.expose(), doc.passage_text(n), &mut self.terms);
+            let count = u32::try_from(self.terms.len()).unwrap_or(u32::MAX);
             let rows = self.out.part(Kind::Rows);
             rows.extend_from_slice(&number.to_le_bytes());
             rows.extend_from_slice(&count.to_le_bytes());
             self.out.part(Kind::Norms).push(text::norm(count));
-            terms(self.rows, tokens)?;
+            terms(self.rows, &self.terms, self.analyser.lexicon())?;
             self.rows += 1;
         }
         codec::encode_head(doc, self.out.paged(Paged::Heads));
@@ -101,6 +103,16 @@ impl<'a> Builder<'a> {
             vectors::push(&mut self.out, values.unwrap_or(&zeros)).ok_or(Error::VectorValue { document: number })?;
         }
         Ok(())
+    }
+
+    /// For who needs the numbers of terms within a row only: keeps the memory of many words bounded.
+    pub(crate) fn forget_words(&mut self) {
+        self.analyser.forget();
+    }
+
+    /// For who needs them to the end.
+    pub(crate) fn take_lexicon(&mut self) -> Lexicon {
+        self.analyser.take_lexicon()
     }
 
     /// Builds the graph if the segment is large enough for one to pay.

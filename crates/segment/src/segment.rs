@@ -65,11 +65,12 @@ impl Segment {
         let mut builder = Builder::new(spec);
         let mut index = MemoryIndex::default();
         for doc in docs {
-            builder.add(doc, |row, terms| {
+            builder.add(doc, |row, terms, _| {
                 index.add(row, terms);
                 Ok(())
             })?;
         }
+        let index = index.finish(builder.take_lexicon());
         let buffer = builder.finish(|_| Ok(()))?;
         Self::of_buffer(spec, buffer, Some(index))
     }
@@ -96,7 +97,8 @@ impl Segment {
         let mut builder = Builder::new(spec);
         let mut index = FrozenWriter::new()?;
         for doc in docs {
-            builder.add(&doc, |_, terms| index.add(terms))?;
+            builder.add(&doc, |_, terms, lexicon| index.add(terms, lexicon))?;
+            builder.forget_words();
         }
         builder.graph(links);
         builder.finish(|out| index.finish(out))

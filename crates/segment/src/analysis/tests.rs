@@ -19,8 +19,9 @@ fn query(#[case] text: &str, #[case] terms: &[&str]) {
 #[case::no_title("", "days", &["day"])]
 #[case::title_alone("Leave", "", &["leav"])]
 fn row(#[case] title: &str, #[case] passage: &str, #[case] terms: &[&str]) {
-    let tokens = Analyser::new().row(title, passage);
-    assert_eq!(tokens.iter().map(|t| t.text.as_str()).collect::<Vec<_>>(), terms);
+    let (mut analyser, mut ids) = (Analyser::new(), Vec::new());
+    analyser.row(title, passage, &mut ids);
+    assert_eq!(ids.iter().map(|id| analyser.lexicon().term(*id)).collect::<Vec<_>>(), terms);
 }
 
 #[test]
@@ -33,4 +34,29 @@ fn a_run_of_letters_that_is_no_word_is_left_out() {
 fn what_is_asked_twice_weighs_twice() {
     let query = TextQuery::new("cat dog cats the");
     assert_eq!((query.terms, query.times), (vec!["cat".to_owned(), "dog".to_owned()], vec![2.0, 1.0]));
+}
+
+/// The library's own chain, from text to terms, without anything that is remembered.
+fn at_length(text: &str) -> Vec<String> {
+    let mut chain = TextAnalyzer::builder(SimpleTokenizer::default())
+        .filter(tantivy::tokenizer::RemoveLongFilter::limit(WORD_BYTES_MAX))
+        .filter(LowerCaser)
+        .filter(Stemmer::new(Language::English))
+        .build();
+    let mut out = Vec::new();
+    chain.token_stream(text).process(&mut |token| out.push(token.text.clone()));
+    out
+}
+
+proptest::proptest! {
+    #[test]
+    fn what_is_remembered_changes_no_term(texts in proptest::collection::vec("[a-dA-D ,ßİé東_0-9]{0,40}|\\PC{0,40}", 1..6)) {
+        let mut analyser = Analyser::new();
+        for text in &texts {
+            let mut ids = Vec::new();
+            analyser.terms(text, &mut ids);
+            let terms: Vec<_> = ids.iter().map(|id| analyser.lexicon().term(*id).to_owned()).collect();
+            proptest::prop_assert_eq!(terms, at_length(text));
+        }
+    }
 }

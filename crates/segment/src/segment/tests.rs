@@ -143,7 +143,7 @@ fn every_flipped_byte_and_every_cut_is_refused() {
 fn sections_are_sound_without_the_checksum() {
     let whole = three();
     let mut builder = Builder::new(&SPEC);
-    whole.iter().for_each(|doc| builder.add(doc, |_, _| Ok(())).unwrap());
+    whole.iter().for_each(|doc| builder.add(doc, |_, _, _| Ok(())).unwrap());
     let bytes = builder.finish(|_| Ok(())).unwrap();
     let mut refused = 0;
     for at in 16..bytes.len() {

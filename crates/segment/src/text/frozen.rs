@@ -5,7 +5,13 @@
 //! seal of a page stands before every read, because tantivy itself trusts its files.
 
 use super::{Selection, directory::Files};
-use crate::{Error, bytes::Slice, container::Writer, pages::Section};
+use crate::{
+    Error,
+    analysis::{Lexicon, TermId},
+    bytes::Slice,
+    container::Writer,
+    pages::Section,
+};
 use std::sync::Arc;
 use tantivy::{
     DocSet, Index, IndexSettings, InvertedIndexReader, SegmentReader, SingleSegmentIndexWriter, TERMINATED,
@@ -16,8 +22,9 @@ use tantivy::{
     tokenizer::{PreTokenizedString, Token},
 };
 
-/// Where the writer's hash table of terms starts; it grows by itself.
-const WRITER_BYTES: usize = 16 << 20;
+/// A third of it is where the writer's table of terms starts. It grows by itself; a large one would cost every small
+/// segment a millisecond.
+const WRITER_BYTES: usize = 256 << 10;
 
 fn schema() -> (Schema, Field) {
     let indexing = TextFieldIndexing::default()
@@ -54,7 +61,13 @@ impl FrozenWriter {
     }
 
     /// Adds the terms of the next row.
-    pub(crate) fn add(&mut self, tokens: Vec<Token>) -> Result<(), Error> {
+    pub(crate) fn add(&mut self, terms: &[TermId], lexicon: &Lexicon) -> Result<(), Error> {
+        let token = |(position, id): (usize, &TermId)| Token {
+            position,
+            text: lexicon.term(*id).to_owned(),
+            ..Token::default()
+        };
+        let tokens = terms.iter().enumerate().map(token).collect();
         let mut document = TantivyDocument::default();
         let terms = PreTokenizedString { text: String::new(), tokens };
         document.add_field_value(self.field, &OwnedValue::PreTokStr(terms));
