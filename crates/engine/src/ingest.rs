@@ -142,7 +142,7 @@ impl Engine {
                 (identities, documents)
             })
             .await?;
-        let known = unchanged(room, &identities);
+        let known = unchanged(room, &identities).await?;
         let tokens = match &settings.embedding {
             kernel::Embedding::Model { name, .. } => {
                 self.serving(name)?;
@@ -229,10 +229,10 @@ impl Engine {
 
 /// Documents whose stored content is this very content. One that stands twice in the request is
 /// never taken as unchanged: the first of the two may change it.
-fn unchanged(room: &Room<Ingest>, identities: &[Identity]) -> Vec<Option<DocumentResult>> {
+async fn unchanged(room: &Room<Ingest>, identities: &[Identity]) -> Result<Vec<Option<DocumentResult>>, Error> {
     let mut seen = HashSet::new();
     let twice: HashSet<&DocumentId> = identities.iter().map(|i| &i.0).filter(|id| !seen.insert(*id)).collect();
-    let known = room.known(identities);
+    let known = room.known(identities).await?;
     let same = |(identity, known): (&Identity, Known)| match known {
         Known::Same(head) if !twice.contains(&identity.0) => Some(DocumentResult {
             id: Some(identity.0.clone()),
@@ -243,7 +243,7 @@ fn unchanged(room: &Room<Ingest>, identities: &[Identity]) -> Vec<Option<Documen
         }),
         _ => None,
     };
-    identities.iter().zip(known).map(same).collect()
+    Ok(identities.iter().zip(known).map(same).collect())
 }
 
 /// The earlier of the document's own end and the namespace's retention.

@@ -1,5 +1,6 @@
-//! Work that needs a core. Two bounded pools: one for requests, one small one for the store's
-//! background work, so that a merge never takes the last core from a search.
+//! Work that needs a core. Three bounded pools: one for requests, and two small ones for the store's
+//! flushes and for its large merges, so that neither takes the last core from a search, nor a merge
+//! the one of flushes.
 
 use kernel::Error;
 use std::{
@@ -16,6 +17,7 @@ use tokio::sync::oneshot;
 pub(crate) struct Work {
     requests: Arc<rayon::ThreadPool>,
     background: Arc<rayon::ThreadPool>,
+    merges: Arc<rayon::ThreadPool>,
     waiting: Arc<AtomicUsize>,
     queue_max: usize,
 }
@@ -34,6 +36,7 @@ impl Work {
         Ok(Self {
             requests: pool(threads, "cpu")?,
             background: pool(threads.div_ceil(2), "background")?,
+            merges: pool(threads.div_ceil(2), "merge")?,
             waiting: Arc::default(),
             queue_max,
         })
@@ -71,9 +74,14 @@ impl store::Cpu for Work {
         Self::on(&self.requests, work);
     }
 
-    /// Flush and compaction.
+    /// Flush and short compaction.
     fn run_upkeep(&self, work: Box<dyn FnOnce() + Send>) {
         Self::on(&self.background, work);
+    }
+
+    /// Large merges: a flush behind one would wait for minutes.
+    fn run_merge(&self, work: Box<dyn FnOnce() + Send>) {
+        Self::on(&self.merges, work);
     }
 }
 

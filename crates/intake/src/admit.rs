@@ -105,6 +105,11 @@ impl Admitted {
         self.screened.cut().len()
     }
 
+    /// Bytes of its text and of its vectors.
+    pub fn bytes(&self) -> u64 {
+        (self.screened.text_bytes() + self.vectors.len() * size_of::<f32>()) as u64
+    }
+
     /// Keyed hash of all that was sent.
     pub fn content_hash(&self) -> &[u8; 32] {
         &self.content_hash

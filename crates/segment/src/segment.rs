@@ -40,6 +40,8 @@ pub struct Segment {
     /// Heap bytes beside the paged part.
     bytes: u64,
     paged: Section,
+    /// What [`Segment::write`] wrote, where all of it is here.
+    written: Option<Slice>,
 }
 
 impl std::fmt::Debug for Segment {
@@ -112,6 +114,11 @@ impl Segment {
         Self::of_buffer(spec, bytes, None)
     }
 
+    /// The bytes that [`Segment::open`] was given. `None` for one that was never written or is read in pages.
+    pub fn written(&self) -> Option<&[u8]> {
+        self.written.as_ref().map(Slice::bytes)
+    }
+
     /// Where what [`Segment::write`] wrote falls in two: what a first search needs, to be opened whole, and what is
     /// read in pages as it is needed. Seal them so, and open them with [`Segment::open_sealed`].
     ///
@@ -166,9 +173,11 @@ impl Segment {
     fn of_buffer(spec: &Spec, buffer: Zeroizing<Vec<u8>>, memory: Option<MemoryIndex>) -> Result<Segment, Error> {
         let border = Self::split(&buffer)?;
         let buffer = Slice::whole(buffer);
+        let written = memory.is_none().then(|| buffer.clone());
         let parts = buffer.sub(0..border).zip(buffer.sub(border..buffer.len()));
         let (whole, paged) = parts.ok_or_else(|| Error::corrupt("segment header", 0))?;
-        Self::assemble(spec, whole, Section::Memory(paged), memory, &mut |_| ())
+        let segment = Self::assemble(spec, whole, Section::Memory(paged), memory, &mut |_| ())?;
+        Ok(Self { written, ..segment })
     }
 
     fn assemble(
@@ -204,7 +213,7 @@ impl Segment {
         stage("vectors, graph");
         let bitmap = documents.vectored.serialized_size() as u64;
         let bytes = whole.len() as u64 + postings.bytes() + properties.bytes() + bitmap;
-        Ok(Self { properties, vectors, bytes, paged, text: Text { postings, norms }, documents })
+        Ok(Self { properties, vectors, bytes, paged, text: Text { postings, norms }, documents, written: None })
     }
 
     /// How many documents.
@@ -220,6 +229,11 @@ impl Segment {
     /// Heap bytes, roughly; of a paged segment with the pages that it holds just now.
     pub fn bytes(&self) -> u64 {
         self.bytes + self.paged.resident()
+    }
+
+    /// Whether all of it is in memory: nothing that is asked of it waits for a disk or a bucket.
+    pub fn is_resident(&self) -> bool {
+        matches!(self.paged, Section::Memory(_))
     }
 
     /// Bytes of a document's text; 0 when there is no such document.

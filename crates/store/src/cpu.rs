@@ -12,9 +12,14 @@ pub trait Cpu: Send + Sync + 'static {
     /// gets an error.
     fn run(&self, work: Box<dyn FnOnce() + Send>);
 
-    /// Runs upkeep, which may take minutes, where it does not keep requests waiting.
+    /// Runs upkeep, which may take seconds, where it does not keep requests waiting.
     fn run_upkeep(&self, work: Box<dyn FnOnce() + Send>) {
         self.run(work);
+    }
+
+    /// Runs a large merge, which may take minutes, where it does not keep upkeep waiting.
+    fn run_merge(&self, work: Box<dyn FnOnce() + Send>) {
+        self.run_upkeep(work);
     }
 }
 
@@ -42,6 +47,27 @@ pub(crate) async fn in_upkeep<T: Send + 'static>(
     let (work, made) = wrapped(work);
     cpu.run_upkeep(work);
     made.await.map_err(|_| Error::Panicked)
+}
+
+/// The same for large merges.
+///
+/// # Errors
+/// As [`on_cpu`].
+pub(crate) async fn in_merge<T: Send + 'static>(
+    cpu: &dyn Cpu,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Error> {
+    let (work, made) = wrapped(work);
+    cpu.run_merge(work);
+    made.await.map_err(|_| Error::Panicked)
+}
+
+/// Runs work of some microseconds where it is asked for: a hop to the pool costs more.
+///
+/// # Errors
+/// As [`on_cpu`].
+pub(crate) fn here<T>(work: impl FnOnce() -> T) -> Result<T, Error> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| Error::Panicked)
 }
 
 fn wrapped<T: Send + 'static>(

@@ -4,7 +4,7 @@
 //! frees most for least goes first, and that objects in which nothing lives go without any rewrite.
 //! So deletes need no more room than they free and one segment.
 
-use crate::{namespace::Namespace, part::Part};
+use crate::{merge::takes_long, namespace::Namespace, part::Part};
 use kernel::{Timestamp, limits};
 
 /// What is to be done.
@@ -26,7 +26,11 @@ pub(crate) fn due(namespace: &Namespace, now: Option<Timestamp>) -> Option<Job> 
         return Some(Job::Flush);
     }
     let room = now.and_then(|_| config.storage.disk_free().ok()?).unwrap_or(u64::MAX);
-    compactable(view.sealed(), now, room).map(Job::Compact)
+    // What a merge reads is its own until it ends.
+    let free = view.sealed().into_iter().filter(|part| !namespace.merging.has(part)).collect();
+    let parts = compactable(free, now, room)?;
+    let waits = namespace.merging.runs() && takes_long(&parts, config.short_merge_rows_max);
+    (!waits).then_some(Job::Compact(parts))
 }
 
 /// Parts that are worth rewriting: those where nothing lives, a mostly dead one, or the smallest of

@@ -55,6 +55,8 @@ impl Erasing {
 }
 
 async fn erase(namespace: &Arc<Namespace>, ids: &[DocumentId]) -> Result<Erased, Error> {
+    // A merge that has written its object names it first. One that is still building finds its inputs gone.
+    let _no_merge = namespace.merge_puts.lock().await;
     let mut upkeep = namespace.upkeep.lock().await;
     while namespace.journal.last() > upkeep.covers {
         round(namespace, &mut upkeep, Job::Flush).await?;

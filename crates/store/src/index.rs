@@ -50,6 +50,22 @@ impl Index {
         either!(self, it => it.bytes())
     }
 
+    /// The bytes of a written segment that is in memory whole.
+    pub(crate) fn written(&self) -> Option<&[u8]> {
+        match self {
+            Index::Tail(_) => None,
+            Index::Segment(segment) => segment.written(),
+        }
+    }
+
+    /// Whether nothing that is asked of it waits for a disk or a bucket.
+    pub(crate) fn is_resident(&self) -> bool {
+        match self {
+            Index::Tail(_) => true,
+            Index::Segment(segment) => segment.is_resident(),
+        }
+    }
+
     pub(crate) fn text_bytes(&self, doc: u32) -> u64 {
         either!(self, it => it.text_bytes(doc))
     }

@@ -9,6 +9,7 @@
 //! Room::snapshot -> the view that was published last; a search indexes what nobody has yet
 //! indexing: tails long -> a segment in memory -> swap parts
 //! upkeep: memtable full -> permit -> segment::write -> journal.put -> journal.checkpoint -> swap parts
+//! merge: many objects -> a permit of its own -> segment::write beside all that -> put, checkpoint, swap
 //! ```
 //!
 //! Promises: what was acknowledged is found after a crash, what was deleted is in no answer from
@@ -30,6 +31,7 @@ mod index;
 mod indexing;
 mod lines;
 mod manifest;
+mod merge;
 mod namespace;
 mod open;
 mod part;
@@ -52,6 +54,7 @@ pub use counters::StoresStats;
 pub use cpu::Cpu;
 pub use erase::{Erased, Erasing};
 pub use error::Error;
+pub use merge::SHORT_MERGE_ROWS_MAX;
 pub use part::Totals;
 pub use request::{Decision, Known, Line, OnConflict, Outcome, Selection, Upsert, UpsertResult, UpsertStatus};
 pub use room::Room;

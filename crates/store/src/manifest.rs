@@ -7,7 +7,7 @@
 use crate::{
     Error,
     codec::{Fields, put_bytes, put_length, put_spec},
-    part::Durable,
+    part::{Durable, Part},
     view::View,
 };
 use journal::ObjectRef;
@@ -45,11 +45,15 @@ pub(crate) struct Named {
     pub(crate) dead: RoaringBitmap,
 }
 
-/// Writes the manifest of a view's objects and of its inline part, whose plain bytes are `inline`.
-/// `commit` is the newest that the checkpoint covers.
-pub(crate) fn write(view: &View, commit: CommitNo, inline: Option<&[u8]>) -> Zeroizing<Vec<u8>> {
+/// Writes the manifest of a view's objects and of its inline part. `commit` is the newest that the checkpoint covers.
+///
+/// # Errors
+/// [`Error::Corrupt`] for an inline part whose bytes are not at hand: a fault of ours.
+pub(crate) fn write(view: &View, commit: CommitNo) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let part = view.parts.iter().find(|part| part.durable == Durable::Inline);
+    let inline = part.map(|part| Ok::<_, Error>((part, bytes_of(part)?))).transpose()?;
     // Room for all of it: what the allocator throws away is not zeroised.
-    let mut out = Zeroizing::new(Vec::with_capacity(inline.map_or(0, <[u8]>::len) + (64 << 10)));
+    let mut out = Zeroizing::new(Vec::with_capacity(inline.map_or(0, |(_, bytes)| bytes.len()) + (64 << 10)));
     out.push(VERSION);
     put_spec(&mut out, view.spec);
     out.extend_from_slice(&commit.0.to_le_bytes());
@@ -63,14 +67,16 @@ pub(crate) fn write(view: &View, commit: CommitNo, inline: Option<&[u8]>) -> Zer
         out.extend_from_slice(&part.index.rows().to_le_bytes());
         put_dead(&mut out, &part.dead);
     }
-    let part = view.parts.iter().find(|part| part.durable == Durable::Inline);
-    let inline = part.zip(inline);
     out.push(inline.is_some().into());
     if let Some((part, bytes)) = inline {
         put_dead(&mut out, &part.dead);
         put_bytes(&mut out, bytes);
     }
-    out
+    Ok(out)
+}
+
+fn bytes_of(part: &Part) -> Result<&[u8], Error> {
+    part.index.written().ok_or(Error::Corrupt { what: "inline segment", at: 0 })
 }
 
 fn put_dead(out: &mut Vec<u8>, dead: &RoaringBitmap) {

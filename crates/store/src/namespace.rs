@@ -3,7 +3,7 @@
 //! Who changes the published view holds the turn: the writer for a whole batch, upkeep for the
 //! moment of a swap. Readers take the view without waiting for anybody.
 
-use crate::{Error, Outcome, Totals, lines::Lines, stage::Write, stores::Shared, view::View};
+use crate::{Error, Outcome, Totals, lines::Lines, merge::Merging, stage::Write, stores::Shared, view::View};
 use journal::{Journal, Seq};
 use kernel::{CommitNo, Incarnation, limits};
 use std::{
@@ -14,6 +14,7 @@ use std::{
     },
 };
 use tokio::sync::{oneshot, watch};
+use tokio_util::sync::CancellationToken;
 use vault::Home;
 
 /// See the module.
@@ -30,6 +31,12 @@ pub(crate) struct Namespace {
     /// One upkeep at a time.
     pub(crate) upkeep: tokio::sync::Mutex<crate::upkeep::Upkeep>,
     pub(crate) upkeep_runs: AtomicBool,
+    /// What a large merge reads.
+    pub(crate) merging: Merging,
+    /// Held by a large merge while it uses the journal. Taken before the upkeep.
+    pub(crate) merge_puts: tokio::sync::Mutex<()>,
+    /// Told when it closes or fails.
+    ends: CancellationToken,
     /// After a failure: monotonic milliseconds before which it is not tried again.
     pub(crate) upkeep_after: AtomicU64,
     pub(crate) used: AtomicU64,
@@ -91,6 +98,9 @@ impl Namespace {
             turn: tokio::sync::Mutex::new(journal.last()),
             upkeep: tokio::sync::Mutex::new(upkeep),
             upkeep_runs: AtomicBool::new(false),
+            merging: Merging::default(),
+            merge_puts: tokio::sync::Mutex::default(),
+            ends: CancellationToken::new(),
             upkeep_after: AtomicU64::new(0),
             used: AtomicU64::new(0),
             absorbing: tokio::sync::Mutex::default(),
@@ -207,6 +217,7 @@ impl Namespace {
     /// Takes no more writes; the next `enter` opens anew.
     pub(crate) fn fail(&self) {
         self.state.store(FAILED, Ordering::Release);
+        self.ends.cancel();
         let waiting = std::mem::take(&mut self.queue().waiting);
         self.shared.counters.queued.fetch_sub(waiting.len() as u64, Ordering::Relaxed);
         for write in waiting {
@@ -228,8 +239,10 @@ impl Namespace {
             let _queue = self.queue();
             let _was = self.state.compare_exchange(OPEN, CLOSING, Ordering::AcqRel, Ordering::Acquire);
         }
+        self.ends.cancel();
         while crate::writer::step(self).await {}
-        // Whoever is in upkeep ends first.
+        // Whoever uses the journal ends first.
+        drop(self.merge_puts.lock().await);
         drop(self.upkeep.lock().await);
         if let Err(error) = self.lines.absorb(&*self.shared.config.sink).await {
             tracing::warn!(namespace = %self.home.uuid(), %error, "audit lines stay in the log until the next open");
@@ -237,6 +250,11 @@ impl Namespace {
         if let Err(error) = self.journal.close().await {
             tracing::warn!(namespace = %self.home.uuid(), %error, "the log has no mark of a clean end");
         }
+    }
+
+    /// What `work` gives, unless the namespace closes or fails before.
+    pub(crate) async fn unless_it_ends<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        self.ends.run_until_cancelled(work).await
     }
 
     /// Holds the writer back while the tenant's chain is far behind.

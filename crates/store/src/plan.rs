@@ -26,6 +26,17 @@ pub(crate) enum Deed {
     Decide(Vec<DocumentId>, Audience, Decision),
 }
 
+impl Deed {
+    /// Bytes that it brings, if how long it takes depends on them alone.
+    pub(crate) fn bytes(&self) -> Option<u64> {
+        match self {
+            Deed::Append(upserts, _) => Some(upserts.iter().map(|upsert| upsert.admitted.bytes()).sum()),
+            Deed::Delete(Selection::Ids(ids), _) => Some(ids.len() as u64 * 64),
+            Deed::Delete(Selection::Filter(_), _) | Deed::Patch(..) | Deed::Decide(..) => None,
+        }
+    }
+}
+
 /// One commit in the making.
 pub(crate) struct Plan<'a> {
     pub(crate) working: &'a mut Working,

@@ -3,12 +3,12 @@
 //! There is no tenant and no namespace among the arguments: there is only this one.
 
 use crate::{
-    Decision, Erasing, Error, Known, Line, Outcome, Selection, Snapshot, Totals, Upsert, namespace::Namespace,
-    plan::Deed, slot::Slot,
+    Decision, Erasing, Error, Known, Line, Outcome, Selection, Snapshot, Totals, Upsert, cpu::on_cpu,
+    namespace::Namespace, plan::Deed, slot::Slot, view::View,
 };
 use access::{Action, Delete, Ingest, Manage, Patch, Read, Review, Search};
 use intake::ScreenedPatch;
-use kernel::{Audience, CommitNo, DocumentId, Pseudonymiser};
+use kernel::{Audience, CommitNo, DocumentId, Pseudonymiser, Timestamp};
 use segment::Spec;
 use std::{marker::PhantomData, sync::Arc};
 
@@ -46,17 +46,18 @@ impl<A: Action> Room<A> {
 impl Room<Ingest> {
     /// What stands under these ids, and whether it is the very same content. In their order.
     /// Judged again under the writer's turn by [`Room::append`].
-    pub fn known(&self, asks: &[(DocumentId, [u8; 32])]) -> Vec<Known> {
-        let (view, now) = (self.namespace.view(), self.namespace.shared.config.clock.now());
-        let one = |(id, hash): &(DocumentId, [u8; 32])| {
-            let found = view.find(id).and_then(|(part, doc)| view.parts[part].index.head(doc).ok());
-            match found.filter(|head| !crate::plan::expired(head, now)) {
-                None => Known::Absent,
-                Some(head) if head.content_hash == *hash => Known::Same(Box::new(head)),
-                Some(head) => Known::Other(Box::new(head)),
-            }
-        };
-        asks.iter().map(one).collect()
+    ///
+    /// # Errors
+    /// [`Error::Panicked`] when the pool goes away.
+    pub async fn known(&self, asks: &[(DocumentId, [u8; 32])]) -> Result<Vec<Known>, Error> {
+        let config = &self.namespace.shared.config;
+        let (view, now) = (self.namespace.view(), config.clock.now());
+        if view.is_resident() {
+            return Ok(asks.iter().map(|ask| known(&view, ask, now)).collect());
+        }
+        // A head may lie in a page that has to be fetched.
+        let asks = asks.to_vec();
+        on_cpu(&*config.cpu, move || asks.iter().map(|ask| known(&view, ask, now)).collect()).await
     }
 
     /// Stores documents in one commit: all of those that no conflict rule leaves out, or none.
@@ -66,6 +67,15 @@ impl Room<Ingest> {
     /// [`Error::Dimensions`], a full queue or disk; `outcome_unknown` when the log failed mid-write.
     pub async fn append(&self, docs: Vec<Upsert>, line: Line) -> Result<Outcome, Error> {
         self.namespace.write(Deed::Append(docs, self.spec), line).await
+    }
+}
+
+fn known(view: &View, (id, hash): &(DocumentId, [u8; 32]), now: Timestamp) -> Known {
+    let found = view.find(id).and_then(|(part, doc)| view.parts[part].index.head(doc).ok());
+    match found.filter(|head| !crate::plan::expired(head, now)) {
+        None => Known::Absent,
+        Some(head) if head.content_hash == *hash => Known::Same(Box::new(head)),
+        Some(head) => Known::Other(Box::new(head)),
     }
 }
 

@@ -54,10 +54,12 @@ pub struct StoresConfig {
     /// On a bucket: how old what is read may be when another server writes there. Zero: never old, at a
     /// request to the store a read.
     pub stale_reads_max: std::time::Duration,
-    /// Flushes and compactions at once, all namespaces together.
+    /// Flushes and short compactions at once, all namespaces together, and as many large merges beside them.
     pub upkeep_jobs_max: usize,
-    /// Bytes that those may take together; a larger one runs alone.
+    /// Bytes that all those may take together; a larger one runs alone among its kind.
     pub upkeep_bytes_max: u64,
+    /// A merge of more rows is built beside the namespace's flushes: [`crate::SHORT_MERGE_ROWS_MAX`].
+    pub short_merge_rows_max: u64,
     /// A flushed segment up to this stands in the checkpoint itself, bytes: [`crate::INLINE_BYTES_MAX`].
     pub inline_bytes_max: usize,
 }
@@ -79,6 +81,8 @@ pub(crate) struct Shared {
     pub(crate) config: StoresConfig,
     pub(crate) counters: Counters,
     pub(crate) schedule: Arc<Schedule>,
+    /// Of large merges, which flushes must not wait for.
+    pub(crate) merges: Arc<Schedule>,
     /// The paged part of a segment up to which it is in memory whole, bytes.
     pub(crate) resident_bytes_max: u64,
     evictor: Evictor,
@@ -127,7 +131,8 @@ impl Stores {
     pub fn new(config: StoresConfig) -> Self {
         let slots = Arc::<Slots>::default();
         let shared = Shared {
-            schedule: Schedule::new(config.upkeep_jobs_max, config.upkeep_bytes_max),
+            schedule: Schedule::new(config.upkeep_jobs_max, config.upkeep_bytes_max / 2),
+            merges: Schedule::new(config.upkeep_jobs_max, config.upkeep_bytes_max / 2),
             config,
             counters: Counters::default(),
             resident_bytes_max: limits::RESIDENT_PAGES_BYTES_MAX,
@@ -214,11 +219,11 @@ impl Stores {
 
     /// Numbers for metrics.
     pub fn stats(&self) -> StoresStats {
-        let load = self.shared.schedule.load();
+        let (short, long) = (self.shared.schedule.load(), self.shared.merges.load());
         StoresStats {
-            upkeep_waiting: load.waiting,
-            upkeep_running: load.running,
-            upkeep_bytes: load.bytes,
+            upkeep_waiting: short.waiting + long.waiting,
+            upkeep_running: short.running + long.running,
+            upkeep_bytes: short.bytes + long.bytes,
             ..self.shared.counters.read()
         }
     }

@@ -6,6 +6,7 @@ mod evicting;
 mod faults;
 mod fixture;
 mod layout;
+mod merging;
 mod model;
 mod paged;
 mod rooms;

@@ -1,5 +1,6 @@
 //! Upkeep of one namespace: the memtable becomes an object (or, while it is small, part of the
 //! checkpoint), small and half-dead objects become one, the log is cut. Writers and readers go on.
+//! Merges that take long are built beside it (`merge`), so that flushes never wait for them.
 //!
 //! 1. a permit: jobs of all namespaces share bounded cores and memory, and tenants take turns
 //! 2. cut: under the turn, note the parts, the newest log entry and its commit
@@ -18,7 +19,7 @@ use crate::{
     due::{Job, due},
     index::Index,
     indexing::frozen,
-    manifest,
+    manifest, merge,
     namespace::Namespace,
     open::opened,
     part::{Durable, Part},
@@ -97,11 +98,14 @@ async fn run(namespace: &Arc<Namespace>, flush: bool) -> Result<(), Error> {
         round(namespace, &mut upkeep, Job::Flush).await?;
     }
     while !namespace.has_failed() {
-        let Some(job) = due(namespace, Some(namespace.shared.config.clock.now())) else { break };
-        if matches!(job, Job::Flush) && namespace.journal.last() == upkeep.covers {
-            break;
+        match due(namespace, Some(namespace.shared.config.clock.now())) {
+            None => break,
+            Some(Job::Flush) if namespace.journal.last() == upkeep.covers => break,
+            Some(Job::Compact(parts)) if merge::takes_long(&parts, namespace.shared.config.short_merge_rows_max) => {
+                merge::start(namespace, parts);
+            }
+            Some(job) => round(namespace, &mut upkeep, job).await?,
         }
-        round(namespace, &mut upkeep, job).await?;
     }
     // The rounds held what they replaced.
     delete_retired(namespace, &mut upkeep, false).await
@@ -176,7 +180,23 @@ async fn replace(
     if covers > upkeep.covers {
         namespace.lines.absorb(&*shared.config.sink).await?;
     }
-    let (fresh, inline) = build(namespace, old).await?;
+    let fresh = build(namespace, old).await?;
+    install(namespace, upkeep, old, fresh, covers, commit).await
+}
+
+/// Puts `fresh` in the place of `old`: steps 5 to 7. Whether `old` is still there is looked at first.
+///
+/// # Errors
+/// What stopped it; see [`run`].
+pub(crate) async fn install(
+    namespace: &Arc<Namespace>,
+    upkeep: &mut Upkeep,
+    old: &[Part],
+    fresh: Fresh,
+    covers: Seq,
+    commit: CommitNo,
+) -> Result<(), Error> {
+    let shared = &namespace.shared;
     let prepared = {
         let _turn = namespace.turn.lock().await;
         namespace.view().replaced(old, fresh.clone())?
@@ -188,7 +208,7 @@ async fn replace(
             _ => Ok(()),
         };
     };
-    let body = manifest::write(&next, commit, inline.as_ref().map(|bytes| bytes.as_slice()));
+    let body = manifest::write(&next, commit)?;
     namespace.journal.checkpoint(&body, covers).await?;
     shared.counters.written(body.len() as u64);
     shared.step("checkpoint");
@@ -234,32 +254,36 @@ pub(crate) async fn delete_retired(
     Ok(())
 }
 
-type Fresh = Option<(Arc<Index>, Durable)>;
+/// What takes the place of other parts; nothing when nothing lives there.
+pub(crate) type Fresh = Option<(Arc<Index>, Durable)>;
 
 /// Writes what lives in `old` as one segment and opens it: an object, or bytes for the checkpoint
-/// while they are few. Nothing when nothing lives there.
-async fn build(namespace: &Arc<Namespace>, old: &[Part]) -> Result<(Fresh, Option<Zeroizing<Vec<u8>>>), Error> {
+/// while they are few.
+async fn build(namespace: &Arc<Namespace>, old: &[Part]) -> Result<Fresh, Error> {
     let config = &namespace.shared.config;
     if old.iter().all(|part| part.counts.documents == 0) {
-        return Ok((None, None));
+        return Ok(None);
     }
     let (spec, now, parts) = (namespace.view().spec, config.clock.now(), old.to_vec());
     let Some(bytes) = in_upkeep(&*config.cpu, move || rebuild::write(spec, &parts, now)).await?? else {
-        return Ok((None, None));
+        return Ok(None);
     };
     namespace.shared.step("build");
     if bytes.len() <= config.inline_bytes_max {
-        let kept = bytes.clone();
         let segment = in_upkeep(&*config.cpu, move || Segment::open(&spec, bytes)).await??;
-        return Ok((Some((Arc::new(Index::Segment(segment)), Durable::Inline)), Some(kept)));
+        return Ok(Some((Arc::new(Index::Segment(segment)), Durable::Inline)));
     }
     let (object, segment) = put(namespace, spec, bytes).await?;
-    Ok((Some((Arc::new(Index::Segment(segment)), Durable::Object(object))), None))
+    Ok(Some((Arc::new(Index::Segment(segment)), Durable::Object(object))))
 }
 
 /// Makes a segment's object durable and opens it: from the bytes that are here, or, where those are too many to be
 /// held, as the next opening of the namespace will.
-async fn put(namespace: &Namespace, spec: Spec, bytes: Zeroizing<Vec<u8>>) -> Result<(ObjectRef, Segment), Error> {
+pub(crate) async fn put(
+    namespace: &Namespace,
+    spec: Spec,
+    bytes: Zeroizing<Vec<u8>>,
+) -> Result<(ObjectRef, Segment), Error> {
     let (shared, journal) = (&namespace.shared, &namespace.journal);
     let split = Segment::split(&bytes)?;
     let object = journal.put_split(ObjectKind::Segment, &bytes, split).await?;
@@ -281,7 +305,7 @@ async fn put(namespace: &Namespace, spec: Spec, bytes: Zeroizing<Vec<u8>>) -> Re
     }
 }
 
-fn millis(d: Duration) -> u64 {
+pub(crate) fn millis(d: Duration) -> u64 {
     u64::try_from(d.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -290,6 +314,6 @@ fn millis(d: Duration) -> u64 {
 pub const INLINE_BYTES_MAX: usize = 240 << 10;
 /// What a job takes for each byte of its inputs: sections, the container, its sealed form, the
 /// segment opened from it.
-const JOB_FACTOR: u64 = 4;
+pub(crate) const JOB_FACTOR: u64 = 4;
 /// After a failure, such as a full disk.
 const AGAIN_AFTER: Duration = Duration::from_secs(5);

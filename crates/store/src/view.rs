@@ -32,6 +32,11 @@ impl View {
         self.parts.iter().enumerate().rev().find_map(|(at, part)| Some((at, part.find(id)?)))
     }
 
+    /// Whether nothing that is asked of it waits for a disk or a bucket.
+    pub(crate) fn is_resident(&self) -> bool {
+        self.parts.iter().all(|part| part.index.is_resident())
+    }
+
     /// Exact totals; O(parts).
     pub(crate) fn totals(&self) -> Totals {
         let mut totals = Totals { commit: self.commit, ..Totals::default() };

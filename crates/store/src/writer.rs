@@ -5,7 +5,7 @@
 
 use crate::{
     Error,
-    cpu::on_cpu,
+    cpu::{here, on_cpu},
     indexing,
     namespace::Namespace,
     stage::{Staged, Write, stage},
@@ -45,13 +45,19 @@ pub(crate) async fn step(namespace: &Arc<Namespace>) -> bool {
 /// What ends this opening of the namespace. Everybody in the batch has been told.
 async fn commit(namespace: &Arc<Namespace>, turn: &mut Seq, batch: VecDeque<Write>) -> Result<(), Error> {
     let (view, now) = (namespace.view(), namespace.shared.config.clock.now());
-    let Staged { entry, view, done, lines, rest, accepted } =
-        match on_cpu(&*namespace.shared.config.cpu, move || stage(&view, batch, now)).await? {
-            Ok(staged) => staged,
-            // Everybody has been told, nothing was written, and another try may read it.
-            Err(error) if error.is_transient() => return Ok(()),
-            Err(error) => return Err(error),
-        };
+    let bytes: Option<u64> = batch.iter().map(|write| write.deed.bytes()).sum();
+    // What may wait for a page or take long is not for a thread that others wait for.
+    let staged = if view.is_resident() && bytes.is_some_and(|bytes| bytes <= STAGED_HERE_BYTES_MAX) {
+        here(|| stage(&view, batch, now))?
+    } else {
+        on_cpu(&*namespace.shared.config.cpu, move || stage(&view, batch, now)).await?
+    };
+    let Staged { entry, view, done, lines, rest, accepted } = match staged {
+        Ok(staged) => staged,
+        // Everybody has been told, nothing was written, and another try may read it.
+        Err(error) if error.is_transient() => return Ok(()),
+        Err(error) => return Err(error),
+    };
     namespace.put_back(rest);
     let Some(entry) = entry else { return Ok(()) };
     let logged = entry.len() as u64;
@@ -78,6 +84,9 @@ async fn commit(namespace: &Arc<Namespace>, turn: &mut Seq, batch: VecDeque<Writ
     }
     Ok(())
 }
+
+/// A batch up to this is staged by the writer's task itself, bytes: some tens of microseconds.
+const STAGED_HERE_BYTES_MAX: u64 = 16 << 10;
 
 fn append_failed(error: &kernel::Error) -> Error {
     Error::Append { code: error.code, message: error.message.clone(), outcome_unknown: error.outcome_unknown }

@@ -1,4 +1,4 @@
-//! Two small pools of threads, as the engine has: one for requests, one for upkeep.
+//! Small pools of threads, as the engine has: for requests, for upkeep and for large merges.
 
 use std::sync::{Arc, Mutex, mpsc};
 use store::Cpu;
@@ -8,11 +8,13 @@ type Work = Box<dyn FnOnce() + Send>;
 pub(crate) struct Pools {
     requests: mpsc::Sender<Work>,
     upkeep: mpsc::Sender<Work>,
+    merges: mpsc::Sender<Work>,
 }
 
 impl Pools {
     pub(crate) fn new(threads: usize) -> Self {
-        Self { requests: pool(threads), upkeep: pool(threads.div_ceil(2)) }
+        let half = threads.div_ceil(2);
+        Self { requests: pool(threads), upkeep: pool(half), merges: pool(half) }
     }
 }
 
@@ -41,5 +43,9 @@ impl Cpu for Pools {
 
     fn run_upkeep(&self, work: Work) {
         self.upkeep.send(work).expect("the pool lives");
+    }
+
+    fn run_merge(&self, work: Work) {
+        self.merges.send(work).expect("the pool lives");
     }
 }

@@ -83,9 +83,10 @@ impl AuditSink for Chain {
     }
 }
 
-/// Runs work at once, or lets some pieces pass and keeps the next until it is let go.
+/// Runs work at once, or lets some pieces pass and keeps the next, or large merges, until it is let go.
 #[derive(Default)]
 pub(crate) struct Pool {
+    pub(crate) hold_merges: AtomicBool,
     pub(crate) hold_next: AtomicBool,
     pub(crate) let_pass: AtomicUsize,
     pub(crate) held: Mutex<Option<Box<dyn FnOnce() + Send>>>,
@@ -96,6 +97,14 @@ impl Cpu for Pool {
         let passes = || self.let_pass.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok();
         if self.hold_next.load(Ordering::SeqCst) && !passes() {
             self.hold_next.store(false, Ordering::SeqCst);
+            *self.held.lock().unwrap() = Some(work);
+        } else {
+            work();
+        }
+    }
+
+    fn run_merge(&self, work: Box<dyn FnOnce() + Send>) {
+        if self.hold_merges.swap(false, Ordering::SeqCst) {
             *self.held.lock().unwrap() = Some(work);
         } else {
             work();
@@ -124,6 +133,7 @@ pub(crate) struct Sizes {
     pub(crate) memory_bytes_max: u64,
     pub(crate) inline_bytes_max: usize,
     pub(crate) resident_bytes_max: u64,
+    pub(crate) short_merge_rows_max: u64,
 }
 
 /// Room for everything, and every segment an object.
@@ -132,6 +142,7 @@ pub(crate) const ROOMY: Sizes = Sizes {
     memory_bytes_max: 1 << 30,
     inline_bytes_max: 0,
     resident_bytes_max: kernel::limits::RESIDENT_PAGES_BYTES_MAX,
+    short_merge_rows_max: crate::SHORT_MERGE_ROWS_MAX,
 };
 
 type Look = Box<dyn FnMut(&'static str) + Send>;
@@ -361,6 +372,7 @@ fn stores(
         stale_reads_max: std::time::Duration::from_secs(3_600),
         upkeep_jobs_max: 2,
         upkeep_bytes_max: 1 << 20,
+        short_merge_rows_max: sizes.short_merge_rows_max,
         inline_bytes_max: sizes.inline_bytes_max,
     })
     .paging_above(sizes.resident_bytes_max)

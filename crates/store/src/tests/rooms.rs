@@ -96,11 +96,12 @@ async fn the_dead_and_the_quarantined_do_not_count_in_scores() {
 async fn sixty_four_writers_share_entries_and_are_all_durable() {
     let mut world = World::new(ROOMY).await;
     let room = Arc::new(world.enter::<Ingest>(HOME).await);
-    // The first writer's batch waits at the pool until the others stand in the queue.
+    // The first writer's batch is large enough for the pool, and waits there until the others stand in the queue.
+    let text = |n: u32| "some words ".repeat(if n == 0 { 2_000 } else { 1 });
     world.pool.hold_next.store(true, std::sync::atomic::Ordering::SeqCst);
     let write = |n: u32| {
         let room = room.clone();
-        async move { room.append(vec![Draft::new(&n.to_string(), "some words").upsert()], line()).await.unwrap().commit }
+        async move { room.append(vec![Draft::new(&n.to_string(), &text(n)).upsert()], line()).await.unwrap().commit }
     };
     let mut writers: Vec<_> = (0..64).map(|n| Box::pin(write(n))).collect();
     for writer in &mut writers {
@@ -122,7 +123,8 @@ async fn sixty_four_writers_share_entries_and_are_all_durable() {
 async fn a_write_whose_caller_goes_is_whole() {
     let world = World::new(ROOMY).await;
     let room = world.enter::<Ingest>(HOME).await;
-    let drafts = [Draft::new("a", "one"), Draft::new("b", "two")];
+    // Large enough for the pool.
+    let drafts = [Draft::new("a", &"one ".repeat(5_000)), Draft::new("b", "two")];
     world.pool.hold_next.store(true, std::sync::atomic::Ordering::SeqCst);
     let mut write = Box::pin(room.append(drafts.iter().map(Draft::upsert).collect(), line()));
     assert!(futures::poll!(write.as_mut()).is_pending());
@@ -152,7 +154,7 @@ async fn known_tells_the_same_from_another() {
     store(&world, HOME, std::slice::from_ref(&draft)).await;
     let hash = *draft.admit().content_hash();
     let room = world.enter::<Ingest>(HOME).await;
-    let known = room.known(&[(id("a"), hash), (id("a"), [1; 32]), (id("b"), hash)]);
+    let known = room.known(&[(id("a"), hash), (id("a"), [1; 32]), (id("b"), hash)]).await.unwrap();
     assert!(matches!(&known[..], [Known::Same(head), Known::Other(_), Known::Absent] if head.passages.len() == 1));
     assert_eq!(store(&world, HOME, std::slice::from_ref(&draft)).await.results[0].status, UpsertStatus::Unchanged);
 }

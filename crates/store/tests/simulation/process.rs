@@ -32,6 +32,7 @@ pub(crate) struct Sizes {
     pub(crate) flush_bytes_max: u64,
     pub(crate) memory_bytes_max: u64,
     pub(crate) inline_bytes_max: usize,
+    pub(crate) short_merge_rows_max: u64,
 }
 
 impl Process {
@@ -44,6 +45,7 @@ impl Process {
     ) -> Self {
         let (handle, door) = ways;
         let clock = SimClock::new(rng.millis(0, 7_200_000));
+        let cpu = Inline(Mutex::new(Rng::new(rng.next(), 7)));
         let sink = Sink { chain: world.chain.clone(), handle: handle.clone(), rng: Mutex::new(rng) };
         let stores = Stores::new(StoresConfig {
             storage: storage.clone(),
@@ -51,7 +53,7 @@ impl Process {
             clock: Arc::new(clock),
             entropy: world.entropy.clone(),
             sink: Arc::new(sink),
-            cpu: Arc::new(Inline),
+            cpu: Arc::new(cpu),
             tracker: TaskTracker::new(),
             flush_bytes_max: sizes.flush_bytes_max,
             flush_rows_max: sizes.flush_rows_max,
@@ -59,6 +61,7 @@ impl Process {
             stale_reads_max: std::time::Duration::ZERO,
             upkeep_jobs_max: 2,
             upkeep_bytes_max: 1 << 20,
+            short_merge_rows_max: sizes.short_merge_rows_max,
             inline_bytes_max: sizes.inline_bytes_max,
         });
         Self { stores, storage, handle, door }
@@ -90,12 +93,20 @@ impl Process {
     }
 }
 
-/// Work is done at once: a simulation has one thread.
-struct Inline;
+/// Work is done at once: a simulation has one thread. What takes minutes is done after a while.
+struct Inline(Mutex<Rng>);
 
 impl Cpu for Inline {
     fn run(&self, work: Box<dyn FnOnce() + Send>) {
         work();
+    }
+
+    fn run_merge(&self, work: Box<dyn FnOnce() + Send>) {
+        let wait = self.0.lock().unwrap().millis(0, 60_000);
+        tokio::spawn(async move {
+            tokio::time::sleep(wait).await;
+            work();
+        });
     }
 }
 

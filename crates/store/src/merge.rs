@@ -1,0 +1,119 @@
+//! Merges that take long: objects become one beside the namespace's other upkeep.
+//!
+//! Building a large segment takes minutes (its graph), and a flush must not wait for that: writes would be refused
+//! meanwhile. So the build holds nothing but the parts that it reads.
+//!
+//! 1. a permit of its own kind: flushes of all namespaces go on beside merges
+//! 2. the segment built in memory: a crash leaves nothing. Whoever closes the namespace does not wait for it
+//! 3. the inputs still stand? An erasure or an emptied namespace may have taken them: then the work was in vain
+//! 4. the object durable, the checkpoint, the swap: as every upkeep does it
+//!
+//! One at a time for a namespace; what waits meanwhile is merged by the next.
+
+use crate::{
+    Error,
+    cpu::in_merge,
+    index::Index,
+    namespace::Namespace,
+    part::{Durable, Part},
+    rebuild, upkeep,
+};
+use kernel::limits;
+use std::sync::{Arc, Mutex, PoisonError, atomic::Ordering};
+
+/// What a merge is reading, if one runs.
+#[derive(Default)]
+pub(crate) struct Merging(Mutex<Vec<Part>>);
+
+impl Merging {
+    /// Whether this part is about to be replaced.
+    pub(crate) fn has(&self, part: &Part) -> bool {
+        self.parts().iter().any(|mine| mine.is(part))
+    }
+
+    /// Whether one runs.
+    pub(crate) fn runs(&self) -> bool {
+        !self.parts().is_empty()
+    }
+
+    fn begin(&self, parts: &[Part]) -> bool {
+        let mut mine = self.parts();
+        let free = mine.is_empty();
+        if free {
+            *mine = parts.to_vec();
+        }
+        free
+    }
+
+    fn end(&self) {
+        self.parts().clear();
+    }
+
+    fn parts(&self) -> std::sync::MutexGuard<'_, Vec<Part>> {
+        // One assignment under it.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether making one segment of what lives in these takes longer than a flush should wait.
+pub(crate) fn takes_long(parts: &[Part], rows_max: u64) -> bool {
+    let living = || parts.iter().filter(|part| part.counts.documents > 0);
+    let rows = living().map(|part| part.counts.passages).sum::<u64>();
+    rows > rows_max || living().map(Part::size).sum::<u64>() > SHORT_BYTES_MAX
+}
+
+/// Starts it in the background. The caller holds the upkeep, and none runs.
+pub(crate) fn start(namespace: &Arc<Namespace>, parts: Vec<Part>) {
+    if !namespace.merging.begin(&parts) {
+        return;
+    }
+    let held = namespace.clone();
+    namespace.shared.config.tracker.spawn(async move {
+        let outcome = merge(&held, &parts).await;
+        held.merging.end();
+        drop(parts);
+        match outcome {
+            Ok(()) => upkeep::start_if_due(&held),
+            Err(error) => upkeep::failed(&held, &error),
+        }
+        let shared = held.shared.clone();
+        drop(held);
+        shared.make_room();
+    });
+}
+
+async fn merge(namespace: &Arc<Namespace>, old: &[Part]) -> Result<(), Error> {
+    let shared = &namespace.shared;
+    let bytes = old.iter().map(Part::size).sum::<u64>().saturating_mul(upkeep::JOB_FACTOR);
+    let permit = shared.merges.permit(namespace.incarnation, bytes);
+    let Some(_permit) = namespace.unless_it_ends(permit).await else { return Ok(()) };
+    let (spec, now, parts) = (namespace.view().spec, shared.config.clock.now(), old.to_vec());
+    let built = in_merge(&*shared.config.cpu, move || rebuild::write(spec, &parts, now));
+    let Some(built) = namespace.unless_it_ends(built).await else { return Ok(()) };
+    let built = built??;
+    shared.step("merged");
+
+    // From here on it uses the journal: who closes the namespace waits.
+    let _journal = namespace.merge_puts.lock().await;
+    let stands = namespace.view().replaced(old, None)?.is_some();
+    if !namespace.is_open() || !stands {
+        return Ok(());
+    }
+    let fresh = match built {
+        None => None,
+        Some(bytes) => {
+            let (object, segment) = upkeep::put(namespace, spec, bytes).await?;
+            Some((Arc::new(Index::Segment(segment)), Durable::Object(object)))
+        }
+    };
+    let mut upkeep = namespace.upkeep.lock().await;
+    let (covers, commit) = (upkeep.covers, upkeep.commit);
+    upkeep::install(namespace, &mut upkeep, old, fresh, covers, commit).await?;
+    shared.counters.compactions.fetch_add(1, Ordering::Relaxed);
+    Ok(())
+}
+
+/// A merge of so many rows needs no graph and is done where flushes are. Graphs take minutes.
+pub const SHORT_MERGE_ROWS_MAX: u64 = limits::GRAPH_ROWS_MIN as u64;
+/// And one of so many bytes: some tenths of a second.
+const SHORT_BYTES_MAX: u64 = 64 << 20;
