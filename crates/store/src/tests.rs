@@ -8,6 +8,7 @@ mod fixture;
 mod layout;
 mod model;
 mod paged;
+mod returning;
 mod rooms;
 mod steps;
 
