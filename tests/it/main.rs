@@ -8,6 +8,7 @@ mod bucket;
 mod cli;
 mod durability;
 mod faults;
+mod flush;
 mod house;
 mod isolation;
 mod load;

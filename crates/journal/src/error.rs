@@ -115,6 +115,9 @@ pub enum Stopped {
     /// The place was destroyed.
     #[error("the place was destroyed")]
     Dropped,
+    /// This opening of the place has ended.
+    #[error("the place was closed")]
+    Left,
 }
 
 impl From<Error> for kernel::Error {
@@ -125,7 +128,7 @@ impl From<Error> for kernel::Error {
             Error::Full { .. } | Error::Stopped { why: Stopped::Full, .. } => Code::StorageFull,
             Error::Stopped { why: Stopped::Dropped, .. } => return kernel::Error::not_found(),
             Error::TooLarge { .. } => Code::TooLarge,
-            Error::Closing => Code::Overloaded,
+            Error::Closing | Error::Stopped { why: Stopped::Left, .. } => Code::Overloaded,
             Error::Stopped { why: Stopped::Fenced | Stopped::Behind, .. } => Code::Conflict,
             Error::Vault(_) if matches!(error, Error::Vault(_)) => {
                 let Error::Vault(inner) = error else { unreachable!("matched above") };

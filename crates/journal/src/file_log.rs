@@ -7,7 +7,7 @@ mod recover;
 mod writer;
 
 use crate::{
-    Error, Stopped,
+    Error, Stopped, Tenancy,
     local::Local,
     log::{Checkpoint, CommitLog, Found, Place, Standing, Turned},
     names::PartId,
@@ -112,6 +112,14 @@ impl CommitLog for FileLog {
     /// The folder is locked: nobody else writes.
     fn check(&mut self) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(async { Ok(()) })
+    }
+
+    /// The next opening starts a file of its own, which needs an epoch of its own.
+    fn leave(&mut self) -> Option<Tenancy> {
+        if let Some(writer) = self.writer.as_deref_mut().filter(|writer| writer.stopped.is_none()) {
+            writer.stopped = Some((Stopped::Left, None));
+        }
+        None
     }
 
     fn standing(&self) -> Standing {

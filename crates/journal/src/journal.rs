@@ -4,6 +4,8 @@
 //! takes what waits, writes it as one group with one flush, tells all, and goes when nothing
 //! waits. An entry in the queue is written whether or not its caller still waits for the answer.
 
+mod tenancy;
+
 use crate::{
     Error, ObjectRef, Seq, Stopped, Storage,
     faults::Step,
@@ -23,6 +25,8 @@ use std::{
 use tokio::sync::{Mutex as AsyncMutex, OwnedSemaphorePermit, Semaphore, oneshot};
 use vault::{Home, ObjectKind, PagedReader, WrappedKey};
 use zeroize::Zeroizing;
+
+pub use tenancy::Tenancy;
 
 /// The one writer of one place. See the crate's page for what it promises.
 pub struct Journal(Arc<Inner>);
@@ -44,6 +48,9 @@ struct Inner {
     room: Arc<Semaphore>,
     /// One checkpoint at a time.
     checkpointing: AsyncMutex<()>,
+    /// One sweep at a time, and none that goes on when the place is left: who comes back in the same
+    /// epoch puts objects that a sweep of before does not know.
+    sweeping: AsyncMutex<()>,
     view: Mutex<Standing>,
     /// Objects that this process put: nothing durable need name them yet.
     fresh: Mutex<HashSet<ObjectUuid>>,
@@ -75,11 +82,26 @@ impl Journal {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<(Self, Recovered), Error> {
+        Self::resume(storage, home, clock, entropy, None).await
+    }
+
+    /// The same for a place that this process has left: it stays the writer, in its epoch and without
+    /// a claim, if the place is as [`Journal::leave`] left it. Otherwise what was left counts for nothing.
+    ///
+    /// # Errors
+    /// As [`Journal::recover`].
+    pub async fn resume(
+        storage: &Storage,
+        home: Arc<Home>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        left: Option<Tenancy>,
+    ) -> Result<(Self, Recovered), Error> {
         let prefix = home.prefix();
         let place = Arc::new(Place { storage: storage.clone(), home, clock, entropy, prefix });
         let Found { log, checkpoint, entries, dropped } = match storage.backend() {
             Backend::Local(local) => FileLog::open(Arc::clone(&place), Arc::clone(local)).await?,
-            Backend::Bucket(bucket) => ObjectLog::open(Arc::clone(&place), Arc::clone(bucket)).await?,
+            Backend::Bucket(bucket) => ObjectLog::open(Arc::clone(&place), Arc::clone(bucket), left).await?,
         };
         let view = Mutex::new(log.standing());
         let inner = Inner {
@@ -88,6 +110,7 @@ impl Journal {
             queue: Mutex::default(),
             room: Arc::new(Semaphore::new(limits::LOG_QUEUE_BYTES_MAX >> 10)),
             checkpointing: AsyncMutex::default(),
+            sweeping: AsyncMutex::default(),
             view,
             fresh: Mutex::default(),
             undeleted: Mutex::default(),
@@ -246,10 +269,14 @@ impl Journal {
     /// the place only: before that, an object that nothing names may be about to be named.
     ///
     /// # Errors
-    /// `Io`, `Store`.
+    /// `Io`, `Store`; `Stopped` when the place was left: its next writer may be us.
     pub async fn sweep(&self, keep: &[ObjectRef]) -> Result<usize, Error> {
         let place = &self.0.place;
-        let ours = lock(&self.0.view).epoch;
+        let _nobody_leaves = self.0.sweeping.lock().await;
+        let Standing { epoch: ours, stopped, .. } = *lock(&self.0.view);
+        if let Some(why @ Stopped::Left) = stopped {
+            return Err(Error::Stopped { why, source: None });
+        }
         if ours.is_none() && place.storage.is_shared() {
             return Ok(0);
         }

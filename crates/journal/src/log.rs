@@ -6,7 +6,7 @@
 //! been overtaken commits anything.
 
 use crate::{
-    Error, Stopped, Storage,
+    Error, Stopped, Storage, Tenancy,
     names::{Name, PartId},
 };
 use futures::future::BoxFuture;
@@ -41,6 +41,10 @@ pub(crate) trait CommitLog: Send {
 
     /// Fails when somebody else has written, or may write, since this log was opened or last wrote.
     fn check(&mut self) -> BoxFuture<'_, Result<(), Error>>;
+
+    /// Takes no more from here on. What is needed to go on in this epoch, if it is ours, every outcome
+    /// is known, and its kind of log can be gone on with.
+    fn leave(&mut self) -> Option<Tenancy>;
 
     /// Where it stands.
     fn standing(&self) -> Standing;

@@ -11,7 +11,7 @@ pub(crate) mod slot;
 mod take_over;
 
 use crate::{
-    Error, Stopped,
+    Error, Stopped, Tenancy,
     bucket::{Bucket, Created},
     file_log::opening::Pointer,
     log::{Checkpoint, CommitLog, Found, Place, Standing, Turned},
@@ -22,6 +22,7 @@ use kernel::LogEpoch;
 use read::{Kept, State};
 use slot::{Digest, Record, Slot, digest};
 use std::{collections::BTreeSet, sync::Arc};
+use take_over::litter;
 use zeroize::Zeroizing;
 
 /// See the module.
@@ -55,11 +56,15 @@ pub(crate) struct ObjectLog {
 }
 
 impl ObjectLog {
-    /// Reads the place and claims nothing.
-    pub(crate) async fn open(place: Arc<Place>, bucket: Arc<Bucket>) -> Result<Found, Error> {
+    /// Reads the place and claims nothing. Goes on in the epoch of `tenancy` if the place is as it was left.
+    pub(crate) async fn open(place: Arc<Place>, bucket: Arc<Bucket>, tenancy: Option<Tenancy>) -> Result<Found, Error> {
         let state = read::read_state(&place, &bucket).await?;
-        let State { end, end_digest, checkpoint, body, entries, last, kept, seen, anchor, cut, newest, dropped } =
-            state;
+        let ours = tenancy.filter(|left| state.is_as_left(left));
+        let State {
+            end, end_digest, checkpoint, body, entries, last, kept, seen, anchor, cut, newest, dropped, ..
+        } = state;
+        // What was to be deleted when it was left is found again by looking, as at a take-over.
+        let floor = ours.as_ref().and(kept.first()).map(|first| first.id);
         let log = Self {
             place,
             bucket,
@@ -68,13 +73,13 @@ impl ObjectLog {
             checkpoint,
             last,
             kept,
-            litter: Vec::new(),
+            litter: floor.map_or_else(Vec::new, |floor| litter(&seen, floor)),
             seen,
             anchor,
             cut,
             newest,
-            epoch: None,
-            numbered: 0,
+            epoch: ours.as_ref().map(|left| left.end.epoch),
+            numbered: ours.map_or(0, |left| left.numbered),
             stopped: dropped.then_some(Stopped::Dropped),
         };
         Ok(Found { log: Box::new(log), checkpoint: body, entries, dropped })
@@ -244,6 +249,14 @@ impl CommitLog for ObjectLog {
         Box::pin(self.check())
     }
 
+    /// Whoever stopped, also in the middle of a request, has nothing to leave.
+    fn leave(&mut self) -> Option<Tenancy> {
+        self.going().ok()?;
+        self.stopped = Some(Stopped::Left);
+        let end = self.end.filter(|end| Some(end.epoch) == self.epoch)?;
+        Some(Tenancy { end, end_digest: self.end_digest, numbered: self.numbered })
+    }
+
     fn standing(&self) -> Standing {
         let covers = self.checkpoint.map_or(0, |pointer| pointer.covers);
         // A request costs as much as reading some bytes.
@@ -256,4 +269,4 @@ impl CommitLog for ObjectLog {
 const REQUEST_BYTES: u64 = 4 << 10;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -10,6 +10,7 @@ use crate::{
     manifest,
     namespace::Namespace,
     part::{Durable, Part},
+    slot::Left,
     stores::Shared,
     upkeep::Upkeep,
     view::View,
@@ -22,7 +23,7 @@ use std::sync::Arc;
 use vault::Home;
 use zeroize::Zeroizing;
 
-/// Opens it. `spec` is for a namespace that nobody wrote to.
+/// Opens it. `spec` is for a namespace that nobody wrote to, `left` is what this process left of it.
 ///
 /// # Errors
 /// `internal` for bytes that do not open or do not fit together; [`Error::NotFound`] for one that
@@ -32,12 +33,16 @@ pub(crate) async fn open(
     home: Arc<Home>,
     incarnation: Incarnation,
     spec: Spec,
+    mut left: Left,
 ) -> Result<Arc<Namespace>, Error> {
     let mut tries = 1;
     loop {
-        match open_once(shared.clone(), home.clone(), incarnation, spec).await {
-            // In a bucket its owner went on while we read, and took away what we were about to read.
-            Err(Error::Journal(journal::Error::Stopped { why: Stopped::Behind, .. })) if tries < TRIES_MAX => {
+        match open_once(shared.clone(), home.clone(), incarnation, spec, left.take()).await {
+            // In a bucket its owner went on while we read, or took it over from us, and took away what
+            // we were about to read.
+            Err(Error::Journal(journal::Error::Stopped { why: Stopped::Behind | Stopped::Fenced, .. }))
+                if tries < TRIES_MAX =>
+            {
                 tries += 1
             }
             opened => return opened,
@@ -50,10 +55,11 @@ async fn open_once(
     home: Arc<Home>,
     incarnation: Incarnation,
     spec: Spec,
+    left: Left,
 ) -> Result<Arc<Namespace>, Error> {
     let config = &shared.config;
-    let (journal, recovered) =
-        Journal::recover(&config.storage, home.clone(), config.clock.clone(), config.entropy.clone()).await?;
+    let (clock, entropy) = (config.clock.clone(), config.entropy.clone());
+    let (journal, recovered) = Journal::resume(&config.storage, home.clone(), clock, entropy, left).await?;
     let Recovered { checkpoint, entries, dropped } = recovered;
     if dropped {
         // A destruction that a crash cut short goes on.
@@ -71,7 +77,8 @@ async fn open_once(
         retired: Vec::new(),
         swept: !config.storage.is_shared(),
     };
-    let swept = journal.sweep(&upkeep.named).await?;
+    // In a bucket that costs a listing, and comes with the first checkpoint.
+    let swept = if upkeep.swept { journal.sweep(&upkeep.named).await? } else { 0 };
     let (view, lines) = on_cpu(&*config.cpu, move || replay(&view, &entries)).await??;
     tracing::debug!(namespace = %home.uuid(), commit = view.commit.0, swept, "namespace opened");
     let namespace = Arc::new(Namespace::new(shared.clone(), home, incarnation, journal, view, upkeep));

@@ -11,6 +11,7 @@ use crate::{
     namespace::Namespace,
     stores::{Shared, lock},
 };
+use journal::{Journal, Stopped, Tenancy};
 use kernel::{Code, Incarnation, NamespaceUuid};
 use std::{
     sync::{Arc, Mutex, atomic::Ordering},
@@ -23,9 +24,13 @@ pub(crate) struct Slot {
     uuid: NamespaceUuid,
     incarnation: Incarnation,
     state: Mutex<State>,
-    /// Held by who opens, closes or destroys.
-    opening: Arc<tokio::sync::Mutex<()>>,
+    /// Held by who opens, closes or destroys: what the last opening left for the next.
+    opening: Arc<tokio::sync::Mutex<Left>>,
 }
+
+/// With this the next opening of a namespace in a bucket stays its writer. Taken by whoever opens:
+/// never two have it.
+pub(crate) type Left = Option<Tenancy>;
 
 pub(crate) enum State {
     Closed,
@@ -72,7 +77,7 @@ impl Slot {
     }
 
     /// The right to open, close or destroy it.
-    pub(crate) async fn opening(&self) -> OwnedMutexGuard<()> {
+    pub(crate) async fn opening(&self) -> OwnedMutexGuard<Left> {
         self.opening.clone().lock_owned().await
     }
 
@@ -138,7 +143,7 @@ impl Slot {
 
     /// Closes it in peace, if it is open and `when` holds.
     pub(crate) async fn close(&self, shared: &Shared, when: impl Fn(&Namespace) -> bool) {
-        let opening = self.opening().await;
+        let mut opening = self.opening().await;
         if self.current().is_some_and(|namespace| !when(&namespace)) {
             return;
         }
@@ -146,7 +151,7 @@ impl Slot {
         // A task of its own: if whoever asked goes, nobody opens it before it has ended.
         let shut = shared.config.tracker.spawn(async move {
             namespace.shut().await;
-            drop(opening);
+            *opening = namespace.journal.leave();
         });
         if shut.await.is_err() {
             tracing::error!(namespace = %self.uuid, "the runtime went away while a namespace was closed");
@@ -155,26 +160,35 @@ impl Slot {
 
     /// Drops it from memory if nobody holds it; whether that was so.
     pub(crate) fn let_go(&self) -> bool {
-        let Ok(_opening) = self.opening.try_lock() else { return false };
+        let Ok(mut opening) = self.opening.try_lock() else { return false };
         let mut state = lock(&self.state);
         // Under the lock nobody gets another hold of it; one count is ours.
-        let idle = matches!(&*state, State::Open(namespace) if Arc::strong_count(namespace) == 1);
-        if idle {
-            *state = State::Closed;
+        let State::Open(namespace) = &*state else { return false };
+        if Arc::strong_count(namespace) > 1 {
+            return false;
         }
-        idle
+        *opening = namespace.journal.leave();
+        *state = State::Closed;
+        true
     }
 
     /// Deletes its bytes. From here on nobody enters.
     pub(crate) async fn destroy(&self, namespace: Arc<Namespace>) -> Result<(), Error> {
-        let opening = self.opening().await;
+        let mut opening = self.opening().await;
         self.set(&namespace.shared.counters, State::Destroyed);
         let tracker = namespace.shared.config.tracker.clone();
         let destroy = async move {
-            let _opening = opening;
             namespace.shut().await;
             namespace.shared.step("shut");
-            namespace.journal.destroy().await?;
+            if namespace.journal.failed() == Some(Stopped::Left) {
+                // It was closed after whoever destroys it came in.
+                let (config, home) = (&namespace.shared.config, namespace.home.clone());
+                let (clock, entropy) = (config.clock.clone(), config.entropy.clone());
+                let left = opening.take();
+                Journal::resume(&config.storage, home, clock, entropy, left).await?.0.destroy().await?;
+            } else {
+                namespace.journal.destroy().await?;
+            }
             namespace.shared.step("destroyed");
             Ok(())
         };

@@ -11,7 +11,7 @@ use crate::{
     namespace::Namespace,
     open,
     schedule::Schedule,
-    slot::{Slot, State, Unopened},
+    slot::{Left, Slot, State, Unopened},
     upkeep,
 };
 use access::{Action, Grant, Manage};
@@ -278,13 +278,13 @@ async fn open_slot(
     slot: Arc<Slot>,
     home: Arc<Home>,
     spec: Spec,
-    _opening: OwnedMutexGuard<()>,
+    mut opening: OwnedMutexGuard<Left>,
 ) -> Result<Arc<Namespace>, Error> {
     let before = slot.take();
     if let Some(failed) = before {
         failed.shut().await;
     }
-    match open::open(shared.clone(), home, slot.incarnation(), spec).await {
+    match open::open(shared.clone(), home, slot.incarnation(), spec, opening.take()).await {
         Ok(namespace) => {
             slot.set(&shared.counters, State::Open(namespace.clone()));
             Ok(namespace)

@@ -9,6 +9,7 @@ mod layout;
 mod merging;
 mod model;
 mod paged;
+mod returning;
 mod rooms;
 mod steps;
 

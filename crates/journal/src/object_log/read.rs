@@ -6,7 +6,7 @@
 
 use super::slot::{Digest, Record, Slot, digest};
 use crate::{
-    Error,
+    Error, Tenancy,
     bucket::Bucket,
     file_log::opening::Pointer,
     log::{Place, corrupt},
@@ -53,8 +53,21 @@ pub(crate) struct State {
     pub(crate) cut: bool,
     /// The newest epoch that anything stands under.
     pub(crate) newest: LogEpoch,
+    /// The epoch of the end is over: a seal stands behind it.
+    pub(crate) sealed: bool,
     /// The place is being destroyed.
     pub(crate) dropped: bool,
+}
+
+impl State {
+    /// Whether nobody has written, sealed, claimed or destroyed since the place was left.
+    pub(crate) fn is_as_left(&self, left: &Tenancy) -> bool {
+        !self.dropped
+            && !self.sealed
+            && self.newest == left.end.epoch
+            && self.end == Some(left.end)
+            && self.end_digest == left.end_digest
+    }
 }
 
 /// An object, opened, with what is needed of its bytes.
@@ -142,7 +155,8 @@ async fn look(place: &Place, bucket: &Bucket, names: &[Name]) -> Result<Result<S
         return Ok(Err((*behind, "the object before it is not there")));
     }
     let cut = names.contains(&Name::Cut);
-    let state = State { newest, seen, cut, anchor: Some(anchor), ..State::default() };
+    let sealed = slots.contains_key(&next);
+    let state = State { newest, seen, cut, sealed, anchor: Some(anchor), ..State::default() };
     let state = replay(place, bucket, slots, floor, next, state).await?;
     // What was not there may have been collected; but not while this point is the newest.
     if state.is_ok() && !stands(place, bucket, anchor).await? {

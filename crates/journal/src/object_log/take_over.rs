@@ -117,7 +117,7 @@ struct Sealed {
 
 /// What earlier owners did not come to delete: everything below the floor but the seals. Of an epoch
 /// that the floor has left the last object is its seal.
-fn litter(seen: &BTreeSet<PartId>, floor: PartId) -> Vec<PartId> {
+pub(super) fn litter(seen: &BTreeSet<PartId>, floor: PartId) -> Vec<PartId> {
     let is_last = |id: PartId| seen.range(behind(id)..).next().is_none_or(|next| next.epoch != id.epoch);
     seen.range(..floor).copied().filter(|id| id.epoch == floor.epoch || !is_last(*id)).collect()
 }

@@ -1,6 +1,14 @@
 //! A place in a bucket, with one writer and with several who do not know of each other.
 
-use crate::{Blocking, Error, Journal, Recovered, Seq, Stopped, Storage, names::Name};
+mod door;
+
+use super::slot::{Record, Slot, digest};
+use crate::{
+    Blocking, Error, Journal, Recovered, Seq, Stopped, Storage, Tenancy,
+    log::Place,
+    names::{Name, PartId},
+};
+pub(crate) use door::Door;
 use futures::TryStreamExt;
 use kernel::{Incarnation, ManualClock, NamespaceUuid, SeededEntropy, Timestamp, limits};
 use object_store::{ObjectStore, ObjectStoreExt, memory::InMemory, path::Path as Key};
@@ -8,22 +16,22 @@ use std::sync::Arc;
 use vault::{Home, LocalProvider, ObjectKind, PlaceKind, TenantKeys};
 use zeroize::Zeroizing;
 
-struct World {
-    store: Arc<InMemory>,
+pub(crate) struct World {
+    pub(crate) store: Arc<InMemory>,
     home: Arc<Home>,
     clock: Arc<ManualClock>,
     entropy: Arc<SeededEntropy>,
 }
 
 /// A server's view of the place.
-struct Node {
-    journal: Journal,
-    state: Vec<Vec<u8>>,
+pub(crate) struct Node {
+    pub(crate) journal: Journal,
+    pub(crate) state: Vec<Vec<u8>>,
     dropped: bool,
 }
 
 impl World {
-    fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let entropy = Arc::new(SeededEntropy::new(seed));
         let provider = LocalProvider::from_env_value(&"07".repeat(32), entropy.clone()).unwrap();
         let (keys, _) = TenantKeys::create(&provider, Incarnation::random(&*entropy), &*entropy).unwrap();
@@ -33,9 +41,15 @@ impl World {
         Self { store: Arc::new(InMemory::new()), home: Arc::new(home), clock, entropy }
     }
 
-    async fn open(&self) -> Result<Node, Error> {
-        let storage = Storage::remote(self.store.clone(), self.store.clone(), Blocking::Inline).await?;
-        let opened = Journal::recover(&storage, self.home.clone(), self.clock.clone(), self.entropy.clone()).await?;
+    pub(crate) async fn open(&self) -> Result<Node, Error> {
+        self.open_over(self.store.clone(), None).await
+    }
+
+    /// The same through another way to the bucket, by who may have left the place before.
+    pub(crate) async fn open_over(&self, way: Arc<dyn ObjectStore>, left: Option<Tenancy>) -> Result<Node, Error> {
+        let storage = Storage::remote(way.clone(), way, Blocking::Inline).await?;
+        let (home, clock, entropy) = (self.home.clone(), self.clock.clone(), self.entropy.clone());
+        let opened = Journal::resume(&storage, home, clock, entropy, left).await?;
         let (journal, Recovered { checkpoint, entries, dropped }) = opened;
         let mut state = checkpoint.map(|body| decode(&body)).unwrap_or_default();
         for (seq, body) in entries {
@@ -46,7 +60,7 @@ impl World {
         Ok(Node { journal, state, dropped })
     }
 
-    async fn names(&self) -> Vec<Name> {
+    pub(crate) async fn names(&self) -> Vec<Name> {
         let prefix = self.home.prefix();
         let metas: Vec<_> = self.store.list(Some(&Key::from(prefix.as_str()))).try_collect().await.unwrap();
         let mut names: Vec<_> =
@@ -55,20 +69,31 @@ impl World {
         names
     }
 
-    fn key(&self, name: Name) -> Key {
+    pub(crate) fn key(&self, name: Name) -> Key {
         Key::from(format!("{}{name}", self.home.prefix()))
+    }
+
+    /// Puts another object behind the one before it, as only who has the key can.
+    pub(crate) async fn forge(&self, id: PartId, record: Record, entropy: SeededEntropy) {
+        let storage = Storage::remote(self.store.clone(), self.store.clone(), Blocking::Inline).await.unwrap();
+        let (home, prefix) = (self.home.clone(), self.home.prefix());
+        let place = Place { storage, home, clock: self.clock.clone(), entropy: Arc::new(entropy), prefix };
+        let before = self.key(Name::Log(PartId { part: id.part - 1, ..id }));
+        let before = self.store.get(&before).await.unwrap().bytes().await.unwrap();
+        let bytes = Slot { id, previous: digest(&place, &before), record }.seal(&place).unwrap();
+        self.store.put(&self.key(Name::Log(id)), bytes.into()).await.unwrap();
     }
 }
 
 impl Node {
-    async fn append(&mut self, body: &[u8]) -> Result<(), Error> {
+    pub(crate) async fn append(&mut self, body: &[u8]) -> Result<(), Error> {
         let seq = self.journal.append(Zeroizing::new(body.to_vec())).await?;
         self.state.push(body.to_vec());
         assert_eq!(seq.0, self.state.len() as u64);
         Ok(())
     }
 
-    async fn checkpoint(&self, covers: usize) -> Result<(), Error> {
+    pub(crate) async fn checkpoint(&self, covers: usize) -> Result<(), Error> {
         self.journal.checkpoint(&encode(&self.state[..covers]), Seq(covers as u64)).await
     }
 }
@@ -87,7 +112,7 @@ fn decode(mut bytes: &[u8]) -> Vec<Vec<u8>> {
     out
 }
 
-fn stopped<T: std::fmt::Debug>(outcome: Result<T, Error>, expected: Stopped) {
+pub(crate) fn stopped<T: std::fmt::Debug>(outcome: Result<T, Error>, expected: Stopped) {
     assert!(matches!(&outcome, Err(Error::Stopped { why, .. }) if *why == expected), "{outcome:?}");
 }
 

@@ -13,6 +13,7 @@
 //! | R6 | GC: mark `cut`, then everything below the floor in ascending order through all epochs; no claim, no Seal | `upkeep.rs` |
 //! | R7 | AlreadyExists: GET and compare whole bytes; unknown: the same bytes again | `put.rs` |
 //! | R8 | owner: GET of its next slot; reader: LIST behind what it has seen, then its Ckpt record again | `recover.rs` |
+//! | R9 | a process that left in peace owns on if the log still ends where it left it | `writer.rs`, `recover.rs` |
 //!
 //! What the world may do to it: any process stalls between any two requests, dies, and is started
 //! again; a PUT's reply is lost, or the PUT never arrives, or it arrives long after its sender has
@@ -65,19 +66,20 @@ fn schedules(width: u8) -> String {
                 sum.steps += tally.steps;
                 sum.acked += tally.acked;
                 sum.epochs += tally.epochs;
+                sum.returns += tally.returns;
             }
             Err(what) => panic!("seed {seed}, {width} in flight: {what}"),
         }
     }
-    let Tally { steps, acked, epochs } = sum;
+    let Tally { steps, acked, epochs, returns } = sum;
     assert!(acked > count, "the schedules do nothing");
     format!(
-        "{width} in flight: {count} schedules from {from}, {steps} steps, {epochs} epochs, {acked} acknowledged, 0 lost"
+        "{width} in flight: {count} schedules from {from}, {steps} steps, {epochs} epochs, {returns} returns, {acked} acknowledged, 0 lost"
     )
 }
 
 /// Every interleaving of three writers who each claim and write once; of two with one fault or death
-/// anywhere; of two with checkpoints and GC; and of three with these, as far as the bound allows.
+/// anywhere; of two with checkpoints and GC; of two who leave and come back; and of three with these, as far as the bound allows.
 #[test]
 fn three_writers_exhaustively() {
     let once = Budget { writes: 1, claims: 1, ..Budget::default() };
@@ -85,6 +87,7 @@ fn three_writers_exhaustively() {
         ("three writers, one write each", 3, once, 0),
         ("two writers, one write each, one fault", 2, once, 1),
         ("two writers, a write and a checkpoint each", 2, Budget { ckpts: 1, ..once }, 0),
+        ("two writers, two writes and an eviction each", 2, Budget { writes: 2, evictions: 1, ..once }, 0),
         ("three writers, a write and a checkpoint each", 3, Budget { ckpts: 1, ..once }, 0),
     ];
     let states = usize::try_from(number("RINGFENCE_STATES", 400_000)).expect("the model is small");
@@ -102,6 +105,7 @@ const HINTS: &[(Mutant, u64)] = &[
     (Mutant::AnySealCounts, 35_000),
     (Mutant::ReaderNoAnchor, 14_000),
     (Mutant::GcOwnFirst, 5_900),
+    (Mutant::ResumeUnknown, 1_600),
     (Mutant::EmptyByList, 1_300),
 ];
 

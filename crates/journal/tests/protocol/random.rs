@@ -70,6 +70,8 @@ pub(crate) struct Tally {
     pub(crate) acked: u64,
     /// Epochs claimed.
     pub(crate) epochs: u64,
+    /// Owners that left and came back in their epoch.
+    pub(crate) returns: u64,
 }
 
 /// How one schedule behaves.
@@ -107,7 +109,7 @@ pub(crate) fn run(rules: Rules, seed: u64) -> Result<Tally, &'static str> {
         ghost: rng.one(&[10, 50]),
         steps: 60 + rng.below(400),
     };
-    let steps = play(&mut world, &mut rng, &habits);
+    let (steps, returns) = play(&mut world, &mut rng, &habits);
     if world.wrong.is_none() {
         world.audit();
     }
@@ -116,11 +118,12 @@ pub(crate) fn run(rules: Rules, seed: u64) -> Result<Tally, &'static str> {
         finish(&mut world, &mut rng);
     }
     let epochs = world.store.claims.len() as u64;
-    world.wrong.map_or(Ok(Tally { steps, acked: acked as u64, epochs }), Err)
+    world.wrong.map_or(Ok(Tally { steps, acked: acked as u64, epochs, returns }), Err)
 }
 
-fn play(world: &mut World, rng: &mut Random, habits: &Habits) -> u64 {
-    let (mut awake, mut now) = (1, 0);
+/// Steps taken, and returns.
+fn play(world: &mut World, rng: &mut Random, habits: &Habits) -> (u64, u64) {
+    let (mut awake, mut now, mut returns) = (1, 0, 0);
     for step in 0..habits.steps {
         if awake < world.processes.len() && rng.rare(habits.wake) {
             (now, awake) = (awake, awake + 1);
@@ -136,13 +139,15 @@ fn play(world: &mut World, rng: &mut Random, habits: &Habits) -> u64 {
         if rng.rare(habits.all_crash) {
             (0..world.processes.len()).for_each(|p| world.crash(p, rng));
         }
+        let away = world.processes[now].left.is_some();
         world.step(now, rng);
+        returns += u64::from(away && world.processes[now].owns());
         let asleep = awake == world.processes.len() && world.processes.iter().all(Process::idle);
         if asleep || world.wrong.is_some() || world.exhausted() {
-            return u64::from(step) + 1;
+            return (u64::from(step) + 1, returns);
         }
     }
-    u64::from(habits.steps)
+    (u64::from(habits.steps), returns)
 }
 
 /// Steps within which one live writer without faults must have written.

@@ -117,11 +117,7 @@ impl Process {
         if let Some(began) = self.reading.take() {
             world.answer(&self.view.history(), began);
         }
-        // An owner that was evicted owns on if nothing stands behind its last slot.
-        let own = Slot { e: self.epoch, n: self.slot.saturating_sub(1) };
-        if self.owns() && (self.view.end != own || self.view.seen != own) {
-            self.epoch = 0;
-        }
+        self.come_back(world);
         self.next = Next::Open;
     }
 

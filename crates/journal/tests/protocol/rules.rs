@@ -72,6 +72,8 @@ mutants! {
     OwnerReadUnchecked, false, "the owner reads without a look at its next slot (R8)";
     ReaderGetsNext, false, "a reader asks for the next slot only (R8)";
     ReaderNoAnchor, false, "a reader LISTs, but does not ask for its Ckpt record (R8)";
+    ResumeUnchecked, false, "back in its epoch, and no look at where the log ends now (R9)";
+    ResumeUnknown, false, "back in its epoch after an outcome that nobody knows (R9)";
 }
 
 /// The protocol, or one of its mutants, and the world it runs in.

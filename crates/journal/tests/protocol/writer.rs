@@ -134,7 +134,9 @@ pub(crate) struct Process {
     pub(crate) slot: u8,
     /// What it knows of the place.
     pub(crate) view: View,
-    /// Segments it has put: survives an eviction, and no sweep of its own takes them.
+    /// Where its log ended when it left the place in peace, owning it.
+    pub(crate) left: Option<Slot>,
+    /// Segments that this opening has put: no sweep of its own takes them. The next one's may.
     pub(crate) mine: u64,
     /// A strong read waits, that began when so many entries were known.
     pub(crate) reading: Option<usize>,
@@ -209,8 +211,25 @@ impl Process {
 
     /// What it owned is lost to it; what it knew may be old.
     pub(crate) fn fenced(&mut self) {
-        self.epoch = 0;
+        (self.epoch, self.mine) = (0, 0);
         self.next = Next::Recover;
+    }
+
+    /// R9: nothing is on its way and every outcome is known, so where the log ends is enough to come
+    /// back as its owner.
+    fn leave(&mut self) {
+        self.left = self.owns().then_some(self.view.end);
+        self.view = View::default();
+        self.fenced();
+    }
+
+    /// R9: it owns on if the log ends where it was left, and no Seal and no newer epoch was seen.
+    pub(crate) fn come_back(&mut self, world: &World) {
+        let Some(end) = self.left.take() else { return };
+        let same = self.view.end == end && self.view.seen == end;
+        if same || world.rules.lacks(Mutant::ResumeUnchecked) {
+            (self.epoch, self.slot) = (end.e, self.view.end.n + 1);
+        }
     }
 
     fn put_step(&mut self, world: &mut World, choose: &mut impl Choose) {
@@ -257,10 +276,8 @@ impl Process {
             Act::Checkpoint => self.begin_checkpoint(world, choose),
             Act::Sweep => self.sweep(world),
             Act::Evict => {
-                // The epoch stays with the living process, and so do the names of its objects.
                 self.budget.evictions -= 1;
-                self.view = View::default();
-                self.next = Next::Recover;
+                self.leave();
             }
         }
     }
@@ -321,6 +338,7 @@ impl Process {
     /// All that is not acknowledged has failed or is unknown; the place is opened again.
     pub(crate) fn stop(&mut self, world: &mut World, choose: &mut impl Choose) {
         world.abandon(self, choose);
+        self.left = (self.owns() && world.rules.lacks(Mutant::ResumeUnknown)).then_some(self.view.end);
         self.fenced();
     }
 }
