@@ -1,8 +1,9 @@
 //! Eviction: when open namespaces pass the memory budget, those that nobody holds are closed, the
 //! longest unused first.
 //!
-//! One whose log is long is flushed before it goes, so that it opens quickly again. Nothing is lost
-//! at any moment: what was acknowledged is in the log. Runs in the background, once at a time.
+//! One whose log is long is flushed before it goes, and where something was written the log gets its
+//! mark of a clean end, so that it opens quickly again. Nothing is lost at any moment: what was
+//! acknowledged is in the log. Runs in the background, once at a time.
 
 use crate::{
     namespace::Namespace,
@@ -57,6 +58,11 @@ async fn pass(shared: &Arc<Shared>, slots: &Slots) {
             if let Err(error) = upkeep::flush(&namespace).await {
                 tracing::warn!(namespace = %namespace.home.uuid(), %error, "not flushed before it was let go");
             }
+        }
+        if let Some(namespace) = slot.current()
+            && let Err(error) = namespace.journal.close().await
+        {
+            tracing::warn!(namespace = %namespace.home.uuid(), %error, "the log has no mark of a clean end");
         }
         if slot.let_go() {
             shared.counters.evictions.fetch_add(1, Ordering::Relaxed);
