@@ -25,19 +25,19 @@ pub(crate) struct Evictor {
 
 /// Starts a pass if the budget is passed and none runs.
 pub(crate) fn start_if_due(shared: &Arc<Shared>, evictor: &Evictor, slots: &Arc<Slots>) {
-    if !over(shared) {
+    if held(shared) <= shared.config.memory_bytes_max {
         return;
     }
     evictor.asked.store(true, Ordering::Release);
     if evictor.runs.swap(true, Ordering::AcqRel) {
         return;
     }
-    let (held, slots) = (shared.clone(), slots.clone());
-    shared.config.tracker.spawn(async move {
-        while held.evictor().asked.swap(false, Ordering::AcqRel) {
-            pass(&held, &slots).await;
+    let (shared, slots) = (shared.clone(), slots.clone());
+    shared.clone().config.tracker.spawn(async move {
+        while shared.evictor().asked.swap(false, Ordering::AcqRel) {
+            pass(&shared, &slots).await;
         }
-        held.evictor().runs.store(false, Ordering::Release);
+        shared.evictor().runs.store(false, Ordering::Release);
     });
 }
 
@@ -45,8 +45,9 @@ async fn pass(shared: &Arc<Shared>, slots: &Slots) {
     let open = |slot: Arc<Slot>| Some((slot.used()?, slot));
     let mut candidates: Vec<(u64, Arc<Slot>)> = slots.all().into_iter().filter_map(open).collect();
     candidates.sort_by_key(|(used, _)| *used);
+    let enough = shared.config.memory_bytes_max - shared.config.memory_bytes_max / SLACK_SHARE;
     for (used, slot) in candidates {
-        if !over(shared) {
+        if held(shared) <= enough {
             return;
         }
         // Somebody entered it meanwhile: it is no longer the longest unused.
@@ -75,9 +76,12 @@ pub(crate) fn opens_slowly(namespace: &Arc<Namespace>) -> bool {
     namespace.journal.log_bytes() > SLOW_LOG_BYTES && namespace.view().memtable_size().0 > 0
 }
 
-fn over(shared: &Shared) -> bool {
-    shared.counters.memory.load(Ordering::Relaxed) > shared.config.memory_bytes_max
+fn held(shared: &Shared) -> u64 {
+    shared.counters.memory.load(Ordering::Relaxed)
 }
 
+/// A pass goes on until this share of the budget is free: it looks at every namespace, and must not be due again at the
+/// next opening.
+const SLACK_SHARE: u64 = 16;
 /// A log above this is flushed before its namespace is let go, bytes.
 const SLOW_LOG_BYTES: u64 = 64 << 10;

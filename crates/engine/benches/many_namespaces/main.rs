@@ -68,9 +68,14 @@ fn bucket(sizes: &Sizes, phase: &str, server: &Server, before: &BTreeMap<String,
         "make" => ("namespace", namespaces),
         _ => ("cold search", namespaces.min(sizes.searches)),
     };
-    for (request, count) in server.requests().unwrap_or_default() {
+    let asked = server.requests().unwrap_or_default().into_iter().filter(|(request, _)| !request.ends_with("probe"));
+    let each = |(request, count): (String, u64)| {
         let count = count - before.get(&request).copied().unwrap_or(0);
-        println!("requests while we {phase}, {request}: {:.2} for each {what}", count as f64 / times as f64);
+        format!("{request} {:.2}", count as f64 / times as f64)
+    };
+    let asked: Vec<String> = asked.map(each).collect();
+    if !asked.is_empty() {
+        println!("requests while we {phase}, for each {what}: {}", asked.join(", "));
     }
     for (kind, (objects, bytes)) in server.objects().filter(|_| phase == "make").unwrap_or_default() {
         let each = |n: u64| n as f64 / namespaces as f64;
