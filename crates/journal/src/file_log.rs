@@ -101,11 +101,10 @@ impl CommitLog for FileLog {
 
     fn end(&mut self) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(async {
-            let writer = self.writer()?;
-            if writer.open.is_none() || writer.stopped.is_some() {
+            if !self.writer()?.may_end() {
                 return Ok(());
             }
-            self.disk(|writer| writer.commit(&[]).map(drop)).await
+            self.disk(Writer::end).await
         })
     }
 

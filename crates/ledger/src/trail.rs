@@ -218,12 +218,12 @@ impl Trail {
         chain.abandon().await;
     }
 
-    /// Writes everything that waits.
+    /// Writes everything that waits, and marks the chains' clean ends.
     pub async fn close(&self) {
         let mut chains: Vec<_> = self.lock().values().cloned().collect();
         chains.push(Arc::clone(&self.0.operators));
         for chain in chains {
-            if let Err(error) = chain.flush().await {
+            if let Err(error) = chain.rest().await {
                 tracing::error!(code = error.code.as_str(), "audit lines could not be written before the end");
             }
         }

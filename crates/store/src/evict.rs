@@ -1,8 +1,9 @@
 //! Eviction: when open namespaces pass the memory budget, those that nobody holds are closed, the
 //! longest unused first.
 //!
-//! One whose log is long is flushed before it goes, so that it opens quickly again. Nothing is lost
-//! at any moment: what was acknowledged is in the log. Runs in the background, once at a time.
+//! One whose log is long is flushed before it goes, and where something was written the log gets its
+//! mark of a clean end, so that it opens quickly again. Nothing is lost at any moment: what was
+//! acknowledged is in the log. Runs in the background, once at a time.
 
 use crate::{
     namespace::Namespace,
@@ -24,19 +25,19 @@ pub(crate) struct Evictor {
 
 /// Starts a pass if the budget is passed and none runs.
 pub(crate) fn start_if_due(shared: &Arc<Shared>, evictor: &Evictor, slots: &Arc<Slots>) {
-    if !over(shared) {
+    if held(shared) <= shared.config.memory_bytes_max {
         return;
     }
     evictor.asked.store(true, Ordering::Release);
     if evictor.runs.swap(true, Ordering::AcqRel) {
         return;
     }
-    let (held, slots) = (shared.clone(), slots.clone());
-    shared.config.tracker.spawn(async move {
-        while held.evictor().asked.swap(false, Ordering::AcqRel) {
-            pass(&held, &slots).await;
+    let (shared, slots) = (shared.clone(), slots.clone());
+    shared.clone().config.tracker.spawn(async move {
+        while shared.evictor().asked.swap(false, Ordering::AcqRel) {
+            pass(&shared, &slots).await;
         }
-        held.evictor().runs.store(false, Ordering::Release);
+        shared.evictor().runs.store(false, Ordering::Release);
     });
 }
 
@@ -44,8 +45,9 @@ async fn pass(shared: &Arc<Shared>, slots: &Slots) {
     let open = |slot: Arc<Slot>| Some((slot.used()?, slot));
     let mut candidates: Vec<(u64, Arc<Slot>)> = slots.all().into_iter().filter_map(open).collect();
     candidates.sort_by_key(|(used, _)| *used);
+    let enough = shared.config.memory_bytes_max - shared.config.memory_bytes_max / SLACK_SHARE;
     for (used, slot) in candidates {
-        if !over(shared) {
+        if held(shared) <= enough {
             return;
         }
         // Somebody entered it meanwhile: it is no longer the longest unused.
@@ -58,6 +60,11 @@ async fn pass(shared: &Arc<Shared>, slots: &Slots) {
                 tracing::warn!(namespace = %namespace.home.uuid(), %error, "not flushed before it was let go");
             }
         }
+        if let Some(namespace) = slot.current()
+            && let Err(error) = namespace.journal.close().await
+        {
+            tracing::warn!(namespace = %namespace.home.uuid(), %error, "the log has no mark of a clean end");
+        }
         if slot.let_go() {
             shared.counters.evictions.fetch_add(1, Ordering::Relaxed);
         }
@@ -69,9 +76,12 @@ pub(crate) fn opens_slowly(namespace: &Arc<Namespace>) -> bool {
     namespace.journal.log_bytes() > SLOW_LOG_BYTES && namespace.view().memtable_size().0 > 0
 }
 
-fn over(shared: &Shared) -> bool {
-    shared.counters.memory.load(Ordering::Relaxed) > shared.config.memory_bytes_max
+fn held(shared: &Shared) -> u64 {
+    shared.counters.memory.load(Ordering::Relaxed)
 }
 
+/// A pass goes on until this share of the budget is free: it looks at every namespace, and must not be due again at the
+/// next opening.
+const SLACK_SHARE: u64 = 16;
 /// A log above this is flushed before its namespace is let go, bytes.
 const SLOW_LOG_BYTES: u64 = 64 << 10;

@@ -5,7 +5,8 @@
 //! made by one process and measured by another, so that nothing is warm but what the system keeps;
 //! the data folder's pages are dropped from the page cache before the searches. Sizes come from
 //! the environment: `RINGFENCE_MANY_TENANTS`, `_NAMESPACES` (of each tenant), `_PASSAGES`,
-//! `_SEARCHES`, `_FOLDER` (kept, and used again if it is there; else a temporary one).
+//! `_SEARCHES`, `_FOLDER` (kept, and used again if it is there; else a temporary one). With
+//! `RINGFENCE_MANY_STORE` the world is in a bucket instead: see `stores`.
 //!
 //! This is a measurement, not a test: it judges nothing.
 
@@ -13,10 +14,12 @@
 
 mod make;
 mod measure;
+mod stores;
 mod world;
 
 use anyhow::{Context, Result};
-use std::{path::PathBuf, process::Command};
+use std::{collections::BTreeMap, path::PathBuf, process::Command};
+use stores::Server;
 use world::Sizes;
 
 fn main() -> Result<()> {
@@ -30,9 +33,11 @@ fn main() -> Result<()> {
 
 /// Runs itself twice.
 fn both(sizes: &Sizes) -> Result<()> {
+    let server = Server::from_environment()?;
     let kept = std::env::var_os("RINGFENCE_MANY_FOLDER").map(PathBuf::from);
     let temporary = tempfile::tempdir()?;
-    let folder = kept.unwrap_or_else(|| temporary.path().to_owned());
+    // A bucket goes with its server, and the keys to it are of no use then.
+    let folder = kept.filter(|_| server.is_none()).unwrap_or_else(|| temporary.path().to_owned());
     println!("{} tenants x {} namespaces x {} passages", sizes.tenants, sizes.namespaces, sizes.passages);
     for phase in ["make", "measure"] {
         let made = phase == "make" && folder.join("keys").exists();
@@ -40,11 +45,42 @@ fn both(sizes: &Sizes) -> Result<()> {
             println!("the folder holds a world already; it is measured as it is");
             continue;
         }
+        let before = server.as_ref().and_then(Server::requests).unwrap_or_default();
         let mut child = Command::new(std::env::current_exe()?);
         child.env("RINGFENCE_MANY_PHASE", phase).env("RINGFENCE_MANY_FOLDER", &folder);
+        if let Some(server) = &server {
+            server.tell(&mut child);
+        }
         anyhow::ensure!(child.status()?.success(), "the phase '{phase}' failed");
+        if let Some(server) = &server {
+            bucket(sizes, phase, server, &before);
+        }
+        let load = std::fs::read_to_string("/proc/loadavg")?;
+        println!("load average behind '{phase}': {}", load.split(' ').take(3).collect::<Vec<_>>().join(" "));
     }
     Ok(())
+}
+
+/// What a phase asked of the store, and what stands there.
+fn bucket(sizes: &Sizes, phase: &str, server: &Server, before: &BTreeMap<String, u64>) {
+    let namespaces = sizes.tenants * sizes.namespaces;
+    let (what, times) = match phase {
+        "make" => ("namespace", namespaces),
+        _ => ("cold search", namespaces.min(sizes.searches)),
+    };
+    let asked = server.requests().unwrap_or_default().into_iter().filter(|(request, _)| !request.ends_with("probe"));
+    let each = |(request, count): (String, u64)| {
+        let count = count - before.get(&request).copied().unwrap_or(0);
+        format!("{request} {:.2}", count as f64 / times as f64)
+    };
+    let asked: Vec<String> = asked.map(each).collect();
+    if !asked.is_empty() {
+        println!("requests while we {phase}, for each {what}: {}", asked.join(", "));
+    }
+    for (kind, (objects, bytes)) in server.objects().filter(|_| phase == "make").unwrap_or_default() {
+        let each = |n: u64| n as f64 / namespaces as f64;
+        println!("bucket, {kind}: {:.1} objects, {:.0} bytes for each namespace", each(objects), each(bytes));
+    }
 }
 
 fn folder() -> Result<PathBuf> {

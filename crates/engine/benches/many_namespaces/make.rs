@@ -1,6 +1,6 @@
 //! Makes the world through the engine's public flows and closes it in peace.
 
-use crate::world::{self, Sizes, Watch, grant, open, said, vector};
+use crate::world::{Sizes, Watch, grant, open, said, vector};
 use access::{Ingest, Operator};
 use anyhow::{Context, Result, ensure};
 use engine::{Body, Engine, IngestRequest, NewKey, NewTenant, OnConflict, RawDocument};
@@ -10,10 +10,12 @@ use std::{path::Path, time::Duration};
 
 /// Requests at once.
 const AT_ONCE: usize = 16;
+/// Documents of one request.
+const DOCUMENTS_AT_ONCE: usize = 500;
 
 pub(crate) async fn make(sizes: &Sizes, folder: &Path) -> Result<()> {
     let watch = Watch::start();
-    let (engine, token) = open(folder).await?;
+    let (engine, token) = open(sizes, folder).await?;
     let token = token.context("the folder is not new")?;
     let operator = engine.gate().operator(Some(&token), &[], engine.request_id()).map_err(|r| said(r.error))?;
     let mut keys = Vec::new();
@@ -48,16 +50,19 @@ async fn tenant(engine: &Engine, operator: &Operator, n: usize) -> Result<String
 }
 
 async fn fill(engine: &Engine, sizes: &Sizes, key: &str, tenant: usize, namespace: usize) -> Result<()> {
-    let grant = grant::<Ingest>(engine, key, namespace).await?;
-    let documents = (0..sizes.passages).map(|n| document(tenant, namespace, n)).collect::<Result<_>>()?;
-    let request = IngestRequest { documents, on_conflict: OnConflict::Overwrite };
-    let reply = engine.ingest(grant, request).await.map_err(|e| said(e.into_body()))?.into_body();
-    let stored = reply.results.iter().filter(|r| r.passages == 1).count();
-    ensure!(stored == sizes.passages, "{stored} of {} passages were stored", sizes.passages);
+    let numbers: Vec<usize> = (0..sizes.passages).collect();
+    for some in numbers.chunks(DOCUMENTS_AT_ONCE) {
+        let grant = grant::<Ingest>(engine, key, namespace).await?;
+        let documents = some.iter().map(|n| document(sizes, tenant, namespace, *n)).collect::<Result<_>>()?;
+        let request = IngestRequest { documents, on_conflict: OnConflict::Overwrite };
+        let reply = engine.ingest(grant, request).await.map_err(|e| said(e.into_body()))?.into_body();
+        let stored = reply.results.iter().filter(|r| r.passages == 1).count();
+        ensure!(stored == some.len(), "{stored} of {} passages were stored", some.len());
+    }
     Ok(())
 }
 
-fn document(tenant: usize, namespace: usize, n: usize) -> Result<RawDocument> {
+fn document(sizes: &Sizes, tenant: usize, namespace: usize, n: usize) -> Result<RawDocument> {
     Ok(RawDocument {
         id: Some(DocumentId::parse(&format!("document-{n}")).map_err(said)?),
         body: Body::Text(Untrusted::new(text(tenant, namespace, n))),
@@ -66,7 +71,7 @@ fn document(tenant: usize, namespace: usize, n: usize) -> Result<RawDocument> {
         uri: None,
         attributes: Attributes::default(),
         readers: None,
-        vector: Some(vector(((tenant * 1_000_003 + namespace) * 131 + n) as u64)),
+        vector: Some(vector(((tenant * 1_000_003 + namespace) * 131 + n) as u64, sizes.dimensions)),
         expires_at: None,
     })
 }
@@ -79,5 +84,5 @@ pub(crate) fn text(tenant: usize, namespace: usize, n: usize) -> String {
 /// Bytes of text and vectors that the caller sent into one namespace.
 pub(crate) fn content_bytes(sizes: &Sizes) -> usize {
     let text: usize = (0..sizes.passages).map(|n| text(0, 0, n).len()).sum();
-    text + sizes.passages * world::DIMENSIONS * size_of::<f32>()
+    text + sizes.passages * sizes.dimensions * size_of::<f32>()
 }

@@ -2,6 +2,7 @@
 
 use crate::{
     make::content_bytes,
+    stores,
     world::{Sizes, Watch, grant, open, said, vector},
 };
 use access::Search;
@@ -14,11 +15,13 @@ mod cache;
 pub(crate) async fn measure(sizes: &Sizes, folder: &Path) -> Result<()> {
     let keys = fs::read_to_string(folder.join("keys"))?;
     let keys: Vec<&str> = keys.lines().collect();
-    disk(sizes, folder)?;
-    cache::drop_pages(&folder.join("data"))?;
+    if !stores::in_bucket() {
+        disk(sizes, folder)?;
+        cache::drop_pages(&folder.join("data"))?;
+    }
     let bare = resident()?;
     let watch = Watch::start();
-    let (engine, _) = open(folder).await?;
+    let (engine, _) = open(sizes, folder).await?;
     println!("start: {:.1} ms", millis(watch.read()));
     println!("resident, idle: {:.1} MiB ({:.1} MiB before the start)", mib(resident()?), mib(bare));
     searches(sizes, &engine, &keys).await?;
@@ -31,21 +34,28 @@ async fn searches(sizes: &Sizes, engine: &Engine, keys: &[&str]) -> Result<()> {
     let total = keys.len() * sizes.namespaces;
     let before = resident()?;
     let (mut first, mut known, mut whole, mut warm) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut parts: BTreeMap<&str, Vec<Duration>> = BTreeMap::new();
     let mut tenants = std::collections::HashSet::new();
     // A stride without a common factor visits each place once.
     let stride = [7_919, 7_907, 7_901, 7_883].into_iter().find(|p| !total.is_multiple_of(*p)).unwrap_or(1);
     for n in (0..total.min(sizes.searches)).map(|i| i * stride % total) {
         let (tenant, namespace) = (n % keys.len(), n / keys.len());
         let fresh = tenants.insert(tenant);
-        let (door, all) = search(engine, keys[tenant], namespace, n).await?;
+        let (door, all, timings) = search(engine, keys[tenant], namespace, vector(n as u64, sizes.dimensions)).await?;
         if fresh { &mut first } else { &mut known }.push(door);
         whole.push(all);
-        warm.push(search(engine, keys[tenant], namespace, n).await?.1);
+        for (part, millis) in timings {
+            parts.entry(part).or_default().push(Duration::from_secs_f64(millis / 1e3));
+        }
+        warm.push(search(engine, keys[tenant], namespace, vector(n as u64, sizes.dimensions)).await?.1);
     }
     let opened = whole.len();
     row("door, a tenant's first request (opens its directory)", &mut first);
     row("door, a tenant that is open", &mut known);
     row("cold first search of a namespace, door included", &mut whole);
+    for (part, mut times) in parts {
+        row(&format!("  of that, '{part}'"), &mut times);
+    }
     row("the same search again", &mut warm);
     let health = engine.health();
     println!("tenants: {:?}", health.tenants);
@@ -60,14 +70,19 @@ async fn searches(sizes: &Sizes, engine: &Engine, keys: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// One search; how long the door took, and all of it.
-async fn search(engine: &Engine, key: &str, namespace: usize, seed: usize) -> Result<(Duration, Duration)> {
+/// One search; how long the door took, and all of it, and what the reply says of its parts.
+async fn search(
+    engine: &Engine,
+    key: &str,
+    namespace: usize,
+    vector: Vec<f32>,
+) -> Result<(Duration, Duration, Timings)> {
     let watch = Watch::start();
     let grant = grant::<Search>(engine, key, namespace).await?;
     let door = watch.read();
     let request = SearchRequest {
         query: None,
-        vector: Some(vector(seed as u64)),
+        vector: Some(vector),
         top_k: 10,
         mode: Some(Mode::Vector),
         filter: None,
@@ -79,8 +94,10 @@ async fn search(engine: &Engine, key: &str, namespace: usize, seed: usize) -> Re
     };
     let reply = engine.search(grant, request).await.map_err(|e| said(e.into_body()))?.into_body();
     ensure!(!reply.hits.is_empty(), "a search found nothing");
-    Ok((door, watch.read()))
+    Ok((door, watch.read(), reply.timings))
 }
+
+type Timings = Vec<(&'static str, f64)>;
 
 fn row(what: &str, times: &mut [Duration]) {
     times.sort();

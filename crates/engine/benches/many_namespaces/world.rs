@@ -8,14 +8,15 @@ use models::Models;
 use std::{path::Path, sync::Arc, time::Duration};
 use vault::LocalProvider;
 
-/// Length of the callers' vectors.
-pub(crate) const DIMENSIONS: usize = 384;
-
 pub(crate) struct Sizes {
     pub(crate) tenants: usize,
     pub(crate) namespaces: usize,
     pub(crate) passages: usize,
     pub(crate) searches: usize,
+    /// Of the callers' vectors.
+    pub(crate) dimensions: usize,
+    /// Rows of a memtable that are flushed.
+    flush_rows: usize,
 }
 
 impl Sizes {
@@ -29,15 +30,18 @@ impl Sizes {
             namespaces: number("NAMESPACES", 20)?,
             passages: number("PASSAGES", 20)?,
             searches: number("SEARCHES", 100)?,
+            dimensions: number("DIMENSIONS", 384)?,
+            flush_rows: number("FLUSH_ROWS", 20_000)?,
         })
     }
 }
 
-pub(crate) async fn open(folder: &Path) -> Result<(Engine, Option<zeroize::Zeroizing<String>>)> {
+pub(crate) async fn open(sizes: &Sizes, folder: &Path) -> Result<(Engine, Option<zeroize::Zeroizing<String>>)> {
     let provider = LocalProvider::from_env_value(&"5a".repeat(32), Arc::new(OsEntropy))?;
-    let storage = journal::Storage::open(&folder.join("data")).await?;
+    let storage = crate::stores::storage(folder).await?;
     let config = EngineConfig {
         memory_bytes_max: 1 << 30,
+        flush_rows_max: sizes.flush_rows as u64,
         ..EngineConfig::new(storage, Arc::new(provider), Models::unavailable("a benchmark"))
     };
     Engine::open(config).await.map_err(said)
@@ -54,8 +58,8 @@ pub(crate) fn name(n: usize) -> Result<NamespaceName> {
 }
 
 /// A random direction that both phases can draw again.
-pub(crate) fn vector(seed: u64) -> Vec<f32> {
-    let mut bytes = [0; DIMENSIONS];
+pub(crate) fn vector(seed: u64, dimensions: usize) -> Vec<f32> {
+    let mut bytes = vec![0; dimensions];
     SeededEntropy::new(seed).fill(&mut bytes);
     bytes.iter().map(|b| f32::from(*b) / 128.0 - 1.0).collect()
 }

@@ -1,4 +1,4 @@
-//! One append file of the log: preallocated, zeroed, doubling; plain blocking file calls.
+//! One append file of the log: preallocated, zeroed, growing by a share; plain blocking file calls.
 
 use crate::{
     disk::{Disk, DiskFile},
@@ -64,9 +64,9 @@ impl PartFile {
         if wanted <= self.size {
             return Ok(());
         }
-        // As much again as its groups take by now: a checkpoint that stands at its beginning is no
-        // reason to expect many.
-        let more = self.end.saturating_sub(self.first).min(limits::LOG_FILE_STEP_MAX);
+        // A quarter of what its groups take by now: few steps on the way to a long log, and little room
+        // that a small one never fills. A checkpoint that stands at its beginning is no reason to expect many.
+        let more = (self.end.saturating_sub(self.first) / 4).min(limits::LOG_FILE_STEP_MAX);
         let size = size_for(wanted.max(self.size + more));
         let grown = zeroes(&*self.file, &self.faults, self.size, size).and_then(|()| self.file.sync_all());
         if let Err(error) = grown {

@@ -9,7 +9,7 @@ use super::{
     group::{Group, HEADER, Header},
     opening::{End, Opening, Pointer},
     part,
-    writer::{Known, Writer},
+    writer::{Known, Mark, Writer},
 };
 use crate::{
     Error, Stopped,
@@ -32,7 +32,8 @@ pub(crate) struct Found {
 }
 
 /// Reads the place. Claims nothing; makes durable what it found, so that nobody acts on bytes that
-/// a power cut could still take back; removes files that never got their name.
+/// a power cut could still take back; removes files that never got their name. Behind the mark of a
+/// clean end all is durable but the mark: then nothing is flushed before the writer begins.
 pub(crate) fn recover(place: &Arc<Place>, local: &Arc<Local>) -> Result<Found, Error> {
     let listing = local.list(&place.prefix).map_err(|source| io_error("listing a place", source))?;
     let newest = listing.names.iter().filter_map(|name| name.epoch()).max().unwrap_or_default();
@@ -55,6 +56,7 @@ pub(crate) fn recover(place: &Arc<Place>, local: &Arc<Local>) -> Result<Found, E
         });
     }
     found.writer.tail = Some(log.end);
+    found.writer.mark = log.mark;
     found.writer.parts = log.parts;
     found.writer.stale = stale;
     found.writer.checkpoint = pointer;
@@ -88,6 +90,8 @@ struct Log {
     end: End,
     /// The checkpoint's, if it stands in the log.
     body: Option<Zeroizing<Vec<u8>>>,
+    /// The mark of a clean end, if it is the last that stands there.
+    mark: Option<Mark>,
 }
 
 fn read_log(place: &Place, local: &Local, listing: &Listing) -> Result<Option<Read>, Error> {
@@ -134,14 +138,16 @@ fn read_forward(place: &Place, local: &Local, chain: Vec<Part>) -> Result<(Log, 
     let mut last = chain.first().map_or(0, |part| part.opening.before);
     let mut dropped = false;
     let mut finish: Option<(Opening, End)> = None;
-    let mut bodies_of = Vec::new();
+    let (mut bodies_of, mut mark) = (Vec::new(), None);
     for mut part in chain {
         if part.opening.before != last || dropped {
             return Err(part.corrupt(place, 0, "the file does not go on where the one before it ended"));
         }
         let covers = part.opening.checkpoint.map_or(0, |pointer| pointer.covers);
+        let mut clean = false;
         while let Some(group) = part.next(place)? {
             let at = part.offset;
+            clean = matches!(&group, Group::Entries(_, bodies) if bodies.is_empty());
             match group {
                 _ if dropped => return Err(part.corrupt(place, at, "a group after the place was dropped")),
                 Group::Entries(first, bodies) if last.checked_add(1) == Some(first) => {
@@ -154,7 +160,12 @@ fn read_forward(place: &Place, local: &Local, chain: Vec<Part>) -> Result<(Log, 
                 _ => return Err(part.corrupt(place, at, "a group that does not follow the one before it")),
             }
         }
-        part.harden(place, local)?;
+        if clean && part.end.is_none() {
+            // It was written when every group before it, and the file's name, had been flushed.
+            mark = Some(part.mark());
+        } else {
+            part.harden(place, local)?;
+        }
         bodies_of.extend(part.opening.body.take().map(|body| (part.id, body)));
         parts.push(Known { id: part.id, before: part.opening.before, bytes: part.offset - part.first });
         finish = Some((part.opening.clone(), End { id: part.id, groups: part.groups, offset: part.offset }));
@@ -164,7 +175,7 @@ fn read_forward(place: &Place, local: &Local, chain: Vec<Part>) -> Result<(Log, 
     entries.retain(|(seq, _)| *seq > covers);
     let holder = last_opening.checkpoint.and_then(|pointer| pointer.holder());
     let body = bodies_of.into_iter().find(|(id, _)| Some(*id) == holder).map(|(_, body)| body);
-    Ok((Log { entries, last, parts, last_opening, end, body }, dropped))
+    Ok((Log { entries, last, parts, last_opening, end, body, mark }, dropped))
 }
 
 /// One log file being read.
@@ -268,17 +279,25 @@ impl Part {
         Ok(())
     }
 
+    /// The last group, to be made durable before anything relies on it.
+    fn mark(&self) -> Mark {
+        Mark { id: self.id, offset: self.last_group, bytes: self.last_bytes().to_vec() }
+    }
+
+    fn last_bytes(&self) -> &[u8] {
+        let range = usize::try_from(self.last_group).unwrap_or(0)..usize::try_from(self.offset).unwrap_or(0);
+        self.bytes.get(range).unwrap_or_default()
+    }
+
     /// Only the newest file can hold bytes that are not on the disk yet.
     fn harden(&self, place: &Place, local: &Local) -> Result<(), Error> {
         if self.end.is_some() {
             return Ok(());
         }
-        let range = usize::try_from(self.last_group).unwrap_or(0)..usize::try_from(self.offset).unwrap_or(0);
-        let bytes = self.bytes.get(range).unwrap_or_default();
         let path = local.path(&place.name(Name::Log(self.id)));
         let io = |source| io_error("flushing what was recovered", source);
         path.parent().map_or(Ok(()), |folder| local.make_folders(folder)).map_err(io)?;
-        part::harden(&**local.disk(), &path, bytes, self.last_group).map_err(io)
+        part::harden(&**local.disk(), &path, self.last_bytes(), self.last_group).map_err(io)
     }
 
     fn corrupt(&self, place: &Place, offset: u64, why: &'static str) -> Error {
@@ -306,6 +325,7 @@ fn empty(place: &Arc<Place>, local: &Arc<Local>, newest: LogEpoch, dropped: bool
         local: Arc::clone(local),
         open: None,
         tail: None,
+        mark: None,
         parts: Vec::new(),
         stale: Vec::new(),
         checkpoint: None,

@@ -6,7 +6,7 @@
 use super::{
     group::{Group, HEADER, Header},
     opening::{End, Opening, Pointer},
-    part::{NotStarted, PartFile, size_for},
+    part::{self, NotStarted, PartFile, size_for},
 };
 use crate::{
     Error, Stopped,
@@ -39,6 +39,8 @@ pub(crate) struct Writer {
     pub(crate) open: Option<Open>,
     /// Where the newest file ended when the place was recovered.
     pub(crate) tail: Option<End>,
+    /// The mark of a clean end in that file, while it may not be durable.
+    pub(crate) mark: Option<Mark>,
     /// Files that a recovery needs, oldest first, the open one last.
     pub(crate) parts: Vec<Known>,
     /// Files that no recovery needs.
@@ -57,6 +59,13 @@ pub(crate) struct Writer {
     pub(crate) stopped: Option<(Stopped, Option<Arc<io::Error>>)>,
 }
 
+/// A group that says that all before it is durable.
+pub(crate) struct Mark {
+    pub(crate) id: PartId,
+    pub(crate) offset: u64,
+    pub(crate) bytes: Vec<u8>,
+}
+
 /// A log file that takes groups.
 pub(crate) struct Open {
     file: PartFile,
@@ -64,6 +73,8 @@ pub(crate) struct Open {
     prologue: Vec<u8>,
     id: PartId,
     groups: u64,
+    /// The last group marks a clean end.
+    ended: bool,
 }
 
 impl Writer {
@@ -102,10 +113,11 @@ impl Writer {
         body: Option<Zeroizing<Vec<u8>>>,
     ) -> Result<(), Error> {
         self.check()?;
+        self.harden_mark()?;
         let place = Arc::clone(&self.place);
         let object = ObjectUuid::random(&*place.entropy);
         let (prologue, mut sealer) = place.home.start_log(object, id.epoch, &*place.entropy)?;
-        let opening = Opening { id, before: self.last, previous: self.end(), checkpoint, body };
+        let opening = Opening { id, before: self.last, previous: self.reached(), checkpoint, body };
         let frame = sealer.seal(0, &Group::opening(&opening.encode()), &*place.entropy)?;
         let offset = prologue.len() as u64;
         let size = size_for((prologue.len() + HEADER + frame.len()) as u64);
@@ -122,7 +134,7 @@ impl Writer {
             Err(NotStarted { source, .. }) => return Err(io_error("starting a log file", source)),
         };
         self.parts.push(Known { id, before: self.last, bytes: 0 });
-        self.open = Some(Open { file, sealer, prologue, id, groups: 1 });
+        self.open = Some(Open { file, sealer, prologue, id, groups: 1, ended: false });
         self.checkpoint = checkpoint;
         Ok(())
     }
@@ -138,6 +150,20 @@ impl Writer {
         self.write(&Group::entries(first, bodies))?;
         self.last += bodies.len() as u64;
         Ok(first)
+    }
+
+    /// Marks a clean end, unless that was the last thing written: one empty group. What stands before it is durable.
+    pub(crate) fn end(&mut self) -> Result<(), Error> {
+        self.commit(&[])?;
+        if let Some(open) = &mut self.open {
+            open.ended = true;
+        }
+        Ok(())
+    }
+
+    /// Whether there is an end to be marked.
+    pub(crate) fn may_end(&self) -> bool {
+        self.stopped.is_none() && self.open.as_ref().is_some_and(|open| !open.ended)
     }
 
     /// Says in the log that the place is to be destroyed; from here on it takes nothing.
@@ -194,6 +220,7 @@ impl Writer {
             return Err(self.stop(Stopped::Sync, Some(source)));
         }
         open.groups += 1;
+        open.ended = false;
         if let Some(part) = self.parts.last_mut() {
             part.bytes = open.file.groups_bytes();
         }
@@ -201,8 +228,18 @@ impl Writer {
         Ok(())
     }
 
+    /// The next file says where this one ends, the mark counted: so the mark has to stay there.
+    fn harden_mark(&mut self) -> Result<(), Error> {
+        let Some(mark) = &self.mark else { return Ok(()) };
+        let path = self.local.path(&self.place.name(Name::Log(mark.id)));
+        part::harden(&**self.local.disk(), &path, &mark.bytes, mark.offset)
+            .map_err(|source| io_error("flushing what was recovered", source))?;
+        self.mark = None;
+        Ok(())
+    }
+
     /// Where the log ends now.
-    fn end(&self) -> Option<End> {
+    fn reached(&self) -> Option<End> {
         match &self.open {
             Some(open) => Some(End { id: open.id, groups: open.groups, offset: open.file.end }),
             None => self.tail,
