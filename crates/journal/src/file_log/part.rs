@@ -1,4 +1,4 @@
-//! One append file of the log: preallocated, zeroed, growing by a share; plain blocking file calls.
+//! One append file of the log: preallocated, zeroed, doubling; plain blocking file calls.
 
 use crate::{
     disk::{Disk, DiskFile},
@@ -58,15 +58,16 @@ impl PartFile {
         Ok(Self { file, faults, size, first: first.len() as u64, end: first.len() as u64 })
     }
 
-    /// Makes room for `bytes` more. When the disk is full the file is as before.
-    pub(crate) fn reserve(&mut self, bytes: u64) -> io::Result<()> {
+    /// Makes room for `bytes` more, and unless it is the last for now, for some that will follow. When the disk is full
+    /// the file is as before.
+    pub(crate) fn reserve(&mut self, bytes: u64, last: bool) -> io::Result<()> {
         let wanted = self.end.saturating_add(bytes);
         if wanted <= self.size {
             return Ok(());
         }
-        // A quarter of what its groups take by now: few steps on the way to a long log, and little room
-        // that a small one never fills. A checkpoint that stands at its beginning is no reason to expect many.
-        let more = (self.end.saturating_sub(self.first) / 4).min(limits::LOG_FILE_STEP_MAX);
+        // As much again as its groups take by now: a checkpoint that stands at its beginning is no
+        // reason to expect many, nor is the mark of an end.
+        let more = if last { 0 } else { self.end.saturating_sub(self.first).min(limits::LOG_FILE_STEP_MAX) };
         let size = size_for(wanted.max(self.size + more));
         let grown = zeroes(&*self.file, &self.faults, self.size, size).and_then(|()| self.file.sync_all());
         if let Err(error) = grown {

@@ -147,7 +147,7 @@ impl Writer {
     /// 4. flushed: now the callers may be told
     pub(crate) fn commit(&mut self, bodies: &[Zeroizing<Vec<u8>>]) -> Result<u64, Error> {
         let first = self.last + 1;
-        self.write(&Group::entries(first, bodies))?;
+        self.write(&Group::entries(first, bodies), bodies.is_empty())?;
         self.last += bodies.len() as u64;
         Ok(first)
     }
@@ -168,7 +168,7 @@ impl Writer {
 
     /// Says in the log that the place is to be destroyed; from here on it takes nothing.
     pub(crate) fn drop_place(&mut self) -> Result<(), Error> {
-        self.write(&Group::drop_place())?;
+        self.write(&Group::drop_place(), true)?;
         self.place.storage.faults().after(Step::DropWritten).map_err(|source| self.broken(source))?;
         self.stopped = Some((Stopped::Dropped, None));
         Ok(())
@@ -193,7 +193,8 @@ impl Writer {
         covered
     }
 
-    fn write(&mut self, body: &[u8]) -> Result<(), Error> {
+    /// Writes a group. Behind the `last` one for now no room is made for others.
+    fn write(&mut self, body: &[u8], last: bool) -> Result<(), Error> {
         self.check()?;
         if self.open.is_none() {
             let epoch = self.epoch.ok_or(Error::Closing)?;
@@ -203,7 +204,7 @@ impl Writer {
         let place = Arc::clone(&self.place);
         let open = self.open.as_mut().ok_or(Error::Closing)?;
         let most = (HEADER + body.len() + FRAME_OVERHEAD_BYTES) as u64;
-        open.file.reserve(most).map_err(|source| io_error("making room in the log", source))?;
+        open.file.reserve(most, last).map_err(|source| io_error("making room in the log", source))?;
 
         // From here on anything but success leaves bytes that this process cannot vouch for.
         self.stopped = Some((Stopped::Write, None));
