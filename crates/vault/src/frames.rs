@@ -63,7 +63,7 @@ impl FrameSealer {
         frame.extend_from_slice(body);
         let tag = self.chain.cipher.seal(&nonce, &self.chain.aad(seq), &mut frame[HEADER..]);
         frame.extend_from_slice(&tag);
-        self.chain.follow(&frame);
+        self.chain.follow(&mac, &tag);
         self.frames += 1;
         Ok(frame)
     }
@@ -109,7 +109,7 @@ impl FrameOpener {
             return Ok(None);
         }
         let (head, mac) = header.split_at(HEAD);
-        let (length, seq, nonce) =
+        let (length, seq, nonce, mac) =
             self.read_head(head, mac).ok_or_else(|| self.corrupt("the header does not authenticate"))?;
         let used = HEADER + length + TAG;
         let Some(rest) = bytes.get(HEADER..used) else { return Ok(None) };
@@ -120,11 +120,11 @@ impl FrameOpener {
             .cipher
             .open(&nonce, &self.chain.aad(seq), &mut plain, tag)
             .map_err(|_| self.corrupt("the body does not authenticate"))?;
-        self.chain.follow(&bytes[..used]);
+        self.chain.follow(&mac, tag);
         Ok(Some((seq, plain, used)))
     }
 
-    fn read_head(&self, head: &[u8], mac: &[u8]) -> Option<(usize, u64, [u8; NONCE])> {
+    fn read_head(&self, head: &[u8], mac: &[u8]) -> Option<(usize, u64, [u8; NONCE], [u8; HEAD_MAC])> {
         if !same(mac, &self.chain.header_mac(head)) {
             return None;
         }
@@ -133,7 +133,7 @@ impl FrameOpener {
         let (seq, nonce) = rest.split_first_chunk::<8>()?;
         let length = u32::from_be_bytes(*length) as usize;
         (length <= limits::LOG_FRAME_BYTES_MAX).then_some(())?;
-        Some((length, u64::from_be_bytes(*seq), *nonce.first_chunk()?))
+        Some((length, u64::from_be_bytes(*seq), *nonce.first_chunk()?, *mac.first_chunk()?))
     }
 
     fn corrupt(&self, why: &'static str) -> Error {
@@ -147,8 +147,9 @@ struct Chain {
     identity: Vec<u8>,
     cipher: Cipher,
     header: HmacKey,
-    /// SHA-256 of the frame before, or of the prologue.
-    previous: [u8; 32],
+    /// The header's MAC and the body's tag of the frame before; the hash of the prologue before the first. Who has not the
+    /// keys can make no other frame with these, and a hash of every byte would cost more than sealing it.
+    previous: [u8; HEAD_MAC + TAG],
 }
 
 impl Chain {
@@ -175,8 +176,9 @@ impl Chain {
         [&self.identity[..], &identity::fields(&[&seq.to_be_bytes(), &self.previous])].concat()
     }
 
-    fn follow(&mut self, frame: &[u8]) {
-        self.previous = sha256(frame);
+    fn follow(&mut self, mac: &[u8; HEAD_MAC], tag: &[u8; TAG]) {
+        self.previous[..HEAD_MAC].copy_from_slice(mac);
+        self.previous[HEAD_MAC..].copy_from_slice(tag);
     }
 }
 

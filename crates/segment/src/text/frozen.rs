@@ -17,19 +17,24 @@ use tantivy::{
     DocSet, Index, IndexSettings, InvertedIndexReader, SegmentReader, SingleSegmentIndexWriter, TERMINATED,
     TantivyDocument, Term,
     postings::Postings,
-    schema::{Field, IndexRecordOption, OwnedValue, Schema, TextFieldIndexing, TextOptions},
+    schema::{Field, IndexRecordOption, Schema, TextFieldIndexing, TextOptions},
     store::Compressor,
-    tokenizer::{PreTokenizedString, Token},
+    tokenizer::{Token, TokenStream, Tokenizer, TokenizerManager},
 };
+use zeroize::Zeroizing;
 
 /// A third of it is where the writer's table of terms starts. It grows by itself; a large one would cost every small
 /// segment a millisecond.
 const WRITER_BYTES: usize = 256 << 10;
 
+/// No letter and no digit, so in no term.
+const BETWEEN: char = '\n';
+/// What cuts there.
+const JOINED: &str = "joined";
+
 fn schema() -> (Schema, Field) {
     let indexing = TextFieldIndexing::default()
-        // Terms come ready made: nothing may cut them again.
-        .set_tokenizer("raw")
+        .set_tokenizer(JOINED)
         .set_fieldnorms(false)
         .set_index_option(IndexRecordOption::WithFreqs);
     let mut builder = Schema::builder();
@@ -42,6 +47,46 @@ pub(crate) struct FrozenWriter {
     writer: SingleSegmentIndexWriter<TantivyDocument>,
     files: Files,
     field: Field,
+    /// The row that is being added.
+    row: Zeroizing<String>,
+}
+
+/// Cuts where [`FrozenWriter::add`] joined: terms come ready made, and as one string they cost the least to hand over.
+#[derive(Clone, Default)]
+struct Joined {
+    token: Token,
+}
+
+struct JoinedTerms<'a> {
+    rest: std::str::SplitTerminator<'a, char>,
+    token: &'a mut Token,
+}
+
+impl Tokenizer for Joined {
+    type TokenStream<'a> = JoinedTerms<'a>;
+
+    fn token_stream<'a>(&'a mut self, text: &'a str) -> JoinedTerms<'a> {
+        self.token.reset();
+        JoinedTerms { rest: text.split_terminator(BETWEEN), token: &mut self.token }
+    }
+}
+
+impl TokenStream for JoinedTerms<'_> {
+    fn advance(&mut self) -> bool {
+        let Some(term) = self.rest.next() else { return false };
+        self.token.text.clear();
+        self.token.text.push_str(term);
+        self.token.position = self.token.position.wrapping_add(1);
+        true
+    }
+
+    fn token(&self) -> &Token {
+        self.token
+    }
+
+    fn token_mut(&mut self) -> &mut Token {
+        self.token
+    }
 }
 
 impl FrozenWriter {
@@ -53,30 +98,32 @@ impl FrozenWriter {
             ..IndexSettings::default()
         };
         let files = Files::default();
+        let tokenizers = TokenizerManager::new();
+        tokenizers.register(JOINED, Joined::default());
         let writer = Index::builder()
             .schema(schema)
             .settings(settings)
+            .tokenizers(tokenizers)
             .single_segment_index_writer(files.clone(), WRITER_BYTES)?;
-        Ok(Self { writer, files, field })
+        Ok(Self { writer, files, field, row: Zeroizing::default() })
     }
 
     /// Adds the terms of the next row.
     pub(crate) fn add(&mut self, terms: &[TermId], lexicon: &Lexicon) -> Result<(), Error> {
-        let token = |(position, id): (usize, &TermId)| Token {
-            position,
-            text: lexicon.term(*id).to_owned(),
-            ..Token::default()
-        };
-        let tokens = terms.iter().enumerate().map(token).collect();
+        self.row.clear();
+        for id in terms {
+            self.row.push_str(lexicon.term(*id));
+            self.row.push(BETWEEN);
+        }
         let mut document = TantivyDocument::default();
-        let terms = PreTokenizedString { text: String::new(), tokens };
-        document.add_field_value(self.field, &OwnedValue::PreTokStr(terms));
+        document.add_text(self.field, &self.row);
         Ok(self.writer.add_document(document)?)
     }
 
     pub(crate) fn finish(self, out: &mut Writer) -> Result<(), Error> {
-        drop(self.writer.finalize()?);
-        self.files.write(out)
+        let Self { writer, files, .. } = self;
+        drop(writer.finalize()?);
+        files.write(out)
     }
 }
 
