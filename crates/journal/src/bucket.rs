@@ -12,7 +12,7 @@ use object_store::{
     Error as StoreError, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
     path::Path as Key,
 };
-use std::{ops::Range, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Duration};
 
 /// The store, and how long we are patient with it.
 pub(crate) struct Bucket {
@@ -120,12 +120,15 @@ impl Bucket {
         Ok(names)
     }
 
-    /// Deletes all that stands under a prefix. `last` are deleted after everything else.
-    pub(crate) async fn remove(&self, prefix: &str, last: fn(Name) -> bool, what: &'static str) -> Result<(), Error> {
-        let keys = self.keys(prefix, what).await?;
-        let is_last = |key: &Key| key.as_ref().strip_prefix(prefix).and_then(Name::parse).is_some_and(last);
-        let (late, early): (Vec<Key>, Vec<Key>) = keys.into_iter().partition(is_last);
-        for keys in [early, late] {
+    /// Deletes all that stands under a prefix, lower turns before higher ones. What has no name of ours
+    /// is in the first.
+    pub(crate) async fn remove(&self, prefix: &str, turn: fn(Name) -> u8, what: &'static str) -> Result<(), Error> {
+        let turn = |key: &Key| key.as_ref().strip_prefix(prefix).and_then(Name::parse).map_or(0, turn);
+        let mut turns = BTreeMap::<u8, Vec<Key>>::new();
+        for key in self.keys(prefix, what).await? {
+            turns.entry(turn(&key)).or_default().push(key);
+        }
+        for keys in turns.into_values() {
             let deletes: Vec<_> = keys.iter().map(|key| self.delete(key.as_ref(), what)).collect();
             futures::stream::iter(deletes).buffer_unordered(REQUESTS_AT_ONCE).try_collect::<Vec<()>>().await?;
         }

@@ -199,12 +199,18 @@ impl Storage {
         }
     }
 
-    /// Removes a place with all in it; claims, log and tombstone of a bucket's last.
+    /// Removes a place with all in it. In a bucket the tombstone goes alone and last: whatever stands
+    /// without it must be a whole place.
     pub(crate) async fn remove_place(&self, prefix: &str) -> Result<(), Error> {
         let what = "removing a place";
         match self.backend() {
             Backend::Bucket(bucket) => {
-                bucket.remove(prefix, |name| !matches!(name, Name::Object(..) | Name::Checkpoint(_)), what).await
+                let turn = |name| match name {
+                    Name::Object(..) | Name::Checkpoint(_) => 0,
+                    Name::Claim(_) | Name::Log(_) | Name::Cut => 1,
+                    Name::Tombstone => 2,
+                };
+                bucket.remove(prefix, turn, what).await
             }
             Backend::Local(_) => {
                 let prefix = prefix.to_owned();

@@ -142,7 +142,8 @@ impl Writer {
     /// Commits `bodies` as one group and gives the first one's number. The epoch is ours already.
     ///
     /// 1. a log file, if none is open: see [`Writer::start_part`]
-    /// 2. room: a full disk is met here, before anything of the group exists; the journal goes on
+    /// 2. room: a full disk is met here, before anything of the group exists; the journal goes on, but
+    ///    not behind another error
     /// 3. header and frame written: a crash leaves a torn or a whole group, nothing behind it
     /// 4. flushed: now the callers may be told
     pub(crate) fn commit(&mut self, bodies: &[Zeroizing<Vec<u8>>]) -> Result<u64, Error> {
@@ -204,7 +205,13 @@ impl Writer {
         let place = Arc::clone(&self.place);
         let open = self.open.as_mut().ok_or(Error::Closing)?;
         let most = (HEADER + body.len() + FRAME_OVERHEAD_BYTES) as u64;
-        open.file.reserve(most, last).map_err(|source| io_error("making room in the log", source))?;
+        if let Err(source) = open.file.reserve(most, last) {
+            if !is_full(&source) {
+                // Nothing of the group is written; but no later flush of this file is believed.
+                self.stopped = Some((Stopped::Sync, None));
+            }
+            return Err(io_error("making room in the log", source));
+        }
 
         // From here on anything but success leaves bytes that this process cannot vouch for.
         self.stopped = Some((Stopped::Write, None));

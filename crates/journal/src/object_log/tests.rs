@@ -1,5 +1,6 @@
 //! A place in a bucket, with one writer and with several who do not know of each other.
 
+mod destroying;
 mod door;
 
 use super::slot::{Record, Slot, digest};
