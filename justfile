@@ -55,7 +55,7 @@ long-fight SECONDS="300":
 long-mutants *NAMES:
     scripts/mutants {{NAMES}}
 
-# A world of 100,000 small namespaces: start, memory, cold first searches, bytes on disk. Takes long, and about 10 GB.
+# A world of 100,000 small namespaces: start, memory, cold first searches, bytes on disk. Takes long, and about 5 GB; RINGFENCE_MANY_STORE=moto, ceph or fake for a bucket of so much less.
 bench-many TENANTS="1000" NAMESPACES="100":
     RINGFENCE_MANY_TENANTS={{TENANTS}} RINGFENCE_MANY_NAMESPACES={{NAMESPACES}} RINGFENCE_MANY_SEARCHES=2000 cargo bench --workspace --bench many_namespaces
 

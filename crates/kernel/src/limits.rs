@@ -81,6 +81,9 @@ pub const EXACT_ROWS_MAX: u64 = 16_000;
 /// Entries of a registry journal between two checkpoints, or a quarter of its records where that is more, so that a
 /// large book is not written again for every few changes. Bounds what an opening reads: 256 small JSON entries are under 1 MB.
 pub const REGISTRY_CHECKPOINT_ENTRIES: u64 = 256;
+/// Open namespaces. Above it those that nobody holds are closed, the longest unused first: each that was written holds
+/// its log file open, and a process that may open no more files fails its next write. Our unit allows 65,536.
+pub const NAMESPACES_OPEN_MAX: u64 = 10_000;
 /// Estimated bytes of open tenants' directories. Above it those that nobody uses are closed, the longest unused first.
 /// 64 MiB: about a thousand tenants of a hundred namespaces, or 250,000 namespaces.
 pub const DIRECTORIES_BYTES_MAX: u64 = 64 << 20;

@@ -1,5 +1,5 @@
-//! Eviction: when open namespaces pass the memory budget, those that nobody holds are closed, the
-//! longest unused first.
+//! Eviction: when open namespaces pass the memory budget or are too many for the files that a process
+//! may hold open, those that nobody holds are closed, the longest unused first.
 //!
 //! One whose log is long is flushed before it goes, and where something was written the log gets its
 //! mark of a clean end, so that it opens quickly again. Nothing is lost at any moment: what was
@@ -11,9 +11,10 @@ use crate::{
     stores::{Shared, Slots},
     upkeep,
 };
+use kernel::limits;
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 /// Whether somebody is at it, and whether somebody asked meanwhile.
@@ -25,7 +26,7 @@ pub(crate) struct Evictor {
 
 /// Starts a pass if the budget is passed and none runs.
 pub(crate) fn start_if_due(shared: &Arc<Shared>, evictor: &Evictor, slots: &Arc<Slots>) {
-    if held(shared) <= shared.config.memory_bytes_max {
+    if !over(shared, 0) {
         return;
     }
     evictor.asked.store(true, Ordering::Release);
@@ -45,9 +46,8 @@ async fn pass(shared: &Arc<Shared>, slots: &Slots) {
     let open = |slot: Arc<Slot>| Some((slot.used()?, slot));
     let mut candidates: Vec<(u64, Arc<Slot>)> = slots.all().into_iter().filter_map(open).collect();
     candidates.sort_by_key(|(used, _)| *used);
-    let enough = shared.config.memory_bytes_max - shared.config.memory_bytes_max / SLACK_SHARE;
     for (used, slot) in candidates {
-        if held(shared) <= enough {
+        if !over(shared, SLACK_SHARE) {
             return;
         }
         // Somebody entered it meanwhile: it is no longer the longest unused.
@@ -76,8 +76,16 @@ pub(crate) fn opens_slowly(namespace: &Arc<Namespace>) -> bool {
     namespace.journal.log_bytes() > SLOW_LOG_BYTES && namespace.view().memtable_size().0 > 0
 }
 
-fn held(shared: &Shared) -> u64 {
-    shared.counters.memory.load(Ordering::Relaxed)
+/// Whether there is too much, with one part in `slack` (0: nothing) to be free beside it.
+fn over(shared: &Shared, slack: u64) -> bool {
+    let now = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let counters = &shared.counters;
+    passed(now(&counters.memory), shared.config.memory_bytes_max, slack)
+        || passed(now(&counters.open), limits::NAMESPACES_OPEN_MAX, slack)
+}
+
+fn passed(now: u64, max: u64, slack: u64) -> bool {
+    now > max - max.checked_div(slack).unwrap_or(0)
 }
 
 /// A pass goes on until this share of the budget is free: it looks at every namespace, and must not be due again at the
@@ -85,3 +93,16 @@ fn held(shared: &Shared) -> u64 {
 const SLACK_SHARE: u64 = 16;
 /// A log above this is flushed before its namespace is let go, bytes.
 const SLOW_LOG_BYTES: u64 = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Found by 25,000 namespaces in one process that may open 20,000 files: the budget of bytes was far, and a write failed.
+    #[test]
+    fn namespaces_are_closed_before_the_process_has_no_more_files_to_open() {
+        let max = limits::NAMESPACES_OPEN_MAX;
+        assert!(max < 20_000 && passed(max + 1, max, 0) && !passed(max, max, 0));
+        assert!(passed(max, max, SLACK_SHARE), "a pass frees more than the one that was too many");
+    }
+}
