@@ -123,7 +123,7 @@ pub const SHORT_LIST_MAX: usize = 256;
 pub const HEAD_BYTES_MAX: usize = 64 << 10;
 /// A place's log file when it is new, bytes. Most places are small.
 pub const LOG_FILE_BYTES_MIN: u64 = 4 << 10;
-/// The most by which a log file grows at once, bytes; up to there by a quarter of what it holds. Bounds the pause.
+/// The most by which a log file grows at once, bytes; it doubles up to there. Bounds the pause.
 pub const LOG_FILE_STEP_MAX: u64 = 64 << 20;
 /// One log entry, bytes: a request's documents at their limit, with vectors, several times over.
 pub const LOG_ENTRY_BYTES_MAX: usize = 512 << 20;

@@ -135,9 +135,14 @@ impl Tail {
         self.rows.last().copied().unwrap_or(0)
     }
 
-    /// Heap bytes, roughly; with its index, built or not.
+    /// Bytes of what it holds, roughly, as a written segment would have them: what a flush goes by.
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Heap bytes, roughly; with its index, built or not, which holds text and vectors once more.
+    pub fn resident(&self) -> u64 {
+        2 * self.bytes
     }
 
     /// Bytes of a document's text; 0 when there is no such document.

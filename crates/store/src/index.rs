@@ -66,6 +66,14 @@ impl Index {
         }
     }
 
+    /// Heap bytes, roughly.
+    pub(crate) fn resident(&self) -> u64 {
+        match self {
+            Index::Tail(tail) => tail.resident(),
+            Index::Segment(segment) => segment.bytes(),
+        }
+    }
+
     pub(crate) fn text_bytes(&self, doc: u32) -> u64 {
         either!(self, it => it.text_bytes(doc))
     }

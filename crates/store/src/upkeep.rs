@@ -77,6 +77,16 @@ pub(crate) fn start_if_due(namespace: &Arc<Namespace>) {
     });
 }
 
+/// Waits for the flush that runs while much more is in memory than a flush takes: writers go as fast as what they
+/// write can be flushed, and are refused only when even that does not help.
+pub(crate) async fn keeps_up(namespace: &Arc<Namespace>) {
+    let (_, bytes) = namespace.view().memtable_size();
+    if bytes > namespace.shared.config.flush_bytes_max.saturating_mul(BRAKE_FACTOR) {
+        start_if_due(namespace);
+        drop(namespace.upkeep.lock().await);
+    }
+}
+
 /// Flushes the memtable whatever its size. A task of its own: it ends what it began.
 ///
 /// # Errors
@@ -312,6 +322,8 @@ pub(crate) fn millis(d: Duration) -> u64 {
 /// A segment up to this stands in the checkpoint itself, bytes. With the manifest around it the
 /// body stays under 256 KiB, up to which a journal needs no object for it.
 pub const INLINE_BYTES_MAX: usize = 240 << 10;
+/// How many times over what a flush takes may be in memory before writers wait for it.
+const BRAKE_FACTOR: u64 = 2;
 /// What a job takes for each byte of its inputs: sections, the container, its sealed form, the
 /// segment opened from it.
 pub(crate) const JOB_FACTOR: u64 = 4;

@@ -51,7 +51,7 @@ impl View {
 
     /// Heap estimate, bytes.
     pub(crate) fn bytes(&self) -> u64 {
-        self.parts.iter().map(|part| part.index.bytes()).sum()
+        self.parts.iter().map(|part| part.index.resident()).sum()
     }
 
     /// Parts whose documents are in the log only.

@@ -22,6 +22,7 @@ pub(crate) async fn run(namespace: Arc<Namespace>) {
 pub(crate) async fn step(namespace: &Arc<Namespace>) -> bool {
     namespace.lines_keep_up().await;
     indexing::keeps_up(namespace).await;
+    crate::upkeep::keeps_up(namespace).await;
     let mut turn = namespace.turn.lock().await;
     let batch = namespace.next_batch();
     if batch.is_empty() {
