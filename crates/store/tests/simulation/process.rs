@@ -45,7 +45,8 @@ impl Process {
     ) -> Self {
         let (handle, door) = ways;
         let clock = SimClock::new(rng.millis(0, 7_200_000));
-        let cpu = Inline(Mutex::new(Rng::new(rng.next(), 7)));
+        let tracker = TaskTracker::new();
+        let cpu = Inline(Mutex::new(Rng::new(rng.next(), 7)), tracker.clone());
         let sink = Sink { chain: world.chain.clone(), handle: handle.clone(), rng: Mutex::new(rng) };
         let stores = Stores::new(StoresConfig {
             storage: storage.clone(),
@@ -54,7 +55,7 @@ impl Process {
             entropy: world.entropy.clone(),
             sink: Arc::new(sink),
             cpu: Arc::new(cpu),
-            tracker: TaskTracker::new(),
+            tracker,
             flush_bytes_max: sizes.flush_bytes_max,
             flush_rows_max: sizes.flush_rows_max,
             memory_bytes_max: sizes.memory_bytes_max,
@@ -94,7 +95,7 @@ impl Process {
 }
 
 /// Work is done at once: a simulation has one thread. What takes minutes is done after a while.
-struct Inline(Mutex<Rng>);
+struct Inline(Mutex<Rng>, TaskTracker);
 
 impl Cpu for Inline {
     fn run(&self, work: Box<dyn FnOnce() + Send>) {
@@ -103,7 +104,7 @@ impl Cpu for Inline {
 
     fn run_merge(&self, work: Box<dyn FnOnce() + Send>) {
         let wait = self.0.lock().unwrap().millis(0, 60_000);
-        tokio::spawn(async move {
+        self.1.spawn(async move {
             tokio::time::sleep(wait).await;
             work();
         });
