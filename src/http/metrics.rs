@@ -93,6 +93,8 @@ fn state(engine: &Engine) -> Registry {
     gauge("namespaces_quarantined", "Namespaces whose bytes do not open", health.stores.quarantined);
     gauge("documents_indexed", "Documents in open namespaces, dead ones among them", health.stores.documents);
     gauge("tombstones", "Dead documents that compaction has not removed yet", health.stores.tombstones);
+    let without_graph = health.stores.rows_without_graph;
+    gauge("rows_without_graph", "Rows of large segments that searches scan until their graph is built", without_graph);
     gauge("writes_waiting", "Writes that wait for their namespace's writer", health.stores.writes_waiting);
     gauge("upkeep_waiting", "Flushes and compactions that wait for a permit", health.stores.upkeep_waiting);
     gauge("upkeep_running", "Flushes and compactions under way", health.stores.upkeep_running);

@@ -99,10 +99,11 @@ fn acknowledged_writes_survive_kills_at_random_moments() {
 fn objects(folder: &Path) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
         if entry.file_type().is_ok_and(|t| t.is_dir()) {
             found.extend(objects(&entry.path()));
-        } else if folder.ends_with("seg") {
-            found.insert(entry.file_name().to_string_lossy().into_owned());
+        } else if name.starts_with("seg-") {
+            found.insert(name);
         }
     }
     found

@@ -93,7 +93,7 @@ impl Engine {
             // As many as the background pool has threads, in a quarter of what namespaces may hold.
             upkeep_jobs_max: config.cpu_threads.div_ceil(2),
             upkeep_bytes_max: config.memory_bytes_max / 4,
-            short_merge_rows_max: store::SHORT_MERGE_ROWS_MAX,
+            short_merge_bytes_max: store::SHORT_MERGE_BYTES_MAX,
             inline_bytes_max: store::INLINE_BYTES_MAX,
         });
         let ownership = Ownership::watch(&config.storage, &registry, &config.clock, &tracker);

@@ -14,13 +14,16 @@ use kernel::{Document, limits};
 use roaring::RoaringBitmap;
 use zeroize::Zeroizing;
 
-/// How a graph gets its links.
-#[doc(hidden)]
+/// How a segment of more than [`limits::GRAPH_ROWS_MIN`] vectors gets the graph over them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Links {
-    /// By the distances of the vectors.
+    /// By the distances of the vectors: about 2 ms of CPU for each.
     Built,
+    /// Not now: every search scans. For who must not take long; [`crate::Segment::wants_graph`] tells.
+    Later,
     /// By arithmetic on row numbers: as large as a built graph and as dear to open, in no time. Finds little.
+    /// For benchmarks of sizes that would take hours to build.
+    #[doc(hidden)]
     Scattered,
 }
 
@@ -115,7 +118,7 @@ impl<'a> Builder<'a> {
         self.analyser.take_lexicon()
     }
 
-    /// Builds the graph if the segment is large enough for one to pay.
+    /// Gives the segment its graph if it is large enough for one to pay.
     pub(crate) fn graph(&mut self, links: Links) {
         if self.vectored.len() <= limits::GRAPH_ROWS_MIN as u64 {
             return;
@@ -126,6 +129,7 @@ impl<'a> Builder<'a> {
                 graph::build::build(self.spec, &values, &self.vectored, self.rows, self.out.part(Kind::Graph));
                 *self.out.paged(Paged::Vectors) = values;
             }
+            Links::Later => {}
             Links::Scattered => graph::build::scattered(self.rows, self.out.part(Kind::Graph)),
         }
     }

@@ -1,7 +1,7 @@
 //! Decoders as plain functions, for fuzzers (feature `fuzzing`) and for the test below. In no build that is shipped.
 
 use crate::{
-    Segment, Spec, TextQuery, TextStats,
+    Links, Segment, Spec, TextQuery, TextStats,
     bytes::{Reader, Slice},
     codec::{decode_document, encode_document},
     container::{self, reseal},
@@ -147,7 +147,8 @@ fn graph(bytes: &[u8]) {
 
 fn segments() -> Vec<Vec<u8>> {
     static MADE: OnceLock<Vec<Vec<u8>>> = OnceLock::new();
-    let write = |docs: Vec<Document>| Segment::write(&SPEC, &mut docs.into_iter()).map(|bytes| bytes.to_vec());
+    let write =
+        |docs: Vec<Document>| Segment::write(&SPEC, &mut docs.into_iter(), Links::Built).map(|bytes| bytes.to_vec());
     MADE.get_or_init(|| [write(documents()), write(Vec::new())].into_iter().filter_map(Result::ok).collect()).clone()
 }
 

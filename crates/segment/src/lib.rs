@@ -37,7 +37,6 @@ mod top;
 mod vectors;
 
 pub use analysis::TextQuery;
-#[doc(hidden)]
 pub use build::Links;
 pub use error::Error;
 pub use segment::{Segment, Spec};

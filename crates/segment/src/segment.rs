@@ -77,21 +77,12 @@ impl Segment {
         Self::of_buffer(spec, buffer, Some(index))
     }
 
-    /// Writes a segment: plain bytes, to be sealed before they go anywhere. Builds the graph when
-    /// there are more than [`kernel::limits::GRAPH_ROWS_MIN`] vectors (about 2 ms of CPU for each).
+    /// Writes a segment: plain bytes, to be sealed before they go anywhere. `links` matters when there are more than
+    /// [`kernel::limits::GRAPH_ROWS_MIN`] vectors.
     ///
     /// # Errors
     /// As [`Segment::in_memory`].
-    pub fn write(spec: &Spec, docs: &mut dyn Iterator<Item = Document>) -> Result<Zeroizing<Vec<u8>>, Error> {
-        Self::write_linked(spec, docs, Links::Built)
-    }
-
-    /// [`Segment::write`] with a choice of the graph's links, for benchmarks of sizes that would take hours to build.
-    ///
-    /// # Errors
-    /// As [`Segment::in_memory`].
-    #[doc(hidden)]
-    pub fn write_linked(
+    pub fn write(
         spec: &Spec,
         docs: &mut dyn Iterator<Item = Document>,
         links: Links,
@@ -234,6 +225,11 @@ impl Segment {
     /// Whether all of it is in memory: nothing that is asked of it waits for a disk or a bucket.
     pub fn is_resident(&self) -> bool {
         matches!(self.paged, Section::Memory(_))
+    }
+
+    /// Whether it has more vectors than a scan is good for, and no graph over them ([`Links::Later`]).
+    pub fn wants_graph(&self) -> bool {
+        !self.vectors.has_graph() && self.documents.vectored.len() > limits::GRAPH_ROWS_MIN as u64
     }
 
     /// Bytes of a document's text; 0 when there is no such document.

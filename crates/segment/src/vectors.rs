@@ -87,6 +87,10 @@ impl Vectors {
         Ok(Self { spec: *spec, rows: sections.rows, values, codes, scales, graph })
     }
 
+    pub(crate) fn has_graph(&self) -> bool {
+        self.graph.is_some()
+    }
+
     /// The best `k` of `rows` (all of which have a vector), best first.
     pub(crate) fn search(
         &self,

@@ -16,6 +16,7 @@ pub(crate) struct Counters {
     pub(crate) queued: AtomicU64,
     documents: AtomicU64,
     dead: AtomicU64,
+    graphless: AtomicU64,
     accepted: AtomicU64,
     written: AtomicU64,
 }
@@ -41,6 +42,8 @@ pub struct StoresStats {
     pub documents: u64,
     /// Dead ones of those: they leave with compaction.
     pub tombstones: u64,
+    /// Living rows of large segments without a graph yet: searches scan them.
+    pub rows_without_graph: u64,
     /// Bytes of documents and ids that were accepted, since the start.
     pub bytes_accepted: u64,
     /// Bytes of log entries, objects and checkpoints that were written for them, since the start.
@@ -75,8 +78,8 @@ fn ratio(part: u64, whole: u64) -> f64 {
 impl Counters {
     /// A namespace weighs something else now.
     pub(crate) fn weigh(&self, before: Weight, now: Weight) {
-        let sums = [&self.memory, &self.documents, &self.dead];
-        let parts = |w: Weight| [w.bytes, w.documents, w.dead];
+        let sums = [&self.memory, &self.documents, &self.dead, &self.graphless];
+        let parts = |w: Weight| [w.bytes, w.documents, w.dead, w.graphless];
         for ((sum, before), now) in sums.into_iter().zip(parts(before)).zip(parts(now)) {
             sum.fetch_add(now, Relaxed);
             sum.fetch_sub(before, Relaxed);
@@ -107,6 +110,7 @@ impl Counters {
             quarantined: read(&self.quarantined),
             documents: read(&self.documents),
             tombstones: read(&self.dead),
+            rows_without_graph: read(&self.graphless),
             bytes_accepted: read(&self.accepted),
             bytes_written: read(&self.written),
             writes_waiting: read(&self.queued),

@@ -4,7 +4,11 @@
 //! frees most for least goes first, and that objects in which nothing lives go without any rewrite.
 //! So deletes need no more room than they free and one segment.
 
-use crate::{merge::takes_long, namespace::Namespace, part::Part};
+use crate::{
+    merge::{SHORT_MERGE_BYTES_MAX, takes_long},
+    namespace::Namespace,
+    part::Part,
+};
 use kernel::{Timestamp, limits};
 
 /// What is to be done.
@@ -29,12 +33,12 @@ pub(crate) fn due(namespace: &Namespace, now: Option<Timestamp>) -> Option<Job> 
     // What a merge reads is its own until it ends.
     let free = view.sealed().into_iter().filter(|part| !namespace.merging.has(part)).collect();
     let parts = compactable(free, now, room)?;
-    let waits = namespace.merging.runs() && takes_long(&parts, config.short_merge_rows_max);
+    let waits = namespace.merging.runs() && takes_long(&parts, config.short_merge_bytes_max);
     (!waits).then_some(Job::Compact(parts))
 }
 
-/// Parts that are worth rewriting: those where nothing lives, a mostly dead one, or the smallest of
-/// too many.
+/// Parts that are worth rewriting: those where nothing lives, a mostly dead one, the smallest of
+/// too many, or those that want a graph, together.
 fn compactable(mut sealed: Vec<Part>, now: Option<Timestamp>, room: u64) -> Option<Vec<Part>> {
     let dead: Vec<Part> = sealed.iter().filter(|part| part.dead_share(now) >= 1.0).cloned().collect();
     if !dead.is_empty() {
@@ -47,23 +51,37 @@ fn compactable(mut sealed: Vec<Part>, now: Option<Timestamp>, room: u64) -> Opti
     if let Some((_, part)) = half_dead.into_iter().find(|(share, part)| needed(part, *share) <= room) {
         return Some(vec![part.clone()]);
     }
-    if sealed.len() <= OBJECTS_MAX {
-        return None;
-    }
+    let too_many = sealed.len() > OBJECTS_MAX;
     sealed.sort_by_key(|part| part.index.rows());
-    let (mut rows, mut take, mut bytes) = (0, 0, 0);
-    for part in &sealed {
+    let (flat, others): (Vec<Part>, Vec<Part>) = sealed.into_iter().partition(Part::wants_graph);
+    if too_many {
+        let merged = fitting(&others, now, room, u64::from(limits::SEGMENT_ROWS_MAX), MERGE_MIN);
+        if merged.len() > 1 {
+            return Some(merged.to_vec());
+        }
+    }
+    let linked = fitting(&flat, now, room, GRAPH_ROWS_AT_ONCE_MAX, usize::MAX);
+    (!linked.is_empty()).then(|| linked.to_vec())
+}
+
+/// The first of these whose rewrite there is room for, up to so many rows. At `enough`, none that is larger than all
+/// before it, and none that would make a short merge a long one.
+fn fitting(parts: &[Part], now: Option<Timestamp>, room: u64, rows_max: u64, enough: usize) -> &[Part] {
+    let (mut rows, mut take, mut bytes, mut size) = (0, 0, 0, 0);
+    for part in parts {
         let more = u64::from(part.index.rows());
         bytes += needed(part, part.dead_share(now));
-        let full = rows + more > u64::from(limits::SEGMENT_ROWS_MAX) || bytes > room;
-        if (take >= MERGE_MIN && more > rows) || full {
+        // One alone is never too large: a rewrite does not make it larger.
+        let full = (take > 0 && rows + more > rows_max) || bytes > room;
+        let longer = size <= SHORT_MERGE_BYTES_MAX && size + part.size() > SHORT_MERGE_BYTES_MAX;
+        if (take >= enough && (more > rows || longer)) || full {
             break;
         }
         rows += more;
+        size += part.size();
         take += 1;
     }
-    sealed.truncate(take);
-    (take > 1).then_some(sealed)
+    &parts[..take]
 }
 
 /// Bytes that writing what lives in a part takes.
@@ -77,6 +95,8 @@ fn needed(part: &Part, dead: f64) -> u64 {
 const OBJECTS_MAX: usize = 8;
 /// A merge takes at least so many.
 const MERGE_MIN: usize = 4;
+/// Parts get one graph together up to so many rows: some half an hour of one core. What a crash undoes is as long.
+const GRAPH_ROWS_AT_ONCE_MAX: u64 = 1 << 20;
 /// An object is rewritten when more of it is dead. The dead cost memory and may not stay for ever.
 const DEAD_SHARE_MAX: f64 = 0.3;
 /// A log of so many flushes is cut even when the memtable is small (deletes, overwrites).

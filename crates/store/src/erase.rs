@@ -13,7 +13,7 @@ use crate::{
     due::Job,
     namespace::Namespace,
     part::Part,
-    upkeep::{Upkeep, delete_retired, failed, round},
+    upkeep::{Upkeep, delete_retired, failed, round, start_if_due},
 };
 use journal::Seq;
 use kernel::{CommitNo, DocumentId};
@@ -76,6 +76,9 @@ async fn erase(namespace: &Arc<Namespace>, ids: &[DocumentId]) -> Result<Erased,
     // Who still reads one of them in a bucket is told that it is gone: the promise to erase comes first.
     delete_retired(namespace, &mut upkeep, true).await?;
     let Upkeep { commit, covers, .. } = *upkeep;
+    drop(upkeep);
+    // What was rewritten may want its graph back.
+    start_if_due(namespace);
     Ok(Erased { commit, covers })
 }
 

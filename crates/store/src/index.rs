@@ -58,6 +58,14 @@ impl Index {
         }
     }
 
+    /// Whether it is a segment that searches scan although it is large.
+    pub(crate) fn wants_graph(&self) -> bool {
+        match self {
+            Index::Tail(_) => false,
+            Index::Segment(segment) => segment.wants_graph(),
+        }
+    }
+
     /// Whether nothing that is asked of it waits for a disk or a bucket.
     pub(crate) fn is_resident(&self) -> bool {
         match self {

@@ -54,7 +54,7 @@ pub use counters::StoresStats;
 pub use cpu::Cpu;
 pub use erase::{Erased, Erasing};
 pub use error::Error;
-pub use merge::SHORT_MERGE_ROWS_MAX;
+pub use merge::SHORT_MERGE_BYTES_MAX;
 pub use part::Totals;
 pub use request::{Decision, Known, Line, OnConflict, Outcome, Selection, Upsert, UpsertResult, UpsertStatus};
 pub use room::Room;

@@ -1,4 +1,4 @@
-//! Merges that take long: objects become one beside the namespace's other upkeep.
+//! Merges that take long: objects become one, with a graph, beside the namespace's other upkeep.
 //!
 //! Building a large segment takes minutes (its graph), and a flush must not wait for that: writes would be refused
 //! meanwhile. So the build holds nothing but the parts that it reads.
@@ -18,7 +18,7 @@ use crate::{
     part::{Durable, Part},
     rebuild, upkeep,
 };
-use kernel::limits;
+use segment::Links;
 use std::sync::{Arc, Mutex, PoisonError, atomic::Ordering};
 
 /// What a merge is reading, if one runs.
@@ -55,11 +55,10 @@ impl Merging {
     }
 }
 
-/// Whether making one segment of what lives in these takes longer than a flush should wait.
-pub(crate) fn takes_long(parts: &[Part], rows_max: u64) -> bool {
+/// Whether this is a merge for a graph, or makes one segment of more bytes than a flush should wait for.
+pub(crate) fn takes_long(parts: &[Part], bytes_max: u64) -> bool {
     let living = || parts.iter().filter(|part| part.counts.documents > 0);
-    let rows = living().map(|part| part.counts.passages).sum::<u64>();
-    rows > rows_max || living().map(Part::size).sum::<u64>() > SHORT_BYTES_MAX
+    living().any(Part::wants_graph) || living().map(Part::size).sum::<u64>() > bytes_max
 }
 
 /// Starts it in the background. The caller holds the upkeep, and none runs.
@@ -88,7 +87,7 @@ async fn merge(namespace: &Arc<Namespace>, old: &[Part]) -> Result<(), Error> {
     let permit = shared.merges.permit(namespace.incarnation, bytes);
     let Some(_permit) = namespace.unless_it_ends(permit).await else { return Ok(()) };
     let (spec, now, parts) = (namespace.view().spec, shared.config.clock.now(), old.to_vec());
-    let built = in_merge(&*shared.config.cpu, move || rebuild::write(spec, &parts, now));
+    let built = in_merge(&*shared.config.cpu, move || rebuild::write(spec, &parts, now, Links::Built));
     let Some(built) = namespace.unless_it_ends(built).await else { return Ok(()) };
     let built = built??;
     shared.step("merged");
@@ -113,7 +112,5 @@ async fn merge(namespace: &Arc<Namespace>, old: &[Part]) -> Result<(), Error> {
     Ok(())
 }
 
-/// A merge of so many rows needs no graph and is done where flushes are. Graphs take minutes.
-pub const SHORT_MERGE_ROWS_MAX: u64 = limits::GRAPH_ROWS_MIN as u64;
-/// And one of so many bytes: some tenths of a second.
-const SHORT_BYTES_MAX: u64 = 64 << 20;
+/// A merge of so many bytes takes some tenths of a second and is done where flushes are, without a graph.
+pub const SHORT_MERGE_BYTES_MAX: u64 = 64 << 20;

@@ -57,12 +57,13 @@ pub(crate) struct Weight {
     pub(crate) bytes: u64,
     pub(crate) documents: u64,
     pub(crate) dead: u64,
+    pub(crate) graphless: u64,
 }
 
 impl Weight {
     fn of(view: &View) -> Self {
         let (dead, documents) = view.tombstones();
-        Self { bytes: view.bytes(), documents, dead }
+        Self { bytes: view.bytes(), documents, dead, graphless: view.graphless_rows() }
     }
 }
 

@@ -5,7 +5,7 @@
 
 use crate::index::Index;
 use journal::ObjectRef;
-use kernel::{CommitNo, DocumentId, Status, Timestamp};
+use kernel::{CommitNo, DocumentId, Status, Timestamp, limits};
 use roaring::RoaringBitmap;
 use std::{
     borrow::Cow,
@@ -135,6 +135,11 @@ impl Part {
         #[expect(clippy::cast_precision_loss, reason = "a document number fits in 32 bits")]
         let dead = self.dead.union_len(&expired) as f64;
         dead / f64::from(self.index.documents().max(1))
+    }
+
+    /// Whether one of so many living rows should have a graph and has none.
+    pub(crate) fn wants_graph(&self) -> bool {
+        self.counts.passages > limits::GRAPH_ROWS_MIN as u64 && self.index.wants_graph()
     }
 
     /// Whether it is the same index, whatever died since.

@@ -5,7 +5,7 @@
 
 use crate::{Error, part::Part};
 use kernel::{Document, DocumentId, Timestamp};
-use segment::{Segment, Spec};
+use segment::{Links, Segment, Spec};
 use zeroize::Zeroizing;
 
 /// One segment in memory with what lives in `parts`; `None` when nothing does.
@@ -22,18 +22,23 @@ pub(crate) fn in_memory(spec: Spec, parts: &[Part], now: Timestamp) -> Result<Op
     Ok(Some(Segment::in_memory(&spec, docs)?))
 }
 
-/// The bytes of one sealed segment with what lives in `parts`, and that segment opened from them.
+/// The bytes of one sealed segment with what lives in `parts`.
 ///
 /// # Errors
 /// When a document does not read or the index does not build.
-pub(crate) fn write(spec: Spec, parts: &[Part], now: Timestamp) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
+pub(crate) fn write(
+    spec: Spec,
+    parts: &[Part],
+    now: Timestamp,
+    links: Links,
+) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
     let order = living(parts, now)?;
     if order.is_empty() {
         return Ok(None);
     }
     let mut fault = None;
     let mut docs = order.iter().map_while(|(_, part, doc)| read(&parts[*part], *doc, &mut fault));
-    let bytes = Segment::write(&spec, &mut docs)?;
+    let bytes = Segment::write(&spec, &mut docs, links)?;
     match fault {
         Some(error) => Err(error.into()),
         None => Ok(Some(bytes)),

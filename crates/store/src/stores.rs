@@ -58,8 +58,8 @@ pub struct StoresConfig {
     pub upkeep_jobs_max: usize,
     /// Bytes that all those may take together; a larger one runs alone among its kind.
     pub upkeep_bytes_max: u64,
-    /// A merge of more rows is built beside the namespace's flushes: [`crate::SHORT_MERGE_ROWS_MAX`].
-    pub short_merge_rows_max: u64,
+    /// A merge of more bytes is built beside the namespace's flushes: [`crate::SHORT_MERGE_BYTES_MAX`].
+    pub short_merge_bytes_max: u64,
     /// A flushed segment up to this stands in the checkpoint itself, bytes: [`crate::INLINE_BYTES_MAX`].
     pub inline_bytes_max: usize,
 }

@@ -27,7 +27,7 @@ use crate::{
 };
 use journal::{ObjectRef, Seq};
 use kernel::CommitNo;
-use segment::{Segment, Spec};
+use segment::{Links, Segment, Spec};
 use std::{
     sync::{Arc, Weak, atomic::Ordering},
     time::Duration,
@@ -111,7 +111,7 @@ async fn run(namespace: &Arc<Namespace>, flush: bool) -> Result<(), Error> {
         match due(namespace, Some(namespace.shared.config.clock.now())) {
             None => break,
             Some(Job::Flush) if namespace.journal.last() == upkeep.covers => break,
-            Some(Job::Compact(parts)) if merge::takes_long(&parts, namespace.shared.config.short_merge_rows_max) => {
+            Some(Job::Compact(parts)) if merge::takes_long(&parts, namespace.shared.config.short_merge_bytes_max) => {
                 merge::start(namespace, parts);
             }
             Some(job) => round(namespace, &mut upkeep, job).await?,
@@ -275,7 +275,9 @@ async fn build(namespace: &Arc<Namespace>, old: &[Part]) -> Result<Fresh, Error>
         return Ok(None);
     }
     let (spec, now, parts) = (namespace.view().spec, config.clock.now(), old.to_vec());
-    let Some(bytes) = in_upkeep(&*config.cpu, move || rebuild::write(spec, &parts, now)).await?? else {
+    // A graph takes minutes; a merge gives it one, beside.
+    let written = in_upkeep(&*config.cpu, move || rebuild::write(spec, &parts, now, Links::Later));
+    let Some(bytes) = written.await?? else {
         return Ok(None);
     };
     namespace.shared.step("build");

@@ -76,6 +76,11 @@ impl View {
         tails.filter(|tail| !tail.is_indexed()).map(|tail| u64::from(tail.rows())).sum()
     }
 
+    /// Living rows of parts that want a graph.
+    pub(crate) fn graphless_rows(&self) -> u64 {
+        self.parts.iter().filter(|part| part.wants_graph()).map(|part| part.counts.passages).sum()
+    }
+
     /// The objects it stands on.
     pub(crate) fn objects(&self) -> Vec<ObjectRef> {
         self.parts.iter().filter_map(|part| part.object().cloned()).collect()

@@ -180,7 +180,7 @@ fn write(clock: &SystemClock, home: &Home, rows: u32, file: &Path) -> WrappedKey
     let mut random = Random(5);
     let mut docs = (0..rows.div_ceil(PASSAGES)).map(|n| document(n, PASSAGES.min(rows - n * PASSAGES), &mut random));
     let start = clock.monotonic();
-    let plain = Segment::write_linked(&SPEC, &mut docs, Links::Scattered).unwrap();
+    let plain = Segment::write(&SPEC, &mut docs, Links::Scattered).unwrap();
     let split = Segment::split(&plain).unwrap();
     let took = ms(clock.monotonic() - start);
     println!("{rows} rows: written in {took} ms, {split} bytes opened whole, {} in pages", plain.len() - split);

@@ -29,5 +29,5 @@ pub fn unsealed_segment(id: &str, title: &str, text: &str, vector: &[f32]) -> Ve
         vectors: vector.to_vec(),
     };
     let spec = segment::Spec { dimensions: vector.len(), distance: Distance::Dot };
-    segment::Segment::write(&spec, &mut std::iter::once(document)).expect("a segment").to_vec()
+    segment::Segment::write(&spec, &mut std::iter::once(document), segment::Links::Built).expect("a segment").to_vec()
 }

@@ -29,6 +29,15 @@ pub(crate) async fn make(sizes: &Sizes, folder: &Path) -> Result<()> {
     let made = filled.into_iter().collect::<Result<Vec<()>>>()?.len();
     let seconds = watch.read().as_secs_f64();
     println!("made {made} namespaces in {seconds:.1} s, {:.0} a second", made as f64 / seconds);
+    // Large segments get their graphs beside: a world without them is another one.
+    let mut quiet = 0;
+    while quiet < 20 {
+        let stores = engine.health().stores;
+        let busy = stores.upkeep_running + stores.upkeep_waiting + stores.rows_without_graph > 0;
+        quiet = if busy { 0 } else { quiet + 1 };
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    println!("upkeep done after {:.1} s", watch.read().as_secs_f64());
     engine.close(Duration::from_secs(60)).await;
     std::fs::write(folder.join("keys"), keys.join("\n"))?;
     Ok(())

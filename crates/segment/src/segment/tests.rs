@@ -1,5 +1,6 @@
 use super::*;
 use crate::{
+    Links,
     container::reseal,
     sample::{Random, doc, document},
 };
@@ -10,7 +11,7 @@ use std::{io, ops::Range, sync::Mutex};
 const SPEC: Spec = Spec { dimensions: 3, distance: Distance::Cosine };
 
 fn written(docs: &[Document]) -> Segment {
-    Segment::open(&SPEC, Segment::write(&SPEC, &mut docs.iter().cloned()).unwrap()).unwrap()
+    Segment::open(&SPEC, Segment::write(&SPEC, &mut docs.iter().cloned(), Links::Built).unwrap()).unwrap()
 }
 
 /// Bytes that notes what is read of it, and in which a byte can be spoiled: a seal that finds it on reading.
@@ -83,7 +84,7 @@ proptest! {
     fn a_written_segment_answers_as_one_in_memory(docs in vec(document(3), 0..10)) {
         let memory = Segment::in_memory(&SPEC, docs.clone()).unwrap();
         let opened = written(&docs);
-        let (paged, _) = paged(&SPEC, &Segment::write(&SPEC, &mut docs.iter().cloned()).unwrap());
+        let (paged, _) = paged(&SPEC, &Segment::write(&SPEC, &mut docs.iter().cloned(), Links::Built).unwrap());
         prop_assert!(answered(&memory).is_ok());
         prop_assert_eq!(answers(&opened), answers(&memory));
         prop_assert_eq!(answers(&paged), answers(&memory));
@@ -127,7 +128,7 @@ fn an_empty_segment_is_one() {
 
 #[test]
 fn every_flipped_byte_and_every_cut_is_refused() {
-    let bytes = Segment::write(&SPEC, &mut three().into_iter()).unwrap();
+    let bytes = Segment::write(&SPEC, &mut three().into_iter(), Links::Built).unwrap();
     for at in 0..bytes.len() {
         let mut changed = bytes.clone();
         changed[at] ^= 0x41;
@@ -177,12 +178,14 @@ fn a_large_segment_gets_a_graph_and_a_small_one_none() {
     for (count, graph) in [(kernel::limits::GRAPH_ROWS_MIN, false), (kernel::limits::GRAPH_ROWS_MIN + 1, true)] {
         let points = random.clustered(count / 1_000 + 1, 3, 4_000).concat();
         // Documents of a thousand passages: the text is not what is measured here.
-        let mut docs = (0..count).step_by(1_000).map(|n| {
+        let docs = (0..count).step_by(1_000).map(|n| {
             let passages = vec![""; (count - n).min(1_000)];
             let vectors = points[n * 4..(n + passages.len()) * 4].to_vec();
             Document { vectors, ..doc(&format!("d{n}"), &passages) }
         });
-        let bytes = Segment::write(&spec, &mut docs).unwrap();
+        let later = Segment::write(&spec, &mut docs.clone(), Links::Later).unwrap();
+        let later = Segment::open(&spec, later).unwrap();
+        let bytes = Segment::write(&spec, &mut docs.clone(), Links::Built).unwrap();
         let sections = container::tests::parse_whole(&spec, bytes.clone()).unwrap();
         assert_eq!(sections.get(Kind::Graph).len() > 0, graph);
         let rows = (0..count as u32).collect();
@@ -190,6 +193,8 @@ fn a_large_segment_gets_a_graph_and_a_small_one_none() {
         let segment = Segment::open(&spec, bytes).unwrap();
         let hits = segment.search_vector(&points[40..44], &rows, 1).unwrap();
         assert_eq!(paged.search_vector(&points[40..44], &rows, 1).unwrap(), hits);
+        assert_eq!(later.search_vector(&points[40..44], &rows, 1).unwrap(), hits);
+        assert_eq!((later.wants_graph(), segment.wants_graph(), paged.wants_graph()), (graph, false, false));
         assert_eq!(hits, [Scored { row: 10, score: 0.0 }].map(|s| Scored { score: -s.score, ..s }));
     }
 }
@@ -223,7 +228,7 @@ fn wide_query(n: u64) -> Vec<f32> {
 #[test]
 fn a_paged_segment_answers_as_a_whole_one_and_reads_no_more_than_it_must() {
     let docs = many(&WIDE);
-    let bytes = Segment::write(&WIDE, &mut docs.iter().cloned()).unwrap();
+    let bytes = Segment::write(&WIDE, &mut docs.iter().cloned(), Links::Built).unwrap();
     let whole = Segment::open(&WIDE, bytes.clone()).unwrap();
     let (paged, source) = paged(&WIDE, &bytes);
     let read = |source: &Source| source.reads.lock().unwrap().drain(..).map(|r| r.end - r.start).sum::<u64>();
@@ -258,7 +263,7 @@ fn a_paged_segment_answers_as_a_whole_one_and_reads_no_more_than_it_must() {
 #[test]
 fn a_page_that_does_not_open_is_an_error_of_those_who_need_it() {
     let docs = many(&WIDE);
-    let bytes = Segment::write(&WIDE, &mut docs.iter().cloned()).unwrap();
+    let bytes = Segment::write(&WIDE, &mut docs.iter().cloned(), Links::Built).unwrap();
     let rows: RoaringBitmap = (0..480).collect();
     let words = TextQuery::new("leave bird policy");
     let whole = Segment::open(&WIDE, bytes.clone()).unwrap();
@@ -299,8 +304,8 @@ fn a_page_that_does_not_open_is_an_error_of_those_who_need_it() {
 
 #[test]
 fn parts_of_two_segments_do_not_fit_together() {
-    let bytes = Segment::write(&WIDE, &mut many(&WIDE).into_iter()).unwrap();
-    let fewer = Segment::write(&WIDE, &mut many(&WIDE).into_iter().take(39)).unwrap();
+    let bytes = Segment::write(&WIDE, &mut many(&WIDE).into_iter(), Links::Built).unwrap();
+    let fewer = Segment::write(&WIDE, &mut many(&WIDE).into_iter().take(39), Links::Built).unwrap();
     let whole = Zeroizing::new(bytes[..Segment::split(&bytes).unwrap()].to_vec());
     for behind in [&fewer[Segment::split(&fewer).unwrap()..], &[], &bytes[whole.len()..bytes.len() - 1]] {
         let opened = Segment::open_sealed(&WIDE, whole.clone(), Arc::new(behind.to_vec()), 0);

@@ -1,5 +1,5 @@
 use crate::{
-    Scored, Segment, Spec, TextQuery, TextStats,
+    Links, Scored, Segment, Spec, TextQuery, TextStats,
     sample::{doc, document},
 };
 use kernel::{Distance, Document};
@@ -13,7 +13,7 @@ fn memory(docs: &[Document]) -> Segment {
 }
 
 fn written(docs: &[Document]) -> Segment {
-    let bytes = Segment::write(&SPEC, &mut docs.iter().cloned()).unwrap();
+    let bytes = Segment::write(&SPEC, &mut docs.iter().cloned(), Links::Built).unwrap();
     Segment::open(&SPEC, bytes).unwrap()
 }
 

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    Segment,
+    Links, Segment,
     sample::{Random, doc},
 };
 use kernel::Document;
@@ -65,7 +65,7 @@ fn scores_are_the_same_in_every_segment() {
             Segment::in_memory(&spec, docs.clone()).unwrap().search_vector(query, &(0..300).collect(), 300).unwrap();
         let mut parts = Vec::new();
         for (n, part) in docs.chunks(70).enumerate() {
-            let bytes = Segment::write(&spec, &mut part.iter().cloned()).unwrap();
+            let bytes = Segment::write(&spec, &mut part.iter().cloned(), Links::Built).unwrap();
             let hits = Segment::open(&spec, bytes).unwrap().search_vector(query, &(0..300).collect(), 300).unwrap();
             parts.extend(hits.into_iter().map(|h| Scored { row: h.row + n as u32 * 70, ..h }));
         }

@@ -127,7 +127,7 @@ impl World {
             stale_reads_max: std::time::Duration::ZERO,
             upkeep_jobs_max: crate::cores().div_ceil(2),
             upkeep_bytes_max: 1 << 30,
-            short_merge_rows_max: store::SHORT_MERGE_ROWS_MAX,
+            short_merge_bytes_max: store::SHORT_MERGE_BYTES_MAX,
             inline_bytes_max: store::INLINE_BYTES_MAX,
         });
         Arc::new(Self { stores, tracker, gate, token: whole.to_string(), words: vocabulary() })

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{index::Index, part::Durable, tests::Draft};
 use journal::ObjectRef;
-use kernel::{CommitNo, Distance, KeyEpoch, ObjectUuid};
+use kernel::{CommitNo, Distance, Document, KeyEpoch, ObjectUuid};
 use roaring::RoaringBitmap;
 use segment::{Segment, Spec};
 use std::sync::Arc;
@@ -9,13 +9,29 @@ use vault::{ObjectKind, WrappedKey};
 
 const SPEC: Spec = Spec { dimensions: 0, distance: Distance::Dot };
 
+fn document(n: u32) -> Document {
+    let at = Timestamp::from_millis(1);
+    Draft::new(&n.to_string(), "some text").admit().into_document(at, at, CommitNo(1))
+}
+
 /// An object of so many documents and bytes, of which some are dead.
 fn object(documents: u32, dead: u32, bytes: u64) -> Part {
+    of(Segment::in_memory(&SPEC, (0..documents).map(document).collect()).unwrap(), dead, bytes)
+}
+
+/// One of so many thousand vectors that no graph is over.
+fn flat(thousands: u32, dead: u32) -> Part {
+    let spec = Spec { dimensions: 1, ..SPEC };
     let doc = |n: u32| {
-        let at = Timestamp::from_millis(1);
-        Draft::new(&n.to_string(), "some text").admit().into_document(at, at, CommitNo(1))
+        let one = document(n);
+        let passages = vec![one.passages[0].clone(); 1_000];
+        Document { passages, vectors: vec![1.0; 1_000], ..one }
     };
-    let index = Index::Segment(Segment::in_memory(&SPEC, (0..documents).map(doc).collect()).unwrap());
+    of(Segment::in_memory(&spec, (0..thousands).map(doc).collect()).unwrap(), dead, 1_000)
+}
+
+fn of(segment: Segment, dead: u32, bytes: u64) -> Part {
+    let index = Index::Segment(segment);
     let key = WrappedKey { epoch: KeyEpoch(2), bytes: vec![7; 40] };
     let object = ObjectRef {
         kind: ObjectKind::Segment,
@@ -56,4 +72,16 @@ fn a_merge_takes_what_there_is_room_for() {
     assert_eq!(chosen(&parts, 4_500).len(), 4);
     assert!(chosen(&parts, 1_500).is_empty(), "one alone is no merge");
     assert!(chosen(&parts[..8], u64::MAX).is_empty());
+}
+
+#[test]
+fn what_wants_a_graph_gets_one_together() {
+    let parts = [flat(13, 0), object(9, 0, 1_000), flat(10, 0), flat(11, 0), flat(12, 3)];
+    let linked = chosen(&parts, u64::MAX);
+    assert_eq!(linked, [0, 3], "10,000 living vectors are scanned as fast");
+    assert!(takes_long(&[parts[0].clone()], u64::MAX) && !takes_long(&parts[1..3], u64::MAX));
+    assert_eq!(chosen(&parts, 1_500), [3], "as much as there is room for");
+    assert!(chosen(&parts, 500).is_empty());
+    let many: Vec<Part> = (0..8).map(|_| object(9, 0, 1_000)).chain([flat(11, 0)]).collect();
+    assert_eq!(chosen(&many, u64::MAX), (0..8).collect::<Vec<_>>(), "too many come first");
 }

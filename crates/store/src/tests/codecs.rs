@@ -45,7 +45,7 @@ fn a_manifest() -> Vec<u8> {
         bytes: 77,
     };
     let sealed = Part::new(segment.clone(), RoaringBitmap::from_iter([1, 4]), Durable::Object(object));
-    let bytes = Segment::write(&SPEC, &mut (0..9).map(doc)).unwrap();
+    let bytes = Segment::write(&SPEC, &mut (0..9).map(doc), segment::Links::Built).unwrap();
     let written = Arc::new(Index::Segment(Segment::open(&SPEC, bytes).unwrap()));
     let inline = Part::new(written, RoaringBitmap::from_iter([2]), Durable::Inline);
     let memory = Part::new(segment, RoaringBitmap::new(), Durable::Log);

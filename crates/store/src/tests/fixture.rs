@@ -133,7 +133,7 @@ pub(crate) struct Sizes {
     pub(crate) memory_bytes_max: u64,
     pub(crate) inline_bytes_max: usize,
     pub(crate) resident_bytes_max: u64,
-    pub(crate) short_merge_rows_max: u64,
+    pub(crate) short_merge_bytes_max: u64,
 }
 
 /// Room for everything, and every segment an object.
@@ -142,7 +142,7 @@ pub(crate) const ROOMY: Sizes = Sizes {
     memory_bytes_max: 1 << 30,
     inline_bytes_max: 0,
     resident_bytes_max: kernel::limits::RESIDENT_PAGES_BYTES_MAX,
-    short_merge_rows_max: crate::SHORT_MERGE_ROWS_MAX,
+    short_merge_bytes_max: crate::SHORT_MERGE_BYTES_MAX,
 };
 
 type Look = Box<dyn FnMut(&'static str) + Send>;
@@ -372,7 +372,7 @@ fn stores(
         stale_reads_max: std::time::Duration::from_secs(3_600),
         upkeep_jobs_max: 2,
         upkeep_bytes_max: 1 << 20,
-        short_merge_rows_max: sizes.short_merge_rows_max,
+        short_merge_bytes_max: sizes.short_merge_bytes_max,
         inline_bytes_max: sizes.inline_bytes_max,
     })
     .paging_above(sizes.resident_bytes_max)

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, atomic::Ordering};
 
 const HOME: (&str, &str) = NAMESPACES[0];
 /// Every merge is a large one.
-const LARGE: Sizes = Sizes { short_merge_rows_max: 0, ..ROOMY };
+const LARGE: Sizes = Sizes { short_merge_bytes_max: 0, ..ROOMY };
 /// Objects from which a merge is due.
 const OBJECTS: usize = 9;
 
@@ -127,4 +127,44 @@ async fn a_merge_whose_work_is_lost_is_put_off() {
     world.settle().await;
     assert_eq!(world.stores.stats().compactions, 1, "tried again");
     assert_eq!(found(&world).await.len(), OBJECTS + 1);
+}
+
+/// Many rows at once: the flush does not build their graph, a merge does, and nothing waits for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_flush_gets_its_graph_later() {
+    let mut world = World::new(Sizes { flush_rows_max: u64::MAX, ..ROOMY }).await;
+    world.pool.hold_merges.store(true, Ordering::SeqCst);
+    let rows = kernel::limits::GRAPH_ROWS_MIN + 2;
+    let graphless = |world: &World| world.stores.stats().rows_without_graph as usize;
+    let draft = |n: usize| Draft { vector: Some(vec![n as f32, 1.0, 2.0, 3.0]), ..Draft::new(&n.to_string(), "words") };
+    for lot in (0..rows).collect::<Vec<_>>().chunks(2_000) {
+        let upserts = lot.iter().map(|n| draft(*n).upsert()).collect();
+        world.enter::<Ingest>(HOME).await.append(upserts, line()).await.unwrap();
+    }
+    world.stores.flush_all().await.unwrap();
+    let go = world.held().await;
+    assert_eq!((world.objects().len(), graphless(&world)), (1, rows));
+    store(&world, "later", "more words").await;
+    world.stores.flush_all().await.unwrap();
+    assert_eq!((world.objects().len(), graphless(&world)), (2, rows), "a flush beside it");
+    go();
+    world.settle().await;
+    assert_eq!((world.objects().len(), graphless(&world)), (2, 0));
+    assert_eq!(world.stores.stats().compactions, 1);
+
+    // An erasure rewrites it without one too. The next opening finds it so.
+    world.pool.hold_merges.store(true, Ordering::SeqCst);
+    let room = world.enter::<Delete>(HOME).await;
+    let erasing = room.erase(&[id("7")], &Audience::Everything, line()).await.unwrap();
+    erasing.erased().await.unwrap();
+    drop(room);
+    assert_eq!(graphless(&world), rows - 1);
+    let go = world.held().await;
+    world.stores.close().await;
+    go();
+    world.settle().await;
+    world.reopen().await;
+    assert_eq!(found(&world).await.len(), 1_000);
+    world.settle().await;
+    assert_eq!((world.objects().len(), graphless(&world)), (2, 0));
 }

@@ -32,7 +32,7 @@ pub(crate) struct Sizes {
     pub(crate) flush_bytes_max: u64,
     pub(crate) memory_bytes_max: u64,
     pub(crate) inline_bytes_max: usize,
-    pub(crate) short_merge_rows_max: u64,
+    pub(crate) short_merge_bytes_max: u64,
 }
 
 impl Process {
@@ -62,7 +62,7 @@ impl Process {
             stale_reads_max: std::time::Duration::ZERO,
             upkeep_jobs_max: 2,
             upkeep_bytes_max: 1 << 20,
-            short_merge_rows_max: sizes.short_merge_rows_max,
+            short_merge_bytes_max: sizes.short_merge_bytes_max,
             inline_bytes_max: sizes.inline_bytes_max,
         });
         Self { stores, storage, handle, door }

@@ -91,7 +91,7 @@ impl Sim {
             flush_bytes_max: *rng.pick(&[4 << 10, 1 << 30]),
             memory_bytes_max: *rng.pick(&[1 << 10, 64 << 10, 1 << 30]),
             inline_bytes_max: *rng.pick(&[0, 3_000, store::INLINE_BYTES_MAX]),
-            short_merge_rows_max: *rng.pick(&[0, 10, store::SHORT_MERGE_ROWS_MAX]),
+            short_merge_bytes_max: *rng.pick(&[0, 20_000, store::SHORT_MERGE_BYTES_MAX]),
         };
         let on_bucket = matches!(backend, Backend::Bucket);
         let count = match &backend {
