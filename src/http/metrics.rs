@@ -88,6 +88,7 @@ fn state(engine: &Engine) -> Registry {
     gauge("tenants_open", "Tenants whose directory is held in memory", health.tenants.open);
     gauge("tenants_unopened", "Tenants whose directory did not open", health.tenants.unopened);
     gauge("tenants_memory_bytes", "Bytes that open directories hold, estimated", health.tenants.memory_bytes);
+    gauge("audit_chains_open", "Audit logs held open", health.audit_chains);
     gauge("namespaces_open", "Namespaces held in memory", health.stores.open);
     gauge("namespaces_memory_bytes", "Bytes that open namespaces hold", health.stores.memory_bytes);
     gauge("namespaces_quarantined", "Namespaces whose bytes do not open", health.stores.quarantined);

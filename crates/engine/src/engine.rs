@@ -42,6 +42,8 @@ pub struct Health {
     pub tenants: registry::SeatStats,
     /// The models.
     pub models: models::Stats,
+    /// Audit logs that are open.
+    pub audit_chains: u64,
     /// CPU jobs that wait.
     pub cpu_waiting: usize,
     /// Searches under way.
@@ -77,6 +79,7 @@ impl Engine {
             clock: config.clock.clone(),
             entropy: config.entropy.clone(),
             tracker: tracker.clone(),
+            chains_open_max: kernel::limits::AUDIT_CHAINS_OPEN_MAX,
         });
         let stores = Stores::new(StoresConfig {
             storage,
@@ -206,6 +209,7 @@ impl Engine {
             stores: inner.stores.stats(),
             tenants: inner.registry.stats(),
             models: inner.models.stats(),
+            audit_chains: inner.trail.open_chains(),
             cpu_waiting: inner.work.waiting(),
             searches: inner.searches.count(),
             writes: inner.writes.count(),

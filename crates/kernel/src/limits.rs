@@ -84,6 +84,8 @@ pub const REGISTRY_CHECKPOINT_ENTRIES: u64 = 256;
 /// Open namespaces. Above it those that nobody holds are closed, the longest unused first: each that was written holds
 /// its log file open, and a process that may open no more files fails its next write. Our unit allows 65,536.
 pub const NAMESPACES_OPEN_MAX: u64 = 10_000;
+/// Open audit logs, one a tenant that is at work. Above it those that nobody writes are closed, for the same reason.
+pub const AUDIT_CHAINS_OPEN_MAX: u64 = 4_096;
 /// Estimated bytes of open tenants' directories. Above it those that nobody uses are closed, the longest unused first.
 /// 64 MiB: about a thousand tenants of a hundred namespaces, or 250,000 namespaces.
 pub const DIRECTORIES_BYTES_MAX: u64 = 64 << 20;

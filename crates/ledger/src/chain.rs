@@ -15,7 +15,10 @@ use journal::Storage;
 use kernel::{Clock, CommitNo, Entropy, Incarnation, NamespaceUuid, limits};
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::Duration,
 };
 use tokio::sync::{Mutex as AsyncMutex, OwnedSemaphorePermit, Semaphore, oneshot};
@@ -29,6 +32,10 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) tracker: TaskTracker,
+    /// Chains whose log is open.
+    pub(crate) open: AtomicU64,
+    /// Counts uses, to tell which was the last.
+    pub(crate) ticks: AtomicU64,
 }
 
 /// Where a chain lives.
@@ -49,6 +56,9 @@ pub(crate) struct Chain {
     /// Room for lines that somebody waits for; reads never take it from them.
     awaited: Arc<Semaphore>,
     book: AsyncMutex<Option<Book>>,
+    used: AtomicU64,
+    /// Whether the log is open, to be asked without the book's lock.
+    is_open: AtomicBool,
 }
 
 #[derive(Default)]
@@ -83,6 +93,8 @@ impl Chain {
             room: Arc::new(Semaphore::new(limits::AUDIT_QUEUE_LINES_MAX)),
             awaited: Arc::new(Semaphore::new(limits::AUDIT_QUEUE_LINES_MAX)),
             book: AsyncMutex::new(None),
+            used: AtomicU64::new(0),
+            is_open: AtomicBool::new(false),
         })
     }
 
@@ -125,12 +137,17 @@ impl Chain {
         Ok(self.opened(&mut book).await?.pages())
     }
 
-    /// Writes what waits.
+    /// Writes what waits. In a task of its own: a group that is on its way to the disk is ended, and noted as written,
+    /// whether or not whoever asked still waits.
     pub(crate) async fn flush(self: &Arc<Self>) -> Result<(), kernel::Error> {
-        while let Some(written) = self.commit_next(true).await {
-            written?;
-        }
-        Ok(())
+        let chain = Arc::clone(self);
+        let all = async move {
+            while let Some(written) = chain.commit_next(true).await {
+                written?;
+            }
+            Ok(())
+        };
+        self.shared.tracker.spawn(all).await.map_err(|_| kernel::Error::from(Error::Closed))?
     }
 
     /// Writes what waits and marks the log's clean end, so that the next opening is quick. The chain itself goes on.
@@ -140,6 +157,32 @@ impl Chain {
             Some(book) => Ok(book.journal.close().await?),
             None => Ok(()),
         }
+    }
+
+    /// Somebody needs it now.
+    pub(crate) fn touch(&self) {
+        self.used.store(self.shared.ticks.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// When it was needed last, if its log is open.
+    pub(crate) fn idle_since(&self) -> Option<u64> {
+        self.is_open.load(Ordering::Relaxed).then(|| self.used.load(Ordering::Relaxed))
+    }
+
+    /// Closes the log, with the mark of a clean end, if nobody is at it. The next line opens it again. What was used
+    /// stays known.
+    pub(crate) async fn let_go(&self) {
+        // Whoever writes or opens holds this.
+        let Ok(mut slot) = self.book.try_lock() else { return };
+        let Some(book) = &*slot else { return };
+        // A reader has it, or lines wait: two journals of one chain must not be.
+        if Arc::strong_count(&book.journal) > 1 || !self.lock().waiting.is_empty() {
+            return;
+        }
+        if let Err(error) = book.journal.close().await {
+            tracing::warn!(%error, "an audit log has no mark of a clean end");
+        }
+        self.shut(&mut slot);
     }
 
     /// Opens the chain, so that its counters are known.
@@ -165,7 +208,14 @@ impl Chain {
             queue.closed = true;
             queue.waiting.clear();
         }
-        *self.book.lock().await = None;
+        self.shut(&mut *self.book.lock().await);
+    }
+
+    fn shut(&self, slot: &mut Option<Book>) {
+        if slot.take().is_some() {
+            self.is_open.store(false, Ordering::Relaxed);
+            self.shared.open.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     fn hand_over(&self, line: Waiting) {
@@ -234,7 +284,7 @@ impl Chain {
             }
             Err(error) => {
                 if book.as_ref().is_some_and(|book| book.journal.failed().is_some()) {
-                    *book = None;
+                    self.shut(book);
                 }
                 self.failed(group, &error);
                 Err(error)
@@ -315,6 +365,8 @@ impl Chain {
             let book = Book::open(&shared.storage, self.home()?, clock, entropy).await?;
             self.lock().written = book.usage();
             *slot = Some(book);
+            self.is_open.store(true, Ordering::Relaxed);
+            self.shared.open.fetch_add(1, Ordering::Relaxed);
         }
         slot.as_mut().ok_or_else(|| Error::Closed.into())
     }
@@ -334,6 +386,12 @@ impl Chain {
     /// Nothing panics while holding this lock in the middle of a change.
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Chain {
+    fn drop(&mut self) {
+        self.shared.open.fetch_sub(u64::from(*self.is_open.get_mut()), Ordering::Relaxed);
     }
 }
 

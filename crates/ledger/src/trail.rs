@@ -17,7 +17,10 @@ use kernel::{
 use serde_json::Value;
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 use tokio_util::task::TaskTracker;
 use vault::{Directory, Home};
@@ -36,6 +39,8 @@ pub struct TrailConfig {
     pub entropy: Arc<dyn Entropy>,
     /// Owns the writing tasks; shutdown waits for it.
     pub tracker: TaskTracker,
+    /// Chains whose log may be open at once, each with a file: [`limits::AUDIT_CHAINS_OPEN_MAX`] in the product.
+    pub chains_open_max: u64,
 }
 
 /// Which lines a tenant wants to see. All that is given must hold.
@@ -62,15 +67,20 @@ struct Inner {
     /// A door each; no line of one is ever in reach of another's.
     chains: Mutex<HashMap<Incarnation, Arc<Chain>>>,
     operators: Arc<Chain>,
+    open_max: u64,
+    /// One round of closing at a time.
+    closing: AtomicBool,
 }
 
 impl Trail {
     /// Opens nothing yet: a chain opens with its first line.
     pub fn new(config: TrailConfig) -> Self {
-        let TrailConfig { storage, directory, control, clock, entropy, tracker } = config;
-        let shared = Arc::new(Shared { storage, directory, clock, entropy, tracker });
+        let TrailConfig { storage, directory, control, clock, entropy, tracker, chains_open_max: open_max } = config;
+        let (open, ticks) = (AtomicU64::new(0), AtomicU64::new(0));
+        let shared = Arc::new(Shared { storage, directory, clock, entropy, tracker, open, ticks });
         let operators = Chain::new(Arc::clone(&shared), Owner::Server(control));
-        Self(Arc::new(Inner { shared, chains: Mutex::default(), operators }))
+        let closing = AtomicBool::new(false);
+        Self(Arc::new(Inner { shared, chains: Mutex::default(), operators, open_max, closing }))
     }
 
     /// Ends a request that read. Its line is queued; the reply does not wait for the disk. What is
@@ -229,9 +239,36 @@ impl Trail {
         }
     }
 
+    /// Chains whose log is open.
+    pub fn open_chains(&self) -> u64 {
+        self.0.shared.open.load(Ordering::Relaxed)
+    }
+
     fn chain(&self, incarnation: Incarnation) -> Arc<Chain> {
         let fresh = || Chain::new(Arc::clone(&self.0.shared), Owner::Tenant(incarnation));
-        Arc::clone(self.lock().entry(incarnation).or_insert_with(fresh))
+        let chain = Arc::clone(self.lock().entry(incarnation).or_insert_with(fresh));
+        chain.touch();
+        if self.open_chains() > self.0.open_max && !self.0.closing.swap(true, Ordering::AcqRel) {
+            let trail = self.clone();
+            self.0.shared.tracker.spawn(async move {
+                trail.close_idle().await;
+                trail.0.closing.store(false, Ordering::Release);
+            });
+        }
+        chain
+    }
+
+    /// Closes the logs of chains that nobody uses, the longest unused first, until a sixteenth of the limit is free.
+    async fn close_idle(&self) {
+        let goal = self.0.open_max - self.0.open_max / 16;
+        let mut idle: Vec<_> = self.lock().values().filter_map(|c| Some((c.idle_since()?, Arc::clone(c)))).collect();
+        idle.sort_by_key(|(since, _)| *since);
+        for (_, chain) in idle {
+            if self.open_chains() <= goal {
+                return;
+            }
+            chain.let_go().await;
+        }
     }
 
     fn now(&self) -> Timestamp {

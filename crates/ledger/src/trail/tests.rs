@@ -112,6 +112,11 @@ impl World {
     }
 
     async fn trail(&self) -> (Trail, Storage) {
+        self.narrow_trail(limits::AUDIT_CHAINS_OPEN_MAX).await
+    }
+
+    /// One that holds so many logs open.
+    async fn narrow_trail(&self, chains_open_max: u64) -> (Trail, Storage) {
         let storage = Storage::open(self.dir.path()).await.unwrap();
         let trail = Trail::new(TrailConfig {
             storage: storage.clone(),
@@ -120,6 +125,7 @@ impl World {
             clock: self.clock.clone(),
             entropy: self.entropy.clone(),
             tracker: TaskTracker::new(),
+            chains_open_max,
         });
         (trail, storage)
     }
@@ -382,4 +388,70 @@ async fn a_forgotten_tenant_leaves_memory_and_no_line() {
 #[test]
 fn a_deed_says_how_it_ended() {
     assert_eq!(Deed::failure(Code::TooLarge).outcome, OutcomeKind::Failure(Code::TooLarge));
+}
+
+/// Many tenants are at work over a day, and each had its file open for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn chains_that_nobody_writes_are_closed() {
+    let world = World::new();
+    let (trail, storage) = world.narrow_trail(1).await;
+    let settled = || async {
+        trail.0.shared.tracker.close();
+        trail.0.shared.tracker.wait().await;
+        trail.0.shared.tracker.reopen();
+    };
+    for round in 0..6 {
+        for tenant in 0..2 {
+            trail.seal_durable(world.grant::<Search>(tenant), searched("canary-1"), ()).await.unwrap().into_body();
+            if round % 2 == 0 {
+                settled().await;
+            }
+        }
+    }
+    trail.seal_durable(world.grant::<Search>(0), searched("canary-1"), ()).await.unwrap().into_body();
+    // The next who comes sees that there are too many.
+    let _ = trail.usage_of(world.parts.keys[0].incarnation);
+    settled().await;
+    assert_eq!(trail.open_chains(), 1, "the other one rests");
+    // What was used is known without its file, and a reader opens it.
+    for (tenant, lines) in [(0, 7), (1, 6)] {
+        let incarnation = world.parts.keys[tenant].incarnation;
+        assert_eq!(trail.usage_of(incarnation).searches, lines);
+        assert_eq!(world.all(&trail, tenant).await.len() as u64, lines);
+        assert_eq!(trail.verify(&world.grant(tenant)).await.unwrap().lines, lines);
+    }
+    end((trail, storage)).await;
+    let (trail, storage) = world.trail().await;
+    assert_eq!(trail.verify(&world.grant(0)).await.unwrap().lines, 7);
+    end((trail, storage)).await;
+}
+
+/// A reader writes what waits before it reads. One that goes away meanwhile must not leave a chain that no longer knows
+/// what stands on the disk.
+#[tokio::test]
+async fn a_reader_that_goes_away_breaks_no_chain() {
+    let world = World::new();
+    let (trail, storage) = world.trail().await;
+    trail.warm(world.parts.keys[0].incarnation).await.unwrap();
+    let mut written = 0;
+    for polls in 1..20 {
+        trail.seal(world.grant::<Search>(0), searched("canary-1"), ()).await.into_body();
+        {
+            let grant = world.grant(0);
+            let mut read = std::pin::pin!(trail.read(&grant, everything()));
+            for _ in 0..polls {
+                if futures::poll!(&mut read).is_ready() {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+        trail.seal_durable(world.grant::<Search>(0), searched("canary-2"), ()).await.unwrap().into_body();
+        written += 2;
+    }
+    end((trail, storage)).await;
+    let (trail, storage) = world.trail().await;
+    let report = trail.verify(&world.grant(0)).await.unwrap();
+    assert!(report.lines >= written, "{} of {written} lines", report.lines);
+    end((trail, storage)).await;
 }
