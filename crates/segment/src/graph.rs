@@ -6,9 +6,11 @@
 //! each upper layer, lowest first: count u32, count × row (ascending), count × 16 links
 //! ```
 //! Promises: every link was checked at opening; a walk ends, because no row is visited twice.
-//! Leaves to others: building (`build`), scoring (handed in), whether a walk is worth it (`vectors`).
+//! Leaves to others: building (`build`; `reference` is by `hnsw_rs`), scoring (handed in), whether a walk is worth it (`vectors`).
 
 pub(crate) mod build;
+pub(crate) mod links;
+pub(crate) mod reference;
 
 use crate::{
     Error,
@@ -156,4 +158,4 @@ impl Ord for Nearest {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

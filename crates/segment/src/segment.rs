@@ -339,6 +339,25 @@ impl Segment {
     pub fn search_vector(&self, query: &[f32], rows: &RoaringBitmap, k: usize) -> Result<Vec<Scored>, Error> {
         self.vectors.search(query, &(rows & &self.documents.vectored), k, Planner::default())
     }
+
+    /// The same by a walk of this breadth, or by a scan. For benchmarks.
+    ///
+    /// # Errors
+    /// As there.
+    #[doc(hidden)]
+    pub fn search_planned(
+        &self,
+        query: &[f32],
+        rows: &RoaringBitmap,
+        k: usize,
+        walk: Option<usize>,
+    ) -> Result<Vec<Scored>, Error> {
+        let planner = match walk {
+            Some(ef) => Planner { exact_rows: 0, ef },
+            None => Planner { exact_rows: u64::MAX, ..Planner::default() },
+        };
+        self.vectors.search(query, &(rows & &self.documents.vectored), k, planner)
+    }
 }
 
 #[cfg(test)]

@@ -81,9 +81,29 @@ fn plain(a: &[f32], b: &[f32]) -> f32 {
     sums.iter().sum()
 }
 
+/// Asks for bytes that will be read in a moment. Nothing where the machine has no such way.
+#[inline]
+pub(crate) fn prefetch(bytes: &[u8]) {
+    #[cfg(target_arch = "x86_64")]
+    x86::prefetch(bytes);
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = bytes;
+}
+
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use std::arch::x86_64::*;
+
+    #[inline]
+    pub(super) fn prefetch(bytes: &[u8]) {
+        for line in bytes.chunks(64).take(PREFETCHED_LINES) {
+            // SAFETY: a hint; it reads nothing that the program sees, and the address is of a byte that is there.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+        }
+    }
+
+    /// More than these cost more than they save.
+    const PREFETCHED_LINES: usize = 8;
 
     pub(super) fn apart_avx2(a: &[f32], b: &[f32]) -> f32 {
         assert!(has_avx2());

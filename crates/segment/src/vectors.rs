@@ -65,11 +65,13 @@ pub(crate) struct Vectors {
 pub(crate) struct Planner {
     /// Rows up to which a scan is always chosen.
     pub(crate) exact_rows: u64,
+    /// Breadth of a walk when every row passes.
+    pub(crate) ef: usize,
 }
 
 impl Default for Planner {
     fn default() -> Self {
-        Self { exact_rows: limits::EXACT_ROWS_MAX }
+        Self { exact_rows: limits::EXACT_ROWS_MAX, ef: EF }
     }
 }
 
@@ -140,7 +142,7 @@ impl Vectors {
     fn walk(&self, rough: &Rough<'_>, rows: &RoaringBitmap, want: usize, planner: Planner) -> Option<Vec<Scored>> {
         let graph = self.graph.as_ref().filter(|_| rows.len() > planner.exact_rows)?;
         let share = rows.len() as f64 / f64::from(self.rows);
-        let ef = (EF.max(want) as f64 / share.sqrt()).max(want as f64 / share) as usize;
+        let ef = (planner.ef.max(want) as f64 / share.sqrt()).max(want as f64 / share) as usize;
         if ef.saturating_mul(STEP_COST) as u64 >= rows.len() {
             return None;
         }

@@ -2,7 +2,7 @@
 //! It stands here because segment does not see vault.
 //!
 //! `RINGFENCE_OPEN_ROWS=20,20000,100000` names sizes, `RINGFENCE_OPEN_TEXT` the bytes of a passage. Documents of 10 passages of about 600 bytes, 384
-//! dimensions, links scattered (a real graph opens the same; building one takes 2 ms of CPU a row).
+//! dimensions, links scattered (a real graph opens the same; building one takes 0.2 ms of CPU a row).
 //!
 //! Prints for each size the best of three openings (of 200 where small) by part, then the same with what a first
 //! search and a later one cost, hot and from pages, and what is resident beside what the segment says of itself.

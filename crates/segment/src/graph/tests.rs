@@ -1,53 +1,68 @@
 use super::*;
-use crate::{Spec, sample::Random};
+use crate::{
+    Links, Spec,
+    container::{Kind, Paged, Writer},
+    sample::Random,
+};
 use kernel::Distance;
+use rstest::rstest;
 use zeroize::Zeroizing;
 
-fn built(points: &[Vec<f32>], rows: &roaring::RoaringBitmap) -> Vec<u8> {
-    let values: Vec<u8> = points.iter().flatten().flat_map(|x| x.to_le_bytes()).collect();
-    let mut out = Vec::new();
-    let spec = Spec { dimensions: points[0].len(), distance: Distance::Cosine };
-    build::build(&spec, &values, rows, points.len() as u32, &mut out);
+/// The graph of some rows of these vectors, by either builder.
+pub(crate) fn built(spec: &Spec, points: &[Vec<f32>], rows: &roaring::RoaringBitmap, links: Links) -> Vec<u8> {
+    let mut writer = Writer::default();
+    points.iter().for_each(|p| crate::vectors::push(&mut writer, p).unwrap());
+    let (mut out, count) = (Vec::new(), points.len() as u32);
+    if links == Links::Reference {
+        reference::build(spec, &writer.paged(Paged::Vectors).clone(), rows, count, &mut out);
+    } else {
+        let [codes, scales] = [Kind::Codes, Kind::Scales].map(|kind| writer.part(kind).clone());
+        build::build(spec, &codes, &scales, rows, count, &mut out);
+    }
     out
+}
+
+fn cosine(points: &[Vec<f32>], rows: &roaring::RoaringBitmap, links: Links) -> Vec<u8> {
+    built(&Spec { dimensions: points[0].len(), distance: Distance::Cosine }, points, rows, links)
 }
 
 fn open(bytes: &[u8], rows: u32) -> Result<Graph, Error> {
     Graph::open(Slice::whole(Zeroizing::new(bytes.to_vec())), rows)
 }
 
-#[test]
-fn rows_without_a_vector_are_no_part_of_it() {
+#[rstest]
+fn rows_without_a_vector_are_no_part_of_it(#[values(Links::Built, Links::Reference)] links: Links) {
     let points = Random::new(1).clustered(400, 4, 8);
     let rows = (0..400).filter(|n| n % 2 == 0).collect();
-    let graph = open(&built(&points, &rows), 400).unwrap();
+    let graph = open(&cosine(&points, &rows, links), 400).unwrap();
     let found = graph.search(|row| -(row as f32), None, 400, 400);
     assert_eq!(found.iter().map(|hit| hit.row).collect::<roaring::RoaringBitmap>(), rows);
 }
 
-#[test]
-fn many_equal_vectors_do_no_harm() {
+#[rstest]
+fn many_equal_vectors_do_no_harm(#[values(Links::Built, Links::Reference)] links: Links) {
     let points = vec![vec![0.5; 4]; 2_000];
-    let graph = open(&built(&points, &(0..2_000).collect()), 2_000).unwrap();
+    let graph = open(&cosine(&points, &(0..2_000).collect(), links), 2_000).unwrap();
     assert_eq!(graph.search(|_| 1.0, None, 2_000, 2_000).len(), 2_000);
 }
 
-#[test]
-fn every_row_is_reached() {
+#[rstest]
+fn every_row_is_reached(#[values(Links::Built, Links::Reference)] links: Links) {
     let points = Random::new(4).clustered(3_000, 30, 6);
-    let graph = open(&built(&points, &(0..3_000).collect()), 3_000).unwrap();
+    let graph = open(&cosine(&points, &(0..3_000).collect(), links), 3_000).unwrap();
     assert_eq!(graph.search(|_| 1.0, None, 3_000, 3_000).len(), 3_000);
 }
 
-#[test]
-fn zero_vectors_are_built_like_others() {
+#[rstest]
+fn zero_vectors_are_built_like_others(#[values(Links::Built, Links::Reference)] links: Links) {
     let points = vec![vec![0.0; 4]; 50];
-    assert!(open(&built(&points, &(0..50).collect()), 50).is_ok());
+    assert!(open(&cosine(&points, &(0..50).collect(), links), 50).is_ok());
 }
 
 #[test]
 fn changed_bytes_are_refused_or_walked_to_an_end() {
     let points = Random::new(2).clustered(60, 3, 4);
-    let bytes = built(&points, &(0..60).collect());
+    let bytes = cosine(&points, &(0..60).collect(), Links::Built);
     for at in 0..bytes.len() {
         for to in [0, 1, 0x3b, 0x7f, 0xff] {
             let mut changed = bytes.clone();
@@ -58,4 +73,40 @@ fn changed_bytes_are_refused_or_walked_to_an_end() {
         }
         assert!(open(&bytes[..at], 60).is_err());
     }
+}
+
+/// What runs on one thread can be run again.
+#[test]
+fn one_thread_builds_the_same_graph_again() {
+    let points = Random::new(6).clustered(3_000, 30, 16);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    let once = || pool.install(|| cosine(&points, &(0..3_000).collect(), Links::Built));
+    assert_eq!(once(), once());
+}
+
+/// Many threads at once leave a graph that every row is in, and that finds.
+#[test]
+fn many_threads_build_one_graph() {
+    let points = Random::new(9).clustered(6_000, 60, 16);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(8).build().unwrap();
+    let bytes = pool.install(|| cosine(&points, &(0..6_000).collect(), Links::Built));
+    let graph = open(&bytes, 6_000).unwrap();
+    assert_eq!(graph.search(|_| 1.0, None, 6_000, 6_000).len(), 6_000);
+    let dot = |a: u32, b: u32| {
+        let pairs = || points[a as usize].iter().zip(&points[b as usize]).map(|(x, y)| (x * y, x * x, y * y));
+        let (xy, xx, yy) = pairs().fold((0.0, 0.0, 0.0), |s, p| (s.0 + p.0, s.1 + p.1, s.2 + p.2));
+        xy / (xx * yy as f32).sqrt()
+    };
+    let found = (0..500u32).filter(|row| graph.search(|other| dot(*row, other), None, 64, 1)[0].row == *row).count();
+    assert!(found >= 495, "{found} of 500 rows find themselves");
+}
+
+/// Squares of such lengths add up to more than an f32 holds: distances say nothing then, and nothing breaks.
+#[rstest]
+fn very_long_vectors_are_built(#[values(Distance::Cosine, Distance::Dot, Distance::Euclidean)] distance: Distance) {
+    let mut points = Random::new(3).clustered(300, 5, 8);
+    points.iter_mut().flatten().for_each(|x| *x = x.clamp(-1.0, 1.0) * 6e18);
+    let rows = (0..300).collect();
+    let bytes = built(&Spec { dimensions: 8, distance }, &points, &rows, Links::Built);
+    assert_eq!(open(&bytes, 300).unwrap().search(|_| 1.0, None, 300, 300).len(), 300);
 }

@@ -111,25 +111,28 @@ fn no_direction_is_like_nothing() {
 }
 
 /// Sections as a written segment has them, with a graph, however few the rows.
-fn with_graph(spec: &Spec, points: &[Vec<f32>]) -> Vectors {
+fn with_graph(spec: &Spec, points: &[Vec<f32>], links: Links) -> Vectors {
     let mut writer = Writer::default();
     points.iter().for_each(|p| push(&mut writer, p).unwrap());
-    let values = writer.paged(Paged::Vectors).clone();
     let rows = points.len() as u32;
-    crate::graph::build::build(spec, &values, &(0..rows).collect(), rows, writer.part(Kind::Graph));
+    let graph = crate::graph::tests::built(spec, points, &(0..rows).collect(), links);
+    *writer.part(Kind::Graph) = graph;
     let sections = crate::container::tests::parse_whole(spec, writer.finish(spec, 0, rows)).unwrap();
     Vectors::open(spec, &sections).unwrap()
 }
 
 #[rstest]
-fn a_walk_finds_at_least_95_of_100(#[values(0, 1, 2)] which: usize) {
+fn a_walk_finds_at_least_95_of_100(
+    #[values(0, 1, 2)] which: usize,
+    #[values(Links::Built, Links::Reference)] links: Links,
+) {
     let distance = DISTANCES[which];
     let random = Random::new(11);
     let points = random.clustered(6_000, 60, 16);
     let queries = random.clustered(50, 60, 16);
     let spec = Spec { dimensions: 16, distance };
-    let vectors = with_graph(&spec, &points);
-    let planner = Planner { exact_rows: 0 };
+    let vectors = with_graph(&spec, &points, links);
+    let planner = Planner { exact_rows: 0, ..Planner::default() };
     // All rows; half of them; and a tenth, where the planner goes back to the scan.
     for part in [1, 2, 10] {
         let rows: RoaringBitmap = (0..6_000).filter(|n| n % part == 0).collect();
