@@ -25,7 +25,6 @@ pub enum Links {
     Later,
     /// By arithmetic on row numbers: as large as a built graph and as dear to open, in no time. Finds little.
     /// For benchmarks of sizes that would take hours to build.
-    #[doc(hidden)]
     Scattered,
 }
 

@@ -95,7 +95,7 @@ fn many_threads_build_one_graph() {
     let dot = |a: u32, b: u32| {
         let pairs = || points[a as usize].iter().zip(&points[b as usize]).map(|(x, y)| (x * y, x * x, y * y));
         let (xy, xx, yy) = pairs().fold((0.0, 0.0, 0.0), |s, p| (s.0 + p.0, s.1 + p.1, s.2 + p.2));
-        xy / (xx * yy as f32).sqrt()
+        xy / (xx * yy).sqrt()
     };
     let found = (0..500u32).filter(|row| graph.search(|other| dot(*row, other), None, 64, 1)[0].row == *row).count();
     assert!(found >= 495, "{found} of 500 rows find themselves");

@@ -24,7 +24,7 @@ fn flat(thousands: u32, dead: u32) -> Part {
     let spec = Spec { dimensions: 1, ..SPEC };
     let doc = |n: u32| {
         let one = document(n);
-        let passages = vec![one.passages[0].clone(); 1_000];
+        let passages = vec![one.passages[0]; 1_000];
         Document { passages, vectors: vec![1.0; 1_000], ..one }
     };
     of(Segment::in_memory(&spec, (0..thousands).map(doc).collect()).unwrap(), dead, 1_000)
