@@ -51,10 +51,11 @@ fn compactable(mut sealed: Vec<Part>, now: Option<Timestamp>, room: u64) -> Opti
     if let Some((_, part)) = half_dead.into_iter().find(|(share, part)| needed(part, *share) <= room) {
         return Some(vec![part.clone()]);
     }
-    let too_many = sealed.len() > OBJECTS_MAX;
+    let count = sealed.len();
     sealed.sort_by_key(|part| part.index.rows());
     let (flat, others): (Vec<Part>, Vec<Part>) = sealed.into_iter().partition(Part::wants_graph);
-    if too_many {
+    // Fewer wait until they are so many: two would be written again with each small flush.
+    if count > OBJECTS_MAX && others.len() >= MERGE_MIN {
         let merged = fitting(&others, now, room, u64::from(limits::SEGMENT_ROWS_MAX), MERGE_MIN);
         if merged.len() > 1 {
             return Some(merged.to_vec());

@@ -84,4 +84,6 @@ fn what_wants_a_graph_gets_one_together() {
     assert!(chosen(&parts, 500).is_empty());
     let many: Vec<Part> = (0..8).map(|_| object(9, 0, 1_000)).chain([flat(11, 0)]).collect();
     assert_eq!(chosen(&many, u64::MAX), (0..8).collect::<Vec<_>>(), "too many come first");
+    let behind: Vec<Part> = (0..7).map(|_| flat(11, 0)).chain((0..3).map(|_| object(9, 0, 1_000))).collect();
+    assert_eq!(chosen(&behind, u64::MAX), (0..7).collect::<Vec<_>>(), "three small ones are no merge");
 }
