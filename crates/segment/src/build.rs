@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 /// How a segment of more than [`limits::GRAPH_ROWS_MIN`] vectors gets the graph over them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Links {
-    /// By the distances of the vectors: some 0.2 ms of CPU for each.
+    /// By the distances of the vectors: 0.2 to 1 ms of CPU for each.
     Built,
     /// The same by `hnsw_rs`, which others know: ten times as dear, a little better.
     Reference,

@@ -96,7 +96,7 @@ fn needed(part: &Part, dead: f64) -> u64 {
 const OBJECTS_MAX: usize = 8;
 /// A merge takes at least so many.
 const MERGE_MIN: usize = 4;
-/// Parts get one graph together up to so many rows: some five minutes of one core. What a crash undoes is as long.
+/// Parts get one graph together up to so many rows: five to twenty minutes of one core. What a crash undoes is as long.
 const GRAPH_ROWS_AT_ONCE_MAX: u64 = 1 << 20;
 /// An object is rewritten when more of it is dead. The dead cost memory and may not stay for ever.
 const DEAD_SHARE_MAX: f64 = 0.3;

@@ -36,7 +36,7 @@ const LOT: usize = 64;
 const STRIPES: usize = 4_096;
 
 /// Builds the graph of these rows and appends the frozen form. `codes` and `scales` as the sections have them.
-/// Takes about 0.2 ms of CPU per row at 384 dimensions and 100,000 rows.
+/// Takes about 0.2 ms of CPU per row at 384 dimensions and 20,000 rows, 1 ms at a million evenly drawn ones.
 pub(crate) fn build(spec: &Spec, codes: &[u8], scales: &[u8], vectored: &RoaringBitmap, rows: u32, out: &mut Vec<u8>) {
     let Some(entry) = vectored.iter().max_by_key(|row| (layer_of(*row), std::cmp::Reverse(*row))) else { return };
     let net = Net::new(Space::new(spec, codes, scales, rows), vectored, rows, entry);
