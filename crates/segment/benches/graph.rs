@@ -8,6 +8,7 @@
 use kernel::{CommitNo, Distance, Document, DocumentId, Passage, Span, Status, Timestamp, Untrusted};
 use roaring::RoaringBitmap;
 use segment::{Links, Segment, Spec};
+use testkit::Rng;
 
 const DIMENSIONS: usize = 384;
 const QUERIES: usize = 500;
@@ -93,45 +94,34 @@ fn read(path: &str, rows: usize) -> Vectors {
     bytes.chunks_exact(DIMENSIONS * 4).take(rows).map(row).collect()
 }
 
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    /// Of the twelve uniform numbers whose sum is nearly normal.
-    fn normal(&mut self) -> f32 {
-        (0..12).map(|_| (self.next() >> 40) as f32 / (1u64 << 24) as f32).sum::<f32>() - 6.0
-    }
+/// Nearly normal, with variance 1.
+fn normal(random: &Rng) -> f32 {
+    (0..3).map(|_| random.signed()).sum()
 }
 
 /// 2,000 centres in a shared space of 64 dimensions, each with 24 directions of its own, and a little noise.
 fn mixture(rows: usize, queries: usize) -> (Vectors, Vectors) {
-    let mut random = Random(7);
-    let shared: Vectors = (0..64).map(|_| (0..DIMENSIONS).map(|_| random.normal()).collect()).collect();
-    let mix = |random: &mut Random, fade: f32| {
+    let random = Rng::new(7);
+    let shared: Vectors = (0..64).map(|_| (0..DIMENSIONS).map(|_| normal(&random)).collect()).collect();
+    let mix = |fade: f32| {
         let mut sum = vec![0.0f32; DIMENSIONS];
         for (n, axis) in shared.iter().enumerate() {
-            let by = random.normal() * ((n + 1) as f32).powf(-fade);
+            let by = normal(&random) * ((n + 1) as f32).powf(-fade);
             sum.iter_mut().zip(axis).for_each(|(s, x)| *s += by * x);
         }
         unit(sum)
     };
     let clusters: Vec<(Vec<f32>, Vectors)> =
-        (0..2_000).map(|_| (mix(&mut random, 0.4), (0..24).map(|_| mix(&mut random, 0.0)).collect())).collect();
+        (0..2_000).map(|_| (mix(0.4), (0..24).map(|_| mix(0.0)).collect())).collect();
     let mut points: Vectors = (0..rows + queries)
         .map(|_| {
-            let (centre, axes) = &clusters[(random.next() % 2_000) as usize];
+            let (centre, axes) = &clusters[random.below(2_000) as usize];
             let mut point = centre.clone();
             for (n, axis) in axes.iter().enumerate() {
-                let by = 1.2 * 0.28 * random.normal() * ((n + 1) as f32).powf(-0.3);
+                let by = 1.2 * 0.28 * normal(&random) * ((n + 1) as f32).powf(-0.3);
                 point.iter_mut().zip(axis).for_each(|(p, x)| *p += by * x);
             }
-            point.iter_mut().for_each(|p| *p += 0.3 / (DIMENSIONS as f32).sqrt() * random.normal());
+            point.iter_mut().for_each(|p| *p += 0.3 / (DIMENSIONS as f32).sqrt() * normal(&random));
             unit(point)
         })
         .collect();
@@ -145,15 +135,11 @@ fn unit(mut vector: Vec<f32>) -> Vec<f32> {
     vector
 }
 
-/// Seconds of CPU that this process took.
+/// Seconds of CPU that the threads of this process took.
 fn cpu() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/schedstat").unwrap();
-    let nanos: f64 = stat.split(' ').next().unwrap().parse().unwrap();
-    let threads = std::fs::read_dir("/proc/self/task").unwrap().flatten();
-    let of = |path: std::path::PathBuf| {
-        let text = std::fs::read_to_string(path.join("schedstat")).unwrap_or_default();
+    let nanos = |thread: std::fs::DirEntry| {
+        let text = std::fs::read_to_string(thread.path().join("schedstat")).unwrap_or_default();
         text.split(' ').next().and_then(|n| n.parse::<f64>().ok()).unwrap_or(0.0)
     };
-    let all: f64 = threads.map(|thread| of(thread.path())).sum();
-    all.max(nanos) / 1e9
+    std::fs::read_dir("/proc/self/task").unwrap().flatten().map(nanos).sum::<f64>() / 1e9
 }

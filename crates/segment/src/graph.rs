@@ -6,7 +6,8 @@
 //! each upper layer, lowest first: count u32, count × row (ascending), count × 16 links
 //! ```
 //! Promises: every link was checked at opening; a walk ends, because no row is visited twice.
-//! Leaves to others: building (`build`; `reference` is by `hnsw_rs`), scoring (handed in), whether a walk is worth it (`vectors`).
+//! Leaves to others: building (`build`; `reference` does it with `hnsw_rs`), scoring (handed in), whether a walk is
+//! worth it (`vectors`).
 
 pub(crate) mod build;
 pub(crate) mod links;

@@ -1,6 +1,7 @@
 //! The two sums that search and building spend their time in, each in the fastest way that the
 //! machine knows, chosen once at run time: the dot product of int8 codes (AVX-512 VNNI, AVX2 or
-//! plain), and the squared Euclidean distance of f32 (compiled for AVX-512, AVX2 and plain).
+//! plain), and the squared Euclidean distance of f32 (compiled for AVX-512, AVX2 and plain). And the hint that memory
+//! will be read, which changes no number.
 //!
 //! Stored codes are biased (`value + 128` as `u8`), the query's are signed: that is the pairing VNNI
 //! multiplies. All ways give the same number to the last bit; a property test compares.

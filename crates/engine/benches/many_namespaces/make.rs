@@ -33,6 +33,7 @@ pub(crate) async fn make(sizes: &Sizes, folder: &Path) -> Result<()> {
     let mut quiet = 0;
     while quiet < 20 {
         let stores = engine.health().stores;
+        ensure!(stores.upkeep_failures == 0, "upkeep was put off: this world will not be whole");
         let busy = stores.upkeep_running + stores.upkeep_waiting + stores.rows_without_graph > 0;
         quiet = if busy { 0 } else { quiet + 1 };
         tokio::time::sleep(Duration::from_millis(100)).await;
