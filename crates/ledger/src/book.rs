@@ -18,6 +18,10 @@ pub(crate) struct Book {
     pub(crate) home: Arc<Home>,
     pub(crate) journal: Arc<Journal>,
     state: State,
+    /// Whether each batch in the log is an object, for which the next opening asks by itself.
+    batches_are_objects: bool,
+    /// Batches that no checkpoint covers, one that is being written included.
+    batches: u64,
 }
 
 /// Where a chain stands: all that a checkpoint holds.
@@ -74,7 +78,8 @@ impl Book {
         }
         let keep: Vec<ObjectRef> = state.chunks.iter().map(|chunk| chunk.object.clone()).collect();
         journal.sweep(&keep).await?;
-        Ok(Self { home, journal: Arc::new(journal), state })
+        let (batches_are_objects, batches) = (storage.is_shared(), recovered.entries.len() as u64);
+        Ok(Self { home, journal: Arc::new(journal), state, batches_are_objects, batches })
     }
 
     /// Writes lines behind the last, as one entry with one flush. Those of commits that are in the
@@ -99,6 +104,7 @@ impl Book {
             return Ok(());
         }
         self.journal.append(encode_batch(&lines)).await?;
+        self.batches += 1;
         self.state.next = state.next;
         self.state.head = state.head;
         self.state.usage = state.usage;
@@ -128,7 +134,22 @@ impl Book {
         }
         self.journal.checkpoint(&rolled.encode(), self.journal.last()).await?;
         self.state = rolled;
+        self.batches = 0;
         Ok(())
+    }
+
+    /// What puts the lines of many small batches into one checkpoint, where each of them is an object: opening the
+    /// chain asks for all, several times. To be done beside; batches go on meanwhile. A crash or a failure leaves the
+    /// batches, and so many more of them call for the next.
+    pub(crate) fn fold(&mut self) -> Option<impl Future<Output = Result<(), journal::Error>> + Send + use<>> {
+        // A checkpoint holds all lines that are in no chunk: the more there are, the rarer.
+        let due = FOLDED_BATCHES_MIN.max(self.state.tail.len() as u64 / FOLD_SHARE);
+        if !self.batches_are_objects || self.batches < due {
+            return None;
+        }
+        self.batches = 0;
+        let (journal, body, covers) = (Arc::clone(&self.journal), self.state.encode(), self.journal.last());
+        Some(async move { journal.checkpoint(&body, covers).await })
     }
 
     pub(crate) fn usage(&self) -> Usage {
@@ -316,3 +337,8 @@ fn count(count: usize) -> [u8; 4] {
 }
 
 const VERSION: u8 = 0;
+/// Objects that an opening may have to ask for at least before they are folded.
+const FOLDED_BATCHES_MIN: u64 = 32;
+/// And this part of the lines in no chunk: a line is written some 15 times before it is in one, and an opening asks
+/// for 256 objects at most.
+const FOLD_SHARE: u64 = 16;

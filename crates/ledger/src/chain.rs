@@ -277,6 +277,13 @@ impl Chain {
                     if let Err(error) = book.roll().await {
                         tracing::warn!(error = %error, "audit chunks stay in the log for now");
                     }
+                    if let Some(fold) = book.fold() {
+                        self.shared.tracker.spawn(async move {
+                            if let Err(error) = fold.await {
+                                tracing::warn!(%error, "audit lines stay in the log for now");
+                            }
+                        });
+                    }
                     self.lock().written = book.usage();
                 }
                 self.done(group, lost);

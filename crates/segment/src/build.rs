@@ -12,6 +12,10 @@ use crate::{
 };
 use kernel::{Document, limits};
 use roaring::RoaringBitmap;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
 use zeroize::Zeroizing;
 
 /// How a segment of more than [`limits::GRAPH_ROWS_MIN`] vectors gets the graph over them.
@@ -26,6 +30,21 @@ pub enum Links {
     /// By arithmetic on row numbers: as large as a built graph and as dear to open, in no time. Finds little.
     /// For benchmarks of sizes that would take hours to build.
     Scattered,
+}
+
+/// Ends the writing of a segment early: whoever knows that nobody wants it any more keeps a clone.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// Asks for an end. It comes within a document, or some rows of a graph.
+    pub fn stop(&self) {
+        self.0.store(true, Relaxed);
+    }
+
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        if self.0.load(Relaxed) { Err(Error::Stopped) } else { Ok(()) }
+    }
 }
 
 /// Collects documents into sections; the terms of each row go to whoever builds the text index.
@@ -120,15 +139,15 @@ impl<'a> Builder<'a> {
     }
 
     /// Gives the segment its graph if it is large enough for one to pay.
-    pub(crate) fn graph(&mut self, links: Links) {
+    pub(crate) fn graph(&mut self, links: Links, stop: &Stop) -> Result<(), Error> {
         if self.vectored.len() <= limits::GRAPH_ROWS_MIN as u64 {
-            return;
+            return Ok(());
         }
         match links {
             Links::Built => {
                 let [codes, scales] = [Kind::Codes, Kind::Scales].map(|kind| std::mem::take(self.out.part(kind)));
                 let out = self.out.part(Kind::Graph);
-                graph::build::build(self.spec, &codes, &scales, &self.vectored, self.rows, out);
+                graph::build::build(self.spec, &codes, &scales, &self.vectored, self.rows, stop, out)?;
                 *self.out.part(Kind::Codes) = codes;
                 *self.out.part(Kind::Scales) = scales;
             }
@@ -140,6 +159,7 @@ impl<'a> Builder<'a> {
             Links::Later => {}
             Links::Scattered => graph::links::scattered(self.rows, self.out.part(Kind::Graph)),
         }
+        stop.check()
     }
 
     /// The container. `text` fills it with the text index.

@@ -58,6 +58,9 @@ pub enum Error {
     /// Part of an opened segment cannot be read, or is not what was written: the source says which.
     #[error("part of a segment cannot be read")]
     Unreadable(#[source] std::io::Error),
+    /// Whoever asked for it wants it no more ([`crate::Stop`]).
+    #[error("the work was stopped before its end")]
+    Stopped,
     /// No such document in this segment.
     #[error("segment has no document {0}")]
     NoDocument(u32),

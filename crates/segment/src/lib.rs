@@ -37,7 +37,7 @@ mod top;
 mod vectors;
 
 pub use analysis::TextQuery;
-pub use build::Links;
+pub use build::{Links, Stop};
 pub use error::Error;
 pub use segment::{Segment, Spec};
 pub use tail::{Tail, check};

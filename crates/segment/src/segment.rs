@@ -2,7 +2,7 @@
 
 use crate::{
     Error, TextQuery, TextStats,
-    build::{Builder, Links},
+    build::{Builder, Links, Stop},
     bytes::{Reader, Slice},
     container::{self, Kind, Paged},
     documents::Documents,
@@ -87,13 +87,27 @@ impl Segment {
         docs: &mut dyn Iterator<Item = Document>,
         links: Links,
     ) -> Result<Zeroizing<Vec<u8>>, Error> {
+        Self::write_unless(spec, docs, links, &Stop::default())
+    }
+
+    /// The same, for whom it may turn out that nobody wants it.
+    ///
+    /// # Errors
+    /// As there; [`Error::Stopped`].
+    pub fn write_unless(
+        spec: &Spec,
+        docs: &mut dyn Iterator<Item = Document>,
+        links: Links,
+        stop: &Stop,
+    ) -> Result<Zeroizing<Vec<u8>>, Error> {
         let mut builder = Builder::new(spec);
         let mut index = FrozenWriter::new()?;
         for doc in docs {
             builder.add(&doc, |_, terms, lexicon| index.add(terms, lexicon))?;
             builder.forget_words();
+            stop.check()?;
         }
-        builder.graph(links);
+        builder.graph(links, stop)?;
         builder.finish(|out| index.finish(out))
     }
 

@@ -5,7 +5,8 @@
 //!
 //! 1. a permit of its own kind: flushes of all namespaces go on beside merges
 //! 2. the segment built in memory: a crash leaves nothing. Whoever closes the namespace does not wait for it
-//! 3. the inputs still stand? An erasure or an emptied namespace may have taken them: then the work was in vain
+//! 3. the inputs still stand? An erasure or an emptied namespace may have taken them: then the work was in vain, and
+//!    as soon as that is known it is stopped
 //! 4. the object durable, the checkpoint, the swap: as every upkeep does it
 //!
 //! One at a time for a namespace; what waits meanwhile is merged by the next.
@@ -17,39 +18,49 @@ use crate::{
     namespace::Namespace,
     part::{Durable, Part},
     rebuild, upkeep,
+    view::View,
 };
-use segment::Links;
+use segment::{Links, Stop};
 use std::sync::{Arc, Mutex, PoisonError, atomic::Ordering};
 
 /// What a merge is reading, if one runs.
 #[derive(Default)]
-pub(crate) struct Merging(Mutex<Vec<Part>>);
+pub(crate) struct Merging(Mutex<(Vec<Part>, Stop)>);
 
 impl Merging {
     /// Whether this part is about to be replaced.
     pub(crate) fn has(&self, part: &Part) -> bool {
-        self.parts().iter().any(|mine| mine.is(part))
+        self.mine().0.iter().any(|mine| mine.is(part))
     }
 
     /// Whether one runs.
     pub(crate) fn runs(&self) -> bool {
-        !self.parts().is_empty()
+        !self.mine().0.is_empty()
     }
 
-    fn begin(&self, parts: &[Part]) -> bool {
-        let mut mine = self.parts();
-        let free = mine.is_empty();
-        if free {
-            *mine = parts.to_vec();
+    /// Stops a merge that reads what this view no longer has: it would be in vain, and it holds memory and a core.
+    pub(crate) fn heed(&self, view: &View) {
+        let mine = self.mine();
+        if !mine.0.iter().all(|part| view.parts.iter().any(|stands| stands.is(part))) {
+            mine.1.stop();
         }
-        free
+    }
+
+    fn begin(&self, parts: &[Part]) -> Option<Stop> {
+        let mut mine = self.mine();
+        if !mine.0.is_empty() {
+            return None;
+        }
+        let stop = Stop::default();
+        *mine = (parts.to_vec(), stop.clone());
+        Some(stop)
     }
 
     fn end(&self) {
-        self.parts().clear();
+        *self.mine() = Default::default();
     }
 
-    fn parts(&self) -> std::sync::MutexGuard<'_, Vec<Part>> {
+    fn mine(&self) -> std::sync::MutexGuard<'_, (Vec<Part>, Stop)> {
         // One assignment under it.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -63,12 +74,10 @@ pub(crate) fn takes_long(parts: &[Part], bytes_max: u64) -> bool {
 
 /// Starts it in the background. The caller holds the upkeep, and none runs.
 pub(crate) fn start(namespace: &Arc<Namespace>, parts: Vec<Part>) {
-    if !namespace.merging.begin(&parts) {
-        return;
-    }
+    let Some(stop) = namespace.merging.begin(&parts) else { return };
     let held = namespace.clone();
     namespace.shared.config.tracker.spawn(async move {
-        let outcome = merge(&held, &parts).await;
+        let outcome = merge(&held, &parts, stop).await;
         held.merging.end();
         drop(parts);
         match outcome {
@@ -81,15 +90,22 @@ pub(crate) fn start(namespace: &Arc<Namespace>, parts: Vec<Part>) {
     });
 }
 
-async fn merge(namespace: &Arc<Namespace>, old: &[Part]) -> Result<(), Error> {
+async fn merge(namespace: &Arc<Namespace>, old: &[Part], stop: Stop) -> Result<(), Error> {
     let shared = &namespace.shared;
     let bytes = old.iter().map(Part::size).sum::<u64>().saturating_mul(upkeep::JOB_FACTOR);
     let permit = shared.merges.permit(namespace.incarnation, bytes);
     let Some(_permit) = namespace.unless_it_ends(permit).await else { return Ok(()) };
     let (spec, now, parts) = (namespace.view().spec, shared.config.clock.now(), old.to_vec());
-    let built = in_merge(&*shared.config.cpu, move || rebuild::write(spec, &parts, now, Links::Built));
-    let Some(built) = namespace.unless_it_ends(built).await else { return Ok(()) };
-    let built = built??;
+    let theirs = stop.clone();
+    let built = in_merge(&*shared.config.cpu, move || rebuild::write(spec, &parts, now, Links::Built, &theirs));
+    let Some(built) = namespace.unless_it_ends(built).await else {
+        stop.stop();
+        return Ok(());
+    };
+    let built = match built? {
+        Err(Error::Segment(segment::Error::Stopped)) => return Ok(()),
+        built => built?,
+    };
     shared.step("merged");
 
     // From here on it uses the journal: who closes the namespace waits.

@@ -132,6 +132,7 @@ impl Namespace {
     /// Publishes. The caller holds the turn.
     pub(crate) fn publish(&self, view: View) {
         let (commit, weight) = (view.commit, Weight::of(&view));
+        self.merging.heed(&view);
         let (_, before) = std::mem::replace(&mut *self.published(), (Arc::new(view), weight));
         self.shared.counters.weigh(before, weight);
         self.commits.send_replace(commit);

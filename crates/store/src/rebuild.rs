@@ -5,7 +5,7 @@
 
 use crate::{Error, part::Part};
 use kernel::{Document, DocumentId, Timestamp};
-use segment::{Links, Segment, Spec};
+use segment::{Links, Segment, Spec, Stop};
 use zeroize::Zeroizing;
 
 /// One segment in memory with what lives in `parts`; `None` when nothing does.
@@ -25,12 +25,13 @@ pub(crate) fn in_memory(spec: Spec, parts: &[Part], now: Timestamp) -> Result<Op
 /// The bytes of one sealed segment with what lives in `parts`.
 ///
 /// # Errors
-/// When a document does not read or the index does not build.
+/// When a document does not read or the index does not build; when it was stopped.
 pub(crate) fn write(
     spec: Spec,
     parts: &[Part],
     now: Timestamp,
     links: Links,
+    stop: &Stop,
 ) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
     let order = living(parts, now)?;
     if order.is_empty() {
@@ -38,7 +39,7 @@ pub(crate) fn write(
     }
     let mut fault = None;
     let mut docs = order.iter().map_while(|(_, part, doc)| read(&parts[*part], *doc, &mut fault));
-    let bytes = Segment::write(&spec, &mut docs, links)?;
+    let bytes = Segment::write_unless(&spec, &mut docs, links, stop)?;
     match fault {
         Some(error) => Err(error.into()),
         None => Ok(Some(bytes)),

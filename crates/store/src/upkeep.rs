@@ -27,7 +27,7 @@ use crate::{
 };
 use journal::{ObjectRef, Seq};
 use kernel::CommitNo;
-use segment::{Links, Segment, Spec};
+use segment::{Links, Segment, Spec, Stop};
 use std::{
     sync::{Arc, Weak, atomic::Ordering},
     time::Duration,
@@ -276,7 +276,7 @@ async fn build(namespace: &Arc<Namespace>, old: &[Part]) -> Result<Fresh, Error>
     }
     let (spec, now, parts) = (namespace.view().spec, config.clock.now(), old.to_vec());
     // A graph takes minutes; a merge gives it one, beside.
-    let written = in_upkeep(&*config.cpu, move || rebuild::write(spec, &parts, now, Links::Later));
+    let written = in_upkeep(&*config.cpu, move || rebuild::write(spec, &parts, now, Links::Later, &Stop::default()));
     let Some(bytes) = written.await?? else {
         return Ok(None);
     };

@@ -6,10 +6,12 @@ use access::{
     Ask, Credentials, Gate, Ingest, KeyRecord, OperatorRecord, Pepper, Read, Search, TenantFacts, TenantState,
     TokenKind, token,
 };
+use futures::TryStreamExt;
 use kernel::{
     Code, KeyId, ManualClock, NamespaceName, NamespaceUuid, OperatorName, Quotas, RequestId, Role, Scope,
     SeededEntropy, limits,
 };
+use object_store::{ObjectStore, memory::InMemory};
 use std::sync::atomic::{AtomicBool, Ordering};
 use vault::{LocalProvider, PlaceKind, TenantKeys};
 
@@ -118,6 +120,16 @@ impl World {
     /// One that holds so many logs open.
     async fn narrow_trail(&self, chains_open_max: u64) -> (Trail, Storage) {
         let storage = Storage::open(self.dir.path()).await.unwrap();
+        self.trail_on(storage, chains_open_max)
+    }
+
+    async fn bucket_trail(&self, bucket: &Arc<InMemory>) -> (Trail, Storage) {
+        let (store, once) = (bucket.clone(), bucket.clone());
+        let storage = Storage::remote(store, once, journal::Blocking::Threads).await.unwrap();
+        self.trail_on(storage, limits::AUDIT_CHAINS_OPEN_MAX)
+    }
+
+    fn trail_on(&self, storage: Storage, chains_open_max: u64) -> (Trail, Storage) {
         let trail = Trail::new(TrailConfig {
             storage: storage.clone(),
             directory: self.parts.clone(),
@@ -319,6 +331,33 @@ async fn full_chunks_move_out_of_the_log() {
         assert_eq!(trail.read(&world.grant(0), Reading { document, ..everything() }).await.unwrap().len(), 1);
     }
     trail.seal(world.grant::<Search>(0), searched("one more"), ()).await.into_body();
+    assert_eq!(verify_lines(&world.all(&trail, 0).await).unwrap().lines, total as u64 + 1);
+    end((trail, storage)).await;
+}
+
+/// In a bucket each line that comes alone is an object. An opening asks for few of them, however many came.
+#[tokio::test]
+async fn many_batches_in_a_bucket_are_folded() {
+    let (world, bucket) = (World::new(), Arc::new(InMemory::new()));
+    let home = &world.parts.homes[0];
+    let total = 700;
+    let logged = async || {
+        let prefix = format!("{}/log", home.prefix().trim_end_matches('/')).into();
+        bucket.list(Some(&prefix)).try_collect::<Vec<_>>().await.unwrap().len()
+    };
+    let (trail, storage) = world.bucket_trail(&bucket).await;
+    let mut most = 0;
+    for i in 0..total {
+        trail.seal_durable(world.grant::<Search>(0), searched(&format!("canary-{i}")), ()).await.unwrap().into_body();
+        most = logged().await.max(most);
+    }
+    assert!((32..total / 5).contains(&most), "{most} objects of the log at once");
+    end((trail, storage)).await;
+
+    let (trail, storage) = world.bucket_trail(&bucket).await;
+    assert_eq!(trail.verify(&world.grant(0)).await.unwrap().lines, total as u64);
+    assert!(logged().await < 2 * 700 / 16, "{} objects of the log", logged().await);
+    trail.seal_durable(world.grant::<Search>(0), searched("one more"), ()).await.unwrap().into_body();
     assert_eq!(verify_lines(&world.all(&trail, 0).await).unwrap().lines, total as u64 + 1);
     end((trail, storage)).await;
 }

@@ -17,7 +17,7 @@ pub(crate) fn built(spec: &Spec, points: &[Vec<f32>], rows: &roaring::RoaringBit
         reference::build(spec, &writer.paged(Paged::Vectors).clone(), rows, count, &mut out);
     } else {
         let [codes, scales] = [Kind::Codes, Kind::Scales].map(|kind| writer.part(kind).clone());
-        build::build(spec, &codes, &scales, rows, count, &mut out);
+        build::build(spec, &codes, &scales, rows, count, &crate::Stop::default(), &mut out).unwrap();
     }
     out
 }
@@ -109,4 +109,14 @@ fn very_long_vectors_are_built(#[values(Distance::Cosine, Distance::Dot, Distanc
     let rows = (0..300).collect();
     let bytes = built(&Spec { dimensions: 8, distance }, &points, &rows, Links::Built);
     assert_eq!(open(&bytes, 300).unwrap().search(|_| 1.0, None, 300, 300).len(), 300);
+}
+
+#[test]
+fn a_stopped_build_ends_without_a_graph() {
+    let stop = crate::Stop::default();
+    stop.stop();
+    let spec = Spec { dimensions: 4, distance: Distance::Cosine };
+    let (codes, scales, mut out) = (vec![128; 4 * 400], vec![0; 8 * 400], Vec::new());
+    let ended = build::build(&spec, &codes, &scales, &(0..400).collect(), 400, &stop, &mut out);
+    assert!(matches!(ended, Err(Error::Stopped)) && out.is_empty());
 }

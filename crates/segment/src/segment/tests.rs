@@ -314,3 +314,24 @@ fn parts_of_two_segments_do_not_fit_together() {
     assert!(Segment::open_sealed(&WIDE, whole.clone(), Arc::new(bytes[whole.len()..].to_vec()), 0).is_ok());
     assert!(Segment::split(&[]).is_err() && Segment::split(&[0; 4_000]).is_err());
 }
+
+/// How many documents it took before it saw that it was stopped behind `after` of them.
+fn taken_until_stopped(count: usize, after: usize) -> usize {
+    let (stop, mut taken) = (Stop::default(), 0);
+    let random = Random::new(5);
+    let mut docs = (0..count).map(|n| {
+        taken += 1;
+        if n + 1 == after {
+            stop.stop();
+        }
+        Document { vectors: vec![random.normal(), 1.0, 2.0], ..doc(&format!("{n:06}"), &["words"]) }
+    });
+    let written = Segment::write_unless(&SPEC, &mut docs, Links::Built, &stop);
+    assert!(matches!(written, Err(Error::Stopped)), "{:?}", written.map(|bytes| bytes.len()));
+    taken
+}
+
+#[test]
+fn a_stopped_write_ends_at_the_next_document() {
+    assert_eq!(taken_until_stopped(100, 3), 3);
+}

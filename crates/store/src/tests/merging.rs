@@ -70,8 +70,12 @@ async fn an_erasure_makes_a_merge_vain() {
     let erasing = room.erase(&[id("5")], &Audience::Everything, line()).await.unwrap();
     erasing.erased().await.unwrap();
     drop(room);
+    let steps = Arc::<Mutex<Vec<_>>>::default();
+    let noted = steps.clone();
+    world.stores.steps().on(move |step| noted.lock().unwrap().push(step));
     go();
     world.settle().await;
+    assert_eq!(steps.lock().unwrap().first(), None, "it was stopped, not built to the end");
     assert_eq!(found(&world).await, ["0", "1", "2", "3", "4", "6", "7", "8"]);
     assert_eq!(world.objects().len(), world.stores.named_of());
     let holds = |bytes: &Vec<u8>| bytes.windows(7).any(|window| window == b"number5");

@@ -97,9 +97,11 @@ impl Bucket {
     fn list(&self, request: &Request) -> Answer {
         let (prefix, delimiter) = (request.key.as_str(), request.asked("delimiter").filter(|d| !d.is_empty()));
         let behind = request.asked("continuation-token").or(request.asked("start-after"));
+        // Keys with one prefix stand together: a list costs what it names, not what the bucket holds.
+        let behind = behind.filter(|key| *key >= prefix);
         let from = behind.map_or(Bound::Included(prefix.to_owned()), |key| Bound::Excluded(key.to_owned()));
         let (mut out, mut keys, mut last, mut folders) = (String::new(), 0, None::<&String>, Vec::new());
-        for (key, object) in self.objects.range((from, Bound::Unbounded)).filter(|(k, _)| k.starts_with(prefix)) {
+        for (key, object) in self.objects.range((from, Bound::Unbounded)).take_while(|(k, _)| k.starts_with(prefix)) {
             if keys == self.page {
                 let next = format!("<NextContinuationToken>{}</NextContinuationToken>", escaped(last.unwrap_or(key)));
                 out.push_str(&next);
