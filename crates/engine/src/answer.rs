@@ -3,7 +3,7 @@
 use intake::{RawDocument, RawPatch};
 use kernel::{Attributes, CommitNo, Document, DocumentId, Error, Filter, Finding, Principal, Timestamp, Untrusted};
 use ledger::Audited;
-use store::{Decision, OnConflict, Selection};
+use store::{Decision, Look, OnConflict, Selection};
 
 /// A flow's end: either way it stands in the audit.
 pub type Flow<T> = Result<Audited<T>, Audited<Error>>;
@@ -231,8 +231,34 @@ pub struct Explain {
     pub text_candidates: usize,
     /// See `text_candidates`.
     pub vector_candidates: usize,
+    /// How the vector arm searched each segment in which something was eligible.
+    pub segments: Vec<SegmentSearch>,
     /// Constant of the reciprocal rank fusion.
     pub rrf_k: f32,
+}
+
+/// How the vector arm searched one segment.
+#[derive(Clone, Copy, Debug)]
+pub struct SegmentSearch {
+    /// Its rows.
+    pub rows: u64,
+    /// Those that might answer.
+    pub eligible_rows: u64,
+    /// `scan`, `walk` or `walk_then_scan`.
+    pub way: &'static str,
+    /// Rows in view of a walk.
+    pub breadth: Option<usize>,
+    /// Rows compared by their int8 codes.
+    pub compared: u64,
+    /// Of them, those scored again in 16 bits.
+    pub rescored: u64,
+}
+
+impl From<Look> for SegmentSearch {
+    fn from(look: Look) -> Self {
+        let segment::Trace { rows: eligible_rows, way, compared, rescored } = look.trace;
+        Self { rows: look.rows, eligible_rows, way: way.as_str(), breadth: way.breadth(), compared, rescored }
+    }
 }
 
 /// A list.

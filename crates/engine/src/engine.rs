@@ -72,6 +72,8 @@ impl Engine {
         )
         .await?;
         let work = Work::new(config.cpu_threads, config.cpu_queue_max)?;
+        let clock = config.clock.clone();
+        work.aside(move || segment::calibrate(|| clock.monotonic()));
         let trail = Trail::new(ledger::TrailConfig {
             storage: storage.clone(),
             directory: registry.directory(),

@@ -25,7 +25,7 @@ mod work;
 pub use answer::{
     DeleteReply, Deleted, DocumentPage, DocumentReply, DocumentResult, Explain, Flow, Hit, Include, IngestReply,
     IngestRequest, ListRequest, MinScores, Mode, Page, Paged, PatchReply, PatchRequest, ResultStatus, ReviewReply,
-    ReviewRequest, Scores, SearchReply, SearchRequest,
+    ReviewRequest, Scores, SearchReply, SearchRequest, SegmentSearch,
 };
 pub use config::EngineConfig;
 pub use context::{ContextReply, ContextRequest, Rendering, Source};

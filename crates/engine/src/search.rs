@@ -4,17 +4,17 @@
 //! no row that the reader may not see is ever ranked, counted or touched.
 
 use crate::{
-    Engine, Explain, Flow, Hit, Mode, Scores, SearchReply, SearchRequest,
+    Engine, Explain, Flow, Hit, Mode, Scores, SearchReply, SearchRequest, SegmentSearch,
     fuse::{self, Fused, RRF_K},
     query::{self, Plan, VectorSource},
 };
 use access::{Grant, Search};
-use kernel::{Error, Status, Timestamp};
+use kernel::{Clock, Error, Status, Timestamp};
 use ledger::Deed;
 use models::Kind;
 use registry::NamespaceRecord;
 use segment::TextQuery;
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc, time::Duration};
 use store::{Address, Eligible, Snapshot};
 
 impl Engine {
@@ -47,14 +47,14 @@ impl Engine {
         let snapshot = room.snapshot(plan.min_commit()).await?;
         let opened = self.inner.clock.monotonic();
         let now = self.inner.clock.now();
-        let mut reply = self.inner.work.cpu(move || rank(&snapshot, &plan, vector.as_deref(), now)).await??;
-        let ranked = self.inner.clock.monotonic();
-        let millis = |from: std::time::Duration, to: std::time::Duration| (to.saturating_sub(from)).as_secs_f64() * 1e3;
-        reply.timings = vec![
-            ("embed", millis(started, embedded)),
-            ("open", millis(embedded, opened)),
-            ("rank", millis(opened, ranked)),
-        ];
+        let mut steps = Steps::from(self.inner.clock.clone(), opened);
+        let mut reply = self
+            .inner
+            .work
+            .cpu(move || rank(&snapshot, &plan, vector.as_deref(), now, &mut steps).map(|reply| (reply, steps.millis)))
+            .await?
+            .map(|(reply, steps)| SearchReply { timings: steps, ..reply })?;
+        reply.timings.splice(0..0, [("embed", millis(started, embedded)), ("open", millis(embedded, opened))]);
         reply.warnings.splice(0..0, warnings);
         Ok(reply)
     }
@@ -79,17 +79,51 @@ impl Engine {
 
 type Ranked = Vec<Fused<Address>>;
 
-fn rank(snapshot: &Snapshot, plan: &Plan, vector: Option<&[f32]>, now: Timestamp) -> Result<SearchReply, Error> {
+/// What each step took.
+struct Steps {
+    clock: Arc<dyn Clock>,
+    last: Duration,
+    millis: Vec<(&'static str, f64)>,
+}
+
+impl Steps {
+    fn from(clock: Arc<dyn Clock>, last: Duration) -> Self {
+        Self { clock, last, millis: Vec::new() }
+    }
+
+    fn ends(&mut self, step: &'static str) {
+        let now = self.clock.monotonic();
+        self.millis.push((step, millis(self.last, now)));
+        self.last = now;
+    }
+}
+
+fn millis(from: Duration, to: Duration) -> f64 {
+    to.saturating_sub(from).as_secs_f64() * 1e3
+}
+
+fn rank(
+    snapshot: &Snapshot,
+    plan: &Plan,
+    vector: Option<&[f32]>,
+    now: Timestamp,
+    steps: &mut Steps,
+) -> Result<SearchReply, Error> {
+    // The wait for a core.
+    steps.ends("queue");
     let eligible = snapshot.eligible(plan.audience(), plan.filter(), &[Status::Indexed], now)?;
+    steps.ends("filter");
     let depth = plan.depth();
     let text = match plan.words() {
         Some(query) => snapshot.text(&TextQuery::new(query.expose()), &eligible, depth)?,
         None => Vec::new(),
     };
-    let near = match vector {
+    steps.ends("text");
+    let (near, segments) = match vector {
         Some(vector) => snapshot.vector(vector, &eligible, depth)?,
-        None => Vec::new(),
+        None => (Vec::new(), Vec::new()),
     };
+    steps.ends("vector");
     let text: Vec<_> = text.into_iter().map(|h| (h.at, h.score)).collect();
     let near: Vec<_> = near.into_iter().map(|h| (h.at, h.score)).collect();
     let explain = plan.include().explain.then(|| Explain {
@@ -97,11 +131,14 @@ fn rank(snapshot: &Snapshot, plan: &Plan, vector: Option<&[f32]>, now: Timestamp
         eligible_rows: eligible.rows(),
         text_candidates: text.len(),
         vector_candidates: near.len(),
+        segments: segments.into_iter().map(SegmentSearch::from).collect(),
         rrf_k: RRF_K,
     });
     let ranked = merge(plan.mode(), snapshot, &text, &near);
+    let hits = fetch(snapshot, plan, &eligible, ranked)?;
+    steps.ends("fetch");
     Ok(SearchReply {
-        hits: fetch(snapshot, plan, &eligible, ranked)?,
+        hits,
         mode: plan.mode(),
         incomplete: false,
         warnings: unknown_keys(snapshot, plan, now)?,

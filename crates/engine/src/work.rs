@@ -62,6 +62,11 @@ impl Work {
         receive.await.map_err(|_| Error::internal("the work for this request failed"))
     }
 
+    /// Runs `f` where upkeep runs; nobody waits for it.
+    pub(crate) fn aside(&self, f: impl FnOnce() + Send + 'static) {
+        Self::on(&self.background, Box::new(f));
+    }
+
     /// Jobs that wait for a thread.
     pub(crate) fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)

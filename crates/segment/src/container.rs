@@ -42,6 +42,7 @@ pub(crate) enum Kind {
     Status,
     Times,
     Codes,
+    Residuals,
     Scales,
     Vectored,
     Graph,
@@ -49,7 +50,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Kind; 14] = [
+    const ALL: [Kind; 15] = [
         Kind::Documents,
         Kind::Rows,
         Kind::Norms,
@@ -60,6 +61,7 @@ impl Kind {
         Kind::Status,
         Kind::Times,
         Kind::Codes,
+        Kind::Residuals,
         Kind::Scales,
         Kind::Vectored,
         Kind::Graph,
@@ -71,7 +73,7 @@ impl Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub(crate) enum Paged {
-    TextIndex = 15,
+    TextIndex = 16,
     Heads,
     Texts,
     Vectors,

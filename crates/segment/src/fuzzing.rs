@@ -141,7 +141,7 @@ fn graphs() -> Vec<Vec<u8>> {
 
 fn graph(bytes: &[u8]) {
     let Ok(graph) = Graph::open(Slice::whole(Zeroizing::new(bytes.to_vec())), ROWS) else { return };
-    let found = graph.search(|row| if row == 1 { f32::NAN } else { row as f32 }, None, 8, 8);
+    let found = graph.search(&crate::graph::By(|row| if row == 1 { f32::NAN } else { row as f32 }), None, 8).found;
     assert!(found.len() <= ROWS as usize && found.iter().all(|hit| hit.row < ROWS));
 }
 
@@ -193,7 +193,7 @@ fn query(segment: &Segment) {
         stats += found;
     }
     let _ = segment.search_text(&text, &stats, &rows, 3).is_ok();
-    let _ = segment.search_vector(&[1.0, 0.5, -2.0], &rows, 2).is_ok();
+    let _ = segment.search_vector(&[1.0, 0.5, -2.0], &rows, 2);
 }
 
 fn filters() -> &'static [Filter] {

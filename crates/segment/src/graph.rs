@@ -17,9 +17,9 @@ use crate::{
     Error,
     bytes::{Reader, Slice, u32_at},
     postings::partition,
-    top::{Dense, Scored, Top},
+    simd,
+    top::{Dense, Scored},
 };
-use std::{cmp::Ordering, collections::BinaryHeap};
 
 /// Links of a row in the base layer.
 pub(crate) const BASE_LINKS: usize = 32;
@@ -67,60 +67,134 @@ impl Graph {
         Ok(Self { entry, base, upper })
     }
 
-    /// The best `want` rows that pass, best first; the walk keeps the best `ef` of all rows in view.
-    pub(crate) fn search(
-        &self,
-        similarity: impl Fn(u32) -> f32,
-        passing: Option<&Dense>,
-        ef: usize,
-        want: usize,
-    ) -> Vec<Scored> {
-        let start = self.descend(&similarity);
-        let rows = (self.base.len() / (BASE_LINKS * 4)) as u32;
+    /// Walks with the best `breadth` rows in view, more where a filter asks for it. With a filter all rows are walked
+    /// and those that pass are answered: a walk over passing rows alone would end in islands.
+    pub(crate) fn search(&self, space: &impl Space, filter: Option<Passing<'_>>, breadth: usize) -> Walked {
         let links = self.base.bytes();
+        let rows = (self.base.len() / (BASE_LINKS * 4)) as u32;
+        let (mut breadth, mut compared) = (breadth.max(1), 0);
+        let room = filter.as_ref().map_or(breadth, |filter| filter.breadth_max.max(breadth));
         let mut visited = Dense::empty(rows);
-        let mut pool = Top::new(ef);
-        let mut found = Top::new(want);
-        let mut next = BinaryHeap::new();
-        let mut waiting = vec![start];
+        let (mut fresh, mut scores) = (Vec::with_capacity(BASE_LINKS), Vec::with_capacity(BASE_LINKS));
+        let start = self.descend(space, &mut fresh, &mut scores);
+        let mut pool: Vec<Near> = Vec::with_capacity(room.min(rows as usize) + 1);
+        let mut next = 0;
         visited.insert(start);
+        fresh.clear();
+        fresh.push(start);
         loop {
-            for row in waiting.drain(..) {
-                let score = similarity(row);
-                if pool.offer(row, score) {
-                    next.push(Nearest(Scored { row, score }));
+            space.all(&fresh, &mut scores);
+            compared += fresh.len() as u64;
+            for (row, score) in fresh.iter().copied().zip(scores.iter().copied()) {
+                if pool.len() >= room {
+                    if pool.last().is_some_and(|worst| score <= worst.score) {
+                        continue;
+                    }
+                    pool.pop();
                 }
-                if passing.is_none_or(|p| p.contains(row)) {
-                    found.offer(row, score);
+                let at = pool.partition_point(|near| near.score >= score);
+                pool.insert(at, Near { row, score, followed: false });
+                next = next.min(at);
+            }
+            while pool.get(next).is_some_and(|near| near.followed) {
+                next += 1;
+            }
+            if next >= breadth.min(pool.len()) {
+                // What is nearer than the last in view was met, most likely. Were there enough that pass?
+                let passes = |near: &Near| filter.as_ref().is_none_or(|filter| filter.rows.contains(near.row));
+                let met = pool.iter().take(breadth).filter(|near| passes(near)).count();
+                let few = filter.as_ref().is_some_and(|filter| met < filter.enough);
+                if !few || breadth >= room || next >= pool.len() {
+                    let found = pool.iter().filter(|near| passes(near));
+                    let found = found.map(|near| Scored { row: near.row, score: near.score }).collect();
+                    return Walked { found, compared, breadth, sure: !few };
                 }
+                breadth = (2 * breadth).min(room);
             }
-            let Some(Nearest(best)) = next.pop() else { break };
-            if pool.is_full() && pool.worst().is_some_and(|worst| best.score < worst) {
-                break;
+            let Some(near) = pool.get_mut(next) else { continue };
+            near.followed = true;
+            let at = near.row as usize * BASE_LINKS;
+            let all = (at..at + BASE_LINKS).map_while(|i| u32_at(links, i).filter(|n| *n != NONE));
+            fresh.clear();
+            for row in all.filter(|row| visited.insert(*row)) {
+                space.prefetch(row);
+                fresh.push(row);
             }
-            let at = best.row as usize * BASE_LINKS;
-            let fresh = (at..at + BASE_LINKS).map_while(|i| u32_at(links, i).filter(|n| *n != NONE));
-            waiting.extend(fresh.filter(|n| visited.insert(*n)));
+            // What is followed next if nothing nearer turns up.
+            if let Some(then) = pool.iter().skip(next).find(|near| !near.followed) {
+                let at = then.row as usize * BASE_LINKS * 4;
+                simd::prefetch(links.get(at..at + BASE_LINKS * 4).unwrap_or_default());
+            }
         }
-        found.into_sorted()
     }
 
     /// The row of the base layer nearest the query that greedy steps through the upper layers reach.
-    fn descend(&self, similarity: &impl Fn(u32) -> f32) -> u32 {
+    fn descend(&self, space: &impl Space, links: &mut Vec<u32>, scores: &mut Vec<f32>) -> u32 {
         let mut row = self.entry;
-        let mut best = similarity(row);
+        space.all(&[row], scores);
+        let mut best = scores.first().copied().unwrap_or(f32::NEG_INFINITY);
         for layer in self.upper.iter().rev() {
-            while let Some((nearer, score)) = layer
-                .links_of(row)
-                .map(|n| (n, similarity(n)))
-                .max_by(|a, b| a.1.total_cmp(&b.1))
-                .filter(|(_, score)| *score > best)
-            {
-                (row, best) = (nearer, score);
+            loop {
+                links.clear();
+                links.extend(layer.links_of(row).inspect(|row| space.prefetch(*row)));
+                space.all(links, scores);
+                let nearest = links.iter().zip(scores.iter()).max_by(|a, b| a.1.total_cmp(b.1));
+                let Some((nearer, score)) = nearest.filter(|(_, score)| **score > best) else { break };
+                (row, best) = (*nearer, *score);
             }
         }
         row
     }
+}
+
+/// Rows that may answer.
+pub(crate) struct Passing<'a> {
+    pub(crate) rows: &'a Dense,
+    /// With fewer of them in view the walk widens …
+    pub(crate) enough: usize,
+    /// … up to this.
+    pub(crate) breadth_max: usize,
+}
+
+/// What a walk met.
+pub(crate) struct Walked {
+    /// Rows that pass, best first.
+    pub(crate) found: Vec<Scored>,
+    pub(crate) compared: u64,
+    pub(crate) breadth: usize,
+    /// Whether enough of them were in view.
+    pub(crate) sure: bool,
+}
+
+/// What a walk compares rows with.
+pub(crate) trait Space {
+    /// Replaces `into` by how near these rows are; bigger is nearer.
+    fn all(&self, rows: &[u32], into: &mut Vec<f32>);
+
+    /// Says that this row is compared soon.
+    fn prefetch(&self, row: u32);
+}
+
+/// A space that a function tells.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) struct By<F>(pub(crate) F);
+
+#[cfg(any(test, feature = "fuzzing"))]
+impl<F: Fn(u32) -> f32> Space for By<F> {
+    fn all(&self, rows: &[u32], into: &mut Vec<f32>) {
+        into.clear();
+        into.extend(rows.iter().map(|row| (self.0)(*row)));
+    }
+
+    fn prefetch(&self, _: u32) {}
+}
+
+/// A row in view.
+struct Near {
+    row: u32,
+    score: f32,
+    /// Whether its links were followed.
+    followed: bool,
 }
 
 impl Layer {
@@ -136,26 +210,6 @@ impl Layer {
 
 fn numbers(bytes: &[u8]) -> impl Iterator<Item = u32> + '_ {
     bytes.as_chunks::<4>().0.iter().map(|b| u32::from_le_bytes(*b))
-}
-
-/// Ordered so that the nearest stands on top of a heap.
-struct Nearest(Scored);
-
-impl PartialEq for Nearest {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-impl Eq for Nearest {}
-impl PartialOrd for Nearest {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Nearest {
-    fn cmp(&self, other: &Self) -> Ordering {
-        other.0.order(&self.0)
-    }
 }
 
 #[cfg(test)]

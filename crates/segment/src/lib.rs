@@ -26,6 +26,7 @@ mod filter;
 pub mod fuzzing;
 mod graph;
 mod pages;
+mod plan;
 mod postings;
 #[cfg(test)]
 mod sample;
@@ -39,7 +40,9 @@ mod vectors;
 pub use analysis::TextQuery;
 pub use build::{Links, Stop};
 pub use error::Error;
+pub use plan::{Trace, Way, calibrate};
 pub use segment::{Segment, Spec};
 pub use tail::{Tail, check};
 pub use text::TextStats;
 pub use top::Scored;
+pub use vectors::Found;

@@ -14,7 +14,7 @@ use crate::{
         memory::MemoryIndex,
     },
     top::Scored,
-    vectors::{Planner, Vectors},
+    vectors::{Found, Planner, Vectors},
 };
 use kernel::{Audience, Distance, Document, DocumentId, Filter, ReadAt, Status, Timestamp, limits};
 use roaring::RoaringBitmap;
@@ -217,7 +217,7 @@ impl Segment {
         let vectors = Vectors::open(spec, &sections)?;
         stage("vectors, graph");
         let bitmap = documents.vectored.serialized_size() as u64;
-        let bytes = whole.len() as u64 + postings.bytes() + properties.bytes() + bitmap;
+        let bytes = whole.len() as u64 + postings.bytes() + properties.bytes() + vectors.bytes() + bitmap;
         Ok(Self { properties, vectors, bytes, paged, text: Text { postings, norms }, documents, written: None })
     }
 
@@ -347,28 +347,16 @@ impl Segment {
 
     /// The best `k` of `rows` by similarity of their vectors, best first. Empty for a query of another
     /// length or with a value that is not finite. Rows without a vector are never answered.
-    ///
-    /// # Errors
-    /// [`Error::Unreadable`] when vectors cannot be read.
-    pub fn search_vector(&self, query: &[f32], rows: &RoaringBitmap, k: usize) -> Result<Vec<Scored>, Error> {
+    pub fn search_vector(&self, query: &[f32], rows: &RoaringBitmap, k: usize) -> Found {
         self.vectors.search(query, &(rows & &self.documents.vectored), k, Planner::default())
     }
 
     /// The same by a walk of this breadth, or by a scan. For benchmarks.
-    ///
-    /// # Errors
-    /// As there.
     #[doc(hidden)]
-    pub fn search_planned(
-        &self,
-        query: &[f32],
-        rows: &RoaringBitmap,
-        k: usize,
-        walk: Option<usize>,
-    ) -> Result<Vec<Scored>, Error> {
+    pub fn search_planned(&self, query: &[f32], rows: &RoaringBitmap, k: usize, walk: Option<usize>) -> Found {
         let planner = match walk {
-            Some(ef) => Planner { exact_rows: 0, ef },
-            None => Planner { exact_rows: u64::MAX, ..Planner::default() },
+            Some(ef) => Planner { walks: Some(true), ef, rescored: Some(ef.min(4 * k)), ..Planner::default() },
+            None => Planner { walks: Some(false), ..Planner::default() },
         };
         self.vectors.search(query, &(rows & &self.documents.vectored), k, planner)
     }

@@ -66,15 +66,6 @@ impl Top {
         }
     }
 
-    pub(crate) fn is_full(&self) -> bool {
-        self.heap.len() >= self.k
-    }
-
-    /// The worst that is kept.
-    pub(crate) fn worst(&self) -> Option<f32> {
-        self.heap.peek().map(|w| w.0.score)
-    }
-
     /// Best first.
     pub(crate) fn into_sorted(self) -> Vec<Scored> {
         self.heap.into_sorted_vec().into_iter().map(|w| w.0).collect()

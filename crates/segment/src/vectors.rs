@@ -1,49 +1,73 @@
-//! The vector arm: an exact scan over int8 codes or a walk of the graph, then f32 rescoring.
+//! The vector arm: an exact scan over int8 codes or a walk of the graph, then scoring in 16 bits.
 //!
-//! Per row: the values (f32), a code of biased int8, and two f32: the code's scale (largest
-//! magnitude / 127) and the squared length. Codes only choose candidates: what is answered is
-//! computed from the values, the same way in every segment. Promises: only given rows are answered.
+//! Per row: a code of biased int8, what the code leaves of each value as another (the residual, in 254ths of a step),
+//! and two f32: the code's step (largest magnitude / 127) and the squared length. Codes alone choose candidates; what
+//! is answered is computed from both, in integers but for the last step, the same way in every segment and on every
+//! machine: within some millionths of the vector's length of what the values themselves would give. Those lie apart
+//! and are read for who asks for vectors; a search never waits for them. Promises: only given rows are answered.
 
 use crate::{
     Error, Spec,
-    bytes::{Slice, floats},
+    bytes::Slice,
     container::{Kind, Paged, Sections, Writer},
     documents::scale_at,
-    graph::Graph,
-    pages::Section,
-    simd,
+    graph::{Graph, Passing, Space},
+    plan::{Costs, Trace, Way},
+    simd::{self, Signed},
     top::{Dense, Scored, Top},
 };
-use kernel::{Distance, limits};
+use kernel::Distance;
 use roaring::RoaringBitmap;
 
-/// Candidates that are scored again from their values: this many times `k` …
+/// Candidates that are scored again with their residuals: this many times `k` …
 const RESCORE_FACTOR: usize = 4;
 /// … and at least these. At 384 dimensions 20 sufficed on synthetic data; real embeddings are less even.
 const RESCORE_MIN: usize = 40;
 /// Breadth of a graph walk when every row passes.
 const EF: usize = 128;
-/// A step of the graph costs about as much as this many rows of a scan (random against sequential reads).
-const STEP_COST: usize = 16;
+/// A walk under a filter has seen enough when this many times `k` rows that pass are in view: with twice, 0.976 of the
+/// best were found where those that pass are far from the query.
+const ENOUGH_FACTOR: usize = 5;
+/// Rows that a scan compares at a time: their numbers and scores stay in the first cache.
+const SCANNED_AT_ONCE: usize = 256;
+/// A step of a residual: this part of a step of the code.
+const RESIDUAL_STEPS: f64 = 254.0;
 
-/// Appends one row: values, code, scale and squared length. `None` when a value or the length is not finite.
+/// Appends one row: values, code, residual, step and squared length. `None` when a value or the length is not finite.
 pub(crate) fn push(out: &mut Writer, values: &[f32]) -> Option<()> {
     let length: f32 = squared(values);
-    let scale = values.iter().fold(0.0f32, |m, x| m.max(x.abs())) / 127.0;
+    let scale = step(values);
     if !length.is_finite() {
         return None;
     }
     let bytes = out.paged(Paged::Vectors);
     values.iter().for_each(|x| bytes.extend_from_slice(&x.to_le_bytes()));
-    out.part(Kind::Codes).extend(values.iter().map(|x| (i16::from(code(*x, scale)) + 128) as u8));
+    out.part(Kind::Codes).extend(values.iter().map(|x| biased(code(*x, scale))));
+    out.part(Kind::Residuals).extend(values.iter().map(|x| biased(residual(*x, scale))));
     let scales = out.part(Kind::Scales);
     scales.extend_from_slice(&scale.to_le_bytes());
     scales.extend_from_slice(&length.to_le_bytes());
     Some(())
 }
 
+fn step(values: &[f32]) -> f32 {
+    values.iter().fold(0.0f32, |m, x| m.max(x.abs())) / 127.0
+}
+
 fn code(x: f32, scale: f32) -> i8 {
     if scale == 0.0 { 0 } else { (x / scale).round().clamp(-127.0, 127.0) as i8 }
+}
+
+fn residual(x: f32, scale: f32) -> i8 {
+    if scale == 0.0 {
+        return 0;
+    }
+    let rest = f64::from(x) / f64::from(scale) - f64::from(code(x, scale));
+    (rest * RESIDUAL_STEPS).round().clamp(-127.0, 127.0) as i8
+}
+
+fn biased(value: i8) -> u8 {
+    (i16::from(value) + 128) as u8
 }
 
 pub(crate) fn squared(values: &[f32]) -> f32 {
@@ -54,171 +78,325 @@ pub(crate) fn squared(values: &[f32]) -> f32 {
 pub(crate) struct Vectors {
     spec: Spec,
     rows: u32,
-    values: Section,
     codes: Slice,
+    residuals: Slice,
     scales: Slice,
+    terms: Vec<Term>,
     graph: Option<Graph>,
 }
 
-/// When to scan and when to walk.
+/// What makes a similarity of a product of codes: `product × factor − less`, in the order of the real one.
+#[derive(Clone, Copy, Debug, Default)]
+struct Term {
+    factor: f32,
+    less: f32,
+}
+
+impl Term {
+    fn of(distance: Distance, (scale, length): (f32, f32)) -> Self {
+        match distance {
+            Distance::Dot => Self { factor: scale, less: 0.0 },
+            Distance::Cosine if length > 0.0 => Self { factor: scale / length.sqrt(), less: 0.0 },
+            Distance::Cosine => Self::default(),
+            Distance::Euclidean => Self { factor: 2.0 * scale, less: length },
+        }
+    }
+}
+
+/// What a search found, and how.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Found {
+    /// Best first.
+    pub hits: Vec<Scored>,
+    /// What it did.
+    pub trace: Trace,
+}
+
+/// How to search.
 #[derive(Clone, Copy)]
 pub(crate) struct Planner {
-    /// Rows up to which a scan is always chosen.
-    pub(crate) exact_rows: u64,
+    /// Scan or walk; whichever is cheaper unless somebody says it.
+    pub(crate) walks: Option<bool>,
+    pub(crate) costs: Costs,
     /// Breadth of a walk when every row passes.
     pub(crate) ef: usize,
+    /// Candidates that are scored again; what `k` asks for unless somebody says it.
+    pub(crate) rescored: Option<usize>,
 }
 
 impl Default for Planner {
     fn default() -> Self {
-        Self { exact_rows: limits::EXACT_ROWS_MAX, ef: EF }
+        Self { walks: None, costs: Costs::here(), ef: EF, rescored: None }
     }
 }
 
 impl Vectors {
     pub(crate) fn open(spec: &Spec, sections: &Sections) -> Result<Self, Error> {
         let rows = sections.rows as usize;
-        let (values, codes) = (sections.paged(Paged::Vectors), sections.get(Kind::Codes));
-        let (scales, graph) = (sections.get(Kind::Scales), sections.get(Kind::Graph));
+        let [codes, residuals, scales, graph] =
+            [Kind::Codes, Kind::Residuals, Kind::Scales, Kind::Graph].map(|kind| sections.get(kind));
         let size = rows.checked_mul(spec.dimensions).ok_or_else(|| Error::corrupt("vectors", 0))?;
         let pairs = if spec.dimensions == 0 { 0 } else { rows * 8 };
-        if Some(values.len()) != (size as u64).checked_mul(4) || codes.len() != size || scales.len() != pairs {
+        let values = sections.paged(Paged::Vectors).len();
+        if Some(values) != (size as u64).checked_mul(4)
+            || [codes.len(), residuals.len()] != [size; 2]
+            || scales.len() != pairs
+        {
             return Err(Error::corrupt("vectors", 0));
         }
         let graph = if graph.len() == 0 { None } else { Some(Graph::open(graph, sections.rows)?) };
-        Ok(Self { spec: *spec, rows: sections.rows, values, codes, scales, graph })
+        let pairs = 0..(pairs / 8) as u32;
+        let terms = pairs.map(|row| Term::of(spec.distance, scale_at(scales.bytes(), row))).collect();
+        Ok(Self { spec: *spec, rows: sections.rows, codes, residuals, scales, terms, graph })
     }
 
     pub(crate) fn has_graph(&self) -> bool {
         self.graph.is_some()
     }
 
+    /// Heap bytes beside the sections.
+    pub(crate) fn bytes(&self) -> u64 {
+        size_of_val(self.terms.as_slice()) as u64
+    }
+
     /// The best `k` of `rows` (all of which have a vector), best first.
-    pub(crate) fn search(
-        &self,
-        query: &[f32],
-        rows: &RoaringBitmap,
-        k: usize,
-        planner: Planner,
-    ) -> Result<Vec<Scored>, Error> {
+    pub(crate) fn search(&self, query: &[f32], rows: &RoaringBitmap, k: usize, planner: Planner) -> Found {
         let length = squared(query);
+        let mut trace = Trace { rows: rows.len(), way: Way::Scan, compared: 0, rescored: 0 };
         if k == 0 || rows.is_empty() || query.len() != self.spec.dimensions || !length.is_finite() {
-            return Ok(Vec::new());
+            return Found { hits: Vec::new(), trace };
         }
-        let want = k.saturating_mul(RESCORE_FACTOR).max(RESCORE_MIN);
-        if rows.len() <= want as u64 {
-            return self.rescore(query, length, rows, k);
-        }
-        let candidates = self.candidates(query, rows, want, planner).into_iter();
-        self.rescore(query, length, &candidates.map(|c| c.row).collect(), k)
+        let query = Query::new(query, length);
+        let want = planner.rescored.unwrap_or_else(|| k.saturating_mul(RESCORE_FACTOR).max(RESCORE_MIN)).max(k);
+        let candidates: Vec<u32> = if rows.len() <= want as u64 {
+            rows.iter().collect()
+        } else {
+            let mut rough = Rough::new(self, &query);
+            let found = self.walk(&rough, rows, (k, want), planner, &mut trace).unwrap_or_else(|| {
+                rough.jumps = rows.len() < u64::from(self.rows) / SPARSE;
+                self.scan(&rough, rows, want, &mut trace)
+            });
+            found.into_iter().map(|scored| scored.row).take(want).collect()
+        };
+        trace.rescored = candidates.len() as u64;
+        Found { hits: self.rescore(&query, candidates, k), trace }
     }
 
-    /// Scores rows by their values. In their order, so that neighbours are read from one page.
-    fn rescore(&self, query: &[f32], length: f32, rows: &RoaringBitmap, k: usize) -> Result<Vec<Scored>, Error> {
-        let size = self.spec.dimensions as u64 * 4;
-        let place = |row: u32| u64::from(row) * size..(u64::from(row) + 1) * size;
-        self.values.will_read(rows.iter().map(place));
+    /// Scores rows with their residuals, in ascending order.
+    fn rescore(&self, query: &Query<'_>, mut rows: Vec<u32>, k: usize) -> Vec<Scored> {
+        rows.sort_unstable();
+        let exact = Exact { four: simd::four_dots(), vectors: self, query };
+        for row in rows.iter().take(AHEAD) {
+            exact.prefetch(*row);
+        }
         let mut top = Top::new(k);
-        for row in rows {
-            let values = self.values.read(place(row))?;
-            top.offer(row, self.similarity(query, length, row, &values));
-        }
-        Ok(top.into_sorted())
-    }
-
-    fn candidates(&self, query: &[f32], rows: &RoaringBitmap, want: usize, planner: Planner) -> Vec<Scored> {
-        let rough = Rough::new(self, query);
-        if let Some(found) = self.walk(&rough, rows, want, planner) {
-            return found;
-        }
-        let mut top = Top::new(want);
-        for row in rows {
-            top.offer(row, rough.similarity(row));
+        for (at, four) in rows.chunks(4).enumerate() {
+            for row in rows.iter().skip(4 * at + AHEAD).take(4) {
+                exact.prefetch(*row);
+            }
+            let scores = exact.similarities(four);
+            for (row, score) in four.iter().zip(scores) {
+                top.offer(*row, score);
+            }
         }
         top.into_sorted()
     }
 
-    /// Candidates from the graph; `None` when a scan is cheaper or the walk met too few rows that pass.
-    fn walk(&self, rough: &Rough<'_>, rows: &RoaringBitmap, want: usize, planner: Planner) -> Option<Vec<Scored>> {
-        let graph = self.graph.as_ref().filter(|_| rows.len() > planner.exact_rows)?;
+    fn scan(&self, rough: &Rough<'_>, rows: &RoaringBitmap, want: usize, trace: &mut Trace) -> Vec<Scored> {
+        trace.compared += rows.len();
+        let mut top = Top::new(want);
+        let mut scan = |lot: &[u32], scores: &mut Vec<f32>| {
+            rough.all(lot, scores);
+            for (row, score) in lot.iter().zip(scores.iter()) {
+                top.offer(*row, *score);
+            }
+        };
+        let (mut lot, mut scores) = (Vec::with_capacity(SCANNED_AT_ONCE), Vec::with_capacity(SCANNED_AT_ONCE));
+        for row in rows {
+            lot.push(row);
+            if lot.len() == SCANNED_AT_ONCE {
+                scan(&lot, &mut scores);
+                lot.clear();
+            }
+        }
+        scan(&lot, &mut scores);
+        top.into_sorted()
+    }
+
+    /// Candidates from the graph; `None` when a scan is cheaper, or when the walk met too few rows that pass.
+    fn walk(
+        &self,
+        rough: &Rough<'_>,
+        rows: &RoaringBitmap,
+        (k, want): (usize, usize),
+        planner: Planner,
+        trace: &mut Trace,
+    ) -> Option<Vec<Scored>> {
+        let graph = self.graph.as_ref().filter(|_| planner.walks != Some(false))?;
         let share = rows.len() as f64 / f64::from(self.rows);
-        let ef = (planner.ef.max(want) as f64 / share.sqrt()).max(want as f64 / share) as usize;
-        if ef.saturating_mul(STEP_COST) as u64 >= rows.len() {
+        let enough = k.saturating_mul(ENOUGH_FACTOR);
+        let in_view = want.max(enough + enough / 3) as f64;
+        let breadth = ((planner.ef.max(want) as f64 / share.sqrt()).max(in_view / share)) as usize;
+        let (costs, size) = (planner.costs, self.spec.dimensions);
+        let worth = (costs.scan(rows.len(), share, size) / costs.step(size)) as usize;
+        if planner.walks.is_none() && breadth >= worth {
             return None;
         }
         let passing = (rows.len() < u64::from(self.rows)).then(|| Dense::of(rows, self.rows));
-        let found = graph.search(|row| rough.similarity(row), passing.as_ref(), ef, want);
-        (found.len() >= want).then_some(found)
+        let filter = passing.as_ref().map(|rows| Passing { rows, enough, breadth_max: worth });
+        let walked = graph.search(rough, filter, breadth);
+        trace.compared += walked.compared;
+        if walked.sure && walked.found.len() >= k {
+            trace.way = Way::Walk { breadth: walked.breadth };
+            return Some(walked.found);
+        }
+        trace.way = Way::WalkThenScan { breadth: walked.breadth };
+        None
     }
 
-    /// The score that is answered.
-    fn similarity(&self, query: &[f32], length: f32, row: u32, bytes: &[u8]) -> f32 {
-        match self.spec.distance {
-            Distance::Dot => lanes(bytes, query, |v, q| v * q),
-            Distance::Euclidean => -lanes(bytes, query, |v, q| (v - q) * (v - q)).sqrt(),
-            Distance::Cosine => {
-                let lengths = (length * scale_at(self.scales.bytes(), row).1).sqrt();
-                let product = lanes(bytes, query, |v, q| v * q);
-                if lengths > 0.0 && lengths.is_finite() { (product / lengths).clamp(-1.0, 1.0) } else { 0.0 }
-            }
-        }
+    fn row<'a>(&self, column: &'a Slice, row: u32) -> &'a [u8] {
+        let at = row as usize * self.spec.dimensions;
+        column.bytes().get(at..at + self.spec.dimensions).unwrap_or_default()
     }
 }
 
-/// Sums `f` over two rows in sixteen lanes, so that the compiler can use vectors and the order of
+/// A query as rows are compared with it.
+struct Query<'a> {
+    values: &'a [f32],
+    /// Squared.
+    length: f32,
+    scale: f32,
+    code: Signed,
+    residual: Signed,
+}
+
+impl<'a> Query<'a> {
+    fn new(values: &'a [f32], length: f32) -> Self {
+        let scale = step(values);
+        let code = Signed::new(values.iter().map(|x| code(*x, scale)).collect());
+        let residual = Signed::new(values.iter().map(|x| residual(*x, scale)).collect());
+        Self { values, length, scale, code, residual }
+    }
+}
+
+/// Similarity as it is answered.
+struct Exact<'a> {
+    four: simd::FourDots,
+    vectors: &'a Vectors,
+    query: &'a Query<'a>,
+}
+
+impl Exact<'_> {
+    fn prefetch(&self, row: u32) {
+        simd::prefetch(self.vectors.row(&self.vectors.codes, row));
+        simd::prefetch(self.vectors.row(&self.vectors.residuals, row));
+    }
+
+    /// Of up to four rows.
+    fn similarities(&self, rows: &[u32]) -> [f32; 4] {
+        let (vectors, query) = (self.vectors, self.query);
+        let four = [0, 1, 2, 3].map(|at| rows.get(at));
+        let column = |column| four.map(|row| row.map_or(&[][..], |row| vectors.row(column, *row)));
+        let (codes, residuals) = (column(&vectors.codes), column(&vectors.residuals));
+        if vectors.spec.distance == Distance::Euclidean {
+            return [0, 1, 2, 3].map(|at| match four[at] {
+                Some(row) => {
+                    let (scale, _) = scale_at(vectors.scales.bytes(), *row);
+                    -apart(query.values, codes[at], residuals[at], scale).sqrt()
+                }
+                None => 0.0,
+            });
+        }
+        let whole = (self.four)(codes, &query.code);
+        let halves = [(self.four)(codes, &query.residual), (self.four)(residuals, &query.code)];
+        let least = (self.four)(residuals, &query.residual);
+        [0, 1, 2, 3].map(|at| {
+            let Some(row) = four[at] else { return 0.0 };
+            let (scale, length) = scale_at(vectors.scales.bytes(), *row);
+            let steps = f64::from(whole[at])
+                + f64::from(halves[0][at] + halves[1][at]) / RESIDUAL_STEPS
+                + f64::from(least[at]) / (RESIDUAL_STEPS * RESIDUAL_STEPS);
+            let product = steps * f64::from(scale) * f64::from(query.scale);
+            if vectors.spec.distance == Distance::Dot {
+                return product as f32;
+            }
+            let lengths = (f64::from(query.length) * f64::from(length)).sqrt();
+            if lengths > 0.0 { (product / lengths).clamp(-1.0, 1.0) as f32 } else { 0.0 }
+        })
+    }
+}
+
+/// Squared Euclidean distance to a row, in sixteen lanes, so that the compiler can use vectors and the order of
 /// additions is always the same.
-fn lanes(bytes: &[u8], query: &[f32], f: impl Fn(f32, f32) -> f32) -> f32 {
+fn apart(query: &[f32], codes: &[u8], residuals: &[u8], scale: f32) -> f32 {
+    let fine = scale / RESIDUAL_STEPS as f32;
+    let one = |q: f32, code: u8, residual: u8| {
+        let value = (f32::from(code) - 128.0) * scale + (f32::from(residual) - 128.0) * fine;
+        (q - value) * (q - value)
+    };
     let mut sums = [0.0f32; 16];
-    let (blocks, rest) = bytes.as_chunks::<64>();
     let (parts, tail) = query.as_chunks::<16>();
-    for (block, part) in blocks.iter().zip(parts) {
-        for ((sum, v), q) in sums.iter_mut().zip(block.as_chunks::<4>().0).zip(part) {
-            *sum += f(f32::from_le_bytes(*v), *q);
+    let ((codes, last_codes), (residuals, last_residuals)) = (codes.as_chunks::<16>(), residuals.as_chunks::<16>());
+    for ((part, codes), residuals) in parts.iter().zip(codes).zip(residuals) {
+        for (((sum, q), code), residual) in sums.iter_mut().zip(part).zip(codes).zip(residuals) {
+            *sum += one(*q, *code, *residual);
         }
     }
-    for ((sum, v), q) in sums.iter_mut().zip(floats(rest)).zip(tail) {
-        *sum += f(v, *q);
+    for (((sum, q), code), residual) in sums.iter_mut().zip(tail).zip(last_codes).zip(last_residuals) {
+        *sum += one(*q, *code, *residual);
     }
     sums.iter().sum()
 }
 
 /// Similarity by codes: in the order of the real one, but for rounding.
 struct Rough<'a> {
-    dot: simd::Dot,
-    query: Vec<i8>,
+    dot: simd::FourDots,
+    query: &'a Signed,
     scale: f32,
-    distance: Distance,
     codes: &'a [u8],
-    scales: &'a [u8],
+    terms: &'a [Term],
+    /// Whether rows are read here and there, so that they are asked for before.
+    jumps: bool,
 }
 
 impl<'a> Rough<'a> {
-    fn new(vectors: &'a Vectors, query: &[f32]) -> Self {
-        let scale = query.iter().fold(0.0f32, |m, x| m.max(x.abs())) / 127.0;
-        Self {
-            dot: simd::dot(),
-            query: query.iter().map(|x| code(*x, scale)).collect(),
-            scale,
-            distance: vectors.spec.distance,
-            codes: vectors.codes.bytes(),
-            scales: vectors.scales.bytes(),
-        }
+    fn new(vectors: &'a Vectors, query: &'a Query<'_>) -> Self {
+        let (codes, terms) = (vectors.codes.bytes(), vectors.terms.as_slice());
+        Self { dot: simd::four_dots(), query: &query.code, scale: query.scale, codes, terms, jumps: false }
     }
 
-    fn similarity(&self, row: u32) -> f32 {
-        let size = self.query.len();
-        let at = row as usize * size;
-        let codes = self.codes.get(at..at + size).unwrap_or_default();
-        let (scale, length) = scale_at(self.scales, row);
-        let product = (self.dot)(codes, &self.query) as f32 * scale;
-        match self.distance {
-            Distance::Dot => product,
-            Distance::Cosine if length > 0.0 => product / length.sqrt(),
-            Distance::Cosine => 0.0,
-            Distance::Euclidean => 2.0 * self.scale * product - length,
+    fn code(&self, row: u32) -> &'a [u8] {
+        let at = row as usize * self.query.len();
+        self.codes.get(at..at + self.query.len()).unwrap_or_default()
+    }
+}
+
+impl Space for Rough<'_> {
+    fn prefetch(&self, row: u32) {
+        simd::prefetch(self.code(row));
+    }
+
+    fn all(&self, rows: &[u32], into: &mut Vec<f32>) {
+        into.clear();
+        for (at, four) in rows.chunks(4).enumerate() {
+            let [first, ..] = four else { continue };
+            for row in rows.iter().skip(4 * at + AHEAD).take(if self.jumps { 4 } else { 0 }) {
+                self.prefetch(*row);
+            }
+            let code = |n: usize| self.code(*four.get(n).unwrap_or(first));
+            let products = (self.dot)([0, 1, 2, 3].map(code), self.query);
+            into.extend(four.iter().zip(products).map(|(row, product)| {
+                let term = self.terms.get(*row as usize).copied().unwrap_or_default();
+                product as f32 * self.scale * term.factor - term.less
+            }));
         }
     }
 }
+
+/// Rows whose bytes are fetched before they are compared.
+const AHEAD: usize = 8;
+/// Fewer than one row in so many: rows that pass stand apart, and the machine does not guess the next.
+const SPARSE: u64 = 4;
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 
 use kernel::{Audience, Document, DocumentId, Filter, Status, Timestamp};
 use roaring::RoaringBitmap;
-use segment::{Error, Scored, Segment, Tail, TextQuery, TextStats};
+use segment::{Error, Found, Scored, Segment, Tail, TextQuery, TextStats};
 
 /// See the module.
 #[derive(Debug)]
@@ -158,7 +158,7 @@ impl Index {
         self.indexed().search_text(query, stats, rows, k)
     }
 
-    pub(crate) fn search_vector(&self, query: &[f32], rows: &RoaringBitmap, k: usize) -> Result<Vec<Scored>, Error> {
+    pub(crate) fn search_vector(&self, query: &[f32], rows: &RoaringBitmap, k: usize) -> Found {
         self.indexed().search_vector(query, rows, k)
     }
 }

@@ -59,7 +59,7 @@ pub use part::Totals;
 pub use request::{Decision, Known, Line, OnConflict, Outcome, Selection, Upsert, UpsertResult, UpsertStatus};
 pub use room::Room;
 pub use segment::TextQuery;
-pub use snapshot::{Address, Eligible, Hit, PassageText, Snapshot};
+pub use snapshot::{Address, Eligible, Hit, Look, PassageText, Snapshot};
 pub use stores::{Stores, StoresConfig};
 pub use upkeep::INLINE_BYTES_MAX;
 

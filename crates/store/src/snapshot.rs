@@ -11,7 +11,7 @@ use kernel::{
     Attributes, Audience, CommitNo, Document, DocumentId, Field, Filter, Finding, Span, Status, Timestamp, Untrusted,
 };
 use roaring::RoaringBitmap;
-use segment::{Scored, TextQuery, TextStats};
+use segment::{Scored, TextQuery, TextStats, Trace};
 use std::{collections::HashSet, sync::Arc};
 
 /// See the module. Counts against the memory budget until it is dropped.
@@ -49,6 +49,15 @@ pub struct Hit {
     pub at: Address,
     /// BM25, or similarity.
     pub score: f32,
+}
+
+/// How one segment was searched by vector. Segments in which no row is eligible are not looked into.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Look {
+    /// Its rows.
+    pub rows: u64,
+    /// What was done.
+    pub trace: Trace,
 }
 
 /// A passage as it is shown.
@@ -149,15 +158,22 @@ impl Snapshot {
         self.rank(eligible, k, |segment, rows| segment.search_text(query, &stats, rows, k))
     }
 
-    /// The `k` nearest eligible passages. None when the query has not the namespace's dimensions.
+    /// The `k` nearest eligible passages, and how each segment was searched. None when the query has not the
+    /// namespace's dimensions.
     ///
     /// # Errors
-    /// When a segment does not read.
-    pub fn vector(&self, query: &[f32], eligible: &Eligible, k: usize) -> Result<Vec<Hit>, Error> {
+    /// When an id does not read, to break a tie.
+    pub fn vector(&self, query: &[f32], eligible: &Eligible, k: usize) -> Result<(Vec<Hit>, Vec<Look>), Error> {
+        let mut looks = Vec::new();
         if query.is_empty() || query.len() != self.view.spec.dimensions {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), looks));
         }
-        self.rank(eligible, k, |segment, rows| segment.search_vector(query, rows, k))
+        let hits = self.rank(eligible, k, |index, rows| {
+            let found = index.search_vector(query, rows, k);
+            looks.push(Look { rows: index.rows().into(), trace: found.trace });
+            Ok(found.hits)
+        })?;
+        Ok((hits, looks))
     }
 
     /// Document id and passage: breaks ties the same way whatever the layout. `None` for an
@@ -281,7 +297,7 @@ impl Snapshot {
         &self,
         eligible: &Eligible,
         k: usize,
-        search: impl Fn(&Index, &RoaringBitmap) -> Result<Vec<Scored>, segment::Error>,
+        mut search: impl FnMut(&Index, &RoaringBitmap) -> Result<Vec<Scored>, segment::Error>,
     ) -> Result<Vec<Hit>, Error> {
         let mut hits = Vec::new();
         for (segment, part, here) in self.parts_of(eligible).filter(|(.., here)| !here.rows.is_empty()) {

@@ -269,8 +269,36 @@ pub(crate) struct Explain {
     eligible_rows: u64,
     text_candidates: usize,
     vector_candidates: usize,
+    /// How the vector arm searched each segment in which a passage was eligible.
+    segments: Vec<SegmentSearch>,
     /// Constant of the reciprocal rank fusion.
     rrf_k: f32,
+}
+
+/// How the vector arm searched one segment.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct SegmentSearch {
+    /// Its passages.
+    rows: u64,
+    /// Those that might answer.
+    eligible_rows: u64,
+    /// `scan` (every eligible passage compared), `walk` (of the HNSW graph), or `walk_then_scan` (the walk met too few
+    /// that were eligible).
+    way: &'static str,
+    /// Passages that a walk kept in view.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    breadth: Option<usize>,
+    /// Passages compared by their int8 codes.
+    compared: u64,
+    /// Of them, those scored again in 16 bits.
+    rescored: u64,
+}
+
+impl From<engine::SegmentSearch> for SegmentSearch {
+    fn from(search: engine::SegmentSearch) -> Self {
+        let engine::SegmentSearch { rows, eligible_rows, way, breadth, compared, rescored } = search;
+        Self { rows, eligible_rows, way, breadth, compared, rescored }
+    }
 }
 
 fn filled(text: Untrusted) -> Option<String> {
@@ -291,6 +319,7 @@ impl From<engine::SearchReply> for SearchReply {
                 eligible_rows: e.eligible_rows,
                 text_candidates: e.text_candidates,
                 vector_candidates: e.vector_candidates,
+                segments: e.segments.into_iter().map(SegmentSearch::from).collect(),
                 rrf_k: e.rrf_k,
             }),
         }

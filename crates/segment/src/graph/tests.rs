@@ -35,7 +35,7 @@ fn rows_without_a_vector_are_no_part_of_it(#[values(Links::Built, Links::Referen
     let points = Random::new(1).clustered(400, 4, 8);
     let rows = (0..400).filter(|n| n % 2 == 0).collect();
     let graph = open(&cosine(&points, &rows, links), 400).unwrap();
-    let found = graph.search(|row| -(row as f32), None, 400, 400);
+    let found = graph.search(&By(|row| -(row as f32)), None, 400).found;
     assert_eq!(found.iter().map(|hit| hit.row).collect::<roaring::RoaringBitmap>(), rows);
 }
 
@@ -43,14 +43,14 @@ fn rows_without_a_vector_are_no_part_of_it(#[values(Links::Built, Links::Referen
 fn many_equal_vectors_do_no_harm(#[values(Links::Built, Links::Reference)] links: Links) {
     let points = vec![vec![0.5; 4]; 2_000];
     let graph = open(&cosine(&points, &(0..2_000).collect(), links), 2_000).unwrap();
-    assert_eq!(graph.search(|_| 1.0, None, 2_000, 2_000).len(), 2_000);
+    assert_eq!(graph.search(&By(|_| 1.0), None, 2_000).found.len(), 2_000);
 }
 
 #[rstest]
 fn every_row_is_reached(#[values(Links::Built, Links::Reference)] links: Links) {
     let points = Random::new(4).clustered(3_000, 30, 6);
     let graph = open(&cosine(&points, &(0..3_000).collect(), links), 3_000).unwrap();
-    assert_eq!(graph.search(|_| 1.0, None, 3_000, 3_000).len(), 3_000);
+    assert_eq!(graph.search(&By(|_| 1.0), None, 3_000).found.len(), 3_000);
 }
 
 #[rstest]
@@ -68,7 +68,7 @@ fn changed_bytes_are_refused_or_walked_to_an_end() {
             let mut changed = bytes.clone();
             changed[at] = to;
             if let Ok(graph) = open(&changed, 60) {
-                assert!(graph.search(|row| row as f32, None, 20, 10).len() <= 10);
+                assert!(graph.search(&By(|row| row as f32), None, 20).found.len() <= 20);
             }
         }
         assert!(open(&bytes[..at], 60).is_err());
@@ -91,13 +91,14 @@ fn many_threads_build_one_graph() {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(8).build().unwrap();
     let bytes = pool.install(|| cosine(&points, &(0..6_000).collect(), Links::Built));
     let graph = open(&bytes, 6_000).unwrap();
-    assert_eq!(graph.search(|_| 1.0, None, 6_000, 6_000).len(), 6_000);
+    assert_eq!(graph.search(&By(|_| 1.0), None, 6_000).found.len(), 6_000);
     let dot = |a: u32, b: u32| {
         let pairs = || points[a as usize].iter().zip(&points[b as usize]).map(|(x, y)| (x * y, x * x, y * y));
         let (xy, xx, yy) = pairs().fold((0.0, 0.0, 0.0), |s, p| (s.0 + p.0, s.1 + p.1, s.2 + p.2));
         xy / (xx * yy).sqrt()
     };
-    let found = (0..500u32).filter(|row| graph.search(|other| dot(*row, other), None, 64, 1)[0].row == *row).count();
+    let found =
+        (0..500u32).filter(|row| graph.search(&By(|other| dot(*row, other)), None, 64).found[0].row == *row).count();
     assert!(found >= 495, "{found} of 500 rows find themselves");
 }
 
@@ -108,7 +109,7 @@ fn very_long_vectors_are_built(#[values(Distance::Cosine, Distance::Dot, Distanc
     points.iter_mut().flatten().for_each(|x| *x = x.clamp(-1.0, 1.0) * 6e18);
     let rows = (0..300).collect();
     let bytes = built(&Spec { dimensions: 8, distance }, &points, &rows, Links::Built);
-    assert_eq!(open(&bytes, 300).unwrap().search(|_| 1.0, None, 300, 300).len(), 300);
+    assert_eq!(open(&bytes, 300).unwrap().search(&By(|_| 1.0), None, 300).found.len(), 300);
 }
 
 #[test]

@@ -70,7 +70,7 @@ fn answered(segment: &Segment) -> Result<impl PartialEq + std::fmt::Debug + use<
             .map(|rows| {
                 Ok::<_, Error>((
                     segment.search_text(&query, &stats, rows, 5)?,
-                    segment.search_vector(&[1.0, -0.5, 0.25], rows, 5)?,
+                    segment.search_vector(&[1.0, -0.5, 0.25], rows, 5).hits,
                 ))
             })
             .into_iter()
@@ -191,11 +191,11 @@ fn a_large_segment_gets_a_graph_and_a_small_one_none() {
         let rows = (0..count as u32).collect();
         let (paged, _) = paged(&spec, &bytes);
         let segment = Segment::open(&spec, bytes).unwrap();
-        let hits = segment.search_vector(&points[40..44], &rows, 1).unwrap();
-        assert_eq!(paged.search_vector(&points[40..44], &rows, 1).unwrap(), hits);
-        assert_eq!(later.search_vector(&points[40..44], &rows, 1).unwrap(), hits);
+        let hits = segment.search_vector(&points[40..44], &rows, 1).hits;
+        assert_eq!(paged.search_vector(&points[40..44], &rows, 1).hits, hits);
+        assert_eq!(later.search_vector(&points[40..44], &rows, 1).hits, hits);
         assert_eq!((later.wants_graph(), segment.wants_graph(), paged.wants_graph()), (graph, false, false));
-        assert_eq!(hits, [Scored { row: 10, score: 0.0 }].map(|s| Scored { score: -s.score, ..s }));
+        assert!(hits.len() == 1 && hits[0].row == 10 && hits[0].score.abs() < 1e-4, "{hits:?}");
     }
 }
 
@@ -238,7 +238,7 @@ fn a_paged_segment_answers_as_a_whole_one_and_reads_no_more_than_it_must() {
     for n in 0..20 {
         let rows: RoaringBitmap = (0..480).filter(|row| u64::from(*row) % (n + 1) == 0).collect();
         let query = wide_query(n);
-        assert_eq!(paged.search_vector(&query, &rows, 7).unwrap(), whole.search_vector(&query, &rows, 7).unwrap());
+        assert_eq!(paged.search_vector(&query, &rows, 7), whole.search_vector(&query, &rows, 7));
         let words = TextQuery::new(["leave", "bird policy", "rust the of", "nobody"][n as usize % 4]);
         let stats = whole.text_stats(&words, &rows).unwrap();
         assert_eq!(paged.text_stats(&words, &rows).unwrap(), stats);
@@ -269,7 +269,7 @@ fn a_page_that_does_not_open_is_an_error_of_those_who_need_it() {
     let whole = Segment::open(&WIDE, bytes.clone()).unwrap();
     let stats = whole.text_stats(&words, &rows).unwrap();
     let uri = Filter::Prefix(Field::Uri, "https".into());
-    let mut failures = [0; 4];
+    let mut failures = [0; 3];
     let pages = (bytes.len() - Segment::split(&bytes).unwrap()).div_ceil(limits::PAGE_BYTES);
     for number in 0..pages as u64 {
         let (segment, source) = paged(&WIDE, &bytes);
@@ -284,22 +284,20 @@ fn a_page_that_does_not_open_is_an_error_of_those_who_need_it() {
             Ok(hits) => assert_eq!(hits, whole.search_text(&words, &stats, &rows, 9).unwrap()),
             Err(error) => tell(0, Some(error)),
         }
-        match segment.search_vector(&wide_query(1), &rows, 480) {
-            Ok(_) => {}
-            Err(error) => tell(1, Some(error)),
-        }
+        assert_eq!(segment.search_vector(&wide_query(1), &rows, 480).hits.len(), 480, "it needs no page");
         match segment.evaluate(&uri) {
             Ok(found) => assert_eq!(found.len(), 40),
-            Err(error) => tell(2, Some(error)),
+            Err(error) => tell(1, Some(error)),
         }
         let broken = (0..40).filter_map(|n| segment.document(n, true).err()).collect::<Vec<_>>();
-        tell(3, broken.into_iter().next());
+        tell(2, broken.into_iter().next());
         // What was not known before is read again once the source is well.
         *source.spoiled.lock().unwrap() = None;
         assert!(segment.document(39, true).is_ok());
     }
-    assert!(failures[0] >= 1 && failures[1] >= 4 && failures[2] >= 1, "{failures:?}");
-    assert!(failures[3] >= pages as i32 - failures[0] - 1, "{failures:?} of {pages}");
+    assert!(failures[0] >= 1 && failures[1] >= 1, "{failures:?}");
+    // Not those of the text index, of which the last is in the cache since the opening.
+    assert!(failures[2] >= pages as i32 - 3, "{failures:?} of {pages}");
 }
 
 #[test]

@@ -356,8 +356,8 @@ fn check_search(snapshot: &Snapshot, model: &Model, audience: &Audience, filter:
             Some(((document.id.as_str().to_owned(), passage), dot))
         })
         .collect();
-    same(&expected, snapshot, &snapshot.vector(&query, &eligible, 1_000).unwrap(), 1_000);
-    same(&expected, snapshot, &snapshot.vector(&query, &eligible, 3).unwrap(), 3);
+    same(&expected, snapshot, &snapshot.vector(&query, &eligible, 1_000).unwrap().0, 1_000);
+    same(&expected, snapshot, &snapshot.vector(&query, &eligible, 3).unwrap().0, 3);
 }
 
 fn of_segment(one: &Segment, scored: Vec<segment::Scored>) -> Scores {

@@ -202,8 +202,8 @@ async fn an_emptied_namespace_takes_other_vectors() {
         room.append(vec![two(&format!("b{reopened}")).upsert()], line()).await.unwrap();
         let snapshot = world.enter::<Search>(HOME).await.snapshot(None).await.unwrap();
         let eligible = snapshot.eligible(&Audience::Everything, None, &[Status::Indexed], world.clock.now()).unwrap();
-        assert_eq!(snapshot.vector(&[0.6, 0.8], &eligible, 9).unwrap().len(), 1 + usize::from(reopened));
-        assert!(snapshot.vector(&[0.5; 4], &eligible, 9).unwrap().is_empty());
+        assert_eq!(snapshot.vector(&[0.6, 0.8], &eligible, 9).unwrap().0.len(), 1 + usize::from(reopened));
+        assert!(snapshot.vector(&[0.5; 4], &eligible, 9).unwrap().0.is_empty());
         drop((snapshot, room));
         world.reopen().await;
     }
