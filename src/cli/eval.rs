@@ -1,6 +1,7 @@
-//! `ringfence eval retrieval`: quality on a collection in BEIR layout, against a running server.
+//! `ringfence eval`, against a running server: `retrieval`, quality on a collection in BEIR layout; `recall`, what
+//! vector search gives of the exact answer on a namespace as it is.
 
-use super::remote::{Remote, bar, note};
+use super::remote::{Remote, bar, note, object};
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use eval::{Collection, Options, Report};
@@ -15,6 +16,73 @@ use std::{
 pub(super) enum Eval {
     /// Fill a namespace with a collection, ask its queries, measure the rankings.
     Retrieval(Retrieval),
+    /// Search for stored vectors (or questions) as every search does and exactly, and compare.
+    Recall(Recall),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Recall {
+    /// The namespace.
+    #[arg(long, env = "RINGFENCE_NAMESPACE")]
+    namespace: String,
+    /// Stored vectors to search for, evenly spread over all that the key may see; 100 by default.
+    #[arg(long, conflicts_with = "queries")]
+    samples: Option<usize>,
+    /// A file with a question a line, to be asked instead.
+    #[arg(long)]
+    queries: Option<PathBuf>,
+    /// Nearest passages that count.
+    #[arg(long, default_value_t = 10)]
+    top_k: usize,
+    /// A filter as JSON: {"type": "gte", "key": "year", "value": 2024}.
+    #[arg(long)]
+    filter: Option<String>,
+    /// Fail below this.
+    #[arg(long)]
+    at_least: Option<f64>,
+}
+
+impl Recall {
+    fn run(&self, remote: &Remote) -> Result<()> {
+        let mut body = serde_json::json!({"top_k": self.top_k});
+        if let Some(samples) = self.samples {
+            body["samples"] = samples.into();
+        }
+        if let Some(path) = &self.queries {
+            let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+            body["queries"] = text.lines().filter(|line| !line.trim().is_empty()).collect();
+        }
+        if let Some(filter) = &self.filter {
+            body["filter"] = object("--filter", filter)?;
+        }
+        let path = format!("/v1/namespaces/{}/recall", client::encode(&self.namespace));
+        let reply = remote.data()?.call("POST", &path, Some(&body))?;
+        remote.print(&reply, told)?;
+        let recall = reply["recall"].as_f64().unwrap_or(0.0);
+        match self.at_least {
+            Some(least) if recall < least => bail!("recall {recall:.4} is below {least}"),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The reply, for people.
+fn told(reply: &Value) -> String {
+    let number = |key: &str| reply[key].as_f64().unwrap_or(0.0);
+    let mut out = format!(
+        "recall@{} {:.4}, lowest {:.4}, over {} queries\n{} of {} passages were eligible; {:.1} % of them were compared\n",
+        reply["top_k"],
+        number("recall"),
+        number("lowest"),
+        reply["queries"],
+        reply["eligible_rows"],
+        reply["rows"],
+        100.0 * number("compared_share"),
+    );
+    for (way, times) in reply["ways"].as_object().into_iter().flatten() {
+        out.push_str(&format!("segments searched by {way}: {times}\n"));
+    }
+    out
 }
 
 #[derive(Debug, Args)]
@@ -40,7 +108,10 @@ pub(super) struct Retrieval {
 const BATCH: usize = 64;
 
 pub(crate) fn run(command: Eval, remote: &Remote) -> Result<()> {
-    let Eval::Retrieval(args) = command;
+    let args = match command {
+        Eval::Retrieval(args) => args,
+        Eval::Recall(args) => return args.run(remote),
+    };
     let baseline = args.baseline.as_deref().map(read_report).transpose()?;
     let collection = Collection::read(&args.dataset)?;
     let name = folder_name(&args.dataset)?;

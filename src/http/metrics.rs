@@ -117,6 +117,9 @@ fn state(engine: &Engine) -> Registry {
     count("evictions", "Namespaces closed for memory", health.stores.evictions);
     count("accepted_bytes", "Bytes of documents and ids accepted", health.stores.bytes_accepted);
     count("written_bytes", "Bytes of log, objects and checkpoints written for them", health.stores.bytes_written);
+    let (wanted, found) = health.recalled;
+    count("recall_wanted", "Nearest passages that measurements of recall asked for", wanted);
+    count("recall_found", "Those of them that the serving path found", found);
     let mut share = |name: &str, help: &str, value: f64| {
         let gauge = Gauge::<f64, AtomicU64>::default();
         gauge.set(value);

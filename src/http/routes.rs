@@ -29,6 +29,7 @@ pub fn routes() -> Vec<Route> {
         // Search.
         data(post("/v1/namespaces/{ns}/search", &[], "search", "Finds passages by text, by vector, or by both."), search::search),
         data(post("/v1/namespaces/{ns}/context", &[], "context", "Finds passages and renders them for a prompt, inside a budget of tokens."), search::context),
+        data(post("/v1/namespaces/{ns}/recall", &[], "recall", "Measures how much of the exact answer vector search gives, for stored vectors, questions or vectors."), search::recall),
         // The caller.
         data(get("/v1/whoami", &[], "whoami", "Shows the key's scopes, quotas and usage."), me::whoami),
         data(get("/v1/operations/{operation}", &[], "get_operation", "Shows one of the tenant's own operations."), me::operation),

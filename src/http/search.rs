@@ -1,10 +1,13 @@
-//! `POST …/search` and `POST …/context`.
+//! `POST …/search`, `POST …/context` and `POST …/recall`.
 
 use super::{
     App,
     call::Call,
     reply::{Outcome, Reply},
-    wire::search::{Context, ContextReply, Search, SearchReply},
+    wire::{
+        recall::{Recall, RecallReply},
+        search::{Context, ContextReply, Search, SearchReply},
+    },
 };
 use access::Grant;
 
@@ -16,4 +19,9 @@ pub(super) async fn search(app: App, grant: Grant<access::Search>, call: Call<Se
 pub(super) async fn context(app: App, grant: Grant<access::Search>, call: Call<Context>) -> Outcome<ContextReply> {
     let found = app.engine().context(grant, call.body).await?;
     Ok(Reply::audited(found, ContextReply::from))
+}
+
+pub(super) async fn recall(app: App, grant: Grant<access::Search>, call: Call<Recall>) -> Outcome<RecallReply> {
+    let measured = app.engine().recall(grant, call.body).await?;
+    Ok(Reply::audited(measured, RecallReply::from))
 }

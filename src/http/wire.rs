@@ -7,6 +7,7 @@ pub(crate) mod documents;
 pub(crate) mod error;
 pub(crate) mod me;
 pub(crate) mod namespaces;
+pub(crate) mod recall;
 pub(crate) mod search;
 
 #[cfg(test)]

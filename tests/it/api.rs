@@ -95,6 +95,10 @@ fn each_mode_finds_and_says_what_it_did() {
             (mode != "vector", mode != "text")
         );
         assert_eq!(reply["explain"]["eligible_rows"], 2, "what is held back is not ranked");
+        let segments = reply["explain"]["segments"].as_array().expect("a list");
+        assert_eq!(segments.iter().filter(|s| s["way"] == "scan").count(), usize::from(mode != "text"), "{segments:?}");
+        let steps = ["embed", "open", "queue", "filter", "text", "vector", "fetch"];
+        assert!(steps.iter().all(|step| reply["timings_ms"][step].is_f64()), "{}", reply["timings_ms"]);
     }
     let reply =
         post(&mut http, path, json!({ "query": "leave", "filter": { "type": "eq", "key": "nowhere", "value": 1 } }))
@@ -106,6 +110,42 @@ fn each_mode_finds_and_says_what_it_did() {
     assert!(text.contains("thirty days") && !marker.is_empty() && text.contains(marker));
     assert!(context["preamble"].as_str().is_some_and(|p| p.contains(marker)));
     assert_eq!(context["sources"][0]["n"], 1);
+}
+
+/// Few passages are scanned, so all of the exact answer is found; what a reader may not see is not counted.
+#[test]
+fn recall_is_measured_among_what_the_reader_may_see() {
+    let house = House::open();
+    let mut http = filled(&house);
+    let path = "/v1/namespaces/handbook/recall";
+    let reply = post(&mut http, path, json!({ "top_k": 2 })).ok();
+    let numbers = ["recall", "lowest", "queries", "top_k", "rows", "eligible_rows"].map(|key| &reply[key]);
+    assert_eq!(json!(numbers), json!([1.0, 1.0, 2, 2, 3, 2]), "what is held back is not sampled");
+    assert_eq!((&reply["ways"]["scan"], &reply["compared_share"]), (&json!(2), &json!(0.0)), "{reply}");
+    let asked = post(&mut http, path, json!({ "queries": ["annual leave", "trains", "flights"], "top_k": 1 })).ok();
+    assert_eq!((&asked["recall"], &asked["queries"]), (&json!(1.0), &json!(3)));
+    let vector = vec![0.5; 64];
+    assert_eq!(post(&mut http, path, json!({ "vectors": [vector] })).ok()["queries"], 1);
+    let none = post(&mut http, path, json!({ "filter": { "type": "eq", "key": "year", "value": 1 } })).ok();
+    assert_eq!((&none["recall"], &none["queries"], &none["eligible_rows"]), (&json!(1.0), &json!(0), &json!(0)));
+
+    let mut stranger = house.data(Some(&house.key("acme", &["search"], json!({}))));
+    assert_eq!(post(&mut stranger, path, json!({})).ok()["eligible_rows"], 1);
+    for (body, param) in [
+        (json!({ "samples": 0 }), "samples"),
+        (json!({ "samples": 1001 }), "samples"),
+        (json!({ "samples": 5, "queries": ["x"] }), "samples"),
+        (json!({ "queries": [] }), "queries"),
+        (json!({ "queries": [" "] }), "queries"),
+        (json!({ "vectors": [[1, 2]] }), "vectors"),
+        (json!({ "top_k": 0 }), "top_k"),
+    ] {
+        let refused = post(&mut http, path, body);
+        assert!([400, 422].contains(&refused.status), "{}", refused.status);
+        assert_eq!(refused.json()["error"]["param"], param, "{}", refused.json());
+    }
+    let page = String::from_utf8(get(&mut house.admin(), "/metrics").body).expect("text");
+    assert!(page.contains("ringfence_recall_wanted_total 10\n") && page.contains("ringfence_recall_found_total 10\n"));
 }
 
 #[test]

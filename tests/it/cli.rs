@@ -220,7 +220,14 @@ fn quality_is_measured_and_a_worse_one_fails() {
     desk.run(&[&measure[..], &["--baseline", text(&baseline)]].concat()).fails(1, "worse");
     desk.ingest("full", &dataset("demo/acme/hr"));
     desk.run(&[&measure[..], &["--namespace", "full"]].concat()).fails(1, "holds 42 documents");
-    // Without a model there are no vectors: it says so instead of measuring something else.
+    // Without a model there are no vectors: nothing is sampled, and a question is refused.
+    let recall = desk.json(&["eval", "recall", "--namespace", "full", "--at-least", "0.9"]);
+    assert_eq!((&recall["recall"], &recall["queries"]), (&Value::from(1.0), &Value::from(0)));
+    desk.run(&["eval", "recall", "--namespace", "full"]).ok();
+    let questions = desk.file("questions");
+    fs::write(&questions, "how many days of leave\n\n").expect("written");
+    desk.run(&["eval", "recall", "--namespace", "full", "--queries", text(&questions)]).fails(1, "model_unavailable");
+    // It says so instead of measuring something else.
     desk.run(&["eval", "retrieval", "--dataset", text(&beir), "--mode", "vector"]).fails(1, "model_unavailable");
 }
 

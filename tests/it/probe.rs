@@ -20,6 +20,7 @@ fn body(id: &str) -> Value {
         "review_documents" => json!({ "ids": ["a"], "decision": "release" }),
         "search" => json!({ "query": "q" }),
         "context" => json!({ "query": "q", "max_tokens": 100 }),
+        "recall" => json!({ "samples": 3 }),
         "create_tenant" => json!({ "id": "probe" }),
         "update_tenant" => json!({ "display_name": "x" }),
         "create_api_key" => json!({ "name": "x" }),

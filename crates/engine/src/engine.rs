@@ -1,6 +1,6 @@
 //! The engine: its parts, how it opens and how it closes.
 
-use crate::{EngineConfig, Flow, ownership::Ownership, turnstile::Turnstile, work::Work};
+use crate::{EngineConfig, Flow, ownership::Ownership, recall::Recalled, turnstile::Turnstile, work::Work};
 use access::{Action, Ask, Gate, Grant, Refusal};
 use kernel::{Clock, Code, CommitNo, Entropy, Error, RequestId, Timestamp};
 use ledger::{Deed, Trail};
@@ -25,6 +25,7 @@ pub(crate) struct Inner {
     pub(crate) models: Models,
     pub(crate) work: Work,
     pub(crate) searches: Turnstile,
+    pub(crate) recalled: Recalled,
     pub(crate) writes: Turnstile,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
@@ -44,6 +45,8 @@ pub struct Health {
     pub models: models::Stats,
     /// Audit logs that are open.
     pub audit_chains: u64,
+    /// Neighbours that measurements of recall wanted, and those that the serving path found.
+    pub recalled: (u64, u64),
     /// CPU jobs that wait.
     pub cpu_waiting: usize,
     /// Searches under way.
@@ -112,6 +115,7 @@ impl Engine {
                 models: config.models,
                 work,
                 searches: Turnstile::new(config.searches_max, "searches"),
+                recalled: Recalled::default(),
                 writes: Turnstile::new(config.writes_max, "writes"),
                 clock: config.clock,
                 entropy: config.entropy,
@@ -214,6 +218,7 @@ impl Engine {
             audit_chains: inner.trail.open_chains(),
             cpu_waiting: inner.work.waiting(),
             searches: inner.searches.count(),
+            recalled: inner.recalled.sums(),
             writes: inner.writes.count(),
         }
     }

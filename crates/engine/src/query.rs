@@ -112,20 +112,37 @@ fn vector_source(
 ) -> Result<VectorSource, Error> {
     let dimensions = settings.embedding.dimensions();
     if let Some(vector) = &request.vector {
-        if dimensions != 0 && vector.len() != dimensions {
-            let message = format!("has {} numbers where the namespace has {dimensions}", vector.len());
-            return Err(Error::new(Code::DimensionMismatch, message).with_param("vector"));
-        }
-        if vector.iter().any(|x| !x.is_finite()) || vector.iter().all(|x| *x == 0.0) {
-            return Err(Error::invalid("vector", "must be finite and not all zero"));
-        }
-        if dimensions == 0 {
-            return Err(Error::invalid("vector", "the namespace holds no vectors"));
-        }
+        check_vector("vector", vector, dimensions)?;
         return Ok(VectorSource::Given(vector.clone()));
     }
+    model_of(settings, serves).map(VectorSource::Model)
+}
+
+/// A caller's own vector.
+///
+/// # Errors
+/// Names the member.
+pub(crate) fn check_vector(member: &'static str, vector: &[f32], dimensions: usize) -> Result<(), Error> {
+    if dimensions != 0 && vector.len() != dimensions {
+        let message = format!("has {} numbers where the namespace has {dimensions}", vector.len());
+        return Err(Error::new(Code::DimensionMismatch, message).with_param(member));
+    }
+    if vector.iter().any(|x| !x.is_finite()) || vector.iter().all(|x| *x == 0.0) {
+        return Err(Error::invalid(member, "must be finite and not all zero"));
+    }
+    if dimensions == 0 {
+        return Err(Error::invalid(member, "the namespace holds no vectors"));
+    }
+    Ok(())
+}
+
+/// The model that makes a question's vector.
+///
+/// # Errors
+/// `model_unavailable`; `invalid_request` where vectors are the callers' own.
+pub(crate) fn model_of(settings: &NamespaceSettings, serves: Serves<'_>) -> Result<String, Error> {
     match &settings.embedding {
-        Embedding::Model { name, .. } if serves(name) => Ok(VectorSource::Model(name.clone())),
+        Embedding::Model { name, .. } if serves(name) => Ok(name.clone()),
         Embedding::Model { .. } => {
             Err(Error::new(Code::ModelUnavailable, "the namespace's embedding model does not serve now"))
         }

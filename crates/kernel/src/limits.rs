@@ -74,6 +74,8 @@ pub const REMOTE_BLOCK_BYTES: usize = 64 << 10;
 /// Fetched blocks of sealed objects that are kept in memory when the store is a bucket, all namespaces together.
 /// 128 MiB: some eight thousand pages.
 pub const REMOTE_BLOCKS_BYTES_MAX: u64 = 128 << 20;
+/// Queries of one measurement of recall. Each scans everything that is eligible, in a job of its own.
+pub const RECALL_QUERIES_MAX: usize = 1_000;
 /// Vectors above which a segment gets a graph. Below, the exact scan wins and ingest is an append (measured: 8,000–12,000).
 pub const GRAPH_ROWS_MIN: usize = 10_000;
 /// Rows that pass a filter up to which they are scanned exactly, graph or none (measured: 15,000–20,000).

@@ -351,6 +351,13 @@ impl Segment {
         self.vectors.search(query, &(rows & &self.documents.vectored), k, Planner::default())
     }
 
+    /// The same by a scan of all these rows: what others are measured by.
+    pub fn search_vector_exact(&self, query: &[f32], rows: &RoaringBitmap, k: usize) -> Found {
+        // Scored again are all of them: codes choose nobody.
+        let planner = Planner { walks: Some(false), rescored: Some(usize::MAX), ..Planner::default() };
+        self.vectors.search(query, &(rows & &self.documents.vectored), k, planner)
+    }
+
     /// The same by a walk of this breadth, or by a scan. For benchmarks.
     #[doc(hidden)]
     pub fn search_planned(&self, query: &[f32], rows: &RoaringBitmap, k: usize, walk: Option<usize>) -> Found {

@@ -158,6 +158,10 @@ impl Index {
         self.indexed().search_text(query, stats, rows, k)
     }
 
+    pub(crate) fn search_vector_exact(&self, query: &[f32], rows: &RoaringBitmap, k: usize) -> Found {
+        self.indexed().search_vector_exact(query, rows, k)
+    }
+
     pub(crate) fn search_vector(&self, query: &[f32], rows: &RoaringBitmap, k: usize) -> Found {
         self.indexed().search_vector(query, rows, k)
     }

@@ -176,6 +176,44 @@ impl Snapshot {
         Ok((hits, looks))
     }
 
+    /// The same by scanning all eligible passages: what [`Snapshot::vector`] is measured by.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn vector_exact(&self, query: &[f32], eligible: &Eligible, k: usize) -> Result<Vec<Hit>, Error> {
+        if query.is_empty() || query.len() != self.view.spec.dimensions {
+            return Ok(Vec::new());
+        }
+        self.rank(eligible, k, |index, rows| Ok(index.search_vector_exact(query, rows, k).hits))
+    }
+
+    /// Vectors of at most `count` eligible passages, evenly spread over all of them.
+    ///
+    /// # Errors
+    /// When a document does not read.
+    pub fn sample(&self, eligible: &Eligible, count: usize) -> Result<Vec<Vec<f32>>, Error> {
+        let (size, total) = (self.view.spec.dimensions, eligible.rows());
+        let mut vectors = Vec::new();
+        if size == 0 || count == 0 {
+            return Ok(vectors);
+        }
+        let step = total.div_ceil(count as u64).max(1);
+        let mut before = 0u64;
+        for (_, part, here) in self.parts_of(eligible) {
+            // Rows number 0, step, 2 × step and so on of all parts together.
+            let mut next = before.next_multiple_of(step) - before;
+            before += here.rows.len();
+            while let Some(row) = u32::try_from(next).ok().and_then(|next| here.rows.select(next)) {
+                next += step;
+                let Some((doc, passage)) = part.index.row(row) else { continue };
+                let document = self.noted(part.index.document(doc, true))?;
+                let at = passage as usize * size;
+                vectors.extend(document.vectors.get(at..at + size).map(<[f32]>::to_vec));
+            }
+        }
+        Ok(vectors)
+    }
+
     /// Document id and passage: breaks ties the same way whatever the layout. `None` for an
     /// address of another snapshot.
     pub fn tie(&self, at: Address) -> (Option<DocumentId>, u32) {

@@ -1,0 +1,200 @@
+//! Recall: how much of the exact answer the serving path gives, on this namespace, for this reader.
+//!
+//! Each query is searched by vector twice over the same eligible rows, as every search is and by an exact scan, in a
+//! job of its own on the requests' pool: others take their turns between, and when the asker has gone the rest is
+//! left undone. Nothing of what was found leaves; the reply is numbers.
+
+use crate::{Engine, Flow, SegmentSearch, query};
+use access::{Grant, Search};
+use kernel::{CommitNo, Error, Filter, Principal, Status, Untrusted};
+use ledger::Deed;
+use models::Kind;
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// What to measure with.
+#[derive(Debug)]
+pub struct RecallRequest {
+    /// The queries.
+    pub probe: Probe,
+    /// Neighbours that count, 1 to 1,000.
+    pub top_k: usize,
+    /// Which documents may answer.
+    pub filter: Option<Filter>,
+    /// On whose behalf (scope `act_as`).
+    pub acting_as: Option<Vec<Principal>>,
+}
+
+/// Where queries come from.
+#[derive(Debug)]
+pub enum Probe {
+    /// So many stored vectors of eligible passages, evenly spread; each is its own nearest neighbour.
+    Samples(usize),
+    /// Questions, for the namespace's model.
+    Questions(Vec<Untrusted>),
+    /// Vectors.
+    Vectors(Vec<Vec<f32>>),
+}
+
+/// How near the serving path comes to the exact answer.
+#[derive(Debug)]
+pub struct RecallReply {
+    /// Mean share of the exact `top_k` that was found; 1 when nothing was asked.
+    pub recall: f64,
+    /// Of the worst query.
+    pub lowest: f64,
+    /// Queries that were asked.
+    pub queries: usize,
+    /// Neighbours that counted.
+    pub top_k: usize,
+    /// Passages of the namespace.
+    pub rows: u64,
+    /// Those that might answer.
+    pub eligible_rows: u64,
+    /// How often a segment was searched in each way.
+    pub ways: BTreeMap<&'static str, usize>,
+    /// The plan of the last query.
+    pub segments: Vec<SegmentSearch>,
+    /// Rows compared by the serving path for each that an exact scan compares.
+    pub compared_share: f64,
+    /// The state that was searched.
+    pub commit: CommitNo,
+}
+
+impl Engine {
+    /// Measures recall. See the module.
+    pub async fn recall(&self, grant: Grant<Search>, request: RecallRequest) -> Flow<RecallReply> {
+        let acting_as = request.acting_as.clone().unwrap_or_default();
+        let end = self.recall_under(&grant, request).await.map(|reply| {
+            let deed = Deed::success().count("queries", reply.queries as u64).principals(acting_as);
+            (reply, deed)
+        });
+        self.settle(grant, end).await
+    }
+
+    async fn recall_under(&self, grant: &Grant<Search>, request: RecallRequest) -> Result<RecallReply, Error> {
+        let _pass = self.inner.searches.enter(grant.incarnation())?;
+        let RecallRequest { probe, top_k, filter, acting_as } = request;
+        let audience = grant.audience(acting_as.as_deref())?;
+        let record = self.namespace_record(grant)?;
+        let given = match probe {
+            Probe::Samples(count) => Err(count),
+            Probe::Vectors(vectors) => {
+                let dimensions = record.settings.embedding.dimensions();
+                vectors.iter().try_for_each(|vector| query::check_vector("vectors", vector, dimensions))?;
+                Ok(vectors)
+            }
+            Probe::Questions(questions) => Ok(self.question_vectors(grant, &record.settings, questions).await?),
+        };
+        let room = self.inner.stores.enter(grant, &record.settings).await?;
+        let snapshot = Arc::new(room.snapshot(None).await?);
+        let now = self.inner.clock.now();
+        let theirs = snapshot.clone();
+        let prepared = move || {
+            let eligible = theirs.eligible(&audience, filter.as_ref(), &[Status::Indexed], now)?;
+            let vectors = match given {
+                Ok(vectors) => vectors,
+                Err(count) => theirs.sample(&eligible, count)?,
+            };
+            Ok::<_, store::Error>((Arc::new(eligible), vectors))
+        };
+        let (eligible, vectors) = self.inner.work.cpu(prepared).await??;
+        let mut sum = Sum { lowest: 1.0, ..Sum::default() };
+        for vector in vectors {
+            let (snapshot, eligible) = (snapshot.clone(), eligible.clone());
+            let both = move || {
+                let (served, looks) = snapshot.vector(&vector, &eligible, top_k)?;
+                let exact = snapshot.vector_exact(&vector, &eligible, top_k)?;
+                Ok::<_, store::Error>((served, exact, looks))
+            };
+            let (served, exact, looks) = self.inner.work.cpu(both).await??;
+            let found = exact.iter().filter(|hit| served.iter().any(|s| s.at == hit.at)).count();
+            sum.add(found, exact.len(), looks.into_iter().map(SegmentSearch::from).collect());
+        }
+        self.inner.recalled.add(sum.wanted, sum.found);
+        Ok(sum.reply(top_k, snapshot.totals().passages, eligible.rows(), snapshot.commit()))
+    }
+
+    async fn question_vectors(
+        &self,
+        grant: &Grant<Search>,
+        settings: &kernel::NamespaceSettings,
+        questions: Vec<Untrusted>,
+    ) -> Result<Vec<Vec<f32>>, Error> {
+        let serves = |name: &str| self.inner.models.model(name).is_some();
+        let model = query::model_of(settings, &serves)?;
+        let values = self.embed(grant, &model, Kind::Query, questions).await?;
+        Ok(values.chunks(settings.embedding.dimensions().max(1)).map(<[f32]>::to_vec).collect())
+    }
+}
+
+#[derive(Default)]
+struct Sum {
+    queries: usize,
+    shares: f64,
+    lowest: f64,
+    wanted: usize,
+    found: usize,
+    compared: u64,
+    eligible: u64,
+    ways: BTreeMap<&'static str, usize>,
+    segments: Vec<SegmentSearch>,
+}
+
+impl Sum {
+    fn add(&mut self, found: usize, wanted: usize, segments: Vec<SegmentSearch>) {
+        #[expect(clippy::cast_precision_loss, reason = "at most a thousand")]
+        let share = if wanted == 0 { 1.0 } else { found as f64 / wanted as f64 };
+        self.queries += 1;
+        self.shares += share;
+        self.lowest = self.lowest.min(share);
+        self.wanted += wanted;
+        self.found += found;
+        for segment in &segments {
+            *self.ways.entry(segment.way).or_default() += 1;
+            self.compared += segment.compared;
+            self.eligible += segment.eligible_rows;
+        }
+        self.segments = segments;
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a ratio")]
+    fn reply(self, top_k: usize, rows: u64, eligible_rows: u64, commit: CommitNo) -> RecallReply {
+        RecallReply {
+            recall: if self.queries == 0 { 1.0 } else { self.shares / self.queries as f64 },
+            lowest: self.lowest,
+            queries: self.queries,
+            top_k,
+            rows,
+            eligible_rows,
+            ways: self.ways,
+            segments: self.segments,
+            compared_share: self.compared as f64 / self.eligible.max(1) as f64,
+            commit,
+        }
+    }
+}
+
+/// Sums over every measurement since the start.
+#[derive(Debug, Default)]
+pub(crate) struct Recalled {
+    wanted: AtomicU64,
+    found: AtomicU64,
+}
+
+impl Recalled {
+    fn add(&self, wanted: usize, found: usize) {
+        self.wanted.fetch_add(wanted as u64, Ordering::Relaxed);
+        self.found.fetch_add(found as u64, Ordering::Relaxed);
+    }
+
+    /// Neighbours that were wanted, and those that were found.
+    pub(crate) fn sums(&self) -> (u64, u64) {
+        (self.wanted.load(Ordering::Relaxed), self.found.load(Ordering::Relaxed))
+    }
+}

@@ -1,0 +1,109 @@
+//! Measuring recall, on the wire.
+
+use super::{
+    common::{self, Commit, Finite},
+    search::{ActingAs, SegmentSearch},
+};
+use crate::{http::call::Incoming, strict::Tree};
+use engine::{Probe, RecallRequest};
+use kernel::{Error, Untrusted, limits};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use utoipa::ToSchema;
+
+/// What to measure with: `samples`, `queries` or `vectors`; absent: 100 samples.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"samples": 100, "top_k": 10}))]
+pub(crate) struct Recall {
+    /// Stored vectors of eligible passages to search for, 1 to 1,000, evenly spread. Each is its own nearest.
+    samples: Option<usize>,
+    /// Questions for the namespace's model, at most 1,000.
+    queries: Option<Vec<String>>,
+    /// Vectors, at most 1,000.
+    vectors: Option<Vec<Vec<Finite>>>,
+    /// Nearest passages that count, 1 to 1,000. Absent: 10.
+    top_k: Option<usize>,
+    #[schema(value_type = Option<Object>)]
+    filter: Option<Tree>,
+    r#as: Option<ActingAs>,
+}
+
+const MOST: usize = limits::RECALL_QUERIES_MAX;
+const SAMPLES: usize = 100;
+
+impl Incoming for Recall {
+    type Checked = RecallRequest;
+
+    fn check(self) -> Result<RecallRequest, Error> {
+        let top_k = self.top_k.unwrap_or(limits::TOP_K_DEFAULT);
+        if !(1..=limits::TOP_K_MAX).contains(&top_k) {
+            return Err(Error::invalid("top_k", "must be 1 to 1000"));
+        }
+        let count = |member: &'static str, n: usize| match n {
+            1..=MOST => Ok(()),
+            _ => Err(Error::invalid(member, "must be 1 to 1000")),
+        };
+        let probe = match (self.samples, self.queries, self.vectors) {
+            (samples, None, None) => {
+                let samples = samples.unwrap_or(SAMPLES);
+                count("samples", samples)?;
+                Probe::Samples(samples)
+            }
+            (None, Some(queries), None) => {
+                count("queries", queries.len())?;
+                if queries.iter().any(|q| q.len() > limits::QUERY_BYTES_MAX || q.trim().is_empty()) {
+                    return Err(Error::invalid("queries", "must each be 1 to 32768 bytes, not all blank"));
+                }
+                Probe::Questions(queries.into_iter().map(Untrusted::new).collect())
+            }
+            (None, None, Some(vectors)) => {
+                count("vectors", vectors.len())?;
+                Probe::Vectors(vectors.into_iter().map(common::floats).collect())
+            }
+            _ => return Err(Error::invalid("samples", "give one of samples, queries and vectors")),
+        };
+        let acting_as = self.r#as.map(ActingAs::check).transpose()?;
+        Ok(RecallRequest { probe, top_k, filter: common::filter(self.filter)?, acting_as })
+    }
+}
+
+/// How near the serving path comes to the exact answer.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct RecallReply {
+    /// Mean share of the exact nearest that was found, 0 to 1; 1 when there was nothing to ask.
+    recall: f64,
+    /// Of the worst query.
+    lowest: f64,
+    /// Queries that were asked: fewer than wanted where fewer passages are eligible.
+    queries: usize,
+    top_k: usize,
+    /// Passages of the namespace.
+    rows: u64,
+    /// Those that might answer.
+    eligible_rows: u64,
+    /// How often a segment was searched in each way: `scan`, `walk`, `walk_then_scan`.
+    ways: BTreeMap<&'static str, usize>,
+    /// Passages compared for each that an exact scan compares.
+    compared_share: f64,
+    /// The plan of the last query.
+    segments: Vec<SegmentSearch>,
+    commit: Commit,
+}
+
+impl From<engine::RecallReply> for RecallReply {
+    fn from(reply: engine::RecallReply) -> Self {
+        Self {
+            recall: reply.recall,
+            lowest: reply.lowest,
+            queries: reply.queries,
+            top_k: reply.top_k,
+            rows: reply.rows,
+            eligible_rows: reply.eligible_rows,
+            ways: reply.ways,
+            compared_share: reply.compared_share,
+            segments: reply.segments.into_iter().map(SegmentSearch::from).collect(),
+            commit: reply.commit.into(),
+        }
+    }
+}
