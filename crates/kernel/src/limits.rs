@@ -78,8 +78,6 @@ pub const REMOTE_BLOCKS_BYTES_MAX: u64 = 128 << 20;
 pub const RECALL_QUERIES_MAX: usize = 1_000;
 /// Vectors above which a segment gets a graph. Below, the exact scan wins and ingest is an append (measured: 8,000–12,000).
 pub const GRAPH_ROWS_MIN: usize = 10_000;
-/// Rows that pass a filter up to which they are scanned exactly, graph or none (measured: 15,000–20,000).
-pub const EXACT_ROWS_MAX: u64 = 16_000;
 /// Entries of a registry journal between two checkpoints, or a quarter of its records where that is more, so that a
 /// large book is not written again for every few changes. Bounds what an opening reads: 256 small JSON entries are under 1 MB.
 pub const REGISTRY_CHECKPOINT_ENTRIES: u64 = 256;
