@@ -1,8 +1,28 @@
-//! moto: S3 in Python, in memory. It honours `If-None-Match`.
+//! moto: S3 in Python, in memory. It honours `If-None-Match` for one request at a time: its threads look and then
+//! write, and now and then two create one key (our probe has caught it). So requests pass it one after the other here.
 
 use super::{BUCKET, Ends, Process, StoreKey, free_address, installed, listens, signed, wait_until};
 use std::{net::SocketAddr, process::Command};
 use tempfile::TempDir;
+
+/// moto's server behind a lock. A body is read before it: whoever is stopped while it sends one holds nobody up.
+const ONE_BY_ONE: &str = "
+import io, threading
+import moto.server
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication as Application
+
+answer, lock = Application.__call__, threading.Lock()
+
+def one_by_one(self, environ, start_response):
+    length = environ.get('CONTENT_LENGTH')
+    if length:
+        environ['wsgi.input'] = io.BytesIO(environ['wsgi.input'].read(int(length)))
+    with lock:
+        return answer(self, environ, start_response)
+
+Application.__call__ = one_by_one
+moto.server.main()
+";
 
 /// A running moto.
 pub struct Moto {
@@ -23,7 +43,7 @@ impl Moto {
         let (address, log) = (free_address(), folder.path().join("log"));
         let mut command = Command::new("python3");
         command
-            .args(["-m", "moto.server", "-H", "127.0.0.1", "-p", &address.port().to_string()])
+            .args(["-c", ONE_BY_ONE, "-H", "127.0.0.1", "-p", &address.port().to_string()])
             .current_dir(folder.path())
             .env("PYTHONPATH", code)
             .env("PYTHONDONTWRITEBYTECODE", "1")
