@@ -235,8 +235,12 @@ impl Vectors {
         let graph = self.graph.as_ref().filter(|_| planner.walks != Some(false))?;
         let share = rows.len() as f64 / f64::from(self.rows);
         let enough = k.saturating_mul(ENOUGH_FACTOR);
-        let in_view = want.max(enough + enough / 3) as f64;
-        let breadth = ((planner.ef.max(want) as f64 / share.sqrt()).max(in_view / share)) as usize;
+        let breadth = if share < 1.0 {
+            let in_view = want.max(enough + enough / 3) as f64;
+            (planner.ef.max(want) as f64 / share.sqrt()).max(in_view / share) as usize
+        } else {
+            planner.ef.max(want)
+        };
         let (costs, size) = (planner.costs, self.spec.dimensions);
         let worth = (costs.scan(rows.len(), share, size) / costs.step(size)) as usize;
         if planner.walks.is_none() && breadth >= worth {
