@@ -194,8 +194,11 @@ impl Plan {
         std::mem::take(&mut self.warnings)
     }
 
-    /// How deep each arm looks: deep enough that fusion and caps per document have a choice.
+    /// How deep each arm looks: deep enough that fusion and caps per document have a choice. An arm alone has none.
     pub(crate) fn depth(&self) -> usize {
+        if self.mode != Mode::Hybrid && self.max_per_document.is_none() {
+            return self.top_k;
+        }
         (self.top_k * 4).clamp(100, 4 * limits::TOP_K_MAX)
     }
 }
