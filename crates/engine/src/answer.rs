@@ -250,7 +250,7 @@ pub struct SegmentSearch {
     pub breadth: Option<usize>,
     /// Rows compared by their int8 codes.
     pub compared: u64,
-    /// Of them, those scored again in 16 bits.
+    /// Rows scored in 16 bits: the best of those, or all where so few might answer that none was compared.
     pub rescored: u64,
 }
 

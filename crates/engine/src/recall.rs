@@ -6,7 +6,7 @@
 
 use crate::{Engine, Flow, SegmentSearch, query};
 use access::{Grant, Search};
-use kernel::{CommitNo, Error, Filter, Principal, Status, Untrusted};
+use kernel::{Code, CommitNo, Error, Filter, Principal, Status, Untrusted, limits};
 use ledger::Deed;
 use models::Kind;
 use std::{
@@ -82,14 +82,16 @@ impl Engine {
         let RecallRequest { probe, top_k, filter, acting_as } = request;
         let audience = grant.audience(acting_as.as_deref())?;
         let record = self.namespace_record(grant)?;
-        let given = match probe {
-            Probe::Samples(count) => Err(count),
+        let (member, given) = match probe {
+            Probe::Samples(count) => ("samples", Err(count)),
             Probe::Vectors(vectors) => {
                 let dimensions = record.settings.embedding.dimensions();
                 vectors.iter().try_for_each(|vector| query::check_vector("vectors", vector, dimensions))?;
-                Ok(vectors)
+                ("vectors", Ok(vectors))
             }
-            Probe::Questions(questions) => Ok(self.question_vectors(grant, &record.settings, questions).await?),
+            Probe::Questions(questions) => {
+                ("queries", Ok(self.question_vectors(grant, &record.settings, questions).await?))
+            }
         };
         let room = self.inner.stores.enter(grant, &record.settings).await?;
         let snapshot = Arc::new(room.snapshot(None).await?);
@@ -97,11 +99,13 @@ impl Engine {
         let theirs = snapshot.clone();
         let prepared = move || {
             let eligible = theirs.eligible(&audience, filter.as_ref(), &[Status::Indexed], now)?;
+            let count = given.as_ref().map_or_else(|count| *count, Vec::len);
+            check_work(member, count as u64, eligible.rows())?;
             let vectors = match given {
                 Ok(vectors) => vectors,
                 Err(count) => theirs.sample(&eligible, count)?,
             };
-            Ok::<_, store::Error>((Arc::new(eligible), vectors))
+            Ok::<_, Error>((Arc::new(eligible), vectors))
         };
         let (eligible, vectors) = self.inner.work.cpu(prepared).await??;
         let mut sum = Sum { lowest: 1.0, ..Sum::default() };
@@ -131,6 +135,16 @@ impl Engine {
         let values = self.embed(grant, &model, Kind::Query, questions).await?;
         Ok(values.chunks(settings.embedding.dimensions().max(1)).map(<[f32]>::to_vec).collect())
     }
+}
+
+/// Quotas count one request: what it may scan is bounded.
+fn check_work(member: &'static str, queries: u64, eligible_rows: u64) -> Result<(), Error> {
+    if queries.saturating_mul(eligible_rows) <= limits::RECALL_ROWS_MAX {
+        return Ok(());
+    }
+    let most = limits::RECALL_ROWS_MAX / eligible_rows.max(1);
+    let message = format!("{queries} queries over {eligible_rows} passages are too many; ask {most}, or filter");
+    Err(Error::new(Code::TooLarge, message).with_param(member))
 }
 
 #[derive(Default)]
@@ -196,5 +210,17 @@ impl Recalled {
     /// Neighbours that were wanted, and those that were found.
     pub(crate) fn sums(&self) -> (u64, u64) {
         (self.wanted.load(Ordering::Relaxed), self.found.load(Ordering::Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_one_request_may_scan_is_bounded() {
+        assert!(check_work("samples", 100, 1_000_000).is_ok() && check_work("samples", 1_000, 0).is_ok());
+        let refused = check_work("vectors", 101, 1_000_000).expect_err("too much");
+        assert!(refused.code == Code::TooLarge && refused.message.contains("ask 100"), "{refused}");
     }
 }

@@ -76,6 +76,9 @@ pub const REMOTE_BLOCK_BYTES: usize = 64 << 10;
 pub const REMOTE_BLOCKS_BYTES_MAX: u64 = 128 << 20;
 /// Queries of one measurement of recall. Each scans everything that is eligible, in a job of its own.
 pub const RECALL_QUERIES_MAX: usize = 1_000;
+/// Rows that the exact scans of one measurement of recall read, all queries together: 100 queries over a million rows,
+/// some ten seconds of one core. Quotas count one request.
+pub const RECALL_ROWS_MAX: u64 = 100_000_000;
 /// Vectors above which a segment gets a graph. Below, the exact scan wins and ingest is an append (measured: 8,000–12,000).
 pub const GRAPH_ROWS_MIN: usize = 10_000;
 /// Entries of a registry journal between two checkpoints, or a quarter of its records where that is more, so that a

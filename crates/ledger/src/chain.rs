@@ -56,6 +56,8 @@ pub(crate) struct Chain {
     /// Room for lines that somebody waits for; reads never take it from them.
     awaited: Arc<Semaphore>,
     book: AsyncMutex<Option<Book>>,
+    /// Held while batches are folded: who gives the chain up for good waits, so that nothing is put behind a destruction.
+    folding: Arc<AsyncMutex<()>>,
     used: AtomicU64,
     /// Whether the log is open, to be asked without the book's lock.
     is_open: AtomicBool,
@@ -93,6 +95,7 @@ impl Chain {
             room: Arc::new(Semaphore::new(limits::AUDIT_QUEUE_LINES_MAX)),
             awaited: Arc::new(Semaphore::new(limits::AUDIT_QUEUE_LINES_MAX)),
             book: AsyncMutex::new(None),
+            folding: Arc::default(),
             used: AtomicU64::new(0),
             is_open: AtomicBool::new(false),
         })
@@ -209,6 +212,7 @@ impl Chain {
             queue.waiting.clear();
         }
         self.shut(&mut *self.book.lock().await);
+        drop(self.folding.lock().await);
     }
 
     fn shut(&self, slot: &mut Option<Book>) {
@@ -277,8 +281,11 @@ impl Chain {
                     if let Err(error) = book.roll().await {
                         tracing::warn!(error = %error, "audit chunks stay in the log for now");
                     }
-                    if let Some(fold) = book.fold() {
+                    // One at a time. What is not begun now is due again with the next batch.
+                    let free = Arc::clone(&self.folding).try_lock_owned().ok();
+                    if let Some((free, fold)) = free.and_then(|free| Some((free, book.fold()?))) {
                         self.shared.tracker.spawn(async move {
+                            let _folding = free;
                             if let Err(error) = fold.await {
                                 tracing::warn!(%error, "audit lines stay in the log for now");
                             }

@@ -52,7 +52,7 @@ pub struct Trace {
     pub way: Way,
     /// Rows that were compared by codes.
     pub compared: u64,
-    /// Of them, those that were scored again in 16 bits.
+    /// Rows scored in 16 bits: the best of those, or all where so few might answer that none was compared.
     pub rescored: u64,
 }
 

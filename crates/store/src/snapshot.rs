@@ -203,10 +203,15 @@ impl Snapshot {
             // Rows number 0, step, 2 × step and so on of all parts together.
             let mut next = before.next_multiple_of(step) - before;
             before += here.rows.len();
+            // Samples of one document stand behind each other: it is read once.
+            let mut last: Option<(u32, Document)> = None;
             while let Some(row) = u32::try_from(next).ok().and_then(|next| here.rows.select(next)) {
                 next += step;
                 let Some((doc, passage)) = part.index.row(row) else { continue };
-                let document = self.noted(part.index.document(doc, true))?;
+                if last.as_ref().is_none_or(|(number, _)| *number != doc) {
+                    last = Some((doc, self.noted(part.index.document(doc, true))?));
+                }
+                let Some((_, document)) = &last else { continue };
                 let at = passage as usize * size;
                 vectors.extend(document.vectors.get(at..at + size).map(<[f32]>::to_vec));
             }

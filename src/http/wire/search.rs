@@ -290,7 +290,7 @@ pub(crate) struct SegmentSearch {
     breadth: Option<usize>,
     /// Passages compared by their int8 codes.
     compared: u64,
-    /// Of them, those scored again in 16 bits.
+    /// Passages scored in 16 bits: the best of those, or all where so few were eligible that none was compared.
     rescored: u64,
 }
 
