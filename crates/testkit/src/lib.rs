@@ -9,6 +9,7 @@ mod server;
 mod stores;
 mod twins;
 mod unsealed;
+mod vectors;
 
 pub use fake_s3::{FakeS3, Fault, Op, Seen, When};
 pub use fuzz::{FuzzTarget, Largest, fuzz, fuzz_cases, mutated};
@@ -18,3 +19,4 @@ pub use server::{Server, ServerBuilder};
 pub use stores::{Ceph, Moto, S3sFs, StoreKey};
 pub use twins::{Tenant, Twin, twin};
 pub use unsealed::unsealed_segment;
+pub use vectors::{Mixture, VALUES, vectors_of};

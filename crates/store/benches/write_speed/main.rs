@@ -12,7 +12,7 @@ mod bare;
 mod pool;
 mod world;
 
-use kernel::{Clock, SystemClock};
+use kernel::{Clock, SeededEntropy, SystemClock};
 use std::{sync::Arc, time::Duration};
 use store::Upsert;
 use world::World;
@@ -32,7 +32,7 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime starts");
     let clock = SystemClock::new();
     let folder = tempfile::tempdir_in(std::env::var("BENCH_DIR").unwrap_or_else(|_| ".".into())).expect("a folder");
-    let world = runtime.block_on(World::new(folder.path(), rounds * (1 + WRITERS) + 1));
+    let world = runtime.block_on(World::new(folder.path(), rounds * (1 + WRITERS) + 1, 4 << 30));
     println!("{WRITERS} writers, {each} writes each a round, {rounds} rounds, {} cores", cores());
 
     let (mut one, mut many) = (Vec::new(), Vec::new());
@@ -66,11 +66,11 @@ fn ours(
         let mut rooms = Vec::new();
         for name in names {
             let room = world.enter(*name).await;
-            world::write(&room, world.upsert(usize::MAX - *name)).await;
+            world::write(&room, vec![upsert(world, usize::MAX - *name)]).await;
             rooms.push(Arc::new(room));
         }
         let batches: Vec<Vec<Upsert>> =
-            (0..WRITERS).map(|w| (0..each).map(|n| world.upsert(w * each + n)).collect()).collect();
+            (0..WRITERS).map(|w| (0..each).map(|n| upsert(world, w * each + n)).collect()).collect();
         let (began, used) = (clock.monotonic(), cpu_time());
         let tasks: Vec<_> = (0..WRITERS)
             .zip(batches)
@@ -78,7 +78,7 @@ fn ours(
                 let room = rooms[w % rooms.len()].clone();
                 world.tracker.spawn(async move {
                     for upsert in batch {
-                        world::write(&room, upsert).await;
+                        world::write(&room, vec![upsert]).await;
                     }
                 })
             })
@@ -105,9 +105,9 @@ fn single(
         let room = world.enter(name).await;
         let mut took = Vec::new();
         for n in 0..writes {
-            let upsert = world.upsert(n);
+            let upsert = upsert(world, n);
             let began = clock.monotonic();
-            world::write(&room, upsert).await;
+            world::write(&room, vec![upsert]).await;
             took.push(clock.monotonic() - began);
         }
         took
@@ -118,6 +118,13 @@ fn single(
         let at = |share: usize| list[(list.len() - 1) * share / 100].as_secs_f64() * 1e3;
         println!("{what}: p50 {:.3} ms, p99 {:.3} ms", at(50), at(99));
     }
+}
+
+/// Its values are drawn evenly.
+fn upsert(world: &World, n: usize) -> Upsert {
+    let random = SeededEntropy::new(!n as u64);
+    let values = (0..world::DIMENSIONS).map(|_| world::below(&random, 2_000) as f32 / 1_000.0 - 0.999);
+    world.upsert(n, n, values.collect())
 }
 
 fn timed(clock: &SystemClock, work: impl FnOnce()) -> Round {

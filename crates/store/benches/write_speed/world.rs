@@ -1,8 +1,10 @@
-//! One tenant with many namespaces, and documents to write: words drawn as in natural text.
+//! One tenant with many namespaces, and documents to write: words drawn as in natural text. Other benchmarks of the
+//! store stand on it too.
 
 use crate::pool::Pools;
 use access::{
-    Ask, Credentials, Gate, Ingest, KeyRecord, OperatorRecord, Pepper, TenantFacts, TenantState, TokenKind, token::mint,
+    Action, Ask, Credentials, Gate, Ingest, KeyRecord, OperatorRecord, Pepper, TenantFacts, TenantState, TokenKind,
+    token::mint,
 };
 use intake::{Body, Profile, RawDocument, Verdict};
 use journal::Storage;
@@ -16,7 +18,7 @@ use store::{OnConflict, Room, Stores, StoresConfig, Upsert};
 use tokio_util::task::TaskTracker;
 use vault::{Directory, Home, LocalProvider, PlaceKind, TenantKeys};
 
-const DIMENSIONS: u32 = 384;
+pub(crate) const DIMENSIONS: u32 = 384;
 const TEXT_BYTES: usize = 1024;
 
 pub(crate) struct World {
@@ -83,7 +85,7 @@ impl Pseudonymiser for Counted {
 }
 
 impl World {
-    pub(crate) async fn new(folder: &Path, namespaces: usize) -> Arc<Self> {
+    pub(crate) async fn new(folder: &Path, namespaces: usize, memory_bytes_max: u64) -> Arc<Self> {
         let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
         let clock = Arc::new(SystemClock::new());
         let provider = LocalProvider::from_env_value(&"5a".repeat(32), entropy.clone()).expect("a root key");
@@ -123,7 +125,7 @@ impl World {
             // The engine's own.
             flush_bytes_max: 16 << 20,
             flush_rows_max: 20_000,
-            memory_bytes_max: 4 << 30,
+            memory_bytes_max,
             stale_reads_max: std::time::Duration::ZERO,
             upkeep_jobs_max: crate::cores().div_ceil(2),
             upkeep_bytes_max: 1 << 30,
@@ -133,7 +135,7 @@ impl World {
         Arc::new(Self { stores, tracker, gate, token: whole.to_string(), words: vocabulary() })
     }
 
-    pub(crate) async fn enter(&self, n: usize) -> Room<Ingest> {
+    pub(crate) async fn enter<A: Action>(&self, n: usize) -> Room<A> {
         let ask = Ask { namespace: Some(name(n)), request: RequestId::random(&OsEntropy), trace: None };
         let Ok(grant) = self.gate.admit(Some(&self.token), ask) else { panic!("the key is good") };
         let settings =
@@ -148,9 +150,9 @@ impl World {
         self.tracker.reopen();
     }
 
-    /// A document of 1 KiB of text with a vector, through the real intake.
-    pub(crate) fn upsert(&self, n: usize) -> Upsert {
-        let random = SeededEntropy::new(n as u64);
+    /// A document of 1 KiB of text, which the seed says, with this vector, through the real intake.
+    pub(crate) fn upsert(&self, n: usize, seed: usize, vector: Vec<f32>) -> Upsert {
+        let random = SeededEntropy::new(seed as u64);
         let raw = RawDocument {
             id: Some(DocumentId::parse(&format!("doc-{n:020}")).expect("an id")),
             body: Body::Text(Untrusted::new(self.text(&random))),
@@ -159,7 +161,7 @@ impl World {
             uri: None,
             attributes: Default::default(),
             readers: None,
-            vector: Some((0..DIMENSIONS).map(|_| below(&random, 2_000) as f32 / 1_000.0 - 0.999).collect()),
+            vector: Some(vector),
             expires_at: None,
         };
         let identity = intake::identify(&raw, &Counted);
@@ -186,10 +188,11 @@ impl World {
     }
 }
 
-/// Stores one document; durable and searchable when this returns.
-pub(crate) async fn write(room: &Room<Ingest>, upsert: Upsert) {
-    let outcome = room.append(vec![upsert], Box::new(|_| b"{\"action\":\"ingest\"}".to_vec())).await;
-    assert_eq!(outcome.expect("it is stored").ids.len(), 1, "it is new");
+/// Stores documents; durable and searchable when this returns.
+pub(crate) async fn write(room: &Room<Ingest>, upserts: Vec<Upsert>) {
+    let count = upserts.len();
+    let outcome = room.append(upserts, Box::new(|_| b"{\"action\":\"ingest\"}".to_vec())).await;
+    assert_eq!(outcome.expect("they are stored").ids.len(), count, "they are new");
 }
 
 fn name(n: usize) -> NamespaceName {
@@ -203,7 +206,7 @@ fn vocabulary() -> Vec<String> {
     (0..20_000).map(|_| (0..3 + below(&random, 7)).map(|_| letter()).collect()).collect()
 }
 
-fn below(random: &SeededEntropy, n: usize) -> usize {
+pub(crate) fn below(random: &SeededEntropy, n: usize) -> usize {
     let mut raw = [0; 4];
     random.fill(&mut raw);
     u32::from_le_bytes(raw) as usize % n
