@@ -90,6 +90,13 @@ impl Snapshot {
         Self { view: namespace.view(), namespace }
     }
 
+    /// The same of a namespace that had these parts: layouts that no upkeep would make.
+    #[cfg(test)]
+    pub(crate) fn of_parts(&self, spec: segment::Spec, parts: Vec<Part>) -> Self {
+        let view = View { spec, commit: self.view.commit, parts };
+        Self { view: Arc::new(view), namespace: self.namespace.clone() }
+    }
+
     /// The newest commit that is in it.
     pub fn commit(&self) -> CommitNo {
         self.view.commit
@@ -351,7 +358,8 @@ impl Snapshot {
         let mut settled = 0;
         // Only equal scores cost a look at the ids, and only those that may be among the k best.
         while settled < hits.len().min(k) {
-            let run = hits[settled..].iter().take_while(|hit| hit.score == hits[settled].score).count();
+            let ties = |hit: &&Hit| hit.score.total_cmp(&hits[settled].score).is_eq();
+            let run = hits[settled..].iter().take_while(ties).count();
             if run > 1 {
                 hits[settled..settled + run].sort_by_cached_key(|hit| self.tie(hit.at));
             }

@@ -4,13 +4,17 @@ mod codecs;
 mod erasing;
 mod evicting;
 mod faults;
+mod filters;
 mod fixture;
 mod layout;
+mod layouts;
+mod merges;
 mod merging;
 mod model;
 mod paged;
 mod returning;
 mod rooms;
+mod shelf;
 mod steps;
 
 pub(crate) use fixture::{Draft, Steps};

@@ -180,3 +180,39 @@ fn few_rows_are_scanned_and_many_are_walked() {
     assert_eq!(way(6_000, 0.0), Way::Walk { breadth: 128 });
     assert_eq!(way(6_000, 1_000.0), Way::Scan);
 }
+
+/// Any part of the rows, by chance, near the query or far from it: whoever walks a graph answers as many as a scan
+/// does, only rows that pass, and finds what the scan finds.
+#[test]
+fn walks_scans_and_the_planner_agree_on_filtered_sets() {
+    let random = Random::new(14);
+    let points = random.clustered(6_000, 60, 16);
+    let spec = Spec { dimensions: 16, distance: Distance::Cosine };
+    let vectors = with_graph(&spec, &points, Links::Built);
+    let (mut right, mut all, mut walked) = (0, 0, 0);
+    for query in points.iter().step_by(500) {
+        let near = best(Distance::Cosine, query, &points, &(0..6_000).collect(), 6_000);
+        for passing in [3, 12, 60, 600, 3_000, 5_999] {
+            let chance = (0..6_000).filter(|_| random.below(6_000) < passing as u64).collect::<RoaringBitmap>();
+            let sets =
+                [chance, near[..passing].iter().copied().collect(), near[6_000 - passing..].iter().copied().collect()];
+            for (rows, k) in sets.iter().flat_map(|rows| [1, 10, 100].map(|k| (rows, k))) {
+                let count = k.min(rows.len() as usize);
+                let scan = vectors.search(query, rows, k, Planner { walks: Some(false), ..Planner::default() }).hits;
+                assert_eq!(scan.len(), count);
+                for walks in [None, Some(true)] {
+                    let Found { hits, trace } = vectors.search(query, rows, k, Planner { walks, ..Planner::default() });
+                    assert_eq!(hits.len(), count, "{k} of {passing}: {trace:?}");
+                    assert!(
+                        hits.iter().all(|hit| rows.contains(hit.row)) && hits.is_sorted_by(|a, b| a.order(b).is_lt())
+                    );
+                    walked += usize::from(matches!(trace.way, Way::Walk { .. }));
+                    right += hits.iter().filter(|hit| scan.contains(hit)).count();
+                    all += count;
+                }
+            }
+        }
+    }
+    assert!(walked > 100, "{walked} walks");
+    assert!(right * 1_000 >= all * 985, "{right} of {all}");
+}
