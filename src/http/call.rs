@@ -7,7 +7,7 @@ use axum::{
     extract::{Query, RawPathParams},
     http::{HeaderMap, Request, header, request::Parts},
 };
-use kernel::{Code, DocumentId, Error, NamespaceName, RequestId, Timestamp, limits};
+use kernel::{Code, DocumentId, Error, NamespaceName, Presence, RequestId, Timestamp, limits};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
@@ -42,6 +42,7 @@ pub(crate) struct Head {
     pub(crate) request: RequestId,
     pub(crate) headers: HeaderMap,
     pub(crate) trace: Option<String>,
+    pub(crate) presence: Presence,
     path: Result<BTreeMap<String, String>, Error>,
     query: Result<Vec<(String, String)>, Error>,
 }
@@ -61,6 +62,7 @@ impl Head {
         let head = Self {
             request: *parts.extensions.get::<RequestId>().expect("the router gives every request its id"),
             trace: trace_id(&parts.headers),
+            presence: parts.extensions.get().cloned().unwrap_or_default(),
             path: path_values(&mut parts).await,
             query: query_values(&parts),
             headers: parts.headers,

@@ -16,7 +16,7 @@ use axum::{
     http::{Method, Request, Response},
 };
 use futures::{FutureExt, future::BoxFuture};
-use kernel::{Error, RequestId, Role, Scope};
+use kernel::{Error, Presence, RequestId, Role, Scope};
 use serde::Serialize;
 use std::{panic::AssertUnwindSafe, sync::Arc};
 use utoipa::ToSchema;
@@ -122,7 +122,12 @@ where
     let trail = app.engine().trail();
     let (head, mut body) = Head::of(request).await;
     let headers = head.headers.clone();
-    let ask = Ask { namespace: head.namespace(), request: head.request, trace: head.trace.clone() };
+    let ask = Ask {
+        namespace: head.namespace(),
+        request: head.request,
+        trace: head.trace.clone(),
+        presence: head.presence.clone(),
+    };
     let end = match app.engine().admit::<A>(head.bearer(), ask).await {
         Err(refusal) => Err(trail.refused(refusal, facts.path).await),
         Ok(grant) => match Call::read(&app, &facts, head, &mut body).await {
@@ -213,12 +218,20 @@ impl Row {
     }
 }
 
-/// Runs to the end on the tracker; turns an error, or a panic, into its reply.
-fn tracked<F, Fut>(app: App, path: &'static str, request: Request<Body>, work: F) -> BoxFuture<'static, Response<Body>>
+/// Runs to the end on the tracker, which is told when the caller goes; turns an error, or a panic, into its reply.
+fn tracked<F, Fut>(
+    app: App,
+    path: &'static str,
+    mut request: Request<Body>,
+    work: F,
+) -> BoxFuture<'static, Response<Body>>
 where
     F: FnOnce(Request<Body>) -> Fut + Send + 'static,
     Fut: Future<Output = Result<Response<Body>, Error>> + Send + 'static,
 {
+    let presence = Presence::default();
+    let watch = presence.watch();
+    request.extensions_mut().insert(presence);
     let id = *request.extensions().get::<RequestId>().expect("the router gives every request its id");
     let task = app.tracker().spawn(async move {
         match AssertUnwindSafe(work(request)).catch_unwind().await {
@@ -228,7 +241,11 @@ where
             Err(_) => fail(&uncertain(), path, id),
         }
     });
-    Box::pin(async move { task.await.unwrap_or_else(|_| fail(&uncertain(), path, id)) })
+    Box::pin(async move {
+        let reply = task.await.unwrap_or_else(|_| fail(&uncertain(), path, id));
+        watch.answered();
+        reply
+    })
 }
 
 fn uncertain() -> Error {

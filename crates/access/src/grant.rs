@@ -21,8 +21,8 @@
 
 use crate::{Action, Hold, KeyRecord, Operator, TenantFacts, quota::Meter};
 use kernel::{
-    Audience, Clock, Code, Error, Incarnation, KeyId, NamespaceName, OperatorName, Principal, Quotas, RequestId, Scope,
-    TenantId, limits,
+    Audience, Clock, Code, Error, Incarnation, KeyId, NamespaceName, OperatorName, Presence, Principal, Quotas,
+    RequestId, Scope, TenantId, limits,
 };
 use std::{fmt, marker::PhantomData, sync::Arc};
 
@@ -34,6 +34,8 @@ pub struct Ask {
     pub request: RequestId,
     /// The caller's trace id, for the audit.
     pub trace: Option<String>,
+    /// Whether the caller still waits.
+    pub presence: Presence,
 }
 
 /// Who asked.
@@ -95,7 +97,7 @@ impl<A: Action> Grant<A> {
             facts,
             identity: Identity::Operator(operator.name().clone()),
             key: None,
-            ask: Ask { namespace: None, request: operator.request(), trace: None },
+            ask: Ask { namespace: None, request: operator.request(), trace: None, presence: Presence::default() },
             meter,
             clock,
             _hold: hold,
@@ -121,6 +123,11 @@ impl<A: Action> Grant<A> {
     /// The request.
     pub fn request(&self) -> RequestId {
         self.ask.request
+    }
+
+    /// Whether the caller still waits.
+    pub fn presence(&self) -> &Presence {
+        &self.ask.presence
     }
 
     /// The caller's trace id.

@@ -4,7 +4,7 @@
 //! Delimiters carry a marker that is fresh for every reply, so that no stored text can close its
 //! own fence (spotlighting: Hines et al., arXiv 2403.14720).
 
-use crate::{Engine, Flow, Hit, SearchRequest};
+use crate::{Engine, Flow, Hit, SearchRequest, work::Asker};
 use access::{Grant, Search};
 use base64::Engine as _;
 use kernel::{CommitNo, DocumentId, Entropy, Error, TokenSpan, Tokens, Untrusted, limits};
@@ -106,7 +106,7 @@ impl Engine {
         let (max_tokens, rendering) = (request.max_tokens, request.rendering);
         self.inner
             .work
-            .cpu(move || {
+            .cpu(Asker::answer(grant), move || {
                 let words = Words;
                 let counter: &dyn Tokens = tokens.as_deref().unwrap_or(&words);
                 let mut reply = fit(found.hits, max_tokens, rendering, marker, counter);

@@ -2,7 +2,7 @@
 
 use crate::{
     DeleteReply, DocumentPage, DocumentReply, Engine, Flow, Include, ListRequest, PatchReply, PatchRequest,
-    ReviewReply, ReviewRequest, Selection,
+    ReviewReply, ReviewRequest, Selection, work::Asker,
 };
 use access::{Action, Delete, Grant, Patch, Read, Review};
 use kernel::{Code, CommitNo, DocumentId, Error, Scope, Status, limits};
@@ -29,7 +29,11 @@ impl Engine {
         let snapshot = self.inner.stores.enter(grant, &record.settings).await?.snapshot(None).await?;
         let now = self.inner.clock.now();
         let id = id.clone();
-        let found = self.inner.work.cpu(move || snapshot.get(&id, &audience, include.vector, now)).await??;
+        let found = self
+            .inner
+            .work
+            .cpu(Asker::answer(grant), move || snapshot.get(&id, &audience, include.vector, now))
+            .await??;
         let document = found.ok_or_else(Error::not_found)?;
         let include = shown(include, &record);
         Ok(DocumentReply { document, include })
@@ -64,7 +68,7 @@ impl Engine {
             let next = if more { documents.last().map(|d| d.id.clone()) } else { None };
             Ok(DocumentPage { documents, total, next, include, commit: snapshot.commit() })
         };
-        self.inner.work.cpu(work).await?
+        self.inner.work.cpu(Asker::answer(grant), work).await?
     }
 
     /// Deletes; what the audience cannot see stays and is not counted.

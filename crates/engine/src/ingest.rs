@@ -7,6 +7,7 @@
 
 use crate::{
     DocumentResult, Engine, Flow, IngestReply, IngestRequest, ResultStatus, answer::retention_end, embed::Embedding,
+    work::Asker,
 };
 use access::{Grant, Ingest};
 use intake::{Admitted, Body, Profile, RawDocument, Screened, Verdict};
@@ -137,7 +138,7 @@ impl Engine {
         let (identities, documents) = self
             .inner
             .work
-            .cpu(move || {
+            .cpu(Asker::write(grant), move || {
                 let identities: Vec<Identity> = documents.iter().map(|d| intake::identify(d, &*keyed)).collect();
                 (identities, documents)
             })
@@ -156,7 +157,7 @@ impl Engine {
         let steps = self
             .inner
             .work
-            .cpu(move || {
+            .cpu(Asker::write(grant), move || {
                 let judge = |((raw, identity), same): ((RawDocument, Identity), Option<DocumentResult>)| match same {
                     Some(done) => Step::Done(done),
                     None if require_readers && raw.readers.is_none() => {

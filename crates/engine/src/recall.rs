@@ -4,7 +4,7 @@
 //! job of its own on the requests' pool: others take their turns between, and when the asker has gone the rest is
 //! left undone. Nothing of what was found leaves; the reply is numbers.
 
-use crate::{Engine, Flow, SegmentSearch, query};
+use crate::{Engine, Flow, SegmentSearch, query, work::Asker};
 use access::{Grant, Search};
 use kernel::{Code, CommitNo, Error, Filter, Principal, Status, Untrusted, limits};
 use ledger::Deed;
@@ -107,7 +107,7 @@ impl Engine {
             };
             Ok::<_, Error>((Arc::new(eligible), vectors))
         };
-        let (eligible, vectors) = self.inner.work.cpu(prepared).await??;
+        let (eligible, vectors) = self.inner.work.cpu(Asker::answer(grant), prepared).await??;
         let mut sum = Sum { lowest: 1.0, ..Sum::default() };
         for vector in vectors {
             let (snapshot, eligible) = (snapshot.clone(), eligible.clone());
@@ -116,7 +116,7 @@ impl Engine {
                 let exact = snapshot.vector_exact(&vector, &eligible, top_k)?;
                 Ok::<_, store::Error>((served, exact, looks))
             };
-            let (served, exact, looks) = self.inner.work.cpu(both).await??;
+            let (served, exact, looks) = self.inner.work.cpu(Asker::answer(grant), both).await??;
             let found = exact.iter().filter(|hit| served.iter().any(|s| s.at == hit.at)).count();
             sum.add(found, exact.len(), looks.into_iter().map(SegmentSearch::from).collect());
         }

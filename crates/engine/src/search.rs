@@ -7,9 +7,10 @@ use crate::{
     Engine, Explain, Flow, Hit, Mode, Scores, SearchReply, SearchRequest, SegmentSearch,
     fuse::{self, Fused, RRF_K},
     query::{self, Plan, VectorSource},
+    work::{Asker, Work},
 };
 use access::{Grant, Search};
-use kernel::{Clock, Error, Status, Timestamp};
+use kernel::{Clock, Error, Filter, Status, Timestamp, limits};
 use ledger::Deed;
 use models::Kind;
 use registry::NamespaceRecord;
@@ -48,12 +49,13 @@ impl Engine {
         let opened = self.inner.clock.monotonic();
         let now = self.inner.clock.now();
         let mut steps = Steps::from(self.inner.clock.clone(), opened);
-        let mut reply = self
-            .inner
-            .work
-            .cpu(move || rank(&snapshot, &plan, vector.as_deref(), now, &mut steps).map(|reply| (reply, steps.millis)))
-            .await?
-            .map(|(reply, steps)| SearchReply { timings: steps, ..reply })?;
+        let brief = is_brief(&snapshot, &plan);
+        let work = move || {
+            let reply = rank(&snapshot, &plan, vector.as_deref(), now, &mut steps)?;
+            Ok::<_, Error>(SearchReply { timings: steps.millis, ..reply })
+        };
+        let mut reply =
+            if brief { Work::here(work)? } else { self.inner.work.cpu(Asker::answer(grant), work).await? }?;
         reply.timings.splice(0..0, [("embed", millis(started, embedded)), ("open", millis(embedded, opened))]);
         reply.warnings.splice(0..0, warnings);
         Ok(reply)
@@ -76,6 +78,11 @@ impl Engine {
         self.inner.registry.namespace(grant.incarnation(), name).ok_or_else(Error::not_found)
     }
 }
+
+/// Longer ones have hundreds of words to look up.
+const BRIEF_QUESTION_BYTES_MAX: usize = 1_024;
+/// Deeper ones read and copy hundreds of texts.
+const BRIEF_DEPTH_MAX: usize = 200;
 
 type Ranked = Vec<Fused<Address>>;
 
@@ -100,6 +107,16 @@ impl Steps {
 
 fn millis(from: Duration, to: Duration) -> f64 {
     to.saturating_sub(from).as_secs_f64() * 1e3
+}
+
+/// Whether it is done before a pool's thread would have begun it.
+fn is_brief(snapshot: &Snapshot, plan: &Plan) -> bool {
+    let Some(rows) = snapshot.rows_at_hand() else { return false };
+    let leaves = plan.filter().map_or(0, Filter::leaves) as u64;
+    // A row's code, what BM25 and bitmaps read of it, and what a comparison of a filter may cost instead.
+    let row = snapshot.dimensions() as u64 + 64 + 1_024 * leaves;
+    let question = plan.words().map_or(0, |words| words.len()) <= BRIEF_QUESTION_BYTES_MAX;
+    question && plan.depth() <= BRIEF_DEPTH_MAX && rows.saturating_mul(row) <= limits::SEARCH_HERE_BYTES_MAX
 }
 
 fn rank(

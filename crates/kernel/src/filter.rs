@@ -207,6 +207,21 @@ impl Filter {
         keys
     }
 
+    /// How many comparisons stand in it.
+    pub fn leaves(&self) -> usize {
+        match self {
+            Filter::And(list) | Filter::Or(list) => list.iter().map(Filter::leaves).sum(),
+            Filter::Not(inner) => inner.leaves(),
+            Filter::In(..)
+            | Filter::Number(..)
+            | Filter::Instant(..)
+            | Filter::Contains(..)
+            | Filter::Prefix(..)
+            | Filter::Match(..)
+            | Filter::Exists(_) => 1,
+        }
+    }
+
     fn collect_keys<'a>(&'a self, keys: &mut Vec<&'a str>) {
         match self {
             Filter::And(list) | Filter::Or(list) => list.iter().for_each(|f| f.collect_keys(keys)),

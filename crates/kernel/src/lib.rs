@@ -11,6 +11,7 @@ mod error;
 mod filter;
 mod ids;
 pub mod limits;
+mod presence;
 mod settings;
 mod traits;
 mod untrusted;
@@ -25,6 +26,7 @@ pub use ids::{
     CommitNo, DocumentId, Incarnation, KeyEpoch, KeyId, LogEpoch, NamespaceName, NamespaceUuid, ObjectUuid,
     OperationId, OperatorName, Principal, RequestId, TenantId,
 };
+pub use presence::{Presence, Watch};
 pub use settings::{
     Action as ScreenAction, Chunking, Distance, Embedding, NamespaceSettings, Original, Quotas, Retention, Role, Scope,
     Screening,

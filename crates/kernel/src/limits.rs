@@ -38,6 +38,9 @@ pub const FILTER_VALUES_MAX: usize = 1_024;
 pub const QUERY_BYTES_MAX: usize = 32 << 10;
 /// Hits of one search.
 pub const TOP_K_MAX: usize = 1_000;
+/// A search that looks at no more bytes than this is done by the thread that has its request: some tenths of a
+/// millisecond, less than a pool's threads take to be woken and to look for more.
+pub const SEARCH_HERE_BYTES_MAX: u64 = 4 << 20;
 /// Hits when the request does not say.
 pub const TOP_K_DEFAULT: usize = 10;
 /// Context budget, tokens.
@@ -143,6 +146,9 @@ pub const CHECKPOINT_INLINE_BYTES_MAX: usize = 256 << 10;
 pub const OWNERSHIP_CHECK: Duration = Duration::from_secs(1);
 /// Without an answer for so long it serves nobody: another server may have taken over.
 pub const OWNERSHIP_DOUBT: Duration = Duration::from_secs(5);
+/// Audiences whose eligible documents a part remembers. At most 4 bytes a row and document each, where a document takes
+/// 512 or more: a sixteenth of the part. The oldest gives way and is looked up again when it is asked for.
+pub const SIGHTS_KEPT_MAX: usize = 8;
 /// What a namespace on a bucket shows may be so old, unless its last check is younger.
 pub const STALE_READS_MAX: Duration = Duration::from_secs(1);
 /// How long the object store may take for one answer. Longer counts as lost.
@@ -169,6 +175,9 @@ pub const LOG_FRAME_BYTES_MAX: usize = 512 << 20;
 pub const AUDIT_QUEUE_LINES_MAX: usize = 4_096;
 /// Lines that one group commit takes.
 pub const AUDIT_GROUP_LINES_MAX: usize = 512;
+/// How long a read's line waits for others before it is made durable. A flush of the disk for each search would cost
+/// more than the search; what a crash may take is what the last moment asked.
+pub const AUDIT_GROUP_WAIT: Duration = Duration::from_millis(10);
 /// Lines of one sealed chunk; fewer stand in the log and the checkpoint.
 pub const AUDIT_CHUNK_LINES: usize = 4_096;
 /// How long a chain that could not be written waits before a read's line tries again.

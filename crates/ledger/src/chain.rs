@@ -21,7 +21,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::sync::{Mutex as AsyncMutex, OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Mutex as AsyncMutex, Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio_util::task::TaskTracker;
 use vault::{Directory, Home, PlaceKind};
 
@@ -55,6 +55,8 @@ pub(crate) struct Chain {
     room: Arc<Semaphore>,
     /// Room for lines that somebody waits for; reads never take it from them.
     awaited: Arc<Semaphore>,
+    /// Ends a leader's wait for more lines.
+    hurry: Notify,
     book: AsyncMutex<Option<Book>>,
     /// Held while batches are folded: who gives the chain up for good waits, so that nothing is put behind a destruction.
     folding: Arc<AsyncMutex<()>>,
@@ -94,6 +96,7 @@ impl Chain {
             queue: Mutex::default(),
             room: Arc::new(Semaphore::new(limits::AUDIT_QUEUE_LINES_MAX)),
             awaited: Arc::new(Semaphore::new(limits::AUDIT_QUEUE_LINES_MAX)),
+            hurry: Notify::new(),
             book: AsyncMutex::new(None),
             folding: Arc::default(),
             used: AtomicU64::new(0),
@@ -225,8 +228,25 @@ impl Chain {
     fn hand_over(&self, line: Waiting) {
         let mut queue = self.lock();
         // The one who waits is told by the sender that is dropped here.
-        if !queue.closed {
-            queue.waiting.push_back(line);
+        if queue.closed {
+            return;
+        }
+        let hurry = line.reply.is_some();
+        queue.waiting.push_back(line);
+        if hurry || queue.waiting.len() == limits::AUDIT_GROUP_LINES_MAX {
+            self.hurry.notify_one();
+        }
+    }
+
+    /// Waits for company where nobody waits for what is queued: one flush of the disk for many reads.
+    async fn gather(&self) {
+        let early = {
+            let queue = self.lock();
+            queue.waiting.len() >= limits::AUDIT_GROUP_LINES_MAX
+                || queue.waiting.iter().any(|line| line.reply.is_some())
+        };
+        if !early {
+            let _ = tokio::time::timeout(limits::AUDIT_GROUP_WAIT, self.hurry.notified()).await;
         }
     }
 
@@ -411,6 +431,7 @@ impl Drop for Chain {
 
 async fn lead(mut leader: Leader) {
     loop {
+        leader.chain.gather().await;
         match leader.chain.commit_next(false).await {
             Some(Ok(())) => {}
             Some(Err(_)) => return,

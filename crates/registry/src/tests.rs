@@ -161,7 +161,7 @@ pub(crate) fn name(text: &str) -> NamespaceName {
 }
 
 pub(crate) fn ask(namespace: &str) -> Ask {
-    Ask { namespace: Some(name(namespace)), request: request(), trace: None }
+    Ask { namespace: Some(name(namespace)), request: request(), trace: None, presence: kernel::Presence::default() }
 }
 
 pub(crate) fn new_key(name: &str) -> NewKey {

@@ -72,6 +72,11 @@ impl Properties {
         self.times[2].between(Bound::Unbounded, Bound::Included(now.as_millis()))
     }
 
+    /// When the next document's time is up, seen from `now`.
+    pub(crate) fn next_expiry(&self, now: Timestamp) -> Option<Timestamp> {
+        self.times[2].above(now.as_millis()).map(Timestamp::from_millis)
+    }
+
     pub(crate) fn visible(&self, audience: &Audience) -> RoaringBitmap {
         match audience {
             Audience::Everything => self.all.clone(),

@@ -89,6 +89,12 @@ impl Pairs {
         (start..end).map(|i| self.get(i).1).collect()
     }
 
+    /// The smallest number above this one, as it was written.
+    pub(crate) fn above(&self, number: i64) -> Option<i64> {
+        let at = self.first(|b| b > number.order());
+        (at < self.len()).then(|| (self.get(at).0 ^ (1 << 63)) as i64)
+    }
+
     fn first(&self, reached: impl Fn(u64) -> bool) -> usize {
         partition(self.len(), |i| !reached(self.get(i).0))
     }

@@ -305,6 +305,11 @@ impl Segment {
         self.properties.expired(now)
     }
 
+    /// When [`Segment::expired`] says something else than it does `now`, if ever.
+    pub fn next_expiry(&self, now: Timestamp) -> Option<Timestamp> {
+        self.properties.next_expiry(now)
+    }
+
     /// Whether any document has this attribute.
     pub fn has_attribute(&self, key: &str) -> bool {
         self.properties.has_attribute(key)

@@ -215,6 +215,11 @@ impl Tail {
         self.those(|doc| doc.expires_at.is_some_and(|at| at <= now))
     }
 
+    /// When [`Tail::expired`] says something else than it does `now`, if ever.
+    pub fn next_expiry(&self, now: Timestamp) -> Option<Timestamp> {
+        self.docs.iter().filter_map(|doc| doc.0.expires_at).filter(|at| *at > now).min()
+    }
+
     /// Whether any document has this attribute.
     pub fn has_attribute(&self, key: &str) -> bool {
         self.docs.iter().any(|doc| doc.0.attributes.contains_key(key))

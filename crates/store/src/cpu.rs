@@ -3,14 +3,29 @@
 //! Promises that a panic in the work ends that piece of work only.
 
 use crate::Error;
+use kernel::Incarnation;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use tokio::sync::oneshot;
+
+/// What is done on the pool while a request waits for it, and for whom: so that tenants take turns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Errand {
+    /// Opening a namespace, which a search may need.
+    Open(Incarnation),
+    /// Planning a write, or indexing what was written.
+    Write(Incarnation),
+}
 
 /// A bounded pool for synchronous work that takes long: indexing, merging, opening.
 pub trait Cpu: Send + Sync + 'static {
     /// Runs `work` soon: somebody's request waits for it. Dropping it unrun is allowed: the asker
     /// gets an error.
     fn run(&self, work: Box<dyn FnOnce() + Send>);
+
+    /// The same, in the turn of whose errand it is.
+    fn run_for(&self, _errand: Errand, work: Box<dyn FnOnce() + Send>) {
+        self.run(work);
+    }
 
     /// Runs upkeep, which may take seconds, where it does not keep requests waiting.
     fn run_upkeep(&self, work: Box<dyn FnOnce() + Send>) {
@@ -29,10 +44,11 @@ pub trait Cpu: Send + Sync + 'static {
 /// [`Error::Panicked`] when the work panicked or was dropped.
 pub(crate) async fn on_cpu<T: Send + 'static>(
     cpu: &dyn Cpu,
+    errand: Errand,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Error> {
     let (work, made) = wrapped(work);
-    cpu.run(work);
+    cpu.run_for(errand, work);
     made.await.map_err(|_| Error::Panicked)
 }
 

@@ -38,6 +38,11 @@ impl Index {
         }
     }
 
+    /// Whether words and vectors can be searched without building anything.
+    pub(crate) fn is_indexed(&self) -> bool {
+        self.tail().is_none_or(Tail::is_indexed)
+    }
+
     pub(crate) fn documents(&self) -> u32 {
         either!(self, it => it.documents())
     }
@@ -138,6 +143,11 @@ impl Index {
 
     pub(crate) fn expired(&self, now: Timestamp) -> RoaringBitmap {
         either!(self, it => it.expired(now))
+    }
+
+    /// When [`Index::expired`] says something else than it does `now`, if ever.
+    pub(crate) fn next_expiry(&self, now: Timestamp) -> Option<Timestamp> {
+        either!(self, it => it.next_expiry(now))
     }
 
     pub(crate) fn has_attribute(&self, key: &str) -> bool {

@@ -5,7 +5,7 @@
 
 use crate::{
     Error,
-    cpu::on_cpu,
+    cpu::{Errand, on_cpu},
     index::Index,
     namespace::Namespace,
     part::{Durable, Part},
@@ -65,7 +65,7 @@ async fn round(namespace: &Arc<Namespace>) -> bool {
 async fn replace(namespace: &Arc<Namespace>, old: &[Part]) -> Result<(), Error> {
     let config = &namespace.shared.config;
     let (spec, now, parts) = (namespace.view().spec, config.clock.now(), old.to_vec());
-    let built = on_cpu(&*config.cpu, move || build(spec, &parts, now)).await??;
+    let built = on_cpu(&*config.cpu, Errand::Write(namespace.incarnation), move || build(spec, &parts, now)).await??;
     let _turn = namespace.turn.lock().await;
     let fresh = built.map(|segment| (Arc::new(Index::Segment(segment)), Durable::Log));
     if let Some(view) = namespace.view().replaced(old, fresh)? {

@@ -41,6 +41,7 @@ mod rebuild;
 mod request;
 mod room;
 mod schedule;
+mod sight;
 mod slot;
 mod snapshot;
 mod stage;
@@ -51,7 +52,7 @@ mod working;
 mod writer;
 
 pub use counters::StoresStats;
-pub use cpu::Cpu;
+pub use cpu::{Cpu, Errand};
 pub use erase::{Erased, Erasing};
 pub use error::Error;
 pub use merge::SHORT_MERGE_BYTES_MAX;

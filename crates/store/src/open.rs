@@ -4,7 +4,7 @@
 
 use crate::{
     Error,
-    cpu::on_cpu,
+    cpu::{Errand, on_cpu},
     entry,
     index::Index,
     manifest,
@@ -67,7 +67,7 @@ async fn open_once(
         return Err(Error::NotFound);
     }
     let view = match &checkpoint {
-        Some(body) => load(&shared, &journal, manifest::read(body)?).await?,
+        Some(body) => load(&shared, &journal, Errand::Open(incarnation), manifest::read(body)?).await?,
         None => View::empty(spec),
     };
     let upkeep = Upkeep {
@@ -79,7 +79,7 @@ async fn open_once(
     };
     // In a bucket that costs a listing, and comes with the first checkpoint.
     let swept = if upkeep.swept { journal.sweep(&upkeep.named).await? } else { 0 };
-    let (view, lines) = on_cpu(&*config.cpu, move || replay(&view, &entries)).await??;
+    let (view, lines) = on_cpu(&*config.cpu, Errand::Open(incarnation), move || replay(&view, &entries)).await??;
     tracing::debug!(namespace = %home.uuid(), commit = view.commit.0, swept, "namespace opened");
     let namespace = Arc::new(Namespace::new(shared.clone(), home, incarnation, journal, view, upkeep));
     if !lines.is_empty() {
@@ -97,16 +97,21 @@ fn covered(entries: &[(Seq, Zeroizing<Vec<u8>>)], journal: &Journal) -> Seq {
     entries.first().map_or_else(|| journal.last(), |(first, _)| Seq(first.0.saturating_sub(1)))
 }
 
-async fn load(shared: &Arc<Shared>, journal: &Journal, manifest: manifest::Manifest) -> Result<View, Error> {
+async fn load(
+    shared: &Arc<Shared>,
+    journal: &Journal,
+    errand: Errand,
+    manifest: manifest::Manifest,
+) -> Result<View, Error> {
     let mut parts = Vec::with_capacity(manifest.segments.len());
     for named in manifest.segments {
-        let segment = opened(shared, journal, manifest.spec, &named.object).await?;
-        let part = on_cpu(&*shared.config.cpu, move || part(named, segment)).await??;
+        let segment = opened(shared, journal, errand, manifest.spec, &named.object).await?;
+        let part = on_cpu(&*shared.config.cpu, errand, move || part(named, segment)).await??;
         parts.push(part);
     }
     if let Some(inline) = manifest.inline {
         let spec = manifest.spec;
-        parts.push(on_cpu(&*shared.config.cpu, move || inline_part(&spec, inline)).await??);
+        parts.push(on_cpu(&*shared.config.cpu, errand, move || inline_part(&spec, inline)).await??);
     }
     Ok(View { spec: manifest.spec, commit: manifest.commit, parts })
 }
@@ -118,13 +123,14 @@ async fn load(shared: &Arc<Shared>, journal: &Journal, manifest: manifest::Manif
 pub(crate) async fn opened(
     shared: &Shared,
     journal: &Journal,
+    errand: Errand,
     spec: Spec,
     object: &ObjectRef,
 ) -> Result<Segment, Error> {
     let (whole, paged) = journal.open_object(object).await?;
     let resident = shared.resident_bytes_max;
     let open = move || Segment::open_sealed(&spec, whole, Arc::new(paged), resident);
-    Ok(on_cpu(&*shared.config.cpu, open).await??)
+    Ok(on_cpu(&*shared.config.cpu, errand, open).await??)
 }
 
 fn part(named: manifest::Named, segment: Segment) -> Result<Part, Error> {

@@ -3,14 +3,15 @@
 //! Promises that counts are exact for the documents that live. A part never changes: a death makes
 //! another one, so that a snapshot keeps the one it has.
 
-use crate::index::Index;
-use journal::ObjectRef;
-use kernel::{CommitNo, DocumentId, Status, Timestamp, limits};
-use roaring::RoaringBitmap;
-use std::{
-    borrow::Cow,
-    sync::{Arc, OnceLock},
+use crate::{
+    Error,
+    index::Index,
+    sight::{Sight, Sights},
 };
+use journal::ObjectRef;
+use kernel::{Audience, CommitNo, DocumentId, Status, Timestamp, limits};
+use roaring::RoaringBitmap;
+use std::sync::Arc;
 
 /// What a namespace holds. Expired documents count until compaction removes them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,8 +49,7 @@ pub(crate) struct Part {
     pub(crate) counts: Totals,
     /// Being flushed or indexed: other merges in memory leave it alone.
     pub(crate) frozen: bool,
-    /// Indexed documents that live, and their rows.
-    ranked: Arc<OnceLock<(RoaringBitmap, RoaringBitmap)>>,
+    sights: Arc<Sights>,
 }
 
 impl Part {
@@ -58,7 +58,7 @@ impl Part {
         let mut live = all(&index);
         live -= &dead;
         let counts = count(&index, &live);
-        Self { index, dead: Arc::new(dead), durable, counts, frozen: false, ranked: Arc::default() }
+        Self { index, dead: Arc::new(dead), durable, counts, frozen: false, sights: Arc::default() }
     }
 
     /// Whether the log alone has its documents.
@@ -111,22 +111,16 @@ impl Part {
             durable: self.durable.clone(),
             counts,
             frozen: self.frozen,
-            ranked: Arc::default(),
+            sights: Arc::default(),
         }
     }
 
-    /// Rows that word frequencies are counted over: of documents that live, may be found and, with
-    /// `expired`, are not among those.
-    pub(crate) fn counted_rows(&self, expired: &RoaringBitmap) -> Cow<'_, RoaringBitmap> {
-        let (docs, rows) = self.ranked.get_or_init(|| {
-            let docs = self.index.with_status(Status::Indexed) - &*self.dead;
-            let rows = self.index.rows_of(&docs);
-            (docs, rows)
-        });
-        if docs.is_disjoint(expired) {
-            return Cow::Borrowed(rows);
-        }
-        Cow::Owned(self.index.rows_of(&(docs - expired)))
+    /// What `audience` may find in it now.
+    ///
+    /// # Errors
+    /// When the index does not read.
+    pub(crate) fn sight(&self, audience: &Audience, now: Timestamp) -> Result<Arc<Sight>, Error> {
+        self.sights.of(&self.index, &self.dead, audience, now)
     }
 
     /// Share of dead documents, 0 to 1; with `now`, expired ones are dead.

@@ -3,8 +3,12 @@
 //! There is no tenant and no namespace among the arguments: there is only this one.
 
 use crate::{
-    Decision, Erasing, Error, Known, Line, Outcome, Selection, Snapshot, Totals, Upsert, cpu::on_cpu,
-    namespace::Namespace, plan::Deed, slot::Slot, view::View,
+    Decision, Erasing, Error, Known, Line, Outcome, Selection, Snapshot, Totals, Upsert,
+    cpu::{Errand, on_cpu},
+    namespace::Namespace,
+    plan::Deed,
+    slot::Slot,
+    view::View,
 };
 use access::{Action, Delete, Ingest, Manage, Patch, Read, Review, Search};
 use intake::ScreenedPatch;
@@ -57,7 +61,10 @@ impl Room<Ingest> {
         }
         // A head may lie in a page that has to be fetched.
         let asks = asks.to_vec();
-        on_cpu(&*config.cpu, move || asks.iter().map(|ask| known(&view, ask, now)).collect()).await
+        on_cpu(&*config.cpu, Errand::Write(self.namespace.incarnation), move || {
+            asks.iter().map(|ask| known(&view, ask, now)).collect()
+        })
+        .await
     }
 
     /// Stores documents in one commit: all of those that no conflict rule leaves out, or none.

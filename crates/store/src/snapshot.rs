@@ -5,7 +5,8 @@
 //! All of it is synchronous work for the engine's pool.
 
 use crate::{
-    Error, Totals, index::Index, namespace::Namespace, part::Part, plan::expired, request::visible, view::View,
+    Error, Totals, index::Index, namespace::Namespace, part::Part, plan::expired, request::visible, sight::Sight,
+    view::View,
 };
 use kernel::{
     Attributes, Audience, CommitNo, Document, DocumentId, Field, Filter, Finding, Span, Status, Timestamp, Untrusted,
@@ -25,12 +26,31 @@ pub struct Snapshot {
 pub struct Eligible {
     view: Arc<View>,
     parts: Vec<EligiblePart>,
+    /// When.
+    now: Timestamp,
 }
 
-struct EligiblePart {
-    docs: RoaringBitmap,
-    rows: RoaringBitmap,
-    expired: RoaringBitmap,
+enum EligiblePart {
+    /// All that an audience may find.
+    Sight(Arc<Sight>),
+    /// Less of it, or documents that cannot be found by a search.
+    Some { docs: RoaringBitmap, rows: RoaringBitmap },
+}
+
+impl EligiblePart {
+    fn docs(&self) -> &RoaringBitmap {
+        match self {
+            EligiblePart::Sight(sight) => &sight.docs,
+            EligiblePart::Some { docs, .. } => docs,
+        }
+    }
+
+    fn rows(&self) -> &RoaringBitmap {
+        match self {
+            EligiblePart::Sight(sight) => &sight.rows,
+            EligiblePart::Some { rows, .. } => rows,
+        }
+    }
 }
 
 /// Where a passage stands in its snapshot.
@@ -112,6 +132,13 @@ impl Snapshot {
         self.view.spec.dimensions
     }
 
+    /// All its rows, dead ones too, if each of them is in memory and indexed; `None` when a search may have to wait for
+    /// a page or to build an index.
+    pub fn rows_at_hand(&self) -> Option<u64> {
+        let ready = self.view.is_resident() && self.view.parts.iter().all(|part| part.index.is_indexed());
+        ready.then(|| self.view.parts.iter().map(|part| u64::from(part.index.rows())).sum())
+    }
+
     /// Whether some document that this reader sees now has the attribute.
     ///
     /// # Errors
@@ -139,17 +166,25 @@ impl Snapshot {
         now: Timestamp,
     ) -> Result<Eligible, Error> {
         let one = |part: &Part| {
-            let mut docs = RoaringBitmap::new();
-            for status in statuses {
-                docs |= part.index.with_status(*status);
-            }
-            docs -= &*part.dead;
-            let docs = self.noted(visible(&part.index, docs, audience, filter, now))?;
+            let docs = if *statuses == [Status::Indexed] {
+                let sight = self.noted(part.sight(audience, now))?;
+                let Some(filter) = filter else { return Ok(EligiblePart::Sight(sight)) };
+                // Without a look at the filter where nobody passes.
+                if sight.docs.is_empty() {
+                    RoaringBitmap::new()
+                } else {
+                    self.noted(part.index.evaluate(filter))? & &sight.docs
+                }
+            } else {
+                let with = |status: &Status| part.index.with_status(*status);
+                let docs = statuses.iter().map(with).fold(RoaringBitmap::new(), |all, some| all | some);
+                self.noted(visible(&part.index, docs - &*part.dead, audience, filter, now))?
+            };
             let rows = part.index.rows_of(&docs);
-            Ok(EligiblePart { docs, rows, expired: part.index.expired(now) })
+            Ok(EligiblePart::Some { docs, rows })
         };
         let parts = self.view.parts.iter().map(one).collect::<Result<_, Error>>()?;
-        Ok(Eligible { parts, view: self.view.clone() })
+        Ok(Eligible { parts, view: self.view.clone(), now })
     }
 
     /// The `k` best eligible passages by BM25. Word frequencies are those of all passages of the
@@ -159,8 +194,9 @@ impl Snapshot {
     /// When a segment does not read.
     pub fn text(&self, query: &TextQuery, eligible: &Eligible, k: usize) -> Result<Vec<Hit>, Error> {
         let mut stats = TextStats::for_query(query);
-        for (_, part, here) in self.parts_of(eligible) {
-            stats += self.noted(part.index.text_stats(query, &part.counted_rows(&here.expired)))?;
+        for (_, part, _) in self.parts_of(eligible) {
+            let all = self.noted(part.sight(&Audience::Everything, eligible.now))?;
+            stats += self.noted(part.index.text_stats(query, &all.rows))?;
         }
         self.rank(eligible, k, |segment, rows| segment.search_text(query, &stats, rows, k))
     }
@@ -209,10 +245,10 @@ impl Snapshot {
         for (_, part, here) in self.parts_of(eligible) {
             // Rows number 0, step, 2 × step and so on of all parts together.
             let mut next = before.next_multiple_of(step) - before;
-            before += here.rows.len();
+            before += here.rows().len();
             // Samples of one document stand behind each other: it is read once.
             let mut last: Option<(u32, Document)> = None;
-            while let Some(row) = u32::try_from(next).ok().and_then(|next| here.rows.select(next)) {
+            while let Some(row) = u32::try_from(next).ok().and_then(|next| here.rows().select(next)) {
                 next += step;
                 let Some((doc, passage)) = part.index.row(row) else { continue };
                 if last.as_ref().is_none_or(|(number, _)| *number != doc) {
@@ -249,7 +285,7 @@ impl Snapshot {
     pub fn passage(&self, eligible: &Eligible, at: Address, vector: bool) -> Result<PassageText, Error> {
         let found = self.parts_of(eligible).find(|(segment, ..)| *segment == at.segment);
         let (_, part, here) = found.ok_or(Error::NotEligible)?;
-        if !here.rows.contains(at.row) {
+        if !here.rows().contains(at.row) {
             return Err(Error::NotEligible);
         }
         let (doc, passage) = part.index.row(at.row).ok_or(Error::NotEligible)?;
@@ -298,7 +334,7 @@ impl Snapshot {
         };
         let total = match ids {
             Some(_) => found.len() as u64,
-            None => eligible.parts.iter().map(|here| here.docs.len()).sum(),
+            None => eligible.parts.iter().map(|here| here.docs().len()).sum(),
         };
         found.retain(|(id, ..)| after.is_none_or(|after| id > after));
         found.sort_by(|a, b| a.0.cmp(&b.0));
@@ -317,7 +353,7 @@ impl Snapshot {
         let one = |id: &DocumentId| {
             let (part, doc) = self.view.find(id)?;
             let (.., here) = self.parts_of(eligible).nth(part)?;
-            here.docs.contains(doc).then(|| (id.clone(), part, doc))
+            here.docs().contains(doc).then(|| (id.clone(), part, doc))
         };
         distinct.into_iter().filter_map(one).collect()
     }
@@ -335,7 +371,7 @@ impl Snapshot {
                 Some(after) => self.noted(behind(&part.index, after))?,
                 None => 0,
             };
-            for doc in here.docs.range(start..).take(limit.saturating_add(1)) {
+            for doc in here.docs().range(start..).take(limit.saturating_add(1)) {
                 found.push((self.noted(part.index.id_of(doc))?, at, doc));
             }
         }
@@ -350,8 +386,8 @@ impl Snapshot {
         mut search: impl FnMut(&Index, &RoaringBitmap) -> Result<Vec<Scored>, segment::Error>,
     ) -> Result<Vec<Hit>, Error> {
         let mut hits = Vec::new();
-        for (segment, part, here) in self.parts_of(eligible).filter(|(.., here)| !here.rows.is_empty()) {
-            let scored = self.noted(search(&part.index, &here.rows))?;
+        for (segment, part, here) in self.parts_of(eligible).filter(|(.., here)| !here.rows().is_empty()) {
+            let scored = self.noted(search(&part.index, here.rows()))?;
             hits.extend(scored.into_iter().map(|s| Hit { at: Address { segment, row: s.row }, score: s.score }));
         }
         hits.sort_by(|a, b| b.score.total_cmp(&a.score));
@@ -394,12 +430,12 @@ impl Snapshot {
 impl Eligible {
     /// How many rows.
     pub fn rows(&self) -> u64 {
-        self.parts.iter().map(|here| here.rows.len()).sum()
+        self.parts.iter().map(|here| here.rows().len()).sum()
     }
 
     /// How many documents.
     pub fn documents(&self) -> u64 {
-        self.parts.iter().map(|here| here.docs.len()).sum()
+        self.parts.iter().map(|here| here.docs().len()).sum()
     }
 }
 

@@ -15,7 +15,7 @@
 
 use crate::{
     Error,
-    cpu::in_upkeep,
+    cpu::{Errand, in_upkeep},
     due::{Job, due},
     index::Index,
     indexing::frozen,
@@ -303,7 +303,7 @@ pub(crate) async fn put(
     shared.step("object");
     let segment = if (bytes.len() - split) as u64 > shared.resident_bytes_max {
         drop(bytes);
-        opened(shared, journal, spec, &object).await
+        opened(shared, journal, Errand::Write(namespace.incarnation), spec, &object).await
     } else {
         in_upkeep(&*shared.config.cpu, move || Segment::open(&spec, bytes).map_err(Error::from)).await?
     };

@@ -5,7 +5,7 @@
 
 use crate::{
     Error,
-    cpu::{here, on_cpu},
+    cpu::{Errand, here, on_cpu},
     indexing,
     namespace::Namespace,
     stage::{Staged, Write, stage},
@@ -51,7 +51,8 @@ async fn commit(namespace: &Arc<Namespace>, turn: &mut Seq, batch: VecDeque<Writ
     let staged = if view.is_resident() && bytes.is_some_and(|bytes| bytes <= STAGED_HERE_BYTES_MAX) {
         here(|| stage(&view, batch, now))?
     } else {
-        on_cpu(&*namespace.shared.config.cpu, move || stage(&view, batch, now)).await?
+        on_cpu(&*namespace.shared.config.cpu, Errand::Write(namespace.incarnation), move || stage(&view, batch, now))
+            .await?
     };
     let Staged { entry, view, done, lines, rest, accepted } = match staged {
         Ok(staged) => staged,

@@ -79,7 +79,12 @@ fn namespace(text: &str) -> NamespaceName {
 }
 
 fn ask(ns: Option<&str>) -> Ask {
-    Ask { namespace: ns.map(namespace), request: RequestId::from_bytes([1; 16]), trace: None }
+    Ask {
+        namespace: ns.map(namespace),
+        request: RequestId::from_bytes([1; 16]),
+        trace: None,
+        presence: kernel::Presence::default(),
+    }
 }
 
 impl House {

@@ -49,7 +49,12 @@ pub(crate) async fn open(sizes: &Sizes, folder: &Path) -> Result<(Engine, Option
 
 /// As the HTTP layer lets a request in.
 pub(crate) async fn grant<A: Action>(engine: &Engine, key: &str, namespace: usize) -> Result<Grant<A>> {
-    let ask = Ask { namespace: Some(name(namespace)?), request: engine.request_id(), trace: None };
+    let ask = Ask {
+        namespace: Some(name(namespace)?),
+        request: engine.request_id(),
+        trace: None,
+        presence: kernel::Presence::default(),
+    };
     engine.admit::<A>(Some(key), ask).await.map_err(|refusal| said(refusal.error))
 }
 

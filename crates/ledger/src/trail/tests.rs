@@ -144,7 +144,12 @@ impl World {
 
     fn grant<A: Action>(&self, tenant: usize) -> Grant<A> {
         let namespace = Some(NamespaceName::parse("canary-handbook").unwrap());
-        let ask = Ask { namespace, request: RequestId::random(&*self.entropy), trace: Some("00-4bf9-01".to_owned()) };
+        let ask = Ask {
+            namespace,
+            request: RequestId::random(&*self.entropy),
+            trace: Some("00-4bf9-01".to_owned()),
+            presence: kernel::Presence::default(),
+        };
         self.gate.admit(Some(&self.tokens[tenant]), ask).unwrap()
     }
 
@@ -202,7 +207,12 @@ async fn every_end_of_a_request_has_its_line() {
     trail.seal_durable(world.grant::<Read>(0), searched("canary-2"), ()).await.unwrap().into_body();
     let refused = trail.refuse(world.grant::<Search>(0), kernel::Error::not_found()).await;
     assert_eq!(refused.into_body().code, Code::NotFound);
-    let ask = Ask { namespace: None, request: RequestId::random(&*world.entropy), trace: None };
+    let ask = Ask {
+        namespace: None,
+        request: RequestId::random(&*world.entropy),
+        trace: None,
+        presence: kernel::Presence::default(),
+    };
     let refusal = world.gate.admit::<access::Manage>(Some(&world.tokens[0]), ask).err().unwrap();
     let _ = trail.refused(refusal, "/v1/namespaces/{ns}").await;
     trail.seal(world.grant::<Search>(1), searched("canary-1"), ()).await.into_body();

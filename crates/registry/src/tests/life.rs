@@ -213,7 +213,8 @@ async fn a_list_shows_only_what_the_key_may_enter() {
     let narrow = NewKey { namespaces: vec![name("b")], ..new_key("narrow") };
     let (_, narrow) = start.registry.create_key(&start.operator, &id, narrow).await.unwrap();
     let whole = |key: &str| {
-        let ask = access::Ask { namespace: None, request: request(), trace: None };
+        let ask =
+            access::Ask { namespace: None, request: request(), trace: None, presence: kernel::Presence::default() };
         start.gate.admit::<Browse>(Some(key), ask).unwrap()
     };
     let names = |grant: &access::Grant<Browse>, after: Option<&str>, limit| {

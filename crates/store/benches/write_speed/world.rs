@@ -136,7 +136,12 @@ impl World {
     }
 
     pub(crate) async fn enter<A: Action>(&self, n: usize) -> Room<A> {
-        let ask = Ask { namespace: Some(name(n)), request: RequestId::random(&OsEntropy), trace: None };
+        let ask = Ask {
+            namespace: Some(name(n)),
+            request: RequestId::random(&OsEntropy),
+            trace: None,
+            presence: kernel::Presence::default(),
+        };
         let Ok(grant) = self.gate.admit(Some(&self.token), ask) else { panic!("the key is good") };
         let settings =
             NamespaceSettings { embedding: Embedding::Own { dimensions: DIMENSIONS }, ..NamespaceSettings::default() };

@@ -95,7 +95,12 @@ impl World {
 
     pub(crate) fn grant<A: Action>(&self, tenant: &str, name: &str) -> Grant<A> {
         let namespace = Some(NamespaceName::parse(name).unwrap());
-        let ask = Ask { namespace, request: RequestId::random(&*self.entropy), trace: None };
+        let ask = Ask {
+            namespace,
+            request: RequestId::random(&*self.entropy),
+            trace: None,
+            presence: kernel::Presence::default(),
+        };
         self.gate.admit(Some(&self.tenants[tenant].token), ask).unwrap_or_else(|r| panic!("{}", r.error))
     }
 

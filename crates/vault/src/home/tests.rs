@@ -374,7 +374,7 @@ fn grant(incarnation: Incarnation, namespace: Option<&str>) -> Grant<Search> {
     let gate = Gate::new(Arc::new(OneTenant { pepper, key }), Arc::new(ManualClock::new(Timestamp::default())));
     let namespace = namespace.map(|n| NamespaceName::parse(n).unwrap());
     let request = RequestId::from_bytes([1; 16]);
-    gate.admit(Some(&whole), Ask { namespace, request, trace: None }).unwrap()
+    gate.admit(Some(&whole), Ask { namespace, request, trace: None, presence: kernel::Presence::default() }).unwrap()
 }
 
 /// A directory that hands out whatever it was given, right or wrong.

@@ -1,0 +1,72 @@
+//! What an audience may meet of a part, remembered from one request to the next.
+//!
+//! Promises the same documents as if they had been looked up now: a sight is kept under the whole audience, of one
+//! part with the deaths it has (another death makes another part, with nothing remembered), and only for the time in
+//! which no document of the part expires. Filters are never kept: there are too many.
+
+use crate::{Error, index::Index, request::visible};
+use kernel::{Audience, Status, Timestamp, limits};
+use roaring::RoaringBitmap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Documents that are searchable, live, have not expired and may be seen, and their rows.
+#[derive(Debug)]
+pub(crate) struct Sight {
+    pub(crate) docs: RoaringBitmap,
+    pub(crate) rows: RoaringBitmap,
+    from: Timestamp,
+    /// Exclusive.
+    until: Option<Timestamp>,
+}
+
+/// The latest sights of a part, newest last.
+#[derive(Debug, Default)]
+pub(crate) struct Sights(Mutex<Vec<(Audience, Arc<Sight>)>>);
+
+impl Sight {
+    fn of(index: &Index, dead: &RoaringBitmap, audience: &Audience, now: Timestamp) -> Result<Self, Error> {
+        let docs = index.with_status(Status::Indexed) - dead;
+        let docs = visible(index, docs, audience, None, now)?;
+        let rows = index.rows_of(&docs);
+        Ok(Self { docs, rows, from: now, until: index.next_expiry(now) })
+    }
+
+    fn holds(&self, now: Timestamp) -> bool {
+        self.from <= now && self.until.is_none_or(|until| now < until)
+    }
+}
+
+impl Sights {
+    /// What `audience` may meet of `index` without the `dead`, which are always those of the same part.
+    ///
+    /// # Errors
+    /// When the index does not read.
+    pub(crate) fn of(
+        &self,
+        index: &Index,
+        dead: &RoaringBitmap,
+        audience: &Audience,
+        now: Timestamp,
+    ) -> Result<Arc<Sight>, Error> {
+        if let Some((_, sight)) = self.lock().iter().find(|(who, sight)| who == audience && sight.holds(now)) {
+            return Ok(sight.clone());
+        }
+        // Outside of the lock: whoever asks in the same moment looks too.
+        let sight = Arc::new(Sight::of(index, dead, audience, now)?);
+        let mut kept = self.lock();
+        kept.retain(|(who, _)| who != audience);
+        if kept.len() >= limits::SIGHTS_KEPT_MAX {
+            kept.remove(0);
+        }
+        kept.push((audience.clone(), sight.clone()));
+        Ok(sight)
+    }
+
+    /// Nothing panics while holding this lock in the middle of a change.
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(Audience, Arc<Sight>)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests;
