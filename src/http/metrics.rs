@@ -101,8 +101,9 @@ fn state(engine: &Engine) -> Registry {
     gauge("upkeep_running", "Flushes and compactions under way", health.stores.upkeep_running);
     gauge("upkeep_bytes", "Bytes that those may take", health.stores.upkeep_bytes);
     gauge("cpu_queue", "CPU jobs that wait", health.cpu_waiting as u64);
-    gauge("searches_running", "Searches under way", health.searches as u64);
-    gauge("writes_running", "Writes under way", health.writes as u64);
+    gauge("searches_running", "Searches under way", health.searches);
+    gauge("search_bytes", "Memory that answers take while they are made", health.search_bytes);
+    gauge("writes_running", "Writes under way", health.writes);
     gauge("model_texts_waiting", "Texts that wait for a model", health.models.waiting as u64);
     gauge("model_texts_running", "Texts being embedded", health.models.running as u64);
     let mut count = |name: &str, help: &str, value: u64| {

@@ -34,6 +34,9 @@ pub struct EngineConfig {
     pub flush_bytes_max: u64,
     /// Rows in memory before a namespace is flushed.
     pub flush_rows_max: u64,
+    /// Whether tenants take turns for threads. Only a benchmark says no, to have something to compare with.
+    #[doc(hidden)]
+    pub turns: bool,
     /// Whether a read waits until its audit line is durable.
     pub strict_audit: bool,
 }
@@ -56,6 +59,7 @@ impl EngineConfig {
             memory_bytes_max: 4 << 30,
             flush_bytes_max: 16 << 20,
             flush_rows_max: 20_000,
+            turns: true,
             strict_audit: false,
         }
     }

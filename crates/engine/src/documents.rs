@@ -78,7 +78,7 @@ impl Engine {
     }
 
     async fn delete_under(&self, grant: &Grant<Delete>, which: Selection) -> Result<(DeleteReply, CommitNo), Error> {
-        let _pass = self.inner.writes.enter(grant.incarnation())?;
+        let _pass = self.inner.writes.enter(grant.incarnation(), 1)?;
         let audience = grant.audience(None)?;
         let record = self.namespace_record(grant)?;
         let room = self.inner.stores.enter(grant, &record.settings).await?;
@@ -93,7 +93,7 @@ impl Engine {
     }
 
     async fn patch_under(&self, grant: &Grant<Patch>, request: PatchRequest) -> Result<(PatchReply, CommitNo), Error> {
-        let _pass = self.inner.writes.enter(grant.incarnation())?;
+        let _pass = self.inner.writes.enter(grant.incarnation(), 1)?;
         let audience = grant.audience(None)?;
         let record = self.namespace_record(grant)?;
         let opened = matches!(request.patch.readers, Some(None));
@@ -119,7 +119,7 @@ impl Engine {
         grant: &Grant<Review>,
         request: ReviewRequest,
     ) -> Result<(ReviewReply, CommitNo), Error> {
-        let _pass = self.inner.writes.enter(grant.incarnation())?;
+        let _pass = self.inner.writes.enter(grant.incarnation(), 1)?;
         let audience = grant.audience(None)?;
         let record = self.namespace_record(grant)?;
         let room = self.inner.stores.enter(grant, &record.settings).await?;

@@ -1,6 +1,12 @@
 //! The engine: its parts, how it opens and how it closes.
 
-use crate::{EngineConfig, Flow, ownership::Ownership, recall::Recalled, turnstile::Turnstile, work::Work};
+use crate::{
+    EngineConfig, Flow,
+    ownership::Ownership,
+    recall::Recalled,
+    turnstile::Turnstile,
+    work::{LanesConfig, Work},
+};
 use access::{Action, Ask, Gate, Grant, Refusal};
 use kernel::{Clock, Code, CommitNo, Entropy, Error, RequestId, Timestamp};
 use ledger::{Deed, Trail};
@@ -25,6 +31,8 @@ pub(crate) struct Inner {
     pub(crate) models: Models,
     pub(crate) work: Work,
     pub(crate) searches: Turnstile,
+    /// Memory that answers take while they are made.
+    pub(crate) search_bytes: Turnstile,
     pub(crate) recalled: Recalled,
     pub(crate) writes: Turnstile,
     pub(crate) clock: Arc<dyn Clock>,
@@ -50,9 +58,11 @@ pub struct Health {
     /// CPU jobs that wait.
     pub cpu_waiting: usize,
     /// Searches under way.
-    pub searches: usize,
+    pub searches: u64,
+    /// Bytes that their answers take.
+    pub search_bytes: u64,
     /// Writes under way.
-    pub writes: usize,
+    pub writes: u64,
 }
 
 impl Engine {
@@ -74,7 +84,12 @@ impl Engine {
             config.adopt_operator.as_deref(),
         )
         .await?;
-        let work = Work::new(config.cpu_threads, config.cpu_queue_max)?;
+        let work = Work::new(LanesConfig {
+            cores: config.cpu_threads,
+            waiting_max: config.cpu_queue_max,
+            clock: config.clock.clone(),
+            turns: config.turns,
+        })?;
         let clock = config.clock.clone();
         work.aside(move || segment::calibrate(|| clock.monotonic()));
         let trail = Trail::new(ledger::TrailConfig {
@@ -114,9 +129,10 @@ impl Engine {
                 trail,
                 models: config.models,
                 work,
-                searches: Turnstile::new(config.searches_max, "searches"),
+                searches: Turnstile::new(config.searches_max as u64, "searches"),
+                search_bytes: Turnstile::new(config.memory_bytes_max / 8, "bytes in searches"),
                 recalled: Recalled::default(),
-                writes: Turnstile::new(config.writes_max, "writes"),
+                writes: Turnstile::new(config.writes_max as u64, "writes"),
                 clock: config.clock,
                 entropy: config.entropy,
                 tracker,
@@ -218,6 +234,7 @@ impl Engine {
             audit_chains: inner.trail.open_chains(),
             cpu_waiting: inner.work.waiting(),
             searches: inner.searches.count(),
+            search_bytes: inner.search_bytes.count(),
             recalled: inner.recalled.sums(),
             writes: inner.writes.count(),
         }

@@ -77,7 +77,7 @@ impl Engine {
     }
 
     async fn ingest_under(&self, grant: &Grant<Ingest>, request: IngestRequest) -> Result<(IngestReply, bool), Error> {
-        let _pass = self.inner.writes.enter(grant.incarnation())?;
+        let _pass = self.inner.writes.enter(grant.incarnation(), 1)?;
         let (record, _created) = self.inner.registry.ensure_namespace(grant, NamespaceSettings::default()).await?;
         let record = self.fix_embedding(grant, record, &request.documents).await?;
         let settings = Arc::new(record.settings.clone());

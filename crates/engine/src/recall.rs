@@ -78,7 +78,7 @@ impl Engine {
     }
 
     async fn recall_under(&self, grant: &Grant<Search>, request: RecallRequest) -> Result<RecallReply, Error> {
-        let _pass = self.inner.searches.enter(grant.incarnation())?;
+        let _pass = self.inner.searches.enter(grant.incarnation(), 1)?;
         let RecallRequest { probe, top_k, filter, acting_as } = request;
         let audience = grant.audience(acting_as.as_deref())?;
         let record = self.namespace_record(grant)?;

@@ -7,10 +7,11 @@ use crate::{
     Engine, Explain, Flow, Hit, Mode, Scores, SearchReply, SearchRequest, SegmentSearch,
     fuse::{self, Fused, RRF_K},
     query::{self, Plan, VectorSource},
-    work::{Asker, Work},
+    turnstile::Pass,
+    work::Asker,
 };
 use access::{Grant, Search};
-use kernel::{Clock, Error, Filter, Status, Timestamp, limits};
+use kernel::{Clock, Error, Filter, Presence, Status, Timestamp, limits};
 use ledger::Deed;
 use models::Kind;
 use registry::NamespaceRecord;
@@ -36,7 +37,7 @@ impl Engine {
         grant: &Grant<Search>,
         request: SearchRequest,
     ) -> Result<SearchReply, Error> {
-        let _pass = self.inner.searches.enter(grant.incarnation())?;
+        let _pass = self.inner.searches.enter(grant.incarnation(), 1)?;
         let started = self.inner.clock.monotonic();
         let record = self.namespace_record(grant)?;
         let serves = |name: &str| self.inner.models.model(name).is_some();
@@ -50,12 +51,17 @@ impl Engine {
         let now = self.inner.clock.now();
         let mut steps = Steps::from(self.inner.clock.clone(), opened);
         let brief = is_brief(&snapshot, &plan);
+        let mut memory = self.inner.search_bytes.enter(grant.incarnation(), bytes_of(&snapshot, &plan))?;
+        let presence = grant.presence().clone();
         let work = move || {
-            let reply = rank(&snapshot, &plan, vector.as_deref(), now, &mut steps)?;
+            let mut desk = Desk { steps: &mut steps, memory: &mut memory, presence: &presence };
+            let reply = rank(&snapshot, &plan, vector.as_deref(), now, &mut desk)?;
             Ok::<_, Error>(SearchReply { timings: steps.millis, ..reply })
         };
-        let mut reply =
-            if brief { Work::here(work)? } else { self.inner.work.cpu(Asker::answer(grant), work).await? }?;
+        let mut reply = match Asker::answer(grant) {
+            asker if brief => self.inner.work.here(&asker, work)?,
+            asker => self.inner.work.cpu(asker, work).await?,
+        }?;
         reply.timings.splice(0..0, [("embed", millis(started, embedded)), ("open", millis(embedded, opened))]);
         reply.warnings.splice(0..0, warnings);
         Ok(reply)
@@ -119,28 +125,48 @@ fn is_brief(snapshot: &Snapshot, plan: &Plan) -> bool {
     question && plan.depth() <= BRIEF_DEPTH_MAX && rows.saturating_mul(row) <= limits::SEARCH_HERE_BYTES_MAX
 }
 
+/// What a search may take before its hits are there: bitmaps of its rows, and candidates of both arms.
+fn bytes_of(snapshot: &Snapshot, plan: &Plan) -> u64 {
+    snapshot.totals().passages / 2 + 256 * plan.depth() as u64
+}
+
+/// What a search works with: its clock, its permit for memory, and who waits for it.
+struct Desk<'a> {
+    steps: &'a mut Steps,
+    memory: &'a mut Pass,
+    presence: &'a Presence,
+}
+
+impl Desk<'_> {
+    /// A step is done; the next one is for somebody.
+    fn ends(&mut self, step: &'static str) -> Result<(), Error> {
+        self.steps.ends(step);
+        self.presence.check()
+    }
+}
+
 fn rank(
     snapshot: &Snapshot,
     plan: &Plan,
     vector: Option<&[f32]>,
     now: Timestamp,
-    steps: &mut Steps,
+    desk: &mut Desk<'_>,
 ) -> Result<SearchReply, Error> {
     // The wait for a core.
-    steps.ends("queue");
+    desk.ends("queue")?;
     let eligible = snapshot.eligible(plan.audience(), plan.filter(), &[Status::Indexed], now)?;
-    steps.ends("filter");
+    desk.ends("filter")?;
     let depth = plan.depth();
     let text = match plan.words() {
         Some(query) => snapshot.text(&TextQuery::new(query.expose()), &eligible, depth)?,
         None => Vec::new(),
     };
-    steps.ends("text");
+    desk.ends("text")?;
     let (near, segments) = match vector {
         Some(vector) => snapshot.vector(vector, &eligible, depth)?,
         None => (Vec::new(), Vec::new()),
     };
-    steps.ends("vector");
+    desk.ends("vector")?;
     let text: Vec<_> = text.into_iter().map(|h| (h.at, h.score)).collect();
     let near: Vec<_> = near.into_iter().map(|h| (h.at, h.score)).collect();
     let explain = plan.include().explain.then(|| Explain {
@@ -152,8 +178,8 @@ fn rank(
         rrf_k: RRF_K,
     });
     let ranked = merge(plan.mode(), snapshot, &text, &near);
-    let hits = fetch(snapshot, plan, &eligible, ranked)?;
-    steps.ends("fetch");
+    let hits = fetch(snapshot, plan, &eligible, ranked, desk.memory)?;
+    desk.steps.ends("fetch");
     Ok(SearchReply {
         hits,
         mode: plan.mode(),
@@ -182,7 +208,13 @@ fn merge(mode: Mode, snapshot: &Snapshot, text: &[(Address, f32)], near: &[(Addr
     }
 }
 
-fn fetch(snapshot: &Snapshot, plan: &Plan, eligible: &Eligible, ranked: Ranked) -> Result<Vec<Hit>, Error> {
+fn fetch(
+    snapshot: &Snapshot,
+    plan: &Plan,
+    eligible: &Eligible,
+    ranked: Ranked,
+    memory: &mut Pass,
+) -> Result<Vec<Hit>, Error> {
     let include = plan.include();
     let min = plan.min_scores();
     let mut per_document: HashMap<(u32, u32), usize> = HashMap::new();
@@ -198,6 +230,7 @@ fn fetch(snapshot: &Snapshot, plan: &Plan, eligible: &Eligible, ranked: Ranked) 
         }
         *used += 1;
         let passage = snapshot.passage(eligible, item, include.vector)?;
+        memory.grow(passage.bytes())?;
         hits.push(Hit {
             document_id: passage.document_id,
             passage: passage.passage,

@@ -13,8 +13,8 @@ use tokio::sync::oneshot;
 
 mod lanes;
 
-use lanes::Lanes;
-use lanes::Urgency;
+pub(crate) use lanes::LanesConfig;
+use lanes::{Lanes, Urgency};
 
 /// For whom a job is.
 pub(crate) struct Asker {
@@ -48,21 +48,23 @@ pub(crate) struct Work {
 }
 
 impl Work {
-    /// Starts the threads: for requests one more than `threads`, because no tenant gets all of them.
+    /// Starts the threads. Those for what nobody waits for give way to others.
     ///
     /// # Errors
     /// `internal` when the system gives no thread.
-    pub(crate) fn new(threads: usize, queue_max: usize) -> Result<Self, Error> {
+    pub(crate) fn new(lanes: LanesConfig) -> Result<Self, Error> {
+        let threads = lanes.cores;
         let pool = |n: usize, name: &'static str| {
             rayon::ThreadPoolBuilder::new()
                 .num_threads(n.max(1))
                 .thread_name(move |i| format!("{name}-{i}"))
+                .start_handler(|_| give_way())
                 .build()
                 .map(Arc::new)
                 .map_err(|e| Error::internal("worker threads do not start").with_source(e))
         };
         Ok(Self {
-            requests: Arc::new(Lanes::new(threads + 1, queue_max, "cpu")?),
+            requests: Arc::new(Lanes::new(lanes)?),
             background: pool(threads.div_ceil(2), "background")?,
             merges: pool(threads.div_ceil(2), "merge")?,
         })
@@ -99,7 +101,8 @@ impl Work {
     ///
     /// # Errors
     /// `internal` when `f` panicked.
-    pub(crate) fn here<T>(f: impl FnOnce() -> T) -> Result<T, Error> {
+    pub(crate) fn here<T>(&self, asker: &Asker, f: impl FnOnce() -> T) -> Result<T, Error> {
+        self.requests.saw(Some(asker.owner));
         catch_unwind(AssertUnwindSafe(f)).map_err(|_| Error::internal("the work for this request failed"))
     }
 
@@ -113,6 +116,16 @@ impl Work {
         self.requests.waiting()
     }
 }
+
+/// The calling thread runs where others leave room. Without that it works all the same, so a refusal is no error.
+fn give_way() {
+    if rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE).is_err() {
+        tracing::debug!("a background thread runs at normal priority");
+    }
+}
+
+/// Of background threads: a ninth of the share of a request's thread where both want a core.
+const NICE: i32 = 10;
 
 /// The store bounds what it hands over: one batch a namespace, one upkeep a namespace.
 impl store::Cpu for Work {
@@ -148,3 +161,6 @@ impl Work {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;

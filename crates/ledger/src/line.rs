@@ -4,8 +4,8 @@
 use crate::deed::Draft;
 use aws_lc_rs::digest::{SHA256, digest};
 use kernel::{CommitNo, DocumentId, NamespaceUuid, Principal, Pseudonymiser, Timestamp};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
-use std::fmt::Write;
 use vault::Home;
 
 /// SHA-256 of a line's canonical bytes.
@@ -25,16 +25,22 @@ pub(crate) struct Place<'a> {
 
 /// Makes the line: its canonical bytes and its fingerprint.
 pub(crate) fn write(draft: &Draft, place: &Place<'_>) -> (Vec<u8>, Fingerprint) {
-    let mut line = body(draft, place);
-    let fingerprint = fingerprint(&line);
-    line["record_integrity"]["fingerprint"] = Value::String(hex(&fingerprint));
-    (canonical(&line), fingerprint)
+    let mut line = canonical(&body(draft, place));
+    let fingerprint = sha256(&line);
+    // The member that follows it in the order of names. Quotes in values are escaped: only a name can be this.
+    let at = line.windows(NEXT.len()).position(|bytes| bytes == NEXT).expect("every line has the member");
+    line.splice(at..at, format!("\"fingerprint\":\"{}\",", hex(&fingerprint)).into_bytes());
+    (line, fingerprint)
 }
 
 /// The fingerprint that a line without its own should carry.
 pub(crate) fn fingerprint(line: &Value) -> Fingerprint {
+    sha256(&canonical(line))
+}
+
+fn sha256(bytes: &[u8]) -> Fingerprint {
     let mut out = [0; 32];
-    out.copy_from_slice(digest(&SHA256, &canonical(line)).as_ref());
+    out.copy_from_slice(digest(&SHA256, bytes).as_ref());
     out
 }
 
@@ -57,10 +63,9 @@ pub(crate) fn canonical(value: &Value) -> Vec<u8> {
 
 /// Lower-case hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut out, byte| {
-        write!(out, "{byte:02x}").expect("a String takes everything");
-        out
-    })
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |value: u8| char::from(DIGITS[usize::from(value)]);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 fn body(draft: &Draft, place: &Place<'_>) -> Value {
@@ -161,7 +166,7 @@ fn put(value: &Value, out: &mut Vec<u8>) {
                 if i > 0 {
                     out.push(b',');
                 }
-                put(&Value::String(key.clone()), out);
+                plain(key, out);
                 out.push(b':');
                 put(member, out);
             }
@@ -177,6 +182,13 @@ fn put(value: &Value, out: &mut Vec<u8>) {
             }
             out.push(b']');
         }
-        plain => out.extend_from_slice(plain.to_string().as_bytes()),
+        scalar => plain(scalar, out),
     }
 }
+
+fn plain(value: &(impl Serialize + ?Sized), out: &mut Vec<u8>) {
+    serde_json::to_writer(out, value).expect("a buffer takes every string and number");
+}
+
+/// Before it stands the fingerprint.
+const NEXT: &[u8] = b"\"prev_hash\":";

@@ -1,6 +1,6 @@
 //! The best `k` of many, and what a search answers with.
 
-use std::{cmp::Ordering, collections::BinaryHeap};
+use std::cmp::Ordering;
 
 /// A row and its score.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -18,59 +18,50 @@ impl Scored {
     }
 }
 
-/// Ordered so that the worst stands on top of a heap.
-struct Worst(Scored);
-
-impl PartialEq for Worst {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-impl Eq for Worst {}
-impl PartialOrd for Worst {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Worst {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.0.order(&other.0)
-    }
-}
-
-/// Keeps the best `k` that were offered.
+/// Keeps the best `k` that were offered: gathers some more, then throws out the worse half, so that most offers cost
+/// one comparison.
 pub(crate) struct Top {
     k: usize,
-    heap: BinaryHeap<Worst>,
+    kept: Vec<Scored>,
+    /// The `k`-th best at the last throwing out: nothing behind it can be among the best.
+    bar: Option<Scored>,
 }
 
 impl Top {
     pub(crate) fn new(k: usize) -> Self {
         // `k` may be larger than all there is: grow as needed.
-        Self { k, heap: BinaryHeap::new() }
+        Self { k, kept: Vec::new(), bar: None }
     }
 
-    /// Keeps it when it is among the best; says whether.
-    pub(crate) fn offer(&mut self, row: u32, score: f32) -> bool {
+    pub(crate) fn offer(&mut self, row: u32, score: f32) {
         let new = Scored { row, score };
-        if self.heap.len() < self.k {
-            self.heap.push(Worst(new));
-            return true;
+        if self.bar.is_some_and(|bar| new.order(&bar).is_gt()) {
+            return;
         }
-        match self.heap.peek_mut() {
-            Some(mut worst) if new.order(&worst.0).is_lt() => {
-                worst.0 = new;
-                true
-            }
-            _ => false,
+        self.kept.push(new);
+        if self.kept.len() >= self.k.saturating_mul(2).max(GATHERED_MIN) {
+            self.prune();
         }
+    }
+
+    fn prune(&mut self) {
+        if let Some(last) = self.k.checked_sub(1).filter(|last| *last < self.kept.len()) {
+            let (_, bar, _) = self.kept.select_nth_unstable_by(last, Scored::order);
+            self.bar = Some(*bar);
+        }
+        self.kept.truncate(self.k);
     }
 
     /// Best first.
-    pub(crate) fn into_sorted(self) -> Vec<Scored> {
-        self.heap.into_sorted_vec().into_iter().map(|w| w.0).collect()
+    pub(crate) fn into_sorted(mut self) -> Vec<Scored> {
+        self.prune();
+        self.kept.sort_unstable_by(Scored::order);
+        self.kept
     }
 }
+
+/// Gathered before the first throwing out.
+const GATHERED_MIN: usize = 64;
 
 /// A bitmap of rows as plain words: one load a look-up, where a roaring bitmap searches.
 pub(crate) struct Dense(Vec<u64>);
@@ -98,5 +89,24 @@ impl Dense {
         let new = *word >> (row % 64) & 1 == 0;
         *word |= 1 << (row % 64);
         new
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_best_come_out_in_order(scores in prop::collection::vec(0u8..20, 0..600), k in 0usize..80) {
+            let mut top = Top::new(k);
+            let mut all: Vec<Scored> =
+                (0..).zip(&scores).map(|(row, score)| Scored { row, score: f32::from(*score) }).collect();
+            all.iter().for_each(|s| top.offer(s.row, s.score));
+            all.sort_by(Scored::order);
+            all.truncate(k);
+            prop_assert_eq!(top.into_sorted(), all);
+        }
     }
 }

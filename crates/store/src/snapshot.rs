@@ -105,6 +105,15 @@ pub struct PassageText {
     pub vector: Option<Vec<f32>>,
 }
 
+impl PassageText {
+    /// Heap bytes, roughly.
+    pub fn bytes(&self) -> u64 {
+        let text = self.title.len() + self.uri.len() + self.text.len();
+        let vector = self.vector.as_ref().map_or(0, |v| 4 * v.len());
+        (text + vector + 64 * self.attributes.len() + 512) as u64
+    }
+}
+
 impl Snapshot {
     pub(crate) fn new(namespace: Arc<Namespace>) -> Self {
         Self { view: namespace.view(), namespace }

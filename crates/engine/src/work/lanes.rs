@@ -1,11 +1,12 @@
 //! Jobs of many tenants on a few threads, in turns.
 //!
-//! Promises: threads go round between the tenants that have jobs, whatever the number of jobs each has; one tenant's
-//! jobs hold all threads but one at most, so that somebody else's next job begins at once; of one tenant, answers go
-//! before writes. Bounded, for all and for each; who is refused is told when to come back.
+//! Promises: threads go round between the tenants that have jobs, whatever the number of jobs each has. A tenant that
+//! was alone for a second may use every core; as soon as another comes, one core is the others'. There is one thread
+//! more than cores, so that who comes does not wait for a job that runs. Of one tenant, answers go before writes.
+//! Bounded, for all and for each; who is refused is told when to come back.
 //! Knows tenants as opaque ids and jobs as closures.
 
-use kernel::{Code, Error, Incarnation};
+use kernel::{Clock, Code, Error, Incarnation};
 use std::{
     collections::{HashMap, VecDeque},
     panic::{AssertUnwindSafe, catch_unwind},
@@ -32,8 +33,19 @@ pub(crate) struct Lanes(Arc<Shared>);
 struct Shared {
     state: Mutex<State>,
     come: Condvar,
-    threads: usize,
+    clock: Arc<dyn Clock>,
+    cores: usize,
     waiting_max: usize,
+    turns: bool,
+}
+
+/// How many jobs run and wait.
+pub(crate) struct LanesConfig {
+    pub(crate) cores: usize,
+    pub(crate) waiting_max: usize,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// `false` puts all in one row, first come first served: what a benchmark compares with.
+    pub(crate) turns: bool,
 }
 
 #[derive(Default)]
@@ -42,7 +54,17 @@ struct State {
     /// Who has jobs that wait; whoever stands first is served next.
     turns: VecDeque<Owner>,
     waiting: usize,
+    latest: Seen,
+    /// The latest of somebody else than that.
+    before: Seen,
     closed: bool,
+}
+
+/// Who came, and when.
+#[derive(Clone, Copy, Default)]
+struct Seen {
+    owner: Owner,
+    at: Option<Duration>,
 }
 
 #[derive(Default)]
@@ -53,18 +75,19 @@ struct Lane {
 }
 
 impl Lanes {
-    /// Starts `threads` (at least two, so that one is left for others) that are called so.
+    /// Starts the threads.
     ///
     /// # Errors
     /// `internal` when the system gives no thread.
-    pub(crate) fn new(threads: usize, waiting_max: usize, name: &str) -> Result<Self, Error> {
-        let threads = threads.max(2);
-        let shared = Arc::new(Shared { state: Mutex::default(), come: Condvar::new(), threads, waiting_max });
-        let lanes = Self(shared);
-        for i in 0..threads {
+    pub(crate) fn new(config: LanesConfig) -> Result<Self, Error> {
+        let LanesConfig { cores, waiting_max, clock, turns } = config;
+        let cores = cores.max(1);
+        let (state, come) = (Mutex::default(), Condvar::new());
+        let lanes = Self(Arc::new(Shared { state, come, clock, cores, waiting_max, turns }));
+        for i in 0..cores + usize::from(turns) {
             let shared = lanes.0.clone();
             std::thread::Builder::new()
-                .name(format!("{name}-{i}"))
+                .name(format!("cpu-{i}"))
                 .spawn(move || shared.work())
                 .map_err(|e| Error::internal("worker threads do not start").with_source(e))?;
         }
@@ -76,16 +99,18 @@ impl Lanes {
     /// # Errors
     /// `overloaded` when as many wait as may; `rate_limited` when half of them would be this owner's.
     pub(crate) fn push(&self, owner: Owner, urgency: Urgency, job: Job) -> Result<(), Error> {
+        let owner = self.0.row_of(owner);
         let mut state = self.0.lock();
         if state.waiting >= self.0.waiting_max {
             return Err(Error::overloaded("the work queue is full", RETRY));
         }
         let lane = state.lanes.entry(owner).or_default();
-        if lane.waiting() >= self.0.waiting_max / 2 {
+        if self.0.turns && lane.waiting() >= self.0.waiting_max / 2 {
             let mut error = Error::new(Code::RateLimited, "too much work of this tenant waits already");
             error.retry_after = Some(RETRY);
             return Err(error);
         }
+        state.saw(owner, self.0.clock.monotonic());
         state.take(owner, urgency, job);
         drop(state);
         self.0.come.notify_one();
@@ -94,8 +119,18 @@ impl Lanes {
 
     /// Takes a job that whoever hands it over has bounded already.
     pub(crate) fn push_bounded(&self, owner: Owner, urgency: Urgency, job: Job) {
-        self.0.lock().take(owner, urgency, job);
+        let owner = self.0.row_of(owner);
+        let mut state = self.0.lock();
+        state.saw(owner, self.0.clock.monotonic());
+        state.take(owner, urgency, job);
+        drop(state);
         self.0.come.notify_one();
+    }
+
+    /// Somebody is at work who needs no thread of ours.
+    pub(crate) fn saw(&self, owner: Owner) {
+        let now = self.0.clock.monotonic();
+        self.0.lock().saw(self.0.row_of(owner), now);
     }
 
     /// Jobs that wait for a thread.
@@ -124,8 +159,8 @@ impl Shared {
             if state.closed {
                 return;
             }
-            // All but one, where there is more than one.
-            let Some((owner, job)) = state.next(self.threads - 1) else {
+            let now = self.clock.monotonic();
+            let Some((owner, job)) = state.next(|state, owner| self.each_max(state, owner, now)) else {
                 state = self.come.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
             };
@@ -135,6 +170,15 @@ impl Shared {
             state = self.lock();
             state.done(owner);
         }
+    }
+
+    /// Jobs of one owner at once.
+    fn each_max(&self, state: &State, owner: Owner, now: Duration) -> usize {
+        if self.turns && state.is_in_company(owner, now) { self.cores.saturating_sub(1).max(1) } else { self.cores }
+    }
+
+    fn row_of(&self, owner: Owner) -> Owner {
+        owner.filter(|_| self.turns)
     }
 
     /// Nothing panics while holding this lock.
@@ -159,9 +203,23 @@ impl State {
         self.waiting += 1;
     }
 
-    /// The next job of the first owner who has fewer than `each_max` running. That owner goes to the end of the row.
-    fn next(&mut self, each_max: usize) -> Option<(Owner, Job)> {
-        let at = self.turns.iter().position(|owner| self.lanes.get(owner).is_some_and(|l| l.running < each_max))?;
+    fn saw(&mut self, owner: Owner, now: Duration) {
+        if self.latest.owner != owner {
+            self.before = self.latest;
+        }
+        self.latest = Seen { owner, at: Some(now) };
+    }
+
+    /// Whether somebody else came a moment ago.
+    fn is_in_company(&self, owner: Owner, now: Duration) -> bool {
+        let other = if self.latest.owner == owner { self.before } else { self.latest };
+        other.at.is_some_and(|at| now.saturating_sub(at) < COMPANY)
+    }
+
+    /// The next job of the first owner who has fewer running than may. That owner goes to the end of the row.
+    fn next(&mut self, each_max: impl Fn(&State, Owner) -> usize) -> Option<(Owner, Job)> {
+        let may = |owner: &Owner| self.lanes.get(owner).is_some_and(|lane| lane.running < each_max(self, *owner));
+        let at = self.turns.iter().position(may)?;
         let owner = self.turns.remove(at)?;
         let lane = self.lanes.get_mut(&owner)?;
         let job = lane.answers.pop_front().or_else(|| lane.writes.pop_front())?;
@@ -189,6 +247,8 @@ impl Lane {
     }
 }
 
+/// How long after somebody's last job a core is kept for the next one.
+const COMPANY: Duration = Duration::from_secs(1);
 /// When a refused caller may come back.
 const RETRY: Duration = Duration::from_secs(1);
 

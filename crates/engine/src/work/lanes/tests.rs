@@ -1,6 +1,7 @@
 //! Whose job comes next.
 
 use super::*;
+use kernel::ManualClock;
 use std::sync::mpsc;
 
 fn tenant(n: u8) -> Owner {
@@ -10,7 +11,7 @@ fn tenant(n: u8) -> Owner {
 /// The owners whose jobs would run, one after the other, on a single thread.
 fn order(state: &mut State) -> Vec<Owner> {
     let mut order = Vec::new();
-    while let Some((owner, _)) = state.next(1) {
+    while let Some((owner, _)) = state.next(|_, _| 1) {
         order.push(owner);
         state.done(owner);
     }
@@ -37,65 +38,98 @@ fn answers_go_before_writes_of_the_same_tenant() {
         let said = said.clone();
         state.take(tenant(1), urgency, Box::new(move || said.send(name).unwrap()));
     }
-    while let Some((owner, job)) = state.next(1) {
+    while let Some((owner, job)) = state.next(|_, _| 1) {
         job();
         state.done(owner);
     }
     assert_eq!(heard.try_iter().collect::<Vec<_>>(), ["answer", "another", "write"]);
 }
 
+/// A job that says that it has begun and then waits.
+struct Held {
+    begun: mpsc::Receiver<u8>,
+    say: mpsc::Sender<u8>,
+    release: mpsc::Sender<()>,
+    wait: Arc<Mutex<mpsc::Receiver<()>>>,
+}
+
+impl Held {
+    fn new() -> Self {
+        let ((say, begun), (release, wait)) = (mpsc::channel(), mpsc::channel());
+        Self { begun, say, release, wait: Arc::new(Mutex::new(wait)) }
+    }
+
+    fn job(&self, n: u8) -> Job {
+        let (say, wait) = (self.say.clone(), self.wait.clone());
+        Box::new(move || {
+            say.send(n).unwrap();
+            let _ = wait.lock().unwrap().recv();
+        })
+    }
+}
+
+fn lanes(cores: usize, waiting_max: usize, turns: bool) -> (Lanes, Arc<ManualClock>) {
+    let clock = Arc::new(ManualClock::new(kernel::Timestamp::default()));
+    (Lanes::new(LanesConfig { cores, waiting_max, clock: clock.clone(), turns }).unwrap(), clock)
+}
+
 #[test]
-fn one_thread_is_always_left_for_somebody_else() {
-    let lanes = Lanes::new(3, 100, "test").unwrap();
-    let (hold, held) = mpsc::channel::<()>();
-    let held = Arc::new(Mutex::new(held));
-    let (begun, begins) = mpsc::channel();
+fn who_is_alone_uses_every_core_and_who_comes_begins_at_once() {
+    let ((lanes, _), held) = (lanes(2, 100, true), Held::new());
     for _ in 0..3 {
-        let (held, begun) = (held.clone(), begun.clone());
-        lanes
-            .push(
-                tenant(1),
-                Urgency::Answer,
-                Box::new(move || {
-                    begun.send(1).unwrap();
-                    let _ = held.lock().unwrap().recv();
-                }),
-            )
-            .unwrap();
+        lanes.push(tenant(1), Urgency::Answer, held.job(1)).unwrap();
     }
-    assert_eq!([begins.recv().unwrap(), begins.recv().unwrap()], [1, 1]);
-    let other = begun.clone();
-    lanes.push(tenant(2), Urgency::Write, Box::new(move || other.send(2).unwrap())).unwrap();
+    assert_eq!([held.begun.recv().unwrap(), held.begun.recv().unwrap()], [1, 1]);
+    lanes.push(tenant(2), Urgency::Write, held.job(2)).unwrap();
     // The third job of the first tenant still waits: the other's came before it.
-    assert_eq!((begins.recv().unwrap(), lanes.waiting()), (2, 1));
-    for _ in 0..3 {
-        hold.send(()).unwrap();
+    assert_eq!((held.begun.recv().unwrap(), lanes.waiting()), (2, 1));
+    for _ in 0..4 {
+        held.release.send(()).unwrap();
     }
-    assert_eq!(begins.recv().unwrap(), 1);
+    assert_eq!(held.begun.recv().unwrap(), 1);
+}
+
+#[test]
+fn in_company_one_core_is_the_others() {
+    let (mut state, now) = (State::default(), Duration::from_secs(10));
+    let (one, two) = (tenant(1), tenant(2));
+    state.saw(one, now);
+    assert!(!state.is_in_company(one, now));
+    assert!(state.is_in_company(two, now));
+    state.saw(two, now);
+    state.saw(one, now + Duration::from_millis(500));
+    assert!(state.is_in_company(one, now + Duration::from_millis(900)));
+    assert!(!state.is_in_company(one, now + COMPANY));
+}
+
+#[test]
+fn without_turns_the_first_comes_first() {
+    let ((lanes, _), held) = (lanes(1, 100, false), Held::new());
+    for n in [1, 1, 2] {
+        lanes.push(tenant(n), Urgency::Answer, held.job(n)).unwrap();
+    }
+    for _ in 0..3 {
+        held.release.send(()).unwrap();
+    }
+    assert_eq!([held.begun.recv().unwrap(), held.begun.recv().unwrap(), held.begun.recv().unwrap()], [1, 1, 2]);
 }
 
 #[test]
 fn a_full_queue_says_so_to_who_fills_it_first() {
-    let lanes = Lanes::new(2, 4, "test").unwrap();
-    let (hold, held) = mpsc::channel::<()>();
-    let (begun, begins) = mpsc::channel();
-    let job = move || {
-        begun.send(()).unwrap();
-        let _ = held.recv();
-    };
-    lanes.push(tenant(1), Urgency::Answer, Box::new(job)).unwrap();
-    begins.recv().unwrap();
+    let ((lanes, _), held) = (lanes(1, 4, true), Held::new());
+    lanes.push(tenant(1), Urgency::Answer, held.job(1)).unwrap();
+    held.begun.recv().unwrap();
     let push = |n| lanes.push(tenant(n), Urgency::Answer, Box::new(|| ()));
     push(1).unwrap();
     push(1).unwrap();
     let refused = push(1).unwrap_err();
     assert_eq!((refused.code, refused.retry_after), (Code::RateLimited, Some(RETRY)));
-    hold.send(()).unwrap();
+    held.release.send(()).unwrap();
 }
 
 #[test]
 fn a_panic_ends_one_job_and_no_thread() {
-    let lanes = Lanes::new(2, 100, "test").unwrap();
+    let (lanes, _) = lanes(1, 100, true);
     let (say, hear) = mpsc::channel();
     for _ in 0..8 {
         lanes.push(tenant(1), Urgency::Answer, Box::new(|| panic!("on purpose"))).unwrap();

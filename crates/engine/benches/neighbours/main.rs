@@ -1,0 +1,150 @@
+//! Two tenants on one server: what one feels while the other searches and writes as fast as it can.
+//!
+//! One process, twice over the same data: with tenants in turns, as the product has it, and with all in one row, which
+//! must feel worse, or this benchmark sees nothing. The quiet tenant asks two namespaces at a steady pace, a small one,
+//! which its request's thread searches, and one that takes a job on the pool. Prints its latency alone and beside the
+//! noisy tenant, and the ratio of both.
+//! `RINGFENCE_NEIGHBOURS_SECONDS` (each measurement), `_ROWS` (the noisy tenant's namespace), `_LOOPS` (its searches
+//! under way; a fourth as many writes).
+
+#![expect(clippy::print_stdout, reason = "a benchmark's result is what it prints")]
+
+mod people;
+
+use anyhow::Result;
+use engine::Engine;
+use kernel::{Clock, SystemClock};
+use people::{Person, open, settle};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio_util::task::TaskTracker;
+
+const SMALL: usize = 1_700;
+const MIDDLE: usize = 9_900;
+/// Of the noisy tenant: hits of a search that is worth a job.
+const MANY: usize = 500;
+
+struct Sizes {
+    seconds: u64,
+    rows: usize,
+    loops: usize,
+}
+
+fn main() -> Result<()> {
+    let number = |name: &str, default: usize| {
+        std::env::var(format!("RINGFENCE_NEIGHBOURS_{name}")).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+    };
+    let sizes = Sizes { seconds: number("SECONDS", 5) as u64, rows: number("ROWS", 9_900), loops: number("LOOPS", 16) };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(compare(&sizes))
+}
+
+async fn compare(sizes: &Sizes) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let people = people::make(folder.path(), &[("small", SMALL), ("middle", MIDDLE)], sizes.rows).await?;
+    println!(
+        "{:9} {:7} {:>9} {:>9} {:>9} {:>9} {:>7}",
+        "threads", "asked", "p50 alone", "p50", "p99 alone", "p99", "ratio"
+    );
+    for turns in [true, false] {
+        let engine = open(folder.path(), turns).await?.0;
+        let (quiet, noisy) = (Person::new(&engine, &people.quiet), Person::new(&engine, &people.noisy));
+        for namespace in ["small", "middle"] {
+            quiet.search(namespace, 10, 0).await?;
+            noisy.search("noise", MANY, 0).await?;
+            let alone = steady(&quiet, namespace, sizes.seconds).await?;
+            let (beside, done) = beside(&engine, &quiet, &noisy, namespace, sizes).await?;
+            let row = if turns { "in turns" } else { "one row" };
+            println!(
+                "{row:9} {namespace:7} {:9.2} {:9.2} {:9.2} {:9.2} {:7.2}   noise: {} searches, {} documents a second",
+                millis(&alone, 50),
+                millis(&beside, 50),
+                millis(&alone, 99),
+                millis(&beside, 99),
+                millis(&beside, 99) / millis(&alone, 99),
+                done.0 / sizes.seconds,
+                done.1 / sizes.seconds,
+            );
+        }
+        settle(engine).await;
+    }
+    Ok(())
+}
+
+/// The quiet tenant's latencies while the noisy one does what it can.
+async fn beside(
+    engine: &Engine,
+    quiet: &Person,
+    noisy: &Person,
+    namespace: &str,
+    sizes: &Sizes,
+) -> Result<(Vec<Duration>, (u64, u64))> {
+    let (stop, searched, written) =
+        (Arc::new(AtomicBool::new(false)), Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
+    let loops = TaskTracker::new();
+    for n in 0..sizes.loops {
+        let (noisy, stop, searched) = (noisy.clone(), stop.clone(), searched.clone());
+        loops.spawn(async move {
+            let mut seed = n as u64;
+            while !stop.load(Ordering::Relaxed) {
+                seed += 1_000;
+                // Refusals are part of it: the noisy one asks for more than it gets.
+                if noisy.search("noise", MANY, seed).await.is_ok() {
+                    searched.fetch_add(1, Ordering::Relaxed);
+                } else {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            }
+        });
+    }
+    for n in 0..sizes.loops.div_ceil(4) {
+        let (noisy, stop, written) = (noisy.clone(), stop.clone(), written.clone());
+        loops.spawn(async move {
+            let mut from = 1_000_000 * (n + 1);
+            while !stop.load(Ordering::Relaxed) {
+                from += 100;
+                if noisy.write("writes", from..from + 100).await.is_ok() {
+                    written.fetch_add(100, Ordering::Relaxed);
+                } else {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            }
+        });
+    }
+    loops.close();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let before = (searched.load(Ordering::Relaxed), written.load(Ordering::Relaxed));
+    let felt = steady(quiet, namespace, sizes.seconds).await?;
+    let done = (searched.load(Ordering::Relaxed) - before.0, written.load(Ordering::Relaxed) - before.1);
+    stop.store(true, Ordering::Relaxed);
+    loops.wait().await;
+    people::quieten(engine).await;
+    Ok((felt, done))
+}
+
+/// A search every five milliseconds, or when the last one has ended.
+async fn steady(quiet: &Person, namespace: &str, seconds: u64) -> Result<Vec<Duration>> {
+    let clock = SystemClock::new();
+    let started = clock.monotonic();
+    let mut pace = tokio::time::interval(Duration::from_millis(5));
+    pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut took = Vec::new();
+    while clock.monotonic() - started < Duration::from_secs(seconds) {
+        pace.tick().await;
+        let asked = clock.monotonic();
+        quiet.search(namespace, 10, took.len() as u64).await?;
+        took.push(clock.monotonic() - asked);
+    }
+    took.sort_unstable();
+    Ok(took)
+}
+
+fn millis(sorted: &[Duration], percent: usize) -> f64 {
+    let at = (sorted.len() * percent / 100).min(sorted.len().saturating_sub(1));
+    sorted.get(at).map_or(0.0, Duration::as_secs_f64) * 1e3
+}
