@@ -5,7 +5,8 @@
 //! which its request's thread searches, and one that takes a job on the pool. Prints its latency alone and beside the
 //! noisy tenant, and the ratio of both.
 //! `RINGFENCE_NEIGHBOURS_SECONDS` (each measurement), `_ROWS` (the noisy tenant's namespace), `_LOOPS` (its searches
-//! under way; a fourth as many writes).
+//! under way; a fourth as many writes). Before that, what a search of the small namespace costs in process, without
+//! HTTP: admission, search, texts and audit.
 
 #![expect(clippy::print_stdout, reason = "a benchmark's result is what it prints")]
 
@@ -28,6 +29,9 @@ const SMALL: usize = 1_700;
 const MIDDLE: usize = 9_900;
 /// Of the noisy tenant: hits of a search that is worth a job.
 const MANY: usize = 500;
+
+/// Searches that are counted together.
+const COSTED: u64 = 2_000;
 
 struct Sizes {
     seconds: u64,
@@ -57,6 +61,9 @@ async fn compare(sizes: &Sizes) -> Result<()> {
         for namespace in ["small", "middle"] {
             quiet.search(namespace, 10, 0).await?;
             noisy.search("noise", MANY, 0).await?;
+            if turns && namespace == "small" {
+                cost(&quiet).await?;
+            }
             let alone = steady(&quiet, namespace, sizes.seconds).await?;
             let (beside, done) = beside(&engine, &quiet, &noisy, namespace, sizes).await?;
             let row = if turns { "in turns" } else { "one row" };
@@ -73,6 +80,26 @@ async fn compare(sizes: &Sizes) -> Result<()> {
         }
         settle(engine).await;
     }
+    Ok(())
+}
+
+/// CPU of one search after the other, by the process's own clock.
+async fn cost(quiet: &Person) -> Result<()> {
+    quiet.search("small", 10, 0).await?;
+    let cpu = || {
+        let spent = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+        spent.tv_sec as f64 * 1e3 + spent.tv_nsec as f64 / 1e6
+    };
+    let mut runs = Vec::new();
+    for _ in 0..5 {
+        let before = cpu();
+        for seed in 0..COSTED {
+            quiet.search("small", 10, seed).await?;
+        }
+        runs.push((cpu() - before) / COSTED as f64);
+    }
+    runs.sort_by(f64::total_cmp);
+    println!("in process: {:.3} ms of CPU a search of {SMALL} passages (median of 5 x {COSTED})", runs[2]);
     Ok(())
 }
 

@@ -12,7 +12,12 @@ use kernel::{
     Untrusted,
 };
 use models::Models;
-use std::{ops::Range, path::Path, sync::Arc, time::Duration};
+use std::{
+    ops::Range,
+    path::Path,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 use vault::LocalProvider;
 use zeroize::Zeroizing;
 
@@ -122,7 +127,10 @@ impl Person {
         let grant = self.grant::<Ingest>(namespace).await?;
         let documents = numbers.map(document).collect::<Result<_>>()?;
         let request = IngestRequest { documents, on_conflict: OnConflict::Overwrite };
-        self.engine.ingest(grant, request).await.map_err(|e| said(e.into_body()))?;
+        let wanted = request.documents.len();
+        let reply = self.engine.ingest(grant, request).await.map_err(|e| said(e.into_body()))?.into_body();
+        let stored = reply.results.iter().filter(|r| r.passages == 1).count();
+        ensure!(stored == wanted, "{stored} of {wanted} passages were stored");
         Ok(())
     }
 
@@ -151,11 +159,17 @@ fn document(n: usize) -> Result<RawDocument> {
     })
 }
 
-/// A random direction.
+/// A random direction. Drawn once: what callers do is no part of what is measured.
 fn vector(seed: u64) -> Vec<f32> {
-    let mut bytes = vec![0; DIMENSIONS];
-    SeededEntropy::new(seed).fill(&mut bytes);
-    bytes.iter().map(|b| f32::from(*b) / 128.0 - 1.0).collect()
+    static DRAWN: LazyLock<Vec<Vec<f32>>> = LazyLock::new(|| {
+        let draw = |seed| {
+            let mut bytes = vec![0; DIMENSIONS];
+            SeededEntropy::new(seed).fill(&mut bytes);
+            bytes.iter().map(|b| f32::from(*b) / 128.0 - 1.0).collect()
+        };
+        (0..16_384).map(draw).collect()
+    });
+    DRAWN[seed as usize % DRAWN.len()].clone()
 }
 
 fn said(error: kernel::Error) -> anyhow::Error {
