@@ -99,7 +99,8 @@ pub(super) struct Retrieval {
     /// Write report.json and run.trec here.
     #[arg(long)]
     output: Option<PathBuf>,
-    /// text, vector, hybrid; by default all three.
+    /// text, vector, hybrid, or hybrid with a fusion and text's share: hybrid:rrf, hybrid:convex:0.3. By default both
+    /// arms and hybrid as it is by default, by rrf and by convex.
     #[arg(long, value_delimiter = ',')]
     mode: Vec<String>,
 }
@@ -116,7 +117,7 @@ pub(crate) fn run(command: Eval, remote: &Remote) -> Result<()> {
     let collection = Collection::read(&args.dataset)?;
     let name = folder_name(&args.dataset)?;
     let modes = match args.mode.is_empty() {
-        true => ["text", "vector", "hybrid"].map(str::to_owned).to_vec(),
+        true => ["text", "vector", "hybrid", "hybrid:rrf", "hybrid:convex"].map(str::to_owned).to_vec(),
         false => args.mode,
     };
     let namespace = args.namespace.unwrap_or_else(|| format!("eval-{}", sanitised(&name)));

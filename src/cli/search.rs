@@ -1,7 +1,7 @@
 //! `ringfence search`: ask a namespace a question.
 
 use super::remote::{Remote, note, object};
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use clap::Args;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -16,6 +16,12 @@ pub(super) struct Search {
     /// At most so many passages of one document.
     #[arg(long)]
     max_per_document: Option<usize>,
+    /// At most so many passages of documents with the same uri.
+    #[arg(long)]
+    max_per_source: Option<usize>,
+    /// Passages that say something new first: 1 looks at relevance only, 0 at unlikeness.
+    #[arg(long, value_name = "LAMBDA")]
+    diversity: Option<f64>,
 }
 
 /// What search and context share.
@@ -27,6 +33,10 @@ pub(super) struct Asked {
     /// hybrid, vector or text; by default what serves.
     #[arg(long)]
     mode: Option<String>,
+    /// How a hybrid search fuses its arms: adaptive (the default), rrf, weighted or convex, the last two with text's
+    /// share if it is not half: convex:0.3.
+    #[arg(long)]
+    fusion: Option<String>,
     /// A filter as JSON: {"type": "gte", "key": "year", "value": 2024}.
     #[arg(long)]
     filter: Option<String>,
@@ -44,6 +54,9 @@ impl Asked {
         let mut body = json!({"query": self.question});
         if let Some(mode) = &self.mode {
             body["mode"] = json!(mode);
+        }
+        if let Some(fusion) = &self.fusion {
+            body["fusion"] = client::fusion(fusion).map_err(|why| anyhow!("--fusion {why}"))?;
         }
         if let Some(filter) = &self.filter {
             body["filter"] = object("--filter", filter)?;
@@ -64,6 +77,12 @@ pub(crate) fn run(args: &Search, remote: &Remote) -> Result<()> {
     body["top_k"] = json!(args.top_k);
     if let Some(most) = args.max_per_document {
         body["max_per_document"] = json!(most);
+    }
+    if let Some(most) = args.max_per_source {
+        body["max_per_source"] = json!(most);
+    }
+    if let Some(lambda) = args.diversity {
+        body["diversity"] = json!({"lambda": lambda});
     }
     let reply = remote.data()?.call("POST", &args.asked.path("search"), Some(&body))?;
     remote.print(&reply, hits)?;

@@ -97,7 +97,7 @@ fn each_mode_finds_and_says_what_it_did() {
         assert_eq!(reply["explain"]["eligible_rows"], 2, "what is held back is not ranked");
         let segments = reply["explain"]["segments"].as_array().expect("a list");
         assert_eq!(segments.iter().filter(|s| s["way"] == "scan").count(), usize::from(mode != "text"), "{segments:?}");
-        let steps = ["embed", "open", "queue", "filter", "text", "vector", "fetch"];
+        let steps = ["embed", "open", "queue", "filter", "text", "vector", "fuse", "fetch"];
         assert!(steps.iter().all(|step| reply["timings_ms"][step].is_f64()), "{}", reply["timings_ms"]);
     }
     let reply =
@@ -110,6 +110,137 @@ fn each_mode_finds_and_says_what_it_did() {
     assert!(text.contains("thirty days") && !marker.is_empty() && text.contains(marker));
     assert!(context["preamble"].as_str().is_some_and(|p| p.contains(marker)));
     assert_eq!(context["sources"][0]["n"], 1);
+}
+
+/// Texts of three subjects, two of which stand in many documents of one source.
+fn choir(http: &mut Http, at: &str, batches: usize) {
+    let texts = (0..40).map(|n| {
+        let subject = ["sails and harbour winds", "bread from rye flour", "bolt KX-20 of the press"][n % 3];
+        let uri = if n % 3 == 2 { format!("https://press.example/{}", n / 6) } else { String::new() };
+        json!({ "id": format!("d{n:02}"), "text": format!("Note {n} tells of {subject}, page {}.", n * n), "uri": uri })
+    });
+    let texts: Vec<Value> = texts.collect();
+    for batch in texts.chunks(texts.len().div_ceil(batches)) {
+        // What is overwritten and deleted again must leave no trace in any figure.
+        let extra = json!({ "documents": [{ "id": "gone", "text": "sails bread bolt KX-20" }, { "id": batch[0]["id"], "text": "an older text about bread" }] });
+        post(http, &format!("/v1/namespaces/{at}/documents"), extra).ok();
+        post(http, &format!("/v1/namespaces/{at}/documents"), json!({ "documents": batch })).ok();
+        post(http, &format!("/v1/namespaces/{at}/documents/delete"), json!({ "ids": ["gone"] })).ok();
+    }
+}
+
+#[test]
+fn a_hybrid_search_fuses_as_asked_and_says_how() {
+    let house = House::open();
+    house.tenant("acme");
+    let mut http = house.data(Some(&house.key("acme", ALL, json!({}))));
+    choir(&mut http, "choir", 1);
+    let path = "/v1/namespaces/choir/search";
+    let asked = json!({ "query": "bolt KX-20 page", "top_k": 5, "include": ["explain"] });
+    let mut with = |more: Value| {
+        let mut body = asked.clone();
+        body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        post(&mut http, path, body)
+    };
+    let reply = with(json!({})).ok();
+    let fusion = &reply["explain"]["fusion"];
+    assert_eq!((&fusion["method"], &reply["explain"]["rrf_k"]), (&json!("adaptive"), &json!(60.0)));
+    assert!(fusion["signals"]["identifiers"].as_f64().is_some_and(|share| share > 0.1 && share < 1.0), "{fusion}");
+    let sum = ["text", "vector"].map(|arm| fusion["weights"][arm].as_f64().expect("a weight")).iter().sum::<f64>();
+    assert!((sum - 1.0).abs() < 1e-6);
+    let scores = &reply["hits"][4]["scores"];
+    assert!(scores["text"].is_f64() && scores["vector"].is_f64(), "both arms' scores of each hit: {scores}");
+    // With all the weight on one arm, the order is that arm's.
+    for (mode, weights) in [("text", json!({ "text": 1, "vector": 0 })), ("vector", json!({ "text": 0, "vector": 2 }))]
+    {
+        let alone = with(json!({ "mode": mode })).ok();
+        assert!(alone["explain"].get("fusion").is_none());
+        for method in ["convex", "weighted"] {
+            let fused = with(json!({ "fusion": { "method": method, "weights": weights } })).ok();
+            assert_eq!(found(&fused), found(&alone), "{method} of {mode}");
+            assert_eq!(fused["explain"]["fusion"]["weights"][mode], json!(1.0));
+        }
+    }
+    let ranks = with(json!({ "fusion": { "method": "rrf" } })).ok();
+    assert!(ranks["hits"][0]["score"].as_f64().is_some_and(|s| s < 2.0 / 61.0 + 1e-6), "{ranks}");
+    assert_eq!(found(&ranks), found(&with(json!({ "fusion": { "method": "weighted" } })).ok()));
+
+    for (more, param) in [
+        (json!({ "fusion": { "method": "rrf", "weights": { "text": 1, "vector": 1 } } }), "fusion.weights"),
+        (json!({ "fusion": { "weights": { "text": 1, "vector": 1 } } }), "fusion.weights"),
+        (json!({ "fusion": { "method": "convex", "weights": { "text": -1, "vector": 1 } } }), "fusion.weights"),
+        (json!({ "fusion": { "method": "convex", "weights": { "text": 0, "vector": 0 } } }), "fusion.weights"),
+        (json!({ "fusion": {}, "mode": "text" }), "fusion"),
+        (json!({ "max_per_source": 0 }), "max_per_source"),
+        (json!({ "diversity": { "lambda": 1.5 } }), "diversity.lambda"),
+        (json!({ "diversity": { "lambda": 0.5 }, "top_k": 101 }), "diversity"),
+    ] {
+        let reply = with(more.clone());
+        assert_eq!((reply.status, &reply.json()["error"]["param"]), (400, &json!(param)), "{more}");
+    }
+    assert_eq!(with(json!({ "fusion": { "method": "magic" } })).status, 400);
+    let unknown = with(json!({ "fusion": { "method": "rrf", "k": 10 } }));
+    assert_eq!((unknown.status, &unknown.json()["error"]["code"]), (400, &json!("unknown_field")));
+}
+
+#[test]
+fn caps_and_diversity_choose_among_what_was_ranked() {
+    let house = House::open();
+    house.tenant("acme");
+    let mut http = house.data(Some(&house.key("acme", ALL, json!({}))));
+    choir(&mut http, "choir", 1);
+    let path = "/v1/namespaces/choir/search";
+    let asked = json!({ "query": "bolt KX-20 of the press", "top_k": 20 });
+    let whole = post(&mut http, path, asked.clone()).ok();
+    let mut capped = asked.clone();
+    capped["max_per_source"] = json!(1);
+    let capped = post(&mut http, path, capped).ok();
+    let uris: Vec<&str> = capped["hits"].as_array().expect("hits").iter().filter_map(|h| h["uri"].as_str()).collect();
+    let distinct: std::collections::BTreeSet<&str> = uris.iter().copied().collect();
+    assert_eq!((uris.len(), distinct.len()), (7, 7), "{uris:?}");
+    let without = capped["hits"].as_array().expect("hits").iter().filter(|h| h["uri"].is_null()).count();
+    assert_eq!(without, 13, "documents without an address are each a source of their own");
+    assert_eq!(found(&capped)[0], found(&whole)[0]);
+
+    let mut diverse = asked.clone();
+    diverse["diversity"] = json!({ "lambda": 1 });
+    assert_eq!(found(&post(&mut http, path, diverse.clone()).ok()), found(&whole), "relevance only");
+    diverse["diversity"] = json!({ "lambda": 0.3 });
+    let diverse = post(&mut http, path, diverse).ok();
+    assert_eq!(found(&diverse)[0], found(&whole)[0]);
+    let subject = |id: &str| id[1..].parse::<usize>().expect("a number") % 3;
+    let kinds =
+        |reply: &Value| found(reply)[..4].iter().map(|id| subject(id)).collect::<std::collections::BTreeSet<_>>().len();
+    assert!(kinds(&whole) == 1 && kinds(&diverse) == 3, "{:?} {:?}", found(&whole), found(&diverse));
+}
+
+/// What was written in how many commits, overwritten and deleted, changes no hit and no score.
+#[test]
+fn answers_do_not_depend_on_how_documents_came() {
+    let house = House::open();
+    house.tenant("acme");
+    let mut http = house.data(Some(&house.key("acme", ALL, json!({}))));
+    let namespaces = [("one", 1), ("five", 5), ("forty", 40)];
+    for (name, batches) in namespaces {
+        choir(&mut http, name, batches);
+    }
+    for query in ["bolt KX-20 page", "rye bread", "harbour sails page 81", "press"] {
+        for more in [
+            json!({ "mode": "text" }),
+            json!({ "mode": "vector" }),
+            json!({}),
+            json!({ "fusion": { "method": "rrf" } }),
+            json!({ "fusion": { "method": "convex", "weights": { "text": 1, "vector": 3 } }, "max_per_source": 1 }),
+            json!({ "diversity": { "lambda": 0.5 } }),
+        ] {
+            let mut body = json!({ "query": query, "top_k": 12 });
+            body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+            let hits = namespaces.map(|(name, _)| {
+                post(&mut http, &format!("/v1/namespaces/{name}/search"), body.clone()).ok()["hits"].clone()
+            });
+            assert!(hits[0] == hits[1] && hits[1] == hits[2], "{body}: {hits:#?}");
+        }
+    }
 }
 
 /// Few passages are scanned, so all of the exact answer is found; what a reader may not see is not counted.

@@ -6,10 +6,12 @@
 
 mod call;
 mod error;
+mod fusion;
 mod rows;
 mod types;
 
 pub use call::{Client, encode};
 pub use error::{Error, Problem};
+pub use fusion::fusion;
 pub use rows::{Row, RowReader, RowWriter, RowsError};
 pub use types::{Counts, DocumentResult, Finding, Hit, Scores, SearchReply, UpsertReply};

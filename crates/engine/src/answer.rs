@@ -138,6 +138,57 @@ pub struct MinScores {
     pub text: Option<f32>,
 }
 
+/// How the rankings of a hybrid search become one.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Fusion {
+    /// By what.
+    pub method: FusionMethod,
+    /// How much each arm counts; for `weighted` and `convex`, where absent means alike.
+    pub weights: Option<Weights>,
+}
+
+/// See [`Fusion`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FusionMethod {
+    /// Scores, each arm weighed for this one query by how its scores lie and how well the model knows the words.
+    #[default]
+    Adaptive,
+    /// Reciprocal ranks.
+    Rrf,
+    /// Reciprocal ranks, weighed.
+    Weighted,
+    /// Scores brought to one scale, weighed.
+    Convex,
+}
+
+impl FusionMethod {
+    /// The name in the contract.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            FusionMethod::Adaptive => "adaptive",
+            FusionMethod::Rrf => "rrf",
+            FusionMethod::Weighted => "weighted",
+            FusionMethod::Convex => "convex",
+        }
+    }
+}
+
+/// How much each arm counts. Only their ratio matters.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Weights {
+    /// 0 or more.
+    pub text: f32,
+    /// 0 or more; not both 0.
+    pub vector: f32,
+}
+
+/// Maximal marginal relevance (Carbonell & Goldstein, SIGIR 1998).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Diversity {
+    /// 1: relevance only; 0: after the first hit only unlikeness to those before.
+    pub lambda: f32,
+}
+
 /// A search.
 #[derive(Debug)]
 pub struct SearchRequest {
@@ -159,6 +210,13 @@ pub struct SearchRequest {
     pub min_scores: MinScores,
     /// At most so many passages of one document.
     pub max_per_document: Option<usize>,
+    /// At most so many passages of one source: of all documents with the same `uri`. Those without one are each a
+    /// source of their own.
+    pub max_per_source: Option<usize>,
+    /// How two rankings become one; absent: adaptively.
+    pub fusion: Option<Fusion>,
+    /// Passages that say something new before those that repeat.
+    pub diversity: Option<Diversity>,
     /// Wait for this commit.
     pub min_commit: Option<CommitNo>,
 }
@@ -235,6 +293,35 @@ pub struct Explain {
     pub segments: Vec<SegmentSearch>,
     /// Constant of the reciprocal rank fusion.
     pub rrf_k: f32,
+    /// How the arms were fused, if both were asked.
+    pub fusion: Option<Fused>,
+}
+
+/// How the arms of one search were fused.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Fused {
+    /// By what.
+    pub method: FusionMethod,
+    /// How much each arm counted; they sum to 1.
+    pub weights: Weights,
+    /// What an adaptive fusion went by.
+    pub signals: Option<Signals>,
+}
+
+/// What can be seen of a query without knowing the answer. Of each arm's first 100 candidates.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Signals {
+    /// How far the best BM25 score stands above the mean of all candidates, in standard deviations.
+    pub text_outlier: f32,
+    /// The same of the best similarity.
+    pub vector_outlier: f32,
+    /// How much of the best similarity the mean candidate lacks, 0 to 1: low where the model tells little apart.
+    pub vector_contrast: f32,
+    /// Share of the query's words, by rarity, that the model has no token of its own for. Only words that some
+    /// passage holds count: of others text knows nothing either. 0 where no model made the query's vector.
+    pub unfamiliar: f32,
+    /// Share of those words, weighed alike, that hold a digit: part numbers, tickets, error codes.
+    pub identifiers: f32,
 }
 
 /// How the vector arm searched one segment.

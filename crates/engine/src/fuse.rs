@@ -1,11 +1,22 @@
-//! Two rankings into one.
+//! Two rankings into one: what the arms say of each candidate, and the ways to make one order of it.
+//!
+//! Promises: the order depends on scores and ids alone, not on which arm came first nor on the layout of segments;
+//! equal scores stand in the order of `tie`. Knows no snapshot: [`blend`] brings candidates from there. How much each
+//! arm counts for one query is [`weigh`]'s matter.
 
+pub(crate) mod blend;
+pub(crate) mod weigh;
+
+use crate::Weights;
 use std::{collections::HashMap, hash::Hash};
 
-/// Constant of the fusion (Cormack, Clarke & Büttcher, SIGIR 2009).
+/// Constant of the fusion by ranks (Cormack, Clarke & Büttcher, SIGIR 2009).
 pub(crate) const RRF_K: f32 = 60.0;
+/// Candidates of each arm that scales and signals are taken from: as many as the shallowest search has, so that the
+/// order of the first ten does not depend on how many were asked for.
+pub(crate) const BASIS: usize = 100;
 
-/// One fused candidate: what it is, its fused score, its score in each list.
+/// One fused candidate: what it is, its fused score, its score in each arm.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Fused<T> {
     pub(crate) item: T,
@@ -13,40 +24,97 @@ pub(crate) struct Fused<T> {
     pub(crate) arms: [Option<f32>; 2],
 }
 
-/// Reciprocal rank fusion of two lists, best first: `Σ 1 / (60 + rank)`. Equal scores keep the
-/// order in which `tie` sorts them, so the result does not depend on which list came first.
-pub(crate) fn reciprocal_rank<T: Copy + Eq + Hash, K: Ord>(
-    lists: [&[(T, f32)]; 2],
-    tie: impl Fn(&T) -> K,
-) -> Vec<Fused<T>> {
-    let mut at: HashMap<T, usize> = HashMap::new();
-    let mut fused: Vec<Fused<T>> = Vec::new();
+/// A candidate before fusion. Arms are text and vector, in this order.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Candidate<T> {
+    pub(crate) item: T,
+    pub(crate) scores: [Option<f32>; 2],
+    /// From 0; of the arms that found it.
+    ranks: [Option<usize>; 2],
+}
+
+/// What either arm found, once each: text's in its order, then what vector alone found, in its order.
+pub(crate) fn candidates<T: Copy + Eq + Hash>(lists: [&[(T, f32)]; 2]) -> Vec<Candidate<T>> {
+    let mut at: HashMap<T, usize> = HashMap::with_capacity(lists[0].len() + lists[1].len());
+    let mut found: Vec<Candidate<T>> = Vec::with_capacity(lists[0].len() + lists[1].len());
     for (arm, list) in lists.into_iter().enumerate() {
         for (rank, (item, score)) in list.iter().enumerate() {
             let slot = *at.entry(*item).or_insert_with(|| {
-                fused.push(Fused { item: *item, score: 0.0, arms: [None; 2] });
-                fused.len() - 1
+                found.push(Candidate { item: *item, scores: [None; 2], ranks: [None; 2] });
+                found.len() - 1
             });
-            #[expect(clippy::cast_precision_loss, reason = "ranks are small")]
-            let gain = 1.0 / (RRF_K + rank as f32 + 1.0);
-            fused[slot].score += gain;
-            fused[slot].arms[arm] = Some(*score);
+            found[slot].scores[arm] = Some(*score);
+            found[slot].ranks[arm] = Some(rank);
         }
     }
+    found
+}
+
+/// By reciprocal ranks: `Σ weight / (60 + rank)`.
+pub(crate) fn by_ranks<T: Copy, K: Ord>(
+    candidates: &[Candidate<T>],
+    weights: Weights,
+    tie: impl Fn(&T) -> K,
+) -> Vec<Fused<T>> {
+    let weights = [weights.text, weights.vector];
+    let score = |candidate: &Candidate<T>| {
+        let gains = candidate.ranks.into_iter().zip(weights).filter_map(|(rank, weight)| {
+            #[expect(clippy::cast_precision_loss, reason = "ranks are small")]
+            rank.map(|rank| weight / (RRF_K + rank as f32 + 1.0))
+        });
+        gains.sum()
+    };
+    ordered(candidates, score, tie)
+}
+
+/// By scores: text as a share of the best, vector between the least and the best of the [`BASIS`].
+pub(crate) fn by_scores<T: Copy, K: Ord>(
+    candidates: &[Candidate<T>],
+    weights: Weights,
+    tie: impl Fn(&T) -> K,
+) -> Vec<Fused<T>> {
+    let (best, _) = range(candidates, 0);
+    let (nearest, farthest) = range(candidates, 1);
+    let score = |candidate: &Candidate<T>| {
+        let [text, vector] = candidate.scores;
+        let text = text.map_or(0.0, |score| share(score, 0.0, best));
+        // Who has no vector is as far as can be.
+        let vector = vector.map_or(0.0, |score| share(score, farthest, nearest));
+        weights.text * text + weights.vector * vector
+    };
+    ordered(candidates, score, tie)
+}
+
+/// Whether a candidate is among the first [`BASIS`] of an arm that found it.
+fn in_basis<T>(candidate: &Candidate<T>) -> bool {
+    candidate.ranks.into_iter().flatten().any(|rank| rank < BASIS)
+}
+
+/// Highest and lowest score of an arm in the basis; zeros when there is none.
+fn range<T>(candidates: &[Candidate<T>], arm: usize) -> (f32, f32) {
+    let scores = candidates.iter().filter(|c| in_basis(c)).filter_map(|c| c.scores[arm]);
+    let bounds = scores.fold(None, |bounds: Option<(f32, f32)>, score| {
+        let (high, low) = bounds.unwrap_or((score, score));
+        Some((high.max(score), low.min(score)))
+    });
+    bounds.unwrap_or_default()
+}
+
+/// Where a score stands between two; 0 when they are one.
+fn share(score: f32, from: f32, to: f32) -> f32 {
+    if to > from { (score - from) / (to - from) } else { 0.0 }
+}
+
+fn ordered<T: Copy, K: Ord>(
+    candidates: &[Candidate<T>],
+    score: impl Fn(&Candidate<T>) -> f32,
+    tie: impl Fn(&T) -> K,
+) -> Vec<Fused<T>> {
+    let fused = |c: &Candidate<T>| Fused { item: c.item, score: score(c), arms: c.scores };
+    let mut fused: Vec<Fused<T>> = candidates.iter().map(fused).collect();
     fused.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| tie(&a.item).cmp(&tie(&b.item))));
     fused
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn in_both_lists_beats_first_in_one() {
-        let text = [(1, 9.0), (2, 8.0)];
-        let vector = [(3, 0.9), (2, 0.8)];
-        let fused = reciprocal_rank([&text, &vector], |i| *i);
-        assert_eq!(fused.iter().map(|f| f.item).collect::<Vec<_>>(), [2, 1, 3]);
-        assert_eq!(fused[0].arms, [Some(8.0), Some(0.8)]);
-    }
-}
+mod tests;

@@ -8,6 +8,7 @@ mod answer;
 mod config;
 mod context;
 mod control;
+mod diversify;
 mod documents;
 mod embed;
 mod engine;
@@ -24,9 +25,10 @@ mod turnstile;
 mod work;
 
 pub use answer::{
-    DeleteReply, Deleted, DocumentPage, DocumentReply, DocumentResult, Explain, Flow, Hit, Include, IngestReply,
-    IngestRequest, ListRequest, MinScores, Mode, Page, Paged, PatchReply, PatchRequest, ResultStatus, ReviewReply,
-    ReviewRequest, Scores, SearchReply, SearchRequest, SegmentSearch,
+    DeleteReply, Deleted, Diversity, DocumentPage, DocumentReply, DocumentResult, Explain, Flow, Fused, Fusion,
+    FusionMethod, Hit, Include, IngestReply, IngestRequest, ListRequest, MinScores, Mode, Page, Paged, PatchReply,
+    PatchRequest, ResultStatus, ReviewReply, ReviewRequest, Scores, SearchReply, SearchRequest, SegmentSearch, Signals,
+    Weights,
 };
 pub use config::EngineConfig;
 pub use context::{ContextReply, ContextRequest, Rendering, Source};

@@ -1,7 +1,7 @@
 //! From a request and a grant to a plan. The only way to make a [`Plan`] is [`compile`], which
 //! takes the grant's obligations with it: a search without them cannot be written.
 
-use crate::{Include, MinScores, Mode, SearchRequest};
+use crate::{Diversity, Fusion, FusionMethod, Include, MinScores, Mode, SearchRequest};
 use access::{Grant, Search};
 use kernel::{Audience, Code, CommitNo, Embedding, Error, Filter, NamespaceSettings, Untrusted, limits};
 
@@ -16,6 +16,9 @@ pub(crate) struct Plan {
     include: Include,
     min_scores: MinScores,
     max_per_document: Option<usize>,
+    max_per_source: Option<usize>,
+    fusion: Fusion,
+    diversity: Option<Diversity>,
     min_commit: Option<CommitNo>,
     warnings: Vec<String>,
 }
@@ -45,6 +48,7 @@ pub(crate) fn compile(
     request: SearchRequest,
 ) -> Result<Plan, Error> {
     check(grant, &request)?;
+    check_ranking(settings, &request)?;
     let audience = grant.audience(request.acting_as.as_deref())?;
     let (mode, vector, warnings) = choose(settings, serves, &request)?;
     Ok(Plan {
@@ -57,6 +61,9 @@ pub(crate) fn compile(
         include: request.include,
         min_scores: request.min_scores,
         max_per_document: request.max_per_document,
+        max_per_source: request.max_per_source,
+        fusion: request.fusion.unwrap_or_default(),
+        diversity: request.diversity,
         min_commit: request.min_commit,
         warnings,
     })
@@ -80,6 +87,45 @@ fn check(grant: &Grant<Search>, request: &SearchRequest) -> Result<(), Error> {
         }
         _ => Ok(()),
     }
+}
+
+/// What is said of fusion, caps and diversity must have an effect.
+fn check_ranking(settings: &NamespaceSettings, request: &SearchRequest) -> Result<(), Error> {
+    if request.max_per_source == Some(0) {
+        return Err(Error::invalid("max_per_source", "must be at least 1"));
+    }
+    if let Some(fusion) = &request.fusion {
+        check_fusion(fusion, request.mode)?;
+    }
+    let Some(Diversity { lambda }) = request.diversity else { return Ok(()) };
+    if !(0.0..=1.0).contains(&lambda) {
+        return Err(Error::invalid("diversity.lambda", "must be 0 to 1"));
+    }
+    if request.top_k > limits::DIVERSE_TOP_K_MAX {
+        return Err(Error::invalid("diversity", "is for a top_k of at most 100"));
+    }
+    match settings.embedding {
+        Embedding::Own { dimensions: 0 } => {
+            Err(Error::invalid("diversity", "compares vectors, and the namespace holds none"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_fusion(fusion: &Fusion, mode: Option<Mode>) -> Result<(), Error> {
+    if matches!(mode, Some(Mode::Text | Mode::Vector)) {
+        return Err(Error::invalid("fusion", "is for mode hybrid"));
+    }
+    let Some(weights) = fusion.weights else { return Ok(()) };
+    if matches!(fusion.method, FusionMethod::Adaptive | FusionMethod::Rrf) {
+        return Err(Error::invalid("fusion.weights", "is for the methods weighted and convex"));
+    }
+    let (text, vector) = (weights.text, weights.vector);
+    let sum = text + vector;
+    if text < 0.0 || vector < 0.0 || sum <= 0.0 || !sum.is_finite() {
+        return Err(Error::invalid("fusion.weights", "must be 0 or more each, and not both 0"));
+    }
+    Ok(())
 }
 
 /// An asked mode is honoured or refused; an absent one takes what serves and the reply says which.
@@ -187,6 +233,16 @@ impl Plan {
     pub(crate) fn max_per_document(&self) -> usize {
         self.max_per_document.unwrap_or(usize::MAX)
     }
+    /// `None`: sources are not looked at.
+    pub(crate) fn max_per_source(&self) -> Option<usize> {
+        self.max_per_source
+    }
+    pub(crate) fn fusion(&self) -> Fusion {
+        self.fusion
+    }
+    pub(crate) fn diversity(&self) -> Option<Diversity> {
+        self.diversity
+    }
     pub(crate) fn min_commit(&self) -> Option<CommitNo> {
         self.min_commit
     }
@@ -194,9 +250,10 @@ impl Plan {
         std::mem::take(&mut self.warnings)
     }
 
-    /// How deep each arm looks: deep enough that fusion and caps per document have a choice. An arm alone has none.
+    /// How deep each arm looks: deep enough that fusion, caps and diversity have a choice. An arm alone has none.
     pub(crate) fn depth(&self) -> usize {
-        if self.mode != Mode::Hybrid && self.max_per_document.is_none() {
+        let capped = self.max_per_document.is_some() || self.max_per_source.is_some();
+        if self.mode != Mode::Hybrid && !capped && self.diversity.is_none() {
             return self.top_k;
         }
         (self.top_k * 4).clamp(100, 4 * limits::TOP_K_MAX)

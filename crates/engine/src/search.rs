@@ -4,19 +4,22 @@
 //! no row that the reader may not see is ever ranked, counted or touched.
 
 use crate::{
-    Engine, Explain, Flow, Hit, Mode, Scores, SearchReply, SearchRequest, SegmentSearch,
-    fuse::{self, Fused, RRF_K},
+    Engine, Explain, Flow, Hit, Mode, Scores, SearchReply, SearchRequest, SegmentSearch, diversify,
+    fuse::{
+        Fused, RRF_K,
+        blend::{Asked, blend},
+    },
     query::{self, Plan, VectorSource},
     turnstile::Pass,
     work::Asker,
 };
 use access::{Grant, Search};
-use kernel::{Clock, Error, Filter, Presence, Status, Timestamp, limits};
+use kernel::{Clock, Error, Filter, Presence, Status, Timestamp, Tokens, limits};
 use ledger::Deed;
 use models::Kind;
 use registry::NamespaceRecord;
 use segment::TextQuery;
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 use store::{Address, Eligible, Snapshot};
 
 impl Engine {
@@ -44,6 +47,7 @@ impl Engine {
         let mut plan = query::compile(grant, &record.settings, &serves, request)?;
         let warnings = plan.take_warnings();
         let vector = self.query_vector(grant, &plan).await?;
+        let tokens = self.tokeniser(&plan);
         let embedded = self.inner.clock.monotonic();
         let room = self.inner.stores.enter(grant, &record.settings).await?;
         let snapshot = room.snapshot(plan.min_commit()).await?;
@@ -55,7 +59,7 @@ impl Engine {
         let presence = grant.presence().clone();
         let work = move || {
             let mut desk = Desk { steps: &mut steps, memory: &mut memory, presence: &presence };
-            let reply = rank(&snapshot, &plan, vector.as_deref(), now, &mut desk)?;
+            let reply = rank(&snapshot, &plan, (vector.as_deref(), tokens.as_deref()), now, &mut desk)?;
             Ok::<_, Error>(SearchReply { timings: steps.millis, ..reply })
         };
         let mut reply = match Asker::answer(grant) {
@@ -75,6 +79,14 @@ impl Engine {
                 let question = plan.question().ok_or_else(|| Error::invalid("query", "is needed to make a vector"))?;
                 self.embed(grant, model, Kind::Query, vec![question.clone()]).await.map(Some)
             }
+        }
+    }
+
+    /// Of the model that makes this query's vector.
+    fn tokeniser(&self, plan: &Plan) -> Option<Arc<dyn Tokens>> {
+        match plan.vector() {
+            VectorSource::Model(model) => self.inner.models.tokens(model),
+            VectorSource::None | VectorSource::Given(_) => None,
         }
     }
 
@@ -148,7 +160,7 @@ impl Desk<'_> {
 fn rank(
     snapshot: &Snapshot,
     plan: &Plan,
-    vector: Option<&[f32]>,
+    (vector, tokens): (Option<&[f32]>, Option<&dyn Tokens>),
     now: Timestamp,
     desk: &mut Desk<'_>,
 ) -> Result<SearchReply, Error> {
@@ -157,8 +169,11 @@ fn rank(
     let eligible = snapshot.eligible(plan.audience(), plan.filter(), &[Status::Indexed], now)?;
     desk.ends("filter")?;
     let depth = plan.depth();
-    let text = match plan.words() {
-        Some(query) => snapshot.text(&TextQuery::new(query.expose()), &eligible, depth)?,
+    let words = plan.words().map(|words| (words.expose(), TextQuery::new(words.expose())));
+    let counted = words.map(|(words, query)| snapshot.text_stats(&query, &eligible).map(|stats| (words, query, stats)));
+    let counted = counted.transpose()?;
+    let text = match &counted {
+        Some((_, query, stats)) => snapshot.text_counted(query, stats, &eligible, depth)?,
         None => Vec::new(),
     };
     desk.ends("text")?;
@@ -169,6 +184,15 @@ fn rank(
     desk.ends("vector")?;
     let text: Vec<_> = text.into_iter().map(|h| (h.at, h.score)).collect();
     let near: Vec<_> = near.into_iter().map(|h| (h.at, h.score)).collect();
+    let (ranked, fusion) = match (plan.mode(), &counted, vector) {
+        (Mode::Hybrid, Some((words, query, stats)), Some(vector)) => {
+            let asked = Asked { words, query, stats, vector, tokens };
+            let (ranked, fusion) = blend(snapshot, &eligible, plan, &asked, [&text, &near])?;
+            (ranked, Some(fusion))
+        }
+        _ => (alone(&text, 0).chain(alone(&near, 1)).collect(), None),
+    };
+    desk.ends("fuse")?;
     let explain = plan.include().explain.then(|| Explain {
         rows: snapshot.totals().passages,
         eligible_rows: eligible.rows(),
@@ -176,9 +200,10 @@ fn rank(
         vector_candidates: near.len(),
         segments: segments.into_iter().map(SegmentSearch::from).collect(),
         rrf_k: RRF_K,
+        fusion,
     });
-    let ranked = merge(plan.mode(), snapshot, &text, &near);
-    let hits = fetch(snapshot, plan, &eligible, ranked, desk.memory)?;
+    let chosen = diversify::choose(snapshot, plan, &eligible, ranked)?;
+    let hits = fetch(snapshot, plan, &eligible, chosen, desk.memory)?;
     desk.steps.ends("fetch");
     Ok(SearchReply {
         hits,
@@ -191,44 +216,25 @@ fn rank(
     })
 }
 
-/// One arm keeps its own scores; two are fused by rank.
-fn merge(mode: Mode, snapshot: &Snapshot, text: &[(Address, f32)], near: &[(Address, f32)]) -> Ranked {
-    let alone = |list: &[(Address, f32)], arm: usize| {
-        let one = |(item, score): &(Address, f32)| {
-            let mut arms = [None; 2];
-            arms[arm] = Some(*score);
-            Fused { item: *item, score: *score, arms }
-        };
-        list.iter().map(one).collect()
-    };
-    match mode {
-        Mode::Text => alone(text, 0),
-        Mode::Vector => alone(near, 1),
-        Mode::Hybrid => fuse::reciprocal_rank([text, near], |at| snapshot.tie(*at)),
-    }
+/// One arm keeps its own scores.
+fn alone(list: &[(Address, f32)], arm: usize) -> impl Iterator<Item = Fused<Address>> {
+    list.iter().map(move |(item, score)| {
+        let mut arms = [None; 2];
+        arms[arm] = Some(*score);
+        Fused { item: *item, score: *score, arms }
+    })
 }
 
 fn fetch(
     snapshot: &Snapshot,
     plan: &Plan,
     eligible: &Eligible,
-    ranked: Ranked,
+    chosen: Ranked,
     memory: &mut Pass,
 ) -> Result<Vec<Hit>, Error> {
     let include = plan.include();
-    let min = plan.min_scores();
-    let mut per_document: HashMap<(u32, u32), usize> = HashMap::new();
-    let mut hits = Vec::new();
-    for Fused { item, score, arms: [text, near] } in ranked {
-        let enough = |least: Option<f32>, have: Option<f32>| least.is_none_or(|l| have.is_some_and(|h| h >= l));
-        if !enough(min.text, text) || !enough(min.vector, near) {
-            continue;
-        }
-        let used = per_document.entry(snapshot.document_of(item)).or_default();
-        if *used >= plan.max_per_document() {
-            continue;
-        }
-        *used += 1;
+    let mut hits = Vec::with_capacity(chosen.len());
+    for Fused { item, score, arms: [text, near] } in chosen {
         let passage = snapshot.passage(eligible, item, include.vector)?;
         memory.grow(passage.bytes())?;
         hits.push(Hit {
@@ -245,9 +251,6 @@ fn fetch(
             findings: passage.findings,
             tokens: passage.tokens,
         });
-        if hits.len() == plan.top_k() {
-            break;
-        }
     }
     Ok(hits)
 }

@@ -13,6 +13,14 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// A mode that cannot be asked.
+    #[error("mode {mode}: {why}")]
+    Mode {
+        /// As it was given.
+        mode: String,
+        /// What is wrong.
+        why: String,
+    },
     /// A line of it is not what it should be.
     #[error("{} line {line}: {what}", path.display())]
     Malformed {

@@ -13,14 +13,14 @@ pub struct Options {
     pub namespace: String,
     /// Documents in one request.
     pub batch: usize,
-    /// Modes to ask in.
+    /// Modes to ask in: `text`, `vector`, `hybrid`, or hybrid with a fusion (`hybrid:rrf`, `hybrid:convex:0.3`).
     pub modes: Vec<String>,
 }
 
 /// One mode's line.
 #[derive(Clone, Debug, Serialize)]
 pub struct ModeReport {
-    /// `text`, `vector` or `hybrid`.
+    /// As in [`Options::modes`].
     pub mode: String,
     /// Averages over queries.
     #[serde(flatten)]
@@ -100,13 +100,13 @@ impl Report {
         let mut out = format!("{}: {} documents, {} queries\n", self.dataset, self.documents, self.queries);
         let _ = writeln!(
             out,
-            "{:<8} {:>8} {:>10} {:>11} {:>7} {:>11} {:>9} {:>9}",
+            "{:<20} {:>8} {:>10} {:>11} {:>7} {:>11} {:>9} {:>9}",
             "mode", "nDCG@10", "recall@10", "recall@100", "MRR", "mismatch@1", "p50 ms", "p99 ms"
         );
         for ModeReport { mode, measures: m, p50_ms, p99_ms } in &self.modes {
             let _ = writeln!(
                 out,
-                "{mode:<8} {:>8.4} {:>10.4} {:>11.4} {:>7.4} {:>11.4} {p50_ms:>9.2} {p99_ms:>9.2}",
+                "{mode:<20} {:>8.4} {:>10.4} {:>11.4} {:>7.4} {:>11.4} {p50_ms:>9.2} {p99_ms:>9.2}",
                 m.ndcg_10, m.recall_10, m.recall_100, m.mrr, m.mismatch_1
             );
         }
@@ -184,7 +184,7 @@ fn ask(
     let mut times = Vec::new();
     for (at, query) in collection.queries.iter().enumerate() {
         progress(mode, at, collection.queries.len());
-        let request = json!({"query": query.text, "mode": mode, "top_k": 100, "max_per_document": 1});
+        let request = request(&query.text, mode)?;
         let start = clock();
         let reply = client.search(&options.namespace, &request)?;
         times.push((clock().saturating_sub(start)).as_secs_f64() * 1e3);
@@ -204,6 +204,20 @@ fn ask(
         p50_ms: percentile(&times, 0.50),
         p99_ms: percentile(&times, 0.99),
     })
+}
+
+/// A query in a mode.
+fn request(query: &str, mode: &str) -> Result<Value, Error> {
+    let (mode, fusion) = match mode.split_once(':') {
+        Some((mode, fusion)) => (mode, Some(fusion)),
+        None => (mode, None),
+    };
+    let mut request = json!({"query": query, "mode": mode, "top_k": 100, "max_per_document": 1});
+    if let Some(fusion) = fusion {
+        let wrong = |why| Error::Mode { mode: format!("{mode}:{fusion}"), why };
+        request["fusion"] = client::fusion(fusion).map_err(wrong)?;
+    }
+    Ok(request)
 }
 
 /// Nearest rank of sorted values; 0 when there are none.

@@ -41,6 +41,9 @@ pub const TOP_K_MAX: usize = 1_000;
 /// A search that looks at no more bytes than this is done by the thread that has its request: some tenths of a
 /// millisecond, less than a pool's threads take to be woken and to look for more.
 pub const SEARCH_HERE_BYTES_MAX: u64 = 4 << 20;
+/// Hits of one search that asks for diversity: each compares up to four times as many candidates with those before
+/// it, 40,000 comparisons of two vectors at most.
+pub const DIVERSE_TOP_K_MAX: usize = 100;
 /// Hits when the request does not say.
 pub const TOP_K_DEFAULT: usize = 10;
 /// Context budget, tokens.

@@ -176,6 +176,18 @@ impl TextQuery {
         query
     }
 
+    /// For each of these words of the query its place among the terms; `None` for those that are not looked for.
+    pub fn places<'w>(&self, words: impl IntoIterator<Item = &'w str>) -> Vec<Option<usize>> {
+        let (mut analyser, mut ids) = (Analyser::new(), Vec::new());
+        let mut place = |word: &str| {
+            ids.clear();
+            analyser.terms(word, &mut ids);
+            let term = analyser.lexicon.term(*ids.first()?);
+            self.terms.iter().position(|known| known == term)
+        };
+        words.into_iter().map(&mut place).collect()
+    }
+
     /// Whether there is no term to look for.
     pub fn is_empty(&self) -> bool {
         self.terms.is_empty()

@@ -363,6 +363,12 @@ impl Segment {
         self.vectors.search(query, &(rows & &self.documents.vectored), k, planner)
     }
 
+    /// The vector of a row within some 64,000ths of its largest value, from memory; equal in every layout. `None`
+    /// where the row has none.
+    pub fn vector_near(&self, row: u32) -> Option<Vec<f32>> {
+        self.documents.vectored.contains(row).then(|| self.vectors.restored(row))
+    }
+
     /// The same by a walk of this breadth, or by a scan. For benchmarks.
     #[doc(hidden)]
     pub fn search_planned(&self, query: &[f32], rows: &RoaringBitmap, k: usize, walk: Option<usize>) -> Found {

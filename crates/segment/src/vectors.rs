@@ -258,6 +258,14 @@ impl Vectors {
         None
     }
 
+    /// A row as its two codes have it.
+    pub(crate) fn restored(&self, row: u32) -> Vec<f32> {
+        let (scale, _) = scale_at(self.scales.bytes(), row);
+        let fine = scale / RESIDUAL_STEPS as f32;
+        let codes = self.row(&self.codes, row).iter().zip(self.row(&self.residuals, row));
+        codes.map(|(code, rest)| (f32::from(*code) - 128.0) * scale + (f32::from(*rest) - 128.0) * fine).collect()
+    }
+
     fn row<'a>(&self, column: &'a Slice, row: u32) -> &'a [u8] {
         let at = row as usize * self.spec.dimensions;
         column.bytes().get(at..at + self.spec.dimensions).unwrap_or_default()

@@ -172,6 +172,10 @@ impl Index {
         self.indexed().search_vector_exact(query, rows, k)
     }
 
+    pub(crate) fn vector_near(&self, row: u32) -> Option<Vec<f32>> {
+        self.indexed().vector_near(row)
+    }
+
     pub(crate) fn search_vector(&self, query: &[f32], rows: &RoaringBitmap, k: usize) -> Found {
         self.indexed().search_vector(query, rows, k)
     }

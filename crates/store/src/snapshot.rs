@@ -4,6 +4,8 @@
 //! that [`Eligible`] and nothing else, so that no row outside of it is ranked, counted or shown.
 //! All of it is synchronous work for the engine's pool.
 
+mod candidates;
+
 use crate::{
     Error, Totals, index::Index, namespace::Namespace, part::Part, plan::expired, request::visible, sight::Sight,
     view::View,
@@ -202,12 +204,34 @@ impl Snapshot {
     /// # Errors
     /// When a segment does not read.
     pub fn text(&self, query: &TextQuery, eligible: &Eligible, k: usize) -> Result<Vec<Hit>, Error> {
+        self.text_counted(query, &self.text_stats(query, eligible)?, eligible, k)
+    }
+
+    /// The counts that [`Snapshot::text`] goes by.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn text_stats(&self, query: &TextQuery, eligible: &Eligible) -> Result<TextStats, Error> {
         let mut stats = TextStats::for_query(query);
         for (_, part, _) in self.parts_of(eligible) {
             let all = self.noted(part.sight(&Audience::Everything, eligible.now))?;
             stats += self.noted(part.index.text_stats(query, &all.rows))?;
         }
-        self.rank(eligible, k, |segment, rows| segment.search_text(query, &stats, rows, k))
+        Ok(stats)
+    }
+
+    /// [`Snapshot::text`] with counts made before.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn text_counted(
+        &self,
+        query: &TextQuery,
+        stats: &TextStats,
+        eligible: &Eligible,
+        k: usize,
+    ) -> Result<Vec<Hit>, Error> {
+        self.rank(eligible, k, |segment, rows| segment.search_text(query, stats, rows, k))
     }
 
     /// The `k` nearest eligible passages, and how each segment was searched. None when the query has not the

@@ -116,6 +116,9 @@ impl Person {
             include: Include { text: true, ..Include::default() },
             min_scores: MinScores::default(),
             max_per_document: None,
+            max_per_source: None,
+            fusion: None,
+            diversity: None,
             min_commit: None,
         };
         let reply = self.engine.search(grant, request).await.map_err(|e| said(e.into_body()))?.into_body();

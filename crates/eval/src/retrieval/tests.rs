@@ -33,6 +33,15 @@ fn a_written_report_is_a_baseline_for_the_next() {
 }
 
 #[test]
+fn a_mode_may_name_a_fusion() {
+    let asked = request("q", "hybrid:convex:0.5").unwrap();
+    assert_eq!(asked["mode"], "hybrid");
+    assert_eq!(asked["fusion"], json!({"method": "convex", "weights": {"text": 0.5, "vector": 0.5}}));
+    assert_eq!(request("q", "text").unwrap().get("fusion"), None);
+    assert!(request("q", "hybrid:convex:x").unwrap_err().to_string().contains("hybrid:convex:x"));
+}
+
+#[test]
 fn percentiles_are_nearest_ranks() {
     let values: Vec<f64> = (1..=100).map(f64::from).collect();
     assert_eq!((percentile(&values, 0.5), percentile(&values, 0.99)), (50.0, 99.0));

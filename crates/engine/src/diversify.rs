@@ -1,0 +1,181 @@
+//! Which of a ranking's candidates are answered: caps per document and source, and maximal marginal relevance.
+//!
+//! Promises: takes candidates in the ranking's order, or with diversity the one that is best by
+//! `λ · relevance − (1 − λ) · likeness to what was taken`; of equal ones the one that ranks higher. Relevance is the
+//! fused score between the worst and the best candidate, likeness the cosine of two passages' vectors.
+
+use crate::{Diversity, fuse::Fused, query::Plan};
+use kernel::Error;
+use std::collections::HashMap;
+use store::{Address, Eligible, Snapshot};
+
+/// Counts what was taken of each document and source.
+struct Caps<'a> {
+    snapshot: &'a Snapshot,
+    eligible: &'a Eligible,
+    per_document: usize,
+    per_source: Option<usize>,
+    documents: HashMap<(u32, u32), usize>,
+    sources: HashMap<String, usize>,
+}
+
+impl Caps<'_> {
+    /// Whether there is room for one more of its document and source; then it is counted.
+    ///
+    /// # Errors
+    /// When the document does not read.
+    fn take(&mut self, at: Address) -> Result<bool, Error> {
+        let of_document = self.documents.entry(self.snapshot.document_of(at)).or_default();
+        if *of_document >= self.per_document {
+            return Ok(false);
+        }
+        if let Some(most) = self.per_source {
+            let source = self.snapshot.source(self.eligible, at)?;
+            // Without an address a document is its own source; it is told by its number, which no address looks like.
+            let key = match source.expose() {
+                "" => format!("\0{:?}", self.snapshot.document_of(at)),
+                uri => uri.to_owned(),
+            };
+            let of_source = self.sources.entry(key).or_default();
+            if *of_source >= most {
+                return Ok(false);
+            }
+            *of_source += 1;
+        }
+        *of_document += 1;
+        Ok(true)
+    }
+}
+
+/// The candidates that are answered, in the order in which they are.
+///
+/// # Errors
+/// When a document does not read.
+pub(crate) fn choose(
+    snapshot: &Snapshot,
+    plan: &Plan,
+    eligible: &Eligible,
+    ranked: Vec<Fused<Address>>,
+) -> Result<Vec<Fused<Address>>, Error> {
+    let min = plan.min_scores();
+    let enough = |least: Option<f32>, have: Option<f32>| least.is_none_or(|l| have.is_some_and(|h| h >= l));
+    let passing = ranked.into_iter().filter(|c| enough(min.text, c.arms[0]) && enough(min.vector, c.arms[1]));
+    let mut caps = Caps {
+        snapshot,
+        eligible,
+        per_document: plan.max_per_document(),
+        per_source: plan.max_per_source(),
+        documents: HashMap::new(),
+        sources: HashMap::new(),
+    };
+    let mut order: Box<dyn Next> = match plan.diversity() {
+        None => Box::new(passing),
+        Some(diversity) => {
+            let vector = |at: Address| snapshot.vector_near(eligible, at);
+            Box::new(Marginal::new(passing.collect(), diversity, vector))
+        }
+    };
+    let mut chosen = Vec::new();
+    while chosen.len() < plan.top_k() {
+        let Some(candidate) = order.best() else { break };
+        if caps.take(candidate.item)? {
+            order.taken();
+            chosen.push(candidate);
+        }
+    }
+    Ok(chosen)
+}
+
+/// Candidates one after the other, best first.
+trait Next {
+    /// The best of those left; it is left no more.
+    fn best(&mut self) -> Option<Fused<Address>>;
+    /// The last one given was taken: what is like it is worth less.
+    fn taken(&mut self) {}
+}
+
+impl<I: Iterator<Item = Fused<Address>>> Next for I {
+    fn best(&mut self) -> Option<Fused<Address>> {
+        self.next()
+    }
+}
+
+/// Maximal marginal relevance: `O(candidates × taken)` products of vectors.
+struct Marginal<T> {
+    lambda: f32,
+    left: Vec<Weighed<T>>,
+    last: Option<Vec<f32>>,
+}
+
+/// A candidate with what its place depends on.
+struct Weighed<T> {
+    fused: Fused<T>,
+    /// 0 to 1 over all candidates.
+    relevance: f32,
+    /// Of unit length; empty where there is none, which is like nothing.
+    vector: Vec<f32>,
+    /// To the most similar of those taken.
+    likeness: Option<f32>,
+}
+
+impl<T: Copy> Marginal<T> {
+    fn new(ranked: Vec<Fused<T>>, diversity: Diversity, vector: impl Fn(T) -> Option<Vec<f32>>) -> Self {
+        let (high, low) = match ranked.as_slice() {
+            [first, .., last] => (first.score, last.score),
+            _ => (0.0, 0.0),
+        };
+        let weigh = |fused: Fused<T>| {
+            let relevance = if high > low { (fused.score - low) / (high - low) } else { 1.0 };
+            let vector = vector(fused.item).map(unit).unwrap_or_default();
+            Weighed { fused, relevance, vector, likeness: None }
+        };
+        Self { lambda: diversity.lambda, left: ranked.into_iter().map(weigh).collect(), last: None }
+    }
+
+    fn pop(&mut self) -> Option<Fused<T>> {
+        let worth = |c: &Weighed<T>| match c.likeness {
+            Some(likeness) => self.lambda * c.relevance - (1.0 - self.lambda) * likeness,
+            // Nothing was taken yet: the first is the most relevant, whatever lambda is.
+            None => c.relevance,
+        };
+        let mut best = None;
+        for (at, candidate) in self.left.iter().enumerate() {
+            let worth = worth(candidate);
+            if best.is_none_or(|(_, most)| worth > most) {
+                best = Some((at, worth));
+            }
+        }
+        // Not `swap_remove`: the rest stays in the ranking's order.
+        let candidate = self.left.remove(best?.0);
+        self.last = Some(candidate.vector);
+        Some(candidate.fused)
+    }
+
+    fn discount(&mut self) {
+        let Some(last) = self.last.take() else { return };
+        for candidate in &mut self.left {
+            let product: f32 = candidate.vector.iter().zip(&last).map(|(a, b)| a * b).sum();
+            candidate.likeness = Some(candidate.likeness.map_or(product, |l| l.max(product)));
+        }
+    }
+}
+
+impl Next for Marginal<Address> {
+    fn best(&mut self) -> Option<Fused<Address>> {
+        self.pop()
+    }
+    fn taken(&mut self) {
+        self.discount();
+    }
+}
+
+fn unit(mut vector: Vec<f32>) -> Vec<f32> {
+    let length = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
+    if length > 0.0 {
+        vector.iter_mut().for_each(|x| *x /= length);
+    }
+    vector
+}
+
+#[cfg(test)]
+mod tests;

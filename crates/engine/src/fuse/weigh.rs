@@ -1,0 +1,116 @@
+//! How much each arm counts for one query, seen without knowing the answer.
+//!
+//! An arm is trusted the more, the farther its best candidate stands out of the others. Words that the model has no
+//! token of its own for (another language, names, codes) move trust to text, the more so the farther text's best
+//! stands out; so do words with digits, which models tell apart badly. What the figures rest on: ADR 16.
+
+use super::{BASIS, Candidate, in_basis};
+use crate::{Signals, Weights};
+use kernel::Tokens;
+use segment::TextStats;
+
+/// How a query's words stand to the model and to the namespace. Shares of rarity (idf), 0 to 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Words {
+    /// In words that the model cuts into pieces or that hold a digit.
+    unfamiliar: f32,
+    /// In words that hold a digit.
+    identifiers: f32,
+}
+
+impl Words {
+    /// `places` gives for each word its place among the query's terms. Without `tokens` no word counts as unfamiliar.
+    pub(crate) fn of(
+        query: &str,
+        stats: &TextStats,
+        places: impl FnOnce(&[&str]) -> Vec<Option<usize>>,
+        tokens: Option<&dyn Tokens>,
+    ) -> Self {
+        let words: Vec<&str> = query.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+        // In the order of the text, as the words are.
+        let pieces = tokens.map(|tokens| tokens.spans(query)).unwrap_or_default();
+        let mut pieces = pieces.iter().peekable();
+        let (mut known, mut unfamiliar, mut identifiers) = (0.0f64, 0.0f64, 0.0f64);
+        for (word, place) in words.iter().zip(places(&words)) {
+            let start = word.as_ptr() as usize - query.as_ptr() as usize;
+            let end = start + word.len();
+            let mut count = 0;
+            while let Some(piece) = pieces.next_if(|piece| piece.start < end) {
+                count += usize::from(piece.end > start);
+            }
+            let held = place.and_then(|place| stats.document_frequency.get(place)).copied().unwrap_or(0);
+            if held == 0 {
+                continue;
+            }
+            let rarity = idf(held, stats.rows);
+            let digit = word.contains(|c: char| c.is_numeric());
+            known += rarity;
+            identifiers += if digit { rarity } else { 0.0 };
+            unfamiliar += if tokens.is_some() && (digit || count > 1) { rarity } else { 0.0 };
+        }
+        let share = |part: f64| if known > 0.0 { (part / known) as f32 } else { 0.0 };
+        Self { unfamiliar: share(unfamiliar), identifiers: share(identifiers) }
+    }
+}
+
+fn idf(held: u64, rows: u64) -> f64 {
+    (1.0 + (rows.saturating_sub(held) as f64 + 0.5) / (held as f64 + 0.5)).ln()
+}
+
+/// Looks at the [`BASIS`] of both arms, whose candidates should have the scores of both.
+pub(crate) fn signals<T>(candidates: &[Candidate<T>], words: Words) -> Signals {
+    let basis = || candidates.iter().filter(|c| in_basis(c));
+    let text: Vec<f64> = basis().map(|c| c.scores[0].unwrap_or(0.0).into()).collect();
+    let vector: Vec<f64> = basis().filter_map(|c| c.scores[1]).map(f64::from).collect();
+    debug_assert!(text.len() <= 2 * BASIS);
+    Signals {
+        text_outlier: outlier(&text),
+        vector_outlier: outlier(&vector),
+        vector_contrast: contrast(&vector),
+        unfamiliar: words.unfamiliar,
+        identifiers: words.identifiers,
+    }
+}
+
+/// How many standard deviations the highest stands above the mean; 0 where nothing differs.
+fn outlier(scores: &[f64]) -> f32 {
+    let Some((highest, mean)) = highest_and_mean(scores) else { return 0.0 };
+    let variance = scores.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / scores.len() as f64;
+    if variance > 0.0 { ((highest - mean) / variance.sqrt()) as f32 } else { 0.0 }
+}
+
+/// How much of the highest the mean lacks. Distances (negative scores): how much nearer the nearest is than the mean.
+fn contrast(scores: &[f64]) -> f32 {
+    let Some((highest, mean)) = highest_and_mean(scores) else { return 0.0 };
+    let lacking = match (highest > 0.0, mean < 0.0) {
+        (true, _) => 1.0 - mean / highest,
+        (false, true) => 1.0 - highest / mean,
+        (false, false) => 0.0,
+    };
+    lacking.clamp(0.0, 1.0) as f32
+}
+
+fn highest_and_mean(scores: &[f64]) -> Option<(f64, f64)> {
+    let highest = scores.iter().copied().reduce(f64::max)?;
+    Some((highest, scores.iter().sum::<f64>() / scores.len() as f64))
+}
+
+/// The arms' weights: a logistic function of the signals.
+pub(crate) fn weights(signals: &Signals) -> Weights {
+    let text = f64::from(signals.text_outlier) * TEXT_OUTLIER + UNFAMILIAR;
+    let odds = ALIKE
+        + f64::from(signals.vector_outlier) * VECTOR_OUTLIER
+        + f64::from(signals.vector_contrast) * VECTOR_CONTRAST
+        + f64::from(signals.unfamiliar) * text
+        + f64::from(signals.identifiers) * IDENTIFIERS;
+    let share = 1.0 / (1.0 + (-odds).exp());
+    Weights { text: share as f32, vector: 1.0 - share as f32 }
+}
+
+// Chosen together on seven collections, alone and mixed into one namespace (ADR 16).
+const ALIKE: f64 = 1.5;
+const VECTOR_OUTLIER: f64 = -0.7;
+const VECTOR_CONTRAST: f64 = -2.2;
+const UNFAMILIAR: f64 = -2.5;
+const TEXT_OUTLIER: f64 = 1.6;
+const IDENTIFIERS: f64 = 3.0;
