@@ -62,7 +62,7 @@ impl Snapshot {
 
     fn eligible_part<'a>(&'a self, eligible: &'a Eligible, at: Address) -> Option<(&'a Part, &'a EligiblePart)> {
         let (_, part, here) = self.parts_of(eligible).find(|(segment, ..)| *segment == at.segment)?;
-        here.rows.contains(at.row).then_some((part, here))
+        here.rows().contains(at.row).then_some((part, here))
     }
 
     /// The eligible ones of these addresses, by part.
@@ -70,7 +70,7 @@ impl Snapshot {
         let mut found = Vec::new();
         for (segment, part, here) in self.parts_of(eligible) {
             let asked: RoaringBitmap = at.iter().filter(|a| a.segment == segment).map(|a| a.row).collect();
-            let rows = asked & &here.rows;
+            let rows = asked & here.rows();
             if !rows.is_empty() {
                 found.push((segment, part, rows));
             }
