@@ -5,7 +5,7 @@
 //! fused score between the worst and the best candidate, likeness the cosine of two passages' vectors.
 
 use crate::{Diversity, fuse::Fused, query::Plan};
-use kernel::Error;
+use kernel::{Error, Untrusted};
 use std::collections::HashMap;
 use store::{Address, Eligible, Snapshot};
 
@@ -16,7 +16,15 @@ struct Caps<'a> {
     per_document: usize,
     per_source: Option<usize>,
     documents: HashMap<(u32, u32), usize>,
-    sources: HashMap<String, usize>,
+    sources: HashMap<Source, usize>,
+}
+
+/// What [`Caps`] counts as one.
+#[derive(PartialEq, Eq, Hash)]
+enum Source {
+    Uri(Untrusted),
+    /// A document without one.
+    Document((u32, u32)),
 }
 
 impl Caps<'_> {
@@ -30,13 +38,12 @@ impl Caps<'_> {
             return Ok(false);
         }
         if let Some(most) = self.per_source {
-            let source = self.snapshot.source(self.eligible, at)?;
-            // Without an address a document is its own source; it is told by its number, which no address looks like.
-            let key = match source.expose() {
-                "" => format!("\0{:?}", self.snapshot.document_of(at)),
-                uri => uri.to_owned(),
+            let uri = self.snapshot.source(self.eligible, at)?;
+            let source = match uri.is_empty() {
+                true => Source::Document(self.snapshot.document_of(at)),
+                false => Source::Uri(uri),
             };
-            let of_source = self.sources.entry(key).or_default();
+            let of_source = self.sources.entry(source).or_default();
             if *of_source >= most {
                 return Ok(false);
             }

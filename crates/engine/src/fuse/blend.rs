@@ -33,7 +33,11 @@ pub(crate) fn blend(
     found: [Found<'_>; 2],
 ) -> Result<(Vec<Fused<Address>>, answer::Fused), Error> {
     let mut candidates = candidates(found);
+    // An arm that found fewer than it was asked for has scored all that it can score.
     let without = |arm: usize| -> Vec<Address> {
+        if found[arm].len() < plan.depth() {
+            return Vec::new();
+        }
         candidates.iter().filter(|c| c.scores[arm].is_none()).map(|c| c.item).collect()
     };
     let text = snapshot.text_of(asked.query, asked.stats, eligible, &without(0))?;

@@ -36,6 +36,14 @@ fn what_is_asked_twice_weighs_twice() {
     assert_eq!((query.terms, query.times), (vec!["cat".to_owned(), "dog".to_owned()], vec![2.0, 1.0]));
 }
 
+#[test]
+fn words_of_a_query_know_their_terms() {
+    let query = TextQuery::new("the running cats, KX-20");
+    assert_eq!(query.terms, ["run", "cat", "kx", "20"]);
+    let places = query.places(["the", "Running", "cat", "KX", "20", "dog", "…"]);
+    assert_eq!(places, [None, Some(0), Some(1), Some(2), Some(3), None, None]);
+}
+
 /// The library's own chain, from text to terms, without anything that is remembered.
 fn at_length(text: &str) -> Vec<String> {
     let mut chain = TextAnalyzer::builder(SimpleTokenizer::default())
