@@ -44,6 +44,9 @@ pub(super) struct Settings {
     /// Tokens repeated from the passage before.
     #[arg(long, requires = "max_tokens")]
     overlap_tokens: Option<u32>,
+    /// By whose rules words are compared: english, german, …, or plain.
+    #[arg(long)]
+    language: Option<String>,
     /// What an injection attempt leads to: allow, tag, mask, quarantine or reject.
     #[arg(long)]
     injection: Option<String>,
@@ -74,6 +77,9 @@ impl Settings {
         }
         if let (Some(max), Some(overlap)) = (self.max_tokens, self.overlap_tokens) {
             body["chunking"] = json!({"max_tokens": max, "overlap_tokens": overlap});
+        }
+        if let Some(language) = self.language {
+            body["text"] = json!({"language": language});
         }
         let screens = [("injection", self.injection), ("pii", self.pii), ("secret", self.secret)];
         let screens: Map<String, Value> =

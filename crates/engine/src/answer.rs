@@ -105,6 +105,8 @@ pub struct Include {
     pub vector: bool,
     /// How a hit was found.
     pub explain: bool,
+    /// Where its words are that were asked for.
+    pub highlights: bool,
 }
 
 /// How to rank.
@@ -219,6 +221,8 @@ pub struct SearchRequest {
     pub diversity: Option<Diversity>,
     /// Wait for this commit.
     pub min_commit: Option<CommitNo>,
+    /// How much more a word of the title counts than one of the passage; absent: what measured best.
+    pub title_weight: Option<f32>,
 }
 
 /// The arms' own scores of a hit.
@@ -253,6 +257,8 @@ pub struct Hit {
     pub vector: Option<Vec<f32>>,
     /// In Unicode code points of the document's text.
     pub span: (u32, u32),
+    /// In Unicode code points of the passage's text: words that were asked for, if asked for.
+    pub highlights: Option<Vec<(u32, u32)>>,
     /// Of the document.
     pub findings: Vec<Finding>,
     /// The passage's length in tokens.

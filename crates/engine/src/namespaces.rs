@@ -3,8 +3,8 @@
 use crate::{Deleted, Engine, Flow, Page, Paged};
 use access::{Action, Browse, Grant, Manage};
 use kernel::{
-    Chunking, Code, CommitNo, Distance, Embedding, Error, KeyEpoch, NamespaceName, NamespaceSettings, Original,
-    ScreenAction, Timestamp, limits,
+    Chunking, Code, CommitNo, Distance, Embedding, Error, KeyEpoch, Language, NamespaceName, NamespaceSettings,
+    Original, ScreenAction, Timestamp, limits,
 };
 use ledger::Deed;
 use registry::NamespaceRecord;
@@ -28,6 +28,8 @@ pub struct NamespaceChange {
     pub distance: Option<Distance>,
     /// Fixed once filled.
     pub chunking: Option<Chunking>,
+    /// Fixed once filled.
+    pub language: Option<Language>,
     /// What injection findings lead to.
     pub injection: Option<ScreenAction>,
     /// What personal data leads to.
@@ -78,13 +80,14 @@ impl Engine {
         let old = before.as_ref().map(|r| r.settings.clone()).unwrap_or_default();
         let new = self.changed(&old, change)?;
         new.validate()?;
-        let fixed = (&old.embedding, old.distance, old.chunking) != (&new.embedding, new.distance, new.chunking);
+        let shape = |s: &NamespaceSettings| (s.embedding.clone(), s.distance, s.chunking, s.language);
+        let fixed = shape(&old) != shape(&new);
         if fixed && let Some(record) = &before {
             let totals = self.totals(grant, record).await?;
             if totals.documents > 0 {
-                let message =
-                    "embedding, distance and chunking are fixed once the namespace holds documents; make a new one";
-                return Err(Error::new(Code::Immutable, message).with_param("embedding"));
+                let message = "embedding, distance, chunking and text are fixed once the namespace holds documents; make a new one";
+                let param = if old.language == new.language { "embedding" } else { "text" };
+                return Err(Error::new(Code::Immutable, message).with_param(param));
             }
         }
         let record = self.inner.registry.put_namespace(grant, new).await?;
@@ -121,6 +124,7 @@ impl Engine {
         }
         new.distance = change.distance.unwrap_or(old.distance);
         new.chunking = change.chunking.unwrap_or(old.chunking);
+        new.language = change.language.unwrap_or(old.language);
         new.screening.injection = change.injection.unwrap_or(old.screening.injection);
         new.screening.pii = change.pii.unwrap_or(old.screening.pii);
         new.screening.secret = change.secret.unwrap_or(old.screening.secret);

@@ -4,6 +4,7 @@
 use crate::{Diversity, Fusion, FusionMethod, Include, MinScores, Mode, SearchRequest};
 use access::{Grant, Search};
 use kernel::{Audience, Code, CommitNo, Embedding, Error, Filter, NamespaceSettings, Untrusted, limits};
+use segment::TextQuery;
 
 /// What a search will do. Private fields: only `compile` makes one.
 pub(crate) struct Plan {
@@ -20,6 +21,7 @@ pub(crate) struct Plan {
     fusion: Fusion,
     diversity: Option<Diversity>,
     min_commit: Option<CommitNo>,
+    title_weight: f32,
     warnings: Vec<String>,
 }
 
@@ -65,6 +67,7 @@ pub(crate) fn compile(
         fusion: request.fusion.unwrap_or_default(),
         diversity: request.diversity,
         min_commit: request.min_commit,
+        title_weight: request.title_weight.unwrap_or(TextQuery::TITLE_WEIGHT),
         warnings,
     })
 }
@@ -72,6 +75,9 @@ pub(crate) fn compile(
 fn check(grant: &Grant<Search>, request: &SearchRequest) -> Result<(), Error> {
     if !(1..=limits::TOP_K_MAX).contains(&request.top_k) {
         return Err(Error::invalid("top_k", "must be 1 to 1000"));
+    }
+    if request.title_weight.is_some_and(|weight| !(0.0..=limits::TITLE_WEIGHT_MAX).contains(&weight)) {
+        return Err(Error::invalid("title_weight", "must be 0 to 10"));
     }
     if request.max_per_document == Some(0) {
         return Err(Error::invalid("max_per_document", "must be at least 1"));
@@ -245,6 +251,9 @@ impl Plan {
     }
     pub(crate) fn min_commit(&self) -> Option<CommitNo> {
         self.min_commit
+    }
+    pub(crate) fn title_weight(&self) -> f32 {
+        self.title_weight
     }
     pub(crate) fn take_warnings(&mut self) -> Vec<String> {
         std::mem::take(&mut self.warnings)

@@ -18,7 +18,7 @@ use kernel::{Clock, Error, Filter, Presence, Status, Timestamp, Tokens, limits};
 use ledger::Deed;
 use models::Kind;
 use registry::NamespaceRecord;
-use segment::TextQuery;
+use segment::{Highlighter, TextQuery, TextStats};
 use std::{sync::Arc, time::Duration};
 use store::{Address, Eligible, Snapshot};
 
@@ -169,13 +169,16 @@ fn rank(
     let eligible = snapshot.eligible(plan.audience(), plan.filter(), &[Status::Indexed], now)?;
     desk.ends("filter")?;
     let depth = plan.depth();
-    let words = plan.words().map(|words| (words.expose(), TextQuery::new(words.expose())));
-    let counted = words.map(|(words, query)| snapshot.text_stats(&query, &eligible).map(|stats| (words, query, stats)));
-    let counted = counted.transpose()?;
-    let text = match &counted {
-        Some((_, query, stats)) => snapshot.text_counted(query, stats, &eligible, depth)?,
-        None => Vec::new(),
+    let (query, eligible) = match plan.words() {
+        Some(question) => snapshot.ask(question.expose(), eligible)?,
+        None => (TextQuery::nothing(), eligible),
     };
+    let query = query.with_title_weight(plan.title_weight());
+    let stats = match query.is_empty() {
+        true => TextStats::for_query(&query),
+        false => snapshot.text_stats(&query, &eligible)?,
+    };
+    let text = snapshot.text_counted(&query, &stats, &eligible, depth)?;
     desk.ends("text")?;
     let (near, segments) = match vector {
         Some(vector) => snapshot.vector(vector, &eligible, depth)?,
@@ -184,9 +187,9 @@ fn rank(
     desk.ends("vector")?;
     let text: Vec<_> = text.into_iter().map(|h| (h.at, h.score)).collect();
     let near: Vec<_> = near.into_iter().map(|h| (h.at, h.score)).collect();
-    let (ranked, fusion) = match (plan.mode(), &counted, vector) {
-        (Mode::Hybrid, Some((words, query, stats)), Some(vector)) => {
-            let asked = Asked { words, query, stats, vector, tokens };
+    let (ranked, fusion) = match (plan.mode(), plan.words(), vector) {
+        (Mode::Hybrid, Some(words), Some(vector)) => {
+            let asked = Asked { words: words.expose(), query: &query, stats: &stats, vector, tokens };
             let (ranked, fusion) = blend(snapshot, &eligible, plan, &asked, [&text, &near])?;
             (ranked, Some(fusion))
         }
@@ -202,14 +205,18 @@ fn rank(
         rrf_k: RRF_K,
         fusion,
     });
+    let mut warnings = unknown_keys(snapshot, plan, now)?;
+    warnings.extend_from_slice(query.warnings());
+    let mut highlighter = (plan.include().highlights && plan.words().is_some()).then(|| Highlighter::new(&query));
     let chosen = diversify::choose(snapshot, plan, &eligible, ranked)?;
-    let hits = fetch(snapshot, plan, &eligible, chosen, desk.memory)?;
+    let hits = fetch(snapshot, plan, &eligible, chosen, (desk.memory, highlighter.as_mut()))?;
+    warnings.extend(highlighter.and_then(|highlighter| highlighter.warning()));
     desk.steps.ends("fetch");
     Ok(SearchReply {
         hits,
         mode: plan.mode(),
         incomplete: false,
-        warnings: unknown_keys(snapshot, plan, now)?,
+        warnings,
         commit: snapshot.commit(),
         timings: Vec::new(),
         explain,
@@ -230,7 +237,7 @@ fn fetch(
     plan: &Plan,
     eligible: &Eligible,
     chosen: Ranked,
-    memory: &mut Pass,
+    (memory, mut highlighter): (&mut Pass, Option<&mut Highlighter<'_>>),
 ) -> Result<Vec<Hit>, Error> {
     let include = plan.include();
     let mut hits = Vec::with_capacity(chosen.len());
@@ -244,6 +251,7 @@ fn fetch(
             scores: Scores { vector: near, text },
             title: passage.title,
             uri: passage.uri,
+            highlights: highlighter.as_mut().map(|highlighter| highlighter.spans(passage.text.expose())),
             text: include.text.then_some(passage.text),
             attributes: include.attributes.then_some(passage.attributes),
             vector: passage.vector,

@@ -28,8 +28,8 @@ pub use ids::{
 };
 pub use presence::{Presence, Watch};
 pub use settings::{
-    Action as ScreenAction, Chunking, Distance, Embedding, NamespaceSettings, Original, Quotas, Retention, Role, Scope,
-    Screening,
+    Action as ScreenAction, Chunking, Distance, Embedding, Language, NamespaceSettings, Original, Quotas, Retention,
+    Role, Scope, Screening,
 };
 pub use traits::{Absorbed, AuditSink, BoxFuture, Pseudonymiser, ReadAt, TokenSpan, Tokens};
 pub use untrusted::Untrusted;

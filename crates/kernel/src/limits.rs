@@ -36,6 +36,19 @@ pub const FILTER_NODES_MAX: usize = 1_024;
 pub const FILTER_VALUES_MAX: usize = 1_024;
 /// Query text, bytes. Longer than any model reads.
 pub const QUERY_BYTES_MAX: usize = 32 << 10;
+/// Quoted phrases, and words with a star, of one query, each. Further ones are looked for as plain words, and the reply
+/// says so. 16: nobody types more, and each costs a walk of its own.
+pub const PHRASES_PER_QUERY_MAX: usize = 16;
+/// Letters before a star. With one it would stand for a fifth of all words.
+pub const PREFIX_CHARS_MIN: usize = 2;
+/// Words that one word with a star may stand for, the first in their order; the reply says when there are more. 256:
+/// some milliseconds in 100,000 passages.
+pub const PREFIX_WORDS_MAX: usize = 256;
+/// Places that are highlighted in one hit, the first ones. Enough for any passage of the default length; the reply says
+/// when there are more.
+pub const HIGHLIGHTS_PER_HIT_MAX: usize = 256;
+/// Largest weight of a title's words. Ten times a passage's: from there the title alone decides.
+pub const TITLE_WEIGHT_MAX: f32 = 10.0;
 /// Hits of one search.
 pub const TOP_K_MAX: usize = 1_000;
 /// A search that looks at no more bytes than this is done by the thread that has its request: some tenths of a

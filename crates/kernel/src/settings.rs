@@ -132,6 +132,8 @@ pub struct NamespaceSettings {
     pub distance: Distance,
     /// How text is cut. Fixed once filled.
     pub chunking: Chunking,
+    /// How words are compared. Fixed once filled.
+    pub language: Language,
     /// What findings lead to.
     pub screening: Screening,
     /// How long documents live.
@@ -209,6 +211,49 @@ macro_rules! words {
 }
 
 words!(
+    /// Whose words a namespace holds: by its rules they are brought to their stems.
+    Language, "text.language" {
+        /// Words as they are written: for ids, codes and names.
+        Plain = "plain",
+        /// العربية.
+        Arabic = "arabic",
+        /// Dansk.
+        Danish = "danish",
+        /// Nederlands.
+        Dutch = "dutch",
+        /// English.
+        English = "english",
+        /// Suomi.
+        Finnish = "finnish",
+        /// Français.
+        French = "french",
+        /// Deutsch.
+        German = "german",
+        /// Ελληνικά.
+        Greek = "greek",
+        /// Magyar.
+        Hungarian = "hungarian",
+        /// Italiano.
+        Italian = "italian",
+        /// Norsk.
+        Norwegian = "norwegian",
+        /// Português.
+        Portuguese = "portuguese",
+        /// Română.
+        Romanian = "romanian",
+        /// Русский.
+        Russian = "russian",
+        /// Español.
+        Spanish = "spanish",
+        /// Svenska.
+        Swedish = "swedish",
+        /// தமிழ்.
+        Tamil = "tamil",
+        /// Türkçe.
+        Turkish = "turkish",
+    }
+);
+words!(
     /// What an API key may do.
     Scope, "scopes" {
         /// Search, context, read and list documents.
@@ -244,6 +289,13 @@ words!(
         Auditor = "auditor",
     }
 );
+
+impl Default for Language {
+    /// Most documents are; text in another language is found all the same, by words as they are written or nearly so.
+    fn default() -> Self {
+        Self::English
+    }
+}
 
 impl Scope {
     /// What a key gets when nothing is said.

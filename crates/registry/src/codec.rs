@@ -6,8 +6,8 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use kernel::{
-    Chunking, Distance, Embedding, Incarnation, KeyId, NamespaceName, NamespaceSettings, NamespaceUuid, OperationId,
-    OperatorName, Original, Principal, Quotas, Retention, Role, Scope, ScreenAction, Screening, TenantId,
+    Chunking, Distance, Embedding, Incarnation, KeyId, Language, NamespaceName, NamespaceSettings, NamespaceUuid,
+    OperationId, OperatorName, Original, Principal, Quotas, Retention, Role, Scope, ScreenAction, Screening, TenantId,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -158,11 +158,27 @@ pub(crate) struct SettingsForm {
     distance: Distance,
     #[serde(with = "ChunkingForm")]
     chunking: Chunking,
+    #[serde(with = "language")]
+    language: Language,
     #[serde(with = "ScreeningForm")]
     screening: Screening,
     #[serde(with = "RetentionForm")]
     retention: Retention,
     require_readers: bool,
+}
+
+/// A language by its name.
+mod language {
+    use super::{Deserialize, Deserializer, Language, Serializer};
+    use serde::de::Error;
+
+    pub(super) fn serialize<S: Serializer>(language: &Language, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(language.as_str())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Language, D::Error> {
+        Language::parse(&String::deserialize(d)?).map_err(|error| D::Error::custom(error.message))
+    }
 }
 
 /// `#[serde(with = "shared_settings")]`: [`SettingsForm`] behind an `Arc`.

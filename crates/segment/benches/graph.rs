@@ -93,7 +93,7 @@ fn main() {
 /// The vectors as a segment, opened as the product opens a large one, and the CPU seconds that its writing took.
 fn written(base: &Vectors, links: Links) -> (f64, Segment) {
     let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-    let spec = Spec { dimensions: DIMENSIONS, distance: Distance::Cosine };
+    let spec = Spec::new(DIMENSIONS, Distance::Cosine);
     let began = cpu();
     let bytes = one.install(|| Segment::write(&spec, &mut documents(base), links)).unwrap();
     let took = cpu() - began;

@@ -1,124 +1,133 @@
-//! Text to terms, one way for documents and queries: words, lower case, English stems.
+//! Text to terms, one way for documents and queries: pieces ([`words`]), lower case, stems by the rules of a language.
 //!
-//! Stop words are indexed, so that a query made of nothing else still finds; a query that has
-//! other words drops them (`the`, `of`): they carry no meaning and the longest posting lists.
+//! A word with a digit in it is a name and keeps its form. Whatever the language, a word can also be found as it was
+//! written, and a code as a whole and by its parts. Stop words are indexed; queries leave them out where they say more
+//! ([`crate::TextQuery`]).
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::OnceLock,
-};
-use tantivy::tokenizer::{Language, LowerCaser, SimpleTokenizer, Stemmer, TextAnalyzer, TokenStream};
+pub(crate) mod lexicon;
+pub(crate) mod words;
+
+use kernel::Language;
+use lexicon::{GAP, Lexicon, TermId, title_term, written_term};
+use std::collections::HashMap;
+use tantivy::tokenizer::{Language as Rules, RawTokenizer, Stemmer, StopWordFilter, TextAnalyzer, TokenStream};
+use words::{Kind, Piece, pieces};
 use zeroize::Zeroize;
 
-/// A word that is indexed is shorter, bytes. Room for a SHA-512 in hex; longer runs are no words.
-const WORD_BYTES_MAX: usize = 129;
 /// Words that a job keeps in mind before it begins anew: about 10 MB.
 const WORDS_KNOWN_MAX: usize = 100_000;
-
-/// Function words of English (the 33 that Lucene drops by default).
-const STOP_WORDS: [&str; 33] = [
-    "a", "an", "and", "are", "as", "at", "be", "but", "by", "for", "if", "in", "into", "is", "it", "no", "not", "of",
-    "on", "or", "such", "that", "the", "their", "then", "there", "these", "they", "this", "to", "was", "will", "with",
-];
-
-/// A term's number in the lexicon of the job that met it.
-pub(crate) type TermId = u32;
 
 /// Cuts text into terms. One per job: a text says most of its words again and again, and each is lowered and stemmed
 /// once. What it keeps are words of a customer's text: wiped when it goes.
 pub(crate) struct Analyser {
-    chain: TextAnalyzer,
+    stems: Option<TextAnalyzer>,
     lexicon: Lexicon,
-    /// Words as they stood in the text, with their terms.
-    known: HashMap<String, TermId>,
+    /// Pieces as they stood in the text, with their terms.
+    known: HashMap<String, Terms>,
+    /// The title of the document at hand.
+    title: Row,
 }
 
-/// The distinct terms of a job, numbered as they came. Wiped when it goes.
-#[derive(Default)]
-pub(crate) struct Lexicon {
-    terms: Vec<String>,
-    numbers: HashMap<String, TermId>,
+/// What one piece of a text gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Terms {
+    /// What is ranked; none for a whole.
+    pub(crate) stem: Option<TermId>,
+    /// How it was written, where that is another term.
+    pub(crate) written: Option<TermId>,
 }
 
-impl Lexicon {
-    /// A term by its number.
-    pub(crate) fn term(&self, id: TermId) -> &str {
-        self.terms.get(id as usize).map_or("", String::as_str)
-    }
-
-    /// The number of a term, if it came.
-    pub(crate) fn number(&self, term: &str) -> Option<TermId> {
-        self.numbers.get(term).copied()
-    }
-
-    /// How many there are.
-    pub(crate) fn len(&self) -> usize {
-        self.terms.len()
-    }
-
-    fn enter(&mut self, term: &str) -> TermId {
-        if let Some(id) = self.number(term) {
-            return id;
-        }
-        let id = TermId::try_from(self.terms.len()).unwrap_or(TermId::MAX);
-        self.terms.push(term.to_owned());
-        self.numbers.insert(term.to_owned(), id);
-        id
-    }
-
-    fn wipe(&mut self) {
-        self.terms.iter_mut().for_each(Zeroize::zeroize);
-        self.terms.clear();
-        self.numbers.drain().for_each(|(mut term, _)| term.zeroize());
-    }
+/// The terms of a row.
+#[derive(Clone, Default)]
+pub(crate) struct Row {
+    /// Stems in their order, title first; [`GAP`] behind it.
+    pub(crate) stems: Vec<TermId>,
+    /// Marked terms: stems of the title, words as they were written.
+    pub(crate) extras: Vec<TermId>,
+    /// How many of the stems are the title's.
+    pub(crate) title: u32,
 }
 
-impl Drop for Lexicon {
-    fn drop(&mut self) {
-        self.wipe();
-    }
-}
-
-impl Drop for Analyser {
-    fn drop(&mut self) {
-        self.known.drain().for_each(|(mut word, _)| word.zeroize());
+impl Row {
+    /// How many stems: its length, as BM25 counts it.
+    pub(crate) fn length(&self) -> u32 {
+        let gap = u32::from(self.title > 0);
+        u32::try_from(self.stems.len()).unwrap_or(u32::MAX).saturating_sub(gap)
     }
 }
 
 impl Analyser {
-    pub(crate) fn new() -> Self {
-        let chain = TextAnalyzer::builder(SimpleTokenizer::default())
-            .filter(LowerCaser)
-            .filter(Stemmer::new(Language::English))
-            .build();
-        Self { chain, lexicon: Lexicon::default(), known: HashMap::new() }
+    pub(crate) fn new(language: Language) -> Self {
+        let stems = rules(language)
+            .map(|rules| TextAnalyzer::builder(RawTokenizer::default()).filter(Stemmer::new(rules)).build());
+        Self { stems, lexicon: Lexicon::default(), known: HashMap::new(), title: Row::default() }
     }
 
-    /// Appends the terms of `text`.
-    pub(crate) fn terms(&mut self, text: &str, out: &mut Vec<TermId>) {
-        let words = text.split(|c: char| !c.is_alphanumeric());
-        for word in words.filter(|word| !word.is_empty() && word.len() < WORD_BYTES_MAX) {
-            let id = match self.known.get(word) {
-                Some(id) => *id,
-                None => self.learn(word),
+    /// Calls back with each piece of a text and its terms.
+    pub(crate) fn each<'a>(&mut self, text: &'a str, mut visit: impl FnMut(&Lexicon, Piece<'a>, Terms)) {
+        pieces(text, |piece| {
+            let terms = match self.known.get(piece.text) {
+                Some(terms) => *terms,
+                None => self.learn(piece),
             };
-            out.push(id);
+            visit(&self.lexicon, piece, terms);
+        });
+    }
+
+    fn learn(&mut self, piece: Piece<'_>) -> Terms {
+        let lower = lowered(piece.text);
+        let terms = if piece.kind == Kind::Whole {
+            Terms { stem: None, written: Some(self.lexicon.enter(&written_term(&lower))) }
+        } else {
+            let stem = self.stem(&lower);
+            let written = (stem != lower).then(|| self.lexicon.enter(&written_term(&lower)));
+            Terms { stem: Some(self.lexicon.enter(&stem)), written }
+        };
+        self.known.insert(piece.text.to_owned(), terms);
+        terms
+    }
+
+    fn stem(&mut self, word: &str) -> String {
+        match &mut self.stems {
+            Some(chain) if !word.contains(|c: char| c.is_numeric()) => {
+                let mut stream = chain.token_stream(word);
+                if stream.advance() { stream.token().text.clone() } else { word.to_owned() }
+            }
+            _ => word.to_owned(),
         }
     }
 
-    fn learn(&mut self, word: &str) -> TermId {
-        let mut stream = self.chain.token_stream(word);
-        // A run of letters and digits is one token.
-        let id = self.lexicon.enter(if stream.advance() { &stream.token().text } else { word });
-        self.known.insert(word.to_owned(), id);
-        id
+    /// The title of the document whose passages come next.
+    pub(crate) fn set_title(&mut self, title: &str) {
+        let mut row = std::mem::take(&mut self.title);
+        row.stems.clear();
+        row.extras.clear();
+        self.append(title, &mut row);
+        row.title = u32::try_from(row.stems.len()).unwrap_or(u32::MAX);
+        for at in 0..row.stems.len() {
+            let Some(stem) = row.stems.get(at) else { continue };
+            let term = title_term(self.lexicon.term(*stem));
+            row.extras.push(self.lexicon.enter(&term));
+        }
+        if row.title > 0 {
+            row.stems.push(GAP);
+        }
+        self.title = row;
     }
 
-    /// Appends the terms of a row: the document's title, then the passage. The title counts also where the
-    /// passage repeats it: a word of the title says more (nDCG@10 on Cranfield 0.433 against 0.421).
-    pub(crate) fn row(&mut self, title: &str, passage: &str, out: &mut Vec<TermId>) {
-        self.terms(title, out);
-        self.terms(passage, out);
+    /// The terms of a row: the document's title, then the passage. The title counts also where the passage repeats it.
+    pub(crate) fn row(&mut self, passage: &str, out: &mut Row) {
+        out.stems.clone_from(&self.title.stems);
+        out.extras.clone_from(&self.title.extras);
+        out.title = self.title.title;
+        self.append(passage, out);
+    }
+
+    fn append(&mut self, text: &str, out: &mut Row) {
+        self.each(text, |_, _, terms| {
+            out.stems.extend(terms.stem);
+            out.extras.extend(terms.written);
+        });
     }
 
     /// The terms so far.
@@ -126,8 +135,9 @@ impl Analyser {
         &self.lexicon
     }
 
-    /// The terms so far, to be kept. It begins anew then.
+    /// The terms so far, to be kept. It begins anew then, without a title.
     pub(crate) fn take_lexicon(&mut self) -> Lexicon {
+        self.title = Row::default();
         self.known.drain().for_each(|(mut word, _)| word.zeroize());
         std::mem::take(&mut self.lexicon)
     }
@@ -141,63 +151,46 @@ impl Analyser {
     }
 }
 
-/// An analysed query: distinct terms in the order in which they came, and how often each did. No
-/// `Debug`: it is a customer's text.
-#[derive(Clone)]
-pub struct TextQuery {
-    pub(crate) terms: Vec<String>,
-    /// A term that is asked for twice weighs twice.
-    pub(crate) times: Vec<f32>,
-}
-
-impl TextQuery {
-    /// Analyses a query.
-    pub fn new(text: &str) -> Self {
-        let (mut analyser, mut ids) = (Analyser::new(), Vec::new());
-        analyser.terms(text, &mut ids);
-        static STOPS: OnceLock<HashSet<String>> = OnceLock::new();
-        let stops = STOPS.get_or_init(|| STOP_WORDS.iter().map(|w| stem(w)).collect());
-        let mut words: Vec<String> = ids.into_iter().map(|id| analyser.lexicon.term(id).to_owned()).collect();
-        if words.iter().any(|w| !stops.contains(w)) {
-            words.retain(|w| !stops.contains(w));
-        }
-        let mut query = Self { terms: Vec::new(), times: Vec::new() };
-        let mut places = HashMap::new();
-        for word in words {
-            let place = *places.entry(word.clone()).or_insert(query.terms.len());
-            match query.times.get_mut(place) {
-                Some(times) => *times += 1.0,
-                None => {
-                    query.terms.push(word);
-                    query.times.push(1.0);
-                }
-            }
-        }
-        query
-    }
-
-    /// For each of these words of the query its place among the terms; `None` for those that are not looked for.
-    pub fn places<'w>(&self, words: impl IntoIterator<Item = &'w str>) -> Vec<Option<usize>> {
-        let (mut analyser, mut ids) = (Analyser::new(), Vec::new());
-        let mut place = |word: &str| {
-            ids.clear();
-            analyser.terms(word, &mut ids);
-            let term = analyser.lexicon.term(*ids.first()?);
-            self.terms.iter().position(|known| known == term)
-        };
-        words.into_iter().map(&mut place).collect()
-    }
-
-    /// Whether there is no term to look for.
-    pub fn is_empty(&self) -> bool {
-        self.terms.is_empty()
+impl Drop for Analyser {
+    fn drop(&mut self) {
+        self.known.drain().for_each(|(mut word, _)| word.zeroize());
     }
 }
 
-fn stem(word: &str) -> String {
-    let (mut analyser, mut ids) = (Analyser::new(), Vec::new());
-    analyser.terms(word, &mut ids);
-    ids.pop().map(|id| analyser.lexicon.term(id).to_owned()).unwrap_or_default()
+/// Lower case, letter by letter, so that the beginning of a word stays the beginning of it; one sigma.
+pub(crate) fn lowered(word: &str) -> String {
+    word.chars().flat_map(char::to_lowercase).map(|c| if c == 'ς' { 'σ' } else { c }).collect()
+}
+
+/// What tells the function words of a language: they carry no meaning and have the longest posting lists. `None` where
+/// nobody made a list.
+pub(crate) fn stop_words(language: Language) -> Option<TextAnalyzer> {
+    let filter = StopWordFilter::new(rules(language)?)?;
+    Some(TextAnalyzer::builder(RawTokenizer::default()).filter(filter).build())
+}
+
+fn rules(language: Language) -> Option<Rules> {
+    Some(match language {
+        Language::Plain => return None,
+        Language::Arabic => Rules::Arabic,
+        Language::Danish => Rules::Danish,
+        Language::Dutch => Rules::Dutch,
+        Language::English => Rules::English,
+        Language::Finnish => Rules::Finnish,
+        Language::French => Rules::French,
+        Language::German => Rules::German,
+        Language::Greek => Rules::Greek,
+        Language::Hungarian => Rules::Hungarian,
+        Language::Italian => Rules::Italian,
+        Language::Norwegian => Rules::Norwegian,
+        Language::Portuguese => Rules::Portuguese,
+        Language::Romanian => Rules::Romanian,
+        Language::Russian => Rules::Russian,
+        Language::Spanish => Rules::Spanish,
+        Language::Swedish => Rules::Swedish,
+        Language::Tamil => Rules::Tamil,
+        Language::Turkish => Rules::Turkish,
+    })
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use crate::{
     Error, Spec,
-    analysis::{Analyser, Lexicon, TermId},
+    analysis::{Analyser, Row, lexicon::Lexicon},
     bytes::put_bitmap,
     codec,
     container::{Kind, Paged, Writer},
@@ -52,7 +52,7 @@ pub(crate) struct Builder<'a> {
     spec: &'a Spec,
     out: Writer,
     analyser: Analyser,
-    terms: Vec<TermId>,
+    row: Row,
     properties: PropertyBuilder,
     ids: Vec<(String, u32)>,
     vectored: RoaringBitmap,
@@ -64,8 +64,8 @@ impl<'a> Builder<'a> {
         Self {
             spec,
             out: Writer::default(),
-            analyser: Analyser::new(),
-            terms: Vec::new(),
+            analyser: Analyser::new(spec.language),
+            row: Row::default(),
             properties: PropertyBuilder::default(),
             ids: Vec::new(),
             vectored: RoaringBitmap::new(),
@@ -77,7 +77,7 @@ impl<'a> Builder<'a> {
     pub(crate) fn add(
         &mut self,
         doc: &Document,
-        mut terms: impl FnMut(u32, &[TermId], &Lexicon) -> Result<(), Error>,
+        mut terms: impl FnMut(u32, &Row, &Lexicon) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let limit = limits::SEGMENT_ROWS_MAX;
         let number = u32::try_from(self.ids.len()).unwrap_or(u32::MAX);
@@ -86,15 +86,15 @@ impl<'a> Builder<'a> {
             return Err(Error::TooLarge { what: "documents and rows", limit: limit.into() });
         }
         self.vectors(number, doc)?;
+        self.analyser.set_title(doc.title.expose());
         for n in 0..doc.passages.len() {
-            self.terms.clear();
-            self.analyser.row(doc.title.expose(), doc.passage_text(n), &mut self.terms);
-            let count = u32::try_from(self.terms.len()).unwrap_or(u32::MAX);
+            self.analyser.row(doc.passage_text(n), &mut self.row);
             let rows = self.out.part(Kind::Rows);
             rows.extend_from_slice(&number.to_le_bytes());
-            rows.extend_from_slice(&count.to_le_bytes());
-            self.out.part(Kind::Norms).push(text::norm(count));
-            terms(self.rows, &self.terms, self.analyser.lexicon())?;
+            rows.extend_from_slice(&self.row.length().to_le_bytes());
+            let norms = [self.row.length(), self.row.title].map(text::norm);
+            self.out.part(Kind::Norms).extend_from_slice(&norms);
+            terms(self.rows, &self.row, self.analyser.lexicon())?;
             self.rows += 1;
         }
         codec::encode_head(doc, self.out.paged(Paged::Heads));
@@ -102,7 +102,8 @@ impl<'a> Builder<'a> {
         self.out.part(Kind::IdBytes).extend_from_slice(doc.id.as_str().as_bytes());
         let ends = [self.out.paged(Paged::Heads).len(), self.out.paged(Paged::Texts).len()];
         let ids = self.out.part(Kind::IdBytes).len();
-        Documents::write_entry(self.out.part(Kind::Documents), self.rows, ends, ids);
+        let title = if doc.passages.is_empty() { 0 } else { self.row.title };
+        Documents::write_entry(self.out.part(Kind::Documents), [self.rows, title], ends, ids);
         self.properties.add(number, doc);
         self.ids.push((doc.id.as_str().to_owned(), number));
         Ok(())

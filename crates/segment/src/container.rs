@@ -1,7 +1,7 @@
 //! The container of a segment: magic `RFSG`, version, checksums, counts, table of sections, sections.
 //!
 //! ```text
-//! 0  "RFSG"   4  version u16   6  distance u8   7  reserved u8 = 0
+//! 0  "RFSG"   4  version u16   6  distance u8   7  language u8
 //! 8  checksum u64 of bytes 16 to the paged part   16 checksum u64 of the paged part
 //! 24 dimensions u32   28 documents u32   32 rows u32   36 sections u32
 //! 40 table: sections × { kind u32, offset u64, length u64 }, then the sections without gaps
@@ -116,7 +116,7 @@ impl Writer {
         let mut out = Zeroizing::new(Vec::with_capacity(total));
         out.extend_from_slice(MAGIC);
         out.extend_from_slice(&VERSION.to_le_bytes());
-        out.extend_from_slice(&[distance_code(spec.distance), 0]);
+        out.extend_from_slice(&[distance_code(spec.distance), spec.language as u8]);
         out.extend_from_slice(&[0; 16]);
         out.extend_from_slice(&(spec.dimensions as u32).to_le_bytes());
         out.extend_from_slice(&documents.to_le_bytes());
@@ -199,8 +199,8 @@ pub(crate) fn parse(spec: &Spec, whole: &Slice, paged: &Section) -> Result<Secti
     if version != VERSION {
         return Err(Error::Version { what: "segment", found: version, known: VERSION });
     }
-    let [distance, reserved] = r.array()?;
-    if r.u64()? != checksum(bytes.get(CHECKED_FROM..).unwrap_or_default()) || reserved != 0 {
+    let [distance, language] = r.array()?;
+    if r.u64()? != checksum(bytes.get(CHECKED_FROM..).unwrap_or_default()) {
         return Err(Error::corrupt("segment checksum", 8));
     }
     let behind = r.u64()?;
@@ -210,7 +210,7 @@ pub(crate) fn parse(spec: &Spec, whole: &Slice, paged: &Section) -> Result<Secti
         return Err(Error::corrupt("checksum of the paged part", 16));
     }
     let dimensions = r.u32()? as usize;
-    if dimensions != spec.dimensions || distance != distance_code(spec.distance) {
+    if (dimensions, distance, language) != (spec.dimensions, distance_code(spec.distance), spec.language as u8) {
         return Err(Error::Spec { expected: spec.dimensions, found: dimensions });
     }
     let (documents, rows) = (r.u32()?, r.u32()?);

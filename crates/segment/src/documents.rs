@@ -1,6 +1,7 @@
 //! The documents of a segment: where each one's rows, head and text lie, and which has which id.
 //!
-//! Per document 28 bytes: one past its last row (u32), end of its head, of its text and of its id (u64 each). Per row
+//! Per document 32 bytes: one past its last row, terms of its title (u32 each), end of its head, of its text and of its
+//! id (u64 each). Per row
 //! 8 bytes: its document and its terms. Ids: document numbers in the order of their ids. Tables and ids are checked at
 //! opening and stay in memory; heads, texts and vectors may be read page by page, and are checked when they are.
 
@@ -16,13 +17,15 @@ use kernel::{Document, DocumentView, Untrusted};
 use roaring::RoaringBitmap;
 use std::ops::Range;
 
-const ENTRY: usize = 28;
+const ENTRY: usize = 32;
 
 pub(crate) struct Documents {
     pub(crate) count: u32,
     pub(crate) rows: u32,
     /// Terms of all rows.
     pub(crate) tokens: u64,
+    /// Those of them that are the titles'.
+    pub(crate) title_tokens: u64,
     entries: Slice,
     row_table: Slice,
     ids: Slice,
@@ -35,8 +38,8 @@ pub(crate) struct Documents {
 }
 
 impl Documents {
-    pub(crate) fn write_entry(out: &mut Vec<u8>, rows: u32, [heads, texts]: [usize; 2], ids: usize) {
-        out.extend_from_slice(&rows.to_le_bytes());
+    pub(crate) fn write_entry(out: &mut Vec<u8>, counts: [u32; 2], [heads, texts]: [usize; 2], ids: usize) {
+        counts.iter().for_each(|count| out.extend_from_slice(&count.to_le_bytes()));
         [heads, texts, ids].iter().for_each(|end| out.extend_from_slice(&(*end as u64).to_le_bytes()));
     }
 
@@ -45,6 +48,7 @@ impl Documents {
             count: sections.documents,
             rows: sections.rows,
             tokens: 0,
+            title_tokens: 0,
             entries: sections.get(Kind::Documents),
             row_table: sections.get(Kind::Rows),
             ids: sections.get(Kind::Ids),
@@ -55,19 +59,19 @@ impl Documents {
             vectored,
             dimensions,
         };
-        documents.tokens = documents.check()?;
+        (documents.tokens, documents.title_tokens) = documents.check()?;
         Ok(documents)
     }
 
-    /// Checks the tables; says how many terms there are.
-    fn check(&self) -> Result<u64, Error> {
+    /// Checks the tables; says how many terms there are, and how many of titles.
+    fn check(&self) -> Result<(u64, u64), Error> {
         let count = self.count as usize;
         let sizes = [(self.entries.len(), ENTRY), (self.ids.len(), 4)];
         if sizes.iter().any(|&(len, size)| len != count * size) || self.row_table.len() != self.rows as usize * 8 {
             return Err(Error::corrupt("document table", 0));
         }
         let mut rows = self.row_table.bytes().as_chunks::<8>().0.iter();
-        let (mut next_row, mut tokens) = (0, 0u64);
+        let (mut next_row, mut tokens, mut title_tokens) = (0, 0u64, 0u64);
         for doc in 0..self.count {
             let bad = || Error::corrupt("document table", doc as usize * ENTRY);
             let entry = self.entry(doc).filter(|e| e.rows.start == next_row).ok_or_else(bad)?;
@@ -76,7 +80,13 @@ impl Documents {
                 if u32::from_le_bytes([*a, *b, *c, *d]) != doc {
                     return Err(bad());
                 }
-                tokens += u64::from(u32::from_le_bytes(*terms));
+                let terms = u32::from_le_bytes(*terms);
+                // Every row holds its title's terms.
+                if terms < entry.title {
+                    return Err(bad());
+                }
+                tokens += u64::from(terms);
+                title_tokens += u64::from(entry.title);
             }
             next_row = entry.rows.end;
         }
@@ -86,7 +96,7 @@ impl Documents {
             return Err(Error::corrupt("document table", count * ENTRY));
         }
         self.check_ids()?;
-        Ok(tokens)
+        Ok((tokens, title_tokens))
     }
 
     fn check_ids(&self) -> Result<(), Error> {
@@ -106,13 +116,14 @@ impl Documents {
         let bytes = self.entries.bytes();
         let read = |doc: u32| {
             let at = doc as usize * ENTRY;
-            let id = usize::try_from(u64_from(bytes, at + 20)?).ok()?;
-            Some((u32_from(bytes, at)?, u64_from(bytes, at + 4)?, u64_from(bytes, at + 12)?, id))
+            let id = usize::try_from(u64_from(bytes, at + 24)?).ok()?;
+            Some((u32_from(bytes, at)?, u64_from(bytes, at + 8)?, u64_from(bytes, at + 16)?, id))
         };
         let (row, head, text, id) = if doc == 0 { (0, 0, 0, 0) } else { read(doc - 1)? };
         let end = read(doc)?;
         (row <= end.0 && head <= end.1 && text <= end.2 && id <= end.3).then_some(Entry {
             rows: row..end.0,
+            title: u32_from(bytes, doc as usize * ENTRY + 4)?,
             head: head..end.1,
             text: text..end.2,
             id: id..end.3,
@@ -150,6 +161,12 @@ impl Documents {
     /// Terms of a row, as BM25 counts them.
     pub(crate) fn terms(&self, row: u32) -> u32 {
         u32_at(self.row_table.bytes(), row as usize * 2 + 1).unwrap_or(0)
+    }
+
+    /// Those of them that are its title's.
+    pub(crate) fn title_terms(&self, row: u32) -> u32 {
+        let doc = u32_at(self.row_table.bytes(), row as usize * 2);
+        doc.and_then(|doc| u32_from(self.entries.bytes(), doc as usize * ENTRY + 4)).unwrap_or(0)
     }
 
     pub(crate) fn head(&self, doc: u32) -> Result<Document, Error> {
@@ -211,6 +228,7 @@ impl Documents {
 
 struct Entry {
     rows: Range<u32>,
+    title: u32,
     head: Range<u64>,
     text: Range<u64>,
     id: Range<usize>,

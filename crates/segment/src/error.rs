@@ -23,8 +23,8 @@ pub enum Error {
         /// The version that is known here.
         known: u16,
     },
-    /// Opened for another vector length or distance than it was written for.
-    #[error("segment was written for {found} dimensions, opened for {expected}, or for another distance")]
+    /// Opened for another vector length, distance or language than it was written for.
+    #[error("segment was written for {found} dimensions, opened for {expected}, another distance or another language")]
     Spec {
         /// Dimensions asked for.
         expected: usize,

@@ -1,7 +1,7 @@
 //! Decoders as plain functions, for fuzzers (feature `fuzzing`) and for the test below. In no build that is shipped.
 
 use crate::{
-    Links, Segment, Spec, TextQuery, TextStats,
+    Expansion, Highlighter, Links, Segment, Spec, TextQuery, TextStats,
     bytes::{Reader, Slice},
     codec::{decode_document, encode_document},
     container::{self, reseal},
@@ -9,8 +9,8 @@ use crate::{
     postings::{Pairs, Strings},
 };
 use kernel::{
-    AttrValue, Audience, CommitNo, Distance, Document, DocumentId, Filter, Finding, FindingKind, Passage, Principal,
-    Scalar, ScreenAction, Severity, Span, Status, Timestamp, Untrusted,
+    AttrValue, Audience, CommitNo, Distance, Document, DocumentId, Filter, Finding, FindingKind, Language, Passage,
+    Principal, Scalar, ScreenAction, Severity, Span, Status, Timestamp, Untrusted,
 };
 use roaring::RoaringBitmap;
 use std::{ops::Bound, sync::OnceLock};
@@ -26,9 +26,10 @@ pub const TARGETS: &[Target] = &[
     ("segment_graph", graphs, graph),
     ("segment_open", segments, open),
     ("segment_resealed", segments, resealed),
+    ("segment_question", questions, question),
 ];
 
-const SPEC: Spec = Spec { dimensions: 3, distance: Distance::Cosine };
+const SPEC: Spec = Spec::new(3, Distance::Cosine);
 /// Rows that the graph's target has.
 const ROWS: u32 = 3;
 
@@ -172,6 +173,26 @@ fn resealed(bytes: &[u8]) {
     open(&bytes);
 }
 
+fn questions() -> Vec<Vec<u8>> {
+    let all = [
+        "the \"days of leave\" comput* 5\" x*",
+        "ERR_CONN_42 192.168.0.1 foo@bar.org",
+        "東京都 \"東京 都\" ก็",
+        "*\"*\"**",
+    ];
+    all.iter().map(|text| text.as_bytes().to_vec()).collect()
+}
+
+/// A question that is a text too: nothing in either is an error.
+fn question(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    for language in Language::ALL {
+        let query = TextQuery::in_language(&text, *language);
+        let points = text.chars().count() as u32;
+        assert!(Highlighter::new(&query).spans(&text).iter().all(|(start, end)| start < end && *end <= points));
+    }
+}
+
 /// Every kind of question.
 fn query(segment: &Segment) {
     let mut rows = RoaringBitmap::new();
@@ -187,7 +208,11 @@ fn query(segment: &Segment) {
     let mine = Audience::Principals(Principal::parse("user:a").into_iter().collect());
     let _ = (segment.visible(&mine), segment.with_status(Status::Quarantined), segment.has_attribute("k"));
     let _ = segment.expired(Timestamp::from_millis(0));
-    let text = TextQuery::new("leave policy");
+    let mut text = TextQuery::new("leave \"leave policy\" holi*");
+    let mut expansion = Expansion::default();
+    let _ = segment.expand(&text, &rows, &mut expansion).is_ok();
+    text.expand(expansion);
+    assert!(segment.holding(&text, &rows).map_or(true, |held| held.is_subset(&rows)));
     let mut stats = TextStats::for_query(&text);
     if let Ok(found) = segment.text_stats(&text, &rows) {
         stats += found;

@@ -25,9 +25,11 @@ mod filter;
 #[doc(hidden)]
 pub mod fuzzing;
 mod graph;
+mod highlight;
 mod pages;
 mod plan;
 mod postings;
+mod query;
 #[cfg(test)]
 mod sample;
 mod segment;
@@ -37,10 +39,11 @@ mod text;
 mod top;
 mod vectors;
 
-pub use analysis::TextQuery;
 pub use build::{Links, Stop};
 pub use error::Error;
+pub use highlight::Highlighter;
 pub use plan::{Trace, Way, calibrate};
+pub use query::{Expansion, TextQuery};
 pub use segment::{Segment, Spec};
 pub use tail::{Tail, check};
 pub use text::TextStats;

@@ -1,7 +1,7 @@
 //! [`Segment`]: what the floor above sees of an index, in memory or opened.
 
 use crate::{
-    Error, TextQuery, TextStats,
+    Error, Expansion, TextQuery, TextStats,
     build::{Builder, Links, Stop},
     bytes::{Reader, Slice},
     container::{self, Kind, Paged},
@@ -16,18 +16,27 @@ use crate::{
     top::Scored,
     vectors::{Found, Planner, Vectors},
 };
-use kernel::{Audience, Distance, Document, DocumentId, Filter, ReadAt, Status, Timestamp, limits};
+use kernel::{Audience, Distance, Document, DocumentId, Filter, Language, ReadAt, Status, Timestamp, limits};
 use roaring::RoaringBitmap;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
-/// What vectors a segment holds.
+/// What vectors a segment holds, and whose words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spec {
     /// Values of a vector; 0 when there are none.
     pub dimensions: usize,
     /// How vectors are compared.
     pub distance: Distance,
+    /// By whose rules words are compared.
+    pub language: Language,
+}
+
+impl Spec {
+    /// Words by the rules of English.
+    pub const fn new(dimensions: usize, distance: Distance) -> Self {
+        Self { dimensions, distance, language: Language::English }
+    }
 }
 
 /// An immutable index of documents and their passages ("rows"). Documents and rows are numbered
@@ -67,8 +76,8 @@ impl Segment {
         let mut builder = Builder::new(spec);
         let mut index = MemoryIndex::default();
         for doc in docs {
-            builder.add(doc, |row, terms, _| {
-                index.add(row, terms);
+            builder.add(doc, |number, row, _| {
+                index.add(number, row);
                 Ok(())
             })?;
         }
@@ -103,7 +112,7 @@ impl Segment {
         let mut builder = Builder::new(spec);
         let mut index = FrozenWriter::new()?;
         for doc in docs {
-            builder.add(&doc, |_, terms, lexicon| index.add(terms, lexicon))?;
+            builder.add(&doc, |_, row, lexicon| index.add(row, lexicon))?;
             builder.forget_words();
             stop.check()?;
         }
@@ -201,7 +210,7 @@ impl Segment {
         let documents = Documents::open(&sections, spec.dimensions, vectored)?;
         stage("documents, ids");
         let norms = sections.get(Kind::Norms);
-        if norms.len() != sections.rows as usize {
+        if norms.len() != sections.rows as usize * 2 {
             return Err(Error::corrupt("norms", 0));
         }
         let postings = match memory {
@@ -336,7 +345,24 @@ impl Segment {
         self.text.stats(query, live_rows, &self.documents)
     }
 
-    /// The best `k` of `rows` by BM25 (k1 1.2, b 0.75; any term), best first. `stats` are those of the namespace.
+    /// What words of these rows begin as the query's words with a star do. Gather those of all segments, then
+    /// [`TextQuery::expand`].
+    ///
+    /// # Errors
+    /// [`Error::Unreadable`] when postings cannot be read.
+    pub fn expand(&self, query: &TextQuery, rows: &RoaringBitmap, into: &mut Expansion) -> Result<(), Error> {
+        self.text.expand(query, rows, self.rows(), into)
+    }
+
+    /// Those of `rows` that hold every phrase of the query.
+    ///
+    /// # Errors
+    /// [`Error::Unreadable`] when postings cannot be read.
+    pub fn holding(&self, query: &TextQuery, rows: &RoaringBitmap) -> Result<RoaringBitmap, Error> {
+        self.text.holding(query, rows)
+    }
+
+    /// The best `k` of `rows` by BM25 (k1 1.5, b 0.75; any term), best first. `stats` are those of the namespace.
     ///
     /// # Errors
     /// [`Error::Unreadable`] when postings cannot be read.

@@ -1,23 +1,35 @@
-//! The text arm: BM25 (k1 1.2, b 0.75) over one inverted index of a segment.
+//! The text arm: BM25 over one inverted index of a segment, titles weighing more.
 //!
 //! Two indexes, [`memory`] for tails and [`frozen`] (tantivy's) for written segments, give the same
 //! postings; lengths, statistics and scores are made here, once, so that both score alike to the
 //! last bit. Promises: only rows of the given bitmap are scored, and statistics count live rows only.
+//!
+//! A row's terms are those of its document's title and of the passage. A title's weigh `w` times as much (Robertson,
+//! Zaragoza & Taylor, CIKM 2004): a term's frequency is `all + (w - 1) * in the title`, and so is a row's length. All
+//! terms that a word with a star stands for count as one.
 
 mod directory;
 pub(crate) mod frozen;
 pub(crate) mod memory;
+mod score;
 
 use crate::{
     Error, TextQuery,
+    analysis::{
+        Analyser,
+        lexicon::{title_term, written_term},
+    },
     bytes::Slice,
     documents::Documents,
+    query::{Ask, Expansion, Prefix},
     top::{Dense, Scored, Top},
 };
 use frozen::FrozenIndex;
 use memory::MemoryIndex;
 use roaring::RoaringBitmap;
-use tantivy::{fieldnorm::FieldNormReader, query::Bm25Weight};
+use score::Weights;
+use std::ops::ControlFlow;
+use tantivy::fieldnorm::FieldNormReader;
 
 /// Counts over the live rows of a namespace that BM25 needs. Add those of all segments.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,14 +38,16 @@ pub struct TextStats {
     pub rows: u64,
     /// Their terms, repeats included.
     pub tokens: u64,
-    /// For each term of the query, the live rows that hold it.
+    /// Those of them that are the titles'.
+    pub title_tokens: u64,
+    /// For each thing that the query asks for, the live rows that hold it.
     pub document_frequency: Vec<u64>,
 }
 
 impl TextStats {
     /// Zero rows, for summing up.
     pub fn for_query(query: &TextQuery) -> Self {
-        Self { rows: 0, tokens: 0, document_frequency: vec![0; query.terms.len()] }
+        Self { rows: 0, tokens: 0, title_tokens: 0, document_frequency: vec![0; query.asks.len()] }
     }
 }
 
@@ -42,6 +56,7 @@ impl std::ops::AddAssign for TextStats {
     fn add_assign(&mut self, other: Self) {
         self.rows += other.rows;
         self.tokens += other.tokens;
+        self.title_tokens += other.title_tokens;
         if self.document_frequency.len() < other.document_frequency.len() {
             self.document_frequency.resize(other.document_frequency.len(), 0);
         }
@@ -90,12 +105,46 @@ impl Postings {
 
     /// Calls back with each selected row that holds the term, ascending, and how often.
     fn each(&self, term: &str, selection: &Selection<'_>, mut visit: impl FnMut(u32, u32)) -> Result<(), Error> {
+        self.until(term, selection, |row, times| {
+            visit(row, times);
+            ControlFlow::Continue(())
+        })
+    }
+
+    /// The same until it is told to stop.
+    fn until(
+        &self,
+        term: &str,
+        selection: &Selection<'_>,
+        mut visit: impl FnMut(u32, u32) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
         match self {
             Postings::Memory(index) => {
-                index.postings(term).iter().filter(|p| selection.contains(p.0)).for_each(|p| visit(p.0, p.1));
+                let mut list = index.postings(term).iter().filter(|p| selection.contains(p.0));
+                // Whether it stopped is known to who stopped it.
+                let _ = list.try_for_each(|p| visit(p.0, p.1));
                 Ok(())
             }
             Postings::Frozen(index) => index.each(term, selection, visit),
+        }
+    }
+
+    /// Calls back with the terms that begin so, ascending, until told to stop.
+    fn terms_from(
+        &self,
+        start: &str,
+        mut visit: impl FnMut(&str) -> Result<ControlFlow<()>, Error>,
+    ) -> Result<(), Error> {
+        match self {
+            Postings::Memory(index) => {
+                for term in index.terms_from(start) {
+                    if visit(term)?.is_break() {
+                        break;
+                    }
+                }
+                Ok(())
+            }
+            Postings::Frozen(index) => index.terms_from(start, visit),
         }
     }
 
@@ -116,11 +165,63 @@ pub(crate) fn norm(terms: u32) -> u8 {
 /// The text index of one segment.
 pub(crate) struct Text {
     pub(crate) postings: Postings,
-    /// Per row its [`norm`].
+    /// Per row the [`norm`] of all its terms and that of its title's.
     pub(crate) norms: Slice,
 }
 
 impl Text {
+    /// See [`crate::Segment::expand`].
+    pub(crate) fn expand(
+        &self,
+        query: &TextQuery,
+        rows: &RoaringBitmap,
+        total: u32,
+        into: &mut Expansion,
+    ) -> Result<(), Error> {
+        let selection = Selection::of(rows, total);
+        let mut analyser = Analyser::new(query.language());
+        into.terms.resize_with(query.prefixes.len(), Default::default);
+        for (prefix, terms) in query.prefixes.iter().zip(&mut into.terms) {
+            for start in [prefix.start.clone(), written_term(&prefix.start)] {
+                let mut here = 0;
+                self.postings.terms_from(&start, |term| {
+                    if prefix.takes(term, &mut analyser) && (terms.contains(term) || self.is_held(term, &selection)?) {
+                        terms.insert(term.to_owned());
+                        here += 1;
+                    }
+                    // One more than will be used: so it is known that there are more.
+                    let enough = here > kernel::limits::PREFIX_WORDS_MAX;
+                    Ok(if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether some selected row holds the term.
+    fn is_held(&self, term: &str, selection: &Selection<'_>) -> Result<bool, Error> {
+        let mut held = selection.rows.is_none();
+        if !held {
+            self.postings.until(term, selection, |_, _| {
+                held = true;
+                ControlFlow::Break(())
+            })?;
+        }
+        Ok(held)
+    }
+
+    /// Those of `rows` that hold every phrase of the query.
+    pub(crate) fn holding(&self, query: &TextQuery, rows: &RoaringBitmap) -> Result<RoaringBitmap, Error> {
+        let mut held = rows.clone();
+        for phrase in &query.phrases {
+            held = match &self.postings {
+                Postings::Memory(index) => index.phrase(phrase, &held),
+                Postings::Frozen(index) => index.phrase(phrase, &held)?,
+            };
+        }
+        Ok(held)
+    }
+
     pub(crate) fn stats(
         &self,
         query: &TextQuery,
@@ -133,19 +234,35 @@ impl Text {
         let rows = dead.intersection_len(live);
         dead -= live;
         let gone = Selection::of(&dead, total);
-        let frequency = |term: &String| {
-            let all = self.postings.frequency(term)?;
-            let mut lost = 0;
-            if !dead.is_empty() && all > 0 {
-                self.postings.each(term, &gone, |_, _| lost += 1)?;
+        let frequency = |(ask, _): &(Ask, f32)| match ask {
+            Ask::Stem(stem) => self.live_frequency(stem, &dead, &gone),
+            Ask::Written(word) => self.live_frequency(word, &dead, &gone),
+            Ask::Prefix(n) => {
+                let mut held = Dense::empty(total);
+                let mut count = 0;
+                let living = Selection::of(live, total);
+                for term in query.prefixes.get(*n).map(|prefix| prefix.terms.as_slice()).unwrap_or_default() {
+                    self.postings.each(term, &living, |row, _| count += u64::from(held.insert(row)))?;
+                }
+                Ok(count)
             }
-            Ok(all - lost)
         };
         Ok(TextStats {
             rows,
             tokens: documents.tokens - dead.iter().map(|row| u64::from(documents.terms(row))).sum::<u64>(),
-            document_frequency: query.terms.iter().map(frequency).collect::<Result<_, Error>>()?,
+            title_tokens: documents.title_tokens
+                - dead.iter().map(|row| u64::from(documents.title_terms(row))).sum::<u64>(),
+            document_frequency: query.asks.iter().map(frequency).collect::<Result<_, Error>>()?,
         })
+    }
+
+    fn live_frequency(&self, term: &str, dead: &RoaringBitmap, gone: &Selection<'_>) -> Result<u64, Error> {
+        let all = self.postings.frequency(term)?;
+        let mut lost = 0;
+        if !dead.is_empty() && all > 0 {
+            self.postings.each(term, gone, |_, _| lost += 1)?;
+        }
+        Ok(all - lost)
     }
 
     pub(crate) fn search(
@@ -159,28 +276,89 @@ impl Text {
         if k == 0 || rows.is_empty() || stats.rows == 0 {
             return Ok(Vec::new());
         }
-        let selection = Selection::of(rows, total);
-        let norms = self.norms.bytes();
-        let average = (stats.tokens as f32 / stats.rows as f32).max(1.0);
-        // One sum per row, filled term by term in the query's order: the same additions in every layout.
-        let mut sums = vec![0.0f32; total as usize];
-        let mut touched = Vec::new();
-        for ((term, &frequency), &asked) in query.terms.iter().zip(&stats.document_frequency).zip(&query.times) {
-            let weight = Bm25Weight::for_one_term_without_explain(frequency.min(stats.rows), stats.rows, average);
-            self.postings.each(term, &selection, |row, times| {
-                let Some(sum) = sums.get_mut(row as usize) else { return };
-                if *sum == 0.0 {
-                    touched.push(row);
-                }
-                *sum += asked * weight.score(norms.get(row as usize).copied().unwrap_or(0), times);
-            })?;
+        let weights = Weights::new(stats, query.title_weight());
+        let mut sums = Sums {
+            text: self,
+            selection: Selection::of(rows, total),
+            weights,
+            // One sum per row, filled term by term in the query's order: the same additions in every layout.
+            sums: vec![0.0; total as usize],
+            touched: Vec::new(),
+            titles: Vec::new(),
+        };
+        for ((ask, asked), frequency) in query.asks.iter().zip(&stats.document_frequency) {
+            let worth = asked * sums.weights.worth(*frequency);
+            match ask {
+                Ask::Stem(stem) => sums.add_stem(stem, worth)?,
+                Ask::Written(word) => sums.add_written(word, worth)?,
+                Ask::Prefix(n) => sums.add_prefix(query.prefixes.get(*n), worth)?,
+            }
         }
         let mut top = Top::new(k);
-        for row in touched {
-            top.offer(row, sums.get(row as usize).copied().unwrap_or(0.0));
+        for row in sums.touched {
+            top.offer(row, sums.sums.get(row as usize).copied().unwrap_or(0.0));
         }
         Ok(top.into_sorted())
     }
+}
+
+/// Scores while they grow.
+struct Sums<'a> {
+    text: &'a Text,
+    selection: Selection<'a>,
+    weights: Weights,
+    sums: Vec<f32>,
+    touched: Vec<u32>,
+    /// Rows whose titles hold the term at hand, ascending, and how often.
+    titles: Vec<(u32, u32)>,
+}
+
+impl Sums<'_> {
+    fn add_stem(&mut self, stem: &str, worth: f32) -> Result<(), Error> {
+        let Self { text, selection, weights, sums, touched, titles } = self;
+        titles.clear();
+        if weights.titles_differ() {
+            text.postings.each(&title_term(stem), selection, |row, times| titles.push((row, times)))?;
+        }
+        let (norms, mut titles) = (text.norms.bytes(), titles.iter().peekable());
+        text.postings.each(stem, selection, |row, times| {
+            let in_title = titles.next_if(|(titled, _)| *titled == row).map_or(0, |(_, times)| *times);
+            add(sums, touched, row, worth * weights.score(norms, row, weights.frequency(times, in_title)));
+        })
+    }
+
+    fn add_written(&mut self, word: &str, worth: f32) -> Result<(), Error> {
+        let Self { text, selection, weights, sums, touched, .. } = self;
+        let norms = text.norms.bytes();
+        text.postings.each(word, selection, |row, times| {
+            add(sums, touched, row, worth * weights.score(norms, row, times as f32));
+        })
+    }
+
+    /// All terms of a prefix as one.
+    fn add_prefix(&mut self, prefix: Option<&Prefix>, worth: f32) -> Result<(), Error> {
+        let Self { text, selection, weights, sums, touched, .. } = self;
+        let norms = text.norms.bytes();
+        let (mut frequencies, mut rows) = (vec![0.0f32; sums.len()], Vec::new());
+        for term in prefix.map(|prefix| prefix.terms.as_slice()).unwrap_or_default() {
+            // Whole numbers and few: their sum is the same in any order.
+            text.postings.each(term, selection, |row, times| add(&mut frequencies, &mut rows, row, times as f32))?;
+        }
+        for row in rows {
+            let frequency = frequencies.get(row as usize).copied().unwrap_or(0.0);
+            add(sums, touched, row, worth * weights.score(norms, row, frequency));
+        }
+        Ok(())
+    }
+}
+
+/// What adds nothing (a title's word where titles weigh nothing) is no find.
+fn add(sums: &mut [f32], touched: &mut Vec<u32>, row: u32, more: f32) {
+    let Some(sum) = sums.get_mut(row as usize).filter(|_| more > 0.0) else { return };
+    if *sum == 0.0 {
+        touched.push(row);
+    }
+    *sum += more;
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! Promises that bytes which end early are an error that names what and where, never a panic.
 
 use crate::Error;
-use kernel::Distance;
+use kernel::{Distance, Language};
 use segment::Spec;
 
 /// Appends a length and the bytes.
@@ -17,7 +17,7 @@ pub(crate) fn put_length(out: &mut Vec<u8>, length: usize) {
     out.extend_from_slice(&(length as u64).to_le_bytes());
 }
 
-/// Appends what vectors there are.
+/// Appends what vectors there are, and whose words.
 pub(crate) fn put_spec(out: &mut Vec<u8>, spec: Spec) {
     put_length(out, spec.dimensions);
     out.push(match spec.distance {
@@ -25,6 +25,7 @@ pub(crate) fn put_spec(out: &mut Vec<u8>, spec: Spec) {
         Distance::Dot => 1,
         Distance::Euclidean => 2,
     });
+    out.push(spec.language as u8);
 }
 
 /// Reads fields one after another.
@@ -94,7 +95,8 @@ impl<'a> Fields<'a> {
             2 => Distance::Euclidean,
             _ => return Err(self.corrupt()),
         };
-        Ok(Spec { dimensions, distance })
+        let language = Language::ALL.get(usize::from(self.byte()?)).copied().ok_or_else(|| self.corrupt())?;
+        Ok(Spec { dimensions, distance, language })
     }
 
     /// Nothing may be left over.

@@ -20,7 +20,7 @@ pub type Target = (&'static str, fn() -> Vec<Vec<u8>>, fn(&[u8]));
 /// Every decoder of this crate.
 pub const TARGETS: &[Target] = &[("store_entry", entries, entry), ("store_manifest", manifests, manifest)];
 
-const SPEC: Spec = Spec { dimensions: 3, distance: Distance::Dot };
+const SPEC: Spec = Spec::new(3, Distance::Dot);
 
 fn encoded<'a>(
     commits: impl IntoIterator<Item = (CommitNo, Spec, &'a [Document], &'a [DocumentId], &'a [u8])>,

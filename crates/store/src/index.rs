@@ -2,7 +2,7 @@
 
 use kernel::{Audience, Document, DocumentId, Filter, Status, Timestamp};
 use roaring::RoaringBitmap;
-use segment::{Error, Found, Scored, Segment, Tail, TextQuery, TextStats};
+use segment::{Error, Expansion, Found, Scored, Segment, Tail, TextQuery, TextStats};
 
 /// See the module.
 #[derive(Debug)]
@@ -156,6 +156,14 @@ impl Index {
 
     pub(crate) fn text_stats(&self, query: &TextQuery, live_rows: &RoaringBitmap) -> Result<TextStats, Error> {
         self.indexed().text_stats(query, live_rows)
+    }
+
+    pub(crate) fn expand(&self, query: &TextQuery, rows: &RoaringBitmap, into: &mut Expansion) -> Result<(), Error> {
+        self.indexed().expand(query, rows, into)
+    }
+
+    pub(crate) fn holding(&self, query: &TextQuery, rows: &RoaringBitmap) -> Result<RoaringBitmap, Error> {
+        self.indexed().holding(query, rows)
     }
 
     pub(crate) fn search_text(

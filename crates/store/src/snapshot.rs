@@ -14,7 +14,7 @@ use kernel::{
     Attributes, Audience, CommitNo, Document, DocumentId, Field, Filter, Finding, Span, Status, Timestamp, Untrusted,
 };
 use roaring::RoaringBitmap;
-use segment::{Scored, TextQuery, TextStats, Trace};
+use segment::{Expansion, Scored, TextQuery, TextStats, Trace};
 use std::{collections::HashSet, sync::Arc};
 
 /// See the module. Counts against the memory budget until it is dropped.
@@ -196,6 +196,30 @@ impl Snapshot {
         };
         let parts = self.view.parts.iter().map(one).collect::<Result<_, Error>>()?;
         Ok(Eligible { parts, view: self.view.clone(), now })
+    }
+
+    /// What a question asks for in this namespace's language, and the eligible rows that hold its quoted phrases: no
+    /// other is ranked, by words or by vector. A word with a star stands for words that eligible rows hold.
+    ///
+    /// # Errors
+    /// When a segment does not read.
+    pub fn ask(&self, question: &str, eligible: Eligible) -> Result<(TextQuery, Eligible), Error> {
+        let (mut query, mut eligible) = (TextQuery::in_language(question, self.view.spec.language), eligible);
+        if query.has_phrases() {
+            let parts = self.view.parts.iter().zip(&mut eligible.parts);
+            for (part, here) in parts.filter(|(_, here)| !here.rows().is_empty()) {
+                let rows = self.noted(part.index.holding(&query, here.rows()))?;
+                *here = EligiblePart::Some { docs: here.docs().clone(), rows };
+            }
+        }
+        if query.has_prefixes() {
+            let mut expansion = Expansion::default();
+            for (_, part, here) in self.parts_of(&eligible).filter(|(.., here)| !here.rows().is_empty()) {
+                self.noted(part.index.expand(&query, here.rows(), &mut expansion))?;
+            }
+            query.expand(expansion);
+        }
+        Ok((query, eligible))
     }
 
     /// The `k` best eligible passages by BM25. Word frequencies are those of all passages of the

@@ -348,7 +348,8 @@ impl Stores {
 }
 
 fn spec(settings: &NamespaceSettings) -> Spec {
-    Spec { dimensions: settings.embedding.dimensions(), distance: settings.distance }
+    let (dimensions, distance) = (settings.embedding.dimensions(), settings.distance);
+    Spec { dimensions, distance, language: settings.language }
 }
 
 fn passed(error: kernel::Error) -> Error {

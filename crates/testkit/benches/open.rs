@@ -16,7 +16,7 @@ use segment::{Links, Segment, Spec, TextQuery};
 use std::{fs, io, os::unix::fs::FileExt, path::Path, sync::Arc, time::Duration};
 use vault::{Home, LocalProvider, ObjectKind, PlaceKind, TenantKeys, WrappedKey};
 
-const SPEC: Spec = Spec { dimensions: 384, distance: Distance::Cosine };
+const SPEC: Spec = Spec::new(384, Distance::Cosine);
 const PASSAGES: u32 = 10;
 
 struct Random(u64);

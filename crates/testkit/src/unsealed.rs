@@ -28,6 +28,6 @@ pub fn unsealed_segment(id: &str, title: &str, text: &str, vector: &[f32]) -> Ve
         passages: vec![Passage { span, tokens: 1 }],
         vectors: vector.to_vec(),
     };
-    let spec = segment::Spec { dimensions: vector.len(), distance: Distance::Dot };
+    let spec = segment::Spec::new(vector.len(), Distance::Dot);
     segment::Segment::write(&spec, &mut std::iter::once(document), segment::Links::Built).expect("a segment").to_vec()
 }

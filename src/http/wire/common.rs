@@ -144,6 +144,7 @@ pub(crate) fn include(words: Option<&[String]>, known: &[&str]) -> Result<Option
             "text" => include.text = true,
             "attributes" => include.attributes = true,
             "vector" => include.vector = true,
+            "highlights" => include.highlights = true,
             _ => include.explain = true,
         }
     }

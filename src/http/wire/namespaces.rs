@@ -18,6 +18,8 @@ pub(crate) struct NamespacePut {
     distance: Option<DistanceWord>,
     /// How text is cut; fixed once the namespace holds documents.
     chunking: Option<ChunkingBody>,
+    /// How words are compared; fixed once the namespace holds documents.
+    text: Option<TextBody>,
     /// What findings lead to.
     screening: Option<ScreeningBody>,
     /// How long documents live.
@@ -53,6 +55,17 @@ pub(crate) struct ChunkingBody {
     max_tokens: u32,
     /// Repeated from the passage before; at most half of `max_tokens`. Absent: 32, or half if that is less.
     overlap_tokens: Option<u32>,
+}
+
+/// How words are compared.
+#[derive(Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TextBody {
+    /// By whose rules words are brought to their stems: `english` (the default), `arabic`, `danish`, `dutch`, `finnish`,
+    /// `french`, `german`, `greek`, `hungarian`, `italian`, `norwegian`, `portuguese`, `romanian`, `russian`, `spanish`,
+    /// `swedish`, `tamil`, `turkish`; or `plain`, as they are written. Chinese, Japanese, Korean and Thai are found under
+    /// any of them.
+    language: String,
 }
 
 /// What each kind of finding leads to.
@@ -110,6 +123,7 @@ impl Incoming for NamespacePut {
                     .overlap_tokens
                     .unwrap_or(kernel::Chunking::default().overlap_tokens.min(c.max_tokens / 2)),
             }),
+            language: self.text.map(|text| kernel::Language::parse(&text.language)).transpose()?,
             injection: screening.injection.map(ScreenAction::from),
             pii: screening.pii.map(ScreenAction::from),
             secret: screening.secret.map(ScreenAction::from),
@@ -189,6 +203,7 @@ pub(crate) struct Namespace {
     embedding: Option<EmbeddingBody>,
     distance: DistanceWord,
     chunking: ChunkingBody,
+    text: TextBody,
     screening: ScreeningBody,
     retention: RetentionBody,
     require_readers: bool,
@@ -224,6 +239,7 @@ impl From<NamespaceView> for Namespace {
                 max_tokens: s.chunking.max_tokens,
                 overlap_tokens: Some(s.chunking.overlap_tokens),
             },
+            text: TextBody { language: s.language.as_str().to_owned() },
             screening: ScreeningBody {
                 injection: Some(s.screening.injection.into()),
                 pii: Some(s.screening.pii.into()),

@@ -107,7 +107,8 @@ macro_rules! searching {
         #[serde(deny_unknown_fields)]
         $(#[$doc])*
         pub(crate) struct $name {
-            /// The question.
+            /// The question. Words in double quotes must stand in a hit, one behind the other (not in mode `vector`); a
+            /// word with a star at its end (`comput*`) stands for all that begin so. Nothing in a question is an error.
             query: Option<String>,
             /// Or its vector.
             vector: Option<Vec<Finite>>,
@@ -118,7 +119,7 @@ macro_rules! searching {
             #[schema(value_type = Option<Object>)]
             filter: Option<Tree>,
             r#as: Option<ActingAs>,
-            /// `text`, `attributes`, `vector`, `explain`. Absent: `text` and `attributes`.
+            /// `text`, `attributes`, `vector`, `explain`, `highlights`. Absent: `text` and `attributes`.
             include: Option<Vec<String>>,
             min_scores: Option<MinScoresBody>,
             /// At most so many passages of one document.
@@ -131,6 +132,8 @@ macro_rules! searching {
             rerank: Option<bool>,
             /// Wait until this commit can be searched.
             min_commit: Option<u64>,
+            /// How much more a word of the title counts than one of the passage, 0 to 10. Absent: 2.
+            title_weight: Option<Finite>,
             $($(#[$mdoc])* $member: $type,)*
         }
 
@@ -151,6 +154,7 @@ macro_rules! searching {
                     diversity: self.diversity.take(),
                     rerank: self.rerank,
                     min_commit: self.min_commit,
+                    title_weight: self.title_weight,
                 }
             }
         }
@@ -189,6 +193,7 @@ struct SearchBody {
     diversity: Option<DiversityBody>,
     rerank: Option<bool>,
     min_commit: Option<u64>,
+    title_weight: Option<Finite>,
 }
 
 impl Incoming for Search {
@@ -219,7 +224,8 @@ impl SearchBody {
             let error = Error::new(Code::ModelUnavailable, "no reranker is configured");
             return Err(error.with_param(if self.rerank == Some(true) { "rerank" } else { "min_scores.rerank" }));
         }
-        let include = common::include(self.include.as_deref(), &["text", "attributes", "vector", "explain"])?;
+        let include =
+            common::include(self.include.as_deref(), &["text", "attributes", "vector", "explain", "highlights"])?;
         Ok(SearchRequest {
             query: self.query.map(Untrusted::new),
             vector: self.vector.map(common::floats),
@@ -234,6 +240,7 @@ impl SearchBody {
             fusion: self.fusion.map(FusionBody::fusion),
             diversity: self.diversity.map(|d| Diversity { lambda: d.lambda.0 }),
             min_commit: self.min_commit.map(CommitNo),
+            title_weight: self.title_weight.map(|weight| weight.0),
         })
     }
 }
@@ -312,6 +319,10 @@ pub(crate) struct Hit {
     vector: Option<Vec<f32>>,
     /// Unicode code points of the document's text: first, and one past the last.
     span: [u32; 2],
+    /// Unicode code points of this passage's text: words that were asked for, in their order, at most 256. In the modes
+    /// `text` and `hybrid`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    highlights: Option<Vec<[u32; 2]>>,
     findings: Vec<Finding>,
 }
 
@@ -454,6 +465,7 @@ impl From<engine::Hit> for Hit {
             attributes: hit.attributes.as_ref().map(common::shown),
             vector: hit.vector,
             span: [hit.span.0, hit.span.1],
+            highlights: hit.highlights.map(|spans| spans.into_iter().map(|(start, end)| [start, end]).collect()),
             findings: common::findings(&hit.findings),
         }
     }

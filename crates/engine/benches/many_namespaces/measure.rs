@@ -94,6 +94,7 @@ async fn search(
         fusion: None,
         diversity: None,
         min_commit: None,
+        title_weight: None,
     };
     let reply = engine.search(grant, request).await.map_err(|e| said(e.into_body()))?.into_body();
     ensure!(!reply.hits.is_empty(), "a search found nothing");

@@ -117,6 +117,7 @@ impl Person {
             min_scores: MinScores::default(),
             max_per_document: None,
             max_per_source: None,
+            title_weight: None,
             fusion: None,
             diversity: None,
             min_commit: None,

@@ -13,6 +13,7 @@ fn hit(id: &str, text: &str) -> Hit {
         text: Some(Untrusted::new(text)),
         attributes: None,
         vector: None,
+        highlights: None,
         span: (0, 1),
         findings: Vec::new(),
         tokens: 1,

@@ -1,70 +1,69 @@
 use super::*;
 use rstest::rstest;
 
-#[rstest]
-#[case::stems_and_case("Running RUNS runner", &["run", "runner"])]
-#[case::stop_words_go("the policy of the leave", &["polici", "leav"])]
-#[case::only_stop_words_stay("To be, or not to be", &["to", "be", "or", "not"])]
-#[case::distinct("cat cat Cats", &["cat"])]
-#[case::letters_of_any_script("Größe naïve 東京", &["größe", "naïv", "東京"])]
-#[case::nothing("?! --", &[])]
-fn query(#[case] text: &str, #[case] terms: &[&str]) {
-    assert_eq!(TextQuery::new(text).terms, terms);
-    assert_eq!(TextQuery::new(text).is_empty(), terms.is_empty());
+fn shown(language: Language, title: &str, passage: &str) -> (Vec<String>, Vec<String>) {
+    let (mut analyser, mut row) = (Analyser::new(language), Row::default());
+    analyser.set_title(title);
+    analyser.row(passage, &mut row);
+    let show = |id: &TermId| if *id == GAP { "|".to_owned() } else { analyser.lexicon().term(*id).to_owned() };
+    let stems: Vec<String> = row.stems.iter().map(show).collect();
+    assert_eq!(row.length() as usize, stems.iter().filter(|stem| *stem != "|").count());
+    (stems, row.extras.iter().map(show).collect())
 }
 
 #[rstest]
-#[case::led_by_title("Leave", "Twenty days", &["leav", "twenti", "day"])]
-#[case::title_counts_beside_its_repetition("Leave", "  Leave is twenty days", &["leav", "leav", "is", "twenti", "day"])]
-#[case::no_title("", "days", &["day"])]
-#[case::title_alone("Leave", "", &["leav"])]
-fn row(#[case] title: &str, #[case] passage: &str, #[case] terms: &[&str]) {
-    let (mut analyser, mut ids) = (Analyser::new(), Vec::new());
-    analyser.row(title, passage, &mut ids);
-    assert_eq!(ids.iter().map(|id| analyser.lexicon().term(*id)).collect::<Vec<_>>(), terms);
+#[case::led_by_title("Leave", "Twenty days", &["leav", "|", "twenti", "day"], &["=leave", "^leav", "=twenty", "=days"])]
+#[case::title_repeated("Leave", " Leave is", &["leav", "|", "leav", "is"], &["=leave", "^leav", "=leave"])]
+#[case::no_title("", "days", &["day"], &["=days"])]
+#[case::title_alone("Day", "", &["day", "|"], &["^day"])]
+#[case::code("", "X-1 v2s", &["x", "1", "v2s"], &["=x-1"])]
+fn row(#[case] title: &str, #[case] passage: &str, #[case] stems: &[&str], #[case] extras: &[&str]) {
+    let found = shown(Language::English, title, passage);
+    assert_eq!(found.0, stems);
+    assert_eq!(found.1, extras);
+}
+
+#[rstest]
+fn codes_are_found_whole_and_in_parts_under_every_language(
+    #[values("ERR_CONN_42", "AX-1290/B", "192.168.0.1", "foo@bar.org")] code: &str,
+) {
+    for language in Language::ALL {
+        let (stems, extras) = shown(*language, "", &format!("see {code}."));
+        let query = crate::TextQuery::in_language(code, *language);
+        for (ask, _) in &query.asks {
+            let (crate::query::Ask::Stem(term) | crate::query::Ask::Written(term)) = ask else { panic!("no star") };
+            assert!(stems.contains(term) || extras.contains(term), "{language:?} {term}");
+        }
+        assert!(extras.contains(&written_term(&lowered(code))), "{language:?}");
+    }
 }
 
 #[test]
-fn a_run_of_letters_that_is_no_word_is_left_out() {
-    assert!(TextQuery::new(&"x".repeat(10_000)).is_empty());
-    assert!(!TextQuery::new(&"f".repeat(128)).is_empty());
+fn a_title_stays_until_the_next() {
+    let (mut analyser, mut row) = (Analyser::new(Language::Plain), Row::default());
+    analyser.set_title("one");
+    analyser.row("x", &mut row);
+    analyser.row("y", &mut row);
+    assert_eq!((row.stems.len(), row.title), (3, 1));
+    analyser.set_title("");
+    analyser.row("y", &mut row);
+    assert_eq!((row.stems.len(), row.title), (1, 0));
 }
 
 #[test]
-fn what_is_asked_twice_weighs_twice() {
-    let query = TextQuery::new("cat dog cats the");
-    assert_eq!((query.terms, query.times), (vec!["cat".to_owned(), "dog".to_owned()], vec![2.0, 1.0]));
-}
-
-#[test]
-fn words_of_a_query_know_their_terms() {
-    let query = TextQuery::new("the running cats, KX-20");
-    assert_eq!(query.terms, ["run", "cat", "kx", "20"]);
-    let places = query.places(["the", "Running", "cat", "KX", "20", "dog", "…"]);
-    assert_eq!(places, [None, Some(0), Some(1), Some(2), Some(3), None, None]);
-}
-
-/// The library's own chain, from text to terms, without anything that is remembered.
-fn at_length(text: &str) -> Vec<String> {
-    let mut chain = TextAnalyzer::builder(SimpleTokenizer::default())
-        .filter(tantivy::tokenizer::RemoveLongFilter::limit(WORD_BYTES_MAX))
-        .filter(LowerCaser)
-        .filter(Stemmer::new(Language::English))
-        .build();
-    let mut out = Vec::new();
-    chain.token_stream(text).process(&mut |token| out.push(token.text.clone()));
-    out
+fn sigma_is_one_letter() {
+    assert_eq!(lowered("ΛΌΓΟΣ"), lowered("λόγος"));
 }
 
 proptest::proptest! {
     #[test]
-    fn what_is_remembered_changes_no_term(texts in proptest::collection::vec("[a-dA-D ,ßİé東_0-9]{0,40}|\\PC{0,40}", 1..6)) {
-        let mut analyser = Analyser::new();
+    fn what_is_remembered_changes_no_term(texts in proptest::collection::vec("[a-dA-D ,ßİé東_0-9.]{0,40}|\\PC{0,40}", 1..6)) {
+        let mut analyser = Analyser::new(Language::English);
         for text in &texts {
-            let mut ids = Vec::new();
-            analyser.terms(text, &mut ids);
-            let terms: Vec<_> = ids.iter().map(|id| analyser.lexicon().term(*id).to_owned()).collect();
-            proptest::prop_assert_eq!(terms, at_length(text));
+            let mut row = Row::default();
+            analyser.row(text, &mut row);
+            let terms = |ids: &[TermId]| ids.iter().map(|id| analyser.lexicon().term(*id).to_owned()).collect::<Vec<_>>();
+            proptest::prop_assert_eq!((terms(&row.stems), terms(&row.extras)), shown(Language::English, "", text));
         }
     }
 }

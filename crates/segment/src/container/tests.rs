@@ -1,6 +1,6 @@
 use super::*;
 
-const SPEC: Spec = Spec { dimensions: 3, distance: Distance::Dot };
+const SPEC: Spec = Spec::new(3, Distance::Dot);
 
 /// Both parts from one buffer.
 pub(crate) fn parse_whole(spec: &Spec, bytes: Zeroizing<Vec<u8>>) -> Result<Sections, Error> {

@@ -6,7 +6,7 @@ use kernel::{Comparison, Distance, Document, DocumentView, Field, Filter, Scalar
 use proptest::{collection::vec, prelude::*, sample::select};
 use roaring::RoaringBitmap;
 
-const SPEC: Spec = Spec { dimensions: 0, distance: Distance::Cosine };
+const SPEC: Spec = Spec::new(0, Distance::Cosine);
 
 fn field() -> impl Strategy<Value = Field> {
     prop_oneof![

@@ -23,7 +23,7 @@ pub(crate) fn built(spec: &Spec, points: &[Vec<f32>], rows: &roaring::RoaringBit
 }
 
 fn cosine(points: &[Vec<f32>], rows: &roaring::RoaringBitmap, links: Links) -> Vec<u8> {
-    built(&Spec { dimensions: points[0].len(), distance: Distance::Cosine }, points, rows, links)
+    built(&Spec::new(points[0].len(), Distance::Cosine), points, rows, links)
 }
 
 fn open(bytes: &[u8], rows: u32) -> Result<Graph, Error> {
@@ -108,7 +108,7 @@ fn very_long_vectors_are_built(#[values(Distance::Cosine, Distance::Dot, Distanc
     let mut points = Random::new(3).clustered(300, 5, 8);
     points.iter_mut().flatten().for_each(|x| *x = x.clamp(-1.0, 1.0) * 6e18);
     let rows = (0..300).collect();
-    let bytes = built(&Spec { dimensions: 8, distance }, &points, &rows, Links::Built);
+    let bytes = built(&Spec::new(8, distance), &points, &rows, Links::Built);
     assert_eq!(open(&bytes, 300).unwrap().search(&By(|_| 1.0), None, 300).found.len(), 300);
 }
 
@@ -116,7 +116,7 @@ fn very_long_vectors_are_built(#[values(Distance::Cosine, Distance::Dot, Distanc
 fn a_stopped_build_ends_without_a_graph() {
     let stop = crate::Stop::default();
     stop.stop();
-    let spec = Spec { dimensions: 4, distance: Distance::Cosine };
+    let spec = Spec::new(4, Distance::Cosine);
     let (codes, scales, mut out) = (vec![128; 4 * 400], vec![0; 8 * 400], Vec::new());
     let ended = build::build(&spec, &codes, &scales, &(0..400).collect(), 400, &stop, &mut out);
     assert!(matches!(ended, Err(Error::Stopped)) && out.is_empty());

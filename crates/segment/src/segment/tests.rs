@@ -8,7 +8,7 @@ use kernel::{AttrValue, Field, Principal, Scalar, Untrusted};
 use proptest::{collection::vec, prelude::*};
 use std::{io, ops::Range, sync::Mutex};
 
-const SPEC: Spec = Spec { dimensions: 3, distance: Distance::Cosine };
+const SPEC: Spec = Spec::new(3, Distance::Cosine);
 
 fn written(docs: &[Document]) -> Segment {
     Segment::open(&SPEC, Segment::write(&SPEC, &mut docs.iter().cloned(), Links::Built).unwrap()).unwrap()
@@ -173,7 +173,7 @@ fn no_word_is_in_a_debug_or_an_error() {
 
 #[test]
 fn a_large_segment_gets_a_graph_and_a_small_one_none() {
-    let spec = Spec { dimensions: 4, distance: Distance::Euclidean };
+    let spec = Spec::new(4, Distance::Euclidean);
     let random = Random::new(5);
     for (count, graph) in [(kernel::limits::GRAPH_ROWS_MIN, false), (kernel::limits::GRAPH_ROWS_MIN + 1, true)] {
         let points = random.clustered(count / 1_000 + 1, 3, 4_000).concat();
@@ -218,7 +218,7 @@ fn many(spec: &Spec) -> Vec<Document> {
     (0..40).map(one).collect()
 }
 
-const WIDE: Spec = Spec { dimensions: 96, distance: Distance::Dot };
+const WIDE: Spec = Spec::new(96, Distance::Dot);
 
 fn wide_query(n: u64) -> Vec<f32> {
     let random = Random::new(n);

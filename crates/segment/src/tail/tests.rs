@@ -6,7 +6,7 @@ use crate::{
 use kernel::{Distance, Field, Principal};
 use proptest::{collection::vec, prelude::*};
 
-const SPEC: Spec = Spec { dimensions: 3, distance: Distance::Cosine };
+const SPEC: Spec = Spec::new(3, Distance::Cosine);
 
 /// One document an id, in the order of ids.
 fn distinct(mut docs: Vec<Document>) -> Vec<Document> {

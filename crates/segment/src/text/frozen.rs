@@ -1,22 +1,26 @@
 //! The inverted index of a written segment: one tantivy segment whose document id is our row.
 //!
-//! Only postings with frequencies: lengths are ours (`norms`), texts too, positions are not kept.
+//! Stems with frequencies and positions, marked terms with frequencies; lengths are ours (`norms`), texts too.
 //! Promises: written in memory and read through a section alone (see `directory`). The container's checksum or the
 //! seal of a page stands before every read, because tantivy itself trusts its files.
 
 use super::{Selection, directory::Files};
 use crate::{
     Error,
-    analysis::{Lexicon, TermId},
+    analysis::{
+        Row,
+        lexicon::{GAP, Lexicon, is_marked},
+    },
     bytes::Slice,
     container::Writer,
     pages::Section,
 };
-use std::sync::Arc;
+use roaring::RoaringBitmap;
+use std::{ops::ControlFlow, sync::Arc};
 use tantivy::{
     DocSet, Index, IndexSettings, InvertedIndexReader, SegmentReader, SingleSegmentIndexWriter, TERMINATED,
     TantivyDocument, Term,
-    postings::Postings,
+    postings::{Postings, SegmentPostings},
     schema::{Field, IndexRecordOption, Schema, TextFieldIndexing, TextOptions},
     store::Compressor,
     tokenizer::{Token, TokenStream, Tokenizer, TokenizerManager},
@@ -32,22 +36,24 @@ const BETWEEN: char = '\n';
 /// What cuts there.
 const JOINED: &str = "joined";
 
-fn schema() -> (Schema, Field) {
-    let indexing = TextFieldIndexing::default()
-        .set_tokenizer(JOINED)
-        .set_fieldnorms(false)
-        .set_index_option(IndexRecordOption::WithFreqs);
+/// The fields: stems, marked terms.
+fn schema() -> (Schema, [Field; 2]) {
     let mut builder = Schema::builder();
-    let field = builder.add_text_field("t", TextOptions::default().set_indexing_options(indexing));
-    (builder.build(), field)
+    let mut field = |name, option| {
+        let indexing =
+            TextFieldIndexing::default().set_tokenizer(JOINED).set_fieldnorms(false).set_index_option(option);
+        builder.add_text_field(name, TextOptions::default().set_indexing_options(indexing))
+    };
+    let fields = [field("t", IndexRecordOption::WithFreqsAndPositions), field("x", IndexRecordOption::WithFreqs)];
+    (builder.build(), fields)
 }
 
 /// Collects rows; [`FrozenWriter::finish`] gives the section.
 pub(crate) struct FrozenWriter {
     writer: SingleSegmentIndexWriter<TantivyDocument>,
     files: Files,
-    field: Field,
-    /// The row that is being added.
+    fields: [Field; 2],
+    /// The terms that are being added.
     row: Zeroizing<String>,
 }
 
@@ -73,11 +79,16 @@ impl Tokenizer for Joined {
 
 impl TokenStream for JoinedTerms<'_> {
     fn advance(&mut self) -> bool {
-        let Some(term) = self.rest.next() else { return false };
-        self.token.text.clear();
-        self.token.text.push_str(term);
-        self.token.position = self.token.position.wrapping_add(1);
-        true
+        for term in self.rest.by_ref() {
+            self.token.position = self.token.position.wrapping_add(1);
+            // A gap takes a place and is no term.
+            if !term.is_empty() {
+                self.token.text.clear();
+                self.token.text.push_str(term);
+                return true;
+            }
+        }
+        false
     }
 
     fn token(&self) -> &Token {
@@ -91,7 +102,7 @@ impl TokenStream for JoinedTerms<'_> {
 
 impl FrozenWriter {
     pub(crate) fn new() -> Result<Self, Error> {
-        let (schema, field) = schema();
+        let (schema, fields) = schema();
         let settings = IndexSettings {
             docstore_compression: Compressor::None,
             docstore_compress_dedicated_thread: false,
@@ -105,18 +116,21 @@ impl FrozenWriter {
             .settings(settings)
             .tokenizers(tokenizers)
             .single_segment_index_writer(files.clone(), WRITER_BYTES)?;
-        Ok(Self { writer, files, field, row: Zeroizing::default() })
+        Ok(Self { writer, files, fields, row: Zeroizing::default() })
     }
 
     /// Adds the terms of the next row.
-    pub(crate) fn add(&mut self, terms: &[TermId], lexicon: &Lexicon) -> Result<(), Error> {
-        self.row.clear();
-        for id in terms {
-            self.row.push_str(lexicon.term(*id));
-            self.row.push(BETWEEN);
-        }
+    pub(crate) fn add(&mut self, row: &Row, lexicon: &Lexicon) -> Result<(), Error> {
         let mut document = TantivyDocument::default();
-        document.add_text(self.field, &self.row);
+        for (field, terms) in self.fields.into_iter().zip([&row.stems, &row.extras]) {
+            self.row.clear();
+            for id in terms {
+                // A gap has no text.
+                self.row.push_str(if *id == GAP { "" } else { lexicon.term(*id) });
+                self.row.push(BETWEEN);
+            }
+            document.add_text(field, &self.row);
+        }
         Ok(self.writer.add_document(document)?)
     }
 
@@ -129,8 +143,9 @@ impl FrozenWriter {
 
 /// An opened index.
 pub(crate) struct FrozenIndex {
-    index: Arc<InvertedIndexReader>,
-    field: Field,
+    /// Of stems and of marked terms.
+    indexes: [Arc<InvertedIndexReader>; 2],
+    fields: [Field; 2],
     bytes: u64,
 }
 
@@ -141,52 +156,140 @@ impl FrozenIndex {
         let files = Files::open(list, section)?;
         let bytes = files.will_open();
         let index = Index::open(files)?;
-        let (expected, field) = schema();
+        let (expected, fields) = schema();
         let [segment] = <[_; 1]>::try_from(index.searchable_segments()?).map_err(|_| bad())?;
         if index.schema() != expected || segment.meta().max_doc() != rows || segment.meta().has_deletes() {
             return Err(bad());
         }
         let reader = SegmentReader::open(&segment)?;
-        Ok(Self { index: reader.inverted_index(field)?, field, bytes })
+        let [stems, marked] = fields;
+        Ok(Self { indexes: [reader.inverted_index(stems)?, reader.inverted_index(marked)?], fields, bytes })
     }
 
-    fn term(&self, term: &str) -> Term {
-        Term::from_field_text(self.field, term)
+    /// The index in which a term stands, and the term there.
+    fn term(&self, term: &str) -> (&InvertedIndexReader, Term) {
+        let ([stems, marked], [stem_field, marked_field]) = (&self.indexes, self.fields);
+        let (index, field) = if is_marked(term) { (marked, marked_field) } else { (stems, stem_field) };
+        (index, Term::from_field_text(field, term))
     }
 
     pub(crate) fn frequency(&self, term: &str) -> Result<u64, Error> {
-        Ok(self.index.doc_freq(&self.term(term))?.into())
+        let (index, term) = self.term(term);
+        Ok(index.doc_freq(&term)?.into())
     }
 
     pub(crate) fn each(
         &self,
         term: &str,
         selection: &Selection<'_>,
-        mut visit: impl FnMut(u32, u32),
+        mut visit: impl FnMut(u32, u32) -> ControlFlow<()>,
     ) -> Result<(), Error> {
-        let postings = self.index.read_postings(&self.term(term), IndexRecordOption::WithFreqs)?;
-        let Some(mut postings) = postings else { return Ok(()) };
+        let (index, term) = self.term(term);
+        let Some(mut postings) = index.read_postings(&term, IndexRecordOption::WithFreqs)? else { return Ok(()) };
         if let Some(rows) = selection.jumps(postings.doc_freq()) {
             for row in rows {
                 if row > postings.doc() {
                     postings.seek(row);
                 }
-                if row == postings.doc() {
-                    visit(row, postings.term_freq());
+                if row == postings.doc() && visit(row, postings.term_freq()).is_break() {
+                    break;
                 }
             }
             return Ok(());
         }
         while postings.doc() != TERMINATED {
-            if selection.contains(postings.doc()) {
-                visit(postings.doc(), postings.term_freq());
+            if selection.contains(postings.doc()) && visit(postings.doc(), postings.term_freq()).is_break() {
+                break;
             }
             postings.advance();
         }
         Ok(())
     }
 
+    /// Calls back with the terms that begin so, ascending, until told to stop.
+    pub(crate) fn terms_from(
+        &self,
+        start: &str,
+        mut visit: impl FnMut(&str) -> Result<ControlFlow<()>, Error>,
+    ) -> Result<(), Error> {
+        let index = if is_marked(start) { &self.indexes[1] } else { &self.indexes[0] };
+        let mut terms = index.terms().range().ge(start).into_stream()?;
+        while terms.advance() {
+            let term = std::str::from_utf8(terms.key()).map_err(|_| Error::corrupt("text index", 0))?;
+            if !term.starts_with(start) || visit(term)?.is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Those of `rows` in which these stems stand one behind the other.
+    pub(crate) fn phrase(&self, stems: &[String], rows: &RoaringBitmap) -> Result<RoaringBitmap, Error> {
+        let mut found = RoaringBitmap::new();
+        let mut lists = Vec::with_capacity(stems.len());
+        for (place, stem) in (0..).zip(stems) {
+            let (index, term) = self.term(stem);
+            let list = index.read_postings(&term, IndexRecordOption::WithFreqsAndPositions)?;
+            let Some(list) = list else { return Ok(found) };
+            lists.push(Place { place, list });
+        }
+        // Whoever holds the phrase holds its rarest word: that one leads.
+        lists.sort_by_key(|place| place.list.doc_freq());
+        let Some((first, rest)) = lists.split_first_mut() else { return Ok(found) };
+        let (mut starts, mut others) = (Vec::new(), Vec::new());
+        while let Some(row) = next_common(first, rest) {
+            if rows.contains(row) {
+                first.starts(&mut starts);
+                for other in rest.iter_mut() {
+                    other.starts(&mut others);
+                    starts.retain(|start| others.binary_search(start).is_ok());
+                }
+                if !starts.is_empty() {
+                    found.insert(row);
+                }
+            }
+            first.list.advance();
+        }
+        Ok(found)
+    }
+
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
+}
+
+/// A word of a phrase: which it is, and its rows.
+struct Place {
+    place: u32,
+    list: SegmentPostings,
+}
+
+impl Place {
+    /// Where the phrase begins in this row if this word stands in it as it should.
+    fn starts(&mut self, out: &mut Vec<u32>) {
+        self.list.positions(out);
+        let place = self.place;
+        out.retain_mut(|at| {
+            at.checked_sub(place).is_some_and(|start| {
+                *at = start;
+                true
+            })
+        });
+    }
+}
+
+/// The first row, from where `first` stands, that is in all lists; all stand there then.
+fn next_common(first: &mut Place, rest: &mut [Place]) -> Option<u32> {
+    let mut row = first.list.doc();
+    'again: while row != TERMINATED {
+        for other in rest.iter_mut() {
+            let there = if other.list.doc() < row { other.list.seek(row) } else { other.list.doc() };
+            if there > row {
+                row = if there == TERMINATED { TERMINATED } else { first.list.seek(there) };
+                continue 'again;
+            }
+        }
+        return Some(row);
+    }
+    None
 }

@@ -1,8 +1,13 @@
-//! The inverted index of an in-memory segment: for each term its rows.
+//! The inverted index of an in-memory segment: for each term its rows; for each row its stems.
 //!
 //! Built in one pass per commit and dropped at the next flush; no compression, no blocks.
 
-use crate::analysis::{Lexicon, TermId};
+use crate::analysis::{
+    Row,
+    lexicon::{Lexicon, TermId},
+};
+use roaring::RoaringBitmap;
+use std::sync::OnceLock;
 
 /// Terms with their rows (ascending) and how often each holds the term.
 #[derive(Default)]
@@ -10,12 +15,19 @@ pub(crate) struct MemoryIndex {
     lexicon: Lexicon,
     /// By the number of the term.
     lists: Vec<Vec<(u32, u32)>>,
+    /// Stems of all rows, one row behind the other, and where each ends.
+    stems: Vec<TermId>,
+    ends: Vec<usize>,
+    /// Terms in their order, made when somebody asks for a beginning.
+    order: OnceLock<Vec<TermId>>,
     bytes: u64,
 }
 
 impl MemoryIndex {
     /// Adds the terms of the next row. All rows have their numbers from one lexicon.
-    pub(crate) fn add(&mut self, row: u32, terms: &[TermId]) {
+    pub(crate) fn add(&mut self, number: u32, row: &Row) {
+        // What lies between a title and a passage is no term.
+        let terms = row.stems.iter().chain(&row.extras).filter(|term| **term != crate::analysis::lexicon::GAP);
         for term in terms {
             let at = *term as usize;
             if at >= self.lists.len() {
@@ -23,13 +35,16 @@ impl MemoryIndex {
             }
             let Some(list) = self.lists.get_mut(at) else { continue };
             match list.last_mut() {
-                Some(last) if last.0 == row => last.1 += 1,
+                Some(last) if last.0 == number => last.1 += 1,
                 _ => {
                     self.bytes += 8;
-                    list.push((row, 1));
+                    list.push((number, 1));
                 }
             }
         }
+        self.stems.extend_from_slice(&row.stems);
+        self.ends.push(self.stems.len());
+        self.bytes += 4 * row.stems.len() as u64 + 8;
     }
 
     /// Takes the lexicon that the numbers are from.
@@ -44,6 +59,37 @@ impl MemoryIndex {
     pub(crate) fn postings(&self, term: &str) -> &[(u32, u32)] {
         let list = self.lexicon.number(term).and_then(|id| self.lists.get(id as usize));
         list.map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Terms that begin so, ascending.
+    pub(crate) fn terms_from<'a>(&'a self, start: &'a str) -> impl Iterator<Item = &'a str> {
+        let order = self.order.get_or_init(|| {
+            let mut order: Vec<TermId> = (0..self.lexicon.len() as TermId).collect();
+            order.sort_unstable_by(|a, b| self.lexicon.term(*a).cmp(self.lexicon.term(*b)));
+            order
+        });
+        let first = order.partition_point(|id| self.lexicon.term(*id) < start);
+        let behind = order.get(first..).unwrap_or_default();
+        behind.iter().map(|id| self.lexicon.term(*id)).take_while(move |term| term.starts_with(start))
+    }
+
+    /// Those of `rows` in which these stems stand one behind the other.
+    pub(crate) fn phrase(&self, stems: &[String], rows: &RoaringBitmap) -> RoaringBitmap {
+        let mut found = RoaringBitmap::new();
+        let ids: Option<Vec<TermId>> = stems.iter().map(|stem| self.lexicon.number(stem)).collect();
+        let Some(ids) = ids.filter(|ids| !ids.is_empty()) else { return found };
+        let lists = ids.iter().filter_map(|id| self.lists.get(*id as usize));
+        // Whoever holds the phrase holds its rarest word.
+        let rarest = lists.min_by_key(|list| list.len()).map(Vec::as_slice).unwrap_or_default();
+        let held = rarest.iter().map(|(row, _)| *row).filter(|row| rows.contains(*row));
+        found.extend(held.filter(|row| self.stems_of(*row).windows(ids.len()).any(|window| window == ids)));
+        found
+    }
+
+    fn stems_of(&self, row: u32) -> &[TermId] {
+        let end = |row: u32| self.ends.get(row as usize).copied();
+        let start = row.checked_sub(1).map_or(Some(0), end);
+        start.zip(end(row)).and_then(|(start, end)| self.stems.get(start..end)).unwrap_or_default()
     }
 
     pub(crate) fn bytes(&self) -> u64 {

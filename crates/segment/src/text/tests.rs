@@ -1,12 +1,13 @@
 use crate::{
-    Links, Scored, Segment, Spec, TextQuery, TextStats,
+    Expansion, Links, Scored, Segment, Spec, TextQuery, TextStats,
     sample::{doc, document},
 };
 use kernel::{Distance, Document};
 use proptest::{collection::vec, prelude::*};
 use roaring::RoaringBitmap;
+use rstest::rstest;
 
-const SPEC: Spec = Spec { dimensions: 0, distance: Distance::Cosine };
+const SPEC: Spec = Spec::new(0, Distance::Cosine);
 
 fn memory(docs: &[Document]) -> Segment {
     Segment::in_memory(&SPEC, docs.to_vec()).unwrap()
@@ -23,6 +24,12 @@ fn all(segment: &Segment) -> RoaringBitmap {
 
 /// Searches several segments as one: scores by (segment order of documents, passage).
 fn together(segments: &[(Segment, RoaringBitmap)], query: &TextQuery) -> (TextStats, Vec<(usize, u32, f32)>) {
+    let (mut query, mut expansion) = (query.clone(), Expansion::default());
+    for (segment, live) in segments {
+        segment.expand(&query, live, &mut expansion).unwrap();
+    }
+    query.expand(expansion);
+    let query = &query;
     let mut stats = TextStats::for_query(query);
     for (segment, live) in segments {
         stats += segment.text_stats(query, live).unwrap();
@@ -30,7 +37,8 @@ fn together(segments: &[(Segment, RoaringBitmap)], query: &TextQuery) -> (TextSt
     let mut found = Vec::new();
     let mut first = 0;
     for (segment, live) in segments {
-        for hit in segment.search_text(query, &stats, live, 1_000).unwrap() {
+        let held = segment.holding(query, live).unwrap();
+        for hit in segment.search_text(query, &stats, &held, 1_000).unwrap() {
             let (doc, passage) = segment.row(hit.row).unwrap();
             found.push((first + doc as usize, passage, hit.score));
         }
@@ -48,9 +56,13 @@ proptest! {
         cuts in vec(0usize..12, 0..3),
         kinds in vec(any::<bool>(), 4),
         gone in vec(any::<bool>(), 12),
-        words in vec(prop::sample::select(vec!["the", "run", "leave", "holiday", "42", "日本語", "absent"]), 1..5),
+        words in vec(prop::sample::select(vec![
+            "the", "run", "leave", "holiday", "42", "日本語", "absent", "holi*", "runn*", "rust-*", "\"leave policy\"",
+            "\"the\"", "rust-lang",
+        ]), 1..5),
+        weight in prop::sample::select(vec![0.0, 0.3, 1.0, 2.0]),
     ) {
-        let query = TextQuery::new(&words.join(" "));
+        let query = TextQuery::new(&words.join(" ")).with_title_weight(weight);
         let mut cuts: Vec<usize> = cuts.into_iter().map(|c| c.min(docs.len())).chain([0, docs.len()]).collect();
         cuts.sort_unstable();
         let live = |segment: &Segment, first: usize| {
@@ -81,11 +93,11 @@ fn the_formula_is_bm25() {
     let query = TextQuery::new("cat");
     for segment in [memory(&docs), written(&docs)] {
         let stats = segment.text_stats(&query, &all(&segment)).unwrap();
-        assert_eq!(stats, TextStats { rows: 3, tokens: 6, document_frequency: vec![1] });
+        assert_eq!(stats, TextStats { rows: 3, tokens: 6, title_tokens: 0, document_frequency: vec![1] });
         let hits = segment.search_text(&query, &stats, &all(&segment), 10).unwrap();
         // Robertson & Zaragoza, 2009, with the idf that is never negative.
         let idf = (1.0f32 + (3.0 - 1.0 + 0.5) / (1.0 + 0.5)).ln();
-        let expected = idf * 2.0 * 2.2 / (2.0 + 1.2 * (1.0 - 0.75 + 0.75 * 3.0 / 2.0));
+        let expected = idf * 2.0 * 2.5 / (2.0 + 1.5 * (1.0 - 0.75 + 0.75 * 3.0 / 2.0));
         assert_eq!(hits.len(), 1);
         assert!(hits[0].row == 0 && (hits[0].score - expected).abs() < 1e-6, "{hits:?} {expected}");
     }
@@ -152,9 +164,97 @@ fn statistics_of_another_query_or_of_nothing_do_no_harm() {
     let query = TextQuery::new("cat dog");
     for stats in [
         TextStats::for_query(&query),
-        TextStats { rows: 1, tokens: 0, document_frequency: vec![5] },
-        TextStats { rows: u64::MAX, tokens: u64::MAX, document_frequency: vec![u64::MAX; 9] },
+        TextStats { rows: 1, tokens: 0, title_tokens: 0, document_frequency: vec![5] },
+        TextStats { rows: 1, tokens: 0, title_tokens: 9, document_frequency: vec![5] },
+        TextStats { rows: u64::MAX, tokens: u64::MAX, title_tokens: 0, document_frequency: vec![u64::MAX; 9] },
     ] {
         assert!(segment.search_text(&query, &stats, &all(&segment), 10).unwrap().iter().all(|h| h.score.is_finite()));
+    }
+}
+
+/// Documents of one passage, by the question's order: their numbers.
+fn found(docs: &[Document], question: &str) -> Vec<Vec<usize>> {
+    let query = TextQuery::new(question);
+    let one = |segment: Segment| {
+        let rows = all(&segment);
+        let mut hits = together(&[(segment, rows)], &query).1;
+        hits.sort_by(|a, b| b.2.total_cmp(&a.2).then(a.0.cmp(&b.0)));
+        hits.into_iter().map(|hit| hit.0).collect()
+    };
+    vec![one(memory(docs)), one(written(docs))]
+}
+
+fn titled(id: &str, title: &str, passage: &str) -> Document {
+    Document { title: kernel::Untrusted::new(title), ..doc(id, &[passage]) }
+}
+
+#[rstest]
+#[case::any_word("sick leave", &[2, 0, 1, 3])]
+#[case::in_that_order("\"sick leave\"", &[2, 0])]
+#[case::and_not_in_the_other("\"leave sick\"", &[3])]
+#[case::other_words_only_rank("\"sick leave\" pay", &[0, 2])]
+#[case::not_from_title_into_passage("\"parking sick\"", &[])]
+#[case::in_a_title("\"parking rules\"", &[4])]
+#[case::a_beginning("vacat*", &[5])]
+#[case::a_beginning_that_no_stem_has("vacation*", &[5])]
+#[case::a_code("ERR_CONN_42", &[6, 7])]
+#[case::a_code_by_its_beginning("err_conn*", &[6])]
+#[case::a_code_as_a_phrase("\"CONN 42\"", &[6])]
+#[case::part_of_a_code("conn", &[6, 7])]
+#[case::one_character("東", &[8])]
+#[case::the_last_character("都", &[8])]
+#[case::a_chinese_word("京都", &[8])]
+fn questions(#[case] question: &str, #[case] expected: &[usize]) {
+    let docs = [
+        titled("a", "", "sick leave is full pay for the whole team of people"),
+        titled("b", "", "leave of absence"),
+        titled("c", "", "sick leave"),
+        titled("d", "", "who must leave sick people alone on any of these days"),
+        titled("e", "Parking rules", "cars"),
+        titled("f", "", "vacations"),
+        titled("g", "", "it said ERR_CONN_42 twice"),
+        titled("h", "", "conn is short"),
+        titled("i", "", "東京都"),
+        titled("j", "Parking", "sickness"),
+    ];
+    for answer in found(&docs, question) {
+        let (mut sorted, mut wanted) = (answer.clone(), expected.to_vec());
+        sorted.sort_unstable();
+        wanted.sort_unstable();
+        assert_eq!(sorted, wanted, "{question}");
+        assert_eq!(answer.first(), expected.first(), "{question}");
+    }
+}
+
+#[test]
+fn a_titles_words_weigh_what_is_asked() {
+    let docs = [titled("a", "Parking", "cars and rules"), titled("b", "Cars", "parking and rules")];
+    let score = |weight: f32, segment: Segment| {
+        let rows = all(&segment);
+        let query = TextQuery::new("parking").with_title_weight(weight);
+        together(&[(segment, rows)], &query).1.into_iter().map(|hit| hit.2).collect::<Vec<_>>()
+    };
+    for make in [memory as fn(&[Document]) -> Segment, written] {
+        let equal = score(1.0, make(&docs));
+        assert_eq!(equal[0], equal[1]);
+        let heavy = score(3.0, make(&docs));
+        assert!(heavy[0] > heavy[1]);
+        let none = score(0.0, make(&docs));
+        assert!(none.len() == 1 && none[0] > 0.0, "{none:?}");
+    }
+}
+
+#[test]
+fn a_star_stands_for_words_that_the_reader_may_meet() {
+    let docs: Vec<Document> = (0..600).map(|n| doc(&format!("d{n}"), &[&format!("word{n:04}")])).collect();
+    for segment in [memory(&docs), written(&docs)] {
+        let expanded = |rows: RoaringBitmap| {
+            let (mut query, mut expansion) = (TextQuery::new("word*"), Expansion::default());
+            segment.expand(&query, &rows, &mut expansion).unwrap();
+            query.expand(expansion);
+            (query.prefixes[0].terms.len(), query.warnings().len())
+        };
+        assert_eq!(expanded(all(&segment)), (kernel::limits::PREFIX_WORDS_MAX, 1));
+        assert_eq!(expanded((590..600).collect()), (10, 0), "the others do not crowd them out");
     }
 }

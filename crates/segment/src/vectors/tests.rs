@@ -36,7 +36,7 @@ fn a_scan_finds_what_is_nearest(#[values(0, 1, 2)] which: usize, #[values(2, 17,
     let random = Random::new(7);
     let points = random.clustered(800, 20, dimensions);
     let queries = random.clustered(20, 20, dimensions);
-    let spec = Spec { dimensions, distance };
+    let spec = Spec::new(dimensions, distance);
     let segment = Segment::in_memory(&spec, documents(&points)).unwrap();
     let rows: RoaringBitmap = (0..800).filter(|n| n % 3 != 0).collect();
     let mut right = 0;
@@ -61,7 +61,7 @@ fn scores_are_the_same_in_every_segment() {
     let points = Random::new(3).clustered(300, 5, 24);
     let query = &points[5];
     for distance in DISTANCES {
-        let spec = Spec { dimensions: 24, distance };
+        let spec = Spec::new(24, distance);
         let docs = documents(&points);
         let whole =
             Segment::in_memory(&spec, docs.clone()).unwrap().search_vector(query, &(0..300).collect(), 300).hits;
@@ -78,7 +78,7 @@ fn scores_are_the_same_in_every_segment() {
 
 #[test]
 fn rows_without_a_vector_and_foreign_queries_give_nothing() {
-    let spec = Spec { dimensions: 2, distance: Distance::Euclidean };
+    let spec = Spec::new(2, Distance::Euclidean);
     let mut docs = documents(&[vec![1.0, 0.0], vec![0.0, 1.0]]);
     docs.push(doc("none", &["no vector"]));
     let segment = Segment::in_memory(&spec, docs).unwrap();
@@ -94,7 +94,7 @@ fn rows_without_a_vector_and_foreign_queries_give_nothing() {
 
 #[test]
 fn wrong_vectors_are_refused() {
-    let spec = Spec { dimensions: 2, distance: Distance::Cosine };
+    let spec = Spec::new(2, Distance::Cosine);
     for (vector, found) in [(vec![1.0], 1), (vec![1.0; 4], 4)] {
         let error = Segment::in_memory(&spec, documents(&[vec![0.0, 1.0], vector])).unwrap_err();
         assert!(matches!(error, Error::VectorLength { document: 1, expected: 2, found: f } if f == found));
@@ -107,7 +107,7 @@ fn wrong_vectors_are_refused() {
 
 #[test]
 fn no_direction_is_like_nothing() {
-    let spec = Spec { dimensions: 2, distance: Distance::Cosine };
+    let spec = Spec::new(2, Distance::Cosine);
     let segment = Segment::in_memory(&spec, documents(&[vec![0.0, 0.0], vec![1.0, 0.0]])).unwrap();
     let hits = segment.search_vector(&[0.0, 0.0], &(0..2).collect(), 10).hits;
     assert!(hits.iter().all(|h| h.score == 0.0) && hits.len() == 2);
@@ -133,7 +133,7 @@ fn a_walk_finds_at_least_95_of_100(
     let random = Random::new(11);
     let points = random.clustered(6_000, 60, 16);
     let queries = random.clustered(50, 60, 16);
-    let spec = Spec { dimensions: 16, distance };
+    let spec = Spec::new(16, distance);
     let vectors = with_graph(&spec, &points, links);
     let planner = Planner { walks: Some(true), ..Planner::default() };
     for part in [1, 2, 10] {
@@ -154,7 +154,7 @@ fn a_walk_finds_at_least_95_of_100(
 #[test]
 fn a_walk_that_meets_nothing_that_passes_is_followed_by_a_scan() {
     let points = Random::new(12).clustered(6_000, 60, 16);
-    let spec = Spec { dimensions: 16, distance: Distance::Cosine };
+    let spec = Spec::new(16, Distance::Cosine);
     let vectors = with_graph(&spec, &points, Links::Built);
     let query = &points[0];
     let mut order = best(Distance::Cosine, query, &points, &(0..6_000).collect(), 6_000);
@@ -170,7 +170,7 @@ fn a_walk_that_meets_nothing_that_passes_is_followed_by_a_scan() {
 /// What is cheaper depends on how many rows pass; few are always scanned, and so are all where there is no graph.
 #[test]
 fn few_rows_are_scanned_and_many_are_walked() {
-    let spec = Spec { dimensions: 16, distance: Distance::Cosine };
+    let spec = Spec::new(16, Distance::Cosine);
     let points = Random::new(13).clustered(6_000, 60, 16);
     let vectors = with_graph(&spec, &points, Links::Built);
     // A machine on which a jump costs nothing, and one on which it costs very much.

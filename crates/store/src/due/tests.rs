@@ -7,7 +7,7 @@ use segment::{Segment, Spec};
 use std::sync::Arc;
 use vault::{ObjectKind, WrappedKey};
 
-const SPEC: Spec = Spec { dimensions: 0, distance: Distance::Dot };
+const SPEC: Spec = Spec::new(0, Distance::Dot);
 
 fn document(n: u32) -> Document {
     let at = Timestamp::from_millis(1);

@@ -16,7 +16,7 @@ use segment::{Segment, Spec};
 use std::sync::Arc;
 use vault::{ObjectKind, WrappedKey};
 
-const SPEC: Spec = Spec { dimensions: 0, distance: Distance::Dot };
+const SPEC: Spec = Spec::new(0, Distance::Dot);
 
 fn an_entry() -> Vec<u8> {
     let now = Timestamp::from_millis(5);

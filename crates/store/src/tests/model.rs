@@ -324,7 +324,7 @@ fn check_list(snapshot: &Snapshot, model: &Model, audience: &Audience, filter: O
 type Scores = BTreeMap<(String, u32), f32>;
 
 fn check_search(snapshot: &Snapshot, model: &Model, audience: &Audience, filter: Option<&Filter>, now: Timestamp) {
-    let spec = Spec { dimensions: DIMENSIONS, distance: kernel::Distance::Cosine };
+    let spec = Spec::new(DIMENSIONS, kernel::Distance::Cosine);
     let found: Vec<Document> = model.live(now).filter(|d| d.status == Status::Indexed).cloned().collect();
     let one = Segment::in_memory(&spec, found).unwrap();
     let every: RoaringBitmap = (0..one.rows()).collect();
