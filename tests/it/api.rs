@@ -245,6 +245,43 @@ fn answers_do_not_depend_on_how_documents_came() {
 
 /// Few passages are scanned, so all of the exact answer is found; what a reader may not see is not counted.
 #[test]
+fn words_are_asked_for_by_phrase_by_beginning_and_in_a_language() {
+    let house = House::open();
+    let mut http = filled(&house);
+    let search = "/v1/namespaces/handbook/search";
+    let hits = |http: &mut Http, query: &str, mode: &str| {
+        let include = ["text", "highlights"];
+        post(http, search, json!({ "query": query, "mode": mode, "include": include, "title_weight": 1 })).ok()
+    };
+    for mode in ["text", "hybrid"] {
+        let reply = hits(&mut http, "\"annual leave\" thirt*", mode);
+        assert_eq!(found(&reply), ["leave/annual.md"], "{mode}");
+        assert_eq!(reply["hits"][0]["highlights"], json!([[13, 19], [28, 34], [35, 40]]));
+        assert!(found(&hits(&mut http, "\"leave annual\"", mode)).is_empty(), "{mode}");
+    }
+    assert_eq!(found(&hits(&mut http, "an unbalanced \"leave", "text")), ["leave/annual.md"]);
+    let vector = hits(&mut http, "\"leave annual\"", "vector");
+    assert!(!found(&vector).is_empty() && vector["hits"][0].get("highlights").is_none());
+    let wrong = post(&mut http, search, json!({ "query": "x", "title_weight": 11 }));
+    assert_eq!((wrong.status, wrong.code().as_str()), (400, "invalid_request"));
+
+    let path = "/v1/namespaces/haus";
+    let put = |http: &mut Http, language: &str| {
+        http.send("PUT", path, &json!({ "text": { "language": language } })).expect("an answer")
+    };
+    assert_eq!(put(&mut http, "klingon").status, 400);
+    put(&mut http, "plain").ok();
+    assert_eq!(put(&mut http, "german").ok()["text"], json!({ "language": "german" }), "it is empty");
+    let documents = json!({ "documents": [{ "id": "a", "text": "Die Häuser der Stadt." }] });
+    post(&mut http, &format!("{path}/documents"), documents).ok();
+    let reply = post(&mut http, &format!("{path}/search"), json!({ "query": "Haus", "mode": "text" })).ok();
+    assert_eq!(found(&reply), ["a"]);
+    let fixed = put(&mut http, "english");
+    assert_eq!((fixed.status, fixed.code().as_str()), (422, "immutable"));
+    put(&mut http, "german").ok();
+}
+
+#[test]
 fn recall_is_measured_among_what_the_reader_may_see() {
     let house = House::open();
     let mut http = filled(&house);

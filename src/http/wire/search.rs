@@ -132,7 +132,7 @@ macro_rules! searching {
             rerank: Option<bool>,
             /// Wait until this commit can be searched.
             min_commit: Option<u64>,
-            /// How much more a word of the title counts than one of the passage, 0 to 10. Absent: 2.
+            /// How much more a word of the title counts than one of the passage, 0 to 10. Absent: 3.
             title_weight: Option<Finite>,
             $($(#[$mdoc])* $member: $type,)*
         }

@@ -296,8 +296,8 @@ fn a_page_that_does_not_open_is_an_error_of_those_who_need_it() {
         assert!(segment.document(39, true).is_ok());
     }
     assert!(failures[0] >= 1 && failures[1] >= 1, "{failures:?}");
-    // Not those of the text index, of which the last is in the cache since the opening.
-    assert!(failures[2] >= pages as i32 - 3, "{failures:?} of {pages}");
+    // Not those of the text index: terms, rows, positions.
+    assert!(failures[2] >= pages as i32 - 5, "{failures:?} of {pages}");
 }
 
 #[test]
