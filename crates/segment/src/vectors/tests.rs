@@ -187,7 +187,7 @@ fn few_rows_are_scanned_and_many_are_walked() {
 fn walks_scans_and_the_planner_agree_on_filtered_sets() {
     let random = Random::new(14);
     let points = random.clustered(6_000, 60, 16);
-    let spec = Spec { dimensions: 16, distance: Distance::Cosine };
+    let spec = Spec { dimensions: 16, distance: Distance::Cosine, language: kernel::Language::English };
     let vectors = with_graph(&spec, &points, Links::Built);
     let (mut right, mut all, mut walked) = (0, 0, 0);
     for query in points.iter().step_by(500) {

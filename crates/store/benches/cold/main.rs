@@ -129,7 +129,7 @@ async fn first(clock: &SystemClock, world: &World, namespace: usize, query: &[f3
 
 /// What opening an object of these documents takes in decryption alone, and its bytes.
 fn decryption(clock: &SystemClock, world: &World, vectors: &[Vec<f32>]) -> (Duration, usize) {
-    let spec = Spec { dimensions: VALUES, distance: Distance::Cosine };
+    let spec = Spec { dimensions: VALUES, distance: Distance::Cosine, language: kernel::Language::English };
     let now = clock.now();
     let document = |(n, vector): (usize, &Vec<f32>)| {
         world.upsert(n, n, vector.clone()).admitted.into_document(now, now, CommitNo(1))

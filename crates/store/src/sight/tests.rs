@@ -31,7 +31,13 @@ fn index() -> Index {
         document("c", Some("user:c"), Some(50)),
         document("d", None, Some(90)),
     ];
-    Index::Tail(Tail::new(&Spec { dimensions: 0, distance: kernel::Distance::Cosine }, docs).unwrap())
+    Index::Tail(
+        Tail::new(
+            &Spec { dimensions: 0, distance: kernel::Distance::Cosine, language: kernel::Language::English },
+            docs,
+        )
+        .unwrap(),
+    )
 }
 
 fn eyes(name: &str) -> Audience {

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use testkit::Rng;
 
-pub(crate) const SPEC: Spec = Spec { dimensions: 6, distance: Distance::Cosine };
+pub(crate) const SPEC: Spec = Spec { dimensions: 6, distance: Distance::Cosine, language: kernel::Language::English };
 /// Words that no stemmer changes and that are no function words.
 pub(crate) const WORDS: [&str; 8] = ["alpha", "beta", "gamma", "delta", "river", "stone", "cloud", "ember"];
 pub(crate) const NOW: &str = "2026-06-01T00:00:00.000Z";
