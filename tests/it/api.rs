@@ -214,6 +214,27 @@ fn caps_and_diversity_choose_among_what_was_ranked() {
     assert!(kinds(&whole) == 1 && kinds(&diverse) == 3, "{:?} {:?}", found(&whole), found(&diverse));
 }
 
+/// A question's signals come from what the reader may see: whether others' documents hold a word does not show.
+#[test]
+fn signals_say_nothing_of_what_a_reader_may_not_see() {
+    let house = House::open();
+    house.tenant("acme");
+    let mut owner = house.data(Some(&house.key("acme", ALL, json!({}))));
+    choir(&mut owner, "choir", 1);
+    let hidden = json!({ "documents": [{ "id": "plan", "text": "ZX81 is bought in May", "readers": ["user:ada"] }] });
+    post(&mut owner, "/v1/namespaces/choir/documents", hidden).ok();
+    let mut stranger = house.data(Some(&house.key("acme", &["search"], json!({}))));
+    let ask = |http: &mut Http, query: &str| {
+        let body = json!({ "query": query, "include": ["explain"] });
+        post(http, "/v1/namespaces/choir/search", body).ok()
+    };
+    let owners = ask(&mut owner, "press ZX81")["explain"]["fusion"]["signals"]["identifiers"].as_f64();
+    assert!(owners.is_some_and(|share| share > 0.3), "{owners:?}");
+    let (held, unheld) = (ask(&mut stranger, "press ZX81"), ask(&mut stranger, "press ZX97"));
+    assert_eq!(held["explain"]["fusion"]["signals"]["identifiers"], json!(0.0));
+    assert_eq!(unheld["explain"]["fusion"]["signals"]["identifiers"], json!(0.0));
+}
+
 /// What was written in how many commits, overwritten and deleted, changes no hit and no score.
 #[test]
 fn answers_do_not_depend_on_how_documents_came() {

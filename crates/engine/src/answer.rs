@@ -324,7 +324,7 @@ pub struct Signals {
     /// How much of the best similarity the mean candidate lacks, 0 to 1: low where the model tells little apart.
     pub vector_contrast: f32,
     /// Share of the query's words, by rarity, that the model has no token of its own for. Only words that some
-    /// passage holds count: of others text knows nothing either. 0 where no model made the query's vector.
+    /// eligible passage holds count: of others text knows nothing either. 0 where no model made the query's vector.
     pub unfamiliar: f32,
     /// Share of those words, weighed alike, that hold a digit: part numbers, tickets, error codes.
     pub identifiers: f32,

@@ -379,8 +379,8 @@ pub(crate) struct Signals {
     vector_outlier: f32,
     /// How much of the best similarity the mean candidate lacks, 0 to 1.
     vector_contrast: f32,
-    /// Share of the query's words, by rarity, that the model has no token of its own for; of words that some passage
-    /// holds.
+    /// Share of the query's words, by rarity, that the model has no token of its own for; of words that some eligible
+    /// passage holds.
     unfamiliar: f32,
     /// Share of those words, weighed alike, that hold a digit.
     identifiers: f32,

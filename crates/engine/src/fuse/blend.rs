@@ -49,11 +49,15 @@ pub(crate) fn blend(
         }
     }
     let method = plan.fusion().method;
-    let signals = (method == FusionMethod::Adaptive).then(|| {
-        let places = |words: &[&str]| asked.query.places(words.iter().copied());
-        let words = weigh::Words::of(asked.words, asked.stats, places, asked.tokens);
-        weigh::signals(&candidates, words)
-    });
+    let signals = match method {
+        FusionMethod::Adaptive => {
+            let held = snapshot.text_held(asked.query, asked.stats, eligible)?;
+            let places = |words: &[&str]| asked.query.places(words.iter().copied());
+            let words = weigh::Words::of(asked.words, (asked.stats, &held), places, asked.tokens);
+            Some(weigh::signals(&candidates, words))
+        }
+        _ => None,
+    };
     let weights = signals.as_ref().map_or_else(|| given(plan.fusion().weights), weigh::weights);
     let tie = |at: &Address| snapshot.tie(*at);
     let fused = match method {

@@ -90,7 +90,7 @@ impl Tokens for Fours {
 
 fn shares(query: &str, held: &[u64], tokens: Option<&dyn Tokens>) -> Signals {
     let stats = TextStats { rows: 100, tokens: 1_000, title_tokens: 0, document_frequency: held.to_vec() };
-    let words = Words::of(query, &stats, |words| (0..words.len()).map(Some).collect(), tokens);
+    let words = Words::of(query, (&stats, held), |words| (0..words.len()).map(Some).collect(), tokens);
     weigh::signals::<u32>(&[], words)
 }
 

@@ -19,10 +19,12 @@ pub(crate) struct Words {
 }
 
 impl Words {
-    /// `places` gives for each word its place among the query's terms. Without `tokens` no word counts as unfamiliar.
+    /// `held` says of each term how many eligible passages hold it, `places` of each word its place among the terms.
+    /// Rarity is that of BM25; a word that no eligible passage holds counts for nothing, so that nobody learns of words
+    /// in passages that he may not see. Without `tokens` no word counts as unfamiliar.
     pub(crate) fn of(
         query: &str,
-        stats: &TextStats,
+        (stats, held): (&TextStats, &[u64]),
         places: impl FnOnce(&[&str]) -> Vec<Option<usize>>,
         tokens: Option<&dyn Tokens>,
     ) -> Self {
@@ -38,11 +40,8 @@ impl Words {
             while let Some(piece) = pieces.next_if(|piece| piece.start < end) {
                 count += usize::from(piece.end > start);
             }
-            let held = place.and_then(|place| stats.document_frequency.get(place)).copied().unwrap_or(0);
-            if held == 0 {
-                continue;
-            }
-            let rarity = idf(held, stats.rows);
+            let Some(place) = place.filter(|place| held.get(*place).is_some_and(|rows| *rows > 0)) else { continue };
+            let rarity = idf(stats.document_frequency.get(place).copied().unwrap_or(0), stats.rows);
             let digit = word.contains(|c: char| c.is_numeric());
             known += rarity;
             identifiers += if digit { rarity } else { 0.0 };

@@ -29,6 +29,23 @@ impl Snapshot {
         Ok(hits)
     }
 
+    /// For each term of the query how many eligible passages hold it. `stats` are those of [`Snapshot::text_stats`],
+    /// which count what this reader may not meet as well: whether a word is held at all must not be read off them.
+    ///
+    /// # Errors
+    /// When a segment does not read.
+    pub fn text_held(&self, query: &TextQuery, stats: &TextStats, eligible: &Eligible) -> Result<Vec<u64>, Error> {
+        let counted = |part: &Part, here: &EligiblePart| part.counted_rows(&here.expired).len();
+        if self.parts_of(eligible).all(|(_, part, here)| counted(part, here) == here.rows.len()) {
+            return Ok(stats.document_frequency.clone());
+        }
+        let mut held = TextStats::for_query(query);
+        for (_, part, here) in self.parts_of(eligible).filter(|(.., here)| !here.rows.is_empty()) {
+            held += self.noted(part.index.text_stats(query, &here.rows))?;
+        }
+        Ok(held.document_frequency)
+    }
+
     /// Similarity of these passages, as [`Snapshot::vector`] scores them. Those without a vector are left out; all of
     /// them when the query has not the namespace's dimensions.
     pub fn vector_of(&self, query: &[f32], eligible: &Eligible, at: &[Address]) -> Vec<Hit> {
