@@ -5,7 +5,7 @@
 
 use super::{Address, Eligible, EligiblePart, Hit, Snapshot};
 use crate::{Error, part::Part};
-use kernel::Untrusted;
+use kernel::{Audience, Untrusted};
 use roaring::RoaringBitmap;
 use segment::{TextQuery, TextStats};
 
@@ -35,13 +35,16 @@ impl Snapshot {
     /// # Errors
     /// When a segment does not read.
     pub fn text_held(&self, query: &TextQuery, stats: &TextStats, eligible: &Eligible) -> Result<Vec<u64>, Error> {
-        let counted = |part: &Part, here: &EligiblePart| part.counted_rows(&here.expired).len();
-        if self.parts_of(eligible).all(|(_, part, here)| counted(part, here) == here.rows.len()) {
+        let mut all = true;
+        for (_, part, here) in self.parts_of(eligible) {
+            all &= self.noted(part.sight(&Audience::Everything, eligible.now))?.rows.len() == here.rows().len();
+        }
+        if all {
             return Ok(stats.document_frequency.clone());
         }
         let mut held = TextStats::for_query(query);
-        for (_, part, here) in self.parts_of(eligible).filter(|(.., here)| !here.rows.is_empty()) {
-            held += self.noted(part.index.text_stats(query, &here.rows))?;
+        for (_, part, here) in self.parts_of(eligible).filter(|(.., here)| !here.rows().is_empty()) {
+            held += self.noted(part.index.text_stats(query, here.rows()))?;
         }
         Ok(held.document_frequency)
     }
