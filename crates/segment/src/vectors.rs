@@ -6,6 +6,8 @@
 //! machine: within some millionths of the vector's length of what the values themselves would give. Those lie apart
 //! and are read for who asks for vectors; a search never waits for them. Promises: only given rows are answered.
 
+mod doubt;
+
 use crate::{
     Error, Spec,
     bytes::Slice,
@@ -172,11 +174,13 @@ impl Vectors {
             rows.iter().collect()
         } else {
             let mut rough = Rough::new(self, &query);
-            let found = self.walk(&rough, rows, (k, want), planner, &mut trace).unwrap_or_else(|| {
+            let walked = self.walk(&rough, rows, (k, want), planner, &mut trace);
+            let found = walked.map(|found| found.into_iter().take(want).collect()).unwrap_or_else(|| {
                 rough.jumps = rows.len() < u64::from(self.rows) / SPARSE;
-                self.scan(&rough, rows, want, &mut trace)
+                let found = self.scan(&rough, rows, want, &mut trace);
+                self.with_doubtful(&query, &rough, rows, (k, found), &mut trace)
             });
-            found.into_iter().map(|scored| scored.row).take(want).collect()
+            found.into_iter().map(|scored| scored.row).collect()
         };
         trace.rescored = candidates.len() as u64;
         Found { hits: self.rescore(&query, candidates, k), trace }

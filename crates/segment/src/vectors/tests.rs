@@ -216,3 +216,18 @@ fn walks_scans_and_the_planner_agree_on_filtered_sets() {
     assert!(walked > 100, "{walked} walks");
     assert!(right * 1_000 >= all * 985, "{right} of {all}");
 }
+
+/// A second look is for rows that codes cannot tell apart: among others it is rare.
+#[test]
+fn a_scan_seldom_looks_twice() {
+    let random = Random::new(15);
+    let points = random.clustered(3_100, 100, 96);
+    let spec = Spec { dimensions: 96, distance: Distance::Cosine };
+    let segment = Segment::in_memory(&spec, documents(&points[..3_000])).unwrap();
+    for (rows, k) in [(1_000, 10), (3_000, 10), (3_000, 100)] {
+        let passing: RoaringBitmap = (0..rows).collect();
+        let looks = |query: &Vec<f32>| segment.search_vector(query, &passing, k).trace.compared / u64::from(rows);
+        let twice: u64 = points[3_000..].iter().map(looks).sum::<u64>() - 100;
+        assert!(twice <= 5, "{twice} of 100 looked twice among {rows} for {k}");
+    }
+}

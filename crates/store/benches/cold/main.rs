@@ -4,8 +4,8 @@
 //! one vector. Namespaces of a size are filled, flushed and let go by the store's own eviction; then their files leave
 //! the page cache (`posix_fadvise`; names and inodes stay), and each is entered and searched for the ten nearest
 //! passages, text fetched. The same again with the files in the page cache: the difference is the disk. Decryption is
-//! timed alone, best of five in memory: an object with the same documents, the part that an opening reads, and as many
-//! pages as the first search does.
+//! timed alone, in memory, after each of these: as many objects with the same documents, the part that an opening reads,
+//! and as many pages as the first search does. Medians; milliseconds on the clock, which tells of other programs too, and of CPU of this process.
 
 #![expect(clippy::print_stdout, reason = "a table for people is what it is for")]
 
@@ -17,12 +17,12 @@ mod world;
 use access::{Ingest, Search};
 use kernel::{
     Audience, Clock, CommitNo, Distance, Incarnation, NamespaceUuid, ObjectUuid, OsEntropy, ReadAt, Status,
-    SystemClock, limits,
+    SystemClock, Timestamp, limits,
 };
 use segment::{Links, Segment, Spec};
 use std::{fs, path::Path, sync::Arc, time::Duration};
 use testkit::{Mixture, VALUES};
-use vault::{Home, LocalProvider, ObjectKind, PlaceKind, TenantKeys};
+use vault::{Home, LocalProvider, ObjectKind, PlaceKind, TenantKeys, WrappedKey};
 use world::World;
 
 const K: usize = 10;
@@ -32,11 +32,30 @@ const AT_ONCE: usize = 500;
 const ROWS_AT_MOST: usize = 50_000;
 const TIMES: usize = 5;
 
-/// One first search.
+/// Time on the clock, and of CPU.
 #[derive(Clone, Copy)]
 struct Took {
-    opening: Duration,
-    all: Duration,
+    wall: Duration,
+    cpu: Duration,
+}
+
+/// One first search, and the opening of its namespace as part of it.
+struct First {
+    opening: Took,
+    all: Took,
+    parts: usize,
+}
+
+struct Watch<'a>(&'a SystemClock, Duration, Duration);
+
+impl<'a> Watch<'a> {
+    fn start(clock: &'a SystemClock) -> Self {
+        Self(clock, clock.monotonic(), cpu_time())
+    }
+
+    fn read(&self) -> Took {
+        Took { wall: self.0.monotonic() - self.1, cpu: cpu_time() - self.2 }
+    }
 }
 
 fn main() {
@@ -44,10 +63,7 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime starts");
     let clock = SystemClock::new();
     segment::calibrate(|| clock.monotonic());
-    println!(
-        "| rows | first search, cold p50 ms | opening of it | the same, files cached | decryption alone | share, cold | share, cached | sealed MB |"
-    );
-    println!("|---|---|---|---|---|---|---|---|");
+    println!("| rows | | times | ms | ms of CPU |\n|---|---|---|---|---|");
     for rows in sizes.split(',').map(|n| n.trim().parse().expect("a number of rows")) {
         let parent = std::env::var("BENCH_DIR").unwrap_or_else(|_| ".".into());
         let folder = tempfile::tempdir_in(parent).expect("a folder");
@@ -70,7 +86,8 @@ async fn measure(clock: &SystemClock, rows: usize, folder: &Path) {
     world.stores.flush_all().await.expect("it flushes");
     let queries: Vec<Vec<f32>> = (0..many * TIMES).map(|_| mixture.point()).collect();
     let rounds = TIMES.div_ceil(many);
-    let (mut cold, mut cached) = (Vec::new(), Vec::new());
+    let (mut cold, mut cached, mut alone) = (Vec::new(), Vec::new(), Vec::new());
+    let objects = Objects::of(&world, &vectors, first(clock, &world, 0, &queries[0]).await.parts);
     for (drops, into) in [(true, &mut cold), (false, &mut cached)] {
         for round in 0..rounds {
             evicted(&world, many).await;
@@ -79,24 +96,28 @@ async fn measure(clock: &SystemClock, rows: usize, folder: &Path) {
             }
             for n in 0..many {
                 into.push(first(clock, &world, n, &queries[round * many + n]).await);
+                if !drops {
+                    alone.push(objects.decrypted(clock));
+                }
             }
         }
     }
-    let (alone, sealed) = decryption(clock, &world, &vectors);
-    let p50 = |took: &[Took], which: fn(&Took) -> Duration| {
-        let mut list: Vec<f64> = took.iter().map(|t| which(t).as_secs_f64() * 1e3).collect();
-        list.sort_by(f64::total_cmp);
-        list[list.len() / 2]
+    let row = |what: &str, took: Vec<Took>| -> f64 {
+        let p50 = |which: fn(&Took) -> Duration| {
+            let mut list: Vec<f64> = took.iter().map(|t| which(t).as_secs_f64() * 1e3).collect();
+            list.sort_by(f64::total_cmp);
+            list[list.len() / 2]
+        };
+        println!("| {rows} | {what} | {} | {:.2} | {:.2} |", took.len(), p50(|t| t.wall), p50(|t| t.cpu));
+        p50(|t| t.cpu)
     };
-    let (all, hot, alone) = (p50(&cold, |t| t.all), p50(&cached, |t| t.all), alone.as_secs_f64() * 1e3);
-    println!(
-        "| {rows} | {all:.2} ({} times) | {:.2} | {hot:.2} | {alone:.2} | {:.2} | {:.2} | {:.1} |",
-        cold.len(),
-        p50(&cold, |t| t.opening),
-        alone / all,
-        alone / hot,
-        sealed as f64 / 1e6,
-    );
+    let all = row("first search, from the disk", cold.iter().map(|first| first.all).collect());
+    row("of it, opening", cold.iter().map(|first| first.opening).collect());
+    row("first search, from the page cache", cached.iter().map(|first| first.all).collect());
+    let sealed: usize = objects.sealed.iter().map(|(sealed, _)| sealed.len()).sum();
+    let what = format!("decryption alone, {} objects of {:.1} MB together", objects.sealed.len(), sealed as f64 / 1e6);
+    let alone = row(&what, alone);
+    println!("{rows} rows: {:.2} of the CPU of a cold first search is decryption", alone / all);
 }
 
 async fn fill(world: &World, namespace: usize, vectors: &[Vec<f32>]) {
@@ -114,53 +135,76 @@ async fn evicted(world: &World, small: usize) {
     assert_eq!(world.stores.stats().open, 1, "the others were let go");
 }
 
-async fn first(clock: &SystemClock, world: &World, namespace: usize, query: &[f32]) -> Took {
-    let began = clock.monotonic();
+async fn first(clock: &SystemClock, world: &World, namespace: usize, query: &[f32]) -> First {
+    let watch = Watch::start(clock);
     let snapshot = world.enter::<Search>(namespace).await.snapshot(None).await.expect("it opens");
-    let opening = clock.monotonic() - began;
+    let opening = watch.read();
     let eligible = snapshot.eligible(&Audience::Everything, None, &[Status::Indexed], clock.now()).expect("it reads");
-    let (hits, _) = snapshot.vector(query, &eligible, K).expect("it reads");
+    let (hits, looks) = snapshot.vector(query, &eligible, K).expect("it reads");
     for hit in &hits {
         snapshot.passage(&eligible, hit.at, false).expect("it reads");
     }
     assert_eq!(hits.len(), K);
-    Took { opening, all: clock.monotonic() - began }
+    First { opening, all: watch.read(), parts: looks.len() }
 }
 
-/// What opening an object of these documents takes in decryption alone, and its bytes.
-fn decryption(clock: &SystemClock, world: &World, vectors: &[Vec<f32>]) -> (Duration, usize) {
-    let spec = Spec { dimensions: VALUES, distance: Distance::Cosine, language: kernel::Language::English };
-    let now = clock.now();
-    let document = |(n, vector): (usize, &Vec<f32>)| {
-        world.upsert(n, n, vector.clone()).admitted.into_document(now, now, CommitNo(1))
-    };
-    let plain =
-        Segment::write(&spec, &mut vectors.iter().enumerate().map(document), Links::Scattered).expect("it is written");
-    let split = Segment::split(&plain).expect("it was written just now");
-    let provider = LocalProvider::from_env_value(&"7".repeat(64), Arc::new(OsEntropy)).expect("a root key");
-    let (keys, _) = TenantKeys::create(&provider, Incarnation::random(&OsEntropy), &OsEntropy).expect("keys");
-    let uuid = NamespaceUuid::random(&OsEntropy);
-    let (home, _) = Home::create_place(&keys, PlaceKind::Namespace, uuid, &OsEntropy).expect("a home");
-    let object = ObjectUuid::from_bytes([4; 16]);
-    let (sealed, key) = home.seal_split(ObjectKind::Segment, object, &plain, split, &OsEntropy).expect("it is sealed");
-    drop(plain);
-    let (bytes, sealed) = (sealed.len(), Arc::new(sealed));
-    let once = |_| {
-        let began = clock.monotonic();
-        let (whole, paged) = home.open_split(ObjectKind::Segment, object, &key, sealed.clone()).expect("it opens");
-        let size = paged.size();
-        // A small one is read at once; of a large one the ten texts are, one page each.
-        let pages = if size <= limits::RESIDENT_PAGES_BYTES_MAX { 1 } else { K as u64 };
-        let length = if pages == 1 { size } else { limits::PAGE_BYTES as u64 };
-        let mut page = vec![0; usize::try_from(length).expect("it is in memory")];
-        for n in 0..pages {
-            paged.read_at(n * (size / pages), &mut page).expect("it opens");
-        }
-        let took = clock.monotonic() - began;
-        drop(whole);
+/// Objects as the store has them, in memory.
+struct Objects {
+    home: Home,
+    sealed: Vec<(Arc<Vec<u8>>, WrappedKey)>,
+}
+
+const OBJECT: ObjectUuid = ObjectUuid::from_bytes([4; 16]);
+
+impl Objects {
+    /// These documents in so many objects.
+    fn of(world: &World, vectors: &[Vec<f32>], parts: usize) -> Self {
+        let provider = LocalProvider::from_env_value(&"7".repeat(64), Arc::new(OsEntropy)).expect("a root key");
+        let (keys, _) = TenantKeys::create(&provider, Incarnation::random(&OsEntropy), &OsEntropy).expect("keys");
+        let uuid = NamespaceUuid::random(&OsEntropy);
+        let (home, _) = Home::create_place(&keys, PlaceKind::Namespace, uuid, &OsEntropy).expect("a home");
+        let spec = Spec { dimensions: VALUES, distance: Distance::Cosine, language: kernel::Language::English };
+        let document = |(n, vector): (usize, &Vec<f32>)| {
+            world.upsert(n, n, vector.clone()).admitted.into_document(
+                Timestamp::from_millis(0),
+                Timestamp::from_millis(0),
+                CommitNo(1),
+            )
+        };
+        let seal = |some: &[Vec<f32>]| {
+            let mut documents = some.iter().enumerate().map(document);
+            let plain = Segment::write(&spec, &mut documents, Links::Scattered).expect("it is written");
+            let split = Segment::split(&plain).expect("it was written just now");
+            let sealed = home.seal_split(ObjectKind::Segment, OBJECT, &plain, split, &OsEntropy);
+            let (sealed, key) = sealed.expect("it is sealed");
+            (Arc::new(sealed), key)
+        };
+        let sealed = vectors.chunks(vectors.len().div_ceil(parts)).map(seal).collect();
+        Self { home, sealed }
+    }
+
+    /// What opening them takes in decryption alone, and fetching ten texts.
+    fn decrypted(&self, clock: &SystemClock) -> Took {
+        let watch = Watch::start(clock);
+        let open = |(sealed, key): &(Arc<Vec<u8>>, WrappedKey)| {
+            let (whole, paged) =
+                self.home.open_split(ObjectKind::Segment, OBJECT, key, sealed.clone()).expect("it opens");
+            let size = paged.size();
+            // A small one is read at once; of large ones the ten texts are, one page each.
+            let small = size <= limits::RESIDENT_PAGES_BYTES_MAX;
+            let (pages, length) =
+                if small { (1, size) } else { ((K / self.sealed.len()).max(1) as u64, limits::PAGE_BYTES as u64) };
+            let mut page = vec![0; usize::try_from(length).expect("it is in memory")];
+            for n in 0..pages {
+                paged.read_at(n * (size / pages), &mut page).expect("it opens");
+            }
+            (whole, page)
+        };
+        let opened: Vec<_> = self.sealed.iter().map(open).collect();
+        let took = watch.read();
+        drop(opened);
         took
-    };
-    ((0..TIMES).map(once).min().unwrap_or_default(), bytes)
+    }
 }
 
 /// Takes a folder's contents out of the page cache, so that what is read next comes from the disk.
@@ -180,6 +224,16 @@ fn drop_pages(folder: &Path) {
         let said = unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
         assert_eq!(said, 0, "posix_fadvise");
     }
+}
+
+/// CPU that all threads of this process took.
+#[expect(unsafe_code, reason = "as above")]
+fn cpu_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call writes one timespec, which is ours.
+    let said = unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
+    assert_eq!(said, 0, "clock_gettime");
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 fn cores() -> usize {

@@ -2,8 +2,8 @@
 //! with filters and readers. Word statistics are the namespace's, scores of vectors are integers of one row and the
 //! query, and ties go by id and passage: nothing of it depends on who a row's neighbours are.
 //!
-//! What may differ is which rows a large segment scores again: the best 40 by codes, of each segment. They hold the
-//! best ten unless codes are wrong by thirty places, which no layout here comes near.
+//! A scan scores again what codes cannot tell from the best, so that it does not matter how many neighbours a row is
+//! compared with. A walk of a graph is approximate, and no layout here has one.
 
 use super::shelf::{Kind, NOW, SPEC, Shelf, WORDS, answers, document, drawn, ground, laid_out, spread};
 use crate::Snapshot;
@@ -102,6 +102,26 @@ fn many_equal_vectors_are_answered_by_id_in_every_layout() {
     for count in [3, 20] {
         same(&one, &laid_out(&ground, SPEC, spread(&docs, count, Kind::Segment)), "segments");
         same(&one, &laid_out(&ground, SPEC, spread(&docs, count, Kind::Tail)), "tails");
+    }
+}
+
+/// Vectors that differ by less than a step of a code, more of them than are scored again without need: codes know no
+/// order among them, and still the best are answered.
+#[test]
+fn vectors_that_codes_cannot_tell_apart_are_answered_alike() {
+    let (ground, random) = (ground(), Rng::new(13));
+    let near = |n: usize| {
+        let doc = document(&json!({ "id": format!("doc-{n:04}"), "passages": ["river"] }));
+        let values = [1.0, 0.0, -0.5, 0.25, 0.0, 2.0].map(|x: f32| x + random.signed() / 1_000.0);
+        Document { vectors: values.to_vec(), ..doc }
+    };
+    let docs: Vec<Document> = (0..300).map(near).collect();
+    for distance in [Distance::Cosine, Distance::Dot, Distance::Euclidean] {
+        let spec = Spec { distance, ..SPEC };
+        let of = |count| answers(&laid_out(&ground, spec, spread(&docs, count, Kind::Tail)), &eyes()[0], None, 10);
+        let one = of(1);
+        assert_eq!(one.vector, one.exact, "{distance:?}");
+        assert_eq!([of(4), of(30)].map(|many| many.vector), [one.vector.clone(), one.vector], "{distance:?}");
     }
 }
 
