@@ -37,6 +37,8 @@ pub struct EngineConfig {
     /// Whether tenants take turns for threads. Only a benchmark says no, to have something to compare with.
     #[doc(hidden)]
     pub turns: bool,
+    /// Whether `hnsw_rs` builds the graphs of large segments, instead of our own builder: ten times as dear.
+    pub reference_graphs: bool,
     /// Whether a read waits until its audit line is durable.
     pub strict_audit: bool,
 }
@@ -60,6 +62,7 @@ impl EngineConfig {
             flush_bytes_max: 16 << 20,
             flush_rows_max: 20_000,
             turns: true,
+            reference_graphs: false,
             strict_audit: false,
         }
     }

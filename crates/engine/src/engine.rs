@@ -117,6 +117,7 @@ impl Engine {
             upkeep_jobs_max: config.cpu_threads.div_ceil(2),
             upkeep_bytes_max: config.memory_bytes_max / 4,
             short_merge_bytes_max: store::SHORT_MERGE_BYTES_MAX,
+            graphs: if config.reference_graphs { segment::Links::Reference } else { segment::Links::Built },
             inline_bytes_max: store::INLINE_BYTES_MAX,
         });
         let ownership = Ownership::watch(&config.storage, &registry, &config.clock, &tracker);

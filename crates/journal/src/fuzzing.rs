@@ -199,7 +199,7 @@ fn object(bytes: &[u8]) {
     else {
         return;
     };
-    assert_eq!(&**first, FIRST);
+    assert_eq!(&first[..], FIRST);
     let mut second = vec![0; usize::try_from(kernel::ReadAt::size(&paged)).unwrap_or(0)];
     if kernel::ReadAt::read_at(&paged, 0, &mut second).is_ok() {
         assert_eq!((second, bytes), (vec![3; 20_000], &sealed[..]));

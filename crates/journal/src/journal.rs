@@ -16,7 +16,7 @@ use crate::{
     sources::error_of,
     storage::Backend,
 };
-use kernel::{Clock, Entropy, LogEpoch, ObjectUuid, limits};
+use kernel::{Clock, Entropy, LogEpoch, ObjectUuid, Plaintext, limits};
 use std::{
     collections::{HashSet, VecDeque},
     io,
@@ -212,7 +212,7 @@ impl Journal {
     ///
     /// # Errors
     /// `Corrupt` when it is not there, has another size or does not open; `Io`, `Store`.
-    pub async fn open_object(&self, object: &ObjectRef) -> Result<(Zeroizing<Vec<u8>>, PagedReader), Error> {
+    pub async fn open_object(&self, object: &ObjectRef) -> Result<(Plaintext, PagedReader), Error> {
         let (place, what) = (Arc::clone(&self.0.place), "opening an object");
         let source = place.storage.source(&place.name(object.name()), object.bytes, what).await?;
         let Some(source) = source else { return Err(self.gone(object).await) };

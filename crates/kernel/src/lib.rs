@@ -11,6 +11,7 @@ mod error;
 mod filter;
 mod ids;
 pub mod limits;
+mod plaintext;
 mod presence;
 mod settings;
 mod traits;
@@ -26,6 +27,7 @@ pub use ids::{
     CommitNo, DocumentId, Incarnation, KeyEpoch, KeyId, LogEpoch, NamespaceName, NamespaceUuid, ObjectUuid,
     OperationId, OperatorName, Principal, RequestId, TenantId,
 };
+pub use plaintext::Plaintext;
 pub use presence::{Presence, Watch};
 pub use settings::{
     Action as ScreenAction, Chunking, Distance, Embedding, Language, NamespaceSettings, Original, Quotas, Retention,

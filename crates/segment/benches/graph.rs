@@ -98,7 +98,7 @@ fn written(base: &Vectors, links: Links) -> (f64, Segment) {
     let bytes = one.install(|| Segment::write(&spec, &mut documents(base), links)).unwrap();
     let took = cpu() - began;
     let (whole, behind) = bytes.split_at(Segment::split(&bytes).unwrap());
-    (took, Segment::open_sealed(&spec, whole.to_vec().into(), Arc::new(behind.to_vec()), 0).unwrap())
+    (took, Segment::open_sealed(&spec, whole.into(), Arc::new(behind.to_vec()), 0).unwrap())
 }
 
 fn measured(name: &str, ef: usize, segment: &Segment, queries: &Vectors, truth: &[Vec<u32>]) -> (usize, f64, f64) {

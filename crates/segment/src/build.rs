@@ -1,14 +1,18 @@
 //! Documents in, sections out: the one way in which both kinds of segment are made.
 
 use crate::{
-    Error, Spec,
+    Error, Segment, Spec,
     analysis::{Analyser, Row, lexicon::Lexicon},
-    bytes::put_bitmap,
+    bytes::{put_bitmap, u32_at},
     codec,
     container::{Kind, Paged, Writer},
     documents::Documents,
     filter::PropertyBuilder,
-    graph, text, vectors,
+    graph::{
+        self,
+        build::{Rows, graft::Graft},
+    },
+    text, vectors,
 };
 use kernel::{Document, limits};
 use roaring::RoaringBitmap;
@@ -30,6 +34,14 @@ pub enum Links {
     /// By arithmetic on row numbers: as large as a built graph and as dear to open, in no time. Finds little.
     /// For benchmarks of sizes that would take hours to build.
     Scattered,
+}
+
+/// An older segment whose graph is gone on with.
+pub struct Reused<'a> {
+    /// It must have a graph for it to matter.
+    pub segment: &'a Segment,
+    /// For each document that is written: which document of that segment it is, unchanged; none if it is another's.
+    pub documents: Vec<Option<u32>>,
 }
 
 /// Ends the writing of a segment early: whoever knows that nobody wants it any more keeps a clone.
@@ -140,15 +152,17 @@ impl<'a> Builder<'a> {
     }
 
     /// Gives the segment its graph if it is large enough for one to pay.
-    pub(crate) fn graph(&mut self, links: Links, stop: &Stop) -> Result<(), Error> {
+    pub(crate) fn graph(&mut self, links: Links, reused: Option<&Reused<'_>>, stop: &Stop) -> Result<(), Error> {
         if self.vectored.len() <= limits::GRAPH_ROWS_MIN as u64 {
             return Ok(());
         }
         match links {
             Links::Built => {
+                let graft = reused.and_then(|reused| self.graft(reused));
                 let [codes, scales] = [Kind::Codes, Kind::Scales].map(|kind| std::mem::take(self.out.part(kind)));
-                let out = self.out.part(Kind::Graph);
-                graph::build::build(self.spec, &codes, &scales, &self.vectored, self.rows, stop, out)?;
+                let (spec, vectored, count) = (self.spec, &self.vectored, self.rows);
+                let rows = Rows { spec, codes: &codes, scales: &scales, vectored, count };
+                graph::build::build(rows, graft.as_ref(), stop, self.out.part(Kind::Graph))?;
                 *self.out.part(Kind::Codes) = codes;
                 *self.out.part(Kind::Scales) = scales;
             }
@@ -161,6 +175,28 @@ impl<'a> Builder<'a> {
             Links::Scattered => graph::links::scattered(self.rows, self.out.part(Kind::Graph)),
         }
         stop.check()
+    }
+
+    /// What of an older segment's graph can be gone on with.
+    fn graft<'b>(&mut self, reused: &Reused<'b>) -> Option<Graft<'b>> {
+        let graph = reused.segment.graph()?;
+        let mut now = vec![graph::NONE; reused.segment.rows() as usize];
+        let table = std::mem::take(self.out.part(Kind::Rows));
+        let mut before = None;
+        let mut passage = 0;
+        for row in 0..self.rows {
+            let doc = u32_at(&table, row as usize * 2);
+            passage = if doc == before { passage + 1 } else { 0 };
+            before = doc;
+            let old = doc.and_then(|doc| *reused.documents.get(doc as usize)?);
+            let old =
+                old.and_then(|old| reused.segment.linked_row(old, passage)).filter(|_| self.vectored.contains(row));
+            if let Some(place) = old.and_then(|old| now.get_mut(old as usize)) {
+                *place = row;
+            }
+        }
+        *self.out.part(Kind::Rows) = table;
+        Graft::new(graph, now)
     }
 
     /// The container. `text` fills it with the text index.

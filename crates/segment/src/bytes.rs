@@ -4,19 +4,20 @@
 //! with what is there.
 
 use crate::Error;
+use kernel::Plaintext;
 use roaring::RoaringBitmap;
 use std::{ops::Range, sync::Arc};
-use zeroize::Zeroizing;
 
 /// Part of a buffer that is shared by all parts, and wiped when the last one goes.
 #[derive(Clone)]
 pub(crate) struct Slice {
-    buffer: Arc<Zeroizing<Vec<u8>>>,
+    buffer: Arc<Plaintext>,
     range: Range<usize>,
 }
 
 impl Slice {
-    pub(crate) fn whole(buffer: Zeroizing<Vec<u8>>) -> Self {
+    pub(crate) fn whole(buffer: impl Into<Plaintext>) -> Self {
+        let buffer = buffer.into();
         let range = 0..buffer.len();
         Self { buffer: Arc::new(buffer), range }
     }
@@ -27,6 +28,12 @@ impl Slice {
 
     pub(crate) fn len(&self) -> usize {
         self.range.len()
+    }
+
+    /// Where it begins in the buffer.
+    #[cfg(test)]
+    pub(crate) fn begin(&self) -> usize {
+        self.range.start
     }
 
     /// A part of this part; `None` when it does not lie inside.

@@ -4,8 +4,10 @@
 //! 0  "RFSG"   4  version u16   6  distance u8   7  language u8
 //! 8  checksum u64 of bytes 16 to the paged part   16 checksum u64 of the paged part
 //! 24 dimensions u32   28 documents u32   32 rows u32   36 sections u32
-//! 40 table: sections × { kind u32, offset u64, length u64 }, then the sections without gaps
+//! 40 table: sections × { kind u32, offset u64, length u64 }, then the sections
 //! ```
+//! A section of 64 KiB or more of the first part begins at a multiple of 64 bytes, so that rows of codes and of links
+//! begin with a line of the caches; else sections follow each other without gaps.
 //! The sections of [`Kind`] come first and are opened whole; those of [`Paged`] follow and are read as they are needed.
 //! Promises: [`parse`] takes only what [`Writer::finish`] made: any one changed or missing byte of the first part is
 //! an [`Error`], and of the paged part too where it is in memory. The checksums find accidents and bugs; tampering
@@ -83,6 +85,17 @@ impl Paged {
     const ALL: [Paged; 4] = [Paged::TextIndex, Paged::Heads, Paged::Texts, Paged::Vectors];
 }
 
+/// Where a section of this length begins when all before it end at `end`.
+fn start(kind: u32, end: usize, length: usize) -> usize {
+    let aligned = kind as usize <= Kind::ALL.len() && length >= ALIGNED_MIN;
+    if aligned { end.checked_next_multiple_of(LINE).unwrap_or(end) } else { end }
+}
+
+/// Bytes of a line of the caches.
+const LINE: usize = 64;
+/// Smaller ones are not worth a gap.
+const ALIGNED_MIN: usize = 64 << 10;
+
 fn distance_code(distance: Distance) -> u8 {
     match distance {
         Distance::Cosine => 0,
@@ -112,7 +125,8 @@ impl Writer {
     /// The finished container.
     pub(crate) fn finish(self, spec: &Spec, documents: u32, rows: u32) -> Zeroizing<Vec<u8>> {
         let parts: Vec<_> = self.parts.into_iter().chain(self.paged).collect();
-        let total = TABLE_END + parts.iter().map(|p| p.len()).sum::<usize>();
+        let gaps = LINE * Kind::ALL.len();
+        let total = TABLE_END + parts.iter().map(|p| p.len()).sum::<usize>() + gaps;
         let mut out = Zeroizing::new(Vec::with_capacity(total));
         out.extend_from_slice(MAGIC);
         out.extend_from_slice(&VERSION.to_le_bytes());
@@ -124,13 +138,18 @@ impl Writer {
         out.extend_from_slice(&(parts.len() as u32).to_le_bytes());
         let mut offset = TABLE_END;
         for (kind, part) in (1u32..).zip(&parts) {
+            offset = start(kind, offset, part.len());
             out.extend_from_slice(&kind.to_le_bytes());
             out.extend_from_slice(&(offset as u64).to_le_bytes());
             out.extend_from_slice(&(part.len() as u64).to_le_bytes());
             offset += part.len();
         }
         // Each goes when it is copied: a large segment is in memory once and a bit.
-        parts.into_iter().for_each(|part| out.extend_from_slice(&part));
+        for (kind, part) in (1u32..).zip(parts) {
+            let begin = start(kind, out.len(), part.len());
+            out.resize(begin, 0);
+            out.extend_from_slice(&part);
+        }
         reseal(&mut out);
         out
     }
@@ -228,7 +247,8 @@ fn table(r: &mut Reader<'_>, whole: &Slice, paged: &Section) -> Result<(Vec<Slic
     let mut next = TABLE_END as u64;
     let mut entry = |kind: u32| {
         let (found, offset, length) = (r.u32()?, r.u64()?, r.u64()?);
-        let end = offset.checked_add(length).filter(|_| found == kind && offset == next).ok_or_else(|| r.bad())?;
+        let begin = start(kind, next as usize, usize::try_from(length).unwrap_or(usize::MAX)) as u64;
+        let end = offset.checked_add(length).filter(|_| found == kind && offset == begin).ok_or_else(|| r.bad())?;
         next = end;
         Ok::<_, Error>(offset..end)
     };

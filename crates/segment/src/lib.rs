@@ -39,7 +39,7 @@ mod text;
 mod top;
 mod vectors;
 
-pub use build::{Links, Stop};
+pub use build::{Links, Reused, Stop};
 pub use error::Error;
 pub use highlight::Highlighter;
 pub use plan::{Trace, Way, calibrate};

@@ -2,11 +2,12 @@
 
 use crate::{
     Error, Expansion, TextQuery, TextStats,
-    build::{Builder, Links, Stop},
+    build::{Builder, Links, Reused, Stop},
     bytes::{Reader, Slice},
     container::{self, Kind, Paged},
     documents::Documents,
     filter::Properties,
+    graph::Graph,
     pages::Section,
     text::{
         Postings, Text,
@@ -16,7 +17,9 @@ use crate::{
     top::Scored,
     vectors::{Found, Planner, Vectors},
 };
-use kernel::{Audience, Distance, Document, DocumentId, Filter, Language, ReadAt, Status, Timestamp, limits};
+use kernel::{
+    Audience, Distance, Document, DocumentId, Filter, Language, Plaintext, ReadAt, Status, Timestamp, limits,
+};
 use roaring::RoaringBitmap;
 use std::sync::Arc;
 use zeroize::Zeroizing;
@@ -96,10 +99,11 @@ impl Segment {
         docs: &mut dyn Iterator<Item = Document>,
         links: Links,
     ) -> Result<Zeroizing<Vec<u8>>, Error> {
-        Self::write_unless(spec, docs, links, &Stop::default())
+        Self::write_unless(spec, docs, links, None, &Stop::default())
     }
 
-    /// The same, for whom it may turn out that nobody wants it.
+    /// The same, for whom it may turn out that nobody wants it. A graph that is built ([`Links::Built`]) goes on with
+    /// that of `reused`, where less of it is gone than is worth mending.
     ///
     /// # Errors
     /// As there; [`Error::Stopped`].
@@ -107,6 +111,7 @@ impl Segment {
         spec: &Spec,
         docs: &mut dyn Iterator<Item = Document>,
         links: Links,
+        reused: Option<&Reused<'_>>,
         stop: &Stop,
     ) -> Result<Zeroizing<Vec<u8>>, Error> {
         let mut builder = Builder::new(spec);
@@ -116,7 +121,7 @@ impl Segment {
             builder.forget_words();
             stop.check()?;
         }
-        builder.graph(links, stop)?;
+        builder.graph(links, reused, stop)?;
         builder.finish(|out| index.finish(out))
     }
 
@@ -149,12 +154,7 @@ impl Segment {
     ///
     /// # Errors
     /// As [`Segment::open`]; [`Error::Unreadable`] for what the source says.
-    pub fn open_sealed(
-        spec: &Spec,
-        whole: Zeroizing<Vec<u8>>,
-        paged: Arc<dyn ReadAt>,
-        resident: u64,
-    ) -> Result<Segment, Error> {
+    pub fn open_sealed(spec: &Spec, whole: Plaintext, paged: Arc<dyn ReadAt>, resident: u64) -> Result<Segment, Error> {
         Self::open_paged(spec, whole, paged, resident, &mut |_| ())
     }
 
@@ -165,7 +165,7 @@ impl Segment {
     #[doc(hidden)]
     pub fn open_staged(
         spec: &Spec,
-        whole: Zeroizing<Vec<u8>>,
+        whole: Plaintext,
         paged: Arc<dyn ReadAt>,
         stage: &mut dyn FnMut(&'static str),
     ) -> Result<Segment, Error> {
@@ -174,7 +174,7 @@ impl Segment {
 
     fn open_paged(
         spec: &Spec,
-        whole: Zeroizing<Vec<u8>>,
+        whole: Plaintext,
         paged: Arc<dyn ReadAt>,
         resident: u64,
         stage: &mut dyn FnMut(&'static str),
@@ -253,6 +253,21 @@ impl Segment {
     /// Whether it has more vectors than a scan is good for, and no graph over them ([`Links::Later`]).
     pub fn wants_graph(&self) -> bool {
         !self.vectors.has_graph() && self.documents.vectored.len() > limits::GRAPH_ROWS_MIN as u64
+    }
+
+    /// Whether it has a graph over its vectors.
+    pub fn has_graph(&self) -> bool {
+        self.vectors.has_graph()
+    }
+
+    pub(crate) fn graph(&self) -> Option<&Graph> {
+        self.vectors.graph()
+    }
+
+    /// The row of this passage of a document, if it has a vector.
+    pub(crate) fn linked_row(&self, doc: u32, passage: u32) -> Option<u32> {
+        let row = self.documents.rows_of(doc).nth(passage as usize)?;
+        self.documents.vectored.contains(row).then_some(row)
     }
 
     /// Bytes of a document's text; 0 when there is no such document.

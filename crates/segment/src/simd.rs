@@ -1,28 +1,26 @@
 //! The sums that search and building spend their time in, each in the fastest way that the
 //! machine knows, chosen once at run time: the dot product of int8 codes, of one row and of four rows at
-//! once (AVX-512 VNNI, AVX2 or plain), and the squared Euclidean distance of f32 (compiled for AVX-512, AVX2 and
+//! once (AVX-512 VNNI, AVX2, NEON or plain), and the squared Euclidean distance of f32 (compiled for AVX-512, AVX2 and
 //! plain). And the hint that memory will be read, which changes no number.
 //!
 //! Stored codes are biased (`value + 128` as `u8`), the query's are signed: that is the pairing VNNI
 //! multiplies. All ways give the same number to the last bit; a property test compares.
 //! Dimensions are at most 4,096, so a sum stays below 2^28.
 
-#![expect(unsafe_code, reason = "vector instructions; the only file of this crate that has any")]
+#![expect(unsafe_code, reason = "vector instructions; nothing else in this crate has any")]
 
 use std::sync::OnceLock;
 
 /// `Σ (code − 128) × query` over the shorter of the two.
 pub(crate) type Dot = fn(&[u8], &[i8]) -> i32;
 
-/// The fastest way that this machine knows.
-pub(crate) fn dot() -> Dot {
-    static CHOSEN: OnceLock<Dot> = OnceLock::new();
-    *CHOSEN.get_or_init(|| ways().last().map_or(scalar, |(_, way)| *way))
-}
-
 /// Every way that this machine knows, slowest first.
+#[cfg(test)]
 pub(crate) fn ways() -> Vec<(&'static str, Dot)> {
-    #[cfg_attr(not(target_arch = "x86_64"), expect(unused_mut, reason = "nothing to add"))]
+    #[cfg_attr(
+        not(any(target_arch = "x86_64", target_arch = "aarch64")),
+        expect(unused_mut, reason = "nothing to add")
+    )]
     let mut ways: Vec<(&'static str, Dot)> = vec![("scalar", scalar)];
     #[cfg(target_arch = "x86_64")]
     {
@@ -33,6 +31,8 @@ pub(crate) fn ways() -> Vec<(&'static str, Dot)> {
             ways.push(("avx512vnni", x86::vnni));
         }
     }
+    #[cfg(target_arch = "aarch64")]
+    ways.push(("neon", arm::neon));
     ways
 }
 
@@ -41,6 +41,7 @@ fn scalar(codes: &[u8], query: &[i8]) -> i32 {
 }
 
 /// A query's code: signed values, and their sum, which takes the bias of stored codes off.
+#[derive(Default)]
 pub(crate) struct Signed {
     values: Vec<i8>,
     sum: i32,
@@ -50,6 +51,13 @@ impl Signed {
     pub(crate) fn new(values: Vec<i8>) -> Self {
         let sum = values.iter().map(|v| i32::from(*v)).sum();
         Self { values, sum }
+    }
+
+    /// Becomes what a stored code stands for.
+    pub(crate) fn of_code(&mut self, code: &[u8]) {
+        self.values.clear();
+        self.values.extend(code.iter().map(|c| (c ^ 0x80) as i8));
+        self.sum = self.values.iter().map(|v| i32::from(*v)).sum();
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -68,7 +76,10 @@ pub(crate) fn four_dots() -> FourDots {
 
 /// Every way that this machine knows, slowest first.
 pub(crate) fn four_ways() -> Vec<(&'static str, FourDots)> {
-    #[cfg_attr(not(target_arch = "x86_64"), expect(unused_mut, reason = "nothing to add"))]
+    #[cfg_attr(
+        not(any(target_arch = "x86_64", target_arch = "aarch64")),
+        expect(unused_mut, reason = "nothing to add")
+    )]
     let mut ways: Vec<(&'static str, FourDots)> = vec![("scalar", four_plain)];
     #[cfg(target_arch = "x86_64")]
     {
@@ -79,6 +90,8 @@ pub(crate) fn four_ways() -> Vec<(&'static str, FourDots)> {
             ways.push(("avx512vnni", x86::four_vnni));
         }
     }
+    #[cfg(target_arch = "aarch64")]
+    ways.push(("neon", |rows, query| one_by_one(arm::neon, rows, query)));
     ways
 }
 
@@ -141,151 +154,10 @@ pub(crate) fn prefetch(bytes: &[u8]) {
     let _ = bytes;
 }
 
+#[cfg(target_arch = "aarch64")]
+mod arm;
 #[cfg(target_arch = "x86_64")]
-mod x86 {
-    use super::Signed;
-    use std::arch::x86_64::*;
-
-    #[inline]
-    pub(super) fn prefetch(bytes: &[u8]) {
-        for line in bytes.chunks(64).take(PREFETCHED_LINES) {
-            // SAFETY: a hint; it reads nothing that the program sees, and the address is of a byte that is there.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
-        }
-    }
-
-    /// More than these cost more than they save.
-    const PREFETCHED_LINES: usize = 8;
-
-    pub(super) fn apart_avx2(a: &[f32], b: &[f32]) -> f32 {
-        assert!(has_avx2());
-        // SAFETY: the feature is there, asserted above.
-        unsafe { apart_avx2_inner(a, b) }
-    }
-
-    pub(super) fn apart_avx512(a: &[f32], b: &[f32]) -> f32 {
-        assert!(has_vnni());
-        // SAFETY: the feature is there, asserted above.
-        unsafe { apart_avx512_inner(a, b) }
-    }
-
-    #[target_feature(enable = "avx2")]
-    fn apart_avx2_inner(a: &[f32], b: &[f32]) -> f32 {
-        super::plain(a, b)
-    }
-
-    #[target_feature(enable = "avx512f")]
-    fn apart_avx512_inner(a: &[f32], b: &[f32]) -> f32 {
-        super::plain(a, b)
-    }
-
-    pub(super) fn has_avx2() -> bool {
-        is_x86_feature_detected!("avx2")
-    }
-
-    pub(super) fn has_vnni() -> bool {
-        is_x86_feature_detected!("avx512f")
-            && is_x86_feature_detected!("avx512bw")
-            && is_x86_feature_detected!("avx512vnni")
-    }
-
-    pub(super) fn avx2(codes: &[u8], query: &[i8]) -> i32 {
-        assert!(has_avx2());
-        // SAFETY: the feature is there, asserted above.
-        unsafe { avx2_inner(codes, query) }
-    }
-
-    pub(super) fn vnni(codes: &[u8], query: &[i8]) -> i32 {
-        assert!(has_vnni());
-        // SAFETY: the features are there, asserted above.
-        unsafe { vnni_inner(codes, query) }
-    }
-
-    #[target_feature(enable = "avx2")]
-    fn avx2_inner(codes: &[u8], query: &[i8]) -> i32 {
-        let n = codes.len().min(query.len());
-        let whole = n / 16 * 16;
-        let mut sum = _mm256_setzero_si256();
-        let bias = _mm256_set1_epi16(128);
-        for at in (0..whole).step_by(16) {
-            // SAFETY: at + 16 <= whole <= length of both.
-            let (c, q) = unsafe {
-                (_mm_loadu_si128(codes.as_ptr().add(at).cast()), _mm_loadu_si128(query.as_ptr().add(at).cast()))
-            };
-            // Widened to 16 bits, because multiplying bytes directly saturates.
-            let c = _mm256_sub_epi16(_mm256_cvtepu8_epi16(c), bias);
-            sum = _mm256_add_epi32(sum, _mm256_madd_epi16(c, _mm256_cvtepi8_epi16(q)));
-        }
-        let half = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256::<1>(sum));
-        let pair = _mm_add_epi32(half, _mm_shuffle_epi32::<0b1110>(half));
-        let one = _mm_add_epi32(pair, _mm_shuffle_epi32::<0b01>(pair));
-        _mm_cvtsi128_si32(one) + super::scalar(&codes[whole..n], &query[whole..n])
-    }
-
-    pub(super) fn four_vnni(rows: [&[u8]; 4], query: &Signed) -> [i32; 4] {
-        assert!(has_vnni());
-        let n = query.len();
-        if rows.iter().any(|row| row.len() < n) {
-            return super::one_by_one(vnni, rows, query);
-        }
-        // SAFETY: the features are there, asserted above; every row has the query's length.
-        unsafe { four_vnni_inner(rows, query) }
-    }
-
-    /// # Safety
-    /// Every row is at least as long as the query.
-    #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-    unsafe fn four_vnni_inner(rows: [&[u8]; 4], query: &Signed) -> [i32; 4] {
-        let n = query.len();
-        let [mut a, mut b, mut c, mut d] = [_mm512_setzero_si512(); 4];
-        for at in (0..n).step_by(64) {
-            let left = n - at;
-            let mask = if left >= 64 { u64::MAX } else { (1 << left) - 1 };
-            // SAFETY: masked lanes are not read; the others lie below n, which no row is shorter than.
-            unsafe {
-                let q = _mm512_maskz_loadu_epi8(mask, query.values.as_ptr().add(at));
-                let code = |row: &[u8]| _mm512_maskz_loadu_epi8(mask, row.as_ptr().add(at).cast());
-                a = _mm512_dpbusd_epi32(a, code(rows[0]), q);
-                b = _mm512_dpbusd_epi32(b, code(rows[1]), q);
-                c = _mm512_dpbusd_epi32(c, code(rows[2]), q);
-                d = _mm512_dpbusd_epi32(d, code(rows[3]), q);
-            }
-        }
-        // Each 128 bits of `all` hold a part of the four sums.
-        let pair = |x, y| _mm512_add_epi32(_mm512_unpacklo_epi32(x, y), _mm512_unpackhi_epi32(x, y));
-        let (ab, cd) = (pair(a, b), pair(c, d));
-        let all = _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
-        let half = _mm256_add_epi32(_mm512_castsi512_si256(all), _mm512_extracti64x4_epi64::<1>(all));
-        let four = _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256::<1>(half));
-        let mut sums = [0i32; 4];
-        // SAFETY: sixteen bytes of our own.
-        unsafe { _mm_storeu_si128(sums.as_mut_ptr().cast(), four) };
-        sums.map(|sum| sum - 128 * query.sum)
-    }
-
-    #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-    fn vnni_inner(codes: &[u8], query: &[i8]) -> i32 {
-        let n = codes.len().min(query.len());
-        let mut sum = _mm512_setzero_si512();
-        // The bias comes off at the end: 128 × the query's sum, gathered beside.
-        let mut off = _mm512_setzero_si512();
-        let bias = _mm512_set1_epi8(i8::MIN);
-        for at in (0..n).step_by(64) {
-            let left = n - at;
-            let mask = if left >= 64 { u64::MAX } else { (1 << left) - 1 };
-            // SAFETY: masked lanes are not read; the others lie below n in both.
-            let (c, q) = unsafe {
-                (
-                    _mm512_maskz_loadu_epi8(mask, codes.as_ptr().add(at).cast()),
-                    _mm512_maskz_loadu_epi8(mask, query.as_ptr().add(at).cast()),
-                )
-            };
-            sum = _mm512_dpbusd_epi32(sum, c, q);
-            off = _mm512_dpbusd_epi32(off, bias, q);
-        }
-        _mm512_reduce_add_epi32(_mm512_sub_epi32(sum, off))
-    }
-}
+mod x86;
 
 #[cfg(test)]
 mod tests;

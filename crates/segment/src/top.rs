@@ -79,6 +79,11 @@ impl Dense {
         dense
     }
 
+    /// Takes all out.
+    pub(crate) fn clear(&mut self) {
+        self.0.fill(0);
+    }
+
     pub(crate) fn contains(&self, row: u32) -> bool {
         self.0.get(row as usize / 64).is_some_and(|word| word >> (row % 64) & 1 == 1)
     }

@@ -44,8 +44,10 @@ pub(crate) fn push(out: &mut Writer, values: &[f32]) -> Option<()> {
     }
     let bytes = out.paged(Paged::Vectors);
     values.iter().for_each(|x| bytes.extend_from_slice(&x.to_le_bytes()));
-    out.part(Kind::Codes).extend(values.iter().map(|x| biased(code(*x, scale))));
-    out.part(Kind::Residuals).extend(values.iter().map(|x| biased(residual(*x, scale))));
+    let codes: Vec<i8> = values.iter().map(|x| code(*x, scale)).collect();
+    out.part(Kind::Codes).extend(codes.iter().map(|code| biased(*code)));
+    let residuals = values.iter().zip(&codes).map(|(x, code)| biased(residual(*x, scale, *code)));
+    out.part(Kind::Residuals).extend(residuals);
     let scales = out.part(Kind::Scales);
     scales.extend_from_slice(&scale.to_le_bytes());
     scales.extend_from_slice(&length.to_le_bytes());
@@ -60,11 +62,12 @@ fn code(x: f32, scale: f32) -> i8 {
     if scale == 0.0 { 0 } else { (x / scale).round().clamp(-127.0, 127.0) as i8 }
 }
 
-fn residual(x: f32, scale: f32) -> i8 {
+/// What a code leaves.
+fn residual(x: f32, scale: f32, code: i8) -> i8 {
     if scale == 0.0 {
         return 0;
     }
-    let rest = f64::from(x) / f64::from(scale) - f64::from(code(x, scale));
+    let rest = f64::from(x) / f64::from(scale) - f64::from(code);
     (rest * RESIDUAL_STEPS).round().clamp(-127.0, 127.0) as i8
 }
 
@@ -156,6 +159,10 @@ impl Vectors {
         self.graph.is_some()
     }
 
+    pub(crate) fn graph(&self) -> Option<&Graph> {
+        self.graph.as_ref()
+    }
+
     /// Heap bytes beside the sections.
     pub(crate) fn bytes(&self) -> u64 {
         size_of_val(self.terms.as_slice()) as u64
@@ -174,6 +181,7 @@ impl Vectors {
             rows.iter().collect()
         } else {
             let mut rough = Rough::new(self, &query);
+            rough.jumps = true;
             let walked = self.walk(&rough, rows, (k, want), planner, &mut trace);
             let found = walked.map(|found| found.into_iter().take(want).collect()).unwrap_or_else(|| {
                 rough.jumps = rows.len() < u64::from(self.rows) / SPARSE;
@@ -209,21 +217,15 @@ impl Vectors {
     fn scan(&self, rough: &Rough<'_>, rows: &RoaringBitmap, want: usize, trace: &mut Trace) -> Vec<Scored> {
         trace.compared += rows.len();
         let mut top = Top::new(want);
-        let mut scan = |lot: &[u32], scores: &mut Vec<f32>| {
-            rough.all(lot, scores);
-            for (row, score) in lot.iter().zip(scores.iter()) {
-                top.offer(*row, *score);
-            }
-        };
-        let (mut lot, mut scores) = (Vec::with_capacity(SCANNED_AT_ONCE), Vec::with_capacity(SCANNED_AT_ONCE));
+        let mut lot = Vec::with_capacity(SCANNED_AT_ONCE);
         for row in rows {
             lot.push(row);
             if lot.len() == SCANNED_AT_ONCE {
-                scan(&lot, &mut scores);
+                rough.each(&lot, |row, score| drop(top.offer(row, score)));
                 lot.clear();
             }
         }
-        scan(&lot, &mut scores);
+        rough.each(&lot, |row, score| drop(top.offer(row, score)));
         top.into_sorted()
     }
 
@@ -289,8 +291,9 @@ struct Query<'a> {
 impl<'a> Query<'a> {
     fn new(values: &'a [f32], length: f32) -> Self {
         let scale = step(values);
-        let code = Signed::new(values.iter().map(|x| code(*x, scale)).collect());
-        let residual = Signed::new(values.iter().map(|x| residual(*x, scale)).collect());
+        let code: Vec<i8> = values.iter().map(|x| code(*x, scale)).collect();
+        let residual = Signed::new(values.iter().zip(&code).map(|(x, code)| residual(*x, scale, *code)).collect());
+        let code = Signed::new(code);
         Self { values, length, scale, code, residual }
     }
 }
@@ -388,23 +391,23 @@ impl<'a> Rough<'a> {
 }
 
 impl Space for Rough<'_> {
-    fn prefetch(&self, row: u32) {
-        simd::prefetch(self.code(row));
-    }
-
-    fn all(&self, rows: &[u32], into: &mut Vec<f32>) {
-        into.clear();
+    #[inline]
+    fn each(&self, rows: &[u32], mut tell: impl FnMut(u32, f32)) {
+        let ahead = if self.jumps { AHEAD } else { rows.len() };
+        if self.jumps {
+            rows.iter().take(ahead).for_each(|row| simd::prefetch(self.code(*row)));
+        }
         for (at, four) in rows.chunks(4).enumerate() {
             let [first, ..] = four else { continue };
-            for row in rows.iter().skip(4 * at + AHEAD).take(if self.jumps { 4 } else { 0 }) {
-                self.prefetch(*row);
+            for row in rows.iter().skip(4 * at + ahead).take(4) {
+                simd::prefetch(self.code(*row));
             }
             let code = |n: usize| self.code(*four.get(n).unwrap_or(first));
             let products = (self.dot)([0, 1, 2, 3].map(code), self.query);
-            into.extend(four.iter().zip(products).map(|(row, product)| {
+            for (row, product) in four.iter().zip(products) {
                 let term = self.terms.get(*row as usize).copied().unwrap_or_default();
-                product as f32 * self.scale * term.factor - term.less
-            }));
+                tell(*row, product as f32 * self.scale * term.factor - term.less);
+            }
         }
     }
 }
@@ -415,4 +418,4 @@ const AHEAD: usize = 8;
 const SPARSE: u64 = 4;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -71,6 +71,14 @@ impl Index {
         }
     }
 
+    /// The segment, where it has a graph.
+    pub(crate) fn linked(&self) -> Option<&Segment> {
+        match self {
+            Index::Tail(_) => None,
+            Index::Segment(segment) => Some(segment).filter(|segment| segment.has_graph()),
+        }
+    }
+
     /// Whether nothing that is asked of it waits for a disk or a bucket.
     pub(crate) fn is_resident(&self) -> bool {
         match self {

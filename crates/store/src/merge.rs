@@ -20,7 +20,7 @@ use crate::{
     rebuild, upkeep,
     view::View,
 };
-use segment::{Links, Stop};
+use segment::Stop;
 use std::sync::{Arc, Mutex, PoisonError, atomic::Ordering};
 
 /// What a merge is reading, if one runs.
@@ -96,8 +96,8 @@ async fn merge(namespace: &Arc<Namespace>, old: &[Part], stop: Stop) -> Result<(
     let permit = shared.merges.permit(namespace.incarnation, bytes);
     let Some(_permit) = namespace.unless_it_ends(permit).await else { return Ok(()) };
     let (spec, now, parts) = (namespace.view().spec, shared.config.clock.now(), old.to_vec());
-    let theirs = stop.clone();
-    let built = in_merge(&*shared.config.cpu, move || rebuild::write(spec, &parts, now, Links::Built, &theirs));
+    let (graphs, theirs) = (shared.config.graphs, stop.clone());
+    let built = in_merge(&*shared.config.cpu, move || rebuild::write(spec, &parts, now, graphs, &theirs));
     let Some(built) = namespace.unless_it_ends(built).await else {
         stop.stop();
         return Ok(());

@@ -11,6 +11,7 @@ use crate::{
 use journal::ObjectRef;
 use kernel::{Audience, CommitNo, DocumentId, Status, Timestamp, limits};
 use roaring::RoaringBitmap;
+use segment::Segment;
 use std::sync::Arc;
 
 /// What a namespace holds. Expired documents count until compaction removes them.
@@ -134,6 +135,11 @@ impl Part {
     /// Whether one of so many living rows should have a graph and has none.
     pub(crate) fn wants_graph(&self) -> bool {
         self.counts.passages > limits::GRAPH_ROWS_MIN as u64 && self.index.wants_graph()
+    }
+
+    /// The segment, where it has a graph.
+    pub(crate) fn linked(&self) -> Option<&Segment> {
+        self.index.linked()
     }
 
     /// Whether it is the same index, whatever died since.

@@ -5,7 +5,7 @@
 
 use crate::{Error, part::Part};
 use kernel::{Document, DocumentId, Timestamp};
-use segment::{Links, Segment, Spec, Stop};
+use segment::{Links, Reused, Segment, Spec, Stop};
 use zeroize::Zeroizing;
 
 /// One segment in memory with what lives in `parts`; `None` when nothing does.
@@ -39,11 +39,21 @@ pub(crate) fn write(
     }
     let mut fault = None;
     let mut docs = order.iter().map_while(|(_, part, doc)| read(&parts[*part], *doc, &mut fault));
-    let bytes = Segment::write_unless(&spec, &mut docs, links, stop)?;
+    let reused = reusable(parts).map(|(at, segment)| {
+        let documents = order.iter().map(|(_, part, doc)| (*part == at).then_some(*doc)).collect();
+        Reused { segment, documents }
+    });
+    let bytes = Segment::write_unless(&spec, &mut docs, links, reused.as_ref(), stop)?;
     match fault {
         Some(error) => Err(error.into()),
         None => Ok(Some(bytes)),
     }
+}
+
+/// The part whose graph has most that lives, and its place.
+fn reusable(parts: &[Part]) -> Option<(usize, &Segment)> {
+    let linked = |(at, part): (usize, _)| Part::linked(part).map(|segment| (part.counts.passages, at, segment));
+    parts.iter().enumerate().filter_map(linked).max_by_key(|(rows, ..)| *rows).map(|(_, at, segment)| (at, segment))
 }
 
 /// Ends the sequence at the first document that does not read, and keeps why.

@@ -17,7 +17,7 @@ use crate::{
 use access::{Action, Grant, Manage};
 use journal::Storage;
 use kernel::{AuditSink, Clock, Code, Entropy, Incarnation, NamespaceName, NamespaceSettings, NamespaceUuid, limits};
-use segment::Spec;
+use segment::{Links, Spec};
 use std::{
     collections::BTreeMap,
     sync::{
@@ -60,6 +60,8 @@ pub struct StoresConfig {
     pub upkeep_bytes_max: u64,
     /// A merge of more bytes is built beside the namespace's flushes: [`crate::SHORT_MERGE_BYTES_MAX`].
     pub short_merge_bytes_max: u64,
+    /// How a merge gives a segment its graph.
+    pub graphs: Links,
     /// A flushed segment up to this stands in the checkpoint itself, bytes: [`crate::INLINE_BYTES_MAX`].
     pub inline_bytes_max: usize,
 }

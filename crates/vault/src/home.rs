@@ -12,7 +12,7 @@ use crate::{
     wrap,
 };
 use access::{Action, Grant, Tenure};
-use kernel::{Entropy, Incarnation, KeyEpoch, LogEpoch, NamespaceName, NamespaceUuid, ObjectUuid, ReadAt};
+use kernel::{Entropy, Incarnation, KeyEpoch, LogEpoch, NamespaceName, NamespaceUuid, ObjectUuid, Plaintext, ReadAt};
 use std::{fmt, io, sync::Arc};
 use zeroize::Zeroizing;
 
@@ -248,7 +248,7 @@ impl Home {
         object: ObjectUuid,
         key: &WrappedKey,
         source: Arc<dyn ReadAt>,
-    ) -> Result<(Zeroizing<Vec<u8>>, PagedReader)> {
+    ) -> Result<(Plaintext, PagedReader)> {
         let key = self.object_key(kind, object, key)?;
         let aad = |part| split::identity(self.identity(kind, object), part);
         split::open(key.bytes(), &aad, source).map_err(|source| match source.kind() {

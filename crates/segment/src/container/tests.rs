@@ -29,6 +29,22 @@ fn sections_come_back() {
 }
 
 #[test]
+fn large_sections_begin_with_a_line_of_the_caches() {
+    let mut writer = Writer::default();
+    writer.part(Kind::IdBytes).extend_from_slice(b"odd");
+    writer.part(Kind::Codes).resize(ALIGNED_MIN, 1);
+    writer.part(Kind::Residuals).resize(ALIGNED_MIN + 1, 2);
+    writer.part(Kind::Graph).resize(ALIGNED_MIN, 3);
+    writer.paged(Paged::Vectors).resize(ALIGNED_MIN, 4);
+    let sections = parse_whole(&SPEC, writer.finish(&SPEC, 0, 0)).unwrap();
+    for (kind, filled) in [(Kind::Codes, 1), (Kind::Residuals, 2), (Kind::Graph, 3)] {
+        let section = sections.get(kind);
+        assert!(section.begin().is_multiple_of(LINE) && section.bytes().iter().all(|byte| *byte == filled));
+    }
+    assert!(sections.paged(Paged::Vectors).whole().unwrap().iter().all(|byte| *byte == 4));
+}
+
+#[test]
 fn every_flipped_bit_and_every_cut_is_an_error() {
     let whole = sample();
     for at in 0..whole.len() {

@@ -20,9 +20,9 @@ impl Links {
     pub(crate) fn write(mut self, vectored: &RoaringBitmap, out: &mut Vec<u8>) {
         connect(&mut self.base, self.entry, vectored);
         let mut put = |n: u32| out.extend_from_slice(&n.to_le_bytes());
+        self.base.into_iter().for_each(&mut put);
         put(self.entry);
         put(self.upper.len() as u32);
-        self.base.into_iter().for_each(&mut put);
         for layer in &self.upper {
             put(layer.len() as u32);
             layer.keys().copied().for_each(&mut put);
@@ -41,9 +41,9 @@ pub(crate) fn scattered(rows: u32, out: &mut Vec<u8>) {
     let steps: Vec<u64> = (1..).map(|n| 16u64.pow(n)).take_while(|step| *step < u64::from(rows)).collect();
     let mut put = |n: u64| out.extend_from_slice(&(n as u32).to_le_bytes());
     let link = |row: u64, n: usize| (row + 1).wrapping_mul(0x9E37_79B9 * (n as u64 * 2 + 1)) >> 7;
+    layer(1).for_each(|row| (0..BASE_LINKS).for_each(|n| put(link(row, n) % u64::from(rows))));
     put(0);
     put(steps.len() as u64);
-    layer(1).for_each(|row| (0..BASE_LINKS).for_each(|n| put(link(row, n) % u64::from(rows))));
     for step in steps {
         let count = u64::from(rows).div_ceil(step);
         put(count);

@@ -17,13 +17,18 @@ pub(crate) fn built(spec: &Spec, points: &[Vec<f32>], rows: &roaring::RoaringBit
         reference::build(spec, &writer.paged(Paged::Vectors).clone(), rows, count, &mut out);
     } else {
         let [codes, scales] = [Kind::Codes, Kind::Scales].map(|kind| writer.part(kind).clone());
-        build::build(spec, &codes, &scales, rows, count, &crate::Stop::default(), &mut out).unwrap();
+        let rows = build::Rows { spec, codes: &codes, scales: &scales, vectored: rows, count };
+        build::build(rows, None, &crate::Stop::default(), &mut out).unwrap();
     }
     out
 }
 
 fn cosine(points: &[Vec<f32>], rows: &roaring::RoaringBitmap, links: Links) -> Vec<u8> {
     built(&Spec::new(points[0].len(), Distance::Cosine), points, rows, links)
+}
+
+pub(crate) fn opened(bytes: &[u8], rows: u32) -> Graph {
+    open(bytes, rows).unwrap()
 }
 
 fn open(bytes: &[u8], rows: u32) -> Result<Graph, Error> {
@@ -118,6 +123,8 @@ fn a_stopped_build_ends_without_a_graph() {
     stop.stop();
     let spec = Spec::new(4, Distance::Cosine);
     let (codes, scales, mut out) = (vec![128; 4 * 400], vec![0; 8 * 400], Vec::new());
-    let ended = build::build(&spec, &codes, &scales, &(0..400).collect(), 400, &stop, &mut out);
+    let all = (0..400).collect();
+    let rows = build::Rows { spec: &spec, codes: &codes, scales: &scales, vectored: &all, count: 400 };
+    let ended = build::build(rows, None, &stop, &mut out);
     assert!(matches!(ended, Err(Error::Stopped)) && out.is_empty());
 }

@@ -38,7 +38,7 @@ impl ReadAt for Source {
 fn paged(spec: &Spec, bytes: &[u8]) -> (Segment, Arc<Source>) {
     let (whole, behind) = bytes.split_at(Segment::split(bytes).unwrap());
     let source = Arc::new(Source { bytes: behind.to_vec(), spoiled: Mutex::default(), reads: Mutex::default() });
-    let segment = Segment::open_paged(spec, Zeroizing::new(whole.to_vec()), source.clone(), 0, &mut |_| ()).unwrap();
+    let segment = Segment::open_paged(spec, whole.into(), source.clone(), 0, &mut |_| ()).unwrap();
     (segment, source)
 }
 
@@ -304,12 +304,12 @@ fn a_page_that_does_not_open_is_an_error_of_those_who_need_it() {
 fn parts_of_two_segments_do_not_fit_together() {
     let bytes = Segment::write(&WIDE, &mut many(&WIDE).into_iter(), Links::Built).unwrap();
     let fewer = Segment::write(&WIDE, &mut many(&WIDE).into_iter().take(39), Links::Built).unwrap();
-    let whole = Zeroizing::new(bytes[..Segment::split(&bytes).unwrap()].to_vec());
+    let whole = &bytes[..Segment::split(&bytes).unwrap()];
     for behind in [&fewer[Segment::split(&fewer).unwrap()..], &[], &bytes[whole.len()..bytes.len() - 1]] {
-        let opened = Segment::open_sealed(&WIDE, whole.clone(), Arc::new(behind.to_vec()), 0);
+        let opened = Segment::open_sealed(&WIDE, whole.into(), Arc::new(behind.to_vec()), 0);
         assert!(matches!(opened, Err(Error::Corrupt { .. })));
     }
-    assert!(Segment::open_sealed(&WIDE, whole.clone(), Arc::new(bytes[whole.len()..].to_vec()), 0).is_ok());
+    assert!(Segment::open_sealed(&WIDE, whole.into(), Arc::new(bytes[whole.len()..].to_vec()), 0).is_ok());
     assert!(Segment::split(&[]).is_err() && Segment::split(&[0; 4_000]).is_err());
 }
 
@@ -324,7 +324,7 @@ fn taken_until_stopped(count: usize, after: usize) -> usize {
         }
         Document { vectors: vec![random.normal(), 1.0, 2.0], ..doc(&format!("{n:06}"), &["words"]) }
     });
-    let written = Segment::write_unless(&SPEC, &mut docs, Links::Built, &stop);
+    let written = Segment::write_unless(&SPEC, &mut docs, Links::Built, None, &stop);
     assert!(matches!(written, Err(Error::Stopped)), "{:?}", written.map(|bytes| bytes.len()));
     taken
 }

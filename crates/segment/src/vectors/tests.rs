@@ -124,6 +124,18 @@ fn with_graph(spec: &Spec, points: &[Vec<f32>], links: Links) -> Vectors {
     Vectors::open(spec, &sections).unwrap()
 }
 
+/// How many of the best ten of each query a walk of these rows finds, the codes and the graph being in `writer`.
+pub(crate) fn right_of_walks(spec: &Spec, writer: Writer, rows: u32, queries: &[Vec<f32>]) -> usize {
+    let sections = crate::container::tests::parse_whole(spec, writer.finish(spec, 0, rows)).unwrap();
+    let vectors = Vectors::open(spec, &sections).unwrap();
+    let all = (0..rows).collect();
+    let search = |query: &[f32], walks| {
+        let planner = Planner { walks: Some(walks), ..Planner::default() };
+        vectors.search(query, &all, 10, planner).hits.into_iter().map(|hit| hit.row).collect::<RoaringBitmap>()
+    };
+    queries.iter().map(|query| search(query, true).intersection_len(&search(query, false)) as usize).sum()
+}
+
 #[rstest]
 fn a_walk_finds_at_least_95_of_100(
     #[values(0, 1, 2)] which: usize,
@@ -222,12 +234,54 @@ fn walks_scans_and_the_planner_agree_on_filtered_sets() {
 fn a_scan_seldom_looks_twice() {
     let random = Random::new(15);
     let points = random.clustered(3_100, 100, 96);
-    let spec = Spec { dimensions: 96, distance: Distance::Cosine };
+    let spec = Spec { dimensions: 96, distance: Distance::Cosine, language: kernel::Language::English };
     let segment = Segment::in_memory(&spec, documents(&points[..3_000])).unwrap();
     for (rows, k) in [(1_000, 10), (3_000, 10), (3_000, 100)] {
         let passing: RoaringBitmap = (0..rows).collect();
         let looks = |query: &Vec<f32>| segment.search_vector(query, &passing, k).trace.compared / u64::from(rows);
         let twice: u64 = points[3_000..].iter().map(looks).sum::<u64>() - 100;
         assert!(twice <= 5, "{twice} of 100 looked twice among {rows} for {k}");
+    }
+}
+
+/// Planner, walk and scan agree with a scan that scores every row, on rows that pass a filter, whatever the distance and the length of vectors.
+#[rstest]
+#[case(2, 4_000)]
+#[case(3, 4_000)]
+#[case(17, 3_000)]
+#[case(384, 1_500)]
+#[case(1_536, 500)]
+#[case(4_096, 300)]
+fn planner_walk_and_scan_agree_on_filtered_rows(
+    #[case] dimensions: usize,
+    #[case] count: usize,
+    #[values(0, 1, 2)] which: usize,
+    #[values(Links::Built, Links::Reference)] links: Links,
+) {
+    // The reference takes its time over long vectors.
+    let count = if links == Links::Reference { count.min(600) } else { count };
+    let distance = DISTANCES[which];
+    let random = Random::new(21);
+    let points = random.clustered(count, 20, dimensions);
+    let spec = Spec { dimensions, distance, language: kernel::Language::English };
+    let vectors = with_graph(&spec, &points, links);
+    // Machines on which a walk is always worth it, and never.
+    let costs = [Costs { byte: 1.0, jump: 0.0 }, Costs { byte: 0.01, jump: 10_000.0 }];
+    let ways = [(Some(true), 0), (None, 0), (None, 1), (Some(false), 0)];
+    for part in [1, 2, 10] {
+        let rows: RoaringBitmap = (0..count as u32).filter(|n| n % part == 0).collect();
+        let mut right = [0; 4];
+        for query in random.clustered(10, 20, dimensions) {
+            let every = Planner { walks: Some(false), rescored: Some(usize::MAX), ..Planner::default() };
+            let expected = vectors.search(&query, &rows, 10, every).hits;
+            let expected: RoaringBitmap = expected.into_iter().map(|hit| hit.row).collect();
+            for (right, (walks, cost)) in right.iter_mut().zip(ways) {
+                let planner = Planner { walks, costs: costs[cost], ..Planner::default() };
+                let hits = vectors.search(&query, &rows, 10, planner).hits;
+                assert!(hits.len() == 10 && hits.iter().all(|hit| rows.contains(hit.row)));
+                *right += hits.iter().filter(|hit| expected.contains(hit.row)).count();
+            }
+        }
+        assert!(right.iter().all(|right| *right >= 96), "{distance:?}, one in {part}: {right:?} of 100");
     }
 }

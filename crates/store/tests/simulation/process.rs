@@ -63,6 +63,7 @@ impl Process {
             upkeep_jobs_max: 2,
             upkeep_bytes_max: 1 << 20,
             short_merge_bytes_max: sizes.short_merge_bytes_max,
+            graphs: segment::Links::Built,
             inline_bytes_max: sizes.inline_bytes_max,
         });
         Self { stores, storage, handle, door }

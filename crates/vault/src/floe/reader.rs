@@ -7,7 +7,7 @@
 
 use super::{HEADER, Kdf, LENGTH, MessageKey, NOT_LAST, Params, SEGMENT_OVERHEAD, segment_aad};
 use crate::crypto::{Aead, Cipher, Denied, KEY, NONCE, TAG};
-use kernel::ReadAt;
+use kernel::{Plaintext, ReadAt};
 use std::{fmt, io, ops::Range, slice, sync::Arc};
 use zeroize::Zeroizing;
 
@@ -183,10 +183,10 @@ pub(crate) fn read(
     aad: Vec<u8>,
     source: &Arc<dyn ReadAt>,
     place: Range<u64>,
-) -> io::Result<Zeroizing<Vec<u8>>> {
+) -> io::Result<Plaintext> {
     let reader = PagedReader::open(params, key, aad, source.clone(), place)?;
     let length = usize::try_from(reader.size()).map_err(|_| io::ErrorKind::OutOfMemory)?;
-    let mut plain = Zeroizing::new(vec![0; length]);
+    let mut plain = Plaintext::zeroed(length);
     for (number, piece) in plain.chunks_mut(params.plain_len()).enumerate() {
         if number.is_multiple_of(AHEAD) {
             let start = number as u64 * reader.room();

@@ -10,9 +10,8 @@ use crate::{
     floe::{self, reader},
     identity,
 };
-use kernel::{Entropy, ReadAt};
+use kernel::{Entropy, Plaintext, ReadAt};
 use std::{io, sync::Arc};
-use zeroize::Zeroizing;
 
 const MAGIC: &[u8; 4] = b"RFSP";
 /// Magic, version, length.
@@ -34,7 +33,7 @@ pub(super) fn open(
     key: &[u8; KEY],
     aad: &dyn Fn(u8) -> Vec<u8>,
     source: Arc<dyn ReadAt>,
-) -> io::Result<(Zeroizing<Vec<u8>>, PagedReader)> {
+) -> io::Result<(Plaintext, PagedReader)> {
     let mut prologue = [0; PROLOGUE];
     source.read_at(0, &mut prologue)?;
     let (stated, length) = prologue.split_at(PROLOGUE - 8);
