@@ -32,6 +32,8 @@ pub struct Config {
     pub models: Models,
     /// How much at once.
     pub limits: Limits,
+    /// How large segments are indexed.
+    pub index: Index,
     /// What is told on stderr.
     pub log: Log,
     /// How reads are audited.
@@ -132,6 +134,24 @@ pub struct Limits {
     pub flush_rows: Option<u64>,
     /// Connections of one listener.
     pub connections: Option<usize>,
+}
+
+/// How large segments are indexed.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Index {
+    /// `own` or `hnsw_rs`.
+    pub graph_builder: Option<GraphBuilder>,
+}
+
+/// What links the vectors of a large segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GraphBuilder {
+    /// The builder of this project.
+    Own,
+    /// The reference.
+    HnswRs,
 }
 
 /// What is told on stderr.

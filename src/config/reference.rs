@@ -59,6 +59,11 @@ pub(super) const KEYS: &[(&str, &str, &str)] = &[
     ("limits.flush_mib", "MiB, 16", "Text in memory before a namespace is flushed."),
     ("limits.flush_rows", "rows, 20000", "Rows in memory before a namespace is flushed."),
     ("limits.connections", "number, 1024", "Connections of one listener; further ones wait."),
+    (
+        "index.graph_builder",
+        "`own` or `hnsw_rs`, `own`",
+        "What links the vectors of large segments. `hnsw_rs` takes ten times the processor time and starts each anew.",
+    ),
     ("log.level", "`error` `warn` `info` `debug` `trace`, `info`", "Least grave level told."),
     ("log.format", "`json` or `text`, by stderr", "Text on a terminal, else one JSON object a line."),
     ("audit.strict", "true or false, `false`", "Hold a read's reply until its audit line is durable."),

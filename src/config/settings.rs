@@ -1,6 +1,6 @@
 //! What the server uses: every value parsed and within its bounds.
 
-use super::{Config, Environment, Format, Level, Listener, Place, Provider};
+use super::{Config, Environment, Format, GraphBuilder, Level, Listener, Place, Provider};
 use anyhow::{Context, Result, bail, ensure};
 use kernel::limits;
 use std::{
@@ -36,6 +36,8 @@ pub struct Settings {
     pub flush_bytes_max: Option<u64>,
     /// Rows in memory before a flush.
     pub flush_rows_max: Option<u64>,
+    /// Whether `hnsw_rs` builds graphs.
+    pub reference_graphs: bool,
     /// Connections of one listener.
     pub connections_max: usize,
     /// Least grave level told.
@@ -120,6 +122,7 @@ impl Settings {
                 .flush_rows
                 .map(|v| bounded("limits.flush_rows", v, 1, 1 << 32))
                 .transpose()?,
+            reference_graphs: config.index.graph_builder == Some(GraphBuilder::HnswRs),
             connections_max: count("limits.connections", config.limits.connections)?.unwrap_or(limits::CONNECTIONS_MAX),
             log_level: config.log.level.unwrap_or(Level::Info),
             log_format: match config.log.format {
