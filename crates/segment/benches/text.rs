@@ -84,7 +84,7 @@ fn questions(docs: &[Document], rng: &mut Rng) -> [Vec<String>; 3] {
     let mut all = [Vec::new(), Vec::new(), Vec::new()];
     for _ in 0..100 {
         let words: Vec<String> = (0..5).map(|_| word(rng)).collect();
-        let text = docs[rng.below(docs.len() as u64) as usize].text.expose();
+        let text = docs[rng.below(docs.len() as u64) as usize].passage_text(0);
         let three: Vec<&str> = text.split(' ').skip(rng.below(PASSAGE_WORDS as u64 - 3) as usize).take(3).collect();
         let start = &words[4][..words[4].len().min(5)];
         all[1].push(format!("{} \"{}\"", words[..2].join(" "), three.join(" ")));

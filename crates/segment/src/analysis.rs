@@ -9,7 +9,7 @@ pub(crate) mod words;
 
 use kernel::Language;
 use lexicon::{GAP, Lexicon, TermId, title_term, written_term};
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::OnceLock};
 use tantivy::tokenizer::{Language as Rules, RawTokenizer, Stemmer, StopWordFilter, TextAnalyzer, TokenStream};
 use words::{Kind, Piece, pieces};
 use zeroize::Zeroize;
@@ -165,8 +165,11 @@ pub(crate) fn lowered(word: &str) -> String {
 /// What tells the function words of a language: they carry no meaning and have the longest posting lists. `None` where
 /// nobody made a list.
 pub(crate) fn stop_words(language: Language) -> Option<TextAnalyzer> {
-    let filter = StopWordFilter::new(rules(language)?)?;
-    Some(TextAnalyzer::builder(RawTokenizer::default()).filter(filter).build())
+    // A list is some hundred words: made once, shared by all questions.
+    static LISTS: [OnceLock<Option<StopWordFilter>>; Language::ALL.len()] =
+        [const { OnceLock::new() }; Language::ALL.len()];
+    let list = LISTS.get(language as usize)?.get_or_init(|| StopWordFilter::new(rules(language)?));
+    list.clone().map(|list| TextAnalyzer::builder(RawTokenizer::default()).filter(list).build())
 }
 
 fn rules(language: Language) -> Option<Rules> {

@@ -12,16 +12,14 @@ mod directory;
 pub(crate) mod frozen;
 pub(crate) mod memory;
 mod score;
+mod sums;
 
 use crate::{
     Error, TextQuery,
-    analysis::{
-        Analyser,
-        lexicon::{title_term, written_term},
-    },
+    analysis::{Analyser, lexicon::written_term},
     bytes::Slice,
     documents::Documents,
-    query::{Ask, Expansion, Prefix},
+    query::{Ask, Expansion},
     top::{Dense, Scored, Top},
 };
 use frozen::FrozenIndex;
@@ -29,6 +27,7 @@ use memory::MemoryIndex;
 use roaring::RoaringBitmap;
 use score::Weights;
 use std::ops::ControlFlow;
+use sums::Sums;
 use tantivy::fieldnorm::FieldNormReader;
 
 /// Counts over the live rows of a namespace that BM25 needs. Add those of all segments.
@@ -276,18 +275,9 @@ impl Text {
         if k == 0 || rows.is_empty() || stats.rows == 0 {
             return Ok(Vec::new());
         }
-        let weights = Weights::new(stats, query.title_weight());
-        let mut sums = Sums {
-            text: self,
-            selection: Selection::of(rows, total),
-            weights,
-            // One sum per row, filled term by term in the query's order: the same additions in every layout.
-            sums: vec![0.0; total as usize],
-            touched: Vec::new(),
-            titles: Vec::new(),
-        };
+        let mut sums = Sums::new(self, Selection::of(rows, total), Weights::new(stats, query.title_weight()), total);
         for ((ask, asked), frequency) in query.asks.iter().zip(&stats.document_frequency) {
-            let worth = asked * sums.weights.worth(*frequency);
+            let worth = asked * sums.worth(*frequency);
             match ask {
                 Ask::Stem(stem) => sums.add_stem(stem, worth)?,
                 Ask::Written(word) => sums.add_written(word, worth)?,
@@ -295,70 +285,11 @@ impl Text {
             }
         }
         let mut top = Top::new(k);
-        for row in sums.touched {
-            top.offer(row, sums.sums.get(row as usize).copied().unwrap_or(0.0));
-        }
+        sums.each(|row, sum| {
+            top.offer(row, sum);
+        });
         Ok(top.into_sorted())
     }
-}
-
-/// Scores while they grow.
-struct Sums<'a> {
-    text: &'a Text,
-    selection: Selection<'a>,
-    weights: Weights,
-    sums: Vec<f32>,
-    touched: Vec<u32>,
-    /// Rows whose titles hold the term at hand, ascending, and how often.
-    titles: Vec<(u32, u32)>,
-}
-
-impl Sums<'_> {
-    fn add_stem(&mut self, stem: &str, worth: f32) -> Result<(), Error> {
-        let Self { text, selection, weights, sums, touched, titles } = self;
-        titles.clear();
-        if weights.titles_differ() {
-            text.postings.each(&title_term(stem), selection, |row, times| titles.push((row, times)))?;
-        }
-        let (norms, mut titles) = (text.norms.bytes(), titles.iter().peekable());
-        text.postings.each(stem, selection, |row, times| {
-            let in_title = titles.next_if(|(titled, _)| *titled == row).map_or(0, |(_, times)| *times);
-            add(sums, touched, row, worth * weights.score(norms, row, weights.frequency(times, in_title)));
-        })
-    }
-
-    fn add_written(&mut self, word: &str, worth: f32) -> Result<(), Error> {
-        let Self { text, selection, weights, sums, touched, .. } = self;
-        let norms = text.norms.bytes();
-        text.postings.each(word, selection, |row, times| {
-            add(sums, touched, row, worth * weights.score(norms, row, times as f32));
-        })
-    }
-
-    /// All terms of a prefix as one.
-    fn add_prefix(&mut self, prefix: Option<&Prefix>, worth: f32) -> Result<(), Error> {
-        let Self { text, selection, weights, sums, touched, .. } = self;
-        let norms = text.norms.bytes();
-        let (mut frequencies, mut rows) = (vec![0.0f32; sums.len()], Vec::new());
-        for term in prefix.map(|prefix| prefix.terms.as_slice()).unwrap_or_default() {
-            // Whole numbers and few: their sum is the same in any order.
-            text.postings.each(term, selection, |row, times| add(&mut frequencies, &mut rows, row, times as f32))?;
-        }
-        for row in rows {
-            let frequency = frequencies.get(row as usize).copied().unwrap_or(0.0);
-            add(sums, touched, row, worth * weights.score(norms, row, frequency));
-        }
-        Ok(())
-    }
-}
-
-/// What adds nothing (a title's word where titles weigh nothing) is no find.
-fn add(sums: &mut [f32], touched: &mut Vec<u32>, row: u32, more: f32) {
-    let Some(sum) = sums.get_mut(row as usize).filter(|_| more > 0.0) else { return };
-    if *sum == 0.0 {
-        touched.push(row);
-    }
-    *sum += more;
 }
 
 #[cfg(test)]
