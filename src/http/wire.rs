@@ -5,6 +5,7 @@ pub(crate) mod admin;
 pub(crate) mod common;
 pub(crate) mod documents;
 pub(crate) mod error;
+pub(crate) mod fusion;
 pub(crate) mod me;
 pub(crate) mod namespaces;
 pub(crate) mod recall;

@@ -1,10 +1,11 @@
 //! Search and context on the wire.
 
-use super::common::{self, Commit, Finding, Finite};
-use crate::{http::call::Incoming, strict::Tree};
-use engine::{
-    ContextRequest, Diversity, Fusion, FusionMethod, Include, MinScores, Mode, Rendering, SearchRequest, Weights,
+use super::{
+    common::{self, Commit, Finding, Finite},
+    fusion::{DiversityBody, Fused, FusionBody},
 };
+use crate::{http::call::Incoming, strict::Tree};
+use engine::{ContextRequest, Include, MinScores, Mode, Rendering, SearchRequest};
 use kernel::{Code, CommitNo, Error, Principal, Untrusted, limits};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -50,55 +51,6 @@ pub(crate) struct MinScoresBody {
     vector: Option<Finite>,
     text: Option<Finite>,
     rerank: Option<Finite>,
-}
-
-/// How two rankings become one.
-#[derive(Clone, Copy, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum MethodWord {
-    Adaptive,
-    Rrf,
-    Weighted,
-    Convex,
-}
-
-/// How the rankings of a hybrid search become one.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct FusionBody {
-    /// `adaptive`: scores, each arm weighed for this one query. `rrf`: reciprocal ranks. `weighted`: reciprocal ranks,
-    /// weighed. `convex`: scores brought to one scale, weighed. Absent: adaptive.
-    method: Option<MethodWord>,
-    /// For `weighted` and `convex`. Absent: alike.
-    weights: Option<WeightsBody>,
-}
-
-/// How much each arm counts, 0 or more; only their ratio matters.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct WeightsBody {
-    text: Finite,
-    vector: Finite,
-}
-
-impl FusionBody {
-    fn fusion(self) -> Fusion {
-        let method = match self.method {
-            None | Some(MethodWord::Adaptive) => FusionMethod::Adaptive,
-            Some(MethodWord::Rrf) => FusionMethod::Rrf,
-            Some(MethodWord::Weighted) => FusionMethod::Weighted,
-            Some(MethodWord::Convex) => FusionMethod::Convex,
-        };
-        Fusion { method, weights: self.weights.map(|w| Weights { text: w.text.0, vector: w.vector.0 }) }
-    }
-}
-
-/// Passages that say something new before those that repeat (maximal marginal relevance).
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct DiversityBody {
-    /// 1: relevance only; 0: after the first hit only unlikeness to those before.
-    lambda: Finite,
 }
 
 macro_rules! searching {
@@ -238,7 +190,7 @@ impl SearchBody {
             max_per_document: self.max_per_document,
             max_per_source: self.max_per_source,
             fusion: self.fusion.map(FusionBody::fusion),
-            diversity: self.diversity.map(|d| Diversity { lambda: d.lambda.0 }),
+            diversity: self.diversity.map(DiversityBody::diversity),
             min_commit: self.min_commit.map(CommitNo),
             title_weight: self.title_weight.map(|weight| weight.0),
         })
@@ -351,53 +303,6 @@ pub(crate) struct Explain {
     /// How the arms were fused; absent when one was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     fusion: Option<Fused>,
-}
-
-/// How the arms were fused.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct Fused {
-    /// `adaptive`, `rrf`, `weighted` or `convex`.
-    method: &'static str,
-    weights: FusedWeights,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    signals: Option<Signals>,
-}
-
-/// How much each arm counted; they sum to 1.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct FusedWeights {
-    text: f32,
-    vector: f32,
-}
-
-/// What an adaptive fusion went by, of each arm's first 100 candidates.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct Signals {
-    /// Standard deviations by which the best BM25 score stands above the mean candidate's.
-    text_outlier: f32,
-    /// The same of the best similarity.
-    vector_outlier: f32,
-    /// How much of the best similarity the mean candidate lacks, 0 to 1.
-    vector_contrast: f32,
-    /// Share of the query's words, by rarity, that the model has no token of its own for; of words that some eligible
-    /// passage holds.
-    unfamiliar: f32,
-    /// Share of those words, weighed alike, that hold a digit.
-    identifiers: f32,
-}
-
-impl From<engine::Fused> for Fused {
-    fn from(fused: engine::Fused) -> Self {
-        let signals = fused.signals.map(|s| Signals {
-            text_outlier: s.text_outlier,
-            vector_outlier: s.vector_outlier,
-            vector_contrast: s.vector_contrast,
-            unfamiliar: s.unfamiliar,
-            identifiers: s.identifiers,
-        });
-        let weights = FusedWeights { text: fused.weights.text, vector: fused.weights.vector };
-        Self { method: fused.method.as_str(), weights, signals }
-    }
 }
 
 /// How the vector arm searched one segment.
