@@ -221,11 +221,11 @@ impl Vectors {
         for row in rows {
             lot.push(row);
             if lot.len() == SCANNED_AT_ONCE {
-                rough.each(&lot, |row, score| drop(top.offer(row, score)));
+                rough.each(&lot, |row, score| top.offer(row, score));
                 lot.clear();
             }
         }
-        rough.each(&lot, |row, score| drop(top.offer(row, score)));
+        rough.each(&lot, |row, score| top.offer(row, score));
         top.into_sorted()
     }
 

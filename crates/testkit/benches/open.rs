@@ -208,10 +208,10 @@ fn open(clock: &SystemClock, home: &Home, key: &WrappedKey, file: &Path, found: 
 /// All of it held, as before there were pages.
 fn in_memory(home: &Home, key: &WrappedKey, file: &Path) -> Segment {
     let (whole, paged) = home.open_split(ObjectKind::Segment, OBJECT, key, Arc::new(fs::read(file).unwrap())).unwrap();
-    let mut plain = whole.clone();
+    let mut plain = whole.to_vec();
     plain.resize(whole.len() + usize::try_from(paged.size()).unwrap(), 0);
     paged.read_at(0, plain.get_mut(whole.len()..).unwrap()).unwrap();
-    Segment::open(&SPEC, plain).unwrap()
+    Segment::open(&SPEC, plain.into()).unwrap()
 }
 
 /// A first search of each kind, and the mean of a hundred later ones, none of which was asked before.

@@ -55,7 +55,7 @@ pub(crate) fn part(spec: Spec, (kind, mut docs, dead): Shelf) -> Part {
         Kind::Paged => {
             let bytes = written();
             let (whole, behind) = bytes.split_at(Segment::split(&bytes).unwrap());
-            let opened = Segment::open_sealed(&spec, whole.to_vec().into(), Arc::new(behind.to_vec()), 0);
+            let opened = Segment::open_sealed(&spec, whole.into(), Arc::new(behind.to_vec()), 0);
             Index::Segment(opened.unwrap())
         }
     };

@@ -58,7 +58,9 @@ impl Net {
         if !fresh.is_empty() {
             visited.clear();
             visited.insert(row);
-            chosen.rows.iter().for_each(|stays| drop(visited.insert(*stays)));
+            chosen.rows.iter().for_each(|stays| {
+                visited.insert(*stays);
+            });
             let gone = std::mem::take(fresh);
             let behind = gone.iter().flat_map(|gone| graft.graph.neighbours(*gone)).filter_map(|n| graft.now(n));
             fresh.extend(behind.filter(|n| visited.insert(*n)));

@@ -28,7 +28,7 @@ fn both_parts_come_back() {
         let plain = plain(len);
         let (sealed, key) = home.seal_split(ObjectKind::Segment, OBJECT, &plain, split, &world.entropy).unwrap();
         let (whole, paged) = home.open_split(ObjectKind::Segment, OBJECT, &key, Arc::new(sealed.clone())).unwrap();
-        assert_eq!((&**whole, paged.size()), (&plain[..split], (len - split) as u64));
+        assert_eq!((&*whole, paged.size()), (&plain[..split], (len - split) as u64));
         assert_eq!(opened(&home, ObjectKind::Segment, &key, sealed).unwrap(), plain);
     }
     let outside = home.seal_split(ObjectKind::Segment, OBJECT, &[1, 2], 3, &world.entropy);

@@ -29,7 +29,7 @@ proptest! {
     ) {
         // One cloud, of few dimensions: where a walk misses many, how many is chance.
         let cloud = |random: &Random, n: usize| random.clustered(n, 1, 8);
-        let spec = Spec { dimensions: 8, distance };
+        let spec = Spec { dimensions: 8, distance, language: kernel::Language::English };
         let random = Random::new(seed);
         let before = cloud(&random, 3_000);
         let old = opened(&graph(&spec, &before, None).1, 3_000);
@@ -58,7 +58,7 @@ proptest! {
 
 #[test]
 fn too_little_is_not_gone_on_with() {
-    let spec = Spec { dimensions: 8, distance: Distance::Cosine };
+    let spec = Spec { dimensions: 8, distance: Distance::Cosine, language: kernel::Language::English };
     let points = Random::new(5).clustered(500, 5, 8);
     let old = opened(&graph(&spec, &points, None).1, 500);
     let now = |gone: u32| (0..500).map(|row| if row < gone { NONE } else { row - gone }).collect();
@@ -71,8 +71,8 @@ fn too_little_is_not_gone_on_with() {
 /// nothing finds, and the bytes show that the old links were gone on with.
 #[test]
 fn a_merge_goes_on_with_the_graph_of_the_larger_segment() {
-    let spec = Spec { dimensions: 8, distance: Distance::Cosine };
-    let count = limits::GRAPH_ROWS_MIN as usize / 2 + 300;
+    let spec = Spec { dimensions: 8, distance: Distance::Cosine, language: kernel::Language::English };
+    let count = limits::GRAPH_ROWS_MIN / 2 + 300;
     let random = Random::new(6);
     let one = |n: usize| {
         let vectors = random.clustered(2, 2, 8).concat();
