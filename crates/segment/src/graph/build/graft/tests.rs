@@ -27,14 +27,14 @@ proptest! {
         more in 0usize..1_500,
         seed in 0u64..1_000,
     ) {
-        // One cloud, of few dimensions: where a walk misses many, how many is chance.
-        let cloud = |random: &Random, n: usize| random.clustered(n, 1, 8);
         let spec = Spec { dimensions: 8, distance, language: kernel::Language::English };
         let random = Random::new(seed);
-        let before = cloud(&random, 3_000);
+        // One cloud, of few dimensions, for all: where a walk misses many, how many is chance.
+        let mut cloud = random.clustered(3_000 + more + 400, 1, 8).into_iter();
+        let before: Vec<_> = cloud.by_ref().take(3_000).collect();
         let old = opened(&graph(&spec, &before, None).1, 3_000);
         let (mut points, mut now) = (Vec::new(), Vec::new());
-        let mut fresh = cloud(&random, more).into_iter();
+        let mut fresh = cloud.by_ref().take(more).collect::<Vec<_>>().into_iter();
         for point in before {
             if random.below(100) < gone {
                 now.push(NONE);
@@ -45,7 +45,8 @@ proptest! {
             points.extend(fresh.next());
         }
         let graft = Graft::new(&old, now).unwrap();
-        let queries = cloud(&random, 400);
+        points.extend(fresh);
+        let queries: Vec<_> = cloud.collect();
         let found = |graft: Option<&Graft<'_>>| {
             let (mut writer, bytes) = graph(&spec, &points, graft);
             *writer.part(Kind::Graph) = bytes;
