@@ -100,6 +100,9 @@ pub const RECALL_QUERIES_MAX: usize = 1_000;
 pub const RECALL_ROWS_MAX: u64 = 100_000_000;
 /// Vectors above which a segment gets a graph. Below, the exact scan wins and ingest is an append (measured: 8,000–12,000).
 pub const GRAPH_ROWS_MIN: usize = 10_000;
+/// Vectors of fewer numbers get no graph: thousands of rows share a code, and a walk among them finds four neighbours of
+/// five (measured, 2 numbers, 4,000 rows). A scan that looks twice finds all, and costs little where rows are so short.
+pub const GRAPH_DIMENSIONS_MIN: usize = 4;
 /// Entries of a registry journal between two checkpoints, or a quarter of its records where that is more, so that a
 /// large book is not written again for every few changes. Bounds what an opening reads: 256 small JSON entries are under 1 MB.
 pub const REGISTRY_CHECKPOINT_ENTRIES: u64 = 256;

@@ -22,6 +22,11 @@ use std::sync::{
 };
 use zeroize::Zeroizing;
 
+/// Whether a graph over so many vectors of so many numbers is better than a scan.
+pub(crate) fn takes_graph(vectors: u64, dimensions: usize) -> bool {
+    vectors > limits::GRAPH_ROWS_MIN as u64 && dimensions >= limits::GRAPH_DIMENSIONS_MIN
+}
+
 /// How a segment of more than [`limits::GRAPH_ROWS_MIN`] vectors gets the graph over them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Links {
@@ -153,7 +158,7 @@ impl<'a> Builder<'a> {
 
     /// Gives the segment its graph if it is large enough for one to pay.
     pub(crate) fn graph(&mut self, links: Links, reused: Option<&Reused<'_>>, stop: &Stop) -> Result<(), Error> {
-        if self.vectored.len() <= limits::GRAPH_ROWS_MIN as u64 {
+        if !takes_graph(self.vectored.len(), self.spec.dimensions) {
             return Ok(());
         }
         match links {

@@ -2,7 +2,7 @@
 
 use crate::{
     Error, Expansion, TextQuery, TextStats,
-    build::{Builder, Links, Reused, Stop},
+    build::{self, Builder, Links, Reused, Stop},
     bytes::{Reader, Slice},
     container::{self, Kind, Paged},
     documents::Documents,
@@ -252,7 +252,7 @@ impl Segment {
 
     /// Whether it has more vectors than a scan is good for, and no graph over them ([`Links::Later`]).
     pub fn wants_graph(&self) -> bool {
-        !self.vectors.has_graph() && self.documents.vectored.len() > limits::GRAPH_ROWS_MIN as u64
+        !self.vectors.has_graph() && build::takes_graph(self.documents.vectored.len(), self.vectors.dimensions())
     }
 
     /// Whether it has a graph over its vectors.

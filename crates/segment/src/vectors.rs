@@ -18,7 +18,7 @@ use crate::{
     simd::{self, Signed},
     top::{Dense, Scored, Top},
 };
-use kernel::Distance;
+use kernel::{Distance, limits};
 use roaring::RoaringBitmap;
 
 /// Candidates that are scored again with their residuals: this many times `k` …
@@ -155,6 +155,10 @@ impl Vectors {
         Ok(Self { spec: *spec, rows: sections.rows, codes, residuals, scales, terms, graph })
     }
 
+    pub(crate) fn dimensions(&self) -> usize {
+        self.spec.dimensions
+    }
+
     pub(crate) fn has_graph(&self) -> bool {
         self.graph.is_some()
     }
@@ -238,7 +242,9 @@ impl Vectors {
         planner: Planner,
         trace: &mut Trace,
     ) -> Option<Vec<Scored>> {
-        let graph = self.graph.as_ref().filter(|_| planner.walks != Some(false))?;
+        // One of an earlier build may be there although nobody would build it now.
+        let apt = planner.walks != Some(false) && self.spec.dimensions >= limits::GRAPH_DIMENSIONS_MIN;
+        let graph = self.graph.as_ref().filter(|_| apt)?;
         let share = rows.len() as f64 / f64::from(self.rows);
         let enough = k.saturating_mul(ENOUGH_FACTOR);
         let breadth = if share < 1.0 {
