@@ -214,6 +214,28 @@ fn caps_and_diversity_choose_among_what_was_ranked() {
     assert!(kinds(&whole) == 1 && kinds(&diverse) == 3, "{:?} {:?}", found(&whole), found(&diverse));
 }
 
+/// One document has more passages than an arm looks at first, all of them better: the others are found behind it.
+#[test]
+fn a_cap_leaves_as_many_hits_as_there_are_documents() {
+    let house = House::open();
+    house.tenant("acme");
+    let mut http = house.data(Some(&house.key("acme", ALL, json!({}))));
+    let chunking = json!({ "chunking": { "max_tokens": 16, "overlap_tokens": 0 } });
+    http.send("PUT", "/v1/namespaces/long", &chunking).expect("an answer").ok();
+    let long = "The harvest of apples, apples and apples was good again this year. ".repeat(200);
+    let others =
+        (0..12).map(|n| json!({ "id": format!("note {n}"), "text": format!("Apples were bought on day {n}.") }));
+    let documents: Vec<Value> = others.chain([json!({ "id": "long", "text": long })]).collect();
+    let stored = post(&mut http, "/v1/namespaces/long/documents", json!({ "documents": documents })).ok();
+    assert!(stored["results"][12]["passages"].as_u64().is_some_and(|passages| passages > 150), "{stored}");
+    for mode in ["text", "vector", "hybrid"] {
+        let asked = json!({ "query": "harvest apples", "mode": mode, "top_k": 10, "max_per_document": 1 });
+        let reply = post(&mut http, "/v1/namespaces/long/search", asked).ok();
+        let ids: std::collections::BTreeSet<&str> = found(&reply).into_iter().collect();
+        assert_eq!((ids.len(), ids.contains("long")), (10, true), "{mode}: {ids:?}");
+    }
+}
+
 /// A question's signals come from what the reader may see: whether others' documents hold a word does not show.
 #[test]
 fn signals_say_nothing_of_what_a_reader_may_not_see() {

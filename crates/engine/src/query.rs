@@ -259,10 +259,14 @@ impl Plan {
         std::mem::take(&mut self.warnings)
     }
 
+    /// Whether candidates may be passed over for what stands before them.
+    pub(crate) fn is_capped(&self) -> bool {
+        self.max_per_document.is_some() || self.max_per_source.is_some()
+    }
+
     /// How deep each arm looks: deep enough that fusion, caps and diversity have a choice. An arm alone has none.
     pub(crate) fn depth(&self) -> usize {
-        let capped = self.max_per_document.is_some() || self.max_per_source.is_some();
-        if self.mode != Mode::Hybrid && !capped && self.diversity.is_none() {
+        if self.mode != Mode::Hybrid && !self.is_capped() && self.diversity.is_none() {
             return self.top_k;
         }
         (self.top_k * 4).clamp(100, 4 * limits::TOP_K_MAX)

@@ -4,7 +4,7 @@
 //! no row that the reader may not see is ever ranked, counted or touched.
 
 use crate::{
-    Engine, Explain, Flow, Hit, Mode, Scores, SearchReply, SearchRequest, SegmentSearch, diversify,
+    Engine, Explain, Flow, Hit, Mode, Scores, SearchReply, SearchRequest, SegmentSearch, answer, diversify,
     fuse::{
         Fused, RRF_K,
         blend::{Asked, blend},
@@ -20,7 +20,7 @@ use models::Kind;
 use registry::NamespaceRecord;
 use segment::{Highlighter, TextQuery, TextStats};
 use std::{sync::Arc, time::Duration};
-use store::{Address, Eligible, Snapshot};
+use store::{Address, Eligible, Look, Snapshot};
 
 impl Engine {
     /// Finds passages. See the module's text for the order.
@@ -118,7 +118,12 @@ impl Steps {
 
     fn ends(&mut self, step: &'static str) {
         let now = self.clock.monotonic();
-        self.millis.push((step, millis(self.last, now)));
+        let took = millis(self.last, now);
+        // A step that was done again took both times together.
+        match self.millis.iter_mut().find(|(known, _)| *known == step) {
+            Some((_, millis)) => *millis += took,
+            None => self.millis.push((step, took)),
+        }
         self.last = now;
     }
 }
@@ -168,7 +173,6 @@ fn rank(
     desk.ends("queue")?;
     let eligible = snapshot.eligible(plan.audience(), plan.filter(), &[Status::Indexed], now)?;
     desk.ends("filter")?;
-    let depth = plan.depth();
     let (query, eligible) = match plan.words() {
         Some(question) => snapshot.ask(question.expose(), eligible)?,
         None => (TextQuery::nothing(), eligible),
@@ -178,38 +182,22 @@ fn rank(
         true => TextStats::for_query(&query),
         false => snapshot.text_stats(&query, &eligible)?,
     };
-    let text = snapshot.text_counted(&query, &stats, &eligible, depth)?;
-    desk.ends("text")?;
-    let (near, segments) = match vector {
-        Some(vector) => snapshot.vector(vector, &eligible, depth)?,
-        None => (Vec::new(), Vec::new()),
-    };
-    desk.ends("vector")?;
-    let text: Vec<_> = text.into_iter().map(|h| (h.at, h.score)).collect();
-    let near: Vec<_> = near.into_iter().map(|h| (h.at, h.score)).collect();
-    let (ranked, fusion) = match (plan.mode(), plan.words(), vector) {
-        (Mode::Hybrid, Some(words), Some(vector)) => {
-            let asked = Asked { words: words.expose(), query: &query, stats: &stats, vector, tokens };
-            let (ranked, fusion) = blend(snapshot, &eligible, plan, &asked, [&text, &near])?;
-            (ranked, Some(fusion))
-        }
-        _ => (alone(&text, 0).chain(alone(&near, 1)).collect(), None),
-    };
-    desk.ends("fuse")?;
+    let words = plan.words().map_or("", |words| words.expose());
+    let asked = Asked { words, query: &query, stats: &stats, vector: vector.unwrap_or_default(), tokens };
+    let found = enough(snapshot, plan, &eligible, &asked, desk)?;
     let explain = plan.include().explain.then(|| Explain {
         rows: snapshot.totals().passages,
         eligible_rows: eligible.rows(),
-        text_candidates: text.len(),
-        vector_candidates: near.len(),
-        segments: segments.into_iter().map(SegmentSearch::from).collect(),
+        text_candidates: found.arms[0],
+        vector_candidates: found.arms[1],
+        segments: found.looks.into_iter().map(SegmentSearch::from).collect(),
         rrf_k: RRF_K,
-        fusion,
+        fusion: found.fusion,
     });
     let mut warnings = unknown_keys(snapshot, plan, now)?;
     warnings.extend_from_slice(query.warnings());
     let mut highlighter = (plan.include().highlights && plan.words().is_some()).then(|| Highlighter::new(&query));
-    let chosen = diversify::choose(snapshot, plan, &eligible, ranked)?;
-    let hits = fetch(snapshot, plan, &eligible, chosen, (desk.memory, highlighter.as_mut()))?;
+    let hits = fetch(snapshot, plan, &eligible, found.chosen, (desk.memory, highlighter.as_mut()))?;
     warnings.extend(highlighter.and_then(|highlighter| highlighter.warning()));
     desk.steps.ends("fetch");
     Ok(SearchReply {
@@ -221,6 +209,62 @@ fn rank(
         timings: Vec::new(),
         explain,
     })
+}
+
+/// What is answered, and how it was found.
+struct Found {
+    chosen: Ranked,
+    /// Candidates of text and vector.
+    arms: [usize; 2],
+    looks: Vec<Look>,
+    fusion: Option<answer::Fused>,
+}
+
+/// As many as were asked for, if there are so many. Caps may leave fewer of what the arms looked at first: then they
+/// look farther. The order of those in front does not depend on that.
+fn enough(
+    snapshot: &Snapshot,
+    plan: &Plan,
+    eligible: &Eligible,
+    asked: &Asked<'_>,
+    desk: &mut Desk<'_>,
+) -> Result<Found, Error> {
+    let mut depth = plan.depth();
+    loop {
+        let found = look(snapshot, plan, eligible, asked, depth, desk)?;
+        let all = found.arms.iter().all(|candidates| *candidates < depth);
+        if found.chosen.len() >= plan.top_k() || all || !plan.is_capped() {
+            return Ok(found);
+        }
+        depth = depth.saturating_mul(8);
+        desk.memory.grow(256 * (depth as u64).min(eligible.rows()))?;
+    }
+}
+
+/// Both arms to this depth, fused, and what caps and diversity leave of it.
+fn look(
+    snapshot: &Snapshot,
+    plan: &Plan,
+    eligible: &Eligible,
+    asked: &Asked<'_>,
+    depth: usize,
+    desk: &mut Desk<'_>,
+) -> Result<Found, Error> {
+    let text = snapshot.text_counted(asked.query, asked.stats, eligible, depth)?;
+    desk.ends("text")?;
+    let (near, looks) = snapshot.vector(asked.vector, eligible, depth)?;
+    desk.ends("vector")?;
+    let [text, near] = [text, near].map(|hits| hits.into_iter().map(|h| (h.at, h.score)).collect::<Vec<_>>());
+    let (ranked, fusion) = match plan.mode() {
+        Mode::Hybrid => {
+            let (ranked, fusion) = blend(snapshot, eligible, plan, asked, ([&text, &near], depth))?;
+            (ranked, Some(fusion))
+        }
+        Mode::Text | Mode::Vector => (alone(&text, 0).chain(alone(&near, 1)).collect(), None),
+    };
+    desk.ends("fuse")?;
+    let chosen = diversify::choose(snapshot, plan, eligible, ranked)?;
+    Ok(Found { chosen, arms: [text.len(), near.len()], looks, fusion })
 }
 
 /// One arm keeps its own scores.

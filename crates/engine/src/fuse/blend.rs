@@ -30,12 +30,12 @@ pub(crate) fn blend(
     eligible: &Eligible,
     plan: &Plan,
     asked: &Asked<'_>,
-    found: [Found<'_>; 2],
+    (found, depth): ([Found<'_>; 2], usize),
 ) -> Result<(Vec<Fused<Address>>, answer::Fused), Error> {
     let mut candidates = candidates(found);
     // An arm that found fewer than it was asked for has scored all that it can score.
     let without = |arm: usize| -> Vec<Address> {
-        if found[arm].len() < plan.depth() {
+        if found[arm].len() < depth {
             return Vec::new();
         }
         candidates.iter().filter(|c| c.scores[arm].is_none()).map(|c| c.item).collect()
