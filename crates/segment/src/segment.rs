@@ -21,7 +21,7 @@ use kernel::{
     Audience, Distance, Document, DocumentId, Filter, Language, Plaintext, ReadAt, Status, Timestamp, limits,
 };
 use roaring::RoaringBitmap;
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 use zeroize::Zeroizing;
 
 /// What vectors a segment holds, and whose words.
@@ -394,14 +394,21 @@ impl Segment {
     /// The best `k` of `rows` by similarity of their vectors, best first. Empty for a query of another
     /// length or with a value that is not finite. Rows without a vector are never answered.
     pub fn search_vector(&self, query: &[f32], rows: &RoaringBitmap, k: usize) -> Found {
-        self.vectors.search(query, &(rows & &self.documents.vectored), k, Planner::default())
+        self.vectors.search(query, &self.with_vectors(rows), k, Planner::default())
+    }
+
+    /// Those of them that have a vector.
+    fn with_vectors<'a>(&self, rows: &'a RoaringBitmap) -> Cow<'a, RoaringBitmap> {
+        let all = self.documents.vectored.len() == u64::from(self.rows());
+        let known = rows.max().is_none_or(|last| last < self.rows());
+        if all && known { Cow::Borrowed(rows) } else { Cow::Owned(rows & &self.documents.vectored) }
     }
 
     /// The same by a scan of all these rows: what others are measured by.
     pub fn search_vector_exact(&self, query: &[f32], rows: &RoaringBitmap, k: usize) -> Found {
         // Scored again are all of them: codes choose nobody.
         let planner = Planner { walks: Some(false), rescored: Some(usize::MAX), ..Planner::default() };
-        self.vectors.search(query, &(rows & &self.documents.vectored), k, planner)
+        self.vectors.search(query, &self.with_vectors(rows), k, planner)
     }
 
     /// The vector of a row within some 64,000ths of its largest value, from memory; equal in every layout. `None`
@@ -417,7 +424,7 @@ impl Segment {
             Some(ef) => Planner { walks: Some(true), ef, rescored: Some(ef.min(4 * k)), ..Planner::default() },
             None => Planner { walks: Some(false), ..Planner::default() },
         };
-        self.vectors.search(query, &(rows & &self.documents.vectored), k, planner)
+        self.vectors.search(query, &self.with_vectors(rows), k, planner)
     }
 }
 

@@ -285,3 +285,12 @@ fn planner_walk_and_scan_agree_on_filtered_rows(
         assert!(right.iter().all(|right| *right >= 96), "{distance:?}, one in {part}: {right:?} of 100");
     }
 }
+
+#[test]
+fn whole_numbers_are_the_nearest() {
+    for n in -400i32..400 {
+        let x = f64::from(n) / 3.0;
+        assert_eq!(i32::from(whole(x)), (x.clamp(-127.0, 127.0).round_ties_even()) as i32, "{x}");
+    }
+    assert_eq!([whole(0.5), whole(1.5), whole(-0.5), whole(-2.5)], [0, 2, 0, -2]);
+}
