@@ -195,8 +195,8 @@ pub const AUDIT_QUEUE_LINES_MAX: usize = 4_096;
 /// Lines that one group commit takes.
 pub const AUDIT_GROUP_LINES_MAX: usize = 512;
 /// How long a read's line waits for others before it is made durable. A flush of the disk for each search would cost
-/// more than the search; what a crash may take is what the last moment asked.
-pub const AUDIT_GROUP_WAIT: Duration = Duration::from_millis(10);
+/// more than the search, with a hundred tenants at work as with one; what a crash may take is what the last moment asked.
+pub const AUDIT_GROUP_WAIT: Duration = Duration::from_millis(200);
 /// Lines of one sealed chunk; fewer stand in the log and the checkpoint.
 pub const AUDIT_CHUNK_LINES: usize = 4_096;
 /// How long a chain that could not be written waits before a read's line tries again.

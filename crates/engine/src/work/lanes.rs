@@ -2,7 +2,7 @@
 //!
 //! Promises: threads go round between the tenants that have jobs, whatever the number of jobs each has. A tenant that
 //! was alone for a second may use every core; as soon as another comes, one core is the others'. There is one thread
-//! more than cores, so that who comes does not wait for a job that runs. Of one tenant, answers go before writes.
+//! more than cores, so that who comes does not wait for a job that runs. Of one tenant, four answers go before a write that waits.
 //! Bounded, for all and for each; who is refused is told when to come back.
 //! Knows tenants as opaque ids and jobs as closures.
 
@@ -72,6 +72,8 @@ struct Lane {
     answers: VecDeque<Job>,
     writes: VecDeque<Job>,
     running: usize,
+    /// Answers since the last write.
+    answered: usize,
 }
 
 impl Lanes {
@@ -222,7 +224,7 @@ impl State {
         let at = self.turns.iter().position(may)?;
         let owner = self.turns.remove(at)?;
         let lane = self.lanes.get_mut(&owner)?;
-        let job = lane.answers.pop_front().or_else(|| lane.writes.pop_front())?;
+        let job = lane.pop()?;
         lane.running += 1;
         self.waiting -= 1;
         if lane.waiting() > 0 {
@@ -242,11 +244,20 @@ impl State {
 }
 
 impl Lane {
+    /// Answers first, but a write that waits comes behind some of them: else who searches without end never stores.
+    fn pop(&mut self) -> Option<Job> {
+        let write = self.answers.is_empty() || (self.answered >= ANSWERS_BEFORE_A_WRITE && !self.writes.is_empty());
+        self.answered = if write { 0 } else { self.answered + 1 };
+        if write { self.writes.pop_front() } else { self.answers.pop_front() }
+    }
+
     fn waiting(&self) -> usize {
         self.answers.len() + self.writes.len()
     }
 }
 
+/// Answers of a tenant that go before a write of it that waits.
+const ANSWERS_BEFORE_A_WRITE: usize = 4;
 /// How long after somebody's last job a core is kept for the next one.
 const COMPANY: Duration = Duration::from_secs(1);
 /// When a refused caller may come back.

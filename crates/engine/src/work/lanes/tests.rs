@@ -32,6 +32,24 @@ fn a_tenant_with_one_job_waits_for_one_of_another_not_for_all() {
 }
 
 #[test]
+fn a_write_does_not_wait_for_ever_behind_answers() {
+    let mut state = State::default();
+    let (said, heard) = mpsc::channel();
+    let job = |name: &'static str| -> Job {
+        let said = said.clone();
+        Box::new(move || said.send(name).unwrap())
+    };
+    state.take(tenant(1), Urgency::Write, job("write"));
+    (0..20).for_each(|_| state.take(tenant(1), Urgency::Answer, job("answer")));
+    while let Some((owner, job)) = state.next(|_, _| 1) {
+        job();
+        state.done(owner);
+    }
+    let order: Vec<&str> = heard.try_iter().collect();
+    assert_eq!(order.iter().position(|name| *name == "write"), Some(ANSWERS_BEFORE_A_WRITE));
+}
+
+#[test]
 fn answers_go_before_writes_of_the_same_tenant() {
     let (mut state, (said, heard)) = (State::default(), mpsc::channel());
     for (urgency, name) in [(Urgency::Write, "write"), (Urgency::Answer, "answer"), (Urgency::Answer, "another")] {
