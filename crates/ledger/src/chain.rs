@@ -241,9 +241,10 @@ impl Chain {
     /// Waits for company where nobody waits for what is queued: one flush of the disk for many reads.
     async fn gather(&self) {
         let early = {
-            let queue = self.lock();
-            queue.waiting.len() >= limits::AUDIT_GROUP_LINES_MAX
-                || queue.waiting.iter().any(|line| line.reply.is_some())
+            let waiting = &self.lock().waiting;
+            let awaited = || waiting.iter().any(|line| line.reply.is_some());
+            // Nothing at all: the leader ends, and whoever comes next leads.
+            waiting.is_empty() || waiting.len() >= limits::AUDIT_GROUP_LINES_MAX || awaited()
         };
         if !early {
             let _ = tokio::time::timeout(limits::AUDIT_GROUP_WAIT, self.hurry.notified()).await;
