@@ -21,11 +21,12 @@ fn object(documents: u32, dead: u32, bytes: u64) -> Part {
 
 /// One of so many thousand vectors that no graph is over.
 fn flat(thousands: u32, dead: u32) -> Part {
-    let spec = Spec { dimensions: 1, ..SPEC };
+    let dimensions = kernel::limits::GRAPH_DIMENSIONS_MIN;
+    let spec = Spec { dimensions, ..SPEC };
     let doc = |n: u32| {
         let one = document(n);
         let passages = vec![one.passages[0]; 1_000];
-        Document { passages, vectors: vec![1.0; 1_000], ..one }
+        Document { passages, vectors: vec![1.0; 1_000 * dimensions], ..one }
     };
     of(Segment::in_memory(&spec, (0..thousands).map(doc).collect()).unwrap(), dead, 1_000)
 }
