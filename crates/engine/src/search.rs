@@ -138,13 +138,18 @@ fn is_brief(snapshot: &Snapshot, plan: &Plan) -> bool {
     let leaves = plan.filter().map_or(0, Filter::leaves) as u64;
     // A row's code, what BM25 and bitmaps read of it, and what a comparison of a filter may cost instead.
     let row = snapshot.dimensions() as u64 + 64 + 1_024 * leaves;
-    let question = plan.words().map_or(0, |words| words.len()) <= BRIEF_QUESTION_BYTES_MAX;
-    question && plan.depth() <= BRIEF_DEPTH_MAX && rows.saturating_mul(row) <= limits::SEARCH_HERE_BYTES_MAX
+    // A word with a star may stand for hundreds, and caps may make the arms look again.
+    let plain = plan.words().is_none_or(|w| w.len() <= BRIEF_QUESTION_BYTES_MAX && !w.expose().contains('*'));
+    let short = snapshot.totals().bytes <= 4 * limits::SEARCH_HERE_BYTES_MAX && !plan.is_capped();
+    plain && short && plan.depth() <= BRIEF_DEPTH_MAX && rows.saturating_mul(row) <= limits::SEARCH_HERE_BYTES_MAX
 }
 
-/// What a search may take before its hits are there: bitmaps of its rows, and candidates of both arms.
+/// What a search may take before its hits are there: bitmaps of its rows, two sums for each where words are asked for,
+/// and candidates of both arms.
 fn bytes_of(snapshot: &Snapshot, plan: &Plan) -> u64 {
-    snapshot.totals().passages / 2 + 256 * plan.depth() as u64
+    let passages = snapshot.totals().passages;
+    let sums = if plan.words().is_some() { 8 * passages } else { 0 };
+    passages / 2 + sums + 256 * plan.depth() as u64
 }
 
 /// What a search works with: its clock, its permit for memory, and who waits for it.

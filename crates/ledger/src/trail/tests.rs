@@ -361,8 +361,7 @@ async fn many_batches_in_a_bucket_are_folded() {
         trail.seal_durable(world.grant::<Search>(0), searched(&format!("canary-{i}")), ()).await.unwrap().into_body();
         most = logged().await.max(most);
     }
-    // Folding runs beside the writing: on a busy machine it comes later.
-    assert!((32..total / 3).contains(&most), "{most} objects of the log at once");
+    assert!((32..total / 5).contains(&most), "{most} objects of the log at once");
     end((trail, storage)).await;
 
     let (trail, storage) = world.bucket_trail(&bucket).await;
