@@ -1,7 +1,7 @@
 //! Which of a ranking's candidates are answered: caps per document and source, and maximal marginal relevance.
 //!
-//! Promises: takes candidates in the ranking's order, or with diversity the one that is best by
-//! `λ · relevance − (1 − λ) · likeness to what was taken`; of equal ones the one that ranks higher. Relevance is the
+//! Promises: takes candidates in the ranking's order as far as the caps allow, or with diversity, of those, the one that
+//! is best by `λ · relevance − (1 − λ) · likeness to what was taken`; of equal ones the one that ranks higher. Relevance is the
 //! fused score between the worst and the best candidate, likeness the cosine of two passages' vectors.
 
 use crate::{Diversity, fuse::Fused, query::Plan};
@@ -75,43 +75,27 @@ pub(crate) fn choose(
         documents: HashMap::new(),
         sources: HashMap::new(),
     };
-    let mut order: Box<dyn Next> = match plan.diversity() {
-        None => Box::new(passing),
-        Some(diversity) => {
-            let vector = |at: Address| snapshot.vector_near(eligible, at);
-            Box::new(Marginal::new(passing.collect(), diversity, vector))
+    // Under the caps, and no more than an arm looks at first: what diversity compares is bounded however far arms looked.
+    let room = if plan.diversity().is_some() { plan.first_depth() } else { plan.top_k() };
+    let mut candidates = Vec::new();
+    for candidate in passing {
+        if candidates.len() == room {
+            break;
         }
-    };
-    let mut chosen = Vec::new();
-    while chosen.len() < plan.top_k() {
-        let Some(candidate) = order.best() else { break };
         if caps.take(candidate.item)? {
-            order.taken();
-            chosen.push(candidate);
+            candidates.push(candidate);
         }
     }
-    Ok(chosen)
-}
-
-/// Candidates one after the other, best first.
-trait Next {
-    /// The best of those left; it is left no more.
-    fn best(&mut self) -> Option<Fused<Address>>;
-    /// The last one given was taken: what is like it is worth less.
-    fn taken(&mut self) {}
-}
-
-impl<I: Iterator<Item = Fused<Address>>> Next for I {
-    fn best(&mut self) -> Option<Fused<Address>> {
-        self.next()
-    }
+    let Some(diversity) = plan.diversity() else { return Ok(candidates) };
+    let vector = |at: Address| snapshot.vector_near(eligible, at);
+    let mut marginal = Marginal::new(candidates, diversity, vector);
+    Ok(std::iter::from_fn(|| marginal.next()).take(plan.top_k()).collect())
 }
 
 /// Maximal marginal relevance: `O(candidates × taken)` products of vectors.
 struct Marginal<T> {
     lambda: f32,
     left: Vec<Weighed<T>>,
-    last: Option<Vec<f32>>,
 }
 
 /// A candidate with what its place depends on.
@@ -136,10 +120,11 @@ impl<T: Copy> Marginal<T> {
             let vector = vector(fused.item).map(unit).unwrap_or_default();
             Weighed { fused, relevance, vector, likeness: None }
         };
-        Self { lambda: diversity.lambda, left: ranked.into_iter().map(weigh).collect(), last: None }
+        Self { lambda: diversity.lambda, left: ranked.into_iter().map(weigh).collect() }
     }
 
-    fn pop(&mut self) -> Option<Fused<T>> {
+    /// The best of those left, which are then worth less the more they are like it.
+    fn next(&mut self) -> Option<Fused<T>> {
         let worth = |c: &Weighed<T>| match c.likeness {
             Some(likeness) => self.lambda * c.relevance - (1.0 - self.lambda) * likeness,
             // Nothing was taken yet: the first is the most relevant, whatever lambda is.
@@ -154,25 +139,11 @@ impl<T: Copy> Marginal<T> {
         }
         // Not `swap_remove`: the rest stays in the ranking's order.
         let candidate = self.left.remove(best?.0);
-        self.last = Some(candidate.vector);
-        Some(candidate.fused)
-    }
-
-    fn discount(&mut self) {
-        let Some(last) = self.last.take() else { return };
-        for candidate in &mut self.left {
-            let product: f32 = candidate.vector.iter().zip(&last).map(|(a, b)| a * b).sum();
-            candidate.likeness = Some(candidate.likeness.map_or(product, |l| l.max(product)));
+        for other in &mut self.left {
+            let product: f32 = other.vector.iter().zip(&candidate.vector).map(|(a, b)| a * b).sum();
+            other.likeness = Some(other.likeness.map_or(product, |l| l.max(product)));
         }
-    }
-}
-
-impl Next for Marginal<Address> {
-    fn best(&mut self) -> Option<Fused<Address>> {
-        self.pop()
-    }
-    fn taken(&mut self) {
-        self.discount();
+        Some(candidate.fused)
     }
 }
 

@@ -269,6 +269,11 @@ impl Plan {
         if self.mode != Mode::Hybrid && !self.is_capped() && self.diversity.is_none() {
             return self.top_k;
         }
+        self.first_depth()
+    }
+
+    /// What there is to choose from at first.
+    pub(crate) fn first_depth(&self) -> usize {
         (self.top_k * 4).clamp(100, 4 * limits::TOP_K_MAX)
     }
 }
