@@ -51,6 +51,13 @@ fn a_title_stays_until_the_next() {
 }
 
 #[test]
+fn a_run_of_letters_that_is_no_word_is_left_out() {
+    let terms = |text: &str| shown(Language::English, "", text).0;
+    assert!(terms(&"x".repeat(10_000)).is_empty() && crate::TextQuery::new(&"x".repeat(10_000)).is_empty());
+    assert!(!terms(&"f".repeat(128)).is_empty() && !crate::TextQuery::new(&"f".repeat(128)).is_empty());
+}
+
+#[test]
 fn sigma_is_one_letter() {
     assert_eq!(lowered("ΛΌΓΟΣ"), lowered("λόγος"));
 }

@@ -272,14 +272,15 @@ fn planner_walk_and_scan_agree_on_filtered_rows(
         let rows: RoaringBitmap = (0..count as u32).filter(|n| n % part == 0).collect();
         let mut right = [0; 4];
         for query in random.clustered(10, 20, dimensions) {
-            let every = Planner { walks: Some(false), rescored: Some(usize::MAX), ..Planner::default() };
-            let expected = vectors.search(&query, &rows, 10, every).hits;
-            let expected: RoaringBitmap = expected.into_iter().map(|hit| hit.row).collect();
+            // The tenth of all by f64: whoever is as near as that, but for what 16 bits leave, is right.
+            let truth = |row: u32| exact(distance, &query, &points[row as usize]);
+            let tenth = truth(best(distance, &query, &points, &rows, 10)[9]);
+            let least = tenth - 1e-5 * tenth.abs().max(1.0);
             for (right, (walks, cost)) in right.iter_mut().zip(ways) {
                 let planner = Planner { walks, costs: costs[cost], ..Planner::default() };
                 let hits = vectors.search(&query, &rows, 10, planner).hits;
                 assert!(hits.len() == 10 && hits.iter().all(|hit| rows.contains(hit.row)));
-                *right += hits.iter().filter(|hit| expected.contains(hit.row)).count();
+                *right += hits.iter().filter(|hit| truth(hit.row) >= least).count();
             }
         }
         assert!(right.iter().all(|right| *right >= 96), "{distance:?}, one in {part}: {right:?} of 100");
