@@ -96,6 +96,8 @@ pub struct Models {
     pub folder: Option<PathBuf>,
     /// The model for namespaces that name none.
     pub default: Option<String>,
+    /// The model for searches that want to be reranked and name none.
+    pub reranker: Option<String>,
     /// `cpu` or `cuda`.
     pub provider: Option<Provider>,
     /// GPU number.

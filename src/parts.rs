@@ -92,6 +92,7 @@ pub(crate) fn load_models(choice: &ModelsChoice) -> Result<Models> {
         runtime: found.runtime,
         folder: found.folder,
         default: choice.default.clone(),
+        reranker: choice.reranker.clone(),
         provider: choice.provider,
         threads: choice.threads,
         ..ModelsConfig::default()

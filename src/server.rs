@@ -102,7 +102,9 @@ fn engine_config(settings: &Settings, storage: Storage, parts: Parts) -> EngineC
 
 fn say_models(engine: &Engine) {
     for model in engine.models().list() {
-        tracing::info!(model = model.name, dimensions = model.dimensions, provider = model.provider, "a model serves");
+        let (name, dimensions, provider) = (model.name, model.dimensions, model.provider);
+        let reranks = model.reranks.map_or("no", models::Reranks::as_str);
+        tracing::info!(model = name, dimensions, provider, reranks, "a model serves");
     }
     if engine.models().default_model().is_none() {
         let why = engine.models().reason().unwrap_or_else(|| "the default model is not among those loaded".to_owned());

@@ -3,7 +3,7 @@
     export_bert.py FOLDER OUT.onnx [--int8]
 
 The graph takes input_ids, attention_mask and token_type_ids, and ends in `sentence_embedding`: the mean over the
-text's tokens, scaled to length 1. Attention is ONNX Runtime's own fused operator; it fuses the rest when it loads
+text's tokens, scaled to length 1; and in what that is the mean of, `token_embeddings`, for late interaction. Attention is ONNX Runtime's own fused operator; it fuses the rest when it loads
 the file. With --int8 the weights are stored in 8 bits with a scale per output (per word for the embeddings), and
 activations are quantised on the fly with one scale per call, so rows of one batch influence each other.
 The same input gives the same bytes.
@@ -189,6 +189,8 @@ class Bert:
         least = g.node("Max", [length, self.number("least", 1e-12)], "norm_least")
         g.node("Div", [mean, least], "sentence_embedding")
         g.output("sentence_embedding", FLOAT, ["batch", self.width])
+        g.node("Identity", [x], "token_embeddings")
+        g.output("token_embeddings", FLOAT, ["batch", "sequence", self.width])
 
     def floats(self, name):
         floats, shape = self.weights.get(name)

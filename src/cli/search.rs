@@ -37,6 +37,9 @@ pub(super) struct Asked {
     /// share if it is not half: convex:0.3.
     #[arg(long)]
     fusion: Option<String>,
+    /// Have the best candidates judged again, by the server's reranker or by this model.
+    #[arg(long, value_name = "MODEL", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    rerank: Option<String>,
     /// A filter as JSON: {"type": "gte", "key": "year", "value": 2024}.
     #[arg(long)]
     filter: Option<String>,
@@ -57,6 +60,9 @@ impl Asked {
         }
         if let Some(fusion) = &self.fusion {
             body["fusion"] = client::fusion(fusion).map_err(|why| anyhow!("--fusion {why}"))?;
+        }
+        if let Some(model) = &self.rerank {
+            body["rerank"] = client::rerank(model);
         }
         if let Some(filter) = &self.filter {
             body["filter"] = object("--filter", filter)?;

@@ -48,6 +48,7 @@ pub(super) const KEYS: &[(&str, &str, &str)] = &[
     ("models.runtime", "path, found", "`libonnxruntime.so` or its folder. `RINGFENCE_ONNXRUNTIME` wins."),
     ("models.folder", "path, found", "One folder per model inside. `RINGFENCE_MODELS` wins."),
     ("models.default", "name, `all-MiniLM-L6-v2`", "The model for namespaces that name none."),
+    ("models.reranker", "name, the first cross-encoder", "The model for searches with `rerank` that name none."),
     ("models.provider", "`cpu` or `cuda`, `cpu`", "Where models compute. The GPU is never replaced in silence."),
     ("models.device", "number, 0", "Which GPU."),
     ("models.allow_cpu", "true or false, `false`", "Serve from the processor, and say so, when the GPU cannot be had."),

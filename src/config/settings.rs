@@ -77,6 +77,8 @@ pub struct ModelsChoice {
     pub folder: Option<PathBuf>,
     /// Default model.
     pub default: String,
+    /// Default reranker.
+    pub reranker: Option<String>,
     /// Where to compute.
     pub provider: models::Provider,
     /// Model threads; 0 chooses.
@@ -191,11 +193,13 @@ fn models_choice(config: &Config, environment: &Environment) -> ModelsChoice {
         configured: runtime.is_some()
             || folder.is_some()
             || written.default.is_some()
+            || written.reranker.is_some()
             || written.provider.is_some()
             || written.enabled == Some(true),
         runtime,
         folder,
         default: written.default.clone().unwrap_or_else(|| models::ModelsConfig::default().default),
+        reranker: written.reranker.clone(),
         provider,
         threads: written.threads.unwrap_or(0),
     }

@@ -20,11 +20,15 @@ pub(super) fn ready(app: &App) -> Result<Response<Body>, Error> {
         .models()
         .list()
         .into_iter()
-        .map(|m| json!({ "name": m.name, "dimensions": m.dimensions, "provider": m.provider }))
+        .map(|m| {
+            let reranks = m.reranks.map(models::Reranks::as_str);
+            json!({ "name": m.name, "dimensions": m.dimensions, "provider": m.provider, "reranks": reranks })
+        })
         .collect();
     let modes =
         if models.is_empty() { json!(["text", "vector (own vectors)"]) } else { json!(["hybrid", "vector", "text"]) };
     let mut body = json!({ "status": "ready", "models": models, "modes": modes });
+    body["reranker"] = json!(engine.models().reranker(None).map(|m| m.name));
     if engine.models().default_model().is_none() {
         body["models_unavailable"] = json!("no model serves: text search and callers' own vectors only");
     }

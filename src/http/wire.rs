@@ -9,6 +9,7 @@ pub(crate) mod fusion;
 pub(crate) mod me;
 pub(crate) mod namespaces;
 pub(crate) mod recall;
+pub(crate) mod rerank;
 pub(crate) mod search;
 
 #[cfg(test)]

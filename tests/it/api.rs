@@ -214,6 +214,87 @@ fn caps_and_diversity_choose_among_what_was_ranked() {
     assert!(kinds(&whole) == 1 && kinds(&diverse) == 3, "{:?} {:?}", found(&whole), found(&diverse));
 }
 
+/// The fake reranker's score is the share of the question's words that a passage holds.
+#[test]
+fn a_reranker_puts_what_the_reader_may_see_in_its_own_order() {
+    let house = House::open();
+    house.tenant("acme");
+    let mut http = house.data(Some(&house.key("acme", ALL, json!({}))));
+    let filler = "and much else of which nobody asked, in a list that is long and dull";
+    let documents = json!({ "documents": [
+        { "id": "loud", "text": "valve valve valve" },
+        { "id": "pair", "text": format!("A valve on a boiler {filler}") },
+        { "id": "whole", "text": format!("Some {filler}: a valve, a boiler, a gasket") },
+        { "id": "twin", "text": format!("Some {filler}: a valve, a boiler, a gasket.") },
+        { "id": "secret", "text": "valve boiler gasket", "readers": ["user:ada"] },
+        { "id": "titled", "title": "Boiler and gasket", "text": format!("Some {filler}, no more") },
+    ] });
+    post(&mut http, "/v1/namespaces/plant/documents", documents).ok();
+    let mut stranger = house.data(Some(&house.key("acme", &["search"], json!({}))));
+    let mut ask = |more: Value| {
+        let mut body = json!({ "query": "valve boiler gasket", "mode": "vector", "top_k": 5, "include": ["explain"] });
+        body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        post(&mut stranger, "/v1/namespaces/plant/search", body)
+    };
+    let plain = ask(json!({ "rerank": false })).ok();
+    assert!(found(&plain)[0] == "loud" && plain["explain"].get("rerank").is_none(), "{:?}", found(&plain));
+    assert!(plain["hits"][0]["scores"].get("rerank").is_none());
+    let reply = ask(json!({ "rerank": true })).ok();
+    let ids = found(&reply);
+    let two_thirds: std::collections::BTreeSet<&str> = ids[2..4].iter().copied().collect();
+    assert_eq!(two_thirds, ["pair", "titled"].into(), "{ids:?}");
+    assert_eq!(ids[4], "loud");
+    // Equal ones stay as they were ranked.
+    let first = |reply: &Value, among: [&str; 2]| {
+        found(reply).into_iter().find(|id| among.contains(id)).map(str::to_owned).expect("one of them")
+    };
+    for among in [["whole", "twin"], ["pair", "titled"]] {
+        assert_eq!(first(&reply, among), first(&plain, among));
+    }
+    let scores: Vec<f64> = reply["hits"].as_array().expect("hits").iter().filter_map(|h| h["score"].as_f64()).collect();
+    let expected = [1.0, 1.0, 2.0 / 3.0, 2.0 / 3.0, 1.0 / 3.0];
+    assert!(scores.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{scores:?}");
+    for hit in reply["hits"].as_array().expect("hits") {
+        assert_eq!(hit["score"], hit["scores"]["rerank"]);
+        assert!(hit["scores"]["vector"].is_f64() && hit.get("text").is_none(), "read, and not shown: {hit}");
+    }
+    let explained = &reply["explain"]["rerank"];
+    assert_eq!(explained, &json!({ "model": "fake", "method": "cross_encoder", "candidates": 5 }));
+    assert!(reply["timings_ms"]["rerank"].is_f64());
+
+    // Fewer are answered than were read, and only those that are good enough.
+    let best = ask(json!({ "rerank": { "model": "fake", "depth": 5 }, "top_k": 1 })).ok();
+    assert_eq!((found(&best).len(), &best["explain"]["rerank"]["candidates"]), (1, &json!(5)));
+    assert_eq!(found(&best)[0], ids[0]);
+    let least = ask(json!({ "rerank": true, "min_scores": { "rerank": 0.7 } })).ok();
+    assert_eq!(found(&least), ids[..2]);
+    // The twin of what stands first waits, now by the new scores.
+    let diverse = ask(json!({ "rerank": true, "diversity": { "lambda": 0.2 }, "top_k": 2 })).ok();
+    assert_eq!(found(&diverse)[0], ids[0]);
+    assert!(!["whole", "twin"].contains(&found(&diverse)[1]), "{:?}", found(&diverse));
+    assert!(diverse["hits"][0].get("vector").is_none());
+    let context = json!({ "query": "valve boiler gasket", "max_tokens": 400, "rerank": true, "top_k": 2 });
+    let context = post(&mut http, "/v1/namespaces/plant/context", context).ok();
+    let sources = context["sources"].as_array().expect("sources");
+    assert!(sources.iter().any(|s| s["document_id"] == "secret"), "its own reader: {context}");
+
+    let mut ask = |more: Value| {
+        let mut body = json!({ "query": "valve", "top_k": 5 });
+        body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        post(&mut http, "/v1/namespaces/plant/search", body)
+    };
+    for (more, param) in [
+        (json!({ "rerank": { "depth": 4 } }), "rerank.depth"),
+        (json!({ "rerank": { "depth": 201 } }), "rerank.depth"),
+        (json!({ "rerank": true, "top_k": 201 }), "rerank"),
+        (json!({ "min_scores": { "rerank": 0.5 } }), "min_scores.rerank"),
+        (json!({ "rerank": true, "query": null, "vector": [1, 0] }), "query"),
+    ] {
+        let reply = ask(more.clone());
+        assert_eq!((reply.status, &reply.json()["error"]["param"]), (400, &json!(param)), "{more}");
+    }
+}
+
 /// One document has more passages than an arm looks at first, all of them better: the others are found behind it.
 #[test]
 fn a_cap_leaves_as_many_hits_as_there_are_documents() {
@@ -467,7 +548,7 @@ fn wrong_input_is_refused_by_name_and_nothing_is_stored() {
         ),
         (search, br#"{"vector":[1,2]}"#, 422, "dimension_mismatch", "vector"),
         (search, deep.as_bytes(), 400, "invalid_request", "filter"),
-        (search, br#"{"query":"q","rerank":true}"#, 503, "model_unavailable", "rerank"),
+        (search, br#"{"query":"q","rerank":{"model":"other"}}"#, 503, "model_unavailable", "rerank.model"),
         ("/v1/namespaces/..%2f..%2fetc/search", br#"{"query":"q"}"#, 400, "invalid_request", "namespace"),
         ("/v1/namespaces/never/search", br#"{"query":"q"}"#, 404, "not_found", ""),
     ];

@@ -30,6 +30,7 @@ const OPENS_UNTRUSTED: &[&str] = &[
     // Text is searched with, cited and sent back to its owner.
     "crates/engine/src/search.rs",
     "crates/engine/src/context.rs",
+    "crates/engine/src/rerank.rs",
     "src/http/wire/documents.rs",
     "src/http/wire/search.rs",
 ];

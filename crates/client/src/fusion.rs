@@ -1,4 +1,5 @@
-//! A short way to write a request's `fusion`: `rrf`, `convex`, or with text's share of the weight `convex:0.3`.
+//! Short ways to write how a request ranks. `fusion`: `rrf`, `convex`, or with text's share of the weight `convex:0.3`.
+//! `rerank`: a model's name, or nothing for the server's own.
 
 use serde_json::{Value, json};
 
@@ -14,6 +15,11 @@ pub fn fusion(word: &str) -> Result<Value, String> {
         }
         _ => Err(format!("{share}: text's share of the weight must be 0 to 1, such as {method}:0.3")),
     }
+}
+
+/// The request's member: by this model, or by the server's own where the name is empty.
+pub fn rerank(model: &str) -> Value {
+    if model.is_empty() { json!(true) } else { json!({"model": model}) }
 }
 
 #[cfg(test)]

@@ -12,6 +12,6 @@ mod types;
 
 pub use call::{Client, encode};
 pub use error::{Error, Problem};
-pub use fusion::fusion;
+pub use fusion::{fusion, rerank};
 pub use rows::{Row, RowReader, RowWriter, RowsError};
 pub use types::{Counts, DocumentResult, Finding, Hit, Scores, SearchReply, UpsertReply};

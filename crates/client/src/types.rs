@@ -98,4 +98,7 @@ pub struct Scores {
     /// BM25.
     #[serde(default)]
     pub text: Option<f64>,
+    /// The reranker's.
+    #[serde(default)]
+    pub rerank: Option<f64>,
 }

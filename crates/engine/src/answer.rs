@@ -138,6 +138,8 @@ pub struct MinScores {
     pub vector: Option<f32>,
     /// Of the text arm.
     pub text: Option<f32>,
+    /// Of the reranker.
+    pub rerank: Option<f32>,
 }
 
 /// How the rankings of a hybrid search become one.
@@ -191,6 +193,15 @@ pub struct Diversity {
     pub lambda: f32,
 }
 
+/// The best candidates are judged again, by a model that reads them beside the question.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rerank {
+    /// Which; absent: the server's own choice.
+    pub model: Option<String>,
+    /// How many candidates; absent: 50, or `top_k` where that is more.
+    pub depth: Option<usize>,
+}
+
 /// A search.
 #[derive(Debug)]
 pub struct SearchRequest {
@@ -219,6 +230,8 @@ pub struct SearchRequest {
     pub fusion: Option<Fusion>,
     /// Passages that say something new before those that repeat.
     pub diversity: Option<Diversity>,
+    /// Whether and how a model judges the best candidates again.
+    pub rerank: Option<Rerank>,
     /// Wait for this commit.
     pub min_commit: Option<CommitNo>,
     /// How much more a word of the title counts than one of the passage; absent: what measured best.
@@ -232,6 +245,8 @@ pub struct Scores {
     pub vector: Option<f32>,
     /// BM25.
     pub text: Option<f32>,
+    /// The reranker's. Then `score` is this one.
+    pub rerank: Option<f32>,
 }
 
 /// A passage that answers.
@@ -301,6 +316,19 @@ pub struct Explain {
     pub rrf_k: f32,
     /// How the arms were fused, if both were asked.
     pub fusion: Option<Fused>,
+    /// How the candidates were reranked, if they were.
+    pub rerank: Option<Reranked>,
+}
+
+/// How the candidates of one search were reranked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reranked {
+    /// By which model.
+    pub model: String,
+    /// `cross_encoder` or `late_interaction`.
+    pub method: &'static str,
+    /// How many it read.
+    pub candidates: usize,
 }
 
 /// How the arms of one search were fused.

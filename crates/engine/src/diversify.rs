@@ -76,7 +76,10 @@ pub(crate) fn choose(
         sources: HashMap::new(),
     };
     // Under the caps, and no more than an arm looks at first: what diversity compares is bounded however far arms looked.
-    let room = if plan.diversity().is_some() { plan.first_depth() } else { plan.top_k() };
+    let room = match plan.diversity() {
+        Some(_) if plan.rerank().is_none() => plan.first_depth(),
+        _ => plan.wanted(),
+    };
     let mut candidates = Vec::new();
     for candidate in passing {
         if candidates.len() == room {
@@ -86,10 +89,25 @@ pub(crate) fn choose(
             candidates.push(candidate);
         }
     }
-    let Some(diversity) = plan.diversity() else { return Ok(candidates) };
-    let vector = |at: Address| snapshot.vector_near(eligible, at);
-    let mut marginal = Marginal::new(candidates, diversity, vector);
-    Ok(std::iter::from_fn(|| marginal.next()).take(plan.top_k()).collect())
+    match plan.diversity() {
+        Some(diversity) if plan.rerank().is_none() => {
+            let vector = |at: Address| snapshot.vector_near(eligible, at);
+            Ok(diversify(candidates, diversity, vector, plan.top_k()))
+        }
+        // What a reranker puts in order is diversified after that.
+        _ => Ok(candidates),
+    }
+}
+
+/// The `top_k` of a ranking that are the most relevant and the least like each other.
+pub(crate) fn diversify<T: Copy>(
+    ranked: Vec<Fused<T>>,
+    diversity: Diversity,
+    vector: impl Fn(T) -> Option<Vec<f32>>,
+    top_k: usize,
+) -> Vec<Fused<T>> {
+    let mut marginal = Marginal::new(ranked, diversity, vector);
+    std::iter::from_fn(|| marginal.next()).take(top_k).collect()
 }
 
 /// Maximal marginal relevance: `O(candidates × taken)` products of vectors.

@@ -1,4 +1,4 @@
-//! Text to vectors, from async flows: a bridge to the models' own threads and fair queue.
+//! Text to vectors or scores, from async flows: a bridge to the models' own threads and fair queue.
 
 use crate::Engine;
 use access::{Action, Grant};
@@ -26,8 +26,24 @@ impl Engine {
         if texts.is_empty() {
             return Ok(Vec::new());
         }
-        let pending = self.embed_later(grant, model, kind, texts)?;
-        pending.wait().await
+        self.embed_later(grant, model, kind, texts)?.wait().await
+    }
+
+    /// One score for each text, of how well it answers the question; else as [`Engine::embed`].
+    ///
+    /// # Errors
+    /// As [`Engine::embed`].
+    pub(crate) async fn judge<A: Action>(
+        &self,
+        grant: &Grant<A>,
+        model: &str,
+        question: Untrusted,
+        texts: Vec<Untrusted>,
+    ) -> Result<Vec<f32>, Error> {
+        if texts.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.submit(grant, model, Kind::Query, (texts, Some(question)))?.wait().await
     }
 
     /// Queues texts and returns at once, so that many documents wait together.
@@ -38,6 +54,16 @@ impl Engine {
         kind: Kind,
         texts: Vec<Untrusted>,
     ) -> Result<Embedding, Error> {
+        self.submit(grant, model, kind, (texts, None))
+    }
+
+    fn submit<A: Action>(
+        &self,
+        grant: &Grant<A>,
+        model: &str,
+        kind: Kind,
+        (texts, question): (Vec<Untrusted>, Option<Untrusted>),
+    ) -> Result<Embedding, Error> {
         let cancelled = Arc::new(AtomicBool::new(false));
         let (send, receive) = oneshot::channel();
         self.inner.models.submit(Job {
@@ -45,6 +71,7 @@ impl Engine {
             lane: Lane(*grant.incarnation().as_bytes()),
             kind,
             texts,
+            question,
             cancelled: cancelled.clone(),
             done: Box::new(move |result| {
                 let _ = send.send(result);
@@ -58,7 +85,7 @@ impl Engine {
     /// # Errors
     /// `model_unavailable` with the reason.
     pub(crate) fn serving(&self, model: &str) -> Result<(), Error> {
-        if self.inner.models.model(model).is_some() {
+        if self.inner.models.embedder(model).is_some() {
             return Ok(());
         }
         let why = self.inner.models.reason().unwrap_or_else(|| "it is not loaded".to_owned());
@@ -66,14 +93,14 @@ impl Engine {
     }
 }
 
-/// Vectors to come. Dropped: cancelled.
+/// Vectors or scores to come. Dropped: cancelled.
 pub(crate) struct Embedding {
     cancelled: Arc<AtomicBool>,
     receive: oneshot::Receiver<Result<Vec<f32>, Error>>,
 }
 
 impl Embedding {
-    /// Waits for the vectors.
+    /// Waits for them.
     pub(crate) async fn wait(mut self) -> Result<Vec<f32>, Error> {
         match (&mut self.receive).await {
             Ok(result) => result,

@@ -19,6 +19,7 @@ mod namespaces;
 mod ownership;
 mod query;
 mod recall;
+mod rerank;
 mod rotate;
 mod search;
 mod turnstile;
@@ -27,8 +28,8 @@ mod work;
 pub use answer::{
     DeleteReply, Deleted, Diversity, DocumentPage, DocumentReply, DocumentResult, Explain, Flow, Fused, Fusion,
     FusionMethod, Hit, Include, IngestReply, IngestRequest, ListRequest, MinScores, Mode, Page, Paged, PatchReply,
-    PatchRequest, ResultStatus, ReviewReply, ReviewRequest, Scores, SearchReply, SearchRequest, SegmentSearch, Signals,
-    Weights,
+    PatchRequest, Rerank, Reranked, ResultStatus, ReviewReply, ReviewRequest, Scores, SearchReply, SearchRequest,
+    SegmentSearch, Signals, Weights,
 };
 pub use config::EngineConfig;
 pub use context::{ContextReply, ContextRequest, Rendering, Source};

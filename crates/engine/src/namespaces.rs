@@ -111,8 +111,9 @@ impl Engine {
             Some(EmbeddingAsk::Model(name)) => {
                 let same = matches!(&old.embedding, Embedding::Model { name: n, .. } if *n == name);
                 if !same {
-                    let model = self.inner.models.model(&name).ok_or_else(|| {
-                        let known: Vec<String> = self.inner.models.list().into_iter().map(|m| m.name).collect();
+                    let model = self.inner.models.embedder(&name).ok_or_else(|| {
+                        let embedders = self.inner.models.list().into_iter().filter(|m| m.dimensions > 0);
+                        let known: Vec<String> = embedders.map(|m| m.name).collect();
                         let message = format!("no such model serves; these do: {}", known.join(", "));
                         Error::new(Code::ModelUnavailable, message).with_param("embedding.model")
                     })?;

@@ -1,9 +1,13 @@
 //! From a request and a grant to a plan. The only way to make a [`Plan`] is [`compile`], which
 //! takes the grant's obligations with it: a search without them cannot be written.
 
-use crate::{Diversity, Fusion, FusionMethod, Include, MinScores, Mode, SearchRequest};
+mod check;
+
+use crate::{Diversity, Fusion, Include, MinScores, Mode, Rerank, SearchRequest};
 use access::{Grant, Search};
+pub(crate) use check::check_vector;
 use kernel::{Audience, Code, CommitNo, Embedding, Error, Filter, NamespaceSettings, Untrusted, limits};
+use models::{ModelInfo, Models, Reranks};
 use segment::TextQuery;
 
 /// What a search will do. Private fields: only `compile` makes one.
@@ -20,6 +24,7 @@ pub(crate) struct Plan {
     max_per_source: Option<usize>,
     fusion: Fusion,
     diversity: Option<Diversity>,
+    rerank: Option<Reranking>,
     min_commit: Option<CommitNo>,
     title_weight: f32,
     warnings: Vec<String>,
@@ -35,8 +40,13 @@ pub(crate) enum VectorSource {
     Model(String),
 }
 
-/// Whether a model serves now, by name.
-pub(crate) type Serves<'a> = &'a dyn Fn(&str) -> bool;
+/// Who judges the best candidates again.
+pub(crate) struct Reranking {
+    pub(crate) model: String,
+    pub(crate) method: Reranks,
+    /// How many candidates: `top_k` at least.
+    pub(crate) depth: usize,
+}
 
 /// Turns a request into a plan under the grant's obligations.
 ///
@@ -46,13 +56,14 @@ pub(crate) type Serves<'a> = &'a dyn Fn(&str) -> bool;
 pub(crate) fn compile(
     grant: &Grant<Search>,
     settings: &NamespaceSettings,
-    serves: Serves<'_>,
+    models: &Models,
     request: SearchRequest,
 ) -> Result<Plan, Error> {
-    check(grant, &request)?;
-    check_ranking(settings, &request)?;
+    check::request(grant, &request)?;
+    check::ranking(settings, &request)?;
     let audience = grant.audience(request.acting_as.as_deref())?;
-    let (mode, vector, warnings) = choose(settings, serves, &request)?;
+    let (mode, vector, warnings) = choose(settings, models, &request)?;
+    let rerank = request.rerank.as_ref().map(|rerank| reranking(models, rerank, request.top_k)).transpose()?;
     Ok(Plan {
         audience,
         filter: request.filter,
@@ -66,81 +77,20 @@ pub(crate) fn compile(
         max_per_source: request.max_per_source,
         fusion: request.fusion.unwrap_or_default(),
         diversity: request.diversity,
+        rerank,
         min_commit: request.min_commit,
         title_weight: request.title_weight.unwrap_or(TextQuery::TITLE_WEIGHT),
         warnings,
     })
 }
 
-fn check(grant: &Grant<Search>, request: &SearchRequest) -> Result<(), Error> {
-    if !(1..=limits::TOP_K_MAX).contains(&request.top_k) {
-        return Err(Error::invalid("top_k", "must be 1 to 1000"));
-    }
-    if request.title_weight.is_some_and(|weight| !(0.0..=limits::TITLE_WEIGHT_MAX).contains(&weight)) {
-        return Err(Error::invalid("title_weight", "must be 0 to 10"));
-    }
-    if request.max_per_document == Some(0) {
-        return Err(Error::invalid("max_per_document", "must be at least 1"));
-    }
-    if request.include.vector && !grant.has(kernel::Scope::Vectors) {
-        return Err(Error::new(Code::Forbidden, "the key lacks the scope vectors").with_param("include"));
-    }
-    match (&request.query, &request.vector) {
-        (None, None) => Err(Error::invalid("query", "give a query, a vector, or both")),
-        (Some(query), _) if query.is_empty() => Err(Error::invalid("query", "must not be empty")),
-        (Some(query), _) if query.len() > limits::QUERY_BYTES_MAX => {
-            Err(Error::new(Code::TooLarge, "may have at most 32768 bytes").with_param("query"))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// What is said of fusion, caps and diversity must have an effect.
-fn check_ranking(settings: &NamespaceSettings, request: &SearchRequest) -> Result<(), Error> {
-    if request.max_per_source == Some(0) {
-        return Err(Error::invalid("max_per_source", "must be at least 1"));
-    }
-    if let Some(fusion) = &request.fusion {
-        check_fusion(fusion, request.mode)?;
-    }
-    let Some(Diversity { lambda }) = request.diversity else { return Ok(()) };
-    if !(0.0..=1.0).contains(&lambda) {
-        return Err(Error::invalid("diversity.lambda", "must be 0 to 1"));
-    }
-    if request.top_k > limits::DIVERSE_TOP_K_MAX {
-        return Err(Error::invalid("diversity", "is for a top_k of at most 100"));
-    }
-    match settings.embedding {
-        Embedding::Own { dimensions: 0 } => {
-            Err(Error::invalid("diversity", "compares vectors, and the namespace holds none"))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn check_fusion(fusion: &Fusion, mode: Option<Mode>) -> Result<(), Error> {
-    if matches!(mode, Some(Mode::Text | Mode::Vector)) {
-        return Err(Error::invalid("fusion", "is for mode hybrid"));
-    }
-    let Some(weights) = fusion.weights else { return Ok(()) };
-    if matches!(fusion.method, FusionMethod::Adaptive | FusionMethod::Rrf) {
-        return Err(Error::invalid("fusion.weights", "is for the methods weighted and convex"));
-    }
-    let (text, vector) = (weights.text, weights.vector);
-    let sum = text + vector;
-    if text < 0.0 || vector < 0.0 || sum <= 0.0 || !sum.is_finite() {
-        return Err(Error::invalid("fusion.weights", "must be 0 or more each, and not both 0"));
-    }
-    Ok(())
-}
-
 /// An asked mode is honoured or refused; an absent one takes what serves and the reply says which.
 fn choose(
     settings: &NamespaceSettings,
-    serves: Serves<'_>,
+    models: &Models,
     request: &SearchRequest,
 ) -> Result<(Mode, VectorSource, Vec<String>), Error> {
-    let source = vector_source(settings, serves, request);
+    let source = vector_source(settings, models, request);
     let text = request.query.is_some();
     match (request.mode, source) {
         (Some(Mode::Text), _) if !text => Err(Error::invalid("query", "is needed by mode text")),
@@ -159,7 +109,7 @@ fn choose(
 
 fn vector_source(
     settings: &NamespaceSettings,
-    serves: Serves<'_>,
+    models: &Models,
     request: &SearchRequest,
 ) -> Result<VectorSource, Error> {
     let dimensions = settings.embedding.dimensions();
@@ -167,34 +117,16 @@ fn vector_source(
         check_vector("vector", vector, dimensions)?;
         return Ok(VectorSource::Given(vector.clone()));
     }
-    model_of(settings, serves).map(VectorSource::Model)
-}
-
-/// A caller's own vector.
-///
-/// # Errors
-/// Names the member.
-pub(crate) fn check_vector(member: &'static str, vector: &[f32], dimensions: usize) -> Result<(), Error> {
-    if dimensions != 0 && vector.len() != dimensions {
-        let message = format!("has {} numbers where the namespace has {dimensions}", vector.len());
-        return Err(Error::new(Code::DimensionMismatch, message).with_param(member));
-    }
-    if vector.iter().any(|x| !x.is_finite()) || vector.iter().all(|x| *x == 0.0) {
-        return Err(Error::invalid(member, "must be finite and not all zero"));
-    }
-    if dimensions == 0 {
-        return Err(Error::invalid(member, "the namespace holds no vectors"));
-    }
-    Ok(())
+    model_of(settings, models).map(VectorSource::Model)
 }
 
 /// The model that makes a question's vector.
 ///
 /// # Errors
 /// `model_unavailable`; `invalid_request` where vectors are the callers' own.
-pub(crate) fn model_of(settings: &NamespaceSettings, serves: Serves<'_>) -> Result<String, Error> {
+pub(crate) fn model_of(settings: &NamespaceSettings, models: &Models) -> Result<String, Error> {
     match &settings.embedding {
-        Embedding::Model { name, .. } if serves(name) => Ok(name.clone()),
+        Embedding::Model { name, .. } if models.embedder(name).is_some() => Ok(name.clone()),
         Embedding::Model { .. } => {
             Err(Error::new(Code::ModelUnavailable, "the namespace's embedding model does not serve now"))
         }
@@ -204,6 +136,29 @@ pub(crate) fn model_of(settings: &NamespaceSettings, serves: Serves<'_>) -> Resu
         Embedding::Own { .. } => Err(Error::invalid("vector", "is needed: the namespace holds callers' own vectors")),
         Embedding::Default => Err(Error::new(Code::ModelUnavailable, "the namespace holds no document yet")),
     }
+}
+
+/// Never replaced by another model or left out in silence.
+fn reranking(models: &Models, asked: &Rerank, top_k: usize) -> Result<Reranking, Error> {
+    let unavailable = |param, message: String| Error::new(Code::ModelUnavailable, message).with_param(param);
+    let found = match (models.reranker(asked.model.as_deref()), &asked.model) {
+        (Some(found), _) => found,
+        (None, None) => {
+            let why = "no reranker serves: set `models.reranker`, or add a cross-encoder's folder to `models.folder`";
+            return Err(unavailable("rerank", why.to_owned()));
+        }
+        (None, Some(_)) => {
+            let able = models.list().into_iter().filter(|m| m.reranks.is_some()).map(|m| m.name);
+            let able = able.collect::<Vec<_>>().join(", ");
+            let able = if able.is_empty() { "none does".to_owned() } else { format!("these do: {able}") };
+            return Err(unavailable("rerank.model", format!("no reranker of this name serves; {able}")));
+        }
+    };
+    let ModelInfo { name: model, reranks: Some(method), .. } = found else {
+        return Err(unavailable("rerank.model", "the model reranks nothing".to_owned()));
+    };
+    let depth = asked.depth.unwrap_or(limits::RERANK_DEPTH_DEFAULT.max(top_k));
+    Ok(Reranking { model, method, depth })
 }
 
 impl Plan {
@@ -233,6 +188,12 @@ impl Plan {
     pub(crate) fn include(&self) -> Include {
         self.include
     }
+    /// What the hits must hold until they are in their order.
+    pub(crate) fn include_for_ranking(&self) -> Include {
+        let reranks = self.rerank.is_some();
+        let Include { text, vector, .. } = self.include;
+        Include { text: text || reranks, vector: vector || reranks && self.diversity.is_some(), ..self.include }
+    }
     pub(crate) fn min_scores(&self) -> MinScores {
         self.min_scores
     }
@@ -249,6 +210,9 @@ impl Plan {
     pub(crate) fn diversity(&self) -> Option<Diversity> {
         self.diversity
     }
+    pub(crate) fn rerank(&self) -> Option<&Reranking> {
+        self.rerank.as_ref()
+    }
     pub(crate) fn min_commit(&self) -> Option<CommitNo> {
         self.min_commit
     }
@@ -264,16 +228,21 @@ impl Plan {
         self.max_per_document.is_some() || self.max_per_source.is_some()
     }
 
+    /// How many candidates the ranking of the arms must give, caps obeyed.
+    pub(crate) fn wanted(&self) -> usize {
+        self.rerank.as_ref().map_or(self.top_k, |rerank| rerank.depth)
+    }
+
     /// How deep each arm looks: deep enough that fusion, caps and diversity have a choice. An arm alone has none.
     pub(crate) fn depth(&self) -> usize {
         if self.mode != Mode::Hybrid && !self.is_capped() && self.diversity.is_none() {
-            return self.top_k;
+            return self.wanted();
         }
         self.first_depth()
     }
 
     /// What there is to choose from at first.
     pub(crate) fn first_depth(&self) -> usize {
-        (self.top_k * 4).clamp(100, 4 * limits::TOP_K_MAX)
+        (self.wanted() * 4).clamp(100, 4 * limits::TOP_K_MAX)
     }
 }

@@ -130,8 +130,7 @@ impl Engine {
         settings: &kernel::NamespaceSettings,
         questions: Vec<Untrusted>,
     ) -> Result<Vec<Vec<f32>>, Error> {
-        let serves = |name: &str| self.inner.models.model(name).is_some();
-        let model = query::model_of(settings, &serves)?;
+        let model = query::model_of(settings, &self.inner.models)?;
         let values = self.embed(grant, &model, Kind::Query, questions).await?;
         Ok(values.chunks(settings.embedding.dimensions().max(1)).map(<[f32]>::to_vec).collect())
     }

@@ -1,4 +1,4 @@
-//! Search: compile -> embed the question -> snapshot -> bitmap -> arms -> fuse -> fetch winners.
+//! Search: compile -> embed the question -> snapshot -> bitmap -> arms -> fuse -> fetch winners -> rerank if asked.
 //!
 //! Ranking takes only an `Eligible`, made from the plan's audience, filter, status and time:
 //! no row that the reader may not see is ever ranked, counted or touched.
@@ -43,8 +43,7 @@ impl Engine {
         let _pass = self.inner.searches.enter(grant.incarnation(), 1)?;
         let started = self.inner.clock.monotonic();
         let record = self.namespace_record(grant)?;
-        let serves = |name: &str| self.inner.models.model(name).is_some();
-        let mut plan = query::compile(grant, &record.settings, &serves, request)?;
+        let mut plan = query::compile(grant, &record.settings, &self.inner.models, request)?;
         let warnings = plan.take_warnings();
         let vector = self.query_vector(grant, &plan).await?;
         let tokens = self.tokeniser(&plan);
@@ -60,15 +59,18 @@ impl Engine {
         let work = move || {
             let mut desk = Desk { steps: &mut steps, memory: &mut memory, presence: &presence };
             let reply = rank(&snapshot, &plan, (vector.as_deref(), tokens.as_deref()), now, &mut desk)?;
-            Ok::<_, Error>(SearchReply { timings: steps.millis, ..reply })
+            Ok::<_, Error>((SearchReply { timings: steps.millis, ..reply }, plan, memory))
         };
-        let mut reply = match Asker::answer(grant) {
+        let (mut reply, plan, _memory) = match Asker::answer(grant) {
             asker if brief => self.inner.work.here(&asker, work)?,
             asker => self.inner.work.cpu(asker, work).await?,
         }?;
         reply.timings.splice(0..0, [("embed", millis(started, embedded)), ("open", millis(embedded, opened))]);
         reply.warnings.splice(0..0, warnings);
-        Ok(reply)
+        match plan.rerank() {
+            Some(_) => self.rerank(grant, &plan, reply).await,
+            None => Ok(reply),
+        }
     }
 
     async fn query_vector(&self, grant: &Grant<Search>, plan: &Plan) -> Result<Option<Vec<f32>>, Error> {
@@ -128,7 +130,7 @@ impl Steps {
     }
 }
 
-fn millis(from: Duration, to: Duration) -> f64 {
+pub(crate) fn millis(from: Duration, to: Duration) -> f64 {
     to.saturating_sub(from).as_secs_f64() * 1e3
 }
 
@@ -140,7 +142,8 @@ fn is_brief(snapshot: &Snapshot, plan: &Plan) -> bool {
     let row = snapshot.dimensions() as u64 + 64 + 1_024 * leaves;
     // A word with a star may stand for hundreds, and caps may make the arms look again.
     let plain = plan.words().is_none_or(|w| w.len() <= BRIEF_QUESTION_BYTES_MAX && !w.expose().contains('*'));
-    let short = snapshot.totals().bytes <= 4 * limits::SEARCH_HERE_BYTES_MAX && !plan.is_capped();
+    let single = !plan.is_capped() && plan.rerank().is_none();
+    let short = snapshot.totals().bytes <= 4 * limits::SEARCH_HERE_BYTES_MAX && single;
     plain && short && plan.depth() <= BRIEF_DEPTH_MAX && rows.saturating_mul(row) <= limits::SEARCH_HERE_BYTES_MAX
 }
 
@@ -198,6 +201,7 @@ fn rank(
         segments: found.looks.into_iter().map(SegmentSearch::from).collect(),
         rrf_k: RRF_K,
         fusion: found.fusion,
+        rerank: None,
     });
     let mut warnings = unknown_keys(snapshot, plan, now)?;
     warnings.extend_from_slice(query.warnings());
@@ -238,7 +242,7 @@ fn enough(
     loop {
         let found = look(snapshot, plan, eligible, asked, depth, desk)?;
         let all = found.arms.iter().all(|candidates| *candidates < depth);
-        if found.chosen.len() >= plan.top_k() || all || !plan.is_capped() {
+        if found.chosen.len() >= plan.wanted() || all || !plan.is_capped() {
             return Ok(found);
         }
         depth = depth.saturating_mul(8);
@@ -288,7 +292,8 @@ fn fetch(
     chosen: Ranked,
     (memory, mut highlighter): (&mut Pass, Option<&mut Highlighter<'_>>),
 ) -> Result<Vec<Hit>, Error> {
-    let include = plan.include();
+    // A reranker needs what may not be shown.
+    let include = plan.include_for_ranking();
     let mut hits = Vec::with_capacity(chosen.len());
     for Fused { item, score, arms: [text, near] } in chosen {
         let passage = snapshot.passage(eligible, item, include.vector)?;
@@ -297,7 +302,7 @@ fn fetch(
             document_id: passage.document_id,
             passage: passage.passage,
             score,
-            scores: Scores { vector: near, text },
+            scores: Scores { vector: near, text, rerank: None },
             title: passage.title,
             uri: passage.uri,
             highlights: highlighter.as_mut().map(|highlighter| highlighter.spans(passage.text.expose())),

@@ -13,7 +13,8 @@ pub struct Options {
     pub namespace: String,
     /// Documents in one request.
     pub batch: usize,
-    /// Modes to ask in: `text`, `vector`, `hybrid`, or hybrid with a fusion (`hybrid:rrf`, `hybrid:convex:0.3`).
+    /// Modes to ask in: `text`, `vector`, `hybrid`, or hybrid with a fusion (`hybrid:rrf`, `hybrid:convex:0.3`); each
+    /// with `+rerank` or `+rerank:MODEL` behind it to have the best candidates judged again.
     pub modes: Vec<String>,
 }
 
@@ -207,15 +208,27 @@ fn ask(
 }
 
 /// A query in a mode.
-fn request(query: &str, mode: &str) -> Result<Value, Error> {
-    let (mode, fusion) = match mode.split_once(':') {
+fn request(query: &str, mode_asked: &str) -> Result<Value, Error> {
+    let (ranking, rerank) = match mode_asked.split_once('+') {
+        Some((ranking, rerank)) => (ranking, Some(rerank)),
+        None => (mode_asked, None),
+    };
+    let (mode, fusion) = match ranking.split_once(':') {
         Some((mode, fusion)) => (mode, Some(fusion)),
-        None => (mode, None),
+        None => (ranking, None),
     };
     let mut request = json!({"query": query, "mode": mode, "top_k": 100, "max_per_document": 1});
     if let Some(fusion) = fusion {
         let wrong = |why| Error::Mode { mode: format!("{mode}:{fusion}"), why };
         request["fusion"] = client::fusion(fusion).map_err(wrong)?;
+    }
+    match rerank.map(|rerank| rerank.split_once(':').unwrap_or((rerank, ""))) {
+        None => {}
+        Some(("rerank", model)) => request["rerank"] = client::rerank(model),
+        Some(_) => {
+            let why = "only +rerank or +rerank:MODEL can stand behind a mode".to_owned();
+            return Err(Error::Mode { mode: mode_asked.to_owned(), why });
+        }
     }
     Ok(request)
 }

@@ -59,6 +59,10 @@ pub const SEARCH_HERE_BYTES_MAX: u64 = 4 << 20;
 pub const DIVERSE_TOP_K_MAX: usize = 100;
 /// Hits when the request does not say.
 pub const TOP_K_DEFAULT: usize = 10;
+/// Passages that one search may have reranked: a model reads each of them.
+pub const RERANK_DEPTH_MAX: usize = 200;
+/// Passages reranked where a search does not say how many.
+pub const RERANK_DEPTH_DEFAULT: usize = 50;
 /// Context budget, tokens.
 pub const CONTEXT_TOKENS_MAX: usize = 200_000;
 /// Page of a list when the request does not say.

@@ -34,6 +34,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         lane: Lane([0; 16]),
         kind: Kind::Passage,
         texts: (0..PASSAGES).map(|i| Untrusted::new(text(i))).collect(),
+        question: None,
         cancelled: Arc::default(),
         done: Box::new(move |result| drop(send.send(result))),
     })?;

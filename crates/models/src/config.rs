@@ -12,14 +12,36 @@ use std::{
 pub struct ModelInfo {
     /// The name of its folder.
     pub name: String,
-    /// Floats per vector.
+    /// Floats per vector; 0 where it gives none and only reranks.
     pub dimensions: usize,
-    /// Tokens that it reads of one text, special ones included. The rest is cut.
+    /// Tokens that it reads of one text, special ones included and its own prefix left out. The rest is cut.
     pub max_tokens: usize,
+    /// How it can rank passages again, if it can.
+    pub reranks: Option<Reranks>,
     /// What truly serves: `cpu`, `cuda` or `fake`.
     pub provider: &'static str,
     /// Of `model.onnx`, hex; empty for the fake.
     pub sha256: String,
+}
+
+/// How a model judges a passage against a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reranks {
+    /// It reads both together and gives one number (`logits`), brought to 0 to 1 by the logistic function.
+    CrossEncoder,
+    /// It reads each by itself; the score is the mean over the question's tokens of the greatest cosine with a token
+    /// of the passage, -1 to 1 (Khattab & Zaharia, SIGIR 2020, who take the sum).
+    LateInteraction,
+}
+
+impl Reranks {
+    /// The name in the contract.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reranks::CrossEncoder => "cross_encoder",
+            Reranks::LateInteraction => "late_interaction",
+        }
+    }
 }
 
 /// Where the arithmetic happens.
@@ -45,6 +67,8 @@ pub struct ModelsConfig {
     pub folder: Option<PathBuf>,
     /// The model for namespaces that name none.
     pub default: String,
+    /// The model for searches that want to be reranked and name none; absent: the first cross-encoder, by name.
+    pub reranker: Option<String>,
     /// Where to compute.
     pub provider: Provider,
     /// Model threads, each with a session of its own; 0 chooses from the cores.
@@ -61,6 +85,7 @@ impl Default for ModelsConfig {
             runtime: None,
             folder: None,
             default: "all-MiniLM-L6-v2".to_owned(),
+            reranker: None,
             provider: Provider::Cpu,
             threads: 0,
             intra_threads: 0,
@@ -82,10 +107,10 @@ pub enum Kind {
     Passage,
 }
 
-/// Takes delivery of the vectors, or of the reason why there are none.
+/// Takes delivery of the vectors or scores, or of the reason why there are none.
 pub type Done = Box<dyn FnOnce(kernel::Result<Vec<f32>>) + Send>;
 
-/// Texts to embed and what to do with the vectors.
+/// Texts to embed or to score, and what to do with what comes out.
 pub struct Job {
     /// Which model.
     pub model: String,
@@ -93,12 +118,14 @@ pub struct Job {
     pub lane: Lane,
     /// Urgency.
     pub kind: Kind,
-    /// One vector each, in this order.
+    /// One vector each, in this order; with a question, one score each.
     pub texts: Vec<Untrusted>,
+    /// What the texts are scored against.
+    pub question: Option<Untrusted>,
     /// Set by the asker when it has gone; what has not begun is then skipped.
     pub cancelled: Arc<AtomicBool>,
     /// Runs once on a model thread (on the caller's of [`crate::Models::stop`] for what was still queued) with
-    /// `texts.len() * dimensions` floats. Must be quick: it holds up the thread.
+    /// `texts.len() * dimensions` floats, or with a question `texts.len()`. Must be quick: it holds up the thread.
     pub done: Done,
 }
 

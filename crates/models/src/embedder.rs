@@ -1,6 +1,6 @@
-//! What a model thread drives: one embedder of its own per model, ONNX or fake.
+//! What a model thread drives: one of its own per model, ONNX or fake.
 
-use crate::{Error, ModelInfo};
+use crate::{Error, Kind, ModelInfo, pending::Question};
 use kernel::Tokens;
 use std::{sync::Arc, time::Duration};
 
@@ -14,16 +14,20 @@ pub(crate) struct Model {
     pub(crate) open: Box<dyn Fn() -> Result<Box<dyn Embedder>, Error> + Send + Sync>,
 }
 
-/// Texts to vectors, on one thread.
+/// Texts to vectors or scores, on one thread.
 pub(crate) trait Embedder: Send {
     /// One vector of unit length per text, one after the other.
-    fn embed(&mut self, texts: &[&str]) -> Result<Embedded, Error>;
+    fn embed(&mut self, kind: Kind, texts: &[&str]) -> Result<Embedded, Error>;
+
+    /// One score per text: how well it answers the question. Higher is better.
+    fn score(&mut self, question: &Question, texts: &[&str]) -> Result<Embedded, Error>;
 }
 
 /// What came out and what it cost.
 #[derive(Default)]
 pub(crate) struct Embedded {
-    pub(crate) vectors: Vec<f32>,
+    /// Vectors, or scores.
+    pub(crate) values: Vec<f32>,
     /// Tokens read, special ones included.
     pub(crate) tokens: usize,
     /// Time inside the model.

@@ -54,6 +54,22 @@ pub enum Error {
         /// `models.folder`.
         folder: PathBuf,
     },
+    /// The reranker that was named does not serve as one.
+    #[error(
+        "no reranker `{name}` in {folder} (`models.reranker`): it needs {name}/model.onnx with an output `logits` of one number, `token_embeddings` or `last_hidden_state`"
+    )]
+    RerankerMissing {
+        /// `models.reranker`.
+        name: String,
+        /// `models.folder`.
+        folder: PathBuf,
+    },
+    /// The default model gives no vectors.
+    #[error("the model `{name}` gives no vectors, it only reranks: name another as `models.default`")]
+    NoVectors {
+        /// `models.default`.
+        name: String,
+    },
     /// A file that must be there cannot be read.
     #[error("cannot read {path}")]
     File {
@@ -95,8 +111,8 @@ pub enum Error {
 impl From<Error> for kernel::Error {
     fn from(error: Error) -> Self {
         let (code, message) = match &error {
-            Error::Tokenise | Error::Run(_) => (Code::Internal, "the embedding model failed on this input"),
-            _ => (Code::ModelUnavailable, "the embedding model cannot be loaded"),
+            Error::Tokenise | Error::Run(_) => (Code::Internal, "the model failed on this input"),
+            _ => (Code::ModelUnavailable, "the model cannot be loaded"),
         };
         kernel::Error::new(code, message).with_source(error)
     }

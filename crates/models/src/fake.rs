@@ -1,20 +1,25 @@
-//! An embedder for tests: a hashed bag of roughly stemmed words, unit length. Deterministic everywhere.
+//! A model for tests: embeds as a hashed bag of roughly stemmed words, reranks by how many of them a text holds.
+//! Deterministic everywhere.
 
 use crate::{
-    Error, ModelInfo,
+    Error, Kind, ModelInfo, Reranks,
     embedder::{Embedded, Embedder, Model, normalise},
+    pending::Question,
 };
 use kernel::{TokenSpan, Tokens};
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-/// The fake as a model named `fake`.
+pub(crate) const NAME: &str = "fake";
+
+/// The fake as a model named [`NAME`].
 pub(crate) fn model(dimensions: usize) -> Model {
     let dimensions = dimensions.max(1);
     Model {
         info: ModelInfo {
-            name: "fake".to_owned(),
+            name: NAME.to_owned(),
             dimensions,
             max_tokens: 256,
+            reranks: Some(Reranks::CrossEncoder),
             provider: "fake",
             sha256: String::new(),
         },
@@ -29,14 +34,34 @@ struct Fake {
 }
 
 impl Embedder for Fake {
-    fn embed(&mut self, texts: &[&str]) -> Result<Embedded, Error> {
+    fn embed(&mut self, _kind: Kind, texts: &[&str]) -> Result<Embedded, Error> {
         let mut embedded = Embedded { busy: Duration::from_nanos(texts.len() as u64), ..Embedded::default() };
         for text in texts {
             embedded.tokens += Words.count(text);
-            embedded.vectors.extend(self.vector(text));
+            embedded.values.extend(self.vector(text));
         }
         Ok(embedded)
     }
+
+    /// The share of the question's stems that the text holds.
+    fn score(&mut self, question: &Question, texts: &[&str]) -> Result<Embedded, Error> {
+        let mut scored = Embedded { busy: Duration::from_nanos(texts.len() as u64), ..Embedded::default() };
+        let asked = stems(question.text());
+        for text in texts {
+            scored.tokens += Words.count(question.text()) + Words.count(text);
+            let held = stems(text);
+            let found = asked.iter().filter(|word| held.contains(word.as_str())).count();
+            scored.values.push(found as f32 / asked.len().max(1) as f32);
+        }
+        Ok(scored)
+    }
+}
+
+/// Words that mean something, once each.
+fn stems(text: &str) -> BTreeSet<String> {
+    let words = Words.spans(text).into_iter().map(|span| text[span.start..span.end].to_lowercase());
+    let meant = words.filter(|w| !STOP_WORDS.contains(&w.as_str()) && w.starts_with(char::is_alphanumeric));
+    meant.map(|word| stem(&word).to_owned()).collect()
 }
 
 impl Fake {

@@ -1,18 +1,20 @@
 //! Reads a folder of models: which there are, what their files say, and whether each really works.
 //!
 //! ```text
-//! models/all-MiniLM-L6-v2/model.onnx, tokenizer.json, config.json [, sentence_bert_config.json]
+//! models/all-MiniLM-L6-v2/model.onnx, tokenizer.json, config.json
+//!     [, sentence_bert_config.json, config_sentence_transformers.json]
 //! ```
 
 use crate::{
     Error, ModelInfo, ModelsConfig,
     embedder::Model,
     onnx::{self, Opening},
-    tokens::{Encoder, Spans},
+    tokens::{Encoder, Prefixes, Spans},
 };
 use aws_lc_rs::digest;
 use serde::Deserialize;
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::Read,
     path::{Path, PathBuf},
@@ -28,13 +30,20 @@ pub(crate) fn load(config: &ModelsConfig) -> Result<Vec<Model>, Error> {
         return Err(Error::ModelMissing { name: config.default.clone(), folder: folder.to_path_buf() });
     }
     let mut models = vec![open(&runtime, config, &config.default, &default)?];
+    if models[0].info.dimensions == 0 {
+        return Err(Error::NoVectors { name: config.default.clone() });
+    }
     for (name, path) in others(folder, &config.default)? {
         match open(&runtime, config, &name, &path) {
             Ok(model) => models.push(model),
             Err(error) => tracing::warn!(model = %name, %error, "left out a model that cannot be used"),
         }
     }
-    Ok(models)
+    let reranks = |name: &String| models.iter().any(|m| m.info.name == *name && m.info.reranks.is_some());
+    match config.reranker.as_ref().filter(|name| !reranks(name)) {
+        Some(name) => Err(Error::RerankerMissing { name: name.clone(), folder: folder.to_path_buf() }),
+        None => Ok(models),
+    }
 }
 
 /// Every other folder with a `model.onnx`, by name.
@@ -58,14 +67,20 @@ fn open(runtime: &onnx::Runtime, config: &ModelsConfig, name: &str, path: &Path)
     let (sha256, mixes_rows) = examine(&file)?;
     let tokenizer = path.join(TOKENIZER);
     let tokens = Arc::new(Spans::open(name, &tokenizer)?);
-    let encoder = Arc::new(Encoder::new(Arc::clone(&tokens), &tokenizer, limits.max_tokens)?);
+    let encoder = Arc::new(Encoder::new(Arc::clone(&tokens), &tokenizer, limits.max_tokens, prefixes(path)?)?);
+    let max_tokens = limits.max_tokens.saturating_sub(encoder.prefix_tokens());
+    if max_tokens < MAX_TOKENS_LEAST {
+        let why = format!("its prefixes leave {max_tokens} tokens for a text, {MAX_TOKENS_LEAST} is the least");
+        return Err(Error::Unusable { path: path.join(PROMPTS_CONFIG), why });
+    }
     let opening = Opening { runtime: runtime.clone(), path: file, encoder, intra_threads: config.intra_threads.max(1) };
     let checked = opening.check(config.provider, !mixes_rows)?;
     Ok(Model {
         info: ModelInfo {
             name: name.to_owned(),
             dimensions: checked.dimensions,
-            max_tokens: limits.max_tokens,
+            max_tokens,
+            reranks: checked.reranks,
             provider: checked.provider_name(),
             sha256,
         },
@@ -104,6 +119,27 @@ impl Limits {
         }
         Ok(Self { max_tokens })
     }
+}
+
+/// `config_sentence_transformers.json`, as written by that library and by PyLate.
+#[derive(Default, Deserialize)]
+struct PromptsConfig {
+    #[serde(default)]
+    prompts: BTreeMap<String, String>,
+    default_prompt_name: Option<String>,
+    query_prefix: Option<String>,
+    document_prefix: Option<String>,
+}
+
+/// What the model was trained to see before a question and before a passage.
+fn prefixes(path: &Path) -> Result<Prefixes, Error> {
+    let file = path.join(PROMPTS_CONFIG);
+    let config: PromptsConfig = if file.is_file() { parse(&file)? } else { PromptsConfig::default() };
+    let named = |names: &[&str]| names.iter().find_map(|name| config.prompts.get(*name)).cloned();
+    let default = config.default_prompt_name.as_ref().and_then(|name| config.prompts.get(name)).cloned();
+    let query = named(&["query"]).or(config.query_prefix).or(default.clone());
+    let passage = named(&["document", "passage", "corpus"]).or(config.document_prefix).or(default);
+    Ok(Prefixes { query: query.unwrap_or_default(), passage: passage.unwrap_or_default() })
 }
 
 fn parse<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, Error> {
@@ -157,6 +193,7 @@ const MODEL: &str = "model.onnx";
 const TOKENIZER: &str = "tokenizer.json";
 const CONFIG: &str = "config.json";
 const SENTENCE_CONFIG: &str = "sentence_bert_config.json";
+const PROMPTS_CONFIG: &str = "config_sentence_transformers.json";
 
 /// BERT's own, where the files do not say.
 const MAX_TOKENS_UNKNOWN: usize = 512;

@@ -1,7 +1,7 @@
 //! The front: what serves, its tokenisers, and the way into the queue.
 
 use crate::{
-    Error, Job, ModelInfo, ModelsConfig, Stats,
+    Error, Job, ModelInfo, ModelsConfig, Reranks, Stats,
     embedder::Model,
     fake, folder,
     pending::Pending,
@@ -21,6 +21,8 @@ pub struct Models(Arc<Inner>);
 struct Inner {
     /// Why nothing serves.
     reason: Option<String>,
+    /// Index of the reranker for those who name none.
+    reranker: Option<usize>,
     shared: Arc<Shared>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -34,13 +36,14 @@ impl Models {
     pub fn load(config: &ModelsConfig) -> Result<Self, Error> {
         let models = folder::load(config)?;
         let queue_max = if config.queue_max == 0 { limits::MODEL_QUEUE_TEXTS_MAX } else { config.queue_max };
-        Self::serve(models, threads(config.threads), queue_max)
+        Self::serve(models, config.reranker.as_deref(), threads(config.threads), queue_max)
     }
 
     /// Serves nothing and says why.
     pub fn unavailable(reason: impl Into<String>) -> Self {
         Self(Arc::new(Inner {
             reason: Some(reason.into()),
+            reranker: None,
             shared: Arc::new(Shared::new(Vec::new(), 1)),
             threads: Mutex::default(),
         }))
@@ -50,7 +53,7 @@ impl Models {
     pub fn fake(dimensions: usize) -> Self {
         let shared = Arc::new(Shared::new(vec![fake::model(dimensions)], limits::MODEL_QUEUE_TEXTS_MAX));
         match work::start(&shared, 1) {
-            Ok(threads) => Self::running(shared, threads),
+            Ok(threads) => Self::running(shared, Some(fake::NAME), threads),
             Err(error) => Self::unavailable(error.to_string()),
         }
     }
@@ -60,9 +63,18 @@ impl Models {
         self.0.shared.models.first().map(|m| m.info.clone())
     }
 
-    /// The model of this name.
-    pub fn model(&self, name: &str) -> Option<ModelInfo> {
-        self.find(name).map(|(_, m)| m.info.clone())
+    /// The embedding model of this name.
+    pub fn embedder(&self, name: &str) -> Option<ModelInfo> {
+        self.find(name).map(|(_, m)| m.info.clone()).filter(|info| info.dimensions > 0)
+    }
+
+    /// The reranker of this name, or the one for those who name none: `models.reranker`, else the first cross-encoder.
+    pub fn reranker(&self, name: Option<&str>) -> Option<ModelInfo> {
+        let found = match name {
+            Some(name) => self.find(name).map(|(_, m)| m),
+            None => self.0.reranker.and_then(|at| self.0.shared.models.get(at)),
+        };
+        found.map(|m| m.info.clone()).filter(|info| info.reranks.is_some())
     }
 
     /// All that serve, the default one first.
@@ -86,11 +98,17 @@ impl Models {
     /// `model_unavailable` when no such model serves or the server is stopping, `overloaded` when the queue is full.
     pub fn submit(&self, job: Job) -> kernel::Result<()> {
         if self.0.reason.is_some() {
-            return Err(kernel::Error::new(Code::ModelUnavailable, "no embedding model serves"));
+            return Err(kernel::Error::new(Code::ModelUnavailable, "no model serves"));
         }
         let Some((index, model)) = self.find(&job.model) else {
             return Err(kernel::Error::new(Code::ModelUnavailable, "no model of this name serves").with_param("model"));
         };
+        let able = if job.question.is_some() { model.info.reranks.is_some() } else { model.info.dimensions > 0 };
+        if !able {
+            let what =
+                if job.question.is_some() { "this model reranks nothing" } else { "this model gives no vectors" };
+            return Err(kernel::Error::new(Code::ModelUnavailable, what).with_param("model"));
+        }
         self.0.shared.push(Pending::new(job, index, model.info.dimensions, model.batch_max > 1))
     }
 
@@ -104,14 +122,24 @@ impl Models {
         self.0.stop();
     }
 
-    pub(crate) fn serve(models: Vec<Model>, threads: usize, queue_max: usize) -> Result<Self, Error> {
+    pub(crate) fn serve(
+        models: Vec<Model>,
+        reranker: Option<&str>,
+        threads: usize,
+        queue_max: usize,
+    ) -> Result<Self, Error> {
         let shared = Arc::new(Shared::new(models, queue_max));
         let threads = work::start(&shared, threads)?;
-        Ok(Self::running(shared, threads))
+        Ok(Self::running(shared, reranker, threads))
     }
 
-    fn running(shared: Arc<Shared>, threads: Vec<JoinHandle<()>>) -> Self {
-        Self(Arc::new(Inner { reason: None, shared, threads: Mutex::new(threads) }))
+    fn running(shared: Arc<Shared>, reranker: Option<&str>, threads: Vec<JoinHandle<()>>) -> Self {
+        let is_one = |m: &Model| match reranker {
+            Some(name) => m.info.name == name,
+            None => m.info.reranks == Some(Reranks::CrossEncoder),
+        };
+        let reranker = shared.models.iter().position(is_one);
+        Self(Arc::new(Inner { reason: None, reranker, shared, threads: Mutex::new(threads) }))
     }
 
     fn find(&self, name: &str) -> Option<(usize, &Model)> {

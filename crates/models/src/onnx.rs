@@ -1,20 +1,19 @@
-//! ONNX Runtime, all of it: loading the library, opening sessions on a provider, running them.
+//! ONNX Runtime: loading the library, opening sessions on a provider, finding out what a model gives.
 //!
-//! The only file that knows `ort`. A missing, wrong or old library is an error here, where `ort` may panic.
+//! With what is below it, all that knows `ort`. A missing, wrong or old library is an error here, where `ort` may panic.
 
-use crate::{
-    Error, Provider,
-    embedder::{Embedded, Embedder, normalise},
-    tokens::{Batch, Encoder},
-};
-use kernel::{Clock, SystemClock};
+mod late;
+mod session;
+
+use crate::{Error, Kind, Provider, Reranks, embedder::Embedder, pending::Question, tokens::Encoder};
+use kernel::Untrusted;
 use ort::{
     environment::Environment,
     ep::CUDA,
     logging::LogLevel,
-    session::{Session, SessionInputValue, builder::GraphOptimizationLevel},
-    value::TensorRef,
+    session::{Session, builder::GraphOptimizationLevel},
 };
+use session::Onnx;
 use std::{
     panic::catch_unwind,
     path::{Path, PathBuf},
@@ -73,10 +72,12 @@ pub(crate) struct Opening {
 /// What a first run showed.
 #[derive(Clone, Copy)]
 pub(crate) struct Checked {
+    /// 0: it gives no vectors.
     pub(crate) dimensions: usize,
+    pub(crate) reranks: Option<Reranks>,
     /// The one that serves; `Cpu` where the GPU could not be had and that was allowed.
     pub(crate) provider: Provider,
-    /// A vector is the same alone and in a batch.
+    /// A text's vector or score is the same alone and in a batch.
     rows_independent: bool,
 }
 
@@ -118,18 +119,35 @@ impl Opening {
 
     fn try_check(&self, provider: Provider, may_batch: bool) -> Result<Checked, Error> {
         let mut onnx = self.session(provider)?;
-        let alone = onnx.embed(&[PROBE[0]]).map_err(|e| self.unusable(&e.to_string()))?.vectors;
-        let dimensions = alone.len();
-        if dimensions == 0 || !alone.iter().all(|x| x.is_finite()) {
-            return Err(self.unusable("it gives no finite vector"));
-        }
+        let faces = onnx.faces();
         // Too many positions in its configuration would only show on the first long text.
-        onnx.embed(&[&PROBE[0].repeat(self.encoder.max_tokens())]).map_err(|e| {
+        let long = PROBE[0].repeat(self.encoder.max_tokens());
+        let at_limit = |e: Error| {
             let limit = self.encoder.max_tokens();
             self.unusable(&format!("it fails at {limit} tokens, see max_seq_length in sentence_bert_config.json: {e}"))
-        })?;
-        let rows_independent = may_batch && onnx.embed(&PROBE).is_ok_and(|among| is_same(&alone, &among.vectors));
-        Ok(Checked { dimensions, provider, rows_independent })
+        };
+        let (mut dimensions, mut rows_independent) = (0, may_batch);
+        if faces.embeds {
+            let alone = onnx.embed(Kind::Passage, &PROBE[..1]).map_err(|e| self.unusable(&e.to_string()))?.values;
+            dimensions = alone.len();
+            if dimensions == 0 || !alone.iter().all(|x| x.is_finite()) {
+                return Err(self.unusable("it gives no finite vector"));
+            }
+            onnx.embed(Kind::Passage, &[&long]).map_err(at_limit)?;
+            rows_independent =
+                rows_independent && onnx.embed(Kind::Passage, &PROBE).is_ok_and(|among| is_same(&alone, &among.values));
+        }
+        if faces.reranks.is_some() {
+            let question = Question::new(Untrusted::new(PROBE[1]));
+            let alone = onnx.score(&question, &PROBE[..1]).map_err(|e| self.unusable(&e.to_string()))?.values;
+            if alone.len() != 1 || !alone.iter().all(|x| x.is_finite()) {
+                return Err(self.unusable("its output gives no single finite score for a question and a passage"));
+            }
+            onnx.score(&question, &[&long]).map_err(at_limit)?;
+            rows_independent =
+                rows_independent && onnx.score(&question, &PROBE).is_ok_and(|among| is_same(&alone, &among.values));
+        }
+        Ok(Checked { dimensions, reranks: faces.reranks, provider, rows_independent })
     }
 
     fn session(&self, provider: Provider) -> Result<Onnx, Error> {
@@ -165,93 +183,6 @@ impl Opening {
     }
 }
 
-struct Onnx {
-    session: Session,
-    encoder: Arc<Encoder>,
-    wants_types: bool,
-    output: Output,
-    clock: SystemClock,
-}
-
-/// What the graph ends in.
-#[derive(Clone, Copy)]
-enum Output {
-    /// One vector per text.
-    Sentence,
-    /// One vector per token: averaged here.
-    Hidden,
-}
-
-impl Output {
-    fn name(self) -> &'static str {
-        match self {
-            Output::Sentence => "sentence_embedding",
-            Output::Hidden => "last_hidden_state",
-        }
-    }
-}
-
-impl Onnx {
-    fn new(session: Session, encoder: Arc<Encoder>) -> Result<Self, String> {
-        let inputs: Vec<&str> = session.inputs().iter().map(|i| i.name()).collect();
-        if let Some(other) = inputs.iter().find(|i| ![IDS, MASK, TYPES].contains(i)) {
-            return Err(format!("it wants an input `{other}`; {IDS}, {MASK} and {TYPES} can be given"));
-        }
-        if !inputs.contains(&IDS) || !inputs.contains(&MASK) {
-            return Err(format!("it has no inputs {IDS} and {MASK}"));
-        }
-        let has = |output: &Output| session.outputs().iter().any(|o| o.name() == output.name());
-        let output = [Output::Sentence, Output::Hidden].into_iter().find(has);
-        let output = output.ok_or("it has neither an output sentence_embedding nor last_hidden_state")?;
-        let wants_types = inputs.contains(&TYPES);
-        Ok(Self { session, encoder, wants_types, output, clock: SystemClock::new() })
-    }
-
-    fn run(&mut self, batch: &Batch) -> Result<Vec<f32>, ort::Error> {
-        let shape = [batch.rows, batch.columns];
-        let mut inputs: Vec<(&str, SessionInputValue<'_>)> = vec![
-            (IDS, TensorRef::from_array_view((shape, &batch.ids[..]))?.into()),
-            (MASK, TensorRef::from_array_view((shape, &batch.mask[..]))?.into()),
-        ];
-        if self.wants_types {
-            inputs.push((TYPES, TensorRef::from_array_view((shape, &batch.types[..]))?.into()));
-        }
-        let outputs = self.session.run(inputs)?;
-        let (_, values) = outputs[self.output.name()].try_extract_tensor::<f32>()?;
-        Ok(match self.output {
-            Output::Sentence => values.to_vec(),
-            Output::Hidden => pool(values, batch),
-        })
-    }
-}
-
-impl Embedder for Onnx {
-    fn embed(&mut self, texts: &[&str]) -> Result<Embedded, Error> {
-        let batch = self.encoder.batch(texts)?;
-        let start = self.clock.monotonic();
-        let mut vectors = self.run(&batch).map_err(|e| Error::Run(e.to_string()))?;
-        let busy = self.clock.monotonic().saturating_sub(start);
-        let dimensions = vectors.len() / batch.rows.max(1);
-        vectors.chunks_exact_mut(dimensions.max(1)).for_each(normalise);
-        Ok(Embedded { vectors, tokens: batch.tokens, busy })
-    }
-}
-
-/// The mean of each text's tokens, padding left out.
-fn pool(hidden: &[f32], batch: &Batch) -> Vec<f32> {
-    let width = hidden.len() / (batch.rows * batch.columns).max(1);
-    let mut pooled = vec![0.0; batch.rows * width];
-    for (token, vector) in hidden.chunks_exact(width.max(1)).enumerate() {
-        if batch.mask.get(token) != Some(&1) {
-            continue;
-        }
-        let row = &mut pooled[token / batch.columns * width..][..width];
-        row.iter_mut().zip(vector).for_each(|(sum, x)| *sum += x);
-    }
-    // Not divided by the count: the direction is what counts, the length becomes 1.
-    pooled
-}
-
 fn is_same(alone: &[f32], among: &[f32]) -> bool {
     among.len() == alone.len() * PROBE.len() && alone.iter().zip(among).all(|(a, b)| (a - b).abs() <= SAME)
 }
@@ -265,7 +196,3 @@ const PROBE: [&str; 2] = [
 
 /// Rounding differs by batch shape; a mixed row differs by far more.
 const SAME: f32 = 1e-5;
-
-const IDS: &str = "input_ids";
-const MASK: &str = "attention_mask";
-const TYPES: &str = "token_type_ids";

@@ -6,7 +6,7 @@ use std::{
     ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -20,22 +20,42 @@ pub(crate) struct Unit {
     pub(crate) charged: usize,
 }
 
+/// What texts are scored against, and what a model made of it: several calls share that.
+pub(crate) struct Question {
+    text: Untrusted,
+    /// Of late interaction: one vector per token.
+    pub(crate) tokens: OnceLock<Vec<f32>>,
+}
+
+impl Question {
+    pub(crate) fn new(text: Untrusted) -> Self {
+        Self { text, tokens: OnceLock::new() }
+    }
+
+    /// For the model.
+    pub(crate) fn text(&self) -> &str {
+        self.text.expose()
+    }
+}
+
 /// A job in the queue or in work.
 pub(crate) struct Pending {
     /// Index of the model.
     pub(crate) model: usize,
     pub(crate) lane: Lane,
     pub(crate) kind: Kind,
+    pub(crate) question: Option<Question>,
     texts: Vec<Untrusted>,
     /// Texts in the order in which they are served: by length, so that a batch wastes little padding.
     order: Vec<usize>,
-    dimensions: usize,
+    /// Floats for each text: a vector's, or 1 for a score.
+    width: usize,
     cancelled: Arc<AtomicBool>,
     answer: Mutex<Answer>,
 }
 
 struct Answer {
-    vectors: Vec<f32>,
+    values: Vec<f32>,
     left: usize,
     done: Option<Done>,
 }
@@ -47,14 +67,15 @@ impl Pending {
         if batched {
             order.sort_by_key(|i| job.texts[*i].len());
         }
-        let answer = Answer { vectors: Vec::new(), left: job.texts.len(), done: Some(job.done) };
+        let answer = Answer { values: Vec::new(), left: job.texts.len(), done: Some(job.done) };
         Self {
             model,
             lane: job.lane,
             kind: job.kind,
+            width: if job.question.is_some() { 1 } else { dimensions },
+            question: job.question.map(Question::new),
             texts: job.texts,
             order,
-            dimensions,
             cancelled: job.cancelled,
             answer: Mutex::new(answer),
         }
@@ -68,7 +89,8 @@ impl Pending {
     /// Tokens that the text at this position will cost at most `max`, guessed from its length. Settled later.
     pub(crate) fn guess(&self, position: usize, max: usize) -> usize {
         let bytes = self.order.get(position).map_or(0, |i| self.texts[*i].len());
-        (bytes / 4 + 2).min(max)
+        let asked = self.question.as_ref().map_or(0, |question| question.text.len());
+        ((bytes + asked) / 4 + 2).min(max)
     }
 
     /// The texts of a unit.
@@ -81,24 +103,24 @@ impl Pending {
         self.cancelled.load(Ordering::Relaxed) || self.lock().done.is_none()
     }
 
-    /// Takes in the vectors of a unit; answers when they were the last ones.
-    pub(crate) fn deliver(&self, range: &Range<usize>, vectors: &[f32]) {
-        let whole = vectors.len() == range.len() * self.dimensions && vectors.iter().all(|x| x.is_finite());
+    /// Takes in what came of a unit; answers when it was the last one.
+    pub(crate) fn deliver(&self, range: &Range<usize>, values: &[f32]) {
+        let whole = values.len() == range.len() * self.width && values.iter().all(|x| x.is_finite());
         if !whole {
-            return self.fail(Error::internal("the embedding model gave an unusable vector"));
+            return self.fail(Error::internal("the embedding model gave an unusable result"));
         }
         let mut answer = self.lock();
-        answer.vectors.resize(self.texts.len() * self.dimensions, 0.0);
+        answer.values.resize(self.texts.len() * self.width, 0.0);
         for (row, i) in self.order[range.clone()].iter().enumerate() {
-            let from = &vectors[row * self.dimensions..][..self.dimensions];
-            answer.vectors[i * self.dimensions..][..self.dimensions].copy_from_slice(from);
+            let from = &values[row * self.width..][..self.width];
+            answer.values[i * self.width..][..self.width].copy_from_slice(from);
         }
         answer.left -= range.len();
         if answer.left > 0 {
             return;
         }
-        let vectors = std::mem::take(&mut answer.vectors);
-        Self::finish(answer, Ok(vectors));
+        let values = std::mem::take(&mut answer.values);
+        Self::finish(answer, Ok(values));
     }
 
     /// Answers with an error, unless it was answered before.
@@ -113,7 +135,7 @@ impl Pending {
 
     fn finish(mut answer: MutexGuard<'_, Answer>, result: kernel::Result<Vec<f32>>) {
         let done = answer.done.take();
-        answer.vectors = Vec::new();
+        answer.values = Vec::new();
         drop(answer);
         if let Some(done) = done
             && catch_unwind(AssertUnwindSafe(|| done(result))).is_err()

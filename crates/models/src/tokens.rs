@@ -2,10 +2,10 @@
 //!
 //! Long texts go through in windows, so that neither time nor memory grows faster than the text, whatever it holds.
 
-use crate::Error;
+use crate::{Error, Kind};
 use kernel::{TokenSpan, Tokens};
 use std::{path::Path, sync::Arc};
-use tokenizers::{Tokenizer, TruncationDirection, TruncationParams, TruncationStrategy};
+use tokenizers::{Encoding, Tokenizer, TruncationDirection, TruncationParams, TruncationStrategy};
 
 /// Tokens of texts without limits: implements [`Tokens`].
 pub(crate) struct Spans {
@@ -18,7 +18,15 @@ pub(crate) struct Encoder {
     whole: Arc<Spans>,
     cutting: Tokenizer,
     max_tokens: usize,
+    prefixes: Prefixes,
     pad: i64,
+}
+
+/// What the model was trained to see before a text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Prefixes {
+    pub(crate) query: String,
+    pub(crate) passage: String,
 }
 
 /// A batch as the model wants it: `rows * columns` each.
@@ -29,6 +37,8 @@ pub(crate) struct Batch {
     pub(crate) ids: Vec<i64>,
     pub(crate) mask: Vec<i64>,
     pub(crate) types: Vec<i64>,
+    /// 1 for what the tokeniser put in by itself, and for padding.
+    pub(crate) special: Vec<i64>,
     /// Without padding.
     pub(crate) tokens: usize,
 }
@@ -64,7 +74,7 @@ impl Tokens for Spans {
 
 impl Encoder {
     /// Cuts at `max_tokens`, special ones included. `path` is for the error.
-    pub(crate) fn new(whole: Arc<Spans>, path: &Path, max_tokens: usize) -> Result<Self, Error> {
+    pub(crate) fn new(whole: Arc<Spans>, path: &Path, max_tokens: usize, prefixes: Prefixes) -> Result<Self, Error> {
         let mut cutting = whole.tokenizer.clone();
         let cut = TruncationParams {
             max_length: max_tokens,
@@ -74,7 +84,7 @@ impl Encoder {
         };
         cutting.with_truncation(Some(cut)).map_err(|e| unusable(path, &e.to_string()))?;
         let pad = ["[PAD]", "<pad>"].iter().find_map(|t| cutting.token_to_id(t)).map_or(0, i64::from);
-        Ok(Self { whole, cutting, max_tokens, pad })
+        Ok(Self { whole, cutting, max_tokens, prefixes, pad })
     }
 
     /// Tokens that the model reads, special ones included.
@@ -82,20 +92,44 @@ impl Encoder {
         self.max_tokens
     }
 
-    /// Ids of the texts, each cut at the limit, padded to the longest.
-    pub(crate) fn batch(&self, texts: &[&str]) -> Result<Batch, Error> {
-        let mut encodings = Vec::with_capacity(texts.len());
-        for text in texts {
-            encodings.push(self.cutting.encode_fast(self.head(text), true).map_err(|_quotes_text| Error::Tokenise)?);
-        }
+    /// Tokens of the longer prefix.
+    pub(crate) fn prefix_tokens(&self) -> usize {
+        let count = |prefix: &String| self.whole.tokenizer.encode_fast(prefix.as_str(), false).map_or(0, |e| e.len());
+        count(&self.prefixes.query).max(count(&self.prefixes.passage))
+    }
+
+    /// Ids of the texts behind the model's own prefix, each cut at the limit, padded to the longest.
+    pub(crate) fn batch(&self, kind: Kind, texts: &[&str]) -> Result<Batch, Error> {
+        let prefix = match kind {
+            Kind::Query => self.prefixes.query.as_str(),
+            Kind::Passage => self.prefixes.passage.as_str(),
+        };
+        self.encode(texts.iter().map(|text| {
+            let head = self.head(text);
+            match prefix.is_empty() {
+                true => self.cutting.encode_fast(head, true),
+                false => self.cutting.encode_fast(format!("{prefix}{head}"), true),
+            }
+        }))
+    }
+
+    /// Ids of a question and each text together. Where both do not fit, the longer one is cut.
+    pub(crate) fn pairs(&self, question: &str, texts: &[&str]) -> Result<Batch, Error> {
+        let question = self.head(question);
+        self.encode(texts.iter().map(|text| self.cutting.encode_fast((question, self.head(text)), true)))
+    }
+
+    fn encode(&self, encodings: impl Iterator<Item = tokenizers::Result<Encoding>>) -> Result<Batch, Error> {
+        let encodings = encodings.collect::<Result<Vec<_>, _>>().map_err(|_quotes_text| Error::Tokenise)?;
         let columns = encodings.iter().map(|e| e.get_ids().len()).max().unwrap_or(0);
-        let mut batch = Batch { rows: texts.len(), columns, ..Batch::default() };
+        let mut batch = Batch { rows: encodings.len(), columns, ..Batch::default() };
         for encoding in &encodings {
             let padding = columns - encoding.get_ids().len();
             batch.tokens += encoding.get_ids().len();
             extend(&mut batch.ids, encoding.get_ids(), padding, self.pad);
             extend(&mut batch.mask, encoding.get_attention_mask(), padding, 0);
             extend(&mut batch.types, encoding.get_type_ids(), padding, 0);
+            extend(&mut batch.special, encoding.get_special_tokens_mask(), padding, 1);
         }
         Ok(batch)
     }

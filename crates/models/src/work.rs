@@ -1,4 +1,4 @@
-//! The model threads: each takes a unit, embeds it with a session of its own, answers, and looks again.
+//! The model threads: each takes a unit, embeds or scores it with a session of its own, answers, and looks again.
 //!
 //! A panic in a model or in whoever takes the vectors ends one job, not a thread.
 
@@ -173,17 +173,17 @@ fn serve(shared: &Shared, unit: &Unit, embedder: &mut Option<Box<dyn Embedder>>)
     match outcome {
         Ok(Ok(embedded)) => {
             shared.count(unit, &embedded);
-            unit.pending.deliver(&unit.range, &embedded.vectors);
+            unit.pending.deliver(&unit.range, &embedded.values);
         }
         Ok(Err(error)) => {
-            tracing::error!(model = %shared.models[unit.pending.model].info.name, %error, "embedding failed");
+            tracing::error!(model = %shared.models[unit.pending.model].info.name, %error, "a model call failed");
             unit.pending.fail(error.into());
         }
         Err(_panic) => {
             // Its state is unknown now: the next unit opens a fresh one. The payload might quote a text.
             *embedder = None;
-            tracing::error!(model = %shared.models[unit.pending.model].info.name, "embedding panicked");
-            unit.pending.fail(kernel::Error::internal("the embedding model failed on this input"));
+            tracing::error!(model = %shared.models[unit.pending.model].info.name, "a model call panicked");
+            unit.pending.fail(kernel::Error::internal("the model failed on this input"));
         }
     }
 }
@@ -196,7 +196,11 @@ fn embed(shared: &Shared, unit: &Unit, slot: &mut Option<Box<dyn Embedder>>) -> 
         Some(embedder) => embedder,
         None => slot.insert((shared.models[unit.pending.model].open)()?),
     };
-    embedder.embed(&unit.pending.texts(&unit.range))
+    let texts = unit.pending.texts(&unit.range);
+    match &unit.pending.question {
+        None => embedder.embed(unit.pending.kind, &texts),
+        Some(question) => embedder.score(question, &texts),
+    }
 }
 
 fn stopping() -> kernel::Error {

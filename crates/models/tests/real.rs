@@ -4,7 +4,7 @@
 #![expect(clippy::print_stdout, reason = "a test that checked nothing says so")]
 
 use kernel::Untrusted;
-use models::{Error, Job, Kind, Lane, Models, ModelsConfig, Provider, discover};
+use models::{Error, Job, Kind, Lane, Models, ModelsConfig, Provider, Reranks, discover};
 use std::{
     env, fs,
     path::{Path, PathBuf},
@@ -32,18 +32,23 @@ fn load() -> Option<Models> {
 }
 
 fn embed(models: &Models, model: &str, texts: &[&str]) -> Vec<Vec<f32>> {
+    let floats = ask(models, model, None, texts);
+    floats.chunks(models.embedder(model).expect("it serves").dimensions).map(<[f32]>::to_vec).collect()
+}
+
+fn ask(models: &Models, model: &str, question: Option<&str>, texts: &[&str]) -> Vec<f32> {
     let (send, reply) = channel();
     let job = Job {
         model: model.to_owned(),
         lane: Lane([1; 16]),
         kind: Kind::Query,
         texts: texts.iter().map(|t| Untrusted::new(*t)).collect(),
+        question: question.map(Untrusted::new),
         cancelled: Arc::default(),
         done: Box::new(move |result| drop(send.send(result))),
     };
     models.submit(job).expect("there is room");
-    let floats = reply.recv().expect("an answer").expect("vectors");
-    floats.chunks(models.model(model).expect("it serves").dimensions).map(<[f32]>::to_vec).collect()
+    reply.recv().expect("an answer").expect("vectors")
 }
 
 fn cosine(a: &[f32], b: &[f32]) -> f32 {
@@ -69,7 +74,7 @@ fn it_says_what_serves() {
     assert_eq!((info.name.as_str(), info.dimensions, info.max_tokens, info.provider), (INT8, 384, 256, "cpu"));
     let sums = fs::read_to_string(config.folder.unwrap().join(INT8).join("SHA256SUMS")).unwrap();
     assert!(sums.contains(&format!("{}  model.onnx", info.sha256)), "{}", info.sha256);
-    assert!(models.model(FP32).is_some_and(|m| m.dimensions == 384));
+    assert!(models.embedder(FP32).is_some_and(|m| m.dimensions == 384));
 }
 
 #[test]
@@ -97,6 +102,26 @@ fn a_vector_does_not_depend_on_its_neighbours() {
             assert!(apart < 1e-5, "{model}: {apart}");
         }
     }
+}
+
+#[test]
+fn token_by_token_the_passage_that_answers_comes_first() {
+    let Some(models) = load() else { return };
+    for model in [INT8, FP32] {
+        assert_eq!(models.reranker(Some(model)).and_then(|m| m.reranks), Some(Reranks::LateInteraction));
+        let among = ask(&models, model, Some(TEXTS[0]), &TEXTS[1..]);
+        let best = among.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        assert!(among[0] == best && best > 0.4, "{model}: {among:?}");
+        assert!(among[1..].iter().all(|other| *other < best - 0.1), "{model}: {among:?}");
+        let same = ask(&models, model, Some(TEXTS[0]), &TEXTS[..1])[0];
+        assert!((same - 1.0).abs() < 0.02, "{model}: {same}");
+        // Neither on the neighbours of a passage nor on how far the queue had gone.
+        for (text, among) in TEXTS[1..].iter().zip(&among) {
+            let alone = ask(&models, model, Some(TEXTS[0]), &[text])[0];
+            assert!((alone - among).abs() < 1e-5, "{model}: {alone} {among}");
+        }
+    }
+    assert!(models.reranker(None).is_none(), "no cross-encoder is there, and none was named");
 }
 
 #[test]

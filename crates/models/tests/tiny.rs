@@ -5,7 +5,7 @@
 #![expect(clippy::print_stdout, reason = "a test that checked nothing says so")]
 
 use kernel::Untrusted;
-use models::{Error, Job, Kind, Lane, Models, ModelsConfig, discover};
+use models::{Error, Job, Kind, Lane, Models, ModelsConfig, Reranks, discover};
 use std::{
     env, fs,
     path::{Path, PathBuf},
@@ -17,12 +17,33 @@ const TABLE: [[f32; 2]; 6] = [[9.0, 9.0], [0.0, 1.0], [3.0, 0.0], [0.0, 4.0], [-
 
 const TOKENIZER: &str = r#"{
   "version": "1.0", "added_tokens": [], "normalizer": null, "pre_tokenizer": {"type": "Whitespace"},
-  "post_processor": null, "decoder": null, "truncation": {"max_length": 2, "strategy": "LongestFirst", "stride": 0, "direction": "Right"},
+  "post_processor": {"type": "TemplateProcessing", "single": [{"Sequence": {"id": "A", "type_id": 0}}],
+    "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}], "special_tokens": {}}, "decoder": null, "truncation": {"max_length": 2, "strategy": "LongestFirst", "stride": 0, "direction": "Right"},
   "padding": {"strategy": {"Fixed": 16}, "direction": "Right", "pad_to_multiple_of": null, "pad_id": 0, "pad_type_id": 0, "pad_token": "[PAD]"},
   "model": {"type": "WordLevel", "unk_token": "[UNK]", "vocab": {"[PAD]": 0, "[UNK]": 1, "right": 2, "up": 3, "left": 4, "both": 5}}
 }"#;
 
 fn write(inputs: &[&str], output: &str, config: &str) -> Option<(tempfile::TempDir, ModelsConfig)> {
+    let (dir, config) = (folder("tiny", &model(inputs, output), config), runtime()?);
+    let folder = Some(dir.path().to_path_buf());
+    Some((dir, ModelsConfig { folder, default: "tiny".to_owned(), ..config }))
+}
+
+fn folder(name: &str, model: &[u8], config: &str) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().expect("a folder");
+    add(&dir, name, model, config);
+    dir
+}
+
+fn add(dir: &tempfile::TempDir, name: &str, model: &[u8], config: &str) {
+    let folder = dir.path().join(name);
+    fs::create_dir(&folder).expect("a folder in it");
+    fs::write(folder.join("model.onnx"), model).expect("a file in it");
+    fs::write(folder.join("tokenizer.json"), TOKENIZER).expect("a file in it");
+    fs::write(folder.join("config.json"), config).expect("a file in it");
+}
+
+fn runtime() -> Option<ModelsConfig> {
     let named = env::var_os("RINGFENCE_ONNXRUNTIME").map(PathBuf::from);
     let runtime = discover(named.as_deref(), None, &[Path::new(env!("CARGO_MANIFEST_DIR"))]).runtime;
     if runtime.is_none() {
@@ -30,23 +51,21 @@ fn write(inputs: &[&str], output: &str, config: &str) -> Option<(tempfile::TempD
         println!("not checked: no runtime; run scripts/setup");
         return None;
     }
-    let dir = tempfile::tempdir().expect("a folder");
-    let folder = dir.path().join("tiny");
-    fs::create_dir(&folder).expect("a folder in it");
-    fs::write(folder.join("model.onnx"), model(inputs, output)).expect("a file in it");
-    fs::write(folder.join("tokenizer.json"), TOKENIZER).expect("a file in it");
-    fs::write(folder.join("config.json"), config).expect("a file in it");
-    let folder = Some(dir.path().to_path_buf());
-    Some((dir, ModelsConfig { runtime, folder, default: "tiny".to_owned(), ..ModelsConfig::default() }))
+    Some(ModelsConfig { runtime, ..ModelsConfig::default() })
 }
 
 fn embed(models: &Models, texts: &[&str]) -> Vec<f32> {
+    ask(models, "tiny", Kind::Passage, None, texts)
+}
+
+fn ask(models: &Models, model: &str, kind: Kind, question: Option<&str>, texts: &[&str]) -> Vec<f32> {
     let (send, reply) = channel();
     let job = Job {
-        model: "tiny".to_owned(),
+        model: model.to_owned(),
         lane: Lane([1; 16]),
-        kind: Kind::Passage,
+        kind,
         texts: texts.iter().map(|t| Untrusted::new(*t)).collect(),
+        question: question.map(Untrusted::new),
         cancelled: Arc::default(),
         done: Box::new(move |result| drop(send.send(result))),
     };
@@ -80,7 +99,8 @@ fn its_own_limit_counts_and_not_the_tokenisers() {
 #[test]
 fn a_misfit_says_what_it_lacks() {
     for (inputs, output, config, why) in [
-        (&["input_ids", "attention_mask"][..], "logits", "{}", "sentence_embedding"),
+        (&["input_ids", "attention_mask"][..], "pooler", "{}", "sentence_embedding"),
+        (&["input_ids", "attention_mask"], "logits", "{}", "single finite score"),
         (&["input_ids"], "last_hidden_state", "{}", "attention_mask"),
         (&["input_ids", "attention_mask", "pixels"], "last_hidden_state", "{}", "`pixels`"),
         (&["input_ids", "attention_mask"], "last_hidden_state", r#"{"max_position_embeddings": 2}"#, "config.json"),
@@ -89,6 +109,109 @@ fn a_misfit_says_what_it_lacks() {
         let error = Models::load(&config).expect_err("a misfit");
         assert!(matches!(error, Error::Unusable { .. }) && error.to_string().contains(why), "{why} is not in: {error}");
     }
+}
+
+#[test]
+fn a_prefix_stands_before_each_text_and_takes_its_room() {
+    let (Some(config), model) = (runtime(), model(&["input_ids", "attention_mask"], "last_hidden_state")) else {
+        return;
+    };
+    for (prompts, query, passage) in [
+        (r#"{"prompts": {"query": "up ", "passage": "left left "}}"#, [0.6, 0.8], [1.0 / 3.0, 0.0]),
+        (r#"{"prompts": {"all": "up "}, "default_prompt_name": "all"}"#, [0.6, 0.8], [0.6, 0.8]),
+        (r#"{"query_prefix": "up ", "document_prefix": null}"#, [0.6, 0.8], [1.0, 0.0]),
+        (r#"{"prompts": {"clustering": "up "}, "similarity_fn_name": "cosine"}"#, [1.0, 0.0], [1.0, 0.0]),
+    ] {
+        let dir = folder("tiny", &model, r#"{"max_position_embeddings": 12}"#);
+        fs::write(dir.path().join("tiny/config_sentence_transformers.json"), prompts).expect("a file in it");
+        let folder = Some(dir.path().to_path_buf());
+        let config = ModelsConfig { folder, default: "tiny".to_owned(), ..config.clone() };
+        let models = Models::load(&config).expect("it loads");
+        let unit = |v: [f32; 2]| v.map(|x| x / (v[0] * v[0] + v[1] * v[1]).sqrt());
+        for (kind, expected) in [(Kind::Query, query), (Kind::Passage, passage)] {
+            let vector = ask(&models, "tiny", kind, None, &["right"]);
+            assert!(vector.iter().zip(unit(expected)).all(|(a, b)| (a - b).abs() < 1e-6), "{prompts}: {vector:?}");
+        }
+        let longest = prompts.matches("left ").count().max(usize::from(query[1] > 0.0));
+        assert_eq!(models.default_model().map(|m| m.max_tokens), Some(12 - longest), "{prompts}");
+    }
+}
+
+#[test]
+fn a_cross_encoder_reads_question_and_passage_as_two_parts() {
+    let Some(config) = runtime() else { return };
+    let dir = folder("tiny", &model(&["input_ids", "attention_mask"], "last_hidden_state"), "{}");
+    add(&dir, "judge", &judge(), r#"{"max_position_embeddings": 8}"#);
+    let config = ModelsConfig { folder: Some(dir.path().to_path_buf()), default: "tiny".to_owned(), ..config };
+    let models = Models::load(&config).expect("it loads");
+    let info = models.reranker(None).expect("the one cross-encoder");
+    assert_eq!((info.name.as_str(), info.dimensions, info.reranks), ("judge", 0, Some(Reranks::CrossEncoder)));
+    assert!(models.embedder("judge").is_none());
+    let score = |question: &str, texts: &[&str]| ask(&models, "judge", Kind::Query, Some(question), texts);
+    let logistic = |x: f32| 1.0 / (1.0 + (-x).exp());
+    // Words of the question count nothing in this model, those of the passage as `WEIGHTS` says.
+    let scores = score("left left", &["right up", "left", "right right right", "nothing"]);
+    let expected = [2.0, -3.0, 4.5, 0.0].map(logistic);
+    assert!(scores.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{scores:?}");
+    // The longer of both is cut: of eight tokens the passage keeps two, then four.
+    for (question, passage, logit) in
+        [("left ".repeat(20), "right right", 3.0), ("left ".repeat(20), "right right right right right", 6.0)]
+    {
+        assert!((score(&question, &[passage])[0] - logistic(logit)).abs() < 1e-5, "{passage}");
+    }
+    let wrong = ModelsConfig { reranker: Some("missing".to_owned()), ..config.clone() };
+    assert!(Models::load(&wrong).is_err_and(|e| e.to_string().contains("`models.reranker`")));
+    let wrong = ModelsConfig { default: "judge".to_owned(), ..config };
+    assert!(Models::load(&wrong).is_err_and(|e| matches!(e, Error::NoVectors { .. })));
+}
+
+#[test]
+fn tokens_of_an_embedder_serve_late_interaction() {
+    let Some((_dir, config)) = write(&["input_ids", "attention_mask"], "last_hidden_state", "{}") else { return };
+    let models = Models::load(&ModelsConfig { reranker: Some("tiny".to_owned()), ..config }).expect("it loads");
+    assert_eq!(models.reranker(None).and_then(|m| m.reranks), Some(Reranks::LateInteraction));
+    let texts = ["up right", "left", "both", "right right right right"];
+    let scores = ask(&models, "tiny", Kind::Query, Some("right up"), &texts);
+    // `right` is (1, 0), `up` (0, 1), `left` (-1, 0), `both` halfway between the first two.
+    let expected = [1.0, -0.5, 0.5_f32.sqrt(), 0.5];
+    assert!(scores.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{scores:?}");
+}
+
+/// What a word of the passage adds to a score.
+const WEIGHTS: [f32; 6] = [0.0, 0.0, 1.5, 0.5, -3.0, 9.0];
+
+/// `logits = ReduceSum(Gather(weights, input_ids) * token_type_ids, axis 1)`: `batch x 1`.
+fn judge() -> Vec<u8> {
+    let node = |inputs: &[&str], output: &str, operator: &str, attributes: &[(&str, u8)]| {
+        let mut node: Vec<u8> = inputs.iter().flat_map(|i| text(1, i)).collect();
+        node.extend([text(2, output), text(4, operator)].concat());
+        for (name, value) in attributes {
+            node.extend(bytes(5, &[text(1, name), vec![3 << 3, *value], vec![(20 << 3 & 127) | 128, 1, 2]].concat()));
+        }
+        bytes(1, &node)
+    };
+    let constant = |name: &str, kind: u8, dims: &[u8], raw: &[u8]| {
+        let dims: Vec<u8> = dims.iter().flat_map(|d| [1 << 3, *d]).collect();
+        bytes(5, &[dims, vec![2 << 3, kind], text(8, name), bytes(9, raw)].concat())
+    };
+    let weights: Vec<u8> = WEIGHTS.iter().flat_map(|x| x.to_le_bytes()).collect();
+    let mut graph = [
+        node(&["weights", "input_ids"], "words", "Gather", &[]),
+        node(&["token_type_ids"], "parts", "Cast", &[("to", 1)]),
+        node(&["parts", "two"], "columns", "Unsqueeze", &[]),
+        node(&["words", "columns"], "counted", "Mul", &[]),
+        node(&["counted", "one"], "logits", "ReduceSum", &[("keepdims", 0)]),
+        text(2, "judge"),
+        constant("weights", 1, &[6, 1], &weights),
+        constant("one", 7, &[1], &1_i64.to_le_bytes()),
+        constant("two", 7, &[1], &2_i64.to_le_bytes()),
+    ]
+    .concat();
+    for input in ["input_ids", "attention_mask", "token_type_ids"] {
+        graph.extend(bytes(11, &value(input, 7, &["batch", "sequence"])));
+    }
+    graph.extend(bytes(12, &value("logits", 1, &["batch", "one"])));
+    [vec![1 << 3, 8], bytes(7, &graph), bytes(8, &[2 << 3, 17])].concat()
 }
 
 /// `output = Gather(table, input_ids)` in the wire format of ONNX.

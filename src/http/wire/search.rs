@@ -3,10 +3,11 @@
 use super::{
     common::{self, Commit, Finding, Finite},
     fusion::{DiversityBody, Fused, FusionBody},
+    rerank::{RerankBody, RerankExplain},
 };
 use crate::{http::call::Incoming, strict::Tree};
 use engine::{ContextRequest, Include, MinScores, Mode, Rendering, SearchRequest};
-use kernel::{Code, CommitNo, Error, Principal, Untrusted, limits};
+use kernel::{CommitNo, Error, Principal, Untrusted, limits};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
@@ -80,8 +81,9 @@ macro_rules! searching {
             max_per_source: Option<usize>,
             fusion: Option<FusionBody>,
             diversity: Option<DiversityBody>,
-            /// Rank the winners again with a cross-encoder.
-            rerank: Option<bool>,
+            /// A model reads the best candidates beside the question and puts them in its own order; `score` is then its
+            /// score. Needs `query`. 503 `model_unavailable` where no such model serves.
+            rerank: Option<RerankBody>,
             /// Wait until this commit can be searched.
             min_commit: Option<u64>,
             /// How much more a word of the title counts than one of the passage, 0 to 10. Absent: 3.
@@ -104,7 +106,7 @@ macro_rules! searching {
                     max_per_source: self.max_per_source,
                     fusion: self.fusion.take(),
                     diversity: self.diversity.take(),
-                    rerank: self.rerank,
+                    rerank: self.rerank.take(),
                     min_commit: self.min_commit,
                     title_weight: self.title_weight,
                 }
@@ -143,7 +145,7 @@ struct SearchBody {
     max_per_source: Option<usize>,
     fusion: Option<FusionBody>,
     diversity: Option<DiversityBody>,
-    rerank: Option<bool>,
+    rerank: Option<RerankBody>,
     min_commit: Option<u64>,
     title_weight: Option<Finite>,
 }
@@ -172,10 +174,6 @@ impl SearchBody {
             return Err(Error::invalid("max_per_document", "must be at least 1"));
         }
         let wanted = self.min_scores.unwrap_or(MinScoresBody { vector: None, text: None, rerank: None });
-        if self.rerank == Some(true) || wanted.rerank.is_some() {
-            let error = Error::new(Code::ModelUnavailable, "no reranker is configured");
-            return Err(error.with_param(if self.rerank == Some(true) { "rerank" } else { "min_scores.rerank" }));
-        }
         let include =
             common::include(self.include.as_deref(), &["text", "attributes", "vector", "explain", "highlights"])?;
         Ok(SearchRequest {
@@ -186,11 +184,16 @@ impl SearchBody {
             filter: common::filter(self.filter)?,
             acting_as: self.acting_as.map(ActingAs::check).transpose()?,
             include: include.unwrap_or(Include { text: true, attributes: true, ..Include::default() }),
-            min_scores: MinScores { vector: wanted.vector.map(|x| x.0), text: wanted.text.map(|x| x.0) },
+            min_scores: MinScores {
+                vector: wanted.vector.map(|x| x.0),
+                text: wanted.text.map(|x| x.0),
+                rerank: wanted.rerank.map(|x| x.0),
+            },
             max_per_document: self.max_per_document,
             max_per_source: self.max_per_source,
             fusion: self.fusion.map(FusionBody::fusion),
             diversity: self.diversity.map(DiversityBody::diversity),
+            rerank: self.rerank.and_then(RerankBody::rerank),
             min_commit: self.min_commit.map(CommitNo),
             title_weight: self.title_weight.map(|weight| weight.0),
         })
@@ -257,7 +260,7 @@ pub(crate) struct Hit {
     document_id: String,
     /// Its number in the document, from 0.
     passage: u32,
-    /// Fused; orders this reply only.
+    /// Fused, or the reranker's; orders this reply only.
     score: f32,
     scores: Scores,
     title: Option<String>,
@@ -285,6 +288,9 @@ pub(crate) struct Scores {
     vector: Option<f32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<f32>,
+    /// The reranker's: a cross-encoder's from 0 to 1, late interaction's from -1 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rerank: Option<f32>,
 }
 
 /// How the search was carried out.
@@ -303,6 +309,9 @@ pub(crate) struct Explain {
     /// How the arms were fused; absent when one was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     fusion: Option<Fused>,
+    /// How the candidates were reranked; absent when they were not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rerank: Option<RerankExplain>,
 }
 
 /// How the vector arm searched one segment.
@@ -352,6 +361,7 @@ impl From<engine::SearchReply> for SearchReply {
                 segments: e.segments.into_iter().map(SegmentSearch::from).collect(),
                 rrf_k: e.rrf_k,
                 fusion: e.fusion.map(Fused::from),
+                rerank: e.rerank.map(RerankExplain::from),
             }),
         }
     }
@@ -363,7 +373,7 @@ impl From<engine::Hit> for Hit {
             document_id: hit.document_id.as_str().to_owned(),
             passage: hit.passage,
             score: hit.score,
-            scores: Scores { vector: hit.scores.vector, text: hit.scores.text },
+            scores: Scores { vector: hit.scores.vector, text: hit.scores.text, rerank: hit.scores.rerank },
             title: filled(hit.title),
             uri: filled(hit.uri),
             text: hit.text.map(Untrusted::into_exposed),

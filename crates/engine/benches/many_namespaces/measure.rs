@@ -93,6 +93,7 @@ async fn search(
         max_per_source: None,
         fusion: None,
         diversity: None,
+        rerank: None,
         min_commit: None,
         title_weight: None,
     };

@@ -120,6 +120,7 @@ impl Person {
             title_weight: None,
             fusion: None,
             diversity: None,
+            rerank: None,
             min_commit: None,
         };
         let reply = self.engine.search(grant, request).await.map_err(|e| said(e.into_body()))?.into_body();

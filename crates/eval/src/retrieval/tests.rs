@@ -38,6 +38,10 @@ fn a_mode_may_name_a_fusion() {
     assert_eq!(asked["mode"], "hybrid");
     assert_eq!(asked["fusion"], json!({"method": "convex", "weights": {"text": 0.5, "vector": 0.5}}));
     assert_eq!(request("q", "text").unwrap().get("fusion"), None);
+    let judged = request("q", "hybrid:rrf+rerank:judge").unwrap();
+    assert_eq!((&judged["fusion"]["method"], &judged["rerank"]), (&json!("rrf"), &json!({"model": "judge"})));
+    assert_eq!(request("q", "text+rerank").unwrap()["rerank"], true);
+    assert!(request("q", "text+again").unwrap_err().to_string().contains("text+again"));
     assert!(request("q", "hybrid:convex:x").unwrap_err().to_string().contains("hybrid:convex:x"));
 }
 

@@ -1,8 +1,8 @@
 use super::*;
 
 fn vectors(texts: &[&str]) -> Vec<Vec<f32>> {
-    let embedded = Fake { dimensions: 64 }.embed(texts).expect("the fake embeds anything");
-    embedded.vectors.chunks(64).map(<[f32]>::to_vec).collect()
+    let embedded = Fake { dimensions: 64 }.embed(Kind::Passage, texts).expect("the fake embeds anything");
+    embedded.values.chunks(64).map(<[f32]>::to_vec).collect()
 }
 
 fn cosine(a: &[f32], b: &[f32]) -> f32 {
@@ -36,6 +36,14 @@ fn words_and_signs_are_tokens() {
     let text = "Größe: 12 mm, 密钥.";
     let words: Vec<&str> = Words.spans(text).iter().map(|s| &text[s.start..s.end]).collect();
     assert_eq!(words, ["Größe", ":", "12", "mm", ",", "密钥", "."]);
+}
+
+#[test]
+fn a_score_is_the_share_of_the_questions_words() {
+    let question = Question::new(kernel::Untrusted::new("How do we rotate the encryption keys?"));
+    let texts = ["Rotating an encrypted key", "keys, keys and keys", "soup", ""];
+    let scores = Fake { dimensions: 8 }.score(&question, &texts).expect("the fake scores anything").values;
+    assert_eq!(scores, [1.0, 1.0 / 3.0, 0.0, 0.0]);
 }
 
 /// Recorded once; a change would silently invalidate stored test data.

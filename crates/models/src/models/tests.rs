@@ -2,6 +2,7 @@ use super::*;
 use crate::{
     Kind, Lane,
     embedder::{Embedded, Embedder},
+    pending::Question,
 };
 use kernel::Untrusted;
 use std::sync::{
@@ -39,17 +40,24 @@ impl Gate {
 struct Puppet(Arc<Gate>);
 
 impl Embedder for Puppet {
-    fn embed(&mut self, texts: &[&str]) -> Result<Embedded, Error> {
+    fn score(&mut self, question: &Question, texts: &[&str]) -> Result<Embedded, Error> {
+        let shared = question.tokens.get_or_init(|| vec![question.text().len() as f32])[0];
+        let mut scored = self.embed(Kind::Query, texts)?;
+        scored.values.iter_mut().for_each(|length| *length -= shared);
+        Ok(scored)
+    }
+
+    fn embed(&mut self, _kind: Kind, texts: &[&str]) -> Result<Embedded, Error> {
         let mut embedded = Embedded { tokens: texts.len(), ..Embedded::default() };
         for text in texts {
             match *text {
                 "wait" => self.0.pass(),
                 "panic" => panic!("as told"),
                 "error" => return Err(Error::Run("as told".to_owned())),
-                "nan" => embedded.vectors.push(f32::NAN),
+                "nan" => embedded.values.push(f32::NAN),
                 _ => {}
             }
-            embedded.vectors.resize(embedded.tokens.min(embedded.vectors.len() + 1), text.len() as f32);
+            embedded.values.resize(embedded.tokens.min(embedded.values.len() + 1), text.len() as f32);
         }
         Ok(embedded)
     }
@@ -61,7 +69,7 @@ fn puppet(queue_max: usize) -> (Models, Arc<Gate>) {
     let mine = Arc::clone(&gate);
     model.batch_max = 2;
     model.open = Box::new(move || Ok(Box::new(Puppet(Arc::clone(&mine)))));
-    (Models::serve(vec![model], 1, queue_max).expect("threads start"), gate)
+    (Models::serve(vec![model], None, 1, queue_max).expect("threads start"), gate)
 }
 
 type Reply = Receiver<kernel::Result<Vec<f32>>>;
@@ -74,6 +82,7 @@ fn job(lane: u8, texts: &[&str]) -> (Job, Reply, Arc<AtomicBool>) {
         lane: Lane([lane; 16]),
         kind: Kind::Passage,
         texts: texts.iter().map(|t| Untrusted::new(*t)).collect(),
+        question: None,
         cancelled: Arc::clone(&cancelled),
         done: Box::new(move |result| drop(send.send(result))),
     };
@@ -100,6 +109,32 @@ fn vectors_come_in_the_order_of_the_texts() {
     models.stop();
     let stats = models.stats();
     assert_eq!((stats.waiting, stats.running, stats.models[0].texts_total, stats.models[0].tokens_total), (0, 0, 6, 6));
+}
+
+#[test]
+fn scores_come_in_the_order_of_the_texts_one_each() {
+    let (models, _gate) = puppet(100);
+    let (mut judged, reply, _) = job(1, &["four", "a", "", "seven..", "22"]);
+    judged.question = Some(Untrusted::new("two"));
+    models.submit(judged).unwrap();
+    assert_eq!(reply.recv().unwrap().unwrap(), [1.0, -2.0, -3.0, 4.0, -1.0]);
+}
+
+#[test]
+fn a_model_is_asked_only_for_what_it_gives() {
+    let mut model = fake::model(8);
+    model.info.reranks = None;
+    let models = Models::serve(vec![model], None, 1, 100).unwrap();
+    let (mut judged, _, _) = job(1, &["x"]);
+    judged.question = Some(Untrusted::new("y"));
+    let refused = models.submit(judged).unwrap_err();
+    assert_eq!((refused.code, refused.param.as_deref()), (Code::ModelUnavailable, Some("model")));
+    assert!(models.reranker(None).is_none() && models.reranker(Some("fake")).is_none());
+    let mut model = fake::model(8);
+    model.info.dimensions = 0;
+    let models = Models::serve(vec![model], None, 1, 100).unwrap();
+    assert_eq!(models.submit(job(1, &["x"]).0).unwrap_err().code, Code::ModelUnavailable);
+    assert!(models.embedder("fake").is_none() && models.reranker(None).is_some());
 }
 
 #[test]
@@ -208,7 +243,7 @@ fn the_fake_says_what_it_is() {
     let models = Models::fake(8);
     let info = models.default_model().unwrap();
     assert_eq!((info.name.as_str(), info.dimensions, info.provider), ("fake", 8, "fake"));
-    assert_eq!(models.model("fake"), Some(info));
+    assert_eq!(models.embedder("fake"), Some(info));
     assert_eq!(models.tokens("fake").unwrap().count("two words"), 2);
     assert_eq!(submit(&models, 1, &["a", "b", "c"]).recv().unwrap().unwrap().len(), 24);
 }

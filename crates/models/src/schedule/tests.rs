@@ -13,6 +13,7 @@ fn job(who: u8, kind: Kind, texts: usize, tokens: usize) -> (Arc<Pending>, Arc<A
         lane: Lane([who; 16]),
         kind,
         texts: vec![Untrusted::new("x".repeat((tokens - 2) * 4)); texts],
+        question: None,
         cancelled: Arc::clone(&cancelled),
         done: Box::new(|_| {}),
     };

@@ -1,0 +1,50 @@
+//! Reranking on the wire: what a request asks of it, and what `explain` says.
+
+use engine::{Rerank, Reranked};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// Whether a model judges the best candidates again: `true` and `{}` leave the rest to the server.
+#[derive(Deserialize, ToSchema)]
+#[serde(untagged, expecting = "must be true, false, or an object of `model` and `depth`")]
+pub(crate) enum RerankBody {
+    Switch(bool),
+    Asked(RerankAsk),
+}
+
+/// How the best candidates are judged again.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RerankAsk {
+    /// A cross-encoder, or a model whose tokens can be compared. Absent: the server's `models.reranker`.
+    model: Option<String>,
+    /// How many of the best candidates it reads: `top_k` to 200. Absent: 50, or `top_k` where that is more.
+    depth: Option<usize>,
+}
+
+impl RerankBody {
+    /// What the engine takes; the engine judges the members.
+    pub(crate) fn rerank(self) -> Option<Rerank> {
+        match self {
+            Self::Switch(false) => None,
+            Self::Switch(true) => Some(Rerank::default()),
+            Self::Asked(RerankAsk { model, depth }) => Some(Rerank { model, depth }),
+        }
+    }
+}
+
+/// How the candidates were reranked.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct RerankExplain {
+    model: String,
+    /// `cross_encoder` or `late_interaction`.
+    method: &'static str,
+    /// Passages that the model read.
+    candidates: usize,
+}
+
+impl From<Reranked> for RerankExplain {
+    fn from(Reranked { model, method, candidates }: Reranked) -> Self {
+        Self { model, method, candidates }
+    }
+}
