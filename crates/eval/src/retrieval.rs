@@ -99,15 +99,16 @@ impl Report {
     /// A table for people.
     pub fn table(&self) -> String {
         let mut out = format!("{}: {} documents, {} queries\n", self.dataset, self.documents, self.queries);
+        let width = self.modes.iter().map(|line| line.mode.len()).fold(20, usize::max);
         let _ = writeln!(
             out,
-            "{:<20} {:>8} {:>10} {:>11} {:>7} {:>11} {:>9} {:>9}",
+            "{:<width$} {:>8} {:>10} {:>11} {:>7} {:>11} {:>9} {:>9}",
             "mode", "nDCG@10", "recall@10", "recall@100", "MRR", "mismatch@1", "p50 ms", "p99 ms"
         );
         for ModeReport { mode, measures: m, p50_ms, p99_ms } in &self.modes {
             let _ = writeln!(
                 out,
-                "{mode:<20} {:>8.4} {:>10.4} {:>11.4} {:>7.4} {:>11.4} {p50_ms:>9.2} {p99_ms:>9.2}",
+                "{mode:<width$} {:>8.4} {:>10.4} {:>11.4} {:>7.4} {:>11.4} {p50_ms:>9.2} {p99_ms:>9.2}",
                 m.ndcg_10, m.recall_10, m.recall_100, m.mrr, m.mismatch_1
             );
         }

@@ -203,5 +203,7 @@ pub const AUDIT_GROUP_LINES_MAX: usize = 512;
 pub const AUDIT_GROUP_WAIT: Duration = Duration::from_millis(200);
 /// Lines of one sealed chunk; fewer stand in the log and the checkpoint.
 pub const AUDIT_CHUNK_LINES: usize = 4_096;
+/// Bytes of lines that are moved out of an audit log earlier: they are in memory until then.
+pub const AUDIT_CHUNK_BYTES: usize = 8 << 20;
 /// How long a chain that could not be written waits before a read's line tries again.
 pub const AUDIT_RETRY_WAIT: Duration = Duration::from_secs(1);

@@ -8,6 +8,7 @@ use crate::{
 };
 use journal::{Journal, ObjectRef, Storage};
 use kernel::{Clock, CommitNo, Entropy, NamespaceUuid, limits};
+use serde::Deserialize;
 use serde_json::Value;
 use std::{collections::HashMap, sync::Arc};
 use vault::{Home, ObjectKind};
@@ -35,10 +36,24 @@ pub(crate) struct State {
     absorbed: HashMap<NamespaceUuid, CommitNo>,
     chunks: Vec<Chunk>,
     /// Lines that are in no chunk yet.
-    tail: Vec<Arc<[u8]>>,
+    tail: Vec<Line>,
 }
 
-/// A sealed object with [`limits::AUDIT_CHUNK_LINES`] lines.
+/// A line as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Line {
+    bytes: Arc<[u8]>,
+    /// Milliseconds since 1970, as it says.
+    time: i64,
+}
+
+impl AsRef<[u8]> for Line {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// A sealed object with as many lines as [`State::full`] says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Chunk {
     pub(crate) object: ObjectRef,
@@ -52,7 +67,7 @@ pub(crate) struct Pages {
     pub(crate) home: Arc<Home>,
     journal: Arc<Journal>,
     pub(crate) chunks: Vec<Chunk>,
-    pub(crate) tail: Vec<Arc<[u8]>>,
+    pub(crate) tail: Vec<Line>,
 }
 
 /// A line to be written: the draft, and the commit that carried it.
@@ -87,7 +102,7 @@ impl Book {
     /// lines are on the disk is known when it is opened again.
     pub(crate) async fn write(&mut self, items: &[Item<'_>]) -> Result<(), kernel::Error> {
         let mut state = self.state.pointer();
-        let mut lines = Vec::new();
+        let (mut lines, mut worked) = (Vec::new(), 0);
         for (draft, commit) in items {
             if commit.is_some_and(|(namespace, number)| self.has(namespace, number, &state.absorbed)) {
                 continue;
@@ -98,7 +113,13 @@ impl Book {
             state.head = fingerprint;
             state.usage.add(&draft.operation, draft.counts.iter().map(|(name, count)| (name.as_str(), *count)));
             state.absorbed.extend(*commit);
-            lines.push(Arc::from(bytes));
+            lines.push(Line { bytes: bytes.into(), time: draft.time });
+            // Every id costs a keyed hash: others have requests on this thread.
+            worked += 1 + draft.documents.len() + draft.principals.len();
+            if worked >= WORKED_AT_ONCE {
+                worked = 0;
+                tokio::task::yield_now().await;
+            }
         }
         if lines.is_empty() {
             return Ok(());
@@ -120,15 +141,17 @@ impl Book {
     ///
     /// When it fails the chain is as before, and the next batch tries again.
     pub(crate) async fn roll(&mut self) -> Result<(), kernel::Error> {
-        if self.state.tail.len() < limits::AUDIT_CHUNK_LINES {
+        if self.state.full().is_none() {
             return Ok(());
         }
         let mut rolled = self.state.clone();
-        while rolled.tail.len() >= limits::AUDIT_CHUNK_LINES {
-            let rest = rolled.tail.split_off(limits::AUDIT_CHUNK_LINES);
+        while let Some(full) = rolled.full() {
+            let rest = rolled.tail.split_off(full);
             let lines = std::mem::replace(&mut rolled.tail, rest);
-            let times = lines.iter().filter_map(|line| parse(line).ok()?["time"].as_i64());
-            let (from, to) = times.fold((i64::MAX, i64::MIN), |(from, to), time| (from.min(time), to.max(time)));
+            let (from, to) = lines
+                .iter()
+                .map(|line| line.time)
+                .fold((i64::MAX, i64::MIN), |(from, to), time| (from.min(time), to.max(time)));
             let object = self.journal.put(ObjectKind::AuditChunk, &encode_batch(&lines)).await?;
             rolled.chunks.push(Chunk { object, from, to });
         }
@@ -172,6 +195,12 @@ impl Book {
     }
 }
 
+/// All that is read of a line in a checkpoint.
+#[derive(Deserialize)]
+struct Timed {
+    time: i64,
+}
+
 impl Pages {
     /// A chunk's lines.
     pub(crate) async fn chunk(&self, chunk: &Chunk) -> Result<Vec<Value>, kernel::Error> {
@@ -182,7 +211,7 @@ impl Pages {
 
     /// The lines that are in no chunk yet.
     pub(crate) fn rest(&self) -> Result<Vec<Value>, Error> {
-        self.tail.iter().map(|line| parse(line)).collect()
+        self.tail.iter().map(|line| parse(&line.bytes)).collect()
     }
 }
 
@@ -222,8 +251,20 @@ impl State {
             let namespace = NamespaceUuid::parse(log).map_err(|_| form())?;
             self.absorbed.insert(namespace, CommitNo(number));
         }
-        self.tail.push(Arc::from(line));
+        let time = value["time"].as_i64().ok_or_else(form)?;
+        self.tail.push(Line { bytes: line.into(), time });
         Ok(())
+    }
+
+    /// How many lines make a chunk, once there are enough: lines that name hundreds of documents are long.
+    fn full(&self) -> Option<usize> {
+        let mut bytes = 0;
+        let enough = |(at, line): (usize, &Line)| {
+            bytes += line.bytes.len();
+            let full = at + 1 == limits::AUDIT_CHUNK_LINES || bytes >= limits::AUDIT_CHUNK_BYTES;
+            full.then_some(at + 1)
+        };
+        self.tail.iter().enumerate().find_map(enough)
     }
 
     /// The next line's number and what it must name.
@@ -282,17 +323,20 @@ impl State {
             let (from, to) = (i64::from_le_bytes(take(rest)?), i64::from_le_bytes(take(rest)?));
             state.chunks.push(Chunk { object, from, to });
         }
-        state.tail = decode_batch(rest)?.into_iter().map(Arc::from).collect();
+        for line in decode_batch(rest)? {
+            let Timed { time } = serde_json::from_slice(line).ok()?;
+            state.tail.push(Line { bytes: line.into(), time });
+        }
         Some(state)
     }
 }
 
 /// `count u32 ‖ (length u32 ‖ line)…`.
-pub(crate) fn encode_batch(lines: &[Arc<[u8]>]) -> Zeroizing<Vec<u8>> {
-    let bytes: usize = lines.iter().map(|line| 4 + line.len()).sum();
+pub(crate) fn encode_batch(lines: &[impl AsRef<[u8]>]) -> Zeroizing<Vec<u8>> {
+    let bytes: usize = lines.iter().map(|line| 4 + line.as_ref().len()).sum();
     let mut out = Zeroizing::new(Vec::with_capacity(4 + bytes));
     out.extend_from_slice(&count(lines.len()));
-    for line in lines {
+    for line in lines.iter().map(AsRef::as_ref) {
         out.extend_from_slice(&count(line.len()));
         out.extend_from_slice(line);
     }
@@ -337,6 +381,8 @@ fn count(count: usize) -> [u8; 4] {
 }
 
 const VERSION: u8 = 0;
+/// Lines and ids in them between two looks at who else waits for the thread: some tens of microseconds.
+const WORKED_AT_ONCE: usize = 128;
 /// Objects that an opening may have to ask for at least before they are folded.
 const FOLDED_BATCHES_MIN: u64 = 32;
 /// And this part of the lines in no chunk: a line is written some 15 times before it is in one, and an opening asks

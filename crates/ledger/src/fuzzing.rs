@@ -21,7 +21,7 @@ fn a_line(sequence: u64, previous: &str) -> String {
 fn batches() -> Vec<Vec<u8>> {
     let lines = [a_line(1, &"00".repeat(32)), a_line(2, &"ab".repeat(32)), a_line(3, &"ab".repeat(32))];
     let lines: Vec<Arc<[u8]>> = lines.iter().map(|line| Arc::from(line.as_bytes())).collect();
-    vec![encode_batch(&[]).to_vec(), encode_batch(&lines[..1]).to_vec(), encode_batch(&lines).to_vec()]
+    vec![encode_batch(&lines[..0]).to_vec(), encode_batch(&lines[..1]).to_vec(), encode_batch(&lines).to_vec()]
 }
 
 /// A batch, and what a start makes of its lines.

@@ -5,7 +5,8 @@ use crate::deed::Draft;
 use aws_lc_rs::digest::{SHA256, digest};
 use kernel::{CommitNo, DocumentId, NamespaceUuid, Principal, Pseudonymiser, Timestamp};
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
+use std::collections::BTreeMap;
 use vault::Home;
 
 /// SHA-256 of a line's canonical bytes.
@@ -25,11 +26,11 @@ pub(crate) struct Place<'a> {
 
 /// Makes the line: its canonical bytes and its fingerprint.
 pub(crate) fn write(draft: &Draft, place: &Place<'_>) -> (Vec<u8>, Fingerprint) {
-    let mut line = canonical(&body(draft, place));
+    let (mut line, seam) = body(draft, place);
     let fingerprint = sha256(&line);
-    // The member that follows it in the order of names. Quotes in values are escaped: only a name can be this.
-    let at = line.windows(NEXT.len()).position(|bytes| bytes == NEXT).expect("every line has the member");
-    line.splice(at..at, format!("\"fingerprint\":\"{}\",", hex(&fingerprint)).into_bytes());
+    let mut member = b",\"fingerprint\":".to_vec();
+    quoted_hex(&mut member, &fingerprint);
+    line.splice(seam..seam, member);
     (line, fingerprint)
 }
 
@@ -63,73 +64,166 @@ pub(crate) fn canonical(value: &Value) -> Vec<u8> {
 
 /// Lower-case hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |value: u8| char::from(DIGITS[usize::from(value)]);
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+    digits(bytes).map(char::from).collect()
 }
 
-fn body(draft: &Draft, place: &Place<'_>) -> Value {
+fn digits(bytes: &[u8]) -> impl Iterator<Item = u8> {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]])
+}
+
+/// The line without its fingerprint, canonical: members in the order of their names. Returns where the fingerprint's
+/// member belongs.
+fn body(draft: &Draft, place: &Place<'_>) -> (Vec<u8>, usize) {
     let home = place.home;
     let (class, activity, name) = class(&draft.operation);
-    let mut line = json!({
-        "category_uid": class / 1000,
-        "class_uid": class,
-        "type_uid": class * 100 + activity,
-        "activity_id": activity,
-        "activity_name": name,
-        "severity_id": 1,
-        "time": draft.time,
-        "time_dt": Timestamp::from_millis(draft.time).to_string(),
-        "metadata": { "version": "1.8.0", "product": { "name": "ringfence" }, "sequence": place.seq },
-        "actor": { "user": { "uid": draft.actor.uid, "type": draft.actor.kind } },
-        "api": { "operation": draft.operation },
-        "status": if draft.failure.is_some() { "Failure" } else { "Success" },
-        "status_id": if draft.failure.is_some() { 2 } else { 1 },
-        "record_integrity": {
-            "chain_uid": home.uuid().to_string(), "sequence": place.seq, "prev_hash": hex(&place.prev),
-        },
+    let mut out = Vec::with_capacity(LINE_BYTES + 64 * draft.documents.len());
+    let mut seam = 0;
+    object(&mut out, |line| {
+        line.number("activity_id", activity);
+        line.text("activity_name", name);
+        line.object("actor", |actor| {
+            if let Some(policy) = &draft.policy {
+                actor.list("authorizations", [policy], |out, policy| {
+                    object(out, |one| one.object("policy", |o| o.text("name", policy)));
+                });
+            }
+            actor.object("user", |user| {
+                user.text("type", &draft.actor.kind);
+                user.text("uid", &draft.actor.uid);
+            });
+        });
+        line.object("api", |api| {
+            api.text("operation", &draft.operation);
+            if !draft.request.is_empty() {
+                api.object("request", |request| request.text("uid", &draft.request));
+            }
+        });
+        line.number("category_uid", class / 1000);
+        line.number("class_uid", class);
+        if let Some(route) = &draft.route {
+            line.object("http_request", |http| http.object("url", |url| url.text("path", route)));
+        }
+        line.object("metadata", |metadata| {
+            if let Some(trace) = &draft.trace {
+                metadata.text("correlation_uid", trace);
+            }
+            metadata.object("product", |product| product.text("name", "ringfence"));
+            metadata.number("sequence", place.seq);
+            metadata.text("version", "1.8.0");
+        });
+        line.object("record_integrity", |integrity| {
+            integrity.text("chain_uid", &home.uuid().to_string());
+            seam = integrity.seam();
+            integrity.hex("prev_hash", &place.prev);
+            integrity.number("sequence", place.seq);
+        });
+        if !draft.documents.is_empty() {
+            line.list("resources", &draft.documents, |out, id| {
+                object(out, |resource| {
+                    resource.text("type", "document");
+                    resource.hex("uid", &home.pseudonym(&[b"document", id.as_bytes()]));
+                });
+            });
+        }
+        line.number("severity_id", 1);
+        line.text("status", if draft.failure.is_some() { "Failure" } else { "Success" });
+        if let Some(code) = &draft.failure {
+            line.text("status_code", code);
+        }
+        line.number("status_id", if draft.failure.is_some() { 2 } else { 1 });
+        line.number("time", draft.time);
+        line.text("time_dt", &Timestamp::from_millis(draft.time).to_string());
+        line.number("type_uid", class * 100 + activity);
+        line.object("unmapped", |unmapped| self::unmapped(unmapped, draft, place));
     });
-    if !draft.request.is_empty() {
-        line["api"]["request"] = json!({ "uid": draft.request });
-    }
-    if let Some(policy) = &draft.policy {
-        line["actor"]["authorizations"] = json!([{ "policy": { "name": policy } }]);
-    }
-    if let Some(code) = &draft.failure {
-        line["status_code"] = json!(code);
-    }
-    if let Some(trace) = &draft.trace {
-        line["metadata"]["correlation_uid"] = json!(trace);
-    }
-    if let Some(route) = &draft.route {
-        line["http_request"] = json!({ "url": { "path": route } });
-    }
-    if !draft.documents.is_empty() {
-        let resource = |id: &String| json!({ "type": "document", "uid": pseudonym(home, b"document", id) });
-        line["resources"] = draft.documents.iter().map(resource).collect();
-    }
-    line["unmapped"] = unmapped(draft, place);
-    line
+    (out, seam)
 }
 
-fn unmapped(draft: &Draft, place: &Place<'_>) -> Value {
-    let mut out = Map::new();
-    let counts: Map<String, Value> = draft.counts.iter().map(|(name, count)| (name.clone(), json!(count))).collect();
-    out.insert("counts".to_owned(), counts.into());
+fn unmapped(out: &mut Members<'_>, draft: &Draft, place: &Place<'_>) {
+    if let Some((namespace, commit)) = place.commit {
+        out.object("commit", |o| {
+            o.text("log", &namespace.to_string());
+            o.number("number", commit.0);
+        });
+    }
+    let counts: BTreeMap<&str, u64> = draft.counts.iter().map(|(name, count)| (name.as_str(), *count)).collect();
+    out.object("counts", |o| counts.into_iter().for_each(|(name, count)| o.number(name, count)));
     if let Some(name) = &draft.namespace {
-        out.insert("namespace".to_owned(), pseudonym(place.home, b"namespace", name).into());
+        out.hex("namespace", &place.home.pseudonym(&[b"namespace", name.as_bytes()]));
     }
     if !draft.principals.is_empty() {
-        let names = draft.principals.iter().map(|p| pseudonym(place.home, b"principal", p)).collect::<Vec<_>>();
-        out.insert("principals".to_owned(), names.into());
+        out.list("principals", &draft.principals, |out, name| {
+            quoted_hex(out, &place.home.pseudonym(&[b"principal", name.as_bytes()]));
+        });
     }
     if let Some(tenant) = &draft.tenant {
-        out.insert("tenant".to_owned(), tenant.clone().into());
+        out.text("tenant", tenant);
     }
-    if let Some((namespace, commit)) = place.commit {
-        out.insert("commit".to_owned(), json!({ "log": namespace.to_string(), "number": commit.0 }));
+}
+
+/// Members of an object that is being written. They must come in the order of their names; a test holds every line
+/// against [`canonical`].
+struct Members<'a> {
+    out: &'a mut Vec<u8>,
+    any: bool,
+}
+
+fn object(out: &mut Vec<u8>, write: impl FnOnce(&mut Members<'_>)) {
+    out.push(b'{');
+    write(&mut Members { out, any: false });
+    out.push(b'}');
+}
+
+fn quoted_hex(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.push(b'"');
+    out.extend(digits(bytes));
+    out.push(b'"');
+}
+
+impl Members<'_> {
+    fn name(&mut self, name: &str) -> &mut Vec<u8> {
+        if self.any {
+            self.out.push(b',');
+        }
+        self.any = true;
+        plain(name, self.out);
+        self.out.push(b':');
+        self.out
     }
-    out.into()
+
+    fn text(&mut self, name: &str, value: &str) {
+        plain(value, self.name(name));
+    }
+
+    fn number(&mut self, name: &str, value: impl Serialize) {
+        plain(&value, self.name(name));
+    }
+
+    fn hex(&mut self, name: &str, bytes: &[u8]) {
+        quoted_hex(self.name(name), bytes);
+    }
+
+    fn object(&mut self, name: &str, write: impl FnOnce(&mut Members<'_>)) {
+        object(self.name(name), write);
+    }
+
+    fn list<T>(&mut self, name: &str, items: impl IntoIterator<Item = T>, write: impl Fn(&mut Vec<u8>, T)) {
+        let out = self.name(name);
+        out.push(b'[');
+        for (i, item) in items.into_iter().enumerate() {
+            if i > 0 {
+                out.push(b',');
+            }
+            write(out, item);
+        }
+        out.push(b']');
+    }
+
+    /// Where the next member will begin, with a comma before it.
+    fn seam(&self) -> usize {
+        self.out.len()
+    }
 }
 
 fn pseudonym(home: &Home, kind: &[u8], text: &str) -> String {
@@ -190,5 +284,8 @@ fn plain(value: &(impl Serialize + ?Sized), out: &mut Vec<u8>) {
     serde_json::to_writer(out, value).expect("a buffer takes every string and number");
 }
 
-/// Before it stands the fingerprint.
-const NEXT: &[u8] = b"\"prev_hash\":";
+/// What a line takes beside its documents.
+const LINE_BYTES: usize = 1_024;
+
+#[cfg(test)]
+mod tests;

@@ -155,6 +155,14 @@ impl Tail {
         self.docs.binary_search_by(|doc| doc.0.id.cmp(id)).ok().map(|at| at as u32)
     }
 
+    /// A whole document as it is kept.
+    ///
+    /// # Errors
+    /// [`Error::NoDocument`].
+    pub fn kept(&self, doc: u32) -> Result<&Document, Error> {
+        self.get(doc).ok_or(Error::NoDocument(doc))
+    }
+
     /// A whole document; its vectors only if asked for.
     ///
     /// # Errors

@@ -24,18 +24,19 @@ pub(crate) struct Top {
     k: usize,
     kept: Vec<Scored>,
     /// The `k`-th best at the last throwing out: nothing behind it can be among the best.
-    bar: Option<Scored>,
+    bar: Scored,
 }
 
 impl Top {
     pub(crate) fn new(k: usize) -> Self {
         // `k` may be larger than all there is: grow as needed.
-        Self { k, kept: Vec::new(), bar: None }
+        Self { k, kept: Vec::new(), bar: Scored { row: u32::MAX, score: f32::NEG_INFINITY } }
     }
 
     pub(crate) fn offer(&mut self, row: u32, score: f32) {
         let new = Scored { row, score };
-        if self.bar.is_some_and(|bar| new.order(&bar).is_gt()) {
+        // Most are told by their score alone.
+        if score < self.bar.score || (score == self.bar.score && new.order(&self.bar).is_gt()) {
             return;
         }
         self.kept.push(new);
@@ -47,7 +48,7 @@ impl Top {
     fn prune(&mut self) {
         if let Some(last) = self.k.checked_sub(1).filter(|last| *last < self.kept.len()) {
             let (_, bar, _) = self.kept.select_nth_unstable_by(last, Scored::order);
-            self.bar = Some(*bar);
+            self.bar = *bar;
         }
         self.kept.truncate(self.k);
     }

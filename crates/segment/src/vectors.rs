@@ -230,14 +230,27 @@ impl Vectors {
         trace.compared += rows.len();
         let mut top = Top::new(want);
         let mut lot = Vec::with_capacity(SCANNED_AT_ONCE);
-        for row in rows {
-            lot.push(row);
-            if lot.len() == SCANNED_AT_ONCE {
-                rough.each(&lot, |row, score| top.offer(row, score));
-                lot.clear();
+        let mut compare = |lot: &[u32]| rough.each(lot, |row, score| top.offer(row, score));
+        match (rows.min(), rows.max()) {
+            // All of a stretch: numbers are counted, not looked up.
+            (Some(first), Some(last)) if u64::from(last - first) + 1 == rows.len() => {
+                for from in (first..=last).step_by(SCANNED_AT_ONCE) {
+                    lot.clear();
+                    lot.extend(from..=last.min(from.saturating_add(SCANNED_AT_ONCE as u32 - 1)));
+                    compare(&lot);
+                }
+            }
+            _ => {
+                for row in rows {
+                    lot.push(row);
+                    if lot.len() == SCANNED_AT_ONCE {
+                        compare(&lot);
+                        lot.clear();
+                    }
+                }
+                compare(&lot);
             }
         }
-        rough.each(&lot, |row, score| top.offer(row, score));
         top.into_sorted()
     }
 

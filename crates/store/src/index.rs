@@ -3,6 +3,7 @@
 use kernel::{Audience, Document, DocumentId, Filter, Status, Timestamp};
 use roaring::RoaringBitmap;
 use segment::{Error, Expansion, Found, Scored, Segment, Tail, TextQuery, TextStats};
+use std::borrow::Cow;
 
 /// See the module.
 #[derive(Debug)]
@@ -120,6 +121,14 @@ impl Index {
 
     pub(crate) fn document(&self, doc: u32, vectors: bool) -> Result<Document, Error> {
         either!(self, it => it.document(doc, vectors))
+    }
+
+    /// The same, where it lies if it lies anywhere: then with its vectors whether asked for or not.
+    pub(crate) fn document_in_place(&self, doc: u32, vectors: bool) -> Result<Cow<'_, Document>, Error> {
+        match self {
+            Index::Tail(tail) => tail.kept(doc).map(Cow::Borrowed),
+            Index::Segment(segment) => segment.document(doc, vectors).map(Cow::Owned),
+        }
     }
 
     pub(crate) fn head(&self, doc: u32) -> Result<Document, Error> {

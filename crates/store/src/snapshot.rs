@@ -15,7 +15,7 @@ use kernel::{
 };
 use roaring::RoaringBitmap;
 use segment::{Expansion, Scored, TextQuery, TextStats, Trace};
-use std::{collections::HashSet, sync::Arc};
+use std::{borrow::Cow, collections::HashSet, sync::Arc};
 
 /// See the module. Counts against the memory budget until it is dropped.
 pub struct Snapshot {
@@ -346,7 +346,7 @@ impl Snapshot {
             return Err(Error::NotEligible);
         }
         let (doc, passage) = part.index.row(at.row).ok_or(Error::NotEligible)?;
-        let document = self.noted(part.index.document(doc, vector))?;
+        let document = self.noted(part.index.document_in_place(doc, vector))?;
         Ok(shown(document, passage, vector.then_some(self.view.spec.dimensions)))
     }
 
@@ -517,21 +517,18 @@ fn read(segment: &Index, doc: u32, text: bool, vectors: bool) -> Result<Document
     Ok(document)
 }
 
-fn shown(document: Document, passage: u32, dimensions: Option<usize>) -> PassageText {
+fn shown(document: Cow<'_, Document>, passage: u32, dimensions: Option<usize>) -> PassageText {
     let at = passage as usize;
     let text = Untrusted::new(document.passage_text(at));
     let vector = dimensions.and_then(|n| document.vectors.get(at * n..(at + 1) * n)).map(<[f32]>::to_vec);
     let kernel::Passage { span, tokens } = document.passages.get(at).copied().unwrap_or_default();
-    PassageText {
-        document_id: document.id,
-        passage,
-        title: document.title,
-        uri: document.uri,
-        text,
-        attributes: document.attributes,
-        span,
-        findings: document.findings,
-        tokens,
-        vector: vector.filter(|v| !v.is_empty()),
-    }
+    let vector = vector.filter(|v| !v.is_empty());
+    // What was read for this is taken apart; what others hold is copied, no more of it than is shown.
+    let (document_id, title, uri, attributes, findings) = match document {
+        Cow::Owned(doc) => (doc.id, doc.title, doc.uri, doc.attributes, doc.findings),
+        Cow::Borrowed(doc) => {
+            (doc.id.clone(), doc.title.clone(), doc.uri.clone(), doc.attributes.clone(), doc.findings.clone())
+        }
+    };
+    PassageText { document_id, passage, title, uri, text, attributes, span, findings, tokens, vector }
 }

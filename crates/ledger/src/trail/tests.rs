@@ -318,6 +318,27 @@ async fn no_later_commit_hides_one_that_could_not_be_written() {
     end(parts).await;
 }
 
+/// Lines are in memory until they are in a chunk: those of deep searches are long.
+#[tokio::test]
+async fn long_lines_fill_a_chunk_sooner() {
+    let world = World::new();
+    let (trail, storage) = world.trail().await;
+    let documents: Vec<DocumentId> = (0..1_000).map(|n| DocumentId::parse(&format!("d{n}")).unwrap()).collect();
+    // A document takes 60 bytes of a line.
+    let total = limits::AUDIT_CHUNK_BYTES / 60_000 + 20;
+    assert!(total < limits::AUDIT_CHUNK_LINES);
+    for _ in 0..total {
+        let deed = Deed::success().documents(documents.clone());
+        trail.seal(world.grant::<Search>(0), deed, ()).await.into_body();
+    }
+    let report = trail.verify(&world.grant(0)).await.unwrap();
+    assert_eq!(report.lines, total as u64);
+    let place = world.dir.path().join(world.parts.homes[0].prefix());
+    let names = std::fs::read_dir(place).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert_eq!(names.filter(|name| name.starts_with("seg-")).count(), 1);
+    end((trail, storage)).await;
+}
+
 #[tokio::test]
 async fn full_chunks_move_out_of_the_log() {
     let world = World::new();
