@@ -141,17 +141,22 @@ pub(crate) fn model_of(settings: &NamespaceSettings, models: &Models) -> Result<
 /// Never replaced by another model or left out in silence.
 fn reranking(models: &Models, asked: &Rerank, top_k: usize) -> Result<Reranking, Error> {
     let unavailable = |param, message: String| Error::new(Code::ModelUnavailable, message).with_param(param);
+    let able = || {
+        let able: Vec<String> = models.list().into_iter().filter(|m| m.reranks.is_some()).map(|m| m.name).collect();
+        if able.is_empty() { "none".to_owned() } else { able.join(", ") }
+    };
     let found = match (models.reranker(asked.model.as_deref()), &asked.model) {
         (Some(found), _) => found,
         (None, None) => {
-            let why = "no reranker serves: set `models.reranker`, or add a cross-encoder's folder to `models.folder`";
-            return Err(unavailable("rerank", why.to_owned()));
+            let why = format!(
+                "the server has no reranker of its own choice (`models.reranker`); those that can be named: {}",
+                able()
+            );
+            return Err(unavailable("rerank", why));
         }
         (None, Some(_)) => {
-            let able = models.list().into_iter().filter(|m| m.reranks.is_some()).map(|m| m.name);
-            let able = able.collect::<Vec<_>>().join(", ");
-            let able = if able.is_empty() { "none does".to_owned() } else { format!("these do: {able}") };
-            return Err(unavailable("rerank.model", format!("no reranker of this name serves; {able}")));
+            let why = format!("no reranker of this name serves; those that do: {}", able());
+            return Err(unavailable("rerank.model", why));
         }
     };
     let ModelInfo { name: model, reranks: Some(method), .. } = found else {
