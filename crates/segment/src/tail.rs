@@ -203,9 +203,10 @@ impl Tail {
         rows
     }
 
-    /// The documents that a filter accepts.
+    /// The documents that a filter accepts: from the index, which numbers them alike, or one by one while there is none.
     pub fn evaluate(&self, filter: &Filter) -> RoaringBitmap {
-        self.those(|doc| filter.matches(&view(doc)))
+        let indexed = self.index.get().and_then(|index| index.evaluate(filter).ok());
+        indexed.unwrap_or_else(|| self.those(|doc| filter.matches(&view(doc))))
     }
 
     /// The documents that these eyes may see.
@@ -230,6 +231,9 @@ impl Tail {
 
     /// Whether any document has this attribute.
     pub fn has_attribute(&self, key: &str) -> bool {
+        if let Some(index) = self.index.get() {
+            return index.has_attribute(key);
+        }
         self.docs.iter().any(|doc| doc.0.attributes.contains_key(key))
     }
 

@@ -54,6 +54,17 @@ proptest! {
         let (query, rows) = (TextQuery::new("leave policy"), (0..tail.rows()).collect());
         prop_assert_eq!(tail.indexed().text_stats(&query, &rows).unwrap(), segment.text_stats(&query, &rows).unwrap());
         prop_assert!(tail.is_indexed());
+        // And with an index it says the same of every filter as the documents themselves do.
+        for key in KEYS.into_iter().chain(["nowhere"]) {
+            prop_assert_eq!(tail.has_attribute(key), docs.iter().any(|doc| doc.attributes.contains_key(key)));
+            let field = || Field::Attribute(key.into());
+            let number = Filter::Number(field(), kernel::Comparison::Lt, 1.0);
+            for filter in [Filter::Exists(field()), Filter::Not(Box::new(Filter::Exists(field()))), number] {
+                let naive: RoaringBitmap =
+                    (0..).zip(&docs).filter(|(_, doc)| filter.matches(&view(doc))).map(|(n, _)| n).collect();
+                prop_assert_eq!(tail.evaluate(&filter), naive, "{}: {:?}", key, filter);
+            }
+        }
     }
 
     #[test]
