@@ -22,6 +22,8 @@ const ENTRY: usize = 32;
 pub(crate) struct Documents {
     pub(crate) count: u32,
     pub(crate) rows: u32,
+    /// Every document has one row: a document's number is its row's.
+    pub(crate) single: bool,
     /// Terms of all rows.
     pub(crate) tokens: u64,
     /// Those of them that are the titles'.
@@ -47,6 +49,7 @@ impl Documents {
         let mut documents = Self {
             count: sections.documents,
             rows: sections.rows,
+            single: false,
             tokens: 0,
             title_tokens: 0,
             entries: sections.get(Kind::Documents),
@@ -59,19 +62,19 @@ impl Documents {
             vectored,
             dimensions,
         };
-        (documents.tokens, documents.title_tokens) = documents.check()?;
+        (documents.tokens, documents.title_tokens, documents.single) = documents.check()?;
         Ok(documents)
     }
 
-    /// Checks the tables; says how many terms there are, and how many of titles.
-    fn check(&self) -> Result<(u64, u64), Error> {
+    /// Checks the tables; says how many terms there are, how many of titles, and whether every document has one row.
+    fn check(&self) -> Result<(u64, u64, bool), Error> {
         let count = self.count as usize;
         let sizes = [(self.entries.len(), ENTRY), (self.ids.len(), 4)];
         if sizes.iter().any(|&(len, size)| len != count * size) || self.row_table.len() != self.rows as usize * 8 {
             return Err(Error::corrupt("document table", 0));
         }
         let mut rows = self.row_table.bytes().as_chunks::<8>().0.iter();
-        let (mut next_row, mut tokens, mut title_tokens) = (0, 0u64, 0u64);
+        let (mut next_row, mut tokens, mut title_tokens, mut single) = (0, 0u64, 0u64, true);
         for doc in 0..self.count {
             let bad = || Error::corrupt("document table", doc as usize * ENTRY);
             let entry = self.entry(doc).filter(|e| e.rows.start == next_row).ok_or_else(bad)?;
@@ -88,6 +91,7 @@ impl Documents {
                 tokens += u64::from(terms);
                 title_tokens += u64::from(entry.title);
             }
+            single &= entry.rows.len() == 1;
             next_row = entry.rows.end;
         }
         let last = self.count.checked_sub(1).and_then(|d| self.entry(d));
@@ -96,7 +100,7 @@ impl Documents {
             return Err(Error::corrupt("document table", count * ENTRY));
         }
         self.check_ids()?;
-        Ok((tokens, title_tokens))
+        Ok((tokens, title_tokens, single))
     }
 
     fn check_ids(&self) -> Result<(), Error> {

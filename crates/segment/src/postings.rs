@@ -14,6 +14,8 @@ use std::{
 };
 
 const PAIR: usize = 12;
+/// Fewer documents than one in so many are sorted; more are marked in a plain row of bits.
+const SORTED_BELOW: usize = 64;
 
 /// Numbers as `u64` whose order is theirs.
 pub(crate) trait Key: Copy + PartialOrd {
@@ -36,7 +38,11 @@ impl Key for f64 {
 
 /// Sorted pairs of (number, document).
 #[derive(Clone)]
-pub(crate) struct Pairs(Slice);
+pub(crate) struct Pairs {
+    pairs: Slice,
+    /// Documents of the segment.
+    documents: u32,
+}
 
 impl Pairs {
     pub(crate) fn write<K: Key>(out: &mut Vec<u8>, pairs: impl IntoIterator<Item = (K, u32)>) {
@@ -53,7 +59,7 @@ impl Pairs {
     pub(crate) fn open(r: &mut Reader<'_>, section: &Slice, documents: u32) -> Result<Self, Error> {
         let count = r.count(PAIR)?;
         let slice = section.sub(r.span(count * PAIR)?).ok_or_else(|| r.bad())?;
-        let pairs = Pairs(slice);
+        let pairs = Pairs { pairs: slice, documents };
         let mut last = None;
         for i in 0..count {
             let pair = pairs.get(i);
@@ -66,12 +72,12 @@ impl Pairs {
     }
 
     fn get(&self, i: usize) -> (u64, u32) {
-        let bytes = self.0.bytes();
+        let bytes = self.pairs.bytes();
         (u64_from(bytes, i * PAIR).unwrap_or(u64::MAX), u32_from(bytes, i * PAIR + 8).unwrap_or(u32::MAX))
     }
 
     fn len(&self) -> usize {
-        self.0.len() / PAIR
+        self.pairs.len() / PAIR
     }
 
     /// Documents whose number lies between the bounds.
@@ -86,7 +92,25 @@ impl Pairs {
             Bound::Included(k) => self.first(|b| b > k.order()),
             Bound::Excluded(k) => self.first(|b| b >= k.order()),
         };
-        (start..end).map(|i| self.get(i).1).collect()
+        self.gathered(start..end)
+    }
+
+    /// The documents of these pairs, which stand in the order of their numbers: a bitmap takes each by itself dearly.
+    fn gathered(&self, pairs: Range<usize>) -> RoaringBitmap {
+        let docs = pairs.clone().map(|i| self.get(i).1);
+        if pairs.len() < self.documents as usize / SORTED_BELOW {
+            let mut docs: Vec<u32> = docs.collect();
+            docs.sort_unstable();
+            docs.dedup();
+            return docs.into_iter().collect();
+        }
+        let mut bits = vec![0u8; (self.documents as usize).div_ceil(8)];
+        for doc in docs {
+            if let Some(byte) = bits.get_mut(doc as usize / 8) {
+                *byte |= 1 << (doc % 8);
+            }
+        }
+        RoaringBitmap::from_lsb0_bytes(0, &bits)
     }
 
     /// The smallest number above this one, as it was written.
@@ -207,5 +231,33 @@ impl Strings {
     /// Adds the documents that hold a string which meets the test. Looks at every string.
     pub(crate) fn matching(&self, test: impl Fn(&str) -> bool, to: &mut RoaringBitmap) {
         (0..self.len()).filter(|&i| test(self.get(i))).for_each(|i| self.add(i, to));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn opened(pairs: &[(i64, u32)], documents: u32) -> Pairs {
+        let mut bytes = Vec::new();
+        Pairs::write(&mut bytes, pairs.iter().copied());
+        let section = Slice::whole(zeroize::Zeroizing::new(bytes));
+        Pairs::open(&mut Reader::new(section.bytes(), "pairs"), &section, documents).unwrap()
+    }
+
+    proptest! {
+        /// Few of many documents, and many; some with several numbers.
+        #[test]
+        fn between_holds_each_document_once(
+            pairs in prop::collection::vec((-50_i64..50, 0_u32..700), 0..900),
+            (from, to) in (-60_i64..60, -60_i64..60),
+            documents in prop::sample::select(vec![700_u32, 5_000, 200_000]),
+        ) {
+            let expected: RoaringBitmap =
+                pairs.iter().filter(|(number, _)| (from..to).contains(number)).map(|(_, doc)| *doc).collect();
+            let found = opened(&pairs, documents).between(Bound::Included(from), Bound::Excluded(to));
+            prop_assert_eq!(found, expected);
+        }
     }
 }

@@ -347,6 +347,11 @@ impl Segment {
             rows.insert_range(0..self.rows());
             return rows;
         }
+        if self.documents.single {
+            rows.clone_from(docs);
+            rows.remove_range(self.rows()..);
+            return rows;
+        }
         // Ascending, as documents are: appending is cheaper than inserting.
         rows.extend(docs.iter().flat_map(|doc| self.documents.rows_of(doc)));
         rows

@@ -50,6 +50,8 @@ pub struct Tail {
     docs: Vec<Arc<Kept>>,
     /// First row of each document, and the number of all rows.
     rows: Vec<u32>,
+    /// Every document has one row.
+    single: bool,
     bytes: u64,
     index: OnceLock<Segment>,
 }
@@ -101,7 +103,8 @@ impl Tail {
             bytes += (2 * doc.0.text.len() + 5 * doc.0.vectors.len() + 48 * doc.0.passages.len() + 512) as u64;
         }
         rows.push(next);
-        Ok(Tail { spec, docs, rows, bytes, index: OnceLock::new() })
+        let single = docs.iter().all(|doc| doc.0.passages.len() == 1);
+        Ok(Tail { spec, docs, rows, single, bytes, index: OnceLock::new() })
     }
 
     /// The same documents as a segment in memory, indexed.
@@ -194,6 +197,11 @@ impl Tail {
     /// The rows of these documents.
     pub fn rows_of(&self, docs: &RoaringBitmap) -> RoaringBitmap {
         let mut rows = RoaringBitmap::new();
+        if self.single {
+            rows.clone_from(docs);
+            rows.remove_range(self.rows()..);
+            return rows;
+        }
         for doc in docs {
             let at = doc as usize;
             if let (Some(from), Some(to)) = (self.rows.get(at), self.rows.get(at + 1)) {

@@ -101,3 +101,24 @@ proptest! {
         }
     }
 }
+
+/// Where every document has one row, numbers of documents are those of rows; where one has none or two they are not.
+#[test]
+fn rows_of_documents_with_one_row_each_and_of_others() {
+    let one = |n: u32, passages: usize| crate::sample::doc(&format!("d{n}"), &["word"; 3][..passages]);
+    for counts in [[1, 1, 1, 1], [1, 0, 2, 1], [2, 1, 1, 1], [0, 0, 3, 1]] {
+        let docs: Vec<_> = (0..).zip(counts).map(|(n, count)| one(n, count)).collect();
+        let mut next = 0;
+        let rows: Vec<std::ops::Range<u32>> =
+            counts.iter().map(|count| (next, next += *count as u32).0..next).collect();
+        let segment = Segment::in_memory(&SPEC, docs.clone()).unwrap();
+        let tail = crate::Tail::new(&SPEC, docs).unwrap();
+        for asked in [vec![], vec![0], vec![1, 3], vec![2], vec![0, 1, 2, 3], vec![1, 9]] {
+            let asked: RoaringBitmap = asked.into_iter().collect();
+            let expected: RoaringBitmap =
+                asked.iter().filter_map(|doc| rows.get(doc as usize).cloned()).flatten().collect();
+            assert_eq!(segment.rows_of(&asked), expected, "{counts:?} {asked:?}");
+            assert_eq!(tail.rows_of(&asked), expected, "{counts:?} {asked:?}");
+        }
+    }
+}
