@@ -6,12 +6,12 @@
 
 mod call;
 mod error;
-mod fusion;
+mod ranking;
 mod rows;
 mod types;
 
 pub use call::{Client, encode};
 pub use error::{Error, Problem};
-pub use fusion::{fusion, rerank};
+pub use ranking::{fusion, rerank};
 pub use rows::{Row, RowReader, RowWriter, RowsError};
 pub use types::{Counts, DocumentResult, Finding, Hit, Scores, SearchReply, UpsertReply};

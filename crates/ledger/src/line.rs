@@ -175,6 +175,17 @@ fn object(out: &mut Vec<u8>, write: impl FnOnce(&mut Members<'_>)) {
     out.push(b'}');
 }
 
+fn list<T>(out: &mut Vec<u8>, items: impl IntoIterator<Item = T>, write: impl Fn(&mut Vec<u8>, T)) {
+    out.push(b'[');
+    for (i, item) in items.into_iter().enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        write(out, item);
+    }
+    out.push(b']');
+}
+
 fn quoted_hex(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b'"');
     out.extend(digits(bytes));
@@ -209,15 +220,7 @@ impl Members<'_> {
     }
 
     fn list<T>(&mut self, name: &str, items: impl IntoIterator<Item = T>, write: impl Fn(&mut Vec<u8>, T)) {
-        let out = self.name(name);
-        out.push(b'[');
-        for (i, item) in items.into_iter().enumerate() {
-            if i > 0 {
-                out.push(b',');
-            }
-            write(out, item);
-        }
-        out.push(b']');
+        list(self.name(name), items, write);
     }
 
     /// Where the next member will begin, with a comma before it.
@@ -255,27 +258,9 @@ fn put(value: &Value, out: &mut Vec<u8>) {
             let mut members: Vec<_> = map.iter().collect();
             // RFC 8785 sorts by UTF-16 units; every key that we write is ASCII, where all orders agree.
             members.sort_unstable_by_key(|(key, _)| *key);
-            out.push(b'{');
-            for (i, (key, member)) in members.into_iter().enumerate() {
-                if i > 0 {
-                    out.push(b',');
-                }
-                plain(key, out);
-                out.push(b':');
-                put(member, out);
-            }
-            out.push(b'}');
+            object(out, |object| members.into_iter().for_each(|(key, member)| put(member, object.name(key))));
         }
-        Value::Array(items) => {
-            out.push(b'[');
-            for (i, item) in items.iter().enumerate() {
-                if i > 0 {
-                    out.push(b',');
-                }
-                put(item, out);
-            }
-            out.push(b']');
-        }
+        Value::Array(items) => list(out, items, |out, item| put(item, out)),
         scalar => plain(scalar, out),
     }
 }
