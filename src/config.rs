@@ -4,11 +4,13 @@
 //! source, the key and what would be right.
 
 mod environment;
+mod keys;
 mod reference;
 mod settings;
 mod storage;
 
 pub use environment::Environment;
+pub use keys::{KeysChoice, ProviderChoice, TransitChoice};
 pub use reference::reference;
 pub use settings::{Listen, LogFormat, ModelsChoice, RootKey, Settings};
 pub use storage::{Place, RemoteConfig};
@@ -16,7 +18,10 @@ pub use storage::{Place, RemoteConfig};
 use crate::strict;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 /// Everything that can be written in the configuration file.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -28,6 +33,10 @@ pub struct Config {
     pub control_plane: Listener,
     /// Where everything is kept.
     pub storage: Storage,
+    /// Whose keys, and for how long.
+    pub keys: Keys,
+    /// Key management services, by a name of the user's.
+    pub key_providers: BTreeMap<String, KeyProviderConfig>,
     /// What embeds.
     pub models: Models,
     /// How much at once.
@@ -82,6 +91,63 @@ pub struct Storage {
     pub request_timeout_s: Option<u64>,
     /// Longest time to connect, seconds.
     pub connect_timeout_s: Option<u64>,
+}
+
+/// Whose keys, and for how long.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Keys {
+    /// The provider of tenants that name none.
+    pub default: Option<String>,
+    /// Seconds that a provider's yes holds.
+    pub lease_s: Option<u64>,
+    /// Seconds that a provider's silence is ridden out.
+    pub outage_s: Option<u64>,
+    /// Days after which keys are rotated.
+    pub rotate_days: Option<u32>,
+}
+
+/// A key management service.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyProviderConfig {
+    /// What it is.
+    pub kind: KeyProviderKind,
+    /// Where it answers.
+    #[serde(default)]
+    pub address: Option<String>,
+    /// Where the engine is mounted.
+    #[serde(default)]
+    pub mount: Option<String>,
+    /// Vault's namespace.
+    #[serde(default)]
+    pub namespace: Option<String>,
+    /// The key of tenants that name none, or the prefix of keys' names.
+    #[serde(default)]
+    pub key: Option<String>,
+    /// A key for each tenant.
+    #[serde(default)]
+    pub key_per_tenant: Option<bool>,
+    /// A file with the token, read at each call.
+    #[serde(default)]
+    pub token_file: Option<PathBuf>,
+    /// Certificate authorities, PEM.
+    #[serde(default)]
+    pub ca_certificates: Option<PathBuf>,
+    /// Send keys without TLS.
+    #[serde(default)]
+    pub allow_http: Option<bool>,
+    /// Of one call, seconds.
+    #[serde(default)]
+    pub timeout_s: Option<u64>,
+}
+
+/// Kinds of key management services.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyProviderKind {
+    /// OpenBao's or Vault's Transit engine.
+    Transit,
 }
 
 /// What embeds.

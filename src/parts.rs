@@ -1,18 +1,21 @@
 //! What a server is built from beside its settings: key provider, models, clock, entropy.
 //! Tests bring their own.
 
-use crate::config::{ModelsChoice, Place, RootKey, Settings};
+use crate::config::{ModelsChoice, Place, ProviderChoice, RootKey, Settings};
 use anyhow::{Context, Result, anyhow, bail};
 use journal::{Blocking, PROBE_ROUNDS, RemoteOptions, Retry, Storage};
 use kernel::{Clock, Entropy, OsEntropy, SystemClock};
 use models::{Models, ModelsConfig};
+use registry::KeyConfig;
 use std::{path::Path, sync::Arc};
-use vault::{KeyProvider, LocalProvider};
+use vault::{KeyProvider, LocalProvider, Providers};
+#[cfg(feature = "transit")]
+use vault::{TransitConfig, TransitProvider, TransitToken};
 
 /// The parts.
 pub struct Parts {
     /// Who wraps tenants' keys.
-    pub provider: Arc<dyn KeyProvider>,
+    pub keys: KeyConfig,
     /// What embeds.
     pub models: Models,
     /// Time.
@@ -28,7 +31,7 @@ impl Parts {
     /// The root key cannot be had, or models that were asked for do not load.
     pub fn from_settings(settings: &Settings) -> Result<Self> {
         Ok(Self {
-            provider: provider(settings)?,
+            keys: keys(settings)?,
             models: load_models(&settings.models)?,
             clock: Arc::new(SystemClock::new()),
             entropy: Arc::new(OsEntropy),
@@ -36,11 +39,61 @@ impl Parts {
     }
 }
 
-/// The root key's provider.
+/// The key providers. The root key file is made by a first start, but only where something is to stand under it.
 ///
 /// # Errors
-/// The value is no key; the file lies inside the data folder, is readable by others, or cannot be made.
-pub(crate) fn provider(settings: &Settings) -> Result<Arc<dyn KeyProvider>> {
+/// The root key's value is none; its file lies inside the data folder, is readable by others, or cannot be made; a
+/// service cannot be used as it is configured.
+pub(crate) fn keys(settings: &Settings) -> Result<KeyConfig> {
+    let choice = &settings.keys;
+    let mut all: Vec<Arc<dyn KeyProvider>> = Vec::new();
+    for (name, provider) in &choice.providers {
+        all.push(service(name, provider)?);
+    }
+    let is_default = |provider: &Arc<dyn KeyProvider>| provider.name() == choice.default;
+    // Whose default is a service needs no key file, unless there is one.
+    let local_wanted = choice.default == LocalProvider::NAME
+        || match &settings.root_key {
+            RootKey::Value(_) => true,
+            RootKey::File(path) => path.exists(),
+        };
+    if local_wanted {
+        all.push(local(settings)?);
+    }
+    let default = all.iter().position(is_default).context("keys.default names no provider")?;
+    let first = Providers::new(all.swap_remove(default));
+    let providers = all.into_iter().fold(first, Providers::with);
+    let (lease, outage_max, rotate_every) = (choice.lease, choice.outage_max, choice.rotate_every);
+    Ok(KeyConfig { providers, lease, outage_max, rotate_every })
+}
+
+#[cfg(feature = "transit")]
+fn service(name: &str, choice: &ProviderChoice) -> Result<Arc<dyn KeyProvider>> {
+    let ProviderChoice::Transit(choice) = choice;
+    let token = match (&choice.token, &choice.token_file) {
+        (Some(token), _) => TransitToken::Value(token.clone()),
+        (None, Some(path)) => TransitToken::File(path.clone()),
+        (None, None) => bail!("key provider {name} has no token"),
+    };
+    Ok(Arc::new(TransitProvider::new(TransitConfig {
+        name: name.to_owned(),
+        address: choice.address.clone(),
+        mount: choice.mount.clone(),
+        namespace: choice.namespace.clone(),
+        key: choice.key.clone(),
+        key_per_tenant: choice.key_per_tenant,
+        token,
+        ca_certificates: choice.ca_certificates.clone(),
+        timeout: choice.timeout,
+    })?))
+}
+
+#[cfg(not(feature = "transit"))]
+fn service(name: &str, _: &ProviderChoice) -> Result<Arc<dyn KeyProvider>> {
+    bail!("key provider {name} is of kind transit, which this build leaves out: build with --features transit")
+}
+
+fn local(settings: &Settings) -> Result<Arc<dyn KeyProvider>> {
     let provider = match &settings.root_key {
         RootKey::Value(value) => {
             LocalProvider::from_env_value(value, Arc::new(OsEntropy)).context("RINGFENCE_ROOT_KEY")?

@@ -85,7 +85,7 @@ pub async fn start_with(settings: Settings, parts: Parts) -> Result<Running> {
 }
 
 fn engine_config(settings: &Settings, storage: Storage, parts: Parts) -> EngineConfig {
-    let mut config = EngineConfig::new(storage, parts.provider, parts.models);
+    let mut config = EngineConfig::new(storage, parts.keys, parts.models);
     config.clock = parts.clock;
     config.entropy = parts.entropy;
     config.adopt_operator = settings.operator_token.as_ref().map(|t| t.to_string());

@@ -13,14 +13,20 @@ use std::{
     path::PathBuf,
 };
 
+mod certificate;
+
 #[derive(Debug, Subcommand)]
 pub(super) enum Audit {
     /// Write the audit as NDJSON, oldest line first: the tenant's own, with an API key of scope audit.
     Export(Export),
-    /// Check that the lines of an export are the ones that were written, with none missing between them.
+    /// Check, without a server, that the lines of an export are the ones that were written, with none missing between
+    /// them; or that a certificate is what the server signed.
     Verify {
-        /// NDJSON as `audit export` wrote it, without --document or --principal.
+        /// NDJSON as `audit export` wrote it, without --document or --principal; or a certificate.
         file: PathBuf,
+        /// For a certificate: the server's public key, as `ringfence key public` shows it.
+        #[arg(long, env = "RINGFENCE_SIGNING_KEY")]
+        key: Option<String>,
     },
 }
 
@@ -52,7 +58,10 @@ const PAGE: usize = kernel::limits::LIST_LIMIT_MAX;
 pub(crate) fn run(command: Audit, remote: &Remote) -> Result<()> {
     match command {
         Audit::Export(args) => export(&args, remote),
-        Audit::Verify { file } => {
+        Audit::Verify { file, key } => {
+            if let Some(note) = certificate::read(&file)? {
+                return certificate::verify(&file, &note, key.as_deref(), remote);
+            }
             let lines = read(&file)?;
             let report = match ledger::verify_lines(&lines) {
                 Ok(report) => report,

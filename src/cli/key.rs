@@ -1,33 +1,80 @@
 //! `ringfence key`: a tenant's keys: rotate them, see their epochs.
 
-use super::remote::{Remote, members, table};
-use anyhow::Result;
+use super::{
+    remote::{Remote, members, table},
+    tenant::KeyWanted,
+};
+use anyhow::{Context, Result};
 use clap::Subcommand;
 use serde_json::json;
+use std::{fs, path::PathBuf};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Key {
     /// Begin a new key epoch and wrap every key anew; the old epoch is then destroyed.
     Rotate {
         tenant: String,
+        #[command(flatten)]
+        key: KeyWanted,
         /// Follow the operation to its end.
         #[arg(long)]
         wait: bool,
     },
-    /// Show epochs and how many keys each wraps.
+    /// Show whether the key can be had, its epochs and how many keys each wraps.
     Status { tenant: String },
+    /// Show signed statements about destroyed keys, newest first.
+    Certificates {
+        /// Only of this tenant, also of one that is erased.
+        tenant: Option<String>,
+        /// Write the newest one into this file, for `ringfence audit verify`.
+        #[arg(long, requires = "tenant")]
+        output: Option<PathBuf>,
+    },
+    /// Show the public key that `ringfence audit verify` checks statements with.
+    Public,
 }
 
 pub(crate) fn run(command: Key, remote: &Remote) -> Result<()> {
     let client = remote.control()?;
     let of = |tenant: &str| format!("/admin/v1/tenants/{}/keys", client::encode(tenant));
     match command {
-        Key::Rotate { tenant, wait } => {
-            let begun = client.call("POST", &format!("{}/rotate", of(&tenant)), Some(&json!({"mode": "rewrap"})))?;
+        Key::Rotate { tenant, key, wait } => {
+            let mut body = json!({"mode": "rewrap"});
+            if let Some(key) = key.json() {
+                body["key"] = key;
+            }
+            let begun = client.call("POST", &format!("{}/rotate", of(&tenant)), Some(&body))?;
             remote.print(&super::operation::follow(&client, begun, wait)?, members)
         }
+        Key::Certificates { tenant, output } => {
+            let query = tenant.map(|t| format!("?tenant={}", client::encode(&t))).unwrap_or_default();
+            let found = client.call("GET", &format!("/admin/v1/certificates{query}"), None)?;
+            let Some(output) = output else {
+                return remote.print(&found, |v| table(&v["certificates"], &["at", "kind", "tenant", "incarnation"]));
+            };
+            let note = found["certificates"][0]["note"].as_str().context("there is no certificate for this tenant")?;
+            fs::write(&output, note).with_context(|| format!("cannot write {}", output.display()))?;
+            remote.print(&found["certificates"][0], |v| format!("{} of {} in {}", v["kind"], v["at"], output.display()))
+        }
+        Key::Public => {
+            let found = client.call("GET", "/admin/v1/signing-key", None)?;
+            remote.print(&found, |v| v["key"].as_str().unwrap_or_default().to_owned())
+        }
         Key::Status { tenant } => remote.print(&client.call("GET", &of(&tenant), None)?, |v| {
-            format!("current epoch {}\n{}", v["current"], table(&v["epochs"], &["epoch", "created_at", "objects"]))
+            let columns = ["epoch", "created_at", "age_days", "provider", "key", "objects", "wraps"];
+            let text = |value: &serde_json::Value| value.as_str().unwrap_or("-").to_owned();
+            format!(
+                "key {} of provider {}: {}{}\nkeys sealed by {}, objects by {}\ncurrent epoch {}, next rotation {}\n{}",
+                text(&v["key"]["name"]),
+                text(&v["key"]["provider"]),
+                text(&v["key"]["state"]),
+                v["key"]["why"].as_str().map(|why| format!(" ({why})")).unwrap_or_default(),
+                text(&v["algorithms"]["keys"]),
+                text(&v["algorithms"]["objects"]),
+                v["current"],
+                text(&v["next_rotation"]),
+                table(&v["epochs"], &columns)
+            )
         }),
     }
 }

@@ -12,13 +12,13 @@ pub(super) fn run(global: &Global, args: &ServerArgs) -> Result<()> {
     if let Some(folder) = settings.place.folder() {
         anyhow::ensure!(folder.is_dir(), "{} is no data folder; give --data", folder.display());
     }
-    let provider = crate::parts::provider(&settings)?;
+    let keys = crate::parts::keys(&settings)?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime does not start")?;
     let token = runtime.block_on(async {
         let told = |e: kernel::Error| anyhow!("{}", crate::parts::chain(&e));
         let storage = crate::parts::storage(&settings).await?;
-        registry::Registry::recover_operator(storage, provider, Arc::new(SystemClock::new()), Arc::new(OsEntropy))
+        registry::Registry::recover_operator(storage, keys, Arc::new(SystemClock::new()), Arc::new(OsEntropy))
             .await
             .map_err(told)
     })?;

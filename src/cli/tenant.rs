@@ -13,6 +13,8 @@ pub(super) enum Tenant {
         id: String,
         #[command(flatten)]
         change: Change,
+        #[command(flatten)]
+        key: KeyWanted,
     },
     /// List tenants.
     List,
@@ -64,6 +66,29 @@ pub(super) struct Change {
     /// Tokens embedded a minute.
     #[arg(long)]
     tokens_per_minute: Option<u64>,
+    /// Days after which the tenant's keys are rotated.
+    #[arg(long)]
+    rotate_days: Option<u32>,
+}
+
+/// The key that wraps a tenant's own.
+#[derive(Debug, Args)]
+pub(super) struct KeyWanted {
+    /// `local`, or a provider of the server's configuration.
+    #[arg(long)]
+    key_provider: Option<String>,
+    /// The key's name there.
+    #[arg(long)]
+    key_name: Option<String>,
+}
+
+impl KeyWanted {
+    pub(super) fn json(self) -> Option<Value> {
+        let members = [("provider", self.key_provider), ("name", self.key_name)];
+        let members: Map<String, Value> =
+            members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.into()))).collect();
+        (!members.is_empty()).then(|| members.into())
+    }
 }
 
 impl Change {
@@ -84,6 +109,9 @@ impl Change {
         if let Some(class) = self.governance_class {
             body.insert("governance_class".into(), class.into());
         }
+        if let Some(days) = self.rotate_days {
+            body.insert("rotate_days".into(), days.into());
+        }
         if !quotas.is_empty() {
             body.insert("quotas".into(), quotas.into());
         }
@@ -97,8 +125,11 @@ pub(crate) fn run(command: Tenant, remote: &Remote) -> Result<()> {
     let client = remote.control()?;
     let of = |id: &str| format!("{BASE}/{}", encode(id));
     match command {
-        Tenant::Create { id, change } => {
+        Tenant::Create { id, change, key } => {
             let mut body = change.json();
+            if let Some(key) = key.json() {
+                body.insert("key".into(), key);
+            }
             body.insert("id".into(), id.into());
             remote.print(&client.call("POST", BASE, Some(&body.into()))?, members)
         }

@@ -1,6 +1,6 @@
 //! What the server uses: every value parsed and within its bounds.
 
-use super::{Config, Environment, Format, GraphBuilder, Level, Listener, Place, Provider};
+use super::{Config, Environment, Format, GraphBuilder, KeysChoice, Level, Listener, Place, Provider};
 use anyhow::{Context, Result, bail, ensure};
 use kernel::limits;
 use std::{
@@ -20,6 +20,8 @@ pub struct Settings {
     pub place: Place,
     /// Where the root key comes from.
     pub root_key: RootKey,
+    /// Who else keeps root keys.
+    pub keys: KeysChoice,
     /// An operator token to adopt on first start.
     pub operator_token: Option<Zeroizing<String>>,
     /// What embeds.
@@ -111,6 +113,7 @@ impl Settings {
             data_plane: listener("data_plane", &config.data_plane, DATA_PLANE)?,
             control_plane: listener("control_plane", &config.control_plane, CONTROL_PLANE)?,
             root_key: root_key(environment)?,
+            keys: KeysChoice::new(config, environment)?,
             place,
             operator_token: environment.secret("RINGFENCE_OPERATOR_TOKEN")?,
             models: models_choice(config, environment),

@@ -28,6 +28,18 @@ struct OfModel {
     model: String,
 }
 
+/// The provider's name is the operator's own.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfProvider {
+    provider: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Answer {
+    provider: String,
+    answer: &'static str,
+}
+
 type Seconds = Gauge<f64, AtomicU64>;
 
 /// What this process counted since it started.
@@ -87,6 +99,9 @@ fn state(engine: &Engine) -> Registry {
     };
     gauge("tenants_open", "Tenants whose directory is held in memory", health.tenants.open);
     gauge("tenants_unopened", "Tenants whose directory did not open", health.tenants.unopened);
+    gauge("tenants_sealed", "Those of them whose key provider refuses or does not answer", health.tenants.sealed);
+    let unavailable = health.tenants.unavailable;
+    gauge("tenants_key_unavailable", "Open tenants served until their lease on a key ends", unavailable);
     gauge("tenants_memory_bytes", "Bytes that open directories hold, estimated", health.tenants.memory_bytes);
     gauge("audit_chains_open", "Audit logs held open", health.audit_chains);
     gauge("namespaces_open", "Namespaces held in memory", health.stores.open);
@@ -129,7 +144,23 @@ fn state(engine: &Engine) -> Registry {
     share("tombstone_share", "Dead documents among those indexed, 0 to 1", health.stores.tombstone_share());
     share("write_amplification", "Bytes written for each byte accepted", health.stores.write_amplification());
     models(&mut registry, &health.models.models);
+    providers(&mut registry, &health.providers);
     registry
+}
+
+fn providers(registry: &mut Registry, providers: &[engine::ProviderHealth]) {
+    let questions = Family::<Answer, Counter>::default();
+    let up = Family::<OfProvider, Gauge>::default();
+    for provider in providers {
+        let granted = provider.asked - provider.denied - provider.failed;
+        for (answer, count) in [("granted", granted), ("denied", provider.denied), ("failed", provider.failed)] {
+            questions.get_or_create(&Answer { provider: provider.name.clone(), answer }).inc_by(count);
+        }
+        let answers = provider.trouble != Some(engine::KeyTrouble::Outage);
+        up.get_or_create(&OfProvider { provider: provider.name.clone() }).set(i64::from(answers));
+    }
+    registry.register("key_questions", "What key providers were asked, by their answer", questions);
+    registry.register("key_provider_up", "Whether a key provider answered the last question", up);
 }
 
 fn models(registry: &mut Registry, models: &[models::ModelStats]) {

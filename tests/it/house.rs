@@ -61,7 +61,7 @@ impl House {
         let config = Config::load(None, &environment).expect("a configuration");
         let settings = Settings::new(&config, Some(self.folder.path()), &environment).expect("settings");
         let parts = Parts {
-            provider: Arc::new(LocalProvider::from_env_value(ROOT_KEY, Arc::new(OsEntropy)).expect("a root key")),
+            keys: LocalProvider::from_env_value(ROOT_KEY, Arc::new(OsEntropy)).expect("a root key").into(),
             models: Models::fake(64),
             clock: Arc::new(SystemClock::new()),
             entropy: Arc::new(OsEntropy),

@@ -3,15 +3,15 @@
 use journal::Storage;
 use kernel::{Clock, Entropy, OsEntropy, SystemClock};
 use models::Models;
+use registry::KeyConfig;
 use std::sync::Arc;
-use vault::KeyProvider;
 
 /// Parts and bounds.
 pub struct EngineConfig {
     /// Where everything is kept.
     pub storage: Storage,
-    /// Who wraps tenants' keys.
-    pub provider: Arc<dyn KeyProvider>,
+    /// Who wraps tenants' keys, and for how long they are used without asking again.
+    pub keys: KeyConfig,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
@@ -45,11 +45,11 @@ pub struct EngineConfig {
 
 impl EngineConfig {
     /// Defaults for a small machine.
-    pub fn new(storage: Storage, provider: Arc<dyn KeyProvider>, models: Models) -> Self {
+    pub fn new(storage: Storage, keys: impl Into<KeyConfig>, models: Models) -> Self {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         Self {
             storage,
-            provider,
+            keys: keys.into(),
             clock: Arc::new(SystemClock::new()),
             entropy: Arc::new(OsEntropy),
             models,

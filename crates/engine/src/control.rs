@@ -9,7 +9,8 @@ use crate::{Engine, Page, Paged};
 use access::{Erase, Operator, RotateKey, TenantState};
 use kernel::{Code, Error, KeyEpoch, KeyId, OperationId, OperatorName, Role, TenantId, Timestamp};
 use registry::{
-    Begun, KeyStatus, KeyView, NewKey, NewTenant, OperationKind, OperationView, OperatorView, TenantChange, TenantView,
+    Begun, Certificate, KeyChoice, KeyStatus, KeyView, NewKey, NewTenant, OperationKind, OperationView, OperatorView,
+    TenantChange, TenantView,
 };
 use zeroize::Zeroizing;
 
@@ -117,12 +118,13 @@ impl Engine {
         operator: &Operator,
         id: &TenantId,
         mode: RotateMode,
+        choice: Option<KeyChoice>,
     ) -> Result<(OperationId, KeyEpoch), Error> {
         let RotateMode::Rewrap = mode;
         self.act(operator, "key.rotate", Some(id)).await?;
         let grant = self.inner.gate.delegate::<RotateKey>(operator, id)?;
         let begun = self.inner.registry.begin_operation(id, OperationKind::RotateKey).await?;
-        let epoch = self.inner.registry.begin_rotation(&grant).await?;
+        let epoch = self.inner.registry.begin_rotation(&grant, choice.as_ref()).await?;
         match begun {
             Begun::Running(view) => Ok((view.id, epoch)),
             Begun::Fresh(operation) => {
@@ -131,6 +133,16 @@ impl Engine {
                 Ok((operation_id, epoch))
             }
         }
+    }
+
+    /// Signed statements about keys, newest first; of one tenant's name, if one is given.
+    pub fn certificates(&self, operator: &Operator, tenant: Option<&TenantId>) -> Vec<Certificate> {
+        self.inner.registry.certificates(operator, tenant)
+    }
+
+    /// The key to check them with.
+    pub fn signing_key(&self) -> String {
+        self.inner.registry.signing_key()
     }
 
     /// A tenant's key epochs and what each wraps.

@@ -2,6 +2,7 @@
 
 use crate::{
     EngineConfig, Flow,
+    key_watch::KeyWatch,
     ownership::Ownership,
     recall::Recalled,
     turnstile::Turnstile,
@@ -40,6 +41,7 @@ pub(crate) struct Inner {
     pub(crate) tracker: TaskTracker,
     pub(crate) strict_audit: bool,
     pub(crate) ownership: Ownership,
+    pub(crate) key_watch: KeyWatch,
 }
 
 /// Numbers for metrics and `doctor`. No names.
@@ -49,6 +51,8 @@ pub struct Health {
     pub stores: StoresStats,
     /// The tenants.
     pub tenants: registry::SeatStats,
+    /// The key providers.
+    pub providers: Vec<registry::ProviderHealth>,
     /// The models.
     pub models: models::Stats,
     /// Audit logs that are open.
@@ -77,7 +81,7 @@ impl Engine {
         let tracker = TaskTracker::new();
         let (registry, token) = Registry::open(
             storage.clone(),
-            config.provider.clone(),
+            config.keys.clone(),
             config.clock.clone(),
             config.entropy.clone(),
             tracker.clone(),
@@ -139,8 +143,10 @@ impl Engine {
                 tracker,
                 strict_audit: config.strict_audit,
                 ownership,
+                key_watch: KeyWatch::default(),
             }),
         };
+        engine.inner.key_watch.start(&engine);
         engine.resume_operations();
         Ok((engine, token))
     }
@@ -149,6 +155,7 @@ impl Engine {
     pub async fn close(&self, wait: Duration) {
         let inner = &self.inner;
         inner.ownership.stop();
+        inner.key_watch.stop();
         inner.stores.close().await;
         inner.trail.close().await;
         if tokio::time::timeout(wait, inner.registry.close()).await.is_err() {
@@ -231,6 +238,7 @@ impl Engine {
         Health {
             stores: inner.stores.stats(),
             tenants: inner.registry.stats(),
+            providers: inner.registry.providers(),
             models: inner.models.stats(),
             audit_chains: inner.trail.open_chains(),
             cpu_waiting: inner.work.waiting(),

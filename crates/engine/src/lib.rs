@@ -14,6 +14,7 @@ mod embed;
 mod engine;
 mod fuse;
 mod ingest;
+mod key_watch;
 mod me;
 mod namespaces;
 mod ownership;
@@ -40,5 +41,9 @@ pub use ledger::Audited;
 pub use me::{AuditQuery, TenantUsage, Whoami};
 pub use namespaces::{EmbeddingAsk, NamespaceChange, NamespaceView};
 pub use recall::{Probe, RecallReply, RecallRequest};
-pub use registry::{KeyStatus, KeyView, NewKey, NewTenant, OperationView, OperatorView, TenantChange, TenantView};
+pub use registry::{
+    Certificate, KeyChoice, KeyState, KeyStatus, KeyView, NewKey, NewTenant, OperationView, OperatorView,
+    ProviderHealth, TenantChange, TenantView,
+};
 pub use store::{Decision, OnConflict, Selection};
+pub use vault::KeyTrouble;

@@ -3,9 +3,9 @@
 
 use crate::Engine;
 use access::{Erase, Grant, RotateKey};
-use kernel::{Code, Error, KeyEpoch};
+use kernel::{Code, Error};
 use ledger::Deed;
-use registry::{OperationHandle, OperationKind};
+use registry::{Erasure, OperationHandle, OperationKind, Rotated};
 use serde_json::json;
 
 impl Engine {
@@ -15,7 +15,7 @@ impl Engine {
         self.inner.tracker.spawn(async move {
             let result = engine.inner.registry.rotate(&grant, &operation).await;
             let deed = match &result {
-                Ok(epoch) => Deed::success().count("epoch", u64::from(epoch.0)),
+                Ok(rotated) => Deed::success().count("epoch", u64::from(rotated.epoch.0)),
                 Err(error) => Deed::failure(error.code),
             };
             let _ = engine.settle(grant, Ok(((), deed))).await;
@@ -40,10 +40,7 @@ impl Engine {
             self.inner.tracker.spawn(async move {
                 let registry = &engine.inner.registry;
                 match operation.kind() {
-                    OperationKind::RotateKey => {
-                        let result = registry.resume_rotation(&operation).await;
-                        end_rotation(operation, result).await;
-                    }
+                    OperationKind::RotateKey => engine.run_rotation(operation).await,
                     OperationKind::EraseTenant => {
                         let result = registry.resume_erasure(&operation).await;
                         end_erasure(operation, result).await;
@@ -58,6 +55,12 @@ impl Engine {
         }
     }
 
+    /// A rotation that nobody's request begins: after a restart, or by a rule.
+    pub(crate) async fn run_rotation(&self, operation: OperationHandle) {
+        let result = self.inner.registry.resume_rotation(&operation).await;
+        end_rotation(operation, result).await;
+    }
+
     /// Drops a tenant's data from memory.
     pub(crate) async fn let_go(&self, incarnation: kernel::Incarnation) {
         self.inner.stores.forget(incarnation).await;
@@ -65,16 +68,21 @@ impl Engine {
     }
 }
 
-async fn end_rotation(operation: OperationHandle, result: Result<KeyEpoch, Error>) {
+async fn end_rotation(operation: OperationHandle, result: Result<Rotated, Error>) {
     match result {
-        Ok(epoch) => operation.succeed(json!({"epoch": epoch.0})).await,
+        Ok(Rotated { epoch, certificate }) => {
+            operation.succeed(json!({"epoch": epoch.0, "certificate": certificate.map(|c| c.note)})).await;
+        }
         Err(error) => operation.fail(&error).await,
     }
 }
 
-async fn end_erasure(operation: OperationHandle, result: Result<Vec<String>, Error>) {
+async fn end_erasure(operation: OperationHandle, result: Result<Erasure, Error>) {
     match result {
-        Ok(places) => operation.succeed(json!({"places_removed": places.len()})).await,
+        Ok(Erasure { removed, certificate }) => {
+            let result = json!({"places_removed": removed.len(), "certificate": certificate.map(|c| c.note)});
+            operation.succeed(result).await;
+        }
         Err(error) => operation.fail(&error).await,
     }
 }

@@ -32,6 +32,7 @@ mod tasks;
 pub use error::{Error, Stopped};
 pub use journal::{Journal, Recovered, Tenancy};
 pub use objects::ObjectRef;
+pub use outside::Witness;
 pub use probe::{PROBE_ROUNDS, ProbeError, probe};
 pub use remote::{
     Backend, CONNECT_TIMEOUT, Credentials, REQUEST_TIMEOUT, RETRIES_MAX, RETRY_TIMEOUT, ROLE_VARIABLES, RemoteError,

@@ -33,7 +33,44 @@ impl Storage {
         }
         self.remove_place(prefix).await
     }
+
+    /// Sealed objects under a place's prefix, at most so many and each at most [`WITNESS_BYTES_MAX`] long: what they
+    /// are called and the hash of their bytes. Nothing is opened.
+    ///
+    /// # Errors
+    /// `Io`, `Store`; also for a prefix that no place has.
+    pub async fn witnesses(&self, prefix: &str, most: usize) -> Result<Vec<Witness>, Error> {
+        if !is_prefix(prefix) {
+            return Err(io_error("listing a place", io::Error::from(io::ErrorKind::InvalidInput)));
+        }
+        let mut found = Vec::new();
+        for name in self.list(prefix).await? {
+            if found.len() >= most {
+                break;
+            }
+            let name = format!("{prefix}{name}");
+            let Some(bytes) = self.read(&name, "reading a sealed object").await? else { continue };
+            if bytes.len() <= WITNESS_BYTES_MAX {
+                found.push(Witness { name, bytes: bytes.len() as u64, sha256: vault::sha256(&bytes) });
+            }
+        }
+        Ok(found)
+    }
 }
+
+/// A sealed object as it lies in the storage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Witness {
+    /// Its whole name.
+    pub name: String,
+    /// How long it is.
+    pub bytes: u64,
+    /// The hash of its sealed bytes.
+    pub sha256: [u8; 32],
+}
+
+/// Larger objects are no witnesses.
+const WITNESS_BYTES_MAX: usize = 64 << 20;
 
 /// `<kind>/<two hex digits>/<uuid>/`, with the kinds that a tenant has.
 fn is_prefix(prefix: &str) -> bool {

@@ -122,6 +122,29 @@ pub const DIRECTORIES_BYTES_MAX: u64 = 64 << 20;
 pub const REOPEN_WAIT_MIN: Duration = Duration::from_secs(1);
 /// See [`REOPEN_WAIT_MIN`].
 pub const REOPEN_WAIT_MAX: Duration = Duration::from_secs(60);
+/// Keys that a provider gave are used for so long without it being asked again. From a provider's no to the last read
+/// it is at most this, and a minute is what customers who hold their own keys are told.
+pub const KEY_LEASE: Duration = Duration::from_secs(45);
+/// The longest lease that a configuration may ask for.
+pub const KEY_LEASE_MAX: Duration = Duration::from_secs(60);
+/// A provider that does not answer is ridden out for so long since it last said yes.
+pub const KEY_OUTAGE_MAX: Duration = Duration::from_secs(300);
+/// A sealed tenant's provider is asked again after at most so long.
+pub const KEY_REOPEN_WAIT_MAX: Duration = Duration::from_secs(10);
+/// How often the leases of tenants' keys are looked at.
+pub const KEY_CHECK: Duration = Duration::from_secs(1);
+/// Signed statements that are remembered, all tenants together: about 3 KB each. They are made to be kept elsewhere.
+pub const CERTIFICATES_KEPT_MAX: usize = 1_000;
+/// Sealed objects that an erasure's certificate names.
+pub const CERTIFICATE_SAMPLES_MAX: usize = 16;
+/// How often rotations that a rule wants are looked for.
+pub const ROTATION_CHECK: Duration = Duration::from_secs(60);
+/// Rotations of a rule at once, all tenants together.
+pub const ROTATIONS_AT_ONCE: usize = 4;
+/// The longest time between two rotations that a policy may ask for, days.
+pub const ROTATE_DAYS_MAX: u32 = 3_650;
+/// Questions that one key provider is asked at the same time. Each holds a thread.
+pub const KEY_QUESTIONS_MAX: usize = 16;
 /// Ended operations that are remembered, all tenants together. Enough to look up last week's; about 0.5 MB.
 pub const OPERATIONS_KEPT_MAX: usize = 1_000;
 /// Unfinished operations of one tenant. More is a client that does not wait for what it began.

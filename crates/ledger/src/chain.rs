@@ -397,7 +397,7 @@ impl Chain {
             }
             let shared = &self.shared;
             let (clock, entropy) = (Arc::clone(&shared.clock), Arc::clone(&shared.entropy));
-            let book = Book::open(&shared.storage, self.home()?, clock, entropy).await?;
+            let book = Book::open(&shared.storage, self.home().await?, clock, entropy).await?;
             self.lock().written = book.usage();
             *slot = Some(book);
             self.is_open.store(true, Ordering::Relaxed);
@@ -407,11 +407,11 @@ impl Chain {
     }
 
     /// The directory's answer is checked, not trusted.
-    fn home(&self) -> Result<Arc<Home>, kernel::Error> {
+    async fn home(&self) -> Result<Arc<Home>, kernel::Error> {
         match &self.owner {
             Owner::Server(home) => Ok(Arc::clone(home)),
             Owner::Tenant(incarnation) => {
-                let home = self.shared.directory.audit(*incarnation)?;
+                let home = self.shared.directory.audit(*incarnation).await?;
                 let right = home.incarnation() == Some(*incarnation) && home.kind() == PlaceKind::Audit;
                 if right { Ok(home) } else { Err(Error::Misplaced.into()) }
             }

@@ -187,6 +187,21 @@ impl Trail {
         self.0.operators.write(draft, None).await
     }
 
+    /// Writes down what the server did, or met, by itself, among the operators' acts; durable when this returns.
+    ///
+    /// # Errors
+    /// When the line cannot be written.
+    pub async fn server_act(
+        &self,
+        act: &'static str,
+        tenant: Option<&TenantId>,
+        why: Option<&str>,
+    ) -> Result<(), kernel::Error> {
+        let mut draft = Draft::bare("server", "ringfence".to_owned(), act, self.now()).about(tenant);
+        draft.failure = why.map(str::to_owned);
+        self.0.operators.write(draft, None).await
+    }
+
     /// What operators did, oldest first.
     ///
     /// # Errors

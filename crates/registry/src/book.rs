@@ -180,6 +180,12 @@ impl<S: Fold> Book<S> {
         writer.since_checkpoint >= limits::REGISTRY_CHECKPOINT_ENTRIES.max(quarter) || self.read(S::purge_due)
     }
 
+    /// The state as it stands on the storage, read as a start would; not the one in memory. Nobody writes meanwhile.
+    pub(crate) async fn reread(&self) -> Result<S> {
+        let _nobody_writes = self.writer.lock().await;
+        Ok(recover::<S>(&self.world, &self.home).await?.0)
+    }
+
     /// Writes a checkpoint, behind which older entries and checkpoints are deleted.
     pub(crate) async fn purge(&self) -> Result<()> {
         let mut writer = self.writer.lock().await;

@@ -2,8 +2,9 @@
 //! operators, operations. All of it is in memory from the start; what a tenant has is not in it.
 
 use crate::{
-    Result,
+    Certificate, Result,
     book::Fold,
+    certificate::{Certificates, Shredding},
     codec::{self, QuotasForm, by_word, keyed},
     record::{End, EpochRecord, HouseRecord, KeyPlace, Life, OperationRecord, Operator, TenantRecord, Wrapped},
 };
@@ -32,6 +33,7 @@ pub(crate) enum ControlEvent {
         governance_class: Option<String>,
         #[serde(with = "QuotasForm")]
         quotas: Quotas,
+        rotate_days: Option<u32>,
     },
     TenantSuspended {
         #[serde(with = "codec::word")]
@@ -58,17 +60,20 @@ pub(crate) enum ControlEvent {
     EpochsRetired {
         #[serde(with = "codec::word")]
         id: TenantId,
+        certificate: Certificate,
     },
     /// An erasure begins: the keys are forgotten, and this is what is left to remove.
     TenantDoomed {
         #[serde(with = "codec::word")]
         id: TenantId,
         prefixes: Vec<String>,
+        shredding: Shredding,
     },
     /// An erasure ends: the name is free again.
     TenantGone {
         #[serde(with = "codec::word")]
         id: TenantId,
+        certificate: Certificate,
     },
     /// Says whose an API key is, before its tenant's directory knows it.
     KeyFiled {
@@ -103,6 +108,7 @@ pub(crate) struct ControlState {
     pub(crate) keys: BTreeMap<KeyId, KeyPlace>,
     /// Oldest first. Ended ones leave when there are more than `OPERATIONS_KEPT_MAX`.
     pub(crate) operations: VecDeque<OperationRecord>,
+    pub(crate) certificates: Certificates,
     /// An older log or checkpoint holds a wrapped key that must be gone.
     #[serde(skip)]
     purge_due: bool,
@@ -187,11 +193,12 @@ impl Fold for ControlState {
                 self.settle(tenant.id.clone(), tenant.incarnation);
                 self.tenants.insert(tenant.id.clone(), *tenant);
             }
-            ControlEvent::TenantChanged { id, display_name, governance_class, quotas } => {
+            ControlEvent::TenantChanged { id, display_name, governance_class, quotas, rotate_days } => {
                 self.change(&id, |t| {
                     t.display_name = display_name;
                     t.governance_class = governance_class;
                     t.quotas = quotas;
+                    t.rotate_days = rotate_days;
                 });
             }
             ControlEvent::TenantSuspended { id } => self.change(&id, |t| t.life = Life::Suspended),
@@ -205,17 +212,19 @@ impl Fold for ControlState {
                     place.wrapped = audit;
                 }
             }),
-            ControlEvent::EpochsRetired { id } => {
+            ControlEvent::EpochsRetired { id, certificate } => {
+                self.certificates.push(certificate);
                 self.change(&id, |t| drop(t.keys.epochs.drain(..t.keys.epochs.len().saturating_sub(1))));
                 self.purge_due = true;
             }
-            ControlEvent::TenantDoomed { id, prefixes } => {
+            ControlEvent::TenantDoomed { id, prefixes, shredding } => {
                 self.change(&id, |t| {
                     t.life = Life::Deleting;
                     t.keys.epochs.clear();
                     t.directory = None;
                     t.audit = None;
                     t.doomed = prefixes;
+                    t.shredding = Some(shredding);
                 });
                 if let Some(incarnation) = self.tenants.get(&id).map(|t| t.incarnation) {
                     self.keys.retain(|_, k| k.incarnation != incarnation);
@@ -223,7 +232,8 @@ impl Fold for ControlState {
                 }
                 self.purge_due = true;
             }
-            ControlEvent::TenantGone { id } => {
+            ControlEvent::TenantGone { id, certificate } => {
+                self.certificates.push(certificate);
                 if let Some(tenant) = self.tenants.remove(&id) {
                     self.lives.remove(&tenant.incarnation);
                 }

@@ -62,6 +62,8 @@ pub(crate) struct DirectoryState {
     pub(crate) keys: BTreeMap<KeyId, ApiKey>,
     /// Prefixes of dropped namespaces that are not removed yet.
     pub(crate) doomed: Vec<String>,
+    /// How many keys each of the tenant's epochs has wrapped.
+    wraps: BTreeMap<u32, u64>,
     /// An older log or checkpoint holds a wrapped key that must be gone.
     purge_due: bool,
     /// Settings that were put last: most namespaces of a tenant share theirs.
@@ -69,6 +71,15 @@ pub(crate) struct DirectoryState {
 }
 
 impl DirectoryState {
+    /// How many keys of namespaces the tenant's key of this epoch has wrapped.
+    pub(crate) fn wraps(&self, epoch: u32) -> u64 {
+        self.wraps.get(&epoch).copied().unwrap_or_default()
+    }
+
+    fn count_wrap(&mut self, epoch: u32) {
+        *self.wraps.entry(epoch).or_default() += 1;
+    }
+
     /// Estimated bytes in memory.
     pub(crate) fn bytes(&self) -> u64 {
         (self.namespaces.len() * NAMESPACE_BYTES + self.keys.len() * KEY_BYTES) as u64
@@ -96,7 +107,13 @@ impl Fold for DirectoryState {
 
     fn apply(&mut self, event: DirectoryEvent) {
         match event {
-            DirectoryEvent::NamespacePut { name, entry } => self.put(name, entry),
+            DirectoryEvent::NamespacePut { name, entry } => {
+                // Settings that change bring the wrap that is there.
+                if self.namespaces.get(&name).is_none_or(|known| known.place.wrapped != entry.place.wrapped) {
+                    self.count_wrap(entry.place.wrapped.epoch);
+                }
+                self.put(name, entry);
+            }
             DirectoryEvent::NamespaceDropped { name, prefix } => {
                 self.namespaces.remove(&name);
                 self.doomed.push(prefix);
@@ -105,6 +122,7 @@ impl Fold for DirectoryState {
             DirectoryEvent::PrefixGone { prefix } => self.doomed.retain(|p| *p != prefix),
             DirectoryEvent::Rewrapped(list) => {
                 for Rewrap { name, wrapped } in list {
+                    self.count_wrap(wrapped.epoch);
                     if let Some(entry) = self.namespaces.get_mut(&name) {
                         entry.place.wrapped = wrapped;
                     }

@@ -1,21 +1,33 @@
-//! Erasure of a tenant: its keys first, then its data.
+//! Erasure of a tenant: its keys first, then its data, then a statement that proves it.
 //!
-//! 1. `TenantDoomed` in control: from here on nothing of the tenant is served, and its wrapped keys
-//!    are in no newer entry. 2. A control checkpoint, behind which no log holds them: what is on
-//!    disk can no longer be opened by anybody. 3. The prefixes are removed. 4. `TenantGone`: the
-//!    name is free. A crash anywhere behind 1 is taken up at the next start.
+//! 1. `TenantDoomed` in control: from here on nothing of the tenant is served, its wrapped keys are in no newer entry,
+//!    and what is to be proven stands there. 2. A control checkpoint, behind which no log holds them: what is on disk
+//!    can no longer be opened by anybody. 3. Keys that a provider made for this tenant alone are destroyed there.
+//!    4. The prefixes are removed. 5. What must fail is tried. 6. `TenantGone` with the certificate: the name is free.
+//!    A crash anywhere behind 1 is taken up at the next start.
 
 use crate::{
-    OperationHandle, OperationKind, Registry,
+    Certificate, OperationHandle, OperationKind, Registry,
+    certificate::{Attempt, Erased, ReceiptLine, Sample, ShreddedKey, Shredding},
     control::ControlEvent,
     record::{Life, TenantRecord},
 };
 use access::{Erase, Grant};
-use kernel::{Code, Error, Incarnation, Result, TenantId};
-use vault::PlaceKind;
+use kernel::{Code, Error, Incarnation, Result, TenantId, limits};
+use std::collections::BTreeSet;
+use vault::{KeyTrouble, PlaceKind};
+
+/// What an erasure leaves.
+#[derive(Clone, Debug)]
+pub struct Erasure {
+    /// The places that were removed.
+    pub removed: Vec<String>,
+    /// The proof.
+    pub certificate: Option<Certificate>,
+}
 
 impl Registry {
-    /// Erases the grant's tenant. Says which prefixes were removed.
+    /// Erases the grant's tenant.
     ///
     /// The stores must have let go of it before. A tenant whose directory does not open is erased
     /// as well; the objects of its namespaces then stay behind, and nobody can open them.
@@ -23,7 +35,7 @@ impl Registry {
     /// # Errors
     /// `not_suspended`, `not_found`. After any other error the erasure goes on with the next call
     /// or the next start.
-    pub async fn erase(&self, grant: &Grant<Erase>) -> Result<Vec<String>> {
+    pub async fn erase(&self, grant: &Grant<Erase>) -> Result<Erasure> {
         self.erase_life(grant.tenant(), grant.incarnation()).await
     }
 
@@ -31,18 +43,20 @@ impl Registry {
     ///
     /// # Errors
     /// As [`Registry::erase`]; `invalid_request` for another kind of operation.
-    pub async fn resume_erasure(&self, operation: &OperationHandle) -> Result<Vec<String>> {
+    pub async fn resume_erasure(&self, operation: &OperationHandle) -> Result<Erasure> {
         if operation.kind() != OperationKind::EraseTenant {
             return Err(Error::invalid("operation", "is no erasure"));
         }
-        let gone = self.inner.control.read(|s| s.by_incarnation(operation.incarnation()).is_none());
+        let incarnation = operation.incarnation();
+        let gone = self.inner.control.read(|s| s.by_incarnation(incarnation).is_none());
         if gone {
-            return Ok(Vec::new());
+            let certificate = self.inner.control.read(|s| s.certificates.of(incarnation).next_back().cloned());
+            return Ok(Erasure { removed: Vec::new(), certificate });
         }
-        self.erase_life(operation.tenant(), operation.incarnation()).await
+        self.erase_life(operation.tenant(), incarnation).await
     }
 
-    async fn erase_life(&self, tenant: &TenantId, incarnation: Incarnation) -> Result<Vec<String>> {
+    async fn erase_life(&self, tenant: &TenantId, incarnation: Incarnation) -> Result<Erasure> {
         let record = self.inner.tenant_record(tenant)?;
         if record.incarnation != incarnation {
             return Err(Error::not_found());
@@ -67,10 +81,20 @@ impl Registry {
         };
         prefixes.extend(record.audit.as_ref().map(|p| PlaceKind::Audit.prefix(p.uuid)));
         prefixes.extend(record.directory.as_ref().map(|p| PlaceKind::Directory.prefix(p.uuid)));
+        let shredding = Shredding {
+            begun_at: self.inner.world.clock.now().to_string(),
+            directory_opened: residence.is_some(),
+            keys: record.keys.epochs.iter().map(ShreddedKey::of).collect(),
+            samples: self.samples(&prefixes).await,
+        };
         let written = self.inner.write(|state| {
             let tenant = state.tenants.get(&record.id).filter(|t| t.incarnation == record.incarnation);
-            may_erase(tenant.ok_or_else(Error::not_found)?.life)?;
-            Ok((Some(ControlEvent::TenantDoomed { id: record.id.clone(), prefixes }), ()))
+            let tenant = tenant.ok_or_else(Error::not_found)?;
+            may_erase(tenant.life)?;
+            if !tenant.keys.numbers().eq(record.keys.numbers()) {
+                return Err(Error::new(Code::Conflict, "the tenant's keys have changed meanwhile").into());
+            }
+            Ok((Some(ControlEvent::TenantDoomed { id: record.id.clone(), prefixes, shredding }), ()))
         });
         let written = written.await;
         if let (Err(_), Some(residence)) = (&written, residence) {
@@ -79,21 +103,183 @@ impl Registry {
         Ok(written?)
     }
 
-    /// Steps 3 and 4.
-    pub(crate) async fn remove_remains(&self, record: &TenantRecord) -> Result<Vec<String>> {
+    /// Sealed objects as they lie, some of each place. One that cannot be read is no sample.
+    async fn samples(&self, prefixes: &[String]) -> Vec<Sample> {
+        let mut samples = Vec::new();
+        let each = limits::CERTIFICATE_SAMPLES_MAX.div_ceil(prefixes.len().max(1)).max(1);
+        for prefix in prefixes {
+            let most = each.min(limits::CERTIFICATE_SAMPLES_MAX.saturating_sub(samples.len()));
+            if most == 0 {
+                break;
+            }
+            let found = self.inner.world.storage.witnesses(prefix, most).await;
+            samples.extend(found.unwrap_or_default().into_iter().map(Sample::from));
+        }
+        samples
+    }
+
+    /// Steps 3 to 6.
+    pub(crate) async fn remove_remains(&self, record: &TenantRecord) -> Result<Erasure> {
+        let shredding =
+            record.shredding.clone().ok_or_else(|| Error::internal("an erasure has no record of its keys"))?;
+        let receipts = self.destroy_keys(&shredding).await;
         for prefix in &record.doomed {
             self.inner.world.storage.remove_prefix(prefix).await?;
         }
+        let mut remains = Vec::new();
+        for prefix in &record.doomed {
+            let left = self.inner.world.storage.witnesses(prefix, limits::CERTIFICATE_SAMPLES_MAX).await?;
+            remains.extend(left.into_iter().map(Sample::from));
+        }
+        let attempts = self.attempts(record, &shredding).await;
+        let now = self.inner.world.clock.now();
+        let statement = Erased {
+            statement: "tenant erased",
+            version: 0,
+            tenant: record.id.as_str(),
+            incarnation: record.incarnation.to_string(),
+            keys_destroyed_at: &shredding.begun_at,
+            finished_at: now.to_string(),
+            keys: &shredding.keys,
+            cannot_be_proven: doubts(&shredding, &receipts),
+            provider_receipts: receipts,
+            attempts,
+            sampled_objects: &shredding.samples,
+            places_removed: &record.doomed,
+            remains,
+        };
+        let (id, incarnation) = (&record.id, record.incarnation);
+        let certificate = Certificate::sign(&self.inner.signer, id, incarnation, "tenant.erased", now, &statement)?;
+        let kept = certificate.clone();
         self.inner
             .control
             .write(|state| {
-                let same = state.tenants.get(&record.id).is_some_and(|t| t.incarnation == record.incarnation);
-                Ok((same.then(|| ControlEvent::TenantGone { id: record.id.clone() }), ()))
+                let same = state.tenants.get(id).is_some_and(|t| t.incarnation == incarnation);
+                Ok((same.then(|| ControlEvent::TenantGone { id: id.clone(), certificate: kept }), ()))
             })
             .await?;
-        Ok(record.doomed.clone())
+        Ok(Erasure { removed: record.doomed.clone(), certificate: Some(certificate) })
+    }
+
+    /// Step 3. A provider that does not answer is asked a few times; then the certificate says that its key stands.
+    async fn destroy_keys(&self, shredding: &Shredding) -> Vec<ReceiptLine> {
+        let own: BTreeSet<_> = shredding.keys.iter().map(|k| (&k.provider, &k.key, k.own_key)).collect();
+        let mut receipts = Vec::new();
+        for (provider, key, own_key) in own {
+            let (destroyed, said) = match own_key {
+                false => (
+                    false,
+                    "shared with other tenants or the customer's own: this server does not destroy it".to_owned(),
+                ),
+                true => self.destroy_key(provider, key).await,
+            };
+            receipts.push(ReceiptLine { provider: provider.clone(), key: key.clone(), destroyed, said });
+        }
+        receipts
+    }
+
+    async fn destroy_key(&self, provider: &str, name: &str) -> (bool, String) {
+        let asking = &self.inner.asking;
+        let mut pause = limits::REOPEN_WAIT_MIN;
+        for tries in 1.. {
+            let asked = match asking.config.providers.key(provider, name) {
+                Ok(key) => asking.ask(key, |key| key.destroy()).await,
+                Err(error) => Err(error.into()),
+            };
+            match asked {
+                Ok(receipt) => return (receipt.destroyed, receipt.said),
+                Err(error) if tries == DESTROY_TRIES => {
+                    return (false, format!("not destroyed, do it by hand: {error}"));
+                }
+                Err(_) => tokio::time::sleep(pause).await,
+            }
+            pause *= 2;
+        }
+        unreachable!("the last try returns")
+    }
+
+    /// Step 5: the control journal is read again from the storage, as a start would, and the tenant's keys are asked
+    /// for; and the providers are asked for the keys that they destroyed.
+    async fn attempts(&self, record: &TenantRecord, shredding: &Shredding) -> Vec<Attempt> {
+        let mut attempts = Vec::new();
+        let reread = self.inner.control.reread().await;
+        let tried = "read the control journal from the storage again and unwrap the tenant's keys".to_owned();
+        attempts.push(match reread {
+            Err(error) => Attempt { tried, outcome: format!("could not be tried: {error}"), refused: false },
+            Ok(state) => {
+                let ring = state.by_incarnation(record.incarnation).map(|t| t.keys.clone());
+                let opened = match ring {
+                    Some(ring) => self.inner.asking.ring(record.incarnation, &ring).await.map(drop),
+                    None => Err(Error::not_found().into()),
+                };
+                Attempt::of(tried, opened.err().map(|e| e.to_string()))
+            }
+        });
+        for key in shredding.keys.iter().filter(|k| k.own_key) {
+            let tried = format!("ask provider {} for its key {}", key.provider, key.key);
+            let facts = match self.inner.asking.config.providers.key(&key.provider, &key.key) {
+                Ok(key) => self.inner.asking.ask(key, |key| key.facts()).await,
+                Err(error) => Err(error.into()),
+            };
+            // No answer is no refusal.
+            attempts.push(match facts.as_ref().err().and_then(crate::keys::trouble_of) {
+                Some(KeyTrouble::Outage) => Attempt { tried, outcome: "no answer".to_owned(), refused: false },
+                _ => Attempt::of(tried, facts.err().map(|e| e.to_string())),
+            });
+        }
+        attempts
+    }
+
+    /// Signed statements that are remembered, newest first; of one tenant's name, if one is given.
+    pub fn certificates(&self, _: &access::Operator, tenant: Option<&TenantId>) -> Vec<Certificate> {
+        self.inner.control.read(|s| {
+            let all = s.certificates.all().rev();
+            all.filter(|c| tenant.is_none_or(|t| c.tenant == t.as_str())).cloned().collect()
+        })
+    }
+
+    /// The key to check statements with: `name+id+key`.
+    pub fn signing_key(&self) -> String {
+        self.inner.signer.public(crate::SIGNED_BY).to_string()
     }
 }
+
+impl Attempt {
+    fn of(tried: String, refusal: Option<String>) -> Self {
+        let refused = refusal.is_some();
+        Self { tried, outcome: refusal.unwrap_or_else(|| "it was given".to_owned()), refused }
+    }
+}
+
+/// What nobody can show from inside this server.
+fn doubts(shredding: &Shredding, receipts: &[ReceiptLine]) -> Vec<String> {
+    let mut doubts = vec![
+        "copies that were made outside this server: of documents and answers by their readers, of this server's memory, \
+         of its storage by snapshots and versions"
+            .to_owned(),
+    ];
+    for receipt in receipts {
+        let name = format!("key {} of provider {}", receipt.key, receipt.provider);
+        doubts.push(match receipt.destroyed {
+            true => format!("that backups of the provider's own storage do not hold {name}"),
+            false => format!(
+                "that copies of the data folder from before are useless: their wrapped keys (wrapped_sha256) open as \
+                 long as {name} exists"
+            ),
+        });
+    }
+    if !shredding.directory_opened {
+        doubts.push(
+            "that the sealed objects of its namespaces are removed: its directory did not open, so where they lie was \
+             not known"
+                .to_owned(),
+        );
+    }
+    doubts
+}
+
+/// How often a provider is asked to destroy a key.
+const DESTROY_TRIES: u32 = 4;
 
 /// Only what is suspended is erased, so that nobody is surprised in the middle of a request.
 pub(crate) fn may_erase(life: Life) -> Result<()> {

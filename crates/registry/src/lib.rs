@@ -10,6 +10,7 @@
 
 mod api_keys;
 mod book;
+mod certificate;
 mod codec;
 mod control;
 mod directory;
@@ -18,6 +19,8 @@ mod error;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod keys;
+mod lease;
 mod namespaces;
 mod opening;
 mod operations;
@@ -28,17 +31,23 @@ mod residence;
 mod rotate;
 mod seats;
 mod tenants;
+mod watch;
 
 pub use api_keys::{KeyView, NewKey};
+pub use certificate::{Certificate, SIGNED_BY};
+pub use erase::Erasure;
 pub use error::{Error, Result};
+pub use keys::{KeyChoice, KeyConfig, ProviderHealth};
+pub use lease::KeyState;
 pub use namespaces::NamespaceRecord;
 pub use operations::{Begun, OperationHandle, OperationView, Progress};
 pub use operators::OperatorView;
 pub use record::{Failure, OperationKind, OperationStatus};
 pub use registry::Registry;
-pub use rotate::{EpochStatus, KeyStatus};
+pub use rotate::{EpochStatus, KeyStatus, Rotated};
 pub use seats::SeatStats;
 pub use tenants::{NewTenant, TenantChange, TenantView};
+pub use watch::{KeyEvent, Lapsed};
 
 #[cfg(test)]
 mod tests;

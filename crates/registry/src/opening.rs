@@ -10,6 +10,7 @@ use crate::{
     book::{Book, World},
     codec,
     control::{ControlEvent, ControlState},
+    keys::{Asking, KeyConfig},
     record::{EpochRecord, HouseRecord, KeyringRecord, Life, Operator, PlaceRecord, TenantRecord, Wrapped},
     registry::{Inner, mac},
     residence::place,
@@ -19,9 +20,9 @@ use access::{OperatorRecord, TokenKind, token};
 use journal::Storage;
 use kernel::{Clock, Entropy, NamespaceUuid, OperatorName, Role};
 use serde::{Deserialize, Serialize};
-use std::sync::{Arc, RwLock, atomic::AtomicU64};
+use std::sync::{Arc, Mutex, RwLock, atomic::AtomicU64};
 use tokio_util::task::TaskTracker;
-use vault::{Home, KeyProvider, PlaceKind, TenantKeys, WrappedKey};
+use vault::{Home, Key, PlaceKind, Signer, TenantKeys, WrappedKey};
 use zeroize::Zeroizing;
 
 /// The control place's wrapped key. Its ciphertext and the provider's name are all it says.
@@ -30,6 +31,7 @@ const ROOT_WRAP: &str = "ctl/root.wrap";
 #[derive(Serialize, Deserialize)]
 struct RootWrap {
     provider: String,
+    key: String,
     wrapped: Wrapped,
 }
 
@@ -44,24 +46,27 @@ impl Registry {
     /// goes on behind a request.
     pub async fn open(
         storage: Storage,
-        provider: Arc<dyn KeyProvider>,
+        keys: impl Into<KeyConfig>,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
         tracker: TaskTracker,
         adopt_operator: Option<&str>,
     ) -> kernel::Result<(Self, Option<Zeroizing<String>>)> {
         let world = World { storage, clock, entropy };
-        let control = open_control(&world, &*provider).await?;
-        let house_audit = Arc::new(found(&world, &*provider, &control).await?);
+        let asking = Asking::new(keys.into(), tracker.clone());
+        let control = open_control(&world, &asking).await?;
+        let (house_audit, signer) = found(&world, &asking, &control).await?;
         let fresh = admit_operator(&world, &control, adopt_operator).await?;
         let inner = Arc::new(Inner {
             world,
-            provider,
+            asking,
             tracker,
             control,
-            house_audit,
+            house_audit: Arc::new(house_audit),
+            signer,
             seats: Seats::new(),
             live: RwLock::default(),
+            key_events: Mutex::default(),
             agreed: AtomicU64::new(0),
         });
         let registry = Self { inner };
@@ -80,12 +85,13 @@ impl Registry {
     /// As [`Registry::open`].
     pub async fn recover_operator(
         storage: Storage,
-        provider: Arc<dyn KeyProvider>,
+        keys: impl Into<KeyConfig>,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> kernel::Result<Zeroizing<String>> {
         let world = World { storage, clock, entropy };
-        let control = open_control(&world, &*provider).await?;
+        let asking = Asking::new(keys.into(), TaskTracker::new());
+        let control = open_control(&world, &asking).await?;
         let (record, whole) = minted(&world, control.home(), OperatorName::parse("recovered")?, Role::Admin);
         control.write(|_| Ok((Some(ControlEvent::OperatorPut(Operator(Arc::new(record)))), ()))).await?;
         Ok(whole)
@@ -125,12 +131,15 @@ pub(crate) fn minted(
     (OperatorRecord { id, name, role, mac, created_at: world.clock.now() }, whole)
 }
 
-async fn open_control(world: &World, provider: &dyn KeyProvider) -> Result<Book<ControlState>> {
+async fn open_control(world: &World, asking: &Asking) -> Result<Book<ControlState>> {
     let home = match world.storage.get_small(ROOT_WRAP).await? {
-        Some(bytes) => open_root(provider, &bytes)?,
+        Some(bytes) => open_root(asking, &bytes).await?,
         None => {
-            let (home, wrapped) = Home::create_control(provider, &*world.entropy)?;
-            let root = RootWrap { provider: provider.name().to_owned(), wrapped: wrapped.into() };
+            let key = root_key(asking)?;
+            let (provider, name) = (key.provider().to_owned(), key.name().to_owned());
+            let entropy = world.entropy.clone();
+            let (home, wrapped) = asking.ask(key, move |key| Home::create_control(&**key, &*entropy)).await?;
+            let root = RootWrap { provider, key: name, wrapped: wrapped.into() };
             if !world.storage.put_new(ROOT_WRAP, codec::encode(&root)?.to_vec()).await? {
                 return Err(Error::Damaged("another server founded this data folder at the same moment"));
             }
@@ -140,40 +149,60 @@ async fn open_control(world: &World, provider: &dyn KeyProvider) -> Result<Book<
     Book::open(world.clone(), Arc::new(home)).await
 }
 
-fn open_root(provider: &dyn KeyProvider, bytes: &[u8]) -> Result<Home> {
-    let root: RootWrap = codec::decode("control key", bytes)?;
-    if root.provider != provider.name() {
-        let message = format!(
-            "this data folder was made with the key provider '{}', the server is configured with '{}'",
-            root.provider,
-            provider.name()
-        );
-        return Err(kernel::Error::new(kernel::Code::KeyUnavailable, message).into());
-    }
-    Ok(Home::control(provider, &WrappedKey::from(&root.wrapped))?)
+/// The key of the server's own places: the default provider's.
+fn root_key(asking: &Asking) -> Result<Key> {
+    let provider = asking.config.providers.provider(asking.config.providers.default_provider())?;
+    let name = provider.default_key().to_owned();
+    Ok(provider.key(&name)?)
 }
 
-/// The server's own audit place; made at the first start.
-async fn found(world: &World, provider: &dyn KeyProvider, control: &Book<ControlState>) -> Result<Home> {
+async fn open_root(asking: &Asking, bytes: &[u8]) -> Result<Home> {
+    let root: RootWrap = codec::decode("control key", bytes)?;
+    let key = asking.config.providers.key(&root.provider, &root.key).map_err(|error| {
+        let message = format!(
+            "this data folder was made with the key {:?} of the key provider '{}': {error}",
+            root.key, root.provider
+        );
+        kernel::Error::new(kernel::Code::KeyUnavailable, message)
+    })?;
+    let wrapped = WrappedKey::from(&root.wrapped);
+    asking.ask(key, move |key| Home::control(&**key, &wrapped)).await
+}
+
+/// The server's own audit place and its signing key; made at the first start.
+async fn found(world: &World, asking: &Asking, control: &Book<ControlState>) -> Result<(Home, Signer)> {
     if let Some(house) = control.read(|s| s.house.clone()) {
-        let keys = TenantKeys::open(provider, Registry::HOUSE, &house.keys.wrapped())?;
-        return place(&keys, PlaceKind::Audit, &house.audit);
+        let keys = asking.ring(Registry::HOUSE, &house.keys).await?;
+        let signer = control.home().signer(&WrappedKey::from(&house.signer))?;
+        return Ok((place(&keys, PlaceKind::Audit, &house.audit)?, signer));
     }
-    let (keys, ring) = new_ring(world, provider, Registry::HOUSE)?;
+    let (keys, ring) = new_ring(world, asking, Registry::HOUSE, root_key(asking)?, false).await?;
     let (home, audit) = new_place(world, &keys, PlaceKind::Audit)?;
-    control.write(|_| Ok((Some(ControlEvent::Founded(HouseRecord { keys: ring, audit })), ()))).await?;
-    Ok(home)
+    let (signer, wrapped) = control.home().create_signer(&*world.entropy)?;
+    let house = HouseRecord { keys: ring, audit, signer: wrapped.into() };
+    control.write(|_| Ok((Some(ControlEvent::Founded(house)), ()))).await?;
+    Ok((home, signer))
 }
 
 /// A fresh key ring with one epoch.
-pub(crate) fn new_ring(
+pub(crate) async fn new_ring(
     world: &World,
-    provider: &dyn KeyProvider,
+    asking: &Asking,
     incarnation: kernel::Incarnation,
+    key: Key,
+    made: bool,
 ) -> Result<(TenantKeys, KeyringRecord)> {
-    let (keys, wrapped) = TenantKeys::create(provider, incarnation, &*world.entropy)?;
-    let epoch = EpochRecord { wrapped: wrapped.into(), created_at: world.clock.now() };
-    Ok((keys, KeyringRecord { provider: provider.name().to_owned(), epochs: vec![epoch] }))
+    let (provider, name) = (key.provider().to_owned(), key.name().to_owned());
+    let entropy = world.entropy.clone();
+    let create = move |key: &Key| {
+        if made {
+            key.create()?;
+        }
+        TenantKeys::create(&**key, incarnation, &*entropy)
+    };
+    let (keys, wrapped) = asking.ask(key, create).await?;
+    let epoch = EpochRecord { provider, key: name, made, wrapped: wrapped.into(), created_at: world.clock.now() };
+    Ok((keys, KeyringRecord { epochs: vec![epoch] }))
 }
 
 /// A fresh place.

@@ -1,6 +1,9 @@
 //! What is written down of a tenant: records with their JSON form, filed in the two journals.
 
-use crate::codec::{self, QuotasForm, keyed::Keyed};
+use crate::{
+    certificate::Shredding,
+    codec::{self, QuotasForm, keyed::Keyed},
+};
 use access::{KeyRecord, OperatorRecord, TenantState};
 use kernel::{
     Code, Incarnation, KeyEpoch, KeyId, NamespaceName, NamespaceSettings, NamespaceUuid, OperationId, OperatorName,
@@ -30,9 +33,15 @@ impl From<&Wrapped> for WrappedKey {
     }
 }
 
-/// One epoch of a tenant's key, wrapped by the provider.
+/// One epoch of a tenant's key, wrapped by a provider's key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct EpochRecord {
+    /// Who wrapped it.
+    pub(crate) provider: String,
+    /// With which key there.
+    pub(crate) key: String,
+    /// This server made that key for this tenant alone, and destroys it with the tenant.
+    pub(crate) made: bool,
     pub(crate) wrapped: Wrapped,
     #[serde(with = "codec::millis")]
     pub(crate) created_at: Timestamp,
@@ -81,27 +90,29 @@ pub(crate) struct TenantRecord {
     #[serde(with = "codec::millis")]
     pub(crate) created_at: Timestamp,
     pub(crate) keys: KeyringRecord,
+    /// Days after which a rotation is begun; `None`: as the configuration says.
+    pub(crate) rotate_days: Option<u32>,
     /// The directory journal's place. `None` once the keys are destroyed.
     pub(crate) directory: Option<PlaceRecord>,
     /// The audit chain's place. `None` once the keys are destroyed.
     pub(crate) audit: Option<PlaceRecord>,
     /// What an erasure has still to remove.
     pub(crate) doomed: Vec<String>,
+    /// What it has to prove.
+    pub(crate) shredding: Option<Shredding>,
 }
 
 /// A ring of key epochs as the provider wrapped them.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct KeyringRecord {
-    /// Who wrapped them.
-    pub(crate) provider: String,
     /// Oldest first; the last one is current. More than one: a rotation is under way.
     pub(crate) epochs: Vec<EpochRecord>,
 }
 
 impl KeyringRecord {
-    /// As vault opens them.
-    pub(crate) fn wrapped(&self) -> Vec<WrappedKey> {
-        self.epochs.iter().map(|e| WrappedKey::from(&e.wrapped)).collect()
+    /// The numbers.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = KeyEpoch> {
+        self.epochs.iter().map(|e| KeyEpoch(e.wrapped.epoch))
     }
 
     /// The one that new keys are wrapped under.
@@ -122,6 +133,8 @@ impl Keyed for TenantRecord {
 pub(crate) struct HouseRecord {
     pub(crate) keys: KeyringRecord,
     pub(crate) audit: PlaceRecord,
+    /// What signs certificates, under the control place's key.
+    pub(crate) signer: Wrapped,
 }
 
 /// An operator. The token is not here: only its keyed hash.

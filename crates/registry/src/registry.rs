@@ -5,23 +5,24 @@ use crate::{
     book::{Book, World},
     control::{ControlEvent, ControlState},
     directory::DirectoryEvent,
+    keys::{Asking, millis, trouble_of},
     operations::Live,
     record::{Life, TenantRecord},
     residence::{Residence, place},
     seats::{Seat, Seats},
 };
 use access::{Credentials, Hold, KeyRecord, KeyStub, OperatorRecord, TenantFacts, TenantState};
-use kernel::{Incarnation, KeyId, NamespaceName, OperationId, TenantId};
+use kernel::{BoxFuture, Code, Incarnation, KeyId, NamespaceName, OperationId, TenantId};
 use std::{
     collections::HashMap,
     sync::{
-        Arc, RwLock,
+        Arc, Mutex, RwLock,
         atomic::{AtomicU64, Ordering},
     },
 };
 use tokio::sync::OwnedMutexGuard;
 use tokio_util::task::TaskTracker;
-use vault::{Home, KeyProvider, PlaceKind, TenantKeys};
+use vault::{Home, PlaceKind, Signer};
 
 /// What exists. Cheap to clone.
 #[derive(Clone)]
@@ -31,13 +32,17 @@ pub struct Registry {
 
 pub(crate) struct Inner {
     pub(crate) world: World,
-    pub(crate) provider: Arc<dyn KeyProvider>,
+    pub(crate) asking: Asking,
     pub(crate) tracker: TaskTracker,
     pub(crate) control: Book<ControlState>,
     /// Where operators' acts are written.
     pub(crate) house_audit: Arc<Home>,
+    /// Signs what is stated about keys.
+    pub(crate) signer: Signer,
     pub(crate) seats: Seats,
     pub(crate) live: RwLock<HashMap<OperationId, Arc<Live>>>,
+    /// What happened to tenants' keys and is not yet written down.
+    pub(crate) key_events: Mutex<Vec<crate::KeyEvent>>,
     /// The control book's generation that the seats agree with.
     pub(crate) agreed: AtomicU64,
 }
@@ -68,7 +73,14 @@ impl Registry {
         if !active {
             return None;
         }
-        self.inner.open(incarnation).await.ok().map(|residence| residence as Hold)
+        let residence = self.inner.open(incarnation).await.ok()?;
+        residence.lease.touch(millis(&*self.inner.world.clock));
+        Some(residence as Hold)
+    }
+
+    /// How the key providers have been answering, by name.
+    pub fn providers(&self) -> Vec<crate::ProviderHealth> {
+        self.inner.asking.health()
     }
 
     /// Numbers for metrics.
@@ -148,7 +160,7 @@ impl Inner {
 
     /// The tenant of this life, if it is open. A grant keeps it open.
     pub(crate) fn residence(&self, incarnation: Incarnation) -> Result<Arc<Residence>> {
-        if let Some(residence) = self.seats.open(incarnation) {
+        if let Some(residence) = self.served(incarnation) {
             return Ok(residence);
         }
         if let Some((code, why)) = self.seats.unopened(incarnation) {
@@ -157,24 +169,40 @@ impl Inner {
         Err(kernel::Error::not_found().into())
     }
 
+    /// The tenant of this life, if it is open and its keys may be used.
+    pub(crate) fn served(&self, incarnation: Incarnation) -> Option<Arc<Residence>> {
+        let now = || millis(&*self.world.clock);
+        // The clock is read for keys of others only.
+        self.seats.open(incarnation).filter(|r| !r.lease.is_remote() || r.lease.lives(&self.asking.config, now()))
+    }
+
     /// The tenant of this life; opened if it is not. Refused for a while when it did not open.
     pub(crate) async fn open(self: &Arc<Self>, incarnation: Incarnation) -> Result<Arc<Residence>> {
-        if let Some(residence) = self.seats.open(incarnation) {
+        if let Some(residence) = self.served(incarnation) {
             return Ok(residence);
         }
         // Asked before a seat is made, so that none is made for a tenant that is not.
         self.living(incarnation)?;
         let seat = self.seats.seat(incarnation);
         if let Some(residence) = seat.ready(incarnation, self.now())? {
-            return Ok(residence);
+            return self.fresh(residence);
         }
         let turn = seat.turn.clone().lock_owned().await;
         if let Some(residence) = seat.ready(incarnation, self.now())? {
-            return Ok(residence);
+            return self.fresh(residence);
         }
         // A task of its own: whoever asked may go, and the next finds it open.
         let task = self.clone().open_seat(seat, incarnation, turn);
         self.tracker.spawn(task).await.map_err(|_| kernel::Error::internal("a tenant's opening did not end"))?
+    }
+
+    /// One whose lease has ended is about to be sealed: whoever asks comes back.
+    fn fresh(&self, residence: Arc<Residence>) -> Result<Arc<Residence>> {
+        if residence.lease.lives(&self.asking.config, millis(&*self.world.clock)) {
+            return Ok(residence);
+        }
+        let error = kernel::Error::new(kernel::Code::KeyUnavailable, "the tenant's key was not confirmed in time");
+        Err(error.into())
     }
 
     async fn open_seat(
@@ -185,15 +213,24 @@ impl Inner {
     ) -> Result<Arc<Residence>> {
         // Read under the turn: an erasure that has begun empties the seat behind this or is seen here.
         let record = self.living(incarnation)?;
-        let residence = match Residence::open(&self.world, &*self.provider, &record).await {
+        if seat.lingers() {
+            let error =
+                kernel::Error::new(kernel::Code::KeyUnavailable, "requests of before its key was lost still end");
+            return Err(self.failed(&seat, &record, error.into()));
+        }
+        let residence = match Residence::open(&self.world, &self.asking, &record).await {
             Ok(residence) => Arc::new(residence),
             Err(error) => return Err(self.failed(&seat, &record, error)),
         };
         self.tidy(&residence).await;
+        let troubled = self.seats.trouble(incarnation).is_some();
         seat.take(residence.clone());
+        if troubled {
+            self.tell(incarnation, "key.restored", None);
+        }
         // Once more, now that others see it: a suspension behind the look above found nobody here.
         let record = self.living(incarnation)?;
-        if let Err(error) = residence.agree(&*self.provider, &record) {
+        if let Err(error) = residence.agree(&self.world, &self.asking, &record).await {
             return Err(self.failed(&seat, &record, error));
         }
         self.after_opening(&residence);
@@ -204,8 +241,9 @@ impl Inner {
         let (incarnation, place) = (record.incarnation, record.directory.as_ref().map(|p| p.uuid));
         tracing::error!(%incarnation, ?place, error = &error as &dyn std::error::Error,
             "a tenant's directory does not open; the other tenants serve");
+        let trouble = trouble_of(&error);
         let error = kernel::Error::from(error);
-        seat.fail(self.now(), error.code, error.message.clone());
+        seat.fail(self.now(), error.code, error.message.clone(), trouble);
         Error::Closed { incarnation, code: error.code, why: error.message }
     }
 
@@ -274,7 +312,7 @@ impl Inner {
                 continue;
             };
             let Some(residence) = seat.open() else { continue };
-            if let Err(error) = residence.agree(&*self.provider, &record) {
+            if let Err(error) = residence.agree(&self.world, &self.asking, &record).await {
                 tracing::error!(%incarnation, %error, "a tenant's keys do not open");
             }
         }
@@ -293,11 +331,11 @@ impl Credentials for Inner {
 
     fn key(&self, id: &KeyId) -> Option<Arc<KeyRecord>> {
         let incarnation = self.control.read(|s| s.keys.get(id).map(|place| place.incarnation))?;
-        self.seats.open(incarnation)?.book().read(|s| s.keys.get(id).map(|key| key.0.clone()))
+        self.served(incarnation)?.book().read(|s| s.keys.get(id).map(|key| key.0.clone()))
     }
 
     fn hold(&self, incarnation: Incarnation) -> Option<Hold> {
-        self.seats.open(incarnation).map(|residence| residence as Hold)
+        self.served(incarnation).map(|residence| residence as Hold)
     }
 
     fn operator(&self, id: &KeyId) -> Option<Arc<OperatorRecord>> {
@@ -309,7 +347,7 @@ impl Credentials for Inner {
         self.control.read(|s| {
             let tenant = s.tenants.get(id)?;
             let state = match tenant.life {
-                Life::Active if self.seats.open(tenant.incarnation).is_none() => TenantState::KeyUnavailable,
+                Life::Active if self.served(tenant.incarnation).is_none() => TenantState::KeyUnavailable,
                 life => life.state(),
             };
             Some(TenantFacts { incarnation: tenant.incarnation, state, quotas: tenant.quotas })
@@ -335,14 +373,20 @@ impl vault::Directory for Inner {
 
     /// The control journal holds its wrapped key, so no directory need be open for it: lines that
     /// wait are written also when their tenant was closed meanwhile.
-    fn audit(&self, incarnation: Incarnation) -> kernel::Result<Arc<Home>> {
-        if let Some(residence) = self.seats.open(incarnation) {
-            return Ok(residence.audit());
-        }
-        let record = self.living(incarnation)?;
-        let audit = record.audit.as_ref().ok_or_else(kernel::Error::not_found)?;
-        let keys =
-            TenantKeys::open(&*self.provider, incarnation, &record.keys.wrapped()).map_err(kernel::Error::from)?;
-        Ok(Arc::new(place(&keys, PlaceKind::Audit, audit)?))
+    fn audit(&self, incarnation: Incarnation) -> BoxFuture<'_, kernel::Result<Arc<Home>>> {
+        Box::pin(async move {
+            if let Some(residence) = self.seats.open(incarnation) {
+                return Ok(residence.audit());
+            }
+            let record = self.living(incarnation)?;
+            let audit = record.audit.as_ref().ok_or_else(kernel::Error::not_found)?;
+            if let Some((code, why)) =
+                self.seats.unopened(incarnation).filter(|(code, _)| *code == Code::KeyUnavailable)
+            {
+                return Err(kernel::Error::new(code, why));
+            }
+            let keys = self.asking.ring(incarnation, &record.keys).await.map_err(kernel::Error::from)?;
+            Ok(Arc::new(place(&keys, PlaceKind::Audit, audit)?))
+        })
     }
 }

@@ -8,6 +8,8 @@ use crate::{
     Error, Result,
     book::{Book, World},
     directory::{DirectoryEvent, DirectoryState},
+    keys::{Asking, millis},
+    lease::Lease,
     record::{Life, PlaceRecord, TenantRecord},
 };
 use kernel::{Code, Incarnation, NamespaceName, NamespaceUuid};
@@ -18,7 +20,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
 };
-use vault::{Home, KeyProvider, PlaceKind, TenantKeys, WrappedKey};
+use vault::{Home, PlaceKind, TenantKeys, WrappedKey};
 
 /// An opened tenant.
 pub(crate) struct Residence {
@@ -28,7 +30,11 @@ pub(crate) struct Residence {
     book: Book<DirectoryState>,
     homes: RwLock<HashMap<NamespaceUuid, Weak<Home>>>,
     suspended: AtomicBool,
+    /// It is being erased.
     closing: AtomicBool,
+    /// Its keys were taken away: whoever still holds it finds it shut.
+    sealed: AtomicBool,
+    pub(crate) lease: Lease,
     /// One rotation at a time.
     pub(crate) rotation: tokio::sync::Mutex<()>,
 }
@@ -36,11 +42,12 @@ pub(crate) struct Residence {
 impl Residence {
     /// Opens a tenant from its record: unwraps its keys, folds its directory. Removes nothing and
     /// starts nothing.
-    pub(crate) async fn open(world: &World, provider: &dyn KeyProvider, record: &TenantRecord) -> Result<Self> {
+    pub(crate) async fn open(world: &World, asking: &Asking, record: &TenantRecord) -> Result<Self> {
         let (Some(directory), Some(audit)) = (&record.directory, &record.audit) else {
             return Err(Error::Damaged("a tenant that lives has no places"));
         };
-        let keys = TenantKeys::open(provider, record.incarnation, &record.keys.wrapped())?;
+        let asked = millis(&*world.clock);
+        let keys = asking.ring(record.incarnation, &record.keys).await?;
         let directory = Arc::new(place(&keys, PlaceKind::Directory, directory)?);
         let audit = Arc::new(place(&keys, PlaceKind::Audit, audit)?);
         Ok(Self {
@@ -51,6 +58,8 @@ impl Residence {
             homes: RwLock::default(),
             suspended: AtomicBool::new(record.life != Life::Active),
             closing: AtomicBool::new(false),
+            sealed: AtomicBool::new(false),
+            lease: Lease::new(asking.is_remote(&record.keys), asked),
             rotation: tokio::sync::Mutex::new(()),
         })
     }
@@ -82,13 +91,26 @@ impl Residence {
     }
 
     /// Brings memory to what the control journal says, after a writer that did not come back.
-    pub(crate) fn agree(&self, provider: &dyn KeyProvider, record: &TenantRecord) -> Result<()> {
+    pub(crate) async fn agree(&self, world: &World, asking: &Asking, record: &TenantRecord) -> Result<()> {
         self.set_suspended(record.life != Life::Active);
-        let wrapped = record.keys.wrapped();
-        if !wrapped.iter().map(|w| w.epoch).eq(self.keys().epochs()) {
-            self.set_keys(Arc::new(TenantKeys::open(provider, self.incarnation, &wrapped)?));
+        if !self.agrees(record) {
+            let asked = millis(&*world.clock);
+            let keys = asking.ring(self.incarnation, &record.keys).await?;
+            self.set_keys(Arc::new(keys));
+            self.lease.renew(asking.is_remote(&record.keys), asked);
         }
         Ok(())
+    }
+
+    /// Whether the keys in memory are those of the record.
+    pub(crate) fn agrees(&self, record: &TenantRecord) -> bool {
+        record.keys.numbers().eq(self.keys().epochs())
+    }
+
+    /// Its keys were taken away: nothing is entered or written any more. What holds it lets go soon.
+    pub(crate) fn seal(&self) {
+        self.sealed.store(true, Ordering::Release);
+        self.homes.write().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// Suspension drops the namespaces' homes.
@@ -107,6 +129,9 @@ impl Residence {
     ) -> Result<T> {
         self.book
             .write(|state| {
+                if self.sealed.load(Ordering::Acquire) {
+                    return Err(sealed().into());
+                }
                 if self.closing.load(Ordering::Acquire) {
                     return Err(kernel::Error::new(Code::TenantSuspended, "the tenant is being erased").into());
                 }
@@ -136,6 +161,9 @@ impl Residence {
         if self.suspended.load(Ordering::Acquire) {
             return Err(kernel::Error::new(Code::TenantSuspended, "the tenant is suspended").into());
         }
+        if self.sealed.load(Ordering::Acquire) {
+            return Err(sealed().into());
+        }
         loop {
             let keys = self.keys();
             let Some(record) = self.book.read(|s| s.namespaces.get(name).map(|n| n.place.clone())) else {
@@ -145,6 +173,10 @@ impl Residence {
                 self.homes.read().unwrap_or_else(PoisonError::into_inner).get(&record.uuid).and_then(Weak::upgrade);
             if known.is_some() {
                 return Ok(known);
+            }
+            // Its provider has said no: what is unwrapped serves a while yet, and nothing more is unwrapped.
+            if !self.lease.may_unwrap() {
+                return Err(sealed().into());
             }
             match place(&keys, PlaceKind::Namespace, &record) {
                 Ok(home) => return Ok(Some(self.keep(name, &record, Arc::new(home)))),
@@ -159,7 +191,7 @@ impl Residence {
     fn keep(&self, name: &NamespaceName, record: &PlaceRecord, home: Arc<Home>) -> Arc<Home> {
         let mut homes = self.homes.write().unwrap_or_else(PoisonError::into_inner);
         let lives = self.book.read(|s| s.namespaces.get(name).is_some_and(|n| n.place.uuid == record.uuid));
-        if !lives || self.suspended.load(Ordering::Acquire) {
+        if !lives || self.suspended.load(Ordering::Acquire) || self.sealed.load(Ordering::Acquire) {
             return home;
         }
         if let Some(known) = homes.get(&record.uuid).and_then(Weak::upgrade) {
@@ -191,6 +223,10 @@ impl Residence {
         world.storage.remove_prefix(&prefix).await?;
         self.book.write(|_| Ok((Some(DirectoryEvent::PrefixGone { prefix }), ()))).await
     }
+}
+
+fn sealed() -> kernel::Error {
+    kernel::Error::new(Code::KeyUnavailable, "the tenant's key cannot be had: its key provider refuses it")
 }
 
 /// What an open tenant takes beside its records: keys, journal, locks. Counted high, so that a

@@ -10,16 +10,19 @@
 //! Place keys do not change, so open homes and running requests never notice.
 
 use crate::{
-    OperationHandle, OperationKind, Registry,
-    control::ControlEvent,
+    Certificate, KeyChoice, KeyState, OperationHandle, OperationKind, Registry,
+    certificate::{Retired, ShreddedKey},
+    control::{ControlEvent, ControlState},
     directory::{DirectoryEvent, Rewrap},
-    record::{EpochRecord, TenantRecord},
+    keys::millis,
+    record::{EpochRecord, Life, TenantRecord},
+    registry::Inner,
     residence::{Residence, place},
 };
 use access::{Grant, Operator, RotateKey};
-use kernel::{Error, Incarnation, KeyEpoch, Result, TenantId, Timestamp, limits};
-use std::sync::Arc;
-use vault::PlaceKind;
+use kernel::{Code, Error, Incarnation, KeyEpoch, Result, TenantId, Timestamp, limits};
+use std::{sync::Arc, time::Duration};
+use vault::{Key, PlaceKind};
 
 /// A tenant's key epochs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +33,12 @@ pub struct KeyStatus {
     pub current: KeyEpoch,
     /// Places done and all of them, while a rotation is not finished.
     pub rotating: Option<(u64, u64)>,
+    /// The provider and the key that wrap the current epoch.
+    pub key: (String, String),
+    /// Whether the keys can be had.
+    pub state: KeyState,
+    /// When a rule wants the next rotation begun.
+    pub next_rotation: Option<Timestamp>,
 }
 
 /// One key epoch.
@@ -39,19 +48,38 @@ pub struct EpochStatus {
     pub epoch: KeyEpoch,
     /// When it was made.
     pub created_at: Timestamp,
+    /// How long ago that is.
+    pub age: Duration,
+    /// Whose key wraps it.
+    pub provider: String,
+    /// Which.
+    pub key: String,
     /// Place keys that stand under it.
     pub objects: u64,
+    /// Keys that it has wrapped so far.
+    pub wraps: u64,
+}
+
+/// Where a rotation led.
+#[derive(Clone, Debug)]
+pub struct Rotated {
+    /// The epoch that everything stands under now.
+    pub epoch: KeyEpoch,
+    /// The statement that the others are gone; none if they were already.
+    pub certificate: Option<Certificate>,
 }
 
 impl Registry {
     /// Writes down a new epoch, unless a rotation is under way already; says which epoch it leads to.
+    /// `choice` names the key that wraps it; what it leaves open stays as it is.
     ///
     /// # Errors
-    /// `not_found`; what keeps the tenant's keys or directory closed.
-    pub async fn begin_rotation(&self, grant: &Grant<RotateKey>) -> Result<KeyEpoch> {
+    /// `not_found`; `conflict` while a rotation to another key is under way; what keeps the tenant's keys or directory
+    /// closed.
+    pub async fn begin_rotation(&self, grant: &Grant<RotateKey>, choice: Option<&KeyChoice>) -> Result<KeyEpoch> {
         let residence = self.inner.open(grant.incarnation()).await?;
         let _one = residence.rotation.lock().await;
-        self.add_epoch(&residence).await
+        self.add_epoch(&residence, choice).await
     }
 
     /// Rotates to the end. Takes up a rotation that began before. The operation is told places done
@@ -59,7 +87,7 @@ impl Registry {
     ///
     /// # Errors
     /// As [`Registry::begin_rotation`]. Everything stays readable, and the next call goes on.
-    pub async fn rotate(&self, grant: &Grant<RotateKey>, operation: &OperationHandle) -> Result<KeyEpoch> {
+    pub async fn rotate(&self, grant: &Grant<RotateKey>, operation: &OperationHandle) -> Result<Rotated> {
         if operation.incarnation() != grant.incarnation() {
             return Err(Error::not_found());
         }
@@ -71,7 +99,7 @@ impl Registry {
     ///
     /// # Errors
     /// As [`Registry::rotate`]; `invalid_request` for another kind of operation.
-    pub async fn resume_rotation(&self, operation: &OperationHandle) -> Result<KeyEpoch> {
+    pub async fn resume_rotation(&self, operation: &OperationHandle) -> Result<Rotated> {
         if operation.kind() != OperationKind::RotateKey {
             return Err(Error::invalid("operation", "is no rotation"));
         }
@@ -81,56 +109,109 @@ impl Registry {
     /// Where a tenant's place keys stand.
     ///
     /// # Errors
-    /// `not_found`; what keeps the tenant's directory closed.
+    /// `not_found`.
     pub async fn key_status(&self, _: &Operator, tenant: &TenantId) -> Result<KeyStatus> {
         let record = self.inner.tenant_record(tenant)?;
-        let residence = self.inner.open(record.incarnation).await?;
-        let places = places(&record, &residence);
+        // A tenant whose keys cannot be had has an inventory too, without its namespaces.
+        let residence = self.inner.open(record.incarnation).await.ok();
+        let places = places(&record, residence.as_deref());
         let current = record.keys.current();
+        let now = self.inner.world.clock.now();
+        let of_namespaces = |epoch| residence.as_ref().map_or(0, |r| r.book().read(|s| s.wraps(epoch)));
+        let wraps = |epoch: u32| of_namespaces(epoch) + OWN_PLACES;
         let epochs = record.keys.epochs.iter().map(|e| EpochStatus {
             epoch: KeyEpoch(e.wrapped.epoch),
             created_at: e.created_at,
+            age: since(e.created_at, now),
+            provider: e.provider.clone(),
+            key: e.key.clone(),
             objects: places.iter().filter(|p| **p == e.wrapped.epoch).count() as u64,
+            wraps: wraps(e.wrapped.epoch),
         });
         let epochs: Vec<_> = epochs.collect();
         let done = places.iter().filter(|p| **p == current.0).count() as u64;
         let rotating = (epochs.len() > 1).then_some((done, places.len() as u64));
-        Ok(KeyStatus { epochs, current, rotating })
+        let key = record.keys.epochs.last().map(|e| (e.provider.clone(), e.key.clone())).unwrap_or_default();
+        let (state, next_rotation) = (self.inner.key_state(&record), self.inner.next_rotation(&record));
+        Ok(KeyStatus { epochs, current, rotating, key, state, next_rotation })
     }
 
-    async fn rotate_all(&self, incarnation: Incarnation, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<KeyEpoch> {
+    /// Tenants whose keys are older than their rule, or the configuration's, allows: for each a rotation is to begin.
+    pub fn rotations_due(&self) -> Vec<TenantId> {
+        let now = self.inner.world.clock.now();
+        self.inner.control.read(|s| {
+            let running = |t: &&TenantRecord| {
+                s.operations
+                    .iter()
+                    .any(|o| o.end.is_none() && o.kind == OperationKind::RotateKey && o.incarnation == t.incarnation)
+            };
+            let due = |t: &&TenantRecord| self.inner.next_rotation(t).is_some_and(|at| at <= now);
+            let living = s.tenants.values().filter(|t| t.life == Life::Active && t.keys.epochs.len() == 1);
+            living.filter(due).filter(|t| !running(t)).map(|t| t.id.clone()).collect()
+        })
+    }
+
+    async fn rotate_all(&self, incarnation: Incarnation, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<Rotated> {
         let residence = self.inner.open(incarnation).await?;
         let _one = residence.rotation.lock().await;
-        let epoch = self.add_epoch(&residence).await?;
+        let epoch = self.add_epoch(&residence, None).await?;
         self.rewrap_own_places(&residence, epoch).await?;
         self.report(&residence, epoch, progress);
         while self.rewrap_some(&residence, epoch).await? {
             self.report(&residence, epoch, progress);
         }
         residence.book().purge().await?;
-        self.retire(&residence, epoch).await?;
+        let certificate = self.retire(&residence, epoch).await?;
         self.report(&residence, epoch, progress);
-        Ok(epoch)
+        Ok(Rotated { epoch, certificate })
     }
 
     /// Step 1.
-    async fn add_epoch(&self, residence: &Residence) -> Result<KeyEpoch> {
+    async fn add_epoch(&self, residence: &Residence, choice: Option<&KeyChoice>) -> Result<KeyEpoch> {
         let inner = &self.inner;
-        let fresh = inner
+        let incarnation = residence.incarnation();
+        let find = |state: &ControlState| state.by_incarnation(incarnation).cloned().ok_or_else(Error::not_found);
+        let tenant = inner.control.read(find)?;
+        residence.agree(&inner.world, &inner.asking, &tenant).await?;
+        let last = tenant.keys.epochs.last().ok_or_else(Error::not_found)?;
+        let (key, made) = match choice {
+            Some(choice) => inner.asking.choose(choice, incarnation)?,
+            None => (inner.asking.key_of(last)?, last.made),
+        };
+        let same = last.provider == key.provider() && last.key == key.name();
+        if tenant.keys.epochs.len() > 1 {
+            if same || choice.is_none() {
+                return Ok(residence.keys().current());
+            }
+            return Err(Error::new(Code::Conflict, "a rotation to another key is under way; wait for it to end"));
+        }
+        let (keys, entropy) = (residence.keys(), inner.world.entropy.clone());
+        let (provider, name) = (key.provider().to_owned(), key.name().to_owned());
+        let wrap = move |key: &Key| {
+            match (made, same) {
+                (true, true) => key.new_version()?,
+                (true, false) => key.create()?,
+                (false, _) => {}
+            }
+            keys.rotated(&**key, &*entropy)
+        };
+        let asked = millis(&*inner.world.clock);
+        let remote = key.is_remote();
+        let (ring, wrapped) = inner.asking.ask(key, wrap).await?;
+        let created_at = inner.world.clock.now();
+        let epoch = EpochRecord { provider, key: name, made, wrapped: wrapped.into(), created_at };
+        inner
             .write(|state| {
-                let tenant = state.by_incarnation(residence.incarnation()).ok_or_else(Error::not_found)?;
-                residence.agree(&*inner.provider, tenant)?;
-                if tenant.keys.epochs.len() != 1 {
-                    return Ok((None, None));
+                let tenant = find(state)?;
+                // One rotation at a time writes here; an erasure may have come between.
+                if !residence.agrees(&tenant) {
+                    return Err(Error::new(Code::Conflict, "the tenant's keys have changed meanwhile").into());
                 }
-                let (ring, wrapped) = residence.keys().rotated(&*inner.provider, &*inner.world.entropy)?;
-                let epoch = EpochRecord { wrapped: wrapped.into(), created_at: inner.world.clock.now() };
-                Ok((Some(ControlEvent::EpochAdded { id: tenant.id.clone(), epoch }), Some(ring)))
+                Ok((Some(ControlEvent::EpochAdded { id: tenant.id, epoch }), ()))
             })
             .await?;
-        if let Some(ring) = fresh {
-            residence.set_keys(Arc::new(ring));
-        }
+        residence.set_keys(Arc::new(ring));
+        residence.lease.renew(remote || residence.lease.is_remote(), asked);
         Ok(residence.keys().current())
     }
 
@@ -177,13 +258,21 @@ impl Registry {
     }
 
     /// Step 4.
-    async fn retire(&self, residence: &Residence, epoch: KeyEpoch) -> Result<()> {
+    async fn retire(&self, residence: &Residence, epoch: KeyEpoch) -> Result<Option<Certificate>> {
         let inner = &self.inner;
-        inner
+        let certificate = inner
             .write(|state| {
                 let tenant = state.by_incarnation(residence.incarnation()).ok_or_else(Error::not_found)?;
-                let due = tenant.keys.epochs.len() > 1;
-                Ok((due.then(|| ControlEvent::EpochsRetired { id: tenant.id.clone() }), ()))
+                if tenant.keys.epochs.len() < 2 {
+                    return Ok((None, None));
+                }
+                let places = places(tenant, Some(residence));
+                if places.iter().any(|place| *place != epoch.0) {
+                    return Err(Error::internal("a key still stands under an epoch that is to be destroyed").into());
+                }
+                let certificate = self.retired(tenant, epoch, places.len() as u64)?;
+                let event = ControlEvent::EpochsRetired { id: tenant.id.clone(), certificate: certificate.clone() };
+                Ok((Some(event), Some(certificate)))
             })
             .await?;
         let mut keys = residence.keys();
@@ -191,22 +280,68 @@ impl Registry {
             keys = Arc::new(keys.without(old));
         }
         residence.set_keys(keys);
-        Ok(inner.control.purge().await?)
+        inner.control.purge().await?;
+        // Where the tenant's key there is its own, what older versions of it wrapped opens no more: also what stands
+        // in copies of the data that were made before.
+        let record = inner.control.read(|s| s.by_incarnation(residence.incarnation()).cloned());
+        if let Some(last) = record.as_ref().and_then(|r| r.keys.epochs.last()).filter(|last| last.made) {
+            inner.asking.ask(inner.asking.key_of(last)?, |key| key.retire_versions()).await?;
+        }
+        Ok(certificate)
+    }
+
+    /// The statement that the epochs before are gone.
+    fn retired(&self, tenant: &TenantRecord, epoch: KeyEpoch, keys: u64) -> Result<Certificate> {
+        let at = self.inner.world.clock.now();
+        let old = tenant.keys.epochs.iter().filter(|e| e.wrapped.epoch != epoch.0);
+        let destroyed: Vec<_> = old.map(ShreddedKey::of).collect();
+        let mut doubts: Vec<_> = destroyed.iter().filter(|key| !key.own_key).map(ShreddedKey::doubt).collect();
+        doubts.dedup();
+        let statement = Retired {
+            statement: "key epochs destroyed: no key of the tenant stands under them",
+            version: 0,
+            tenant: tenant.id.as_str(),
+            incarnation: tenant.incarnation.to_string(),
+            at: at.to_string(),
+            destroyed,
+            current_epoch: epoch.0,
+            keys_by_epoch: [(epoch.0, keys)].into(),
+            cannot_be_proven: doubts,
+        };
+        Certificate::sign(&self.inner.signer, &tenant.id, tenant.incarnation, "epochs.destroyed", at, &statement)
     }
 
     fn report(&self, residence: &Residence, epoch: KeyEpoch, progress: &(dyn Fn(u64, u64) + Sync)) {
         let record = self.inner.control.read(|s| s.by_incarnation(residence.incarnation()).cloned());
         if let Some(record) = record {
-            let places = places(&record, residence);
+            let places = places(&record, Some(residence));
             progress(places.iter().filter(|p| **p == epoch.0).count() as u64, places.len() as u64);
         }
     }
 }
 
+impl Inner {
+    fn next_rotation(&self, record: &TenantRecord) -> Option<Timestamp> {
+        let own = record.rotate_days.map(|days| Duration::from_secs(u64::from(days) * 86_400));
+        let every = own.or(self.asking.config.rotate_every)?;
+        let made = record.keys.epochs.last()?.created_at;
+        Some(Timestamp::from_millis(made.as_millis().saturating_add(i64::try_from(every.as_millis()).ok()?)))
+    }
+}
+
+fn since(then: Timestamp, now: Timestamp) -> Duration {
+    Duration::from_millis(u64::try_from(now.as_millis().saturating_sub(then.as_millis())).unwrap_or(0))
+}
+
+/// The directory and the audit: each is wrapped once an epoch.
+const OWN_PLACES: u64 = 2;
+
 /// The epoch that each of the tenant's place keys stands under.
-fn places(record: &TenantRecord, residence: &Residence) -> Vec<u32> {
+fn places(record: &TenantRecord, residence: Option<&Residence>) -> Vec<u32> {
     let own = [&record.directory, &record.audit].into_iter().flatten();
     let mut places: Vec<_> = own.map(|p| p.wrapped.epoch).collect();
-    residence.book().read(|s| places.extend(s.namespaces.values().map(|n| n.place.wrapped.epoch)));
+    if let Some(residence) = residence {
+        residence.book().read(|s| places.extend(s.namespaces.values().map(|n| n.place.wrapped.epoch)));
+    }
     places
 }

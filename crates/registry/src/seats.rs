@@ -15,11 +15,12 @@ use kernel::{Code, Incarnation, limits};
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
+use vault::KeyTrouble;
 
 /// The seats of a server.
 pub(crate) struct Seats {
@@ -41,6 +42,10 @@ pub struct SeatStats {
     pub open: u64,
     /// Tenants whose directory did not open.
     pub unopened: u64,
+    /// Those of them whose key provider refuses their key or does not answer.
+    pub sealed: u64,
+    /// Open tenants whose key provider does, and whose lease runs out.
+    pub unavailable: u64,
     /// Estimated bytes that the open ones hold.
     pub memory_bytes: u64,
     /// Closed to give memory back, since the start.
@@ -68,6 +73,10 @@ struct Unopened {
     pause: Duration,
     code: Code,
     why: String,
+    /// What its key provider said, if it is for want of keys.
+    trouble: Option<KeyTrouble>,
+    /// Who was sealed here: while somebody still holds it, nobody else is opened.
+    before: Weak<Residence>,
 }
 
 impl Seats {
@@ -118,15 +127,57 @@ impl Seats {
         all
     }
 
+    /// Every open tenant, in no order.
+    pub(crate) fn each_open(&self) -> Vec<(Incarnation, Arc<Residence>)> {
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        table.iter().filter_map(|(incarnation, seat)| Some((*incarnation, seat.open()?))).collect()
+    }
+
+    /// What stands between a tenant that is not open and its keys.
+    pub(crate) fn trouble(&self, incarnation: Incarnation) -> Option<KeyTrouble> {
+        match &*lock(&self.seat_if_known(incarnation)?.state) {
+            State::Unopened(failed) => failed.trouble,
+            _ => None,
+        }
+    }
+
+    /// Shuts an open tenant whose keys may not be used any more. Says whether that was this one.
+    pub(crate) async fn seal(&self, residence: Arc<Residence>, now: Duration, why: &str, trouble: KeyTrouble) -> bool {
+        let Some(seat) = self.seat_if_known(residence.incarnation()) else { return false };
+        let _turn = seat.turn.lock().await;
+        if !seat.open().is_some_and(|open| Arc::ptr_eq(&open, &residence)) {
+            return false;
+        }
+        residence.seal();
+        let (again, pause, code) = (now + limits::REOPEN_WAIT_MIN, limits::REOPEN_WAIT_MIN, Code::KeyUnavailable);
+        let before = Arc::downgrade(&residence);
+        let sealed = Unopened { again, pause, code, why: why.to_owned(), trouble: Some(trouble), before };
+        *lock(&seat.state) = State::Unopened(sealed);
+        true
+    }
+
+    /// Closes one that nobody uses; says whether that was done.
+    pub(crate) async fn close_idle(&self, incarnation: Incarnation) -> bool {
+        let Some(seat) = self.seat_if_known(incarnation) else { return false };
+        let Some(freed) = seat.let_go().await else { return false };
+        self.held.fetch_sub(freed.min(self.held.load(Ordering::Relaxed)), Ordering::Relaxed);
+        self.prune(incarnation, seat);
+        true
+    }
+
     pub(crate) fn stats(&self) -> SeatStats {
         let mut stats = SeatStats { evictions: self.evictions.load(Ordering::Relaxed), ..SeatStats::default() };
         for (_, seat) in self.all() {
             match &*lock(&seat.state) {
                 State::Open(residence) => {
                     stats.open += 1;
+                    stats.unavailable += u64::from(residence.lease.trouble().is_some());
                     stats.memory_bytes += residence.bytes();
                 }
-                State::Unopened(_) => stats.unopened += 1,
+                State::Unopened(failed) => {
+                    stats.unopened += 1;
+                    stats.sealed += u64::from(failed.trouble.is_some());
+                }
                 State::Closed => {}
             }
         }
@@ -224,14 +275,20 @@ impl Seat {
     }
 
     /// It did not open: the next try is later, and later still after each failure.
-    pub(crate) fn fail(&self, now: Duration, code: Code, why: String) {
+    pub(crate) fn fail(&self, now: Duration, code: Code, why: String, trouble: Option<KeyTrouble>) {
         let mut state = lock(&self.state);
-        let before = match &*state {
-            State::Unopened(failed) => failed.pause * 2,
-            _ => limits::REOPEN_WAIT_MIN,
+        let (longer, before) = match &*state {
+            State::Unopened(failed) => (failed.pause * 2, failed.before.clone()),
+            _ => (limits::REOPEN_WAIT_MIN, Weak::new()),
         };
-        let pause = before.min(limits::REOPEN_WAIT_MAX);
-        *state = State::Unopened(Unopened { again: now + pause, pause, code, why });
+        let longest = if code == Code::KeyUnavailable { limits::KEY_REOPEN_WAIT_MAX } else { limits::REOPEN_WAIT_MAX };
+        let pause = longer.min(longest);
+        *state = State::Unopened(Unopened { again: now + pause, pause, code, why, trouble, before });
+    }
+
+    /// Whether somebody still holds what was sealed here.
+    pub(crate) fn lingers(&self) -> bool {
+        matches!(&*lock(&self.state), State::Unopened(failed) if failed.before.strong_count() > 0)
     }
 
     /// Lets the next one try at once.
@@ -265,7 +322,7 @@ impl Seat {
 }
 
 /// One count of an idle residence is the seat's, one is that of who closes it.
-const OURS: usize = 2;
+pub(crate) const OURS: usize = 2;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Every change under these locks is one assignment.

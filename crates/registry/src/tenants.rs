@@ -1,8 +1,8 @@
 //! Tenants on the control plane: create, look, change, suspend, resume.
 
 use crate::{
-    Registry,
-    control::ControlEvent,
+    KeyChoice, KeyState, Registry,
+    control::{ControlEvent, ControlState},
     opening::{new_place, new_ring},
     record::{Life, TenantRecord},
 };
@@ -22,6 +22,24 @@ pub struct NewTenant {
     pub governance_class: Option<String>,
     /// What it may use.
     pub quotas: Quotas,
+    /// The key that wraps its own.
+    pub key: KeyChoice,
+    /// Days after which its keys are rotated; `None`: as the configuration says.
+    pub rotate_days: Option<u32>,
+}
+
+impl NewTenant {
+    /// One with nothing but a name: no quotas, the configuration's key.
+    pub fn named(id: TenantId) -> Self {
+        Self {
+            id,
+            display_name: None,
+            governance_class: None,
+            quotas: Quotas::default(),
+            key: KeyChoice::default(),
+            rotate_days: None,
+        }
+    }
 }
 
 /// What changes of a tenant; `None` stays.
@@ -33,6 +51,8 @@ pub struct TenantChange {
     pub governance_class: Option<Option<String>>,
     /// What it may use, all of it.
     pub quotas: Option<Quotas>,
+    /// Days after which its keys are rotated.
+    pub rotate_days: Option<Option<u32>>,
 }
 
 /// A tenant as operators see it.
@@ -54,6 +74,12 @@ pub struct TenantView {
     pub created_at: Timestamp,
     /// The current key epoch; 0 once the keys are destroyed.
     pub key_epoch: KeyEpoch,
+    /// Whether its keys can be had.
+    pub key_state: KeyState,
+    /// The provider and the key that wrap the current epoch; empty once the keys are destroyed.
+    pub key: (String, String),
+    /// Days after which its keys are rotated, if it has a rule of its own.
+    pub rotate_days: Option<u32>,
     /// Its namespaces; 0 while its directory does not open.
     pub namespaces: u64,
 }
@@ -75,7 +101,11 @@ impl Registry {
         check_label("governance_class", new.governance_class.as_deref())?;
         let inner = &self.inner;
         let incarnation = Incarnation::random(&*inner.world.entropy);
-        let (keys, ring) = new_ring(&inner.world, &*inner.provider, incarnation)?;
+        check_days(new.rotate_days)?;
+        // Asked before a key is made for it, and decided when it is written.
+        inner.control.read(|state| free(state, &new.id))?;
+        let (key, made) = inner.asking.choose(&new.key, incarnation)?;
+        let (keys, ring) = new_ring(&inner.world, &inner.asking, incarnation, key, made).await?;
         let (_, directory) = new_place(&inner.world, &keys, PlaceKind::Directory)?;
         let (_, audit) = new_place(&inner.world, &keys, PlaceKind::Audit)?;
         let record = TenantRecord {
@@ -87,20 +117,16 @@ impl Registry {
             quotas: new.quotas,
             created_at: inner.world.clock.now(),
             keys: ring,
+            rotate_days: new.rotate_days,
             directory: Some(directory),
             audit: Some(audit),
             doomed: Vec::new(),
+            shredding: None,
         };
         inner
-            .write(|state| match state.tenants.get(&record.id).map(|t| t.life) {
-                None => Ok((Some(ControlEvent::TenantCreated(Box::new(record.clone()))), ())),
-                Some(Life::Deleting) => Err(Error::new(
-                    Code::Conflict,
-                    "a tenant of this name is being erased; try again when the operation is done",
-                )
-                .with_param("id")
-                .into()),
-                Some(_) => Err(Error::new(Code::AlreadyExists, "a tenant of this name exists").with_param("id").into()),
+            .write(|state| {
+                free(state, &record.id)?;
+                Ok((Some(ControlEvent::TenantCreated(Box::new(record.clone()))), ()))
             })
             .await?;
         Ok(self.view(&record, 0))
@@ -155,6 +181,7 @@ impl Registry {
     pub async fn update_tenant(&self, _: &Operator, id: &TenantId, change: TenantChange) -> Result<TenantView> {
         check_label("display_name", change.display_name.iter().flatten().map(String::as_str).next())?;
         check_label("governance_class", change.governance_class.iter().flatten().map(String::as_str).next())?;
+        check_days(change.rotate_days.flatten())?;
         self.inner
             .write(|state| {
                 let old = state.tenants.get(id).ok_or_else(Error::not_found)?;
@@ -163,6 +190,7 @@ impl Registry {
                     display_name: change.display_name.unwrap_or_else(|| old.display_name.clone()),
                     governance_class: change.governance_class.unwrap_or_else(|| old.governance_class.clone()),
                     quotas: change.quotas.unwrap_or(old.quotas),
+                    rotate_days: change.rotate_days.unwrap_or(old.rotate_days),
                 };
                 Ok((Some(event), ()))
             })
@@ -222,6 +250,7 @@ impl Registry {
 
     fn view(&self, record: &TenantRecord, namespaces: u64) -> TenantView {
         let unopened = record.life == Life::Active && self.inner.seats.unopened(record.incarnation).is_some();
+        let current = record.keys.epochs.last();
         TenantView {
             id: record.id.clone(),
             incarnation: record.incarnation,
@@ -231,8 +260,33 @@ impl Registry {
             quotas: record.quotas,
             created_at: record.created_at,
             key_epoch: record.keys.current(),
+            key_state: self.inner.key_state(record),
+            key: current.map(|e| (e.provider.clone(), e.key.clone())).unwrap_or_default(),
+            rotate_days: record.rotate_days,
             namespaces,
         }
+    }
+}
+
+/// Whether a tenant of this name may be made.
+fn free(state: &ControlState, id: &TenantId) -> Result<(), Error> {
+    match state.tenants.get(id).map(|t| t.life) {
+        None => Ok(()),
+        Some(Life::Deleting) => {
+            let message = "a tenant of this name is being erased; try again when the operation is done";
+            Err(Error::new(Code::Conflict, message).with_param("id"))
+        }
+        Some(_) => Err(Error::new(Code::AlreadyExists, "a tenant of this name exists").with_param("id")),
+    }
+}
+
+fn check_days(days: Option<u32>) -> Result<(), Error> {
+    match days {
+        Some(0) => Err(Error::invalid("rotate_days", "must be at least 1, or null to follow the configuration")),
+        Some(days) if days > limits::ROTATE_DAYS_MAX => {
+            Err(Error::invalid("rotate_days", format!("must be at most {}", limits::ROTATE_DAYS_MAX)))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -10,13 +10,13 @@ use crate::{NewKey, NewTenant, Registry};
 use access::{Action, Ask, Gate, Grant, Manage, Operator};
 use journal::Storage;
 use kernel::{
-    Clock, Code, Entropy, ManualClock, NamespaceName, NamespaceSettings, OsEntropy, Quotas, RequestId, Scope, TenantId,
+    Clock, Code, Entropy, ManualClock, NamespaceName, NamespaceSettings, OsEntropy, RequestId, Scope, TenantId,
     Timestamp,
 };
 use std::{path::Path, sync::Arc};
 use tempfile::TempDir;
 use tokio_util::task::TaskTracker;
-use vault::{KeyProvider, LocalProvider};
+use vault::{LocalProvider, Providers};
 use zeroize::Zeroizing;
 
 type Opened = (Registry, Option<Zeroizing<String>>);
@@ -60,8 +60,8 @@ impl Site {
         self.folder.path()
     }
 
-    pub(crate) fn provider(&self) -> Arc<dyn KeyProvider> {
-        Arc::new(LocalProvider::from_env_value(&self.root, entropy()).unwrap())
+    pub(crate) fn provider(&self) -> Providers {
+        LocalProvider::from_env_value(&self.root, entropy()).unwrap().into()
     }
 
     pub(crate) async fn storage(&self) -> Storage {
@@ -115,7 +115,7 @@ impl Start {
 
     pub(crate) async fn tenant(&self, id: &str) -> TenantId {
         let id = tenant(id);
-        let new = NewTenant { id: id.clone(), display_name: None, governance_class: None, quotas: Quotas::default() };
+        let new = NewTenant::named(id.clone());
         let made = self.registry.create_tenant(&self.operator, new).await.unwrap();
         self.registry.inner.open(made.incarnation).await.unwrap();
         id

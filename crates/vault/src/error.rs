@@ -1,6 +1,26 @@
 //! What goes wrong with keys and sealed bytes. No variant holds a key or a byte of content.
 
+use crate::Denial;
 use std::path::PathBuf;
+
+/// Why a tenant's key cannot be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum KeyTrouble {
+    /// Its provider does not answer, or not now.
+    Outage,
+    /// Its provider answers, and says no.
+    Denied(Denial),
+}
+
+impl KeyTrouble {
+    /// The word for it in records and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            KeyTrouble::Outage => "outage",
+            KeyTrouble::Denied(why) => why.as_str(),
+        }
+    }
+}
 
 /// This crate's error.
 #[derive(Debug, thiserror::Error)]
@@ -13,11 +33,37 @@ pub enum Error {
         /// What it said, without secrets.
         reason: String,
     },
-    /// A key provider refuses, or the wrapped key is another's: wrong root key, or altered bytes.
-    #[error("key provider {provider} does not open this key: is it the root key that this data was created with?")]
+    /// A key provider says no: the key is disabled, gone or not for us, or the wrap is another's.
+    #[error("key provider {provider} refuses: {remedy}", remedy = why.remedy())]
     Denied {
         /// Its name.
         provider: String,
+        /// In which way.
+        why: Denial,
+    },
+    /// No provider of that name is configured.
+    #[error("no key provider is called {name:?}; configured are: {known}")]
+    NoProvider {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// The provider has no key of that name, or can have none.
+    #[error("key provider {provider} has no key {name:?}")]
+    KeyName {
+        /// Its name.
+        provider: String,
+        /// The key's.
+        name: String,
+    },
+    /// A provider cannot be set up as it is configured.
+    #[error("key provider {provider}: {problem}")]
+    Provider {
+        /// Its name.
+        provider: String,
+        /// What is wrong and what would be right, without secrets.
+        problem: String,
     },
     /// A wrap names a key epoch that the ring does not hold (destroyed, or not loaded).
     #[error("key epoch {0} is not in the tenant's key ring")]
@@ -56,6 +102,9 @@ pub enum Error {
         /// How large it may be.
         max: usize,
     },
+    /// A place's key has wrapped as many keys as it may.
+    #[error("the key of place {0} is used up; rotate the tenant's keys with mode reencrypt")]
+    PlaceKeyUsedUp(kernel::NamespaceUuid),
     /// A log's key has sealed as many frames as it may.
     #[error("the log's key is used up; start another log")]
     UsedUp,
@@ -80,6 +129,19 @@ pub enum Error {
 }
 
 impl Error {
+    pub(crate) fn no_key(provider: &str, name: &str) -> Self {
+        Error::KeyName { provider: provider.to_owned(), name: name.to_owned() }
+    }
+
+    /// What stands between a tenant and its keys, if that is what this is.
+    pub fn key_trouble(&self) -> Option<KeyTrouble> {
+        match self {
+            Error::Unavailable { .. } => Some(KeyTrouble::Outage),
+            Error::Denied { why, .. } => Some(KeyTrouble::Denied(*why)),
+            _ => None,
+        }
+    }
+
     pub(crate) fn corrupt(what: &'static str, uuid: impl std::fmt::Display, why: &'static str) -> Self {
         Error::Corrupt { what, uuid: uuid.to_string(), why }
     }
@@ -88,14 +150,22 @@ impl Error {
 impl From<Error> for kernel::Error {
     fn from(error: Error) -> Self {
         let (code, message) = match &error {
-            Error::Unavailable { .. } | Error::Denied { .. } | Error::NoEpoch(_) => {
-                (kernel::Code::KeyUnavailable, "the tenant's key cannot be had")
+            Error::Unavailable { .. } => {
+                (kernel::Code::KeyUnavailable, "the tenant's key cannot be had: its key provider does not answer")
             }
+            Error::Denied { .. } => {
+                (kernel::Code::KeyUnavailable, "the tenant's key cannot be had: its key provider refuses it")
+            }
+            Error::NoEpoch(_) => (kernel::Code::KeyUnavailable, "the tenant's key cannot be had"),
+            Error::NoProvider { .. } | Error::KeyName { .. } => {
+                return kernel::Error::invalid("key", error.to_string());
+            }
+            Error::Provider { .. } => (kernel::Code::KeyUnavailable, "the tenant's key provider cannot be used"),
             Error::TooLarge { .. } => (kernel::Code::TooLarge, "more than one sealed object may hold"),
             Error::Unreadable { .. } => (kernel::Code::Internal, "a sealed object cannot be read"),
             Error::Corrupt { .. } => (kernel::Code::Internal, "a sealed object does not open"),
             Error::Misplaced(_) => (kernel::Code::Internal, "a key does not belong here"),
-            Error::UsedUp => (kernel::Code::Internal, "a log's key is used up"),
+            Error::UsedUp | Error::PlaceKeyUsedUp(_) => (kernel::Code::Internal, "a key is used up"),
             Error::KeyFile { .. } | Error::KeyValue => (kernel::Code::Internal, "the root key cannot be used"),
         };
         kernel::Error::new(code, message).with_source(error)

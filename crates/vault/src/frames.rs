@@ -9,15 +9,15 @@ use crate::{
     crypto::{Aead, Cipher, HmacKey, NONCE, TAG, same, sha256},
     identity, wrap,
 };
-use kernel::{Entropy, LogEpoch, ObjectUuid, limits};
+use kernel::{Entropy, KeyEpoch, LogEpoch, ObjectUuid, limits};
 use zeroize::Zeroizing;
 
-/// Length of a log's prologue: magic, version, log uuid, log epoch, the wrap's length, the wrap.
+/// Length of a log's prologue: magic, version, log uuid, log epoch, the place key's epoch, the wrap's length, the wrap.
 pub const LOG_PROLOGUE_BYTES: usize = PROLOGUE_HEAD + wrap::TWO;
 /// What a frame adds to its body.
 pub const FRAME_OVERHEAD_BYTES: usize = HEADER + TAG;
 
-const PROLOGUE_HEAD: usize = 4 + 1 + 16 + 4 + 2;
+const PROLOGUE_HEAD: usize = 4 + 1 + 16 + 4 + 4 + 2;
 const LOG_MAGIC: &[u8; 4] = b"RFLG";
 const FRAME_MAGIC: &[u8; 4] = b"RFFR";
 /// Magic, length of the body, sequence number, nonce.
@@ -182,21 +182,34 @@ impl Chain {
     }
 }
 
-pub(crate) fn prologue(object: ObjectUuid, epoch: LogEpoch, wrapped: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(wrapped.len()).expect("a wrap of two keys is 93 bytes");
-    [&LOG_MAGIC[..], &[FORMAT_VERSION], object.as_bytes(), &epoch.0.to_be_bytes(), &length.to_be_bytes(), wrapped]
-        .concat()
+/// What a log's prologue says: which log, whose, and its wrapped keys.
+pub(crate) struct Prologue<'a> {
+    pub(crate) object: ObjectUuid,
+    pub(crate) epoch: LogEpoch,
+    /// Of the place key that wraps.
+    pub(crate) key: KeyEpoch,
+    pub(crate) wrapped: &'a [u8],
 }
 
-/// The log's uuid and epoch, the wrap, and the prologue itself; `None` for anything of another form.
-pub(crate) fn read_prologue(bytes: &[u8]) -> Option<(ObjectUuid, LogEpoch, &[u8], &[u8])> {
-    let prologue = bytes.get(..LOG_PROLOGUE_BYTES)?;
-    let rest = prologue.strip_prefix(LOG_MAGIC)?.strip_prefix(&[FORMAT_VERSION])?;
-    let (object, rest) = rest.split_first_chunk::<16>()?;
-    let (epoch, rest) = rest.split_first_chunk::<4>()?;
-    let (length, wrapped) = rest.split_first_chunk::<2>()?;
-    (usize::from(u16::from_be_bytes(*length)) == wrapped.len()).then_some(())?;
-    Some((ObjectUuid::from_bytes(*object), LogEpoch(u32::from_be_bytes(*epoch)), wrapped, prologue))
+impl<'a> Prologue<'a> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let length = u16::try_from(self.wrapped.len()).expect("a wrap of two keys is 93 bytes");
+        let (epoch, key) = (self.epoch.0.to_be_bytes(), self.key.0.to_be_bytes());
+        let head = [&LOG_MAGIC[..], &[FORMAT_VERSION], self.object.as_bytes(), &epoch, &key, &length.to_be_bytes()];
+        [&head.concat()[..], self.wrapped].concat()
+    }
+
+    /// Reads the one that `bytes` begin with; `None` for anything of another form.
+    pub(crate) fn read(bytes: &'a [u8]) -> Option<Self> {
+        let rest = bytes.get(..LOG_PROLOGUE_BYTES)?.strip_prefix(LOG_MAGIC)?.strip_prefix(&[FORMAT_VERSION])?;
+        let (object, rest) = rest.split_first_chunk::<16>()?;
+        let (epoch, rest) = rest.split_first_chunk::<4>()?;
+        let (key, rest) = rest.split_first_chunk::<4>()?;
+        let (length, wrapped) = rest.split_first_chunk::<2>()?;
+        (usize::from(u16::from_be_bytes(*length)) == wrapped.len()).then_some(())?;
+        let (epoch, key) = (LogEpoch(u32::from_be_bytes(*epoch)), KeyEpoch(u32::from_be_bytes(*key)));
+        Some(Self { object: ObjectUuid::from_bytes(*object), epoch, key, wrapped })
+    }
 }
 
 #[cfg(test)]

@@ -4,29 +4,42 @@
 //! which keeps the wrapped keys, makes the homes that a directory hands out.
 
 use crate::{
-    Error, FORMAT_VERSION, FrameOpener, FrameSealer, KeyProvider, PagedReader, Result, SecretKey, TenantKeys,
+    Error, FORMAT_VERSION, FrameOpener, FrameSealer, PagedReader, Result, RootKey, SecretKey, Signer, TenantKeys,
     WrappedKey,
     crypto::HmacKey,
-    floe, frames,
+    floe,
+    frames::{LOG_PROLOGUE_BYTES, Prologue},
     identity::{self, Context, Wrap},
     wrap,
 };
 use access::{Action, Grant, Tenure};
-use kernel::{Entropy, Incarnation, KeyEpoch, LogEpoch, NamespaceName, NamespaceUuid, ObjectUuid, Plaintext, ReadAt};
-use std::{fmt, io, sync::Arc};
+use kernel::{
+    BoxFuture, Entropy, Incarnation, KeyEpoch, LogEpoch, NamespaceName, NamespaceUuid, ObjectUuid, Plaintext, ReadAt,
+};
+use std::{
+    fmt, io,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 use zeroize::Zeroizing;
 
 mod kinds;
+mod place_keys;
 mod split;
 pub use kinds::{ObjectKind, PlaceKind};
+use place_keys::PlaceKeys;
 
-/// Place keys have no epochs: their wraps do.
-const PLACE_EPOCH: KeyEpoch = KeyEpoch(0);
+/// Of wrapping keys that have no epochs.
+const NO_EPOCH: KeyEpoch = KeyEpoch(0);
 /// There is one control place, and it needs no name.
 const CONTROL: NamespaceUuid = NamespaceUuid::from_bytes([0; 16]);
 const WHOLE_MAGIC: &[u8; 4] = b"RFSO";
-/// Magic, version, object kind, object uuid, the wrap's length, the wrap.
-const WHOLE_PROLOGUE: usize = 4 + 1 + 1 + 16 + 2 + wrap::ONE;
+/// Magic, version, object kind, object uuid, the place key's epoch, the wrap's length, the wrap.
+const WHOLE_PROLOGUE: usize = 4 + 1 + 1 + 16 + 4 + 2 + wrap::ONE;
+/// Wraps under one key, with random nonces: NIST SP 800-38D allows 2^32.
+pub const WRAPS_MAX: u64 = 1 << 30;
 
 /// Finds the homes of a tenant. The registry implements it.
 pub trait Directory: Send + Sync {
@@ -36,11 +49,11 @@ pub trait Directory: Send + Sync {
     /// `key_unavailable` when its key cannot be had.
     fn namespace(&self, incarnation: Incarnation, name: &NamespaceName) -> Result<Option<Arc<Home>>, kernel::Error>;
 
-    /// The home of the tenant's audit.
+    /// The home of the tenant's audit. May ask its key provider.
     ///
     /// # Errors
     /// `key_unavailable` when its key cannot be had, `not_found` when that life is over.
-    fn audit(&self, incarnation: Incarnation) -> Result<Arc<Home>, kernel::Error>;
+    fn audit(&self, incarnation: Incarnation) -> BoxFuture<'_, Result<Arc<Home>, kernel::Error>>;
 }
 
 /// One place. See the [module](self).
@@ -48,10 +61,15 @@ pub struct Home {
     kind: PlaceKind,
     uuid: NamespaceUuid,
     incarnation: Option<Incarnation>,
-    key: SecretKey,
+    keys: RwLock<Arc<PlaceKeys>>,
     mac_key: SecretKey,
     mac: HmacKey,
+    /// Wraps under the newest key since this home was opened.
+    wraps: AtomicU64,
 }
+
+/// A place's next keys, to be taken once their wrap is durable.
+pub struct Renewed(Arc<PlaceKeys>);
 
 impl Home {
     /// The home of the namespace that the grant names.
@@ -68,16 +86,16 @@ impl Home {
     ///
     /// # Errors
     /// As the directory says; `internal` when it hands out another tenant's.
-    pub fn audit<A: Action>(grant: &Grant<A>, directory: &dyn Directory) -> Result<Arc<Home>, kernel::Error> {
-        Self::audit_for(&grant.tenure(), directory)
+    pub async fn audit<A: Action>(grant: &Grant<A>, directory: &dyn Directory) -> Result<Arc<Home>, kernel::Error> {
+        Self::audit_for(&grant.tenure(), directory).await
     }
 
     /// The home of the tenant's audit, for work after the request has gone.
     ///
     /// # Errors
     /// As [`Home::audit`].
-    pub fn audit_for(tenure: &Tenure, directory: &dyn Directory) -> Result<Arc<Home>, kernel::Error> {
-        directory.audit(tenure.incarnation())?.belongs(PlaceKind::Audit, tenure.incarnation())
+    pub async fn audit_for(tenure: &Tenure, directory: &dyn Directory) -> Result<Arc<Home>, kernel::Error> {
+        directory.audit(tenure.incarnation()).await?.belongs(PlaceKind::Audit, tenure.incarnation())
     }
 
     /// The directory's answer is checked, not trusted: a mix-up there must not open another tenant's place.
@@ -92,31 +110,43 @@ impl Home {
     ///
     /// # Errors
     /// What the provider says.
-    pub fn create_control(provider: &dyn KeyProvider, entropy: &dyn Entropy) -> Result<(Home, WrappedKey)> {
-        let root = SecretKey::random(entropy);
+    pub fn create_control(provider: &dyn RootKey, entropy: &dyn Entropy) -> Result<(Home, WrappedKey)> {
         let home = Self::fresh(PlaceKind::Control, CONTROL, None, entropy);
+        let wrapped = home.rewrap_control(provider, entropy)?;
+        Ok((home, wrapped))
+    }
+
+    /// The control place's keys under a fresh secret that the provider wraps.
+    ///
+    /// # Errors
+    /// What the provider says; [`Error::Misplaced`] for any other place.
+    pub fn rewrap_control(&self, provider: &dyn RootKey, entropy: &dyn Entropy) -> Result<WrappedKey> {
+        if self.kind != PlaceKind::Control {
+            return Err(Error::Misplaced("a tenant's place"));
+        }
+        let root = SecretKey::random(entropy);
         let outer = provider.wrap(&control_context(Wrap::Root).encode(), &root)?;
         let length = u16::try_from(outer.len()).map_err(|_| Error::TooLarge {
             what: "wrapped root key",
             bytes: outer.len(),
             max: usize::from(u16::MAX),
         })?;
-        let inner = wrap::wrap(&root, &control_context(Wrap::Place), &[&home.key, &home.mac_key], entropy);
+        let inner = self.keys().wrap(&root, control_context(Wrap::Place), &self.mac_key, entropy);
         let bytes = [&length.to_be_bytes()[..], &outer, &inner].concat();
-        Ok((home, WrappedKey { epoch: PLACE_EPOCH, bytes }))
+        Ok(WrappedKey { epoch: NO_EPOCH, bytes })
     }
 
     /// Opens the control place.
     ///
     /// # Errors
     /// What the provider says; [`Error::Corrupt`] for altered bytes.
-    pub fn control(provider: &dyn KeyProvider, wrapped: &WrappedKey) -> Result<Home> {
+    pub fn control(provider: &dyn RootKey, wrapped: &WrappedKey) -> Result<Home> {
         let short = || Error::corrupt(Wrap::Root.name(), "of the server", "the wrap is cut short");
         let (length, rest) = wrapped.bytes.split_first_chunk::<2>().ok_or_else(short)?;
         let (outer, inner) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length))).ok_or_else(short)?;
         let root = provider.unwrap(&control_context(Wrap::Root).encode(), outer)?;
-        let [key, mac_key] = wrap::unwrap(&root, &control_context(Wrap::Place), inner)?;
-        Ok(Self::with_keys(PlaceKind::Control, CONTROL, None, key, mac_key))
+        let (mac_key, keys) = PlaceKeys::unwrap(&root, control_context(Wrap::Place), inner)?;
+        Ok(Self::with_keys(PlaceKind::Control, CONTROL, None, keys, mac_key))
     }
 
     /// Makes a place of a tenant, and the wrap of its keys under the tenant's current epoch.
@@ -144,8 +174,8 @@ impl Home {
         tenants(kind)?;
         let incarnation = Some(keys.incarnation());
         let context = place_context(kind, uuid, incarnation, wrapped.epoch);
-        let [key, mac_key] = wrap::unwrap(keys.key(wrapped.epoch)?, &context, &wrapped.bytes)?;
-        Ok(Self::with_keys(kind, uuid, incarnation, key, mac_key))
+        let (mac_key, place) = PlaceKeys::unwrap(keys.key(wrapped.epoch)?, context, &wrapped.bytes)?;
+        Ok(Self::with_keys(kind, uuid, incarnation, place, mac_key))
     }
 
     /// This place's keys under the tenant's current epoch. Objects stay as they are.
@@ -153,13 +183,116 @@ impl Home {
     /// # Errors
     /// [`Error::Misplaced`] for another tenant's ring, [`Error::NoEpoch`] when the ring has lost its current epoch.
     pub fn rewrap(&self, keys: &TenantKeys, entropy: &dyn Entropy) -> Result<WrappedKey> {
+        self.wrap_keys(&self.keys(), keys, entropy)
+    }
+
+    /// A next key for this place, beside those that it has, and the wrap of all of them. Nothing is sealed under it
+    /// before [`take`](Self::take).
+    ///
+    /// # Errors
+    /// As [`rewrap`](Self::rewrap).
+    pub fn renewed(&self, keys: &TenantKeys, entropy: &dyn Entropy) -> Result<(Renewed, WrappedKey)> {
+        let next = self.keys().with_next(entropy);
+        let wrapped = self.wrap_keys(&next, keys, entropy)?;
+        Ok((Renewed(Arc::new(next)), wrapped))
+    }
+
+    /// This place's newest key alone, and its wrap. What only an older one wrapped opens no more after
+    /// [`take`](Self::take).
+    ///
+    /// # Errors
+    /// As [`rewrap`](Self::rewrap).
+    pub fn without_old_keys(&self, keys: &TenantKeys, entropy: &dyn Entropy) -> Result<(Renewed, WrappedKey)> {
+        let newest = self.keys().newest_only();
+        let wrapped = self.wrap_keys(&newest, keys, entropy)?;
+        Ok((Renewed(Arc::new(newest)), wrapped))
+    }
+
+    /// Seals under these keys from now on. Their wrap must be durable.
+    pub fn take(&self, renewed: Renewed) {
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = renewed.0;
+        self.wraps.store(0, Ordering::Relaxed);
+    }
+
+    /// The epochs of this place's keys, newest first: one, or two while its objects are written anew.
+    pub fn epochs(&self) -> Vec<KeyEpoch> {
+        self.keys().epochs().collect()
+    }
+
+    /// The epoch that wraps now.
+    pub fn epoch(&self) -> KeyEpoch {
+        self.keys().newest().0
+    }
+
+    /// How many keys this home has wrapped under its newest key.
+    pub fn wraps(&self) -> u64 {
+        self.wraps.load(Ordering::Relaxed)
+    }
+
+    /// A key that signs what the server states, and its wrap under this place's key.
+    ///
+    /// # Errors
+    /// As [`seal`](Self::seal).
+    pub fn create_signer(&self, entropy: &dyn Entropy) -> Result<(Signer, WrappedKey)> {
+        let seed = SecretKey::random(entropy);
+        let wrapped = self.wrap_one(Wrap::Signer, None, None, &[&seed], entropy)?;
+        Ok((Signer::from_seed(seed), wrapped))
+    }
+
+    /// Opens what [`create_signer`](Self::create_signer) made.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] for anything else.
+    pub fn signer(&self, wrapped: &WrappedKey) -> Result<Signer> {
+        let [seed] = self.unwrap_one(Wrap::Signer, None, None, wrapped)?;
+        Ok(Signer::from_seed(seed))
+    }
+
+    fn keys(&self) -> Arc<PlaceKeys> {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn wrap_keys(&self, place: &PlaceKeys, keys: &TenantKeys, entropy: &dyn Entropy) -> Result<WrappedKey> {
         if self.incarnation != Some(keys.incarnation()) {
             return Err(Error::Misplaced("the key ring"));
         }
         let epoch = keys.current();
         let context = place_context(self.kind, self.uuid, self.incarnation, epoch);
-        let bytes = wrap::wrap(keys.key(epoch)?, &context, &[&self.key, &self.mac_key], entropy);
+        let bytes = place.wrap(keys.key(epoch)?, context, &self.mac_key, entropy);
         Ok(WrappedKey { epoch, bytes })
+    }
+
+    /// Keys of something in this place, under its newest key.
+    fn wrap_one(
+        &self,
+        wrap: Wrap,
+        object: Option<ObjectUuid>,
+        log: Option<LogEpoch>,
+        secrets: &[&SecretKey],
+        entropy: &dyn Entropy,
+    ) -> Result<WrappedKey> {
+        if self.wraps.fetch_add(1, Ordering::Relaxed) >= WRAPS_MAX {
+            return Err(Error::PlaceKeyUsedUp(self.uuid));
+        }
+        let keys = self.keys();
+        let (epoch, key) = keys.newest();
+        let bytes = wrap::wrap(key, &self.context(wrap, object, log, epoch), secrets, entropy);
+        Ok(WrappedKey { epoch, bytes })
+    }
+
+    fn unwrap_one<const N: usize>(
+        &self,
+        wrap: Wrap,
+        object: Option<ObjectUuid>,
+        log: Option<LogEpoch>,
+        wrapped: &WrappedKey,
+    ) -> Result<[SecretKey; N]> {
+        let context = self.context(wrap, object, log, wrapped.epoch);
+        let keys = self.keys();
+        let key = keys.get(wrapped.epoch).ok_or_else(|| {
+            Error::corrupt(wrap.name(), context.subject(), "it is under a place key that is not there")
+        })?;
+        wrap::unwrap(key, &context, &wrapped.bytes)
     }
 
     /// What kind of place.
@@ -185,7 +318,7 @@ impl Home {
     /// Seals an immutable object under a fresh key, which comes back wrapped.
     ///
     /// # Errors
-    /// None so far; a later format may have limits.
+    /// [`Error::PlaceKeyUsedUp`] after 2^30 wraps.
     pub fn seal(
         &self,
         kind: ObjectKind,
@@ -194,9 +327,9 @@ impl Home {
         entropy: &dyn Entropy,
     ) -> Result<(Vec<u8>, WrappedKey)> {
         let key = SecretKey::random(entropy);
-        let bytes = wrap::wrap(&self.key, &self.context(Wrap::Object, object, None), &[&key], entropy);
+        let wrapped = self.wrap_one(Wrap::Object, Some(object), None, &[&key], entropy)?;
         let sealed = floe::seal(&floe::OBJECTS, key.bytes(), &self.identity(kind, object), plain, entropy);
-        Ok((sealed, WrappedKey { epoch: PLACE_EPOCH, bytes }))
+        Ok((sealed, wrapped))
     }
 
     /// Opens what [`seal`](Self::seal) made.
@@ -210,7 +343,7 @@ impl Home {
         key: &WrappedKey,
         sealed: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>> {
-        let key = self.object_key(kind, object, key)?;
+        let [key] = self.unwrap_one(Wrap::Object, Some(object), None, key)?;
         floe::open(&floe::OBJECTS, key.bytes(), &self.identity(kind, object), sealed)
             .map_err(|_| Error::corrupt(kind.name(), object, "it does not authenticate"))
     }
@@ -230,10 +363,10 @@ impl Home {
     ) -> Result<(Vec<u8>, WrappedKey)> {
         let (whole, paged) = plain.split_at_checked(split).ok_or(Error::Misplaced("the border between two parts"))?;
         let key = SecretKey::random(entropy);
-        let bytes = wrap::wrap(&self.key, &self.context(Wrap::Object, object, None), &[&key], entropy);
+        let wrapped = self.wrap_one(Wrap::Object, Some(object), None, &[&key], entropy)?;
         let aad = |part| split::identity(self.identity(kind, object), part);
         let sealed = split::seal(key.bytes(), &aad, [whole, paged], entropy);
-        Ok((sealed, WrappedKey { epoch: PLACE_EPOCH, bytes }))
+        Ok((sealed, wrapped))
     }
 
     /// Opens what [`seal_split`](Self::seal_split) made: the first part, and a reader of the second that holds on
@@ -249,7 +382,7 @@ impl Home {
         key: &WrappedKey,
         source: Arc<dyn ReadAt>,
     ) -> Result<(Plaintext, PagedReader)> {
-        let key = self.object_key(kind, object, key)?;
+        let [key] = self.unwrap_one(Wrap::Object, Some(object), None, key)?;
         let aad = |part| split::identity(self.identity(kind, object), part);
         split::open(key.bytes(), &aad, source).map_err(|source| match source.kind() {
             io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
@@ -257,14 +390,6 @@ impl Home {
             }
             _ => Error::Unreadable { what: kind.name(), uuid: object.to_string(), source },
         })
-    }
-
-    fn object_key(&self, kind: ObjectKind, object: ObjectUuid, key: &WrappedKey) -> Result<SecretKey> {
-        if key.epoch != PLACE_EPOCH {
-            return Err(Error::corrupt(kind.name(), object, "its key names an epoch"));
-        }
-        let [key] = wrap::unwrap(&self.key, &self.context(Wrap::Object, object, None), &key.bytes)?;
-        Ok(key)
     }
 
     /// Seals an object that carries its own wrapped key in a clear prologue.
@@ -279,7 +404,7 @@ impl Home {
         entropy: &dyn Entropy,
     ) -> Result<Vec<u8>> {
         let (sealed, key) = self.seal(kind, object, plain, entropy)?;
-        let mut out = whole_head(kind, object);
+        let mut out = whole_head(kind, object, key.epoch);
         out.reserve_exact(key.bytes.len() + sealed.len());
         out.extend_from_slice(&key.bytes);
         out.extend_from_slice(&sealed);
@@ -294,18 +419,20 @@ impl Home {
         let (prologue, sealed) = sealed
             .split_first_chunk::<WHOLE_PROLOGUE>()
             .ok_or_else(|| Error::corrupt(kind.name(), object, "it is cut short"))?;
-        let head = whole_head(kind, object);
-        let (stated, wrapped) = prologue.split_at(head.len());
-        if stated != head {
+        let (stated, wrapped) = prologue.split_at(WHOLE_PROLOGUE - wrap::ONE);
+        let mut epoch = [0; 4];
+        epoch.copy_from_slice(&stated[WHOLE_EPOCH..WHOLE_EPOCH + 4]);
+        let epoch = KeyEpoch(u32::from_be_bytes(epoch));
+        if stated != whole_head(kind, object, epoch) {
             return Err(Error::corrupt(kind.name(), object, "its prologue names another object or version"));
         }
-        self.open(kind, object, &WrappedKey { epoch: PLACE_EPOCH, bytes: wrapped.to_vec() }, sealed)
+        self.open(kind, object, &WrappedKey { epoch, bytes: wrapped.to_vec() }, sealed)
     }
 
     /// Starts a log under a fresh key: the prologue that stands first in it, and what seals its frames.
     ///
     /// # Errors
-    /// None so far; a later format may have limits.
+    /// As [`seal`](Self::seal).
     pub fn start_log(
         &self,
         object: ObjectUuid,
@@ -313,9 +440,8 @@ impl Home {
         entropy: &dyn Entropy,
     ) -> Result<(Vec<u8>, FrameSealer)> {
         let keys = [SecretKey::random(entropy), SecretKey::random(entropy)];
-        let context = self.context(Wrap::Log, object, Some(epoch));
-        let wrapped = wrap::wrap(&self.key, &context, &[&keys[0], &keys[1]], entropy);
-        let prologue = frames::prologue(object, epoch, &wrapped);
+        let wrapped = self.wrap_one(Wrap::Log, Some(object), Some(epoch), &[&keys[0], &keys[1]], entropy)?;
+        let prologue = Prologue { object, epoch, key: wrapped.epoch, wrapped: &wrapped.bytes }.encode();
         let sealer = FrameSealer::new(self.log_identity(object, epoch), object, &keys, &prologue);
         Ok((prologue, sealer))
     }
@@ -326,9 +452,11 @@ impl Home {
     /// # Errors
     /// [`Error::Corrupt`] for anything but a prologue of this place.
     pub fn open_log(&self, prologue: &[u8]) -> Result<(FrameOpener, usize)> {
-        let (object, epoch, wrapped, prologue) = frames::read_prologue(prologue)
+        let Prologue { object, epoch, key, wrapped } = Prologue::read(prologue)
             .ok_or_else(|| Error::corrupt("log", self.uuid, "the prologue is cut short or of another version"))?;
-        let keys = wrap::unwrap::<2>(&self.key, &self.context(Wrap::Log, object, Some(epoch)), wrapped)?;
+        let wrapped = WrappedKey { epoch: key, bytes: wrapped.to_vec() };
+        let keys = self.unwrap_one::<2>(Wrap::Log, Some(object), Some(epoch), &wrapped)?;
+        let prologue = &prologue[..LOG_PROLOGUE_BYTES];
         let opener = FrameOpener::new(self.log_identity(object, epoch), object, epoch, &keys, prologue);
         Ok((opener, prologue.len()))
     }
@@ -342,18 +470,18 @@ impl Home {
     }
 
     fn fresh(kind: PlaceKind, uuid: NamespaceUuid, incarnation: Option<Incarnation>, entropy: &dyn Entropy) -> Self {
-        Self::with_keys(kind, uuid, incarnation, SecretKey::random(entropy), SecretKey::random(entropy))
+        Self::with_keys(kind, uuid, incarnation, PlaceKeys::fresh(entropy), SecretKey::random(entropy))
     }
 
     fn with_keys(
         kind: PlaceKind,
         uuid: NamespaceUuid,
         incarnation: Option<Incarnation>,
-        key: SecretKey,
+        keys: PlaceKeys,
         mac_key: SecretKey,
     ) -> Self {
         let mac = HmacKey::new(mac_key.bytes());
-        Self { kind, uuid, incarnation, key, mac_key, mac }
+        Self { kind, uuid, incarnation, keys: RwLock::new(Arc::new(keys)), mac_key, mac, wraps: AtomicU64::new(0) }
     }
 
     fn identity(&self, kind: ObjectKind, object: ObjectUuid) -> Vec<u8> {
@@ -364,15 +492,9 @@ impl Home {
         identity::log(self.incarnation, self.uuid, object, epoch)
     }
 
-    fn context(&self, wrap: Wrap, object: ObjectUuid, log: Option<LogEpoch>) -> Context {
-        Context {
-            wrap,
-            incarnation: self.incarnation,
-            place: Some((self.kind, self.uuid)),
-            object: Some(object),
-            epoch: PLACE_EPOCH,
-            log,
-        }
+    fn context(&self, wrap: Wrap, object: Option<ObjectUuid>, log: Option<LogEpoch>, epoch: KeyEpoch) -> Context {
+        let place = Some((self.kind, self.uuid));
+        Context { wrap, incarnation: self.incarnation, place, object, epoch, log, keys: None }
     }
 }
 
@@ -397,18 +519,22 @@ fn tenants(kind: PlaceKind) -> Result<()> {
 }
 
 fn place_context(kind: PlaceKind, uuid: NamespaceUuid, incarnation: Option<Incarnation>, epoch: KeyEpoch) -> Context {
-    Context { wrap: Wrap::Place, incarnation, place: Some((kind, uuid)), object: None, epoch, log: None }
+    Context { wrap: Wrap::Place, incarnation, place: Some((kind, uuid)), object: None, epoch, log: None, keys: None }
 }
 
 fn control_context(wrap: Wrap) -> Context {
-    Context { wrap, ..place_context(PlaceKind::Control, CONTROL, None, PLACE_EPOCH) }
+    Context { wrap, ..place_context(PlaceKind::Control, CONTROL, None, NO_EPOCH) }
 }
 
 /// Everything of the prologue before the wrap. It is compared whole, so no byte of it can change unseen.
-fn whole_head(kind: ObjectKind, object: ObjectUuid) -> Vec<u8> {
+fn whole_head(kind: ObjectKind, object: ObjectUuid, epoch: KeyEpoch) -> Vec<u8> {
     let wrapped = u16::try_from(wrap::ONE).expect("a wrap of one key is 61 bytes");
-    [&WHOLE_MAGIC[..], &[FORMAT_VERSION, kind.code()], object.as_bytes(), &wrapped.to_be_bytes()].concat()
+    let (epoch, wrapped) = (epoch.0.to_be_bytes(), wrapped.to_be_bytes());
+    [&WHOLE_MAGIC[..], &[FORMAT_VERSION, kind.code()], object.as_bytes(), &epoch, &wrapped].concat()
 }
+
+/// Where in it the epoch stands.
+const WHOLE_EPOCH: usize = 4 + 1 + 1 + 16;
 
 #[cfg(test)]
 pub(crate) mod tests;

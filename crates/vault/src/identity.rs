@@ -49,6 +49,8 @@ pub(crate) struct Context {
     pub(crate) epoch: KeyEpoch,
     /// Of a log, so that an empty log cannot pass for another epoch's.
     pub(crate) log: Option<LogEpoch>,
+    /// Of a place's wrapped keys: the newest one's.
+    pub(crate) keys: Option<KeyEpoch>,
 }
 
 /// What a wrap holds.
@@ -59,6 +61,7 @@ pub(crate) enum Wrap {
     Place = 3,
     Object = 4,
     Log = 5,
+    Signer = 6,
 }
 
 impl Wrap {
@@ -69,6 +72,7 @@ impl Wrap {
             Wrap::Place => "place key",
             Wrap::Object => "object key",
             Wrap::Log => "log key",
+            Wrap::Signer => "signing key",
         }
     }
 }
@@ -77,6 +81,7 @@ impl Context {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let place_kind = self.place.map(|(kind, _)| [kind.code()]);
         let log = self.log.map(|epoch| epoch.0.to_be_bytes());
+        let keys = self.keys.map(|epoch| epoch.0.to_be_bytes());
         fields(&[
             &[FORMAT_VERSION],
             &[self.wrap as u8],
@@ -86,6 +91,7 @@ impl Context {
             self.object.as_ref().map_or(&[], |uuid| &uuid.as_bytes()[..]),
             &self.epoch.0.to_be_bytes(),
             log.as_ref().map_or(&[], |epoch| &epoch[..]),
+            keys.as_ref().map_or(&[], |epoch| &epoch[..]),
         ])
     }
 

@@ -15,15 +15,20 @@ mod identity;
 mod keys;
 mod provider;
 mod ring;
+mod signer;
 mod wrap;
 
-pub use error::Error;
+pub use crypto::sha256;
+pub use error::{Error, KeyTrouble};
 pub use floe::reader::PagedReader;
 pub use frames::{FRAME_OVERHEAD_BYTES, FrameOpener, FrameSealer, LOG_PROLOGUE_BYTES};
-pub use home::{Directory, Home, ObjectKind, PlaceKind};
+pub use home::{Directory, Home, ObjectKind, PlaceKind, Renewed, WRAPS_MAX};
 pub use keys::SecretKey;
-pub use provider::{KeyProvider, LocalProvider};
+pub use provider::{Denial, Key, KeyFacts, KeyProvider, LocalProvider, Providers, Receipt, RootKey};
+#[cfg(feature = "transit")]
+pub use provider::{TransitConfig, TransitProvider, TransitToken};
 pub use ring::{TenantKeys, WrappedKey};
+pub use signer::{NoteError, PublicKey, Signer};
 
 /// The format version that all layouts of this crate carry. Any other is refused.
 pub const FORMAT_VERSION: u8 = 0;

@@ -1,7 +1,8 @@
 //! A tenant's key ring: one random key per key epoch, unwrapped in memory.
 
 use crate::{
-    Error, KeyProvider, Result, SecretKey,
+    Error, Result, RootKey, SecretKey,
+    crypto::same,
     identity::{Context, Wrap},
 };
 use kernel::{Entropy, Incarnation, KeyEpoch};
@@ -39,7 +40,7 @@ impl TenantKeys {
     /// # Errors
     /// What the provider says.
     pub fn create(
-        provider: &dyn KeyProvider,
+        provider: &dyn RootKey,
         incarnation: Incarnation,
         entropy: &dyn Entropy,
     ) -> Result<(Self, WrappedKey)> {
@@ -50,7 +51,7 @@ impl TenantKeys {
     ///
     /// # Errors
     /// What the provider says; [`Error::NoEpoch`] for an empty list.
-    pub fn open(provider: &dyn KeyProvider, incarnation: Incarnation, epochs: &[WrappedKey]) -> Result<Self> {
+    pub fn open(provider: &dyn RootKey, incarnation: Incarnation, epochs: &[WrappedKey]) -> Result<Self> {
         let current = epochs.iter().map(|w| w.epoch).max().ok_or(Error::NoEpoch(KeyEpoch(1)))?;
         let mut ring = Vec::with_capacity(epochs.len());
         for wrapped in epochs {
@@ -59,6 +60,20 @@ impl TenantKeys {
         }
         ring.sort_by_key(|(epoch, _)| *epoch);
         Ok(Self { incarnation, current, ring })
+    }
+
+    /// This ring and another's of the same life: each epoch may have been asked for by itself.
+    ///
+    /// # Errors
+    /// [`Error::Misplaced`] for another life's.
+    pub fn joined(self, other: Self) -> Result<Self> {
+        if self.incarnation != other.incarnation {
+            return Err(Error::Misplaced("a key ring"));
+        }
+        let mut ring = self.ring;
+        ring.extend(other.ring);
+        ring.sort_by_key(|(epoch, _)| *epoch);
+        Ok(Self { incarnation: self.incarnation, current: self.current.max(other.current), ring })
     }
 
     /// The epoch that wraps now.
@@ -80,7 +95,7 @@ impl TenantKeys {
     ///
     /// # Errors
     /// What the provider says.
-    pub fn rotated(&self, provider: &dyn KeyProvider, entropy: &dyn Entropy) -> Result<(Self, WrappedKey)> {
+    pub fn rotated(&self, provider: &dyn RootKey, entropy: &dyn Entropy) -> Result<(Self, WrappedKey)> {
         let epoch = self.current.next();
         let key = SecretKey::random(entropy);
         let bytes = provider.wrap(&context(self.incarnation, epoch), &key)?;
@@ -97,13 +112,43 @@ impl TenantKeys {
         Self { incarnation: self.incarnation, current: self.current, ring }
     }
 
+    /// Asks the provider to unwrap one of these keys again, to learn whether it still would. The key that comes back
+    /// is compared and dropped.
+    ///
+    /// # Errors
+    /// What the provider says; [`Error::Misplaced`] if it gives another key.
+    pub fn verify(&self, provider: &dyn RootKey, wrapped: &WrappedKey) -> Result<()> {
+        let key = provider.unwrap(&context(self.incarnation, wrapped.epoch), &wrapped.bytes)?;
+        if same(key.bytes(), self.key(wrapped.epoch)?.bytes()) {
+            return Ok(());
+        }
+        Err(Error::Misplaced("the key that the provider unwrapped"))
+    }
+
+    /// Whether a provider unwraps what was an epoch's key: asked about one that must be gone.
+    ///
+    /// # Errors
+    /// What the provider says: the proof.
+    pub fn probe(provider: &dyn RootKey, incarnation: Incarnation, wrapped: &WrappedKey) -> Result<()> {
+        provider.unwrap(&context(incarnation, wrapped.epoch), &wrapped.bytes).map(drop)
+    }
+
     pub(crate) fn key(&self, epoch: KeyEpoch) -> Result<&SecretKey> {
         self.ring.iter().find(|(e, _)| *e == epoch).map(|(_, key)| &**key).ok_or(Error::NoEpoch(epoch))
     }
 }
 
 fn context(incarnation: Incarnation, epoch: KeyEpoch) -> Vec<u8> {
-    Context { wrap: Wrap::Tenant, incarnation: Some(incarnation), place: None, object: None, epoch, log: None }.encode()
+    Context {
+        wrap: Wrap::Tenant,
+        incarnation: Some(incarnation),
+        place: None,
+        object: None,
+        epoch,
+        log: None,
+        keys: None,
+    }
+    .encode()
 }
 
 #[cfg(test)]

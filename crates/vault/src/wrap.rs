@@ -39,14 +39,18 @@ pub(crate) fn seal(kek: &SecretKey, aad: &[u8], keys: &[&SecretKey], entropy: &d
 
 /// Unwraps exactly `N` keys; `None` for anything that does not authenticate.
 pub(crate) fn open<const N: usize>(kek: &SecretKey, aad: &[u8], wrapped: &[u8]) -> Option<[SecretKey; N]> {
+    open_all(kek, aad, wrapped)?.try_into().ok()
+}
+
+/// Unwraps as many keys as there are.
+pub(crate) fn open_all(kek: &SecretKey, aad: &[u8], wrapped: &[u8]) -> Option<Vec<SecretKey>> {
     let (version, rest) = wrapped.split_first()?;
     let (nonce, rest) = rest.split_first_chunk::<NONCE>()?;
     let (sealed, tag) = rest.split_last_chunk::<TAG>()?;
-    if *version != FORMAT_VERSION || sealed.len() != N * KEY {
+    if *version != FORMAT_VERSION || !sealed.len().is_multiple_of(KEY) {
         return None;
     }
     let mut secret = Zeroizing::new(sealed.to_vec());
     Cipher::new(kek.bytes()).open(nonce, aad, &mut secret, tag).ok()?;
-    let keys: Vec<SecretKey> = secret.chunks_exact(KEY).filter_map(SecretKey::from_slice).collect();
-    keys.try_into().ok()
+    Some(secret.chunks_exact(KEY).filter_map(SecretKey::from_slice).collect())
 }

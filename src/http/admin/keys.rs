@@ -6,13 +6,13 @@ use crate::http::{
     call::{Call, Nothing},
     reply::Reply,
     wire::{
-        admin::{ApiKeyList, ApiKeyMade, ApiKeyNew, Keys, Rotate, Rotating},
+        admin::{ApiKeyList, ApiKeyMade, ApiKeyNew, Certificate, CertificateList, Keys, Rotate, Rotating, SigningKey},
         common::Deleted,
     },
 };
 use access::Operator;
 use axum::http::StatusCode;
-use kernel::{Error, KeyId};
+use kernel::{Error, KeyId, TenantId};
 
 type Told<W> = Result<Reply<W>, Error>;
 
@@ -35,9 +35,20 @@ pub(in crate::http) async fn revoke(app: App, operator: Operator, call: Call<Not
 
 pub(in crate::http) async fn rotate(app: App, operator: Operator, call: Call<Rotate>) -> Told<Rotating> {
     let id = tenant(&call)?;
-    let (operation, epoch) = app.engine().rotate_keys(&operator, &id, call.body).await?;
+    let (mode, key) = call.body;
+    let (operation, epoch) = app.engine().rotate_keys(&operator, &id, mode, key).await?;
     let rotating = Rotating { operation: operation.to_string(), epoch: epoch.0 };
     Ok(Reply::operated(&operator, rotating).status(StatusCode::ACCEPTED))
+}
+
+pub(in crate::http) async fn certificates(app: App, operator: Operator, call: Call<Nothing>) -> Told<CertificateList> {
+    let tenant = call.query("tenant").map(TenantId::parse).transpose().map_err(|e| e.with_param("tenant"))?;
+    let certificates = app.engine().certificates(&operator, tenant.as_ref()).into_iter().map(Certificate::from);
+    Ok(Reply::operated(&operator, CertificateList { certificates: certificates.collect(), next: None }))
+}
+
+pub(in crate::http) async fn signing_key(app: App, operator: Operator, _call: Call<Nothing>) -> Told<SigningKey> {
+    Ok(Reply::operated(&operator, SigningKey { key: app.engine().signing_key() }))
 }
 
 pub(in crate::http) async fn status(app: App, operator: Operator, call: Call<Nothing>) -> Told<Keys> {

@@ -4,7 +4,8 @@ use super::common::{self, at, nullable};
 use crate::http::call::Incoming;
 use access::TenantState;
 use engine::{
-    KeyStatus, KeyView, NewKey, NewTenant, OperationView, OperatorView, Paged, RotateMode, TenantChange, TenantView,
+    KeyChoice, KeyState, KeyStatus, KeyView, NewKey, NewTenant, OperationView, OperatorView, Paged, RotateMode,
+    TenantChange, TenantView,
 };
 use kernel::{Error, NamespaceName, OperatorName, Quotas, Role, Scope, TenantId, limits};
 use serde::{Deserialize, Serialize};
@@ -55,6 +56,32 @@ pub(crate) struct TenantNew {
     display_name: Option<String>,
     governance_class: Option<String>,
     quotas: Option<QuotasBody>,
+    key: Option<KeyWanted>,
+    /// Days after which its keys are rotated. Absent: as the configuration says.
+    rotate_days: Option<u32>,
+}
+
+/// Which key wraps a tenant's own. What is absent is as the configuration says.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"provider": "bao", "name": "acme"}))]
+pub(crate) struct KeyWanted {
+    /// `local`, or the name of a `[key_providers.…]` of the configuration.
+    provider: Option<String>,
+    /// The key's name there.
+    name: Option<String>,
+}
+
+impl KeyWanted {
+    fn check(self) -> Result<KeyChoice, Error> {
+        let word = |param: &str, text: Option<String>| match text {
+            Some(t) if t.is_empty() || t.len() > LABEL_BYTES_MAX || t.chars().any(char::is_control) => {
+                Err(Error::invalid(param, "must be 1 to 256 bytes without control characters"))
+            }
+            fine => Ok(fine),
+        };
+        Ok(KeyChoice { provider: word("key.provider", self.provider)?, key: word("key.name", self.name)? })
+    }
 }
 
 impl Incoming for TenantNew {
@@ -66,6 +93,8 @@ impl Incoming for TenantNew {
             display_name: label("display_name", self.display_name)?,
             governance_class: label("governance_class", self.governance_class)?,
             quotas: self.quotas.map(Quotas::from).unwrap_or_default(),
+            key: self.key.map(KeyWanted::check).transpose()?.unwrap_or_default(),
+            rotate_days: self.rotate_days,
         })
     }
 }
@@ -81,6 +110,9 @@ pub(crate) struct TenantPatch {
     #[schema(value_type = Option<String>)]
     governance_class: Option<Option<String>>,
     quotas: Option<QuotasBody>,
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<u32>)]
+    rotate_days: Option<Option<u32>>,
 }
 
 impl Incoming for TenantPatch {
@@ -91,6 +123,7 @@ impl Incoming for TenantPatch {
             display_name: self.display_name.map(|n| label("display_name", n)).transpose()?,
             governance_class: self.governance_class.map(|n| label("governance_class", n)).transpose()?,
             quotas: self.quotas.map(Quotas::from),
+            rotate_days: self.rotate_days,
         })
     }
 }
@@ -116,7 +149,39 @@ pub(crate) struct Tenant {
     quotas: QuotasBody,
     created_at: String,
     key_epoch: u32,
+    key: KeyHeld,
+    rotate_days: Option<u32>,
     namespaces: u64,
+}
+
+/// The key that wraps a tenant's own, and whether it can be had.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct KeyHeld {
+    /// Empty once it is destroyed.
+    provider: String,
+    name: String,
+    /// `active`; `unavailable`: its provider refuses it or does not answer, and requests are served until the lease ends;
+    /// `sealed`: nothing is served, and nothing of the tenant is in memory; `shredded`.
+    state: &'static str,
+    /// `outage`, or how it is refused: `disabled`, `missing`, `forbidden`, `not_authentic`.
+    why: Option<&'static str>,
+    since: Option<String>,
+    /// How long requests are served yet, seconds.
+    serves_for_s: Option<u64>,
+}
+
+impl KeyHeld {
+    fn new((provider, name): (String, String), held: KeyState) -> Self {
+        let state = held.as_str();
+        let (why, since, serves_for_s) = match held {
+            KeyState::Unavailable { why, since, serves_for } => {
+                (Some(why.as_str()), Some(since.to_string()), Some(serves_for.as_secs()))
+            }
+            KeyState::Sealed(why) => (Some(why.as_str()), None, None),
+            KeyState::Active | KeyState::Shredded => (None, None, None),
+        };
+        Self { provider, name, state, why, since, serves_for_s }
+    }
 }
 
 impl From<TenantView> for Tenant {
@@ -134,6 +199,8 @@ impl From<TenantView> for Tenant {
             quotas: view.quotas.into(),
             created_at: view.created_at.to_string(),
             key_epoch: view.key_epoch.0,
+            key: KeyHeld::new(view.key, view.key_state),
+            rotate_days: view.rotate_days,
             namespaces: view.namespaces,
         }
     }
@@ -263,6 +330,8 @@ impl From<Paged<KeyView>> for ApiKeyList {
 pub(crate) struct Rotate {
     /// `rewrap`: keys are wrapped anew, objects stay as they are. `reencrypt` is not built yet.
     mode: RotateWord,
+    /// Another key for the new epoch.
+    key: Option<KeyWanted>,
 }
 
 /// How to rotate.
@@ -274,15 +343,16 @@ pub(crate) enum RotateWord {
 }
 
 impl Incoming for Rotate {
-    type Checked = RotateMode;
+    type Checked = (RotateMode, Option<KeyChoice>);
 
-    fn check(self) -> Result<RotateMode, Error> {
-        match self.mode {
-            RotateWord::Rewrap => Ok(RotateMode::Rewrap),
+    fn check(self) -> Result<Self::Checked, Error> {
+        let mode = match self.mode {
+            RotateWord::Rewrap => RotateMode::Rewrap,
             RotateWord::Reencrypt => {
-                Err(Error::invalid("mode", "reencrypt is not available in this version; use rewrap"))
+                return Err(Error::invalid("mode", "reencrypt is not available in this version; use rewrap"));
             }
-        }
+        };
+        Ok((mode, self.key.map(KeyWanted::check).transpose()?))
     }
 }
 
@@ -298,7 +368,12 @@ pub(crate) struct Rotating {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Keys {
     current: u32,
+    key: KeyHeld,
+    /// How keys and objects are sealed.
+    algorithms: Algorithms,
     epochs: Vec<Epoch>,
+    /// When the next rotation is begun, if a rule says so.
+    next_rotation: Option<String>,
     /// Null when no rotation runs.
     rotating: Option<Progress>,
 }
@@ -308,21 +383,84 @@ pub(crate) struct Keys {
 pub(crate) struct Epoch {
     epoch: u32,
     created_at: String,
+    age_days: u64,
+    provider: String,
+    key: String,
     /// Keys that it wraps.
     objects: u64,
+    /// Keys that it has wrapped so far, and how many it may.
+    wraps: u64,
+    wraps_max: u64,
+}
+
+/// How keys and objects are sealed.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Algorithms {
+    keys: &'static str,
+    objects: &'static str,
+    log: &'static str,
 }
 
 impl From<KeyStatus> for Keys {
     fn from(status: KeyStatus) -> Self {
         let epochs = status.epochs.into_iter();
-        let epochs =
-            epochs.map(|e| Epoch { epoch: e.epoch.0, created_at: e.created_at.to_string(), objects: e.objects });
+        let epochs = epochs.map(|e| Epoch {
+            epoch: e.epoch.0,
+            created_at: e.created_at.to_string(),
+            age_days: e.age.as_secs() / 86_400,
+            provider: e.provider,
+            key: e.key,
+            objects: e.objects,
+            wraps: e.wraps,
+            wraps_max: vault::WRAPS_MAX,
+        });
         Self {
             current: status.current.0,
+            key: KeyHeld::new(status.key, status.state),
+            algorithms: Algorithms {
+                keys: "AES-256-GCM",
+                objects: "FLOE (AES-256-GCM, HKDF-Expand-SHA-384)",
+                log: "AES-256-GCM, HMAC-SHA-256",
+            },
+            next_rotation: status.next_rotation.map(|at| at.to_string()),
             epochs: epochs.collect(),
             rotating: status.rotating.map(|(done, total)| Progress { done, total, unit: "keys" }),
         }
     }
+}
+
+/// A signed statement about keys that are gone.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Certificate {
+    tenant: String,
+    incarnation: String,
+    /// `tenant.erased` or `epochs.destroyed`.
+    kind: String,
+    at: String,
+    /// A signed note (c2sp.org/signed-note) whose text is JSON. `ringfence audit verify` checks it.
+    note: String,
+}
+
+impl From<engine::Certificate> for Certificate {
+    fn from(certificate: engine::Certificate) -> Self {
+        let engine::Certificate { tenant, incarnation, kind, at, note } = certificate;
+        Self { tenant, incarnation, kind, at, note }
+    }
+}
+
+/// Statements, newest first.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct CertificateList {
+    pub(crate) certificates: Vec<Certificate>,
+    /// Always null: all that are remembered are here.
+    pub(crate) next: Option<String>,
+}
+
+/// The public key of this server's statements.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct SigningKey {
+    /// `name+id+key`, as signed notes want it.
+    pub(crate) key: String,
 }
 
 /// How far it is.

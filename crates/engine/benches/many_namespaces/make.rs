@@ -5,7 +5,7 @@ use access::{Ingest, Operator};
 use anyhow::{Context, Result, ensure};
 use engine::{Body, Engine, IngestRequest, NewKey, NewTenant, OnConflict, RawDocument};
 use futures::{StreamExt, stream};
-use kernel::{Attributes, DocumentId, Quotas, Scope, TenantId, Untrusted};
+use kernel::{Attributes, DocumentId, Scope, TenantId, Untrusted};
 use std::{path::Path, time::Duration};
 
 /// Requests at once.
@@ -46,7 +46,7 @@ pub(crate) async fn make(sizes: &Sizes, folder: &Path) -> Result<()> {
 
 async fn tenant(engine: &Engine, operator: &Operator, n: usize) -> Result<String> {
     let id = TenantId::parse(&format!("tenant-{n:06}")).map_err(said)?;
-    let new = NewTenant { id: id.clone(), display_name: None, governance_class: None, quotas: Quotas::default() };
+    let new = NewTenant::named(id.clone());
     engine.create_tenant(operator, new).await.map_err(said)?;
     let new = NewKey {
         name: "bench".to_owned(),

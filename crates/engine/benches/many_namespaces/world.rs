@@ -42,7 +42,7 @@ pub(crate) async fn open(sizes: &Sizes, folder: &Path) -> Result<(Engine, Option
     let config = EngineConfig {
         memory_bytes_max: 1 << 30,
         flush_rows_max: sizes.flush_rows as u64,
-        ..EngineConfig::new(storage, Arc::new(provider), Models::unavailable("a benchmark"))
+        ..EngineConfig::new(storage, provider, Models::unavailable("a benchmark"))
     };
     Engine::open(config).await.map_err(said)
 }

@@ -8,8 +8,7 @@ use engine::{
 };
 use journal::Storage;
 use kernel::{
-    Attributes, DocumentId, Entropy, NamespaceName, OsEntropy, Presence, Quotas, Scope, SeededEntropy, TenantId,
-    Untrusted,
+    Attributes, DocumentId, Entropy, NamespaceName, OsEntropy, Presence, Scope, SeededEntropy, TenantId, Untrusted,
 };
 use models::Models;
 use std::{
@@ -39,8 +38,7 @@ pub(crate) struct Person {
 pub(crate) async fn open(folder: &Path, turns: bool) -> Result<(Engine, Option<Zeroizing<String>>)> {
     let provider = LocalProvider::from_env_value(&"5a".repeat(32), Arc::new(OsEntropy))?;
     let storage = Storage::open(&folder.join("data")).await?;
-    let config =
-        EngineConfig { turns, ..EngineConfig::new(storage, Arc::new(provider), Models::unavailable("a benchmark")) };
+    let config = EngineConfig { turns, ..EngineConfig::new(storage, provider, Models::unavailable("a benchmark")) };
     Engine::open(config).await.map_err(said)
 }
 
@@ -85,7 +83,7 @@ pub(crate) async fn settle(engine: Engine) {
 
 async fn tenant(engine: &Engine, operator: &Operator, name: &str) -> Result<String> {
     let id = TenantId::parse(name).map_err(said)?;
-    let new = NewTenant { id: id.clone(), display_name: None, governance_class: None, quotas: Quotas::default() };
+    let new = NewTenant::named(id.clone());
     engine.create_tenant(operator, new).await.map_err(said)?;
     let new = NewKey {
         name: "bench".to_owned(),

@@ -8,7 +8,7 @@ use access::{
 };
 use futures::TryStreamExt;
 use kernel::{
-    Code, KeyId, ManualClock, NamespaceName, NamespaceUuid, OperatorName, Quotas, RequestId, Role, Scope,
+    BoxFuture, Code, KeyId, ManualClock, NamespaceName, NamespaceUuid, OperatorName, Quotas, RequestId, Role, Scope,
     SeededEntropy, limits,
 };
 use object_store::{ObjectStore, memory::InMemory};
@@ -61,15 +61,17 @@ impl Directory for Parts {
     fn namespace(&self, _: Incarnation, _: &NamespaceName) -> Result<Option<Arc<Home>>, kernel::Error> {
         Ok(None)
     }
-    fn audit(&self, incarnation: Incarnation) -> Result<Arc<Home>, kernel::Error> {
-        if self.unavailable.load(Ordering::SeqCst) {
-            return Err(kernel::Error::new(Code::KeyUnavailable, "switched off by the test"));
-        }
-        self.homes
-            .iter()
-            .find(|home| home.incarnation() == Some(incarnation))
-            .cloned()
-            .ok_or_else(kernel::Error::not_found)
+    fn audit(&self, incarnation: Incarnation) -> BoxFuture<'_, Result<Arc<Home>, kernel::Error>> {
+        Box::pin(async move {
+            if self.unavailable.load(Ordering::SeqCst) {
+                return Err(kernel::Error::new(Code::KeyUnavailable, "switched off by the test"));
+            }
+            self.homes
+                .iter()
+                .find(|home| home.incarnation() == Some(incarnation))
+                .cloned()
+                .ok_or_else(kernel::Error::not_found)
+        })
     }
 }
 

@@ -2,8 +2,9 @@
 
 use super::{Book, World};
 use crate::{
-    codec,
+    KeyChoice, codec,
     directory::{DirectoryEvent, DirectoryState},
+    keys::Asking,
     opening::new_ring,
     tests::{Site, entropy},
 };
@@ -20,7 +21,10 @@ struct Shelf {
 
 async fn shelf(site: &Site) -> Shelf {
     let world = World { storage: site.storage().await, clock: site.clock.clone(), entropy: entropy() };
-    let (keys, _) = new_ring(&world, &*site.provider(), Incarnation::random(&OsEntropy)).unwrap();
+    let asking = Asking::new(site.provider().into(), tokio_util::task::TaskTracker::new());
+    let life = Incarnation::random(&OsEntropy);
+    let key = asking.choose(&KeyChoice::default(), life).unwrap().0;
+    let (keys, _) = new_ring(&world, &asking, life, key, false).await.unwrap();
     let (home, _) = crate::opening::new_place(&world, &keys, PlaceKind::Directory).unwrap();
     Shelf { world, home: Arc::new(home), _keys: keys }
 }

@@ -25,6 +25,7 @@ struct Rest {
     #[serde(with = "keyed")]
     keys: BTreeMap<KeyId, ApiKey>,
     doomed: Vec<String>,
+    wraps: BTreeMap<u32, u64>,
 }
 
 /// One row of the table of settings.
@@ -54,7 +55,8 @@ pub(super) fn encode(state: &DirectoryState) -> Result<Zeroizing<Vec<u8>>> {
     }
     let rows: Vec<Row> = table.into_iter().map(|settings| Row(settings.clone())).collect();
     let table = codec::encode(&rows)?;
-    let rest = codec::encode(&Rest { keys: state.keys.clone(), doomed: state.doomed.clone() })?;
+    let rest =
+        codec::encode(&Rest { keys: state.keys.clone(), doomed: state.doomed.clone(), wraps: state.wraps.clone() })?;
     let mut out = Zeroizing::new(Vec::with_capacity(13 + table.len() + body.len() + rest.len()));
     out.push(VERSION);
     out.extend_from_slice(&count(table.len()).to_le_bytes());
@@ -87,7 +89,8 @@ pub(super) fn decode(bytes: &[u8]) -> Result<DirectoryState> {
     let recent = table.into_iter().take(super::RECENT_MAX).collect();
     // Sorted already, so the map is built in one go and without gaps.
     let namespaces = namespaces.into_iter().collect();
-    Ok(DirectoryState { namespaces, keys: rest.keys, doomed: rest.doomed, purge_due: false, recent })
+    let Rest { keys, doomed, wraps } = rest;
+    Ok(DirectoryState { namespaces, keys, doomed, wraps, purge_due: false, recent })
 }
 
 fn namespace(bytes: &mut &[u8], table: &[Arc<NamespaceSettings>]) -> Result<(NamespaceName, NamespaceEntry)> {

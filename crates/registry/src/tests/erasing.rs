@@ -3,9 +3,9 @@
 use super::{Site, Start, ask, tenant};
 use crate::{Begun, NewTenant, OperationKind};
 use access::{Erase, Grant, Manage, Search, TenantState};
-use kernel::{Code, Quotas, TenantId};
+use kernel::{Code, TenantId};
 use std::path::PathBuf;
-use vault::{Home, PlaceKind};
+use vault::{Home, PlaceKind, PublicKey};
 
 async fn furnished(site: &mut Site) -> (Start, TenantId, String, Vec<PathBuf>) {
     let start = site.start().await;
@@ -26,6 +26,12 @@ async fn furnished(site: &mut Site) -> (Start, TenantId, String, Vec<PathBuf>) {
     (start, id, key, folders)
 }
 
+/// Of a wrapped key as the record holds it.
+fn sha256_of(base64: &str) -> String {
+    let bytes = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, base64).unwrap();
+    vault::sha256(&bytes).iter().map(|b| format!("{b:02x}")).collect()
+}
+
 fn grant(start: &Start, id: &TenantId) -> Grant<Erase> {
     start.gate.delegate(&start.operator, id).unwrap()
 }
@@ -41,8 +47,8 @@ async fn a_tenant_is_erased_only_when_suspended_and_then_wholly() {
     let wrapped = start.registry.inner.tenant_record(&id).unwrap();
     let wrapped = serde_json::to_value(&wrapped.keys.epochs[0].wrapped).unwrap()["bytes"].as_str().unwrap().to_owned();
 
-    let removed = start.registry.erase(&grant(&start, &id)).await.unwrap();
-    assert_eq!(removed.len(), 4, "two namespaces, the audit, the directory");
+    let erasure = start.registry.erase(&grant(&start, &id)).await.unwrap();
+    assert_eq!(erasure.removed.len(), 4, "two namespaces, the audit, the directory");
     assert!(folders.iter().all(|f| !f.exists()));
     assert_eq!(start.registry.tenant(&start.operator, &id).await.err().unwrap().code, Code::NotFound);
     let inner = &start.registry.inner;
@@ -56,6 +62,17 @@ async fn a_tenant_is_erased_only_when_suspended_and_then_wholly() {
     .unwrap();
     let bodies = found.checkpoint.into_iter().chain(found.entries.into_iter().map(|(_, b)| b));
     assert!(bodies.into_iter().all(|b| !String::from_utf8_lossy(&b).contains(&wrapped)));
+
+    let certificate = erasure.certificate.unwrap();
+    let signer = PublicKey::parse(&start.registry.signing_key()).unwrap();
+    let stated: serde_json::Value = serde_json::from_str(signer.open(&certificate.note).unwrap()).unwrap();
+    let hash = sha256_of(&wrapped);
+    assert_eq!((stated["tenant"].as_str(), stated["keys"][0]["wrapped_sha256"].as_str()), (Some("acme"), Some(&*hash)));
+    assert_eq!(stated["attempts"][0]["refused"], true, "{stated:#}");
+    assert_eq!(stated["remains"], serde_json::json!([]));
+    assert!(stated["sampled_objects"].as_array().is_some_and(|s| !s.is_empty()), "{stated:#}");
+    assert!(stated["cannot_be_proven"][1].as_str().unwrap().contains("key root of provider local"));
+    assert_eq!(start.registry.certificates(&start.operator, Some(&id)), [certificate]);
 
     let again = start.tenant("acme").await;
     let second = start.registry.tenant(&start.operator, &again).await.unwrap();
@@ -80,7 +97,7 @@ async fn an_erasure_that_a_stop_interrupted_is_finished_at_the_next_start() {
     let view = start.registry.tenant(&start.operator, &id).await.unwrap();
     assert_eq!((view.state, view.key_epoch.0), (TenantState::Deleting, 0));
     assert!(start.gate.admit::<Search>(Some(&key), ask("one")).is_err());
-    let new = NewTenant { id: id.clone(), display_name: None, governance_class: None, quotas: Quotas::default() };
+    let new = NewTenant::named(id.clone());
     assert_eq!(start.registry.create_tenant(&start.operator, new).await.err().unwrap().code, Code::Conflict);
     assert_eq!(start.registry.resume(&start.operator, &id).await.err().unwrap().code, Code::Conflict);
     drop(operation);
@@ -88,10 +105,11 @@ async fn an_erasure_that_a_stop_interrupted_is_finished_at_the_next_start() {
 
     let start = site.start_cold().await;
     let operation = start.registry.unfinished().pop().unwrap();
-    assert_eq!(start.registry.resume_erasure(&operation).await.unwrap().len(), 4);
+    assert_eq!(start.registry.resume_erasure(&operation).await.unwrap().removed.len(), 4);
     assert!(folders.iter().all(|f| !f.exists()));
     assert_eq!(start.registry.tenant(&start.operator, &id).await.err().unwrap().code, Code::NotFound);
-    assert!(start.registry.resume_erasure(&operation).await.unwrap().is_empty(), "done already");
+    let again = start.registry.resume_erasure(&operation).await.unwrap();
+    assert!(again.removed.is_empty() && again.certificate.is_some(), "done already, and still proven");
     operation.succeed(serde_json::Value::Null).await;
     start.tenant("acme").await;
 }

@@ -146,7 +146,7 @@ async fn an_unopened_directory_is_tried_again_by_itself_later_and_later() {
     let mut pauses = Vec::new();
     for _ in 0..9 {
         let now = site.clock.monotonic();
-        seat.fail(now, Code::Internal, String::new());
+        seat.fail(now, Code::Internal, String::new(), None);
         let waits = |s: u64| seat.ready(view.incarnation, now + SECOND * u32::try_from(s).unwrap()).is_err();
         pauses.push((1..=61).find(|s| !waits(*s)).unwrap());
     }
@@ -219,11 +219,11 @@ async fn a_suspended_tenant_is_not_opened_by_its_keys_and_an_erased_ones_keys_ar
     assert_eq!(start.admit::<Search>(&key, "n").await.err(), Some(Code::TenantSuspended));
     assert_eq!(start.registry.stats().open, 0);
     let directory = start.registry.directory();
-    assert!(directory.audit(incarnation).is_ok(), "its refusals are written down all the same");
+    assert!(directory.audit(incarnation).await.is_ok(), "its refusals are written down all the same");
     let grant = start.gate.delegate(&start.operator, &tenant("acme")).unwrap();
     start.registry.erase(&grant).await.unwrap();
     assert!(start.gate.recognise(Some(&key)).is_none());
-    assert!(directory.audit(incarnation).is_err());
+    assert!(directory.audit(incarnation).await.is_err());
     assert_eq!(start.registry.inner.control.read(|s| s.keys.len()), 0);
     assert!(start.registry.inner.open(incarnation).await.is_err());
 }

@@ -89,7 +89,7 @@ async fn tenants_are_created_once_listed_changed_and_kept() {
     for id in ["c", "a", "b"] {
         start.tenant(id).await;
     }
-    let new = NewTenant { id: tenant("a"), display_name: None, governance_class: None, quotas: Quotas::default() };
+    let new = NewTenant::named(tenant("a"));
     let error = start.registry.create_tenant(&start.operator, new.clone()).await.err().unwrap();
     assert_eq!((error.code, error.param.as_deref()), (Code::AlreadyExists, Some("id")));
     let long = NewTenant { id: tenant("d"), display_name: Some("x".repeat(limits::LABEL_BYTES_MAX + 1)), ..new };

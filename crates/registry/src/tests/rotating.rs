@@ -11,7 +11,7 @@ use access::{Gate, Manage, RotateKey, Search};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use kernel::{KeyEpoch, ObjectUuid, OsEntropy, TenantId};
 use std::sync::Arc;
-use vault::{Home, ObjectKind, WrappedKey};
+use vault::{Home, ObjectKind, PublicKey, WrappedKey};
 
 const NAMESPACES: usize = 5;
 
@@ -36,13 +36,13 @@ async fn furnish(start: &Start, key: &str) -> Vec<Sealed> {
     out
 }
 
-fn all_open(start: &Start, key: &str, sealed: &[Sealed]) {
+async fn all_open(start: &Start, key: &str, sealed: &[Sealed]) {
     for one in sealed {
         let grant = start.grant::<Search>(key, &one.namespace);
         let home = Home::enter(&grant, &*start.registry.directory()).unwrap();
         let plain = home.open(ObjectKind::Segment, one.object, &one.key, &one.bytes).unwrap();
         assert_eq!(&**plain, one.namespace.as_bytes());
-        assert!(Home::audit(&grant, &*start.registry.directory()).is_ok());
+        assert!(Home::audit(&grant, &*start.registry.directory()).await.is_ok());
     }
 }
 
@@ -55,9 +55,16 @@ async fn rotate(start: &Start, id: &TenantId) -> KeyEpoch {
     let Begun::Fresh(operation) = start.registry.begin_operation(id, OperationKind::RotateKey).await.unwrap() else {
         panic!("none runs")
     };
-    let epoch = start.registry.rotate(&grant, &operation).await.unwrap();
+    let rotated = start.registry.rotate(&grant, &operation).await.unwrap();
     operation.succeed(serde_json::Value::Null).await;
-    epoch
+    let key = PublicKey::parse(&start.registry.signing_key()).unwrap();
+    let note = rotated.certificate.unwrap().note;
+    let stated: serde_json::Value = serde_json::from_str(key.open(&note).unwrap()).unwrap();
+    assert_eq!(
+        (&stated["current_epoch"], &stated["destroyed"][0]["provider"]),
+        (&rotated.epoch.0.into(), &"local".into())
+    );
+    rotated.epoch
 }
 
 #[tokio::test]
@@ -82,15 +89,15 @@ async fn a_rotation_moves_every_key_and_open_homes_do_not_notice() {
     assert_eq!((status.current, status.rotating), (epoch, None));
     let after = Home::enter(&start.grant::<Search>(&key, "n0"), &*start.registry.directory()).unwrap();
     assert!(Arc::ptr_eq(&before, &after));
-    all_open(&start, &key, &sealed);
+    all_open(&start, &key, &sealed).await;
     start.namespace(&key, "later").await;
     drop((before, after));
     start.kill().await;
 
     let start = site.start().await;
-    all_open(&start, &key, &sealed);
+    all_open(&start, &key, &sealed).await;
     assert!(rotate(&start, &id).await > epoch);
-    all_open(&start, &key, &sealed);
+    all_open(&start, &key, &sealed).await;
 }
 
 /// Stops behind every step, starts again, looks, and lets the operation go on.
@@ -111,8 +118,8 @@ async fn a_stop_behind_any_step_leaves_everything_readable_and_is_taken_up() {
             let registry = &start.registry;
             let residence = registry.inner.residence(grant.incarnation()).unwrap();
             if step > 0 {
-                let epoch = registry.begin_rotation(&grant).await.unwrap();
-                assert_eq!(epoch, registry.begin_rotation(&grant).await.unwrap(), "one rotation at a time");
+                let epoch = registry.begin_rotation(&grant, None).await.unwrap();
+                assert_eq!(epoch, registry.begin_rotation(&grant, None).await.unwrap(), "one rotation at a time");
                 if step > 1 {
                     registry.rewrap_own_places(&residence, epoch).await.unwrap();
                 }
@@ -131,16 +138,16 @@ async fn a_stop_behind_any_step_leaves_everything_readable_and_is_taken_up() {
         start.kill().await;
 
         let start = site.start().await;
-        all_open(&start, &key, &sealed);
+        all_open(&start, &key, &sealed).await;
         let status = start.registry.key_status(&start.operator, &id).await.unwrap();
         assert_eq!(status.rotating.is_some(), step > 0, "step {step}");
         let operation = start.registry.unfinished().pop().unwrap();
-        let epoch = start.registry.resume_rotation(&operation).await.unwrap();
-        assert_eq!(epoch, first.next(), "step {step}");
+        let rotated = start.registry.resume_rotation(&operation).await.unwrap();
+        assert_eq!(rotated.epoch, first.next(), "step {step}");
         operation.succeed(serde_json::Value::Null).await;
         let status = start.registry.key_status(&start.operator, &id).await.unwrap();
         assert_eq!(status.epochs.len(), 1, "step {step}");
-        all_open(&start, &key, &sealed);
+        all_open(&start, &key, &sealed).await;
     }
 }
 
@@ -215,10 +222,17 @@ async fn keys_that_a_stop_left_in_the_log_are_gone_after_the_next_start() {
     let old = serde_json::to_value(&record.keys.epochs[0].wrapped).unwrap()["bytes"].as_str().unwrap().to_owned();
     {
         let residence = inner.residence(incarnation).unwrap();
-        let epoch = start.registry.begin_rotation(&grant).await.unwrap();
+        let epoch = start.registry.begin_rotation(&grant, None).await.unwrap();
         start.registry.rewrap_own_places(&residence, epoch).await.unwrap();
         while start.registry.rewrap_some(&residence, epoch).await.unwrap() {}
-        let retired = ControlEvent::EpochsRetired { id: id.clone() };
+        let certificate = crate::Certificate {
+            tenant: "acme".into(),
+            incarnation: incarnation.to_string(),
+            kind: "epochs.destroyed".into(),
+            at: String::new(),
+            note: String::new(),
+        };
+        let retired = ControlEvent::EpochsRetired { id: id.clone(), certificate };
         inner.control.write(|_| Ok((Some(retired), ()))).await.unwrap();
     }
     let (world, control) = (inner.world.clone(), inner.control.home().clone());

@@ -95,7 +95,7 @@ async fn suspension_drops_the_homes_and_resumption_opens_them_again() {
     start.registry.suspend(&start.operator, &id).await.unwrap();
     assert_eq!(std::sync::Arc::strong_count(&home), 1, "nobody else holds the key");
     assert_eq!(Home::enter(&grant, &*start.registry.directory()).err().unwrap().code, Code::TenantSuspended);
-    assert!(Home::audit(&grant, &*start.registry.directory()).is_ok(), "refusals are still written down");
+    assert!(Home::audit(&grant, &*start.registry.directory()).await.is_ok(), "refusals are still written down");
     drop(grant);
     start.kill().await;
     let start = site.start().await;

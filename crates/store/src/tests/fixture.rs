@@ -34,8 +34,8 @@ impl Directory for Houses {
         Ok(self.0.lock().unwrap().get(&(life, name.clone())).cloned())
     }
 
-    fn audit(&self, _: Incarnation) -> Result<Arc<Home>, kernel::Error> {
-        Err(kernel::Error::not_found())
+    fn audit(&self, _: Incarnation) -> BoxFuture<'_, Result<Arc<Home>, kernel::Error>> {
+        Box::pin(async move { Err(kernel::Error::not_found()) })
     }
 }
 

@@ -8,8 +8,8 @@ use access::{
 };
 use intake::{Admitted, Body, Profile, RawDocument, Verdict};
 use kernel::{
-    Absorbed, AttrValue, Chunking, Clock, CommitNo, Distance, DocumentId, Embedding, Entropy, Incarnation, KeyId,
-    NamespaceName, NamespaceSettings, NamespaceUuid, Pseudonymiser, Quotas, RequestId, Scalar, Scope, Screening,
+    Absorbed, AttrValue, BoxFuture, Chunking, Clock, CommitNo, Distance, DocumentId, Embedding, Entropy, Incarnation,
+    KeyId, NamespaceName, NamespaceSettings, NamespaceUuid, Pseudonymiser, Quotas, RequestId, Scalar, Scope, Screening,
     SeededEntropy, TenantId, Timestamp, Untrusted,
 };
 use std::{
@@ -114,8 +114,8 @@ impl Directory for Houses {
         Ok(self.0.lock().unwrap().get(&(life, name.clone())).cloned())
     }
 
-    fn audit(&self, _: Incarnation) -> Result<Arc<Home>, kernel::Error> {
-        Err(kernel::Error::not_found())
+    fn audit(&self, _: Incarnation) -> BoxFuture<'_, Result<Arc<Home>, kernel::Error>> {
+        Box::pin(async move { Err(kernel::Error::not_found()) })
     }
 }
 

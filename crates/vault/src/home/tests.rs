@@ -31,8 +31,8 @@ impl World {
 impl Home {
     /// The same keys under another identity: what an attacker with a place key would have to make up.
     pub(crate) fn twin(&self, kind: PlaceKind, uuid: NamespaceUuid, incarnation: Option<Incarnation>) -> Home {
-        let copy = |key: &SecretKey| SecretKey::from_slice(key.bytes()).unwrap();
-        Home::with_keys(kind, uuid, incarnation, copy(&self.key), copy(&self.mac_key))
+        let mac_key = SecretKey::from_slice(self.mac_key.bytes()).unwrap();
+        Home::with_keys(kind, uuid, incarnation, self.keys().copied(), mac_key)
     }
 
     /// One twin for each part of the identity.
@@ -87,7 +87,7 @@ fn an_object_opens_as_itself_only() {
     }
     assert!(corrupt(home.open(ObjectKind::Segment, object(2), &key, &sealed)));
     assert!(corrupt(home.open_whole(ObjectKind::Segment, object(2), &whole)));
-    let epoch = WrappedKey { epoch: KeyEpoch(1), ..key.clone() };
+    let epoch = WrappedKey { epoch: KeyEpoch(2), ..key.clone() };
     assert!(corrupt(home.open(ObjectKind::Segment, object(1), &epoch, &sealed)));
     let (others, other_key) = home.seal(ObjectKind::Segment, object(1), b"text", &world.entropy).unwrap();
     assert!(corrupt(home.open(ObjectKind::Segment, object(1), &other_key, &sealed)));
@@ -137,6 +137,7 @@ fn the_context_of_a_wrap_is_every_field_of_it() {
             object: Some(object(3)),
             epoch: KeyEpoch(4),
             log: Some(LogEpoch(5)),
+            keys: Some(KeyEpoch(6)),
         }
     }
     let kek = SecretKey::random(&SeededEntropy::new(1));
@@ -158,6 +159,8 @@ fn the_context_of_a_wrap_is_every_field_of_it() {
         Context { epoch: KeyEpoch(5), ..context() },
         Context { log: Some(LogEpoch(4)), ..context() },
         Context { log: None, ..context() },
+        Context { keys: Some(KeyEpoch(7)), ..context() },
+        Context { keys: None, ..context() },
     ];
     let mut encodings: HashSet<Vec<u8>> = others.iter().map(Context::encode).collect();
     encodings.insert(context().encode());
@@ -215,7 +218,8 @@ fn what_is_sealed_shows_nothing_of_what_it_holds() {
     for bytes in [whole, prologue, frame] {
         assert!(!bytes.windows(6).any(|w| w == &text[4..10]));
         assert!(!bytes.windows(16).any(|w| w == life(1).as_bytes()), "nor whose it is");
-        assert!(!bytes.windows(32).any(|w| w == home.key.bytes() || w == home.mac_key.bytes()));
+        let key = home.keys();
+        assert!(!bytes.windows(32).any(|w| w == key.newest().1.bytes() || w == home.mac_key.bytes()));
     }
 }
 
@@ -244,6 +248,61 @@ fn a_rewrap_leaves_objects_as_they_are() {
     assert!(corrupt(open(&left, &forged)));
     let lost = left.without(KeyEpoch(2));
     assert!(matches!(home.rewrap(&lost, &world.entropy), Err(Error::NoEpoch(_))));
+}
+
+#[test]
+fn a_places_keys_are_renewed_and_the_old_ones_forgotten() {
+    let world = World::new();
+    let home = world.namespace();
+    let open = |wrapped: &WrappedKey| Home::place(&world.keys, PlaceKind::Namespace, world.uuid(1), wrapped).unwrap();
+    let (old, old_key) = home.seal(ObjectKind::Segment, object(1), b"old", &world.entropy).unwrap();
+    let old_whole = home.seal_whole(ObjectKind::Checkpoint, object(2), b"old", &world.entropy).unwrap();
+    let (old_log, _) = home.start_log(object(3), LogEpoch(1), &world.entropy).unwrap();
+    let pseudonym = home.pseudonym(&[b"x"]);
+
+    let (renewed, both) = home.renewed(&world.keys, &world.entropy).unwrap();
+    assert_eq!(home.epochs(), [KeyEpoch(1)], "not before it is durable");
+    let (_, key) = home.seal(ObjectKind::Segment, object(4), b"", &world.entropy).unwrap();
+    assert_eq!((key.epoch, home.wraps()), (KeyEpoch(1), 4));
+    home.take(renewed);
+    let (new, new_key) = home.seal(ObjectKind::Segment, object(5), b"new", &world.entropy).unwrap();
+    assert_eq!((new_key.epoch, home.wraps()), (KeyEpoch(2), 1));
+    for home in [&home, &open(&both)] {
+        assert_eq!(home.epochs(), [KeyEpoch(2), KeyEpoch(1)]);
+        assert_eq!(**home.open(ObjectKind::Segment, object(1), &old_key, &old).unwrap(), *b"old");
+        assert_eq!(**home.open(ObjectKind::Segment, object(5), &new_key, &new).unwrap(), *b"new");
+        assert_eq!(**home.open_whole(ObjectKind::Checkpoint, object(2), &old_whole).unwrap(), *b"old");
+        home.open_log(&old_log).unwrap();
+    }
+
+    let (newest, one) = home.without_old_keys(&world.keys, &world.entropy).unwrap();
+    home.take(newest);
+    for home in [&home, &open(&one)] {
+        assert_eq!((home.epochs(), home.epoch()), (vec![KeyEpoch(2)], KeyEpoch(2)));
+        assert_eq!(**home.open(ObjectKind::Segment, object(5), &new_key, &new).unwrap(), *b"new");
+        assert!(corrupt(home.open(ObjectKind::Segment, object(1), &old_key, &old)));
+        assert!(corrupt(home.open_whole(ObjectKind::Checkpoint, object(2), &old_whole)));
+        assert!(corrupt(home.open_log(&old_log)));
+        // Nor by naming the key that is there.
+        let forged = WrappedKey { epoch: KeyEpoch(2), ..old_key.clone() };
+        assert!(corrupt(home.open(ObjectKind::Segment, object(1), &forged, &old)));
+        assert_eq!(home.pseudonym(&[b"x"]), pseudonym, "names stay what they were");
+    }
+    let (again, _) = home.renewed(&world.keys, &world.entropy).unwrap();
+    home.take(again);
+    assert_eq!(home.epochs(), [KeyEpoch(3), KeyEpoch(2)], "epochs are not reused");
+}
+
+#[test]
+fn a_signer_is_its_places() {
+    let world = World::new();
+    let home = world.namespace();
+    let (signer, wrapped) = home.create_signer(&world.entropy).unwrap();
+    let again = home.signer(&wrapped).unwrap();
+    assert_eq!(signer.public("x"), again.public("x"));
+    assert!(home.twins().iter().all(|other| other.signer(&wrapped).is_err()));
+    let object_key = home.seal(ObjectKind::Control, object(1), b"", &world.entropy).unwrap().1;
+    assert!(home.signer(&object_key).is_err(), "no other wrap is a signer's");
 }
 
 #[test]
@@ -281,7 +340,7 @@ fn the_control_place_opens_under_its_root_key_only() {
 
     let stranger = LocalProvider::from_env_value(&"00".repeat(32), Arc::new(SeededEntropy::new(3))).unwrap();
     let error = Home::control(&stranger, &wrapped).unwrap_err();
-    assert!(error.to_string().contains("is it the root key that this data was created with?"));
+    assert!(error.to_string().contains("is it the key that this data was created with?"));
     for at in 0..wrapped.bytes.len() {
         let mut bytes = wrapped.bytes.clone();
         bytes[at] ^= 1;
@@ -384,14 +443,25 @@ struct Careless {
     asked: Mutex<Vec<Incarnation>>,
 }
 
+/// A future that waits for nobody.
+fn now<T>(future: impl Future<Output = T>) -> T {
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    match std::pin::pin!(future).poll(&mut context) {
+        std::task::Poll::Ready(answer) => answer,
+        std::task::Poll::Pending => panic!("it waits"),
+    }
+}
+
 impl Directory for Careless {
     fn namespace(&self, incarnation: Incarnation, _: &NamespaceName) -> Result<Option<Arc<Home>>, kernel::Error> {
         self.asked.lock().unwrap().push(incarnation);
         Ok(self.namespace.clone())
     }
-    fn audit(&self, incarnation: Incarnation) -> Result<Arc<Home>, kernel::Error> {
-        self.asked.lock().unwrap().push(incarnation);
-        Ok(self.audit.clone())
+    fn audit(&self, incarnation: Incarnation) -> BoxFuture<'_, Result<Arc<Home>, kernel::Error>> {
+        Box::pin(async move {
+            self.asked.lock().unwrap().push(incarnation);
+            Ok(self.audit.clone())
+        })
     }
 }
 
@@ -408,19 +478,19 @@ fn a_home_is_entered_by_its_own_tenants_grant_only() {
     let right = directory(Some(&namespace), &audit);
     let mine = grant(life(1), Some("docs"));
     assert_eq!(Home::enter(&mine, &right).unwrap().kind(), PlaceKind::Namespace);
-    assert_eq!(Home::audit(&mine, &right).unwrap().kind(), PlaceKind::Audit);
-    assert_eq!(Home::audit_for(&mine.tenure(), &right).unwrap().kind(), PlaceKind::Audit);
+    assert_eq!(now(Home::audit(&mine, &right)).unwrap().kind(), PlaceKind::Audit);
+    assert_eq!(now(Home::audit_for(&mine.tenure(), &right)).unwrap().kind(), PlaceKind::Audit);
     assert_eq!(*right.asked.lock().unwrap(), [life(1); 3]);
 
     let code = |answer: Result<Arc<Home>, kernel::Error>| answer.unwrap_err().code;
     let stranger = grant(life(2), Some("docs"));
     assert_eq!(code(Home::enter(&stranger, &right)), Code::Internal);
-    assert_eq!(code(Home::audit(&stranger, &right)), Code::Internal);
-    assert_eq!(code(Home::audit_for(&stranger.tenure(), &right)), Code::Internal);
+    assert_eq!(code(now(Home::audit(&stranger, &right))), Code::Internal);
+    assert_eq!(code(now(Home::audit_for(&stranger.tenure(), &right))), Code::Internal);
 
     let mixed = directory(Some(&audit), &namespace);
     assert_eq!(code(Home::enter(&mine, &mixed)), Code::Internal);
-    assert_eq!(code(Home::audit(&mine, &mixed)), Code::Internal);
+    assert_eq!(code(now(Home::audit(&mine, &mixed))), Code::Internal);
     assert_eq!(code(Home::enter(&mine, &directory(None, &audit))), Code::NotFound);
     assert_eq!(code(Home::enter(&grant(life(1), None), &right)), Code::Internal);
 }
@@ -432,7 +502,7 @@ proptest! {
         let home = world.namespace();
         let wrapped = WrappedKey { epoch: KeyEpoch(1), bytes: bytes.clone() };
         prop_assert!(home.open_whole(ObjectKind::Segment, object(1), &bytes).is_err());
-        let key = WrappedKey { epoch: PLACE_EPOCH, ..wrapped.clone() };
+        let key = wrapped.clone();
         prop_assert!(home.open(ObjectKind::Segment, object(1), &key, &bytes).is_err());
         prop_assert!(Home::place(&world.keys, PlaceKind::Namespace, world.uuid(1), &wrapped).is_err());
         prop_assert!(Home::control(&world.provider, &wrapped).is_err());

@@ -1,6 +1,6 @@
 //! The root key's file: created once, private to its user, never beside the data it protects.
 
-use super::decode;
+use super::local::decode;
 use crate::{Error, Result, SecretKey};
 use kernel::Entropy;
 use std::{

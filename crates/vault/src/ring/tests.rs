@@ -1,5 +1,5 @@
 use super::*;
-use crate::LocalProvider;
+use crate::{Denial, LocalProvider};
 use kernel::{Code, SeededEntropy};
 
 fn provider() -> LocalProvider {
@@ -39,7 +39,7 @@ fn a_ring_grows_by_rotation_and_shrinks_by_destruction() {
 fn a_wrap_is_bound_to_its_life_and_epoch() {
     let (provider, entropy) = (provider(), SeededEntropy::new(3));
     let (_, wrapped) = TenantKeys::create(&provider, LIFE, &entropy).unwrap();
-    let denied = |life, wrapped: WrappedKey| matches!(TenantKeys::open(&provider, life, &[wrapped]), Err(Error::Denied { provider }) if provider == "local");
+    let denied = |life, wrapped: WrappedKey| matches!(TenantKeys::open(&provider, life, &[wrapped]), Err(Error::Denied { provider, why: Denial::NotAuthentic }) if provider == "local");
     assert!(denied(Incarnation::from_bytes([2; 16]), wrapped.clone()));
     assert!(denied(LIFE, WrappedKey { epoch: KeyEpoch(2), ..wrapped.clone() }));
     for at in 0..wrapped.bytes.len() {
@@ -58,7 +58,7 @@ fn no_keys_are_no_ring() {
 #[test]
 fn errors_say_what_the_caller_does() {
     let code = |error: Error| kernel::Error::from(error).code;
-    assert_eq!(code(Error::Denied { provider: "local".into() }), Code::KeyUnavailable);
+    assert_eq!(code(Error::Denied { provider: "local".into(), why: Denial::Disabled }), Code::KeyUnavailable);
     assert_eq!(code(Error::Unavailable { provider: "kms".into(), reason: "timeout".into() }), Code::KeyUnavailable);
     assert_eq!(code(Error::NoEpoch(KeyEpoch(3))), Code::KeyUnavailable);
     assert_eq!(code(Error::corrupt("segment", "x", "y")), Code::Internal);

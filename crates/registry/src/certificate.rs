@@ -1,0 +1,189 @@
+//! What the server states about keys that are gone, for who was not there: signed, and checked without the server.
+//!
+//! A statement is JSON inside a signed note (c2sp.org/signed-note). It says what was done, how that was checked, and
+//! what it cannot prove. It names keys, places and hashes, and holds nothing of a customer but the tenant's own name.
+
+use crate::record::EpochRecord;
+use journal::Witness;
+use kernel::{Incarnation, TenantId, Timestamp, limits};
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+use vault::sha256;
+
+/// A signed statement.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// Of which tenant.
+    pub tenant: String,
+    /// Which life of it.
+    pub incarnation: String,
+    /// `tenant.erased` or `epochs.destroyed`.
+    pub kind: String,
+    /// When.
+    pub at: String,
+    /// The note: the statement and its signature.
+    pub note: String,
+}
+
+/// Statements of the last while, oldest first. They are made to be kept elsewhere.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Certificates(VecDeque<Certificate>);
+
+impl Certificates {
+    pub(crate) fn push(&mut self, certificate: Certificate) {
+        self.0.push_back(certificate);
+        while self.0.len() > limits::CERTIFICATES_KEPT_MAX {
+            self.0.pop_front();
+        }
+    }
+
+    pub(crate) fn of(&self, incarnation: Incarnation) -> impl DoubleEndedIterator<Item = &Certificate> {
+        let incarnation = incarnation.to_string();
+        self.0.iter().filter(move |c| c.incarnation == incarnation)
+    }
+
+    pub(crate) fn all(&self) -> impl DoubleEndedIterator<Item = &Certificate> {
+        self.0.iter()
+    }
+}
+
+/// What an erasure has to prove: written down before the keys go, so that a crash loses none of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Shredding {
+    /// When the keys were forgotten.
+    pub(crate) begun_at: String,
+    /// Whether it was known where its namespaces lie.
+    pub(crate) directory_opened: bool,
+    pub(crate) keys: Vec<ShreddedKey>,
+    /// Sealed objects of the tenant, as they lay before.
+    pub(crate) samples: Vec<Sample>,
+}
+
+/// One key epoch that is gone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ShreddedKey {
+    epoch: u32,
+    pub(crate) provider: String,
+    pub(crate) key: String,
+    /// The provider's key was this tenant's alone, made by this server.
+    pub(crate) own_key: bool,
+    /// Of the wrapped key that was forgotten: who finds it in a backup can tell.
+    wrapped_sha256: String,
+}
+
+/// A sealed object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Sample {
+    object: String,
+    bytes: u64,
+    sha256: String,
+}
+
+/// What an erasure's certificate says.
+#[derive(Serialize)]
+pub(crate) struct Erased<'a> {
+    pub(crate) statement: &'static str,
+    pub(crate) version: u8,
+    pub(crate) tenant: &'a str,
+    pub(crate) incarnation: String,
+    pub(crate) keys_destroyed_at: &'a str,
+    pub(crate) finished_at: String,
+    pub(crate) keys: &'a [ShreddedKey],
+    pub(crate) provider_receipts: Vec<ReceiptLine>,
+    pub(crate) attempts: Vec<Attempt>,
+    pub(crate) sampled_objects: &'a [Sample],
+    pub(crate) places_removed: &'a [String],
+    pub(crate) remains: Vec<Sample>,
+    pub(crate) cannot_be_proven: Vec<String>,
+}
+
+/// What the end of a rotation says.
+#[derive(Serialize)]
+pub(crate) struct Retired<'a> {
+    pub(crate) statement: &'static str,
+    pub(crate) version: u8,
+    pub(crate) tenant: &'a str,
+    pub(crate) incarnation: String,
+    pub(crate) at: String,
+    pub(crate) destroyed: Vec<ShreddedKey>,
+    pub(crate) current_epoch: u32,
+    pub(crate) keys_by_epoch: std::collections::BTreeMap<u32, u64>,
+    pub(crate) cannot_be_proven: Vec<String>,
+}
+
+/// What a provider did about one of its keys.
+#[derive(Clone, Serialize)]
+pub(crate) struct ReceiptLine {
+    pub(crate) provider: String,
+    pub(crate) key: String,
+    pub(crate) destroyed: bool,
+    pub(crate) said: String,
+}
+
+/// Something that must fail, tried.
+#[derive(Serialize)]
+pub(crate) struct Attempt {
+    pub(crate) tried: String,
+    pub(crate) outcome: String,
+    /// Whether it failed, as it must.
+    pub(crate) refused: bool,
+}
+
+impl ShreddedKey {
+    pub(crate) fn of(epoch: &EpochRecord) -> Self {
+        Self {
+            epoch: epoch.wrapped.epoch,
+            provider: epoch.provider.clone(),
+            key: epoch.key.clone(),
+            own_key: epoch.made,
+            wrapped_sha256: hex(&sha256(&epoch.wrapped.bytes)),
+        }
+    }
+}
+
+impl ShreddedKey {
+    /// What nobody can show of an epoch whose key at the provider lives on.
+    pub(crate) fn doubt(&self) -> String {
+        format!(
+            "that copies of the data folder from before are useless: their wrapped keys (wrapped_sha256) open as long as \
+             key {} of provider {} unwraps what it wrapped then",
+            self.key, self.provider
+        )
+    }
+}
+
+impl From<Witness> for Sample {
+    fn from(witness: Witness) -> Self {
+        Self { object: witness.name, bytes: witness.bytes, sha256: hex(&witness.sha256) }
+    }
+}
+
+impl Certificate {
+    /// Signs a statement.
+    pub(crate) fn sign(
+        signer: &vault::Signer,
+        tenant: &TenantId,
+        incarnation: Incarnation,
+        kind: &str,
+        at: Timestamp,
+        statement: &impl Serialize,
+    ) -> Result<Self, kernel::Error> {
+        let text = serde_json::to_string_pretty(statement)
+            .map_err(|e| kernel::Error::internal("a statement does not encode").with_source(e))?;
+        Ok(Self {
+            tenant: tenant.as_str().to_owned(),
+            incarnation: incarnation.to_string(),
+            kind: kind.to_owned(),
+            at: at.to_string(),
+            note: signer.note(SIGNED_BY, &(text + "\n")),
+        })
+    }
+}
+
+/// The name under which this server signs.
+pub const SIGNED_BY: &str = "ringfence";
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}

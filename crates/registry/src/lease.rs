@@ -1,0 +1,178 @@
+//! How long a tenant's keys may be used without its provider being asked again.
+//!
+//! A provider that says yes gives a lease. While it goes on saying yes the lease is renewed behind the requests. From
+//! the first no on, nothing more is unwrapped, and what is unwrapped serves until the lease ends. A provider that does
+//! not answer at all is ridden out for longer, up to a stated limit, unless it had said no before. Then the tenant is
+//! sealed: its keys, graphs and texts leave memory. There is no fallback key.
+//!
+//! Keys of the server's own provider have no leases: nobody can take them away from a running process.
+
+use crate::keys::KeyConfig;
+use kernel::Timestamp;
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use vault::KeyTrouble;
+
+/// Whether a tenant's keys can be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyState {
+    /// They can.
+    Active,
+    /// Not any more: what is unwrapped serves until the lease ends.
+    Unavailable {
+        /// Why.
+        why: KeyTrouble,
+        /// Since when.
+        since: Timestamp,
+        /// How long requests are served yet.
+        serves_for: Duration,
+    },
+    /// They cannot, and nothing of the tenant is in memory. Asked for again with growing pauses.
+    Sealed(KeyTrouble),
+    /// Destroyed.
+    Shredded,
+}
+
+impl KeyState {
+    /// The word for it in replies and metrics.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            KeyState::Active => "active",
+            KeyState::Unavailable { .. } => "unavailable",
+            KeyState::Sealed(_) => "sealed",
+            KeyState::Shredded => "shredded",
+        }
+    }
+}
+
+/// A change that operators are told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// From yes to no answer, or from either to no.
+    Lost(KeyTrouble),
+    /// Yes again.
+    Restored,
+}
+
+/// One tenant's.
+pub(crate) struct Lease {
+    remote: AtomicBool,
+    /// Monotonic ms at which the question was asked that was last answered with yes.
+    proven: AtomicU64,
+    /// Monotonic ms at which somebody last used it.
+    used: AtomicU64,
+    /// Monotonic ms before which it is not asked for again.
+    ask_at: AtomicU64,
+    asking: AtomicBool,
+    trouble: Mutex<Option<(KeyTrouble, Timestamp)>>,
+}
+
+impl Lease {
+    pub(crate) fn new(remote: bool, now: u64) -> Self {
+        Self {
+            remote: AtomicBool::new(remote),
+            proven: AtomicU64::new(now),
+            used: AtomicU64::new(now),
+            ask_at: AtomicU64::new(0),
+            asking: AtomicBool::new(false),
+            trouble: Mutex::default(),
+        }
+    }
+
+    /// Another ring, unwrapped at `now`.
+    pub(crate) fn renew(&self, remote: bool, now: u64) {
+        self.remote.store(remote, Ordering::Relaxed);
+        self.proven.fetch_max(now, Ordering::AcqRel);
+    }
+
+    pub(crate) fn is_remote(&self) -> bool {
+        self.remote.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn touch(&self, now: u64) {
+        self.used.store(now, Ordering::Relaxed);
+    }
+
+    /// What stands between the tenant and its keys.
+    pub(crate) fn trouble(&self) -> Option<(KeyTrouble, Timestamp)> {
+        *self.lock()
+    }
+
+    /// Monotonic ms from which nothing is served.
+    pub(crate) fn ends(&self, config: &KeyConfig) -> u64 {
+        if !self.is_remote() {
+            return u64::MAX;
+        }
+        let outage = matches!(*self.lock(), Some((KeyTrouble::Outage, _)));
+        let length = if outage { config.outage_max.max(config.lease) } else { config.lease };
+        self.proven.load(Ordering::Acquire).saturating_add(ms(length))
+    }
+
+    pub(crate) fn lives(&self, config: &KeyConfig, now: u64) -> bool {
+        now < self.ends(config)
+    }
+
+    /// Whether more keys may be unwrapped with those in memory.
+    pub(crate) fn may_unwrap(&self) -> bool {
+        !matches!(*self.lock(), Some((KeyTrouble::Denied(_), _)))
+    }
+
+    /// Whether to ask now. Whoever gets a yes asks, and says what came of it.
+    pub(crate) fn due(&self, config: &KeyConfig, now: u64, held: bool) -> bool {
+        if !self.is_remote() || now < self.ask_at.load(Ordering::Relaxed) {
+            return false;
+        }
+        let age = now.saturating_sub(self.proven.load(Ordering::Acquire));
+        let idle = now.saturating_sub(self.used.load(Ordering::Relaxed)) > ms(config.lease);
+        // One that nobody uses lapses: asking for it would cost its owner money.
+        let wanted = held || !idle;
+        wanted && age >= ms(config.lease) / 3 && !self.asking.swap(true, Ordering::AcqRel)
+    }
+
+    /// What the provider said to the question of `asked`.
+    pub(crate) fn answered(&self, asked: u64, trouble: Option<KeyTrouble>, now: u64, at: Timestamp) -> Option<Turn> {
+        let mut known = self.lock();
+        let before = known.map(|(why, _)| why);
+        let turn = match trouble {
+            None => {
+                self.proven.fetch_max(asked, Ordering::AcqRel);
+                *known = None;
+                before.map(|_| Turn::Restored)
+            }
+            Some(why) => {
+                // Who said no and then falls silent has said no.
+                let stays = matches!((before, why), (Some(KeyTrouble::Denied(_)), KeyTrouble::Outage));
+                let why = if stays { before.unwrap_or(why) } else { why };
+                let since = known.filter(|(known, _)| *known == why).map_or(at, |(_, since)| since);
+                *known = Some((why, since));
+                (before != Some(why)).then_some(Turn::Lost(why))
+            }
+        };
+        drop(known);
+        if trouble.is_some() {
+            self.ask_at.store(now + ASK_AGAIN_MS, Ordering::Relaxed);
+        }
+        self.asking.store(false, Ordering::Release);
+        turn
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<(KeyTrouble, Timestamp)>> {
+        // One assignment under it.
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// While a provider says no or nothing, an open tenant's lease is asked for again after so long.
+const ASK_AGAIN_MS: u64 = 2_000;
+
+pub(crate) fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,167 @@
+//! The watch over leases: asks providers behind the requests, and seals tenants whose lease has ended.
+
+use crate::{
+    KeyState, Registry,
+    keys::{millis, trouble_of},
+    lease::Turn,
+    record::{Life, TenantRecord},
+    registry::Inner,
+    residence::Residence,
+    seats::OURS,
+};
+use kernel::{Incarnation, TenantId};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
+use vault::{KeyTrouble, WrappedKey};
+
+/// What happened to a tenant's keys, for those who are told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyEvent {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Which life of it.
+    pub incarnation: Incarnation,
+    /// `key.denied`, `key.outage`, `key.sealed`, `key.restored`.
+    pub what: &'static str,
+    /// What its provider said.
+    pub why: Option<KeyTrouble>,
+}
+
+/// A tenant that is open no more: what else holds its keys or its text is to be dropped.
+pub struct Lapsed {
+    /// Which life of which tenant.
+    pub incarnation: Incarnation,
+    /// Requests that began before still hold it.
+    before: Weak<Residence>,
+}
+
+impl Lapsed {
+    /// Whether requests of before have ended.
+    pub fn is_gone(&self) -> bool {
+        self.before.strong_count() == 0
+    }
+}
+
+impl Registry {
+    /// Asks providers for leases that are due, in the background, and shuts tenants whose lease has ended. Gives
+    /// those, for whoever else keeps something of them. To be called about once a second.
+    pub async fn watch_keys(&self) -> Vec<Lapsed> {
+        let inner = &self.inner;
+        let mut lapsed = Vec::new();
+        for (incarnation, residence) in inner.seats.each_open() {
+            if !residence.lease.is_remote() {
+                continue;
+            }
+            let now = millis(&*inner.world.clock);
+            if !residence.lease.lives(&inner.asking.config, now) {
+                lapsed.extend(self.lapse(incarnation, residence).await);
+                continue;
+            }
+            let held = Arc::strong_count(&residence) > OURS;
+            if residence.lease.due(&inner.asking.config, now, held) {
+                let registry = self.clone();
+                inner.tracker.spawn(async move { registry.renew(residence).await });
+            }
+        }
+        lapsed
+    }
+
+    /// What happened since the last call, oldest first.
+    pub fn key_events(&self) -> Vec<KeyEvent> {
+        std::mem::take(&mut *self.inner.events())
+    }
+
+    async fn lapse(&self, incarnation: Incarnation, residence: Arc<Residence>) -> Option<Lapsed> {
+        let inner = &self.inner;
+        let before = Arc::downgrade(&residence);
+        let Some((why, _)) = residence.lease.trouble() else {
+            // Nobody used it, so nobody asked.
+            drop(residence);
+            return inner.seats.close_idle(incarnation).await.then_some(Lapsed { incarnation, before });
+        };
+        let message = match why {
+            KeyTrouble::Outage => "the tenant's key cannot be had: its key provider has not answered for too long",
+            KeyTrouble::Denied(_) => "the tenant's key cannot be had: its key provider refuses it",
+        };
+        if !inner.seats.seal(residence, inner.now(), message, why).await {
+            return None;
+        }
+        inner.tell(incarnation, "key.sealed", Some(why));
+        Some(Lapsed { incarnation, before })
+    }
+
+    async fn renew(&self, residence: Arc<Residence>) {
+        let inner = &self.inner;
+        let incarnation = residence.incarnation();
+        let asked = millis(&*inner.world.clock);
+        let trouble = match inner.confirm(&residence).await {
+            Ok(()) => None,
+            // What is no answer of a provider is none all the same.
+            Err(error) => Some(trouble_of(&error).unwrap_or(KeyTrouble::Outage)),
+        };
+        let now = millis(&*inner.world.clock);
+        match residence.lease.answered(asked, trouble, now, inner.world.clock.now()) {
+            None => {}
+            Some(Turn::Restored) => inner.tell(incarnation, "key.restored", None),
+            Some(Turn::Lost(why @ KeyTrouble::Outage)) => inner.tell(incarnation, "key.outage", Some(why)),
+            Some(Turn::Lost(why)) => inner.tell(incarnation, "key.denied", Some(why)),
+        }
+    }
+}
+
+impl Inner {
+    /// Asks for every epoch that the tenant has in memory.
+    async fn confirm(&self, residence: &Residence) -> crate::Result<()> {
+        let record = self.control.read(|s| s.by_incarnation(residence.incarnation()).cloned());
+        let record = record.ok_or_else(kernel::Error::not_found)?;
+        let keys = residence.keys();
+        for epoch in record.keys.epochs.iter().filter(|e| keys.epochs().iter().any(|known| known.0 == e.wrapped.epoch))
+        {
+            let (keys, wrapped) = (keys.clone(), WrappedKey::from(&epoch.wrapped));
+            let key = self.asking.key_of(epoch)?;
+            self.asking.ask(key, move |key| keys.verify(&**key, &wrapped)).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether a tenant's keys can be had, as far as is known.
+    pub(crate) fn key_state(&self, record: &TenantRecord) -> KeyState {
+        if record.life == Life::Deleting {
+            return KeyState::Shredded;
+        }
+        if let Some(residence) = self.seats.open(record.incarnation) {
+            let ends = residence.lease.ends(&self.asking.config);
+            let serves_for = Duration::from_millis(ends.saturating_sub(millis(&*self.world.clock)));
+            return match residence.lease.trouble() {
+                None => KeyState::Active,
+                Some((why, since)) => KeyState::Unavailable { why, since, serves_for },
+            };
+        }
+        self.seats.trouble(record.incarnation).map_or(KeyState::Active, KeyState::Sealed)
+    }
+
+    pub(crate) fn tell(&self, incarnation: Incarnation, what: &'static str, why: Option<KeyTrouble>) {
+        let Some(tenant) = self.control.read(|s| s.by_incarnation(incarnation).map(|t| t.id.clone())) else { return };
+        let said = why.map(KeyTrouble::as_str);
+        match what {
+            "key.restored" => tracing::info!(%incarnation, "a tenant's key can be had again"),
+            _ => {
+                tracing::warn!(%incarnation, event = what, why = said, "a tenant's key is being taken away or cannot be had")
+            }
+        }
+        let mut events = self.events();
+        if events.len() < EVENTS_MAX {
+            events.push(KeyEvent { tenant, incarnation, what, why });
+        }
+    }
+
+    fn events(&self) -> std::sync::MutexGuard<'_, Vec<KeyEvent>> {
+        // A push or a take under it.
+        self.key_events.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// Events that wait to be written down; they are taken once a second.
+const EVENTS_MAX: usize = 100_000;

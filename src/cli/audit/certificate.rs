@@ -1,0 +1,80 @@
+//! Certificates: signed notes about destroyed keys, checked without a server.
+
+use crate::cli::remote::Remote;
+use anyhow::{Context, Result, anyhow, bail};
+use serde_json::{Value, json};
+use std::{fmt::Write as _, fs, io::Read as _, path::Path};
+use vault::PublicKey;
+
+/// A certificate is a few thousand bytes.
+const NOTE_BYTES_MAX: u64 = 4 << 20;
+
+/// The note in the file; `None` for a file of audit lines.
+pub(super) fn read(file: &Path) -> Result<Option<String>> {
+    let mut bytes = Vec::new();
+    let open = fs::File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
+    open.take(NOTE_BYTES_MAX).read_to_end(&mut bytes).with_context(|| format!("cannot read {}", file.display()))?;
+    let note = String::from_utf8(bytes).ok().filter(|text| text.contains("\n\n\u{2014} "));
+    Ok(note)
+}
+
+/// Checks the signature and tells what is stated.
+pub(super) fn verify(file: &Path, note: &str, key: Option<&str>, remote: &Remote) -> Result<()> {
+    let key = key.context(
+        "a certificate is checked with the public key of the server that signed it: give --key, as 'ringfence key \
+         public' showed it then",
+    )?;
+    let key = PublicKey::parse(key).context("--key is no public key: it must read name+id+key")?;
+    let text = key.open(note).map_err(|e| anyhow!("{}: {e}", file.display()))?;
+    let stated: Value =
+        serde_json::from_str(text).with_context(|| format!("{}: what is signed is no JSON", file.display()))?;
+    let attempts: &[Value] = stated["attempts"].as_array().map_or(&[], Vec::as_slice);
+    let remains = stated["remains"].as_array().map_or(0, Vec::len);
+    let failed = attempts.iter().filter(|a| a["refused"] != true).count();
+    let value =
+        json!({ "signed": true, "by": key.to_string(), "proven": failed == 0 && remains == 0, "stated": stated });
+    remote.print(&value, people)?;
+    if failed > 0 || remains > 0 {
+        bail!(
+            "the signature holds, and the certificate itself says that it is not proven: {failed} attempts were not \
+             refused, {remains} objects remain"
+        );
+    }
+    Ok(())
+}
+
+fn people(value: &Value) -> String {
+    let stated = &value["stated"];
+    let text = |v: &Value| v.as_str().unwrap_or("-").to_owned();
+    let mut out = format!(
+        "the signature holds, by {}\n{}: tenant {}, incarnation {}\n",
+        text(&value["by"]),
+        text(&stated["statement"]),
+        text(&stated["tenant"]),
+        text(&stated["incarnation"])
+    );
+    let list = |out: &mut String, title: &str, items: &Value, line: &dyn Fn(&Value) -> String| {
+        let Some(items) = items.as_array().filter(|items| !items.is_empty()) else { return };
+        let _ = writeln!(out, "{title}");
+        for item in items {
+            let _ = writeln!(out, "  {}", line(item));
+        }
+    };
+    let key =
+        |k: &Value| format!("epoch {} under key {} of provider {}", k["epoch"], text(&k["key"]), text(&k["provider"]));
+    list(&mut out, "keys destroyed:", &stated["keys"], &key);
+    list(&mut out, "keys destroyed:", &stated["destroyed"], &key);
+    list(&mut out, "what the providers did:", &stated["provider_receipts"], &|r| {
+        format!("{} of {}: {}", text(&r["key"]), text(&r["provider"]), text(&r["said"]))
+    });
+    list(&mut out, "tried:", &stated["attempts"], &|a| {
+        let outcome = if a["refused"] == true { "refused" } else { "NOT REFUSED" };
+        format!("{}: {outcome} ({})", text(&a["tried"]), text(&a["outcome"]))
+    });
+    list(&mut out, "removed places:", &stated["places_removed"], &text);
+    list(&mut out, "remains:", &stated["remains"], &|r| {
+        format!("{} sha256 {}", text(&r["object"]), text(&r["sha256"]))
+    });
+    list(&mut out, "cannot be proven:", &stated["cannot_be_proven"], &text);
+    out.trim_end().to_owned()
+}
