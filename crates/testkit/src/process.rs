@@ -5,6 +5,7 @@
 //! folder). What is not installed starts as `None`, with a word on stderr, so that a test can skip
 //! itself; under `RINGFENCE_SERVERS=required` it is a panic instead.
 
+use kernel::{Entropy, OsEntropy};
 use std::{
     fs::File,
     net::{SocketAddr, TcpListener, TcpStream},
@@ -80,10 +81,16 @@ pub(crate) fn installed(name: &str) -> Option<PathBuf> {
     None
 }
 
-/// An address that nobody listens on just now.
+/// An address that nobody listens on just now. Its port is below those that the kernel hands out (from 32,768 on), so
+/// that nobody is given it before its server starts, or while it is down; and so that nobody who asks whether it
+/// listens is connected with himself, from that very port.
 pub(crate) fn free_address() -> SocketAddr {
-    let socket = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    socket.local_addr().expect("it is bound")
+    loop {
+        let port = 10_000 + u16::from_le_bytes(OsEntropy.array()) % 22_000;
+        if let Ok(socket) = TcpListener::bind(("127.0.0.1", port)) {
+            return socket.local_addr().expect("it is bound");
+        }
+    }
 }
 
 /// Whether a process may end while it is waited for.

@@ -8,8 +8,8 @@ use crate::process::{Ends, Process, free_address, installed, listens, wait_until
 use std::{net::SocketAddr, process::Command};
 use tempfile::TempDir;
 
-/// moto's server behind a lock, its KMS with states of keys. A body is read before the lock: whoever is stopped while it
-/// sends one holds nobody up.
+/// moto's server behind a lock, its KMS with states of keys. A body is read before the lock: whoever is stopped while
+/// it sends one holds nobody up.
 const SERVER: &str = "
 import io, threading
 import moto.server
