@@ -1,7 +1,8 @@
 //! Ceph: one monitor, three OSDs on disk and the S3 gateway. Every object lies on three OSDs and is
 //! acknowledged by two at least, so one may be dead at any time.
 
-use super::{BUCKET, Ends, Process, StoreKey, free_address, installed, listens, signed, wait_until};
+use super::{BUCKET, StoreKey, signed};
+use crate::process::{Ends, Process, free_address, installed, listens, wait_until};
 use kernel::{Entropy, OsEntropy};
 use std::{
     io::{Read, Write},

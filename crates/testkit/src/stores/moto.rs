@@ -1,14 +1,20 @@
-//! moto: S3 in Python, in memory. It honours `If-None-Match` for one request at a time: its threads look and then
-//! write, and now and then two create one key (our probe has caught it). So requests pass it one after the other here.
+//! moto: S3 and KMS in Python, in memory. It honours `If-None-Match` for one request at a time: its threads look and
+//! then write, and now and then two create one key (our probe has caught it). So requests pass it one after the other
+//! here. Its KMS works on with a key that is disabled or about to be deleted, which Amazon's refuses: here so does
+//! this one, in Amazon's words.
 
-use super::{BUCKET, Ends, Process, StoreKey, free_address, installed, listens, signed, wait_until};
+use super::{BUCKET, StoreKey, signed};
+use crate::process::{Ends, Process, free_address, installed, listens, wait_until};
 use std::{net::SocketAddr, process::Command};
 use tempfile::TempDir;
 
-/// moto's server behind a lock. A body is read before it: whoever is stopped while it sends one holds nobody up.
-const ONE_BY_ONE: &str = "
+/// moto's server behind a lock, its KMS with states of keys. A body is read before the lock: whoever is stopped while
+/// it sends one holds nobody up.
+const SERVER: &str = "
 import io, threading
 import moto.server
+from moto.core.exceptions import JsonRESTError
+from moto.kms.models import KmsBackend
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication as Application
 
 answer, lock = Application.__call__, threading.Lock()
@@ -21,6 +27,28 @@ def one_by_one(self, environ, start_response):
         return answer(self, environ, start_response)
 
 Application.__call__ = one_by_one
+
+# Its other acts with a key, making data keys and encrypting again, go through these two.
+encrypt, decrypt = KmsBackend.encrypt, KmsBackend.decrypt
+REFUSALS = {'Disabled': ('DisabledException', 'disabled'),
+            'PendingDeletion': ('KMSInvalidStateException', 'pending deletion')}
+
+def usable(self, key_id):
+    key = self.keys[self.any_id_to_key_id(key_id)]
+    if key.key_state in REFUSALS:
+        name, state = REFUSALS[key.key_state]
+        raise JsonRESTError(name, f'{key.arn} is {state}.')
+
+def usable_encrypt(self, key_id, *rest, **more):
+    usable(self, key_id)
+    return encrypt(self, key_id, *rest, **more)
+
+def usable_decrypt(self, *rest, **more):
+    plaintext, arn = decrypt(self, *rest, **more)
+    usable(self, arn)
+    return plaintext, arn
+
+KmsBackend.encrypt, KmsBackend.decrypt = usable_encrypt, usable_decrypt
 moto.server.main()
 ";
 
@@ -43,7 +71,7 @@ impl Moto {
         let (address, log) = (free_address(), folder.path().join("log"));
         let mut command = Command::new("python3");
         command
-            .args(["-c", ONE_BY_ONE, "-H", "127.0.0.1", "-p", &address.port().to_string()])
+            .args(["-c", SERVER, "-H", "127.0.0.1", "-p", &address.port().to_string()])
             .current_dir(folder.path())
             .env("PYTHONPATH", code)
             .env("PYTHONDONTWRITEBYTECODE", "1")

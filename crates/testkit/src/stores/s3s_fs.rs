@@ -1,7 +1,8 @@
 //! s3s-fs: files served as S3. It looks for `If-None-Match` before it writes and not while: a
 //! store that a probe must refuse.
 
-use super::{BUCKET, Ends, Process, StoreKey, free_address, installed, listens, wait_until};
+use super::{BUCKET, StoreKey};
+use crate::process::{Ends, Process, free_address, installed, listens, wait_until};
 use std::{net::SocketAddr, process::Command};
 use tempfile::TempDir;
 

@@ -1,0 +1,249 @@
+//! OpenBao with its transit engine: keys that encrypt and never leave. One node on disk (its integrated storage), with
+//! one unseal key, so that what a killed one had is there after a restart.
+
+use crate::{
+    Http, Reply,
+    process::{Ends, Process, free_address, installed, wait_until},
+};
+use serde_json::{Value, json};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+};
+use tempfile::TempDir;
+
+/// A running OpenBao, unsealed, with transit at `transit`.
+pub struct OpenBao {
+    program: PathBuf,
+    address: SocketAddr,
+    unseal_key: String,
+    token: String,
+    process: Option<Process>,
+    folder: TempDir,
+}
+
+impl OpenBao {
+    /// Starts one; `None` when it is not installed. About two seconds, most of them its first election;
+    /// a restart takes a fraction of one.
+    ///
+    /// # Panics
+    /// When it is installed and does not come up, or is required and not installed.
+    #[must_use]
+    pub fn start() -> Option<Self> {
+        let program = installed("openbao")?.join("bin/bao");
+        let folder = TempDir::new().expect("a temporary folder");
+        let address = free_address();
+        configure(folder.path(), address, free_address());
+        let mut bao = Self { program, address, unseal_key: String::new(), token: String::new(), process: None, folder };
+        bao.spawn();
+        let made = bao.admin("PUT", "sys/init", &json!({"secret_shares": 1, "secret_threshold": 1}));
+        bao.unseal_key = text(&made["keys"][0]);
+        bao.token = text(&made["root_token"]);
+        bao.unseal();
+        bao.admin("POST", "sys/mounts/transit", &json!({"type": "transit"}));
+        Some(bao)
+    }
+
+    /// `http://127.0.0.1:port`, the same after a restart.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The same for a proxy in front of it.
+    #[must_use]
+    pub fn socket(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The root token, which may do everything.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// Asks under `/v1/` with this token; nothing is sent for `Value::Null`.
+    ///
+    /// # Errors
+    /// When it cannot be reached or breaks off.
+    pub fn request(&self, token: &str, method: &str, path: &str, body: &Value) -> std::io::Result<Reply> {
+        Http::new(self.address, Some(token)).send(method, &format!("/v1/{path}"), body)
+    }
+
+    /// Makes a key (`aes256-gcm96`) that may be deleted. A derived one wants a context with every use, and
+    /// encrypts under a key of that context's own.
+    ///
+    /// # Panics
+    /// When OpenBao refuses; so do all that follow.
+    pub fn create_key(&self, name: &str, derived: bool) {
+        self.admin("POST", &key(name, ""), &json!({"type": "aes256-gcm96", "derived": derived}));
+        self.admin("POST", &key(name, "/config"), &json!({"deletion_allowed": true}));
+    }
+
+    /// Gives the key a new version; what older ones encrypted is still decrypted.
+    pub fn rotate(&self, name: &str) {
+        self.admin("POST", &key(name, "/rotate"), &Value::Null);
+    }
+
+    /// From now on nothing is decrypted that a version below this one encrypted.
+    pub fn set_min_decryption_version(&self, name: &str, version: u64) {
+        self.admin("POST", &key(name, "/config"), &json!({"min_decryption_version": version}));
+    }
+
+    /// Disables the key until [`OpenBao::soft_restore`].
+    pub fn soft_delete(&self, name: &str) {
+        self.admin("DELETE", &key(name, "/soft-delete"), &Value::Null);
+    }
+
+    /// Enables a disabled key.
+    pub fn soft_restore(&self, name: &str) {
+        self.admin("POST", &key(name, "/soft-delete-restore"), &Value::Null);
+    }
+
+    /// Deletes the key for ever.
+    pub fn delete(&self, name: &str) {
+        self.admin("DELETE", &key(name, ""), &Value::Null);
+    }
+
+    /// What OpenBao tells about the key: `latest_version`, `min_decryption_version`, `soft_deleted` and more.
+    #[must_use]
+    pub fn key_info(&self, name: &str) -> Value {
+        self.admin("GET", &key(name, ""), &Value::Null)["data"].take()
+    }
+
+    /// Makes or replaces a policy, in OpenBao's own language.
+    pub fn policy(&self, name: &str, hcl: &str) {
+        self.admin("PUT", &format!("sys/policies/acl/{name}"), &json!({"policy": hcl}));
+    }
+
+    /// A new token that may do what these policies say, and look at itself.
+    #[must_use]
+    pub fn token_with(&self, policies: &[&str]) -> String {
+        let made = self.admin("POST", "auth/token/create", &json!({"policies": policies}));
+        text(&made["auth"]["client_token"])
+    }
+
+    /// Ends a token at once.
+    pub fn revoke_token(&self, token: &str) {
+        self.admin("POST", "auth/token/revoke", &json!({"token": token}));
+    }
+
+    /// Has it forget the key of everything it keeps: it answers, and serves nobody.
+    pub fn seal(&self) {
+        self.admin("PUT", "sys/seal", &Value::Null);
+    }
+
+    /// Unseals it and waits until it serves.
+    ///
+    /// # Panics
+    /// When it is not ready in two minutes.
+    pub fn unseal(&mut self) {
+        self.admin("PUT", "sys/unseal", &json!({"key": self.unseal_key}));
+        // Until its election is over it answers as a standby would.
+        self.wait(|status| status == 200);
+    }
+
+    /// Stops it in the middle of whatever it does: connections are made and nothing is answered.
+    ///
+    /// # Panics
+    /// When it does not run; so does [`OpenBao::thaw`].
+    pub fn freeze(&self) {
+        self.running().freeze();
+    }
+
+    /// Lets a frozen one go on.
+    pub fn thaw(&self) {
+        self.running().thaw();
+    }
+
+    /// Kills it as a power cut would: connections are refused.
+    pub fn kill(&mut self) {
+        self.process = None;
+    }
+
+    /// Starts it again on the same port and disk, sealed, as one that nobody has come to unseal yet.
+    ///
+    /// # Panics
+    /// When it is not ready in two minutes.
+    pub fn restart_sealed(&mut self) {
+        self.kill();
+        self.spawn();
+    }
+
+    /// Starts it again on the same port and disk and waits until it serves.
+    ///
+    /// # Panics
+    /// When it is not ready in two minutes.
+    pub fn restart(&mut self) {
+        self.restart_sealed();
+        self.unseal();
+    }
+
+    fn running(&self) -> &Process {
+        self.process.as_ref().expect("OpenBao runs")
+    }
+
+    fn spawn(&mut self) {
+        let folder = self.folder.path();
+        let mut command = Command::new(&self.program);
+        command.args(["server", "-config=config.hcl"]).current_dir(folder).env_clear().env("HOME", folder);
+        self.process = Some(Process::spawn(&mut command, &folder.join("log")));
+        self.wait(|_| true);
+    }
+
+    /// Waits for an answer about its health with such a status.
+    fn wait(&mut self, fits: impl Fn(u16) -> bool) {
+        let (address, log) = (self.address, self.folder.path().join("log"));
+        let process = self.process.as_mut().expect("it was started");
+        wait_until("OpenBao", &log, process, Ends::Never, || {
+            let reply = Http::new(address, None).send("GET", "/v1/sys/health", &Value::Null);
+            reply.is_ok_and(|reply| fits(reply.status))
+        });
+    }
+
+    /// The JSON of a success.
+    fn admin(&self, method: &str, path: &str, body: &Value) -> Value {
+        let reply = self.request(&self.token, method, path, body);
+        let reply = reply.unwrap_or_else(|error| panic!("{method} {path}: {error}"));
+        assert!(
+            (200..300).contains(&reply.status),
+            "{method} {path}: {} {}",
+            reply.status,
+            String::from_utf8_lossy(&reply.body)
+        );
+        reply.json()
+    }
+}
+
+fn key(name: &str, rest: &str) -> String {
+    format!("transit/keys/{name}{rest}")
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().expect("OpenBao answers with text").to_owned()
+}
+
+/// No TLS, no page, no telemetry; elections as quick as they get.
+fn configure(folder: &Path, address: SocketAddr, cluster: SocketAddr) {
+    let data = folder.join("data");
+    std::fs::create_dir(&data).expect("a folder for the data");
+    let text = format!(
+        r#"ui = false
+api_addr = "http://{address}"
+cluster_addr = "https://{cluster}"
+listener "tcp" {{
+  address = "{address}"
+  cluster_address = "{cluster}"
+  tls_disable = true
+}}
+storage "raft" {{
+  path = "{}"
+  node_id = "one"
+  performance_multiplier = 1
+}}
+"#,
+        data.display()
+    );
+    std::fs::write(folder.join("config.hcl"), text).expect("a configuration");
+}
