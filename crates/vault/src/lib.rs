@@ -6,6 +6,7 @@
 //! clear, and no file or socket is touched but the key provider's. The byte layouts stand in
 //! `schemas/sealing.md`. Where sealed bytes lie is the journal's business.
 
+mod arena;
 mod crypto;
 mod error;
 mod floe;
@@ -17,6 +18,7 @@ mod provider;
 mod ring;
 mod wrap;
 
+pub use arena::{KeyMemory, KeyMemoryKind, key_memory};
 pub use error::Error;
 pub use floe::reader::PagedReader;
 pub use frames::{FRAME_OVERHEAD_BYTES, FrameOpener, FrameSealer, LOG_PROLOGUE_BYTES};
