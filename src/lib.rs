@@ -6,6 +6,7 @@ pub mod cli;
 pub mod config;
 pub mod http;
 mod listen;
+mod memory;
 mod parts;
 pub mod server;
 mod strict;

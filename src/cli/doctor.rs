@@ -2,26 +2,31 @@
 //! opens no tenant's place, so no customer text can be in it. Works while the server runs.
 
 use super::{Global, ServerArgs, answer, check_config::describe};
-use crate::config::{Listen, Place, RootKey, Settings};
+use crate::{
+    config::{Listen, Place, RootKey, Settings},
+    memory::exposures,
+};
 use anyhow::Result;
 use serde_json::{Value, json};
 use std::{
     io::{Read, Write},
     net::TcpStream,
-    os::unix::fs::PermissionsExt,
     path::Path,
     time::Duration,
 };
+use vault::{KeyMemoryKind, LocalProvider};
 
 pub(super) fn run(global: &Global, args: &ServerArgs) -> Result<()> {
     let settings = args.settings()?;
-    let checks = [
+    let mut checks = vec![
         ("root key", root_key(&settings)),
+        ("key memory", key_memory()),
         ("storage", storage(&settings.place)),
         ("models", models(&settings)),
         ("data plane", ready(&settings.data_plane)),
         ("control plane", ready(&settings.control_plane)),
     ];
+    checks.extend(exposures().into_iter().map(|e| (e.setting, (false, format!("{}; {}", e.found, e.remedy)))));
     let document = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "system": format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
@@ -52,13 +57,17 @@ fn root_key(settings: &Settings) -> Check {
         RootKey::Value(_) => return (true, "given by RINGFENCE_ROOT_KEY".to_owned()),
         RootKey::File(path) => path,
     };
-    match std::fs::metadata(path) {
-        Err(_) => (true, format!("{} is not there; the first start makes it", path.display())),
-        Ok(facts) if facts.permissions().mode() & 0o077 != 0 => {
-            (false, format!("{} can be read by others; chmod 600 it", path.display()))
-        }
-        Ok(_) => (true, path.display().to_string()),
+    match LocalProvider::inspect_file(path) {
+        Err(error) => (false, error.to_string()),
+        Ok(()) if !path.exists() => (true, format!("{} is not there; the first start makes it", path.display())),
+        Ok(()) => (true, path.display().to_string()),
     }
+}
+
+/// As this command has it; the service's limit may be another, and its log says what it came to.
+fn key_memory() -> Check {
+    let keys = vault::key_memory();
+    (keys.kind != KeyMemoryKind::Plain, format!("{} (for a process started as this one)", keys.kind))
 }
 
 fn storage(place: &Place) -> Check {

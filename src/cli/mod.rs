@@ -135,8 +135,10 @@ pub fn run(cli: Cli) -> ExitCode {
 }
 
 impl ServerArgs {
-    /// The settings that the file, the environment and the flags come to.
+    /// The settings that the file, the environment and the flags come to. The root key may be among them, so the
+    /// process's memory is closed first.
     fn settings(&self) -> Result<Settings> {
+        crate::memory::close()?;
         let environment = Environment::of_process();
         let config = Config::load(self.config.as_deref(), &environment)?;
         Settings::new(&config, self.data.as_deref(), &environment)

@@ -1,13 +1,14 @@
 //! `ringfence serve`: until SIGTERM or SIGINT; then it drains. A second signal ends it at once.
 
 use super::ServerArgs;
-use crate::{Running, server, telemetry};
+use crate::{Running, memory, server, telemetry};
 use anyhow::{Context, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub(super) fn run(args: &ServerArgs) -> Result<()> {
     let settings = args.settings()?;
     telemetry::start(&settings);
+    memory::tell();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime does not start")?;
     runtime.block_on(async {

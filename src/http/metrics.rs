@@ -119,6 +119,9 @@ fn state(engine: &Engine) -> Registry {
     gauge("searches_running", "Searches under way", health.searches);
     gauge("search_bytes", "Memory that answers take while they are made", health.search_bytes);
     gauge("writes_running", "Writes under way", health.writes);
+    let keys = vault::key_memory();
+    gauge("key_memory_locked_bytes", "Memory for keys that is locked", keys.bytes_locked);
+    gauge("key_memory_unlocked_bytes", "Memory for keys that could not be locked", keys.bytes_unlocked);
     gauge("model_texts_waiting", "Texts that wait for a model", health.models.waiting as u64);
     gauge("model_texts_running", "Texts being embedded", health.models.running as u64);
     let mut count = |name: &str, help: &str, value: u64| {

@@ -13,6 +13,7 @@ mod house;
 mod isolation;
 mod layouts;
 mod load;
+mod memory;
 mod presence;
 mod probe;
 mod process;

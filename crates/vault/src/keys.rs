@@ -1,8 +1,8 @@
-//! A 256-bit key in memory: on the heap, zeroed when dropped, never printed, never copied out.
+//! A 256-bit key in memory: in a slot of the arena, zeroed when dropped, never printed, never copied out.
 
-use crate::crypto::KEY;
+use crate::{arena::Slot, crypto::KEY};
 use kernel::Entropy;
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::ZeroizeOnDrop;
 
 /// A key that wraps or seals. Its bytes are this crate's only.
 ///
@@ -15,7 +15,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 /// ```compile_fail
 /// fn bytes(key: &vault::SecretKey) -> &[u8; 32] { key.bytes() }
 /// ```
-pub struct SecretKey(Box<[u8; KEY]>);
+pub struct SecretKey(Slot);
 
 impl SecretKey {
     /// A fresh random key.
@@ -25,9 +25,12 @@ impl SecretKey {
 
     /// Written in place, so that no copy stays on the stack.
     pub(crate) fn filled(fill: impl FnOnce(&mut [u8; KEY])) -> Self {
-        let mut bytes = Box::new([0; KEY]);
-        fill(&mut bytes);
-        Self(bytes)
+        Self::in_slot(Slot::new(), fill)
+    }
+
+    pub(crate) fn in_slot(mut slot: Slot, fill: impl FnOnce(&mut [u8; KEY])) -> Self {
+        fill(slot.bytes_mut());
+        Self(slot)
     }
 
     /// From a slice of exactly 32 bytes.
@@ -36,14 +39,14 @@ impl SecretKey {
     }
 
     pub(crate) fn bytes(&self) -> &[u8; KEY] {
+        self.0.bytes()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn slot(&self) -> &Slot {
         &self.0
     }
 }
 
-impl Drop for SecretKey {
-    fn drop(&mut self) {
-        self.0.zeroize();
-    }
-}
-
+/// By the slot.
 impl ZeroizeOnDrop for SecretKey {}

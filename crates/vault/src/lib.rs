@@ -6,6 +6,7 @@
 //! clear, and no file or socket is touched but the key provider's. The byte layouts stand in
 //! `schemas/sealing.md`. Where sealed bytes lie is the journal's business.
 
+mod arena;
 mod crypto;
 mod error;
 mod floe;
@@ -18,6 +19,7 @@ mod ring;
 mod signer;
 mod wrap;
 
+pub use arena::{KeyMemory, KeyMemoryKind, key_memory};
 pub use crypto::sha256;
 pub use error::{Error, KeyTrouble};
 pub use floe::reader::PagedReader;

@@ -1,12 +1,12 @@
 //! The root key's file: created once, private to its user, never beside the data it protects.
 
-use super::local::decode;
+use super::local::{LocalProvider, decode};
 use crate::{Error, Result, SecretKey};
 use kernel::Entropy;
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 use zeroize::Zeroizing;
@@ -36,15 +36,73 @@ pub(super) fn load_or_create(path: &Path, data_dir: Option<&Path>, entropy: &dyn
     }
 }
 
-fn read(path: &Path, file: &File) -> Result<SecretKey> {
+impl LocalProvider {
+    /// Whether the key file that is at `path`, if there is one, is safe where it lies. Reads no key and makes none.
+    ///
+    /// # Errors
+    /// As [`from_file`](Self::from_file).
+    pub fn inspect_file(path: &Path) -> Result<()> {
+        match File::open(path) {
+            Ok(file) => private(path, &file),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(e) => Err(unreadable(path, e)),
+        }
+    }
+}
+
+/// Nobody else can have read the file that was opened, nor put another in its place.
+fn private(path: &Path, file: &File) -> Result<()> {
     let facts = file.metadata().map_err(|e| unreadable(path, e))?;
     if !facts.is_file() {
         return Err(problem(path, "it is no regular file", "name a file", None));
     }
-    if facts.permissions().mode() & 0o077 != 0 {
+    if facts.mode() & 0o077 != 0 {
         let remedy = "run 'chmod 600' on it, and rotate the root key if somebody may have read it";
         return Err(problem(path, "others than its owner can use it", remedy, None));
     }
+    if !trusted(facts.uid()) {
+        let remedy =
+            "run 'chown' on it for the user that the server runs as, and rotate the root key: its owner knows it";
+        return Err(problem(path, "it belongs to another user", remedy, None));
+    }
+    // Of a link both count: where the link stands, and where the file does.
+    let real = path.canonicalize().map_err(|e| unreadable(path, e))?;
+    shut(path, folder_of(path))?;
+    shut(path, folder_of(&real))
+}
+
+/// Nobody else can put a file into the folder in the place of another.
+fn shut(path: &Path, folder: &Path) -> Result<()> {
+    let facts = fs::metadata(folder).map_err(|e| unreadable(path, e))?;
+    if !trusted(facts.uid()) {
+        let remedy =
+            "run 'chown' on the folder for the user that the server runs as, or move the file into one of its own";
+        return Err(problem(
+            path,
+            "its folder belongs to another user, who can put another file in its place",
+            remedy,
+            None,
+        ));
+    }
+    // In a folder like /tmp (the sticky bit) everybody can write, and nobody can move what is another's.
+    if facts.mode() & 0o022 != 0 && facts.mode() & 0o1000 == 0 {
+        let remedy = "run 'chmod go-w' on the folder, or move the file into one of 0700";
+        return Err(problem(path, "others can write to its folder, and put another file in its place", remedy, None));
+    }
+    Ok(())
+}
+
+/// Whoever runs this, and root, who can do everything anyway.
+fn trusted(owner: u32) -> bool {
+    owner == 0 || owner == rustix::process::geteuid().as_raw()
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn read(path: &Path, file: &File) -> Result<SecretKey> {
+    private(path, file)?;
     let mut text = Zeroizing::new(String::with_capacity(TEXT_MAX as usize));
     let length = file.take(TEXT_MAX).read_to_string(&mut text);
     length.ok().and_then(|_| decode(&text)).ok_or_else(|| {
@@ -57,8 +115,9 @@ fn read(path: &Path, file: &File) -> Result<SecretKey> {
 /// key file or a whole one, and of two first starts at once both use the one that was linked first.
 fn create(path: &Path, entropy: &dyn Entropy) -> Result<()> {
     let failed = |e| problem(path, "it cannot be created", "name a file in a folder that you may write", Some(e));
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder_of(path);
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
+    shut(path, folder)?;
 
     let mut mark = [0; 8];
     entropy.fill(&mut mark);

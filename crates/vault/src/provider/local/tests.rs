@@ -2,7 +2,7 @@ use super::*;
 use kernel::SeededEntropy;
 use std::{
     fs::{self, Permissions},
-    os::unix::fs::{PermissionsExt, symlink},
+    os::unix::fs::{PermissionsExt, chown, symlink},
     path::PathBuf,
 };
 
@@ -150,6 +150,55 @@ fn a_file_that_others_can_use_is_refused() {
         assert!(place.refused(&path).contains("chmod 600"), "{bits:o}");
     }
     place.load(&place.put("root.key", HEX, 0o400), 1).unwrap();
+}
+
+#[test]
+fn a_file_of_another_user_is_refused() {
+    let place = Place::new();
+    let path = place.put("root.key", HEX, 0o600);
+    // Only root can give files away; elsewhere root's own file is the one of another that may be used.
+    if chown(&path, Some(54_321), None).is_err() {
+        return;
+    }
+    assert!(place.refused(&path).contains("belongs to another user"), "{}", place.refused(&path));
+    symlink(&path, place.at("alias.key")).unwrap();
+    assert!(place.refused(&place.at("alias.key")).contains("belongs to another user"));
+    chown(&path, Some(0), None).unwrap();
+    place.load(&path, 1).unwrap();
+    fs::create_dir(place.at("theirs")).unwrap();
+    let path = place.put("theirs/root.key", HEX, 0o600);
+    chown(place.at("theirs"), Some(54_321), None).unwrap();
+    assert!(place.refused(&path).contains("its folder belongs to another user"));
+}
+
+#[test]
+fn a_file_in_a_folder_that_others_can_write_to_is_refused() {
+    let place = Place::new();
+    let folder = |name: &str, mode: u32| {
+        fs::create_dir(place.at(name)).unwrap();
+        fs::set_permissions(place.at(name), Permissions::from_mode(mode)).unwrap();
+    };
+    for bits in [0o770, 0o702, 0o777, 0o720] {
+        folder(&format!("open-{bits:o}"), bits);
+        let path = place.put(&format!("open-{bits:o}/root.key"), HEX, 0o600);
+        assert!(place.refused(&path).contains("chmod go-w"), "{bits:o}");
+        assert!(LocalProvider::inspect_file(&path).unwrap_err().to_string().contains("chmod go-w"));
+        // Nor does a first start leave its key there.
+        assert!(place.refused(&place.at(&format!("open-{bits:o}/new.key"))).contains("chmod go-w"));
+        assert!(!place.at(&format!("open-{bits:o}/new.key")).exists());
+    }
+    for bits in [0o755, 0o1777] {
+        folder(&format!("fine-{bits:o}"), bits);
+        place.load(&place.put(&format!("fine-{bits:o}/root.key"), HEX, 0o600), 1).unwrap();
+    }
+    // A link is fine when both folders are; either can be the one that others write to.
+    symlink(place.at("fine-755/root.key"), place.at("link.key")).unwrap();
+    place.load(&place.at("link.key"), 1).unwrap();
+    symlink(place.at("fine-755/root.key"), place.at("open-777/link.key")).unwrap();
+    assert!(place.refused(&place.at("open-777/link.key")).contains("chmod go-w"));
+    symlink(place.at("open-777/root.key"), place.at("fine-755/link.key")).unwrap();
+    assert!(place.refused(&place.at("fine-755/link.key")).contains("chmod go-w"));
+    LocalProvider::inspect_file(&place.at("absent.key")).unwrap();
 }
 
 #[test]

@@ -1,0 +1,88 @@
+//! The process's memory is its own: what is freed is zeroed first, and neither a core dump nor another process of the
+//! same user gets at what is there. What it cannot close it tells: [`exposures`].
+//!
+//! Not covered: memory of C libraries (ONNX Runtime), stacks, and the machine's administrator.
+
+mod exposure;
+
+pub(crate) use exposure::{Exposure, exposures};
+
+use anyhow::{Context, Result};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
+use std::alloc::System;
+use zeroizing_alloc::ZeroAlloc;
+
+/// Zeroes each block before it is freed. A block that grows or shrinks is a new one and the old one freed, so no copy
+/// stays behind. Large blocks too: the system's allocator gives them back to the kernel or keeps them for later, by a
+/// threshold that moves with use, and nobody can tell which (`cargo bench --bench wiping` says what it costs).
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
+
+/// Closes this process's memory. Before the root key is read, and for good.
+///
+/// Both are needed: where dumps go to a program (`core_pattern` with a pipe) the limit alone does not count. A process
+/// that is not dumpable cannot be traced by others of its user either, and its `/proc` files are root's.
+///
+/// # Errors
+/// The system refuses, which no Linux does.
+pub(crate) fn close() -> Result<()> {
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).context("PR_SET_DUMPABLE is refused")?;
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }).context("RLIMIT_CORE is refused")?;
+    // As much for keys as whoever started us allows.
+    let Rlimit { maximum, .. } = getrlimit(Resource::Memlock);
+    setrlimit(Resource::Memlock, Rlimit { current: maximum, maximum }).context("RLIMIT_MEMLOCK is refused")
+}
+
+/// Tells the log what keys lie in, and a line for each thing that exposes memory.
+pub(crate) fn tell() {
+    let keys = vault::key_memory();
+    let limit = exposure::lock_limit();
+    tracing::info!(kind = %keys.kind, limit, "key memory");
+    for Exposure { setting, found, remedy } in exposures() {
+        tracing::warn!(setting, found, remedy, "memory is exposed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::File, os::unix::fs::FileExt};
+
+    /// What stands at an address, whoever has it. The allocator may keep its own words in a free block's first bytes.
+    fn look(address: usize, length: usize) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; length];
+        let memory = File::open("/proc/self/mem").unwrap();
+        // What went back to the kernel cannot be read.
+        memory.read_exact_at(&mut bytes, address as u64).ok().map(|()| bytes)
+    }
+
+    fn holds(address: usize, length: usize, byte: u8) -> bool {
+        look(address, length).is_some_and(|bytes| bytes.windows(16).any(|piece| piece == [byte; 16]))
+    }
+
+    #[test]
+    fn freed_memory_is_zero() {
+        for length in [64, 500, 5_000, 70_000, 1 << 20, 3 << 20] {
+            let block = vec![0xB7u8; length];
+            let address = block.as_ptr().addr();
+            assert!(holds(address, length, 0xB7), "this test can see what there is to see");
+            drop(block);
+            assert!(!holds(address, length, 0xB7), "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn a_block_that_grows_or_shrinks_leaves_no_copy() {
+        for (length, then) in [(64, 4_000), (5_000, 400_000), (3 << 20, 30 << 20), (400_000, 70), (3 << 20, 100)] {
+            let mut block = vec![0xC9u8; length];
+            let address = block.as_ptr().addr();
+            if then > length {
+                block.reserve_exact(then - length);
+            } else {
+                block.truncate(then);
+                block.shrink_to_fit();
+            }
+            let kept = if block.as_ptr().addr() == address { then } else { 0 };
+            assert!(!holds(address + kept, length.saturating_sub(kept), 0xC9), "{length} bytes to {then}");
+        }
+    }
+}
