@@ -11,6 +11,7 @@ mod faults;
 mod flush;
 mod house;
 mod isolation;
+mod keys;
 mod layouts;
 mod load;
 mod memory;

@@ -108,11 +108,24 @@ impl Engine {
             tokio::time::sleep(LOOK).await;
         }
         self.inner.trail.forget(lapsed.incarnation).await;
+        self.wipe_stacks();
+    }
+
+    /// What ended work has left on the stacks of threads that go on.
+    pub(crate) fn wipe_stacks(&self) {
+        self.inner.work.wipe_stacks();
+        self.inner.models.rouse();
+        // The runtime's workers wipe when they come to rest; those that rest already are woken by having something to do.
+        for _ in 0..ROUSED {
+            self.inner.tracker.spawn(tokio::task::yield_now());
+        }
     }
 }
 
 /// How long requests that had begun may take to end.
 const LINGER: Duration = Duration::from_secs(10);
+/// Tasks that wake the runtime's workers: a few for each.
+const ROUSED: usize = 64;
 const LOOK: Duration = Duration::from_millis(20);
 /// A rotation that a rule wants and that failed is begun again after so long.
 const ROTATE_AGAIN: Duration = Duration::from_secs(3_600);

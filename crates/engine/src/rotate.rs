@@ -65,6 +65,7 @@ impl Engine {
     pub(crate) async fn let_go(&self, incarnation: kernel::Incarnation) {
         self.inner.stores.forget(incarnation).await;
         self.inner.trail.forget(incarnation).await;
+        self.wipe_stacks();
     }
 }
 
