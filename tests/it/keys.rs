@@ -4,13 +4,10 @@ mod canary;
 
 use crate::house::{ALL, House, local};
 use canary::Canary;
+use kernel::{Clock as _, SystemClock};
 use registry::KeyConfig;
 use serde_json::{Value, json};
-use std::{
-    sync::Arc,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, thread, time::Duration};
 use testkit::{Http, OpenBao, ProxyMode, SlowProxy};
 use vault::{Providers, PublicKey, TransitConfig, TransitProvider, TransitToken};
 use zeroize::Zeroizing;
@@ -70,12 +67,12 @@ impl Estate {
     }
 
     fn wait_for(&self, what: &str, most: Duration, mut ready: impl FnMut() -> bool) -> Duration {
-        let begun = Instant::now();
+        let begun = now();
         while !ready() {
-            assert!(begun.elapsed() < most, "{what} took longer than {most:?}");
+            assert!(now() - begun < most, "{what} took longer than {most:?}");
             thread::sleep(Duration::from_millis(50));
         }
-        begun.elapsed()
+        now() - begun
     }
 
     fn operation(&self, begun: &Value) -> Value {
@@ -119,6 +116,12 @@ impl Tenant {
 
 const TEXT: &str = "the quarterly figures of a customer";
 
+/// Real time: the server's own clock runs in it.
+fn now() -> Duration {
+    static CLOCK: std::sync::OnceLock<SystemClock> = std::sync::OnceLock::new();
+    CLOCK.get_or_init(SystemClock::new).monotonic()
+}
+
 #[test]
 fn a_key_that_is_taken_away_ends_reading_within_the_lease_and_leaves_nothing_in_memory() {
     let Some(estate) = Estate::open() else { return };
@@ -131,13 +134,13 @@ fn a_key_that_is_taken_away_ends_reading_within_the_lease_and_leaves_nothing_in_
     assert!(canary.in_memory() > 0, "the scan must find it while it is there");
 
     estate.bao.soft_delete("victim");
-    let taken = Instant::now();
+    let taken = now();
     let mut last_read = taken;
     estate.wait_for("the end of reading", LEASE + Duration::from_secs(3), || {
         assert_eq!([other.search(house), home.search(house)], [200; 2], "others notice nothing");
         let reads = victim.search(house) == 200;
         if reads {
-            last_read = Instant::now();
+            last_read = now();
         }
         !reads
     });
@@ -192,8 +195,8 @@ fn an_outage_is_ridden_out_up_to_its_limit() {
     let tenant = estate.customer("acme", TEXT);
     for mode in [ProxyMode::Refuse, ProxyMode::Hang, ProxyMode::Delay(Duration::from_millis(700))] {
         estate.proxy.set(mode);
-        let until = Instant::now() + LEASE + Duration::from_secs(1);
-        while Instant::now() < until {
+        let until = now() + LEASE + Duration::from_secs(1);
+        while now() < until {
             assert_eq!(tenant.search(house), 200, "{mode:?}");
             thread::sleep(Duration::from_millis(100));
         }
@@ -203,9 +206,9 @@ fn an_outage_is_ridden_out_up_to_its_limit() {
         });
     }
     estate.proxy.set(ProxyMode::Hang);
-    let begun = Instant::now();
+    let begun = now();
     estate.wait_for("the limit", OUTAGE + Duration::from_secs(4), || tenant.search(house) == 423);
-    assert!(begun.elapsed() + LEASE > OUTAGE, "not before: {:?}", begun.elapsed());
+    assert!(now() - begun + LEASE > OUTAGE, "not before: {:?}", now() - begun);
     estate.wait_for("the seal", Duration::from_secs(3), || estate.key_state("acme")["state"] == "sealed");
     assert_eq!(estate.key_state("acme")["why"], "outage");
     estate.proxy.set(ProxyMode::Pass);

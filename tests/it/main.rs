@@ -18,6 +18,7 @@ mod memory;
 mod presence;
 mod probe;
 mod process;
+mod rotations;
 mod tidy;
 
 /// The real binary, on a folder and ports of its own: the one that was built with the tests, or
