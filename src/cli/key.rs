@@ -13,7 +13,14 @@ use std::{fs, path::PathBuf};
 pub(super) enum Key {
     /// Begin a new key epoch and wrap every key anew; the old epoch is then destroyed.
     Rotate {
-        tenant: String,
+        #[arg(required_unless_present = "all", conflicts_with = "all")]
+        tenant: Option<String>,
+        /// Rotate the keys of all tenants, a few at once; see how far it is with `key rotating`.
+        #[arg(long, conflicts_with_all = ["wait", "deadline", "key_provider", "key_name"])]
+        all: bool,
+        /// With --all: tenants at once.
+        #[arg(long, requires = "all")]
+        concurrency: Option<u32>,
         /// After a compromise: seal every object anew under fresh keys, instead of only wrapping keys anew.
         #[arg(long)]
         reencrypt: bool,
@@ -25,6 +32,12 @@ pub(super) enum Key {
         /// Follow the operation to its end.
         #[arg(long)]
         wait: bool,
+    },
+    /// Show how far the rotation of all tenants is.
+    Rotating {
+        /// Begin with no further tenant.
+        #[arg(long)]
+        cancel: bool,
     },
     /// Show whether the key can be had, its epochs and how many keys each wraps.
     Status { tenant: String },
@@ -40,12 +53,20 @@ pub(super) enum Key {
     Public,
 }
 
+const ALL: &str = "/admin/v1/keys/rotate";
+
 pub(crate) fn run(command: Key, remote: &Remote) -> Result<()> {
     let client = remote.control()?;
     let of = |tenant: &str| format!("/admin/v1/tenants/{}/keys", client::encode(tenant));
     match command {
-        Key::Rotate { tenant, reencrypt, deadline, key, wait } => {
+        Key::Rotate { tenant, all, concurrency, reencrypt, deadline, key, wait } => {
             let mut body = json!({"mode": if reencrypt { "reencrypt" } else { "rewrap" }});
+            let Some(tenant) = tenant.filter(|_| !all) else {
+                if let Some(concurrency) = concurrency {
+                    body["concurrency"] = concurrency.into();
+                }
+                return remote.print(&client.call("POST", ALL, Some(&body))?, members);
+            };
             if let Some(deadline) = deadline {
                 body["deadline"] = deadline.into();
             }
@@ -54,6 +75,10 @@ pub(crate) fn run(command: Key, remote: &Remote) -> Result<()> {
             }
             let begun = client.call("POST", &format!("{}/rotate", of(&tenant)), Some(&body))?;
             remote.print(&super::operation::follow(&client, begun, wait)?, members)
+        }
+        Key::Rotating { cancel } => {
+            let method = if cancel { "DELETE" } else { "GET" };
+            remote.print(&client.call(method, ALL, None)?, members)
         }
         Key::Certificates { tenant, output } => {
             let query = tenant.map(|t| format!("?tenant={}", client::encode(&t))).unwrap_or_default();

@@ -48,6 +48,9 @@ pub fn routes() -> Vec<Route> {
         control(delete("/admin/v1/tenants/{tenant}/api-keys/{key}", &[], "revoke_api_key", "Ends an API key at once."), &[], keys::revoke),
         control(post("/admin/v1/tenants/{tenant}/keys/rotate", &[], "rotate_keys", "Starts a rotation of the tenant's key, or tells the one that runs."), &[Keys], keys::rotate),
         control(get("/admin/v1/tenants/{tenant}/keys", &[], "get_keys", "Shows key epochs and what each wraps."), &[Keys, Viewer, Auditor], keys::status),
+        control(post("/admin/v1/keys/rotate", &[], "rotate_all_keys", "Starts a rotation of all tenants' keys, a few tenants at once."), &[Keys], keys::rotate_all),
+        control(get("/admin/v1/keys/rotate", &[], "get_rotation_of_all", "How far the rotation of all tenants is."), &[Keys, Viewer, Auditor], keys::rotating_all),
+        control(delete("/admin/v1/keys/rotate", &[], "cancel_rotation_of_all", "Begins with no further tenant."), &[Keys], keys::stop_rotating_all),
         control(get("/admin/v1/certificates", &["tenant"], "list_certificates", "Signed statements about destroyed keys, newest first."), &[Keys, Viewer, Auditor], keys::certificates),
         control(get("/admin/v1/signing-key", &[], "get_signing_key", "The public key to check certificates with."), &[Keys, Viewer, Auditor], keys::signing_key),
         // Operators and what they do.

@@ -11,7 +11,7 @@ use std::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::Duration,
 };
-use testkit::{Rng, Server};
+use testkit::{Moto, Rng, Server};
 
 const NAMESPACES: usize = 12;
 const DOCUMENTS: usize = 24;
@@ -148,4 +148,92 @@ fn place_epochs(folder: &Path) -> BTreeMap<String, BTreeSet<u32>> {
         }
     }
     found
+}
+
+/// In a bucket nobody may read what is deleted, and each object of the log has keys of its own.
+#[test]
+fn a_bucket_is_sealed_anew_while_it_is_read_and_written() {
+    let Some(moto) = Moto::start() else { return };
+    let url = format!("s3://{}/rotations", moto.bucket());
+    let mut server = server().env("RINGFENCE__LIMITS__FLUSH_ROWS", "64");
+    server = server.bucket(&moto.endpoint(), &url, &moto.credentials());
+    let mut server = server.start();
+    server.tenant("acme");
+    let key = server.key("acme", &["search", "ingest", "read_all", "audit"], &[]);
+    for n in 0..3 {
+        let documents: Vec<_> = (0..DOCUMENTS).map(|d| document(n, d)).collect();
+        let path = format!("/v1/namespaces/n{n}/documents");
+        server.api(&key).send("POST", &path, &json!({ "documents": documents })).unwrap().ok();
+    }
+    let (extra, stop) = (AtomicU64::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        // Moto answers one request after the other.
+        scope.spawn(|| {
+            let body = json!({ "query": "document", "mode": "text" });
+            while !stop.load(Ordering::Relaxed) {
+                std::thread::sleep(Duration::from_millis(20));
+                let next = extra.fetch_add(1, Ordering::Relaxed);
+                let written = json!({ "documents": [{ "id": format!("x{next}"), "text": "written in the middle" }] });
+                server.api(&key).send("POST", "/v1/namespaces/n0/documents", &written).unwrap().ok();
+                server.api(&key).send("POST", "/v1/namespaces/n1/search", &body).unwrap().ok();
+            }
+        });
+        let body = json!({ "mode": "reencrypt" });
+        let begun = server.control().send("POST", &format!("{KEYS}/rotate"), &body).unwrap().ok();
+        settle(&server);
+        let path = format!("/admin/v1/operations/{}", begun["operation"].as_str().unwrap());
+        let ended = server.control().send("GET", &path, &Value::Null).unwrap().ok();
+        assert_eq!(ended["status"], "succeeded", "{ended:#}");
+        assert_eq!(ended["result"]["epoch"], 2, "{ended:#}");
+        stop.store(true, Ordering::Relaxed);
+    });
+    server.kill();
+    assert!(server.try_restart());
+    for n in 0..3 {
+        let path = format!("/v1/namespaces/n{n}/documents/d1");
+        server.api(&key).send("GET", &path, &Value::Null).unwrap().ok();
+    }
+}
+
+#[test]
+fn all_tenants_are_rotated_a_few_at_once() {
+    let server = server().start();
+    let ids = ["a", "b", "c", "d", "e"];
+    let mut keys = Vec::new();
+    for id in ids {
+        server.tenant(id);
+        let key = server.key(id, &["search", "ingest", "read_all"], &[]);
+        server
+            .api(&key)
+            .send("POST", "/v1/namespaces/n/documents", &json!({ "documents": [document(0, 0)] }))
+            .unwrap()
+            .ok();
+        keys.push(key);
+    }
+    let mut control = server.control();
+    let all = "/admin/v1/keys/rotate";
+    assert_eq!(control.send("GET", all, &Value::Null).unwrap().status, 404);
+    for (mode, epoch) in [("rewrap", 2), ("reencrypt", 3)] {
+        let body = json!({ "mode": mode, "concurrency": 2 });
+        let begun = control.send("POST", all, &body).unwrap();
+        assert_eq!((begun.status, begun.json()["progress"]["total"].clone()), (202, json!(5)));
+        assert_eq!(control.send("POST", all, &body).unwrap().status, 409, "one at a time");
+        for _ in 0..600 {
+            if control.send("GET", all, &Value::Null).unwrap().status == 404 {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        for (id, key) in ids.iter().zip(&keys) {
+            let status = control.send("GET", &format!("/admin/v1/tenants/{id}/keys"), &Value::Null).unwrap().ok();
+            assert_eq!(
+                (&status["current"], status["epochs"].as_array().map(Vec::len)),
+                (&json!(epoch), Some(1)),
+                "{id}"
+            );
+            server.api(key).send("GET", "/v1/namespaces/n/documents/d0", &Value::Null).unwrap().ok();
+        }
+    }
+    let found = control.send("GET", "/admin/v1/certificates", &Value::Null).unwrap().ok();
+    assert_eq!(found["certificates"].as_array().map(Vec::len), Some(10), "a statement for each tenant and rotation");
 }

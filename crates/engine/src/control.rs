@@ -9,8 +9,8 @@ use crate::{Engine, Page, Paged};
 use access::{Erase, Operator, RotateKey, TenantState};
 use kernel::{Code, Error, KeyEpoch, KeyId, OperationId, OperatorName, Role, TenantId, Timestamp};
 use registry::{
-    Begun, Certificate, KeyChoice, KeyStatus, KeyView, NewKey, NewTenant, OperationKind, OperationView, OperatorView,
-    TenantChange, TenantView,
+    Begun, Campaign, Certificate, KeyChoice, KeyStatus, KeyView, NewKey, NewTenant, OperationKind, OperationView,
+    OperatorView, TenantChange, TenantView,
 };
 use zeroize::Zeroizing;
 
@@ -137,6 +137,23 @@ impl Engine {
                 Ok((operation_id, epoch))
             }
         }
+    }
+
+    /// Begins a rotation of all tenants.
+    pub async fn rotate_all(&self, operator: &Operator, reencrypt: bool, concurrency: u32) -> Result<Campaign, Error> {
+        self.act(operator, if reencrypt { "key.reencrypt.all" } else { "key.rotate.all" }, None).await?;
+        self.inner.registry.begin_campaign(operator, reencrypt, concurrency).await
+    }
+
+    /// The rotation of all tenants that is under way.
+    pub fn rotating_all(&self, _: &Operator) -> Option<Campaign> {
+        self.inner.registry.campaign()
+    }
+
+    /// Begins with no further tenant.
+    pub async fn stop_rotating_all(&self, operator: &Operator) -> Result<(), Error> {
+        self.act(operator, "key.rotate.all.cancel", None).await?;
+        self.inner.registry.end_campaign().await
     }
 
     async fn reencrypt_keys(

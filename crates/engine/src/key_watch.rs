@@ -2,7 +2,7 @@
 //! away.
 
 use crate::Engine;
-use kernel::{Error, OperationId, TenantId, limits};
+use kernel::{Error, OperationId, TenantId, Timestamp, limits};
 use registry::{Begun, Lapsed, OperationKind};
 use std::{
     collections::{HashMap, HashSet},
@@ -33,6 +33,7 @@ impl KeyWatch {
                 let engine = Engine { inner };
                 engine.watch_keys().await;
                 engine.rotate_due(&mut rotations).await;
+                engine.go_on_with_campaign(&mut rotations).await;
             }
         });
     }
@@ -52,6 +53,8 @@ struct Rotations {
     open: Option<Arc<Semaphore>>,
     /// Tenants for which one was begun lately: one that fails is not begun again at once.
     begun: HashMap<TenantId, Duration>,
+    /// Tenants that the rotation of all has begun with, since when it began.
+    campaign: Option<(Timestamp, HashSet<TenantId>, Arc<Semaphore>)>,
     /// Operations that were told to be late.
     late: HashSet<OperationId>,
 }
@@ -86,14 +89,61 @@ impl Engine {
         }
     }
 
+    /// Begins with the next tenants of a rotation of all, as many at once as it allows; each once. Ends it when all have
+    /// had their turn: those that failed are told by their operations.
+    async fn go_on_with_campaign(&self, rotations: &mut Rotations) {
+        let Some(campaign) = self.inner.registry.campaign() else {
+            rotations.campaign = None;
+            return;
+        };
+        if rotations.campaign.as_ref().is_none_or(|(since, ..)| *since != campaign.begun_at) {
+            let open = Arc::new(Semaphore::new(campaign.concurrency as usize));
+            rotations.campaign = Some((campaign.begun_at, HashSet::new(), open));
+        }
+        let Some((_, begun, open)) = &mut rotations.campaign else { return };
+        let (due, busy) = self.inner.registry.campaign_due();
+        let mut left = false;
+        for tenant in due.into_iter().filter(|tenant| !begun.contains(tenant)).collect::<Vec<_>>() {
+            let Ok(turn) = open.clone().try_acquire_owned() else {
+                left = true;
+                break;
+            };
+            let kind = if campaign.reencrypt { OperationKind::Reencrypt } else { OperationKind::RotateKey };
+            if let Err(error) = self.begin_kind(&tenant, kind, turn).await {
+                tracing::warn!(%error, "a tenant of a rotation of all could not be begun with");
+            }
+            left = true;
+            begun.insert(tenant);
+        }
+        if left || busy {
+            return;
+        }
+        if let Err(error) = self.inner.registry.end_campaign().await {
+            tracing::warn!(%error, "the end of a rotation of all tenants could not be written");
+        }
+    }
+
     async fn begin_due(&self, tenant: &TenantId, turn: OwnedSemaphorePermit) -> Result<(), Error> {
-        self.inner.trail.server_act("key.rotate", Some(tenant), None).await?;
-        let begun = self.inner.registry.begin_operation(tenant, OperationKind::RotateKey).await?;
+        self.begin_kind(tenant, OperationKind::RotateKey, turn).await
+    }
+
+    async fn begin_kind(
+        &self,
+        tenant: &TenantId,
+        kind: OperationKind,
+        turn: OwnedSemaphorePermit,
+    ) -> Result<(), Error> {
+        self.inner.trail.server_act(kind.as_str(), Some(tenant), None).await?;
+        let late = (kind == OperationKind::Reencrypt).then(|| self.now().plus(limits::REENCRYPT_DEADLINE));
+        let begun = self.inner.registry.begin_operation_until(tenant, kind, late).await?;
         if let Begun::Fresh(operation) = begun {
             let engine = self.clone();
             self.inner.tracker.spawn(async move {
                 let _turn = turn;
-                engine.run_rotation(operation).await;
+                match kind {
+                    OperationKind::Reencrypt => engine.run_reencryption(operation).await,
+                    _ => engine.run_rotation(operation).await,
+                }
             });
         }
         Ok(())

@@ -43,7 +43,7 @@ pub use me::{AuditQuery, TenantUsage, Whoami};
 pub use namespaces::{EmbeddingAsk, NamespaceChange, NamespaceView};
 pub use recall::{Probe, RecallReply, RecallRequest};
 pub use registry::{
-    Certificate, KeyChoice, KeyState, KeyStatus, KeyView, NewKey, NewTenant, OperationView, OperatorView,
+    Campaign, Certificate, KeyChoice, KeyState, KeyStatus, KeyView, NewKey, NewTenant, OperationView, OperatorView,
     ProviderHealth, TenantChange, TenantView,
 };
 pub use store::{Decision, OnConflict, Selection};

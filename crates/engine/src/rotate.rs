@@ -72,7 +72,7 @@ impl Engine {
     }
 
     /// A re-encryption to its end, also one that a restart interrupted.
-    async fn run_reencryption(&self, operation: OperationHandle) {
+    pub(crate) async fn run_reencryption(&self, operation: OperationHandle) {
         match self.reencrypt(&operation).await {
             Ok(Reencrypted::Done(rotated)) => end_rotation(operation, Ok(rotated)).await,
             Ok(Reencrypted::Cancelled) => operation.stop().await,

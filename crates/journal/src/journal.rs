@@ -16,6 +16,7 @@ use crate::{
     sources::error_of,
     storage::Backend,
 };
+use futures::{StreamExt as _, stream};
 use kernel::{Clock, Entropy, KeyEpoch, LogEpoch, ObjectUuid, Plaintext, ReadAt as _, limits};
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
@@ -262,21 +263,26 @@ impl Journal {
     /// `Io`, `Store`.
     pub async fn under_epochs(&self, named: &[ObjectRef]) -> Result<BTreeMap<KeyEpoch, u64>, Error> {
         let (place, mut counts) = (&self.0.place, BTreeMap::new());
-        for name in place.storage.list(&place.prefix).await? {
-            let epoch = match name {
-                Name::Claim(_) | Name::Cut | Name::Tombstone => continue,
+        let epoch = |name| async move {
+            match name {
+                Name::Claim(_) | Name::Cut | Name::Tombstone => Ok(None),
                 Name::Object(_, uuid) => {
-                    named.iter().find(|object| object.uuid == uuid).map_or(KeyEpoch(0), |object| object.key.epoch)
+                    let known = named.iter().find(|object| object.uuid == uuid);
+                    Ok(Some(known.map_or(KeyEpoch(0), |object| object.key.epoch)))
                 }
                 Name::Log(_) | Name::Checkpoint(_) => {
+                    let bytes = place.storage.read(&place.name(name), "looking at a prologue").await?;
                     // One that is deleted meanwhile is under nothing.
-                    let Some(bytes) = place.storage.read(&place.name(name), "looking at a prologue").await? else {
-                        continue;
-                    };
-                    vault::epoch_of(&bytes).unwrap_or(KeyEpoch(0))
+                    Ok::<_, Error>(bytes.map(|bytes| vault::epoch_of(&bytes).unwrap_or(KeyEpoch(0))))
                 }
-            };
-            *counts.entry(epoch).or_default() += 1;
+            }
+        };
+        let names = place.storage.list(&place.prefix).await?;
+        let mut looks = stream::iter(names).map(epoch).buffer_unordered(LOOKS_AT_ONCE);
+        while let Some(look) = looks.next().await {
+            if let Some(epoch) = look? {
+                *counts.entry(epoch).or_default() += 1;
+            }
         }
         Ok(counts)
     }
@@ -595,6 +601,9 @@ fn answer(waiters: Vec<(oneshot::Sender<Result<Seq, Error>>, OwnedSemaphorePermi
         drop(reply.send(mine));
     }
 }
+
+/// Objects that are looked at together.
+const LOOKS_AT_ONCE: usize = 16;
 
 /// Nothing panics while holding one of these locks in the middle of a change.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

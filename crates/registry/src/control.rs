@@ -4,6 +4,7 @@
 use crate::{
     Certificate, Result,
     book::Fold,
+    campaign::CampaignRecord,
     certificate::{Certificates, Shredding},
     codec::{self, QuotasForm, by_word, keyed},
     record::{End, EpochRecord, HouseRecord, KeyPlace, Life, OperationRecord, Operator, TenantRecord, Wrapped},
@@ -86,6 +87,9 @@ pub(crate) enum ControlEvent {
         #[serde(with = "codec::words")]
         ids: Vec<KeyId>,
     },
+    /// All tenants' keys are to be rotated.
+    CampaignBegun(CampaignRecord),
+    CampaignEnded,
     OperationBegun(OperationRecord),
     OperationEnded {
         #[serde(with = "codec::word")]
@@ -109,6 +113,7 @@ pub(crate) struct ControlState {
     /// Oldest first. Ended ones leave when there are more than `OPERATIONS_KEPT_MAX`.
     pub(crate) operations: VecDeque<OperationRecord>,
     pub(crate) certificates: Certificates,
+    pub(crate) campaign: Option<CampaignRecord>,
     /// An older log or checkpoint holds a wrapped key that must be gone.
     #[serde(skip)]
     purge_due: bool,
@@ -243,6 +248,8 @@ impl Fold for ControlState {
                 self.keys.insert(id, place);
             }
             ControlEvent::KeysForgotten { ids } => self.forget_keys(&ids),
+            ControlEvent::CampaignBegun(campaign) => self.campaign = Some(campaign),
+            ControlEvent::CampaignEnded => self.campaign = None,
             ControlEvent::OperationBegun(operation) => self.operations.push_back(operation),
             ControlEvent::OperationEnded { id, end } => {
                 if let Some(operation) = self.operations.iter_mut().find(|o| o.id == id) {

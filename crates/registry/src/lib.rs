@@ -10,6 +10,7 @@
 
 mod api_keys;
 mod book;
+mod campaign;
 mod certificate;
 mod codec;
 mod control;
@@ -35,6 +36,7 @@ mod tenants;
 mod watch;
 
 pub use api_keys::{KeyView, NewKey};
+pub use campaign::Campaign;
 pub use certificate::{Certificate, SIGNED_BY};
 pub use erase::Erasure;
 pub use error::{Error, Result};

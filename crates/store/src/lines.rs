@@ -39,9 +39,18 @@ impl Lines {
     /// # Errors
     /// The sink's; that line and those behind it stay.
     pub(crate) async fn absorb(&self, sink: &dyn AuditSink) -> Result<(), Error> {
+        self.absorb_through(sink, CommitNo(u64::MAX)).await
+    }
+
+    /// The same, up to this commit: a flush does not wait for lines that came after it cut the log.
+    ///
+    /// # Errors
+    /// As [`absorb`](Self::absorb).
+    pub(crate) async fn absorb_through(&self, sink: &dyn AuditSink, last: CommitNo) -> Result<(), Error> {
         let _turn = self.handing.lock().await;
         loop {
-            let Some((commit, line)) = self.pending().front().cloned() else { return Ok(()) };
+            let next = self.pending().front().filter(|(commit, _)| *commit <= last).cloned();
+            let Some((commit, line)) = next else { return Ok(()) };
             let from = Absorbed { incarnation: self.incarnation, namespace: self.namespace, commit, line };
             sink.absorb(from).await.map_err(Error::Passed)?;
             self.pending().pop_front();

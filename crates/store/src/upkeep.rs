@@ -188,7 +188,7 @@ async fn replace(
 ) -> Result<(), Error> {
     let shared = &namespace.shared;
     if covers > upkeep.covers {
-        namespace.lines.absorb(&*shared.config.sink).await?;
+        namespace.lines.absorb_through(&*shared.config.sink, commit).await?;
     }
     let fresh = build(namespace, old).await?;
     install(namespace, upkeep, old, fresh, covers, commit).await

@@ -6,7 +6,10 @@ use crate::http::{
     call::{Call, Nothing},
     reply::Reply,
     wire::{
-        admin::{ApiKeyList, ApiKeyMade, ApiKeyNew, Certificate, CertificateList, Keys, Rotate, Rotating, SigningKey},
+        admin::{
+            ApiKeyList, ApiKeyMade, ApiKeyNew, Certificate, CertificateList, Keys, Rotate, RotateAll, Rotating,
+            RotatingAll, SigningKey,
+        },
         common::Deleted,
     },
 };
@@ -39,6 +42,22 @@ pub(in crate::http) async fn rotate(app: App, operator: Operator, call: Call<Rot
     let (operation, epoch) = app.engine().rotate_keys(&operator, &id, mode, key).await?;
     let rotating = Rotating { operation: operation.to_string(), epoch: epoch.0 };
     Ok(Reply::operated(&operator, rotating).status(StatusCode::ACCEPTED))
+}
+
+pub(in crate::http) async fn rotate_all(app: App, operator: Operator, call: Call<RotateAll>) -> Told<RotatingAll> {
+    let (reencrypt, concurrency) = call.body;
+    let campaign = app.engine().rotate_all(&operator, reencrypt, concurrency).await?;
+    Ok(Reply::operated(&operator, RotatingAll::from(campaign)).status(StatusCode::ACCEPTED))
+}
+
+pub(in crate::http) async fn rotating_all(app: App, operator: Operator, _call: Call<Nothing>) -> Told<RotatingAll> {
+    let campaign = app.engine().rotating_all(&operator).ok_or_else(Error::not_found)?;
+    Ok(Reply::operated(&operator, RotatingAll::from(campaign)))
+}
+
+pub(in crate::http) async fn stop_rotating_all(app: App, operator: Operator, _call: Call<Nothing>) -> Told<Deleted> {
+    app.engine().stop_rotating_all(&operator).await?;
+    Ok(Reply::operated(&operator, Deleted { deleted: true }))
 }
 
 pub(in crate::http) async fn certificates(app: App, operator: Operator, call: Call<Nothing>) -> Told<CertificateList> {

@@ -363,6 +363,42 @@ impl Incoming for Rotate {
     }
 }
 
+/// How to rotate the keys of all tenants.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"mode": "rewrap", "concurrency": 4}))]
+pub(crate) struct RotateAll {
+    mode: RotateWord,
+    /// Tenants at once, 1 to 32; 4 if absent.
+    concurrency: Option<u32>,
+}
+
+impl Incoming for RotateAll {
+    type Checked = (bool, u32);
+
+    fn check(self) -> Result<Self::Checked, Error> {
+        Ok((matches!(self.mode, RotateWord::Reencrypt), self.concurrency.unwrap_or(4)))
+    }
+}
+
+/// A rotation of all tenants under way.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct RotatingAll {
+    mode: &'static str,
+    begun_at: String,
+    concurrency: u32,
+    /// Tenants done, and all of them. What failed is told by the operations.
+    progress: Progress,
+}
+
+impl From<engine::Campaign> for RotatingAll {
+    fn from(campaign: engine::Campaign) -> Self {
+        let engine::Campaign { reencrypt, begun_at, concurrency, done, total } = campaign;
+        let mode = if reencrypt { "reencrypt" } else { "rewrap" };
+        Self { mode, begun_at: begun_at.to_string(), concurrency, progress: Progress { done, total, unit: "tenants" } }
+    }
+}
+
 /// A rotation under way.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Rotating {
