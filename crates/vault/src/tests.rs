@@ -6,7 +6,10 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+mod confusion;
 mod known;
+#[cfg(not(feature = "portable"))]
+mod nonces;
 
 /// Gives the bytes that it was handed, in their order, and panics at a draw of another length.
 #[derive(Clone, Default)]
