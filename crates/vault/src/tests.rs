@@ -11,9 +11,9 @@ mod known;
 #[cfg(not(feature = "portable"))]
 mod nonces;
 
-/// Gives the bytes that it was handed, in their order, and panics at a draw of another length.
+/// Gives the bytes that it was handed, in their order, however many are drawn at a time.
 #[derive(Clone, Default)]
-struct Replay(Arc<Mutex<VecDeque<Vec<u8>>>>);
+struct Replay(Arc<Mutex<VecDeque<u8>>>);
 
 impl Replay {
     fn of(draws: &[&[u8]]) -> Self {
@@ -23,7 +23,7 @@ impl Replay {
     }
 
     fn add(&self, draws: &[&[u8]]) {
-        self.0.lock().unwrap().extend(draws.iter().map(|draw| draw.to_vec()));
+        self.0.lock().unwrap().extend(draws.concat());
     }
 
     fn is_used_up(&self) -> bool {
@@ -33,7 +33,8 @@ impl Replay {
 
 impl Entropy for Replay {
     fn fill(&self, out: &mut [u8]) {
-        out.copy_from_slice(&self.0.lock().unwrap().pop_front().expect("a draw that the answer has not"));
+        let mut bytes = self.0.lock().unwrap();
+        out.fill_with(|| bytes.pop_front().expect("a byte that the answer has not"));
     }
 }
 
