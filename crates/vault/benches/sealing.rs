@@ -77,6 +77,22 @@ fn main() {
             ],
         );
 
+        let (sealed, key) = home.seal_split(KIND, OBJECT, &plain, plain.len(), &OsEntropy).unwrap();
+        let sealed: Arc<dyn ReadAt> = Arc::new(sealed);
+        row(
+            "open as a first part",
+            [
+                &mut || drop(black_box(home.open_split(KIND, OBJECT, &key, sealed.clone()).unwrap())),
+                &mut || {
+                    let mut opened = vec![0; plain.len()];
+                    quick.open(&bare, SEGMENT, &mut opened);
+                    black_box(opened);
+                },
+                &mut || quick.open(&bare, SEGMENT, &mut warm[..plain.len()]),
+                &mut || slow.open(&bare, SEGMENT, &mut warm_slow[..plain.len()]),
+            ],
+        );
+
         let (sealed, key) = home.seal_split(KIND, OBJECT, &plain, 0, &OsEntropy).unwrap();
         let reader = home.open_split(KIND, OBJECT, &key, Arc::new(sealed)).unwrap().1;
         let bare = quick.sealed(&plain, PAGE_BYTES);

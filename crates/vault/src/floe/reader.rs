@@ -68,6 +68,27 @@ impl PagedReader {
         source: Arc<dyn ReadAt>,
         place: Range<u64>,
     ) -> io::Result<Self> {
+        let reader = Self::begin(params, key, aad, source, place)?;
+        reader.end(&mut Vec::new())?;
+        Ok(reader)
+    }
+
+    /// Opens the last segment, and so authenticates the length.
+    fn end(&self, sealed: &mut Vec<u8>) -> io::Result<Plaintext> {
+        let last = self.layout.segments - 1;
+        let mut end = Plaintext::zeroed(self.piece(last));
+        self.run(last * self.room(), &mut end, sealed)?;
+        Ok(end)
+    }
+
+    /// Authenticates the header alone: the length is what somebody says until the last segment was opened.
+    fn begin(
+        params: &Params,
+        key: &[u8; KEY],
+        aad: Vec<u8>,
+        source: Arc<dyn ReadAt>,
+        place: Range<u64>,
+    ) -> io::Result<Self> {
         let sealed = place.end.checked_sub(place.start).ok_or_else(altered)?;
         let layout = Layout::of(params, sealed).map_err(|_| altered())?;
         let mut header = [0; HEADER];
@@ -77,11 +98,7 @@ impl PagedReader {
         let message_key = kdf.message_key(key);
         let first = kdf.segment_cipher(&message_key, 0);
         let base = place.start + HEADER as u64;
-        let reader = Self { params: *params, source, base, layout, header, aad, message_key, first };
-        let room = reader.room();
-        let mut end = Plaintext::zeroed((layout.last as usize) - SEGMENT_OVERHEAD);
-        reader.run((layout.segments - 1) * room, &mut end, &mut Vec::new())?;
-        Ok(reader)
+        Ok(Self { params: *params, source, base, layout, header, aad, message_key, first })
     }
 
     /// Bytes of plaintext in a segment.
@@ -185,7 +202,7 @@ impl fmt::Debug for PagedReader {
     }
 }
 
-/// Opens the whole message that fills `place` of the source, a few segments at a time.
+/// Opens the whole message that fills `place` of the source, a segment at a time and each of them once.
 pub(crate) fn read(
     params: &Params,
     key: &[u8; KEY],
@@ -193,10 +210,17 @@ pub(crate) fn read(
     source: &Arc<dyn ReadAt>,
     place: Range<u64>,
 ) -> io::Result<Plaintext> {
-    let reader = PagedReader::open(params, key, aad, source.clone(), place)?;
+    let (reader, mut sealed) = (PagedReader::begin(params, key, aad, source.clone(), place)?, Vec::new());
+    // Before there is room for the rest: the length may be anybody's.
+    let end = reader.end(&mut sealed)?;
+    if reader.layout.segments == 1 {
+        return Ok(end);
+    }
     let length = usize::try_from(reader.size()).map_err(|_| io::ErrorKind::OutOfMemory)?;
-    let (mut plain, mut sealed) = (Plaintext::zeroed(length), Vec::new());
-    for (number, piece) in plain.chunks_mut(params.plain_len()).enumerate() {
+    let mut plain = Plaintext::zeroed(length);
+    let (rest, last) = plain.split_at_mut(length - end.len());
+    last.copy_from_slice(&end);
+    for (number, piece) in rest.chunks_mut(params.plain_len()).enumerate() {
         if number.is_multiple_of(AHEAD) {
             let start = number as u64 * reader.room();
             reader.will_read(slice::from_ref(&(start..start + AHEAD as u64 * reader.room())));
