@@ -113,10 +113,12 @@ struct Named {
     log: LogEpoch,
 }
 
+type Opens = Box<dyn Fn(&Home, Named) -> bool>;
+
 /// Something that a place made: whether it opens there, as what it is said to be.
 struct Made {
     what: &'static str,
-    opens: Box<dyn Fn(&Home, Named) -> bool>,
+    opens: Opens,
     has_kind: bool,
     has_object: bool,
     has_log: bool,
@@ -137,7 +139,7 @@ fn everything(home: &Home, said: Named, entropy: &SeededEntropy) -> Vec<Made> {
         object(
             "object",
             Box::new(move |home: &Home, n: Named| home.open(n.kind, n.object, &under(&key, n.epoch), &sealed).is_ok())
-                as Box<dyn Fn(&Home, Named) -> bool>,
+                as Opens,
         ),
         object(
             "object in two parts",

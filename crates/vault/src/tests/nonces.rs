@@ -107,7 +107,6 @@ fn a_nonce_that_comes_twice_is_seen_in_every_construction() {
     let log = [1, 2].map(|n| SecretKey::from_slice(&[n; 32]).unwrap());
     let mut sealer = FrameSealer::new(Vec::new(), object, &log, b"");
     assert_eq!(repeats(&mut || drop(sealer.seal(1, b"x", &Stuck).unwrap())), (2, 1));
-    let mut message =
-        || drop(floe::seal(&Params { segment_len: 40, rotation_bits: 1 }, &[1; 32], b"", &[0; 32], &Stuck));
-    assert_eq!(watch::during(&mut message), (4, 2), "two segments a key");
+    let message = || drop(floe::seal(&Params { segment_len: 40, rotation_bits: 1 }, &[1; 32], b"", &[0; 32], &Stuck));
+    assert_eq!(watch::during(message), (4, 2), "two segments a key");
 }
