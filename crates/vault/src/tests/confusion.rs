@@ -192,7 +192,8 @@ fn everything(home: &Home, said: Named, entropy: &SeededEntropy) -> Vec<Made> {
 fn what_a_place_makes_opens_there_and_as_itself_only() {
     let world = World::new();
     let home = world.namespace();
-    home.take(home.renewed(&world.keys, &world.entropy).unwrap().0);
+    let renewed = home.with_next_key(&world.keys, &world.entropy).unwrap();
+    home.refresh(&world.keys, &renewed).unwrap();
     assert_eq!(home.epochs(), [KeyEpoch(2), KeyEpoch(1)]);
     let control = Home::create_control(&world.provider, &world.entropy).unwrap().0;
     for (home, kind) in [(&home, ObjectKind::Segment), (&control, ObjectKind::Control)] {
@@ -266,7 +267,7 @@ fn wraps_of_places_stay_in_their_tenant_epoch_and_level() {
     let ring = |life| TenantKeys::create(&world.provider, life, &Replay::of(&[&secret])).unwrap();
     let (keys, tenant) = ring(life(1));
     let (home, one) = Home::create_place(&keys, PlaceKind::Namespace, place(0), &world.entropy).unwrap();
-    let two = home.renewed(&keys, &world.entropy).unwrap().1;
+    let two = home.with_next_key(&keys, &world.entropy).unwrap();
     let opens = |keys: &TenantKeys, wrapped: &WrappedKey| Home::place(keys, PlaceKind::Namespace, place(0), wrapped);
     let rotated = keys.rotated(&world.provider, &Replay::of(&[&secret])).unwrap().0;
     for wrapped in [&one, &two] {

@@ -4,6 +4,7 @@
 use super::Replay;
 use crate::{
     Home, LocalProvider, ObjectKind, PlaceKind, PublicKey, RootKey, SecretKey, Signer, TenantKeys, WrappedKey,
+    epoch_of,
     floe::{self, Params, reader},
     identity::{self, Context, Wrap},
     sha256, wrap,
@@ -207,13 +208,13 @@ fn places() {
     let (ring, home) = (world.keys(2), world.home(&"namespace".into()));
     let two = world.answer("namespace, two keys");
     let draws = Replay::of(&[&all(&two["keys"])[0], &unhex(&two["nonce"])]);
-    let (renewed, made) = home.renewed(&ring, &draws).unwrap();
-    assert_eq!(made, bytes(two));
-    home.take(renewed);
+    let made = home.with_next_key(&ring, &draws).unwrap();
+    assert_eq!((&made, Home::keys_in(&made)), (&bytes(two), Some(2)));
+    home.refresh(&ring, &made).unwrap();
     let one = world.answer("namespace, newest key");
-    let (renewed, made) = home.without_old_keys(&ring, &Replay::of(&[&unhex(&one["nonce"])])).unwrap();
-    assert_eq!(made, bytes(one));
-    home.take(renewed);
+    let made = home.without_old_keys(&ring, &Replay::of(&[&unhex(&one["nonce"])])).unwrap();
+    assert_eq!((&made, Home::keys_in(&made)), (&bytes(one), Some(1)));
+    home.refresh(&ring, &made).unwrap();
     assert_eq!(world.home(&two["name"]).epochs(), [KeyEpoch(2), KeyEpoch(1)]);
     assert_eq!(world.home(&one["name"]).epochs(), [KeyEpoch(2)]);
 }
@@ -277,6 +278,7 @@ fn objects() {
         assert!(**home.open(kind, uuid, &key, &sealed).unwrap() == *plain);
         let whole = [unhex(&answer["prologue"]), sealed].concat();
         assert!(home.seal_whole(kind, uuid, &plain, &draws()).unwrap() == whole);
+        assert_eq!(epoch_of(&whole), Some(home.epoch()));
         assert!(**home.open_whole(kind, uuid, &whole).unwrap() == *plain);
     }
 }
@@ -312,7 +314,7 @@ fn logs() {
         let (uuid, epoch) = (ObjectUuid::from_bytes(array(&answer["uuid"])), LogEpoch(number(&answer["epoch"])));
         let draws = [&answer["body_key"], &answer["header_key"], &answer["wrap_nonce"]].map(unhex);
         let (prologue, mut sealer) = home.start_log(uuid, epoch, &Replay::of(&slices(&draws))).unwrap();
-        assert_eq!(prologue, unhex(&answer["prologue"]));
+        assert_eq!((&prologue, epoch_of(&prologue)), (&unhex(&answer["prologue"]), Some(home.epoch())));
         let (mut opener, used) = home.open_log(&prologue).unwrap();
         assert_eq!((opener.object(), opener.epoch(), used), (uuid, epoch, prologue.len()));
         assert_eq!(each(&answer["frames"]).len(), 3);
