@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 pub struct Plaintext(Held);
 
 enum Held {
-    Vector(Zeroizing<Vec<u8>>),
+    Vector(Vec<u8>),
     Mapping(MmapMut),
 }
 
@@ -31,13 +31,13 @@ impl Plaintext {
             let _small_pages_then = mapping.advise(memmap2::Advice::HugePage);
             return Self(Held::Mapping(mapping));
         }
-        Self(Held::Vector(Zeroizing::new(vec![0; length])))
+        Self(Held::Vector(vec![0; length]))
     }
 }
 
 impl From<Zeroizing<Vec<u8>>> for Plaintext {
-    fn from(bytes: Zeroizing<Vec<u8>>) -> Self {
-        Self(Held::Vector(bytes))
+    fn from(mut bytes: Zeroizing<Vec<u8>>) -> Self {
+        Self(Held::Vector(std::mem::take(&mut *bytes)))
     }
 }
 
@@ -78,12 +78,17 @@ impl fmt::Debug for Plaintext {
 
 impl Drop for Plaintext {
     fn drop(&mut self) {
-        // The vector does it itself.
-        if let Held::Mapping(bytes) = &mut self.0 {
-            // Wide stores: byte by byte takes as long as opening them did.
-            bytes.fill(0);
-            zeroize::optimization_barrier(&bytes[..]);
-        }
+        let bytes = match &mut self.0 {
+            // Also what others left behind its end.
+            Held::Vector(bytes) => {
+                bytes.resize(bytes.capacity(), 0);
+                &mut bytes[..]
+            }
+            Held::Mapping(bytes) => &mut bytes[..],
+        };
+        // Wide stores: byte by byte takes as long as opening them did, or longer.
+        bytes.fill(0);
+        zeroize::optimization_barrier(bytes);
     }
 }
 

@@ -32,56 +32,80 @@ const LENGTH: usize = 4;
 const SEGMENT_OVERHEAD: usize = LENGTH + NONCE + TAG;
 const NOT_LAST: [u8; LENGTH] = [0xFF; LENGTH];
 
-/// Seals `plain` under a key that seals nothing else.
-pub(crate) fn seal(params: &Params, key: &[u8; KEY], aad: &[u8], plain: &[u8], entropy: &dyn Entropy) -> Vec<u8> {
-    let room = params.plain_len();
-    let segments = plain.len().div_ceil(room).max(1);
-    let mut out = Vec::with_capacity(HEADER + plain.len() + segments * SEGMENT_OVERHEAD);
-    let mut iv = [0; IV];
-    entropy.fill(&mut iv);
-    let kdf = Kdf { params: params.encode(), iv, aad };
-    out.extend_from_slice(&kdf.params);
-    out.extend_from_slice(&iv);
-    out.extend_from_slice(&kdf.header_tag(key));
+/// Nonces that are drawn at a time: a draw is a system call, and a page is soon sealed.
+const DRAWN: usize = 64;
 
-    let mut keys = SegmentKeys::new(params, &kdf, key);
-    for number in 0..segments {
-        let start = number * room;
-        let piece = &plain[start..plain.len().min(start + room)];
-        let last = number + 1 == segments;
-        let mut nonce = [0; NONCE];
-        entropy.fill(&mut nonce);
-        out.extend_from_slice(&if last { params.last_len(piece.len()) } else { NOT_LAST });
-        out.extend_from_slice(&nonce);
-        let body = out.len();
-        out.extend_from_slice(piece);
-        let tag = keys.cipher(number as u64).seal(&nonce, &segment_aad(number as u64, last), &mut out[body..]);
-        out.extend_from_slice(&tag);
-    }
+/// Bytes of a sealed message of so many.
+pub(crate) fn sealed_len(params: &Params, plain: usize) -> usize {
+    HEADER + plain + params.segments(plain) * SEGMENT_OVERHEAD
+}
+
+/// Seals `plain` under a key that seals nothing else.
+#[cfg(test)]
+pub(crate) fn seal(params: &Params, key: &[u8; KEY], aad: &[u8], plain: &[u8], entropy: &dyn Entropy) -> Vec<u8> {
+    let mut out = vec![0; sealed_len(params, plain.len())];
+    seal_into(params, key, aad, plain, entropy, &mut out);
     out
 }
 
-/// Opens what [`seal`] made with the same parameters, key and associated data.
+/// Seals `plain` under a key that seals nothing else, into [`sealed_len`] bytes.
+pub(crate) fn seal_into(
+    params: &Params,
+    key: &[u8; KEY],
+    aad: &[u8],
+    plain: &[u8],
+    entropy: &dyn Entropy,
+    out: &mut [u8],
+) {
+    let mut iv = [0; IV];
+    entropy.fill(&mut iv);
+    let kdf = Kdf { params: params.encode(), iv, aad };
+    let (header, body) = out.split_at_mut(HEADER);
+    header.copy_from_slice(&[&kdf.params[..], &iv, &kdf.header_tag(key)].concat());
+
+    let mut keys = SegmentKeys::new(params, &kdf, key);
+    let segments = params.segments(plain.len());
+    let mut pieces = plain.chunks(params.plain_len());
+    let mut nonces = [0; NONCE * DRAWN];
+    for (number, segment) in body.chunks_mut(params.segment_len as usize).enumerate() {
+        let (drawn, left) = (number % DRAWN, segments - number);
+        if drawn == 0 {
+            entropy.fill(&mut nonces[..NONCE * left.min(DRAWN)]);
+        }
+        let mut nonce = [0; NONCE];
+        nonce.copy_from_slice(&nonces[NONCE * drawn..NONCE * (drawn + 1)]);
+        // An empty message has one empty segment.
+        let (piece, last) = (pieces.next().unwrap_or_default(), left == 1);
+        segment[..LENGTH].copy_from_slice(&if last { params.last_len(piece.len()) } else { NOT_LAST });
+        segment[LENGTH..LENGTH + NONCE].copy_from_slice(&nonce);
+        let (number, room) = (number as u64, &mut segment[LENGTH + NONCE..]);
+        keys.cipher(number).seal_into(&nonce, &segment_aad(number, last), piece, room);
+    }
+}
+
+/// Opens what [`seal_into`] made with the same parameters, key and associated data.
 pub(crate) fn open(params: &Params, key: &[u8; KEY], aad: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Denied> {
+    let length = reader::plain_len(params, sealed.len() as u64)?;
     let (header, mut rest) = sealed.split_first_chunk::<HEADER>().ok_or(Denied)?;
     let kdf = Kdf::of(params, header, aad);
     kdf.check(header, key)?;
 
     let mut keys = SegmentKeys::new(params, &kdf, key);
-    // Never grows: what is sealed is longer than what it holds.
-    let mut plain = Zeroizing::new(Vec::with_capacity(rest.len()));
+    let mut plain = Zeroizing::new(vec![0; usize::try_from(length).map_err(|_| Denied)?]);
+    let mut room = &mut plain[..];
     for number in 0.. {
         let (segment, after, last) = params.cut(rest)?;
         let (nonce, segment) = segment.split_first_chunk::<NONCE>().ok_or(Denied)?;
         let (piece, tag) = segment.split_last_chunk::<TAG>().ok_or(Denied)?;
-        let start = plain.len();
-        plain.extend_from_slice(piece);
-        keys.cipher(number).open(nonce, &segment_aad(number, last), &mut plain[start..], tag)?;
-        rest = after;
+        let (out, left) = room.split_at_mut_checked(piece.len()).ok_or(Denied)?;
+        keys.cipher(number).open_into(nonce, &segment_aad(number, last), piece, tag, out)?;
+        (rest, room) = (after, left);
         if last {
             break;
         }
     }
+    // The last segment ends the message, so all of it was opened.
+    debug_assert!(room.is_empty());
     Ok(plain)
 }
 
@@ -96,6 +120,11 @@ impl Params {
 
     fn plain_len(&self) -> usize {
         self.segment_len as usize - SEGMENT_OVERHEAD
+    }
+
+    /// At least one.
+    fn segments(&self, plain: usize) -> usize {
+        plain.div_ceil(self.plain_len()).max(1)
     }
 
     /// The number that a segment's key is derived from.

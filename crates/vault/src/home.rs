@@ -340,10 +340,26 @@ impl Home {
         plain: &[u8],
         entropy: &dyn Entropy,
     ) -> Result<(Vec<u8>, WrappedKey)> {
+        self.seal_behind(kind, object, plain, entropy, |_| Vec::new())
+    }
+
+    /// Seals an object behind bytes that are made once its wrapped key is known.
+    fn seal_behind(
+        &self,
+        kind: ObjectKind,
+        object: ObjectUuid,
+        plain: &[u8],
+        entropy: &dyn Entropy,
+        prologue: impl FnOnce(&WrappedKey) -> Vec<u8>,
+    ) -> Result<(Vec<u8>, WrappedKey)> {
         let key = SecretKey::random(entropy);
         let wrapped = self.wrap_one(Wrap::Object, Some(object), None, &[&key], entropy)?;
-        let sealed = floe::seal(&floe::OBJECTS, key.bytes(), &self.identity(kind, object), plain, entropy);
-        Ok((sealed, wrapped))
+        let prologue = prologue(&wrapped);
+        let mut out = vec![0; prologue.len() + floe::sealed_len(&floe::OBJECTS, plain.len())];
+        let (head, sealed) = out.split_at_mut(prologue.len());
+        head.copy_from_slice(&prologue);
+        floe::seal_into(&floe::OBJECTS, key.bytes(), &self.identity(kind, object), plain, entropy, sealed);
+        Ok((out, wrapped))
     }
 
     /// Opens what [`seal`](Self::seal) made.
@@ -417,12 +433,8 @@ impl Home {
         plain: &[u8],
         entropy: &dyn Entropy,
     ) -> Result<Vec<u8>> {
-        let (sealed, key) = self.seal(kind, object, plain, entropy)?;
-        let mut out = whole_head(kind, object, key.epoch);
-        out.reserve_exact(key.bytes.len() + sealed.len());
-        out.extend_from_slice(&key.bytes);
-        out.extend_from_slice(&sealed);
-        Ok(out)
+        let prologue = |key: &WrappedKey| [&whole_head(kind, object, key.epoch)[..], &key.bytes].concat();
+        Ok(self.seal_behind(kind, object, plain, entropy, prologue)?.0)
     }
 
     /// Opens what [`seal_whole`](Self::seal_whole) made.

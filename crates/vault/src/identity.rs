@@ -40,6 +40,7 @@ pub(crate) fn log(
 }
 
 /// What a wrap is bound to.
+#[cfg_attr(test, derive(PartialEq))]
 pub(crate) struct Context {
     pub(crate) wrap: Wrap,
     pub(crate) incarnation: Option<Incarnation>,

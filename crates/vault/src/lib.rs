@@ -37,3 +37,6 @@ pub const FORMAT_VERSION: u8 = 0;
 
 /// Result with this crate's error.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+#[cfg(test)]
+mod tests;

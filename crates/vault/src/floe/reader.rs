@@ -9,7 +9,6 @@ use super::{HEADER, Kdf, LENGTH, MessageKey, NOT_LAST, Params, SEGMENT_OVERHEAD,
 use crate::crypto::{Aead, Cipher, Denied, KEY, NONCE, TAG};
 use kernel::{Plaintext, ReadAt};
 use std::{fmt, io, ops::Range, slice, sync::Arc};
-use zeroize::Zeroizing;
 
 /// Segments of a paged message that are asked of the source at a time.
 const RUN: u64 = 64;
@@ -55,9 +54,35 @@ impl Layout {
     }
 }
 
+/// Bytes of plaintext in a message of a stated length, if it can be one.
+pub(super) fn plain_len(params: &Params, sealed: u64) -> Result<u64, Denied> {
+    Ok(Layout::of(params, sealed)?.plain)
+}
+
 impl PagedReader {
     /// Opens the message that fills `place` of the source; authenticates its header and its length.
     pub(crate) fn open(
+        params: &Params,
+        key: &[u8; KEY],
+        aad: Vec<u8>,
+        source: Arc<dyn ReadAt>,
+        place: Range<u64>,
+    ) -> io::Result<Self> {
+        let reader = Self::begin(params, key, aad, source, place)?;
+        reader.end(&mut Vec::new())?;
+        Ok(reader)
+    }
+
+    /// Opens the last segment, and so authenticates the length.
+    fn end(&self, sealed: &mut Vec<u8>) -> io::Result<Plaintext> {
+        let last = self.layout.segments - 1;
+        let mut end = Plaintext::zeroed(self.piece(last));
+        self.run(last * self.room(), &mut end, sealed)?;
+        Ok(end)
+    }
+
+    /// Authenticates the header alone: the length is what somebody says until the last segment was opened.
+    fn begin(
         params: &Params,
         key: &[u8; KEY],
         aad: Vec<u8>,
@@ -73,11 +98,7 @@ impl PagedReader {
         let message_key = kdf.message_key(key);
         let first = kdf.segment_cipher(&message_key, 0);
         let base = place.start + HEADER as u64;
-        let reader = Self { params: *params, source, base, layout, header, aad, message_key, first };
-        let room = reader.room();
-        let mut end = Zeroizing::new(vec![0; (layout.last as usize) - SEGMENT_OVERHEAD]);
-        reader.run((layout.segments - 1) * room, &mut end)?;
-        Ok(reader)
+        Ok(Self { params: *params, source, base, layout, header, aad, message_key, first })
     }
 
     /// Bytes of plaintext in a segment.
@@ -85,14 +106,19 @@ impl PagedReader {
         self.params.plain_len() as u64
     }
 
-    /// Opens the whole segments from `offset` on (a border of segments) that fill `out`.
-    fn run(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+    /// Opens the whole segments from `offset` on (a border of segments) that fill `out`. What is sealed passes through
+    /// `sealed`, which is for nothing else.
+    fn run(&self, offset: u64, out: &mut [u8], sealed: &mut Vec<u8>) -> io::Result<()> {
         let from = offset / self.room();
         let full = self.params.segment_len as usize;
         // An empty message has one empty segment.
         let count = out.len().div_ceil(self.params.plain_len()).max(1);
-        let mut sealed = vec![0; out.len() + count * SEGMENT_OVERHEAD];
-        self.source.read_at(self.base + from * full as u64, &mut sealed)?;
+        let length = out.len() + count * SEGMENT_OVERHEAD;
+        if sealed.len() < length {
+            *sealed = vec![0; length];
+        }
+        let sealed = &mut sealed[..length];
+        self.source.read_at(self.base + from * full as u64, sealed)?;
         let mut pieces = out.chunks_mut(self.params.plain_len());
         for (number, segment) in (from..).zip(sealed.chunks(full)) {
             self.segment(number, segment, pieces.next().unwrap_or_default()).map_err(|_| altered())?;
@@ -136,7 +162,7 @@ impl ReadAt for PagedReader {
         let end = offset.checked_add(into.len() as u64).filter(|end| *end <= self.layout.plain);
         let end = end.ok_or(io::ErrorKind::UnexpectedEof)?;
         let room = self.room();
-        let (mut at, mut rest) = (offset, into);
+        let (mut at, mut rest, mut sealed) = (offset, into, Vec::new());
         while at < end {
             let number = at / room;
             let piece = self.piece(number);
@@ -144,11 +170,11 @@ impl ReadAt for PagedReader {
             let taken = if skip == 0 && rest.len() >= piece {
                 let whole = rest.len() as u64 / room + u64::from(end == self.layout.plain);
                 let run = (0..whole.clamp(1, RUN)).map(|n| self.piece(number + n)).sum::<usize>().min(rest.len());
-                self.run(at, &mut rest[..run])?;
+                self.run(at, &mut rest[..run], &mut sealed)?;
                 run
             } else {
-                let mut page = Zeroizing::new(vec![0; piece]);
-                self.run(number * room, &mut page)?;
+                let mut page = Plaintext::zeroed(piece);
+                self.run(number * room, &mut page, &mut sealed)?;
                 let part = &page[skip..piece.min(skip + rest.len())];
                 rest[..part.len()].copy_from_slice(part);
                 part.len()
@@ -176,7 +202,7 @@ impl fmt::Debug for PagedReader {
     }
 }
 
-/// Opens the whole message that fills `place` of the source, a few segments at a time.
+/// Opens the whole message that fills `place` of the source, a segment at a time and each of them once.
 pub(crate) fn read(
     params: &Params,
     key: &[u8; KEY],
@@ -184,15 +210,22 @@ pub(crate) fn read(
     source: &Arc<dyn ReadAt>,
     place: Range<u64>,
 ) -> io::Result<Plaintext> {
-    let reader = PagedReader::open(params, key, aad, source.clone(), place)?;
+    let (reader, mut sealed) = (PagedReader::begin(params, key, aad, source.clone(), place)?, Vec::new());
+    // Before there is room for the rest: the length may be anybody's.
+    let end = reader.end(&mut sealed)?;
+    if reader.layout.segments == 1 {
+        return Ok(end);
+    }
     let length = usize::try_from(reader.size()).map_err(|_| io::ErrorKind::OutOfMemory)?;
     let mut plain = Plaintext::zeroed(length);
-    for (number, piece) in plain.chunks_mut(params.plain_len()).enumerate() {
+    let (rest, last) = plain.split_at_mut(length - end.len());
+    last.copy_from_slice(&end);
+    for (number, piece) in rest.chunks_mut(params.plain_len()).enumerate() {
         if number.is_multiple_of(AHEAD) {
             let start = number as u64 * reader.room();
             reader.will_read(slice::from_ref(&(start..start + AHEAD as u64 * reader.room())));
         }
-        reader.run(number as u64 * reader.room(), piece)?;
+        reader.run(number as u64 * reader.room(), piece, &mut sealed)?;
     }
     Ok(plain)
 }

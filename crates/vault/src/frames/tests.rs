@@ -135,19 +135,6 @@ fn a_log_opens_in_its_own_place_only() {
     assert!(matches!(other.open_log(&prologue), Err(Error::Corrupt { .. })));
 }
 
-/// The same keys in another life, place or kind: the associated data alone must hold.
-#[test]
-fn the_wrap_of_a_log_is_bound_to_everything() {
-    let world = World::new();
-    let home = world.namespace();
-    let (prologue, frames) = log(&home, &world.entropy);
-    for twin in home.twins() {
-        assert!(matches!(twin.open_log(&prologue), Err(Error::Corrupt { what: "log key", .. })), "{twin:?}");
-    }
-    let twin = home.twin(home.kind(), home.uuid(), home.incarnation());
-    assert_eq!(read(&twin, &prologue, &frames.concat()).0.len(), 3);
-}
-
 #[test]
 fn a_body_over_the_limit_is_refused() {
     let world = World::new();
@@ -156,35 +143,6 @@ fn a_body_over_the_limit_is_refused() {
     assert!(matches!(sealer.seal(1, &body, &world.entropy), Err(Error::TooLarge { .. })));
     sealer.frames = FRAMES_MAX;
     assert!(matches!(sealer.seal(1, b"", &world.entropy), Err(Error::UsedUp)));
-}
-
-#[cfg(not(feature = "portable"))]
-#[test]
-fn no_key_meets_a_nonce_twice() {
-    use crate::{ObjectKind, TenantKeys, crypto::watch};
-    use kernel::NamespaceUuid;
-
-    let world = World::new();
-    let (seals, pairs) = watch::during(|| {
-        for number in 1..20 {
-            let uuid = NamespaceUuid::random(&world.entropy);
-            let (keys, _) = TenantKeys::create(&world.provider, world.keys.incarnation(), &world.entropy).unwrap();
-            let (home, _) = Home::create_place(&keys, PlaceKind::Namespace, uuid, &world.entropy).unwrap();
-            let (keys, _) = keys.rotated(&world.provider, &world.entropy).unwrap();
-            home.rewrap(&keys, &world.entropy).unwrap();
-            let (_, mut sealer) = home.start_log(LOG, LogEpoch(number), &world.entropy).unwrap();
-            for seq in 0..100 {
-                sealer.seal(seq, b"body", &world.entropy).unwrap();
-                let object = ObjectUuid::random(&world.entropy);
-                home.seal(ObjectKind::Segment, object, b"plain", &world.entropy).unwrap();
-                // The very same object once more is under another key.
-                home.seal_whole(ObjectKind::Segment, object, b"plain", &world.entropy).unwrap();
-            }
-        }
-    });
-    assert_eq!(seals, pairs);
-    // Two for the ring, two for the place, one for the log, five in each round.
-    assert_eq!(seals, 19 * (5 + 100 * 5));
 }
 
 proptest! {

@@ -23,10 +23,15 @@ pub(super) fn identity(object: Vec<u8>, part: u8) -> Vec<u8> {
 }
 
 pub(super) fn seal(key: &[u8; KEY], aad: &dyn Fn(u8) -> Vec<u8>, parts: [&[u8]; 2], entropy: &dyn Entropy) -> Vec<u8> {
-    let whole = floe::seal(&floe::OBJECTS, key, &aad(1), parts[0], entropy);
-    let paged = floe::seal(&floe::PAGES, key, &aad(2), parts[1], entropy);
-    let length = (whole.len() as u64).to_be_bytes();
-    [&MAGIC[..], &[FORMAT_VERSION], &length, &whole, &paged].concat()
+    let [whole, paged] = parts;
+    let length = floe::sealed_len(&floe::OBJECTS, whole.len());
+    let mut out = vec![0; PROLOGUE + length + floe::sealed_len(&floe::PAGES, paged.len())];
+    let (prologue, messages) = out.split_at_mut(PROLOGUE);
+    prologue.copy_from_slice(&[&MAGIC[..], &[FORMAT_VERSION], &(length as u64).to_be_bytes()].concat());
+    let (first, second) = messages.split_at_mut(length);
+    floe::seal_into(&floe::OBJECTS, key, &aad(1), whole, entropy, first);
+    floe::seal_into(&floe::PAGES, key, &aad(2), paged, entropy, second);
+    out
 }
 
 pub(super) fn open(

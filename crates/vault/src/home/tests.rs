@@ -94,20 +94,6 @@ fn an_object_opens_as_itself_only() {
     assert!(corrupt(home.open(ObjectKind::Segment, object(1), &key, &others)));
 }
 
-#[test]
-fn an_object_opens_in_its_own_place_and_life_only() {
-    let world = World::new();
-    let home = world.namespace();
-    let (sealed, key) = home.seal(ObjectKind::Segment, object(1), b"text", &world.entropy).unwrap();
-    let whole = home.seal_whole(ObjectKind::Segment, object(1), b"text", &world.entropy).unwrap();
-    for other in home.twins() {
-        assert!(corrupt(other.open(ObjectKind::Segment, object(1), &key, &sealed)), "{other:?}");
-        assert!(corrupt(other.open_whole(ObjectKind::Segment, object(1), &whole)), "{other:?}");
-    }
-    let twin = home.twin(home.kind, home.uuid, home.incarnation);
-    assert!(twin.open(ObjectKind::Segment, object(1), &key, &sealed).is_ok(), "the twins differ by identity alone");
-}
-
 /// The object's own associated data, with the wrap's binding out of the way: every field counts by itself.
 #[test]
 fn the_identity_of_an_object_is_every_field_of_it() {
@@ -124,49 +110,6 @@ fn the_identity_of_an_object_is_every_field_of_it() {
     assert!(!opens(&encode((base.0, base.1, base.2, object(9)))));
     // Fields that change places.
     assert!(!opens(&encode((Some(life(3)), base.1, base.2, object(1)))));
-}
-
-/// Of every wrap, likewise.
-#[test]
-fn the_context_of_a_wrap_is_every_field_of_it() {
-    fn context() -> Context {
-        Context {
-            wrap: Wrap::Object,
-            incarnation: Some(life(1)),
-            place: Some((PlaceKind::Namespace, NamespaceUuid::from_bytes([2; 16]))),
-            object: Some(object(3)),
-            epoch: KeyEpoch(4),
-            log: Some(LogEpoch(5)),
-            keys: Some(KeyEpoch(6)),
-        }
-    }
-    let kek = SecretKey::random(&SeededEntropy::new(1));
-    let key = SecretKey::random(&SeededEntropy::new(2));
-    let wrapped = wrap::wrap(&kek, &context(), &[&key], &SeededEntropy::new(3));
-    let opens = |context: Context| wrap::unwrap::<1>(&kek, &context, &wrapped).is_ok();
-    assert!(opens(context()));
-    let place = |kind, n| Some((kind, NamespaceUuid::from_bytes([n; 16])));
-    let others = [
-        Context { wrap: Wrap::Place, ..context() },
-        Context { wrap: Wrap::Log, ..context() },
-        Context { incarnation: Some(life(9)), ..context() },
-        Context { incarnation: None, ..context() },
-        Context { place: place(PlaceKind::Audit, 2), ..context() },
-        Context { place: place(PlaceKind::Namespace, 9), ..context() },
-        Context { place: None, ..context() },
-        Context { object: Some(object(9)), ..context() },
-        Context { object: None, ..context() },
-        Context { epoch: KeyEpoch(5), ..context() },
-        Context { log: Some(LogEpoch(4)), ..context() },
-        Context { log: None, ..context() },
-        Context { keys: Some(KeyEpoch(7)), ..context() },
-        Context { keys: None, ..context() },
-    ];
-    let mut encodings: HashSet<Vec<u8>> = others.iter().map(Context::encode).collect();
-    encodings.insert(context().encode());
-    assert_eq!(encodings.len(), others.len() + 1);
-    assert!(others.into_iter().all(|other| !opens(other)));
-    assert!(wrap::unwrap::<2>(&kek, &context(), &wrapped).is_err(), "nor as two keys");
 }
 
 #[test]

@@ -1,6 +1,9 @@
 use crate::{Error, FORMAT_VERSION, Home, ObjectKind, WrappedKey, home::tests::World};
 use kernel::{ObjectUuid, ReadAt, limits};
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 const OBJECT: ObjectUuid = ObjectUuid::from_bytes([7; 16]);
 const PAGE: usize = limits::PAGE_BYTES;
@@ -87,6 +90,31 @@ fn every_changed_byte_and_every_cut_is_refused() {
         assert!(opened(&home, ObjectKind::Segment, &key, sealed[..at].to_vec()).is_err(), "cut at {at}");
     }
     assert!(opened(&home, ObjectKind::Segment, &key, [&sealed[..], &[0]].concat()).is_err());
+}
+
+#[test]
+fn the_first_part_is_read_once() {
+    struct Counting(Vec<u8>, AtomicU64);
+    impl ReadAt for Counting {
+        fn size(&self) -> u64 {
+            self.0.size()
+        }
+        fn read_at(&self, offset: u64, into: &mut [u8]) -> std::io::Result<()> {
+            self.1.fetch_add(into.len() as u64, Ordering::Relaxed);
+            self.0.read_at(offset, into)
+        }
+    }
+    let world = World::new();
+    let home = world.namespace();
+    for (len, split) in [(0, 0), (70_000, 70_000), (70_000, 60_000), ((1 << 20) + 5, 1 << 20)] {
+        let (sealed, key) = home.seal_split(ObjectKind::Segment, OBJECT, &plain(len), split, &world.entropy).unwrap();
+        let source = Arc::new(Counting(sealed, AtomicU64::new(0)));
+        home.open_split(ObjectKind::Segment, OBJECT, &key, source.clone()).unwrap();
+        // Both headers and the prologue, the first part, the last page of the second.
+        let (headers, page) = (13 + 74 + 74, (len - split) % PAGE + 32);
+        let first = split + split.div_ceil(1 << 20).max(1) * 32;
+        assert_eq!(source.1.load(Ordering::Relaxed), (headers + first + page) as u64);
+    }
 }
 
 #[test]

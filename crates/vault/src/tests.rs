@@ -1,0 +1,51 @@
+//! What holds for every construction at once: known answers, which bytes stand for nothing else, and no nonce twice.
+
+use kernel::{Entropy, Incarnation, NamespaceUuid, ObjectUuid};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+};
+
+mod confusion;
+mod known;
+#[cfg(not(feature = "portable"))]
+mod nonces;
+
+/// Gives the bytes that it was handed, in their order, however many are drawn at a time.
+#[derive(Clone, Default)]
+struct Replay(Arc<Mutex<VecDeque<u8>>>);
+
+impl Replay {
+    fn of(draws: &[&[u8]]) -> Self {
+        let replay = Self::default();
+        replay.add(draws);
+        replay
+    }
+
+    fn add(&self, draws: &[&[u8]]) {
+        self.0.lock().unwrap().extend(draws.concat());
+    }
+
+    fn is_used_up(&self) -> bool {
+        self.0.lock().unwrap().is_empty()
+    }
+}
+
+impl Entropy for Replay {
+    fn fill(&self, out: &mut [u8]) {
+        let mut bytes = self.0.lock().unwrap();
+        out.fill_with(|| bytes.pop_front().expect("a byte that the answer has not"));
+    }
+}
+
+fn life(n: u8) -> Incarnation {
+    Incarnation::from_bytes([n; 16])
+}
+
+fn place(n: u8) -> NamespaceUuid {
+    NamespaceUuid::from_bytes([n; 16])
+}
+
+fn object(n: u8) -> ObjectUuid {
+    ObjectUuid::from_bytes([n; 16])
+}
