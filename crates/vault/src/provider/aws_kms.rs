@@ -150,8 +150,10 @@ impl AwsKmsProvider {
             }
             SdkError::TimeoutError(_) => self.unavailable("it took too long"),
             SdkError::DispatchFailure(failure) if failure.is_timeout() => self.unavailable("it took too long"),
-            SdkError::DispatchFailure(failure) if failure.is_io() => self.unavailable("it cannot be reached"),
-            SdkError::DispatchFailure(_) => self.unavailable("it cannot be asked: there are no credentials, or no TLS"),
+            SdkError::DispatchFailure(failure) if failure.is_io() || failure.as_other().is_some() => {
+                self.unavailable("it cannot be reached")
+            }
+            SdkError::DispatchFailure(_) => self.unavailable("it cannot be asked: no credentials can be had"),
             _ => self.unavailable("its reply is not understood"),
         }
     }
@@ -269,7 +271,8 @@ impl RootKey for AwsKmsKey {
             State::Denied => return Err(self.provider.denied(Denial::Disabled)),
             State::Waiting => return Err(self.provider.unavailable("the key cannot be used just now")),
         }
-        if key.key_spec != Some(KeySpec::SymmetricDefault) || key.key_usage != Some(KeyUsageType::EncryptDecrypt) {
+        let other_spec = key.key_spec.is_some_and(|spec| spec != KeySpec::SymmetricDefault);
+        if other_spec || key.key_usage.is_some_and(|usage| usage != KeyUsageType::EncryptDecrypt) {
             let problem = format!("key {:?} must be symmetric and for encryption", self.name);
             return Err(self.provider.problem(problem));
         }
@@ -286,7 +289,12 @@ impl RootKey for AwsKmsKey {
             return Err(Error::no_key(&self.provider.name, &self.name));
         }
         let client = &self.provider.client;
-        let made = client.create_key().description(format!("Ringfence, {}", self.name)).send();
+        let made = client
+            .create_key()
+            .key_spec(KeySpec::SymmetricDefault)
+            .key_usage(KeyUsageType::EncryptDecrypt)
+            .description(format!("Ringfence, {}", self.name))
+            .send();
         let made = self.provider.call(made)?.key_metadata.ok_or_else(|| self.provider.odd())?.key_id;
         let named = self.provider.call(client.create_alias().alias_name(&self.name).target_key_id(&made).send());
         if named.is_err() {

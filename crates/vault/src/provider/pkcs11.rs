@@ -24,9 +24,10 @@ use cryptoki::{
 use kernel::Entropy;
 use std::{
     collections::BTreeMap,
+    ops::Deref,
     path::PathBuf,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -70,7 +71,7 @@ impl Pkcs11Provider {
 
     /// Does something that changes nothing, in a session from the pool.
     fn read<T>(&self, act: impl Fn(&Session) -> Outcome<T>) -> Result<T> {
-        self.persist(|life| {
+        self.persist(false, |life| {
             let opened = match self.rested(life) {
                 Some(opened) => opened,
                 None => self.open(false, life)?,
@@ -86,9 +87,11 @@ impl Pkcs11Provider {
         })
     }
 
-    /// Does something that makes or destroys objects, in a session of its own. May be done more than once.
+    /// Does something that makes or destroys objects, in a session of its own. May be done more than once. Nobody else is
+    /// in the library meanwhile: two that look and then make would make two, and SoftHSM fails those who look while
+    /// something is made.
     fn change<T>(&self, act: impl Fn(&Session) -> Outcome<T>) -> Result<T> {
-        self.persist(|life| {
+        self.persist(true, |life| {
             let opened = self.open(true, life)?;
             let done = act(&opened.session);
             opened.close();
@@ -98,23 +101,24 @@ impl Pkcs11Provider {
 
     /// Tries again with new sessions where old ones are worth nothing any more, and with a library that is begun anew
     /// where the token is away: some never see it again otherwise. Each once.
-    fn persist<T>(&self, act: impl Fn(u64) -> Outcome<T>) -> Result<T> {
+    fn persist<T>(&self, alone: bool, act: impl Fn(u64) -> Outcome<T>) -> Result<T> {
         let (mut renewed, mut restarted) = (false, false);
         loop {
-            let life = self.library.life.read().unwrap_or_else(PoisonError::into_inner);
-            let trouble = match act(*life) {
+            let held = self.library.hold(alone);
+            let life = *held;
+            let trouble = match act(life) {
                 Ok(done) => return Ok(done),
                 Err(trouble) => trouble,
             };
             let stale = matches!(trouble, Trouble::Token(Said::Pkcs11(rv, _)) if is_stale(rv));
             if stale && !renewed {
                 renewed = true;
-                while let Some(old) = self.rested(*life) {
+                while let Some(old) = self.rested(life) {
                     old.close();
                 }
                 continue;
             }
-            drop(life);
+            drop(held);
             let error = match trouble {
                 Trouble::Ours(error) => error,
                 Trouble::Token(said) => self.refused(&said),
@@ -545,7 +549,8 @@ fn parts(wrapped: &[u8]) -> Option<(u32, &[u8])> {
 /// A vendor's library. A process loads it once, whoever asks, and never unloads it.
 struct Library {
     calls: Pkcs11,
-    /// How often it was begun anew: sessions are of one life. Calls share it; who ends a life has it alone.
+    /// How often it was begun anew: sessions are of one life. Calls that read share it; who changes something, or ends
+    /// a life, has it alone.
     life: RwLock<u64>,
 }
 
@@ -567,6 +572,14 @@ impl Library {
         Ok(library)
     }
 
+    /// Who is in it.
+    fn hold(&self, alone: bool) -> Hold<'_> {
+        match alone {
+            false => Hold::Shared(self.life.read().unwrap_or_else(PoisonError::into_inner)),
+            true => Hold::Alone(self.life.write().unwrap_or_else(PoisonError::into_inner)),
+        }
+    }
+
     /// Ends it, so that the next call begins it anew; false while others are in it, for whom it cannot be ended.
     fn restart(&self) -> bool {
         let mut life = match self.life.try_write() {
@@ -578,6 +591,23 @@ impl Library {
         // One that was not begun cannot be ended, which is as good.
         let _ = self.calls.clone().finalize();
         true
+    }
+}
+
+/// A turn in a library.
+enum Hold<'a> {
+    Shared(RwLockReadGuard<'a, u64>),
+    Alone(RwLockWriteGuard<'a, u64>),
+}
+
+impl Deref for Hold<'_> {
+    type Target = u64;
+
+    fn deref(&self) -> &u64 {
+        match self {
+            Hold::Shared(life) => life,
+            Hold::Alone(life) => life,
+        }
     }
 }
 
