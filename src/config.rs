@@ -293,22 +293,30 @@ fn read(path: &Path) -> Result<toml::Table> {
 
 /// A value that reads as TOML is that; anything else is a string.
 fn lay(table: &mut toml::Table, path: &[String], text: &str) -> Result<()> {
-    let [section, key] = path else { bail!("wants the form RINGFENCE__SECTION__KEY") };
+    let [sections @ .., key] = path else { bail!("wants the form RINGFENCE__SECTION__KEY") };
+    if sections.is_empty() || path.iter().any(String::is_empty) {
+        bail!("wants the form RINGFENCE__SECTION__KEY");
+    }
     let value = format!("x = {text}")
         .parse::<toml::Table>()
         .ok()
         .and_then(|mut t| t.remove("x"))
         .filter(|v| !v.is_datetime() && !v.is_table())
         .unwrap_or_else(|| toml::Value::String(text.to_owned()));
-    let entry = table.entry(section.clone()).or_insert_with(|| toml::Value::Table(toml::Table::new()));
-    let toml::Value::Table(section) = entry else { bail!("the section is not a table") };
+    let mut section = table;
+    for name in sections {
+        let entry = section.entry(name.clone()).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+        let toml::Value::Table(inner) = entry else { bail!("the section is not a table") };
+        section = inner;
+    }
     section.insert(key.clone(), value);
     Ok(())
 }
 
 fn value_at(table: &toml::Table, path: &str) -> Option<String> {
-    let (section, key) = path.split_once('.')?;
-    Some(table.get(section)?.get(key)?.to_string())
+    let (section, rest) = path.split_once('.')?;
+    let value = rest.split('.').try_fold(table.get(section)?, |value, key| value.get(key))?;
+    Some(value.to_string())
 }
 
 #[cfg(test)]

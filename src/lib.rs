@@ -14,4 +14,4 @@ pub mod telemetry;
 
 pub use config::Settings;
 pub use parts::Parts;
-pub use server::{Running, start, start_with};
+pub use server::{Running, runtime, start, start_with};

@@ -31,6 +31,14 @@ pub struct Running {
     connections: TaskTracker,
 }
 
+/// The runtime that a server wants: its threads wipe their stacks when they come to rest behind a tenant whose keys
+/// were taken away.
+pub fn runtime() -> tokio::runtime::Builder {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.enable_all().on_thread_park(kernel::wipe_stack_if_asked);
+    builder
+}
+
 /// Starts with the parts that the settings name.
 ///
 /// # Errors

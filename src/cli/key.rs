@@ -14,6 +14,12 @@ pub(super) enum Key {
     /// Begin a new key epoch and wrap every key anew; the old epoch is then destroyed.
     Rotate {
         tenant: String,
+        /// After a compromise: seal every object anew under fresh keys, instead of only wrapping keys anew.
+        #[arg(long)]
+        reencrypt: bool,
+        /// With --reencrypt: when it should have ended (RFC 3339); in 24 hours if absent.
+        #[arg(long, requires = "reencrypt")]
+        deadline: Option<String>,
         #[command(flatten)]
         key: KeyWanted,
         /// Follow the operation to its end.
@@ -38,8 +44,11 @@ pub(crate) fn run(command: Key, remote: &Remote) -> Result<()> {
     let client = remote.control()?;
     let of = |tenant: &str| format!("/admin/v1/tenants/{}/keys", client::encode(tenant));
     match command {
-        Key::Rotate { tenant, key, wait } => {
-            let mut body = json!({"mode": "rewrap"});
+        Key::Rotate { tenant, reencrypt, deadline, key, wait } => {
+            let mut body = json!({"mode": if reencrypt { "reencrypt" } else { "rewrap" }});
+            if let Some(deadline) = deadline {
+                body["deadline"] = deadline.into();
+            }
             if let Some(key) = key.json() {
                 body["key"] = key;
             }

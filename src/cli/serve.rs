@@ -9,8 +9,7 @@ pub(super) fn run(args: &ServerArgs) -> Result<()> {
     let settings = args.settings()?;
     telemetry::start(&settings);
     memory::tell();
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime does not start")?;
+    let runtime = crate::runtime().build().context("the runtime does not start")?;
     runtime.block_on(async {
         let mut signals = Signals::new()?;
         let running = tokio::select! {

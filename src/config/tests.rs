@@ -157,9 +157,17 @@ fn an_object_store_that_does_not_fit_is_named() {
 #[test]
 fn the_reference_names_every_key_and_no_other() {
     let mut keys = Vec::new();
-    let tree = serde_json::to_value(Config::default()).expect("serialises");
+    let mut config = Config::default();
+    let provider = toml::from_str("kind = \"transit\"").expect("a provider");
+    config.key_providers.insert("NAME".to_owned(), provider);
+    let tree = serde_json::to_value(config).expect("serialises");
     for (section, members) in tree.as_object().expect("object") {
-        keys.extend(members.as_object().expect("object").keys().map(|key| format!("{section}.{key}")));
+        for (key, value) in members.as_object().expect("object") {
+            match value.as_object() {
+                Some(inner) => keys.extend(inner.keys().map(|inner| format!("{section}.{key}.{inner}"))),
+                None => keys.push(format!("{section}.{key}")),
+            }
+        }
     }
     keys.sort();
     let mut named: Vec<String> = reference::KEYS.iter().map(|(k, _, _)| (*k).to_owned()).collect();

@@ -132,6 +132,7 @@ fn state(engine: &Engine) -> Registry {
     count("tenant_evictions", "Directories closed to give memory back", health.tenants.evictions);
     count("flushes", "Namespaces flushed to a sealed segment", health.stores.flushes);
     count("compactions", "Segments merged", health.stores.compactions);
+    count("resealed_objects", "Objects sealed anew under other keys", health.stores.resealed);
     count("upkeep_failures", "Flushes and compactions put off", health.stores.upkeep_failures);
     count("evictions", "Namespaces closed for memory", health.stores.evictions);
     count("accepted_bytes", "Bytes of documents and ids accepted", health.stores.bytes_accepted);

@@ -72,7 +72,11 @@ fn acknowledged_writes_survive_kills_at_random_moments() {
                 scope.spawn(move || write(server, key, place, cycle * 2 + n as u64, stop));
             }
             if cycle % 4 == 3 {
-                let _ = server.control().send("POST", "/admin/v1/tenants/acme/keys/rotate", &json!({"mode": "rewrap"}));
+                let _ = server.control().send(
+                    "POST",
+                    "/admin/v1/tenants/acme/keys/rotate",
+                    &json!({"mode": if cycle % 8 == 3 { "rewrap" } else { "reencrypt" }}),
+                );
             }
             // Long pages alone get time enough for an object to be built.
             let most = if cycle % 3 == 0 { 3_000_000 } else { 300_000 };

@@ -3,6 +3,7 @@
 
 use kernel::{OsEntropy, SystemClock};
 use models::Models;
+use registry::KeyConfig;
 use ringfence::{
     Parts, Running, Settings,
     config::{Config, Environment},
@@ -26,6 +27,7 @@ pub(crate) struct House {
     folder: TempDir,
     pub(crate) token: String,
     overrides: Vec<(String, String)>,
+    keys: KeyConfig,
 }
 
 impl House {
@@ -35,14 +37,19 @@ impl House {
 
     /// With these overrides of the configuration.
     pub(crate) fn open_with(overrides: &[(&str, &str)]) -> Self {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+        Self::open_under(local().into(), overrides)
+    }
+
+    /// Under the keys of these providers.
+    pub(crate) fn open_under(keys: KeyConfig, overrides: &[(&str, &str)]) -> Self {
+        let runtime = ringfence::runtime().worker_threads(2).build().expect("a runtime");
         let mut house = Self {
             runtime,
             running: None,
             folder: TempDir::new().expect("a folder"),
             token: String::new(),
             overrides: Vec::new(),
+            keys,
         };
         house.overrides = overrides.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         house.start();
@@ -61,7 +68,7 @@ impl House {
         let config = Config::load(None, &environment).expect("a configuration");
         let settings = Settings::new(&config, Some(self.folder.path()), &environment).expect("settings");
         let parts = Parts {
-            keys: LocalProvider::from_env_value(ROOT_KEY, Arc::new(OsEntropy)).expect("a root key").into(),
+            keys: self.keys.clone(),
             models: Models::fake(64),
             clock: Arc::new(SystemClock::new()),
             entropy: Arc::new(OsEntropy),
@@ -114,6 +121,11 @@ impl House {
         let made = self.admin().send("POST", &path, &body).expect("an answer").ok();
         made["secret"].as_str().expect("a secret").to_owned()
     }
+}
+
+/// The provider of every test house, unless it says otherwise.
+pub(crate) fn local() -> LocalProvider {
+    LocalProvider::from_env_value(ROOT_KEY, Arc::new(OsEntropy)).expect("a root key")
 }
 
 impl Drop for House {

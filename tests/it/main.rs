@@ -11,12 +11,14 @@ mod faults;
 mod flush;
 mod house;
 mod isolation;
+mod keys;
 mod layouts;
 mod load;
 mod memory;
 mod presence;
 mod probe;
 mod process;
+mod rotations;
 mod tidy;
 
 /// The real binary, on a folder and ports of its own: the one that was built with the tests, or

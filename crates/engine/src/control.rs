@@ -19,6 +19,8 @@ use zeroize::Zeroizing;
 pub enum RotateMode {
     /// Keys are wrapped anew; objects stay as they are.
     Rewrap,
+    /// Everything is sealed anew under fresh keys; it should end by then.
+    Reencrypt(Option<Timestamp>),
 }
 
 /// One tenant's counters for the operators.
@@ -120,7 +122,9 @@ impl Engine {
         mode: RotateMode,
         choice: Option<KeyChoice>,
     ) -> Result<(OperationId, KeyEpoch), Error> {
-        let RotateMode::Rewrap = mode;
+        if let RotateMode::Reencrypt(deadline) = mode {
+            return self.reencrypt_keys(operator, id, choice, deadline).await;
+        }
         self.act(operator, "key.rotate", Some(id)).await?;
         let grant = self.inner.gate.delegate::<RotateKey>(operator, id)?;
         let begun = self.inner.registry.begin_operation(id, OperationKind::RotateKey).await?;
@@ -130,6 +134,48 @@ impl Engine {
             Begun::Fresh(operation) => {
                 let operation_id = operation.id();
                 self.start_rotate(grant, operation);
+                Ok((operation_id, epoch))
+            }
+        }
+    }
+
+    async fn reencrypt_keys(
+        &self,
+        operator: &Operator,
+        id: &TenantId,
+        choice: Option<KeyChoice>,
+        deadline: Option<Timestamp>,
+    ) -> Result<(OperationId, KeyEpoch), Error> {
+        if choice.is_some() {
+            let why = "cannot change with mode reencrypt: rotate to the other key with mode rewrap first";
+            return Err(Error::invalid("key", why));
+        }
+        let now = self.now();
+        let deadline = deadline.unwrap_or_else(|| now.plus(kernel::limits::REENCRYPT_DEADLINE));
+        if deadline <= now {
+            return Err(Error::invalid("deadline", "must lie in the future"));
+        }
+        self.act(operator, "key.reencrypt", Some(id)).await?;
+        let grant = self.inner.gate.delegate::<RotateKey>(operator, id)?;
+        let registry = &self.inner.registry;
+        let begun = registry.begin_operation_until(id, OperationKind::Reencrypt, Some(deadline)).await?;
+        match begun {
+            Begun::Running(view) => {
+                let epoch = registry.key_status(operator, id).await?.current;
+                Ok((view.id, epoch))
+            }
+            Begun::Fresh(operation) => {
+                let operation_id = operation.id();
+                // The fresh epoch is durable when the reply says so.
+                let begun = registry.reencrypt(&operation).await;
+                let epoch = match begun {
+                    Ok(begun) => begun.epoch(),
+                    Err(error) => {
+                        operation.fail(&error).await;
+                        return Err(error);
+                    }
+                };
+                self.start_reencrypt(grant, operation);
                 Ok((operation_id, epoch))
             }
         }

@@ -2,9 +2,13 @@
 //! away.
 
 use crate::Engine;
-use kernel::{Error, TenantId, limits};
+use kernel::{Error, OperationId, TenantId, limits};
 use registry::{Begun, Lapsed, OperationKind};
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
@@ -48,6 +52,8 @@ struct Rotations {
     open: Option<Arc<Semaphore>>,
     /// Tenants for which one was begun lately: one that fails is not begun again at once.
     begun: HashMap<TenantId, Duration>,
+    /// Operations that were told to be late.
+    late: HashSet<OperationId>,
 }
 
 impl Engine {
@@ -58,6 +64,14 @@ impl Engine {
             return;
         }
         rotations.look_at = now + limits::ROTATION_CHECK;
+        for (operation, tenant) in self.inner.registry.overdue() {
+            if rotations.late.insert(operation) {
+                tracing::warn!(%operation, "a re-encryption has not ended by its deadline; it goes on");
+                if let Err(error) = self.inner.trail.server_act("key.reencrypt.overdue", Some(&tenant), None).await {
+                    tracing::warn!(%error, "an overdue operation is in no audit line");
+                }
+            }
+        }
         rotations.begun.retain(|_, at| now < *at + ROTATE_AGAIN);
         let open = rotations.open.get_or_insert_with(|| Arc::new(Semaphore::new(limits::ROTATIONS_AT_ONCE)));
         for tenant in self.inner.registry.rotations_due() {
@@ -108,11 +122,24 @@ impl Engine {
             tokio::time::sleep(LOOK).await;
         }
         self.inner.trail.forget(lapsed.incarnation).await;
+        self.wipe_stacks();
+    }
+
+    /// What ended work has left on the stacks of threads that go on.
+    pub(crate) fn wipe_stacks(&self) {
+        self.inner.work.wipe_stacks();
+        self.inner.models.rouse();
+        // The runtime's workers wipe when they come to rest; those that rest already are woken by having something to do.
+        for _ in 0..ROUSED {
+            self.inner.tracker.spawn(tokio::task::yield_now());
+        }
     }
 }
 
 /// How long requests that had begun may take to end.
 const LINGER: Duration = Duration::from_secs(10);
+/// Tasks that wake the runtime's workers: a few for each.
+const ROUSED: usize = 64;
 const LOOK: Duration = Duration::from_millis(20);
 /// A rotation that a rule wants and that failed is begun again after so long.
 const ROTATE_AGAIN: Duration = Duration::from_secs(3_600);

@@ -20,6 +20,7 @@ mod namespaces;
 mod ownership;
 mod query;
 mod recall;
+mod reencrypt;
 mod rerank;
 mod rotate;
 mod search;

@@ -1,7 +1,7 @@
 //! Rotation and erasure: background work under a custodial grant. Their whole state lies in the
 //! registry's journals, so a restart goes on from there.
 
-use crate::Engine;
+use crate::{Engine, reencrypt::Reencrypted};
 use access::{Erase, Grant, RotateKey};
 use kernel::{Code, Error};
 use ledger::Deed;
@@ -41,6 +41,7 @@ impl Engine {
                 let registry = &engine.inner.registry;
                 match operation.kind() {
                     OperationKind::RotateKey => engine.run_rotation(operation).await,
+                    OperationKind::Reencrypt => engine.run_reencryption(operation).await,
                     OperationKind::EraseTenant => {
                         let result = registry.resume_erasure(&operation).await;
                         end_erasure(operation, result).await;
@@ -61,10 +62,29 @@ impl Engine {
         end_rotation(operation, result).await;
     }
 
+    /// Seals everything anew, in the background.
+    pub(crate) fn start_reencrypt(&self, grant: Grant<RotateKey>, operation: OperationHandle) {
+        let engine = self.clone();
+        self.inner.tracker.spawn(async move {
+            let _ = engine.settle(grant, Ok(((), Deed::success()))).await;
+            engine.run_reencryption(operation).await;
+        });
+    }
+
+    /// A re-encryption to its end, also one that a restart interrupted.
+    async fn run_reencryption(&self, operation: OperationHandle) {
+        match self.reencrypt(&operation).await {
+            Ok(Reencrypted::Done(rotated)) => end_rotation(operation, Ok(rotated)).await,
+            Ok(Reencrypted::Cancelled) => operation.stop().await,
+            Err(error) => operation.fail(&error).await,
+        }
+    }
+
     /// Drops a tenant's data from memory.
     pub(crate) async fn let_go(&self, incarnation: kernel::Incarnation) {
         self.inner.stores.forget(incarnation).await;
         self.inner.trail.forget(incarnation).await;
+        self.wipe_stacks();
     }
 }
 

@@ -111,6 +111,15 @@ impl Work {
         Self::on(&self.background, Box::new(f));
     }
 
+    /// Has every thread wipe what ended work has left on its stack; those at work do so when they have nothing to do.
+    pub(crate) fn wipe_stacks(&self) {
+        kernel::ask_to_wipe_stacks();
+        self.requests.rouse();
+        for pool in [&self.background, &self.merges] {
+            pool.spawn_broadcast(|_| kernel::wipe_stack_if_asked());
+        }
+    }
+
     /// Jobs that wait for a thread.
     pub(crate) fn waiting(&self) -> usize {
         self.requests.waiting()

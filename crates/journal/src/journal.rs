@@ -16,9 +16,9 @@ use crate::{
     sources::error_of,
     storage::Backend,
 };
-use kernel::{Clock, Entropy, LogEpoch, ObjectUuid, Plaintext, limits};
+use kernel::{Clock, Entropy, KeyEpoch, LogEpoch, ObjectUuid, Plaintext, ReadAt as _, limits};
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{BTreeMap, HashSet, VecDeque},
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -230,6 +230,55 @@ impl Journal {
             Err(_) => Err(self.0.corrupt_object(object, "the object does not open")),
             Ok(opened) => Ok(opened),
         }
+    }
+
+    /// All plain bytes of an object of two parts, to be sealed anew.
+    ///
+    /// # Errors
+    /// As [`Journal::open_object`].
+    pub async fn whole_object(&self, object: &ObjectRef) -> Result<Zeroizing<Vec<u8>>, Error> {
+        let (whole, paged) = self.open_object(object).await?;
+        let what = "reading an object";
+        let read = move || {
+            let length = usize::try_from(paged.size()).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
+            let mut bytes = Zeroizing::new(Vec::with_capacity(whole.len() + length));
+            bytes.extend_from_slice(&whole);
+            bytes.resize(whole.len() + length, 0);
+            paged.read_at(0, &mut bytes[whole.len()..])?;
+            Ok(bytes)
+        };
+        let read: io::Result<_> = self.0.place.storage.tasks().disk(read).await?;
+        match read {
+            Err(source) if source.kind() == io::ErrorKind::NotFound => Err(self.gone(object).await),
+            Err(source) => Err(error_of(what, source)),
+            Ok(bytes) => Ok(bytes),
+        }
+    }
+
+    /// How many objects of this place stand under each epoch of its keys: the logs and checkpoints that lie there, as
+    /// their prologues say, and these, as their names say. What lies there and none of them tells is counted under 0.
+    ///
+    /// # Errors
+    /// `Io`, `Store`.
+    pub async fn under_epochs(&self, named: &[ObjectRef]) -> Result<BTreeMap<KeyEpoch, u64>, Error> {
+        let (place, mut counts) = (&self.0.place, BTreeMap::new());
+        for name in place.storage.list(&place.prefix).await? {
+            let epoch = match name {
+                Name::Claim(_) | Name::Cut | Name::Tombstone => continue,
+                Name::Object(_, uuid) => {
+                    named.iter().find(|object| object.uuid == uuid).map_or(KeyEpoch(0), |object| object.key.epoch)
+                }
+                Name::Log(_) | Name::Checkpoint(_) => {
+                    // One that is deleted meanwhile is under nothing.
+                    let Some(bytes) = place.storage.read(&place.name(name), "looking at a prologue").await? else {
+                        continue;
+                    };
+                    vault::epoch_of(&bytes).unwrap_or(KeyEpoch(0))
+                }
+            };
+            *counts.entry(epoch).or_default() += 1;
+        }
+        Ok(counts)
     }
 
     /// An object is not there. In a bucket its owner may have deleted it since we read who names it:

@@ -14,6 +14,7 @@ pub mod limits;
 mod plaintext;
 mod presence;
 mod settings;
+mod stack;
 mod traits;
 mod untrusted;
 
@@ -33,5 +34,6 @@ pub use settings::{
     Action as ScreenAction, Chunking, Distance, Embedding, Language, NamespaceSettings, Original, Quotas, Retention,
     Role, Scope, Screening,
 };
+pub use stack::{ask_to_wipe_stacks, wipe_stack, wipe_stack_if_asked};
 pub use traits::{Absorbed, AuditSink, BoxFuture, Pseudonymiser, ReadAt, TokenSpan, Tokens};
 pub use untrusted::Untrusted;

@@ -141,6 +141,12 @@ pub const CERTIFICATE_SAMPLES_MAX: usize = 16;
 pub const ROTATION_CHECK: Duration = Duration::from_secs(60);
 /// Rotations of a rule at once, all tenants together.
 pub const ROTATIONS_AT_ONCE: usize = 4;
+/// Namespaces of one re-encryption that are sealed anew at the same time.
+pub const REENCRYPTIONS_AT_ONCE: usize = 4;
+/// A re-encryption that names no deadline should have ended after so long.
+pub const REENCRYPT_DEADLINE: Duration = Duration::from_secs(24 * 3_600);
+/// Rotations of all tenants at the same time, at most.
+pub const CAMPAIGN_CONCURRENCY_MAX: usize = 32;
 /// The longest time between two rotations that a policy may ask for, days.
 pub const ROTATE_DAYS_MAX: u32 = 3_650;
 /// Questions that one key provider is asked at the same time. Each holds a thread.

@@ -175,6 +175,37 @@ impl Book {
         Some(async move { journal.checkpoint(&body, covers).await })
     }
 
+    /// Everything of the chain sealed anew under the newest key of its home: chunks first, then the log. Asked again, it
+    /// does what is left; a crash leaves chunks that nothing names, swept at the next opening.
+    pub(crate) async fn renew(&mut self) -> Result<(), kernel::Error> {
+        let newest = self.home.epoch();
+        let (mut renewed, mut old) = (self.state.clone(), Vec::new());
+        for chunk in &mut renewed.chunks {
+            if chunk.object.key.epoch == newest {
+                continue;
+            }
+            let bytes = self.journal.get(&chunk.object).await?;
+            let object = self.journal.put(ObjectKind::AuditChunk, &bytes).await?;
+            old.push(std::mem::replace(&mut chunk.object, object));
+        }
+        // Nobody writes meanwhile: the book is ours. So one checkpoint covers the whole log.
+        self.journal.checkpoint(&renewed.encode(), self.journal.last()).await?;
+        self.state = renewed;
+        self.batches = 0;
+        for object in &old {
+            self.journal.delete(object).await?;
+        }
+        let named: Vec<ObjectRef> = self.state.chunks.iter().map(|chunk| chunk.object.clone()).collect();
+        let left = |under: &std::collections::BTreeMap<_, u64>| under.keys().any(|epoch| *epoch != newest);
+        if left(&self.journal.under_epochs(&named).await?) {
+            self.journal.sweep(&named).await?;
+            if left(&self.journal.under_epochs(&named).await?) {
+                return Err(Error::Unrenewed.into());
+            }
+        }
+        Ok(())
+    }
+
     pub(crate) fn usage(&self) -> Usage {
         self.state.usage
     }

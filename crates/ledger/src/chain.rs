@@ -191,6 +191,28 @@ impl Chain {
         self.shut(&mut slot);
     }
 
+    /// Seals everything anew under the newest key of this very home.
+    pub(crate) async fn renew(&self, home: &Arc<Home>) -> Result<(), kernel::Error> {
+        // Nothing is folded meanwhile.
+        let _folding = self.folding.lock().await;
+        let mut slot = self.book.lock().await;
+        if slot.as_ref().is_some_and(|book| !Arc::ptr_eq(&book.home, home)) {
+            // It was opened with another hold of the same keys, and would not learn of the new one.
+            let book = slot.as_ref().ok_or(Error::Closed)?;
+            if Arc::strong_count(&book.journal) > 1 {
+                // A reader has it: two journals of one chain must not be.
+                return Err(Error::Unrenewed.into());
+            }
+            book.journal.close().await?;
+            self.shut(&mut slot);
+        }
+        let book = self.opened(&mut slot).await?;
+        if !Arc::ptr_eq(&book.home, home) {
+            return Err(Error::Misplaced.into());
+        }
+        book.renew().await
+    }
+
     /// Opens the chain, so that its counters are known.
     pub(crate) async fn warm(&self) -> Result<(), kernel::Error> {
         let mut book = self.book.lock().await;

@@ -28,6 +28,9 @@ pub enum Error {
     /// A line of an earlier commit of that namespace is not in the chain yet.
     #[error("the line of an earlier commit of that namespace must be handed over first")]
     Held,
+    /// Not everything could be sealed anew: a reader is at it, or something could not be deleted.
+    #[error("the audit could not be sealed anew as a whole; ask again")]
+    Unrenewed,
     /// The chain was closed before the line was written.
     #[error("the audit closed before the line was written")]
     Closed,

@@ -233,6 +233,15 @@ impl Trail {
         self.chain(incarnation).warm().await
     }
 
+    /// Seals everything of a tenant's audit anew, under the newest key of this very home.
+    ///
+    /// # Errors
+    /// What stopped it; asked again, it does what is left.
+    pub async fn renew(&self, home: &Arc<Home>) -> Result<(), kernel::Error> {
+        let incarnation = home.incarnation().ok_or_else(kernel::Error::not_found)?;
+        self.chain(incarnation).renew(home).await
+    }
+
     /// Drops a tenant's chain from memory. Lines that wait are written first if they can be; a
     /// suspended tenant's chain opens again with its next line, an erased one's has no home.
     pub async fn forget(&self, incarnation: Incarnation) {

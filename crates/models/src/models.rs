@@ -122,6 +122,11 @@ impl Models {
         self.0.stop();
     }
 
+    /// Has the model threads come to rest once, so that they wipe their stacks if that was asked for.
+    pub fn rouse(&self) {
+        self.0.shared.rouse();
+    }
+
     pub(crate) fn serve(
         models: Vec<Model>,
         reranker: Option<&str>,

@@ -97,6 +97,12 @@ impl Shared {
         }
     }
 
+    /// Wakes every thread that has nothing to do.
+    pub(crate) fn rouse(&self) {
+        let _nobody_falls_asleep = self.lock();
+        self.wake.notify_all();
+    }
+
     /// Waits for work. `None` once closed.
     fn next(&self) -> Option<Unit> {
         let mut queue = self.lock();
@@ -117,6 +123,7 @@ impl Shared {
             if unit.is_some() {
                 return unit;
             }
+            kernel::wipe_stack_if_asked();
             queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
     }

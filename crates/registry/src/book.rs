@@ -7,7 +7,7 @@
 
 use crate::{Error, Result, codec};
 use journal::{Journal, Recovered, Seq, Stopped, Storage};
-use kernel::{Clock, Entropy, limits};
+use kernel::{Clock, Entropy, KeyEpoch, limits};
 use serde::{Serialize, de::DeserializeOwned};
 use std::sync::{
     Arc, PoisonError, RwLock,
@@ -178,6 +178,13 @@ impl<S: Fold> Book<S> {
     fn checkpoint_due(&self, writer: &Writer) -> bool {
         let quarter = self.read(S::size) as u64 / 4;
         writer.since_checkpoint >= limits::REGISTRY_CHECKPOINT_ENTRIES.max(quarter) || self.read(S::purge_due)
+    }
+
+    /// Whether anything of the journal stands under another epoch of its place's keys than this one.
+    pub(crate) async fn stands_under_others(&self, epoch: KeyEpoch) -> Result<bool> {
+        let writer = self.writer.lock().await;
+        let journal = writer.journal.as_ref().ok_or(Error::Damaged("a journal is closed"))?;
+        Ok(journal.under_epochs(&[]).await?.keys().any(|under| *under != epoch))
     }
 
     /// The state as it stands on the storage, read as a start would; not the one in memory. Nobody writes meanwhile.

@@ -103,6 +103,8 @@ pub(crate) struct Erased<'a> {
 pub(crate) struct Retired<'a> {
     pub(crate) statement: &'static str,
     pub(crate) version: u8,
+    /// `rewrap`: keys were wrapped anew. `reencrypt`: every object, log and checkpoint was sealed anew under fresh keys.
+    pub(crate) mode: &'static str,
     pub(crate) tenant: &'a str,
     pub(crate) incarnation: String,
     pub(crate) at: String,

@@ -30,6 +30,8 @@ pub struct OperationView {
     pub created_at: Timestamp,
     /// When it ended.
     pub finished_at: Option<Timestamp>,
+    /// When it should have ended.
+    pub deadline: Option<Timestamp>,
     /// What it answered.
     pub result: Option<serde_json::Value>,
     /// Why it failed.
@@ -62,6 +64,7 @@ pub struct OperationHandle {
     kind: OperationKind,
     tenant: TenantId,
     incarnation: Incarnation,
+    created_at: Timestamp,
     live: Arc<Live>,
 }
 
@@ -93,6 +96,11 @@ impl OperationHandle {
     /// Which life of it.
     pub fn incarnation(&self) -> Incarnation {
         self.incarnation
+    }
+
+    /// When it was asked for.
+    pub fn created_at(&self) -> Timestamp {
+        self.created_at
     }
 
     /// Says how far it is.
@@ -138,6 +146,19 @@ impl Registry {
     /// # Errors
     /// `not_found`; `not_suspended` for an erasure; `overloaded` for too many at once.
     pub async fn begin_operation(&self, tenant: &TenantId, kind: OperationKind) -> Result<Begun> {
+        self.begin_operation_until(tenant, kind, None).await
+    }
+
+    /// The same, with a time at which it should have ended.
+    ///
+    /// # Errors
+    /// As [`Registry::begin_operation`]; `conflict` for one rotation beside another.
+    pub async fn begin_operation_until(
+        &self,
+        tenant: &TenantId,
+        kind: OperationKind,
+        deadline: Option<Timestamp>,
+    ) -> Result<Begun> {
         let inner = &self.inner;
         let id = OperationId::random(&*inner.world.entropy);
         let created_at = inner.world.clock.now();
@@ -151,6 +172,12 @@ impl Registry {
                 {
                     return Ok((None, (known.clone(), false)));
                 }
+                let rotates = |kind| matches!(kind, OperationKind::RotateKey | OperationKind::Reencrypt);
+                if rotates(kind) && running.clone().any(|o| rotates(o.kind)) {
+                    let message =
+                        "another rotation of this tenant's keys is under way; wait for it to end, or cancel it";
+                    return Err(Error::new(Code::Conflict, message).into());
+                }
                 if running.by_ref().count() >= limits::OPERATIONS_RUNNING_PER_TENANT_MAX {
                     return Err(busy().into());
                 }
@@ -160,7 +187,8 @@ impl Registry {
                     return Err(Error::new(Code::Conflict, "the tenant is being erased").into());
                 }
                 let incarnation = owner.incarnation;
-                let record = OperationRecord { id, kind, tenant: tenant.clone(), incarnation, created_at, end: None };
+                let tenant = tenant.clone();
+                let record = OperationRecord { id, kind, tenant, incarnation, created_at, deadline, end: None };
                 Ok((Some(ControlEvent::OperationBegun(record.clone())), (record, true)))
             })
             .await?;
@@ -172,6 +200,15 @@ impl Registry {
         self.inner.control.read(|s| {
             let mut open = s.operations.iter().filter(|o| o.end.is_none());
             open.find(|o| o.kind == kind && o.tenant == *tenant).map(|o| o.id)
+        })
+    }
+
+    /// Operations that should have ended by now and have not.
+    pub fn overdue(&self) -> Vec<(OperationId, TenantId)> {
+        let now = self.inner.world.clock.now();
+        self.inner.control.read(|s| {
+            let late = s.operations.iter().filter(|o| o.end.is_none() && o.deadline.is_some_and(|at| at < now));
+            late.map(|o| (o.id, o.tenant.clone())).collect()
         })
     }
 
@@ -275,6 +312,7 @@ impl Registry {
             kind: record.kind,
             tenant: record.tenant.clone(),
             incarnation: record.incarnation,
+            created_at: record.created_at,
             live,
         }
     }
@@ -296,6 +334,7 @@ impl Registry {
             progress: Progress { done: count(|l| &l.done), total: count(|l| &l.total), unit: record.kind.unit() },
             created_at: record.created_at,
             finished_at: record.end.as_ref().map(|e| e.at),
+            deadline: record.deadline,
             result: record.end.as_ref().and_then(|e| e.result.clone()),
             error: record.end.as_ref().and_then(|e| e.error.clone()),
         }

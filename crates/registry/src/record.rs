@@ -253,6 +253,8 @@ pub(crate) struct NamespaceEntry {
 pub enum OperationKind {
     /// A new key epoch, every place key rewrapped, the old epoch destroyed.
     RotateKey,
+    /// Everything sealed anew under fresh keys, the old ones destroyed.
+    Reencrypt,
     /// Keys destroyed, then data removed.
     EraseTenant,
     /// Documents taken in behind the reply.
@@ -264,6 +266,7 @@ impl OperationKind {
     pub fn as_str(self) -> &'static str {
         match self {
             OperationKind::RotateKey => "key.rotate",
+            OperationKind::Reencrypt => "key.reencrypt",
             OperationKind::EraseTenant => "tenant.erase",
             OperationKind::Ingest => "document.upsert",
         }
@@ -273,6 +276,7 @@ impl OperationKind {
     pub fn unit(self) -> &'static str {
         match self {
             OperationKind::RotateKey => "keys",
+            OperationKind::Reencrypt => "places",
             OperationKind::EraseTenant => "prefixes",
             OperationKind::Ingest => "documents",
         }
@@ -330,6 +334,9 @@ pub(crate) struct OperationRecord {
     pub(crate) incarnation: Incarnation,
     #[serde(with = "codec::millis")]
     pub(crate) created_at: Timestamp,
+    /// When it should have ended; it goes on all the same.
+    #[serde(with = "codec::millis_or_none")]
+    pub(crate) deadline: Option<Timestamp>,
     pub(crate) end: Option<End>,
 }
 

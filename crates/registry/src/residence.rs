@@ -36,7 +36,7 @@ pub(crate) struct Residence {
     sealed: AtomicBool,
     pub(crate) lease: Lease,
     /// One rotation at a time.
-    pub(crate) rotation: tokio::sync::Mutex<()>,
+    pub(crate) rotation: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Residence {
@@ -60,7 +60,7 @@ impl Residence {
             closing: AtomicBool::new(false),
             sealed: AtomicBool::new(false),
             lease: Lease::new(asking.is_remote(&record.keys), asked),
-            rotation: tokio::sync::Mutex::new(()),
+            rotation: Arc::default(),
         })
     }
 
@@ -185,6 +185,21 @@ impl Residence {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// The same for work on keys, also while the tenant is suspended. There is one home of a namespace at a time, so
+    /// that whoever seals in it later does so under the keys that this work gives it.
+    pub(crate) fn custodial_home(&self, name: &NamespaceName) -> Result<Option<Arc<Home>>> {
+        let mut homes = self.homes.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(record) = self.book.read(|s| s.namespaces.get(name).map(|n| n.place.clone())) else {
+            return Ok(None);
+        };
+        if let Some(known) = homes.get(&record.uuid).and_then(Weak::upgrade) {
+            return Ok(Some(known));
+        }
+        let home = Arc::new(place(&self.keys(), PlaceKind::Namespace, &record)?);
+        homes.insert(record.uuid, Arc::downgrade(&home));
+        Ok(Some(home))
     }
 
     /// Remembers a home, unless its namespace was dropped or its tenant suspended meanwhile.

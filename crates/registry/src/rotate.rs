@@ -79,7 +79,7 @@ impl Registry {
     pub async fn begin_rotation(&self, grant: &Grant<RotateKey>, choice: Option<&KeyChoice>) -> Result<KeyEpoch> {
         let residence = self.inner.open(grant.incarnation()).await?;
         let _one = residence.rotation.lock().await;
-        self.add_epoch(&residence, choice).await
+        self.add_epoch(&residence, choice, None).await
     }
 
     /// Rotates to the end. Takes up a rotation that began before. The operation is told places done
@@ -154,20 +154,25 @@ impl Registry {
     async fn rotate_all(&self, incarnation: Incarnation, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<Rotated> {
         let residence = self.inner.open(incarnation).await?;
         let _one = residence.rotation.lock().await;
-        let epoch = self.add_epoch(&residence, None).await?;
+        let epoch = self.add_epoch(&residence, None, None).await?;
         self.rewrap_own_places(&residence, epoch).await?;
         self.report(&residence, epoch, progress);
         while self.rewrap_some(&residence, epoch).await? {
             self.report(&residence, epoch, progress);
         }
         residence.book().purge().await?;
-        let certificate = self.retire(&residence, epoch).await?;
+        let certificate = self.retire(&residence, epoch, "rewrap").await?;
         self.report(&residence, epoch, progress);
         Ok(Rotated { epoch, certificate })
     }
 
     /// Step 1.
-    async fn add_epoch(&self, residence: &Residence, choice: Option<&KeyChoice>) -> Result<KeyEpoch> {
+    pub(crate) async fn add_epoch(
+        &self,
+        residence: &Residence,
+        choice: Option<&KeyChoice>,
+        not_before: Option<Timestamp>,
+    ) -> Result<KeyEpoch> {
         let inner = &self.inner;
         let incarnation = residence.incarnation();
         let find = |state: &ControlState| state.by_incarnation(incarnation).cloned().ok_or_else(Error::not_found);
@@ -179,7 +184,9 @@ impl Registry {
             None => (inner.asking.key_of(last)?, last.made),
         };
         let same = last.provider == key.provider() && last.key == key.name();
-        if tenant.keys.epochs.len() > 1 {
+        // One of before this time is not fresh enough, whatever rotation is under way.
+        let fresh = not_before.map_or(tenant.keys.epochs.len() > 1, |time| last.created_at >= time);
+        if fresh {
             if same || choice.is_none() {
                 return Ok(residence.keys().current());
             }
@@ -258,7 +265,12 @@ impl Registry {
     }
 
     /// Step 4.
-    async fn retire(&self, residence: &Residence, epoch: KeyEpoch) -> Result<Option<Certificate>> {
+    pub(crate) async fn retire(
+        &self,
+        residence: &Residence,
+        epoch: KeyEpoch,
+        mode: &'static str,
+    ) -> Result<Option<Certificate>> {
         let inner = &self.inner;
         let certificate = inner
             .write(|state| {
@@ -270,7 +282,7 @@ impl Registry {
                 if places.iter().any(|place| *place != epoch.0) {
                     return Err(Error::internal("a key still stands under an epoch that is to be destroyed").into());
                 }
-                let certificate = self.retired(tenant, epoch, places.len() as u64)?;
+                let certificate = self.retired(tenant, epoch, places.len() as u64, mode)?;
                 let event = ControlEvent::EpochsRetired { id: tenant.id.clone(), certificate: certificate.clone() };
                 Ok((Some(event), Some(certificate)))
             })
@@ -291,7 +303,7 @@ impl Registry {
     }
 
     /// The statement that the epochs before are gone.
-    fn retired(&self, tenant: &TenantRecord, epoch: KeyEpoch, keys: u64) -> Result<Certificate> {
+    fn retired(&self, tenant: &TenantRecord, epoch: KeyEpoch, keys: u64, mode: &'static str) -> Result<Certificate> {
         let at = self.inner.world.clock.now();
         let old = tenant.keys.epochs.iter().filter(|e| e.wrapped.epoch != epoch.0);
         let destroyed: Vec<_> = old.map(ShreddedKey::of).collect();
@@ -300,6 +312,7 @@ impl Registry {
         let statement = Retired {
             statement: "key epochs destroyed: no key of the tenant stands under them",
             version: 0,
+            mode,
             tenant: tenant.id.as_str(),
             incarnation: tenant.incarnation.to_string(),
             at: at.to_string(),
@@ -337,7 +350,7 @@ fn since(then: Timestamp, now: Timestamp) -> Duration {
 const OWN_PLACES: u64 = 2;
 
 /// The epoch that each of the tenant's place keys stands under.
-fn places(record: &TenantRecord, residence: Option<&Residence>) -> Vec<u32> {
+pub(crate) fn places(record: &TenantRecord, residence: Option<&Residence>) -> Vec<u32> {
     let own = [&record.directory, &record.audit].into_iter().flatten();
     let mut places: Vec<_> = own.map(|p| p.wrapped.epoch).collect();
     if let Some(residence) = residence {

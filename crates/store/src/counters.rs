@@ -10,6 +10,7 @@ pub(crate) struct Counters {
     pub(crate) open: AtomicU64,
     pub(crate) flushes: AtomicU64,
     pub(crate) compactions: AtomicU64,
+    pub(crate) resealed: AtomicU64,
     pub(crate) upkeep_failures: AtomicU64,
     pub(crate) evictions: AtomicU64,
     pub(crate) quarantined: AtomicU64,
@@ -32,6 +33,8 @@ pub struct StoresStats {
     pub flushes: u64,
     /// Since the start.
     pub compactions: u64,
+    /// Objects sealed anew under other keys, since the start.
+    pub resealed: u64,
     /// Flushes and compactions that were put off, since the start.
     pub upkeep_failures: u64,
     /// Namespaces closed for memory, since the start.
@@ -105,6 +108,7 @@ impl Counters {
             memory_bytes: read(&self.memory),
             flushes: read(&self.flushes),
             compactions: read(&self.compactions),
+            resealed: read(&self.resealed),
             upkeep_failures: read(&self.upkeep_failures),
             evictions: read(&self.evictions),
             quarantined: read(&self.quarantined),

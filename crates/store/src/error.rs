@@ -89,6 +89,9 @@ pub enum Error {
     /// Work on the pool panicked or was dropped.
     #[error("work on the namespace ended early")]
     Panicked,
+    /// Not everything could be sealed anew.
+    #[error("{0} objects of the namespace still stand under an older key; ask again")]
+    Unrenewed(u64),
     /// A document's patch is wrong.
     #[error(transparent)]
     Patch(#[from] intake::Error),

@@ -5,11 +5,11 @@
 //! There is no method here that reads a document.
 
 use crate::{
-    Cpu, Error, Room, StoresStats, Totals,
+    Cpu, Error, Renewal, Room, StoresStats, Totals,
     counters::Counters,
     evict::{self, Evictor},
     namespace::Namespace,
-    open,
+    open, renew,
     schedule::Schedule,
     slot::{Left, Slot, State, Unopened},
     upkeep,
@@ -180,6 +180,24 @@ impl Stores {
         if let Some(slot) = self.slots.get(home.uuid()) {
             slot.close(&self.shared, |namespace| namespace.totals().documents == 0).await;
         }
+    }
+
+    /// Seals everything of a namespace anew, under the newest key of this very home: whoever has it may open all of it.
+    /// No text comes out.
+    ///
+    /// # Errors
+    /// What keeps the namespace closed; what stopped it. Asked again, it does what is left.
+    pub async fn renew(&self, home: Arc<Home>, settings: &NamespaceSettings) -> Result<Renewal, Error> {
+        let Some(incarnation) = home.incarnation() else { return Err(Error::NotFound) };
+        // One that was opened with another hold of the same keys would not learn of the new one.
+        if let Some(slot) = self.slots.get(home.uuid()) {
+            slot.close(&self.shared, |open| !Arc::ptr_eq(&open.home, &home)).await;
+        }
+        let (_slot, namespace) = self.reach(home.clone(), incarnation, spec(settings)).await?;
+        if !Arc::ptr_eq(&namespace.home, &home) {
+            return Err(Error::Closing);
+        }
+        renew::renew(&namespace).await
     }
 
     /// Drops a tenant's namespaces from memory: it was suspended, erased, or its keys changed.

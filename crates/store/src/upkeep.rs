@@ -49,9 +49,9 @@ pub(crate) struct Upkeep {
 
 /// An object that no checkpoint names any more.
 pub(crate) struct Retired {
-    object: ObjectRef,
+    pub(crate) object: ObjectRef,
     /// Who may still read it.
-    readers: Weak<Index>,
+    pub(crate) readers: Weak<Index>,
 }
 
 /// Starts upkeep in the background if there is something to do and none runs.

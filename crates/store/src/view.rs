@@ -92,6 +92,15 @@ impl View {
         self.parts.iter().map(one).fold((0, 0), |(dead, all), (d, a)| (dead + d, all + a))
     }
 
+    /// This view with the same documents in the same order read from another object. `None` when `old` is here no
+    /// longer.
+    pub(crate) fn resealed(&self, old: &Part, index: &Arc<Index>, object: &ObjectRef) -> Option<View> {
+        let at = self.parts.iter().position(|part| part.is(old))?;
+        let mut parts = self.parts.clone();
+        parts[at] = Part::new(index.clone(), (*parts[at].dead).clone(), Durable::Object(object.clone()));
+        Some(View { spec: self.spec, commit: self.commit, parts })
+    }
+
     /// This view with `fresh` in the place of `old`, whose living documents it was built from.
     /// What died since then is dead in `fresh` too. `None` when a part of `old` is here no longer.
     ///

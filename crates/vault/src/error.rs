@@ -157,10 +157,9 @@ impl From<Error> for kernel::Error {
                 (kernel::Code::KeyUnavailable, "the tenant's key cannot be had: its key provider refuses it")
             }
             Error::NoEpoch(_) => (kernel::Code::KeyUnavailable, "the tenant's key cannot be had"),
-            Error::NoProvider { .. } | Error::KeyName { .. } => {
+            Error::NoProvider { .. } | Error::KeyName { .. } | Error::Provider { .. } => {
                 return kernel::Error::invalid("key", error.to_string());
             }
-            Error::Provider { .. } => (kernel::Code::KeyUnavailable, "the tenant's key provider cannot be used"),
             Error::TooLarge { .. } => (kernel::Code::TooLarge, "more than one sealed object may hold"),
             Error::Unreadable { .. } => (kernel::Code::Internal, "a sealed object cannot be read"),
             Error::Corrupt { .. } => (kernel::Code::Internal, "a sealed object does not open"),

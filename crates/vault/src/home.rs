@@ -6,7 +6,7 @@
 use crate::{
     Error, FORMAT_VERSION, FrameOpener, FrameSealer, PagedReader, Result, RootKey, SecretKey, Signer, TenantKeys,
     WrappedKey,
-    crypto::HmacKey,
+    crypto::{HmacKey, same},
     floe,
     frames::{LOG_PROLOGUE_BYTES, Prologue},
     identity::{self, Context, Wrap},
@@ -67,9 +67,6 @@ pub struct Home {
     /// Wraps under the newest key since this home was opened.
     wraps: AtomicU64,
 }
-
-/// A place's next keys, to be taken once their wrap is durable.
-pub struct Renewed(Arc<PlaceKeys>);
 
 impl Home {
     /// The home of the namespace that the grant names.
@@ -178,6 +175,12 @@ impl Home {
         Ok(Self::with_keys(kind, uuid, incarnation, place, mac_key))
     }
 
+    /// How many keys a place's wrap holds beside its MAC key: more than one while everything is written anew. `None` for
+    /// what is no such wrap. Asks no key.
+    pub fn keys_in(wrapped: &WrappedKey) -> Option<usize> {
+        PlaceKeys::count(&wrapped.bytes)
+    }
+
     /// This place's keys under the tenant's current epoch. Objects stay as they are.
     ///
     /// # Errors
@@ -186,32 +189,43 @@ impl Home {
         self.wrap_keys(&self.keys(), keys, entropy)
     }
 
-    /// A next key for this place, beside those that it has, and the wrap of all of them. Nothing is sealed under it
-    /// before [`take`](Self::take).
+    /// The wrap of this place's keys and a next one. Nothing is sealed under it before [`refresh`](Self::refresh).
     ///
     /// # Errors
     /// As [`rewrap`](Self::rewrap).
-    pub fn renewed(&self, keys: &TenantKeys, entropy: &dyn Entropy) -> Result<(Renewed, WrappedKey)> {
-        let next = self.keys().with_next(entropy);
-        let wrapped = self.wrap_keys(&next, keys, entropy)?;
-        Ok((Renewed(Arc::new(next)), wrapped))
+    pub fn with_next_key(&self, keys: &TenantKeys, entropy: &dyn Entropy) -> Result<WrappedKey> {
+        self.wrap_keys(&self.keys().with_next(entropy), keys, entropy)
     }
 
-    /// This place's newest key alone, and its wrap. What only an older one wrapped opens no more after
-    /// [`take`](Self::take).
+    /// The wrap of this place's newest key alone. What only an older one wrapped opens no more after
+    /// [`refresh`](Self::refresh).
     ///
     /// # Errors
     /// As [`rewrap`](Self::rewrap).
-    pub fn without_old_keys(&self, keys: &TenantKeys, entropy: &dyn Entropy) -> Result<(Renewed, WrappedKey)> {
-        let newest = self.keys().newest_only();
-        let wrapped = self.wrap_keys(&newest, keys, entropy)?;
-        Ok((Renewed(Arc::new(newest)), wrapped))
+    pub fn without_old_keys(&self, keys: &TenantKeys, entropy: &dyn Entropy) -> Result<WrappedKey> {
+        self.wrap_keys(&self.keys().newest_only(), keys, entropy)
     }
 
-    /// Seals under these keys from now on. Their wrap must be durable.
-    pub fn take(&self, renewed: Renewed) {
-        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = renewed.0;
-        self.wraps.store(0, Ordering::Relaxed);
+    /// Has the keys of this wrap from now on, which must be durable and this place's.
+    ///
+    /// # Errors
+    /// As [`place`](Self::place).
+    pub fn refresh(&self, keys: &TenantKeys, wrapped: &WrappedKey) -> Result<()> {
+        let (kind, uuid, incarnation) = (self.kind, self.uuid, self.incarnation);
+        if incarnation != Some(keys.incarnation()) {
+            return Err(Error::Misplaced("the key ring"));
+        }
+        let context = place_context(kind, uuid, incarnation, wrapped.epoch);
+        let (mac_key, place) = PlaceKeys::unwrap(keys.key(wrapped.epoch)?, context, &wrapped.bytes)?;
+        if !same(mac_key.bytes(), self.mac_key.bytes()) {
+            return Err(Error::Misplaced("a place's keys"));
+        }
+        let newer = place.newest().0 != self.epoch();
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(place);
+        if newer {
+            self.wraps.store(0, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// The epochs of this place's keys, newest first: one, or two while its objects are written anew.
@@ -531,6 +545,16 @@ fn whole_head(kind: ObjectKind, object: ObjectUuid, epoch: KeyEpoch) -> Vec<u8> 
     let wrapped = u16::try_from(wrap::ONE).expect("a wrap of one key is 61 bytes");
     let (epoch, wrapped) = (epoch.0.to_be_bytes(), wrapped.to_be_bytes());
     [&WHOLE_MAGIC[..], &[FORMAT_VERSION, kind.code()], object.as_bytes(), &epoch, &wrapped].concat()
+}
+
+/// The epoch of the place's key that a log or a whole object stands under, as its prologue says; not authenticated.
+pub fn epoch_of(sealed: &[u8]) -> Option<KeyEpoch> {
+    if let Some(prologue) = Prologue::read(sealed) {
+        return Some(prologue.key);
+    }
+    sealed.strip_prefix(WHOLE_MAGIC)?;
+    let epoch = sealed.get(WHOLE_EPOCH..WHOLE_EPOCH + 4)?;
+    Some(KeyEpoch(u32::from_be_bytes(*epoch.first_chunk()?)))
 }
 
 /// Where in it the epoch stands.

@@ -24,7 +24,7 @@ pub use crypto::sha256;
 pub use error::{Error, KeyTrouble};
 pub use floe::reader::PagedReader;
 pub use frames::{FRAME_OVERHEAD_BYTES, FrameOpener, FrameSealer, LOG_PROLOGUE_BYTES};
-pub use home::{Directory, Home, ObjectKind, PlaceKind, Renewed, WRAPS_MAX};
+pub use home::{Directory, Home, ObjectKind, PlaceKind, WRAPS_MAX, epoch_of};
 pub use keys::SecretKey;
 #[cfg(feature = "aws-kms")]
 pub use provider::{AwsCredentials, AwsKmsConfig, AwsKmsProvider};

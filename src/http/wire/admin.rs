@@ -7,7 +7,7 @@ use engine::{
     KeyChoice, KeyState, KeyStatus, KeyView, NewKey, NewTenant, OperationView, OperatorView, Paged, RotateMode,
     TenantChange, TenantView,
 };
-use kernel::{Error, NamespaceName, OperatorName, Quotas, Role, Scope, TenantId, limits};
+use kernel::{Error, NamespaceName, OperatorName, Quotas, Role, Scope, TenantId, Timestamp, limits};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -328,8 +328,11 @@ impl From<Paged<KeyView>> for ApiKeyList {
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"mode": "rewrap"}))]
 pub(crate) struct Rotate {
-    /// `rewrap`: keys are wrapped anew, objects stay as they are. `reencrypt` is not built yet.
+    /// `rewrap`: keys are wrapped anew, objects stay as they are. `reencrypt`, after a compromise: every object is sealed
+    /// anew under fresh keys.
     mode: RotateWord,
+    /// With `reencrypt`: when it should have ended. Whoever is late is told, and goes on. Absent: in 24 hours.
+    deadline: Option<String>,
     /// Another key for the new epoch.
     key: Option<KeyWanted>,
 }
@@ -349,9 +352,13 @@ impl Incoming for Rotate {
         let mode = match self.mode {
             RotateWord::Rewrap => RotateMode::Rewrap,
             RotateWord::Reencrypt => {
-                return Err(Error::invalid("mode", "reencrypt is not available in this version; use rewrap"));
+                let deadline = self.deadline.as_deref().map(|at| common::at("deadline", Timestamp::parse(at)));
+                RotateMode::Reencrypt(deadline.transpose()?)
             }
         };
+        if self.deadline.is_some() && mode == RotateMode::Rewrap {
+            return Err(Error::invalid("deadline", "is for mode reencrypt"));
+        }
         Ok((mode, self.key.map(KeyWanted::check).transpose()?))
     }
 }
@@ -542,6 +549,8 @@ pub(crate) struct Operation {
     progress: Progress,
     created_at: String,
     finished_at: Option<String>,
+    /// When it should have ended.
+    deadline: Option<String>,
     #[schema(value_type = Option<Object>)]
     result: Option<serde_json::Value>,
     error: Option<Failure>,
@@ -564,6 +573,7 @@ impl From<OperationView> for Operation {
             progress: Progress { done: view.progress.done, total: view.progress.total, unit: view.progress.unit },
             created_at: view.created_at.to_string(),
             finished_at: view.finished_at.map(|t| t.to_string()),
+            deadline: view.deadline.map(|t| t.to_string()),
             result: view.result,
             error: view.error.map(|e| Failure { code: e.code, message: e.message }),
         }

@@ -141,6 +141,14 @@ impl Lanes {
     }
 }
 
+impl Lanes {
+    /// Wakes every thread that has nothing to do.
+    pub(crate) fn rouse(&self) {
+        let _nobody_falls_asleep = self.0.lock();
+        self.0.come.notify_all();
+    }
+}
+
 impl Drop for Lanes {
     fn drop(&mut self) {
         let unrun = {
@@ -163,6 +171,8 @@ impl Shared {
             }
             let now = self.clock.monotonic();
             let Some((owner, job)) = state.next(|state, owner| self.each_max(state, owner, now)) else {
+                // Under the lock, so that whoever asks and then wakes everybody finds nobody on the way to sleep.
+                kernel::wipe_stack_if_asked();
                 state = self.come.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
             };

@@ -3,6 +3,7 @@
 
 use crate::{
     Error, Result, SecretKey,
+    crypto::KEY,
     identity::{Context, Wrap},
     wrap,
 };
@@ -66,6 +67,12 @@ impl PlaceKeys {
         let keys: Vec<&SecretKey> = [mac_key].into_iter().chain(self.0.iter().map(|(_, key)| &**key)).collect();
         let wrapped = wrap::wrap(kek, &context, &keys, entropy);
         [&newest.0.to_be_bytes()[..], &wrapped].concat()
+    }
+
+    /// How many of these a wrap holds.
+    pub(super) fn count(wrapped: &[u8]) -> Option<usize> {
+        let secrets = wrapped.len().checked_sub(HEAD + wrap::OVERHEAD)?;
+        (secrets.is_multiple_of(KEY)).then_some(secrets / KEY)?.checked_sub(1)
     }
 
     /// Reads what [`wrap`](Self::wrap) made: the MAC key and the rest.

@@ -260,11 +260,11 @@ fn a_places_keys_are_renewed_and_the_old_ones_forgotten() {
     let (old_log, _) = home.start_log(object(3), LogEpoch(1), &world.entropy).unwrap();
     let pseudonym = home.pseudonym(&[b"x"]);
 
-    let (renewed, both) = home.renewed(&world.keys, &world.entropy).unwrap();
+    let both = home.with_next_key(&world.keys, &world.entropy).unwrap();
     assert_eq!(home.epochs(), [KeyEpoch(1)], "not before it is durable");
     let (_, key) = home.seal(ObjectKind::Segment, object(4), b"", &world.entropy).unwrap();
     assert_eq!((key.epoch, home.wraps()), (KeyEpoch(1), 4));
-    home.take(renewed);
+    home.refresh(&world.keys, &both).unwrap();
     let (new, new_key) = home.seal(ObjectKind::Segment, object(5), b"new", &world.entropy).unwrap();
     assert_eq!((new_key.epoch, home.wraps()), (KeyEpoch(2), 1));
     for home in [&home, &open(&both)] {
@@ -275,8 +275,8 @@ fn a_places_keys_are_renewed_and_the_old_ones_forgotten() {
         home.open_log(&old_log).unwrap();
     }
 
-    let (newest, one) = home.without_old_keys(&world.keys, &world.entropy).unwrap();
-    home.take(newest);
+    let one = home.without_old_keys(&world.keys, &world.entropy).unwrap();
+    home.refresh(&world.keys, &one).unwrap();
     for home in [&home, &open(&one)] {
         assert_eq!((home.epochs(), home.epoch()), (vec![KeyEpoch(2)], KeyEpoch(2)));
         assert_eq!(**home.open(ObjectKind::Segment, object(5), &new_key, &new).unwrap(), *b"new");
@@ -288,8 +288,13 @@ fn a_places_keys_are_renewed_and_the_old_ones_forgotten() {
         assert!(corrupt(home.open(ObjectKind::Segment, object(1), &forged, &old)));
         assert_eq!(home.pseudonym(&[b"x"]), pseudonym, "names stay what they were");
     }
-    let (again, _) = home.renewed(&world.keys, &world.entropy).unwrap();
-    home.take(again);
+    let (stranger, _) = Home::create_place(&world.keys, PlaceKind::Namespace, world.uuid(1), &world.entropy).unwrap();
+    let theirs = stranger.rewrap(&world.keys, &world.entropy).unwrap();
+    assert!(matches!(home.refresh(&world.keys, &theirs), Err(Error::Misplaced(_))), "another place's keys");
+    let again = home.with_next_key(&world.keys, &world.entropy).unwrap();
+    home.refresh(&world.keys, &again).unwrap();
+    assert_eq!((Home::keys_in(&one), Home::keys_in(&again)), (Some(1), Some(2)));
+    assert_eq!(Home::keys_in(&WrappedKey { epoch: KeyEpoch(1), bytes: vec![0; 64] }), None);
     assert_eq!(home.epochs(), [KeyEpoch(3), KeyEpoch(2)], "epochs are not reused");
 }
 

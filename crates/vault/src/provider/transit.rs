@@ -141,9 +141,10 @@ impl TransitProvider {
         let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
         let why = match status {
             403 => Denial::Forbidden,
+            // The key, or the whole engine.
             404 => Denial::Missing,
-            400 if has(&["soft-deleted", "soft deleted", "disallowed by policy", "too old"]) => Denial::Disabled,
-            400 if has(&["not found", "no existing key", "unsupported path"]) => Denial::Missing,
+            400 | 500 if has(&["soft-deleted", "disallowed by policy (too old)"]) => Denial::Disabled,
+            400 if has(&["key not found"]) => Denial::Missing,
             400 => Denial::NotAuthentic,
             _ => return self.unavailable(format!("it answered with status {status}")),
         };
@@ -200,6 +201,24 @@ impl TransitKey {
         reply["data"]["ciphertext"].as_str().map(|c| c.as_bytes().to_vec()).ok_or_else(|| self.provider.odd())
     }
 
+    /// What the service tells of the key, which must be there and derive.
+    fn derived(&self) -> Result<KeyFacts> {
+        let reply = self.provider.call("GET", &format!("keys/{}", self.name), None)?;
+        let data = &reply["data"];
+        let number = |member: &str| data[member].as_u64().and_then(|n| u32::try_from(n).ok()).unwrap_or_default();
+        let name = &self.provider.config.name;
+        if data["soft_deleted"].as_bool() == Some(true) {
+            return Err(Error::Denied { provider: name.clone(), why: Denial::Disabled });
+        }
+        if data["derived"].as_bool() != Some(true) {
+            let problem =
+                format!("key {:?} must be made with derived=true, so that wraps are bound to their place", self.name);
+            return Err(Error::Provider { provider: name.clone(), problem });
+        }
+        let algorithm = data["type"].as_str().unwrap_or("unknown").to_owned();
+        Ok(KeyFacts { algorithm, version: number("latest_version"), oldest: number("min_decryption_version") })
+    }
+
     fn said(&self, wrapped: &[u8]) -> Result<String> {
         let not = |_| Error::Denied { provider: self.provider.config.name.clone(), why: Denial::NotAuthentic };
         String::from_utf8(wrapped.to_vec()).map_err(not)
@@ -216,6 +235,9 @@ impl RootKey for TransitKey {
     }
 
     fn wrap(&self, context: &[u8], key: &SecretKey) -> Result<Vec<u8>> {
+        // Transit makes a key that is not there, of another kind than ours, if the token allows it: so a name that is
+        // mistyped would stand for a key that nobody knows of.
+        self.derived()?;
         let mut body = json!({ "context": STANDARD.encode(context), "plaintext": STANDARD.encode(key.bytes()) });
         let reply = self.post("encrypt", &body);
         wipe(&mut body["plaintext"]);
@@ -239,14 +261,7 @@ impl RootKey for TransitKey {
     }
 
     fn facts(&self) -> Result<KeyFacts> {
-        let reply = self.provider.call("GET", &format!("keys/{}", self.name), None)?;
-        let data = &reply["data"];
-        let number = |member: &str| data[member].as_u64().and_then(|n| u32::try_from(n).ok()).unwrap_or_default();
-        if data["soft_deleted"].as_bool() == Some(true) {
-            return Err(Error::Denied { provider: self.provider.config.name.clone(), why: Denial::Disabled });
-        }
-        let algorithm = data["type"].as_str().unwrap_or("unknown").to_owned();
-        Ok(KeyFacts { algorithm, version: number("latest_version"), oldest: number("min_decryption_version") })
+        self.derived()
     }
 
     fn create(&self) -> Result<()> {

@@ -1,0 +1,303 @@
+//! Keys that others keep, through HTTP and a real OpenBao: taken away, given back, destroyed, changed.
+
+mod canary;
+
+use crate::house::{ALL, House, local};
+use canary::Canary;
+use kernel::{Clock as _, SystemClock};
+use registry::KeyConfig;
+use serde_json::{Value, json};
+use std::{sync::Arc, thread, time::Duration};
+use testkit::{Http, OpenBao, ProxyMode, SlowProxy};
+use vault::{Providers, PublicKey, TransitConfig, TransitProvider, TransitToken};
+use zeroize::Zeroizing;
+
+/// As short as a configuration may have it, so that the tests take seconds.
+const LEASE: Duration = Duration::from_secs(3);
+const OUTAGE: Duration = Duration::from_secs(7);
+
+/// A house whose tenants may have their keys in an OpenBao behind a proxy.
+struct Estate {
+    house: House,
+    bao: OpenBao,
+    proxy: SlowProxy,
+}
+
+impl Estate {
+    fn open() -> Option<Self> {
+        let bao = OpenBao::start()?;
+        let proxy = SlowProxy::before(bao.socket());
+        let transit = |name: &str, key_per_tenant| {
+            let config = TransitConfig {
+                name: name.to_owned(),
+                address: proxy.address(),
+                mount: "transit".to_owned(),
+                namespace: None,
+                key: "ringfence".to_owned(),
+                key_per_tenant,
+                token: TransitToken::Value(Zeroizing::new(bao.token().to_owned())),
+                ca_certificates: None,
+                timeout: Duration::from_secs(1),
+            };
+            Arc::new(TransitProvider::new(config).unwrap())
+        };
+        let providers = Providers::from(local()).with(transit("bao", false)).with(transit("own", true));
+        let keys = KeyConfig { lease: LEASE, outage_max: OUTAGE, ..KeyConfig::from(providers) };
+        Some(Self { house: House::open_under(keys, &[]), bao, proxy })
+    }
+
+    /// A tenant under a key of its own there, with one document.
+    fn tenant(&self, id: &str, key: &Value, text: &str) -> Tenant {
+        let mut admin = self.house.admin();
+        admin.send("POST", "/admin/v1/tenants", &json!({ "id": id, "key": key })).unwrap().ok();
+        let tenant = Tenant { id: id.to_owned(), key: self.house.key(id, ALL, json!({})) };
+        tenant.put(&self.house, "one", text);
+        tenant
+    }
+
+    /// A tenant whose key `id` is made there for it, as a customer would.
+    fn customer(&self, id: &str, text: &str) -> Tenant {
+        self.bao.create_key(id, true);
+        self.tenant(id, &json!({ "provider": "bao", "name": id }), text)
+    }
+
+    fn key_state(&self, id: &str) -> Value {
+        self.house.admin().send("GET", &format!("/admin/v1/tenants/{id}/keys"), &Value::Null).unwrap().ok()["key"]
+            .clone()
+    }
+
+    fn wait_for(&self, what: &str, most: Duration, mut ready: impl FnMut() -> bool) -> Duration {
+        let begun = now();
+        while !ready() {
+            assert!(now() - begun < most, "{what} took longer than {most:?}");
+            thread::sleep(Duration::from_millis(50));
+        }
+        now() - begun
+    }
+
+    fn operation(&self, begun: &Value) -> Value {
+        let path = format!("/admin/v1/operations/{}", begun["operation"].as_str().unwrap());
+        let mut last = Value::Null;
+        self.wait_for("the operation", Duration::from_secs(30), || {
+            last = self.house.admin().send("GET", &path, &Value::Null).unwrap().ok();
+            !matches!(last["status"].as_str(), Some("pending" | "running"))
+        });
+        last
+    }
+}
+
+struct Tenant {
+    id: String,
+    key: String,
+}
+
+impl Tenant {
+    fn data(&self, house: &House) -> Http {
+        house.data(Some(&self.key))
+    }
+
+    fn put(&self, house: &House, id: &str, text: &str) {
+        let body = json!({ "documents": [{ "id": id, "text": text }] });
+        self.data(house).send("POST", "/v1/namespaces/docs/documents", &body).unwrap().ok();
+    }
+
+    /// The status of a search; its text must be found when it is 200.
+    fn search(&self, house: &House) -> u16 {
+        let body = json!({ "query": "quarterly figures", "mode": "text" });
+        let reply = self.data(house).send("POST", "/v1/namespaces/docs/search", &body).unwrap();
+        if reply.status == 200 {
+            assert_eq!(reply.json()["hits"].as_array().map(Vec::len), Some(1), "nothing was lost");
+        } else {
+            assert_eq!((reply.status, reply.code()), (423, "key_unavailable".to_owned()));
+        }
+        reply.status
+    }
+}
+
+const TEXT: &str = "the quarterly figures of a customer";
+
+/// Real time: the server's own clock runs in it.
+fn now() -> Duration {
+    static CLOCK: std::sync::OnceLock<SystemClock> = std::sync::OnceLock::new();
+    CLOCK.get_or_init(SystemClock::new).monotonic()
+}
+
+#[test]
+fn a_key_that_is_taken_away_ends_reading_within_the_lease_and_leaves_nothing_in_memory() {
+    let Some(estate) = Estate::open() else { return };
+    let house = &estate.house;
+    let canary = Canary::new();
+    let victim = canary.with("the quarterly figures of ", |text| estate.customer("victim", text));
+    let other = estate.customer("other", TEXT);
+    let home = estate.tenant("home", &Value::Null, TEXT);
+    assert_eq!([victim.search(house), other.search(house), home.search(house)], [200; 3]);
+    assert!(canary.in_memory() > 0, "the scan must find it while it is there");
+
+    estate.bao.soft_delete("victim");
+    let taken = now();
+    let mut last_read = taken;
+    estate.wait_for("the end of reading", LEASE + Duration::from_secs(3), || {
+        assert_eq!([other.search(house), home.search(house)], [200; 2], "others notice nothing");
+        let reads = victim.search(house) == 200;
+        if reads {
+            last_read = now();
+        }
+        !reads
+    });
+    let lasted = last_read - taken;
+    assert!(lasted <= LEASE, "read for {lasted:?} behind a lease of {LEASE:?}");
+    estate.wait_for("the seal", Duration::from_secs(3), || estate.key_state("victim")["state"] == "sealed");
+    assert_eq!(estate.key_state("victim")["why"], "disabled");
+    estate.wait_for("the canary's end", Duration::from_secs(10), || canary.in_memory() == 0);
+    assert_eq!([other.search(house), home.search(house)], [200; 2]);
+
+    estate.bao.soft_restore("victim");
+    let back = estate.wait_for("the return", Duration::from_secs(15), || victim.search(house) == 200);
+    eprintln!("read for {lasted:?} behind its end, back {back:?} after its return");
+    assert_eq!(estate.key_state("victim")["state"], "active");
+    canary.with("the quarterly figures of ", |text| victim.put(house, "one", text));
+    let told = || {
+        let lines = house.admin().send("GET", "/admin/v1/audit?limit=1000", &Value::Null).unwrap().body;
+        let lines = String::from_utf8(lines).unwrap();
+        ["key.denied", "key.sealed", "key.restored"].iter().all(|event| lines.contains(event))
+    };
+    estate.wait_for("the audit", Duration::from_secs(5), told);
+}
+
+#[test]
+fn every_way_to_say_no_is_a_no() {
+    let Some(estate) = Estate::open() else { return };
+    let house = &estate.house;
+    let retired = estate.customer("retired", TEXT);
+    let deleted = estate.customer("deleted", TEXT);
+    estate.bao.rotate("retired");
+    estate.bao.set_min_decryption_version("retired", 2);
+    estate.bao.delete("deleted");
+    estate.wait_for("the end of reading", LEASE + Duration::from_secs(3), || {
+        retired.search(house) == 423 && deleted.search(house) == 423
+    });
+    assert_eq!(estate.key_state("retired")["why"], "disabled");
+    assert_eq!(estate.key_state("deleted")["why"], "missing");
+    estate.bao.set_min_decryption_version("retired", 1);
+    estate.wait_for("the return", Duration::from_secs(15), || retired.search(house) == 200);
+    // Another key of the same name does not open it.
+    estate.bao.create_key("deleted", true);
+    estate.wait_for("another answer", Duration::from_secs(15), || {
+        deleted.search(house);
+        estate.key_state("deleted")["why"] == "not_authentic"
+    });
+}
+
+#[test]
+fn an_outage_is_ridden_out_up_to_its_limit() {
+    let Some(estate) = Estate::open() else { return };
+    let house = &estate.house;
+    let tenant = estate.customer("acme", TEXT);
+    for mode in [ProxyMode::Refuse, ProxyMode::Hang, ProxyMode::Delay(Duration::from_millis(700))] {
+        estate.proxy.set(mode);
+        let until = now() + LEASE + Duration::from_secs(1);
+        while now() < until {
+            assert_eq!(tenant.search(house), 200, "{mode:?}");
+            thread::sleep(Duration::from_millis(100));
+        }
+        estate.proxy.set(ProxyMode::Pass);
+        estate.wait_for("the answer", Duration::from_secs(10), || {
+            tenant.search(house) == 200 && estate.key_state("acme")["state"] == "active"
+        });
+    }
+    estate.proxy.set(ProxyMode::Hang);
+    let begun = now();
+    estate.wait_for("the limit", OUTAGE + Duration::from_secs(4), || tenant.search(house) == 423);
+    assert!(now() - begun + LEASE > OUTAGE, "not before: {:?}", now() - begun);
+    estate.wait_for("the seal", Duration::from_secs(3), || estate.key_state("acme")["state"] == "sealed");
+    assert_eq!(estate.key_state("acme")["why"], "outage");
+    estate.proxy.set(ProxyMode::Pass);
+    estate.wait_for("the return", Duration::from_secs(15), || tenant.search(house) == 200);
+}
+
+#[test]
+fn a_provider_that_loses_its_memory_of_a_token_is_a_no_and_a_restart_is_an_outage() {
+    let Some(mut estate) = Estate::open() else { return };
+    let tenant = estate.customer("acme", TEXT);
+    estate.bao.kill();
+    thread::sleep(Duration::from_secs(2));
+    assert_eq!(tenant.search(&estate.house), 200);
+    estate.bao.restart();
+    thread::sleep(LEASE);
+    assert_eq!(tenant.search(&estate.house), 200);
+    estate.wait_for("the answer", Duration::from_secs(10), || {
+        tenant.search(&estate.house);
+        estate.key_state("acme")["state"] == "active"
+    });
+}
+
+#[test]
+fn a_tenant_moves_between_keys_and_providers() {
+    let Some(estate) = Estate::open() else { return };
+    let house = &estate.house;
+    let tenant = estate.tenant("acme", &Value::Null, TEXT);
+    estate.bao.create_key("theirs", true);
+    let rotate = |key: Value| {
+        let body = json!({ "mode": "rewrap", "key": key });
+        let begun = house.admin().send("POST", "/admin/v1/tenants/acme/keys/rotate", &body).unwrap().ok();
+        estate.operation(&begun)
+    };
+    let done = rotate(json!({ "provider": "bao", "name": "theirs" }));
+    assert_eq!(done["status"], "succeeded", "{done:#}");
+    assert_eq!(tenant.search(house), 200);
+    estate.bao.soft_delete("theirs");
+    estate.wait_for("the end of reading", LEASE + Duration::from_secs(3), || tenant.search(house) == 423);
+    estate.bao.soft_restore("theirs");
+    estate.wait_for("the return", Duration::from_secs(15), || tenant.search(house) == 200);
+
+    let done = rotate(json!({ "provider": "local" }));
+    assert_eq!(done["status"], "succeeded", "{done:#}");
+    estate.bao.delete("theirs");
+    thread::sleep(LEASE + Duration::from_secs(1));
+    assert_eq!(tenant.search(house), 200, "nothing stands under the old key");
+
+    let body = json!({ "mode": "rewrap", "key": { "provider": "nobody" } });
+    let refused = house.admin().send("POST", "/admin/v1/tenants/acme/keys/rotate", &body).unwrap();
+    assert_eq!(refused.status, 400, "{:?}", refused.json());
+    let body = json!({ "mode": "rewrap", "key": { "provider": "bao", "name": "mistyped" } });
+    let refused = house.admin().send("POST", "/admin/v1/tenants/acme/keys/rotate", &body).unwrap();
+    assert_eq!((refused.status, refused.code()), (423, "key_unavailable".to_owned()));
+    assert_eq!(tenant.search(house), 200, "what was refused changed nothing");
+    estate.bao.create_key("flat", false);
+    let body = json!({ "id": "b", "key": { "provider": "bao", "name": "flat" } });
+    let refused = house.admin().send("POST", "/admin/v1/tenants", &body).unwrap();
+    assert!(refused.status == 400 && refused.json().to_string().contains("derived=true"), "{:?}", refused.json());
+}
+
+#[test]
+fn a_tenants_own_key_is_destroyed_with_it_and_that_is_certified() {
+    let Some(estate) = Estate::open() else { return };
+    let house = &estate.house;
+    let own = json!({ "provider": "own" });
+    let tenant = estate.tenant("acme", &own, TEXT);
+    let name = estate.key_state("acme")["name"].as_str().unwrap().to_owned();
+    assert_eq!(estate.bao.key_info(&name)["derived"], true);
+    let body = json!({ "mode": "rewrap" });
+    let begun = house.admin().send("POST", "/admin/v1/tenants/acme/keys/rotate", &body).unwrap().ok();
+    assert_eq!(estate.operation(&begun)["status"], "succeeded");
+    assert_eq!(estate.bao.key_info(&name)["min_available_version"], 2, "the version before is gone there too");
+    assert_eq!(tenant.search(house), 200);
+
+    let mut admin = house.admin();
+    admin.send("POST", "/admin/v1/tenants/acme/suspend", &json!({})).unwrap().ok();
+    let begun = admin.send("DELETE", "/admin/v1/tenants/acme", &Value::Null).unwrap().ok();
+    let done = estate.operation(&begun);
+    assert_eq!(done["status"], "succeeded", "{done:#}");
+    let key = admin.send("GET", "/admin/v1/signing-key", &Value::Null).unwrap().ok();
+    let key = PublicKey::parse(key["key"].as_str().unwrap()).unwrap();
+    let note = done["result"]["certificate"].as_str().unwrap();
+    let stated: Value = serde_json::from_str(key.open(note).unwrap()).unwrap();
+    assert_eq!(stated["provider_receipts"][0]["destroyed"], true, "{stated:#}");
+    assert!(stated["attempts"].as_array().unwrap().iter().all(|a| a["refused"] == true), "{stated:#}");
+    let there = estate.bao.request(estate.bao.token(), "GET", &format!("transit/keys/{name}"), &Value::Null).unwrap();
+    assert_eq!(there.status, 404, "the provider has no such key");
+
+    let again = estate.tenant("acme", &own, TEXT);
+    assert_ne!(estate.key_state(&again.id)["name"], name.as_str(), "another life, another key");
+    assert_eq!(tenant.data(house).send("GET", "/v1/whoami", &Value::Null).unwrap().status, 401);
+}
