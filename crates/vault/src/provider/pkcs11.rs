@@ -26,10 +26,7 @@ use std::{
     collections::BTreeMap,
     ops::Deref,
     path::PathBuf,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError},
 };
 use zeroize::Zeroizing;
 
@@ -56,7 +53,8 @@ pub struct Pkcs11Provider {
     entropy: Arc<dyn Entropy>,
     /// Sessions at rest: reading, logged in.
     rest: Mutex<Vec<Opened>>,
-    pin_refused: AtomicBool,
+    /// Whether the PIN was refused. Held while it is tried.
+    pin_refused: Mutex<bool>,
 }
 
 impl Pkcs11Provider {
@@ -66,7 +64,7 @@ impl Pkcs11Provider {
     /// [`Error::Provider`] for a library that cannot be loaded.
     pub fn new(config: Pkcs11Config, entropy: Arc<dyn Entropy>) -> Result<Self> {
         let library = Library::load(&config)?;
-        Ok(Self { config, library, entropy, rest: Mutex::default(), pin_refused: AtomicBool::new(false) })
+        Ok(Self { config, library, entropy, rest: Mutex::default(), pin_refused: Mutex::default() })
     }
 
     /// Does something that changes nothing, in a session from the pool.
@@ -146,7 +144,9 @@ impl Pkcs11Provider {
     }
 
     fn open(&self, change: bool, life: u64) -> Outcome<Opened> {
-        if self.pin_refused.load(Ordering::Relaxed) {
+        // Tokens lock themselves after a few wrong PINs: one that was refused is not tried again, nor by two at once.
+        let mut pin_refused = self.pin_refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if *pin_refused {
             return Err(self.denied(Denial::Forbidden).into());
         }
         let library = &self.library.calls;
@@ -170,10 +170,7 @@ impl Pkcs11Provider {
             Ok(()) | Err(Said::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(opened),
             Err(said) => {
                 opened.close();
-                if matches!(said, Said::Pkcs11(RvError::PinIncorrect | RvError::PinLocked, _)) {
-                    // Tokens lock themselves after a few wrong PINs: this one is not tried again.
-                    self.pin_refused.store(true, Ordering::Relaxed);
-                }
+                *pin_refused = matches!(said, Said::Pkcs11(RvError::PinIncorrect | RvError::PinLocked, _));
                 Err(said.into())
             }
         }
