@@ -10,7 +10,7 @@ mod settings;
 mod storage;
 
 pub use environment::Environment;
-pub use keys::{KeysChoice, ProviderChoice, TransitChoice};
+pub use keys::{AwsKmsChoice, AwsKmsCredentials, KeysChoice, Pkcs11Choice, ProviderChoice, TransitChoice};
 pub use reference::reference;
 pub use settings::{Listen, LogFormat, ModelsChoice, RootKey, Settings};
 pub use storage::{Place, RemoteConfig};
@@ -131,6 +131,21 @@ pub struct KeyProviderConfig {
     /// A file with the token, read at each call.
     #[serde(default)]
     pub token_file: Option<PathBuf>,
+    /// The library of a hardware module's vendor.
+    #[serde(default)]
+    pub module: Option<PathBuf>,
+    /// The token's label.
+    #[serde(default)]
+    pub token_label: Option<String>,
+    /// Amazon's region.
+    #[serde(default)]
+    pub region: Option<String>,
+    /// Where Amazon's service answers, if not in its usual place.
+    #[serde(default)]
+    pub endpoint: Option<String>,
+    /// Amazon's access key; its secret comes from the environment.
+    #[serde(default)]
+    pub access_key_id: Option<String>,
     /// Certificate authorities, PEM.
     #[serde(default)]
     pub ca_certificates: Option<PathBuf>,
@@ -148,6 +163,21 @@ pub struct KeyProviderConfig {
 pub enum KeyProviderKind {
     /// OpenBao's or Vault's Transit engine.
     Transit,
+    /// A hardware module, or what speaks like one.
+    Pkcs11,
+    /// Amazon's Key Management Service.
+    AwsKms,
+}
+
+impl KeyProviderKind {
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            KeyProviderKind::Transit => "transit",
+            KeyProviderKind::Pkcs11 => "pkcs11",
+            KeyProviderKind::AwsKms => "aws-kms",
+        }
+    }
 }
 
 /// What embeds.

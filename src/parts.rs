@@ -1,14 +1,22 @@
 //! What a server is built from beside its settings: key provider, models, clock, entropy.
 //! Tests bring their own.
 
-use crate::config::{ModelsChoice, Place, ProviderChoice, RootKey, Settings};
+#[cfg(feature = "aws-kms")]
+use crate::config::AwsKmsCredentials;
+use crate::config::{
+    AwsKmsChoice, ModelsChoice, Pkcs11Choice, Place, ProviderChoice, RootKey, Settings, TransitChoice,
+};
 use anyhow::{Context, Result, anyhow, bail};
 use journal::{Blocking, PROBE_ROUNDS, RemoteOptions, Retry, Storage};
 use kernel::{Clock, Entropy, OsEntropy, SystemClock};
 use models::{Models, ModelsConfig};
 use registry::KeyConfig;
 use std::{path::Path, sync::Arc};
+#[cfg(feature = "aws-kms")]
+use vault::{AwsCredentials, AwsKmsConfig, AwsKmsProvider};
 use vault::{KeyProvider, LocalProvider, Providers};
+#[cfg(feature = "pkcs11")]
+use vault::{Pkcs11Config, Pkcs11Provider};
 #[cfg(feature = "transit")]
 use vault::{TransitConfig, TransitProvider, TransitToken};
 
@@ -67,9 +75,16 @@ pub(crate) fn keys(settings: &Settings) -> Result<KeyConfig> {
     Ok(KeyConfig { providers, lease, outage_max, rotate_every })
 }
 
-#[cfg(feature = "transit")]
 fn service(name: &str, choice: &ProviderChoice) -> Result<Arc<dyn KeyProvider>> {
-    let ProviderChoice::Transit(choice) = choice;
+    match choice {
+        ProviderChoice::Transit(choice) => transit(name, choice),
+        ProviderChoice::Pkcs11(choice) => pkcs11(name, choice),
+        ProviderChoice::AwsKms(choice) => aws_kms(name, choice),
+    }
+}
+
+#[cfg(feature = "transit")]
+fn transit(name: &str, choice: &TransitChoice) -> Result<Arc<dyn KeyProvider>> {
     let token = match (&choice.token, &choice.token_file) {
         (Some(token), _) => TransitToken::Value(token.clone()),
         (None, Some(path)) => TransitToken::File(path.clone()),
@@ -88,9 +103,55 @@ fn service(name: &str, choice: &ProviderChoice) -> Result<Arc<dyn KeyProvider>> 
     })?))
 }
 
+#[cfg(feature = "pkcs11")]
+fn pkcs11(name: &str, choice: &Pkcs11Choice) -> Result<Arc<dyn KeyProvider>> {
+    let config = Pkcs11Config {
+        name: name.to_owned(),
+        module: choice.module.clone(),
+        token: choice.token.clone(),
+        pin: choice.pin.clone(),
+        key: choice.key.clone(),
+        key_per_tenant: choice.key_per_tenant,
+    };
+    Ok(Arc::new(Pkcs11Provider::new(config, Arc::new(OsEntropy))?))
+}
+
+#[cfg(feature = "aws-kms")]
+fn aws_kms(name: &str, choice: &AwsKmsChoice) -> Result<Arc<dyn KeyProvider>> {
+    let credentials = match choice.credentials.clone() {
+        Some(AwsKmsCredentials { id, secret, token }) => AwsCredentials::Key { id, secret, token },
+        None => AwsCredentials::Found,
+    };
+    Ok(Arc::new(AwsKmsProvider::new(AwsKmsConfig {
+        name: name.to_owned(),
+        region: choice.region.clone(),
+        endpoint: choice.endpoint.clone(),
+        key: choice.key.clone(),
+        key_per_tenant: choice.key_per_tenant,
+        credentials,
+        ca_certificates: choice.ca_certificates.clone(),
+        timeout: choice.timeout,
+    })?))
+}
+
 #[cfg(not(feature = "transit"))]
-fn service(name: &str, _: &ProviderChoice) -> Result<Arc<dyn KeyProvider>> {
-    bail!("key provider {name} is of kind transit, which this build leaves out: build with --features transit")
+fn transit(name: &str, _: &TransitChoice) -> Result<Arc<dyn KeyProvider>> {
+    left_out(name, "transit")
+}
+
+#[cfg(not(feature = "pkcs11"))]
+fn pkcs11(name: &str, _: &Pkcs11Choice) -> Result<Arc<dyn KeyProvider>> {
+    left_out(name, "pkcs11")
+}
+
+#[cfg(not(feature = "aws-kms"))]
+fn aws_kms(name: &str, _: &AwsKmsChoice) -> Result<Arc<dyn KeyProvider>> {
+    left_out(name, "aws-kms")
+}
+
+#[cfg(not(all(feature = "transit", feature = "pkcs11", feature = "aws-kms")))]
+fn left_out(name: &str, kind: &str) -> Result<Arc<dyn KeyProvider>> {
+    bail!("key provider {name} is of kind {kind}, which this build leaves out: build with --features {kind}")
 }
 
 fn local(settings: &Settings) -> Result<Arc<dyn KeyProvider>> {

@@ -53,32 +53,63 @@ pub(super) const KEYS: &[(&str, &str, &str)] = &[
     ("keys.lease_s", "seconds, 45", "What a provider gave is used for so long after it last said yes. At most 60."),
     ("keys.outage_s", "seconds, 300", "And for so long while it does not answer at all. A no is not an outage."),
     ("keys.rotate_days", "days, never", "Keys of this age are rotated, unless their tenant has a rule of its own."),
-    ("key_providers.NAME.kind", "`transit`", "A key management service: OpenBao's or Vault's Transit engine."),
-    ("key_providers.NAME.address", "URL", "Where it answers."),
-    ("key_providers.NAME.mount", "path, `transit`", "Where the engine is mounted."),
-    ("key_providers.NAME.namespace", "name, none", "Vault's namespace."),
+    (
+        "key_providers.NAME.kind",
+        "`transit`, `pkcs11` or `aws-kms`",
+        "What keeps the keys: OpenBao's or Vault's Transit engine; a token behind a PKCS #11 library; Amazon's KMS, which \
+         wants a build with `--features aws-kms`.",
+    ),
+    ("key_providers.NAME.address", "URL", "Transit: where it answers."),
+    ("key_providers.NAME.mount", "path, `transit`", "Transit: where the engine is mounted."),
+    ("key_providers.NAME.namespace", "name, none", "Transit: Vault's namespace."),
+    (
+        "key_providers.NAME.module",
+        "path",
+        "PKCS #11: the vendor's library. It becomes part of the server: whoever may write it has all keys.",
+    ),
+    (
+        "key_providers.NAME.token_label",
+        "text",
+        "PKCS #11: which token. The user's PIN is `RINGFENCE_<NAME>_PIN` or the file that `RINGFENCE_<NAME>_PIN_FILE` \
+         names; a wrong one is tried once.",
+    ),
+    ("key_providers.NAME.region", "name", "KMS: Amazon's region."),
+    ("key_providers.NAME.endpoint", "URL, Amazon's", "KMS: where it answers, if elsewhere."),
+    (
+        "key_providers.NAME.access_key_id",
+        "text, none",
+        "KMS: the access key; its secret is `RINGFENCE_<NAME>_SECRET`, and `RINGFENCE_<NAME>_TOKEN` the session token of \
+         one that expires, each also as `_FILE`. Without it Amazon's own ways are tried: `AWS_ACCESS_KEY_ID` and its \
+         fellows, the files of `~/.aws`, a web identity, a container's role, an instance's.",
+    ),
     (
         "key_providers.NAME.key",
-        "name, `ringfence`",
-        "The key of tenants that name none; it must be derived. With `key_per_tenant` the prefix of their keys' names.",
+        "name, `ringfence`; KMS: `alias/ringfence`",
+        "The key of tenants that name none: in Transit a derived one, in a token an AES key of this label that cannot be \
+         extracted, in KMS an id, ARN or alias. With `key_per_tenant` the prefix of their keys' names.",
     ),
     (
         "key_providers.NAME.key_per_tenant",
         "true or false, `false`",
-        "The server makes a key for each tenant, and destroys it with the tenant: then backups open no more either.",
+        "The server makes a key for each tenant, and destroys it with the tenant: then backups open no more either. KMS \
+         deletes a key after seven days, and refuses it at once.",
     ),
     (
         "key_providers.NAME.token_file",
         "path, none",
-        "A file with the token, read at each call, so that an agent may renew it. Or `RINGFENCE_<NAME>_TOKEN`.",
+        "Transit: a file with the token, read at each call, so that an agent may renew it. Or `RINGFENCE_<NAME>_TOKEN`.",
     ),
     (
         "key_providers.NAME.ca_certificates",
         "path, none",
-        "Certificate authorities (PEM) to trust instead of the usual.",
+        "Transit, KMS: certificate authorities (PEM) to trust instead of the usual.",
     ),
-    ("key_providers.NAME.allow_http", "true or false, `false`", "Send keys without TLS beyond loopback."),
-    ("key_providers.NAME.timeout_s", "seconds, 5", "Longest time for one call."),
+    ("key_providers.NAME.allow_http", "true or false, `false`", "Transit, KMS: send keys without TLS beyond loopback."),
+    (
+        "key_providers.NAME.timeout_s",
+        "seconds, 5",
+        "Transit, KMS: longest time for one call. A PKCS #11 library has its own.",
+    ),
     ("models.enabled", "true or false, `true`", "`false`: text search and callers' own vectors only."),
     ("models.runtime", "path, found", "`libonnxruntime.so` or its folder. `RINGFENCE_ONNXRUNTIME` wins."),
     ("models.folder", "path, found", "One folder per model inside. `RINGFENCE_MODELS` wins."),

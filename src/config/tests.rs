@@ -154,6 +154,72 @@ fn an_object_store_that_does_not_fit_is_named() {
     }
 }
 
+const HSM: &str = "[key_providers.my-hsm]\nkind = \"pkcs11\"\nmodule = \"/usr/lib/hsm.so\"\ntoken_label = \"prod\"\n";
+const KMS: &str = "[key_providers.kms]\nkind = \"aws-kms\"\nregion = \"eu-central-1\"\n";
+
+fn key_provider(toml: &str, pairs: &[(&str, &str)]) -> ProviderChoice {
+    let keys = settings(toml, pairs).expect("fits").keys;
+    assert!(!format!("{keys:?}").contains("hunter"), "{keys:?}");
+    keys.providers.into_iter().next().expect("a provider").1
+}
+
+#[test]
+fn a_token_takes_its_pin_from_the_environment() {
+    let ProviderChoice::Pkcs11(found) = key_provider(HSM, &[("RINGFENCE_MY_HSM_PIN", "hunter2")]) else {
+        panic!("another kind")
+    };
+    assert_eq!((found.module.as_path(), &*found.token), (Path::new("/usr/lib/hsm.so"), "prod"));
+    assert_eq!((found.pin.as_str(), &*found.key, found.key_per_tenant), ("hunter2", "ringfence", false));
+}
+
+#[test]
+fn amazons_kms_takes_an_access_key_or_what_amazon_gives() {
+    let ProviderChoice::AwsKms(found) = key_provider(KMS, &[]) else { panic!("another kind") };
+    assert_eq!((&*found.region, found.endpoint, &*found.key), ("eu-central-1", None, "alias/ringfence"));
+    assert!(found.credentials.is_none() && !found.key_per_tenant && found.timeout.as_secs() == 5);
+    let toml = format!("{KMS}access_key_id = \"AKIDEXAMPLE\"\nendpoint = \"http://127.0.0.1:1\"\ntimeout_s = 9\n");
+    let pairs = [("RINGFENCE_KMS_SECRET", "hunter2"), ("RINGFENCE_KMS_TOKEN", "hunter3")];
+    let ProviderChoice::AwsKms(found) = key_provider(&toml, &pairs) else { panic!("another kind") };
+    assert_eq!((found.endpoint.as_deref(), found.timeout.as_secs()), (Some("http://127.0.0.1:1"), 9));
+    let key = found.credentials.expect("a key");
+    assert_eq!((&*key.id, key.secret.as_str()), ("AKIDEXAMPLE", "hunter2"));
+    assert_eq!(key.token.as_ref().map(|t| t.as_str()), Some("hunter3"));
+}
+
+#[test]
+fn a_key_provider_that_does_not_fit_is_named() {
+    const PIN: (&str, &str) = ("RINGFENCE_MY_HSM_PIN", "hunter2");
+    const TOKEN: (&str, &str) = ("RINGFENCE_BAO_TOKEN", "hunter2");
+    const BAO: &str = "[key_providers.bao]\nkind = \"transit\"\naddress = \"https://bao.example\"\n";
+    type Pairs = &'static [(&'static str, &'static str)];
+    let cases: [(String, Pairs, &str); 13] = [
+        (HSM.to_owned(), &[], "RINGFENCE_MY_HSM_PIN (or RINGFENCE_MY_HSM_PIN_FILE) is missing"),
+        (HSM.replace("/usr/lib/", ""), &[PIN], "module = \"hsm.so\": must be an absolute path"),
+        (HSM.replace("token_label", "#"), &[PIN], "token_label is missing"),
+        (format!("{HSM}timeout_s = 5\n"), &[PIN], "timeout_s is for kind transit and aws-kms; this one is pkcs11"),
+        (format!("{HSM}region = \"eu\"\n"), &[PIN], "key_providers.my-hsm: region is for kind aws-kms"),
+        (format!("{BAO}module = \"/m.so\"\n"), &[TOKEN], "module is for kind pkcs11; this one is transit"),
+        (KMS.replace("region", "#"), &[], "region is missing"),
+        (format!("{KMS}address = \"https://x\"\n"), &[], "address is for kind transit; this one is aws-kms"),
+        (format!("{KMS}endpoint = \"http://kms.example\"\n"), &[], "endpoint = \"http://kms.example\" would send keys"),
+        (
+            format!("{KMS}access_key_id = \"A\"\n"),
+            &[],
+            "RINGFENCE_KMS_SECRET (or RINGFENCE_KMS_SECRET_FILE) is missing",
+        ),
+        (KMS.to_owned(), &[("RINGFENCE_KMS_SECRET", "hunter2")], "access_key_id is missing"),
+        (KMS.to_owned(), &[("RINGFENCE_KMS_TOKEN", "hunter2")], "missing beside RINGFENCE_KMS_TOKEN"),
+        (format!("{KMS}key = \"ringfence\"\nkey_per_tenant = true\n"), &[], "the beginning of an alias"),
+    ];
+    for (toml, pairs, part) in cases {
+        let text = refusal(&toml, pairs);
+        assert!(text.contains(part), "{toml}: {text}");
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+    let text = refusal("[key_providers.x]\nkind = \"gcp\"\n", &[]);
+    assert!(text.contains("key_providers.x.kind must be one of transit, pkcs11, aws-kms"), "{text}");
+}
+
 #[test]
 fn the_reference_names_every_key_and_no_other() {
     let mut keys = Vec::new();

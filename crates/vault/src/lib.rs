@@ -26,7 +26,11 @@ pub use floe::reader::PagedReader;
 pub use frames::{FRAME_OVERHEAD_BYTES, FrameOpener, FrameSealer, LOG_PROLOGUE_BYTES};
 pub use home::{Directory, Home, ObjectKind, PlaceKind, WRAPS_MAX, epoch_of};
 pub use keys::SecretKey;
+#[cfg(feature = "aws-kms")]
+pub use provider::{AwsCredentials, AwsKmsConfig, AwsKmsProvider};
 pub use provider::{Denial, Key, KeyFacts, KeyProvider, LocalProvider, Providers, Receipt, RootKey};
+#[cfg(feature = "pkcs11")]
+pub use provider::{Pkcs11Config, Pkcs11Provider};
 #[cfg(feature = "transit")]
 pub use provider::{TransitConfig, TransitProvider, TransitToken};
 pub use ring::{TenantKeys, WrappedKey};

@@ -8,12 +8,20 @@
 use crate::{Error, Result, SecretKey};
 use std::{collections::BTreeMap, sync::Arc};
 
+#[cfg(feature = "aws-kms")]
+mod aws_kms;
 mod file;
 mod local;
+#[cfg(feature = "pkcs11")]
+mod pkcs11;
 #[cfg(feature = "transit")]
 mod transit;
 
+#[cfg(feature = "aws-kms")]
+pub use aws_kms::{AwsCredentials, AwsKmsConfig, AwsKmsProvider};
 pub use local::LocalProvider;
+#[cfg(feature = "pkcs11")]
+pub use pkcs11::{Pkcs11Config, Pkcs11Provider};
 #[cfg(feature = "transit")]
 pub use transit::{TransitConfig, TransitProvider, TransitToken};
 
@@ -97,7 +105,7 @@ pub trait KeyProvider: Send + Sync {
     /// Its name in the configuration.
     fn name(&self) -> &str;
 
-    /// What it is: `local`, `transit`, …
+    /// What it is: `local`, `transit`, `pkcs11`, `aws-kms`
     fn kind(&self) -> &'static str;
 
     /// The key of a tenant that names none.
