@@ -175,7 +175,12 @@ fn shown(value: &Value) -> String {
         Value::Array(items) => items.iter().map(shown).collect::<Vec<_>>().join(","),
         Value::Object(object) => {
             let given = object.iter().filter(|(_, value)| !value.is_null());
-            let text = given.map(|(key, value)| format!("{key}={}", shown(value))).collect::<Vec<_>>().join(" ");
+            // A text of many lines, such as a certificate, would hide the rest.
+            let short = |value: &Value| match value.as_str().map(|text| text.lines().count()) {
+                Some(lines) if lines > 1 => format!("({lines} lines, see --json)"),
+                _ => shown(value),
+            };
+            let text = given.map(|(key, value)| format!("{key}={}", short(value))).collect::<Vec<_>>().join(" ");
             if text.is_empty() { "-".to_owned() } else { text }
         }
         other => other.to_string(),

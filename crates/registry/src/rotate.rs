@@ -307,7 +307,11 @@ impl Registry {
         let at = self.inner.world.clock.now();
         let old = tenant.keys.epochs.iter().filter(|e| e.wrapped.epoch != epoch.0);
         let destroyed: Vec<_> = old.map(ShreddedKey::of).collect();
-        let mut doubts: Vec<_> = destroyed.iter().filter(|key| !key.own_key).map(ShreddedKey::doubt).collect();
+        let retires = |key: &ShreddedKey| {
+            let known = self.inner.asking.config.providers.key(&key.provider, &key.key);
+            key.own_key && known.is_ok_and(|key| key.retires_versions())
+        };
+        let mut doubts: Vec<_> = destroyed.iter().filter(|key| !retires(key)).map(ShreddedKey::doubt).collect();
         doubts.dedup();
         let statement = Retired {
             statement: "key epochs destroyed: no key of the tenant stands under them",

@@ -84,6 +84,11 @@ pub trait RootKey: Send + Sync {
         Ok(())
     }
 
+    /// Whether [`retire_versions`](Self::retire_versions) makes what older versions wrapped open no more.
+    fn retires_versions(&self) -> bool {
+        false
+    }
+
     /// Refuses every version but the newest from then on.
     ///
     /// # Errors

@@ -412,6 +412,10 @@ impl RootKey for Pkcs11Key {
         })
     }
 
+    fn retires_versions(&self) -> bool {
+        true
+    }
+
     fn retire_versions(&self) -> Result<()> {
         self.provider.change(|session| {
             let mut versions = self.versions(session)?;

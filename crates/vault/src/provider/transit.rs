@@ -272,6 +272,10 @@ impl RootKey for TransitKey {
         self.provider.call("POST", &format!("keys/{}/rotate", self.name), Some(&json!({}))).map(drop)
     }
 
+    fn retires_versions(&self) -> bool {
+        true
+    }
+
     fn retire_versions(&self) -> Result<()> {
         let newest = self.facts()?.version;
         let body = json!({ "min_decryption_version": newest, "min_encryption_version": newest });
