@@ -31,6 +31,7 @@ use std::{
     },
     time::Duration,
 };
+use tokio_util::task::TaskTracker;
 use vault::LocalProvider;
 
 struct Sizes {
@@ -48,6 +49,7 @@ struct World {
     key: String,
     sizes: Sizes,
     clock: SystemClock,
+    tasks: TaskTracker,
 }
 
 fn main() -> Result<()> {
@@ -77,7 +79,7 @@ async fn run(sizes: Sizes) -> Result<()> {
     for (name, mode) in [("rewrap", RotateMode::Rewrap), ("reencrypt", RotateMode::Reencrypt(None))] {
         let before = world.search_for(Duration::from_secs(world.sizes.seconds as u64)).await;
         let stop = Arc::new(AtomicBool::new(false));
-        let searching = tokio::spawn(world.clone().search_until(stop.clone()));
+        let searching = world.tasks.spawn(world.clone().search_until(stop.clone()));
         let begun = world.clock.monotonic();
         let took = world.rotate(mode).await?;
         let whole = world.clock.monotonic() - begun;
@@ -151,7 +153,15 @@ impl World {
             expires_at: None,
         };
         let (_, secret) = engine.create_api_key(&operator, &tenant, new).await.map_err(said)?;
-        let world = Self { engine, operator, tenant, key: (*secret).clone(), sizes, clock: SystemClock::new() };
+        let world = Self {
+            engine,
+            operator,
+            tenant,
+            key: (*secret).clone(),
+            sizes,
+            clock: SystemClock::new(),
+            tasks: TaskTracker::new(),
+        };
         let fill = stream::iter(0..world.sizes.namespaces).map(|n| world.fill(n)).buffer_unordered(16);
         fill.collect::<Vec<Result<()>>>().await.into_iter().collect::<Result<Vec<()>>>()?;
         Ok(world)
@@ -173,7 +183,9 @@ impl World {
         };
         let documents = (0..self.sizes.passages).map(document).collect::<Result<_>>()?;
         let request = IngestRequest { documents, on_conflict: OnConflict::Overwrite };
-        self.engine.ingest(self.grant::<Ingest>(namespace).await?, request).await.map_err(|e| said(e.into_body()))?;
+        let reply = self.engine.ingest(self.grant::<Ingest>(namespace).await?, request).await;
+        let stored = reply.map_err(|e| said(e.into_body()))?.into_body().results.len();
+        ensure!(stored == self.sizes.passages, "{stored} passages were stored");
         Ok(())
     }
 
@@ -200,7 +212,7 @@ impl World {
 
     async fn search_for(self: &Arc<Self>, time: Duration) -> Times {
         let stop = Arc::new(AtomicBool::new(false));
-        let searching = tokio::spawn(self.clone().search_until(stop.clone()));
+        let searching = self.tasks.spawn(self.clone().search_until(stop.clone()));
         tokio::time::sleep(time).await;
         stop.store(true, Ordering::Relaxed);
         searching.await.unwrap_or_default()
@@ -217,7 +229,7 @@ impl World {
             let due = ticks.tick().await.into_std();
             n += 1;
             let (world, failed) = (self.clone(), failed.clone());
-            running.push(tokio::spawn(async move {
+            running.push(self.tasks.spawn(async move {
                 if let Err(error) = world.search(n % world.sizes.hot.min(world.sizes.namespaces)).await {
                     println!("failed: {error:#}");
                     failed.fetch_add(1, Ordering::Relaxed);
