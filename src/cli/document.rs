@@ -5,6 +5,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use client::{Client, encode};
 use serde_json::{Map, Value, json};
+use std::{fs, path::PathBuf};
 
 #[derive(Debug, Args)]
 pub(super) struct Document {
@@ -45,6 +46,10 @@ enum Command {
     Delete {
         #[command(flatten)]
         which: Which,
+        /// Wait until no object, checkpoint or log holds them, and write the certificate of that into this file. Wants
+        /// ids; those of deleted documents too.
+        #[arg(long, value_name = "FILE", conflicts_with = "filter")]
+        erase: Option<PathBuf>,
         /// Do not ask.
         #[arg(long)]
         yes: bool,
@@ -175,9 +180,15 @@ pub(crate) fn run(args: Document, remote: &Remote) -> Result<()> {
             remote.print(&found, members)
         }
         Command::Patch(patch) => remote.print(&post("patch", patch.json()?)?, members),
-        Command::Delete { which, yes } => {
+        Command::Delete { which, erase, yes } => {
             confirm(yes, &format!("This deletes {} for good", which.text()))?;
-            remote.print(&post("delete", which.json()?)?, members)
+            let mut body = which.json()?;
+            let Some(file) = erase else { return remote.print(&post("delete", body)?, members) };
+            body["erase"] = true.into();
+            let gone = post("delete", body)?;
+            let note = gone["certificate"].as_str().context("the server sent no certificate")?;
+            fs::write(&file, note).with_context(|| format!("cannot write {}", file.display()))?;
+            remote.print(&gone, |v| format!("deleted {}; certificate in {}", v["deleted"], file.display()))
         }
         Command::Release { ids, note } => reviewed(remote, post("review", review(&ids, "release", note))?),
         Command::Reject { ids, note, yes } => {

@@ -52,13 +52,14 @@ pub(super) async fn delete_one(app: App, grant: Grant<Delete>, call: Call<Nothin
         Ok(id) => id,
         Err(error) => return Err(app.engine().trail().refuse(grant, error).await),
     };
-    let reply = app.engine().delete_documents(grant, Selection::Ids(vec![id])).await?;
-    Ok(Reply::audited(reply, |r| Counted { deleted: r.deleted, commit: Commit::from(r.commit) }))
+    let reply = app.engine().delete_documents(grant, Selection::Ids(vec![id]), false).await?;
+    Ok(Reply::audited(reply, Counted::from))
 }
 
 pub(super) async fn delete(app: App, grant: Grant<Delete>, call: Call<DocumentDelete>) -> Outcome<Counted> {
-    let reply = app.engine().delete_documents(grant, call.body).await?;
-    Ok(Reply::audited(reply, |r| Counted { deleted: r.deleted, commit: Commit::from(r.commit) }))
+    let (which, erase) = call.body;
+    let reply = app.engine().delete_documents(grant, which, erase).await?;
+    Ok(Reply::audited(reply, Counted::from))
 }
 
 pub(super) async fn patch(app: App, grant: Grant<Patch>, call: Call<DocumentPatch>) -> Outcome<Matched> {

@@ -424,12 +424,14 @@ pub struct DocumentReply {
 }
 
 /// What a deletion did.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct DeleteReply {
     /// Documents gone.
     pub deleted: u64,
     /// Since which commit.
     pub commit: CommitNo,
+    /// With an erasure: the signed statement that nothing holds them any more.
+    pub certificate: Option<String>,
 }
 
 /// A change without new text.

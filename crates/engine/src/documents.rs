@@ -72,18 +72,42 @@ impl Engine {
     }
 
     /// Deletes; what the audience cannot see stays and is not counted.
-    pub async fn delete_documents(&self, grant: Grant<Delete>, which: Selection) -> Flow<DeleteReply> {
-        let end = self.delete_under(&grant, which).await;
+    ///
+    /// With `erase`, which wants ids, the reply comes when no object, checkpoint or log holds them, with a certificate.
+    pub async fn delete_documents(&self, grant: Grant<Delete>, which: Selection, erase: bool) -> Flow<DeleteReply> {
+        let end = self.delete_under(&grant, which, erase).await;
         self.settle_commit(grant, end).await
     }
 
-    async fn delete_under(&self, grant: &Grant<Delete>, which: Selection) -> Result<(DeleteReply, CommitNo), Error> {
+    async fn delete_under(
+        &self,
+        grant: &Grant<Delete>,
+        which: Selection,
+        erase: bool,
+    ) -> Result<(DeleteReply, CommitNo), Error> {
         let _pass = self.inner.writes.enter(grant.incarnation(), 1)?;
         let audience = grant.audience(None)?;
         let record = self.namespace_record(grant)?;
         let room = self.inner.stores.enter(grant, &record.settings).await?;
-        let outcome = room.delete(&which, &audience, line(self.inner.trail.pen(grant), "deleted")).await?;
-        Ok((DeleteReply { deleted: outcome.deleted, commit: outcome.commit }, outcome.commit))
+        let line = line(self.inner.trail.pen(grant), "deleted");
+        let Selection::Ids(ids) = which else {
+            if erase {
+                return Err(Error::invalid("erase", "wants ids: documents are erased by their names"));
+            }
+            let outcome = room.delete(&which, &audience, line).await?;
+            let (deleted, commit) = (outcome.deleted, outcome.commit);
+            return Ok((DeleteReply { deleted, commit, certificate: None }, commit));
+        };
+        if !erase {
+            let outcome = room.delete(&Selection::Ids(ids), &audience, line).await?;
+            let (deleted, commit) = (outcome.deleted, outcome.commit);
+            return Ok((DeleteReply { deleted, commit, certificate: None }, commit));
+        }
+        let erasing = room.erase(&ids, &audience, line).await?;
+        let (deleted, commit) = (erasing.outcome.deleted, erasing.outcome.commit);
+        let erased = erasing.erased().await?;
+        let certificate = self.inner.registry.certify_erased(grant, &record, &ids, deleted, erased.commit)?;
+        Ok((DeleteReply { deleted, commit, certificate: Some(certificate) }, commit))
     }
 
     /// Changes attributes, readers, uri or expiry; never the text, so nothing is embedded.

@@ -114,6 +114,25 @@ pub(crate) struct Retired<'a> {
     pub(crate) cannot_be_proven: Vec<String>,
 }
 
+/// What the erasure of documents says. It goes to their tenant, and is kept nowhere here.
+#[derive(Serialize)]
+pub(crate) struct ErasedDocuments<'a> {
+    pub(crate) statement: &'static str,
+    pub(crate) version: u8,
+    pub(crate) tenant: &'a str,
+    pub(crate) incarnation: String,
+    pub(crate) namespace: &'a str,
+    pub(crate) namespace_uuid: String,
+    pub(crate) at: String,
+    /// As they were asked for.
+    pub(crate) documents: Vec<&'a str>,
+    /// How many of them were there.
+    pub(crate) deleted: u64,
+    /// Every object and log that is older than this commit's checkpoint was rewritten or deleted.
+    pub(crate) clean_from_commit: u64,
+    pub(crate) cannot_be_proven: [&'static str; 3],
+}
+
 /// What a provider did about one of its keys.
 #[derive(Clone, Serialize)]
 pub(crate) struct ReceiptLine {
@@ -151,6 +170,14 @@ impl ShreddedKey {
             "that copies of the data folder from before are useless: their wrapped keys (wrapped_sha256) open as long as \
              key {} of provider {} unwraps what it wrapped then",
             self.key, self.provider
+        )
+    }
+
+    /// What nobody can show yet of an epoch whose provider forgets older versions.
+    pub(crate) fn asked_behind(&self) -> String {
+        format!(
+            "that provider {} has forgotten the older versions of key {}: it is asked to right behind this statement",
+            self.provider, self.key
         )
     }
 }

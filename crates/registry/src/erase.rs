@@ -7,13 +7,13 @@
 //!    A crash anywhere behind 1 is taken up at the next start.
 
 use crate::{
-    Certificate, OperationHandle, OperationKind, Registry,
-    certificate::{Attempt, Erased, ReceiptLine, Sample, ShreddedKey, Shredding},
+    Certificate, NamespaceRecord, OperationHandle, OperationKind, Registry,
+    certificate::{Attempt, Erased, ErasedDocuments, ReceiptLine, Sample, ShreddedKey, Shredding},
     control::ControlEvent,
     record::{Life, TenantRecord},
 };
-use access::{Erase, Grant};
-use kernel::{Code, Error, Incarnation, Result, TenantId, limits};
+use access::{Action, Erase, Grant};
+use kernel::{Code, CommitNo, DocumentId, Error, Incarnation, Result, TenantId, limits};
 use std::collections::BTreeSet;
 use vault::{KeyTrouble, PlaceKind};
 
@@ -228,6 +228,43 @@ impl Registry {
             });
         }
         attempts
+    }
+
+    /// The signed statement that nothing of the grant's namespace holds these documents any more.
+    ///
+    /// # Errors
+    /// `internal` when it does not encode.
+    pub fn certify_erased<A: Action>(
+        &self,
+        grant: &Grant<A>,
+        namespace: &NamespaceRecord,
+        documents: &[DocumentId],
+        deleted: u64,
+        clean_from: CommitNo,
+    ) -> Result<String> {
+        let at = self.inner.world.clock.now();
+        let statement = ErasedDocuments {
+            statement: "documents erased: no object, checkpoint or log of the namespace holds them",
+            version: 0,
+            tenant: grant.tenant().as_str(),
+            incarnation: grant.incarnation().to_string(),
+            namespace: namespace.name.as_str(),
+            namespace_uuid: namespace.uuid.to_string(),
+            at: at.to_string(),
+            documents: documents.iter().map(DocumentId::as_str).collect(),
+            deleted,
+            clean_from_commit: clean_from.0,
+            cannot_be_proven: [
+                "copies that were made outside this server: of documents and answers by their readers, of its storage by \
+                 snapshots and versions",
+                "that the storage has overwritten what it deleted: what lies there is sealed under keys that were deleted \
+                 with it, and those under the namespace's key",
+                "the audit keeps keyed pseudonyms of the names, and nothing of the content",
+            ],
+        };
+        let (tenant, incarnation) = (grant.tenant(), grant.incarnation());
+        let signed = Certificate::sign(&self.inner.signer, tenant, incarnation, "documents.erased", at, &statement)?;
+        Ok(signed.note)
     }
 
     /// Signed statements that are remembered, newest first; of one tenant's name, if one is given.

@@ -272,6 +272,8 @@ impl Registry {
         mode: &'static str,
     ) -> Result<Option<Certificate>> {
         let inner = &self.inner;
+        let mine = |state: &ControlState| state.by_incarnation(residence.incarnation()).map(|t| t.keys.epochs.clone());
+        let mut old = inner.control.read(mine).unwrap_or_default();
         let certificate = inner
             .write(|state| {
                 let tenant = state.by_incarnation(residence.incarnation()).ok_or_else(Error::not_found)?;
@@ -293,13 +295,28 @@ impl Registry {
         }
         residence.set_keys(keys);
         inner.control.purge().await?;
-        // Where the tenant's key there is its own, what older versions of it wrapped opens no more: also what stands
-        // in copies of the data that were made before.
+        old.retain(|e| e.wrapped.epoch != epoch.0);
+        self.retire_at_providers(residence, &old).await?;
+        Ok(certificate)
+    }
+
+    /// Where the tenant's key at a provider is its own, what older versions of it wrapped opens no more, also in copies of
+    /// the data that were made before; and one that it has left is destroyed.
+    async fn retire_at_providers(&self, residence: &Residence, old: &[EpochRecord]) -> Result<()> {
+        let inner = &self.inner;
         let record = inner.control.read(|s| s.by_incarnation(residence.incarnation()).cloned());
-        if let Some(last) = record.as_ref().and_then(|r| r.keys.epochs.last()).filter(|last| last.made) {
+        let Some(last) = record.as_ref().and_then(|r| r.keys.epochs.last()) else { return Ok(()) };
+        if last.made {
             inner.asking.ask(inner.asking.key_of(last)?, |key| key.retire_versions()).await?;
         }
-        Ok(certificate)
+        for left in old.iter().filter(|e| e.made && (&e.provider, &e.key) != (&last.provider, &last.key)) {
+            let destroyed = inner.asking.ask(inner.asking.key_of(left)?, |key| key.destroy()).await;
+            if destroyed.is_ok_and(|receipt| receipt.destroyed) {
+                continue;
+            }
+            tracing::warn!(provider = left.provider, key = left.key, "a key that its tenant has left is not destroyed");
+        }
+        Ok(())
     }
 
     /// The statement that the epochs before are gone.
@@ -311,7 +328,8 @@ impl Registry {
             let known = self.inner.asking.config.providers.key(&key.provider, &key.key);
             key.own_key && known.is_ok_and(|key| key.retires_versions())
         };
-        let mut doubts: Vec<_> = destroyed.iter().filter(|key| !retires(key)).map(ShreddedKey::doubt).collect();
+        let doubt = |key: &ShreddedKey| if retires(key) { key.asked_behind() } else { key.doubt() };
+        let mut doubts: Vec<_> = destroyed.iter().map(doubt).collect();
         doubts.dedup();
         let statement = Retired {
             statement: "key epochs destroyed: no key of the tenant stands under them",

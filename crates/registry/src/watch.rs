@@ -56,7 +56,17 @@ impl Registry {
             }
             let now = millis(&*inner.world.clock);
             if !residence.lease.lives(&inner.asking.config, now) {
-                lapsed.extend(self.lapse(incarnation, residence).await);
+                // Ours would count as somebody who holds it.
+                let known = Arc::downgrade(&residence);
+                let gone = self.lapse(incarnation, residence).await;
+                let kept = if gone.is_none() { known.upgrade() } else { None };
+                lapsed.extend(gone);
+                // Somebody holds it, and nobody has said no: this process slept, or was slow. Nothing is served until it
+                // is asked again.
+                if let Some(residence) = kept.filter(|r| r.lease.due(&inner.asking.config, now, true)) {
+                    let registry = self.clone();
+                    inner.tracker.spawn(async move { registry.renew(residence).await });
+                }
                 continue;
             }
             let held = Arc::strong_count(&residence) > OURS;
@@ -73,6 +83,7 @@ impl Registry {
         std::mem::take(&mut *self.inner.events())
     }
 
+    /// Shuts one whose lease has ended; `None` when somebody holds it and nobody has said no.
     async fn lapse(&self, incarnation: Incarnation, residence: Arc<Residence>) -> Option<Lapsed> {
         let inner = &self.inner;
         let before = Arc::downgrade(&residence);

@@ -288,13 +288,20 @@ pub(crate) struct DocumentDelete {
     ids: Option<Vec<String>>,
     #[schema(value_type = Option<Object>)]
     filter: Option<Tree>,
+    /// With `ids`: answer only when no object, checkpoint or log holds them any more, with a certificate. Deleted
+    /// documents may be named too.
+    erase: Option<bool>,
 }
 
 impl Incoming for DocumentDelete {
-    type Checked = Selection;
+    type Checked = (Selection, bool);
 
-    fn check(self) -> Result<Selection, Error> {
-        selection(self.ids, self.filter)
+    fn check(self) -> Result<Self::Checked, Error> {
+        let erase = self.erase.unwrap_or(false);
+        if erase && self.ids.is_none() {
+            return Err(Error::invalid("erase", "wants ids: documents are erased by their names"));
+        }
+        Ok((selection(self.ids, self.filter)?, erase))
     }
 }
 
@@ -303,6 +310,15 @@ impl Incoming for DocumentDelete {
 pub(crate) struct Counted {
     pub(crate) deleted: u64,
     pub(crate) commit: Commit,
+    /// With `erase`: a signed note (c2sp.org/signed-note) whose text is JSON; `ringfence audit verify` checks it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) certificate: Option<String>,
+}
+
+impl From<engine::DeleteReply> for Counted {
+    fn from(reply: engine::DeleteReply) -> Self {
+        Self { deleted: reply.deleted, commit: Commit::from(reply.commit), certificate: reply.certificate }
+    }
 }
 
 /// A change without new text. Members merge; null removes.

@@ -63,7 +63,7 @@ fn a_disk_that_does_not_flush_is_found_out() {
             // Some worlds do not even start any more.
             catch_unwind(AssertUnwindSafe(|| run(*seed, 500, disk))).map_or(true, |report| !report.faults.is_empty())
         };
-        let at = (0..20).find(caught);
+        let at = (0..60).find(caught);
         assert!(at.is_some(), "{mutant:?} was not caught");
         println!("{mutant:?}: caught with seed {at:?}");
     }
