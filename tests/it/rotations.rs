@@ -237,3 +237,52 @@ fn all_tenants_are_rotated_a_few_at_once() {
     let found = control.send("GET", "/admin/v1/certificates", &Value::Null).unwrap().ok();
     assert_eq!(found["certificates"].as_array().map(Vec::len), Some(10), "a statement for each tenant and rotation");
 }
+
+/// Whoever puts the objects of before a re-encryption back finds that the new keys open none of them.
+#[test]
+fn a_copy_from_before_opens_nothing_under_the_new_keys() {
+    let mut server = server().start();
+    server.tenant("acme");
+    let key = server.key("acme", &["search", "ingest", "read_all"], &[]);
+    let documents: Vec<_> = (0..DOCUMENTS).map(|d| document(0, d)).collect();
+    let path = "/v1/namespaces/n0/documents";
+    server.api(&key).send("POST", path, &json!({ "documents": documents })).unwrap().ok();
+    assert_eq!(server.stop(), Some(0));
+    let (live, before, after) = (
+        server.data_folder().join("ns"),
+        server.data_folder().join("../before"),
+        server.data_folder().join("../after"),
+    );
+    copy(&live, &before);
+    server.restart();
+    server.control().send("POST", &format!("{KEYS}/rotate"), &json!({ "mode": "reencrypt" })).unwrap().ok();
+    settle(&server);
+    assert_eq!(server.stop(), Some(0));
+
+    std::fs::rename(&live, &after).unwrap();
+    copy(&before, &live);
+    server.restart();
+    let one = format!("{path}/d1?include=text");
+    let refused = server.api(&key).send("GET", &one, &Value::Null).unwrap();
+    assert_eq!((refused.status, refused.code()), (500, "internal".to_owned()), "{}", refused.json());
+    let body = json!({ "query": "document", "mode": "text" });
+    assert_eq!(server.api(&key).send("POST", "/v1/namespaces/n0/search", &body).unwrap().status, 500);
+    assert_eq!(server.stop(), Some(0));
+
+    std::fs::remove_dir_all(&live).unwrap();
+    std::fs::rename(&after, &live).unwrap();
+    server.restart();
+    server.api(&key).send("GET", &one, &Value::Null).unwrap().ok();
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().flatten() {
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if from.is_dir() {
+            copy(&from, &to);
+        } else {
+            std::fs::copy(&from, &to).unwrap();
+        }
+    }
+}
