@@ -90,19 +90,14 @@ impl Engine {
         let record = self.namespace_record(grant)?;
         let room = self.inner.stores.enter(grant, &record.settings).await?;
         let line = line(self.inner.trail.pen(grant), "deleted");
-        let Selection::Ids(ids) = which else {
-            if erase {
-                return Err(Error::invalid("erase", "wants ids: documents are erased by their names"));
-            }
+        if !erase {
             let outcome = room.delete(&which, &audience, line).await?;
             let (deleted, commit) = (outcome.deleted, outcome.commit);
             return Ok((DeleteReply { deleted, commit, certificate: None }, commit));
-        };
-        if !erase {
-            let outcome = room.delete(&Selection::Ids(ids), &audience, line).await?;
-            let (deleted, commit) = (outcome.deleted, outcome.commit);
-            return Ok((DeleteReply { deleted, commit, certificate: None }, commit));
         }
+        let Selection::Ids(ids) = which else {
+            return Err(Error::invalid("erase", "wants ids: documents are erased by their names"));
+        };
         let erasing = room.erase(&ids, &audience, line).await?;
         let (deleted, commit) = (erasing.outcome.deleted, erasing.outcome.commit);
         let erased = erasing.erased().await?;

@@ -213,6 +213,16 @@ impl Chain {
         book.renew().await
     }
 
+    /// Writes what waits and closes the log, with the keys that it holds. The chain itself stays, so that whoever comes
+    /// meanwhile opens no second log beside this one. Says whether the log is closed.
+    pub(crate) async fn release(self: &Arc<Self>) -> bool {
+        if let Err(error) = self.flush().await {
+            tracing::warn!(code = error.code.as_str(), "audit lines wait for their tenant's key");
+        }
+        self.let_go().await;
+        !self.is_open.load(Ordering::Relaxed)
+    }
+
     /// Opens the chain, so that its counters are known.
     pub(crate) async fn warm(&self) -> Result<(), kernel::Error> {
         let mut book = self.book.lock().await;

@@ -233,6 +233,16 @@ impl Trail {
         self.chain(incarnation).warm().await
     }
 
+    /// Closes a tenant's chain, whose keys may not be used any more; lines that wait are written first, and what comes
+    /// later opens it again if its key can be had. Says whether it is closed: not while somebody reads or writes it.
+    pub async fn release(&self, incarnation: Incarnation) -> bool {
+        let chain = self.lock().get(&incarnation).cloned();
+        match chain {
+            Some(chain) => chain.release().await,
+            None => true,
+        }
+    }
+
     /// Seals everything of a tenant's audit anew, under the newest key of this very home.
     ///
     /// # Errors

@@ -277,10 +277,12 @@ impl Seat {
     /// It did not open: the next try is later, and later still after each failure.
     pub(crate) fn fail(&self, now: Duration, code: Code, why: String, trouble: Option<KeyTrouble>) {
         let mut state = lock(&self.state);
-        let (longer, before) = match &*state {
-            State::Unopened(failed) => (failed.pause * 2, failed.before.clone()),
-            _ => (limits::REOPEN_WAIT_MIN, Weak::new()),
+        let (longer, before, known) = match &*state {
+            State::Unopened(failed) => (failed.pause * 2, failed.before.clone(), failed.trouble),
+            _ => (limits::REOPEN_WAIT_MIN, Weak::new(), None),
         };
+        // While requests of before end nobody is asked: what was said last still holds.
+        let trouble = trouble.or(known.filter(|_| before.strong_count() > 0));
         let longest = if code == Code::KeyUnavailable { limits::KEY_REOPEN_WAIT_MAX } else { limits::REOPEN_WAIT_MAX };
         let pause = longer.min(longest);
         *state = State::Unopened(Unopened { again: now + pause, pause, code, why, trouble, before });
