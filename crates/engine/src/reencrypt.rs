@@ -6,7 +6,15 @@ use crate::Engine;
 use futures::{StreamExt as _, stream};
 use kernel::{Error, NamespaceName, NamespaceSettings, limits};
 use registry::{OperationHandle, Reencryption, Rotated};
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use vault::Home;
 
 /// How a re-encryption ended, if nothing went wrong.
 pub(crate) enum Reencrypted {
@@ -33,23 +41,14 @@ impl Engine {
         report();
         let (mut last, mut failed) = (None, None);
         loop {
-            let some = work.next(last.as_ref(), PAGE);
+            let some = work.next(last.as_ref(), BATCH);
             let Some((name, _)) = some.last() else { break };
             last = Some(name.clone());
-            let each = some.into_iter().map(|(name, settings)| self.renew(&work, name, settings));
-            let mut each = stream::iter(each).buffer_unordered(limits::REENCRYPTIONS_AT_ONCE);
-            while let Some(outcome) = each.next().await {
-                if let Err(error) = outcome {
-                    tracing::warn!(%error, "a namespace is not sealed anew; the others are");
-                    failed = Some(error);
-                }
-                report();
-                if operation.cancelled() {
-                    break;
-                }
+            if let Err(error) = self.renew_some(&work, operation, some).await {
+                tracing::warn!(%error, "a namespace is not sealed anew; the others are");
+                failed = Some(error);
             }
-            // Those that have begun end what they began.
-            while each.next().await.is_some() {}
+            report();
             if operation.cancelled() {
                 return Ok(Reencrypted::Cancelled);
             }
@@ -60,19 +59,65 @@ impl Engine {
         Ok(Reencrypted::Done(work.finish().await?))
     }
 
-    async fn renew(
+    /// Some namespaces: their next keys in one write, what lies in each sealed anew, their old keys forgotten in one
+    /// write. Those that have begun when it is cancelled end what they began; the others keep both keys, and open.
+    async fn renew_some(
         &self,
         work: &Reencryption,
-        name: NamespaceName,
-        settings: Arc<NamespaceSettings>,
+        operation: &OperationHandle,
+        some: Vec<(NamespaceName, Arc<NamespaceSettings>)>,
     ) -> Result<(), Error> {
-        let Some(home) = work.begin(&name).await? else { return Ok(()) };
+        let names: Vec<_> = some.iter().map(|(name, _)| name.clone()).collect();
+        let settings: BTreeMap<_, _> = some.into_iter().collect();
+        let (done, total) = work.progress();
+        let left = AtomicU64::new(total.saturating_sub(done).max(1));
+        let each =
+            work.begin(&names).await?.into_iter().filter_map(|place| Some((settings.get(&place.0)?.clone(), place)));
+        let left = &left;
+        let each = each.map(|(settings, place)| async move {
+            if operation.cancelled() {
+                return Ok(None);
+            }
+            let begun = self.inner.clock.monotonic();
+            let renewed = self.renew(&place.1, &settings).await;
+            self.rest(begun, operation, left.fetch_sub(1, Ordering::Relaxed)).await;
+            renewed.map(|()| Some(place))
+        });
+        let (mut renewed, mut failed) = (Vec::new(), None);
+        let mut outcomes = stream::iter(each).buffer_unordered(limits::REENCRYPTIONS_AT_ONCE);
+        while let Some(outcome) = outcomes.next().await {
+            match outcome {
+                Ok(place) => renewed.extend(place),
+                Err(error) => failed = Some(error),
+            }
+        }
+        work.end(&renewed).await?;
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Rests behind one of `left` namespaces that was begun then: while requests come, most of the time is theirs, as
+    /// far as the deadline allows. Where nobody asks for anything there is nobody to give way to.
+    async fn rest(&self, begun: Duration, operation: &OperationHandle, left: u64) {
+        if !self.inner.work.was_asked_since(begun) {
+            return;
+        }
+        let took = self.inner.clock.monotonic().saturating_sub(begun);
+        let until = operation.deadline().map(|at| at.since(self.now()));
+        let mut wait = rest(took, until, left);
+        // Behind a large namespace that is minutes: whoever cancels does not wait for them.
+        while !wait.is_zero() && !operation.cancelled() {
+            let some = wait.min(LOOK);
+            tokio::time::sleep(some).await;
+            wait -= some;
+        }
+    }
+
+    async fn renew(&self, home: &Arc<Home>, settings: &NamespaceSettings) -> Result<(), Error> {
         let mut tries = 1;
         loop {
-            match self.inner.stores.renew(home.clone(), &settings).await {
-                Ok(_) => return work.end(&name, &home).await,
-                // It was deleted meanwhile.
-                Err(store::Error::NotFound) => return Ok(()),
+            match self.inner.stores.renew(home.clone(), settings).await {
+                // Or it was deleted meanwhile.
+                Ok(_) | Err(store::Error::NotFound) => return Ok(()),
                 // It was being closed, or a writer came between.
                 Err(store::Error::Closing | store::Error::Unrenewed(_)) if tries < TRIES => tries += 1,
                 Err(error) => return Err(error.into()),
@@ -95,8 +140,23 @@ impl Engine {
     }
 }
 
-/// Namespaces that are looked up at once.
-const PAGE: usize = 256;
+/// How long to rest behind work that took so long, with so much of it left until the deadline.
+fn rest(took: Duration, until: Option<Duration>, left: u64) -> Duration {
+    let wanted = took * REST;
+    // Half of the time that is left, for what comes larger than what was.
+    let share = |until: Duration| until / 2 / u32::try_from(left).unwrap_or(u32::MAX).max(1);
+    until.map_or(wanted, |until| wanted.min(share(until).saturating_sub(took)))
+}
+
+/// Namespaces whose next keys are written together. A crash leaves so many with two keys.
+const BATCH: usize = 32;
+/// Rests are so many times as long as the work before.
+const REST: u32 = 4;
 /// How often a place is tried that somebody is at.
 const TRIES: u32 = 10;
+/// How often who rests looks whether it was cancelled.
+const LOOK: Duration = Duration::from_millis(100);
 const PAUSE: Duration = Duration::from_millis(200);
+
+#[cfg(test)]
+mod tests;

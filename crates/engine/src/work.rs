@@ -120,6 +120,11 @@ impl Work {
         }
     }
 
+    /// Whether any request was at work since this moment of the monotonic clock.
+    pub(crate) fn was_asked_since(&self, at: std::time::Duration) -> bool {
+        self.requests.saw_since(at)
+    }
+
     /// Jobs that wait for a thread.
     pub(crate) fn waiting(&self) -> usize {
         self.requests.waiting()
@@ -145,6 +150,7 @@ impl store::Cpu for Work {
     /// What a request waits for: planning and indexing a write, opening a namespace.
     fn run_for(&self, errand: Errand, work: Box<dyn FnOnce() + Send>) {
         let (owner, urgency) = match errand {
+            Errand::OpenAside => return self.run_upkeep(work),
             Errand::Open(owner) => (owner, Urgency::Answer),
             Errand::Write(owner) => (owner, Urgency::Write),
         };

@@ -294,7 +294,7 @@ impl Chain {
             }
             queue.led = true;
         }
-        self.shared.tracker.spawn(lead(Leader { chain: Arc::clone(self), ended: false }));
+        self.shared.tracker.spawn(lead(Leader { chain: Arc::clone(self), begun: false, ended: false }));
     }
 
     /// What waits, up to a group; the one who takes nothing ends the leadership in the same moment.
@@ -463,6 +463,7 @@ impl Drop for Chain {
 }
 
 async fn lead(mut leader: Leader) {
+    leader.begun = true;
     loop {
         leader.chain.gather().await;
         match leader.chain.commit_next(false).await {
@@ -486,6 +487,8 @@ async fn room_in(room: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
 /// Gives the leadership up, also when the task failed or is lost.
 struct Leader {
     chain: Arc<Chain>,
+    /// Whether its task ever ran. One that is dropped before is dropped by a runtime that ends, as would be the next.
+    begun: bool,
     /// Given up already, when nothing waited; somebody else may lead by now.
     ended: bool,
 }
@@ -501,7 +504,9 @@ impl Drop for Leader {
             queue.led = false;
             queue.waiting.iter().any(|line| line.reply.is_some())
         };
-        self.chain.lead(awaited);
+        if self.begun {
+            self.chain.lead(awaited);
+        }
     }
 }
 

@@ -73,7 +73,8 @@ fn directories() -> Vec<Vec<u8>> {
 fn control_events() -> Vec<Vec<u8>> {
     let plain = |body: &str| format!(r#"{{"v":0,"body":{body}}}"#).into_bytes();
     let id = "01890000-0000-7000-8000-000000000001";
-    let end = r#"{"status":"failed","at":5,"result":{"a":[1]},"error":{"code":"internal","message":"m"}}"#;
+    let end =
+        r#"{"status":"failed","at":5,"result":{"a":[1]},"error":{"code":"internal","message":"m"},"progress":[1,2]}"#;
     let place = r#"{"uuid":"01890000-0000-7000-8000-000000000001","wrapped":{"epoch":1,"bytes":"AAAA"}}"#;
     vec![
         plain(&format!(

@@ -46,7 +46,7 @@ pub use namespaces::NamespaceRecord;
 pub use operations::{Begun, OperationHandle, OperationView, Progress};
 pub use operators::OperatorView;
 pub use record::{Failure, OperationKind, OperationStatus};
-pub use reencrypt::Reencryption;
+pub use reencrypt::{Reencryption, Renewing};
 pub use registry::Registry;
 pub use rotate::{EpochStatus, KeyStatus, Rotated};
 pub use seats::SeatStats;

@@ -65,6 +65,7 @@ pub struct OperationHandle {
     tenant: TenantId,
     incarnation: Incarnation,
     created_at: Timestamp,
+    deadline: Option<Timestamp>,
     live: Arc<Live>,
 }
 
@@ -75,6 +76,12 @@ pub(crate) struct Live {
     cancelled: AtomicBool,
     done: AtomicU64,
     total: AtomicU64,
+}
+
+impl Live {
+    fn progress(&self) -> (u64, u64) {
+        (self.done.load(Ordering::Relaxed), self.total.load(Ordering::Relaxed))
+    }
 }
 
 impl OperationHandle {
@@ -101,6 +108,11 @@ impl OperationHandle {
     /// When it was asked for.
     pub fn created_at(&self) -> Timestamp {
         self.created_at
+    }
+
+    /// When it should have ended.
+    pub fn deadline(&self) -> Option<Timestamp> {
+        self.deadline
     }
 
     /// Says how far it is.
@@ -297,7 +309,8 @@ impl Registry {
         error: Option<Failure>,
     ) -> Result<()> {
         let at = self.inner.world.clock.now();
-        let end = End { status, at, result, error };
+        let progress = self.live(id).map_or((0, 0), |live| live.progress());
+        let end = End { status, at, result, error, progress };
         self.inner.write(|_| Ok((Some(ControlEvent::OperationEnded { id, end }), ()))).await?;
         self.inner.live.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
         Ok(())
@@ -313,6 +326,7 @@ impl Registry {
             tenant: record.tenant.clone(),
             incarnation: record.incarnation,
             created_at: record.created_at,
+            deadline: record.deadline,
             live,
         }
     }
@@ -323,7 +337,8 @@ impl Registry {
 
     fn operation_view(&self, record: &OperationRecord) -> OperationView {
         let live = self.live(record.id);
-        let count = |of: fn(&Live) -> &AtomicU64| live.as_deref().map_or(0, |l| of(l).load(Ordering::Relaxed));
+        let running = || live.as_deref().map_or((0, 0), Live::progress);
+        let (done, total) = record.end.as_ref().map_or_else(running, |end| end.progress);
         let started = live.as_deref().is_some_and(|l| l.started.load(Ordering::Relaxed));
         let waiting = if started { OperationStatus::Running } else { OperationStatus::Pending };
         OperationView {
@@ -331,7 +346,7 @@ impl Registry {
             kind: record.kind,
             tenant: record.tenant.clone(),
             status: record.end.as_ref().map_or(waiting, |e| e.status),
-            progress: Progress { done: count(|l| &l.done), total: count(|l| &l.total), unit: record.kind.unit() },
+            progress: Progress { done, total, unit: record.kind.unit() },
             created_at: record.created_at,
             finished_at: record.end.as_ref().map(|e| e.at),
             deadline: record.deadline,

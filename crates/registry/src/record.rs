@@ -348,6 +348,8 @@ pub(crate) struct End {
     pub(crate) at: Timestamp,
     pub(crate) result: Option<serde_json::Value>,
     pub(crate) error: Option<Failure>,
+    /// How far it had come, and of how much.
+    pub(crate) progress: (u64, u64),
 }
 
 /// Why an operation failed: what the border error says.

@@ -12,13 +12,19 @@
 use crate::{
     OperationHandle, OperationKind, Registry, Rotated,
     control::ControlEvent,
-    directory::{DirectoryEvent, Rewrap},
+    directory::{DirectoryEvent, DirectoryState, Rewrap},
     record::{PlaceRecord, TenantRecord, Wrapped},
     residence::{Residence, place},
     rotate::places,
 };
 use kernel::{Error, KeyEpoch, NamespaceName, NamespaceSettings, Result};
-use std::sync::Arc;
+use std::{
+    ops::Bound,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 use tokio::sync::OwnedMutexGuard;
 use vault::{Home, WrappedKey};
 
@@ -27,8 +33,14 @@ pub struct Reencryption {
     registry: Registry,
     residence: Arc<Residence>,
     epoch: KeyEpoch,
+    /// Places that are done, of so many when it began. Counted along: a look at all of them for each is dear.
+    done: AtomicU64,
+    total: u64,
     _one: OwnedMutexGuard<()>,
 }
+
+/// Namespaces of a re-encryption, with the homes through which they are sealed anew.
+pub type Renewing = Vec<(NamespaceName, Arc<Home>)>;
 
 /// How far a place is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +62,11 @@ impl Registry {
         let residence = self.inner.open(operation.incarnation()).await?;
         let one = residence.rotation.clone().lock_owned().await;
         let epoch = self.add_epoch(&residence, None, Some(operation.created_at())).await?;
-        Ok(Reencryption { registry: self.clone(), residence, epoch, _one: one })
+        let registry = self.clone();
+        let mut work = Reencryption { registry, residence, epoch, done: AtomicU64::new(0), total: 0, _one: one };
+        let (done, total) = work.count();
+        (work.done, work.total) = (AtomicU64::new(done), total);
+        Ok(work)
     }
 }
 
@@ -60,8 +76,12 @@ impl Reencryption {
         self.epoch
     }
 
-    /// Places done, and all of them.
+    /// Places done, and all of them, as far as is known without a look at each.
     pub fn progress(&self) -> (u64, u64) {
+        (self.done.load(Ordering::Relaxed).min(self.total), self.total)
+    }
+
+    fn count(&self) -> (u64, u64) {
         let Ok(record) = self.record() else { return (0, 0) };
         let own = [&record.directory, &record.audit].into_iter().flatten();
         let mut done = own.filter(|p| self.stage(&p.wrapped) == Stage::Done).count();
@@ -108,37 +128,48 @@ impl Reencryption {
     /// Namespaces that are not done, by name, behind this one.
     pub fn next(&self, after: Option<&NamespaceName>, most: usize) -> Vec<(NamespaceName, Arc<NamespaceSettings>)> {
         self.residence.book().read(|s| {
-            let behind = s.namespaces.iter().filter(|(name, _)| after.is_none_or(|after| *name > after));
-            let undone = behind.filter(|(_, n)| self.stage(&n.place.wrapped) != Stage::Done);
+            let behind = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+            let undone = s
+                .namespaces
+                .range::<NamespaceName, _>(behind)
+                .filter(|(_, n)| self.stage(&n.place.wrapped) != Stage::Done);
             undone.take(most).map(|(name, n)| (name.clone(), n.settings.clone())).collect()
         })
     }
 
-    /// A namespace with a next key, to be sealed anew; `None` when it is done or gone.
+    /// Namespaces with a next key, to be sealed anew; those that are done or gone are left out. One write for all.
     ///
     /// # Errors
     /// As [`directory`](Self::directory).
-    pub async fn begin(&self, name: &NamespaceName) -> Result<Option<Arc<Home>>> {
-        let Some(home) = self.residence.custodial_home(name)? else { return Ok(None) };
+    pub async fn begin(&self, names: &[NamespaceName]) -> Result<Renewing> {
+        let mut places = Vec::with_capacity(names.len());
+        for name in names {
+            places.extend(self.residence.custodial_home(name)?.map(|home| (name.clone(), home)));
+        }
         let keys = self.residence.keys();
-        let stage = self.rewrite(name, &home, |known| match self.stage(known) {
+        let stages = self.rewrite(&places, |home, known| match self.stage(known) {
             Stage::Untouched => Ok(Some(home.with_next_key(&keys, &*self.registry.inner.world.entropy)?.into())),
             Stage::Half | Stage::Done => Ok(None),
         });
-        Ok(stage.await?.filter(|stage| *stage != Stage::Done).map(|_| home))
+        let left = stages.await?.into_iter().map(|stage| stage.is_some_and(|stage| stage != Stage::Done));
+        let left: Renewing = places.into_iter().zip(left).filter_map(|(place, left)| left.then_some(place)).collect();
+        self.done.fetch_add((names.len() - left.len()) as u64, Ordering::Relaxed);
+        Ok(left)
     }
 
-    /// A namespace is sealed anew: its old key is forgotten.
+    /// Namespaces are sealed anew: their old keys are forgotten. One write for all.
     ///
     /// # Errors
     /// As [`directory`](Self::directory).
-    pub async fn end(&self, name: &NamespaceName, home: &Home) -> Result<()> {
+    pub async fn end(&self, renewed: &[(NamespaceName, Arc<Home>)]) -> Result<()> {
         let keys = self.residence.keys();
-        let ended = self.rewrite(name, home, |known| match self.stage(known) {
+        let ended = self.rewrite(renewed, |home, known| match self.stage(known) {
             Stage::Half => Ok(Some(home.without_old_keys(&keys, &*self.registry.inner.world.entropy)?.into())),
             Stage::Untouched | Stage::Done => Ok(None),
         });
-        ended.await.map(drop)
+        ended.await?;
+        self.done.fetch_add(renewed.len() as u64, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Ends it: nothing stands under the epochs before, and they are destroyed.
@@ -146,7 +177,7 @@ impl Reencryption {
     /// # Errors
     /// `internal` when something is not done; what stopped it.
     pub async fn finish(self) -> Result<Rotated> {
-        let (done, all) = self.progress();
+        let (done, all) = self.count();
         if done != all {
             return Err(Error::internal(format!("{} of {all} places are not sealed anew", all - done)));
         }
@@ -169,25 +200,31 @@ impl Reencryption {
         self.registry.inner.control.read(|s| s.by_incarnation(incarnation).cloned()).ok_or_else(Error::not_found)
     }
 
-    /// Decides on a namespace's wrap, then has its home follow what is written down. `None` when it is gone.
+    /// Decides on namespaces' wraps, then has their homes follow what is written down. `None` for one that is gone.
     async fn rewrite(
         &self,
-        name: &NamespaceName,
-        home: &Home,
-        decide: impl FnOnce(&Wrapped) -> crate::Result<Option<Wrapped>>,
-    ) -> Result<Option<Stage>> {
-        let mine = |p: &PlaceRecord| p.uuid == home.uuid();
+        places: &[(NamespaceName, Arc<Home>)],
+        decide: impl Fn(&Home, &Wrapped) -> crate::Result<Option<Wrapped>>,
+    ) -> Result<Vec<Option<Stage>>> {
+        let known = |state: &DirectoryState, (name, home): &(NamespaceName, Arc<Home>)| {
+            state.namespaces.get(name).map(|n| n.place.clone()).filter(|place| place.uuid == home.uuid())
+        };
         let written = self.residence.write(|state| {
-            let Some(known) = state.namespaces.get(name).filter(|n| mine(&n.place)) else { return Ok((None, ())) };
-            let wrapped = decide(&known.place.wrapped)?;
-            let event = wrapped.map(|wrapped| DirectoryEvent::Rewrapped(vec![Rewrap { name: name.clone(), wrapped }]));
-            Ok((event, ()))
+            let mut rewraps = Vec::new();
+            for place in places {
+                let Some(record) = known(state, place) else { continue };
+                let (name, home) = place;
+                rewraps.extend(decide(home, &record.wrapped)?.map(|wrapped| Rewrap { name: name.clone(), wrapped }));
+            }
+            Ok(((!rewraps.is_empty()).then_some(DirectoryEvent::Rewrapped(rewraps)), ()))
         });
         written.await?;
-        let known = self.residence.book().read(|s| s.namespaces.get(name).map(|n| n.place.clone()));
-        let Some(known) = known.filter(mine) else { return Ok(None) };
-        self.follow(home, &known)?;
-        Ok(Some(self.stage(&known.wrapped)))
+        let follow = |place: &(NamespaceName, Arc<Home>)| {
+            let Some(record) = self.residence.book().read(|state| known(state, place)) else { return Ok(None) };
+            self.follow(&place.1, &record)?;
+            Ok(Some(self.stage(&record.wrapped)))
+        };
+        places.iter().map(follow).collect()
     }
 
     /// A next key for a place of the tenant's own. Whether there is anything left to do.
@@ -206,7 +243,9 @@ impl Reencryption {
             Stage::Half => Ok(Some(home.without_old_keys(&keys, &*self.registry.inner.world.entropy)?.into())),
             Stage::Untouched | Stage::Done => Ok(None),
         });
-        stage.await.map(drop)
+        stage.await?;
+        self.done.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
 
     async fn rewrite_own(

@@ -7,11 +7,13 @@ use kernel::Incarnation;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use tokio::sync::oneshot;
 
-/// What is done on the pool while a request waits for it, and for whom: so that tenants take turns.
+/// What is done on the pool, and for whose request: so that tenants take turns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Errand {
     /// Opening a namespace, which a search may need.
     Open(Incarnation),
+    /// Opening one that no request waits for: where upkeep runs.
+    OpenAside,
     /// Planning a write, or indexing what was written.
     Write(Incarnation),
 }
@@ -23,8 +25,11 @@ pub trait Cpu: Send + Sync + 'static {
     fn run(&self, work: Box<dyn FnOnce() + Send>);
 
     /// The same, in the turn of whose errand it is.
-    fn run_for(&self, _errand: Errand, work: Box<dyn FnOnce() + Send>) {
-        self.run(work);
+    fn run_for(&self, errand: Errand, work: Box<dyn FnOnce() + Send>) {
+        match errand {
+            Errand::OpenAside => self.run_upkeep(work),
+            Errand::Open(_) | Errand::Write(_) => self.run(work),
+        }
     }
 
     /// Runs upkeep, which may take seconds, where it does not keep requests waiting.

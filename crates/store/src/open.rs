@@ -23,7 +23,8 @@ use std::sync::Arc;
 use vault::Home;
 use zeroize::Zeroizing;
 
-/// Opens it. `spec` is for a namespace that nobody wrote to, `left` is what this process left of it.
+/// Opens it. `errand` says who waits, `spec` is for a namespace that nobody wrote to, `left` is what this process left
+/// of it.
 ///
 /// # Errors
 /// `internal` for bytes that do not open or do not fit together; [`Error::NotFound`] for one that
@@ -31,13 +32,13 @@ use zeroize::Zeroizing;
 pub(crate) async fn open(
     shared: Arc<Shared>,
     home: Arc<Home>,
-    incarnation: Incarnation,
+    (incarnation, errand): (Incarnation, Errand),
     spec: Spec,
     mut left: Left,
 ) -> Result<Arc<Namespace>, Error> {
     let mut tries = 1;
     loop {
-        match open_once(shared.clone(), home.clone(), incarnation, spec, left.take()).await {
+        match open_once(shared.clone(), home.clone(), (incarnation, errand), spec, left.take()).await {
             // In a bucket its owner went on while we read, or took it over from us, and took away what
             // we were about to read.
             Err(Error::Journal(journal::Error::Stopped { why: Stopped::Behind | Stopped::Fenced, .. }))
@@ -53,7 +54,7 @@ pub(crate) async fn open(
 async fn open_once(
     shared: Arc<Shared>,
     home: Arc<Home>,
-    incarnation: Incarnation,
+    (incarnation, errand): (Incarnation, Errand),
     spec: Spec,
     left: Left,
 ) -> Result<Arc<Namespace>, Error> {
@@ -67,7 +68,7 @@ async fn open_once(
         return Err(Error::NotFound);
     }
     let view = match &checkpoint {
-        Some(body) => load(&shared, &journal, Errand::Open(incarnation), manifest::read(body)?).await?,
+        Some(body) => load(&shared, &journal, errand, manifest::read(body)?).await?,
         None => View::empty(spec),
     };
     let upkeep = Upkeep {
@@ -79,7 +80,7 @@ async fn open_once(
     };
     // In a bucket that costs a listing, and comes with the first checkpoint.
     let swept = if upkeep.swept { journal.sweep(&upkeep.named).await? } else { 0 };
-    let (view, lines) = on_cpu(&*config.cpu, Errand::Open(incarnation), move || replay(&view, &entries)).await??;
+    let (view, lines) = on_cpu(&*config.cpu, errand, move || replay(&view, &entries)).await??;
     tracing::debug!(namespace = %home.uuid(), commit = view.commit.0, swept, "namespace opened");
     let namespace = Arc::new(Namespace::new(shared.clone(), home, incarnation, journal, view, upkeep));
     if !lines.is_empty() {

@@ -1,8 +1,8 @@
 //! Everything of a namespace sealed anew, under the newest key of its home: behind that no object and no log file needs
 //! an older one.
 //!
-//! 1. each object under an older key is opened and sealed again under a fresh one; a checkpoint names it, then the view,
-//!    then the old one is deleted. Documents keep their numbers, and a graph is not built again
+//! 1. objects under older keys are opened and sealed again under fresh ones, some together; a checkpoint names them, then
+//!    the view, then the old ones are deleted. Documents keep their numbers, and no graph is built again
 //! 2. a checkpoint that covers the whole log: a new log file under the newest key begins with it. Entries that came
 //!    while it was written stand in the file before; then a second one covers them too
 //! 3. what lies there is looked at: its prologues say under which keys it stands
@@ -18,7 +18,9 @@ use crate::{
     namespace::Namespace,
     part::Part,
     upkeep::{self, JOB_FACTOR, Retired, Upkeep, delete_retired, round},
+    view::View,
 };
+use journal::ObjectRef;
 use kernel::KeyEpoch;
 use std::{
     collections::BTreeMap,
@@ -53,8 +55,11 @@ async fn run(namespace: &Arc<Namespace>) -> Result<Renewal, Error> {
         // A merge that has written its object names it first. One that is still building finds its inputs gone.
         let _no_merge = namespace.merge_puts.lock().await;
         let mut upkeep = namespace.upkeep.lock().await;
-        let Some(part) = older(namespace) else { break };
-        reseal(namespace, &mut upkeep, &part, &mut renewal).await?;
+        let parts = older(namespace);
+        if parts.is_empty() {
+            break;
+        }
+        reseal(namespace, &mut upkeep, &parts, &mut renewal).await?;
     }
     let _no_merge = namespace.merge_puts.lock().await;
     let mut upkeep = namespace.upkeep.lock().await;
@@ -77,49 +82,97 @@ async fn run(namespace: &Arc<Namespace>) -> Result<Renewal, Error> {
     }
 }
 
-/// A sealed part under a key that is not the newest.
-fn older(namespace: &Namespace) -> Option<Part> {
+/// Sealed parts under keys that are not the newest, up to some bytes: they share a checkpoint.
+fn older(namespace: &Namespace) -> Vec<Part> {
     let newest = namespace.home.epoch();
     let is_older = |part: &Part| part.object().is_some_and(|object| object.key.epoch != newest);
-    namespace.view().sealed().into_iter().find(is_older)
+    let mut bytes = 0;
+    let fits = |part: &Part| {
+        let first = bytes == 0;
+        bytes += part.size();
+        first || bytes <= TOGETHER_BYTES_MAX
+    };
+    namespace.view().sealed().into_iter().filter(is_older).take_while(fits).collect()
 }
 
 async fn reseal(
     namespace: &Arc<Namespace>,
     upkeep: &mut Upkeep,
-    part: &Part,
+    parts: &[Part],
     renewal: &mut Renewal,
 ) -> Result<(), Error> {
     let (shared, journal) = (&namespace.shared, &namespace.journal);
-    let Some(old) = part.object().cloned() else { return Ok(()) };
-    let permit = shared.schedule.permit(namespace.incarnation, part.size().saturating_mul(JOB_FACTOR));
-    let _permit = permit.await;
-    let bytes = journal.whole_object(&old).await?;
-    let (object, segment) = upkeep::put(namespace, namespace.view().spec, bytes).await?;
-    let index = Arc::new(Index::Segment(segment));
+    let bytes = parts.iter().map(Part::size).sum::<u64>().saturating_mul(JOB_FACTOR);
+    let _permit = shared.schedule.permit(namespace.incarnation, bytes).await;
+    let mut fresh = Vec::with_capacity(parts.len());
+    for part in parts {
+        match seal_again(namespace, part).await {
+            Ok(sealed) => fresh.push(sealed),
+            Err(error) => {
+                // A full disk, say: what was written for nothing goes before it is tried again.
+                let _litter = forget(namespace, &fresh).await;
+                return Err(error);
+            }
+        }
+    }
     let prepared = {
         let _turn = namespace.turn.lock().await;
-        namespace.view().resealed(part, &index, &object)
+        resealed(namespace, &fresh)
     };
     let Some(next) = prepared else {
         // The namespace was emptied meanwhile: nobody wants either.
-        return Ok(journal.delete(&object).await?);
+        return forget(namespace, &fresh).await;
     };
     let body = manifest::write(&next, upkeep.commit)?;
     journal.checkpoint(&body, upkeep.covers).await?;
     shared.counters.written(body.len() as u64);
     shared.step("checkpoint");
-    upkeep.retired.push(Retired { object: old, readers: Arc::downgrade(&part.index) });
+    for sealed in &fresh {
+        let readers = Arc::downgrade(&sealed.part.index);
+        upkeep.retired.extend(sealed.part.object().map(|old| Retired { object: old.clone(), readers }));
+    }
     upkeep.named = next.objects();
     {
         let _turn = namespace.turn.lock().await;
-        if let Some(view) = namespace.view().resealed(part, &index, &object) {
+        if let Some(view) = resealed(namespace, &fresh) {
             namespace.publish(view);
         }
     }
     shared.step("swap");
-    renewal.objects += 1;
-    renewal.bytes += object.bytes;
-    shared.counters.resealed.fetch_add(1, Ordering::Relaxed);
+    renewal.objects += fresh.len() as u64;
+    renewal.bytes += fresh.iter().map(|sealed| sealed.object.bytes).sum::<u64>();
+    shared.counters.resealed.fetch_add(fresh.len() as u64, Ordering::Relaxed);
+    drop(fresh);
     delete_retired(namespace, upkeep, false).await
 }
+
+/// A part, and what it is sealed again as.
+struct Sealed {
+    part: Part,
+    index: Arc<Index>,
+    object: ObjectRef,
+}
+
+async fn seal_again(namespace: &Arc<Namespace>, part: &Part) -> Result<Sealed, Error> {
+    let old = part.object().ok_or(Error::NotFound)?;
+    let bytes = namespace.journal.whole_object(old).await?;
+    let (object, segment) = upkeep::put(namespace, namespace.view().spec, bytes).await?;
+    Ok(Sealed { part: part.clone(), index: Arc::new(Index::Segment(segment)), object })
+}
+
+/// The view as it is now, reading all of these from their new objects; `None` when one of them is no longer in it.
+fn resealed(namespace: &Namespace, fresh: &[Sealed]) -> Option<View> {
+    let view = (*namespace.view()).clone();
+    fresh.iter().try_fold(view, |view, sealed| view.resealed(&sealed.part, &sealed.index, &sealed.object))
+}
+
+/// Takes back what nothing names.
+async fn forget(namespace: &Namespace, fresh: &[Sealed]) -> Result<(), Error> {
+    for sealed in fresh {
+        namespace.journal.delete(&sealed.object).await?;
+    }
+    Ok(())
+}
+
+/// Objects of so many bytes share a checkpoint; a larger one has its own. Bounds what is written beside the old ones.
+const TOGETHER_BYTES_MAX: u64 = 32 << 20;

@@ -7,6 +7,7 @@
 use crate::{
     Cpu, Error, Renewal, Room, StoresStats, Totals,
     counters::Counters,
+    cpu::Errand,
     evict::{self, Evictor},
     namespace::Namespace,
     open, renew,
@@ -154,7 +155,7 @@ impl Stores {
     pub async fn enter<A: Action>(&self, grant: &Grant<A>, settings: &NamespaceSettings) -> Result<Room<A>, Error> {
         let home = Home::enter(grant, &*self.shared.config.directory).map_err(passed)?;
         let spec = spec(settings);
-        let (slot, namespace) = self.reach(home, grant.incarnation(), spec).await?;
+        let (slot, namespace) = self.reach(home, grant.incarnation(), spec, Errand::Open).await?;
         Ok(Room::new(namespace, slot, spec))
     }
 
@@ -170,7 +171,7 @@ impl Stores {
     ) -> Result<Totals, Error> {
         let home = self.shared.config.directory.namespace(grant.incarnation(), name).map_err(passed)?;
         let home = home.ok_or(Error::NotFound)?;
-        let (_, namespace) = self.reach(home, grant.incarnation(), spec(settings)).await?;
+        let (_, namespace) = self.reach(home, grant.incarnation(), spec(settings), Errand::Open).await?;
         Ok(namespace.totals())
     }
 
@@ -193,7 +194,7 @@ impl Stores {
         if let Some(slot) = self.slots.get(home.uuid()) {
             slot.close(&self.shared, |open| !Arc::ptr_eq(&open.home, &home)).await;
         }
-        let (_slot, namespace) = self.reach(home.clone(), incarnation, spec(settings)).await?;
+        let (_slot, namespace) = self.reach(home.clone(), incarnation, spec(settings), |_| Errand::OpenAside).await?;
         if !Arc::ptr_eq(&namespace.home, &home) {
             return Err(Error::Closing);
         }
@@ -253,6 +254,7 @@ impl Stores {
         home: Arc<Home>,
         incarnation: Incarnation,
         spec: Spec,
+        errand: fn(Incarnation) -> Errand,
     ) -> Result<(Arc<Slot>, Arc<Namespace>), Error> {
         if self.closing.load(Ordering::Acquire) {
             return Err(Error::Closing);
@@ -264,7 +266,7 @@ impl Stores {
         let slot = self.slots.place(home.uuid(), incarnation);
         let mut namespace = match slot.ready(&self.shared)? {
             Some(namespace) => namespace,
-            None => self.open(&slot, home.clone(), spec).await?,
+            None => self.open(&slot, home.clone(), spec, errand(incarnation)).await?,
         };
         if let Err(error) = namespace.prove().await {
             if !matches!(error, journal::Error::Stopped { .. }) {
@@ -273,19 +275,25 @@ impl Stores {
             // Somebody else wrote it. What is there now was read after this request came.
             namespace.fail();
             drop(namespace);
-            namespace = self.open(&slot, home, spec).await?;
+            namespace = self.open(&slot, home, spec, errand(incarnation)).await?;
         }
         namespace.used.store(self.ticks.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
         Ok((slot, namespace))
     }
 
-    async fn open(&self, slot: &Arc<Slot>, home: Arc<Home>, spec: Spec) -> Result<Arc<Namespace>, Error> {
+    async fn open(
+        &self,
+        slot: &Arc<Slot>,
+        home: Arc<Home>,
+        spec: Spec,
+        errand: Errand,
+    ) -> Result<Arc<Namespace>, Error> {
         let opening = slot.opening().await;
         if let Some(namespace) = slot.ready(&self.shared)? {
             return Ok(namespace);
         }
         // A task of its own: whoever asked may go, and the next finds it open.
-        let task = open_slot(self.shared.clone(), slot.clone(), home, spec, opening);
+        let task = open_slot(self.shared.clone(), slot.clone(), home, (spec, errand), opening);
         let opened = self.shared.config.tracker.spawn(task).await.map_err(|_| Error::Panicked)??;
         self.shared.make_room();
         Ok(opened)
@@ -297,14 +305,14 @@ async fn open_slot(
     shared: Arc<Shared>,
     slot: Arc<Slot>,
     home: Arc<Home>,
-    spec: Spec,
+    (spec, errand): (Spec, Errand),
     mut opening: OwnedMutexGuard<Left>,
 ) -> Result<Arc<Namespace>, Error> {
     let before = slot.take();
     if let Some(failed) = before {
         failed.shut().await;
     }
-    match open::open(shared.clone(), home, slot.incarnation(), spec, opening.take()).await {
+    match open::open(shared.clone(), home, (slot.incarnation(), errand), spec, opening.take()).await {
         Ok(namespace) => {
             slot.set(&shared.counters, State::Open(namespace.clone()));
             Ok(namespace)

@@ -303,7 +303,7 @@ pub(crate) async fn put(
     shared.step("object");
     let segment = if (bytes.len() - split) as u64 > shared.resident_bytes_max {
         drop(bytes);
-        opened(shared, journal, Errand::Write(namespace.incarnation), spec, &object).await
+        opened(shared, journal, Errand::OpenAside, spec, &object).await
     } else {
         in_upkeep(&*shared.config.cpu, move || Segment::open(&spec, bytes).map_err(Error::from)).await?
     };

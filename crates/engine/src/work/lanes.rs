@@ -135,6 +135,11 @@ impl Lanes {
         self.0.lock().saw(self.0.row_of(owner), now);
     }
 
+    /// Whether anybody was seen since then.
+    pub(crate) fn saw_since(&self, at: Duration) -> bool {
+        self.0.lock().latest.at.is_some_and(|seen| seen >= at)
+    }
+
     /// Jobs that wait for a thread.
     pub(crate) fn waiting(&self) -> usize {
         self.0.lock().waiting

@@ -527,3 +527,19 @@ async fn a_reader_that_goes_away_breaks_no_chain() {
     assert!(report.lines >= written, "{} of {written} lines", report.lines);
     end((trail, storage)).await;
 }
+
+/// A runtime that ends drops the task that would write what waits. Nobody starts another one, which it would drop too,
+/// from within the drop of the one before.
+#[test]
+fn a_runtime_that_ends_under_lines_that_wait_ends() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let world = World::new();
+    let (trail, _storage) = runtime.block_on(async {
+        let (trail, storage) = world.trail().await;
+        // Gathering: it waits for more before it writes.
+        trail.seal(world.grant::<Search>(0), searched("canary-1"), ()).await.into_body();
+        (trail, storage)
+    });
+    drop(runtime);
+    assert_eq!(trail.usage_of(world.parts.keys[0].incarnation).requests, 1, "it is counted, and was in no file yet");
+}

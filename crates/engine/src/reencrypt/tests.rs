@@ -1,0 +1,19 @@
+use super::{REST, rest};
+use std::time::Duration;
+
+const TOOK: Duration = Duration::from_millis(5);
+
+#[test]
+fn rests_are_a_multiple_of_the_work() {
+    assert_eq!(rest(TOOK, None, 10_000), TOOK * REST);
+    assert_eq!(rest(TOOK, Some(Duration::from_secs(86_400)), 10_000), TOOK * REST);
+}
+
+#[test]
+fn a_near_deadline_shortens_them_to_nothing() {
+    // 100 s for 10,000 namespaces: half of it is 5 ms for each, and the work takes them.
+    assert_eq!(rest(TOOK, Some(Duration::from_secs(100)), 10_000), Duration::ZERO);
+    assert_eq!(rest(TOOK, Some(Duration::from_secs(200)), 10_000), TOOK);
+    assert_eq!(rest(TOOK, Some(Duration::ZERO), 10_000), Duration::ZERO, "behind the deadline");
+    assert_eq!(rest(TOOK, Some(Duration::from_secs(1)), 0), TOOK * REST);
+}
