@@ -34,6 +34,9 @@ pub struct EngineConfig {
     pub flush_bytes_max: u64,
     /// Rows in memory before a namespace is flushed.
     pub flush_rows_max: u64,
+    /// A flushed segment up to this stands in the checkpoint itself, bytes. A benchmark that wants many objects says 0.
+    #[doc(hidden)]
+    pub inline_bytes_max: usize,
     /// Whether tenants take turns for threads. Only a benchmark says no, to have something to compare with.
     #[doc(hidden)]
     pub turns: bool,
@@ -61,6 +64,7 @@ impl EngineConfig {
             memory_bytes_max: 4 << 30,
             flush_bytes_max: 16 << 20,
             flush_rows_max: 20_000,
+            inline_bytes_max: store::INLINE_BYTES_MAX,
             turns: true,
             reference_graphs: false,
             strict_audit: false,

@@ -122,7 +122,7 @@ impl Engine {
             upkeep_bytes_max: config.memory_bytes_max / 4,
             short_merge_bytes_max: store::SHORT_MERGE_BYTES_MAX,
             graphs: if config.reference_graphs { segment::Links::Reference } else { segment::Links::Built },
-            inline_bytes_max: store::INLINE_BYTES_MAX,
+            inline_bytes_max: config.inline_bytes_max,
         });
         let ownership = Ownership::watch(&config.storage, &registry, &config.clock, &tracker);
         let gate = Gate::new(registry.credentials(), config.clock.clone());

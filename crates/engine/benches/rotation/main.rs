@@ -2,7 +2,7 @@
 //! fail; and how long both take for each namespace.
 //!
 //! One tenant in a folder. Sizes come from the environment: `RINGFENCE_ROTATION_NAMESPACES` (300), `_PASSAGES` (20, with
-//! vectors), `_RATE` (searches a second, 100), `_SECONDS` (before each rotation, 20), `_HOT` (namespaces that are
+//! vectors), `_OBJECTS` (about so many objects in each; 0: what a small namespace has, a log with all in it), `_RATE` (searches a second, 100), `_SECONDS` (before each rotation, 20), `_HOT` (namespaces that are
 //! searched, 50). Searches come at their own times, whether or not the one before has ended, so that a pause shows in all
 //! that came meanwhile.
 //!
@@ -25,6 +25,7 @@ use kernel::{
 use models::Models;
 use std::{
     fmt::Write as _,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -37,6 +38,7 @@ use vault::LocalProvider;
 struct Sizes {
     namespaces: usize,
     passages: usize,
+    objects: usize,
     rate: usize,
     seconds: usize,
     hot: usize,
@@ -60,6 +62,7 @@ fn main() -> Result<()> {
     let sizes = Sizes {
         namespaces: number("NAMESPACES", 300)?,
         passages: number("PASSAGES", 20)?,
+        objects: number("OBJECTS", 0)?,
         rate: number("RATE", 100)?,
         seconds: number("SECONDS", 20)?,
         hot: number("HOT", 50)?,
@@ -74,6 +77,7 @@ async fn run(sizes: Sizes) -> Result<()> {
         "{} namespaces of {} passages, {} searches a second in {} of them",
         world.sizes.namespaces, world.sizes.passages, world.sizes.rate, world.sizes.hot
     );
+    println!("{} files of namespaces, each under a key of its own", files(&folder.path().join("data/ns"))?);
     // Opens what is searched; not counted.
     world.search_for(Duration::from_secs(5)).await;
     for (name, mode) in [("rewrap", RotateMode::Rewrap), ("reencrypt", RotateMode::Reencrypt(None))] {
@@ -133,11 +137,14 @@ impl Times {
 }
 
 impl World {
-    async fn make(sizes: Sizes, folder: &std::path::Path) -> Result<Self> {
+    async fn make(sizes: Sizes, folder: &Path) -> Result<Self> {
         let provider = LocalProvider::from_env_value(&"5a".repeat(32), Arc::new(OsEntropy))?;
         let storage = Storage::open(&folder.join("data")).await.map_err(|e| said(e.into()))?;
         let config = EngineConfig {
             memory_bytes_max: 1 << 30,
+            // Each batch becomes an object.
+            flush_rows_max: if sizes.objects > 0 { sizes.passages as u64 - 1 } else { 20_000 },
+            inline_bytes_max: if sizes.objects > 0 { 0 } else { 240 << 10 },
             ..EngineConfig::new(storage, provider, Models::unavailable("a benchmark"))
         };
         let (engine, token) = Engine::open(config).await.map_err(said)?;
@@ -181,11 +188,24 @@ impl World {
                 expires_at: None,
             })
         };
-        let documents = (0..self.sizes.passages).map(document).collect::<Result<_>>()?;
-        let request = IngestRequest { documents, on_conflict: OnConflict::Overwrite };
-        let reply = self.engine.ingest(self.grant::<Ingest>(namespace).await?, request).await;
-        let stored = reply.map_err(|e| said(e.into_body()))?.into_body().results.len();
-        ensure!(stored == self.sizes.passages, "{stored} passages were stored");
+        let passages = self.sizes.passages;
+        for batch in 0..self.sizes.objects.max(1) {
+            let documents = (batch * passages..(batch + 1) * passages).map(document).collect::<Result<_>>()?;
+            let request = IngestRequest { documents, on_conflict: OnConflict::Overwrite };
+            let reply = self.engine.ingest(self.grant::<Ingest>(namespace).await?, request).await;
+            let stored = reply.map_err(|e| said(e.into_body()))?.into_body().results.len();
+            ensure!(stored == passages, "{stored} passages were stored");
+            if self.sizes.objects > 0 {
+                // The flush behind it ends before the next batch comes.
+                loop {
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                    let stores = self.engine.health().stores;
+                    if stores.upkeep_running + stores.upkeep_waiting == 0 {
+                        break;
+                    }
+                }
+            }
+        }
         Ok(())
     }
 
@@ -269,6 +289,15 @@ impl World {
         ensure!(!reply.hits.is_empty(), "a search found nothing");
         Ok(())
     }
+}
+
+fn files(folder: &Path) -> std::io::Result<usize> {
+    let mut count = 0;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        count += if entry.file_type()?.is_dir() { files(&entry.path())? } else { 1 };
+    }
+    Ok(count)
 }
 
 fn vector(seed: u64) -> Vec<f32> {
