@@ -13,11 +13,10 @@ use crate::{
     names::PartId,
 };
 use futures::future::BoxFuture;
-use kernel::LogEpoch;
+use kernel::{LogEpoch, Plaintext};
 use opening::Pointer;
 use std::sync::Arc;
 use writer::Writer;
-use zeroize::Zeroizing;
 
 /// See the module.
 pub(crate) struct FileLog {
@@ -60,7 +59,7 @@ impl CommitLog for FileLog {
         Box::pin(async { self.writer()?.claim() })
     }
 
-    fn commit(&mut self, bodies: Vec<Zeroizing<Vec<u8>>>) -> BoxFuture<'_, Result<u64, Error>> {
+    fn commit(&mut self, bodies: Vec<Plaintext>) -> BoxFuture<'_, Result<u64, Error>> {
         Box::pin(self.disk(move |writer| writer.commit(&bodies)))
     }
 

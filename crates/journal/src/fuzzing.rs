@@ -9,10 +9,9 @@ use crate::{
     names::{Name, PartId},
     object_log::slot::Slot,
 };
-use kernel::{Incarnation, KeyEpoch, LogEpoch, NamespaceUuid, ObjectUuid, SeededEntropy};
+use kernel::{Incarnation, KeyEpoch, LogEpoch, NamespaceUuid, ObjectUuid, Plaintext, SeededEntropy};
 use std::sync::{Arc, OnceLock};
 use vault::{Home, LocalProvider, ObjectKind, PlaceKind, TenantKeys, WrappedKey};
-use zeroize::Zeroizing;
 
 /// A name, valid encodings, and what decodes any bytes and panics where a promise does not hold.
 pub type Target = (&'static str, fn() -> Vec<Vec<u8>>, fn(&[u8]));
@@ -34,8 +33,8 @@ fn id(part: u64) -> PartId {
     PartId { epoch: LogEpoch(2), part }
 }
 
-fn bodies() -> Vec<Zeroizing<Vec<u8>>> {
-    [&b"one"[..], b"", b"three and more"].iter().map(|body| Zeroizing::new(body.to_vec())).collect()
+fn bodies() -> Vec<Plaintext> {
+    [&b"one"[..], b"", b"three and more"].map(Plaintext::from).into()
 }
 
 fn groups() -> Vec<Vec<u8>> {
@@ -50,7 +49,7 @@ fn group(bytes: &[u8]) {
         Some(Group::Drop) => Group::drop_place(),
         None => return,
     };
-    assert_eq!(*again, bytes);
+    assert_eq!(*again, *bytes);
 }
 
 fn openings() -> Vec<Vec<u8>> {
@@ -58,18 +57,18 @@ fn openings() -> Vec<Vec<u8>> {
     let here = Pointer { id: id(3), uuid: None, covers: 6 };
     let previous = Some(End { id: id(2), groups: 4, offset: 4_096 });
     let body = bodies().pop();
-    let plain = Opening { id: id(3), before: 6, previous: None, checkpoint: None, body: None };
+    let plain = || Opening { id: id(3), before: 6, previous: None, checkpoint: None, body: None };
     let all = [
-        Opening { previous, checkpoint: Some(object), ..plain.clone() },
-        Opening { previous, checkpoint: Some(here), body, ..plain.clone() },
-        plain,
+        Opening { previous, checkpoint: Some(object), ..plain() },
+        Opening { previous, checkpoint: Some(here), body, ..plain() },
+        plain(),
     ];
     all.iter().map(|opening| opening.encode().to_vec()).collect()
 }
 
 fn opening(bytes: &[u8]) {
     if let Some(opening) = Opening::decode(bytes) {
-        assert_eq!(*opening.encode(), bytes);
+        assert_eq!(*opening.encode(), *bytes);
     }
 }
 
@@ -85,7 +84,7 @@ fn slots() -> Vec<Vec<u8>> {
 
 fn slot(bytes: &[u8]) {
     if let Some(slot) = Slot::decode(bytes) {
-        assert_eq!(*slot.encode(), bytes);
+        assert_eq!(*slot.encode(), *bytes);
     }
 }
 
@@ -184,7 +183,7 @@ fn wholes() -> Vec<Vec<u8>> {
 
 fn whole(bytes: &[u8]) {
     if let Ok(opened) = home().open_whole(ObjectKind::Checkpoint, ObjectUuid::from_bytes([1; 16]), bytes) {
-        assert_eq!((&**opened, bytes), (&b"a checkpoint"[..], &wholes()[0][..]));
+        assert_eq!((&*opened, bytes), (&b"a checkpoint"[..], &wholes()[0][..]));
     }
 }
 

@@ -25,7 +25,6 @@ use std::{
 };
 use tokio::sync::{Mutex as AsyncMutex, OwnedSemaphorePermit, Semaphore, oneshot};
 use vault::{Home, ObjectKind, PagedReader, WrappedKey};
-use zeroize::Zeroizing;
 
 pub use tenancy::Tenancy;
 
@@ -35,9 +34,9 @@ pub struct Journal(Arc<Inner>);
 /// What a place held when it was opened.
 pub struct Recovered {
     /// Body of the newest checkpoint.
-    pub checkpoint: Option<Zeroizing<Vec<u8>>>,
+    pub checkpoint: Option<Plaintext>,
     /// Entries that it does not cover, in order.
-    pub entries: Vec<(Seq, Zeroizing<Vec<u8>>)>,
+    pub entries: Vec<(Seq, Plaintext)>,
     /// The place was being destroyed; call [`Journal::destroy`] again.
     pub dropped: bool,
 }
@@ -66,7 +65,7 @@ struct Queue {
 }
 
 struct Waiting {
-    body: Zeroizing<Vec<u8>>,
+    body: Plaintext,
     reply: oneshot::Sender<Result<Seq, Error>>,
     _room: OwnedSemaphorePermit,
 }
@@ -126,7 +125,11 @@ impl Journal {
     ///
     /// # Errors
     /// `Full`: nothing was stored, and it may be tried again. `Stopped`: open the place again.
-    pub async fn append(&self, body: Zeroizing<Vec<u8>>) -> Result<Seq, Error> {
+    pub async fn append(&self, body: impl Into<Plaintext>) -> Result<Seq, Error> {
+        self.append_plain(body.into()).await
+    }
+
+    async fn append_plain(&self, body: Plaintext) -> Result<Seq, Error> {
         if body.len() > limits::LOG_ENTRY_BYTES_MAX {
             return Err(Error::TooLarge { bytes: body.len(), max: limits::LOG_ENTRY_BYTES_MAX });
         }
@@ -161,7 +164,7 @@ impl Journal {
     /// # Errors
     /// As [`Journal::append`]; the old checkpoint counts then. `CoversAhead` for a mistake above.
     pub async fn checkpoint(&self, body: &[u8], covers: Seq) -> Result<(), Error> {
-        let body = Zeroizing::new(body.to_vec());
+        let body = Plaintext::from(body);
         self.whole(move |inner| async move { inner.checkpoint(body, covers).await }).await
     }
 
@@ -237,15 +240,15 @@ impl Journal {
     ///
     /// # Errors
     /// As [`Journal::open_object`].
-    pub async fn whole_object(&self, object: &ObjectRef) -> Result<Zeroizing<Vec<u8>>, Error> {
+    pub async fn whole_object(&self, object: &ObjectRef) -> Result<Plaintext, Error> {
         let (whole, paged) = self.open_object(object).await?;
         let what = "reading an object";
         let read = move || {
             let length = usize::try_from(paged.size()).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
-            let mut bytes = Zeroizing::new(Vec::with_capacity(whole.len() + length));
-            bytes.extend_from_slice(&whole);
-            bytes.resize(whole.len() + length, 0);
-            paged.read_at(0, &mut bytes[whole.len()..])?;
+            let mut bytes = Plaintext::zeroed(whole.len() + length);
+            let (first, second) = bytes.split_at_mut(whole.len());
+            first.copy_from_slice(&whole);
+            paged.read_at(0, second)?;
             Ok(bytes)
         };
         let read: io::Result<_> = self.0.place.storage.tasks().disk(read).await?;
@@ -300,12 +303,16 @@ impl Journal {
     ///
     /// # Errors
     /// `Corrupt` when it is not there or does not open; `Stopped` when somebody else has written here since.
-    pub async fn get(&self, object: &ObjectRef) -> Result<Zeroizing<Vec<u8>>, Error> {
-        let place = &self.0.place;
-        let sealed = place.storage.read(&place.name(object.name()), "reading an object").await?;
-        let Some(sealed) = sealed else { return Err(self.gone(object).await) };
-        let opened = place.home.open(object.kind, object.uuid, &object.key, &sealed);
-        opened.map_err(|_| self.0.corrupt_object(object, "the object does not open"))
+    pub async fn get(&self, object: &ObjectRef) -> Result<Plaintext, Error> {
+        let (place, what) = (Arc::clone(&self.0.place), "reading an object");
+        let source = place.storage.whole(&place.name(object.name()), what).await?;
+        let Some(source) = source else { return Err(self.gone(object).await) };
+        let (asked, opening) = (object.clone(), Arc::clone(&place));
+        let open = move || opening.home.open_from(asked.kind, asked.uuid, &asked.key, &source);
+        match place.storage.tasks().disk(open).await? {
+            Err(vault::Error::Unreadable { source, .. }) => Err(error_of(what, source)),
+            opened => opened.map_err(|_| self.0.corrupt_object(object, "the object does not open")),
+        }
     }
 
     /// Deletes an object that no durable checkpoint names. One that is gone already is fine.
@@ -447,7 +454,7 @@ impl Inner {
         claimed
     }
 
-    async fn commit(&self, bodies: Vec<Zeroizing<Vec<u8>>>) -> Result<u64, Error> {
+    async fn commit(&self, bodies: Vec<Plaintext>) -> Result<u64, Error> {
         let mut log = self.log.lock().await;
         let committed = match log.claim().await {
             Ok(_) => log.commit(bodies).await,
@@ -457,7 +464,7 @@ impl Inner {
         committed
     }
 
-    async fn checkpoint(&self, body: Zeroizing<Vec<u8>>, covers: Seq) -> Result<(), Error> {
+    async fn checkpoint(&self, body: Plaintext, covers: Seq) -> Result<(), Error> {
         let _one = self.checkpointing.lock().await;
         self.claim().await?;
         let Standing { last, covers: before, .. } = *lock(&self.view);
@@ -479,7 +486,7 @@ impl Inner {
         Ok(())
     }
 
-    async fn put_checkpoint(&self, body: Zeroizing<Vec<u8>>) -> Result<Checkpoint, Error> {
+    async fn put_checkpoint(&self, body: Plaintext) -> Result<Checkpoint, Error> {
         let place = &self.place;
         let id = self.log.lock().await.number().await?;
         let uuid = ObjectUuid::random(&*place.entropy);

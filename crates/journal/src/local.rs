@@ -9,7 +9,9 @@ use crate::{
     disk::{Disk, DiskFile},
     error::io_error,
     names::Name,
+    sources::FileSource,
 };
+use kernel::ReadAt;
 use std::{
     collections::HashSet,
     io,
@@ -111,6 +113,12 @@ impl Local {
     /// Opens a file, to be read in pieces.
     pub(crate) fn open_file(&self, name: &str) -> io::Result<Option<Box<dyn DiskFile>>> {
         absent(self.disk.open(&self.path(name)))
+    }
+
+    /// The same as a source of bytes.
+    pub(crate) fn open_source(&self, name: &str) -> io::Result<Option<Arc<dyn ReadAt>>> {
+        let opened = self.open_file(name)?.map(FileSource::new).transpose()?;
+        Ok(opened.map(|source| Arc::new(source) as Arc<dyn ReadAt>))
     }
 
     /// Removes a file; one that is gone is fine.

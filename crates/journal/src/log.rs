@@ -10,10 +10,9 @@ use crate::{
     names::{Name, PartId},
 };
 use futures::future::BoxFuture;
-use kernel::{Clock, Entropy, LogEpoch, ObjectUuid};
+use kernel::{Clock, Entropy, LogEpoch, ObjectUuid, Plaintext};
 use std::sync::Arc;
 use vault::Home;
-use zeroize::Zeroizing;
 
 /// One writer's log of one place.
 ///
@@ -24,7 +23,7 @@ pub(crate) trait CommitLog: Send {
     fn claim(&mut self) -> BoxFuture<'_, Result<LogEpoch, Error>>;
 
     /// Makes entries durable as one group and gives the first one's number. Ours already.
-    fn commit(&mut self, bodies: Vec<Zeroizing<Vec<u8>>>) -> BoxFuture<'_, Result<u64, Error>>;
+    fn commit(&mut self, bodies: Vec<Plaintext>) -> BoxFuture<'_, Result<u64, Error>>;
 
     /// A name for a checkpoint's object. Ours already.
     fn number(&mut self) -> BoxFuture<'_, Result<PartId, Error>>;
@@ -53,7 +52,7 @@ pub(crate) trait CommitLog: Send {
 /// A checkpoint that is to become the newest.
 pub(crate) enum Checkpoint {
     /// Small: its body goes into the log.
-    Inline(Zeroizing<Vec<u8>>),
+    Inline(Plaintext),
     /// An object, durable under the name that [`CommitLog::number`] gave.
     Object(PartId, ObjectUuid),
 }
@@ -86,8 +85,8 @@ pub(crate) struct Standing {
 /// A log and what it held when it was opened.
 pub(crate) struct Found {
     pub(crate) log: Box<dyn CommitLog>,
-    pub(crate) checkpoint: Option<Zeroizing<Vec<u8>>>,
-    pub(crate) entries: Vec<(u64, Zeroizing<Vec<u8>>)>,
+    pub(crate) checkpoint: Option<Plaintext>,
+    pub(crate) entries: Vec<(u64, Plaintext)>,
     pub(crate) dropped: bool,
 }
 

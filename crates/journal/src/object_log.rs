@@ -18,12 +18,11 @@ use crate::{
     names::{Name, PartId},
 };
 use futures::future::BoxFuture;
-use kernel::LogEpoch;
+use kernel::{LogEpoch, Plaintext};
 use read::{Kept, State};
 use slot::{Digest, Record, Slot, digest};
 use std::{collections::BTreeSet, sync::Arc};
 use take_over::litter;
-use zeroize::Zeroizing;
 
 /// See the module.
 pub(crate) struct ObjectLog {
@@ -208,7 +207,7 @@ impl CommitLog for ObjectLog {
         })
     }
 
-    fn commit(&mut self, bodies: Vec<Zeroizing<Vec<u8>>>) -> BoxFuture<'_, Result<u64, Error>> {
+    fn commit(&mut self, bodies: Vec<Plaintext>) -> BoxFuture<'_, Result<u64, Error>> {
         Box::pin(async {
             let first = self.last + 1;
             let id = self.next()?;

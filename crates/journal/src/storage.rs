@@ -9,7 +9,7 @@ use crate::{
     faults::{Faults, Step},
     local::{FORMAT, FORMAT_NAME, Local, format_is_ours},
     names::Name,
-    sources::{BucketSource, FileSource},
+    sources::BucketSource,
     tasks::Tasks,
 };
 use kernel::{ReadAt, limits};
@@ -154,6 +154,20 @@ impl Storage {
         }
     }
 
+    /// An object, all of which is read next; `None` when there is none. From a bucket it comes in one request.
+    pub(crate) async fn whole(&self, name: &str, what: &'static str) -> Result<Option<Arc<dyn ReadAt>>, Error> {
+        match self.backend() {
+            Backend::Bucket(bucket) => {
+                let bytes = bucket.read(name, what).await?;
+                Ok(bytes.map(|bytes| Arc::new(bytes) as Arc<dyn ReadAt>))
+            }
+            Backend::Local(_) => {
+                let name = name.to_owned();
+                self.local(what, move |local| local.open_source(&name)).await
+            }
+        }
+    }
+
     /// An object of this size, to be read in pieces; `None` when there is none. In a bucket that is found out by
     /// the first read. A simulation gets it whole: it has no thread that may wait.
     pub(crate) async fn source(
@@ -164,12 +178,10 @@ impl Storage {
     ) -> Result<Option<Arc<dyn ReadAt>>, Error> {
         let Backend::Bucket(bucket) = self.backend() else {
             let name = name.to_owned();
-            let opened = self.local(what, move |local| local.open_file(&name)?.map(FileSource::new).transpose());
-            return Ok(opened.await?.map(|source| Arc::new(source) as Arc<dyn ReadAt>));
+            return self.local(what, move |local| local.open_source(&name)).await;
         };
         let Some(runtime) = self.0.tasks.runtime() else {
-            let whole = bucket.read(name, what).await?;
-            return Ok(whole.map(|bytes| Arc::new(bytes) as Arc<dyn ReadAt>));
+            return self.whole(name, what).await;
         };
         let blocks = Arc::clone(&self.0.blocks);
         Ok(Some(Arc::new(BucketSource::new(Arc::clone(bucket), name.to_owned(), bytes, runtime, blocks))))

@@ -185,6 +185,9 @@ pub const HEAD_BYTES_MAX: usize = 64 << 10;
 pub const LOG_FILE_BYTES_MIN: u64 = 4 << 10;
 /// The most by which a log file grows at once, bytes; it doubles up to there. Bounds the pause.
 pub const LOG_FILE_STEP_MAX: u64 = 64 << 20;
+/// Wiped memory for opened bytes that is kept for the next to be opened, bytes, whoever they were of: two of the
+/// largest pieces that come and go ([`RESIDENT_PAGES_BYTES_MAX`]).
+pub const ROOMS_KEPT_BYTES_MAX: usize = 32 << 20;
 /// One log entry, bytes: a request's documents at their limit, with vectors, several times over.
 pub const LOG_ENTRY_BYTES_MAX: usize = 512 << 20;
 /// Bytes that wait for one place's log; callers beyond wait. Bounds memory.

@@ -1,11 +1,13 @@
-//! [`Plaintext`]: opened bytes that are held for long, wiped when they go.
+//! [`Plaintext`]: opened bytes, wiped when they go.
 //!
-//! Many of them lie in a mapping of their own that asks for large pages: whoever jumps about in a hundred megabytes
-//! waits for addresses as long as for the bytes, if each page is of 4 KiB. It begins at the begin of a page, so what is
-//! aligned in the bytes is aligned in memory. Where the system has no such mapping they lie in a vector. Leaves to
-//! others: what the bytes are.
+//! Many of them lie in a mapping of their own ([`rooms`]), the most in large pages: whoever jumps about in a hundred
+//! megabytes waits for addresses as long as for the bytes, if each page is of 4 KiB. It begins at the begin of a page,
+//! so what is aligned in the bytes is aligned in memory. Fewer, and all where the system has no such mapping, lie in a
+//! vector. They never grow, so no copy is left behind. Leaves to others: what the bytes are.
 
-use memmap2::MmapMut;
+mod rooms;
+
+use rooms::{ROOMS, Room, Rooms};
 use std::{
     fmt,
     ops::{Deref, DerefMut},
@@ -17,21 +19,26 @@ pub struct Plaintext(Held);
 
 enum Held {
     Vector(Vec<u8>),
-    Mapping(MmapMut),
+    Room(Room),
 }
 
 impl Plaintext {
-    /// So many zeros.
+    /// So many zeros. Costs no pass over them where there is a room that was wiped.
     pub fn zeroed(length: usize) -> Self {
-        if length >= MAPPED_MIN
-            && let Ok(mapping) = MmapMut::map_anon(length)
-        {
-            // A wish: without it, all is as it was.
-            #[cfg(target_os = "linux")]
-            let _small_pages_then = mapping.advise(memmap2::Advice::HugePage);
-            return Self(Held::Mapping(mapping));
+        Self::among(&ROOMS, length)
+    }
+
+    fn among(rooms: &'static Rooms, length: usize) -> Self {
+        let room = if length >= ROOM_MIN { rooms.take(length) } else { None };
+        Self(room.map_or_else(|| Held::Vector(vec![0; length]), Held::Room))
+    }
+
+    /// Only the first `length` are these bytes from now on. What stands behind is wiped with them.
+    pub fn truncate(&mut self, length: usize) {
+        match &mut self.0 {
+            Held::Vector(bytes) => bytes.truncate(length),
+            Held::Room(room) => room.truncate(length),
         }
-        Self(Held::Vector(vec![0; length]))
     }
 }
 
@@ -55,7 +62,7 @@ impl Deref for Plaintext {
     fn deref(&self) -> &[u8] {
         match &self.0 {
             Held::Vector(bytes) => bytes,
-            Held::Mapping(bytes) => bytes,
+            Held::Room(room) => room.bytes(),
         }
     }
 }
@@ -64,10 +71,19 @@ impl DerefMut for Plaintext {
     fn deref_mut(&mut self) -> &mut [u8] {
         match &mut self.0 {
             Held::Vector(bytes) => bytes,
-            Held::Mapping(bytes) => bytes,
+            Held::Room(room) => room.bytes_mut(),
         }
     }
 }
+
+/// Not in constant time: for no keys.
+impl PartialEq for Plaintext {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Plaintext {}
 
 /// Their number only.
 impl fmt::Debug for Plaintext {
@@ -78,36 +94,24 @@ impl fmt::Debug for Plaintext {
 
 impl Drop for Plaintext {
     fn drop(&mut self) {
-        let bytes = match &mut self.0 {
+        // A room does it itself.
+        if let Held::Vector(bytes) = &mut self.0 {
             // Also what others left behind its end.
-            Held::Vector(bytes) => {
-                bytes.resize(bytes.capacity(), 0);
-                &mut bytes[..]
-            }
-            Held::Mapping(bytes) => &mut bytes[..],
-        };
-        // Wide stores: byte by byte takes as long as opening them did, or longer.
-        bytes.fill(0);
-        zeroize::optimization_barrier(bytes);
-    }
-}
-
-/// Bytes from which a mapping of its own pays: two large pages of the common size.
-const MAPPED_MIN: usize = 4 << 20;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn small_and_large_ones_hold_what_is_put_into_them() {
-        for length in [0, 1, 4_095, MAPPED_MIN - 1, MAPPED_MIN, MAPPED_MIN + 4_097] {
-            let mut bytes = Plaintext::zeroed(length);
-            assert!(bytes.len() == length && bytes.iter().all(|byte| *byte == 0));
-            bytes.iter_mut().enumerate().for_each(|(n, byte)| *byte = n as u8);
-            let copy = Plaintext::from(&bytes[..]);
-            assert!(copy[..] == bytes[..] && copy.iter().enumerate().all(|(n, byte)| *byte == n as u8));
-            assert_eq!(matches!(copy.0, Held::Mapping(_)), length >= MAPPED_MIN);
+            bytes.resize(bytes.capacity(), 0);
+            wipe(bytes);
         }
     }
 }
+
+/// With wide stores: byte by byte takes as long as opening them did, or longer.
+fn wipe(bytes: &mut [u8]) {
+    bytes.fill(0);
+    // Somebody may look: so the zeros have to be there, though nobody of us reads them.
+    zeroize::optimization_barrier(bytes);
+}
+
+/// Bytes from which a mapping pays. What is smaller stands in logs and checkpoints and comes by the hundred.
+const ROOM_MIN: usize = 256 << 10;
+
+#[cfg(test)]
+mod tests;

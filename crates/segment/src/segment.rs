@@ -86,7 +86,7 @@ impl Segment {
         }
         let index = index.finish(builder.take_lexicon());
         let buffer = builder.finish(|_| Ok(()))?;
-        Self::of_buffer(spec, buffer, Some(index))
+        Self::of_buffer(spec, buffer.into(), Some(index))
     }
 
     /// Writes a segment: plain bytes, to be sealed before they go anywhere. `links` matters when there are more than
@@ -129,8 +129,8 @@ impl Segment {
     ///
     /// # Errors
     /// [`Error::Corrupt`], [`Error::Version`], or [`Error::Spec`] when it was written for another `spec`.
-    pub fn open(spec: &Spec, bytes: Zeroizing<Vec<u8>>) -> Result<Segment, Error> {
-        Self::of_buffer(spec, bytes, None)
+    pub fn open(spec: &Spec, bytes: impl Into<Plaintext>) -> Result<Segment, Error> {
+        Self::of_buffer(spec, bytes.into(), None)
     }
 
     /// The bytes that [`Segment::open`] was given. `None` for one that was never written or is read in pages.
@@ -184,7 +184,7 @@ impl Segment {
         Self::assemble(spec, Slice::whole(whole), paged, None, stage)
     }
 
-    fn of_buffer(spec: &Spec, buffer: Zeroizing<Vec<u8>>, memory: Option<MemoryIndex>) -> Result<Segment, Error> {
+    fn of_buffer(spec: &Spec, buffer: Plaintext, memory: Option<MemoryIndex>) -> Result<Segment, Error> {
         let border = Self::split(&buffer)?;
         let buffer = Slice::whole(buffer);
         let written = memory.is_none().then(|| buffer.clone());

@@ -17,11 +17,10 @@ use crate::{
     working::Working,
 };
 use journal::{Journal, ObjectRef, Recovered, Seq, Stopped};
-use kernel::{CommitNo, Incarnation};
+use kernel::{CommitNo, Incarnation, Plaintext};
 use segment::{Segment, Spec};
 use std::sync::Arc;
 use vault::Home;
-use zeroize::Zeroizing;
 
 /// Opens it. `errand` says who waits, `spec` is for a namespace that nobody wrote to, `left` is what this process left
 /// of it.
@@ -94,7 +93,7 @@ async fn open_once(
 }
 
 /// Last entry that the checkpoint covers.
-fn covered(entries: &[(Seq, Zeroizing<Vec<u8>>)], journal: &Journal) -> Seq {
+fn covered(entries: &[(Seq, Plaintext)], journal: &Journal) -> Seq {
     entries.first().map_or_else(|| journal.last(), |(first, _)| Seq(first.0.saturating_sub(1)))
 }
 
@@ -152,7 +151,7 @@ fn inline_part(spec: &Spec, inline: manifest::Inline) -> Result<Part, Error> {
 type Replayed = (View, Vec<(CommitNo, Vec<u8>)>);
 
 /// Applies the log's entries in order. Deaths that the manifest has already change nothing.
-fn replay(view: &View, entries: &[(Seq, Zeroizing<Vec<u8>>)]) -> Result<Replayed, Error> {
+fn replay(view: &View, entries: &[(Seq, Plaintext)]) -> Result<Replayed, Error> {
     let mut working = Working::new(view);
     let mut lines = Vec::new();
     for (seq, body) in entries {

@@ -26,14 +26,13 @@ use crate::{
     rebuild,
 };
 use journal::{ObjectRef, Seq};
-use kernel::CommitNo;
+use kernel::{CommitNo, Plaintext};
 use segment::{Links, Segment, Spec, Stop};
 use std::{
     sync::{Arc, Weak, atomic::Ordering},
     time::Duration,
 };
 use vault::ObjectKind;
-use zeroize::Zeroizing;
 
 /// What the newest checkpoint says.
 pub(crate) struct Upkeep {
@@ -294,8 +293,9 @@ async fn build(namespace: &Arc<Namespace>, old: &[Part]) -> Result<Fresh, Error>
 pub(crate) async fn put(
     namespace: &Namespace,
     spec: Spec,
-    bytes: Zeroizing<Vec<u8>>,
+    bytes: impl Into<Plaintext>,
 ) -> Result<(ObjectRef, Segment), Error> {
+    let bytes = bytes.into();
     let (shared, journal) = (&namespace.shared, &namespace.journal);
     let split = Segment::split(&bytes)?;
     let object = journal.put_split(ObjectKind::Segment, &bytes, split).await?;

@@ -10,7 +10,7 @@
 
 use kernel::{
     AttrValue, Clock, CommitNo, Distance, Document, DocumentId, Incarnation, NamespaceUuid, ObjectUuid, OsEntropy,
-    Passage, ReadAt, Scalar, SeededEntropy, Span, Status, SystemClock, Timestamp, Untrusted,
+    Passage, Plaintext, ReadAt, Scalar, SeededEntropy, Span, Status, SystemClock, Timestamp, Untrusted,
 };
 use segment::{Links, Segment, Spec, TextQuery};
 use std::{fs, io, os::unix::fs::FileExt, path::Path, sync::Arc, time::Duration};
@@ -208,10 +208,11 @@ fn open(clock: &SystemClock, home: &Home, key: &WrappedKey, file: &Path, found: 
 /// All of it held, as before there were pages.
 fn in_memory(home: &Home, key: &WrappedKey, file: &Path) -> Segment {
     let (whole, paged) = home.open_split(ObjectKind::Segment, OBJECT, key, Arc::new(fs::read(file).unwrap())).unwrap();
-    let mut plain = whole.to_vec();
-    plain.resize(whole.len() + usize::try_from(paged.size()).unwrap(), 0);
-    paged.read_at(0, plain.get_mut(whole.len()..).unwrap()).unwrap();
-    Segment::open(&SPEC, plain.into()).unwrap()
+    let mut plain = Plaintext::zeroed(whole.len() + usize::try_from(paged.size()).unwrap());
+    let (first, second) = plain.split_at_mut(whole.len());
+    first.copy_from_slice(&whole);
+    paged.read_at(0, second).unwrap();
+    Segment::open(&SPEC, plain).unwrap()
 }
 
 /// A first search of each kind, and the mean of a hundred later ones, none of which was asked before.

@@ -4,7 +4,7 @@
 //! Built from AES-256-GCM and HKDF-Expand-SHA-384 only. The names follow the specification.
 
 use crate::crypto::{Aead, Cipher, Denied, KEY, NONCE, TAG, expand_sha384, same};
-use kernel::{Entropy, limits};
+use kernel::{Entropy, Plaintext, limits};
 use zeroize::Zeroizing;
 
 pub(crate) mod reader;
@@ -84,14 +84,14 @@ pub(crate) fn seal_into(
 }
 
 /// Opens what [`seal_into`] made with the same parameters, key and associated data.
-pub(crate) fn open(params: &Params, key: &[u8; KEY], aad: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Denied> {
+pub(crate) fn open(params: &Params, key: &[u8; KEY], aad: &[u8], sealed: &[u8]) -> Result<Plaintext, Denied> {
     let length = reader::plain_len(params, sealed.len() as u64)?;
     let (header, mut rest) = sealed.split_first_chunk::<HEADER>().ok_or(Denied)?;
     let kdf = Kdf::of(params, header, aad);
     kdf.check(header, key)?;
 
     let mut keys = SegmentKeys::new(params, &kdf, key);
-    let mut plain = Zeroizing::new(vec![0; usize::try_from(length).map_err(|_| Denied)?]);
+    let mut plain = Plaintext::zeroed(usize::try_from(length).map_err(|_| Denied)?);
     let mut room = &mut plain[..];
     for number in 0.. {
         let (segment, after, last) = params.cut(rest)?;
@@ -181,9 +181,13 @@ impl<'a> Kdf<'a> {
     /// What opens the segments whose number begins like `masked`.
     fn segment_cipher(&self, message_key: &MessageKey, masked: u64) -> Cipher {
         let mut key = Zeroizing::new([0; KEY]);
-        let purpose = [&b"DEK:"[..], &masked.to_be_bytes()].concat();
-        self.derive(&message_key[..], &purpose, key.as_mut());
+        self.segment_key(message_key, masked, &mut key);
         Cipher::new(&key)
+    }
+
+    fn segment_key(&self, message_key: &MessageKey, masked: u64, key: &mut [u8; KEY]) {
+        let purpose = [&b"DEK:"[..], &masked.to_be_bytes()].concat();
+        self.derive(&message_key[..], &purpose, key);
     }
 
     fn derive(&self, key: &[u8], purpose: &[u8], out: &mut [u8]) {

@@ -9,8 +9,7 @@ use crate::{
     crypto::{Aead, Cipher, HmacKey, NONCE, TAG, same, sha256},
     identity, wrap,
 };
-use kernel::{Entropy, KeyEpoch, LogEpoch, ObjectUuid, limits};
-use zeroize::Zeroizing;
+use kernel::{Entropy, KeyEpoch, LogEpoch, ObjectUuid, Plaintext, limits};
 
 /// Length of a log's prologue: magic, version, log uuid, log epoch, the place key's epoch, the wrap's length, the wrap.
 pub const LOG_PROLOGUE_BYTES: usize = PROLOGUE_HEAD + wrap::TWO;
@@ -34,7 +33,7 @@ pub struct FrameSealer {
 }
 
 impl FrameSealer {
-    pub(crate) fn new(identity: Vec<u8>, object: ObjectUuid, keys: &[SecretKey; 2], prologue: &[u8]) -> Self {
+    pub(crate) fn new(identity: Vec<u8>, object: ObjectUuid, keys: [SecretKey; 2], prologue: &[u8]) -> Self {
         Self { chain: Chain::new(identity, object, keys, prologue), frames: 0 }
     }
 
@@ -61,7 +60,7 @@ impl FrameSealer {
         let mac = self.chain.header_mac(&frame);
         frame.extend_from_slice(&mac);
         frame.extend_from_slice(body);
-        let tag = self.chain.cipher.seal(&nonce, &self.chain.aad(seq), &mut frame[HEADER..]);
+        let tag = self.chain.cipher().seal(&nonce, &self.chain.aad(seq), &mut frame[HEADER..]);
         frame.extend_from_slice(&tag);
         self.chain.follow(&mac, &tag);
         self.frames += 1;
@@ -80,7 +79,7 @@ impl FrameOpener {
         identity: Vec<u8>,
         object: ObjectUuid,
         epoch: LogEpoch,
-        keys: &[SecretKey; 2],
+        keys: [SecretKey; 2],
         prologue: &[u8],
     ) -> Self {
         Self { chain: Chain::new(identity, object, keys, prologue), epoch }
@@ -96,14 +95,18 @@ impl FrameOpener {
         self.chain.object
     }
 
+    #[cfg(test)]
+    pub(crate) fn keys(&self) -> &[SecretKey; 2] {
+        &self.chain.keys
+    }
+
     /// Opens the frame at the start of `bytes`, which reach to the end of what was read: its number, its
     /// body and its length. `None` where no frame begins (no bytes, or a header of zeroes) or where
     /// the bytes end before the frame does: a torn tail. After `None` or an error the opener stands where it stood.
     ///
     /// # Errors
     /// [`Error::Corrupt`] for a header or a body that does not authenticate as the next frame.
-    #[expect(clippy::type_complexity, reason = "the tuple is read at once where it is returned")]
-    pub fn open(&mut self, bytes: &[u8]) -> Result<Option<(u64, Zeroizing<Vec<u8>>, usize)>> {
+    pub fn open(&mut self, bytes: &[u8]) -> Result<Option<(u64, Plaintext, usize)>> {
         let header = &bytes[..bytes.len().min(HEADER)];
         if header.len() < HEADER || header.iter().all(|b| *b == 0) {
             return Ok(None);
@@ -115,10 +118,10 @@ impl FrameOpener {
         let Some(rest) = bytes.get(HEADER..used) else { return Ok(None) };
         let (body, tag) = rest.split_last_chunk::<TAG>().ok_or_else(|| self.corrupt("the frame has no tag"))?;
 
-        let mut plain = Zeroizing::new(body.to_vec());
+        let mut plain = Plaintext::zeroed(length);
         self.chain
-            .cipher
-            .open(&nonce, &self.chain.aad(seq), &mut plain, tag)
+            .cipher()
+            .open_into(&nonce, &self.chain.aad(seq), body, tag, &mut plain)
             .map_err(|_| self.corrupt("the body does not authenticate"))?;
         self.chain.follow(&mac, tag);
         Ok(Some((seq, plain, used)))
@@ -141,32 +144,30 @@ impl FrameOpener {
     }
 }
 
-/// A log's keys and where in it one stands.
+/// A log's keys and where in it one stands. Ciphers and MACs are made of the keys for each frame: what they make of a key
+/// lies in ordinary memory, and a log is open for long.
 struct Chain {
     object: ObjectUuid,
     identity: Vec<u8>,
-    cipher: Cipher,
-    header: HmacKey,
+    /// Of bodies and of headers.
+    keys: [SecretKey; 2],
     /// The header's MAC and the body's tag of the frame before; the hash of the prologue before the first. Who has not the
     /// keys can make no other frame with these, and a hash of every byte would cost more than sealing it.
     previous: [u8; HEAD_MAC + TAG],
 }
 
 impl Chain {
-    fn new(identity: Vec<u8>, object: ObjectUuid, keys: &[SecretKey; 2], prologue: &[u8]) -> Self {
-        let [body, header] = keys;
-        Self {
-            object,
-            identity,
-            cipher: Cipher::new(body.bytes()),
-            header: HmacKey::new(header.bytes()),
-            previous: sha256(prologue),
-        }
+    fn new(identity: Vec<u8>, object: ObjectUuid, keys: [SecretKey; 2], prologue: &[u8]) -> Self {
+        Self { object, identity, keys, previous: sha256(prologue) }
+    }
+
+    fn cipher(&self) -> Cipher {
+        Cipher::new(self.keys[0].bytes())
     }
 
     /// The header has its own MAC, so that an altered length is seen and not taken for a torn tail.
     fn header_mac(&self, head: &[u8]) -> [u8; HEAD_MAC] {
-        let mac = self.header.mac(&[&self.previous, head]);
+        let mac = HmacKey::new(self.keys[1].bytes()).mac(&[&self.previous, head]);
         let mut out = [0; HEAD_MAC];
         out.copy_from_slice(&mac[..HEAD_MAC]);
         out

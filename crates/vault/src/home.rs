@@ -4,40 +4,34 @@
 //! which keeps the wrapped keys, makes the homes that a directory hands out.
 
 use crate::{
-    Error, FORMAT_VERSION, FrameOpener, FrameSealer, PagedReader, Result, RootKey, SecretKey, Signer, TenantKeys,
-    WrappedKey,
+    Error, FrameOpener, FrameSealer, Result, RootKey, SecretKey, Signer, TenantKeys, WrappedKey,
     crypto::{HmacKey, same},
-    floe,
     frames::{LOG_PROLOGUE_BYTES, Prologue},
     identity::{self, Context, Wrap},
     wrap,
 };
 use access::{Action, Grant, Tenure};
-use kernel::{
-    BoxFuture, Entropy, Incarnation, KeyEpoch, LogEpoch, NamespaceName, NamespaceUuid, ObjectUuid, Plaintext, ReadAt,
-};
+use kernel::{BoxFuture, Entropy, Incarnation, KeyEpoch, LogEpoch, NamespaceName, NamespaceUuid, ObjectUuid};
 use std::{
-    fmt, io,
+    fmt,
     sync::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
 };
-use zeroize::Zeroizing;
 
 mod kinds;
+mod objects;
 mod place_keys;
 mod split;
 pub use kinds::{ObjectKind, PlaceKind};
+pub use objects::epoch_of;
 use place_keys::PlaceKeys;
 
 /// Of wrapping keys that have no epochs.
 const NO_EPOCH: KeyEpoch = KeyEpoch(0);
 /// There is one control place, and it needs no name.
 const CONTROL: NamespaceUuid = NamespaceUuid::from_bytes([0; 16]);
-const WHOLE_MAGIC: &[u8; 4] = b"RFSO";
-/// Magic, version, object kind, object uuid, the place key's epoch, the wrap's length, the wrap.
-const WHOLE_PROLOGUE: usize = 4 + 1 + 1 + 16 + 4 + 2 + wrap::ONE;
 /// Wraps under one key, with random nonces: NIST SP 800-38D allows 2^32.
 pub const WRAPS_MAX: u64 = 1 << 30;
 
@@ -63,7 +57,6 @@ pub struct Home {
     incarnation: Option<Incarnation>,
     keys: RwLock<Arc<PlaceKeys>>,
     mac_key: SecretKey,
-    mac: HmacKey,
     /// Wraps under the newest key since this home was opened.
     wraps: AtomicU64,
 }
@@ -329,132 +322,6 @@ impl Home {
         self.kind.prefix(self.uuid)
     }
 
-    /// Seals an immutable object under a fresh key, which comes back wrapped.
-    ///
-    /// # Errors
-    /// [`Error::PlaceKeyUsedUp`] after 2^30 wraps.
-    pub fn seal(
-        &self,
-        kind: ObjectKind,
-        object: ObjectUuid,
-        plain: &[u8],
-        entropy: &dyn Entropy,
-    ) -> Result<(Vec<u8>, WrappedKey)> {
-        self.seal_behind(kind, object, plain, entropy, |_| Vec::new())
-    }
-
-    /// Seals an object behind bytes that are made once its wrapped key is known.
-    fn seal_behind(
-        &self,
-        kind: ObjectKind,
-        object: ObjectUuid,
-        plain: &[u8],
-        entropy: &dyn Entropy,
-        prologue: impl FnOnce(&WrappedKey) -> Vec<u8>,
-    ) -> Result<(Vec<u8>, WrappedKey)> {
-        let key = SecretKey::random(entropy);
-        let wrapped = self.wrap_one(Wrap::Object, Some(object), None, &[&key], entropy)?;
-        let prologue = prologue(&wrapped);
-        let mut out = vec![0; prologue.len() + floe::sealed_len(&floe::OBJECTS, plain.len())];
-        let (head, sealed) = out.split_at_mut(prologue.len());
-        head.copy_from_slice(&prologue);
-        floe::seal_into(&floe::OBJECTS, key.bytes(), &self.identity(kind, object), plain, entropy, sealed);
-        Ok((out, wrapped))
-    }
-
-    /// Opens what [`seal`](Self::seal) made.
-    ///
-    /// # Errors
-    /// [`Error::Corrupt`] for anything but this very object of this very place.
-    pub fn open(
-        &self,
-        kind: ObjectKind,
-        object: ObjectUuid,
-        key: &WrappedKey,
-        sealed: &[u8],
-    ) -> Result<Zeroizing<Vec<u8>>> {
-        let [key] = self.unwrap_one(Wrap::Object, Some(object), None, key)?;
-        floe::open(&floe::OBJECTS, key.bytes(), &self.identity(kind, object), sealed)
-            .map_err(|_| Error::corrupt(kind.name(), object, "it does not authenticate"))
-    }
-
-    /// Seals an object in two parts under one fresh key: `plain` up to `split`, to be opened whole, and what
-    /// follows, to be read in pages. For objects that are too large to be read before they are of use.
-    ///
-    /// # Errors
-    /// [`Error::Misplaced`] when `split` lies behind the end.
-    pub fn seal_split(
-        &self,
-        kind: ObjectKind,
-        object: ObjectUuid,
-        plain: &[u8],
-        split: usize,
-        entropy: &dyn Entropy,
-    ) -> Result<(Vec<u8>, WrappedKey)> {
-        let (whole, paged) = plain.split_at_checked(split).ok_or(Error::Misplaced("the border between two parts"))?;
-        let key = SecretKey::random(entropy);
-        let wrapped = self.wrap_one(Wrap::Object, Some(object), None, &[&key], entropy)?;
-        let aad = |part| split::identity(self.identity(kind, object), part);
-        let sealed = split::seal(key.bytes(), &aad, [whole, paged], entropy);
-        Ok((sealed, wrapped))
-    }
-
-    /// Opens what [`seal_split`](Self::seal_split) made: the first part, and a reader of the second that holds on
-    /// to `source`. Reads the first part and two pages. Blocks as the source does.
-    ///
-    /// # Errors
-    /// [`Error::Corrupt`] for anything but this very object of this very place, [`Error::Unreadable`] for what the
-    /// source says.
-    pub fn open_split(
-        &self,
-        kind: ObjectKind,
-        object: ObjectUuid,
-        key: &WrappedKey,
-        source: Arc<dyn ReadAt>,
-    ) -> Result<(Plaintext, PagedReader)> {
-        let [key] = self.unwrap_one(Wrap::Object, Some(object), None, key)?;
-        let aad = |part| split::identity(self.identity(kind, object), part);
-        split::open(key.bytes(), &aad, source).map_err(|source| match source.kind() {
-            io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
-                Error::corrupt(kind.name(), object, "it does not authenticate")
-            }
-            _ => Error::Unreadable { what: kind.name(), uuid: object.to_string(), source },
-        })
-    }
-
-    /// Seals an object that carries its own wrapped key in a clear prologue.
-    ///
-    /// # Errors
-    /// As [`seal`](Self::seal).
-    pub fn seal_whole(
-        &self,
-        kind: ObjectKind,
-        object: ObjectUuid,
-        plain: &[u8],
-        entropy: &dyn Entropy,
-    ) -> Result<Vec<u8>> {
-        let prologue = |key: &WrappedKey| [&whole_head(kind, object, key.epoch)[..], &key.bytes].concat();
-        Ok(self.seal_behind(kind, object, plain, entropy, prologue)?.0)
-    }
-
-    /// Opens what [`seal_whole`](Self::seal_whole) made.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open).
-    pub fn open_whole(&self, kind: ObjectKind, object: ObjectUuid, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
-        let (prologue, sealed) = sealed
-            .split_first_chunk::<WHOLE_PROLOGUE>()
-            .ok_or_else(|| Error::corrupt(kind.name(), object, "it is cut short"))?;
-        let (stated, wrapped) = prologue.split_at(WHOLE_PROLOGUE - wrap::ONE);
-        let mut epoch = [0; 4];
-        epoch.copy_from_slice(&stated[WHOLE_EPOCH..WHOLE_EPOCH + 4]);
-        let epoch = KeyEpoch(u32::from_be_bytes(epoch));
-        if stated != whole_head(kind, object, epoch) {
-            return Err(Error::corrupt(kind.name(), object, "its prologue names another object or version"));
-        }
-        self.open(kind, object, &WrappedKey { epoch, bytes: wrapped.to_vec() }, sealed)
-    }
-
     /// Starts a log under a fresh key: the prologue that stands first in it, and what seals its frames.
     ///
     /// # Errors
@@ -468,7 +335,7 @@ impl Home {
         let keys = [SecretKey::random(entropy), SecretKey::random(entropy)];
         let wrapped = self.wrap_one(Wrap::Log, Some(object), Some(epoch), &[&keys[0], &keys[1]], entropy)?;
         let prologue = Prologue { object, epoch, key: wrapped.epoch, wrapped: &wrapped.bytes }.encode();
-        let sealer = FrameSealer::new(self.log_identity(object, epoch), object, &keys, &prologue);
+        let sealer = FrameSealer::new(self.log_identity(object, epoch), object, keys, &prologue);
         Ok((prologue, sealer))
     }
 
@@ -483,7 +350,7 @@ impl Home {
         let wrapped = WrappedKey { epoch: key, bytes: wrapped.to_vec() };
         let keys = self.unwrap_one::<2>(Wrap::Log, Some(object), Some(epoch), &wrapped)?;
         let prologue = &prologue[..LOG_PROLOGUE_BYTES];
-        let opener = FrameOpener::new(self.log_identity(object, epoch), object, epoch, &keys, prologue);
+        let opener = FrameOpener::new(self.log_identity(object, epoch), object, epoch, keys, prologue);
         Ok((opener, prologue.len()))
     }
 
@@ -492,7 +359,12 @@ impl Home {
         let mut framed = Vec::with_capacity(1 + parts.len());
         framed.push(label);
         framed.extend_from_slice(parts);
-        self.mac.mac(&[&identity::fields(&framed)])
+        HmacKey::new(self.mac_key.bytes()).mac(&[&identity::fields(&framed)])
+    }
+
+    #[cfg(test)]
+    pub(crate) fn mac_key(&self) -> &SecretKey {
+        &self.mac_key
     }
 
     fn fresh(kind: PlaceKind, uuid: NamespaceUuid, incarnation: Option<Incarnation>, entropy: &dyn Entropy) -> Self {
@@ -506,8 +378,7 @@ impl Home {
         keys: PlaceKeys,
         mac_key: SecretKey,
     ) -> Self {
-        let mac = HmacKey::new(mac_key.bytes());
-        Self { kind, uuid, incarnation, keys: RwLock::new(Arc::new(keys)), mac_key, mac, wraps: AtomicU64::new(0) }
+        Self { kind, uuid, incarnation, keys: RwLock::new(Arc::new(keys)), mac_key, wraps: AtomicU64::new(0) }
     }
 
     fn identity(&self, kind: ObjectKind, object: ObjectUuid) -> Vec<u8> {
@@ -551,26 +422,6 @@ fn place_context(kind: PlaceKind, uuid: NamespaceUuid, incarnation: Option<Incar
 fn control_context(wrap: Wrap) -> Context {
     Context { wrap, ..place_context(PlaceKind::Control, CONTROL, None, NO_EPOCH) }
 }
-
-/// Everything of the prologue before the wrap. It is compared whole, so no byte of it can change unseen.
-fn whole_head(kind: ObjectKind, object: ObjectUuid, epoch: KeyEpoch) -> Vec<u8> {
-    let wrapped = u16::try_from(wrap::ONE).expect("a wrap of one key is 61 bytes");
-    let (epoch, wrapped) = (epoch.0.to_be_bytes(), wrapped.to_be_bytes());
-    [&WHOLE_MAGIC[..], &[FORMAT_VERSION, kind.code()], object.as_bytes(), &epoch, &wrapped].concat()
-}
-
-/// The epoch of the place's key that a log or a whole object stands under, as its prologue says; not authenticated.
-pub fn epoch_of(sealed: &[u8]) -> Option<KeyEpoch> {
-    if let Some(prologue) = Prologue::read(sealed) {
-        return Some(prologue.key);
-    }
-    sealed.strip_prefix(WHOLE_MAGIC)?;
-    let epoch = sealed.get(WHOLE_EPOCH..WHOLE_EPOCH + 4)?;
-    Some(KeyEpoch(u32::from_be_bytes(*epoch.first_chunk()?)))
-}
-
-/// Where in it the epoch stands.
-const WHOLE_EPOCH: usize = 4 + 1 + 1 + 16;
 
 #[cfg(test)]
 pub(crate) mod tests;

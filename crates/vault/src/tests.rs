@@ -10,6 +10,8 @@ mod confusion;
 mod known;
 #[cfg(not(feature = "portable"))]
 mod nonces;
+#[cfg(not(feature = "portable"))]
+mod resting;
 
 /// Gives the bytes that it was handed, in their order, however many are drawn at a time.
 #[derive(Clone, Default)]

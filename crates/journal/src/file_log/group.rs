@@ -5,6 +5,7 @@
 //! if one is there, the damaged one was acknowledged, and that is corruption, not a crash.
 
 use crate::objects::{take, take_slice};
+use kernel::Plaintext;
 use vault::Home;
 use zeroize::Zeroizing;
 
@@ -67,42 +68,42 @@ impl Header {
 #[derive(Debug)]
 pub(crate) enum Group {
     /// The file's beginning, encoded.
-    Opening(Zeroizing<Vec<u8>>),
+    Opening(Plaintext),
     /// Entries, the first with this number.
-    Entries(u64, Vec<Zeroizing<Vec<u8>>>),
+    Entries(u64, Vec<Plaintext>),
     /// The place is to be destroyed.
     Drop,
 }
 
 impl Group {
     /// An opening as a frame's body.
-    pub(crate) fn opening(encoded: &[u8]) -> Zeroizing<Vec<u8>> {
+    pub(crate) fn opening(encoded: &[u8]) -> Plaintext {
         let mut out = Zeroizing::new(Vec::with_capacity(1 + encoded.len()));
         out.push(OPENING);
         out.extend_from_slice(encoded);
-        out
+        out.into()
     }
 
     /// Entries as a frame's body: `1 ‖ first u64 ‖ count u32 ‖ (length u32 ‖ bytes)…`. One
     /// allocation of the right size: what the allocator throws away is not zeroised.
-    pub(crate) fn entries(first: u64, bodies: &[Zeroizing<Vec<u8>>]) -> Zeroizing<Vec<u8>> {
+    pub(crate) fn entries(first: u64, bodies: &[Plaintext]) -> Plaintext {
         let bytes: usize = bodies.iter().map(|body| 4 + body.len()).sum();
         let mut out = Zeroizing::new(Vec::with_capacity(13 + bytes));
         out.push(ENTRIES);
         put_entries(&mut out, first, bodies);
-        out
+        out.into()
     }
 
     /// The end of the place as a frame's body.
-    pub(crate) fn drop_place() -> Zeroizing<Vec<u8>> {
-        Zeroizing::new(vec![DROP])
+    pub(crate) fn drop_place() -> Plaintext {
+        Plaintext::from(&[DROP][..])
     }
 
     /// `None` when the bytes are none of these, whole and alone.
     pub(crate) fn decode(mut bytes: &[u8]) -> Option<Self> {
         let rest = &mut bytes;
         match take::<1>(rest)?[0] {
-            OPENING => Some(Self::Opening(Zeroizing::new(rest.to_vec()))),
+            OPENING => Some(Self::Opening(Plaintext::from(*rest))),
             ENTRIES => {
                 let (first, bodies) = take_entries(rest)?;
                 rest.is_empty().then_some(Self::Entries(first, bodies))
@@ -114,7 +115,7 @@ impl Group {
 }
 
 /// `first u64 ‖ count u32 ‖ (length u32 ‖ bytes)…`, in files and in objects alike.
-pub(crate) fn put_entries(out: &mut Vec<u8>, first: u64, bodies: &[Zeroizing<Vec<u8>>]) {
+pub(crate) fn put_entries(out: &mut Vec<u8>, first: u64, bodies: &[Plaintext]) {
     out.extend_from_slice(&first.to_le_bytes());
     out.extend_from_slice(&length(bodies.len()));
     for body in bodies {
@@ -124,13 +125,13 @@ pub(crate) fn put_entries(out: &mut Vec<u8>, first: u64, bodies: &[Zeroizing<Vec
 }
 
 /// What [`put_entries`] wrote, off the front.
-pub(crate) fn take_entries(rest: &mut &[u8]) -> Option<(u64, Vec<Zeroizing<Vec<u8>>>)> {
+pub(crate) fn take_entries(rest: &mut &[u8]) -> Option<(u64, Vec<Plaintext>)> {
     let first = u64::from_le_bytes(take(rest)?);
     let count = u32::from_le_bytes(take(rest)?);
     let mut bodies = Vec::new();
     for _ in 0..count {
         let length = usize::try_from(u32::from_le_bytes(take(rest)?)).ok()?;
-        bodies.push(Zeroizing::new(take_slice(rest, length)?.to_vec()));
+        bodies.push(Plaintext::from(take_slice(rest, length)?));
     }
     Some((first, bodies))
 }

@@ -8,11 +8,11 @@ use crate::{
     names::PartId,
     objects::{take, take_slice},
 };
-use kernel::{LogEpoch, ObjectUuid};
+use kernel::{LogEpoch, ObjectUuid, Plaintext};
 use zeroize::Zeroizing;
 
 /// What the first group says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Opening {
     /// This file.
     pub(crate) id: PartId,
@@ -23,7 +23,7 @@ pub(crate) struct Opening {
     /// The newest checkpoint when the file was started.
     pub(crate) checkpoint: Option<Pointer>,
     /// Its body, if it stands here.
-    pub(crate) body: Option<Zeroizing<Vec<u8>>>,
+    pub(crate) body: Option<Plaintext>,
 }
 
 /// Where a finished log file ends.
@@ -76,7 +76,7 @@ impl Opening {
     /// `version u8 ‖ id 12 ‖ before u64 ‖ (0 | 1 ‖ id 12 ‖ groups u64 ‖ offset u64) ‖ (0 | 1 ‖ pointer) ‖
     /// (0 | 1 ‖ length u32 ‖ body)`. One allocation of the right size: what the allocator throws away
     /// is not zeroised.
-    pub(crate) fn encode(&self) -> Zeroizing<Vec<u8>> {
+    pub(crate) fn encode(&self) -> Plaintext {
         let mut out = Zeroizing::new(Vec::with_capacity(OPENING_MOST + self.body.as_ref().map_or(0, |b| b.len())));
         out.push(VERSION);
         put_id(&mut out, self.id);
@@ -88,7 +88,7 @@ impl Opening {
             out.extend_from_slice(&end.offset.to_le_bytes());
         }
         put_checkpoint(&mut out, self.checkpoint.as_ref(), self.body.as_ref());
-        out
+        out.into()
     }
 
     /// `None` when the bytes are no opening of this version, whole and alone.
@@ -113,7 +113,7 @@ impl Opening {
 }
 
 /// `(0 | 1 ‖ pointer) ‖ (0 | 1 ‖ length u32 ‖ body)`.
-pub(crate) fn put_checkpoint(out: &mut Vec<u8>, checkpoint: Option<&Pointer>, body: Option<&Zeroizing<Vec<u8>>>) {
+pub(crate) fn put_checkpoint(out: &mut Vec<u8>, checkpoint: Option<&Pointer>, body: Option<&Plaintext>) {
     out.push(u8::from(checkpoint.is_some()));
     if let Some(pointer) = checkpoint {
         pointer.encode(out);
@@ -128,12 +128,12 @@ pub(crate) fn put_checkpoint(out: &mut Vec<u8>, checkpoint: Option<&Pointer>, bo
 
 /// What [`put_checkpoint`] wrote into part `id`. A body stands where its pointer says, nowhere else.
 #[expect(clippy::type_complexity, reason = "taken apart at once where it is returned")]
-pub(crate) fn take_checkpoint(rest: &mut &[u8], id: PartId) -> Option<(Option<Pointer>, Option<Zeroizing<Vec<u8>>>)> {
+pub(crate) fn take_checkpoint(rest: &mut &[u8], id: PartId) -> Option<(Option<Pointer>, Option<Plaintext>)> {
     let checkpoint = if flag(rest)? { Some(Pointer::decode(rest)?) } else { None };
     let mut body = None;
     if flag(rest)? {
         let length = usize::try_from(u32::from_le_bytes(take(rest)?)).ok()?;
-        body = Some(Zeroizing::new(take_slice(rest, length)?.to_vec()));
+        body = Some(Plaintext::from(take_slice(rest, length)?));
     }
     let here = checkpoint.and_then(|pointer| pointer.holder()) == Some(id);
     (here == body.is_some()).then_some((checkpoint, body))

@@ -18,16 +18,15 @@ use crate::{
     log::{Place, corrupt},
     names::{Name, PartId},
 };
-use kernel::LogEpoch;
+use kernel::{LogEpoch, Plaintext};
 use std::sync::Arc;
 use vault::{FrameOpener, ObjectKind};
-use zeroize::Zeroizing;
 
 /// What stood there.
 pub(crate) struct Found {
     pub(crate) writer: Writer,
-    pub(crate) checkpoint: Option<Zeroizing<Vec<u8>>>,
-    pub(crate) entries: Vec<(u64, Zeroizing<Vec<u8>>)>,
+    pub(crate) checkpoint: Option<Plaintext>,
+    pub(crate) entries: Vec<(u64, Plaintext)>,
     pub(crate) dropped: bool,
 }
 
@@ -47,7 +46,7 @@ pub(crate) fn recover(place: &Arc<Place>, local: &Arc<Local>) -> Result<Found, E
     let Some(Read { log, stale, dropped }) = read_log(place, local, &listing)? else {
         return nothing_yet(place, local, &listing, newest);
     };
-    let pointer = log.last_opening.checkpoint;
+    let pointer = log.checkpoint;
     let mut found = empty(place, local, newest, dropped);
     if let Some(pointer) = pointer {
         found.checkpoint = Some(match log.body {
@@ -65,14 +64,17 @@ pub(crate) fn recover(place: &Arc<Place>, local: &Arc<Local>) -> Result<Found, E
     Ok(found)
 }
 
-fn read_checkpoint(place: &Place, local: &Local, pointer: Pointer) -> Result<Zeroizing<Vec<u8>>, Error> {
+fn read_checkpoint(place: &Place, local: &Local, pointer: Pointer) -> Result<Plaintext, Error> {
     let name = Name::Checkpoint(pointer.id);
     let wrong = |why| corrupt(place, name, pointer.id.epoch, 0, why);
-    let sealed = local.read(&place.name(name)).map_err(|source| io_error("reading a checkpoint", source))?;
+    let io = |source| io_error("reading a checkpoint", source);
+    let sealed = local.open_source(&place.name(name)).map_err(io)?;
     let sealed = sealed.ok_or_else(|| wrong("the checkpoint that the log names is not there"))?;
     let uuid = pointer.uuid.ok_or_else(|| wrong("the checkpoint stands in the log and is not there"))?;
-    let opened = place.home.open_whole(ObjectKind::Checkpoint, uuid, &sealed);
-    opened.map_err(|_| wrong("the checkpoint does not open"))
+    match place.home.open_whole_from(ObjectKind::Checkpoint, uuid, &sealed) {
+        Err(vault::Error::Unreadable { source, .. }) => Err(io(source)),
+        opened => opened.map_err(|_| wrong("the checkpoint does not open")),
+    }
 }
 
 struct Read {
@@ -83,13 +85,13 @@ struct Read {
 
 /// What the files from the checkpoint on hold.
 struct Log {
-    entries: Vec<(u64, Zeroizing<Vec<u8>>)>,
+    entries: Vec<(u64, Plaintext)>,
     last: u64,
     parts: Vec<Known>,
-    last_opening: Opening,
+    checkpoint: Option<Pointer>,
     end: End,
     /// The checkpoint's, if it stands in the log.
-    body: Option<Zeroizing<Vec<u8>>>,
+    body: Option<Plaintext>,
     /// The mark of a clean end, if it is the last that stands there.
     mark: Option<Mark>,
 }
@@ -101,7 +103,7 @@ fn read_log(place: &Place, local: &Local, listing: &Listing) -> Result<Option<Re
     let chain = walk_back(place, local, *newest)?;
     let oldest = chain.first().map_or(*newest, |part| part.id);
     let (mut log, dropped) = read_forward(place, local, chain)?;
-    let holder = log.last_opening.checkpoint.and_then(|pointer| pointer.holder());
+    let holder = log.checkpoint.and_then(|pointer| pointer.holder());
     if let Some(holder) = holder.filter(|_| log.body.is_none()) {
         let mut part = Part::read(place, local, holder)?;
         log.body = part.opening.body.take();
@@ -137,7 +139,7 @@ fn read_forward(place: &Place, local: &Local, chain: Vec<Part>) -> Result<(Log, 
     let mut parts = Vec::new();
     let mut last = chain.first().map_or(0, |part| part.opening.before);
     let mut dropped = false;
-    let mut finish: Option<(Opening, End)> = None;
+    let mut finish: Option<(Option<Pointer>, End)> = None;
     let (mut bodies_of, mut mark) = (Vec::new(), None);
     for mut part in chain {
         if part.opening.before != last || dropped {
@@ -168,14 +170,14 @@ fn read_forward(place: &Place, local: &Local, chain: Vec<Part>) -> Result<(Log, 
         }
         bodies_of.extend(part.opening.body.take().map(|body| (part.id, body)));
         parts.push(Known { id: part.id, before: part.opening.before, bytes: part.offset - part.first });
-        finish = Some((part.opening.clone(), End { id: part.id, groups: part.groups, offset: part.offset }));
+        finish = Some((part.opening.checkpoint, End { id: part.id, groups: part.groups, offset: part.offset }));
     }
-    let (last_opening, end) = finish.ok_or(Error::Closing)?;
-    let covers = last_opening.checkpoint.map_or(0, |pointer| pointer.covers);
+    let (checkpoint, end) = finish.ok_or(Error::Closing)?;
+    let covers = checkpoint.map_or(0, |pointer| pointer.covers);
     entries.retain(|(seq, _)| *seq > covers);
-    let holder = last_opening.checkpoint.and_then(|pointer| pointer.holder());
+    let holder = checkpoint.and_then(|pointer| pointer.holder());
     let body = bodies_of.into_iter().find(|(id, _)| Some(*id) == holder).map(|(_, body)| body);
-    Ok((Log { entries, last, parts, last_opening, end, body, mark }, dropped))
+    Ok((Log { entries, last, parts, checkpoint, end, body, mark }, dropped))
 }
 
 /// One log file being read.

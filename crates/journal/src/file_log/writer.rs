@@ -16,10 +16,9 @@ use crate::{
     log::Place,
     names::{Name, PartId},
 };
-use kernel::{LogEpoch, ObjectUuid};
+use kernel::{LogEpoch, ObjectUuid, Plaintext};
 use std::{io, sync::Arc};
 use vault::{FRAME_OVERHEAD_BYTES, FrameSealer};
-use zeroize::Zeroizing;
 
 /// A log file of this place that still counts.
 #[derive(Clone, Copy, Debug)]
@@ -110,7 +109,7 @@ impl Writer {
         &mut self,
         id: PartId,
         checkpoint: Option<Pointer>,
-        body: Option<Zeroizing<Vec<u8>>>,
+        body: Option<Plaintext>,
     ) -> Result<(), Error> {
         self.check()?;
         self.harden_mark()?;
@@ -146,7 +145,7 @@ impl Writer {
     ///    not behind another error
     /// 3. header and frame written: a crash leaves a torn or a whole group, nothing behind it
     /// 4. flushed: now the callers may be told
-    pub(crate) fn commit(&mut self, bodies: &[Zeroizing<Vec<u8>>]) -> Result<u64, Error> {
+    pub(crate) fn commit(&mut self, bodies: &[Plaintext]) -> Result<u64, Error> {
         let first = self.last + 1;
         self.write(&Group::entries(first, bodies), bodies.is_empty())?;
         self.last += bodies.len() as u64;

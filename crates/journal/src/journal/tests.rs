@@ -63,7 +63,7 @@ impl World {
 
 impl Open {
     async fn append(&mut self, body: &[u8]) -> Result<(), Error> {
-        let seq = self.journal.append(Zeroizing::new(body.to_vec())).await?;
+        let seq = self.journal.append(Plaintext::from(body)).await?;
         self.state.push(body.to_vec());
         assert_eq!(seq.0, self.state.len() as u64);
         Ok(())
@@ -124,7 +124,7 @@ fn entries_come_back_in_order() {
     run(async {
         let world = World::new(1);
         let open = world.open().await.unwrap();
-        let appends = (0..200u32).map(|i| open.journal.append(Zeroizing::new(i.to_le_bytes().to_vec())));
+        let appends = (0..200u32).map(|i| open.journal.append(Plaintext::from(&i.to_le_bytes()[..])));
         let seqs: Vec<_> = futures::future::join_all(appends).await.into_iter().map(|s| s.unwrap().0).collect();
         assert_eq!(seqs, (1..=200).collect::<Vec<_>>(), "in the order in which they were handed over");
         let groups = open.storage.faults().done().iter().filter(|step| **step == Step::GroupDurable).count();
@@ -147,7 +147,7 @@ fn many_callers_never_lose_an_answer() {
                 let journal = journal.clone();
                 tasks.spawn(async move {
                     for _ in 0..100 {
-                        journal.append(Zeroizing::new(vec![caller; 20])).await.unwrap();
+                        journal.append(Plaintext::from(&[caller; 20][..])).await.unwrap();
                     }
                 })
             })
@@ -279,7 +279,7 @@ fn a_crash_while_destroying_can_be_gone_on_from() {
                 assert_eq!(again.state, [b"kept until the Drop"]);
             }
             again.journal.destroy().await.unwrap();
-            let refused = again.journal.append(Zeroizing::new(vec![1])).await;
+            let refused = again.journal.append(Plaintext::from(&[1][..])).await;
             assert!(matches!(refused, Err(Error::Stopped { why: Stopped::Dropped, .. })));
             again.close().await;
             assert!(world.files("").is_empty(), "step {step}: {:?}", world.files(""));
@@ -384,10 +384,8 @@ fn a_checkpoint_and_a_group_may_race_for_the_first_file() {
             open = world.open().await.unwrap();
             let (body, covers) = (encode(&open.state), Seq(open.state.len() as u64));
             let entry = vec![round; 8];
-            let (cut, written) = tokio::join!(
-                open.journal.checkpoint(&body, covers),
-                open.journal.append(Zeroizing::new(entry.clone()))
-            );
+            let (cut, written) =
+                tokio::join!(open.journal.checkpoint(&body, covers), open.journal.append(Plaintext::from(&entry[..])));
             cut.unwrap();
             written.unwrap();
             open.state.push(entry);
@@ -480,11 +478,11 @@ fn an_append_whose_caller_goes_is_written_whole() {
         let world = World::new(11);
         let open = world.open().await.unwrap();
         for i in 0..20u8 {
-            let mut append = Box::pin(open.journal.append(Zeroizing::new(vec![i; 50])));
+            let mut append = Box::pin(open.journal.append(Plaintext::from(&[i; 50][..])));
             assert!(futures::poll!(&mut append).is_pending());
             drop(append);
         }
-        let never_polled = open.journal.append(Zeroizing::new(vec![99]));
+        let never_polled = open.journal.append(Plaintext::from(&[99][..]));
         drop(never_polled);
         open.close().await;
         assert_eq!(world.open().await.unwrap().state, (0..20u8).map(|i| vec![i; 50]).collect::<Vec<_>>());
@@ -499,7 +497,7 @@ fn objects_open_in_their_place_only() {
         open.append(b"one").await.unwrap();
         let a = open.journal.put(ObjectKind::Segment, b"alpha").await.unwrap();
         let b = open.journal.put(ObjectKind::Segment, b"betaa").await.unwrap();
-        assert_eq!(*open.journal.get(&a).await.unwrap(), b"alpha");
+        assert_eq!(*open.journal.get(&a).await.unwrap(), *b"alpha");
         let mut encoded = Vec::new();
         a.encode(&mut encoded);
         assert_eq!(ObjectRef::decode(&mut &encoded[..]), Some(a.clone()));
@@ -519,7 +517,7 @@ fn objects_open_in_their_place_only() {
         let open = world.open().await.unwrap();
         assert!(world.files("").iter().all(|file| file.extension().is_none()), "what never got its name is gone");
         assert_eq!(open.journal.sweep(std::slice::from_ref(&a)).await.unwrap(), 1);
-        assert_eq!(*open.journal.get(&a).await.unwrap(), b"alpha");
+        assert_eq!(*open.journal.get(&a).await.unwrap(), *b"alpha");
         open.journal.delete(&a).await.unwrap();
         open.journal.delete(&a).await.unwrap();
         assert!(matches!(open.journal.get(&a).await, Err(Error::Corrupt { .. })));
@@ -576,7 +574,7 @@ async fn random_work(seed: u64, ops: Vec<Op>) {
             Op::Append(length) => drop(open.append(&body(length, 0)).await),
             Op::Together(lengths) => {
                 let bodies: Vec<_> = lengths.iter().enumerate().map(|(j, length)| body(*length, j)).collect();
-                let appends = bodies.iter().map(|body| open.journal.append(Zeroizing::new(body.clone())));
+                let appends = bodies.iter().map(|body| open.journal.append(Plaintext::from(&body[..])));
                 let outcomes = futures::future::join_all(appends).await;
                 for (outcome, body) in outcomes.into_iter().zip(bodies) {
                     let Ok(seq) = outcome else { continue };

@@ -13,10 +13,9 @@ use crate::{
     names::{Name, PartId},
 };
 use futures::{StreamExt, TryStreamExt};
-use kernel::LogEpoch;
+use kernel::{LogEpoch, Plaintext};
 use std::collections::{BTreeMap, BTreeSet};
 use vault::ObjectKind;
-use zeroize::Zeroizing;
 
 /// An object that a replay needs.
 #[derive(Clone, Copy, Debug)]
@@ -38,9 +37,9 @@ pub(crate) struct State {
     /// The newest checkpoint.
     pub(crate) checkpoint: Option<Pointer>,
     /// Its body.
-    pub(crate) body: Option<Zeroizing<Vec<u8>>>,
+    pub(crate) body: Option<Plaintext>,
     /// Entries behind it.
-    pub(crate) entries: Vec<(u64, Zeroizing<Vec<u8>>)>,
+    pub(crate) entries: Vec<(u64, Plaintext)>,
     /// Last entry.
     pub(crate) last: u64,
     /// Objects from the floor to the end, in order.

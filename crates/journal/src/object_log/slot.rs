@@ -13,7 +13,7 @@ use crate::{
     names::{Name, PartId},
     objects::take,
 };
-use kernel::{LogEpoch, ObjectUuid};
+use kernel::{LogEpoch, ObjectUuid, Plaintext};
 use zeroize::Zeroizing;
 
 /// What an object of the log says.
@@ -42,10 +42,10 @@ pub(crate) enum Record {
         /// The newest checkpoint.
         checkpoint: Option<Pointer>,
         /// Its body, if it stands here.
-        body: Option<Zeroizing<Vec<u8>>>,
+        body: Option<Plaintext>,
     },
     /// Entries, the first with this number.
-    Entries(u64, Vec<Zeroizing<Vec<u8>>>),
+    Entries(u64, Vec<Plaintext>),
     /// This epoch ends here: that one has taken over.
     Seal(LogEpoch),
     /// The place is to be destroyed.
@@ -79,7 +79,7 @@ impl Slot {
 
     /// `version u8 ‖ id 12 ‖ previous 32 ‖ kind u8 ‖ …`, in one allocation of the right size: what the
     /// allocator throws away is not zeroised.
-    pub(crate) fn encode(&self) -> Zeroizing<Vec<u8>> {
+    pub(crate) fn encode(&self) -> Plaintext {
         let inside = match &self.record {
             Record::Point { body, .. } => body.as_ref().map_or(0, |body| body.len()),
             Record::Entries(_, bodies) => bodies.iter().map(|body| 4 + body.len()).sum(),
@@ -106,7 +106,7 @@ impl Slot {
             }
             Record::Drop => out.push(DROP),
         }
-        out
+        out.into()
     }
 
     /// `None` when the bytes are no record of this version, whole and alone.

@@ -11,11 +11,10 @@ use crate::{
 };
 pub(crate) use door::Door;
 use futures::TryStreamExt;
-use kernel::{Incarnation, ManualClock, NamespaceUuid, SeededEntropy, Timestamp, limits};
+use kernel::{Incarnation, ManualClock, NamespaceUuid, Plaintext, SeededEntropy, Timestamp, limits};
 use object_store::{ObjectStore, ObjectStoreExt, memory::InMemory, path::Path as Key};
 use std::sync::Arc;
 use vault::{Home, LocalProvider, ObjectKind, PlaceKind, TenantKeys};
-use zeroize::Zeroizing;
 
 pub(crate) struct World {
     pub(crate) store: Arc<InMemory>,
@@ -88,7 +87,7 @@ impl World {
 
 impl Node {
     pub(crate) async fn append(&mut self, body: &[u8]) -> Result<(), Error> {
-        let seq = self.journal.append(Zeroizing::new(body.to_vec())).await?;
+        let seq = self.journal.append(Plaintext::from(body)).await?;
         self.state.push(body.to_vec());
         assert_eq!(seq.0, self.state.len() as u64);
         Ok(())
@@ -256,7 +255,7 @@ async fn a_sweep_never_takes_what_a_living_writer_put() {
     next.append(b"three").await.unwrap();
     let fresh = next.journal.put(ObjectKind::Segment, b"a successor's").await.unwrap();
     assert_eq!(owner.journal.sweep(std::slice::from_ref(&kept)).await.unwrap(), 1, "it does not know yet");
-    assert_eq!(*next.journal.get(&fresh).await.unwrap(), b"a successor's");
+    assert_eq!(*next.journal.get(&fresh).await.unwrap(), *b"a successor's");
     assert!(matches!(next.journal.get(&left).await, Err(Error::Corrupt { .. })));
     assert_eq!(next.journal.sweep(std::slice::from_ref(&fresh)).await.unwrap(), 1, "its predecessor's");
 }

@@ -152,7 +152,7 @@ fn sections_are_sound_without_the_checksum() {
             let mut changed = bytes.clone();
             changed[at] = to;
             reseal(&mut changed);
-            match Segment::of_buffer(&SPEC, changed, Some(MemoryIndex::default())) {
+            match Segment::of_buffer(&SPEC, changed.into(), Some(MemoryIndex::default())) {
                 Err(_) => refused += 1,
                 // Heads, texts and vectors are checked when they are read.
                 Ok(segment) => {

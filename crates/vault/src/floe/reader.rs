@@ -5,15 +5,18 @@
 //! [`PagedReader`] opens the last segment, so its length is what was sealed; a segment that is
 //! altered, moved or missing is found when it is read.
 
-use super::{HEADER, Kdf, LENGTH, MessageKey, NOT_LAST, Params, SEGMENT_OVERHEAD, segment_aad};
-use crate::crypto::{Aead, Cipher, Denied, KEY, NONCE, TAG};
+use super::{HEADER, Kdf, LENGTH, NOT_LAST, Params, SEGMENT_OVERHEAD, segment_aad};
+use crate::{
+    SecretKey,
+    crypto::{Aead, Cipher, Denied, KEY, NONCE, TAG},
+};
 use kernel::{Plaintext, ReadAt};
 use std::{fmt, io, ops::Range, slice, sync::Arc};
 
 /// Segments of a paged message that are asked of the source at a time.
 const RUN: u64 = 64;
 /// Segments of a message that is opened whole of which the source is told before they are read.
-const AHEAD: usize = 16;
+const AHEAD: u64 = 16;
 
 /// The plaintext of a sealed object's paged part: read in any order, by any number of threads, nothing kept.
 pub struct PagedReader {
@@ -24,9 +27,11 @@ pub struct PagedReader {
     layout: Layout,
     header: [u8; HEADER],
     aad: Vec<u8>,
-    message_key: MessageKey,
-    /// Of the segments before the first change of key: all of them below 16 GiB.
-    first: Cipher,
+    /// Of the segments before the first change of key: all of them below 16 GiB. The cipher is made of it for each read,
+    /// and gone behind it: what a cipher makes of a key lies in ordinary memory.
+    first: SecretKey,
+    /// The object's, where there are segments behind that.
+    later: Option<SecretKey>,
 }
 
 /// How a message of a stated length is cut.
@@ -69,16 +74,36 @@ impl PagedReader {
         place: Range<u64>,
     ) -> io::Result<Self> {
         let reader = Self::begin(params, key, aad, source, place)?;
-        reader.end(&mut Vec::new())?;
+        reader.end()?;
         Ok(reader)
     }
 
     /// Opens the last segment, and so authenticates the length.
-    fn end(&self, sealed: &mut Vec<u8>) -> io::Result<Plaintext> {
+    fn end(&self) -> io::Result<Plaintext> {
         let last = self.layout.segments - 1;
-        let mut end = Plaintext::zeroed(self.piece(last));
-        self.run(last * self.room(), &mut end, sealed)?;
+        let piece = self.piece(last);
+        let mut end = Plaintext::zeroed(piece + TAG);
+        self.read_into(last, &mut end, &mut self.ciphers())?;
+        end.truncate(piece);
         Ok(end)
+    }
+
+    /// Reads a segment to where its plaintext is to stand and opens it there. `room` is longer by the tag, which comes
+    /// to stand behind and is not used again.
+    fn read_into(&self, number: u64, room: &mut [u8], ciphers: &mut Ciphers<'_>) -> io::Result<()> {
+        let at = self.base + number * u64::from(self.params.segment_len);
+        let mut head = [0; LENGTH + NONCE];
+        self.source.read_at(at, &mut head)?;
+        self.source.read_at(at + head.len() as u64, room)?;
+        self.open_in(number, &head, room, ciphers).map_err(|_| altered())
+    }
+
+    fn open_in(&self, number: u64, head: &[u8], room: &mut [u8], ciphers: &mut Ciphers<'_>) -> Result<(), Denied> {
+        let (data, tag) = room.split_last_chunk_mut::<TAG>().ok_or(Denied)?;
+        let (length, nonce) = head.split_first_chunk::<LENGTH>().ok_or(Denied)?;
+        let nonce = nonce.first_chunk::<NONCE>().ok_or(Denied)?;
+        let last = self.stated(number, length, data.len())?;
+        ciphers.of(number)?.open(nonce, &segment_aad(number, last), data, tag)
     }
 
     /// Authenticates the header alone: the length is what somebody says until the last segment was opened.
@@ -95,10 +120,11 @@ impl PagedReader {
         source.read_at(place.start, &mut header)?;
         let kdf = Kdf::of(params, &header, &aad);
         kdf.check(&header, key).map_err(|_| altered())?;
-        let message_key = kdf.message_key(key);
-        let first = kdf.segment_cipher(&message_key, 0);
+        let first = SecretKey::filled(|first| kdf.segment_key(&kdf.message_key(key), 0, first));
+        let changes = params.masked(layout.segments - 1) > 0;
+        let later = changes.then(|| SecretKey::filled(|later| later.copy_from_slice(key)));
         let base = place.start + HEADER as u64;
-        Ok(Self { params: *params, source, base, layout, header, aad, message_key, first })
+        Ok(Self { params: *params, source, base, layout, header, aad, first, later })
     }
 
     /// Bytes of plaintext in a segment.
@@ -119,30 +145,48 @@ impl PagedReader {
         }
         let sealed = &mut sealed[..length];
         self.source.read_at(self.base + from * full as u64, sealed)?;
-        let mut pieces = out.chunks_mut(self.params.plain_len());
+        let (mut pieces, mut ciphers) = (out.chunks_mut(self.params.plain_len()), self.ciphers());
         for (number, segment) in (from..).zip(sealed.chunks(full)) {
-            self.segment(number, segment, pieces.next().unwrap_or_default()).map_err(|_| altered())?;
+            let piece = pieces.next().unwrap_or_default();
+            self.segment(number, segment, piece, &mut ciphers).map_err(|_| altered())?;
         }
         Ok(())
     }
 
-    fn segment(&self, number: u64, sealed: &[u8], out: &mut [u8]) -> Result<(), Denied> {
-        let last = number + 1 == self.layout.segments;
+    fn segment(&self, number: u64, sealed: &[u8], out: &mut [u8], ciphers: &mut Ciphers<'_>) -> Result<(), Denied> {
         let (length, rest) = sealed.split_first_chunk::<LENGTH>().ok_or(Denied)?;
         let (nonce, rest) = rest.split_first_chunk::<NONCE>().ok_or(Denied)?;
         let (piece, tag) = rest.split_last_chunk::<TAG>().ok_or(Denied)?;
-        let stated = if last { self.params.last_len(piece.len()) } else { NOT_LAST };
-        if *length != stated || piece.len() != out.len() {
+        let last = self.stated(number, length, piece.len())?;
+        if piece.len() != out.len() {
             return Err(Denied);
         }
-        let aad = segment_aad(number, last);
-        match self.params.masked(number) {
-            0 => self.first.open_into(nonce, &aad, piece, tag, out),
-            masked => {
-                let kdf = Kdf::of(&self.params, &self.header, &self.aad);
-                kdf.segment_cipher(&self.message_key, masked).open_into(nonce, &aad, piece, tag, out)
-            }
+        ciphers.of(number)?.open_into(nonce, &segment_aad(number, last), piece, tag, out)
+    }
+
+    /// Whether a segment is the last, if its length field says so of a piece of this length.
+    fn stated(&self, number: u64, length: &[u8; LENGTH], piece: usize) -> Result<bool, Denied> {
+        let last = number + 1 == self.layout.segments;
+        let stated = if last { self.params.last_len(piece) } else { NOT_LAST };
+        if *length == stated { Ok(last) } else { Err(Denied) }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn key(&self) -> &SecretKey {
+        &self.first
+    }
+
+    fn cipher(&self, masked: u64) -> Result<Cipher, Denied> {
+        if masked == 0 {
+            return Ok(Cipher::new(self.first.bytes()));
         }
+        let key = self.later.as_ref().ok_or(Denied)?.bytes();
+        let kdf = Kdf::of(&self.params, &self.header, &self.aad);
+        Ok(kdf.segment_cipher(&kdf.message_key(key), masked))
+    }
+
+    fn ciphers(&self) -> Ciphers<'_> {
+        Ciphers { reader: self, at: None }
     }
 
     /// Plaintext bytes of a segment.
@@ -195,6 +239,23 @@ impl ReadAt for PagedReader {
     }
 }
 
+/// The ciphers of one read, made as they are needed.
+struct Ciphers<'a> {
+    reader: &'a PagedReader,
+    at: Option<(u64, Cipher)>,
+}
+
+impl Ciphers<'_> {
+    fn of(&mut self, number: u64) -> Result<&Cipher, Denied> {
+        let masked = self.reader.params.masked(number);
+        let (_, cipher) = match self.at.take().filter(|(at, _)| *at == masked) {
+            Some(same) => self.at.insert(same),
+            None => self.at.insert((masked, self.reader.cipher(masked)?)),
+        };
+        Ok(cipher)
+    }
+}
+
 /// Bytes only.
 impl fmt::Debug for PagedReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -202,7 +263,8 @@ impl fmt::Debug for PagedReader {
     }
 }
 
-/// Opens the whole message that fills `place` of the source, a segment at a time and each of them once.
+/// Opens the whole message that fills `place` of the source, a segment at a time and each of them once: it is read to
+/// where it is to stand, and opened there.
 pub(crate) fn read(
     params: &Params,
     key: &[u8; KEY],
@@ -210,23 +272,25 @@ pub(crate) fn read(
     source: &Arc<dyn ReadAt>,
     place: Range<u64>,
 ) -> io::Result<Plaintext> {
-    let (reader, mut sealed) = (PagedReader::begin(params, key, aad, source.clone(), place)?, Vec::new());
+    let reader = PagedReader::begin(params, key, aad, source.clone(), place)?;
     // Before there is room for the rest: the length may be anybody's.
-    let end = reader.end(&mut sealed)?;
-    if reader.layout.segments == 1 {
+    let end = reader.end()?;
+    let before = reader.layout.segments - 1;
+    if before == 0 {
         return Ok(end);
     }
     let length = usize::try_from(reader.size()).map_err(|_| io::ErrorKind::OutOfMemory)?;
-    let mut plain = Plaintext::zeroed(length);
-    let (rest, last) = plain.split_at_mut(length - end.len());
-    last.copy_from_slice(&end);
-    for (number, piece) in rest.chunks_mut(params.plain_len()).enumerate() {
+    // A tag may stand behind the bytes for a moment.
+    let (mut plain, mut ciphers) = (Plaintext::zeroed(length + TAG), reader.ciphers());
+    for (number, start) in (0..before).zip((0..).step_by(params.plain_len())) {
         if number.is_multiple_of(AHEAD) {
-            let start = number as u64 * reader.room();
-            reader.will_read(slice::from_ref(&(start..start + AHEAD as u64 * reader.room())));
+            let from = number * reader.room();
+            reader.will_read(slice::from_ref(&(from..from + AHEAD * reader.room())));
         }
-        reader.run(number as u64 * reader.room(), piece, &mut sealed)?;
+        reader.read_into(number, &mut plain[start..start + params.plain_len() + TAG], &mut ciphers)?;
     }
+    plain.truncate(length);
+    plain[length - end.len()..].copy_from_slice(&end);
     Ok(plain)
 }
 

@@ -1,7 +1,10 @@
 use super::*;
-use crate::LocalProvider;
+use crate::{LocalProvider, floe};
 use access::{Ask, Credentials, Gate, KeyRecord, OperatorRecord, Pepper, Search, TenantFacts, TenantState, token};
-use kernel::{Code, KeyId, ManualClock, Pseudonymiser, Quotas, RequestId, Scope, SeededEntropy, TenantId, Timestamp};
+use kernel::{
+    Code, KeyId, ManualClock, Plaintext, Pseudonymiser, Quotas, ReadAt, RequestId, Scope, SeededEntropy, TenantId,
+    Timestamp,
+};
 use proptest::prelude::*;
 use std::{collections::HashSet, sync::Mutex};
 
@@ -58,6 +61,33 @@ fn corrupt<T>(answer: Result<T>) -> bool {
     matches!(answer, Err(Error::Corrupt { .. }))
 }
 
+/// Opening what is in memory and what is read from a source, which say the same.
+pub(crate) trait Both {
+    fn open_both(&self, kind: ObjectKind, object: ObjectUuid, key: &WrappedKey, sealed: &[u8]) -> Result<Plaintext>;
+    fn open_whole_both(&self, kind: ObjectKind, object: ObjectUuid, sealed: &[u8]) -> Result<Plaintext>;
+}
+
+impl Both for Home {
+    fn open_both(&self, kind: ObjectKind, object: ObjectUuid, key: &WrappedKey, sealed: &[u8]) -> Result<Plaintext> {
+        let source: Arc<dyn ReadAt> = Arc::new(sealed.to_vec());
+        same_answer(self.open(kind, object, key, sealed), self.open_from(kind, object, key, &source))
+    }
+
+    fn open_whole_both(&self, kind: ObjectKind, object: ObjectUuid, sealed: &[u8]) -> Result<Plaintext> {
+        let source: Arc<dyn ReadAt> = Arc::new(sealed.to_vec());
+        same_answer(self.open_whole(kind, object, sealed), self.open_whole_from(kind, object, &source))
+    }
+}
+
+fn same_answer(here: Result<Plaintext>, read: Result<Plaintext>) -> Result<Plaintext> {
+    match (&here, &read) {
+        (Ok(here), Ok(read)) => assert!(here == read),
+        (Err(here), Err(Error::Corrupt { .. })) => assert!(matches!(here, Error::Corrupt { .. }), "{here:?}"),
+        both => panic!("{both:?}"),
+    }
+    here
+}
+
 const KINDS: [ObjectKind; 4] =
     [ObjectKind::Segment, ObjectKind::Checkpoint, ObjectKind::AuditChunk, ObjectKind::Control];
 
@@ -66,11 +96,11 @@ fn objects_come_back() {
     let world = World::new();
     let home = world.namespace();
     for kind in KINDS {
-        for plain in [&b""[..], b"x", &[3; 5_000]] {
+        for plain in [&b""[..], b"x", &[3; 5_000], &[4; (2 << 20) + 9]] {
             let (sealed, key) = home.seal(kind, object(1), plain, &world.entropy).unwrap();
-            assert_eq!(**home.open(kind, object(1), &key, &sealed).unwrap(), *plain);
+            assert_eq!(*home.open_both(kind, object(1), &key, &sealed).unwrap(), *plain);
             let whole = home.seal_whole(kind, object(1), plain, &world.entropy).unwrap();
-            assert_eq!(**home.open_whole(kind, object(1), &whole).unwrap(), *plain);
+            assert_eq!(*home.open_whole_both(kind, object(1), &whole).unwrap(), *plain);
         }
     }
 }
@@ -82,16 +112,16 @@ fn an_object_opens_as_itself_only() {
     let (sealed, key) = home.seal(ObjectKind::Segment, object(1), b"text", &world.entropy).unwrap();
     let whole = home.seal_whole(ObjectKind::Segment, object(1), b"text", &world.entropy).unwrap();
     for kind in &KINDS[1..] {
-        assert!(corrupt(home.open(*kind, object(1), &key, &sealed)));
-        assert!(corrupt(home.open_whole(*kind, object(1), &whole)));
+        assert!(corrupt(home.open_both(*kind, object(1), &key, &sealed)));
+        assert!(corrupt(home.open_whole_both(*kind, object(1), &whole)));
     }
-    assert!(corrupt(home.open(ObjectKind::Segment, object(2), &key, &sealed)));
-    assert!(corrupt(home.open_whole(ObjectKind::Segment, object(2), &whole)));
+    assert!(corrupt(home.open_both(ObjectKind::Segment, object(2), &key, &sealed)));
+    assert!(corrupt(home.open_whole_both(ObjectKind::Segment, object(2), &whole)));
     let epoch = WrappedKey { epoch: KeyEpoch(2), ..key.clone() };
-    assert!(corrupt(home.open(ObjectKind::Segment, object(1), &epoch, &sealed)));
+    assert!(corrupt(home.open_both(ObjectKind::Segment, object(1), &epoch, &sealed)));
     let (others, other_key) = home.seal(ObjectKind::Segment, object(1), b"text", &world.entropy).unwrap();
-    assert!(corrupt(home.open(ObjectKind::Segment, object(1), &other_key, &sealed)));
-    assert!(corrupt(home.open(ObjectKind::Segment, object(1), &key, &others)));
+    assert!(corrupt(home.open_both(ObjectKind::Segment, object(1), &other_key, &sealed)));
+    assert!(corrupt(home.open_both(ObjectKind::Segment, object(1), &key, &others)));
 }
 
 /// The object's own associated data, with the wrap's binding out of the way: every field counts by itself.
@@ -118,7 +148,7 @@ fn every_changed_byte_and_every_cut_is_refused() {
     let home = world.namespace();
     let (sealed, key) = home.seal(ObjectKind::Checkpoint, object(1), b"small", &world.entropy).unwrap();
     let whole = home.seal_whole(ObjectKind::Checkpoint, object(1), b"small", &world.entropy).unwrap();
-    let open = |key: &WrappedKey, sealed: &[u8]| home.open(ObjectKind::Checkpoint, object(1), key, sealed);
+    let open = |key: &WrappedKey, sealed: &[u8]| home.open_both(ObjectKind::Checkpoint, object(1), key, sealed);
     let changed = |bytes: &[u8], at: usize, bit: u32| {
         let mut bytes = bytes.to_vec();
         bytes[at] ^= 1 << bit;
@@ -133,12 +163,12 @@ fn every_changed_byte_and_every_cut_is_refused() {
             assert!(corrupt(open(&key, &sealed)), "key, byte {at}");
         }
         for at in 0..whole.len() {
-            let answer = home.open_whole(ObjectKind::Checkpoint, object(1), &changed(&whole, at, bit));
+            let answer = home.open_whole_both(ObjectKind::Checkpoint, object(1), &changed(&whole, at, bit));
             assert!(corrupt(answer), "whole, byte {at}");
         }
     }
     for at in 0..whole.len() {
-        assert!(corrupt(home.open_whole(ObjectKind::Checkpoint, object(1), &whole[..at])), "whole, cut to {at}");
+        assert!(corrupt(home.open_whole_both(ObjectKind::Checkpoint, object(1), &whole[..at])), "whole, cut to {at}");
     }
     for at in 0..sealed.len() {
         assert!(corrupt(open(&key, &sealed[..at])), "object, cut to {at}");
@@ -147,7 +177,7 @@ fn every_changed_byte_and_every_cut_is_refused() {
         assert!(corrupt(open(&WrappedKey { bytes: key.bytes[..at].to_vec(), ..key }, &sealed)), "key, cut to {at}");
     }
     let longer = [&whole[..], &[0]].concat();
-    assert!(corrupt(home.open_whole(ObjectKind::Checkpoint, object(1), &longer)));
+    assert!(corrupt(home.open_whole_both(ObjectKind::Checkpoint, object(1), &longer)));
 }
 
 #[test]
@@ -181,7 +211,7 @@ fn a_rewrap_leaves_objects_as_they_are() {
     let open = |keys: &TenantKeys, wrapped| Home::place(keys, PlaceKind::Namespace, world.uuid(1), wrapped);
 
     let reopened = open(&left, &second).unwrap();
-    assert_eq!(**reopened.open(ObjectKind::Segment, object(1), &key, &sealed).unwrap(), *b"old");
+    assert_eq!(*reopened.open(ObjectKind::Segment, object(1), &key, &sealed).unwrap(), *b"old");
     reopened.open_log(&prologue).unwrap();
     assert_eq!(reopened.mac(b"label", &[b"part"]), mac);
     // Until the old epoch is destroyed both wraps open; afterwards the old one is dead.
@@ -212,9 +242,9 @@ fn a_places_keys_are_renewed_and_the_old_ones_forgotten() {
     assert_eq!((new_key.epoch, home.wraps()), (KeyEpoch(2), 1));
     for home in [&home, &open(&both)] {
         assert_eq!(home.epochs(), [KeyEpoch(2), KeyEpoch(1)]);
-        assert_eq!(**home.open(ObjectKind::Segment, object(1), &old_key, &old).unwrap(), *b"old");
-        assert_eq!(**home.open(ObjectKind::Segment, object(5), &new_key, &new).unwrap(), *b"new");
-        assert_eq!(**home.open_whole(ObjectKind::Checkpoint, object(2), &old_whole).unwrap(), *b"old");
+        assert_eq!(*home.open(ObjectKind::Segment, object(1), &old_key, &old).unwrap(), *b"old");
+        assert_eq!(*home.open(ObjectKind::Segment, object(5), &new_key, &new).unwrap(), *b"new");
+        assert_eq!(*home.open_whole(ObjectKind::Checkpoint, object(2), &old_whole).unwrap(), *b"old");
         home.open_log(&old_log).unwrap();
     }
 
@@ -222,7 +252,7 @@ fn a_places_keys_are_renewed_and_the_old_ones_forgotten() {
     home.refresh(&world.keys, &one).unwrap();
     for home in [&home, &open(&one)] {
         assert_eq!((home.epochs(), home.epoch()), (vec![KeyEpoch(2)], KeyEpoch(2)));
-        assert_eq!(**home.open(ObjectKind::Segment, object(5), &new_key, &new).unwrap(), *b"new");
+        assert_eq!(*home.open(ObjectKind::Segment, object(5), &new_key, &new).unwrap(), *b"new");
         assert!(corrupt(home.open(ObjectKind::Segment, object(1), &old_key, &old)));
         assert!(corrupt(home.open_whole(ObjectKind::Checkpoint, object(2), &old_whole)));
         assert!(corrupt(home.open_log(&old_log)));
@@ -283,7 +313,7 @@ fn the_control_place_opens_under_its_root_key_only() {
     assert_eq!((home.kind(), home.incarnation()), (PlaceKind::Control, None));
     let whole = home.seal_whole(ObjectKind::Control, object(1), b"tenants", &world.entropy).unwrap();
     let again = Home::control(&world.provider, &wrapped).unwrap();
-    assert_eq!(**again.open_whole(ObjectKind::Control, object(1), &whole).unwrap(), *b"tenants");
+    assert_eq!(*again.open_whole(ObjectKind::Control, object(1), &whole).unwrap(), *b"tenants");
     assert!(matches!(home.rewrap(&world.keys, &world.entropy), Err(Error::Misplaced(_))));
 
     let stranger = LocalProvider::from_env_value(&"00".repeat(32), Arc::new(SeededEntropy::new(3))).unwrap();

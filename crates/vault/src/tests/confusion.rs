@@ -6,7 +6,7 @@ use crate::{
     Error, FORMAT_VERSION, FrameOpener, FrameSealer, Home, LOG_PROLOGUE_BYTES, ObjectKind, PlaceKind, Result, RootKey,
     SecretKey, TenantKeys, WrappedKey,
     crypto::{HmacKey, sha256},
-    home::tests::World,
+    home::tests::{Both, World},
     identity::{self, Context, Wrap},
     wrap,
 };
@@ -143,8 +143,9 @@ fn everything(home: &Home, said: Named, entropy: &SeededEntropy) -> Vec<Made> {
     vec![
         object(
             "object",
-            Box::new(move |home: &Home, n: Named| home.open(n.kind, n.object, &under(&key, n.epoch), &sealed).is_ok())
-                as Opens,
+            Box::new(move |home: &Home, n: Named| {
+                home.open_both(n.kind, n.object, &under(&key, n.epoch), &sealed).is_ok()
+            }) as Opens,
         ),
         object(
             "object in two parts",
@@ -161,7 +162,7 @@ fn everything(home: &Home, said: Named, entropy: &SeededEntropy) -> Vec<Made> {
                 whole[5] = n.kind.code();
                 whole[6..22].copy_from_slice(n.object.as_bytes());
                 whole[22..26].copy_from_slice(&n.epoch.0.to_be_bytes());
-                home.open_whole(n.kind, n.object, &whole).is_ok()
+                home.open_whole_both(n.kind, n.object, &whole).is_ok()
             }),
         ),
         Made {
@@ -343,7 +344,7 @@ const PROLOGUE: &[u8] = b"a prologue";
 /// The first frames of a log: header and body keys, and what they are bound to, out of a home's hands.
 fn frames(identity: &[u8], bodies: &[&[u8]]) -> Vec<Vec<u8>> {
     let entropy = SeededEntropy::new(2);
-    let mut sealer = FrameSealer::new(identity.to_vec(), object(3), &log_keys(), PROLOGUE);
+    let mut sealer = FrameSealer::new(identity.to_vec(), object(3), log_keys(), PROLOGUE);
     bodies.iter().zip(1..).map(|(body, seq)| sealer.seal(seq, body, &entropy).unwrap()).collect()
 }
 
@@ -358,7 +359,7 @@ fn log_identity() -> Vec<u8> {
 /// The same keys and the same prologue: the header is authentic, so that the body's associated data alone must hold.
 #[test]
 fn the_identity_of_a_frame_is_every_field_of_it() {
-    let opens = |identity: Vec<u8>, keys: &[SecretKey; 2], prologue: &[u8]| {
+    let opens = |identity: Vec<u8>, keys: [SecretKey; 2], prologue: &[u8]| {
         let mut opener = FrameOpener::new(identity, object(3), LogEpoch(4), keys, prologue);
         match opener.open(&frames(&log_identity(), &[b"text"])[0]) {
             Ok(Some(_)) => "opened",
@@ -367,7 +368,7 @@ fn the_identity_of_a_frame_is_every_field_of_it() {
             Err(_) => "header",
         }
     };
-    assert_eq!(opens(log_identity(), &log_keys(), PROLOGUE), "opened");
+    assert_eq!(opens(log_identity(), log_keys(), PROLOGUE), "opened");
     let others = [
         identity::log(Some(life(9)), place(2), object(3), LogEpoch(4)),
         identity::log(None, place(2), object(3), LogEpoch(4)),
@@ -381,11 +382,11 @@ fn the_identity_of_a_frame_is_every_field_of_it() {
         [&[0, 0, 0, 1, FORMAT_VERSION + 1], &log_identity()[5..]].concat(),
     ];
     for other in others {
-        assert_eq!(opens(other, &log_keys(), PROLOGUE), "body");
+        assert_eq!(opens(other, log_keys(), PROLOGUE), "body");
     }
-    assert_eq!(opens(log_identity(), &log_keys(), b"another one"), "header");
+    assert_eq!(opens(log_identity(), log_keys(), b"another one"), "header");
     let [body, header] = log_keys();
-    assert_eq!(opens(log_identity(), &[header, body], PROLOGUE), "header");
+    assert_eq!(opens(log_identity(), [header, body], PROLOGUE), "header");
 }
 
 /// A header made anew, by whoever has its key: the body is bound to its number and to the frame before as well.
@@ -401,7 +402,7 @@ fn a_body_is_bound_to_its_place_in_the_log_by_itself() {
         frame
     };
     let open = |frame: Vec<u8>| {
-        let mut opener = FrameOpener::new(log_identity(), object(3), LogEpoch(4), &log_keys(), PROLOGUE);
+        let mut opener = FrameOpener::new(log_identity(), object(3), LogEpoch(4), log_keys(), PROLOGUE);
         opener.open(&frame).map(|opened| opened.unwrap().0)
     };
     assert_eq!(open(headed(&frames[0], 1)).unwrap(), 1);
@@ -420,7 +421,7 @@ fn frames_open_up_to_the_first_that_is_not_the_next() {
     let all: Vec<&Vec<u8>> = mine.iter().chain(&theirs).collect();
     let read = |bytes: &[u8]| {
         let (mut opener, mut at, mut count) =
-            (FrameOpener::new(log_identity(), object(3), LogEpoch(4), &log_keys(), PROLOGUE), 0, 0);
+            (FrameOpener::new(log_identity(), object(3), LogEpoch(4), log_keys(), PROLOGUE), 0, 0);
         loop {
             match opener.open(&bytes[at..]) {
                 Ok(Some((_, _, used))) => (at, count) = (at + used, count + 1),

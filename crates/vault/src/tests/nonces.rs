@@ -105,7 +105,7 @@ fn a_nonce_that_comes_twice_is_seen_in_every_construction() {
     assert_eq!(repeats(&mut || drop(home.seal_split(ObjectKind::Segment, object, b"xy", 1, &Stuck).unwrap())), (6, 3));
     assert_eq!(repeats(&mut || drop(home.start_log(object, LogEpoch(1), &Stuck).unwrap())), (2, 1));
     let log = [1, 2].map(|n| SecretKey::from_slice(&[n; 32]).unwrap());
-    let mut sealer = FrameSealer::new(Vec::new(), object, &log, b"");
+    let mut sealer = FrameSealer::new(Vec::new(), object, log, b"");
     assert_eq!(repeats(&mut || drop(sealer.seal(1, b"x", &Stuck).unwrap())), (2, 1));
     let message = || drop(floe::seal(&Params { segment_len: 40, rotation_bits: 1 }, &[1; 32], b"", &[0; 32], &Stuck));
     assert_eq!(watch::during(message), (4, 2), "two segments a key");

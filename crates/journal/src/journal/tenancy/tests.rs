@@ -95,7 +95,7 @@ async fn anything_that_changed_meanwhile_ends_what_was_left() {
             _ => {
                 world.store.delete(&last).await.unwrap();
                 let entropy = kernel::SeededEntropy::new(99);
-                let record = crate::object_log::slot::Record::Entries(1, vec![b"one".to_vec().into()]);
+                let record = crate::object_log::slot::Record::Entries(1, vec![b"one"[..].into()]);
                 world.forge(PartId { epoch: LogEpoch(1), part: 2 }, record, entropy).await;
             }
         }
@@ -163,7 +163,7 @@ async fn nothing_is_left_while_something_is_on_its_way() {
     let mut node = world.open_over(door.clone(), None).await.unwrap();
     node.append(b"one").await.unwrap();
     door.hold(true);
-    let second = node.journal.append(b"two".to_vec().into());
+    let second = node.journal.append(&b"two"[..]);
     let mut second = std::pin::pin!(second);
     assert!(futures::poll!(second.as_mut()).is_pending());
     tokio::task::yield_now().await;
@@ -228,7 +228,7 @@ async fn a_sweep_of_before_takes_nothing_that_was_put_since() {
     let again = back(&world, node.journal.leave().unwrap()).await;
     let fresh = again.journal.put(ObjectKind::Segment, b"about to be named").await.unwrap();
     stopped(node.journal.sweep(&[]).await, Stopped::Left);
-    assert_eq!(*again.journal.get(&fresh).await.unwrap(), b"about to be named");
+    assert_eq!(*again.journal.get(&fresh).await.unwrap(), *b"about to be named");
     assert_eq!(again.journal.sweep(&[]).await.unwrap(), 1, "who put it has gone without naming it");
     assert!(matches!(again.journal.get(&litter).await, Err(Error::Corrupt { .. })));
 }

@@ -36,7 +36,7 @@ async fn a_destruction_that_is_cut_short_leaves_all_or_nothing() {
                 break;
             }
             // Whoever asks before the next start: this opening says no.
-            assert!(node.journal.append(b"no".to_vec().into()).await.is_err());
+            assert!(node.journal.append(&b"no"[..]).await.is_err());
             if names.is_empty() {
                 assert!(lands, "the last reply was lost");
             }
