@@ -9,7 +9,7 @@ use ringfence::{
     config::{Config, Environment},
 };
 use serde_json::{Value, json};
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, path::Path, sync::Arc};
 use tempfile::TempDir;
 use testkit::Http;
 use tokio::runtime::Runtime;
@@ -85,6 +85,11 @@ impl House {
         if let Some(running) = self.running.take() {
             self.runtime.block_on(running.stop());
         }
+    }
+
+    /// Where it keeps everything.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     pub(crate) fn data_address(&self) -> SocketAddr {

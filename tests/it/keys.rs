@@ -297,7 +297,12 @@ fn a_tenants_own_key_is_destroyed_with_it_and_that_is_certified() {
     let note = done["result"]["certificate"].as_str().unwrap();
     let stated: Value = serde_json::from_str(key.open(note).unwrap()).unwrap();
     assert_eq!(stated["provider_receipts"][0]["destroyed"], true, "{stated:#}");
-    assert!(stated["attempts"].as_array().unwrap().iter().all(|a| a["refused"] == true), "{stated:#}");
+    let list = |name: &str| stated[name].as_array().unwrap().clone();
+    assert!(list("attempts").iter().all(|a| a["refused"] == true), "{stated:#}");
+    assert_eq!(list("attempts").len(), 4, "the journal twice, the provider for the key and for what it wrapped");
+    let tried = [list("sampled_objects"), vec![stated["canary"].clone()]].concat();
+    assert!(tried.len() > 3, "{stated:#}");
+    assert!(tried.iter().all(|t| t["opened_before"] == true && t["refused"] == true), "{stated:#}");
     let there = |name: &str| {
         let path = format!("transit/keys/{name}");
         estate.bao.request(estate.bao.token(), "GET", &path, &Value::Null).unwrap().status
@@ -318,6 +323,7 @@ fn a_tenants_own_key_is_destroyed_with_it_and_that_is_certified() {
         code == Some(0) && said.contains("the signature holds") && said.contains("no longer knows the key"),
         "{said}"
     );
+    assert!(said.contains("canary:") && said.contains("opened before, then refused"), "{said}");
     let (code, said) = verify(&note.replace("acme", "acne"), &["--key", &pinned]);
     assert!(code == Some(1) && said.contains("does not hold"), "{said}");
     let (code, said) = verify(note, &[]);
@@ -333,6 +339,83 @@ fn a_tenants_own_key_is_destroyed_with_it_and_that_is_certified() {
     assert_eq!(there(&second), 404);
     assert_eq!(again.search(house), 200);
     assert_eq!(tenant.data(house).send("GET", "/v1/whoami", &Value::Null).unwrap().status, 401);
+}
+
+#[test]
+fn a_tenant_whose_key_is_gone_is_erased_with_every_object() {
+    let Some(estate) = Estate::open() else { return };
+    let house = &estate.house;
+    let tenant = estate.customer("gone", TEXT);
+    let other = estate.customer("other", TEXT);
+    let namespaces = || {
+        let shards = std::fs::read_dir(house.folder().join("ns")).unwrap();
+        shards.map(|shard| std::fs::read_dir(shard.unwrap().path()).unwrap().count()).sum::<usize>()
+    };
+    assert_eq!(namespaces(), 2);
+    estate.bao.delete("gone");
+    estate.wait_for("the end of reading", LEASE + Duration::from_secs(3), || tenant.search(house) == 423);
+    estate.wait_for("the seal", Duration::from_secs(3), || estate.key_state("gone")["state"] == "sealed");
+    let mut admin = house.admin();
+    admin.send("POST", "/admin/v1/tenants/gone/suspend", &json!({})).unwrap().ok();
+    let begun = admin.send("DELETE", "/admin/v1/tenants/gone", &Value::Null).unwrap().ok();
+    let done = estate.operation(&begun);
+    assert_eq!(done["status"], "succeeded", "{done:#}");
+    assert_eq!(namespaces(), 1, "its namespace was found by its number");
+    assert_eq!(other.search(house), 200);
+    let key = admin.send("GET", "/admin/v1/signing-key", &Value::Null).unwrap().ok();
+    let key = PublicKey::parse(key["key"].as_str().unwrap()).unwrap();
+    let stated: Value =
+        serde_json::from_str(key.open(done["result"]["certificate"].as_str().unwrap()).unwrap()).unwrap();
+    let tried = stated["sampled_objects"].as_array().unwrap();
+    let told = |t: &Value| t["opened_before"] == false && t["refused"] == true;
+    assert!(!tried.is_empty() && tried.iter().all(told) && stated["canary"].is_null(), "{stated:#}");
+    assert_eq!(stated["places_found_by_number"].as_array().map(Vec::len), Some(1), "{stated:#}");
+}
+
+#[test]
+fn a_tenant_that_is_suspended_and_resumed_under_load_keeps_one_audit() {
+    let house = House::open();
+    house.tenant("acme");
+    let key = house.key("acme", ALL, json!({}));
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let written: usize = thread::scope(|scope| {
+        let (house, key, done) = (&house, &key, &done);
+        let write = move |n: usize| {
+            let (mut data, mut written) = (house.data(Some(key)), 0);
+            // All lines must be in one page of the audit.
+            for _ in 0..200 {
+                if done.load(std::sync::atomic::Ordering::Relaxed) {
+                    break;
+                }
+                thread::sleep(Duration::from_millis(2));
+                let body = json!({ "documents": [{ "id": format!("d{n}"), "text": TEXT }] });
+                let reply = data.send("POST", "/v1/namespaces/docs/documents", &body).unwrap();
+                match reply.status {
+                    200 => written += 1,
+                    status => assert_eq!((status, reply.code()), (403, "tenant_suspended".to_owned())),
+                }
+            }
+            written
+        };
+        let writers: Vec<_> = (0..4).map(|n| scope.spawn(move || write(n))).collect();
+        let mut admin = house.admin();
+        for _ in 0..12 {
+            for act in ["suspend", "resume"] {
+                thread::sleep(Duration::from_millis(30));
+                admin.send("POST", &format!("/admin/v1/tenants/acme/{act}"), &json!({})).unwrap().ok();
+            }
+        }
+        thread::sleep(Duration::from_millis(100));
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        writers.into_iter().map(|writer| writer.join().unwrap()).sum()
+    });
+    let lines = house.data(Some(&key)).send("GET", "/v1/audit?limit=1000", &Value::Null).unwrap().body;
+    let lines = String::from_utf8(lines).unwrap();
+    let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    ledger::verify_lines(&lines).unwrap();
+    let upserts = lines.iter().filter(|l| l["api"]["operation"] == "document.upsert" && l["status"] == "Success");
+    assert!(written > 0);
+    assert_eq!(upserts.count(), written, "each write has its line, once");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! away.
 
 use crate::Engine;
-use kernel::{Error, OperationId, TenantId, Timestamp, limits};
+use kernel::{Error, Incarnation, OperationId, TenantId, Timestamp, limits};
 use registry::{Begun, Lapsed, OperationKind};
 use std::{
     collections::{HashMap, HashSet},
@@ -165,17 +165,22 @@ impl Engine {
     /// Graphs, texts and caches go at once; the audit chain when the requests of before have written their lines.
     async fn drop_lapsed(&self, lapsed: Lapsed) {
         self.inner.stores.forget(lapsed.incarnation).await;
+        self.close_audit(lapsed.incarnation, || lapsed.is_gone()).await;
+        self.wipe_stacks();
+    }
+
+    /// Closes a tenant's audit log once this holds and nobody is at it.
+    pub(crate) async fn close_audit(&self, incarnation: Incarnation, ready: impl Fn() -> bool) {
         for _ in 0..LINGER.as_millis() / LOOK.as_millis() {
             // Not forgotten: somebody may be served again already, and one chain has one log.
-            if lapsed.is_gone() && self.inner.trail.release(lapsed.incarnation).await {
-                break;
+            if ready() && self.inner.trail.release(incarnation).await {
+                return;
             }
             tokio::time::sleep(LOOK).await;
         }
-        if !self.inner.trail.release(lapsed.incarnation).await {
-            tracing::warn!(incarnation = %lapsed.incarnation, "an audit log stays open behind its tenant's lease");
+        if !self.inner.trail.release(incarnation).await {
+            tracing::warn!(%incarnation, "an audit log stays open of a tenant that is suspended or sealed");
         }
-        self.wipe_stacks();
     }
 
     /// What ended work has left on the stacks of threads that go on.

@@ -27,8 +27,13 @@ impl Engine {
     pub(crate) fn start_erase(&self, grant: Grant<Erase>, operation: OperationHandle) {
         let engine = self.clone();
         self.inner.tracker.spawn(async move {
-            engine.let_go(grant.incarnation()).await;
+            let incarnation = grant.incarnation();
+            engine.inner.stores.forget(incarnation).await;
+            engine.inner.trail.end(incarnation).await;
+            engine.wipe_stacks();
             let result = engine.inner.registry.erase(&grant).await;
+            // Behind it no home is found for it; one that could not be erased writes lines again.
+            engine.inner.trail.forget(incarnation).await;
             end_erasure(operation, result).await;
         });
     }
@@ -80,10 +85,17 @@ impl Engine {
         }
     }
 
-    /// Drops a tenant's data from memory.
+    /// Drops a suspended tenant's data from memory: at once what nobody uses, the audit log when requests of before have
+    /// written their lines.
     pub(crate) async fn let_go(&self, incarnation: kernel::Incarnation) {
         self.inner.stores.forget(incarnation).await;
-        self.inner.trail.forget(incarnation).await;
+        if !self.inner.trail.release(incarnation).await {
+            let engine = self.clone();
+            self.inner.tracker.spawn(async move {
+                engine.close_audit(incarnation, || true).await;
+                engine.wipe_stacks();
+            });
+        }
         self.wipe_stacks();
     }
 }

@@ -135,6 +135,25 @@ impl Bucket {
         Ok(())
     }
 
+    /// What stands two folders below this one: `ns/3f/<number>`.
+    pub(crate) async fn folders_below(&self, folder: &str, what: &'static str) -> Result<Vec<String>, Error> {
+        let shards = self.folders(Key::from(folder), what).await?;
+        let below = futures::stream::iter(shards).map(|shard| self.folders(shard, what));
+        let found: Vec<_> = below.buffer_unordered(REQUESTS_AT_ONCE).try_collect().await?;
+        Ok(found.into_iter().flatten().map(String::from).collect())
+    }
+
+    async fn folders(&self, folder: Key, what: &'static str) -> Result<Vec<Key>, Error> {
+        let mut patience = Patience::new(what);
+        loop {
+            match patience.of(self.store.list_with_delimiter(Some(&folder))).await {
+                Ok(found) => return Ok(found.common_prefixes),
+                Err(StoreError::NotFound { .. }) => return Ok(Vec::new()),
+                Err(error) => patience.again(Some(error)).await?,
+            }
+        }
+    }
+
     async fn keys(&self, prefix: &str, what: &'static str) -> Result<Vec<Key>, Error> {
         let mut patience = Patience::new(what);
         let prefix = Key::from(prefix.trim_end_matches('/'));

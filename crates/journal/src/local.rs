@@ -159,6 +159,23 @@ impl Local {
         path.parent().map_or(Ok(()), |parent| self.disk.sync_folder(parent))
     }
 
+    /// What stands two folders below this one: `ns/3f/<number>`.
+    pub(crate) fn folders_below(&self, folder: &str) -> io::Result<Vec<String>> {
+        let mut found = Vec::new();
+        for shard in absent(self.disk.list(&self.path(folder)))?.unwrap_or_default() {
+            let shard = format!("{folder}/{shard}");
+            // A shard that is a file, or went meanwhile, holds no place.
+            let names = match self.disk.list(&self.root.join(&shard)) {
+                Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                    continue;
+                }
+                names => names?,
+            };
+            found.extend(names.into_iter().map(|name| format!("{shard}/{name}")));
+        }
+        Ok(found)
+    }
+
     pub(crate) fn free(&self) -> io::Result<u64> {
         self.disk.free(&self.root)
     }

@@ -1,9 +1,11 @@
 //! What a registry needs of the storage outside any one place: the control place's wrapped key,
 //! which is read before any place can be opened, and the removal of places whose keys are gone, for
-//! which no home can be made any more.
+//! which no home can be made any more; and what shows that nothing of them opens.
 
-use crate::{Error, Storage, error::io_error};
-use std::io;
+use crate::{Error, Journal, ObjectRef, Recovered, Storage, error::io_error, names::Name, storage::Backend};
+use kernel::{Clock, Entropy, NamespaceUuid, ObjectUuid};
+use std::{io, sync::Arc};
+use vault::{Home, ObjectKind, PlaceKind};
 
 impl Storage {
     /// Puts a small object under a name outside every place, durable when this returns. `false`: another was there.
@@ -43,8 +45,49 @@ impl Storage {
         if !is_prefix(prefix) {
             return Err(io_error("listing a place", io::Error::from(io::ErrorKind::InvalidInput)));
         }
+        self.witnessed(prefix, self.list(prefix).await?, most).await
+    }
+
+    /// The same without marks that hold nothing, the newest of each kind first: objects, checkpoints and parts of the
+    /// log, in turns.
+    ///
+    /// # Errors
+    /// As [`Storage::witnesses`].
+    pub async fn samples(&self, prefix: &str, most: usize) -> Result<Vec<Witness>, Error> {
+        if !is_prefix(prefix) {
+            return Err(io_error("listing a place", io::Error::from(io::ErrorKind::InvalidInput)));
+        }
+        let mut turns: [usize; 3] = [0; 3];
+        let names = self.list(prefix).await?.into_iter().rev();
+        let mut ranked: Vec<_> = names
+            .filter_map(|name| {
+                let kind = match name {
+                    Name::Log(_) => 0,
+                    Name::Object(..) => 1,
+                    Name::Checkpoint(_) => 2,
+                    Name::Claim(_) | Name::Cut | Name::Tombstone => return None,
+                };
+                turns[kind] += 1;
+                Some(((turns[kind], kind), name))
+            })
+            .collect();
+        ranked.sort_unstable();
+        self.witnessed(prefix, ranked.into_iter().map(|(_, name)| name).collect(), most).await
+    }
+
+    /// One object as it lies there now; `None` when it does not.
+    ///
+    /// # Errors
+    /// `Io`, `Store`.
+    pub async fn witness(&self, name: &str) -> Result<Option<Witness>, Error> {
+        let bytes = self.read(name, "reading a sealed object").await?;
+        let hashed = |bytes: Vec<u8>| (bytes.len() as u64, vault::sha256(&bytes));
+        Ok(bytes.map(hashed).map(|(bytes, sha256)| Witness { name: name.to_owned(), bytes, sha256 }))
+    }
+
+    async fn witnessed(&self, prefix: &str, names: Vec<Name>, most: usize) -> Result<Vec<Witness>, Error> {
         let mut found = Vec::new();
-        for name in self.list(prefix).await? {
+        for name in names {
             if found.len() >= most {
                 break;
             }
@@ -56,7 +99,79 @@ impl Storage {
         }
         Ok(found)
     }
+
+    /// Opens a sample as whoever has its place's keys could: a part of the log and a checkpoint by the keys that stand
+    /// in them, an object by the reference that the place's checkpoint or log holds. What comes out is dropped.
+    ///
+    /// Nobody writes in the place meanwhile.
+    ///
+    /// # Errors
+    /// `Vault` when it does not open; `Corrupt`, `Io`, `Store` when it or its reference is not there.
+    pub async fn open_sample(
+        &self,
+        home: &Arc<Home>,
+        name: &str,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<(), Error> {
+        let gone = || io_error("opening a sealed object", io::Error::from(io::ErrorKind::NotFound));
+        let inside = name.strip_prefix(&home.prefix()).and_then(Name::parse).ok_or_else(gone)?;
+        let read = || async { self.read(name, "opening a sealed object").await?.ok_or_else(gone) };
+        match inside {
+            Name::Log(_) => home.open_log(&read().await?).map(drop)?,
+            Name::Checkpoint(_) => {
+                let bytes = read().await?;
+                let uuid = bytes.get(STATED_UUID).and_then(|b| Some(*b.first_chunk()?)).ok_or_else(gone)?;
+                home.open_whole(ObjectKind::Checkpoint, ObjectUuid::from_bytes(uuid), &bytes).map(drop)?;
+            }
+            Name::Object(_, uuid) => {
+                let (journal, found) = Journal::recover(self, Arc::clone(home), clock, entropy).await?;
+                let object = reference(&found, uuid).ok_or_else(gone)?;
+                // One in two parts opens in no other way.
+                if let Err(whole) = journal.get(&object).await {
+                    journal.whole_object(&object).await.map_err(|_| whole)?;
+                }
+            }
+            Name::Claim(_) | Name::Cut | Name::Tombstone => return Err(gone()),
+        }
+        Ok(())
+    }
+
+    /// The numbers of all places of this kind that anything lies under.
+    ///
+    /// Cost: in a folder 257 folders read, in a bucket as many listings, and one more for each thousand places.
+    ///
+    /// # Errors
+    /// `Io`, `Store`.
+    pub async fn places(&self, kind: PlaceKind) -> Result<Vec<NamespaceUuid>, Error> {
+        let any = kind.prefix(NamespaceUuid::from_bytes([0; 16]));
+        let folder = any.split('/').next().unwrap_or_default().to_owned();
+        let what = "listing places";
+        let found = match self.backend() {
+            Backend::Bucket(bucket) => bucket.folders_below(&folder, what).await?,
+            Backend::Local(_) => self.local(what, move |local| local.folders_below(&folder)).await?,
+        };
+        let number = |found: String| {
+            let uuid = NamespaceUuid::parse(found.rsplit('/').next()?).ok()?;
+            // Whatever else lies there is none of ours.
+            (kind.prefix(uuid).strip_suffix('/') == Some(found.as_str())).then_some(uuid)
+        };
+        Ok(found.into_iter().filter_map(number).collect())
+    }
 }
+
+/// An object's reference in what a place's checkpoint and log say, which begins with its kind and its number.
+fn reference(found: &Recovered, uuid: ObjectUuid) -> Option<ObjectRef> {
+    let mut bodies = found.checkpoint.iter().chain(found.entries.iter().map(|(_, body)| body));
+    bodies.find_map(|body| {
+        let numbers = body.windows(uuid.as_bytes().len()).enumerate().filter(|(_, part)| part == uuid.as_bytes());
+        let mut refs = numbers.filter_map(|(at, _)| ObjectRef::decode(&mut body.get(at.checked_sub(1)?..)?));
+        refs.find(|object| object.uuid == uuid)
+    })
+}
+
+/// Where a checkpoint's own prologue says its number: `schemas/sealing.md`.
+const STATED_UUID: std::ops::Range<usize> = 6..22;
 
 /// A sealed object as it lies in the storage.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,6 +201,39 @@ fn is_prefix(prefix: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Blocking;
+    use kernel::SeededEntropy;
+    use object_store::memory::InMemory;
+
+    #[tokio::test]
+    async fn places_are_found_by_their_folders() {
+        let folder = tempfile::tempdir().unwrap();
+        let bucket = Arc::new(InMemory::new());
+        let storages = [
+            Storage::open(folder.path()).await.unwrap(),
+            Storage::remote(bucket.clone(), bucket, Blocking::Threads).await.unwrap(),
+        ];
+        let entropy = SeededEntropy::new(5);
+        let numbers: Vec<_> = (0..40).map(|_| NamespaceUuid::random(&entropy)).collect();
+        for storage in storages {
+            assert_eq!(storage.places(PlaceKind::Namespace).await.unwrap(), [], "nothing was ever written");
+            for number in &numbers {
+                let name = format!("{}log/0000000001-0000000000000001", PlaceKind::Namespace.prefix(*number));
+                storage.put_new(&name, b"x".to_vec()).await.unwrap();
+            }
+            storage.put_new(&format!("{}cut", PlaceKind::Audit.prefix(numbers[0])), vec![1]).await.unwrap();
+            // In another shard than its number says, and no number: none of ours.
+            storage.put_new(&format!("ns/zz/{}/cut", numbers[0]), vec![1]).await.unwrap();
+            storage.put_new("ns/00/some/cut", vec![1]).await.unwrap();
+            let mut found = storage.places(PlaceKind::Namespace).await.unwrap();
+            found.sort_unstable();
+            let mut wanted = numbers.clone();
+            wanted.sort_unstable();
+            assert_eq!(found, wanted);
+            assert_eq!(storage.places(PlaceKind::Directory).await.unwrap(), []);
+            storage.close().await;
+        }
+    }
 
     #[test]
     fn only_a_places_prefix_is_removed() {

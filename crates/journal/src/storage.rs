@@ -236,7 +236,7 @@ impl Storage {
         self.0.faults.after(step).map_err(|source| io_error("going on", source))
     }
 
-    async fn local<T: Send + 'static>(
+    pub(crate) async fn local<T: Send + 'static>(
         &self,
         what: &'static str,
         work: impl FnOnce(&Local) -> io::Result<T> + Send + 'static,

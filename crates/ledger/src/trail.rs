@@ -233,8 +233,9 @@ impl Trail {
         self.chain(incarnation).warm().await
     }
 
-    /// Closes a tenant's chain, whose keys may not be used any more; lines that wait are written first, and what comes
-    /// later opens it again if its key can be had. Says whether it is closed: not while somebody reads or writes it.
+    /// Closes the log of a tenant that is suspended or whose keys may not be used any more; lines that wait are written
+    /// first, and what comes later opens it again if its key can be had. Says whether it is closed: not while somebody
+    /// reads or writes it. The chain itself stays, so that there is one log of it whoever comes.
     pub async fn release(&self, incarnation: Incarnation) -> bool {
         let chain = self.lock().get(&incarnation).cloned();
         match chain {
@@ -252,14 +253,25 @@ impl Trail {
         self.chain(incarnation).renew(home).await
     }
 
-    /// Drops a tenant's chain from memory. Lines that wait are written first if they can be; a
-    /// suspended tenant's chain opens again with its next line, an erased one's has no home.
-    pub async fn forget(&self, incarnation: Incarnation) {
-        let Some(chain) = self.lock().remove(&incarnation) else { return };
+    /// Takes no more lines of a tenant that is about to be erased and closes its log; lines that wait are written first
+    /// if they can be. It stays known as ended until [`forget`](Self::forget), so that whoever comes meanwhile is
+    /// refused and opens no second log.
+    pub async fn end(&self, incarnation: Incarnation) {
+        let chain = self.chain(incarnation);
         if let Err(error) = chain.flush().await {
             tracing::warn!(code = error.code.as_str(), "audit lines of a tenant that is gone were dropped");
         }
         chain.abandon().await;
+    }
+
+    /// Ends a tenant's chain, if that was not done, and drops it from memory. The next line begins with the log as it
+    /// lies there; an erased tenant's has no home.
+    pub async fn forget(&self, incarnation: Incarnation) {
+        if !self.lock().contains_key(&incarnation) {
+            return;
+        }
+        self.end(incarnation).await;
+        self.lock().remove(&incarnation);
     }
 
     /// Writes everything that waits, and marks the chains' clean ends.

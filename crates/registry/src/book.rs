@@ -193,6 +193,17 @@ impl<S: Fold> Book<S> {
         Ok(recover::<S>(&self.world, &self.home).await?.0)
     }
 
+    /// Whether any of these texts stands in the journal as it lies on the storage, where its entries are text. Nobody
+    /// writes meanwhile.
+    pub(crate) async fn holds(&self, texts: &[String]) -> Result<bool> {
+        let _nobody_writes = self.writer.lock().await;
+        let World { storage, clock, entropy } = &self.world;
+        let (_, found) = Journal::recover(storage, self.home.clone(), clock.clone(), entropy.clone()).await?;
+        let mut bodies = found.checkpoint.iter().chain(found.entries.iter().map(|(_, body)| body));
+        let has = |body: &str| texts.iter().any(|text| body.contains(text.as_str()));
+        Ok(bodies.any(|body| std::str::from_utf8(body).is_ok_and(has)))
+    }
+
     /// Writes a checkpoint, behind which older entries and checkpoints are deleted.
     pub(crate) async fn purge(&self) -> Result<()> {
         let mut writer = self.writer.lock().await;

@@ -3,9 +3,9 @@
 //! A statement is JSON inside a signed note (c2sp.org/signed-note). It says what was done, how that was checked, and
 //! what it cannot prove. It names keys, places and hashes, and holds nothing of a customer but the tenant's own name.
 
-use crate::record::EpochRecord;
+use crate::{codec, record::EpochRecord};
 use journal::Witness;
-use kernel::{Incarnation, TenantId, Timestamp, limits};
+use kernel::{Incarnation, ObjectUuid, TenantId, Timestamp, limits};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use vault::sha256;
@@ -56,8 +56,55 @@ pub(crate) struct Shredding {
     /// Whether it was known where its namespaces lie.
     pub(crate) directory_opened: bool,
     pub(crate) keys: Vec<ShreddedKey>,
+    /// Something that was sealed to be tried; none where the tenant's key could not be had.
+    pub(crate) canary: Option<Canary>,
     /// Sealed objects of the tenant, as they lay before.
-    pub(crate) samples: Vec<Sample>,
+    pub(crate) samples: Vec<Trial>,
+}
+
+/// Thirty-two random bytes, sealed under the key of the tenant's directory when its erasure began. Who says that the
+/// keys are gone hands it out; who opens it shows that they are not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Canary {
+    /// The prefix of the place whose key sealed it.
+    pub(crate) place: String,
+    #[serde(with = "codec::word")]
+    pub(crate) object: ObjectUuid,
+    #[serde(with = "codec::bytes")]
+    pub(crate) sealed: Box<[u8]>,
+    pub(crate) sealed_sha256: String,
+    pub(crate) plain_sha256: String,
+    #[serde(flatten)]
+    pub(crate) before: Before,
+}
+
+/// A sealed object that was tried.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Trial {
+    #[serde(flatten)]
+    pub(crate) sample: Sample,
+    /// `log`, `checkpoint`, `object`.
+    pub(crate) kind: String,
+    #[serde(flatten)]
+    pub(crate) before: Before,
+}
+
+/// What a try gave while the keys stood.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Before {
+    opened_before: bool,
+    /// Or why it was not.
+    before: String,
+}
+
+/// The same try when they were destroyed.
+#[derive(Serialize)]
+pub(crate) struct Again<'a, T> {
+    #[serde(flatten)]
+    tried: &'a T,
+    after: String,
+    /// Whether it failed, as it must.
+    refused: bool,
 }
 
 /// One key epoch that is gone.
@@ -75,9 +122,9 @@ pub(crate) struct ShreddedKey {
 /// A sealed object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Sample {
-    object: String,
+    pub(crate) object: String,
     bytes: u64,
-    sha256: String,
+    pub(crate) sha256: String,
 }
 
 /// What an erasure's certificate says.
@@ -92,8 +139,11 @@ pub(crate) struct Erased<'a> {
     pub(crate) keys: &'a [ShreddedKey],
     pub(crate) provider_receipts: Vec<ReceiptLine>,
     pub(crate) attempts: Vec<Attempt>,
-    pub(crate) sampled_objects: &'a [Sample],
+    pub(crate) canary: Option<Again<'a, Canary>>,
+    pub(crate) sampled_objects: Vec<Again<'a, Trial>>,
     pub(crate) places_removed: &'a [String],
+    /// Those of them that no record named: their numbers say that they are this tenant's.
+    pub(crate) places_found_by_number: &'a [String],
     pub(crate) remains: Vec<Sample>,
     pub(crate) cannot_be_proven: Vec<String>,
 }
@@ -182,6 +232,42 @@ impl ShreddedKey {
     }
 }
 
+impl Before {
+    pub(crate) fn of(opened: Result<(), String>) -> Self {
+        let opened_before = opened.is_ok();
+        Self { opened_before, before: opened.map_or_else(|why| why, |()| "opened".to_owned()) }
+    }
+}
+
+impl<'a, T> Again<'a, T> {
+    /// `said` stands before the refusal: how it lies there.
+    pub(crate) fn of(tried: &'a T, said: &str, opened: Result<(), Failed>) -> Self {
+        let (after, refused) = match opened {
+            Ok(()) => ("opened".to_owned(), false),
+            Err(Failed::Refused(why)) => (why, true),
+            Err(Failed::Untried(why)) => (format!("could not be tried: {why}"), false),
+        };
+        Self { tried, after: format!("{said}{after}"), refused }
+    }
+}
+
+/// Why a try gave nothing.
+#[derive(Clone, Debug)]
+pub(crate) enum Failed {
+    /// There is no key for it.
+    Refused(String),
+    /// Nobody answered: that proves nothing.
+    Untried(String),
+}
+
+impl Failed {
+    pub(crate) fn why(self) -> String {
+        match self {
+            Failed::Refused(why) | Failed::Untried(why) => why,
+        }
+    }
+}
+
 impl From<Witness> for Sample {
     fn from(witness: Witness) -> Self {
         Self { object: witness.name, bytes: witness.bytes, sha256: hex(&witness.sha256) }
@@ -213,6 +299,6 @@ impl Certificate {
 /// The name under which this server signs.
 pub const SIGNED_BY: &str = "ringfence";
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }

@@ -7,7 +7,8 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use kernel::{
     Chunking, Distance, Embedding, Incarnation, KeyId, Language, NamespaceName, NamespaceSettings, NamespaceUuid,
-    OperationId, OperatorName, Original, Principal, Quotas, Retention, Role, Scope, ScreenAction, Screening, TenantId,
+    ObjectUuid, OperationId, OperatorName, Original, Principal, Quotas, Retention, Role, Scope, ScreenAction,
+    Screening, TenantId,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -28,7 +29,7 @@ macro_rules! words {
     )*};
 }
 words!(as_str: TenantId, NamespaceName, KeyId, OperatorName, Principal, Scope, Role);
-words!(to_string: Incarnation, NamespaceUuid, OperationId);
+words!(to_string: Incarnation, NamespaceUuid, ObjectUuid, OperationId);
 
 /// `#[serde(with = "word")]`: one word.
 pub(crate) mod word {
@@ -56,6 +57,11 @@ pub(crate) mod words {
         let texts = Vec::<String>::deserialize(d)?;
         texts.iter().map(|t| T::read(t).ok_or_else(|| super::misread::<T, _>())).collect()
     }
+}
+
+/// Bytes as they stand in a journal.
+pub(crate) fn base64(bytes: &[u8]) -> String {
+    STANDARD.encode(bytes)
 }
 
 /// `#[serde(with = "bytes")]`: bytes as base64.

@@ -3,19 +3,26 @@
 //! 1. `TenantDoomed` in control: from here on nothing of the tenant is served, its wrapped keys are in no newer entry,
 //!    and what is to be proven stands there. 2. A control checkpoint, behind which no log holds them: what is on disk
 //!    can no longer be opened by anybody. 3. Keys that a provider made for this tenant alone are destroyed there.
-//!    4. The prefixes are removed. 5. What must fail is tried. 6. `TenantGone` with the certificate: the name is free.
+//!    4. What opened before and must not any more is tried. 5. The prefixes are removed, and what else lies under
+//!    numbers of this tenant. 6. `TenantGone` with the certificate: the name is free.
 //!    A crash anywhere behind 1 is taken up at the next start.
 
 use crate::{
     Certificate, NamespaceRecord, OperationHandle, OperationKind, Registry,
-    certificate::{Attempt, Erased, ErasedDocuments, ReceiptLine, Sample, ShreddedKey, Shredding},
+    certificate::{
+        Again, Attempt, Before, Erased, ErasedDocuments, Failed, ReceiptLine, Sample, ShreddedKey, Shredding, Trial,
+        hex,
+    },
+    codec,
     control::ControlEvent,
-    record::{Life, TenantRecord},
+    numbers,
+    record::{KeyringRecord, Life, TenantRecord},
+    trial::Way,
 };
 use access::{Action, Erase, Grant};
 use kernel::{Code, CommitNo, DocumentId, Error, Incarnation, Result, TenantId, limits};
 use std::collections::BTreeSet;
-use vault::{KeyTrouble, PlaceKind};
+use vault::{Key, KeyTrouble, PlaceKind, TenantKeys, WrappedKey};
 
 /// What an erasure leaves.
 #[derive(Clone, Debug)]
@@ -29,8 +36,8 @@ pub struct Erasure {
 impl Registry {
     /// Erases the grant's tenant.
     ///
-    /// The stores must have let go of it before. A tenant whose directory does not open is erased
-    /// as well; the objects of its namespaces then stay behind, and nobody can open them.
+    /// The stores must have let go of it before. A tenant whose directory does not open is erased as well: the numbers
+    /// of its namespaces say that they are its own.
     ///
     /// # Errors
     /// `not_suspended`, `not_found`. After any other error the erasure goes on with the next call
@@ -61,14 +68,16 @@ impl Registry {
         if record.incarnation != incarnation {
             return Err(Error::not_found());
         }
+        let mut remembered = None;
         if record.life != Life::Deleting {
             may_erase(record.life)?;
             self.doom(&record).await?;
+            remembered = Some(&record.keys);
         }
         // Again even when it stood there already: the call before may have failed here.
         self.inner.control.purge().await?;
         self.inner.seats.leave(incarnation).await;
-        self.remove_remains(&self.inner.tenant_record(tenant)?).await
+        self.remove_remains(&self.inner.tenant_record(tenant)?, remembered).await
     }
 
     /// Step 1.
@@ -81,12 +90,19 @@ impl Registry {
         };
         prefixes.extend(record.audit.as_ref().map(|p| PlaceKind::Audit.prefix(p.uuid)));
         prefixes.extend(record.directory.as_ref().map(|p| PlaceKind::Directory.prefix(p.uuid)));
+        let way = Way::look(&self.inner, record.incarnation, residence.as_deref()).await;
+        let mut canary = residence.as_deref().and_then(|residence| self.inner.canary(residence).ok());
+        if let Some(canary) = &mut canary {
+            canary.before = Before::of(way.canary(canary).map_err(Failed::why));
+        }
         let shredding = Shredding {
             begun_at: self.inner.world.clock.now().to_string(),
             directory_opened: residence.is_some(),
             keys: record.keys.epochs.iter().map(ShreddedKey::of).collect(),
-            samples: self.samples(&prefixes).await,
+            canary,
+            samples: self.samples(&way, &prefixes).await,
         };
+        drop(way);
         let written = self.inner.write(|state| {
             let tenant = state.tenants.get(&record.id).filter(|t| t.incarnation == record.incarnation);
             let tenant = tenant.ok_or_else(Error::not_found)?;
@@ -103,8 +119,8 @@ impl Registry {
         Ok(written?)
     }
 
-    /// Sealed objects as they lie, some of each place. One that cannot be read is no sample.
-    async fn samples(&self, prefixes: &[String]) -> Vec<Sample> {
+    /// Sealed objects as they lie, some of each place, each of them tried. One that cannot be read is no sample.
+    async fn samples(&self, way: &Way<'_>, prefixes: &[String]) -> Vec<Trial> {
         let mut samples = Vec::new();
         let each = limits::CERTIFICATE_SAMPLES_MAX.div_ceil(prefixes.len().max(1)).max(1);
         for prefix in prefixes {
@@ -112,26 +128,51 @@ impl Registry {
             if most == 0 {
                 break;
             }
-            let found = self.inner.world.storage.witnesses(prefix, most).await;
-            samples.extend(found.unwrap_or_default().into_iter().map(Sample::from));
+            for found in self.inner.world.storage.samples(prefix, most).await.unwrap_or_default() {
+                samples.push(Trial::of(way, found).await);
+            }
         }
         samples
     }
 
-    /// Steps 3 to 6.
-    pub(crate) async fn remove_remains(&self, record: &TenantRecord) -> Result<Erasure> {
+    /// Places of this life that no record names: its directory did not open, or a crash left them. Their numbers tell.
+    async fn unnamed(&self, record: &TenantRecord) -> Result<Vec<String>> {
+        let control = self.inner.control.home();
+        let all = self.inner.world.storage.places(PlaceKind::Namespace).await?;
+        let mine = all.into_iter().filter(|number| numbers::is_of(control, record.incarnation, *number));
+        let prefixes = mine.map(|number| PlaceKind::Namespace.prefix(number));
+        Ok(prefixes.filter(|prefix| !record.doomed.contains(prefix)).collect())
+    }
+
+    /// Steps 3 to 6. `remembered`: the wrapped keys that were forgotten, by whoever forgot them just now.
+    pub(crate) async fn remove_remains(
+        &self,
+        record: &TenantRecord,
+        remembered: Option<&KeyringRecord>,
+    ) -> Result<Erasure> {
         let shredding =
             record.shredding.clone().ok_or_else(|| Error::internal("an erasure has no record of its keys"))?;
         let receipts = self.destroy_keys(&shredding).await;
-        for prefix in &record.doomed {
+        // Before anything is removed, so that what is refused lies there.
+        let way = Way::look(&self.inner, record.incarnation, None).await;
+        let attempts = self.attempts(&way, record, &shredding, remembered).await;
+        let canary = shredding.canary.as_ref().map(|canary| Again::of(canary, "", way.canary(canary)));
+        let mut sampled_objects = Vec::new();
+        for trial in &shredding.samples {
+            let lies = self.lies(&trial.sample).await;
+            sampled_objects.push(Again::of(trial, lies, way.object(&trial.sample.object).await));
+        }
+        drop(way);
+        let unnamed = self.unnamed(record).await?;
+        let removed: Vec<_> = record.doomed.iter().chain(&unnamed).cloned().collect();
+        for prefix in &removed {
             self.inner.world.storage.remove_prefix(prefix).await?;
         }
         let mut remains = Vec::new();
-        for prefix in &record.doomed {
+        for prefix in &removed {
             let left = self.inner.world.storage.witnesses(prefix, limits::CERTIFICATE_SAMPLES_MAX).await?;
             remains.extend(left.into_iter().map(Sample::from));
         }
-        let attempts = self.attempts(record, &shredding).await;
         let now = self.inner.world.clock.now();
         let statement = Erased {
             statement: "tenant erased",
@@ -144,8 +185,10 @@ impl Registry {
             cannot_be_proven: doubts(&shredding, &receipts),
             provider_receipts: receipts,
             attempts,
-            sampled_objects: &shredding.samples,
-            places_removed: &record.doomed,
+            canary,
+            sampled_objects,
+            places_removed: &removed,
+            places_found_by_number: &unnamed,
             remains,
         };
         let (id, incarnation) = (&record.id, record.incarnation);
@@ -158,7 +201,17 @@ impl Registry {
                 Ok((same.then(|| ControlEvent::TenantGone { id: id.clone(), certificate: kept }), ()))
             })
             .await?;
-        Ok(Erasure { removed: record.doomed.clone(), certificate: Some(certificate) })
+        Ok(Erasure { removed, certificate: Some(certificate) })
+    }
+
+    /// How a sampled object lies there now.
+    async fn lies(&self, sample: &Sample) -> &'static str {
+        match self.inner.world.storage.witness(&sample.object).await {
+            Ok(Some(now)) if hex(&now.sha256) == sample.sha256 => "its bytes lie there unchanged; ",
+            Ok(Some(_)) => "its bytes have changed; ",
+            Ok(None) => "its bytes are removed; ",
+            Err(_) => "its bytes could not be read; ",
+        }
     }
 
     /// Step 3. A provider that does not answer is asked a few times; then the certificate says that its key stands.
@@ -198,34 +251,48 @@ impl Registry {
         unreachable!("the last try returns")
     }
 
-    /// Step 5: the control journal is read again from the storage, as a start would, and the tenant's keys are asked
+    /// Step 4: the control journal is read again from the storage, as a start would, and the tenant's keys are asked
     /// for; and the providers are asked for the keys that they destroyed.
-    async fn attempts(&self, record: &TenantRecord, shredding: &Shredding) -> Vec<Attempt> {
-        let mut attempts = Vec::new();
-        let reread = self.inner.control.reread().await;
+    async fn attempts(
+        &self,
+        way: &Way<'_>,
+        record: &TenantRecord,
+        shredding: &Shredding,
+        remembered: Option<&KeyringRecord>,
+    ) -> Vec<Attempt> {
         let tried = "read the control journal from the storage again and unwrap the tenant's keys".to_owned();
-        attempts.push(match reread {
-            Err(error) => Attempt { tried, outcome: format!("could not be tried: {error}"), refused: false },
-            Ok(state) => {
-                let ring = state.by_incarnation(record.incarnation).map(|t| t.keys.clone());
-                let opened = match ring {
-                    Some(ring) => self.inner.asking.ring(record.incarnation, &ring).await.map(drop),
-                    None => Err(Error::not_found().into()),
-                };
-                Attempt::of(tried, opened.err().map(|e| e.to_string()))
-            }
-        });
+        let mut attempts = vec![match way.keys() {
+            Err(Failed::Untried(why)) => Attempt::untried(tried, &why),
+            keys => Attempt::of(tried, keys.err().map(Failed::why)),
+        }];
+        if let Some(ring) = remembered {
+            let texts: Vec<_> = ring.epochs.iter().map(|epoch| codec::base64(&epoch.wrapped.bytes)).collect();
+            let tried = "look for the wrapped keys in the control journal's checkpoint and log".to_owned();
+            attempts.push(match self.inner.control.holds(&texts).await {
+                Err(error) => Attempt::untried(tried, &error.to_string()),
+                Ok(there) => Attempt::of(tried, (!there).then(|| "none of them is there".to_owned())),
+            });
+        }
         for key in shredding.keys.iter().filter(|k| k.own_key) {
             let tried = format!("ask provider {} for its key {}", key.provider, key.key);
             let facts = match self.inner.asking.config.providers.key(&key.provider, &key.key) {
                 Ok(key) => self.inner.asking.ask(key, |key| key.facts()).await,
                 Err(error) => Err(error.into()),
             };
-            // No answer is no refusal.
-            attempts.push(match facts.as_ref().err().and_then(crate::keys::trouble_of) {
-                Some(KeyTrouble::Outage) => Attempt { tried, outcome: "no answer".to_owned(), refused: false },
-                _ => Attempt::of(tried, facts.err().map(|e| e.to_string())),
-            });
+            attempts.push(Attempt::asked(tried, facts.map(drop)));
+        }
+        for epoch in remembered.iter().flat_map(|ring| &ring.epochs).filter(|epoch| epoch.made) {
+            let (number, incarnation) = (epoch.wrapped.epoch, record.incarnation);
+            let tried = format!("have provider {} unwrap epoch {number} with its key {}", epoch.provider, epoch.key);
+            let wrapped = WrappedKey::from(&epoch.wrapped);
+            let probed = match self.inner.asking.key_of(epoch) {
+                Ok(key) => {
+                    let probe = move |key: &Key| TenantKeys::probe(&**key, incarnation, &wrapped);
+                    self.inner.asking.ask(key, probe).await
+                }
+                Err(error) => Err(error),
+            };
+            attempts.push(Attempt::asked(tried, probed));
         }
         attempts
     }
@@ -286,6 +353,18 @@ impl Attempt {
         let refused = refusal.is_some();
         Self { tried, outcome: refusal.unwrap_or_else(|| "it was given".to_owned()), refused }
     }
+
+    fn untried(tried: String, why: &str) -> Self {
+        Self { tried, outcome: format!("could not be tried: {why}"), refused: false }
+    }
+
+    /// What a provider said. No answer is no refusal.
+    fn asked(tried: String, answer: crate::Result<()>) -> Self {
+        match answer.as_ref().err().and_then(crate::keys::trouble_of) {
+            Some(KeyTrouble::Outage) => Self { tried, outcome: "no answer".to_owned(), refused: false },
+            _ => Self::of(tried, answer.err().map(|error| error.to_string())),
+        }
+    }
 }
 
 /// What nobody can show from inside this server.
@@ -307,8 +386,12 @@ fn doubts(shredding: &Shredding, receipts: &[ReceiptLine]) -> Vec<String> {
     }
     if !shredding.directory_opened {
         doubts.push(
-            "that the sealed objects of its namespaces are removed: its directory did not open, so where they lie was \
-             not known"
+            "that what is refused now opened before: the tenant's keys or directory did not open when the erasure began, \
+             so nothing could be tried before, and no canary sealed"
+                .to_owned(),
+        );
+        doubts.push(
+            "that nothing of it is left that another build of this server stored: its places were found by their numbers"
                 .to_owned(),
         );
     }

@@ -81,7 +81,7 @@ fn control_events() -> Vec<Vec<u8>> {
             r#"{{"tenant_created":{{"id":"acme","incarnation":"{id}","life":"active","display_name":null,"governance_class":"c","quotas":{{"documents":9,"bytes":null,"namespaces":null,"requests_per_minute":null,"tokens_per_minute":18446744073709551615}},"created_at":7,"rotate_days":null,"keys":{{"epochs":[{{"provider":"local","key":"root","made":false,"wrapped":{{"epoch":1,"bytes":"AAAA"}},"created_at":3}}]}},"directory":{place},"audit":{place},"doomed":["ns/00/x/"],"shredding":null}}}}"#
         )),
         plain(
-            r#"{"tenant_doomed":{"id":"acme","prefixes":["ns/00/x/"],"shredding":{"begun_at":"x","directory_opened":true,"keys":[],"samples":[]}}}"#,
+            r#"{"tenant_doomed":{"id":"acme","prefixes":["ns/00/x/"],"shredding":{"begun_at":"x","directory_opened":true,"keys":[],"canary":{"place":"dir/00/x/","object":"01890000-0000-4000-8000-000000000001","sealed":"AAAA","sealed_sha256":"00","plain_sha256":"00","opened_before":true,"before":"opened"},"samples":[{"object":"ns/00/x/log/1","bytes":7,"sha256":"00","kind":"log","opened_before":false,"before":"not"}]}}}"#,
         ),
         plain(&format!(r#"{{"operation_ended":{{"id":"{id}","end":{end}}}}}"#)),
         plain(r#"{"keys_forgotten":{"ids":["abcdefghijkl","mnopqrstuvwx"]}}"#),

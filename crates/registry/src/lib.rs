@@ -23,6 +23,7 @@ pub mod fuzzing;
 mod keys;
 mod lease;
 mod namespaces;
+mod numbers;
 mod opening;
 mod operations;
 mod operators;
@@ -33,6 +34,7 @@ mod residence;
 mod rotate;
 mod seats;
 mod tenants;
+mod trial;
 mod watch;
 
 pub use api_keys::{KeyView, NewKey};

@@ -198,7 +198,7 @@ impl Registry {
         let world = &self.inner.world;
         // The ring is read here, under the directory's writer: a rotation that has swapped it
         // finds this namespace, and one that has not yet wraps its key anew.
-        let (_, place) = new_place(world, &residence.keys(), PlaceKind::Namespace)?;
+        let (_, place) = new_place(world, self.inner.control.home(), &residence.keys(), PlaceKind::Namespace)?;
         Ok(NamespaceEntry { settings: Arc::new(settings), created_at: world.clock.now(), place })
     }
 }

@@ -11,6 +11,7 @@ use crate::{
     codec,
     control::{ControlEvent, ControlState},
     keys::{Asking, KeyConfig},
+    numbers,
     record::{EpochRecord, HouseRecord, KeyringRecord, Life, Operator, PlaceRecord, TenantRecord, Wrapped},
     registry::{Inner, mac},
     residence::place,
@@ -18,7 +19,7 @@ use crate::{
 };
 use access::{OperatorRecord, TokenKind, token};
 use journal::Storage;
-use kernel::{Clock, Entropy, NamespaceUuid, OperatorName, Role};
+use kernel::{Clock, Entropy, OperatorName, Role};
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex, RwLock, atomic::AtomicU64};
 use tokio_util::task::TaskTracker;
@@ -109,7 +110,7 @@ impl Registry {
         for record in remains {
             let registry = self.clone();
             self.inner.tracker.spawn(async move {
-                if let Err(error) = registry.remove_remains(&record).await {
+                if let Err(error) = registry.remove_remains(&record, None).await {
                     tracing::error!(incarnation = %record.incarnation, error = &error as &dyn std::error::Error,
                         "an erased tenant's objects could not be removed; its keys are gone");
                 }
@@ -177,7 +178,7 @@ async fn found(world: &World, asking: &Asking, control: &Book<ControlState>) -> 
         return Ok((place(&keys, PlaceKind::Audit, &house.audit)?, signer));
     }
     let (keys, ring) = new_ring(world, asking, Registry::HOUSE, root_key(asking)?, false).await?;
-    let (home, audit) = new_place(world, &keys, PlaceKind::Audit)?;
+    let (home, audit) = new_place(world, control.home(), &keys, PlaceKind::Audit)?;
     let (signer, wrapped) = control.home().create_signer(&*world.entropy)?;
     let house = HouseRecord { keys: ring, audit, signer: wrapped.into() };
     control.write(|_| Ok((Some(ControlEvent::Founded(house)), ()))).await?;
@@ -206,8 +207,13 @@ pub(crate) async fn new_ring(
 }
 
 /// A fresh place.
-pub(crate) fn new_place(world: &World, keys: &TenantKeys, kind: PlaceKind) -> Result<(Home, PlaceRecord)> {
-    let uuid = NamespaceUuid::random(&*world.entropy);
+pub(crate) fn new_place(
+    world: &World,
+    control: &Home,
+    keys: &TenantKeys,
+    kind: PlaceKind,
+) -> Result<(Home, PlaceRecord)> {
+    let uuid = numbers::fresh(control, keys.incarnation(), &*world.entropy);
     let (home, wrapped) = Home::create_place(keys, kind, uuid, &*world.entropy)?;
     Ok((home, PlaceRecord { uuid, wrapped: wrapped.into() }))
 }

@@ -106,8 +106,8 @@ impl Registry {
         inner.control.read(|state| free(state, &new.id))?;
         let (key, made) = inner.asking.choose(&new.key, incarnation)?;
         let (keys, ring) = new_ring(&inner.world, &inner.asking, incarnation, key, made).await?;
-        let (_, directory) = new_place(&inner.world, &keys, PlaceKind::Directory)?;
-        let (_, audit) = new_place(&inner.world, &keys, PlaceKind::Audit)?;
+        let (_, directory) = new_place(&inner.world, inner.control.home(), &keys, PlaceKind::Directory)?;
+        let (_, audit) = new_place(&inner.world, inner.control.home(), &keys, PlaceKind::Audit)?;
         let record = TenantRecord {
             id: new.id,
             incarnation,

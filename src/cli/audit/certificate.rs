@@ -28,9 +28,11 @@ pub(super) fn verify(file: &Path, note: &str, key: Option<&str>, remote: &Remote
     let text = key.open(note).map_err(|e| anyhow!("{}: {e}", file.display()))?;
     let stated: Value =
         serde_json::from_str(text).with_context(|| format!("{}: what is signed is no JSON", file.display()))?;
-    let attempts: &[Value] = stated["attempts"].as_array().map_or(&[], Vec::as_slice);
-    let remains = stated["remains"].as_array().map_or(0, Vec::len);
-    let failed = attempts.iter().filter(|a| a["refused"] != true).count();
+    let list = |name: &str| stated[name].as_array().map_or(&[][..], Vec::as_slice);
+    let canary = Some(&stated["canary"]).filter(|canary| canary.is_object());
+    let tried = list("attempts").iter().chain(list("sampled_objects")).chain(canary);
+    let failed = tried.filter(|a| a["refused"] != true).count();
+    let remains = list("remains").len();
     let value =
         json!({ "signed": true, "by": key.to_string(), "proven": failed == 0 && remains == 0, "stated": stated });
     remote.print(&value, people)?;
@@ -41,6 +43,18 @@ pub(super) fn verify(file: &Path, note: &str, key: Option<&str>, remote: &Remote
         );
     }
     Ok(())
+}
+
+/// What a try gave before and after.
+fn again(tried: &Value) -> String {
+    let text = |v: &Value| v.as_str().unwrap_or("-").to_owned();
+    let before = if tried["opened_before"] == true {
+        "opened before".to_owned()
+    } else {
+        format!("not opened before ({})", text(&tried["before"]))
+    };
+    let after = if tried["refused"] == true { "refused" } else { "NOT REFUSED" };
+    format!("{before}, then {after} ({})", text(&tried["after"]))
 }
 
 fn people(value: &Value) -> String {
@@ -71,7 +85,15 @@ fn people(value: &Value) -> String {
         let outcome = if a["refused"] == true { "refused" } else { "NOT REFUSED" };
         format!("{}: {outcome} ({})", text(&a["tried"]), text(&a["outcome"]))
     });
+    if stated["canary"].is_object() {
+        let canary = Value::Array(vec![stated["canary"].clone()]);
+        list(&mut out, "canary:", &canary, &|c| format!("{}: {}", text(&c["sealed_sha256"]), again(c)));
+    }
+    list(&mut out, "sampled objects:", &stated["sampled_objects"], &|s| {
+        format!("{} {} sha256 {}: {}", text(&s["kind"]), text(&s["object"]), text(&s["sha256"]), again(s))
+    });
     list(&mut out, "removed places:", &stated["places_removed"], &text);
+    list(&mut out, "of them found by their numbers alone:", &stated["places_found_by_number"], &text);
     list(&mut out, "remains:", &stated["remains"], &|r| {
         format!("{} sha256 {}", text(&r["object"]), text(&r["sha256"]))
     });

@@ -457,6 +457,90 @@ async fn a_forgotten_tenant_leaves_memory_and_no_line() {
     end((trail, storage)).await;
 }
 
+/// A tenant is suspended and served again while requests of before still write their lines.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_that_is_let_go_while_lines_come_has_one_log() {
+    const WRITERS: u64 = 6;
+    const EACH: u64 = 40;
+    const LINES: u64 = WRITERS * EACH;
+    let world = World::new();
+    let (trail, storage) = world.trail().await;
+    let incarnation = world.parts.keys[0].incarnation;
+    let mut writers = tokio::task::JoinSet::new();
+    for _ in 0..WRITERS {
+        let grants: Vec<_> = (0..EACH).map(|_| world.grant::<Search>(0)).collect();
+        let trail = trail.clone();
+        writers.spawn(async move {
+            for grant in grants {
+                trail.seal_durable(grant, searched("x"), ()).await.unwrap().into_body();
+            }
+        });
+    }
+    let mut closed = 0;
+    while !writers.is_empty() {
+        closed += u64::from(trail.release(incarnation).await);
+        while let Some(written) = writers.try_join_next() {
+            written.unwrap();
+        }
+        tokio::task::yield_now().await;
+    }
+    assert!(closed > 0, "it was closed in between");
+    assert_eq!(trail.verify(&world.grant(0)).await.unwrap().lines, LINES);
+    end((trail, storage)).await;
+    let (trail, storage) = world.trail().await;
+    assert_eq!(trail.verify(&world.grant(0)).await.unwrap().lines, LINES);
+    end((trail, storage)).await;
+}
+
+/// What is released holds no key and no file, waits for who reads, and goes on with the next line.
+#[tokio::test]
+async fn a_released_chain_is_closed_when_nobody_is_at_it() {
+    let world = World::new();
+    let (trail, storage) = world.trail().await;
+    let (incarnation, other) = (world.parts.keys[0].incarnation, world.parts.keys[1].incarnation);
+    assert!(trail.release(incarnation).await, "one that was never open is closed");
+    for tenant in [0, 1] {
+        trail.seal_durable(world.grant::<Search>(tenant), searched("x"), ()).await.unwrap().into_body();
+    }
+    trail.seal(world.grant::<Search>(0), searched("y"), ()).await.into_body();
+    let holders = || Arc::strong_count(&world.parts.homes[0]);
+    let rest = holders();
+    let pages = trail.chain(incarnation).pages().await.unwrap();
+    assert!(!trail.release(incarnation).await, "a reader has its log");
+    drop(pages);
+    assert!(trail.release(incarnation).await);
+    assert_eq!((trail.open_chains(), trail.usage_of(other).searches), (1, 1), "only this one");
+    assert_eq!(trail.usage_of(incarnation).searches, 2, "what waited is written, and known");
+    assert!(holders() < rest, "its keys are let go");
+
+    world.switch_off(true);
+    trail.seal(world.grant::<Search>(0), searched("z"), ()).await.into_body();
+    assert!(trail.release(incarnation).await, "a line that waits for its key holds none");
+    world.switch_off(false);
+    world.clock.advance(2 * limits::AUDIT_RETRY_WAIT);
+    let lines = world.all(&trail, 0).await;
+    assert_eq!(lines.len(), 3, "and is written when the key can be had");
+    verify_lines(&lines).unwrap();
+    end((trail, storage)).await;
+}
+
+/// Whoever still has lines of a tenant that is being erased opens no second log beside the one that ends.
+#[tokio::test]
+async fn a_chain_that_was_ended_refuses_until_it_is_forgotten() {
+    let world = World::new();
+    let (trail, storage) = world.trail().await;
+    let incarnation = world.parts.keys[0].incarnation;
+    trail.seal(world.grant::<Search>(0), searched("x"), ()).await.into_body();
+    trail.end(incarnation).await;
+    let refused = trail.seal_durable(world.grant::<Search>(0), searched("y"), "secret").await;
+    drop(refused.unwrap_err());
+    assert!(trail.read(&world.grant(0), everything()).await.is_err());
+    assert_eq!(trail.open_chains(), 0);
+    trail.forget(incarnation).await;
+    assert_eq!(world.all(&trail, 0).await.len(), 1, "one that could not be erased goes on");
+    end((trail, storage)).await;
+}
+
 #[test]
 fn a_deed_says_how_it_ended() {
     assert_eq!(Deed::failure(Code::TooLarge).outcome, OutcomeKind::Failure(Code::TooLarge));

@@ -9,7 +9,7 @@ use crate::{
     tests::{Site, entropy},
 };
 use futures::FutureExt as _;
-use kernel::{Incarnation, OsEntropy, limits};
+use kernel::{Incarnation, NamespaceUuid, OsEntropy, limits};
 use std::sync::Arc;
 use vault::{Home, PlaceKind, TenantKeys};
 
@@ -25,7 +25,8 @@ async fn shelf(site: &Site) -> Shelf {
     let life = Incarnation::random(&OsEntropy);
     let key = asking.choose(&KeyChoice::default(), life).unwrap().0;
     let (keys, _) = new_ring(&world, &asking, life, key, false).await.unwrap();
-    let (home, _) = crate::opening::new_place(&world, &keys, PlaceKind::Directory).unwrap();
+    let (home, _) =
+        Home::create_place(&keys, PlaceKind::Directory, NamespaceUuid::random(&OsEntropy), &OsEntropy).unwrap();
     Shelf { world, home: Arc::new(home), _keys: keys }
 }
 
