@@ -174,22 +174,35 @@ impl Journal {
     /// # Errors
     /// `Full`, `Io` or `Store`; nothing is visible then. As [`Journal::append`].
     pub async fn put(&self, kind: ObjectKind, plain: &[u8]) -> Result<ObjectRef, Error> {
-        self.put_sealed(kind, |place, uuid| place.home.seal(kind, uuid, plain, &*place.entropy)).await
+        let plain = Plaintext::from(plain);
+        let seal = move |place: &Place, uuid| Ok((place.home.seal(kind, uuid, &plain, &*place.entropy)?, ()));
+        Ok(self.put_sealed(kind, seal).await?.0)
     }
 
-    /// The same in two parts, for [`Journal::open_object`]: up to `split` opened whole, what follows in pages.
+    /// The same in two parts, for [`Journal::open_object`]: up to `split` opened whole, what follows in pages. The plain
+    /// bytes come back.
     ///
     /// # Errors
     /// As [`Journal::put`]; `Vault` when `split` lies behind the end.
-    pub async fn put_split(&self, kind: ObjectKind, plain: &[u8], split: usize) -> Result<ObjectRef, Error> {
-        self.put_sealed(kind, |place, uuid| place.home.seal_split(kind, uuid, plain, split, &*place.entropy)).await
-    }
-
-    async fn put_sealed(
+    pub async fn put_split(
         &self,
         kind: ObjectKind,
-        seal: impl FnOnce(&Place, ObjectUuid) -> Result<(Vec<u8>, WrappedKey), vault::Error>,
-    ) -> Result<ObjectRef, Error> {
+        plain: Plaintext,
+        split: usize,
+    ) -> Result<(ObjectRef, Plaintext), Error> {
+        let seal = move |place: &Place, uuid| {
+            let sealed = place.home.seal_split(kind, uuid, &plain, split, &*place.entropy)?;
+            Ok((sealed, plain))
+        };
+        self.put_sealed(kind, seal).await
+    }
+
+    /// Seals where a thread may be busy: a gigabyte takes half a second, for which no runtime's thread may be held.
+    async fn put_sealed<T: Send + 'static>(
+        &self,
+        kind: ObjectKind,
+        seal: impl FnOnce(&Place, ObjectUuid) -> Result<((Vec<u8>, WrappedKey), T), vault::Error> + Send + 'static,
+    ) -> Result<(ObjectRef, T), Error> {
         let place = &self.0.place;
         let claimed = lock(&self.0.view).epoch;
         let writer = match claimed {
@@ -197,7 +210,8 @@ impl Journal {
             None => self.whole(|inner| async move { inner.claim().await }).await?,
         };
         let uuid = ObjectUuid::random(&*place.entropy);
-        let (sealed, key) = seal(place, uuid)?;
+        let sealing = Arc::clone(place);
+        let ((sealed, key), rest) = place.storage.tasks().disk(move || seal(&sealing, uuid)).await??;
         let object = ObjectRef { kind, uuid, writer, key, bytes: sealed.len() as u64 };
         lock(&self.0.fresh).insert(uuid);
         let name = place.name(object.name());
@@ -207,7 +221,7 @@ impl Journal {
         if !self.whole(put).await? {
             return Err(self.0.corrupt_object(&object, "a fresh random name is taken"));
         }
-        Ok(object)
+        Ok((object, rest))
     }
 
     /// Opens an object of two parts ([`Journal::put_split`]): the plain bytes of the first, and a reader of the

@@ -298,7 +298,7 @@ pub(crate) async fn put(
     let bytes = bytes.into();
     let (shared, journal) = (&namespace.shared, &namespace.journal);
     let split = Segment::split(&bytes)?;
-    let object = journal.put_split(ObjectKind::Segment, &bytes, split).await?;
+    let (object, bytes) = journal.put_split(ObjectKind::Segment, bytes, split).await?;
     shared.counters.written(object.bytes);
     shared.step("object");
     let segment = if (bytes.len() - split) as u64 > shared.resident_bytes_max {

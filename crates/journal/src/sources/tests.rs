@@ -2,7 +2,7 @@
 
 use crate::{Blocking, Error, Journal, ObjectRef, Storage};
 use futures::stream::BoxStream;
-use kernel::{Incarnation, ManualClock, NamespaceUuid, ReadAt, SeededEntropy, Timestamp};
+use kernel::{Incarnation, ManualClock, NamespaceUuid, Plaintext, ReadAt, SeededEntropy, Timestamp};
 use object_store::{
     CopyOptions, Error as StoreError, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
     ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, memory::InMemory,
@@ -114,8 +114,11 @@ async fn a_file_is_read_in_pieces_also_when_its_name_is_gone() {
     let storage = Storage::open(folder.path()).await.unwrap();
     let (journal, home) = journal(&storage).await;
     let plain = plain();
-    let object = journal.put_split(ObjectKind::Segment, &plain, SPLIT).await.unwrap();
-    assert!(matches!(journal.put_split(ObjectKind::Segment, b"ab", 3).await, Err(Error::Vault(_))));
+    let (object, _) = journal.put_split(ObjectKind::Segment, Plaintext::from(&plain[..]), SPLIT).await.unwrap();
+    assert!(matches!(
+        journal.put_split(ObjectKind::Segment, Plaintext::from(&b"ab"[..]), 3).await,
+        Err(Error::Vault(_))
+    ));
     let name = object.name().to_string().replace('/', "-");
     let file: PathBuf = folder.path().join(home.prefix()).join(name);
 
@@ -148,7 +151,7 @@ async fn of_a_buckets_object_only_what_is_needed_is_fetched() {
     let storage = Storage::remote(store.clone(), store.clone(), Blocking::Threads).await.unwrap();
     let (journal, _) = journal(&storage).await;
     let plain = plain();
-    let object = journal.put_split(ObjectKind::Segment, &plain, SPLIT).await.unwrap();
+    let (object, _) = journal.put_split(ObjectKind::Segment, Plaintext::from(&plain[..]), SPLIT).await.unwrap();
     let gets = || store.gets.swap(0, Ordering::SeqCst);
     gets();
     let (whole, paged) = journal.open_object(&object).await.unwrap();
@@ -178,7 +181,7 @@ async fn a_bucket_that_does_not_answer_is_no_altered_object() {
     let storage = Storage::remote(store.clone(), store.clone(), Blocking::Threads).await.unwrap();
     let (journal, home) = journal(&storage).await;
     let plain = plain();
-    let object = journal.put_split(ObjectKind::Segment, &plain, SPLIT).await.unwrap();
+    let (object, _) = journal.put_split(ObjectKind::Segment, Plaintext::from(&plain[..]), SPLIT).await.unwrap();
     let (whole, paged) = journal.open_object(&object).await.unwrap();
 
     store.refuses.store(true, Ordering::SeqCst);
