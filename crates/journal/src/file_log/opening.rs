@@ -127,7 +127,6 @@ pub(crate) fn put_checkpoint(out: &mut Vec<u8>, checkpoint: Option<&Pointer>, bo
 }
 
 /// What [`put_checkpoint`] wrote into part `id`. A body stands where its pointer says, nowhere else.
-#[expect(clippy::type_complexity, reason = "taken apart at once where it is returned")]
 pub(crate) fn take_checkpoint(rest: &mut &[u8], id: PartId) -> Option<(Option<Pointer>, Option<Plaintext>)> {
     let checkpoint = if flag(rest)? { Some(Pointer::decode(rest)?) } else { None };
     let mut body = None;

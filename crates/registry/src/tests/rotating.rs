@@ -41,7 +41,7 @@ async fn all_open(start: &Start, key: &str, sealed: &[Sealed]) {
         let grant = start.grant::<Search>(key, &one.namespace);
         let home = Home::enter(&grant, &*start.registry.directory()).unwrap();
         let plain = home.open(ObjectKind::Segment, one.object, &one.key, &one.bytes).unwrap();
-        assert_eq!(&*plain, one.namespace.as_bytes());
+        assert_eq!(*plain, *one.namespace.as_bytes());
         assert!(Home::audit(&grant, &*start.registry.directory()).await.is_ok());
     }
 }

@@ -5,11 +5,15 @@
 //! write and `fdatasync` as many bytes into one preallocated file (a group commit) and into 64. Rounds
 //! alternate, so that both meet the same disk; medians are compared. Then one writer alone.
 //! Audit lines go to a sink that forgets them: their chain has fsyncs of its own.
+//!
+//! In the end the share of sealing: `SHARE_ROWS` (20,000) documents in requests of 500 into one namespace, flushed, merged
+//! and settled, and in the same run as many bytes sealed alone, as frames of such requests and as such objects.
 
 #![expect(clippy::print_stdout, reason = "a table for people is what it is for")]
 
 mod bare;
 mod pool;
+mod share;
 mod world;
 
 use kernel::{Clock, SeededEntropy, SystemClock};
@@ -32,7 +36,7 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime starts");
     let clock = SystemClock::new();
     let folder = tempfile::tempdir_in(std::env::var("BENCH_DIR").unwrap_or_else(|_| ".".into())).expect("a folder");
-    let world = runtime.block_on(World::new(folder.path(), rounds * (1 + WRITERS) + 1, 4 << 30));
+    let world = runtime.block_on(World::new(folder.path(), rounds * (1 + WRITERS) + 2, 4 << 30));
     println!("{WRITERS} writers, {each} writes each a round, {rounds} rounds, {} cores", cores());
 
     let (mut one, mut many) = (Vec::new(), Vec::new());
@@ -51,6 +55,7 @@ fn main() {
     row("one namespace / one file", &one, &one_file, writes);
     row("64 namespaces / 64 files", &many, &many_files, writes);
     single(&runtime, &clock, &world, rounds * (1 + WRITERS), folder.path());
+    share::measure(&runtime, &world, rounds * (1 + WRITERS) + 1, number("SHARE_ROWS", 20_000));
     println!("{:?}", world.stores.stats());
 }
 

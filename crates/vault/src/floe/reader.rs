@@ -11,12 +11,17 @@ use crate::{
     crypto::{Aead, Cipher, Denied, KEY, NONCE, TAG},
 };
 use kernel::{Plaintext, ReadAt};
-use std::{fmt, io, ops::Range, slice, sync::Arc};
+use std::{cell::Cell, fmt, io, ops::Range, slice, sync::Arc};
 
 /// Segments of a paged message that are asked of the source at a time.
 const RUN: u64 = 64;
 /// Segments of a message that is opened whole of which the source is told before they are read.
 const AHEAD: u64 = 16;
+
+thread_local! {
+    /// Room for one page as it is sealed, for this thread's next read.
+    static SEALED: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// The plaintext of a sealed object's paged part: read in any order, by any number of threads, nothing kept.
 pub struct PagedReader {
@@ -206,7 +211,8 @@ impl ReadAt for PagedReader {
         let end = offset.checked_add(into.len() as u64).filter(|end| *end <= self.layout.plain);
         let end = end.ok_or(io::ErrorKind::UnexpectedEof)?;
         let room = self.room();
-        let (mut at, mut rest, mut sealed) = (offset, into, Vec::new());
+        let (mut at, mut rest) = (offset, into);
+        let mut sealed = SEALED.try_with(Cell::take).unwrap_or_default();
         while at < end {
             let number = at / room;
             let piece = self.piece(number);
@@ -225,6 +231,9 @@ impl ReadAt for PagedReader {
             };
             at += taken as u64;
             rest = &mut rest[taken..];
+        }
+        if sealed.len() <= self.params.segment_len as usize {
+            let _thread_ends = SEALED.try_with(|kept| kept.set(sealed));
         }
         Ok(())
     }
