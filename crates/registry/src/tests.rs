@@ -4,6 +4,7 @@ mod erasing;
 mod house;
 mod lazy;
 mod life;
+mod reencrypting;
 mod rotating;
 mod trouble;
 
