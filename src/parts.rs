@@ -162,7 +162,17 @@ fn local(settings: &Settings) -> Result<Arc<dyn KeyProvider>> {
         RootKey::File(path) => LocalProvider::from_file(path, settings.place.folder(), Arc::new(OsEntropy))
             .with_context(|| format!("the root key file {}", path.display()))?,
     };
-    Ok(Arc::new(provider))
+    let old = match &settings.old_root_key {
+        None => return Ok(Arc::new(provider)),
+        Some(RootKey::Value(value)) => {
+            LocalProvider::from_env_value(value, Arc::new(OsEntropy)).context("RINGFENCE_OLD_ROOT_KEY")?
+        }
+        // It must be there: a fresh one in its place would open nothing.
+        Some(RootKey::File(path)) => LocalProvider::from_old_file(path, Arc::new(OsEntropy))
+            .with_context(|| format!("the old root key file {}", path.display()))?,
+    };
+    tracing::info!("the old root key opens what stands under it yet; nothing is wrapped under it");
+    Ok(Arc::new(provider.with_previous(old)))
 }
 
 /// Opens the folder, or reaches the bucket and has it prove itself.

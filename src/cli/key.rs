@@ -13,8 +13,11 @@ use std::{fs, path::PathBuf};
 pub(super) enum Key {
     /// Begin a new key epoch and wrap every key anew; the old epoch is then destroyed.
     Rotate {
-        #[arg(required_unless_present = "all", conflicts_with = "all")]
+        #[arg(required_unless_present_any = ["all", "server"], conflicts_with_all = ["all", "server"])]
         tenant: Option<String>,
+        /// Rotate the server's own keys: those of its control place and of the operators' audit.
+        #[arg(long, conflicts_with_all = ["all", "wait", "deadline"])]
+        server: bool,
         /// Rotate the keys of all tenants, a few at once; see how far it is with `key rotating`.
         #[arg(long, conflicts_with_all = ["wait", "deadline", "key_provider", "key_name"])]
         all: bool,
@@ -40,7 +43,13 @@ pub(super) enum Key {
         cancel: bool,
     },
     /// Show whether the key can be had, its epochs and how many keys each wraps.
-    Status { tenant: String },
+    Status {
+        #[arg(required_unless_present = "server", conflicts_with = "server")]
+        tenant: Option<String>,
+        /// Show the server's own keys.
+        #[arg(long)]
+        server: bool,
+    },
     /// Show signed statements about destroyed keys, newest first.
     Certificates {
         /// Only of this tenant, also of one that is erased.
@@ -54,13 +63,21 @@ pub(super) enum Key {
 }
 
 const ALL: &str = "/admin/v1/keys/rotate";
+const SERVER: &str = "/admin/v1/keys/server";
 
 pub(crate) fn run(command: Key, remote: &Remote) -> Result<()> {
     let client = remote.control()?;
     let of = |tenant: &str| format!("/admin/v1/tenants/{}/keys", client::encode(tenant));
     match command {
-        Key::Rotate { tenant, all, concurrency, reencrypt, deadline, key, wait } => {
+        Key::Rotate { tenant, server, all, concurrency, reencrypt, deadline, key, wait } => {
             let mut body = json!({"mode": if reencrypt { "reencrypt" } else { "rewrap" }});
+            if server {
+                if let Some(key) = key.json() {
+                    body["key"] = key;
+                }
+                let done = client.call("POST", &format!("{SERVER}/rotate"), Some(&body))?;
+                return remote.print(&done, |v| format!("done; the statement:\n{}", v["note"].as_str().unwrap_or("-")));
+            }
             let Some(tenant) = tenant.filter(|_| !all) else {
                 if let Some(concurrency) = concurrency {
                     body["concurrency"] = concurrency.into();
@@ -94,7 +111,21 @@ pub(crate) fn run(command: Key, remote: &Remote) -> Result<()> {
             let found = client.call("GET", "/admin/v1/signing-key", None)?;
             remote.print(&found, |v| v["key"].as_str().unwrap_or_default().to_owned())
         }
-        Key::Status { tenant } => remote.print(&client.call("GET", &of(&tenant), None)?, |v| {
+        Key::Status { tenant: None, .. } => remote.print(&client.call("GET", SERVER, None)?, |v| {
+            let rotating = match v["rotating"]["mode"].as_str() {
+                Some(mode) => format!("\n{mode} since {}", v["rotating"]["begun_at"].as_str().unwrap_or("-")),
+                None => String::new(),
+            };
+            format!(
+                "control place: key {} of provider {} since {}, epochs {}\noperators' audit:\n{}{rotating}",
+                v["key"].as_str().unwrap_or("-"),
+                v["provider"].as_str().unwrap_or("-"),
+                v["created_at"].as_str().unwrap_or("-"),
+                v["control_epochs"],
+                table(&v["audit_epochs"], &["epoch", "created_at", "provider", "key"])
+            )
+        }),
+        Key::Status { tenant: Some(tenant), .. } => remote.print(&client.call("GET", &of(&tenant), None)?, |v| {
             let columns = ["epoch", "created_at", "age_days", "provider", "key", "objects", "wraps"];
             let text = |value: &serde_json::Value| value.as_str().unwrap_or("-").to_owned();
             format!(

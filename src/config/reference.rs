@@ -151,6 +151,7 @@ pub fn reference() -> String {
     page.push_str(
         "\nFrom the environment only: `RINGFENCE_CONFIG`, `RINGFENCE_DATA`, `RINGFENCE_ROOT_KEY` (32 bytes as hex or \
          base64) or `RINGFENCE_ROOT_KEY_FILE` (default `ringfence/root.key` in the user's configuration folder), \
+         `RINGFENCE_OLD_ROOT_KEY` or `RINGFENCE_OLD_ROOT_KEY_FILE` (the root key before, while it is changed: `docs/keys.md`), \
          `RINGFENCE_OPERATOR_TOKEN` or `RINGFENCE_OPERATOR_TOKEN_FILE` (adopted on first start), \
          `RINGFENCE_ONNXRUNTIME`, `RINGFENCE_MODELS`, `RINGFENCE_STORAGE_SECRET` or `RINGFENCE_STORAGE_SECRET_FILE` \
          (S3's secret access key, Azure's account key, Google's service account as JSON), `RINGFENCE_STORAGE_TOKEN` or \

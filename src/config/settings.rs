@@ -20,6 +20,8 @@ pub struct Settings {
     pub place: Place,
     /// Where the root key comes from.
     pub root_key: RootKey,
+    /// The one before it, while it is changed.
+    pub old_root_key: Option<RootKey>,
     /// Who else keeps root keys.
     pub keys: KeysChoice,
     /// An operator token to adopt on first start.
@@ -113,6 +115,7 @@ impl Settings {
             data_plane: listener("data_plane", &config.data_plane, DATA_PLANE)?,
             control_plane: listener("control_plane", &config.control_plane, CONTROL_PLANE)?,
             root_key: root_key(environment)?,
+            old_root_key: given_root_key(environment, "RINGFENCE_OLD_ROOT_KEY")?,
             keys: KeysChoice::new(config, environment)?,
             place,
             operator_token: environment.secret("RINGFENCE_OPERATOR_TOKEN")?,
@@ -166,17 +169,21 @@ fn listener(section: &str, written: &Listener, default: &str) -> Result<Listen> 
 }
 
 fn root_key(environment: &Environment) -> Result<RootKey> {
-    let named = environment.path("RINGFENCE_ROOT_KEY_FILE");
-    match (environment.get("RINGFENCE_ROOT_KEY"), named) {
-        (Some(_), Some(_)) => bail!("RINGFENCE_ROOT_KEY and RINGFENCE_ROOT_KEY_FILE are both set; keep one"),
-        (Some(value), None) => Ok(RootKey::Value(Zeroizing::new(value.to_owned()))),
-        (None, Some(path)) => Ok(RootKey::File(path)),
-        (None, None) => {
-            let base =
-                environment.path("XDG_CONFIG_HOME").or_else(|| environment.path("HOME").map(|h| h.join(".config")));
-            base.map(|b| RootKey::File(b.join("ringfence/root.key")))
-                .context("no place for the root key: set RINGFENCE_ROOT_KEY, RINGFENCE_ROOT_KEY_FILE or HOME")
-        }
+    if let Some(given) = given_root_key(environment, "RINGFENCE_ROOT_KEY")? {
+        return Ok(given);
+    }
+    let base = environment.path("XDG_CONFIG_HOME").or_else(|| environment.path("HOME").map(|h| h.join(".config")));
+    base.map(|b| RootKey::File(b.join("ringfence/root.key")))
+        .context("no place for the root key: set RINGFENCE_ROOT_KEY, RINGFENCE_ROOT_KEY_FILE or HOME")
+}
+
+/// From `NAME` or `NAME_FILE`.
+fn given_root_key(environment: &Environment, name: &str) -> Result<Option<RootKey>> {
+    let file = format!("{name}_FILE");
+    match (environment.get(name), environment.path(&file)) {
+        (Some(_), Some(_)) => bail!("{name} and {file} are both set; keep one"),
+        (Some(value), None) => Ok(Some(RootKey::Value(Zeroizing::new(value.to_owned())))),
+        (None, path) => Ok(path.map(RootKey::File)),
     }
 }
 

@@ -77,6 +77,10 @@ fn beyond_loopback_wants_tls_or_a_word() {
 fn a_secret_comes_from_one_place() {
     let text = refusal("", &[("RINGFENCE_ROOT_KEY", "a"), ("RINGFENCE_ROOT_KEY_FILE", "b")]);
     assert!(text.contains("both set"), "{text}");
+    let text = refusal("", &[("RINGFENCE_OLD_ROOT_KEY", "a"), ("RINGFENCE_OLD_ROOT_KEY_FILE", "b")]);
+    assert!(text.contains("RINGFENCE_OLD_ROOT_KEY and RINGFENCE_OLD_ROOT_KEY_FILE are both set"), "{text}");
+    let changed = settings("", &[("RINGFENCE_OLD_ROOT_KEY_FILE", "/old.key")]).expect("settings");
+    assert!(matches!(changed.old_root_key, Some(RootKey::File(p)) if p == Path::new("/old.key")));
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("token");
     std::fs::write(&file, "rfop_x\n").expect("written");

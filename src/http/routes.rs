@@ -51,6 +51,8 @@ pub fn routes() -> Vec<Route> {
         control(post("/admin/v1/keys/rotate", &[], "rotate_all_keys", "Starts a rotation of all tenants' keys, a few tenants at once."), &[Keys], keys::rotate_all),
         control(get("/admin/v1/keys/rotate", &[], "get_rotation_of_all", "How far the rotation of all tenants is."), &[Keys, Viewer, Auditor], keys::rotating_all),
         control(delete("/admin/v1/keys/rotate", &[], "cancel_rotation_of_all", "Begins with no further tenant."), &[Keys], keys::stop_rotating_all),
+        control(post("/admin/v1/keys/server/rotate", &[], "rotate_server_keys", "Rotates the server's own keys: its control place and the operators' audit."), &[Keys], keys::rotate_server),
+        control(get("/admin/v1/keys/server", &[], "get_server_keys", "Shows the server's own keys."), &[Keys, Viewer, Auditor], keys::server),
         control(get("/admin/v1/certificates", &["tenant"], "list_certificates", "Signed statements about destroyed keys, newest first."), &[Keys, Viewer, Auditor], keys::certificates),
         control(get("/admin/v1/signing-key", &[], "get_signing_key", "The public key to check certificates with."), &[Keys, Viewer, Auditor], keys::signing_key),
         // Operators and what they do.

@@ -19,6 +19,7 @@ mod presence;
 mod probe;
 mod process;
 mod rotations;
+mod server_keys;
 mod tidy;
 
 /// The real binary, on a folder and ports of its own: the one that was built with the tests, or

@@ -10,7 +10,7 @@ use access::{Erase, Operator, RotateKey, TenantState};
 use kernel::{Code, Error, KeyEpoch, KeyId, OperationId, OperatorName, Role, TenantId, Timestamp};
 use registry::{
     Begun, Campaign, Certificate, KeyChoice, KeyStatus, KeyView, NewKey, NewTenant, OperationKind, OperationView,
-    OperatorView, TenantChange, TenantView,
+    OperatorView, ServerKeys, TenantChange, TenantView,
 };
 use zeroize::Zeroizing;
 
@@ -154,6 +154,26 @@ impl Engine {
     pub async fn stop_rotating_all(&self, operator: &Operator) -> Result<(), Error> {
         self.act(operator, "key.rotate.all.cancel", None).await?;
         self.inner.registry.end_campaign().await
+    }
+
+    /// Rotates the server's own keys to the end, also when whoever asked goes. Gives the statement about those of before.
+    pub async fn rotate_server_keys(
+        &self,
+        operator: &Operator,
+        choice: &KeyChoice,
+        reencrypt: bool,
+    ) -> Result<Certificate, Error> {
+        self.act(operator, if reencrypt { "key.reencrypt.server" } else { "key.rotate.server" }, None).await?;
+        self.inner.registry.begin_server_rotation(operator, choice, reencrypt).await?;
+        let engine = self.clone();
+        let run = self.inner.tracker.spawn(async move { engine.run_server_rotation().await });
+        run.await.map_err(|_| Error::internal("a rotation of the server's own keys did not end"))??;
+        self.inner.registry.server_certificate().ok_or_else(|| Error::internal("a rotation left no statement"))
+    }
+
+    /// The server's own keys.
+    pub fn server_keys(&self, operator: &Operator) -> ServerKeys {
+        self.inner.registry.server_keys(operator)
     }
 
     async fn reencrypt_keys(

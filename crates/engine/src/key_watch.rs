@@ -67,6 +67,7 @@ impl Engine {
             return;
         }
         rotations.look_at = now + limits::ROTATION_CHECK;
+        self.go_on_with_server_rotation();
         for (operation, tenant) in self.inner.registry.overdue() {
             if rotations.late.insert(operation) {
                 tracing::warn!(%operation, "a re-encryption has not ended by its deadline; it goes on");

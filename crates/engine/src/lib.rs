@@ -44,7 +44,7 @@ pub use namespaces::{EmbeddingAsk, NamespaceChange, NamespaceView};
 pub use recall::{Probe, RecallReply, RecallRequest};
 pub use registry::{
     Campaign, Certificate, KeyChoice, KeyState, KeyStatus, KeyView, NewKey, NewTenant, OperationView, OperatorView,
-    ProviderHealth, TenantChange, TenantView,
+    ProviderHealth, ServerKeys, TenantChange, TenantView,
 };
 pub use store::{Decision, OnConflict, Selection};
 pub use vault::KeyTrouble;

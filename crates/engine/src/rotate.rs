@@ -40,6 +40,7 @@ impl Engine {
 
     /// Goes on with what a stop left unfinished. Its operators' line stood before it began.
     pub(crate) fn resume_operations(&self) {
+        self.go_on_with_server_rotation();
         for operation in self.inner.registry.unfinished() {
             let engine = self.clone();
             self.inner.tracker.spawn(async move {
@@ -59,6 +60,30 @@ impl Engine {
                 }
             });
         }
+    }
+
+    /// Goes on with a rotation of the server's own keys that a stop or an error interrupted.
+    pub(crate) fn go_on_with_server_rotation(&self) {
+        if !self.inner.registry.server_rotates() {
+            return;
+        }
+        let engine = self.clone();
+        self.inner.tracker.spawn(async move {
+            if let Err(error) = engine.run_server_rotation().await {
+                tracing::warn!(%error, "the server's own keys are not all rotated; everything opens, and it is tried again");
+            }
+        });
+    }
+
+    /// A rotation of the server's own keys that has begun, to its end. One at a time: whoever comes second finds it done.
+    pub(crate) async fn run_server_rotation(&self) -> Result<(), Error> {
+        let Some(work) = self.inner.registry.server_rotation().await? else { return Ok(()) };
+        if let Some(home) = work.begin_audit().await? {
+            self.inner.trail.renew_operators(&home).await?;
+            work.end_audit(&home).await?;
+        }
+        work.control().await?;
+        work.finish().await.map(drop)
     }
 
     /// A rotation that nobody's request begins: after a restart, or by a rule.

@@ -135,6 +135,16 @@ impl Bucket {
         Ok(())
     }
 
+    /// Names of the objects in a folder that is no place's.
+    pub(crate) async fn names_in(&self, folder: &str, what: &'static str) -> Result<Vec<String>, Error> {
+        let prefix = format!("{folder}/");
+        let found = self.keys(folder, what).await?;
+        let mut names: Vec<_> =
+            found.iter().filter_map(|key| Some(key.as_ref().strip_prefix(&prefix)?.to_owned())).collect();
+        names.sort_unstable();
+        Ok(names)
+    }
+
     /// What stands two folders below this one: `ns/3f/<number>`.
     pub(crate) async fn folders_below(&self, folder: &str, what: &'static str) -> Result<Vec<String>, Error> {
         let shards = self.folders(Key::from(folder), what).await?;

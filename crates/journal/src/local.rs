@@ -126,6 +126,23 @@ impl Local {
         absent(self.disk.remove_file(&self.path(name))).map(drop)
     }
 
+    /// The same, durable when this returns.
+    pub(crate) fn delete_synced(&self, name: &str) -> io::Result<()> {
+        let path = self.path(name);
+        if absent(self.disk.remove_file(&path))?.is_none() {
+            return Ok(());
+        }
+        path.parent().map_or(Ok(()), |folder| self.disk.sync_folder(folder))
+    }
+
+    /// Whole files in a folder that is no place's.
+    pub(crate) fn names_in(&self, folder: &str) -> io::Result<Vec<String>> {
+        let mut names = absent(self.disk.list(&self.path(folder)))?.unwrap_or_default();
+        names.retain(|name| !name.ends_with(UNFINISHED));
+        names.sort_unstable();
+        Ok(names)
+    }
+
     /// What a place holds. Empty when it has no folder.
     pub(crate) fn list(&self, prefix: &str) -> io::Result<Listing> {
         let mut listing = Listing::default();

@@ -24,6 +24,36 @@ impl Storage {
         self.read(name, "reading a small object").await
     }
 
+    /// Removes what [`Storage::put_new`] put, durably; one that is gone is fine.
+    ///
+    /// # Errors
+    /// `Io`, `Store`.
+    pub async fn delete_small(&self, name: &str) -> Result<(), Error> {
+        let what = "deleting a small object";
+        match self.backend() {
+            Backend::Bucket(bucket) => bucket.delete(name, what).await,
+            Backend::Local(_) => {
+                let name = name.to_owned();
+                self.local(what, move |local| local.delete_synced(&name)).await
+            }
+        }
+    }
+
+    /// Names of small objects in a folder outside every place.
+    ///
+    /// # Errors
+    /// `Io`, `Store`.
+    pub async fn small_names(&self, folder: &str) -> Result<Vec<String>, Error> {
+        let what = "listing small objects";
+        match self.backend() {
+            Backend::Bucket(bucket) => bucket.names_in(folder, what).await,
+            Backend::Local(_) => {
+                let folder = folder.to_owned();
+                self.local(what, move |local| local.names_in(&folder)).await
+            }
+        }
+    }
+
     /// Removes everything under a place's prefix, as `Home::prefix` gives it. One that is gone is fine, and what
     /// a crash leaves the next call removes. Whoever calls this knows that nobody writes there.
     ///
@@ -204,6 +234,29 @@ mod tests {
     use crate::Blocking;
     use kernel::SeededEntropy;
     use object_store::memory::InMemory;
+
+    #[tokio::test]
+    async fn small_objects_are_put_once_named_and_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let bucket = Arc::new(InMemory::new());
+        let storages = [
+            Storage::open(folder.path()).await.unwrap(),
+            Storage::remote(bucket.clone(), bucket, Blocking::Threads).await.unwrap(),
+        ];
+        for storage in storages {
+            assert_eq!(storage.small_names("ctl/root").await.unwrap(), Vec::<String>::new());
+            assert!(storage.put_new("ctl/root.wrap", vec![1]).await.unwrap());
+            for n in ["0000000002", "0000000003"] {
+                assert!(storage.put_new(&format!("ctl/root/{n}"), vec![2]).await.unwrap());
+            }
+            assert!(!storage.put_new("ctl/root/0000000002", vec![3]).await.unwrap(), "the first stays");
+            storage.delete_small("ctl/root/0000000003").await.unwrap();
+            storage.delete_small("ctl/root/0000000003").await.unwrap();
+            assert_eq!(storage.small_names("ctl/root").await.unwrap(), ["0000000002"]);
+            assert_eq!(storage.get_small("ctl/root/0000000002").await.unwrap(), Some(vec![2]));
+            storage.close().await;
+        }
+    }
 
     #[tokio::test]
     async fn places_are_found_by_their_folders() {

@@ -253,6 +253,14 @@ impl Trail {
         self.chain(incarnation).renew(home).await
     }
 
+    /// The same for the operators' acts, whose home the trail was given.
+    ///
+    /// # Errors
+    /// As [`Trail::renew`].
+    pub async fn renew_operators(&self, home: &Arc<Home>) -> Result<(), kernel::Error> {
+        self.0.operators.renew(home).await
+    }
+
     /// Takes no more lines of a tenant that is about to be erased and closes its log; lines that wait are written first
     /// if they can be. It stays known as ended until [`forget`](Self::forget), so that whoever comes meanwhile is
     /// refused and opens no second log.

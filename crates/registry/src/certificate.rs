@@ -17,7 +17,7 @@ pub struct Certificate {
     pub tenant: String,
     /// Which life of it.
     pub incarnation: String,
-    /// `tenant.erased` or `epochs.destroyed`.
+    /// `tenant.erased`, `epochs.destroyed`, `server.rotated`.
     pub kind: String,
     /// When.
     pub at: String,
@@ -164,6 +164,47 @@ pub(crate) struct Retired<'a> {
     pub(crate) cannot_be_proven: Vec<String>,
 }
 
+/// What the end of a rotation of the server's own keys says.
+#[derive(Serialize)]
+pub(crate) struct ServerRotated<'a> {
+    pub(crate) statement: &'static str,
+    pub(crate) version: u8,
+    /// As in [`Retired`].
+    pub(crate) mode: &'static str,
+    pub(crate) at: String,
+    pub(crate) destroyed: &'a [ServerShredded],
+    /// What wraps them now.
+    pub(crate) provider: &'a str,
+    pub(crate) key: &'a str,
+    pub(crate) cannot_be_proven: Vec<String>,
+}
+
+/// A wrapped key of the server's own that is gone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ServerShredded {
+    /// Of what.
+    of: String,
+    provider: String,
+    key: String,
+    wrapped_sha256: String,
+}
+
+impl ServerShredded {
+    pub(crate) fn of(of: &str, provider: &str, key: &str, wrapped: &[u8]) -> Self {
+        let (provider, key) = (provider.to_owned(), key.to_owned());
+        Self { of: of.to_owned(), provider, key, wrapped_sha256: hex(&sha256(wrapped)) }
+    }
+
+    /// What nobody can show of it: the server destroys no key that its own places stand under.
+    pub(crate) fn doubt(&self) -> String {
+        format!(
+            "that copies of the data folder from before are useless: their wrapped keys (wrapped_sha256) open as long as \
+             key {} of provider {} unwraps what it wrapped then",
+            self.key, self.provider
+        )
+    }
+}
+
 /// What the erasure of documents says. It goes to their tenant, and is kept nowhere here.
 #[derive(Serialize)]
 pub(crate) struct ErasedDocuments<'a> {
@@ -275,6 +316,15 @@ impl From<Witness> for Sample {
 }
 
 impl Certificate {
+    /// Signs a statement about the server's own keys.
+    pub(crate) fn sign_own(
+        signer: &vault::Signer,
+        at: Timestamp,
+        statement: &impl Serialize,
+    ) -> Result<Self, kernel::Error> {
+        Self::signed(signer, OWN.to_owned(), crate::Registry::HOUSE, "server.rotated", at, statement)
+    }
+
     /// Signs a statement.
     pub(crate) fn sign(
         signer: &vault::Signer,
@@ -284,10 +334,21 @@ impl Certificate {
         at: Timestamp,
         statement: &impl Serialize,
     ) -> Result<Self, kernel::Error> {
+        Self::signed(signer, tenant.as_str().to_owned(), incarnation, kind, at, statement)
+    }
+
+    fn signed(
+        signer: &vault::Signer,
+        tenant: String,
+        incarnation: Incarnation,
+        kind: &str,
+        at: Timestamp,
+        statement: &impl Serialize,
+    ) -> Result<Self, kernel::Error> {
         let text = serde_json::to_string_pretty(statement)
             .map_err(|e| kernel::Error::internal("a statement does not encode").with_source(e))?;
         Ok(Self {
-            tenant: tenant.as_str().to_owned(),
+            tenant,
             incarnation: incarnation.to_string(),
             kind: kind.to_owned(),
             at: at.to_string(),
@@ -295,6 +356,9 @@ impl Certificate {
         })
     }
 }
+
+/// Stands where a tenant's name does; no tenant has it.
+const OWN: &str = "(server)";
 
 /// The name under which this server signs.
 pub const SIGNED_BY: &str = "ringfence";

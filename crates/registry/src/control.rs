@@ -7,6 +7,7 @@ use crate::{
     campaign::CampaignRecord,
     certificate::{Certificates, Shredding},
     codec::{self, QuotasForm, by_word, keyed},
+    house::HouseRotation,
     record::{End, EpochRecord, HouseRecord, KeyPlace, Life, OperationRecord, Operator, TenantRecord, Wrapped},
 };
 use kernel::{Incarnation, KeyId, OperationId, Quotas, TenantId, limits};
@@ -96,6 +97,18 @@ pub(crate) enum ControlEvent {
         id: OperationId,
         end: End,
     },
+    /// A rotation of the server's own keys begins.
+    HouseRotationBegun(HouseRotation),
+    /// A fresh key above the operators' audit.
+    HouseEpochAdded(EpochRecord),
+    /// The key of the operators' audit, as it is wrapped now.
+    HouseAuditRewrapped(Wrapped),
+    /// The signing key under the control place's newest key.
+    SignerRewrapped(Wrapped),
+    /// It ends: the older keys above the operators' audit are forgotten.
+    HouseRotated {
+        certificate: Certificate,
+    },
     /// Nothing happened; its number tells whether the entry before it was written.
     Barrier,
 }
@@ -114,6 +127,7 @@ pub(crate) struct ControlState {
     pub(crate) operations: VecDeque<OperationRecord>,
     pub(crate) certificates: Certificates,
     pub(crate) campaign: Option<CampaignRecord>,
+    pub(crate) rotating: Option<HouseRotation>,
     /// An older log or checkpoint holds a wrapped key that must be gone.
     #[serde(skip)]
     purge_due: bool,
@@ -167,6 +181,12 @@ impl ControlState {
             surplus -= usize::from(goes);
             !goes
         });
+    }
+
+    fn change_house(&mut self, change: impl FnOnce(&mut HouseRecord)) {
+        if let Some(house) = &mut self.house {
+            change(house);
+        }
     }
 
     fn change(&mut self, id: &TenantId, change: impl FnOnce(&mut TenantRecord)) {
@@ -250,6 +270,18 @@ impl Fold for ControlState {
             ControlEvent::KeysForgotten { ids } => self.forget_keys(&ids),
             ControlEvent::CampaignBegun(campaign) => self.campaign = Some(campaign),
             ControlEvent::CampaignEnded => self.campaign = None,
+            ControlEvent::HouseRotationBegun(rotation) => self.rotating = Some(rotation),
+            ControlEvent::HouseEpochAdded(epoch) => self.change_house(|house| house.keys.epochs.push(epoch)),
+            ControlEvent::HouseAuditRewrapped(wrapped) => self.change_house(|house| house.audit.wrapped = wrapped),
+            ControlEvent::SignerRewrapped(wrapped) => self.change_house(|house| house.signer = wrapped),
+            ControlEvent::HouseRotated { certificate } => {
+                self.certificates.push(certificate);
+                self.rotating = None;
+                self.change_house(|house| {
+                    drop(house.keys.epochs.drain(..house.keys.epochs.len().saturating_sub(1)));
+                });
+                self.purge_due = true;
+            }
             ControlEvent::OperationBegun(operation) => self.operations.push_back(operation),
             ControlEvent::OperationEnded { id, end } => {
                 if let Some(operation) = self.operations.iter_mut().find(|o| o.id == id) {

@@ -83,6 +83,13 @@ fn control_events() -> Vec<Vec<u8>> {
         plain(
             r#"{"tenant_doomed":{"id":"acme","prefixes":["ns/00/x/"],"shredding":{"begun_at":"x","directory_opened":true,"keys":[],"canary":{"place":"dir/00/x/","object":"01890000-0000-4000-8000-000000000001","sealed":"AAAA","sealed_sha256":"00","plain_sha256":"00","opened_before":true,"before":"opened"},"samples":[{"object":"ns/00/x/log/1","bytes":7,"sha256":"00","kind":"log","opened_before":false,"before":"not"}]}}}"#,
         ),
+        plain(
+            r#"{"house_rotation_begun":{"reencrypt":true,"begun_at":5,"root":1,"epoch":1,"provider":"local","key":"root","destroyed":[{"of":"control place","provider":"local","key":"root","wrapped_sha256":"00"}]}}"#,
+        ),
+        plain(r#"{"signer_rewrapped":{"epoch":2,"bytes":"AAAA"}}"#),
+        plain(
+            r#"{"house_rotated":{"certificate":{"tenant":"(server)","incarnation":"x","kind":"server.rotated","at":"x","note":"n"}}}"#,
+        ),
         plain(&format!(r#"{{"operation_ended":{{"id":"{id}","end":{end}}}}}"#)),
         plain(r#"{"keys_forgotten":{"ids":["abcdefghijkl","mnopqrstuvwx"]}}"#),
         plain(r#""barrier""#),

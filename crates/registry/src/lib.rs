@@ -20,6 +20,7 @@ mod error;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod house;
 mod keys;
 mod lease;
 mod namespaces;
@@ -42,6 +43,7 @@ pub use campaign::Campaign;
 pub use certificate::{Certificate, SIGNED_BY};
 pub use erase::Erasure;
 pub use error::{Error, Result};
+pub use house::{ServerKeys, ServerRotation};
 pub use keys::{KeyChoice, KeyConfig, ProviderHealth};
 pub use lease::KeyState;
 pub use namespaces::NamespaceRecord;

@@ -8,11 +8,11 @@
 use crate::{
     Error, Registry, Result,
     book::{Book, World},
-    codec,
     control::{ControlEvent, ControlState},
+    house::{Root, RootWrap},
     keys::{Asking, KeyConfig},
     numbers,
-    record::{EpochRecord, HouseRecord, KeyringRecord, Life, Operator, PlaceRecord, TenantRecord, Wrapped},
+    record::{EpochRecord, HouseRecord, KeyringRecord, Life, Operator, PlaceRecord, TenantRecord},
     registry::{Inner, mac},
     residence::place,
     seats::Seats,
@@ -20,21 +20,10 @@ use crate::{
 use access::{OperatorRecord, TokenKind, token};
 use journal::Storage;
 use kernel::{Clock, Entropy, OperatorName, Role};
-use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex, RwLock, atomic::AtomicU64};
 use tokio_util::task::TaskTracker;
 use vault::{Home, Key, PlaceKind, Signer, TenantKeys, WrappedKey};
 use zeroize::Zeroizing;
-
-/// The control place's wrapped key. Its ciphertext and the provider's name are all it says.
-const ROOT_WRAP: &str = "ctl/root.wrap";
-
-#[derive(Serialize, Deserialize)]
-struct RootWrap {
-    provider: String,
-    key: String,
-    wrapped: Wrapped,
-}
 
 impl Registry {
     /// Opens what `storage` holds, or founds it. On a first start that adopts no token, the answer
@@ -55,7 +44,7 @@ impl Registry {
     ) -> kernel::Result<(Self, Option<Zeroizing<String>>)> {
         let world = World { storage, clock, entropy };
         let asking = Asking::new(keys.into(), tracker.clone());
-        let control = open_control(&world, &asking).await?;
+        let (control, root) = open_control(&world, &asking).await?;
         let (house_audit, signer) = found(&world, &asking, &control).await?;
         let fresh = admit_operator(&world, &control, adopt_operator).await?;
         let inner = Arc::new(Inner {
@@ -63,6 +52,7 @@ impl Registry {
             asking,
             tracker,
             control,
+            root,
             house_audit: Arc::new(house_audit),
             signer,
             seats: Seats::new(),
@@ -92,7 +82,7 @@ impl Registry {
     ) -> kernel::Result<Zeroizing<String>> {
         let world = World { storage, clock, entropy };
         let asking = Asking::new(keys.into(), TaskTracker::new());
-        let control = open_control(&world, &asking).await?;
+        let (control, _) = open_control(&world, &asking).await?;
         let (record, whole) = minted(&world, control.home(), OperatorName::parse("recovered")?, Role::Admin);
         control.write(|_| Ok((Some(ControlEvent::OperatorPut(Operator(Arc::new(record)))), ()))).await?;
         Ok(whole)
@@ -132,22 +122,22 @@ pub(crate) fn minted(
     (OperatorRecord { id, name, role, mac, created_at: world.clock.now() }, whole)
 }
 
-async fn open_control(world: &World, asking: &Asking) -> Result<Book<ControlState>> {
-    let home = match world.storage.get_small(ROOT_WRAP).await? {
-        Some(bytes) => open_root(asking, &bytes).await?,
+async fn open_control(world: &World, asking: &Asking) -> Result<(Book<ControlState>, Root)> {
+    let (root, home) = match Root::find(&world.storage, asking).await? {
+        Some(found) => found,
         None => {
             let key = root_key(asking)?;
-            let (provider, name) = (key.provider().to_owned(), key.name().to_owned());
+            let names = (key.provider().to_owned(), key.name().to_owned());
             let entropy = world.entropy.clone();
             let (home, wrapped) = asking.ask(key, move |key| Home::create_control(&**key, &*entropy)).await?;
-            let root = RootWrap { provider, key: name, wrapped: wrapped.into() };
-            if !world.storage.put_new(ROOT_WRAP, codec::encode(&root)?.to_vec()).await? {
+            let wrap = RootWrap::new(names, wrapped, world.clock.now());
+            let Some(root) = Root::found(&world.storage, wrap).await? else {
                 return Err(Error::Damaged("another server founded this data folder at the same moment"));
-            }
-            home
+            };
+            (root, home)
         }
     };
-    Book::open(world.clone(), Arc::new(home)).await
+    Ok((Book::open(world.clone(), Arc::new(home)).await?, root))
 }
 
 /// The key of the server's own places: the default provider's.
@@ -155,19 +145,6 @@ fn root_key(asking: &Asking) -> Result<Key> {
     let provider = asking.config.providers.provider(asking.config.providers.default_provider())?;
     let name = provider.default_key().to_owned();
     Ok(provider.key(&name)?)
-}
-
-async fn open_root(asking: &Asking, bytes: &[u8]) -> Result<Home> {
-    let root: RootWrap = codec::decode("control key", bytes)?;
-    let key = asking.config.providers.key(&root.provider, &root.key).map_err(|error| {
-        let message = format!(
-            "this data folder was made with the key {:?} of the key provider '{}': {error}",
-            root.key, root.provider
-        );
-        kernel::Error::new(kernel::Code::KeyUnavailable, message)
-    })?;
-    let wrapped = WrappedKey::from(&root.wrapped);
-    asking.ask(key, move |key| Home::control(&**key, &wrapped)).await
 }
 
 /// The server's own audit place and its signing key; made at the first start.

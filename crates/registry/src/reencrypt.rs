@@ -31,7 +31,7 @@ use vault::{Home, WrappedKey};
 /// A re-encryption under way: the only rotation of its tenant.
 pub struct Reencryption {
     registry: Registry,
-    residence: Arc<Residence>,
+    pub(crate) residence: Arc<Residence>,
     epoch: KeyEpoch,
     /// Places that are done, of so many when it began. Counted along: a look at all of them for each is dear.
     done: AtomicU64,
@@ -228,7 +228,11 @@ impl Reencryption {
     }
 
     /// A next key for a place of the tenant's own. Whether there is anything left to do.
-    async fn begin_own(&self, home: &Home, of: impl Fn(&TenantRecord) -> Option<&PlaceRecord>) -> Result<bool> {
+    pub(crate) async fn begin_own(
+        &self,
+        home: &Home,
+        of: impl Fn(&TenantRecord) -> Option<&PlaceRecord>,
+    ) -> Result<bool> {
         let keys = self.residence.keys();
         let stage = self.rewrite_own(home, &of, |known| match self.stage(known) {
             Stage::Untouched => Ok(Some(home.with_next_key(&keys, &*self.registry.inner.world.entropy)?.into())),

@@ -5,6 +5,7 @@ use crate::{
     book::{Book, World},
     control::{ControlEvent, ControlState},
     directory::DirectoryEvent,
+    house::Root,
     keys::{Asking, millis, trouble_of},
     operations::Live,
     record::{Life, TenantRecord},
@@ -35,6 +36,8 @@ pub(crate) struct Inner {
     pub(crate) asking: Asking,
     pub(crate) tracker: TaskTracker,
     pub(crate) control: Book<ControlState>,
+    /// What opens the control place.
+    pub(crate) root: Root,
     /// Where operators' acts are written.
     pub(crate) house_audit: Arc<Home>,
     /// Signs what is stated about keys.

@@ -1,8 +1,10 @@
 //! The registry as the floors above use it: through a real gate, over a real folder.
 
 mod erasing;
+mod house;
 mod lazy;
 mod life;
+mod reencrypting;
 mod rotating;
 mod trouble;
 
@@ -26,6 +28,8 @@ pub(crate) struct Site {
     pub(crate) folder: TempDir,
     pub(crate) clock: Arc<ManualClock>,
     root: String,
+    /// The root key before this one, while it is changed.
+    previous: Option<String>,
     token: Option<Zeroizing<String>>,
 }
 
@@ -52,6 +56,7 @@ impl Site {
             folder: TempDir::new().unwrap(),
             clock: Arc::new(ManualClock::new(Timestamp::parse("2026-11-21T10:00:00Z").unwrap())),
             root: "5a".repeat(32),
+            previous: None,
             token: None,
         }
     }
@@ -61,7 +66,12 @@ impl Site {
     }
 
     pub(crate) fn provider(&self) -> Providers {
-        LocalProvider::from_env_value(&self.root, entropy()).unwrap().into()
+        let local = |root: &str| LocalProvider::from_env_value(root, entropy()).unwrap();
+        let now = local(&self.root);
+        match &self.previous {
+            Some(previous) => now.with_previous(local(previous)).into(),
+            None => now.into(),
+        }
     }
 
     pub(crate) async fn storage(&self) -> Storage {

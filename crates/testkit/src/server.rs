@@ -141,6 +141,12 @@ impl Server {
         self.builder.disk = if yes { Disk::ReadOnly } else { Disk::Plain };
     }
 
+    /// Another variable for the starts that follow; an empty one counts as absent.
+    pub fn set_env(&mut self, name: &str, value: &str) {
+        self.builder.env.retain(|(known, _)| known != name);
+        self.builder.env.push((name.to_owned(), value.to_owned()));
+    }
+
     /// A client of the control plane.
     pub fn control(&self) -> Http {
         Http::new(self.control, Some(&self.builder.token))

@@ -20,6 +20,7 @@ use std::{
     },
 };
 
+mod control;
 mod kinds;
 mod objects;
 mod place_keys;
@@ -111,19 +112,7 @@ impl Home {
     /// # Errors
     /// What the provider says; [`Error::Misplaced`] for any other place.
     pub fn rewrap_control(&self, provider: &dyn RootKey, entropy: &dyn Entropy) -> Result<WrappedKey> {
-        if self.kind != PlaceKind::Control {
-            return Err(Error::Misplaced("a tenant's place"));
-        }
-        let root = SecretKey::random(entropy);
-        let outer = provider.wrap(&control_context(Wrap::Root).encode(), &root)?;
-        let length = u16::try_from(outer.len()).map_err(|_| Error::TooLarge {
-            what: "wrapped root key",
-            bytes: outer.len(),
-            max: usize::from(u16::MAX),
-        })?;
-        let inner = self.keys().wrap(&root, control_context(Wrap::Place), &self.mac_key, entropy);
-        let bytes = [&length.to_be_bytes()[..], &outer, &inner].concat();
-        Ok(WrappedKey { epoch: NO_EPOCH, bytes })
+        self.wrap_control(&self.keys(), provider, entropy)
     }
 
     /// Opens the control place.

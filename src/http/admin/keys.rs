@@ -7,8 +7,8 @@ use crate::http::{
     reply::Reply,
     wire::{
         admin::{
-            ApiKeyList, ApiKeyMade, ApiKeyNew, Certificate, CertificateList, Keys, Rotate, RotateAll, Rotating,
-            RotatingAll, SigningKey,
+            ApiKeyList, ApiKeyMade, ApiKeyNew, Certificate, CertificateList, Keys, Rotate, RotateAll, RotateServer,
+            Rotating, RotatingAll, ServerKeys, SigningKey,
         },
         common::Deleted,
     },
@@ -58,6 +58,20 @@ pub(in crate::http) async fn rotating_all(app: App, operator: Operator, _call: C
 pub(in crate::http) async fn stop_rotating_all(app: App, operator: Operator, _call: Call<Nothing>) -> Told<Deleted> {
     app.engine().stop_rotating_all(&operator).await?;
     Ok(Reply::operated(&operator, Deleted { deleted: true }))
+}
+
+pub(in crate::http) async fn rotate_server(
+    app: App,
+    operator: Operator,
+    call: Call<RotateServer>,
+) -> Told<Certificate> {
+    let (reencrypt, key) = call.body;
+    let certificate = app.engine().rotate_server_keys(&operator, &key.unwrap_or_default(), reencrypt).await?;
+    Ok(Reply::operated(&operator, Certificate::from(certificate)))
+}
+
+pub(in crate::http) async fn server(app: App, operator: Operator, _call: Call<Nothing>) -> Told<ServerKeys> {
+    Ok(Reply::operated(&operator, ServerKeys::from(app.engine().server_keys(&operator))))
 }
 
 pub(in crate::http) async fn certificates(app: App, operator: Operator, call: Call<Nothing>) -> Told<CertificateList> {

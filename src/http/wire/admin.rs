@@ -381,6 +381,79 @@ impl Incoming for RotateAll {
     }
 }
 
+/// How to rotate the server's own keys.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"mode": "rewrap"}))]
+pub(crate) struct RotateServer {
+    /// `reencrypt` seals everything of the control place and the operators' audit anew as well.
+    mode: RotateWord,
+    /// Another key for them.
+    key: Option<KeyWanted>,
+}
+
+impl Incoming for RotateServer {
+    type Checked = (bool, Option<KeyChoice>);
+
+    fn check(self) -> Result<Self::Checked, Error> {
+        Ok((matches!(self.mode, RotateWord::Reencrypt), self.key.map(KeyWanted::check).transpose()?))
+    }
+}
+
+/// The server's own keys.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ServerKeys {
+    provider: String,
+    key: String,
+    /// When the control place's keys were wrapped.
+    created_at: String,
+    /// Epochs of the control place's own key; two while everything is sealed anew.
+    control_epochs: Vec<u32>,
+    /// Epochs of the key above the operators' audit; two while a rotation is under way.
+    audit_epochs: Vec<ServerEpoch>,
+    /// Null when no rotation runs.
+    rotating: Option<RotatingServer>,
+}
+
+/// One epoch of the key above the operators' audit.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ServerEpoch {
+    epoch: u32,
+    created_at: String,
+    provider: String,
+    key: String,
+}
+
+/// A rotation of the server's own keys under way.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct RotatingServer {
+    mode: &'static str,
+    begun_at: String,
+}
+
+impl From<engine::ServerKeys> for ServerKeys {
+    fn from(keys: engine::ServerKeys) -> Self {
+        let engine::ServerKeys { key: (provider, key), created_at, control_epochs, audit_epochs, rotating } = keys;
+        let audit_epochs = audit_epochs.into_iter().map(|(epoch, created_at, provider, key)| ServerEpoch {
+            epoch: epoch.0,
+            created_at: created_at.to_string(),
+            provider,
+            key,
+        });
+        Self {
+            provider,
+            key,
+            created_at: created_at.to_string(),
+            control_epochs: control_epochs.into_iter().map(|epoch| epoch.0).collect(),
+            audit_epochs: audit_epochs.collect(),
+            rotating: rotating.map(|(begun_at, reencrypt)| RotatingServer {
+                mode: if reencrypt { "reencrypt" } else { "rewrap" },
+                begun_at: begun_at.to_string(),
+            }),
+        }
+    }
+}
+
 /// A rotation of all tenants under way.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct RotatingAll {
@@ -477,7 +550,7 @@ impl From<KeyStatus> for Keys {
 pub(crate) struct Certificate {
     tenant: String,
     incarnation: String,
-    /// `tenant.erased` or `epochs.destroyed`.
+    /// `tenant.erased`, `epochs.destroyed` or `server.rotated`.
     kind: String,
     at: String,
     /// A signed note (c2sp.org/signed-note) whose text is JSON. `ringfence audit verify` checks it.

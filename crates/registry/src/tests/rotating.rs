@@ -174,7 +174,7 @@ async fn a_namespace_made_during_a_rotation_is_not_left_behind() {
 }
 
 /// Whether a journal holds this wrapped key anywhere: as its JSON has it, or as bytes.
-async fn holds<S: Fold>(world: &World, home: Arc<Home>, wrapped: &str) -> bool {
+pub(super) async fn holds<S: Fold>(world: &World, home: Arc<Home>, wrapped: &str) -> bool {
     let (_, found) =
         journal::Journal::recover(&world.storage, home, world.clock.clone(), world.entropy.clone()).await.unwrap();
     let bytes = STANDARD.decode(wrapped).unwrap();

@@ -36,6 +36,11 @@ pub(super) fn load_or_create(path: &Path, data_dir: Option<&Path>, entropy: &dyn
     }
 }
 
+/// The key of a file that must be there.
+pub(super) fn load(path: &Path) -> Result<SecretKey> {
+    read(path, &File::open(path).map_err(|e| unreadable(path, e))?)
+}
+
 impl LocalProvider {
     /// Whether the key file that is at `path`, if there is one, is safe where it lies. Reads no key and makes none.
     ///

@@ -10,6 +10,8 @@ use zeroize::Zeroizing;
 /// A root key in the server's own memory, from the environment or a file outside the data folder.
 pub struct LocalProvider {
     root: SecretKey,
+    /// What it was before, until nothing stands under it any more.
+    previous: Option<SecretKey>,
     entropy: Arc<dyn Entropy>,
 }
 
@@ -25,7 +27,13 @@ impl LocalProvider {
     /// [`Error::KeyValue`] for anything else. The value is in no error.
     pub fn from_env_value(value: &str, entropy: Arc<dyn Entropy>) -> Result<Self> {
         let root = decode(value).ok_or(Error::KeyValue)?;
-        Ok(Self { root, entropy })
+        Ok(Self { root, previous: None, entropy })
+    }
+
+    /// This one, which also unwraps what another's root key wrapped: while a root key is changed. It wraps under its own.
+    #[must_use]
+    pub fn with_previous(self, other: Self) -> Self {
+        Self { previous: Some(other.root), ..self }
     }
 
     /// From a key file, which a first start creates (0600, in folders of 0700).
@@ -35,7 +43,15 @@ impl LocalProvider {
     /// read, one that holds no key, and whatever the system says.
     pub fn from_file(path: &Path, data_dir: Option<&Path>, entropy: Arc<dyn Entropy>) -> Result<Self> {
         let root = file::load_or_create(path, data_dir, &*entropy)?;
-        Ok(Self { root, entropy })
+        Ok(Self { root, previous: None, entropy })
+    }
+
+    /// From a key file that is there.
+    ///
+    /// # Errors
+    /// As [`from_file`](Self::from_file); also when there is none.
+    pub fn from_old_file(path: &Path, entropy: Arc<dyn Entropy>) -> Result<Self> {
+        Ok(Self { root: file::load(path)?, previous: None, entropy })
     }
 }
 
@@ -53,7 +69,9 @@ impl RootKey for LocalProvider {
     }
 
     fn unwrap(&self, context: &[u8], wrapped: &[u8]) -> Result<SecretKey> {
-        let [key] = wrap::open(&self.root, &bound(context), wrapped)
+        let open = |root| wrap::open(root, &bound(context), wrapped);
+        let [key] = open(&self.root)
+            .or_else(|| open(self.previous.as_ref()?))
             .ok_or_else(|| Error::Denied { provider: LocalProvider::NAME.to_owned(), why: Denial::NotAuthentic })?;
         Ok(key)
     }
