@@ -120,6 +120,8 @@ pub(crate) struct World {
     pub(crate) houses: Arc<Houses>,
     pub(crate) stores: Stores,
     pub(crate) sizes: Sizes,
+    /// The tenants' own keys.
+    rings: Arc<HashMap<Incarnation, TenantKeys>>,
     gate: Arc<Gate>,
     tokens: HashMap<&'static str, String>,
     storage: Storage,
@@ -178,7 +180,7 @@ impl World {
         let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_800_000_000_000)));
         let (pepper, _) = Pepper::generate(&*entropy);
         let mut keys = Keys { keys: HashMap::new(), tenants: HashMap::new(), pepper };
-        let (houses, mut tokens) = (Houses::default(), HashMap::new());
+        let (houses, mut tokens, mut rings) = (Houses::default(), HashMap::new(), HashMap::new());
         let provider = LocalProvider::from_env_value(&"5a".repeat(32), entropy.clone()).unwrap();
         for tenant in ["acme", "umbra"] {
             let life = Incarnation::random(&*entropy);
@@ -189,6 +191,7 @@ impl World {
                 let key = (life, NamespaceName::parse(name).unwrap());
                 houses.0.lock().unwrap().insert(key, Arc::new(home));
             }
+            rings.insert(life, ring);
             let (id, whole, secret) = mint(TokenKind::Key, &*entropy);
             let record = KeyRecord {
                 id: id.clone(),
@@ -213,7 +216,16 @@ impl World {
         let tracker = TaskTracker::new();
         let stores = stores(&storage, &houses, &clock, &entropy, &chain, &pool, &tracker, sizes);
         let gate = Arc::new(Gate::new(Arc::new(keys), clock.clone()));
-        Self { folder, clock, chain, pool, houses, stores, sizes, gate, tokens, storage, entropy, tracker }
+        let rings = Arc::new(rings);
+        Self { folder, clock, chain, pool, houses, stores, sizes, rings, gate, tokens, storage, entropy, tracker }
+    }
+
+    /// Gives a home a next key, or takes the older one away.
+    pub(crate) fn rekey(&self, home: &Home, next: bool) {
+        let ring = &self.rings[&home.incarnation().unwrap()];
+        let wrapped =
+            if next { home.with_next_key(ring, &*self.entropy) } else { home.without_old_keys(ring, &*self.entropy) };
+        home.refresh(ring, &wrapped.unwrap()).unwrap();
     }
 
     /// Another process over the same folder; what was not durable is gone.
@@ -252,6 +264,7 @@ impl World {
             houses: self.houses.clone(),
             stores,
             sizes: self.sizes,
+            rings: self.rings.clone(),
             gate: self.gate.clone(),
             tokens: self.tokens.clone(),
             storage,

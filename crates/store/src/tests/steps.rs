@@ -1,7 +1,7 @@
 //! A kill after every step of a flush, a compaction, an erasure and a deletion: what was
 //! acknowledged is there, and what is garbage is gone once the namespace is open again.
 
-use super::fixture::{Draft, NAMESPACES, ROOMY, Sizes, World, copied, line};
+use super::fixture::{DIMENSIONS, Draft, NAMESPACES, ROOMY, Sizes, World, copied, line, settings};
 use access::{Delete, Ingest, Manage, Search};
 use kernel::{Audience, Clock, Code, Status};
 use segment::TextQuery;
@@ -67,6 +67,47 @@ async fn a_kill_after_any_step_of_flush_and_compaction_loses_nothing() {
     assert_eq!(steps[..5], flush);
     assert_eq!(steps[5..10], flush, "then the compaction");
     assert!(steps[10..].len() >= 4 && steps[10..].iter().all(|step| *step == "delete"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_after_any_step_of_sealing_anew_loses_nothing_and_is_gone_on_from() {
+    for sizes in [ROOMY, INLINE] {
+        let world = World::new(sizes).await;
+        for n in 0..4 {
+            store(&world, &n.to_string()).await;
+            world.stores.flush_all().await.unwrap();
+        }
+        // In the log, under the old key.
+        store(&world, "logged").await;
+        let home = world.home(HOME);
+        world.rekey(&home, true);
+        let copies = watch(&world);
+        let renewal = world.stores.renew(home.clone(), &settings(DIMENSIONS)).await.unwrap();
+        let objects = if sizes.inline_bytes_max == 0 { 4 } else { 0 };
+        assert_eq!((renewal.objects, renewal.under.keys().collect::<Vec<_>>()), (objects, vec![&home.epoch()]));
+        let copies = std::mem::take(&mut *copies.lock().unwrap());
+        let steps: Vec<_> = copies.iter().map(|(step, _)| *step).collect();
+        assert!(steps.len() >= 3 && steps.contains(&"swap") && steps.contains(&"checkpoint"), "{steps:?}");
+        assert_eq!(steps.iter().filter(|step| **step == "delete").count() >= 4, objects == 4, "{steps:?}");
+
+        let mut survivors = Vec::new();
+        for (step, folder) in copies {
+            let killed = world.over(folder).await;
+            assert_eq!(found(&killed).await, 5, "killed after {step}: both keys open it");
+            let rest = killed.stores.renew(home.clone(), &settings(DIMENSIONS)).await.unwrap();
+            assert_eq!(rest.under.keys().collect::<Vec<_>>(), [&home.epoch()], "killed after {step}");
+            killed.settle().await;
+            assert_eq!(killed.objects().len(), killed.stores.named_of(), "garbage after {step}");
+            survivors.push((step, killed));
+        }
+        // Nothing needs the old key any more.
+        world.rekey(&home, false);
+        for (step, mut killed) in survivors {
+            killed.reopen().await;
+            assert_eq!(found(&killed).await, 5, "killed after {step}, gone on, the old key forgotten");
+            store(&killed, "later").await;
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -43,7 +43,8 @@ impl Client<'_> {
             400..540 => self.delete(name, &process).await,
             540..760 => self.list(name, &process).await,
             760..880 => self.get(name, &process).await,
-            880..994 => self.search(name, &process).await,
+            880..988 => self.search(name, &process).await,
+            988..994 => self.reseal(name, &process).await,
             994..998 => drop(process.serve(Duration::from_secs(60), process.stores.flush_all()).await),
             _ => self.replace(name, &process).await,
         }
@@ -212,6 +213,36 @@ impl Client<'_> {
     }
 
     /// Deletes a namespace and makes a new one of the same name.
+    /// Everything of a namespace sealed anew, as a rotation does: a next key, all under it, the old one forgotten. What
+    /// a death leaves half done is gone on with by whoever comes next.
+    async fn reseal(&mut self, name: usize, process: &Process) {
+        let place = self.sim.current(name);
+        if !self.sim.begin_resealing(place) {
+            return;
+        }
+        let (tenant, home) = {
+            let history = self.sim.history();
+            (history.places[place].tenant, history.places[place].home.clone())
+        };
+        if home.epochs().len() == 1 {
+            self.sim.world.next_key(tenant, &home);
+        } else {
+            self.sim.count("resealing taken up");
+        }
+        match process.serve(self.sim.patience, process.stores.renew(home.clone(), &settings())).await {
+            Some(Ok(renewal)) => {
+                self.sim.world.forget_old_key(tenant, &home);
+                self.sim.count("resealed");
+                if renewal.under.keys().any(|epoch| *epoch != home.epoch()) {
+                    self.sim.history().faults.push(format!("place {place} is resealed and stands under an old key"));
+                }
+            }
+            Some(Err(_)) => self.sim.count("not resealed"),
+            None => {}
+        }
+        self.sim.end_resealing(place);
+    }
+
     async fn replace(&mut self, name: usize, process: &Process) {
         let place = self.sim.current(name);
         let (tenant, known_as, _) = self.sim.label(place);

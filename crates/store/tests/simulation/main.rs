@@ -2,7 +2,7 @@
 //!
 //! One thread, tokio's paused clock, randomness from the seed: up to three processes on a bucket
 //! that has bad days, or one on a disk whose power goes; six clients that write, delete, read,
-//! search and replace namespaces of two tenants; trouble of every kind meanwhile. At the end the
+//! search, replace and seal anew namespaces of two tenants; trouble of every kind meanwhile. At the end the
 //! histories are judged: nothing that was acknowledged is lost, nothing that was deleted comes back,
 //! nothing of one namespace is seen in another, and one order explains all answers.
 //!

@@ -13,7 +13,7 @@ use access::Read;
 use futures::future::join_all;
 use std::{
     cell::{Cell, RefCell, RefMut},
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::Duration,
 };
@@ -57,6 +57,8 @@ pub(crate) struct Sim {
     /// Somebody was refused something since this was last asked.
     refused: Cell<bool>,
     destroyed: RefCell<Vec<usize>>,
+    /// Places that somebody seals anew: one at a time, as the registry has it.
+    resealing: RefCell<BTreeSet<usize>>,
     pub(crate) rng: RefCell<Rng>,
 }
 
@@ -113,6 +115,7 @@ impl Sim {
             left: Cell::new(operations),
             refused: Cell::default(),
             destroyed: RefCell::default(),
+            resealing: RefCell::default(),
             rng: RefCell::new(rng),
         };
         for name in 0..TENANTS.len() * NAMES.len() {
@@ -310,6 +313,16 @@ impl Sim {
             history.places[before].gone = Some(gone);
         }
         self.current.borrow_mut()[name] = fresh;
+    }
+
+    /// Whether a place may be sealed anew now. Only where one process serves at a time: it is the registry's work, and a
+    /// server that was taken over does none.
+    pub(crate) fn begin_resealing(&self, place: usize) -> bool {
+        self.processes.borrow().len() == 1 && self.resealing.borrow_mut().insert(place)
+    }
+
+    pub(crate) fn end_resealing(&self, place: usize) {
+        self.resealing.borrow_mut().remove(&place);
     }
 
     pub(crate) fn refused_some(&self) -> bool {

@@ -83,6 +83,18 @@ impl World {
         Arc::new(Home::create_place(ring, PlaceKind::Namespace, uuid, &*self.entropy).unwrap().0)
     }
 
+    /// A next key for a namespace, beside the one it has, as a rotation's beginning gives it.
+    pub(crate) fn next_key(&self, tenant: &str, home: &Home) {
+        let ring = &self.tenants[tenant].ring;
+        home.refresh(ring, &home.with_next_key(ring, &*self.entropy).unwrap()).unwrap();
+    }
+
+    /// Its older key is forgotten: what still needs it opens for nobody.
+    pub(crate) fn forget_old_key(&self, tenant: &str, home: &Home) {
+        let ring = &self.tenants[tenant].ring;
+        home.refresh(ring, &home.without_old_keys(ring, &*self.entropy).unwrap()).unwrap();
+    }
+
     /// Gives a name to a home, or takes it away.
     pub(crate) fn name(&self, tenant: &str, name: &str, home: Option<Arc<Home>>) {
         let key = (self.tenants[tenant].life, NamespaceName::parse(name).unwrap());
