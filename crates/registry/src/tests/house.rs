@@ -30,7 +30,7 @@ impl Start {
         let home = self.registry.audit_home();
         let open = Journal::recover(&world.storage, home, world.clock.clone(), world.entropy.clone());
         let (journal, found) = open.await.unwrap();
-        assert!(found.entries.iter().all(|(_, body)| &***body == b"line"));
+        assert!(found.entries.iter().all(|(_, body)| **body == *b"line"));
         journal.append(zeroize::Zeroizing::new(b"line".to_vec())).await.unwrap();
         journal.checkpoint(b"", journal.last()).await.unwrap();
     }
