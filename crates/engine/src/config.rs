@@ -1,10 +1,10 @@
 //! What the engine is built from. Parts (clock, entropy, provider, models) are given, not named.
 
 use journal::Storage;
-use kernel::{Clock, Entropy, OsEntropy, SystemClock};
+use kernel::{Clock, Entropy, OsEntropy, SystemClock, limits};
 use models::Models;
 use registry::KeyConfig;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// Parts and bounds.
 pub struct EngineConfig {
@@ -34,6 +34,8 @@ pub struct EngineConfig {
     pub flush_bytes_max: u64,
     /// Rows in memory before a namespace is flushed.
     pub flush_rows_max: u64,
+    /// By when a deleted document is in no object and no log. Zero: whenever merges get there.
+    pub erase_within: Duration,
     /// Whether tenants take turns for threads. Only a benchmark says no, to have something to compare with.
     #[doc(hidden)]
     pub turns: bool,
@@ -61,6 +63,7 @@ impl EngineConfig {
             memory_bytes_max: 4 << 30,
             flush_bytes_max: 16 << 20,
             flush_rows_max: 20_000,
+            erase_within: limits::ERASE_WITHIN,
             turns: true,
             reference_graphs: false,
             strict_audit: false,

@@ -28,7 +28,11 @@ impl Engine {
         let engine = self.clone();
         self.inner.tracker.spawn(async move {
             engine.let_go(grant.incarnation()).await;
+            // Whoever looks after its namespaces is not among them while they are removed.
+            let nobody_tends = engine.inner.eraser.turn.lock().await;
+            engine.let_go(grant.incarnation()).await;
             let result = engine.inner.registry.erase(&grant).await;
+            drop(nobody_tends);
             end_erasure(operation, result).await;
         });
     }
@@ -43,7 +47,10 @@ impl Engine {
                     OperationKind::RotateKey => engine.run_rotation(operation).await,
                     OperationKind::Reencrypt => engine.run_reencryption(operation).await,
                     OperationKind::EraseTenant => {
+                        let nobody_tends = engine.inner.eraser.turn.lock().await;
+                        engine.let_go(operation.incarnation()).await;
                         let result = registry.resume_erasure(&operation).await;
+                        drop(nobody_tends);
                         end_erasure(operation, result).await;
                     }
                     OperationKind::Ingest => {

@@ -33,6 +33,7 @@ mod residence;
 mod rotate;
 mod seats;
 mod tenants;
+mod tend;
 mod watch;
 
 pub use api_keys::{KeyView, NewKey};
@@ -51,6 +52,7 @@ pub use registry::Registry;
 pub use rotate::{EpochStatus, KeyStatus, Rotated};
 pub use seats::SeatStats;
 pub use tenants::{NewTenant, TenantChange, TenantView};
+pub use tend::Tending;
 pub use watch::{KeyEvent, Lapsed};
 
 #[cfg(test)]
