@@ -219,6 +219,8 @@ impl Sim {
             let mut client = Client { sim: self, rng: Rng::new(3, name as u64) };
             client.check_in(name, &process).await;
         }
+        // Audit lines are on their way for a while.
+        sleep(Duration::from_secs(3_600)).await;
     }
 
     /// What an interrupted destruction left goes as the registry lets it go. Then nothing is there.
