@@ -130,6 +130,7 @@ impl World {
             upkeep_jobs_max: crate::cores().div_ceil(2),
             upkeep_bytes_max: 1 << 30,
             short_merge_bytes_max: store::SHORT_MERGE_BYTES_MAX,
+            erase_within: kernel::limits::ERASE_WITHIN,
             graphs: segment::Links::Built,
             inline_bytes_max: store::INLINE_BYTES_MAX,
         });
