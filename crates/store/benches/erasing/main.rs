@@ -60,7 +60,7 @@ fn main() {
             measure(&world, &clock, "by an erasure", async {
                 let room = world.enter::<Delete>(0).await;
                 let erasing = room.erase(&ids, &all, line()).await.expect("it deletes");
-                drop(erasing.erased().await.expect("it erases"));
+                let _checkpoint = erasing.erased().await.expect("it erases");
             })
             .await;
         }
