@@ -387,6 +387,11 @@ impl Journal {
         Ok(unnamed + self.0.log.lock().await.needless(&names))
     }
 
+    /// Whether something that a checkpoint covers could not be deleted.
+    pub fn left_litter(&self) -> bool {
+        !lock(&self.0.undeleted).is_empty()
+    }
+
     /// Destroys the place. May be called again after a crash or an error, until it says yes.
     ///
     /// 1. a Drop entry durable: from here on a recovery says `dropped`

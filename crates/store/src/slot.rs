@@ -166,7 +166,7 @@ impl Slot {
         let slot = self.clone();
         let shut = shared.config.tracker.spawn(async move {
             namespace.shut().await;
-            slot.rest((!namespace.has_failed()).then(|| namespace.view().dead_from()));
+            slot.rest(namespace.rests());
             *opening = namespace.journal.leave();
         });
         if shut.await.is_err() {
@@ -183,7 +183,7 @@ impl Slot {
         if Arc::strong_count(namespace) > 1 {
             return false;
         }
-        self.rest((!namespace.has_failed()).then(|| namespace.view().dead_from()));
+        self.rest(namespace.rests());
         *opening = namespace.journal.leave();
         *state = State::Closed;
         true

@@ -82,6 +82,15 @@ fn stands_on(manifest: manifest::Manifest, covers_all: bool) -> (Option<Timestam
     (from, manifest.segments.into_iter().map(|named| named.object).collect())
 }
 
+impl Namespace {
+    /// Since when something in it is dead, for whoever finds it closed; `None` when it has to be looked at.
+    pub(crate) fn rests(&self) -> Option<Option<Timestamp>> {
+        let tidy = !self.has_failed() && !self.journal.left_litter();
+        let tidy = tidy && self.upkeep.try_lock().is_ok_and(|upkeep| upkeep.retired.is_empty());
+        tidy.then(|| self.view().dead_from())
+    }
+}
+
 /// Does what is due in an open namespace, and waits for it. A task of its own: it ends what it began.
 ///
 /// # Errors

@@ -432,3 +432,37 @@ async fn a_reader_in_a_bucket_is_not_disturbed_and_does_not_keep_it_for_ever() {
     assert!(!tend(&world).await.litter);
     assert_eq!(names(&bucket, "/seg/").await, 1);
 }
+
+/// A large segment is rewritten once, beside everything else, and goes on with the graph that it has.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_object_keeps_its_graph() {
+    let world = World::new(Sizes { flush_rows_max: u64::MAX, ..ROOMY }).await;
+    let rows = limits::GRAPH_ROWS_MIN + 2;
+    let draft = |n: usize| Draft { vector: Some(vec![n as f32, 1.0, 2.0, 3.0]), ..Draft::new(&n.to_string(), "words") };
+    for lot in (0..rows).collect::<Vec<_>>().chunks(2_000) {
+        let upserts = lot.iter().map(|n| draft(*n).upsert()).collect();
+        world.enter::<Ingest>(HOME).await.append(upserts, line()).await.unwrap();
+    }
+    world.stores.flush_all().await.unwrap();
+    world.settle().await;
+    let before = world.stores.stats();
+    assert_eq!(before.rows_without_graph, 0);
+    delete(&world, "7").await;
+    let held = files(&world);
+    world.clock.advance(DUE);
+    world.pool.hold_merges.store(true, Ordering::SeqCst);
+    let (home, settings) = (world.home(HOME), settings(super::fixture::DIMENSIONS));
+    let meanwhile = async {
+        let build = world.held().await;
+        store(&world, "meanwhile", "words").await;
+        delete(&world, "8").await;
+        build();
+    };
+    let (tended, ()) = tokio::join!(world.stores.tend(home, &settings), meanwhile);
+    let now = world.clock.now();
+    assert_eq!(tended.unwrap(), Tended { dead_from: Some(now), opened: true, ..Tended::default() }, "the other's time");
+    world.settle().await;
+    let after = world.stores.stats();
+    assert_eq!((after.compactions - before.compactions, after.rows_without_graph), (1, 0));
+    assert!(held.iter().all(|file| !file.exists()));
+}
