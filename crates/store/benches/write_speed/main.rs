@@ -36,7 +36,7 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime starts");
     let clock = SystemClock::new();
     let folder = tempfile::tempdir_in(std::env::var("BENCH_DIR").unwrap_or_else(|_| ".".into())).expect("a folder");
-    let world = runtime.block_on(World::new(folder.path(), rounds * (1 + WRITERS) + 2, 4 << 30));
+    let world = runtime.block_on(World::new(folder.path(), rounds * (1 + WRITERS) + 1, 4 << 30));
     println!("{WRITERS} writers, {each} writes each a round, {rounds} rounds, {} cores", cores());
 
     let (mut one, mut many) = (Vec::new(), Vec::new());
@@ -55,8 +55,8 @@ fn main() {
     row("one namespace / one file", &one, &one_file, writes);
     row("64 namespaces / 64 files", &many, &many_files, writes);
     single(&runtime, &clock, &world, rounds * (1 + WRITERS), folder.path());
-    share::measure(&runtime, &world, rounds * (1 + WRITERS) + 1, number("SHARE_ROWS", 20_000));
     println!("{:?}", world.stores.stats());
+    share::measure(&runtime, &folder.path().join("share"), number("SHARE_ROWS", 20_000));
 }
 
 /// One round of ours: documents made beforehand, warmed by one write, timed from the first request to the last answer.
