@@ -95,7 +95,7 @@ impl Engine {
     /// The namespace's record, or the uniform 404.
     pub(crate) fn namespace_record<A: access::Action>(&self, grant: &Grant<A>) -> Result<NamespaceRecord, Error> {
         let name = grant.namespace().ok_or_else(Error::not_found)?;
-        self.inner.registry.namespace(grant.incarnation(), name).ok_or_else(Error::not_found)
+        self.inner.registry.known_namespace(grant.incarnation(), name)
     }
 }
 

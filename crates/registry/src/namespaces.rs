@@ -44,6 +44,17 @@ impl NamespaceRecord {
 }
 
 impl Registry {
+    /// One namespace of a tenant that is open.
+    ///
+    /// # Errors
+    /// `not_found` when there is none; what keeps the tenant's directory closed, also if that came in the middle of a
+    /// request.
+    pub fn known_namespace(&self, incarnation: Incarnation, name: &NamespaceName) -> Result<NamespaceRecord> {
+        let residence = self.inner.residence(incarnation)?;
+        let known = residence.book().read(|s| s.namespaces.get(name).map(|n| NamespaceRecord::of(name, n)));
+        known.ok_or_else(Error::not_found)
+    }
+
     /// One namespace; `None` when there is none, or no such tenant.
     pub fn namespace(&self, incarnation: Incarnation, name: &NamespaceName) -> Option<NamespaceRecord> {
         let residence = self.inner.residence(incarnation).ok()?;

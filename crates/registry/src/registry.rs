@@ -169,6 +169,11 @@ impl Inner {
         if let Some((code, why)) = self.seats.unopened(incarnation) {
             return Err(Error::Closed { incarnation, code, why });
         }
+        if self.seats.open(incarnation).is_some() {
+            // Its lease has ended, and the watch has not come by yet. It is not as if there were no such tenant.
+            let why = "the tenant's key cannot be had: its key provider has not said yes for too long";
+            return Err(kernel::Error::new(Code::KeyUnavailable, why).into());
+        }
         Err(kernel::Error::not_found().into())
     }
 

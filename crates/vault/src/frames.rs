@@ -95,7 +95,7 @@ impl FrameOpener {
         self.chain.object
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, not(feature = "portable")))]
     pub(crate) fn keys(&self) -> &[SecretKey; 2] {
         &self.chain.keys
     }

@@ -351,7 +351,7 @@ impl Home {
         HmacKey::new(self.mac_key.bytes()).mac(&[&identity::fields(&framed)])
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, not(feature = "portable")))]
     pub(crate) fn mac_key(&self) -> &SecretKey {
         &self.mac_key
     }

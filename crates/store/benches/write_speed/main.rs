@@ -39,6 +39,7 @@ fn main() {
     let world = runtime.block_on(World::new(folder.path(), rounds * (1 + WRITERS) + 2, 4 << 30));
     let world =
         runtime.block_on(World::new(folder.path(), rounds * (1 + WRITERS) + 1, 4 << 30, kernel::limits::ERASE_WITHIN));
+    let world = runtime.block_on(World::new(folder.path(), rounds * (1 + WRITERS) + 1, 4 << 30));
     println!("{WRITERS} writers, {each} writes each a round, {rounds} rounds, {} cores", cores());
 
     let (mut one, mut many) = (Vec::new(), Vec::new());
@@ -57,8 +58,8 @@ fn main() {
     row("one namespace / one file", &one, &one_file, writes);
     row("64 namespaces / 64 files", &many, &many_files, writes);
     single(&runtime, &clock, &world, rounds * (1 + WRITERS), folder.path());
-    share::measure(&runtime, &world, rounds * (1 + WRITERS) + 1, number("SHARE_ROWS", 20_000));
     println!("{:?}", world.stores.stats());
+    share::measure(&runtime, &folder.path().join("share"), number("SHARE_ROWS", 20_000));
 }
 
 /// One round of ours: documents made beforehand, warmed by one write, timed from the first request to the last answer.

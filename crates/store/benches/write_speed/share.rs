@@ -2,7 +2,7 @@
 
 use crate::{cpu_time, upsert, world, world::World};
 use kernel::{Incarnation, LogEpoch, NamespaceUuid, ObjectUuid, OsEntropy};
-use std::{hint::black_box, sync::Arc, time::Duration};
+use std::{hint::black_box, path::Path, sync::Arc, time::Duration};
 use vault::{Home, LocalProvider, ObjectKind, PlaceKind, TenantKeys};
 
 /// Documents of a request.
@@ -19,14 +19,16 @@ struct Sealed {
     object_bytes: usize,
 }
 
-pub(crate) fn measure(runtime: &tokio::runtime::Runtime, world: &Arc<World>, name: usize, rows: usize) {
+pub(crate) fn measure(runtime: &tokio::runtime::Runtime, folder: &Path, rows: usize) {
+    std::fs::create_dir(folder).expect("a folder");
+    let world = runtime.block_on(World::new(folder, 1, 4 << 30));
     let batches: Vec<Vec<_>> = (0..rows)
         .step_by(AT_ONCE)
-        .map(|first| (first..rows.min(first + AT_ONCE)).map(|n| upsert(world, n)).collect())
+        .map(|first| (first..rows.min(first + AT_ONCE)).map(|n| upsert(&world, n)).collect())
         .collect();
     let frames = batches.len();
     let (whole, sealed) = runtime.block_on(async {
-        let room = world.enter(name).await;
+        let room = world.enter(0).await;
         let (before, used) = (world.stores.stats(), cpu_time());
         let mut first = None;
         for batch in batches {

@@ -176,7 +176,7 @@ impl PagedReader {
         if *length == stated { Ok(last) } else { Err(Denied) }
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, not(feature = "portable")))]
     pub(crate) fn key(&self) -> &SecretKey {
         &self.first
     }
