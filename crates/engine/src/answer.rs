@@ -202,8 +202,8 @@ pub struct Rerank {
     pub depth: Option<usize>,
 }
 
-/// A search.
-#[derive(Debug)]
+/// A search. The default asks for nothing: it is for whoever fills in what they want.
+#[derive(Debug, Default)]
 pub struct SearchRequest {
     /// The question.
     pub query: Option<Untrusted>,

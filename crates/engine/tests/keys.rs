@@ -5,8 +5,8 @@
 
 use access::{Action, Ask, Grant, Ingest, Operator, Search};
 use engine::{
-    Body, Engine, EngineConfig, Include, IngestRequest, MinScores, Mode, NewKey, NewTenant, OnConflict, RawDocument,
-    RotateMode, SearchRequest,
+    Body, Engine, EngineConfig, IngestRequest, Mode, NewKey, NewTenant, OnConflict, RawDocument, RotateMode,
+    SearchRequest,
 };
 use journal::Storage;
 use kernel::{
@@ -192,24 +192,16 @@ impl World {
     }
 
     async fn finds(&self, namespace: usize) -> Result<(), kernel::Error> {
+        self.finds_as(self.admit::<Search>(namespace).await?).await
+    }
+
+    async fn finds_as(&self, grant: Grant<Search>) -> Result<(), kernel::Error> {
         let request = SearchRequest {
-            query: None,
             vector: Some(vec![1.0; 384]),
             top_k: 1,
             mode: Some(Mode::Vector),
-            filter: None,
-            acting_as: None,
-            include: Include::default(),
-            min_scores: MinScores::default(),
-            max_per_document: None,
-            max_per_source: None,
-            fusion: None,
-            diversity: None,
-            rerank: None,
-            min_commit: None,
-            title_weight: None,
+            ..SearchRequest::default()
         };
-        let grant = self.admit::<Search>(namespace).await?;
         let found = self.engine.search(grant, request).await.map_err(|refused| refused.into_body())?;
         assert_eq!(found.into_body().hits.len(), 1);
         Ok(())
@@ -359,4 +351,15 @@ async fn a_process_that_slept_beyond_a_lease_asks_before_it_serves() {
     // And where nobody said no, the sleep costs a question and no refusal that stays.
     world.clock.advance(Duration::from_secs(600));
     until("it serves", async || world.finds(0).await.is_ok()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_whose_lease_ends_in_the_middle_of_a_request_is_not_said_to_have_no_namespace() {
+    let world = World::remote(kernel::limits::KEY_LEASE).await;
+    world.fill(0).await;
+    world.service.be(Mood::Refuses);
+    let grant = world.admit::<Search>(0).await.unwrap();
+    world.clock.advance(Duration::from_secs(600));
+    // Whether or not the watch has come by.
+    assert_eq!(world.finds_as(grant).await.unwrap_err().code, Code::KeyUnavailable);
 }

@@ -57,8 +57,7 @@ impl Registry {
 
     /// One namespace; `None` when there is none, or no such tenant.
     pub fn namespace(&self, incarnation: Incarnation, name: &NamespaceName) -> Option<NamespaceRecord> {
-        let residence = self.inner.residence(incarnation).ok()?;
-        residence.book().read(|s| s.namespaces.get(name).map(|n| NamespaceRecord::of(name, n)))
+        self.known_namespace(incarnation, name).ok()
     }
 
     /// The namespaces that the grant's key may enter, by name, and where the next page begins.

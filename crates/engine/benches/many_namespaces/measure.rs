@@ -7,7 +7,7 @@ use crate::{
 };
 use access::Search;
 use anyhow::{Context, Result, ensure};
-use engine::{Engine, Include, MinScores, Mode, SearchRequest};
+use engine::{Engine, Include, Mode, SearchRequest};
 use std::{collections::BTreeMap, fs, os::unix::fs::MetadataExt, path::Path, time::Duration};
 
 mod cache;
@@ -81,21 +81,11 @@ async fn search(
     let grant = grant::<Search>(engine, key, namespace).await?;
     let door = watch.read();
     let request = SearchRequest {
-        query: None,
         vector: Some(vector),
         top_k: 10,
         mode: Some(Mode::Vector),
-        filter: None,
-        acting_as: None,
         include: Include { text: true, ..Include::default() },
-        min_scores: MinScores::default(),
-        max_per_document: None,
-        max_per_source: None,
-        fusion: None,
-        diversity: None,
-        rerank: None,
-        min_commit: None,
-        title_weight: None,
+        ..SearchRequest::default()
     };
     let reply = engine.search(grant, request).await.map_err(|e| said(e.into_body()))?.into_body();
     ensure!(!reply.hits.is_empty(), "a search found nothing");

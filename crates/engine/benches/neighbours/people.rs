@@ -3,8 +3,7 @@
 use access::{Action, Ask, Grant, Ingest, Operator, Search};
 use anyhow::{Context, Result, anyhow, ensure};
 use engine::{
-    Body, Engine, EngineConfig, Include, IngestRequest, MinScores, Mode, NewKey, NewTenant, OnConflict, RawDocument,
-    SearchRequest,
+    Body, Engine, EngineConfig, Include, IngestRequest, Mode, NewKey, NewTenant, OnConflict, RawDocument, SearchRequest,
 };
 use journal::Storage;
 use kernel::{
@@ -105,21 +104,11 @@ impl Person {
     pub(crate) async fn search(&self, namespace: &str, top_k: usize, seed: u64) -> Result<()> {
         let grant = self.grant::<Search>(namespace).await?;
         let request = SearchRequest {
-            query: None,
             vector: Some(vector(seed)),
             top_k,
             mode: Some(Mode::Vector),
-            filter: None,
-            acting_as: None,
             include: Include { text: true, ..Include::default() },
-            min_scores: MinScores::default(),
-            max_per_document: None,
-            max_per_source: None,
-            title_weight: None,
-            fusion: None,
-            diversity: None,
-            rerank: None,
-            min_commit: None,
+            ..SearchRequest::default()
         };
         let reply = self.engine.search(grant, request).await.map_err(|e| said(e.into_body()))?.into_body();
         ensure!(reply.hits.len() == top_k, "{} hits instead of {top_k}", reply.hits.len());

@@ -13,8 +13,8 @@
 use access::{Action, Ask, Grant, Ingest, Operator, Search};
 use anyhow::{Context, Result, anyhow, ensure};
 use engine::{
-    Body, Engine, EngineConfig, Include, IngestRequest, MinScores, Mode, NewKey, NewTenant, OnConflict, RawDocument,
-    RotateMode, SearchRequest,
+    Body, Engine, EngineConfig, Include, IngestRequest, Mode, NewKey, NewTenant, OnConflict, RawDocument, RotateMode,
+    SearchRequest,
 };
 use futures::{StreamExt, stream};
 use journal::Storage;
@@ -268,21 +268,11 @@ impl World {
 
     async fn search(&self, namespace: usize) -> Result<()> {
         let request = SearchRequest {
-            query: None,
             vector: Some(vector((namespace * 131) as u64)),
             top_k: 10,
             mode: Some(Mode::Vector),
-            filter: None,
-            acting_as: None,
             include: Include { text: true, ..Include::default() },
-            min_scores: MinScores::default(),
-            max_per_document: None,
-            max_per_source: None,
-            fusion: None,
-            diversity: None,
-            rerank: None,
-            min_commit: None,
-            title_weight: None,
+            ..SearchRequest::default()
         };
         let reply = self.engine.search(self.grant::<Search>(namespace).await?, request).await;
         let reply = reply.map_err(|e| said(e.into_body()))?.into_body();

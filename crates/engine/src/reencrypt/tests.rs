@@ -1,4 +1,5 @@
 use super::{REST, rest};
+use kernel::limits;
 use std::time::Duration;
 
 const TOOK: Duration = Duration::from_millis(5);
@@ -7,6 +8,10 @@ const TOOK: Duration = Duration::from_millis(5);
 fn rests_are_a_multiple_of_the_work() {
     assert_eq!(rest(TOOK, None, 10_000), TOOK * REST);
     assert_eq!(rest(TOOK, Some(Duration::from_secs(86_400)), 10_000), TOOK * REST);
+    assert!(
+        TOOK * REST / 4 >= TOOK * u32::try_from(limits::REENCRYPTIONS_AT_ONCE).unwrap(),
+        "most of the time is others'"
+    );
 }
 
 #[test]
