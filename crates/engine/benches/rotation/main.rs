@@ -2,7 +2,8 @@
 //! fail; and how long both take for each namespace.
 //!
 //! One tenant in a folder. Sizes come from the environment: `RINGFENCE_ROTATION_NAMESPACES` (300), `_PASSAGES` (20, with
-//! vectors), `_OBJECTS` (about so many objects in each; 0: what a small namespace has, a log with all in it), `_RATE` (searches a second, 100), `_SECONDS` (before each rotation, 20), `_HOT` (namespaces that are
+//! vectors), `_OBJECTS` (so many objects of so many passages in each, at
+//! most 8: more are merged; 0: what a small namespace has, a log with all in it), `_RATE` (searches a second, 100), `_SECONDS` (before each rotation, 20), `_HOT` (namespaces that are
 //! searched, 50). Searches come at their own times, whether or not the one before has ended, so that a pause shows in all
 //! that came meanwhile.
 //!
@@ -67,6 +68,7 @@ fn main() -> Result<()> {
         seconds: number("SECONDS", 20)?,
         hot: number("HOT", 50)?,
     };
+    ensure!(sizes.objects <= 8, "RINGFENCE_ROTATION_OBJECTS must be at most 8: more are merged");
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(run(sizes))
 }
 
