@@ -91,6 +91,8 @@ pub struct Storage {
     pub request_timeout_s: Option<u64>,
     /// Longest time to connect, seconds.
     pub connect_timeout_s: Option<u64>,
+    /// Hours in which a deleted document leaves every object and log.
+    pub erase_within_hours: Option<u64>,
 }
 
 /// Whose keys, and for how long.

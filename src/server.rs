@@ -103,6 +103,7 @@ fn engine_config(settings: &Settings, storage: Storage, parts: Parts) -> EngineC
     config.memory_bytes_max = settings.memory_bytes_max.unwrap_or(config.memory_bytes_max);
     config.flush_bytes_max = settings.flush_bytes_max.unwrap_or(config.flush_bytes_max);
     config.flush_rows_max = settings.flush_rows_max.unwrap_or(config.flush_rows_max);
+    config.erase_within = settings.erase_within;
     config.reference_graphs = settings.reference_graphs;
     config.strict_audit = settings.strict_audit;
     config

@@ -45,6 +45,12 @@ pub(super) const KEYS: &[(&str, &str, &str)] = &[
     ("storage.request_timeout_s", "seconds, 30", "Longest time for one try."),
     ("storage.connect_timeout_s", "seconds, 5", "Longest time to connect."),
     (
+        "storage.erase_within_hours",
+        "hours, 24",
+        "So long after a document was deleted, overwritten or patched, or has expired, no object and no log holds its bytes \
+         any more. At most 744. `0`: its bytes leave when merges get there.",
+    ),
+    (
         "keys.default",
         "`local` or a provider's name, `local`",
         "Who wraps the keys of tenants that name no provider, and of the server's own places. Fixed by the first start \

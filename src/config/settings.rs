@@ -6,6 +6,7 @@ use kernel::limits;
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 use zeroize::Zeroizing;
 
@@ -34,6 +35,8 @@ pub struct Settings {
     pub searches_max: Option<usize>,
     /// Writes at once.
     pub writes_max: Option<usize>,
+    /// By when a deleted document is in no object and no log; zero: whenever merges get there.
+    pub erase_within: Duration,
     /// Bytes that open namespaces may hold.
     pub memory_bytes_max: Option<u64>,
     /// Bytes of text in memory before a flush.
@@ -123,6 +126,10 @@ impl Settings {
             cpu_threads: count("limits.cpu_threads", config.limits.cpu_threads)?,
             searches_max: count("limits.searches", config.limits.searches)?,
             writes_max: count("limits.writes", config.limits.writes)?,
+            erase_within: config.storage.erase_within_hours.map_or(Ok(limits::ERASE_WITHIN), |hours| {
+                bounded("storage.erase_within_hours", hours, 0, limits::ERASE_WITHIN_HOURS_MAX)
+                    .map(|hours| Duration::from_secs(hours * 3_600))
+            })?,
             memory_bytes_max: mib("limits.memory_mib", config.limits.memory_mib)?,
             flush_bytes_max: mib("limits.flush_mib", config.limits.flush_mib)?,
             flush_rows_max: config

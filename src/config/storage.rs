@@ -105,6 +105,7 @@ fn only_remote(written: &Storage) -> Option<&'static str> {
         retry_timeout_s,
         request_timeout_s,
         connect_timeout_s,
+        erase_within_hours: _,
     } = written;
     let keys = [
         ("endpoint", endpoint.is_some()),

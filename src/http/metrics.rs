@@ -107,6 +107,13 @@ fn state(engine: &Engine) -> Registry {
     gauge("namespaces_open", "Namespaces held in memory", health.stores.open);
     gauge("namespaces_memory_bytes", "Bytes that open namespaces hold", health.stores.memory_bytes);
     gauge("namespaces_quarantined", "Namespaces whose bytes do not open", health.stores.quarantined);
+    let erasures = health.erasures;
+    let oldest = erasures.oldest.map_or(0, |from| engine.now().as_millis().saturating_sub(from.as_millis()) / 1_000);
+    gauge("erasure_namespaces", "Namespaces that the last walk looked at", erasures.namespaces);
+    gauge("erasure_overdue", "Those that hold deleted documents for longer than the bound", erasures.overdue);
+    gauge("erasure_unseen", "Namespaces, or whole tenants, that it could not look at", erasures.unseen);
+    let help = "Age of the oldest deleted document that it left in an object or a log";
+    gauge("erasure_oldest_seconds", help, u64::try_from(oldest).unwrap_or(0));
     gauge("documents_indexed", "Documents in open namespaces, dead ones among them", health.stores.documents);
     gauge("tombstones", "Dead documents that compaction has not removed yet", health.stores.tombstones);
     let without_graph = health.stores.rows_without_graph;
@@ -135,6 +142,7 @@ fn state(engine: &Engine) -> Registry {
     count("resealed_objects", "Objects sealed anew under other keys", health.stores.resealed);
     count("upkeep_failures", "Flushes and compactions put off", health.stores.upkeep_failures);
     count("evictions", "Namespaces closed for memory", health.stores.evictions);
+    count("erasure_walks", "Walks over all namespaces for what is dead in them", health.erasures.walks);
     count("accepted_bytes", "Bytes of documents and ids accepted", health.stores.bytes_accepted);
     count("written_bytes", "Bytes of log, objects and checkpoints written for them", health.stores.bytes_written);
     let (wanted, found) = health.recalled;

@@ -1,7 +1,7 @@
 //! A whole server inside the test's own process: real listeners on ports of the system's choice,
 //! a folder of its own, and the fake model.
 
-use kernel::{OsEntropy, SystemClock};
+use kernel::{Clock, OsEntropy, SystemClock, Timestamp};
 use models::Models;
 use registry::KeyConfig;
 use ringfence::{
@@ -9,7 +9,15 @@ use ringfence::{
     config::{Config, Environment},
 };
 use serde_json::{Value, json};
-use std::{net::SocketAddr, path::Path, sync::Arc};
+use std::{
+    net::SocketAddr,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 use tempfile::TempDir;
 use testkit::Http;
 use tokio::runtime::Runtime;
@@ -21,12 +29,32 @@ const ROOT_KEY: &str = "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4
 pub(crate) const ALL: &[&str] =
     &["search", "ingest", "delete", "manage", "review", "act_as", "read_all", "vectors", "audit"];
 
+/// The machine's time, and as much later as it is told.
+pub(crate) struct LaterClock(SystemClock, AtomicU64);
+
+impl LaterClock {
+    fn ahead(&self) -> Duration {
+        Duration::from_secs(self.1.load(Ordering::SeqCst))
+    }
+}
+
+impl Clock for LaterClock {
+    fn now(&self) -> Timestamp {
+        self.0.now().plus(self.ahead())
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.0.monotonic() + self.ahead()
+    }
+}
+
 pub(crate) struct House {
     runtime: Runtime,
     running: Option<Running>,
     folder: TempDir,
     pub(crate) token: String,
     overrides: Vec<(String, String)>,
+    clock: Arc<LaterClock>,
     keys: KeyConfig,
 }
 
@@ -49,6 +77,7 @@ impl House {
             folder: TempDir::new().expect("a folder"),
             token: String::new(),
             overrides: Vec::new(),
+            clock: Arc::new(LaterClock(SystemClock::new(), AtomicU64::new(0))),
             keys,
         };
         house.overrides = overrides.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
@@ -70,7 +99,7 @@ impl House {
         let parts = Parts {
             keys: self.keys.clone(),
             models: Models::fake(64),
-            clock: Arc::new(SystemClock::new()),
+            clock: self.clock.clone(),
             entropy: Arc::new(OsEntropy),
         };
         let running = self.runtime.block_on(ringfence::start_with(settings, parts)).expect("the server starts");
@@ -78,6 +107,11 @@ impl House {
             self.token = token.to_string();
         }
         self.running = Some(running);
+    }
+
+    /// It is so much later now.
+    pub(crate) fn pass(&self, time: Duration) {
+        self.clock.1.fetch_add(time.as_secs(), Ordering::SeqCst);
     }
 
     /// Drains and closes.

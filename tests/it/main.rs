@@ -7,6 +7,7 @@ mod at_rest;
 mod bucket;
 mod cli;
 mod durability;
+mod erasing;
 mod faults;
 mod flush;
 mod house;

@@ -1,10 +1,10 @@
 //! What the engine is built from. Parts (clock, entropy, provider, models) are given, not named.
 
 use journal::Storage;
-use kernel::{Clock, Entropy, OsEntropy, SystemClock};
+use kernel::{Clock, Entropy, OsEntropy, SystemClock, limits};
 use models::Models;
 use registry::KeyConfig;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// Parts and bounds.
 pub struct EngineConfig {
@@ -37,6 +37,8 @@ pub struct EngineConfig {
     /// A flushed segment up to this stands in the checkpoint itself, bytes. A benchmark that wants many objects says 0.
     #[doc(hidden)]
     pub inline_bytes_max: usize,
+    /// By when a deleted document is in no object and no log. Zero: whenever merges get there.
+    pub erase_within: Duration,
     /// Whether tenants take turns for threads. Only a benchmark says no, to have something to compare with.
     #[doc(hidden)]
     pub turns: bool,
@@ -65,6 +67,7 @@ impl EngineConfig {
             flush_bytes_max: 16 << 20,
             flush_rows_max: 20_000,
             inline_bytes_max: store::INLINE_BYTES_MAX,
+            erase_within: limits::ERASE_WITHIN,
             turns: true,
             reference_graphs: false,
             strict_audit: false,

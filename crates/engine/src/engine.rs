@@ -2,6 +2,7 @@
 
 use crate::{
     EngineConfig, Flow,
+    eraser::{Eraser, ErasureHealth},
     key_watch::KeyWatch,
     ownership::Ownership,
     recall::Recalled,
@@ -42,6 +43,7 @@ pub(crate) struct Inner {
     pub(crate) strict_audit: bool,
     pub(crate) ownership: Ownership,
     pub(crate) key_watch: KeyWatch,
+    pub(crate) eraser: Eraser,
 }
 
 /// Numbers for metrics and `doctor`. No names.
@@ -67,6 +69,8 @@ pub struct Health {
     pub search_bytes: u64,
     /// Writes under way.
     pub writes: u64,
+    /// What the last walk over all namespaces found of the dead.
+    pub erasures: ErasureHealth,
 }
 
 impl Engine {
@@ -121,6 +125,7 @@ impl Engine {
             upkeep_jobs_max: config.cpu_threads.div_ceil(2),
             upkeep_bytes_max: config.memory_bytes_max / 4,
             short_merge_bytes_max: store::SHORT_MERGE_BYTES_MAX,
+            erase_within: config.erase_within,
             graphs: if config.reference_graphs { segment::Links::Reference } else { segment::Links::Built },
             inline_bytes_max: config.inline_bytes_max,
         });
@@ -144,9 +149,11 @@ impl Engine {
                 strict_audit: config.strict_audit,
                 ownership,
                 key_watch: KeyWatch::default(),
+                eraser: Eraser::new(config.erase_within),
             }),
         };
         engine.inner.key_watch.start(&engine);
+        engine.inner.eraser.start(&engine);
         engine.resume_operations();
         Ok((engine, token))
     }
@@ -156,6 +163,7 @@ impl Engine {
         let inner = &self.inner;
         inner.ownership.stop();
         inner.key_watch.stop();
+        inner.eraser.stop();
         inner.stores.close().await;
         inner.trail.close().await;
         if tokio::time::timeout(wait, inner.registry.close()).await.is_err() {
@@ -246,6 +254,7 @@ impl Engine {
             search_bytes: inner.search_bytes.count(),
             recalled: inner.recalled.sums(),
             writes: inner.writes.count(),
+            erasures: inner.eraser.health(),
         }
     }
 

@@ -28,10 +28,12 @@ impl Engine {
         let engine = self.clone();
         self.inner.tracker.spawn(async move {
             let incarnation = grant.incarnation();
-            engine.inner.stores.forget(incarnation).await;
-            engine.inner.trail.end(incarnation).await;
-            engine.wipe_stacks();
+            engine.drop_erased(incarnation).await;
+            // Whoever looks after its namespaces is not among them while they are removed.
+            let nobody_tends = engine.inner.eraser.turn.lock().await;
+            engine.drop_erased(incarnation).await;
             let result = engine.inner.registry.erase(&grant).await;
+            drop(nobody_tends);
             // Behind it no home is found for it; one that could not be erased writes lines again.
             engine.inner.trail.forget(incarnation).await;
             end_erasure(operation, result).await;
@@ -49,7 +51,10 @@ impl Engine {
                     OperationKind::RotateKey => engine.run_rotation(operation).await,
                     OperationKind::Reencrypt => engine.run_reencryption(operation).await,
                     OperationKind::EraseTenant => {
+                        let nobody_tends = engine.inner.eraser.turn.lock().await;
+                        engine.let_go(operation.incarnation()).await;
                         let result = registry.resume_erasure(&operation).await;
+                        drop(nobody_tends);
                         end_erasure(operation, result).await;
                     }
                     OperationKind::Ingest => {
@@ -108,6 +113,13 @@ impl Engine {
             Ok(Reencrypted::Cancelled) => operation.stop().await,
             Err(error) => operation.fail(&error).await,
         }
+    }
+
+    /// Drops the data of a tenant that is being erased from memory, and ends its audit chain.
+    async fn drop_erased(&self, incarnation: kernel::Incarnation) {
+        self.inner.stores.forget(incarnation).await;
+        self.inner.trail.end(incarnation).await;
+        self.wipe_stacks();
     }
 
     /// Drops a suspended tenant's data from memory: at once what nobody uses, the audit log when requests of before have

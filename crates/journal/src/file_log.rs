@@ -10,7 +10,7 @@ use crate::{
     Error, Stopped, Tenancy,
     local::Local,
     log::{Checkpoint, CommitLog, Found, Place, Standing, Turned},
-    names::PartId,
+    names::{Name, PartId},
 };
 use futures::future::BoxFuture;
 use kernel::{LogEpoch, Plaintext};
@@ -118,6 +118,17 @@ impl CommitLog for FileLog {
             writer.stopped = Some((Stopped::Left, None));
         }
         None
+    }
+
+    fn needless(&self, names: &[Name]) -> usize {
+        let Some(writer) = &self.writer else { return 0 };
+        let (pointer, parts) = (writer.checkpoint, &writer.parts);
+        let needless = |name: &&Name| match name {
+            Name::Log(id) => !parts.iter().any(|part| part.id == *id),
+            Name::Checkpoint(id) => pointer.is_some_and(|pointer| *id < pointer.id),
+            _ => false,
+        };
+        names.iter().filter(needless).count()
     }
 
     fn standing(&self) -> Standing {

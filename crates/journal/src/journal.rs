@@ -371,6 +371,27 @@ impl Journal {
         Ok(swept)
     }
 
+    /// How many things lie in this place that nothing needs any more: objects that `named` does not name and that this
+    /// process did not put, parts of the log and checkpoints that no recovery needs. The next checkpoint and
+    /// [`Journal::sweep`] take them away. Costs a listing.
+    ///
+    /// # Errors
+    /// `Io`, `Store`.
+    pub async fn litter(&self, named: &[ObjectRef]) -> Result<usize, Error> {
+        let place = &self.0.place;
+        // No checkpoint makes litter while this looks; entries go on.
+        let _one = self.0.checkpointing.lock().await;
+        let names = place.storage.list(&place.prefix).await?;
+        let known = |uuid| named.iter().any(|object| object.uuid == uuid) || lock(&self.0.fresh).contains(&uuid);
+        let unnamed = names.iter().filter(|name| matches!(name, Name::Object(_, uuid) if !known(*uuid))).count();
+        Ok(unnamed + self.0.log.lock().await.needless(&names))
+    }
+
+    /// Whether something that a checkpoint covers could not be deleted.
+    pub fn left_litter(&self) -> bool {
+        !lock(&self.0.undeleted).is_empty()
+    }
+
     /// Destroys the place. May be called again after a crash or an error, until it says yes.
     ///
     /// 1. a Drop entry durable: from here on a recovery says `dropped`

@@ -45,6 +45,9 @@ pub(crate) trait CommitLog: Send {
     /// is known, and its kind of log can be gone on with.
     fn leave(&mut self) -> Option<Tenancy>;
 
+    /// Those of these parts of the log and checkpoints that no recovery needs.
+    fn needless(&self, names: &[Name]) -> usize;
+
     /// Where it stands.
     fn standing(&self) -> Standing;
 }

@@ -256,6 +256,13 @@ impl CommitLog for ObjectLog {
         Some(Tenancy { end, end_digest: self.end_digest, numbered: self.numbered })
     }
 
+    fn needless(&self, names: &[Name]) -> usize {
+        let Some(floor) = self.kept.first() else { return 0 };
+        let seen = names.iter().filter_map(|name| if let Name::Log(id) = name { Some(*id) } else { None }).collect();
+        let old = |name: &&Name| matches!(name, Name::Checkpoint(id) if self.checkpoint.is_some_and(|p| *id < p.id));
+        litter(&seen, floor.id).len() + names.iter().filter(old).count()
+    }
+
     fn standing(&self) -> Standing {
         let covers = self.checkpoint.map_or(0, |pointer| pointer.covers);
         // A request costs as much as reading some bytes.

@@ -239,3 +239,21 @@ pub const AUDIT_CHUNK_LINES: usize = 4_096;
 pub const AUDIT_CHUNK_BYTES: usize = 8 << 20;
 /// How long a chain that could not be written waits before a read's line tries again.
 pub const AUDIT_RETRY_WAIT: Duration = Duration::from_secs(1);
+/// By when no object and no log file holds a deleted document, where the configuration does not say. A day is what
+/// erasure on request is measured by; shorter costs a rewrite of what has deaths that much more often.
+pub const ERASE_WITHIN: Duration = Duration::from_secs(24 * 3_600);
+/// The longest bound that may be configured, hours: a month, which is how long the law gives.
+pub const ERASE_WITHIN_HOURS_MAX: u64 = 31 * 24;
+/// A rewrite is due after so many quarters of the bound: what is left is for finding it and for doing it.
+pub const ERASE_DUE_QUARTERS: u32 = 3;
+/// Walks over all namespaces within the bound. One takes half of what is left of it, at most, the rewrites the rest.
+pub const ERASE_WALKS: u32 = 8;
+/// How long after a start the first walk begins: first come those who wait for their requests.
+pub const ERASE_FIRST_WALK: Duration = Duration::from_secs(60);
+/// How often it is looked whether a walk is to begin.
+pub const ERASE_CHECK: Duration = Duration::from_secs(1);
+/// Between two namespaces a walk rests so many times as long as the last one took: one core has three quarters of its
+/// time for others.
+pub const ERASE_REST: u32 = 3;
+/// And not longer than this: a long rewrite must not stop a walk for as long again.
+pub const ERASE_REST_MAX: Duration = Duration::from_secs(1);

@@ -35,6 +35,7 @@ mod residence;
 mod rotate;
 mod seats;
 mod tenants;
+mod tend;
 mod trial;
 mod watch;
 
@@ -55,6 +56,7 @@ pub use registry::Registry;
 pub use rotate::{EpochStatus, KeyStatus, Rotated};
 pub use seats::SeatStats;
 pub use tenants::{NewTenant, TenantChange, TenantView};
+pub use tend::Tending;
 pub use watch::{KeyEvent, Lapsed};
 
 #[cfg(test)]

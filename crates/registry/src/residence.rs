@@ -202,6 +202,17 @@ impl Residence {
         Ok(Some(home))
     }
 
+    /// The same for work that no request begins: not once an erasure has begun, nor once the provider has said no.
+    pub(crate) fn tended_home(&self, name: &NamespaceName) -> Result<Option<Arc<Home>>> {
+        if self.closing.load(Ordering::Acquire) {
+            return Ok(None);
+        }
+        if self.sealed.load(Ordering::Acquire) || !self.lease.may_unwrap() {
+            return Err(sealed().into());
+        }
+        self.custodial_home(name)
+    }
+
     /// Remembers a home, unless its namespace was dropped or its tenant suspended meanwhile.
     fn keep(&self, name: &NamespaceName, record: &PlaceRecord, home: Arc<Home>) -> Arc<Home> {
         let mut homes = self.homes.write().unwrap_or_else(PoisonError::into_inner);

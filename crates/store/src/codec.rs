@@ -3,7 +3,7 @@
 //! Promises that bytes which end early are an error that names what and where, never a panic.
 
 use crate::Error;
-use kernel::{Distance, Language};
+use kernel::{Distance, Language, Timestamp};
 use segment::Spec;
 
 /// Appends a length and the bytes.
@@ -26,6 +26,11 @@ pub(crate) fn put_spec(out: &mut Vec<u8>, spec: Spec) {
         Distance::Euclidean => 2,
     });
     out.push(spec.language as u8);
+}
+
+/// Appends a moment that may be none: then the last that there is.
+pub(crate) fn put_moment(out: &mut Vec<u8>, at: Option<Timestamp>) {
+    out.extend_from_slice(&at.map_or(i64::MAX, Timestamp::as_millis).to_le_bytes());
 }
 
 /// Reads fields one after another.
@@ -73,6 +78,11 @@ impl<'a> Fields<'a> {
         let mut raw = [0; 8];
         raw.copy_from_slice(self.take(8)?);
         Ok(u64::from_le_bytes(raw))
+    }
+
+    pub(crate) fn moment(&mut self) -> Result<Option<Timestamp>, Error> {
+        let at = self.u64()?.cast_signed();
+        Ok((at != i64::MAX).then_some(Timestamp::from_millis(at)))
     }
 
     /// A count or length. Nothing is allocated by it before the bytes are there.

@@ -2,9 +2,11 @@
 //!
 //! Promises that a rewrite is chosen only where the disk has room for what it writes, that what
 //! frees most for least goes first, and that objects in which nothing lives go without any rewrite.
-//! So deletes need no more room than they free and one segment.
+//! So deletes need no more room than they free and one segment. Before all that comes what has held a dead document for
+//! as long as the bound allows.
 
 use crate::{
+    age::due_after,
     merge::{SHORT_MERGE_BYTES_MAX, takes_long},
     namespace::Namespace,
     part::Part,
@@ -15,6 +17,8 @@ use kernel::{Timestamp, limits};
 pub(crate) enum Job {
     /// The memtable.
     Flush,
+    /// The log begins anew, whatever it holds: something in it has been dead for long.
+    Cover,
     /// These objects become one, or none.
     Compact(Vec<Part>),
 }
@@ -30,11 +34,32 @@ pub(crate) fn due(namespace: &Namespace, now: Option<Timestamp>) -> Option<Job> 
         return Some(Job::Flush);
     }
     let room = now.and_then(|_| config.storage.disk_free().ok()?).unwrap_or(u64::MAX);
+    if let Some(job) = now.and_then(|now| overdue(namespace, now, room)) {
+        return Some(job);
+    }
     // What a merge reads is its own until it ends.
     let free = view.sealed().into_iter().filter(|part| !namespace.merging.has(part)).collect();
     let parts = compactable(free, now, room)?;
     let waits = namespace.merging.runs() && takes_long(&parts, config.short_merge_bytes_max);
     (!waits).then_some(Job::Compact(parts))
+}
+
+/// What holds a dead document for so long that it must be rewritten now: the log, or an object. One that there is no
+/// room for, or that a merge reads, or whose merge has to wait for another, is left for the next time.
+pub(crate) fn overdue(namespace: &Namespace, now: Timestamp, room: u64) -> Option<Job> {
+    let config = &namespace.shared.config;
+    let after = due_after(config.erase_within)?;
+    let is_due = |from: Option<Timestamp>| from.is_some_and(|from| from.plus(after) <= now);
+    let view = namespace.view();
+    if is_due(view.log_dead_from()) {
+        return Some(Job::Cover);
+    }
+    let may = |part: &Part| {
+        let waits = namespace.merging.runs() && takes_long(std::slice::from_ref(part), config.short_merge_bytes_max);
+        !namespace.merging.has(part) && !waits && needed(part, part.dead_share(Some(now))) <= room
+    };
+    let mut objects = view.parts.iter().filter(|part| part.object().is_some() && is_due(part.dead_from()));
+    objects.find(|part| may(part)).map(|part| Job::Compact(vec![part.clone()]))
 }
 
 /// Parts that are worth rewriting: those where nothing lives, a mostly dead one, the smallest of

@@ -4,6 +4,7 @@
 
 use crate::{
     Error,
+    age::earlier,
     codec::{Fields, put_bytes, put_length, put_spec},
 };
 use kernel::{CommitNo, Document, DocumentId, Timestamp};
@@ -32,6 +33,8 @@ pub(crate) struct Changes {
 pub(crate) struct Commit {
     pub(crate) spec: Spec,
     pub(crate) commit: CommitNo,
+    /// When it was written.
+    pub(crate) at: Timestamp,
     pub(crate) upserts: Vec<Document>,
     pub(crate) deletes: Vec<DocumentId>,
     pub(crate) line: Vec<u8>,
@@ -111,9 +114,35 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Vec<Commit>, Error> {
     Ok(read)
 }
 
+/// When the first of its commits that changed something was written: the earliest moment at which anything may have died
+/// by it. Nothing else of it is decoded.
+///
+/// # Errors
+/// [`Error::Corrupt`], [`Error::Version`].
+pub(crate) fn first_change(bytes: &[u8]) -> Result<Option<Timestamp>, Error> {
+    let mut fields = Fields::open(WHAT, VERSION, bytes)?;
+    let mut first = None;
+    for _ in 0..fields.u64()? {
+        let _commit = fields.u64()?;
+        let at = Timestamp::from_millis(fields.u64()?.cast_signed());
+        let _spec = fields.spec()?;
+        // Upserts, then deletes.
+        for _ in 0..2 {
+            let changes = fields.u64()?;
+            first = earlier(first, (changes > 0).then_some(at));
+            for _ in 0..changes {
+                let _change = fields.sized()?;
+            }
+        }
+        let _line = fields.sized()?;
+    }
+    fields.end()?;
+    Ok(first)
+}
+
 fn read_commit(fields: &mut Fields<'_>) -> Result<Commit, Error> {
     let commit = CommitNo(fields.u64()?);
-    let _at = fields.u64()?;
+    let at = Timestamp::from_millis(fields.u64()?.cast_signed());
     let spec = fields.spec()?;
     let mut upserts = Vec::new();
     for _ in 0..fields.u64()? {
@@ -130,5 +159,5 @@ fn read_commit(fields: &mut Fields<'_>) -> Result<Commit, Error> {
         deletes.push(DocumentId::parse(id).map_err(|_| fields.corrupt())?);
     }
     let line = fields.sized()?.to_vec();
-    Ok(Commit { spec, commit, upserts, deletes, line })
+    Ok(Commit { spec, commit, at, upserts, deletes, line })
 }

@@ -13,7 +13,7 @@ use crate::{
     due::Job,
     namespace::Namespace,
     part::Part,
-    upkeep::{Upkeep, delete_retired, failed, round, start_if_due},
+    upkeep::{Upkeep, cover_all, delete_retired, failed, round, start_if_due},
 };
 use journal::Seq;
 use kernel::{CommitNo, DocumentId};
@@ -58,17 +58,8 @@ async fn erase(namespace: &Arc<Namespace>, ids: &[DocumentId]) -> Result<Erased,
     // A merge that has written its object names it first. One that is still building finds its inputs gone.
     let _no_merge = namespace.merge_puts.lock().await;
     let mut upkeep = namespace.upkeep.lock().await;
-    while namespace.journal.last() > upkeep.covers {
-        round(namespace, &mut upkeep, Job::Flush).await?;
-        let held_meanwhile = namespace.journal.last();
-        if held_meanwhile == upkeep.covers {
-            break;
-        }
-        // A new file began with that checkpoint: this one covers all before it.
-        round(namespace, &mut upkeep, Job::Flush).await?;
-        if upkeep.covers >= held_meanwhile {
-            break;
-        }
+    if namespace.journal.last() > upkeep.covers {
+        cover_all(namespace, &mut upkeep).await?;
     }
     while let Some(part) = holder(namespace, ids) {
         round(namespace, &mut upkeep, Job::Compact(vec![part])).await?;

@@ -1,7 +1,7 @@
 //! Decoders as plain functions, for fuzzers (feature `fuzzing`) and for the test below. In no build that is shipped.
 
 use crate::{
-    codec::{put_bytes, put_length, put_spec},
+    codec::{put_bytes, put_length, put_moment, put_spec},
     entry::{self, Changes, EntryWriter},
     manifest,
 };
@@ -68,9 +68,12 @@ fn entries() -> Vec<Vec<u8>> {
     ]
 }
 
-/// What is read is written so that it reads the same; the time of a commit is not kept.
+/// What is read is written so that it reads the same, but for the time of a commit; what is only looked at says the same.
 fn entry(bytes: &[u8]) {
+    let looked = entry::first_change(bytes);
     let Ok(commits) = entry::read(bytes) else { return };
+    let changed = commits.iter().filter(|commit| !commit.upserts.is_empty() || !commit.deletes.is_empty());
+    assert_eq!(looked.expect("what reads"), changed.map(|commit| commit.at).min());
     let again = |commits: &[entry::Commit]| {
         encoded(commits.iter().map(|c| (c.commit, c.spec, &c.upserts[..], &c.deletes[..], &c.line[..])))
     };
@@ -79,17 +82,24 @@ fn entry(bytes: &[u8]) {
     assert_eq!(again(&read), once);
 }
 
-fn put_dead(out: &mut Vec<u8>, dead: &RoaringBitmap) {
+fn put_dead(out: &mut Vec<u8>, dead: &manifest::Dead) {
+    put_moment(out, dead.since);
+    put_moment(out, dead.expires);
     let mut bytes = Vec::new();
-    dead.serialize_into(&mut bytes).expect("writing to memory does not fail");
+    dead.documents.serialize_into(&mut bytes).expect("writing to memory does not fail");
     put_bytes(out, &bytes);
 }
 
 /// As `manifest::write` does of a view.
-fn written(spec: Spec, commit: CommitNo, segments: &[manifest::Named], inline: Option<&manifest::Inline>) -> Vec<u8> {
+fn written(
+    (spec, commit, log_dead_from): (Spec, CommitNo, Option<Timestamp>),
+    segments: &[manifest::Named],
+    inline: Option<&manifest::Inline>,
+) -> Vec<u8> {
     let mut out = vec![0];
     put_spec(&mut out, spec);
     out.extend_from_slice(&commit.0.to_le_bytes());
+    put_moment(&mut out, log_dead_from);
     put_length(&mut out, segments.len());
     for named in segments {
         let mut name = Vec::new();
@@ -108,24 +118,26 @@ fn written(spec: Spec, commit: CommitNo, segments: &[manifest::Named], inline: O
 }
 
 fn manifests() -> Vec<Vec<u8>> {
-    let named = |n: u8, dead: RoaringBitmap| {
+    let at = Some(Timestamp::from_millis(9));
+    let dead = |documents: RoaringBitmap, since| manifest::Dead { documents, since, expires: at };
+    let named = |n: u8, documents: RoaringBitmap| {
         let key = WrappedKey { epoch: KeyEpoch(2), bytes: vec![7; 60] };
         let uuid = ObjectUuid::from_bytes([n; 16]);
         let object = ObjectRef { kind: ObjectKind::Segment, uuid, writer: LogEpoch(3), key, bytes: 77 };
-        manifest::Named { object, documents: 100_000, rows: 200_000, dead }
+        manifest::Named { object, documents: 100_000, rows: 200_000, dead: dead(documents, at) }
     };
     let spread = (0..30_000).step_by(7).collect();
     let run = (5..90_000).collect();
-    let inline = manifest::Inline { bytes: b"a segment".to_vec().into(), dead: [2].into() };
+    let inline = manifest::Inline { bytes: b"a segment".to_vec().into(), dead: dead([2].into(), None) };
     vec![
-        written(SPEC, CommitNo(8), &[named(1, [1, 4].into()), named(2, RoaringBitmap::new())], Some(&inline)),
-        written(SPEC, CommitNo(8), &[named(1, spread), named(2, run)], None),
+        written((SPEC, CommitNo(8), None), &[named(1, [1, 4].into()), named(2, RoaringBitmap::new())], Some(&inline)),
+        written((SPEC, CommitNo(8), at), &[named(1, spread), named(2, run)], None),
     ]
 }
 
 fn manifest(bytes: &[u8]) {
     let Ok(read) = manifest::read(bytes) else { return };
-    let again = written(read.spec, read.commit, &read.segments, read.inline.as_ref());
+    let again = written((read.spec, read.commit, read.log_dead_from), &read.segments, read.inline.as_ref());
     assert_eq!(manifest::read(&again).expect("what was just written"), read);
 }
 

@@ -10,7 +10,7 @@ use crate::{
     namespace::Namespace,
     part::{Durable, Part},
     rebuild,
-    view::View,
+    view::{View, first_expiry},
 };
 use kernel::Timestamp;
 use segment::{Segment, Spec, Tail};
@@ -68,7 +68,11 @@ async fn replace(namespace: &Arc<Namespace>, old: &[Part]) -> Result<(), Error> 
     let built = on_cpu(&*config.cpu, Errand::Write(namespace.incarnation), move || build(spec, &parts, now)).await??;
     let _turn = namespace.turn.lock().await;
     let fresh = built.map(|segment| (Arc::new(Index::Segment(segment)), Durable::Log));
-    if let Some(view) = namespace.view().replaced(old, fresh)? {
+    let nothing_lives = fresh.is_none();
+    if let Some(mut view) = namespace.view().replaced(old, fresh, now)? {
+        if nothing_lives {
+            view.log.died(first_expiry(old));
+        }
         namespace.publish(view);
     }
     Ok(())

@@ -16,6 +16,7 @@
 //! the reply on, a namespace that does not open fails alone. Leaves to others: who may enter
 //! (`access`), sealing (`vault`), durable bytes (`journal`), ranking (`segment`).
 
+mod age;
 mod codec;
 mod counters;
 mod cpu;
@@ -47,6 +48,7 @@ mod slot;
 mod snapshot;
 mod stage;
 mod stores;
+mod tend;
 mod upkeep;
 mod view;
 mod working;
@@ -64,6 +66,7 @@ pub use room::Room;
 pub use segment::TextQuery;
 pub use snapshot::{Address, Eligible, Hit, Look, PassageText, Snapshot};
 pub use stores::{Stores, StoresConfig};
+pub use tend::Tended;
 pub use upkeep::INLINE_BYTES_MAX;
 
 #[cfg(test)]

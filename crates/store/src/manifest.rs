@@ -6,12 +6,13 @@
 
 use crate::{
     Error,
-    codec::{Fields, put_bytes, put_length, put_spec},
+    age::earlier,
+    codec::{Fields, put_bytes, put_length, put_moment, put_spec},
     part::{Durable, Part},
     view::View,
 };
 use journal::ObjectRef;
-use kernel::CommitNo;
+use kernel::{CommitNo, Timestamp};
 use roaring::RoaringBitmap;
 use segment::Spec;
 use zeroize::Zeroizing;
@@ -25,6 +26,8 @@ pub(crate) struct Manifest {
     pub(crate) spec: Spec,
     /// Newest commit that it covers.
     pub(crate) commit: CommitNo,
+    /// Since when the log's files may hold something dead, if any but the newest are left.
+    pub(crate) log_dead_from: Option<Timestamp>,
     pub(crate) segments: Vec<Named>,
     pub(crate) inline: Option<Inline>,
 }
@@ -33,7 +36,7 @@ pub(crate) struct Manifest {
 #[derive(Debug, PartialEq)]
 pub(crate) struct Inline {
     pub(crate) bytes: Zeroizing<Vec<u8>>,
-    pub(crate) dead: RoaringBitmap,
+    pub(crate) dead: Dead,
 }
 
 /// One object and its dead documents.
@@ -42,7 +45,36 @@ pub(crate) struct Named {
     pub(crate) object: ObjectRef,
     pub(crate) documents: u32,
     pub(crate) rows: u32,
-    pub(crate) dead: RoaringBitmap,
+    pub(crate) dead: Dead,
+}
+
+/// Which documents of a segment are dead, and since when one is.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Dead {
+    pub(crate) documents: RoaringBitmap,
+    /// When the earliest of them died.
+    pub(crate) since: Option<Timestamp>,
+    /// When the earliest document of the segment expires, or has.
+    pub(crate) expires: Option<Timestamp>,
+}
+
+impl Dead {
+    /// Since when, or from when on, something in it is dead.
+    pub(crate) fn from(&self) -> Option<Timestamp> {
+        earlier(self.since, self.expires)
+    }
+}
+
+impl Manifest {
+    /// The same without deaths that are still to come: the clock was wrong when they were noted, or is now. Else what died
+    /// then would stay until then.
+    pub(crate) fn before(mut self, now: Timestamp) -> Self {
+        let inline = self.inline.iter_mut().map(|inline| &mut inline.dead.since);
+        let segments = self.segments.iter_mut().map(|named| &mut named.dead.since);
+        let all = segments.chain(inline).chain([&mut self.log_dead_from]);
+        all.flatten().for_each(|since| *since = now.min(*since));
+        self
+    }
 }
 
 /// Writes the manifest of a view's objects and of its inline part. `commit` is the newest that the checkpoint covers.
@@ -57,6 +89,7 @@ pub(crate) fn write(view: &View, commit: CommitNo) -> Result<Zeroizing<Vec<u8>>,
     out.push(VERSION);
     put_spec(&mut out, view.spec);
     out.extend_from_slice(&commit.0.to_le_bytes());
+    put_moment(&mut out, view.log.first());
     let sealed: Vec<_> = view.parts.iter().filter_map(|part| Some((part, part.object()?))).collect();
     put_length(&mut out, sealed.len());
     for (part, object) in sealed {
@@ -65,11 +98,11 @@ pub(crate) fn write(view: &View, commit: CommitNo) -> Result<Zeroizing<Vec<u8>>,
         put_bytes(&mut out, &name);
         out.extend_from_slice(&part.index.documents().to_le_bytes());
         out.extend_from_slice(&part.index.rows().to_le_bytes());
-        put_dead(&mut out, &part.dead);
+        put_dead(&mut out, part);
     }
     out.push(inline.is_some().into());
     if let Some((part, bytes)) = inline {
-        put_dead(&mut out, &part.dead);
+        put_dead(&mut out, part);
         put_bytes(&mut out, bytes);
     }
     Ok(out)
@@ -79,9 +112,11 @@ fn bytes_of(part: &Part) -> Result<&[u8], Error> {
     part.index.written().ok_or(Error::Corrupt { what: "inline segment", at: 0 })
 }
 
-fn put_dead(out: &mut Vec<u8>, dead: &RoaringBitmap) {
-    put_length(out, dead.serialized_size());
-    dead.serialize_into(out).expect("writing to memory does not fail");
+fn put_dead(out: &mut Vec<u8>, part: &Part) {
+    put_moment(out, part.since);
+    put_moment(out, part.expires);
+    put_length(out, part.dead.serialized_size());
+    part.dead.serialize_into(out).expect("writing to memory does not fail");
 }
 
 /// Reads a manifest.
@@ -92,6 +127,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Manifest, Error> {
     let mut fields = Fields::open(WHAT, VERSION, bytes)?;
     let spec = fields.spec()?;
     let commit = CommitNo(fields.u64()?);
+    let log_dead_from = fields.moment()?;
     let mut segments = Vec::new();
     for _ in 0..fields.u64()? {
         segments.push(read_named(&mut fields)?);
@@ -105,12 +141,14 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Manifest, Error> {
         _ => return Err(fields.corrupt()),
     };
     fields.end()?;
-    Ok(Manifest { spec, commit, segments, inline })
+    Ok(Manifest { spec, commit, log_dead_from, segments, inline })
 }
 
-fn read_dead(fields: &mut Fields<'_>) -> Result<RoaringBitmap, Error> {
+fn read_dead(fields: &mut Fields<'_>) -> Result<Dead, Error> {
+    let (since, expires) = (fields.moment()?, fields.moment()?);
     let raw = fields.sized()?;
-    RoaringBitmap::deserialize_from(raw).map_err(|_| fields.corrupt())
+    let documents = RoaringBitmap::deserialize_from(raw).map_err(|_| fields.corrupt())?;
+    Ok(Dead { documents, since, expires })
 }
 
 fn read_named(fields: &mut Fields<'_>) -> Result<Named, Error> {
@@ -119,7 +157,7 @@ fn read_named(fields: &mut Fields<'_>) -> Result<Named, Error> {
     let documents = fields.u32()?;
     let rows = fields.u32()?;
     let dead = read_dead(fields)?;
-    if dead.max().is_some_and(|doc| doc >= documents) {
+    if dead.documents.max().is_some_and(|doc| doc >= documents) {
         return Err(fields.corrupt());
     }
     Ok(Named { object, documents, rows, dead })

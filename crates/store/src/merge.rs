@@ -20,12 +20,14 @@ use crate::{
     rebuild, upkeep,
     view::View,
 };
+use kernel::limits;
 use segment::Stop;
 use std::sync::{Arc, Mutex, PoisonError, atomic::Ordering};
+use tokio::sync::Notify;
 
 /// What a merge is reading, if one runs.
 #[derive(Default)]
-pub(crate) struct Merging(Mutex<(Vec<Part>, Stop)>);
+pub(crate) struct Merging(Mutex<(Vec<Part>, Stop)>, Notify);
 
 impl Merging {
     /// Whether this part is about to be replaced.
@@ -58,6 +60,18 @@ impl Merging {
 
     fn end(&self) {
         *self.mine() = Default::default();
+        self.1.notify_waiters();
+    }
+
+    /// Waits until none runs.
+    pub(crate) async fn ended(&self) {
+        loop {
+            let end = self.1.notified();
+            if !self.runs() {
+                return;
+            }
+            end.await;
+        }
     }
 
     fn mine(&self) -> std::sync::MutexGuard<'_, (Vec<Part>, Stop)> {
@@ -66,10 +80,12 @@ impl Merging {
     }
 }
 
-/// Whether this is a merge for a graph, or makes one segment of more bytes than a flush should wait for.
+/// Whether this is a merge for a graph, or goes on with one, or makes one segment of more bytes than a flush should wait
+/// for.
 pub(crate) fn takes_long(parts: &[Part], bytes_max: u64) -> bool {
     let living = || parts.iter().filter(|part| part.counts.documents > 0);
-    living().any(Part::wants_graph) || living().map(Part::size).sum::<u64>() > bytes_max
+    let linked = |part: &Part| part.linked().is_some() && part.counts.passages > limits::GRAPH_ROWS_MIN as u64;
+    living().any(|part| part.wants_graph() || linked(part)) || living().map(Part::size).sum::<u64>() > bytes_max
 }
 
 /// Starts it in the background. The caller holds the upkeep, and none runs.
@@ -110,7 +126,7 @@ async fn merge(namespace: &Arc<Namespace>, old: &[Part], stop: Stop) -> Result<(
 
     // From here on it uses the journal: who closes the namespace waits.
     let _journal = namespace.merge_puts.lock().await;
-    let stands = namespace.view().replaced(old, None)?.is_some();
+    let stands = namespace.view().replaced(old, None, now)?.is_some();
     if !namespace.is_open() || !stands {
         return Ok(());
     }
@@ -123,7 +139,7 @@ async fn merge(namespace: &Arc<Namespace>, old: &[Part], stop: Stop) -> Result<(
     };
     let mut upkeep = namespace.upkeep.lock().await;
     let (covers, commit) = (upkeep.covers, upkeep.commit);
-    upkeep::install(namespace, &mut upkeep, old, fresh, covers, commit).await?;
+    upkeep::install(namespace, &mut upkeep, old, fresh, covers, commit, now).await?;
     shared.counters.compactions.fetch_add(1, Ordering::Relaxed);
     Ok(())
 }

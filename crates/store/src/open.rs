@@ -4,10 +4,11 @@
 
 use crate::{
     Error,
+    age::LogDeaths,
     cpu::{Errand, on_cpu},
     entry,
     index::Index,
-    manifest,
+    manifest::{self, Dead},
     namespace::Namespace,
     part::{Durable, Part},
     slot::Left,
@@ -17,7 +18,7 @@ use crate::{
     working::Working,
 };
 use journal::{Journal, ObjectRef, Recovered, Seq, Stopped};
-use kernel::{CommitNo, Incarnation, Plaintext};
+use kernel::{CommitNo, Incarnation, Plaintext, Timestamp};
 use segment::{Segment, Spec};
 use std::sync::Arc;
 use vault::Home;
@@ -66,10 +67,15 @@ async fn open_once(
         journal.destroy().await?;
         return Err(Error::NotFound);
     }
-    let view = match &checkpoint {
-        Some(body) => load(&shared, &journal, errand, manifest::read(body)?).await?,
+    let now = config.clock.now();
+    let mut view = match &checkpoint {
+        Some(body) => load(&shared, &journal, errand, manifest::read(body)?.before(now)).await?,
         None => View::empty(spec),
     };
+    if entries.is_empty() {
+        // All but the newest file of the log is covered, and gone or litter.
+        view.log = LogDeaths::default();
+    }
     let upkeep = Upkeep {
         named: view.objects(),
         covers: covered(&entries, &journal),
@@ -79,7 +85,7 @@ async fn open_once(
     };
     // In a bucket that costs a listing, and comes with the first checkpoint.
     let swept = if upkeep.swept { journal.sweep(&upkeep.named).await? } else { 0 };
-    let (view, lines) = on_cpu(&*config.cpu, errand, move || replay(&view, &entries)).await??;
+    let (view, lines) = on_cpu(&*config.cpu, errand, move || replay(&view, &entries, now)).await??;
     tracing::debug!(namespace = %home.uuid(), commit = view.commit.0, swept, "namespace opened");
     let namespace = Arc::new(Namespace::new(shared.clone(), home, incarnation, journal, view, upkeep));
     if !lines.is_empty() {
@@ -104,6 +110,7 @@ async fn load(
     manifest: manifest::Manifest,
 ) -> Result<View, Error> {
     let mut parts = Vec::with_capacity(manifest.segments.len());
+    let log = LogDeaths { covered: manifest.log_dead_from, ..LogDeaths::default() };
     for named in manifest.segments {
         let segment = opened(shared, journal, errand, manifest.spec, &named.object).await?;
         let part = on_cpu(&*shared.config.cpu, errand, move || part(named, segment)).await??;
@@ -113,7 +120,7 @@ async fn load(
         let spec = manifest.spec;
         parts.push(on_cpu(&*shared.config.cpu, errand, move || inline_part(&spec, inline)).await??);
     }
-    Ok(View { spec: manifest.spec, commit: manifest.commit, parts })
+    Ok(View { spec: manifest.spec, commit: manifest.commit, log, parts })
 }
 
 /// A sealed segment: what a search begins with in memory, the rest in pages unless it is small.
@@ -137,26 +144,31 @@ fn part(named: manifest::Named, segment: Segment) -> Result<Part, Error> {
     if (segment.documents(), segment.rows()) != (named.documents, named.rows) {
         return Err(Error::Corrupt { what: "segment beside its manifest", at: 0 });
     }
-    Ok(Part::new(Arc::new(Index::Segment(segment)), named.dead, Durable::Object(named.object)))
+    let Dead { documents, since, .. } = named.dead;
+    let part = Part::new(Arc::new(Index::Segment(segment)), documents, Durable::Object(named.object));
+    Ok(part.dead_since(since))
 }
 
 fn inline_part(spec: &Spec, inline: manifest::Inline) -> Result<Part, Error> {
     let segment = Segment::open(spec, inline.bytes)?;
-    if inline.dead.max().is_some_and(|doc| doc >= segment.documents()) {
+    let Dead { documents, since, .. } = inline.dead;
+    if documents.max().is_some_and(|doc| doc >= segment.documents()) {
         return Err(Error::Corrupt { what: "inline segment beside its manifest", at: 0 });
     }
-    Ok(Part::new(Arc::new(Index::Segment(segment)), inline.dead, Durable::Inline))
+    Ok(Part::new(Arc::new(Index::Segment(segment)), documents, Durable::Inline).dead_since(since))
 }
 
 type Replayed = (View, Vec<(CommitNo, Vec<u8>)>);
 
 /// Applies the log's entries in order. Deaths that the manifest has already change nothing.
-fn replay(view: &View, entries: &[(Seq, Plaintext)]) -> Result<Replayed, Error> {
-    let mut working = Working::new(view);
+fn replay(view: &View, entries: &[(Seq, Plaintext)], now: Timestamp) -> Result<Replayed, Error> {
+    let mut working = Working::new(view, now);
     let mut lines = Vec::new();
     for (seq, body) in entries {
         for commit in entry::read(body)? {
             let at = usize::try_from(seq.0).unwrap_or(usize::MAX);
+            // None is still to come, whatever the clock was then.
+            working.at(commit.at.min(now));
             let follows = commit.commit == working.commit.next();
             if !follows || !working.respec(commit.spec) {
                 return Err(Error::Corrupt { what: "order of log entries", at });

@@ -5,6 +5,7 @@
 
 use crate::{
     Error,
+    age::earlier,
     index::Index,
     sight::{Sight, Sights},
 };
@@ -46,6 +47,10 @@ pub(crate) struct Part {
     pub(crate) index: Arc<Index>,
     pub(crate) dead: Arc<RoaringBitmap>,
     pub(crate) durable: Durable,
+    /// When the earliest of the dead died.
+    pub(crate) since: Option<Timestamp>,
+    /// When the earliest document expires, or has.
+    pub(crate) expires: Option<Timestamp>,
     /// Of the documents that live; `commit` unused.
     pub(crate) counts: Totals,
     /// Being flushed or indexed: other merges in memory leave it alone.
@@ -59,7 +64,28 @@ impl Part {
         let mut live = all(&index);
         live -= &dead;
         let counts = count(&index, &live);
-        Self { index, dead: Arc::new(dead), durable, counts, frozen: false, sights: Arc::default() }
+        let expires = index.next_expiry(Timestamp::from_millis(i64::MIN));
+        Self {
+            index,
+            dead: Arc::new(dead),
+            durable,
+            since: None,
+            expires,
+            counts,
+            frozen: false,
+            sights: Arc::default(),
+        }
+    }
+
+    /// The same with the moment of its earliest death.
+    pub(crate) fn dead_since(self, since: Option<Timestamp>) -> Self {
+        Self { since, ..self }
+    }
+
+    /// The same with another moment of the earliest expiry: that of documents which had expired before they came here
+    /// counts from then on.
+    pub(crate) fn expiring(self, expires: Option<Timestamp>) -> Self {
+        Self { expires, ..self }
     }
 
     /// Whether the log alone has its documents.
@@ -92,8 +118,8 @@ impl Part {
         self.index.find(id).filter(|doc| !self.dead.contains(*doc))
     }
 
-    /// The same part with more deaths.
-    pub(crate) fn with_deaths(&self, killed: &RoaringBitmap) -> Self {
+    /// The same part with more deaths, the earliest of them at `since`.
+    pub(crate) fn with_deaths(&self, killed: &RoaringBitmap, since: Option<Timestamp>) -> Self {
         let fresh = killed - &*self.dead;
         if fresh.is_empty() {
             return self.clone();
@@ -110,6 +136,8 @@ impl Part {
             index: self.index.clone(),
             dead: Arc::new(&*self.dead | &fresh),
             durable: self.durable.clone(),
+            since: earlier(self.since, since),
+            expires: self.expires,
             counts,
             frozen: self.frozen,
             sights: Arc::default(),

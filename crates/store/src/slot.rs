@@ -12,7 +12,7 @@ use crate::{
     stores::{Shared, lock},
 };
 use journal::{Journal, Stopped, Tenancy};
-use kernel::{Code, Incarnation, NamespaceUuid};
+use kernel::{Code, Incarnation, NamespaceUuid, Timestamp};
 use std::{
     sync::{Arc, Mutex, atomic::Ordering},
     time::Duration,
@@ -24,6 +24,9 @@ pub(crate) struct Slot {
     uuid: NamespaceUuid,
     incarnation: Incarnation,
     state: Mutex<State>,
+    /// Since when something in it is dead, as of the moment at which it was last open or looked at; nobody has changed it
+    /// since then. `None`: not known.
+    rests: Mutex<Option<Option<Timestamp>>>,
     /// Held by who opens, closes or destroys: what the last opening left for the next.
     opening: Arc<tokio::sync::Mutex<Left>>,
 }
@@ -65,7 +68,7 @@ impl State {
 
 impl Slot {
     pub(crate) fn new(uuid: NamespaceUuid, incarnation: Incarnation) -> Self {
-        Self { uuid, incarnation, state: Mutex::new(State::Closed), opening: Arc::default() }
+        Self { uuid, incarnation, state: Mutex::new(State::Closed), rests: Mutex::default(), opening: Arc::default() }
     }
 
     pub(crate) fn uuid(&self) -> NamespaceUuid {
@@ -81,8 +84,19 @@ impl Slot {
         self.opening.clone().lock_owned().await
     }
 
+    /// Since when something in it is dead, if it is closed and that is known.
+    pub(crate) fn rests(&self) -> Option<Option<Timestamp>> {
+        *lock(&self.rests)
+    }
+
+    /// Notes it. The caller has the right to open it.
+    pub(crate) fn rest(&self, dead_from: Option<Option<Timestamp>>) {
+        *lock(&self.rests) = dead_from;
+    }
+
     /// Changes what it is.
     pub(crate) fn set(&self, counters: &Counters, state: State) {
+        self.rest(None);
         let now = state.quarantined();
         let before = std::mem::replace(&mut *lock(&self.state), state);
         match (before.quarantined(), now) {
@@ -142,15 +156,17 @@ impl Slot {
     }
 
     /// Closes it in peace, if it is open and `when` holds.
-    pub(crate) async fn close(&self, shared: &Shared, when: impl Fn(&Namespace) -> bool) {
+    pub(crate) async fn close(self: &Arc<Self>, shared: &Shared, when: impl Fn(&Namespace) -> bool) {
         let mut opening = self.opening().await;
         if self.current().is_some_and(|namespace| !when(&namespace)) {
             return;
         }
         let Some(namespace) = self.take() else { return };
         // A task of its own: if whoever asked goes, nobody opens it before it has ended.
+        let slot = self.clone();
         let shut = shared.config.tracker.spawn(async move {
             namespace.shut().await;
+            slot.rest(namespace.rests());
             *opening = namespace.journal.leave();
         });
         if shut.await.is_err() {
@@ -167,6 +183,7 @@ impl Slot {
         if Arc::strong_count(namespace) > 1 {
             return false;
         }
+        self.rest(namespace.rests());
         *opening = namespace.journal.leave();
         *state = State::Closed;
         true

@@ -124,7 +124,7 @@ impl Snapshot {
     /// The same of a namespace that had these parts: layouts that no upkeep would make.
     #[cfg(test)]
     pub(crate) fn of_parts(&self, spec: segment::Spec, parts: Vec<Part>) -> Self {
-        let view = View { spec, commit: self.view.commit, parts };
+        let view = View { spec, parts, ..(*self.view).clone() };
         Self { view: Arc::new(view), namespace: self.namespace.clone() }
     }
 

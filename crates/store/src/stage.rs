@@ -49,7 +49,7 @@ const ENTRY_BYTES_SOFT: u64 = 16 << 20;
 /// # Errors
 /// A fault of the namespace: bytes that do not read, an index that does not build.
 pub(crate) fn stage(view: &View, batch: VecDeque<Write>, now: Timestamp) -> Result<Staged, Error> {
-    let mut working = Working::new(view);
+    let mut working = Working::new(view, now);
     let mut entry = EntryWriter::new();
     let mut done = Vec::new();
     let mut lines = Vec::new();

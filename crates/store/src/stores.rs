@@ -5,7 +5,7 @@
 //! There is no method here that reads a document.
 
 use crate::{
-    Cpu, Error, Renewal, Room, StoresStats, Totals,
+    Cpu, Error, Renewal, Room, StoresStats, Tended, Totals,
     counters::Counters,
     cpu::Errand,
     evict::{self, Evictor},
@@ -13,7 +13,7 @@ use crate::{
     open, renew,
     schedule::Schedule,
     slot::{Left, Slot, State, Unopened},
-    upkeep,
+    tend, upkeep,
 };
 use access::{Action, Grant, Manage};
 use journal::Storage;
@@ -25,6 +25,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 use tokio::sync::OwnedMutexGuard;
 use tokio_util::task::TaskTracker;
@@ -54,13 +55,16 @@ pub struct StoresConfig {
     pub memory_bytes_max: u64,
     /// On a bucket: how old what is read may be when another server writes there. Zero: never old, at a
     /// request to the store a read.
-    pub stale_reads_max: std::time::Duration,
+    pub stale_reads_max: Duration,
     /// Flushes and short compactions at once, all namespaces together, and as many large merges beside them.
     pub upkeep_jobs_max: usize,
     /// Bytes that all those may take together; a larger one runs alone among its kind.
     pub upkeep_bytes_max: u64,
     /// A merge of more bytes is built beside the namespace's flushes: [`crate::SHORT_MERGE_BYTES_MAX`].
     pub short_merge_bytes_max: u64,
+    /// By when no object and no log file holds a document that was deleted, overwritten or patched, or that expired. Zero:
+    /// whenever merges get there.
+    pub erase_within: Duration,
     /// How a merge gives a segment its graph.
     pub graphs: Links,
     /// A flushed segment up to this stands in the checkpoint itself, bytes: [`crate::INLINE_BYTES_MAX`].
@@ -199,6 +203,40 @@ impl Stores {
             return Err(Error::Closing);
         }
         renew::renew(&namespace).await
+    }
+
+    /// Looks after what is dead in a namespace: what has stood there for long is rewritten, and what earlier writers left
+    /// behind is removed. One that is not open is looked at from outside, and opened only if something may be due. No
+    /// text comes out.
+    ///
+    /// # Errors
+    /// What keeps the namespace closed; what stopped it. Asked again, it does what is left.
+    pub async fn tend(&self, home: Arc<Home>, settings: &NamespaceSettings) -> Result<Tended, Error> {
+        let Some(incarnation) = home.incarnation() else { return Err(Error::NotFound) };
+        if self.closing.load(Ordering::Acquire) {
+            return Err(Error::Closing);
+        }
+        let slot = self.slots.place(home.uuid(), incarnation);
+        if let Some(namespace) = slot.ready(&self.shared)? {
+            return tend::tend(&namespace).await;
+        }
+        let now = self.shared.config.clock.now();
+        let seen = match slot.rests() {
+            Some(seen) if !tend::is_due(&self.shared, seen, now) => {
+                return Ok(Tended { dead_from: seen, ..Tended::default() });
+            }
+            _ => tend::look(&self.shared, &slot, home.clone()).await?,
+        };
+        if let Some(seen) = seen {
+            return Ok(seen);
+        }
+        let (_slot, namespace) = self.reach(home, incarnation, spec(settings), Errand::Open).await?;
+        // Nobody asked for it: it is the first to go.
+        namespace.used.store(0, Ordering::Relaxed);
+        let tended = tend::tend(&namespace).await;
+        drop(namespace);
+        self.shared.make_room();
+        tended
     }
 
     /// Drops a tenant's namespaces from memory: it was suspended, erased, or its keys changed.

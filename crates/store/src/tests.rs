@@ -1,5 +1,6 @@
 //! The store against a reference model, against crashes, and against its neighbours.
 
+mod bound;
 mod candidates;
 mod codecs;
 mod erasing;

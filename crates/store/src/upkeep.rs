@@ -16,7 +16,7 @@
 use crate::{
     Error,
     cpu::{Errand, in_upkeep},
-    due::{Job, due},
+    due::{Job, due, overdue},
     index::Index,
     indexing::frozen,
     manifest, merge,
@@ -24,9 +24,10 @@ use crate::{
     open::opened,
     part::{Durable, Part},
     rebuild,
+    view::first_expiry,
 };
 use journal::{ObjectRef, Seq};
-use kernel::{CommitNo, Plaintext};
+use kernel::{CommitNo, Plaintext, Timestamp};
 use segment::{Links, Segment, Spec, Stop};
 use std::{
     sync::{Arc, Weak, atomic::Ordering},
@@ -57,11 +58,10 @@ pub(crate) struct Retired {
 pub(crate) fn start_if_due(namespace: &Arc<Namespace>) {
     let now = namespace.shared.config.clock.monotonic();
     let rests = millis(now) < namespace.upkeep_after.load(Ordering::Relaxed);
-    if rests
-        || !namespace.is_open()
-        || due(namespace, None).is_none()
-        || namespace.upkeep_runs.swap(true, Ordering::AcqRel)
-    {
+    let wanted = || {
+        due(namespace, None).is_some() || overdue(namespace, namespace.shared.config.clock.now(), u64::MAX).is_some()
+    };
+    if rests || !namespace.is_open() || !wanted() || namespace.upkeep_runs.swap(true, Ordering::AcqRel) {
         return;
     }
     let held = namespace.clone();
@@ -100,16 +100,23 @@ pub(crate) async fn flush(namespace: &Arc<Namespace>) -> Result<(), Error> {
 ///
 /// # Errors
 /// What stopped it. What was published and logged stands; the log is not cut.
-async fn run(namespace: &Arc<Namespace>, flush: bool) -> Result<(), Error> {
+pub(crate) async fn run(namespace: &Arc<Namespace>, flush: bool) -> Result<(), Error> {
     let mut upkeep = namespace.upkeep.lock().await;
     delete_retired(namespace, &mut upkeep, false).await?;
     if flush && namespace.journal.last() > upkeep.covers {
         round(namespace, &mut upkeep, Job::Flush).await?;
     }
+    let mut covered = false;
     while !namespace.has_failed() {
         match due(namespace, Some(namespace.shared.config.clock.now())) {
             None => break,
             Some(Job::Flush) if namespace.journal.last() == upkeep.covers => break,
+            // Once: what is due again behind that waits for the next time.
+            Some(Job::Cover) if covered => break,
+            Some(Job::Cover) => {
+                covered = true;
+                cover_all(namespace, &mut upkeep).await?;
+            }
             Some(Job::Compact(parts)) if merge::takes_long(&parts, namespace.shared.config.short_merge_bytes_max) => {
                 merge::start(namespace, parts);
             }
@@ -118,6 +125,20 @@ async fn run(namespace: &Arc<Namespace>, flush: bool) -> Result<(), Error> {
     }
     // The rounds held what they replaced.
     delete_retired(namespace, &mut upkeep, false).await
+}
+
+/// Begins the log anew: behind this no file or object of it is left of those that are there now.
+///
+/// # Errors
+/// What stopped it; see [`run`].
+pub(crate) async fn cover_all(namespace: &Arc<Namespace>, upkeep: &mut Upkeep) -> Result<(), Error> {
+    round(namespace, upkeep, Job::Flush).await?;
+    // Entries that came while that was written stand in the last of the files before it. A new file began with the
+    // checkpoint, so one more covers all of them.
+    if namespace.journal.last() != upkeep.covers {
+        round(namespace, upkeep, Job::Flush).await?;
+    }
+    Ok(())
 }
 
 /// Notes a failure, and when to try again.
@@ -137,13 +158,13 @@ pub(crate) fn failed(namespace: &Arc<Namespace>, error: &Error) {
 /// What stopped it; see [`run`].
 pub(crate) async fn round(namespace: &Arc<Namespace>, upkeep: &mut Upkeep, job: Job) -> Result<(), Error> {
     let shared = &namespace.shared;
-    let flush = matches!(job, Job::Flush);
+    let flush = matches!(job, Job::Flush | Job::Cover);
     let view = namespace.view();
     // What is inline always goes along: so there is one such part at most, and no job has to
     // write bytes again that it has not just made.
     let inline = || view.sealed().into_iter().filter(|part| part.durable == Durable::Inline);
     let inputs: Vec<Part> = match &job {
-        Job::Flush => view.memtable().into_iter().chain(inline()).collect(),
+        Job::Flush | Job::Cover => view.memtable().into_iter().chain(inline()).collect(),
         Job::Compact(parts) => {
             let more = inline().filter(|part| !parts.iter().any(|p| p.is(part)));
             parts.iter().cloned().chain(more).collect()
@@ -151,12 +172,13 @@ pub(crate) async fn round(namespace: &Arc<Namespace>, upkeep: &mut Upkeep, job: 
     };
     let bytes = inputs.iter().map(Part::size).sum::<u64>().saturating_mul(JOB_FACTOR);
     let _permit = shared.schedule.permit(namespace.incarnation, bytes).await;
+    let seen = shared.config.clock.now();
     let (old, covers, commit) = match job {
         Job::Compact(_) => (inputs, upkeep.covers, upkeep.commit),
-        Job::Flush => cut(namespace).await,
+        Job::Flush | Job::Cover => cut(namespace, seen).await,
     };
     shared.step("cut");
-    let swapped = replace(namespace, upkeep, &old, covers, commit).await;
+    let swapped = replace(namespace, upkeep, &old, covers, commit, seen).await;
     if flush {
         let _nobody_indexes = namespace.indexing.lock().await;
         let _turn = namespace.turn.lock().await;
@@ -168,13 +190,15 @@ pub(crate) async fn round(namespace: &Arc<Namespace>, upkeep: &mut Upkeep, job: 
     swapped
 }
 
-async fn cut(namespace: &Arc<Namespace>) -> (Vec<Part>, Seq, CommitNo) {
+async fn cut(namespace: &Arc<Namespace>, now: Timestamp) -> (Vec<Part>, Seq, CommitNo) {
     let _nobody_indexes = namespace.indexing.lock().await;
     let covers = namespace.turn.lock().await;
     let view = namespace.view();
     let old: Vec<Part> =
         view.parts.iter().filter(|part| part.in_log() || part.durable == Durable::Inline).cloned().collect();
-    namespace.publish(frozen(&view, &old, true));
+    let mut next = frozen(&view, &old, true);
+    next.log.cut(first_expiry(&old).filter(|at| *at <= now));
+    namespace.publish(next);
     (old, *covers, view.commit)
 }
 
@@ -184,16 +208,17 @@ async fn replace(
     old: &[Part],
     covers: Seq,
     commit: CommitNo,
+    seen: Timestamp,
 ) -> Result<(), Error> {
     let shared = &namespace.shared;
     if covers > upkeep.covers {
         namespace.lines.absorb_through(&*shared.config.sink, commit).await?;
     }
     let fresh = build(namespace, old).await?;
-    install(namespace, upkeep, old, fresh, covers, commit).await
+    install(namespace, upkeep, old, fresh, covers, commit, seen).await
 }
 
-/// Puts `fresh` in the place of `old`: steps 5 to 7. Whether `old` is still there is looked at first.
+/// Puts `fresh`, built of what lived in `old` at `seen`, in its place: steps 5 to 7. Whether `old` is still there is looked at first.
 ///
 /// # Errors
 /// What stopped it; see [`run`].
@@ -204,21 +229,28 @@ pub(crate) async fn install(
     fresh: Fresh,
     covers: Seq,
     commit: CommitNo,
+    seen: Timestamp,
 ) -> Result<(), Error> {
     let shared = &namespace.shared;
+    let covered = covers > upkeep.covers;
+    let expires = fresh.as_ref().and_then(|(index, _)| index.next_expiry(seen));
     let prepared = {
         let _turn = namespace.turn.lock().await;
-        namespace.view().replaced(old, fresh.clone())?
+        namespace.view().replaced(old, fresh.clone(), seen)?
     };
-    let Some(next) = prepared else {
+    let Some(mut next) = prepared else {
         // The namespace was emptied and takes other vectors now: nobody wants the object.
         return match fresh {
             Some((_, Durable::Object(object))) => Ok(namespace.journal.delete(&object).await?),
             _ => Ok(()),
         };
     };
+    if covered {
+        next.log.cover(expires);
+    }
     let body = manifest::write(&next, commit)?;
     namespace.journal.checkpoint(&body, covers).await?;
+    let alone = namespace.journal.last() == covers;
     shared.counters.written(body.len() as u64);
     shared.step("checkpoint");
     let named = next.objects();
@@ -238,7 +270,14 @@ pub(crate) async fn install(
     }
     {
         let _turn = namespace.turn.lock().await;
-        if let Some(view) = namespace.view().replaced(old, fresh)? {
+        if let Some(mut view) = namespace.view().replaced(old, fresh, seen)? {
+            if covered {
+                view.log.cover(expires);
+            }
+            // With all entries covered no file of before is left.
+            if alone {
+                view.log.covered = None;
+            }
             namespace.publish(view);
         }
     }

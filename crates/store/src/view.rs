@@ -4,11 +4,12 @@
 
 use crate::{
     Error, Totals,
+    age::{LogDeaths, earlier},
     index::Index,
     part::{Durable, Part},
 };
 use journal::ObjectRef;
-use kernel::{CommitNo, DocumentId};
+use kernel::{CommitNo, DocumentId, Timestamp};
 use roaring::RoaringBitmap;
 use segment::Spec;
 use std::sync::Arc;
@@ -18,13 +19,14 @@ use std::sync::Arc;
 pub(crate) struct View {
     pub(crate) spec: Spec,
     pub(crate) commit: CommitNo,
+    pub(crate) log: LogDeaths,
     pub(crate) parts: Vec<Part>,
 }
 
 impl View {
     /// A namespace that nobody wrote to.
     pub(crate) fn empty(spec: Spec) -> Self {
-        Self { spec, commit: CommitNo(0), parts: Vec::new() }
+        Self { spec, commit: CommitNo(0), log: LogDeaths::default(), parts: Vec::new() }
     }
 
     /// Part and number of the living document of this id; newest part first.
@@ -97,33 +99,49 @@ impl View {
     pub(crate) fn resealed(&self, old: &Part, index: &Arc<Index>, object: &ObjectRef) -> Option<View> {
         let at = self.parts.iter().position(|part| part.is(old))?;
         let mut parts = self.parts.clone();
-        parts[at] = Part::new(index.clone(), (*parts[at].dead).clone(), Durable::Object(object.clone()));
-        Some(View { spec: self.spec, commit: self.commit, parts })
+        let before = &parts[at];
+        let (dead, since) = ((*before.dead).clone(), before.since);
+        parts[at] = Part::new(index.clone(), dead, Durable::Object(object.clone())).dead_since(since);
+        Some(View { parts, ..self.clone() })
     }
 
-    /// This view with `fresh` in the place of `old`, whose living documents it was built from.
+    /// This view with `fresh` in the place of `old`, whose living documents it was built from at `seen`.
     /// What died since then is dead in `fresh` too. `None` when a part of `old` is here no longer.
     ///
     /// # Errors
     /// When a dead document has no id.
-    pub(crate) fn replaced(&self, old: &[Part], fresh: Option<(Arc<Index>, Durable)>) -> Result<Option<View>, Error> {
-        let mut killed = RoaringBitmap::new();
+    pub(crate) fn replaced(
+        &self,
+        old: &[Part],
+        fresh: Option<(Arc<Index>, Durable)>,
+        seen: Timestamp,
+    ) -> Result<Option<View>, Error> {
+        let (mut killed, mut since) = (RoaringBitmap::new(), None);
         for before in old {
             let Some(now) = self.parts.iter().find(|part| part.is(before)) else { return Ok(None) };
             let Some((index, _)) = &fresh else { continue };
             for doc in &*now.dead - &*before.dead {
                 let id = before.index.id_of(doc)?;
                 killed.extend(index.find(&id));
+                // Those of before did not come along.
+                since = earlier(since, now.since.map(|since| since.max(seen)));
             }
         }
         let (mut sealed, mut memory): (Vec<_>, Vec<_>) =
             self.parts.iter().filter(|part| !old.iter().any(|o| o.is(part))).cloned().partition(|part| !part.in_log());
         if let Some((index, durable)) = fresh {
-            let part = Part::new(index, killed, durable);
+            let part = Part::new(index, killed, durable).dead_since(since);
+            // What was left out of memory because it had expired is in the log all the same.
+            let part = if part.in_log() { part.expiring(first_expiry(old)) } else { part };
             // Fresh memory stands before what came later, so that the newest stays last.
             if part.in_log() { memory.insert(0, part) } else { sealed.push(part) }
         }
         sealed.append(&mut memory);
-        Ok(Some(View { spec: self.spec, commit: self.commit, parts: sealed }))
+        Ok(Some(View { spec: self.spec, commit: self.commit, log: self.log, parts: sealed }))
     }
+}
+
+/// When the first document of these that is in the log expires, or has.
+pub(crate) fn first_expiry(parts: &[Part]) -> Option<Timestamp> {
+    parts.iter().filter(|part| part.in_log()).filter_map(|part| part.expires).min()
 }

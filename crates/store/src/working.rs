@@ -5,11 +5,12 @@
 
 use crate::{
     Error,
+    age::{LogDeaths, earlier},
     index::Index,
     part::{Durable, Part},
-    view::View,
+    view::{View, first_expiry},
 };
-use kernel::{CommitNo, Document, DocumentId};
+use kernel::{CommitNo, Document, DocumentId, Timestamp};
 use roaring::RoaringBitmap;
 use segment::{Spec, Tail};
 use std::{collections::HashMap, sync::Arc};
@@ -19,7 +20,13 @@ pub(crate) struct Working {
     pub(crate) spec: Spec,
     pub(crate) commit: CommitNo,
     pub(crate) parts: Vec<Part>,
+    log: LogDeaths,
+    /// When what happens now happens.
+    now: Timestamp,
+    /// When the first of it did.
+    from: Timestamp,
     killed: Vec<RoaringBitmap>,
+    killed_since: Vec<Option<Timestamp>>,
     staged: Vec<Option<Document>>,
     index: HashMap<DocumentId, usize>,
 }
@@ -34,16 +41,26 @@ pub(crate) enum Spot {
 }
 
 impl Working {
-    /// Starts from a view.
-    pub(crate) fn new(view: &View) -> Self {
+    /// Starts from a view, at this moment.
+    pub(crate) fn new(view: &View, now: Timestamp) -> Self {
         Self {
             spec: view.spec,
             commit: view.commit,
             parts: view.parts.clone(),
+            log: view.log,
+            now,
+            from: now,
             killed: vec![RoaringBitmap::new(); view.parts.len()],
+            killed_since: vec![None; view.parts.len()],
             staged: Vec::new(),
             index: HashMap::new(),
         }
+    }
+
+    /// What comes next happened then.
+    pub(crate) fn at(&mut self, now: Timestamp) {
+        self.now = now;
+        self.from = self.from.min(now);
     }
 
     /// The living document of this id.
@@ -96,13 +113,19 @@ impl Working {
 
     /// Takes a document away; whether there was one.
     pub(crate) fn remove(&mut self, id: &DocumentId) -> bool {
-        match self.find(id) {
-            Some(Spot::Part(part, doc)) => self.killed[part].insert(doc),
-            Some(Spot::Staged(at)) => {
+        let Some(spot) = self.find(id) else { return false };
+        // The log holds what died, or may: it is not known here which of its files are still there.
+        let now = Some(self.now);
+        self.log.died(now);
+        match spot {
+            Spot::Part(part, doc) => {
+                self.killed_since[part] = earlier(self.killed_since[part], now);
+                self.killed[part].insert(doc)
+            }
+            Spot::Staged(at) => {
                 self.index.remove(id);
                 self.staged[at].take().is_some()
             }
-            None => false,
         }
     }
 
@@ -119,11 +142,19 @@ impl Working {
         if !self.is_empty() {
             return false;
         }
+        // The dead of before leave with the next checkpoint, which names their objects no more.
+        let mut log = self.log;
+        let since = self.parts.iter().filter_map(Part::dead_from).chain(self.killed_since.iter().flatten().copied());
+        log.died(since.min());
         *self = Self {
             spec,
             commit: self.commit,
             parts: Vec::new(),
+            log,
+            now: self.now,
+            from: self.from,
             killed: Vec::new(),
+            killed_since: Vec::new(),
             staged: Vec::new(),
             index: HashMap::new(),
         };
@@ -131,22 +162,24 @@ impl Working {
     }
 
     /// The view that this has become. What was staged is a tail, in the order of ids.
-    pub(crate) fn finish(self) -> Result<View, Error> {
+    pub(crate) fn finish(mut self) -> Result<View, Error> {
         let docs: Vec<Document> = self.staged.into_iter().flatten().collect();
-        let mut parts: Vec<Part> = self
+        let (mut parts, left): (Vec<Part>, Vec<Part>) = self
             .parts
             .iter()
-            .zip(&self.killed)
-            .map(|(part, killed)| part.with_deaths(killed))
+            .zip(self.killed.iter().zip(&self.killed_since))
+            .map(|(part, (killed, since))| part.with_deaths(killed, *since))
             // What is dead and only in memory is in nobody's way; a dead object leaves with upkeep.
-            .filter(|part| !part.in_log() || part.frozen || part.counts.documents > 0)
-            .collect();
+            .partition(|part| !part.in_log() || part.frozen || part.counts.documents > 0);
+        self.log.died(first_expiry(&left));
         if !docs.is_empty() {
             let tail = Tail::new(&self.spec, docs)?;
-            parts.push(Part::new(Arc::new(Index::Tail(tail)), RoaringBitmap::new(), Durable::Log));
+            let part = Part::new(Arc::new(Index::Tail(tail)), RoaringBitmap::new(), Durable::Log);
+            let expires = part.expires.map(|at| at.max(self.from));
+            parts.push(part.expiring(expires));
             join_tails(&self.spec, &mut parts)?;
         }
-        Ok(View { spec: self.spec, commit: self.commit, parts })
+        Ok(View { spec: self.spec, commit: self.commit, log: self.log, parts })
     }
 }
 
@@ -168,7 +201,9 @@ fn join_tails(spec: &Spec, parts: &mut Vec<Part>) -> Result<(), Error> {
         let old = parts.split_off(parts.len() - alike);
         let tails = old.iter().filter_map(|part| Some((part.index.tail()?, &*part.dead)));
         let joined = Tail::joined(spec, tails)?;
-        parts.push(Part::new(Arc::new(Index::Tail(joined)), RoaringBitmap::new(), Durable::Log));
+        let expires = old.iter().filter_map(|part| part.expires).min();
+        let part = Part::new(Arc::new(Index::Tail(joined)), RoaringBitmap::new(), Durable::Log);
+        parts.push(part.expiring(expires));
     }
 }
 

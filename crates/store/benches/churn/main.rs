@@ -50,7 +50,7 @@ fn main() {
 
 async fn churn(rows: usize, folder: &Path) {
     let (vectors, queries) = vectors(rows);
-    let world = World::new(folder, 2, 4 << 30).await;
+    let world = World::new(folder, 2, 4 << 30, kernel::limits::ERASE_WITHIN).await;
     // Which vector and text each document has now.
     let mut content: Vec<usize> = (0..rows).collect();
     let upsert = |n: usize, content: usize| world.upsert(n, content, vectors[content % vectors.len()].clone());

@@ -83,7 +83,7 @@ async fn measure(clock: &SystemClock, rows: usize, folder: &Path) {
     let mixture = Mixture::new(7);
     let vectors: Vec<Vec<f32>> = (0..rows).map(|_| mixture.point()).collect();
     // The last namespace is small: entering it makes the store look for room.
-    let world = World::new(folder, many + 1, 1).await;
+    let world = World::new(folder, many + 1, 1, kernel::limits::ERASE_WITHIN).await;
     for n in 0..many {
         fill(&world, n, &vectors).await;
     }

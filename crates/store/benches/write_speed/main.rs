@@ -36,7 +36,8 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime starts");
     let clock = SystemClock::new();
     let folder = tempfile::tempdir_in(std::env::var("BENCH_DIR").unwrap_or_else(|_| ".".into())).expect("a folder");
-    let world = runtime.block_on(World::new(folder.path(), rounds * (1 + WRITERS) + 1, 4 << 30));
+    let world =
+        runtime.block_on(World::new(folder.path(), rounds * (1 + WRITERS) + 2, 4 << 30, kernel::limits::ERASE_WITHIN));
     println!("{WRITERS} writers, {each} writes each a round, {rounds} rounds, {} cores", cores());
 
     let (mut one, mut many) = (Vec::new(), Vec::new());

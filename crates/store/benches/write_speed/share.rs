@@ -21,7 +21,7 @@ struct Sealed {
 
 pub(crate) fn measure(runtime: &tokio::runtime::Runtime, folder: &Path, rows: usize) {
     std::fs::create_dir(folder).expect("a folder");
-    let world = runtime.block_on(World::new(folder, 1, 4 << 30));
+    let world = runtime.block_on(World::new(folder, 1, 4 << 30, kernel::limits::ERASE_WITHIN));
     let batches: Vec<Vec<_>> = (0..rows)
         .step_by(AT_ONCE)
         .map(|first| (first..rows.min(first + AT_ONCE)).map(|n| upsert(&world, n)).collect())

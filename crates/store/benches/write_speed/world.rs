@@ -13,7 +13,7 @@ use kernel::{
     NamespaceName, NamespaceSettings, NamespaceUuid, OsEntropy, Pseudonymiser, Quotas, RequestId, Scope, Screening,
     SeededEntropy, SystemClock, TenantId, Untrusted,
 };
-use std::{collections::HashMap, path::Path, sync::Arc};
+use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
 use store::{OnConflict, Room, Stores, StoresConfig, Upsert};
 use tokio_util::task::TaskTracker;
 use vault::{Directory, Home, LocalProvider, PlaceKind, TenantKeys};
@@ -85,7 +85,12 @@ impl Pseudonymiser for Counted {
 }
 
 impl World {
-    pub(crate) async fn new(folder: &Path, namespaces: usize, memory_bytes_max: u64) -> Arc<Self> {
+    pub(crate) async fn new(
+        folder: &Path,
+        namespaces: usize,
+        memory_bytes_max: u64,
+        erase_within: Duration,
+    ) -> Arc<Self> {
         let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
         let clock = Arc::new(SystemClock::new());
         let provider = LocalProvider::from_env_value(&"5a".repeat(32), entropy.clone()).expect("a root key");
@@ -126,10 +131,11 @@ impl World {
             flush_bytes_max: 16 << 20,
             flush_rows_max: 20_000,
             memory_bytes_max,
-            stale_reads_max: std::time::Duration::ZERO,
+            stale_reads_max: Duration::ZERO,
             upkeep_jobs_max: crate::cores().div_ceil(2),
             upkeep_bytes_max: 1 << 30,
             short_merge_bytes_max: store::SHORT_MERGE_BYTES_MAX,
+            erase_within,
             graphs: segment::Links::Built,
             inline_bytes_max: store::INLINE_BYTES_MAX,
         });

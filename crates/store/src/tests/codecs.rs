@@ -3,9 +3,10 @@
 use super::fixture::{Draft, id};
 use crate::{
     Error,
+    age::LogDeaths,
     entry::{self, Changes, EntryWriter},
     index::Index,
-    manifest,
+    manifest::{self, Dead},
     part::{Durable, Part},
     view::View,
 };
@@ -44,12 +45,14 @@ fn a_manifest() -> Vec<u8> {
         key,
         bytes: 77,
     };
-    let sealed = Part::new(segment.clone(), RoaringBitmap::from_iter([1, 4]), Durable::Object(object));
+    let sealed = Part::new(segment.clone(), RoaringBitmap::from_iter([1, 4]), Durable::Object(object))
+        .dead_since(Some(Timestamp::from_millis(6)));
     let bytes = Segment::write(&SPEC, &mut (0..9).map(doc), segment::Links::Built).unwrap();
     let written = Arc::new(Index::Segment(Segment::open(&SPEC, bytes).unwrap()));
     let inline = Part::new(written, RoaringBitmap::from_iter([2]), Durable::Inline);
     let memory = Part::new(segment, RoaringBitmap::new(), Durable::Log);
-    let view = View { spec: SPEC, commit: CommitNo(9), parts: vec![sealed, inline, memory] };
+    let log = LogDeaths { cut: Some(Timestamp::from_millis(7)), ..LogDeaths::default() };
+    let view = View { spec: SPEC, commit: CommitNo(9), log, parts: vec![sealed, inline, memory] };
     manifest::write(&view, CommitNo(8)).unwrap().to_vec()
 }
 
@@ -65,10 +68,13 @@ fn an_entry_reads_back() {
 fn a_manifest_names_objects_holds_the_small_one_and_not_the_memtable() {
     let read = manifest::read(&a_manifest()).unwrap();
     assert_eq!((read.commit, read.spec, read.segments.len()), (CommitNo(8), SPEC, 1));
-    assert_eq!(read.segments[0].dead, RoaringBitmap::from_iter([1, 4]));
+    let at = |ms| Some(Timestamp::from_millis(ms));
+    assert_eq!(read.log_dead_from, at(7));
+    let dead = |documents: &[u32], since| Dead { documents: documents.iter().collect(), since, expires: None };
+    assert_eq!(read.segments[0].dead, dead(&[1, 4], at(6)));
     assert_eq!((read.segments[0].documents, read.segments[0].object.bytes), (9, 77));
     let inline = read.inline.unwrap();
-    assert_eq!(inline.dead, RoaringBitmap::from_iter([2]));
+    assert_eq!(inline.dead, dead(&[2], None));
     assert_eq!(Segment::open(&SPEC, inline.bytes).unwrap().documents(), 9);
 }
 

@@ -18,6 +18,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 use tempfile::TempDir;
 use tokio_util::task::TaskTracker;
@@ -136,6 +137,7 @@ pub(crate) struct Sizes {
     pub(crate) inline_bytes_max: usize,
     pub(crate) resident_bytes_max: u64,
     pub(crate) short_merge_bytes_max: u64,
+    pub(crate) erase_within: Duration,
 }
 
 /// Room for everything, and every segment an object.
@@ -145,6 +147,7 @@ pub(crate) const ROOMY: Sizes = Sizes {
     inline_bytes_max: 0,
     resident_bytes_max: kernel::limits::RESIDENT_PAGES_BYTES_MAX,
     short_merge_bytes_max: crate::SHORT_MERGE_BYTES_MAX,
+    erase_within: kernel::limits::ERASE_WITHIN,
 };
 
 type Look = Box<dyn FnMut(&'static str) + Send>;
@@ -387,10 +390,11 @@ fn stores(
         flush_bytes_max: 1 << 30,
         flush_rows_max: sizes.flush_rows_max,
         memory_bytes_max: sizes.memory_bytes_max,
-        stale_reads_max: std::time::Duration::from_secs(3_600),
+        stale_reads_max: Duration::from_secs(3_600),
         upkeep_jobs_max: 2,
         upkeep_bytes_max: 1 << 20,
         short_merge_bytes_max: sizes.short_merge_bytes_max,
+        erase_within: sizes.erase_within,
         graphs: segment::Links::Built,
         inline_bytes_max: sizes.inline_bytes_max,
     })

@@ -33,6 +33,7 @@ pub(crate) struct Sizes {
     pub(crate) memory_bytes_max: u64,
     pub(crate) inline_bytes_max: usize,
     pub(crate) short_merge_bytes_max: u64,
+    pub(crate) erase_within: Duration,
 }
 
 impl Process {
@@ -44,7 +45,7 @@ impl Process {
         mut rng: Rng,
     ) -> Self {
         let (handle, door) = ways;
-        let clock = SimClock::new(rng.millis(0, 7_200_000));
+        let clock = SimClock::new(world.began, rng.millis(0, 7_200_000));
         let tracker = TaskTracker::new();
         let cpu = Inline(Mutex::new(Rng::new(rng.next(), 7)), tracker.clone());
         let sink = Sink { chain: world.chain.clone(), handle: handle.clone(), rng: Mutex::new(rng) };
@@ -63,6 +64,7 @@ impl Process {
             upkeep_jobs_max: 2,
             upkeep_bytes_max: 1 << 20,
             short_merge_bytes_max: sizes.short_merge_bytes_max,
+            erase_within: sizes.erase_within,
             graphs: segment::Links::Built,
             inline_bytes_max: sizes.inline_bytes_max,
         });

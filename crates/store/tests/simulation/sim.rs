@@ -11,12 +11,14 @@ use crate::{
 };
 use access::Read;
 use futures::future::join_all;
+use kernel::limits;
 use std::{
     cell::{Cell, RefCell, RefMut},
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::Duration,
 };
+use store::Tended;
 use tokio::time::{Instant, sleep};
 
 /// Where the bytes are.
@@ -94,6 +96,8 @@ impl Sim {
             memory_bytes_max: *rng.pick(&[1 << 10, 64 << 10, 1 << 30]),
             inline_bytes_max: *rng.pick(&[0, 3_000, store::INLINE_BYTES_MAX]),
             short_merge_bytes_max: *rng.pick(&[0, 20_000, store::SHORT_MERGE_BYTES_MAX]),
+            // Drawn beside the others, so that runs of before are what they were.
+            erase_within: *Rng::new(seed, 3).pick(&[Duration::ZERO, Duration::from_secs(600), limits::ERASE_WITHIN]),
         };
         let on_bucket = matches!(backend, Backend::Bucket);
         let count = match &backend {
@@ -140,6 +144,27 @@ impl Sim {
             biased;
             _ = join_all(clients) => {}
             _ = join_all(troubles) => {}
+            () = self.walk(Rng::new(seed, 60)) => {}
+        }
+    }
+
+    /// Looks after namespaces, as nobody's request does, until dropped.
+    async fn walk(&self, mut rng: Rng) {
+        loop {
+            sleep(match self.backend {
+                Backend::Bucket => rng.millis(50, 20_000),
+                Backend::Disk(_) => rng.millis(5, 500),
+            })
+            .await;
+            let place = self.current(self.some_name(&mut rng));
+            let process = self.processes.borrow()[rng.index(self.processes.borrow().len())].clone();
+            let home = self.history.borrow().places[place].home.clone();
+            let tended = process.serve(self.patience, process.stores.tend(home, &settings())).await;
+            match tended {
+                Some(Ok(tended)) => self.count(if tended.opened { "tended" } else { "looked at" }),
+                Some(Err(error)) => drop(self.refused(place, error)),
+                None => {}
+            }
         }
     }
 
@@ -172,9 +197,33 @@ impl Sim {
             // The longest stall is shorter: nothing is under way any more in the last round.
             sleep(Duration::from_secs(50_000)).await;
         }
+        self.check_erased().await;
         self.clear_away().await;
         self.check_destroyed().await;
         self.check_lines();
+    }
+
+    /// In peace nothing dead is left behind the bound, whatever went wrong before, and nothing is lost by that.
+    async fn check_erased(&self) {
+        if self.sizes.erase_within.is_zero() {
+            return;
+        }
+        let process = self.processes.borrow()[0].clone();
+        // Clocks of processes differ by two hours at most, and a document may have been written by any.
+        sleep(self.sizes.erase_within + Duration::from_secs(2 * 3_600)).await;
+        for name in 0..TENANTS.len() * NAMES.len() {
+            let place = self.current(name);
+            let home = self.history.borrow().places[place].home.clone();
+            let tended = process.stores.tend(home, &settings()).await;
+            let clean = matches!(&tended, Ok(Tended { dead_from: None, litter: false, .. }));
+            if !clean {
+                self.history().faults.push(format!("NOT ERASED: place {place}: {tended:?}"));
+            }
+            let mut client = Client { sim: self, rng: Rng::new(3, name as u64) };
+            client.check_in(name, &process).await;
+        }
+        // Audit lines are on their way for a while.
+        sleep(Duration::from_secs(3_600)).await;
     }
 
     /// What an interrupted destruction left goes as the registry lets it go. Then nothing is there.

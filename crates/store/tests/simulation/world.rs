@@ -30,6 +30,8 @@ pub(crate) struct World {
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) directory: Arc<Houses>,
     pub(crate) chain: Arc<Chain>,
+    /// When it began.
+    pub(crate) began: Instant,
     gate: Gate,
     tenants: BTreeMap<&'static str, Tenant>,
 }
@@ -54,6 +56,8 @@ pub(crate) struct Chain {
 
 /// tokio's clock; wall time of one process may be wrong.
 pub(crate) struct SimClock {
+    /// When the world began.
+    began: Instant,
     start: Instant,
     wrong_by: Duration,
 }
@@ -61,7 +65,8 @@ pub(crate) struct SimClock {
 impl World {
     pub(crate) fn new(seed: u64) -> Self {
         let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(seed));
-        let clock = SimClock::new(Duration::ZERO);
+        let began = Instant::now();
+        let clock = SimClock::new(began, Duration::ZERO);
         let (pepper, _) = Pepper::generate(&*entropy);
         let mut keys = Keys { keys: HashMap::new(), tenants: HashMap::new(), pepper };
         let provider = LocalProvider::from_env_value(&"5a".repeat(32), entropy.clone()).unwrap();
@@ -73,7 +78,7 @@ impl World {
             tenants.insert(name, Tenant { life, ring, token });
         }
         let gate = Gate::new(Arc::new(keys), Arc::new(clock));
-        Self { entropy, directory: Arc::default(), chain: Arc::default(), gate, tenants }
+        Self { entropy, directory: Arc::default(), chain: Arc::default(), began, gate, tenants }
     }
 
     /// A new namespace, known to nobody yet.
@@ -146,14 +151,14 @@ impl Chain {
 }
 
 impl SimClock {
-    pub(crate) fn new(wrong_by: Duration) -> Self {
-        Self { start: Instant::now(), wrong_by }
+    pub(crate) fn new(began: Instant, wrong_by: Duration) -> Self {
+        Self { began, start: Instant::now(), wrong_by }
     }
 }
 
 impl Clock for SimClock {
     fn now(&self) -> Timestamp {
-        Timestamp::from_millis(1_800_000_000_000).plus(self.wrong_by).plus(self.start.elapsed())
+        Timestamp::from_millis(1_800_000_000_000).plus(self.wrong_by).plus(self.began.elapsed())
     }
 
     fn monotonic(&self) -> Duration {

@@ -1,0 +1,225 @@
+//! The walk that keeps the bound on erasure: upkeep begins with writes, and a namespace that nobody writes to, or that
+//! nobody has opened since the start, has to be looked at by somebody.
+//!
+//! A walk goes over all tenants and their namespaces, one at a time and with rests, so that it takes a quarter of a core
+//! at most; what it has rewritten is done in the lanes of upkeep. There are [`limits::ERASE_WALKS`] within the bound.
+//! Whatever cannot be looked at (keys that are away, a disk that is full) is met again by the next walk; when that has
+//! lasted so long that the bound may not hold, operators are told.
+
+use crate::Engine;
+use kernel::{Error, Incarnation, NamespaceName, TenantId, Timestamp, limits};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use store::Tended;
+use tokio_util::sync::CancellationToken;
+
+/// See the module.
+pub(crate) struct Eraser {
+    within: Duration,
+    stop: CancellationToken,
+    health: Mutex<ErasureHealth>,
+    /// Held while a namespace is looked after. Who erases a tenant holds it meanwhile.
+    pub(crate) turn: tokio::sync::Mutex<()>,
+}
+
+/// What the last walk over all namespaces found. No names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ErasureHealth {
+    /// Walks that ended, since the start.
+    pub walks: u64,
+    /// Namespaces that it looked at.
+    pub namespaces: u64,
+    /// Those of them that hold a dead document for longer than the bound.
+    pub overdue: u64,
+    /// Namespaces, or whole tenants, that could not be looked at.
+    pub unseen: u64,
+    /// Since when the oldest dead document stands that it left, because it is not due yet or could not be rewritten.
+    pub oldest: Option<Timestamp>,
+}
+
+/// What is remembered from walk to walk.
+#[derive(Default)]
+struct Walks {
+    /// Tenants of which something could not be looked at, since when.
+    unseen: HashMap<Incarnation, Timestamp>,
+    /// Tenants for which operators were told.
+    told: HashSet<Incarnation>,
+}
+
+impl Eraser {
+    pub(crate) fn new(within: Duration) -> Self {
+        let (stop, health) = (CancellationToken::new(), Mutex::default());
+        Self { within, stop, health, turn: tokio::sync::Mutex::default() }
+    }
+
+    /// Begins. It holds no engine while it rests, so that one which is dropped is gone.
+    pub(crate) fn start(&self, engine: &Engine) {
+        if self.within.is_zero() {
+            return;
+        }
+        let (inner, stop, every) =
+            (Arc::downgrade(&engine.inner), self.stop.clone(), self.within / limits::ERASE_WALKS);
+        let mut next = engine.inner.clock.monotonic() + every.min(limits::ERASE_FIRST_WALK);
+        engine.inner.tracker.spawn(async move {
+            let mut walks = Walks::default();
+            while rest(&stop, limits::ERASE_CHECK).await {
+                let Some(inner) = inner.upgrade() else { return };
+                let engine = Engine { inner };
+                let begun = engine.inner.clock.monotonic();
+                if begun < next {
+                    continue;
+                }
+                next = begun + every;
+                engine.walk(&mut walks).await;
+                if engine.inner.clock.monotonic() > next {
+                    tracing::warn!(
+                        ?every,
+                        "a walk over all namespaces takes longer than the bound on erasure leaves for it"
+                    );
+                }
+            }
+        });
+    }
+
+    /// Ends it.
+    pub(crate) fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// What the last walk found.
+    pub(crate) fn health(&self) -> ErasureHealth {
+        *self.noted()
+    }
+
+    fn noted(&self) -> std::sync::MutexGuard<'_, ErasureHealth> {
+        // One assignment under it.
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether it goes on after so long.
+async fn rest(stop: &CancellationToken, time: Duration) -> bool {
+    stop.run_until_cancelled(tokio::time::sleep(time)).await.is_some()
+}
+
+impl Engine {
+    async fn walk(&self, walks: &mut Walks) {
+        let eraser = &self.inner.eraser;
+        let mut found = ErasureHealth::default();
+        let tenants = self.inner.registry.tended_tenants();
+        for (tenant, incarnation) in &tenants {
+            // Another server's bucket is another server's to look after.
+            if eraser.stop.is_cancelled() || self.inner.ownership.sure().is_err() {
+                return;
+            }
+            let (overdue, unseen) = (found.overdue, found.unseen);
+            let why = self.walk_tenant(*incarnation, &mut found).await.err();
+            found.unseen += u64::from(why.is_some() && found.unseen == unseen);
+            let is_overdue = found.overdue > overdue;
+            self.tell(
+                walks,
+                (tenant, *incarnation),
+                is_overdue,
+                why.or_else(|| (found.unseen > unseen).then(|| Error::internal("a namespace could not be looked at"))),
+            )
+            .await;
+        }
+        let lives = |incarnation: &Incarnation| tenants.iter().any(|(_, living)| living == incarnation);
+        walks.unseen.retain(|incarnation, _| lives(incarnation));
+        walks.told.retain(lives);
+        let mut health = eraser.noted();
+        *health = ErasureHealth { walks: health.walks + 1, ..found };
+    }
+
+    /// Looks after a tenant's namespaces.
+    ///
+    /// # Errors
+    /// What keeps the tenant closed.
+    async fn walk_tenant(&self, incarnation: Incarnation, found: &mut ErasureHealth) -> Result<(), Error> {
+        let (eraser, clock) = (&self.inner.eraser, &self.inner.clock);
+        let mut last = None;
+        loop {
+            let some = self.inner.registry.tended_namespaces(incarnation, last.as_ref(), PAGE).await?;
+            let Some(name) = some.last() else { return Ok(()) };
+            last = Some(name.clone());
+            for name in &some {
+                let begun = clock.monotonic();
+                match self.tend(incarnation, name).await {
+                    Ok(None) => {}
+                    Ok(Some(tended)) => {
+                        let now = clock.now();
+                        found.namespaces += 1;
+                        let dead = tended.dead_from.filter(|from| *from <= now);
+                        found.oldest = found.oldest.into_iter().chain(dead).min();
+                        found.overdue += u64::from(dead.is_some_and(|from| from.plus(eraser.within) <= now));
+                    }
+                    Err(error) => {
+                        found.unseen += 1;
+                        tracing::warn!(%error, "a namespace could not be looked at for what is dead in it");
+                    }
+                }
+                let took = clock.monotonic().saturating_sub(begun);
+                if !rest(&eraser.stop, (took * limits::ERASE_REST).min(limits::ERASE_REST_MAX)).await {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    async fn tend(&self, incarnation: Incarnation, name: &NamespaceName) -> Result<Option<Tended>, Error> {
+        let inner = &self.inner;
+        let _turn = inner.eraser.turn.lock().await;
+        let Some(namespace) = inner.registry.tend(incarnation, name).await? else { return Ok(None) };
+        let tended = match inner.stores.tend(namespace.home.clone(), &namespace.settings).await {
+            // It was deleted meanwhile.
+            Err(store::Error::NotFound) => Ok(None),
+            tended => Ok(Some(tended?)),
+        };
+        drop(namespace);
+        // Of a tenant that is not served nothing stays in memory, also if it was suspended while this went on.
+        if !inner.registry.is_active(incarnation) {
+            self.let_go(incarnation).await;
+        }
+        tended
+    }
+
+    /// Has operators told, once, when the bound does not hold for a tenant, or may not: for as long as is left of it
+    /// when a rewrite is due, not everything of it could be looked at.
+    async fn tell(
+        &self,
+        walks: &mut Walks,
+        (tenant, incarnation): (&TenantId, Incarnation),
+        overdue: bool,
+        unseen: Option<Error>,
+    ) {
+        let now = self.inner.clock.now();
+        let lasts = match &unseen {
+            None => {
+                walks.unseen.remove(&incarnation);
+                false
+            }
+            Some(_) => {
+                let since = *walks.unseen.entry(incarnation).or_insert(now);
+                since.plus(self.inner.eraser.within * (4 - limits::ERASE_DUE_QUARTERS) / 4) <= now
+            }
+        };
+        if !overdue && !lasts {
+            walks.told.remove(&incarnation);
+            return;
+        }
+        if !walks.told.insert(incarnation) {
+            return;
+        }
+        let why = unseen.map(|error| error.code.as_str());
+        tracing::warn!(%incarnation, why, "what was deleted may be in objects for longer than the bound on erasure");
+        if let Err(error) = self.inner.trail.server_act("erase.overdue", Some(tenant), why).await {
+            tracing::warn!(%error, "an overdue erasure is in no audit line");
+        }
+    }
+}
+
+/// Namespaces that are looked up at once.
+const PAGE: usize = 256;
