@@ -25,7 +25,7 @@ pub(crate) fn run(command: Operation, remote: &Remote) -> Result<()> {
     let of = |id: &str| format!("{BASE}/{}", client::encode(id));
     match command {
         Operation::List => {
-            let columns = ["id", "kind", "tenant", "status", "created_at", "finished_at"];
+            let columns = ["id", "kind", "tenant", "status", "waits_for", "created_at", "finished_at"];
             remote.print(&pages(&client, BASE, "operations")?, |v| table(v, &columns))
         }
         Operation::Show { id } => remote.print(&client.call("GET", &of(&id), None)?, members),

@@ -126,6 +126,8 @@ pub(crate) fn wait(client: &Client, path: &str) -> Result<Value> {
         let view = client.call("GET", path, None)?;
         bar.set_length(view["progress"]["total"].as_u64().unwrap_or(0).max(1));
         bar.set_position(view["progress"]["done"].as_u64().unwrap_or(0));
+        let waits_for = view["waits_for"].as_str();
+        bar.set_message(waits_for.map_or_else(|| "operation".to_owned(), |code| format!("waits: {code}")));
         match view["status"].as_str() {
             Some("pending" | "running") => std::thread::sleep(Duration::from_millis(200)),
             Some("succeeded") => {

@@ -4,7 +4,7 @@ use super::{
     App,
     call::{Call, Nothing},
     reply::{Outcome, Reply},
-    wire::{admin::Operation, common::Event, me::Whoami},
+    wire::{common::Event, me::Whoami, operations::Operation},
 };
 use access::{Audit, Grant, Operations};
 use engine::AuditQuery;

@@ -128,11 +128,18 @@ impl Engine {
         self.act(operator, "key.rotate", Some(id)).await?;
         let grant = self.inner.gate.delegate::<RotateKey>(operator, id)?;
         let begun = self.inner.registry.begin_operation(id, OperationKind::RotateKey).await?;
-        let epoch = self.inner.registry.begin_rotation(&grant, choice.as_ref()).await?;
+        let epoch = self.inner.registry.begin_rotation(&grant, choice.as_ref()).await;
         match begun {
-            Begun::Running(view) => Ok((view.id, epoch)),
+            Begun::Running(view) => Ok((view.id, epoch?)),
             Begun::Fresh(operation) => {
                 let operation_id = operation.id();
+                let epoch = match epoch {
+                    Ok(epoch) => epoch,
+                    Err(error) => {
+                        operation.fail(&error).await;
+                        return Err(error);
+                    }
+                };
                 self.start_rotate(grant, operation);
                 Ok((operation_id, epoch))
             }

@@ -16,7 +16,7 @@ use models::Models;
 use registry::Registry;
 use std::{sync::Arc, time::Duration};
 use store::{Stores, StoresConfig, StoresStats};
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use zeroize::Zeroizing;
 
 /// All parts of a server without its network. Cheap to clone.
@@ -44,6 +44,8 @@ pub(crate) struct Inner {
     pub(crate) ownership: Ownership,
     pub(crate) key_watch: KeyWatch,
     pub(crate) eraser: Eraser,
+    /// Long work ends between two steps.
+    pub(crate) stopping: CancellationToken,
 }
 
 /// Numbers for metrics and `doctor`. No names.
@@ -150,6 +152,7 @@ impl Engine {
                 ownership,
                 key_watch: KeyWatch::default(),
                 eraser: Eraser::new(config.erase_within),
+                stopping: CancellationToken::new(),
             }),
         };
         engine.inner.key_watch.start(&engine);
@@ -161,6 +164,7 @@ impl Engine {
     /// Lets running work end, at most `wait`, then makes what is queued durable.
     pub async fn close(&self, wait: Duration) {
         let inner = &self.inner;
+        inner.stopping.cancel();
         inner.ownership.stop();
         inner.key_watch.stop();
         inner.eraser.stop();

@@ -10,10 +10,11 @@ use crate::Engine;
 use kernel::{Error, Incarnation, NamespaceName, TenantId, Timestamp, limits};
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use store::Tended;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// See the module.
@@ -21,8 +22,30 @@ pub(crate) struct Eraser {
     within: Duration,
     stop: CancellationToken,
     health: Mutex<ErasureHealth>,
-    /// Held while a namespace is looked after. Who erases a tenant holds it meanwhile.
-    pub(crate) turn: tokio::sync::Mutex<()>,
+    /// Whose namespace is looked after now; changed with `left` in hand.
+    at: watch::Sender<Option<Incarnation>>,
+    /// Tenants that are not looked after, for they are being erased.
+    left: Mutex<Vec<Incarnation>>,
+}
+
+/// While this lives a tenant's namespaces are not looked after.
+pub(crate) struct Left<'a>(&'a Eraser, Incarnation);
+
+impl Drop for Left<'_> {
+    fn drop(&mut self) {
+        let mut left = self.0.left();
+        let at = left.iter().position(|incarnation| *incarnation == self.1);
+        at.map(|at| left.swap_remove(at));
+    }
+}
+
+/// A namespace is looked after.
+struct Turn<'a>(&'a Eraser);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.at.send_replace(None);
+    }
 }
 
 /// What the last walk over all namespaces found. No names.
@@ -30,6 +53,8 @@ pub(crate) struct Eraser {
 pub struct ErasureHealth {
     /// Walks that ended, since the start.
     pub walks: u64,
+    /// And those that began.
+    pub begun: u64,
     /// Namespaces that it looked at.
     pub namespaces: u64,
     /// Those of them that hold a dead document for longer than the bound.
@@ -51,8 +76,32 @@ struct Walks {
 
 impl Eraser {
     pub(crate) fn new(within: Duration) -> Self {
-        let (stop, health) = (CancellationToken::new(), Mutex::default());
-        Self { within, stop, health, turn: tokio::sync::Mutex::default() }
+        let (stop, health, left) = (CancellationToken::new(), Mutex::default(), Mutex::default());
+        Self { within, stop, health, at: watch::Sender::new(None), left }
+    }
+
+    /// Has a tenant left alone; nobody is at its namespaces when this returns. Whoever is there ends soon if the store has
+    /// been told to forget the tenant.
+    pub(crate) async fn leave(&self, incarnation: Incarnation) -> Left<'_> {
+        self.left().push(incarnation);
+        let left = Left(self, incarnation);
+        // Its sender is in this very hand.
+        let _gone = self.at.subscribe().wait_for(|at| *at != Some(incarnation)).await;
+        left
+    }
+
+    /// A turn at a tenant's namespace; `None` if the tenant is left alone.
+    fn turn(&self, incarnation: Incarnation) -> Option<Turn<'_>> {
+        let left = self.left();
+        if left.contains(&incarnation) {
+            return None;
+        }
+        self.at.send_replace(Some(incarnation));
+        Some(Turn(self))
+    }
+
+    fn left(&self) -> MutexGuard<'_, Vec<Incarnation>> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Begins. It holds no engine while it rests, so that one which is dropped is gone.
@@ -109,6 +158,7 @@ impl Engine {
     async fn walk(&self, walks: &mut Walks) {
         let eraser = &self.inner.eraser;
         let mut found = ErasureHealth::default();
+        eraser.noted().begun += 1;
         let tenants = self.inner.registry.tended_tenants();
         for (tenant, incarnation) in &tenants {
             // Another server's bucket is another server's to look after.
@@ -131,7 +181,7 @@ impl Engine {
         walks.unseen.retain(|incarnation, _| lives(incarnation));
         walks.told.retain(lives);
         let mut health = eraser.noted();
-        *health = ErasureHealth { walks: health.walks + 1, ..found };
+        *health = ErasureHealth { walks: health.walks + 1, begun: health.begun, ..found };
     }
 
     /// Looks after a tenant's namespaces.
@@ -171,7 +221,7 @@ impl Engine {
 
     async fn tend(&self, incarnation: Incarnation, name: &NamespaceName) -> Result<Option<Tended>, Error> {
         let inner = &self.inner;
-        let _turn = inner.eraser.turn.lock().await;
+        let Some(_turn) = inner.eraser.turn(incarnation) else { return Ok(None) };
         let Some(namespace) = inner.registry.tend(incarnation, name).await? else { return Ok(None) };
         let tended = match inner.stores.tend(namespace.home.clone(), &namespace.settings).await {
             // It was deleted meanwhile.
@@ -223,3 +273,26 @@ impl Engine {
 
 /// Namespaces that are looked up at once.
 const PAGE: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt as _;
+
+    #[tokio::test]
+    async fn who_erases_a_tenant_waits_for_its_turn_to_end_and_for_nobody_elses() {
+        let eraser = Eraser::new(limits::ERASE_WITHIN);
+        let (a, b) = (Incarnation::from_bytes([1; 16]), Incarnation::from_bytes([2; 16]));
+        let turn = eraser.turn(a).unwrap();
+        let others = eraser.leave(b).now_or_never().unwrap();
+        let mut left = Box::pin(eraser.leave(a));
+        assert!(left.as_mut().now_or_never().is_none(), "somebody is there");
+        drop(turn);
+        let left = left.await;
+        assert!(eraser.turn(a).is_none() && eraser.turn(b).is_none());
+        drop(others);
+        assert!(eraser.turn(a).is_none() && eraser.turn(b).is_some());
+        drop(left);
+        assert!(eraser.turn(a).is_some(), "an erasure that failed");
+    }
+}

@@ -140,10 +140,9 @@ impl Engine {
         if let Begun::Fresh(operation) = begun {
             let engine = self.clone();
             self.inner.tracker.spawn(async move {
-                let _turn = turn;
                 match kind {
-                    OperationKind::Reencrypt => engine.run_reencryption(operation).await,
-                    _ => engine.run_rotation(operation).await,
+                    OperationKind::Reencrypt => engine.run_reencryption(operation, Some(turn)).await,
+                    _ => engine.run_rotation(operation, Some(turn)).await,
                 }
             });
         }

@@ -19,6 +19,7 @@ mod key_watch;
 mod me;
 mod namespaces;
 mod ownership;
+mod patience;
 mod query;
 mod recall;
 mod reencrypt;

@@ -2,10 +2,13 @@
 //! anew, the registry forgets the old key. Reads and writes go on. Its state lies in the registry's journals, so a
 //! restart goes on from there.
 
-use crate::Engine;
+use crate::{
+    Engine,
+    patience::{Outcome, passes},
+};
 use futures::{StreamExt as _, stream};
 use kernel::{Error, NamespaceName, NamespaceSettings, limits};
-use registry::{OperationHandle, Reencryption, Rotated};
+use registry::{OperationHandle, Reencryption};
 use std::{
     collections::BTreeMap,
     sync::{
@@ -16,20 +19,13 @@ use std::{
 };
 use vault::Home;
 
-/// How a re-encryption ended, if nothing went wrong.
-pub(crate) enum Reencrypted {
-    /// Everything is done.
-    Done(Rotated),
-    /// Somebody asked it to stop between two places. What is done stays done, and everything opens.
-    Cancelled,
-}
-
 impl Engine {
-    /// Seals everything of a tenant anew.
+    /// Seals everything of a tenant anew. `None`: somebody cancelled it between two places; what is done stays done, and
+    /// everything opens.
     ///
     /// # Errors
     /// What stopped it; asked again, it does what is left.
-    pub(crate) async fn reencrypt(&self, operation: &OperationHandle) -> Result<Reencrypted, Error> {
+    pub(crate) async fn reencrypt(&self, operation: &OperationHandle) -> Outcome {
         let work = self.inner.registry.reencrypt(operation).await?;
         let report = || {
             let (done, all) = work.progress();
@@ -44,16 +40,24 @@ impl Engine {
             let some = work.next(last.as_ref(), BATCH);
             let Some((name, _)) = some.last() else { break };
             last = Some(name.clone());
-            failed = self.renew_some(&work, operation, some).await.err().or(failed);
+            let outcome = self.renew_some(&work, operation, some).await;
             report();
             if operation.cancelled() {
-                return Ok(Reencrypted::Cancelled);
+                return Ok(None);
+            }
+            match outcome {
+                // Of the others each would meet it too.
+                Err(error) if passes(error.code) => return Err(error),
+                outcome => failed = outcome.err().or(failed),
+            }
+            if self.inner.stopping.is_cancelled() {
+                return Err(store::Error::Closing.into());
             }
         }
         if let Some(error) = failed {
             return Err(error);
         }
-        Ok(Reencrypted::Done(work.finish().await?))
+        work.finish().await.map(Some)
     }
 
     /// Some namespaces: their next keys in one write, what lies in each sealed anew, their old keys forgotten in one
@@ -76,7 +80,7 @@ impl Engine {
             work.begin(&names).await?.into_iter().filter_map(|place| Some((settings.get(&place.0)?.clone(), place)));
         let left = &left;
         let each = each.map(|(settings, place)| async move {
-            if operation.cancelled() {
+            if operation.cancelled() || self.inner.stopping.is_cancelled() {
                 return Ok(None);
             }
             let begun = self.inner.clock.monotonic();
@@ -107,13 +111,8 @@ impl Engine {
         }
         let took = self.inner.clock.monotonic().saturating_sub(begun);
         let until = operation.deadline().map(|at| at.since(self.now()));
-        let mut wait = rest(took, until, left);
         // Behind a large namespace that is minutes: whoever cancels does not wait for them.
-        while !wait.is_zero() && !operation.cancelled() {
-            let some = wait.min(LOOK);
-            tokio::time::sleep(some).await;
-            wait -= some;
-        }
+        self.pause(operation, rest(took, until, left)).await;
     }
 
     async fn renew(&self, home: &Arc<Home>, settings: &NamespaceSettings) -> Result<(), Error> {
@@ -122,6 +121,7 @@ impl Engine {
             match self.inner.stores.renew(home.clone(), settings).await {
                 // Or it was deleted meanwhile.
                 Ok(_) | Err(store::Error::NotFound) => return Ok(()),
+                Err(error @ store::Error::Closing) if self.inner.stopping.is_cancelled() => return Err(error.into()),
                 // It was being closed, or a writer came between.
                 Err(store::Error::Closing | store::Error::Unrenewed(_)) if tries < TRIES => tries += 1,
                 Err(error) => return Err(error.into()),
@@ -159,8 +159,6 @@ const BATCH: usize = 32;
 const REST: u32 = 4 * limits::REENCRYPTIONS_AT_ONCE as u32;
 /// How often a place is tried that somebody is at.
 const TRIES: u32 = 10;
-/// How often who rests looks whether it was cancelled.
-const LOOK: Duration = Duration::from_millis(100);
 const PAUSE: Duration = Duration::from_millis(200);
 
 #[cfg(test)]

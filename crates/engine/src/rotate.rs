@@ -1,25 +1,27 @@
 //! Rotation and erasure: background work under a custodial grant. Their whole state lies in the
 //! registry's journals, so a restart goes on from there.
 
-use crate::{Engine, reencrypt::Reencrypted};
+use crate::{Engine, patience::Outcome};
 use access::{Erase, Grant, RotateKey};
 use kernel::{Code, Error};
 use ledger::Deed;
 use registry::{Erasure, OperationHandle, OperationKind, Rotated};
 use serde_json::json;
+use tokio::sync::OwnedSemaphorePermit;
 
 impl Engine {
     /// Rewraps every key of a tenant under a new epoch, then destroys the old one.
     pub(crate) fn start_rotate(&self, grant: Grant<RotateKey>, operation: OperationHandle) {
         let engine = self.clone();
         self.inner.tracker.spawn(async move {
-            let result = engine.inner.registry.rotate(&grant, &operation).await;
-            let deed = match &result {
-                Ok(rotated) => Deed::success().count("epoch", u64::from(rotated.epoch.0)),
+            let first = engine.inner.registry.rotate(&grant, &operation).await;
+            let deed = match &first {
+                Ok(Some(rotated)) => Deed::success().count("epoch", u64::from(rotated.epoch.0)),
+                Ok(None) => Deed::success(),
                 Err(error) => Deed::failure(error.code),
             };
             let _ = engine.settle(grant, Ok(((), deed))).await;
-            end_rotation(operation, result).await;
+            engine.go_on_rotating(operation, first, None).await;
         });
     }
 
@@ -30,7 +32,7 @@ impl Engine {
             let incarnation = grant.incarnation();
             engine.drop_erased(incarnation).await;
             // Whoever looks after its namespaces is not among them while they are removed.
-            let nobody_tends = engine.inner.eraser.turn.lock().await;
+            let nobody_tends = engine.inner.eraser.leave(incarnation).await;
             engine.drop_erased(incarnation).await;
             let result = engine.inner.registry.erase(&grant).await;
             drop(nobody_tends);
@@ -48,10 +50,10 @@ impl Engine {
             self.inner.tracker.spawn(async move {
                 let registry = &engine.inner.registry;
                 match operation.kind() {
-                    OperationKind::RotateKey => engine.run_rotation(operation).await,
-                    OperationKind::Reencrypt => engine.run_reencryption(operation).await,
+                    OperationKind::RotateKey => engine.run_rotation(operation, None).await,
+                    OperationKind::Reencrypt => engine.run_reencryption(operation, None).await,
                     OperationKind::EraseTenant => {
-                        let nobody_tends = engine.inner.eraser.turn.lock().await;
+                        let nobody_tends = engine.inner.eraser.leave(operation.incarnation()).await;
                         engine.let_go(operation.incarnation()).await;
                         let result = registry.resume_erasure(&operation).await;
                         drop(nobody_tends);
@@ -92,8 +94,14 @@ impl Engine {
     }
 
     /// A rotation that nobody's request begins: after a restart, or by a rule.
-    pub(crate) async fn run_rotation(&self, operation: OperationHandle) {
-        let result = self.inner.registry.resume_rotation(&operation).await;
+    pub(crate) async fn run_rotation(&self, operation: OperationHandle, turn: Option<OwnedSemaphorePermit>) {
+        let first = self.inner.registry.resume_rotation(&operation).await;
+        self.go_on_rotating(operation, first, turn).await;
+    }
+
+    async fn go_on_rotating(&self, operation: OperationHandle, first: Outcome, turn: Option<OwnedSemaphorePermit>) {
+        let again = || self.inner.registry.resume_rotation(&operation);
+        let result = self.patiently(&operation, turn, first, again).await;
         end_rotation(operation, result).await;
     }
 
@@ -102,17 +110,15 @@ impl Engine {
         let engine = self.clone();
         self.inner.tracker.spawn(async move {
             let _ = engine.settle(grant, Ok(((), Deed::success()))).await;
-            engine.run_reencryption(operation).await;
+            engine.run_reencryption(operation, None).await;
         });
     }
 
     /// A re-encryption to its end, also one that a restart interrupted.
-    pub(crate) async fn run_reencryption(&self, operation: OperationHandle) {
-        match self.reencrypt(&operation).await {
-            Ok(Reencrypted::Done(rotated)) => end_rotation(operation, Ok(rotated)).await,
-            Ok(Reencrypted::Cancelled) => operation.stop().await,
-            Err(error) => operation.fail(&error).await,
-        }
+    pub(crate) async fn run_reencryption(&self, operation: OperationHandle, turn: Option<OwnedSemaphorePermit>) {
+        let first = self.reencrypt(&operation).await;
+        let result = self.patiently(&operation, turn, first, || self.reencrypt(&operation)).await;
+        end_rotation(operation, result).await;
     }
 
     /// Drops the data of a tenant that is being erased from memory, and ends its audit chain.
@@ -137,12 +143,15 @@ impl Engine {
     }
 }
 
-async fn end_rotation(operation: OperationHandle, result: Result<Rotated, Error>) {
+async fn end_rotation(operation: OperationHandle, result: Option<Outcome>) {
     match result {
-        Ok(Rotated { epoch, certificate }) => {
+        Some(Ok(Some(Rotated { epoch, certificate }))) => {
             operation.succeed(json!({"epoch": epoch.0, "certificate": certificate.map(|c| c.note)})).await;
         }
-        Err(error) => operation.fail(&error).await,
+        Some(Ok(None)) => operation.stop().await,
+        Some(Err(error)) => operation.fail(&error).await,
+        // The server stops: the next start goes on with it.
+        None => {}
     }
 }
 

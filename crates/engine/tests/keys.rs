@@ -5,7 +5,7 @@
 
 use access::{Action, Ask, Grant, Ingest, Operator, Search};
 use engine::{
-    Body, Engine, EngineConfig, IngestRequest, Mode, NewKey, NewTenant, OnConflict, RawDocument, RotateMode,
+    Body, Engine, EngineConfig, IngestRequest, Mode, NewKey, NewTenant, OnConflict, Page, RawDocument, RotateMode,
     SearchRequest,
 };
 use journal::Storage;
@@ -14,8 +14,9 @@ use kernel::{
     TenantId, Timestamp, Untrusted,
 };
 use models::Models;
-use registry::{KeyConfig, OperationStatus};
+use registry::{KeyConfig, OperationStatus, OperationView};
 use std::{
+    path::Path,
     sync::{Arc, Condvar, Mutex},
     time::Duration,
 };
@@ -37,6 +38,8 @@ enum Mood {
     Answers,
     Waits,
     Refuses,
+    /// Does not answer.
+    Away,
 }
 
 impl Service {
@@ -54,6 +57,9 @@ impl Service {
         let mood = self.changed.wait_while(self.mood.lock().unwrap(), |mood| *mood == Mood::Waits).unwrap();
         match *mood {
             Mood::Refuses => Err(vault::Error::Denied { provider: "service".to_owned(), why: Denial::Forbidden }),
+            Mood::Away => {
+                Err(vault::Error::Unavailable { provider: "service".to_owned(), reason: "a test".to_owned() })
+            }
             Mood::Answers | Mood::Waits => Ok(()),
         }
     }
@@ -118,7 +124,21 @@ struct World {
     tenant: TenantId,
     secret: String,
     tasks: TaskTracker,
-    _folder: tempfile::TempDir,
+    keys: KeyConfig,
+    token: String,
+    folder: tempfile::TempDir,
+}
+
+async fn opened(folder: &Path, keys: &KeyConfig, clock: &Arc<ManualClock>) -> (Engine, Option<String>) {
+    let storage = Storage::open(&folder.join("data")).await.unwrap();
+    let models = Models::unavailable("a test");
+    let config = EngineConfig { clock: clock.clone(), ..EngineConfig::new(storage, keys.clone(), models) };
+    let (engine, token) = Engine::open(config).await.unwrap();
+    (engine, token.map(|token| (*token).clone()))
+}
+
+fn operator(engine: &Engine, token: &str) -> Operator {
+    engine.gate().operator(Some(token), &[], engine.request_id()).map_err(|refusal| refusal.error).unwrap()
 }
 
 impl World {
@@ -137,12 +157,9 @@ impl World {
         let service = Service::new(lease.is_some());
         let keys = KeyConfig::from(Providers::new(service.clone()));
         let keys = KeyConfig { lease: lease.unwrap_or(keys.lease), ..keys };
-        let storage = Storage::open(&folder.path().join("data")).await.unwrap();
-        let config =
-            EngineConfig { clock: clock.clone(), ..EngineConfig::new(storage, keys, Models::unavailable("a test")) };
-        let (engine, token) = Engine::open(config).await.unwrap();
-        let operator = engine.gate().operator(Some(&token.unwrap()), &[], engine.request_id());
-        let operator = operator.map_err(|refusal| refusal.error).unwrap();
+        let (engine, token) = opened(folder.path(), &keys, &clock).await;
+        let token = token.unwrap();
+        let operator = operator(&engine, &token);
         let tenant = TenantId::parse("acme").unwrap();
         engine.create_tenant(&operator, NewTenant { rotate_days, ..NewTenant::named(tenant.clone()) }).await.unwrap();
         let key = NewKey {
@@ -163,8 +180,20 @@ impl World {
             tenant,
             secret: (*secret).clone(),
             tasks: TaskTracker::new(),
-            _folder: folder,
+            keys,
+            token,
+            folder,
         }
+    }
+
+    /// Stops in peace and starts again.
+    async fn restart(self) -> Self {
+        self.engine.close(Duration::from_secs(30)).await;
+        let Self { engine, operator: before, .. } = self;
+        drop((engine, before));
+        let (engine, _) = opened(self.folder.path(), &self.keys, &self.clock).await;
+        let operator = operator(&engine, &self.token);
+        Self { engine, operator, ..self }
     }
 
     async fn admit<A: Action>(&self, namespace: usize) -> Result<Grant<A>, kernel::Error> {
@@ -225,6 +254,12 @@ impl World {
     async fn acts(&self, what: &str) -> usize {
         let acts = self.engine.operator_audit(&self.operator, None, 1_000).await.unwrap();
         acts.iter().filter(|act| act.to_string().contains(&format!("\"{what}\""))).count()
+    }
+
+    /// The rotation that a rule or somebody has begun last.
+    fn newest(&self) -> Option<OperationView> {
+        let page = Page { after: None, limit: 1 };
+        self.engine.operations(&self.operator, page).unwrap().items.pop()
     }
 
     fn status(&self, id: OperationId) -> (OperationStatus, u64, u64) {
@@ -326,6 +361,95 @@ async fn a_reencryption_that_is_cancelled_midway_leaves_what_opens_and_is_gone_o
     let (id, _) = world.reencrypt().await;
     assert_eq!(world.ended(id).await, (OperationStatus::Succeeded, total, total));
     assert_eq!(world.epochs().await.len(), 1);
+    for namespace in 0..NAMESPACES {
+        world.finds(namespace).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotation_waits_for_its_provider_and_goes_on() {
+    for mood in [Mood::Away, Mood::Refuses] {
+        let world = World::new(Some(7), Some(kernel::limits::KEY_LEASE)).await;
+        world.fill(0).await;
+        world.service.be(mood);
+        world.clock.advance(DAY * 7);
+        until("it waits", async || world.newest().is_some_and(|view| view.waits_for == Some(Code::KeyUnavailable)))
+            .await;
+        assert!(!world.newest().unwrap().status.ended());
+        world.service.be(Mood::Answers);
+        until("the rule's rotation", async || {
+            world.clock.advance(Duration::from_secs(5));
+            world.epochs().await == [2]
+        })
+        .await;
+        let id = world.newest().unwrap().id;
+        assert_eq!(world.ended(id).await, (OperationStatus::Succeeded, 3, 3));
+        assert_eq!(world.newest().unwrap().waits_for, None);
+        world.finds(0).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotation_that_waits_is_cancelled_at_once_and_gives_up_in_the_end() {
+    let world = World::new(Some(7), Some(kernel::limits::KEY_LEASE)).await;
+    world.fill(0).await;
+    let waits = async || world.newest().is_some_and(|view| view.waits_for.is_some());
+    world.service.be(Mood::Away);
+    world.clock.advance(DAY * 7);
+    until("it waits", waits).await;
+    let id = world.newest().unwrap().id;
+    world.engine.cancel_operation(&world.operator, id).await.unwrap();
+    assert_eq!(world.ended(id).await.0, OperationStatus::Cancelled);
+    // An hour later the rule begins the next one. Nobody cancels that, and the provider stays away.
+    world.clock.advance(DAY / 12);
+    until("the next one waits", waits).await;
+    let next = world.newest().unwrap();
+    assert_ne!(next.id, id);
+    world.clock.advance(kernel::limits::ROTATE_DEADLINE);
+    assert_eq!(world.ended(next.id).await.0, OperationStatus::Failed);
+    let failed = world.engine.operation_for(&world.operator, next.id).unwrap();
+    assert_eq!(failed.error.unwrap().code, "key_unavailable");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotation_that_could_not_begin_leaves_nothing_in_the_way_of_the_next() {
+    let world = World::remote(DAY).await;
+    world.fill(0).await;
+    for mode in [RotateMode::Rewrap, RotateMode::Reencrypt(None)] {
+        world.service.be(Mood::Away);
+        let asked = world.engine.rotate_keys(&world.operator, &world.tenant, mode, None).await;
+        assert_eq!(asked.unwrap_err().code, Code::KeyUnavailable);
+        world.service.be(Mood::Answers);
+        let (id, _) = world.engine.rotate_keys(&world.operator, &world.tenant, mode, None).await.unwrap();
+        assert_eq!(world.ended(id).await, (OperationStatus::Succeeded, 3, 3));
+        world.clock.advance(Duration::from_secs(1));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_in_the_middle_of_a_reencryption_is_no_failure_and_the_next_start_goes_on() {
+    const NAMESPACES: usize = 80;
+    let world = Arc::new(World::local(None).await);
+    for namespace in 0..NAMESPACES {
+        world.fill(namespace).await;
+    }
+    let stop = CancellationToken::new();
+    let asking = {
+        let (world, stop) = (world.clone(), stop.clone());
+        world.tasks.clone().spawn(async move {
+            while !stop.is_cancelled() {
+                world.finds(0).await.unwrap();
+                world.clock.advance(Duration::from_secs(1));
+            }
+        })
+    };
+    let (id, _) = world.reencrypt().await;
+    until("it has begun with some", async || world.rotated_places().await > 2).await;
+    stop.cancel();
+    asking.await.unwrap();
+    let world = Arc::into_inner(world).unwrap().restart().await;
+    assert_eq!(world.ended(id).await, (OperationStatus::Succeeded, NAMESPACES as u64 + 2, NAMESPACES as u64 + 2));
+    assert_eq!(world.epochs().await, [2]);
     for namespace in 0..NAMESPACES {
         world.finds(namespace).await.unwrap();
     }

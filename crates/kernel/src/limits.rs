@@ -145,6 +145,13 @@ pub const ROTATIONS_AT_ONCE: usize = 4;
 pub const REENCRYPTIONS_AT_ONCE: usize = 4;
 /// A re-encryption that names no deadline should have ended after so long.
 pub const REENCRYPT_DEADLINE: Duration = Duration::from_secs(24 * 3_600);
+/// A rotation by rewrapping waits no longer than so long for what stands in its way; one that does not wait takes
+/// seconds.
+pub const ROTATE_DEADLINE: Duration = Duration::from_secs(24 * 3_600);
+/// The first pause of a rotation that waits; each is twice the one before.
+pub const ROTATION_PAUSE_MIN: Duration = Duration::from_secs(1);
+/// And the longest: so late it sees at most that a provider answers again.
+pub const ROTATION_PAUSE_MAX: Duration = Duration::from_secs(60);
 /// Rotations of all tenants at the same time, at most.
 pub const CAMPAIGN_CONCURRENCY_MAX: usize = 32;
 /// The longest time between two rotations that a policy may ask for, days.

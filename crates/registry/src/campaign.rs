@@ -79,9 +79,8 @@ impl Registry {
     pub fn campaign_due(&self) -> (Vec<TenantId>, bool) {
         self.inner.control.read(|s| {
             let Some(campaign) = s.campaign else { return (Vec::new(), false) };
-            let rotates = |o: OperationKind| matches!(o, OperationKind::RotateKey | OperationKind::Reencrypt);
             let running = |t: &TenantRecord| {
-                s.operations.iter().any(|o| o.end.is_none() && rotates(o.kind) && o.incarnation == t.incarnation)
+                s.operations.iter().any(|o| o.end.is_none() && o.kind.rotates() && o.incarnation == t.incarnation)
             };
             let living = s.tenants.values().filter(|t| t.life != Life::Deleting);
             let (busy, free): (Vec<_>, Vec<_>) = living.partition(|t| running(t));

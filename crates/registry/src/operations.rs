@@ -9,7 +9,7 @@ use crate::{
 use access::Operator;
 use kernel::{Code, Error, Incarnation, OperationId, Result, TenantId, Timestamp, limits};
 use std::sync::{
-    Arc, PoisonError,
+    Arc, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
@@ -36,6 +36,8 @@ pub struct OperationView {
     pub result: Option<serde_json::Value>,
     /// Why it failed.
     pub error: Option<Failure>,
+    /// What it waits for to pass, while it is under way.
+    pub waits_for: Option<Code>,
 }
 
 /// How far an operation is. Zero of zero: not known.
@@ -76,11 +78,16 @@ pub(crate) struct Live {
     cancelled: AtomicBool,
     done: AtomicU64,
     total: AtomicU64,
+    waits_for: Mutex<Option<Code>>,
 }
 
 impl Live {
     fn progress(&self) -> (u64, u64) {
         (self.done.load(Ordering::Relaxed), self.total.load(Ordering::Relaxed))
+    }
+
+    fn waits_for(&self) -> MutexGuard<'_, Option<Code>> {
+        self.waits_for.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -120,6 +127,11 @@ impl OperationHandle {
         self.live.started.store(true, Ordering::Relaxed);
         self.live.done.store(done, Ordering::Relaxed);
         self.live.total.store(total, Ordering::Relaxed);
+    }
+
+    /// Says what it waits for, or that it goes on. Gives what was said before.
+    pub fn waits_for(&self, code: Option<Code>) -> Option<Code> {
+        std::mem::replace(&mut *self.live.waits_for(), code)
     }
 
     /// Whether somebody asked for it to end.
@@ -184,8 +196,7 @@ impl Registry {
                 {
                     return Ok((None, (known.clone(), false)));
                 }
-                let rotates = |kind| matches!(kind, OperationKind::RotateKey | OperationKind::Reencrypt);
-                if rotates(kind) && running.clone().any(|o| rotates(o.kind)) {
+                if kind.rotates() && running.clone().any(|o| o.kind.rotates()) {
                     let message =
                         "another rotation of this tenant's keys is under way; wait for it to end, or cancel it";
                     return Err(Error::new(Code::Conflict, message).into());
@@ -352,6 +363,7 @@ impl Registry {
             deadline: record.deadline,
             result: record.end.as_ref().and_then(|e| e.result.clone()),
             error: record.end.as_ref().and_then(|e| e.error.clone()),
+            waits_for: live.filter(|_| record.end.is_none()).and_then(|live| *live.waits_for()),
         }
     }
 }

@@ -272,6 +272,11 @@ impl OperationKind {
         }
     }
 
+    /// Whether it is one of a tenant's keys: a tenant has one at a time.
+    pub fn rotates(self) -> bool {
+        matches!(self, OperationKind::RotateKey | OperationKind::Reencrypt)
+    }
+
     /// What its progress counts.
     pub fn unit(self) -> &'static str {
         match self {

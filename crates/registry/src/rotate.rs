@@ -10,12 +10,12 @@
 //! Place keys do not change, so open homes and running requests never notice.
 
 use crate::{
-    Certificate, KeyChoice, KeyState, OperationHandle, OperationKind, Registry,
+    Certificate, KeyChoice, KeyState, OperationHandle, OperationKind, OperationStatus, Registry,
     certificate::{Retired, ShreddedKey},
     control::{ControlEvent, ControlState},
     directory::{DirectoryEvent, Rewrap},
     keys::millis,
-    record::{EpochRecord, Life, TenantRecord},
+    record::{EpochRecord, Life, OperationRecord, TenantRecord},
     registry::Inner,
     residence::{Residence, place},
 };
@@ -83,11 +83,11 @@ impl Registry {
     }
 
     /// Rotates to the end. Takes up a rotation that began before. The operation is told places done
-    /// and all of them.
+    /// and all of them; `None` if it was cancelled between two writes: two epochs stay then, and everything opens.
     ///
     /// # Errors
     /// As [`Registry::begin_rotation`]. Everything stays readable, and the next call goes on.
-    pub async fn rotate(&self, grant: &Grant<RotateKey>, operation: &OperationHandle) -> Result<Rotated> {
+    pub async fn rotate(&self, grant: &Grant<RotateKey>, operation: &OperationHandle) -> Result<Option<Rotated>> {
         if operation.incarnation() != grant.incarnation() {
             return Err(Error::not_found());
         }
@@ -99,11 +99,26 @@ impl Registry {
     ///
     /// # Errors
     /// As [`Registry::rotate`]; `invalid_request` for another kind of operation.
-    pub async fn resume_rotation(&self, operation: &OperationHandle) -> Result<Rotated> {
+    pub async fn resume_rotation(&self, operation: &OperationHandle) -> Result<Option<Rotated>> {
         if operation.kind() != OperationKind::RotateKey {
             return Err(Error::invalid("operation", "is no rotation"));
         }
-        self.rotate_all(operation.incarnation(), &|done, total| operation.progress(done, total)).await
+        let residence = self.inner.open(operation.incarnation()).await?;
+        let _one = residence.rotation.lock().await;
+        let epoch = self.add_epoch(&residence, None, None).await?;
+        let report = |done, total| operation.progress(done, total);
+        self.rewrap_own_places(&residence, epoch).await?;
+        self.report(&residence, epoch, &report);
+        while self.rewrap_some(&residence, epoch).await? {
+            self.report(&residence, epoch, &report);
+            if operation.cancelled() {
+                return Ok(None);
+            }
+        }
+        residence.book().purge().await?;
+        let certificate = self.retire(&residence, epoch, "rewrap").await?;
+        self.report(&residence, epoch, &report);
+        Ok(Some(Rotated { epoch, certificate }))
     }
 
     /// Where a tenant's place keys stand.
@@ -136,34 +151,27 @@ impl Registry {
         Ok(KeyStatus { epochs, current, rotating, key, state, next_rotation })
     }
 
-    /// Tenants whose keys are older than their rule, or the configuration's, allows: for each a rotation is to begin.
+    /// Tenants whose keys are older than their rule, or the configuration's, allows, or for which such a rotation ended
+    /// halfway: for each one is to begin.
     pub fn rotations_due(&self) -> Vec<TenantId> {
         let now = self.inner.world.clock.now();
         self.inner.control.read(|s| {
-            let running = |t: &&TenantRecord| {
-                s.operations
-                    .iter()
-                    .any(|o| o.end.is_none() && o.kind == OperationKind::RotateKey && o.incarnation == t.incarnation)
+            let due = |t: &&TenantRecord| {
+                let rotates = |o: &&OperationRecord| o.incarnation == t.incarnation && o.kind.rotates();
+                let mut rotations = s.operations.iter().rev().filter(rotates);
+                if rotations.clone().any(|o| o.end.is_none()) {
+                    return false;
+                }
+                // One that somebody cancelled, or a re-encryption, which has more to do, waits for whoever asks, or the rule.
+                let failed = |o: &OperationRecord| {
+                    let end = o.end.as_ref().map(|end| end.status);
+                    o.kind == OperationKind::RotateKey && end == Some(OperationStatus::Failed)
+                };
+                let halfway = t.keys.epochs.len() > 1 && rotations.next().is_some_and(failed);
+                self.inner.next_rotation(t).is_some_and(|at| halfway || at <= now)
             };
-            let due = |t: &&TenantRecord| self.inner.next_rotation(t).is_some_and(|at| at <= now);
-            let living = s.tenants.values().filter(|t| t.life == Life::Active && t.keys.epochs.len() == 1);
-            living.filter(due).filter(|t| !running(t)).map(|t| t.id.clone()).collect()
+            s.tenants.values().filter(|t| t.life == Life::Active).filter(due).map(|t| t.id.clone()).collect()
         })
-    }
-
-    async fn rotate_all(&self, incarnation: Incarnation, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<Rotated> {
-        let residence = self.inner.open(incarnation).await?;
-        let _one = residence.rotation.lock().await;
-        let epoch = self.add_epoch(&residence, None, None).await?;
-        self.rewrap_own_places(&residence, epoch).await?;
-        self.report(&residence, epoch, progress);
-        while self.rewrap_some(&residence, epoch).await? {
-            self.report(&residence, epoch, progress);
-        }
-        residence.book().purge().await?;
-        let certificate = self.retire(&residence, epoch, "rewrap").await?;
-        self.report(&residence, epoch, progress);
-        Ok(Rotated { epoch, certificate })
     }
 
     /// Step 1.

@@ -6,11 +6,12 @@ use crate::http::{
     call::{Call, Nothing},
     reply::Reply,
     wire::{
-        admin::{
-            ApiKeyList, ApiKeyMade, ApiKeyNew, Certificate, CertificateList, Keys, Rotate, RotateAll, RotateServer,
-            Rotating, RotatingAll, ServerKeys, SigningKey,
-        },
+        admin::{ApiKeyList, ApiKeyMade, ApiKeyNew},
         common::Deleted,
+        keys::{
+            Certificate, CertificateList, Keys, Rotate, RotateAll, RotateServer, Rotating, RotatingAll, ServerKeys,
+            SigningKey,
+        },
     },
 };
 use access::Operator;

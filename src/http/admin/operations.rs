@@ -4,7 +4,7 @@ use crate::http::{
     App,
     call::{Call, Nothing},
     reply::Reply,
-    wire::admin::{Operation, OperationList},
+    wire::operations::{Operation, OperationList},
 };
 use access::Operator;
 use kernel::{Error, OperationId};

@@ -136,11 +136,11 @@ fn operators_words_are_checked() {
     );
     assert_eq!(refused::<admin::ApiKeyNew>(r#"{"name":"n","scopes":["root"]}"#), "invalid_request scopes[0]");
     assert_eq!(refused::<admin::ApiKeyNew>(r#"{"name":""}"#), "invalid_request name");
-    assert_eq!(refused::<admin::Rotate>(r#"{"mode":"shred"}"#), "invalid_request mode");
-    assert_eq!(refused::<admin::Rotate>(r#"{"mode":"reencrypt","deadline":"soon"}"#), "invalid_request deadline");
+    assert_eq!(refused::<keys::Rotate>(r#"{"mode":"shred"}"#), "invalid_request mode");
+    assert_eq!(refused::<keys::Rotate>(r#"{"mode":"reencrypt","deadline":"soon"}"#), "invalid_request deadline");
     let late = r#"{"mode":"rewrap","deadline":"2027-01-01T00:00:00Z"}"#;
-    assert_eq!(refused::<admin::Rotate>(late), "invalid_request deadline");
-    assert_eq!(refused::<admin::Rotate>(r#"{"mode":"rewrap","key":{"name":""}}"#), "invalid_request key.name");
+    assert_eq!(refused::<keys::Rotate>(late), "invalid_request deadline");
+    assert_eq!(refused::<keys::Rotate>(r#"{"mode":"rewrap","key":{"name":""}}"#), "invalid_request key.name");
     assert_eq!(refused::<admin::TenantNew>(r#"{"id":"a","key":{"vault":"x"}}"#), "unknown_field key.vault");
     let key = read::<admin::ApiKeyNew>(r#"{"name":"n"}"#).expect("fits");
     assert_eq!(key.scopes, kernel::Scope::DEFAULT);

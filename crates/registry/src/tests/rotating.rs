@@ -2,7 +2,7 @@
 
 use super::{Site, Start, name};
 use crate::{
-    Begun, OperationKind,
+    Begun, OperationKind, TenantChange,
     book::{Fold, World},
     control::{ControlEvent, ControlState},
     directory::DirectoryState,
@@ -55,7 +55,7 @@ async fn rotate(start: &Start, id: &TenantId) -> KeyEpoch {
     let Begun::Fresh(operation) = start.registry.begin_operation(id, OperationKind::RotateKey).await.unwrap() else {
         panic!("none runs")
     };
-    let rotated = start.registry.rotate(&grant, &operation).await.unwrap();
+    let rotated = start.registry.rotate(&grant, &operation).await.unwrap().unwrap();
     operation.succeed(serde_json::Value::Null).await;
     let key = PublicKey::parse(&start.registry.signing_key()).unwrap();
     let note = rotated.certificate.unwrap().note;
@@ -142,12 +142,63 @@ async fn a_stop_behind_any_step_leaves_everything_readable_and_is_taken_up() {
         let status = start.registry.key_status(&start.operator, &id).await.unwrap();
         assert_eq!(status.rotating.is_some(), step > 0, "step {step}");
         let operation = start.registry.unfinished().pop().unwrap();
-        let rotated = start.registry.resume_rotation(&operation).await.unwrap();
+        let rotated = start.registry.resume_rotation(&operation).await.unwrap().unwrap();
         assert_eq!(rotated.epoch, first.next(), "step {step}");
         operation.succeed(serde_json::Value::Null).await;
         let status = start.registry.key_status(&start.operator, &id).await.unwrap();
         assert_eq!(status.epochs.len(), 1, "step {step}");
         all_open(&start, &key, &sealed).await;
+    }
+}
+
+#[tokio::test]
+async fn a_cancelled_rotation_leaves_both_epochs_and_the_next_one_ends_it() {
+    let mut site = Site::new();
+    let start = site.start().await;
+    let id = start.tenant("acme").await;
+    let key = start.key(&id).await;
+    let sealed = furnish(&start, &key).await;
+    let first = start.registry.key_status(&start.operator, &id).await.unwrap().current;
+    let grant = delegate(&start.gate, &start, &id);
+    let Ok(Begun::Fresh(operation)) = start.registry.begin_operation(&id, OperationKind::RotateKey).await else {
+        panic!("none runs")
+    };
+    start.registry.cancel(&start.operator, operation.id()).unwrap();
+    assert!(start.registry.rotate(&grant, &operation).await.unwrap().is_none());
+    operation.stop().await;
+    drop(grant);
+    let status = start.registry.key_status(&start.operator, &id).await.unwrap();
+    assert_eq!(status.epochs.iter().map(|e| e.epoch).collect::<Vec<_>>(), [first, first.next()]);
+    all_open(&start, &key, &sealed).await;
+    assert_eq!(rotate(&start, &id).await, first.next(), "no third epoch");
+    assert_eq!(start.registry.key_status(&start.operator, &id).await.unwrap().epochs.len(), 1);
+    all_open(&start, &key, &sealed).await;
+}
+
+/// Which rotations a rule begins by itself.
+#[tokio::test]
+async fn a_rule_goes_on_with_what_failed_halfway_and_leaves_what_was_cancelled() {
+    let mut site = Site::new();
+    let start = site.start().await;
+    let id = start.tenant("acme").await;
+    let change = TenantChange { rotate_days: Some(Some(30)), ..TenantChange::default() };
+    start.registry.update_tenant(&start.operator, &id, change).await.unwrap();
+    for fails in [true, false] {
+        assert!(start.registry.rotations_due().is_empty(), "its keys are young");
+        let grant = delegate(&start.gate, &start, &id);
+        let Ok(Begun::Fresh(operation)) = start.registry.begin_operation(&id, OperationKind::RotateKey).await else {
+            panic!("none runs")
+        };
+        start.registry.begin_rotation(&grant, None).await.unwrap();
+        assert!(start.registry.rotations_due().is_empty(), "one runs");
+        if fails {
+            operation.fail(&kernel::Error::internal("a test")).await;
+            assert_eq!(start.registry.rotations_due(), [id.clone()]);
+            rotate(&start, &id).await;
+        } else {
+            operation.stop().await;
+            assert!(start.registry.rotations_due().is_empty(), "somebody cancelled it");
+        }
     }
 }
 

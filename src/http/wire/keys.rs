@@ -1,0 +1,315 @@
+//! Keys that data is sealed under, on the wire: rotation, inventory, statements.
+
+use super::{
+    admin::label,
+    common::{at, nullable},
+    operations::Progress,
+};
+use crate::http::call::Incoming;
+use engine::{KeyChoice, KeyState, KeyStatus, RotateMode};
+use kernel::{Error, Timestamp, limits};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// Which key wraps a tenant's own. What is absent is as the configuration says.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"provider": "bao", "name": "acme"}))]
+pub(crate) struct KeyWanted {
+    /// `local`, or the name of a `[key_providers.…]` of the configuration.
+    provider: Option<String>,
+    /// The key's name there.
+    name: Option<String>,
+}
+
+impl KeyWanted {
+    pub(super) fn check(self) -> Result<KeyChoice, Error> {
+        Ok(KeyChoice { provider: label("key.provider", self.provider)?, key: label("key.name", self.name)? })
+    }
+}
+
+/// The key that wraps a tenant's own, and whether it can be had.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct KeyHeld {
+    /// Empty once it is destroyed.
+    provider: String,
+    name: String,
+    /// `active`; `unavailable`: its provider refuses it or does not answer, and requests are served until the lease ends;
+    /// `sealed`: nothing is served, and nothing of the tenant is in memory; `shredded`.
+    state: &'static str,
+    /// `outage`, or how it is refused: `disabled`, `missing`, `forbidden`, `not_authentic`.
+    why: Option<&'static str>,
+    since: Option<String>,
+    /// How long requests are served yet, seconds.
+    serves_for_s: Option<u64>,
+}
+
+impl KeyHeld {
+    pub(super) fn new((provider, name): (String, String), held: KeyState) -> Self {
+        let state = held.as_str();
+        let (why, since, serves_for_s) = match held {
+            KeyState::Unavailable { why, since, serves_for } => {
+                (Some(why.as_str()), Some(since.to_string()), Some(serves_for.as_secs()))
+            }
+            KeyState::Sealed(why) => (Some(why.as_str()), None, None),
+            KeyState::Active | KeyState::Shredded => (None, None, None),
+        };
+        Self { provider, name, state, why, since, serves_for_s }
+    }
+}
+
+/// How to rotate.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"mode": "rewrap"}))]
+pub(crate) struct Rotate {
+    /// `rewrap`: keys are wrapped anew, objects stay as they are. `reencrypt`, after a compromise: every object is sealed
+    /// anew under fresh keys.
+    mode: RotateWord,
+    /// With `reencrypt`: when it should have ended. Whoever is late is told, and goes on. Absent: in 24 hours.
+    deadline: Option<String>,
+    /// Another key for the new epoch.
+    key: Option<KeyWanted>,
+}
+
+/// How to rotate.
+#[derive(Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum RotateWord {
+    Rewrap,
+    Reencrypt,
+}
+
+impl Incoming for Rotate {
+    type Checked = (RotateMode, Option<KeyChoice>);
+
+    fn check(self) -> Result<Self::Checked, Error> {
+        let mode = match self.mode {
+            RotateWord::Rewrap => RotateMode::Rewrap,
+            RotateWord::Reencrypt => {
+                let deadline = self.deadline.as_deref().map(|at| common::at("deadline", Timestamp::parse(at)));
+                RotateMode::Reencrypt(deadline.transpose()?)
+            }
+        };
+        if self.deadline.is_some() && mode == RotateMode::Rewrap {
+            return Err(Error::invalid("deadline", "is for mode reencrypt"));
+        }
+        Ok((mode, self.key.map(KeyWanted::check).transpose()?))
+    }
+}
+
+/// How to rotate the keys of all tenants.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"mode": "rewrap", "concurrency": 4}))]
+pub(crate) struct RotateAll {
+    mode: RotateWord,
+    /// Tenants at once, 1 to 32; 4 if absent.
+    concurrency: Option<u32>,
+}
+
+impl Incoming for RotateAll {
+    type Checked = (bool, u32);
+
+    fn check(self) -> Result<Self::Checked, Error> {
+        Ok((matches!(self.mode, RotateWord::Reencrypt), self.concurrency.unwrap_or(4)))
+    }
+}
+
+/// How to rotate the server's own keys.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"mode": "rewrap"}))]
+pub(crate) struct RotateServer {
+    /// `reencrypt` seals everything of the control place and the operators' audit anew as well.
+    mode: RotateWord,
+    /// Another key for them.
+    key: Option<KeyWanted>,
+}
+
+impl Incoming for RotateServer {
+    type Checked = (bool, Option<KeyChoice>);
+
+    fn check(self) -> Result<Self::Checked, Error> {
+        Ok((matches!(self.mode, RotateWord::Reencrypt), self.key.map(KeyWanted::check).transpose()?))
+    }
+}
+
+/// The server's own keys.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ServerKeys {
+    provider: String,
+    key: String,
+    /// When the control place's keys were wrapped.
+    created_at: String,
+    /// Epochs of the control place's own key; two while everything is sealed anew.
+    control_epochs: Vec<u32>,
+    /// Epochs of the key above the operators' audit; two while a rotation is under way.
+    audit_epochs: Vec<ServerEpoch>,
+    /// Null when no rotation runs.
+    rotating: Option<RotatingServer>,
+}
+
+/// One epoch of the key above the operators' audit.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ServerEpoch {
+    epoch: u32,
+    created_at: String,
+    provider: String,
+    key: String,
+}
+
+/// A rotation of the server's own keys under way.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct RotatingServer {
+    mode: &'static str,
+    begun_at: String,
+}
+
+impl From<engine::ServerKeys> for ServerKeys {
+    fn from(keys: engine::ServerKeys) -> Self {
+        let engine::ServerKeys { key: (provider, key), created_at, control_epochs, audit_epochs, rotating } = keys;
+        let audit_epochs = audit_epochs.into_iter().map(|(epoch, created_at, provider, key)| ServerEpoch {
+            epoch: epoch.0,
+            created_at: created_at.to_string(),
+            provider,
+            key,
+        });
+        Self {
+            provider,
+            key,
+            created_at: created_at.to_string(),
+            control_epochs: control_epochs.into_iter().map(|epoch| epoch.0).collect(),
+            audit_epochs: audit_epochs.collect(),
+            rotating: rotating.map(|(begun_at, reencrypt)| RotatingServer {
+                mode: if reencrypt { "reencrypt" } else { "rewrap" },
+                begun_at: begun_at.to_string(),
+            }),
+        }
+    }
+}
+
+/// A rotation of all tenants under way.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct RotatingAll {
+    mode: &'static str,
+    begun_at: String,
+    concurrency: u32,
+    /// Tenants done, and all of them. What failed is told by the operations.
+    progress: Progress,
+}
+
+impl From<engine::Campaign> for RotatingAll {
+    fn from(campaign: engine::Campaign) -> Self {
+        let engine::Campaign { reencrypt, begun_at, concurrency, done, total } = campaign;
+        let mode = if reencrypt { "reencrypt" } else { "rewrap" };
+        Self { mode, begun_at: begun_at.to_string(), concurrency, progress: Progress { done, total, unit: "tenants" } }
+    }
+}
+
+/// A rotation under way.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Rotating {
+    pub(crate) operation: String,
+    /// The epoch it leads to.
+    pub(crate) epoch: u32,
+}
+
+/// A tenant's key epochs.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Keys {
+    current: u32,
+    key: KeyHeld,
+    /// How keys and objects are sealed.
+    algorithms: Algorithms,
+    epochs: Vec<Epoch>,
+    /// When the next rotation is begun, if a rule says so.
+    next_rotation: Option<String>,
+    /// Null when no rotation runs.
+    rotating: Option<Progress>,
+}
+
+/// One epoch.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Epoch {
+    epoch: u32,
+    created_at: String,
+    age_days: u64,
+    provider: String,
+    key: String,
+    /// Keys that it wraps.
+    objects: u64,
+    /// Keys that it has wrapped so far, and how many it may.
+    wraps: u64,
+    wraps_max: u64,
+}
+
+/// How keys and objects are sealed.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Algorithms {
+    keys: &'static str,
+    objects: &'static str,
+    log: &'static str,
+}
+
+impl From<KeyStatus> for Keys {
+    fn from(status: KeyStatus) -> Self {
+        let epochs = status.epochs.into_iter();
+        let epochs = epochs.map(|e| Epoch {
+            epoch: e.epoch.0,
+            created_at: e.created_at.to_string(),
+            age_days: e.age.as_secs() / 86_400,
+            provider: e.provider,
+            key: e.key,
+            objects: e.objects,
+            wraps: e.wraps,
+            wraps_max: vault::WRAPS_MAX,
+        });
+        Self {
+            current: status.current.0,
+            key: KeyHeld::new(status.key, status.state),
+            algorithms: Algorithms {
+                keys: "AES-256-GCM",
+                objects: "FLOE (AES-256-GCM, HKDF-Expand-SHA-384)",
+                log: "AES-256-GCM, HMAC-SHA-256",
+            },
+            next_rotation: status.next_rotation.map(|at| at.to_string()),
+            epochs: epochs.collect(),
+            rotating: status.rotating.map(|(done, total)| Progress { done, total, unit: "keys" }),
+        }
+    }
+}
+
+/// A signed statement about keys that are gone.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Certificate {
+    tenant: String,
+    incarnation: String,
+    /// `tenant.erased`, `epochs.destroyed` or `server.rotated`.
+    kind: String,
+    at: String,
+    /// A signed note (c2sp.org/signed-note) whose text is JSON. `ringfence audit verify` checks it.
+    note: String,
+}
+
+impl From<engine::Certificate> for Certificate {
+    fn from(certificate: engine::Certificate) -> Self {
+        let engine::Certificate { tenant, incarnation, kind, at, note } = certificate;
+        Self { tenant, incarnation, kind, at, note }
+    }
+}
+
+/// Statements, newest first.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct CertificateList {
+    pub(crate) certificates: Vec<Certificate>,
+    /// Always null: all that are remembered are here.
+    pub(crate) next: Option<String>,
+}
+
+/// The public key of this server's statements.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct SigningKey {
+    /// `name+id+key`, as signed notes want it.
+    pub(crate) key: String,
+}

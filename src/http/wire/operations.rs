@@ -1,0 +1,72 @@
+//! Long pieces of work on the wire.
+
+use engine::{OperationView, Paged};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// A long piece of work.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Operation {
+    id: String,
+    kind: &'static str,
+    tenant: String,
+    /// `pending`, `running`, `succeeded`, `failed` or `cancelled`.
+    status: &'static str,
+    progress: Progress,
+    created_at: String,
+    finished_at: Option<String>,
+    /// When it should have ended.
+    deadline: Option<String>,
+    #[schema(value_type = Option<Object>)]
+    result: Option<serde_json::Value>,
+    error: Option<Failure>,
+    /// The code of what it waits for, if it does: a rotation goes on when that has passed.
+    waits_for: Option<&'static str>,
+}
+
+/// Why an operation failed.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Failure {
+    code: String,
+    message: String,
+}
+
+impl From<OperationView> for Operation {
+    fn from(view: OperationView) -> Self {
+        Self {
+            id: view.id.to_string(),
+            kind: view.kind.as_str(),
+            tenant: view.tenant.as_str().to_owned(),
+            status: view.status.as_str(),
+            progress: Progress { done: view.progress.done, total: view.progress.total, unit: view.progress.unit },
+            created_at: view.created_at.to_string(),
+            finished_at: view.finished_at.map(|t| t.to_string()),
+            deadline: view.deadline.map(|t| t.to_string()),
+            result: view.result,
+            error: view.error.map(|e| Failure { code: e.code, message: e.message }),
+            waits_for: view.waits_for.map(kernel::Code::as_str),
+        }
+    }
+}
+
+/// A page of operations, newest first.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct OperationList {
+    operations: Vec<Operation>,
+    /// Give it as `after` for more.
+    next: Option<String>,
+}
+
+impl From<Paged<OperationView>> for OperationList {
+    fn from(page: Paged<OperationView>) -> Self {
+        Self { operations: page.items.into_iter().map(Operation::from).collect(), next: page.next }
+    }
+}
+
+/// How far it is.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Progress {
+    pub(super) done: u64,
+    pub(super) total: u64,
+    pub(super) unit: &'static str,
+}
