@@ -85,8 +85,9 @@ impl Eraser {
     pub(crate) async fn leave(&self, incarnation: Incarnation) -> Left<'_> {
         self.left().push(incarnation);
         let left = Left(self, incarnation);
+        let mut at = self.at.subscribe();
         // Its sender is in this very hand.
-        let _gone = self.at.subscribe().wait_for(|at| *at != Some(incarnation)).await;
+        let _gone = at.wait_for(|at| *at != Some(incarnation)).await.is_err();
         left
     }
 

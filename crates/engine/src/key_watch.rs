@@ -139,12 +139,7 @@ impl Engine {
         let begun = self.inner.registry.begin_operation_until(tenant, kind, late).await?;
         if let Begun::Fresh(operation) = begun {
             let engine = self.clone();
-            self.inner.tracker.spawn(async move {
-                match kind {
-                    OperationKind::Reencrypt => engine.run_reencryption(operation, Some(turn)).await,
-                    _ => engine.run_rotation(operation, Some(turn)).await,
-                }
-            });
+            self.inner.tracker.spawn(async move { engine.run_rotation(operation, Some(turn)).await });
         }
         Ok(())
     }

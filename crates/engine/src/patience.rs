@@ -14,14 +14,13 @@ use tokio::sync::OwnedSemaphorePermit;
 pub(crate) type Outcome = Result<Option<Rotated>, Error>;
 
 impl Engine {
-    /// A rotation's result, which is tried for again while what stands in its way may pass. `None`: the server stops. Its
-    /// turn among rotations is given to others while it waits.
+    /// A rotation's result, behind the first try, which is followed by others while what stands in the way may pass.
+    /// `None`: the server stops. Its turn among rotations is given to others while it waits.
     pub(crate) async fn patiently(
         &self,
         operation: &OperationHandle,
         mut turn: Option<OwnedSemaphorePermit>,
         first: Outcome,
-        again: impl AsyncFn() -> Outcome,
     ) -> Option<Outcome> {
         let mut result = first;
         let mut pause = limits::ROTATION_PAUSE_MIN;
@@ -45,7 +44,7 @@ impl Engine {
                 continue;
             }
             pause = (pause * 2).min(limits::ROTATION_PAUSE_MAX);
-            result = again().await;
+            result = self.try_rotating(operation).await;
             if result.as_ref().err().is_none_or(|error| !passes(error.code)) {
                 operation.waits_for(None);
             }

@@ -21,7 +21,8 @@ impl Engine {
                 Err(error) => Deed::failure(error.code),
             };
             let _ = engine.settle(grant, Ok(((), deed))).await;
-            engine.go_on_rotating(operation, first, None).await;
+            let result = engine.patiently(&operation, None, first).await;
+            end_rotation(operation, result).await;
         });
     }
 
@@ -50,8 +51,7 @@ impl Engine {
             self.inner.tracker.spawn(async move {
                 let registry = &engine.inner.registry;
                 match operation.kind() {
-                    OperationKind::RotateKey => engine.run_rotation(operation, None).await,
-                    OperationKind::Reencrypt => engine.run_reencryption(operation, None).await,
+                    OperationKind::RotateKey | OperationKind::Reencrypt => engine.run_rotation(operation, None).await,
                     OperationKind::EraseTenant => {
                         let nobody_tends = engine.inner.eraser.leave(operation.incarnation()).await;
                         engine.let_go(operation.incarnation()).await;
@@ -93,16 +93,19 @@ impl Engine {
         work.finish().await.map(drop)
     }
 
-    /// A rotation that nobody's request begins: after a restart, or by a rule.
+    /// A rotation of either kind that nobody's request begins: after a restart, or by a rule.
     pub(crate) async fn run_rotation(&self, operation: OperationHandle, turn: Option<OwnedSemaphorePermit>) {
-        let first = self.inner.registry.resume_rotation(&operation).await;
-        self.go_on_rotating(operation, first, turn).await;
+        let first = self.try_rotating(&operation).await;
+        let result = self.patiently(&operation, turn, first).await;
+        end_rotation(operation, result).await;
     }
 
-    async fn go_on_rotating(&self, operation: OperationHandle, first: Outcome, turn: Option<OwnedSemaphorePermit>) {
-        let again = || self.inner.registry.resume_rotation(&operation);
-        let result = self.patiently(&operation, turn, first, again).await;
-        end_rotation(operation, result).await;
+    /// What is left of a rotation, as far as it goes.
+    pub(crate) async fn try_rotating(&self, operation: &OperationHandle) -> Outcome {
+        match operation.kind() {
+            OperationKind::Reencrypt => self.reencrypt(operation).await,
+            _ => self.inner.registry.resume_rotation(operation).await,
+        }
     }
 
     /// Seals everything anew, in the background.
@@ -110,15 +113,8 @@ impl Engine {
         let engine = self.clone();
         self.inner.tracker.spawn(async move {
             let _ = engine.settle(grant, Ok(((), Deed::success()))).await;
-            engine.run_reencryption(operation, None).await;
+            engine.run_rotation(operation, None).await;
         });
-    }
-
-    /// A re-encryption to its end, also one that a restart interrupted.
-    pub(crate) async fn run_reencryption(&self, operation: OperationHandle, turn: Option<OwnedSemaphorePermit>) {
-        let first = self.reencrypt(&operation).await;
-        let result = self.patiently(&operation, turn, first, || self.reencrypt(&operation)).await;
-        end_rotation(operation, result).await;
     }
 
     /// Drops the data of a tenant that is being erased from memory, and ends its audit chain.

@@ -2,7 +2,7 @@
 //! So a restart goes on with it from the tenants' own records.
 
 use crate::{
-    OperationKind, Registry,
+    Registry,
     control::ControlEvent,
     record::{Life, TenantRecord},
 };

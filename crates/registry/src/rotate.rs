@@ -20,7 +20,7 @@ use crate::{
     residence::{Residence, place},
 };
 use access::{Grant, Operator, RotateKey};
-use kernel::{Code, Error, Incarnation, KeyEpoch, Result, TenantId, Timestamp, limits};
+use kernel::{Code, Error, KeyEpoch, Result, TenantId, Timestamp, limits};
 use std::{sync::Arc, time::Duration};
 use vault::{Key, PlaceKind};
 

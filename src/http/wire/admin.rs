@@ -1,13 +1,13 @@
 //! The control plane on the wire.
 
-use super::common::{self, at, nullable};
+use super::{
+    common::{self, at, nullable},
+    keys::{KeyHeld, KeyWanted},
+};
 use crate::http::call::Incoming;
 use access::TenantState;
-use engine::{
-    KeyChoice, KeyState, KeyStatus, KeyView, NewKey, NewTenant, OperationView, OperatorView, Paged, RotateMode,
-    TenantChange, TenantView,
-};
-use kernel::{Error, NamespaceName, OperatorName, Quotas, Role, Scope, TenantId, Timestamp, limits};
+use engine::{KeyView, NewKey, NewTenant, OperatorView, Paged, TenantChange, TenantView};
+use kernel::{Error, NamespaceName, OperatorName, Quotas, Role, Scope, TenantId, limits};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 

@@ -1,13 +1,9 @@
 //! Keys that data is sealed under, on the wire: rotation, inventory, statements.
 
-use super::{
-    admin::label,
-    common::{at, nullable},
-    operations::Progress,
-};
+use super::{admin::label, common, operations::Progress};
 use crate::http::call::Incoming;
 use engine::{KeyChoice, KeyState, KeyStatus, RotateMode};
-use kernel::{Error, Timestamp, limits};
+use kernel::{Error, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 

@@ -1,6 +1,6 @@
 //! Bodies as callers send them, good and bad: what is taken, and which member an error names.
 
-use super::{admin, documents, namespaces, search};
+use super::{admin, documents, keys, namespaces, search};
 use crate::http::call::Incoming;
 use kernel::{Code, Error};
 

@@ -42,7 +42,7 @@ pub(crate) struct World {
     pub(crate) sizes: Sizes,
     pub(crate) clock: SystemClock,
     pub(crate) tasks: TaskTracker,
-    key: String,
+    pub(crate) key: String,
 }
 
 impl Sizes {
@@ -122,15 +122,6 @@ impl World {
         let fill = stream::iter(0..world.sizes.namespaces).map(|n| world.fill(n)).buffer_unordered(16);
         fill.collect::<Vec<Result<()>>>().await.into_iter().collect::<Result<Vec<()>>>()?;
         Ok(world)
-    }
-
-    /// The same, stopped and started again with this bound on erasure.
-    pub(crate) async fn restarted(self, folder: &Path, erase_within: Duration) -> Result<Self> {
-        self.engine.close(Duration::from_secs(60)).await;
-        let Self { engine, operator, tenant, sizes, clock, tasks, key } = self;
-        drop(engine);
-        let (engine, _) = opened(sizes, folder, erase_within).await?;
-        Ok(Self { engine, operator, tenant, sizes, clock, tasks, key })
     }
 
     async fn fill(&self, namespace: usize) -> Result<()> {
@@ -226,7 +217,12 @@ impl World {
     }
 }
 
-async fn opened(sizes: Sizes, folder: &Path, erase_within: Duration) -> Result<(Engine, Option<Zeroizing<String>>)> {
+/// What lies there, or a new one and its first token.
+pub(crate) async fn opened(
+    sizes: Sizes,
+    folder: &Path,
+    erase_within: Duration,
+) -> Result<(Engine, Option<Zeroizing<String>>)> {
     let provider = LocalProvider::from_env_value(&"5a".repeat(32), Arc::new(OsEntropy))?;
     let storage = Storage::open(&folder.join("data")).await.map_err(|e| said(e.into()))?;
     let config = EngineConfig {

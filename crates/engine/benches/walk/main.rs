@@ -15,18 +15,17 @@ use anyhow::{Result, ensure};
 use kernel::Clock;
 use rustix::time::{ClockId, clock_gettime};
 use std::{
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
-use world::{Sizes, World};
+use world::{Sizes, World, opened};
 
 /// So that nothing is due in the time of two walks: they begin a minute after the start, and a hundred seconds later.
 const BOUND: Duration = Duration::from_secs(800);
-/// Searches before are counted for so long.
-const BEFORE: Duration = Duration::from_secs(30);
 
 fn main() -> Result<()> {
     // Cargo's test runs start benchmarks too.
@@ -44,9 +43,10 @@ async fn run(sizes: Sizes) -> Result<()> {
     println!("{} namespaces, {} searches a second in {} of them", sizes.namespaces, sizes.rate, sizes.hot);
     // Opens what is searched; not counted.
     world.search_for(Duration::from_secs(5)).await;
+    let time = Duration::from_secs(sizes.seconds as u64);
     let cpu = cpu_time();
-    let before = world.search_for(BEFORE).await;
-    let idle = (cpu_time() - cpu).as_secs_f64() / BEFORE.as_secs_f64();
+    let before = world.search_for(time).await;
+    let idle = (cpu_time() - cpu).as_secs_f64() / time.as_secs_f64();
     println!("searches before: {}, {idle:.3} cores", before.row());
     for walk in 1..=2 {
         until(|| world.engine.health().erasures.begun == walk).await;
@@ -68,6 +68,17 @@ async fn run(sizes: Sizes) -> Result<()> {
     println!("load average: {}", std::fs::read_to_string("/proc/loadavg")?.trim());
     world.engine.close(Duration::from_secs(60)).await;
     Ok(())
+}
+
+impl World {
+    /// The same, stopped and started again with this bound on erasure.
+    async fn restarted(self, folder: &Path, erase_within: Duration) -> Result<Self> {
+        self.engine.close(Duration::from_secs(60)).await;
+        let Self { engine, operator, tenant, sizes, clock, tasks, key } = self;
+        drop(engine);
+        let (engine, _) = opened(sizes, folder, erase_within).await?;
+        Ok(Self { engine, operator, tenant, sizes, clock, tasks, key })
+    }
 }
 
 async fn until(so: impl Fn() -> bool) {

@@ -193,7 +193,7 @@ async fn a_rule_goes_on_with_what_failed_halfway_and_leaves_what_was_cancelled()
         assert!(start.registry.rotations_due().is_empty(), "one runs");
         if fails {
             operation.fail(&kernel::Error::internal("a test")).await;
-            assert_eq!(start.registry.rotations_due(), [id.clone()]);
+            assert_eq!(start.registry.rotations_due(), std::slice::from_ref(&id));
             rotate(&start, &id).await;
         } else {
             operation.stop().await;
