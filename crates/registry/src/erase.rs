@@ -182,7 +182,7 @@ impl Registry {
             keys_destroyed_at: &shredding.begun_at,
             finished_at: now.to_string(),
             keys: &shredding.keys,
-            cannot_be_proven: doubts(&shredding, &receipts),
+            cannot_be_proven: doubts(&shredding, &receipts, remembered.is_some()),
             provider_receipts: receipts,
             attempts,
             canary,
@@ -368,7 +368,7 @@ impl Attempt {
 }
 
 /// What nobody can show from inside this server.
-fn doubts(shredding: &Shredding, receipts: &[ReceiptLine]) -> Vec<String> {
+fn doubts(shredding: &Shredding, receipts: &[ReceiptLine], remembered: bool) -> Vec<String> {
     let mut doubts = vec![
         "copies that were made outside this server: of documents and answers by their readers, of this server's memory, \
          of its storage by snapshots and versions"
@@ -383,6 +383,13 @@ fn doubts(shredding: &Shredding, receipts: &[ReceiptLine]) -> Vec<String> {
                  long as {name} exists"
             ),
         });
+    }
+    if !remembered {
+        doubts.push(
+            "that no log or checkpoint of the control journal holds the wrapped keys, and that providers refuse them: the \
+             erasure was interrupted behind their destruction, nobody knows them any more, and so they were not tried"
+                .to_owned(),
+        );
     }
     if !shredding.directory_opened {
         doubts.push(

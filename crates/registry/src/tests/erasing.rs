@@ -89,6 +89,7 @@ async fn a_tenant_is_erased_only_when_suspended_and_then_wholly() {
     assert!(sampled.iter().all(|s| s["after"].as_str().unwrap().starts_with("its bytes lie there unchanged")));
     assert_eq!(stated["attempts"].as_array().map(Vec::len), Some(2), "{stated:#}");
     assert_eq!(stated["places_found_by_number"], serde_json::json!([]));
+    assert!(!stated["cannot_be_proven"].to_string().contains("interrupted"), "{stated:#}");
     assert!(stated["cannot_be_proven"][1].as_str().unwrap().contains("key root of provider local"));
     assert_eq!(start.registry.certificates(&start.operator, Some(&id)), [certificate]);
 
@@ -123,7 +124,13 @@ async fn an_erasure_that_a_stop_interrupted_is_finished_at_the_next_start() {
 
     let start = site.start_cold().await;
     let operation = start.registry.unfinished().pop().unwrap();
-    assert_eq!(start.registry.resume_erasure(&operation).await.unwrap().removed.len(), 4);
+    let erasure = start.registry.resume_erasure(&operation).await.unwrap();
+    assert_eq!(erasure.removed.len(), 4);
+    let signer = PublicKey::parse(&start.registry.signing_key()).unwrap();
+    let note = erasure.certificate.unwrap().note;
+    let stated: serde_json::Value = serde_json::from_str(signer.open(&note).unwrap()).unwrap();
+    assert_eq!(stated["attempts"].as_array().map(Vec::len), Some(1), "{stated:#}");
+    assert!(stated["cannot_be_proven"].to_string().contains("the erasure was interrupted"), "{stated:#}");
     assert!(folders.iter().all(|f| !f.exists()));
     assert_eq!(start.registry.tenant(&start.operator, &id).await.err().unwrap().code, Code::NotFound);
     let again = start.registry.resume_erasure(&operation).await.unwrap();
