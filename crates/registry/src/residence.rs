@@ -198,7 +198,7 @@ impl Residence {
             return Ok(Some(known));
         }
         let home = Arc::new(place(&self.keys(), PlaceKind::Namespace, &record)?);
-        homes.insert(record.uuid, Arc::downgrade(&home));
+        note(&mut homes, &home);
         Ok(Some(home))
     }
 
@@ -223,11 +223,7 @@ impl Residence {
         if let Some(known) = homes.get(&record.uuid).and_then(Weak::upgrade) {
             return known;
         }
-        // Those that nobody has any more leave here, each time the table has doubled.
-        if homes.len() == homes.capacity() {
-            homes.retain(|_, known| known.strong_count() > 0);
-        }
-        homes.insert(record.uuid, Arc::downgrade(&home));
+        note(&mut homes, &home);
         home
     }
 
@@ -249,6 +245,14 @@ impl Residence {
         world.storage.remove_prefix(&prefix).await?;
         self.book.write(|_| Ok((Some(DirectoryEvent::PrefixGone { prefix }), ()))).await
     }
+}
+
+/// Notes a home. Those that nobody has any more leave when the table is full.
+fn note(homes: &mut HashMap<NamespaceUuid, Weak<Home>>, home: &Arc<Home>) {
+    if homes.len() == homes.capacity() {
+        homes.retain(|_, known| known.strong_count() > 0);
+    }
+    homes.insert(home.uuid(), Arc::downgrade(home));
 }
 
 fn sealed() -> kernel::Error {
