@@ -1,12 +1,15 @@
 //! The walk that keeps the bound on erasure: upkeep begins with writes, and a namespace that nobody writes to, or that
 //! nobody has opened since the start, has to be looked at by somebody.
 //!
-//! A walk goes over all tenants and their namespaces, one at a time and with rests, so that it takes a quarter of a core
-//! at most; what it has rewritten is done in the lanes of upkeep. There are [`limits::ERASE_WALKS`] within the bound.
-//! Whatever cannot be looked at (keys that are away, a disk that is full) is met again by the next walk; when that has
-//! lasted so long that the bound may not hold, operators are told.
+//! A walk goes over all tenants, some at a time, each with its namespaces one after another and with rests, so that it
+//! takes a quarter of a core at most; what it has rewritten is done in the lanes of upkeep. There are
+//! [`limits::ERASE_WALKS`] within the bound. A tenant that has much to rewrite is not waited for: the next walk leaves it
+//! out while the one before is still at it.
+//! Whatever cannot be looked at (keys that are away, a disk that is full), or not be removed, is met again by the next
+//! walk; when that has lasted so long that the bound may not hold, operators are told.
 
 use crate::Engine;
+use futures::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use kernel::{Error, Incarnation, NamespaceName, TenantId, Timestamp, limits};
 use std::{
     collections::{HashMap, HashSet},
@@ -14,7 +17,7 @@ use std::{
     time::Duration,
 };
 use store::Tended;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 /// See the module.
@@ -22,14 +25,28 @@ pub(crate) struct Eraser {
     within: Duration,
     stop: CancellationToken,
     health: Mutex<ErasureHealth>,
-    /// Whose namespace is looked after now; changed with `left` in hand.
-    at: watch::Sender<Option<Incarnation>>,
+    /// Whose namespaces are looked after now; changed with `left` in hand.
+    at: watch::Sender<HashSet<Incarnation>>,
+    /// Tenants that a walk is at, with its rests.
+    walked: Mutex<HashSet<Incarnation>>,
+    /// So many at once.
+    walkers: Arc<Semaphore>,
     /// Tenants that are not looked after, for they are being erased.
     left: Mutex<Vec<Incarnation>>,
 }
 
 /// While this lives a tenant's namespaces are not looked after.
 pub(crate) struct Left<'a>(&'a Eraser, Incarnation);
+
+impl Left<'_> {
+    /// Waits until nobody is at its namespaces. Whoever is there ends soon if the store has been told to forget the
+    /// tenant.
+    pub(crate) async fn alone(&self) {
+        let mut at = self.0.at.subscribe();
+        // Its sender is in this very hand.
+        let _gone = at.wait_for(|at| !at.contains(&self.1)).await.is_err();
+    }
+}
 
 impl Drop for Left<'_> {
     fn drop(&mut self) {
@@ -40,13 +57,16 @@ impl Drop for Left<'_> {
 }
 
 /// A namespace is looked after.
-struct Turn<'a>(&'a Eraser);
+struct Turn<'a>(&'a Eraser, Incarnation);
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.0.at.send_replace(None);
+        self.0.at.send_if_modified(|at| at.remove(&self.1));
     }
 }
+
+/// What was found of one tenant, and what kept it closed.
+type Look = (ErasureHealth, Option<Error>);
 
 /// What the last walk over all namespaces found. No names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,7 +79,8 @@ pub struct ErasureHealth {
     pub namespaces: u64,
     /// Those of them that hold a dead document for longer than the bound.
     pub overdue: u64,
-    /// Namespaces, or whole tenants, that could not be looked at.
+    /// Namespaces, or whole tenants, that could not be looked at, or not in time, or of which something could not be
+    /// removed.
     pub unseen: u64,
     /// Since when the oldest dead document stands that it left, because it is not due yet or could not be rewritten.
     pub oldest: Option<Timestamp>,
@@ -76,19 +97,21 @@ struct Walks {
 
 impl Eraser {
     pub(crate) fn new(within: Duration) -> Self {
-        let (stop, health, left) = (CancellationToken::new(), Mutex::default(), Mutex::default());
-        Self { within, stop, health, at: watch::Sender::new(None), left }
+        Self {
+            within,
+            stop: CancellationToken::new(),
+            health: Mutex::default(),
+            at: watch::Sender::default(),
+            walked: Mutex::default(),
+            walkers: Arc::new(Semaphore::new(limits::ERASE_TENANTS_AT_ONCE)),
+            left: Mutex::default(),
+        }
     }
 
-    /// Has a tenant left alone; nobody is at its namespaces when this returns. Whoever is there ends soon if the store has
-    /// been told to forget the tenant.
-    pub(crate) async fn leave(&self, incarnation: Incarnation) -> Left<'_> {
+    /// Has a tenant left alone from now on.
+    pub(crate) fn leave(&self, incarnation: Incarnation) -> Left<'_> {
         self.left().push(incarnation);
-        let left = Left(self, incarnation);
-        let mut at = self.at.subscribe();
-        // Its sender is in this very hand.
-        let _gone = at.wait_for(|at| *at != Some(incarnation)).await.is_err();
-        left
+        Left(self, incarnation)
     }
 
     /// A turn at a tenant's namespace; `None` if the tenant is left alone.
@@ -97,8 +120,12 @@ impl Eraser {
         if left.contains(&incarnation) {
             return None;
         }
-        self.at.send_replace(Some(incarnation));
-        Some(Turn(self))
+        self.at.send_if_modified(|at| at.insert(incarnation));
+        Some(Turn(self, incarnation))
+    }
+
+    fn walked(&self) -> MutexGuard<'_, HashSet<Incarnation>> {
+        self.walked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn left(&self) -> MutexGuard<'_, Vec<Incarnation>> {
@@ -123,7 +150,7 @@ impl Eraser {
                     continue;
                 }
                 next = begun + every;
-                engine.walk(&mut walks).await;
+                engine.walk(&mut walks, every).await;
                 if engine.inner.clock.monotonic() > next {
                     tracing::warn!(
                         ?every,
@@ -156,33 +183,64 @@ async fn rest(stop: &CancellationToken, time: Duration) -> bool {
 }
 
 impl Engine {
-    async fn walk(&self, walks: &mut Walks) {
+    async fn walk(&self, walks: &mut Walks, every: Duration) {
         let eraser = &self.inner.eraser;
-        let mut found = ErasureHealth::default();
         eraser.noted().begun += 1;
         let tenants = self.inner.registry.tended_tenants();
+        let mut looks = HashMap::new();
+        // Behind that the next walk is due.
+        let _late = tokio::time::timeout(every, self.look_at(&tenants, &mut looks)).await.is_err();
+        if eraser.stop.is_cancelled() || self.inner.ownership.sure().is_err() {
+            return;
+        }
+        let mut found = ErasureHealth::default();
         for (tenant, incarnation) in &tenants {
-            // Another server's bucket is another server's to look after.
-            if eraser.stop.is_cancelled() || self.inner.ownership.sure().is_err() {
-                return;
-            }
-            let (overdue, unseen) = (found.overdue, found.unseen);
-            let why = self.walk_tenant(*incarnation, &mut found).await.err();
-            found.unseen += u64::from(why.is_some() && found.unseen == unseen);
-            let is_overdue = found.overdue > overdue;
-            self.tell(
-                walks,
-                (tenant, *incarnation),
-                is_overdue,
-                why.or_else(|| (found.unseen > unseen).then(|| Error::internal("a namespace could not be looked at"))),
-            )
-            .await;
+            let late = || (ErasureHealth::default(), Some(Error::internal("a tenant was not looked at in time")));
+            let (of_it, why) = looks.remove(incarnation).unwrap_or_else(late);
+            found.namespaces += of_it.namespaces;
+            found.overdue += of_it.overdue;
+            found.unseen += of_it.unseen.max(u64::from(why.is_some()));
+            found.oldest = found.oldest.into_iter().chain(of_it.oldest).min();
+            let unseen = || Error::internal("a namespace could not be looked at, or something not be removed");
+            let why = why.or_else(|| (of_it.unseen > 0).then(unseen));
+            self.tell(walks, (tenant, *incarnation), of_it.overdue > 0, why).await;
         }
         let lives = |incarnation: &Incarnation| tenants.iter().any(|(_, living)| living == incarnation);
         walks.unseen.retain(|incarnation, _| lives(incarnation));
         walks.told.retain(lives);
         let mut health = eraser.noted();
         *health = ErasureHealth { walks: health.walks + 1, begun: health.begun, ..found };
+    }
+
+    /// Looks at tenants, some at once, each in a task of its own that ends what it began.
+    async fn look_at(&self, tenants: &[(TenantId, Incarnation)], looks: &mut HashMap<Incarnation, Look>) {
+        let eraser = &self.inner.eraser;
+        let mut running = FuturesUnordered::new();
+        for (_, incarnation) in tenants {
+            // Another server's bucket is another server's to look after.
+            if eraser.stop.is_cancelled() || self.inner.ownership.sure().is_err() {
+                return;
+            }
+            let Ok(turn) = eraser.walkers.clone().acquire_owned().await else { return };
+            while let Some(Some(Ok((incarnation, look)))) = running.next().now_or_never() {
+                looks.insert(incarnation, look);
+            }
+            if !eraser.walked().insert(*incarnation) {
+                // The walk before is still at it.
+                continue;
+            }
+            let (engine, incarnation) = (self.clone(), *incarnation);
+            running.push(self.inner.tracker.spawn(async move {
+                let mut found = ErasureHealth::default();
+                let why = engine.walk_tenant(incarnation, &mut found).await.err();
+                engine.inner.eraser.walked().remove(&incarnation);
+                drop(turn);
+                (incarnation, (found, why))
+            }));
+        }
+        while let Some(ended) = running.next().await {
+            looks.extend(ended);
+        }
     }
 
     /// Looks after a tenant's namespaces.
@@ -206,6 +264,7 @@ impl Engine {
                         let dead = tended.dead_from.filter(|from| *from <= now);
                         found.oldest = found.oldest.into_iter().chain(dead).min();
                         found.overdue += u64::from(dead.is_some_and(|from| from.plus(eraser.within) <= now));
+                        found.unseen += u64::from(tended.litter);
                     }
                     Err(error) => {
                         found.unseen += 1;
@@ -213,7 +272,9 @@ impl Engine {
                     }
                 }
                 let took = clock.monotonic().saturating_sub(begun);
-                if !rest(&eraser.stop, (took * limits::ERASE_REST).min(limits::ERASE_REST_MAX)).await {
+                let walkers = u32::try_from(eraser.walked().len()).unwrap_or(u32::MAX).max(1);
+                let time = took.saturating_mul((1 + limits::ERASE_REST).saturating_mul(walkers) - 1);
+                if !rest(&eraser.stop, time.min(limits::ERASE_REST_MAX)).await {
                     return Ok(());
                 }
             }
@@ -227,11 +288,11 @@ impl Engine {
         let tended = match inner.stores.tend(namespace.home.clone(), &namespace.settings).await {
             // It was deleted meanwhile.
             Err(store::Error::NotFound) => Ok(None),
-            tended => Ok(Some(tended?)),
+            tended => tended.map(Some).map_err(Error::from),
         };
         drop(namespace);
-        // Of a tenant that is not served nothing stays in memory, also if it was suspended while this went on.
-        if !inner.registry.is_active(incarnation) {
+        // Of a tenant that is not served nothing stays in memory, also if it was suspended or sealed while this went on.
+        if !matches!(&tended, Ok(Some(tended)) if !tended.opened) && !inner.registry.is_active(incarnation) {
             self.let_go(incarnation).await;
         }
         tended
@@ -278,18 +339,17 @@ const PAGE: usize = 256;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use futures::FutureExt as _;
 
     #[tokio::test]
     async fn who_erases_a_tenant_waits_for_its_turn_to_end_and_for_nobody_elses() {
         let eraser = Eraser::new(limits::ERASE_WITHIN);
         let (a, b) = (Incarnation::from_bytes([1; 16]), Incarnation::from_bytes([2; 16]));
         let turn = eraser.turn(a).unwrap();
-        let others = eraser.leave(b).now_or_never().unwrap();
-        let mut left = Box::pin(eraser.leave(a));
-        assert!(left.as_mut().now_or_never().is_none(), "somebody is there");
+        let (others, left) = (eraser.leave(b), eraser.leave(a));
+        assert!(others.alone().now_or_never().is_some());
+        assert!(left.alone().now_or_never().is_none(), "somebody is there");
         drop(turn);
-        let left = left.await;
+        left.alone().await;
         assert!(eraser.turn(a).is_none() && eraser.turn(b).is_none());
         drop(others);
         assert!(eraser.turn(a).is_none() && eraser.turn(b).is_some());

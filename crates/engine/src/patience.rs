@@ -22,6 +22,7 @@ impl Engine {
         mut turn: Option<OwnedSemaphorePermit>,
         first: Outcome,
     ) -> Option<Outcome> {
+        let turns = turn.as_ref().map(|turn| turn.semaphore().clone());
         let mut result = first;
         let mut pause = limits::ROTATION_PAUSE_MIN;
         loop {
@@ -44,6 +45,11 @@ impl Engine {
                 continue;
             }
             pause = (pause * 2).min(limits::ROTATION_PAUSE_MAX);
+            if let Some(turns) = &turns {
+                // Behind an outage not all go on at once.
+                let next = self.inner.stopping.run_until_cancelled(turns.clone().acquire_owned()).await;
+                turn = next.and_then(Result::ok);
+            }
             result = self.try_rotating(operation).await;
             if result.as_ref().err().is_none_or(|error| !passes(error.code)) {
                 operation.waits_for(None);

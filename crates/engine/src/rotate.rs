@@ -1,12 +1,13 @@
 //! Rotation and erasure: background work under a custodial grant. Their whole state lies in the
 //! registry's journals, so a restart goes on from there.
 
-use crate::{Engine, patience::Outcome};
+use crate::{Engine, eraser::Left, patience::Outcome};
 use access::{Erase, Grant, RotateKey};
 use kernel::{Code, Error};
 use ledger::Deed;
 use registry::{Erasure, OperationHandle, OperationKind, Rotated};
 use serde_json::json;
+use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 
 impl Engine {
@@ -31,9 +32,7 @@ impl Engine {
         let engine = self.clone();
         self.inner.tracker.spawn(async move {
             let incarnation = grant.incarnation();
-            engine.drop_erased(incarnation).await;
-            // Whoever looks after its namespaces is not among them while they are removed.
-            let nobody_tends = engine.inner.eraser.leave(incarnation).await;
+            let nobody_tends = engine.leave_alone(incarnation).await;
             engine.drop_erased(incarnation).await;
             let result = engine.inner.registry.erase(&grant).await;
             drop(nobody_tends);
@@ -53,7 +52,7 @@ impl Engine {
                 match operation.kind() {
                     OperationKind::RotateKey | OperationKind::Reencrypt => engine.run_rotation(operation, None).await,
                     OperationKind::EraseTenant => {
-                        let nobody_tends = engine.inner.eraser.leave(operation.incarnation()).await;
+                        let nobody_tends = engine.leave_alone(operation.incarnation()).await;
                         engine.let_go(operation.incarnation()).await;
                         let result = registry.resume_erasure(&operation).await;
                         drop(nobody_tends);
@@ -117,6 +116,18 @@ impl Engine {
         });
     }
 
+    /// Whoever looks after the namespaces of a tenant is not among them while they are removed. What they have opened is
+    /// dropped until they have seen it.
+    async fn leave_alone(&self, incarnation: kernel::Incarnation) -> Left<'_> {
+        let left = self.inner.eraser.leave(incarnation);
+        loop {
+            self.inner.stores.forget(incarnation).await;
+            if tokio::time::timeout(AGAIN, left.alone()).await.is_ok() {
+                return left;
+            }
+        }
+    }
+
     /// Drops the data of a tenant that is being erased from memory, and ends its audit chain.
     async fn drop_erased(&self, incarnation: kernel::Incarnation) {
         self.inner.stores.forget(incarnation).await;
@@ -138,6 +149,9 @@ impl Engine {
         self.wipe_stacks();
     }
 }
+
+/// How often what looks after a tenant's namespaces has them dropped.
+const AGAIN: Duration = Duration::from_millis(200);
 
 async fn end_rotation(operation: OperationHandle, result: Option<Outcome>) {
     match result {

@@ -371,6 +371,12 @@ impl Journal {
         Ok(swept)
     }
 
+    /// What this process has put and `keep` does not name will not be named any more: a checkpoint of theirs failed, say.
+    /// From here on it is litter, and a sweep takes it. The caller puts nothing meanwhile.
+    pub fn disown(&self, keep: &[ObjectRef]) {
+        lock(&self.0.fresh).retain(|uuid| keep.iter().any(|object| object.uuid == *uuid));
+    }
+
     /// How many things lie in this place that nothing needs any more: objects that `named` does not name and that this
     /// process did not put, parts of the log and checkpoints that no recovery needs. The next checkpoint and
     /// [`Journal::sweep`] take them away. Costs a listing.
@@ -385,11 +391,6 @@ impl Journal {
         let known = |uuid| named.iter().any(|object| object.uuid == uuid) || lock(&self.0.fresh).contains(&uuid);
         let unnamed = names.iter().filter(|name| matches!(name, Name::Object(_, uuid) if !known(*uuid))).count();
         Ok(unnamed + self.0.log.lock().await.needless(&names))
-    }
-
-    /// Whether something that a checkpoint covers could not be deleted.
-    pub fn left_litter(&self) -> bool {
-        !lock(&self.0.undeleted).is_empty()
     }
 
     /// Destroys the place. May be called again after a crash or an error, until it says yes.

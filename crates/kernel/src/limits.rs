@@ -259,8 +259,10 @@ pub const ERASE_WALKS: u32 = 8;
 pub const ERASE_FIRST_WALK: Duration = Duration::from_secs(60);
 /// How often it is looked whether a walk is to begin.
 pub const ERASE_CHECK: Duration = Duration::from_secs(1);
-/// Between two namespaces a walk rests so many times as long as the last one took: one core has three quarters of its
-/// time for others.
+/// Tenants that are walked over at the same time: one that has much to rewrite does not hold up the others.
+pub const ERASE_TENANTS_AT_ONCE: usize = 4;
+/// Between two namespaces a walk rests so many times as long as the last one took, and longer where others walk too: one core has
+/// three quarters of its time for others.
 pub const ERASE_REST: u32 = 3;
 /// And not longer than this: a long rewrite must not stop a walk for as long again.
 pub const ERASE_REST_MAX: Duration = Duration::from_secs(1);

@@ -7,7 +7,7 @@ use crate::{
     record::{End, Failure, Life, OperationKind, OperationRecord, OperationStatus},
 };
 use access::Operator;
-use kernel::{Code, Error, Incarnation, OperationId, Result, TenantId, Timestamp, limits};
+use kernel::{Code, Error, Incarnation, KeyEpoch, OperationId, Result, TenantId, Timestamp, limits};
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicBool, AtomicU64, Ordering},
@@ -79,6 +79,7 @@ pub(crate) struct Live {
     done: AtomicU64,
     total: AtomicU64,
     waits_for: Mutex<Option<Code>>,
+    leads_to: Mutex<Option<KeyEpoch>>,
 }
 
 impl Live {
@@ -127,6 +128,11 @@ impl OperationHandle {
         self.live.started.store(true, Ordering::Relaxed);
         self.live.done.store(done, Ordering::Relaxed);
         self.live.total.store(total, Ordering::Relaxed);
+    }
+
+    /// The epoch that a rotation has begun to lead to, as far as this process knows.
+    pub(crate) fn leads_to(&self) -> MutexGuard<'_, Option<KeyEpoch>> {
+        self.live.leads_to.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Says what it waits for, or that it goes on. Gives what was said before.

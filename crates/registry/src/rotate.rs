@@ -105,7 +105,13 @@ impl Registry {
         }
         let residence = self.inner.open(operation.incarnation()).await?;
         let _one = residence.rotation.lock().await;
-        let epoch = self.add_epoch(&residence, None, None).await?;
+        // Tried again behind its end, because something failed there, it makes no other epoch.
+        let known = operation.leads_to().filter(|epoch| *epoch == residence.keys().current());
+        let epoch = match known {
+            Some(epoch) => epoch,
+            None => self.add_epoch(&residence, None, None).await?,
+        };
+        *operation.leads_to() = Some(epoch);
         let report = |done, total| operation.progress(done, total);
         self.rewrap_own_places(&residence, epoch).await?;
         self.report(&residence, epoch, &report);
@@ -286,7 +292,9 @@ impl Registry {
             .write(|state| {
                 let tenant = state.by_incarnation(residence.incarnation()).ok_or_else(Error::not_found)?;
                 if tenant.keys.epochs.len() < 2 {
-                    return Ok((None, None));
+                    // Done by a try before this one, which failed behind it: the statement is about that.
+                    let mut mine = state.certificates.of(tenant.incarnation).filter(|c| c.kind == RETIRED);
+                    return Ok((None, mine.next_back().cloned()));
                 }
                 let places = places(tenant, Some(residence));
                 if places.iter().any(|place| *place != epoch.0) {
@@ -351,7 +359,7 @@ impl Registry {
             keys_by_epoch: [(epoch.0, keys)].into(),
             cannot_be_proven: doubts,
         };
-        Certificate::sign(&self.inner.signer, &tenant.id, tenant.incarnation, "epochs.destroyed", at, &statement)
+        Certificate::sign(&self.inner.signer, &tenant.id, tenant.incarnation, RETIRED, at, &statement)
     }
 
     fn report(&self, residence: &Residence, epoch: KeyEpoch, progress: &(dyn Fn(u64, u64) + Sync)) {
@@ -376,6 +384,8 @@ fn since(then: Timestamp, now: Timestamp) -> Duration {
     Duration::from_millis(u64::try_from(now.as_millis().saturating_sub(then.as_millis())).unwrap_or(0))
 }
 
+/// What a statement about epochs is.
+const RETIRED: &str = "epochs.destroyed";
 /// The directory and the audit: each is wrapped once an epoch.
 const OWN_PLACES: u64 = 2;
 

@@ -29,9 +29,11 @@ impl Registry {
         })
     }
 
-    /// Whether the tenant of this life is served: neither suspended nor on its way out.
+    /// Whether the tenant of this life is served: neither suspended nor on its way out, and its keys can be had.
     pub fn is_active(&self, incarnation: Incarnation) -> bool {
-        self.inner.control.read(|s| s.by_incarnation(incarnation).is_some_and(|t| t.life == Life::Active))
+        let active = |t: &TenantRecord| t.life == Life::Active;
+        self.inner.control.read(|s| s.by_incarnation(incarnation).is_some_and(active))
+            && self.inner.served(incarnation).is_some()
     }
 
     /// So many namespaces of a tenant, by name, behind this one. Opens the tenant.

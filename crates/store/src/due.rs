@@ -62,6 +62,12 @@ pub(crate) fn overdue(namespace: &Namespace, now: Timestamp, room: u64) -> Optio
     objects.find(|part| may(part)).map(|part| Job::Compact(vec![part.clone()]))
 }
 
+/// Whether anything of it is due, whoever is at it.
+pub(crate) fn owes(namespace: &Namespace, now: Timestamp) -> bool {
+    let Some(after) = due_after(namespace.shared.config.erase_within) else { return false };
+    namespace.view().dead_from().is_some_and(|from| from.plus(after) <= now)
+}
+
 /// Parts that are worth rewriting: those where nothing lives, a mostly dead one, the smallest of
 /// too many, or those that want a graph, together.
 fn compactable(mut sealed: Vec<Part>, now: Option<Timestamp>, room: u64) -> Option<Vec<Part>> {

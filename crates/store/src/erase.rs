@@ -13,6 +13,7 @@ use crate::{
     due::Job,
     namespace::Namespace,
     part::Part,
+    tend::clear,
     upkeep::{Upkeep, cover_all, delete_retired, failed, round, start_if_due},
 };
 use journal::Seq;
@@ -66,6 +67,8 @@ async fn erase(namespace: &Arc<Namespace>, ids: &[DocumentId]) -> Result<Erased,
     }
     // Who still reads one of them in a bucket is told that it is gone: the promise to erase comes first.
     delete_retired(namespace, &mut upkeep, true).await?;
+    // What a failed checkpoint left unnamed may hold them as well.
+    clear(namespace, &mut upkeep).await?;
     let Upkeep { commit, covers, .. } = *upkeep;
     drop(upkeep);
     // What was rewritten may want its graph back.

@@ -20,7 +20,7 @@ use crate::{
     rebuild, upkeep,
     view::View,
 };
-use kernel::limits;
+use kernel::{Timestamp, limits};
 use segment::Stop;
 use std::sync::{Arc, Mutex, PoisonError, atomic::Ordering};
 use tokio::sync::Notify;
@@ -88,12 +88,12 @@ pub(crate) fn takes_long(parts: &[Part], bytes_max: u64) -> bool {
     living().any(|part| part.wants_graph() || linked(part)) || living().map(Part::size).sum::<u64>() > bytes_max
 }
 
-/// Starts it in the background. The caller holds the upkeep, and none runs.
-pub(crate) fn start(namespace: &Arc<Namespace>, parts: Vec<Part>) {
+/// Starts it in the background, of parts as they were at `seen`. The caller holds the upkeep, and none runs.
+pub(crate) fn start(namespace: &Arc<Namespace>, parts: Vec<Part>, seen: Timestamp) {
     let Some(stop) = namespace.merging.begin(&parts) else { return };
     let held = namespace.clone();
     namespace.shared.config.tracker.spawn(async move {
-        let outcome = merge(&held, &parts, stop).await;
+        let outcome = merge(&held, &parts, stop, seen).await;
         held.merging.end();
         drop(parts);
         match outcome {
@@ -106,7 +106,7 @@ pub(crate) fn start(namespace: &Arc<Namespace>, parts: Vec<Part>) {
     });
 }
 
-async fn merge(namespace: &Arc<Namespace>, old: &[Part], stop: Stop) -> Result<(), Error> {
+async fn merge(namespace: &Arc<Namespace>, old: &[Part], stop: Stop, seen: Timestamp) -> Result<(), Error> {
     let shared = &namespace.shared;
     let bytes = old.iter().map(Part::size).sum::<u64>().saturating_mul(upkeep::JOB_FACTOR);
     let permit = shared.merges.permit(namespace.incarnation, bytes);
@@ -126,7 +126,7 @@ async fn merge(namespace: &Arc<Namespace>, old: &[Part], stop: Stop) -> Result<(
 
     // From here on it uses the journal: who closes the namespace waits.
     let _journal = namespace.merge_puts.lock().await;
-    let stands = namespace.view().replaced(old, None, now)?.is_some();
+    let stands = namespace.view().replaced(old, None, seen)?.is_some();
     if !namespace.is_open() || !stands {
         return Ok(());
     }
@@ -139,7 +139,7 @@ async fn merge(namespace: &Arc<Namespace>, old: &[Part], stop: Stop) -> Result<(
     };
     let mut upkeep = namespace.upkeep.lock().await;
     let (covers, commit) = (upkeep.covers, upkeep.commit);
-    upkeep::install(namespace, &mut upkeep, old, fresh, covers, commit, now).await?;
+    upkeep::install(namespace, &mut upkeep, old, fresh, covers, commit, seen).await?;
     shared.counters.compactions.fetch_add(1, Ordering::Relaxed);
     Ok(())
 }

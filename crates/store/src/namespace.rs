@@ -31,6 +31,8 @@ pub(crate) struct Namespace {
     /// One upkeep at a time.
     pub(crate) upkeep: tokio::sync::Mutex<crate::upkeep::Upkeep>,
     pub(crate) upkeep_runs: AtomicBool,
+    /// It was seen that nothing lies in the place that nothing needs, and no checkpoint has come since.
+    pub(crate) tidy: AtomicBool,
     /// What a large merge reads.
     pub(crate) merging: Merging,
     /// Held by a large merge while it uses the journal. Taken before the upkeep.
@@ -99,6 +101,7 @@ impl Namespace {
             turn: tokio::sync::Mutex::new(journal.last()),
             upkeep: tokio::sync::Mutex::new(upkeep),
             upkeep_runs: AtomicBool::new(false),
+            tidy: AtomicBool::new(false),
             merging: Merging::default(),
             merge_puts: tokio::sync::Mutex::default(),
             ends: CancellationToken::new(),

@@ -69,6 +69,7 @@ async fn run(namespace: &Arc<Namespace>) -> Result<Renewal, Error> {
     }
     // Who still reads one of them in a bucket is told that it is gone.
     delete_retired(namespace, &mut upkeep, true).await?;
+    namespace.journal.disown(&upkeep.named);
     renewal.under = namespace.journal.under_epochs(&upkeep.named).await?;
     let newest = namespace.home.epoch();
     if renewal.under.keys().any(|epoch| *epoch != newest) {
@@ -124,6 +125,7 @@ async fn reseal(
         return forget(namespace, &fresh).await;
     };
     let body = manifest::write(&next, upkeep.commit)?;
+    namespace.tidy.store(false, Ordering::Release);
     journal.checkpoint(&body, upkeep.covers).await?;
     shared.counters.written(body.len() as u64);
     shared.step("checkpoint");

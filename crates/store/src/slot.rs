@@ -126,6 +126,11 @@ impl Slot {
         }
     }
 
+    /// Whether a namespace is in memory, also one that has failed.
+    pub(crate) fn holds(&self) -> bool {
+        matches!(&*lock(&self.state), State::Open(_))
+    }
+
     pub(crate) fn current(&self) -> Option<Arc<Namespace>> {
         match &*lock(&self.state) {
             State::Open(namespace) if namespace.is_open() => Some(namespace.clone()),

@@ -378,7 +378,7 @@ impl Stores {
         self.only().upkeep.lock().await.retired.len()
     }
 
-    fn only(&self) -> Arc<Namespace> {
+    pub(crate) fn only(&self) -> Arc<Namespace> {
         self.slots.all().iter().find_map(|slot| slot.current()).expect("one namespace is open")
     }
 

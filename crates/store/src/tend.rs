@@ -8,7 +8,7 @@
 use crate::{
     Error,
     age::{due_after, earlier},
-    due::overdue,
+    due::owes,
     entry, manifest,
     namespace::Namespace,
     slot::Slot,
@@ -17,7 +17,7 @@ use crate::{
 };
 use journal::{Journal, ObjectRef};
 use kernel::Timestamp;
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 use vault::Home;
 
 /// What a namespace holds of the dead, as far as it is known.
@@ -43,8 +43,8 @@ pub(crate) fn is_due(shared: &Shared, from: Option<Timestamp>, now: Timestamp) -
 /// The journal's; what does not read.
 pub(crate) async fn look(shared: &Shared, slot: &Slot, home: Arc<Home>) -> Result<Option<Tended>, Error> {
     let mut opening = slot.opening().await;
-    // Somebody came first; or it is gone, or did not open a moment ago.
-    if slot.ready(shared)?.is_some() {
+    // Somebody came first; or it is gone, or did not open a moment ago. One that has failed is shut by who opens it.
+    if slot.ready(shared)?.is_some() || slot.holds() {
         return Ok(None);
     }
     let config = &shared.config;
@@ -85,7 +85,7 @@ fn stands_on(manifest: manifest::Manifest, covers_all: bool) -> (Option<Timestam
 impl Namespace {
     /// Since when something in it is dead, for whoever finds it closed; `None` when it has to be looked at.
     pub(crate) fn rests(&self) -> Option<Option<Timestamp>> {
-        let tidy = !self.has_failed() && !self.journal.left_litter();
+        let tidy = !self.has_failed() && self.tidy.load(Ordering::Acquire);
         let tidy = tidy && self.upkeep.try_lock().is_ok_and(|upkeep| upkeep.retired.is_empty());
         tidy.then(|| self.view().dead_from())
     }
@@ -103,17 +103,14 @@ pub(crate) async fn tend(namespace: &Arc<Namespace>) -> Result<Tended, Error> {
 
 async fn run(namespace: &Arc<Namespace>) -> Result<Tended, Error> {
     let shared = &namespace.shared;
-    let due = || namespace.is_open() && overdue(namespace, shared.config.clock.now(), u64::MAX).is_some();
-    let mut upkeep = namespace.upkeep.lock().await;
-    delete_retired(namespace, &mut upkeep, false).await?;
-    tidy(namespace, &mut upkeep).await?;
-    drop(upkeep);
+    let owes = || namespace.is_open() && owes(namespace, shared.config.clock.now());
+    tidy(namespace).await?;
     for _ in 0..ROUNDS_MAX {
-        // It is held open by that anyway, and one at a time is enough.
-        namespace.merging.ended().await;
-        if !due() {
+        if !owes() {
             break;
         }
+        // It is held open by that anyway, and one at a time is enough.
+        namespace.merging.ended().await;
         let before = Arc::downgrade(&namespace.view());
         upkeep::run(namespace, false).await?;
         namespace.merging.ended().await;
@@ -122,22 +119,44 @@ async fn run(namespace: &Arc<Namespace>) -> Result<Tended, Error> {
             break;
         }
     }
-    let mut upkeep = namespace.upkeep.lock().await;
-    delete_retired(namespace, &mut upkeep, false).await?;
-    let litter = !upkeep.retired.is_empty();
+    let litter = !tidy(namespace).await?;
     Ok(Tended { dead_from: namespace.view().dead_from(), litter, opened: true })
 }
 
 /// Removes what nothing needs any more and what is there all the same: a crash came between, or a deletion failed.
-async fn tidy(namespace: &Arc<Namespace>, upkeep: &mut Upkeep) -> Result<(), Error> {
-    if !namespace.is_open() || namespace.journal.litter(&upkeep.named).await? == 0 {
+/// Whether nothing of that is left.
+async fn tidy(namespace: &Arc<Namespace>) -> Result<bool, Error> {
+    let _no_merge = namespace.merge_puts.lock().await;
+    let mut upkeep = namespace.upkeep.lock().await;
+    if !namespace.is_open() {
+        return Ok(false);
+    }
+    delete_retired(namespace, &mut upkeep, false).await?;
+    clear(namespace, &mut upkeep).await?;
+    Ok(namespace.tidy.load(Ordering::Acquire) && upkeep.retired.is_empty())
+}
+
+/// The same for whoever holds both the upkeep and the right to put merges: so that nothing is put meanwhile, and what was
+/// put and is not named never will be.
+pub(crate) async fn clear(namespace: &Arc<Namespace>, upkeep: &mut Upkeep) -> Result<(), Error> {
+    if namespace.tidy.load(Ordering::Acquire) {
         return Ok(());
     }
-    // The checkpoint deletes what of the log is covered, and in a bucket only its writer may sweep.
-    cover_all(namespace, upkeep).await?;
-    let retired = upkeep.retired.iter().map(|retired| retired.object.clone());
-    let keep: Vec<ObjectRef> = upkeep.named.iter().cloned().chain(retired).collect();
-    namespace.journal.sweep(&keep).await?;
+    let journal = &namespace.journal;
+    let kept = |upkeep: &Upkeep| -> Vec<ObjectRef> {
+        let retired = upkeep.retired.iter().map(|retired| retired.object.clone());
+        upkeep.named.iter().cloned().chain(retired).collect()
+    };
+    journal.disown(&kept(upkeep));
+    let mut left = journal.litter(&kept(upkeep)).await?;
+    if left > 0 {
+        // The checkpoint deletes what of the log is covered, in a bucket only its writer may sweep, and behind it no
+        // earlier one whose outcome is not known can stand.
+        cover_all(namespace, upkeep).await?;
+        journal.sweep(&kept(upkeep)).await?;
+        left = journal.litter(&kept(upkeep)).await?;
+    }
+    namespace.tidy.store(left == 0, Ordering::Release);
     Ok(())
 }
 

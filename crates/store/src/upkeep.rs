@@ -15,6 +15,7 @@
 
 use crate::{
     Error,
+    age::earlier,
     cpu::{Errand, in_upkeep},
     due::{Job, due, overdue},
     index::Index,
@@ -108,7 +109,8 @@ pub(crate) async fn run(namespace: &Arc<Namespace>, flush: bool) -> Result<(), E
     }
     let mut covered = false;
     while !namespace.has_failed() {
-        match due(namespace, Some(namespace.shared.config.clock.now())) {
+        let now = namespace.shared.config.clock.now();
+        match due(namespace, Some(now)) {
             None => break,
             Some(Job::Flush) if namespace.journal.last() == upkeep.covers => break,
             // Once: what is due again behind that waits for the next time.
@@ -118,7 +120,7 @@ pub(crate) async fn run(namespace: &Arc<Namespace>, flush: bool) -> Result<(), E
                 cover_all(namespace, &mut upkeep).await?;
             }
             Some(Job::Compact(parts)) if merge::takes_long(&parts, namespace.shared.config.short_merge_bytes_max) => {
-                merge::start(namespace, parts);
+                merge::start(namespace, parts, now);
             }
             Some(job) => round(namespace, &mut upkeep, job).await?,
         }
@@ -159,6 +161,8 @@ pub(crate) fn failed(namespace: &Arc<Namespace>, error: &Error) {
 pub(crate) async fn round(namespace: &Arc<Namespace>, upkeep: &mut Upkeep, job: Job) -> Result<(), Error> {
     let shared = &namespace.shared;
     let flush = matches!(job, Job::Flush | Job::Cover);
+    // What dies from here on, also while this waits for its turn, is not yet dead in what it builds.
+    let seen = shared.config.clock.now();
     let view = namespace.view();
     // What is inline always goes along: so there is one such part at most, and no job has to
     // write bytes again that it has not just made.
@@ -172,10 +176,9 @@ pub(crate) async fn round(namespace: &Arc<Namespace>, upkeep: &mut Upkeep, job: 
     };
     let bytes = inputs.iter().map(Part::size).sum::<u64>().saturating_mul(JOB_FACTOR);
     let _permit = shared.schedule.permit(namespace.incarnation, bytes).await;
-    let seen = shared.config.clock.now();
     let (old, covers, commit) = match job {
         Job::Compact(_) => (inputs, upkeep.covers, upkeep.commit),
-        Job::Flush | Job::Cover => cut(namespace, seen).await,
+        Job::Flush | Job::Cover => cut(namespace, shared.config.clock.now()).await,
     };
     shared.step("cut");
     let swapped = replace(namespace, upkeep, &old, covers, commit, seen).await;
@@ -218,7 +221,8 @@ async fn replace(
     install(namespace, upkeep, old, fresh, covers, commit, seen).await
 }
 
-/// Puts `fresh`, built of what lived in `old` at `seen`, in its place: steps 5 to 7. Whether `old` is still there is looked at first.
+/// Puts `fresh`, built of what lived in `old` at `seen`, in its place: steps 5 to 7. Whether `old` is still there is looked
+/// at first.
 ///
 /// # Errors
 /// What stopped it; see [`run`].
@@ -248,7 +252,12 @@ pub(crate) async fn install(
     if covered {
         next.log.cover(expires);
     }
+    // The file that holds them inline is there as long as entries behind what is covered stand in it.
+    let inline = old.iter().filter(|part| part.durable == Durable::Inline).filter_map(Part::dead_from).min();
+    next.log.covered = earlier(next.log.covered, inline);
     let body = manifest::write(&next, commit)?;
+    // What it covers may not be deleted.
+    namespace.tidy.store(false, Ordering::Release);
     namespace.journal.checkpoint(&body, covers).await?;
     let alone = namespace.journal.last() == covers;
     shared.counters.written(body.len() as u64);
@@ -275,9 +284,7 @@ pub(crate) async fn install(
                 view.log.cover(expires);
             }
             // With all entries covered no file of before is left.
-            if alone {
-                view.log.covered = None;
-            }
+            view.log.covered = if alone { None } else { earlier(view.log.covered, inline) };
             namespace.publish(view);
         }
     }

@@ -205,7 +205,7 @@ async fn a_stop_behind_any_step_leaves_everything_readable_and_is_gone_on_from()
         start.walk(&work, Step::OthersEnded).await;
         assert_eq!(work.progress(), (5, 5), "{step:?}");
         let rotated = work.finish().await.unwrap();
-        assert_eq!(rotated.certificate.is_some(), step != Step::Retired, "{step:?}");
+        assert!(rotated.certificate.is_some(), "{step:?}: also of what the stop came behind");
         operation.succeed(serde_json::Value::Null).await;
 
         let after = start.wraps(&id);

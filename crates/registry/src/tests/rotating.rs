@@ -175,6 +175,22 @@ async fn a_cancelled_rotation_leaves_both_epochs_and_the_next_one_ends_it() {
     all_open(&start, &key, &sealed).await;
 }
 
+/// A try behind the end, because something failed there, makes no other epoch, and says what the one before said.
+#[tokio::test]
+async fn a_rotation_that_is_tried_again_behind_its_end_leads_where_it_led() {
+    let mut site = Site::new();
+    let start = site.start().await;
+    let id = start.tenant("acme").await;
+    let grant = delegate(&start.gate, &start, &id);
+    let Ok(Begun::Fresh(operation)) = start.registry.begin_operation(&id, OperationKind::RotateKey).await else {
+        panic!("none runs")
+    };
+    let first = start.registry.rotate(&grant, &operation).await.unwrap().unwrap();
+    let again = start.registry.resume_rotation(&operation).await.unwrap().unwrap();
+    assert_eq!((again.epoch, again.certificate), (first.epoch, first.certificate));
+    assert_eq!(start.registry.certificates(&start.operator, Some(&id)).len(), 1);
+}
+
 /// Which rotations a rule begins by itself.
 #[tokio::test]
 async fn a_rule_goes_on_with_what_failed_halfway_and_leaves_what_was_cancelled() {

@@ -291,6 +291,65 @@ async fn a_file_that_outlived_its_checkpoint_is_known_after_a_start() {
     assert_eq!(answers(&world).await.len(), 2 * 10);
 }
 
+/// The same of a document that stood inline in the checkpoint with which the file begins, and had expired by then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_holds_what_has_expired_is_known_after_a_start() {
+    let mut world = World::new(INLINE).await;
+    others(&world).await;
+    let expires = world.clock.now().plus(HOUR);
+    write(&world, Draft { expires_at: Some(expires), ..Draft::new("gone", "the xylophonist") }).await;
+    world.stores.flush_all().await.unwrap();
+    store(&world, "later", "some words").await;
+    world.settle().await;
+    world.clock.advance(2 * HOUR);
+    let held = world.logs();
+    world.pool.hold_next.store(true, Ordering::SeqCst);
+    let meanwhile = async {
+        let build = world.held().await;
+        store(&world, "meanwhile", "more words").await;
+        build();
+    };
+    let (flushed, ()) = tokio::join!(world.stores.flush_all(), meanwhile);
+    flushed.unwrap();
+    assert!(held.iter().any(|file| file.exists()), "the entry that came meanwhile stands in it");
+    world.reopen().await;
+    assert_eq!(tend(&world).await.dead_from, Some(expires));
+    world.clock.advance(DUE - HOUR);
+    assert_eq!(tend(&world).await, Tended { opened: true, ..Tended::default() });
+    assert!(held.iter().all(|file| !file.exists()));
+}
+
+/// What nothing needs is found although a search came first, whose opening sweeps nothing in a bucket; and what this
+/// process itself has put and will not name.
+#[tokio::test]
+async fn an_opening_does_not_hide_what_lies_there_for_nothing() {
+    let bucket = Arc::new(InMemory::new());
+    let storage = Storage::remote(bucket.clone(), bucket.clone(), Blocking::Threads).await.unwrap();
+    let mut world = World::on(ROOMY, tempfile::tempdir().unwrap(), storage.clone()).await;
+    others(&world).await;
+    world.stores.flush_all().await.unwrap();
+    let entropy = Arc::new(kernel::SeededEntropy::new(8));
+    let (journal, _) =
+        journal::Journal::recover(&storage, world.home(HOME), world.clock.clone(), entropy).await.unwrap();
+    journal.put(vault::ObjectKind::Segment, b"the xylophonist").await.unwrap();
+    drop(journal);
+    world.reopen().await;
+    assert_eq!(answers(&world).await.len(), 2 * 9);
+    world.stores.forget(world.home(HOME).incarnation().unwrap()).await;
+    assert!(world.stores.open_ones().is_empty());
+    assert_eq!(names(&bucket, "/seg/").await, 2);
+    assert!(tend(&world).await.opened);
+    assert_eq!(names(&bucket, "/seg/").await, 1);
+
+    world.stores.only().journal.put(vault::ObjectKind::Segment, b"the xylophonist").await.unwrap();
+    store(&world, "more", "words").await;
+    world.stores.flush_all().await.unwrap();
+    assert_eq!(names(&bucket, "/seg/").await, 3);
+    assert!(!tend(&world).await.litter);
+    assert_eq!(names(&bucket, "/seg/").await, 2);
+    assert_eq!(answers(&world).await.len(), 2 * 10);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kill_at_any_step_leaves_what_the_next_look_removes() {
     for sizes in [ROOMY, INLINE, Sizes { short_merge_bytes_max: 0, ..ROOMY }] {
