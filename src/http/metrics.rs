@@ -111,7 +111,11 @@ fn state(engine: &Engine) -> Registry {
     let oldest = erasures.oldest.map_or(0, |from| engine.now().as_millis().saturating_sub(from.as_millis()) / 1_000);
     gauge("erasure_namespaces", "Namespaces that the last walk looked at", erasures.namespaces);
     gauge("erasure_overdue", "Those that hold deleted documents for longer than the bound", erasures.overdue);
-    gauge("erasure_unseen", "Namespaces, or whole tenants, that it could not look at", erasures.unseen);
+    gauge(
+        "erasure_unseen",
+        "Namespaces, or whole tenants, that it could not look at, or not in time, or could not remove all from",
+        erasures.unseen,
+    );
     let help = "Age of the oldest deleted document that it left in an object or a log";
     gauge("erasure_oldest_seconds", help, u64::try_from(oldest).unwrap_or(0));
     gauge("documents_indexed", "Documents in open namespaces, dead ones among them", health.stores.documents);
