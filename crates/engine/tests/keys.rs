@@ -204,9 +204,13 @@ impl World {
     }
 
     async fn fill(&self, namespace: usize) {
+        self.put(namespace, &format!("what stands in {namespace}")).await;
+    }
+
+    async fn put(&self, namespace: usize, text: &str) {
         let document = RawDocument {
             id: Some(DocumentId::parse("d").unwrap()),
-            body: Body::Text(Untrusted::new(format!("what stands in {namespace}"))),
+            body: Body::Text(Untrusted::new(text.to_owned())),
             media_type: None,
             title: None,
             uri: None,
@@ -453,6 +457,30 @@ async fn a_stop_in_the_middle_of_a_reencryption_is_no_failure_and_the_next_start
     for namespace in 0..NAMESPACES {
         world.finds(namespace).await.unwrap();
     }
+}
+
+/// The walk that keeps the bound on erasure: a tenant that it cannot get past holds up no other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_whose_provider_does_not_answer_keeps_the_dead_of_no_other() {
+    let world = World::remote(DAY * 10).await;
+    let first = TenantId::parse("aaa").unwrap();
+    world.engine.create_tenant(&world.operator, NewTenant::named(first)).await.unwrap();
+    world.put(0, "what is dead soon").await;
+    world.fill(0).await;
+    let world = world.restart().await;
+    world.finds(0).await.unwrap();
+    // From here on the other one, which comes first, cannot be opened.
+    world.service.be(Mood::Waits);
+    let flushes = || world.engine.health().stores.flushes;
+    let before = flushes();
+    world.clock.advance(kernel::limits::ERASE_WITHIN * 3 / 4);
+    until("the log is begun anew", async || flushes() > before).await;
+    world.finds(0).await.unwrap();
+    assert_eq!(world.engine.health().erasures.walks, 0, "it is not over");
+    world.service.be(Mood::Answers);
+    until("it is over", async || world.engine.health().erasures.walks == 1).await;
+    let seen = world.engine.health().erasures;
+    assert_eq!((seen.namespaces, seen.overdue, seen.unseen, seen.oldest), (1, 0, 0, None));
 }
 
 #[tokio::test(flavor = "multi_thread")]
