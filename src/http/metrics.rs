@@ -109,6 +109,8 @@ fn state(engine: &Engine) -> Registry {
     gauge("namespaces_quarantined", "Namespaces whose bytes do not open", health.stores.quarantined);
     let erasures = health.erasures;
     let oldest = erasures.oldest.map_or(0, |from| engine.now().as_millis().saturating_sub(from.as_millis()) / 1_000);
+    let help = "Walks that look for deleted documents and are under way: one at most";
+    gauge("erasure_walking", help, erasures.begun.saturating_sub(erasures.walks));
     gauge("erasure_namespaces", "Namespaces that the last walk looked at", erasures.namespaces);
     gauge("erasure_overdue", "Those that hold deleted documents for longer than the bound", erasures.overdue);
     gauge(

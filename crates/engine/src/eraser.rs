@@ -65,6 +65,15 @@ impl Drop for Turn<'_> {
     }
 }
 
+/// A walk is at a tenant. Dropped also when the look at it panics, so that the next walk comes again.
+struct Walked(Engine, Incarnation);
+
+impl Drop for Walked {
+    fn drop(&mut self) {
+        self.0.inner.eraser.walked().remove(&self.1);
+    }
+}
+
 /// What was found of one tenant, and what kept it closed.
 type Look = (ErasureHealth, Option<Error>);
 
@@ -171,7 +180,7 @@ impl Eraser {
         *self.noted()
     }
 
-    fn noted(&self) -> std::sync::MutexGuard<'_, ErasureHealth> {
+    fn noted(&self) -> MutexGuard<'_, ErasureHealth> {
         // One assignment under it.
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -229,13 +238,12 @@ impl Engine {
                 // The walk before is still at it.
                 continue;
             }
-            let (engine, incarnation) = (self.clone(), *incarnation);
+            let walked = Walked(self.clone(), *incarnation);
             running.push(self.inner.tracker.spawn(async move {
+                let _turn = turn;
                 let mut found = ErasureHealth::default();
-                let why = engine.walk_tenant(incarnation, &mut found).await.err();
-                engine.inner.eraser.walked().remove(&incarnation);
-                drop(turn);
-                (incarnation, (found, why))
+                let why = walked.0.walk_tenant(walked.1, &mut found).await.err();
+                (walked.1, (found, why))
             }));
         }
         while let Some(ended) = running.next().await {

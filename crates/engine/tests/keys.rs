@@ -277,6 +277,22 @@ impl World {
     }
 }
 
+/// Asks on and on, by a clock that runs fast: so a re-encryption rests behind each namespace for minutes. Ends when told.
+fn asks_meanwhile(world: &Arc<World>) -> impl AsyncFnOnce() {
+    let stop = CancellationToken::new();
+    let (asker, stopped) = (world.clone(), stop.clone());
+    let asking = world.tasks.spawn(async move {
+        while !stopped.is_cancelled() {
+            asker.finds(0).await.unwrap();
+            asker.clock.advance(Duration::from_secs(1));
+        }
+    });
+    async move || {
+        stop.cancel();
+        asking.await.unwrap();
+    }
+}
+
 /// Asks until it is so; the watch looks once a second.
 async fn until(what: &str, mut so: impl AsyncFnMut() -> bool) {
     for _ in 0..6_000 {
@@ -338,23 +354,12 @@ async fn a_reencryption_that_is_cancelled_midway_leaves_what_opens_and_is_gone_o
     for namespace in 0..NAMESPACES {
         world.fill(namespace).await;
     }
-    // Who asks meanwhile, by a clock that runs fast: so it rests behind each namespace for minutes.
-    let stop = CancellationToken::new();
-    let asking = {
-        let (world, stop) = (world.clone(), stop.clone());
-        world.tasks.clone().spawn(async move {
-            while !stop.is_cancelled() {
-                world.finds(0).await.unwrap();
-                world.clock.advance(Duration::from_secs(1));
-            }
-        })
-    };
+    let asking = asks_meanwhile(&world);
     let (id, _) = world.reencrypt().await;
     until("it has begun with some", async || world.rotated_places().await > 2).await;
     world.engine.cancel_operation(&world.operator, id).await.unwrap();
     let (status, done, total) = world.ended(id).await;
-    stop.cancel();
-    asking.await.unwrap();
+    asking().await;
     assert_eq!(status, OperationStatus::Cancelled);
     assert!(2 < done && done < total && total == NAMESPACES as u64 + 2, "{done} of {total}");
     for namespace in 0..NAMESPACES {
@@ -437,20 +442,10 @@ async fn a_stop_in_the_middle_of_a_reencryption_is_no_failure_and_the_next_start
     for namespace in 0..NAMESPACES {
         world.fill(namespace).await;
     }
-    let stop = CancellationToken::new();
-    let asking = {
-        let (world, stop) = (world.clone(), stop.clone());
-        world.tasks.clone().spawn(async move {
-            while !stop.is_cancelled() {
-                world.finds(0).await.unwrap();
-                world.clock.advance(Duration::from_secs(1));
-            }
-        })
-    };
+    let asking = asks_meanwhile(&world);
     let (id, _) = world.reencrypt().await;
     until("it has begun with some", async || world.rotated_places().await > 2).await;
-    stop.cancel();
-    asking.await.unwrap();
+    asking().await;
     let world = Arc::into_inner(world).unwrap().restart().await;
     assert_eq!(world.ended(id).await, (OperationStatus::Succeeded, NAMESPACES as u64 + 2, NAMESPACES as u64 + 2));
     assert_eq!(world.epochs().await, [2]);

@@ -344,6 +344,8 @@ pub(crate) async fn put(
     let bytes = bytes.into();
     let (shared, journal) = (&namespace.shared, &namespace.journal);
     let split = Segment::split(&bytes)?;
+    // It is named, or lies there for nothing.
+    namespace.tidy.store(false, Ordering::Release);
     let (object, bytes) = journal.put_split(ObjectKind::Segment, bytes, split).await?;
     shared.counters.written(object.bytes);
     shared.step("object");

@@ -2,7 +2,7 @@
 
 use super::{Site, Start, name};
 use crate::{
-    Begun, OperationKind, TenantChange,
+    Begun, OperationHandle, OperationKind, TenantChange,
     book::{Fold, World},
     control::{ControlEvent, ControlState},
     directory::DirectoryState,
@@ -50,11 +50,16 @@ fn delegate(gate: &Gate, start: &Start, id: &TenantId) -> access::Grant<RotateKe
     gate.delegate(&start.operator, id).unwrap()
 }
 
+async fn begun(start: &Start, id: &TenantId) -> OperationHandle {
+    match start.registry.begin_operation(id, OperationKind::RotateKey).await.unwrap() {
+        Begun::Fresh(operation) => operation,
+        Begun::Running(_) => panic!("none runs"),
+    }
+}
+
 async fn rotate(start: &Start, id: &TenantId) -> KeyEpoch {
     let grant = delegate(&start.gate, start, id);
-    let Begun::Fresh(operation) = start.registry.begin_operation(id, OperationKind::RotateKey).await.unwrap() else {
-        panic!("none runs")
-    };
+    let operation = begun(start, id).await;
     let rotated = start.registry.rotate(&grant, &operation).await.unwrap().unwrap();
     operation.succeed(serde_json::Value::Null).await;
     let key = PublicKey::parse(&start.registry.signing_key()).unwrap();
@@ -160,9 +165,7 @@ async fn a_cancelled_rotation_leaves_both_epochs_and_the_next_one_ends_it() {
     let sealed = furnish(&start, &key).await;
     let first = start.registry.key_status(&start.operator, &id).await.unwrap().current;
     let grant = delegate(&start.gate, &start, &id);
-    let Ok(Begun::Fresh(operation)) = start.registry.begin_operation(&id, OperationKind::RotateKey).await else {
-        panic!("none runs")
-    };
+    let operation = begun(&start, &id).await;
     start.registry.cancel(&start.operator, operation.id()).unwrap();
     assert!(start.registry.rotate(&grant, &operation).await.unwrap().is_none());
     operation.stop().await;
@@ -182,9 +185,7 @@ async fn a_rotation_that_is_tried_again_behind_its_end_leads_where_it_led() {
     let start = site.start().await;
     let id = start.tenant("acme").await;
     let grant = delegate(&start.gate, &start, &id);
-    let Ok(Begun::Fresh(operation)) = start.registry.begin_operation(&id, OperationKind::RotateKey).await else {
-        panic!("none runs")
-    };
+    let operation = begun(&start, &id).await;
     let first = start.registry.rotate(&grant, &operation).await.unwrap().unwrap();
     let again = start.registry.resume_rotation(&operation).await.unwrap().unwrap();
     assert_eq!((again.epoch, again.certificate), (first.epoch, first.certificate));
@@ -202,9 +203,7 @@ async fn a_rule_goes_on_with_what_failed_halfway_and_leaves_what_was_cancelled()
     for fails in [true, false] {
         assert!(start.registry.rotations_due().is_empty(), "its keys are young");
         let grant = delegate(&start.gate, &start, &id);
-        let Ok(Begun::Fresh(operation)) = start.registry.begin_operation(&id, OperationKind::RotateKey).await else {
-            panic!("none runs")
-        };
+        let operation = begun(&start, &id).await;
         start.registry.begin_rotation(&grant, None).await.unwrap();
         assert!(start.registry.rotations_due().is_empty(), "one runs");
         if fails {

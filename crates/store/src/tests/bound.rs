@@ -263,6 +263,18 @@ async fn entries_that_come_meanwhile_do_not_keep_the_old_log() {
     assert_eq!(answers(&world).await.len(), 2 * 10);
 }
 
+/// A flush, and an entry that comes while its segment is built.
+async fn flush_while_written(world: &World) {
+    world.pool.hold_next.store(true, Ordering::SeqCst);
+    let meanwhile = async {
+        let build = world.held().await;
+        store(world, "meanwhile", "more words").await;
+        build();
+    };
+    let (flushed, ()) = tokio::join!(world.stores.flush_all(), meanwhile);
+    flushed.unwrap();
+}
+
 /// The same when a flush for another reason had left the old file there, and the process ended.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_outlived_its_checkpoint_is_known_after_a_start() {
@@ -274,14 +286,7 @@ async fn a_file_that_outlived_its_checkpoint_is_known_after_a_start() {
     let died = world.clock.now();
     world.clock.advance(HOUR);
     let held = world.logs();
-    world.pool.hold_next.store(true, Ordering::SeqCst);
-    let meanwhile = async {
-        let build = world.held().await;
-        store(&world, "meanwhile", "more words").await;
-        build();
-    };
-    let (flushed, ()) = tokio::join!(world.stores.flush_all(), meanwhile);
-    flushed.unwrap();
+    flush_while_written(&world).await;
     assert!(held.iter().any(|file| file.exists()), "the entry that came meanwhile stands in it");
     world.reopen().await;
     assert_eq!(tend(&world).await.dead_from, Some(died));
@@ -303,14 +308,7 @@ async fn a_file_that_holds_what_has_expired_is_known_after_a_start() {
     world.settle().await;
     world.clock.advance(2 * HOUR);
     let held = world.logs();
-    world.pool.hold_next.store(true, Ordering::SeqCst);
-    let meanwhile = async {
-        let build = world.held().await;
-        store(&world, "meanwhile", "more words").await;
-        build();
-    };
-    let (flushed, ()) = tokio::join!(world.stores.flush_all(), meanwhile);
-    flushed.unwrap();
+    flush_while_written(&world).await;
     assert!(held.iter().any(|file| file.exists()), "the entry that came meanwhile stands in it");
     world.reopen().await;
     assert_eq!(tend(&world).await.dead_from, Some(expires));
