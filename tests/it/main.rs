@@ -19,6 +19,7 @@ mod memory;
 mod presence;
 mod probe;
 mod process;
+mod replies;
 mod rotations;
 mod server_keys;
 mod tidy;
