@@ -11,11 +11,11 @@ pub(super) fn read(text: &str) -> Content {
         | Options::ENABLE_FOOTNOTES
         | Options::ENABLE_TASKLISTS
         | Options::ENABLE_YAML_STYLE_METADATA_BLOCKS;
-    let reader = Reader::new();
+    let mut reader = Reader::new();
     let mut title = Title::Before;
     for event in Parser::new_ext(text, options) {
         title = title.follow(&event);
-        step(&reader, event);
+        step(&mut reader, event);
     }
     let mut content = reader.finish();
     if let (true, Title::Inside(title) | Title::After(title)) = (content.title.is_empty(), title) {
@@ -42,27 +42,28 @@ impl Title {
     }
 }
 
-fn step(reader: &Reader, event: Event<'_>) {
+fn step(reader: &mut Reader, event: Event<'_>) {
     match event {
         Event::Start(tag) => start(reader, &tag),
         Event::End(tag) => {
             if let Some(name) = end_name(&tag) {
-                reader.page(|page| page.end(name));
+                reader.page().end(name);
             }
         }
         Event::Text(text) | Event::Code(text) | Event::InlineMath(text) | Event::DisplayMath(text) => {
-            reader.page(|page| page.text(&text));
+            reader.page().text(&text);
         }
         Event::Html(source) | Event::InlineHtml(source) => reader.feed(&source),
-        Event::SoftBreak => reader.page(|page| page.text("\n")),
-        Event::HardBreak => reader.page(|page| page.start("br", None)),
-        Event::Rule => reader.page(|page| page.start("hr", None)),
+        Event::SoftBreak => reader.page().text("\n"),
+        Event::HardBreak => reader.page().start("br", None),
+        Event::Rule => reader.page().start("hr", None),
         Event::FootnoteReference(_) | Event::TaskListMarker(_) => {}
     }
 }
 
-fn start(reader: &Reader, tag: &Tag<'_>) {
-    reader.page(|page| match tag {
+fn start(reader: &mut Reader, tag: &Tag<'_>) {
+    let page = reader.page();
+    match tag {
         Tag::Link { dest_url, title, .. } => {
             page.hide(HiddenKind::Link, dest_url);
             page.hide(HiddenKind::Label, title);
@@ -78,7 +79,7 @@ fn start(reader: &Reader, tag: &Tag<'_>) {
                 page.start(name, None);
             }
         }
-    });
+    }
 }
 
 /// The HTML element that stands for a piece of Markdown.
