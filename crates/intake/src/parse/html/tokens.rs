@@ -5,7 +5,10 @@
 //! Attributes are handed over one by one as they end: nothing compares an attribute with those before it. The standard
 //! keeps the first of several attributes with one name; which one counts is the sink's decision.
 
+mod state;
+
 use super::entities;
+use state::{Escape, Raw, State};
 
 /// Receives what the tokenizer reads.
 pub(super) trait Sink {
@@ -20,56 +23,6 @@ pub(super) trait Sink {
     fn start_tag(&mut self, name: &str);
     /// An end tag has ended.
     fn end_tag(&mut self, name: &str);
-}
-
-/// Content that is not markup.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Raw {
-    /// Text with character references: `title`, `textarea`.
-    Escapable,
-    /// Text without: `style`, `iframe` and others.
-    Text,
-    /// A script, with what its `<!--` says of `</script>`.
-    Script(Escape),
-}
-
-/// Where a script stands to the comment that it may open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Escape {
-    None,
-    Once,
-    /// Inside `<!-- <script>`: the next `</script>` does not end the element.
-    Twice,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Data,
-    Plaintext,
-    Raw(Raw),
-    RawLess(Raw),
-    RawEndOpen(Raw),
-    RawEndName(Raw),
-    ScriptBang,
-    ScriptBangDash,
-    /// The name after a `<` in an escaped script.
-    ScriptOpens,
-    /// The name after a `</` in a script that is escaped twice.
-    ScriptCloses,
-    TagOpen,
-    EndTagOpen,
-    TagName,
-    BeforeName,
-    Name,
-    AfterName,
-    BeforeValue,
-    Quoted(u8),
-    Unquoted,
-    AfterValue,
-    SelfClosing,
-    Declaration,
-    Comment,
-    Bogus,
 }
 
 /// See the module.
