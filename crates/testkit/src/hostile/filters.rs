@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 const AT: &str = "/v1/namespaces/filters";
 /// Documents with long attributes; a megabyte each.
-const DOCUMENTS: usize = 4;
+const DOCUMENTS: usize = 2;
 
 pub(super) fn attacks() -> Vec<Attack> {
     let filter = |name, limits, requests| Attack {
@@ -53,7 +53,11 @@ fn long_attributes(size: Size) -> Vec<Request> {
         json!({ "id": format!("long-{n}"), "text": format!("word {n}"),
                 "attributes": { "list": values, "string": repeated, "times": times, "n": n } })
     };
-    (0..DOCUMENTS).map(|n| store(AT, &[document(n)])).collect()
+    // The last request finds them, so that they are indexed when the attack begins.
+    let found = json!({ "query": "word", "mode": "text" });
+    let mut requests: Vec<Request> = (0..DOCUMENTS).map(|n| store(AT, &[document(n)])).collect();
+    requests.push(Request::post(&format!("{AT}/search"), found.to_string()));
+    requests
 }
 
 pub(super) fn store(at: &str, documents: &[Value]) -> Request {
