@@ -9,6 +9,7 @@ mod listen;
 mod memory;
 mod parts;
 pub mod server;
+mod shares;
 mod strict;
 pub mod telemetry;
 

@@ -7,7 +7,7 @@ use crate::{
     ownership::Ownership,
     recall::Recalled,
     turnstile::Turnstile,
-    work::{LanesConfig, Work},
+    work::{Asker, LanesConfig, Work},
 };
 use access::{Action, Ask, Gate, Grant, Refusal};
 use kernel::{Clock, Code, CommitNo, Entropy, Error, RequestId, Timestamp};
@@ -159,6 +159,19 @@ impl Engine {
         engine.inner.eraser.start(&engine);
         engine.resume_operations();
         Ok((engine, token))
+    }
+
+    /// Runs `f` on a request thread, in the turn of its tenant: reading a large request, say.
+    ///
+    /// # Errors
+    /// `overloaded` and `rate_limited` when the queue is full; `overloaded` when the caller has gone; `internal` when `f`
+    /// panicked.
+    pub async fn in_turn<A: Action, T: Send + 'static>(
+        &self,
+        grant: &Grant<A>,
+        f: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        self.inner.work.cpu(Asker::answer(grant), f).await
     }
 
     /// Lets running work end, at most `wait`, then makes what is queued durable.
