@@ -20,10 +20,14 @@ pub(super) fn attacks() -> Vec<Attack> {
         statuses: &[200, 400, 401, 408, 413],
     };
     vec![
-        holds("dribbling_bodies", &["BODIES_BYTES_MAX", "BODY_PAUSE", "BODY_WAIT"], bodies),
+        holds("dribbling_bodies", &["BODIES_BYTES_MAX", "BODY_WINDOW", "BODY_WINDOW_BYTES_MIN", "BODY_WAIT"], bodies),
         holds("slow_heads", &["HEAD_WAIT", "CONNECTIONS_MAX"], heads),
         holds("long_heads", &["HEAD_BYTES_MAX"], long_heads),
-        holds("never_reading", &["CONNECTIONS_MAX"], unread),
+        holds(
+            "never_reading",
+            &["CONNECTIONS_MAX", "REPLY_WINDOW", "REPLY_WINDOW_BYTES_MIN", "REPLY_UNSENT_BYTES_MAX"],
+            unread,
+        ),
         holds("half_handshakes", &["HANDSHAKE_WAIT", "CONNECTIONS_MAX"], handshakes),
     ]
 }

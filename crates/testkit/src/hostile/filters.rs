@@ -3,7 +3,7 @@
 use super::{Act, Attack, Request, Size, nothing};
 use kernel::limits::{
     ATTRIBUTE_LIST_MAX, ATTRIBUTE_VALUE_BYTES_MAX, ATTRIBUTES_MAX, BODY_BYTES_MAX, DOCUMENT_ID_BYTES_MAX,
-    FILTER_DEPTH_MAX, FILTER_NODES_MAX, FILTER_VALUES_MAX, IDS_PER_REQUEST_MAX,
+    FILTER_DEPTH_MAX, FILTER_NODES_MAX, FILTER_VALUES_IN_ALL_MAX, FILTER_VALUES_MAX, IDS_PER_REQUEST_MAX,
 };
 use serde_json::{Value, json};
 
@@ -23,7 +23,7 @@ pub(super) fn attacks() -> Vec<Attack> {
     vec![
         filter("match_words", &["FILTER_NODES_MAX", "ATTRIBUTE_VALUE_BYTES_MAX", "ATTRIBUTE_LIST_MAX"], matches),
         filter("contains", &["FILTER_NODES_MAX"], contains),
-        filter("in_values", &["FILTER_VALUES_MAX"], in_values),
+        filter("in_values", &["FILTER_VALUES_MAX", "FILTER_VALUES_IN_ALL_MAX"], in_values),
         filter("instants", &[], instants),
         filter("deep_filter", &["FILTER_DEPTH_MAX"], deep),
         filter("write_by_filter", &["PATCHES_PER_COMMIT_MAX", "DELETES_PER_COMMIT_MAX"], write_by_filter),
@@ -112,7 +112,10 @@ fn in_values(size: Size) -> Vec<Request> {
     let pair = |n: usize| format!(r#"{{"type":"and","filters":[{},{}]}}"#, leaf(2 * n + 1), leaf(2 * n));
     let pairs = list(size.of(FILTER_NODES_MAX / 4), pair);
     let body = format!(r#"{{"query":"word","mode":"text","filter":{{"type":"or","filters":{pairs}}}}}"#);
-    vec![Request::post(&format!("{AT}/search"), body)]
+    // And as many as one list may hold, in as many lists as may be held in all.
+    let allowed = list(size.of(FILTER_VALUES_IN_ALL_MAX / FILTER_VALUES_MAX), leaf);
+    let allowed = format!(r#"{{"query":"word","mode":"text","filter":{{"type":"or","filters":{allowed}}}}}"#);
+    vec![Request::post(&format!("{AT}/search"), body), Request::post(&format!("{AT}/search"), allowed)]
 }
 
 fn instants(size: Size) -> Vec<Request> {
