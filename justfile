@@ -54,7 +54,7 @@ long-fight SECONDS="300":
 # Twenty minutes of hostile load on the release build, from three tenants and from connections without a credential; another seed mixes it otherwise.
 long-hostile SECONDS="1200" SEED="1":
     cargo build --release
-    RINGFENCE_HOSTILE_SECONDS={{SECONDS}} RINGFENCE_HOSTILE_SEED={{SEED}} RINGFENCE_BINARY=$PWD/target/release/ringfence cargo nextest run --workspace --test it --profile long --no-capture -E 'test(hostile::)'
+    RINGFENCE_HOSTILE_PERCENT=40 RINGFENCE_HOSTILE_SECONDS={{SECONDS}} RINGFENCE_HOSTILE_SEED={{SEED}} RINGFENCE_BINARY=$PWD/target/release/ringfence cargo nextest run --workspace --test it --profile long --no-capture -E 'test(hostile::)'
 
 # For each limit the worst request that it allows, all the way, on the release build.
 long-limits:

@@ -34,7 +34,7 @@ fn withstands(name: &str) {
     let beside = Beside::new(&server);
     let hostile = attacker(&server, "hostile", 2);
     let before = server.memory().0;
-    let size = Size(usize::try_from(setting("RINGFENCE_LIMITS_PERCENT", 40)).unwrap());
+    let size = Size(usize::try_from(setting("RINGFENCE_LIMITS_PERCENT", 10)).unwrap());
     let stored: Vec<Request> = (attack.stored)(size);
     prepare(attack, &hostile, size);
     let (stop, tally) = (AtomicBool::new(false), Tally::default());

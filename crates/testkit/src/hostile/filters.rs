@@ -40,18 +40,19 @@ pub(super) fn attacks() -> Vec<Attack> {
     ]
 }
 
-/// A megabyte of strings in a list, and one long string, in each document. Half of the strings hold the same word over and
+/// A megabyte of strings in a list, and one long string, in each document. Most of the strings hold the same word over and
 /// over, which whoever compares word by word meets again for each word of a filter.
 fn long_attributes(size: Size) -> Vec<Request> {
     let list = size.of(ATTRIBUTE_LIST_MAX);
-    let repeated = format!("{}b", "a ".repeat(ATTRIBUTE_VALUE_BYTES_MAX / 2 - 1));
+    // No two alike: a value that stands twice is looked at once.
+    let repeated = |n: usize| format!("n{n:04} {}b", "a ".repeat(ATTRIBUTE_VALUE_BYTES_MAX / 2 - 8));
     let letters = "a".repeat(ATTRIBUTE_VALUE_BYTES_MAX - 4);
-    let values: Vec<String> =
-        (0..list).map(|n| if n % 2 == 0 { repeated.clone() } else { format!("{letters}{n:04}") }).collect();
+    let value = |n: usize| if n % 4 > 0 { repeated(n) } else { format!("{letters}{n:04}") };
+    let values: Vec<String> = (0..list).map(value).collect();
     let times: Vec<String> = (0..list).map(|n| format!("2026-01-01T00:00:00.{n:06}Z")).collect();
     let document = |n: usize| {
         json!({ "id": format!("long-{n}"), "text": format!("word {n}"),
-                "attributes": { "list": values, "string": repeated, "times": times, "n": n } })
+                "attributes": { "list": values, "string": repeated(0), "times": times, "n": n } })
     };
     // The last request finds them, so that they are indexed when the attack begins.
     let found = json!({ "query": "word", "mode": "text" });
@@ -150,7 +151,8 @@ fn write_by_filter(size: Size) -> Vec<Request> {
 
 /// No filter at all: a server that reads all of it first holds many times its length.
 fn numbers(size: Size) -> Vec<Request> {
-    let ones = "1,".repeat(size.of(BODY_BYTES_MAX / 4) / 2);
+    // Sixteen megabytes, or half of them: what is refused at its first element costs no more for being long.
+    let ones = "1,".repeat(size.of(BODY_BYTES_MAX / 8).max(4 << 20));
     let filter = format!(r#"{{"query":"x","filter":[{ones}1]}}"#);
     let attributes = format!(r#"{{"documents":[{{"text":"x","attributes":{{"a":[{ones}1]}}}}]}}"#);
     vec![Request::post(&format!("{AT}/search"), filter), Request::post(&format!("{AT}/documents"), attributes)]
