@@ -8,14 +8,14 @@ use crate::{
     hostile::{ADDRESS_SPACE, unharmed},
     load::setting,
 };
-use kernel::{Clock, SystemClock, limits};
+use kernel::limits;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
 };
-use testkit::hostile::{Act, Attack, Attacker, Beside, Request, Size, Tally, attacker, attacks, prepare};
+use testkit::hostile::{Act, Beside, Request, Size, Tally, attacker, attacks, prepare, run};
 
 /// Clients that send the same attack at the same moment.
 const CLIENTS: usize = 2;
@@ -34,16 +34,14 @@ fn withstands(name: &str) {
     let beside = Beside::new(&server);
     let hostile = attacker(&server, "hostile", 2);
     let before = server.memory().0;
-    let size = Size(usize::try_from(setting("RINGFENCE_LIMITS_PERCENT", 40)).unwrap());
+    let size = Size(usize::try_from(setting("RINGFENCE_LIMITS_PERCENT", 10)).unwrap());
     let stored: Vec<Request> = (attack.stored)(size);
     prepare(attack, &hostile, size);
     let (stop, tally) = (AtomicBool::new(false), Tally::default());
     let (seen, sent) = thread::scope(|scope| {
         let watching = scope.spawn(|| beside.watch(&stop));
-        let sent = match attack.act {
-            Act::Requests(make) => requests(attack, &hostile, &make(size), &tally),
-            Act::Connections(act) => connections(attack, act, &hostile, size, &tally),
-        };
+        let length = if matches!(attack.act, Act::Connections(_)) { 4 * LENGTH } else { LENGTH };
+        let sent = run(attack, &hostile, size, CLIENTS, length, &tally);
         stop.store(true, Ordering::Relaxed);
         (watching.join().expect("it watches to the end"), sent)
     });
@@ -60,44 +58,10 @@ fn withstands(name: &str) {
     );
     unharmed(&seen, &mut server);
     assert!(tally.wrong().is_empty(), "answers that no honest server gives: {:#?}", tally.wrong());
-    let bound = before + BYTES_PER_INPUT_BYTE * input + BYTES_BESIDE;
+    // What may be held of bodies has a limit for all of them together; those that are held open send as much.
+    let bodies = if matches!(attack.act, Act::Connections(_)) { limits::BODIES_BYTES_MAX as u64 } else { 0 };
+    let bound = before + BYTES_PER_INPUT_BYTE * input + BYTES_BESIDE + bodies;
     assert!(most <= bound, "{most} bytes were held for an input of {input}, and {before} before");
-}
-
-/// The requests again and again, from several clients at once; the bytes that were under way at the same moment.
-fn requests(attack: &Attack, hostile: &Attacker, all: &[Request], tally: &Tally) -> u64 {
-    let clock = SystemClock::new();
-    thread::scope(|scope| {
-        for _ in 0..CLIENTS {
-            scope.spawn(|| {
-                loop {
-                    all.iter().for_each(|request| tally.note(attack, &hostile.send(request)));
-                    if clock.monotonic() > LENGTH {
-                        return;
-                    }
-                }
-            });
-        }
-    });
-    (CLIENTS * all.iter().map(|request| request.body.len()).max().unwrap_or_default()) as u64
-}
-
-type Hold = fn(&Attacker, Size, &AtomicBool) -> Vec<testkit::hostile::Answer>;
-
-/// All from one address. What may be held of their bodies has a limit for all of them together.
-fn connections(attack: &Attack, act: Hold, hostile: &Attacker, size: Size, tally: &Tally) -> u64 {
-    let stop = AtomicBool::new(false);
-    let answers = thread::scope(|scope| {
-        let held = scope.spawn(|| act(hostile, size, &stop));
-        let clock = SystemClock::new();
-        while clock.monotonic() < 4 * LENGTH {
-            thread::park_timeout(Duration::from_millis(50));
-        }
-        stop.store(true, Ordering::Relaxed);
-        held.join().expect("it holds to the end")
-    });
-    answers.iter().for_each(|answer| tally.note(attack, answer));
-    limits::BODIES_BYTES_MAX as u64 / BYTES_PER_INPUT_BYTE
 }
 
 macro_rules! withstood {
@@ -161,6 +125,11 @@ const ELSEWHERE: &[(&str, &[&str])] = &[
             "ROTATION_CHECK",
             "ROTATION_PAUSE_MIN",
             "ROTATION_PAUSE_MAX",
+            "CONNECTION_WAIT",
+            "KEEPALIVE_IDLE",
+            "KEEPALIVE_PAUSE",
+            "KEEPALIVE_PROBES",
+            "UNACKNOWLEDGED_WAIT",
             "OWNERSHIP_CHECK",
             "OWNERSHIP_DOUBT",
             "STALE_READS_MAX",
@@ -205,6 +174,8 @@ const ELSEWHERE: &[(&str, &[&str])] = &[
             "API_KEYS_PER_TENANT_MAX",
             "NAMESPACES_PER_KEY_MAX",
             "OPERATORS_MAX",
+            "CONTROL_BODIES_BYTES_MAX",
+            "CONTROL_BODY_BYTES_MAX",
             "AUDIT_CHAINS_OPEN_MAX",
             "DIRECTORIES_BYTES_MAX",
             "CERTIFICATES_KEPT_MAX",

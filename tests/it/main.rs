@@ -25,6 +25,7 @@ mod process;
 mod reports;
 mod rotations;
 mod server_keys;
+mod shares;
 mod tidy;
 
 /// The real binary, on a folder and ports of its own: the one that was built with the tests, or

@@ -14,9 +14,15 @@ pub use beside::{Beside, Seen};
 pub use wire::{Answer, Attacker};
 
 use crate::Server;
+use kernel::{Clock, SystemClock};
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
 };
 
 /// How near a request goes to its limits, percent.
@@ -61,7 +67,7 @@ pub enum Act {
     /// Sends these, one after the other, and reads the answers.
     Requests(fn(Size) -> Vec<Request>),
     /// Holds connections open in a way of its own until the flag is set.
-    Connections(fn(&Attacker, Size, &std::sync::atomic::AtomicBool) -> Vec<Answer>),
+    Connections(fn(&Attacker, Size, &AtomicBool) -> Vec<Answer>),
 }
 
 /// One kind of worst request.
@@ -140,6 +146,46 @@ pub fn prepare(attack: &Attack, attacker: &Attacker, size: Size) {
         // What the server refuses by a limit it need not defend against.
         let limited = matches!(status, Some(400 | 413)) && attack.statuses.contains(&400);
         assert!(stored || limited, "{}: {} {} was answered {answer:?}", attack.name, request.method, request.path);
+    }
+}
+
+/// Sends the requests of an attack, or holds its connections, from `clients` clients at once for this long; each client
+/// sends all requests at least once. The bytes that were on their way at the same moment, at most.
+///
+/// # Panics
+/// When a client does.
+pub fn run(attack: &Attack, attacker: &Attacker, size: Size, clients: usize, length: Duration, tally: &Tally) -> u64 {
+    let clock = SystemClock::new();
+    match attack.act {
+        Act::Requests(make) => {
+            let all = make(size);
+            thread::scope(|scope| {
+                for _ in 0..clients {
+                    scope.spawn(|| {
+                        loop {
+                            all.iter().for_each(|request| tally.note(attack, &attacker.send(request)));
+                            if clock.monotonic() > length {
+                                return;
+                            }
+                        }
+                    });
+                }
+            });
+            (clients * all.iter().map(|request| request.body.len()).max().unwrap_or_default()) as u64
+        }
+        Act::Connections(hold) => {
+            let stop = AtomicBool::new(false);
+            let answers = thread::scope(|scope| {
+                let held = scope.spawn(|| hold(attacker, size, &stop));
+                while clock.monotonic() < length {
+                    thread::park_timeout(Duration::from_millis(50));
+                }
+                stop.store(true, Ordering::Relaxed);
+                held.join().expect("it holds to the end")
+            });
+            answers.iter().for_each(|answer| tally.note(attack, answer));
+            0
+        }
     }
 }
 

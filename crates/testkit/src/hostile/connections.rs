@@ -1,7 +1,7 @@
 //! Connections that are held: bodies and heads that dribble, replies that are not read, handshakes that stop halfway.
 
 use super::{Act, Answer, Attack, Attacker, Request, Size, nothing, wire::read_answer};
-use kernel::limits::{BODY_BYTES_MAX, CONNECTIONS_MAX};
+use kernel::limits::{BODIES_BYTES_MAX, BODY_BYTES_MAX, CONNECTIONS_MAX};
 use std::{
     io::{self, ErrorKind, Read, Write},
     net::TcpStream,
@@ -20,10 +20,14 @@ pub(super) fn attacks() -> Vec<Attack> {
         statuses: &[200, 400, 401, 408, 413],
     };
     vec![
-        holds("dribbling_bodies", &["BODIES_BYTES_MAX", "BODY_PAUSE", "BODY_WAIT"], bodies),
+        holds("dribbling_bodies", &["BODIES_BYTES_MAX", "BODY_WINDOW", "BODY_WINDOW_BYTES_MIN", "BODY_WAIT"], bodies),
         holds("slow_heads", &["HEAD_WAIT", "CONNECTIONS_MAX"], heads),
         holds("long_heads", &["HEAD_BYTES_MAX"], long_heads),
-        holds("never_reading", &["CONNECTIONS_MAX"], unread),
+        holds(
+            "never_reading",
+            &["CONNECTIONS_MAX", "REPLY_WINDOW", "REPLY_WINDOW_BYTES_MIN", "REPLY_UNSENT_BYTES_MAX"],
+            unread,
+        ),
         holds("half_handshakes", &["HANDSHAKE_WAIT", "CONNECTIONS_MAX"], handshakes),
     ]
 }
@@ -84,10 +88,12 @@ fn bodies(attacker: &Attacker, size: Size, stop: &AtomicBool) -> Vec<Answer> {
         stream.write_all(&head)?;
         Ok(stream)
     };
+    // As many as fill the memory meant for all bodies.
+    let bodies = BODIES_BYTES_MAX / most.len() + 1;
     let mut answers = Vec::new();
     let mut held: Vec<(TcpStream, usize)> = Vec::new();
     while !stop.load(Ordering::Relaxed) {
-        while held.len() < BODIES {
+        while held.len() < bodies {
             match open() {
                 Ok(stream) => held.push((stream, 0)),
                 Err(_) => break,
@@ -109,9 +115,6 @@ fn bodies(attacker: &Attacker, size: Size, stop: &AtomicBool) -> Vec<Answer> {
     }
     answers
 }
-
-/// As many as fill the memory meant for bodies.
-const BODIES: usize = 8;
 
 fn heads(attacker: &Attacker, size: Size, stop: &AtomicBool) -> Vec<Answer> {
     let open = || -> io::Result<TcpStream> {

@@ -6,8 +6,8 @@ use super::{
     nothing,
 };
 use kernel::limits::{
-    ATTRIBUTE_VALUE_BYTES_MAX, ATTRIBUTES_MAX, DIMENSIONS_MAX, DOCUMENT_BYTES_MAX, DOCUMENTS_PER_REQUEST_MAX,
-    PRINCIPAL_BYTES_MAX, READERS_MAX, TITLE_BYTES_MAX, URI_BYTES_MAX,
+    ATTRIBUTE_LIST_MAX, ATTRIBUTE_VALUE_BYTES_MAX, ATTRIBUTES_MAX, DIMENSIONS_MAX, DOCUMENT_BYTES_MAX,
+    DOCUMENTS_PER_REQUEST_MAX, PRINCIPAL_BYTES_MAX, READERS_MAX, TITLE_BYTES_MAX, URI_BYTES_MAX,
 };
 use serde_json::json;
 
@@ -32,7 +32,11 @@ pub(super) fn attacks() -> Vec<Attack> {
         writes("titles", &["TITLE_BYTES_MAX", "URI_BYTES_MAX"], titles),
         writes("long_text", &["DOCUMENT_BYTES_MAX", "PASSAGES_PER_DOCUMENT_MAX"], long_text),
         writes("vectors", &["DIMENSIONS_MAX", "DIMENSIONS_MIN", "BODY_BYTES_MAX"], vectors),
-        writes("surplus", &["DOCUMENTS_PER_REQUEST_MAX", "BODY_BYTES_MAX"], surplus),
+        writes(
+            "surplus",
+            &["ATTRIBUTE_VALUES_PER_REQUEST_MAX", "DOCUMENTS_PER_REQUEST_MAX", "BODY_BYTES_MAX"],
+            surplus,
+        ),
     ]
 }
 
@@ -155,6 +159,8 @@ fn vectors(size: Size) -> Vec<Request> {
 /// More of everything than is allowed: the first surplus element ends it, or should.
 fn surplus(size: Size) -> Vec<Request> {
     let empty = r#"{"text":"x"},"#.repeat(size.of(2 << 20));
+    // Sixteen million small values are twice as many bytes, and many times that where each is kept.
+    let values = list(ATTRIBUTE_LIST_MAX, |_| "1".to_owned());
     let ids = r#""a","#.repeat(size.of(4 << 20));
     let members: String = (0..size.of(1 << 20)).map(|n| format!(r#""k{n}":1,"#)).collect();
     let words = r#""text","#.repeat(size.of(2 << 20));
@@ -165,6 +171,10 @@ fn surplus(size: Size) -> Vec<Request> {
             &format!("{AT}/documents"),
             format!(r#"{{"documents":[{{"text":"x","attributes":{{{members}"k":1}}}}]}}"#),
         ),
+        store_all(AT, size.of(DOCUMENTS_PER_REQUEST_MAX), |n| {
+            let lists: Vec<String> = (0..ATTRIBUTES_MAX).map(|k| format!(r#""k{k}":{values}"#)).collect();
+            format!(r#"{{"id":"values-{n}","text":"x","attributes":{{{}}}}}"#, lists.join(","))
+        }),
         Request::post(&format!("{AT}/documents/list"), format!(r#"{{"include":[{words}"text"]}}"#)),
         Request::post(&format!("{AT}/search"), format!(r#"{{"query":"x","as":{{"principals":[{ids}"a"]}}}}"#)),
     ]

@@ -3,13 +3,13 @@
 use super::{Act, Attack, Request, Size, nothing};
 use kernel::limits::{
     ATTRIBUTE_LIST_MAX, ATTRIBUTE_VALUE_BYTES_MAX, ATTRIBUTES_MAX, BODY_BYTES_MAX, DOCUMENT_ID_BYTES_MAX,
-    FILTER_DEPTH_MAX, FILTER_NODES_MAX, FILTER_VALUES_MAX, IDS_PER_REQUEST_MAX,
+    FILTER_DEPTH_MAX, FILTER_NODES_MAX, FILTER_VALUES_IN_ALL_MAX, FILTER_VALUES_MAX, IDS_PER_REQUEST_MAX,
 };
 use serde_json::{Value, json};
 
 const AT: &str = "/v1/namespaces/filters";
 /// Documents with long attributes; a megabyte each.
-const DOCUMENTS: usize = 4;
+const DOCUMENTS: usize = 2;
 
 pub(super) fn attacks() -> Vec<Attack> {
     let filter = |name, limits, requests| Attack {
@@ -23,7 +23,7 @@ pub(super) fn attacks() -> Vec<Attack> {
     vec![
         filter("match_words", &["FILTER_NODES_MAX", "ATTRIBUTE_VALUE_BYTES_MAX", "ATTRIBUTE_LIST_MAX"], matches),
         filter("contains", &["FILTER_NODES_MAX"], contains),
-        filter("in_values", &["FILTER_VALUES_MAX"], in_values),
+        filter("in_values", &["FILTER_VALUES_MAX", "FILTER_VALUES_IN_ALL_MAX"], in_values),
         filter("instants", &[], instants),
         filter("deep_filter", &["FILTER_DEPTH_MAX"], deep),
         filter("write_by_filter", &["PATCHES_PER_COMMIT_MAX", "DELETES_PER_COMMIT_MAX"], write_by_filter),
@@ -40,20 +40,25 @@ pub(super) fn attacks() -> Vec<Attack> {
     ]
 }
 
-/// A megabyte of strings in a list, and one long string, in each document. Half of the strings hold the same word over and
+/// A megabyte of strings in a list, and one long string, in each document. Most of the strings hold the same word over and
 /// over, which whoever compares word by word meets again for each word of a filter.
 fn long_attributes(size: Size) -> Vec<Request> {
     let list = size.of(ATTRIBUTE_LIST_MAX);
-    let repeated = format!("{}b", "a ".repeat(ATTRIBUTE_VALUE_BYTES_MAX / 2 - 1));
+    // No two alike: a value that stands twice is looked at once.
+    let repeated = |n: usize| format!("n{n:04} {}b", "a ".repeat(ATTRIBUTE_VALUE_BYTES_MAX / 2 - 8));
     let letters = "a".repeat(ATTRIBUTE_VALUE_BYTES_MAX - 4);
-    let values: Vec<String> =
-        (0..list).map(|n| if n % 2 == 0 { repeated.clone() } else { format!("{letters}{n:04}") }).collect();
+    let value = |n: usize| if n % 4 > 0 { repeated(n) } else { format!("{letters}{n:04}") };
+    let values: Vec<String> = (0..list).map(value).collect();
     let times: Vec<String> = (0..list).map(|n| format!("2026-01-01T00:00:00.{n:06}Z")).collect();
     let document = |n: usize| {
         json!({ "id": format!("long-{n}"), "text": format!("word {n}"),
-                "attributes": { "list": values, "string": repeated, "times": times, "n": n } })
+                "attributes": { "list": values, "string": repeated(0), "times": times, "n": n } })
     };
-    (0..DOCUMENTS).map(|n| store(AT, &[document(n)])).collect()
+    // The last request finds them, so that they are indexed when the attack begins.
+    let found = json!({ "query": "word", "mode": "text" });
+    let mut requests: Vec<Request> = (0..DOCUMENTS).map(|n| store(AT, &[document(n)])).collect();
+    requests.push(Request::post(&format!("{AT}/search"), found.to_string()));
+    requests
 }
 
 pub(super) fn store(at: &str, documents: &[Value]) -> Request {
@@ -108,7 +113,10 @@ fn in_values(size: Size) -> Vec<Request> {
     let pair = |n: usize| format!(r#"{{"type":"and","filters":[{},{}]}}"#, leaf(2 * n + 1), leaf(2 * n));
     let pairs = list(size.of(FILTER_NODES_MAX / 4), pair);
     let body = format!(r#"{{"query":"word","mode":"text","filter":{{"type":"or","filters":{pairs}}}}}"#);
-    vec![Request::post(&format!("{AT}/search"), body)]
+    // And as many as one list may hold, in as many lists as may be held in all.
+    let allowed = list(size.of(FILTER_VALUES_IN_ALL_MAX / FILTER_VALUES_MAX), leaf);
+    let allowed = format!(r#"{{"query":"word","mode":"text","filter":{{"type":"or","filters":{allowed}}}}}"#);
+    vec![Request::post(&format!("{AT}/search"), body), Request::post(&format!("{AT}/search"), allowed)]
 }
 
 fn instants(size: Size) -> Vec<Request> {
@@ -143,7 +151,8 @@ fn write_by_filter(size: Size) -> Vec<Request> {
 
 /// No filter at all: a server that reads all of it first holds many times its length.
 fn numbers(size: Size) -> Vec<Request> {
-    let ones = "1,".repeat(size.of(BODY_BYTES_MAX / 4) / 2);
+    // Sixteen megabytes, or half of them: what is refused at its first element costs no more for being long.
+    let ones = "1,".repeat(size.of(BODY_BYTES_MAX / 8).max(4 << 20));
     let filter = format!(r#"{{"query":"x","filter":[{ones}1]}}"#);
     let attributes = format!(r#"{{"documents":[{{"text":"x","attributes":{{"a":[{ones}1]}}}}]}}"#);
     vec![Request::post(&format!("{AT}/search"), filter), Request::post(&format!("{AT}/documents"), attributes)]

@@ -36,9 +36,11 @@ impl Answer {
         }
     }
 
-    /// Why this is no honest answer. A connection that ends is one: servers may hang up on attackers.
+    /// Why this is no honest answer. A connection that ends is one, since servers may hang up on attackers; silence is
+    /// not: every request has a deadline.
     pub(super) fn wrong(&self, allowed: &[u16]) -> Option<String> {
         match self {
+            Self::Closed(ErrorKind::WouldBlock | ErrorKind::TimedOut) => Some(format!("no answer in {ANSWER_WAIT:?}")),
             Self::Closed(_) | Self::Reply { status: 503, retry_after: true, .. } | Self::Reply { status: 429, .. } => {
                 None
             }
