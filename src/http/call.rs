@@ -85,11 +85,7 @@ impl<A: Action> LetIn for Grant<A> {
         Caller::Tenant(self.incarnation())
     }
 
-    async fn in_turn<T: Send + 'static>(
-        &self,
-        app: &App,
-        f: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Error> {
+    async fn in_turn<T: Send + 'static>(&self, app: &App, f: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
         app.engine().in_turn(self, f).await
     }
 }

@@ -125,7 +125,9 @@ impl<'de> Visitor<'de> for Node<'_> {
                 return Err(A::Error::custom(format_args!("duplicate field `{key}`")));
             }
             if object.len() >= MEMBERS_MAX {
-                return Err(A::Error::custom("is a filter with members that are unknown; known are type, key, value, filters"));
+                return Err(A::Error::custom(
+                    "is a filter with members that are unknown; known are type, key, value, filters",
+                ));
             }
             let value = members.next_value_seed(self.inner()?)?;
             object.insert(key, value);

@@ -36,7 +36,8 @@ fn whole_requests_pass_as_they_are_and_bodies_may_hold_anything() {
     assert_passes(b"POST / HTTP/1.1\r\ncontent-length: 12\r\n\r\nten bytes\n", At::Bytes(2));
     let chunked = b"POST / HTTP/1.1\r\nTransfer-Encoding: Chunked\r\n\r\n4\r\n\n\n\n\n\r\na;x=\"y\"\r\n0123456789\r\n0\r\nt: v\r\n\r\nGET";
     assert_passes(chunked, At::Start);
-    let long = format!("GET /{} HTTP/1.1\r\nx: {}\r\ncontent-length: 3\r\n\r\n\n\n\n", "a".repeat(500), "b".repeat(5_000));
+    let long =
+        format!("GET /{} HTTP/1.1\r\nx: {}\r\ncontent-length: 3\r\n\r\n\n\n\n", "a".repeat(500), "b".repeat(5_000));
     assert_passes(long.as_bytes(), At::Start);
 }
 
@@ -48,7 +49,10 @@ fn a_line_that_ends_with_a_bare_line_feed_is_spoilt() {
     assert_spoilt(b"\nGET / HTTP/1.1\r\n\r\n", b"");
     let head = b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n";
     assert_spoilt(&[head, &b"4\nabcd\r\n"[..]].concat(), &[head, &b"4"[..]].concat());
-    assert_spoilt(&[head, &b"4;x\r\nabcd\r\n0\r\nt: v\n\r\n"[..]].concat(), &[head, &b"4;x\r\nabcd\r\n0\r\nt: v"[..]].concat());
+    assert_spoilt(
+        &[head, &b"4;x\r\nabcd\r\n0\r\nt: v\n\r\n"[..]].concat(),
+        &[head, &b"4;x\r\nabcd\r\n0\r\nt: v"[..]].concat(),
+    );
     // A body's own line feeds are none of ours, and the next head's are.
     let two = b"POST / HTTP/1.1\r\ncontent-length: 2\r\n\r\n\n\nGET / HTTP/1.1\n\n";
     assert_spoilt(two, &two[..two.len() - 2]);
