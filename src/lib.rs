@@ -4,6 +4,8 @@
 
 pub mod cli;
 pub mod config;
+mod descriptors;
+mod first_token;
 pub mod http;
 mod listen;
 mod memory;

@@ -7,6 +7,7 @@ mod at_rest;
 mod bucket;
 mod cli;
 mod durability;
+mod edge;
 mod erasing;
 mod faults;
 mod flush;

@@ -109,7 +109,7 @@ impl Engine {
             clock: config.clock.clone(),
             entropy: config.entropy.clone(),
             tracker: tracker.clone(),
-            chains_open_max: kernel::limits::AUDIT_CHAINS_OPEN_MAX,
+            chains_open_max: config.audit_chains_open_max,
         });
         let stores = Stores::new(StoresConfig {
             storage,
@@ -130,7 +130,9 @@ impl Engine {
             erase_within: config.erase_within,
             graphs: if config.reference_graphs { segment::Links::Reference } else { segment::Links::Built },
             inline_bytes_max: config.inline_bytes_max,
-        });
+        })
+        .bounded(config.namespaces_open_max, config.files_max);
+        registry.bound_open(config.tenants_open_max);
         let ownership = Ownership::watch(&config.storage, &registry, &config.clock, &tracker);
         let gate = Gate::new(registry.credentials(), config.clock.clone());
         let engine = Self {

@@ -120,6 +120,8 @@ pub const REGISTRY_CHECKPOINT_ENTRIES: u64 = 256;
 pub const NAMESPACES_OPEN_MAX: u64 = 10_000;
 /// Open audit logs, one a tenant that is at work. Above it those that nobody writes are closed, for the same reason.
 pub const AUDIT_CHAINS_OPEN_MAX: u64 = 4_096;
+/// Open tenants' directories, where the process may open files enough. Each that was written holds its log file open.
+pub const TENANTS_OPEN_MAX: u64 = 16_384;
 /// Estimated bytes of open tenants' directories. Above it those that nobody uses are closed, the longest unused first.
 /// 64 MiB: about a thousand tenants of a hundred namespaces, or 250,000 namespaces.
 pub const DIRECTORIES_BYTES_MAX: u64 = 64 << 20;
