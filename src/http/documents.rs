@@ -17,9 +17,9 @@ use axum::http::StatusCode;
 use engine::Selection;
 use kernel::{DocumentId, Error, json_bytes};
 
-pub(super) async fn upsert(app: App, grant: Grant<Ingest>, call: Call<Upsert>) -> Outcome<UpsertReply> {
+pub(super) async fn upsert(app: App, grant: Grant<Ingest>, mut call: Call<Upsert>) -> Outcome<UpsertReply> {
     if call.prefers_async() {
-        let operation = app.engine().ingest_later(grant, call.body).await?;
+        let operation = app.engine().ingest_later(grant, call.body, call.share.take()).await?;
         let started = Reply::audited(operation, |id| UpsertReply::Started(Started { operation: id.to_string() }));
         return Ok(started.status(StatusCode::ACCEPTED));
     }

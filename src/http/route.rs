@@ -133,7 +133,7 @@ where
         Err(refusal) => Err(trail.refused(refusal, facts.path).await),
         Ok(grant) => {
             who = Some(grant.incarnation());
-            match Call::read(&app, &facts, head, &mut body).await {
+            match Call::read(&app, &facts, &grant, head, &mut body).await {
                 Ok(call) => handler(app.clone(), grant, call).await,
                 Err(error) => Err(trail.refuse(grant, error).await),
             }
@@ -180,7 +180,7 @@ where
     let headers = head.headers.clone();
     let end = match app.engine().gate().operator(head.bearer(), roles, head.request) {
         Err(refusal) => Err(app.engine().trail().refused(refusal, facts.path).await.into_body()),
-        Ok(operator) => match Call::read(&app, &facts, head, &mut body).await {
+        Ok(operator) => match Call::read(&app, &facts, &operator, head, &mut body).await {
             Ok(call) => handler(app.clone(), operator, call).await,
             Err(error) => Err(error),
         },

@@ -61,6 +61,8 @@ pub struct Deleted;
 pub struct IngestRequest {
     /// In the caller's order.
     pub documents: Vec<RawDocument>,
+    /// Results of those that were wrong as they were read, by their place in the request. The others are stored.
+    pub refused: Vec<(usize, DocumentResult)>,
     /// What to do where the id exists with other content.
     pub on_conflict: OnConflict,
 }
@@ -109,6 +111,13 @@ pub struct DocumentResult {
     pub findings: Vec<Finding>,
     /// Why it failed.
     pub error: Option<Error>,
+}
+
+impl DocumentResult {
+    /// Of a document that is wrong in itself.
+    pub fn failed(id: Option<DocumentId>, error: Error) -> Self {
+        Self { id, status: ResultStatus::Failed, passages: 0, findings: Vec::new(), error: Some(error) }
+    }
 }
 
 /// Results in the order of the request.

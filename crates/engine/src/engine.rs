@@ -7,7 +7,7 @@ use crate::{
     ownership::Ownership,
     recall::Recalled,
     turnstile::{Pass, Turnstile},
-    work::{LanesConfig, Work},
+    work::{Asker, LanesConfig, Work},
 };
 use access::{Action, Ask, Gate, Grant, Refusal};
 use kernel::{Clock, Code, CommitNo, Entropy, Error, Incarnation, RequestId, Timestamp, limits};
@@ -111,7 +111,7 @@ impl Engine {
             clock: config.clock.clone(),
             entropy: config.entropy.clone(),
             tracker: tracker.clone(),
-            chains_open_max: kernel::limits::AUDIT_CHAINS_OPEN_MAX,
+            chains_open_max: config.audit_chains_open_max,
         });
         let stores = Stores::new(StoresConfig {
             storage,
@@ -132,7 +132,9 @@ impl Engine {
             erase_within: config.erase_within,
             graphs: if config.reference_graphs { segment::Links::Reference } else { segment::Links::Built },
             inline_bytes_max: config.inline_bytes_max,
-        });
+        })
+        .bounded(config.namespaces_open_max, config.files_max);
+        registry.bound_open(config.tenants_open_max);
         let ownership = Ownership::watch(&config.storage, &registry, &config.clock, &tracker);
         let gate = Gate::new(registry.credentials(), config.clock.clone());
         let engine = Self {
@@ -168,6 +170,19 @@ impl Engine {
         engine.inner.eraser.start(&engine);
         engine.resume_operations();
         Ok((engine, token))
+    }
+
+    /// Runs `f` on a request thread, in the turn of its tenant: reading a large request, say.
+    ///
+    /// # Errors
+    /// `overloaded` and `rate_limited` when the queue is full; `overloaded` when the caller has gone; `internal` when `f`
+    /// panicked.
+    pub async fn in_turn<A: Action, T: Send + 'static>(
+        &self,
+        grant: &Grant<A>,
+        f: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        self.inner.work.cpu(Asker::answer(grant), f).await
     }
 
     /// Lets running work end, at most `wait`, then makes what is queued durable.

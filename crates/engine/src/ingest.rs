@@ -35,8 +35,10 @@ enum Step {
 
 impl Engine {
     /// Stores documents. See the module's text for the order.
-    pub async fn ingest(&self, grant: Grant<Ingest>, request: IngestRequest) -> Flow<IngestReply> {
+    pub async fn ingest(&self, grant: Grant<Ingest>, mut request: IngestRequest) -> Flow<IngestReply> {
+        let refused = std::mem::take(&mut request.refused);
         let end = self.ingest_under(&grant, request).await;
+        let end = end.map(|(reply, written)| (with_refused(reply, refused), written));
         match end {
             // Nothing was written (all unchanged, rejected or failed): no commit carries the line.
             Ok((reply, false)) => {
@@ -52,8 +54,14 @@ impl Engine {
     }
 
     /// The same in the background (`Prefer: respond-async`): answers with an operation.
-    pub async fn ingest_later(&self, grant: Grant<Ingest>, request: IngestRequest) -> Flow<OperationId> {
-        let total = request.documents.len() as u64;
+    /// `held` is dropped when the work has ended: what the documents take of a bound.
+    pub async fn ingest_later(
+        &self,
+        grant: Grant<Ingest>,
+        request: IngestRequest,
+        held: impl Send + 'static,
+    ) -> Flow<OperationId> {
+        let total = (request.documents.len() + request.refused.len()) as u64;
         let operation = match self.inner.registry.begin_operation(grant.tenant(), OperationKind::Ingest).await {
             Ok(Begun::Fresh(operation)) => operation,
             // Another request's operation is no receipt for these documents.
@@ -76,6 +84,7 @@ impl Engine {
                 }
                 Err(error) => operation.fail(&error.into_body()).await,
             }
+            drop(held);
         });
         Ok(receipt)
     }
@@ -112,7 +121,8 @@ impl Engine {
         record: NamespaceRecord,
         documents: &[RawDocument],
     ) -> Result<NamespaceRecord, Error> {
-        if record.settings.embedding != kernel::Embedding::Default {
+        // A request of which nothing can be stored decides nothing.
+        if record.settings.embedding != kernel::Embedding::Default || documents.is_empty() {
             return Ok(record);
         }
         let own = documents.iter().find_map(|d| d.vector.as_ref()).map(Vec::len);
@@ -342,8 +352,17 @@ fn finish(results: Results) -> Vec<DocumentResult> {
     results.into_iter().flatten().collect()
 }
 
+/// All results in the order of the request.
+fn with_refused(mut reply: IngestReply, refused: Vec<(usize, DocumentResult)>) -> IngestReply {
+    // Ascending, so each place is right once those before it are there.
+    for (at, result) in refused {
+        reply.results.insert(at.min(reply.results.len()), result);
+    }
+    reply
+}
+
 fn failed(id: DocumentId, error: Error) -> DocumentResult {
-    DocumentResult { id: Some(id), status: ResultStatus::Failed, passages: 0, findings: Vec::new(), error: Some(error) }
+    DocumentResult::failed(Some(id), error)
 }
 
 fn deed(reply: &IngestReply) -> Deed {

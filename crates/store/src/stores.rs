@@ -94,6 +94,10 @@ pub(crate) struct Shared {
     pub(crate) merges: Arc<Schedule>,
     /// The paged part of a segment up to which it is in memory whole, bytes.
     pub(crate) resident_bytes_max: u64,
+    /// Open namespaces above this are closed when nobody holds them.
+    pub(crate) namespaces_open_max: u64,
+    /// Log files and objects that the process may have open.
+    pub(crate) files_max: u64,
     evictor: Evictor,
     /// Weak: a slot holds its namespace, and that holds this.
     slots: Weak<Slots>,
@@ -146,12 +150,25 @@ impl Stores {
             counters: Counters::default(),
             tenants: TenantCounters::default(),
             resident_bytes_max: limits::RESIDENT_PAGES_BYTES_MAX,
+            namespaces_open_max: limits::NAMESPACES_OPEN_MAX,
+            files_max: u64::MAX,
             evictor: Evictor::default(),
             slots: Arc::downgrade(&slots),
             #[cfg(test)]
             steps: crate::tests::Steps::default(),
         };
         Self { shared: Arc::new(shared), slots, closing: AtomicBool::new(false), ticks: AtomicU64::new(0) }
+    }
+
+    /// With fewer namespaces open, and no more log files and objects than this process may have open.
+    ///
+    /// # Panics
+    /// When something is open already.
+    #[must_use]
+    pub fn bounded(mut self, namespaces_open_max: u64, files_max: u64) -> Self {
+        let shared = Arc::get_mut(&mut self.shared).expect("nothing is open");
+        (shared.namespaces_open_max, shared.files_max) = (namespaces_open_max, files_max);
+        self
     }
 
     /// Enters the namespace that the grant names; opens it if it is not open. Cost: nothing when
@@ -357,6 +374,10 @@ impl Stores {
         let opening = slot.opening().await;
         if let Some(namespace) = slot.ready(&self.shared)? {
             return Ok(namespace);
+        }
+        if !evict::make_way(&self.shared, &self.slots).await {
+            let error = kernel::Error::overloaded("too many namespaces are in use at once", Duration::from_secs(1));
+            return Err(Error::Passed(error));
         }
         // A task of its own: whoever asked may go, and the next finds it open.
         let task = open_slot(self.shared.clone(), slot.clone(), home, (spec, errand), opening);
