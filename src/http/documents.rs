@@ -7,8 +7,8 @@ use super::{
     wire::{
         common::{Commit, Started, include},
         documents::{
-            Counted, Document, DocumentDelete, DocumentList, DocumentPage, DocumentPatch, Matched, Review, Reviewed,
-            Stored, Upsert, UpsertReply,
+            Counted, Document, DocumentDelete, DocumentList, DocumentPage, DocumentPatch, Matched, Review,
+            ReviewResults, Stored, Upsert, UpsertReply,
         },
     },
 };
@@ -39,7 +39,7 @@ pub(super) async fn get(app: App, grant: Grant<Read>, call: Call<Nothing>) -> Ou
         Err(error) => return Err(app.engine().trail().refuse(grant, error).await),
     };
     let reply = app.engine().get_document(grant, id, shown).await?;
-    Ok(Reply::audited(reply, |r| Document::new(r.document, r.include)))
+    Ok(Reply::audited(reply, |r| Document::new(r.document, r.include, r.quarantine)))
 }
 
 pub(super) async fn list(app: App, grant: Grant<Read>, call: Call<DocumentList>) -> Outcome<DocumentPage> {
@@ -67,7 +67,7 @@ pub(super) async fn patch(app: App, grant: Grant<Patch>, call: Call<DocumentPatc
     Ok(Reply::audited(reply, |r| Matched { matched: r.matched, commit: Commit::from(r.commit) }))
 }
 
-pub(super) async fn review(app: App, grant: Grant<ReviewAction>, call: Call<Review>) -> Outcome<Reviewed> {
+pub(super) async fn review(app: App, grant: Grant<ReviewAction>, call: Call<Review>) -> Outcome<ReviewResults> {
     let reply = app.engine().review(grant, call.body).await?;
-    Ok(Reply::audited(reply, Reviewed::from))
+    Ok(Reply::audited(reply, ReviewResults::from))
 }

@@ -19,6 +19,7 @@ mod memory;
 mod presence;
 mod probe;
 mod process;
+mod readers;
 mod rotations;
 mod server_keys;
 mod tidy;

@@ -5,12 +5,9 @@ use crate::{
     ReviewReply, ReviewRequest, Selection, work::Asker,
 };
 use access::{Action, Delete, Grant, Patch, Read, Review};
-use kernel::{Code, CommitNo, DocumentId, Error, Scope, Status, limits};
+use kernel::{Code, CommitNo, DocumentId, Error, Scope, limits};
 use ledger::{Deed, Pen};
-use store::Outcome;
-
-/// What a reader of documents may meet: everything that is stored, whatever its state.
-const ALL: [Status; 3] = [Status::Indexed, Status::Quarantined, Status::Pending];
+use store::{Listed, Outcome, Quarantine};
 
 impl Engine {
     /// One document, or the uniform 404.
@@ -24,19 +21,19 @@ impl Engine {
 
     async fn get_under(&self, grant: &Grant<Read>, id: &DocumentId, include: Include) -> Result<DocumentReply, Error> {
         may_show(grant, include)?;
-        let audience = grant.audience(None)?;
         let record = self.namespace_record(grant)?;
+        let audience = grant.audience(None, record.settings.readers())?;
+        let quarantine = quarantine(grant);
         let snapshot = self.inner.stores.enter(grant, &record.settings).await?.snapshot(None).await?;
         let now = self.inner.clock.now();
         let id = id.clone();
         let found = self
             .inner
             .work
-            .cpu(Asker::answer(grant), move || snapshot.get(&id, &audience, include.vector, now))
+            .cpu(Asker::answer(grant), move || snapshot.get(&id, &audience, include.vector, quarantine, now))
             .await??;
         let document = found.ok_or_else(Error::not_found)?;
-        let include = shown(include, &record);
-        Ok(DocumentReply { document, include })
+        Ok(DocumentReply { document, include, quarantine })
     }
 
     /// A page of documents, ordered by id.
@@ -55,18 +52,20 @@ impl Engine {
         if request.limit > limits::LIST_LIMIT_MAX {
             return Err(Error::invalid("limit", "must be 0 to 1000"));
         }
-        let audience = grant.audience(request.acting_as.as_deref())?;
         let record = self.namespace_record(grant)?;
+        let audience = grant.audience(request.acting_as.as_deref(), record.settings.readers())?;
+        let quarantine = quarantine(grant);
         let snapshot = self.inner.stores.enter(grant, &record.settings).await?.snapshot(None).await?;
         let now = self.inner.clock.now();
-        let include = shown(request.include, &record);
         let work = move || {
-            let ListRequest { filter, ids, limit, after, .. } = request;
-            let eligible = snapshot.eligible(&audience, filter.as_ref(), &ALL, now)?;
+            let ListRequest { filter, ids, limit, after, include, .. } = request;
+            let eligible = snapshot.stored(&audience, filter.as_ref(), quarantine, now)?;
+            let (ids, after) = (ids.as_deref(), after.as_ref());
+            let Include { text, vector: vectors, .. } = include;
             let (documents, total, more) =
-                snapshot.list(&eligible, ids.as_deref(), after.as_ref(), limit, include.text, include.vector)?;
+                snapshot.list(&eligible, &Listed { ids, after, limit, text, vectors, quarantine })?;
             let next = if more { documents.last().map(|d| d.id.clone()) } else { None };
-            Ok(DocumentPage { documents, total, next, include, commit: snapshot.commit() })
+            Ok(DocumentPage { documents, total, next, include, quarantine, commit: snapshot.commit() })
         };
         self.inner.work.cpu(Asker::answer(grant), work).await?
     }
@@ -86,8 +85,8 @@ impl Engine {
         erase: bool,
     ) -> Result<(DeleteReply, CommitNo), Error> {
         let _pass = self.inner.writes.enter(grant.incarnation(), 1)?;
-        let audience = grant.audience(None)?;
         let record = self.namespace_record(grant)?;
+        let audience = grant.audience(None, record.settings.readers())?;
         let room = self.inner.stores.enter(grant, &record.settings).await?;
         let line = line(self.inner.trail.pen(grant), "deleted");
         if !erase {
@@ -113,8 +112,8 @@ impl Engine {
 
     async fn patch_under(&self, grant: &Grant<Patch>, request: PatchRequest) -> Result<(PatchReply, CommitNo), Error> {
         let _pass = self.inner.writes.enter(grant.incarnation(), 1)?;
-        let audience = grant.audience(None)?;
         let record = self.namespace_record(grant)?;
+        let audience = grant.audience(None, record.settings.readers())?;
         let opened = matches!(request.patch.readers, Some(None));
         if opened && record.settings.require_readers {
             return Err(Error::invalid("readers", "is required in this namespace"));
@@ -126,8 +125,8 @@ impl Engine {
         Ok((PatchReply { matched: outcome.matched, commit: outcome.commit }, outcome.commit))
     }
 
-    /// Releases or rejects what a screen held back. The word binds to that content: a document
-    /// that was written again is judged anew.
+    /// Releases or rejects what a screen held back, as the reviewer saw it: a document that was written again since is a
+    /// `conflict` and stays as it is.
     pub async fn review(&self, grant: Grant<Review>, request: ReviewRequest) -> Flow<ReviewReply> {
         let end = self.review_under(&grant, request).await;
         self.settle_commit(grant, end).await
@@ -139,11 +138,11 @@ impl Engine {
         request: ReviewRequest,
     ) -> Result<(ReviewReply, CommitNo), Error> {
         let _pass = self.inner.writes.enter(grant.incarnation(), 1)?;
-        let audience = grant.audience(None)?;
         let record = self.namespace_record(grant)?;
+        let audience = grant.audience(None, record.settings.readers())?;
         let room = self.inner.stores.enter(grant, &record.settings).await?;
         let line = line(self.inner.trail.pen(grant), "reviewed");
-        let outcome = room.decide(&request.ids, &audience, request.decision, line).await?;
+        let outcome = room.decide(&request.documents, &audience, request.decision, line).await?;
         let results = outcome.results.into_iter().map(|r| (r.id, r.status.as_str())).collect();
         Ok((ReviewReply { results, commit: outcome.commit }, outcome.commit))
     }
@@ -157,13 +156,13 @@ fn may_show<A: Action>(grant: &Grant<A>, include: Include) -> Result<(), Error> 
     Ok(())
 }
 
-/// Where `retention.original` is `drop`, passages answer searches but the whole text is not shown.
-fn shown(include: Include, record: &registry::NamespaceRecord) -> Include {
-    Include { text: include.text && record.settings.retention.original == kernel::Original::Keep, ..include }
+/// What was held back is shown to who reviews it.
+fn quarantine<A: Action>(grant: &Grant<A>) -> Quarantine {
+    if grant.has(Scope::Review) { Quarantine::Shown } else { Quarantine::Withheld }
 }
 
 /// The audit line of a mutation, written when its outcome is known.
-fn line(pen: Pen, count: &'static str) -> store::Line {
+pub(crate) fn line(pen: Pen, count: &'static str) -> store::Line {
     Box::new(move |outcome: &Outcome| {
         pen.write(Deed::success().count(count, outcome.ids.len() as u64).documents(outcome.ids.clone()))
     })

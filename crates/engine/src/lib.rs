@@ -49,5 +49,5 @@ pub use registry::{
     Campaign, Certificate, KeyChoice, KeyState, KeyStatus, KeyView, NewKey, NewTenant, OperationView, OperatorView,
     ProviderHealth, ServerKeys, TenantChange, TenantView,
 };
-pub use store::{Decision, OnConflict, Selection};
+pub use store::{Decision, OnConflict, Quarantine, Reviewed, ReviewedState, Selection};
 pub use vault::KeyTrouble;

@@ -7,7 +7,12 @@
 mod candidates;
 
 use crate::{
-    Error, Totals, index::Index, namespace::Namespace, part::Part, plan::expired, request::visible, sight::Sight,
+    Error, Quarantine, Totals,
+    index::Index,
+    namespace::Namespace,
+    part::Part,
+    request::{visible, without_content},
+    sight::Sight,
     view::View,
 };
 use kernel::{
@@ -28,6 +33,8 @@ pub struct Snapshot {
 pub struct Eligible {
     view: Arc<View>,
     parts: Vec<EligiblePart>,
+    /// For whom.
+    audience: Audience,
     /// When.
     now: Timestamp,
 }
@@ -82,6 +89,23 @@ pub struct Look {
     pub trace: Trace,
 }
 
+/// Which eligible documents to list, and what of them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Listed<'a> {
+    /// Only these.
+    pub ids: Option<&'a [DocumentId]>,
+    /// Only ids after this one.
+    pub after: Option<&'a DocumentId>,
+    /// How many.
+    pub limit: usize,
+    /// With their text.
+    pub text: bool,
+    /// With their vectors.
+    pub vectors: bool,
+    /// What becomes of the content of quarantined ones.
+    pub quarantine: Quarantine,
+}
+
 /// A passage as it is shown.
 #[derive(Clone, Debug)]
 pub struct PassageText {
@@ -133,9 +157,17 @@ impl Snapshot {
         self.view.commit
     }
 
-    /// Exact numbers.
+    /// Exact numbers of all that it holds, whoever may see it: for limits, never for an answer.
     pub fn totals(&self) -> Totals {
         self.view.totals()
+    }
+
+    /// Exact numbers of what this audience sees of it.
+    ///
+    /// # Errors
+    /// When a segment does not read.
+    pub fn totals_for(&self, audience: &Audience, now: Timestamp) -> Result<Totals, Error> {
+        self.noted(self.view.totals_for(audience, now))
     }
 
     /// Length of a stored vector; 0 when there are none.
@@ -150,14 +182,15 @@ impl Snapshot {
         ready.then(|| self.view.parts.iter().map(|part| u64::from(part.index.rows())).sum())
     }
 
-    /// Whether some document that this reader sees now has the attribute.
+    /// Whether some document that this reader may find now has the attribute.
     ///
     /// # Errors
     /// When a segment does not read.
     pub fn has_attribute(&self, key: &str, audience: &Audience, now: Timestamp) -> Result<bool, Error> {
         let exists = Filter::Exists(Field::Attribute(key.to_owned()));
         for part in self.view.parts.iter().filter(|part| part.index.has_attribute(key)) {
-            if !self.noted(visible(&part.index, part.live(), audience, Some(&exists), now))?.is_empty() {
+            let sight = self.noted(part.sight(audience, now))?;
+            if !sight.docs.is_empty() && !self.noted(part.index.evaluate(&exists))?.is_disjoint(&sight.docs) {
                 return Ok(true);
             }
         }
@@ -195,7 +228,38 @@ impl Snapshot {
             Ok(EligiblePart::Some { docs, rows })
         };
         let parts = self.view.parts.iter().map(one).collect::<Result<_, Error>>()?;
-        Ok(Eligible { parts, view: self.view.clone(), now })
+        Ok(Eligible { parts, view: self.view.clone(), audience: audience.clone(), now })
+    }
+
+    /// All documents that live, have not expired, may be seen by this audience and match the filter, whatever their
+    /// status: for lists. A filter does not meet what is withheld.
+    ///
+    /// # Errors
+    /// When a segment does not read.
+    pub fn stored(
+        &self,
+        audience: &Audience,
+        filter: Option<&Filter>,
+        quarantine: Quarantine,
+        now: Timestamp,
+    ) -> Result<Eligible, Error> {
+        let of = |part: &Part, docs: RoaringBitmap, filter: Option<&Filter>| {
+            self.noted(visible(&part.index, docs, audience, filter, now))
+        };
+        let one = |part: &Part| {
+            let (live, held) = (part.live(), part.index.with_status(Status::Quarantined));
+            let docs = match (filter, quarantine) {
+                (Some(filter), Quarantine::Withheld) if !held.is_disjoint(&live) => {
+                    let told = of(part, &live - &held, Some(filter))?;
+                    told | of(part, live & held, Some(&without_content(filter)))?
+                }
+                (filter, _) => of(part, live, filter)?,
+            };
+            let rows = part.index.rows_of(&docs);
+            Ok(EligiblePart::Some { docs, rows })
+        };
+        let parts = self.view.parts.iter().map(one).collect::<Result<_, Error>>()?;
+        Ok(Eligible { parts, view: self.view.clone(), audience: audience.clone(), now })
     }
 
     /// What a question asks for in this namespace's language, and the eligible rows that hold its quoted phrases: no
@@ -222,8 +286,8 @@ impl Snapshot {
         Ok((query, eligible))
     }
 
-    /// The `k` best eligible passages by BM25. Word frequencies are those of all passages of the
-    /// namespace that can be found at all, so they neither depend on the reader nor on the layout.
+    /// The `k` best eligible passages by BM25. Word frequencies are those of all passages that this reader can find
+    /// without a filter: no score says anything of others, and none depends on the layout.
     ///
     /// # Errors
     /// When a segment does not read.
@@ -238,8 +302,11 @@ impl Snapshot {
     pub fn text_stats(&self, query: &TextQuery, eligible: &Eligible) -> Result<TextStats, Error> {
         let mut stats = TextStats::for_query(query);
         for (_, part, _) in self.parts_of(eligible) {
-            let all = self.noted(part.sight(&Audience::Everything, eligible.now))?;
-            stats += self.noted(part.index.text_stats(query, &all.rows))?;
+            let sight = self.noted(part.sight(&eligible.audience, eligible.now))?;
+            if !sight.rows.is_empty() {
+                let frequencies = self.noted(part.index.text_frequencies(query, &sight.rows))?;
+                stats += TextStats::new(sight.lengths(&part.index), frequencies);
+            }
         }
         Ok(stats)
     }
@@ -350,7 +417,7 @@ impl Snapshot {
         Ok(shown(document, passage, vector.then_some(self.view.spec.dimensions)))
     }
 
-    /// One document of any status, if this audience sees it now.
+    /// One document of any status, if this audience sees it now; of several of this id the oldest.
     ///
     /// # Errors
     /// When it does not read.
@@ -359,77 +426,79 @@ impl Snapshot {
         id: &DocumentId,
         audience: &Audience,
         vectors: bool,
+        quarantine: Quarantine,
         now: Timestamp,
     ) -> Result<Option<Document>, Error> {
-        let Some((part, doc)) = self.view.find(id) else { return Ok(None) };
-        let segment = &self.view.parts[part].index;
-        let head = self.noted(segment.head(doc))?;
-        if expired(&head, now) || !audience.may_see(head.readers.as_deref()) {
-            return Ok(None);
-        }
-        Ok(Some(self.noted(segment.document(doc, vectors))?))
+        let seen = self.noted(self.view.seen(id, audience, now))?;
+        let Some((part, doc, _)) = seen.into_iter().next() else { return Ok(None) };
+        let document = self.noted(self.view.parts[part].index.document(doc, vectors))?;
+        Ok(Some(withheld(document, quarantine)))
     }
 
-    /// Eligible documents in the order of ids: those behind `after`, at most `limit`; how many are
-    /// eligible in all, whatever `after`; whether more follow. With `ids`, only those. Without `text` and `vectors`
-    /// they are heads.
+    /// Eligible documents in the order of ids: those behind `after`, at most `limit`, and such as share the id of the
+    /// last of them; how many are eligible in all, whatever `after`; whether more follow. With `ids`, only those.
+    /// Without `text` and `vectors` they are heads.
     ///
     /// # Errors
     /// When a document does not read.
-    pub fn list(
-        &self,
-        eligible: &Eligible,
-        ids: Option<&[DocumentId]>,
-        after: Option<&DocumentId>,
-        limit: usize,
-        text: bool,
-        vectors: bool,
-    ) -> Result<(Vec<Document>, u64, bool), Error> {
+    pub fn list(&self, eligible: &Eligible, wanted: &Listed<'_>) -> Result<(Vec<Document>, u64, bool), Error> {
+        let Listed { ids, after, limit, text, vectors, quarantine } = *wanted;
         let mut found = match ids {
-            Some(ids) => self.named(eligible, ids),
+            Some(ids) => self.named(eligible, ids)?,
             None => self.first(eligible, after, limit)?,
         };
         let total = match ids {
             Some(_) => found.len() as u64,
             None => eligible.parts.iter().map(|here| here.docs().len()).sum(),
         };
-        found.retain(|(id, ..)| after.is_none_or(|after| id > after));
+        found.retain(|(id, ..)| after.is_none_or(|after| id.as_str() > after.as_str()));
         found.sort_by(|a, b| a.0.cmp(&b.0));
-        let more = found.len() > limit;
-        found.truncate(limit);
+        let same = |at: usize| matches!(found.get(at - 1..=at), Some([(a, ..), (b, ..)]) if a.as_str() == b.as_str());
+        let end = (limit..found.len()).find(|at| *at == 0 || !same(*at)).unwrap_or(found.len());
+        let more = found.len() > end;
+        found.truncate(end);
         let read = |(_, part, doc): (DocumentId, usize, u32)| {
             let segment = &self.view.parts[part].index;
-            self.noted(read(segment, doc, text, vectors))
+            Ok(withheld(self.noted(read(segment, doc, text, vectors))?, quarantine))
         };
         Ok((found.into_iter().map(read).collect::<Result<_, Error>>()?, total, more))
     }
 
     /// The eligible ones of these ids, once each.
-    fn named(&self, eligible: &Eligible, ids: &[DocumentId]) -> Vec<(DocumentId, usize, u32)> {
-        let distinct: HashSet<&DocumentId> = ids.iter().collect();
-        let one = |id: &DocumentId| {
-            let (part, doc) = self.view.find(id)?;
-            let (.., here) = self.parts_of(eligible).nth(part)?;
-            here.docs().contains(doc).then(|| (id.clone(), part, doc))
-        };
-        distinct.into_iter().filter_map(one).collect()
+    fn named(&self, eligible: &Eligible, ids: &[DocumentId]) -> Result<Vec<(DocumentId, usize, u32)>, Error> {
+        let parts: Vec<&EligiblePart> = self.parts_of(eligible).map(|(.., here)| here).collect();
+        let mut found = Vec::new();
+        for id in ids.iter().collect::<HashSet<_>>() {
+            for (part, doc) in self.view.named(id) {
+                if parts.get(part).is_some_and(|here| here.docs().contains(doc)) {
+                    found.push((self.noted(self.view.parts[part].index.id_of(doc))?, part, doc));
+                }
+            }
+        }
+        Ok(found)
     }
 
-    /// The first `limit + 1` of every part: among them are the first of all.
+    /// The first `limit + 1` of every part, and what shares the id of the last of them: among them are the first of all.
     fn first(
         &self,
         eligible: &Eligible,
         after: Option<&DocumentId>,
         limit: usize,
     ) -> Result<Vec<(DocumentId, usize, u32)>, Error> {
-        let mut found = Vec::new();
+        let mut found: Vec<(DocumentId, usize, u32)> = Vec::new();
         for (at, (_, part, here)) in self.parts_of(eligible).enumerate() {
             let start = match after {
                 Some(after) => self.noted(behind(&part.index, after))?,
                 None => 0,
             };
-            for doc in here.docs().range(start..).take(limit.saturating_add(1)) {
-                found.push((self.noted(part.index.id_of(doc))?, at, doc));
+            let before = found.len();
+            for doc in here.docs().range(start..) {
+                let id = self.noted(part.index.id_of(doc))?;
+                let enough = found.len() - before > limit;
+                if enough && found.last().is_none_or(|(last, ..)| last.as_str() != id.as_str()) {
+                    break;
+                }
+                found.push((id, at, doc));
             }
         }
         Ok(found)
@@ -496,14 +565,32 @@ impl Eligible {
     }
 }
 
-/// The first document number behind an id. Segments are in the order of ids.
+/// The first document number after all of an id. Segments are in the order of keys.
 fn behind(segment: &Index, after: &DocumentId) -> Result<u32, segment::Error> {
     let (mut low, mut high) = (0, segment.documents());
     while low < high {
         let middle = low + (high - low) / 2;
-        if segment.id_of(middle)? <= *after { low = middle + 1 } else { high = middle }
+        if segment.id_of(middle)?.as_str() <= after.as_str() { low = middle + 1 } else { high = middle }
     }
     Ok(low)
+}
+
+/// What is told of a document whose content is withheld. Its commit and hash are for who reviews it.
+fn withheld(document: Document, quarantine: Quarantine) -> Document {
+    if document.status != Status::Quarantined || quarantine == Quarantine::Shown {
+        return document;
+    }
+    Document {
+        title: Untrusted::default(),
+        uri: Untrusted::default(),
+        attributes: Attributes::new(),
+        readers: None,
+        content_hash: [0; 32],
+        text: Untrusted::default(),
+        passages: Vec::new(),
+        vectors: Vec::new(),
+        ..document
+    }
 }
 
 fn read(segment: &Index, doc: u32, text: bool, vectors: bool) -> Result<Document, Error> {
