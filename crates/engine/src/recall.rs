@@ -52,7 +52,7 @@ pub struct RecallReply {
     pub queries: usize,
     /// Neighbours that counted.
     pub top_k: usize,
-    /// Passages of the namespace.
+    /// Passages of the namespace that this reader sees.
     pub rows: u64,
     /// Those that might answer.
     pub eligible_rows: u64,
@@ -80,7 +80,6 @@ impl Engine {
     async fn recall_under(&self, grant: &Grant<Search>, request: RecallRequest) -> Result<RecallReply, Error> {
         let _pass = self.inner.searches.enter(grant.incarnation(), 1)?;
         let RecallRequest { probe, top_k, filter, acting_as } = request;
-        let audience = grant.audience(acting_as.as_deref())?;
         let record = self.namespace_record(grant)?;
         let queries = match &probe {
             Probe::Samples(count) => *count,
@@ -90,6 +89,7 @@ impl Engine {
         // Each query's vector, where it came from and here.
         let vectors = 8 * (queries as u64).saturating_mul(record.settings.embedding.dimensions() as u64);
         let _memory = self.inner.search_bytes.enter(grant.incarnation(), vectors + 64 * top_k as u64)?;
+        let audience = grant.audience(acting_as.as_deref(), record.settings.readers())?;
         let (member, given) = match probe {
             Probe::Samples(count) => ("samples", Err(count)),
             Probe::Vectors(vectors) => {
@@ -113,9 +113,10 @@ impl Engine {
                 Ok(vectors) => vectors,
                 Err(count) => theirs.sample(&eligible, count)?,
             };
-            Ok::<_, Error>((Arc::new(eligible), vectors))
+            let seen = theirs.totals_for(&audience, now)?.passages;
+            Ok::<_, Error>((Arc::new(eligible), vectors, audience, seen))
         };
-        let (eligible, vectors) = self.inner.work.cpu(Asker::answer(grant), prepared).await??;
+        let (eligible, vectors, audience, seen) = self.inner.work.cpu(Asker::answer(grant), prepared).await??;
         let mut sum = Sum { lowest: 1.0, ..Sum::default() };
         for vector in vectors {
             let (snapshot, eligible) = (snapshot.clone(), eligible.clone());
@@ -126,10 +127,10 @@ impl Engine {
             };
             let (served, exact, looks) = self.inner.work.cpu(Asker::answer(grant), both).await??;
             let found = exact.iter().filter(|hit| served.iter().any(|s| s.at == hit.at)).count();
-            sum.add(found, exact.len(), looks.into_iter().map(SegmentSearch::from).collect());
+            sum.add(found, exact.len(), SegmentSearch::told(looks, &audience, seen));
         }
         self.inner.recalled.add(sum.wanted, sum.found);
-        Ok(sum.reply(top_k, snapshot.totals().passages, eligible.rows(), snapshot.commit()))
+        Ok(sum.reply(top_k, seen, eligible.rows(), snapshot.commit()))
     }
 
     async fn question_vectors(

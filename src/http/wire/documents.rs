@@ -10,12 +10,15 @@ use crate::{
 };
 use base64::Engine as _;
 use engine::{
-    Body, Decision, Include, IngestReply, IngestRequest, ListRequest, OnConflict, PatchRequest, RawDocument, RawPatch,
-    ReviewReply, ReviewRequest, Selection,
+    Body, Decision, Include, IngestReply, IngestRequest, ListRequest, OnConflict, PatchRequest, Quarantine,
+    RawDocument, RawPatch, ReviewReply, ReviewRequest, Reviewed, ReviewedState, Selection,
 };
-use kernel::{Code, DocumentId, Error, Untrusted, limits};
-use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, sync::Arc};
+use kernel::{Code, CommitNo, DocumentId, Error, Untrusted, limits};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{self, MapAccess, Visitor, value::MapAccessDeserializer},
+};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 use utoipa::ToSchema;
 
 /// Documents to store.
@@ -171,12 +174,20 @@ impl From<IngestReply> for Stored {
     }
 }
 
-/// One document.
+/// One document. Of one that is quarantined, a key without the scope `review` is told `id`, `status` and `findings`.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Document {
     id: String,
     /// `indexed`, `quarantined` or `pending`.
     status: &'static str,
+    findings: Vec<Finding>,
+    #[serde(flatten)]
+    content: Option<Content>,
+}
+
+/// What was sent, and when.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Content {
     title: Option<String>,
     uri: Option<String>,
     #[schema(value_type = Option<BTreeMap<String, Object>>)]
@@ -188,8 +199,10 @@ pub(crate) struct Document {
     updated_at: String,
     expires_at: Option<String>,
     passages: usize,
-    findings: Vec<Finding>,
     commit: Commit,
+    /// Keyed hash of what was sent, 64 hexadecimal digits. Absent once a patch has changed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_hash: Option<String>,
     /// If asked for: the visible text.
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<String>,
@@ -203,7 +216,19 @@ pub(crate) struct Document {
 
 impl Document {
     /// What is shown of a document.
-    pub(crate) fn new(d: kernel::Document, include: Include) -> Self {
+    pub(crate) fn new(d: kernel::Document, include: Include, quarantine: Quarantine) -> Self {
+        let withheld = d.status == kernel::Status::Quarantined && quarantine == Quarantine::Withheld;
+        Self {
+            id: d.id.as_str().to_owned(),
+            status: d.status.as_str(),
+            findings: common::findings(&d.findings),
+            content: (!withheld).then(|| Content::new(d, include)),
+        }
+    }
+}
+
+impl Content {
+    fn new(d: kernel::Document, include: Include) -> Self {
         let filled = |text: Untrusted| (!text.is_empty()).then(|| text.into_exposed());
         let passages = d.passages.len();
         let mut vectors: Vec<Vec<f32>> = match (include.vector, d.vectors.len().checked_div(passages)) {
@@ -211,8 +236,6 @@ impl Document {
             _ => Vec::new(),
         };
         Self {
-            id: d.id.as_str().to_owned(),
-            status: d.status.as_str(),
             title: filled(d.title),
             uri: filled(d.uri),
             attributes: include.attributes.then(|| common::Shown(Arc::new(d.attributes))),
@@ -221,8 +244,8 @@ impl Document {
             updated_at: d.updated_at.to_string(),
             expires_at: d.expires_at.map(|t| t.to_string()),
             passages,
-            findings: common::findings(&d.findings),
             commit: d.commit.into(),
+            content_hash: (d.content_hash != [0; 32]).then(|| common::hex(&d.content_hash)),
             text: include.text.then(|| d.text.into_exposed()),
             vector: if vectors.len() == 1 { vectors.pop() } else { None },
             vectors: (vectors.len() > 1).then_some(vectors),
@@ -283,7 +306,7 @@ pub(crate) struct DocumentPage {
 impl From<engine::DocumentPage> for DocumentPage {
     fn from(page: engine::DocumentPage) -> Self {
         Self {
-            documents: page.documents.into_iter().map(|d| Document::new(d, page.include)).collect(),
+            documents: page.documents.into_iter().map(|d| Document::new(d, page.include, page.quarantine)).collect(),
             total: page.total,
             next: page.next.map(|id| id.as_str().to_owned()),
             commit: page.commit.into(),
@@ -397,15 +420,73 @@ pub(crate) struct Matched {
     pub(crate) commit: Commit,
 }
 
-/// A reviewer's word on quarantined documents. It binds to the content they have now.
+/// A reviewer's word on quarantined documents. It binds to the content that the reviewer saw.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({"documents": [{"id": "handbook/leave.md", "commit": 12}], "decision": "release"}))]
 pub(crate) struct Review {
-    #[schema(value_type = Vec<String>)]
-    ids: IdList,
+    #[serde(alias = "ids")]
+    #[schema(value_type = Vec<ReviewedDocument>)]
+    documents: Vec<ReviewedForm>,
     decision: DecisionWord,
     /// Why. Its pseudonym stands in the audit.
     note: Option<String>,
+}
+
+/// A document as the reviewer saw it: with its `commit` or its `content_hash`, as a read or a list gave them.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ReviewedDocument {
+    id: String,
+    commit: Option<u64>,
+    content_hash: Option<String>,
+}
+
+/// As it is read: a bare id, the form of old, is told what it lacks.
+struct ReviewedForm(ReviewedDocument);
+
+impl<'de> Deserialize<'de> for ReviewedForm {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Form;
+        impl<'de> Visitor<'de> for Form {
+            type Value = ReviewedForm;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a document with its commit or content_hash")
+            }
+
+            fn visit_str<E: de::Error>(self, id: &str) -> Result<ReviewedForm, E> {
+                Ok(ReviewedForm(ReviewedDocument { id: id.to_owned(), commit: None, content_hash: None }))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<ReviewedForm, A::Error> {
+                ReviewedDocument::deserialize(MapAccessDeserializer::new(map)).map(ReviewedForm)
+            }
+        }
+        deserializer.deserialize_any(Form)
+    }
+}
+
+impl ReviewedDocument {
+    fn check(self, path: &str) -> Result<Reviewed, Error> {
+        let here = |member: &str| format!("{path}.{member}");
+        let state = match (self.commit, self.content_hash) {
+            (Some(commit), None) => ReviewedState::Commit(CommitNo(commit)),
+            (None, Some(digits)) => {
+                let hash = common::hash(&digits);
+                let hash = hash.ok_or_else(|| Error::invalid(here("content_hash"), "must be 64 hexadecimal digits"))?;
+                ReviewedState::ContentHash(hash)
+            }
+            (Some(_), Some(_)) => {
+                return Err(Error::invalid(here("content_hash"), "comes instead of 'commit', not with it"));
+            }
+            (None, None) => {
+                let remedy = "is missing: name the commit or content_hash of the document that was reviewed";
+                return Err(Error::invalid(here("commit"), remedy));
+            }
+        };
+        Ok(Reviewed { id: at(here("id"), DocumentId::parse(&self.id))?, state })
+    }
 }
 
 /// What to do.
@@ -423,8 +504,11 @@ impl Incoming for Review {
         if self.note.as_ref().is_some_and(|n| n.len() > limits::ATTRIBUTE_VALUE_BYTES_MAX) {
             return Err(Error::new(Code::InvalidRequest, "may have at most 4096 bytes").with_param("note"));
         }
+        common::bounded("documents", self.documents.len(), limits::IDS_PER_REQUEST_MAX)?;
+        let documents = self.documents.into_iter().enumerate();
+        let documents = documents.map(|(n, d)| d.0.check(&format!("documents[{n}]"))).collect::<Result<_, _>>()?;
         Ok(ReviewRequest {
-            ids: common::ids("ids", self.ids)?,
+            documents,
             decision: match self.decision {
                 DecisionWord::Release => Decision::Release,
                 DecisionWord::Reject => Decision::Reject,
@@ -436,7 +520,7 @@ impl Incoming for Review {
 
 /// What became of each.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct Reviewed {
+pub(crate) struct ReviewResults {
     results: Vec<ReviewResult>,
     commit: Commit,
 }
@@ -445,11 +529,11 @@ pub(crate) struct Reviewed {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ReviewResult {
     id: String,
-    /// `released`, `rejected`, `not_quarantined` or `not_found`.
+    /// `released`, `rejected`, `not_quarantined`, `not_found`, or `conflict`: it is no longer what was reviewed.
     status: &'static str,
 }
 
-impl From<ReviewReply> for Reviewed {
+impl From<ReviewReply> for ReviewResults {
     fn from(reply: ReviewReply) -> Self {
         let results = reply.results.into_iter();
         let results = results.map(|(id, status)| ReviewResult { id: id.as_str().to_owned(), status });
