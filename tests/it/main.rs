@@ -24,6 +24,7 @@ mod presence;
 mod probe;
 mod process;
 mod reports;
+mod replies;
 mod rotations;
 mod server_keys;
 mod shares;

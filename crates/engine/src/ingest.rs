@@ -21,6 +21,10 @@ use std::{
 };
 use store::{Known, Room, Upsert, UpsertStatus};
 
+/// How often what a write brings is in memory before it is committed: as it came, as it is stored, as a log entry, and as
+/// that entry's sealed form.
+const WRITE_FACTOR: u64 = 4;
+
 type Identity = (DocumentId, [u8; 32]);
 
 /// A document on its way: where it stands in the request, who it is, what is left to do.
@@ -87,15 +91,19 @@ impl Engine {
 
     async fn ingest_under(&self, grant: &Grant<Ingest>, request: IngestRequest) -> Result<(IngestReply, bool), Error> {
         let _pass = self.inner.writes.enter(grant.incarnation(), 1)?;
+        let bytes: u64 = request.documents.iter().map(RawDocument::heap_bytes).sum();
+        let mut memory = self.inner.write_bytes.enter(grant.incarnation(), WRITE_FACTOR.saturating_mul(bytes))?;
         let (record, _created) = self.inner.registry.ensure_namespace(grant, NamespaceSettings::default()).await?;
         let record = self.fix_embedding(grant, record, &request.documents).await?;
         let settings = Arc::new(record.settings.clone());
         let room = self.inner.stores.enter(grant, &settings).await?;
-        self.check_quota(grant, &request.documents).await?;
+        self.know_totals(grant).await?;
 
         let bytes_in = request.documents.iter().map(size).sum();
         let (steps, tokens) = self.prepare(grant, &room, &settings, request.documents).await?;
         let (mut results, screened) = split(steps);
+        let passages: u64 = screened.iter().map(|(_, _, screened)| screened.passages_cut() as u64).sum();
+        memory.grow(WRITE_FACTOR * 4 * passages * settings.embedding.dimensions() as u64)?;
         let admitted = self.vectors(grant, &settings, screened, &mut results).await?;
         if admitted.is_empty() {
             let commit = room.totals().commit;
@@ -216,25 +224,6 @@ impl Engine {
             }
         }
         Ok(admitted)
-    }
-
-    /// Quotas of documents and bytes, over all of the tenant's namespaces.
-    async fn check_quota(&self, grant: &Grant<Ingest>, documents: &[RawDocument]) -> Result<(), Error> {
-        let quotas = grant.quotas();
-        if quotas.documents.is_none() && quotas.bytes.is_none() {
-            return Ok(());
-        }
-        let totals = self.tenant_totals(grant).await?;
-        let bytes: u64 = documents.iter().map(size).sum();
-        let over = quotas.documents.is_some_and(|max| totals.documents + documents.len() as u64 > max)
-            || quotas.bytes.is_some_and(|max| totals.bytes + bytes > max);
-        if over {
-            return Err(Error::new(
-                Code::QuotaExceeded,
-                "the tenant's quota of documents or bytes is used up; delete documents or ask an operator to raise it",
-            ));
-        }
-        Ok(())
     }
 }
 

@@ -13,6 +13,7 @@ mod documents;
 mod embed;
 mod engine;
 mod eraser;
+mod fetch;
 mod fuse;
 mod ingest;
 mod key_watch;
@@ -23,6 +24,7 @@ mod patience;
 mod query;
 mod recall;
 mod reencrypt;
+mod reply_size;
 mod rerank;
 mod rotate;
 mod search;
@@ -32,8 +34,8 @@ mod work;
 pub use answer::{
     DeleteReply, Deleted, Diversity, DocumentPage, DocumentReply, DocumentResult, Explain, Flow, Fused, Fusion,
     FusionMethod, Hit, Include, IngestReply, IngestRequest, ListRequest, MinScores, Mode, Page, Paged, PatchReply,
-    PatchRequest, Rerank, Reranked, ResultStatus, ReviewReply, ReviewRequest, Scores, SearchReply, SearchRequest,
-    SegmentSearch, Signals, Weights,
+    PatchRequest, Permitted, Rerank, Reranked, ResultStatus, ReviewReply, ReviewRequest, Scores, SearchReply,
+    SearchRequest, SegmentSearch, Signals, Weights,
 };
 pub use config::EngineConfig;
 pub use context::{ContextReply, ContextRequest, Rendering, Source};
@@ -50,4 +52,5 @@ pub use registry::{
     ProviderHealth, ServerKeys, TenantChange, TenantView,
 };
 pub use store::{Decision, OnConflict, Selection};
+pub use turnstile::Pass;
 pub use vault::KeyTrouble;

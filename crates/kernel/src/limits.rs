@@ -190,6 +190,21 @@ pub const CONTROL_BODIES_BYTES_MAX: usize = 16 << 20;
 /// Largest request body on the control plane, bytes. The largest that makes sense there, an API key with all its
 /// principals and namespaces, takes a half of it; this is also what is parsed without leaving the runtime's thread.
 pub const CONTROL_BODY_BYTES_MAX: usize = 256 << 10;
+/// Largest reply, bytes of its JSON. As large as a request body: every document that came in one goes out in one, except
+/// where escapes make it longer. What cannot be divided and is longer is refused.
+pub const REPLY_BYTES_MAX: u64 = 64 << 20;
+/// A search, a context or a list ends before the hit or document that would make its reply longer than this, bytes,
+/// unless it is the first. 16 MiB: a thousand hits of 16 KB each; the caller asks for the rest, or for less of each.
+pub const REPLY_BYTES_SOFT: u64 = 16 << 20;
+/// Least memory for replies that are made or not yet read, bytes, all tenants together. One tenant has half of it: the
+/// largest reply beside what it is made from.
+pub const REPLIES_BYTES_MIN: u64 = 4 * REPLY_BYTES_MAX;
+/// A reply's bytes are made and sent in pieces of this length, so that none is copied while it grows and each gives
+/// its memory back once it is written.
+pub const REPLY_PIECE_BYTES: usize = 64 << 10;
+/// Least memory for writes between their arrival and their commit, bytes, all tenants together. One tenant has half of
+/// it: the largest body four times, as text, as screened text, as a log entry and as its sealed form.
+pub const WRITES_BYTES_MIN: u64 = 8 * BODY_BYTES_MAX as u64;
 /// How long a client may take to send its request's head, or stay idle between two requests.
 pub const HEAD_WAIT: Duration = Duration::from_secs(30);
 /// In each such window at least [`BODY_WINDOW_BYTES_MIN`] of a body must arrive, or its end.
@@ -257,10 +272,13 @@ pub const STORE_PAUSE_MIN: Duration = Duration::from_millis(50);
 pub const STORE_PAUSE_MAX: Duration = Duration::from_secs(5);
 /// Documents that one delete by filter may remove. Bounds one log entry: a million ids are about 40 MB.
 pub const DELETES_PER_COMMIT_MAX: u64 = 1_000_000;
+/// Ids of the documents that one delete may remove, bytes: they stand in its log entry and in its audit line.
+pub const DELETE_BYTES_PER_COMMIT_MAX: u64 = 64 << 20;
 /// Documents that one patch may rewrite. As many as may be named by id.
 pub const PATCHES_PER_COMMIT_MAX: u64 = 10_000;
-/// Text and vectors that one patch may rewrite, bytes. 256 MiB: they stand in one log entry.
-pub const PATCH_BYTES_PER_COMMIT_MAX: u64 = 256 << 20;
+/// Documents that one patch or review may rewrite, bytes of all that they hold. 128 MiB: they stand in one log entry, and are in
+/// memory four times until it is written.
+pub const PATCH_BYTES_PER_COMMIT_MAX: u64 = 128 << 20;
 /// Writes that wait for one namespace's writer. More than its group commit takes at once.
 pub const WRITES_QUEUED_MAX: usize = 1_024;
 /// Writes that share one log entry, and so one fsync.

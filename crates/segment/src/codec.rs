@@ -76,6 +76,33 @@ pub(crate) fn encode_head(doc: &Document, out: &mut Vec<u8>) {
     }
 }
 
+/// Bytes that a document takes where it is stored, in parts. Equal in a tail, in a segment and in every later segment
+/// that it is merged into, and known from tables without reading it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sizes {
+    /// Id, title, uri, attributes, readers, findings, and where its passages lie.
+    pub head: u64,
+    /// Its text.
+    pub text: u64,
+    /// A vector of the namespace's dimensions for each passage: where the document has none, zeros take its place.
+    pub vectors: u64,
+}
+
+impl Sizes {
+    /// What a document counts: for quotas, and as the `bytes` of a namespace. Indexes come beside it.
+    pub fn weight(self) -> u64 {
+        self.head + self.text + self.vectors
+    }
+
+    /// Of a document in a namespace of these dimensions. `scratch` is for its encoding; what it held is lost.
+    pub fn of(doc: &Document, dimensions: usize, scratch: &mut Vec<u8>) -> Self {
+        scratch.clear();
+        encode_head(doc, scratch);
+        let vectors = doc.passages.len() as u64 * dimensions as u64 * 4;
+        Self { head: scratch.len() as u64, text: doc.text.len() as u64, vectors }
+    }
+}
+
 /// Reads what [`encode_head`] wrote.
 pub(crate) fn decode_head(bytes: &[u8]) -> Result<Document, Error> {
     let mut r = Reader::new(bytes, "document head");

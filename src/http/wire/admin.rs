@@ -19,6 +19,7 @@ use utoipa::ToSchema;
 #[serde(deny_unknown_fields)]
 pub(crate) struct QuotasBody {
     documents: Option<u64>,
+    /// Of documents, with all that they hold; indexes come beside them.
     bytes: Option<u64>,
     namespaces: Option<u64>,
     requests_per_minute: Option<u64>,

@@ -2,9 +2,9 @@
 
 use crate::strict::{Given, List, Parsed, Tree};
 use engine::Include;
-use kernel::{Attributes, CommitNo, DocumentId, Error, Filter, Principal, Timestamp, limits};
-use serde::{Deserialize, Deserializer, Serialize, de};
-use std::{collections::BTreeMap, fmt};
+use kernel::{AttrValue, Attributes, CommitNo, DocumentId, Error, Filter, Principal, Scalar, Timestamp, limits};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 use utoipa::{PartialSchema, ToSchema, openapi};
 
 /// A number that fits `f32`. JSON has no NaN; `1e39` is as far out as infinity.
@@ -106,9 +106,35 @@ pub(crate) fn attributes(param: &str, given: Given) -> Result<Attributes, Error>
     Ok(given.into_iter().filter_map(|(key, value)| Some((key, value?))).collect())
 }
 
-/// As JSON.
-pub(crate) fn shown(attributes: &Attributes) -> BTreeMap<String, serde_json::Value> {
-    attributes.iter().map(|(key, value)| (key.clone(), value.to_json())).collect()
+/// Attributes as JSON. Written down from where they lie: hits of one document share them.
+pub(crate) struct Shown(pub(crate) Arc<Attributes>);
+
+impl Serialize for Shown {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(key, value)| (key, ShownValue(value))))
+    }
+}
+
+struct ShownValue<'a>(&'a AttrValue);
+
+impl Serialize for ShownValue<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            AttrValue::One(value) => ShownScalar(value).serialize(serializer),
+            AttrValue::Many(values) => serializer.collect_seq(values.iter().map(ShownScalar)),
+        }
+    }
+}
+
+struct ShownScalar<'a>(&'a Scalar);
+
+impl Serialize for ShownScalar<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Scalar::Str(text) => serializer.serialize_str(text),
+            other => other.to_json().serialize(serializer),
+        }
+    }
 }
 
 /// What to show beside the head. `None` when nothing was said.

@@ -15,7 +15,7 @@ use engine::{
 };
 use kernel::{Code, DocumentId, Error, Untrusted, limits};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 use utoipa::ToSchema;
 
 /// Documents to store.
@@ -181,7 +181,7 @@ pub(crate) struct Document {
     uri: Option<String>,
     #[schema(value_type = Option<BTreeMap<String, Object>>)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    attributes: Option<BTreeMap<String, serde_json::Value>>,
+    attributes: Option<common::Shown>,
     /// Null: the whole tenant.
     readers: Option<Vec<String>>,
     created_at: String,
@@ -215,7 +215,7 @@ impl Document {
             status: d.status.as_str(),
             title: filled(d.title),
             uri: filled(d.uri),
-            attributes: include.attributes.then(|| common::shown(&d.attributes)),
+            attributes: include.attributes.then(|| common::Shown(Arc::new(d.attributes))),
             readers: d.readers.map(|r| r.iter().map(|p| p.as_str().to_owned()).collect()),
             created_at: d.created_at.to_string(),
             updated_at: d.updated_at.to_string(),

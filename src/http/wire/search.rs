@@ -275,7 +275,7 @@ pub(crate) struct Hit {
     text: Option<String>,
     #[schema(value_type = Option<BTreeMap<String, Object>>)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    attributes: Option<BTreeMap<String, serde_json::Value>>,
+    attributes: Option<common::Shown>,
     #[serde(skip_serializing_if = "Option::is_none")]
     vector: Option<Vec<f32>>,
     /// Unicode code points of the document's text: first, and one past the last.
@@ -383,7 +383,7 @@ impl From<engine::Hit> for Hit {
             title: filled(hit.title),
             uri: filled(hit.uri),
             text: hit.text.map(Untrusted::into_exposed),
-            attributes: hit.attributes.as_ref().map(common::shown),
+            attributes: hit.attributes.map(common::Shown),
             vector: hit.vector,
             span: [hit.span.0, hit.span.1],
             highlights: hit.highlights.map(|spans| spans.into_iter().map(|(start, end)| [start, end]).collect()),
@@ -427,6 +427,7 @@ pub(crate) struct Source {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct LeftOut {
     document_id: String,
+    /// `budget`: it did not fit into `max_tokens`. `reply_size`: nor into the 16 MiB of a reply.
     why: &'static str,
 }
 
