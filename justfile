@@ -65,7 +65,7 @@ long-limits:
 bench-hostile SECONDS="10":
     RINGFENCE_HOSTILE_SECONDS={{SECONDS}} cargo bench --bench hostile
 
-# Builds with one safeguard removed must fail the test that their patch names, isolation or hidden; name some to run only these.
+# Builds with one safeguard removed must fail the isolation tests, between tenants or between readers of one; name some to run only these.
 long-mutants *NAMES:
     scripts/mutants {{NAMES}}
 

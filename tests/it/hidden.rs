@@ -144,10 +144,26 @@ impl World {
             Who::Delegate => &self.delegate,
             Who::Fenced => &self.fenced,
         };
-        let body = if step.body.is_null() { Vec::new() } else { step.body.to_string().into_bytes() };
+        let body =
+            if step.body.is_null() { String::new() } else { self.with_commits(step.body.to_string()) }.into_bytes();
         let path = step.path.replace("{operation}", &self.operation);
         let more: Vec<(&str, &str)> = step.header.into_iter().collect();
         self.house.data(Some(key)).send_bytes(step.method, &path, &body, &more).expect("an answer")
+    }
+}
+
+impl World {
+    /// `"COMMIT id"` stands for the commit of that document, as the board sees it; of none that there is, for any.
+    fn with_commits(&self, mut body: String) -> String {
+        while let Some(at) = body.find("\"COMMIT ") {
+            let end = at + 1 + body[at + 1..].find('"').expect("a closing quote");
+            let id = body[at + 8..end].to_owned();
+            let path = format!("{NS}/documents/{id}");
+            let shown = self.house.data(Some(&self.board)).send("GET", &path, &Value::Null).expect("an answer");
+            let commit = shown.json()["commit"].as_u64().unwrap_or(3);
+            body.replace_range(at..=end, &commit.to_string());
+        }
+        body
     }
 }
 
@@ -166,6 +182,7 @@ const DIFFER: &[&str] = &[
     "requests",
     "certificate",
     "finished_at",
+    "content_hash",
 ];
 
 /// An answer without what differs between any two servers.
@@ -370,9 +387,14 @@ fn writes() -> Vec<Step> {
         json!({ "filter": { "type": "exists", "key": "codename" }, "readers": null }),
     ));
     for decision in ["release", "reject"] {
-        let body = json!({ "ids": ["held", "hidden-6", "nowhere"], "decision": decision });
+        // With the very commits that a reviewer who sees them was told.
+        let of = |id: &str| json!({ "id": id, "commit": format!("COMMIT {id}") });
+        let body =
+            json!({ "documents": [of("held"), of("hidden-6"), of("nowhere"), of("open-1")], "decision": decision });
         all.push(post("review_documents", "documents/review", body));
     }
+    let held = json!({ "documents": [{ "id": "held-open", "commit": "COMMIT held-open" }], "decision": "release" });
+    all.push(post("review_documents", "documents/review", held));
     all
 }
 

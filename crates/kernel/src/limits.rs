@@ -185,6 +185,11 @@ pub const CONNECTIONS_MAX: usize = 1_024;
 /// Bytes of request bodies of tenants that are held at once. Eight of the largest. A tenant may hold as much as it leaves
 /// free: alone half of it, beside another a third, and there is always something left for the next.
 pub const BODIES_BYTES_MAX: usize = 8 * BODY_BYTES_MAX;
+/// Bytes of operators' request bodies that are held at once: a pool of its own, which no tenant's requests touch.
+pub const CONTROL_BODIES_BYTES_MAX: usize = 16 << 20;
+/// Largest request body on the control plane, bytes. The largest that makes sense there, an API key with all its
+/// principals and namespaces, takes a half of it; this is also what is parsed without leaving the runtime's thread.
+pub const CONTROL_BODY_BYTES_MAX: usize = 256 << 10;
 /// Largest reply, bytes of its JSON. As large as a request body: every document that came in one goes out in one, except
 /// where escapes make it longer. What cannot be divided and is longer is refused.
 pub const REPLY_BYTES_MAX: u64 = 64 << 20;
@@ -200,11 +205,6 @@ pub const REPLY_PIECE_BYTES: usize = 64 << 10;
 /// Least memory for writes between their arrival and their commit, bytes, all tenants together. One tenant has half of
 /// it: the largest body four times, as text, as screened text, as a log entry and as its sealed form.
 pub const WRITES_BYTES_MIN: u64 = 8 * BODY_BYTES_MAX as u64;
-/// Bytes of operators' request bodies that are held at once: a pool of its own, which no tenant's requests touch.
-pub const CONTROL_BODIES_BYTES_MAX: usize = 16 << 20;
-/// Largest request body on the control plane, bytes. The largest that makes sense there, an API key with all its
-/// principals and namespaces, takes a half of it; this is also what is parsed without leaving the runtime's thread.
-pub const CONTROL_BODY_BYTES_MAX: usize = 256 << 10;
 /// How long a client may take to send its request's head, or stay idle between two requests.
 pub const HEAD_WAIT: Duration = Duration::from_secs(30);
 /// In each such window at least [`BODY_WINDOW_BYTES_MIN`] of a body must arrive, or its end.
