@@ -7,9 +7,10 @@ use super::{
     wire::{
         common::{Commit, Started, include},
         documents::{
-            Counted, Document, DocumentDelete, DocumentList, DocumentPage, DocumentPatch, Matched, Review,
-            ReviewResults, Stored, Upsert, UpsertReply,
+            Counted, Document, DocumentDelete, DocumentList, DocumentPage, DocumentPatch, Matched, Stored, Upsert,
+            UpsertReply,
         },
+        review::{Review, ReviewResults},
     },
 };
 use access::{Delete, Grant, Ingest, Patch, Read, Review as ReviewAction};

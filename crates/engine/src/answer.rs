@@ -406,16 +406,16 @@ pub struct SegmentSearch {
     pub way: &'static str,
     /// Rows in view of a walk.
     pub breadth: Option<usize>,
-    /// Rows compared by their int8 codes.
-    pub compared: u64,
+    /// Rows compared by their int8 codes; `None` for a reader who does not see everything.
+    pub compared: Option<u64>,
     /// Rows scored in 16 bits: the best of those, or all where so few might answer that none was compared.
-    pub rescored: u64,
+    pub rescored: Option<u64>,
 }
 
 impl SegmentSearch {
-    /// What a reader is told of how segments were searched. Into how many a namespace is cut, and how large they are,
-    /// depends on all that was written to it: who does not see everything is told the sums over them, as of one
-    /// segment that has the rows which this reader sees.
+    /// What a reader is told of how segments were searched. Into how many a namespace is cut, how large they are and
+    /// what that makes of a plan depends on all that was written to it: who does not see everything is told the sums
+    /// of eligible rows, as of one segment that has the rows which this reader sees.
     pub(crate) fn told(looks: Vec<Look>, audience: &Audience, rows: u64) -> Vec<Self> {
         let each = looks.into_iter().map(Self::from);
         if *audience == Audience::Everything {
@@ -425,17 +425,16 @@ impl SegmentSearch {
             rows,
             eligible_rows: sum.eligible_rows + one.eligible_rows,
             way: sum.way.max(one.way),
-            breadth: sum.breadth.max(one.breadth),
-            compared: sum.compared + one.compared,
-            rescored: sum.rescored + one.rescored,
+            ..sum
         });
-        joined.map(|sum| Self { rows, ..sum }).into_iter().collect()
+        joined.map(|sum| Self { rows, breadth: None, compared: None, rescored: None, ..sum }).into_iter().collect()
     }
 }
 
 impl From<Look> for SegmentSearch {
     fn from(look: Look) -> Self {
         let segment::Trace { rows: eligible_rows, way, compared, rescored } = look.trace;
+        let (compared, rescored) = (Some(compared), Some(rescored));
         Self { rows: look.rows, eligible_rows, way: way.as_str(), breadth: way.breadth(), compared, rescored }
     }
 }

@@ -6,7 +6,7 @@
 
 use crate::{Engine, Flow, SegmentSearch, query, work::Asker};
 use access::{Grant, Search};
-use kernel::{Code, CommitNo, Error, Filter, Principal, Status, Untrusted, limits};
+use kernel::{Audience, Code, CommitNo, Error, Filter, Principal, Status, Untrusted, limits};
 use ledger::Deed;
 use models::Kind;
 use std::{
@@ -61,7 +61,8 @@ pub struct RecallReply {
     /// The plan of the last query.
     pub segments: Vec<SegmentSearch>,
     /// Rows compared by the serving path for each that an exact scan compares.
-    pub compared_share: f64,
+    /// `None` for a reader who does not see everything.
+    pub compared_share: Option<f64>,
     /// The state that was searched.
     pub commit: CommitNo,
 }
@@ -117,7 +118,7 @@ impl Engine {
             Ok::<_, Error>((Arc::new(eligible), vectors, audience, seen))
         };
         let (eligible, vectors, audience, seen) = self.inner.work.cpu(Asker::answer(grant), prepared).await??;
-        let mut sum = Sum { lowest: 1.0, ..Sum::default() };
+        let mut sum = Sum { lowest: 1.0, compared: (audience == Audience::Everything).then_some(0), ..Sum::default() };
         for vector in vectors {
             let (snapshot, eligible) = (snapshot.clone(), eligible.clone());
             let both = move || {
@@ -162,7 +163,7 @@ struct Sum {
     lowest: f64,
     wanted: usize,
     found: usize,
-    compared: u64,
+    compared: Option<u64>,
     eligible: u64,
     ways: BTreeMap<&'static str, usize>,
     segments: Vec<SegmentSearch>,
@@ -179,7 +180,7 @@ impl Sum {
         self.found += found;
         for segment in &segments {
             *self.ways.entry(segment.way).or_default() += 1;
-            self.compared += segment.compared;
+            self.compared = self.compared.zip(segment.compared).map(|(sum, one)| sum + one);
             self.eligible += segment.eligible_rows;
         }
         self.segments = segments;
@@ -196,7 +197,7 @@ impl Sum {
             eligible_rows,
             ways: self.ways,
             segments: self.segments,
-            compared_share: self.compared as f64 / self.eligible.max(1) as f64,
+            compared_share: self.compared.map(|compared| compared as f64 / self.eligible.max(1) as f64),
             commit,
         }
     }

@@ -84,14 +84,15 @@ pub(crate) struct RecallReply {
     /// Queries that were asked: fewer than wanted where fewer passages are eligible.
     queries: usize,
     top_k: usize,
-    /// Passages of the namespace.
+    /// Passages of the namespace that the key sees.
     rows: u64,
     /// Those that might answer.
     eligible_rows: u64,
     /// How often a segment was searched in each way: `scan`, `walk`, `walk_then_scan`.
     ways: BTreeMap<&'static str, usize>,
-    /// Passages compared for each that an exact scan compares.
-    compared_share: f64,
+    /// Passages compared for each that an exact scan compares. Absent for a key without `read_all`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    compared_share: Option<f64>,
     /// The plan of the last query.
     segments: Vec<SegmentSearch>,
     commit: Commit,

@@ -482,7 +482,7 @@ fn delegation_is_custodial_and_by_role() {
             assert_eq!(grant.identity(), &Identity::Operator(operator.name().clone()));
             assert_eq!(grant.request(), operator.request());
             assert!(Scope::ALL.iter().all(|s| !grant.has(*s)), "an operator carries no scope");
-            assert_eq!(grant.audience(None).unwrap(), Audience::Principals(Vec::new()));
+            assert_eq!(grant.audience(None, ReadersRule::Optional).unwrap(), Audience::Principals(Vec::new()));
             assert!(grant.namespace().is_none() && !grant.may_enter(&namespace("docs")));
             let gone = house.gate.delegate::<Erase>(&operator, &tenant("gone")).unwrap_err();
             assert_eq!(body(&gone), body(&Error::not_found()));

@@ -35,6 +35,10 @@ fn equal_documents_have_equal_names_under_one_key_only() {
     assert_ne!(identify(&text("a"), &[], &Keyed(2)), (id.clone(), hash));
     assert!(id.as_str().len() == 34 && id.as_str().starts_with("h-"));
     assert_ne!(hash[..16], hash[16..]);
+    // Under other settings the same document is not unchanged.
+    let judged = identify(&text("a"), &[1], &Keyed(1));
+    assert_eq!(judged.0, id);
+    assert_ne!(judged.1, hash);
 }
 
 #[test]
