@@ -97,7 +97,7 @@ pub(crate) struct Shared {
     pub(crate) merges: Arc<Schedule>,
     /// The paged part of a segment up to which it is in memory whole, bytes.
     pub(crate) resident_bytes_max: u64,
-    /// Open namespaces above this are closed when nobody holds them.
+    /// Open namespaces above this are closed when no request holds them.
     pub(crate) namespaces_open_max: u64,
     /// Log files and objects that the process may have open.
     pub(crate) files_max: u64,
