@@ -3,6 +3,8 @@
 //! serde's messages quote the offending value; a value may be a customer's text. So a complaint keeps
 //! the path, which the caller wrote, and the rule, which we wrote, and nothing between.
 
+mod whole;
+
 use serde::{
     Deserialize, Deserializer,
     de::{DeserializeOwned, Error as _, MapAccess, SeqAccess, Visitor},
@@ -32,9 +34,11 @@ pub(crate) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Complaint> {
         return Err(body("is empty; expected a JSON object"));
     }
     // Knowing where one stands costs as much as reading numbers: only who complains has to know.
+    whole::begin();
     let mut reader = serde_json::Deserializer::from_str(text);
     if let Ok(value) = T::deserialize(&mut reader)
         && reader.end().is_ok()
+        && !whole::was_rounded(text)
     {
         return Ok(value);
     }
@@ -165,8 +169,8 @@ impl<'de> Visitor<'de> for TreeVisitor {
         Ok(Tree(v.into()))
     }
 
-    fn visit_f64<E>(self, v: f64) -> Result<Tree, E> {
-        Ok(Tree(v.into()))
+    fn visit_f64<E: serde::de::Error>(self, v: f64) -> Result<Tree, E> {
+        whole::float(v).map(|v| Tree(v.into()))
     }
 
     fn visit_str<E>(self, v: &str) -> Result<Tree, E> {

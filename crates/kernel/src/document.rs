@@ -1,7 +1,7 @@
 //! A document as the store keeps it, and who may see it.
 
 use crate::{Attributes, CommitNo, DocumentId, Principal, ScreenAction, Timestamp, Untrusted};
-use std::fmt;
+use std::{collections::HashSet, fmt};
 
 /// Where a document stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -178,7 +178,20 @@ impl Audience {
     pub fn may_see(&self, readers: Option<&[Principal]>) -> bool {
         match (self, readers) {
             (Audience::Everything, _) | (_, None) => true,
-            (Audience::Principals(mine), Some(readers)) => readers.iter().any(|r| mine.contains(r)),
+            (Audience::Principals(mine), Some(readers)) => share(mine, readers),
         }
     }
 }
+
+/// Whether two lists have one in common. Long ones are hashed: a document may name as many readers as a key has
+/// principals.
+fn share(mine: &[Principal], readers: &[Principal]) -> bool {
+    if mine.len().saturating_mul(readers.len()) <= COMPARED_ONE_BY_ONE {
+        return readers.iter().any(|reader| mine.contains(reader));
+    }
+    let mine: HashSet<&str> = mine.iter().map(Principal::as_str).collect();
+    readers.iter().any(|reader| mine.contains(reader.as_str()))
+}
+
+/// Pairs of principals that cost less than a table of one side.
+const COMPARED_ONE_BY_ONE: usize = 256;

@@ -18,6 +18,7 @@
 
 mod age;
 mod codec;
+mod cost;
 mod counters;
 mod cpu;
 mod due;
@@ -63,7 +64,7 @@ pub use part::Totals;
 pub use renew::Renewal;
 pub use request::{Decision, Known, Line, OnConflict, Outcome, Selection, Upsert, UpsertResult, UpsertStatus};
 pub use room::Room;
-pub use segment::TextQuery;
+pub use segment::{Extent, TextQuery};
 pub use snapshot::{Address, Eligible, Hit, Look, PassageText, Snapshot};
 pub use stores::{Stores, StoresConfig};
 pub use tend::Tended;

@@ -5,7 +5,7 @@
 
 use crate::{Error, Outcome, Totals, lines::Lines, merge::Merging, stage::Write, stores::Shared, view::View};
 use journal::{Journal, Seq};
-use kernel::{CommitNo, Incarnation, limits};
+use kernel::{CommitNo, Incarnation, Presence, limits};
 use std::{
     collections::VecDeque,
     sync::{
@@ -160,13 +160,18 @@ impl Namespace {
     }
 
     /// Hands a request to the writer and waits. Once handed over it is done whole, whether or not
-    /// the caller still waits when its turn has come.
+    /// the caller still waits when its turn has come; only a search for what a filter selects ends with its caller.
     ///
     /// # Errors
     /// What the writer says; [`Error::QueueFull`], [`Error::Behind`] before that.
-    pub(crate) async fn write(self: &Arc<Self>, deed: crate::plan::Deed, line: crate::Line) -> Result<Outcome, Error> {
+    pub(crate) async fn write(
+        self: &Arc<Self>,
+        deed: crate::plan::Deed,
+        line: crate::Line,
+        presence: Presence,
+    ) -> Result<Outcome, Error> {
         let (reply, answer) = oneshot::channel();
-        self.enqueue(Write { deed, line, reply })?;
+        self.enqueue(Write { deed, line, reply, presence })?;
         answer.await.unwrap_or_else(|_| {
             let message = "the writer ended early".to_owned();
             Err(Error::Append { code: kernel::Code::Internal, message, outcome_unknown: true })

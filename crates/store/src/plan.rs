@@ -10,7 +10,9 @@ use crate::{
     working::{Spot, Working},
 };
 use intake::ScreenedPatch;
-use kernel::{Audience, CommitNo, Document, DocumentId, DocumentView, Filter, Status, Timestamp, limits};
+use kernel::{
+    Audience, CommitNo, Document, DocumentId, DocumentView, Filter, Interrupt, Status, Timestamp, checkpoint, limits,
+};
 use segment::Spec;
 use std::collections::HashSet;
 
@@ -26,17 +28,6 @@ pub(crate) enum Deed {
     Decide(Vec<DocumentId>, Audience, Decision),
 }
 
-impl Deed {
-    /// Bytes that it brings, if how long it takes depends on them alone.
-    pub(crate) fn bytes(&self) -> Option<u64> {
-        match self {
-            Deed::Append(upserts, _) => Some(upserts.iter().map(|upsert| upsert.admitted.bytes()).sum()),
-            Deed::Delete(Selection::Ids(ids), _) => Some(ids.len() as u64 * 64),
-            Deed::Delete(Selection::Filter(_), _) | Deed::Patch(..) | Deed::Decide(..) => None,
-        }
-    }
-}
-
 /// One commit in the making.
 pub(crate) struct Plan<'a> {
     pub(crate) working: &'a mut Working,
@@ -44,6 +35,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) commit: CommitNo,
     pub(crate) now: Timestamp,
     pub(crate) outcome: Outcome,
+    /// Ends the search for what a filter selects: the caller has gone, or it holds up the namespace's writes too long.
+    pub(crate) interrupt: Interrupt,
 }
 
 /// Ends the batch, or only the request.
@@ -56,7 +49,9 @@ pub(crate) enum Stop {
 
 impl<E: Into<Error>> From<E> for Stop {
     fn from(error: E) -> Self {
-        Stop::Fault(error.into())
+        let error = error.into();
+        // Nothing is wrong with the namespace then: selections end before anything is changed.
+        if error.is_interrupted() { Stop::Refused(error) } else { Stop::Fault(error) }
     }
 }
 
@@ -184,10 +179,10 @@ impl Plan<'_> {
 
     /// Documents of a selection that this audience sees now.
     fn select(&self, which: &Selection, audience: &Audience, limit: u64) -> Result<Vec<Spot>, Stop> {
-        let spots = match which {
-            Selection::Ids(ids) => self.by_ids(ids, audience)?,
-            Selection::Filter(filter) => self.by_filter(filter, audience)?,
-        };
+        let spots = self.interrupt.scope(|| match which {
+            Selection::Ids(ids) => self.by_ids(ids, audience),
+            Selection::Filter(filter) => Ok(self.by_filter(filter, audience)?),
+        })?;
         if spots.len() as u64 > limit {
             return Err(Stop::Refused(Error::TooLarge { what: "documents", limit }));
         }
@@ -198,6 +193,7 @@ impl Plan<'_> {
         let mut seen = HashSet::new();
         let mut spots = Vec::new();
         for id in ids.iter().filter(|id| seen.insert(*id)) {
+            checkpoint(STEPS_A_HEAD).map_err(segment::Error::from)?;
             let found = self.living(id)?.filter(|(_, head)| audience.may_see(head.readers.as_deref()));
             spots.extend(found.map(|(spot, _)| spot));
         }
@@ -206,14 +202,18 @@ impl Plan<'_> {
 
     fn by_filter(&self, filter: &Filter, audience: &Audience) -> Result<Vec<Spot>, Error> {
         let mut spots = Vec::new();
+        let filter = filter.compile();
         for (at, part) in self.working.parts.iter().enumerate() {
-            let docs = visible(&part.index, self.working.live(at), audience, Some(filter), self.now)?;
+            let docs = visible(&part.index, self.working.live(at), audience, Some(&filter), self.now)?;
             spots.extend(docs.iter().map(|doc| Spot::Part(at, doc)));
         }
-        let staged = self.working.staged().filter(|(_, doc)| {
-            !expired(doc, self.now) && audience.may_see(doc.readers.as_deref()) && filter.matches(&facts(doc))
-        });
-        spots.extend(staged.map(|(spot, _)| spot));
+        let mut matcher = filter.matcher();
+        for (spot, doc) in self.working.staged() {
+            let seen = !expired(doc, self.now) && audience.may_see(doc.readers.as_deref());
+            if seen && matcher.matches(&facts(doc)).map_err(segment::Error::from)? {
+                spots.push(spot);
+            }
+        }
         Ok(spots)
     }
 
@@ -237,6 +237,9 @@ impl Plan<'_> {
         self.working.remove(id);
     }
 }
+
+/// Steps of finding and decoding one head.
+const STEPS_A_HEAD: u64 = 4_096;
 
 /// Whether a document is in no answer any more. As the segments' own bitmap says.
 pub(crate) fn expired(doc: &Document, now: Timestamp) -> bool {

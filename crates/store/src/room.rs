@@ -4,7 +4,8 @@
 
 use crate::{
     Decision, Erasing, Error, Known, Line, Outcome, Selection, Snapshot, Totals, Upsert,
-    cpu::{Errand, on_cpu},
+    cost,
+    cpu::{Errand, here, on_cpu},
     namespace::Namespace,
     plan::Deed,
     slot::Slot,
@@ -12,7 +13,7 @@ use crate::{
 };
 use access::{Action, Delete, Ingest, Manage, Patch, Read, Review, Search};
 use intake::ScreenedPatch;
-use kernel::{Audience, CommitNo, DocumentId, Pseudonymiser, Timestamp};
+use kernel::{Audience, CommitNo, DocumentId, Presence, Pseudonymiser, Timestamp, cost::RunOn};
 use segment::Spec;
 use std::{marker::PhantomData, sync::Arc};
 
@@ -21,12 +22,14 @@ pub struct Room<A: Action> {
     namespace: Arc<Namespace>,
     slot: Arc<Slot>,
     spec: Spec,
+    /// Whether the caller still waits.
+    pub(crate) presence: Presence,
     action: PhantomData<fn() -> A>,
 }
 
 impl<A: Action> Room<A> {
-    pub(crate) fn new(namespace: Arc<Namespace>, slot: Arc<Slot>, spec: Spec) -> Self {
-        Self { namespace, slot, spec, action: PhantomData }
+    pub(crate) fn new(namespace: Arc<Namespace>, slot: Arc<Slot>, spec: Spec, presence: Presence) -> Self {
+        Self { namespace, slot, spec, presence, action: PhantomData }
     }
 
     /// Exact numbers of what is published now.
@@ -56,10 +59,10 @@ impl Room<Ingest> {
     pub async fn known(&self, asks: &[(DocumentId, [u8; 32])]) -> Result<Vec<Known>, Error> {
         let config = &self.namespace.shared.config;
         let (view, now) = (self.namespace.view(), config.clock.now());
-        if view.is_resident() {
-            return Ok(asks.iter().map(|ask| known(&view, ask, now)).collect());
+        if let RunOn::Caller(short) = cost::of_heads(&view, asks.iter().map(|(id, _)| id)).run_on() {
+            return here(&short, || asks.iter().map(|ask| known(&view, ask, now)).collect());
         }
-        // A head may lie in a page that has to be fetched.
+        // Heads may be long, or lie in a page that has to be fetched.
         let asks = asks.to_vec();
         on_cpu(&*config.cpu, Errand::Write(self.namespace.incarnation), move || {
             asks.iter().map(|ask| known(&view, ask, now)).collect()
@@ -73,7 +76,7 @@ impl Room<Ingest> {
     /// # Errors
     /// [`Error::Dimensions`], a full queue or disk; `outcome_unknown` when the log failed mid-write.
     pub async fn append(&self, docs: Vec<Upsert>, line: Line) -> Result<Outcome, Error> {
-        self.namespace.write(Deed::Append(docs, self.spec), line).await
+        self.namespace.write(Deed::Append(docs, self.spec), line, self.presence.clone()).await
     }
 }
 
@@ -112,7 +115,7 @@ impl Room<Delete> {
     /// # Errors
     /// [`Error::TooLarge`]; as [`Room::append`].
     pub async fn delete(&self, which: &Selection, audience: &Audience, line: Line) -> Result<Outcome, Error> {
-        self.namespace.write(Deed::Delete(which.clone(), audience.clone()), line).await
+        self.namespace.write(Deed::Delete(which.clone(), audience.clone()), line, self.presence.clone()).await
     }
 }
 
@@ -141,7 +144,8 @@ impl Room<Patch> {
         patch: ScreenedPatch,
         line: Line,
     ) -> Result<Outcome, Error> {
-        self.namespace.write(Deed::Patch(which.clone(), audience.clone(), Box::new(patch)), line).await
+        let deed = Deed::Patch(which.clone(), audience.clone(), Box::new(patch));
+        self.namespace.write(deed, line, self.presence.clone()).await
     }
 }
 
@@ -157,7 +161,7 @@ impl Room<Review> {
         decision: Decision,
         line: Line,
     ) -> Result<Outcome, Error> {
-        self.namespace.write(Deed::Decide(ids.to_vec(), audience.clone(), decision), line).await
+        self.namespace.write(Deed::Decide(ids.to_vec(), audience.clone(), decision), line, self.presence.clone()).await
     }
 }
 

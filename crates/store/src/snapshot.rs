@@ -11,10 +11,11 @@ use crate::{
     view::View,
 };
 use kernel::{
-    Attributes, Audience, CommitNo, Document, DocumentId, Field, Filter, Finding, Span, Status, Timestamp, Untrusted,
+    Attributes, Audience, CommitNo, Document, DocumentId, Filter, Finding, STEPS_BETWEEN_CHECKS, Span, Status, Timestamp,
+    Untrusted, checkpoint,
 };
 use roaring::RoaringBitmap;
-use segment::{Expansion, Scored, TextQuery, TextStats, Trace};
+use segment::{Expansion, Extent, Found, Scored, TextQuery, TextStats, Trace};
 use std::{borrow::Cow, collections::HashSet, sync::Arc};
 
 /// See the module. Counts against the memory budget until it is dropped.
@@ -150,18 +151,34 @@ impl Snapshot {
         ready.then(|| self.view.parts.iter().map(|part| u64::from(part.index.rows())).sum())
     }
 
-    /// Whether some document that this reader sees now has the attribute.
+    /// What reading in it may cost.
+    pub fn extent(&self) -> Extent {
+        self.view.extent()
+    }
+
+    /// How many parts it has.
+    pub fn parts(&self) -> u64 {
+        self.view.parts.len() as u64
+    }
+
+    /// Those of these attributes that no document has which this reader sees now.
     ///
     /// # Errors
-    /// When a segment does not read.
-    pub fn has_attribute(&self, key: &str, audience: &Audience, now: Timestamp) -> Result<bool, Error> {
-        let exists = Filter::Exists(Field::Attribute(key.to_owned()));
-        for part in self.view.parts.iter().filter(|part| part.index.has_attribute(key)) {
-            if !self.noted(visible(&part.index, part.live(), audience, Some(&exists), now))?.is_empty() {
-                return Ok(true);
+    /// When a segment does not read; when the request is to end.
+    pub fn unknown_attributes<'k>(
+        &self,
+        mut keys: Vec<&'k str>,
+        audience: &Audience,
+        now: Timestamp,
+    ) -> Result<Vec<&'k str>, Error> {
+        for part in &self.view.parts {
+            if keys.is_empty() {
+                break;
             }
+            let seen = self.noted(visible(&part.index, part.live(), audience, None, now))?;
+            self.noted(part.index.retain_unknown(&mut keys, &seen))?;
         }
-        Ok(false)
+        Ok(keys)
     }
 
     /// Rows of documents that live, have one of these statuses, have not expired, may be seen by
@@ -176,6 +193,8 @@ impl Snapshot {
         statuses: &[Status],
         now: Timestamp,
     ) -> Result<Eligible, Error> {
+        let compiled = filter.map(Filter::compile);
+        let filter = compiled.as_ref();
         let one = |part: &Part| {
             let docs = if *statuses == [Status::Indexed] {
                 let sight = self.noted(part.sight(audience, now))?;
@@ -271,7 +290,7 @@ impl Snapshot {
         let hits = self.rank(eligible, k, |index, rows| {
             let found = index.search_vector(query, rows, k);
             looks.push(Look { rows: index.rows().into(), trace: found.trace });
-            Ok(found.hits)
+            whole(found)
         })?;
         Ok((hits, looks))
     }
@@ -284,7 +303,7 @@ impl Snapshot {
         if query.is_empty() || query.len() != self.view.spec.dimensions {
             return Ok(Vec::new());
         }
-        self.rank(eligible, k, |index, rows| Ok(index.search_vector_exact(query, rows, k).hits))
+        self.rank(eligible, k, |index, rows| whole(index.search_vector_exact(query, rows, k)))
     }
 
     /// Vectors of at most `count` eligible passages, evenly spread over all of them.
@@ -494,6 +513,12 @@ impl Eligible {
     pub fn documents(&self) -> u64 {
         self.parts.iter().map(|here| here.docs().len()).sum()
     }
+}
+
+/// What a search by vector found, unless its request is to end: then it has stopped anywhere.
+fn whole(found: Found) -> Result<Vec<Scored>, segment::Error> {
+    checkpoint(STEPS_BETWEEN_CHECKS)?;
+    Ok(found.hits)
 }
 
 /// The first document number behind an id. Segments are in the order of ids.

@@ -10,8 +10,8 @@ use crate::{
     view::View,
     working::Working,
 };
-use kernel::{CommitNo, Timestamp};
-use std::collections::VecDeque;
+use kernel::{Clock, CommitNo, Interrupt, Presence, limits};
+use std::{collections::VecDeque, sync::Arc};
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
@@ -23,6 +23,8 @@ pub(crate) struct Write {
     pub(crate) deed: Deed,
     pub(crate) line: Line,
     pub(crate) reply: Reply,
+    /// Whether its caller still waits.
+    pub(crate) presence: Presence,
 }
 
 /// A batch that is ready to be written.
@@ -48,7 +50,8 @@ const ENTRY_BYTES_SOFT: u64 = 16 << 20;
 ///
 /// # Errors
 /// A fault of the namespace: bytes that do not read, an index that does not build.
-pub(crate) fn stage(view: &View, batch: VecDeque<Write>, now: Timestamp) -> Result<Staged, Error> {
+pub(crate) fn stage(view: &View, batch: VecDeque<Write>, clock: &Arc<dyn Clock>) -> Result<Staged, Error> {
+    let now = clock.now();
     let mut working = Working::new(view, now);
     let mut entry = EntryWriter::new();
     let mut done = Vec::new();
@@ -63,7 +66,8 @@ pub(crate) fn stage(view: &View, batch: VecDeque<Write>, now: Timestamp) -> Resu
         }
         let commit = working.commit.next();
         let outcome = Outcome { commit, ..Outcome::default() };
-        let mut plan = Plan { working: &mut working, changes: Changes::default(), commit, now, outcome };
+        let interrupt = Interrupt::new(write.presence, clock.clone(), limits::SELECTION_WORK_MAX);
+        let mut plan = Plan { working: &mut working, changes: Changes::default(), commit, now, outcome, interrupt };
         match plan.run(write.deed) {
             Ok(()) => {}
             Err(Stop::Refused(error)) => {

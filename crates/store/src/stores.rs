@@ -160,7 +160,7 @@ impl Stores {
         let home = Home::enter(grant, &*self.shared.config.directory).map_err(passed)?;
         let spec = spec(settings);
         let (slot, namespace) = self.reach(home, grant.incarnation(), spec, Errand::Open).await?;
-        Ok(Room::new(namespace, slot, spec))
+        Ok(Room::new(namespace, slot, spec, grant.presence().clone()))
     }
 
     /// Numbers of another namespace of the grant's tenant, for lists and quotas.
