@@ -73,16 +73,15 @@ fn whole_numbers_beyond_64_bits_are_refused_by_name() {
             r#"{{"documents":[{{"id":"a","text":"x","vector":[1,2],"attributes":{{"n":1e300}}}},
                 {{"id":"b","text":"x","vector":[1,2],"attributes":{{"list":[1,{number}]}}}}]}}"#
         );
-        let reply = http.send_bytes("POST", DOCUMENTS, body.as_bytes(), &[]).unwrap();
-        assert_eq!((reply.status, reply.code().as_str()), (400, "invalid_request"), "{number}");
+        let results = http.send_bytes("POST", DOCUMENTS, body.as_bytes(), &[]).unwrap().ok()["results"].clone();
+        assert_ne!(results[0]["status"], "failed", "written as a float it is one: {results}");
+        assert_eq!(results[1]["status"], "failed", "{number}: {results}");
+        assert_eq!(results[1]["error"]["param"], "documents[1].attributes.list");
         let filter = format!(r#"{{"filter":{{"type":"eq","key":"n","value":{number}}}}}"#);
         let reply = http.send_bytes("POST", &format!("{DOCUMENTS}/list"), filter.as_bytes(), &[]).unwrap();
         assert_eq!(reply.status, 400, "{number}");
         assert!(reply.json()["error"]["message"].as_str().unwrap().contains("64 bits"), "{}", reply.json());
     }
-    // Written as a float it is one.
-    let float = r#"{"documents":[{"id":"a","text":"18446744073709551616","vector":[1,2],"attributes":{"n":1e300}}]}"#;
-    http.send_bytes("POST", DOCUMENTS, float.as_bytes(), &[]).unwrap().ok();
 }
 
 #[test]
@@ -122,7 +121,10 @@ fn a_thousand_leaves_over_a_megabyte_of_attributes() {
     let (_server, mut http) = house();
     let value = |n: usize| (0..585).map(|w| format!("w{:05x}", n * 585 + w)).collect::<Vec<_>>().join(" ");
     let large: Vec<String> = (0..256).map(value).collect();
-    put(&mut http, json!([{"id": "large", "text": "x", "vector": [1, 2], "attributes": {"k": large, "one": large[0]}}]));
+    put(
+        &mut http,
+        json!([{"id": "large", "text": "x", "vector": [1, 2], "attributes": {"k": large, "one": large[0]}}]),
+    );
     let words = |n: usize| (0..585).map(|w| format!("w{:05x}", (n % 256) * 585 + w)).collect::<Vec<_>>();
     // Each asks for all words of one value and for one that is nowhere, but the last.
     let matches = (0..1_020).map(|n| leaf("match", "k", json!(format!("{} nowhere{n}", words(n)[..500].join(" ")))));
@@ -134,7 +136,8 @@ fn a_thousand_leaves_over_a_megabyte_of_attributes() {
     assert!(taken(&mut http, any(inside.clone().collect())).is_empty());
     assert_eq!(taken(&mut http, any(inside.chain([leaf("contains", "one", json!("00 w00001"))]).collect())), ["large"]);
     let values = |n: usize| (0..1_024).map(|v| json!(format!("{n}-{v}"))).collect::<Vec<_>>();
-    let lists = (0..500).map(|n| leaf("in", "k", json!(values(n))));
+    // As many as one filter may have.
+    let lists = (0..15).map(|n| leaf("in", "k", json!(values(n))));
     assert!(taken(&mut http, any(lists.clone().collect())).is_empty());
     assert_eq!(taken(&mut http, any(lists.chain([leaf("in", "k", json!([large[255]]))]).collect())), ["large"]);
 }
@@ -145,7 +148,8 @@ fn searches_that_wait_for_a_bucket_hold_up_no_other_tenant() {
     let fake = FakeS3::start();
     let key = StoreKey { id: "id".to_owned(), secret: "secret".to_owned() };
     let url = format!("s3://{}/node", fake.bucket());
-    let server = crate::server().bucket(&fake.endpoint(), &url, &key).env("RINGFENCE__LIMITS__FLUSH_ROWS", "150").start();
+    let server =
+        crate::server().bucket(&fake.endpoint(), &url, &key).env("RINGFENCE__LIMITS__FLUSH_ROWS", "150").start();
     let text = "word ".repeat(26_000);
     let [cold, warm] = ["cold", "warm"].map(|tenant| {
         server.tenant(tenant);

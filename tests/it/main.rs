@@ -8,20 +8,27 @@ mod bucket;
 mod cli;
 mod cost;
 mod durability;
+mod edge;
 mod erasing;
 mod faults;
 mod flush;
+mod hidden;
+mod hostile;
 mod house;
 mod isolation;
 mod keys;
 mod layouts;
+mod limits;
 mod load;
 mod memory;
 mod presence;
 mod probe;
 mod process;
+mod replies;
+mod reports;
 mod rotations;
 mod server_keys;
+mod shares;
 mod tidy;
 
 /// The real binary, on a folder and ports of its own: the one that was built with the tests, or

@@ -30,6 +30,7 @@ const OPENS_UNTRUSTED: &[&str] = &[
     // Text is searched with, cited and sent back to its owner.
     "crates/engine/src/cost.rs",
     "crates/engine/src/search.rs",
+    "crates/engine/src/fetch.rs",
     "crates/engine/src/context.rs",
     "crates/engine/src/rerank.rs",
     "src/http/wire/documents.rs",
@@ -54,7 +55,8 @@ fn work_on_threads_that_serve_others_is_done_in_named_files_only() {
     for file in sources() {
         let name = relative(&file);
         // Where the ways are defined.
-        let definition = matches!(&*name, "crates/kernel/src/cost.rs" | "crates/engine/src/work.rs" | "crates/store/src/cpu.rs");
+        let definition =
+            matches!(&*name, "crates/kernel/src/cost.rs" | "crates/engine/src/work.rs" | "crates/store/src/cpu.rs");
         if !is_test(&name) && !definition && works_inline(&fs::read_to_string(&file).unwrap()) {
             found.insert(name);
         }

@@ -16,8 +16,14 @@ pub fn exact_json<T: DeserializeOwned>(text: &str) -> Result<T, String> {
 
 /// Whether a number without a fraction and an exponent stands in a JSON text that 64 bits do not hold.
 pub fn has_long_integer(text: &str) -> bool {
+    !long_integers(text).is_empty()
+}
+
+/// The numbers without a fraction and an exponent of a JSON text that 64 bits do not hold, as the floats that its readers
+/// make of them.
+pub fn long_integers(text: &str) -> Vec<f64> {
     let text = text.as_bytes();
-    let mut at = 0;
+    let (mut at, mut found) = (0, Vec::new());
     while let Some(byte) = text.get(at) {
         match byte {
             b'"' => at = after_string(text, at + 1),
@@ -27,14 +33,14 @@ pub fn has_long_integer(text: &str) -> bool {
                 let number = text.get(at..end).and_then(|number| std::str::from_utf8(number).ok()).unwrap_or_default();
                 let whole = !number.contains(['.', 'e', 'E']);
                 if whole && number.parse::<i64>().is_err() && number.parse::<u64>().is_err() {
-                    return true;
+                    found.extend(number.parse::<f64>());
                 }
                 at = end;
             }
             _ => at += 1,
         }
     }
-    false
+    found
 }
 
 /// Behind the quote that ends a string.
@@ -59,8 +65,16 @@ mod tests {
             assert!(has_long_integer(text), "{text}");
         }
         let fine = [
-            "18446744073709551615", "-9223372036854775808", "1e300", "123456789012345678901.5", "12345678901234567890123e2",
-            r#""18446744073709551616""#, r#"{"\\\"99999999999999999999": 1}"#, "", "-", "\"",
+            "18446744073709551615",
+            "-9223372036854775808",
+            "1e300",
+            "123456789012345678901.5",
+            "12345678901234567890123e2",
+            r#""18446744073709551616""#,
+            r#"{"\\\"99999999999999999999": 1}"#,
+            "",
+            "-",
+            "\"",
         ];
         for text in fine {
             assert!(!has_long_integer(text), "{text}");

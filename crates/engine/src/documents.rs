@@ -2,12 +2,15 @@
 
 use crate::{
     DeleteReply, DocumentPage, DocumentReply, Engine, Flow, Include, ListRequest, PatchReply, PatchRequest,
-    ReviewReply, ReviewRequest, Selection, work::Asker,
+    ReviewReply, ReviewRequest, Selection,
+    reply_size::{self, ReplyRoom, too_long},
+    turnstile::Pass,
+    work::Asker,
 };
 use access::{Action, Delete, Grant, Patch, Read, Review};
-use kernel::{Code, CommitNo, DocumentId, Error, Scope, Status, limits};
+use kernel::{Code, CommitNo, Document, DocumentId, Error, Scope, Status, limits};
 use ledger::{Deed, Pen};
-use store::Outcome;
+use store::{Listed, Outcome, Snapshot};
 
 /// What a reader of documents may meet: everything that is stored, whatever its state.
 const ALL: [Status; 3] = [Status::Indexed, Status::Quarantined, Status::Pending];
@@ -26,17 +29,18 @@ impl Engine {
         may_show(grant, include)?;
         let audience = grant.audience(None)?;
         let record = self.namespace_record(grant)?;
+        let mut memory = self.inner.search_bytes.enter(grant.incarnation(), REPLY_BYTES_MIN)?;
         let snapshot = self.inner.stores.enter(grant, &record.settings).await?.snapshot(None).await?;
         let now = self.inner.clock.now();
         let id = id.clone();
-        let found = self
-            .inner
-            .work
-            .cpu(Asker::answer(grant), move || snapshot.get(&id, &audience, include.vector, now))
-            .await??;
-        let document = found.ok_or_else(Error::not_found)?;
         let include = shown(include, &record);
-        Ok(DocumentReply { document, include })
+        let work = move || {
+            let listed = snapshot.locate(&id, &audience, now)?.ok_or_else(Error::not_found)?;
+            let read = read(&snapshot, &listed, include, &mut ReplyRoom::new(), &mut memory)?;
+            let document = read.ok_or_else(|| too_long("the document", GET_REMEDY))?;
+            Ok(DocumentReply { document, include, memory: Some(memory) })
+        };
+        self.inner.work.cpu(Asker::answer(grant), work).await?
     }
 
     /// A page of documents, ordered by id.
@@ -57,16 +61,31 @@ impl Engine {
         }
         let audience = grant.audience(request.acting_as.as_deref())?;
         let record = self.namespace_record(grant)?;
+        let mut memory = self.inner.search_bytes.enter(grant.incarnation(), REPLY_BYTES_MIN)?;
         let snapshot = self.inner.stores.enter(grant, &record.settings).await?.snapshot(None).await?;
         let now = self.inner.clock.now();
         let include = shown(request.include, &record);
+        let presence = grant.presence().clone();
         let work = move || {
             let ListRequest { filter, ids, limit, after, .. } = request;
             let eligible = snapshot.eligible(&audience, filter.as_ref(), &ALL, now)?;
-            let (documents, total, more) =
-                snapshot.list(&eligible, ids.as_deref(), after.as_ref(), limit, include.text, include.vector)?;
+            let store::Page { documents: listed, total, mut more } =
+                snapshot.page(&eligible, ids.as_deref(), after.as_ref(), limit)?;
+            let mut documents = Vec::with_capacity(listed.len());
+            let mut room = ReplyRoom::new();
+            for listed in &listed {
+                presence.check()?;
+                let Some(document) = read(&snapshot, listed, include, &mut room, &mut memory)? else {
+                    more = true;
+                    break;
+                };
+                documents.push(document);
+            }
+            if documents.is_empty() && !listed.is_empty() {
+                return Err(too_long("the next document alone", LIST_REMEDY));
+            }
             let next = if more { documents.last().map(|d| d.id.clone()) } else { None };
-            Ok(DocumentPage { documents, total, next, include, commit: snapshot.commit() })
+            Ok(DocumentPage { documents, total, next, include, commit: snapshot.commit(), memory: Some(memory) })
         };
         self.inner.work.cpu(Asker::answer(grant), work).await?
     }
@@ -115,6 +134,7 @@ impl Engine {
         let _pass = self.inner.writes.enter(grant.incarnation(), 1)?;
         let audience = grant.audience(None)?;
         let record = self.namespace_record(grant)?;
+        self.know_totals(grant).await?;
         let opened = matches!(request.patch.readers, Some(None));
         if opened && record.settings.require_readers {
             return Err(Error::invalid("readers", "is required in this namespace"));
@@ -151,6 +171,40 @@ impl Engine {
         Ok((ReviewReply { results, commit: outcome.commit }, outcome.commit))
     }
 }
+
+/// Reads a document as far as it is shown; `None` where it would make the reply too long. What it takes at least is known
+/// before it is read.
+fn read(
+    snapshot: &Snapshot,
+    listed: &Listed,
+    include: Include,
+    room: &mut ReplyRoom,
+    memory: &mut Pass,
+) -> Result<Option<Document>, Error> {
+    let sizes = snapshot.sizes(listed);
+    // A number takes two bytes at least, its digit and a comma.
+    let least = if include.text { sizes.text } else { 0 } + if include.vector { sizes.vectors / 2 } else { 0 };
+    if !room.fits(least) {
+        return Ok(None);
+    }
+    memory.grow(least)?;
+    let mut document = snapshot.read(listed, include.text, include.vector)?;
+    if !include.attributes {
+        document.attributes.clear();
+    }
+    let length = reply_size::document(&document, include);
+    if !room.take(length) {
+        return Ok(None);
+    }
+    memory.grow(document.heap_bytes().saturating_sub(least) + length)?;
+    Ok(Some(document))
+}
+
+/// What a reply takes before a document is in it.
+const REPLY_BYTES_MIN: u64 = 64 << 10;
+const GET_REMEDY: &str =
+    "leave out its text or vector; documents/list with an empty include shows it without attributes too";
+const LIST_REMEDY: &str = "list it with less of it: its head alone comes with an empty include";
 
 /// Vectors are source data: they want their own scope.
 fn may_show<A: Action>(grant: &Grant<A>, include: Include) -> Result<(), Error> {

@@ -21,6 +21,10 @@ use std::{
 };
 use store::{Known, Room, Upsert, UpsertStatus};
 
+/// How often what a write brings is in memory before it is committed: as it came, as it is stored, as a log entry, and as
+/// that entry's sealed form.
+const WRITE_FACTOR: u64 = 4;
+
 type Identity = (DocumentId, [u8; 32]);
 
 /// A document on its way: where it stands in the request, who it is, what is left to do.
@@ -31,8 +35,10 @@ enum Step {
 
 impl Engine {
     /// Stores documents. See the module's text for the order.
-    pub async fn ingest(&self, grant: Grant<Ingest>, request: IngestRequest) -> Flow<IngestReply> {
+    pub async fn ingest(&self, grant: Grant<Ingest>, mut request: IngestRequest) -> Flow<IngestReply> {
+        let refused = std::mem::take(&mut request.refused);
         let end = self.ingest_under(&grant, request).await;
+        let end = end.map(|(reply, written)| (with_refused(reply, refused), written));
         match end {
             // Nothing was written (all unchanged, rejected or failed): no commit carries the line.
             Ok((reply, false)) => {
@@ -48,8 +54,14 @@ impl Engine {
     }
 
     /// The same in the background (`Prefer: respond-async`): answers with an operation.
-    pub async fn ingest_later(&self, grant: Grant<Ingest>, request: IngestRequest) -> Flow<OperationId> {
-        let total = request.documents.len() as u64;
+    /// `held` is dropped when the work has ended: what the documents take of a bound.
+    pub async fn ingest_later(
+        &self,
+        grant: Grant<Ingest>,
+        request: IngestRequest,
+        held: impl Send + 'static,
+    ) -> Flow<OperationId> {
+        let total = (request.documents.len() + request.refused.len()) as u64;
         let operation = match self.inner.registry.begin_operation(grant.tenant(), OperationKind::Ingest).await {
             Ok(Begun::Fresh(operation)) => operation,
             // Another request's operation is no receipt for these documents.
@@ -72,21 +84,26 @@ impl Engine {
                 }
                 Err(error) => operation.fail(&error.into_body()).await,
             }
+            drop(held);
         });
         Ok(receipt)
     }
 
     async fn ingest_under(&self, grant: &Grant<Ingest>, request: IngestRequest) -> Result<(IngestReply, bool), Error> {
         let _pass = self.inner.writes.enter(grant.incarnation(), 1)?;
+        let bytes: u64 = request.documents.iter().map(RawDocument::heap_bytes).sum();
+        let mut memory = self.inner.write_bytes.enter(grant.incarnation(), WRITE_FACTOR.saturating_mul(bytes))?;
         let (record, _created) = self.inner.registry.ensure_namespace(grant, NamespaceSettings::default()).await?;
         let record = self.fix_embedding(grant, record, &request.documents).await?;
         let settings = Arc::new(record.settings.clone());
         let room = self.inner.stores.enter(grant, &settings).await?;
-        self.check_quota(grant, &request.documents).await?;
+        self.know_totals(grant).await?;
 
         let bytes_in = request.documents.iter().map(size).sum();
         let (steps, tokens) = self.prepare(grant, &room, &settings, request.documents).await?;
         let (mut results, screened) = split(steps);
+        let passages: u64 = screened.iter().map(|(_, _, screened)| screened.passages_cut() as u64).sum();
+        memory.grow(WRITE_FACTOR * 4 * passages * settings.embedding.dimensions() as u64)?;
         let admitted = self.vectors(grant, &settings, screened, &mut results).await?;
         if admitted.is_empty() {
             let commit = room.totals().commit;
@@ -104,7 +121,8 @@ impl Engine {
         record: NamespaceRecord,
         documents: &[RawDocument],
     ) -> Result<NamespaceRecord, Error> {
-        if record.settings.embedding != kernel::Embedding::Default {
+        // A request of which nothing can be stored decides nothing.
+        if record.settings.embedding != kernel::Embedding::Default || documents.is_empty() {
             return Ok(record);
         }
         let own = documents.iter().find_map(|d| d.vector.as_ref()).map(Vec::len);
@@ -229,25 +247,6 @@ impl Engine {
             }
         }
         Ok(admitted)
-    }
-
-    /// Quotas of documents and bytes, over all of the tenant's namespaces.
-    async fn check_quota(&self, grant: &Grant<Ingest>, documents: &[RawDocument]) -> Result<(), Error> {
-        let quotas = grant.quotas();
-        if quotas.documents.is_none() && quotas.bytes.is_none() {
-            return Ok(());
-        }
-        let totals = self.tenant_totals(grant).await?;
-        let bytes: u64 = documents.iter().map(size).sum();
-        let over = quotas.documents.is_some_and(|max| totals.documents + documents.len() as u64 > max)
-            || quotas.bytes.is_some_and(|max| totals.bytes + bytes > max);
-        if over {
-            return Err(Error::new(
-                Code::QuotaExceeded,
-                "the tenant's quota of documents or bytes is used up; delete documents or ask an operator to raise it",
-            ));
-        }
-        Ok(())
     }
 }
 
@@ -376,8 +375,17 @@ fn finish(results: Results) -> Vec<DocumentResult> {
     results.into_iter().flatten().collect()
 }
 
+/// All results in the order of the request.
+fn with_refused(mut reply: IngestReply, refused: Vec<(usize, DocumentResult)>) -> IngestReply {
+    // Ascending, so each place is right once those before it are there.
+    for (at, result) in refused {
+        reply.results.insert(at.min(reply.results.len()), result);
+    }
+    reply
+}
+
 fn failed(id: DocumentId, error: Error) -> DocumentResult {
-    DocumentResult { id: Some(id), status: ResultStatus::Failed, passages: 0, findings: Vec::new(), error: Some(error) }
+    DocumentResult::failed(Some(id), error)
 }
 
 fn deed(reply: &IngestReply) -> Deed {

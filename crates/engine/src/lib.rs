@@ -14,6 +14,7 @@ mod documents;
 mod embed;
 mod engine;
 mod eraser;
+mod fetch;
 mod fuse;
 mod ingest;
 mod key_watch;
@@ -24,6 +25,7 @@ mod patience;
 mod query;
 mod recall;
 mod reencrypt;
+mod reply_size;
 mod rerank;
 mod rotate;
 mod search;
@@ -33,8 +35,8 @@ mod work;
 pub use answer::{
     DeleteReply, Deleted, Diversity, DocumentPage, DocumentReply, DocumentResult, Explain, Flow, Fused, Fusion,
     FusionMethod, Hit, Include, IngestReply, IngestRequest, ListRequest, MinScores, Mode, Page, Paged, PatchReply,
-    PatchRequest, Rerank, Reranked, ResultStatus, ReviewReply, ReviewRequest, Scores, SearchReply, SearchRequest,
-    SegmentSearch, Signals, Weights,
+    PatchRequest, Permitted, Rerank, Reranked, ResultStatus, ReviewReply, ReviewRequest, Scores, SearchReply,
+    SearchRequest, SegmentSearch, Signals, Weights,
 };
 pub use config::EngineConfig;
 pub use context::{ContextReply, ContextRequest, Rendering, Source};
@@ -51,4 +53,5 @@ pub use registry::{
     ProviderHealth, ServerKeys, TenantChange, TenantView,
 };
 pub use store::{Decision, OnConflict, Selection};
+pub use turnstile::Pass;
 pub use vault::KeyTrouble;

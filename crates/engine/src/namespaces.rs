@@ -57,7 +57,7 @@ pub struct NamespaceView {
     pub documents: u64,
     /// Passages stored.
     pub passages: u64,
-    /// Bytes of text stored.
+    /// Bytes of documents stored: all that they hold, indexes beside it.
     pub bytes: u64,
     /// Documents held back.
     pub quarantined: u64,
@@ -187,14 +187,21 @@ impl Engine {
 
     /// Totals over all namespaces of the grant's tenant, for quotas.
     pub(crate) async fn tenant_totals<A: Action>(&self, grant: &Grant<A>) -> Result<Totals, Error> {
-        let mut sum = Totals::default();
-        for record in self.inner.registry.all_namespaces(grant) {
-            let one = self.inner.stores.totals(grant, &record.name, &record.settings).await?;
-            sum.documents += one.documents;
-            sum.passages += one.passages;
-            sum.bytes += one.bytes;
+        let all = || {
+            let records = self.inner.registry.all_namespaces(grant).into_iter();
+            records.map(|record| (record.name, record.settings)).collect()
+        };
+        Ok(self.inner.stores.tenant_totals(grant, all).await?)
+    }
+
+    /// Sees to it that what the tenant stores is known, where a quota is decided by it: the store decides, when it
+    /// decides the write.
+    pub(crate) async fn know_totals<A: Action>(&self, grant: &Grant<A>) -> Result<(), Error> {
+        let quotas = grant.quotas();
+        if quotas.documents.is_some() || quotas.bytes.is_some() {
+            self.tenant_totals(grant).await?;
         }
-        Ok(sum)
+        Ok(())
     }
 }
 

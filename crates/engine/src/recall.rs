@@ -83,11 +83,17 @@ impl Engine {
         let RecallRequest { probe, top_k, filter, acting_as } = request;
         let audience = grant.audience(acting_as.as_deref())?;
         let record = self.namespace_record(grant)?;
+        let queries = match &probe {
+            Probe::Samples(count) => *count,
+            Probe::Questions(questions) => questions.len(),
+            Probe::Vectors(vectors) => vectors.len(),
+        };
+        // Each query's vector, where it came from and here.
+        let vectors = 8 * (queries as u64).saturating_mul(record.settings.embedding.dimensions() as u64);
+        let _memory = self.inner.search_bytes.enter(grant.incarnation(), vectors + 64 * top_k as u64)?;
         let (member, given) = match probe {
             Probe::Samples(count) => ("samples", Err(count)),
-            Probe::Vectors(vectors) => {
-                ("vectors", Ok(vectors))
-            }
+            Probe::Vectors(vectors) => ("vectors", Ok(vectors)),
             Probe::Questions(questions) => {
                 ("queries", Ok(self.question_vectors(grant, &record.settings, questions).await?))
             }

@@ -65,6 +65,17 @@ impl fmt::Debug for RawDocument {
     }
 }
 
+impl RawDocument {
+    /// Heap bytes of all that was sent, without the allocator's rounding.
+    pub fn heap_bytes(&self) -> u64 {
+        let readers: usize = self.readers.iter().flatten().map(|reader| reader.as_str().len() + 40).sum();
+        let strings = [&self.title, &self.uri].map(|text| text.as_ref().map_or(0, Untrusted::len));
+        let vector = self.vector.as_ref().map_or(0, |vector| size_of_val(vector.as_slice()));
+        (size_of::<Self>() + self.body.len() + strings.iter().sum::<usize>() + readers + vector) as u64
+            + kernel::attributes_heap_bytes(&self.attributes)
+    }
+}
+
 impl Body {
     /// Length in bytes.
     pub(crate) fn len(&self) -> usize {

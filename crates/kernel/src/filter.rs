@@ -315,7 +315,10 @@ fn parse(value: &Value, depth: usize, size: &mut Size) -> Result<Filter, Error> 
     let leaf = leaf(kind, Field::parse(key)?, object.get("value"))?;
     size.bytes += leaf.bytes();
     if size.bytes > limits::FILTER_BYTES_MAX as u64 {
-        return Err(Error::invalid("filter", "has more than 8 MiB of keys and values; ask several times, with fewer each"));
+        return Err(Error::invalid(
+            "filter",
+            "has more than 8 MiB of keys and values; ask several times, with fewer each",
+        ));
     }
     Ok(leaf)
 }

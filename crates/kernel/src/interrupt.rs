@@ -26,7 +26,9 @@ pub enum Interrupted {
     #[error("the caller went before the answer was ready")]
     Gone,
     /// The server's deadline for such work has passed.
-    #[error("the request took longer than the server works for one; ask for less at once: a narrower filter, fewer words")]
+    #[error(
+        "the request took longer than the server works for one; ask for less at once: a narrower filter, fewer words"
+    )]
     TimedOut,
 }
 

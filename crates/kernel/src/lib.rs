@@ -23,7 +23,7 @@ mod stack;
 mod traits;
 mod untrusted;
 
-pub use attributes::{AttrValue, Attributes, Scalar, attribute_bytes};
+pub use attributes::{AttrValue, Attributes, Scalar, heap_bytes as attributes_heap_bytes};
 pub use blocking::{HandBack, blocking, on_blocking};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use document::{Audience, Document, Finding, FindingKind, Passage, Severity, Span, Status};
@@ -45,4 +45,4 @@ pub use settings::{
 };
 pub use stack::{ask_to_wipe_stacks, wipe_stack, wipe_stack_if_asked};
 pub use traits::{Absorbed, AuditSink, BoxFuture, Pseudonymiser, ReadAt, TokenSpan, Tokens};
-pub use untrusted::Untrusted;
+pub use untrusted::{Untrusted, json_bytes};

@@ -43,12 +43,17 @@ fn read(text: &[u8]) -> Option<Instant> {
     let (date, rest) = text.split_at_checked(10)?;
     let (separator, rest) = rest.split_first()?;
     let (clock, rest) = rest.split_at_checked(8)?;
-    if !matches!(separator, b'T' | b't' | b' ') || [date[4], date[7]] != [b'-'; 2] || [clock[2], clock[5]] != [b':'; 2] {
+    if !matches!(separator, b'T' | b't' | b' ') || [date[4], date[7]] != [b'-'; 2] || [clock[2], clock[5]] != [b':'; 2]
+    {
         return None;
     }
     let (year, month, day) = (digits(&date[..4])?, digits(&date[5..7])?, digits(&date[8..])?);
     let (hour, minute, second) = (digits(&clock[..2])?, digits(&clock[3..5])?, digits(&clock[6..])?);
-    if !(1..=12).contains(&month) || !(1..=days_in(year, month)).contains(&day) || hour > 23 || minute > 59 || second > 60
+    if !(1..=12).contains(&month)
+        || !(1..=days_in(year, month)).contains(&day)
+        || hour > 23
+        || minute > 59
+        || second > 60
     {
         return None;
     }

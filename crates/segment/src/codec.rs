@@ -9,8 +9,8 @@ use crate::{
     bytes::{Reader, floats, put_size, put_str},
 };
 use kernel::{
-    AttrValue, Attributes, CommitNo, Document, DocumentId, DocumentView, Finding, FindingKind, Number, Passage, Principal,
-    Scalar, ScreenAction, Severity, Span, Status, Timestamp, Untrusted,
+    AttrValue, Attributes, CommitNo, Document, DocumentId, DocumentView, Finding, FindingKind, Number, Passage,
+    Principal, Scalar, ScreenAction, Severity, Span, Status, Timestamp, Untrusted,
 };
 
 /// Version of the bytes that [`encode_document`] writes.
@@ -73,6 +73,33 @@ pub(crate) fn encode_head(doc: &Document, out: &mut Vec<u8>) {
         for n in [p.span.byte_start, p.span.byte_end, p.span.point_start, p.span.point_end, p.tokens] {
             out.extend_from_slice(&n.to_le_bytes());
         }
+    }
+}
+
+/// Bytes that a document takes where it is stored, in parts. Equal in a tail, in a segment and in every later segment
+/// that it is merged into, and known from tables without reading it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sizes {
+    /// Id, title, uri, attributes, readers, findings, and where its passages lie.
+    pub head: u64,
+    /// Its text.
+    pub text: u64,
+    /// A vector of the namespace's dimensions for each passage: where the document has none, zeros take its place.
+    pub vectors: u64,
+}
+
+impl Sizes {
+    /// What a document counts: for quotas, and as the `bytes` of a namespace. Indexes come beside it.
+    pub fn weight(self) -> u64 {
+        self.head + self.text + self.vectors
+    }
+
+    /// Of a document in a namespace of these dimensions. `scratch` is for its encoding; what it held is lost.
+    pub fn of(doc: &Document, dimensions: usize, scratch: &mut Vec<u8>) -> Self {
+        scratch.clear();
+        encode_head(doc, scratch);
+        let vectors = doc.passages.len() as u64 * dimensions as u64 * 4;
+        Self { head: scratch.len() as u64, text: doc.text.len() as u64, vectors }
     }
 }
 

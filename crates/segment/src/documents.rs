@@ -67,7 +67,8 @@ impl Documents {
         };
         (documents.tokens, documents.title_tokens, documents.single) = documents.check()?;
         let length = |range: Range<u64>| range.end - range.start;
-        let sizes = (0..documents.count).filter_map(|doc| documents.entry(doc)).map(|e| [length(e.head), length(e.text)]);
+        let sizes =
+            (0..documents.count).filter_map(|doc| documents.entry(doc)).map(|e| [length(e.head), length(e.text)]);
         documents.largest = sizes.fold([0; 2], |[head, text], [h, t]| [head.max(h), text.max(t)]);
         Ok(documents)
     }
@@ -154,18 +155,40 @@ impl Documents {
         Ok(look(&codec::peek(&self.head_of(doc)?)?))
     }
 
-    /// Bytes of a head; 0 when there is no such document.
-    pub(crate) fn head_bytes(&self, doc: u32) -> u64 {
-        self.entry(doc).map_or(0, |e| e.head.end - e.head.start)
-    }
-
     /// Heads of all these are read next.
     pub(crate) fn will_read_heads(&self, docs: impl Iterator<Item = u32>) {
         self.heads.will_read(docs.filter_map(|doc| Some(self.entry(doc)?.head)));
     }
 
-    pub(crate) fn text_bytes(&self, doc: u32) -> u64 {
-        self.entry(doc).map_or(0, |e| e.text.end - e.text.start)
+    /// Nothing for a document that is not there.
+    pub(crate) fn sizes(&self, doc: u32) -> codec::Sizes {
+        let Some(entry) = self.entry(doc) else { return codec::Sizes::default() };
+        codec::Sizes {
+            head: entry.head.end - entry.head.start,
+            text: entry.text.end - entry.text.start,
+            vectors: entry.rows.len() as u64 * self.dimensions as u64 * 4,
+        }
+    }
+
+    /// A part of a document's text, without the rest of it.
+    pub(crate) fn text_part(&self, doc: u32, part: Range<u32>) -> Result<Untrusted, Error> {
+        let bad = || Error::corrupt("document texts", doc as usize);
+        let text = self.entry(doc).ok_or(Error::NoDocument(doc))?.text;
+        let range = text.start + u64::from(part.start)..text.start + u64::from(part.end);
+        if range.start > range.end || range.end > text.end {
+            return Err(bad());
+        }
+        let bytes = self.texts.read(range)?;
+        Ok(Untrusted::new(std::str::from_utf8(&bytes).map_err(|_| bad())?))
+    }
+
+    /// The vector of a row as it was given; `None` where it has none.
+    pub(crate) fn row_vector(&self, row: u32) -> Result<Option<Vec<f32>>, Error> {
+        if self.dimensions == 0 || !self.vectored.contains(row) {
+            return Ok(None);
+        }
+        let size = self.dimensions as u64 * 4;
+        Ok(Some(floats(&self.vectors.read(u64::from(row) * size..(u64::from(row) + 1) * size)?).collect()))
     }
 
     /// The rows of a document; none when there is no such document.

@@ -4,6 +4,7 @@ use crate::{
     Error, Expansion, TextQuery, TextStats,
     build::{self, Builder, Links, Reused, Stop},
     bytes::{Reader, Slice},
+    codec::Sizes,
     container::{self, Kind, Paged},
     documents::Documents,
     filter::Properties,
@@ -18,11 +19,11 @@ use crate::{
     vectors::{Found, Planner, Vectors},
 };
 use kernel::{
-    Audience, CompiledFilter, Distance, Document, DocumentId, Language, Plaintext, ReadAt, Status, Timestamp, Untrusted,
-    limits,
+    Audience, CompiledFilter, Distance, Document, DocumentId, Language, Plaintext, ReadAt, Status, Timestamp,
+    Untrusted, limits,
 };
 use roaring::RoaringBitmap;
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, ops::Range, sync::Arc};
 use zeroize::Zeroizing;
 
 /// What vectors a segment holds, and whose words.
@@ -302,9 +303,25 @@ impl Segment {
         self.documents.vectored.contains(row).then_some(row)
     }
 
-    /// Bytes of a document's text; 0 when there is no such document.
-    pub fn text_bytes(&self, doc: u32) -> u64 {
-        self.documents.text_bytes(doc)
+    /// What a document takes, from tables; nothing when there is no such document.
+    pub fn sizes(&self, doc: u32) -> Sizes {
+        self.documents.sizes(doc)
+    }
+
+    /// These bytes of a document's text, and nothing else of it.
+    ///
+    /// # Errors
+    /// [`Error::NoDocument`], [`Error::Corrupt`] or [`Error::Unreadable`].
+    pub fn text_part(&self, doc: u32, bytes: Range<u32>) -> Result<Untrusted, Error> {
+        self.documents.text_part(doc, bytes)
+    }
+
+    /// The vector of a row as it was given, and no other of its document; `None` where it has none.
+    ///
+    /// # Errors
+    /// [`Error::Unreadable`].
+    pub fn row_vector(&self, row: u32) -> Result<Option<Vec<f32>>, Error> {
+        self.documents.row_vector(row)
     }
 
     /// The id of a document, without reading the rest of it.
@@ -344,11 +361,6 @@ impl Segment {
     /// As [`Segment::head`].
     pub fn uri(&self, doc: u32) -> Result<Untrusted, Error> {
         self.documents.peek(doc, |view| Untrusted::new(view.uri))
-    }
-
-    /// Bytes of a document without text and vectors; 0 when there is no such document.
-    pub fn head_bytes(&self, doc: u32) -> u64 {
-        self.documents.head_bytes(doc)
     }
 
     /// What reading in it may cost.

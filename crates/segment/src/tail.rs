@@ -6,10 +6,9 @@
 //! other segment does. Promises that its documents can be indexed: [`Tail::new`] takes none that
 //! [`check`] refuses. What it held is wiped when the last holder lets go.
 
-use crate::{Error, Extent, Segment, Spec, vectors};
+use crate::{Error, Extent, Segment, Spec, codec::Sizes, vectors};
 use kernel::{
-    Audience, CompiledFilter, Document, DocumentId, DocumentView, Status, Timestamp, Untrusted, attribute_bytes,
-    checkpoint, limits,
+    Audience, CompiledFilter, Document, DocumentId, DocumentView, Status, Timestamp, Untrusted, checkpoint, limits,
 };
 use roaring::RoaringBitmap;
 use std::{
@@ -19,17 +18,21 @@ use std::{
 };
 use zeroize::Zeroize;
 
-/// A document that is wiped when nobody holds it any more.
-struct Kept(Document, u64);
+/// A document that is wiped when nobody holds it any more, and what it takes.
+struct Kept(Document, Sizes);
 
 impl Kept {
-    /// Counts once what reading it without text and vectors costs, bytes.
-    fn new(doc: Document) -> Self {
-        let readers: usize = doc.readers.iter().flatten().map(|reader| reader.as_str().len() + 8).sum();
-        let lists = readers + 64 * doc.findings.len() + 20 * doc.passages.len();
-        let fixed = doc.id.as_str().len() + doc.title.len() + doc.uri.len() + 128;
-        let head = attribute_bytes(&doc.attributes) + (lists + fixed) as u64;
-        Self(doc, head)
+    fn of(doc: Document, dimensions: usize, scratch: &mut Vec<u8>) -> Self {
+        let sizes = Sizes::of(&doc, dimensions, scratch);
+        Self(doc, sizes)
+    }
+
+    /// Bytes that a written segment would have of it, roughly: itself, its terms, the values of its attributes and its
+    /// readers once more, two codes a value, and tables. Not less than it takes here, for that is what a flush frees.
+    fn bytes(&self) -> u64 {
+        let Self(doc, sizes) = self;
+        let tables = 48 * doc.passages.len() as u64 + 512;
+        (2 * sizes.head + 2 * sizes.text + sizes.vectors + sizes.vectors / 2 + tables).max(doc.heap_bytes())
     }
 }
 
@@ -70,7 +73,10 @@ pub struct Tail {
     rows: Vec<u32>,
     /// Every document has one row.
     single: bool,
+    /// See [`Tail::bytes`].
     bytes: u64,
+    /// Of the documents.
+    heap: u64,
     extent: Extent,
     index: OnceLock<Segment>,
 }
@@ -88,7 +94,9 @@ impl Tail {
     /// As [`check`]; too many rows.
     pub fn new(spec: &Spec, docs: Vec<Document>) -> Result<Tail, Error> {
         docs.iter().try_for_each(|doc| check(spec, doc))?;
-        Self::of(*spec, docs.into_iter().map(|doc| Arc::new(Kept::new(doc))).collect())
+        let mut scratch = zeroize::Zeroizing::new(Vec::new());
+        let kept = docs.into_iter().map(|doc| Arc::new(Kept::of(doc, spec.dimensions, &mut scratch))).collect();
+        Self::of(*spec, kept)
     }
 
     /// One tail of what lives in several, which have the same `spec` and no id in common. Nothing is copied.
@@ -110,9 +118,9 @@ impl Tail {
     fn of(spec: Spec, mut docs: Vec<Arc<Kept>>) -> Result<Tail, Error> {
         docs.sort_by(|a, b| a.0.id.cmp(&b.0.id));
         let mut rows = Vec::with_capacity(docs.len() + 1);
-        let (mut next, mut bytes, mut extent) = (0u32, 0, Extent::default());
+        let (mut next, mut bytes, mut heap, mut extent) = (0u32, 0, 0, Extent::default());
         for doc in &docs {
-            let (heads, texts, rows_here) = (doc.1, doc.0.text.len() as u64, doc.0.passages.len() as u64);
+            let (heads, texts, rows_here) = (doc.1.head, doc.1.text, doc.0.passages.len() as u64);
             let one = Extent { documents: 1, rows: rows_here, attributes: heads, ..Extent::default() };
             extent += Extent { heads, texts, head_max: heads, text_max: texts, ..one };
             rows.push(next);
@@ -121,12 +129,12 @@ impl Tail {
                 .checked_add(passages)
                 .filter(|n| *n <= limits::SEGMENT_ROWS_MAX)
                 .ok_or(Error::TooLarge { what: "documents and rows", limit: limits::SEGMENT_ROWS_MAX.into() })?;
-            // Text, its terms, values and their codes, and what a head takes.
-            bytes += (2 * doc.0.text.len() + 5 * doc.0.vectors.len() + 48 * doc.0.passages.len() + 512) as u64;
+            bytes += doc.bytes();
+            heap += doc.0.heap_bytes() + TAIL_ENTRY;
         }
         rows.push(next);
         let single = docs.iter().all(|doc| doc.0.passages.len() == 1);
-        Ok(Tail { spec, docs, rows, single, bytes, extent, index: OnceLock::new() })
+        Ok(Tail { spec, docs, rows, single, bytes, heap, extent, index: OnceLock::new() })
     }
 
     /// The same documents as a segment in memory, indexed.
@@ -165,14 +173,14 @@ impl Tail {
         self.bytes
     }
 
-    /// Heap bytes, roughly; with its index, built or not, which holds text and vectors once more.
+    /// Heap bytes, roughly: its documents, and their index once somebody has asked for it.
     pub fn resident(&self) -> u64 {
-        2 * self.bytes
+        self.heap + self.index.get().map_or(0, Segment::bytes)
     }
 
-    /// Bytes of a document's text; 0 when there is no such document.
-    pub fn text_bytes(&self, doc: u32) -> u64 {
-        self.get(doc).map_or(0, |d| d.text.len() as u64)
+    /// What a document takes; nothing when there is no such document.
+    pub fn sizes(&self, doc: u32) -> Sizes {
+        self.docs.get(doc as usize).map(|kept| kept.1).unwrap_or_default()
     }
 
     /// The document with this id. `O(log n)`.
@@ -207,7 +215,7 @@ impl Tail {
     /// # Errors
     /// [`Error::NoDocument`].
     pub fn head(&self, doc: u32) -> Result<Document, Error> {
-        checkpoint(self.head_bytes(doc))?;
+        checkpoint(self.sizes(doc).head)?;
         Ok(without_vectors(self.get(doc).ok_or(Error::NoDocument(doc))?))
     }
 
@@ -237,11 +245,6 @@ impl Tail {
     /// What reading in it may cost.
     pub fn extent(&self) -> Extent {
         self.extent
-    }
-
-    /// Bytes of a document without text and vectors; 0 when there is no such document.
-    pub fn head_bytes(&self, doc: u32) -> u64 {
-        self.docs.get(doc as usize).map_or(0, |kept| kept.1)
     }
 
     /// The documents that a filter accepts: from the index, which numbers them alike, or one by one while there is none.
@@ -326,6 +329,9 @@ impl Tail {
         found
     }
 }
+
+/// What a tail holds of a document beside it: a pointer, counts, its sizes, its first row.
+const TAIL_ENTRY: u64 = 64;
 
 fn without_vectors(doc: &Document) -> Document {
     Document {

@@ -1,12 +1,7 @@
 //! What the store's own work for a request may cost, from the bytes that it will read and write. [`kernel::cost`] says
 //! where work of that cost runs.
 
-use crate::{
-    plan::Deed,
-    request::Selection,
-    stage::Write,
-    view::View,
-};
+use crate::{plan::Deed, request::Selection, stage::Write, view::View};
 use kernel::{
     DocumentId,
     cost::{Cost, DECODED_BYTE},
@@ -24,7 +19,7 @@ pub(crate) fn of_heads<'a>(view: &View, ids: impl IntoIterator<Item = &'a Docume
         if matches!(cost.run_on(), kernel::cost::RunOn::Pool) {
             break;
         }
-        let head = view.find(id).map_or(0, |(part, doc)| view.parts[part].index.head_bytes(doc));
+        let head = view.find(id).map_or(0, |(part, doc)| view.parts[part].index.sizes(doc).head);
         cost = cost.and(Cost::steps(head).times(DECODED_BYTE));
     }
     cost
@@ -56,7 +51,8 @@ fn looked_up(view: &View) -> Cost {
 /// What every batch does: deaths are marked, and small tails joined.
 fn of_publishing(view: &View) -> Cost {
     let extent = view.extent();
-    let joined: u64 = view.parts.iter().filter_map(|part| part.index.tail()).map(|tail| u64::from(tail.documents())).sum();
+    let joined: u64 =
+        view.parts.iter().filter_map(|part| part.index.tail()).map(|tail| u64::from(tail.documents())).sum();
     Cost::steps(extent.documents / 8).and(Cost::steps(joined.min(JOINED_DOCUMENTS_MAX)).times(JOINED_DOCUMENT))
 }
 

@@ -1,9 +1,8 @@
 //! What a part is made of: documents as they came, or a segment. Both answer alike.
 
-use kernel::{Audience, CompiledFilter, Document, DocumentId, Status, Timestamp, Untrusted};
+use kernel::{Audience, CompiledFilter, Document, DocumentId, Span, Status, Timestamp, Untrusted};
 use roaring::RoaringBitmap;
-use segment::{Error, Expansion, Extent, Found, Scored, Segment, Tail, TextQuery, TextStats};
-use std::borrow::Cow;
+use segment::{Error, Expansion, Extent, Found, Scored, Segment, Tail, TextQuery, TextStats, codec::Sizes};
 
 /// See the module.
 #[derive(Debug)]
@@ -96,8 +95,34 @@ impl Index {
         }
     }
 
-    pub(crate) fn text_bytes(&self, doc: u32) -> u64 {
-        either!(self, it => it.text_bytes(doc))
+    /// What a document takes where it is stored; nothing for one that is not there.
+    pub(crate) fn sizes(&self, doc: u32) -> Sizes {
+        either!(self, it => it.sizes(doc))
+    }
+
+    /// The text of a passage, which lies there in its document's, and nothing else of it.
+    pub(crate) fn passage_text(&self, doc: u32, passage: u32, at: Span) -> Result<Untrusted, Error> {
+        match self {
+            Index::Tail(tail) => Ok(Untrusted::new(tail.kept(doc)?.passage_text(passage as usize))),
+            Index::Segment(segment) => segment.text_part(doc, at.byte_start..at.byte_end),
+        }
+    }
+
+    /// The vector of a row as it was given.
+    pub(crate) fn row_vector(&self, row: u32, dimensions: usize) -> Result<Option<Vec<f32>>, Error> {
+        match self {
+            Index::Tail(tail) => {
+                let Some((doc, passage)) = tail.row(row) else { return Ok(None) };
+                let start = passage as usize * dimensions;
+                Ok(tail
+                    .kept(doc)?
+                    .vectors
+                    .get(start..start + dimensions)
+                    .filter(|v| !v.is_empty())
+                    .map(<[f32]>::to_vec))
+            }
+            Index::Segment(segment) => segment.row_vector(row),
+        }
     }
 
     pub(crate) fn find(&self, id: &DocumentId) -> Option<u32> {
@@ -123,14 +148,6 @@ impl Index {
         either!(self, it => it.document(doc, vectors))
     }
 
-    /// The same, where it lies if it lies anywhere: then with its vectors whether asked for or not.
-    pub(crate) fn document_in_place(&self, doc: u32, vectors: bool) -> Result<Cow<'_, Document>, Error> {
-        match self {
-            Index::Tail(tail) => tail.kept(doc).map(Cow::Borrowed),
-            Index::Segment(segment) => segment.document(doc, vectors).map(Cow::Owned),
-        }
-    }
-
     pub(crate) fn head(&self, doc: u32) -> Result<Document, Error> {
         either!(self, it => it.head(doc))
     }
@@ -150,11 +167,6 @@ impl Index {
     /// What reading in it may cost.
     pub(crate) fn extent(&self) -> Extent {
         either!(self, it => it.extent())
-    }
-
-    /// Bytes of a document without text and vectors; 0 when there is no such document.
-    pub(crate) fn head_bytes(&self, doc: u32) -> u64 {
-        either!(self, it => it.head_bytes(doc))
     }
 
     /// The `uri` of a document.

@@ -3,7 +3,15 @@
 //! Who changes the published view holds the turn: the writer for a whole batch, upkeep for the
 //! moment of a swap. Readers take the view without waiting for anybody.
 
-use crate::{Error, Outcome, Totals, lines::Lines, merge::Merging, stage::Write, stores::Shared, view::View};
+use crate::{
+    Error, Outcome, Totals,
+    lines::Lines,
+    merge::Merging,
+    stage::Write,
+    stores::Shared,
+    tenant_counter::{Reservation, TenantCounter},
+    view::View,
+};
 use journal::{Journal, Seq};
 use kernel::{CommitNo, Incarnation, Presence, limits};
 use std::{
@@ -23,6 +31,10 @@ pub(crate) struct Namespace {
     pub(crate) home: Arc<Home>,
     /// Whose it is: upkeep is fair between tenants.
     pub(crate) incarnation: Incarnation,
+    /// What its tenant stores, over all its namespaces.
+    pub(crate) counter: Arc<TenantCounter>,
+    /// Whether what is published is what counts: not after a failure, when another opening has taken its place.
+    counts: AtomicBool,
     pub(crate) journal: Journal,
     pub(crate) proof: crate::proof::Proof,
     pub(crate) lines: Lines,
@@ -93,6 +105,8 @@ impl Namespace {
         upkeep: crate::upkeep::Upkeep,
     ) -> Self {
         let weight = Weight::of(&view);
+        let counter = shared.tenants.of(incarnation);
+        counter.publish(home.uuid(), view.totals(), None);
         shared.counters.weigh(Weight::default(), weight);
         shared.counters.open.fetch_add(1, Ordering::Relaxed);
         Self {
@@ -118,6 +132,8 @@ impl Namespace {
             shared,
             home,
             incarnation,
+            counter,
+            counts: AtomicBool::new(true),
             journal,
         }
     }
@@ -134,11 +150,39 @@ impl Namespace {
 
     /// Publishes. The caller holds the turn.
     pub(crate) fn publish(&self, view: View) {
+        self.publish_write(view, None);
+    }
+
+    /// The same of a write, with what it has reserved.
+    pub(crate) fn publish_write(&self, view: View, reserved: Option<Reservation>) {
+        if self.counts.load(Ordering::Acquire) {
+            self.counter.publish(self.home.uuid(), view.totals(), reserved);
+        } else if let Some(reserved) = reserved {
+            reserved.assume_stored(self.home.uuid());
+        }
         let (commit, weight) = (view.commit, Weight::of(&view));
         self.merging.heed(&view);
         let (_, before) = std::mem::replace(&mut *self.published(), (Arc::new(view), weight));
         self.shared.counters.weigh(before, weight);
         self.commits.send_replace(commit);
+    }
+
+    /// What is published weighs something else than when it was: an index was built, pages were read.
+    pub(crate) fn reweigh(&self) {
+        let mut published = self.published();
+        let now = Weight::of(&published.0);
+        let before = std::mem::replace(&mut published.1, now);
+        drop(published);
+        self.shared.counters.weigh(before, now);
+        if now.bytes > before.bytes {
+            self.shared.make_room();
+        }
+    }
+
+    /// It is destroyed: nothing of it counts any more.
+    pub(crate) fn count_no_more(&self) {
+        self.counts.store(false, Ordering::Release);
+        self.counter.remove(self.home.uuid());
     }
 
     /// Exact totals of what is published.
@@ -227,6 +271,7 @@ impl Namespace {
     /// Takes no more writes; the next `enter` opens anew.
     pub(crate) fn fail(&self) {
         self.state.store(FAILED, Ordering::Release);
+        self.counts.store(false, Ordering::Release);
         self.ends.cancel();
         let waiting = std::mem::take(&mut self.queue().waiting);
         self.shared.counters.queued.fetch_sub(waiting.len() as u64, Ordering::Relaxed);

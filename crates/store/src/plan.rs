@@ -1,6 +1,6 @@
 //! What one request does to a namespace, decided under the writer's turn.
 //!
-//! Promises that a request either changes everything it should or, with an error, nothing.
+//! A request that ends with an error changes nothing: whatever it did before is taken back ([`Working::take_back`]).
 //! A [`Refused`] is the asker's; any other error is a fault and ends the whole batch.
 
 use crate::{
@@ -109,8 +109,11 @@ impl Plan<'_> {
     fn delete(&mut self, which: &Selection, audience: &Audience) -> Result<(), Stop> {
         let spots = self.select(which, audience, limits::DELETES_PER_COMMIT_MAX)?;
         self.outcome.matched = spots.len() as u64;
+        let mut bytes = 0;
         for spot in spots {
             let id = self.working.head(spot)?.id;
+            bytes += id.as_str().len() as u64;
+            within(bytes, "bytes of ids", limits::DELETE_BYTES_PER_COMMIT_MAX)?;
             self.remove(&id);
         }
         Ok(())
@@ -123,14 +126,10 @@ impl Plan<'_> {
         let mut bytes = 0;
         for spot in spots {
             let mut doc = self.working.document(spot)?;
-            bytes += (doc.text.len() + doc.vectors.len() * 4) as u64;
-            if bytes > limits::PATCH_BYTES_PER_COMMIT_MAX {
-                return Err(Stop::Refused(Error::TooLarge {
-                    what: "bytes of documents",
-                    limit: limits::PATCH_BYTES_PER_COMMIT_MAX,
-                }));
-            }
             patch.apply(&mut doc).map_err(|error| Stop::Refused(error.into()))?;
+            // With all that it has now: what a patch adds may be more than the text.
+            bytes += doc.heap_bytes();
+            within(bytes, "bytes of documents", limits::PATCH_BYTES_PER_COMMIT_MAX)?;
             doc.updated_at = self.now;
             doc.commit = self.commit;
             // It is no longer what was sent, so sending that again is a change. A keyed hash is never all zeros.
@@ -142,8 +141,9 @@ impl Plan<'_> {
     }
 
     fn decide(&mut self, ids: &[DocumentId], audience: &Audience, decision: Decision) -> Result<(), Stop> {
+        let mut bytes = 0;
         for id in ids {
-            let (status, passages) = self.decide_one(id, audience, decision)?;
+            let (status, passages) = self.decide_one(id, audience, decision, &mut bytes)?;
             self.outcome.results.push(UpsertResult { id: id.clone(), status, passages });
         }
         Ok(())
@@ -154,6 +154,7 @@ impl Plan<'_> {
         id: &DocumentId,
         audience: &Audience,
         decision: Decision,
+        bytes: &mut u64,
     ) -> Result<(UpsertStatus, usize), Stop> {
         let found = self.living(id)?.filter(|(_, head)| audience.may_see(head.readers.as_deref()));
         let Some((spot, head)) = found else { return Ok((UpsertStatus::NotFound, 0)) };
@@ -168,6 +169,8 @@ impl Plan<'_> {
             }
             Decision::Release => {
                 let mut doc = self.working.document(spot)?;
+                *bytes += doc.heap_bytes();
+                within(*bytes, "bytes of documents", limits::PATCH_BYTES_PER_COMMIT_MAX)?;
                 doc.status = Status::Indexed;
                 doc.updated_at = self.now;
                 doc.commit = self.commit;
@@ -240,6 +243,10 @@ impl Plan<'_> {
 
 /// Steps of finding and decoding one head.
 const STEPS_A_HEAD: u64 = 4_096;
+/// Refuses a request that would hold more than this in memory and in its log entry.
+fn within(bytes: u64, what: &'static str, limit: u64) -> Result<(), Stop> {
+    if bytes > limit { Err(Stop::Refused(Error::TooLarge { what, limit })) } else { Ok(()) }
+}
 
 /// Whether a document is in no answer any more. As the segments' own bitmap says.
 pub(crate) fn expired(doc: &Document, now: Timestamp) -> bool {

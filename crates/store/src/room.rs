@@ -3,8 +3,7 @@
 //! There is no tenant and no namespace among the arguments: there is only this one.
 
 use crate::{
-    Decision, Erasing, Error, Known, Line, Outcome, Selection, Snapshot, Totals, Upsert,
-    cost,
+    Decision, Erasing, Error, Known, Line, Outcome, Selection, Snapshot, Totals, Upsert, cost,
     cpu::{Errand, here, on_cpu},
     namespace::Namespace,
     plan::Deed,

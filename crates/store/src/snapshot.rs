@@ -5,24 +5,34 @@
 //! All of it is synchronous work for the engine's pool.
 
 mod candidates;
+mod shown;
+
+pub use shown::{Listed, Page, PassageText, Passages, Unread};
 
 use crate::{
     Error, Totals, index::Index, namespace::Namespace, part::Part, plan::expired, request::visible, sight::Sight,
     view::View,
 };
-use kernel::{
-    Attributes, Audience, CommitNo, Document, DocumentId, Filter, Finding, STEPS_BETWEEN_CHECKS, Span, Status, Timestamp,
-    Untrusted, checkpoint,
-};
+use kernel::{Audience, CommitNo, Document, DocumentId, Filter, STEPS_BETWEEN_CHECKS, Status, Timestamp, checkpoint};
 use roaring::RoaringBitmap;
 use segment::{Expansion, Extent, Found, Scored, TextQuery, TextStats, Trace};
-use std::{borrow::Cow, collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
 /// See the module. Counts against the memory budget until it is dropped.
 pub struct Snapshot {
     view: Arc<View>,
     /// Keeps the namespace from being evicted: its memory would stay anyway.
     namespace: Arc<Namespace>,
+    /// Requests may make it heavier: they index what nobody has yet, and read pages.
+    grows: bool,
+}
+
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        if self.grows {
+            self.namespace.reweigh();
+        }
+    }
 }
 
 /// Rows that one reader may meet in one snapshot. Made by [`Snapshot::eligible`] alone.
@@ -83,50 +93,18 @@ pub struct Look {
     pub trace: Trace,
 }
 
-/// A passage as it is shown.
-#[derive(Clone, Debug)]
-pub struct PassageText {
-    /// Whose.
-    pub document_id: DocumentId,
-    /// Which of its passages, from 0.
-    pub passage: u32,
-    /// The document's title.
-    pub title: Untrusted,
-    /// The document's source.
-    pub uri: Untrusted,
-    /// The passage's text.
-    pub text: Untrusted,
-    /// The document's attributes.
-    pub attributes: Attributes,
-    /// Where it stands in the document's text.
-    pub span: Span,
-    /// What the screens found in the document.
-    pub findings: Vec<Finding>,
-    /// Its length in the model's tokens.
-    pub tokens: u32,
-    /// Its vector, where asked for.
-    pub vector: Option<Vec<f32>>,
-}
-
-impl PassageText {
-    /// Heap bytes, roughly.
-    pub fn bytes(&self) -> u64 {
-        let text = self.title.len() + self.uri.len() + self.text.len();
-        let vector = self.vector.as_ref().map_or(0, |v| 4 * v.len());
-        (text + vector + 64 * self.attributes.len() + 512) as u64
-    }
-}
-
 impl Snapshot {
     pub(crate) fn new(namespace: Arc<Namespace>) -> Self {
-        Self { view: namespace.view(), namespace }
+        let view = namespace.view();
+        let settled = view.is_resident() && view.parts.iter().all(|part| part.index.is_indexed());
+        Self { view, namespace, grows: !settled }
     }
 
     /// The same of a namespace that had these parts: layouts that no upkeep would make.
     #[cfg(test)]
     pub(crate) fn of_parts(&self, spec: segment::Spec, parts: Vec<Part>) -> Self {
         let view = View { spec, parts, ..(*self.view).clone() };
-        Self { view: Arc::new(view), namespace: self.namespace.clone() }
+        Self { view: Arc::new(view), namespace: self.namespace.clone(), grows: false }
     }
 
     /// The newest commit that is in it.
@@ -354,106 +332,6 @@ impl Snapshot {
         (at.segment, doc)
     }
 
-    /// A passage to show.
-    ///
-    /// # Errors
-    /// [`Error::NotEligible`] for one that this reader may not meet.
-    pub fn passage(&self, eligible: &Eligible, at: Address, vector: bool) -> Result<PassageText, Error> {
-        let found = self.parts_of(eligible).find(|(segment, ..)| *segment == at.segment);
-        let (_, part, here) = found.ok_or(Error::NotEligible)?;
-        if !here.rows().contains(at.row) {
-            return Err(Error::NotEligible);
-        }
-        let (doc, passage) = part.index.row(at.row).ok_or(Error::NotEligible)?;
-        let document = self.noted(part.index.document_in_place(doc, vector))?;
-        Ok(shown(document, passage, vector.then_some(self.view.spec.dimensions)))
-    }
-
-    /// One document of any status, if this audience sees it now.
-    ///
-    /// # Errors
-    /// When it does not read.
-    pub fn get(
-        &self,
-        id: &DocumentId,
-        audience: &Audience,
-        vectors: bool,
-        now: Timestamp,
-    ) -> Result<Option<Document>, Error> {
-        let Some((part, doc)) = self.view.find(id) else { return Ok(None) };
-        let segment = &self.view.parts[part].index;
-        let head = self.noted(segment.head(doc))?;
-        if expired(&head, now) || !audience.may_see(head.readers.as_deref()) {
-            return Ok(None);
-        }
-        Ok(Some(self.noted(segment.document(doc, vectors))?))
-    }
-
-    /// Eligible documents in the order of ids: those behind `after`, at most `limit`; how many are
-    /// eligible in all, whatever `after`; whether more follow. With `ids`, only those. Without `text` and `vectors`
-    /// they are heads.
-    ///
-    /// # Errors
-    /// When a document does not read.
-    pub fn list(
-        &self,
-        eligible: &Eligible,
-        ids: Option<&[DocumentId]>,
-        after: Option<&DocumentId>,
-        limit: usize,
-        text: bool,
-        vectors: bool,
-    ) -> Result<(Vec<Document>, u64, bool), Error> {
-        let mut found = match ids {
-            Some(ids) => self.named(eligible, ids),
-            None => self.first(eligible, after, limit)?,
-        };
-        let total = match ids {
-            Some(_) => found.len() as u64,
-            None => eligible.parts.iter().map(|here| here.docs().len()).sum(),
-        };
-        found.retain(|(id, ..)| after.is_none_or(|after| id > after));
-        found.sort_by(|a, b| a.0.cmp(&b.0));
-        let more = found.len() > limit;
-        found.truncate(limit);
-        let read = |(_, part, doc): (DocumentId, usize, u32)| {
-            let segment = &self.view.parts[part].index;
-            self.noted(read(segment, doc, text, vectors))
-        };
-        Ok((found.into_iter().map(read).collect::<Result<_, Error>>()?, total, more))
-    }
-
-    /// The eligible ones of these ids, once each.
-    fn named(&self, eligible: &Eligible, ids: &[DocumentId]) -> Vec<(DocumentId, usize, u32)> {
-        let distinct: HashSet<&DocumentId> = ids.iter().collect();
-        let one = |id: &DocumentId| {
-            let (part, doc) = self.view.find(id)?;
-            let (.., here) = self.parts_of(eligible).nth(part)?;
-            here.docs().contains(doc).then(|| (id.clone(), part, doc))
-        };
-        distinct.into_iter().filter_map(one).collect()
-    }
-
-    /// The first `limit + 1` of every part: among them are the first of all.
-    fn first(
-        &self,
-        eligible: &Eligible,
-        after: Option<&DocumentId>,
-        limit: usize,
-    ) -> Result<Vec<(DocumentId, usize, u32)>, Error> {
-        let mut found = Vec::new();
-        for (at, (_, part, here)) in self.parts_of(eligible).enumerate() {
-            let start = match after {
-                Some(after) => self.noted(behind(&part.index, after))?,
-                None => 0,
-            };
-            for doc in here.docs().range(start..).take(limit.saturating_add(1)) {
-                found.push((self.noted(part.index.id_of(doc))?, at, doc));
-            }
-        }
-        Ok(found)
-    }
-
     /// Best first, ties by document id and passage.
     fn rank(
         &self,
@@ -529,31 +407,4 @@ fn behind(segment: &Index, after: &DocumentId) -> Result<u32, segment::Error> {
         if segment.id_of(middle)? <= *after { low = middle + 1 } else { high = middle }
     }
     Ok(low)
-}
-
-fn read(segment: &Index, doc: u32, text: bool, vectors: bool) -> Result<Document, Error> {
-    if !text && !vectors {
-        return Ok(segment.head(doc)?);
-    }
-    let mut document = segment.document(doc, vectors)?;
-    if !text {
-        document.text = Untrusted::default();
-    }
-    Ok(document)
-}
-
-fn shown(document: Cow<'_, Document>, passage: u32, dimensions: Option<usize>) -> PassageText {
-    let at = passage as usize;
-    let text = Untrusted::new(document.passage_text(at));
-    let vector = dimensions.and_then(|n| document.vectors.get(at * n..(at + 1) * n)).map(<[f32]>::to_vec);
-    let kernel::Passage { span, tokens } = document.passages.get(at).copied().unwrap_or_default();
-    let vector = vector.filter(|v| !v.is_empty());
-    // What was read for this is taken apart; what others hold is copied, no more of it than is shown.
-    let (document_id, title, uri, attributes, findings) = match document {
-        Cow::Owned(doc) => (doc.id, doc.title, doc.uri, doc.attributes, doc.findings),
-        Cow::Borrowed(doc) => {
-            (doc.id.clone(), doc.title.clone(), doc.uri.clone(), doc.attributes.clone(), doc.findings.clone())
-        }
-    };
-    PassageText { document_id, passage, title, uri, text, attributes, span, findings, tokens, vector }
 }

@@ -7,6 +7,7 @@ use crate::{
     Error, Line, Outcome,
     entry::{Changes, EntryWriter},
     plan::{Deed, Plan, Stop},
+    tenant_counter::{Reservation, TenantCounter},
     view::View,
     working::Working,
 };
@@ -41,6 +42,8 @@ pub(crate) struct Staged {
     pub(crate) rest: VecDeque<Write>,
     /// Bytes of documents and ids in it.
     pub(crate) accepted: u64,
+    /// Of the tenant's quotas, for as long as it is not published.
+    pub(crate) reserved: Option<Reservation>,
 }
 
 /// Above this an entry takes no further request, bytes. Bounds memory and the time of one write.
@@ -50,7 +53,12 @@ const ENTRY_BYTES_SOFT: u64 = 16 << 20;
 ///
 /// # Errors
 /// A fault of the namespace: bytes that do not read, an index that does not build.
-pub(crate) fn stage(view: &View, batch: VecDeque<Write>, clock: &Arc<dyn Clock>) -> Result<Staged, Error> {
+pub(crate) fn stage(
+    view: &View,
+    batch: VecDeque<Write>,
+    clock: &Arc<dyn Clock>,
+    counter: &Arc<TenantCounter>,
+) -> Result<Staged, Error> {
     let now = clock.now();
     let mut working = Working::new(view, now);
     let mut entry = EntryWriter::new();
@@ -58,6 +66,7 @@ pub(crate) fn stage(view: &View, batch: VecDeque<Write>, clock: &Arc<dyn Clock>)
     let mut lines = Vec::new();
     let mut rest = batch;
     let (mut bytes, mut accepted) = (0, 0);
+    let mut reserved: Option<Reservation> = None;
     while bytes < ENTRY_BYTES_SOFT {
         let Some(write) = rest.pop_front() else { break };
         // Nobody waits: the request ended before it began.
@@ -66,11 +75,13 @@ pub(crate) fn stage(view: &View, batch: VecDeque<Write>, clock: &Arc<dyn Clock>)
         }
         let commit = working.commit.next();
         let outcome = Outcome { commit, ..Outcome::default() };
+        working.begin();
         let interrupt = Interrupt::new(write.presence, clock.clone(), limits::SELECTION_WORK_MAX);
         let mut plan = Plan { working: &mut working, changes: Changes::default(), commit, now, outcome, interrupt };
         match plan.run(write.deed) {
             Ok(()) => {}
             Err(Stop::Refused(error)) => {
+                working.take_back();
                 let _asker_gone = write.reply.send(Err(error));
                 continue;
             }
@@ -81,6 +92,18 @@ pub(crate) fn stage(view: &View, batch: VecDeque<Write>, clock: &Arc<dyn Clock>)
             }
         }
         let Plan { changes, outcome, .. } = plan;
+        // Whatever it did: no way of writing leads past the quotas.
+        match counter.reserve(working.growth()) {
+            Ok(room) => match &mut reserved {
+                Some(reserved) => reserved.join(room),
+                None => reserved = Some(room),
+            },
+            Err(error) => {
+                working.take_back();
+                let _asker_gone = write.reply.send(Err(error));
+                continue;
+            }
+        }
         let line = (write.line)(&outcome);
         entry.push(commit, now, working.spec, &changes, &line);
         working.commit = commit;
@@ -90,7 +113,7 @@ pub(crate) fn stage(view: &View, batch: VecDeque<Write>, clock: &Arc<dyn Clock>)
         done.push((write.reply, outcome));
     }
     match working.finish() {
-        Ok(view) => Ok(Staged { entry: entry.finish(), view, done, lines, rest, accepted }),
+        Ok(view) => Ok(Staged { entry: entry.finish(), view, done, lines, rest, accepted, reserved }),
         Err(error) => {
             let waiting = done.into_iter().map(|(reply, _)| reply).chain(rest.into_iter().map(|w| w.reply));
             waiting.for_each(|reply| tell_fault(reply, &error));

@@ -15,6 +15,7 @@ mod merges;
 mod merging;
 mod model;
 mod paged;
+mod quotas;
 mod returning;
 mod rooms;
 mod shelf;

@@ -60,7 +60,7 @@ impl View {
 
     /// Heap estimate, bytes.
     pub(crate) fn bytes(&self) -> u64 {
-        self.parts.iter().map(|part| part.index.resident()).sum()
+        self.parts.iter().map(|part| part.index.resident() + part.dead.serialized_size() as u64).sum()
     }
 
     /// Parts whose documents are in the log only.

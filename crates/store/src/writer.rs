@@ -48,14 +48,15 @@ pub(crate) async fn step(namespace: &Arc<Namespace>) -> bool {
 async fn commit(namespace: &Arc<Namespace>, turn: &mut Seq, batch: VecDeque<Write>) -> Result<(), Error> {
     let (view, clock) = (namespace.view(), namespace.shared.config.clock.clone());
     // What may wait for a page or take long is not for a thread that others wait for.
+    let counter = namespace.counter.clone();
     let staged = match cost::of_batch(&view, &batch).run_on() {
-        RunOn::Caller(short) => here(&short, || stage(&view, batch, &clock))?,
+        RunOn::Caller(short) => here(&short, || stage(&view, batch, &clock, &counter))?,
         RunOn::Pool => {
-            let staged = move || stage(&view, batch, &clock);
+            let staged = move || stage(&view, batch, &clock, &counter);
             on_cpu(&*namespace.shared.config.cpu, Errand::Write(namespace.incarnation), staged).await?
         }
     };
-    let Staged { entry, view, done, lines, rest, accepted } = match staged {
+    let Staged { entry, view, done, lines, rest, accepted, reserved } = match staged {
         Ok(staged) => staged,
         // Everybody has been told, nothing was written, and another try may read it.
         Err(error) if error.is_transient() => return Ok(()),
@@ -71,6 +72,9 @@ async fn commit(namespace: &Arc<Namespace>, turn: &mut Seq, batch: VecDeque<Writ
         }
         Err(error) => {
             let error = kernel::Error::from(error);
+            if let Some(reserved) = reserved.filter(|_| error.outcome_unknown) {
+                reserved.assume_stored(namespace.home.uuid());
+            }
             for (reply, _) in done {
                 let _asker_gone = reply.send(Err(append_failed(&error)));
             }
@@ -79,7 +83,7 @@ async fn commit(namespace: &Arc<Namespace>, turn: &mut Seq, batch: VecDeque<Writ
             return if refused && namespace.journal.failed().is_none() { Ok(()) } else { Err(append_failed(&error)) };
         }
     };
-    namespace.publish(view);
+    namespace.publish_write(view, reserved);
     namespace.lines.push(lines);
     namespace.absorb_soon();
     for (reply, outcome) in done {

@@ -211,7 +211,7 @@ pub(crate) struct Namespace {
     /// Documents stored, quarantined ones included.
     documents: u64,
     passages: u64,
-    /// Of text.
+    /// Of documents, with all that they hold: ids, titles, addresses, attributes, readers, findings, text and vectors.
     bytes: u64,
     /// Documents held back until somebody reviews them.
     quarantined: u64,

@@ -339,9 +339,7 @@ impl<T: Copy + PartialOrd> Extremes<T> {
     fn add(&mut self, value: T) {
         self.0 = Some(match self.0 {
             None => (value, value),
-            Some((least, most)) => {
-                (if value < least { value } else { least }, if value > most { value } else { most })
-            }
+            Some((least, most)) => (if value < least { value } else { least }, if value > most { value } else { most }),
         });
     }
 

@@ -14,8 +14,15 @@ fn number() -> impl Strategy<Value = Number> {
         }),
         any::<f64>().prop_map(Number::from),
         (-40i64..40).prop_map(|n| Number::from(n as f64 / 4.0)),
-        prop::sample::select(vec![9_007_199_254_740_992.0, 1e300, -1e300, 18_446_744_073_709_551_616.0, -0.0, f64::NAN])
-            .prop_map(Number::from),
+        prop::sample::select(vec![
+            9_007_199_254_740_992.0,
+            1e300,
+            -1e300,
+            18_446_744_073_709_551_616.0,
+            -0.0,
+            f64::NAN
+        ])
+        .prop_map(Number::from),
     ]
 }
 

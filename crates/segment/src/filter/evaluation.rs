@@ -77,9 +77,7 @@ impl<'a> Evaluation<'a> {
             Field::Id => {
                 return Ok(match leaf {
                     Leaf::Exists => Some(properties.all.clone()),
-                    Leaf::Prefix(prefix) => {
-                        Some(self.documents.ids_from(prefix, |id| id.starts_with(prefix.as_str())))
-                    }
+                    Leaf::Prefix(prefix) => Some(self.documents.ids_from(prefix, |id| id.starts_with(prefix.as_str()))),
                     _ => None,
                 });
             }

@@ -80,7 +80,11 @@ impl Snapshot {
         self.noted(part.index.uri(doc))
     }
 
-    fn eligible_part<'a>(&'a self, eligible: &'a Eligible, at: Address) -> Option<(&'a Part, &'a EligiblePart)> {
+    pub(super) fn eligible_part<'a>(
+        &'a self,
+        eligible: &'a Eligible,
+        at: Address,
+    ) -> Option<(&'a Part, &'a EligiblePart)> {
         let (_, part, here) = self.parts_of(eligible).find(|(segment, ..)| *segment == at.segment)?;
         here.rows().contains(at.row).then_some((part, here))
     }

@@ -49,7 +49,10 @@ impl Substrings {
     pub(super) fn inside(&self, text: &str, seen: &mut Seen, mut visit: impl FnMut(&Bits)) -> u64 {
         match self {
             Substrings::Few(patterns) => {
-                patterns.iter().filter(|(pattern, _)| text.contains(pattern.as_str())).for_each(|(_, bits)| visit(bits));
+                patterns
+                    .iter()
+                    .filter(|(pattern, _)| text.contains(pattern.as_str()))
+                    .for_each(|(_, bits)| visit(bits));
                 (text.len() * patterns.len()) as u64
             }
             Substrings::Many(automaton) => automaton.inside(text, seen, visit),

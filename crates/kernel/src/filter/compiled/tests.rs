@@ -1,15 +1,29 @@
 //! The compiled filter beside the definition, and what it costs.
 
 use crate::{
-    AttrValue, Attributes, Comparison, DocumentView, Field, Filter, Instant, Interrupt, Interrupted, ManualClock, Number,
-    Presence, Scalar, Status, Timestamp,
+    AttrValue, Attributes, Comparison, DocumentView, Field, Filter, Instant, Interrupt, Interrupted, ManualClock,
+    Number, Presence, Scalar, Status, Timestamp,
 };
 use proptest::{collection::vec, prelude::*, sample::select};
 use std::{sync::Arc, time::Duration};
 
 const TEXTS: [&str; 16] = [
-    "", "a", "ab", "abab", "b", "A b", "Hand of the book", "book HAND", "hand", "ΟΔΟΣ ὈΔΟΣ", "straße", "9999-12-31T23:59:59Z",
-    "2024-06-01t00:00:00z", "2024-06-01T02:00:00+02:00", "1990-12-31T23:59:60Z", "indexed",
+    "",
+    "a",
+    "ab",
+    "abab",
+    "b",
+    "A b",
+    "Hand of the book",
+    "book HAND",
+    "hand",
+    "ΟΔΟΣ ὈΔΟΣ",
+    "straße",
+    "9999-12-31T23:59:59Z",
+    "2024-06-01t00:00:00z",
+    "2024-06-01T02:00:00+02:00",
+    "1990-12-31T23:59:60Z",
+    "indexed",
 ];
 
 fn number() -> impl Strategy<Value = Number> {
