@@ -233,7 +233,7 @@ impl Namespace {
     }
 
     /// Hands a request to the writer and waits. Once handed over it is done whole, whether or not
-    /// the caller still waits when its turn has come; only a search for what a filter selects ends with its caller.
+    /// the caller still waits when its turn has come; only the search for what is selected ends with its caller.
     ///
     /// # Errors
     /// What the writer says; [`Error::QueueFull`], [`Error::Behind`] before that.

@@ -6,7 +6,8 @@
 use super::{Properties, between};
 use crate::{Error, documents::Documents};
 use kernel::{
-    Attributes, Column, CompiledFilter, Field, Interrupted, Leaf, Matcher, Node, Status, Timestamp, Wanted, checkpoint,
+    Attributes, Column, CompiledFilter, DocumentId, Field, Interrupted, Leaf, Matcher, Node, Status, Timestamp, Wanted,
+    checkpoint,
 };
 use roaring::RoaringBitmap;
 use std::ops::Bound;
@@ -155,7 +156,8 @@ impl<'a> Evaluation<'a> {
         if column.looks_inside() {
             let mut read = column.reader();
             for doc in 0..self.documents.count {
-                let id = self.documents.id(doc).unwrap_or_default();
+                // Not the disambiguator, which no filter sees.
+                let id = self.documents.id(doc).map_or("", DocumentId::id_in);
                 read(id, &mut |leaf| {
                     found[leaf].insert(doc);
                 })?;
