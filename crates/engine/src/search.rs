@@ -15,7 +15,7 @@ use crate::{
     work::Asker,
 };
 use access::{Grant, Search};
-use kernel::{Clock, Error, Presence, Status, Timestamp, Tokens, checkpoint, cost::RunOn};
+use kernel::{Clock, Error, Presence, Status, Timestamp, Tokens, cost::RunOn};
 use ledger::Deed;
 use models::Kind;
 use registry::NamespaceRecord;
