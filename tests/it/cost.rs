@@ -190,11 +190,12 @@ fn searches_that_wait_for_a_bucket_hold_up_no_other_tenant() {
     let page = heard.recv_timeout(Duration::from_secs(20));
     fake.heal();
     let (ended, stop) = mpsc::channel::<()>();
+    let held = &fake;
     thread::scope(|scope| {
         // What is asked for next was not held, what is held goes on.
-        scope.spawn(|| {
+        scope.spawn(move || {
             while stop.recv_timeout(Duration::from_millis(20)) == Err(mpsc::RecvTimeoutError::Timeout) {
-                fake.release();
+                held.release();
             }
         });
         for search in waiting {
