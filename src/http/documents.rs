@@ -7,9 +7,10 @@ use super::{
     wire::{
         common::{Commit, Started, include},
         documents::{
-            Counted, Document, DocumentDelete, DocumentList, DocumentPage, DocumentPatch, Matched, Review, Reviewed,
-            Stored, Upsert, UpsertReply,
+            Counted, Document, DocumentDelete, DocumentList, DocumentPage, DocumentPatch, Matched, Stored, Upsert,
+            UpsertReply,
         },
+        review::{Review, ReviewResults},
     },
 };
 use access::{Delete, Grant, Ingest, Patch, Read, Review as ReviewAction};
@@ -46,7 +47,7 @@ pub(super) async fn get(app: App, grant: Grant<Read>, call: Call<Nothing>) -> Ou
         Err(error) => return Err(app.engine().trail().refuse(grant, error).await),
     };
     let reply = app.engine().get_document(grant, id, shown).await?;
-    Ok(Reply::permitted(reply, |r| Document::new(r.document, r.include)))
+    Ok(Reply::permitted(reply, |r| Document::new(r.document, r.include, r.quarantine)))
 }
 
 pub(super) async fn list(app: App, grant: Grant<Read>, call: Call<DocumentList>) -> Outcome<DocumentPage> {
@@ -74,14 +75,14 @@ pub(super) async fn patch(app: App, grant: Grant<Patch>, call: Call<DocumentPatc
     Ok(Reply::audited(reply, |r| Matched { matched: r.matched, commit: Commit::from(r.commit) }))
 }
 
-pub(super) async fn review(app: App, grant: Grant<ReviewAction>, call: Call<Review>) -> Outcome<Reviewed> {
-    let bytes = call.body.ids.iter().map(|id| json_bytes(id.as_str()) + REVIEWED_BYTES).sum();
+pub(super) async fn review(app: App, grant: Grant<ReviewAction>, call: Call<Review>) -> Outcome<ReviewResults> {
+    let bytes = call.body.documents.iter().map(|d| json_bytes(d.id.as_str()) + REVIEWED_BYTES).sum();
     let memory = match app.engine().reply_permit(&grant, bytes) {
         Ok(memory) => memory,
         Err(error) => return Err(app.engine().trail().refuse(grant, error).await),
     };
     let reply = app.engine().review(grant, call.body).await?;
-    Ok(Reply::audited(reply, Reviewed::from).holding(memory))
+    Ok(Reply::audited(reply, ReviewResults::from).holding(memory))
 }
 
 /// Of one document's result beside its id, bytes: with some findings, or the reason why it failed.

@@ -1,5 +1,5 @@
 //! Members of a document whose values may be wrong without the request being wrong: what is no value becomes a [`Fault`]
-//! that fails this one document, and reading goes on without keeping anything. What has the wrong JSON type, or is given
+//! that fails this one document, and the rest of the member is read without being kept. What has the wrong JSON type, or is given
 //! twice, is still an error of the whole request.
 
 use super::bounded::TOO_MANY_IN_ALL;

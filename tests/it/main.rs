@@ -23,6 +23,7 @@ mod memory;
 mod presence;
 mod probe;
 mod process;
+mod readers;
 mod replies;
 mod reports;
 mod rotations;

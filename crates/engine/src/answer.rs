@@ -2,10 +2,10 @@
 
 use crate::turnstile::Pass;
 use intake::{RawDocument, RawPatch};
-use kernel::{Attributes, CommitNo, Document, DocumentId, Error, Filter, Finding, Principal, Timestamp, Untrusted};
+use kernel::{Attributes, Audience, CommitNo, Document, DocumentId, Error, Filter, Finding, Principal, Untrusted};
 use ledger::Audited;
 use std::sync::Arc;
-use store::{Decision, Look, OnConflict, Selection};
+use store::{Decision, Look, OnConflict, Quarantine, Reviewed, Selection};
 
 /// A flow's end: either way it stands in the audit.
 pub type Flow<T> = Result<Audited<T>, Audited<Error>>;
@@ -339,7 +339,7 @@ pub struct SearchReply {
 /// How a search was carried out. Numbers only.
 #[derive(Clone, Debug)]
 pub struct Explain {
-    /// Rows of the namespace.
+    /// Rows of the namespace that this reader sees.
     pub rows: u64,
     /// Rows that passed readers, status, expiry and filter before any ranking.
     pub eligible_rows: u64,
@@ -406,15 +406,35 @@ pub struct SegmentSearch {
     pub way: &'static str,
     /// Rows in view of a walk.
     pub breadth: Option<usize>,
-    /// Rows compared by their int8 codes.
-    pub compared: u64,
+    /// Rows compared by their int8 codes; `None` for a reader who does not see everything.
+    pub compared: Option<u64>,
     /// Rows scored in 16 bits: the best of those, or all where so few might answer that none was compared.
-    pub rescored: u64,
+    pub rescored: Option<u64>,
+}
+
+impl SegmentSearch {
+    /// What a reader is told of how segments were searched. Into how many a namespace is cut, how large they are and
+    /// what that makes of a plan depends on all that was written to it: who does not see everything is told the sums
+    /// of eligible rows, as of one segment that has the rows which this reader sees.
+    pub(crate) fn told(looks: Vec<Look>, audience: &Audience, rows: u64) -> Vec<Self> {
+        let each = looks.into_iter().map(Self::from);
+        if *audience == Audience::Everything {
+            return each.collect();
+        }
+        let joined = each.reduce(|sum, one| Self {
+            rows,
+            eligible_rows: sum.eligible_rows + one.eligible_rows,
+            way: sum.way.max(one.way),
+            ..sum
+        });
+        joined.map(|sum| Self { rows, breadth: None, compared: None, rescored: None, ..sum }).into_iter().collect()
+    }
 }
 
 impl From<Look> for SegmentSearch {
     fn from(look: Look) -> Self {
         let segment::Trace { rows: eligible_rows, way, compared, rescored } = look.trace;
+        let (compared, rescored) = (Some(compared), Some(rescored));
         Self { rows: look.rows, eligible_rows, way: way.as_str(), breadth: way.breadth(), compared, rescored }
     }
 }
@@ -447,6 +467,8 @@ pub struct DocumentPage {
     pub next: Option<DocumentId>,
     /// What to show of each.
     pub include: Include,
+    /// Whether the content of quarantined ones is shown.
+    pub quarantine: Quarantine,
     /// The state that was read.
     pub commit: CommitNo,
     /// For the memory that it takes, until it is written.
@@ -460,6 +482,8 @@ pub struct DocumentReply {
     pub document: Document,
     /// What to show of it.
     pub include: Include,
+    /// Whether its content is shown if it is quarantined.
+    pub quarantine: Quarantine,
     /// For the memory that it takes, until it is written.
     pub memory: Option<Pass>,
 }
@@ -496,8 +520,8 @@ pub struct PatchReply {
 /// A reviewer's word on quarantined documents.
 #[derive(Debug)]
 pub struct ReviewRequest {
-    /// Which.
-    pub ids: Vec<DocumentId>,
+    /// Which, each in the state that the reviewer saw.
+    pub documents: Vec<Reviewed>,
     /// What to do.
     pub decision: Decision,
     /// Why; its pseudonym stands in the audit, its text nowhere.
@@ -511,9 +535,4 @@ pub struct ReviewReply {
     pub results: Vec<(DocumentId, &'static str)>,
     /// Since which commit.
     pub commit: CommitNo,
-}
-
-/// The day a document written now leaves, under a retention of so many days.
-pub(crate) fn retention_end(now: Timestamp, days: Option<u32>) -> Option<Timestamp> {
-    days.map(|d| now.plus(std::time::Duration::from_secs(u64::from(d) * 86_400)))
 }

@@ -5,13 +5,10 @@
 //! leave the batch half judged (a full queue, a model that fails) fails the request and stores
 //! nothing, so that a retry is whole.
 
-use crate::{
-    DocumentResult, Engine, Flow, IngestReply, IngestRequest, ResultStatus, answer::retention_end, embed::Embedding,
-    work::Asker,
-};
+use crate::{DocumentResult, Engine, Flow, IngestReply, IngestRequest, ResultStatus, embed::Embedding, work::Asker};
 use access::{Grant, Ingest};
 use intake::{Admitted, Body, Profile, RawDocument, Screened, Verdict};
-use kernel::{Code, DocumentId, Error, Finding, NamespaceSettings, OperationId, Timestamp};
+use kernel::{Audience, Code, DocumentId, Error, Finding, NamespaceSettings, OperationId, ReadersRule};
 use ledger::Deed;
 use models::Kind;
 use registry::{Begun, NamespaceRecord, OperationKind};
@@ -100,17 +97,18 @@ impl Engine {
         self.know_totals(grant).await?;
 
         let bytes_in = request.documents.iter().map(size).sum();
-        let (steps, tokens) = self.prepare(grant, &room, &settings, request.documents).await?;
+        let audience = grant.write_audience(settings.readers());
+        let (steps, tokens) = self.prepare(grant, (&room, &audience), &settings, request.documents).await?;
         let (mut results, screened) = split(steps);
         let passages: u64 = screened.iter().map(|(_, _, screened)| screened.passages_cut() as u64).sum();
         memory.grow(WRITE_FACTOR * 4 * passages * settings.embedding.dimensions() as u64)?;
         let admitted = self.vectors(grant, &settings, screened, &mut results).await?;
         if admitted.is_empty() {
-            let commit = room.totals().commit;
+            let commit = room.commit();
             return Ok((IngestReply { results: finish(results), commit }, false));
         }
         let used = Used { tokens, bytes_in };
-        let commit = commit(self, grant, &room, request.on_conflict, admitted, used, &mut results).await?;
+        let commit = commit(self, grant, (&room, &audience), request.on_conflict, admitted, used, &mut results).await?;
         Ok((IngestReply { results: finish(results), commit }, true))
     }
 
@@ -148,20 +146,21 @@ impl Engine {
     async fn prepare(
         &self,
         grant: &Grant<Ingest>,
-        room: &Room<Ingest>,
+        (room, audience): (&Room<Ingest>, &Audience),
         settings: &Arc<NamespaceSettings>,
         documents: Vec<RawDocument>,
     ) -> Result<(Vec<Step>, u64), Error> {
-        let keyed = room.keyed();
+        let (keyed, judgement) = (room.keyed(), settings.judgement());
         let (identities, documents) = self
             .inner
             .work
             .cpu(Asker::write(grant), move || {
-                let identities: Vec<Identity> = documents.iter().map(|d| intake::identify(d, &*keyed)).collect();
+                let identities: Vec<Identity> =
+                    documents.iter().map(|d| intake::identify(d, &judgement, &*keyed)).collect();
                 (identities, documents)
             })
             .await?;
-        let known = unchanged(room, &identities).await?;
+        let known = unchanged(room, audience, &identities).await?;
         let tokens = match &settings.embedding {
             kernel::Embedding::Model { name, .. } => {
                 self.serving(name)?;
@@ -170,18 +169,17 @@ impl Engine {
             _ => None,
         };
         let settings = settings.clone();
-        let leaves = retention_end(self.inner.clock.now(), settings.retention.days);
-        let require_readers = settings.require_readers;
+        let readers = settings.readers();
         let steps = self
             .inner
             .work
             .cpu(Asker::write(grant), move || {
                 let judge = |((raw, identity), same): ((RawDocument, Identity), Option<DocumentResult>)| match same {
                     Some(done) => Step::Done(done),
-                    None if require_readers && raw.readers.is_none() => {
+                    None if readers == ReadersRule::Required && raw.readers.is_none() => {
                         Step::Done(failed(identity.0, Error::invalid("readers", "is required in this namespace")))
                     }
-                    None => judge(kept_until(raw, leaves), identity, &settings, tokens.as_deref()),
+                    None => judge(raw, identity, &settings, tokens.as_deref()),
                 };
                 documents.into_iter().zip(identities).zip(known).map(judge).collect::<Vec<_>>()
             })
@@ -229,10 +227,14 @@ impl Engine {
 
 /// Documents whose stored content is this very content. One that stands twice in the request is
 /// never taken as unchanged: the first of the two may change it.
-async fn unchanged(room: &Room<Ingest>, identities: &[Identity]) -> Result<Vec<Option<DocumentResult>>, Error> {
+async fn unchanged(
+    room: &Room<Ingest>,
+    audience: &Audience,
+    identities: &[Identity],
+) -> Result<Vec<Option<DocumentResult>>, Error> {
     let mut seen = HashSet::new();
     let twice: HashSet<&DocumentId> = identities.iter().map(|i| &i.0).filter(|id| !seen.insert(*id)).collect();
-    let known = room.known(identities).await?;
+    let known = room.known(identities, audience).await?;
     let same = |(identity, known): (&Identity, Known)| match known {
         Known::Same(head) if !twice.contains(&identity.0) => Some(DocumentResult {
             id: Some(identity.0.clone()),
@@ -244,15 +246,6 @@ async fn unchanged(room: &Room<Ingest>, identities: &[Identity]) -> Result<Vec<O
         _ => None,
     };
     Ok(identities.iter().zip(known).map(same).collect())
-}
-
-/// The earlier of the document's own end and the namespace's retention.
-fn kept_until(mut raw: RawDocument, leaves: Option<Timestamp>) -> RawDocument {
-    raw.expires_at = match (raw.expires_at, leaves) {
-        (Some(own), Some(leaves)) => Some(own.min(leaves)),
-        (own, leaves) => own.or(leaves),
-    };
-    raw
 }
 
 fn judge(
@@ -306,7 +299,7 @@ struct Used {
 async fn commit(
     engine: &Engine,
     grant: &Grant<Ingest>,
-    room: &Room<Ingest>,
+    (room, audience): (&Room<Ingest>, &Audience),
     on_conflict: store::OnConflict,
     admitted: Vec<(usize, Admitted)>,
     used: Used,
@@ -328,7 +321,7 @@ async fn commit(
         let deed = Deed::success().count("documents", ids.len() as u64).documents(ids);
         pen.write(deed.count("tokens", used.tokens).count("bytes_in", used.bytes_in))
     });
-    let outcome = room.append(upserts, line).await?;
+    let outcome = room.append(upserts, audience, line).await?;
     for (at, stored) in places.into_iter().zip(outcome.results) {
         results[at] = Some(DocumentResult {
             status: match stored.status {
@@ -338,8 +331,12 @@ async fn commit(
                 UpsertStatus::Skipped => ResultStatus::Skipped,
                 _ => ResultStatus::Failed,
             },
-            error: matches!(stored.status, UpsertStatus::Conflict)
-                .then(|| Error::new(Code::AlreadyExists, "a document with this id exists with other content")),
+            error: matches!(stored.status, UpsertStatus::Conflict).then(|| {
+                Error::new(
+                    Code::AlreadyExists,
+                    "a document with this id exists with other content, or was stored under other settings",
+                )
+            }),
             passages: stored.passages,
             findings: findings.remove(&at).unwrap_or_default(),
             id: Some(stored.id),

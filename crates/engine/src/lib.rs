@@ -51,6 +51,6 @@ pub use registry::{
     Campaign, Certificate, KeyChoice, KeyState, KeyStatus, KeyView, NewKey, NewTenant, OperationView, OperatorView,
     ProviderHealth, ServerKeys, TenantChange, TenantView,
 };
-pub use store::{Decision, OnConflict, Selection};
+pub use store::{Decision, OnConflict, Quarantine, Reviewed, ReviewedState, Selection};
 pub use turnstile::Pass;
 pub use vault::KeyTrouble;

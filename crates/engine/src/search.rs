@@ -21,7 +21,7 @@ use models::Kind;
 use registry::NamespaceRecord;
 use segment::{Highlighter, TextQuery, TextStats};
 use std::{sync::Arc, time::Duration};
-use store::{Address, Eligible, Look, Snapshot};
+use store::{Address, Eligible, Look, Snapshot, Totals};
 
 impl Engine {
     /// Finds passages. See the module's text for the order.
@@ -195,12 +195,16 @@ fn rank(
     let words = plan.words().map_or("", |words| words.expose());
     let asked = Asked { words, query: &query, stats: &stats, vector: vector.unwrap_or_default(), tokens };
     let found = enough(snapshot, plan, &eligible, &asked, desk)?;
+    let seen = match plan.include().explain {
+        true => snapshot.totals_for(plan.audience(), now)?,
+        false => Totals::default(),
+    };
     let explain = plan.include().explain.then(|| Explain {
-        rows: snapshot.totals().passages,
+        rows: seen.passages,
         eligible_rows: eligible.rows(),
         text_candidates: found.arms[0],
         vector_candidates: found.arms[1],
-        segments: found.looks.into_iter().map(SegmentSearch::from).collect(),
+        segments: SegmentSearch::told(found.looks, plan.audience(), seen.passages),
         rrf_k: RRF_K,
         fusion: found.fusion,
         rerank: None,

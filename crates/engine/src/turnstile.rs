@@ -177,14 +177,14 @@ mod tests {
     #[test]
     fn who_grows_too_large_is_refused_and_keeps_what_it_had() {
         let gate = Turnstile::new(100, "bytes of searches");
-        let [a, b, _] = tenants();
-        let mut mine = gate.enter(a, 30).unwrap();
-        mine.grow(30).unwrap();
+        let [a, b, c] = tenants();
+        let mut mine = gate.enter(a, 20).unwrap();
+        mine.grow(20).unwrap();
         let mut other = gate.enter(a, 0).unwrap();
-        assert_eq!(other.grow(1).err().unwrap().code, Code::RateLimited);
-        let theirs = gate.enter(b, 40).unwrap();
+        assert_eq!(other.grow(11).err().unwrap().code, Code::RateLimited);
+        let theirs = [gate.enter(b, 50).unwrap(), gate.enter(c, 10).unwrap()];
         assert_eq!(mine.grow(1).err().unwrap().code, Code::Overloaded);
-        assert_eq!(gate.count(), 100);
+        assert_eq!((mine.amount(), gate.count()), (40, 100));
         drop(theirs);
         drop(other);
         drop(mine);

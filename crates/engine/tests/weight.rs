@@ -10,8 +10,8 @@ use engine::{
 };
 use journal::Storage;
 use kernel::{
-    AttrValue, Attributes, Code, DocumentId, NamespaceName, OsEntropy, Presence, Principal, Scalar, Scope, TenantId,
-    Untrusted, limits,
+    AttrValue, Attributes, Clock, Code, DocumentId, NamespaceName, OsEntropy, Presence, Principal, Scalar, Scope,
+    SystemClock, TenantId, Untrusted, limits,
 };
 use models::Models;
 use std::{
@@ -166,6 +166,9 @@ fn strings(keys: usize, values: usize, length: usize) -> Attributes {
 /// What each namespace takes, and what is counted for it: within a factor of two, before and after it is indexed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_counted_is_near_what_is_there_and_replies_are_bounded() {
+    // Once for the process, and with memory of its own: before anything is counted.
+    let clock = SystemClock::new();
+    segment::calibrate(|| clock.monotonic());
     let world = World::new().await;
     world.store("warm", many(10, |document, _| document)).await;
     drop(world.search("warm", 10, true).await);

@@ -113,7 +113,8 @@ pub struct Document {
     pub id: DocumentId,
     /// Where it stands.
     pub status: Status,
-    /// Keyed hash of what was sent (text, title, uri, attributes, readers, vector, …): equal means unchanged.
+    /// Keyed hash of what was sent (text, title, uri, attributes, readers, vector, …) and of the settings that judged
+    /// it: equal means unchanged. Zero where it is no longer what was sent.
     pub content_hash: [u8; 32],
     /// Title, or empty.
     pub title: Untrusted,
@@ -183,21 +184,45 @@ impl Document {
 /// What the allocator adds to a small block, bytes: its own word, and rounding to 16.
 pub(crate) const HEAP_BLOCK: usize = 16;
 
-/// Whose eyes look: an obligation on every read.
+/// Whether documents of a namespace have to name their readers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadersRule {
+    /// A document without readers is open to the whole tenant.
+    Optional,
+    /// A document without readers is refused, and one that was there before is open to `read_all` only.
+    Required,
+}
+
+/// Whose eyes look: an obligation on every read and every write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Audience {
     /// `read_all`: every document of the tenant.
     Everything,
     /// Open documents, and those that name one of these principals.
     Principals(Vec<Principal>),
+    /// Only documents that name one of these principals: where documents have to name their readers, one that names
+    /// none is open to `read_all` only.
+    Named(Vec<Principal>),
 }
 
 impl Audience {
     /// Whether a document with these readers may be seen.
     pub fn may_see(&self, readers: Option<&[Principal]>) -> bool {
         match (self, readers) {
-            (Audience::Everything, _) | (_, None) => true,
-            (Audience::Principals(mine), Some(readers)) => readers.iter().any(|r| mine.contains(r)),
+            (Audience::Everything, _) | (Audience::Principals(_), None) => true,
+            (Audience::Named(_), None) => false,
+            (Audience::Principals(mine) | Audience::Named(mine), Some(readers)) => {
+                readers.iter().any(|r| mine.contains(r))
+            }
+        }
+    }
+
+    /// The same eyes in a namespace that has this rule.
+    #[must_use]
+    pub fn where_readers_are(self, required: ReadersRule) -> Self {
+        match (self, required) {
+            (Audience::Principals(mine), ReadersRule::Required) => Audience::Named(mine),
+            (audience, _) => audience,
         }
     }
 }

@@ -114,13 +114,13 @@ pub const GRAPH_DIMENSIONS_MIN: usize = 4;
 /// Entries of a registry journal between two checkpoints, or a quarter of its records where that is more, so that a
 /// large book is not written again for every few changes. Bounds what an opening reads: 256 small JSON entries are under 1 MB.
 pub const REGISTRY_CHECKPOINT_ENTRIES: u64 = 256;
-/// Open namespaces, where the process may open files enough. Above it those that nobody holds are closed, the longest
+/// Open namespaces, if the process may open enough files. Above it those that no request holds are closed, the longest
 /// unused first: each that was written holds its log file open, and a process that may open no more files fails its next
 /// write. Our unit allows 65,536.
 pub const NAMESPACES_OPEN_MAX: u64 = 10_000;
 /// Open audit logs, one a tenant that is at work. Above it those that nobody writes are closed, for the same reason.
 pub const AUDIT_CHAINS_OPEN_MAX: u64 = 4_096;
-/// Open tenants' directories, where the process may open files enough. Each that was written holds its log file open.
+/// Open tenants' directories, if the process may open enough files. Each that was written holds its log file open.
 pub const TENANTS_OPEN_MAX: u64 = 16_384;
 /// Estimated bytes of open tenants' directories. Above it those that nobody uses are closed, the longest unused first.
 /// 64 MiB: about a thousand tenants of a hundred namespaces, or 250,000 namespaces.
@@ -179,7 +179,7 @@ pub const NAMESPACES_PER_KEY_MAX: usize = 1_000;
 pub const OPERATORS_MAX: usize = 1_000;
 /// Namespace keys rewrapped in one durable entry of a rotation: about 32 KB.
 pub const REWRAPS_PER_ENTRY: usize = 128;
-/// Connections of one listener, where the process may open files enough. A thousand clients; each costs a few KiB until
+/// Connections of one listener, if the process may open enough files. A thousand clients; each costs a few KiB until
 /// it sends a body. At the limit a new one displaces one that serves no request of a known caller.
 pub const CONNECTIONS_MAX: usize = 1_024;
 /// Bytes of request bodies of tenants that are held at once. Eight of the largest. A tenant may hold as much as it leaves
@@ -222,14 +222,14 @@ pub const REPLY_WINDOW_BYTES_MIN: u64 = 32 << 10;
 pub const REPLY_UNSENT_BYTES_MAX: u32 = 128 << 10;
 /// How long one connection lives at most; then it ends after the request it is at, and its client connects again.
 pub const CONNECTION_WAIT: Duration = Duration::from_secs(3_600);
-/// After so long without a sign of its client a connection is probed (TCP keepalive).
+/// Silence of a client after which its connection is probed (TCP keepalive).
 pub const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 /// Between two probes.
 pub const KEEPALIVE_PAUSE: Duration = Duration::from_secs(10);
 /// Probes without an answer after which the connection is dead.
 pub const KEEPALIVE_PROBES: u32 = 3;
-/// How long what was sent may stay without an acknowledgement (TCP_USER_TIMEOUT); a client that does not read is closed by
-/// [`REPLY_WINDOW`] before.
+/// How long sent bytes may stay without an acknowledgement (TCP_USER_TIMEOUT). [`REPLY_WINDOW`] closes a client that does
+/// not read before that.
 pub const UNACKNOWLEDGED_WAIT: Duration = Duration::from_secs(60);
 /// How long a TLS handshake may take.
 pub const HANDSHAKE_WAIT: Duration = Duration::from_secs(10);

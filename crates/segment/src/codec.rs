@@ -44,7 +44,7 @@ pub fn decode_document(bytes: &[u8]) -> Result<(Document, usize), Error> {
 
 /// Appends everything but text and vectors. What filters look at comes first.
 pub(crate) fn encode_head(doc: &Document, out: &mut Vec<u8>) {
-    put_str(out, doc.id.as_str());
+    put_str(out, doc.id.key());
     put_str(out, doc.uri.expose());
     out.push(status_code(doc.status));
     out.extend_from_slice(&doc.created_at.as_millis().to_le_bytes());
@@ -113,11 +113,13 @@ pub(crate) fn decode_head(bytes: &[u8]) -> Result<Document, Error> {
 
 /// The parts of a head that filters on `$` keys look at, without copying.
 pub(crate) fn peek(bytes: &[u8]) -> Result<DocumentView<'_>, Error> {
-    view(&mut Reader::new(bytes, "document head"))
+    let seen = view(&mut Reader::new(bytes, "document head"))?;
+    Ok(DocumentView { id: DocumentId::id_in(seen.id), ..seen })
 }
 
 static NO_ATTRIBUTES: Attributes = Attributes::new();
 
+/// With the document's key in the place of its id.
 fn view<'a>(r: &mut Reader<'a>) -> Result<DocumentView<'a>, Error> {
     Ok(DocumentView {
         id: r.str()?,
@@ -133,7 +135,7 @@ fn view<'a>(r: &mut Reader<'a>) -> Result<DocumentView<'a>, Error> {
 fn head(r: &mut Reader<'_>) -> Result<Document, Error> {
     let start = view(r)?;
     Ok(Document {
-        id: DocumentId::parse(start.id).map_err(|_| r.bad())?,
+        id: DocumentId::from_key(start.id).map_err(|_| r.bad())?,
         uri: Untrusted::new(start.uri),
         status: start.status,
         created_at: start.created_at,

@@ -1,7 +1,7 @@
 //! [`Segment`]: what the floor above sees of an index, in memory or opened.
 
 use crate::{
-    Error, Expansion, TextQuery, TextStats,
+    Error, Expansion, TextLengths, TextQuery, TextStats,
     build::{self, Builder, Links, Reused, Stop},
     bytes::{Reader, Slice},
     codec::Sizes,
@@ -294,12 +294,17 @@ impl Segment {
 
     /// The id of a document, without reading the rest of it.
     pub fn id(&self, doc: u32) -> Option<DocumentId> {
-        DocumentId::parse(self.documents.id(doc)?).ok()
+        DocumentId::from_key(self.documents.id(doc)?).ok()
     }
 
-    /// The document with this id; the last one if it was given several times. `O(log n)`.
+    /// The document with this key; the last one if it was given several times. `O(log n)`.
     pub fn find(&self, id: &DocumentId) -> Option<u32> {
-        self.documents.find(id.as_str())
+        self.documents.find(id.key())
+    }
+
+    /// The documents of this id, in the order of their keys. `O(log n)`.
+    pub fn named(&self, id: &DocumentId) -> Vec<u32> {
+        self.documents.named(id.as_str())
     }
 
     /// A whole document; its vectors only if asked for.
@@ -374,12 +379,26 @@ impl Segment {
         rows
     }
 
-    /// What BM25 must know of this segment: exact counts over the live rows.
+    /// What BM25 must know of this segment: exact counts over these rows.
     ///
     /// # Errors
     /// [`Error::Unreadable`] when postings cannot be read.
-    pub fn text_stats(&self, query: &TextQuery, live_rows: &RoaringBitmap) -> Result<TextStats, Error> {
-        self.text.stats(query, live_rows, &self.documents)
+    pub fn text_stats(&self, query: &TextQuery, rows: &RoaringBitmap) -> Result<TextStats, Error> {
+        Ok(TextStats::new(self.text_lengths(rows), self.text_frequencies(query, rows)?))
+    }
+
+    /// The part of it that no query changes. Cost: a look at each of these rows, or at each of the others if those are
+    /// fewer.
+    pub fn text_lengths(&self, rows: &RoaringBitmap) -> TextLengths {
+        Text::lengths(rows, &self.documents)
+    }
+
+    /// The part of it that the query asks for.
+    ///
+    /// # Errors
+    /// [`Error::Unreadable`] when postings cannot be read.
+    pub fn text_frequencies(&self, query: &TextQuery, rows: &RoaringBitmap) -> Result<Vec<u64>, Error> {
+        self.text.frequencies(query, rows, self.rows())
     }
 
     /// What words of these rows begin as the query's words with a star do. Gather those of all segments, then

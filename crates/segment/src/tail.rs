@@ -173,7 +173,14 @@ impl Tail {
         self.docs.get(doc as usize).map(|kept| kept.1).unwrap_or_default()
     }
 
-    /// The document with this id. `O(log n)`.
+    /// The documents of this id, in the order of their keys. `O(log n)`.
+    pub fn named(&self, id: &DocumentId) -> Vec<u32> {
+        let start = self.docs.partition_point(|doc| doc.0.id.as_str() < id.as_str());
+        let alike = self.docs.iter().skip(start).take_while(|doc| doc.0.id.as_str() == id.as_str());
+        (start as u32..).zip(alike).map(|(at, _)| at).collect()
+    }
+
+    /// The document with this key. `O(log n)`.
     pub fn find(&self, id: &DocumentId) -> Option<u32> {
         self.docs.binary_search_by(|doc| doc.0.id.cmp(id)).ok().map(|at| at as u32)
     }

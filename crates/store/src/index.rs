@@ -2,7 +2,7 @@
 
 use kernel::{Audience, Document, DocumentId, Filter, Span, Status, Timestamp, Untrusted};
 use roaring::RoaringBitmap;
-use segment::{Error, Expansion, Found, Scored, Segment, Tail, TextQuery, TextStats, codec::Sizes};
+use segment::{Error, Expansion, Found, Scored, Segment, Tail, TextLengths, TextQuery, TextStats, codec::Sizes};
 
 /// See the module.
 #[derive(Debug)]
@@ -129,6 +129,11 @@ impl Index {
         either!(self, it => it.find(id))
     }
 
+    /// Documents of this id, in the order of their keys.
+    pub(crate) fn named(&self, id: &DocumentId) -> Vec<u32> {
+        either!(self, it => it.named(id))
+    }
+
     pub(crate) fn id(&self, doc: u32) -> Option<DocumentId> {
         match self {
             Index::Tail(tail) => tail.head(doc).ok().map(|head| head.id),
@@ -188,8 +193,12 @@ impl Index {
         either!(self, it => it.has_attribute(key))
     }
 
-    pub(crate) fn text_stats(&self, query: &TextQuery, live_rows: &RoaringBitmap) -> Result<TextStats, Error> {
-        self.indexed().text_stats(query, live_rows)
+    pub(crate) fn text_lengths(&self, rows: &RoaringBitmap) -> TextLengths {
+        self.indexed().text_lengths(rows)
+    }
+
+    pub(crate) fn text_frequencies(&self, query: &TextQuery, rows: &RoaringBitmap) -> Result<Vec<u64>, Error> {
+        self.indexed().text_frequencies(query, rows)
     }
 
     pub(crate) fn expand(&self, query: &TextQuery, rows: &RoaringBitmap, into: &mut Expansion) -> Result<(), Error> {

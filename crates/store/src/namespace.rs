@@ -5,6 +5,7 @@
 
 use crate::{
     Error, Outcome, Totals,
+    cpu::{Errand, here, on_cpu},
     lines::Lines,
     merge::Merging,
     stage::Write,
@@ -13,12 +14,12 @@ use crate::{
     view::View,
 };
 use journal::{Journal, Seq};
-use kernel::{CommitNo, Incarnation, limits};
+use kernel::{Audience, CommitNo, Incarnation, Retention, limits};
 use std::{
     collections::VecDeque,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
     },
 };
 use tokio::sync::{oneshot, watch};
@@ -63,6 +64,8 @@ pub(crate) struct Namespace {
     commits: watch::Sender<CommitNo>,
     queue: Mutex<Queue>,
     state: AtomicU8,
+    /// Days of the retention; 0 without one.
+    retention_days: AtomicU32,
 }
 
 /// What a view adds to the sums over all namespaces.
@@ -129,6 +132,7 @@ impl Namespace {
             view: Mutex::new((Arc::new(view), weight)),
             queue: Mutex::default(),
             state: AtomicU8::new(OPEN),
+            retention_days: AtomicU32::new(0),
             shared,
             home,
             incarnation,
@@ -136,6 +140,17 @@ impl Namespace {
             counts: AtomicBool::new(true),
             journal,
         }
+    }
+
+    /// How long documents live: what the writer goes by.
+    pub(crate) fn retention(&self) -> Retention {
+        let days = self.retention_days.load(Ordering::Acquire);
+        Retention { days: (days > 0).then_some(days) }
+    }
+
+    /// From the next batch on.
+    pub(crate) fn set_retention(&self, retention: Retention) {
+        self.retention_days.store(retention.days.unwrap_or(0), Ordering::Release);
     }
 
     /// What is published now.
@@ -188,6 +203,20 @@ impl Namespace {
     /// Exact totals of what is published.
     pub(crate) fn totals(&self) -> Totals {
         self.view().totals()
+    }
+
+    /// Exact totals of what an audience sees of it now.
+    ///
+    /// # Errors
+    /// When an index does not read; [`Error::Panicked`] when the pool goes away.
+    pub(crate) async fn totals_for(&self, audience: &Audience) -> Result<Totals, Error> {
+        let (view, config) = (self.view(), &self.shared.config);
+        let now = config.clock.now();
+        if *audience == Audience::Everything || view.totals().documents <= COUNTED_HERE_MAX {
+            return here(|| view.totals_for(audience, now))?;
+        }
+        let audience = audience.clone();
+        on_cpu(&*config.cpu, Errand::Open(self.incarnation), move || view.totals_for(&audience, now)).await?
     }
 
     /// Waits until `wanted` is published.
@@ -346,6 +375,8 @@ impl Drop for Namespace {
     }
 }
 
+/// Documents up to which an audience's counts are made where they are asked for: some tens of microseconds.
+const COUNTED_HERE_MAX: u64 = 1_000;
 /// How many times over what a flush takes may be in memory before writes are refused.
 const BEHIND_FACTOR: u64 = 4;
 /// Audit lines that may wait for the tenant's chain before the writer waits for it.

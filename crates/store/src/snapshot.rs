@@ -7,10 +7,15 @@
 mod candidates;
 mod shown;
 
-pub use shown::{Listed, Page, PassageText, Passages, Unread};
+pub use shown::{Listed, Located, Page, PassageText, Passages, Unread};
 
 use crate::{
-    Error, Totals, index::Index, namespace::Namespace, part::Part, plan::expired, request::visible, sight::Sight,
+    Error, Quarantine, Totals,
+    index::Index,
+    namespace::Namespace,
+    part::Part,
+    request::{visible, without_content},
+    sight::Sight,
     view::View,
 };
 use kernel::{Audience, CommitNo, Document, DocumentId, Field, Filter, Status, Timestamp};
@@ -39,6 +44,8 @@ impl Drop for Snapshot {
 pub struct Eligible {
     view: Arc<View>,
     parts: Vec<EligiblePart>,
+    /// For whom.
+    audience: Audience,
     /// When.
     now: Timestamp,
 }
@@ -112,9 +119,17 @@ impl Snapshot {
         self.view.commit
     }
 
-    /// Exact numbers.
+    /// Exact numbers of all that it holds, whoever may see it: for limits, never for an answer.
     pub fn totals(&self) -> Totals {
         self.view.totals()
+    }
+
+    /// Exact numbers of what this audience sees of it.
+    ///
+    /// # Errors
+    /// When a segment does not read.
+    pub fn totals_for(&self, audience: &Audience, now: Timestamp) -> Result<Totals, Error> {
+        self.noted(self.view.totals_for(audience, now))
     }
 
     /// Length of a stored vector; 0 when there are none.
@@ -129,14 +144,15 @@ impl Snapshot {
         ready.then(|| self.view.parts.iter().map(|part| u64::from(part.index.rows())).sum())
     }
 
-    /// Whether some document that this reader sees now has the attribute.
+    /// Whether some document that this reader may find now has the attribute.
     ///
     /// # Errors
     /// When a segment does not read.
     pub fn has_attribute(&self, key: &str, audience: &Audience, now: Timestamp) -> Result<bool, Error> {
         let exists = Filter::Exists(Field::Attribute(key.to_owned()));
         for part in self.view.parts.iter().filter(|part| part.index.has_attribute(key)) {
-            if !self.noted(visible(&part.index, part.live(), audience, Some(&exists), now))?.is_empty() {
+            let sight = self.noted(part.sight(audience, now))?;
+            if !sight.docs.is_empty() && !self.noted(part.index.evaluate(&exists))?.is_disjoint(&sight.docs) {
                 return Ok(true);
             }
         }
@@ -174,7 +190,38 @@ impl Snapshot {
             Ok(EligiblePart::Some { docs, rows })
         };
         let parts = self.view.parts.iter().map(one).collect::<Result<_, Error>>()?;
-        Ok(Eligible { parts, view: self.view.clone(), now })
+        Ok(Eligible { parts, view: self.view.clone(), audience: audience.clone(), now })
+    }
+
+    /// All documents that live, have not expired, may be seen by this audience and match the filter, whatever their
+    /// status: for lists. A filter does not meet what is withheld.
+    ///
+    /// # Errors
+    /// When a segment does not read.
+    pub fn stored(
+        &self,
+        audience: &Audience,
+        filter: Option<&Filter>,
+        quarantine: Quarantine,
+        now: Timestamp,
+    ) -> Result<Eligible, Error> {
+        let of = |part: &Part, docs: RoaringBitmap, filter: Option<&Filter>| {
+            self.noted(visible(&part.index, docs, audience, filter, now))
+        };
+        let one = |part: &Part| {
+            let (live, held) = (part.live(), part.index.with_status(Status::Quarantined));
+            let docs = match (filter, quarantine) {
+                (Some(filter), Quarantine::Withheld) if !held.is_disjoint(&live) => {
+                    let told = of(part, &live - &held, Some(filter))?;
+                    told | of(part, live & held, Some(&without_content(filter)))?
+                }
+                (filter, _) => of(part, live, filter)?,
+            };
+            let rows = part.index.rows_of(&docs);
+            Ok(EligiblePart::Some { docs, rows })
+        };
+        let parts = self.view.parts.iter().map(one).collect::<Result<_, Error>>()?;
+        Ok(Eligible { parts, view: self.view.clone(), audience: audience.clone(), now })
     }
 
     /// What a question asks for in this namespace's language, and the eligible rows that hold its quoted phrases: no
@@ -201,8 +248,8 @@ impl Snapshot {
         Ok((query, eligible))
     }
 
-    /// The `k` best eligible passages by BM25. Word frequencies are those of all passages of the
-    /// namespace that can be found at all, so they neither depend on the reader nor on the layout.
+    /// The `k` best eligible passages by BM25. Word frequencies are those of all passages that this reader can find
+    /// without a filter: no score says anything of others, and none depends on the layout.
     ///
     /// # Errors
     /// When a segment does not read.
@@ -217,8 +264,11 @@ impl Snapshot {
     pub fn text_stats(&self, query: &TextQuery, eligible: &Eligible) -> Result<TextStats, Error> {
         let mut stats = TextStats::for_query(query);
         for (_, part, _) in self.parts_of(eligible) {
-            let all = self.noted(part.sight(&Audience::Everything, eligible.now))?;
-            stats += self.noted(part.index.text_stats(query, &all.rows))?;
+            let sight = self.noted(part.sight(&eligible.audience, eligible.now))?;
+            if !sight.rows.is_empty() {
+                let frequencies = self.noted(part.index.text_frequencies(query, &sight.rows))?;
+                stats += TextStats::new(sight.lengths(&part.index), frequencies);
+            }
         }
         Ok(stats)
     }
@@ -375,12 +425,12 @@ impl Eligible {
     }
 }
 
-/// The first document number behind an id. Segments are in the order of ids.
+/// The first document number after all of an id. Segments are in the order of keys.
 fn behind(segment: &Index, after: &DocumentId) -> Result<u32, segment::Error> {
     let (mut low, mut high) = (0, segment.documents());
     while low < high {
         let middle = low + (high - low) / 2;
-        if segment.id_of(middle)? <= *after { low = middle + 1 } else { high = middle }
+        if segment.id_of(middle)?.as_str() <= after.as_str() { low = middle + 1 } else { high = middle }
     }
     Ok(low)
 }

@@ -11,7 +11,7 @@ use crate::{
     view::View,
     working::Working,
 };
-use kernel::{CommitNo, Timestamp};
+use kernel::{CommitNo, Retention, Timestamp};
 use std::{collections::VecDeque, sync::Arc};
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
@@ -47,7 +47,7 @@ pub(crate) struct Staged {
 /// Above this an entry takes no further request, bytes. Bounds memory and the time of one write.
 const ENTRY_BYTES_SOFT: u64 = 16 << 20;
 
-/// Stages a batch. Refused requests are answered here; so is everybody when there is a fault.
+/// Stages a batch under the namespace's retention. Refused requests are answered here; so is everybody when there is a fault.
 ///
 /// # Errors
 /// A fault of the namespace: bytes that do not read, an index that does not build.
@@ -56,6 +56,7 @@ pub(crate) fn stage(
     batch: VecDeque<Write>,
     now: Timestamp,
     counter: &Arc<TenantCounter>,
+    retention: Retention,
 ) -> Result<Staged, Error> {
     let mut working = Working::new(view, now);
     let mut entry = EntryWriter::new();
@@ -73,8 +74,11 @@ pub(crate) fn stage(
         let commit = working.commit.next();
         let outcome = Outcome { commit, ..Outcome::default() };
         working.begin();
-        let mut plan = Plan { working: &mut working, changes: Changes::default(), commit, now, outcome };
-        match plan.run(write.deed) {
+        let Deed { audience, act } = write.deed;
+        let changes = Changes::default();
+        let mut plan =
+            Plan { working: &mut working, audience, retention, changes, commit, now, outcome, disambiguated: 0 };
+        match plan.run(act) {
             Ok(()) => {}
             Err(Stop::Refused(error)) => {
                 working.take_back();

@@ -18,7 +18,10 @@ use crate::{
 };
 use access::{Action, Grant, Manage};
 use journal::Storage;
-use kernel::{AuditSink, Clock, Code, Entropy, Incarnation, NamespaceName, NamespaceSettings, NamespaceUuid, limits};
+use kernel::{
+    Audience, AuditSink, Clock, Code, Entropy, Incarnation, NamespaceName, NamespaceSettings, NamespaceUuid, Retention,
+    limits,
+};
 use segment::{Links, Spec};
 use std::{
     collections::BTreeMap,
@@ -94,7 +97,7 @@ pub(crate) struct Shared {
     pub(crate) merges: Arc<Schedule>,
     /// The paged part of a segment up to which it is in memory whole, bytes.
     pub(crate) resident_bytes_max: u64,
-    /// Open namespaces above this are closed when nobody holds them.
+    /// Open namespaces above this are closed when no request holds them.
     pub(crate) namespaces_open_max: u64,
     /// Log files and objects that the process may have open.
     pub(crate) files_max: u64,
@@ -179,12 +182,12 @@ impl Stores {
     pub async fn enter<A: Action>(&self, grant: &Grant<A>, settings: &NamespaceSettings) -> Result<Room<A>, Error> {
         let home = Home::enter(grant, &*self.shared.config.directory).map_err(passed)?;
         let spec = spec(settings);
-        let (slot, namespace) = self.reach(home, grant.incarnation(), spec, Errand::Open).await?;
+        let (slot, namespace) = self.reach(home, grant.incarnation(), settings, Errand::Open).await?;
         namespace.counter.allow(*grant.quotas());
         Ok(Room::new(namespace, slot, spec))
     }
 
-    /// Numbers of another namespace of the grant's tenant, for lists and quotas.
+    /// Numbers of another namespace of the grant's tenant: for lists what an audience sees of it, for quotas all.
     ///
     /// # Errors
     /// As [`Stores::enter`].
@@ -193,11 +196,12 @@ impl Stores {
         grant: &Grant<A>,
         name: &NamespaceName,
         settings: &NamespaceSettings,
+        audience: &Audience,
     ) -> Result<Totals, Error> {
         let home = self.shared.config.directory.namespace(grant.incarnation(), name).map_err(passed)?;
         let home = home.ok_or(Error::NotFound)?;
-        let (_, namespace) = self.reach(home, grant.incarnation(), spec(settings), Errand::Open).await?;
-        Ok(namespace.totals())
+        let (_, namespace) = self.reach(home, grant.incarnation(), settings, Errand::Open).await?;
+        namespace.totals_for(audience).await
     }
 
     /// Sums over all namespaces of the grant's tenant, which `all` names. That is asked for, and each of them opened, the
@@ -213,7 +217,8 @@ impl Stores {
         let counter = self.shared.tenants.of(grant.incarnation());
         if !counter.is_complete() {
             for (name, settings) in all() {
-                match self.totals(grant, &name, &settings).await {
+                // To be open once is enough: then it is counted.
+                match self.totals(grant, &name, &settings, &Audience::Everything).await {
                     // It was dropped meanwhile.
                     Ok(_) | Err(Error::NotFound) => {}
                     Err(error) => return Err(error),
@@ -243,7 +248,7 @@ impl Stores {
         if let Some(slot) = self.slots.get(home.uuid()) {
             slot.close(&self.shared, |open| !Arc::ptr_eq(&open.home, &home)).await;
         }
-        let (_slot, namespace) = self.reach(home.clone(), incarnation, spec(settings), |_| Errand::OpenAside).await?;
+        let (_slot, namespace) = self.reach(home.clone(), incarnation, settings, |_| Errand::OpenAside).await?;
         if !Arc::ptr_eq(&namespace.home, &home) {
             return Err(Error::Closing);
         }
@@ -275,7 +280,7 @@ impl Stores {
         if let Some(seen) = seen {
             return Ok(seen);
         }
-        let (_slot, namespace) = self.reach(home, incarnation, spec(settings), Errand::Open).await?;
+        let (_slot, namespace) = self.reach(home, incarnation, settings, Errand::Open).await?;
         // Nobody asked for it: it is the first to go.
         namespace.used.store(0, Ordering::Relaxed);
         let tended = tend::tend(&namespace).await;
@@ -336,7 +341,7 @@ impl Stores {
         &self,
         home: Arc<Home>,
         incarnation: Incarnation,
-        spec: Spec,
+        settings: &NamespaceSettings,
         errand: fn(Incarnation) -> Errand,
     ) -> Result<(Arc<Slot>, Arc<Namespace>), Error> {
         if self.closing.load(Ordering::Acquire) {
@@ -349,7 +354,7 @@ impl Stores {
         let slot = self.slots.place(home.uuid(), incarnation);
         let mut namespace = match slot.ready(&self.shared)? {
             Some(namespace) => namespace,
-            None => self.open(&slot, home.clone(), spec, errand(incarnation)).await?,
+            None => self.open(&slot, home.clone(), settings, errand(incarnation)).await?,
         };
         if let Err(error) = namespace.prove().await {
             if !matches!(error, journal::Error::Stopped { .. }) {
@@ -358,7 +363,7 @@ impl Stores {
             // Somebody else wrote it. What is there now was read after this request came.
             namespace.fail();
             drop(namespace);
-            namespace = self.open(&slot, home, spec, errand(incarnation)).await?;
+            namespace = self.open(&slot, home, settings, errand(incarnation)).await?;
         }
         namespace.used.store(self.ticks.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
         Ok((slot, namespace))
@@ -368,7 +373,7 @@ impl Stores {
         &self,
         slot: &Arc<Slot>,
         home: Arc<Home>,
-        spec: Spec,
+        settings: &NamespaceSettings,
         errand: Errand,
     ) -> Result<Arc<Namespace>, Error> {
         let opening = slot.opening().await;
@@ -380,11 +385,19 @@ impl Stores {
             return Err(Error::Passed(error));
         }
         // A task of its own: whoever asked may go, and the next finds it open.
-        let task = open_slot(self.shared.clone(), slot.clone(), home, (spec, errand), opening);
+        let wanted = Wanted { spec: spec(settings), retention: settings.retention, errand };
+        let task = open_slot(self.shared.clone(), slot.clone(), home, wanted, opening);
         let opened = self.shared.config.tracker.spawn(task).await.map_err(|_| Error::Panicked)??;
         self.shared.make_room();
         Ok(opened)
     }
+}
+
+/// With which settings a namespace is opened, and for whom.
+struct Wanted {
+    spec: Spec,
+    retention: Retention,
+    errand: Errand,
 }
 
 /// Opens a slot's namespace. Whoever used it before has gone when this begins.
@@ -392,7 +405,7 @@ async fn open_slot(
     shared: Arc<Shared>,
     slot: Arc<Slot>,
     home: Arc<Home>,
-    (spec, errand): (Spec, Errand),
+    Wanted { spec, retention, errand }: Wanted,
     mut opening: OwnedMutexGuard<Left>,
 ) -> Result<Arc<Namespace>, Error> {
     let before = slot.take();
@@ -401,6 +414,7 @@ async fn open_slot(
     }
     match open::open(shared.clone(), home, (slot.incarnation(), errand), spec, opening.take()).await {
         Ok(namespace) => {
+            namespace.set_retention(retention);
             slot.set(&shared.counters, State::Open(namespace.clone()));
             Ok(namespace)
         }

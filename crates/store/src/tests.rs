@@ -8,6 +8,7 @@ mod evicting;
 mod faults;
 mod filters;
 mod fixture;
+mod hidden;
 mod layout;
 mod layouts;
 mod merges;

@@ -1,7 +1,7 @@
 //! The next view while it is being made: a view, what a batch kills of it, and what it adds.
 //!
 //! Used by the writer for a batch of requests and by recovery for the log's tail, so that both
-//! come to the same namespace. Promises at most one living document an id.
+//! come to the same namespace. Promises at most one living document a key.
 
 use crate::{
     Error,
@@ -14,7 +14,7 @@ use crate::{
 use kernel::{CommitNo, Document, DocumentId, Timestamp};
 use roaring::RoaringBitmap;
 use segment::{Spec, Tail, codec::Sizes};
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 use zeroize::Zeroizing;
 
 /// See the module.
@@ -30,7 +30,7 @@ pub(crate) struct Working {
     killed: Vec<RoaringBitmap>,
     killed_since: Vec<Option<Timestamp>>,
     staged: Vec<Option<Document>>,
-    index: HashMap<DocumentId, usize>,
+    index: BTreeMap<DocumentId, usize>,
     /// What takes back the request at hand.
     request: Request,
 }
@@ -77,7 +77,7 @@ impl Working {
             killed: vec![RoaringBitmap::new(); view.parts.len()],
             killed_since: vec![None; view.parts.len()],
             staged: Vec::new(),
-            index: HashMap::new(),
+            index: BTreeMap::new(),
             request: Request::default(),
         }
     }
@@ -132,7 +132,20 @@ impl Working {
         self.from = self.from.min(now);
     }
 
-    /// The living document of this id.
+    /// The living documents of this id, the oldest first.
+    pub(crate) fn named(&self, id: &DocumentId) -> Vec<Spot> {
+        let in_part = |(at, (part, killed)): (usize, (&Part, &RoaringBitmap))| {
+            let live = part.named(id).filter(|doc| !killed.contains(*doc));
+            live.map(|doc| (part.index.id(doc), Spot::Part(at, doc))).collect::<Vec<_>>()
+        };
+        let mut named: Vec<_> = self.parts.iter().zip(&self.killed).enumerate().flat_map(in_part).collect();
+        let staged = self.index.range(id.plain()..).take_while(|(key, _)| key.as_str() == id.as_str());
+        named.extend(staged.map(|(key, at)| (Some(key.clone()), Spot::Staged(*at))));
+        named.sort_by(|(a, _), (b, _)| a.cmp(b));
+        named.into_iter().map(|(_, spot)| spot).collect()
+    }
+
+    /// The living document with this key.
     pub(crate) fn find(&self, id: &DocumentId) -> Option<Spot> {
         if let Some(at) = self.index.get(id) {
             return Some(Spot::Staged(*at));
@@ -173,7 +186,7 @@ impl Working {
         self.staged.iter().enumerate().filter_map(|(at, doc)| Some((Spot::Staged(at), doc.as_ref()?)))
     }
 
-    /// Puts a document in the place of the one with its id.
+    /// Puts a document in the place of the one with its key.
     pub(crate) fn put(&mut self, doc: Document) {
         self.remove(&doc.id);
         let weight = Sizes::of(&doc, self.spec.dimensions, &mut self.request.scratch).weight();
@@ -234,7 +247,7 @@ impl Working {
             killed: Vec::new(),
             killed_since: Vec::new(),
             staged: Vec::new(),
-            index: HashMap::new(),
+            index: BTreeMap::new(),
             request: Request { log, ..Request::default() },
         };
         true

@@ -45,14 +45,14 @@ pub(crate) async fn step(namespace: &Arc<Namespace>) -> bool {
 /// # Errors
 /// What ends this opening of the namespace. Everybody in the batch has been told.
 async fn commit(namespace: &Arc<Namespace>, turn: &mut Seq, batch: VecDeque<Write>) -> Result<(), Error> {
-    let (view, now) = (namespace.view(), namespace.shared.config.clock.now());
+    let (view, now, retention) = (namespace.view(), namespace.shared.config.clock.now(), namespace.retention());
     let bytes: Option<u64> = batch.iter().map(|write| write.deed.bytes()).sum();
     // What may wait for a page or take long is not for a thread that others wait for.
     let staged = if view.is_resident() && bytes.is_some_and(|bytes| bytes <= STAGED_HERE_BYTES_MAX) {
-        here(|| stage(&view, batch, now, &namespace.counter))?
+        here(|| stage(&view, batch, now, &namespace.counter, retention))?
     } else {
         let counter = namespace.counter.clone();
-        let staged = move || stage(&view, batch, now, &counter);
+        let staged = move || stage(&view, batch, now, &counter, retention);
         on_cpu(&*namespace.shared.config.cpu, Errand::Write(namespace.incarnation), staged).await?
     };
     let Staged { entry, view, done, lines, rest, accepted, reserved } = match staged {

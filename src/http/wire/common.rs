@@ -78,6 +78,24 @@ pub(crate) fn principals(param: &str, list: PrincipalList) -> Result<Vec<Princip
     Ok(list.names())
 }
 
+/// A keyed hash as it is shown.
+pub(crate) fn hex(hash: &[u8]) -> String {
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A keyed hash as it was shown.
+pub(crate) fn hash(digits: &str) -> Option<[u8; 32]> {
+    let mut hash = [0; 32];
+    let pairs = digits.as_bytes().chunks_exact(2);
+    if digits.len() != 64 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return None;
+    }
+    for (byte, pair) in hash.iter_mut().zip(pairs) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(hash)
+}
+
 /// A list that is neither empty nor too long.
 pub(crate) fn bounded(param: &str, length: usize, most: usize) -> Result<(), Error> {
     if (1..=most).contains(&length) {

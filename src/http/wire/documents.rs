@@ -10,10 +10,10 @@ use crate::{
 };
 use base64::Engine as _;
 use engine::{
-    Body, Decision, Include, IngestReply, IngestRequest, ListRequest, OnConflict, PatchRequest, RawDocument, RawPatch,
-    ReviewReply, ReviewRequest, Selection,
+    Body, Include, IngestReply, IngestRequest, ListRequest, OnConflict, PatchRequest, Quarantine, RawDocument,
+    RawPatch, Selection,
 };
-use kernel::{Code, DocumentId, Error, Untrusted, limits};
+use kernel::{DocumentId, Error, Untrusted, limits};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
 use utoipa::ToSchema;
@@ -49,7 +49,7 @@ pub(crate) struct NewDocument {
     /// Principals such as `user:alice`. Absent: the whole tenant. Never empty.
     #[schema(value_type = Option<Vec<String>>)]
     readers: Option<Principals>,
-    #[schema(value_type = Option<Vec<f32>>)]
+    #[schema(value_type = Option<Vec<common::Finite>>)]
     vector: Option<Vector>,
     /// RFC 3339.
     expires_at: Option<String>,
@@ -171,12 +171,20 @@ impl From<IngestReply> for Stored {
     }
 }
 
-/// One document.
+/// One document. Of one that is quarantined, a key without the scope `review` is told `id`, `status` and `findings`.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Document {
     id: String,
     /// `indexed`, `quarantined` or `pending`.
     status: &'static str,
+    findings: Vec<Finding>,
+    #[serde(flatten)]
+    content: Option<Content>,
+}
+
+/// What was sent, and when.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Content {
     title: Option<String>,
     uri: Option<String>,
     #[schema(value_type = Option<BTreeMap<String, Object>>)]
@@ -188,8 +196,11 @@ pub(crate) struct Document {
     updated_at: String,
     expires_at: Option<String>,
     passages: usize,
-    findings: Vec<Finding>,
     commit: Commit,
+    /// Of a quarantined document: keyed hash of what was sent, 64 hexadecimal digits, which a review may name. Absent
+    /// once a patch has changed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_hash: Option<String>,
     /// If asked for: the visible text.
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<String>,
@@ -203,16 +214,27 @@ pub(crate) struct Document {
 
 impl Document {
     /// What is shown of a document.
-    pub(crate) fn new(d: kernel::Document, include: Include) -> Self {
+    pub(crate) fn new(d: kernel::Document, include: Include, quarantine: Quarantine) -> Self {
+        let withheld = d.status == kernel::Status::Quarantined && quarantine == Quarantine::Withheld;
+        Self {
+            id: d.id.as_str().to_owned(),
+            status: d.status.as_str(),
+            findings: common::findings(&d.findings),
+            content: (!withheld).then(|| Content::new(d, include)),
+        }
+    }
+}
+
+impl Content {
+    fn new(d: kernel::Document, include: Include) -> Self {
         let filled = |text: Untrusted| (!text.is_empty()).then(|| text.into_exposed());
+        let reviewed = d.status == kernel::Status::Quarantined && d.content_hash != [0; 32];
         let passages = d.passages.len();
         let mut vectors: Vec<Vec<f32>> = match (include.vector, d.vectors.len().checked_div(passages)) {
             (true, Some(dimensions)) if dimensions > 0 => d.vectors.chunks(dimensions).map(<[f32]>::to_vec).collect(),
             _ => Vec::new(),
         };
         Self {
-            id: d.id.as_str().to_owned(),
-            status: d.status.as_str(),
             title: filled(d.title),
             uri: filled(d.uri),
             attributes: include.attributes.then(|| common::Shown(Arc::new(d.attributes))),
@@ -221,8 +243,8 @@ impl Document {
             updated_at: d.updated_at.to_string(),
             expires_at: d.expires_at.map(|t| t.to_string()),
             passages,
-            findings: common::findings(&d.findings),
             commit: d.commit.into(),
+            content_hash: reviewed.then(|| common::hex(&d.content_hash)),
             text: include.text.then(|| d.text.into_exposed()),
             vector: if vectors.len() == 1 { vectors.pop() } else { None },
             vectors: (vectors.len() > 1).then_some(vectors),
@@ -283,7 +305,7 @@ pub(crate) struct DocumentPage {
 impl From<engine::DocumentPage> for DocumentPage {
     fn from(page: engine::DocumentPage) -> Self {
         Self {
-            documents: page.documents.into_iter().map(|d| Document::new(d, page.include)).collect(),
+            documents: page.documents.into_iter().map(|d| Document::new(d, page.include, page.quarantine)).collect(),
             total: page.total,
             next: page.next.map(|id| id.as_str().to_owned()),
             commit: page.commit.into(),
@@ -395,64 +417,4 @@ impl Incoming for DocumentPatch {
 pub(crate) struct Matched {
     pub(crate) matched: u64,
     pub(crate) commit: Commit,
-}
-
-/// A reviewer's word on quarantined documents. It binds to the content they have now.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Review {
-    #[schema(value_type = Vec<String>)]
-    ids: IdList,
-    decision: DecisionWord,
-    /// Why. Its pseudonym stands in the audit.
-    note: Option<String>,
-}
-
-/// What to do.
-#[derive(Clone, Copy, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum DecisionWord {
-    Release,
-    Reject,
-}
-
-impl Incoming for Review {
-    type Checked = ReviewRequest;
-
-    fn check(self) -> Result<ReviewRequest, Error> {
-        if self.note.as_ref().is_some_and(|n| n.len() > limits::ATTRIBUTE_VALUE_BYTES_MAX) {
-            return Err(Error::new(Code::InvalidRequest, "may have at most 4096 bytes").with_param("note"));
-        }
-        Ok(ReviewRequest {
-            ids: common::ids("ids", self.ids)?,
-            decision: match self.decision {
-                DecisionWord::Release => Decision::Release,
-                DecisionWord::Reject => Decision::Reject,
-            },
-            note: self.note.map(Untrusted::new),
-        })
-    }
-}
-
-/// What became of each.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct Reviewed {
-    results: Vec<ReviewResult>,
-    commit: Commit,
-}
-
-/// What became of one.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct ReviewResult {
-    id: String,
-    /// `released`, `rejected`, `not_quarantined` or `not_found`.
-    status: &'static str,
-}
-
-impl From<ReviewReply> for Reviewed {
-    fn from(reply: ReviewReply) -> Self {
-        let results = reply.results.into_iter();
-        let results = results.map(|(id, status)| ReviewResult { id: id.as_str().to_owned(), status });
-        Self { results: results.collect(), commit: reply.commit.into() }
-    }
 }

@@ -25,7 +25,7 @@ pub(crate) struct Recall {
     #[schema(value_type = Option<Vec<String>>)]
     queries: Option<List<String, MOST>>,
     /// Vectors, at most 1,000.
-    #[schema(value_type = Option<Vec<Vec<f32>>>)]
+    #[schema(value_type = Option<Vec<Vec<common::Finite>>>)]
     vectors: Option<List<Vector, MOST>>,
     /// Nearest passages that count, 1 to 1,000. Absent: 10.
     top_k: Option<usize>,
@@ -84,14 +84,15 @@ pub(crate) struct RecallReply {
     /// Queries that were asked: fewer than wanted where fewer passages are eligible.
     queries: usize,
     top_k: usize,
-    /// Passages of the namespace.
+    /// Passages of the namespace that the key sees.
     rows: u64,
     /// Those that might answer.
     eligible_rows: u64,
     /// How often a segment was searched in each way: `scan`, `walk`, `walk_then_scan`.
     ways: BTreeMap<&'static str, usize>,
-    /// Passages compared for each that an exact scan compares.
-    compared_share: f64,
+    /// Passages compared for each that an exact scan compares. Absent for a key without `read_all`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    compared_share: Option<f64>,
     /// The plan of the last query.
     segments: Vec<SegmentSearch>,
     commit: Commit,

@@ -68,7 +68,7 @@ macro_rules! searching {
             /// word with a star at its end (`comput*`) stands for all that begin so. Nothing in a question is an error.
             query: Option<String>,
             /// Or its vector.
-            #[schema(value_type = Option<Vec<f32>>)]
+            #[schema(value_type = Option<Vec<common::Finite>>)]
             vector: Option<Vector>,
             /// Hits wanted, 1 to 1,000. Absent: 10.
             top_k: Option<usize>,
@@ -308,7 +308,8 @@ pub(crate) struct Explain {
     eligible_rows: u64,
     text_candidates: usize,
     vector_candidates: usize,
-    /// How the vector arm searched each segment in which a passage was eligible.
+    /// How the vector arm searched each segment in which a passage was eligible; for a key without `read_all`, which is
+    /// not told how the namespace is cut, all of them as one.
     segments: Vec<SegmentSearch>,
     /// Constant of the reciprocal rank fusion.
     rrf_k: f32,
@@ -333,10 +334,13 @@ pub(crate) struct SegmentSearch {
     /// Passages that a walk kept in view.
     #[serde(skip_serializing_if = "Option::is_none")]
     breadth: Option<usize>,
-    /// Passages compared by their int8 codes.
-    compared: u64,
+    /// Passages compared by their int8 codes. Absent for a key without `read_all`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    compared: Option<u64>,
     /// Passages scored in 16 bits: the best of those, or all where so few were eligible that none was compared.
-    rescored: u64,
+    /// Absent for a key without `read_all`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rescored: Option<u64>,
 }
 
 impl From<engine::SegmentSearch> for SegmentSearch {

@@ -357,3 +357,37 @@ fn a_passage_reads_as_its_document_does_and_without_the_rest_of_it() {
     assert!(matches!(segment.text_part(9, 0..0), Err(Error::NoDocument(9))));
     assert_eq!(segment.row_vector(row).unwrap(), None);
 }
+
+/// Documents of one id have keys of their own (ADR 28): filters see the id, the store each document.
+#[test]
+fn documents_of_one_id_are_found_together_and_one_by_one() {
+    let id = |text: &str| DocumentId::parse(text).unwrap();
+    let keyed = |key: DocumentId, text: &str| Document { id: key, ..doc("x", &[text]) };
+    let [second, third] = [7, 8].map(|commit| id("plan").disambiguated(kernel::CommitNo(commit), 0));
+    let docs = vec![
+        keyed(id("plan"), "first"),
+        keyed(second.clone(), "second"),
+        keyed(third.clone(), "third"),
+        keyed(id("plan b"), "another"),
+        keyed(id("plane"), "a fourth"),
+    ];
+    let spec = Spec::new(0, Distance::Cosine);
+    let tail = crate::Tail::new(&spec, docs.iter().rev().cloned().collect()).unwrap();
+    let bytes = Segment::write(&spec, &mut docs.iter().cloned(), Links::Built).unwrap();
+    let opened = Segment::open(&spec, bytes).unwrap();
+    for segment in [&Segment::in_memory(&spec, docs.clone()).unwrap(), &opened, tail.indexed()] {
+        assert_eq!(segment.named(&id("plan")), [0, 1, 2]);
+        assert_eq!(segment.named(&third), [0, 1, 2], "the id counts, not the key");
+        assert_eq!((segment.named(&id("plan b")), segment.named(&id("pla"))), (vec![3], vec![]));
+        assert_eq!([&id("plan"), &second, &third].map(|key| segment.find(key)), [Some(0), Some(1), Some(2)]);
+        assert_eq!(segment.head(2).unwrap().id, third);
+        let ids = |filter| segment.evaluate(&filter).unwrap().iter().collect::<Vec<_>>();
+        let text = |text: &str| Scalar::Str(text.to_owned());
+        assert_eq!(ids(Filter::In(Field::Id, vec![text("plan")])), [0, 1, 2]);
+        assert_eq!(ids(Filter::In(Field::Id, vec![text(second.key())])), Vec::<u32>::new());
+        assert_eq!(ids(Filter::Prefix(Field::Id, "plan".to_owned())), [0, 1, 2, 3, 4]);
+        assert_eq!(ids(Filter::Prefix(Field::Id, second.key().to_owned())), Vec::<u32>::new());
+        assert_eq!(ids(Filter::Contains(Field::Id, text("\u{1}"))), Vec::<u32>::new());
+    }
+    assert_eq!((tail.named(&id("plan")), tail.find(&third)), (vec![0, 1, 2], Some(2)));
+}

@@ -3,11 +3,11 @@
 //! Promises: nothing is shown that is not eligible or that the audience does not see, and what an entry adds is known
 //! before it is read, so that a reply ends before memory does.
 
-use super::{Address, Eligible, Snapshot, expired};
-use crate::{Error, part::Part, view::View};
+use super::{Address, Eligible, Snapshot};
+use crate::{Error, Quarantine, part::Part, view::View};
 use kernel::{
-    Attributes, Audience, Document, DocumentId, Finding, Passage, Span, Timestamp, Untrusted, attributes_heap_bytes,
-    limits,
+    Attributes, Audience, Document, DocumentId, Finding, Passage, Span, Status, Timestamp, Untrusted,
+    attributes_heap_bytes, limits,
 };
 use segment::codec::Sizes;
 use std::{
@@ -212,15 +212,33 @@ const HEAD_PASSAGE_BYTES: u64 = 20;
 /// And of all that is neither passages nor attributes at most: readers, id, title, address, findings.
 const HEAD_OTHERS_BYTES: u64 = (limits::READERS_MAX * (limits::PRINCIPAL_BYTES_MAX + 2)) as u64 + (16 << 10);
 
+/// Which eligible documents to list, and what of them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Listed<'a> {
+    /// Only these.
+    pub ids: Option<&'a [DocumentId]>,
+    /// Only ids after this one.
+    pub after: Option<&'a DocumentId>,
+    /// How many.
+    pub limit: usize,
+    /// With their text.
+    pub text: bool,
+    /// With their vectors.
+    pub vectors: bool,
+    /// What becomes of the content of quarantined ones.
+    pub quarantine: Quarantine,
+}
+
 /// A document that may be shown and is not read yet. Made by [`Snapshot::page`] and [`Snapshot::locate`] alone.
-pub struct Listed {
+pub struct Located {
     id: DocumentId,
     part: usize,
     doc: u32,
     view: Arc<View>,
+    quarantine: Quarantine,
 }
 
-impl Listed {
+impl Located {
     /// Its id.
     pub fn id(&self) -> &DocumentId {
         &self.id
@@ -229,8 +247,8 @@ impl Listed {
 
 /// Part of a list, in the order of ids.
 pub struct Page {
-    /// At most as many as were asked for.
-    pub documents: Vec<Listed>,
+    /// At most as many as were asked for, and such as share the id of the last of them.
+    pub documents: Vec<Located>,
     /// How many match in all.
     pub total: u64,
     /// Whether more follow.
@@ -248,18 +266,23 @@ impl Snapshot {
         passages.read(unread)
     }
 
-    /// The document of this id and of any status, if this audience sees it now.
+    /// The document of this id and of any status, if this audience sees it now; of several of this id the oldest.
     ///
     /// # Errors
     /// When it does not read.
-    pub fn locate(&self, id: &DocumentId, audience: &Audience, now: Timestamp) -> Result<Option<Listed>, Error> {
-        let Some((part, doc)) = self.view.find(id) else { return Ok(None) };
-        let head = self.noted(self.view.parts[part].index.head(doc))?;
-        let seen = !expired(&head, now) && audience.may_see(head.readers.as_deref());
-        Ok(seen.then(|| Listed { id: head.id, part, doc, view: self.view.clone() }))
+    pub fn locate(
+        &self,
+        id: &DocumentId,
+        audience: &Audience,
+        quarantine: Quarantine,
+        now: Timestamp,
+    ) -> Result<Option<Located>, Error> {
+        let seen = self.noted(self.view.seen(id, audience, now))?;
+        let first = seen.into_iter().next();
+        Ok(first.map(|(part, doc, head)| self.located(head.id, part, doc, quarantine)))
     }
 
-    /// One document of any status, if this audience sees it now.
+    /// One document of any status, if this audience sees it now; of several of this id the oldest.
     ///
     /// # Errors
     /// When it does not read.
@@ -268,107 +291,144 @@ impl Snapshot {
         id: &DocumentId,
         audience: &Audience,
         vectors: bool,
+        quarantine: Quarantine,
         now: Timestamp,
     ) -> Result<Option<Document>, Error> {
-        self.locate(id, audience, now)?.map(|listed| self.read(&listed, true, vectors)).transpose()
+        self.locate(id, audience, quarantine, now)?.map(|located| self.read(&located, true, vectors)).transpose()
     }
 
-    /// Eligible documents in the order of ids: those behind `after`, at most `limit`; how many are
-    /// eligible in all, whatever `after`; whether more follow. With `ids`, only those.
+    /// Eligible documents in the order of ids: those behind `after`, at most `limit`, and such as share the id of the
+    /// last of them; how many are eligible in all, whatever `after`; whether more follow. With `ids`, only those.
+    /// Nothing of them is read but ids.
     ///
     /// # Errors
     /// When an id does not read.
-    pub fn page(
-        &self,
-        eligible: &Eligible,
-        ids: Option<&[DocumentId]>,
-        after: Option<&DocumentId>,
-        limit: usize,
-    ) -> Result<Page, Error> {
+    pub fn page(&self, eligible: &Eligible, wanted: &Listed<'_>) -> Result<Page, Error> {
+        let Listed { ids, after, limit, quarantine, .. } = *wanted;
         let mut found = match ids {
-            Some(ids) => self.named(eligible, ids),
-            None => self.first(eligible, after, limit)?,
+            Some(ids) => self.named(eligible, ids, quarantine)?,
+            None => self.first(eligible, after, limit, quarantine)?,
         };
         let total = match ids {
             Some(_) => found.len() as u64,
             None => eligible.parts.iter().map(|here| here.docs().len()).sum(),
         };
-        found.retain(|listed| after.is_none_or(|after| listed.id > *after));
+        found.retain(|located| after.is_none_or(|after| located.id.as_str() > after.as_str()));
         found.sort_by(|a, b| a.id.cmp(&b.id));
-        let more = found.len() > limit;
-        found.truncate(limit);
+        let same = |at: usize| matches!(found.get(at - 1..=at), Some([a, b]) if a.id.as_str() == b.id.as_str());
+        let end = (limit..found.len()).find(|at| *at == 0 || !same(*at)).unwrap_or(found.len());
+        let more = found.len() > end;
+        found.truncate(end);
         Ok(Page { documents: found, total, more })
     }
 
     /// What a document takes where it is stored: known without reading it.
-    pub fn sizes(&self, listed: &Listed) -> Sizes {
-        self.listed(listed).map(|part| part.index.sizes(listed.doc)).unwrap_or_default()
+    pub fn sizes(&self, located: &Located) -> Sizes {
+        self.part_of(located).map(|part| part.index.sizes(located.doc)).unwrap_or_default()
     }
 
-    /// Reads a document; without `text` and `vectors` it is a head.
+    /// Whether nothing of its content is shown.
+    ///
+    /// # Errors
+    /// As [`Snapshot::read`].
+    pub fn is_withheld(&self, located: &Located) -> Result<bool, Error> {
+        let part = self.part_of(located).ok_or(Error::NotEligible)?;
+        let held = |head: Document| head.status == Status::Quarantined;
+        Ok(located.quarantine == Quarantine::Withheld && held(self.noted(part.index.head(located.doc))?))
+    }
+
+    /// Reads a document, as far as it is shown; without `text` and `vectors` it is a head.
     ///
     /// # Errors
     /// [`Error::NotEligible`] for one of another snapshot; when it does not read.
-    pub fn read(&self, listed: &Listed, text: bool, vectors: bool) -> Result<Document, Error> {
-        let index = &self.listed(listed).ok_or(Error::NotEligible)?.index;
-        if !text && !vectors {
-            return self.noted(index.head(listed.doc));
-        }
-        let mut document = self.noted(index.document(listed.doc, vectors))?;
+    pub fn read(&self, located: &Located, text: bool, vectors: bool) -> Result<Document, Error> {
+        let index = &self.part_of(located).ok_or(Error::NotEligible)?.index;
+        let mut document = match text || vectors {
+            true => self.noted(index.document(located.doc, vectors))?,
+            false => self.noted(index.head(located.doc))?,
+        };
         if !text {
             document.text = Untrusted::default();
         }
-        Ok(document)
+        Ok(withheld(document, located.quarantine))
     }
 
     /// A page with its documents, read; how many match in all; whether more follow.
     ///
     /// # Errors
     /// When a document does not read.
-    pub fn list(
-        &self,
-        eligible: &Eligible,
-        ids: Option<&[DocumentId]>,
-        after: Option<&DocumentId>,
-        limit: usize,
-        text: bool,
-        vectors: bool,
-    ) -> Result<(Vec<Document>, u64, bool), Error> {
-        let Page { documents, total, more } = self.page(eligible, ids, after, limit)?;
-        let read = documents.iter().map(|listed| self.read(listed, text, vectors));
+    pub fn list(&self, eligible: &Eligible, wanted: &Listed<'_>) -> Result<(Vec<Document>, u64, bool), Error> {
+        let Page { documents, total, more } = self.page(eligible, wanted)?;
+        let read = documents.iter().map(|located| self.read(located, wanted.text, wanted.vectors));
         Ok((read.collect::<Result<_, Error>>()?, total, more))
     }
 
-    fn listed(&self, listed: &Listed) -> Option<&Part> {
-        let ours = Arc::ptr_eq(&self.view, &listed.view);
-        self.view.parts.get(listed.part).filter(|_| ours)
+    fn located(&self, id: DocumentId, part: usize, doc: u32, quarantine: Quarantine) -> Located {
+        Located { id, part, doc, view: self.view.clone(), quarantine }
+    }
+
+    fn part_of(&self, located: &Located) -> Option<&Part> {
+        let ours = Arc::ptr_eq(&self.view, &located.view);
+        self.view.parts.get(located.part).filter(|_| ours)
     }
 
     /// The eligible ones of these ids, once each.
-    fn named(&self, eligible: &Eligible, ids: &[DocumentId]) -> Vec<Listed> {
-        let distinct: HashSet<&DocumentId> = ids.iter().collect();
-        let one = |id: &DocumentId| {
-            let (part, doc) = self.view.find(id)?;
-            let (.., here) = self.parts_of(eligible).nth(part)?;
-            let listed = || Listed { id: id.clone(), part, doc, view: self.view.clone() };
-            here.docs().contains(doc).then(listed)
-        };
-        distinct.into_iter().filter_map(one).collect()
+    fn named(&self, eligible: &Eligible, ids: &[DocumentId], quarantine: Quarantine) -> Result<Vec<Located>, Error> {
+        let parts: Vec<_> = self.parts_of(eligible).map(|(.., here)| here).collect();
+        let mut found = Vec::new();
+        for id in ids.iter().collect::<HashSet<_>>() {
+            for (part, doc) in self.view.named(id) {
+                if parts.get(part).is_some_and(|here| here.docs().contains(doc)) {
+                    let id = self.noted(self.view.parts[part].index.id_of(doc))?;
+                    found.push(self.located(id, part, doc, quarantine));
+                }
+            }
+        }
+        Ok(found)
     }
 
-    /// The first `limit + 1` of every part: among them are the first of all.
-    fn first(&self, eligible: &Eligible, after: Option<&DocumentId>, limit: usize) -> Result<Vec<Listed>, Error> {
-        let mut found = Vec::new();
+    /// The first `limit + 1` of every part, and what shares the id of the last of them: among them are the first of all.
+    fn first(
+        &self,
+        eligible: &Eligible,
+        after: Option<&DocumentId>,
+        limit: usize,
+        quarantine: Quarantine,
+    ) -> Result<Vec<Located>, Error> {
+        let mut found: Vec<Located> = Vec::new();
         for (at, (_, part, here)) in self.parts_of(eligible).enumerate() {
             let start = match after {
                 Some(after) => self.noted(super::behind(&part.index, after))?,
                 None => 0,
             };
-            for doc in here.docs().range(start..).take(limit.saturating_add(1)) {
+            let before = found.len();
+            for doc in here.docs().range(start..) {
                 let id = self.noted(part.index.id_of(doc))?;
-                found.push(Listed { id, part: at, doc, view: self.view.clone() });
+                let enough = found.len() - before > limit;
+                if enough && found.last().is_none_or(|last| last.id.as_str() != id.as_str()) {
+                    break;
+                }
+                found.push(self.located(id, at, doc, quarantine));
             }
         }
         Ok(found)
+    }
+}
+
+/// What is told of a document whose content is withheld. Its commit and hash are for who reviews it.
+fn withheld(document: Document, quarantine: Quarantine) -> Document {
+    if document.status != Status::Quarantined || quarantine == Quarantine::Shown {
+        return document;
+    }
+    Document {
+        title: Untrusted::default(),
+        uri: Untrusted::default(),
+        attributes: Attributes::new(),
+        readers: None,
+        content_hash: [0; 32],
+        text: Untrusted::default(),
+        passages: Vec::new(),
+        vectors: Vec::new(),
+        ..document
     }
 }
