@@ -209,8 +209,9 @@ pub(crate) fn pages(client: &Client, path: &str, member: &str) -> Result<Value> 
 
 /// A JSON object that was given as an argument.
 pub(crate) fn object(argument: &str, text: &str) -> Result<Value> {
-    match serde_json::from_str(text) {
+    match client::exact_json(text) {
         Ok(value @ Value::Object(_)) => Ok(value),
+        Err(why) if client::has_long_integer(text) => bail!("{argument}: {why}"),
         _ => bail!("{argument} takes a JSON object"),
     }
 }

@@ -99,7 +99,7 @@ const ELSEWHERE: &[(&str, &[&str])] = &[
     (
         "decides how the server works, not how much it takes: a size or a threshold of its own data",
         &[
-            "SEARCH_HERE_BYTES_MAX",
+            "INLINE_STEPS_MAX",
             "SEGMENT_ROWS_MAX",
             "PAGE_BYTES",
             "RESIDENT_PAGES_BYTES_MAX",
@@ -121,6 +121,17 @@ const ELSEWHERE: &[(&str, &[&str])] = &[
             "REPLY_PIECE_BYTES",
         ],
     ),
+    (
+        "ends work that takes longer, or has it wait elsewhere: kernel::interrupt, engine::work and store::tests::costs",
+        &[
+            "ANSWER_WORK_MAX",
+            "RECALL_WORK_MAX",
+            "SELECTION_WORK_MAX",
+            "BLOCKED_JOBS_PER_TENANT_MAX",
+            "BLOCKED_JOBS_MAX",
+        ],
+    ),
+    ("met by the parser alone: kernel::filter::tests", &["FILTER_BYTES_MAX"]),
     (
         "a pace or a wait of the server's own work",
         &[

@@ -36,6 +36,9 @@ pub const FILTER_DEPTH_MAX: usize = 32;
 pub const FILTER_NODES_MAX: usize = 1_024;
 /// Values of one `in`.
 pub const FILTER_VALUES_MAX: usize = 1_024;
+/// Keys and values of one filter, bytes. 8 MiB: twice what every node with a value of the greatest length takes, so only
+/// several `in` of many long values meet it. Bounds the memory of a filter's tables.
+pub const FILTER_BYTES_MAX: usize = 8 << 20;
 /// Values of one filter, all of its lists together. A policy that names more belongs into an attribute.
 pub const FILTER_VALUES_IN_ALL_MAX: usize = 16 << 10;
 /// Query text, bytes. Longer than any model reads.
@@ -55,9 +58,21 @@ pub const HIGHLIGHTS_PER_HIT_MAX: usize = 256;
 pub const TITLE_WEIGHT_MAX: f32 = 10.0;
 /// Hits of one search.
 pub const TOP_K_MAX: usize = 1_000;
-/// A search that looks at no more bytes than this is done by the thread that has its request: some tenths of a
-/// millisecond, less than a pool's threads take to be woken and to look for more.
-pub const SEARCH_HERE_BYTES_MAX: u64 = 4 << 20;
+/// What may be done by the thread that has the request, which serves others too, in steps of `Cost`: some tenths of a
+/// millisecond, less than a pool's threads take to be woken and to look for more. Everything else runs on the pool.
+pub const INLINE_STEPS_MAX: u64 = 4 << 20;
+/// How long a pool works for one search, list or fetch, waits for a disk or a bucket included; then `timed_out`. A
+/// search of a million passages takes some tens of milliseconds.
+pub const ANSWER_WORK_MAX: Duration = Duration::from_secs(30);
+/// The same for one measurement of recall, all its queries together: some ten seconds of one core at [`RECALL_ROWS_MAX`].
+pub const RECALL_WORK_MAX: Duration = Duration::from_secs(120);
+/// How long a write may look for the documents that its filter selects. The namespace's other writes wait meanwhile.
+pub const SELECTION_WORK_MAX: Duration = Duration::from_secs(10);
+/// Jobs of one tenant that wait for a bucket inside the pool at the same time, and those of all tenants. Each holds a
+/// thread that others do not need; further ones are not begun, or wait where they are.
+pub const BLOCKED_JOBS_PER_TENANT_MAX: usize = 16;
+/// See [`BLOCKED_JOBS_PER_TENANT_MAX`].
+pub const BLOCKED_JOBS_MAX: usize = 256;
 /// Hits of one search that asks for diversity: each compares up to four times as many candidates with those before
 /// it, 40,000 comparisons of two vectors at most.
 pub const DIVERSE_TOP_K_MAX: usize = 100;

@@ -184,7 +184,7 @@ impl Stores {
         let spec = spec(settings);
         let (slot, namespace) = self.reach(home, grant.incarnation(), settings, Errand::Open).await?;
         namespace.counter.allow(*grant.quotas());
-        Ok(Room::new(namespace, slot, spec))
+        Ok(Room::new(namespace, slot, spec, grant.presence().clone()))
     }
 
     /// Numbers of another namespace of the grant's tenant: for lists what an audience sees of it, for quotas all.
