@@ -21,6 +21,7 @@ mod probe;
 mod process;
 mod rotations;
 mod server_keys;
+mod text;
 mod tidy;
 
 /// The real binary, on a folder and ports of its own: the one that was built with the tests, or

@@ -9,6 +9,7 @@ mod document;
 mod entropy;
 mod error;
 mod filter;
+mod fold;
 mod ids;
 pub mod limits;
 mod plaintext;
@@ -24,6 +25,7 @@ pub use document::{Audience, Document, Finding, FindingKind, Passage, Severity, 
 pub use entropy::{Entropy, OsEntropy, SeededEntropy};
 pub use error::{Code, Error, Result};
 pub use filter::{Comparison, DocumentView, Field, Filter};
+pub use fold::{Folded, Folding, folded, is_ignorable};
 pub use ids::{
     CommitNo, DocumentId, Incarnation, KeyEpoch, KeyId, LogEpoch, NamespaceName, NamespaceUuid, ObjectUuid,
     OperationId, OperatorName, Principal, RequestId, TenantId,

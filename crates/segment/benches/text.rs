@@ -115,7 +115,7 @@ fn search(segment: &Segment, question: &str, all: &RoaringBitmap) -> usize {
     }
     let mut stats = TextStats::for_query(&query);
     stats += segment.text_stats(&query, all).unwrap();
-    let held = query.has_phrases().then(|| segment.holding(&query, all).unwrap());
+    let held = (query.phrases() > 0).then(|| segment.holding(&query, 0, all).unwrap());
     segment.search_text(&query, &stats, held.as_ref().unwrap_or(all), 10).unwrap().len()
 }
 

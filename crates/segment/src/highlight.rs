@@ -42,7 +42,7 @@ impl<'a> Highlighter<'a> {
     /// most [`limits::HIGHLIGHTS_PER_HIT_MAX`].
     pub fn spans(&mut self, text: &str) -> Vec<(u32, u32)> {
         let (mut places, mut ranges) = self.places(text);
-        for phrase in &self.query.phrases {
+        for phrase in self.query.phrases.iter().map(|phrase| &phrase.stems) {
             for at in 0..(places.len() + 1).saturating_sub(phrase.len()) {
                 let window = &mut places[at..at + phrase.len()];
                 if window.iter().zip(phrase).all(|(place, stem)| place.stem == *stem) {
@@ -80,7 +80,7 @@ impl<'a> Highlighter<'a> {
                 terms.contains(term) || query.prefixes.iter().any(|prefix| prefix.takes(term, other))
             };
             let hit = found.stem.is_some_and(|id| asked(id, other)) || found.written.is_some_and(|id| asked(id, other));
-            let (start, end) = (piece.at, piece.at + piece.text.len());
+            let (start, end) = piece.place();
             match found.stem {
                 Some(stem) => places.push(Place { stem: lexicon.term(stem).to_owned(), start, end, hit }),
                 None if hit && piece.kind == Kind::Whole => wholes.push((start, end)),

@@ -64,7 +64,7 @@ pub use renew::Renewal;
 pub use request::{Decision, Known, Line, OnConflict, Outcome, Selection, Upsert, UpsertResult, UpsertStatus};
 pub use room::Room;
 pub use segment::TextQuery;
-pub use snapshot::{Address, Eligible, Hit, Look, PassageText, Snapshot};
+pub use snapshot::{Address, Eligible, Hit, Look, PassageText, Quoted, Snapshot};
 pub use stores::{Stores, StoresConfig};
 pub use tend::Tended;
 pub use upkeep::INLINE_BYTES_MAX;
