@@ -128,8 +128,12 @@ pub(super) const KEYS: &[(&str, &str, &str)] = &[
     ("limits.cpu_threads", "number, by cores", "Threads for searches and screening."),
     ("limits.searches", "number, 512", "Searches at once, all tenants; one tenant gets at most half."),
     ("limits.writes", "number, 256", "Writes at once, all tenants; one tenant gets at most half."),
-    ("limits.memory_mib", "MiB, 4096", "Memory that open namespaces may hold before idle ones are closed."),
-    ("limits.flush_mib", "MiB, 16", "Text in memory before a namespace is flushed."),
+    (
+        "limits.memory_mib",
+        "MiB, 4096",
+        "Memory that open namespaces may hold before idle ones are closed. Replies and writes have an eighth of it each beside that, and not less than 256 and 512 MiB.",
+    ),
+    ("limits.flush_mib", "MiB, 16", "Documents in memory, with all that they hold, before a namespace is flushed."),
     ("limits.flush_rows", "rows, 20000", "Rows in memory before a namespace is flushed."),
     ("limits.connections", "number, 1024", "Connections of one listener; further ones wait."),
     (

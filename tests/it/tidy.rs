@@ -29,6 +29,7 @@ const OPENS_UNTRUSTED: &[&str] = &[
     "crates/store/src/plan.rs",
     // Text is searched with, cited and sent back to its owner.
     "crates/engine/src/search.rs",
+    "crates/engine/src/fetch.rs",
     "crates/engine/src/context.rs",
     "crates/engine/src/rerank.rs",
     "src/http/wire/documents.rs",

@@ -13,6 +13,7 @@ mod documents;
 mod embed;
 mod engine;
 mod eraser;
+mod fetch;
 mod fuse;
 mod ingest;
 mod key_watch;
@@ -24,6 +25,7 @@ mod phrases;
 mod query;
 mod recall;
 mod reencrypt;
+mod reply_size;
 mod rerank;
 mod rotate;
 mod search;
@@ -33,7 +35,7 @@ mod work;
 pub use answer::{
     DeleteReply, Deleted, Diversity, DocumentPage, DocumentReply, DocumentResult, Explain, Flow, Fused, Fusion,
     FusionMethod, Hit, Include, IngestReply, IngestRequest, ListRequest, MinScores, Mode, Page, Paged, PatchReply,
-    PatchRequest, Phrases, Rerank, Reranked, ResultStatus, ReviewReply, ReviewRequest, Scores, SearchReply,
+    PatchRequest, Permitted, Phrases, Rerank, Reranked, ResultStatus, ReviewReply, ReviewRequest, Scores, SearchReply,
     SearchRequest, SegmentSearch, Signals, Weights,
 };
 pub use config::EngineConfig;
@@ -50,5 +52,6 @@ pub use registry::{
     Campaign, Certificate, KeyChoice, KeyState, KeyStatus, KeyView, NewKey, NewTenant, OperationView, OperatorView,
     ProviderHealth, ServerKeys, TenantChange, TenantView,
 };
-pub use store::{Decision, OnConflict, Selection};
+pub use store::{Decision, OnConflict, Quarantine, Reviewed, ReviewedState, Selection};
+pub use turnstile::Pass;
 pub use vault::KeyTrouble;

@@ -1,10 +1,10 @@
 //! Namespaces: made, changed, shown, dropped.
 
-use crate::{Deleted, Engine, Flow, Page, Paged};
+use crate::{Deleted, Engine, Flow, Page, Paged, documents::line};
 use access::{Action, Browse, Grant, Manage};
 use kernel::{
-    Chunking, Code, CommitNo, Distance, Embedding, Error, KeyEpoch, Language, NamespaceName, NamespaceSettings,
-    Original, ScreenAction, Timestamp, limits,
+    Audience, Chunking, Code, CommitNo, Distance, Embedding, Error, KeyEpoch, Language, NamespaceName,
+    NamespaceSettings, ScreenAction, Timestamp, limits,
 };
 use ledger::Deed;
 use registry::NamespaceRecord;
@@ -38,8 +38,6 @@ pub struct NamespaceChange {
     pub secret: Option<ScreenAction>,
     /// `Some(None)` removes the limit.
     pub retention_days: Option<Option<u32>>,
-    /// Whether the text is kept.
-    pub original: Option<Original>,
     /// Whether documents must name readers.
     pub require_readers: Option<bool>,
 }
@@ -53,13 +51,13 @@ pub struct NamespaceView {
     pub settings: NamespaceSettings,
     /// When it was made.
     pub created_at: Timestamp,
-    /// Documents stored, quarantined ones included.
+    /// Documents that the caller sees, quarantined ones included.
     pub documents: u64,
-    /// Passages stored.
+    /// Their passages.
     pub passages: u64,
-    /// Bytes of text stored.
+    /// Bytes of those documents: all that they hold, indexes beside it.
     pub bytes: u64,
-    /// Documents held back.
+    /// Those of them that are held back.
     pub quarantined: u64,
     /// The newest commit.
     pub commit: CommitNo,
@@ -78,13 +76,15 @@ impl Engine {
         let name = grant.namespace().ok_or_else(Error::not_found)?;
         let before = self.inner.registry.namespace(grant.incarnation(), name);
         let old = before.as_ref().map(|r| r.settings.clone()).unwrap_or_default();
+        let retains = change.retention_days.is_some();
         let new = self.changed(&old, change)?;
         new.validate()?;
         let shape = |s: &NamespaceSettings| (s.embedding.clone(), s.distance, s.chunking, s.language);
         let fixed = shape(&old) != shape(&new);
         if fixed && let Some(record) = &before {
-            let totals = self.totals(grant, record).await?;
-            if totals.documents > 0 {
+            // Whoever may see them: what is there has been made with these settings.
+            let room = self.inner.stores.enter(grant, &record.settings).await?;
+            if room.totals().documents > 0 {
                 let message = "embedding, distance, chunking and text are fixed once the namespace holds documents; make a new one";
                 let param = if old.language == new.language { "embedding" } else { "text" };
                 return Err(Error::new(Code::Immutable, message).with_param(param));
@@ -94,6 +94,10 @@ impl Engine {
         if fixed {
             // An open, empty namespace still has the old shape in memory.
             self.inner.stores.reshape(grant).await;
+        }
+        if retains {
+            let room = self.inner.stores.enter(grant, &record.settings).await?;
+            room.retain(record.settings.retention, || line(self.inner.trail.pen(grant), "shortened")).await?;
         }
         let totals = self.totals(grant, &record).await?;
         Ok(view(record, totals))
@@ -130,7 +134,6 @@ impl Engine {
         new.screening.pii = change.pii.unwrap_or(old.screening.pii);
         new.screening.secret = change.secret.unwrap_or(old.screening.secret);
         new.retention.days = change.retention_days.unwrap_or(old.retention.days);
-        new.retention.original = change.original.unwrap_or(old.retention.original);
         new.require_readers = change.require_readers.unwrap_or(old.require_readers);
         Ok(new)
     }
@@ -160,7 +163,8 @@ impl Engine {
         let (records, next) = self.inner.registry.namespaces(grant, page.after.as_deref(), page.limit)?;
         let mut items = Vec::new();
         for record in records {
-            let totals = self.inner.stores.totals(grant, &record.name, &record.settings).await?;
+            let audience = grant.audience(None, record.settings.readers())?;
+            let totals = self.inner.stores.totals(grant, &record.name, &record.settings, &audience).await?;
             items.push(view(record, totals));
         }
         Ok(Paged { items, next })
@@ -180,21 +184,30 @@ impl Engine {
         Ok(room.destroy().await?)
     }
 
-    /// Totals of the namespace a grant names.
-    pub(crate) async fn totals<A: Action>(&self, grant: &Grant<A>, record: &NamespaceRecord) -> Result<Totals, Error> {
-        Ok(self.inner.stores.enter(grant, &record.settings).await?.totals())
+    /// Totals of what the caller sees of the namespace that a grant names.
+    async fn totals<A: Action>(&self, grant: &Grant<A>, record: &NamespaceRecord) -> Result<Totals, Error> {
+        let audience = grant.audience(None, record.settings.readers())?;
+        Ok(self.inner.stores.enter(grant, &record.settings).await?.totals_for(&audience).await?)
     }
 
-    /// Totals over all namespaces of the grant's tenant, for quotas.
+    /// Totals over all namespaces of the grant's tenant, whoever may see what is in them: for quotas, never for an
+    /// answer.
     pub(crate) async fn tenant_totals<A: Action>(&self, grant: &Grant<A>) -> Result<Totals, Error> {
-        let mut sum = Totals::default();
-        for record in self.inner.registry.all_namespaces(grant) {
-            let one = self.inner.stores.totals(grant, &record.name, &record.settings).await?;
-            sum.documents += one.documents;
-            sum.passages += one.passages;
-            sum.bytes += one.bytes;
+        let all = || {
+            let records = self.inner.registry.all_namespaces(grant).into_iter();
+            records.map(|record| (record.name, record.settings)).collect()
+        };
+        Ok(self.inner.stores.tenant_totals(grant, all).await?)
+    }
+
+    /// Sees to it that what the tenant stores is known, where a quota is decided by it: the store decides, when it
+    /// decides the write.
+    pub(crate) async fn know_totals<A: Action>(&self, grant: &Grant<A>) -> Result<(), Error> {
+        let quotas = grant.quotas();
+        if quotas.documents.is_some() || quotas.bytes.is_some() {
+            self.tenant_totals(grant).await?;
         }
-        Ok(sum)
+        Ok(())
     }
 }
 

@@ -4,7 +4,8 @@
 //! no row that the reader may not see is ever ranked, counted or touched.
 
 use crate::{
-    Engine, Explain, Flow, Hit, Mode, Scores, SearchReply, SearchRequest, SegmentSearch, answer, diversify,
+    Engine, Explain, Flow, Mode, SearchReply, SearchRequest, SegmentSearch, answer, diversify,
+    fetch::{Fetched, Fetching, fetch},
     fuse::{
         Fused, RRF_K,
         blend::{Asked, blend},
@@ -21,7 +22,7 @@ use models::Kind;
 use registry::NamespaceRecord;
 use segment::{Highlighter, TextStats};
 use std::{sync::Arc, time::Duration};
-use store::{Address, Eligible, Look, Snapshot};
+use store::{Address, Eligible, Look, Snapshot, Totals};
 
 impl Engine {
     /// Finds passages. See the module's text for the order.
@@ -62,16 +63,17 @@ impl Engine {
             let reply = rank(&snapshot, &plan, (vector.as_deref(), tokens.as_deref()), now, &mut desk)?;
             Ok::<_, Error>((SearchReply { timings: steps.millis, ..reply }, plan, memory))
         };
-        let (mut reply, plan, _memory) = match Asker::answer(grant) {
+        let (mut reply, plan, memory) = match Asker::answer(grant) {
             asker if brief => self.inner.work.here(&asker, work)?,
             asker => self.inner.work.cpu(asker, work).await?,
         }?;
         reply.timings.splice(0..0, [("embed", millis(started, embedded)), ("open", millis(embedded, opened))]);
         reply.warnings.splice(0..0, warnings);
-        match plan.rerank() {
-            Some(_) => self.rerank(grant, &plan, reply).await,
-            None => Ok(reply),
-        }
+        let reply = match plan.rerank() {
+            Some(_) => self.rerank(grant, &plan, reply).await?,
+            None => reply,
+        };
+        Ok(SearchReply { memory: Some(memory), ..reply })
     }
 
     async fn query_vector(&self, grant: &Grant<Search>, plan: &Plan) -> Result<Option<Vec<f32>>, Error> {
@@ -192,12 +194,16 @@ fn rank(
     let asked =
         Asked { words, query: &query, stats: &stats, vector: vector.unwrap_or_default(), tokens, quoted: &quoted };
     let found = enough(snapshot, plan, &eligible, &asked, desk)?;
+    let seen = match plan.include().explain {
+        true => snapshot.totals_for(plan.audience(), now)?,
+        false => Totals::default(),
+    };
     let explain = plan.include().explain.then(|| Explain {
-        rows: snapshot.totals().passages,
+        rows: seen.passages,
         eligible_rows: eligible.rows(),
         text_candidates: found.arms[0],
         vector_candidates: found.arms[1],
-        segments: found.looks.into_iter().map(SegmentSearch::from).collect(),
+        segments: SegmentSearch::told(found.looks, plan.audience(), seen.passages),
         rrf_k: RRF_K,
         fusion: found.fusion,
         rerank: None,
@@ -205,17 +211,21 @@ fn rank(
     let mut warnings = unknown_keys(snapshot, plan, now)?;
     warnings.extend_from_slice(query.warnings());
     let mut highlighter = (plan.include().highlights && plan.words().is_some()).then(|| Highlighter::new(&query));
-    let hits = fetch(snapshot, plan, &eligible, found.chosen, (desk.memory, highlighter.as_mut()))?;
+    let fetching = Fetching { memory: desk.memory, highlighter: highlighter.as_mut(), presence: desk.presence };
+    let Fetched { hits, warning } = fetch(snapshot, plan, &eligible, found.chosen, fetching)?;
+    let incomplete = warning.is_some();
+    warnings.extend(warning);
     warnings.extend(highlighter.and_then(|highlighter| highlighter.warning()));
     desk.steps.ends("fetch");
     Ok(SearchReply {
         hits,
         mode: plan.mode(),
-        incomplete: false,
+        incomplete,
         warnings,
         commit: snapshot.commit(),
         timings: Vec::new(),
         explain,
+        memory: None,
     })
 }
 
@@ -285,39 +295,6 @@ fn alone(list: &[(Address, f32)], arm: usize) -> impl Iterator<Item = Fused<Addr
         arms[arm] = Some(*score);
         Fused { item: *item, score: *score, arms, phrases: 0 }
     })
-}
-
-fn fetch(
-    snapshot: &Snapshot,
-    plan: &Plan,
-    eligible: &Eligible,
-    chosen: Ranked,
-    (memory, mut highlighter): (&mut Pass, Option<&mut Highlighter<'_>>),
-) -> Result<Vec<Hit>, Error> {
-    // A reranker needs what may not be shown.
-    let include = plan.include_for_ranking();
-    let mut hits = Vec::with_capacity(chosen.len());
-    for Fused { item, score, arms: [text, near], phrases } in chosen {
-        let passage = snapshot.passage(eligible, item, include.vector)?;
-        memory.grow(passage.bytes())?;
-        hits.push(Hit {
-            document_id: passage.document_id,
-            passage: passage.passage,
-            score,
-            scores: Scores { vector: near, text, rerank: None },
-            title: passage.title,
-            uri: passage.uri,
-            highlights: highlighter.as_mut().map(|highlighter| highlighter.spans(passage.text.expose())),
-            text: include.text.then_some(passage.text),
-            attributes: include.attributes.then_some(passage.attributes),
-            vector: passage.vector,
-            span: (passage.span.point_start, passage.span.point_end),
-            findings: passage.findings,
-            tokens: passage.tokens,
-            phrases,
-        });
-    }
-    Ok(hits)
 }
 
 /// A key that no document has matches nothing, and is said aloud.

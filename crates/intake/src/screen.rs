@@ -128,6 +128,11 @@ impl Screened {
         self.passages.iter().map(|p| with_prefix(text(&p.span))).collect()
     }
 
+    /// How many passages [`Screened::chunk`] has made.
+    pub fn passages_cut(&self) -> usize {
+        self.passages.len()
+    }
+
     /// What the screens found.
     pub fn findings(&self) -> &[Finding] {
         &self.findings

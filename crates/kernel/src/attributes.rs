@@ -1,6 +1,6 @@
 //! What a document says of itself beside its text.
 
-use crate::{Error, limits};
+use crate::{Error, document::HEAP_BLOCK, limits};
 use std::{collections::BTreeMap, fmt};
 
 /// A single attribute value.
@@ -106,6 +106,15 @@ impl AttrValue {
         }
     }
 
+    /// Length as JSON, bytes, at most.
+    pub fn json_bytes(&self) -> u64 {
+        let scalar = |scalar: &Scalar| match scalar {
+            Scalar::Str(s) => crate::json_bytes(s),
+            _ => JSON_NUMBER,
+        };
+        2 + self.scalars().iter().map(|value| scalar(value) + 1).sum::<u64>()
+    }
+
     /// All values it holds.
     pub fn scalars(&self) -> &[Scalar] {
         match self {
@@ -114,3 +123,20 @@ impl AttrValue {
         }
     }
 }
+
+/// Heap bytes of attributes: keys and values where they lie, and the tree that holds them.
+pub fn heap_bytes(attributes: &Attributes) -> u64 {
+    let text = |scalar: &Scalar| if let Scalar::Str(s) = scalar { s.len() + HEAP_BLOCK } else { 0 };
+    let value = |value: &AttrValue| {
+        let list = if let AttrValue::Many(list) = value { size_of_val(list.as_slice()) + HEAP_BLOCK } else { 0 };
+        list + value.scalars().iter().map(text).sum::<usize>()
+    };
+    let all = attributes.iter().map(|(key, v)| TREE_ENTRY + key.len() + HEAP_BLOCK + value(v));
+    all.sum::<usize>() as u64
+}
+
+/// Of a tree's nodes a pair takes: key, value, and as much again, since nodes are half full at worst.
+const TREE_ENTRY: usize = 2 * (size_of::<String>() + size_of::<AttrValue>());
+
+/// The longest number of JSON that serde_json writes, bytes: `-1.7976931348623157e-308`.
+const JSON_NUMBER: u64 = 24;

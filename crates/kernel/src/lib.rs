@@ -19,9 +19,9 @@ mod stack;
 mod traits;
 mod untrusted;
 
-pub use attributes::{AttrValue, Attributes, Scalar};
+pub use attributes::{AttrValue, Attributes, Scalar, heap_bytes as attributes_heap_bytes};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
-pub use document::{Audience, Document, Finding, FindingKind, Passage, Severity, Span, Status};
+pub use document::{Audience, Document, Finding, FindingKind, Passage, ReadersRule, Severity, Span, Status};
 pub use entropy::{Entropy, OsEntropy, SeededEntropy};
 pub use error::{Code, Error, Result};
 pub use filter::{Comparison, DocumentView, Field, Filter};
@@ -33,9 +33,9 @@ pub use ids::{
 pub use plaintext::Plaintext;
 pub use presence::{Presence, Watch};
 pub use settings::{
-    Action as ScreenAction, Chunking, Distance, Embedding, Language, NamespaceSettings, Original, Quotas, Retention,
-    Role, Scope, Screening,
+    Action as ScreenAction, Chunking, Distance, Embedding, Language, NamespaceSettings, Quotas, Retention, Role, Scope,
+    Screening,
 };
 pub use stack::{ask_to_wipe_stacks, wipe_stack, wipe_stack_if_asked};
 pub use traits::{Absorbed, AuditSink, BoxFuture, Pseudonymiser, ReadAt, TokenSpan, Tokens};
-pub use untrusted::Untrusted;
+pub use untrusted::{Untrusted, json_bytes};

@@ -12,7 +12,7 @@ use crate::{
     documents::Documents,
     postings::{Pairs, Strings},
 };
-use kernel::{Attributes, Audience, Document, Field, Filter, Scalar, Status, Timestamp};
+use kernel::{Attributes, Audience, Document, Field, Filter, Principal, Scalar, Status, Timestamp};
 use roaring::RoaringBitmap;
 use std::{
     collections::BTreeMap,
@@ -80,12 +80,15 @@ impl Properties {
     pub(crate) fn visible(&self, audience: &Audience) -> RoaringBitmap {
         match audience {
             Audience::Everything => self.all.clone(),
-            Audience::Principals(mine) => {
-                let mut seen = self.open.clone();
-                mine.iter().for_each(|p| self.readers.equal(p.as_str(), &mut seen));
-                seen
-            }
+            Audience::Principals(mine) => self.read_by(mine, self.open.clone()),
+            Audience::Named(mine) => self.read_by(mine, RoaringBitmap::new()),
         }
+    }
+
+    /// What is seen beside what names one of these.
+    fn read_by(&self, mine: &[Principal], mut seen: RoaringBitmap) -> RoaringBitmap {
+        mine.iter().for_each(|p| self.readers.equal(p.as_str(), &mut seen));
+        seen
     }
 
     pub(crate) fn evaluate(&self, filter: &Filter, documents: &Documents) -> Result<RoaringBitmap, Error> {

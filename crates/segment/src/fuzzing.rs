@@ -198,7 +198,7 @@ fn query(segment: &Segment) {
     let mut rows = RoaringBitmap::new();
     rows.insert_range(0..segment.rows());
     for doc in 0..segment.documents().saturating_add(1) {
-        let _ = (segment.document(doc, true).is_ok(), segment.head(doc).is_ok(), segment.text_bytes(doc));
+        let _ = (segment.document(doc, true).is_ok(), segment.head(doc).is_ok(), segment.sizes(doc));
         let _ = segment.id(doc).and_then(|id| segment.find(&id));
     }
     let _ = (segment.row(0), segment.row(u32::MAX), segment.rows_of(&[0, 2].into()), segment.bytes());

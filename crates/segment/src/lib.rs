@@ -46,6 +46,6 @@ pub use plan::{Trace, Way, calibrate};
 pub use query::{Expansion, TextQuery};
 pub use segment::{Segment, Spec};
 pub use tail::{Tail, check};
-pub use text::TextStats;
+pub use text::{TextLengths, TextStats};
 pub use top::Scored;
 pub use vectors::Found;

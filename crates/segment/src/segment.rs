@@ -1,9 +1,10 @@
 //! [`Segment`]: what the floor above sees of an index, in memory or opened.
 
 use crate::{
-    Error, Expansion, TextQuery, TextStats,
+    Error, Expansion, TextLengths, TextQuery, TextStats,
     build::{self, Builder, Links, Reused, Stop},
     bytes::{Reader, Slice},
+    codec::Sizes,
     container::{self, Kind, Paged},
     documents::Documents,
     filter::Properties,
@@ -18,10 +19,10 @@ use crate::{
     vectors::{Found, Planner, Vectors},
 };
 use kernel::{
-    Audience, Distance, Document, DocumentId, Filter, Language, Plaintext, ReadAt, Status, Timestamp, limits,
+    Audience, Distance, Document, DocumentId, Filter, Language, Plaintext, ReadAt, Status, Timestamp, Untrusted, limits,
 };
 use roaring::RoaringBitmap;
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, ops::Range, sync::Arc};
 use zeroize::Zeroizing;
 
 /// What vectors a segment holds, and whose words.
@@ -270,19 +271,40 @@ impl Segment {
         self.documents.vectored.contains(row).then_some(row)
     }
 
-    /// Bytes of a document's text; 0 when there is no such document.
-    pub fn text_bytes(&self, doc: u32) -> u64 {
-        self.documents.text_bytes(doc)
+    /// What a document takes, from tables; nothing when there is no such document.
+    pub fn sizes(&self, doc: u32) -> Sizes {
+        self.documents.sizes(doc)
+    }
+
+    /// These bytes of a document's text, and nothing else of it.
+    ///
+    /// # Errors
+    /// [`Error::NoDocument`], [`Error::Corrupt`] or [`Error::Unreadable`].
+    pub fn text_part(&self, doc: u32, bytes: Range<u32>) -> Result<Untrusted, Error> {
+        self.documents.text_part(doc, bytes)
+    }
+
+    /// The vector of a row as it was given, and no other of its document; `None` where it has none.
+    ///
+    /// # Errors
+    /// [`Error::Unreadable`].
+    pub fn row_vector(&self, row: u32) -> Result<Option<Vec<f32>>, Error> {
+        self.documents.row_vector(row)
     }
 
     /// The id of a document, without reading the rest of it.
     pub fn id(&self, doc: u32) -> Option<DocumentId> {
-        DocumentId::parse(self.documents.id(doc)?).ok()
+        DocumentId::from_key(self.documents.id(doc)?).ok()
     }
 
-    /// The document with this id; the last one if it was given several times. `O(log n)`.
+    /// The document with this key; the last one if it was given several times. `O(log n)`.
     pub fn find(&self, id: &DocumentId) -> Option<u32> {
-        self.documents.find(id.as_str())
+        self.documents.find(id.key())
+    }
+
+    /// The documents of this id, in the order of their keys. `O(log n)`.
+    pub fn named(&self, id: &DocumentId) -> Vec<u32> {
+        self.documents.named(id.as_str())
     }
 
     /// A whole document; its vectors only if asked for.
@@ -357,12 +379,26 @@ impl Segment {
         rows
     }
 
-    /// What BM25 must know of this segment: exact counts over the live rows.
+    /// What BM25 must know of this segment: exact counts over these rows.
     ///
     /// # Errors
     /// [`Error::Unreadable`] when postings cannot be read.
-    pub fn text_stats(&self, query: &TextQuery, live_rows: &RoaringBitmap) -> Result<TextStats, Error> {
-        self.text.stats(query, live_rows, &self.documents)
+    pub fn text_stats(&self, query: &TextQuery, rows: &RoaringBitmap) -> Result<TextStats, Error> {
+        Ok(TextStats::new(self.text_lengths(rows), self.text_frequencies(query, rows)?))
+    }
+
+    /// The part of it that no query changes. Cost: a look at each of these rows, or at each of the others if those are
+    /// fewer.
+    pub fn text_lengths(&self, rows: &RoaringBitmap) -> TextLengths {
+        Text::lengths(rows, &self.documents)
+    }
+
+    /// The part of it that the query asks for.
+    ///
+    /// # Errors
+    /// [`Error::Unreadable`] when postings cannot be read.
+    pub fn text_frequencies(&self, query: &TextQuery, rows: &RoaringBitmap) -> Result<Vec<u64>, Error> {
+        self.text.frequencies(query, rows, self.rows())
     }
 
     /// What words of these rows begin as the query's words with a star do. Gather those of all segments, then

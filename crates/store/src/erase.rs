@@ -76,8 +76,8 @@ async fn erase(namespace: &Arc<Namespace>, ids: &[DocumentId]) -> Result<Erased,
     Ok(Erased { commit, covers })
 }
 
-/// A sealed part that still has a dead document under one of these ids.
+/// A sealed part that still has a dead document under one of these ids, whichever key it has.
 fn holder(namespace: &Namespace, ids: &[DocumentId]) -> Option<Part> {
-    let holds = |part: &Part| ids.iter().any(|id| part.index.find(id).is_some_and(|doc| part.dead.contains(doc)));
+    let holds = |part: &Part| ids.iter().any(|id| part.index.named(id).into_iter().any(|doc| part.dead.contains(doc)));
     namespace.view().sealed().into_iter().find(holds)
 }

@@ -73,6 +73,21 @@ pub enum Error {
         /// The limit.
         limit: u64,
     },
+    /// The tenant would store more than it may.
+    #[error(
+        "the tenant's quota of {quota} is used up: {used} of {max} are stored or being stored, and this write adds {more}; \
+         delete documents, or ask an operator to raise it"
+    )]
+    Quota {
+        /// `documents` or `bytes`.
+        quota: &'static str,
+        /// Stored, and reserved by writes under way.
+        used: u64,
+        /// What the write would add.
+        more: u64,
+        /// What the tenant may store.
+        max: u64,
+    },
     /// The append failed; the namespace is opened again by the next request.
     #[error("the write failed: {message}")]
     Append {
@@ -136,6 +151,9 @@ impl From<Error> for kernel::Error {
             Error::Unopened { code, .. } => kernel::Error::new(code, message),
             Error::Dimensions { document, .. } => {
                 kernel::Error::new(Code::DimensionMismatch, message).with_param(format!("documents[{document}].vector"))
+            }
+            Error::Quota { quota, .. } => {
+                kernel::Error::new(Code::QuotaExceeded, message).with_param(format!("quotas.{quota}"))
             }
             Error::TooLarge { .. } => kernel::Error::new(Code::TooLarge, message),
             Error::Append { code, outcome_unknown, .. } => {

@@ -48,6 +48,7 @@ mod slot;
 mod snapshot;
 mod stage;
 mod stores;
+mod tenant_counter;
 mod tend;
 mod upkeep;
 mod view;
@@ -61,10 +62,13 @@ pub use error::Error;
 pub use merge::SHORT_MERGE_BYTES_MAX;
 pub use part::Totals;
 pub use renew::Renewal;
-pub use request::{Decision, Known, Line, OnConflict, Outcome, Selection, Upsert, UpsertResult, UpsertStatus};
+pub use request::{
+    Decision, Known, Line, OnConflict, Outcome, Quarantine, Reviewed, ReviewedState, Selection, Upsert, UpsertResult,
+    UpsertStatus,
+};
 pub use room::Room;
-pub use segment::TextQuery;
-pub use snapshot::{Address, Eligible, Hit, Look, PassageText, Quoted, Snapshot};
+pub use segment::{TextQuery, codec::Sizes};
+pub use snapshot::{Address, Eligible, Hit, Listed, Located, Look, Page, PassageText, Passages, Quoted, Snapshot, Unread};
 pub use stores::{Stores, StoresConfig};
 pub use tend::Tended;
 pub use upkeep::INLINE_BYTES_MAX;

@@ -13,11 +13,15 @@ use crate::{
     open, renew,
     schedule::Schedule,
     slot::{Left, Slot, State, Unopened},
+    tenant_counter::TenantCounters,
     tend, upkeep,
 };
 use access::{Action, Grant, Manage};
 use journal::Storage;
-use kernel::{AuditSink, Clock, Code, Entropy, Incarnation, NamespaceName, NamespaceSettings, NamespaceUuid, limits};
+use kernel::{
+    Audience, AuditSink, Clock, Code, Entropy, Incarnation, NamespaceName, NamespaceSettings, NamespaceUuid, Retention,
+    limits,
+};
 use segment::{Links, Spec};
 use std::{
     collections::BTreeMap,
@@ -87,11 +91,16 @@ pub(crate) struct Slots(Mutex<BTreeMap<NamespaceUuid, Arc<Slot>>>);
 pub(crate) struct Shared {
     pub(crate) config: StoresConfig,
     pub(crate) counters: Counters,
+    pub(crate) tenants: TenantCounters,
     pub(crate) schedule: Arc<Schedule>,
     /// Of large merges, which flushes must not wait for.
     pub(crate) merges: Arc<Schedule>,
     /// The paged part of a segment up to which it is in memory whole, bytes.
     pub(crate) resident_bytes_max: u64,
+    /// Open namespaces above this are closed when nobody holds them.
+    pub(crate) namespaces_open_max: u64,
+    /// Log files and objects that the process may have open.
+    pub(crate) files_max: u64,
     evictor: Evictor,
     /// Weak: a slot holds its namespace, and that holds this.
     slots: Weak<Slots>,
@@ -142,13 +151,27 @@ impl Stores {
             merges: Schedule::new(config.upkeep_jobs_max, config.upkeep_bytes_max / 2),
             config,
             counters: Counters::default(),
+            tenants: TenantCounters::default(),
             resident_bytes_max: limits::RESIDENT_PAGES_BYTES_MAX,
+            namespaces_open_max: limits::NAMESPACES_OPEN_MAX,
+            files_max: u64::MAX,
             evictor: Evictor::default(),
             slots: Arc::downgrade(&slots),
             #[cfg(test)]
             steps: crate::tests::Steps::default(),
         };
         Self { shared: Arc::new(shared), slots, closing: AtomicBool::new(false), ticks: AtomicU64::new(0) }
+    }
+
+    /// With fewer namespaces open, and no more log files and objects than this process may have open.
+    ///
+    /// # Panics
+    /// When something is open already.
+    #[must_use]
+    pub fn bounded(mut self, namespaces_open_max: u64, files_max: u64) -> Self {
+        let shared = Arc::get_mut(&mut self.shared).expect("nothing is open");
+        (shared.namespaces_open_max, shared.files_max) = (namespaces_open_max, files_max);
+        self
     }
 
     /// Enters the namespace that the grant names; opens it if it is not open. Cost: nothing when
@@ -159,11 +182,12 @@ impl Stores {
     pub async fn enter<A: Action>(&self, grant: &Grant<A>, settings: &NamespaceSettings) -> Result<Room<A>, Error> {
         let home = Home::enter(grant, &*self.shared.config.directory).map_err(passed)?;
         let spec = spec(settings);
-        let (slot, namespace) = self.reach(home, grant.incarnation(), spec, Errand::Open).await?;
+        let (slot, namespace) = self.reach(home, grant.incarnation(), settings, Errand::Open).await?;
+        namespace.counter.allow(*grant.quotas());
         Ok(Room::new(namespace, slot, spec))
     }
 
-    /// Numbers of another namespace of the grant's tenant, for lists and quotas.
+    /// Numbers of another namespace of the grant's tenant: for lists what an audience sees of it, for quotas all.
     ///
     /// # Errors
     /// As [`Stores::enter`].
@@ -172,11 +196,37 @@ impl Stores {
         grant: &Grant<A>,
         name: &NamespaceName,
         settings: &NamespaceSettings,
+        audience: &Audience,
     ) -> Result<Totals, Error> {
         let home = self.shared.config.directory.namespace(grant.incarnation(), name).map_err(passed)?;
         let home = home.ok_or(Error::NotFound)?;
-        let (_, namespace) = self.reach(home, grant.incarnation(), spec(settings), Errand::Open).await?;
-        Ok(namespace.totals())
+        let (_, namespace) = self.reach(home, grant.incarnation(), settings, Errand::Open).await?;
+        namespace.totals_for(audience).await
+    }
+
+    /// Sums over all namespaces of the grant's tenant, which `all` names. That is asked for, and each of them opened, the
+    /// first time only: after that the sums are kept, whether namespaces are open or not.
+    ///
+    /// # Errors
+    /// What keeps one of them closed.
+    pub async fn tenant_totals<A: Action>(
+        &self,
+        grant: &Grant<A>,
+        all: impl FnOnce() -> Vec<(NamespaceName, NamespaceSettings)>,
+    ) -> Result<Totals, Error> {
+        let counter = self.shared.tenants.of(grant.incarnation());
+        if !counter.is_complete() {
+            for (name, settings) in all() {
+                // To be open once is enough: then it is counted.
+                match self.totals(grant, &name, &settings, &Audience::Everything).await {
+                    // It was dropped meanwhile.
+                    Ok(_) | Err(Error::NotFound) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            counter.complete();
+        }
+        Ok(counter.totals())
     }
 
     /// Closes the grant's namespace if it holds nothing, so that it opens with its new settings.
@@ -198,7 +248,7 @@ impl Stores {
         if let Some(slot) = self.slots.get(home.uuid()) {
             slot.close(&self.shared, |open| !Arc::ptr_eq(&open.home, &home)).await;
         }
-        let (_slot, namespace) = self.reach(home.clone(), incarnation, spec(settings), |_| Errand::OpenAside).await?;
+        let (_slot, namespace) = self.reach(home.clone(), incarnation, settings, |_| Errand::OpenAside).await?;
         if !Arc::ptr_eq(&namespace.home, &home) {
             return Err(Error::Closing);
         }
@@ -230,7 +280,7 @@ impl Stores {
         if let Some(seen) = seen {
             return Ok(seen);
         }
-        let (_slot, namespace) = self.reach(home, incarnation, spec(settings), Errand::Open).await?;
+        let (_slot, namespace) = self.reach(home, incarnation, settings, Errand::Open).await?;
         // Nobody asked for it: it is the first to go.
         namespace.used.store(0, Ordering::Relaxed);
         let tended = tend::tend(&namespace).await;
@@ -291,7 +341,7 @@ impl Stores {
         &self,
         home: Arc<Home>,
         incarnation: Incarnation,
-        spec: Spec,
+        settings: &NamespaceSettings,
         errand: fn(Incarnation) -> Errand,
     ) -> Result<(Arc<Slot>, Arc<Namespace>), Error> {
         if self.closing.load(Ordering::Acquire) {
@@ -304,7 +354,7 @@ impl Stores {
         let slot = self.slots.place(home.uuid(), incarnation);
         let mut namespace = match slot.ready(&self.shared)? {
             Some(namespace) => namespace,
-            None => self.open(&slot, home.clone(), spec, errand(incarnation)).await?,
+            None => self.open(&slot, home.clone(), settings, errand(incarnation)).await?,
         };
         if let Err(error) = namespace.prove().await {
             if !matches!(error, journal::Error::Stopped { .. }) {
@@ -313,7 +363,7 @@ impl Stores {
             // Somebody else wrote it. What is there now was read after this request came.
             namespace.fail();
             drop(namespace);
-            namespace = self.open(&slot, home, spec, errand(incarnation)).await?;
+            namespace = self.open(&slot, home, settings, errand(incarnation)).await?;
         }
         namespace.used.store(self.ticks.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
         Ok((slot, namespace))
@@ -323,19 +373,31 @@ impl Stores {
         &self,
         slot: &Arc<Slot>,
         home: Arc<Home>,
-        spec: Spec,
+        settings: &NamespaceSettings,
         errand: Errand,
     ) -> Result<Arc<Namespace>, Error> {
         let opening = slot.opening().await;
         if let Some(namespace) = slot.ready(&self.shared)? {
             return Ok(namespace);
         }
+        if !evict::make_way(&self.shared, &self.slots).await {
+            let error = kernel::Error::overloaded("too many namespaces are in use at once", Duration::from_secs(1));
+            return Err(Error::Passed(error));
+        }
         // A task of its own: whoever asked may go, and the next finds it open.
-        let task = open_slot(self.shared.clone(), slot.clone(), home, (spec, errand), opening);
+        let wanted = Wanted { spec: spec(settings), retention: settings.retention, errand };
+        let task = open_slot(self.shared.clone(), slot.clone(), home, wanted, opening);
         let opened = self.shared.config.tracker.spawn(task).await.map_err(|_| Error::Panicked)??;
         self.shared.make_room();
         Ok(opened)
     }
+}
+
+/// With which settings a namespace is opened, and for whom.
+struct Wanted {
+    spec: Spec,
+    retention: Retention,
+    errand: Errand,
 }
 
 /// Opens a slot's namespace. Whoever used it before has gone when this begins.
@@ -343,7 +405,7 @@ async fn open_slot(
     shared: Arc<Shared>,
     slot: Arc<Slot>,
     home: Arc<Home>,
-    (spec, errand): (Spec, Errand),
+    Wanted { spec, retention, errand }: Wanted,
     mut opening: OwnedMutexGuard<Left>,
 ) -> Result<Arc<Namespace>, Error> {
     let before = slot.take();
@@ -352,6 +414,7 @@ async fn open_slot(
     }
     match open::open(shared.clone(), home, (slot.incarnation(), errand), spec, opening.take()).await {
         Ok(namespace) => {
+            namespace.set_retention(retention);
             slot.set(&shared.counters, State::Open(namespace.clone()));
             Ok(namespace)
         }
@@ -367,6 +430,11 @@ async fn open_slot(
 
 #[cfg(test)]
 impl Stores {
+    /// What a tenant may store. Its next request says it anew.
+    pub(crate) fn allow(&self, tenant: Incarnation, quotas: kernel::Quotas) {
+        self.shared.tenants.of(tenant).allow(quotas);
+    }
+
     /// Segments are read in pages from this size on. Before anything is opened.
     pub(crate) fn paging_above(mut self, bytes: u64) -> Self {
         Arc::get_mut(&mut self.shared).expect("nothing is open").resident_bytes_max = bytes;

@@ -45,16 +45,17 @@ pub(crate) async fn step(namespace: &Arc<Namespace>) -> bool {
 /// # Errors
 /// What ends this opening of the namespace. Everybody in the batch has been told.
 async fn commit(namespace: &Arc<Namespace>, turn: &mut Seq, batch: VecDeque<Write>) -> Result<(), Error> {
-    let (view, now) = (namespace.view(), namespace.shared.config.clock.now());
+    let (view, now, retention) = (namespace.view(), namespace.shared.config.clock.now(), namespace.retention());
     let bytes: Option<u64> = batch.iter().map(|write| write.deed.bytes()).sum();
     // What may wait for a page or take long is not for a thread that others wait for.
     let staged = if view.is_resident() && bytes.is_some_and(|bytes| bytes <= STAGED_HERE_BYTES_MAX) {
-        here(|| stage(&view, batch, now))?
+        here(|| stage(&view, batch, now, &namespace.counter, retention))?
     } else {
-        on_cpu(&*namespace.shared.config.cpu, Errand::Write(namespace.incarnation), move || stage(&view, batch, now))
-            .await?
+        let counter = namespace.counter.clone();
+        let staged = move || stage(&view, batch, now, &counter, retention);
+        on_cpu(&*namespace.shared.config.cpu, Errand::Write(namespace.incarnation), staged).await?
     };
-    let Staged { entry, view, done, lines, rest, accepted } = match staged {
+    let Staged { entry, view, done, lines, rest, accepted, reserved } = match staged {
         Ok(staged) => staged,
         // Everybody has been told, nothing was written, and another try may read it.
         Err(error) if error.is_transient() => return Ok(()),
@@ -70,6 +71,9 @@ async fn commit(namespace: &Arc<Namespace>, turn: &mut Seq, batch: VecDeque<Writ
         }
         Err(error) => {
             let error = kernel::Error::from(error);
+            if let Some(reserved) = reserved.filter(|_| error.outcome_unknown) {
+                reserved.assume_stored(namespace.home.uuid());
+            }
             for (reply, _) in done {
                 let _asker_gone = reply.send(Err(append_failed(&error)));
             }
@@ -78,7 +82,7 @@ async fn commit(namespace: &Arc<Namespace>, turn: &mut Seq, batch: VecDeque<Writ
             return if refused && namespace.journal.failed().is_none() { Ok(()) } else { Err(append_failed(&error)) };
         }
     };
-    namespace.publish(view);
+    namespace.publish_write(view, reserved);
     namespace.lines.push(lines);
     namespace.absorb_soon();
     for (reply, outcome) in done {

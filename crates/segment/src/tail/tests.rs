@@ -27,7 +27,7 @@ proptest! {
         prop_assert_eq!((tail.documents(), tail.rows()), (segment.documents(), segment.rows()));
         for (n, doc) in (0..).zip(&docs) {
             prop_assert_eq!(tail.find(&doc.id), Some(n));
-            prop_assert_eq!(tail.text_bytes(n), segment.text_bytes(n));
+            prop_assert_eq!(tail.sizes(n), segment.sizes(n));
             prop_assert_eq!(tail.rows_of(&[n].into()), segment.rows_of(&[n].into()));
             prop_assert!(tail.document(n, true).unwrap() == segment.document(n, true).unwrap());
             prop_assert!(tail.document(n, false).unwrap() == segment.document(n, false).unwrap());

@@ -477,7 +477,7 @@ impl Draft {
             vector: self.vector.clone(),
             expires_at: self.expires_at,
         };
-        let identity = intake::identify(&raw, &Plain);
+        let identity = intake::identify(&raw, &[], &Plain);
         let Verdict::Screened(mut screened) = intake::screen(intake::parse(raw).unwrap(), &Screening::default()) else {
             panic!("rejected");
         };
