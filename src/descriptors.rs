@@ -26,12 +26,12 @@ pub struct Descriptors {
 }
 
 impl Descriptors {
-    /// Of this process as it is now, with at most so many connections of a listener.
+    /// The shares of this process, with at most `connections` of one listener.
     pub fn of_process(connections: usize) -> Self {
         Self::of(getrlimit(Resource::Nofile).current, connections)
     }
 
-    /// Of a process that may open so many; `None` is without a limit.
+    /// The shares of a process that may open `allowed` files; `None` is without a limit.
     fn of(allowed: Option<u64>, wanted: usize) -> Self {
         let allowed = allowed.unwrap_or(ENOUGH);
         let usable = allowed.min(ENOUGH).saturating_sub(RESERVE);
@@ -61,7 +61,7 @@ impl std::fmt::Display for Descriptors {
     }
 }
 
-/// As many open files as whoever started us allows. What the system refuses stays as it was.
+/// Raises the soft limit of open files to the hard one. If the system refuses, the limit stays as it was.
 pub(crate) fn raise() {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     if setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_err() {

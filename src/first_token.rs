@@ -84,7 +84,7 @@ impl Unnamed {
         self.file.write_all(token.as_bytes())?;
         self.file.write_all(b"\n")?;
         self.file.sync_all()?;
-        // A link, which takes no name that somebody else has taken meanwhile.
+        // A link never replaces a file that another process has made meanwhile.
         fs::hard_link(&self.path, &self.name)?;
         fs::remove_file(&self.path)?;
         let folder = self.name.parent().filter(|folder| !folder.as_os_str().is_empty());

@@ -49,7 +49,7 @@ pub(crate) struct Share {
 }
 
 impl Pool {
-    /// A pool of `max`, of which a caller that holds nothing gets `first` whoever else is there.
+    /// A pool of `max`, of which a caller that holds nothing gets `first`, as long as that is free.
     pub(crate) fn new(max: usize, first: usize) -> Arc<Self> {
         Arc::new(Self { max, first, held: Mutex::default() })
     }

@@ -6,6 +6,7 @@
 mod bounded;
 mod given;
 mod tree;
+mod whole;
 
 pub(crate) use bounded::{List, Parsed, Unread};
 pub(crate) use given::{Given, Principals, Vector};
@@ -36,9 +37,11 @@ pub(crate) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Complaint> {
     }
     // Knowing where one stands costs as much as reading numbers: only who complains has to know.
     given::begin();
+    whole::begin();
     let mut reader = serde_json::Deserializer::from_str(text);
     if let Ok(value) = T::deserialize(&mut reader)
         && reader.end().is_ok()
+        && !whole::was_rounded(text)
     {
         return Ok(value);
     }

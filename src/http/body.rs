@@ -19,7 +19,7 @@ pub(crate) struct Bodies {
     pace: Pace,
 }
 
-/// In each window at least so many bytes, and all of it in `whole`.
+/// How fast a body must arrive: `bytes_min` in each window, and all of it in `whole`.
 #[derive(Clone, Copy)]
 struct Pace {
     window: Duration,

@@ -64,7 +64,7 @@ pub(crate) struct Call<B: Incoming> {
     query: BTreeMap<String, String>,
 }
 
-/// Whoever was let in: whose share a request takes, and in whose turn it is read.
+/// The proof of an admitted caller: whose share a request takes, and in whose turn it is read.
 pub(crate) trait LetIn: Sync {
     /// Whose credential it was.
     fn caller(&self) -> Caller;

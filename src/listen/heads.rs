@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 pub(super) struct Strict<S> {
     inner: S,
     scan: Scan,
-    /// Given to the library behind a head that is refused, in case the client sends no more of it.
+    /// Given to the library after a refused head, in case the client sends no more of it.
     end_of_refused: &'static [u8],
     place: Arc<Place>,
 }
@@ -32,7 +32,7 @@ impl<S> Strict<S> {
 impl<S: AsyncRead + Unpin> AsyncRead for Strict<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.scan.at == At::Refused {
-            // The library answers once it has a whole head; behind that nothing is read any more.
+            // The library answers once it has a whole head. After that nothing more is read.
             let end = std::mem::take(&mut self.end_of_refused);
             buf.put_slice(&end[..end.len().min(buf.remaining())]);
             return Poll::Ready(Ok(()));
@@ -174,7 +174,7 @@ impl Scan {
                     self.at = At::Trailers;
                     true
                 }
-                // With the line's end behind it.
+                // The chunk and the end of its line.
                 Some(size) => {
                     self.at = At::Chunk(size.saturating_add(2));
                     true

@@ -1,4 +1,4 @@
-//! A socket whose client must go on reading: a write that it holds up makes progress or fails.
+//! A socket whose client must keep reading: a write that has to wait for the client makes progress or fails.
 //!
 //! Beneath TLS, so that handshakes and farewells are bounded too. Time counts only while a write waits.
 

@@ -1,6 +1,6 @@
 //! The places of one listener: who has one, and who gives it up when all are taken.
 //!
-//! At the limit a new connection displaces another, so that a crowd which holds connections open keeps nobody out. The
+//! At the limit a new connection displaces another, so that a crowd which holds connections open keeps no client out. The
 //! order: first those that never carried a valid credential, of the address that has most of them, the longest idle
 //! first; then idle ones of the caller that has most. A connection that serves a request of a known caller is never
 //! displaced, and one caller serves requests on at most as many as it leaves free.
@@ -57,7 +57,7 @@ pub(crate) struct Place {
 }
 
 impl Places {
-    /// So many at once.
+    /// Places for `max` connections at once.
     pub(crate) fn new(max: usize) -> Arc<Self> {
         let max = max.max(1);
         Arc::new(Self { table: Mutex::default(), max, freed: Notify::new(), serving: Pool::new(max, 1) })
@@ -176,7 +176,7 @@ impl Drop for Place {
     }
 }
 
-/// What counts as one address: in IPv6 whoever has one has 2^64 of them.
+/// What counts as one address: an IPv6 client usually has all 2^64 addresses of its network.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from(u128::from(v6) & !u128::from(u64::MAX))),
@@ -184,7 +184,7 @@ fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-/// One part in so many of the places is left to connections that have shown no credential yet.
+/// A quarter of the places is left to connections that have shown no credential yet.
 const STRANGERS_SHARE: usize = 4;
 
 #[cfg(test)]

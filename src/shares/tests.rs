@@ -1,4 +1,4 @@
-//! Nobody fills a pool, and everybody gives back what was held.
+//! No caller fills a pool, and each gives back what it held.
 
 use super::*;
 

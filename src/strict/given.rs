@@ -1,8 +1,8 @@
 //! Members of a document whose values may be wrong without the request being wrong: what is no value becomes a [`Fault`]
-//! that fails this one document, and reading goes on without keeping anything. What has the wrong JSON type, or is given
+//! that fails this one document, and the rest of the member is read without being kept. What has the wrong JSON type, or is given
 //! twice, is still an error of the whole request.
 
-use super::bounded::TOO_MANY_IN_ALL;
+use super::{bounded::TOO_MANY_IN_ALL, whole};
 use kernel::{AttrValue, Error, Principal, limits};
 use serde::{
     Deserialize, Deserializer,
@@ -66,6 +66,9 @@ impl<'de> Deserialize<'de> for Given {
                         return drain(members, fault);
                     }
                     let Sent(value) = members.next_value()?;
+                    if whole::was_refused() {
+                        return drain(members, Fault::new(format!(".{key}"), whole::RULE));
+                    }
                     match AttrValue::from_json(&value, "") {
                         Ok(value) => given.insert(key, value),
                         Err(error) => return drain(members, Fault::new(format!(".{key}"), error.message)),
@@ -144,7 +147,7 @@ impl<'de> Visitor<'de> for SentVisitor {
     }
 
     fn visit_f64<E: de::Error>(self, v: f64) -> Result<Value, E> {
-        counted(v)
+        counted(whole::noted(v))
     }
 
     fn visit_str<E: de::Error>(self, v: &str) -> Result<Value, E> {

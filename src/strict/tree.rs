@@ -1,6 +1,9 @@
 //! A filter as it was sent, no larger than a filter may be: what is over a limit ends the reading.
 
-use super::bounded::{Surplus, TOO_MANY_IN_ALL};
+use super::{
+    bounded::{Surplus, TOO_MANY_IN_ALL},
+    whole,
+};
 use kernel::limits;
 use serde::{
     Deserialize, Deserializer,
@@ -88,7 +91,7 @@ impl<'de> Visitor<'de> for Node<'_> {
     }
 
     fn visit_f64<E: serde::de::Error>(self, v: f64) -> Result<Value, E> {
-        self.value(v)
+        self.value(whole::float::<E>(v)?)
     }
 
     fn visit_str<E: serde::de::Error>(self, v: &str) -> Result<Value, E> {

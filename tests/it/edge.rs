@@ -48,7 +48,7 @@ fn peak(pid: u32) -> u64 {
 }
 
 #[test]
-fn connections_that_never_read_keep_nobody_out() {
+fn connections_that_never_read_keep_no_client_out() {
     let server = crate::server().env("RINGFENCE__LIMITS__CONNECTIONS", "16").start();
     server.tenant("acme");
     let mut known = server.api(&server.key("acme", &["search", "ingest"], &[]));
@@ -125,7 +125,7 @@ fn a_document_that_is_wrong_fails_alone_and_the_others_go_in() {
         { "id": "long", "text": "t", "attributes": { "a": long } },
         { "id": "many", "text": "t", "attributes": many },
         { "id": "nested", "text": "t", "attributes": { "a": { "b": 1 } } },
-        { "id": "reader", "text": "t", "readers": ["nobody"] },
+        { "id": "reader", "text": "t", "readers": ["alice"] },
         { "id": "time", "text": "t", "expires_at": "soon" },
         { "id": "", "text": "t" },
         { "id": "last", "text": "the last" },
@@ -188,7 +188,7 @@ fn a_body_takes_little_more_memory_than_it_has_bytes() {
     }
 }
 
-/// A server whose process may open no more than so many files.
+/// A server whose process may open at most `allowed` files.
 fn with_files(allowed: u32, folder: &Path) -> Server {
     let script = folder.join("few-files");
     let binary = std::env::var("RINGFENCE_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_ringfence").to_owned());

@@ -6,6 +6,7 @@ mod api;
 mod at_rest;
 mod bucket;
 mod cli;
+mod cost;
 mod durability;
 mod edge;
 mod erasing;

@@ -1,6 +1,7 @@
 //! What one tenant, or one address, may take of what is everybody's: file descriptors, connections, quotas, memory.
 
 use crate::house::House;
+use kernel::limits;
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
 use serde_json::{Value, json};
 use std::{
@@ -71,6 +72,38 @@ fn one_tenants_namespaces_do_not_take_anothers_files_under_a_soft_limit() {
 #[test]
 fn one_tenants_namespaces_do_not_take_anothers_files_under_a_hard_limit() {
     files("-n 256");
+}
+
+/// Bodies of one key that fill the memory meant for bodies and then stop: others, and operators, still send theirs.
+#[test]
+fn bodies_that_stop_halfway_leave_room_for_others() {
+    let server = crate::server().start();
+    server.tenant("quiet");
+    let mut quiet = server.api(&server.key("quiet", &["search", "ingest"], &[]));
+    server.tenant("hostile");
+    let key = server.key("hostile", &["ingest"], &[]);
+    let head = format!(
+        "POST /v1/namespaces/ns/documents HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        limits::BODY_BYTES_MAX
+    );
+    let most = vec![b' '; limits::BODY_BYTES_MAX - 1];
+    let mut held = Vec::new();
+    for _ in 0..=limits::BODIES_BYTES_MAX / limits::BODY_BYTES_MAX {
+        let mut stream = TcpStream::connect(server.data_address()).unwrap();
+        stream.set_write_timeout(Some(Duration::from_secs(5))).unwrap();
+        stream.write_all(head.as_bytes()).unwrap();
+        // A server that refuses it may stop reading.
+        let _ = stream.write_all(&most);
+        held.push(stream);
+    }
+    let document = json!({ "documents": [{ "id": "a", "text": "small" }] });
+    let stored = quiet.send("POST", "/v1/namespaces/ns/documents", &document).unwrap();
+    assert_eq!(stored.status, 200, "{}", String::from_utf8_lossy(&stored.body));
+    let found = quiet.send("POST", "/v1/namespaces/ns/search", &json!({ "query": "small", "mode": "text" })).unwrap();
+    assert_eq!(found.status, 200, "{}", String::from_utf8_lossy(&found.body));
+    let made = server.control().send("POST", "/admin/v1/tenants", &json!({ "id": "new" })).unwrap();
+    assert_eq!(made.status, 201, "{}", String::from_utf8_lossy(&made.body));
 }
 
 /// Sends so many requests at the same moment; how many were answered with each status.

@@ -199,24 +199,47 @@ impl Engine {
         results: &mut [Option<DocumentResult>],
     ) -> Result<Vec<(usize, Admitted)>, Error> {
         let profile = Profile { dimensions: settings.embedding.dimensions(), distance: settings.distance };
+        let model = match &settings.embedding {
+            kernel::Embedding::Model { name, .. } => Some(name),
+            _ => None,
+        };
+        // Texts are copied and vectors made of unit length on the pool: there may be as many as a body holds.
+        let copy = model.is_some();
+        let passages = move || {
+            let of = |(.., screened): &(usize, Identity, Screened)| {
+                (copy && screened.own_vector().is_none()).then(|| screened.passages())
+            };
+            let passages: Vec<_> = screened.iter().map(of).collect();
+            (screened, passages)
+        };
+        let (screened, passages) = self.inner.work.cpu(Asker::write(grant), passages).await?;
         let mut waiting: Vec<(usize, Identity, Screened, Option<Embedding>)> = Vec::new();
-        for (at, identity, screened) in screened {
-            let embedding = match (&settings.embedding, screened.own_vector()) {
-                (kernel::Embedding::Model { name, .. }, None) => {
-                    Some(self.embed_later(grant, name, Kind::Passage, screened.passages())?)
-                }
+        for ((at, identity, screened), passages) in screened.into_iter().zip(passages) {
+            let embedding = match (model, passages) {
+                (Some(name), Some(passages)) => Some(self.embed_later(grant, name, Kind::Passage, passages)?),
                 _ => None,
             };
             waiting.push((at, identity, screened, embedding));
         }
-        let mut admitted = Vec::new();
+        let mut embedded = Vec::with_capacity(waiting.len());
         for (at, identity, screened, embedding) in waiting {
             let vectors = match embedding {
-                Some(embedding) => embedding.wait().await?,
-                None => screened.own_vector().map(<[f32]>::to_vec).unwrap_or_default(),
+                Some(embedding) => Some(embedding.wait().await?),
+                None => None,
             };
-            let id = identity.0.clone();
-            match intake::admit(screened, identity, vectors, &profile) {
+            embedded.push((at, identity, screened, vectors));
+        }
+        let admit = move || {
+            let one = |(at, identity, screened, vectors): (usize, Identity, Screened, Option<Vec<f32>>)| {
+                let own = || screened.own_vector().map(<[f32]>::to_vec).unwrap_or_default();
+                let (id, vectors) = (identity.0.clone(), vectors.unwrap_or_else(own));
+                (at, id, intake::admit(screened, identity, vectors, &profile))
+            };
+            embedded.into_iter().map(one).collect::<Vec<_>>()
+        };
+        let mut admitted = Vec::new();
+        for (at, id, outcome) in self.inner.work.cpu(Asker::write(grant), admit).await? {
+            match outcome {
                 Ok(document) => admitted.push((at, document)),
                 Err(error) => results[at] = Some(failed(id, error.into())),
             }

@@ -8,6 +8,7 @@ mod answer;
 mod config;
 mod context;
 mod control;
+mod cost;
 mod diversify;
 mod documents;
 mod embed;

@@ -3,8 +3,8 @@
 use crate::{Deleted, Engine, Flow, Page, Paged, documents::line};
 use access::{Action, Browse, Grant, Manage};
 use kernel::{
-    Audience, Chunking, Code, CommitNo, Distance, Embedding, Error, KeyEpoch, Language, NamespaceName,
-    NamespaceSettings, ScreenAction, Timestamp, limits,
+    Chunking, Code, CommitNo, Distance, Embedding, Error, KeyEpoch, Language, NamespaceName, NamespaceSettings,
+    ScreenAction, Timestamp, limits,
 };
 use ledger::Deed;
 use registry::NamespaceRecord;

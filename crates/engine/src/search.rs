@@ -4,7 +4,7 @@
 //! no row that the reader may not see is ever ranked, counted or touched.
 
 use crate::{
-    Engine, Explain, Flow, Mode, SearchReply, SearchRequest, SegmentSearch, answer, diversify,
+    Engine, Explain, Flow, Mode, SearchReply, SearchRequest, SegmentSearch, answer, cost, diversify,
     fetch::{Fetched, Fetching, fetch},
     fuse::{
         Fused, RRF_K,
@@ -16,7 +16,7 @@ use crate::{
     work::Asker,
 };
 use access::{Grant, Search};
-use kernel::{Clock, Error, Filter, Presence, Status, Timestamp, Tokens, limits};
+use kernel::{Clock, Error, Presence, Status, Timestamp, Tokens, cost::RunOn};
 use ledger::Deed;
 use models::Kind;
 use registry::NamespaceRecord;
@@ -55,7 +55,7 @@ impl Engine {
         let opened = self.inner.clock.monotonic();
         let now = self.inner.clock.now();
         let mut steps = Steps::from(self.inner.clock.clone(), opened);
-        let brief = is_brief(&snapshot, &plan);
+        let cost = cost::of_search(&snapshot, &plan);
         let mut memory = self.inner.search_bytes.enter(grant.incarnation(), bytes_of(&snapshot, &plan))?;
         let presence = grant.presence().clone();
         let work = move || {
@@ -63,14 +63,15 @@ impl Engine {
             let reply = rank(&snapshot, &plan, (vector.as_deref(), tokens.as_deref()), now, &mut desk)?;
             Ok::<_, Error>((SearchReply { timings: steps.millis, ..reply }, plan, memory))
         };
-        let (mut reply, plan, memory) = match Asker::answer(grant) {
-            asker if brief => self.inner.work.here(&asker, work)?,
-            asker => self.inner.work.cpu(asker, work).await?,
+        let asker = Asker::answer(grant);
+        let (mut reply, plan, memory) = match cost.run_on() {
+            RunOn::Caller(short) => self.inner.work.here(&asker, &short, work)?,
+            RunOn::Pool => self.inner.work.cpu(asker, work).await?,
         }?;
         reply.timings.splice(0..0, [("embed", millis(started, embedded)), ("open", millis(embedded, opened))]);
         reply.warnings.splice(0..0, warnings);
         let reply = match plan.rerank() {
-            Some(_) => self.rerank(grant, &plan, reply).await?,
+            Some(_) => self.rerank(grant, Arc::new(plan), reply).await?,
             None => reply,
         };
         Ok(SearchReply { memory: Some(memory), ..reply })
@@ -102,11 +103,6 @@ impl Engine {
     }
 }
 
-/// Longer ones have hundreds of words to look up.
-const BRIEF_QUESTION_BYTES_MAX: usize = 1_024;
-/// Deeper ones read and copy hundreds of texts.
-const BRIEF_DEPTH_MAX: usize = 200;
-
 type Ranked = Vec<Fused<Address>>;
 
 /// What each step took.
@@ -137,26 +133,19 @@ pub(crate) fn millis(from: Duration, to: Duration) -> f64 {
     to.saturating_sub(from).as_secs_f64() * 1e3
 }
 
-/// Whether it is done before a pool's thread would have begun it.
-fn is_brief(snapshot: &Snapshot, plan: &Plan) -> bool {
-    let Some(rows) = snapshot.rows_at_hand() else { return false };
-    let leaves = plan.filter().map_or(0, Filter::leaves) as u64;
-    // A row's code, what BM25 and bitmaps read of it, and what a comparison of a filter may cost instead.
-    let row = snapshot.dimensions() as u64 + 64 + 1_024 * leaves;
-    // A word with a star may stand for hundreds, and caps may make the arms look again.
-    let plain = plan.words().is_none_or(|w| w.len() <= BRIEF_QUESTION_BYTES_MAX && !w.expose().contains('*'));
-    let single = !plan.is_capped() && plan.rerank().is_none();
-    let short = snapshot.totals().bytes <= 4 * limits::SEARCH_HERE_BYTES_MAX && single;
-    plain && short && plan.depth() <= BRIEF_DEPTH_MAX && rows.saturating_mul(row) <= limits::SEARCH_HERE_BYTES_MAX
-}
-
 /// What a search may take before its hits are there: bitmaps of its rows, two sums for each where words are asked for,
-/// and candidates of both arms.
+/// candidates of both arms, and a filter's tables with a bitmap for each of its nodes.
 fn bytes_of(snapshot: &Snapshot, plan: &Plan) -> u64 {
     let passages = snapshot.totals().passages;
     let sums = if plan.words().is_some() { 8 * passages } else { 0 };
-    passages / 2 + sums + 256 * plan.depth() as u64
+    let filter = plan.filter().map_or(0, |filter| {
+        COMPILED_FILTER_BYTES * filter.bytes() + filter.nodes() as u64 * (snapshot.extent().documents / 8 + 256)
+    });
+    passages / 2 + sums + 256 * plan.depth() as u64 + filter
 }
+
+/// Bytes of a filter's tables for each of its own: a state of an automaton for each byte of a pattern, at worst.
+const COMPILED_FILTER_BYTES: u64 = 32;
 
 /// What a search works with: its clock, its permit for memory, and who waits for it.
 struct Desk<'a> {
@@ -299,11 +288,7 @@ fn alone(list: &[(Address, f32)], arm: usize) -> impl Iterator<Item = Fused<Addr
 
 /// A key that no document has matches nothing, and is said aloud.
 fn unknown_keys(snapshot: &Snapshot, plan: &Plan, now: Timestamp) -> Result<Vec<String>, Error> {
-    let mut unknown = Vec::new();
-    for key in plan.filter().map(|f| f.attribute_keys()).unwrap_or_default() {
-        if !snapshot.has_attribute(key, plan.audience(), now)? {
-            unknown.push(format!("filter: no document has the attribute '{key}'"));
-        }
-    }
-    Ok(unknown)
+    let keys = plan.filter().map(|f| f.attribute_keys()).unwrap_or_default();
+    let unknown = snapshot.unknown_attributes(keys, plan.audience(), now)?;
+    Ok(unknown.into_iter().map(|key| format!("filter: no document has the attribute '{key}'")).collect())
 }

@@ -170,7 +170,9 @@ impl Encoder {
             }
             Scalar::Num(x) => {
                 self.0.push(b'n');
-                self.0.extend(x.to_bits().to_le_bytes());
+                let (high, low) = x.order_key().unwrap_or((u64::MAX, u32::MAX));
+                self.0.extend(high.to_le_bytes());
+                self.0.extend(low.to_le_bytes());
             }
             Scalar::Bool(b) => self.0.extend([b'b', u8::from(*b)]),
         }

@@ -1,7 +1,7 @@
 //! A document as the store keeps it, and who may see it.
 
 use crate::{Attributes, CommitNo, DocumentId, Principal, ScreenAction, Timestamp, Untrusted};
-use std::fmt;
+use std::{collections::HashSet, fmt};
 
 /// Where a document stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -211,9 +211,7 @@ impl Audience {
         match (self, readers) {
             (Audience::Everything, _) | (Audience::Principals(_), None) => true,
             (Audience::Named(_), None) => false,
-            (Audience::Principals(mine) | Audience::Named(mine), Some(readers)) => {
-                readers.iter().any(|r| mine.contains(r))
-            }
+            (Audience::Principals(mine) | Audience::Named(mine), Some(readers)) => share(mine, readers),
         }
     }
 
@@ -226,3 +224,16 @@ impl Audience {
         }
     }
 }
+
+/// Whether two lists have one in common. Long ones are hashed: a document may name as many readers as a key has
+/// principals.
+fn share(mine: &[Principal], readers: &[Principal]) -> bool {
+    if mine.len().saturating_mul(readers.len()) <= COMPARED_ONE_BY_ONE {
+        return readers.iter().any(|reader| mine.contains(reader));
+    }
+    let mine: HashSet<&str> = mine.iter().map(Principal::as_str).collect();
+    readers.iter().any(|reader| mine.contains(reader.as_str()))
+}
+
+/// Pairs of principals that cost less than a table of one side.
+const COMPARED_ONE_BY_ONE: usize = 256;

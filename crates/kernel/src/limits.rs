@@ -36,6 +36,9 @@ pub const FILTER_DEPTH_MAX: usize = 32;
 pub const FILTER_NODES_MAX: usize = 1_024;
 /// Values of one `in`.
 pub const FILTER_VALUES_MAX: usize = 1_024;
+/// Keys and values of one filter, bytes. 8 MiB: twice what every node with a value of the greatest length takes, so only
+/// several `in` of many long values meet it. Bounds the memory of a filter's tables.
+pub const FILTER_BYTES_MAX: usize = 8 << 20;
 /// Values of one filter, all of its lists together. A policy that names more belongs into an attribute.
 pub const FILTER_VALUES_IN_ALL_MAX: usize = 16 << 10;
 /// Query text, bytes. Longer than any model reads.
@@ -55,9 +58,21 @@ pub const HIGHLIGHTS_PER_HIT_MAX: usize = 256;
 pub const TITLE_WEIGHT_MAX: f32 = 10.0;
 /// Hits of one search.
 pub const TOP_K_MAX: usize = 1_000;
-/// A search that looks at no more bytes than this is done by the thread that has its request: some tenths of a
-/// millisecond, less than a pool's threads take to be woken and to look for more.
-pub const SEARCH_HERE_BYTES_MAX: u64 = 4 << 20;
+/// What may be done by the thread that has the request, which serves others too, in steps of `Cost`: some tenths of a
+/// millisecond, less than a pool's threads take to be woken and to look for more. Everything else runs on the pool.
+pub const INLINE_STEPS_MAX: u64 = 4 << 20;
+/// How long a pool works for one search, list or fetch, waits for a disk or a bucket included; then `timed_out`. A
+/// search of a million passages takes some tens of milliseconds.
+pub const ANSWER_WORK_MAX: Duration = Duration::from_secs(30);
+/// The same for one measurement of recall, all its queries together: some ten seconds of one core at [`RECALL_ROWS_MAX`].
+pub const RECALL_WORK_MAX: Duration = Duration::from_secs(120);
+/// How long a write may look for the documents that its filter selects. The namespace's other writes wait meanwhile.
+pub const SELECTION_WORK_MAX: Duration = Duration::from_secs(10);
+/// Jobs of one tenant that wait for a bucket inside the pool at the same time, and those of all tenants. Each holds a
+/// thread that others do not need; further ones are not begun, or wait where they are.
+pub const BLOCKED_JOBS_PER_TENANT_MAX: usize = 16;
+/// See [`BLOCKED_JOBS_PER_TENANT_MAX`].
+pub const BLOCKED_JOBS_MAX: usize = 256;
 /// Hits of one search that asks for diversity: each compares up to four times as many candidates with those before
 /// it, 40,000 comparisons of two vectors at most.
 pub const DIVERSE_TOP_K_MAX: usize = 100;
@@ -114,13 +129,13 @@ pub const GRAPH_DIMENSIONS_MIN: usize = 4;
 /// Entries of a registry journal between two checkpoints, or a quarter of its records where that is more, so that a
 /// large book is not written again for every few changes. Bounds what an opening reads: 256 small JSON entries are under 1 MB.
 pub const REGISTRY_CHECKPOINT_ENTRIES: u64 = 256;
-/// Open namespaces, where the process may open files enough. Above it those that nobody holds are closed, the longest
+/// Open namespaces, if the process may open enough files. Above it those that no request holds are closed, the longest
 /// unused first: each that was written holds its log file open, and a process that may open no more files fails its next
 /// write. Our unit allows 65,536.
 pub const NAMESPACES_OPEN_MAX: u64 = 10_000;
 /// Open audit logs, one a tenant that is at work. Above it those that nobody writes are closed, for the same reason.
 pub const AUDIT_CHAINS_OPEN_MAX: u64 = 4_096;
-/// Open tenants' directories, where the process may open files enough. Each that was written holds its log file open.
+/// Open tenants' directories, if the process may open enough files. Each that was written holds its log file open.
 pub const TENANTS_OPEN_MAX: u64 = 16_384;
 /// Estimated bytes of open tenants' directories. Above it those that nobody uses are closed, the longest unused first.
 /// 64 MiB: about a thousand tenants of a hundred namespaces, or 250,000 namespaces.
@@ -179,7 +194,7 @@ pub const NAMESPACES_PER_KEY_MAX: usize = 1_000;
 pub const OPERATORS_MAX: usize = 1_000;
 /// Namespace keys rewrapped in one durable entry of a rotation: about 32 KB.
 pub const REWRAPS_PER_ENTRY: usize = 128;
-/// Connections of one listener, where the process may open files enough. A thousand clients; each costs a few KiB until
+/// Connections of one listener, if the process may open enough files. A thousand clients; each costs a few KiB until
 /// it sends a body. At the limit a new one displaces one that serves no request of a known caller.
 pub const CONNECTIONS_MAX: usize = 1_024;
 /// Bytes of request bodies of tenants that are held at once. Eight of the largest. A tenant may hold as much as it leaves
@@ -222,14 +237,14 @@ pub const REPLY_WINDOW_BYTES_MIN: u64 = 32 << 10;
 pub const REPLY_UNSENT_BYTES_MAX: u32 = 128 << 10;
 /// How long one connection lives at most; then it ends after the request it is at, and its client connects again.
 pub const CONNECTION_WAIT: Duration = Duration::from_secs(3_600);
-/// After so long without a sign of its client a connection is probed (TCP keepalive).
+/// Silence of a client after which its connection is probed (TCP keepalive).
 pub const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 /// Between two probes.
 pub const KEEPALIVE_PAUSE: Duration = Duration::from_secs(10);
 /// Probes without an answer after which the connection is dead.
 pub const KEEPALIVE_PROBES: u32 = 3;
-/// How long what was sent may stay without an acknowledgement (TCP_USER_TIMEOUT); a client that does not read is closed by
-/// [`REPLY_WINDOW`] before.
+/// How long sent bytes may stay without an acknowledgement (TCP_USER_TIMEOUT). [`REPLY_WINDOW`] closes a client that does
+/// not read before that.
 pub const UNACKNOWLEDGED_WAIT: Duration = Duration::from_secs(60);
 /// How long a TLS handshake may take.
 pub const HANDSHAKE_WAIT: Duration = Duration::from_secs(10);

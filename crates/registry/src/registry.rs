@@ -51,7 +51,7 @@ pub(crate) struct Inner {
 }
 
 impl Registry {
-    /// No more than so many tenants' directories stay open: each may hold a file.
+    /// Bounds the number of tenants' directories that stay open: each may hold a file.
     pub fn bound_open(&self, open_max: u64) {
         self.inner.seats.bound_open(open_max);
     }

@@ -203,7 +203,7 @@ impl Seats {
         self.open.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// No more than so many stay open.
+    /// Bounds the number of open ones.
     pub(crate) fn bound_open(&self, open_max: u64) {
         self.open_max.store(open_max.max(1), Ordering::Relaxed);
     }

@@ -13,7 +13,7 @@ use crate::{
     pages::{Piece, Section},
     postings::partition,
 };
-use kernel::{Document, DocumentId, DocumentView, Untrusted};
+use kernel::{Document, DocumentId, DocumentView, Untrusted, checkpoint};
 use roaring::RoaringBitmap;
 use std::ops::Range;
 
@@ -28,6 +28,8 @@ pub(crate) struct Documents {
     pub(crate) tokens: u64,
     /// Those of them that are the titles'.
     pub(crate) title_tokens: u64,
+    /// Bytes of the largest head, and of the longest text.
+    pub(crate) largest: [u64; 2],
     entries: Slice,
     row_table: Slice,
     ids: Slice,
@@ -52,6 +54,7 @@ impl Documents {
             single: false,
             tokens: 0,
             title_tokens: 0,
+            largest: [0; 2],
             entries: sections.get(Kind::Documents),
             row_table: sections.get(Kind::Rows),
             ids: sections.get(Kind::Ids),
@@ -63,7 +66,16 @@ impl Documents {
             dimensions,
         };
         (documents.tokens, documents.title_tokens, documents.single) = documents.check()?;
+        let length = |range: Range<u64>| range.end - range.start;
+        let sizes =
+            (0..documents.count).filter_map(|doc| documents.entry(doc)).map(|e| [length(e.head), length(e.text)]);
+        documents.largest = sizes.fold([0; 2], |[head, text], [h, t]| [head.max(h), text.max(t)]);
         Ok(documents)
+    }
+
+    /// All bytes of heads, and of texts.
+    pub(crate) fn stored(&self) -> [u64; 2] {
+        [self.heads.len(), self.texts.len()]
     }
 
     /// Checks the tables; says how many terms there are, how many of titles, and whether every document has one row.
@@ -138,9 +150,9 @@ impl Documents {
         self.heads.read(self.entry(doc).ok_or(Error::NoDocument(doc))?.head)
     }
 
-    /// Whether a filter on `$` keys accepts a document; it sees it without its attributes.
-    pub(crate) fn meets(&self, doc: u32, test: impl Fn(&DocumentView<'_>) -> bool) -> Result<bool, Error> {
-        Ok(test(&codec::peek(&self.head_of(doc)?)?))
+    /// What filters on `$` keys see of a document: it comes without its attributes.
+    pub(crate) fn peek<T>(&self, doc: u32, look: impl FnOnce(&DocumentView<'_>) -> T) -> Result<T, Error> {
+        Ok(look(&codec::peek(&self.head_of(doc)?)?))
     }
 
     /// Heads of all these are read next.
@@ -201,7 +213,9 @@ impl Documents {
     }
 
     pub(crate) fn head(&self, doc: u32) -> Result<Document, Error> {
-        let head = codec::decode_head(&self.head_of(doc)?)?;
+        let bytes = self.head_of(doc)?;
+        checkpoint(bytes.len() as u64)?;
+        let head = codec::decode_head(&bytes)?;
         // Two places say the id; what is found by one is shown with the other.
         if Some(head.id.key()) == self.id(doc) { Ok(head) } else { Err(Error::corrupt("document heads", doc as usize)) }
     }

@@ -19,7 +19,8 @@ use crate::{
     vectors::{Found, Planner, Vectors},
 };
 use kernel::{
-    Audience, Distance, Document, DocumentId, Filter, Language, Plaintext, ReadAt, Status, Timestamp, Untrusted, limits,
+    Audience, CompiledFilter, Distance, Document, DocumentId, Language, Plaintext, ReadAt, Status, Timestamp,
+    Untrusted, limits,
 };
 use roaring::RoaringBitmap;
 use std::{borrow::Cow, ops::Range, sync::Arc};
@@ -40,6 +41,37 @@ impl Spec {
     /// Words by the rules of English.
     pub const fn new(dimensions: usize, distance: Distance) -> Self {
         Self { dimensions, distance, language: Language::English }
+    }
+}
+
+/// How much there is to read, bytes unless it says something else. Upper bounds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extent {
+    /// Number of documents.
+    pub documents: u64,
+    /// Number of rows.
+    pub rows: u64,
+    /// What filters on attributes are compared with.
+    pub attributes: u64,
+    /// Documents without texts and vectors.
+    pub heads: u64,
+    /// Texts.
+    pub texts: u64,
+    /// The largest of the heads.
+    pub head_max: u64,
+    /// The longest of the texts.
+    pub text_max: u64,
+}
+
+impl std::ops::AddAssign for Extent {
+    fn add_assign(&mut self, other: Self) {
+        self.documents += other.documents;
+        self.rows += other.rows;
+        self.attributes += other.attributes;
+        self.heads += other.heads;
+        self.texts += other.texts;
+        self.head_max = self.head_max.max(other.head_max);
+        self.text_max = self.text_max.max(other.text_max);
     }
 }
 
@@ -328,11 +360,36 @@ impl Segment {
         self.documents.row(row)
     }
 
+    /// The `uri` of a document, without decoding the rest of it.
+    ///
+    /// # Errors
+    /// As [`Segment::head`].
+    pub fn uri(&self, doc: u32) -> Result<Untrusted, Error> {
+        self.documents.peek(doc, |view| Untrusted::new(view.uri))
+    }
+
+    /// What reading in it may cost.
+    pub fn extent(&self) -> Extent {
+        let ([heads, texts], [head_max, text_max]) = (self.documents.stored(), self.documents.largest);
+        let (documents, rows) = (self.documents().into(), self.rows().into());
+        Extent { documents, rows, attributes: self.properties.attribute_bytes(), heads, texts, head_max, text_max }
+    }
+
+    /// Takes out of `keys` the attributes that one of `docs` has.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`].
+    pub fn retain_unknown(&self, keys: &mut Vec<&str>, docs: &RoaringBitmap) -> Result<(), Error> {
+        keys.retain(|key| !self.properties.holds_attribute(key, docs));
+        Ok(kernel::checkpoint(keys.len() as u64 * 64)?)
+    }
+
     /// The documents that a filter accepts: exactly those that `Filter::matches` accepts.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] or [`Error::Unreadable`] when documents themselves have to be read: for an address, an odd time.
-    pub fn evaluate(&self, filter: &Filter) -> Result<RoaringBitmap, Error> {
+    /// [`Error::Corrupt`] or [`Error::Unreadable`] when documents themselves have to be read: for an address, the
+    /// spelling of a time. [`Error::Interrupted`].
+    pub fn evaluate(&self, filter: &CompiledFilter) -> Result<RoaringBitmap, Error> {
         self.properties.evaluate(filter, &self.documents)
     }
 
@@ -433,7 +490,8 @@ impl Segment {
     }
 
     /// The best `k` of `rows` by similarity of their vectors, best first. Empty for a query of another
-    /// length or with a value that is not finite. Rows without a vector are never answered.
+    /// length or with a value that is not finite. Rows without a vector are never answered. Where
+    /// [`kernel::checkpoint`] tells of an interrupt, what is answered means nothing.
     pub fn search_vector(&self, query: &[f32], rows: &RoaringBitmap, k: usize) -> Found {
         self.vectors.search(query, &self.with_vectors(rows), k, Planner::default())
     }

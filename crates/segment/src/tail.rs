@@ -6,10 +6,16 @@
 //! other segment does. Promises that its documents can be indexed: [`Tail::new`] takes none that
 //! [`check`] refuses. What it held is wiped when the last holder lets go.
 
-use crate::{Error, Segment, Spec, codec::Sizes, vectors};
-use kernel::{Audience, Document, DocumentId, DocumentView, Filter, Status, Timestamp, Untrusted, limits};
+use crate::{Error, Extent, Segment, Spec, codec::Sizes, vectors};
+use kernel::{
+    Audience, CompiledFilter, Document, DocumentId, DocumentView, Status, Timestamp, Untrusted, checkpoint, limits,
+};
 use roaring::RoaringBitmap;
-use std::sync::{Arc, OnceLock};
+use std::{
+    borrow::Borrow,
+    collections::HashSet,
+    sync::{Arc, OnceLock},
+};
 use zeroize::Zeroize;
 
 /// A document that is wiped when nobody holds it any more, and what it takes.
@@ -71,6 +77,7 @@ pub struct Tail {
     bytes: u64,
     /// Of the documents.
     heap: u64,
+    extent: Extent,
     index: OnceLock<Segment>,
 }
 
@@ -111,8 +118,11 @@ impl Tail {
     fn of(spec: Spec, mut docs: Vec<Arc<Kept>>) -> Result<Tail, Error> {
         docs.sort_by(|a, b| a.0.id.cmp(&b.0.id));
         let mut rows = Vec::with_capacity(docs.len() + 1);
-        let (mut next, mut bytes, mut heap) = (0u32, 0, 0);
+        let (mut next, mut bytes, mut heap, mut extent) = (0u32, 0, 0, Extent::default());
         for doc in &docs {
+            let (heads, texts, rows_here) = (doc.1.head, doc.1.text, doc.0.passages.len() as u64);
+            let one = Extent { documents: 1, rows: rows_here, attributes: heads, ..Extent::default() };
+            extent += Extent { heads, texts, head_max: heads, text_max: texts, ..one };
             rows.push(next);
             let passages = u32::try_from(doc.0.passages.len()).unwrap_or(u32::MAX);
             next = next
@@ -124,7 +134,7 @@ impl Tail {
         }
         rows.push(next);
         let single = docs.iter().all(|doc| doc.0.passages.len() == 1);
-        Ok(Tail { spec, docs, rows, single, bytes, heap, index: OnceLock::new() })
+        Ok(Tail { spec, docs, rows, single, bytes, heap, extent, index: OnceLock::new() })
     }
 
     /// The same documents as a segment in memory, indexed.
@@ -212,6 +222,7 @@ impl Tail {
     /// # Errors
     /// [`Error::NoDocument`].
     pub fn head(&self, doc: u32) -> Result<Document, Error> {
+        checkpoint(self.sizes(doc).head)?;
         Ok(without_vectors(self.get(doc).ok_or(Error::NoDocument(doc))?))
     }
 
@@ -238,15 +249,37 @@ impl Tail {
         rows
     }
 
+    /// What reading in it may cost.
+    pub fn extent(&self) -> Extent {
+        self.extent
+    }
+
     /// The documents that a filter accepts: from the index, which numbers them alike, or one by one while there is none.
-    pub fn evaluate(&self, filter: &Filter) -> RoaringBitmap {
-        let indexed = self.index.get().and_then(|index| index.evaluate(filter).ok());
-        indexed.unwrap_or_else(|| self.those(|doc| filter.matches(&view(doc))))
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`].
+    pub fn evaluate(&self, filter: &CompiledFilter) -> Result<RoaringBitmap, Error> {
+        if let Some(index) = self.index.get() {
+            return index.evaluate(filter);
+        }
+        let (mut matcher, mut found) = (filter.matcher(), Vec::new());
+        for (n, doc) in (0..).zip(&self.docs) {
+            if matcher.matches(&view(&doc.0))? {
+                found.push(n);
+            }
+        }
+        Ok(found.into_iter().collect())
     }
 
     /// The documents that these eyes may see.
     pub fn visible(&self, audience: &Audience) -> RoaringBitmap {
-        self.those(|doc| audience.may_see(doc.readers.as_deref()))
+        if let Some(index) = self.index.get() {
+            return index.visible(audience);
+        }
+        let Audience::Principals(mine) = audience else { return self.those(|_| true) };
+        // Hashed once: a document may name as many readers as a key has principals.
+        let mine: HashSet<&str> = mine.iter().map(|principal| principal.as_str()).collect();
+        self.those(|doc| doc.readers.as_ref().is_none_or(|all| all.iter().any(|r| mine.contains(r.as_str()))))
     }
 
     /// The documents that stand so.
@@ -270,6 +303,26 @@ impl Tail {
             return index.has_attribute(key);
         }
         self.docs.iter().any(|doc| doc.0.attributes.contains_key(key))
+    }
+
+    /// Takes out of `keys` the attributes that one of `docs` has.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`].
+    pub fn retain_unknown(&self, keys: &mut Vec<&str>, docs: &RoaringBitmap) -> Result<(), Error> {
+        let mut unknown: HashSet<&str> = keys.iter().copied().collect();
+        for doc in docs {
+            if unknown.is_empty() {
+                break;
+            }
+            let attributes = self.get(doc).map(|doc| &doc.attributes);
+            for key in attributes.into_iter().flat_map(|attributes| attributes.keys()) {
+                unknown.remove::<str>(key.borrow());
+                checkpoint(key.len() as u64)?;
+            }
+        }
+        keys.retain(|key| unknown.contains(key));
+        Ok(())
     }
 
     fn get(&self, doc: u32) -> Option<&Document> {

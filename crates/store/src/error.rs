@@ -127,6 +127,11 @@ impl Error {
         matches!(self, Error::Segment(source) if source.is_corrupt())
     }
 
+    /// Whether the request that it was for is to end, and nothing is wrong.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        matches!(self, Error::Segment(source) if source.is_interrupted())
+    }
+
     /// Whether something could not be read this time, and nothing is known to be wrong with it.
     pub(crate) fn is_transient(&self) -> bool {
         matches!(self, Error::Segment(source) if source.is_transient())

@@ -1,8 +1,10 @@
 //! What a part is made of: documents as they came, or a segment. Both answer alike.
 
-use kernel::{Audience, Document, DocumentId, Filter, Span, Status, Timestamp, Untrusted};
+use kernel::{Audience, CompiledFilter, Document, DocumentId, Span, Status, Timestamp, Untrusted};
 use roaring::RoaringBitmap;
-use segment::{Error, Expansion, Found, Scored, Segment, Tail, TextLengths, TextQuery, TextStats, codec::Sizes};
+use segment::{
+    Error, Expansion, Extent, Found, Scored, Segment, Tail, TextLengths, TextQuery, TextStats, codec::Sizes,
+};
 
 /// See the module.
 #[derive(Debug)]
@@ -136,7 +138,7 @@ impl Index {
 
     pub(crate) fn id(&self, doc: u32) -> Option<DocumentId> {
         match self {
-            Index::Tail(tail) => tail.head(doc).ok().map(|head| head.id),
+            Index::Tail(tail) => tail.kept(doc).ok().map(|kept| kept.id.clone()),
             Index::Segment(segment) => segment.id(doc),
         }
     }
@@ -165,11 +167,26 @@ impl Index {
         either!(self, it => it.rows_of(docs))
     }
 
-    pub(crate) fn evaluate(&self, filter: &Filter) -> Result<RoaringBitmap, Error> {
+    pub(crate) fn evaluate(&self, filter: &CompiledFilter) -> Result<RoaringBitmap, Error> {
+        either!(self, it => it.evaluate(filter))
+    }
+
+    /// What reading in it may cost.
+    pub(crate) fn extent(&self) -> Extent {
+        either!(self, it => it.extent())
+    }
+
+    /// The `uri` of a document.
+    pub(crate) fn uri(&self, doc: u32) -> Result<Untrusted, Error> {
         match self {
-            Index::Tail(tail) => Ok(tail.evaluate(filter)),
-            Index::Segment(segment) => segment.evaluate(filter),
+            Index::Tail(tail) => Ok(tail.kept(doc)?.uri.clone()),
+            Index::Segment(segment) => segment.uri(doc),
         }
+    }
+
+    /// Takes out of `keys` the attributes that one of `docs` has.
+    pub(crate) fn retain_unknown(&self, keys: &mut Vec<&str>, docs: &RoaringBitmap) -> Result<(), Error> {
+        either!(self, it => it.retain_unknown(keys, docs))
     }
 
     pub(crate) fn visible(&self, audience: &Audience) -> RoaringBitmap {
@@ -187,10 +204,6 @@ impl Index {
     /// When [`Index::expired`] says something else than it does `now`, if ever.
     pub(crate) fn next_expiry(&self, now: Timestamp) -> Option<Timestamp> {
         either!(self, it => it.next_expiry(now))
-    }
-
-    pub(crate) fn has_attribute(&self, key: &str) -> bool {
-        either!(self, it => it.has_attribute(key))
     }
 
     pub(crate) fn text_lengths(&self, rows: &RoaringBitmap) -> TextLengths {

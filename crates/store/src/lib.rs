@@ -18,6 +18,7 @@
 
 mod age;
 mod codec;
+mod cost;
 mod counters;
 mod cpu;
 mod due;
@@ -67,7 +68,7 @@ pub use request::{
     UpsertStatus,
 };
 pub use room::Room;
-pub use segment::{TextQuery, codec::Sizes};
+pub use segment::{Extent, TextQuery, codec::Sizes};
 pub use snapshot::{Address, Eligible, Hit, Listed, Located, Look, Page, PassageText, Passages, Quoted, Snapshot, Unread};
 pub use stores::{Stores, StoresConfig};
 pub use tend::Tended;

@@ -4,7 +4,7 @@
 //! moment of a swap. Readers take the view without waiting for anybody.
 
 use crate::{
-    Error, Outcome, Totals,
+    Error, Outcome, Totals, cost,
     cpu::{Errand, here, on_cpu},
     lines::Lines,
     merge::Merging,
@@ -14,7 +14,7 @@ use crate::{
     view::View,
 };
 use journal::{Journal, Seq};
-use kernel::{Audience, CommitNo, Incarnation, Retention, limits};
+use kernel::{Audience, CommitNo, Incarnation, Presence, Retention, cost::RunOn, limits};
 use std::{
     collections::VecDeque,
     sync::{
@@ -212,8 +212,8 @@ impl Namespace {
     pub(crate) async fn totals_for(&self, audience: &Audience) -> Result<Totals, Error> {
         let (view, config) = (self.view(), &self.shared.config);
         let now = config.clock.now();
-        if *audience == Audience::Everything || view.totals().documents <= COUNTED_HERE_MAX {
-            return here(|| view.totals_for(audience, now))?;
+        if let RunOn::Caller(short) = cost::of_totals(&view, audience).run_on() {
+            return here(&short, || view.totals_for(audience, now))?;
         }
         let audience = audience.clone();
         on_cpu(&*config.cpu, Errand::Open(self.incarnation), move || view.totals_for(&audience, now)).await?
@@ -233,13 +233,18 @@ impl Namespace {
     }
 
     /// Hands a request to the writer and waits. Once handed over it is done whole, whether or not
-    /// the caller still waits when its turn has come.
+    /// the caller still waits when its turn has come; only a search for what a filter selects ends with its caller.
     ///
     /// # Errors
     /// What the writer says; [`Error::QueueFull`], [`Error::Behind`] before that.
-    pub(crate) async fn write(self: &Arc<Self>, deed: crate::plan::Deed, line: crate::Line) -> Result<Outcome, Error> {
+    pub(crate) async fn write(
+        self: &Arc<Self>,
+        deed: crate::plan::Deed,
+        line: crate::Line,
+        presence: Presence,
+    ) -> Result<Outcome, Error> {
         let (reply, answer) = oneshot::channel();
-        self.enqueue(Write { deed, line, reply })?;
+        self.enqueue(Write { deed, line, reply, presence })?;
         answer.await.unwrap_or_else(|_| {
             let message = "the writer ended early".to_owned();
             Err(Error::Append { code: kernel::Code::Internal, message, outcome_unknown: true })
@@ -375,8 +380,6 @@ impl Drop for Namespace {
     }
 }
 
-/// Documents up to which an audience's counts are made where they are asked for: some tens of microseconds.
-const COUNTED_HERE_MAX: u64 = 1_000;
 /// How many times over what a flush takes may be in memory before writes are refused.
 const BEHIND_FACTOR: u64 = 4;
 /// Audit lines that may wait for the tenant's chain before the writer waits for it.

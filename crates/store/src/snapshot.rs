@@ -20,9 +20,12 @@ use crate::{
     sight::Sight,
     view::View,
 };
-use kernel::{Audience, CommitNo, Document, DocumentId, Field, Filter, Status, Timestamp};
+use kernel::{
+    Audience, CommitNo, CompiledFilter, Document, DocumentId, Filter, STEPS_BETWEEN_CHECKS, Status, Timestamp,
+    checkpoint,
+};
 use roaring::RoaringBitmap;
-use segment::{Expansion, Scored, TextQuery, TextStats, Trace};
+use segment::{Expansion, Extent, Found, Scored, TextQuery, TextStats, Trace};
 use std::sync::Arc;
 
 /// See the module. Counts against the memory budget until it is dropped.
@@ -146,19 +149,34 @@ impl Snapshot {
         ready.then(|| self.view.parts.iter().map(|part| u64::from(part.index.rows())).sum())
     }
 
-    /// Whether some document that this reader may find now has the attribute.
+    /// What reading in it may cost.
+    pub fn extent(&self) -> Extent {
+        self.view.extent()
+    }
+
+    /// How many parts it has.
+    pub fn parts(&self) -> u64 {
+        self.view.parts.len() as u64
+    }
+
+    /// Those of these attributes that no document has which this reader may find now.
     ///
     /// # Errors
-    /// When a segment does not read.
-    pub fn has_attribute(&self, key: &str, audience: &Audience, now: Timestamp) -> Result<bool, Error> {
-        let exists = Filter::Exists(Field::Attribute(key.to_owned()));
-        for part in self.view.parts.iter().filter(|part| part.index.has_attribute(key)) {
-            let sight = self.noted(part.sight(audience, now))?;
-            if !sight.docs.is_empty() && !self.noted(part.index.evaluate(&exists))?.is_disjoint(&sight.docs) {
-                return Ok(true);
+    /// When a segment does not read; when the request is to end.
+    pub fn unknown_attributes<'k>(
+        &self,
+        mut keys: Vec<&'k str>,
+        audience: &Audience,
+        now: Timestamp,
+    ) -> Result<Vec<&'k str>, Error> {
+        for part in &self.view.parts {
+            if keys.is_empty() {
+                break;
             }
+            let sight = self.noted(part.sight(audience, now))?;
+            self.noted(part.index.retain_unknown(&mut keys, &sight.docs))?;
         }
-        Ok(false)
+        Ok(keys)
     }
 
     /// Rows of documents that live, have one of these statuses, have not expired, may be seen by
@@ -173,6 +191,8 @@ impl Snapshot {
         statuses: &[Status],
         now: Timestamp,
     ) -> Result<Eligible, Error> {
+        let compiled = filter.map(Filter::compile);
+        let filter = compiled.as_ref();
         let one = |part: &Part| {
             let docs = if *statuses == [Status::Indexed] {
                 let sight = self.noted(part.sight(audience, now))?;
@@ -207,17 +227,19 @@ impl Snapshot {
         quarantine: Quarantine,
         now: Timestamp,
     ) -> Result<Eligible, Error> {
-        let of = |part: &Part, docs: RoaringBitmap, filter: Option<&Filter>| {
+        let withheld = filter.filter(|_| quarantine == Quarantine::Withheld).map(|f| without_content(f).compile());
+        let compiled = filter.map(Filter::compile);
+        let of = |part: &Part, docs: RoaringBitmap, filter: Option<&CompiledFilter>| {
             self.noted(visible(&part.index, docs, audience, filter, now))
         };
         let one = |part: &Part| {
             let (live, held) = (part.live(), part.index.with_status(Status::Quarantined));
-            let docs = match (filter, quarantine) {
-                (Some(filter), Quarantine::Withheld) if !held.is_disjoint(&live) => {
-                    let told = of(part, &live - &held, Some(filter))?;
-                    told | of(part, live & held, Some(&without_content(filter)))?
+            let docs = match &withheld {
+                Some(withheld) if !held.is_disjoint(&live) => {
+                    let told = of(part, &live - &held, compiled.as_ref())?;
+                    told | of(part, live & held, Some(withheld))?
                 }
-                (filter, _) => of(part, live, filter)?,
+                _ => of(part, live, compiled.as_ref())?,
             };
             let rows = part.index.rows_of(&docs);
             Ok(EligiblePart::Some { docs, rows })
@@ -305,7 +327,7 @@ impl Snapshot {
         let hits = self.rank(eligible, k, |index, rows| {
             let found = index.search_vector(query, rows, k);
             looks.push(Look { rows: index.rows().into(), trace: found.trace });
-            Ok(found.hits)
+            whole(found)
         })?;
         Ok((hits, looks))
     }
@@ -318,7 +340,7 @@ impl Snapshot {
         if query.is_empty() || query.len() != self.view.spec.dimensions {
             return Ok(Vec::new());
         }
-        self.rank(eligible, k, |index, rows| Ok(index.search_vector_exact(query, rows, k).hits))
+        self.rank(eligible, k, |index, rows| whole(index.search_vector_exact(query, rows, k)))
     }
 
     /// Vectors of at most `count` eligible passages, evenly spread over all of them.
@@ -428,6 +450,12 @@ impl Eligible {
     pub fn documents(&self) -> u64 {
         self.parts.iter().map(|here| here.docs().len()).sum()
     }
+}
+
+/// What a search by vector found, unless its request is to end: then it has stopped anywhere.
+fn whole(found: Found) -> Result<Vec<Scored>, segment::Error> {
+    checkpoint(STEPS_BETWEEN_CHECKS)?;
+    Ok(found.hits)
 }
 
 /// The first document number after all of an id. Segments are in the order of keys.

@@ -11,7 +11,7 @@ use crate::{
     view::View,
     working::Working,
 };
-use kernel::{CommitNo, Retention, Timestamp};
+use kernel::{Clock, CommitNo, Interrupt, Presence, Retention, limits};
 use std::{collections::VecDeque, sync::Arc};
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
@@ -24,6 +24,8 @@ pub(crate) struct Write {
     pub(crate) deed: Deed,
     pub(crate) line: Line,
     pub(crate) reply: Reply,
+    /// Whether its caller still waits.
+    pub(crate) presence: Presence,
 }
 
 /// A batch that is ready to be written.
@@ -54,10 +56,11 @@ const ENTRY_BYTES_SOFT: u64 = 16 << 20;
 pub(crate) fn stage(
     view: &View,
     batch: VecDeque<Write>,
-    now: Timestamp,
+    clock: &Arc<dyn Clock>,
     counter: &Arc<TenantCounter>,
     retention: Retention,
 ) -> Result<Staged, Error> {
+    let now = clock.now();
     let mut working = Working::new(view, now);
     let mut entry = EntryWriter::new();
     let mut done = Vec::new();
@@ -74,10 +77,20 @@ pub(crate) fn stage(
         let commit = working.commit.next();
         let outcome = Outcome { commit, ..Outcome::default() };
         working.begin();
+        let interrupt = Interrupt::new(write.presence, clock.clone(), limits::SELECTION_WORK_MAX);
         let Deed { audience, act } = write.deed;
         let changes = Changes::default();
-        let mut plan =
-            Plan { working: &mut working, audience, retention, changes, commit, now, outcome, disambiguated: 0 };
+        let mut plan = Plan {
+            working: &mut working,
+            audience,
+            retention,
+            changes,
+            commit,
+            now,
+            outcome,
+            disambiguated: 0,
+            interrupt,
+        };
         match plan.run(act) {
             Ok(()) => {}
             Err(Stop::Refused(error)) => {

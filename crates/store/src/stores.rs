@@ -97,7 +97,7 @@ pub(crate) struct Shared {
     pub(crate) merges: Arc<Schedule>,
     /// The paged part of a segment up to which it is in memory whole, bytes.
     pub(crate) resident_bytes_max: u64,
-    /// Open namespaces above this are closed when nobody holds them.
+    /// Open namespaces above this are closed when no request holds them.
     pub(crate) namespaces_open_max: u64,
     /// Log files and objects that the process may have open.
     pub(crate) files_max: u64,
@@ -184,7 +184,7 @@ impl Stores {
         let spec = spec(settings);
         let (slot, namespace) = self.reach(home, grant.incarnation(), settings, Errand::Open).await?;
         namespace.counter.allow(*grant.quotas());
-        Ok(Room::new(namespace, slot, spec))
+        Ok(Room::new(namespace, slot, spec, grant.presence().clone()))
     }
 
     /// Numbers of another namespace of the grant's tenant: for lists what an audience sees of it, for quotas all.

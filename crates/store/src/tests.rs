@@ -3,6 +3,7 @@
 mod bound;
 mod candidates;
 mod codecs;
+mod costs;
 mod erasing;
 mod evicting;
 mod faults;

@@ -12,7 +12,7 @@ use crate::{
 use journal::ObjectRef;
 use kernel::{Audience, CommitNo, Document, DocumentId, Timestamp};
 use roaring::RoaringBitmap;
-use segment::Spec;
+use segment::{Extent, Spec};
 use std::sync::Arc;
 
 /// See the module. Sealed parts first, then those in memory, oldest first.
@@ -63,6 +63,13 @@ impl View {
     /// Whether nothing that is asked of it waits for a disk or a bucket.
     pub(crate) fn is_resident(&self) -> bool {
         self.parts.iter().all(|part| part.index.is_resident())
+    }
+
+    /// What reading in it may cost; O(parts).
+    pub(crate) fn extent(&self) -> Extent {
+        let mut extent = Extent::default();
+        self.parts.iter().for_each(|part| extent += part.index.extent());
+        extent
     }
 
     /// Exact totals; O(parts).

@@ -18,7 +18,7 @@ use kernel::{Clock, SystemClock};
 use std::{
     collections::BTreeMap,
     sync::{
-        Mutex, PoisonError,
+        Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -100,7 +100,14 @@ pub(crate) fn nothing(_: Size) -> Vec<Request> {
 
 /// Answers by attack and status, from all threads.
 #[derive(Default)]
-pub struct Tally(Mutex<BTreeMap<(&'static str, String), u64>>, Mutex<Vec<String>>);
+pub struct Tally(Mutex<Answers>);
+
+#[derive(Default)]
+struct Answers {
+    counts: BTreeMap<(&'static str, String), u64>,
+    wrong: Vec<String>,
+    largest: u64,
+}
 
 impl Tally {
     /// Counts an answer, and keeps it when the attack does not allow it.
@@ -109,29 +116,36 @@ impl Tally {
             Answer::Reply { status, .. } => status.to_string(),
             Answer::Closed(kind) => format!("{kind:?}"),
         };
-        *lock(&self.0).entry((attack.name, told)).or_default() += 1;
-        if let Some(wrong) = answer.wrong(attack.statuses) {
-            lock(&self.1).push(format!("{}: {wrong}", attack.name));
+        let mut answers = self.lock();
+        *answers.counts.entry((attack.name, told)).or_default() += 1;
+        answers.wrong.extend(answer.wrong(attack.statuses).map(|wrong| format!("{}: {wrong}", attack.name)));
+        if let Answer::Reply { bytes, .. } = answer {
+            answers.largest = answers.largest.max(*bytes);
         }
     }
 
     /// Answers that no honest server gives: other statuses than the attack allows, 500, a 503 without `retry-after`.
     pub fn wrong(&self) -> Vec<String> {
-        lock(&self.1).clone()
+        self.lock().wrong.clone()
+    }
+
+    /// Length of the longest reply, bytes.
+    pub fn largest_reply(&self) -> u64 {
+        self.lock().largest
     }
 
     /// One line for each attack.
     pub fn report(&self) -> String {
         let mut lines: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-        for ((name, status), count) in lock(&self.0).iter() {
+        for ((name, status), count) in &self.lock().counts {
             lines.entry(name).or_default().push(format!("{status} × {count}"));
         }
         lines.iter().map(|(name, counts)| format!("  {name}: {}\n", counts.join(", "))).collect()
     }
-}
 
-fn lock<T>(of: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    of.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Answers> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Stores what an attack needs, on behalf of one attacker.

@@ -15,7 +15,7 @@ fn tenant(n: u8) -> Caller {
     Caller::Tenant(Incarnation::from_bytes([n; 16]))
 }
 
-/// Pieces, each after so long.
+/// Pieces, each after a pause.
 fn pieces(count: usize, bytes: usize, pause: Duration) -> Body {
     let piece = move |_| async move {
         tokio::time::sleep(pause).await;

@@ -4,7 +4,7 @@ use crate::strict::{Given, List, Parsed, Tree};
 use engine::Include;
 use kernel::{AttrValue, Attributes, CommitNo, DocumentId, Error, Filter, Principal, Scalar, Timestamp, limits};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{fmt, sync::Arc};
 use utoipa::{PartialSchema, ToSchema, openapi};
 
 /// A number that fits `f32`. JSON has no NaN; `1e39` is as far out as infinity.

@@ -49,7 +49,7 @@ pub(crate) struct NewDocument {
     /// Principals such as `user:alice`. Absent: the whole tenant. Never empty.
     #[schema(value_type = Option<Vec<String>>)]
     readers: Option<Principals>,
-    #[schema(value_type = Option<Vec<f32>>)]
+    #[schema(value_type = Option<Vec<common::Finite>>)]
     vector: Option<Vector>,
     /// RFC 3339.
     expires_at: Option<String>,

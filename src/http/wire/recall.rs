@@ -25,7 +25,7 @@ pub(crate) struct Recall {
     #[schema(value_type = Option<Vec<String>>)]
     queries: Option<List<String, MOST>>,
     /// Vectors, at most 1,000.
-    #[schema(value_type = Option<Vec<Vec<f32>>>)]
+    #[schema(value_type = Option<Vec<Vec<common::Finite>>>)]
     vectors: Option<List<Vector, MOST>>,
     /// Nearest passages that count, 1 to 1,000. Absent: 10.
     top_k: Option<usize>,

@@ -86,7 +86,7 @@ macro_rules! searching {
             /// its end (`comput*`) stands for all that begin so. Nothing in a question is an error.
             query: Option<String>,
             /// Or its vector.
-            #[schema(value_type = Option<Vec<f32>>)]
+            #[schema(value_type = Option<Vec<common::Finite>>)]
             vector: Option<Vector>,
             /// Hits wanted, 1 to 1,000. Absent: 10.
             top_k: Option<usize>,

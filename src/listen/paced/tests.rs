@@ -9,9 +9,9 @@ fn paced(window: Duration, bytes_min: u64) -> (Paced<DuplexStream>, DuplexStream
 }
 
 #[tokio::test]
-async fn a_write_that_nobody_reads_ends() {
+async fn a_write_without_a_reader_ends() {
     let (mut ours, theirs) = paced(Duration::from_millis(30), 1);
-    let error = ours.write_all(&[7; 4_096]).await.expect_err("nobody reads");
+    let error = ours.write_all(&[7; 4_096]).await.expect_err("it is not read");
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     drop(theirs);
 }

@@ -31,7 +31,7 @@ fn known(places: &Arc<Places>, from: u8, who: u8) -> Place {
 }
 
 #[test]
-fn a_crowd_from_one_address_keeps_nobody_out() {
+fn a_crowd_from_one_address_keeps_no_other_out() {
     let places = Places::new(8);
     let crowd: Vec<_> = (0..8).map(|_| take(&places, 1)).collect();
     let others: Vec<_> = (2..6).map(|n| take(&places, n)).collect();
@@ -76,7 +76,7 @@ fn a_request_of_a_known_caller_is_served_to_its_end_and_one_caller_gets_half() {
     assert_eq!(all[2].serve(caller(1)).expect_err("more than half").code, Code::RateLimited);
     all[2].serve(caller(2)).expect("another's");
     all[3].serve(caller(3)).expect("the last one");
-    assert!(places.take(address(2)).now_or_never().is_none(), "nobody may be displaced");
+    assert!(places.take(address(2)).now_or_never().is_none(), "none may be displaced");
     all[1].flushed();
     assert!(places.take(address(2)).now_or_never().is_none(), "its reply is not made yet");
     all[1].replied();

@@ -4,7 +4,7 @@ use crate::{
     container::reseal,
     sample::{Random, doc, document},
 };
-use kernel::{AttrValue, Field, Principal, Scalar, Untrusted};
+use kernel::{AttrValue, Field, Filter, Principal, Scalar, Untrusted};
 use proptest::{collection::vec, prelude::*};
 use std::{io, ops::Range, sync::Mutex};
 
@@ -61,7 +61,10 @@ fn answered(segment: &Segment) -> Result<impl PartialEq + std::fmt::Debug + use<
         [Field::Attribute("k".into()), Field::Uri, Field::ExpiresAt]
             .map(|field| {
                 let prefix = Filter::Prefix(field.clone(), "h".into());
-                Ok::<_, Error>((segment.evaluate(&Filter::Exists(field))?, segment.evaluate(&prefix)?))
+                Ok::<_, Error>((
+                    segment.evaluate(&Filter::Exists(field).compile())?,
+                    segment.evaluate(&prefix.compile())?,
+                ))
             })
             .into_iter()
             .collect::<Result<Vec<_>, _>>()?,
@@ -107,7 +110,7 @@ fn three() -> Vec<Document> {
     docs[0].vectors = vec![1.0, 0.0, 0.0, 0.0, 1.0, 0.0];
     docs[1].vectors = vec![0.5, 0.5, 0.0];
     docs[1].readers = Some(vec![Principal::parse("user:a").unwrap()]);
-    docs[2].attributes.insert("k".into(), AttrValue::Many(vec![Scalar::Num(1.0), Scalar::Str("x".into())]));
+    docs[2].attributes.insert("k".into(), AttrValue::Many(vec![Scalar::Num(1.0.into()), Scalar::Str("x".into())]));
     docs
 }
 
@@ -245,7 +248,7 @@ fn a_paged_segment_answers_as_a_whole_one_and_reads_no_more_than_it_must() {
         let hits = whole.search_text(&words, &stats, &rows, 9).unwrap();
         assert_eq!(paged.search_text(&words, &stats, &rows, 9).unwrap(), hits);
         let uri = Filter::Prefix(Field::Uri, format!("https://example.com/{}", n % 7));
-        assert_eq!(paged.evaluate(&uri).unwrap(), whole.evaluate(&uri).unwrap());
+        assert_eq!(paged.evaluate(&uri.compile()).unwrap(), whole.evaluate(&uri.compile()).unwrap());
     }
     read(&source);
     for (n, doc) in docs.iter().enumerate() {
@@ -285,7 +288,7 @@ fn a_page_that_does_not_open_is_an_error_of_those_who_need_it() {
             Err(error) => tell(0, Some(error)),
         }
         assert_eq!(segment.search_vector(&wide_query(1), &rows, 480).hits.len(), 480, "it needs no page");
-        match segment.evaluate(&uri) {
+        match segment.evaluate(&uri.compile()) {
             Ok(found) => assert_eq!(found.len(), 40),
             Err(error) => tell(1, Some(error)),
         }

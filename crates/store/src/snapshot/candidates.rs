@@ -78,7 +78,7 @@ impl Snapshot {
     pub fn source(&self, eligible: &Eligible, at: Address) -> Result<Untrusted, Error> {
         let (part, _) = self.eligible_part(eligible, at).ok_or(Error::NotEligible)?;
         let (doc, _) = part.index.row(at.row).ok_or(Error::NotEligible)?;
-        Ok(self.noted(part.index.head(doc))?.uri)
+        self.noted(part.index.uri(doc))
     }
 
     pub(super) fn eligible_part<'a>(

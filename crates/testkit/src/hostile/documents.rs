@@ -27,7 +27,7 @@ pub(super) fn attacks() -> Vec<Attack> {
         writes("html_nesting", &["DOCUMENT_BYTES_MAX"], html_nesting),
         writes("html_styles", &["DOCUMENT_BYTES_MAX"], html_styles),
         writes("markdown", &["DOCUMENT_BYTES_MAX"], markdown),
-        writes("attributes", &["DOCUMENTS_PER_REQUEST_MAX", "ATTRIBUTES_MAX", "ATTRIBUTE_VALUE_BYTES_MAX"], attributes),
+        writes("attributes", &["WRITES_BYTES_MIN", "DOCUMENTS_PER_REQUEST_MAX", "ATTRIBUTES_MAX"], attributes),
         writes("readers", &["READERS_MAX", "PRINCIPAL_BYTES_MAX"], readers),
         writes("titles", &["TITLE_BYTES_MAX", "URI_BYTES_MAX"], titles),
         writes("long_text", &["DOCUMENT_BYTES_MAX", "PASSAGES_PER_DOCUMENT_MAX"], long_text),

@@ -17,8 +17,8 @@ pub(super) fn attacks() -> Vec<Attack> {
         statuses: &[200, 400, 413],
     };
     vec![
-        reads("reply_attributes", &["TOP_K_MAX", "ATTRIBUTES_MAX"], heavy_document, hits),
-        reads("reply_text", &["LIST_LIMIT_MAX", "DOCUMENT_BYTES_MAX"], long_documents, texts),
+        reads("reply_attributes", &["TOP_K_MAX", "ATTRIBUTES_MAX", "REPLY_BYTES_SOFT"], heavy_document, hits),
+        reads("reply_text", &["LIST_LIMIT_MAX", "DOCUMENT_BYTES_MAX", "REPLY_BYTES_MAX"], long_documents, texts),
         reads("many_namespaces", &["NAMESPACES_OPEN_MAX", "LOG_FILE_BYTES_MIN"], nothing, namespaces),
         reads(
             "many_small_writes",
