@@ -1,16 +1,18 @@
 //! The places of one listener: who has one, and who gives it up when all are taken.
 //!
 //! At the limit a new connection displaces another, so that a crowd which holds connections open keeps no client out. The
-//! order: first those that never carried a valid credential, of the address that has most of them, the longest idle
-//! first; then idle ones of the caller that has most. A connection that serves a request of a known caller is never
+//! order: first those that never carried a valid credential, of the address that has most of them: those that have asked
+//! without one, then the longest silent, each after a moment in which it may show one; then idle ones of the caller that
+//! has most. A connection that serves a request of a known caller is never
 //! displaced, and one caller serves requests on at most as many as it leaves free.
 //!
 //! There is no fixed number for an address: behind a proxy all clients have one. The address that has most loses first,
 //! so that another gets its half whenever it wants it.
 
 use crate::shares::{Caller, Pool, Share};
-use kernel::{Code, Error};
+use kernel::{Code, Error, limits};
 use std::{
+    cmp::Reverse,
     collections::HashMap,
     net::{IpAddr, Ipv6Addr},
     sync::{
@@ -19,13 +21,15 @@ use std::{
     },
     time::Duration,
 };
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 /// See the module.
 pub(crate) struct Places {
     table: Mutex<Table>,
     max: usize,
+    /// A new connection keeps its place for so long whatever comes, to send its first request.
+    grace: Duration,
     /// A place was given back, or may be displaced now.
     freed: Notify,
     /// Places whose connections serve a request of a known caller.
@@ -44,6 +48,9 @@ struct Entry {
     caller: Option<Caller>,
     serving: Option<Share>,
     used: u64,
+    since: Instant,
+    /// It was answered without a credential.
+    asked: bool,
     end: CancellationToken,
 }
 
@@ -59,8 +66,12 @@ pub(crate) struct Place {
 impl Places {
     /// Places for `max` connections at once.
     pub(crate) fn new(max: usize) -> Arc<Self> {
+        Self::with_grace(max, limits::CONNECTION_GRACE)
+    }
+
+    fn with_grace(max: usize, grace: Duration) -> Arc<Self> {
         let max = max.max(1);
-        Arc::new(Self { table: Mutex::default(), max, freed: Notify::new(), serving: Pool::new(max, 1) })
+        Arc::new(Self { table: Mutex::default(), max, grace, freed: Notify::new(), serving: Pool::new(max, 1) })
     }
 
     /// A place for a connection from this address: a free one, or another's, or the next that becomes free.
@@ -68,25 +79,34 @@ impl Places {
         let address = network(address);
         loop {
             let freed = self.freed.notified();
-            if let Some(place) = self.try_take(address) {
-                return place;
+            match self.try_take(address) {
+                Ok(place) => return place,
+                Err(None) => freed.await,
+                Err(Some(wait)) => tokio::select! {
+                    () = freed => {}
+                    () = tokio::time::sleep(wait) => {}
+                },
             }
-            freed.await;
         }
     }
 
-    fn try_take(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+    /// `Err`: all places are held, and when one may be displaced, if it is only too new for that.
+    fn try_take(self: &Arc<Self>, address: IpAddr) -> Result<Place, Option<Duration>> {
         let mut table = self.lock();
         if table.entries.len() >= self.max {
-            let displaced = table.displaced(self.max)?;
-            let entry = table.entries.remove(&displaced)?;
-            entry.end.cancel();
+            let displaced = table.displaced(self.max).ok_or(None)?;
+            if let Some(wait) = table.entries.get(&displaced).and_then(|entry| entry.grace_left(self.grace)) {
+                return Err(Some(wait));
+            }
+            if let Some(entry) = table.entries.remove(&displaced) {
+                entry.end.cancel();
+            }
         }
         table.tick += 1;
-        let (id, end) = (table.tick, CancellationToken::new());
-        let entry = Entry { address, caller: None, serving: None, used: id, end: end.clone() };
+        let (id, end, since) = (table.tick, CancellationToken::new(), Instant::now());
+        let entry = Entry { address, caller: None, serving: None, used: id, since, asked: false, end: end.clone() };
         table.entries.insert(id, entry);
-        Some(Place { places: self.clone(), id, end, replied: AtomicBool::new(false) })
+        Ok(Place { places: self.clone(), id, end, replied: AtomicBool::new(false) })
     }
 
     /// Nothing panics while holding this lock.
@@ -116,9 +136,17 @@ impl Table {
                 Some(caller) => callers.get(caller).copied(),
                 None => addresses.get(&entry.address).copied(),
             };
-            (entry.caller.is_some() == spare_strangers, crowd, std::cmp::Reverse(entry.used))
+            (entry.caller.is_some() == spare_strangers, crowd, entry.asked, Reverse(entry.used))
         })
         .map(|(id, _)| *id)
+    }
+}
+
+impl Entry {
+    /// How long it is kept yet because it is new; `None` when it may be displaced.
+    fn grace_left(&self, grace: Duration) -> Option<Duration> {
+        let left = grace.checked_sub(self.since.elapsed()).filter(|left| !left.is_zero());
+        left.filter(|_| self.caller.is_none() && !self.asked)
     }
 }
 
@@ -162,6 +190,7 @@ impl Place {
         let tick = table.tick;
         if let Some(entry) = table.entries.get_mut(&self.id) {
             entry.used = tick;
+            entry.asked = entry.caller.is_none();
             entry.serving = None;
         }
         drop(table);

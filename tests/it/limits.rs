@@ -175,6 +175,8 @@ const ELSEWHERE: &[(&str, &[&str])] = &[
             "STORE_TRIES_MAX",
             "STORE_PAUSE_MIN",
             "STORE_PAUSE_MAX",
+            "BLOCKED_JOBS_PER_TENANT_MAX",
+            "BLOCKED_JOBS_MAX",
         ],
     ),
     (

@@ -30,6 +30,7 @@ mod reports;
 mod rotations;
 mod server_keys;
 mod shares;
+mod text;
 mod tidy;
 
 /// The real binary, on a folder and ports of its own: the one that was built with the tests, or

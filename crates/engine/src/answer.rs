@@ -228,6 +228,16 @@ pub struct Diversity {
     pub lambda: f32,
 }
 
+/// What a quotation in a question means. One with a plus before it (`+"sick leave"`) is demanded in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Phrases {
+    /// Passages that hold it come first.
+    #[default]
+    Prefer,
+    /// Only passages that hold it answer.
+    Require,
+}
+
 /// The best candidates are judged again, by a model that reads them beside the question.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rerank {
@@ -263,6 +273,8 @@ pub struct SearchRequest {
     pub max_per_source: Option<usize>,
     /// How two rankings become one; absent: adaptively.
     pub fusion: Option<Fusion>,
+    /// What a quotation in the question means.
+    pub phrases: Phrases,
     /// Passages that say something new before those that repeat.
     pub diversity: Option<Diversity>,
     /// Whether and how a model judges the best candidates again.
@@ -313,6 +325,8 @@ pub struct Hit {
     pub findings: Vec<Finding>,
     /// The passage's length in tokens.
     pub tokens: u32,
+    /// How many of the phrases that the question prefers stand in it.
+    pub phrases: usize,
 }
 
 /// What a search found.

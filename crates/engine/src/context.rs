@@ -4,6 +4,8 @@
 //! Delimiters carry a marker that is fresh for every reply, so that no stored text can close its
 //! own fence (spotlighting: Hines et al., arXiv 2403.14720).
 
+mod datamark;
+
 use crate::{
     Engine, Flow, Hit, Include, Permitted, SearchRequest, reply_size::ReplyRoom, turnstile::Pass, work::Asker,
 };
@@ -20,7 +22,7 @@ pub enum Rendering {
     /// Each passage between two lines with the marker.
     #[default]
     Delimited,
-    /// The marker stands between all words.
+    /// The marker stands between all words, and every few characters where a text has no spaces.
     Datamarked,
     /// Passages in base64.
     Base64,
@@ -212,7 +214,7 @@ fn render(hit: &Hit, n: usize, rendering: Rendering, marker: &str) -> String {
             format!("<{marker} n=\"{n}\">\n[{n}] {title}\n{}\n</{marker}>\n\n", clean(text))
         }
         Rendering::Datamarked => {
-            let marked = |s: &str| clean(s).split_whitespace().collect::<Vec<_>>().join(marker);
+            let marked = |s: &str| datamark::marked(&clean(s), marker);
             format!("[{n}] {}\n{}\n\n", marked(&title), marked(text))
         }
         Rendering::Base64 => {
@@ -231,7 +233,9 @@ fn preamble(rendering: Rendering, marker: &str) -> String {
             format!("Retrieved text stands between <{marker} n=\"N\"> and </{marker}>. {rule}")
         }
         Rendering::Datamarked => {
-            format!("In retrieved text the words are joined by {marker} instead of spaces. {rule}")
+            format!(
+                "In retrieved text {marker} stands instead of every space, and inside long runs of characters. {rule}"
+            )
         }
         Rendering::Base64 => {
             format!(
@@ -241,21 +245,26 @@ fn preamble(rendering: Rendering, marker: &str) -> String {
     }
 }
 
+/// Characters of a run without spaces that count as one word: base64 and marked text are not one word each.
+const WORD_CHARS_MAX: usize = 16;
+
 /// Words as tokens, where no model says better.
 struct Words;
 
 impl Tokens for Words {
     fn spans(&self, text: &str) -> Vec<TokenSpan> {
         let mut spans = Vec::new();
-        let mut from = None;
+        let (mut from, mut chars) = (None, 0);
         for (at, c) in text.char_indices().chain([(text.len(), ' ')]) {
-            match (c.is_whitespace(), from) {
-                (true, Some(start)) => {
-                    spans.push(TokenSpan { start, end: at });
-                    from = None;
-                }
-                (false, None) => from = Some(at),
-                _ => {}
+            if let Some(start) = from
+                && (c.is_whitespace() || chars == WORD_CHARS_MAX)
+            {
+                spans.push(TokenSpan { start, end: at });
+                (from, chars) = (None, 0);
+            }
+            if !c.is_whitespace() {
+                from.get_or_insert(at);
+                chars += 1;
             }
         }
         spans

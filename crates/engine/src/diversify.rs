@@ -163,8 +163,10 @@ impl<T: Copy> Marginal<T> {
             // Nothing was taken yet: the first is the most relevant, whatever lambda is.
             None => c.relevance,
         };
+        // What holds more of the preferred phrases stands in front and comes first, whatever it is like.
+        let phrases = self.left.first()?.fused.phrases;
         let mut best = None;
-        for (at, candidate) in self.left.iter().enumerate() {
+        for (at, candidate) in self.left.iter().enumerate().take_while(|(_, c)| c.fused.phrases == phrases) {
             let worth = worth(candidate);
             if best.is_none_or(|(_, most)| worth > most) {
                 best = Some((at, worth));

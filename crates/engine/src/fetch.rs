@@ -42,7 +42,7 @@ pub(crate) fn fetch(
     let mut lengths = Lengths::default();
     let found = chosen.len();
     let mut hits = Vec::with_capacity(found);
-    for Fused { item, score, arms: [text, near] } in chosen {
+    for Fused { item, score, arms: [text, near], phrases } in chosen {
         fetching.presence.check()?;
         if include.attributes && !room.fits(passages.attributes_at_least(item)?) {
             break;
@@ -69,6 +69,7 @@ pub(crate) fn fetch(
             span: (passage.span.point_start, passage.span.point_end),
             findings: passage.findings,
             tokens: passage.tokens,
+            phrases,
         };
         let length = reply_size::hit(&hit) + attributes;
         if !room.take(length) {

@@ -290,6 +290,13 @@ fn judge(
             error: None,
         }),
         Verdict::Screened(mut screened) => match screened.chunk(tokens, &settings.chunking) {
+            Ok(()) if screened.is_rejected() => Step::Done(DocumentResult {
+                id: Some(identity.0),
+                status: ResultStatus::Rejected,
+                passages: 0,
+                findings: screened.findings().to_vec(),
+                error: None,
+            }),
             Ok(()) => Step::Screened { identity, screened },
             Err(error) => Step::Done(failed(identity.0, error.into())),
         },

@@ -22,6 +22,7 @@ mod me;
 mod namespaces;
 mod ownership;
 mod patience;
+mod phrases;
 mod query;
 mod recall;
 mod reencrypt;
@@ -35,7 +36,7 @@ mod work;
 pub use answer::{
     DeleteReply, Deleted, Diversity, DocumentPage, DocumentReply, DocumentResult, Explain, Flow, Fused, Fusion,
     FusionMethod, Hit, Include, IngestReply, IngestRequest, ListRequest, MinScores, Mode, Page, Paged, PatchReply,
-    PatchRequest, Permitted, Rerank, Reranked, ResultStatus, ReviewReply, ReviewRequest, Scores, SearchReply,
+    PatchRequest, Permitted, Phrases, Rerank, Reranked, ResultStatus, ReviewReply, ReviewRequest, Scores, SearchReply,
     SearchRequest, SegmentSearch, Signals, Weights,
 };
 pub use config::EngineConfig;
@@ -43,7 +44,7 @@ pub use context::{ContextReply, ContextRequest, Rendering, Source};
 pub use control::{RotateMode, Usage};
 pub use engine::{Engine, Health};
 pub use eraser::ErasureHealth;
-pub use intake::{Body, RawDocument, RawPatch};
+pub use intake::{Body, RawDocument, RawPatch, UnreadFormat, unread_ending, unread_format};
 pub use ledger::Audited;
 pub use me::{AuditQuery, TenantUsage, Whoami};
 pub use namespaces::{EmbeddingAsk, NamespaceChange, NamespaceView};

@@ -7,6 +7,7 @@
 use crate::{
     Engine, Hit, Reranked, SearchReply, diversify,
     fuse::Fused,
+    phrases,
     query::{Plan, Reranking},
     search::millis,
     work::Asker,
@@ -67,9 +68,15 @@ fn order(plan: &Plan, hits: Vec<Hit>, scores: &[f32]) -> Result<Vec<Hit>, Error>
         .map(|(hit, score)| Hit { score: *score, scores: crate::Scores { rerank: Some(*score), ..hit.scores }, ..hit })
         .collect();
     // Stable: equal ones stay as the arms ranked them.
-    hits.sort_by(|a, b| b.score.total_cmp(&a.score));
+    hits.sort_by(|a, b| b.phrases.cmp(&a.phrases).then(b.score.total_cmp(&a.score)));
+    phrases::raise(hits.iter_mut().map(|hit| (hit.phrases, &mut hit.score)).collect());
     if let Some(diversity) = plan.diversity() {
-        let ranked = hits.iter().enumerate().map(|(item, hit)| Fused { item, score: hit.score, arms: [None; 2] });
+        let ranked = hits.iter().enumerate().map(|(item, hit)| Fused {
+            item,
+            score: hit.score,
+            arms: [None; 2],
+            phrases: hit.phrases,
+        });
         let vector = |item: usize| hits[item].vector.clone();
         let chosen = diversify::diversify(ranked.collect(), diversity, vector, plan.top_k())?;
         let mut left: Vec<Option<Hit>> = hits.into_iter().map(Some).collect();

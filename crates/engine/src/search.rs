@@ -10,6 +10,7 @@ use crate::{
         Fused, RRF_K,
         blend::{Asked, blend},
     },
+    phrases,
     query::{self, Plan, VectorSource},
     turnstile::Pass,
     work::Asker,
@@ -19,7 +20,7 @@ use kernel::{Clock, Error, Presence, Status, Timestamp, Tokens, cost::RunOn};
 use ledger::Deed;
 use models::Kind;
 use registry::NamespaceRecord;
-use segment::{Highlighter, TextQuery, TextStats};
+use segment::{Highlighter, TextStats};
 use std::{sync::Arc, time::Duration};
 use store::{Address, Eligible, Look, Snapshot, Totals};
 
@@ -172,17 +173,15 @@ fn rank(
     desk.ends("queue")?;
     let eligible = snapshot.eligible(plan.audience(), plan.filter(), &[Status::Indexed], now)?;
     desk.ends("filter")?;
-    let (query, eligible) = match plan.words() {
-        Some(question) => snapshot.ask(question.expose(), eligible)?,
-        None => (TextQuery::nothing(), eligible),
-    };
+    let phrases::Read { query, eligible, quoted } = phrases::read(snapshot, plan, eligible)?;
     let query = query.with_title_weight(plan.title_weight());
     let stats = match query.is_empty() {
         true => TextStats::for_query(&query),
         false => snapshot.text_stats(&query, &eligible)?,
     };
     let words = plan.words().map_or("", |words| words.expose());
-    let asked = Asked { words, query: &query, stats: &stats, vector: vector.unwrap_or_default(), tokens };
+    let asked =
+        Asked { words, query: &query, stats: &stats, vector: vector.unwrap_or_default(), tokens, quoted: &quoted };
     let found = enough(snapshot, plan, &eligible, &asked, desk)?;
     let seen = match plan.include().explain {
         true => snapshot.totals_for(plan.audience(), now)?,
@@ -262,7 +261,9 @@ fn look(
     desk.ends("text")?;
     let (near, looks) = snapshot.vector(asked.vector, eligible, depth)?;
     desk.ends("vector")?;
+    let arms = [text.len(), near.len()];
     let [text, near] = [text, near].map(|hits| hits.into_iter().map(|h| (h.at, h.score)).collect::<Vec<_>>());
+    let [text, near] = phrases::joined(snapshot, plan, asked, [text, near], depth)?;
     let (ranked, fusion) = match plan.mode() {
         Mode::Hybrid => {
             let (ranked, fusion) = blend(snapshot, eligible, plan, asked, ([&text, &near], depth))?;
@@ -270,9 +271,10 @@ fn look(
         }
         Mode::Text | Mode::Vector => (alone(&text, 0).chain(alone(&near, 1)).collect(), None),
     };
+    let ranked = phrases::first(ranked, asked.quoted);
     desk.ends("fuse")?;
     let chosen = diversify::choose(snapshot, plan, eligible, ranked)?;
-    Ok(Found { chosen, arms: [text.len(), near.len()], looks, fusion })
+    Ok(Found { chosen, arms, looks, fusion })
 }
 
 /// One arm keeps its own scores.
@@ -280,7 +282,7 @@ fn alone(list: &[(Address, f32)], arm: usize) -> impl Iterator<Item = Fused<Addr
     list.iter().map(move |(item, score)| {
         let mut arms = [None; 2];
         arms[arm] = Some(*score);
-        Fused { item: *item, score: *score, arms }
+        Fused { item: *item, score: *score, arms, phrases: 0 }
     })
 }
 

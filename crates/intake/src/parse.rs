@@ -5,11 +5,13 @@
 //! Only visible text is stored and found; both streams are screened.
 
 mod css;
+mod formats;
 mod html;
 mod markdown;
 mod media;
 
 use crate::{Body, Error, RawDocument, raw};
+pub use formats::{UnreadFormat, unread_ending, unread_format};
 use kernel::{Attributes, DocumentId, Principal, Timestamp, Untrusted, limits};
 use media::Kind;
 use std::{borrow::Cow, fmt};
@@ -44,7 +46,7 @@ pub(crate) struct Content {
     pub(crate) title: String,
 }
 
-/// Pieces of text that no reader sees, one behind the other in one string: a page may hold millions of short ones.
+/// Pieces of text that no reader sees, one after the other in one string: a page may hold millions of short ones.
 #[derive(Default)]
 pub(crate) struct Hidden {
     text: String,
@@ -116,7 +118,10 @@ pub fn parse(document: RawDocument) -> Result<Draft, Error> {
     let names = [id.as_ref().map(DocumentId::as_str), uri.as_ref().map(Untrusted::expose)];
     let content = match body {
         Body::None => Content::default(),
-        Body::Text(text) => read(text.expose(), media_type.as_deref(), &names, "documents[].text")?,
+        Body::Text(text) => {
+            media::check_format(text.expose().as_bytes(), "documents[].text")?;
+            read(text.expose(), media_type.as_deref(), &names, "documents[].text")?
+        }
         Body::Bytes { media_type: own, bytes } => {
             let text = media::decode(&bytes)?;
             read(text, own.as_deref().or(media_type.as_deref()), &names, "documents[].content_base64")?

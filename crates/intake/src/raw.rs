@@ -111,7 +111,7 @@ pub fn identify(raw: &RawDocument, judgement: &[u8], keyed: &dyn Pseudonymiser) 
 
 /// Of the screens and of what makes text visible. Grows with each release in which they find other things, so that
 /// content that is sent again is judged by them.
-const SCREENS_VERSION: u8 = 1;
+const SCREENS_VERSION: u8 = 2;
 
 /// Everything but the body, each field length-prefixed and each option marked.
 fn encode_rest(raw: &RawDocument) -> Vec<u8> {

@@ -120,6 +120,7 @@ const INPUTS: &[Hostile] = &[
     ("blocks of odd blanks", HTML, "seen", |_| "<p>\u{a0}".to_owned()),
     ("scripts that open comments", HTML, "seen<script>", |_| "<!--<script></script>-->".to_owned()),
     ("ends of a title", HTML, "seen<title>", |_| "</titl".to_owned()),
+    ("words of a title", HTML, "seen<title>", |_| "a ".to_owned()),
     ("headings", HTML, "seen", |_| "<h1>x".to_owned()),
     ("emphasis", MARKDOWN, "seen\n\n", |_| "*a".to_owned()),
     ("stars", MARKDOWN, "seen\n\n", |_| "*".to_owned()),

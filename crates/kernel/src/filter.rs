@@ -254,7 +254,7 @@ impl Filter {
         }
     }
 
-    /// The words of a string as `match` compares them: lower-cased runs of letters and digits.
+    /// The words of a string as `match` compares them: runs of letters and digits in the normal form that text search uses too.
     pub fn words(text: &str) -> Vec<String> {
         words_of(text)
     }
@@ -275,12 +275,12 @@ fn equal(value: &Scalar, wanted: &Scalar, instants: bool) -> bool {
 }
 
 fn words_of(text: &str) -> Vec<String> {
-    written_words(text).map(str::to_lowercase).collect()
+    folded_words(&crate::folded(text, crate::Folding::Common)).map(str::to_owned).collect()
 }
 
-/// As they are written.
-fn written_words(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty())
+/// The words of a text in its normal form.
+fn folded_words(folded: &str) -> impl Iterator<Item = &str> {
+    folded.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty())
 }
 
 /// How much of a filter has been read.

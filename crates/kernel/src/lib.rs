@@ -11,6 +11,7 @@ mod document;
 mod entropy;
 mod error;
 mod filter;
+mod fold;
 mod ids;
 mod interrupt;
 pub mod limits;
@@ -30,6 +31,7 @@ pub use document::{Audience, Document, Finding, FindingKind, Passage, ReadersRul
 pub use entropy::{Entropy, OsEntropy, SeededEntropy};
 pub use error::{Code, Error, Result};
 pub use filter::{Column, Comparison, CompiledFilter, DocumentView, Field, Filter, Leaf, Matcher, Node, Wanted};
+pub use fold::{Folded, Folding, folded, is_ignorable};
 pub use ids::{
     CommitNo, DocumentId, Incarnation, KeyEpoch, KeyId, LogEpoch, NamespaceName, NamespaceUuid, ObjectUuid,
     OperationId, OperatorName, Principal, RequestId, TenantId,

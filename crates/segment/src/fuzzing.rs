@@ -219,7 +219,7 @@ fn query(segment: &Segment) {
     let mut expansion = Expansion::default();
     let _ = segment.expand(&text, &rows, &mut expansion).is_ok();
     text.expand(expansion);
-    assert!(segment.holding(&text, &rows).map_or(true, |held| held.is_subset(&rows)));
+    assert!(segment.holding(&text, 0, &rows).map_or(true, |held| held.is_subset(&rows)));
     let mut stats = TextStats::for_query(&text);
     if let Ok(found) = segment.text_stats(&text, &rows) {
         stats += found;

@@ -44,8 +44,8 @@ impl<'a> Highlighter<'a> {
     pub fn spans(&mut self, text: &str) -> Vec<(u32, u32)> {
         let (mut places, mut ranges) = self.places(text);
         let mut held = vec![false; places.len()];
-        for stems in &self.query.phrases {
-            mark(&places, stems, &mut held);
+        for phrase in &self.query.phrases {
+            mark(&places, &phrase.stems, &mut held);
         }
         places.iter_mut().zip(held).for_each(|(place, held)| place.hit |= held);
         ranges.extend(places.iter().filter(|place| place.hit).map(|place| (place.start, place.end)));
@@ -78,7 +78,7 @@ impl<'a> Highlighter<'a> {
                 terms.contains(term) || query.prefixes.iter().any(|prefix| prefix.takes(term, other))
             };
             let hit = found.stem.is_some_and(|id| asked(id, other)) || found.written.is_some_and(|id| asked(id, other));
-            let (start, end) = (piece.at, piece.at + piece.text.len());
+            let (start, end) = piece.place();
             match found.stem {
                 Some(stem) => places.push(Place { stem: lexicon.term(stem).to_owned(), start, end, hit }),
                 None if hit && piece.kind == Kind::Whole => wholes.push((start, end)),

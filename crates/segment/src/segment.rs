@@ -467,12 +467,12 @@ impl Segment {
         self.text.expand(query, rows, self.rows(), into)
     }
 
-    /// Those of `rows` that hold every phrase of the query.
+    /// Those of `rows` that hold this phrase of the query; its phrases are numbered from 0.
     ///
     /// # Errors
     /// [`Error::Unreadable`] when postings cannot be read.
-    pub fn holding(&self, query: &TextQuery, rows: &RoaringBitmap) -> Result<RoaringBitmap, Error> {
-        self.text.holding(query, rows)
+    pub fn holding(&self, query: &TextQuery, phrase: usize, rows: &RoaringBitmap) -> Result<RoaringBitmap, Error> {
+        self.text.holding(query, phrase, rows)
     }
 
     /// The best `k` of `rows` by BM25 (k1 1.5, b 0.75; any term), best first. `stats` are those of the namespace.

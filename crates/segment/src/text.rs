@@ -259,16 +259,18 @@ impl Text {
         Ok(held)
     }
 
-    /// Those of `rows` that hold every phrase of the query.
-    pub(crate) fn holding(&self, query: &TextQuery, rows: &RoaringBitmap) -> Result<RoaringBitmap, Error> {
-        let mut held = rows.clone();
-        for phrase in &query.phrases {
-            held = match &self.postings {
-                Postings::Memory(index) => index.phrase(phrase, &held)?,
-                Postings::Frozen(index) => index.phrase(phrase, &held)?,
-            };
+    /// Those of `rows` that hold this phrase of the query.
+    pub(crate) fn holding(
+        &self,
+        query: &TextQuery,
+        phrase: usize,
+        rows: &RoaringBitmap,
+    ) -> Result<RoaringBitmap, Error> {
+        let Some(phrase) = query.phrases.get(phrase) else { return Ok(RoaringBitmap::new()) };
+        match &self.postings {
+            Postings::Memory(index) => index.phrase(&phrase.stems, rows),
+            Postings::Frozen(index) => index.phrase(&phrase.stems, rows),
         }
-        Ok(held)
     }
 
     /// Terms of these rows, and those of them that are the titles'.

@@ -218,8 +218,13 @@ impl Index {
         self.indexed().expand(query, rows, into)
     }
 
-    pub(crate) fn holding(&self, query: &TextQuery, rows: &RoaringBitmap) -> Result<RoaringBitmap, Error> {
-        self.indexed().holding(query, rows)
+    pub(crate) fn holding(
+        &self,
+        query: &TextQuery,
+        phrase: usize,
+        rows: &RoaringBitmap,
+    ) -> Result<RoaringBitmap, Error> {
+        self.indexed().holding(query, phrase, rows)
     }
 
     pub(crate) fn search_text(

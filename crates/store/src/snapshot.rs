@@ -5,8 +5,10 @@
 //! All of it is synchronous work for the engine's pool.
 
 mod candidates;
+mod quoted;
 mod shown;
 
+pub use quoted::Quoted;
 pub use shown::{Listed, Located, Page, PassageText, Passages, Unread};
 
 use crate::{
@@ -246,20 +248,23 @@ impl Snapshot {
         Ok(Eligible { parts, view: self.view.clone(), audience: audience.clone(), now })
     }
 
-    /// What a question asks for in this namespace's language, and the eligible rows that hold its quoted phrases: no
-    /// other is ranked, by words or by vector. A word with a star stands for words that eligible rows hold.
+    /// What a question asks for in this namespace's language, the eligible rows that may answer it, and which of them
+    /// hold what it quotes. Rows that lack a demanded phrase may not answer, by words or by vector. A word with a star
+    /// stands for words that eligible rows hold. What nothing eligible holds stands in the query's warnings.
     ///
     /// # Errors
     /// When a segment does not read.
-    pub fn ask(&self, question: &str, eligible: Eligible) -> Result<(TextQuery, Eligible), Error> {
+    pub fn ask(
+        &self,
+        question: &str,
+        all_phrases: bool,
+        eligible: Eligible,
+    ) -> Result<(TextQuery, Eligible, Quoted), Error> {
         let (mut query, mut eligible) = (TextQuery::in_language(question, self.view.spec.language), eligible);
-        if query.has_phrases() {
-            let parts = self.view.parts.iter().zip(&mut eligible.parts);
-            for (part, here) in parts.filter(|(_, here)| !here.rows().is_empty()) {
-                let rows = self.noted(part.index.holding(&query, here.rows()))?;
-                *here = EligiblePart::Some { docs: here.docs().clone(), rows };
-            }
+        if all_phrases {
+            query.require_phrases();
         }
+        let quoted = self.quoted(&mut query, &mut eligible)?;
         if query.has_prefixes() {
             let mut expansion = Expansion::default();
             for (_, part, here) in self.parts_of(&eligible).filter(|(.., here)| !here.rows().is_empty()) {
@@ -267,7 +272,7 @@ impl Snapshot {
             }
             query.expand(expansion);
         }
-        Ok((query, eligible))
+        Ok((query, eligible, quoted))
     }
 
     /// The `k` best eligible passages by BM25. Word frequencies are those of all passages that this reader can find

@@ -9,7 +9,7 @@ use crate::{
     http::call::Incoming,
     strict::{Tree, Unread, Vector},
 };
-use engine::{ContextRequest, Include, MinScores, Mode, Rendering, SearchRequest};
+use engine::{ContextRequest, Include, MinScores, Mode, Phrases, Rendering, SearchRequest};
 use kernel::{CommitNo, Error, Principal, Untrusted, limits};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -49,6 +49,23 @@ pub(crate) enum ModeWord {
     Text,
 }
 
+/// What words in double quotes mean.
+#[derive(Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum PhrasesWord {
+    Prefer,
+    Require,
+}
+
+impl From<PhrasesWord> for Phrases {
+    fn from(word: PhrasesWord) -> Self {
+        match word {
+            PhrasesWord::Prefer => Self::Prefer,
+            PhrasesWord::Require => Self::Require,
+        }
+    }
+}
+
 /// Least scores of the arms; a hit must have each that is asked for.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -64,8 +81,9 @@ macro_rules! searching {
         #[serde(deny_unknown_fields)]
         $(#[$doc])*
         pub(crate) struct $name {
-            /// The question. Words in double quotes must stand in a hit, one behind the other (not in mode `vector`); a
-            /// word with a star at its end (`comput*`) stands for all that begin so. Nothing in a question is an error.
+            /// The question. Passages that hold its words in double quotes, one after the other, come first (not in mode
+            /// `vector`); with a plus before the quotes (`+"sick leave"`) no other passage answers. A word with a star at
+            /// its end (`comput*`) stands for all that begin so. Nothing in a question is an error.
             query: Option<String>,
             /// Or its vector.
             #[schema(value_type = Option<Vec<common::Finite>>)]
@@ -87,6 +105,10 @@ macro_rules! searching {
             max_per_source: Option<usize>,
             fusion: Option<FusionBody>,
             diversity: Option<DiversityBody>,
+            /// What words in double quotes mean: `prefer` (the default) puts passages that hold them first, those with
+            /// more of the phrases before those with fewer; `require` lets no other passage answer, in any mode.
+            /// `warnings` tell of a phrase that no passage holds.
+            phrases: Option<PhrasesWord>,
             /// A model reads the best candidates beside the question and puts them in its own order; `score` is then its
             /// score. Needs `query`. 503 `model_unavailable` where no such model serves.
             rerank: Option<RerankBody>,
@@ -112,6 +134,7 @@ macro_rules! searching {
                     max_per_source: self.max_per_source,
                     fusion: self.fusion.take(),
                     diversity: self.diversity.take(),
+                    phrases: self.phrases,
                     rerank: self.rerank.take(),
                     min_commit: self.min_commit,
                     title_weight: self.title_weight,
@@ -151,6 +174,7 @@ struct SearchBody {
     max_per_source: Option<usize>,
     fusion: Option<FusionBody>,
     diversity: Option<DiversityBody>,
+    phrases: Option<PhrasesWord>,
     rerank: Option<RerankBody>,
     min_commit: Option<u64>,
     title_weight: Option<Finite>,
@@ -199,6 +223,7 @@ impl SearchBody {
             max_per_source: self.max_per_source,
             fusion: self.fusion.map(FusionBody::fusion),
             diversity: self.diversity.map(DiversityBody::diversity),
+            phrases: self.phrases.map(Phrases::from).unwrap_or_default(),
             rerank: self.rerank.and_then(RerankBody::rerank),
             min_commit: self.min_commit.map(CommitNo),
             title_weight: self.title_weight.map(|weight| weight.0),
@@ -266,7 +291,7 @@ pub(crate) struct Hit {
     document_id: String,
     /// Its number in the document, from 0.
     passage: u32,
-    /// Fused, or the reranker's; orders this reply only.
+    /// Fused, or the reranker's, and raised where the passage holds quoted phrases; orders this reply only.
     score: f32,
     scores: Scores,
     title: Option<String>,

@@ -19,21 +19,24 @@ async fn a_write_without_a_reader_ends() {
 #[tokio::test]
 async fn a_reader_of_too_few_bytes_is_as_one_that_does_not_read() {
     let (mut ours, mut theirs) = paced(Duration::from_millis(30), 1 << 20);
-    let reader = tokio::spawn(async move {
+    let reader = async {
         let mut byte = [0];
         while theirs.read_exact(&mut byte).await.is_ok() {
             tokio::task::yield_now().await;
         }
-    });
+    };
     // In a window of this length it does not read what it would have to, whatever the machine.
-    let error = loop {
-        if let Err(error) = ours.write_all(&[7; 4_096]).await {
-            break error;
+    let writer = async {
+        loop {
+            if let Err(error) = ours.write_all(&[7; 4_096]).await {
+                return error;
+            }
         }
     };
-    assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-    drop(ours);
-    reader.await.expect("it ends with the connection");
+    tokio::select! {
+        () = reader => panic!("the connection is there"),
+        error = writer => assert_eq!(error.kind(), io::ErrorKind::TimedOut),
+    }
 }
 
 #[tokio::test]

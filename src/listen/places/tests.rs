@@ -13,6 +13,11 @@ fn caller(n: u8) -> Caller {
     Caller::Tenant(Incarnation::from_bytes([n; 16]))
 }
 
+/// Places that are displaced however new they are.
+fn at_once(max: usize) -> Arc<Places> {
+    Places::with_grace(max, Duration::ZERO)
+}
+
 fn take(places: &Arc<Places>, from: u8) -> Place {
     places.take(address(from)).now_or_never().expect("a place at once")
 }
@@ -32,7 +37,7 @@ fn known(places: &Arc<Places>, from: u8, who: u8) -> Place {
 
 #[test]
 fn a_crowd_from_one_address_keeps_no_other_out() {
-    let places = Places::new(8);
+    let places = at_once(8);
     let crowd: Vec<_> = (0..8).map(|_| take(&places, 1)).collect();
     let others: Vec<_> = (2..6).map(|n| take(&places, n)).collect();
     assert_eq!(crowd.iter().filter(|p| is_displaced(p)).count(), 4);
@@ -47,7 +52,7 @@ fn a_crowd_from_one_address_keeps_no_other_out() {
 
 #[test]
 fn connections_without_a_credential_go_before_those_of_known_callers() {
-    let places = Places::new(8);
+    let places = at_once(8);
     let friend = known(&places, 1, 1);
     let crowd: Vec<_> = (0..7).map(|_| take(&places, 1)).collect();
     let newcomers: Vec<_> = (0..50).map(|_| take(&places, 2)).collect();
@@ -58,7 +63,7 @@ fn connections_without_a_credential_go_before_those_of_known_callers() {
 
 #[test]
 fn idle_connections_of_one_caller_leave_places_to_newcomers_and_to_others() {
-    let places = Places::new(8);
+    let places = at_once(8);
     let hoard: Vec<_> = (0..7).map(|_| known(&places, 1, 1)).collect();
     let other = known(&places, 2, 2);
     let newcomers: Vec<_> = (0..50).map(|_| take(&places, 3)).collect();
@@ -69,7 +74,7 @@ fn idle_connections_of_one_caller_leave_places_to_newcomers_and_to_others() {
 
 #[test]
 fn a_request_of_a_known_caller_is_served_to_its_end_and_one_caller_gets_half() {
-    let places = Places::new(4);
+    let places = at_once(4);
     let all: Vec<_> = (0..4).map(|_| take(&places, 1)).collect();
     all[0].serve(caller(1)).expect("one");
     all[1].serve(caller(1)).expect("half");
@@ -89,16 +94,14 @@ fn a_request_of_a_known_caller_is_served_to_its_end_and_one_caller_gets_half() {
 
 #[tokio::test]
 async fn who_waits_gets_the_next_place_that_is_free() {
-    let places = Places::new(1);
+    let places = at_once(1);
     let one = take(&places, 1);
     one.serve(caller(1)).expect("served");
-    let waiting = tokio::spawn({
-        let places = places.clone();
-        async move { places.take(address(2)).await }
+    let (next, ()) = tokio::join!(places.take(address(2)), async {
+        tokio::task::yield_now().await;
+        drop(one);
     });
-    tokio::task::yield_now().await;
-    drop(one);
-    drop(waiting.await.expect("a place"));
+    drop(next);
     assert!(places.lock().entries.is_empty());
 }
 
@@ -109,4 +112,23 @@ fn addresses_of_one_network_are_one() {
     assert_ne!(parse("2001:db8::1"), parse("2001:db8:0:1::1"));
     assert_eq!(parse("::ffff:192.0.2.1"), parse("192.0.2.1"));
     assert_ne!(parse("192.0.2.1"), parse("192.0.2.2"));
+}
+
+#[tokio::test]
+async fn a_new_connection_has_a_moment_to_show_its_credential() {
+    let places = Places::with_grace(2, Duration::from_secs(3_600));
+    let asked = take(&places, 1);
+    let silent = take(&places, 1);
+    assert!(places.take(address(2)).now_or_never().is_none(), "both are new");
+    // One that has asked without a credential has had its moment.
+    asked.replied();
+    asked.flushed();
+    let third = take(&places, 1);
+    assert!(is_displaced(&asked) && !is_displaced(&silent));
+    drop((silent, third));
+
+    let places = Places::with_grace(1, Duration::from_millis(30));
+    let first = take(&places, 1);
+    let second = places.take(address(2)).await;
+    assert!(is_displaced(&first) && !is_displaced(&second), "its moment is over");
 }

@@ -56,7 +56,7 @@ pub(super) fn cut(
     ControlFlow::Continue(())
 }
 
-/// Units of a paragraph that are held back at most. Only signs that a model has no token for make so many small ones.
+/// Units of a paragraph that are held back at most. Only characters that the model has no token for reach it.
 const WAITING_MAX: usize = 8_192;
 
 /// Hands over what waited. What begins where the paragraph does knows of the paragraph.

@@ -32,7 +32,7 @@ pub(super) enum Color {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Selector(u64);
 
-/// Under a key of this process: nobody outside finds two texts with one hash.
+/// Keyed at random for each process, so that colliding texts cannot be made in advance.
 static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// The selector of a class (`.`) or an id (`#`).

@@ -83,3 +83,17 @@ fn numbers_are_compared_exactly(#[case] have: Value, #[case] wanted: Value, #[ca
     assert_eq!(check(json!({"type":"eq","key":"n","value":wanted}), attributes.clone()), Ok(expected));
     assert_eq!(check(json!({"type":"in","key":"n","value":["x", wanted]}), attributes), Ok(expected));
 }
+
+#[test]
+fn match_compares_words_as_they_read() {
+    for (stored, asked) in [
+        ("the r\u{e9}sum\u{e9}", "RE\u{301}SUME\u{301}"),
+        ("\u{fb01}brils", "Fibrils"),
+        ("\u{ff32}\u{ff49}\u{ff4e}\u{ff47}12", "ring12"),
+        ("off\u{2060}shore Ge\u{ad}samt", "gesamt offshore"),
+        ("STRASSE", "stra\u{df}e"),
+    ] {
+        let (have, wanted) = (Filter::words(stored), Filter::words(asked));
+        assert!(wanted.iter().all(|word| have.contains(word)), "{have:?} {wanted:?}");
+    }
+}

@@ -31,7 +31,10 @@ pub(super) fn attacks() -> Vec<Attack> {
         writes("readers", &["READERS_MAX", "PRINCIPAL_BYTES_MAX"], readers),
         writes("titles", &["TITLE_BYTES_MAX", "URI_BYTES_MAX"], titles),
         writes("long_text", &["DOCUMENT_BYTES_MAX", "PASSAGES_PER_DOCUMENT_MAX"], long_text),
-        writes("vectors", &["DIMENSIONS_MAX", "DIMENSIONS_MIN", "BODY_BYTES_MAX"], vectors),
+        Attack {
+            statuses: &[200, 400, 413, 422],
+            ..writes("vectors", &["DIMENSIONS_MAX", "DIMENSIONS_MIN", "BODY_BYTES_MAX"], vectors)
+        },
         writes(
             "surplus",
             &["ATTRIBUTE_VALUES_PER_REQUEST_MAX", "DOCUMENTS_PER_REQUEST_MAX", "BODY_BYTES_MAX"],

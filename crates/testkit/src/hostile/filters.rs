@@ -22,11 +22,15 @@ pub(super) fn attacks() -> Vec<Attack> {
     };
     vec![
         filter("match_words", &["FILTER_NODES_MAX", "ATTRIBUTE_VALUE_BYTES_MAX", "ATTRIBUTE_LIST_MAX"], matches),
-        filter("contains", &["FILTER_NODES_MAX"], contains),
+        filter("contains", &["FILTER_NODES_MAX", "FILTER_BYTES_MAX", "ANSWER_WORK_MAX"], contains),
         filter("in_values", &["FILTER_VALUES_MAX", "FILTER_VALUES_IN_ALL_MAX"], in_values),
         filter("instants", &[], instants),
         filter("deep_filter", &["FILTER_DEPTH_MAX"], deep),
-        filter("write_by_filter", &["PATCHES_PER_COMMIT_MAX", "DELETES_PER_COMMIT_MAX"], write_by_filter),
+        filter(
+            "write_by_filter",
+            &["PATCHES_PER_COMMIT_MAX", "DELETES_PER_COMMIT_MAX", "SELECTION_WORK_MAX"],
+            write_by_filter,
+        ),
         Attack { stored: nothing, ..filter("filter_of_numbers", &["BODY_BYTES_MAX"], numbers) },
         Attack { stored: nothing, ..filter("deep_json", &["BODY_BYTES_MAX"], deep_json) },
         Attack {

@@ -23,7 +23,7 @@ pub(super) fn attacks() -> Vec<Attack> {
         asks("stars_and_phrases", &["PHRASES_PER_QUERY_MAX", "PREFIX_WORDS_MAX", "PREFIX_CHARS_MIN"], stars),
         asks("long_question", &["QUERY_BYTES_MAX", "TOP_K_MAX", "HIGHLIGHTS_PER_HIT_MAX", "TITLE_WEIGHT_MAX"], long),
         asks("diversity", &["DIVERSE_TOP_K_MAX"], diverse),
-        asks("recall", &["RECALL_QUERIES_MAX", "RECALL_ROWS_MAX"], recall),
+        asks("recall", &["RECALL_QUERIES_MAX", "RECALL_ROWS_MAX", "RECALL_WORK_MAX"], recall),
         asks("context", &["CONTEXT_TOKENS_MAX"], context),
         asks("short_lists", &["SHORT_LIST_MAX"], short_lists),
         Attack { statuses: &[200, 400, 503], ..asks("min_commit", &["MIN_COMMIT_WAIT"], min_commit) },

@@ -133,4 +133,4 @@ pub(super) fn read_answer(stream: &mut TcpStream) -> io::Result<Answer> {
 const KEPT_BYTES_MAX: usize = 2_048;
 const CONNECT_WAIT: Duration = Duration::from_secs(10);
 /// Longer than any deadline of the server's for a request of its own making.
-const ANSWER_WAIT: Duration = Duration::from_secs(60);
+const ANSWER_WAIT: Duration = Duration::from_secs(150);

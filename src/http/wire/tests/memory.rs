@@ -3,7 +3,7 @@
 use crate::{
     http::{
         call::Incoming,
-        wire::{admin, documents, keys, namespaces, recall, search},
+        wire::{admin, documents, keys, namespaces, recall, review, search},
     },
     memory::counting::most_held,
     strict,
@@ -37,7 +37,7 @@ fn readers() -> Vec<Reader> {
         reader::<documents::DocumentList>(),
         reader::<documents::DocumentDelete>(),
         reader::<documents::DocumentPatch>(),
-        reader::<documents::Review>(),
+        reader::<review::Review>(),
         reader::<search::Search>(),
         reader::<search::Context>(),
         reader::<recall::Recall>(),

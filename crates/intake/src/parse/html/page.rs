@@ -7,6 +7,7 @@ use crate::parse::{
     css::{self, Color},
     shorten,
 };
+use kernel::limits;
 use std::collections::{HashMap, HashSet};
 
 /// Open elements that are tracked; deeper ones count as their parent, as browsers do.
@@ -194,7 +195,14 @@ impl Page {
     pub(super) fn finish(mut self) -> Content {
         let kind = self.open.last().and_then(|t| t.hide);
         self.flush_hidden(kind);
-        self.content.title = self.content.title.split_whitespace().collect::<Vec<_>>().join(" ");
+        let mut title = String::new();
+        for word in self.content.title.split_whitespace() {
+            if title.len() > limits::TITLE_BYTES_MAX {
+                break;
+            }
+            title.extend([if title.is_empty() { "" } else { " " }, word]);
+        }
+        self.content.title = title;
         self.content
     }
 

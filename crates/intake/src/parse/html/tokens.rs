@@ -437,7 +437,7 @@ impl<S: Sink> Tokenizer<S> {
         self.buffer.clear();
     }
 
-    /// A document type is nobody's text; all else is a comment.
+    /// A document type holds no text; all else is a comment.
     fn end_bogus(&mut self) {
         let is_doctype = self.buffer.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("doctype"));
         if !is_doctype {

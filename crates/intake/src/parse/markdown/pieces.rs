@@ -6,7 +6,7 @@
 
 /// A document with at most this many marks is read whole: some 300 KB of nodes.
 const MARKS_MIN: usize = 2_048;
-/// Of larger ones a piece may have one mark for so many bytes of the document: ten bytes of nodes for each.
+/// A piece of a larger document may have one mark for each 14 bytes of the document: ten bytes of nodes for each byte.
 const BYTES_A_MARK: usize = 14;
 
 /// A part of a document.

@@ -1,6 +1,7 @@
 //! All `match` leaves of one field: the words of a value are looked up once for all of them.
 
-use super::{super::written_words, Bits, set};
+use super::{super::folded_words, Bits, set};
+use crate::fold::{Folding, folded};
 use std::collections::HashMap;
 
 /// See the module.
@@ -19,8 +20,6 @@ pub(super) struct Found {
     blocks: Vec<u64>,
     /// Those that were found, to be cleared again.
     found: Vec<u32>,
-    /// A word in lower case.
-    lowered: String,
 }
 
 impl Words {
@@ -62,16 +61,10 @@ impl Words {
 
     /// Calls back with the leaves all of whose words stand in a value; gives what that cost.
     pub(super) fn look(&self, text: &str, found: &mut Found, mut visit: impl FnMut(usize)) -> u64 {
-        let Found { blocks, found, lowered } = found;
-        for word in written_words(text) {
-            lowered.clear();
-            if word.is_ascii() {
-                lowered.push_str(word);
-                lowered.make_ascii_lowercase();
-            } else {
-                lowered.push_str(&word.to_lowercase());
-            }
-            let Some(number) = self.numbers.get(lowered.as_str()) else { continue };
+        let Found { blocks, found } = found;
+        let folded = folded(text, Folding::Common);
+        for word in folded_words(&folded) {
+            let Some(number) = self.numbers.get(word) else { continue };
             let (block, mask) = (*number as usize / 64, 1 << (number % 64));
             if let Some(block) = blocks.get_mut(block).filter(|block| **block & mask == 0) {
                 *block |= mask;
