@@ -149,19 +149,15 @@ fn searches_that_wait_for_a_bucket_hold_up_no_other_tenant() {
     let key = StoreKey { id: "id".to_owned(), secret: "secret".to_owned() };
     let url = format!("s3://{}/node", fake.bucket());
     let server =
-        crate::server().bucket(&fake.endpoint(), &url, &key).env("RINGFENCE__LIMITS__FLUSH_ROWS", "150").start();
-    let text = "word ".repeat(26_000);
+        crate::server().bucket(&fake.endpoint(), &url, &key).env("RINGFENCE__LIMITS__FLUSH_ROWS", "30").start();
+    let text = "word ".repeat(90_000);
     let [cold, warm] = ["cold", "warm"].map(|tenant| {
         server.tenant(tenant);
         server.key(tenant, &["search", "ingest"], &[])
     });
-    // More than is read at once when it is opened: a search has to fetch the texts of its hits.
-    let mut http = server.api(&cold);
-    for from in (0..160).step_by(40) {
-        let documents: Vec<Value> =
-            (from..from + 40).map(|n| json!({"id": n.to_string(), "text": text, "vector": [1, n]})).collect();
-        put(&mut http, documents.into());
-    }
+    // One segment of more than is read at once when it is opened: a search has to fetch the texts of its hits.
+    let documents: Vec<Value> = (0..40).map(|n| json!({"id": n.to_string(), "text": text, "vector": [1, n]})).collect();
+    put(&mut server.api(&cold), documents.into());
     put(&mut server.api(&warm), json!([{"id": "a", "text": "x", "vector": [1, 2]}]));
     let mut server = server;
     assert_eq!(server.stop(), Some(0));
@@ -176,11 +172,12 @@ fn searches_that_wait_for_a_bucket_hold_up_no_other_tenant() {
     search(&warm, 0).join().unwrap();
     // Parts of segments, and nothing that the server asks for by itself.
     fake.fail(When::op(Op::Get).key("seg/"), Fault::Hold);
-    let waiting: Vec<_> = (1..9).map(|n| search(&cold, n * 19)).collect();
+    let waiting: Vec<_> = (1..9).map(|n| search(&cold, n * 4)).collect();
     // As many as a machine of two cores has threads for.
-    while fake.held() < 3 {
+    while fake.held() < 3 && !waiting.iter().any(thread::JoinHandle::is_finished) {
         thread::yield_now();
     }
+    assert!(fake.held() >= 3, "searches wait for their texts");
     let (done, heard) = mpsc::channel();
     let mut http = server.api(&warm);
     thread::spawn(move || {

@@ -46,7 +46,7 @@ const WORKS_INLINE: &[&str] = &[
     "crates/store/src/writer.rs",
     // Hand the thread's other tasks away.
     "crates/journal/src/sources.rs",
-    "src/http/call.rs",
+    "src/http/reply.rs",
 ];
 
 #[test]

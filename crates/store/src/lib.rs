@@ -69,7 +69,9 @@ pub use request::{
 };
 pub use room::Room;
 pub use segment::{Extent, TextQuery, codec::Sizes};
-pub use snapshot::{Address, Eligible, Hit, Listed, Located, Look, Page, PassageText, Passages, Quoted, Snapshot, Unread};
+pub use snapshot::{
+    Address, Eligible, Hit, Listed, Located, Look, Page, PassageText, Passages, Quoted, Snapshot, Unread,
+};
 pub use stores::{Stores, StoresConfig};
 pub use tend::Tended;
 pub use upkeep::INLINE_BYTES_MAX;

@@ -32,7 +32,8 @@ impl Words {
         let folded = Folded::new(query, Folding::Common);
         let start = |word: &str| word.as_ptr() as usize - folded.text().as_ptr() as usize;
         let spans = folded.text().split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
-        let spans: Vec<(usize, usize)> = spans.map(|word| folded.written(start(word), start(word) + word.len())).collect();
+        let spans: Vec<(usize, usize)> =
+            spans.map(|word| folded.written(start(word), start(word) + word.len())).collect();
         folded.wipe();
         let words: Vec<&str> = spans.iter().map(|(start, end)| &query[*start..*end]).collect();
         // In the order of the text, as the words are.

@@ -79,7 +79,10 @@ impl Snapshot {
                 EligiblePart::Some { docs: here.docs().clone(), rows }
             };
             let parts = eligible.parts.iter().zip(&counted).map(one).collect();
-            (phrases, Eligible { parts, view: eligible.view.clone(), audience: eligible.audience.clone(), now: eligible.now })
+            (
+                phrases,
+                Eligible { parts, view: eligible.view.clone(), audience: eligible.audience.clone(), now: eligible.now },
+            )
         };
         let levels = (1..=preferred.len()).rev().map(level).filter(|(_, rows)| rows.rows() > 0).collect();
         Ok(Quoted { levels })
