@@ -268,7 +268,7 @@ impl Text {
     ) -> Result<RoaringBitmap, Error> {
         let Some(phrase) = query.phrases.get(phrase) else { return Ok(RoaringBitmap::new()) };
         match &self.postings {
-            Postings::Memory(index) => index.phrase(&phrase.stems, rows),
+            Postings::Memory(index) => Ok(index.phrase(&phrase.stems, rows)?),
             Postings::Frozen(index) => index.phrase(&phrase.stems, rows),
         }
     }
