@@ -44,6 +44,7 @@ const OPENS_UNTRUSTED: &[&str] = &[
 const WORKS_INLINE: &[&str] = &[
     // Take the proof.
     "crates/engine/src/search.rs",
+    "crates/store/src/namespace.rs",
     "crates/store/src/room.rs",
     "crates/store/src/writer.rs",
     // Hand the thread's other tasks away.

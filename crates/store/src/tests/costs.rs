@@ -14,7 +14,7 @@ async fn with_long_ids() -> World {
     let world = World::new(ROOMY).await;
     let room = world.enter::<Ingest>(HOME).await;
     let upserts = (0..400).map(|n| Draft::new(&format!("{n} {}", "long id ".repeat(50)), "text").upsert()).collect();
-    room.append(upserts, line()).await.unwrap();
+    room.append(upserts, &Audience::Everything, line()).await.unwrap();
     world
 }
 
@@ -39,7 +39,7 @@ async fn a_write_that_was_handed_over_is_done() {
     let world = with_long_ids().await;
     let room = world.enter::<Ingest>(HOME).await;
     drop(room.presence.watch());
-    room.append(vec![Draft::new("a", "text").upsert()], line()).await.unwrap();
+    room.append(vec![Draft::new("a", "text").upsert()], &Audience::Everything, line()).await.unwrap();
     assert_eq!(world.enter::<Search>(HOME).await.totals().documents, 401);
 }
 
