@@ -141,7 +141,14 @@ impl Patch {
         for pair in &self.set {
             let (key, value) = pair.split_once('=').context("--set takes KEY=VALUE")?;
             // What is no JSON is a string: people write team=sales.
-            attributes.insert(key.to_owned(), serde_json::from_str(value).unwrap_or_else(|_| value.into()));
+            let value = match serde_json::from_str(value) {
+                Ok(Value::Number(_)) if client::has_long_integer(value) => {
+                    bail!("--set {key}: a whole number needs more than 64 bits; quote it to set it as text")
+                }
+                Ok(json) => json,
+                Err(_) => value.into(),
+            };
+            attributes.insert(key.to_owned(), value);
         }
         attributes.extend(self.unset.iter().map(|key| (key.clone(), Value::Null)));
         if !attributes.is_empty() {

@@ -37,6 +37,9 @@ pub(super) struct Asked {
     /// share if it is not half: convex:0.3.
     #[arg(long)]
     fusion: Option<String>,
+    /// What words in double quotes mean: prefer (what holds them comes first) or require (nothing else answers).
+    #[arg(long, value_name = "prefer|require")]
+    phrases: Option<String>,
     /// Have the best candidates judged again, by the server's reranker or by this model.
     #[arg(long, value_name = "MODEL", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     rerank: Option<String>,
@@ -60,6 +63,9 @@ impl Asked {
         }
         if let Some(fusion) = &self.fusion {
             body["fusion"] = client::fusion(fusion).map_err(|why| anyhow!("--fusion {why}"))?;
+        }
+        if let Some(phrases) = &self.phrases {
+            body["phrases"] = json!(phrases);
         }
         if let Some(model) = &self.rerank {
             body["rerank"] = client::rerank(model);

@@ -378,10 +378,10 @@ fn words_are_asked_for_by_phrase_by_beginning_and_in_a_language() {
         post(http, search, json!({ "query": query, "mode": mode, "include": include, "title_weight": 1 })).ok()
     };
     for mode in ["text", "hybrid"] {
-        let reply = hits(&mut http, "\"annual leave\" thirt*", mode);
+        let reply = hits(&mut http, "+\"annual leave\" thirt*", mode);
         assert_eq!(found(&reply), ["leave/annual.md"], "{mode}");
         assert_eq!(reply["hits"][0]["highlights"], json!([[13, 19], [28, 34], [35, 40]]));
-        assert!(found(&hits(&mut http, "\"leave annual\"", mode)).is_empty(), "{mode}");
+        assert!(found(&hits(&mut http, "+\"leave annual\"", mode)).is_empty(), "{mode}");
     }
     assert_eq!(found(&hits(&mut http, "an unbalanced \"leave", "text")), ["leave/annual.md"]);
     let vector = hits(&mut http, "\"leave annual\"", "vector");

@@ -1,12 +1,38 @@
 //! What flows are asked and what they answer: plain types. JSON is `src/http/wire.rs`'s matter.
 
+use crate::turnstile::Pass;
 use intake::{RawDocument, RawPatch};
 use kernel::{Attributes, Audience, CommitNo, Document, DocumentId, Error, Filter, Finding, Principal, Untrusted};
 use ledger::Audited;
+use std::sync::Arc;
 use store::{Decision, Look, OnConflict, Quarantine, Reviewed, Selection};
 
 /// A flow's end: either way it stands in the audit.
 pub type Flow<T> = Result<Audited<T>, Audited<Error>>;
+
+/// A reply with a permit for the memory that it takes.
+pub trait Permitted {
+    /// Takes the permit out, for whoever sends the reply: to be held until it is written.
+    fn take_permit(&mut self) -> Option<Pass>;
+}
+
+impl Permitted for SearchReply {
+    fn take_permit(&mut self) -> Option<Pass> {
+        self.memory.take()
+    }
+}
+
+impl Permitted for DocumentPage {
+    fn take_permit(&mut self) -> Option<Pass> {
+        self.memory.take()
+    }
+}
+
+impl Permitted for DocumentReply {
+    fn take_permit(&mut self) -> Option<Pass> {
+        self.memory.take()
+    }
+}
 
 /// Part of a list.
 #[derive(Clone, Debug)]
@@ -35,6 +61,8 @@ pub struct Deleted;
 pub struct IngestRequest {
     /// In the caller's order.
     pub documents: Vec<RawDocument>,
+    /// Results of those that were wrong as they were read, by their place in the request. The others are stored.
+    pub refused: Vec<(usize, DocumentResult)>,
     /// What to do where the id exists with other content.
     pub on_conflict: OnConflict,
 }
@@ -83,6 +111,13 @@ pub struct DocumentResult {
     pub findings: Vec<Finding>,
     /// Why it failed.
     pub error: Option<Error>,
+}
+
+impl DocumentResult {
+    /// Of a document that is wrong in itself.
+    pub fn failed(id: Option<DocumentId>, error: Error) -> Self {
+        Self { id, status: ResultStatus::Failed, passages: 0, findings: Vec::new(), error: Some(error) }
+    }
 }
 
 /// Results in the order of the request.
@@ -193,6 +228,16 @@ pub struct Diversity {
     pub lambda: f32,
 }
 
+/// What a quotation in a question means. One with a plus before it (`+"sick leave"`) is demanded in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Phrases {
+    /// Passages that hold it come first.
+    #[default]
+    Prefer,
+    /// Only passages that hold it answer.
+    Require,
+}
+
 /// The best candidates are judged again, by a model that reads them beside the question.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rerank {
@@ -228,6 +273,8 @@ pub struct SearchRequest {
     pub max_per_source: Option<usize>,
     /// How two rankings become one; absent: adaptively.
     pub fusion: Option<Fusion>,
+    /// What a quotation in the question means.
+    pub phrases: Phrases,
     /// Passages that say something new before those that repeat.
     pub diversity: Option<Diversity>,
     /// Whether and how a model judges the best candidates again.
@@ -267,7 +314,7 @@ pub struct Hit {
     /// The passage's text, if asked for.
     pub text: Option<Untrusted>,
     /// Of the document, if asked for.
-    pub attributes: Option<Attributes>,
+    pub attributes: Option<Arc<Attributes>>,
     /// The passage's vector, if asked for.
     pub vector: Option<Vec<f32>>,
     /// In Unicode code points of the document's text.
@@ -278,6 +325,8 @@ pub struct Hit {
     pub findings: Vec<Finding>,
     /// The passage's length in tokens.
     pub tokens: u32,
+    /// How many of the phrases that the question prefers stand in it.
+    pub phrases: usize,
 }
 
 /// What a search found.
@@ -297,6 +346,8 @@ pub struct SearchReply {
     pub timings: Vec<(&'static str, f64)>,
     /// The plan, if asked for.
     pub explain: Option<Explain>,
+    /// For the memory that it takes, until it is written.
+    pub memory: Option<Pass>,
 }
 
 /// How a search was carried out. Numbers only.
@@ -434,6 +485,8 @@ pub struct DocumentPage {
     pub quarantine: Quarantine,
     /// The state that was read.
     pub commit: CommitNo,
+    /// For the memory that it takes, until it is written.
+    pub memory: Option<Pass>,
 }
 
 /// One document.
@@ -445,6 +498,8 @@ pub struct DocumentReply {
     pub include: Include,
     /// Whether its content is shown if it is quarantined.
     pub quarantine: Quarantine,
+    /// For the memory that it takes, until it is written.
+    pub memory: Option<Pass>,
 }
 
 /// What a deletion did.

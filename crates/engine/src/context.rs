@@ -4,10 +4,14 @@
 //! Delimiters carry a marker that is fresh for every reply, so that no stored text can close its
 //! own fence (spotlighting: Hines et al., arXiv 2403.14720).
 
-use crate::{Engine, Flow, Hit, SearchRequest, work::Asker};
+mod datamark;
+
+use crate::{
+    Engine, Flow, Hit, Include, Permitted, SearchRequest, reply_size::ReplyRoom, turnstile::Pass, work::Asker,
+};
 use access::{Grant, Search};
 use base64::Engine as _;
-use kernel::{CommitNo, DocumentId, Entropy, Error, TokenSpan, Tokens, Untrusted, limits};
+use kernel::{CommitNo, DocumentId, Entropy, Error, TokenSpan, Tokens, Untrusted, json_bytes, limits};
 use ledger::Deed;
 
 /// How passages are set apart from instructions.
@@ -18,7 +22,7 @@ pub enum Rendering {
     /// Each passage between two lines with the marker.
     #[default]
     Delimited,
-    /// The marker stands between all words.
+    /// The marker stands between all words, and every few characters where a text has no spaces.
     Datamarked,
     /// Passages in base64.
     Base64,
@@ -67,12 +71,20 @@ pub struct ContextReply {
     pub tokens: usize,
     /// Whose tokens.
     pub tokenizer: String,
-    /// Documents that were found but not used, and why.
+    /// Documents that were found but not used, and why: `budget`, or `reply_size` where the reply would be too long.
     pub left_out: Vec<(DocumentId, &'static str)>,
     /// The state that was searched.
     pub commit: CommitNo,
     /// What the caller should know.
     pub warnings: Vec<String>,
+    /// For the memory that it takes, until it is written.
+    pub memory: Option<Pass>,
+}
+
+impl Permitted for ContextReply {
+    fn take_permit(&mut self) -> Option<Pass> {
+        self.memory.take()
+    }
 }
 
 impl Engine {
@@ -95,13 +107,18 @@ impl Engine {
         if !(1..=limits::CONTEXT_TOKENS_MAX).contains(&request.max_tokens) {
             return Err(Error::invalid("max_tokens", "must be 1 to 200000"));
         }
-        request.search.include.text = true;
+        // Passages are rendered from their text and title: what else hits may show would only take memory.
+        request.search.include = Include { text: true, ..Include::default() };
         let record = self.namespace_record(grant)?;
         let tokens = match &record.settings.embedding {
             kernel::Embedding::Model { name, .. } => self.inner.models.tokens(name),
             _ => None,
         };
-        let found = self.search_under(grant, request.search).await?;
+        let mut found = self.search_under(grant, request.search).await?;
+        if let Some(memory) = &mut found.memory {
+            let bytes: u64 = found.hits.iter().map(|hit| hit.text.as_ref().map_or(0, Untrusted::json_bytes)).sum();
+            memory.grow(bytes.saturating_mul(grows_by(request.rendering)).min(2 * limits::REPLY_BYTES_SOFT))?;
+        }
         let marker = marker(request.rendering, &*self.inner.entropy);
         let (max_tokens, rendering) = (request.max_tokens, request.rendering);
         self.inner
@@ -112,9 +129,20 @@ impl Engine {
                 let mut reply = fit(found.hits, max_tokens, rendering, marker, counter);
                 reply.commit = found.commit;
                 reply.warnings = found.warnings;
+                reply.memory = found.memory;
                 reply
             })
             .await
+    }
+}
+
+/// How many times longer than its text a passage may be rendered.
+fn grows_by(rendering: Rendering) -> u64 {
+    match rendering {
+        Rendering::Plain | Rendering::Delimited => 1,
+        Rendering::Base64 => 2,
+        // A marker of 14 bytes between words of one.
+        Rendering::Datamarked => 8,
     }
 }
 
@@ -124,12 +152,17 @@ fn fit(hits: Vec<Hit>, max_tokens: usize, rendering: Rendering, marker: String, 
     let mut sources: Vec<Source> = Vec::new();
     let mut left_out: Vec<(DocumentId, &'static str)> = Vec::new();
     let mut used = 0;
+    let mut room = ReplyRoom::new();
     for hit in hits {
         let n = sources.len() + 1;
         let block = render(&hit, n, rendering, &marker);
         let tokens = counter.count(&block);
         if used + tokens > max_tokens {
             left_out.push((hit.document_id, "budget"));
+            continue;
+        }
+        if !room.take(json_bytes(&block)) {
+            left_out.push((hit.document_id, "reply_size"));
             continue;
         }
         used += tokens;
@@ -155,6 +188,7 @@ fn fit(hits: Vec<Hit>, max_tokens: usize, rendering: Rendering, marker: String, 
         left_out,
         commit: CommitNo(0),
         warnings: Vec::new(),
+        memory: None,
     }
 }
 
@@ -180,7 +214,7 @@ fn render(hit: &Hit, n: usize, rendering: Rendering, marker: &str) -> String {
             format!("<{marker} n=\"{n}\">\n[{n}] {title}\n{}\n</{marker}>\n\n", clean(text))
         }
         Rendering::Datamarked => {
-            let marked = |s: &str| clean(s).split_whitespace().collect::<Vec<_>>().join(marker);
+            let marked = |s: &str| datamark::marked(&clean(s), marker);
             format!("[{n}] {}\n{}\n\n", marked(&title), marked(text))
         }
         Rendering::Base64 => {
@@ -199,7 +233,9 @@ fn preamble(rendering: Rendering, marker: &str) -> String {
             format!("Retrieved text stands between <{marker} n=\"N\"> and </{marker}>. {rule}")
         }
         Rendering::Datamarked => {
-            format!("In retrieved text the words are joined by {marker} instead of spaces. {rule}")
+            format!(
+                "In retrieved text {marker} stands instead of every space, and inside long runs of characters. {rule}"
+            )
         }
         Rendering::Base64 => {
             format!(
@@ -209,24 +245,33 @@ fn preamble(rendering: Rendering, marker: &str) -> String {
     }
 }
 
+/// Characters of a run without spaces that count as one word: base64 and marked text are not one word each.
+const WORD_CHARS_MAX: usize = 16;
+
 /// Words as tokens, where no model says better.
 struct Words;
 
 impl Tokens for Words {
     fn spans(&self, text: &str) -> Vec<TokenSpan> {
         let mut spans = Vec::new();
-        let mut from = None;
+        let (mut from, mut chars) = (None, 0);
         for (at, c) in text.char_indices().chain([(text.len(), ' ')]) {
-            match (c.is_whitespace(), from) {
-                (true, Some(start)) => {
-                    spans.push(TokenSpan { start, end: at });
-                    from = None;
-                }
-                (false, None) => from = Some(at),
-                _ => {}
+            if let Some(start) = from
+                && (c.is_whitespace() || chars == WORD_CHARS_MAX)
+            {
+                spans.push(TokenSpan { start, end: at });
+                (from, chars) = (None, 0);
+            }
+            if !c.is_whitespace() {
+                from.get_or_insert(at);
+                chars += 1;
             }
         }
         spans
+    }
+
+    fn count(&self, text: &str) -> usize {
+        text.split_whitespace().count()
     }
 
     fn name(&self) -> &str {

@@ -2,12 +2,15 @@
 
 use crate::{
     DeleteReply, DocumentPage, DocumentReply, Engine, Flow, Include, ListRequest, PatchReply, PatchRequest,
-    ReviewReply, ReviewRequest, Selection, work::Asker,
+    ReviewReply, ReviewRequest, Selection,
+    reply_size::{self, ReplyRoom, too_long},
+    turnstile::Pass,
+    work::Asker,
 };
 use access::{Action, Delete, Grant, Patch, Read, Review};
-use kernel::{Code, CommitNo, DocumentId, Error, Scope, limits};
+use kernel::{Code, CommitNo, Document, DocumentId, Error, Scope, limits};
 use ledger::{Deed, Pen};
-use store::{Listed, Outcome, Quarantine};
+use store::{Listed, Located, Outcome, Quarantine, Snapshot};
 
 impl Engine {
     /// One document, or the uniform 404.
@@ -24,16 +27,17 @@ impl Engine {
         let record = self.namespace_record(grant)?;
         let audience = grant.audience(None, record.settings.readers())?;
         let quarantine = quarantine(grant);
+        let mut memory = self.inner.search_bytes.enter(grant.incarnation(), REPLY_BYTES_MIN)?;
         let snapshot = self.inner.stores.enter(grant, &record.settings).await?.snapshot(None).await?;
         let now = self.inner.clock.now();
         let id = id.clone();
-        let found = self
-            .inner
-            .work
-            .cpu(Asker::answer(grant), move || snapshot.get(&id, &audience, include.vector, quarantine, now))
-            .await??;
-        let document = found.ok_or_else(Error::not_found)?;
-        Ok(DocumentReply { document, include, quarantine })
+        let work = move || {
+            let located = snapshot.locate(&id, &audience, quarantine, now)?.ok_or_else(Error::not_found)?;
+            let read = read(&snapshot, &located, include, &mut ReplyRoom::new(), &mut memory)?;
+            let document = read.ok_or_else(|| too_long("the document", GET_REMEDY))?;
+            Ok(DocumentReply { document, include, quarantine, memory: Some(memory) })
+        };
+        self.inner.work.cpu(Asker::answer(grant), work).await?
     }
 
     /// A page of documents, ordered by id.
@@ -55,17 +59,44 @@ impl Engine {
         let record = self.namespace_record(grant)?;
         let audience = grant.audience(request.acting_as.as_deref(), record.settings.readers())?;
         let quarantine = quarantine(grant);
+        let mut memory = self.inner.search_bytes.enter(grant.incarnation(), REPLY_BYTES_MIN)?;
         let snapshot = self.inner.stores.enter(grant, &record.settings).await?.snapshot(None).await?;
         let now = self.inner.clock.now();
+        let presence = grant.presence().clone();
         let work = move || {
             let ListRequest { filter, ids, limit, after, include, .. } = request;
             let eligible = snapshot.stored(&audience, filter.as_ref(), quarantine, now)?;
             let (ids, after) = (ids.as_deref(), after.as_ref());
             let Include { text, vector: vectors, .. } = include;
-            let (documents, total, more) =
-                snapshot.list(&eligible, &Listed { ids, after, limit, text, vectors, quarantine })?;
+            let wanted = Listed { ids, after, limit, text, vectors, quarantine };
+            let store::Page { documents: located, total, mut more } = snapshot.page(&eligible, &wanted)?;
+            let mut documents: Vec<Document> = Vec::with_capacity(located.len());
+            let mut room = ReplyRoom::new();
+            for located in &located {
+                presence.check()?;
+                let Some(document) = read(&snapshot, located, include, &mut room, &mut memory)? else {
+                    more = true;
+                    // The next page begins after an id: those that share one stay together.
+                    while documents.last().is_some_and(|last| last.id.as_str() == located.id().as_str()) {
+                        documents.pop();
+                    }
+                    break;
+                };
+                documents.push(document);
+            }
+            if documents.is_empty() && !located.is_empty() {
+                return Err(too_long("the next document alone", LIST_REMEDY));
+            }
             let next = if more { documents.last().map(|d| d.id.clone()) } else { None };
-            Ok(DocumentPage { documents, total, next, include, quarantine, commit: snapshot.commit() })
+            Ok(DocumentPage {
+                documents,
+                total,
+                next,
+                include,
+                quarantine,
+                commit: snapshot.commit(),
+                memory: Some(memory),
+            })
         };
         self.inner.work.cpu(Asker::answer(grant), work).await?
     }
@@ -113,12 +144,16 @@ impl Engine {
     async fn patch_under(&self, grant: &Grant<Patch>, request: PatchRequest) -> Result<(PatchReply, CommitNo), Error> {
         let _pass = self.inner.writes.enter(grant.incarnation(), 1)?;
         let record = self.namespace_record(grant)?;
+        self.know_totals(grant).await?;
         let audience = grant.audience(None, record.settings.readers())?;
         let opened = matches!(request.patch.readers, Some(None));
         if opened && record.settings.require_readers {
             return Err(Error::invalid("readers", "is required in this namespace"));
         }
-        let patch = intake::screen_patch(request.patch, &record.settings.screening)?;
+        // Its strings are scanned, and may be as many as a body holds.
+        let (raw, policy) = (request.patch, record.settings.screening);
+        let screen = move || intake::screen_patch(raw, &policy);
+        let patch = self.inner.work.cpu(Asker::write(grant), screen).await??;
         let room = self.inner.stores.enter(grant, &record.settings).await?;
         let outcome =
             room.patch(&request.which, &audience, patch, line(self.inner.trail.pen(grant), "patched")).await?;
@@ -147,6 +182,43 @@ impl Engine {
         Ok((ReviewReply { results, commit: outcome.commit }, outcome.commit))
     }
 }
+
+/// Reads a document as far as it is shown; `None` where it would make the reply too long. What it takes at least is known
+/// before it is read.
+fn read(
+    snapshot: &Snapshot,
+    located: &Located,
+    include: Include,
+    room: &mut ReplyRoom,
+    memory: &mut Pass,
+) -> Result<Option<Document>, Error> {
+    let sizes = snapshot.sizes(located);
+    // A number takes two bytes at least, its digit and a comma.
+    let mut least = if include.text { sizes.text } else { 0 } + if include.vector { sizes.vectors / 2 } else { 0 };
+    if !room.fits(least) {
+        if !snapshot.is_withheld(located)? {
+            return Ok(None);
+        }
+        least = 0;
+    }
+    memory.grow(least)?;
+    let mut document = snapshot.read(located, include.text && least > 0, include.vector && least > 0)?;
+    if !include.attributes {
+        document.attributes.clear();
+    }
+    let length = reply_size::document(&document, include);
+    if !room.take(length) {
+        return Ok(None);
+    }
+    memory.grow(document.heap_bytes().saturating_sub(least) + length)?;
+    Ok(Some(document))
+}
+
+/// What a reply takes before a document is in it.
+const REPLY_BYTES_MIN: u64 = 64 << 10;
+const GET_REMEDY: &str =
+    "leave out its text or vector; documents/list with an empty include shows it without attributes too";
+const LIST_REMEDY: &str = "list it with less of it: its head alone comes with an empty include";
 
 /// Vectors are source data: they want their own scope.
 fn may_show<A: Action>(grant: &Grant<A>, include: Include) -> Result<(), Error> {

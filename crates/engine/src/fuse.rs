@@ -22,6 +22,8 @@ pub(crate) struct Fused<T> {
     pub(crate) item: T,
     pub(crate) score: f32,
     pub(crate) arms: [Option<f32>; 2],
+    /// How many preferred phrases it holds.
+    pub(crate) phrases: usize,
 }
 
 /// A candidate before fusion. Arms are text and vector, in this order.
@@ -110,7 +112,7 @@ fn ordered<T: Copy, K: Ord>(
     score: impl Fn(&Candidate<T>) -> f32,
     tie: impl Fn(&T) -> K,
 ) -> Vec<Fused<T>> {
-    let fused = |c: &Candidate<T>| Fused { item: c.item, score: score(c), arms: c.scores };
+    let fused = |c: &Candidate<T>| Fused { item: c.item, score: score(c), arms: c.scores, phrases: 0 };
     let mut fused: Vec<Fused<T>> = candidates.iter().map(fused).collect();
     fused.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| tie(&a.item).cmp(&tie(&b.item))));
     fused

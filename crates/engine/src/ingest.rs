@@ -18,6 +18,10 @@ use std::{
 };
 use store::{Known, Room, Upsert, UpsertStatus};
 
+/// How often what a write brings is in memory before it is committed: as it came, as it is stored, as a log entry, and as
+/// that entry's sealed form.
+const WRITE_FACTOR: u64 = 4;
+
 type Identity = (DocumentId, [u8; 32]);
 
 /// A document on its way: where it stands in the request, who it is, what is left to do.
@@ -28,8 +32,10 @@ enum Step {
 
 impl Engine {
     /// Stores documents. See the module's text for the order.
-    pub async fn ingest(&self, grant: Grant<Ingest>, request: IngestRequest) -> Flow<IngestReply> {
+    pub async fn ingest(&self, grant: Grant<Ingest>, mut request: IngestRequest) -> Flow<IngestReply> {
+        let refused = std::mem::take(&mut request.refused);
         let end = self.ingest_under(&grant, request).await;
+        let end = end.map(|(reply, written)| (with_refused(reply, refused), written));
         match end {
             // Nothing was written (all unchanged, rejected or failed): no commit carries the line.
             Ok((reply, false)) => {
@@ -45,8 +51,14 @@ impl Engine {
     }
 
     /// The same in the background (`Prefer: respond-async`): answers with an operation.
-    pub async fn ingest_later(&self, grant: Grant<Ingest>, request: IngestRequest) -> Flow<OperationId> {
-        let total = request.documents.len() as u64;
+    /// `held` is dropped when the work has ended: what the documents take of a bound.
+    pub async fn ingest_later(
+        &self,
+        grant: Grant<Ingest>,
+        request: IngestRequest,
+        held: impl Send + 'static,
+    ) -> Flow<OperationId> {
+        let total = (request.documents.len() + request.refused.len()) as u64;
         let operation = match self.inner.registry.begin_operation(grant.tenant(), OperationKind::Ingest).await {
             Ok(Begun::Fresh(operation)) => operation,
             // Another request's operation is no receipt for these documents.
@@ -69,22 +81,27 @@ impl Engine {
                 }
                 Err(error) => operation.fail(&error.into_body()).await,
             }
+            drop(held);
         });
         Ok(receipt)
     }
 
     async fn ingest_under(&self, grant: &Grant<Ingest>, request: IngestRequest) -> Result<(IngestReply, bool), Error> {
         let _pass = self.inner.writes.enter(grant.incarnation(), 1)?;
+        let bytes: u64 = request.documents.iter().map(RawDocument::heap_bytes).sum();
+        let mut memory = self.inner.write_bytes.enter(grant.incarnation(), WRITE_FACTOR.saturating_mul(bytes))?;
         let (record, _created) = self.inner.registry.ensure_namespace(grant, NamespaceSettings::default()).await?;
         let record = self.fix_embedding(grant, record, &request.documents).await?;
         let settings = Arc::new(record.settings.clone());
         let room = self.inner.stores.enter(grant, &settings).await?;
-        self.check_quota(grant, &request.documents).await?;
+        self.know_totals(grant).await?;
 
         let bytes_in = request.documents.iter().map(size).sum();
         let audience = grant.write_audience(settings.readers());
         let (steps, tokens) = self.prepare(grant, (&room, &audience), &settings, request.documents).await?;
         let (mut results, screened) = split(steps);
+        let passages: u64 = screened.iter().map(|(_, _, screened)| screened.passages_cut() as u64).sum();
+        memory.grow(WRITE_FACTOR * 4 * passages * settings.embedding.dimensions() as u64)?;
         let admitted = self.vectors(grant, &settings, screened, &mut results).await?;
         if admitted.is_empty() {
             let commit = room.commit();
@@ -102,7 +119,8 @@ impl Engine {
         record: NamespaceRecord,
         documents: &[RawDocument],
     ) -> Result<NamespaceRecord, Error> {
-        if record.settings.embedding != kernel::Embedding::Default {
+        // A request of which nothing can be stored decides nothing.
+        if record.settings.embedding != kernel::Embedding::Default || documents.is_empty() {
             return Ok(record);
         }
         let own = documents.iter().find_map(|d| d.vector.as_ref()).map(Vec::len);
@@ -181,48 +199,52 @@ impl Engine {
         results: &mut [Option<DocumentResult>],
     ) -> Result<Vec<(usize, Admitted)>, Error> {
         let profile = Profile { dimensions: settings.embedding.dimensions(), distance: settings.distance };
+        let model = match &settings.embedding {
+            kernel::Embedding::Model { name, .. } => Some(name),
+            _ => None,
+        };
+        // Texts are copied and vectors made of unit length on the pool: there may be as many as a body holds.
+        let copy = model.is_some();
+        let passages = move || {
+            let of = |(.., screened): &(usize, Identity, Screened)| {
+                (copy && screened.own_vector().is_none()).then(|| screened.passages())
+            };
+            let passages: Vec<_> = screened.iter().map(of).collect();
+            (screened, passages)
+        };
+        let (screened, passages) = self.inner.work.cpu(Asker::write(grant), passages).await?;
         let mut waiting: Vec<(usize, Identity, Screened, Option<Embedding>)> = Vec::new();
-        for (at, identity, screened) in screened {
-            let embedding = match (&settings.embedding, screened.own_vector()) {
-                (kernel::Embedding::Model { name, .. }, None) => {
-                    Some(self.embed_later(grant, name, Kind::Passage, screened.passages())?)
-                }
+        for ((at, identity, screened), passages) in screened.into_iter().zip(passages) {
+            let embedding = match (model, passages) {
+                (Some(name), Some(passages)) => Some(self.embed_later(grant, name, Kind::Passage, passages)?),
                 _ => None,
             };
             waiting.push((at, identity, screened, embedding));
         }
-        let mut admitted = Vec::new();
+        let mut embedded = Vec::with_capacity(waiting.len());
         for (at, identity, screened, embedding) in waiting {
             let vectors = match embedding {
-                Some(embedding) => embedding.wait().await?,
-                None => screened.own_vector().map(<[f32]>::to_vec).unwrap_or_default(),
+                Some(embedding) => Some(embedding.wait().await?),
+                None => None,
             };
-            let id = identity.0.clone();
-            match intake::admit(screened, identity, vectors, &profile) {
+            embedded.push((at, identity, screened, vectors));
+        }
+        let admit = move || {
+            let one = |(at, identity, screened, vectors): (usize, Identity, Screened, Option<Vec<f32>>)| {
+                let own = || screened.own_vector().map(<[f32]>::to_vec).unwrap_or_default();
+                let (id, vectors) = (identity.0.clone(), vectors.unwrap_or_else(own));
+                (at, id, intake::admit(screened, identity, vectors, &profile))
+            };
+            embedded.into_iter().map(one).collect::<Vec<_>>()
+        };
+        let mut admitted = Vec::new();
+        for (at, id, outcome) in self.inner.work.cpu(Asker::write(grant), admit).await? {
+            match outcome {
                 Ok(document) => admitted.push((at, document)),
                 Err(error) => results[at] = Some(failed(id, error.into())),
             }
         }
         Ok(admitted)
-    }
-
-    /// Quotas of documents and bytes, over all of the tenant's namespaces.
-    async fn check_quota(&self, grant: &Grant<Ingest>, documents: &[RawDocument]) -> Result<(), Error> {
-        let quotas = grant.quotas();
-        if quotas.documents.is_none() && quotas.bytes.is_none() {
-            return Ok(());
-        }
-        let totals = self.tenant_totals(grant).await?;
-        let bytes: u64 = documents.iter().map(size).sum();
-        let over = quotas.documents.is_some_and(|max| totals.documents + documents.len() as u64 > max)
-            || quotas.bytes.is_some_and(|max| totals.bytes + bytes > max);
-        if over {
-            return Err(Error::new(
-                Code::QuotaExceeded,
-                "the tenant's quota of documents or bytes is used up; delete documents or ask an operator to raise it",
-            ));
-        }
-        Ok(())
     }
 }
 
@@ -268,6 +290,13 @@ fn judge(
             error: None,
         }),
         Verdict::Screened(mut screened) => match screened.chunk(tokens, &settings.chunking) {
+            Ok(()) if screened.is_rejected() => Step::Done(DocumentResult {
+                id: Some(identity.0),
+                status: ResultStatus::Rejected,
+                passages: 0,
+                findings: screened.findings().to_vec(),
+                error: None,
+            }),
             Ok(()) => Step::Screened { identity, screened },
             Err(error) => Step::Done(failed(identity.0, error.into())),
         },
@@ -350,8 +379,17 @@ fn finish(results: Results) -> Vec<DocumentResult> {
     results.into_iter().flatten().collect()
 }
 
+/// All results in the order of the request.
+fn with_refused(mut reply: IngestReply, refused: Vec<(usize, DocumentResult)>) -> IngestReply {
+    // Ascending, so each place is right once those before it are there.
+    for (at, result) in refused {
+        reply.results.insert(at.min(reply.results.len()), result);
+    }
+    reply
+}
+
 fn failed(id: DocumentId, error: Error) -> DocumentResult {
-    DocumentResult { id: Some(id), status: ResultStatus::Failed, passages: 0, findings: Vec::new(), error: Some(error) }
+    DocumentResult::failed(Some(id), error)
 }
 
 fn deed(reply: &IngestReply) -> Deed {

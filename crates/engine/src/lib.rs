@@ -8,11 +8,13 @@ mod answer;
 mod config;
 mod context;
 mod control;
+mod cost;
 mod diversify;
 mod documents;
 mod embed;
 mod engine;
 mod eraser;
+mod fetch;
 mod fuse;
 mod ingest;
 mod key_watch;
@@ -20,9 +22,11 @@ mod me;
 mod namespaces;
 mod ownership;
 mod patience;
+mod phrases;
 mod query;
 mod recall;
 mod reencrypt;
+mod reply_size;
 mod rerank;
 mod rotate;
 mod search;
@@ -32,15 +36,15 @@ mod work;
 pub use answer::{
     DeleteReply, Deleted, Diversity, DocumentPage, DocumentReply, DocumentResult, Explain, Flow, Fused, Fusion,
     FusionMethod, Hit, Include, IngestReply, IngestRequest, ListRequest, MinScores, Mode, Page, Paged, PatchReply,
-    PatchRequest, Rerank, Reranked, ResultStatus, ReviewReply, ReviewRequest, Scores, SearchReply, SearchRequest,
-    SegmentSearch, Signals, Weights,
+    PatchRequest, Permitted, Phrases, Rerank, Reranked, ResultStatus, ReviewReply, ReviewRequest, Scores, SearchReply,
+    SearchRequest, SegmentSearch, Signals, Weights,
 };
 pub use config::EngineConfig;
 pub use context::{ContextReply, ContextRequest, Rendering, Source};
 pub use control::{RotateMode, Usage};
 pub use engine::{Engine, Health};
 pub use eraser::ErasureHealth;
-pub use intake::{Body, RawDocument, RawPatch};
+pub use intake::{Body, RawDocument, RawPatch, UnreadFormat, unread_ending, unread_format};
 pub use ledger::Audited;
 pub use me::{AuditQuery, TenantUsage, Whoami};
 pub use namespaces::{EmbeddingAsk, NamespaceChange, NamespaceView};
@@ -50,4 +54,5 @@ pub use registry::{
     ProviderHealth, ServerKeys, TenantChange, TenantView,
 };
 pub use store::{Decision, OnConflict, Quarantine, Reviewed, ReviewedState, Selection};
+pub use turnstile::Pass;
 pub use vault::KeyTrouble;

@@ -34,7 +34,7 @@ pub struct Whoami {
 pub struct TenantUsage {
     /// Documents stored.
     pub documents: u64,
-    /// Bytes of text stored.
+    /// Bytes of documents stored: all that they hold, indexes beside it.
     pub bytes: u64,
     /// Namespaces.
     pub namespaces: u64,

@@ -3,8 +3,8 @@
 use crate::{Deleted, Engine, Flow, Page, Paged, documents::line};
 use access::{Action, Browse, Grant, Manage};
 use kernel::{
-    Audience, Chunking, Code, CommitNo, Distance, Embedding, Error, KeyEpoch, Language, NamespaceName,
-    NamespaceSettings, ScreenAction, Timestamp, limits,
+    Chunking, Code, CommitNo, Distance, Embedding, Error, KeyEpoch, Language, NamespaceName, NamespaceSettings,
+    ScreenAction, Timestamp, limits,
 };
 use ledger::Deed;
 use registry::NamespaceRecord;
@@ -55,7 +55,7 @@ pub struct NamespaceView {
     pub documents: u64,
     /// Their passages.
     pub passages: u64,
-    /// Bytes of their text.
+    /// Bytes of those documents: all that they hold, indexes beside it.
     pub bytes: u64,
     /// Those of them that are held back.
     pub quarantined: u64,
@@ -193,12 +193,21 @@ impl Engine {
     /// Totals over all namespaces of the grant's tenant, whoever may see what is in them: for quotas, never for an
     /// answer.
     pub(crate) async fn tenant_totals<A: Action>(&self, grant: &Grant<A>) -> Result<Totals, Error> {
-        let mut sum = Totals::default();
-        for record in self.inner.registry.all_namespaces(grant) {
-            let all = &Audience::Everything;
-            sum.add(self.inner.stores.totals(grant, &record.name, &record.settings, all).await?);
+        let all = || {
+            let records = self.inner.registry.all_namespaces(grant).into_iter();
+            records.map(|record| (record.name, record.settings)).collect()
+        };
+        Ok(self.inner.stores.tenant_totals(grant, all).await?)
+    }
+
+    /// Sees to it that what the tenant stores is known, where a quota is decided by it: the store decides, when it
+    /// decides the write.
+    pub(crate) async fn know_totals<A: Action>(&self, grant: &Grant<A>) -> Result<(), Error> {
+        let quotas = grant.quotas();
+        if quotas.documents.is_some() || quotas.bytes.is_some() {
+            self.tenant_totals(grant).await?;
         }
-        Ok(sum)
+        Ok(())
     }
 }
 

@@ -3,7 +3,7 @@
 
 mod check;
 
-use crate::{Diversity, Fusion, Include, MinScores, Mode, Rerank, SearchRequest};
+use crate::{Diversity, Fusion, Include, MinScores, Mode, Phrases, Rerank, SearchRequest};
 use access::{Grant, Search};
 pub(crate) use check::check_vector;
 use kernel::{Audience, Code, CommitNo, Embedding, Error, Filter, NamespaceSettings, Untrusted, limits};
@@ -24,6 +24,7 @@ pub(crate) struct Plan {
     max_per_source: Option<usize>,
     fusion: Fusion,
     diversity: Option<Diversity>,
+    phrases: Phrases,
     rerank: Option<Reranking>,
     min_commit: Option<CommitNo>,
     title_weight: f32,
@@ -77,6 +78,7 @@ pub(crate) fn compile(
         max_per_source: request.max_per_source,
         fusion: request.fusion.unwrap_or_default(),
         diversity: request.diversity,
+        phrases: request.phrases,
         rerank,
         min_commit: request.min_commit,
         title_weight: request.title_weight.unwrap_or(TextQuery::TITLE_WEIGHT),
@@ -214,6 +216,10 @@ impl Plan {
     }
     pub(crate) fn diversity(&self) -> Option<Diversity> {
         self.diversity
+    }
+    /// Whether every quotation is demanded.
+    pub(crate) fn requires_phrases(&self) -> bool {
+        self.phrases == Phrases::Require
     }
     pub(crate) fn rerank(&self) -> Option<&Reranking> {
         self.rerank.as_ref()

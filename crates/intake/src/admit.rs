@@ -41,7 +41,7 @@ impl fmt::Debug for Admitted {
 ///
 /// # Errors
 /// `dimension_mismatch`; `invalid_request` for a number that is not finite or a vector of length
-/// zero; `internal` when the document was not cut into passages first.
+/// zero, or for what the policy rejects; `internal` when the document was not cut into passages first.
 pub fn admit(
     screened: Screened,
     identity: (DocumentId, [u8; 32]),
@@ -51,6 +51,9 @@ pub fn admit(
     let passages = screened.cut().len();
     if passages == 0 {
         return Err(Error::OutOfOrder("admit before chunk"));
+    }
+    if screened.is_rejected() {
+        return Err(Error::invalid("documents[]", "the namespace's screening rejects it"));
     }
     if vectors.is_empty() && screened.text_bytes() == 0 {
         return Err(Error::invalid("documents[].text", "is needed where the namespace stores no vectors"));
@@ -105,9 +108,13 @@ impl Admitted {
         self.screened.cut().len()
     }
 
-    /// Bytes of its text and of its vectors.
+    /// Bytes of all that it holds.
     pub fn bytes(&self) -> u64 {
-        (self.screened.text_bytes() + self.vectors.len() * size_of::<f32>()) as u64
+        let fields = &self.screened.fields;
+        let readers = fields.readers.iter().flatten().map(|reader| reader.as_str().len()).sum::<usize>();
+        let own = self.screened.text_bytes() + size_of_val(self.vectors.as_slice());
+        (own + fields.title.len() + fields.uri.len() + readers) as u64
+            + kernel::attributes_heap_bytes(&fields.attributes)
     }
 
     /// Keyed hash of all that was sent.

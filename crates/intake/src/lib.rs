@@ -17,7 +17,7 @@ mod testing;
 
 pub use admit::{Admitted, Profile, admit};
 pub use error::Error;
-pub use parse::{Draft, parse};
+pub use parse::{Draft, UnreadFormat, parse, unread_ending, unread_format};
 pub use patch::{RawPatch, ScreenedPatch, screen_patch};
 pub use raw::{Body, RawDocument, identify};
 pub use screen::{Screened, Verdict, screen};

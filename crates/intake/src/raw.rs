@@ -65,6 +65,17 @@ impl fmt::Debug for RawDocument {
     }
 }
 
+impl RawDocument {
+    /// Heap bytes of all that was sent, without the allocator's rounding.
+    pub fn heap_bytes(&self) -> u64 {
+        let readers: usize = self.readers.iter().flatten().map(|reader| reader.as_str().len() + 40).sum();
+        let strings = [&self.title, &self.uri].map(|text| text.as_ref().map_or(0, Untrusted::len));
+        let vector = self.vector.as_ref().map_or(0, |vector| size_of_val(vector.as_slice()));
+        (size_of::<Self>() + self.body.len() + strings.iter().sum::<usize>() + readers + vector) as u64
+            + kernel::attributes_heap_bytes(&self.attributes)
+    }
+}
+
 impl Body {
     /// Length in bytes.
     pub(crate) fn len(&self) -> usize {
@@ -100,7 +111,7 @@ pub fn identify(raw: &RawDocument, judgement: &[u8], keyed: &dyn Pseudonymiser) 
 
 /// Of the screens and of what makes text visible. Grows with each release in which they find other things, so that
 /// content that is sent again is judged by them.
-const SCREENS_VERSION: u8 = 1;
+const SCREENS_VERSION: u8 = 2;
 
 /// Everything but the body, each field length-prefixed and each option marked.
 fn encode_rest(raw: &RawDocument) -> Vec<u8> {
@@ -159,7 +170,9 @@ impl Encoder {
             }
             Scalar::Num(x) => {
                 self.0.push(b'n');
-                self.0.extend(x.to_bits().to_le_bytes());
+                let (high, low) = x.order_key().unwrap_or((u64::MAX, u32::MAX));
+                self.0.extend(high.to_le_bytes());
+                self.0.extend(low.to_le_bytes());
             }
             Scalar::Bool(b) => self.0.extend([b'b', u8::from(*b)]),
         }

@@ -1,7 +1,7 @@
 //! The screens: personal data, credentials, and text that tries to instruct a model.
 //!
 //! Promises that every stream of a document was looked at (visible, hidden, title, uri, string
-//! attributes), that what the policy masks is gone from all that is stored, and that a finding
+//! attributes), the title also together with the start of each passage, as a prompt shows them, that what the policy masks is gone from all that is stored, and that a finding
 //! holds a rule's name and a count but never the text. Rules catch templates; an ordinary
 //! sentence that happens to be an order to a model passes. Keys of attributes and ids are names
 //! that the caller chose and are not screened.
@@ -9,6 +9,7 @@
 mod checks;
 mod encoded;
 mod injection;
+mod joint;
 mod mask;
 mod personal;
 mod phrases;
@@ -21,6 +22,7 @@ use kernel::{DocumentId, Finding, FindingKind, Passage, ScreenAction, Screening,
 use rules::Rule;
 use std::{collections::BTreeMap, fmt};
 
+pub(crate) use joint::screen_joints;
 pub(crate) use mask::scan_and_mask;
 
 /// Text that the screens have seen. Made by [`screen`] alone.
@@ -35,6 +37,7 @@ pub struct Screened {
     /// Tokens of `prefix`.
     pub(crate) prefix_tokens: u32,
     findings: Vec<Finding>,
+    policy: Screening,
 }
 
 /// What screening leads to.
@@ -84,8 +87,8 @@ impl fmt::Debug for Verdict {
 pub fn screen(draft: Draft, policy: &Screening) -> Verdict {
     let Draft { id, mut fields, vector, mut content } = draft;
     let mut report = Report::new(*policy);
-    for piece in &content.hidden {
-        mask::scan(&piece.text, Stream::Hidden(piece.kind), &mut report);
+    for (kind, text) in content.hidden.pieces() {
+        mask::scan(text, Stream::Hidden(kind), &mut report);
     }
     fields.title = Untrusted::new(scan_and_mask(fields.title.expose(), Stream::Field, &mut report));
     fields.uri = Untrusted::new(scan_and_mask(fields.uri.expose(), Stream::Field, &mut report));
@@ -108,6 +111,7 @@ pub fn screen(draft: Draft, policy: &Screening) -> Verdict {
         prefix: String::new(),
         prefix_tokens: 0,
         findings,
+        policy: *policy,
     })
 }
 
@@ -124,9 +128,20 @@ impl Screened {
         self.passages.iter().map(|p| with_prefix(text(&p.span))).collect()
     }
 
+    /// How many passages [`Screened::chunk`] has made.
+    pub fn passages_cut(&self) -> usize {
+        self.passages.len()
+    }
+
     /// What the screens found.
     pub fn findings(&self) -> &[Finding] {
         &self.findings
+    }
+
+    /// Whether the policy rejects what was found: [`Screened::chunk`] sees what a prompt would show together, and so may
+    /// find more than [`screen`] did. What is rejected is never admitted.
+    pub fn is_rejected(&self) -> bool {
+        self.findings.iter().any(|f| f.action == ScreenAction::Reject)
     }
 
     /// Quarantined when a finding's action says so, else indexed.

@@ -44,13 +44,15 @@ pub enum Code {
     KeyUnavailable,
     /// The disk is full; nothing was stored.
     StorageFull,
+    /// It took longer than the server works for one request.
+    TimedOut,
     /// A fault of ours, or bytes on disk that do not open.
     Internal,
 }
 
 impl Code {
     /// Every code, in the order of the contract.
-    pub const ALL: [Code; 19] = [
+    pub const ALL: [Code; 20] = [
         Code::InvalidRequest,
         Code::UnknownField,
         Code::Unauthenticated,
@@ -69,6 +71,7 @@ impl Code {
         Code::NotSuspended,
         Code::KeyUnavailable,
         Code::StorageFull,
+        Code::TimedOut,
         Code::Internal,
     ];
 
@@ -93,6 +96,7 @@ impl Code {
             Code::NotSuspended => "not_suspended",
             Code::KeyUnavailable => "key_unavailable",
             Code::StorageFull => "storage_full",
+            Code::TimedOut => "timed_out",
             Code::Internal => "internal",
         }
     }

@@ -123,7 +123,7 @@ fn search(segment: &Segment, question: &str, all: &RoaringBitmap, lengths: TextL
         query.expand(expansion);
     }
     let stats = TextStats::new(lengths, segment.text_frequencies(&query, all).unwrap());
-    let held = query.has_phrases().then(|| segment.holding(&query, all).unwrap());
+    let held = (query.phrases() > 0).then(|| segment.holding(&query, 0, all).unwrap());
     segment.search_text(&query, &stats, held.as_ref().unwrap_or(all), 10).unwrap().len()
 }
 

@@ -1,4 +1,5 @@
-//! Text to terms, one way for documents and queries: pieces ([`words`]), lower case, stems by the rules of a language.
+//! Text to terms, one way for documents and queries: one normal form ([`kernel::Folded`]), pieces ([`words`]), stems by
+//! the rules of a language.
 //!
 //! A word with a digit in it is a name and keeps its form. Whatever the language, a word can also be found as it was
 //! written, and a code as a whole and by its parts. Stop words are indexed; queries leave them out where they say more
@@ -7,7 +8,7 @@
 pub(crate) mod lexicon;
 pub(crate) mod words;
 
-use kernel::Language;
+use kernel::{Folded, Folding, Language};
 use lexicon::{GAP, Lexicon, TermId, title_term, written_term};
 use std::{collections::HashMap, sync::OnceLock};
 use tantivy::tokenizer::{Language as Rules, RawTokenizer, Stemmer, StopWordFilter, TextAnalyzer, TokenStream};
@@ -17,15 +18,32 @@ use zeroize::Zeroize;
 /// Words that a job keeps in mind before it begins anew: about 10 MB.
 const WORDS_KNOWN_MAX: usize = 100_000;
 
-/// Cuts text into terms. One per job: a text says most of its words again and again, and each is lowered and stemmed
-/// once. What it keeps are words of a customer's text: wiped when it goes.
+/// Cuts text into terms. One per job: a text says most of its words again and again, and each is stemmed once. What it keeps are words of a customer's text: wiped when it goes.
 pub(crate) struct Analyser {
+    folding: Folding,
     stems: Option<TextAnalyzer>,
     lexicon: Lexicon,
-    /// Pieces as they stood in the text, with their terms.
+    /// Pieces of the normal form, with their terms.
     known: HashMap<String, Terms>,
     /// The title of the document at hand.
     title: Row,
+}
+
+/// A piece of a text's normal form.
+#[derive(Clone, Copy)]
+pub(crate) struct Found<'a> {
+    pub(crate) kind: Kind,
+    /// In the normal form.
+    pub(crate) text: &'a str,
+    folded: &'a Folded,
+    at: usize,
+}
+
+impl Found<'_> {
+    /// Where it stands in the text as it was written, bytes.
+    pub(crate) fn place(&self) -> (usize, usize) {
+        self.folded.written(self.at, self.at + self.text.len())
+    }
 }
 
 /// What one piece of a text gives.
@@ -60,30 +78,39 @@ impl Analyser {
     pub(crate) fn new(language: Language) -> Self {
         let stems = rules(language)
             .map(|rules| TextAnalyzer::builder(RawTokenizer::default()).filter(Stemmer::new(rules)).build());
-        Self { stems, lexicon: Lexicon::default(), known: HashMap::new(), title: Row::default() }
+        Self {
+            folding: folding(language),
+            stems,
+            lexicon: Lexicon::default(),
+            known: HashMap::new(),
+            title: Row::default(),
+        }
     }
 
     /// Calls back with each piece of a text and its terms.
-    pub(crate) fn each<'a>(&mut self, text: &'a str, mut visit: impl FnMut(&Lexicon, Piece<'a>, Terms)) {
-        pieces(text, |piece| {
+    pub(crate) fn each(&mut self, text: &str, mut visit: impl FnMut(&Lexicon, Found<'_>, Terms)) {
+        let folded = Folded::new(text, self.folding);
+        pieces(folded.text(), |piece| {
             let terms = match self.known.get(piece.text) {
                 Some(terms) => *terms,
                 None => self.learn(piece),
             };
-            visit(&self.lexicon, piece, terms);
+            let found = Found { kind: piece.kind, text: piece.text, folded: &folded, at: piece.at };
+            visit(&self.lexicon, found, terms);
         });
+        folded.wipe();
     }
 
     fn learn(&mut self, piece: Piece<'_>) -> Terms {
-        let lower = lowered(piece.text);
+        let word = piece.text;
         let terms = if piece.kind == Kind::Whole {
-            Terms { stem: None, written: Some(self.lexicon.enter(&written_term(&lower))) }
+            Terms { stem: None, written: Some(self.lexicon.enter(&written_term(word))) }
         } else {
-            let stem = self.stem(&lower);
-            let written = (stem != lower).then(|| self.lexicon.enter(&written_term(&lower)));
+            let stem = self.stem(word);
+            let written = (stem != word).then(|| self.lexicon.enter(&written_term(word)));
             Terms { stem: Some(self.lexicon.enter(&stem)), written }
         };
-        self.known.insert(piece.text.to_owned(), terms);
+        self.known.insert(word.to_owned(), terms);
         terms
     }
 
@@ -157,9 +184,12 @@ impl Drop for Analyser {
     }
 }
 
-/// Lower case, letter by letter, so that the beginning of a word stays the beginning of it; one sigma.
-pub(crate) fn lowered(word: &str) -> String {
-    word.chars().flat_map(char::to_lowercase).map(|c| if c == 'ς' { 'σ' } else { c }).collect()
+/// Whose letter I a language has.
+pub(crate) fn folding(language: Language) -> Folding {
+    match language {
+        Language::Turkish => Folding::Turkish,
+        _ => Folding::Common,
+    }
 }
 
 /// What tells the function words of a language: they carry no meaning and have the longest posting lists. `None` where

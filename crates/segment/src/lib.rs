@@ -44,7 +44,7 @@ pub use error::Error;
 pub use highlight::Highlighter;
 pub use plan::{Trace, Way, calibrate};
 pub use query::{Expansion, TextQuery};
-pub use segment::{Segment, Spec};
+pub use segment::{Extent, Segment, Spec};
 pub use tail::{Tail, check};
 pub use text::{TextLengths, TextStats};
 pub use top::Scored;

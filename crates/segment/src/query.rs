@@ -1,16 +1,16 @@
 //! [`TextQuery`]: a question to words, quoted phrases and words with a star.
 //!
 //! Every text is a question; nothing in it is an error. Words are looked for one by one and rank what holds any of
-//! them. What stands between two double quotes must be there, word behind word; a quote without another is text. A word
-//! with a star at its end (`comput*`) stands for all words that begin so. A code counts by its parts and as a whole.
+//! them. What stands between two double quotes is a phrase, word after word: passages that hold it come first, and with a
+//! plus before it (`+"sick leave"`) no other comes at all. A quote without another is text. A word with a star at its end (`comput*`) stands for all words that begin so. A code counts by its parts and as a whole.
 
 use crate::analysis::{
-    Analyser,
+    Analyser, folding,
     lexicon::{is_marked, written_term},
-    lowered, stop_words,
+    stop_words,
     words::{Kind, is_joint, is_letter},
 };
-use kernel::{Language, limits};
+use kernel::{Folded, Language, limits};
 use std::collections::{BTreeSet, HashMap};
 use tantivy::tokenizer::{TextAnalyzer, TokenStream};
 use zeroize::Zeroize;
@@ -35,7 +35,16 @@ pub(crate) struct Prefix {
     pub(crate) terms: Vec<String>,
 }
 
-/// An analysed question: what ranks, in the order in which it came, and what must be there. No `Debug`: it is a
+/// A quoted phrase.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Phrase {
+    /// Its stems, one after the other.
+    pub(crate) stems: Vec<String>,
+    /// Whether only what holds it may answer.
+    required: bool,
+}
+
+/// An analysed question: what ranks, in the order in which it came, and what was quoted. No `Debug`: it is a
 /// customer's text, and is wiped when it goes.
 #[derive(Clone)]
 pub struct TextQuery {
@@ -43,8 +52,7 @@ pub struct TextQuery {
     /// Distinct; each with how often it was asked for: twice weighs twice.
     pub(crate) asks: Vec<(Ask, f32)>,
     pub(crate) prefixes: Vec<Prefix>,
-    /// Stems that must stand one behind the other.
-    pub(crate) phrases: Vec<Vec<String>>,
+    pub(crate) phrases: Vec<Phrase>,
     title_weight: f32,
     warnings: Vec<String>,
 }
@@ -74,7 +82,9 @@ impl TextQuery {
             stops: stop_words(language),
             query: Self::empty(language),
         };
-        reading.text(text);
+        let folded = Folded::new(text, folding(language));
+        reading.text(folded.text());
+        folded.wipe();
         reading.finish()
     }
 
@@ -98,20 +108,36 @@ impl TextQuery {
     /// For each of these words of the query its place among what it asks for; `None` for those that are not looked for.
     pub fn places<'w>(&self, words: impl IntoIterator<Item = &'w str>) -> Vec<Option<usize>> {
         let mut analyser = Analyser::new(self.language);
+        // A question may have thousands of words: each is looked up, not compared with all.
+        let (mut stems, mut written) = (HashMap::new(), HashMap::new());
+        for (at, (ask, _)) in self.asks.iter().enumerate().rev() {
+            let table = match ask {
+                Ask::Stem(stem) => Some((&mut stems, stem)),
+                Ask::Written(word) => Some((&mut written, word)),
+                Ask::Prefix(_) => None,
+            };
+            if let Some((table, word)) = table {
+                table.insert(word.as_str(), at);
+            }
+        }
         let mut place = |word: &str| {
             let mut first = None;
             analyser.each(word, |lexicon, _, terms| {
-                let terms = [terms.stem, terms.written].map(|term| term.map(|id| lexicon.term(id)));
-                let is_one = |(ask, _): &(Ask, f32)| match ask {
-                    Ask::Stem(stem) => terms[0] == Some(stem.as_str()),
-                    Ask::Written(word) => terms[1] == Some(word.as_str()),
-                    Ask::Prefix(_) => false,
-                };
-                first = first.or_else(|| self.asks.iter().position(is_one));
+                let stem = terms.stem.and_then(|id| stems.get(lexicon.term(id)));
+                let whole = terms.written.and_then(|id| written.get(lexicon.term(id)));
+                first = first.or_else(|| stem.into_iter().chain(whole).min().copied());
             });
             first
         };
         words.into_iter().map(&mut place).collect()
+    }
+
+    /// The same without a word to look for; what it warns of stays.
+    #[must_use]
+    pub fn without_words(mut self) -> Self {
+        let mut rest = Self::empty(self.language);
+        rest.warnings = std::mem::take(&mut self.warnings);
+        rest
     }
 
     /// Whether there is no word to look for.
@@ -119,9 +145,25 @@ impl TextQuery {
         self.asks.is_empty()
     }
 
-    /// Whether something must be there.
-    pub fn has_phrases(&self) -> bool {
-        !self.phrases.is_empty()
+    /// How many phrases were quoted.
+    pub fn phrases(&self) -> usize {
+        self.phrases.len()
+    }
+
+    /// Whether only what holds this phrase may answer.
+    pub fn requires(&self, phrase: usize) -> bool {
+        self.phrases.get(phrase).is_some_and(|phrase| phrase.required)
+    }
+
+    /// Lets only what holds every phrase answer.
+    pub fn require_phrases(&mut self) {
+        self.phrases.iter_mut().for_each(|phrase| phrase.required = true);
+    }
+
+    /// Says that no passage holds this phrase.
+    pub fn warn_unheld(&mut self, phrase: usize) {
+        let (number, all) = (phrase + 1, self.phrases.len());
+        self.warnings.push(format!("query: no passage that may answer holds the quoted phrase {number} of {all}"));
     }
 
     /// Whether it must be told which words there are, by [`TextQuery::expand`].
@@ -164,7 +206,7 @@ impl Drop for TextQuery {
                 word.zeroize();
             }
         }
-        self.phrases.iter_mut().flatten().for_each(Zeroize::zeroize);
+        self.phrases.iter_mut().flat_map(|phrase| &mut phrase.stems).for_each(Zeroize::zeroize);
         for prefix in &mut self.prefixes {
             prefix.start.zeroize();
             prefix.terms.iter_mut().for_each(Zeroize::zeroize);
@@ -186,19 +228,34 @@ impl Reading {
     fn text(&mut self, text: &str) {
         let parts: Vec<&str> = text.split('"').collect();
         let last = parts.len() - 1;
+        let mut required = false;
         for (n, part) in parts.into_iter().enumerate() {
             // With an odd number of quotes the last one is text, and so is what follows it.
-            if n % 2 == 1 && n < last { self.quoted(part) } else { self.plain(part) }
+            if n % 2 == 1 && n < last {
+                self.quoted(part, required);
+                continue;
+            }
+            // A plus is one only where nothing stands before it: `C+"x"` is no demand.
+            let before =
+                part.strip_suffix('+').filter(|before| before.is_empty() || before.ends_with(char::is_whitespace));
+            required = before.is_some();
+            self.plain(before.unwrap_or(part));
         }
     }
 
-    fn quoted(&mut self, text: &str) {
-        let phrase = self.words(text);
-        if phrase.is_empty() {
+    fn quoted(&mut self, text: &str, required: bool) {
+        let first = self.words.len();
+        let stems = self.words(text);
+        // Function words alone are what is looked for where nothing else is quoted.
+        let quoted = self.words.get_mut(first..).unwrap_or_default();
+        if quoted.iter().all(|(_, stop)| *stop) {
+            quoted.iter_mut().for_each(|(_, stop)| *stop = false);
+        }
+        if stems.is_empty() {
             return;
         }
         if self.query.phrases.len() < limits::PHRASES_PER_QUERY_MAX {
-            self.query.phrases.push(phrase);
+            self.query.phrases.push(Phrase { stems, required });
         } else {
             self.too_many("phrases");
         }
@@ -224,7 +281,7 @@ impl Reading {
                 break;
             }
             self.words(before.strip_suffix(word).unwrap_or_default());
-            self.prefix(&lowered(word));
+            self.prefix(word);
             (rest, from) = (behind, 0);
         }
         self.words(rest);
@@ -235,28 +292,28 @@ impl Reading {
         let (mut found, mut stems) = (Vec::new(), Vec::new());
         self.analyser.each(text, |lexicon, piece, terms| {
             let [stem, written] = [terms.stem, terms.written].map(|term| term.map(|id| lexicon.term(id).to_owned()));
-            found.push((piece, stem, written));
+            found.push((piece.kind, piece.text.to_owned(), stem, written));
         });
         let mut before = None;
-        for (piece, stem, written) in found {
-            match (piece.kind, stem) {
+        for (kind, piece, stem, written) in found {
+            match (kind, stem) {
                 (Kind::Whole, _) => {
-                    let written = written.filter(|_| is_code(piece.text));
+                    let written = written.filter(|_| is_code(&piece));
                     self.words.extend(written.map(|word| (Ask::Written(word), false)));
                 }
                 // The last character of a run ranks by the pair before it; a single one begins pairs.
                 (Kind::Last, stem) if before == Some(Kind::Pair) => stems.extend(stem),
                 (Kind::Last, stem) if !self.is_full() => {
-                    self.prefix(&lowered(piece.text));
+                    self.prefix(&piece);
                     stems.extend(stem);
                 }
                 (_, stem) => {
-                    let stop = self.stops(piece.text);
+                    let stop = self.stops(&piece);
                     self.words.extend(stem.clone().map(|stem| (Ask::Stem(stem), stop)));
                     stems.extend(stem);
                 }
             }
-            before = Some(piece.kind);
+            before = Some(kind);
         }
         // In a text the run may go on.
         if before == Some(Kind::Last) {
@@ -266,7 +323,7 @@ impl Reading {
     }
 
     fn stops(&mut self, word: &str) -> bool {
-        self.stops.as_mut().is_some_and(|stops| !stops.token_stream(&lowered(word)).advance())
+        self.stops.as_mut().is_some_and(|stops| !stops.token_stream(word).advance())
     }
 
     /// Whether there are as many words with a star as there may be.

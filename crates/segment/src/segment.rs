@@ -4,6 +4,7 @@ use crate::{
     Error, Expansion, TextLengths, TextQuery, TextStats,
     build::{self, Builder, Links, Reused, Stop},
     bytes::{Reader, Slice},
+    codec::Sizes,
     container::{self, Kind, Paged},
     documents::Documents,
     filter::Properties,
@@ -18,10 +19,11 @@ use crate::{
     vectors::{Found, Planner, Vectors},
 };
 use kernel::{
-    Audience, Distance, Document, DocumentId, Filter, Language, Plaintext, ReadAt, Status, Timestamp, limits,
+    Audience, CompiledFilter, Distance, Document, DocumentId, Language, Plaintext, ReadAt, Status, Timestamp,
+    Untrusted, limits,
 };
 use roaring::RoaringBitmap;
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, ops::Range, sync::Arc};
 use zeroize::Zeroizing;
 
 /// What vectors a segment holds, and whose words.
@@ -39,6 +41,37 @@ impl Spec {
     /// Words by the rules of English.
     pub const fn new(dimensions: usize, distance: Distance) -> Self {
         Self { dimensions, distance, language: Language::English }
+    }
+}
+
+/// How much there is to read, bytes unless it says something else. Upper bounds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extent {
+    /// Number of documents.
+    pub documents: u64,
+    /// Number of rows.
+    pub rows: u64,
+    /// What filters on attributes are compared with.
+    pub attributes: u64,
+    /// Documents without texts and vectors.
+    pub heads: u64,
+    /// Texts.
+    pub texts: u64,
+    /// The largest of the heads.
+    pub head_max: u64,
+    /// The longest of the texts.
+    pub text_max: u64,
+}
+
+impl std::ops::AddAssign for Extent {
+    fn add_assign(&mut self, other: Self) {
+        self.documents += other.documents;
+        self.rows += other.rows;
+        self.attributes += other.attributes;
+        self.heads += other.heads;
+        self.texts += other.texts;
+        self.head_max = self.head_max.max(other.head_max);
+        self.text_max = self.text_max.max(other.text_max);
     }
 }
 
@@ -270,9 +303,25 @@ impl Segment {
         self.documents.vectored.contains(row).then_some(row)
     }
 
-    /// Bytes of a document's text; 0 when there is no such document.
-    pub fn text_bytes(&self, doc: u32) -> u64 {
-        self.documents.text_bytes(doc)
+    /// What a document takes, from tables; nothing when there is no such document.
+    pub fn sizes(&self, doc: u32) -> Sizes {
+        self.documents.sizes(doc)
+    }
+
+    /// These bytes of a document's text, and nothing else of it.
+    ///
+    /// # Errors
+    /// [`Error::NoDocument`], [`Error::Corrupt`] or [`Error::Unreadable`].
+    pub fn text_part(&self, doc: u32, bytes: Range<u32>) -> Result<Untrusted, Error> {
+        self.documents.text_part(doc, bytes)
+    }
+
+    /// The vector of a row as it was given, and no other of its document; `None` where it has none.
+    ///
+    /// # Errors
+    /// [`Error::Unreadable`].
+    pub fn row_vector(&self, row: u32) -> Result<Option<Vec<f32>>, Error> {
+        self.documents.row_vector(row)
     }
 
     /// The id of a document, without reading the rest of it.
@@ -311,11 +360,36 @@ impl Segment {
         self.documents.row(row)
     }
 
+    /// The `uri` of a document, without decoding the rest of it.
+    ///
+    /// # Errors
+    /// As [`Segment::head`].
+    pub fn uri(&self, doc: u32) -> Result<Untrusted, Error> {
+        self.documents.peek(doc, |view| Untrusted::new(view.uri))
+    }
+
+    /// What reading in it may cost.
+    pub fn extent(&self) -> Extent {
+        let ([heads, texts], [head_max, text_max]) = (self.documents.stored(), self.documents.largest);
+        let (documents, rows) = (self.documents().into(), self.rows().into());
+        Extent { documents, rows, attributes: self.properties.attribute_bytes(), heads, texts, head_max, text_max }
+    }
+
+    /// Takes out of `keys` the attributes that one of `docs` has.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`].
+    pub fn retain_unknown(&self, keys: &mut Vec<&str>, docs: &RoaringBitmap) -> Result<(), Error> {
+        keys.retain(|key| !self.properties.holds_attribute(key, docs));
+        Ok(kernel::checkpoint(keys.len() as u64 * 64)?)
+    }
+
     /// The documents that a filter accepts: exactly those that `Filter::matches` accepts.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] or [`Error::Unreadable`] when documents themselves have to be read: for an address, an odd time.
-    pub fn evaluate(&self, filter: &Filter) -> Result<RoaringBitmap, Error> {
+    /// [`Error::Corrupt`] or [`Error::Unreadable`] when documents themselves have to be read: for an address, the
+    /// spelling of a time. [`Error::Interrupted`].
+    pub fn evaluate(&self, filter: &CompiledFilter) -> Result<RoaringBitmap, Error> {
         self.properties.evaluate(filter, &self.documents)
     }
 
@@ -393,12 +467,12 @@ impl Segment {
         self.text.expand(query, rows, self.rows(), into)
     }
 
-    /// Those of `rows` that hold every phrase of the query.
+    /// Those of `rows` that hold this phrase of the query; its phrases are numbered from 0.
     ///
     /// # Errors
     /// [`Error::Unreadable`] when postings cannot be read.
-    pub fn holding(&self, query: &TextQuery, rows: &RoaringBitmap) -> Result<RoaringBitmap, Error> {
-        self.text.holding(query, rows)
+    pub fn holding(&self, query: &TextQuery, phrase: usize, rows: &RoaringBitmap) -> Result<RoaringBitmap, Error> {
+        self.text.holding(query, phrase, rows)
     }
 
     /// The best `k` of `rows` by BM25 (k1 1.5, b 0.75; any term), best first. `stats` are those of the namespace.
@@ -416,7 +490,8 @@ impl Segment {
     }
 
     /// The best `k` of `rows` by similarity of their vectors, best first. Empty for a query of another
-    /// length or with a value that is not finite. Rows without a vector are never answered.
+    /// length or with a value that is not finite. Rows without a vector are never answered. Where
+    /// [`kernel::checkpoint`] tells of an interrupt, what is answered means nothing.
     pub fn search_vector(&self, query: &[f32], rows: &RoaringBitmap, k: usize) -> Found {
         self.vectors.search(query, &self.with_vectors(rows), k, Planner::default())
     }

@@ -12,6 +12,7 @@
 mod directory;
 pub(crate) mod frozen;
 pub(crate) mod memory;
+pub(crate) mod phrase;
 mod score;
 mod sums;
 
@@ -24,6 +25,7 @@ use crate::{
     top::{Dense, Scored, Top},
 };
 use frozen::FrozenIndex;
+use kernel::checkpoint;
 use memory::MemoryIndex;
 use roaring::RoaringBitmap;
 use score::Weights;
@@ -200,6 +202,9 @@ impl Postings {
     }
 }
 
+/// What looking a term up costs, in steps of [`checkpoint`].
+const STEPS_A_TERM: u64 = 1_024;
+
 /// The id of a row's length, as tantivy rounds it (one byte).
 pub(crate) fn norm(terms: u32) -> u8 {
     FieldNormReader::fieldnorm_to_id(terms)
@@ -228,6 +233,7 @@ impl Text {
             for start in [prefix.start.clone(), written_term(&prefix.start)] {
                 let mut here = 0;
                 self.postings.terms_from(&start, |term| {
+                    checkpoint(STEPS_A_TERM)?;
                     if prefix.takes(term, &mut analyser) && (terms.contains(term) || self.is_held(term, &selection)?) {
                         terms.insert(term.to_owned());
                         here += 1;
@@ -253,16 +259,18 @@ impl Text {
         Ok(held)
     }
 
-    /// Those of `rows` that hold every phrase of the query.
-    pub(crate) fn holding(&self, query: &TextQuery, rows: &RoaringBitmap) -> Result<RoaringBitmap, Error> {
-        let mut held = rows.clone();
-        for phrase in &query.phrases {
-            held = match &self.postings {
-                Postings::Memory(index) => index.phrase(phrase, &held),
-                Postings::Frozen(index) => index.phrase(phrase, &held)?,
-            };
+    /// Those of `rows` that hold this phrase of the query.
+    pub(crate) fn holding(
+        &self,
+        query: &TextQuery,
+        phrase: usize,
+        rows: &RoaringBitmap,
+    ) -> Result<RoaringBitmap, Error> {
+        let Some(phrase) = query.phrases.get(phrase) else { return Ok(RoaringBitmap::new()) };
+        match &self.postings {
+            Postings::Memory(index) => index.phrase(&phrase.stems, rows),
+            Postings::Frozen(index) => index.phrase(&phrase.stems, rows),
         }
-        Ok(held)
     }
 
     /// Terms of these rows, and those of them that are the titles'.
@@ -291,6 +299,7 @@ impl Text {
                 let mut count = 0;
                 let counted = Selection::of(rows, total);
                 for term in query.prefixes.get(*n).map(|prefix| prefix.terms.as_slice()).unwrap_or_default() {
+                    checkpoint(STEPS_A_TERM)?;
                     self.postings.each(term, &counted, |row, _| count += u64::from(held.insert(row)))?;
                 }
                 Ok(count)
@@ -300,12 +309,14 @@ impl Text {
     }
 
     fn frequency(&self, term: &str, sides: &Sides, read: &Selection<'_>) -> Result<u64, Error> {
+        let all = self.postings.frequency(term)?;
+        // Rows are looked for among those that hold the term.
+        checkpoint(STEPS_A_TERM + if sides.read.is_empty() { 0 } else { 4 * all })?;
         let mut found = 0;
         if !sides.counts_others {
             self.postings.each(term, read, |_, _| found += 1)?;
             return Ok(found);
         }
-        let all = self.postings.frequency(term)?;
         if !sides.read.is_empty() && all > 0 {
             self.postings.each(term, read, |_, _| found += 1)?;
         }
@@ -325,6 +336,7 @@ impl Text {
         }
         let mut sums = Sums::new(self, Selection::of(rows, total), Weights::new(stats, query.title_weight()), total);
         for ((ask, asked), frequency) in query.asks.iter().zip(&stats.document_frequency) {
+            checkpoint(STEPS_A_TERM + frequency.saturating_mul(4).min(4 * u64::from(total)))?;
             let worth = asked * sums.worth(*frequency);
             match ask {
                 Ask::Stem(stem) => sums.add_stem(stem, worth)?,

@@ -18,6 +18,7 @@
 
 mod age;
 mod codec;
+mod cost;
 mod counters;
 mod cpu;
 mod due;
@@ -48,6 +49,7 @@ mod slot;
 mod snapshot;
 mod stage;
 mod stores;
+mod tenant_counter;
 mod tend;
 mod upkeep;
 mod view;
@@ -66,8 +68,10 @@ pub use request::{
     UpsertStatus,
 };
 pub use room::Room;
-pub use segment::TextQuery;
-pub use snapshot::{Address, Eligible, Hit, Listed, Look, PassageText, Snapshot};
+pub use segment::{Extent, TextQuery, codec::Sizes};
+pub use snapshot::{
+    Address, Eligible, Hit, Listed, Located, Look, Page, PassageText, Passages, Quoted, Snapshot, Unread,
+};
 pub use stores::{Stores, StoresConfig};
 pub use tend::Tended;
 pub use upkeep::INLINE_BYTES_MAX;

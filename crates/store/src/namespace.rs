@@ -4,16 +4,17 @@
 //! moment of a swap. Readers take the view without waiting for anybody.
 
 use crate::{
-    Error, Outcome, Totals,
+    Error, Outcome, Totals, cost,
     cpu::{Errand, here, on_cpu},
     lines::Lines,
     merge::Merging,
     stage::Write,
     stores::Shared,
+    tenant_counter::{Reservation, TenantCounter},
     view::View,
 };
 use journal::{Journal, Seq};
-use kernel::{Audience, CommitNo, Incarnation, Retention, limits};
+use kernel::{Audience, CommitNo, Incarnation, Presence, Retention, cost::RunOn, limits};
 use std::{
     collections::VecDeque,
     sync::{
@@ -31,6 +32,10 @@ pub(crate) struct Namespace {
     pub(crate) home: Arc<Home>,
     /// Whose it is: upkeep is fair between tenants.
     pub(crate) incarnation: Incarnation,
+    /// What its tenant stores, over all its namespaces.
+    pub(crate) counter: Arc<TenantCounter>,
+    /// Whether what is published is what counts: not after a failure, when another opening has taken its place.
+    counts: AtomicBool,
     pub(crate) journal: Journal,
     pub(crate) proof: crate::proof::Proof,
     pub(crate) lines: Lines,
@@ -103,6 +108,8 @@ impl Namespace {
         upkeep: crate::upkeep::Upkeep,
     ) -> Self {
         let weight = Weight::of(&view);
+        let counter = shared.tenants.of(incarnation);
+        counter.publish(home.uuid(), view.totals(), None);
         shared.counters.weigh(Weight::default(), weight);
         shared.counters.open.fetch_add(1, Ordering::Relaxed);
         Self {
@@ -129,6 +136,8 @@ impl Namespace {
             shared,
             home,
             incarnation,
+            counter,
+            counts: AtomicBool::new(true),
             journal,
         }
     }
@@ -156,11 +165,39 @@ impl Namespace {
 
     /// Publishes. The caller holds the turn.
     pub(crate) fn publish(&self, view: View) {
+        self.publish_write(view, None);
+    }
+
+    /// The same of a write, with what it has reserved.
+    pub(crate) fn publish_write(&self, view: View, reserved: Option<Reservation>) {
+        if self.counts.load(Ordering::Acquire) {
+            self.counter.publish(self.home.uuid(), view.totals(), reserved);
+        } else if let Some(reserved) = reserved {
+            reserved.assume_stored(self.home.uuid());
+        }
         let (commit, weight) = (view.commit, Weight::of(&view));
         self.merging.heed(&view);
         let (_, before) = std::mem::replace(&mut *self.published(), (Arc::new(view), weight));
         self.shared.counters.weigh(before, weight);
         self.commits.send_replace(commit);
+    }
+
+    /// What is published weighs something else than when it was: an index was built, pages were read.
+    pub(crate) fn reweigh(&self) {
+        let mut published = self.published();
+        let now = Weight::of(&published.0);
+        let before = std::mem::replace(&mut published.1, now);
+        drop(published);
+        self.shared.counters.weigh(before, now);
+        if now.bytes > before.bytes {
+            self.shared.make_room();
+        }
+    }
+
+    /// It is destroyed: nothing of it counts any more.
+    pub(crate) fn count_no_more(&self) {
+        self.counts.store(false, Ordering::Release);
+        self.counter.remove(self.home.uuid());
     }
 
     /// Exact totals of what is published.
@@ -175,8 +212,8 @@ impl Namespace {
     pub(crate) async fn totals_for(&self, audience: &Audience) -> Result<Totals, Error> {
         let (view, config) = (self.view(), &self.shared.config);
         let now = config.clock.now();
-        if *audience == Audience::Everything || view.totals().documents <= COUNTED_HERE_MAX {
-            return here(|| view.totals_for(audience, now))?;
+        if let RunOn::Caller(short) = cost::of_totals(&view, audience).run_on() {
+            return here(&short, || view.totals_for(audience, now))?;
         }
         let audience = audience.clone();
         on_cpu(&*config.cpu, Errand::Open(self.incarnation), move || view.totals_for(&audience, now)).await?
@@ -196,13 +233,18 @@ impl Namespace {
     }
 
     /// Hands a request to the writer and waits. Once handed over it is done whole, whether or not
-    /// the caller still waits when its turn has come.
+    /// the caller still waits when its turn has come; only the search for what is selected ends with its caller.
     ///
     /// # Errors
     /// What the writer says; [`Error::QueueFull`], [`Error::Behind`] before that.
-    pub(crate) async fn write(self: &Arc<Self>, deed: crate::plan::Deed, line: crate::Line) -> Result<Outcome, Error> {
+    pub(crate) async fn write(
+        self: &Arc<Self>,
+        deed: crate::plan::Deed,
+        line: crate::Line,
+        presence: Presence,
+    ) -> Result<Outcome, Error> {
         let (reply, answer) = oneshot::channel();
-        self.enqueue(Write { deed, line, reply })?;
+        self.enqueue(Write { deed, line, reply, presence })?;
         answer.await.unwrap_or_else(|_| {
             let message = "the writer ended early".to_owned();
             Err(Error::Append { code: kernel::Code::Internal, message, outcome_unknown: true })
@@ -258,6 +300,7 @@ impl Namespace {
     /// Takes no more writes; the next `enter` opens anew.
     pub(crate) fn fail(&self) {
         self.state.store(FAILED, Ordering::Release);
+        self.counts.store(false, Ordering::Release);
         self.ends.cancel();
         let waiting = std::mem::take(&mut self.queue().waiting);
         self.shared.counters.queued.fetch_sub(waiting.len() as u64, Ordering::Relaxed);
@@ -337,8 +380,6 @@ impl Drop for Namespace {
     }
 }
 
-/// Documents up to which an audience's counts are made where they are asked for: some tens of microseconds.
-const COUNTED_HERE_MAX: u64 = 1_000;
 /// How many times over what a flush takes may be in memory before writes are refused.
 const BEHIND_FACTOR: u64 = 4;
 /// Audit lines that may wait for the tenant's chain before the writer waits for it.

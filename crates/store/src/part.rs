@@ -23,7 +23,8 @@ pub struct Totals {
     pub documents: u64,
     /// Their passages.
     pub passages: u64,
-    /// Bytes of their text.
+    /// What they take where they are stored, beside indexes: ids, titles, addresses, attributes, readers, findings, text
+    /// and vectors. What quotas of bytes count.
     pub bytes: u64,
     /// Documents that are held back.
     pub quarantined: u64,
@@ -225,7 +226,7 @@ fn count(index: &Index, docs: &RoaringBitmap) -> Totals {
     Totals {
         documents: docs.len(),
         passages: index.rows_of(docs).len(),
-        bytes: docs.iter().map(|doc| index.text_bytes(doc)).sum(),
+        bytes: docs.iter().map(|doc| index.sizes(doc).weight()).sum(),
         quarantined: index.with_status(Status::Quarantined).intersection_len(docs),
         commit: CommitNo(0),
     }

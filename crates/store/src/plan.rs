@@ -1,6 +1,6 @@
 //! What one request does to a namespace, decided under the writer's turn.
 //!
-//! Promises that a request either changes everything it should or, with an error, nothing.
+//! A request that ends with an error changes nothing: whatever it did before is taken back ([`Working::take_back`]).
 //! A [`Refused`] is the asker's; any other error is a fault and ends the whole batch.
 
 use crate::{
@@ -10,7 +10,10 @@ use crate::{
     working::{Spot, Working},
 };
 use intake::ScreenedPatch;
-use kernel::{Audience, CommitNo, Document, DocumentId, DocumentView, Filter, Retention, Status, Timestamp, limits};
+use kernel::{
+    Audience, CommitNo, CompiledFilter, Document, DocumentId, DocumentView, Filter, Interrupt, Retention, Status,
+    Timestamp, checkpoint, limits,
+};
 use segment::Spec;
 use std::collections::HashSet;
 
@@ -35,17 +38,6 @@ pub(crate) enum Act {
     Shorten,
 }
 
-impl Deed {
-    /// Bytes that it brings, if how long it takes depends on them alone.
-    pub(crate) fn bytes(&self) -> Option<u64> {
-        match &self.act {
-            Act::Append(upserts, _) => Some(upserts.iter().map(|upsert| upsert.admitted.bytes()).sum()),
-            Act::Delete(Selection::Ids(ids)) => Some(ids.len() as u64 * 64),
-            Act::Delete(Selection::Filter(_)) | Act::Patch(..) | Act::Decide(..) | Act::Shorten => None,
-        }
-    }
-}
-
 /// One commit in the making.
 pub(crate) struct Plan<'a> {
     pub(crate) working: &'a mut Working,
@@ -59,6 +51,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) outcome: Outcome,
     /// Documents of this commit that got a key beside others of their id.
     pub(crate) disambiguated: u32,
+    /// Ends the search for what a filter selects: the caller has gone, or it holds up the namespace's writes too long.
+    pub(crate) interrupt: Interrupt,
 }
 
 /// Ends the batch, or only the request.
@@ -71,7 +65,9 @@ pub(crate) enum Stop {
 
 impl<E: Into<Error>> From<E> for Stop {
     fn from(error: E) -> Self {
-        Stop::Fault(error.into())
+        let error = error.into();
+        // Nothing is wrong with the namespace then: selections end before anything is changed.
+        if error.is_interrupted() { Stop::Refused(error) } else { Stop::Fault(error) }
     }
 }
 
@@ -146,8 +142,11 @@ impl Plan<'_> {
     fn delete(&mut self, which: &Selection) -> Result<(), Stop> {
         let spots = self.select(which, limits::DELETES_PER_COMMIT_MAX)?;
         self.outcome.matched = spots.len() as u64;
+        let mut bytes = 0;
         for spot in spots {
             let id = self.working.head(spot)?.id;
+            bytes += id.as_str().len() as u64;
+            within(bytes, "bytes of ids", limits::DELETE_BYTES_PER_COMMIT_MAX)?;
             self.remove(&id);
         }
         Ok(())
@@ -160,14 +159,10 @@ impl Plan<'_> {
         let mut bytes = 0;
         for spot in spots {
             let mut doc = self.working.document(spot)?;
-            bytes += rewritten_bytes(&doc);
-            if bytes > limits::PATCH_BYTES_PER_COMMIT_MAX {
-                return Err(Stop::Refused(Error::TooLarge {
-                    what: "bytes of documents",
-                    limit: limits::PATCH_BYTES_PER_COMMIT_MAX,
-                }));
-            }
             patch.apply(&mut doc).map_err(|error| Stop::Refused(error.into()))?;
+            // With all that it has now: what a patch adds may be more than the text.
+            bytes += doc.heap_bytes();
+            within(bytes, "bytes of documents", limits::PATCH_BYTES_PER_COMMIT_MAX)?;
             // No patch keeps a document longer than the namespace does.
             doc.expires_at = self.retention.end_of(doc.created_at, doc.expires_at);
             doc.updated_at = self.now;
@@ -191,7 +186,7 @@ impl Plan<'_> {
                 continue;
             }
             let mut doc = self.working.document(spot)?;
-            bytes += rewritten_bytes(&doc);
+            bytes += doc.heap_bytes();
             let full =
                 self.outcome.matched >= limits::PATCHES_PER_COMMIT_MAX || bytes > limits::PATCH_BYTES_PER_COMMIT_MAX;
             if full && self.outcome.matched > 0 {
@@ -205,8 +200,9 @@ impl Plan<'_> {
     }
 
     fn decide(&mut self, reviewed: Vec<Reviewed>, decision: Decision) -> Result<(), Stop> {
+        let mut bytes = 0;
         for Reviewed { id, state } in reviewed {
-            let (status, passages) = self.decide_one(&id, state, decision)?;
+            let (status, passages) = self.decide_one(&id, state, decision, &mut bytes)?;
             self.outcome.results.push(UpsertResult { id, status, passages });
         }
         Ok(())
@@ -217,6 +213,7 @@ impl Plan<'_> {
         id: &DocumentId,
         state: ReviewedState,
         decision: Decision,
+        bytes: &mut u64,
     ) -> Result<(UpsertStatus, usize), Stop> {
         let mut living = self.living(id)?;
         living.retain(|(_, head)| self.sees(head));
@@ -238,6 +235,8 @@ impl Plan<'_> {
             }
             Decision::Release => {
                 let mut doc = self.working.document(spot)?;
+                *bytes += doc.heap_bytes();
+                within(*bytes, "bytes of documents", limits::PATCH_BYTES_PER_COMMIT_MAX)?;
                 doc.status = Status::Indexed;
                 doc.updated_at = self.now;
                 doc.commit = self.commit;
@@ -249,10 +248,10 @@ impl Plan<'_> {
 
     /// Documents of a selection that the audience sees now.
     fn select(&self, which: &Selection, limit: u64) -> Result<Vec<Spot>, Stop> {
-        let spots = match which {
-            Selection::Ids(ids) => self.by_ids(ids)?,
-            Selection::Filter(filter) => self.by_filter(Some(filter))?,
-        };
+        let spots = self.interrupt.scope(|| match which {
+            Selection::Ids(ids) => self.by_ids(ids),
+            Selection::Filter(filter) => Ok(self.by_filter(Some(filter))?),
+        })?;
         if spots.len() as u64 > limit {
             return Err(Stop::Refused(Error::TooLarge { what: "documents", limit }));
         }
@@ -268,6 +267,7 @@ impl Plan<'_> {
         let mut once = HashSet::new();
         let mut spots = Vec::new();
         for id in ids.iter().filter(|id| once.insert(*id)) {
+            checkpoint(STEPS_A_HEAD).map_err(segment::Error::from)?;
             let living = self.living(id)?;
             spots.extend(living.into_iter().filter(|(_, head)| self.sees(head)).map(|(spot, _)| spot));
         }
@@ -276,14 +276,24 @@ impl Plan<'_> {
 
     fn by_filter(&self, filter: Option<&Filter>) -> Result<Vec<Spot>, Error> {
         let mut spots = Vec::new();
+        let filter = filter.map(Filter::compile);
         for (at, part) in self.working.parts.iter().enumerate() {
-            let docs = visible(&part.index, self.working.live(at), &self.audience, filter, self.now)?;
+            let docs = visible(&part.index, self.working.live(at), &self.audience, filter.as_ref(), self.now)?;
             spots.extend(docs.iter().map(|doc| Spot::Part(at, doc)));
         }
-        let staged = self.working.staged().filter(|(_, doc)| {
-            !expired(doc, self.now) && self.sees(doc) && filter.is_none_or(|filter| filter.matches(&facts(doc)))
-        });
-        spots.extend(staged.map(|(spot, _)| spot));
+        let mut matcher = filter.as_ref().map(CompiledFilter::matcher);
+        for (spot, doc) in self.working.staged() {
+            if expired(doc, self.now) || !self.sees(doc) {
+                continue;
+            }
+            let met = match &mut matcher {
+                Some(matcher) => matcher.matches(&facts(doc)).map_err(segment::Error::from)?,
+                None => true,
+            };
+            if met {
+                spots.push(spot);
+            }
+        }
         Ok(spots)
     }
 
@@ -329,9 +339,11 @@ fn stored(doc: &Document) -> UpsertResult {
     UpsertResult { id: doc.id.plain(), status, passages: doc.passages.len() }
 }
 
-/// Bytes of a document that a commit writes again.
-fn rewritten_bytes(doc: &Document) -> u64 {
-    (doc.text.len() + doc.vectors.len() * 4) as u64
+/// Steps of finding and decoding one head.
+const STEPS_A_HEAD: u64 = 4_096;
+/// Refuses a request that would hold more than this in memory and in its log entry.
+fn within(bytes: u64, what: &'static str, limit: u64) -> Result<(), Stop> {
+    if bytes > limit { Err(Stop::Refused(Error::TooLarge { what, limit })) } else { Ok(()) }
 }
 
 /// Whether a document is in no answer any more. As the segments' own bitmap says.

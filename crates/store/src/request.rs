@@ -2,7 +2,7 @@
 
 use crate::index::Index;
 use intake::Admitted;
-use kernel::{Audience, CommitNo, Document, DocumentId, Field, Filter, Timestamp};
+use kernel::{Audience, CommitNo, CompiledFilter, Document, DocumentId, Field, Filter, Timestamp};
 use roaring::RoaringBitmap;
 
 /// The audit line of a mutation: made when its outcome is known, rides in its commit.
@@ -190,7 +190,7 @@ pub(crate) fn visible(
     index: &Index,
     mut docs: RoaringBitmap,
     audience: &Audience,
-    filter: Option<&Filter>,
+    filter: Option<&CompiledFilter>,
     now: Timestamp,
 ) -> Result<RoaringBitmap, crate::Error> {
     docs -= index.expired(now);

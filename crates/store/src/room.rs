@@ -16,8 +16,8 @@
 //! ```
 
 use crate::{
-    Decision, Erasing, Error, Known, Line, Outcome, Reviewed, Selection, Snapshot, Totals, Upsert,
-    cpu::{Errand, on_cpu},
+    Decision, Erasing, Error, Known, Line, Outcome, Reviewed, Selection, Snapshot, Totals, Upsert, cost,
+    cpu::{Errand, here, on_cpu},
     namespace::Namespace,
     plan::{Act, Deed},
     slot::Slot,
@@ -25,7 +25,7 @@ use crate::{
 };
 use access::{Action, Delete, Ingest, Manage, Patch, Read, Review, Search};
 use intake::ScreenedPatch;
-use kernel::{Audience, CommitNo, DocumentId, Pseudonymiser, Retention, Timestamp};
+use kernel::{Audience, CommitNo, DocumentId, Presence, Pseudonymiser, Retention, Timestamp, cost::RunOn};
 use segment::Spec;
 use std::{marker::PhantomData, sync::Arc};
 
@@ -34,12 +34,14 @@ pub struct Room<A: Action> {
     namespace: Arc<Namespace>,
     slot: Arc<Slot>,
     spec: Spec,
+    /// Whether the caller still waits.
+    pub(crate) presence: Presence,
     action: PhantomData<fn() -> A>,
 }
 
 impl<A: Action> Room<A> {
-    pub(crate) fn new(namespace: Arc<Namespace>, slot: Arc<Slot>, spec: Spec) -> Self {
-        Self { namespace, slot, spec, action: PhantomData }
+    pub(crate) fn new(namespace: Arc<Namespace>, slot: Arc<Slot>, spec: Spec, presence: Presence) -> Self {
+        Self { namespace, slot, spec, presence, action: PhantomData }
     }
 
     /// Exact numbers of all that is published now, whoever may see it: for limits, never for an answer.
@@ -82,10 +84,10 @@ impl Room<Ingest> {
     pub async fn known(&self, asks: &[(DocumentId, [u8; 32])], audience: &Audience) -> Result<Vec<Known>, Error> {
         let config = &self.namespace.shared.config;
         let (view, now) = (self.namespace.view(), config.clock.now());
-        if view.is_resident() {
-            return asks.iter().map(|ask| known(&view, ask, audience, now)).collect();
+        if let RunOn::Caller(short) = cost::of_heads(&view, asks.iter().map(|(id, _)| id)).run_on() {
+            return here(&short, || asks.iter().map(|ask| known(&view, ask, audience, now)).collect())?;
         }
-        // A head may lie in a page that has to be fetched.
+        // Heads may be long, or lie in a page that has to be fetched.
         let (asks, audience) = (asks.to_vec(), audience.clone());
         on_cpu(&*config.cpu, Errand::Write(self.namespace.incarnation), move || {
             asks.iter().map(|ask| known(&view, ask, &audience, now)).collect()
@@ -101,7 +103,7 @@ impl Room<Ingest> {
     /// [`Error::Dimensions`], a full queue or disk; `outcome_unknown` when the log failed mid-write.
     pub async fn append(&self, docs: Vec<Upsert>, audience: &Audience, line: Line) -> Result<Outcome, Error> {
         let act = Act::Append(docs, self.spec);
-        self.namespace.write(Deed { audience: audience.clone(), act }, line).await
+        self.namespace.write(Deed { audience: audience.clone(), act }, line, self.presence.clone()).await
     }
 }
 
@@ -146,7 +148,7 @@ impl Room<Delete> {
     /// [`Error::TooLarge`]; as [`Room::append`].
     pub async fn delete(&self, which: &Selection, audience: &Audience, line: Line) -> Result<Outcome, Error> {
         let act = Act::Delete(which.clone());
-        self.namespace.write(Deed { audience: audience.clone(), act }, line).await
+        self.namespace.write(Deed { audience: audience.clone(), act }, line, self.presence.clone()).await
     }
 }
 
@@ -176,7 +178,7 @@ impl Room<Patch> {
         line: Line,
     ) -> Result<Outcome, Error> {
         let act = Act::Patch(which.clone(), Box::new(patch));
-        self.namespace.write(Deed { audience: audience.clone(), act }, line).await
+        self.namespace.write(Deed { audience: audience.clone(), act }, line, self.presence.clone()).await
     }
 }
 
@@ -194,7 +196,7 @@ impl Room<Review> {
         line: Line,
     ) -> Result<Outcome, Error> {
         let act = Act::Decide(reviewed.to_vec(), decision);
-        self.namespace.write(Deed { audience: audience.clone(), act }, line).await
+        self.namespace.write(Deed { audience: audience.clone(), act }, line, self.presence.clone()).await
     }
 }
 
@@ -211,7 +213,7 @@ impl Room<Manage> {
         }
         loop {
             let deed = Deed { audience: Audience::Everything, act: Act::Shorten };
-            if self.namespace.write(deed, line()).await?.matched == 0 {
+            if self.namespace.write(deed, line(), self.presence.clone()).await?.matched == 0 {
                 return Ok(());
             }
         }

@@ -201,6 +201,7 @@ impl Slot {
         let tracker = namespace.shared.config.tracker.clone();
         let destroy = async move {
             namespace.shut().await;
+            namespace.count_no_more();
             namespace.shared.step("shut");
             if namespace.journal.failed() == Some(Stopped::Left) {
                 // It was closed after whoever destroys it came in.

@@ -5,9 +5,11 @@
 //! All of it is synchronous work for the engine's pool.
 
 mod candidates;
-mod list;
+mod quoted;
+mod shown;
 
-pub use list::Listed;
+pub use quoted::Quoted;
+pub use shown::{Listed, Located, Page, PassageText, Passages, Unread};
 
 use crate::{
     Error, Quarantine, Totals,
@@ -19,17 +21,28 @@ use crate::{
     view::View,
 };
 use kernel::{
-    Attributes, Audience, CommitNo, Document, DocumentId, Field, Filter, Finding, Span, Status, Timestamp, Untrusted,
+    Audience, CommitNo, CompiledFilter, Document, DocumentId, Filter, STEPS_BETWEEN_CHECKS, Status, Timestamp,
+    checkpoint,
 };
 use roaring::RoaringBitmap;
-use segment::{Expansion, Scored, TextQuery, TextStats, Trace};
-use std::{borrow::Cow, sync::Arc};
+use segment::{Expansion, Extent, Found, Scored, TextQuery, TextStats, Trace};
+use std::sync::Arc;
 
 /// See the module. Counts against the memory budget until it is dropped.
 pub struct Snapshot {
     view: Arc<View>,
     /// Keeps the namespace from being evicted: its memory would stay anyway.
     namespace: Arc<Namespace>,
+    /// Requests may make it heavier: they index what nobody has yet, and read pages.
+    grows: bool,
+}
+
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        if self.grows {
+            self.namespace.reweigh();
+        }
+    }
 }
 
 /// Rows that one reader may meet in one snapshot. Made by [`Snapshot::eligible`] alone.
@@ -92,50 +105,18 @@ pub struct Look {
     pub trace: Trace,
 }
 
-/// A passage as it is shown.
-#[derive(Clone, Debug)]
-pub struct PassageText {
-    /// Whose.
-    pub document_id: DocumentId,
-    /// Which of its passages, from 0.
-    pub passage: u32,
-    /// The document's title.
-    pub title: Untrusted,
-    /// The document's source.
-    pub uri: Untrusted,
-    /// The passage's text.
-    pub text: Untrusted,
-    /// The document's attributes.
-    pub attributes: Attributes,
-    /// Where it stands in the document's text.
-    pub span: Span,
-    /// What the screens found in the document.
-    pub findings: Vec<Finding>,
-    /// Its length in the model's tokens.
-    pub tokens: u32,
-    /// Its vector, where asked for.
-    pub vector: Option<Vec<f32>>,
-}
-
-impl PassageText {
-    /// Heap bytes, roughly.
-    pub fn bytes(&self) -> u64 {
-        let text = self.title.len() + self.uri.len() + self.text.len();
-        let vector = self.vector.as_ref().map_or(0, |v| 4 * v.len());
-        (text + vector + 64 * self.attributes.len() + 512) as u64
-    }
-}
-
 impl Snapshot {
     pub(crate) fn new(namespace: Arc<Namespace>) -> Self {
-        Self { view: namespace.view(), namespace }
+        let view = namespace.view();
+        let settled = view.is_resident() && view.parts.iter().all(|part| part.index.is_indexed());
+        Self { view, namespace, grows: !settled }
     }
 
     /// The same of a namespace that had these parts: layouts that no upkeep would make.
     #[cfg(test)]
     pub(crate) fn of_parts(&self, spec: segment::Spec, parts: Vec<Part>) -> Self {
         let view = View { spec, parts, ..(*self.view).clone() };
-        Self { view: Arc::new(view), namespace: self.namespace.clone() }
+        Self { view: Arc::new(view), namespace: self.namespace.clone(), grows: false }
     }
 
     /// The newest commit that is in it.
@@ -168,19 +149,34 @@ impl Snapshot {
         ready.then(|| self.view.parts.iter().map(|part| u64::from(part.index.rows())).sum())
     }
 
-    /// Whether some document that this reader may find now has the attribute.
+    /// What reading in it may cost.
+    pub fn extent(&self) -> Extent {
+        self.view.extent()
+    }
+
+    /// How many parts it has.
+    pub fn parts(&self) -> u64 {
+        self.view.parts.len() as u64
+    }
+
+    /// Those of these attributes that no document has which this reader may find now.
     ///
     /// # Errors
-    /// When a segment does not read.
-    pub fn has_attribute(&self, key: &str, audience: &Audience, now: Timestamp) -> Result<bool, Error> {
-        let exists = Filter::Exists(Field::Attribute(key.to_owned()));
-        for part in self.view.parts.iter().filter(|part| part.index.has_attribute(key)) {
-            let sight = self.noted(part.sight(audience, now))?;
-            if !sight.docs.is_empty() && !self.noted(part.index.evaluate(&exists))?.is_disjoint(&sight.docs) {
-                return Ok(true);
+    /// When a segment does not read; when the request is to end.
+    pub fn unknown_attributes<'k>(
+        &self,
+        mut keys: Vec<&'k str>,
+        audience: &Audience,
+        now: Timestamp,
+    ) -> Result<Vec<&'k str>, Error> {
+        for part in &self.view.parts {
+            if keys.is_empty() {
+                break;
             }
+            let sight = self.noted(part.sight(audience, now))?;
+            self.noted(part.index.retain_unknown(&mut keys, &sight.docs))?;
         }
-        Ok(false)
+        Ok(keys)
     }
 
     /// Rows of documents that live, have one of these statuses, have not expired, may be seen by
@@ -195,6 +191,8 @@ impl Snapshot {
         statuses: &[Status],
         now: Timestamp,
     ) -> Result<Eligible, Error> {
+        let compiled = filter.map(Filter::compile);
+        let filter = compiled.as_ref();
         let one = |part: &Part| {
             let docs = if *statuses == [Status::Indexed] {
                 let sight = self.noted(part.sight(audience, now))?;
@@ -229,17 +227,19 @@ impl Snapshot {
         quarantine: Quarantine,
         now: Timestamp,
     ) -> Result<Eligible, Error> {
-        let of = |part: &Part, docs: RoaringBitmap, filter: Option<&Filter>| {
+        let withheld = filter.filter(|_| quarantine == Quarantine::Withheld).map(|f| without_content(f).compile());
+        let compiled = filter.map(Filter::compile);
+        let of = |part: &Part, docs: RoaringBitmap, filter: Option<&CompiledFilter>| {
             self.noted(visible(&part.index, docs, audience, filter, now))
         };
         let one = |part: &Part| {
             let (live, held) = (part.live(), part.index.with_status(Status::Quarantined));
-            let docs = match (filter, quarantine) {
-                (Some(filter), Quarantine::Withheld) if !held.is_disjoint(&live) => {
-                    let told = of(part, &live - &held, Some(filter))?;
-                    told | of(part, live & held, Some(&without_content(filter)))?
+            let docs = match &withheld {
+                Some(withheld) if !held.is_disjoint(&live) => {
+                    let told = of(part, &live - &held, compiled.as_ref())?;
+                    told | of(part, live & held, Some(withheld))?
                 }
-                (filter, _) => of(part, live, filter)?,
+                _ => of(part, live, compiled.as_ref())?,
             };
             let rows = part.index.rows_of(&docs);
             Ok(EligiblePart::Some { docs, rows })
@@ -248,20 +248,23 @@ impl Snapshot {
         Ok(Eligible { parts, view: self.view.clone(), audience: audience.clone(), now })
     }
 
-    /// What a question asks for in this namespace's language, and the eligible rows that hold its quoted phrases: no
-    /// other is ranked, by words or by vector. A word with a star stands for words that eligible rows hold.
+    /// What a question asks for in this namespace's language, the eligible rows that may answer it, and which of them
+    /// hold what it quotes. Rows that lack a demanded phrase may not answer, by words or by vector. A word with a star
+    /// stands for words that eligible rows hold. What nothing eligible holds stands in the query's warnings.
     ///
     /// # Errors
     /// When a segment does not read.
-    pub fn ask(&self, question: &str, eligible: Eligible) -> Result<(TextQuery, Eligible), Error> {
+    pub fn ask(
+        &self,
+        question: &str,
+        all_phrases: bool,
+        eligible: Eligible,
+    ) -> Result<(TextQuery, Eligible, Quoted), Error> {
         let (mut query, mut eligible) = (TextQuery::in_language(question, self.view.spec.language), eligible);
-        if query.has_phrases() {
-            let parts = self.view.parts.iter().zip(&mut eligible.parts);
-            for (part, here) in parts.filter(|(_, here)| !here.rows().is_empty()) {
-                let rows = self.noted(part.index.holding(&query, here.rows()))?;
-                *here = EligiblePart::Some { docs: here.docs().clone(), rows };
-            }
+        if all_phrases {
+            query.require_phrases();
         }
+        let quoted = self.quoted(&mut query, &mut eligible)?;
         if query.has_prefixes() {
             let mut expansion = Expansion::default();
             for (_, part, here) in self.parts_of(&eligible).filter(|(.., here)| !here.rows().is_empty()) {
@@ -269,7 +272,7 @@ impl Snapshot {
             }
             query.expand(expansion);
         }
-        Ok((query, eligible))
+        Ok((query, eligible, quoted))
     }
 
     /// The `k` best eligible passages by BM25. Word frequencies are those of all passages that this reader can find
@@ -324,7 +327,7 @@ impl Snapshot {
         let hits = self.rank(eligible, k, |index, rows| {
             let found = index.search_vector(query, rows, k);
             looks.push(Look { rows: index.rows().into(), trace: found.trace });
-            Ok(found.hits)
+            whole(found)
         })?;
         Ok((hits, looks))
     }
@@ -337,7 +340,7 @@ impl Snapshot {
         if query.is_empty() || query.len() != self.view.spec.dimensions {
             return Ok(Vec::new());
         }
-        self.rank(eligible, k, |index, rows| Ok(index.search_vector_exact(query, rows, k).hits))
+        self.rank(eligible, k, |index, rows| whole(index.search_vector_exact(query, rows, k)))
     }
 
     /// Vectors of at most `count` eligible passages, evenly spread over all of them.
@@ -386,39 +389,6 @@ impl Snapshot {
     pub fn document_of(&self, at: Address) -> (u32, u32) {
         let doc = self.part(at).and_then(|part| part.index.row(at.row)).map_or(u32::MAX, |(doc, _)| doc);
         (at.segment, doc)
-    }
-
-    /// A passage to show.
-    ///
-    /// # Errors
-    /// [`Error::NotEligible`] for one that this reader may not meet.
-    pub fn passage(&self, eligible: &Eligible, at: Address, vector: bool) -> Result<PassageText, Error> {
-        let found = self.parts_of(eligible).find(|(segment, ..)| *segment == at.segment);
-        let (_, part, here) = found.ok_or(Error::NotEligible)?;
-        if !here.rows().contains(at.row) {
-            return Err(Error::NotEligible);
-        }
-        let (doc, passage) = part.index.row(at.row).ok_or(Error::NotEligible)?;
-        let document = self.noted(part.index.document_in_place(doc, vector))?;
-        Ok(shown(document, passage, vector.then_some(self.view.spec.dimensions)))
-    }
-
-    /// One document of any status, if this audience sees it now; of several of this id the oldest.
-    ///
-    /// # Errors
-    /// When it does not read.
-    pub fn get(
-        &self,
-        id: &DocumentId,
-        audience: &Audience,
-        vectors: bool,
-        quarantine: Quarantine,
-        now: Timestamp,
-    ) -> Result<Option<Document>, Error> {
-        let seen = self.noted(self.view.seen(id, audience, now))?;
-        let Some((part, doc, _)) = seen.into_iter().next() else { return Ok(None) };
-        let document = self.noted(self.view.parts[part].index.document(doc, vectors))?;
-        Ok(Some(list::withheld(document, quarantine)))
     }
 
     /// Best first, ties by document id and passage.
@@ -482,18 +452,18 @@ impl Eligible {
     }
 }
 
-fn shown(document: Cow<'_, Document>, passage: u32, dimensions: Option<usize>) -> PassageText {
-    let at = passage as usize;
-    let text = Untrusted::new(document.passage_text(at));
-    let vector = dimensions.and_then(|n| document.vectors.get(at * n..(at + 1) * n)).map(<[f32]>::to_vec);
-    let kernel::Passage { span, tokens } = document.passages.get(at).copied().unwrap_or_default();
-    let vector = vector.filter(|v| !v.is_empty());
-    // What was read for this is taken apart; what others hold is copied, no more of it than is shown.
-    let (document_id, title, uri, attributes, findings) = match document {
-        Cow::Owned(doc) => (doc.id, doc.title, doc.uri, doc.attributes, doc.findings),
-        Cow::Borrowed(doc) => {
-            (doc.id.clone(), doc.title.clone(), doc.uri.clone(), doc.attributes.clone(), doc.findings.clone())
-        }
-    };
-    PassageText { document_id, passage, title, uri, text, attributes, span, findings, tokens, vector }
+/// What a search by vector found, unless its request is to end: then it has stopped anywhere.
+fn whole(found: Found) -> Result<Vec<Scored>, segment::Error> {
+    checkpoint(STEPS_BETWEEN_CHECKS)?;
+    Ok(found.hits)
+}
+
+/// The first document number after all of an id. Segments are in the order of keys.
+fn behind(segment: &Index, after: &DocumentId) -> Result<u32, segment::Error> {
+    let (mut low, mut high) = (0, segment.documents());
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if segment.id_of(middle)?.as_str() <= after.as_str() { low = middle + 1 } else { high = middle }
+    }
+    Ok(low)
 }

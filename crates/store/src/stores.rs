@@ -13,6 +13,7 @@ use crate::{
     open, renew,
     schedule::Schedule,
     slot::{Left, Slot, State, Unopened},
+    tenant_counter::TenantCounters,
     tend, upkeep,
 };
 use access::{Action, Grant, Manage};
@@ -90,11 +91,16 @@ pub(crate) struct Slots(Mutex<BTreeMap<NamespaceUuid, Arc<Slot>>>);
 pub(crate) struct Shared {
     pub(crate) config: StoresConfig,
     pub(crate) counters: Counters,
+    pub(crate) tenants: TenantCounters,
     pub(crate) schedule: Arc<Schedule>,
     /// Of large merges, which flushes must not wait for.
     pub(crate) merges: Arc<Schedule>,
     /// The paged part of a segment up to which it is in memory whole, bytes.
     pub(crate) resident_bytes_max: u64,
+    /// Open namespaces above this are closed when no request holds them.
+    pub(crate) namespaces_open_max: u64,
+    /// Log files and objects that the process may have open.
+    pub(crate) files_max: u64,
     evictor: Evictor,
     /// Weak: a slot holds its namespace, and that holds this.
     slots: Weak<Slots>,
@@ -145,13 +151,27 @@ impl Stores {
             merges: Schedule::new(config.upkeep_jobs_max, config.upkeep_bytes_max / 2),
             config,
             counters: Counters::default(),
+            tenants: TenantCounters::default(),
             resident_bytes_max: limits::RESIDENT_PAGES_BYTES_MAX,
+            namespaces_open_max: limits::NAMESPACES_OPEN_MAX,
+            files_max: u64::MAX,
             evictor: Evictor::default(),
             slots: Arc::downgrade(&slots),
             #[cfg(test)]
             steps: crate::tests::Steps::default(),
         };
         Self { shared: Arc::new(shared), slots, closing: AtomicBool::new(false), ticks: AtomicU64::new(0) }
+    }
+
+    /// With fewer namespaces open, and no more log files and objects than this process may have open.
+    ///
+    /// # Panics
+    /// When something is open already.
+    #[must_use]
+    pub fn bounded(mut self, namespaces_open_max: u64, files_max: u64) -> Self {
+        let shared = Arc::get_mut(&mut self.shared).expect("nothing is open");
+        (shared.namespaces_open_max, shared.files_max) = (namespaces_open_max, files_max);
+        self
     }
 
     /// Enters the namespace that the grant names; opens it if it is not open. Cost: nothing when
@@ -163,7 +183,8 @@ impl Stores {
         let home = Home::enter(grant, &*self.shared.config.directory).map_err(passed)?;
         let spec = spec(settings);
         let (slot, namespace) = self.reach(home, grant.incarnation(), settings, Errand::Open).await?;
-        Ok(Room::new(namespace, slot, spec))
+        namespace.counter.allow(*grant.quotas());
+        Ok(Room::new(namespace, slot, spec, grant.presence().clone()))
     }
 
     /// Numbers of another namespace of the grant's tenant: for lists what an audience sees of it, for quotas all.
@@ -181,6 +202,31 @@ impl Stores {
         let home = home.ok_or(Error::NotFound)?;
         let (_, namespace) = self.reach(home, grant.incarnation(), settings, Errand::Open).await?;
         namespace.totals_for(audience).await
+    }
+
+    /// Sums over all namespaces of the grant's tenant, which `all` names. That is asked for, and each of them opened, the
+    /// first time only: after that the sums are kept, whether namespaces are open or not.
+    ///
+    /// # Errors
+    /// What keeps one of them closed.
+    pub async fn tenant_totals<A: Action>(
+        &self,
+        grant: &Grant<A>,
+        all: impl FnOnce() -> Vec<(NamespaceName, NamespaceSettings)>,
+    ) -> Result<Totals, Error> {
+        let counter = self.shared.tenants.of(grant.incarnation());
+        if !counter.is_complete() {
+            for (name, settings) in all() {
+                // To be open once is enough: then it is counted.
+                match self.totals(grant, &name, &settings, &Audience::Everything).await {
+                    // It was dropped meanwhile.
+                    Ok(_) | Err(Error::NotFound) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            counter.complete();
+        }
+        Ok(counter.totals())
     }
 
     /// Closes the grant's namespace if it holds nothing, so that it opens with its new settings.
@@ -334,6 +380,10 @@ impl Stores {
         if let Some(namespace) = slot.ready(&self.shared)? {
             return Ok(namespace);
         }
+        if !evict::make_way(&self.shared, &self.slots).await {
+            let error = kernel::Error::overloaded("too many namespaces are in use at once", Duration::from_secs(1));
+            return Err(Error::Passed(error));
+        }
         // A task of its own: whoever asked may go, and the next finds it open.
         let wanted = Wanted { spec: spec(settings), retention: settings.retention, errand };
         let task = open_slot(self.shared.clone(), slot.clone(), home, wanted, opening);
@@ -380,6 +430,11 @@ async fn open_slot(
 
 #[cfg(test)]
 impl Stores {
+    /// What a tenant may store. Its next request says it anew.
+    pub(crate) fn allow(&self, tenant: Incarnation, quotas: kernel::Quotas) {
+        self.shared.tenants.of(tenant).allow(quotas);
+    }
+
     /// Segments are read in pages from this size on. Before anything is opened.
     pub(crate) fn paging_above(mut self, bytes: u64) -> Self {
         Arc::get_mut(&mut self.shared).expect("nothing is open").resident_bytes_max = bytes;

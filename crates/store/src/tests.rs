@@ -3,6 +3,7 @@
 mod bound;
 mod candidates;
 mod codecs;
+mod costs;
 mod erasing;
 mod evicting;
 mod faults;
@@ -15,6 +16,7 @@ mod merges;
 mod merging;
 mod model;
 mod paged;
+mod quotas;
 mod returning;
 mod rooms;
 mod shelf;

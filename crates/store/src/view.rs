@@ -12,7 +12,7 @@ use crate::{
 use journal::ObjectRef;
 use kernel::{Audience, CommitNo, Document, DocumentId, Timestamp};
 use roaring::RoaringBitmap;
-use segment::Spec;
+use segment::{Extent, Spec};
 use std::sync::Arc;
 
 /// See the module. Sealed parts first, then those in memory, oldest first.
@@ -65,6 +65,13 @@ impl View {
         self.parts.iter().all(|part| part.index.is_resident())
     }
 
+    /// What reading in it may cost; O(parts).
+    pub(crate) fn extent(&self) -> Extent {
+        let mut extent = Extent::default();
+        self.parts.iter().for_each(|part| extent += part.index.extent());
+        extent
+    }
+
     /// Exact totals; O(parts).
     pub(crate) fn totals(&self) -> Totals {
         let mut totals = Totals { commit: self.commit, ..Totals::default() };
@@ -86,7 +93,7 @@ impl View {
 
     /// Heap estimate, bytes.
     pub(crate) fn bytes(&self) -> u64 {
-        self.parts.iter().map(|part| part.index.resident()).sum()
+        self.parts.iter().map(|part| part.index.resident() + part.dead.serialized_size() as u64).sum()
     }
 
     /// Parts whose documents are in the log only.

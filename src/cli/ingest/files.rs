@@ -23,68 +23,132 @@ pub(super) struct Found {
     pub(super) bytes: u64,
 }
 
-/// Why a file is not sent.
-#[derive(Debug)]
-pub(super) enum Unsent {
-    /// It holds no text: nothing that this command could do.
-    Binary,
-    /// It should have gone, and did not.
-    Failed(String),
+/// What a walk met.
+#[derive(Debug, Default)]
+pub(super) struct Walk {
+    /// By id.
+    files: BTreeMap<String, Found>,
+    /// Files and folders that cannot be sent, as they are shown, and why.
+    pub(super) unsent: Vec<(String, Unsent)>,
 }
 
-/// All files of these paths, by id.
+impl Walk {
+    /// Whether there was nothing at all.
+    pub(super) fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.unsent.is_empty()
+    }
+
+    /// How many files there were.
+    pub(super) fn len(&self) -> usize {
+        self.files.len() + self.unsent.len()
+    }
+
+    /// The files that can be sent, ordered by id.
+    pub(super) fn into_files(self) -> Vec<Found> {
+        self.files.into_values().collect()
+    }
+}
+
+/// Why a file is not sent.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Unsent {
+    /// It should have gone. Else it holds no text: nothing that this command could do.
+    pub(super) failed: bool,
+    /// One word for programs.
+    pub(super) code: &'static str,
+    /// What is wrong, and the remedy.
+    pub(super) why: String,
+}
+
+impl Unsent {
+    fn new(code: &'static str, why: impl Into<String>) -> Self {
+        Self { failed: true, code, why: why.into() }
+    }
+
+    fn textless(code: &'static str, why: impl Into<String>) -> Self {
+        Self { failed: false, ..Self::new(code, why) }
+    }
+}
+
+/// All files of these paths. What one entry of a folder has wrong with it keeps no other from being sent.
 ///
 /// # Errors
-/// A path is not there, or two files would have the same id.
-pub(super) fn walk(paths: &[PathBuf]) -> Result<Vec<Found>> {
-    let mut found = BTreeMap::new();
+/// A path that was named is not there, or two files would have the same id.
+pub(super) fn walk(paths: &[PathBuf]) -> Result<Walk> {
+    let mut found = Walk::default();
     for path in paths {
         // A link that somebody names is followed; one that a folder holds is not.
         let facts = fs::metadata(path).with_context(|| format!("{} cannot be read", path.display()))?;
         if facts.is_dir() {
-            folder(path, path, &mut found)?;
+            let entries = fs::read_dir(path).with_context(|| format!("{} cannot be read", path.display()))?;
+            folder(path, entries, &mut found)?;
         } else {
-            let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-            put(Found { id: name, path: path.clone(), bytes: facts.len() }, &mut found)?;
+            put(path, path.file_name().map(Path::new).unwrap_or(path), facts.len(), &mut found)?;
         }
     }
-    Ok(found.into_values().collect())
+    Ok(found)
 }
 
-fn folder(root: &Path, at: &Path, found: &mut BTreeMap<String, Found>) -> Result<()> {
-    let unreadable = || format!("{} cannot be read", at.display());
-    for entry in fs::read_dir(at).with_context(unreadable)? {
-        let entry = entry.with_context(unreadable)?;
+fn folder(root: &Path, entries: fs::ReadDir, found: &mut Walk) -> Result<()> {
+    for entry in entries {
+        let Ok(entry) = entry else {
+            found.unsent.push((shown(root), Unsent::new("unreadable", "has an entry that cannot be read")));
+            continue;
+        };
         if entry.file_name().as_encoded_bytes().starts_with(b".") {
             continue;
         }
-        let (path, kind) = (entry.path(), entry.file_type().with_context(unreadable)?);
-        if kind.is_dir() {
-            folder(root, &path, found)?;
-        } else if kind.is_file() {
-            let id = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
-            let bytes = entry.metadata().map_or(0, |facts| facts.len());
-            put(Found { id, path, bytes }, found)?;
+        let path = entry.path();
+        let id = path.strip_prefix(root).unwrap_or(&path);
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => match fs::read_dir(&path) {
+                Ok(entries) => folder(root, entries, found)?,
+                Err(error) => found.unsent.push((shown(id), unreadable(&error))),
+            },
+            Ok(kind) if kind.is_file() => {
+                let bytes = entry.metadata().map_or(0, |facts| facts.len());
+                put(&path, id, bytes, found)?;
+            }
+            Ok(_) => {}
+            Err(error) => found.unsent.push((shown(id), unreadable(&error))),
         }
     }
     Ok(())
 }
 
-/// Two files of one id would overwrite each other.
-fn put(file: Found, found: &mut BTreeMap<String, Found>) -> Result<()> {
-    if let Some(other) = found.get(&file.id) {
+fn unreadable(error: &std::io::Error) -> Unsent {
+    Unsent::new("unreadable", format!("cannot be read: {}", error.kind()))
+}
+
+/// A path for people: bytes that are no UTF-8 as `\xNN`.
+fn shown(path: &Path) -> String {
+    let mut out = String::new();
+    for chunk in path.as_os_str().as_encoded_bytes().utf8_chunks() {
+        out.push_str(chunk.valid());
+        chunk.invalid().iter().for_each(|byte| out.push_str(&format!("\\x{byte:02x}")));
+    }
+    out
+}
+
+/// Adds a file. Two files of one id would overwrite each other.
+fn put(path: &Path, id: &Path, bytes: u64, found: &mut Walk) -> Result<()> {
+    let Some(id) = id.to_str() else {
+        let why = "its name is no UTF-8, so it cannot be an id; rename it";
+        found.unsent.push((shown(id), Unsent::new("invalid_name", why)));
+        return Ok(());
+    };
+    if let Some(other) = found.files.get(id) {
         // The same file named twice is one file.
-        if same(&other.path, &file.path) {
+        if same(&other.path, path) {
             return Ok(());
         }
         bail!(
-            "{} and {} would both have the id {}: name the folder above both, or ingest them into two namespaces",
+            "{} and {} would both have the id {id}: name the folder above both, or ingest them into two namespaces",
             other.path.display(),
-            file.path.display(),
-            file.id
+            path.display(),
         );
     }
-    found.insert(file.id.clone(), file);
+    found.files.insert(id.to_owned(), Found { id: id.to_owned(), path: path.to_owned(), bytes });
     Ok(())
 }
 
@@ -118,20 +182,24 @@ pub(super) fn batches(files: Vec<Found>) -> Vec<Vec<Found>> {
 pub(super) fn document(file: &Found, readers: &[String]) -> Result<Value, Unsent> {
     if DocumentId::parse(&file.id).is_err() {
         let why = "its path cannot be an id: at most 512 bytes, no control characters; rename it";
-        return Err(Unsent::Failed(why.to_owned()));
+        return Err(Unsent::new("invalid_name", why));
     }
     if file.bytes > limits::DOCUMENT_BYTES_MAX as u64 {
         let most = limits::DOCUMENT_BYTES_MAX >> 20;
-        return Err(Unsent::Failed(format!(
-            "is larger than {most} MiB, the most that one document may have; split it"
-        )));
+        let why = format!("is larger than {most} MiB, the most that one document may have; split it");
+        return Err(Unsent::new("too_large", why));
     }
-    let bytes = fs::read(&file.path).map_err(|e| Unsent::Failed(format!("cannot be read: {}", e.kind())))?;
-    // Text has no zero bytes; UTF-16, archives and images have.
-    if bytes.contains(&0) {
-        return Err(Unsent::Binary);
+    let bytes = fs::read(&file.path).map_err(|error| unreadable(&error))?;
+    // By its bytes whatever it is called, else by what its name claims.
+    let ending = file.path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    if let Some(format) = engine::unread_format(&bytes).or_else(|| engine::unread_ending(ending)) {
+        let why = format!("is {}, which is not read here; extract its text first", format.name);
+        let unsent = if format.holds_text { Unsent::new } else { Unsent::textless };
+        return Err(unsent("unsupported_format", why));
     }
-    let text = String::from_utf8(bytes).map_err(|_| Unsent::Binary)?;
+    // Text has no zero bytes; UTF-16 and what else is no text has.
+    let text = String::from_utf8(bytes).ok().filter(|text| !text.contains('\0'));
+    let text = text.ok_or_else(|| Unsent::textless("not_text", "is no UTF-8 text; convert it first"))?;
     let mut document = json!({"id": file.id, "text": text, "media_type": media_type(&file.path)});
     if !readers.is_empty() {
         document["readers"] = json!(readers);

@@ -1,7 +1,7 @@
 //! Several requests under way at once, each a batch of files.
 
 use super::{
-    files::{Found, Unsent, batches, document},
+    files::{Found, Walk, batches, document},
     tally::Tally,
 };
 use client::{Client, Error};
@@ -34,10 +34,15 @@ struct Work {
 
 impl Job<'_> {
     /// Sends all files. An error is what stopped the run before its end.
-    pub(super) fn run(&self, files: Vec<Found>) -> (Tally, Option<Error>) {
-        let mut waiting = batches(files);
+    pub(super) fn run(&self, mut walk: Walk) -> (Tally, Option<Error>) {
+        let mut tally = Tally::default();
+        for (name, unsent) in std::mem::take(&mut walk.unsent) {
+            tally.unsent(&name, &unsent);
+            self.bar.inc(1);
+        }
+        let mut waiting = batches(walk.into_files());
         waiting.reverse();
-        let work = Mutex::new(Work { waiting, tally: Tally::default(), stopped: None });
+        let work = Mutex::new(Work { waiting, tally, stopped: None });
         std::thread::scope(|scope| {
             for _ in 0..PARALLEL.min(lock(&work).waiting.len()) {
                 scope.spawn(|| self.worker(&work));
@@ -70,8 +75,7 @@ impl Job<'_> {
         for file in batch {
             match document(&file, self.readers) {
                 Ok(document) => documents.push(document),
-                Err(Unsent::Binary) => lock(work).tally.skipped(&file.id),
-                Err(Unsent::Failed(why)) => lock(work).tally.failure(&file.id, "unreadable", &why),
+                Err(unsent) => lock(work).tally.unsent(&file.id, &unsent),
             }
         }
         documents

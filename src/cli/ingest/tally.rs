@@ -1,5 +1,6 @@
 //! What became of the files.
 
+use super::files::Unsent;
 use crate::cli::remote::note;
 use anyhow::{Context, Result};
 use client::{Counts, UpsertReply};
@@ -44,6 +45,7 @@ impl Tally {
                 }
                 "quarantined" => "quarantined",
                 "rejected" => "rejected",
+                "skipped" => "skipped",
                 _ => "failed",
             };
             let error = result.error.as_ref().unwrap_or(&Value::Null);
@@ -54,9 +56,9 @@ impl Tally {
         }
     }
 
-    /// A file that holds no text.
-    pub(super) fn skipped(&mut self, id: &str) {
-        self.put(id, "skipped", "not_text", "is no UTF-8 text; convert it first");
+    /// A file that was not sent.
+    pub(super) fn unsent(&mut self, name: &str, unsent: &Unsent) {
+        self.put(name, if unsent.failed { "failed" } else { "skipped" }, unsent.code, &unsent.why);
     }
 
     /// A file that failed.
@@ -169,7 +171,7 @@ mod tests {
         ]});
         let mut tally = Tally::default();
         tally.add(&serde_json::from_value(reply).unwrap());
-        tally.skipped("d");
+        tally.failure("d", "not_text", "is no UTF-8 text; convert it first");
         let root = tempfile::tempdir().unwrap();
         let file = root.path().join("failures");
         tally.write_failures(&file).unwrap();
@@ -177,9 +179,9 @@ mod tests {
             fs::read_to_string(&file).unwrap().lines().map(|l| serde_json::from_str(l).unwrap()).collect();
         assert_eq!(lines[0], json!({"id": "b", "status": "quarantined", "code": "screened", "message": "injection.x"}));
         assert_eq!(lines[1]["code"], "too_large");
-        assert_eq!(lines[2]["status"], "skipped");
+        assert_eq!((&lines[2]["status"], &lines[2]["code"]), (&json!("failed"), &json!("not_text")));
         let summary = tally.summary(Duration::from_secs(2));
-        assert_eq!((&summary["files"], &summary["passages"], &summary["failed"]), (&json!(4), &json!(3), &json!(1)));
+        assert_eq!((&summary["files"], &summary["passages"], &summary["failed"]), (&json!(4), &json!(3), &json!(2)));
         assert_eq!(summary["documents_per_second"], 2.0);
     }
 }

@@ -25,6 +25,7 @@ pub(crate) struct Whoami {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Usage {
     documents: u64,
+    /// As in namespaces: what the quota of bytes counts.
     bytes: u64,
     namespaces: u64,
     requests: u64,

@@ -201,7 +201,7 @@ pub(crate) struct Namespace {
     /// Documents that the key sees, quarantined ones included.
     documents: u64,
     passages: u64,
-    /// Of text.
+    /// Of documents, with all that they hold: ids, titles, addresses, attributes, readers, findings, text and vectors.
     bytes: u64,
     /// Those of them that are held back until they are reviewed.
     quarantined: u64,

@@ -1,12 +1,15 @@
 //! Search and context on the wire.
 
 use super::{
-    common::{self, Commit, Finding, Finite},
+    common::{self, Commit, Finding, Finite, PrincipalList, WordList},
     fusion::{DiversityBody, Fused, FusionBody},
     rerank::{RerankBody, RerankExplain},
 };
-use crate::{http::call::Incoming, strict::Tree};
-use engine::{ContextRequest, Include, MinScores, Mode, Rendering, SearchRequest};
+use crate::{
+    http::call::Incoming,
+    strict::{Tree, Unread, Vector},
+};
+use engine::{ContextRequest, Include, MinScores, Mode, Phrases, Rendering, SearchRequest};
 use kernel::{CommitNo, Error, Principal, Untrusted, limits};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -17,10 +20,11 @@ use utoipa::ToSchema;
 #[serde(deny_unknown_fields)]
 pub(crate) struct ActingAs {
     /// Such as `user:alice`.
-    principals: Vec<String>,
+    #[schema(value_type = Vec<String>)]
+    principals: PrincipalList,
     /// For policies; this server has none that read them, so anything in it is refused.
     #[schema(value_type = Option<BTreeMap<String, Object>>)]
-    attributes: Option<BTreeMap<String, Tree>>,
+    attributes: Option<Unread>,
 }
 
 impl ActingAs {
@@ -29,10 +33,10 @@ impl ActingAs {
     /// # Errors
     /// Names the member.
     pub(crate) fn check(self) -> Result<Vec<Principal>, Error> {
-        if self.attributes.is_some_and(|a| !a.is_empty()) {
+        if self.attributes.is_some_and(|a| a.filled) {
             return Err(Error::invalid("as.attributes", "is for policies, and this server has none that read it"));
         }
-        common::principals("as.principals", &self.principals)
+        common::principals("as.principals", self.principals)
     }
 }
 
@@ -43,6 +47,23 @@ pub(crate) enum ModeWord {
     Hybrid,
     Vector,
     Text,
+}
+
+/// What words in double quotes mean.
+#[derive(Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum PhrasesWord {
+    Prefer,
+    Require,
+}
+
+impl From<PhrasesWord> for Phrases {
+    fn from(word: PhrasesWord) -> Self {
+        match word {
+            PhrasesWord::Prefer => Self::Prefer,
+            PhrasesWord::Require => Self::Require,
+        }
+    }
 }
 
 /// Least scores of the arms; a hit must have each that is asked for.
@@ -60,11 +81,13 @@ macro_rules! searching {
         #[serde(deny_unknown_fields)]
         $(#[$doc])*
         pub(crate) struct $name {
-            /// The question. Words in double quotes must stand in a hit, one behind the other (not in mode `vector`); a
-            /// word with a star at its end (`comput*`) stands for all that begin so. Nothing in a question is an error.
+            /// The question. Passages that hold its words in double quotes, one after the other, come first (not in mode
+            /// `vector`); with a plus before the quotes (`+"sick leave"`) no other passage answers. A word with a star at
+            /// its end (`comput*`) stands for all that begin so. Nothing in a question is an error.
             query: Option<String>,
             /// Or its vector.
-            vector: Option<Vec<Finite>>,
+            #[schema(value_type = Option<Vec<common::Finite>>)]
+            vector: Option<Vector>,
             /// Hits wanted, 1 to 1,000. Absent: 10.
             top_k: Option<usize>,
             /// Absent: what serves; the reply says which.
@@ -73,7 +96,8 @@ macro_rules! searching {
             filter: Option<Tree>,
             r#as: Option<ActingAs>,
             /// `text`, `attributes`, `vector`, `explain`, `highlights`. Absent: `text` and `attributes`.
-            include: Option<Vec<String>>,
+            #[schema(value_type = Option<Vec<String>>)]
+            include: Option<WordList>,
             min_scores: Option<MinScoresBody>,
             /// At most so many passages of one document.
             max_per_document: Option<usize>,
@@ -81,6 +105,10 @@ macro_rules! searching {
             max_per_source: Option<usize>,
             fusion: Option<FusionBody>,
             diversity: Option<DiversityBody>,
+            /// What words in double quotes mean: `prefer` (the default) puts passages that hold them first, those with
+            /// more of the phrases before those with fewer; `require` lets no other passage answer, in any mode.
+            /// `warnings` tell of a phrase that no passage holds.
+            phrases: Option<PhrasesWord>,
             /// A model reads the best candidates beside the question and puts them in its own order; `score` is then its
             /// score. Needs `query`. 503 `model_unavailable` where no such model serves.
             rerank: Option<RerankBody>,
@@ -106,6 +134,7 @@ macro_rules! searching {
                     max_per_source: self.max_per_source,
                     fusion: self.fusion.take(),
                     diversity: self.diversity.take(),
+                    phrases: self.phrases,
                     rerank: self.rerank.take(),
                     min_commit: self.min_commit,
                     title_weight: self.title_weight,
@@ -134,17 +163,18 @@ searching!(
 /// The members that search and context share.
 struct SearchBody {
     query: Option<String>,
-    vector: Option<Vec<Finite>>,
+    vector: Option<Vector>,
     top_k: Option<usize>,
     mode: Option<ModeWord>,
     filter: Option<Tree>,
     acting_as: Option<ActingAs>,
-    include: Option<Vec<String>>,
+    include: Option<WordList>,
     min_scores: Option<MinScoresBody>,
     max_per_document: Option<usize>,
     max_per_source: Option<usize>,
     fusion: Option<FusionBody>,
     diversity: Option<DiversityBody>,
+    phrases: Option<PhrasesWord>,
     rerank: Option<RerankBody>,
     min_commit: Option<u64>,
     title_weight: Option<Finite>,
@@ -174,11 +204,11 @@ impl SearchBody {
             return Err(Error::invalid("max_per_document", "must be at least 1"));
         }
         let wanted = self.min_scores.unwrap_or(MinScoresBody { vector: None, text: None, rerank: None });
-        let include =
-            common::include(self.include.as_deref(), &["text", "attributes", "vector", "explain", "highlights"])?;
+        let known = ["text", "attributes", "vector", "explain", "highlights"];
+        let include = common::include(self.include.as_ref().map(|list| &*list.0), &known)?;
         Ok(SearchRequest {
             query: self.query.map(Untrusted::new),
-            vector: self.vector.map(common::floats),
+            vector: self.vector.map(|v| v.0.map_err(|fault| fault.at("vector"))).transpose()?,
             top_k,
             mode: self.mode.map(Mode::from),
             filter: common::filter(self.filter)?,
@@ -193,6 +223,7 @@ impl SearchBody {
             max_per_source: self.max_per_source,
             fusion: self.fusion.map(FusionBody::fusion),
             diversity: self.diversity.map(DiversityBody::diversity),
+            phrases: self.phrases.map(Phrases::from).unwrap_or_default(),
             rerank: self.rerank.and_then(RerankBody::rerank),
             min_commit: self.min_commit.map(CommitNo),
             title_weight: self.title_weight.map(|weight| weight.0),
@@ -260,7 +291,7 @@ pub(crate) struct Hit {
     document_id: String,
     /// Its number in the document, from 0.
     passage: u32,
-    /// Fused, or the reranker's; orders this reply only.
+    /// Fused, or the reranker's, and raised where the passage holds quoted phrases; orders this reply only.
     score: f32,
     scores: Scores,
     title: Option<String>,
@@ -269,7 +300,7 @@ pub(crate) struct Hit {
     text: Option<String>,
     #[schema(value_type = Option<BTreeMap<String, Object>>)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    attributes: Option<BTreeMap<String, serde_json::Value>>,
+    attributes: Option<common::Shown>,
     #[serde(skip_serializing_if = "Option::is_none")]
     vector: Option<Vec<f32>>,
     /// Unicode code points of the document's text: first, and one past the last.
@@ -381,7 +412,7 @@ impl From<engine::Hit> for Hit {
             title: filled(hit.title),
             uri: filled(hit.uri),
             text: hit.text.map(Untrusted::into_exposed),
-            attributes: hit.attributes.as_ref().map(common::shown),
+            attributes: hit.attributes.map(common::Shown),
             vector: hit.vector,
             span: [hit.span.0, hit.span.1],
             highlights: hit.highlights.map(|spans| spans.into_iter().map(|(start, end)| [start, end]).collect()),
@@ -425,6 +456,7 @@ pub(crate) struct Source {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct LeftOut {
     document_id: String,
+    /// `budget`: it did not fit into `max_tokens`. `reply_size`: nor into the 16 MiB of a reply.
     why: &'static str,
 }
 

@@ -3,7 +3,7 @@
 use super::*;
 
 fn fused(item: usize, score: f32) -> Fused<usize> {
-    Fused { item, score, arms: [None; 2] }
+    Fused { item, score, arms: [None; 2], phrases: 0 }
 }
 
 /// The order in which candidates are given.
@@ -28,4 +28,14 @@ fn equal_candidates_keep_the_rankings_order_and_none_needs_a_vector() {
     assert_eq!(taken(&[0.5, 0.5, 0.5], &[None, None, None], 0.3), [0, 1, 2]);
     assert_eq!(taken(&[0.9, 0.8, 0.7], &[Some([1.0, 0.0]), Some([1.0, 0.0]), None], 0.5), [0, 2, 1]);
     assert_eq!(taken(&[], &[], 0.5), [0usize; 0]);
+}
+
+#[test]
+fn what_holds_a_quoted_phrase_is_taken_first_however_alike() {
+    let quoted = |item, score, phrases| Fused { item, score, arms: [None; 2], phrases };
+    let ranked = vec![quoted(0, 3.0, 2), quoted(1, 2.0, 2), quoted(2, 0.5, 0)];
+    let vector = |item: usize| TWINS[item].map(|v| v.to_vec());
+    let mut order = Marginal::new(ranked, Diversity { lambda: 0.1 }, vector);
+    let taken: Vec<usize> = std::iter::from_fn(|| order.next()).map(|fused| fused.item).collect();
+    assert_eq!(taken, [0, 1, 2]);
 }

@@ -5,7 +5,7 @@ use crate::{FusionMethod, Weights, answer, query::Plan};
 use kernel::{Error, Tokens};
 use segment::{TextQuery, TextStats};
 use std::collections::HashMap;
-use store::{Address, Eligible, Hit, Snapshot};
+use store::{Address, Eligible, Hit, Quoted, Snapshot};
 
 /// What both arms asked.
 pub(crate) struct Asked<'a> {
@@ -15,6 +15,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) vector: &'a [f32],
     /// The tokeniser of the model that made the vector, if one did.
     pub(crate) tokens: Option<&'a dyn Tokens>,
+    /// Which rows hold what the question quotes.
+    pub(crate) quoted: &'a Quoted,
 }
 
 /// What one arm found, best first.

@@ -6,7 +6,7 @@
 
 use super::{BASIS, Candidate, in_basis};
 use crate::{Signals, Weights};
-use kernel::Tokens;
+use kernel::{Folded, Folding, Tokens};
 use segment::TextStats;
 
 /// How a query's words stand to the model and to the namespace. Shares of rarity (idf), 0 to 1.
@@ -28,14 +28,19 @@ impl Words {
         places: impl FnOnce(&[&str]) -> Vec<Option<usize>>,
         tokens: Option<&dyn Tokens>,
     ) -> Self {
-        let words: Vec<&str> = query.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+        // Words of the normal form, as they were written: a soft hyphen parts no word.
+        let folded = Folded::new(query, Folding::Common);
+        let start = |word: &str| word.as_ptr() as usize - folded.text().as_ptr() as usize;
+        let spans = folded.text().split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+        let spans: Vec<(usize, usize)> =
+            spans.map(|word| folded.written(start(word), start(word) + word.len())).collect();
+        folded.wipe();
+        let words: Vec<&str> = spans.iter().map(|(start, end)| &query[*start..*end]).collect();
         // In the order of the text, as the words are.
         let pieces = tokens.map(|tokens| tokens.spans(query)).unwrap_or_default();
         let mut pieces = pieces.iter().peekable();
         let (mut known, mut unfamiliar, mut identifiers) = (0.0f64, 0.0f64, 0.0f64);
-        for (word, place) in words.iter().zip(places(&words)) {
-            let start = word.as_ptr() as usize - query.as_ptr() as usize;
-            let end = start + word.len();
+        for ((word, (start, end)), place) in words.iter().zip(spans).zip(places(&words)) {
             let mut count = 0;
             while let Some(piece) = pieces.next_if(|piece| piece.start < end) {
                 count += usize::from(piece.end > start);

@@ -1,5 +1,6 @@
 //! Which parser reads a document, and whether its bytes are text at all.
 
+use super::formats::{UnreadFormat, unread_format};
 use crate::Error;
 
 /// The parsers there are.
@@ -60,28 +61,25 @@ fn sniff(text: &str) -> Kind {
     if starts("<!doctype html") || starts("<html") { Kind::Html } else { Kind::Plain }
 }
 
+/// Content in a format without a parser is refused whatever its type says: indexed, it would be its own source.
+pub(super) fn check_format(bytes: &[u8], param: &'static str) -> Result<(), Error> {
+    match unread_format(bytes) {
+        Some(UnreadFormat { name, .. }) => {
+            Err(Error::invalid(param, format!("is {name}, which is not read here; send its text instead")))
+        }
+        None => Ok(()),
+    }
+}
+
 /// UTF-8 text from bytes, without a byte-order mark.
 pub(super) fn decode(bytes: &[u8]) -> Result<&str, Error> {
     const PARAM: &str = "documents[].content_base64";
-    for (magic, remedy) in FOREIGN {
-        if bytes.starts_with(magic) {
-            return Err(Error::invalid(PARAM, *remedy));
-        }
+    check_format(bytes, PARAM)?;
+    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+        return Err(Error::invalid(PARAM, "is UTF-16 text; convert it to UTF-8"));
     }
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     std::str::from_utf8(bytes).map_err(|e| {
         Error::invalid(PARAM, format!("is not UTF-8 text (byte {}); convert it to UTF-8 text first", e.valid_up_to()))
     })
 }
-
-/// First bytes of what people send by mistake, and what to do about it.
-const FOREIGN: &[(&[u8], &str)] = &[
-    (b"%PDF-", "is a PDF file; extract its text first"),
-    (b"PK\x03\x04", "is a ZIP or Office file; extract its text first"),
-    (b"\xd0\xcf\x11\xe0", "is an old Office file; extract its text first"),
-    (b"\x1f\x8b", "is gzip data; unpack it first"),
-    (b"\x89PNG", "is an image; send text"),
-    (b"\xff\xd8\xff", "is an image; send text"),
-    (b"\xff\xfe", "is UTF-16 text; convert it to UTF-8"),
-    (b"\xfe\xff", "is UTF-16 text; convert it to UTF-8"),
-];

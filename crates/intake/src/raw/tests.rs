@@ -68,7 +68,7 @@ fn every_field_changes_the_hash() {
         with(&[("k", one("v"))]),
         with(&[("k", AttrValue::Many(vec![Scalar::Str("v".into())]))]),
         with(&[("kv", one(""))]),
-        with(&[("k", AttrValue::One(Scalar::Num(1.0)))]),
+        with(&[("k", AttrValue::One(Scalar::Num(1.0.into())))]),
         with(&[("k", AttrValue::One(Scalar::Bool(true)))]),
         RawDocument { readers: Some(reader(&["user:a"])), ..text("a") },
         RawDocument { readers: Some(reader(&["user:a", "user:b"])), ..text("a") },

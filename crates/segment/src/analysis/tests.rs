@@ -34,7 +34,7 @@ fn codes_are_found_whole_and_in_parts_under_every_language(
             let (crate::query::Ask::Stem(term) | crate::query::Ask::Written(term)) = ask else { panic!("no star") };
             assert!(stems.contains(term) || extras.contains(term), "{language:?} {term}");
         }
-        assert!(extras.contains(&written_term(&lowered(code))), "{language:?}");
+        assert!(extras.contains(&written_term(&kernel::folded(code, folding(*language)))), "{language:?}");
     }
 }
 
@@ -57,9 +57,31 @@ fn a_run_of_letters_that_is_no_word_is_left_out() {
     assert!(!terms(&"f".repeat(128)).is_empty() && !crate::TextQuery::new(&"f".repeat(128)).is_empty());
 }
 
+#[rstest]
+#[case::composed("résumé", "re\u{301}sume\u{301}")]
+#[case::korean(
+    "한국어 문서",
+    "\u{1112}\u{1161}\u{11ab}\u{1100}\u{116e}\u{11a8}\u{110b}\u{1165} \u{1106}\u{116e}\u{11ab}\u{1109}\u{1165}"
+)]
+#[case::kana("ガギグゲゴ", "ｶﾞｷﾞｸﾞｹﾞｺﾞ")]
+#[case::decomposed_kana("ガギ", "カ\u{3099}キ\u{3099}")]
+#[case::wide("Ring12 ERR_CONN", "Ｒｉｎｇ１２ ＥＲＲ＿ＣＯＮＮ")]
+#[case::ligatures("fibrils office ijs", "ﬁbrils oﬃce ĳs")]
+#[case::soft_hyphens("Gesamtkonzept Wertpapier", "Ge\u{ad}samt\u{ad}kon\u{ad}zept Wert\u{ad}papier")]
+#[case::word_joiner("offshore", "off\u{2060}shore")]
+#[case::sigma("ΛΌΓΟΣ", "λόγος")]
+#[case::sharp_s("Straße", "STRASSE")]
+fn what_reads_alike_has_the_same_terms_in_every_language(#[case] one: &str, #[case] other: &str) {
+    for language in Language::ALL {
+        assert_eq!(shown(*language, one, one), shown(*language, other, other), "{language:?}");
+    }
+}
+
 #[test]
-fn sigma_is_one_letter() {
-    assert_eq!(lowered("ΛΌΓΟΣ"), lowered("λόγος"));
+fn turkish_words_are_found_in_either_case() {
+    for (upper, lower) in [("DİYARBAKIR", "diyarbakır"), ("ISPARTA", "ısparta"), ("ŞIRNAK", "şırnak")] {
+        assert_eq!(shown(Language::Turkish, "", upper), shown(Language::Turkish, "", lower));
+    }
 }
 
 proptest::proptest! {

@@ -19,7 +19,7 @@ fn asks(query: &TextQuery) -> Vec<String> {
 #[case::stop_words_go("the policy of the leave", &["polici", "leav"], &[])]
 #[case::only_stop_words_stay("To be, or not to be", &["to^2", "be^2", "or", "not"], &[])]
 #[case::what_stems_to_a_stop_word_stays("willing and able", &["will", "abl"], &[])]
-#[case::letters_of_any_script("Größe naïve", &["größe", "naïv"], &[])]
+#[case::letters_of_any_script("Größe naïve", &["grösse", "naïv"], &[])]
 #[case::nothing("?! --", &[], &[])]
 #[case::code_in_parts_and_whole("ERR_CONN_42", &["err", "conn", "42", "=err_conn_42"], &[])]
 #[case::numbers_keep_their_form("v2s 1990s", &["v2s", "1990s"], &[])]
@@ -42,8 +42,24 @@ fn asks(query: &TextQuery) -> Vec<String> {
 fn a_question_is_read(#[case] text: &str, #[case] expected: &[&str], #[case] phrases: &[&str]) {
     let query = TextQuery::new(text);
     assert_eq!(asks(&query), expected);
-    assert_eq!(query.phrases.iter().map(|p| p.join(" ")).collect::<Vec<_>>(), phrases);
+    assert_eq!(query.phrases.iter().map(|p| p.stems.join(" ")).collect::<Vec<_>>(), phrases);
     assert_eq!(query.is_empty(), expected.is_empty());
+}
+
+#[test]
+fn a_plus_before_a_quote_demands_it() {
+    let required = |text: &str| {
+        let query = TextQuery::new(text);
+        (0..query.phrases()).map(|n| query.requires(n)).collect::<Vec<_>>()
+    };
+    assert_eq!(required("\"a b\" +\"c d\" e"), [false, true]);
+    assert_eq!(required("+\"a b\" +\"c d\""), [true, true]);
+    assert_eq!(required("C+\"a b\" 1 + \"c d\""), [false, false]);
+    assert_eq!(required("＋＂a b＂"), [true]);
+    assert_eq!(asks(&TextQuery::new("x +\"c d\"")), ["x", "c", "d"]);
+    let mut query = TextQuery::new("\"a b\" \"c d\"");
+    query.require_phrases();
+    assert!(query.requires(0) && query.requires(1) && !query.requires(2));
 }
 
 #[rstest]
@@ -94,7 +110,7 @@ proptest! {
     fn nothing_is_an_error(text in "[a-z\"*_. 東あ]{0,60}|\\PC{0,60}", language in proptest::sample::select(Language::ALL)) {
         let query = TextQuery::in_language(&text, language);
         prop_assert!(query.prefixes.len() <= limits::PHRASES_PER_QUERY_MAX);
-        prop_assert!(query.phrases.iter().all(|phrase| !phrase.is_empty()));
+        prop_assert!(query.phrases.iter().all(|phrase| !phrase.stems.is_empty()));
         prop_assert!(query.asks.iter().all(|(_, times)| *times >= 1.0));
     }
 }

@@ -37,7 +37,10 @@ fn together(segments: &[(Segment, RoaringBitmap)], query: &TextQuery) -> (TextSt
     let mut found = Vec::new();
     let mut first = 0;
     for (segment, live) in segments {
-        let held = segment.holding(query, live).unwrap();
+        let mut held = live.clone();
+        for phrase in 0..query.phrases() {
+            held = segment.holding(query, phrase, &held).unwrap();
+        }
         for hit in segment.search_text(query, &stats, &held, 1_000).unwrap() {
             let (doc, passage) = segment.row(hit.row).unwrap();
             found.push((first + doc as usize, passage, hit.score));

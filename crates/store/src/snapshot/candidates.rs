@@ -78,10 +78,14 @@ impl Snapshot {
     pub fn source(&self, eligible: &Eligible, at: Address) -> Result<Untrusted, Error> {
         let (part, _) = self.eligible_part(eligible, at).ok_or(Error::NotEligible)?;
         let (doc, _) = part.index.row(at.row).ok_or(Error::NotEligible)?;
-        Ok(self.noted(part.index.head(doc))?.uri)
+        self.noted(part.index.uri(doc))
     }
 
-    fn eligible_part<'a>(&'a self, eligible: &'a Eligible, at: Address) -> Option<(&'a Part, &'a EligiblePart)> {
+    pub(super) fn eligible_part<'a>(
+        &'a self,
+        eligible: &'a Eligible,
+        at: Address,
+    ) -> Option<(&'a Part, &'a EligiblePart)> {
         let (_, part, here) = self.parts_of(eligible).find(|(segment, ..)| *segment == at.segment)?;
         here.rows().contains(at.row).then_some((part, here))
     }

@@ -472,7 +472,7 @@ impl Draft {
             media_type: None,
             title: None,
             uri: None,
-            attributes: [("year".to_owned(), AttrValue::One(Scalar::Num(self.year)))].into(),
+            attributes: [("year".to_owned(), AttrValue::One(Scalar::Num(self.year.into())))].into(),
             readers: self.readers.clone(),
             vector: self.vector.clone(),
             expires_at: self.expires_at,

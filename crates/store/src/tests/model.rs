@@ -119,11 +119,11 @@ fn names(ids: &[u8]) -> Vec<kernel::DocumentId> {
 }
 
 fn year_is(year: u8) -> Filter {
-    Filter::Number(Field::Attribute("year".into()), Comparison::Gte, f64::from(year))
+    Filter::Number(Field::Attribute("year".into()), Comparison::Gte, f64::from(year).into())
 }
 
 fn new_year(year: u8) -> ScreenedPatch {
-    let attributes = [("year".to_owned(), Some(AttrValue::One(Scalar::Num(f64::from(year)))))].into();
+    let attributes = [("year".to_owned(), Some(AttrValue::One(Scalar::Num(f64::from(year).into()))))].into();
     screen_patch(RawPatch { attributes, ..RawPatch::default() }, &Screening::default()).unwrap()
 }
 
@@ -345,7 +345,7 @@ fn check_search(snapshot: &Snapshot, model: &Model, audience: &Audience, filter:
     // Statistics are those of what the audience sees, whatever the filter.
     let every: RoaringBitmap = one.rows_of(&docs);
     if let Some(filter) = filter {
-        docs &= one.evaluate(filter).unwrap();
+        docs &= one.evaluate(&filter.compile()).unwrap();
     }
     let rows = one.rows_of(&docs);
     let eligible = snapshot.eligible(audience, filter, &[Status::Indexed], now).unwrap();

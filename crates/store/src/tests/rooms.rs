@@ -196,8 +196,9 @@ async fn an_address_of_another_reader_is_refused() {
     let at = snapshot.text(&TextQuery::new("private"), &all, 1).unwrap()[0].at;
     assert!(snapshot.passage(&all, at, false).is_ok());
     assert!(matches!(snapshot.passage(&open, at, false), Err(Error::NotEligible)));
-    assert!(snapshot.has_attribute("year", &Audience::Everything, now).unwrap());
-    assert!(!snapshot.has_attribute("year", &Audience::Principals(vec![]), now).unwrap());
+    let unknown = |audience| snapshot.unknown_attributes(vec!["year", "nothing"], &audience, now).unwrap();
+    assert_eq!(unknown(Audience::Everything), ["nothing"]);
+    assert_eq!(unknown(Audience::Principals(vec![])), ["year", "nothing"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

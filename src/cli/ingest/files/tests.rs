@@ -9,8 +9,8 @@ fn file(root: &Path, name: &str, bytes: &[u8]) {
     fs::write(path, bytes).unwrap();
 }
 
-fn ids(found: &[Found]) -> Vec<&str> {
-    found.iter().map(|f| f.id.as_str()).collect()
+fn ids(found: &Walk) -> Vec<&str> {
+    found.files.values().map(|f| f.id.as_str()).collect()
 }
 
 #[test]
@@ -50,15 +50,45 @@ fn batches_are_bounded_by_count_and_by_bytes() {
 #[test]
 fn what_is_no_text_or_too_large_is_not_sent() {
     let root = tempfile::tempdir().unwrap();
-    file(root.path(), "latin.txt", b"caf\xe9");
-    file(root.path(), "image", b"\x89PNG\0");
-    file(root.path(), "page.HTM", "é".as_bytes());
+    let files: [(&str, &[u8]); 8] = [
+        ("latin.txt", b"caf\xe9"),
+        ("utf16.txt", b"\xff\xfea\0"),
+        ("image", b"\x89PNG\0"),
+        ("a.pdf", b"%PDF-1.4\n1 0 obj\nendobj\n"),
+        ("pdf.txt", b"%PDF-1.4\n1 0 obj\nendobj\n"),
+        ("note.md", b"{\\rtf1\\ansi Hello}"),
+        ("book.docx", b"no archive at all"),
+        ("page.HTM", "é".as_bytes()),
+    ];
+    files.iter().for_each(|(name, bytes)| file(root.path(), name, bytes));
     let found = walk(&[root.path().to_owned()]).unwrap();
-    let by_id = |id: &str| found.iter().find(|f| f.id == id).unwrap();
-    assert!(matches!(document(by_id("latin.txt"), &[]), Err(Unsent::Binary)));
-    assert!(matches!(document(by_id("image"), &[]), Err(Unsent::Binary)));
-    let page = document(by_id("page.HTM"), &["group:hr".to_owned()]).unwrap();
+    let refused = |id: &str| document(&found.files[id], &[]).map_err(|unsent| (unsent.code, unsent.why)).unwrap_err();
+    assert_eq!((refused("latin.txt").0, refused("utf16.txt").0), ("not_text", "not_text"));
+    for (id, name) in
+        [("image", "image"), ("a.pdf", "PDF"), ("pdf.txt", "PDF"), ("note.md", "RTF"), ("book.docx", "Office")]
+    {
+        let (code, why) = refused(id);
+        assert!(code == "unsupported_format" && why.contains(name), "{id}: {why}");
+        let failed = document(&found.files[id], &[]).unwrap_err().failed;
+        assert_eq!(failed, id != "image", "{id}");
+    }
+    let page = document(&found.files["page.HTM"], &["group:hr".to_owned()]).unwrap();
     assert_eq!(page, json!({"id": "page.HTM", "text": "é", "media_type": "text/html", "readers": ["group:hr"]}));
     let large = Found { id: "large".to_owned(), path: PathBuf::new(), bytes: 33 << 20 };
-    assert!(matches!(document(&large, &[]), Err(Unsent::Failed(why)) if why.contains("split")));
+    assert!(document(&large, &[]).unwrap_err().why.contains("split"));
+}
+
+#[test]
+fn names_that_are_no_utf8_fail_one_by_one() {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+    let root = tempfile::tempdir().unwrap();
+    for name in [&b"caf\xe9.txt"[..], b"caf\xe8.txt", b"good.txt"] {
+        fs::write(root.path().join(OsStr::from_bytes(name)), b"text").unwrap();
+    }
+    let found = walk(&[root.path().to_owned()]).unwrap();
+    assert_eq!((ids(&found), found.len()), (vec!["good.txt"], 3));
+    let mut named: Vec<&str> = found.unsent.iter().map(|(name, _)| name.as_str()).collect();
+    named.sort_unstable();
+    assert_eq!(named, ["caf\\xe8.txt", "caf\\xe9.txt"]);
+    assert!(found.unsent.iter().all(|(_, unsent)| unsent.code == "invalid_name"));
 }
