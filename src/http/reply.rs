@@ -6,10 +6,16 @@ use axum::{
     body::Body,
     http::{HeaderValue, Response, StatusCode, header},
 };
-use engine::Audited;
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use engine::{AuditReply, Audited};
 use kernel::Error;
 use serde::Serialize;
 use std::marker::PhantomData;
+
+/// Of a reply in lines: where the next page begins, to be given as `after`.
+const NEXT_AFTER: &str = "x-next-after";
+/// Of an audit: where it ended when the page was begun, as a signed note in base64.
+const AUDIT_HEAD: &str = "x-audit-head";
 
 /// What a data-plane handler ends with.
 pub(crate) type Outcome<W> = Result<Reply<W>, Audited<Error>>;
@@ -18,6 +24,7 @@ pub(crate) type Outcome<W> = Result<Reply<W>, Audited<Error>>;
 pub(crate) struct Reply<W> {
     status: StatusCode,
     kind: &'static str,
+    headers: Vec<(&'static str, HeaderValue)>,
     body: Vec<u8>,
     form: PhantomData<fn() -> W>,
 }
@@ -35,26 +42,29 @@ impl<W: Serialize> Reply<W> {
 
     fn json(body: W) -> Self {
         let body = serde_json::to_vec(&body).expect("wire types are plain data with string keys");
-        Self { status: StatusCode::OK, kind: "application/json", body, form: PhantomData }
+        Self { status: StatusCode::OK, kind: "application/json", headers: Vec::new(), body, form: PhantomData }
     }
 
-    /// One object a line.
-    pub(crate) fn audited_lines<E>(sealed: Audited<Vec<E>>, render: impl Fn(E) -> W) -> Self {
-        Self::ndjson(sealed.into_body().into_iter().map(render))
+    /// A page of an audit: one object a line, as it is stored.
+    pub(crate) fn audited_lines(sealed: Audited<AuditReply>) -> Self {
+        Self::ndjson(sealed.into_body())
     }
 
     /// See [`Reply::audited_lines`].
-    pub(crate) fn operated_lines(_proof: &Operator, lines: impl IntoIterator<Item = W>) -> Self {
-        Self::ndjson(lines)
+    pub(crate) fn operated_lines(_proof: &Operator, page: AuditReply) -> Self {
+        Self::ndjson(page)
     }
 
-    fn ndjson(lines: impl IntoIterator<Item = W>) -> Self {
-        let mut body = Vec::new();
-        for line in lines {
-            serde_json::to_writer(&mut body, &line).expect("wire types are plain data with string keys");
+    fn ndjson(page: AuditReply) -> Self {
+        let mut body = Vec::with_capacity(page.lines.iter().map(|line| line.len() + 1).sum());
+        for line in page.lines {
+            body.extend_from_slice(&line);
             body.push(b'\n');
         }
-        Self { status: StatusCode::OK, kind: "application/x-ndjson", body, form: PhantomData }
+        let next = page.next.map(|next| (NEXT_AFTER, HeaderValue::from(next)));
+        let head = page.head.and_then(|head| HeaderValue::try_from(BASE64_STANDARD.encode(head.note)).ok());
+        let headers = next.into_iter().chain(head.map(|head| (AUDIT_HEAD, head))).collect();
+        Self { status: StatusCode::OK, kind: "application/x-ndjson", headers, body, form: PhantomData }
     }
 }
 
@@ -70,6 +80,9 @@ impl<W> Reply<W> {
         let mut response = Response::new(Body::from(self.body));
         *response.status_mut() = self.status;
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(self.kind));
+        for (name, value) in self.headers {
+            response.headers_mut().insert(name, value);
+        }
         // What one tenant was told is nobody else's to keep.
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         response

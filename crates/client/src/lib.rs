@@ -10,7 +10,7 @@ mod ranking;
 mod rows;
 mod types;
 
-pub use call::{Client, encode};
+pub use call::{Client, Page, encode};
 pub use error::{Error, Problem};
 pub use ranking::{fusion, rerank};
 pub use rows::{Row, RowReader, RowWriter, RowsError};

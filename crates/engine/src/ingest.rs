@@ -214,7 +214,7 @@ impl Engine {
         if quotas.documents.is_none() && quotas.bytes.is_none() {
             return Ok(());
         }
-        let totals = self.tenant_totals(grant).await?;
+        let totals = self.tenant_stored(grant.incarnation()).await?;
         let bytes: u64 = documents.iter().map(size).sum();
         let over = quotas.documents.is_some_and(|max| totals.documents + documents.len() as u64 > max)
             || quotas.bytes.is_some_and(|max| totals.bytes + bytes > max);

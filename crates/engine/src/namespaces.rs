@@ -3,12 +3,12 @@
 use crate::{Deleted, Engine, Flow, Page, Paged};
 use access::{Action, Browse, Grant, Manage};
 use kernel::{
-    Chunking, Code, CommitNo, Distance, Embedding, Error, KeyEpoch, Language, NamespaceName, NamespaceSettings,
-    Original, ScreenAction, Timestamp, limits,
+    Chunking, Code, CommitNo, Distance, Embedding, Error, Incarnation, KeyEpoch, Language, NamespaceName,
+    NamespaceSettings, NamespaceUuid, Original, ScreenAction, Timestamp, limits,
 };
 use ledger::Deed;
 use registry::NamespaceRecord;
-use store::Totals;
+use store::{Stored, Totals};
 
 /// Where vectors shall come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -168,16 +168,17 @@ impl Engine {
 
     /// Drops a namespace: its key first, then its bytes.
     pub async fn delete_namespace(&self, grant: Grant<Manage>) -> Flow<Deleted> {
-        let end = self.delete_namespace_under(&grant).await.map(|()| (Deleted, Deed::success()));
+        let end = self.delete_namespace_under(&grant).await.map(|uuid| (Deleted, Deed::success().ended(uuid)));
         self.settle(grant, end).await
     }
 
-    async fn delete_namespace_under(&self, grant: &Grant<Manage>) -> Result<(), Error> {
+    async fn delete_namespace_under(&self, grant: &Grant<Manage>) -> Result<NamespaceUuid, Error> {
         let record = self.namespace_record(grant)?;
         let room = self.inner.stores.enter(grant, &record.settings).await?;
         // From here nobody enters; the key goes before the bytes, so that a crash leaves only noise.
         self.inner.registry.drop_namespace(grant).await?;
-        Ok(room.destroy().await?)
+        room.destroy().await?;
+        Ok(record.uuid)
     }
 
     /// Totals of the namespace a grant names.
@@ -185,16 +186,36 @@ impl Engine {
         Ok(self.inner.stores.enter(grant, &record.settings).await?.totals())
     }
 
-    /// Totals over all namespaces of the grant's tenant, for quotas.
-    pub(crate) async fn tenant_totals<A: Action>(&self, grant: &Grant<A>) -> Result<Totals, Error> {
-        let mut sum = Totals::default();
-        for record in self.inner.registry.all_namespaces(grant) {
-            let one = self.inner.stores.totals(grant, &record.name, &record.settings).await?;
-            sum.documents += one.documents;
-            sum.passages += one.passages;
-            sum.bytes += one.bytes;
+    /// What the tenant has stored, over all its namespaces: for quotas and for whoever may see all. Sums are kept, so it
+    /// costs nothing once all namespaces are known; those that were not open since the start are taken as the tenant's
+    /// audit has recorded them, and none is opened for it.
+    pub(crate) async fn tenant_stored(&self, incarnation: Incarnation) -> Result<Stored, Error> {
+        let stored = self.inner.stores.stored(incarnation);
+        if stored.namespaces >= self.inner.registry.namespace_count(incarnation) {
+            return Ok(stored);
         }
-        Ok(sum)
+        let all = self.inner.registry.uuids(incarnation);
+        self.learn_stored(incarnation, &all).await?;
+        Ok(self.inner.stores.stored(incarnation))
+    }
+
+    /// The same over these namespaces.
+    pub(crate) async fn stored_in(&self, incarnation: Incarnation, some: &[NamespaceUuid]) -> Result<Stored, Error> {
+        let stored = self.inner.stores.stored_in(incarnation, some);
+        if stored.namespaces >= some.len() as u64 {
+            return Ok(stored);
+        }
+        self.learn_stored(incarnation, some).await?;
+        Ok(self.inner.stores.stored_in(incarnation, some))
+    }
+
+    async fn learn_stored(&self, incarnation: Incarnation, namespaces: &[NamespaceUuid]) -> Result<(), Error> {
+        let recorded = self.inner.trail.recorded(incarnation, namespaces).await?;
+        for (namespace, mark) in namespaces.iter().zip(recorded) {
+            // Of one that nobody wrote to nothing is recorded.
+            self.inner.stores.seed(incarnation, *namespace, mark.unwrap_or_default());
+        }
+        Ok(())
     }
 }
 

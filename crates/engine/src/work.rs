@@ -34,6 +34,11 @@ impl Asker {
         Self { owner: grant.incarnation(), urgency: Urgency::Write, presence: grant.presence().clone() }
     }
 
+    /// Somebody who waits for an answer out of what belongs to this owner.
+    pub(crate) fn on_behalf(owner: Incarnation, presence: &Presence) -> Self {
+        Self { owner, urgency: Urgency::Answer, presence: presence.clone() }
+    }
+
     fn has_gone(&self) -> bool {
         self.urgency == Urgency::Answer && self.presence.is_gone()
     }

@@ -30,7 +30,7 @@ mod storage;
 mod tasks;
 
 pub use error::{Error, Stopped};
-pub use journal::{Journal, Recovered, Tenancy};
+pub use journal::{Fetched, Journal, Recovered, Tenancy};
 pub use objects::ObjectRef;
 pub use outside::Witness;
 pub use probe::{PROBE_ROUNDS, ProbeError, probe};

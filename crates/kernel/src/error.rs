@@ -42,6 +42,8 @@ pub enum Code {
     NotSuspended,
     /// The tenant's key cannot be had.
     KeyUnavailable,
+    /// What is stored is older than what the audit has recorded of it; an operator decides.
+    RolledBack,
     /// The disk is full; nothing was stored.
     StorageFull,
     /// A fault of ours, or bytes on disk that do not open.
@@ -50,7 +52,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, in the order of the contract.
-    pub const ALL: [Code; 19] = [
+    pub const ALL: [Code; 20] = [
         Code::InvalidRequest,
         Code::UnknownField,
         Code::Unauthenticated,
@@ -68,6 +70,7 @@ impl Code {
         Code::TenantSuspended,
         Code::NotSuspended,
         Code::KeyUnavailable,
+        Code::RolledBack,
         Code::StorageFull,
         Code::Internal,
     ];
@@ -92,6 +95,7 @@ impl Code {
             Code::TenantSuspended => "tenant_suspended",
             Code::NotSuspended => "not_suspended",
             Code::KeyUnavailable => "key_unavailable",
+            Code::RolledBack => "rolled_back",
             Code::StorageFull => "storage_full",
             Code::Internal => "internal",
         }

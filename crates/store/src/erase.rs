@@ -10,6 +10,7 @@
 
 use crate::{
     Error, Outcome,
+    cpu::{Errand, on_cpu},
     due::Job,
     namespace::Namespace,
     part::Part,
@@ -30,12 +31,16 @@ pub struct Erasing {
 }
 
 /// The checkpoint from which on no object and no log file holds the documents.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Erased {
     /// The newest commit that it covers.
     pub commit: CommitNo,
     /// The newest log entry that it covers.
     pub covers: Seq,
+    /// Those of the ids under which nothing lived when that was done, whoever may read it.
+    pub free: Vec<DocumentId>,
+    /// The commit as of which that was looked at.
+    pub looked_at: CommitNo,
 }
 
 impl Erasing {
@@ -71,13 +76,25 @@ async fn erase(namespace: &Arc<Namespace>, ids: &[DocumentId]) -> Result<Erased,
     clear(namespace, &mut upkeep).await?;
     let Upkeep { commit, covers, .. } = *upkeep;
     drop(upkeep);
+    let (view, asked) = (namespace.view(), ids.to_vec());
+    let config = &namespace.shared.config;
+    let look = move || {
+        // A copy that is dead or has expired but still lies there is none that is gone.
+        let free = |id: &DocumentId| view.parts.iter().all(|part| part.index.find(id).is_none());
+        (asked.into_iter().filter(free).collect(), view.commit)
+    };
+    let (free, looked_at) = on_cpu(&*config.cpu, Errand::Write(namespace.incarnation), look).await?;
     // What was rewritten may want its graph back.
     start_if_due(namespace);
-    Ok(Erased { commit, covers })
+    Ok(Erased { commit, covers, free, looked_at })
 }
 
-/// A sealed part that still has a dead document under one of these ids.
+/// A sealed part that still has a dead or expired document under one of these ids.
 fn holder(namespace: &Namespace, ids: &[DocumentId]) -> Option<Part> {
-    let holds = |part: &Part| ids.iter().any(|id| part.index.find(id).is_some_and(|doc| part.dead.contains(doc)));
+    let now = namespace.shared.config.clock.now();
+    let gone = |part: &Part, doc: u32| {
+        part.dead.contains(doc) || part.index.head(doc).is_ok_and(|head| crate::plan::expired(&head, now))
+    };
+    let holds = |part: &Part| ids.iter().any(|id| part.index.find(id).is_some_and(|doc| gone(part, doc)));
     namespace.view().sealed().into_iter().find(holds)
 }

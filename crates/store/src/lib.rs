@@ -48,6 +48,7 @@ mod slot;
 mod snapshot;
 mod stage;
 mod stores;
+mod tallies;
 mod tend;
 mod upkeep;
 mod view;
@@ -66,6 +67,7 @@ pub use room::Room;
 pub use segment::TextQuery;
 pub use snapshot::{Address, Eligible, Hit, Look, PassageText, Snapshot};
 pub use stores::{Stores, StoresConfig};
+pub use tallies::Stored;
 pub use tend::Tended;
 pub use upkeep::INLINE_BYTES_MAX;
 

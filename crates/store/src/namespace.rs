@@ -90,14 +90,16 @@ impl Namespace {
         incarnation: Incarnation,
         journal: Journal,
         view: View,
+        lines: Lines,
         upkeep: crate::upkeep::Upkeep,
     ) -> Self {
         let weight = Weight::of(&view);
         shared.counters.weigh(Weight::default(), weight);
         shared.counters.open.fetch_add(1, Ordering::Relaxed);
+        shared.tallies.set(incarnation, home.uuid(), view.totals());
         Self {
             proof: crate::proof::Proof::default(),
-            lines: Lines::new(incarnation, home.uuid()),
+            lines,
             turn: tokio::sync::Mutex::new(journal.last()),
             upkeep: tokio::sync::Mutex::new(upkeep),
             upkeep_runs: AtomicBool::new(false),
@@ -135,6 +137,7 @@ impl Namespace {
     /// Publishes. The caller holds the turn.
     pub(crate) fn publish(&self, view: View) {
         let (commit, weight) = (view.commit, Weight::of(&view));
+        self.shared.tallies.set(self.incarnation, self.home.uuid(), view.totals());
         self.merging.heed(&view);
         let (_, before) = std::mem::replace(&mut *self.published(), (Arc::new(view), weight));
         self.shared.counters.weigh(before, weight);
@@ -165,6 +168,13 @@ impl Namespace {
     /// # Errors
     /// What the writer says; [`Error::QueueFull`], [`Error::Behind`] before that.
     pub(crate) async fn write(self: &Arc<Self>, deed: crate::plan::Deed, line: crate::Line) -> Result<Outcome, Error> {
+        if let Err(error) = self.lines.ensure_agreed(&*self.shared.config.sink).await {
+            if matches!(error, Error::RolledBack { .. }) {
+                // The next opening reads it again, and says so to everybody.
+                self.fail();
+            }
+            return Err(error);
+        }
         let (reply, answer) = oneshot::channel();
         self.enqueue(Write { deed, line, reply })?;
         answer.await.unwrap_or_else(|_| {

@@ -198,6 +198,7 @@ impl Slot {
     pub(crate) async fn destroy(&self, namespace: Arc<Namespace>) -> Result<(), Error> {
         let mut opening = self.opening().await;
         self.set(&namespace.shared.counters, State::Destroyed);
+        namespace.shared.tallies.remove(self.incarnation, self.uuid);
         let tracker = namespace.shared.config.tracker.clone();
         let destroy = async move {
             namespace.shut().await;

@@ -10,14 +10,18 @@ use crate::{
     cpu::Errand,
     evict::{self, Evictor},
     namespace::Namespace,
-    open, renew,
+    open::{self, Opener},
+    renew,
     schedule::Schedule,
     slot::{Left, Slot, State, Unopened},
+    tallies::{Stored, Tallies},
     tend, upkeep,
 };
 use access::{Action, Grant, Manage};
 use journal::Storage;
-use kernel::{AuditSink, Clock, Code, Entropy, Incarnation, NamespaceName, NamespaceSettings, NamespaceUuid, limits};
+use kernel::{
+    AuditMark, AuditSink, Clock, Code, Entropy, Incarnation, NamespaceName, NamespaceSettings, NamespaceUuid, limits,
+};
 use segment::{Links, Spec};
 use std::{
     collections::BTreeMap,
@@ -87,6 +91,7 @@ pub(crate) struct Slots(Mutex<BTreeMap<NamespaceUuid, Arc<Slot>>>);
 pub(crate) struct Shared {
     pub(crate) config: StoresConfig,
     pub(crate) counters: Counters,
+    pub(crate) tallies: Tallies,
     pub(crate) schedule: Arc<Schedule>,
     /// Of large merges, which flushes must not wait for.
     pub(crate) merges: Arc<Schedule>,
@@ -142,6 +147,7 @@ impl Stores {
             merges: Schedule::new(config.upkeep_jobs_max, config.upkeep_bytes_max / 2),
             config,
             counters: Counters::default(),
+            tallies: Tallies::default(),
             resident_bytes_max: limits::RESIDENT_PAGES_BYTES_MAX,
             evictor: Evictor::default(),
             slots: Arc::downgrade(&slots),
@@ -177,6 +183,56 @@ impl Stores {
         let home = home.ok_or(Error::NotFound)?;
         let (_, namespace) = self.reach(home, grant.incarnation(), spec(settings), Errand::Open).await?;
         Ok(namespace.totals())
+    }
+
+    /// What a tenant's namespaces hold together, as far as they are known. Costs nothing.
+    pub fn stored(&self, incarnation: Incarnation) -> Stored {
+        self.shared.tallies.sum(incarnation)
+    }
+
+    /// The same over some of its namespaces; costs a look at each.
+    pub fn stored_in(&self, incarnation: Incarnation, namespaces: &[NamespaceUuid]) -> Stored {
+        self.shared.tallies.sum_of(incarnation, namespaces)
+    }
+
+    /// Takes what the audit has recorded of a namespace for what it holds, unless it was open since the start.
+    pub fn seed(&self, incarnation: Incarnation, namespace: NamespaceUuid, recorded: AuditMark) {
+        let AuditMark { documents, bytes, commit, .. } = recorded;
+        let totals = Totals { documents, bytes, commit, ..Totals::default() };
+        self.shared.tallies.seed(incarnation, namespace, totals);
+    }
+
+    /// Forgets what a tenant that is gone had stored.
+    pub fn forget_stored(&self, incarnation: Incarnation) {
+        self.shared.tallies.forget(incarnation);
+    }
+
+    /// Opens a namespace that was refused as rolled back, with the line that says who takes it as it is. Whether there
+    /// was anything to accept.
+    ///
+    /// # Errors
+    /// What keeps the namespace closed; that the line could not be written.
+    pub async fn accept_rollback(
+        &self,
+        home: Arc<Home>,
+        settings: &NamespaceSettings,
+        line: Vec<u8>,
+    ) -> Result<bool, Error> {
+        let Some(incarnation) = home.incarnation() else { return Err(Error::NotFound) };
+        if self.closing.load(Ordering::Acquire) {
+            return Err(Error::Closing);
+        }
+        let slot = self.slots.place(home.uuid(), incarnation);
+        let opening = slot.opening().await;
+        if slot.current().is_some() {
+            return Ok(false);
+        }
+        let opener =
+            Opener { incarnation, errand: Errand::Open(incarnation), spec: spec(settings), accepted: Some(line) };
+        let task = open_slot(self.shared.clone(), slot, home, opener, opening);
+        self.shared.config.tracker.spawn(task).await.map_err(|_| Error::Panicked)??;
+        self.shared.make_room();
+        Ok(true)
     }
 
     /// Closes the grant's namespace if it holds nothing, so that it opens with its new settings.
@@ -304,7 +360,14 @@ impl Stores {
         let slot = self.slots.place(home.uuid(), incarnation);
         let mut namespace = match slot.ready(&self.shared)? {
             Some(namespace) => namespace,
-            None => self.open(&slot, home.clone(), spec, errand(incarnation)).await?,
+            None => {
+                self.open(
+                    &slot,
+                    home.clone(),
+                    Opener { incarnation, errand: errand(incarnation), spec, accepted: None },
+                )
+                .await?
+            }
         };
         if let Err(error) = namespace.prove().await {
             if !matches!(error, journal::Error::Stopped { .. }) {
@@ -313,25 +376,20 @@ impl Stores {
             // Somebody else wrote it. What is there now was read after this request came.
             namespace.fail();
             drop(namespace);
-            namespace = self.open(&slot, home, spec, errand(incarnation)).await?;
+            let opener = Opener { incarnation, errand: errand(incarnation), spec, accepted: None };
+            namespace = self.open(&slot, home, opener).await?;
         }
         namespace.used.store(self.ticks.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
         Ok((slot, namespace))
     }
 
-    async fn open(
-        &self,
-        slot: &Arc<Slot>,
-        home: Arc<Home>,
-        spec: Spec,
-        errand: Errand,
-    ) -> Result<Arc<Namespace>, Error> {
+    async fn open(&self, slot: &Arc<Slot>, home: Arc<Home>, opener: Opener) -> Result<Arc<Namespace>, Error> {
         let opening = slot.opening().await;
         if let Some(namespace) = slot.ready(&self.shared)? {
             return Ok(namespace);
         }
         // A task of its own: whoever asked may go, and the next finds it open.
-        let task = open_slot(self.shared.clone(), slot.clone(), home, (spec, errand), opening);
+        let task = open_slot(self.shared.clone(), slot.clone(), home, opener, opening);
         let opened = self.shared.config.tracker.spawn(task).await.map_err(|_| Error::Panicked)??;
         self.shared.make_room();
         Ok(opened)
@@ -343,14 +401,14 @@ async fn open_slot(
     shared: Arc<Shared>,
     slot: Arc<Slot>,
     home: Arc<Home>,
-    (spec, errand): (Spec, Errand),
+    opener: Opener,
     mut opening: OwnedMutexGuard<Left>,
 ) -> Result<Arc<Namespace>, Error> {
     let before = slot.take();
     if let Some(failed) = before {
         failed.shut().await;
     }
-    match open::open(shared.clone(), home, (slot.incarnation(), errand), spec, opening.take()).await {
+    match open::open(shared.clone(), home, opener, opening.take()).await {
         Ok(namespace) => {
             slot.set(&shared.counters, State::Open(namespace.clone()));
             Ok(namespace)

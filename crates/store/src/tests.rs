@@ -15,6 +15,7 @@ mod merging;
 mod model;
 mod paged;
 mod returning;
+mod rollback;
 mod rooms;
 mod shelf;
 mod steps;
