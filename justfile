@@ -51,7 +51,21 @@ long-fight SECONDS="300":
     cargo build --release
     RINGFENCE_SERVERS=required RINGFENCE_FIGHT_SECONDS={{SECONDS}} RINGFENCE_BINARY=$PWD/target/release/ringfence cargo nextest run --workspace --test it --profile long --no-capture -E 'test(bucket::of_two_servers_on_one_bucket_the_last_one_owns_it)'
 
-# Builds with one safeguard removed must fail the isolation test; name some to run only these.
+# Twenty minutes of hostile load on the release build, from three tenants and from connections without a credential; another seed mixes it otherwise.
+long-hostile SECONDS="1200" SEED="1":
+    cargo build --release
+    RINGFENCE_HOSTILE_PERCENT=40 RINGFENCE_HOSTILE_SECONDS={{SECONDS}} RINGFENCE_HOSTILE_SEED={{SEED}} RINGFENCE_BINARY=$PWD/target/release/ringfence cargo nextest run --workspace --test it --profile long --no-capture -E 'test(hostile::)'
+
+# For each limit the worst request that it allows, all the way, on the release build.
+long-limits:
+    cargo build --release
+    RINGFENCE_LIMITS_PERCENT=100 RINGFENCE_BINARY=$PWD/target/release/ringfence cargo nextest run --workspace --test it --profile long --no-capture -E 'test(limits::)'
+
+# What a neighbour's searches take alone and beside each attack, and the ratio of both.
+bench-hostile SECONDS="10":
+    RINGFENCE_HOSTILE_SECONDS={{SECONDS}} cargo bench --bench hostile
+
+# Builds with one safeguard removed must fail the isolation tests, between tenants or between readers of one; name some to run only these.
 long-mutants *NAMES:
     scripts/mutants {{NAMES}}
 

@@ -4,11 +4,14 @@
 
 pub mod cli;
 pub mod config;
+mod descriptors;
+mod first_token;
 pub mod http;
 mod listen;
 mod memory;
 mod parts;
 pub mod server;
+mod shares;
 mod strict;
 pub mod telemetry;
 

@@ -1,20 +1,32 @@
-//! One listener: accepts, shakes hands, speaks HTTP/1.1. Bounded in connections, in the bytes of a
-//! request's head, and in the time that a client may take over it.
+//! One listener: accepts, shakes hands, speaks HTTP/1.1. Bounded in connections, in the bytes of a request's head, and in
+//! the time that a client may take over a handshake, a head, a reply, and a whole connection.
+
+mod heads;
+mod paced;
+mod places;
+
+pub(crate) use places::Place;
 
 use anyhow::{Context, Result};
-use axum::Router;
-use hyper::server::conn::http1;
+use axum::{Router, body::Body, http::Request};
+use hyper::{
+    body::Incoming,
+    server::conn::http1,
+    service::{Service, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
 use kernel::limits;
+use paced::{Pace, Paced};
+use places::Places;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
-use std::{path::Path, pin::pin, sync::Arc, time::Duration};
+use socket2::{SockRef, TcpKeepalive};
+use std::{net::IpAddr, path::Path, pin::pin, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -48,36 +60,40 @@ pub(crate) fn acceptor(cert: &Path, key: &Path) -> Result<TlsAcceptor> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// Accepts until the door closes. At the limit further connections wait in the system's queue.
+/// Accepts until the door closes. At the limit a new connection displaces another; where none may be displaced, further
+/// ones wait in the system's queue.
 pub(crate) async fn serve(listener: TcpListener, door: Door) {
-    let places = Arc::new(Semaphore::new(door.connections_max));
+    let places = Places::new(door.connections_max);
     let door = Arc::new(door);
     loop {
-        let place = tokio::select! {
-            () = door.closing.cancelled() => return,
-            place = places.clone().acquire_owned() => place,
-        };
-        let stream = tokio::select! {
+        let accepted = tokio::select! {
             () = door.closing.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
-        let (Ok(place), Some(stream)) = (place, usable(stream).await) else { continue };
+        let Some((stream, address)) = usable(accepted).await else { continue };
+        let place = tokio::select! {
+            () = door.closing.cancelled() => return,
+            place = places.take(address) => Arc::new(place),
+        };
         let door = door.clone();
         let tracker = door.connections.clone();
         tracker.spawn(async move {
-            greet(stream, &door).await;
-            drop(place);
+            tokio::select! {
+                () = place.displaced() => tracing::debug!("a connection gave its place to another"),
+                () = greet(stream, &door, place.clone()) => {}
+            }
         });
     }
 }
 
 /// A failed accept is the client's going or a lack of file descriptors; the latter wants a moment.
-async fn usable(accepted: std::io::Result<(TcpStream, std::net::SocketAddr)>) -> Option<TcpStream> {
+async fn usable(accepted: std::io::Result<(TcpStream, std::net::SocketAddr)>) -> Option<(TcpStream, IpAddr)> {
     match accepted {
-        Ok((stream, _)) => {
-            // Replies are small and whole: waiting to fill a packet only delays them.
-            let _ = stream.set_nodelay(true);
-            Some(stream)
+        Ok((stream, address)) => {
+            if let Err(error) = prepare(&stream) {
+                tracing::debug!(kind = ?error.kind(), "a socket did not take its options");
+            }
+            Some((stream, address.ip()))
         }
         Err(error) => {
             tracing::warn!(kind = ?error.kind(), "a connection was not accepted");
@@ -87,26 +103,67 @@ async fn usable(accepted: std::io::Result<(TcpStream, std::net::SocketAddr)>) ->
     }
 }
 
-async fn greet(stream: TcpStream, door: &Door) {
-    let Some(tls) = &door.tls else { return talk(stream, door).await };
+/// Finds the dead, and bounds what the system holds for those that do not read.
+fn prepare(stream: &TcpStream) -> std::io::Result<()> {
+    // Replies are small and whole: waiting to fill a packet only delays them.
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    let keepalive = TcpKeepalive::new()
+        .with_time(limits::KEEPALIVE_IDLE)
+        .with_interval(limits::KEEPALIVE_PAUSE)
+        .with_retries(limits::KEEPALIVE_PROBES);
+    socket.set_tcp_keepalive(&keepalive)?;
+    #[cfg(target_os = "linux")]
+    {
+        socket.set_tcp_user_timeout(Some(limits::UNACKNOWLEDGED_WAIT))?;
+        socket.set_tcp_notsent_lowat(limits::REPLY_UNSENT_BYTES_MAX)?;
+    }
+    Ok(())
+}
+
+/// What is not sent yet to a client that does not read is forgotten with its socket, not kept by the system.
+fn reset(stream: &TcpStream) {
+    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+}
+
+async fn greet(stream: TcpStream, door: &Door, place: Arc<Place>) {
+    let pace = Pace { window: limits::REPLY_WINDOW, bytes_min: limits::REPLY_WINDOW_BYTES_MIN };
+    let stream = Paced::new(stream, pace, reset);
+    let Some(tls) = &door.tls else { return talk(stream, door, place).await };
     match tokio::time::timeout(limits::HANDSHAKE_WAIT, tls.accept(stream)).await {
-        Ok(Ok(stream)) => talk(stream, door).await,
+        Ok(Ok(stream)) => talk(stream, door, place).await,
         Ok(Err(_)) | Err(_) => tracing::debug!("a TLS handshake failed"),
     }
 }
 
-/// Serves one connection until it ends, or, once the door closes, until its request is answered.
-async fn talk<S: AsyncRead + AsyncWrite + Unpin>(stream: S, door: &Door) {
-    let service = TowerToHyperService::new(door.router.clone());
+/// Serves one connection until it ends, or, once the door closes or its time is up, until its request is answered.
+async fn talk<S: AsyncRead + AsyncWrite + Unpin>(stream: S, door: &Door, place: Arc<Place>) {
+    let routes = TowerToHyperService::new(door.router.clone());
+    let stream = heads::Strict::new(stream, place.clone());
+    let service = service_fn(|mut request: Request<Incoming>| {
+        request.extensions_mut().insert(place.clone());
+        let (reply, place) = (routes.call(request.map(Body::new)), place.clone());
+        async move {
+            let reply = reply.await;
+            place.replied();
+            reply
+        }
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits::HEAD_WAIT)
+        .max_header_size(limits::HEAD_BYTES_MAX)
         .max_buf_size(limits::HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = door.closing.cancelled() => {
+        () = async {
+            tokio::select! {
+                () = door.closing.cancelled() => {}
+                () = tokio::time::sleep(limits::CONNECTION_WAIT) => {}
+            }
+        } => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

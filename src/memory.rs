@@ -3,6 +3,8 @@
 //!
 //! Not covered: memory of C libraries (ONNX Runtime), stacks, and the machine's administrator.
 
+#[cfg(test)]
+pub(crate) mod counting;
 mod exposure;
 
 pub(crate) use exposure::{Exposure, exposures};
@@ -15,8 +17,12 @@ use zeroizing_alloc::ZeroAlloc;
 /// Zeroes each block before it is freed. A block that grows or shrinks is a new one and the old one freed, so no copy
 /// stays behind. Large blocks too: the system's allocator gives them back to the kernel or keeps them for later, by a
 /// threshold that moves with use, and nobody can tell which (`cargo bench --bench wiping` says what it costs).
+#[cfg(not(test))]
 #[global_allocator]
 static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
+#[cfg(test)]
+#[global_allocator]
+static ALLOCATOR: counting::Counting<ZeroAlloc<System>> = counting::Counting(ZeroAlloc(System));
 
 /// Closes this process's memory. Before the root key is read, and for good.
 ///

@@ -6,6 +6,8 @@
 use crate::{
     Parts, Settings,
     config::Listen,
+    descriptors::Descriptors,
+    first_token::FirstToken,
     http::{App, Plane, router},
     listen::{self, Door},
 };
@@ -36,16 +38,19 @@ pub struct Running {
 pub fn runtime() -> tokio::runtime::Builder {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     builder.enable_all().on_thread_park(kernel::wipe_stack_if_asked);
+    builder.max_blocking_threads(Descriptors::of_process(limits::CONNECTIONS_MAX).blocking_threads);
     builder
 }
 
-/// Starts with the parts that the settings name.
+/// Starts with the parts that the settings name. The first operator's token is told before anything is answered.
 ///
 /// # Errors
-/// An address that is taken, a key or models that cannot be had, a data folder that does not open.
+/// An address that is taken, a key or models that cannot be had, a data folder that does not open, a file that the first
+/// operator's token cannot be written to.
 pub async fn start(settings: Settings) -> Result<Running> {
     let parts = Parts::from_settings(&settings)?;
-    start_with(settings, parts).await
+    let first = FirstToken::prepare(settings.operator_token_file.as_deref())?;
+    launch(settings, parts, |token| first.tell(token)).await
 }
 
 /// Starts with these parts.
@@ -53,6 +58,10 @@ pub async fn start(settings: Settings) -> Result<Running> {
 /// # Errors
 /// See [`start`].
 pub async fn start_with(settings: Settings, parts: Parts) -> Result<Running> {
+    launch(settings, parts, |_| Ok(())).await
+}
+
+async fn launch(settings: Settings, parts: Parts, tell: impl FnOnce(Option<&str>) -> Result<()>) -> Result<Running> {
     let data = bind("data_plane", &settings.data_plane).await?;
     let control = bind("control_plane", &settings.control_plane).await?;
     let clock = parts.clock.clone();
@@ -61,6 +70,7 @@ pub async fn start_with(settings: Settings, parts: Parts) -> Result<Running> {
         .await
         .map_err(|e| anyhow!("{}", crate::parts::chain(&e)))
         .with_context(|| format!("cannot open {}", settings.place))?;
+    tell(operator_token.as_ref().map(|token| token.as_str()))?;
     say_models(&engine);
     let app = App::new(engine, clock);
     let closing = CancellationToken::new();
@@ -78,7 +88,7 @@ pub async fn start_with(settings: Settings, parts: Parts) -> Result<Running> {
             router: router(&app, plane),
             tls: listener.tls,
             connections: connections.clone(),
-            connections_max: settings.connections_max,
+            connections_max: settings.descriptors.connections,
             closing: closing.clone(),
         };
         connections.spawn(listen::serve(listener.socket, door));
@@ -103,6 +113,11 @@ fn engine_config(settings: &Settings, storage: Storage, parts: Parts) -> EngineC
     config.memory_bytes_max = settings.memory_bytes_max.unwrap_or(config.memory_bytes_max);
     config.flush_bytes_max = settings.flush_bytes_max.unwrap_or(config.flush_bytes_max);
     config.flush_rows_max = settings.flush_rows_max.unwrap_or(config.flush_rows_max);
+    let descriptors = settings.descriptors;
+    config.namespaces_open_max = descriptors.namespaces;
+    config.audit_chains_open_max = descriptors.audit_chains;
+    config.tenants_open_max = descriptors.tenants;
+    config.files_max = descriptors.files;
     config.erase_within = settings.erase_within;
     config.reference_graphs = settings.reference_graphs;
     config.strict_audit = settings.strict_audit;

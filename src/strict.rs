@@ -3,12 +3,16 @@
 //! serde's messages quote the offending value; a value may be a customer's text. So a complaint keeps
 //! the path, which the caller wrote, and the rule, which we wrote, and nothing between.
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{DeserializeOwned, Error as _, MapAccess, SeqAccess, Visitor},
-};
-use serde_json::Value;
-use std::fmt;
+mod bounded;
+mod given;
+mod tree;
+mod whole;
+
+pub(crate) use bounded::{List, Parsed, Unread};
+pub(crate) use given::{Given, Principals, Vector};
+pub(crate) use tree::Tree;
+
+use serde::de::DeserializeOwned;
 
 /// What does not fit, and what would.
 #[derive(Debug, PartialEq, Eq)]
@@ -32,12 +36,16 @@ pub(crate) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Complaint> {
         return Err(body("is empty; expected a JSON object"));
     }
     // Knowing where one stands costs as much as reading numbers: only who complains has to know.
+    given::begin();
+    whole::begin();
     let mut reader = serde_json::Deserializer::from_str(text);
     if let Ok(value) = T::deserialize(&mut reader)
         && reader.end().is_ok()
+        && !whole::was_rounded(text)
     {
         return Ok(value);
     }
+    given::begin();
     let mut reader = serde_json::Deserializer::from_str(text);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|e| {
         let path = e.path().to_string();
@@ -87,10 +95,18 @@ fn complaint(path: &str, message: &str, data: bool, place: &str) -> Complaint {
     if let (true, Some(expected)) = (message.starts_with("invalid "), expected) {
         return at(false, path.to_owned(), format!("must be {}", plain(&expected)));
     }
+    // The path itself is as deep as the mistake: its first member is enough.
+    let top = || path.split(['.', '[']).next().unwrap_or_default().to_owned();
     if message == "recursion limit exceeded" {
-        // The path itself is as deep as the mistake: its first member is enough.
-        let top = path.split(['.', '[']).next().unwrap_or_default();
-        return at(false, top.to_owned(), "is nested too deeply".to_owned());
+        return at(false, top(), "is nested too deeply".to_owned());
+    }
+    if message.starts_with(bounded::TOO_MANY_IN_ALL) {
+        return at(false, top(), message.to_owned());
+    }
+    if message.starts_with(bounded::SURPLUS) {
+        // The list is wrong, not the first element too many.
+        let list = path.strip_suffix(']').and_then(|p| p.rsplit_once('[')).map_or(path, |(list, _)| list);
+        return at(false, list.to_owned(), message.to_owned());
     }
     let rule = match message {
         "number out of range" => "must be a finite number".to_owned(),
@@ -124,81 +140,6 @@ fn plain(expected: &str) -> &str {
         "a boolean" => "true or false",
         e if e.starts_with("struct ") => "an object",
         e => e,
-    }
-}
-
-/// Any JSON, but with each member once: the last of two would otherwise win in silence.
-#[derive(Clone, Default)]
-pub(crate) struct Tree(pub(crate) Value);
-
-/// Nothing of the value: a customer wrote it.
-impl fmt::Debug for Tree {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Tree(..)")
-    }
-}
-
-impl<'de> Deserialize<'de> for Tree {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(TreeVisitor)
-    }
-}
-
-struct TreeVisitor;
-
-impl<'de> Visitor<'de> for TreeVisitor {
-    type Value = Tree;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_bool<E>(self, v: bool) -> Result<Tree, E> {
-        Ok(Tree(v.into()))
-    }
-
-    fn visit_i64<E>(self, v: i64) -> Result<Tree, E> {
-        Ok(Tree(v.into()))
-    }
-
-    fn visit_u64<E>(self, v: u64) -> Result<Tree, E> {
-        Ok(Tree(v.into()))
-    }
-
-    fn visit_f64<E>(self, v: f64) -> Result<Tree, E> {
-        Ok(Tree(v.into()))
-    }
-
-    fn visit_str<E>(self, v: &str) -> Result<Tree, E> {
-        Ok(Tree(v.into()))
-    }
-
-    fn visit_string<E>(self, v: String) -> Result<Tree, E> {
-        Ok(Tree(v.into()))
-    }
-
-    fn visit_unit<E>(self) -> Result<Tree, E> {
-        Ok(Tree(Value::Null))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Tree, A::Error> {
-        let mut list = Vec::new();
-        while let Some(Tree(item)) = items.next_element()? {
-            list.push(item);
-        }
-        Ok(Tree(list.into()))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Tree, A::Error> {
-        let mut object = serde_json::Map::new();
-        while let Some(key) = members.next_key::<String>()? {
-            if object.contains_key(&key) {
-                return Err(A::Error::custom(format_args!("duplicate field `{key}`")));
-            }
-            let Tree(value) = members.next_value()?;
-            object.insert(key, value);
-        }
-        Ok(Tree(object.into()))
     }
 }
 

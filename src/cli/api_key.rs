@@ -15,7 +15,8 @@ pub(super) enum ApiKey {
         /// What people call it.
         #[arg(long, default_value = "cli")]
         name: String,
-        /// What it may do: search, ingest, delete (the default three), manage, review, act_as, read_all, vectors, audit.
+        /// What it may do: search, ingest, delete (the default three), manage, review, act_as, read_all,
+        /// overwrite, vectors, audit.
         #[arg(long, value_delimiter = ',')]
         scope: Vec<String>,
         /// Whom it stands for, such as user:alice or group:hr.

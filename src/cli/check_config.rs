@@ -38,7 +38,7 @@ pub(super) fn describe(settings: &Settings) -> Value {
             "default": settings.models.default,
             "provider": format!("{:?}", settings.models.provider),
         },
-        "connections": settings.connections_max,
+        "connections": settings.descriptors.connections,
         "audit_strict": settings.strict_audit,
         "log": format!("{:?} {:?}", settings.log_level, settings.log_format),
     })

@@ -21,6 +21,7 @@ pub(super) fn run(global: &Global, args: &ServerArgs) -> Result<()> {
     let mut checks = vec![
         ("root key", root_key(&settings)),
         ("key memory", key_memory()),
+        ("open files", open_files(&settings)),
         ("storage", storage(&settings.place)),
         ("models", models(&settings)),
         ("data plane", ready(&settings.data_plane)),
@@ -68,6 +69,13 @@ fn root_key(settings: &Settings) -> Check {
 fn key_memory() -> Check {
     let keys = vault::key_memory();
     (keys.kind != KeyMemoryKind::Plain, format!("{} (for a process started as this one)", keys.kind))
+}
+
+/// As this command has it; a service started otherwise may be allowed another number, and its log says which.
+fn open_files(settings: &Settings) -> Check {
+    let descriptors = settings.descriptors;
+    let enough = descriptors.namespaces == kernel::limits::NAMESPACES_OPEN_MAX;
+    (enough, format!("{descriptors} (for a process started as this one)"))
 }
 
 fn storage(place: &Place) -> Check {

@@ -54,10 +54,14 @@ enum Command {
         #[arg(long)]
         yes: bool,
     },
-    /// Let documents out of quarantine, as they are now.
+    /// Let documents out of quarantine, as they were reviewed.
     Release {
         #[arg(required = true)]
         ids: Vec<String>,
+        /// The commit at which each was reviewed, in the order of the ids, as `document list` and `show` tell it; one
+        /// that was written again since is left. Without it: as they are when the command begins.
+        #[arg(long, value_name = "COMMIT")]
+        commit: Vec<u64>,
         /// Why.
         #[arg(long)]
         note: Option<String>,
@@ -66,6 +70,10 @@ enum Command {
     Reject {
         #[arg(required = true)]
         ids: Vec<String>,
+        /// The commit at which each was reviewed, in the order of the ids, as `document list` and `show` tell it; one
+        /// that was written again since is left. Without it: as they are when the command begins.
+        #[arg(long, value_name = "COMMIT")]
+        commit: Vec<u64>,
         /// Why.
         #[arg(long)]
         note: Option<String>,
@@ -133,7 +141,14 @@ impl Patch {
         for pair in &self.set {
             let (key, value) = pair.split_once('=').context("--set takes KEY=VALUE")?;
             // What is no JSON is a string: people write team=sales.
-            attributes.insert(key.to_owned(), serde_json::from_str(value).unwrap_or_else(|_| value.into()));
+            let value = match serde_json::from_str(value) {
+                Ok(Value::Number(_)) if client::has_long_integer(value) => {
+                    bail!("--set {key}: a whole number needs more than 64 bits; quote it to set it as text")
+                }
+                Ok(json) => json,
+                Err(_) => value.into(),
+            };
+            attributes.insert(key.to_owned(), value);
         }
         attributes.extend(self.unset.iter().map(|key| (key.clone(), Value::Null)));
         if !attributes.is_empty() {
@@ -171,7 +186,7 @@ pub(crate) fn run(args: Document, remote: &Remote) -> Result<()> {
             }
             let found = listed(&client, &base, body, limit)?;
             remote.print(&found, |v| {
-                table(&v["documents"], &["id", "status", "passages", "readers", "updated_at", "title"])
+                table(&v["documents"], &["id", "status", "passages", "commit", "readers", "updated_at", "title"])
             })
         }
         Command::Show { id, text } => {
@@ -190,10 +205,14 @@ pub(crate) fn run(args: Document, remote: &Remote) -> Result<()> {
             fs::write(&file, note).with_context(|| format!("cannot write {}", file.display()))?;
             remote.print(&gone, |v| format!("deleted {}; certificate in {}", v["deleted"], file.display()))
         }
-        Command::Release { ids, note } => reviewed(remote, post("review", review(&ids, "release", note))?),
-        Command::Reject { ids, note, yes } => {
+        Command::Release { ids, commit, note } => {
+            let seen = seen(&client, &base, &ids, commit)?;
+            reviewed(remote, post("review", review(&ids, &seen, "release", note))?)
+        }
+        Command::Reject { ids, commit, note, yes } => {
+            let seen = seen(&client, &base, &ids, commit)?;
             confirm(yes, &format!("This deletes {} for good", counted(ids.len(), "quarantined document")))?;
-            reviewed(remote, post("review", review(&ids, "reject", note))?)
+            reviewed(remote, post("review", review(&ids, &seen, "reject", note))?)
         }
     }
 }
@@ -202,22 +221,39 @@ fn counted(n: usize, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
-fn review(ids: &[String], decision: &str, note: Option<String>) -> Value {
-    let mut body = json!({"ids": ids, "decision": decision});
+/// The commit of each of these documents: as it was given, or as it is now; 0 where there is none to be seen.
+fn seen(client: &Client, base: &str, ids: &[String], given: Vec<u64>) -> Result<Vec<u64>> {
+    if given.len() == ids.len() {
+        return Ok(given);
+    }
+    if !given.is_empty() {
+        bail!("{} for {}: give one --commit for each id", counted(given.len(), "commit"), counted(ids.len(), "id"));
+    }
+    let found = listed(client, base, json!({"ids": ids, "include": []}), ids.len())?;
+    let commit = |id: &String| {
+        let documents = found["documents"].as_array().map(Vec::as_slice).unwrap_or_default();
+        documents.iter().find(|document| document["id"] == **id).and_then(|document| document["commit"].as_u64())
+    };
+    Ok(ids.iter().map(|id| commit(id).unwrap_or(0)).collect())
+}
+
+fn review(ids: &[String], seen: &[u64], decision: &str, note: Option<String>) -> Value {
+    let documents: Vec<Value> = ids.iter().zip(seen).map(|(id, commit)| json!({"id": id, "commit": commit})).collect();
+    let mut body = json!({"documents": documents, "decision": decision});
     if let Some(note) = note {
         body["note"] = note.into();
     }
     body
 }
 
-/// Prints what became of each; one that was not in quarantine makes the command fail.
+/// Prints what became of each; one that was not in quarantine, or not as reviewed, makes the command fail.
 fn reviewed(remote: &Remote, reply: Value) -> Result<()> {
     remote.print(&reply, |v| table(&v["results"], &["id", "status"]))?;
     let results = reply["results"].as_array().map(Vec::as_slice).unwrap_or_default();
     let missed = results.iter().filter(|r| !matches!(r["status"].as_str(), Some("released" | "rejected"))).count();
     match missed {
         0 => Ok(()),
-        n => bail!("{n} of {} documents were not in quarantine", results.len()),
+        n => bail!("{n} of {} documents were not in quarantine, or no longer as reviewed", results.len()),
     }
 }
 

@@ -70,15 +70,17 @@ impl Recall {
 fn told(reply: &Value) -> String {
     let number = |key: &str| reply[key].as_f64().unwrap_or(0.0);
     let mut out = format!(
-        "recall@{} {:.4}, lowest {:.4}, over {} queries\n{} of {} passages were eligible; {:.1} % of them were compared\n",
+        "recall@{} {:.4}, lowest {:.4}, over {} queries\n{} of {} passages were eligible\n",
         reply["top_k"],
         number("recall"),
         number("lowest"),
         reply["queries"],
         reply["eligible_rows"],
         reply["rows"],
-        100.0 * number("compared_share"),
     );
+    if let Some(share) = reply["compared_share"].as_f64() {
+        out.push_str(&format!("{:.1} % of them were compared\n", 100.0 * share));
+    }
     for (way, times) in reply["ways"].as_object().into_iter().flatten() {
         out.push_str(&format!("segments searched by {way}: {times}\n"));
     }

@@ -139,6 +139,7 @@ impl ServerArgs {
     /// process's memory is closed first.
     fn settings(&self) -> Result<Settings> {
         crate::memory::close()?;
+        crate::descriptors::raise();
         let environment = Environment::of_process();
         let config = Config::load(self.config.as_deref(), &environment)?;
         Settings::new(&config, self.data.as_deref(), &environment)

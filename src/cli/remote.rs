@@ -51,7 +51,7 @@ impl Remote {
     /// The control plane with the operator's token.
     pub(crate) fn control(&self) -> Result<Client> {
         let token = secret(self.operator_token.clone(), "RINGFENCE_OPERATOR_TOKEN_FILE")?.context(
-            "no operator token: set RINGFENCE_OPERATOR_TOKEN (the server prints it on its first start; `ringfence operator recover` makes another)",
+            "no operator token: set RINGFENCE_OPERATOR_TOKEN (the server tells it on its first start, on a terminal or in the file of RINGFENCE_OPERATOR_TOKEN_FILE; `ringfence operator recover` makes another)",
         )?;
         Ok(Client::new(&self.admin_url, &token))
     }
@@ -209,8 +209,9 @@ pub(crate) fn pages(client: &Client, path: &str, member: &str) -> Result<Value> 
 
 /// A JSON object that was given as an argument.
 pub(crate) fn object(argument: &str, text: &str) -> Result<Value> {
-    match serde_json::from_str(text) {
+    match client::exact_json(text) {
         Ok(value @ Value::Object(_)) => Ok(value),
+        Err(why) if client::has_long_integer(text) => bail!("{argument}: {why}"),
         _ => bail!("{argument} takes a JSON object"),
     }
 }

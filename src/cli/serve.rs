@@ -1,7 +1,7 @@
 //! `ringfence serve`: until SIGTERM or SIGINT; then it drains. A second signal ends it at once.
 
 use super::ServerArgs;
-use crate::{Running, memory, server, telemetry};
+use crate::{descriptors, memory, server, telemetry};
 use anyhow::{Context, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -9,6 +9,7 @@ pub(super) fn run(args: &ServerArgs) -> Result<()> {
     let settings = args.settings()?;
     telemetry::start(&settings);
     memory::tell();
+    descriptors::tell(settings.descriptors);
     let runtime = crate::runtime().build().context("the runtime does not start")?;
     runtime.block_on(async {
         let mut signals = Signals::new()?;
@@ -16,7 +17,6 @@ pub(super) fn run(args: &ServerArgs) -> Result<()> {
             running = server::start(settings) => running?,
             () = signals.next() => return Ok(()),
         };
-        greet(&running);
         tokio::select! {
             () = signals.next() => {}
             () = running.taken_over() => {
@@ -34,13 +34,6 @@ pub(super) fn run(args: &ServerArgs) -> Result<()> {
             }
         }
     })
-}
-
-/// The first operator's token is told here and nowhere else.
-fn greet(running: &Running) {
-    if let Some(token) = &running.operator_token {
-        telemetry::tell(&format!("operator token (shown once, keep it): {}", token.as_str()));
-    }
 }
 
 struct Signals {

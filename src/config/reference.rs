@@ -128,10 +128,19 @@ pub(super) const KEYS: &[(&str, &str, &str)] = &[
     ("limits.cpu_threads", "number, by cores", "Threads for searches and screening."),
     ("limits.searches", "number, 512", "Searches at once, all tenants; one tenant gets at most half."),
     ("limits.writes", "number, 256", "Writes at once, all tenants; one tenant gets at most half."),
-    ("limits.memory_mib", "MiB, 4096", "Memory that open namespaces may hold before idle ones are closed."),
-    ("limits.flush_mib", "MiB, 16", "Text in memory before a namespace is flushed."),
+    (
+        "limits.memory_mib",
+        "MiB, 4096",
+        "Memory that open namespaces may hold before idle ones are closed. Replies and writes have an eighth of it each beside that, and not less than 256 and 512 MiB.",
+    ),
+    ("limits.flush_mib", "MiB, 16", "Documents in memory, with all that they hold, before a namespace is flushed."),
     ("limits.flush_rows", "rows, 20000", "Rows in memory before a namespace is flushed."),
-    ("limits.connections", "number, 1024", "Connections of one listener; further ones wait."),
+    (
+        "limits.connections",
+        "number, 1024",
+        "Connections of one listener; at most a sixth of the files that the process may open. At the limit a new one \
+         displaces one that serves no request of a known caller.",
+    ),
     (
         "index.graph_builder",
         "`own` or `hnsw_rs`, `own`",
@@ -158,7 +167,8 @@ pub fn reference() -> String {
         "\nFrom the environment only: `RINGFENCE_CONFIG`, `RINGFENCE_DATA`, `RINGFENCE_ROOT_KEY` (32 bytes as hex or \
          base64) or `RINGFENCE_ROOT_KEY_FILE` (default `ringfence/root.key` in the user's configuration folder), \
          `RINGFENCE_OLD_ROOT_KEY` or `RINGFENCE_OLD_ROOT_KEY_FILE` (the root key before, while it is changed: `docs/keys.md`), \
-         `RINGFENCE_OPERATOR_TOKEN` or `RINGFENCE_OPERATOR_TOKEN_FILE` (adopted on first start), \
+         `RINGFENCE_OPERATOR_TOKEN` or `RINGFENCE_OPERATOR_TOKEN_FILE` (adopted; a file that is not there is made by the \
+         first start, 0600, with the first operator's token in it; with neither the token is printed, on a terminal only), \
          `RINGFENCE_ONNXRUNTIME`, `RINGFENCE_MODELS`, `RINGFENCE_STORAGE_SECRET` or `RINGFENCE_STORAGE_SECRET_FILE` \
          (S3's secret access key, Azure's account key, Google's service account as JSON), `RINGFENCE_STORAGE_TOKEN` or \
          `RINGFENCE_STORAGE_TOKEN_FILE` (S3's session token). Where none is set, the role that the platform gives to the \

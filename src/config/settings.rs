@@ -1,6 +1,7 @@
 //! What the server uses: every value parsed and within its bounds.
 
 use super::{Config, Environment, Format, GraphBuilder, KeysChoice, Level, Listener, Place, Provider};
+use crate::descriptors::Descriptors;
 use anyhow::{Context, Result, bail, ensure};
 use kernel::limits;
 use std::{
@@ -25,8 +26,10 @@ pub struct Settings {
     pub old_root_key: Option<RootKey>,
     /// Who else keeps root keys.
     pub keys: KeysChoice,
-    /// An operator token to adopt on first start.
+    /// An operator token to adopt.
     pub operator_token: Option<Zeroizing<String>>,
+    /// A file that is not there yet: the token of the first operator is written into it.
+    pub operator_token_file: Option<PathBuf>,
     /// What embeds.
     pub models: ModelsChoice,
     /// Threads for searches and screening; absent: as many as there are cores.
@@ -45,8 +48,8 @@ pub struct Settings {
     pub flush_rows_max: Option<u64>,
     /// Whether `hnsw_rs` builds graphs.
     pub reference_graphs: bool,
-    /// Connections of one listener.
-    pub connections_max: usize,
+    /// How the files that the process may open are shared.
+    pub descriptors: Descriptors,
     /// Least grave level told.
     pub log_level: Level,
     /// How it is written.
@@ -112,6 +115,7 @@ impl Settings {
     /// Names the key, its value and what would be right.
     pub fn new(config: &Config, data: Option<&Path>, environment: &Environment) -> Result<Self> {
         let place = Place::new(config, data, environment)?;
+        let (operator_token, operator_token_file) = operator_token(environment)?;
         let mib = |key: &str, v: Option<u64>| v.map(|v| bounded(key, v, 1, 1 << 30).map(|v| v << 20)).transpose();
         let count = |key: &str, v: Option<usize>| v.map(|v| bounded(key, v, 1, 1 << 20)).transpose();
         Ok(Self {
@@ -121,7 +125,8 @@ impl Settings {
             old_root_key: given_root_key(environment, "RINGFENCE_OLD_ROOT_KEY")?,
             keys: KeysChoice::new(config, environment)?,
             place,
-            operator_token: environment.secret("RINGFENCE_OPERATOR_TOKEN")?,
+            operator_token,
+            operator_token_file,
             models: models_choice(config, environment),
             cpu_threads: count("limits.cpu_threads", config.limits.cpu_threads)?,
             searches_max: count("limits.searches", config.limits.searches)?,
@@ -138,7 +143,9 @@ impl Settings {
                 .map(|v| bounded("limits.flush_rows", v, 1, 1 << 32))
                 .transpose()?,
             reference_graphs: config.index.graph_builder == Some(GraphBuilder::HnswRs),
-            connections_max: count("limits.connections", config.limits.connections)?.unwrap_or(limits::CONNECTIONS_MAX),
+            descriptors: Descriptors::of_process(
+                count("limits.connections", config.limits.connections)?.unwrap_or(limits::CONNECTIONS_MAX),
+            ),
             log_level: config.log.level.unwrap_or(Level::Info),
             log_format: match config.log.format {
                 None => LogFormat::Auto,
@@ -182,6 +189,17 @@ fn root_key(environment: &Environment) -> Result<RootKey> {
     let base = environment.path("XDG_CONFIG_HOME").or_else(|| environment.path("HOME").map(|h| h.join(".config")));
     base.map(|b| RootKey::File(b.join("ringfence/root.key")))
         .context("no place for the root key: set RINGFENCE_ROOT_KEY, RINGFENCE_ROOT_KEY_FILE or HOME")
+}
+
+/// The token to adopt, or the file that is to hold a fresh one: `RINGFENCE_OPERATOR_TOKEN_FILE` may name one that is not
+/// there.
+fn operator_token(environment: &Environment) -> Result<(Option<Zeroizing<String>>, Option<PathBuf>)> {
+    let name = "RINGFENCE_OPERATOR_TOKEN";
+    let file = environment.path("RINGFENCE_OPERATOR_TOKEN_FILE");
+    match file.filter(|path| environment.get(name).is_none() && !path.exists()) {
+        Some(path) => Ok((None, Some(path))),
+        None => Ok((environment.secret(name)?, None)),
+    }
 }
 
 /// From `NAME` or `NAME_FILE`.

@@ -1,10 +1,10 @@
 //! What handlers share: the engine, the tracker of running requests, counters.
 
-use super::metrics::Metrics;
+use super::{body::Bodies, metrics::Metrics, route::Plane};
+use crate::shares::Caller;
 use engine::Engine;
-use kernel::{Clock, limits};
+use kernel::Clock;
 use std::{sync::Arc, time::Duration};
-use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 /// Cheap to clone.
@@ -17,16 +17,16 @@ struct Inner {
     /// Requests under way. They run to their end even when the caller has gone.
     tracker: TaskTracker,
     metrics: Metrics,
-    /// Room for bodies, one permit a [`BODY_STEP`].
-    bodies: Arc<Semaphore>,
+    tenants_bodies: Bodies,
+    operators_bodies: Bodies,
 }
 
 impl App {
     /// Around an open engine.
     pub(crate) fn new(engine: Engine, clock: Arc<dyn Clock>) -> Self {
-        let bodies = Arc::new(Semaphore::new(limits::BODIES_BYTES_MAX / BODY_STEP));
-        let metrics = Metrics::new();
-        Self(Arc::new(Inner { engine, clock, tracker: TaskTracker::new(), metrics, bodies }))
+        let (tenants_bodies, operators_bodies) = (Bodies::of(Plane::Data), Bodies::of(Plane::Control));
+        let (tracker, metrics) = (TaskTracker::new(), Metrics::new());
+        Self(Arc::new(Inner { engine, clock, tracker, metrics, tenants_bodies, operators_bodies }))
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -41,8 +41,12 @@ impl App {
         &self.0.metrics
     }
 
-    pub(crate) fn bodies(&self) -> &Arc<Semaphore> {
-        &self.0.bodies
+    /// Memory for what this caller sends.
+    pub(crate) fn bodies(&self, caller: &Caller) -> &Bodies {
+        match caller {
+            Caller::Tenant(_) => &self.0.tenants_bodies,
+            Caller::Operator(_) => &self.0.operators_bodies,
+        }
     }
 
     /// For latencies.
@@ -50,6 +54,3 @@ impl App {
         self.0.clock.monotonic()
     }
 }
-
-/// Bytes of a body that one permit stands for.
-pub(crate) const BODY_STEP: usize = 64 << 10;

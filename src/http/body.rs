@@ -1,20 +1,98 @@
 //! Request bodies: read within the limits of size, time and memory, whatever the headers claim.
 
-use super::app::{App, BODY_STEP};
+use super::{app::App, route::Plane};
+use crate::shares::{Caller, Full, Pool, Share};
 use axum::{
     body::{Body, HttpBody},
     http::{HeaderMap, header},
 };
-use futures::TryFutureExt;
 use http_body_util::BodyExt;
 use kernel::{Code, Error, limits};
-use std::time::Duration;
-use tokio::{sync::OwnedSemaphorePermit, time::timeout};
+use std::{sync::Arc, time::Duration};
+use tokio::time::{Instant, timeout, timeout_at};
 
-/// A whole body and the room it takes.
+/// Memory for the request bodies of one plane, and how they may arrive.
+pub(crate) struct Bodies {
+    pool: Arc<Pool>,
+    /// Of one body, bytes.
+    max: usize,
+    pace: Pace,
+}
+
+/// How fast a body must arrive: `bytes_min` in each window, and all of it in `whole`.
+#[derive(Clone, Copy)]
+struct Pace {
+    window: Duration,
+    bytes_min: usize,
+    whole: Duration,
+}
+
+/// A whole body, and the share of memory that it takes until it and what it became are done with.
 pub(crate) struct Read {
     pub(crate) bytes: Vec<u8>,
-    _room: Option<OwnedSemaphorePermit>,
+    pub(crate) share: Share,
+}
+
+impl Bodies {
+    /// Planes share nothing: what tenants send keeps no operator from a word.
+    pub(crate) fn of(plane: Plane) -> Self {
+        let (all, max) = match plane {
+            Plane::Control => (limits::CONTROL_BODIES_BYTES_MAX, limits::CONTROL_BODY_BYTES_MAX),
+            Plane::Data | Plane::Both => (limits::BODIES_BYTES_MAX, limits::BODY_BYTES_MAX),
+        };
+        let pace =
+            Pace { window: limits::BODY_WINDOW, bytes_min: limits::BODY_WINDOW_BYTES_MIN, whole: limits::BODY_WAIT };
+        Self { pool: Pool::new(all, FIRST_BYTES), max, pace }
+    }
+
+    /// Reads all of a body. Cancel-safe: nothing is kept.
+    ///
+    /// # Errors
+    /// `too_large`; `rate_limited` when this caller's bodies fill its share of the memory meant for them, `overloaded` when
+    /// others' do; `invalid_request` for one that breaks off or comes too slowly.
+    pub(crate) async fn read(&self, caller: Caller, body: &mut Body) -> Result<Read, Error> {
+        if body.size_hint().lower() > self.max as u64 {
+            return Err(self.too_large());
+        }
+        timeout(self.pace.whole, self.gather(caller, body)).await.unwrap_or_else(|_| Err(too_slow()))
+    }
+
+    async fn gather(&self, caller: Caller, body: &mut Body) -> Result<Read, Error> {
+        // It never exceeds the limit here; what is announced and does not come takes nothing.
+        let announced = usize::try_from(body.size_hint().lower()).unwrap_or(self.max);
+        let mut read = Read { bytes: Vec::new(), share: self.pool.enter(caller) };
+        let (mut until, mut arrived) = (Instant::now() + self.pace.window, 0);
+        loop {
+            let frame = match timeout_at(until, body.frame()).await {
+                Ok(frame) => frame,
+                Err(_) if arrived < self.pace.bytes_min => return Err(too_slow()),
+                Err(_) => {
+                    (until, arrived) = (until + self.pace.window, 0);
+                    continue;
+                }
+            };
+            let Some(frame) = frame else { return Ok(read) };
+            let frame = frame.map_err(|_| Error::invalid("body", "broke off"))?;
+            let Ok(data) = frame.into_data() else { continue };
+            arrived += data.len();
+            let length = read.bytes.len() + data.len();
+            if length > self.max {
+                return Err(self.too_large());
+            }
+            if length > read.bytes.capacity() {
+                let wanted = (2 * read.bytes.capacity()).max(FIRST_BYTES);
+                let wanted = wanted.min(if announced >= length { announced } else { self.max }).max(length);
+                read.share.resize(wanted).map_err(no_room)?;
+                read.bytes.reserve_exact(wanted - read.bytes.len());
+            }
+            read.bytes.extend_from_slice(&data);
+        }
+    }
+
+    fn too_large(&self) -> Error {
+        let (most, unit) = if self.max >= 1 << 20 { (self.max >> 20, "MiB") } else { (self.max >> 10, "KiB") };
+        Error::new(Code::TooLarge, format!("a request body may have at most {most} {unit}; send less at once"))
+    }
 }
 
 /// Refuses what cannot be JSON before a byte is read.
@@ -38,44 +116,6 @@ pub(crate) fn check_headers(headers: &HeaderMap) -> Result<(), Error> {
     Ok(())
 }
 
-/// Reads all of it. Cancel-safe: nothing is kept.
-///
-/// # Errors
-/// `too_large`, `overloaded` when bodies fill the memory meant for them, `invalid_request` for one
-/// that breaks off or comes too slowly.
-pub(crate) async fn read(app: &App, body: &mut Body) -> Result<Read, Error> {
-    let announced = body.size_hint().lower();
-    if announced > limits::BODY_BYTES_MAX as u64 {
-        return Err(too_large());
-    }
-    timeout(limits::BODY_WAIT, gather(app, body)).await.unwrap_or_else(|_| Err(too_slow()))
-}
-
-async fn gather(app: &App, body: &mut Body) -> Result<Read, Error> {
-    let mut bytes = Vec::new();
-    let mut room: Option<OwnedSemaphorePermit> = None;
-    loop {
-        let frame = timeout(limits::BODY_PAUSE, body.frame()).map_err(|_| too_slow()).await?;
-        let Some(frame) = frame else { return Ok(Read { bytes, _room: room }) };
-        let frame = frame.map_err(|_| Error::invalid("body", "broke off"))?;
-        let Ok(data) = frame.into_data() else { continue };
-        if bytes.len() + data.len() > limits::BODY_BYTES_MAX {
-            return Err(too_large());
-        }
-        bytes.extend_from_slice(&data);
-        let wanted = bytes.len().div_ceil(BODY_STEP);
-        let held = room.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        if wanted > held {
-            let more = u32::try_from(wanted - held).unwrap_or(u32::MAX);
-            let more = app.bodies().clone().try_acquire_many_owned(more).map_err(|_| no_room())?;
-            match &mut room {
-                Some(room) => room.merge(more),
-                None => room = Some(more),
-            }
-        }
-    }
-}
-
 /// Throws away what a refused client still sends, for a while, so that it gets to read the answer
 /// instead of a broken connection. One that waits for `100 Continue` has sent nothing.
 pub(crate) fn discard(app: &App, headers: &HeaderMap, mut body: Body) {
@@ -95,19 +135,32 @@ pub(crate) fn discard(app: &App, headers: &HeaderMap, mut body: Body) {
     });
 }
 
-fn too_large() -> Error {
-    Error::new(Code::TooLarge, "a request body may have at most 64 MiB; send fewer documents at once")
-}
-
 fn too_slow() -> Error {
-    Error::invalid("body", "did not arrive in time")
+    let rate = limits::BODY_WINDOW_BYTES_MIN as u64 / limits::BODY_WINDOW.as_secs() / 1_024;
+    Error::invalid("body", format!("arrived too slowly: it must come at {rate} KiB a second at least, in five minutes"))
 }
 
-fn no_room() -> Error {
-    Error::overloaded("request bodies fill the memory meant for them", Duration::from_secs(1))
+fn no_room(full: Full) -> Error {
+    let wait = Duration::from_secs(1);
+    match full {
+        Full::Pool => Error::overloaded("request bodies fill the memory meant for them", wait),
+        Full::Share => {
+            let mut error = Error::new(
+                Code::RateLimited,
+                "request bodies of this caller fill its share of the memory meant for them; send fewer at once",
+            );
+            error.retry_after = Some(wait);
+            error
+        }
+    }
 }
 
 /// Bytes read and thrown away after a refusal: a body of 200 MB by mistake, with room to spare.
 const DISCARD_BYTES_MAX: usize = 256 << 20;
 /// For at most so long.
 const DISCARD_WAIT: Duration = Duration::from_secs(10);
+/// What a body takes at first, and what a caller that holds nothing always gets while there is any.
+const FIRST_BYTES: usize = 64 << 10;
+
+#[cfg(test)]
+mod tests;

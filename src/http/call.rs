@@ -1,6 +1,11 @@
 //! A request as handlers see it: parsed, checked, with every member known.
 
 use super::{app::App, body, route::Facts};
+use crate::{
+    listen::Place,
+    shares::{Caller, Share},
+};
+use access::{Action, Grant, Operator};
 use axum::{
     RequestPartsExt,
     body::Body,
@@ -9,7 +14,7 @@ use axum::{
 };
 use kernel::{Code, DocumentId, Error, NamespaceName, Presence, RequestId, Timestamp, limits};
 use serde::de::DeserializeOwned;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 use utoipa::ToSchema;
 
 /// A body's form on the wire and what it becomes.
@@ -43,6 +48,7 @@ pub(crate) struct Head {
     pub(crate) headers: HeaderMap,
     pub(crate) trace: Option<String>,
     pub(crate) presence: Presence,
+    place: Option<Arc<Place>>,
     path: Result<BTreeMap<String, String>, Error>,
     query: Result<Vec<(String, String)>, Error>,
 }
@@ -52,8 +58,47 @@ pub(crate) struct Call<B: Incoming> {
     head: Head,
     /// Checked.
     pub(crate) body: B::Checked,
+    /// What the body takes of the memory for bodies, until what it became is done with.
+    pub(crate) share: Option<Share>,
     path: BTreeMap<String, String>,
     query: BTreeMap<String, String>,
+}
+
+/// The proof of an admitted caller: whose share a request takes, and in whose turn it is read.
+pub(crate) trait LetIn: Sync {
+    /// Whose credential it was.
+    fn caller(&self) -> Caller;
+
+    /// Runs `f`, which takes longer than a thread of the runtime may be held.
+    ///
+    /// # Errors
+    /// As [`engine::Engine::in_turn`].
+    fn in_turn<T: Send + 'static>(
+        &self,
+        app: &App,
+        f: impl FnOnce() -> T + Send + 'static,
+    ) -> impl Future<Output = Result<T, Error>> + Send;
+}
+
+impl<A: Action> LetIn for Grant<A> {
+    fn caller(&self) -> Caller {
+        Caller::Tenant(self.incarnation())
+    }
+
+    async fn in_turn<T: Send + 'static>(&self, app: &App, f: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+        app.engine().in_turn(self, f).await
+    }
+}
+
+impl LetIn for Operator {
+    fn caller(&self) -> Caller {
+        Caller::Operator(self.name().clone())
+    }
+
+    /// At once: the largest body of the control plane is as small as what is always read at once.
+    async fn in_turn<T: Send + 'static>(&self, _: &App, f: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+        Ok(f())
+    }
 }
 
 impl Head {
@@ -63,6 +108,7 @@ impl Head {
             request: *parts.extensions.get::<RequestId>().expect("the router gives every request its id"),
             trace: trace_id(&parts.headers),
             presence: parts.extensions.get().cloned().unwrap_or_default(),
+            place: parts.extensions.get().cloned(),
             path: path_values(&mut parts).await,
             query: query_values(&parts),
             headers: parts.headers,
@@ -86,33 +132,50 @@ impl Head {
 
 impl<B: Incoming> Call<B> {
     /// Reads and checks all that the gate did not need.
-    pub(crate) async fn read(app: &App, facts: &Facts, mut head: Head, body: &mut Body) -> Result<Self, Error> {
+    pub(crate) async fn read(
+        app: &App,
+        facts: &Facts,
+        who: &impl LetIn,
+        mut head: Head,
+        body: &mut Body,
+    ) -> Result<Self, Error> {
+        if let Some(place) = &head.place {
+            place.serve(who.caller())?;
+        }
         let path = std::mem::replace(&mut head.path, Ok(BTreeMap::new()))?;
         if let Some(name) = path.get("ns") {
             NamespaceName::parse(name)?;
         }
         let query = known(std::mem::replace(&mut head.query, Ok(Vec::new()))?, facts.query)?;
-        let body = Self::read_body(app, &head, body).await?;
-        Ok(Self { head, body, path, query })
+        let (body, share) = Self::read_body(app, who, &head, body).await?;
+        Ok(Self { head, body, share, path, query })
     }
 
-    async fn read_body(app: &App, head: &Head, body: &mut Body) -> Result<B::Checked, Error> {
+    async fn read_body(
+        app: &App,
+        who: &impl LetIn,
+        head: &Head,
+        body: &mut Body,
+    ) -> Result<(B::Checked, Option<Share>), Error> {
         if !B::BODY {
             let nothing: B = serde_json::from_str("null").expect("a request without a body reads as nothing");
-            return nothing.check();
+            return Ok((nothing.check()?, None));
         }
         body::check_headers(&head.headers)?;
-        let read = body::read(app, body).await?;
-        let parse = || {
-            let body: B = crate::strict::json(&read.bytes).map_err(|c| {
+        let caller = who.caller();
+        let body::Read { bytes, mut share } = app.bodies(&caller).read(caller, body).await?;
+        let length = bytes.len();
+        let parse = move || {
+            let body: B = crate::strict::json(&bytes).map_err(|c| {
                 let code = if c.unknown { Code::UnknownField } else { Code::InvalidRequest };
                 Error::new(code, c.rule).with_param(c.path)
             })?;
             body.check()
         };
-        // A big body takes long to parse; other requests of this worker thread move on meanwhile.
-        let many = tokio::runtime::Handle::current().runtime_flavor() == tokio::runtime::RuntimeFlavor::MultiThread;
-        if many && read.bytes.len() > PARSE_INLINE_BYTES_MAX { tokio::task::block_in_place(parse) } else { parse() }
+        let checked = if length > PARSE_INLINE_BYTES_MAX { who.in_turn(app, parse).await? } else { parse() }?;
+        // Giving back is never refused: what was read is as long as what it became, or longer.
+        let _ = share.resize(length);
+        Ok((checked, Some(share)))
     }
 
     /// A value of the path template.
@@ -224,8 +287,8 @@ fn trace_id(headers: &HeaderMap) -> Option<String> {
     (whole && named && hex(flags, 2)).then(|| (*trace).to_owned())
 }
 
-/// Bodies up to this parse in well under a millisecond or two.
-const PARSE_INLINE_BYTES_MAX: usize = 256 << 10;
+/// Bodies up to this are parsed at once, in well under a millisecond or two; larger ones in their tenant's turn.
+const PARSE_INLINE_BYTES_MAX: usize = limits::CONTROL_BODY_BYTES_MAX;
 
 #[cfg(test)]
 mod tests;

@@ -7,24 +7,32 @@ use super::{
     wire::{
         common::{Commit, Started, include},
         documents::{
-            Counted, Document, DocumentDelete, DocumentList, DocumentPage, DocumentPatch, Matched, Review, Reviewed,
-            Stored, Upsert, UpsertReply,
+            Counted, Document, DocumentDelete, DocumentList, DocumentPage, DocumentPatch, Matched, Stored, Upsert,
+            UpsertReply,
         },
+        review::{Review, ReviewResults},
     },
 };
 use access::{Delete, Grant, Ingest, Patch, Read, Review as ReviewAction};
 use axum::http::StatusCode;
 use engine::Selection;
-use kernel::{DocumentId, Error};
+use kernel::{DocumentId, Error, json_bytes};
 
-pub(super) async fn upsert(app: App, grant: Grant<Ingest>, call: Call<Upsert>) -> Outcome<UpsertReply> {
+pub(super) async fn upsert(app: App, grant: Grant<Ingest>, mut call: Call<Upsert>) -> Outcome<UpsertReply> {
     if call.prefers_async() {
-        let operation = app.engine().ingest_later(grant, call.body).await?;
+        let operation = app.engine().ingest_later(grant, call.body, call.share.take()).await?;
         let started = Reply::audited(operation, |id| UpsertReply::Started(Started { operation: id.to_string() }));
         return Ok(started.status(StatusCode::ACCEPTED));
     }
+    // What is stored is answered: the memory for that is had before.
+    let ids = call.body.documents.iter().map(|d| d.id.as_ref().map_or(0, |id| json_bytes(id.as_str())));
+    let bytes = ids.map(|id| id + RESULT_BYTES).sum();
+    let memory = match app.engine().reply_permit(&grant, bytes) {
+        Ok(memory) => memory,
+        Err(error) => return Err(app.engine().trail().refuse(grant, error).await),
+    };
     let reply = app.engine().ingest(grant, call.body).await?;
-    Ok(Reply::audited(reply, |r| UpsertReply::Stored(Stored::from(r))))
+    Ok(Reply::audited(reply, |r| UpsertReply::Stored(Stored::from(r))).holding(memory))
 }
 
 pub(super) async fn get(app: App, grant: Grant<Read>, call: Call<Nothing>) -> Outcome<Document> {
@@ -39,12 +47,12 @@ pub(super) async fn get(app: App, grant: Grant<Read>, call: Call<Nothing>) -> Ou
         Err(error) => return Err(app.engine().trail().refuse(grant, error).await),
     };
     let reply = app.engine().get_document(grant, id, shown).await?;
-    Ok(Reply::audited(reply, |r| Document::new(r.document, r.include)))
+    Ok(Reply::permitted(reply, |r| Document::new(r.document, r.include, r.quarantine)))
 }
 
 pub(super) async fn list(app: App, grant: Grant<Read>, call: Call<DocumentList>) -> Outcome<DocumentPage> {
     let page = app.engine().list_documents(grant, call.body).await?;
-    Ok(Reply::audited(page, DocumentPage::from))
+    Ok(Reply::permitted(page, DocumentPage::from))
 }
 
 pub(super) async fn delete_one(app: App, grant: Grant<Delete>, call: Call<Nothing>) -> Outcome<Counted> {
@@ -67,7 +75,17 @@ pub(super) async fn patch(app: App, grant: Grant<Patch>, call: Call<DocumentPatc
     Ok(Reply::audited(reply, |r| Matched { matched: r.matched, commit: Commit::from(r.commit) }))
 }
 
-pub(super) async fn review(app: App, grant: Grant<ReviewAction>, call: Call<Review>) -> Outcome<Reviewed> {
+pub(super) async fn review(app: App, grant: Grant<ReviewAction>, call: Call<Review>) -> Outcome<ReviewResults> {
+    let bytes = call.body.documents.iter().map(|d| json_bytes(d.id.as_str()) + REVIEWED_BYTES).sum();
+    let memory = match app.engine().reply_permit(&grant, bytes) {
+        Ok(memory) => memory,
+        Err(error) => return Err(app.engine().trail().refuse(grant, error).await),
+    };
     let reply = app.engine().review(grant, call.body).await?;
-    Ok(Reply::audited(reply, Reviewed::from))
+    Ok(Reply::audited(reply, ReviewResults::from).holding(memory))
 }
+
+/// Of one document's result beside its id, bytes: with some findings, or the reason why it failed.
+const RESULT_BYTES: u64 = 1_024;
+/// Of one reviewed document beside its id, bytes.
+const REVIEWED_BYTES: u64 = 64;

@@ -53,6 +53,7 @@ fn row(code: Code) -> Row {
         Code::KeyUnavailable => (423, "The tenant's key cannot be had", "permission_error", Never),
         Code::RolledBack => (423, "The namespace is older than what was recorded of it", "permission_error", Never),
         Code::StorageFull => (503, "The disk is full", "server_error", After(Duration::from_secs(60))),
+        Code::TimedOut => (503, "The request took too long", "server_error", After(Duration::from_secs(30))),
         Code::Internal => (500, "A fault of the server", "server_error", Unsaid),
     };
     let status = StatusCode::from_u16(status).expect("the table holds valid statuses");

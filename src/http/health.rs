@@ -5,8 +5,10 @@ use axum::{
     body::Body,
     http::{HeaderValue, Response, StatusCode, header},
 };
+use bytes::Bytes;
 use kernel::Error;
 use serde_json::json;
+use std::sync::OnceLock;
 
 /// It answers, so it lives.
 pub(super) fn live(_: &App) -> Result<Response<Body>, Error> {
@@ -40,9 +42,11 @@ pub(super) fn ready(app: &App) -> Result<Response<Body>, Error> {
     Ok(document_of(StatusCode::OK, body))
 }
 
-/// The OpenAPI document of both planes.
+/// The OpenAPI document of both planes. Made once: a caller without a credential may ask for it as often as it likes.
 pub(super) fn document(_: &App) -> Result<Response<Body>, Error> {
-    Ok(document_of(StatusCode::OK, super::openapi()))
+    static DOCUMENT: OnceLock<Bytes> = OnceLock::new();
+    let document = DOCUMENT.get_or_init(|| super::openapi().to_string().into());
+    Ok(json_of(StatusCode::OK, document.clone()))
 }
 
 /// Counters.
@@ -55,7 +59,11 @@ pub(super) fn metrics(app: &App) -> Result<Response<Body>, Error> {
 }
 
 fn document_of(status: StatusCode, body: serde_json::Value) -> Response<Body> {
-    let mut response = Response::new(Body::from(body.to_string()));
+    json_of(status, body.to_string().into())
+}
+
+fn json_of(status: StatusCode, body: Bytes) -> Response<Body> {
+    let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response

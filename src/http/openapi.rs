@@ -32,6 +32,12 @@ impl Forms {
         forms
     }
 
+    /// The name of the body's form.
+    #[cfg(test)]
+    pub(crate) fn body(&self) -> Option<&str> {
+        self.body.as_deref()
+    }
+
     /// Of a route without a schema of its own.
     pub(crate) fn plain() -> Self {
         Self::default()

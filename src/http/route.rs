@@ -128,17 +128,22 @@ where
         trace: head.trace.clone(),
         presence: head.presence.clone(),
     };
+    let mut who = None;
     let end = match app.engine().admit::<A>(head.bearer(), ask).await {
         Err(refusal) => Err(trail.refused(refusal, facts.path).await),
-        Ok(grant) => match Call::read(&app, &facts, head, &mut body).await {
-            Ok(call) => handler(app.clone(), grant, call).await,
-            Err(error) => Err(trail.refuse(grant, error).await),
-        },
+        Ok(grant) => {
+            who = Some(grant.incarnation());
+            match Call::read(&app, &facts, &grant, head, &mut body).await {
+                Ok(call) => handler(app.clone(), grant, call).await,
+                Err(error) => Err(trail.refuse(grant, error).await),
+            }
+        }
     };
     if end.is_err() {
         body::discard(&app, &headers, body);
     }
-    end.map(Reply::into_response).map_err(engine::Audited::into_body)
+    let reply = end.map_err(engine::Audited::into_body)?;
+    reply.into_response(|bytes| app.engine().hold_reply(who, bytes))
 }
 
 /// A row of the control plane.
@@ -175,7 +180,7 @@ where
     let headers = head.headers.clone();
     let end = match app.engine().gate().operator(head.bearer(), roles, head.request) {
         Err(refusal) => Err(app.engine().trail().refused(refusal, facts.path).await.into_body()),
-        Ok(operator) => match Call::read(&app, &facts, head, &mut body).await {
+        Ok(operator) => match Call::read(&app, &facts, &operator, head, &mut body).await {
             Ok(call) => handler(app.clone(), operator, call).await,
             Err(error) => Err(error),
         },
@@ -183,7 +188,7 @@ where
     if end.is_err() {
         body::discard(&app, &headers, body);
     }
-    end.map(Reply::into_response)
+    end?.into_response(|bytes| app.engine().hold_reply(None, bytes))
 }
 
 /// A row that anybody may call. It gets nothing but the process's own state.

@@ -6,7 +6,7 @@ use axum::{
     Router,
     body::Body,
     extract::{Request, State},
-    http::{HeaderName, HeaderValue, Method, Response},
+    http::{HeaderName, HeaderValue, Method, Response, Version, header, uri::Authority},
     middleware::{Next, from_fn_with_state},
     routing::{MethodFilter, MethodRouter, on},
 };
@@ -58,7 +58,7 @@ fn name(method: &Method) -> &'static str {
 async fn refuse_method(request: Request, path: &'static str, allowed: String) -> Response<Body> {
     let mut response = error::method_not_allowed(path, request_id(&request));
     if let Ok(allowed) = HeaderValue::from_str(&allowed) {
-        response.headers_mut().insert(axum::http::header::ALLOW, allowed);
+        response.headers_mut().insert(header::ALLOW, allowed);
     }
     response.extensions_mut().insert(Template(path));
     response
@@ -79,7 +79,10 @@ async fn observe(State(app): State<App>, mut request: Request, next: Next) -> Re
     let started = app.monotonic();
     let method = request.method().clone();
     request.extensions_mut().insert(id);
-    let mut response = next.run(request).await;
+    let mut response = match check_host(&request) {
+        Ok(()) => next.run(request).await,
+        Err(error) => error::response(&error, UNKNOWN, id),
+    };
     let route = response.extensions().get::<Template>().map_or(UNKNOWN, |t| t.0);
     let code = response.extensions().get::<Code>().map_or("", |c| c.as_str());
     let took = app.monotonic().saturating_sub(started);
@@ -97,6 +100,18 @@ async fn observe(State(app): State<App>, mut request: Request, next: Next) -> Re
     let id = HeaderValue::from_str(&id.to_string()).expect("a UUID is a header value");
     response.headers_mut().insert(HeaderName::from_static("x-request-id"), id);
     response
+}
+
+/// HTTP/1.1 wants exactly one `host` (RFC 9112, 3.2). What it says means nothing here.
+fn check_host(request: &Request) -> Result<(), Error> {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (None, _) if request.version() < Version::HTTP_11 => Ok(()),
+        (None, _) => Err(Error::invalid("host", "is missing: HTTP/1.1 wants this header")),
+        (Some(_), Some(_)) => Err(Error::invalid("host", "is given twice")),
+        (Some(host), None) if host.is_empty() || Authority::try_from(host.as_bytes()).is_ok() => Ok(()),
+        (Some(_), None) => Err(Error::invalid("host", "is no host and port")),
+    }
 }
 
 fn name_or_other(method: &Method) -> &'static str {

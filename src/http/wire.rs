@@ -12,6 +12,7 @@ pub(crate) mod namespaces;
 pub(crate) mod operations;
 pub(crate) mod recall;
 pub(crate) mod rerank;
+pub(crate) mod review;
 pub(crate) mod search;
 
 #[cfg(test)]

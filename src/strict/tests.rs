@@ -85,5 +85,34 @@ fn a_tree_refuses_a_member_that_is_given_twice() {
     let c = json::<Tree>(br#"{"type":"eq","key":"a","key":"b"}"#).expect_err("twice");
     assert_eq!((c.path.as_str(), c.rule.as_str()), ("key", "is given twice"));
     let deep = format!("{}1{}", "[".repeat(5_000), "]".repeat(5_000));
-    assert_eq!(json::<Tree>(deep.as_bytes()).expect_err("deep").rule, "is nested too deeply");
+    assert!(json::<Tree>(deep.as_bytes()).expect_err("deep").rule.starts_with("has more than 32 levels"));
+}
+
+#[test]
+fn a_tree_ends_at_the_first_element_over_a_limit() {
+    let rule = |text: &str| json::<Tree>(text.as_bytes()).expect_err("too much").rule;
+    // What follows would be no JSON: it is never looked at.
+    let ones = |n: usize| vec!["1"; n].join(",");
+    assert_eq!(rule(&format!("[{},1, nothing", ones(1_024))), "may have at most 1024 members");
+    let lists = format!("[{}]", vec![format!("[{}]", ones(1_024)); 30].join(","));
+    assert_eq!(rule(&lists), "has more than 16384 values in all its lists together");
+    let nodes = format!("[{}, nothing", vec![format!("[{}]", vec!["{}"; 100].join(",")); 11].join(","));
+    assert_eq!(rule(&nodes), "has more than 1024 nodes");
+    let members = (0..20).map(|n| format!("\"{n}\":1")).collect::<Vec<_>>().join(",");
+    assert!(rule(&format!("{{{members}}}")).contains("known are type, key, value, filters"));
+}
+
+#[test]
+fn a_list_ends_at_its_limit_and_is_named_itself() {
+    #[derive(Deserialize)]
+    #[expect(dead_code, reason = "only its reading is looked at")]
+    struct Body {
+        words: List<String, 2>,
+    }
+    let read = |text: &str| json::<Body>(text.as_bytes()).map(|_| ()).map_err(|c| (c.path, c.rule));
+    assert_eq!(read(r#"{"words":["a","b"]}"#), Ok(()));
+    let surplus = Err(("words".to_owned(), "may have at most 2 members".to_owned()));
+    assert_eq!(read(r#"{"words":["a","b","c"]}"#), surplus);
+    assert_eq!(read(r#"{"words":["a","b", nothing"#), surplus);
+    assert_eq!(read(r#"{"words":["a",7]}"#), Err(("words[1]".to_owned(), "must be a string".to_owned())));
 }

@@ -27,7 +27,7 @@ use vault::LocalProvider;
 const ROOT_KEY: &str = "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0";
 /// Every scope there is.
 pub(crate) const ALL: &[&str] =
-    &["search", "ingest", "delete", "manage", "review", "act_as", "read_all", "vectors", "audit"];
+    &["search", "ingest", "delete", "manage", "review", "act_as", "read_all", "overwrite", "vectors", "audit"];
 
 /// The machine's time, and as much later as it is told.
 pub(crate) struct LaterClock(SystemClock, AtomicU64);

@@ -17,7 +17,7 @@ fn body(id: &str) -> Value {
         "delete_documents" => json!({ "ids": ["a"] }),
         "patch_documents" => json!({ "ids": ["a"], "attributes": { "x": 1 } }),
         "list_documents" => json!({ "ids": ["a"] }),
-        "review_documents" => json!({ "ids": ["a"], "decision": "release" }),
+        "review_documents" => json!({ "documents": [{ "id": "a", "commit": 1 }], "decision": "release" }),
         "search" => json!({ "query": "q" }),
         "context" => json!({ "query": "q", "max_tokens": 100 }),
         "recall" => json!({ "samples": 3 }),

@@ -22,7 +22,7 @@
 use crate::{Action, Hold, KeyRecord, Operator, TenantFacts, quota::Meter};
 use kernel::{
     Audience, Clock, Code, Error, Incarnation, KeyId, NamespaceName, OperatorName, Presence, Principal, Quotas,
-    RequestId, Scope, TenantId, limits,
+    ReadersRule, RequestId, Scope, TenantId, limits,
 };
 use std::{fmt, marker::PhantomData, sync::Arc};
 
@@ -173,13 +173,13 @@ impl<A: Action> Grant<A> {
         &self.facts.quotas
     }
 
-    /// Whose eyes this request looks with. `acting_as` narrows or changes them and needs `act_as`,
-    /// also for a key that may read all.
+    /// Whose eyes this request looks with in a namespace of this rule. `acting_as` narrows or changes them and needs
+    /// `act_as`, also for a key that may read all.
     ///
     /// # Errors
     /// `forbidden` without `act_as`; `invalid_request` for too many principals.
-    pub fn audience(&self, acting_as: Option<&[Principal]>) -> Result<Audience, Error> {
-        match acting_as {
+    pub fn audience(&self, acting_as: Option<&[Principal]>, readers: ReadersRule) -> Result<Audience, Error> {
+        let audience = match acting_as {
             Some(_) if !self.has(Scope::ActAs) => {
                 Err(Error::new(Code::Forbidden, "naming other principals needs the scope act_as").with_param("as"))
             }
@@ -189,7 +189,16 @@ impl<A: Action> Grant<A> {
             Some(list) => Ok(Audience::Principals(list.to_vec())),
             None if self.has(Scope::ReadAll) => Ok(Audience::Everything),
             None => Ok(Audience::Principals(self.principals().to_vec())),
+        };
+        Ok(audience?.where_readers_are(readers))
+    }
+
+    /// Whose eyes decide what stands under an id that a document is written to: with `overwrite` everything does.
+    pub fn write_audience(&self, readers: ReadersRule) -> Audience {
+        if self.has(Scope::ReadAll) || self.has(Scope::Overwrite) {
+            return Audience::Everything;
         }
+        Audience::Principals(self.principals().to_vec()).where_readers_are(readers)
     }
 
     /// Takes `tokens` from the tenant's minute, before they are embedded.

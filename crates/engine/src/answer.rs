@@ -1,12 +1,38 @@
 //! What flows are asked and what they answer: plain types. JSON is `src/http/wire.rs`'s matter.
 
+use crate::turnstile::Pass;
 use intake::{RawDocument, RawPatch};
-use kernel::{Attributes, CommitNo, Document, DocumentId, Error, Filter, Finding, Principal, Timestamp, Untrusted};
+use kernel::{Attributes, Audience, CommitNo, Document, DocumentId, Error, Filter, Finding, Principal, Untrusted};
 use ledger::Audited;
-use store::{Decision, Look, OnConflict, Selection};
+use std::sync::Arc;
+use store::{Decision, Look, OnConflict, Quarantine, Reviewed, Selection};
 
 /// A flow's end: either way it stands in the audit.
 pub type Flow<T> = Result<Audited<T>, Audited<Error>>;
+
+/// A reply with a permit for the memory that it takes.
+pub trait Permitted {
+    /// Takes the permit out, for whoever sends the reply: to be held until it is written.
+    fn take_permit(&mut self) -> Option<Pass>;
+}
+
+impl Permitted for SearchReply {
+    fn take_permit(&mut self) -> Option<Pass> {
+        self.memory.take()
+    }
+}
+
+impl Permitted for DocumentPage {
+    fn take_permit(&mut self) -> Option<Pass> {
+        self.memory.take()
+    }
+}
+
+impl Permitted for DocumentReply {
+    fn take_permit(&mut self) -> Option<Pass> {
+        self.memory.take()
+    }
+}
 
 /// Part of a list.
 #[derive(Clone, Debug)]
@@ -35,6 +61,8 @@ pub struct Deleted;
 pub struct IngestRequest {
     /// In the caller's order.
     pub documents: Vec<RawDocument>,
+    /// Results of those that were wrong as they were read, by their place in the request. The others are stored.
+    pub refused: Vec<(usize, DocumentResult)>,
     /// What to do where the id exists with other content.
     pub on_conflict: OnConflict,
 }
@@ -83,6 +111,13 @@ pub struct DocumentResult {
     pub findings: Vec<Finding>,
     /// Why it failed.
     pub error: Option<Error>,
+}
+
+impl DocumentResult {
+    /// Of a document that is wrong in itself.
+    pub fn failed(id: Option<DocumentId>, error: Error) -> Self {
+        Self { id, status: ResultStatus::Failed, passages: 0, findings: Vec::new(), error: Some(error) }
+    }
 }
 
 /// Results in the order of the request.
@@ -267,7 +302,7 @@ pub struct Hit {
     /// The passage's text, if asked for.
     pub text: Option<Untrusted>,
     /// Of the document, if asked for.
-    pub attributes: Option<Attributes>,
+    pub attributes: Option<Arc<Attributes>>,
     /// The passage's vector, if asked for.
     pub vector: Option<Vec<f32>>,
     /// In Unicode code points of the document's text.
@@ -297,12 +332,14 @@ pub struct SearchReply {
     pub timings: Vec<(&'static str, f64)>,
     /// The plan, if asked for.
     pub explain: Option<Explain>,
+    /// For the memory that it takes, until it is written.
+    pub memory: Option<Pass>,
 }
 
 /// How a search was carried out. Numbers only.
 #[derive(Clone, Debug)]
 pub struct Explain {
-    /// Rows of the namespace.
+    /// Rows of the namespace that this reader sees.
     pub rows: u64,
     /// Rows that passed readers, status, expiry and filter before any ranking.
     pub eligible_rows: u64,
@@ -369,15 +406,35 @@ pub struct SegmentSearch {
     pub way: &'static str,
     /// Rows in view of a walk.
     pub breadth: Option<usize>,
-    /// Rows compared by their int8 codes.
-    pub compared: u64,
+    /// Rows compared by their int8 codes; `None` for a reader who does not see everything.
+    pub compared: Option<u64>,
     /// Rows scored in 16 bits: the best of those, or all where so few might answer that none was compared.
-    pub rescored: u64,
+    pub rescored: Option<u64>,
+}
+
+impl SegmentSearch {
+    /// What a reader is told of how segments were searched. Into how many a namespace is cut, how large they are and
+    /// what that makes of a plan depends on all that was written to it: who does not see everything is told the sums
+    /// of eligible rows, as of one segment that has the rows which this reader sees.
+    pub(crate) fn told(looks: Vec<Look>, audience: &Audience, rows: u64) -> Vec<Self> {
+        let each = looks.into_iter().map(Self::from);
+        if *audience == Audience::Everything {
+            return each.collect();
+        }
+        let joined = each.reduce(|sum, one| Self {
+            rows,
+            eligible_rows: sum.eligible_rows + one.eligible_rows,
+            way: sum.way.max(one.way),
+            ..sum
+        });
+        joined.map(|sum| Self { rows, breadth: None, compared: None, rescored: None, ..sum }).into_iter().collect()
+    }
 }
 
 impl From<Look> for SegmentSearch {
     fn from(look: Look) -> Self {
         let segment::Trace { rows: eligible_rows, way, compared, rescored } = look.trace;
+        let (compared, rescored) = (Some(compared), Some(rescored));
         Self { rows: look.rows, eligible_rows, way: way.as_str(), breadth: way.breadth(), compared, rescored }
     }
 }
@@ -410,8 +467,12 @@ pub struct DocumentPage {
     pub next: Option<DocumentId>,
     /// What to show of each.
     pub include: Include,
+    /// Whether the content of quarantined ones is shown.
+    pub quarantine: Quarantine,
     /// The state that was read.
     pub commit: CommitNo,
+    /// For the memory that it takes, until it is written.
+    pub memory: Option<Pass>,
 }
 
 /// One document.
@@ -421,6 +482,10 @@ pub struct DocumentReply {
     pub document: Document,
     /// What to show of it.
     pub include: Include,
+    /// Whether its content is shown if it is quarantined.
+    pub quarantine: Quarantine,
+    /// For the memory that it takes, until it is written.
+    pub memory: Option<Pass>,
 }
 
 /// What a deletion did.
@@ -455,8 +520,8 @@ pub struct PatchReply {
 /// A reviewer's word on quarantined documents.
 #[derive(Debug)]
 pub struct ReviewRequest {
-    /// Which.
-    pub ids: Vec<DocumentId>,
+    /// Which, each in the state that the reviewer saw.
+    pub documents: Vec<Reviewed>,
     /// What to do.
     pub decision: Decision,
     /// Why; its pseudonym stands in the audit, its text nowhere.
@@ -470,9 +535,4 @@ pub struct ReviewReply {
     pub results: Vec<(DocumentId, &'static str)>,
     /// Since which commit.
     pub commit: CommitNo,
-}
-
-/// The day a document written now leaves, under a retention of so many days.
-pub(crate) fn retention_end(now: Timestamp, days: Option<u32>) -> Option<Timestamp> {
-    days.map(|d| now.plus(std::time::Duration::from_secs(u64::from(d) * 86_400)))
 }

@@ -34,6 +34,14 @@ pub struct EngineConfig {
     pub flush_bytes_max: u64,
     /// Rows in memory before a namespace is flushed.
     pub flush_rows_max: u64,
+    /// Open namespaces, audit logs and tenants' directories above which idle ones are closed, each.
+    pub namespaces_open_max: u64,
+    /// See `namespaces_open_max`.
+    pub audit_chains_open_max: u64,
+    /// See `namespaces_open_max`.
+    pub tenants_open_max: u64,
+    /// Log files and objects that this process may have open.
+    pub files_max: u64,
     /// A flushed segment up to this stands in the checkpoint itself, bytes. A benchmark that wants many objects says 0.
     #[doc(hidden)]
     pub inline_bytes_max: usize,
@@ -66,6 +74,10 @@ impl EngineConfig {
             memory_bytes_max: 4 << 30,
             flush_bytes_max: 16 << 20,
             flush_rows_max: 20_000,
+            namespaces_open_max: limits::NAMESPACES_OPEN_MAX,
+            audit_chains_open_max: limits::AUDIT_CHAINS_OPEN_MAX,
+            tenants_open_max: limits::TENANTS_OPEN_MAX,
+            files_max: u64::MAX,
             inline_bytes_max: store::INLINE_BYTES_MAX,
             erase_within: limits::ERASE_WITHIN,
             turns: true,

@@ -4,10 +4,12 @@
 //! Delimiters carry a marker that is fresh for every reply, so that no stored text can close its
 //! own fence (spotlighting: Hines et al., arXiv 2403.14720).
 
-use crate::{Engine, Flow, Hit, SearchRequest, work::Asker};
+use crate::{
+    Engine, Flow, Hit, Include, Permitted, SearchRequest, reply_size::ReplyRoom, turnstile::Pass, work::Asker,
+};
 use access::{Grant, Search};
 use base64::Engine as _;
-use kernel::{CommitNo, DocumentId, Entropy, Error, TokenSpan, Tokens, Untrusted, limits};
+use kernel::{CommitNo, DocumentId, Entropy, Error, TokenSpan, Tokens, Untrusted, json_bytes, limits};
 use ledger::Deed;
 
 /// How passages are set apart from instructions.
@@ -67,12 +69,20 @@ pub struct ContextReply {
     pub tokens: usize,
     /// Whose tokens.
     pub tokenizer: String,
-    /// Documents that were found but not used, and why.
+    /// Documents that were found but not used, and why: `budget`, or `reply_size` where the reply would be too long.
     pub left_out: Vec<(DocumentId, &'static str)>,
     /// The state that was searched.
     pub commit: CommitNo,
     /// What the caller should know.
     pub warnings: Vec<String>,
+    /// For the memory that it takes, until it is written.
+    pub memory: Option<Pass>,
+}
+
+impl Permitted for ContextReply {
+    fn take_permit(&mut self) -> Option<Pass> {
+        self.memory.take()
+    }
 }
 
 impl Engine {
@@ -95,13 +105,18 @@ impl Engine {
         if !(1..=limits::CONTEXT_TOKENS_MAX).contains(&request.max_tokens) {
             return Err(Error::invalid("max_tokens", "must be 1 to 200000"));
         }
-        request.search.include.text = true;
+        // Passages are rendered from their text and title: what else hits may show would only take memory.
+        request.search.include = Include { text: true, ..Include::default() };
         let record = self.namespace_record(grant)?;
         let tokens = match &record.settings.embedding {
             kernel::Embedding::Model { name, .. } => self.inner.models.tokens(name),
             _ => None,
         };
-        let found = self.search_under(grant, request.search).await?;
+        let mut found = self.search_under(grant, request.search).await?;
+        if let Some(memory) = &mut found.memory {
+            let bytes: u64 = found.hits.iter().map(|hit| hit.text.as_ref().map_or(0, Untrusted::json_bytes)).sum();
+            memory.grow(bytes.saturating_mul(grows_by(request.rendering)).min(2 * limits::REPLY_BYTES_SOFT))?;
+        }
         let marker = marker(request.rendering, &*self.inner.entropy);
         let (max_tokens, rendering) = (request.max_tokens, request.rendering);
         self.inner
@@ -112,9 +127,20 @@ impl Engine {
                 let mut reply = fit(found.hits, max_tokens, rendering, marker, counter);
                 reply.commit = found.commit;
                 reply.warnings = found.warnings;
+                reply.memory = found.memory;
                 reply
             })
             .await
+    }
+}
+
+/// How many times longer than its text a passage may be rendered.
+fn grows_by(rendering: Rendering) -> u64 {
+    match rendering {
+        Rendering::Plain | Rendering::Delimited => 1,
+        Rendering::Base64 => 2,
+        // A marker of 14 bytes between words of one.
+        Rendering::Datamarked => 8,
     }
 }
 
@@ -124,12 +150,17 @@ fn fit(hits: Vec<Hit>, max_tokens: usize, rendering: Rendering, marker: String, 
     let mut sources: Vec<Source> = Vec::new();
     let mut left_out: Vec<(DocumentId, &'static str)> = Vec::new();
     let mut used = 0;
+    let mut room = ReplyRoom::new();
     for hit in hits {
         let n = sources.len() + 1;
         let block = render(&hit, n, rendering, &marker);
         let tokens = counter.count(&block);
         if used + tokens > max_tokens {
             left_out.push((hit.document_id, "budget"));
+            continue;
+        }
+        if !room.take(json_bytes(&block)) {
+            left_out.push((hit.document_id, "reply_size"));
             continue;
         }
         used += tokens;
@@ -155,6 +186,7 @@ fn fit(hits: Vec<Hit>, max_tokens: usize, rendering: Rendering, marker: String, 
         left_out,
         commit: CommitNo(0),
         warnings: Vec::new(),
+        memory: None,
     }
 }
 
@@ -227,6 +259,10 @@ impl Tokens for Words {
             }
         }
         spans
+    }
+
+    fn count(&self, text: &str) -> usize {
+        text.split_whitespace().count()
     }
 
     fn name(&self) -> &str {

@@ -5,7 +5,7 @@
 //! fused score between the worst and the best candidate, likeness the cosine of two passages' vectors.
 
 use crate::{Diversity, fuse::Fused, query::Plan};
-use kernel::{Error, Untrusted};
+use kernel::{Error, Untrusted, checkpoint};
 use std::collections::HashMap;
 use store::{Address, Eligible, Snapshot};
 
@@ -85,6 +85,7 @@ pub(crate) fn choose(
         if candidates.len() == room {
             break;
         }
+        checkpoint(STEPS_A_CANDIDATE)?;
         if caps.take(candidate.item)? {
             candidates.push(candidate);
         }
@@ -92,7 +93,7 @@ pub(crate) fn choose(
     match plan.diversity() {
         Some(diversity) if plan.rerank().is_none() => {
             let vector = |at: Address| snapshot.vector_near(eligible, at);
-            Ok(diversify(candidates, diversity, vector, plan.top_k()))
+            diversify(candidates, diversity, vector, plan.top_k())
         }
         // What a reranker puts in order is diversified after that.
         _ => Ok(candidates),
@@ -100,14 +101,23 @@ pub(crate) fn choose(
 }
 
 /// The `top_k` of a ranking that are the most relevant and the least like each other.
+///
+/// # Errors
+/// When the request is to end.
 pub(crate) fn diversify<T: Copy>(
     ranked: Vec<Fused<T>>,
     diversity: Diversity,
     vector: impl Fn(T) -> Option<Vec<f32>>,
     top_k: usize,
-) -> Vec<Fused<T>> {
+) -> Result<Vec<Fused<T>>, Error> {
     let mut marginal = Marginal::new(ranked, diversity, vector);
-    std::iter::from_fn(|| marginal.next()).take(top_k).collect()
+    let mut taken = Vec::new();
+    while taken.len() < top_k {
+        checkpoint(marginal.steps())?;
+        let Some(next) = marginal.next() else { break };
+        taken.push(next);
+    }
+    Ok(taken)
 }
 
 /// Maximal marginal relevance: `O(candidates × taken)` products of vectors.
@@ -141,6 +151,11 @@ impl<T: Copy> Marginal<T> {
         Self { lambda: diversity.lambda, left: ranked.into_iter().map(weigh).collect() }
     }
 
+    /// What [`Marginal::next`] looks at.
+    fn steps(&self) -> u64 {
+        self.left.iter().map(|candidate| candidate.vector.len() as u64 + 8).sum()
+    }
+
     /// The best of those left, which are then worth less the more they are like it.
     fn next(&mut self) -> Option<Fused<T>> {
         let worth = |c: &Weighed<T>| match c.likeness {
@@ -172,6 +187,9 @@ fn unit(mut vector: Vec<f32>) -> Vec<f32> {
     }
     vector
 }
+
+/// Steps of counting a candidate's document and source.
+const STEPS_A_CANDIDATE: u64 = 512;
 
 #[cfg(test)]
 mod tests;

@@ -2,15 +2,15 @@
 
 use crate::{
     DeleteReply, DocumentPage, DocumentReply, Engine, Flow, Include, ListRequest, PatchReply, PatchRequest,
-    ReviewReply, ReviewRequest, Selection, work::Asker,
+    ReviewReply, ReviewRequest, Selection,
+    reply_size::{self, ReplyRoom, too_long},
+    turnstile::Pass,
+    work::Asker,
 };
 use access::{Action, Delete, Grant, Patch, Read, Review};
-use kernel::{Code, CommitNo, DocumentId, Error, Scope, Status, limits};
+use kernel::{Code, CommitNo, Document, DocumentId, Error, Scope, limits};
 use ledger::{Deed, Pen};
-use store::Outcome;
-
-/// What a reader of documents may meet: everything that is stored, whatever its state.
-const ALL: [Status; 3] = [Status::Indexed, Status::Quarantined, Status::Pending];
+use store::{Listed, Located, Outcome, Quarantine, Snapshot};
 
 impl Engine {
     /// One document, or the uniform 404.
@@ -24,19 +24,20 @@ impl Engine {
 
     async fn get_under(&self, grant: &Grant<Read>, id: &DocumentId, include: Include) -> Result<DocumentReply, Error> {
         may_show(grant, include)?;
-        let audience = grant.audience(None)?;
         let record = self.namespace_record(grant)?;
+        let audience = grant.audience(None, record.settings.readers())?;
+        let quarantine = quarantine(grant);
+        let mut memory = self.inner.search_bytes.enter(grant.incarnation(), REPLY_BYTES_MIN)?;
         let snapshot = self.inner.stores.enter(grant, &record.settings).await?.snapshot(None).await?;
         let now = self.inner.clock.now();
         let id = id.clone();
-        let found = self
-            .inner
-            .work
-            .cpu(Asker::answer(grant), move || snapshot.get(&id, &audience, include.vector, now))
-            .await??;
-        let document = found.ok_or_else(Error::not_found)?;
-        let include = shown(include, &record);
-        Ok(DocumentReply { document, include })
+        let work = move || {
+            let located = snapshot.locate(&id, &audience, quarantine, now)?.ok_or_else(Error::not_found)?;
+            let read = read(&snapshot, &located, include, &mut ReplyRoom::new(), &mut memory)?;
+            let document = read.ok_or_else(|| too_long("the document", GET_REMEDY))?;
+            Ok(DocumentReply { document, include, quarantine, memory: Some(memory) })
+        };
+        self.inner.work.cpu(Asker::answer(grant), work).await?
     }
 
     /// A page of documents, ordered by id.
@@ -55,18 +56,47 @@ impl Engine {
         if request.limit > limits::LIST_LIMIT_MAX {
             return Err(Error::invalid("limit", "must be 0 to 1000"));
         }
-        let audience = grant.audience(request.acting_as.as_deref())?;
         let record = self.namespace_record(grant)?;
+        let audience = grant.audience(request.acting_as.as_deref(), record.settings.readers())?;
+        let quarantine = quarantine(grant);
+        let mut memory = self.inner.search_bytes.enter(grant.incarnation(), REPLY_BYTES_MIN)?;
         let snapshot = self.inner.stores.enter(grant, &record.settings).await?.snapshot(None).await?;
         let now = self.inner.clock.now();
-        let include = shown(request.include, &record);
+        let presence = grant.presence().clone();
         let work = move || {
-            let ListRequest { filter, ids, limit, after, .. } = request;
-            let eligible = snapshot.eligible(&audience, filter.as_ref(), &ALL, now)?;
-            let (documents, total, more) =
-                snapshot.list(&eligible, ids.as_deref(), after.as_ref(), limit, include.text, include.vector)?;
+            let ListRequest { filter, ids, limit, after, include, .. } = request;
+            let eligible = snapshot.stored(&audience, filter.as_ref(), quarantine, now)?;
+            let (ids, after) = (ids.as_deref(), after.as_ref());
+            let Include { text, vector: vectors, .. } = include;
+            let wanted = Listed { ids, after, limit, text, vectors, quarantine };
+            let store::Page { documents: located, total, mut more } = snapshot.page(&eligible, &wanted)?;
+            let mut documents: Vec<Document> = Vec::with_capacity(located.len());
+            let mut room = ReplyRoom::new();
+            for located in &located {
+                presence.check()?;
+                let Some(document) = read(&snapshot, located, include, &mut room, &mut memory)? else {
+                    more = true;
+                    // The next page begins after an id: those that share one stay together.
+                    while documents.last().is_some_and(|last| last.id.as_str() == located.id().as_str()) {
+                        documents.pop();
+                    }
+                    break;
+                };
+                documents.push(document);
+            }
+            if documents.is_empty() && !located.is_empty() {
+                return Err(too_long("the next document alone", LIST_REMEDY));
+            }
             let next = if more { documents.last().map(|d| d.id.clone()) } else { None };
-            Ok(DocumentPage { documents, total, next, include, commit: snapshot.commit() })
+            Ok(DocumentPage {
+                documents,
+                total,
+                next,
+                include,
+                quarantine,
+                commit: snapshot.commit(),
+                memory: Some(memory),
+            })
         };
         self.inner.work.cpu(Asker::answer(grant), work).await?
     }
@@ -87,8 +117,8 @@ impl Engine {
         erase: bool,
     ) -> Result<(DeleteReply, CommitNo), Error> {
         let _pass = self.inner.writes.enter(grant.incarnation(), 1)?;
-        let audience = grant.audience(None)?;
         let record = self.namespace_record(grant)?;
+        let audience = grant.audience(None, record.settings.readers())?;
         let room = self.inner.stores.enter(grant, &record.settings).await?;
         let line = line(self.inner.trail.pen(grant), "deleted");
         if !erase {
@@ -103,9 +133,8 @@ impl Engine {
         let (deleted, commit) = (erasing.outcome.deleted, erasing.outcome.commit);
         let gone: std::collections::HashSet<_> = erasing.outcome.ids.iter().cloned().collect();
         let erased = erasing.erased().await?;
-        // What is stated is true whoever may read it: of an id under which something lives nothing is said. To a caller
-        // who does not see all, silence about such an id must not tell it from one that never was: so only what this
-        // call has deleted is named.
+        // An id is named only where nothing is left that the caller could read. To one who does not see all, silence about
+        // an id must not tell a hidden document from one that never was: so only what this call has deleted is named.
         let sees_all = matches!(audience, kernel::Audience::Everything);
         let mut named = erased.free;
         named.retain(|id| sees_all || gone.contains(id));
@@ -113,7 +142,7 @@ impl Engine {
             true => None,
             false => {
                 let commits = (erased.commit, erased.looked_at);
-                Some(self.inner.registry.certify_erased(grant, &record, &named, deleted, commits)?)
+                Some(self.inner.registry.certify_erased(grant, &record, &named, deleted, commits, sees_all)?)
             }
         };
         Ok((DeleteReply { deleted, commit, certificate }, commit))
@@ -127,21 +156,25 @@ impl Engine {
 
     async fn patch_under(&self, grant: &Grant<Patch>, request: PatchRequest) -> Result<(PatchReply, CommitNo), Error> {
         let _pass = self.inner.writes.enter(grant.incarnation(), 1)?;
-        let audience = grant.audience(None)?;
         let record = self.namespace_record(grant)?;
+        self.know_totals(grant).await?;
+        let audience = grant.audience(None, record.settings.readers())?;
         let opened = matches!(request.patch.readers, Some(None));
         if opened && record.settings.require_readers {
             return Err(Error::invalid("readers", "is required in this namespace"));
         }
-        let patch = intake::screen_patch(request.patch, &record.settings.screening)?;
+        // Its strings are scanned, and may be as many as a body holds.
+        let (raw, policy) = (request.patch, record.settings.screening);
+        let screen = move || intake::screen_patch(raw, &policy);
+        let patch = self.inner.work.cpu(Asker::write(grant), screen).await??;
         let room = self.inner.stores.enter(grant, &record.settings).await?;
         let outcome =
             room.patch(&request.which, &audience, patch, line(self.inner.trail.pen(grant), "patched")).await?;
         Ok((PatchReply { matched: outcome.matched, commit: outcome.commit }, outcome.commit))
     }
 
-    /// Releases or rejects what a screen held back. The word binds to that content: a document
-    /// that was written again is judged anew.
+    /// Releases or rejects what a screen held back, as the reviewer saw it: a document that was written again since is a
+    /// `conflict` and stays as it is.
     pub async fn review(&self, grant: Grant<Review>, request: ReviewRequest) -> Flow<ReviewReply> {
         let end = self.review_under(&grant, request).await;
         self.settle_commit(grant, end).await
@@ -153,15 +186,52 @@ impl Engine {
         request: ReviewRequest,
     ) -> Result<(ReviewReply, CommitNo), Error> {
         let _pass = self.inner.writes.enter(grant.incarnation(), 1)?;
-        let audience = grant.audience(None)?;
         let record = self.namespace_record(grant)?;
+        let audience = grant.audience(None, record.settings.readers())?;
         let room = self.inner.stores.enter(grant, &record.settings).await?;
         let line = line(self.inner.trail.pen(grant), "reviewed");
-        let outcome = room.decide(&request.ids, &audience, request.decision, line).await?;
+        let outcome = room.decide(&request.documents, &audience, request.decision, line).await?;
         let results = outcome.results.into_iter().map(|r| (r.id, r.status.as_str())).collect();
         Ok((ReviewReply { results, commit: outcome.commit }, outcome.commit))
     }
 }
+
+/// Reads a document as far as it is shown; `None` where it would make the reply too long. What it takes at least is known
+/// before it is read.
+fn read(
+    snapshot: &Snapshot,
+    located: &Located,
+    include: Include,
+    room: &mut ReplyRoom,
+    memory: &mut Pass,
+) -> Result<Option<Document>, Error> {
+    let sizes = snapshot.sizes(located);
+    // A number takes two bytes at least, its digit and a comma.
+    let mut least = if include.text { sizes.text } else { 0 } + if include.vector { sizes.vectors / 2 } else { 0 };
+    if !room.fits(least) {
+        if !snapshot.is_withheld(located)? {
+            return Ok(None);
+        }
+        least = 0;
+    }
+    memory.grow(least)?;
+    let mut document = snapshot.read(located, include.text && least > 0, include.vector && least > 0)?;
+    if !include.attributes {
+        document.attributes.clear();
+    }
+    let length = reply_size::document(&document, include);
+    if !room.take(length) {
+        return Ok(None);
+    }
+    memory.grow(document.heap_bytes().saturating_sub(least) + length)?;
+    Ok(Some(document))
+}
+
+/// What a reply takes before a document is in it.
+const REPLY_BYTES_MIN: u64 = 64 << 10;
+const GET_REMEDY: &str =
+    "leave out its text or vector; documents/list with an empty include shows it without attributes too";
+const LIST_REMEDY: &str = "list it with less of it: its head alone comes with an empty include";
 
 /// Vectors are source data: they want their own scope.
 fn may_show<A: Action>(grant: &Grant<A>, include: Include) -> Result<(), Error> {
@@ -171,13 +241,13 @@ fn may_show<A: Action>(grant: &Grant<A>, include: Include) -> Result<(), Error> 
     Ok(())
 }
 
-/// Where `retention.original` is `drop`, passages answer searches but the whole text is not shown.
-fn shown(include: Include, record: &registry::NamespaceRecord) -> Include {
-    Include { text: include.text && record.settings.retention.original == kernel::Original::Keep, ..include }
+/// What was held back is shown to who reviews it.
+fn quarantine<A: Action>(grant: &Grant<A>) -> Quarantine {
+    if grant.has(Scope::Review) { Quarantine::Shown } else { Quarantine::Withheld }
 }
 
 /// The audit line of a mutation, written when its outcome is known.
-fn line(pen: Pen, count: &'static str) -> store::Line {
+pub(crate) fn line(pen: Pen, count: &'static str) -> store::Line {
     Box::new(move |outcome: &Outcome| {
         pen.write(Deed::success().count(count, outcome.ids.len() as u64).documents(outcome.ids.clone()))
     })

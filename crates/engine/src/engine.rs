@@ -6,11 +6,11 @@ use crate::{
     key_watch::KeyWatch,
     ownership::Ownership,
     recall::Recalled,
-    turnstile::Turnstile,
-    work::{LanesConfig, Work},
+    turnstile::{Pass, Turnstile},
+    work::{Asker, LanesConfig, Work},
 };
 use access::{Action, Ask, Gate, Grant, Refusal};
-use kernel::{Clock, Code, CommitNo, Entropy, Error, RequestId, Timestamp};
+use kernel::{Clock, Code, CommitNo, Entropy, Error, Incarnation, RequestId, Timestamp, limits};
 use ledger::{Deed, Trail};
 use models::Models;
 use registry::Registry;
@@ -33,8 +33,10 @@ pub(crate) struct Inner {
     pub(crate) models: Models,
     pub(crate) work: Work,
     pub(crate) searches: Turnstile,
-    /// Memory that answers take while they are made.
+    /// Memory that answers take while they are made, and until they are written.
     pub(crate) search_bytes: Turnstile,
+    /// Memory that writes take until they are committed.
+    pub(crate) write_bytes: Turnstile,
     pub(crate) recalled: Recalled,
     pub(crate) writes: Turnstile,
     pub(crate) clock: Arc<dyn Clock>,
@@ -111,7 +113,7 @@ impl Engine {
             clock: config.clock.clone(),
             entropy: config.entropy.clone(),
             tracker: tracker.clone(),
-            chains_open_max: kernel::limits::AUDIT_CHAINS_OPEN_MAX,
+            chains_open_max: config.audit_chains_open_max,
         });
         let stores = Stores::new(StoresConfig {
             storage,
@@ -132,7 +134,9 @@ impl Engine {
             erase_within: config.erase_within,
             graphs: if config.reference_graphs { segment::Links::Reference } else { segment::Links::Built },
             inline_bytes_max: config.inline_bytes_max,
-        });
+        })
+        .bounded(config.namespaces_open_max, config.files_max);
+        registry.bound_open(config.tenants_open_max);
         let ownership = Ownership::watch(&config.storage, &registry, &config.clock, &tracker);
         let gate = Gate::new(registry.credentials(), config.clock.clone());
         let engine = Self {
@@ -144,7 +148,14 @@ impl Engine {
                 models: config.models,
                 work,
                 searches: Turnstile::new(config.searches_max as u64, "searches"),
-                search_bytes: Turnstile::new(config.memory_bytes_max / 8, "bytes in searches"),
+                search_bytes: Turnstile::new(
+                    (config.memory_bytes_max / 8).max(limits::REPLIES_BYTES_MIN),
+                    "bytes in replies",
+                ),
+                write_bytes: Turnstile::new(
+                    (config.memory_bytes_max / 8).max(limits::WRITES_BYTES_MIN),
+                    "bytes in writes",
+                ),
                 recalled: Recalled::default(),
                 writes: Turnstile::new(config.writes_max as u64, "writes"),
                 clock: config.clock,
@@ -161,6 +172,19 @@ impl Engine {
         engine.inner.eraser.start(&engine);
         engine.resume_operations();
         Ok((engine, token))
+    }
+
+    /// Runs `f` on a request thread, in the turn of its tenant: reading a large request, say.
+    ///
+    /// # Errors
+    /// `overloaded` and `rate_limited` when the queue is full; `overloaded` when the caller has gone; `internal` when `f`
+    /// panicked.
+    pub async fn in_turn<A: Action, T: Send + 'static>(
+        &self,
+        grant: &Grant<A>,
+        f: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        self.inner.work.cpu(Asker::answer(grant), f).await
     }
 
     /// Lets running work end, at most `wait`, then makes what is queued durable.
@@ -245,6 +269,19 @@ impl Engine {
     pub fn ready(&self) -> Result<(), Error> {
         self.inner.ownership.sure()?;
         self.inner.registry.ready()
+    }
+
+    /// A permit for the memory of a reply that will be so long, before anything is done for it.
+    ///
+    /// # Errors
+    /// `overloaded`, `rate_limited`, `too_large`: see the gate of searches.
+    pub fn reply_permit<A: Action>(&self, grant: &Grant<A>, bytes: u64) -> Result<Pass, Error> {
+        self.inner.search_bytes.enter(grant.incarnation(), bytes)
+    }
+
+    /// Counts the memory of a reply to what was done already: it cannot be refused. `None` is an operator.
+    pub fn hold_reply(&self, who: Option<Incarnation>, bytes: u64) -> Pass {
+        self.inner.search_bytes.hold(who.unwrap_or(Incarnation::from_bytes([0; 16])), bytes)
     }
 
     /// Numbers for metrics.

@@ -5,13 +5,10 @@
 //! leave the batch half judged (a full queue, a model that fails) fails the request and stores
 //! nothing, so that a retry is whole.
 
-use crate::{
-    DocumentResult, Engine, Flow, IngestReply, IngestRequest, ResultStatus, answer::retention_end, embed::Embedding,
-    work::Asker,
-};
+use crate::{DocumentResult, Engine, Flow, IngestReply, IngestRequest, ResultStatus, embed::Embedding, work::Asker};
 use access::{Grant, Ingest};
 use intake::{Admitted, Body, Profile, RawDocument, Screened, Verdict};
-use kernel::{Code, DocumentId, Error, Finding, NamespaceSettings, OperationId, Timestamp};
+use kernel::{Audience, Code, DocumentId, Error, Finding, NamespaceSettings, OperationId, ReadersRule};
 use ledger::Deed;
 use models::Kind;
 use registry::{Begun, NamespaceRecord, OperationKind};
@@ -20,6 +17,10 @@ use std::{
     sync::Arc,
 };
 use store::{Known, Room, Upsert, UpsertStatus};
+
+/// How often what a write brings is in memory before it is committed: as it came, as it is stored, as a log entry, and as
+/// that entry's sealed form.
+const WRITE_FACTOR: u64 = 4;
 
 type Identity = (DocumentId, [u8; 32]);
 
@@ -31,8 +32,10 @@ enum Step {
 
 impl Engine {
     /// Stores documents. See the module's text for the order.
-    pub async fn ingest(&self, grant: Grant<Ingest>, request: IngestRequest) -> Flow<IngestReply> {
+    pub async fn ingest(&self, grant: Grant<Ingest>, mut request: IngestRequest) -> Flow<IngestReply> {
+        let refused = std::mem::take(&mut request.refused);
         let end = self.ingest_under(&grant, request).await;
+        let end = end.map(|(reply, written)| (with_refused(reply, refused), written));
         match end {
             // Nothing was written (all unchanged, rejected or failed): no commit carries the line.
             Ok((reply, false)) => {
@@ -48,8 +51,14 @@ impl Engine {
     }
 
     /// The same in the background (`Prefer: respond-async`): answers with an operation.
-    pub async fn ingest_later(&self, grant: Grant<Ingest>, request: IngestRequest) -> Flow<OperationId> {
-        let total = request.documents.len() as u64;
+    /// `held` is dropped when the work has ended: what the documents take of a bound.
+    pub async fn ingest_later(
+        &self,
+        grant: Grant<Ingest>,
+        request: IngestRequest,
+        held: impl Send + 'static,
+    ) -> Flow<OperationId> {
+        let total = (request.documents.len() + request.refused.len()) as u64;
         let operation = match self.inner.registry.begin_operation(grant.tenant(), OperationKind::Ingest).await {
             Ok(Begun::Fresh(operation)) => operation,
             // Another request's operation is no receipt for these documents.
@@ -72,28 +81,34 @@ impl Engine {
                 }
                 Err(error) => operation.fail(&error.into_body()).await,
             }
+            drop(held);
         });
         Ok(receipt)
     }
 
     async fn ingest_under(&self, grant: &Grant<Ingest>, request: IngestRequest) -> Result<(IngestReply, bool), Error> {
         let _pass = self.inner.writes.enter(grant.incarnation(), 1)?;
+        let bytes: u64 = request.documents.iter().map(RawDocument::heap_bytes).sum();
+        let mut memory = self.inner.write_bytes.enter(grant.incarnation(), WRITE_FACTOR.saturating_mul(bytes))?;
         let (record, _created) = self.inner.registry.ensure_namespace(grant, NamespaceSettings::default()).await?;
         let record = self.fix_embedding(grant, record, &request.documents).await?;
         let settings = Arc::new(record.settings.clone());
         let room = self.inner.stores.enter(grant, &settings).await?;
-        self.check_quota(grant, &request.documents).await?;
+        self.know_totals(grant).await?;
 
         let bytes_in = request.documents.iter().map(size).sum();
-        let (steps, tokens) = self.prepare(grant, &room, &settings, request.documents).await?;
+        let audience = grant.write_audience(settings.readers());
+        let (steps, tokens) = self.prepare(grant, (&room, &audience), &settings, request.documents).await?;
         let (mut results, screened) = split(steps);
+        let passages: u64 = screened.iter().map(|(_, _, screened)| screened.passages_cut() as u64).sum();
+        memory.grow(WRITE_FACTOR * 4 * passages * settings.embedding.dimensions() as u64)?;
         let admitted = self.vectors(grant, &settings, screened, &mut results).await?;
         if admitted.is_empty() {
-            let commit = room.totals().commit;
+            let commit = room.commit();
             return Ok((IngestReply { results: finish(results), commit }, false));
         }
         let used = Used { tokens, bytes_in };
-        let commit = commit(self, grant, &room, request.on_conflict, admitted, used, &mut results).await?;
+        let commit = commit(self, grant, (&room, &audience), request.on_conflict, admitted, used, &mut results).await?;
         Ok((IngestReply { results: finish(results), commit }, true))
     }
 
@@ -104,7 +119,8 @@ impl Engine {
         record: NamespaceRecord,
         documents: &[RawDocument],
     ) -> Result<NamespaceRecord, Error> {
-        if record.settings.embedding != kernel::Embedding::Default {
+        // A request of which nothing can be stored decides nothing.
+        if record.settings.embedding != kernel::Embedding::Default || documents.is_empty() {
             return Ok(record);
         }
         let own = documents.iter().find_map(|d| d.vector.as_ref()).map(Vec::len);
@@ -130,20 +146,21 @@ impl Engine {
     async fn prepare(
         &self,
         grant: &Grant<Ingest>,
-        room: &Room<Ingest>,
+        (room, audience): (&Room<Ingest>, &Audience),
         settings: &Arc<NamespaceSettings>,
         documents: Vec<RawDocument>,
     ) -> Result<(Vec<Step>, u64), Error> {
-        let keyed = room.keyed();
+        let (keyed, judgement) = (room.keyed(), settings.judgement());
         let (identities, documents) = self
             .inner
             .work
             .cpu(Asker::write(grant), move || {
-                let identities: Vec<Identity> = documents.iter().map(|d| intake::identify(d, &*keyed)).collect();
+                let identities: Vec<Identity> =
+                    documents.iter().map(|d| intake::identify(d, &judgement, &*keyed)).collect();
                 (identities, documents)
             })
             .await?;
-        let known = unchanged(room, &identities).await?;
+        let known = unchanged(room, audience, &identities).await?;
         let tokens = match &settings.embedding {
             kernel::Embedding::Model { name, .. } => {
                 self.serving(name)?;
@@ -152,18 +169,17 @@ impl Engine {
             _ => None,
         };
         let settings = settings.clone();
-        let leaves = retention_end(self.inner.clock.now(), settings.retention.days);
-        let require_readers = settings.require_readers;
+        let readers = settings.readers();
         let steps = self
             .inner
             .work
             .cpu(Asker::write(grant), move || {
                 let judge = |((raw, identity), same): ((RawDocument, Identity), Option<DocumentResult>)| match same {
                     Some(done) => Step::Done(done),
-                    None if require_readers && raw.readers.is_none() => {
+                    None if readers == ReadersRule::Required && raw.readers.is_none() => {
                         Step::Done(failed(identity.0, Error::invalid("readers", "is required in this namespace")))
                     }
-                    None => judge(kept_until(raw, leaves), identity, &settings, tokens.as_deref()),
+                    None => judge(raw, identity, &settings, tokens.as_deref()),
                 };
                 documents.into_iter().zip(identities).zip(known).map(judge).collect::<Vec<_>>()
             })
@@ -183,57 +199,65 @@ impl Engine {
         results: &mut [Option<DocumentResult>],
     ) -> Result<Vec<(usize, Admitted)>, Error> {
         let profile = Profile { dimensions: settings.embedding.dimensions(), distance: settings.distance };
+        let model = match &settings.embedding {
+            kernel::Embedding::Model { name, .. } => Some(name),
+            _ => None,
+        };
+        // Texts are copied and vectors made of unit length on the pool: there may be as many as a body holds.
+        let copy = model.is_some();
+        let passages = move || {
+            let of = |(.., screened): &(usize, Identity, Screened)| {
+                (copy && screened.own_vector().is_none()).then(|| screened.passages())
+            };
+            let passages: Vec<_> = screened.iter().map(of).collect();
+            (screened, passages)
+        };
+        let (screened, passages) = self.inner.work.cpu(Asker::write(grant), passages).await?;
         let mut waiting: Vec<(usize, Identity, Screened, Option<Embedding>)> = Vec::new();
-        for (at, identity, screened) in screened {
-            let embedding = match (&settings.embedding, screened.own_vector()) {
-                (kernel::Embedding::Model { name, .. }, None) => {
-                    Some(self.embed_later(grant, name, Kind::Passage, screened.passages())?)
-                }
+        for ((at, identity, screened), passages) in screened.into_iter().zip(passages) {
+            let embedding = match (model, passages) {
+                (Some(name), Some(passages)) => Some(self.embed_later(grant, name, Kind::Passage, passages)?),
                 _ => None,
             };
             waiting.push((at, identity, screened, embedding));
         }
-        let mut admitted = Vec::new();
+        let mut embedded = Vec::with_capacity(waiting.len());
         for (at, identity, screened, embedding) in waiting {
             let vectors = match embedding {
-                Some(embedding) => embedding.wait().await?,
-                None => screened.own_vector().map(<[f32]>::to_vec).unwrap_or_default(),
+                Some(embedding) => Some(embedding.wait().await?),
+                None => None,
             };
-            let id = identity.0.clone();
-            match intake::admit(screened, identity, vectors, &profile) {
+            embedded.push((at, identity, screened, vectors));
+        }
+        let admit = move || {
+            let one = |(at, identity, screened, vectors): (usize, Identity, Screened, Option<Vec<f32>>)| {
+                let own = || screened.own_vector().map(<[f32]>::to_vec).unwrap_or_default();
+                let (id, vectors) = (identity.0.clone(), vectors.unwrap_or_else(own));
+                (at, id, intake::admit(screened, identity, vectors, &profile))
+            };
+            embedded.into_iter().map(one).collect::<Vec<_>>()
+        };
+        let mut admitted = Vec::new();
+        for (at, id, outcome) in self.inner.work.cpu(Asker::write(grant), admit).await? {
+            match outcome {
                 Ok(document) => admitted.push((at, document)),
                 Err(error) => results[at] = Some(failed(id, error.into())),
             }
         }
         Ok(admitted)
     }
-
-    /// Quotas of documents and bytes, over all of the tenant's namespaces.
-    async fn check_quota(&self, grant: &Grant<Ingest>, documents: &[RawDocument]) -> Result<(), Error> {
-        let quotas = grant.quotas();
-        if quotas.documents.is_none() && quotas.bytes.is_none() {
-            return Ok(());
-        }
-        let totals = self.tenant_stored(grant.incarnation()).await?;
-        let bytes: u64 = documents.iter().map(size).sum();
-        let over = quotas.documents.is_some_and(|max| totals.documents + documents.len() as u64 > max)
-            || quotas.bytes.is_some_and(|max| totals.bytes + bytes > max);
-        if over {
-            return Err(Error::new(
-                Code::QuotaExceeded,
-                "the tenant's quota of documents or bytes is used up; delete documents or ask an operator to raise it",
-            ));
-        }
-        Ok(())
-    }
 }
 
 /// Documents whose stored content is this very content. One that stands twice in the request is
 /// never taken as unchanged: the first of the two may change it.
-async fn unchanged(room: &Room<Ingest>, identities: &[Identity]) -> Result<Vec<Option<DocumentResult>>, Error> {
+async fn unchanged(
+    room: &Room<Ingest>,
+    audience: &Audience,
+    identities: &[Identity],
+) -> Result<Vec<Option<DocumentResult>>, Error> {
     let mut seen = HashSet::new();
     let twice: HashSet<&DocumentId> = identities.iter().map(|i| &i.0).filter(|id| !seen.insert(*id)).collect();
-    let known = room.known(identities).await?;
+    let known = room.known(identities, audience).await?;
     let same = |(identity, known): (&Identity, Known)| match known {
         Known::Same(head) if !twice.contains(&identity.0) => Some(DocumentResult {
             id: Some(identity.0.clone()),
@@ -245,15 +269,6 @@ async fn unchanged(room: &Room<Ingest>, identities: &[Identity]) -> Result<Vec<O
         _ => None,
     };
     Ok(identities.iter().zip(known).map(same).collect())
-}
-
-/// The earlier of the document's own end and the namespace's retention.
-fn kept_until(mut raw: RawDocument, leaves: Option<Timestamp>) -> RawDocument {
-    raw.expires_at = match (raw.expires_at, leaves) {
-        (Some(own), Some(leaves)) => Some(own.min(leaves)),
-        (own, leaves) => own.or(leaves),
-    };
-    raw
 }
 
 fn judge(
@@ -307,7 +322,7 @@ struct Used {
 async fn commit(
     engine: &Engine,
     grant: &Grant<Ingest>,
-    room: &Room<Ingest>,
+    (room, audience): (&Room<Ingest>, &Audience),
     on_conflict: store::OnConflict,
     admitted: Vec<(usize, Admitted)>,
     used: Used,
@@ -329,7 +344,7 @@ async fn commit(
         let deed = Deed::success().count("documents", ids.len() as u64).documents(ids);
         pen.write(deed.count("tokens", used.tokens).count("bytes_in", used.bytes_in))
     });
-    let outcome = room.append(upserts, line).await?;
+    let outcome = room.append(upserts, audience, line).await?;
     for (at, stored) in places.into_iter().zip(outcome.results) {
         results[at] = Some(DocumentResult {
             status: match stored.status {
@@ -339,8 +354,12 @@ async fn commit(
                 UpsertStatus::Skipped => ResultStatus::Skipped,
                 _ => ResultStatus::Failed,
             },
-            error: matches!(stored.status, UpsertStatus::Conflict)
-                .then(|| Error::new(Code::AlreadyExists, "a document with this id exists with other content")),
+            error: matches!(stored.status, UpsertStatus::Conflict).then(|| {
+                Error::new(
+                    Code::AlreadyExists,
+                    "a document with this id exists with other content, or was stored under other settings",
+                )
+            }),
             passages: stored.passages,
             findings: findings.remove(&at).unwrap_or_default(),
             id: Some(stored.id),
@@ -353,8 +372,17 @@ fn finish(results: Results) -> Vec<DocumentResult> {
     results.into_iter().flatten().collect()
 }
 
+/// All results in the order of the request.
+fn with_refused(mut reply: IngestReply, refused: Vec<(usize, DocumentResult)>) -> IngestReply {
+    // Ascending, so each place is right once those before it are there.
+    for (at, result) in refused {
+        reply.results.insert(at.min(reply.results.len()), result);
+    }
+    reply
+}
+
 fn failed(id: DocumentId, error: Error) -> DocumentResult {
-    DocumentResult { id: Some(id), status: ResultStatus::Failed, passages: 0, findings: Vec::new(), error: Some(error) }
+    DocumentResult::failed(Some(id), error)
 }
 
 fn deed(reply: &IngestReply) -> Deed {

@@ -8,11 +8,13 @@ mod answer;
 mod config;
 mod context;
 mod control;
+mod cost;
 mod diversify;
 mod documents;
 mod embed;
 mod engine;
 mod eraser;
+mod fetch;
 mod fuse;
 mod ingest;
 mod key_watch;
@@ -23,6 +25,7 @@ mod patience;
 mod query;
 mod recall;
 mod reencrypt;
+mod reply_size;
 mod rerank;
 mod rotate;
 mod search;
@@ -32,8 +35,8 @@ mod work;
 pub use answer::{
     DeleteReply, Deleted, Diversity, DocumentPage, DocumentReply, DocumentResult, Explain, Flow, Fused, Fusion,
     FusionMethod, Hit, Include, IngestReply, IngestRequest, ListRequest, MinScores, Mode, Page, Paged, PatchReply,
-    PatchRequest, Rerank, Reranked, ResultStatus, ReviewReply, ReviewRequest, Scores, SearchReply, SearchRequest,
-    SegmentSearch, Signals, Weights,
+    PatchRequest, Permitted, Rerank, Reranked, ResultStatus, ReviewReply, ReviewRequest, Scores, SearchReply,
+    SearchRequest, SegmentSearch, Signals, Weights,
 };
 pub use config::EngineConfig;
 pub use context::{ContextReply, ContextRequest, Rendering, Source};
@@ -49,5 +52,6 @@ pub use registry::{
     Campaign, Certificate, KeyChoice, KeyState, KeyStatus, KeyView, NewKey, NewTenant, OperationView, OperatorView,
     ProviderHealth, ServerKeys, SignedHead, TenantChange, TenantView,
 };
-pub use store::{Decision, OnConflict, Selection};
+pub use store::{Decision, OnConflict, Quarantine, Reviewed, ReviewedState, Selection};
+pub use turnstile::Pass;
 pub use vault::KeyTrouble;

@@ -8,6 +8,7 @@ use kernel::{
 };
 use ledger::{AuditHead, AuditPage, Deed, PageReader, Reading};
 use registry::{OperationView, SignedHead};
+use store::Totals;
 
 /// Who the caller is and what it may do.
 #[derive(Debug)]
@@ -35,13 +36,14 @@ pub struct Whoami {
 /// What a tenant has and has done.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TenantUsage {
-    /// Documents stored; `None` for a key that does not see all of them.
+    /// Documents that the key sees; `None` for one without `read_all` that may enter many namespaces.
     pub documents: Option<u64>,
     /// Bytes that they count for quotas; `None` as above.
     pub bytes: Option<u64>,
     /// Namespaces that the key may enter.
     pub namespaces: u64,
-    /// Requests of the tenant since it exists; `None` for a key that is fenced to namespaces or does not see all.
+    /// Requests of the tenant since it exists; `None` for a key that is fenced to namespaces or has no
+    /// `read_all`.
     pub requests: Option<u64>,
 }
 
@@ -99,32 +101,40 @@ impl Engine {
         })
     }
 
-    /// What the caller may know of what is used. Numbers over documents that it does not see would tell of them, and
-    /// those of requests of what others do.
+    /// What the caller may know of what is used: sums over what it sees.
     async fn usage_under(&self, grant: &Grant<access::Whoami>) -> Result<TenantUsage, Error> {
-        let (incarnation, sees_all) = (grant.incarnation(), grant.has(Scope::ReadAll));
-        let mut usage = TenantUsage::default();
-        let stored = match grant.fence() {
-            Some(fence) => {
-                let own = self.inner.registry.uuids_of(incarnation, fence);
-                usage.namespaces = own.len() as u64;
-                if !sees_all {
-                    return Ok(usage);
-                }
-                self.stored_in(incarnation, &own).await?
-            }
-            None => {
-                usage.namespaces = self.inner.registry.namespace_count(incarnation);
-                if !sees_all {
-                    return Ok(usage);
-                }
-                self.inner.trail.warm(incarnation).await?;
-                usage.requests = Some(self.inner.trail.usage_of(incarnation).requests);
-                self.tenant_stored(incarnation).await?
-            }
+        let (incarnation, registry) = (grant.incarnation(), &self.inner.registry);
+        let own = grant.fence().map(|fence| registry.uuids_of(incarnation, fence));
+        let namespaces = own.as_ref().map_or_else(|| registry.namespace_count(incarnation), |own| own.len() as u64);
+        let mut usage = TenantUsage { namespaces, ..TenantUsage::default() };
+        let stored = if !grant.has(Scope::ReadAll) {
+            // What others may read would show in kept sums. One of few namespaces that does not open leaves no sum.
+            self.totals_seen(grant).await.unwrap_or(None)
+        } else if let Some(own) = own {
+            Some(self.totals_in(incarnation, &own).await?)
+        } else {
+            self.inner.trail.warm(incarnation).await?;
+            usage.requests = Some(self.inner.trail.usage_of(incarnation).requests);
+            Some(self.tenant_totals(incarnation).await?)
         };
-        (usage.documents, usage.bytes) = (Some(stored.documents), Some(stored.bytes));
+        (usage.documents, usage.bytes) = (stored.map(|s| s.documents), stored.map(|s| s.bytes));
         Ok(usage)
+    }
+
+    /// Sums over what a key without `read_all` sees, where it may enter few namespaces: each is opened and looked at.
+    async fn totals_seen(&self, grant: &Grant<access::Whoami>) -> Result<Option<Totals>, Error> {
+        let (records, more) = self.inner.registry.namespaces(grant, None, SUMMED_NAMESPACES_MAX)?;
+        if more.is_some() {
+            return Ok(None);
+        }
+        let mut sum = Totals::default();
+        for record in records {
+            grant.presence().check()?;
+            let audience = grant.audience(None, record.settings.readers())?;
+            let one = self.inner.stores.totals(grant, &record.name, &record.settings, &audience).await?;
+            sum = Totals { documents: sum.documents + one.documents, bytes: sum.bytes + one.bytes, ..sum };
+        }
+        Ok(Some(sum))
     }
 
     /// One of the tenant's own operations.
@@ -183,3 +193,6 @@ impl Engine {
         Ok(reader.finish())
     }
 }
+
+/// Namespaces over which a key without `read_all` gets sums of what it sees: each may have to be opened for that.
+const SUMMED_NAMESPACES_MAX: usize = 16;

@@ -1,14 +1,14 @@
 //! Namespaces: made, changed, shown, dropped.
 
-use crate::{Deleted, Engine, Flow, Page, Paged};
+use crate::{Deleted, Engine, Flow, Page, Paged, documents::line};
 use access::{Action, Browse, Grant, Manage};
 use kernel::{
     Chunking, Code, CommitNo, Distance, Embedding, Error, Incarnation, KeyEpoch, Language, NamespaceName,
-    NamespaceSettings, NamespaceUuid, Original, ScreenAction, Timestamp, limits,
+    NamespaceSettings, NamespaceUuid, ScreenAction, Timestamp, limits,
 };
 use ledger::Deed;
 use registry::NamespaceRecord;
-use store::{Stored, Totals};
+use store::Totals;
 
 /// Where vectors shall come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,8 +38,6 @@ pub struct NamespaceChange {
     pub secret: Option<ScreenAction>,
     /// `Some(None)` removes the limit.
     pub retention_days: Option<Option<u32>>,
-    /// Whether the text is kept.
-    pub original: Option<Original>,
     /// Whether documents must name readers.
     pub require_readers: Option<bool>,
 }
@@ -53,13 +51,13 @@ pub struct NamespaceView {
     pub settings: NamespaceSettings,
     /// When it was made.
     pub created_at: Timestamp,
-    /// Documents stored, quarantined ones included.
+    /// Documents that the caller sees, quarantined ones included.
     pub documents: u64,
-    /// Passages stored.
+    /// Their passages.
     pub passages: u64,
-    /// Bytes of text stored.
+    /// Bytes of those documents: all that they hold, indexes beside it.
     pub bytes: u64,
-    /// Documents held back.
+    /// Those of them that are held back.
     pub quarantined: u64,
     /// The newest commit.
     pub commit: CommitNo,
@@ -78,13 +76,15 @@ impl Engine {
         let name = grant.namespace().ok_or_else(Error::not_found)?;
         let before = self.inner.registry.namespace(grant.incarnation(), name);
         let old = before.as_ref().map(|r| r.settings.clone()).unwrap_or_default();
+        let retains = change.retention_days.is_some();
         let new = self.changed(&old, change)?;
         new.validate()?;
         let shape = |s: &NamespaceSettings| (s.embedding.clone(), s.distance, s.chunking, s.language);
         let fixed = shape(&old) != shape(&new);
         if fixed && let Some(record) = &before {
-            let totals = self.totals(grant, record).await?;
-            if totals.documents > 0 {
+            // Whoever may see them: what is there has been made with these settings.
+            let room = self.inner.stores.enter(grant, &record.settings).await?;
+            if room.totals().documents > 0 {
                 let message = "embedding, distance, chunking and text are fixed once the namespace holds documents; make a new one";
                 let param = if old.language == new.language { "embedding" } else { "text" };
                 return Err(Error::new(Code::Immutable, message).with_param(param));
@@ -94,6 +94,10 @@ impl Engine {
         if fixed {
             // An open, empty namespace still has the old shape in memory.
             self.inner.stores.reshape(grant).await;
+        }
+        if retains {
+            let room = self.inner.stores.enter(grant, &record.settings).await?;
+            room.retain(record.settings.retention, || line(self.inner.trail.pen(grant), "shortened")).await?;
         }
         let totals = self.totals(grant, &record).await?;
         Ok(view(record, totals))
@@ -130,7 +134,6 @@ impl Engine {
         new.screening.pii = change.pii.unwrap_or(old.screening.pii);
         new.screening.secret = change.secret.unwrap_or(old.screening.secret);
         new.retention.days = change.retention_days.unwrap_or(old.retention.days);
-        new.retention.original = change.original.unwrap_or(old.retention.original);
         new.require_readers = change.require_readers.unwrap_or(old.require_readers);
         Ok(new)
     }
@@ -160,7 +163,8 @@ impl Engine {
         let (records, next) = self.inner.registry.namespaces(grant, page.after.as_deref(), page.limit)?;
         let mut items = Vec::new();
         for record in records {
-            let totals = self.inner.stores.totals(grant, &record.name, &record.settings).await?;
+            let audience = grant.audience(None, record.settings.readers())?;
+            let totals = self.inner.stores.totals(grant, &record.name, &record.settings, &audience).await?;
             items.push(view(record, totals));
         }
         Ok(Paged { items, next })
@@ -181,39 +185,36 @@ impl Engine {
         Ok(record.uuid)
     }
 
-    /// Totals of the namespace a grant names.
-    pub(crate) async fn totals<A: Action>(&self, grant: &Grant<A>, record: &NamespaceRecord) -> Result<Totals, Error> {
-        Ok(self.inner.stores.enter(grant, &record.settings).await?.totals())
+    /// Totals of what the caller sees of the namespace that a grant names.
+    async fn totals<A: Action>(&self, grant: &Grant<A>, record: &NamespaceRecord) -> Result<Totals, Error> {
+        let audience = grant.audience(None, record.settings.readers())?;
+        Ok(self.inner.stores.enter(grant, &record.settings).await?.totals_for(&audience).await?)
     }
 
-    /// What the tenant has stored, over all its namespaces: for quotas and for whoever may see all. Sums are kept, so it
-    /// costs nothing once all namespaces are known; those that were not open since the start are taken as the tenant's
-    /// audit has recorded them, and none is opened for it.
-    pub(crate) async fn tenant_stored(&self, incarnation: Incarnation) -> Result<Stored, Error> {
-        let stored = self.inner.stores.stored(incarnation);
-        if stored.namespaces >= self.inner.registry.namespace_count(incarnation) {
-            return Ok(stored);
+    /// Totals over all namespaces of a tenant, whoever may see what is in them: for quotas, and for who may see all. Sums
+    /// are kept, so it costs nothing once they are known; namespaces that were not open since the start are taken as the
+    /// tenant's audit has recorded them, and none is opened for it.
+    pub(crate) async fn tenant_totals(&self, incarnation: Incarnation) -> Result<Totals, Error> {
+        if !self.inner.stores.knows_tenant(incarnation) {
+            let all = self.inner.registry.uuids(incarnation);
+            let recorded = self.inner.trail.recorded(incarnation, &all).await?;
+            self.inner.stores.learn_tenant(incarnation, all.into_iter().zip(recorded));
         }
-        let all = self.inner.registry.uuids(incarnation);
-        self.learn_stored(incarnation, &all).await?;
-        Ok(self.inner.stores.stored(incarnation))
+        Ok(self.inner.stores.tenant_totals(incarnation))
     }
 
-    /// The same over these namespaces.
-    pub(crate) async fn stored_in(&self, incarnation: Incarnation, some: &[NamespaceUuid]) -> Result<Stored, Error> {
-        let stored = self.inner.stores.stored_in(incarnation, some);
-        if stored.namespaces >= some.len() as u64 {
-            return Ok(stored);
-        }
-        self.learn_stored(incarnation, some).await?;
-        Ok(self.inner.stores.stored_in(incarnation, some))
+    /// The same over some of its namespaces; costs a look at each.
+    pub(crate) async fn totals_in(&self, incarnation: Incarnation, some: &[NamespaceUuid]) -> Result<Totals, Error> {
+        self.tenant_totals(incarnation).await?;
+        Ok(self.inner.stores.totals_in(incarnation, some))
     }
 
-    async fn learn_stored(&self, incarnation: Incarnation, namespaces: &[NamespaceUuid]) -> Result<(), Error> {
-        let recorded = self.inner.trail.recorded(incarnation, namespaces).await?;
-        for (namespace, mark) in namespaces.iter().zip(recorded) {
-            // Of one that nobody wrote to nothing is recorded.
-            self.inner.stores.seed(incarnation, *namespace, mark.unwrap_or_default());
+    /// Sees to it that what the tenant stores is known, where a quota is decided by it: the store decides, when it
+    /// decides the write.
+    pub(crate) async fn know_totals<A: Action>(&self, grant: &Grant<A>) -> Result<(), Error> {
+        let quotas = grant.quotas();
+        if quotas.documents.is_some() || quotas.bytes.is_some() {
+            self.tenant_totals(grant.incarnation()).await?;
         }
         Ok(())
     }

@@ -61,7 +61,7 @@ pub(crate) fn compile(
 ) -> Result<Plan, Error> {
     check::request(grant, &request)?;
     check::ranking(settings, &request)?;
-    let audience = grant.audience(request.acting_as.as_deref())?;
+    let audience = grant.audience(request.acting_as.as_deref(), settings.readers())?;
     let (mode, vector, warnings) = choose(settings, models, &request)?;
     let rerank = request.rerank.as_ref().map(|rerank| reranking(models, rerank, request.top_k)).transpose()?;
     Ok(Plan {

@@ -6,16 +6,17 @@
 
 use crate::{Engine, Flow, SegmentSearch, query, work::Asker};
 use access::{Grant, Search};
-use kernel::{Code, CommitNo, Error, Filter, Principal, Status, Untrusted, limits};
+use kernel::{Audience, Code, CommitNo, Error, Filter, Principal, Status, Untrusted, limits};
 use ledger::Deed;
 use models::Kind;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
+use store::Address;
 
 /// What to measure with.
 #[derive(Debug)]
@@ -52,7 +53,7 @@ pub struct RecallReply {
     pub queries: usize,
     /// Neighbours that counted.
     pub top_k: usize,
-    /// Passages of the namespace.
+    /// Passages of the namespace that this reader sees.
     pub rows: u64,
     /// Those that might answer.
     pub eligible_rows: u64,
@@ -61,7 +62,8 @@ pub struct RecallReply {
     /// The plan of the last query.
     pub segments: Vec<SegmentSearch>,
     /// Rows compared by the serving path for each that an exact scan compares.
-    pub compared_share: f64,
+    /// `None` for a reader who does not see everything.
+    pub compared_share: Option<f64>,
     /// The state that was searched.
     pub commit: CommitNo,
 }
@@ -80,15 +82,19 @@ impl Engine {
     async fn recall_under(&self, grant: &Grant<Search>, request: RecallRequest) -> Result<RecallReply, Error> {
         let _pass = self.inner.searches.enter(grant.incarnation(), 1)?;
         let RecallRequest { probe, top_k, filter, acting_as } = request;
-        let audience = grant.audience(acting_as.as_deref())?;
         let record = self.namespace_record(grant)?;
+        let queries = match &probe {
+            Probe::Samples(count) => *count,
+            Probe::Questions(questions) => questions.len(),
+            Probe::Vectors(vectors) => vectors.len(),
+        };
+        // Each query's vector, where it came from and here.
+        let vectors = 8 * (queries as u64).saturating_mul(record.settings.embedding.dimensions() as u64);
+        let _memory = self.inner.search_bytes.enter(grant.incarnation(), vectors + 64 * top_k as u64)?;
+        let audience = grant.audience(acting_as.as_deref(), record.settings.readers())?;
         let (member, given) = match probe {
             Probe::Samples(count) => ("samples", Err(count)),
-            Probe::Vectors(vectors) => {
-                let dimensions = record.settings.embedding.dimensions();
-                vectors.iter().try_for_each(|vector| query::check_vector("vectors", vector, dimensions))?;
-                ("vectors", Ok(vectors))
-            }
+            Probe::Vectors(vectors) => ("vectors", Ok(vectors)),
             Probe::Questions(questions) => {
                 ("queries", Ok(self.question_vectors(grant, &record.settings, questions).await?))
             }
@@ -97,7 +103,13 @@ impl Engine {
         let snapshot = Arc::new(room.snapshot(None).await?);
         let now = self.inner.clock.now();
         let theirs = snapshot.clone();
+        let dimensions = record.settings.embedding.dimensions();
         let prepared = move || {
+            if let Ok(vectors) = given.as_ref().map(Vec::as_slice)
+                && member == "vectors"
+            {
+                vectors.iter().try_for_each(|vector| query::check_vector(member, vector, dimensions))?;
+            }
             let eligible = theirs.eligible(&audience, filter.as_ref(), &[Status::Indexed], now)?;
             let count = given.as_ref().map_or_else(|count| *count, Vec::len);
             check_work(member, count as u64, eligible.rows())?;
@@ -105,23 +117,30 @@ impl Engine {
                 Ok(vectors) => vectors,
                 Err(count) => theirs.sample(&eligible, count)?,
             };
-            Ok::<_, Error>((Arc::new(eligible), vectors))
+            let seen = theirs.totals_for(&audience, now)?.passages;
+            Ok::<_, Error>((Arc::new(eligible), vectors, audience, seen))
         };
-        let (eligible, vectors) = self.inner.work.cpu(Asker::answer(grant), prepared).await??;
-        let mut sum = Sum { lowest: 1.0, ..Sum::default() };
+        // All its jobs together have one deadline.
+        let clock = &self.inner.clock;
+        let started = clock.monotonic();
+        let left = || limits::RECALL_WORK_MAX.saturating_sub(clock.monotonic().saturating_sub(started));
+        let asker = || Asker::answer(grant).within(left());
+        let (eligible, vectors, audience, seen) = self.inner.work.cpu(asker(), prepared).await??;
+        let mut sum = Sum { lowest: 1.0, compared: (audience == Audience::Everything).then_some(0), ..Sum::default() };
         for vector in vectors {
             let (snapshot, eligible) = (snapshot.clone(), eligible.clone());
             let both = move || {
                 let (served, looks) = snapshot.vector(&vector, &eligible, top_k)?;
                 let exact = snapshot.vector_exact(&vector, &eligible, top_k)?;
-                Ok::<_, store::Error>((served, exact, looks))
+                let served: HashSet<Address> = served.into_iter().map(|hit| hit.at).collect();
+                let found = exact.iter().filter(|hit| served.contains(&hit.at)).count();
+                Ok::<_, store::Error>((found, exact.len(), looks))
             };
-            let (served, exact, looks) = self.inner.work.cpu(Asker::answer(grant), both).await??;
-            let found = exact.iter().filter(|hit| served.iter().any(|s| s.at == hit.at)).count();
-            sum.add(found, exact.len(), looks.into_iter().map(SegmentSearch::from).collect());
+            let (found, wanted, looks) = self.inner.work.cpu(asker(), both).await??;
+            sum.add(found, wanted, SegmentSearch::told(looks, &audience, seen));
         }
         self.inner.recalled.add(sum.wanted, sum.found);
-        Ok(sum.reply(top_k, snapshot.totals().passages, eligible.rows(), snapshot.commit()))
+        Ok(sum.reply(top_k, seen, eligible.rows(), snapshot.commit()))
     }
 
     async fn question_vectors(
@@ -153,7 +172,7 @@ struct Sum {
     lowest: f64,
     wanted: usize,
     found: usize,
-    compared: u64,
+    compared: Option<u64>,
     eligible: u64,
     ways: BTreeMap<&'static str, usize>,
     segments: Vec<SegmentSearch>,
@@ -170,7 +189,7 @@ impl Sum {
         self.found += found;
         for segment in &segments {
             *self.ways.entry(segment.way).or_default() += 1;
-            self.compared += segment.compared;
+            self.compared = self.compared.zip(segment.compared).map(|(sum, one)| sum + one);
             self.eligible += segment.eligible_rows;
         }
         self.segments = segments;
@@ -187,7 +206,7 @@ impl Sum {
             eligible_rows,
             ways: self.ways,
             segments: self.segments,
-            compared_share: self.compared as f64 / self.eligible.max(1) as f64,
+            compared_share: self.compared.map(|compared| compared as f64 / self.eligible.max(1) as f64),
             commit,
         }
     }

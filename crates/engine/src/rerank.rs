@@ -9,9 +9,11 @@ use crate::{
     fuse::Fused,
     query::{Plan, Reranking},
     search::millis,
+    work::Asker,
 };
 use access::{Grant, Search};
 use kernel::{Error, Untrusted};
+use std::sync::Arc;
 
 impl Engine {
     /// Puts the candidates of a reply in the model's order and cuts it to what was asked for.
@@ -21,21 +23,29 @@ impl Engine {
     pub(crate) async fn rerank(
         &self,
         grant: &Grant<Search>,
-        plan: &Plan,
+        plan: Arc<Plan>,
         mut reply: SearchReply,
     ) -> Result<SearchReply, Error> {
         let (Some(Reranking { model, method, .. }), Some(question)) = (plan.rerank(), plan.question()) else {
             return Ok(reply);
         };
+        let work = &self.inner.work;
         let started = self.inner.clock.monotonic();
         grant.charge_tokens(reply.hits.iter().map(|hit| u64::from(hit.tokens)).sum())?;
-        let texts: Vec<Untrusted> = reply.hits.iter().map(read_by_model).collect();
+        // Passages may be long, and vectors be many that are compared: both on the pool.
+        let hits = std::mem::take(&mut reply.hits);
+        let copied = move || {
+            let texts: Vec<Untrusted> = hits.iter().map(read_by_model).collect();
+            (hits, texts)
+        };
+        let (hits, texts) = work.cpu(Asker::answer(grant), copied).await?;
         let candidates = texts.len();
         let scores = self.judge(grant, model, question.clone(), texts).await?;
         if let Some(explain) = &mut reply.explain {
             explain.rerank = Some(Reranked { model: model.clone(), method: method.as_str(), candidates });
         }
-        reply.hits = order(plan, reply.hits, &scores);
+        let ordering = plan.clone();
+        reply.hits = work.cpu(Asker::answer(grant), move || order(&ordering, hits, &scores)).await??;
         reply.timings.push(("rerank", millis(started, self.inner.clock.monotonic())));
         Ok(reply)
     }
@@ -48,7 +58,7 @@ fn read_by_model(hit: &Hit) -> Untrusted {
 }
 
 /// The hits that are answered, in the order of their scores, with no more in them than was asked for.
-fn order(plan: &Plan, hits: Vec<Hit>, scores: &[f32]) -> Vec<Hit> {
+fn order(plan: &Plan, hits: Vec<Hit>, scores: &[f32]) -> Result<Vec<Hit>, Error> {
     let least = plan.min_scores().rerank.unwrap_or(f32::NEG_INFINITY);
     let mut hits: Vec<Hit> = hits
         .into_iter()
@@ -61,7 +71,7 @@ fn order(plan: &Plan, hits: Vec<Hit>, scores: &[f32]) -> Vec<Hit> {
     if let Some(diversity) = plan.diversity() {
         let ranked = hits.iter().enumerate().map(|(item, hit)| Fused { item, score: hit.score, arms: [None; 2] });
         let vector = |item: usize| hits[item].vector.clone();
-        let chosen = diversify::diversify(ranked.collect(), diversity, vector, plan.top_k());
+        let chosen = diversify::diversify(ranked.collect(), diversity, vector, plan.top_k())?;
         let mut left: Vec<Option<Hit>> = hits.into_iter().map(Some).collect();
         hits = chosen.into_iter().filter_map(|fused| left[fused.item].take()).collect();
     }
@@ -71,5 +81,5 @@ fn order(plan: &Plan, hits: Vec<Hit>, scores: &[f32]) -> Vec<Hit> {
         hit.text = hit.text.take().filter(|_| shown.text);
         hit.vector = hit.vector.take().filter(|_| shown.vector);
     }
-    hits
+    Ok(hits)
 }

@@ -4,7 +4,8 @@
 //! no row that the reader may not see is ever ranked, counted or touched.
 
 use crate::{
-    Engine, Explain, Flow, Hit, Mode, Scores, SearchReply, SearchRequest, SegmentSearch, answer, diversify,
+    Engine, Explain, Flow, Mode, SearchReply, SearchRequest, SegmentSearch, answer, cost, diversify,
+    fetch::{Fetched, Fetching, fetch},
     fuse::{
         Fused, RRF_K,
         blend::{Asked, blend},
@@ -14,13 +15,13 @@ use crate::{
     work::Asker,
 };
 use access::{Grant, Search};
-use kernel::{Clock, Error, Filter, Presence, Status, Timestamp, Tokens, limits};
+use kernel::{Clock, Error, Presence, Status, Timestamp, Tokens, cost::RunOn};
 use ledger::Deed;
 use models::Kind;
 use registry::NamespaceRecord;
 use segment::{Highlighter, TextQuery, TextStats};
 use std::{sync::Arc, time::Duration};
-use store::{Address, Eligible, Look, Snapshot};
+use store::{Address, Eligible, Look, Snapshot, Totals};
 
 impl Engine {
     /// Finds passages. See the module's text for the order.
@@ -53,7 +54,7 @@ impl Engine {
         let opened = self.inner.clock.monotonic();
         let now = self.inner.clock.now();
         let mut steps = Steps::from(self.inner.clock.clone(), opened);
-        let brief = is_brief(&snapshot, &plan);
+        let cost = cost::of_search(&snapshot, &plan);
         let mut memory = self.inner.search_bytes.enter(grant.incarnation(), bytes_of(&snapshot, &plan))?;
         let presence = grant.presence().clone();
         let work = move || {
@@ -61,16 +62,18 @@ impl Engine {
             let reply = rank(&snapshot, &plan, (vector.as_deref(), tokens.as_deref()), now, &mut desk)?;
             Ok::<_, Error>((SearchReply { timings: steps.millis, ..reply }, plan, memory))
         };
-        let (mut reply, plan, _memory) = match Asker::answer(grant) {
-            asker if brief => self.inner.work.here(&asker, work)?,
-            asker => self.inner.work.cpu(asker, work).await?,
+        let asker = Asker::answer(grant);
+        let (mut reply, plan, memory) = match cost.run_on() {
+            RunOn::Caller(short) => self.inner.work.here(&asker, &short, work)?,
+            RunOn::Pool => self.inner.work.cpu(asker, work).await?,
         }?;
         reply.timings.splice(0..0, [("embed", millis(started, embedded)), ("open", millis(embedded, opened))]);
         reply.warnings.splice(0..0, warnings);
-        match plan.rerank() {
-            Some(_) => self.rerank(grant, &plan, reply).await,
-            None => Ok(reply),
-        }
+        let reply = match plan.rerank() {
+            Some(_) => self.rerank(grant, Arc::new(plan), reply).await?,
+            None => reply,
+        };
+        Ok(SearchReply { memory: Some(memory), ..reply })
     }
 
     async fn query_vector(&self, grant: &Grant<Search>, plan: &Plan) -> Result<Option<Vec<f32>>, Error> {
@@ -98,11 +101,6 @@ impl Engine {
         self.inner.registry.known_namespace(grant.incarnation(), name)
     }
 }
-
-/// Longer ones have hundreds of words to look up.
-const BRIEF_QUESTION_BYTES_MAX: usize = 1_024;
-/// Deeper ones read and copy hundreds of texts.
-const BRIEF_DEPTH_MAX: usize = 200;
 
 type Ranked = Vec<Fused<Address>>;
 
@@ -134,26 +132,19 @@ pub(crate) fn millis(from: Duration, to: Duration) -> f64 {
     to.saturating_sub(from).as_secs_f64() * 1e3
 }
 
-/// Whether it is done before a pool's thread would have begun it.
-fn is_brief(snapshot: &Snapshot, plan: &Plan) -> bool {
-    let Some(rows) = snapshot.rows_at_hand() else { return false };
-    let leaves = plan.filter().map_or(0, Filter::leaves) as u64;
-    // A row's code, what BM25 and bitmaps read of it, and what a comparison of a filter may cost instead.
-    let row = snapshot.dimensions() as u64 + 64 + 1_024 * leaves;
-    // A word with a star may stand for hundreds, and caps may make the arms look again.
-    let plain = plan.words().is_none_or(|w| w.len() <= BRIEF_QUESTION_BYTES_MAX && !w.expose().contains('*'));
-    let single = !plan.is_capped() && plan.rerank().is_none();
-    let short = snapshot.totals().bytes <= 4 * limits::SEARCH_HERE_BYTES_MAX && single;
-    plain && short && plan.depth() <= BRIEF_DEPTH_MAX && rows.saturating_mul(row) <= limits::SEARCH_HERE_BYTES_MAX
-}
-
 /// What a search may take before its hits are there: bitmaps of its rows, two sums for each where words are asked for,
-/// and candidates of both arms.
+/// candidates of both arms, and a filter's tables with a bitmap for each of its nodes.
 fn bytes_of(snapshot: &Snapshot, plan: &Plan) -> u64 {
     let passages = snapshot.totals().passages;
     let sums = if plan.words().is_some() { 8 * passages } else { 0 };
-    passages / 2 + sums + 256 * plan.depth() as u64
+    let filter = plan.filter().map_or(0, |filter| {
+        COMPILED_FILTER_BYTES * filter.bytes() + filter.nodes() as u64 * (snapshot.extent().documents / 8 + 256)
+    });
+    passages / 2 + sums + 256 * plan.depth() as u64 + filter
 }
+
+/// Bytes of a filter's tables for each of its own: a state of an automaton for each byte of a pattern, at worst.
+const COMPILED_FILTER_BYTES: u64 = 32;
 
 /// What a search works with: its clock, its permit for memory, and who waits for it.
 struct Desk<'a> {
@@ -193,12 +184,16 @@ fn rank(
     let words = plan.words().map_or("", |words| words.expose());
     let asked = Asked { words, query: &query, stats: &stats, vector: vector.unwrap_or_default(), tokens };
     let found = enough(snapshot, plan, &eligible, &asked, desk)?;
+    let seen = match plan.include().explain {
+        true => snapshot.totals_for(plan.audience(), now)?,
+        false => Totals::default(),
+    };
     let explain = plan.include().explain.then(|| Explain {
-        rows: snapshot.totals().passages,
+        rows: seen.passages,
         eligible_rows: eligible.rows(),
         text_candidates: found.arms[0],
         vector_candidates: found.arms[1],
-        segments: found.looks.into_iter().map(SegmentSearch::from).collect(),
+        segments: SegmentSearch::told(found.looks, plan.audience(), seen.passages),
         rrf_k: RRF_K,
         fusion: found.fusion,
         rerank: None,
@@ -206,17 +201,21 @@ fn rank(
     let mut warnings = unknown_keys(snapshot, plan, now)?;
     warnings.extend_from_slice(query.warnings());
     let mut highlighter = (plan.include().highlights && plan.words().is_some()).then(|| Highlighter::new(&query));
-    let hits = fetch(snapshot, plan, &eligible, found.chosen, (desk.memory, highlighter.as_mut()))?;
+    let fetching = Fetching { memory: desk.memory, highlighter: highlighter.as_mut(), presence: desk.presence };
+    let Fetched { hits, warning } = fetch(snapshot, plan, &eligible, found.chosen, fetching)?;
+    let incomplete = warning.is_some();
+    warnings.extend(warning);
     warnings.extend(highlighter.and_then(|highlighter| highlighter.warning()));
     desk.steps.ends("fetch");
     Ok(SearchReply {
         hits,
         mode: plan.mode(),
-        incomplete: false,
+        incomplete,
         warnings,
         commit: snapshot.commit(),
         timings: Vec::new(),
         explain,
+        memory: None,
     })
 }
 
@@ -285,45 +284,9 @@ fn alone(list: &[(Address, f32)], arm: usize) -> impl Iterator<Item = Fused<Addr
     })
 }
 
-fn fetch(
-    snapshot: &Snapshot,
-    plan: &Plan,
-    eligible: &Eligible,
-    chosen: Ranked,
-    (memory, mut highlighter): (&mut Pass, Option<&mut Highlighter<'_>>),
-) -> Result<Vec<Hit>, Error> {
-    // A reranker needs what may not be shown.
-    let include = plan.include_for_ranking();
-    let mut hits = Vec::with_capacity(chosen.len());
-    for Fused { item, score, arms: [text, near] } in chosen {
-        let passage = snapshot.passage(eligible, item, include.vector)?;
-        memory.grow(passage.bytes())?;
-        hits.push(Hit {
-            document_id: passage.document_id,
-            passage: passage.passage,
-            score,
-            scores: Scores { vector: near, text, rerank: None },
-            title: passage.title,
-            uri: passage.uri,
-            highlights: highlighter.as_mut().map(|highlighter| highlighter.spans(passage.text.expose())),
-            text: include.text.then_some(passage.text),
-            attributes: include.attributes.then_some(passage.attributes),
-            vector: passage.vector,
-            span: (passage.span.point_start, passage.span.point_end),
-            findings: passage.findings,
-            tokens: passage.tokens,
-        });
-    }
-    Ok(hits)
-}
-
 /// A key that no document has matches nothing, and is said aloud.
 fn unknown_keys(snapshot: &Snapshot, plan: &Plan, now: Timestamp) -> Result<Vec<String>, Error> {
-    let mut unknown = Vec::new();
-    for key in plan.filter().map(|f| f.attribute_keys()).unwrap_or_default() {
-        if !snapshot.has_attribute(key, plan.audience(), now)? {
-            unknown.push(format!("filter: no document has the attribute '{key}'"));
-        }
-    }
-    Ok(unknown)
+    let keys = plan.filter().map(|f| f.attribute_keys()).unwrap_or_default();
+    let unknown = snapshot.unknown_attributes(keys, plan.audience(), now)?;
+    Ok(unknown.into_iter().map(|key| format!("filter: no document has the attribute '{key}'")).collect())
 }

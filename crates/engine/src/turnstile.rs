@@ -3,6 +3,7 @@
 use kernel::{Code, Error, Incarnation};
 use std::{
     collections::HashMap,
+    fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -32,12 +33,19 @@ impl Turnstile {
     /// Enters with this much or refuses at once: whoever waits holds memory.
     ///
     /// # Errors
-    /// `overloaded` when the house is full, `rate_limited` when this tenant fills its share. Who comes alone is let in
-    /// with any amount: it could never come otherwise.
+    /// `overloaded` when all of it is taken, `rate_limited` when this tenant fills its share, `too_large` for more than
+    /// any tenant may have.
     pub(crate) fn enter(&self, who: Incarnation, amount: u64) -> Result<Pass, Error> {
         let mut pass = Pass { house: self.0.clone(), who, amount: 0 };
         pass.grow(amount)?;
         Ok(pass)
+    }
+
+    /// Counts what cannot be refused any more: a reply to what was done.
+    pub(crate) fn hold(&self, who: Incarnation, amount: u64) -> Pass {
+        let mut pass = Pass { house: self.0.clone(), who, amount: 0 };
+        pass.settle(amount);
+        pass
     }
 
     /// How much is inside.
@@ -52,48 +60,91 @@ impl Shared {
     }
 }
 
-/// Leaves when dropped.
-pub(crate) struct Pass {
+impl Inside {
+    fn add(&mut self, who: Incarnation, more: u64) {
+        self.all = self.all.saturating_add(more);
+        let mine = self.each.entry(who).or_default();
+        *mine = mine.saturating_add(more);
+    }
+
+    fn take(&mut self, who: Incarnation, less: u64) {
+        self.all = self.all.saturating_sub(less);
+        if let Some(mine) = self.each.get_mut(&who) {
+            *mine = mine.saturating_sub(less);
+            if *mine == 0 {
+                self.each.remove(&who);
+            }
+        }
+    }
+}
+
+/// A permit: a place, or a share of memory, that is given back when it is dropped.
+pub struct Pass {
     house: Arc<Shared>,
     who: Incarnation,
     amount: u64,
 }
 
+impl fmt::Debug for Pass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Pass").field(&self.amount).finish()
+    }
+}
+
 impl Pass {
+    /// How much it holds.
+    pub fn amount(&self) -> u64 {
+        self.amount
+    }
+
     /// Takes more, under the same rules.
     ///
     /// # Errors
     /// As [`Turnstile::enter`]; what it had it keeps.
     pub(crate) fn grow(&mut self, more: u64) -> Result<(), Error> {
-        let (max, what) = (self.house.max, self.house.what);
+        if more == 0 {
+            return Ok(());
+        }
+        let (max, share, what) = (self.house.max, self.house.max / 2, self.house.what);
         let mut inside = self.house.lock();
-        let others = inside.all - self.amount;
-        if more > 0 && others > 0 && inside.all.saturating_add(more) > max {
+        if self.amount.saturating_add(more) > share {
+            let message = format!("the request takes more {what} than one tenant may have, {share}; ask for less");
+            return Err(Error::new(Code::TooLarge, message));
+        }
+        if inside.all.saturating_add(more) > max {
             return Err(Error::overloaded(format!("too many {what} at once"), RETRY));
         }
         let mine = inside.each.get(&self.who).copied().unwrap_or(0);
-        if more > 0 && mine > self.amount && mine.saturating_add(more) > max / 2 {
+        if mine.saturating_add(more) > share {
             let mut error = Error::new(Code::RateLimited, format!("too many {what} of this tenant at once"));
             error.retry_after = Some(RETRY);
             return Err(error);
         }
-        *inside.each.entry(self.who).or_default() = mine.saturating_add(more);
-        inside.all = inside.all.saturating_add(more);
+        inside.add(self.who, more);
         self.amount = self.amount.saturating_add(more);
         Ok(())
+    }
+
+    /// Holds this much from now on: gives back the rest, or counts more that cannot be refused any more.
+    pub fn settle(&mut self, amount: u64) {
+        let mut inside = self.house.lock();
+        inside.take(self.who, self.amount.saturating_sub(amount));
+        inside.add(self.who, amount.saturating_sub(self.amount));
+        self.amount = amount;
+    }
+
+    /// A permit of its own for part of what this one holds.
+    #[must_use]
+    pub fn split(&mut self, amount: u64) -> Pass {
+        let amount = amount.min(self.amount);
+        self.amount -= amount;
+        Pass { house: self.house.clone(), who: self.who, amount }
     }
 }
 
 impl Drop for Pass {
     fn drop(&mut self) {
-        let mut inside = self.house.lock();
-        inside.all = inside.all.saturating_sub(self.amount);
-        if let Some(mine) = inside.each.get_mut(&self.who) {
-            *mine = mine.saturating_sub(self.amount);
-            if *mine == 0 {
-                inside.each.remove(&self.who);
-            }
-        }
+        self.house.lock().take(self.who, self.amount);
     }
 }
 
@@ -126,20 +177,46 @@ mod tests {
     #[test]
     fn who_grows_too_large_is_refused_and_keeps_what_it_had() {
         let gate = Turnstile::new(100, "bytes of searches");
-        let [a, b, _] = tenants();
-        let mut mine = gate.enter(a, 30).unwrap();
-        mine.grow(30).unwrap();
+        let [a, b, c] = tenants();
+        let mut mine = gate.enter(a, 20).unwrap();
+        mine.grow(20).unwrap();
         let mut other = gate.enter(a, 0).unwrap();
-        assert_eq!(other.grow(1).err().unwrap().code, Code::RateLimited);
-        let theirs = gate.enter(b, 40).unwrap();
+        assert_eq!(other.grow(11).err().unwrap().code, Code::RateLimited);
+        let theirs = [gate.enter(b, 50).unwrap(), gate.enter(c, 10).unwrap()];
         assert_eq!(mine.grow(1).err().unwrap().code, Code::Overloaded);
-        assert_eq!(gate.count(), 100);
+        assert_eq!((mine.amount(), gate.count()), (40, 100));
         drop(theirs);
         drop(other);
-        // Nobody else is there: what a single search needs it gets.
-        mine.grow(1_000).unwrap();
-        assert_eq!(gate.count(), 1_060);
         drop(mine);
+        assert_eq!(gate.count(), 0);
+    }
+
+    #[test]
+    fn who_comes_alone_gets_no_more_than_a_tenants_share() {
+        let gate = Turnstile::new(100, "bytes of replies");
+        let [a, b, _] = tenants();
+        let mut mine = gate.enter(a, 50).unwrap();
+        let refused = mine.grow(1).unwrap_err();
+        assert!(refused.code == Code::TooLarge && refused.retry_after.is_none(), "a retry would not help: {refused}");
+        assert_eq!(gate.enter(b, 51).unwrap_err().code, Code::TooLarge);
+        assert_eq!(gate.enter(b, u64::MAX).unwrap_err().code, Code::TooLarge);
+        assert_eq!(gate.count(), 50);
+    }
+
+    #[test]
+    fn a_permit_is_settled_and_split_and_each_piece_gives_back_its_own() {
+        let gate = Turnstile::new(100, "bytes of replies");
+        let [a, b, _] = tenants();
+        let mut permit = gate.enter(a, 40).unwrap();
+        permit.settle(10);
+        assert_eq!(gate.count(), 10);
+        let piece = permit.split(4);
+        drop(permit);
+        assert_eq!((piece.amount(), gate.count()), (4, 4));
+        let held = gate.hold(a, 90);
+        assert_eq!(gate.enter(a, 1).unwrap_err().code, Code::RateLimited, "what cannot be refused is counted");
+        drop((piece, held));
+        assert!(gate.enter(b, 50).is_ok());
         assert_eq!(gate.count(), 0);
     }
 }

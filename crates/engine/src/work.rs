@@ -3,10 +3,11 @@
 //! of flushes.
 
 use access::{Action, Grant};
-use kernel::{Error, Incarnation, Presence};
+use kernel::{Clock, Error, Incarnation, Interrupt, Presence, cost::Inline, limits};
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
+    time::Duration,
 };
 use store::Errand;
 use tokio::sync::oneshot;
@@ -21,26 +22,40 @@ pub(crate) struct Asker {
     owner: Incarnation,
     urgency: Urgency,
     presence: Presence,
+    /// How long is worked for it at most, in the queue or not.
+    wait: Duration,
 }
 
 impl Asker {
     /// Somebody who waits for an answer.
     pub(crate) fn answer<A: Action>(grant: &Grant<A>) -> Self {
-        Self { owner: grant.incarnation(), urgency: Urgency::Answer, presence: grant.presence().clone() }
+        let presence = grant.presence().clone();
+        Self { owner: grant.incarnation(), urgency: Urgency::Answer, presence, wait: limits::ANSWER_WORK_MAX }
+    }
+
+    /// The same with another deadline.
+    pub(crate) fn within(self, wait: Duration) -> Self {
+        Self { wait, ..self }
     }
 
     /// Somebody who stores. It is stored, waited for or not.
     pub(crate) fn write<A: Action>(grant: &Grant<A>) -> Self {
-        Self { owner: grant.incarnation(), urgency: Urgency::Write, presence: grant.presence().clone() }
+        let presence = grant.presence().clone();
+        Self { owner: grant.incarnation(), urgency: Urgency::Write, presence, wait: Duration::MAX }
     }
 
     /// Somebody who waits for an answer out of what belongs to this owner.
     pub(crate) fn on_behalf(owner: Incarnation, presence: &Presence) -> Self {
-        Self { owner, urgency: Urgency::Answer, presence: presence.clone() }
+        Self { owner, urgency: Urgency::Answer, presence: presence.clone(), wait: limits::ANSWER_WORK_MAX }
     }
 
-    fn has_gone(&self) -> bool {
-        self.urgency == Urgency::Answer && self.presence.is_gone()
+    /// What ends the work for it early: of a write nothing.
+    fn interrupt(&self, clock: &Arc<dyn Clock>) -> Interrupt {
+        let presence = match self.urgency {
+            Urgency::Answer => self.presence.clone(),
+            Urgency::Write => Presence::default(),
+        };
+        Interrupt::new(presence, clock.clone(), self.wait)
     }
 }
 
@@ -48,6 +63,7 @@ impl Asker {
 #[derive(Clone)]
 pub(crate) struct Work {
     requests: Arc<Lanes>,
+    clock: Arc<dyn Clock>,
     background: Arc<rayon::ThreadPool>,
     merges: Arc<rayon::ThreadPool>,
 }
@@ -58,7 +74,7 @@ impl Work {
     /// # Errors
     /// `internal` when the system gives no thread.
     pub(crate) fn new(lanes: LanesConfig) -> Result<Self, Error> {
-        let threads = lanes.cores;
+        let (threads, clock) = (lanes.cores, lanes.clock.clone());
         let pool = |n: usize, name: &'static str| {
             rayon::ThreadPoolBuilder::new()
                 .num_threads(n.max(1))
@@ -70,43 +86,47 @@ impl Work {
         };
         Ok(Self {
             requests: Arc::new(Lanes::new(lanes)?),
+            clock,
             background: pool(threads.div_ceil(2), "background")?,
             merges: pool(threads.div_ceil(2), "merge")?,
         })
     }
 
-    /// Runs `f` on a request thread, in the turn of its tenant. An answer that nobody waits for any more is not begun.
+    /// Runs `f` on a request thread, in the turn of its tenant. An answer that nobody waits for any more is not begun, and
+    /// ends at its next [`kernel::checkpoint`]; so does one whose deadline has passed.
     ///
     /// # Errors
-    /// `overloaded` and `rate_limited` when the queue is full; `overloaded` when the caller has gone; `internal` when `f` panicked.
+    /// `overloaded` and `rate_limited` when the queue is full; `overloaded` when the caller has gone; `timed_out` when it
+    /// waited past its deadline; `internal` when `f` panicked.
     pub(crate) async fn cpu<T: Send + 'static>(
         &self,
         asker: Asker,
         f: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Error> {
         let (send, receive) = oneshot::channel();
-        let (owner, urgency, presence) = (asker.owner, asker.urgency, asker.presence.clone());
+        let interrupt = asker.interrupt(&self.clock);
+        let theirs = interrupt.clone();
         let job = move || {
-            if asker.has_gone() {
+            if theirs.check().is_err() {
                 return;
             }
             // A panic ends this request only: the sender drops and the asker sees `internal`.
-            if let Ok(value) = catch_unwind(AssertUnwindSafe(f)) {
+            if let Ok(value) = catch_unwind(AssertUnwindSafe(|| theirs.scope(f))) {
                 let _ = send.send(value);
             }
         };
-        self.requests.push(Some(owner), urgency, Box::new(job))?;
-        receive.await.map_err(|_| match presence.check() {
-            Err(gone) => gone,
+        self.requests.push(Some(asker.owner), asker.urgency, Box::new(job))?;
+        receive.await.map_err(|_| match interrupt.check() {
+            Err(why) => why.into(),
             Ok(()) => Error::internal("the work for this request failed"),
         })
     }
 
-    /// Runs `f` at once, on the thread that asks: for work that takes less time than a hop to the pool.
+    /// Runs `f` at once, on the thread that asks: for work that is proven to take less time than a hop to the pool.
     ///
     /// # Errors
     /// `internal` when `f` panicked.
-    pub(crate) fn here<T>(&self, asker: &Asker, f: impl FnOnce() -> T) -> Result<T, Error> {
+    pub(crate) fn here<T>(&self, asker: &Asker, _short: &Inline, f: impl FnOnce() -> T) -> Result<T, Error> {
         self.requests.saw(Some(asker.owner));
         catch_unwind(AssertUnwindSafe(f)).map_err(|_| Error::internal("the work for this request failed"))
     }

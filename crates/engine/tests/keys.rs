@@ -219,7 +219,8 @@ impl World {
             vector: Some(vec![1.0; 384]),
             expires_at: None,
         };
-        let request = IngestRequest { documents: vec![document], on_conflict: OnConflict::Overwrite };
+        let request =
+            IngestRequest { documents: vec![document], refused: Vec::new(), on_conflict: OnConflict::Overwrite };
         let grant = self.admit::<Ingest>(namespace).await.unwrap();
         drop(self.engine.ingest(grant, request).await.map_err(|refused| refused.into_body()).unwrap());
     }

@@ -105,9 +105,13 @@ impl Admitted {
         self.screened.cut().len()
     }
 
-    /// Bytes of its text and of its vectors.
+    /// Bytes of all that it holds.
     pub fn bytes(&self) -> u64 {
-        (self.screened.text_bytes() + self.vectors.len() * size_of::<f32>()) as u64
+        let fields = &self.screened.fields;
+        let readers = fields.readers.iter().flatten().map(|reader| reader.as_str().len()).sum::<usize>();
+        let own = self.screened.text_bytes() + size_of_val(self.vectors.as_slice());
+        (own + fields.title.len() + fields.uri.len() + readers) as u64
+            + kernel::attributes_heap_bytes(&fields.attributes)
     }
 
     /// Keyed hash of all that was sent.

@@ -39,15 +39,41 @@ pub(crate) struct Content {
     /// Bytes of `text` at which a heading starts.
     pub(crate) headings: Vec<usize>,
     /// What no reader sees.
-    pub(crate) hidden: Vec<Hidden>,
+    pub(crate) hidden: Hidden,
     /// A title that the content itself names.
     pub(crate) title: String,
 }
 
-/// A piece of text that no reader sees.
+/// Pieces of text that no reader sees, one behind the other in one string: a page may hold millions of short ones.
+#[derive(Default)]
 pub(crate) struct Hidden {
-    pub(crate) kind: HiddenKind,
-    pub(crate) text: String,
+    text: String,
+    /// The kind of each piece and the byte at which it ends. A document is shorter than 4 GiB.
+    ends: Vec<(HiddenKind, u32)>,
+}
+
+impl Hidden {
+    /// Adds a piece, unless it is empty.
+    pub(crate) fn push(&mut self, kind: HiddenKind, text: &str) {
+        if !text.is_empty() {
+            self.text.push_str(text);
+            self.ends.push((kind, u32::try_from(self.text.len()).unwrap_or(u32::MAX)));
+        }
+    }
+
+    /// The pieces in their order.
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = (HiddenKind, &str)> {
+        let mut from = 0;
+        self.ends.iter().map(move |(kind, end)| {
+            let start = std::mem::replace(&mut from, *end as usize);
+            (*kind, self.text.get(start..*end as usize).unwrap_or_default())
+        })
+    }
+
+    /// How many pieces.
+    pub(crate) fn len(&self) -> usize {
+        self.ends.len()
+    }
 }
 
 /// Why nobody sees it; the screens weigh these differently.

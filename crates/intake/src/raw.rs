@@ -65,6 +65,17 @@ impl fmt::Debug for RawDocument {
     }
 }
 
+impl RawDocument {
+    /// Heap bytes of all that was sent, without the allocator's rounding.
+    pub fn heap_bytes(&self) -> u64 {
+        let readers: usize = self.readers.iter().flatten().map(|reader| reader.as_str().len() + 40).sum();
+        let strings = [&self.title, &self.uri].map(|text| text.as_ref().map_or(0, Untrusted::len));
+        let vector = self.vector.as_ref().map_or(0, |vector| size_of_val(vector.as_slice()));
+        (size_of::<Self>() + self.body.len() + strings.iter().sum::<usize>() + readers + vector) as u64
+            + kernel::attributes_heap_bytes(&self.attributes)
+    }
+}
+
 impl Body {
     /// Length in bytes.
     pub(crate) fn len(&self) -> usize {
@@ -77,8 +88,9 @@ impl Body {
 }
 
 /// The document's id (the given one, or `h-` and a keyed hash of all that was sent), and a keyed
-/// hash of all that was sent: equal means unchanged.
-pub fn identify(raw: &RawDocument, keyed: &dyn Pseudonymiser) -> (DocumentId, [u8; 32]) {
+/// hash of all that was sent and of what judges it: the namespace's settings in `judgement`, and these screens. Equal
+/// means unchanged.
+pub fn identify(raw: &RawDocument, judgement: &[u8], keyed: &dyn Pseudonymiser) -> (DocumentId, [u8; 32]) {
     let (tag, body): (&[u8], &[u8]) = match &raw.body {
         Body::None => (b"none", &[]),
         Body::Text(text) => (b"text", text.expose().as_bytes()),
@@ -86,15 +98,20 @@ pub fn identify(raw: &RawDocument, keyed: &dyn Pseudonymiser) -> (DocumentId, [u
     };
     let rest = encode_rest(raw);
     let hash = |label: &[u8]| keyed.pseudonym(&[label, tag, body, &rest]);
+    let half = |label: &[u8]| keyed.pseudonym(&[label, &[SCREENS_VERSION], judgement, tag, body, &rest]);
     let mut content = [0; 32];
-    content[..16].copy_from_slice(&hash(b"content hash, first half"));
-    content[16..].copy_from_slice(&hash(b"content hash, second half"));
+    content[..16].copy_from_slice(&half(b"content hash, first half"));
+    content[16..].copy_from_slice(&half(b"content hash, second half"));
     let id = raw.id.clone().unwrap_or_else(|| {
         let digits: String = hash(b"document id").iter().map(|b| format!("{b:02x}")).collect();
         DocumentId::parse(&format!("h-{digits}")).expect("34 plain characters are a document id")
     });
     (id, content)
 }
+
+/// Of the screens and of what makes text visible. Grows with each release in which they find other things, so that
+/// content that is sent again is judged by them.
+const SCREENS_VERSION: u8 = 1;
 
 /// Everything but the body, each field length-prefixed and each option marked.
 fn encode_rest(raw: &RawDocument) -> Vec<u8> {
@@ -153,7 +170,9 @@ impl Encoder {
             }
             Scalar::Num(x) => {
                 self.0.push(b'n');
-                self.0.extend(x.to_bits().to_le_bytes());
+                let (high, low) = x.order_key().unwrap_or((u64::MAX, u32::MAX));
+                self.0.extend(high.to_le_bytes());
+                self.0.extend(low.to_le_bytes());
             }
             Scalar::Bool(b) => self.0.extend([b'b', u8::from(*b)]),
         }

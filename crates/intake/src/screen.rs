@@ -84,8 +84,8 @@ impl fmt::Debug for Verdict {
 pub fn screen(draft: Draft, policy: &Screening) -> Verdict {
     let Draft { id, mut fields, vector, mut content } = draft;
     let mut report = Report::new(*policy);
-    for piece in &content.hidden {
-        mask::scan(&piece.text, Stream::Hidden(piece.kind), &mut report);
+    for (kind, text) in content.hidden.pieces() {
+        mask::scan(text, Stream::Hidden(kind), &mut report);
     }
     fields.title = Untrusted::new(scan_and_mask(fields.title.expose(), Stream::Field, &mut report));
     fields.uri = Untrusted::new(scan_and_mask(fields.uri.expose(), Stream::Field, &mut report));
@@ -122,6 +122,11 @@ impl Screened {
             Untrusted::new(if named { text.to_owned() } else { format!("{}{text}", self.prefix) })
         };
         self.passages.iter().map(|p| with_prefix(text(&p.span))).collect()
+    }
+
+    /// How many passages [`Screened::chunk`] has made.
+    pub fn passages_cut(&self) -> usize {
+        self.passages.len()
     }
 
     /// What the screens found.

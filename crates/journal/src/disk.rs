@@ -8,6 +8,7 @@ use std::{
     io,
     os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
     path::Path,
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 /// A file system. Blocking calls; errors are the system's.
@@ -129,11 +130,11 @@ pub struct RealDisk;
 impl Disk for RealDisk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         let file = OpenOptions::new().create(true).read(true).write(true).truncate(true).mode(0o600).open(path)?;
-        Ok(Box::new(file))
+        Ok(Box::new(Counted::new(file)))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(OpenOptions::new().read(true).write(true).open(path)?))
+        Ok(Box::new(Counted::new(OpenOptions::new().read(true).write(true).open(path)?)))
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
@@ -195,6 +196,56 @@ impl Disk for RealDisk {
 /// Bytes of one system call. Many kernels give the core to nobody else before a call ends, and copying megabytes takes
 /// milliseconds.
 const PIECE_BYTES: usize = 128 << 10;
+
+/// Files of the real disk that this process has open.
+static OPEN: AtomicU64 = AtomicU64::new(0);
+
+/// How many log files and objects this process has open now.
+pub fn open_files() -> u64 {
+    OPEN.load(Ordering::Relaxed)
+}
+
+/// A file that counts while it is open.
+struct Counted(File);
+
+impl Counted {
+    fn new(file: File) -> Self {
+        OPEN.fetch_add(1, Ordering::Relaxed);
+        Self(file)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        OPEN.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl DiskFile for Counted {
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        DiskFile::write_at(&self.0, bytes, offset)
+    }
+
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+        DiskFile::read_at(&self.0, bytes, offset)
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        self.0.size()
+    }
+
+    fn set_len(&self, bytes: u64) -> io::Result<()> {
+        DiskFile::set_len(&self.0, bytes)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        DiskFile::sync_data(&self.0)
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        DiskFile::sync_all(&self.0)
+    }
+}
 
 impl DiskFile for File {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {

@@ -129,6 +129,7 @@ impl From<Error> for kernel::Error {
             Error::Stopped { why: Stopped::Dropped, .. } => return kernel::Error::not_found(),
             Error::TooLarge { .. } => Code::TooLarge,
             Error::Closing | Error::Stopped { why: Stopped::Left, .. } => Code::Overloaded,
+            Error::Io { source, .. } if has_no_more_files(source) => Code::Overloaded,
             Error::Stopped { why: Stopped::Fenced | Stopped::Behind, .. } => Code::Conflict,
             Error::Vault(_) if matches!(error, Error::Vault(_)) => {
                 let Error::Vault(inner) = error else { unreachable!("matched above") };
@@ -142,6 +143,9 @@ impl From<Error> for kernel::Error {
                 "the disk is full and nothing was stored; free space and try again".to_owned()
             }
             Error::Corrupt { .. } => "stored bytes do not open; see the server's log".to_owned(),
+            Error::Io { source, .. } if has_no_more_files(source) => {
+                "the server has as many files open as it may; try again".to_owned()
+            }
             Error::Io { .. } => "the disk answered with an error; see the server's log".to_owned(),
             other => other.to_string(),
         };
@@ -185,6 +189,11 @@ impl Error {
 /// Sorts a system error: a full disk is something the operator can cure.
 pub(crate) fn io_error(what: &'static str, source: io::Error) -> Error {
     if is_full(&source) { Error::Full { what } } else { Error::Io { what, source } }
+}
+
+/// Whether the process, or the system, may open no more files: EMFILE and ENFILE, which have no kind of their own.
+fn has_no_more_files(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(23 | 24))
 }
 
 /// Whether the system says that there is no room.

@@ -29,6 +29,7 @@ mod sources;
 mod storage;
 mod tasks;
 
+pub use disk::open_files;
 pub use error::{Error, Stopped};
 pub use journal::{Fetched, Journal, Recovered, Tenancy};
 pub use objects::ObjectRef;

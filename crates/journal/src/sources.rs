@@ -1,14 +1,16 @@
 //! Sealed objects as something to read pieces of: a file that stays open, or an object of a bucket, of which ranges
 //! are fetched.
 //!
-//! Blocking, and not for the runtime's own threads: whoever reads here stands in a pool. Errors: `InvalidData` for
+//! Blocking, and not for the runtime's own threads: whoever reads here stands in a pool. What waits for a bucket says so
+//! ([`kernel::blocking`]), so that the pool's other work goes on, and waits no longer than its request does
+//! ([`kernel::Interrupt`]). Errors: `InvalidData` for
 //! an object that is not what was put (its size); `NotFound` when it went away; `TimedOut` when the object store does
 //! not answer as it should, with its answer inside; else what the system says.
 
 use crate::{Error, blocks::Blocks, bucket::Bucket, disk::DiskFile};
 use futures::{StreamExt, TryStreamExt};
-use kernel::{ReadAt, limits};
-use std::{io, ops::Range, sync::Arc};
+use kernel::{Interrupt, Interrupted, ReadAt, limits};
+use std::{io, ops::Range, sync::Arc, time::Duration};
 use tokio::runtime::Handle;
 
 /// A file. Its bytes stay readable when its name is gone.
@@ -60,8 +62,15 @@ impl BucketSource {
     fn fetch(&self, numbers: &[u64]) -> io::Result<Vec<(u64, Arc<[u8]>)>> {
         let requests: Vec<_> = runs(numbers).into_iter().map(|run| self.request(run)).collect();
         let all = futures::stream::iter(requests).buffer_unordered(REQUESTS_AT_ONCE).try_collect::<Vec<_>>();
+        let wait = async {
+            tokio::select! {
+                biased;
+                fetched = all => fetched,
+                why = interrupted() => Err(io::Error::other(why)),
+            }
+        };
         // Off the runtime this only waits; on it, the runtime first moves its other tasks away.
-        let fetched = tokio::task::block_in_place(|| self.runtime.block_on(all))?;
+        let fetched = kernel::blocking(|| tokio::task::block_in_place(|| self.runtime.block_on(wait)))?;
         let blocks = fetched.iter().flat_map(|(first, bytes)| (*first..).zip(bytes.chunks(BLOCK as usize)));
         Ok(blocks.map(|(number, block)| (number, Arc::from(block))).collect())
     }
@@ -134,6 +143,17 @@ impl Drop for BucketSource {
     }
 }
 
+/// Comes when the request that this thread works for is to end.
+async fn interrupted() -> Interrupted {
+    let Some(interrupt) = Interrupt::current() else { return std::future::pending().await };
+    loop {
+        if let Err(why) = interrupt.check() {
+            return why;
+        }
+        tokio::time::sleep(INTERRUPT_LOOK).await;
+    }
+}
+
 /// What such a source said, as this crate's error.
 pub(crate) fn error_of(what: &'static str, source: io::Error) -> Error {
     source.downcast::<Error>().unwrap_or_else(|source| crate::error::io_error(what, source))
@@ -173,6 +193,8 @@ fn runs(numbers: &[u64]) -> Vec<Range<u64>> {
     runs
 }
 
+/// How often a wait looks whether its request has ended.
+const INTERRUPT_LOOK: Duration = Duration::from_millis(10);
 /// What is fetched at least, bytes: four pages. A request takes as long for one.
 const BLOCK: u64 = limits::REMOTE_BLOCK_BYTES as u64;
 /// Blocks of one request: 2 MiB.

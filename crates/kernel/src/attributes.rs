@@ -1,6 +1,6 @@
 //! What a document says of itself beside its text.
 
-use crate::{Error, limits};
+use crate::{Error, Number, document::HEAP_BLOCK, limits};
 use std::{collections::BTreeMap, fmt};
 
 /// A single attribute value.
@@ -9,7 +9,7 @@ pub enum Scalar {
     /// Text.
     Str(String),
     /// A finite number.
-    Num(f64),
+    Num(Number),
     /// True or false.
     Bool(bool),
 }
@@ -57,12 +57,9 @@ impl Scalar {
             }
             serde_json::Value::String(s) => Ok(Scalar::Str(s.clone())),
             serde_json::Value::Bool(b) => Ok(Scalar::Bool(*b)),
-            serde_json::Value::Number(n) => n
-                .as_f64()
-                .filter(|x| x.is_finite())
-                // Minus zero and zero are one value to a person.
-                .map(|x| Scalar::Num(if x == 0.0 { 0.0 } else { x }))
-                .ok_or_else(|| Error::invalid(param, "must be a finite number")),
+            serde_json::Value::Number(n) => number(n)
+                .map(Scalar::Num)
+                .ok_or_else(|| Error::invalid(param, "must be a finite number, or a whole one of 64 bits")),
             _ => Err(Error::invalid(param, "must be a string, a number or a boolean")),
         }
     }
@@ -72,11 +69,16 @@ impl Scalar {
         match self {
             Scalar::Str(s) => s.clone().into(),
             Scalar::Bool(b) => (*b).into(),
-            #[expect(clippy::cast_possible_truncation, reason = "guarded: whole and below 2^53")]
-            Scalar::Num(x) if x.fract() == 0.0 && x.abs() < 9_007_199_254_740_992.0 => (*x as i64).into(),
-            Scalar::Num(x) => (*x).into(),
+            Scalar::Num(x) => x.to_json(),
         }
     }
+}
+
+/// Exactly, where it is a whole number of 64 bits. One beyond that, which JSON's reader has rounded to a float by now, is
+/// refused where the text is still at hand.
+fn number(n: &serde_json::Number) -> Option<Number> {
+    let whole = n.as_i64().map(Number::from).or_else(|| n.as_u64().map(Number::from));
+    whole.or_else(|| n.as_f64().filter(|x| x.is_finite()).map(Number::from))
 }
 
 impl AttrValue {
@@ -106,6 +108,15 @@ impl AttrValue {
         }
     }
 
+    /// Length as JSON, bytes, at most.
+    pub fn json_bytes(&self) -> u64 {
+        let scalar = |scalar: &Scalar| match scalar {
+            Scalar::Str(s) => crate::json_bytes(s),
+            _ => JSON_NUMBER,
+        };
+        2 + self.scalars().iter().map(|value| scalar(value) + 1).sum::<u64>()
+    }
+
     /// All values it holds.
     pub fn scalars(&self) -> &[Scalar] {
         match self {
@@ -114,3 +125,20 @@ impl AttrValue {
         }
     }
 }
+
+/// Heap bytes of attributes: keys and values where they lie, and the tree that holds them.
+pub fn heap_bytes(attributes: &Attributes) -> u64 {
+    let text = |scalar: &Scalar| if let Scalar::Str(s) = scalar { s.len() + HEAP_BLOCK } else { 0 };
+    let value = |value: &AttrValue| {
+        let list = if let AttrValue::Many(list) = value { size_of_val(list.as_slice()) + HEAP_BLOCK } else { 0 };
+        list + value.scalars().iter().map(text).sum::<usize>()
+    };
+    let all = attributes.iter().map(|(key, v)| TREE_ENTRY + key.len() + HEAP_BLOCK + value(v));
+    all.sum::<usize>() as u64
+}
+
+/// Of a tree's nodes a pair takes: key, value, and as much again, since nodes are half full at worst.
+const TREE_ENTRY: usize = 2 * (size_of::<String>() + size_of::<AttrValue>());
+
+/// The longest number of JSON that serde_json writes, bytes: `-1.7976931348623157e-308`.
+const JSON_NUMBER: u64 = 24;

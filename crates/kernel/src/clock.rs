@@ -1,6 +1,6 @@
 //! Time, handed in so that tests own it.
 
-use crate::Error;
+use crate::{Error, Instant, rfc3339};
 use std::{
     fmt,
     sync::atomic::{AtomicI64, Ordering},
@@ -27,10 +27,28 @@ impl Timestamp {
     /// # Errors
     /// `invalid_request` when it is no RFC 3339 time.
     pub fn parse(text: &str) -> Result<Self, Error> {
-        text.parse::<jiff::Timestamp>()
-            .map(|t| Self(t.as_millisecond()))
-            .map_err(|_| Error::invalid("time", "must be an RFC 3339 time such as 2026-11-21T10:00:00Z"))
+        Instant::parse(text)
+            .map(|t| Self(t.as_millis()))
+            .ok_or_else(|| Error::invalid("time", "must be an RFC 3339 time such as 2026-11-21T10:00:00Z"))
     }
+
+    /// The point in time, as filters compare it.
+    pub fn instant(self) -> Instant {
+        Instant::from_millis(self.0)
+    }
+
+    /// See [`Instant::order_key`].
+    pub fn order_key(self) -> (u64, u32) {
+        self.instant().order_key()
+    }
+
+    /// From [`Timestamp::order_key`].
+    pub fn from_order_key(key: (u64, u32)) -> Self {
+        Self(Instant::from_order_key(key).as_millis())
+    }
+
+    /// The first and the last that RFC 3339 can say: others are met by no filter as instants.
+    pub const SAYABLE: (Self, Self) = (Self(rfc3339::SAYABLE.0), Self(rfc3339::SAYABLE.1));
 
     /// This much later.
     #[must_use]
@@ -46,10 +64,7 @@ impl Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match jiff::Timestamp::from_millisecond(self.0) {
-            Ok(t) => write!(f, "{t:.3}"),
-            Err(_) => f.write_str("out-of-range"),
-        }
+        f.write_str(rfc3339::written(self.0).as_deref().unwrap_or("out-of-range"))
     }
 }
 

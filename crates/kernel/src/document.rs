@@ -1,7 +1,7 @@
 //! A document as the store keeps it, and who may see it.
 
 use crate::{Attributes, CommitNo, DocumentId, Principal, ScreenAction, Timestamp, Untrusted};
-use std::fmt;
+use std::{collections::HashSet, fmt};
 
 /// Where a document stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -113,7 +113,8 @@ pub struct Document {
     pub id: DocumentId,
     /// Where it stands.
     pub status: Status,
-    /// Keyed hash of what was sent (text, title, uri, attributes, readers, vector, …): equal means unchanged.
+    /// Keyed hash of what was sent (text, title, uri, attributes, readers, vector, …) and of the settings that judged
+    /// it: equal means unchanged. Zero where it is no longer what was sent.
     pub content_hash: [u8; 32],
     /// Title, or empty.
     pub title: Untrusted,
@@ -155,6 +156,22 @@ impl fmt::Debug for Document {
 }
 
 impl Document {
+    /// Heap bytes of this form of it, in memory, without the allocator's rounding. What it takes on disk is another
+    /// number: a list of 256 flags is 512 bytes there and 6 KB here.
+    pub fn heap_bytes(&self) -> u64 {
+        let readers =
+            self.readers.iter().flatten().map(|reader| size_of::<Principal>() + reader.as_str().len() + HEAP_BLOCK);
+        let findings = self.findings.iter().map(|finding| size_of::<Finding>() + finding.rule.len() + HEAP_BLOCK);
+        let bytes = size_of::<Self>()
+            + self.id.as_str().len()
+            + [&self.title, &self.uri, &self.text].map(Untrusted::len).iter().sum::<usize>()
+            + readers.sum::<usize>()
+            + findings.sum::<usize>()
+            + size_of_val(self.passages.as_slice())
+            + size_of_val(self.vectors.as_slice());
+        bytes as u64 + crate::attributes::heap_bytes(&self.attributes)
+    }
+
     /// The text of passage `n`; empty when the span is not inside the text.
     pub fn passage_text(&self, n: usize) -> &str {
         self.passages
@@ -164,21 +181,59 @@ impl Document {
     }
 }
 
-/// Whose eyes look: an obligation on every read.
+/// What the allocator adds to a small block, bytes: its own word, and rounding to 16.
+pub(crate) const HEAP_BLOCK: usize = 16;
+
+/// Whether documents of a namespace have to name their readers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadersRule {
+    /// A document without readers is open to the whole tenant.
+    Optional,
+    /// A document without readers is refused, and one that was there before is open to `read_all` only.
+    Required,
+}
+
+/// Whose eyes look: an obligation on every read and every write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Audience {
     /// `read_all`: every document of the tenant.
     Everything,
     /// Open documents, and those that name one of these principals.
     Principals(Vec<Principal>),
+    /// Only documents that name one of these principals: where documents have to name their readers, one that names
+    /// none is open to `read_all` only.
+    Named(Vec<Principal>),
 }
 
 impl Audience {
     /// Whether a document with these readers may be seen.
     pub fn may_see(&self, readers: Option<&[Principal]>) -> bool {
         match (self, readers) {
-            (Audience::Everything, _) | (_, None) => true,
-            (Audience::Principals(mine), Some(readers)) => readers.iter().any(|r| mine.contains(r)),
+            (Audience::Everything, _) | (Audience::Principals(_), None) => true,
+            (Audience::Named(_), None) => false,
+            (Audience::Principals(mine) | Audience::Named(mine), Some(readers)) => share(mine, readers),
+        }
+    }
+
+    /// The same eyes in a namespace that has this rule.
+    #[must_use]
+    pub fn where_readers_are(self, required: ReadersRule) -> Self {
+        match (self, required) {
+            (Audience::Principals(mine), ReadersRule::Required) => Audience::Named(mine),
+            (audience, _) => audience,
         }
     }
 }
+
+/// Whether two lists have one in common. Long ones are hashed: a document may name as many readers as a key has
+/// principals.
+fn share(mine: &[Principal], readers: &[Principal]) -> bool {
+    if mine.len().saturating_mul(readers.len()) <= COMPARED_ONE_BY_ONE {
+        return readers.iter().any(|reader| mine.contains(reader));
+    }
+    let mine: HashSet<&str> = mine.iter().map(Principal::as_str).collect();
+    readers.iter().any(|reader| mine.contains(reader.as_str()))
+}
+
+/// Pairs of principals that cost less than a table of one side.
+const COMPARED_ONE_BY_ONE: usize = 256;

@@ -46,13 +46,15 @@ pub enum Code {
     RolledBack,
     /// The disk is full; nothing was stored.
     StorageFull,
+    /// It took longer than the server works for one request.
+    TimedOut,
     /// A fault of ours, or bytes on disk that do not open.
     Internal,
 }
 
 impl Code {
     /// Every code, in the order of the contract.
-    pub const ALL: [Code; 20] = [
+    pub const ALL: [Code; 21] = [
         Code::InvalidRequest,
         Code::UnknownField,
         Code::Unauthenticated,
@@ -72,6 +74,7 @@ impl Code {
         Code::KeyUnavailable,
         Code::RolledBack,
         Code::StorageFull,
+        Code::TimedOut,
         Code::Internal,
     ];
 
@@ -97,6 +100,7 @@ impl Code {
             Code::KeyUnavailable => "key_unavailable",
             Code::RolledBack => "rolled_back",
             Code::StorageFull => "storage_full",
+            Code::TimedOut => "timed_out",
             Code::Internal => "internal",
         }
     }

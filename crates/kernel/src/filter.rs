@@ -1,14 +1,18 @@
 //! Filters: the OpenAI shape, extended. Parsed once, bounded in depth and size; nothing is
 //! ever ignored silently.
 //!
-//! Meaning (the naive evaluator [`Filter::matches`] is the definition; indexes must agree):
+//! Meaning (the naive evaluator [`Filter::matches`] is the definition; [`CompiledFilter`], which requests use, and indexes
+//! must agree):
 //! * a comparison meets only values of its own type; `eq null` is absence, `ne` is the negation of `eq`;
-//! * `gt gte lt lte` order numbers, and RFC 3339 strings as instants;
+//! * `gt gte lt lte` order numbers, exactly, and RFC 3339 strings as instants;
 //! * on a list, `eq` and orderings meet when any element does; `contains` is membership;
 //! * on a string, `contains` is a substring, `prefix` a prefix, `match` all words in any order;
 //! * `in` is any of `eq`, `nin` its negation; `exists` takes true (default) or false.
 
-use crate::{AttrValue, Attributes, Error, Scalar, Status, Timestamp, limits};
+mod compiled;
+
+use crate::{AttrValue, Attributes, Error, Instant, Number, Scalar, Status, Timestamp, limits};
+pub use compiled::{Column, CompiledFilter, Leaf, Matcher, Node, Wanted};
 use serde_json::Value;
 
 /// What a filter looks at.
@@ -55,9 +59,9 @@ pub enum Filter {
     /// Equal to any of these values (`eq` has one, `in` several).
     In(Field, Vec<Scalar>),
     /// Ordering against a number.
-    Number(Field, Comparison, f64),
+    Number(Field, Comparison, Number),
     /// Ordering against an instant.
-    Instant(Field, Comparison, Timestamp),
+    Instant(Field, Comparison, Instant),
     /// List membership or substring.
     Contains(Field, Scalar),
     /// Prefix of a string.
@@ -154,13 +158,13 @@ impl Filter {
     ///
     /// # Errors
     /// `invalid_request` or `unknown_field` naming the member: an empty filter, an unknown
-    /// operator or member, a value of the wrong type, more than 32 levels or 1,024 nodes.
+    /// operator or member, a value of the wrong type, more than 32 levels, 1,024 nodes or 8 MiB.
     pub fn parse(value: &Value) -> Result<Self, Error> {
-        let mut nodes = 0;
-        parse(value, 1, &mut nodes)
+        parse(value, 1, &mut Size::default())
     }
 
-    /// The definition of a filter's meaning: evaluates it on one document.
+    /// The definition of a filter's meaning: evaluates it on one document. Costs words times words; requests evaluate
+    /// what [`Filter::compile`] makes.
     pub fn matches(&self, doc: &DocumentView<'_>) -> bool {
         match self {
             Filter::And(all) => all.iter().all(|f| f.matches(doc)),
@@ -177,7 +181,7 @@ impl Filter {
             Filter::Instant(field, op, t) => field
                 .values(doc)
                 .iter()
-                .any(|v| matches!(v, Scalar::Str(s) if Timestamp::parse(s).is_ok_and(|u| op.holds(&u, t)))),
+                .any(|v| matches!(v, Scalar::Str(s) if Instant::parse(s).is_some_and(|u| op.holds(&u, t)))),
             Filter::Contains(field, wanted) => {
                 let values = field.values(doc);
                 if field.is_list(doc) {
@@ -207,18 +211,28 @@ impl Filter {
         keys
     }
 
-    /// How many comparisons stand in it.
-    pub fn leaves(&self) -> usize {
+    /// Bytes of its keys and values, a few for each value: what is read when it is compiled.
+    pub fn bytes(&self) -> u64 {
+        let of = |field: &Field| if let Field::Attribute(key) = field { key.len() } else { 8 };
+        let scalar = |scalar: &Scalar| if let Scalar::Str(s) = scalar { s.len() + 8 } else { 8 };
+        let (field, values) = match self {
+            Filter::And(list) | Filter::Or(list) => return list.iter().map(Filter::bytes).sum(),
+            Filter::Not(inner) => return inner.bytes(),
+            Filter::In(field, wanted) => (field, wanted.iter().map(scalar).sum()),
+            Filter::Contains(field, wanted) => (field, scalar(wanted)),
+            Filter::Prefix(field, text) => (field, text.len()),
+            Filter::Match(field, words) => (field, words.iter().map(|word| word.len() + 8).sum()),
+            Filter::Number(field, ..) | Filter::Instant(field, ..) | Filter::Exists(field) => (field, 16),
+        };
+        (of(field) + values) as u64
+    }
+
+    /// How many nodes stand in it.
+    pub fn nodes(&self) -> usize {
         match self {
-            Filter::And(list) | Filter::Or(list) => list.iter().map(Filter::leaves).sum(),
-            Filter::Not(inner) => inner.leaves(),
-            Filter::In(..)
-            | Filter::Number(..)
-            | Filter::Instant(..)
-            | Filter::Contains(..)
-            | Filter::Prefix(..)
-            | Filter::Match(..)
-            | Filter::Exists(_) => 1,
+            Filter::And(list) | Filter::Or(list) => 1 + list.iter().map(Filter::nodes).sum::<usize>(),
+            Filter::Not(inner) => 1 + inner.nodes(),
+            _ => 1,
         }
     }
 
@@ -255,21 +269,33 @@ impl Field {
 
 fn equal(value: &Scalar, wanted: &Scalar, instants: bool) -> bool {
     if let (true, Scalar::Str(a), Scalar::Str(b)) = (instants, value, wanted) {
-        return matches!((Timestamp::parse(a), Timestamp::parse(b)), (Ok(a), Ok(b)) if a == b);
+        return matches!((Instant::parse(a), Instant::parse(b)), (Some(a), Some(b)) if a == b);
     }
     value == wanted
 }
 
 fn words_of(text: &str) -> Vec<String> {
-    text.split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty()).map(str::to_lowercase).collect()
+    written_words(text).map(str::to_lowercase).collect()
 }
 
-fn parse(value: &Value, depth: usize, nodes: &mut usize) -> Result<Filter, Error> {
-    *nodes += 1;
+/// As they are written.
+fn written_words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty())
+}
+
+/// How much of a filter has been read.
+#[derive(Default)]
+struct Size {
+    nodes: usize,
+    bytes: u64,
+}
+
+fn parse(value: &Value, depth: usize, size: &mut Size) -> Result<Filter, Error> {
+    size.nodes += 1;
     if depth > limits::FILTER_DEPTH_MAX {
         return Err(Error::invalid("filter", "is nested more than 32 levels deep"));
     }
-    if *nodes > limits::FILTER_NODES_MAX {
+    if size.nodes > limits::FILTER_NODES_MAX {
         return Err(Error::invalid("filter", "has more than 1024 nodes"));
     }
     let object = value.as_object().ok_or_else(|| Error::invalid("filter", "must be an object with a member 'type'"))?;
@@ -279,14 +305,22 @@ fn parse(value: &Value, depth: usize, nodes: &mut usize) -> Result<Filter, Error
         .ok_or_else(|| Error::invalid("filter.type", "must say which operator"))?;
     if let "and" | "or" | "not" = kind {
         only(object, &["type", "filters"])?;
-        return compound(kind, object, depth, nodes);
+        return compound(kind, object, depth, size);
     }
     only(object, &["type", "key", "value"])?;
     let key = object
         .get("key")
         .and_then(Value::as_str)
         .ok_or_else(|| Error::invalid("filter.key", "must name an attribute or a '$' key"))?;
-    leaf(kind, Field::parse(key)?, object.get("value"))
+    let leaf = leaf(kind, Field::parse(key)?, object.get("value"))?;
+    size.bytes += leaf.bytes();
+    if size.bytes > limits::FILTER_BYTES_MAX as u64 {
+        return Err(Error::invalid(
+            "filter",
+            "has more than 8 MiB of keys and values; ask several times, with fewer each",
+        ));
+    }
+    Ok(leaf)
 }
 
 fn only(object: &serde_json::Map<String, Value>, known: &[&str]) -> Result<(), Error> {
@@ -304,7 +338,7 @@ fn compound(
     kind: &str,
     object: &serde_json::Map<String, Value>,
     depth: usize,
-    nodes: &mut usize,
+    size: &mut Size,
 ) -> Result<Filter, Error> {
     let list = object
         .get("filters")
@@ -313,7 +347,7 @@ fn compound(
         .ok_or_else(|| Error::invalid("filter.filters", "must be a list of at least one filter"))?;
     let mut filters = Vec::new();
     for item in list {
-        filters.push(parse(item, depth + 1, nodes)?);
+        filters.push(parse(item, depth + 1, size)?);
     }
     Ok(match kind {
         "and" => Filter::And(filters),
@@ -381,7 +415,7 @@ fn ordering(kind: &str, field: Field, value: &Value) -> Result<Filter, Error> {
     };
     match Scalar::from_json(value, "filter.value")? {
         Scalar::Num(x) => Ok(Filter::Number(field, op, x)),
-        Scalar::Str(s) => Timestamp::parse(&s).map(|t| Filter::Instant(field, op, t)).map_err(|_| {
+        Scalar::Str(s) => Instant::parse(&s).map(|t| Filter::Instant(field, op, t)).ok_or_else(|| {
             Error::invalid("filter.value", "ordering works on numbers and RFC 3339 times, not on other strings")
         }),
         Scalar::Bool(_) => Err(Error::invalid("filter.value", "booleans have no order")),

@@ -73,11 +73,6 @@ name!(
         && s.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
 );
 name!(
-    /// A document's id: 1 to 512 bytes without control characters.
-    DocumentId, "id", "must be 1 to 512 bytes without control characters",
-    |s| (1..=limits::DOCUMENT_ID_BYTES_MAX).contains(&s.len()) && !s.chars().any(char::is_control)
-);
-name!(
     /// Who reads: `user:alice`, `group:engineering`. Compared byte by byte.
     Principal, "principal", "must be 'kind:name', 3 to 256 bytes, without control characters, kind of a-z",
     |s| s.len() <= limits::PRINCIPAL_BYTES_MAX
@@ -99,7 +94,87 @@ name!(
         && s.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 );
 printable!(TenantId, KeyId, OperatorName);
-customers!(NamespaceName, DocumentId, Principal);
+customers!(NamespaceName, Principal);
+
+/// A document's id: 1 to 512 bytes without control characters.
+///
+/// Documents that no reader of one may see of the other can share an id (ADR 28). Each still has a key of its own, by
+/// which the store tells them apart: the id and, for all but the first, a disambiguator. Only the store writes and
+/// compares keys; [`DocumentId::as_str`] never shows a disambiguator. Equality and order are those of keys, in which
+/// documents of one id stand together, the oldest first.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DocumentId {
+    key: Box<str>,
+    /// Length of the id in the key, bytes.
+    id_bytes: u16,
+}
+
+impl DocumentId {
+    /// Checks the form of an id.
+    ///
+    /// # Errors
+    /// `invalid_request` that says the rule.
+    pub fn parse(raw: &str) -> Result<Self, Error> {
+        let fits = (1..=limits::DOCUMENT_ID_BYTES_MAX).contains(&raw.len()) && !raw.chars().any(char::is_control);
+        match u16::try_from(raw.len()) {
+            Ok(id_bytes) if fits => Ok(Self { key: raw.into(), id_bytes }),
+            _ => Err(Error::invalid("id", "must be 1 to 512 bytes without control characters")),
+        }
+    }
+
+    /// Reads what [`DocumentId::key`] gave.
+    ///
+    /// # Errors
+    /// `invalid_request` for anything else.
+    pub fn from_key(key: &str) -> Result<Self, Error> {
+        let Some((id, digits)) = key.split_once(DISAMBIGUATES) else { return Self::parse(key) };
+        let form = digits.len() == DISAMBIGUATOR_DIGITS
+            && digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        if !form {
+            return Err(Error::invalid("id", "has a disambiguator that is none"));
+        }
+        Ok(Self { key: key.into(), ..Self::parse(id)? })
+    }
+
+    /// The id as it was given.
+    pub fn as_str(&self) -> &str {
+        self.key.get(..usize::from(self.id_bytes)).unwrap_or_default()
+    }
+
+    /// The id with its disambiguator: the one name in a namespace that no other document has.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// The id in a key.
+    pub fn id_in(key: &str) -> &str {
+        key.split_once(DISAMBIGUATES).map_or(key, |(id, _)| id)
+    }
+
+    /// The same id without a disambiguator.
+    #[must_use]
+    pub fn plain(&self) -> Self {
+        Self { key: self.as_str().into(), id_bytes: self.id_bytes }
+    }
+
+    /// The key of another document of this id, the `nth` that a commit writes. Later commits give later keys.
+    #[must_use]
+    pub fn disambiguated(&self, commit: CommitNo, nth: u32) -> Self {
+        Self { key: format!("{}{DISAMBIGUATES}{:016x}{nth:08x}", self.as_str(), commit.0).into(), ..*self }
+    }
+}
+
+/// Length only: the customer chose this text.
+impl fmt::Debug for DocumentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DocumentId({} bytes)", self.id_bytes)
+    }
+}
+
+/// Between an id and its disambiguator. No id holds it, and every character of an id sorts after it.
+const DISAMBIGUATES: char = '\u{1}';
+/// Of a commit and a number within it, in hexadecimal.
+const DISAMBIGUATOR_DIGITS: usize = 24;
 
 macro_rules! uuid {
     ($(#[$doc:meta])* $name:ident) => {
@@ -208,3 +283,40 @@ number!(
     /// Which tenant key wraps. Not the log's epoch.
     KeyEpoch, u32
 );
+
+#[cfg(test)]
+mod tests {
+    use super::{CommitNo, DISAMBIGUATES, DocumentId};
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn documents_of_one_id_have_keys_of_their_own_that_stand_together() {
+        let id = |text: &str| DocumentId::parse(text).unwrap();
+        let first = id("plan");
+        let [second, third] = [CommitNo(9), CommitNo(10)].map(|commit| first.disambiguated(commit, 0));
+        let fourth = second.disambiguated(CommitNo(10), 1);
+        for other in [&second, &third, &fourth] {
+            assert_eq!((other.as_str(), other.plain()), ("plan", first.clone()));
+            assert_ne!(*other, first);
+            assert_eq!(DocumentId::from_key(other.key()).unwrap(), *other);
+            assert_eq!(DocumentId::id_in(other.key()), "plan");
+            assert!(DocumentId::parse(other.key()).is_err(), "no caller names a key");
+        }
+        let all = [id("plan b"), fourth.clone(), id("plam"), third.clone(), id("plan!"), second.clone(), first.clone()];
+        let ordered: Vec<DocumentId> = all.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
+        assert_eq!(ordered, [id("plam"), first, second, third, fourth, id("plan b"), id("plan!")]);
+    }
+
+    #[test]
+    fn what_is_no_key_is_refused() {
+        let longest = "x".repeat(crate::limits::DOCUMENT_ID_BYTES_MAX);
+        let long = DocumentId::parse(&longest).unwrap().disambiguated(CommitNo(u64::MAX), u32::MAX);
+        assert_eq!(DocumentId::from_key(long.key()).unwrap(), long);
+        let digits = "0".repeat(24);
+        for (id, rest) in [("", &*digits), ("a", "0"), ("a", &"G".repeat(24)), ("a", &"A".repeat(24)), ("a", "")] {
+            assert!(DocumentId::from_key(&format!("{id}{DISAMBIGUATES}{rest}")).is_err(), "{id} {rest}");
+        }
+        assert!(DocumentId::from_key(&format!("a{DISAMBIGUATES}{digits}{DISAMBIGUATES}{digits}")).is_err());
+        assert!(DocumentId::from_key("a\u{2}").is_err() && DocumentId::from_key("a").is_ok());
+    }
+}

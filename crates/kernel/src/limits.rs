@@ -24,6 +24,8 @@ pub const ATTRIBUTE_KEY_BYTES_MAX: usize = 128;
 pub const ATTRIBUTE_VALUE_BYTES_MAX: usize = 4_096;
 /// Elements of an attribute list.
 pub const ATTRIBUTE_LIST_MAX: usize = 256;
+/// Attribute values of all documents of one request. A value of two bytes takes 24 in memory: together 24 MiB.
+pub const ATTRIBUTE_VALUES_PER_REQUEST_MAX: usize = 1 << 20;
 /// Readers of one document, and principals of one key or request.
 pub const READERS_MAX: usize = 256;
 /// Principal, bytes.
@@ -34,6 +36,11 @@ pub const FILTER_DEPTH_MAX: usize = 32;
 pub const FILTER_NODES_MAX: usize = 1_024;
 /// Values of one `in`.
 pub const FILTER_VALUES_MAX: usize = 1_024;
+/// Keys and values of one filter, bytes. 8 MiB: twice what every node with a value of the greatest length takes, so only
+/// several `in` of many long values meet it. Bounds the memory of a filter's tables.
+pub const FILTER_BYTES_MAX: usize = 8 << 20;
+/// Values of one filter, all of its lists together. A policy that names more belongs into an attribute.
+pub const FILTER_VALUES_IN_ALL_MAX: usize = 16 << 10;
 /// Query text, bytes. Longer than any model reads.
 pub const QUERY_BYTES_MAX: usize = 32 << 10;
 /// Quoted phrases, and words with a star, of one query, each. Further ones are looked for as plain words, and the reply
@@ -51,9 +58,21 @@ pub const HIGHLIGHTS_PER_HIT_MAX: usize = 256;
 pub const TITLE_WEIGHT_MAX: f32 = 10.0;
 /// Hits of one search.
 pub const TOP_K_MAX: usize = 1_000;
-/// A search that looks at no more bytes than this is done by the thread that has its request: some tenths of a
-/// millisecond, less than a pool's threads take to be woken and to look for more.
-pub const SEARCH_HERE_BYTES_MAX: u64 = 4 << 20;
+/// What may be done by the thread that has the request, which serves others too, in steps of `Cost`: some tenths of a
+/// millisecond, less than a pool's threads take to be woken and to look for more. Everything else runs on the pool.
+pub const INLINE_STEPS_MAX: u64 = 4 << 20;
+/// How long a pool works for one search, list or fetch, waits for a disk or a bucket included; then `timed_out`. A
+/// search of a million passages takes some tens of milliseconds.
+pub const ANSWER_WORK_MAX: Duration = Duration::from_secs(30);
+/// The same for one measurement of recall, all its queries together: some ten seconds of one core at [`RECALL_ROWS_MAX`].
+pub const RECALL_WORK_MAX: Duration = Duration::from_secs(120);
+/// How long a write may look for the documents that its filter selects. The namespace's other writes wait meanwhile.
+pub const SELECTION_WORK_MAX: Duration = Duration::from_secs(10);
+/// Jobs of one tenant that wait for a bucket inside the pool at the same time, and those of all tenants. Each holds a
+/// thread that others do not need; further ones are not begun, or wait where they are.
+pub const BLOCKED_JOBS_PER_TENANT_MAX: usize = 16;
+/// See [`BLOCKED_JOBS_PER_TENANT_MAX`].
+pub const BLOCKED_JOBS_MAX: usize = 256;
 /// Hits of one search that asks for diversity: each compares up to four times as many candidates with those before
 /// it, 40,000 comparisons of two vectors at most.
 pub const DIVERSE_TOP_K_MAX: usize = 100;
@@ -110,11 +129,14 @@ pub const GRAPH_DIMENSIONS_MIN: usize = 4;
 /// Entries of a registry journal between two checkpoints, or a quarter of its records where that is more, so that a
 /// large book is not written again for every few changes. Bounds what an opening reads: 256 small JSON entries are under 1 MB.
 pub const REGISTRY_CHECKPOINT_ENTRIES: u64 = 256;
-/// Open namespaces. Above it those that nobody holds are closed, the longest unused first: each that was written holds
-/// its log file open, and a process that may open no more files fails its next write. Our unit allows 65,536.
+/// Open namespaces, if the process may open enough files. Above it those that no request holds are closed, the longest
+/// unused first: each that was written holds its log file open, and a process that may open no more files fails its next
+/// write. Our unit allows 65,536.
 pub const NAMESPACES_OPEN_MAX: u64 = 10_000;
 /// Open audit logs, one a tenant that is at work. Above it those that nobody writes are closed, for the same reason.
 pub const AUDIT_CHAINS_OPEN_MAX: u64 = 4_096;
+/// Open tenants' directories, if the process may open enough files. Each that was written holds its log file open.
+pub const TENANTS_OPEN_MAX: u64 = 16_384;
 /// Estimated bytes of open tenants' directories. Above it those that nobody uses are closed, the longest unused first.
 /// 64 MiB: about a thousand tenants of a hundred namespaces, or 250,000 namespaces.
 pub const DIRECTORIES_BYTES_MAX: u64 = 64 << 20;
@@ -172,16 +194,58 @@ pub const NAMESPACES_PER_KEY_MAX: usize = 1_000;
 pub const OPERATORS_MAX: usize = 1_000;
 /// Namespace keys rewrapped in one durable entry of a rotation: about 32 KB.
 pub const REWRAPS_PER_ENTRY: usize = 128;
-/// Connections of one listener. A thousand clients; each costs a few KiB until it sends a body.
+/// Connections of one listener, if the process may open enough files. A thousand clients; each costs a few KiB until
+/// it sends a body. At the limit a new one displaces one that serves no request of a known caller.
 pub const CONNECTIONS_MAX: usize = 1_024;
-/// Bytes of request bodies held at once, all connections. Eight of the largest.
+/// Bytes of request bodies of tenants that are held at once. Eight of the largest. A tenant may hold as much as it leaves
+/// free: alone half of it, beside another a third, and there is always something left for the next.
 pub const BODIES_BYTES_MAX: usize = 8 * BODY_BYTES_MAX;
+/// Bytes of operators' request bodies that are held at once: a pool of its own, which no tenant's requests touch.
+pub const CONTROL_BODIES_BYTES_MAX: usize = 16 << 20;
+/// Largest request body on the control plane, bytes. The largest that makes sense there, an API key with all its
+/// principals and namespaces, takes a half of it; this is also what is parsed without leaving the runtime's thread.
+pub const CONTROL_BODY_BYTES_MAX: usize = 256 << 10;
+/// Largest reply, bytes of its JSON. As large as a request body: every document that came in one goes out in one, except
+/// where escapes make it longer. What cannot be divided and is longer is refused.
+pub const REPLY_BYTES_MAX: u64 = 64 << 20;
+/// A search, a context or a list ends before the hit or document that would make its reply longer than this, bytes,
+/// unless it is the first. 16 MiB: a thousand hits of 16 KB each; the caller asks for the rest, or for less of each.
+pub const REPLY_BYTES_SOFT: u64 = 16 << 20;
+/// Least memory for replies that are made or not yet read, bytes, all tenants together. One tenant has half of it: the
+/// largest reply beside what it is made from.
+pub const REPLIES_BYTES_MIN: u64 = 4 * REPLY_BYTES_MAX;
+/// A reply's bytes are made and sent in pieces of this length, so that none is copied while it grows and each gives
+/// its memory back once it is written.
+pub const REPLY_PIECE_BYTES: usize = 64 << 10;
+/// Least memory for writes between their arrival and their commit, bytes, all tenants together. One tenant has half of
+/// it: the largest body four times, as text, as screened text, as a log entry and as its sealed form.
+pub const WRITES_BYTES_MIN: u64 = 8 * BODY_BYTES_MAX as u64;
 /// How long a client may take to send its request's head, or stay idle between two requests.
 pub const HEAD_WAIT: Duration = Duration::from_secs(30);
-/// How long a client may pause inside its body.
-pub const BODY_PAUSE: Duration = Duration::from_secs(15);
+/// In each such window at least [`BODY_WINDOW_BYTES_MIN`] of a body must arrive, or its end.
+pub const BODY_WINDOW: Duration = Duration::from_secs(10);
+/// See [`BODY_WINDOW`]. 160 KiB: 16 KiB a second, a poor mobile line. A body that dribbles is refused.
+pub const BODY_WINDOW_BYTES_MIN: usize = 160 << 10;
 /// How long a whole body may take. 64 MiB in it is a slow line of 1.8 Mbit/s.
 pub const BODY_WAIT: Duration = Duration::from_secs(300);
+/// While a client makes the server wait with a reply, it must take at least [`REPLY_WINDOW_BYTES_MIN`] in each such window.
+pub const REPLY_WINDOW: Duration = Duration::from_secs(15);
+/// See [`REPLY_WINDOW`]. 32 KiB: a modem takes three times as much. A connection whose client does not read is closed.
+pub const REPLY_WINDOW_BYTES_MIN: u64 = 32 << 10;
+/// Bytes of a reply that the system holds for one connection beyond what is on its way. Without it the system takes up to
+/// 4 MiB for each client that does not read.
+pub const REPLY_UNSENT_BYTES_MAX: u32 = 128 << 10;
+/// How long one connection lives at most; then it ends after the request it is at, and its client connects again.
+pub const CONNECTION_WAIT: Duration = Duration::from_secs(3_600);
+/// Silence of a client after which its connection is probed (TCP keepalive).
+pub const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
+/// Between two probes.
+pub const KEEPALIVE_PAUSE: Duration = Duration::from_secs(10);
+/// Probes without an answer after which the connection is dead.
+pub const KEEPALIVE_PROBES: u32 = 3;
+/// How long sent bytes may stay without an acknowledgement (TCP_USER_TIMEOUT). [`REPLY_WINDOW`] closes a client that does
+/// not read before that.
+pub const UNACKNOWLEDGED_WAIT: Duration = Duration::from_secs(60);
 /// How long a TLS handshake may take.
 pub const HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
 /// Members of one `include` list, scopes of a key, and other short lists. More is a mistake.
@@ -223,10 +287,13 @@ pub const STORE_PAUSE_MIN: Duration = Duration::from_millis(50);
 pub const STORE_PAUSE_MAX: Duration = Duration::from_secs(5);
 /// Documents that one delete by filter may remove. Bounds one log entry: a million ids are about 40 MB.
 pub const DELETES_PER_COMMIT_MAX: u64 = 1_000_000;
+/// Ids of the documents that one delete may remove, bytes: they stand in its log entry and in its audit line.
+pub const DELETE_BYTES_PER_COMMIT_MAX: u64 = 64 << 20;
 /// Documents that one patch may rewrite. As many as may be named by id.
 pub const PATCHES_PER_COMMIT_MAX: u64 = 10_000;
-/// Text and vectors that one patch may rewrite, bytes. 256 MiB: they stand in one log entry.
-pub const PATCH_BYTES_PER_COMMIT_MAX: u64 = 256 << 20;
+/// Documents that one patch or review may rewrite, bytes of all that they hold. 128 MiB: they stand in one log entry, and are in
+/// memory four times until it is written.
+pub const PATCH_BYTES_PER_COMMIT_MAX: u64 = 128 << 20;
 /// Writes that wait for one namespace's writer. More than its group commit takes at once.
 pub const WRITES_QUEUED_MAX: usize = 1_024;
 /// Writes that share one log entry, and so one fsync.

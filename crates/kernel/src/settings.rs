@@ -1,6 +1,6 @@
 //! What can be set: per namespace, per tenant, per credential.
 
-use crate::{Error, FindingKind, limits};
+use crate::{Error, FindingKind, ReadersRule, Timestamp, limits};
 
 /// How vectors are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -104,24 +104,27 @@ impl Screening {
     }
 }
 
-/// Whether the visible text is kept after indexing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Original {
-    /// GET returns it.
-    #[default]
-    Keep,
-    /// Only passages are kept.
-    Drop,
-}
-
 /// How long documents live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Retention {
-    /// Days after the last write.
+    /// Days after a document was first stored.
     pub days: Option<u32>,
-    /// What becomes of the text.
-    pub original: Original,
 }
+
+impl Retention {
+    /// When a document has to go: its own end, or that of the namespace's days if it comes first.
+    pub fn end_of(&self, created_at: Timestamp, own: Option<Timestamp>) -> Option<Timestamp> {
+        let Some(days) = self.days else { return own };
+        let days = i64::from(days).checked_mul(MILLIS_A_DAY);
+        let leaves = days.and_then(|days| created_at.as_millis().checked_add(days)).map(Timestamp::from_millis);
+        match (own, leaves) {
+            (Some(own), Some(leaves)) => Some(own.min(leaves)),
+            (own, leaves) => own.or(leaves),
+        }
+    }
+}
+
+const MILLIS_A_DAY: i64 = 24 * 60 * 60 * 1_000;
 
 /// Everything a namespace can be told.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -143,6 +146,22 @@ pub struct NamespaceSettings {
 }
 
 impl NamespaceSettings {
+    /// Whether documents have to name their readers.
+    pub fn readers(&self) -> ReadersRule {
+        if self.require_readers { ReadersRule::Required } else { ReadersRule::Optional }
+    }
+
+    /// Those settings that decide what becomes of a document, as bytes. The same content under other ones is judged
+    /// again, so that a stricter policy reaches what is there.
+    pub fn judgement(&self) -> Vec<u8> {
+        let Screening { injection, pii, secret } = self.screening;
+        let mut out = vec![injection as u8, pii as u8, secret as u8, self.require_readers.into()];
+        out.extend(self.chunking.max_tokens.to_le_bytes());
+        out.extend(self.chunking.overlap_tokens.to_le_bytes());
+        out.extend(self.retention.days.unwrap_or(0).to_le_bytes());
+        out
+    }
+
     /// Checks bounds.
     ///
     /// # Errors
@@ -270,6 +289,8 @@ words!(
         ActAs = "act_as",
         /// See every document whatever its readers.
         ReadAll = "read_all",
+        /// Write over documents that the key does not see: for an ingest pipeline that owns what it writes.
+        Overwrite = "overwrite",
         /// See vectors.
         Vectors = "vectors",
         /// Read the tenant's audit.
@@ -334,5 +355,45 @@ impl Distance {
             Distance::Dot => "dot",
             Distance::Euclidean => "euclidean",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Action, NamespaceSettings, Retention};
+    use crate::Timestamp;
+    use std::collections::HashSet;
+
+    #[test]
+    fn a_document_goes_at_the_earlier_end() {
+        let at = Timestamp::from_millis;
+        let day = super::MILLIS_A_DAY;
+        let two = Retention { days: Some(2) };
+        assert_eq!(two.end_of(at(5), None), Some(at(5 + 2 * day)));
+        assert_eq!(two.end_of(at(5), Some(at(7))), Some(at(7)));
+        assert_eq!(two.end_of(at(5), Some(at(9 * day))), Some(at(5 + 2 * day)));
+        assert_eq!(Retention::default().end_of(at(5), Some(at(9 * day))), Some(at(9 * day)));
+        assert_eq!(Retention::default().end_of(at(5), None), None);
+        assert_eq!(two.end_of(at(i64::MAX), Some(at(7))), Some(at(7)), "never is later than any end");
+    }
+
+    #[test]
+    fn each_setting_that_judges_a_document_is_in_the_judgement() {
+        let change = |change: fn(&mut NamespaceSettings)| {
+            let mut settings = NamespaceSettings::default();
+            change(&mut settings);
+            settings.judgement()
+        };
+        let all = [
+            change(|_| {}),
+            change(|s| s.screening.injection = Action::Reject),
+            change(|s| s.screening.pii = Action::Reject),
+            change(|s| s.screening.secret = Action::Reject),
+            change(|s| s.require_readers = true),
+            change(|s| s.retention.days = Some(1)),
+            change(|s| s.chunking.max_tokens = 16),
+            change(|s| s.chunking.overlap_tokens = 16),
+        ];
+        assert_eq!(all.iter().collect::<HashSet<_>>().len(), all.len());
     }
 }

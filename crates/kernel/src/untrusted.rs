@@ -24,6 +24,11 @@ impl Untrusted {
         self.0
     }
 
+    /// Length as a JSON string, bytes.
+    pub fn json_bytes(&self) -> u64 {
+        json_bytes(&self.0)
+    }
+
     /// Length in bytes.
     pub fn len(&self) -> usize {
         self.0.len()
@@ -35,6 +40,16 @@ impl Untrusted {
     }
 }
 
+/// Length of a text as a JSON string, bytes: its quotes, and what escapes make longer. One byte may become six.
+pub fn json_bytes(text: &str) -> u64 {
+    let more = |byte: u8| match byte {
+        b'"' | b'\\' | 0x08 | 0x09 | 0x0a | 0x0c | 0x0d => 1,
+        0..0x20 => 5,
+        _ => 0u64,
+    };
+    2 + text.len() as u64 + text.bytes().map(more).sum::<u64>()
+}
+
 impl From<String> for Untrusted {
     fn from(text: String) -> Self {
         Self(text)
@@ -44,5 +59,19 @@ impl From<String> for Untrusted {
 impl fmt::Debug for Untrusted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Untrusted({} bytes)", self.0.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_json_length_is_the_length_of_the_json() {
+        let all: String = (0..0x250).filter_map(char::from_u32).collect();
+        for text in ["", "plain", "\"quoted\" \\ \n\t", all.as_str(), "\u{1f600}\u{2028}"] {
+            let json = serde_json::to_string(text).unwrap();
+            assert_eq!(Untrusted::new(text).json_bytes(), json.len() as u64, "{json}");
+        }
     }
 }

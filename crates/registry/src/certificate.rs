@@ -215,8 +215,9 @@ pub(crate) struct ErasedDocuments<'a> {
     pub(crate) namespace: &'a str,
     pub(crate) namespace_uuid: String,
     pub(crate) at: String,
-    /// As they were asked for.
     pub(crate) documents: Vec<&'a str>,
+    /// Of which documents under these ids that is said: several may share one, for different readers.
+    pub(crate) covers: &'static str,
     /// How many of them were there.
     pub(crate) deleted: u64,
     /// Every object and log that is older than this commit's checkpoint was rewritten or deleted.

@@ -7,8 +7,8 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use kernel::{
     Chunking, Distance, Embedding, Incarnation, KeyId, Language, NamespaceName, NamespaceSettings, NamespaceUuid,
-    ObjectUuid, OperationId, OperatorName, Original, Principal, Quotas, Retention, Role, Scope, ScreenAction,
-    Screening, TenantId,
+    ObjectUuid, OperationId, OperatorName, Principal, Quotas, Retention, Role, Scope, ScreenAction, Screening,
+    TenantId,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -246,18 +246,10 @@ pub(crate) enum ScreenActionForm {
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(remote = "Retention", deny_unknown_fields)]
+// Not strict: earlier records say what becomes of the original.
+#[serde(remote = "Retention")]
 pub(crate) struct RetentionForm {
     days: Option<u32>,
-    #[serde(with = "OriginalForm")]
-    original: Original,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(remote = "Original", rename_all = "snake_case")]
-pub(crate) enum OriginalForm {
-    Keep,
-    Drop,
 }
 
 /// `#[serde(with = "millis")]`: a time in milliseconds since 1970.

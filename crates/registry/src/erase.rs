@@ -299,7 +299,8 @@ impl Registry {
     }
 
     /// The signed statement that nothing of the grant's namespace holds these documents any more. The caller has looked
-    /// for each of them, whoever may read it: as of the commit `looked_at` no copy stood under its id.
+    /// for each of them: as of the commit `looked_at` no copy stood under its id that the caller could read, which for one who
+    /// sees all is none at all.
     ///
     /// # Errors
     /// `internal` when it does not encode.
@@ -310,6 +311,7 @@ impl Registry {
         documents: &[DocumentId],
         deleted: u64,
         (clean_from, looked_at): (CommitNo, CommitNo),
+        sees_all: bool,
     ) -> Result<String> {
         let at = self.inner.world.clock.now();
         let statement = ErasedDocuments {
@@ -321,6 +323,11 @@ impl Registry {
             namespace_uuid: namespace.uuid.to_string(),
             at: at.to_string(),
             documents: documents.iter().map(DocumentId::as_str).collect(),
+            covers: if sees_all {
+                "every document under these ids"
+            } else {
+                "what the caller could read under these ids"
+            },
             deleted,
             clean_from_commit: clean_from.0,
             attempts: vec![Attempt {

@@ -52,6 +52,11 @@ pub(crate) struct Inner {
 }
 
 impl Registry {
+    /// Bounds the number of tenants' directories that stay open: each may hold a file.
+    pub fn bound_open(&self, open_max: u64) {
+        self.inner.seats.bound_open(open_max);
+    }
+
     /// What the gate judges by.
     pub fn credentials(&self) -> Arc<dyn Credentials> {
         self.inner.clone()

@@ -31,6 +31,10 @@ pub(crate) struct Seats {
     held: AtomicU64,
     /// Estimated bytes above which idle ones are closed.
     budget: AtomicU64,
+    /// Open ones, as counted when they were opened; counted again by each round of closing.
+    open: AtomicU64,
+    /// Open ones above which idle ones are closed: each may hold a file open.
+    open_max: AtomicU64,
     /// One round at a time.
     pub(crate) evicting: tokio::sync::Mutex<()>,
 }
@@ -87,6 +91,8 @@ impl Seats {
             evictions: AtomicU64::new(0),
             held: AtomicU64::new(0),
             budget: AtomicU64::new(limits::DIRECTORIES_BYTES_MAX),
+            open: AtomicU64::new(0),
+            open_max: AtomicU64::new(limits::TENANTS_OPEN_MAX),
             evicting: tokio::sync::Mutex::default(),
         }
     }
@@ -161,6 +167,7 @@ impl Seats {
         let Some(seat) = self.seat_if_known(incarnation) else { return false };
         let Some(freed) = seat.let_go().await else { return false };
         self.held.fetch_sub(freed.min(self.held.load(Ordering::Relaxed)), Ordering::Relaxed);
+        self.open.fetch_sub(1.min(self.open.load(Ordering::Relaxed)), Ordering::Relaxed);
         self.prune(incarnation, seat);
         true
     }
@@ -186,12 +193,19 @@ impl Seats {
 
     /// Whether idle tenants should be closed.
     pub(crate) fn over_budget(&self) -> bool {
-        self.held.load(Ordering::Relaxed) > self.budget.load(Ordering::Relaxed)
+        let passed = |now: &AtomicU64, max: &AtomicU64| now.load(Ordering::Relaxed) > max.load(Ordering::Relaxed);
+        passed(&self.held, &self.budget) || passed(&self.open, &self.open_max)
     }
 
     /// Counts a tenant that was opened.
     pub(crate) fn count(&self, residence: &Residence) {
         self.held.fetch_add(residence.bytes(), Ordering::Relaxed);
+        self.open.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Bounds the number of open ones.
+    pub(crate) fn bound_open(&self, open_max: u64) {
+        self.open_max.store(open_max.max(1), Ordering::Relaxed);
     }
 
     /// Closes idle tenants until the budget is kept. Nobody waits for this.
@@ -199,18 +213,24 @@ impl Seats {
         let Ok(_one) = self.evicting.try_lock() else { return };
         // An eighth more, so that the next opening does not begin another round.
         let budget = self.budget.load(Ordering::Relaxed);
-        let (goal, mut held) = (budget - budget / 8, self.stats().memory_bytes);
+        let open_max = self.open_max.load(Ordering::Relaxed);
+        let (goal, open_goal) = (budget - budget / 8, open_max - open_max / 8);
+        let stats = self.stats();
+        let (mut held, mut open) = (stats.memory_bytes, stats.open);
         self.held.store(held, Ordering::Relaxed);
-        if held <= budget {
+        self.open.store(open, Ordering::Relaxed);
+        if held <= budget && open <= open_max {
             return;
         }
         for (incarnation, seat) in self.all() {
-            if held <= goal {
+            if held <= goal && open <= open_goal {
                 return;
             }
             if let Some(freed) = seat.let_go().await {
                 held = held.saturating_sub(freed);
+                open = open.saturating_sub(1);
                 self.held.store(held, Ordering::Relaxed);
+                self.open.store(open, Ordering::Relaxed);
                 self.evictions.fetch_add(1, Ordering::Relaxed);
             }
             self.prune(incarnation, seat);

@@ -6,9 +6,11 @@
 use crate::{
     Error,
     bytes::{Reader, Slice, put_bitmap, put_size, put_str},
-    postings::{Pairs, Strings},
+    postings::{Key, Pairs, Strings},
 };
-use kernel::{AttrValue, Attributes, Comparison, Filter, Scalar, Timestamp};
+use kernel::{
+    AttrValue, Attributes, Column as Asked, Comparison, Instant, Interrupted, Leaf, Scalar, Wanted, checkpoint,
+};
 use roaring::RoaringBitmap;
 use std::{collections::BTreeMap, ops::Bound};
 
@@ -18,14 +20,19 @@ pub(crate) struct Column {
     lists: RoaringBitmap,
     falses: RoaringBitmap,
     trues: RoaringBitmap,
+    /// By [`kernel::Number::order_key`].
     numbers: Pairs,
-    /// Strings that are RFC 3339 times, in milliseconds.
+    /// Strings that are RFC 3339 times, by [`Instant::order_key`].
     instants: Pairs,
     strings: Strings,
 }
 
 /// All keys of a segment.
-pub(crate) struct AttributeIndex(BTreeMap<String, Column>);
+pub(crate) struct AttributeIndex {
+    columns: BTreeMap<String, Column>,
+    /// Of the section that it is read from.
+    section_bytes: u64,
+}
 
 impl AttributeIndex {
     pub(crate) fn open(section: &Slice, documents: u32) -> Result<Self, Error> {
@@ -48,84 +55,135 @@ impl AttributeIndex {
             columns.insert(key, column);
         }
         r.end()?;
-        Ok(Self(columns))
+        Ok(Self { columns, section_bytes: section.len() as u64 })
     }
 
     pub(crate) fn has(&self, key: &str) -> bool {
-        self.0.contains_key(key)
+        self.columns.contains_key(key)
+    }
+
+    /// Documents that have it.
+    pub(crate) fn present(&self, key: &str) -> Option<&RoaringBitmap> {
+        self.columns.get(key).map(|column| &column.present)
     }
 
     /// Heap bytes beside the section, roughly.
     pub(crate) fn bytes(&self) -> u64 {
-        let bitmaps = self.0.values().flat_map(|c| [&c.present, &c.lists, &c.falses, &c.trues]);
-        bitmaps.map(|b| b.serialized_size() as u64).sum::<u64>() + self.0.len() as u64 * size_of::<Column>() as u64
+        let columns = self.columns.values();
+        let bitmaps = columns.flat_map(|c| [&c.present, &c.lists, &c.falses, &c.trues]);
+        bitmaps.map(|b| b.serialized_size() as u64).sum::<u64>()
+            + self.columns.len() as u64 * size_of::<Column>() as u64
     }
 
-    /// Evaluates one leaf (no `And`, `Or`, `Not`) on one key.
-    pub(crate) fn leaf(&self, key: &str, leaf: &Filter) -> RoaringBitmap {
-        self.0.get(key).map(|column| column.leaf(leaf)).unwrap_or_default()
+    /// All bytes that a filter can be compared with.
+    pub(crate) fn read_bytes(&self) -> u64 {
+        self.section_bytes
+    }
+
+    pub(crate) fn column(&self, key: &str) -> Option<&Column> {
+        self.columns.get(key)
     }
 }
 
 impl Column {
-    fn leaf(&self, leaf: &Filter) -> RoaringBitmap {
-        let mut found = RoaringBitmap::new();
-        match leaf {
-            Filter::Exists(_) => return self.present.clone(),
-            Filter::In(_, wanted) => wanted.iter().for_each(|w| self.equal(w, &mut found)),
-            // Nothing orders against NaN.
-            Filter::Number(_, _, x) if x.is_nan() => {}
-            Filter::Number(_, op, x) => {
-                let (from, to) = bounds(*op, *x);
-                return self.numbers.between(from, to);
+    /// A leaf that is answered by order alone; `None` for one of [`Column::tables`].
+    ///
+    /// # Errors
+    /// The request's work is to end.
+    pub(crate) fn ordered(&self, leaf: &Leaf) -> Result<Option<RoaringBitmap>, Interrupted> {
+        let found = match leaf {
+            Leaf::Exists => self.present.clone(),
+            Leaf::Number(op, x) => match x.order_key() {
+                Some(key) => between(&self.numbers, *op, key),
+                // Nothing orders against NaN.
+                None => RoaringBitmap::new(),
+            },
+            Leaf::Instant(op, t) => between(&self.instants, *op, t.order_key()),
+            Leaf::Prefix(prefix) => {
+                let mut found = RoaringBitmap::new();
+                self.strings.prefix(prefix, &mut found)?;
+                found
             }
-            Filter::Instant(_, op, t) => {
-                let (from, to) = bounds(*op, t.as_millis());
-                return self.instants.between(from, to);
-            }
-            Filter::Contains(_, wanted) => {
-                self.equal(wanted, &mut found);
-                found &= &self.lists;
-                if let Scalar::Str(part) = wanted {
-                    let mut inside = RoaringBitmap::new();
-                    self.strings.matching(|s| s.contains(part.as_str()), &mut inside);
-                    found |= inside - &self.lists;
-                }
-            }
-            Filter::Prefix(_, prefix) => self.strings.prefix(prefix, &mut found),
-            Filter::Match(_, words) => {
-                self.strings.matching(
-                    |s| {
-                        let have = Filter::words(s);
-                        words.iter().all(|w| have.contains(w))
-                    },
-                    &mut found,
-                );
-            }
-            Filter::And(_) | Filter::Or(_) | Filter::Not(_) => {}
-        }
-        found
+            Leaf::In | Leaf::Contains | Leaf::Match => return Ok(None),
+        };
+        checkpoint(found.len())?;
+        Ok(Some(found))
     }
 
-    fn equal(&self, wanted: &Scalar, found: &mut RoaringBitmap) {
-        match wanted {
-            Scalar::Str(s) => self.strings.equal(s, found),
-            Scalar::Bool(false) => *found |= &self.falses,
-            Scalar::Bool(true) => *found |= &self.trues,
-            Scalar::Num(x) if x.is_nan() => {}
-            Scalar::Num(x) => *found |= self.numbers.between(Bound::Included(*x), Bound::Included(*x)),
+    /// Documents for all leaves of a filter on this key that ask for values, or look inside of strings: each value that
+    /// is asked for is looked up once, and each string is read once.
+    ///
+    /// # Errors
+    /// The request's work is to end.
+    pub(crate) fn tables(&self, asked: &Asked) -> Result<Vec<RoaringBitmap>, Interrupted> {
+        let empty = vec![RoaringBitmap::new(); asked.leaves().len()];
+        let (mut found, mut listed, mut inside) = (empty.clone(), empty.clone(), empty);
+        for (wanted, leaves) in asked.equal() {
+            self.give(wanted, leaves, &mut found)?;
         }
+        for (wanted, leaves) in asked.members() {
+            self.give(wanted, leaves, &mut listed)?;
+        }
+        if asked.looks_inside() {
+            let mut read = asked.reader();
+            for at in 0..self.strings.len() {
+                let mut met = 0;
+                read(self.strings.get(at), &mut |leaf| {
+                    if let Some(docs) = inside.get_mut(leaf) {
+                        self.strings.add(at, docs);
+                        met += 1;
+                    }
+                })?;
+                checkpoint(met * self.strings.holders(at))?;
+            }
+        }
+        for (((found, listed), inside), leaf) in found.iter_mut().zip(listed).zip(inside).zip(asked.leaves()) {
+            match leaf {
+                // In a list a member, alone a substring.
+                Leaf::Contains => *found |= (listed & &self.lists) | (inside - &self.lists),
+                _ => *found |= inside,
+            }
+        }
+        Ok(found)
+    }
+
+    /// Gives the documents that hold a value to all these leaves.
+    fn give(
+        &self,
+        wanted: Wanted<'_>,
+        leaves: impl Iterator<Item = usize>,
+        to: &mut [RoaringBitmap],
+    ) -> Result<(), Interrupted> {
+        let mut docs = RoaringBitmap::new();
+        match wanted {
+            Wanted::Str(text) => self.strings.equal(text, &mut docs),
+            Wanted::Num(key) => docs = self.numbers.between(Bound::Included(key), Bound::Included(key)),
+            Wanted::Bool(b) => docs.clone_from(if b { &self.trues } else { &self.falses }),
+            // Of the server's own times only.
+            Wanted::Time(_) => {}
+        }
+        let mut steps = 64 + docs.len();
+        if !docs.is_empty() {
+            for leaf in leaves {
+                if let Some(of_leaf) = to.get_mut(leaf) {
+                    *of_leaf |= &docs;
+                    steps += 1 + docs.len() / 16;
+                }
+            }
+        }
+        checkpoint(steps)
     }
 }
 
-/// The range of values that `value op x` admits.
-pub(crate) fn bounds<K>(op: Comparison, x: K) -> (Bound<K>, Bound<K>) {
-    match op {
-        Comparison::Gt => (Bound::Excluded(x), Bound::Unbounded),
-        Comparison::Gte => (Bound::Included(x), Bound::Unbounded),
-        Comparison::Lt => (Bound::Unbounded, Bound::Excluded(x)),
-        Comparison::Lte => (Bound::Unbounded, Bound::Included(x)),
-    }
+/// Documents with a number that lies so beside this one.
+pub(crate) fn between(pairs: &Pairs, op: Comparison, key: Key) -> RoaringBitmap {
+    let (from, to) = match op {
+        Comparison::Gt => (Bound::Excluded(key), Bound::Unbounded),
+        Comparison::Gte => (Bound::Included(key), Bound::Unbounded),
+        Comparison::Lt => (Bound::Unbounded, Bound::Excluded(key)),
+        Comparison::Lte => (Bound::Unbounded, Bound::Included(key)),
+    };
+    pairs.between(from, to)
 }
 
 /// Collects attributes while a segment is built.
@@ -138,8 +196,8 @@ struct Values {
     lists: RoaringBitmap,
     falses: RoaringBitmap,
     trues: RoaringBitmap,
-    numbers: Vec<(f64, u32)>,
-    instants: Vec<(i64, u32)>,
+    numbers: Vec<(Key, u32)>,
+    instants: Vec<(Key, u32)>,
     strings: BTreeMap<String, Vec<u32>>,
 }
 
@@ -177,12 +235,9 @@ impl Values {
         match scalar {
             Scalar::Bool(false) => drop(self.falses.insert(doc)),
             Scalar::Bool(true) => drop(self.trues.insert(doc)),
-            Scalar::Num(x) if x.is_nan() => {}
-            Scalar::Num(x) => self.numbers.push((*x, doc)),
+            Scalar::Num(x) => self.numbers.extend(x.order_key().map(|key| (key, doc))),
             Scalar::Str(s) => {
-                if let Ok(t) = Timestamp::parse(s) {
-                    self.instants.push((t.as_millis(), doc));
-                }
+                self.instants.extend(Instant::parse(s).map(|t| (t.order_key(), doc)));
                 let docs = match self.strings.get_mut(s) {
                     Some(docs) => docs,
                     None => self.strings.entry(s.clone()).or_default(),

@@ -116,13 +116,13 @@ impl<'a> Builder<'a> {
         }
         codec::encode_head(doc, self.out.paged(Paged::Heads));
         self.out.paged(Paged::Texts).extend_from_slice(doc.text.expose().as_bytes());
-        self.out.part(Kind::IdBytes).extend_from_slice(doc.id.as_str().as_bytes());
+        self.out.part(Kind::IdBytes).extend_from_slice(doc.id.key().as_bytes());
         let ends = [self.out.paged(Paged::Heads).len(), self.out.paged(Paged::Texts).len()];
         let ids = self.out.part(Kind::IdBytes).len();
         let title = if doc.passages.is_empty() { 0 } else { self.row.title };
         Documents::write_entry(self.out.part(Kind::Documents), [self.rows, title], ends, ids);
         self.properties.add(number, doc);
-        self.ids.push((doc.id.as_str().to_owned(), number));
+        self.ids.push((doc.id.key().to_owned(), number));
         Ok(())
     }
 

@@ -9,8 +9,8 @@ use crate::{
     bytes::{Reader, floats, put_size, put_str},
 };
 use kernel::{
-    AttrValue, Attributes, CommitNo, Document, DocumentId, DocumentView, Finding, FindingKind, Passage, Principal,
-    Scalar, ScreenAction, Severity, Span, Status, Timestamp, Untrusted,
+    AttrValue, Attributes, CommitNo, Document, DocumentId, DocumentView, Finding, FindingKind, Number, Passage,
+    Principal, Scalar, ScreenAction, Severity, Span, Status, Timestamp, Untrusted,
 };
 
 /// Version of the bytes that [`encode_document`] writes.
@@ -44,7 +44,7 @@ pub fn decode_document(bytes: &[u8]) -> Result<(Document, usize), Error> {
 
 /// Appends everything but text and vectors. What filters look at comes first.
 pub(crate) fn encode_head(doc: &Document, out: &mut Vec<u8>) {
-    put_str(out, doc.id.as_str());
+    put_str(out, doc.id.key());
     put_str(out, doc.uri.expose());
     out.push(status_code(doc.status));
     out.extend_from_slice(&doc.created_at.as_millis().to_le_bytes());
@@ -76,6 +76,33 @@ pub(crate) fn encode_head(doc: &Document, out: &mut Vec<u8>) {
     }
 }
 
+/// Bytes that a document takes where it is stored, in parts. Equal in a tail, in a segment and in every later segment
+/// that it is merged into, and known from tables without reading it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sizes {
+    /// Id, title, uri, attributes, readers, findings, and where its passages lie.
+    pub head: u64,
+    /// Its text.
+    pub text: u64,
+    /// A vector of the namespace's dimensions for each passage: where the document has none, zeros take its place.
+    pub vectors: u64,
+}
+
+impl Sizes {
+    /// What a document counts: for quotas, and as the `bytes` of a namespace. Indexes come beside it.
+    pub fn weight(self) -> u64 {
+        self.head + self.text + self.vectors
+    }
+
+    /// Of a document in a namespace of these dimensions. `scratch` is for its encoding; what it held is lost.
+    pub fn of(doc: &Document, dimensions: usize, scratch: &mut Vec<u8>) -> Self {
+        scratch.clear();
+        encode_head(doc, scratch);
+        let vectors = doc.passages.len() as u64 * dimensions as u64 * 4;
+        Self { head: scratch.len() as u64, text: doc.text.len() as u64, vectors }
+    }
+}
+
 /// Reads what [`encode_head`] wrote.
 pub(crate) fn decode_head(bytes: &[u8]) -> Result<Document, Error> {
     let mut r = Reader::new(bytes, "document head");
@@ -86,11 +113,13 @@ pub(crate) fn decode_head(bytes: &[u8]) -> Result<Document, Error> {
 
 /// The parts of a head that filters on `$` keys look at, without copying.
 pub(crate) fn peek(bytes: &[u8]) -> Result<DocumentView<'_>, Error> {
-    view(&mut Reader::new(bytes, "document head"))
+    let seen = view(&mut Reader::new(bytes, "document head"))?;
+    Ok(DocumentView { id: DocumentId::id_in(seen.id), ..seen })
 }
 
 static NO_ATTRIBUTES: Attributes = Attributes::new();
 
+/// With the document's key in the place of its id.
 fn view<'a>(r: &mut Reader<'a>) -> Result<DocumentView<'a>, Error> {
     Ok(DocumentView {
         id: r.str()?,
@@ -106,7 +135,7 @@ fn view<'a>(r: &mut Reader<'a>) -> Result<DocumentView<'a>, Error> {
 fn head(r: &mut Reader<'_>) -> Result<Document, Error> {
     let start = view(r)?;
     Ok(Document {
-        id: DocumentId::parse(start.id).map_err(|_| r.bad())?,
+        id: DocumentId::from_key(start.id).map_err(|_| r.bad())?,
         uri: Untrusted::new(start.uri),
         status: start.status,
         created_at: start.created_at,
@@ -164,6 +193,9 @@ const STR: u8 = 0;
 const NUM: u8 = 1;
 const BOOL: u8 = 2;
 const MANY: u8 = 3;
+/// A whole number within `i64`; those above are [`UINT`], and everything else is a [`NUM`].
+const INT: u8 = 4;
+const UINT: u8 = 5;
 
 fn put_scalar(out: &mut Vec<u8>, scalar: &Scalar) {
     match scalar {
@@ -171,12 +203,20 @@ fn put_scalar(out: &mut Vec<u8>, scalar: &Scalar) {
             out.push(STR);
             put_str(out, s);
         }
-        Scalar::Num(x) => {
-            out.push(NUM);
-            out.extend_from_slice(&x.to_le_bytes());
-        }
+        Scalar::Num(x) => put_number(out, *x),
         Scalar::Bool(b) => out.extend_from_slice(&[BOOL, (*b).into()]),
     }
+}
+
+fn put_number(out: &mut Vec<u8>, x: Number) {
+    let whole = x.whole().map(|n| (i64::try_from(n), u64::try_from(n)));
+    let (tag, bytes) = match (whole, x.float()) {
+        (Some((Ok(n), _)), _) => (INT, n.to_le_bytes()),
+        (Some((_, Ok(n))), _) => (UINT, n.to_le_bytes()),
+        (_, x) => (NUM, x.unwrap_or_default().to_le_bytes()),
+    };
+    out.push(tag);
+    out.extend_from_slice(&bytes);
 }
 
 fn put_value(out: &mut Vec<u8>, value: &AttrValue) {
@@ -193,7 +233,9 @@ fn put_value(out: &mut Vec<u8>, value: &AttrValue) {
 fn scalar(tag: u8, r: &mut Reader<'_>) -> Result<Scalar, Error> {
     match tag {
         STR => Ok(Scalar::Str(r.str()?.to_owned())),
-        NUM => Ok(Scalar::Num(f64::from_le_bytes(r.array()?))),
+        NUM => Ok(Scalar::Num(f64::from_le_bytes(r.array()?).into())),
+        INT => Ok(Scalar::Num(r.i64()?.into())),
+        UINT => Ok(Scalar::Num(r.u64()?.into())),
         BOOL => Ok(Scalar::Bool(flag(r)?)),
         _ => Err(r.bad()),
     }

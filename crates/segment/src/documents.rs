@@ -13,7 +13,7 @@ use crate::{
     pages::{Piece, Section},
     postings::partition,
 };
-use kernel::{Document, DocumentView, Untrusted};
+use kernel::{Document, DocumentId, DocumentView, Untrusted, checkpoint};
 use roaring::RoaringBitmap;
 use std::ops::Range;
 
@@ -28,6 +28,8 @@ pub(crate) struct Documents {
     pub(crate) tokens: u64,
     /// Those of them that are the titles'.
     pub(crate) title_tokens: u64,
+    /// Bytes of the largest head, and of the longest text.
+    pub(crate) largest: [u64; 2],
     entries: Slice,
     row_table: Slice,
     ids: Slice,
@@ -52,6 +54,7 @@ impl Documents {
             single: false,
             tokens: 0,
             title_tokens: 0,
+            largest: [0; 2],
             entries: sections.get(Kind::Documents),
             row_table: sections.get(Kind::Rows),
             ids: sections.get(Kind::Ids),
@@ -63,7 +66,16 @@ impl Documents {
             dimensions,
         };
         (documents.tokens, documents.title_tokens, documents.single) = documents.check()?;
+        let length = |range: Range<u64>| range.end - range.start;
+        let sizes =
+            (0..documents.count).filter_map(|doc| documents.entry(doc)).map(|e| [length(e.head), length(e.text)]);
+        documents.largest = sizes.fold([0; 2], |[head, text], [h, t]| [head.max(h), text.max(t)]);
         Ok(documents)
+    }
+
+    /// All bytes of heads, and of texts.
+    pub(crate) fn stored(&self) -> [u64; 2] {
+        [self.heads.len(), self.texts.len()]
     }
 
     /// Checks the tables; says how many terms there are, how many of titles, and whether every document has one row.
@@ -138,9 +150,9 @@ impl Documents {
         self.heads.read(self.entry(doc).ok_or(Error::NoDocument(doc))?.head)
     }
 
-    /// Whether a filter on `$` keys accepts a document; it sees it without its attributes.
-    pub(crate) fn meets(&self, doc: u32, test: impl Fn(&DocumentView<'_>) -> bool) -> Result<bool, Error> {
-        Ok(test(&codec::peek(&self.head_of(doc)?)?))
+    /// What filters on `$` keys see of a document: it comes without its attributes.
+    pub(crate) fn peek<T>(&self, doc: u32, look: impl FnOnce(&DocumentView<'_>) -> T) -> Result<T, Error> {
+        Ok(look(&codec::peek(&self.head_of(doc)?)?))
     }
 
     /// Heads of all these are read next.
@@ -148,8 +160,35 @@ impl Documents {
         self.heads.will_read(docs.filter_map(|doc| Some(self.entry(doc)?.head)));
     }
 
-    pub(crate) fn text_bytes(&self, doc: u32) -> u64 {
-        self.entry(doc).map_or(0, |e| e.text.end - e.text.start)
+    /// Nothing for a document that is not there.
+    pub(crate) fn sizes(&self, doc: u32) -> codec::Sizes {
+        let Some(entry) = self.entry(doc) else { return codec::Sizes::default() };
+        codec::Sizes {
+            head: entry.head.end - entry.head.start,
+            text: entry.text.end - entry.text.start,
+            vectors: entry.rows.len() as u64 * self.dimensions as u64 * 4,
+        }
+    }
+
+    /// A part of a document's text, without the rest of it.
+    pub(crate) fn text_part(&self, doc: u32, part: Range<u32>) -> Result<Untrusted, Error> {
+        let bad = || Error::corrupt("document texts", doc as usize);
+        let text = self.entry(doc).ok_or(Error::NoDocument(doc))?.text;
+        let range = text.start + u64::from(part.start)..text.start + u64::from(part.end);
+        if range.start > range.end || range.end > text.end {
+            return Err(bad());
+        }
+        let bytes = self.texts.read(range)?;
+        Ok(Untrusted::new(std::str::from_utf8(&bytes).map_err(|_| bad())?))
+    }
+
+    /// The vector of a row as it was given; `None` where it has none.
+    pub(crate) fn row_vector(&self, row: u32) -> Result<Option<Vec<f32>>, Error> {
+        if self.dimensions == 0 || !self.vectored.contains(row) {
+            return Ok(None);
+        }
+        let size = self.dimensions as u64 * 4;
+        Ok(Some(floats(&self.vectors.read(u64::from(row) * size..(u64::from(row) + 1) * size)?).collect()))
     }
 
     /// The rows of a document; none when there is no such document.
@@ -174,13 +213,11 @@ impl Documents {
     }
 
     pub(crate) fn head(&self, doc: u32) -> Result<Document, Error> {
-        let head = codec::decode_head(&self.head_of(doc)?)?;
+        let bytes = self.head_of(doc)?;
+        checkpoint(bytes.len() as u64)?;
+        let head = codec::decode_head(&bytes)?;
         // Two places say the id; what is found by one is shown with the other.
-        if Some(head.id.as_str()) == self.id(doc) {
-            Ok(head)
-        } else {
-            Err(Error::corrupt("document heads", doc as usize))
-        }
+        if Some(head.id.key()) == self.id(doc) { Ok(head) } else { Err(Error::corrupt("document heads", doc as usize)) }
     }
 
     pub(crate) fn whole(&self, doc: u32, vectors: bool) -> Result<Document, Error> {
@@ -203,17 +240,17 @@ impl Documents {
         u32_at(self.ids.bytes(), i)
     }
 
-    /// The id of a document.
+    /// The key of a document's id.
     pub(crate) fn id(&self, doc: u32) -> Option<&str> {
         std::str::from_utf8(self.id_bytes.bytes().get(self.entry(doc)?.id)?).ok()
     }
 
-    /// The `i`-th id in their order.
+    /// The `i`-th key in their order.
     fn id_at(&self, i: usize) -> Option<&str> {
         self.id(self.doc_at(i)?)
     }
 
-    /// The last document with this id.
+    /// The last document with this key.
     pub(crate) fn find(&self, id: &str) -> Option<u32> {
         let after = partition(self.count as usize, |i| self.id_at(i) <= Some(id));
         let last = after.checked_sub(1)?;
@@ -222,11 +259,19 @@ impl Documents {
 
     /// Documents whose ids, from this one on in their order, meet the test without a gap.
     pub(crate) fn ids_from(&self, from: &str, test: impl Fn(&str) -> bool) -> RoaringBitmap {
+        self.from(from, test).collect()
+    }
+
+    /// Documents of this id, in the order of their keys.
+    pub(crate) fn named(&self, id: &str) -> Vec<u32> {
+        self.from(id, |other| other == id).collect()
+    }
+
+    fn from(&self, from: &str, test: impl Fn(&str) -> bool) -> impl Iterator<Item = u32> {
         let start = partition(self.count as usize, |i| self.id_at(i) < Some(from));
         (start..self.count as usize)
-            .take_while(|&i| self.id_at(i).is_some_and(&test))
+            .take_while(move |&i| self.id_at(i).map(DocumentId::id_in).is_some_and(&test))
             .filter_map(|i| self.doc_at(i))
-            .collect()
     }
 }
 

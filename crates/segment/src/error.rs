@@ -61,6 +61,9 @@ pub enum Error {
     /// Whoever asked for it wants it no more ([`crate::Stop`]).
     #[error("the work was stopped before its end")]
     Stopped,
+    /// The request that it was for is to end ([`kernel::checkpoint`]).
+    #[error(transparent)]
+    Interrupted(#[from] kernel::Interrupted),
     /// No such document in this segment.
     #[error("segment has no document {0}")]
     NoDocument(u32),
@@ -79,15 +82,32 @@ impl Error {
         }
     }
 
+    /// Whether the request that it was for is to end, and nothing is wrong.
+    pub fn is_interrupted(&self) -> bool {
+        match self {
+            Error::Interrupted(_) => true,
+            Error::Unreadable(source) => interrupted(source).is_some(),
+            _ => false,
+        }
+    }
+
     /// Whether a part could not be read this time: another try may.
     pub fn is_transient(&self) -> bool {
         use std::io::ErrorKind::{InvalidData, NotFound};
+        if self.is_interrupted() {
+            return true;
+        }
         matches!(self, Error::Unreadable(source) if !matches!(source.kind(), InvalidData | NotFound))
     }
 
     pub(crate) fn corrupt(what: &'static str, at: usize) -> Self {
         Error::Corrupt { what, at }
     }
+}
+
+/// What ended a wait for a distant source, if that was a request's end.
+fn interrupted(source: &std::io::Error) -> Option<kernel::Interrupted> {
+    source.get_ref().and_then(|inner| inner.downcast_ref()).copied()
 }
 
 impl From<std::io::Error> for Error {
@@ -109,6 +129,11 @@ impl From<Error> for kernel::Error {
             Error::VectorLength { .. } => kernel::Error::new(kernel::Code::DimensionMismatch, message),
             Error::VectorValue { .. } => kernel::Error::invalid("vector", message),
             Error::TooLarge { .. } => kernel::Error::new(kernel::Code::TooLarge, message),
+            Error::Interrupted(why) => why.into(),
+            Error::Unreadable(source) if interrupted(&source).is_some() => match interrupted(&source) {
+                Some(why) => why.into(),
+                None => kernel::Error::internal(message).with_source(source),
+            },
             // A distant source that does not answer just now.
             Error::Unreadable(source) if source.kind() == std::io::ErrorKind::TimedOut => {
                 let message = "part of the namespace cannot be read just now; try again";

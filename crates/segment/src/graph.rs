@@ -92,6 +92,9 @@ impl Graph {
         fresh.clear();
         fresh.push(start);
         loop {
+            if kernel::checkpoint(STEPS_A_ROW * fresh.len() as u64).is_err() {
+                return Walked { found: Vec::new(), compared, breadth, sure: true };
+            }
             space.each(&fresh, |row, score| pool.offer(row, score));
             compared += fresh.len() as u64;
             fresh.clear();
@@ -142,6 +145,8 @@ impl Graph {
     }
 }
 
+/// What comparing a row costs, in steps of a checkpoint: a jump in memory and its code.
+const STEPS_A_ROW: u64 = 512;
 /// Rows whose links are followed together: while some of the rows they lead to are awaited, others are compared.
 const AT_ONCE: usize = 2;
 

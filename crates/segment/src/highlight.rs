@@ -4,9 +4,10 @@ use crate::{
     TextQuery,
     analysis::{Analyser, words::Kind},
     query::Ask,
+    text::phrase::Phrase,
 };
 use kernel::limits;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// See the module. For one question and many texts.
 pub struct Highlighter<'a> {
@@ -42,14 +43,11 @@ impl<'a> Highlighter<'a> {
     /// most [`limits::HIGHLIGHTS_PER_HIT_MAX`].
     pub fn spans(&mut self, text: &str) -> Vec<(u32, u32)> {
         let (mut places, mut ranges) = self.places(text);
-        for phrase in &self.query.phrases {
-            for at in 0..(places.len() + 1).saturating_sub(phrase.len()) {
-                let window = &mut places[at..at + phrase.len()];
-                if window.iter().zip(phrase).all(|(place, stem)| place.stem == *stem) {
-                    window.iter_mut().for_each(|place| place.hit = true);
-                }
-            }
+        let mut held = vec![false; places.len()];
+        for stems in &self.query.phrases {
+            mark(&places, stems, &mut held);
         }
+        places.iter_mut().zip(held).for_each(|(place, held)| place.hit |= held);
         ranges.extend(places.iter().filter(|place| place.hit).map(|place| (place.start, place.end)));
         ranges.sort_unstable();
         let mut merged: Vec<(usize, usize)> = Vec::new();
@@ -89,6 +87,28 @@ impl<'a> Highlighter<'a> {
         });
         (places, wholes)
     }
+}
+
+/// Marks the places at which these stems stand one behind the other.
+fn mark(places: &[Place], stems: &[String], held: &mut [bool]) {
+    let mut numbers: HashMap<&str, u32> = HashMap::new();
+    let words: Vec<u32> = stems
+        .iter()
+        .map(|stem| {
+            let next = numbers.len() as u32;
+            *numbers.entry(stem.as_str()).or_insert(next)
+        })
+        .collect();
+    let phrase = Phrase::new(words);
+    let text = places.iter().map(|place| numbers.get(place.stem.as_str()).copied().unwrap_or(u32::MAX));
+    // Phrases may overlap: each place is marked once.
+    let mut from = 0;
+    phrase.ends(text, |end| {
+        let first = (end + 1 - phrase.len()).max(from);
+        held[first..=end].fill(true);
+        from = end + 1;
+        true
+    });
 }
 
 /// Ascending bytes to code points, in one walk.

@@ -7,34 +7,22 @@ use crate::{
     Error,
     bytes::{Reader, Slice, put_size, u32_at, u32_from, u64_from},
 };
+use kernel::{Interrupted, checkpoint};
 use roaring::RoaringBitmap;
 use std::{
     collections::BTreeMap,
     ops::{Bound, Range},
 };
 
-const PAIR: usize = 12;
+/// A key, and a document.
+const PAIR: usize = 16;
+/// The end of a string's text, and of its documents.
+const ENDS: usize = 12;
 /// Fewer documents than one in so many are sorted; more are marked in a plain row of bits.
 const SORTED_BELOW: usize = 64;
 
-/// Numbers as `u64` whose order is theirs.
-pub(crate) trait Key: Copy + PartialOrd {
-    fn order(self) -> u64;
-}
-
-impl Key for i64 {
-    fn order(self) -> u64 {
-        (self as u64) ^ (1 << 63)
-    }
-}
-
-impl Key for f64 {
-    /// Total order of IEEE 754, with one zero.
-    fn order(self) -> u64 {
-        let bits = if self == 0.0 { 0 } else { f64::to_bits(self) };
-        if bits >> 63 == 1 { !bits } else { bits | (1 << 63) }
-    }
-}
+/// Numbers and times as two numbers whose order, compared one after the other, is theirs.
+pub(crate) type Key = (u64, u32);
 
 /// Sorted pairs of (number, document).
 #[derive(Clone)]
@@ -45,13 +33,13 @@ pub(crate) struct Pairs {
 }
 
 impl Pairs {
-    pub(crate) fn write<K: Key>(out: &mut Vec<u8>, pairs: impl IntoIterator<Item = (K, u32)>) {
-        let mut list: Vec<(u64, u32)> = pairs.into_iter().map(|(k, d)| (k.order(), d)).collect();
+    pub(crate) fn write(out: &mut Vec<u8>, mut list: Vec<(Key, u32)>) {
         list.sort_unstable();
         list.dedup();
         put_size(out, list.len());
-        for (bits, doc) in list {
-            out.extend_from_slice(&bits.to_le_bytes());
+        for ((high, low), doc) in list {
+            out.extend_from_slice(&high.to_le_bytes());
+            out.extend_from_slice(&low.to_le_bytes());
             out.extend_from_slice(&doc.to_le_bytes());
         }
     }
@@ -71,9 +59,10 @@ impl Pairs {
         Ok(pairs)
     }
 
-    fn get(&self, i: usize) -> (u64, u32) {
-        let bytes = self.pairs.bytes();
-        (u64_from(bytes, i * PAIR).unwrap_or(u64::MAX), u32_from(bytes, i * PAIR + 8).unwrap_or(u32::MAX))
+    fn get(&self, i: usize) -> (Key, u32) {
+        let (bytes, at) = (self.pairs.bytes(), i * PAIR);
+        let number = |at| u32_from(bytes, at).unwrap_or(u32::MAX);
+        ((u64_from(bytes, at).unwrap_or(u64::MAX), number(at + 8)), number(at + 12))
     }
 
     fn len(&self) -> usize {
@@ -81,18 +70,18 @@ impl Pairs {
     }
 
     /// Documents whose number lies between the bounds.
-    pub(crate) fn between<K: Key>(&self, from: Bound<K>, to: Bound<K>) -> RoaringBitmap {
+    pub(crate) fn between(&self, from: Bound<Key>, to: Bound<Key>) -> RoaringBitmap {
         let start = match from {
             Bound::Unbounded => 0,
-            Bound::Included(k) => self.first(|b| b >= k.order()),
-            Bound::Excluded(k) => self.first(|b| b > k.order()),
+            Bound::Included(key) => self.first(|k| k >= key),
+            Bound::Excluded(key) => self.first(|k| k > key),
         };
         let end = match to {
             Bound::Unbounded => self.len(),
-            Bound::Included(k) => self.first(|b| b > k.order()),
-            Bound::Excluded(k) => self.first(|b| b >= k.order()),
+            Bound::Included(key) => self.first(|k| k > key),
+            Bound::Excluded(key) => self.first(|k| k >= key),
         };
-        self.gathered(start..end)
+        self.gathered(start..end.max(start))
     }
 
     /// The documents of these pairs, which stand in the order of their numbers: a bitmap takes each by itself dearly.
@@ -113,13 +102,13 @@ impl Pairs {
         RoaringBitmap::from_lsb0_bytes(0, &bits)
     }
 
-    /// The smallest number above this one, as it was written.
-    pub(crate) fn above(&self, number: i64) -> Option<i64> {
-        let at = self.first(|b| b > number.order());
-        (at < self.len()).then(|| (self.get(at).0 ^ (1 << 63)) as i64)
+    /// The smallest key above this one.
+    pub(crate) fn above(&self, key: Key) -> Option<Key> {
+        let at = self.first(|k| k > key);
+        (at < self.len()).then(|| self.get(at).0)
     }
 
-    fn first(&self, reached: impl Fn(u64) -> bool) -> usize {
+    fn first(&self, reached: impl Fn(Key) -> bool) -> usize {
         partition(self.len(), |i| !reached(self.get(i).0))
     }
 }
@@ -158,9 +147,9 @@ impl Strings {
     }
 
     pub(crate) fn open(r: &mut Reader<'_>, section: &Slice, documents: u32) -> Result<Self, Error> {
-        let count = r.count(PAIR)?;
-        let ends = section.sub(r.span(count * PAIR)?).ok_or_else(|| r.bad())?;
-        let last = count.checked_sub(1).map(|i| i * PAIR);
+        let count = r.count(ENDS)?;
+        let ends = section.sub(r.span(count * ENDS)?).ok_or_else(|| r.bad())?;
+        let last = count.checked_sub(1).map(|i| i * ENDS);
         let text = last.and_then(|at| u64_from(ends.bytes(), at)).unwrap_or(0);
         let total = last.and_then(|at| u32_from(ends.bytes(), at + 8)).unwrap_or(0) as usize;
         let text = usize::try_from(text).map_err(|_| r.bad())?;
@@ -184,15 +173,15 @@ impl Strings {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.ends.len() / PAIR
+        self.ends.len() / ENDS
     }
 
     /// Start and end number `i` of the texts (`at` 0) or documents (`at` 8).
     fn span(&self, i: usize, at: usize) -> Option<Range<usize>> {
         let bytes = self.ends.bytes();
         let read = |i: usize| match at {
-            0 => u64_from(bytes, i * PAIR).and_then(|n| usize::try_from(n).ok()),
-            _ => u32_from(bytes, i * PAIR + at).map(|n| n as usize),
+            0 => u64_from(bytes, i * ENDS).and_then(|n| usize::try_from(n).ok()),
+            _ => u32_from(bytes, i * ENDS + at).map(|n| n as usize),
         };
         let start = if i == 0 { 0 } else { read(i - 1)? };
         let end = read(i)?;
@@ -223,25 +212,36 @@ impl Strings {
     }
 
     /// Adds the documents that hold a string with this prefix.
-    pub(crate) fn prefix(&self, prefix: &str, to: &mut RoaringBitmap) {
+    ///
+    /// # Errors
+    /// The request's work is to end.
+    pub(crate) fn prefix(&self, prefix: &str, to: &mut RoaringBitmap) -> Result<(), Interrupted> {
         let start = partition(self.len(), |i| self.get(i) < prefix);
-        (start..self.len()).take_while(|&i| self.get(i).starts_with(prefix)).for_each(|i| self.add(i, to));
+        (start..self.len()).take_while(|&i| self.get(i).starts_with(prefix)).try_for_each(|i| {
+            self.add(i, to);
+            checkpoint(prefix.len() as u64 + self.holders(i))
+        })
     }
 
-    /// Adds the documents that hold a string which meets the test. Looks at every string.
-    pub(crate) fn matching(&self, test: impl Fn(&str) -> bool, to: &mut RoaringBitmap) {
-        (0..self.len()).filter(|&i| test(self.get(i))).for_each(|i| self.add(i, to));
+    /// How many documents hold the `i`-th string.
+    pub(crate) fn holders(&self, i: usize) -> u64 {
+        self.span(i, 8).map_or(0, |span| span.len() as u64)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kernel::Timestamp;
     use proptest::prelude::*;
+
+    fn key(number: i64) -> Key {
+        Timestamp::from_millis(number).order_key()
+    }
 
     fn opened(pairs: &[(i64, u32)], documents: u32) -> Pairs {
         let mut bytes = Vec::new();
-        Pairs::write(&mut bytes, pairs.iter().copied());
+        Pairs::write(&mut bytes, pairs.iter().map(|(number, doc)| (key(*number), *doc)).collect());
         let section = Slice::whole(zeroize::Zeroizing::new(bytes));
         Pairs::open(&mut Reader::new(section.bytes(), "pairs"), &section, documents).unwrap()
     }
@@ -256,7 +256,7 @@ mod tests {
         ) {
             let expected: RoaringBitmap =
                 pairs.iter().filter(|(number, _)| (from..to).contains(number)).map(|(_, doc)| *doc).collect();
-            let found = opened(&pairs, documents).between(Bound::Included(from), Bound::Excluded(to));
+            let found = opened(&pairs, documents).between(Bound::Included(key(from)), Bound::Excluded(key(to)));
             prop_assert_eq!(found, expected);
         }
     }

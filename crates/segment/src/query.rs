@@ -98,16 +98,24 @@ impl TextQuery {
     /// For each of these words of the query its place among what it asks for; `None` for those that are not looked for.
     pub fn places<'w>(&self, words: impl IntoIterator<Item = &'w str>) -> Vec<Option<usize>> {
         let mut analyser = Analyser::new(self.language);
+        // A question may have thousands of words: each is looked up, not compared with all.
+        let (mut stems, mut written) = (HashMap::new(), HashMap::new());
+        for (at, (ask, _)) in self.asks.iter().enumerate().rev() {
+            let table = match ask {
+                Ask::Stem(stem) => Some((&mut stems, stem)),
+                Ask::Written(word) => Some((&mut written, word)),
+                Ask::Prefix(_) => None,
+            };
+            if let Some((table, word)) = table {
+                table.insert(word.as_str(), at);
+            }
+        }
         let mut place = |word: &str| {
             let mut first = None;
             analyser.each(word, |lexicon, _, terms| {
-                let terms = [terms.stem, terms.written].map(|term| term.map(|id| lexicon.term(id)));
-                let is_one = |(ask, _): &(Ask, f32)| match ask {
-                    Ask::Stem(stem) => terms[0] == Some(stem.as_str()),
-                    Ask::Written(word) => terms[1] == Some(word.as_str()),
-                    Ask::Prefix(_) => false,
-                };
-                first = first.or_else(|| self.asks.iter().position(is_one));
+                let stem = terms.stem.and_then(|id| stems.get(lexicon.term(id)));
+                let whole = terms.written.and_then(|id| written.get(lexicon.term(id)));
+                first = first.or_else(|| stem.into_iter().chain(whole).min().copied());
             });
             first
         };

@@ -94,10 +94,20 @@ pub(crate) fn scalar() -> impl Strategy<Value = Scalar> {
             "book of HAND",
             "2024-06-01T00:00:00Z",
             "2024-06-01T02:00:00+02:00",
+            "2024-06-01t00:00:00.000000001z",
+            "0000-01-01T00:00:00Z",
+            "1990-12-31T23:59:60Z",
+            "1991-01-01T00:00:00Z",
+            "9999-12-31T23:59:59Z",
+            "9999-12-31T23:59:59.9999-23:59",
             "ß"
         ])
         .prop_map(|s| Scalar::Str(s.to_owned())),
-        select(vec![-1.5, -0.0, 0.0, 1.0, 2.0, 1e300, -1e300]).prop_map(Scalar::Num),
+        select(vec![-1.5, -0.0, 0.0, 1.0, 2.0, 9_007_199_254_740_992.0, 1e300, -1e300])
+            .prop_map(|x| Scalar::Num(x.into())),
+        select(vec![9_007_199_254_740_992, 9_007_199_254_740_993, u64::MAX - 1, u64::MAX])
+            .prop_map(|n| Scalar::Num(n.into())),
+        select(vec![i64::MIN, i64::MIN + 1, -9_007_199_254_740_993]).prop_map(|n| Scalar::Num(n.into())),
         any::<bool>().prop_map(Scalar::Bool),
     ]
 }
@@ -117,6 +127,9 @@ pub(crate) fn timestamp() -> impl Strategy<Value = Timestamp> {
         1_717_200_000_001,
         253_402_207_200_999,
         253_402_207_201_000,
+        253_402_300_799_000,
+        253_402_300_800_000,
+        253_402_387_140_000,
         i64::MAX,
     ])
     .prop_map(Timestamp::from_millis)

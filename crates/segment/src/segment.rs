@@ -1,9 +1,10 @@
 //! [`Segment`]: what the floor above sees of an index, in memory or opened.
 
 use crate::{
-    Error, Expansion, TextQuery, TextStats,
+    Error, Expansion, TextLengths, TextQuery, TextStats,
     build::{self, Builder, Links, Reused, Stop},
     bytes::{Reader, Slice},
+    codec::Sizes,
     container::{self, Kind, Paged},
     documents::Documents,
     filter::Properties,
@@ -18,10 +19,11 @@ use crate::{
     vectors::{Found, Planner, Vectors},
 };
 use kernel::{
-    Audience, Distance, Document, DocumentId, Filter, Language, Plaintext, ReadAt, Status, Timestamp, limits,
+    Audience, CompiledFilter, Distance, Document, DocumentId, Language, Plaintext, ReadAt, Status, Timestamp,
+    Untrusted, limits,
 };
 use roaring::RoaringBitmap;
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, ops::Range, sync::Arc};
 use zeroize::Zeroizing;
 
 /// What vectors a segment holds, and whose words.
@@ -39,6 +41,37 @@ impl Spec {
     /// Words by the rules of English.
     pub const fn new(dimensions: usize, distance: Distance) -> Self {
         Self { dimensions, distance, language: Language::English }
+    }
+}
+
+/// How much there is to read, bytes unless it says something else. Upper bounds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extent {
+    /// Number of documents.
+    pub documents: u64,
+    /// Number of rows.
+    pub rows: u64,
+    /// What filters on attributes are compared with.
+    pub attributes: u64,
+    /// Documents without texts and vectors.
+    pub heads: u64,
+    /// Texts.
+    pub texts: u64,
+    /// The largest of the heads.
+    pub head_max: u64,
+    /// The longest of the texts.
+    pub text_max: u64,
+}
+
+impl std::ops::AddAssign for Extent {
+    fn add_assign(&mut self, other: Self) {
+        self.documents += other.documents;
+        self.rows += other.rows;
+        self.attributes += other.attributes;
+        self.heads += other.heads;
+        self.texts += other.texts;
+        self.head_max = self.head_max.max(other.head_max);
+        self.text_max = self.text_max.max(other.text_max);
     }
 }
 
@@ -270,19 +303,40 @@ impl Segment {
         self.documents.vectored.contains(row).then_some(row)
     }
 
-    /// Bytes of a document's text; 0 when there is no such document.
-    pub fn text_bytes(&self, doc: u32) -> u64 {
-        self.documents.text_bytes(doc)
+    /// What a document takes, from tables; nothing when there is no such document.
+    pub fn sizes(&self, doc: u32) -> Sizes {
+        self.documents.sizes(doc)
+    }
+
+    /// These bytes of a document's text, and nothing else of it.
+    ///
+    /// # Errors
+    /// [`Error::NoDocument`], [`Error::Corrupt`] or [`Error::Unreadable`].
+    pub fn text_part(&self, doc: u32, bytes: Range<u32>) -> Result<Untrusted, Error> {
+        self.documents.text_part(doc, bytes)
+    }
+
+    /// The vector of a row as it was given, and no other of its document; `None` where it has none.
+    ///
+    /// # Errors
+    /// [`Error::Unreadable`].
+    pub fn row_vector(&self, row: u32) -> Result<Option<Vec<f32>>, Error> {
+        self.documents.row_vector(row)
     }
 
     /// The id of a document, without reading the rest of it.
     pub fn id(&self, doc: u32) -> Option<DocumentId> {
-        DocumentId::parse(self.documents.id(doc)?).ok()
+        DocumentId::from_key(self.documents.id(doc)?).ok()
     }
 
-    /// The document with this id; the last one if it was given several times. `O(log n)`.
+    /// The document with this key; the last one if it was given several times. `O(log n)`.
     pub fn find(&self, id: &DocumentId) -> Option<u32> {
-        self.documents.find(id.as_str())
+        self.documents.find(id.key())
+    }
+
+    /// The documents of this id, in the order of their keys. `O(log n)`.
+    pub fn named(&self, id: &DocumentId) -> Vec<u32> {
+        self.documents.named(id.as_str())
     }
 
     /// A whole document; its vectors only if asked for.
@@ -306,11 +360,36 @@ impl Segment {
         self.documents.row(row)
     }
 
+    /// The `uri` of a document, without decoding the rest of it.
+    ///
+    /// # Errors
+    /// As [`Segment::head`].
+    pub fn uri(&self, doc: u32) -> Result<Untrusted, Error> {
+        self.documents.peek(doc, |view| Untrusted::new(view.uri))
+    }
+
+    /// What reading in it may cost.
+    pub fn extent(&self) -> Extent {
+        let ([heads, texts], [head_max, text_max]) = (self.documents.stored(), self.documents.largest);
+        let (documents, rows) = (self.documents().into(), self.rows().into());
+        Extent { documents, rows, attributes: self.properties.attribute_bytes(), heads, texts, head_max, text_max }
+    }
+
+    /// Takes out of `keys` the attributes that one of `docs` has.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`].
+    pub fn retain_unknown(&self, keys: &mut Vec<&str>, docs: &RoaringBitmap) -> Result<(), Error> {
+        keys.retain(|key| !self.properties.holds_attribute(key, docs));
+        Ok(kernel::checkpoint(keys.len() as u64 * 64)?)
+    }
+
     /// The documents that a filter accepts: exactly those that `Filter::matches` accepts.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] or [`Error::Unreadable`] when documents themselves have to be read: for an address, an odd time.
-    pub fn evaluate(&self, filter: &Filter) -> Result<RoaringBitmap, Error> {
+    /// [`Error::Corrupt`] or [`Error::Unreadable`] when documents themselves have to be read: for an address, the
+    /// spelling of a time. [`Error::Interrupted`].
+    pub fn evaluate(&self, filter: &CompiledFilter) -> Result<RoaringBitmap, Error> {
         self.properties.evaluate(filter, &self.documents)
     }
 
@@ -357,12 +436,26 @@ impl Segment {
         rows
     }
 
-    /// What BM25 must know of this segment: exact counts over the live rows.
+    /// What BM25 must know of this segment: exact counts over these rows.
     ///
     /// # Errors
     /// [`Error::Unreadable`] when postings cannot be read.
-    pub fn text_stats(&self, query: &TextQuery, live_rows: &RoaringBitmap) -> Result<TextStats, Error> {
-        self.text.stats(query, live_rows, &self.documents)
+    pub fn text_stats(&self, query: &TextQuery, rows: &RoaringBitmap) -> Result<TextStats, Error> {
+        Ok(TextStats::new(self.text_lengths(rows), self.text_frequencies(query, rows)?))
+    }
+
+    /// The part of it that no query changes. Cost: a look at each of these rows, or at each of the others if those are
+    /// fewer.
+    pub fn text_lengths(&self, rows: &RoaringBitmap) -> TextLengths {
+        Text::lengths(rows, &self.documents)
+    }
+
+    /// The part of it that the query asks for.
+    ///
+    /// # Errors
+    /// [`Error::Unreadable`] when postings cannot be read.
+    pub fn text_frequencies(&self, query: &TextQuery, rows: &RoaringBitmap) -> Result<Vec<u64>, Error> {
+        self.text.frequencies(query, rows, self.rows())
     }
 
     /// What words of these rows begin as the query's words with a star do. Gather those of all segments, then
@@ -397,7 +490,8 @@ impl Segment {
     }
 
     /// The best `k` of `rows` by similarity of their vectors, best first. Empty for a query of another
-    /// length or with a value that is not finite. Rows without a vector are never answered.
+    /// length or with a value that is not finite. Rows without a vector are never answered. Where
+    /// [`kernel::checkpoint`] tells of an interrupt, what is answered means nothing.
     pub fn search_vector(&self, query: &[f32], rows: &RoaringBitmap, k: usize) -> Found {
         self.vectors.search(query, &self.with_vectors(rows), k, Planner::default())
     }

@@ -6,14 +6,35 @@
 //! other segment does. Promises that its documents can be indexed: [`Tail::new`] takes none that
 //! [`check`] refuses. What it held is wiped when the last holder lets go.
 
-use crate::{Error, Segment, Spec, vectors};
-use kernel::{Audience, Document, DocumentId, DocumentView, Filter, Status, Timestamp, Untrusted, limits};
+use crate::{Error, Extent, Segment, Spec, codec::Sizes, vectors};
+use kernel::{
+    Audience, CompiledFilter, Document, DocumentId, DocumentView, Status, Timestamp, Untrusted, checkpoint, limits,
+};
 use roaring::RoaringBitmap;
-use std::sync::{Arc, OnceLock};
+use std::{
+    borrow::Borrow,
+    collections::HashSet,
+    sync::{Arc, OnceLock},
+};
 use zeroize::Zeroize;
 
-/// A document that is wiped when nobody holds it any more.
-struct Kept(Document);
+/// A document that is wiped when nobody holds it any more, and what it takes.
+struct Kept(Document, Sizes);
+
+impl Kept {
+    fn of(doc: Document, dimensions: usize, scratch: &mut Vec<u8>) -> Self {
+        let sizes = Sizes::of(&doc, dimensions, scratch);
+        Self(doc, sizes)
+    }
+
+    /// Bytes that a written segment would have of it, roughly: itself, its terms, the values of its attributes and its
+    /// readers once more, two codes a value, and tables. Not less than it takes here, for that is what a flush frees.
+    fn bytes(&self) -> u64 {
+        let Self(doc, sizes) = self;
+        let tables = 48 * doc.passages.len() as u64 + 512;
+        (2 * sizes.head + 2 * sizes.text + sizes.vectors + sizes.vectors / 2 + tables).max(doc.heap_bytes())
+    }
+}
 
 impl Drop for Kept {
     fn drop(&mut self) {
@@ -52,7 +73,11 @@ pub struct Tail {
     rows: Vec<u32>,
     /// Every document has one row.
     single: bool,
+    /// See [`Tail::bytes`].
     bytes: u64,
+    /// Of the documents.
+    heap: u64,
+    extent: Extent,
     index: OnceLock<Segment>,
 }
 
@@ -69,7 +94,9 @@ impl Tail {
     /// As [`check`]; too many rows.
     pub fn new(spec: &Spec, docs: Vec<Document>) -> Result<Tail, Error> {
         docs.iter().try_for_each(|doc| check(spec, doc))?;
-        Self::of(*spec, docs.into_iter().map(|doc| Arc::new(Kept(doc))).collect())
+        let mut scratch = zeroize::Zeroizing::new(Vec::new());
+        let kept = docs.into_iter().map(|doc| Arc::new(Kept::of(doc, spec.dimensions, &mut scratch))).collect();
+        Self::of(*spec, kept)
     }
 
     /// One tail of what lives in several, which have the same `spec` and no id in common. Nothing is copied.
@@ -91,20 +118,23 @@ impl Tail {
     fn of(spec: Spec, mut docs: Vec<Arc<Kept>>) -> Result<Tail, Error> {
         docs.sort_by(|a, b| a.0.id.cmp(&b.0.id));
         let mut rows = Vec::with_capacity(docs.len() + 1);
-        let (mut next, mut bytes) = (0u32, 0);
+        let (mut next, mut bytes, mut heap, mut extent) = (0u32, 0, 0, Extent::default());
         for doc in &docs {
+            let (heads, texts, rows_here) = (doc.1.head, doc.1.text, doc.0.passages.len() as u64);
+            let one = Extent { documents: 1, rows: rows_here, attributes: heads, ..Extent::default() };
+            extent += Extent { heads, texts, head_max: heads, text_max: texts, ..one };
             rows.push(next);
             let passages = u32::try_from(doc.0.passages.len()).unwrap_or(u32::MAX);
             next = next
                 .checked_add(passages)
                 .filter(|n| *n <= limits::SEGMENT_ROWS_MAX)
                 .ok_or(Error::TooLarge { what: "documents and rows", limit: limits::SEGMENT_ROWS_MAX.into() })?;
-            // Text, its terms, values and their codes, and what a head takes.
-            bytes += (2 * doc.0.text.len() + 5 * doc.0.vectors.len() + 48 * doc.0.passages.len() + 512) as u64;
+            bytes += doc.bytes();
+            heap += doc.0.heap_bytes() + TAIL_ENTRY;
         }
         rows.push(next);
         let single = docs.iter().all(|doc| doc.0.passages.len() == 1);
-        Ok(Tail { spec, docs, rows, single, bytes, index: OnceLock::new() })
+        Ok(Tail { spec, docs, rows, single, bytes, heap, extent, index: OnceLock::new() })
     }
 
     /// The same documents as a segment in memory, indexed.
@@ -143,17 +173,24 @@ impl Tail {
         self.bytes
     }
 
-    /// Heap bytes, roughly; with its index, built or not, which holds text and vectors once more.
+    /// Heap bytes, roughly: its documents, and their index once somebody has asked for it.
     pub fn resident(&self) -> u64 {
-        2 * self.bytes
+        self.heap + self.index.get().map_or(0, Segment::bytes)
     }
 
-    /// Bytes of a document's text; 0 when there is no such document.
-    pub fn text_bytes(&self, doc: u32) -> u64 {
-        self.get(doc).map_or(0, |d| d.text.len() as u64)
+    /// What a document takes; nothing when there is no such document.
+    pub fn sizes(&self, doc: u32) -> Sizes {
+        self.docs.get(doc as usize).map(|kept| kept.1).unwrap_or_default()
     }
 
-    /// The document with this id. `O(log n)`.
+    /// The documents of this id, in the order of their keys. `O(log n)`.
+    pub fn named(&self, id: &DocumentId) -> Vec<u32> {
+        let start = self.docs.partition_point(|doc| doc.0.id.as_str() < id.as_str());
+        let alike = self.docs.iter().skip(start).take_while(|doc| doc.0.id.as_str() == id.as_str());
+        (start as u32..).zip(alike).map(|(at, _)| at).collect()
+    }
+
+    /// The document with this key. `O(log n)`.
     pub fn find(&self, id: &DocumentId) -> Option<u32> {
         self.docs.binary_search_by(|doc| doc.0.id.cmp(id)).ok().map(|at| at as u32)
     }
@@ -185,6 +222,7 @@ impl Tail {
     /// # Errors
     /// [`Error::NoDocument`].
     pub fn head(&self, doc: u32) -> Result<Document, Error> {
+        checkpoint(self.sizes(doc).head)?;
         Ok(without_vectors(self.get(doc).ok_or(Error::NoDocument(doc))?))
     }
 
@@ -211,15 +249,37 @@ impl Tail {
         rows
     }
 
+    /// What reading in it may cost.
+    pub fn extent(&self) -> Extent {
+        self.extent
+    }
+
     /// The documents that a filter accepts: from the index, which numbers them alike, or one by one while there is none.
-    pub fn evaluate(&self, filter: &Filter) -> RoaringBitmap {
-        let indexed = self.index.get().and_then(|index| index.evaluate(filter).ok());
-        indexed.unwrap_or_else(|| self.those(|doc| filter.matches(&view(doc))))
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`].
+    pub fn evaluate(&self, filter: &CompiledFilter) -> Result<RoaringBitmap, Error> {
+        if let Some(index) = self.index.get() {
+            return index.evaluate(filter);
+        }
+        let (mut matcher, mut found) = (filter.matcher(), Vec::new());
+        for (n, doc) in (0..).zip(&self.docs) {
+            if matcher.matches(&view(&doc.0))? {
+                found.push(n);
+            }
+        }
+        Ok(found.into_iter().collect())
     }
 
     /// The documents that these eyes may see.
     pub fn visible(&self, audience: &Audience) -> RoaringBitmap {
-        self.those(|doc| audience.may_see(doc.readers.as_deref()))
+        if let Some(index) = self.index.get() {
+            return index.visible(audience);
+        }
+        let Audience::Principals(mine) = audience else { return self.those(|_| true) };
+        // Hashed once: a document may name as many readers as a key has principals.
+        let mine: HashSet<&str> = mine.iter().map(|principal| principal.as_str()).collect();
+        self.those(|doc| doc.readers.as_ref().is_none_or(|all| all.iter().any(|r| mine.contains(r.as_str()))))
     }
 
     /// The documents that stand so.
@@ -245,6 +305,26 @@ impl Tail {
         self.docs.iter().any(|doc| doc.0.attributes.contains_key(key))
     }
 
+    /// Takes out of `keys` the attributes that one of `docs` has.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`].
+    pub fn retain_unknown(&self, keys: &mut Vec<&str>, docs: &RoaringBitmap) -> Result<(), Error> {
+        let mut unknown: HashSet<&str> = keys.iter().copied().collect();
+        for doc in docs {
+            if unknown.is_empty() {
+                break;
+            }
+            let attributes = self.get(doc).map(|doc| &doc.attributes);
+            for key in attributes.into_iter().flat_map(|attributes| attributes.keys()) {
+                unknown.remove::<str>(key.borrow());
+                checkpoint(key.len() as u64)?;
+            }
+        }
+        keys.retain(|key| unknown.contains(key));
+        Ok(())
+    }
+
     fn get(&self, doc: u32) -> Option<&Document> {
         self.docs.get(doc as usize).map(|kept| &kept.0)
     }
@@ -256,6 +336,9 @@ impl Tail {
         found
     }
 }
+
+/// What a tail holds of a document beside it: a pointer, counts, its sizes, its first row.
+const TAIL_ENTRY: u64 = 64;
 
 fn without_vectors(doc: &Document) -> Document {
     Document {

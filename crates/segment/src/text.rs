@@ -2,7 +2,8 @@
 //!
 //! Two indexes, [`memory`] for tails and [`frozen`] (tantivy's) for written segments, give the same
 //! postings; lengths, statistics and scores are made here, once, so that both score alike to the
-//! last bit. Promises: only rows of the given bitmap are scored, and statistics count live rows only.
+//! last bit. Promises: only rows of the given bitmap are scored, and statistics count those rows
+//! only that the reader may find.
 //!
 //! A row's terms are those of its document's title and of the passage. A title's weigh `w` times as much (Robertson,
 //! Zaragoza & Taylor, CIKM 2004): a term's frequency is `all + (w - 1) * in the title`, and so is a row's length. All
@@ -11,6 +12,7 @@
 mod directory;
 pub(crate) mod frozen;
 pub(crate) mod memory;
+pub(crate) mod phrase;
 mod score;
 mod sums;
 
@@ -23,6 +25,7 @@ use crate::{
     top::{Dense, Scored, Top},
 };
 use frozen::FrozenIndex;
+use kernel::checkpoint;
 use memory::MemoryIndex;
 use roaring::RoaringBitmap;
 use score::Weights;
@@ -30,16 +33,16 @@ use std::ops::ControlFlow;
 use sums::Sums;
 use tantivy::fieldnorm::FieldNormReader;
 
-/// Counts over the live rows of a namespace that BM25 needs. Add those of all segments.
+/// Counts over those rows of a namespace that one reader may find, which BM25 needs. Add those of all segments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TextStats {
-    /// Live rows.
+    /// Rows.
     pub rows: u64,
     /// Their terms, repeats included.
     pub tokens: u64,
     /// Those of them that are the titles'.
     pub title_tokens: u64,
-    /// For each thing that the query asks for, the live rows that hold it.
+    /// For each thing that the query asks for, the rows that hold it.
     pub document_frequency: Vec<u64>,
 }
 
@@ -47,6 +50,49 @@ impl TextStats {
     /// Zero rows, for summing up.
     pub fn for_query(query: &TextQuery) -> Self {
         Self { rows: 0, tokens: 0, title_tokens: 0, document_frequency: vec![0; query.asks.len()] }
+    }
+}
+
+impl TextStats {
+    /// Of rows of these lengths that hold what is asked for so often.
+    pub fn new(lengths: TextLengths, document_frequency: Vec<u64>) -> Self {
+        let TextLengths { rows, tokens, title_tokens } = lengths;
+        Self { rows, tokens, title_tokens, document_frequency }
+    }
+}
+
+/// How long rows are: the part of [`TextStats`] that no query changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TextLengths {
+    /// Rows.
+    pub rows: u64,
+    /// Their terms, repeats included.
+    pub tokens: u64,
+    /// Those of them that are the titles'.
+    pub title_tokens: u64,
+}
+
+/// Rows that are counted, by the fewer of them and of all others: a segment knows its sums over all rows.
+struct Sides {
+    /// How many are counted.
+    rows: u64,
+    /// The rows that are read.
+    read: RoaringBitmap,
+    /// Whether these are the others, to be taken off the sums.
+    counts_others: bool,
+}
+
+impl Sides {
+    fn of(rows: &RoaringBitmap, total: u32) -> Self {
+        let mut others = RoaringBitmap::new();
+        others.insert_range(0..total);
+        let counted = others.intersection_len(rows);
+        if counted < u64::from(total) / 2 {
+            others &= rows;
+            return Self { rows: counted, read: others, counts_others: false };
+        }
+        others -= rows;
+        Self { rows: counted, read: others, counts_others: true }
     }
 }
 
@@ -156,6 +202,9 @@ impl Postings {
     }
 }
 
+/// What looking a term up costs, in steps of [`checkpoint`].
+const STEPS_A_TERM: u64 = 1_024;
+
 /// The id of a row's length, as tantivy rounds it (one byte).
 pub(crate) fn norm(terms: u32) -> u8 {
     FieldNormReader::fieldnorm_to_id(terms)
@@ -184,6 +233,7 @@ impl Text {
             for start in [prefix.start.clone(), written_term(&prefix.start)] {
                 let mut here = 0;
                 self.postings.terms_from(&start, |term| {
+                    checkpoint(STEPS_A_TERM)?;
                     if prefix.takes(term, &mut analyser) && (terms.contains(term) || self.is_held(term, &selection)?) {
                         terms.insert(term.to_owned());
                         here += 1;
@@ -214,54 +264,61 @@ impl Text {
         let mut held = rows.clone();
         for phrase in &query.phrases {
             held = match &self.postings {
-                Postings::Memory(index) => index.phrase(phrase, &held),
+                Postings::Memory(index) => index.phrase(phrase, &held)?,
                 Postings::Frozen(index) => index.phrase(phrase, &held)?,
             };
         }
         Ok(held)
     }
 
-    pub(crate) fn stats(
-        &self,
-        query: &TextQuery,
-        live: &RoaringBitmap,
-        documents: &Documents,
-    ) -> Result<TextStats, Error> {
-        let total = documents.rows;
-        let mut dead = RoaringBitmap::new();
-        dead.insert_range(0..total);
-        let rows = dead.intersection_len(live);
-        dead -= live;
-        let gone = Selection::of(&dead, total);
+    /// Terms of these rows, and those of them that are the titles'.
+    pub(crate) fn lengths(rows: &RoaringBitmap, documents: &Documents) -> TextLengths {
+        let sides = Sides::of(rows, documents.rows);
+        let (mut tokens, mut title_tokens) = (0, 0);
+        for row in &sides.read {
+            tokens += u64::from(documents.terms(row));
+            title_tokens += u64::from(documents.title_terms(row));
+        }
+        if sides.counts_others {
+            (tokens, title_tokens) = (documents.tokens - tokens, documents.title_tokens - title_tokens);
+        }
+        TextLengths { rows: sides.rows, tokens, title_tokens }
+    }
+
+    /// For each thing that the query asks for how many of these rows hold it.
+    pub(crate) fn frequencies(&self, query: &TextQuery, rows: &RoaringBitmap, total: u32) -> Result<Vec<u64>, Error> {
+        let sides = Sides::of(rows, total);
+        let read = Selection::of(&sides.read, total);
         let frequency = |(ask, _): &(Ask, f32)| match ask {
-            Ask::Stem(stem) => self.live_frequency(stem, &dead, &gone),
-            Ask::Written(word) => self.live_frequency(word, &dead, &gone),
+            Ask::Stem(stem) => self.frequency(stem, &sides, &read),
+            Ask::Written(word) => self.frequency(word, &sides, &read),
             Ask::Prefix(n) => {
                 let mut held = Dense::empty(total);
                 let mut count = 0;
-                let living = Selection::of(live, total);
+                let counted = Selection::of(rows, total);
                 for term in query.prefixes.get(*n).map(|prefix| prefix.terms.as_slice()).unwrap_or_default() {
-                    self.postings.each(term, &living, |row, _| count += u64::from(held.insert(row)))?;
+                    checkpoint(STEPS_A_TERM)?;
+                    self.postings.each(term, &counted, |row, _| count += u64::from(held.insert(row)))?;
                 }
                 Ok(count)
             }
         };
-        Ok(TextStats {
-            rows,
-            tokens: documents.tokens - dead.iter().map(|row| u64::from(documents.terms(row))).sum::<u64>(),
-            title_tokens: documents.title_tokens
-                - dead.iter().map(|row| u64::from(documents.title_terms(row))).sum::<u64>(),
-            document_frequency: query.asks.iter().map(frequency).collect::<Result<_, Error>>()?,
-        })
+        query.asks.iter().map(frequency).collect()
     }
 
-    fn live_frequency(&self, term: &str, dead: &RoaringBitmap, gone: &Selection<'_>) -> Result<u64, Error> {
+    fn frequency(&self, term: &str, sides: &Sides, read: &Selection<'_>) -> Result<u64, Error> {
         let all = self.postings.frequency(term)?;
-        let mut lost = 0;
-        if !dead.is_empty() && all > 0 {
-            self.postings.each(term, gone, |_, _| lost += 1)?;
+        // Rows are looked for among those that hold the term.
+        checkpoint(STEPS_A_TERM + if sides.read.is_empty() { 0 } else { 4 * all })?;
+        let mut found = 0;
+        if !sides.counts_others {
+            self.postings.each(term, read, |_, _| found += 1)?;
+            return Ok(found);
         }
-        Ok(all - lost)
+        if !sides.read.is_empty() && all > 0 {
+            self.postings.each(term, read, |_, _| found += 1)?;
+        }
+        Ok(all - found)
     }
 
     pub(crate) fn search(
@@ -277,6 +334,7 @@ impl Text {
         }
         let mut sums = Sums::new(self, Selection::of(rows, total), Weights::new(stats, query.title_weight()), total);
         for ((ask, asked), frequency) in query.asks.iter().zip(&stats.document_frequency) {
+            checkpoint(STEPS_A_TERM + frequency.saturating_mul(4).min(4 * u64::from(total)))?;
             let worth = asked * sums.worth(*frequency);
             match ask {
                 Ask::Stem(stem) => sums.add_stem(stem, worth)?,

@@ -18,7 +18,7 @@ use crate::{
     simd::{self, Signed},
     top::{Dense, Scored, Top},
 };
-use kernel::{Distance, limits};
+use kernel::{Distance, checkpoint, limits};
 use roaring::RoaringBitmap;
 
 /// Candidates that are scored again with their residuals: this many times `k` …
@@ -180,7 +180,8 @@ impl Vectors {
         size_of_val(self.terms.as_slice()) as u64
     }
 
-    /// The best `k` of `rows` (all of which have a vector), best first.
+    /// The best `k` of `rows` (all of which have a vector), best first. Ends early, with anything, where
+    /// [`kernel::checkpoint`] says so.
     pub(crate) fn search(&self, query: &[f32], rows: &RoaringBitmap, k: usize, planner: Planner) -> Found {
         let length = squared(query);
         let mut trace = Trace { rows: rows.len(), way: Way::Scan, compared: 0, rescored: 0 };
@@ -218,6 +219,10 @@ impl Vectors {
             for row in rows.iter().skip(4 * at + AHEAD).take(4) {
                 exact.prefetch(*row);
             }
+            // What was interrupted is not answered: who asks looks again when this returns.
+            if checkpoint(16 * self.spec.dimensions as u64).is_err() {
+                break;
+            }
             let scores = exact.similarities(four);
             for (row, score) in four.iter().zip(scores) {
                 top.offer(*row, score);
@@ -230,22 +235,34 @@ impl Vectors {
         trace.compared += rows.len();
         let mut top = Top::new(want);
         let mut lot = Vec::with_capacity(SCANNED_AT_ONCE);
-        let mut compare = |lot: &[u32]| rough.each(lot, |row, score| top.offer(row, score));
+        let size = self.spec.dimensions as u64;
+        let mut compare = |lot: &[u32]| {
+            let goes_on = checkpoint(size * lot.len() as u64).is_ok();
+            if goes_on {
+                rough.each(lot, |row, score| top.offer(row, score));
+            }
+            goes_on
+        };
         match (rows.min(), rows.max()) {
             // All of a stretch: numbers are counted, not looked up.
             (Some(first), Some(last)) if u64::from(last - first) + 1 == rows.len() => {
                 for from in (first..=last).step_by(SCANNED_AT_ONCE) {
                     lot.clear();
                     lot.extend(from..=last.min(from.saturating_add(SCANNED_AT_ONCE as u32 - 1)));
-                    compare(&lot);
+                    if !compare(&lot) {
+                        break;
+                    }
                 }
             }
             _ => {
                 for row in rows {
                     lot.push(row);
                     if lot.len() == SCANNED_AT_ONCE {
-                        compare(&lot);
+                        let goes_on = compare(&lot);
                         lot.clear();
+                        if !goes_on {
+                            break;
+                        }
                     }
                 }
                 compare(&lot);

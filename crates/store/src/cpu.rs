@@ -3,7 +3,7 @@
 //! Promises that a panic in the work ends that piece of work only.
 
 use crate::Error;
-use kernel::Incarnation;
+use kernel::{Incarnation, cost::Inline};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use tokio::sync::oneshot;
 
@@ -83,11 +83,11 @@ pub(crate) async fn in_merge<T: Send + 'static>(
     made.await.map_err(|_| Error::Panicked)
 }
 
-/// Runs work of some microseconds where it is asked for: a hop to the pool costs more.
+/// Runs work where it is asked for that is proven to be short: a hop to the pool costs more.
 ///
 /// # Errors
 /// As [`on_cpu`].
-pub(crate) fn here<T>(work: impl FnOnce() -> T) -> Result<T, Error> {
+pub(crate) fn here<T>(_short: &Inline, work: impl FnOnce() -> T) -> Result<T, Error> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|_| Error::Panicked)
 }
 

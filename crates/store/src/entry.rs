@@ -87,7 +87,7 @@ impl Changes {
     /// A document that goes away.
     pub(crate) fn delete(&mut self, id: &DocumentId) {
         self.deletes += 1;
-        put_bytes(&mut self.deleted, id.as_str().as_bytes());
+        put_bytes(&mut self.deleted, id.key().as_bytes());
     }
 
     /// Bytes that it adds to the log.
@@ -156,7 +156,7 @@ fn read_commit(fields: &mut Fields<'_>) -> Result<Commit, Error> {
     let mut deletes = Vec::new();
     for _ in 0..fields.u64()? {
         let id = std::str::from_utf8(fields.sized()?).map_err(|_| fields.corrupt())?;
-        deletes.push(DocumentId::parse(id).map_err(|_| fields.corrupt())?);
+        deletes.push(DocumentId::from_key(id).map_err(|_| fields.corrupt())?);
     }
     let line = fields.sized()?.to_vec();
     Ok(Commit { spec, commit, at, upserts, deletes, line })

@@ -18,7 +18,7 @@ use crate::{
     upkeep::{Upkeep, cover_all, delete_retired, failed, round, start_if_due},
 };
 use journal::Seq;
-use kernel::{CommitNo, DocumentId};
+use kernel::{Audience, CommitNo, DocumentId};
 use std::sync::Arc;
 use tokio::task::JoinHandle;
 
@@ -37,7 +37,8 @@ pub struct Erased {
     pub commit: CommitNo,
     /// The newest log entry that it covers.
     pub covers: Seq,
-    /// Those of the ids under which nothing lived when that was done, whoever may read it.
+    /// Those of the ids under which nothing lies any more that the caller could read: of everything, for one who reads
+    /// everything.
     pub free: Vec<DocumentId>,
     /// The commit as of which that was looked at.
     pub looked_at: CommitNo,
@@ -45,9 +46,14 @@ pub struct Erased {
 
 impl Erasing {
     /// Starts what is left to do after the delete.
-    pub(crate) fn start(namespace: &Arc<Namespace>, ids: Vec<DocumentId>, outcome: Outcome) -> Self {
+    pub(crate) fn start(
+        namespace: &Arc<Namespace>,
+        ids: Vec<DocumentId>,
+        audience: Audience,
+        outcome: Outcome,
+    ) -> Self {
         let held = namespace.clone();
-        let rest = async move { erase(&held, &ids).await.inspect_err(|error| failed(&held, error)) };
+        let rest = async move { erase(&held, &ids, &audience).await.inspect_err(|error| failed(&held, error)) };
         Self { outcome, rest: namespace.shared.config.tracker.spawn(rest) }
     }
 
@@ -60,7 +66,7 @@ impl Erasing {
     }
 }
 
-async fn erase(namespace: &Arc<Namespace>, ids: &[DocumentId]) -> Result<Erased, Error> {
+async fn erase(namespace: &Arc<Namespace>, ids: &[DocumentId], audience: &Audience) -> Result<Erased, Error> {
     // A merge that has written its object names it first. One that is still building finds its inputs gone.
     let _no_merge = namespace.merge_puts.lock().await;
     let mut upkeep = namespace.upkeep.lock().await;
@@ -76,11 +82,17 @@ async fn erase(namespace: &Arc<Namespace>, ids: &[DocumentId]) -> Result<Erased,
     clear(namespace, &mut upkeep).await?;
     let Upkeep { commit, covers, .. } = *upkeep;
     drop(upkeep);
-    let (view, asked) = (namespace.view(), ids.to_vec());
+    let (view, asked, audience) = (namespace.view(), ids.to_vec(), audience.clone());
     let config = &namespace.shared.config;
     let look = move || {
-        // A copy that is dead or has expired but still lies there is none that is gone.
-        let free = |id: &DocumentId| view.parts.iter().all(|part| part.index.find(id).is_none());
+        // A copy that is dead but still lies there is none that is gone. One that lives under the same id and that the
+        // caller does not see is another document.
+        let hidden = |part: &Part, doc: u32| {
+            let head = part.index.head(doc);
+            !part.dead.contains(doc) && head.is_ok_and(|head| !audience.may_see(head.readers.as_deref()))
+        };
+        let apart = |part: &Part, id: &DocumentId| part.index.named(id).into_iter().all(|doc| hidden(part, doc));
+        let free = |id: &DocumentId| view.parts.iter().all(|part| apart(part, id));
         (asked.into_iter().filter(free).collect(), view.commit)
     };
     let (free, looked_at) = on_cpu(&*config.cpu, Errand::Write(namespace.incarnation), look).await?;
@@ -89,12 +101,12 @@ async fn erase(namespace: &Arc<Namespace>, ids: &[DocumentId]) -> Result<Erased,
     Ok(Erased { commit, covers, free, looked_at })
 }
 
-/// A sealed part that still has a dead or expired document under one of these ids.
+/// A sealed part that still has a dead or expired document under one of these ids, whichever key it has.
 fn holder(namespace: &Namespace, ids: &[DocumentId]) -> Option<Part> {
     let now = namespace.shared.config.clock.now();
     let gone = |part: &Part, doc: u32| {
         part.dead.contains(doc) || part.index.head(doc).is_ok_and(|head| crate::plan::expired(&head, now))
     };
-    let holds = |part: &Part| ids.iter().any(|id| part.index.find(id).is_some_and(|doc| gone(part, doc)));
+    let holds = |part: &Part| ids.iter().any(|id| part.index.named(id).into_iter().any(|doc| gone(part, doc)));
     namespace.view().sealed().into_iter().find(holds)
 }

@@ -84,6 +84,21 @@ pub enum Error {
         /// The limit.
         limit: u64,
     },
+    /// The tenant would store more than it may.
+    #[error(
+        "the tenant's quota of {quota} is used up: {used} of {max} are stored or being stored, and this write adds {more}; \
+         delete documents, or ask an operator to raise it"
+    )]
+    Quota {
+        /// `documents` or `bytes`.
+        quota: &'static str,
+        /// Stored, and reserved by writes under way.
+        used: u64,
+        /// What the write would add.
+        more: u64,
+        /// What the tenant may store.
+        max: u64,
+    },
     /// The append failed; the namespace is opened again by the next request.
     #[error("the write failed: {message}")]
     Append {
@@ -123,6 +138,11 @@ impl Error {
         matches!(self, Error::Segment(source) if source.is_corrupt())
     }
 
+    /// Whether the request that it was for is to end, and nothing is wrong.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        matches!(self, Error::Segment(source) if source.is_interrupted())
+    }
+
     /// Whether something could not be read this time, and nothing is known to be wrong with it.
     pub(crate) fn is_transient(&self) -> bool {
         matches!(self, Error::Segment(source) if source.is_transient())
@@ -148,6 +168,9 @@ impl From<Error> for kernel::Error {
             Error::Unopened { code, .. } => kernel::Error::new(code, message),
             Error::Dimensions { document, .. } => {
                 kernel::Error::new(Code::DimensionMismatch, message).with_param(format!("documents[{document}].vector"))
+            }
+            Error::Quota { quota, .. } => {
+                kernel::Error::new(Code::QuotaExceeded, message).with_param(format!("quotas.{quota}"))
             }
             Error::TooLarge { .. } => kernel::Error::new(Code::TooLarge, message),
             Error::Append { code, outcome_unknown, .. } => {

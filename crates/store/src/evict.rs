@@ -11,7 +11,6 @@ use crate::{
     stores::{Shared, Slots},
     upkeep,
 };
-use kernel::limits;
 use std::sync::{
     Arc,
     atomic::{AtomicBool, AtomicU64, Ordering},
@@ -22,6 +21,17 @@ use std::sync::{
 pub(crate) struct Evictor {
     runs: AtomicBool,
     asked: AtomicBool,
+    turn: tokio::sync::Mutex<()>,
+}
+
+/// Before a namespace is opened: waits until there are files for it, closing others if need be. False: those that are
+/// open are all in use.
+pub(crate) async fn make_way(shared: &Arc<Shared>, slots: &Slots) -> bool {
+    let is_full = || journal::open_files() >= shared.files_max;
+    if is_full() {
+        pass(shared, slots).await;
+    }
+    !is_full()
 }
 
 /// Starts a pass if the budget is passed and none runs.
@@ -43,6 +53,7 @@ pub(crate) fn start_if_due(shared: &Arc<Shared>, evictor: &Evictor, slots: &Arc<
 }
 
 async fn pass(shared: &Arc<Shared>, slots: &Slots) {
+    let _one = shared.evictor().turn.lock().await;
     let open = |slot: Arc<Slot>| Some((slot.used()?, slot));
     let mut candidates: Vec<(u64, Arc<Slot>)> = slots.all().into_iter().filter_map(open).collect();
     candidates.sort_by_key(|(used, _)| *used);
@@ -81,7 +92,9 @@ fn over(shared: &Shared, slack: u64) -> bool {
     let now = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let counters = &shared.counters;
     passed(now(&counters.memory), shared.config.memory_bytes_max, slack)
-        || passed(now(&counters.open), limits::NAMESPACES_OPEN_MAX, slack)
+        || passed(now(&counters.open), shared.namespaces_open_max, slack)
+        // Some are left for those that are opened while others are closed.
+        || passed(journal::open_files(), shared.files_max - shared.files_max / 8, slack)
 }
 
 fn passed(now: u64, max: u64, slack: u64) -> bool {
@@ -97,6 +110,7 @@ const SLOW_LOG_BYTES: u64 = 64 << 10;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kernel::limits;
 
     /// Found by 25,000 namespaces in one process that may open 20,000 files: the budget of bytes was far, and a write failed.
     #[test]

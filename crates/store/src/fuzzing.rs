@@ -43,7 +43,7 @@ fn document(id: &str) -> Option<Document> {
         content_hash: [7; 32],
         title: Untrusted::new("a title"),
         uri: Untrusted::default(),
-        attributes: [("k".to_owned(), AttrValue::One(Scalar::Num(1.5)))].into(),
+        attributes: [("k".to_owned(), AttrValue::One(Scalar::Num(1.5.into())))].into(),
         readers: None,
         created_at: at,
         updated_at: at,

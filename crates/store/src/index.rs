@@ -1,9 +1,10 @@
 //! What a part is made of: documents as they came, or a segment. Both answer alike.
 
-use kernel::{Audience, Document, DocumentId, Filter, Status, Timestamp};
+use kernel::{Audience, CompiledFilter, Document, DocumentId, Span, Status, Timestamp, Untrusted};
 use roaring::RoaringBitmap;
-use segment::{Error, Expansion, Found, Scored, Segment, Tail, TextQuery, TextStats};
-use std::borrow::Cow;
+use segment::{
+    Error, Expansion, Extent, Found, Scored, Segment, Tail, TextLengths, TextQuery, TextStats, codec::Sizes,
+};
 
 /// See the module.
 #[derive(Debug)]
@@ -96,17 +97,48 @@ impl Index {
         }
     }
 
-    pub(crate) fn text_bytes(&self, doc: u32) -> u64 {
-        either!(self, it => it.text_bytes(doc))
+    /// What a document takes where it is stored; nothing for one that is not there.
+    pub(crate) fn sizes(&self, doc: u32) -> Sizes {
+        either!(self, it => it.sizes(doc))
+    }
+
+    /// The text of a passage, which lies there in its document's, and nothing else of it.
+    pub(crate) fn passage_text(&self, doc: u32, passage: u32, at: Span) -> Result<Untrusted, Error> {
+        match self {
+            Index::Tail(tail) => Ok(Untrusted::new(tail.kept(doc)?.passage_text(passage as usize))),
+            Index::Segment(segment) => segment.text_part(doc, at.byte_start..at.byte_end),
+        }
+    }
+
+    /// The vector of a row as it was given.
+    pub(crate) fn row_vector(&self, row: u32, dimensions: usize) -> Result<Option<Vec<f32>>, Error> {
+        match self {
+            Index::Tail(tail) => {
+                let Some((doc, passage)) = tail.row(row) else { return Ok(None) };
+                let start = passage as usize * dimensions;
+                Ok(tail
+                    .kept(doc)?
+                    .vectors
+                    .get(start..start + dimensions)
+                    .filter(|v| !v.is_empty())
+                    .map(<[f32]>::to_vec))
+            }
+            Index::Segment(segment) => segment.row_vector(row),
+        }
     }
 
     pub(crate) fn find(&self, id: &DocumentId) -> Option<u32> {
         either!(self, it => it.find(id))
     }
 
+    /// Documents of this id, in the order of their keys.
+    pub(crate) fn named(&self, id: &DocumentId) -> Vec<u32> {
+        either!(self, it => it.named(id))
+    }
+
     pub(crate) fn id(&self, doc: u32) -> Option<DocumentId> {
         match self {
-            Index::Tail(tail) => tail.head(doc).ok().map(|head| head.id),
+            Index::Tail(tail) => tail.kept(doc).ok().map(|kept| kept.id.clone()),
             Index::Segment(segment) => segment.id(doc),
         }
     }
@@ -123,14 +155,6 @@ impl Index {
         either!(self, it => it.document(doc, vectors))
     }
 
-    /// The same, where it lies if it lies anywhere: then with its vectors whether asked for or not.
-    pub(crate) fn document_in_place(&self, doc: u32, vectors: bool) -> Result<Cow<'_, Document>, Error> {
-        match self {
-            Index::Tail(tail) => tail.kept(doc).map(Cow::Borrowed),
-            Index::Segment(segment) => segment.document(doc, vectors).map(Cow::Owned),
-        }
-    }
-
     pub(crate) fn head(&self, doc: u32) -> Result<Document, Error> {
         either!(self, it => it.head(doc))
     }
@@ -143,11 +167,26 @@ impl Index {
         either!(self, it => it.rows_of(docs))
     }
 
-    pub(crate) fn evaluate(&self, filter: &Filter) -> Result<RoaringBitmap, Error> {
+    pub(crate) fn evaluate(&self, filter: &CompiledFilter) -> Result<RoaringBitmap, Error> {
+        either!(self, it => it.evaluate(filter))
+    }
+
+    /// What reading in it may cost.
+    pub(crate) fn extent(&self) -> Extent {
+        either!(self, it => it.extent())
+    }
+
+    /// The `uri` of a document.
+    pub(crate) fn uri(&self, doc: u32) -> Result<Untrusted, Error> {
         match self {
-            Index::Tail(tail) => Ok(tail.evaluate(filter)),
-            Index::Segment(segment) => segment.evaluate(filter),
+            Index::Tail(tail) => Ok(tail.kept(doc)?.uri.clone()),
+            Index::Segment(segment) => segment.uri(doc),
         }
+    }
+
+    /// Takes out of `keys` the attributes that one of `docs` has.
+    pub(crate) fn retain_unknown(&self, keys: &mut Vec<&str>, docs: &RoaringBitmap) -> Result<(), Error> {
+        either!(self, it => it.retain_unknown(keys, docs))
     }
 
     pub(crate) fn visible(&self, audience: &Audience) -> RoaringBitmap {
@@ -167,12 +206,12 @@ impl Index {
         either!(self, it => it.next_expiry(now))
     }
 
-    pub(crate) fn has_attribute(&self, key: &str) -> bool {
-        either!(self, it => it.has_attribute(key))
+    pub(crate) fn text_lengths(&self, rows: &RoaringBitmap) -> TextLengths {
+        self.indexed().text_lengths(rows)
     }
 
-    pub(crate) fn text_stats(&self, query: &TextQuery, live_rows: &RoaringBitmap) -> Result<TextStats, Error> {
-        self.indexed().text_stats(query, live_rows)
+    pub(crate) fn text_frequencies(&self, query: &TextQuery, rows: &RoaringBitmap) -> Result<Vec<u64>, Error> {
+        self.indexed().text_frequencies(query, rows)
     }
 
     pub(crate) fn expand(&self, query: &TextQuery, rows: &RoaringBitmap, into: &mut Expansion) -> Result<(), Error> {

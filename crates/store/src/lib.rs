@@ -18,6 +18,7 @@
 
 mod age;
 mod codec;
+mod cost;
 mod counters;
 mod cpu;
 mod due;
@@ -48,7 +49,7 @@ mod slot;
 mod snapshot;
 mod stage;
 mod stores;
-mod tallies;
+mod tenant_counter;
 mod tend;
 mod upkeep;
 mod view;
@@ -62,12 +63,14 @@ pub use error::Error;
 pub use merge::SHORT_MERGE_BYTES_MAX;
 pub use part::Totals;
 pub use renew::Renewal;
-pub use request::{Decision, Known, Line, OnConflict, Outcome, Selection, Upsert, UpsertResult, UpsertStatus};
+pub use request::{
+    Decision, Known, Line, OnConflict, Outcome, Quarantine, Reviewed, ReviewedState, Selection, Upsert, UpsertResult,
+    UpsertStatus,
+};
 pub use room::Room;
-pub use segment::TextQuery;
-pub use snapshot::{Address, Eligible, Hit, Look, PassageText, Snapshot};
+pub use segment::{Extent, TextQuery, codec::Sizes};
+pub use snapshot::{Address, Eligible, Hit, Listed, Located, Look, Page, PassageText, Passages, Snapshot, Unread};
 pub use stores::{Stores, StoresConfig};
-pub use tallies::Stored;
 pub use tend::Tended;
 pub use upkeep::INLINE_BYTES_MAX;
 

@@ -3,14 +3,23 @@
 //! Who changes the published view holds the turn: the writer for a whole batch, upkeep for the
 //! moment of a swap. Readers take the view without waiting for anybody.
 
-use crate::{Error, Outcome, Totals, lines::Lines, merge::Merging, stage::Write, stores::Shared, view::View};
+use crate::{
+    Error, Outcome, Totals, cost,
+    cpu::{Errand, here, on_cpu},
+    lines::Lines,
+    merge::Merging,
+    stage::Write,
+    stores::Shared,
+    tenant_counter::{Reservation, TenantCounter},
+    view::View,
+};
 use journal::{Journal, Seq};
-use kernel::{CommitNo, Incarnation, limits};
+use kernel::{Audience, CommitNo, Incarnation, Presence, Retention, cost::RunOn, limits};
 use std::{
     collections::VecDeque,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
     },
 };
 use tokio::sync::{oneshot, watch};
@@ -23,6 +32,10 @@ pub(crate) struct Namespace {
     pub(crate) home: Arc<Home>,
     /// Whose it is: upkeep is fair between tenants.
     pub(crate) incarnation: Incarnation,
+    /// What its tenant stores, over all its namespaces.
+    pub(crate) counter: Arc<TenantCounter>,
+    /// Whether what is published is what counts: not after a failure, when another opening has taken its place.
+    counts: AtomicBool,
     pub(crate) journal: Journal,
     pub(crate) proof: crate::proof::Proof,
     pub(crate) lines: Lines,
@@ -51,6 +64,8 @@ pub(crate) struct Namespace {
     commits: watch::Sender<CommitNo>,
     queue: Mutex<Queue>,
     state: AtomicU8,
+    /// Days of the retention; 0 without one.
+    retention_days: AtomicU32,
 }
 
 /// What a view adds to the sums over all namespaces.
@@ -94,9 +109,10 @@ impl Namespace {
         upkeep: crate::upkeep::Upkeep,
     ) -> Self {
         let weight = Weight::of(&view);
+        let counter = shared.tenants.of(incarnation);
+        counter.publish(home.uuid(), view.totals(), None);
         shared.counters.weigh(Weight::default(), weight);
         shared.counters.open.fetch_add(1, Ordering::Relaxed);
-        shared.tallies.set(incarnation, home.uuid(), view.totals());
         Self {
             proof: crate::proof::Proof::default(),
             lines,
@@ -117,11 +133,25 @@ impl Namespace {
             view: Mutex::new((Arc::new(view), weight)),
             queue: Mutex::default(),
             state: AtomicU8::new(OPEN),
+            retention_days: AtomicU32::new(0),
             shared,
             home,
             incarnation,
+            counter,
+            counts: AtomicBool::new(true),
             journal,
         }
+    }
+
+    /// How long documents live: what the writer goes by.
+    pub(crate) fn retention(&self) -> Retention {
+        let days = self.retention_days.load(Ordering::Acquire);
+        Retention { days: (days > 0).then_some(days) }
+    }
+
+    /// From the next batch on.
+    pub(crate) fn set_retention(&self, retention: Retention) {
+        self.retention_days.store(retention.days.unwrap_or(0), Ordering::Release);
     }
 
     /// What is published now.
@@ -136,17 +166,58 @@ impl Namespace {
 
     /// Publishes. The caller holds the turn.
     pub(crate) fn publish(&self, view: View) {
+        self.publish_write(view, None);
+    }
+
+    /// The same of a write, with what it has reserved.
+    pub(crate) fn publish_write(&self, view: View, reserved: Option<Reservation>) {
+        if self.counts.load(Ordering::Acquire) {
+            self.counter.publish(self.home.uuid(), view.totals(), reserved);
+        } else if let Some(reserved) = reserved {
+            reserved.assume_stored(self.home.uuid());
+        }
         let (commit, weight) = (view.commit, Weight::of(&view));
-        self.shared.tallies.set(self.incarnation, self.home.uuid(), view.totals());
         self.merging.heed(&view);
         let (_, before) = std::mem::replace(&mut *self.published(), (Arc::new(view), weight));
         self.shared.counters.weigh(before, weight);
         self.commits.send_replace(commit);
     }
 
+    /// What is published weighs something else than when it was: an index was built, pages were read.
+    pub(crate) fn reweigh(&self) {
+        let mut published = self.published();
+        let now = Weight::of(&published.0);
+        let before = std::mem::replace(&mut published.1, now);
+        drop(published);
+        self.shared.counters.weigh(before, now);
+        if now.bytes > before.bytes {
+            self.shared.make_room();
+        }
+    }
+
+    /// It is destroyed: nothing of it counts any more.
+    pub(crate) fn count_no_more(&self) {
+        self.counts.store(false, Ordering::Release);
+        self.counter.remove(self.home.uuid());
+    }
+
     /// Exact totals of what is published.
     pub(crate) fn totals(&self) -> Totals {
         self.view().totals()
+    }
+
+    /// Exact totals of what an audience sees of it now.
+    ///
+    /// # Errors
+    /// When an index does not read; [`Error::Panicked`] when the pool goes away.
+    pub(crate) async fn totals_for(&self, audience: &Audience) -> Result<Totals, Error> {
+        let (view, config) = (self.view(), &self.shared.config);
+        let now = config.clock.now();
+        if let RunOn::Caller(short) = cost::of_totals(&view, audience).run_on() {
+            return here(&short, || view.totals_for(audience, now))?;
+        }
+        let audience = audience.clone();
+        on_cpu(&*config.cpu, Errand::Open(self.incarnation), move || view.totals_for(&audience, now)).await?
     }
 
     /// Waits until `wanted` is published.
@@ -163,11 +234,16 @@ impl Namespace {
     }
 
     /// Hands a request to the writer and waits. Once handed over it is done whole, whether or not
-    /// the caller still waits when its turn has come.
+    /// the caller still waits when its turn has come; only a search for what a filter selects ends with its caller.
     ///
     /// # Errors
     /// What the writer says; [`Error::QueueFull`], [`Error::Behind`] before that.
-    pub(crate) async fn write(self: &Arc<Self>, deed: crate::plan::Deed, line: crate::Line) -> Result<Outcome, Error> {
+    pub(crate) async fn write(
+        self: &Arc<Self>,
+        deed: crate::plan::Deed,
+        line: crate::Line,
+        presence: Presence,
+    ) -> Result<Outcome, Error> {
         if let Err(error) = self.lines.ensure_agreed(&*self.shared.config.sink).await {
             if matches!(error, Error::RolledBack { .. }) {
                 // The next opening reads it again, and says so to everybody.
@@ -176,7 +252,7 @@ impl Namespace {
             return Err(error);
         }
         let (reply, answer) = oneshot::channel();
-        self.enqueue(Write { deed, line, reply })?;
+        self.enqueue(Write { deed, line, reply, presence })?;
         answer.await.unwrap_or_else(|_| {
             let message = "the writer ended early".to_owned();
             Err(Error::Append { code: kernel::Code::Internal, message, outcome_unknown: true })
@@ -232,6 +308,7 @@ impl Namespace {
     /// Takes no more writes; the next `enter` opens anew.
     pub(crate) fn fail(&self) {
         self.state.store(FAILED, Ordering::Release);
+        self.counts.store(false, Ordering::Release);
         self.ends.cancel();
         let waiting = std::mem::take(&mut self.queue().waiting);
         self.shared.counters.queued.fetch_sub(waiting.len() as u64, Ordering::Relaxed);

@@ -19,7 +19,7 @@ use crate::{
     working::Working,
 };
 use journal::{Journal, ObjectRef, Recovered, Seq, Stopped};
-use kernel::{Absorbed, AuditMark, AuditSink, CommitNo, Incarnation, Plaintext, Timestamp};
+use kernel::{Absorbed, AuditMark, AuditSink, CommitNo, Incarnation, Plaintext, Retention, Timestamp};
 use segment::{Segment, Spec};
 use std::sync::Arc;
 use vault::Home;
@@ -32,6 +32,8 @@ pub(crate) struct Opener {
     pub(crate) errand: Errand,
     /// For a namespace that nobody wrote to.
     pub(crate) spec: Spec,
+    /// For how long documents are kept.
+    pub(crate) retention: Retention,
     /// An operator takes it as it is, whatever the audit has recorded: this line says so.
     pub(crate) accepted: Option<Vec<u8>>,
 }

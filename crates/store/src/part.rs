@@ -7,6 +7,7 @@ use crate::{
     Error,
     age::earlier,
     index::Index,
+    request::visible,
     sight::{Sight, Sights},
 };
 use journal::ObjectRef;
@@ -22,12 +23,33 @@ pub struct Totals {
     pub documents: u64,
     /// Their passages.
     pub passages: u64,
-    /// Bytes of their text.
+    /// What they take where they are stored, beside indexes: ids, titles, addresses, attributes, readers, findings, text
+    /// and vectors. What quotas of bytes count.
     pub bytes: u64,
     /// Documents that are held back.
     pub quarantined: u64,
     /// The newest commit.
     pub commit: CommitNo,
+}
+
+impl Totals {
+    fn without(self, other: Self) -> Self {
+        Self {
+            documents: self.documents - other.documents,
+            passages: self.passages - other.passages,
+            bytes: self.bytes - other.bytes,
+            quarantined: self.quarantined - other.quarantined,
+            commit: self.commit,
+        }
+    }
+
+    /// Adds what another part or namespace holds.
+    pub fn add(&mut self, other: Self) {
+        self.documents += other.documents;
+        self.passages += other.passages;
+        self.bytes += other.bytes;
+        self.quarantined += other.quarantined;
+    }
 }
 
 /// Where a part's documents are durable.
@@ -113,7 +135,12 @@ impl Part {
         live
     }
 
-    /// The living document of this id.
+    /// The living documents of this id, in the order of their keys.
+    pub(crate) fn named(&self, id: &DocumentId) -> impl Iterator<Item = u32> {
+        self.index.named(id).into_iter().filter(|doc| !self.dead.contains(*doc))
+    }
+
+    /// The living document with this key.
     pub(crate) fn find(&self, id: &DocumentId) -> Option<u32> {
         self.index.find(id).filter(|doc| !self.dead.contains(*doc))
     }
@@ -125,23 +152,36 @@ impl Part {
             return self.clone();
         }
         let gone = count(&self.index, &fresh);
-        let counts = Totals {
-            documents: self.counts.documents - gone.documents,
-            passages: self.counts.passages - gone.passages,
-            bytes: self.counts.bytes - gone.bytes,
-            quarantined: self.counts.quarantined - gone.quarantined,
-            commit: CommitNo(0),
-        };
         Self {
             index: self.index.clone(),
             dead: Arc::new(&*self.dead | &fresh),
             durable: self.durable.clone(),
             since: earlier(self.since, since),
             expires: self.expires,
-            counts,
+            counts: self.counts.without(gone),
             frozen: self.frozen,
             sights: Arc::default(),
         }
+    }
+
+    /// Counts of what `audience` sees of it now: all that lives for `read_all`, else without what has expired.
+    ///
+    /// # Errors
+    /// When the index does not read.
+    pub(crate) fn counts_for(&self, audience: &Audience, now: Timestamp) -> Result<Totals, Error> {
+        if *audience == Audience::Everything {
+            return Ok(self.counts);
+        }
+        self.sight(audience, now)?.counts(|| {
+            let seen = visible(&self.index, self.live(), audience, None, now)?;
+            let unseen = self.live() - &seen;
+            // The fewer of both are counted: where documents are open there is nothing to take off.
+            Ok(if unseen.len() < seen.len() {
+                self.counts.without(count(&self.index, &unseen))
+            } else {
+                count(&self.index, &seen)
+            })
+        })
     }
 
     /// What `audience` may find in it now.
@@ -186,7 +226,7 @@ fn count(index: &Index, docs: &RoaringBitmap) -> Totals {
     Totals {
         documents: docs.len(),
         passages: index.rows_of(docs).len(),
-        bytes: docs.iter().map(|doc| index.text_bytes(doc)).sum(),
+        bytes: docs.iter().map(|doc| index.sizes(doc).weight()).sum(),
         quarantined: index.with_status(Status::Quarantined).intersection_len(docs),
         commit: CommitNo(0),
     }

@@ -1,49 +1,58 @@
 //! What one request does to a namespace, decided under the writer's turn.
 //!
-//! Promises that a request either changes everything it should or, with an error, nothing.
+//! A request that ends with an error changes nothing: whatever it did before is taken back ([`Working::take_back`]).
 //! A [`Refused`] is the asker's; any other error is a fault and ends the whole batch.
 
 use crate::{
-    Decision, Error, OnConflict, Outcome, Selection, Upsert, UpsertResult, UpsertStatus,
+    Decision, Error, OnConflict, Outcome, Reviewed, ReviewedState, Selection, Upsert, UpsertResult, UpsertStatus,
     entry::Changes,
     request::visible,
     working::{Spot, Working},
 };
 use intake::ScreenedPatch;
-use kernel::{Audience, CommitNo, Document, DocumentId, DocumentView, Filter, Status, Timestamp, limits};
+use kernel::{
+    Audience, CommitNo, CompiledFilter, Document, DocumentId, DocumentView, Filter, Interrupt, Retention, Status,
+    Timestamp, checkpoint, limits,
+};
 use segment::Spec;
 use std::collections::HashSet;
 
-/// A request of one action, without its audit line.
-pub(crate) enum Deed {
+/// A request without its audit line: what to do, and with whose eyes. There is none without an audience, so no write
+/// tells of a document, or changes one, that its caller does not see.
+pub(crate) struct Deed {
+    pub(crate) audience: Audience,
+    pub(crate) act: Act,
+}
+
+/// What a request does.
+pub(crate) enum Act {
     /// Store these.
     Append(Vec<Upsert>, Spec),
     /// Remove these.
-    Delete(Selection, Audience),
+    Delete(Selection),
     /// Change these.
-    Patch(Selection, Audience, Box<ScreenedPatch>),
+    Patch(Selection, Box<ScreenedPatch>),
     /// Release or reject these.
-    Decide(Vec<DocumentId>, Audience, Decision),
-}
-
-impl Deed {
-    /// Bytes that it brings, if how long it takes depends on them alone.
-    pub(crate) fn bytes(&self) -> Option<u64> {
-        match self {
-            Deed::Append(upserts, _) => Some(upserts.iter().map(|upsert| upsert.admitted.bytes()).sum()),
-            Deed::Delete(Selection::Ids(ids), _) => Some(ids.len() as u64 * 64),
-            Deed::Delete(Selection::Filter(_), _) | Deed::Patch(..) | Deed::Decide(..) => None,
-        }
-    }
+    Decide(Vec<Reviewed>, Decision),
+    /// Bring the ends of documents forward to where the namespace's retention has them.
+    Shorten,
 }
 
 /// One commit in the making.
 pub(crate) struct Plan<'a> {
     pub(crate) working: &'a mut Working,
+    /// Whose eyes the request looks with.
+    pub(crate) audience: Audience,
+    /// The namespace's, now.
+    pub(crate) retention: Retention,
     pub(crate) changes: Changes,
     pub(crate) commit: CommitNo,
     pub(crate) now: Timestamp,
     pub(crate) outcome: Outcome,
+    /// Documents of this commit that got a key beside others of their id.
+    pub(crate) disambiguated: u32,
+    /// Ends the search for what a filter selects: the caller has gone, or it holds up the namespace's writes too long.
+    pub(crate) interrupt: Interrupt,
 }
 
 /// Ends the batch, or only the request.
@@ -56,18 +65,21 @@ pub(crate) enum Stop {
 
 impl<E: Into<Error>> From<E> for Stop {
     fn from(error: E) -> Self {
-        Stop::Fault(error.into())
+        let error = error.into();
+        // Nothing is wrong with the namespace then: selections end before anything is changed.
+        if error.is_interrupted() { Stop::Refused(error) } else { Stop::Fault(error) }
     }
 }
 
 impl Plan<'_> {
     /// Does it.
-    pub(crate) fn run(&mut self, deed: Deed) -> Result<(), Stop> {
-        match deed {
-            Deed::Append(docs, spec) => self.append(docs, spec),
-            Deed::Delete(which, audience) => self.delete(&which, &audience),
-            Deed::Patch(which, audience, patch) => self.patch(&which, &audience, &patch),
-            Deed::Decide(ids, audience, decision) => self.decide(&ids, &audience, decision),
+    pub(crate) fn run(&mut self, act: Act) -> Result<(), Stop> {
+        match act {
+            Act::Append(docs, spec) => self.append(docs, spec),
+            Act::Delete(which) => self.delete(&which),
+            Act::Patch(which, patch) => self.patch(&which, &patch),
+            Act::Decide(reviewed, decision) => self.decide(reviewed, decision),
+            Act::Shorten => self.shorten(),
         }
     }
 
@@ -93,49 +105,66 @@ impl Plan<'_> {
         Ok(())
     }
 
+    /// Writes over what the audience sees under the id. What it does not see stays as it is: for this audience the id
+    /// is free, and the document gets a key beside those that are there.
     fn upsert(&mut self, mut doc: Document, on_conflict: OnConflict) -> Result<UpsertResult, Stop> {
         let id = doc.id.clone();
-        let old = self.living(&id)?.map(|(_, head)| head);
-        if let Some(old) = &old {
-            let kept = |status| Ok(UpsertResult { id: id.clone(), status, passages: old.passages.len() });
+        let living = self.living(&id)?;
+        let seen: Vec<&Document> = living.iter().map(|(_, head)| head).filter(|head| self.sees(head)).collect();
+        if let [first, rest @ ..] = seen.as_slice() {
+            let kept = |status| Ok(UpsertResult { id: id.clone(), status, passages: first.passages.len() });
             match on_conflict {
-                _ if old.content_hash == doc.content_hash => return kept(UpsertStatus::Unchanged),
+                _ if rest.is_empty() && first.content_hash == doc.content_hash => return kept(UpsertStatus::Unchanged),
                 OnConflict::Skip => return kept(UpsertStatus::Skipped),
                 OnConflict::Fail => return kept(UpsertStatus::Conflict),
-                OnConflict::Overwrite => doc.created_at = old.created_at,
+                OnConflict::Overwrite => {}
             }
+            doc.id = first.id.clone();
+            doc.created_at = seen.iter().map(|head| head.created_at).min().unwrap_or(doc.created_at);
+            let rest: Vec<DocumentId> = rest.iter().map(|head| head.id.clone()).collect();
+            rest.iter().for_each(|key| self.remove_quietly(key));
+        } else if !living.is_empty() {
+            // The same document again, from a caller who sees neither: a retry does not store it twice.
+            let again = !self.sees(&doc) && living.iter().any(|(_, head)| head.content_hash == doc.content_hash);
+            if again {
+                self.outcome.ids.push(id.clone());
+                return Ok(stored(&doc));
+            }
+            doc.id = id.disambiguated(self.commit, self.disambiguated);
+            self.disambiguated += 1;
         }
-        let status = if doc.status == Status::Quarantined { UpsertStatus::Quarantined } else { UpsertStatus::Indexed };
-        let passages = doc.passages.len();
+        doc.expires_at = self.retention.end_of(doc.created_at, doc.expires_at);
+        let result = stored(&doc);
         self.put(doc);
-        Ok(UpsertResult { id, status, passages })
+        Ok(result)
     }
 
-    fn delete(&mut self, which: &Selection, audience: &Audience) -> Result<(), Stop> {
-        let spots = self.select(which, audience, limits::DELETES_PER_COMMIT_MAX)?;
+    fn delete(&mut self, which: &Selection) -> Result<(), Stop> {
+        let spots = self.select(which, limits::DELETES_PER_COMMIT_MAX)?;
         self.outcome.matched = spots.len() as u64;
+        let mut bytes = 0;
         for spot in spots {
             let id = self.working.head(spot)?.id;
+            bytes += id.as_str().len() as u64;
+            within(bytes, "bytes of ids", limits::DELETE_BYTES_PER_COMMIT_MAX)?;
             self.remove(&id);
         }
         Ok(())
     }
 
-    fn patch(&mut self, which: &Selection, audience: &Audience, patch: &ScreenedPatch) -> Result<(), Stop> {
-        let spots = self.select(which, audience, limits::PATCHES_PER_COMMIT_MAX)?;
+    fn patch(&mut self, which: &Selection, patch: &ScreenedPatch) -> Result<(), Stop> {
+        let spots = self.select(which, limits::PATCHES_PER_COMMIT_MAX)?;
         self.outcome.matched = spots.len() as u64;
         let mut patched = Vec::with_capacity(spots.len());
         let mut bytes = 0;
         for spot in spots {
             let mut doc = self.working.document(spot)?;
-            bytes += (doc.text.len() + doc.vectors.len() * 4) as u64;
-            if bytes > limits::PATCH_BYTES_PER_COMMIT_MAX {
-                return Err(Stop::Refused(Error::TooLarge {
-                    what: "bytes of documents",
-                    limit: limits::PATCH_BYTES_PER_COMMIT_MAX,
-                }));
-            }
             patch.apply(&mut doc).map_err(|error| Stop::Refused(error.into()))?;
+            // With all that it has now: what a patch adds may be more than the text.
+            bytes += doc.heap_bytes();
+            within(bytes, "bytes of documents", limits::PATCH_BYTES_PER_COMMIT_MAX)?;
+            // No patch keeps a document longer than the namespace does.
+            doc.expires_at = self.retention.end_of(doc.created_at, doc.expires_at);
             doc.updated_at = self.now;
             doc.commit = self.commit;
             // It is no longer what was sent, so sending that again is a change. A keyed hash is never all zeros.
@@ -146,10 +175,35 @@ impl Plan<'_> {
         Ok(())
     }
 
-    fn decide(&mut self, ids: &[DocumentId], audience: &Audience, decision: Decision) -> Result<(), Stop> {
-        for id in ids {
-            let (status, passages) = self.decide_one(id, audience, decision)?;
-            self.outcome.results.push(UpsertResult { id: id.clone(), status, passages });
+    /// A part of the documents that live longer than the retention has them, as much as one commit takes; says in
+    /// `matched` how many it was. None: there are no more.
+    fn shorten(&mut self) -> Result<(), Stop> {
+        let mut bytes = 0;
+        for spot in self.select_all()? {
+            let head = self.working.head(spot)?;
+            let end = self.retention.end_of(head.created_at, head.expires_at);
+            if end == head.expires_at {
+                continue;
+            }
+            let mut doc = self.working.document(spot)?;
+            bytes += doc.heap_bytes();
+            let full =
+                self.outcome.matched >= limits::PATCHES_PER_COMMIT_MAX || bytes > limits::PATCH_BYTES_PER_COMMIT_MAX;
+            if full && self.outcome.matched > 0 {
+                break;
+            }
+            doc.expires_at = end;
+            self.outcome.matched += 1;
+            self.put(doc);
+        }
+        Ok(())
+    }
+
+    fn decide(&mut self, reviewed: Vec<Reviewed>, decision: Decision) -> Result<(), Stop> {
+        let mut bytes = 0;
+        for Reviewed { id, state } in reviewed {
+            let (status, passages) = self.decide_one(&id, state, decision, &mut bytes)?;
+            self.outcome.results.push(UpsertResult { id, status, passages });
         }
         Ok(())
     }
@@ -157,22 +211,32 @@ impl Plan<'_> {
     fn decide_one(
         &mut self,
         id: &DocumentId,
-        audience: &Audience,
+        state: ReviewedState,
         decision: Decision,
+        bytes: &mut u64,
     ) -> Result<(UpsertStatus, usize), Stop> {
-        let found = self.living(id)?.filter(|(_, head)| audience.may_see(head.readers.as_deref()));
-        let Some((spot, head)) = found else { return Ok((UpsertStatus::NotFound, 0)) };
+        let mut living = self.living(id)?;
+        living.retain(|(_, head)| self.sees(head));
+        if living.is_empty() {
+            return Ok((UpsertStatus::NotFound, 0));
+        }
+        // The word is about what was seen: anything written since, by whomever, has to be looked at first.
+        let Some((spot, head)) = living.into_iter().find(|(_, head)| state.is_of(head)) else {
+            return Ok((UpsertStatus::Conflict, 0));
+        };
         if head.status != Status::Quarantined {
             return Ok((UpsertStatus::NotQuarantined, head.passages.len()));
         }
         self.outcome.matched += 1;
         match decision {
             Decision::Reject => {
-                self.remove(id);
+                self.remove(&head.id);
                 Ok((UpsertStatus::Rejected, 0))
             }
             Decision::Release => {
                 let mut doc = self.working.document(spot)?;
+                *bytes += doc.heap_bytes();
+                within(*bytes, "bytes of documents", limits::PATCH_BYTES_PER_COMMIT_MAX)?;
                 doc.status = Status::Indexed;
                 doc.updated_at = self.now;
                 doc.commit = self.commit;
@@ -182,60 +246,104 @@ impl Plan<'_> {
         }
     }
 
-    /// Documents of a selection that this audience sees now.
-    fn select(&self, which: &Selection, audience: &Audience, limit: u64) -> Result<Vec<Spot>, Stop> {
-        let spots = match which {
-            Selection::Ids(ids) => self.by_ids(ids, audience)?,
-            Selection::Filter(filter) => self.by_filter(filter, audience)?,
-        };
+    /// Documents of a selection that the audience sees now.
+    fn select(&self, which: &Selection, limit: u64) -> Result<Vec<Spot>, Stop> {
+        let spots = self.interrupt.scope(|| match which {
+            Selection::Ids(ids) => self.by_ids(ids),
+            Selection::Filter(filter) => Ok(self.by_filter(Some(filter))?),
+        })?;
         if spots.len() as u64 > limit {
             return Err(Stop::Refused(Error::TooLarge { what: "documents", limit }));
         }
         Ok(spots)
     }
 
-    fn by_ids(&self, ids: &[DocumentId], audience: &Audience) -> Result<Vec<Spot>, Stop> {
-        let mut seen = HashSet::new();
+    /// All that the audience sees now.
+    fn select_all(&self) -> Result<Vec<Spot>, Error> {
+        self.by_filter(None)
+    }
+
+    fn by_ids(&self, ids: &[DocumentId]) -> Result<Vec<Spot>, Stop> {
+        let mut once = HashSet::new();
         let mut spots = Vec::new();
-        for id in ids.iter().filter(|id| seen.insert(*id)) {
-            let found = self.living(id)?.filter(|(_, head)| audience.may_see(head.readers.as_deref()));
-            spots.extend(found.map(|(spot, _)| spot));
+        for id in ids.iter().filter(|id| once.insert(*id)) {
+            checkpoint(STEPS_A_HEAD).map_err(segment::Error::from)?;
+            let living = self.living(id)?;
+            spots.extend(living.into_iter().filter(|(_, head)| self.sees(head)).map(|(spot, _)| spot));
         }
         Ok(spots)
     }
 
-    fn by_filter(&self, filter: &Filter, audience: &Audience) -> Result<Vec<Spot>, Error> {
+    fn by_filter(&self, filter: Option<&Filter>) -> Result<Vec<Spot>, Error> {
         let mut spots = Vec::new();
+        let filter = filter.map(Filter::compile);
         for (at, part) in self.working.parts.iter().enumerate() {
-            let docs = visible(&part.index, self.working.live(at), audience, Some(filter), self.now)?;
+            let docs = visible(&part.index, self.working.live(at), &self.audience, filter.as_ref(), self.now)?;
             spots.extend(docs.iter().map(|doc| Spot::Part(at, doc)));
         }
-        let staged = self.working.staged().filter(|(_, doc)| {
-            !expired(doc, self.now) && audience.may_see(doc.readers.as_deref()) && filter.matches(&facts(doc))
-        });
-        spots.extend(staged.map(|(spot, _)| spot));
+        let mut matcher = filter.as_ref().map(CompiledFilter::matcher);
+        for (spot, doc) in self.working.staged() {
+            if expired(doc, self.now) || !self.sees(doc) {
+                continue;
+            }
+            let met = match &mut matcher {
+                Some(matcher) => matcher.matches(&facts(doc)).map_err(segment::Error::from)?,
+                None => true,
+            };
+            if met {
+                spots.push(spot);
+            }
+        }
         Ok(spots)
     }
 
-    /// The document of this id, if it lives and has not expired.
-    fn living(&self, id: &DocumentId) -> Result<Option<(Spot, Document)>, Error> {
-        let Some(spot) = self.working.find(id) else { return Ok(None) };
-        let head = self.working.head(spot)?;
-        Ok((!expired(&head, self.now)).then_some((spot, head)))
+    /// Whether the audience may see it.
+    fn sees(&self, doc: &Document) -> bool {
+        self.audience.may_see(doc.readers.as_deref())
+    }
+
+    /// The documents of this id that live and have not expired, the oldest first, whoever may see them.
+    fn living(&self, id: &DocumentId) -> Result<Vec<(Spot, Document)>, Error> {
+        let mut living = Vec::new();
+        for spot in self.working.named(id) {
+            let head = self.working.head(spot)?;
+            if !expired(&head, self.now) {
+                living.push((spot, head));
+            }
+        }
+        Ok(living)
     }
 
     fn put(&mut self, doc: Document) {
-        self.outcome.ids.push(doc.id.clone());
+        self.outcome.ids.push(doc.id.plain());
         self.changes.upsert(&doc);
         self.working.put(doc);
     }
 
-    fn remove(&mut self, id: &DocumentId) {
-        self.outcome.ids.push(id.clone());
+    fn remove(&mut self, key: &DocumentId) {
+        self.outcome.ids.push(key.plain());
         self.outcome.deleted += 1;
-        self.changes.delete(id);
-        self.working.remove(id);
+        self.remove_quietly(key);
     }
+
+    /// Takes away what another document replaces.
+    fn remove_quietly(&mut self, key: &DocumentId) {
+        self.changes.delete(key);
+        self.working.remove(key);
+    }
+}
+
+/// What is told of a document that was stored.
+fn stored(doc: &Document) -> UpsertResult {
+    let status = if doc.status == Status::Quarantined { UpsertStatus::Quarantined } else { UpsertStatus::Indexed };
+    UpsertResult { id: doc.id.plain(), status, passages: doc.passages.len() }
+}
+
+/// Steps of finding and decoding one head.
+const STEPS_A_HEAD: u64 = 4_096;
+/// Refuses a request that would hold more than this in memory and in its log entry.
+fn within(bytes: u64, what: &'static str, limit: u64) -> Result<(), Stop> {
+    if bytes > limit { Err(Stop::Refused(Error::TooLarge { what, limit })) } else { Ok(()) }
 }
 
 /// Whether a document is in no answer any more. As the segments' own bitmap says.

@@ -1,4 +1,4 @@
-//! Living documents of several parts, in the order of ids: what merges, flushes and compaction
+//! Living documents of several parts, in the order of their keys: what merges, flushes and compaction
 //! are made of.
 //!
 //! Expired documents are left out, which is how they leave the disk.

@@ -2,7 +2,7 @@
 
 use crate::index::Index;
 use intake::Admitted;
-use kernel::{Audience, CommitNo, Document, DocumentId, Filter, Timestamp};
+use kernel::{Audience, CommitNo, CompiledFilter, Document, DocumentId, Field, Filter, Timestamp};
 use roaring::RoaringBitmap;
 
 /// The audit line of a mutation: made when its outcome is known, rides in its commit.
@@ -38,6 +38,45 @@ pub enum Selection {
     Filter(Filter),
 }
 
+/// A document that a reviewer judged, in the state in which the reviewer saw it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reviewed {
+    /// Its id.
+    pub id: DocumentId,
+    /// What was seen.
+    pub state: ReviewedState,
+}
+
+/// What tells one state of a document from every other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReviewedState {
+    /// The commit that wrote it last.
+    Commit(CommitNo),
+    /// The keyed hash of what was sent.
+    ContentHash([u8; 32]),
+}
+
+impl ReviewedState {
+    /// Whether the document still is in it.
+    pub(crate) fn is_of(&self, doc: &Document) -> bool {
+        match self {
+            ReviewedState::Commit(commit) => doc.commit == *commit,
+            // All zeros stand for what is no longer what was sent.
+            ReviewedState::ContentHash(hash) => doc.content_hash == *hash && *hash != [0; 32],
+        }
+    }
+}
+
+/// What becomes of the content of quarantined documents in an answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Quarantine {
+    /// Shown: the caller reviews.
+    Shown,
+    /// Withheld: id, status, findings, times and commit are told; nothing of what was sent, by filters neither.
+    #[default]
+    Withheld,
+}
+
 /// What a reviewer decided about quarantined documents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
@@ -69,7 +108,7 @@ pub enum UpsertStatus {
     Unchanged,
     /// Left out: the id is taken, and [`OnConflict::Skip`].
     Skipped,
-    /// Left out: the id is taken, and [`OnConflict::Fail`].
+    /// Left out: the id is taken, and [`OnConflict::Fail`]. Of a review: it is not in the state that was seen.
     Conflict,
     /// Of a review: can be found now.
     Released,
@@ -121,8 +160,28 @@ pub struct Outcome {
     pub matched: u64,
     /// Documents that are gone now.
     pub deleted: u64,
-    /// Every document that was written or deleted.
+    /// Every document that was written or deleted, by its id.
     pub ids: Vec<DocumentId>,
+}
+
+/// The same filter for documents whose content is withheld: what it says of attributes and addresses meets none.
+pub(crate) fn without_content(filter: &Filter) -> Filter {
+    let all = |list: &[Filter]| list.iter().map(without_content).collect();
+    match filter {
+        Filter::And(list) => Filter::And(all(list)),
+        Filter::Or(list) => Filter::Or(all(list)),
+        Filter::Not(inner) => Filter::Not(Box::new(without_content(inner))),
+        Filter::In(field, _)
+        | Filter::Number(field, _, _)
+        | Filter::Instant(field, _, _)
+        | Filter::Contains(field, _)
+        | Filter::Prefix(field, _)
+        | Filter::Match(field, _)
+        | Filter::Exists(field) => match field {
+            Field::Uri | Field::Attribute(_) => Filter::Or(Vec::new()),
+            Field::Id | Field::Status | Field::CreatedAt | Field::UpdatedAt | Field::ExpiresAt => filter.clone(),
+        },
+    }
 }
 
 /// Of these documents, those that an audience sees now and a filter takes. Every read and every
@@ -131,7 +190,7 @@ pub(crate) fn visible(
     index: &Index,
     mut docs: RoaringBitmap,
     audience: &Audience,
-    filter: Option<&Filter>,
+    filter: Option<&CompiledFilter>,
     now: Timestamp,
 ) -> Result<RoaringBitmap, crate::Error> {
     docs -= index.expired(now);

@@ -3,16 +3,16 @@
 //! There is no tenant and no namespace among the arguments: there is only this one.
 
 use crate::{
-    Decision, Erasing, Error, Known, Line, Outcome, Selection, Snapshot, Totals, Upsert,
-    cpu::{Errand, on_cpu},
+    Decision, Erasing, Error, Known, Line, Outcome, Reviewed, Selection, Snapshot, Totals, Upsert, cost,
+    cpu::{Errand, here, on_cpu},
     namespace::Namespace,
-    plan::Deed,
+    plan::{Act, Deed},
     slot::Slot,
     view::View,
 };
 use access::{Action, Delete, Ingest, Manage, Patch, Read, Review, Search};
 use intake::ScreenedPatch;
-use kernel::{Audience, CommitNo, DocumentId, Pseudonymiser, Timestamp};
+use kernel::{Audience, CommitNo, DocumentId, Presence, Pseudonymiser, Retention, Timestamp, cost::RunOn};
 use segment::Spec;
 use std::{marker::PhantomData, sync::Arc};
 
@@ -21,17 +21,32 @@ pub struct Room<A: Action> {
     namespace: Arc<Namespace>,
     slot: Arc<Slot>,
     spec: Spec,
+    /// Whether the caller still waits.
+    pub(crate) presence: Presence,
     action: PhantomData<fn() -> A>,
 }
 
 impl<A: Action> Room<A> {
-    pub(crate) fn new(namespace: Arc<Namespace>, slot: Arc<Slot>, spec: Spec) -> Self {
-        Self { namespace, slot, spec, action: PhantomData }
+    pub(crate) fn new(namespace: Arc<Namespace>, slot: Arc<Slot>, spec: Spec, presence: Presence) -> Self {
+        Self { namespace, slot, spec, presence, action: PhantomData }
     }
 
-    /// Exact numbers of what is published now.
+    /// Exact numbers of all that is published now, whoever may see it: for limits, never for an answer.
     pub fn totals(&self) -> Totals {
         self.namespace.totals()
+    }
+
+    /// The newest commit that is published.
+    pub fn commit(&self) -> CommitNo {
+        self.namespace.totals().commit
+    }
+
+    /// Exact numbers of what an audience sees of it now.
+    ///
+    /// # Errors
+    /// When an index does not read; [`Error::Panicked`] when the pool goes away.
+    pub async fn totals_for(&self, audience: &Audience) -> Result<Totals, Error> {
+        self.namespace.totals_for(audience).await
     }
 
     /// Keyed names under this namespace's own key.
@@ -48,42 +63,49 @@ impl<A: Action> Room<A> {
 }
 
 impl Room<Ingest> {
-    /// What stands under these ids, and whether it is the very same content. In their order.
+    /// What this audience sees under these ids, and whether it is the very same content. In their order.
     /// Judged again under the writer's turn by [`Room::append`].
     ///
     /// # Errors
-    /// [`Error::Panicked`] when the pool goes away.
-    pub async fn known(&self, asks: &[(DocumentId, [u8; 32])]) -> Result<Vec<Known>, Error> {
+    /// When a document does not read; [`Error::Panicked`] when the pool goes away.
+    pub async fn known(&self, asks: &[(DocumentId, [u8; 32])], audience: &Audience) -> Result<Vec<Known>, Error> {
         let config = &self.namespace.shared.config;
         let (view, now) = (self.namespace.view(), config.clock.now());
-        if view.is_resident() {
-            return Ok(asks.iter().map(|ask| known(&view, ask, now)).collect());
+        if let RunOn::Caller(short) = cost::of_heads(&view, asks.iter().map(|(id, _)| id)).run_on() {
+            return here(&short, || asks.iter().map(|ask| known(&view, ask, audience, now)).collect())?;
         }
-        // A head may lie in a page that has to be fetched.
-        let asks = asks.to_vec();
+        // Heads may be long, or lie in a page that has to be fetched.
+        let (asks, audience) = (asks.to_vec(), audience.clone());
         on_cpu(&*config.cpu, Errand::Write(self.namespace.incarnation), move || {
-            asks.iter().map(|ask| known(&view, ask, now)).collect()
+            asks.iter().map(|ask| known(&view, ask, &audience, now)).collect()
         })
-        .await
+        .await?
     }
 
-    /// Stores documents in one commit: all of those that no conflict rule leaves out, or none.
+    /// Stores documents in one commit: all of those that no conflict rule leaves out, or none. What the audience does
+    /// not see under an id is neither told nor changed: for this audience the id is free.
     /// Durable and searchable when it returns. Cost: a share of one fsync.
     ///
     /// # Errors
     /// [`Error::Dimensions`], a full queue or disk; `outcome_unknown` when the log failed mid-write.
-    pub async fn append(&self, docs: Vec<Upsert>, line: Line) -> Result<Outcome, Error> {
-        self.namespace.write(Deed::Append(docs, self.spec), line).await
+    pub async fn append(&self, docs: Vec<Upsert>, audience: &Audience, line: Line) -> Result<Outcome, Error> {
+        let act = Act::Append(docs, self.spec);
+        self.namespace.write(Deed { audience: audience.clone(), act }, line, self.presence.clone()).await
     }
 }
 
-fn known(view: &View, (id, hash): &(DocumentId, [u8; 32]), now: Timestamp) -> Known {
-    let found = view.find(id).and_then(|(part, doc)| view.parts[part].index.head(doc).ok());
-    match found.filter(|head| !crate::plan::expired(head, now)) {
-        None => Known::Absent,
-        Some(head) if head.content_hash == *hash => Known::Same(Box::new(head)),
-        Some(head) => Known::Other(Box::new(head)),
-    }
+fn known(
+    view: &View,
+    (id, hash): &(DocumentId, [u8; 32]),
+    audience: &Audience,
+    now: Timestamp,
+) -> Result<Known, Error> {
+    let mut seen = view.seen(id, audience, now)?.into_iter().map(|(.., head)| head);
+    Ok(match (seen.next(), seen.next()) {
+        (None, _) => Known::Absent,
+        (Some(head), None) if head.content_hash == *hash => Known::Same(Box::new(head)),
+        (Some(head), _) => Known::Other(Box::new(head)),
+    })
 }
 
 impl Room<Search> {
@@ -112,7 +134,8 @@ impl Room<Delete> {
     /// # Errors
     /// [`Error::TooLarge`]; as [`Room::append`].
     pub async fn delete(&self, which: &Selection, audience: &Audience, line: Line) -> Result<Outcome, Error> {
-        self.namespace.write(Deed::Delete(which.clone(), audience.clone()), line).await
+        let act = Act::Delete(which.clone());
+        self.namespace.write(Deed { audience: audience.clone(), act }, line, self.presence.clone()).await
     }
 }
 
@@ -125,7 +148,7 @@ impl Room<Delete> {
     /// As [`Room::delete`].
     pub async fn erase(&self, ids: &[DocumentId], audience: &Audience, line: Line) -> Result<Erasing, Error> {
         let outcome = self.delete(&Selection::Ids(ids.to_vec()), audience, line).await?;
-        Ok(Erasing::start(&self.namespace, ids.to_vec(), outcome))
+        Ok(Erasing::start(&self.namespace, ids.to_vec(), audience.clone(), outcome))
     }
 }
 
@@ -141,27 +164,48 @@ impl Room<Patch> {
         patch: ScreenedPatch,
         line: Line,
     ) -> Result<Outcome, Error> {
-        self.namespace.write(Deed::Patch(which.clone(), audience.clone(), Box::new(patch)), line).await
+        let act = Act::Patch(which.clone(), Box::new(patch));
+        self.namespace.write(Deed { audience: audience.clone(), act }, line, self.presence.clone()).await
     }
 }
 
 impl Room<Review> {
-    /// Releases or deletes what a screen held back, in one commit.
+    /// Releases or deletes what a screen held back, in one commit. Of what is no longer in the state that the reviewer
+    /// saw it says so and leaves it.
     ///
     /// # Errors
     /// As [`Room::append`].
     pub async fn decide(
         &self,
-        ids: &[DocumentId],
+        reviewed: &[Reviewed],
         audience: &Audience,
         decision: Decision,
         line: Line,
     ) -> Result<Outcome, Error> {
-        self.namespace.write(Deed::Decide(ids.to_vec(), audience.clone(), decision), line).await
+        let act = Act::Decide(reviewed.to_vec(), decision);
+        self.namespace.write(Deed { audience: audience.clone(), act }, line, self.presence.clone()).await
     }
 }
 
 impl Room<Manage> {
+    /// From now on documents live as long as this; those that are there and would live longer get an earlier end.
+    /// Cost: each of these is written again, some at a time. May be asked again after an error.
+    ///
+    /// # Errors
+    /// As [`Room::append`].
+    pub async fn retain(&self, retention: Retention, line: impl Fn() -> Line) -> Result<(), Error> {
+        self.namespace.set_retention(retention);
+        if self.namespace.totals().documents == 0 {
+            return Ok(());
+        }
+        loop {
+            let deed = Deed { audience: Audience::Everything, act: Act::Shorten };
+            if self.namespace.write(deed, line(), self.presence.clone()).await?.matched == 0 {
+                return Ok(());
+            }
+        }
+    }
+
     /// Deletes the namespace's bytes for good; from here on nobody enters. Its key should be gone
     /// before: then a crash or an error in the middle leaves bytes that nothing opens.
     ///

@@ -4,10 +4,11 @@
 //! part with the deaths it has (another death makes another part, with nothing remembered), and only for the time in
 //! which no document of the part expires. Filters are never kept: there are too many.
 
-use crate::{Error, index::Index, request::visible};
+use crate::{Error, Totals, index::Index, request::visible};
 use kernel::{Audience, Status, Timestamp, limits};
 use roaring::RoaringBitmap;
-use std::sync::{Arc, Mutex, PoisonError};
+use segment::TextLengths;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// Documents that are searchable, live, have not expired and may be seen, and their rows.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub(crate) struct Sight {
     from: Timestamp,
     /// Exclusive.
     until: Option<Timestamp>,
+    lengths: OnceLock<TextLengths>,
+    counts: OnceLock<Totals>,
 }
 
 /// The latest sights of a part, newest last.
@@ -28,7 +31,25 @@ impl Sight {
         let docs = index.with_status(Status::Indexed) - dead;
         let docs = visible(index, docs, audience, None, now)?;
         let rows = index.rows_of(&docs);
-        Ok(Self { docs, rows, from: now, until: index.next_expiry(now) })
+        let until = index.next_expiry(now);
+        Ok(Self { docs, rows, from: now, until, lengths: OnceLock::new(), counts: OnceLock::new() })
+    }
+
+    /// How long its rows are, summed up once. `index` is always that of the same part.
+    pub(crate) fn lengths(&self, index: &Index) -> TextLengths {
+        *self.lengths.get_or_init(|| index.text_lengths(&self.rows))
+    }
+
+    /// Counts of all that the audience sees, whatever its status, made once.
+    ///
+    /// # Errors
+    /// What `count` says.
+    pub(crate) fn counts(&self, count: impl FnOnce() -> Result<Totals, Error>) -> Result<Totals, Error> {
+        if let Some(counts) = self.counts.get() {
+            return Ok(*counts);
+        }
+        let counts = count()?;
+        Ok(*self.counts.get_or_init(|| counts))
     }
 
     fn holds(&self, now: Timestamp) -> bool {

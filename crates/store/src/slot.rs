@@ -198,10 +198,10 @@ impl Slot {
     pub(crate) async fn destroy(&self, namespace: Arc<Namespace>) -> Result<(), Error> {
         let mut opening = self.opening().await;
         self.set(&namespace.shared.counters, State::Destroyed);
-        namespace.shared.tallies.remove(self.incarnation, self.uuid);
         let tracker = namespace.shared.config.tracker.clone();
         let destroy = async move {
             namespace.shut().await;
+            namespace.count_no_more();
             namespace.shared.step("shut");
             if namespace.journal.failed() == Some(Stopped::Left) {
                 // It was closed after whoever destroys it came in.

@@ -5,29 +5,50 @@
 //! All of it is synchronous work for the engine's pool.
 
 mod candidates;
+mod shown;
+
+pub use shown::{Listed, Located, Page, PassageText, Passages, Unread};
 
 use crate::{
-    Error, Totals, index::Index, namespace::Namespace, part::Part, plan::expired, request::visible, sight::Sight,
+    Error, Quarantine, Totals,
+    index::Index,
+    namespace::Namespace,
+    part::Part,
+    request::{visible, without_content},
+    sight::Sight,
     view::View,
 };
 use kernel::{
-    Attributes, Audience, CommitNo, Document, DocumentId, Field, Filter, Finding, Span, Status, Timestamp, Untrusted,
+    Audience, CommitNo, CompiledFilter, Document, DocumentId, Filter, STEPS_BETWEEN_CHECKS, Status, Timestamp,
+    checkpoint,
 };
 use roaring::RoaringBitmap;
-use segment::{Expansion, Scored, TextQuery, TextStats, Trace};
-use std::{borrow::Cow, collections::HashSet, sync::Arc};
+use segment::{Expansion, Extent, Found, Scored, TextQuery, TextStats, Trace};
+use std::sync::Arc;
 
 /// See the module. Counts against the memory budget until it is dropped.
 pub struct Snapshot {
     view: Arc<View>,
     /// Keeps the namespace from being evicted: its memory would stay anyway.
     namespace: Arc<Namespace>,
+    /// Requests may make it heavier: they index what nobody has yet, and read pages.
+    grows: bool,
+}
+
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        if self.grows {
+            self.namespace.reweigh();
+        }
+    }
 }
 
 /// Rows that one reader may meet in one snapshot. Made by [`Snapshot::eligible`] alone.
 pub struct Eligible {
     view: Arc<View>,
     parts: Vec<EligiblePart>,
+    /// For whom.
+    audience: Audience,
     /// When.
     now: Timestamp,
 }
@@ -82,50 +103,18 @@ pub struct Look {
     pub trace: Trace,
 }
 
-/// A passage as it is shown.
-#[derive(Clone, Debug)]
-pub struct PassageText {
-    /// Whose.
-    pub document_id: DocumentId,
-    /// Which of its passages, from 0.
-    pub passage: u32,
-    /// The document's title.
-    pub title: Untrusted,
-    /// The document's source.
-    pub uri: Untrusted,
-    /// The passage's text.
-    pub text: Untrusted,
-    /// The document's attributes.
-    pub attributes: Attributes,
-    /// Where it stands in the document's text.
-    pub span: Span,
-    /// What the screens found in the document.
-    pub findings: Vec<Finding>,
-    /// Its length in the model's tokens.
-    pub tokens: u32,
-    /// Its vector, where asked for.
-    pub vector: Option<Vec<f32>>,
-}
-
-impl PassageText {
-    /// Heap bytes, roughly.
-    pub fn bytes(&self) -> u64 {
-        let text = self.title.len() + self.uri.len() + self.text.len();
-        let vector = self.vector.as_ref().map_or(0, |v| 4 * v.len());
-        (text + vector + 64 * self.attributes.len() + 512) as u64
-    }
-}
-
 impl Snapshot {
     pub(crate) fn new(namespace: Arc<Namespace>) -> Self {
-        Self { view: namespace.view(), namespace }
+        let view = namespace.view();
+        let settled = view.is_resident() && view.parts.iter().all(|part| part.index.is_indexed());
+        Self { view, namespace, grows: !settled }
     }
 
     /// The same of a namespace that had these parts: layouts that no upkeep would make.
     #[cfg(test)]
     pub(crate) fn of_parts(&self, spec: segment::Spec, parts: Vec<Part>) -> Self {
         let view = View { spec, parts, ..(*self.view).clone() };
-        Self { view: Arc::new(view), namespace: self.namespace.clone() }
+        Self { view: Arc::new(view), namespace: self.namespace.clone(), grows: false }
     }
 
     /// The newest commit that is in it.
@@ -133,9 +122,17 @@ impl Snapshot {
         self.view.commit
     }
 
-    /// Exact numbers.
+    /// Exact numbers of all that it holds, whoever may see it: for limits, never for an answer.
     pub fn totals(&self) -> Totals {
         self.view.totals()
+    }
+
+    /// Exact numbers of what this audience sees of it.
+    ///
+    /// # Errors
+    /// When a segment does not read.
+    pub fn totals_for(&self, audience: &Audience, now: Timestamp) -> Result<Totals, Error> {
+        self.noted(self.view.totals_for(audience, now))
     }
 
     /// Length of a stored vector; 0 when there are none.
@@ -150,18 +147,34 @@ impl Snapshot {
         ready.then(|| self.view.parts.iter().map(|part| u64::from(part.index.rows())).sum())
     }
 
-    /// Whether some document that this reader sees now has the attribute.
+    /// What reading in it may cost.
+    pub fn extent(&self) -> Extent {
+        self.view.extent()
+    }
+
+    /// How many parts it has.
+    pub fn parts(&self) -> u64 {
+        self.view.parts.len() as u64
+    }
+
+    /// Those of these attributes that no document has which this reader may find now.
     ///
     /// # Errors
-    /// When a segment does not read.
-    pub fn has_attribute(&self, key: &str, audience: &Audience, now: Timestamp) -> Result<bool, Error> {
-        let exists = Filter::Exists(Field::Attribute(key.to_owned()));
-        for part in self.view.parts.iter().filter(|part| part.index.has_attribute(key)) {
-            if !self.noted(visible(&part.index, part.live(), audience, Some(&exists), now))?.is_empty() {
-                return Ok(true);
+    /// When a segment does not read; when the request is to end.
+    pub fn unknown_attributes<'k>(
+        &self,
+        mut keys: Vec<&'k str>,
+        audience: &Audience,
+        now: Timestamp,
+    ) -> Result<Vec<&'k str>, Error> {
+        for part in &self.view.parts {
+            if keys.is_empty() {
+                break;
             }
+            let sight = self.noted(part.sight(audience, now))?;
+            self.noted(part.index.retain_unknown(&mut keys, &sight.docs))?;
         }
-        Ok(false)
+        Ok(keys)
     }
 
     /// Rows of documents that live, have one of these statuses, have not expired, may be seen by
@@ -176,6 +189,8 @@ impl Snapshot {
         statuses: &[Status],
         now: Timestamp,
     ) -> Result<Eligible, Error> {
+        let compiled = filter.map(Filter::compile);
+        let filter = compiled.as_ref();
         let one = |part: &Part| {
             let docs = if *statuses == [Status::Indexed] {
                 let sight = self.noted(part.sight(audience, now))?;
@@ -195,7 +210,40 @@ impl Snapshot {
             Ok(EligiblePart::Some { docs, rows })
         };
         let parts = self.view.parts.iter().map(one).collect::<Result<_, Error>>()?;
-        Ok(Eligible { parts, view: self.view.clone(), now })
+        Ok(Eligible { parts, view: self.view.clone(), audience: audience.clone(), now })
+    }
+
+    /// All documents that live, have not expired, may be seen by this audience and match the filter, whatever their
+    /// status: for lists. A filter does not meet what is withheld.
+    ///
+    /// # Errors
+    /// When a segment does not read.
+    pub fn stored(
+        &self,
+        audience: &Audience,
+        filter: Option<&Filter>,
+        quarantine: Quarantine,
+        now: Timestamp,
+    ) -> Result<Eligible, Error> {
+        let withheld = filter.filter(|_| quarantine == Quarantine::Withheld).map(|f| without_content(f).compile());
+        let compiled = filter.map(Filter::compile);
+        let of = |part: &Part, docs: RoaringBitmap, filter: Option<&CompiledFilter>| {
+            self.noted(visible(&part.index, docs, audience, filter, now))
+        };
+        let one = |part: &Part| {
+            let (live, held) = (part.live(), part.index.with_status(Status::Quarantined));
+            let docs = match &withheld {
+                Some(withheld) if !held.is_disjoint(&live) => {
+                    let told = of(part, &live - &held, compiled.as_ref())?;
+                    told | of(part, live & held, Some(withheld))?
+                }
+                _ => of(part, live, compiled.as_ref())?,
+            };
+            let rows = part.index.rows_of(&docs);
+            Ok(EligiblePart::Some { docs, rows })
+        };
+        let parts = self.view.parts.iter().map(one).collect::<Result<_, Error>>()?;
+        Ok(Eligible { parts, view: self.view.clone(), audience: audience.clone(), now })
     }
 
     /// What a question asks for in this namespace's language, and the eligible rows that hold its quoted phrases: no
@@ -222,8 +270,8 @@ impl Snapshot {
         Ok((query, eligible))
     }
 
-    /// The `k` best eligible passages by BM25. Word frequencies are those of all passages of the
-    /// namespace that can be found at all, so they neither depend on the reader nor on the layout.
+    /// The `k` best eligible passages by BM25. Word frequencies are those of all passages that this reader can find
+    /// without a filter: no score says anything of others, and none depends on the layout.
     ///
     /// # Errors
     /// When a segment does not read.
@@ -238,8 +286,11 @@ impl Snapshot {
     pub fn text_stats(&self, query: &TextQuery, eligible: &Eligible) -> Result<TextStats, Error> {
         let mut stats = TextStats::for_query(query);
         for (_, part, _) in self.parts_of(eligible) {
-            let all = self.noted(part.sight(&Audience::Everything, eligible.now))?;
-            stats += self.noted(part.index.text_stats(query, &all.rows))?;
+            let sight = self.noted(part.sight(&eligible.audience, eligible.now))?;
+            if !sight.rows.is_empty() {
+                let frequencies = self.noted(part.index.text_frequencies(query, &sight.rows))?;
+                stats += TextStats::new(sight.lengths(&part.index), frequencies);
+            }
         }
         Ok(stats)
     }
@@ -271,7 +322,7 @@ impl Snapshot {
         let hits = self.rank(eligible, k, |index, rows| {
             let found = index.search_vector(query, rows, k);
             looks.push(Look { rows: index.rows().into(), trace: found.trace });
-            Ok(found.hits)
+            whole(found)
         })?;
         Ok((hits, looks))
     }
@@ -284,7 +335,7 @@ impl Snapshot {
         if query.is_empty() || query.len() != self.view.spec.dimensions {
             return Ok(Vec::new());
         }
-        self.rank(eligible, k, |index, rows| Ok(index.search_vector_exact(query, rows, k).hits))
+        self.rank(eligible, k, |index, rows| whole(index.search_vector_exact(query, rows, k)))
     }
 
     /// Vectors of at most `count` eligible passages, evenly spread over all of them.
@@ -333,106 +384,6 @@ impl Snapshot {
     pub fn document_of(&self, at: Address) -> (u32, u32) {
         let doc = self.part(at).and_then(|part| part.index.row(at.row)).map_or(u32::MAX, |(doc, _)| doc);
         (at.segment, doc)
-    }
-
-    /// A passage to show.
-    ///
-    /// # Errors
-    /// [`Error::NotEligible`] for one that this reader may not meet.
-    pub fn passage(&self, eligible: &Eligible, at: Address, vector: bool) -> Result<PassageText, Error> {
-        let found = self.parts_of(eligible).find(|(segment, ..)| *segment == at.segment);
-        let (_, part, here) = found.ok_or(Error::NotEligible)?;
-        if !here.rows().contains(at.row) {
-            return Err(Error::NotEligible);
-        }
-        let (doc, passage) = part.index.row(at.row).ok_or(Error::NotEligible)?;
-        let document = self.noted(part.index.document_in_place(doc, vector))?;
-        Ok(shown(document, passage, vector.then_some(self.view.spec.dimensions)))
-    }
-
-    /// One document of any status, if this audience sees it now.
-    ///
-    /// # Errors
-    /// When it does not read.
-    pub fn get(
-        &self,
-        id: &DocumentId,
-        audience: &Audience,
-        vectors: bool,
-        now: Timestamp,
-    ) -> Result<Option<Document>, Error> {
-        let Some((part, doc)) = self.view.find(id) else { return Ok(None) };
-        let segment = &self.view.parts[part].index;
-        let head = self.noted(segment.head(doc))?;
-        if expired(&head, now) || !audience.may_see(head.readers.as_deref()) {
-            return Ok(None);
-        }
-        Ok(Some(self.noted(segment.document(doc, vectors))?))
-    }
-
-    /// Eligible documents in the order of ids: those behind `after`, at most `limit`; how many are
-    /// eligible in all, whatever `after`; whether more follow. With `ids`, only those. Without `text` and `vectors`
-    /// they are heads.
-    ///
-    /// # Errors
-    /// When a document does not read.
-    pub fn list(
-        &self,
-        eligible: &Eligible,
-        ids: Option<&[DocumentId]>,
-        after: Option<&DocumentId>,
-        limit: usize,
-        text: bool,
-        vectors: bool,
-    ) -> Result<(Vec<Document>, u64, bool), Error> {
-        let mut found = match ids {
-            Some(ids) => self.named(eligible, ids),
-            None => self.first(eligible, after, limit)?,
-        };
-        let total = match ids {
-            Some(_) => found.len() as u64,
-            None => eligible.parts.iter().map(|here| here.docs().len()).sum(),
-        };
-        found.retain(|(id, ..)| after.is_none_or(|after| id > after));
-        found.sort_by(|a, b| a.0.cmp(&b.0));
-        let more = found.len() > limit;
-        found.truncate(limit);
-        let read = |(_, part, doc): (DocumentId, usize, u32)| {
-            let segment = &self.view.parts[part].index;
-            self.noted(read(segment, doc, text, vectors))
-        };
-        Ok((found.into_iter().map(read).collect::<Result<_, Error>>()?, total, more))
-    }
-
-    /// The eligible ones of these ids, once each.
-    fn named(&self, eligible: &Eligible, ids: &[DocumentId]) -> Vec<(DocumentId, usize, u32)> {
-        let distinct: HashSet<&DocumentId> = ids.iter().collect();
-        let one = |id: &DocumentId| {
-            let (part, doc) = self.view.find(id)?;
-            let (.., here) = self.parts_of(eligible).nth(part)?;
-            here.docs().contains(doc).then(|| (id.clone(), part, doc))
-        };
-        distinct.into_iter().filter_map(one).collect()
-    }
-
-    /// The first `limit + 1` of every part: among them are the first of all.
-    fn first(
-        &self,
-        eligible: &Eligible,
-        after: Option<&DocumentId>,
-        limit: usize,
-    ) -> Result<Vec<(DocumentId, usize, u32)>, Error> {
-        let mut found = Vec::new();
-        for (at, (_, part, here)) in self.parts_of(eligible).enumerate() {
-            let start = match after {
-                Some(after) => self.noted(behind(&part.index, after))?,
-                None => 0,
-            };
-            for doc in here.docs().range(start..).take(limit.saturating_add(1)) {
-                found.push((self.noted(part.index.id_of(doc))?, at, doc));
-            }
-        }
-        Ok(found)
     }
 
     /// Best first, ties by document id and passage.
@@ -496,39 +447,18 @@ impl Eligible {
     }
 }
 
-/// The first document number behind an id. Segments are in the order of ids.
+/// What a search by vector found, unless its request is to end: then it has stopped anywhere.
+fn whole(found: Found) -> Result<Vec<Scored>, segment::Error> {
+    checkpoint(STEPS_BETWEEN_CHECKS)?;
+    Ok(found.hits)
+}
+
+/// The first document number after all of an id. Segments are in the order of keys.
 fn behind(segment: &Index, after: &DocumentId) -> Result<u32, segment::Error> {
     let (mut low, mut high) = (0, segment.documents());
     while low < high {
         let middle = low + (high - low) / 2;
-        if segment.id_of(middle)? <= *after { low = middle + 1 } else { high = middle }
+        if segment.id_of(middle)?.as_str() <= after.as_str() { low = middle + 1 } else { high = middle }
     }
     Ok(low)
-}
-
-fn read(segment: &Index, doc: u32, text: bool, vectors: bool) -> Result<Document, Error> {
-    if !text && !vectors {
-        return Ok(segment.head(doc)?);
-    }
-    let mut document = segment.document(doc, vectors)?;
-    if !text {
-        document.text = Untrusted::default();
-    }
-    Ok(document)
-}
-
-fn shown(document: Cow<'_, Document>, passage: u32, dimensions: Option<usize>) -> PassageText {
-    let at = passage as usize;
-    let text = Untrusted::new(document.passage_text(at));
-    let vector = dimensions.and_then(|n| document.vectors.get(at * n..(at + 1) * n)).map(<[f32]>::to_vec);
-    let kernel::Passage { span, tokens } = document.passages.get(at).copied().unwrap_or_default();
-    let vector = vector.filter(|v| !v.is_empty());
-    // What was read for this is taken apart; what others hold is copied, no more of it than is shown.
-    let (document_id, title, uri, attributes, findings) = match document {
-        Cow::Owned(doc) => (doc.id, doc.title, doc.uri, doc.attributes, doc.findings),
-        Cow::Borrowed(doc) => {
-            (doc.id.clone(), doc.title.clone(), doc.uri.clone(), doc.attributes.clone(), doc.findings.clone())
-        }
-    };
-    PassageText { document_id, passage, title, uri, text, attributes, span, findings, tokens, vector }
 }

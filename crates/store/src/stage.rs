@@ -7,11 +7,12 @@ use crate::{
     Error, Line, Outcome,
     entry::{Changes, EntryWriter},
     plan::{Deed, Plan, Stop},
+    tenant_counter::{Reservation, TenantCounter},
     view::View,
     working::Working,
 };
-use kernel::{CommitNo, Timestamp};
-use std::collections::VecDeque;
+use kernel::{Clock, CommitNo, Interrupt, Presence, Retention, limits};
+use std::{collections::VecDeque, sync::Arc};
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
@@ -23,6 +24,8 @@ pub(crate) struct Write {
     pub(crate) deed: Deed,
     pub(crate) line: Line,
     pub(crate) reply: Reply,
+    /// Whether its caller still waits.
+    pub(crate) presence: Presence,
 }
 
 /// A batch that is ready to be written.
@@ -39,22 +42,32 @@ pub(crate) struct Staged {
     pub(crate) rest: VecDeque<Write>,
     /// Bytes of documents and ids in it.
     pub(crate) accepted: u64,
+    /// Of the tenant's quotas, for as long as it is not published.
+    pub(crate) reserved: Option<Reservation>,
 }
 
 /// Above this an entry takes no further request, bytes. Bounds memory and the time of one write.
 const ENTRY_BYTES_SOFT: u64 = 16 << 20;
 
-/// Stages a batch. Refused requests are answered here; so is everybody when there is a fault.
+/// Stages a batch under the namespace's retention. Refused requests are answered here; so is everybody when there is a fault.
 ///
 /// # Errors
 /// A fault of the namespace: bytes that do not read, an index that does not build.
-pub(crate) fn stage(view: &View, batch: VecDeque<Write>, now: Timestamp) -> Result<Staged, Error> {
+pub(crate) fn stage(
+    view: &View,
+    batch: VecDeque<Write>,
+    clock: &Arc<dyn Clock>,
+    counter: &Arc<TenantCounter>,
+    retention: Retention,
+) -> Result<Staged, Error> {
+    let now = clock.now();
     let mut working = Working::new(view, now);
     let mut entry = EntryWriter::new();
     let mut done = Vec::new();
     let mut lines = Vec::new();
     let mut rest = batch;
     let (mut bytes, mut accepted) = (0, 0);
+    let mut reserved: Option<Reservation> = None;
     while bytes < ENTRY_BYTES_SOFT {
         let Some(write) = rest.pop_front() else { break };
         // Nobody waits: the request ended before it began.
@@ -63,10 +76,25 @@ pub(crate) fn stage(view: &View, batch: VecDeque<Write>, now: Timestamp) -> Resu
         }
         let commit = working.commit.next();
         let outcome = Outcome { commit, ..Outcome::default() };
-        let mut plan = Plan { working: &mut working, changes: Changes::default(), commit, now, outcome };
-        match plan.run(write.deed) {
+        working.begin();
+        let interrupt = Interrupt::new(write.presence, clock.clone(), limits::SELECTION_WORK_MAX);
+        let Deed { audience, act } = write.deed;
+        let changes = Changes::default();
+        let mut plan = Plan {
+            working: &mut working,
+            audience,
+            retention,
+            changes,
+            commit,
+            now,
+            outcome,
+            disambiguated: 0,
+            interrupt,
+        };
+        match plan.run(act) {
             Ok(()) => {}
             Err(Stop::Refused(error)) => {
+                working.take_back();
                 let _asker_gone = write.reply.send(Err(error));
                 continue;
             }
@@ -77,6 +105,18 @@ pub(crate) fn stage(view: &View, batch: VecDeque<Write>, now: Timestamp) -> Resu
             }
         }
         let Plan { changes, outcome, .. } = plan;
+        // Whatever it did: no way of writing leads past the quotas.
+        match counter.reserve(working.growth()) {
+            Ok(room) => match &mut reserved {
+                Some(reserved) => reserved.join(room),
+                None => reserved = Some(room),
+            },
+            Err(error) => {
+                working.take_back();
+                let _asker_gone = write.reply.send(Err(error));
+                continue;
+            }
+        }
         let line = (write.line)(&outcome);
         entry.push(commit, now, working.spec, &changes, &line);
         working.commit = commit;
@@ -86,7 +126,7 @@ pub(crate) fn stage(view: &View, batch: VecDeque<Write>, now: Timestamp) -> Resu
         done.push((write.reply, outcome));
     }
     match working.finish() {
-        Ok(view) => Ok(Staged { entry: entry.finish(), view, done, lines, rest, accepted }),
+        Ok(view) => Ok(Staged { entry: entry.finish(), view, done, lines, rest, accepted, reserved }),
         Err(error) => {
             let waiting = done.into_iter().map(|(reply, _)| reply).chain(rest.into_iter().map(|w| w.reply));
             waiting.for_each(|reply| tell_fault(reply, &error));

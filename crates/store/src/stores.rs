@@ -14,13 +14,14 @@ use crate::{
     renew,
     schedule::Schedule,
     slot::{Left, Slot, State, Unopened},
-    tallies::{Stored, Tallies},
+    tenant_counter::TenantCounters,
     tend, upkeep,
 };
 use access::{Action, Grant, Manage};
 use journal::Storage;
 use kernel::{
-    AuditMark, AuditSink, Clock, Code, Entropy, Incarnation, NamespaceName, NamespaceSettings, NamespaceUuid, limits,
+    Audience, AuditMark, AuditSink, Clock, Code, Entropy, Incarnation, NamespaceName, NamespaceSettings, NamespaceUuid,
+    limits,
 };
 use segment::{Links, Spec};
 use std::{
@@ -91,12 +92,16 @@ pub(crate) struct Slots(Mutex<BTreeMap<NamespaceUuid, Arc<Slot>>>);
 pub(crate) struct Shared {
     pub(crate) config: StoresConfig,
     pub(crate) counters: Counters,
-    pub(crate) tallies: Tallies,
+    pub(crate) tenants: TenantCounters,
     pub(crate) schedule: Arc<Schedule>,
     /// Of large merges, which flushes must not wait for.
     pub(crate) merges: Arc<Schedule>,
     /// The paged part of a segment up to which it is in memory whole, bytes.
     pub(crate) resident_bytes_max: u64,
+    /// Open namespaces above this are closed when no request holds them.
+    pub(crate) namespaces_open_max: u64,
+    /// Log files and objects that the process may have open.
+    pub(crate) files_max: u64,
     evictor: Evictor,
     /// Weak: a slot holds its namespace, and that holds this.
     slots: Weak<Slots>,
@@ -147,14 +152,27 @@ impl Stores {
             merges: Schedule::new(config.upkeep_jobs_max, config.upkeep_bytes_max / 2),
             config,
             counters: Counters::default(),
-            tallies: Tallies::default(),
+            tenants: TenantCounters::default(),
             resident_bytes_max: limits::RESIDENT_PAGES_BYTES_MAX,
+            namespaces_open_max: limits::NAMESPACES_OPEN_MAX,
+            files_max: u64::MAX,
             evictor: Evictor::default(),
             slots: Arc::downgrade(&slots),
             #[cfg(test)]
             steps: crate::tests::Steps::default(),
         };
         Self { shared: Arc::new(shared), slots, closing: AtomicBool::new(false), ticks: AtomicU64::new(0) }
+    }
+
+    /// With fewer namespaces open, and no more log files and objects than this process may have open.
+    ///
+    /// # Panics
+    /// When something is open already.
+    #[must_use]
+    pub fn bounded(mut self, namespaces_open_max: u64, files_max: u64) -> Self {
+        let shared = Arc::get_mut(&mut self.shared).expect("nothing is open");
+        (shared.namespaces_open_max, shared.files_max) = (namespaces_open_max, files_max);
+        self
     }
 
     /// Enters the namespace that the grant names; opens it if it is not open. Cost: nothing when
@@ -165,11 +183,12 @@ impl Stores {
     pub async fn enter<A: Action>(&self, grant: &Grant<A>, settings: &NamespaceSettings) -> Result<Room<A>, Error> {
         let home = Home::enter(grant, &*self.shared.config.directory).map_err(passed)?;
         let spec = spec(settings);
-        let (slot, namespace) = self.reach(home, grant.incarnation(), spec, Errand::Open).await?;
-        Ok(Room::new(namespace, slot, spec))
+        let (slot, namespace) = self.reach(home, grant.incarnation(), settings, Errand::Open).await?;
+        namespace.counter.allow(*grant.quotas());
+        Ok(Room::new(namespace, slot, spec, grant.presence().clone()))
     }
 
-    /// Numbers of another namespace of the grant's tenant, for lists and quotas.
+    /// Numbers of another namespace of the grant's tenant: for lists what an audience sees of it, for quotas all.
     ///
     /// # Errors
     /// As [`Stores::enter`].
@@ -178,33 +197,48 @@ impl Stores {
         grant: &Grant<A>,
         name: &NamespaceName,
         settings: &NamespaceSettings,
+        audience: &Audience,
     ) -> Result<Totals, Error> {
         let home = self.shared.config.directory.namespace(grant.incarnation(), name).map_err(passed)?;
         let home = home.ok_or(Error::NotFound)?;
-        let (_, namespace) = self.reach(home, grant.incarnation(), spec(settings), Errand::Open).await?;
-        Ok(namespace.totals())
+        let (_, namespace) = self.reach(home, grant.incarnation(), settings, Errand::Open).await?;
+        namespace.totals_for(audience).await
     }
 
-    /// What a tenant's namespaces hold together, as far as they are known. Costs nothing.
-    pub fn stored(&self, incarnation: Incarnation) -> Stored {
-        self.shared.tallies.sum(incarnation)
+    /// Whether the sums over a tenant's namespaces are known.
+    pub fn knows_tenant(&self, incarnation: Incarnation) -> bool {
+        self.shared.tenants.of(incarnation).is_complete()
     }
 
-    /// The same over some of its namespaces; costs a look at each.
-    pub fn stored_in(&self, incarnation: Incarnation, namespaces: &[NamespaceUuid]) -> Stored {
-        self.shared.tallies.sum_of(incarnation, namespaces)
+    /// Takes what the audit has recorded of all of a tenant's namespaces for what they hold, but for those that were open
+    /// since the start. From then on the sums are kept, whether namespaces are open or not.
+    pub fn learn_tenant(
+        &self,
+        incarnation: Incarnation,
+        recorded: impl IntoIterator<Item = (NamespaceUuid, Option<AuditMark>)>,
+    ) {
+        let counter = self.shared.tenants.of(incarnation);
+        for (namespace, mark) in recorded {
+            // Of one that nobody wrote to nothing is recorded.
+            let AuditMark { documents, bytes, commit, .. } = mark.unwrap_or_default();
+            counter.seed(namespace, Totals { documents, bytes, commit, ..Totals::default() });
+        }
+        counter.complete();
     }
 
-    /// Takes what the audit has recorded of a namespace for what it holds, unless it was open since the start.
-    pub fn seed(&self, incarnation: Incarnation, namespace: NamespaceUuid, recorded: AuditMark) {
-        let AuditMark { documents, bytes, commit, .. } = recorded;
-        let totals = Totals { documents, bytes, commit, ..Totals::default() };
-        self.shared.tallies.seed(incarnation, namespace, totals);
+    /// Sums over all namespaces of a tenant, as far as they are known.
+    pub fn tenant_totals(&self, incarnation: Incarnation) -> Totals {
+        self.shared.tenants.of(incarnation).totals()
+    }
+
+    /// The same over some of its namespaces.
+    pub fn totals_in(&self, incarnation: Incarnation, namespaces: &[NamespaceUuid]) -> Totals {
+        self.shared.tenants.of(incarnation).totals_of(namespaces)
     }
 
     /// Forgets what a tenant that is gone had stored.
-    pub fn forget_stored(&self, incarnation: Incarnation) {
-        self.shared.tallies.forget(incarnation);
+    pub fn forget_totals(&self, incarnation: Incarnation) {
+        self.shared.tenants.forget(incarnation);
     }
 
     /// Opens a namespace that was refused as rolled back, with the line that says who takes it as it is. Whether there
@@ -227,8 +261,8 @@ impl Stores {
         if slot.current().is_some() {
             return Ok(false);
         }
-        let opener =
-            Opener { incarnation, errand: Errand::Open(incarnation), spec: spec(settings), accepted: Some(line) };
+        let opener = Opener::new(incarnation, Errand::Open(incarnation), settings);
+        let opener = Opener { accepted: Some(line), ..opener };
         let task = open_slot(self.shared.clone(), slot, home, opener, opening);
         self.shared.config.tracker.spawn(task).await.map_err(|_| Error::Panicked)??;
         self.shared.make_room();
@@ -254,7 +288,7 @@ impl Stores {
         if let Some(slot) = self.slots.get(home.uuid()) {
             slot.close(&self.shared, |open| !Arc::ptr_eq(&open.home, &home)).await;
         }
-        let (_slot, namespace) = self.reach(home.clone(), incarnation, spec(settings), |_| Errand::OpenAside).await?;
+        let (_slot, namespace) = self.reach(home.clone(), incarnation, settings, |_| Errand::OpenAside).await?;
         if !Arc::ptr_eq(&namespace.home, &home) {
             return Err(Error::Closing);
         }
@@ -286,7 +320,7 @@ impl Stores {
         if let Some(seen) = seen {
             return Ok(seen);
         }
-        let (_slot, namespace) = self.reach(home, incarnation, spec(settings), Errand::Open).await?;
+        let (_slot, namespace) = self.reach(home, incarnation, settings, Errand::Open).await?;
         // Nobody asked for it: it is the first to go.
         namespace.used.store(0, Ordering::Relaxed);
         let tended = tend::tend(&namespace).await;
@@ -347,7 +381,7 @@ impl Stores {
         &self,
         home: Arc<Home>,
         incarnation: Incarnation,
-        spec: Spec,
+        settings: &NamespaceSettings,
         errand: fn(Incarnation) -> Errand,
     ) -> Result<(Arc<Slot>, Arc<Namespace>), Error> {
         if self.closing.load(Ordering::Acquire) {
@@ -360,14 +394,7 @@ impl Stores {
         let slot = self.slots.place(home.uuid(), incarnation);
         let mut namespace = match slot.ready(&self.shared)? {
             Some(namespace) => namespace,
-            None => {
-                self.open(
-                    &slot,
-                    home.clone(),
-                    Opener { incarnation, errand: errand(incarnation), spec, accepted: None },
-                )
-                .await?
-            }
+            None => self.open(&slot, home.clone(), Opener::new(incarnation, errand(incarnation), settings)).await?,
         };
         if let Err(error) = namespace.prove().await {
             if !matches!(error, journal::Error::Stopped { .. }) {
@@ -376,8 +403,7 @@ impl Stores {
             // Somebody else wrote it. What is there now was read after this request came.
             namespace.fail();
             drop(namespace);
-            let opener = Opener { incarnation, errand: errand(incarnation), spec, accepted: None };
-            namespace = self.open(&slot, home, opener).await?;
+            namespace = self.open(&slot, home, Opener::new(incarnation, errand(incarnation), settings)).await?;
         }
         namespace.used.store(self.ticks.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
         Ok((slot, namespace))
@@ -387,6 +413,10 @@ impl Stores {
         let opening = slot.opening().await;
         if let Some(namespace) = slot.ready(&self.shared)? {
             return Ok(namespace);
+        }
+        if !evict::make_way(&self.shared, &self.slots).await {
+            let error = kernel::Error::overloaded("too many namespaces are in use at once", Duration::from_secs(1));
+            return Err(Error::Passed(error));
         }
         // A task of its own: whoever asked may go, and the next finds it open.
         let task = open_slot(self.shared.clone(), slot.clone(), home, opener, opening);
@@ -408,8 +438,10 @@ async fn open_slot(
     if let Some(failed) = before {
         failed.shut().await;
     }
+    let retention = opener.retention;
     match open::open(shared.clone(), home, opener, opening.take()).await {
         Ok(namespace) => {
+            namespace.set_retention(retention);
             slot.set(&shared.counters, State::Open(namespace.clone()));
             Ok(namespace)
         }
@@ -425,6 +457,11 @@ async fn open_slot(
 
 #[cfg(test)]
 impl Stores {
+    /// What a tenant may store. Its next request says it anew.
+    pub(crate) fn allow(&self, tenant: Incarnation, quotas: kernel::Quotas) {
+        self.shared.tenants.of(tenant).allow(quotas);
+    }
+
     /// Segments are read in pages from this size on. Before anything is opened.
     pub(crate) fn paging_above(mut self, bytes: u64) -> Self {
         Arc::get_mut(&mut self.shared).expect("nothing is open").resident_bytes_max = bytes;
@@ -468,6 +505,12 @@ impl Stores {
     /// Segments of the open namespace.
     pub(crate) fn parts_of(&self) -> usize {
         self.only().view().parts.len()
+    }
+}
+
+impl Opener {
+    fn new(incarnation: Incarnation, errand: Errand, settings: &NamespaceSettings) -> Self {
+        Self { incarnation, errand, spec: spec(settings), retention: settings.retention, accepted: None }
     }
 }
 

@@ -1,17 +1,18 @@
 //! A namespace at one commit: parts, none of which changes any more.
 //!
-//! Promises at most one living document an id over all parts.
+//! Promises at most one living document a key over all parts; documents of one id have different keys (ADR 28).
 
 use crate::{
     Error, Totals,
     age::{LogDeaths, earlier},
     index::Index,
     part::{Durable, Part},
+    plan::expired,
 };
 use journal::ObjectRef;
-use kernel::{CommitNo, DocumentId, Timestamp};
+use kernel::{Audience, CommitNo, Document, DocumentId, Timestamp};
 use roaring::RoaringBitmap;
-use segment::Spec;
+use segment::{Extent, Spec};
 use std::sync::Arc;
 
 /// See the module. Sealed parts first, then those in memory, oldest first.
@@ -29,9 +30,34 @@ impl View {
         Self { spec, commit: CommitNo(0), log: LogDeaths::default(), parts: Vec::new() }
     }
 
-    /// Part and number of the living document of this id; newest part first.
-    pub(crate) fn find(&self, id: &DocumentId) -> Option<(usize, u32)> {
-        self.parts.iter().enumerate().rev().find_map(|(at, part)| Some((at, part.find(id)?)))
+    /// Part and number of each living document of this id, the oldest first.
+    pub(crate) fn named(&self, id: &DocumentId) -> Vec<(usize, u32)> {
+        let in_part = |(at, part): (usize, &Part)| part.named(id).map(move |doc| (at, doc)).collect::<Vec<_>>();
+        let mut named: Vec<_> = self.parts.iter().enumerate().flat_map(in_part).collect();
+        if named.len() > 1 {
+            named.sort_by_cached_key(|(at, doc)| self.parts[*at].index.id(*doc));
+        }
+        named
+    }
+
+    /// Heads of the living documents of this id that an audience sees now, the oldest first.
+    ///
+    /// # Errors
+    /// When one does not read.
+    pub(crate) fn seen(
+        &self,
+        id: &DocumentId,
+        audience: &Audience,
+        now: Timestamp,
+    ) -> Result<Vec<(usize, u32, Document)>, Error> {
+        let mut seen = Vec::new();
+        for (part, doc) in self.named(id) {
+            let head = self.parts[part].index.head(doc)?;
+            if !expired(&head, now) && audience.may_see(head.readers.as_deref()) {
+                seen.push((part, doc, head));
+            }
+        }
+        Ok(seen)
     }
 
     /// Whether nothing that is asked of it waits for a disk or a bucket.
@@ -39,21 +65,35 @@ impl View {
         self.parts.iter().all(|part| part.index.is_resident())
     }
 
+    /// What reading in it may cost; O(parts).
+    pub(crate) fn extent(&self) -> Extent {
+        let mut extent = Extent::default();
+        self.parts.iter().for_each(|part| extent += part.index.extent());
+        extent
+    }
+
     /// Exact totals; O(parts).
     pub(crate) fn totals(&self) -> Totals {
         let mut totals = Totals { commit: self.commit, ..Totals::default() };
-        for part in &self.parts {
-            totals.documents += part.counts.documents;
-            totals.passages += part.counts.passages;
-            totals.bytes += part.counts.bytes;
-            totals.quarantined += part.counts.quarantined;
-        }
+        self.parts.iter().for_each(|part| totals.add(part.counts));
         totals
+    }
+
+    /// Exact totals of what an audience sees now; the commit is the namespace's.
+    ///
+    /// # Errors
+    /// When an index does not read.
+    pub(crate) fn totals_for(&self, audience: &Audience, now: Timestamp) -> Result<Totals, Error> {
+        let mut totals = Totals { commit: self.commit, ..Totals::default() };
+        for part in &self.parts {
+            totals.add(part.counts_for(audience, now)?);
+        }
+        Ok(totals)
     }
 
     /// Heap estimate, bytes.
     pub(crate) fn bytes(&self) -> u64 {
-        self.parts.iter().map(|part| part.index.resident()).sum()
+        self.parts.iter().map(|part| part.index.resident() + part.dead.serialized_size() as u64).sum()
     }
 
     /// Parts whose documents are in the log only.

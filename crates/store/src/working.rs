@@ -1,19 +1,21 @@
 //! The next view while it is being made: a view, what a batch kills of it, and what it adds.
 //!
 //! Used by the writer for a batch of requests and by recovery for the log's tail, so that both
-//! come to the same namespace. Promises at most one living document an id.
+//! come to the same namespace. Promises at most one living document a key.
 
 use crate::{
     Error,
     age::{LogDeaths, earlier},
     index::Index,
     part::{Durable, Part},
+    tenant_counter::Amount,
     view::{View, first_expiry},
 };
 use kernel::{CommitNo, Document, DocumentId, Timestamp};
 use roaring::RoaringBitmap;
-use segment::{Spec, Tail};
-use std::{collections::HashMap, sync::Arc};
+use segment::{Spec, Tail, codec::Sizes};
+use std::{collections::BTreeMap, sync::Arc};
+use zeroize::Zeroizing;
 
 /// See the module.
 pub(crate) struct Working {
@@ -28,7 +30,29 @@ pub(crate) struct Working {
     killed: Vec<RoaringBitmap>,
     killed_since: Vec<Option<Timestamp>>,
     staged: Vec<Option<Document>>,
-    index: HashMap<DocumentId, usize>,
+    index: BTreeMap<DocumentId, usize>,
+    /// What takes back the request at hand.
+    request: Request,
+}
+
+/// What one request of the batch has done so far, and how to take it back.
+#[derive(Default)]
+struct Request {
+    log: LogDeaths,
+    killed_since: Vec<Option<Timestamp>>,
+    /// How many documents were staged before it.
+    staged: usize,
+    removed: Vec<Removed>,
+    added: Amount,
+    gone: Amount,
+    /// For encodings that are only measured.
+    scratch: Zeroizing<Vec<u8>>,
+}
+
+/// A document that the request took away.
+enum Removed {
+    Part(usize, u32),
+    Staged(usize, Document),
 }
 
 /// Where a living document stands.
@@ -53,8 +77,53 @@ impl Working {
             killed: vec![RoaringBitmap::new(); view.parts.len()],
             killed_since: vec![None; view.parts.len()],
             staged: Vec::new(),
-            index: HashMap::new(),
+            index: BTreeMap::new(),
+            request: Request::default(),
         }
+    }
+
+    /// What comes next is another request: what was done so far stays.
+    pub(crate) fn begin(&mut self) {
+        let scratch = std::mem::take(&mut self.request.scratch);
+        self.request = Request {
+            log: self.log,
+            killed_since: self.killed_since.clone(),
+            staged: self.staged.len(),
+            scratch,
+            ..Request::default()
+        };
+    }
+
+    /// What the request has added, and what it does not take back by what it took away.
+    pub(crate) fn growth(&self) -> Amount {
+        let Request { added, gone, .. } = &self.request;
+        Amount {
+            documents: added.documents.saturating_sub(gone.documents),
+            bytes: added.bytes.saturating_sub(gone.bytes),
+        }
+    }
+
+    /// As if the request had never come. A namespace that it gave other vectors was empty, and keeps them.
+    pub(crate) fn take_back(&mut self) {
+        let request = std::mem::take(&mut self.request);
+        for doc in self.staged.drain(request.staged..).flatten() {
+            self.index.remove(&doc.id);
+        }
+        for removed in request.removed.into_iter().rev() {
+            match removed {
+                Removed::Part(part, doc) => {
+                    self.killed[part].remove(doc);
+                }
+                Removed::Staged(at, doc) if at < request.staged => {
+                    self.index.insert(doc.id.clone(), at);
+                    self.staged[at] = Some(doc);
+                }
+                // It came and went within the request.
+                Removed::Staged(..) => {}
+            }
+        }
+        (self.log, self.killed_since) = (request.log, request.killed_since);
+        self.begin();
     }
 
     /// What comes next happened then.
@@ -63,7 +132,20 @@ impl Working {
         self.from = self.from.min(now);
     }
 
-    /// The living document of this id.
+    /// The living documents of this id, the oldest first.
+    pub(crate) fn named(&self, id: &DocumentId) -> Vec<Spot> {
+        let in_part = |(at, (part, killed)): (usize, (&Part, &RoaringBitmap))| {
+            let live = part.named(id).filter(|doc| !killed.contains(*doc));
+            live.map(|doc| (part.index.id(doc), Spot::Part(at, doc))).collect::<Vec<_>>()
+        };
+        let mut named: Vec<_> = self.parts.iter().zip(&self.killed).enumerate().flat_map(in_part).collect();
+        let staged = self.index.range(id.plain()..).take_while(|(key, _)| key.as_str() == id.as_str());
+        named.extend(staged.map(|(key, at)| (Some(key.clone()), Spot::Staged(*at))));
+        named.sort_by(|(a, _), (b, _)| a.cmp(b));
+        named.into_iter().map(|(_, spot)| spot).collect()
+    }
+
+    /// The living document with this key.
     pub(crate) fn find(&self, id: &DocumentId) -> Option<Spot> {
         if let Some(at) = self.index.get(id) {
             return Some(Spot::Staged(*at));
@@ -104,9 +186,11 @@ impl Working {
         self.staged.iter().enumerate().filter_map(|(at, doc)| Some((Spot::Staged(at), doc.as_ref()?)))
     }
 
-    /// Puts a document in the place of the one with its id.
+    /// Puts a document in the place of the one with its key.
     pub(crate) fn put(&mut self, doc: Document) {
         self.remove(&doc.id);
+        let weight = Sizes::of(&doc, self.spec.dimensions, &mut self.request.scratch).weight();
+        self.request.added.add(Amount { documents: 1, bytes: weight });
         self.index.insert(doc.id.clone(), self.staged.len());
         self.staged.push(Some(doc));
     }
@@ -117,16 +201,23 @@ impl Working {
         // The log holds what died, or may: it is not known here which of its files are still there.
         let now = Some(self.now);
         self.log.died(now);
-        match spot {
+        let bytes = match spot {
             Spot::Part(part, doc) => {
                 self.killed_since[part] = earlier(self.killed_since[part], now);
-                self.killed[part].insert(doc)
+                self.killed[part].insert(doc);
+                self.request.removed.push(Removed::Part(part, doc));
+                self.parts[part].index.sizes(doc).weight()
             }
             Spot::Staged(at) => {
                 self.index.remove(id);
-                self.staged[at].take().is_some()
+                let Some(doc) = self.staged[at].take() else { return false };
+                let weight = Sizes::of(&doc, self.spec.dimensions, &mut self.request.scratch).weight();
+                self.request.removed.push(Removed::Staged(at, doc));
+                weight
             }
-        }
+        };
+        self.request.gone.add(Amount { documents: 1, bytes });
+        true
     }
 
     /// Whether nothing lives here.
@@ -156,7 +247,8 @@ impl Working {
             killed: Vec::new(),
             killed_since: Vec::new(),
             staged: Vec::new(),
-            index: HashMap::new(),
+            index: BTreeMap::new(),
+            request: Request { log, ..Request::default() },
         };
         true
     }

@@ -4,13 +4,14 @@
 //! While one entry is on its way to the disk the next requests gather: that is the group commit.
 
 use crate::{
-    Error,
+    Error, cost,
     cpu::{Errand, here, on_cpu},
     indexing,
     namespace::Namespace,
     stage::{Staged, Write, stage},
 };
 use journal::Seq;
+use kernel::cost::RunOn;
 use std::{collections::VecDeque, sync::Arc};
 
 /// Writes until nobody waits.
@@ -45,16 +46,17 @@ pub(crate) async fn step(namespace: &Arc<Namespace>) -> bool {
 /// # Errors
 /// What ends this opening of the namespace. Everybody in the batch has been told.
 async fn commit(namespace: &Arc<Namespace>, turn: &mut Seq, batch: VecDeque<Write>) -> Result<(), Error> {
-    let (view, now) = (namespace.view(), namespace.shared.config.clock.now());
-    let bytes: Option<u64> = batch.iter().map(|write| write.deed.bytes()).sum();
+    let (view, clock) = (namespace.view(), namespace.shared.config.clock.clone());
     // What may wait for a page or take long is not for a thread that others wait for.
-    let staged = if view.is_resident() && bytes.is_some_and(|bytes| bytes <= STAGED_HERE_BYTES_MAX) {
-        here(|| stage(&view, batch, now))?
-    } else {
-        on_cpu(&*namespace.shared.config.cpu, Errand::Write(namespace.incarnation), move || stage(&view, batch, now))
-            .await?
+    let (counter, retention) = (namespace.counter.clone(), namespace.retention());
+    let staged = match cost::of_batch(&view, &batch).run_on() {
+        RunOn::Caller(short) => here(&short, || stage(&view, batch, &clock, &counter, retention))?,
+        RunOn::Pool => {
+            let staged = move || stage(&view, batch, &clock, &counter, retention);
+            on_cpu(&*namespace.shared.config.cpu, Errand::Write(namespace.incarnation), staged).await?
+        }
     };
-    let Staged { entry, view, done, lines, rest, accepted } = match staged {
+    let Staged { entry, view, done, lines, rest, accepted, reserved } = match staged {
         Ok(staged) => staged,
         // Everybody has been told, nothing was written, and another try may read it.
         Err(error) if error.is_transient() => return Ok(()),
@@ -70,6 +72,9 @@ async fn commit(namespace: &Arc<Namespace>, turn: &mut Seq, batch: VecDeque<Writ
         }
         Err(error) => {
             let error = kernel::Error::from(error);
+            if let Some(reserved) = reserved.filter(|_| error.outcome_unknown) {
+                reserved.assume_stored(namespace.home.uuid());
+            }
             for (reply, _) in done {
                 let _asker_gone = reply.send(Err(append_failed(&error)));
             }
@@ -79,7 +84,7 @@ async fn commit(namespace: &Arc<Namespace>, turn: &mut Seq, batch: VecDeque<Writ
         }
     };
     let totals = view.totals();
-    namespace.publish(view);
+    namespace.publish_write(view, reserved);
     namespace.lines.push(lines, totals);
     namespace.absorb_soon();
     for (reply, outcome) in done {
@@ -87,9 +92,6 @@ async fn commit(namespace: &Arc<Namespace>, turn: &mut Seq, batch: VecDeque<Writ
     }
     Ok(())
 }
-
-/// A batch up to this is staged by the writer's task itself, bytes: some tens of microseconds.
-const STAGED_HERE_BYTES_MAX: u64 = 16 << 10;
 
 fn append_failed(error: &kernel::Error) -> Error {
     Error::Append { code: error.code, message: error.message.clone(), outcome_unknown: error.outcome_unknown }

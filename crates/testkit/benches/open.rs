@@ -67,7 +67,7 @@ fn document(number: u32, count: u32, random: &mut Random) -> Document {
         title: Untrusted::new(format!("Title {number}")),
         uri: Untrusted::new(format!("https://example.com/documents/{number}")),
         attributes: [
-            ("year".to_owned(), AttrValue::One(Scalar::Num(f64::from(2000 + number % 25)))),
+            ("year".to_owned(), AttrValue::One(Scalar::Num(f64::from(2000 + number % 25).into()))),
             ("team".to_owned(), AttrValue::One(Scalar::Str(format!("team-{}", number % 40)))),
         ]
         .into(),

@@ -3,6 +3,7 @@
 
 mod fake_s3;
 mod fuzz;
+pub mod hostile;
 mod http;
 mod key_servers;
 mod process;

@@ -20,6 +20,7 @@ pub struct ServerBuilder {
     disk: Disk,
     bucket: bool,
     token: String,
+    ulimits: Vec<String>,
 }
 
 /// What lies under the data folder.
@@ -55,6 +56,7 @@ impl ServerBuilder {
             disk: Disk::Plain,
             bucket: false,
             token: token.to_string(),
+            ulimits: Vec::new(),
         }
     }
 
@@ -70,6 +72,14 @@ impl ServerBuilder {
     #[must_use]
     pub fn small_disk(mut self, size: &str) -> Self {
         self.disk = Disk::Small(size.to_owned());
+        self
+    }
+
+    /// Starts it under a limit of the shell's `ulimit`: `-v 3145728` is 3 GiB of address space, `-S -n 256` what a
+    /// careless unit file gives.
+    #[must_use]
+    pub fn ulimit(mut self, limit: &str) -> Self {
+        self.ulimits.push(limit.to_owned());
         self
     }
 
@@ -133,6 +143,7 @@ impl Server {
         let mut twin = ServerBuilder::new(&self.builder.binary);
         (twin.env, twin.disk) = (self.builder.env.clone(), self.builder.disk.clone());
         (twin.bucket, twin.token) = (self.builder.bucket, self.builder.token.clone());
+        twin.ulimits = self.builder.ulimits.clone();
         twin
     }
 
@@ -196,8 +207,9 @@ impl Server {
         let data = self.data_folder();
         let mount = match &self.builder.disk {
             Disk::Plain => {
-                let mut command = Command::new(&self.builder.binary);
-                command.arg("serve");
+                let limits: String = self.builder.ulimits.iter().map(|limit| format!("ulimit {limit} && ")).collect();
+                let mut command = Command::new("sh");
+                command.args(["-c", &format!(r#"{limits}exec "$0" "$@""#)]).arg(&self.builder.binary).arg("serve");
                 if !self.builder.bucket {
                     command.arg("--data").arg(data);
                 }
@@ -273,6 +285,19 @@ impl Server {
     /// Whether the process still runs.
     pub fn runs(&mut self) -> bool {
         self.child.as_mut().is_some_and(|c| matches!(c.try_wait(), Ok(None)))
+    }
+
+    /// Its memory now, and the most that it ever had, bytes.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn memory(&self) -> (u64, u64) {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("the server runs");
+        let of = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("no {name}"));
+            line.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).expect("a number of KiB") << 10
+        };
+        (of("VmRSS:"), of("VmHWM:"))
     }
 
     /// What it wrote to stderr so far.

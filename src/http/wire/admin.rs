@@ -1,10 +1,13 @@
 //! The control plane on the wire.
 
 use super::{
-    common::{self, at, nullable},
+    common::{self, PrincipalList, at, nullable},
     keys::{KeyHeld, KeyWanted},
 };
-use crate::http::call::Incoming;
+use crate::{
+    http::call::Incoming,
+    strict::{List, Parsed},
+};
 use access::TenantState;
 use engine::{KeyView, NewKey, NewTenant, OperatorView, Paged, TenantChange, TenantView};
 use kernel::{Error, NamespaceName, OperatorName, Quotas, Role, Scope, TenantId, limits};
@@ -16,6 +19,7 @@ use utoipa::ToSchema;
 #[serde(deny_unknown_fields)]
 pub(crate) struct QuotasBody {
     documents: Option<u64>,
+    /// Of documents, with all that they hold; indexes come beside them.
     bytes: Option<u64>,
     namespaces: Option<u64>,
     requests_per_minute: Option<u64>,
@@ -174,11 +178,14 @@ impl From<Paged<TenantView>> for TenantList {
 pub(crate) struct ApiKeyNew {
     name: String,
     /// Absent: `search`, `ingest`, `delete`.
-    scopes: Option<Vec<String>>,
+    #[schema(value_type = Option<Vec<String>>)]
+    scopes: Option<List<Parsed<Scope>, { limits::SHORT_LIST_MAX }>>,
     /// Whom it reads as. Absent: open documents only.
-    principals: Option<Vec<String>>,
+    #[schema(value_type = Option<Vec<String>>)]
+    principals: Option<PrincipalList>,
     /// The namespaces it may enter. Absent: all.
-    namespaces: Option<Vec<String>>,
+    #[schema(value_type = Option<Vec<String>>)]
+    namespaces: Option<List<Parsed<NamespaceName>, { limits::SHORT_LIST_MAX }>>,
     /// RFC 3339.
     expires_at: Option<String>,
 }
@@ -190,25 +197,23 @@ impl Incoming for ApiKeyNew {
         let scopes = match self.scopes {
             None => Scope::DEFAULT.to_vec(),
             Some(list) => {
-                common::bounded("scopes", list.len(), limits::SHORT_LIST_MAX)?;
-                let scope = |(n, s): (usize, &String)| at(format!("scopes[{n}]"), Scope::parse(s));
-                list.iter().enumerate().map(scope).collect::<Result<_, _>>()?
+                common::bounded("scopes", list.0.len(), limits::SHORT_LIST_MAX)?;
+                list.names()
             }
         };
-        let namespace = |(n, s): (usize, &String)| at(format!("namespaces[{n}]"), NamespaceName::parse(s));
         let namespaces = match self.namespaces {
             None => Vec::new(),
             Some(list) => {
-                common::bounded("namespaces", list.len(), limits::SHORT_LIST_MAX)?;
-                list.iter().enumerate().map(namespace).collect::<Result<_, _>>()?
+                common::bounded("namespaces", list.0.len(), limits::SHORT_LIST_MAX)?;
+                list.names()
             }
         };
         Ok(NewKey {
             name: label("name", Some(self.name))?.unwrap_or_default(),
             scopes,
             principals: match self.principals {
-                Some(list) if !list.is_empty() => common::principals("principals", &list)?,
-                _ => Vec::new(),
+                Some(list) => list.names(),
+                None => Vec::new(),
             },
             namespaces,
             expires_at: self.expires_at.map(|t| common::time("expires_at", &t)).transpose()?,

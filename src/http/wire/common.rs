@@ -1,10 +1,10 @@
 //! Pieces that several resources share.
 
-use crate::strict::Tree;
+use crate::strict::{Given, List, Parsed, Tree};
 use engine::Include;
-use kernel::{AttrValue, Attributes, CommitNo, DocumentId, Error, Filter, Principal, Timestamp, limits};
-use serde::{Deserialize, Deserializer, Serialize, de};
-use std::{collections::BTreeMap, fmt};
+use kernel::{AttrValue, Attributes, CommitNo, DocumentId, Error, Filter, Principal, Scalar, Timestamp, limits};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use std::{fmt, sync::Arc};
 use utoipa::{PartialSchema, ToSchema, openapi};
 
 /// A number that fits `f32`. JSON has no NaN; `1e39` is as far out as infinity.
@@ -49,11 +49,6 @@ impl PartialSchema for Finite {
 
 impl ToSchema for Finite {}
 
-/// As plain numbers.
-pub(crate) fn floats(list: Vec<Finite>) -> Vec<f32> {
-    list.into_iter().map(|Finite(x)| x).collect()
-}
-
 /// Tells an absent member (`None`) from null (`Some(None)`).
 pub(crate) fn nullable<'de, T: Deserialize<'de>, D: Deserializer<'de>>(d: D) -> Result<Option<Option<T>>, D::Error> {
     Option::<T>::deserialize(d).map(Some)
@@ -64,16 +59,41 @@ pub(crate) fn at<T>(param: impl Into<String>, result: Result<T, Error>) -> Resul
     result.map_err(|e| e.with_param(param))
 }
 
+/// Ids as they are read.
+pub(crate) type IdList = List<Parsed<DocumentId>, { limits::IDS_PER_REQUEST_MAX }>;
+/// Principals as they are read.
+pub(crate) type PrincipalList = List<Parsed<Principal>, { limits::READERS_MAX }>;
+/// Words as they are read.
+pub(crate) type WordList = List<String, { limits::SHORT_LIST_MAX }>;
+
 /// Ids, at least one.
-pub(crate) fn ids(param: &str, list: &[String]) -> Result<Vec<DocumentId>, Error> {
-    bounded(param, list.len(), limits::IDS_PER_REQUEST_MAX)?;
-    list.iter().enumerate().map(|(n, id)| at(format!("{param}[{n}]"), DocumentId::parse(id))).collect()
+pub(crate) fn ids(param: &str, list: IdList) -> Result<Vec<DocumentId>, Error> {
+    bounded(param, list.0.len(), limits::IDS_PER_REQUEST_MAX)?;
+    Ok(list.names())
 }
 
 /// Principals, at least one: an empty list reads both ways.
-pub(crate) fn principals(param: &str, list: &[String]) -> Result<Vec<Principal>, Error> {
-    bounded(param, list.len(), limits::READERS_MAX)?;
-    list.iter().enumerate().map(|(n, p)| at(format!("{param}[{n}]"), Principal::parse(p))).collect()
+pub(crate) fn principals(param: &str, list: PrincipalList) -> Result<Vec<Principal>, Error> {
+    bounded(param, list.0.len(), limits::READERS_MAX)?;
+    Ok(list.names())
+}
+
+/// A keyed hash as it is shown.
+pub(crate) fn hex(hash: &[u8]) -> String {
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A keyed hash as it was shown.
+pub(crate) fn hash(digits: &str) -> Option<[u8; 32]> {
+    let mut hash = [0; 32];
+    let pairs = digits.as_bytes().chunks_exact(2);
+    if digits.len() != 64 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return None;
+    }
+    for (byte, pair) in hash.iter_mut().zip(pairs) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(hash)
 }
 
 /// A list that is neither empty nor too long.
@@ -98,38 +118,41 @@ pub(crate) fn filter(tree: Option<Tree>) -> Result<Option<Filter>, Error> {
 }
 
 /// Attributes as sent; null is absence.
-pub(crate) fn attributes(param: &str, given: BTreeMap<String, Tree>) -> Result<Attributes, Error> {
-    let mut attributes = Attributes::new();
-    for (key, value) in changes(param, given)? {
-        if let Some(value) = value {
-            attributes.insert(key, value);
-        }
-    }
-    Ok(attributes)
+pub(crate) fn attributes(param: &str, given: Given) -> Result<Attributes, Error> {
+    let Given(given) = given;
+    let given = given.map_err(|fault| fault.at(param))?;
+    Ok(given.into_iter().filter_map(|(key, value)| Some((key, value?))).collect())
 }
 
-/// Attributes of a patch: null removes.
-pub(crate) fn changes(
-    param: &str,
-    given: BTreeMap<String, Tree>,
-) -> Result<BTreeMap<String, Option<AttrValue>>, Error> {
-    if given.len() > limits::ATTRIBUTES_MAX {
-        return Err(Error::invalid(param, format!("may have at most {} members", limits::ATTRIBUTES_MAX)));
+/// Attributes as JSON. Written down from where they lie: hits of one document share them.
+pub(crate) struct Shown(pub(crate) Arc<Attributes>);
+
+impl Serialize for Shown {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(key, value)| (key, ShownValue(value))))
     }
-    let mut changes = BTreeMap::new();
-    for (key, Tree(value)) in given {
-        if key.is_empty() || key.len() > limits::ATTRIBUTE_KEY_BYTES_MAX || key.starts_with('$') {
-            return Err(Error::invalid(param, "a key has 1 to 128 bytes and does not begin with '$'"));
-        }
-        let path = format!("{param}.{key}");
-        changes.insert(key, AttrValue::from_json(&value, &path)?);
-    }
-    Ok(changes)
 }
 
-/// As JSON.
-pub(crate) fn shown(attributes: &Attributes) -> BTreeMap<String, serde_json::Value> {
-    attributes.iter().map(|(key, value)| (key.clone(), value.to_json())).collect()
+struct ShownValue<'a>(&'a AttrValue);
+
+impl Serialize for ShownValue<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            AttrValue::One(value) => ShownScalar(value).serialize(serializer),
+            AttrValue::Many(values) => serializer.collect_seq(values.iter().map(ShownScalar)),
+        }
+    }
+}
+
+struct ShownScalar<'a>(&'a Scalar);
+
+impl Serialize for ShownScalar<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Scalar::Str(text) => serializer.serialize_str(text),
+            other => other.to_json().serialize(serializer),
+        }
+    }
 }
 
 /// What to show beside the head. `None` when nothing was said.

@@ -1,18 +1,21 @@
 //! Documents on the wire.
 
 use super::{
-    common::{self, Commit, Finding, Finite, Started, at, nullable},
+    common::{self, Commit, Finding, IdList, PrincipalList, Started, WordList, at, nullable},
     error::Detail,
 };
-use crate::{http::call::Incoming, strict::Tree};
+use crate::{
+    http::call::Incoming,
+    strict::{Given, List, Principals, Tree, Vector},
+};
 use base64::Engine as _;
 use engine::{
-    Body, Decision, Include, IngestReply, IngestRequest, ListRequest, OnConflict, PatchRequest, RawDocument, RawPatch,
-    ReviewReply, ReviewRequest, Selection,
+    Body, Include, IngestReply, IngestRequest, ListRequest, OnConflict, PatchRequest, Quarantine, RawDocument,
+    RawPatch, Selection,
 };
-use kernel::{Code, DocumentId, Error, Untrusted, limits};
+use kernel::{DocumentId, Error, Untrusted, limits};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 use utoipa::ToSchema;
 
 /// Documents to store.
@@ -21,7 +24,8 @@ use utoipa::ToSchema;
 #[schema(example = json!({"documents": [{"id": "handbook/leave.md", "text": "Everyone has 30 days of leave.", "attributes": {"year": 2026}, "readers": ["group:staff"]}]}))]
 pub(crate) struct Upsert {
     /// 1 to 1,000.
-    documents: Vec<NewDocument>,
+    #[schema(value_type = Vec<NewDocument>)]
+    documents: List<NewDocument, { limits::DOCUMENTS_PER_REQUEST_MAX }>,
     /// What to do where the id exists with other content. Absent: overwrite.
     on_conflict: Option<ConflictWord>,
 }
@@ -41,10 +45,12 @@ pub(crate) struct NewDocument {
     uri: Option<String>,
     /// Strings, numbers, booleans, null (absent), or lists of them.
     #[schema(value_type = Option<BTreeMap<String, Object>>)]
-    attributes: Option<BTreeMap<String, Tree>>,
+    attributes: Option<Given>,
     /// Principals such as `user:alice`. Absent: the whole tenant. Never empty.
-    readers: Option<Vec<String>>,
-    vector: Option<Vec<Finite>>,
+    #[schema(value_type = Option<Vec<String>>)]
+    readers: Option<Principals>,
+    #[schema(value_type = Option<Vec<common::Finite>>)]
+    vector: Option<Vector>,
     /// RFC 3339.
     expires_at: Option<String>,
 }
@@ -62,19 +68,27 @@ impl Incoming for Upsert {
     type Checked = IngestRequest;
 
     fn check(self) -> Result<IngestRequest, Error> {
-        common::bounded("documents", self.documents.len(), limits::DOCUMENTS_PER_REQUEST_MAX)?;
-        let documents = self.documents.into_iter().enumerate();
-        let documents = documents.map(|(n, d)| d.check(&format!("documents[{n}]"))).collect::<Result<_, _>>()?;
+        let List(given) = self.documents;
+        common::bounded("documents", given.len(), limits::DOCUMENTS_PER_REQUEST_MAX)?;
+        let (mut documents, mut refused) = (Vec::with_capacity(given.len()), Vec::new());
+        for (n, document) in given.into_iter().enumerate() {
+            let id = document.id.as_deref().and_then(|id| DocumentId::parse(id).ok());
+            match document.check(&format!("documents[{n}]")) {
+                Ok(document) => documents.push(document),
+                Err(error) => refused.push((n, engine::DocumentResult::failed(id, error))),
+            }
+        }
         let on_conflict = match self.on_conflict {
             None | Some(ConflictWord::Overwrite) => OnConflict::Overwrite,
             Some(ConflictWord::Skip) => OnConflict::Skip,
             Some(ConflictWord::Fail) => OnConflict::Fail,
         };
-        Ok(IngestRequest { documents, on_conflict })
+        Ok(IngestRequest { documents, refused, on_conflict })
     }
 }
 
 impl NewDocument {
+    /// What is wrong here is wrong with this document: the others of its request go in.
     fn check(self, path: &str) -> Result<RawDocument, Error> {
         let here = |member: &str| format!("{path}.{member}");
         let body = match (self.text, self.content_base64) {
@@ -98,9 +112,13 @@ impl NewDocument {
             media_type: self.media_type,
             title: self.title.map(Untrusted::new),
             uri: self.uri.map(Untrusted::new),
-            attributes: common::attributes(&here("attributes"), self.attributes.unwrap_or_default())?,
-            readers: self.readers.map(|r| common::principals(&here("readers"), &r)).transpose()?,
-            vector: self.vector.map(common::floats),
+            attributes: self
+                .attributes
+                .map(|given| common::attributes(&here("attributes"), given))
+                .transpose()?
+                .unwrap_or_default(),
+            readers: self.readers.map(|r| r.0.map_err(|fault| fault.at(&here("readers")))).transpose()?,
+            vector: self.vector.map(|v| v.0.map_err(|fault| fault.at(&here("vector")))).transpose()?,
             expires_at: self.expires_at.map(|t| common::time(&here("expires_at"), &t)).transpose()?,
         })
     }
@@ -153,25 +171,36 @@ impl From<IngestReply> for Stored {
     }
 }
 
-/// One document.
+/// One document. Of one that is quarantined, a key without the scope `review` is told `id`, `status` and `findings`.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Document {
     id: String,
     /// `indexed`, `quarantined` or `pending`.
     status: &'static str,
+    findings: Vec<Finding>,
+    #[serde(flatten)]
+    content: Option<Content>,
+}
+
+/// What was sent, and when.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Content {
     title: Option<String>,
     uri: Option<String>,
     #[schema(value_type = Option<BTreeMap<String, Object>>)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    attributes: Option<BTreeMap<String, serde_json::Value>>,
+    attributes: Option<common::Shown>,
     /// Null: the whole tenant.
     readers: Option<Vec<String>>,
     created_at: String,
     updated_at: String,
     expires_at: Option<String>,
     passages: usize,
-    findings: Vec<Finding>,
     commit: Commit,
+    /// Of a quarantined document: keyed hash of what was sent, 64 hexadecimal digits, which a review may name. Absent
+    /// once a patch has changed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_hash: Option<String>,
     /// If asked for: the visible text.
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<String>,
@@ -185,26 +214,37 @@ pub(crate) struct Document {
 
 impl Document {
     /// What is shown of a document.
-    pub(crate) fn new(d: kernel::Document, include: Include) -> Self {
+    pub(crate) fn new(d: kernel::Document, include: Include, quarantine: Quarantine) -> Self {
+        let withheld = d.status == kernel::Status::Quarantined && quarantine == Quarantine::Withheld;
+        Self {
+            id: d.id.as_str().to_owned(),
+            status: d.status.as_str(),
+            findings: common::findings(&d.findings),
+            content: (!withheld).then(|| Content::new(d, include)),
+        }
+    }
+}
+
+impl Content {
+    fn new(d: kernel::Document, include: Include) -> Self {
         let filled = |text: Untrusted| (!text.is_empty()).then(|| text.into_exposed());
+        let reviewed = d.status == kernel::Status::Quarantined && d.content_hash != [0; 32];
         let passages = d.passages.len();
         let mut vectors: Vec<Vec<f32>> = match (include.vector, d.vectors.len().checked_div(passages)) {
             (true, Some(dimensions)) if dimensions > 0 => d.vectors.chunks(dimensions).map(<[f32]>::to_vec).collect(),
             _ => Vec::new(),
         };
         Self {
-            id: d.id.as_str().to_owned(),
-            status: d.status.as_str(),
             title: filled(d.title),
             uri: filled(d.uri),
-            attributes: include.attributes.then(|| common::shown(&d.attributes)),
+            attributes: include.attributes.then(|| common::Shown(Arc::new(d.attributes))),
             readers: d.readers.map(|r| r.iter().map(|p| p.as_str().to_owned()).collect()),
             created_at: d.created_at.to_string(),
             updated_at: d.updated_at.to_string(),
             expires_at: d.expires_at.map(|t| t.to_string()),
             passages,
-            findings: common::findings(&d.findings),
             commit: d.commit.into(),
+            content_hash: reviewed.then(|| common::hex(&d.content_hash)),
             text: include.text.then(|| d.text.into_exposed()),
             vector: if vectors.len() == 1 { vectors.pop() } else { None },
             vectors: (vectors.len() > 1).then_some(vectors),
@@ -219,10 +259,12 @@ impl Document {
 pub(crate) struct DocumentList {
     #[schema(value_type = Option<Object>)]
     filter: Option<Tree>,
-    ids: Option<Vec<String>>,
+    #[schema(value_type = Option<Vec<String>>)]
+    ids: Option<IdList>,
     r#as: Option<super::search::ActingAs>,
     /// `text`, `attributes`, `vector`. Absent: `attributes`.
-    include: Option<Vec<String>>,
+    #[schema(value_type = Option<Vec<String>>)]
+    include: Option<WordList>,
     /// 0 only counts. Absent: 100.
     limit: Option<usize>,
     /// Only ids after this one.
@@ -237,10 +279,10 @@ impl Incoming for DocumentList {
         if limit > limits::LIST_LIMIT_MAX {
             return Err(Error::invalid("limit", "must be 0 to 1000"));
         }
-        let include = common::include(self.include.as_deref(), &["text", "attributes", "vector"])?;
+        let include = common::include(self.include.as_ref().map(|list| &*list.0), &["text", "attributes", "vector"])?;
         Ok(ListRequest {
             filter: common::filter(self.filter)?,
-            ids: self.ids.map(|list| common::ids("ids", &list)).transpose()?,
+            ids: self.ids.map(|list| common::ids("ids", list)).transpose()?,
             acting_as: self.r#as.map(super::search::ActingAs::check).transpose()?,
             include: include.unwrap_or(Include { attributes: true, ..Include::default() }),
             limit,
@@ -263,7 +305,7 @@ pub(crate) struct DocumentPage {
 impl From<engine::DocumentPage> for DocumentPage {
     fn from(page: engine::DocumentPage) -> Self {
         Self {
-            documents: page.documents.into_iter().map(|d| Document::new(d, page.include)).collect(),
+            documents: page.documents.into_iter().map(|d| Document::new(d, page.include, page.quarantine)).collect(),
             total: page.total,
             next: page.next.map(|id| id.as_str().to_owned()),
             commit: page.commit.into(),
@@ -272,9 +314,9 @@ impl From<engine::DocumentPage> for DocumentPage {
 }
 
 /// Ids, or all that match a filter.
-fn selection(ids: Option<Vec<String>>, filter: Option<Tree>) -> Result<Selection, Error> {
+fn selection(ids: Option<IdList>, filter: Option<Tree>) -> Result<Selection, Error> {
     match (ids, common::filter(filter)?) {
-        (Some(ids), None) => Ok(Selection::Ids(common::ids("ids", &ids)?)),
+        (Some(ids), None) => Ok(Selection::Ids(common::ids("ids", ids)?)),
         (None, Some(filter)) => Ok(Selection::Filter(filter)),
         (Some(_), Some(_)) => Err(Error::invalid("ids", "comes instead of 'filter', not with it")),
         (None, None) => Err(Error::invalid("ids", "is missing: give ids or filter")),
@@ -285,7 +327,8 @@ fn selection(ids: Option<Vec<String>>, filter: Option<Tree>) -> Result<Selection
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DocumentDelete {
-    ids: Option<Vec<String>>,
+    #[schema(value_type = Option<Vec<String>>)]
+    ids: Option<IdList>,
     #[schema(value_type = Option<Object>)]
     filter: Option<Tree>,
     /// With `ids`: answer only when no object, checkpoint or log holds them any more, with a certificate. Deleted
@@ -325,15 +368,16 @@ impl From<engine::DeleteReply> for Counted {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DocumentPatch {
-    ids: Option<Vec<String>>,
+    #[schema(value_type = Option<Vec<String>>)]
+    ids: Option<IdList>,
     #[schema(value_type = Option<Object>)]
     filter: Option<Tree>,
     #[schema(value_type = Option<BTreeMap<String, Object>>)]
-    attributes: Option<BTreeMap<String, Tree>>,
+    attributes: Option<Given>,
     /// Null opens the document to the whole tenant.
     #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<Vec<String>>)]
-    readers: Option<Option<Vec<String>>>,
+    readers: Option<Option<PrincipalList>>,
     #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<String>)]
     uri: Option<Option<String>>,
@@ -347,10 +391,14 @@ impl Incoming for DocumentPatch {
 
     fn check(self) -> Result<PatchRequest, Error> {
         let which = selection(self.ids, self.filter)?;
-        let readers = |list: Option<Vec<String>>| list.map(|r| common::principals("readers", &r)).transpose();
+        let readers = |list: Option<PrincipalList>| list.map(|r| common::principals("readers", r)).transpose();
         let time = |text: Option<String>| text.map(|t| common::time("expires_at", &t)).transpose();
         let patch = RawPatch {
-            attributes: common::changes("attributes", self.attributes.unwrap_or_default())?,
+            attributes: self
+                .attributes
+                .map(|Given(given)| given.map_err(|fault| fault.at("attributes")))
+                .transpose()?
+                .unwrap_or_default(),
             readers: self.readers.map(readers).transpose()?,
             uri: self.uri.map(|uri| uri.map(Untrusted::new)),
             expires_at: self.expires_at.map(time).transpose()?,
@@ -369,63 +417,4 @@ impl Incoming for DocumentPatch {
 pub(crate) struct Matched {
     pub(crate) matched: u64,
     pub(crate) commit: Commit,
-}
-
-/// A reviewer's word on quarantined documents. It binds to the content they have now.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Review {
-    ids: Vec<String>,
-    decision: DecisionWord,
-    /// Why. Its pseudonym stands in the audit.
-    note: Option<String>,
-}
-
-/// What to do.
-#[derive(Clone, Copy, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum DecisionWord {
-    Release,
-    Reject,
-}
-
-impl Incoming for Review {
-    type Checked = ReviewRequest;
-
-    fn check(self) -> Result<ReviewRequest, Error> {
-        if self.note.as_ref().is_some_and(|n| n.len() > limits::ATTRIBUTE_VALUE_BYTES_MAX) {
-            return Err(Error::new(Code::InvalidRequest, "may have at most 4096 bytes").with_param("note"));
-        }
-        Ok(ReviewRequest {
-            ids: common::ids("ids", &self.ids)?,
-            decision: match self.decision {
-                DecisionWord::Release => Decision::Release,
-                DecisionWord::Reject => Decision::Reject,
-            },
-            note: self.note.map(Untrusted::new),
-        })
-    }
-}
-
-/// What became of each.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct Reviewed {
-    results: Vec<ReviewResult>,
-    commit: Commit,
-}
-
-/// What became of one.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct ReviewResult {
-    id: String,
-    /// `released`, `rejected`, `not_quarantined` or `not_found`.
-    status: &'static str,
-}
-
-impl From<ReviewReply> for Reviewed {
-    fn from(reply: ReviewReply) -> Self {
-        let results = reply.results.into_iter();
-        let results = results.map(|(id, status)| ReviewResult { id: id.as_str().to_owned(), status });
-        Self { results: results.collect(), commit: reply.commit.into() }
-    }
 }

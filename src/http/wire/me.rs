@@ -24,7 +24,7 @@ pub(crate) struct Whoami {
 /// What the tenant has and has done, as far as the key may know; over its namespaces, if it has some of its own.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Usage {
-    /// Null for a key without `read_all`: the number would tell of documents that it does not see.
+    /// Documents that the key sees. Null for a key without `read_all` that may enter more than 16 namespaces.
     documents: Option<u64>,
     /// Bytes that count for the quota; null as above.
     bytes: Option<u64>,

@@ -88,24 +88,20 @@ pub(crate) enum ActionWord {
     Reject,
 }
 
+/// The one thing that becomes of a document's text.
+const KEEP: &str = "keep";
+
 /// How long documents live.
 #[derive(Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RetentionBody {
-    /// Days after the last write; null removes the limit.
+    /// Days after a document was first stored; no write and no patch of it makes them more. Fewer of them reach what is
+    /// there as well. Null removes the limit for what comes.
     #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<u32>)]
     days: Option<Option<u32>>,
-    /// Whether the text is kept once it is indexed.
-    original: Option<OriginalWord>,
-}
-
-/// Whether the text is kept.
-#[derive(Clone, Copy, Deserialize, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum OriginalWord {
-    Keep,
-    Drop,
+    /// `keep`: text stays with its passages as long as the document does.
+    original: Option<String>,
 }
 
 impl Incoming for NamespacePut {
@@ -114,6 +110,10 @@ impl Incoming for NamespacePut {
     fn check(self) -> Result<NamespaceChange, Error> {
         let screening = self.screening.unwrap_or(ScreeningBody { injection: None, pii: None, secret: None });
         let retention = self.retention.unwrap_or(RetentionBody { days: None, original: None });
+        if retention.original.is_some_and(|word| word != KEEP) {
+            let remedy = "can only be 'keep': searches answer with passages, which hold the text; limit 'retention.days' or delete documents";
+            return Err(Error::invalid("retention.original", remedy));
+        }
         Ok(NamespaceChange {
             embedding: self.embedding.map(embedding).transpose()?,
             distance: self.distance.map(kernel::Distance::from),
@@ -128,7 +128,6 @@ impl Incoming for NamespacePut {
             pii: screening.pii.map(ScreenAction::from),
             secret: screening.secret.map(ScreenAction::from),
             retention_days: retention.days,
-            original: retention.original.map(kernel::Original::from),
             require_readers: self.require_readers,
         })
     }
@@ -186,15 +185,6 @@ impl From<ScreenAction> for ActionWord {
     }
 }
 
-impl From<OriginalWord> for kernel::Original {
-    fn from(word: OriginalWord) -> Self {
-        match word {
-            OriginalWord::Keep => Self::Keep,
-            OriginalWord::Drop => Self::Drop,
-        }
-    }
-}
-
 /// A namespace.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Namespace {
@@ -208,12 +198,12 @@ pub(crate) struct Namespace {
     retention: RetentionBody,
     require_readers: bool,
     created_at: String,
-    /// Documents stored, quarantined ones included.
+    /// Documents that the key sees, quarantined ones included.
     documents: u64,
     passages: u64,
-    /// Of text.
+    /// Of documents, with all that they hold: ids, titles, addresses, attributes, readers, findings, text and vectors.
     bytes: u64,
-    /// Documents held back until somebody reviews them.
+    /// Those of them that are held back until they are reviewed.
     quarantined: u64,
     commit: Commit,
     /// Which of the tenant's keys wraps this namespace's.
@@ -245,13 +235,7 @@ impl From<NamespaceView> for Namespace {
                 pii: Some(s.screening.pii.into()),
                 secret: Some(s.screening.secret.into()),
             },
-            retention: RetentionBody {
-                days: Some(s.retention.days),
-                original: Some(match s.retention.original {
-                    kernel::Original::Keep => OriginalWord::Keep,
-                    kernel::Original::Drop => OriginalWord::Drop,
-                }),
-            },
+            retention: RetentionBody { days: Some(s.retention.days), original: Some(KEEP.to_owned()) },
             require_readers: s.require_readers,
             created_at: view.created_at.to_string(),
             documents: view.documents,

@@ -1,10 +1,13 @@
 //! Measuring recall, on the wire.
 
 use super::{
-    common::{self, Commit, Finite},
+    common::{self, Commit},
     search::{ActingAs, SegmentSearch},
 };
-use crate::{http::call::Incoming, strict::Tree};
+use crate::{
+    http::call::Incoming,
+    strict::{List, Tree, Vector},
+};
 use engine::{Probe, RecallRequest};
 use kernel::{Error, Untrusted, limits};
 use serde::{Deserialize, Serialize};
@@ -19,9 +22,11 @@ pub(crate) struct Recall {
     /// Stored vectors of eligible passages to search for, 1 to 1,000, evenly spread. Each is its own nearest.
     samples: Option<usize>,
     /// Questions for the namespace's model, at most 1,000.
-    queries: Option<Vec<String>>,
+    #[schema(value_type = Option<Vec<String>>)]
+    queries: Option<List<String, MOST>>,
     /// Vectors, at most 1,000.
-    vectors: Option<Vec<Vec<Finite>>>,
+    #[schema(value_type = Option<Vec<Vec<common::Finite>>>)]
+    vectors: Option<List<Vector, MOST>>,
     /// Nearest passages that count, 1 to 1,000. Absent: 10.
     top_k: Option<usize>,
     #[schema(value_type = Option<Object>)]
@@ -50,16 +55,17 @@ impl Incoming for Recall {
                 count("samples", samples)?;
                 Probe::Samples(samples)
             }
-            (None, Some(queries), None) => {
+            (None, Some(List(queries)), None) => {
                 count("queries", queries.len())?;
                 if queries.iter().any(|q| q.len() > limits::QUERY_BYTES_MAX || q.trim().is_empty()) {
                     return Err(Error::invalid("queries", "must each be 1 to 32768 bytes, not all blank"));
                 }
                 Probe::Questions(queries.into_iter().map(Untrusted::new).collect())
             }
-            (None, None, Some(vectors)) => {
+            (None, None, Some(List(vectors))) => {
                 count("vectors", vectors.len())?;
-                Probe::Vectors(vectors.into_iter().map(common::floats).collect())
+                let vector = |(n, Vector(v)): (usize, Vector)| v.map_err(|fault| fault.at(&format!("vectors[{n}]")));
+                Probe::Vectors(vectors.into_iter().enumerate().map(vector).collect::<Result<_, _>>()?)
             }
             _ => return Err(Error::invalid("samples", "give one of samples, queries and vectors")),
         };
@@ -78,14 +84,15 @@ pub(crate) struct RecallReply {
     /// Queries that were asked: fewer than wanted where fewer passages are eligible.
     queries: usize,
     top_k: usize,
-    /// Passages of the namespace.
+    /// Passages of the namespace that the key sees.
     rows: u64,
     /// Those that might answer.
     eligible_rows: u64,
     /// How often a segment was searched in each way: `scan`, `walk`, `walk_then_scan`.
     ways: BTreeMap<&'static str, usize>,
-    /// Passages compared for each that an exact scan compares.
-    compared_share: f64,
+    /// Passages compared for each that an exact scan compares. Absent for a key without `read_all`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    compared_share: Option<f64>,
     /// The plan of the last query.
     segments: Vec<SegmentSearch>,
     commit: Commit,

@@ -1,15 +1,39 @@
 //! Reranking on the wire: what a request asks of it, and what `explain` says.
 
 use engine::{Rerank, Reranked};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
+use std::fmt;
 use utoipa::ToSchema;
 
 /// Whether a model judges the best candidates again: `true` and `{}` leave the rest to the server.
-#[derive(Deserialize, ToSchema)]
-#[serde(untagged, expecting = "must be true, false, or an object of `model` and `depth`")]
+#[derive(ToSchema)]
+#[serde(untagged)]
 pub(crate) enum RerankBody {
     Switch(bool),
     Asked(RerankAsk),
+}
+
+/// By hand: serde's own way for an untagged enum keeps whatever is sent before it looks at it.
+impl<'de> Deserialize<'de> for RerankBody {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl<'de> de::Visitor<'de> for Either {
+            type Value = RerankBody;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("true, false, or an object of `model` and `depth`")
+            }
+
+            fn visit_bool<E>(self, v: bool) -> Result<RerankBody, E> {
+                Ok(RerankBody::Switch(v))
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, members: A) -> Result<RerankBody, A::Error> {
+                RerankAsk::deserialize(de::value::MapAccessDeserializer::new(members)).map(RerankBody::Asked)
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
 }
 
 /// How the best candidates are judged again.

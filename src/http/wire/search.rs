@@ -1,11 +1,14 @@
 //! Search and context on the wire.
 
 use super::{
-    common::{self, Commit, Finding, Finite},
+    common::{self, Commit, Finding, Finite, PrincipalList, WordList},
     fusion::{DiversityBody, Fused, FusionBody},
     rerank::{RerankBody, RerankExplain},
 };
-use crate::{http::call::Incoming, strict::Tree};
+use crate::{
+    http::call::Incoming,
+    strict::{Tree, Unread, Vector},
+};
 use engine::{ContextRequest, Include, MinScores, Mode, Rendering, SearchRequest};
 use kernel::{CommitNo, Error, Principal, Untrusted, limits};
 use serde::{Deserialize, Serialize};
@@ -17,10 +20,11 @@ use utoipa::ToSchema;
 #[serde(deny_unknown_fields)]
 pub(crate) struct ActingAs {
     /// Such as `user:alice`.
-    principals: Vec<String>,
+    #[schema(value_type = Vec<String>)]
+    principals: PrincipalList,
     /// For policies; this server has none that read them, so anything in it is refused.
     #[schema(value_type = Option<BTreeMap<String, Object>>)]
-    attributes: Option<BTreeMap<String, Tree>>,
+    attributes: Option<Unread>,
 }
 
 impl ActingAs {
@@ -29,10 +33,10 @@ impl ActingAs {
     /// # Errors
     /// Names the member.
     pub(crate) fn check(self) -> Result<Vec<Principal>, Error> {
-        if self.attributes.is_some_and(|a| !a.is_empty()) {
+        if self.attributes.is_some_and(|a| a.filled) {
             return Err(Error::invalid("as.attributes", "is for policies, and this server has none that read it"));
         }
-        common::principals("as.principals", &self.principals)
+        common::principals("as.principals", self.principals)
     }
 }
 
@@ -64,7 +68,8 @@ macro_rules! searching {
             /// word with a star at its end (`comput*`) stands for all that begin so. Nothing in a question is an error.
             query: Option<String>,
             /// Or its vector.
-            vector: Option<Vec<Finite>>,
+            #[schema(value_type = Option<Vec<common::Finite>>)]
+            vector: Option<Vector>,
             /// Hits wanted, 1 to 1,000. Absent: 10.
             top_k: Option<usize>,
             /// Absent: what serves; the reply says which.
@@ -73,7 +78,8 @@ macro_rules! searching {
             filter: Option<Tree>,
             r#as: Option<ActingAs>,
             /// `text`, `attributes`, `vector`, `explain`, `highlights`. Absent: `text` and `attributes`.
-            include: Option<Vec<String>>,
+            #[schema(value_type = Option<Vec<String>>)]
+            include: Option<WordList>,
             min_scores: Option<MinScoresBody>,
             /// At most so many passages of one document.
             max_per_document: Option<usize>,
@@ -134,12 +140,12 @@ searching!(
 /// The members that search and context share.
 struct SearchBody {
     query: Option<String>,
-    vector: Option<Vec<Finite>>,
+    vector: Option<Vector>,
     top_k: Option<usize>,
     mode: Option<ModeWord>,
     filter: Option<Tree>,
     acting_as: Option<ActingAs>,
-    include: Option<Vec<String>>,
+    include: Option<WordList>,
     min_scores: Option<MinScoresBody>,
     max_per_document: Option<usize>,
     max_per_source: Option<usize>,
@@ -174,11 +180,11 @@ impl SearchBody {
             return Err(Error::invalid("max_per_document", "must be at least 1"));
         }
         let wanted = self.min_scores.unwrap_or(MinScoresBody { vector: None, text: None, rerank: None });
-        let include =
-            common::include(self.include.as_deref(), &["text", "attributes", "vector", "explain", "highlights"])?;
+        let known = ["text", "attributes", "vector", "explain", "highlights"];
+        let include = common::include(self.include.as_ref().map(|list| &*list.0), &known)?;
         Ok(SearchRequest {
             query: self.query.map(Untrusted::new),
-            vector: self.vector.map(common::floats),
+            vector: self.vector.map(|v| v.0.map_err(|fault| fault.at("vector"))).transpose()?,
             top_k,
             mode: self.mode.map(Mode::from),
             filter: common::filter(self.filter)?,
@@ -269,7 +275,7 @@ pub(crate) struct Hit {
     text: Option<String>,
     #[schema(value_type = Option<BTreeMap<String, Object>>)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    attributes: Option<BTreeMap<String, serde_json::Value>>,
+    attributes: Option<common::Shown>,
     #[serde(skip_serializing_if = "Option::is_none")]
     vector: Option<Vec<f32>>,
     /// Unicode code points of the document's text: first, and one past the last.
@@ -302,7 +308,8 @@ pub(crate) struct Explain {
     eligible_rows: u64,
     text_candidates: usize,
     vector_candidates: usize,
-    /// How the vector arm searched each segment in which a passage was eligible.
+    /// How the vector arm searched each segment in which a passage was eligible; for a key without `read_all`, which is
+    /// not told how the namespace is cut, all of them as one.
     segments: Vec<SegmentSearch>,
     /// Constant of the reciprocal rank fusion.
     rrf_k: f32,
@@ -327,10 +334,13 @@ pub(crate) struct SegmentSearch {
     /// Passages that a walk kept in view.
     #[serde(skip_serializing_if = "Option::is_none")]
     breadth: Option<usize>,
-    /// Passages compared by their int8 codes.
-    compared: u64,
+    /// Passages compared by their int8 codes. Absent for a key without `read_all`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    compared: Option<u64>,
     /// Passages scored in 16 bits: the best of those, or all where so few were eligible that none was compared.
-    rescored: u64,
+    /// Absent for a key without `read_all`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rescored: Option<u64>,
 }
 
 impl From<engine::SegmentSearch> for SegmentSearch {
@@ -377,7 +387,7 @@ impl From<engine::Hit> for Hit {
             title: filled(hit.title),
             uri: filled(hit.uri),
             text: hit.text.map(Untrusted::into_exposed),
-            attributes: hit.attributes.as_ref().map(common::shown),
+            attributes: hit.attributes.map(common::Shown),
             vector: hit.vector,
             span: [hit.span.0, hit.span.1],
             highlights: hit.highlights.map(|spans| spans.into_iter().map(|(start, end)| [start, end]).collect()),
@@ -421,6 +431,7 @@ pub(crate) struct Source {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct LeftOut {
     document_id: String,
+    /// `budget`: it did not fit into `max_tokens`. `reply_size`: nor into the 16 MiB of a reply.
     why: &'static str,
 }
 

@@ -4,6 +4,8 @@ use super::{admin, documents, keys, namespaces, search};
 use crate::http::call::Incoming;
 use kernel::{Code, Error};
 
+mod memory;
+
 /// Reads and checks a body as the server does.
 fn read<B: Incoming>(text: &str) -> Result<B::Checked, Error> {
     let body: B = crate::strict::json(text.as_bytes()).map_err(|c| {
@@ -33,33 +35,73 @@ fn a_whole_upsert_is_taken() {
 }
 
 #[test]
-fn a_wrong_upsert_names_the_member() {
+fn a_malformed_upsert_names_the_member() {
     for (document, expected) in [
         (r#"{"text":"t","vektor":[1]}"#, "unknown_field documents[0].vektor"),
         (r#"{"text":7}"#, "invalid_request documents[0].text"),
-        (r#"{"id":"a"}"#, "invalid_request documents[0].text"),
-        (r#"{"id":"","text":"t"}"#, "invalid_request documents[0].id"),
-        (r#"{"id":"a\u0000","text":"t"}"#, "invalid_request documents[0].id"),
-        (r#"{"text":"t","content_base64":"aGk="}"#, "invalid_request documents[0].content_base64"),
-        (r#"{"content_base64":"%%%"}"#, "invalid_request documents[0].content_base64"),
+        (r#"{"text":"t","attributes":7}"#, "invalid_request documents[0].attributes"),
+        (r#"{"text":"t","attributes":{"a":1,"b":2,"a":1}}"#, "invalid_request documents[0].attributes.a"),
         (r#"{"text":"t","readers":[]}"#, "invalid_request documents[0].readers"),
-        (r#"{"text":"t","readers":["alice"]}"#, "invalid_request documents[0].readers[0]"),
-        (r#"{"text":"t","vector":[1,1e39]}"#, "invalid_request documents[0].vector[1]"),
+        (r#"{"text":"t","readers":[7]}"#, "invalid_request documents[0].readers[0]"),
         (r#"{"text":"t","vector":[1e999]}"#, "invalid_request documents[0].vector[0]"),
         (r#"{"text":"t","vector":[NaN]}"#, "invalid_request documents[0].vector[0]"),
         (r#"{"text":"t","vector":["1"]}"#, "invalid_request documents[0].vector[0]"),
-        (r#"{"text":"t","expires_at":"tomorrow"}"#, "invalid_request documents[0].expires_at"),
-        (r#"{"text":"t","attributes":{"a":{"b":1}}}"#, "invalid_request documents[0].attributes.a"),
-        (r#"{"text":"t","attributes":{"$a":1}}"#, "invalid_request documents[0].attributes"),
         (r#"{"text":"t","text":"u"}"#, "invalid_request documents[0].text"),
     ] {
         assert_eq!(refused::<documents::Upsert>(&format!(r#"{{"documents":[{document}]}}"#)), expected, "{document}");
     }
     assert_eq!(refused::<documents::Upsert>(r#"{"documents":[]}"#), "invalid_request documents");
+    let many = vec![r#"{"text":"t"}"#; 1_001].join(",");
+    assert_eq!(refused::<documents::Upsert>(&format!(r#"{{"documents":[{many}]}}"#)), "invalid_request documents");
     assert_eq!(
         refused::<documents::Upsert>(r#"{"documents":[{"text":"t"}],"on_conflict":"merge"}"#),
         "invalid_request on_conflict"
     );
+    let values = format!("[{}]", vec!["1"; 256].join(","));
+    let attributes = (0..64).map(|n| format!(r#""a{n}":{values}"#)).collect::<Vec<_>>().join(",");
+    let documents = vec![format!(r#"{{"text":"t","attributes":{{{attributes}}}}}"#); 65].join(",");
+    assert_eq!(refused::<documents::Upsert>(&format!(r#"{{"documents":[{documents}]}}"#)), "invalid_request documents");
+}
+
+#[test]
+fn a_document_that_is_wrong_in_itself_fails_alone_and_names_the_member() {
+    let long = "x".repeat(5_000);
+    let values = vec!["1"; 257].join(",");
+    let members = (0..65).map(|n| format!(r#""a{n}":1"#)).collect::<Vec<_>>().join(",");
+    let numbers = vec!["1"; 4_097].join(",");
+    let readers = vec![r#""user:a""#; 257].join(",");
+    for (document, param) in [
+        (r#"{"id":"a"}"#, "text"),
+        (r#"{"id":"","text":"t"}"#, "id"),
+        (r#"{"id":"a\u0000","text":"t"}"#, "id"),
+        (&format!(r#"{{"id":"{long}","text":"t"}}"#), "id"),
+        (r#"{"text":"t","content_base64":"aGk="}"#, "content_base64"),
+        (r#"{"content_base64":"%%%"}"#, "content_base64"),
+        (r#"{"text":"t","readers":["user:a","alice"]}"#, "readers[1]"),
+        (&format!(r#"{{"text":"t","readers":[{readers}]}}"#), "readers"),
+        (r#"{"text":"t","vector":[1,1e39]}"#, "vector[1]"),
+        (&format!(r#"{{"text":"t","vector":[{numbers}]}}"#), "vector"),
+        (r#"{"text":"t","expires_at":"tomorrow"}"#, "expires_at"),
+        (r#"{"text":"t","attributes":{"a":{"b":1}}}"#, "attributes.a"),
+        (r#"{"text":"t","attributes":{"a":[1,[2,[3]],4],"b":2}}"#, "attributes.a"),
+        (r#"{"text":"t","attributes":{"a":[null]}}"#, "attributes.a"),
+        (&format!(r#"{{"text":"t","attributes":{{"a":"{long}"}}}}"#), "attributes.a"),
+        (&format!(r#"{{"text":"t","attributes":{{"a":["{long}"]}}}}"#), "attributes.a"),
+        (&format!(r#"{{"text":"t","attributes":{{"a":[{values}],"b":{{}}}}}}"#), "attributes.a"),
+        (&format!(r#"{{"text":"t","attributes":{{"{long}":1}}}}"#), "attributes"),
+        (&format!(r#"{{"text":"t","attributes":{{{members}}}}}"#), "attributes"),
+        (r#"{"text":"t","attributes":{"$a":1}}"#, "attributes"),
+        (r#"{"text":"t","attributes":{"":1,"x":[[{"y":[]}]]}}"#, "attributes"),
+    ] {
+        let body = format!(r#"{{"documents":[{{"id":"x","text":"t"}},{document},{{"id":"y","text":"t"}}]}}"#);
+        let request = read::<documents::Upsert>(&body).unwrap_or_else(|e| panic!("{document}: {e}"));
+        assert_eq!(request.documents.len(), 2, "{document}");
+        let [(at, result)] = request.refused.as_slice() else { panic!("one is refused: {document}") };
+        let error = result.error.as_ref().expect("it says why");
+        let found = (*at, error.code, error.param.clone().unwrap_or_default());
+        assert_eq!(found, (1, Code::InvalidRequest, format!("documents[1].{param}")), "{document}");
+        assert!(!error.message.contains("xxx"), "nothing of the value: {}", error.message);
+    }
 }
 
 #[test]
@@ -90,12 +132,17 @@ fn a_search_is_checked() {
         (r#"{"query":"q","mode":"fast"}"#, "invalid_request mode"),
         (r#"{"query":"q","include":["body"]}"#, "invalid_request include"),
         (r#"{"query":"q","rerank":"judge"}"#, "invalid_request rerank"),
-        (r#"{"query":"q","rerank":{"model":"judge","depht":5}}"#, "invalid_request rerank"),
+        (r#"{"query":"q","rerank":{"model":"judge","depht":5}}"#, "unknown_field rerank.depht"),
+        (r#"{"query":"q","rerank":[1]}"#, "invalid_request rerank"),
         (r#"{"query":"q","filter":{}}"#, "invalid_request filter.type"),
         (r#"{"query":"q","filter":{"type":"eq","key":"a","value":1,"extra":2}}"#, "unknown_field filter"),
         (r#"{"query":"q","as":{"principals":[]}}"#, "invalid_request as.principals"),
         (r#"{"query":"q","as":{"principals":["user:a"],"attributes":{"a":1}}}"#, "invalid_request as.attributes"),
         (r#"{"query":"q","tenant":"other"}"#, "unknown_field tenant"),
+        (r#"{"query":"q","vector":[1e39]}"#, "invalid_request vector[0]"),
+        (r#"{"query":"q","filter":[1,1]}"#, "invalid_request filter"),
+        (&format!(r#"{{"query":"q","filter":[{}]}}"#, vec!["1"; 2_000].join(",")), "invalid_request filter"),
+        (&format!(r#"{{"query":"q","include":[{}]}}"#, vec![r#""text""#; 300].join(",")), "invalid_request include"),
     ] {
         assert_eq!(refused::<search::Search>(text), expected, "{text}");
     }

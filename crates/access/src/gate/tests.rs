@@ -4,7 +4,8 @@ use crate::{
     Whoami,
 };
 use kernel::{
-    Audience, Entropy, ManualClock, NamespaceName, Principal, Quotas, Scope, SeededEntropy, Timestamp, limits,
+    Audience, Entropy, ManualClock, NamespaceName, Principal, Quotas, ReadersRule, Scope, SeededEntropy, Timestamp,
+    limits,
 };
 use proptest::prelude::*;
 use rstest::rstest;
@@ -410,7 +411,7 @@ fn audiences() {
     let them = vec![principal("user:them"), principal("group:x")];
     let audience = |scopes: &[Scope], acting: Option<&[Principal]>| {
         let key = house.key("acme", scopes, |k| k.principals = me.clone());
-        house.gate.admit::<Whoami>(Some(&key), ask(None)).unwrap().audience(acting)
+        house.gate.admit::<Whoami>(Some(&key), ask(None)).unwrap().audience(acting, ReadersRule::Optional)
     };
     let some = |list: &[Principal]| Audience::Principals(list.to_vec());
 
@@ -419,10 +420,25 @@ fn audiences() {
     assert_eq!(audience(&[Scope::ActAs], Some(&them)).unwrap(), some(&them));
     assert_eq!(audience(&[Scope::ActAs], Some(&[])).unwrap(), some(&[]));
     assert_eq!(audience(&[Scope::ReadAll], None).unwrap(), Audience::Everything);
+    assert_eq!(audience(&[Scope::Overwrite], None).unwrap(), some(&me), "what is written over is not read");
     assert_eq!(audience(&[Scope::ReadAll, Scope::ActAs], Some(&them)).unwrap(), some(&them));
     for scopes in [&[][..], &[Scope::ReadAll], &[Scope::Search]] {
         let error = audience(scopes, Some(&them)).unwrap_err();
         assert_eq!((error.code, error.param.as_deref()), (Code::Forbidden, Some("as")));
+    }
+    for rule in [ReadersRule::Optional, ReadersRule::Required] {
+        let grant = |scopes: &[Scope]| {
+            let key = house.key("acme", scopes, |k| k.principals = me.clone());
+            house.gate.admit::<Whoami>(Some(&key), ask(None)).unwrap()
+        };
+        let mine = grant(&[]).audience(None, rule).unwrap();
+        assert_eq!(mine.may_see(None), rule == ReadersRule::Optional);
+        assert!(mine.may_see(Some(&me)) && !mine.may_see(Some(&them)));
+        assert_eq!(grant(&[Scope::Ingest, Scope::Delete]).write_audience(rule), mine);
+        for scope in [Scope::Overwrite, Scope::ReadAll] {
+            assert_eq!(grant(&[scope]).write_audience(rule), Audience::Everything);
+        }
+        assert_eq!(grant(&[Scope::ReadAll]).audience(None, rule).unwrap(), Audience::Everything);
     }
     let crowd = vec![principal("user:x"); limits::READERS_MAX + 1];
     assert_eq!(audience(&[Scope::ActAs], Some(&crowd)).unwrap_err().code, Code::InvalidRequest);
@@ -466,7 +482,7 @@ fn delegation_is_custodial_and_by_role() {
             assert_eq!(grant.identity(), &Identity::Operator(operator.name().clone()));
             assert_eq!(grant.request(), operator.request());
             assert!(Scope::ALL.iter().all(|s| !grant.has(*s)), "an operator carries no scope");
-            assert_eq!(grant.audience(None).unwrap(), Audience::Principals(Vec::new()));
+            assert_eq!(grant.audience(None, ReadersRule::Optional).unwrap(), Audience::Principals(Vec::new()));
             assert!(grant.namespace().is_none() && !grant.may_enter(&namespace("docs")));
             let gone = house.gate.delegate::<Erase>(&operator, &tenant("gone")).unwrap_err();
             assert_eq!(body(&gone), body(&Error::not_found()));

@@ -34,8 +34,8 @@ impl Iterator for Reader {
             if line.trim().is_empty() {
                 continue;
             }
-            let row = serde_json::from_str(&line);
-            return Some(row.map_err(|e| RowsError::Row { row: self.row, what: e.to_string() }));
+            let row = crate::exact_json(&line);
+            return Some(row.map_err(|what| RowsError::Row { row: self.row, what }));
         }
     }
 }

@@ -3,14 +3,20 @@
 //! Promises: threads go round between the tenants that have jobs, whatever the number of jobs each has. A tenant that
 //! was alone for a second may use every core; as soon as another comes, one core is the others'. There is one thread
 //! more than cores, so that who comes does not wait for a job that runs. Of one tenant, four answers go before a write that waits.
-//! Bounded, for all and for each; who is refused is told when to come back.
+//! Bounded, for all and for each; who is refused is told when to come back. A job that waits for a network
+//! ([`kernel::blocking`]) lets another thread compute meanwhile, and then takes its tenant's turn again.
 //! Knows tenants as opaque ids and jobs as closures.
 
-use kernel::{Clock, Code, Error, Incarnation};
+use kernel::{Clock, Code, Error, HandBack, Incarnation, limits};
 use std::{
+    cell::Cell,
     collections::{HashMap, VecDeque},
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    rc::Rc,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -35,6 +41,8 @@ struct Shared {
     come: Condvar,
     clock: Arc<dyn Clock>,
     cores: usize,
+    /// Threads that compute at once.
+    slots: usize,
     waiting_max: usize,
     turns: bool,
 }
@@ -54,6 +62,12 @@ struct State {
     /// Who has jobs that wait; whoever stands first is served next.
     turns: VecDeque<Owner>,
     waiting: usize,
+    /// All there are.
+    threads: usize,
+    /// Those that have a job and compute.
+    computing: usize,
+    /// Those that wait inside a job, for a network or for their turn after it.
+    away: usize,
     latest: Seen,
     /// The latest of somebody else than that.
     before: Seen,
@@ -72,8 +86,19 @@ struct Lane {
     answers: VecDeque<Job>,
     writes: VecDeque<Job>,
     running: usize,
+    /// Jobs that wait for a network.
+    blocked: usize,
+    /// Jobs that have waited and want to go on: they come first.
+    resumed: VecDeque<Arc<Ticket>>,
     /// Answers since the last write.
     answered: usize,
+}
+
+/// What a job waits with for its turn.
+#[derive(Default)]
+struct Ticket {
+    granted: AtomicBool,
+    come: Condvar,
 }
 
 impl Lanes {
@@ -85,13 +110,11 @@ impl Lanes {
         let LanesConfig { cores, waiting_max, clock, turns } = config;
         let cores = cores.max(1);
         let (state, come) = (Mutex::default(), Condvar::new());
-        let lanes = Self(Arc::new(Shared { state, come, clock, cores, waiting_max, turns }));
-        for i in 0..cores + usize::from(turns) {
-            let shared = lanes.0.clone();
-            std::thread::Builder::new()
-                .name(format!("cpu-{i}"))
-                .spawn(move || shared.work())
-                .map_err(|e| Error::internal("worker threads do not start").with_source(e))?;
+        let slots = cores + usize::from(turns);
+        let lanes = Self(Arc::new(Shared { state, come, clock, cores, slots, waiting_max, turns }));
+        for _ in 0..slots {
+            let mut state = lanes.0.lock();
+            lanes.0.spawn(&mut state).map_err(|e| Error::internal("worker threads do not start").with_source(e))?;
         }
         Ok(lanes)
     }
@@ -163,27 +186,48 @@ impl Drop for Lanes {
             std::mem::take(&mut state.lanes)
         };
         self.0.come.notify_all();
+        // Who waits inside a job goes on without a turn, to its end.
+        unrun.values().flat_map(|lane| &lane.resumed).for_each(|ticket| ticket.come.notify_all());
         drop(unrun);
     }
 }
 
 impl Shared {
-    fn work(&self) {
+    /// Starts one more thread.
+    fn spawn(self: &Arc<Self>, state: &mut State) -> std::io::Result<()> {
+        let shared = self.clone();
+        let name = format!("cpu-{}", state.threads);
+        std::thread::Builder::new().name(name).spawn(move || shared.work())?;
+        state.threads += 1;
+        Ok(())
+    }
+
+    fn work(self: Arc<Self>) {
+        let worker = Rc::new(Worker { shared: self.clone(), owner: Cell::new(None), keeps: Cell::new(true) });
+        kernel::on_blocking(worker.clone());
         let mut state = self.lock();
         loop {
             if state.closed {
                 return;
             }
             let now = self.clock.monotonic();
-            let Some((owner, job)) = state.next(|state, owner| self.each_max(state, owner, now)) else {
+            let next = state.next(self.slots, |state, owner| self.each_max(state, owner, now));
+            let Some((owner, job)) = next else {
+                // Others came while this one waited inside a job.
+                if state.threads - state.away > self.slots {
+                    state.threads -= 1;
+                    return;
+                }
                 // Under the lock, so that whoever asks and then wakes everybody finds nobody on the way to sleep.
                 kernel::wipe_stack_if_asked();
                 state = self.come.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
             };
             drop(state);
+            worker.owner.set(Some(owner));
             // A panic ends this job only: who waits for it is told by what it drops.
             let _ = catch_unwind(AssertUnwindSafe(job));
+            worker.owner.set(None);
             state = self.lock();
             state.done(owner);
         }
@@ -204,13 +248,62 @@ impl Shared {
     }
 }
 
+/// A thread, as what waits inside its job sees it.
+struct Worker {
+    shared: Arc<Shared>,
+    /// Whose job it has.
+    owner: Cell<Option<Owner>>,
+    /// Whether it computes on, for others too, while it waits: so many wait that no thread is to be had.
+    keeps: Cell<bool>,
+}
+
+impl HandBack for Worker {
+    fn leave(&self) {
+        self.keeps.set(true);
+        let Some(owner) = self.owner.get() else { return };
+        let mut state = self.shared.lock();
+        if state.closed || state.away >= limits::BLOCKED_JOBS_MAX {
+            return;
+        }
+        // Somebody has to compute instead.
+        if state.threads - (state.away + 1) < self.shared.slots && self.shared.spawn(&mut state).is_err() {
+            return;
+        }
+        let Some(lane) = state.lanes.get_mut(&owner) else { return };
+        lane.running -= 1;
+        lane.blocked += 1;
+        state.computing -= 1;
+        state.away += 1;
+        self.keeps.set(false);
+        drop(state);
+        self.shared.come.notify_one();
+    }
+
+    fn rejoin(&self) {
+        let Some(owner) = self.owner.get().filter(|_| !self.keeps.get()) else { return };
+        let mut state = self.shared.lock();
+        let Some(lane) = state.lanes.get_mut(&owner) else { return };
+        let ticket = Arc::new(Ticket::default());
+        let waited = lane.waits();
+        lane.blocked -= 1;
+        lane.resumed.push_back(ticket.clone());
+        if !waited {
+            state.turns.push_back(owner);
+        }
+        self.shared.come.notify_one();
+        while !ticket.granted.load(Ordering::Relaxed) && !state.closed {
+            state = ticket.come.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
 impl State {
     fn take(&mut self, owner: Owner, urgency: Urgency, job: Job) {
         if self.closed {
             return;
         }
         let lane = self.lanes.entry(owner).or_default();
-        if lane.waiting() == 0 {
+        if !lane.waits() {
             self.turns.push_back(owner);
         }
         match urgency {
@@ -233,26 +326,40 @@ impl State {
         other.at.is_some_and(|at| now.saturating_sub(at) < COMPANY)
     }
 
-    /// The next job of the first owner who has fewer running than may. That owner goes to the end of the row.
-    fn next(&mut self, each_max: impl Fn(&State, Owner) -> usize) -> Option<(Owner, Job)> {
-        let may = |owner: &Owner| self.lanes.get(owner).is_some_and(|lane| lane.running < each_max(self, *owner));
-        let at = self.turns.iter().position(may)?;
-        let owner = self.turns.remove(at)?;
-        let lane = self.lanes.get_mut(&owner)?;
-        let job = lane.pop()?;
-        lane.running += 1;
-        self.waiting -= 1;
-        if lane.waiting() > 0 {
-            self.turns.push_back(owner);
+    /// The next job of the first owner who has fewer running than may. That owner goes to the end of the row. Jobs that
+    /// have waited inside go on first, on their own threads.
+    fn next(&mut self, slots: usize, each_max: impl Fn(&State, Owner) -> usize) -> Option<(Owner, Job)> {
+        while self.computing < slots {
+            let may = |owner: &Owner| {
+                self.lanes.get(owner).is_some_and(|lane| lane.running < each_max(self, *owner) && lane.may_begin())
+            };
+            let at = self.turns.iter().position(may)?;
+            let owner = self.turns.remove(at)?;
+            let lane = self.lanes.get_mut(&owner)?;
+            let resumed = lane.resumed.pop_front();
+            let job = if resumed.is_none() { lane.pop() } else { None };
+            lane.running += 1;
+            self.computing += 1;
+            if lane.waits() {
+                self.turns.push_back(owner);
+            }
+            let Some(ticket) = resumed else {
+                self.waiting -= 1;
+                return job.map(|job| (owner, job));
+            };
+            self.away -= 1;
+            ticket.granted.store(true, Ordering::Relaxed);
+            ticket.come.notify_one();
         }
-        Some((owner, job))
+        None
     }
 
     /// The thread that calls this looks for another job right away: nobody has to be woken.
     fn done(&mut self, owner: Owner) {
+        self.computing = self.computing.saturating_sub(1);
         let Some(lane) = self.lanes.get_mut(&owner) else { return };
         lane.running -= 1;
-        if lane.running == 0 && lane.waiting() == 0 {
+        if lane.running == 0 && lane.blocked == 0 && !lane.waits() {
             self.lanes.remove(&owner);
         }
     }
@@ -268,6 +375,16 @@ impl Lane {
 
     fn waiting(&self) -> usize {
         self.answers.len() + self.writes.len()
+    }
+
+    /// Whether anything of it waits for a thread.
+    fn waits(&self) -> bool {
+        self.waiting() > 0 || !self.resumed.is_empty()
+    }
+
+    /// Whether so few of its jobs wait for a network that one more may.
+    fn may_begin(&self) -> bool {
+        !self.resumed.is_empty() || self.blocked < limits::BLOCKED_JOBS_PER_TENANT_MAX
     }
 }
 

@@ -2,13 +2,14 @@
 //! the budget by itself.
 
 use kernel::{TokenSpan, Tokens};
+use std::ops::ControlFlow;
 use unicode_segmentation::UnicodeSegmentation;
 
 /// A token longer than this counts as several, bytes: a word of a megabyte is one unknown token
 /// to some models.
 const TOKEN_BYTES_MAX: usize = 256;
 /// Sentences longer than this are cut before they are counted, bytes; bounds a tokenizer's memory.
-const SENTENCE_BYTES_MAX: usize = 64 << 10;
+const SENTENCE_BYTES_MAX: usize = 16 << 10;
 
 /// A sentence, or a piece of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,29 +21,59 @@ pub(super) struct Unit {
     pub(super) heading: bool,
     /// Starts a paragraph.
     pub(super) paragraph: bool,
-    /// Tokens of the paragraph that it starts.
+    /// Tokens of the paragraph that it starts; where they exceed the budget, some number that does too.
     pub(super) paragraph_tokens: usize,
 }
 
-/// Cuts a text: paragraphs (and headings), then sentences, then tokens.
-pub(super) fn cut(text: &str, headings: &[usize], tokens: &dyn Tokens, budget: usize) -> Vec<Unit> {
-    let mut units: Vec<Unit> = Vec::new();
+/// Cuts a text: paragraphs (and headings), then sentences, then tokens. Calls back with each unit until told to stop.
+/// Holds no more units at a time than fill a budget, and those of one sentence: a text may have one for every two bytes.
+pub(super) fn cut(
+    text: &str,
+    headings: &[usize],
+    tokens: &dyn Tokens,
+    budget: usize,
+    visit: &mut dyn FnMut(Unit) -> ControlFlow<()>,
+) -> ControlFlow<()> {
     let mut headings = headings.iter().copied().peekable();
     for (start, end) in paragraphs(text) {
-        let first = units.len();
         let mut heading = false;
         while headings.next_if(|h| *h < end).is_some() {
             heading = true;
         }
+        // The first units, until it is known whether the paragraph fits a budget.
+        let (mut waiting, mut sum, mut open) = (Vec::new(), 0, true);
         for (start, end) in sentences(text, start, end) {
-            pieces(&text[start..end], start, tokens, budget, &mut units);
+            let before = waiting.len();
+            pieces(&text[start..end], start, tokens, budget, &mut waiting);
+            sum += waiting[before..].iter().map(|u| u.tokens).sum::<usize>();
+            open &= sum <= budget && waiting.len() <= WAITING_MAX;
+            if !open {
+                flush(&mut waiting, heading, sum, start, visit)?;
+            }
         }
-        let paragraph_tokens = units[first..].iter().map(|u| u.tokens).sum();
-        if let Some(unit) = units.get_mut(first) {
-            (unit.heading, unit.paragraph, unit.paragraph_tokens) = (heading, true, paragraph_tokens);
-        }
+        flush(&mut waiting, heading, sum, start, visit)?;
     }
-    units
+    ControlFlow::Continue(())
+}
+
+/// Units of a paragraph that are held back at most. Only signs that a model has no token for make so many small ones.
+const WAITING_MAX: usize = 8_192;
+
+/// Hands over what waited. What begins where the paragraph does knows of the paragraph.
+fn flush(
+    waiting: &mut Vec<Unit>,
+    heading: bool,
+    tokens: usize,
+    paragraph: usize,
+    visit: &mut dyn FnMut(Unit) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    for mut unit in waiting.drain(..) {
+        if unit.start == paragraph {
+            (unit.heading, unit.paragraph, unit.paragraph_tokens) = (heading, true, tokens);
+        }
+        visit(unit)?;
+    }
+    ControlFlow::Continue(())
 }
 
 /// Stretches between blank lines, without the blanks around them.

@@ -3,17 +3,41 @@
 //! Values are compared after lower-casing and without spaces. What it does not know counts as
 //! visible, which is safe: visible text is screened too.
 
-use std::collections::HashSet;
+use std::{
+    collections::HashSet,
+    hash::{BuildHasher, RandomState},
+    sync::LazyLock,
+};
 
 /// What an inline style says of visibility.
 #[derive(Default)]
 pub(super) struct Style {
     /// Hidden whatever surrounds it.
     pub(super) hides: bool,
-    /// Text colour, in one spelling.
-    pub(super) color: Option<String>,
-    /// Background colour, in one spelling.
-    pub(super) background: Option<String>,
+    /// Text colour.
+    pub(super) color: Option<Color>,
+    /// Background colour.
+    pub(super) background: Option<Color>,
+}
+
+/// A colour, to be compared with another: red, green, blue and opacity, or the hash of what else was written. Small,
+/// because every open element has two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Color {
+    Rgba([u8; 4]),
+    Other(u64),
+}
+
+/// A class or an id with its mark (`.x`, `#y`), as a hash under a key of this process: style sheets may name millions.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Selector(u64);
+
+/// Under a key of this process: nobody outside finds two texts with one hash.
+static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
+/// The selector of a class (`.`) or an id (`#`).
+pub(super) fn selector(mark: char, name: &str) -> Selector {
+    Selector(HASHER.hash_one((mark, name)))
 }
 
 /// Reads a declaration block such as `display:none; color: #fff`.
@@ -45,8 +69,7 @@ pub(super) fn declarations(block: &str) -> Style {
             _ => {}
         }
     }
-    let invisible_ink =
-        style.color.as_deref().is_some_and(|c| c == "transparent" || (c.starts_with("rgba(") && c.ends_with(",0)")));
+    let invisible_ink = matches!(style.color, Some(Color::Rgba([.., 0])));
     style.hides |= invisible_ink || (out_of_flow && far) || (clipped && flat);
     style
 }
@@ -66,21 +89,78 @@ fn far_away(value: &str) -> bool {
     number(value).is_some_and(|x| if value.ends_with("em") { x.abs() >= 60.0 } else { x <= -500.0 || x >= 9_000.0 })
 }
 
-/// One spelling for the colours that hide text in practice.
-pub(super) fn color(value: &str) -> String {
-    match value {
-        "white" | "#fff" | "#ffff" | "#ffffffff" | "rgb(255,255,255)" => "#ffffff".to_owned(),
-        "black" | "#000" | "#000f" | "rgb(0,0,0)" => "#000000".to_owned(),
-        short if short.len() == 4 && short.is_ascii() && short.starts_with('#') => {
-            short[1..].chars().fold("#".to_owned(), |all, c| all + &c.to_string().repeat(2))
-        }
-        other => other.to_owned(),
+/// A colour as it was written. What it does not know is equal to itself only.
+pub(super) fn color(value: &str) -> Color {
+    let value: String = value.chars().filter(|c| !c.is_whitespace()).map(|c| c.to_ascii_lowercase()).take(64).collect();
+    let known = match value.strip_prefix('#') {
+        Some(digits) => hex(digits),
+        None => named(&value).or_else(|| function(&value)),
+    };
+    known.map_or_else(|| Color::Other(HASHER.hash_one(&value)), Color::Rgba)
+}
+
+/// `fff`, `ffff`, `ffffff`, `ffffffff`.
+fn hex(digits: &str) -> Option<[u8; 4]> {
+    let digits = digits.chars().map(|c| c.to_digit(16)).collect::<Option<Vec<u32>>>()?;
+    let pair = |high: u32, low: u32| u8::try_from(high * 16 + low).unwrap_or(u8::MAX);
+    Some(match digits[..] {
+        [r, g, b] => [pair(r, r), pair(g, g), pair(b, b), u8::MAX],
+        [r, g, b, a] => [pair(r, r), pair(g, g), pair(b, b), pair(a, a)],
+        [r, s, g, h, b, c] => [pair(r, s), pair(g, h), pair(b, c), u8::MAX],
+        [r, s, g, h, b, c, a, z] => [pair(r, s), pair(g, h), pair(b, c), pair(a, z)],
+        _ => return None,
+    })
+}
+
+/// The names that hide text in practice.
+fn named(name: &str) -> Option<[u8; 4]> {
+    Some(match name {
+        "transparent" => [0, 0, 0, 0],
+        "black" => [0, 0, 0, 255],
+        "white" => [255, 255, 255, 255],
+        "red" => [255, 0, 0, 255],
+        "lime" => [0, 255, 0, 255],
+        "blue" => [0, 0, 255, 255],
+        "yellow" => [255, 255, 0, 255],
+        "cyan" | "aqua" => [0, 255, 255, 255],
+        "magenta" | "fuchsia" => [255, 0, 255, 255],
+        "silver" => [192, 192, 192, 255],
+        "gray" | "grey" => [128, 128, 128, 255],
+        "maroon" => [128, 0, 0, 255],
+        "olive" => [128, 128, 0, 255],
+        "green" => [0, 128, 0, 255],
+        "purple" => [128, 0, 128, 255],
+        "teal" => [0, 128, 128, 255],
+        "navy" => [0, 0, 128, 255],
+        "whitesmoke" => [245, 245, 245, 255],
+        "snow" => [255, 250, 250, 255],
+        "ivory" => [255, 255, 240, 255],
+        _ => return None,
+    })
+}
+
+/// `rgb(255,255,255)`, `rgba(0,0,0,0)`, `rgb(100%,0%,0%/0.5)`; blanks are gone.
+fn function(value: &str) -> Option<[u8; 4]> {
+    let inner = value.strip_prefix("rgba(").or_else(|| value.strip_prefix("rgb("))?.strip_suffix(')')?;
+    let mut out = [0, 0, 0, u8::MAX];
+    let mut parts = inner.split([',', '/']);
+    for (at, byte) in out.iter_mut().enumerate() {
+        let Some(part) = parts.next() else { return (at == 3).then_some(out) };
+        let whole = if at == 3 { 1.0 } else { 255.0 };
+        let share = match part.strip_suffix('%') {
+            Some(percent) => percent.parse::<f64>().ok()? / 100.0,
+            None => part.parse::<f64>().ok()? / whole,
+        };
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to a byte")]
+        let level = (share.clamp(0.0, 1.0) * 255.0).round() as u8;
+        *byte = level;
     }
+    parts.next().is_none().then_some(out)
 }
 
 /// Adds the classes and ids (`.x`, `#y`) that a style sheet hides. Rules inside `@` blocks hold
 /// only sometimes and are left out.
-pub(super) fn hidden_selectors(sheet: &str, into: &mut HashSet<String>) {
+pub(super) fn hidden_selectors(sheet: &str, into: &mut HashSet<Selector>) {
     let mut rest = sheet;
     while let Some(open) = rest.find('{') {
         let selectors = &rest[..open];
@@ -111,10 +191,11 @@ fn skip_block(text: &str) -> &str {
 }
 
 /// `.x`, `#x`, `p.x`: the part from the mark on, if that is all there is.
-fn simple(selector: &str) -> Option<String> {
-    let selector = selector.trim();
-    let mark = selector.find(['.', '#'])?;
-    let name = &selector[mark + 1..];
+fn simple(written: &str) -> Option<Selector> {
+    let written = written.trim();
+    let mark = written.find(['.', '#'])?;
+    let name = &written[mark + 1..];
     let plain = |s: &str| s.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_'));
-    (plain(&selector[..mark]) && plain(name) && !name.is_empty()).then(|| selector[mark..].to_owned())
+    let sign = if written[mark..].starts_with('.') { '.' } else { '#' };
+    (plain(&written[..mark]) && plain(name) && !name.is_empty()).then(|| selector(sign, name))
 }

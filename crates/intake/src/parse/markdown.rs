@@ -1,27 +1,46 @@
 //! Markdown to visible text. Its events drive the same page as HTML does, so raw HTML inside
 //! Markdown hides and shows text exactly as it would in a browser.
 
+mod pieces;
+
 use super::{Content, HiddenKind, html::Reader};
+use pieces::pieces;
 use pulldown_cmark::{Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 
 /// Reads a Markdown document. Its first heading of the first level is the title that it names.
 pub(super) fn read(text: &str) -> Content {
-    let options = Options::ENABLE_TABLES
-        | Options::ENABLE_STRIKETHROUGH
-        | Options::ENABLE_FOOTNOTES
-        | Options::ENABLE_TASKLISTS
-        | Options::ENABLE_YAML_STYLE_METADATA_BLOCKS;
-    let reader = Reader::new();
+    let mut reader = Reader::new();
     let mut title = Title::Before;
-    for event in Parser::new_ext(text, options) {
-        title = title.follow(&event);
-        step(&reader, event);
+    for piece in pieces(text) {
+        match piece.bounded {
+            true => by_events(&mut reader, piece.text, &mut title),
+            false => as_source(&mut reader, piece.text),
+        }
     }
     let mut content = reader.finish();
     if let (true, Title::Inside(title) | Title::After(title)) = (content.title.is_empty(), title) {
         content.title = title.trim().to_owned();
     }
     content
+}
+
+fn by_events(reader: &mut Reader, text: &str, title: &mut Title) {
+    let options = Options::ENABLE_TABLES
+        | Options::ENABLE_STRIKETHROUGH
+        | Options::ENABLE_FOOTNOTES
+        | Options::ENABLE_TASKLISTS
+        | Options::ENABLE_YAML_STYLE_METADATA_BLOCKS;
+    for event in Parser::new_ext(text, options) {
+        title.follow(&event);
+        step(reader, event);
+    }
+}
+
+/// Text and tags as they stand: what HTML hides stays hidden, and marks are text.
+fn as_source(reader: &mut Reader, text: &str) {
+    reader.page().start("pre", None);
+    reader.feed(text);
+    reader.page().end("pre");
 }
 
 enum Title {
@@ -31,38 +50,41 @@ enum Title {
 }
 
 impl Title {
-    fn follow(self, event: &Event<'_>) -> Self {
-        match (self, event) {
-            (Title::Before, Event::Start(Tag::Heading { level: HeadingLevel::H1, .. })) => Title::Inside(String::new()),
-            (Title::Inside(title), Event::Text(text) | Event::Code(text)) => Title::Inside(title + text),
-            (Title::Inside(title), Event::SoftBreak) => Title::Inside(title + " "),
-            (Title::Inside(title), Event::End(TagEnd::Heading(_))) => Title::After(title),
-            (state, _) => state,
+    fn follow(&mut self, event: &Event<'_>) {
+        match (&mut *self, event) {
+            (Title::Before, Event::Start(Tag::Heading { level: HeadingLevel::H1, .. })) => {
+                *self = Title::Inside(String::new());
+            }
+            (Title::Inside(title), Event::Text(text) | Event::Code(text)) => title.push_str(text),
+            (Title::Inside(title), Event::SoftBreak) => title.push(' '),
+            (Title::Inside(title), Event::End(TagEnd::Heading(_))) => *self = Title::After(std::mem::take(title)),
+            _ => {}
         }
     }
 }
 
-fn step(reader: &Reader, event: Event<'_>) {
+fn step(reader: &mut Reader, event: Event<'_>) {
     match event {
         Event::Start(tag) => start(reader, &tag),
         Event::End(tag) => {
             if let Some(name) = end_name(&tag) {
-                reader.page(|page| page.end(name));
+                reader.page().end(name);
             }
         }
         Event::Text(text) | Event::Code(text) | Event::InlineMath(text) | Event::DisplayMath(text) => {
-            reader.page(|page| page.text(&text));
+            reader.page().text(&text);
         }
         Event::Html(source) | Event::InlineHtml(source) => reader.feed(&source),
-        Event::SoftBreak => reader.page(|page| page.text("\n")),
-        Event::HardBreak => reader.page(|page| page.start("br", None)),
-        Event::Rule => reader.page(|page| page.start("hr", None)),
+        Event::SoftBreak => reader.page().text("\n"),
+        Event::HardBreak => reader.page().start("br", None),
+        Event::Rule => reader.page().start("hr", None),
         Event::FootnoteReference(_) | Event::TaskListMarker(_) => {}
     }
 }
 
-fn start(reader: &Reader, tag: &Tag<'_>) {
-    reader.page(|page| match tag {
+fn start(reader: &mut Reader, tag: &Tag<'_>) {
+    let page = reader.page();
+    match tag {
         Tag::Link { dest_url, title, .. } => {
             page.hide(HiddenKind::Link, dest_url);
             page.hide(HiddenKind::Label, title);
@@ -78,7 +100,7 @@ fn start(reader: &Reader, tag: &Tag<'_>) {
                 page.start(name, None);
             }
         }
-    });
+    }
 }
 
 /// The HTML element that stands for a piece of Markdown.
@@ -105,3 +127,6 @@ fn end_name(tag: &TagEnd) -> Option<&'static str> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests;

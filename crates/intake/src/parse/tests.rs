@@ -13,8 +13,8 @@ fn text(draft: &Draft) -> &str {
 }
 
 fn hidden(draft: &Draft, kind: HiddenKind) -> String {
-    let pieces = draft.content.hidden.iter().filter(|h| h.kind == kind);
-    pieces.map(|h| h.text.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>().join("|")
+    let pieces = draft.content.hidden.pieces().filter(|piece| piece.0 == kind);
+    pieces.map(|piece| piece.1.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>().join("|")
 }
 
 fn param(result: Result<Draft, Error>) -> &'static str {

@@ -12,7 +12,8 @@ fn string(text: &str) -> AttrValue {
 
 fn document() -> Document {
     let raw = RawDocument {
-        attributes: [("year".to_owned(), AttrValue::One(Scalar::Num(2024.0))), ("team".to_owned(), string("a"))].into(),
+        attributes: [("year".to_owned(), AttrValue::One(Scalar::Num(2024.0.into()))), ("team".to_owned(), string("a"))]
+            .into(),
         uri: Some(Untrusted::new("old")),
         ..testing::raw("text/plain", "mail a@b.example")
     };

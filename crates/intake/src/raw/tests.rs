@@ -30,18 +30,22 @@ fn text(text: &str) -> RawDocument {
 
 #[test]
 fn equal_documents_have_equal_names_under_one_key_only() {
-    let (id, hash) = identify(&text("a"), &Keyed(1));
-    assert_eq!(identify(&text("a"), &Keyed(1)), (id.clone(), hash));
-    assert_ne!(identify(&text("a"), &Keyed(2)), (id.clone(), hash));
+    let (id, hash) = identify(&text("a"), &[], &Keyed(1));
+    assert_eq!(identify(&text("a"), &[], &Keyed(1)), (id.clone(), hash));
+    assert_ne!(identify(&text("a"), &[], &Keyed(2)), (id.clone(), hash));
     assert!(id.as_str().len() == 34 && id.as_str().starts_with("h-"));
     assert_ne!(hash[..16], hash[16..]);
+    // Under other settings the same document is not unchanged.
+    let judged = identify(&text("a"), &[1], &Keyed(1));
+    assert_eq!(judged.0, id);
+    assert_ne!(judged.1, hash);
 }
 
 #[test]
 fn a_given_id_stays_and_the_hash_is_of_the_content() {
     let given = DocumentId::parse("a/b.md").expect("an id");
-    let (id, hash) = identify(&RawDocument { id: Some(given.clone()), ..text("a") }, &Keyed(1));
-    assert_eq!((id, hash), (given, identify(&text("a"), &Keyed(1)).1));
+    let (id, hash) = identify(&RawDocument { id: Some(given.clone()), ..text("a") }, &[], &Keyed(1));
+    assert_eq!((id, hash), (given, identify(&text("a"), &[], &Keyed(1)).1));
 }
 
 #[test]
@@ -64,7 +68,7 @@ fn every_field_changes_the_hash() {
         with(&[("k", one("v"))]),
         with(&[("k", AttrValue::Many(vec![Scalar::Str("v".into())]))]),
         with(&[("kv", one(""))]),
-        with(&[("k", AttrValue::One(Scalar::Num(1.0)))]),
+        with(&[("k", AttrValue::One(Scalar::Num(1.0.into())))]),
         with(&[("k", AttrValue::One(Scalar::Bool(true)))]),
         RawDocument { readers: Some(reader(&["user:a"])), ..text("a") },
         RawDocument { readers: Some(reader(&["user:a", "user:b"])), ..text("a") },
@@ -72,8 +76,8 @@ fn every_field_changes_the_hash() {
         RawDocument { vector: Some(vec![1.0, 0.0]), ..text("a") },
         RawDocument { expires_at: Some(Timestamp::from_millis(1)), ..text("a") },
     ];
-    let hashes: HashSet<_> = variants.iter().map(|v| identify(v, &Keyed(1)).1).collect();
-    let ids: HashSet<_> = variants.iter().map(|v| identify(v, &Keyed(1)).0).collect();
+    let hashes: HashSet<_> = variants.iter().map(|v| identify(v, &[], &Keyed(1)).1).collect();
+    let ids: HashSet<_> = variants.iter().map(|v| identify(v, &[], &Keyed(1)).0).collect();
     assert_eq!((hashes.len(), ids.len()), (variants.len(), variants.len()));
 }
 

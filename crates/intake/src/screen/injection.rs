@@ -21,20 +21,31 @@ const CARRIERS_MIN: u32 = 4;
 
 /// Every finding in `text`. Places are given when `mapped`; decoded text has none of its own.
 pub(super) fn find(text: &str, stream: Stream, mapped: bool) -> Vec<Hit> {
-    let copy = unicode::folded(text, Fold::Plain, mapped);
-    let mut hits = templates(&copy, text);
+    let copy = unicode::folded(text, Fold::Plain);
+    let mut hits = templates(&copy);
+    let known = hits.iter().filter(|hit| hit.rule.severity == Severity::High).count();
+    if mapped {
+        unicode::origins(text, Fold::Plain, &mut hits);
+    } else {
+        unplaced(&mut hits);
+    }
     if copy.leet {
-        let grave = |hits: Vec<Hit>| hits.into_iter().filter(|hit| hit.rule.severity == Severity::High);
-        let folded = grave(templates(&unicode::folded(text, Fold::Leet, mapped), text));
+        let mut grave = templates(&unicode::folded(text, Fold::Leet));
+        grave.retain(|hit| hit.rule.severity == Severity::High);
         // What the plain copy shows shows here again, so only the surplus is news.
-        let known = hits.iter().filter(|hit| hit.rule.severity == Severity::High).count();
-        hits.extend(folded.skip(known).map(|hit| Hit { rule: &rules::OBFUSCATED, ..hit }));
+        grave.drain(..known.min(grave.len()));
+        if mapped {
+            unicode::origins(text, Fold::Leet, &mut grave);
+        } else {
+            unplaced(&mut grave);
+        }
+        hits.extend(grave.into_iter().map(|hit| Hit::new(&rules::OBFUSCATED, hit.start(), hit.end())));
     }
     squashed(&copy, &mut hits);
     hidden_gate(text, &mut hits);
     for blob in encoded::blobs(text) {
         if is_order(&blob.text) {
-            hits.push(Hit { rule: &rules::ENCODED, start: blob.start, end: blob.end });
+            hits.push(Hit::new(&rules::ENCODED, blob.start, blob.end));
         }
     }
     match stream {
@@ -44,45 +55,36 @@ pub(super) fn find(text: &str, stream: Stream, mapped: bool) -> Vec<Hit> {
     hits
 }
 
-/// Phrases and expressions on the folded copy.
-fn templates(copy: &Folded, original: &str) -> Vec<Hit> {
-    let mut hits = Vec::new();
-    let mut add = |rule, start, end| {
-        let (start, end) = copy.origin(original, start, end);
-        hits.push(Hit { rule, start, end });
-    };
+/// Places of the copy are none of the text.
+fn unplaced(hits: &mut [Hit]) {
+    hits.iter_mut().for_each(|hit| *hit = Hit::somewhere(hit.rule));
+}
+
+/// Phrases and expressions on the folded copy, in order and apart, with their places in the copy.
+fn templates(copy: &Folded) -> Vec<Hit> {
     let bytes = copy.text.as_bytes();
-    let mut spans: Vec<(&'static Rule, usize, usize)> = Vec::new();
+    let mut hits: Vec<Hit> = Vec::new();
     for found in MATCHERS.phrases.find_iter(bytes) {
         if stands_alone(bytes, found.start(), found.end()) {
             let rule = weighed(MATCHERS.rules[found.pattern().as_usize()], bytes, found.end());
-            spans.push((rule, found.start(), found.end()));
+            hits.push(Hit::new(rule, found.start(), found.end()));
         }
     }
     for (rule, regex) in &MATCHERS.patterns {
-        spans.extend(
-            regex.find_iter(bytes).map(|found| (weighed(rule, bytes, found.end()), found.start(), found.end())),
-        );
+        let one =
+            |found: regex::bytes::Match<'_>| Hit::new(weighed(rule, bytes, found.end()), found.start(), found.end());
+        hits.extend(regex.find_iter(bytes).map(one));
     }
     // The gravest of what overlaps; then each stretch counts once.
-    spans.sort_by_key(|(rule, start, end)| (*start, std::cmp::Reverse(rule.severity), std::cmp::Reverse(*end)));
-    let mut last: Option<(&'static Rule, usize, usize)> = None;
-    for span in spans {
-        last = Some(match last {
-            Some(old) if span.1 < old.2 => {
-                let rule = if span.0.severity > old.0.severity { span.0 } else { old.0 };
-                (rule, old.1, old.2.max(span.2))
-            }
-            Some(old) => {
-                add(old.0, old.1, old.2);
-                span
-            }
-            None => span,
-        });
-    }
-    if let Some((rule, start, end)) = last {
-        add(rule, start, end);
-    }
+    hits.sort_by_key(|hit| (hit.start(), std::cmp::Reverse(hit.rule.severity), std::cmp::Reverse(hit.end())));
+    hits.dedup_by(|hit, last| {
+        let overlaps = hit.start() < last.end();
+        if overlaps {
+            let rule = if hit.rule.severity > last.rule.severity { hit.rule } else { last.rule };
+            *last = Hit::new(rule, last.start(), last.end().max(hit.end()));
+        }
+        overlaps
+    });
     hits
 }
 
@@ -107,14 +109,14 @@ fn squashed(copy: &Folded, hits: &mut Vec<Hit>) {
     let joined = unicode::squashed(&copy.text);
     if !joined.is_empty() {
         let found = MATCHERS.squashed.find_iter(joined.as_bytes()).count();
-        hits.extend((0..found).map(|_| Hit { rule: &rules::OBFUSCATED, start: 0, end: 0 }));
+        hits.extend((0..found).map(|_| Hit::somewhere(&rules::OBFUSCATED)));
     }
 }
 
 /// Characters that show nothing, and what they spell.
 fn hidden_gate(text: &str, hits: &mut Vec<Hit>) {
     let gate = unicode::gate(text);
-    let mut note = |rule| hits.push(Hit { rule, start: 0, end: 0 });
+    let mut note = |rule| hits.push(Hit::somewhere(rule));
     if gate.carriers >= CARRIERS_MIN {
         note(if is_order(&gate.smuggled) { &rules::SMUGGLED } else { &rules::UNICODE_TAGS });
     }
@@ -125,9 +127,9 @@ fn hidden_gate(text: &str, hits: &mut Vec<Hit>) {
 
 /// Whether text that came out of a hiding place orders a model about.
 fn is_order(text: &str) -> bool {
-    let copy = unicode::folded(text, Fold::Plain, false);
+    let copy = unicode::folded(text, Fold::Plain);
     let ordered = MATCHERS.hidden_order.iter().any(|regex| regex.is_match(copy.text.as_bytes()));
-    ordered || templates(&copy, text).iter().any(|hit| hit.rule.severity >= Severity::Medium)
+    ordered || templates(&copy).iter().any(|hit| hit.rule.severity >= Severity::Medium)
 }
 
 /// Hidden text is judged more strictly than text that readers see.
@@ -148,7 +150,7 @@ fn hidden(kind: HiddenKind, copy: &Folded, hits: &mut Vec<Hit>) {
         _ => None,
     };
     let rule = link.or(strict.then_some(&rules::HIDDEN));
-    hits.extend(rule.map(|rule| Hit { rule, start: 0, end: 0 }));
+    hits.extend(rule.map(|rule| Hit::somewhere(rule)));
 }
 
 /// Schemes that run when followed.
@@ -168,11 +170,11 @@ static MATCHERS: LazyLock<Matchers> = LazyLock::new(Matchers::build);
 impl Matchers {
     fn build() -> Self {
         let all = || PHRASES.iter().flat_map(|(rule, list)| list.iter().map(move |phrase| (*rule, *phrase)));
-        let folded: Vec<String> = all().map(|(_, phrase)| unicode::folded(phrase, Fold::Plain, false).text).collect();
+        let folded: Vec<String> = all().map(|(_, phrase)| unicode::folded(phrase, Fold::Plain).text).collect();
         let grave = all().filter(|(rule, _)| rule.severity == Severity::High);
         let solid: Vec<String> = grave
             .map(|(_, phrase)| {
-                unicode::folded(phrase, Fold::Plain, false).text.chars().filter(|c| c.is_alphanumeric()).collect()
+                unicode::folded(phrase, Fold::Plain).text.chars().filter(|c| c.is_alphanumeric()).collect()
             })
             .filter(|phrase: &String| phrase.len() >= 12)
             .collect();

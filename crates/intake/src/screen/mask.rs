@@ -4,24 +4,37 @@ use super::{Report, Stream, injection, personal, rules::Rule, secrets};
 use kernel::{FindingKind, ScreenAction};
 use std::cmp::Reverse;
 
-/// Where a rule met, in bytes of the text that was scanned.
-#[derive(Debug)]
+/// Where a rule met, in bytes of the text that was scanned. Small: a document may hold one for every six bytes.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Hit {
     pub(super) rule: &'static Rule,
-    pub(super) start: usize,
-    pub(super) end: usize,
+    start: u32,
+    end: u32,
 }
 
-/// A replacement in a text; edits are in order and apart.
-#[derive(Debug)]
-pub(super) struct Edit {
-    start: usize,
-    end: usize,
-    with: &'static str,
+impl Hit {
+    pub(super) fn new(rule: &'static Rule, start: usize, end: usize) -> Self {
+        // Texts are shorter than 4 GiB.
+        let small = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        Self { rule, start: small(start), end: small(end) }
+    }
+
+    /// A hit that has no place in the text.
+    pub(super) fn somewhere(rule: &'static Rule) -> Self {
+        Self { rule, start: 0, end: 0 }
+    }
+
+    pub(super) fn start(&self) -> usize {
+        self.start as usize
+    }
+
+    pub(super) fn end(&self) -> usize {
+        self.end as usize
+    }
 }
 
 /// Scans a text, counts what is found, and says what to replace.
-pub(super) fn scan(text: &str, stream: Stream, report: &mut Report) -> Vec<Edit> {
+pub(super) fn scan(text: &str, stream: Stream, report: &mut Report) -> Vec<Hit> {
     let mut hits = Vec::new();
     if report.wants(FindingKind::Secret) {
         secrets::find(text, &mut hits);
@@ -59,27 +72,27 @@ fn count(hits: &mut [Hit], report: &mut Report) {
     }
 }
 
-/// Edits for hits. Hits that overlap become one edit over all of them, so nothing sticks out.
-fn joined(mut hits: Vec<Hit>) -> Vec<Edit> {
+/// What to replace, in order and apart. Hits that overlap become one over all of them, so nothing sticks out.
+fn joined(mut hits: Vec<Hit>) -> Vec<Hit> {
     hits.sort_by_key(|hit| (hit.start, Reverse(hit.end)));
-    let mut edits: Vec<Edit> = Vec::new();
-    for hit in hits {
-        match edits.last_mut() {
-            Some(last) if hit.start < last.end => last.end = last.end.max(hit.end),
-            _ => edits.push(Edit { start: hit.start, end: hit.end, with: hit.rule.mask }),
+    hits.dedup_by(|hit, last| {
+        let overlaps = hit.start < last.end;
+        if overlaps {
+            last.end = last.end.max(hit.end);
         }
-    }
-    edits
+        overlaps
+    });
+    hits
 }
 
 /// The text with the edits made.
-pub(super) fn apply(text: &str, edits: &[Edit]) -> String {
+pub(super) fn apply(text: &str, edits: &[Hit]) -> String {
     let mut out = String::with_capacity(text.len());
     let mut from = 0;
     for edit in edits {
-        out.push_str(&text[from..edit.start]);
-        out.push_str(edit.with);
-        from = edit.end;
+        out.push_str(&text[from..edit.start()]);
+        out.push_str(edit.rule.mask);
+        from = edit.end();
     }
     out.push_str(&text[from..]);
     out
@@ -87,15 +100,15 @@ pub(super) fn apply(text: &str, edits: &[Edit]) -> String {
 
 /// Moves byte offsets (in order) to where they stand after the edits; one inside an edit goes to
 /// its start.
-pub(super) fn shift(offsets: &mut [usize], edits: &[Edit]) {
+pub(super) fn shift(offsets: &mut [usize], edits: &[Hit]) {
     let mut edits = edits.iter().peekable();
     let (mut removed, mut added) = (0, 0);
     for offset in offsets {
-        while let Some(edit) = edits.next_if(|edit| edit.end <= *offset) {
-            removed += edit.end - edit.start;
-            added += edit.with.len();
+        while let Some(edit) = edits.next_if(|edit| edit.end() <= *offset) {
+            removed += edit.end() - edit.start();
+            added += edit.rule.mask.len();
         }
-        let anchor = edits.peek().map_or(*offset, |edit| (*offset).min(edit.start));
+        let anchor = edits.peek().map_or(*offset, |edit| (*offset).min(edit.start()));
         *offset = anchor + added - removed;
     }
 }

@@ -38,7 +38,7 @@ fn email(text: &str, at: usize) -> Step {
     let host = rest[..after].trim_end_matches(['-', '.']);
     if (1..=64).contains(&name.len()) && !name.ends_with('.') && domain(host) {
         let end = at + 1 + host.len();
-        (end, Some(Hit { rule: &rules::EMAIL, start: at - name.len(), end }))
+        (end, Some(Hit::new(&rules::EMAIL, at - name.len(), end)))
     } else {
         (at + 1, None)
     }
@@ -134,8 +134,8 @@ impl Run {
         (from..self.groups.len()).rev().find_map(|last| {
             let end = self.groups.get(last + 1).copied().unwrap_or(self.digits.len());
             let evenly = last == from || self.groups[from + 1..=last].windows(2).all(|g| g[1] - g[0] >= 3);
-            let hit = Hit { rule: &rules::CARD, start: self.places[first], end: self.places[end - 1] + 1 };
-            let spread = hit.end - hit.start <= (end - first) + (last - from);
+            let hit = Hit::new(&rules::CARD, self.places[first], self.places[end - 1] + 1);
+            let spread = hit.end() - hit.start() <= (end - first) + (last - from);
             (evenly && spread && checks::card(&self.digits[first..end], called)).then_some((hit, last + 1))
         })
     }
@@ -155,11 +155,8 @@ impl Run {
         }
         let number = |part: &[u8]| part.iter().fold(0_u32, |all, d| all * 10 + u32::from(d - b'0'));
         let d = &self.digits;
-        checks::us_ssn(number(&d[..3]), number(&d[3..5]), number(&d[5..])).then(|| Hit {
-            rule: &rules::US_SSN,
-            start: self.places[0],
-            end: self.end,
-        })
+        checks::us_ssn(number(&d[..3]), number(&d[3..5]), number(&d[5..]))
+            .then(|| Hit::new(&rules::US_SSN, self.places[0], self.end))
     }
 
     /// `+` with a country's digits, the North American forms with separators, or seven digits and
@@ -177,7 +174,7 @@ impl Run {
         let words: &[&[u8]] = &[b"phone", b"mobile", b"tel", b"fax", b"hotline", b"call me"];
         let called = (7..=15).contains(&d.len()) && dotted != 1 && named(bytes, self.start, words);
         let start = if bytes[self.start] == b'(' || self.plus { self.start } else { self.places[0] };
-        (american || international || called).then_some(Hit { rule: &rules::PHONE, start, end: self.end })
+        (american || international || called).then_some(Hit::new(&rules::PHONE, start, self.end))
     }
 }
 
@@ -208,5 +205,5 @@ fn iban(bytes: &[u8], at: usize) -> Step {
     }
     let ends = !bytes.get(end).is_some_and(u8::is_ascii_alphanumeric);
     let valid = compact.len() == length && ends && checks::iban(&compact);
-    if valid { (end, Some(Hit { rule: &rules::IBAN, start: at, end })) } else { none }
+    if valid { (end, Some(Hit::new(&rules::IBAN, at, end))) } else { none }
 }

@@ -15,26 +15,57 @@ pub(super) fn find(text: &str, hits: &mut Vec<Hit>) {
     let bytes = text.as_bytes();
     for (rule, regex) in RULES.iter() {
         for found in regex.find_iter(bytes) {
-            hits.push(Hit { rule, start: found.start(), end: found.end() });
+            hits.push(Hit::new(rule, found.start(), found.end()));
         }
     }
+    let mut blocks = KeyBlocks::new(bytes);
     for found in KEY_BLOCK.find_iter(bytes) {
-        hits.push(Hit { rule: &rules::PRIVATE_KEY, start: found.start(), end: key_block_end(bytes, found.end()) });
+        hits.push(Hit::new(&rules::PRIVATE_KEY, found.start(), blocks.end(found.end())));
     }
     hits.extend(ASSIGNED.captures_iter(bytes).filter_map(|found| assigned(&found)));
     // A token inside an assignment or a key block is counted once; the screens keep hits apart.
 }
 
-/// End of the block that starts before `from`: after its END line, or after the last of its lines.
-fn key_block_end(bytes: &[u8], from: usize) -> usize {
-    let body = &bytes[from..bytes.len().min(from + KEY_BLOCK_BYTES_MAX)];
-    if let Some(mark) = body.windows(8).position(|w| w == b"-----END") {
-        let tail = &body[mark + 8..];
-        let dashes = tail.windows(5).take(80).position(|w| w == b"-----").map_or(0, |n| n + 5);
-        return from + mark + 8 + dashes;
+/// Where private key blocks end. They are asked for in the order of the text, and what was looked at for one is not
+/// looked at again for the next: a text may begin thousands of blocks and end none.
+struct KeyBlocks<'a> {
+    bytes: &'a [u8],
+    /// The first END line at or after the last place asked for; the length of the text where there is none.
+    end_line: usize,
+    /// First byte after the last place asked for that stands in no key.
+    outside: usize,
+    /// Bytes looked at.
+    looked: usize,
+}
+
+impl<'a> KeyBlocks<'a> {
+    const END: &'static [u8] = b"-----END";
+
+    fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, end_line: 0, outside: 0, looked: 0 }
     }
-    let inside = |b: &u8| b.is_ascii_alphanumeric() || b"+/=\n\\:,- ".contains(b);
-    from + body.iter().take_while(|b| inside(b)).count()
+
+    /// End of the block whose first line ends at `from`: after its END line, or after the last of its lines.
+    fn end(&mut self, from: usize) -> usize {
+        let most = self.bytes.len().min(from + KEY_BLOCK_BYTES_MAX);
+        if self.end_line < from {
+            let rest = &self.bytes[from..];
+            let found = rest.windows(Self::END.len()).position(|w| w == Self::END);
+            self.end_line = found.map_or(self.bytes.len(), |at| from + at);
+            self.looked += found.unwrap_or(rest.len());
+        }
+        if self.end_line + Self::END.len() <= most {
+            let after = self.end_line + Self::END.len();
+            let tail = &self.bytes[after..most];
+            return after + tail.windows(5).take(80).position(|w| w == b"-----").map_or(0, |n| n + 5);
+        }
+        if self.outside < from {
+            let inside = |b: &u8| b.is_ascii_alphanumeric() || b"+/=\n\\:,- ".contains(b);
+            self.outside = from + self.bytes[from..].iter().take_while(|b| inside(b)).count();
+            self.looked += self.outside - from;
+        }
+        self.outside.min(most)
+    }
 }
 
 /// Long, mixed and without a pattern: a value rather than a word or a placeholder.
@@ -44,7 +75,7 @@ fn assigned(found: &Captures<'_>) -> Option<Hit> {
     let digits = bytes.iter().filter(|b| b.is_ascii_digit()).count();
     let letters = bytes.iter().filter(|b| b.is_ascii_alphabetic()).count();
     let mixed = digits >= 2 && letters >= 4 && checks::entropy(bytes) >= 3.4;
-    mixed.then(|| Hit { rule: &rules::ASSIGNED, start: value.start(), end: value.end() })
+    mixed.then(|| Hit::new(&rules::ASSIGNED, value.start(), value.end()))
 }
 
 fn compile(pattern: &str) -> Regex {
@@ -78,3 +109,36 @@ const TABLE: &[(&Rule, &str)] = &[
     (&rules::JWT, r"\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"),
     (&rules::RINGFENCE_TOKEN, r"\b(?:rf|rfop)_[A-Za-z0-9]{50}\b"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn key_blocks_that_never_end_are_looked_at_once() {
+        for unit in
+            ["-----BEGIN PRIVATE KEY-----", "-----BEGIN PRIVATE KEY-----!", "-----BEGIN PRIVATE KEY-----\n-----EN"]
+        {
+            let text = unit.repeat(5_000);
+            let mut blocks = KeyBlocks::new(text.as_bytes());
+            for found in KEY_BLOCK.find_iter(text.as_bytes()) {
+                let end = blocks.end(found.end());
+                assert!(end >= found.end() && end <= text.len());
+            }
+            assert!(blocks.looked <= 2 * text.len(), "{unit:?}: {} of {}", blocks.looked, text.len());
+        }
+    }
+
+    #[test]
+    fn a_key_block_is_covered_to_its_end() {
+        let covered = |text: &str| {
+            let mut hits = Vec::new();
+            find(text, &mut hits);
+            let keys = hits.iter().filter(|hit| hit.rule.name == rules::PRIVATE_KEY.name);
+            keys.map(|hit| text[hit.start()..hit.end()].to_owned()).collect::<Vec<_>>()
+        };
+        let key = "-----BEGIN RSA PRIVATE KEY-----\nabc+/=\n-----END RSA PRIVATE KEY-----";
+        assert_eq!(covered(&format!("a {key} b {key}!")), [key, key]);
+        assert_eq!(covered("x -----BEGIN PRIVATE KEY-----\nabc=\n. tail"), ["-----BEGIN PRIVATE KEY-----\nabc=\n"]);
+    }
+}

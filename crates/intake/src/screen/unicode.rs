@@ -5,6 +5,7 @@
 //! accents, invisible characters and look-alike letters. NFKC alone removes none of the invisible
 //! ones.
 
+use super::mask::Hit;
 use unicode_normalization::{UnicodeNormalization, char::canonical_combining_class};
 
 /// Longest word that is folded as a whole, characters. Longer ones are folded in pieces.
@@ -85,8 +86,6 @@ fn selector_byte(c: char) -> Option<u8> {
 #[derive(Default)]
 pub(super) struct Folded {
     pub(super) text: String,
-    /// For every byte of `text`, where it stood in the original; empty unless asked for.
-    places: Vec<usize>,
     /// Some word mixes letters with digits or signs that look like letters.
     pub(super) leet: bool,
 }
@@ -99,10 +98,44 @@ pub(super) enum Fold {
     Leet,
 }
 
-/// Makes the copy. Runs of blanks become one space; a blank line becomes one line end.
-pub(super) fn folded(text: &str, fold: Fold, with_places: bool) -> Folded {
-    let mut writer = Writer { copy: Folded::default(), word: Vec::new(), with_places, fold };
-    writer.copy.text.reserve(text.len());
+/// Makes the copy, of at most twice the length. Runs of blanks become one space; a blank line becomes one line end.
+pub(super) fn folded(text: &str, fold: Fold) -> Folded {
+    let mut copy = Folded::default();
+    copy.text.reserve(text.len());
+    let Folded { text: out, leet } = &mut copy;
+    *leet = fold_into(text, fold, &mut |c, _| out.push(c));
+    copy
+}
+
+/// Turns the places that hits have in the copy into those of the text that the copy was made of. They are in order and
+/// apart. The copy is made a second time for it: a place for each of its bytes would take eight times its length.
+pub(super) fn origins(text: &str, fold: Fold, hits: &mut [Hit]) {
+    let mut hits = hits.iter_mut();
+    let Some(mut hit) = hits.next() else { return };
+    let (mut at_copy, mut from, mut done) = (0, None, false);
+    fold_into(text, fold, &mut |c, at| {
+        let next = at_copy + c.len_utf8();
+        if !done {
+            if from.is_none() && next > hit.start() {
+                from = Some(at);
+            }
+            if next >= hit.end() {
+                let length = text[at..].chars().next().map_or(0, char::len_utf8);
+                *hit = Hit::new(hit.rule, from.take().unwrap_or(at), at + length);
+                match hits.next() {
+                    Some(other) => hit = other,
+                    None => done = true,
+                }
+            }
+        }
+        at_copy = next;
+    });
+}
+
+/// Calls back with each character of the copy and where in the text it came from. Says whether some word mixes letters
+/// with digits or signs that look like letters.
+fn fold_into(text: &str, fold: Fold, out: &mut dyn FnMut(char, usize)) -> bool {
+    let mut writer = Writer { out, word: Vec::new(), fold, leet: false };
     let (mut blank_from, mut line_ends) = (None, 0);
     for (at, c) in text.char_indices() {
         if c.is_whitespace() {
@@ -120,20 +153,25 @@ pub(super) fn folded(text: &str, fold: Fold, with_places: bool) -> Folded {
         writer.character(c, at);
     }
     writer.end_word();
-    writer.copy
+    writer.leet
 }
 
-struct Writer {
-    copy: Folded,
+struct Writer<'o> {
+    out: &'o mut dyn FnMut(char, usize),
     word: Vec<(char, usize)>,
-    with_places: bool,
     fold: Fold,
+    leet: bool,
 }
 
-impl Writer {
+impl Writer<'_> {
     fn character(&mut self, c: char, at: usize) {
         if c.is_ascii() {
             return self.folded(c.to_ascii_lowercase(), at);
+        }
+        // A character that stands for a whole sentence is no way to write an order letter by letter.
+        let length: usize = std::iter::once(c).nfkd().map(char::len_utf8).sum();
+        if length > 2 * c.len_utf8() {
+            return self.folded(c, at);
         }
         for part in std::iter::once(c).nfkd().flat_map(char::to_lowercase) {
             if canonical_combining_class(part) == 0 {
@@ -163,7 +201,7 @@ impl Writer {
         let word = std::mem::take(&mut self.word);
         let latin = word.iter().any(|(c, _)| c.is_ascii_lowercase());
         let digits = latin && word.iter().any(|(c, _)| c.is_ascii_digit());
-        self.copy.leet |= digits;
+        self.leet |= digits;
         for (c, at) in &word {
             let c = if latin { alike(*c) } else { *c };
             let c = if latin && self.fold == Fold::Leet { leet(c) } else { c };
@@ -174,20 +212,7 @@ impl Writer {
     }
 
     fn push(&mut self, c: char, at: usize) {
-        self.copy.text.push(c);
-        if self.with_places {
-            self.copy.places.resize(self.copy.text.len(), at);
-        }
-    }
-}
-
-impl Folded {
-    /// The part of `original` that a part of the copy came from; empty when places were not kept.
-    pub(super) fn origin(&self, original: &str, start: usize, end: usize) -> (usize, usize) {
-        let place = |at: usize| self.places.get(at).copied();
-        let (Some(from), Some(last)) = (place(start), end.checked_sub(1).and_then(place)) else { return (0, 0) };
-        let length = original[last..].chars().next().map_or(0, char::len_utf8);
-        (from, last + length)
+        (self.out)(c, at);
     }
 }
 

@@ -61,3 +61,25 @@ fn depth_is_bounded() {
     }
     assert!(Filter::parse(&filter).unwrap_err().to_string().contains("32"));
 }
+
+#[test]
+fn keys_and_values_are_bounded_in_all() {
+    let values: Vec<Value> = (0..1_024).map(|n| json!(format!("{n:04096}"))).collect();
+    let list = json!({"type":"in","key":"a","value":values});
+    assert!(Filter::parse(&list).is_ok());
+    let error = Filter::parse(&json!({"type":"or","filters":[list, list]})).unwrap_err();
+    assert!(error.to_string().contains("8 MiB") && error.param.as_deref() == Some("filter"), "{error}");
+}
+
+#[rstest]
+#[case::neighbour(json!(9_007_199_254_740_993_u64), json!(9_007_199_254_740_992_u64), false)]
+#[case::same(json!(9_007_199_254_740_993_u64), json!(9_007_199_254_740_993_u64), true)]
+#[case::float(json!(9_007_199_254_740_993_u64), json!(9_007_199_254_740_992.0), false)]
+#[case::one_value_one_form(json!(2024), json!(2024.0), true)]
+#[case::unsigned(json!(u64::MAX), json!(u64::MAX), true)]
+#[case::beside_the_end(json!(u64::MAX), json!(1.844_674_407_370_955_2e19), false)]
+fn numbers_are_compared_exactly(#[case] have: Value, #[case] wanted: Value, #[case] expected: bool) {
+    let attributes = json!({ "n": have });
+    assert_eq!(check(json!({"type":"eq","key":"n","value":wanted}), attributes.clone()), Ok(expected));
+    assert_eq!(check(json!({"type":"in","key":"n","value":["x", wanted]}), attributes), Ok(expected));
+}

@@ -15,6 +15,19 @@ proptest! {
     }
 
     #[test]
+    fn sizes_are_those_of_the_encoding(doc in document(3)) {
+        let mut bytes = Vec::new();
+        encode_document(&doc, &mut bytes);
+        let (mut text, mut count) = (Vec::new(), Vec::new());
+        put_str(&mut text, doc.text.expose());
+        put_size(&mut count, doc.vectors.len());
+        let sizes = Sizes::of(&doc, 3, &mut vec![7; 9]);
+        prop_assert_eq!(sizes.head, (bytes.len() - 1 - text.len() - count.len() - 4 * doc.vectors.len()) as u64);
+        prop_assert_eq!(sizes.text, doc.text.len() as u64);
+        prop_assert_eq!(sizes.vectors, 12 * doc.passages.len() as u64);
+    }
+
+    #[test]
     fn no_prefix_is_a_document(doc in document(2), cut in any::<prop::sample::Index>()) {
         let mut bytes = Vec::new();
         encode_document(&doc, &mut bytes);

@@ -2,7 +2,7 @@ use crate::{
     Segment, Spec,
     sample::{KEYS, document, scalar, timestamp},
 };
-use kernel::{Comparison, Distance, Document, DocumentView, Field, Filter, Scalar};
+use kernel::{Comparison, Distance, Document, DocumentView, Field, Filter, Instant, Number, Scalar};
 use proptest::{collection::vec, prelude::*, sample::select};
 use roaring::RoaringBitmap;
 
@@ -19,8 +19,8 @@ fn field() -> impl Strategy<Value = Field> {
 fn wanted() -> impl Strategy<Value = Scalar> {
     prop_oneof![
         3 => scalar(),
-        1 => Just(Scalar::Num(f64::NAN)),
-        1 => select(vec!["a", "ab", "indexed", "pending", "https://example.com/ab", "1970-01-01T00:00:00Z"])
+        1 => Just(Scalar::Num(f64::NAN.into())),
+        1 => select(vec!["a", "ab", "indexed", "pending", "https://example.com/ab", "1970-01-01T00:00:00Z", "9999-12-31T23:59:59z"])
             .prop_map(|s| Scalar::Str(s.to_owned())),
         1 => timestamp().prop_map(|t| Scalar::Str(t.to_string())),
     ]
@@ -29,11 +29,18 @@ fn wanted() -> impl Strategy<Value = Scalar> {
 fn leaf() -> impl Strategy<Value = Filter> {
     let op = || select(vec![Comparison::Gt, Comparison::Gte, Comparison::Lt, Comparison::Lte]);
     let part = || select(vec!["", "a", "b", "in", "https", "ook", "197", "-"]);
-    let number = select(vec![-1.5, -0.0, 0.0, 1.0, 1e300, f64::NAN, f64::INFINITY]);
+    let float = select(vec![-1.5, -0.0, 0.0, 1.0, 9_007_199_254_740_992.0, 1e300, f64::NAN, f64::INFINITY]);
+    let whole = select(vec![9_007_199_254_740_992, 9_007_199_254_740_993, u64::MAX]);
+    let number = prop_oneof![float.prop_map(Number::from), whole.prop_map(Number::from)];
+    let instant = prop_oneof![
+        timestamp().prop_map(|t| t.instant()),
+        select(vec!["1990-12-31T23:59:60Z", "2024-06-01T00:00:00.000000001Z", "9999-12-31T23:59:59Z"])
+            .prop_map(|text| Instant::parse(text).unwrap()),
+    ];
     prop_oneof![
         (field(), vec(wanted(), 1..3)).prop_map(|(f, v)| Filter::In(f, v)),
         (field(), op(), number).prop_map(|(f, op, x)| Filter::Number(f, op, x)),
-        (field(), op(), timestamp()).prop_map(|(f, op, t)| Filter::Instant(f, op, t)),
+        (field(), op(), instant).prop_map(|(f, op, t)| Filter::Instant(f, op, t)),
         (field(), wanted()).prop_map(|(f, v)| Filter::Contains(f, v)),
         (field(), part()).prop_map(|(f, p)| Filter::Contains(f, Scalar::Str(p.to_owned()))),
         (field(), part()).prop_map(|(f, p)| Filter::Prefix(f, p.to_owned())),
@@ -74,7 +81,8 @@ proptest! {
     fn the_index_agrees_with_the_definition(docs in vec(document(0), 0..8), filters in vec(filter(), 4)) {
         let segment = Segment::in_memory(&SPEC, docs.clone()).unwrap();
         for filter in &filters {
-            prop_assert_eq!(segment.evaluate(filter).unwrap(), by_definition(&docs, filter), "{:?}", filter);
+            let (expected, compiled) = (by_definition(&docs, filter), filter.compile());
+            prop_assert_eq!(&segment.evaluate(&compiled).unwrap(), &expected, "{:?}", filter);
         }
     }
 

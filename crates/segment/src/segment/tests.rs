@@ -4,7 +4,7 @@ use crate::{
     container::reseal,
     sample::{Random, doc, document},
 };
-use kernel::{AttrValue, Field, Principal, Scalar, Untrusted};
+use kernel::{AttrValue, Field, Filter, Principal, Scalar, Untrusted};
 use proptest::{collection::vec, prelude::*};
 use std::{io, ops::Range, sync::Mutex};
 
@@ -55,13 +55,16 @@ fn answered(segment: &Segment) -> Result<impl PartialEq + std::fmt::Debug + use<
     let stats = segment.text_stats(&query, &rows)?;
     Ok((
         (segment.documents(), segment.rows(), stats.clone(), segment.text_stats(&query, &some)?),
-        docs.clone().map(|d| (segment.text_bytes(d), segment.rows_of(&[d].into()), segment.id(d))).collect::<Vec<_>>(),
+        docs.clone().map(|d| (segment.sizes(d), segment.rows_of(&[d].into()), segment.id(d))).collect::<Vec<_>>(),
         (0..segment.rows() + 1).map(|r| segment.row(r)).collect::<Vec<_>>(),
         ["a", "b", "ab", "zz"].map(|id| segment.find(&DocumentId::parse(id).unwrap())),
         [Field::Attribute("k".into()), Field::Uri, Field::ExpiresAt]
             .map(|field| {
                 let prefix = Filter::Prefix(field.clone(), "h".into());
-                Ok::<_, Error>((segment.evaluate(&Filter::Exists(field))?, segment.evaluate(&prefix)?))
+                Ok::<_, Error>((
+                    segment.evaluate(&Filter::Exists(field).compile())?,
+                    segment.evaluate(&prefix.compile())?,
+                ))
             })
             .into_iter()
             .collect::<Result<Vec<_>, _>>()?,
@@ -107,7 +110,7 @@ fn three() -> Vec<Document> {
     docs[0].vectors = vec![1.0, 0.0, 0.0, 0.0, 1.0, 0.0];
     docs[1].vectors = vec![0.5, 0.5, 0.0];
     docs[1].readers = Some(vec![Principal::parse("user:a").unwrap()]);
-    docs[2].attributes.insert("k".into(), AttrValue::Many(vec![Scalar::Num(1.0), Scalar::Str("x".into())]));
+    docs[2].attributes.insert("k".into(), AttrValue::Many(vec![Scalar::Num(1.0.into()), Scalar::Str("x".into())]));
     docs
 }
 
@@ -116,7 +119,7 @@ fn unknown_numbers_are_errors_or_nothing() {
     let segment = Segment::in_memory(&SPEC, three()).unwrap();
     assert!(matches!(segment.document(3, true), Err(Error::NoDocument(3))));
     assert!(matches!(segment.head(u32::MAX), Err(Error::NoDocument(_))));
-    assert_eq!((segment.text_bytes(9), segment.row(3)), (0, None));
+    assert_eq!((segment.sizes(9).weight(), segment.row(3)), (0, None));
     assert_eq!(segment.rows_of(&[0, 7].into()), [0, 1].into());
     assert!(segment.bytes() > 0);
 }
@@ -245,7 +248,7 @@ fn a_paged_segment_answers_as_a_whole_one_and_reads_no_more_than_it_must() {
         let hits = whole.search_text(&words, &stats, &rows, 9).unwrap();
         assert_eq!(paged.search_text(&words, &stats, &rows, 9).unwrap(), hits);
         let uri = Filter::Prefix(Field::Uri, format!("https://example.com/{}", n % 7));
-        assert_eq!(paged.evaluate(&uri).unwrap(), whole.evaluate(&uri).unwrap());
+        assert_eq!(paged.evaluate(&uri.compile()).unwrap(), whole.evaluate(&uri.compile()).unwrap());
     }
     read(&source);
     for (n, doc) in docs.iter().enumerate() {
@@ -285,7 +288,7 @@ fn a_page_that_does_not_open_is_an_error_of_those_who_need_it() {
             Err(error) => tell(0, Some(error)),
         }
         assert_eq!(segment.search_vector(&wide_query(1), &rows, 480).hits.len(), 480, "it needs no page");
-        match segment.evaluate(&uri) {
+        match segment.evaluate(&uri.compile()) {
             Ok(found) => assert_eq!(found.len(), 40),
             Err(error) => tell(1, Some(error)),
         }
@@ -336,4 +339,58 @@ fn taken_until_stopped(count: usize, after: usize) -> usize {
 #[test]
 fn a_stopped_write_ends_at_the_next_document() {
     assert_eq!(taken_until_stopped(100, 3), 3);
+}
+
+#[test]
+fn a_passage_reads_as_its_document_does_and_without_the_rest_of_it() {
+    let docs = three();
+    let segment = Segment::in_memory(&SPEC, docs.clone()).unwrap();
+    let mut row = 0;
+    for (n, doc) in (0..).zip(&docs) {
+        for (at, passage) in doc.passages.iter().enumerate() {
+            let part = segment.text_part(n, passage.span.byte_start..passage.span.byte_end).unwrap();
+            assert_eq!(part.expose(), doc.passage_text(at));
+            let values = doc.vectors.chunks(SPEC.dimensions).nth(at).map(<[f32]>::to_vec);
+            assert_eq!(segment.row_vector(row).unwrap(), values);
+            row += 1;
+        }
+        let end = u32::try_from(doc.text.len()).unwrap();
+        assert!(matches!(segment.text_part(n, 0..end + 1), Err(Error::Corrupt { .. })), "nothing of a neighbour");
+    }
+    assert!(matches!(segment.text_part(9, 0..0), Err(Error::NoDocument(9))));
+    assert_eq!(segment.row_vector(row).unwrap(), None);
+}
+
+/// Documents of one id have keys of their own (ADR 28): filters see the id, the store each document.
+#[test]
+fn documents_of_one_id_are_found_together_and_one_by_one() {
+    let id = |text: &str| DocumentId::parse(text).unwrap();
+    let keyed = |key: DocumentId, text: &str| Document { id: key, ..doc("x", &[text]) };
+    let [second, third] = [7, 8].map(|commit| id("plan").disambiguated(kernel::CommitNo(commit), 0));
+    let docs = vec![
+        keyed(id("plan"), "first"),
+        keyed(second.clone(), "second"),
+        keyed(third.clone(), "third"),
+        keyed(id("plan b"), "another"),
+        keyed(id("plane"), "a fourth"),
+    ];
+    let spec = Spec::new(0, Distance::Cosine);
+    let tail = crate::Tail::new(&spec, docs.iter().rev().cloned().collect()).unwrap();
+    let bytes = Segment::write(&spec, &mut docs.iter().cloned(), Links::Built).unwrap();
+    let opened = Segment::open(&spec, bytes).unwrap();
+    for segment in [&Segment::in_memory(&spec, docs.clone()).unwrap(), &opened, tail.indexed()] {
+        assert_eq!(segment.named(&id("plan")), [0, 1, 2]);
+        assert_eq!(segment.named(&third), [0, 1, 2], "the id counts, not the key");
+        assert_eq!((segment.named(&id("plan b")), segment.named(&id("pla"))), (vec![3], vec![]));
+        assert_eq!([&id("plan"), &second, &third].map(|key| segment.find(key)), [Some(0), Some(1), Some(2)]);
+        assert_eq!(segment.head(2).unwrap().id, third);
+        let ids = |filter| segment.evaluate(&filter).unwrap().iter().collect::<Vec<_>>();
+        let text = |text: &str| Scalar::Str(text.to_owned());
+        assert_eq!(ids(Filter::In(Field::Id, vec![text("plan")])), [0, 1, 2]);
+        assert_eq!(ids(Filter::In(Field::Id, vec![text(second.key())])), Vec::<u32>::new());
+        assert_eq!(ids(Filter::Prefix(Field::Id, "plan".to_owned())), [0, 1, 2, 3, 4]);
+        assert_eq!(ids(Filter::Prefix(Field::Id, second.key().to_owned())), Vec::<u32>::new());
+        assert_eq!(ids(Filter::Contains(Field::Id, text("\u{1}"))), Vec::<u32>::new());
+    }
+    assert_eq!((tail.named(&id("plan")), tail.find(&third)), (vec![0, 1, 2], Some(2)));
 }

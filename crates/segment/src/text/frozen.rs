@@ -4,7 +4,7 @@
 //! Promises: written in memory and read through a section alone (see `directory`). The container's checksum or the
 //! seal of a page stands before every read, because tantivy itself trusts its files.
 
-use super::{Selection, directory::Files};
+use super::{Selection, directory::Files, phrase::Phrase};
 use crate::{
     Error,
     analysis::{
@@ -15,8 +15,9 @@ use crate::{
     container::Writer,
     pages::Section,
 };
+use kernel::checkpoint;
 use roaring::RoaringBitmap;
-use std::{ops::ControlFlow, sync::Arc};
+use std::{collections::HashMap, ops::ControlFlow, sync::Arc};
 use tantivy::{
     DocSet, Index, IndexSettings, InvertedIndexReader, SegmentReader, SingleSegmentIndexWriter, TERMINATED,
     TantivyDocument, Term,
@@ -226,28 +227,39 @@ impl FrozenIndex {
     /// Those of `rows` in which these stems stand one behind the other.
     pub(crate) fn phrase(&self, stems: &[String], rows: &RoaringBitmap) -> Result<RoaringBitmap, Error> {
         let mut found = RoaringBitmap::new();
-        let mut lists = Vec::with_capacity(stems.len());
-        for (place, stem) in (0..).zip(stems) {
+        // A word that stands in the phrase several times is read once.
+        let (mut numbers, mut lists, mut words) = (HashMap::new(), Vec::new(), Vec::with_capacity(stems.len()));
+        for stem in stems {
+            let next = numbers.len() as u32;
+            let word = *numbers.entry(stem.as_str()).or_insert(next);
+            words.push(word);
+            if word < next {
+                continue;
+            }
             let (index, term) = self.term(stem);
             let list = index.read_postings(&term, IndexRecordOption::WithFreqsAndPositions)?;
             let Some(list) = list else { return Ok(found) };
-            lists.push(Place { place, list });
+            lists.push(Place { word, list });
         }
+        let phrase = Phrase::new(words);
         // Whoever holds the phrase holds its rarest word: that one leads.
         lists.sort_by_key(|place| place.list.doc_freq());
         let Some((first, rest)) = lists.split_first_mut() else { return Ok(found) };
-        let (mut starts, mut others) = (Vec::new(), Vec::new());
+        let (mut places, mut positions) = (Vec::new(), Vec::new());
         while let Some(row) = next_common(first, rest) {
             if rows.contains(row) {
-                first.starts(&mut starts);
-                for other in rest.iter_mut() {
-                    other.starts(&mut others);
-                    starts.retain(|start| others.binary_search(start).is_ok());
+                places.clear();
+                for place in std::iter::once(&mut *first).chain(rest.iter_mut()) {
+                    place.list.positions(&mut positions);
+                    places.extend(positions.iter().map(|at| (*at, place.word)));
                 }
-                if !starts.is_empty() {
+                places.sort_unstable();
+                checkpoint(8 * places.len() as u64)?;
+                if phrase.stands_in(words_of(&places)) {
                     found.insert(row);
                 }
             }
+            checkpoint(64 + rest.len() as u64)?;
             first.list.advance();
         }
         Ok(found)
@@ -258,24 +270,20 @@ impl FrozenIndex {
     }
 }
 
-/// A word of a phrase: which it is, and its rows.
+/// A word of a phrase, by its number there, and its rows.
 struct Place {
-    place: u32,
+    word: u32,
     list: SegmentPostings,
 }
 
-impl Place {
-    /// Where the phrase begins in this row if this word stands in it as it should.
-    fn starts(&mut self, out: &mut Vec<u32>) {
-        self.list.positions(out);
-        let place = self.place;
-        out.retain_mut(|at| {
-            at.checked_sub(place).is_some_and(|start| {
-                *at = start;
-                true
-            })
-        });
-    }
+/// Words in the order of their places, with one that is in no phrase wherever places are left out.
+fn words_of(places: &[(u32, u32)]) -> impl Iterator<Item = u32> + '_ {
+    let mut next = None;
+    places.iter().flat_map(move |(at, word)| {
+        let gap = next.is_some_and(|next| next != *at).then_some(u32::MAX);
+        next = Some(at + 1);
+        gap.into_iter().chain([*word])
+    })
 }
 
 /// The first row, from where `first` stands, that is in all lists; all stand there then.

@@ -2,10 +2,12 @@
 //!
 //! Built in one pass per commit and dropped at the next flush; no compression, no blocks.
 
+use super::phrase::Phrase;
 use crate::analysis::{
     Row,
     lexicon::{Lexicon, TermId},
 };
+use kernel::{Interrupted, checkpoint};
 use roaring::RoaringBitmap;
 use std::sync::OnceLock;
 
@@ -74,16 +76,25 @@ impl MemoryIndex {
     }
 
     /// Those of `rows` in which these stems stand one behind the other.
-    pub(crate) fn phrase(&self, stems: &[String], rows: &RoaringBitmap) -> RoaringBitmap {
+    ///
+    /// # Errors
+    /// The request's work is to end.
+    pub(crate) fn phrase(&self, stems: &[String], rows: &RoaringBitmap) -> Result<RoaringBitmap, Interrupted> {
         let mut found = RoaringBitmap::new();
         let ids: Option<Vec<TermId>> = stems.iter().map(|stem| self.lexicon.number(stem)).collect();
-        let Some(ids) = ids.filter(|ids| !ids.is_empty()) else { return found };
+        let Some(ids) = ids.filter(|ids| !ids.is_empty()) else { return Ok(found) };
         let lists = ids.iter().filter_map(|id| self.lists.get(*id as usize));
         // Whoever holds the phrase holds its rarest word.
         let rarest = lists.min_by_key(|list| list.len()).map(Vec::as_slice).unwrap_or_default();
-        let held = rarest.iter().map(|(row, _)| *row).filter(|row| rows.contains(*row));
-        found.extend(held.filter(|row| self.stems_of(*row).windows(ids.len()).any(|window| window == ids)));
-        found
+        let phrase = Phrase::new(ids);
+        for row in rarest.iter().map(|(row, _)| *row).filter(|row| rows.contains(*row)) {
+            let stems = self.stems_of(row);
+            checkpoint(stems.len() as u64 + 1)?;
+            if phrase.stands_in(stems.iter().copied()) {
+                found.insert(row);
+            }
+        }
+        Ok(found)
     }
 
     fn stems_of(&self, row: u32) -> &[TermId] {

@@ -1,6 +1,6 @@
 //! The sums of one search in one segment: what each term of the query adds to the rows that hold it.
 
-use super::{Selection, Text, score::Weights};
+use super::{STEPS_A_TERM, Selection, Text, score::Weights};
 use crate::{Error, analysis::lexicon::title_term, query::Prefix};
 
 /// Scores while they grow.
@@ -59,6 +59,7 @@ impl<'a> Sums<'a> {
         let norms = text.norms.bytes();
         let (mut frequencies, mut rows) = (vec![0.0f32; sums.len()], Vec::new());
         for term in prefix.map(|prefix| prefix.terms.as_slice()).unwrap_or_default() {
+            kernel::checkpoint(STEPS_A_TERM)?;
             // Whole numbers and few: their sum is the same in any order.
             text.postings.each(term, selection, |row, times| add(&mut frequencies, &mut rows, row, times as f32))?;
         }

@@ -9,9 +9,9 @@ use access::{
 use intake::{Body, Profile, RawDocument, Verdict};
 use journal::Storage;
 use kernel::{
-    Absorbed, AuditMark, AuditSink, BoxFuture, Chunking, Clock, CommitNo, Distance, DocumentId, Embedding, Entropy,
-    Incarnation, KeyId, NamespaceName, NamespaceSettings, NamespaceUuid, OsEntropy, Pseudonymiser, Quotas, RequestId,
-    Scope, Screening, SeededEntropy, SystemClock, TenantId, Untrusted,
+    Absorbed, Audience, AuditMark, AuditSink, BoxFuture, Chunking, Clock, CommitNo, Distance, DocumentId, Embedding,
+    Entropy, Incarnation, KeyId, NamespaceName, NamespaceSettings, NamespaceUuid, OsEntropy, Pseudonymiser, Quotas,
+    RequestId, Scope, Screening, SeededEntropy, SystemClock, TenantId, Untrusted,
 };
 use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
 use store::{OnConflict, Room, Stores, StoresConfig, Upsert};
@@ -182,7 +182,7 @@ impl World {
             vector: Some(vector),
             expires_at: None,
         };
-        let identity = intake::identify(&raw, &Counted);
+        let identity = intake::identify(&raw, &[], &Counted);
         let screened = intake::screen(intake::parse(raw).expect("text"), &Screening::default());
         let Verdict::Screened(mut screened) = screened else { panic!("these words are harmless") };
         screened.chunk(None, &Chunking { max_tokens: 2_048, overlap_tokens: 0 }).expect("one passage");
@@ -209,7 +209,7 @@ impl World {
 /// Stores documents; durable and searchable when this returns.
 pub(crate) async fn write(room: &Room<Ingest>, upserts: Vec<Upsert>) {
     let count = upserts.len();
-    let outcome = room.append(upserts, Box::new(|_| b"{\"action\":\"ingest\"}".to_vec())).await;
+    let outcome = room.append(upserts, &Audience::Everything, Box::new(|_| b"{\"action\":\"ingest\"}".to_vec())).await;
     assert_eq!(outcome.expect("they are stored").ids.len(), count, "they are new");
 }
 

@@ -5,7 +5,7 @@
 
 use super::{Address, Eligible, EligiblePart, Hit, Snapshot};
 use crate::{Error, part::Part};
-use kernel::{Audience, Untrusted};
+use kernel::Untrusted;
 use roaring::RoaringBitmap;
 use segment::{TextQuery, TextStats};
 
@@ -30,21 +30,22 @@ impl Snapshot {
     }
 
     /// For each term of the query how many eligible passages hold it. `stats` are those of [`Snapshot::text_stats`],
-    /// which count what this reader may not meet as well: whether a word is held at all must not be read off them.
+    /// which count what a filter leaves out as well.
     ///
     /// # Errors
     /// When a segment does not read.
     pub fn text_held(&self, query: &TextQuery, stats: &TextStats, eligible: &Eligible) -> Result<Vec<u64>, Error> {
         let mut all = true;
         for (_, part, here) in self.parts_of(eligible) {
-            all &= self.noted(part.sight(&Audience::Everything, eligible.now))?.rows.len() == here.rows().len();
+            all &= self.noted(part.sight(&eligible.audience, eligible.now))?.rows.len() == here.rows().len();
         }
         if all {
             return Ok(stats.document_frequency.clone());
         }
         let mut held = TextStats::for_query(query);
         for (_, part, here) in self.parts_of(eligible).filter(|(.., here)| !here.rows().is_empty()) {
-            held += self.noted(part.index.text_stats(query, here.rows()))?;
+            let frequencies = self.noted(part.index.text_frequencies(query, here.rows()))?;
+            held.document_frequency.iter_mut().zip(frequencies).for_each(|(held, more)| *held += more);
         }
         Ok(held.document_frequency)
     }
@@ -77,10 +78,14 @@ impl Snapshot {
     pub fn source(&self, eligible: &Eligible, at: Address) -> Result<Untrusted, Error> {
         let (part, _) = self.eligible_part(eligible, at).ok_or(Error::NotEligible)?;
         let (doc, _) = part.index.row(at.row).ok_or(Error::NotEligible)?;
-        Ok(self.noted(part.index.head(doc))?.uri)
+        self.noted(part.index.uri(doc))
     }
 
-    fn eligible_part<'a>(&'a self, eligible: &'a Eligible, at: Address) -> Option<(&'a Part, &'a EligiblePart)> {
+    pub(super) fn eligible_part<'a>(
+        &'a self,
+        eligible: &'a Eligible,
+        at: Address,
+    ) -> Option<(&'a Part, &'a EligiblePart)> {
         let (_, part, here) = self.parts_of(eligible).find(|(segment, ..)| *segment == at.segment)?;
         here.rows().contains(at.row).then_some((part, here))
     }

@@ -2,7 +2,7 @@
 //! log file behind it, whether or not anybody writes; and not before without another cause.
 
 use super::fixture::{Draft, INJECTION, NAMESPACES, ROOMY, Sizes, World, copied, id, line, settings};
-use crate::{Decision, Selection, Tended};
+use crate::{Decision, Listed, Reviewed, ReviewedState, Selection, Tended};
 use access::{Delete, Ingest, Patch, Review, Search};
 use futures::TryStreamExt;
 use intake::{RawPatch, screen_patch};
@@ -25,7 +25,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 const DUE: Duration = Duration::from_secs(18 * 3_600);
 
 async fn write(world: &World, draft: Draft) {
-    world.enter::<Ingest>(HOME).await.append(vec![draft.upsert()], line()).await.unwrap();
+    world.enter::<Ingest>(HOME).await.append(vec![draft.upsert()], &Audience::Everything, line()).await.unwrap();
 }
 
 async fn store(world: &World, name: &str, text: &str) {
@@ -66,7 +66,7 @@ async fn answers(world: &World) -> Vec<(String, u32)> {
     let name = |hit: &crate::Hit| snapshot.tie(hit.at).0.unwrap().as_str().to_owned();
     let mut found: Vec<_> = hits.iter().map(|hit| (name(hit), hit.score.to_bits())).collect();
     found.sort();
-    let (all, total, _) = snapshot.list(&eligible, None, None, 1_000, false, false).unwrap();
+    let (all, total, _) = snapshot.list(&eligible, &Listed { limit: 1_000, ..Listed::default() }).unwrap();
     assert_eq!(all.len() as u64, total);
     found.extend(all.into_iter().map(|doc| (doc.id.as_str().to_owned(), 0)));
     found
@@ -206,7 +206,8 @@ async fn so_does_what_was_overwritten_patched_or_rejected() {
                 }
                 _ => {
                     let room = world.enter::<Review>(HOME).await;
-                    let which = vec![id("gone")];
+                    let state = ReviewedState::Commit(room.commit());
+                    let which = [Reviewed { id: id("gone"), state }];
                     room.decide(&which, &Audience::Everything, Decision::Reject, line()).await.unwrap();
                 }
             }
@@ -392,7 +393,11 @@ async fn an_emptied_namespace_does_not_forget_its_objects() {
     // Nothing may come between the two.
     let (deleted, written) = tokio::join!(
         delete(&world, "gone"),
-        room.append(vec![Draft { vector: Some(vec![1.0; 8]), ..Draft::new("new", "words") }.upsert()], line())
+        room.append(
+            vec![Draft { vector: Some(vec![1.0; 8]), ..Draft::new("new", "words") }.upsert()],
+            &Audience::Everything,
+            line()
+        )
     );
     drop((deleted, room));
     written.unwrap();
@@ -498,7 +503,7 @@ async fn a_large_object_keeps_its_graph() {
     let draft = |n: usize| Draft { vector: Some(vec![n as f32, 1.0, 2.0, 3.0]), ..Draft::new(&n.to_string(), "words") };
     for lot in (0..rows).collect::<Vec<_>>().chunks(2_000) {
         let upserts = lot.iter().map(|n| draft(*n).upsert()).collect();
-        world.enter::<Ingest>(HOME).await.append(upserts, line()).await.unwrap();
+        world.enter::<Ingest>(HOME).await.append(upserts, &Audience::Everything, line()).await.unwrap();
     }
     world.stores.flush_all().await.unwrap();
     world.settle().await;

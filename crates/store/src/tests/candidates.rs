@@ -22,7 +22,7 @@ async fn filled(commits: usize, flushes: usize) -> World {
         .collect();
     for (at, batch) in drafts.chunks(50usize.div_ceil(commits)).enumerate() {
         let upserts = batch.iter().map(Draft::upsert).collect();
-        world.enter::<Ingest>(HOME).await.append(upserts, line()).await.unwrap();
+        world.enter::<Ingest>(HOME).await.append(upserts, &Audience::Everything, line()).await.unwrap();
         if at < flushes {
             world.stores.flush_all().await.unwrap();
         }

@@ -8,7 +8,12 @@ const HOME: (&str, &str) = NAMESPACES[0];
 const NEEDLE: &[u8] = b"xylophonist";
 
 async fn store(world: &World, name: &str, text: &str) {
-    world.enter::<Ingest>(HOME).await.append(vec![Draft::new(name, text).upsert()], line()).await.unwrap();
+    world
+        .enter::<Ingest>(HOME)
+        .await
+        .append(vec![Draft::new(name, text).upsert()], &Audience::Everything, line())
+        .await
+        .unwrap();
 }
 
 async fn holds_needle(world: &World) -> bool {

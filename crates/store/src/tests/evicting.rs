@@ -5,7 +5,12 @@ use access::{Delete, Ingest, Search};
 use kernel::Audience;
 
 async fn store(world: &World, at: (&'static str, &str), name: &str, text: &str) {
-    world.enter::<Ingest>(at).await.append(vec![Draft::new(name, text).upsert()], line()).await.unwrap();
+    world
+        .enter::<Ingest>(at)
+        .await
+        .append(vec![Draft::new(name, text).upsert()], &Audience::Everything, line())
+        .await
+        .unwrap();
     world.settle().await;
 }
 
@@ -41,7 +46,7 @@ async fn a_write_makes_room_too() {
     assert_eq!(world.stores.stats().evictions, 0);
     let room = world.enter::<Ingest>(NAMESPACES[0]).await;
     let long = "many words ".repeat(1_000);
-    room.append(vec![Draft::new("b", &long).upsert()], line()).await.unwrap();
+    room.append(vec![Draft::new("b", &long).upsert()], &Audience::Everything, line()).await.unwrap();
     world.settle().await;
     assert_eq!(world.stores.open_ones(), [world.home(NAMESPACES[0]).uuid()], "who is held stays");
 }
@@ -51,7 +56,7 @@ async fn a_long_log_is_flushed_before_its_namespace_goes() {
     let world = World::new(Sizes { memory_bytes_max: 1, ..ROOMY }).await;
     let room = world.enter::<Ingest>(NAMESPACES[0]).await;
     let long = "many words ".repeat(8_000);
-    room.append(vec![Draft::new("a", &long).upsert()], line()).await.unwrap();
+    room.append(vec![Draft::new("a", &long).upsert()], &Audience::Everything, line()).await.unwrap();
     assert!(world.stores.log_bytes_of() > 64 << 10);
     assert_eq!(world.stores.stats().flushes, 0);
     drop(room);

@@ -3,14 +3,14 @@
 use super::fixture::{Draft, NAMESPACES, ROOMY, World, line};
 use crate::Error;
 use access::{Ingest, Search};
-use kernel::Code;
+use kernel::{Audience, Code};
 use std::{sync::atomic::Ordering, time::Duration};
 
 const HOME: (&str, &str) = NAMESPACES[0];
 
 async fn store(world: &World, at: (&'static str, &str), name: &str) {
     let upserts = vec![Draft::new(name, "some words").upsert()];
-    world.enter::<Ingest>(at).await.append(upserts, line()).await.unwrap();
+    world.enter::<Ingest>(at).await.append(upserts, &Audience::Everything, line()).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -60,10 +60,13 @@ async fn a_panic_closes_the_namespace_and_the_next_enter_opens_it() {
     store(&world, HOME, "a").await;
     let room = world.enter::<Ingest>(HOME).await;
     let line: crate::Line = Box::new(|_| panic!("a line that cannot be written"));
-    let error = room.append(vec![Draft::new("b", "lost").upsert()], line).await.unwrap_err();
+    let error = room.append(vec![Draft::new("b", "lost").upsert()], &Audience::Everything, line).await.unwrap_err();
     assert_eq!(kernel::Error::from(error).code, Code::Internal);
     world.settle().await;
-    let refused = room.append(vec![Draft::new("c", "late").upsert()], super::fixture::line()).await.unwrap_err();
+    let refused = room
+        .append(vec![Draft::new("c", "late").upsert()], &Audience::Everything, super::fixture::line())
+        .await
+        .unwrap_err();
     assert!(matches!(refused, Error::Closing));
     store(&world, HOME, "d").await;
     assert_eq!(world.enter::<Search>(HOME).await.totals().documents, 2);
@@ -116,11 +119,11 @@ async fn objects_that_no_checkpoint_names_are_swept() {
 async fn a_closing_server_finishes_what_it_took() {
     let mut world = World::new(ROOMY).await;
     let room = world.enter::<Ingest>(HOME).await;
-    let mut write = Box::pin(room.append(vec![Draft::new("a", "words").upsert()], line()));
+    let mut write = Box::pin(room.append(vec![Draft::new("a", "words").upsert()], &Audience::Everything, line()));
     assert!(futures::poll!(write.as_mut()).is_pending());
     world.stores.close().await;
     write.await.unwrap();
-    let late = room.append(vec![Draft::new("b", "words").upsert()], line()).await.unwrap_err();
+    let late = room.append(vec![Draft::new("b", "words").upsert()], &Audience::Everything, line()).await.unwrap_err();
     assert!(matches!(late, Error::Closing));
     assert_eq!(world.try_enter::<Search>(HOME).await.err().unwrap().code, Code::Overloaded);
     drop(room);

@@ -3,7 +3,7 @@
 //! something that passes is left. (That a walk of a graph is not is tested in `segment`, which can force one.)
 
 use super::shelf::{Kind, NOW, SPEC, Shelf, WORDS, document, drawn, ground, laid_out, spread};
-use crate::{Hit, Snapshot};
+use crate::{Hit, Listed, Quarantine, Snapshot};
 use kernel::{Audience, Document, Filter, Principal, Status, Timestamp};
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use segment::TextQuery;
@@ -152,12 +152,13 @@ proptest! {
                         .map(|doc| doc["id"].as_str().unwrap())
                         .collect();
                     let eligible = snapshot.eligible(audience, Some(&parsed), statuses, now).unwrap();
+                    let shown = Listed { quarantine: Quarantine::Shown, ..Listed::default() };
                     // Two of a page, so that the total is not the page's.
-                    let (page, total, more) = snapshot.list(&eligible, None, None, 2, false, false).unwrap();
+                    let (page, total, more) = snapshot.list(&eligible, &Listed { limit: 2, ..shown }).unwrap();
                     prop_assert_eq!(total, expected.len() as u64, "{}", filter);
                     prop_assert_eq!(eligible.documents(), total);
                     prop_assert_eq!(more, expected.len() > 2);
-                    let (all, ..) = snapshot.list(&eligible, None, None, 100, false, false).unwrap();
+                    let (all, ..) = snapshot.list(&eligible, &Listed { limit: 100, ..shown }).unwrap();
                     prop_assert!(page.iter().eq(all.iter().take(2)));
                     let found: Vec<&str> = all.iter().map(|doc| doc.id.as_str()).collect();
                     prop_assert_eq!(found, expected, "{}", filter);

@@ -503,12 +503,12 @@ impl Draft {
             media_type: None,
             title: None,
             uri: None,
-            attributes: [("year".to_owned(), AttrValue::One(Scalar::Num(self.year)))].into(),
+            attributes: [("year".to_owned(), AttrValue::One(Scalar::Num(self.year.into())))].into(),
             readers: self.readers.clone(),
             vector: self.vector.clone(),
             expires_at: self.expires_at,
         };
-        let identity = intake::identify(&raw, &Plain);
+        let identity = intake::identify(&raw, &[], &Plain);
         let Verdict::Screened(mut screened) = intake::screen(intake::parse(raw).unwrap(), &Screening::default()) else {
             panic!("rejected");
         };

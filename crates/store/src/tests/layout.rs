@@ -11,7 +11,7 @@ const HOME: (&str, &str) = NAMESPACES[0];
 
 async fn store(world: &World, drafts: &[Draft]) {
     let upserts = drafts.iter().map(Draft::upsert).collect();
-    world.enter::<Ingest>(HOME).await.append(upserts, line()).await.unwrap();
+    world.enter::<Ingest>(HOME).await.append(upserts, &Audience::Everything, line()).await.unwrap();
 }
 
 async fn delete(world: &World, ids: &[&str]) {

@@ -14,7 +14,12 @@ const LARGE: Sizes = Sizes { short_merge_bytes_max: 0, ..ROOMY };
 const OBJECTS: usize = 9;
 
 async fn store(world: &World, name: &str, text: &str) {
-    world.enter::<Ingest>(HOME).await.append(vec![Draft::new(name, text).upsert()], line()).await.unwrap();
+    world
+        .enter::<Ingest>(HOME)
+        .await
+        .append(vec![Draft::new(name, text).upsert()], &Audience::Everything, line())
+        .await
+        .unwrap();
 }
 
 async fn found(world: &World) -> Vec<String> {
@@ -143,7 +148,7 @@ async fn a_large_flush_gets_its_graph_later() {
     let draft = |n: usize| Draft { vector: Some(vec![n as f32, 1.0, 2.0, 3.0]), ..Draft::new(&n.to_string(), "words") };
     for lot in (0..rows).collect::<Vec<_>>().chunks(2_000) {
         let upserts = lot.iter().map(|n| draft(*n).upsert()).collect();
-        world.enter::<Ingest>(HOME).await.append(upserts, line()).await.unwrap();
+        world.enter::<Ingest>(HOME).await.append(upserts, &Audience::Everything, line()).await.unwrap();
     }
     world.stores.flush_all().await.unwrap();
     let go = world.held().await;

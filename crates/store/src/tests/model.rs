@@ -3,7 +3,10 @@
 //! documents that can be found, so that neither the layout nor the dead may show in them.
 
 use super::fixture::{DIMENSIONS, Draft, INJECTION, Sizes, World, id, line};
-use crate::{Decision, OnConflict, Outcome, Selection, Snapshot, Upsert, UpsertStatus};
+use crate::{
+    Decision, Listed, OnConflict, Outcome, Quarantine, Reviewed, ReviewedState, Selection, Snapshot, Upsert,
+    UpsertStatus,
+};
 use intake::{RawPatch, ScreenedPatch, screen_patch};
 use kernel::{
     AttrValue, Audience, Clock, CommitNo, Comparison, Document, Field, Filter, Principal, Scalar, Screening, Status,
@@ -116,11 +119,11 @@ fn names(ids: &[u8]) -> Vec<kernel::DocumentId> {
 }
 
 fn year_is(year: u8) -> Filter {
-    Filter::Number(Field::Attribute("year".into()), Comparison::Gte, f64::from(year))
+    Filter::Number(Field::Attribute("year".into()), Comparison::Gte, f64::from(year).into())
 }
 
 fn new_year(year: u8) -> ScreenedPatch {
-    let attributes = [("year".to_owned(), Some(AttrValue::One(Scalar::Num(f64::from(year)))))].into();
+    let attributes = [("year".to_owned(), Some(AttrValue::One(Scalar::Num(f64::from(year).into()))))].into();
     screen_patch(RawPatch { attributes, ..RawPatch::default() }, &Screening::default()).unwrap()
 }
 
@@ -191,7 +194,8 @@ async fn apply(world: &mut World, model: &mut Model, op: &Op, start: Timestamp) 
             let drafts: Vec<_> = shapes.iter().map(|(shape, conflict)| (shape.draft(start), *conflict)).collect();
             let upserts = drafts.iter().map(|(d, c)| Upsert { admitted: d.admit(), on_conflict: *c }).collect();
             let expected: Vec<_> = drafts.iter().map(|(d, c)| model.upsert(d, *c, now)).collect();
-            let outcome = world.enter::<access::Ingest>(HOME).await.append(upserts, line()).await.unwrap();
+            let outcome =
+                world.enter::<access::Ingest>(HOME).await.append(upserts, &Audience::Everything, line()).await.unwrap();
             assert_eq!(outcome.results.iter().map(|r| r.status).collect::<Vec<_>>(), expected);
             assert_eq!(outcome.commit.0, model.commit);
         }
@@ -243,12 +247,17 @@ async fn patch(world: &World, model: &mut Model, which: Selection, audience: &Au
 }
 
 async fn review(world: &World, model: &mut Model, ids: &[u8], decision: Decision) {
-    let (commit, now) = (model.commit(), world.clock.now());
+    let now = world.clock.now();
+    let state = |model: &Model, n: u8| model.live(now).find(|doc| doc.id.as_str() == name(n)).map(|doc| doc.commit);
+    let seen: Vec<_> = ids.iter().map(|n| state(model, *n).unwrap_or_default()).collect();
+    let commit = model.commit();
     let mut expected = Vec::new();
-    for n in ids {
+    for (n, seen) in ids.iter().zip(&seen) {
         let found = model.live(now).find(|doc| doc.id.as_str() == name(*n)).map(|doc| doc.status);
         expected.push(match (found, decision) {
             (None, _) => UpsertStatus::NotFound,
+            // It stands twice in the request, and the first of the two released it.
+            (Some(_), _) if state(model, *n) != Some(*seen) => UpsertStatus::Conflict,
             (Some(Status::Quarantined), Decision::Release) => {
                 let doc = model.docs.get_mut(&name(*n)).unwrap();
                 (doc.status, doc.updated_at, doc.commit) = (Status::Indexed, now, commit);
@@ -262,7 +271,9 @@ async fn review(world: &World, model: &mut Model, ids: &[u8], decision: Decision
         });
     }
     let room = world.enter::<access::Review>(HOME).await;
-    let outcome = room.decide(&names(ids), &Audience::Everything, decision, line()).await.unwrap();
+    let reviewed = |(id, commit)| Reviewed { id, state: ReviewedState::Commit(commit) };
+    let reviewed: Vec<_> = names(ids).into_iter().zip(seen).map(reviewed).collect();
+    let outcome = room.decide(&reviewed, &Audience::Everything, decision, line()).await.unwrap();
     assert_eq!(outcome.results.iter().map(|r| r.status).collect::<Vec<_>>(), expected);
 }
 
@@ -286,7 +297,7 @@ async fn compare(world: &World, model: &Model) {
         }
         for n in 0..10 {
             let expected = model.live(now).find(|d| d.id.as_str() == name(n) && audience.may_see(d.readers.as_deref()));
-            let got = snapshot.get(&id(&name(n)), audience, true, now).unwrap();
+            let got = snapshot.get(&id(&name(n)), audience, true, Quarantine::Shown, now).unwrap();
             assert_eq!(got.as_ref(), expected, "get {n}");
         }
     }
@@ -300,13 +311,16 @@ fn check_list(snapshot: &Snapshot, model: &Model, audience: &Audience, filter: O
         .collect();
     let every = [Status::Indexed, Status::Quarantined, Status::Pending];
     let eligible = snapshot.eligible(audience, filter, &every, now).unwrap();
-    let (all, total, more) = snapshot.list(&eligible, None, None, 100, true, true).unwrap();
+    let shown = Listed { quarantine: Quarantine::Shown, ..Listed::default() };
+    let (all, total, more) =
+        snapshot.list(&eligible, &Listed { limit: 100, text: true, vectors: true, ..shown }).unwrap();
     assert_eq!((all.iter().collect::<Vec<_>>(), total, more), (expected.clone(), expected.len() as u64, false));
     assert_eq!(eligible.documents(), total);
     // The same in pages of three.
     let (mut paged, mut after) = (Vec::new(), None);
     loop {
-        let (page, total, more) = snapshot.list(&eligible, None, after.as_ref(), 3, false, false).unwrap();
+        let (page, total, more) =
+            snapshot.list(&eligible, &Listed { after: after.as_ref(), limit: 3, ..shown }).unwrap();
         assert_eq!(total, expected.len() as u64);
         after = page.last().map(|d| d.id.clone());
         paged.extend(page.into_iter().map(|d| d.id));
@@ -316,7 +330,7 @@ fn check_list(snapshot: &Snapshot, model: &Model, audience: &Audience, filter: O
     }
     assert_eq!(paged, expected.iter().map(|d| d.id.clone()).collect::<Vec<_>>());
     let asked = names(&[3, 1, 3, 7]);
-    let (some, total, _) = snapshot.list(&eligible, Some(&asked), None, 100, false, false).unwrap();
+    let (some, total, _) = snapshot.list(&eligible, &Listed { ids: Some(&asked), limit: 100, ..shown }).unwrap();
     let wanted: Vec<_> = expected.iter().filter(|d| asked.contains(&d.id)).map(|d| d.id.clone()).collect();
     assert_eq!((some.into_iter().map(|d| d.id).collect::<Vec<_>>(), total), (wanted.clone(), wanted.len() as u64));
 }
@@ -327,10 +341,11 @@ fn check_search(snapshot: &Snapshot, model: &Model, audience: &Audience, filter:
     let spec = Spec::new(DIMENSIONS, kernel::Distance::Cosine);
     let found: Vec<Document> = model.live(now).filter(|d| d.status == Status::Indexed).cloned().collect();
     let one = Segment::in_memory(&spec, found).unwrap();
-    let every: RoaringBitmap = (0..one.rows()).collect();
     let mut docs = one.visible(audience);
+    // Statistics are those of what the audience sees, whatever the filter.
+    let every: RoaringBitmap = one.rows_of(&docs);
     if let Some(filter) = filter {
-        docs &= one.evaluate(filter).unwrap();
+        docs &= one.evaluate(&filter.compile()).unwrap();
     }
     let rows = one.rows_of(&docs);
     let eligible = snapshot.eligible(audience, filter, &[Status::Indexed], now).unwrap();

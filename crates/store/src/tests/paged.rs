@@ -2,7 +2,7 @@
 //! that somebody reads when they are replaced.
 
 use super::fixture::{Draft, NAMESPACES, ROOMY, Sizes, World, id, line};
-use crate::{Error, Selection, Snapshot};
+use crate::{Error, Quarantine, Selection, Snapshot};
 use access::{Delete, Ingest, Search};
 use futures::{TryStreamExt, stream::BoxStream};
 use journal::{Blocking, Storage};
@@ -90,7 +90,7 @@ async fn in_bucket() -> (World, Arc<Bucket>) {
 async fn fill(world: &World) {
     let text = |n: usize| (0..500).map(|w| format!("w{} ", (n * 7_919 + w * 104_729) % 9_973)).collect::<String>();
     let drafts = (0..DOCUMENTS).map(|n| Draft::new(&name(n), &format!("common {}", text(n))).upsert());
-    world.enter::<Ingest>(HOME).await.append(drafts.collect(), line()).await.unwrap();
+    world.enter::<Ingest>(HOME).await.append(drafts.collect(), &Audience::Everything, line()).await.unwrap();
     world.stores.flush_all().await.unwrap();
     world.settle().await;
 }
@@ -102,7 +102,7 @@ fn name(n: usize) -> String {
 /// Reads every document; what each that does not read says.
 fn faults(snapshot: &Snapshot) -> Vec<Error> {
     let now = kernel::Timestamp::from_millis(1_800_000_000_000);
-    let get = |n| snapshot.get(&id(&name(n)), &Audience::Everything, false, now);
+    let get = |n| snapshot.get(&id(&name(n)), &Audience::Everything, false, Quarantine::Shown, now);
     (0..DOCUMENTS).filter_map(|n| get(n).map(|found| assert!(found.is_some())).err()).collect()
 }
 
@@ -136,7 +136,12 @@ async fn altered(world: &World) {
     assert_eq!(said.code, Code::Internal);
     let late = world.stores.open_ones();
     assert!(!late.contains(&world.home(HOME).uuid()), "the namespace has failed");
-    world.enter::<Ingest>(NAMESPACES[2]).await.append(vec![Draft::new("a", "b").upsert()], line()).await.unwrap();
+    world
+        .enter::<Ingest>(NAMESPACES[2])
+        .await
+        .append(vec![Draft::new("a", "b").upsert()], &Audience::Everything, line())
+        .await
+        .unwrap();
     // The next request opens it again, and meets the same pages.
     let again = snapshot(world).await;
     assert!(!faults(&again).is_empty() && faults(&again).iter().all(Error::is_corrupt));
@@ -222,6 +227,6 @@ async fn erasing_does_not_wait_for_readers() {
     assert_eq!(bucket.objects().await.len(), 1);
     drop(held);
     let (fresh, now) = (snapshot(&world).await, world.clock.now());
-    assert!(fresh.get(&id(&name(7)), &Audience::Everything, false, now).unwrap().is_none());
-    assert!(fresh.get(&id(&name(8)), &Audience::Everything, false, now).unwrap().is_some());
+    assert!(fresh.get(&id(&name(7)), &Audience::Everything, false, Quarantine::Shown, now).unwrap().is_none());
+    assert!(fresh.get(&id(&name(8)), &Audience::Everything, false, Quarantine::Shown, now).unwrap().is_some());
 }

@@ -4,7 +4,7 @@ use super::fixture::{Draft, NAMESPACES, ROOMY, Sizes, World, line};
 use access::{Ingest, Manage, Search};
 use futures::TryStreamExt;
 use journal::{Blocking, Storage};
-use kernel::Code;
+use kernel::{Audience, Code};
 use object_store::{ObjectStore, memory::InMemory};
 use std::sync::Arc;
 
@@ -24,7 +24,12 @@ async fn count(bucket: &InMemory, part: &str) -> usize {
 }
 
 async fn store(world: &World, at: (&'static str, &str), name: &str) {
-    world.enter::<Ingest>(at).await.append(vec![Draft::new(name, "some words").upsert()], line()).await.unwrap();
+    world
+        .enter::<Ingest>(at)
+        .await
+        .append(vec![Draft::new(name, "some words").upsert()], &Audience::Everything, line())
+        .await
+        .unwrap();
     world.settle().await;
 }
 

@@ -1,7 +1,7 @@
 //! What a room promises: fixed snapshots, neighbours apart, exact statistics, shared fsyncs.
 
 use super::fixture::{Draft, INJECTION, NAMESPACES, ROOMY, World, id, line};
-use crate::{Error, Known, Selection, UpsertStatus};
+use crate::{Error, Known, Quarantine, Selection, UpsertStatus};
 use access::{Delete, Ingest, Manage, Read, Review, Search};
 use kernel::{Audience, Clock, Code, CommitNo, Status};
 use segment::TextQuery;
@@ -11,7 +11,7 @@ const HOME: (&str, &str) = NAMESPACES[0];
 
 async fn store(world: &World, at: (&'static str, &str), drafts: &[Draft]) -> crate::Outcome {
     let upserts = drafts.iter().map(Draft::upsert).collect();
-    world.enter::<Ingest>(at).await.append(upserts, line()).await.unwrap()
+    world.enter::<Ingest>(at).await.append(upserts, &Audience::Everything, line()).await.unwrap()
 }
 
 async fn scores(world: &World, at: (&'static str, &str), text: &str) -> Vec<(String, f32)> {
@@ -55,7 +55,10 @@ async fn equal_ids_of_two_tenants_do_not_meet() {
     for flushed in [false, true] {
         for (tenant, name) in NAMESPACES {
             let snapshot = world.enter::<Read>((tenant, name)).await.snapshot(None).await.unwrap();
-            let doc = snapshot.get(&id("same"), &Audience::Everything, false, world.clock.now()).unwrap().unwrap();
+            let doc = snapshot
+                .get(&id("same"), &Audience::Everything, false, Quarantine::Shown, world.clock.now())
+                .unwrap()
+                .unwrap();
             assert_eq!(doc.text.expose(), format!("secret of {tenant} {name}"), "flushed: {flushed}");
         }
         let which = Selection::Ids(vec![id("same")]);
@@ -101,7 +104,12 @@ async fn sixty_four_writers_share_entries_and_are_all_durable() {
     world.pool.hold_next.store(true, std::sync::atomic::Ordering::SeqCst);
     let write = |n: u32| {
         let room = room.clone();
-        async move { room.append(vec![Draft::new(&n.to_string(), &text(n)).upsert()], line()).await.unwrap().commit }
+        async move {
+            room.append(vec![Draft::new(&n.to_string(), &text(n)).upsert()], &Audience::Everything, line())
+                .await
+                .unwrap()
+                .commit
+        }
     };
     let mut writers: Vec<_> = (0..64).map(|n| Box::pin(write(n))).collect();
     for writer in &mut writers {
@@ -126,7 +134,7 @@ async fn a_write_whose_caller_goes_is_whole() {
     // Large enough for the pool.
     let drafts = [Draft::new("a", &"one ".repeat(5_000)), Draft::new("b", "two")];
     world.pool.hold_next.store(true, std::sync::atomic::Ordering::SeqCst);
-    let mut write = Box::pin(room.append(drafts.iter().map(Draft::upsert).collect(), line()));
+    let mut write = Box::pin(room.append(drafts.iter().map(Draft::upsert).collect(), &Audience::Everything, line()));
     assert!(futures::poll!(write.as_mut()).is_pending());
     let held = world.held().await;
     drop(write);
@@ -142,7 +150,7 @@ async fn min_commit_waits_for_the_write() {
     let (reader, writer) = (world.enter::<Search>(HOME).await, world.enter::<Ingest>(HOME).await);
     let (snapshot, outcome) = tokio::join!(
         reader.snapshot(Some(CommitNo(1))),
-        writer.append(vec![Draft::new("a", "late").upsert()], line()),
+        writer.append(vec![Draft::new("a", "late").upsert()], &Audience::Everything, line()),
     );
     assert_eq!((snapshot.unwrap().commit(), outcome.unwrap().commit), (CommitNo(1), CommitNo(1)));
 }
@@ -154,7 +162,8 @@ async fn known_tells_the_same_from_another() {
     store(&world, HOME, std::slice::from_ref(&draft)).await;
     let hash = *draft.admit().content_hash();
     let room = world.enter::<Ingest>(HOME).await;
-    let known = room.known(&[(id("a"), hash), (id("a"), [1; 32]), (id("b"), hash)]).await.unwrap();
+    let known =
+        room.known(&[(id("a"), hash), (id("a"), [1; 32]), (id("b"), hash)], &Audience::Everything).await.unwrap();
     assert!(matches!(&known[..], [Known::Same(head), Known::Other(_), Known::Absent] if head.passages.len() == 1));
     assert_eq!(store(&world, HOME, std::slice::from_ref(&draft)).await.results[0].status, UpsertStatus::Unchanged);
 }
@@ -164,7 +173,10 @@ async fn a_vector_of_the_wrong_length_refuses_only_its_request() {
     let world = World::new(ROOMY).await;
     let short = Draft { vector: Some(vec![1.0, 2.0, 3.0]), ..Draft::new("x", "text") };
     let room = world.enter::<Ingest>(HOME).await;
-    let refused = room.append(vec![Draft::new("y", "fine").upsert(), short.upsert()], line()).await.unwrap_err();
+    let refused = room
+        .append(vec![Draft::new("y", "fine").upsert(), short.upsert()], &Audience::Everything, line())
+        .await
+        .unwrap_err();
     let error = kernel::Error::from(refused);
     assert_eq!((error.code, error.param.as_deref()), (Code::DimensionMismatch, Some("documents[1].vector")));
     assert!(!error.outcome_unknown);
@@ -184,8 +196,9 @@ async fn an_address_of_another_reader_is_refused() {
     let at = snapshot.text(&TextQuery::new("private"), &all, 1).unwrap()[0].at;
     assert!(snapshot.passage(&all, at, false).is_ok());
     assert!(matches!(snapshot.passage(&open, at, false), Err(Error::NotEligible)));
-    assert!(snapshot.has_attribute("year", &Audience::Everything, now).unwrap());
-    assert!(!snapshot.has_attribute("year", &Audience::Principals(vec![]), now).unwrap());
+    let unknown = |audience| snapshot.unknown_attributes(vec!["year", "nothing"], &audience, now).unwrap();
+    assert_eq!(unknown(Audience::Everything), ["nothing"]);
+    assert_eq!(unknown(Audience::Principals(vec![])), ["year", "nothing"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -199,7 +212,7 @@ async fn an_emptied_namespace_takes_other_vectors() {
     for reopened in [false, true] {
         let other = super::fixture::settings(2);
         let room = world.stores.enter(&world.grant::<Ingest>(HOME.0, HOME.1), &other).await.unwrap();
-        room.append(vec![two(&format!("b{reopened}")).upsert()], line()).await.unwrap();
+        room.append(vec![two(&format!("b{reopened}")).upsert()], &Audience::Everything, line()).await.unwrap();
         let snapshot = world.enter::<Search>(HOME).await.snapshot(None).await.unwrap();
         let eligible = snapshot.eligible(&Audience::Everything, None, &[Status::Indexed], world.clock.now()).unwrap();
         assert_eq!(snapshot.vector(&[0.6, 0.8], &eligible, 9).unwrap().0.len(), 1 + usize::from(reopened));

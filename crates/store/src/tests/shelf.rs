@@ -3,7 +3,7 @@
 
 use super::fixture::{NAMESPACES, ROOMY, World, id};
 use crate::{
-    Snapshot,
+    Listed, Snapshot,
     index::Index,
     part::{Durable, Part},
 };
@@ -155,7 +155,7 @@ pub(crate) struct Answers {
 pub(crate) fn answers(snapshot: &Snapshot, audience: &Audience, filter: Option<&Filter>, k: usize) -> Answers {
     let now = Timestamp::parse(NOW).unwrap();
     let every = snapshot.eligible(audience, filter, &STATUSES, now).unwrap();
-    let (listed, total, _) = snapshot.list(&every, None, None, usize::MAX, false, false).unwrap();
+    let (listed, total, _) = snapshot.list(&every, &Listed { limit: usize::MAX, ..Listed::default() }).unwrap();
     let eligible = snapshot.eligible(audience, filter, &[Status::Indexed], now).unwrap();
     let ranked = |hits: Vec<crate::Hit>| -> Ranked {
         let one = |hit: crate::Hit| {

@@ -14,7 +14,12 @@ const INLINE: Sizes = Sizes { inline_bytes_max: 240 << 10, ..ROOMY };
 type Copies = Arc<Mutex<Vec<(&'static str, TempDir)>>>;
 
 async fn store(world: &World, name: &str) {
-    world.enter::<Ingest>(HOME).await.append(vec![Draft::new(name, "some words").upsert()], line()).await.unwrap();
+    world
+        .enter::<Ingest>(HOME)
+        .await
+        .append(vec![Draft::new(name, "some words").upsert()], &Audience::Everything, line())
+        .await
+        .unwrap();
 }
 
 async fn found(world: &World) -> usize {
@@ -140,7 +145,7 @@ async fn a_namespace_that_grows_leaves_its_checkpoint_for_an_object() {
     assert_eq!((world.objects().len(), world.stores.parts_of()), (0, 1));
     let long = "words and words ".repeat(1_000);
     let large = Draft::new("large", &long).upsert();
-    world.enter::<Ingest>(HOME).await.append(vec![large], line()).await.unwrap();
+    world.enter::<Ingest>(HOME).await.append(vec![large], &Audience::Everything, line()).await.unwrap();
     let copies = watch(&world);
     world.stores.flush_all().await.unwrap();
     assert_eq!((world.objects().len(), world.stores.parts_of()), (1, 1), "what was inline went along");

@@ -10,7 +10,7 @@ use crate::{
 use access::{Delete, Ingest, Manage, Read, Search};
 use kernel::{Audience, Code, Status, Timestamp};
 use std::{rc::Rc, time::Duration};
-use store::{Eligible, OnConflict, Outcome, Selection, Snapshot, TextQuery, Upsert, UpsertStatus};
+use store::{Eligible, Listed, OnConflict, Outcome, Quarantine, Selection, Snapshot, TextQuery, Upsert, UpsertStatus};
 
 /// One client.
 pub(crate) struct Client<'a> {
@@ -69,7 +69,7 @@ impl Client<'_> {
             self.sim.still(name, place).map_err(|e| (false, e))?;
             let grant = self.sim.world.grant::<Ingest>(tenant, known_as);
             let room = process.stores.enter(&grant, &settings()).await.map_err(|e| (false, e))?;
-            room.append(upserts, Box::new(move |_| line)).await.map_err(|e| (true, e))
+            room.append(upserts, &Audience::Everything, Box::new(move |_| line)).await.map_err(|e| (true, e))
         };
         let end = self.ended(place, process.serve(self.sim.patience, call).await, |outcome| {
             let told = |(at, intent): (usize, &Intent)| match (outcome.results[at].status, intent.want) {
@@ -133,7 +133,8 @@ impl Client<'_> {
         let called = self.sim.history().event();
         let Some(snapshot) = self.snapshot(name, place, process).await else { return };
         let eligible = everything(&snapshot);
-        let (found, total, more) = snapshot.list(&eligible, None, None, 100, true, false).unwrap();
+        let (found, total, more) =
+            snapshot.list(&eligible, &Listed { limit: 100, text: true, ..Listed::default() }).unwrap();
         let mut history = self.sim.history();
         if more || total != found.len() as u64 || snapshot.totals().documents != total {
             history.faults.push(format!("a list of {} says {total}, and {more}", found.len()));
@@ -153,7 +154,8 @@ impl Client<'_> {
             process.stores.enter(&grant, &settings()).await?.snapshot(None).await
         };
         let Some(snapshot) = self.read(place, process.serve(self.sim.patience, call).await) else { return };
-        let found = snapshot.get(&doc_id(doc), &Audience::Everything, false, Timestamp::default()).unwrap();
+        let found =
+            snapshot.get(&doc_id(doc), &Audience::Everything, false, Quarantine::Shown, Timestamp::default()).unwrap();
         self.sim.history().view(place, called, snapshot.commit().0, &[doc], found.as_slice());
     }
 
@@ -173,7 +175,9 @@ impl Client<'_> {
         };
         for passage in texts("river") {
             // Passages behind the first have no words of their own; their documents have.
-            let whole = snapshot.get(&passage.document_id, &Audience::Everything, false, Timestamp::default()).unwrap();
+            let whole = snapshot
+                .get(&passage.document_id, &Audience::Everything, false, Quarantine::Shown, Timestamp::default())
+                .unwrap();
             match whole {
                 Some(whole) => drop(history.belongs(place, whole.id.as_str(), whole.text.expose())),
                 None => history.faults.push(format!("a hit of {place} has no document")),

@@ -259,12 +259,12 @@ pub(crate) fn admitted(doc: u8, version: u64, tag: &str, rng: &mut Rng) -> Admit
         media_type: None,
         title: None,
         uri: None,
-        attributes: [("year".to_owned(), AttrValue::One(Scalar::Num(f64::from(doc))))].into(),
+        attributes: [("year".to_owned(), AttrValue::One(Scalar::Num(f64::from(doc).into())))].into(),
         readers: None,
         vector: rng.chance(300).then(|| vec![1.0, f32::from(doc), 0.5, 0.25]),
         expires_at: None,
     };
-    let identity = intake::identify(&raw, &Plain);
+    let identity = intake::identify(&raw, &[], &Plain);
     let Verdict::Screened(mut screened) = intake::screen(intake::parse(raw).unwrap(), &Screening::default()) else {
         panic!("rejected");
     };

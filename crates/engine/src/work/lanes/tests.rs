@@ -11,7 +11,7 @@ fn tenant(n: u8) -> Owner {
 /// The owners whose jobs would run, one after the other, on a single thread.
 fn order(state: &mut State) -> Vec<Owner> {
     let mut order = Vec::new();
-    while let Some((owner, _)) = state.next(|_, _| 1) {
+    while let Some((owner, _)) = state.next(usize::MAX, |_, _| 1) {
         order.push(owner);
         state.done(owner);
     }
@@ -41,7 +41,7 @@ fn a_write_does_not_wait_for_ever_behind_answers() {
     };
     state.take(tenant(1), Urgency::Write, job("write"));
     (0..20).for_each(|_| state.take(tenant(1), Urgency::Answer, job("answer")));
-    while let Some((owner, job)) = state.next(|_, _| 1) {
+    while let Some((owner, job)) = state.next(usize::MAX, |_, _| 1) {
         job();
         state.done(owner);
     }
@@ -56,7 +56,7 @@ fn answers_go_before_writes_of_the_same_tenant() {
         let said = said.clone();
         state.take(tenant(1), urgency, Box::new(move || said.send(name).unwrap()));
     }
-    while let Some((owner, job)) = state.next(|_, _| 1) {
+    while let Some((owner, job)) = state.next(usize::MAX, |_, _| 1) {
         job();
         state.done(owner);
     }
@@ -154,4 +154,87 @@ fn a_panic_ends_one_job_and_no_thread() {
     }
     lanes.push(tenant(1), Urgency::Answer, Box::new(move || say.send(()).unwrap())).unwrap();
     hear.recv().unwrap();
+}
+
+/// A job that waits for a network until it is let go, then says so.
+fn distant(begun: &mpsc::Sender<u8>, release: &Arc<Mutex<mpsc::Receiver<()>>>, n: u8) -> Job {
+    let (begun, release) = (begun.clone(), release.clone());
+    Box::new(move || {
+        kernel::blocking(|| {
+            begun.send(n).unwrap();
+            let _ = release.lock().unwrap().recv();
+        });
+        begun.send(100 + n).unwrap();
+    })
+}
+
+/// Three cold searches held every thread of a machine with two cores until a bucket answered.
+#[test]
+fn who_waits_for_a_network_holds_no_thread_of_others() {
+    for turns in [true, false] {
+        let (lanes, _) = lanes(2, 100, turns);
+        let ((say, hear), (let_go, wait)) = (mpsc::channel(), mpsc::channel());
+        let wait = Arc::new(Mutex::new(wait));
+        for _ in 0..10 {
+            lanes.push(tenant(1), Urgency::Answer, distant(&say, &wait, 1)).unwrap();
+        }
+        for _ in 0..10 {
+            assert_eq!(hear.recv().unwrap(), 1, "each has begun, though none has ended");
+        }
+        for _ in 0..10 {
+            let said = say.clone();
+            lanes.push(tenant(2), Urgency::Answer, Box::new(move || said.send(2).unwrap())).unwrap();
+        }
+        for _ in 0..10 {
+            assert_eq!(hear.recv().unwrap(), 2, "another tenant's are done meanwhile");
+        }
+        (0..10).for_each(|_| let_go.send(()).unwrap());
+        for _ in 0..10 {
+            assert_eq!(hear.recv().unwrap(), 101);
+        }
+    }
+}
+
+#[test]
+fn of_one_tenant_so_many_jobs_wait_for_a_network_and_no_more() {
+    let (lanes, _) = lanes(2, 1_000, true);
+    let ((say, hear), (let_go, wait)) = (mpsc::channel(), mpsc::channel());
+    let wait = Arc::new(Mutex::new(wait));
+    let all = 4 * limits::BLOCKED_JOBS_PER_TENANT_MAX;
+    for _ in 0..all {
+        lanes.push(tenant(1), Urgency::Answer, distant(&say, &wait, 1)).unwrap();
+    }
+    for _ in 0..limits::BLOCKED_JOBS_PER_TENANT_MAX {
+        assert_eq!(hear.recv().unwrap(), 1);
+    }
+    let said = say.clone();
+    lanes.push(tenant(2), Urgency::Answer, Box::new(move || said.send(2).unwrap())).unwrap();
+    // At most as many more have begun as compute at once.
+    let begun = std::iter::from_fn(|| hear.recv().ok()).take_while(|n| *n != 2).count();
+    assert!(begun <= 3, "{begun} more have begun");
+    (0..all).for_each(|_| let_go.send(()).unwrap());
+    let ended = std::iter::from_fn(|| hear.recv().ok()).filter(|n| *n == 101).take(all).count();
+    assert_eq!(ended, all, "all come to their end");
+    assert!(lanes.0.lock().threads <= 3 + limits::BLOCKED_JOBS_PER_TENANT_MAX + 3);
+}
+
+#[test]
+fn no_more_compute_at_once_after_waiting_than_before() {
+    let (lanes, _) = lanes(1, 100, false);
+    let ((say, hear), (let_go, wait)) = (mpsc::channel(), mpsc::channel());
+    let (wait, at_once) = (Arc::new(Mutex::new(wait)), Arc::new(std::sync::atomic::AtomicUsize::new(0)));
+    for _ in 0..8 {
+        let (say, wait, at_once) = (say.clone(), wait.clone(), at_once.clone());
+        let job = move || {
+            kernel::blocking(|| drop(wait.lock().unwrap().recv()));
+            let others = at_once.fetch_add(1, Ordering::SeqCst);
+            std::thread::yield_now();
+            at_once.fetch_sub(1, Ordering::SeqCst);
+            say.send(others).unwrap();
+        };
+        lanes.push(tenant(1), Urgency::Answer, Box::new(job)).unwrap();
+    }
+    (0..8).for_each(|_| let_go.send(()).unwrap());
+    let most = (0..8).map(|_| hear.recv().unwrap()).max();
+    assert_eq!(most, Some(0), "one computes at a time");
 }

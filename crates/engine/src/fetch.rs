@@ -1,0 +1,99 @@
+//! Fetching what was found: passages read one by one, as far as a reply and its permit for memory go.
+
+use crate::{Hit, Scores, fuse::Fused, query::Plan, reply_size, reply_size::ReplyRoom, turnstile::Pass};
+use kernel::{Attributes, Error, Presence, limits};
+use segment::Highlighter;
+use std::{collections::HashMap, sync::Arc};
+use store::{Address, Eligible, Passages, Snapshot};
+
+/// What was read.
+pub(crate) struct Fetched {
+    pub(crate) hits: Vec<Hit>,
+    /// Says that there was more than a reply holds.
+    pub(crate) warning: Option<String>,
+}
+
+/// What one hit is shown with, and what pays for it.
+pub(crate) struct Fetching<'a, 'b> {
+    pub(crate) memory: &'a mut Pass,
+    pub(crate) highlighter: Option<&'a mut Highlighter<'b>>,
+    pub(crate) presence: &'a Presence,
+}
+
+/// Reads these passages in their order. Ends with fewer where the next would make the reply longer than it may be: what
+/// it adds is known before it is read.
+///
+/// # Errors
+/// `rate_limited`, `overloaded` and `too_large` when there is no memory for it; when the caller has gone; when a
+/// document does not read.
+pub(crate) fn fetch(
+    snapshot: &Snapshot,
+    plan: &Plan,
+    eligible: &Eligible,
+    chosen: Vec<Fused<Address>>,
+    mut fetching: Fetching<'_, '_>,
+) -> Result<Fetched, Error> {
+    // A reranker needs what may not be shown.
+    let include = plan.include_for_ranking();
+    let dimensions = if include.vector { snapshot.dimensions() } else { 0 };
+    let addresses = chosen.iter().map(|fused| fused.item);
+    let mut passages = Passages::new(snapshot, eligible, addresses, include.attributes, include.vector);
+    let mut room = ReplyRoom::new();
+    let mut lengths = Lengths::default();
+    let found = chosen.len();
+    let mut hits = Vec::with_capacity(found);
+    for Fused { item, score, arms: [text, near] } in chosen {
+        fetching.presence.check()?;
+        if include.attributes && !room.fits(passages.attributes_at_least(item)?) {
+            break;
+        }
+        let unread = passages.find(item)?;
+        let attributes = if include.attributes { lengths.of(unread.attributes()) } else { 0 };
+        let text_bytes = if include.text { unread.text_bytes() } else { 0 };
+        if !room.fits(attributes + text_bytes + 2 * dimensions as u64) {
+            break;
+        }
+        fetching.memory.grow(unread.heap_bytes(dimensions))?;
+        let passage = passages.read(unread)?;
+        let hit = Hit {
+            document_id: passage.document_id,
+            passage: passage.passage,
+            score,
+            scores: Scores { vector: near, text, rerank: None },
+            title: passage.title,
+            uri: passage.uri,
+            highlights: fetching.highlighter.as_mut().map(|highlighter| highlighter.spans(passage.text.expose())),
+            text: include.text.then_some(passage.text),
+            attributes: include.attributes.then_some(passage.attributes),
+            vector: passage.vector,
+            span: (passage.span.point_start, passage.span.point_end),
+            findings: passage.findings,
+            tokens: passage.tokens,
+        };
+        let length = reply_size::hit(&hit) + attributes;
+        if !room.take(length) {
+            break;
+        }
+        fetching.memory.grow(length)?;
+        hits.push(hit);
+    }
+    let warning = (hits.len() < found).then(|| {
+        format!(
+            "only the first {} of {found} hits fit into the {} MiB of a reply; ask for fewer (top_k), or for less of each (include)",
+            hits.len(),
+            limits::REPLY_BYTES_SOFT >> 20
+        )
+    });
+    Ok(Fetched { hits, warning })
+}
+
+/// How long attributes become as JSON: counted once for all hits of a document.
+#[derive(Default)]
+struct Lengths(HashMap<*const Attributes, u64>);
+
+impl Lengths {
+    /// The hits hold what was counted, so no other attributes come to lie there.
+    fn of(&mut self, attributes: &Arc<Attributes>) -> u64 {
+        *self.0.entry(Arc::as_ptr(attributes)).or_insert_with(|| reply_size::attributes(attributes))
+    }
+}

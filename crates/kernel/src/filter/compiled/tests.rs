@@ -1,0 +1,185 @@
+//! The compiled filter beside the definition, and what it costs.
+
+use crate::{
+    AttrValue, Attributes, Comparison, DocumentView, Field, Filter, Instant, Interrupt, Interrupted, ManualClock,
+    Number, Presence, Scalar, Status, Timestamp,
+};
+use proptest::{collection::vec, prelude::*, sample::select};
+use std::{sync::Arc, time::Duration};
+
+const TEXTS: [&str; 16] = [
+    "",
+    "a",
+    "ab",
+    "abab",
+    "b",
+    "A b",
+    "Hand of the book",
+    "book HAND",
+    "hand",
+    "ΟΔΟΣ ὈΔΟΣ",
+    "straße",
+    "9999-12-31T23:59:59Z",
+    "2024-06-01t00:00:00z",
+    "2024-06-01T02:00:00+02:00",
+    "1990-12-31T23:59:60Z",
+    "indexed",
+];
+
+fn number() -> impl Strategy<Value = Number> {
+    prop_oneof![
+        select(vec![9_007_199_254_740_992_u64, 9_007_199_254_740_993, u64::MAX, 0, 1]).prop_map(Number::from),
+        select(vec![i64::MIN, -1, 2]).prop_map(Number::from),
+        select(vec![9_007_199_254_740_992.0, -0.0, 0.5, 1.0, 1e300, -1e300, f64::NAN, f64::INFINITY])
+            .prop_map(Number::from),
+    ]
+}
+
+fn scalar() -> impl Strategy<Value = Scalar> {
+    prop_oneof![
+        3 => select(TEXTS.to_vec()).prop_map(|s| Scalar::Str(s.to_owned())),
+        2 => number().prop_map(Scalar::Num),
+        1 => any::<bool>().prop_map(Scalar::Bool),
+    ]
+}
+
+fn field() -> impl Strategy<Value = Field> {
+    prop_oneof![
+        4 => select(vec!["k", "l"]).prop_map(|k| Field::Attribute(k.to_owned())),
+        2 => select(vec![Field::Id, Field::Uri, Field::Status, Field::CreatedAt, Field::ExpiresAt]),
+    ]
+}
+
+fn leaf() -> impl Strategy<Value = Filter> {
+    let op = || select(vec![Comparison::Gt, Comparison::Gte, Comparison::Lt, Comparison::Lte]);
+    let instant = select(TEXTS.to_vec()).prop_filter_map("a time", Instant::parse);
+    let word = select(vec!["hand", "book", "a", "b", "οδος", "straße", "the", "nothing"]);
+    prop_oneof![
+        (field(), vec(scalar(), 1..4)).prop_map(|(f, v)| Filter::In(f, v)),
+        (field(), op(), number()).prop_map(|(f, op, x)| Filter::Number(f, op, x)),
+        (field(), op(), instant).prop_map(|(f, op, t)| Filter::Instant(f, op, t)),
+        (field(), scalar()).prop_map(|(f, v)| Filter::Contains(f, v)),
+        (field(), "[ab]{0,3}").prop_map(|(f, v)| Filter::Contains(f, Scalar::Str(v))),
+        (field(), select(TEXTS.to_vec())).prop_map(|(f, p)| Filter::Prefix(f, p.to_owned())),
+        (field(), "[ab]{0,2}").prop_map(|(f, p)| Filter::Prefix(f, p)),
+        (field(), vec(word, 1..4)).prop_map(|(f, w)| Filter::Match(f, w.into_iter().map(str::to_owned).collect())),
+        field().prop_map(Filter::Exists),
+    ]
+}
+
+fn filter() -> impl Strategy<Value = Filter> {
+    let many = vec(leaf(), 1..24).prop_map(Filter::Or);
+    prop_oneof![leaf(), many].prop_recursive(3, 48, 6, |inner| {
+        prop_oneof![
+            vec(inner.clone(), 1..6).prop_map(Filter::And),
+            vec(inner.clone(), 1..6).prop_map(Filter::Or),
+            inner.prop_map(|f| Filter::Not(Box::new(f))),
+        ]
+    })
+}
+
+fn attributes() -> impl Strategy<Value = Attributes> {
+    let value = prop_oneof![
+        scalar().prop_map(AttrValue::One),
+        "[ab]{0,6}".prop_map(|s| AttrValue::One(Scalar::Str(s))),
+        vec(scalar(), 0..4).prop_map(AttrValue::Many),
+    ];
+    proptest::collection::btree_map(select(vec!["k", "l"]).prop_map(str::to_owned), value, 0..3)
+}
+
+fn view(attributes: &Attributes) -> DocumentView<'_> {
+    DocumentView {
+        id: "abab",
+        uri: "",
+        status: Status::Indexed,
+        created_at: Timestamp::from_millis(1_717_200_000_000),
+        updated_at: Timestamp::from_millis(0),
+        expires_at: Some(Timestamp::from_millis(253_402_300_799_000)),
+        attributes,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+    #[test]
+    fn what_is_compiled_means_what_was_written(filter in filter(), documents in vec(attributes(), 1..4)) {
+        let compiled = filter.compile();
+        let mut matcher = compiled.matcher();
+        for attributes in &documents {
+            let view = view(attributes);
+            prop_assert_eq!(matcher.matches(&view), Ok(filter.matches(&view)), "{:?} {:?}", filter, attributes);
+        }
+    }
+
+    /// Patterns of two letters overlap in every way.
+    #[test]
+    fn every_pattern_in_a_text_is_found(patterns in vec("[ab]{0,5}", 5..12), text in "[abc]{0,16}") {
+        let key = || Field::Attribute("k".to_owned());
+        let attributes = [("k".to_owned(), AttrValue::One(Scalar::Str(text.clone())))].into();
+        for pattern in &patterns {
+            let others = patterns.iter().map(|p| Filter::Contains(key(), Scalar::Str(p.clone())));
+            // The one in question last, the others there but without a say.
+            let nothing = Filter::And(others.chain([Filter::In(key(), vec![Scalar::Bool(true)])]).collect());
+            let one = Filter::Contains(key(), Scalar::Str(pattern.clone()));
+            let compiled = Filter::Or(vec![nothing, one]).compile();
+            prop_assert_eq!(compiled.matcher().matches(&view(&attributes)), Ok(text.contains(pattern.as_str())));
+        }
+    }
+}
+
+/// Steps that a filter takes on a document, as the interrupt counts them, in looks at the clock.
+fn looks(filter: &Filter, attributes: &Attributes) -> u64 {
+    struct Counting(std::sync::atomic::AtomicU64);
+    impl crate::Clock for Counting {
+        fn now(&self) -> Timestamp {
+            Timestamp::default()
+        }
+        fn monotonic(&self) -> Duration {
+            self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            Duration::ZERO
+        }
+    }
+    let clock = Arc::new(Counting(0.into()));
+    let interrupt = Interrupt::new(Presence::default(), clock.clone(), Duration::from_secs(1));
+    let compiled = filter.compile();
+    interrupt.scope(|| compiled.matcher().matches(&view(attributes))).expect("no one interrupts");
+    clock.0.load(std::sync::atomic::Ordering::Relaxed)
+}
+
+/// 256 strings of 4 KB, of words that are all different.
+fn large() -> Attributes {
+    let value = |n: usize| {
+        let words: Vec<String> = (0..4_096 / 8).map(|w| format!("w{:06x}", n * 512 + w)).collect();
+        Scalar::Str(words.join(" "))
+    };
+    [("k".to_owned(), AttrValue::Many((0..256).map(value).collect()))].into()
+}
+
+/// What froze a server: words of the filter times words of the value. Counted, not timed.
+#[test]
+fn a_thousand_leaves_look_at_a_value_as_often_as_one_does() {
+    let (attributes, key) = (large(), || Field::Attribute("k".to_owned()));
+    let words = |n: usize| (0..1_365).map(|w| format!("w{:06x}", 1_000_000 + n + w)).collect::<Vec<_>>();
+    let kinds: [(&str, Box<dyn Fn(usize) -> Filter>); 4] = [
+        ("match", Box::new(|n| Filter::Match(key(), words(n)))),
+        ("contains", Box::new(|n| Filter::Contains(key(), Scalar::Str(format!("zz{n}"))))),
+        ("prefix", Box::new(|n| Filter::Prefix(key(), format!("zz{n}")))),
+        ("in", Box::new(|n| Filter::In(key(), (0..64).map(|v| Scalar::Str(format!("zz{n} {v}"))).collect()))),
+    ];
+    for (kind, leaf) in kinds {
+        let one = looks(&leaf(0), &attributes);
+        let many = looks(&Filter::Or((0..1_000).map(&leaf).collect()), &attributes);
+        assert!(many <= 4 * one + 4, "{kind}: {one} looks for one leaf, {many} for a thousand");
+    }
+}
+
+#[test]
+fn a_filter_ends_when_its_caller_goes() {
+    let (attributes, presence) = (large(), Presence::default());
+    drop(presence.watch());
+    let clock = Arc::new(ManualClock::new(Timestamp::default()));
+    let interrupt = Interrupt::new(presence, clock, Duration::from_secs(1));
+    let compiled = Filter::Match(Field::Attribute("k".to_owned()), vec!["nothing".to_owned()]).compile();
+    let end = interrupt.scope(|| compiled.matcher().matches(&view(&attributes)));
+    assert_eq!(end, Err(Interrupted::Gone));
+}

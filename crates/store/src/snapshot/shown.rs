@@ -1,0 +1,434 @@
+//! What is shown of a snapshot: the passages of one reply, the documents of one page.
+//!
+//! Promises: nothing is shown that is not eligible or that the audience does not see, and what an entry adds is known
+//! before it is read, so that a reply ends before memory does.
+
+use super::{Address, Eligible, Snapshot};
+use crate::{Error, Quarantine, part::Part, view::View};
+use kernel::{
+    Attributes, Audience, Document, DocumentId, Finding, Passage, Span, Status, Timestamp, Untrusted,
+    attributes_heap_bytes, limits,
+};
+use segment::codec::Sizes;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+/// A passage as it is shown.
+#[derive(Clone, Debug)]
+pub struct PassageText {
+    /// Whose.
+    pub document_id: DocumentId,
+    /// Which of its passages, from 0.
+    pub passage: u32,
+    /// The document's title.
+    pub title: Untrusted,
+    /// The document's source.
+    pub uri: Untrusted,
+    /// The passage's text.
+    pub text: Untrusted,
+    /// The document's attributes, shared by all passages of it that one [`Passages`] has read.
+    pub attributes: Arc<Attributes>,
+    /// Where it stands in the document's text.
+    pub span: Span,
+    /// What the screens found in the document.
+    pub findings: Vec<Finding>,
+    /// Its length in the model's tokens.
+    pub tokens: u32,
+    /// Its vector, where asked for.
+    pub vector: Option<Vec<f32>>,
+}
+
+/// Reads the passages of one reply. What those of one document have in common is read once.
+pub struct Passages<'a> {
+    snapshot: &'a Snapshot,
+    eligible: &'a Eligible,
+    attributes: bool,
+    vectors: bool,
+    /// Of each document those of its passages that will be read.
+    wanted: HashMap<(u32, u32), Vec<u32>>,
+    documents: HashMap<(u32, u32), Arc<Head>>,
+}
+
+/// What the passages of a document have in common.
+#[derive(Debug)]
+struct Head {
+    document_id: DocumentId,
+    title: Untrusted,
+    uri: Untrusted,
+    findings: Vec<Finding>,
+    attributes: Arc<Attributes>,
+    /// Those that will be read, ascending.
+    passages: Vec<(u32, Passage)>,
+}
+
+/// A passage that was found and is not read yet.
+#[derive(Debug)]
+pub struct Unread {
+    at: Address,
+    doc: u32,
+    passage: u32,
+    shape: Passage,
+    head: Arc<Head>,
+    /// Nothing of its document was read before.
+    first: bool,
+}
+
+impl Unread {
+    /// Heap bytes that reading it adds, with what is already read for it.
+    pub fn heap_bytes(&self, dimensions: usize) -> u64 {
+        let head = &*self.head;
+        let findings: usize = head.findings.iter().map(|f| size_of::<Finding>() + f.rule.len()).sum();
+        let own = self.text_bytes() as usize + dimensions * 4 + head.title.len() + head.uri.len() + findings + 512;
+        let shared = || attributes_heap_bytes(&head.attributes) + size_of_val(head.passages.as_slice()) as u64;
+        own as u64 + if self.first { shared() } else { 0 }
+    }
+
+    /// Bytes of its text.
+    pub fn text_bytes(&self) -> u64 {
+        u64::from(self.shape.span.byte_end.saturating_sub(self.shape.span.byte_start))
+    }
+
+    /// Its document's attributes.
+    pub fn attributes(&self) -> &Arc<Attributes> {
+        &self.head.attributes
+    }
+}
+
+impl<'a> Passages<'a> {
+    /// Those at these addresses, of this snapshot, for this reader: with the attributes of their documents, and with
+    /// vectors, where asked for.
+    pub fn new(
+        snapshot: &'a Snapshot,
+        eligible: &'a Eligible,
+        addresses: impl IntoIterator<Item = Address>,
+        attributes: bool,
+        vectors: bool,
+    ) -> Self {
+        let mut passages =
+            Self { snapshot, eligible, attributes, vectors, wanted: HashMap::new(), documents: HashMap::new() };
+        for at in addresses {
+            // What is not eligible is refused when it is asked for.
+            if let Ok((_, doc, passage)) = passages.place(at) {
+                passages.wanted.entry((at.segment, doc)).or_default().push(passage);
+            }
+        }
+        passages.wanted.values_mut().for_each(|wanted| wanted.sort_unstable());
+        passages
+    }
+
+    /// Bytes that the attributes of its document take at least, known before anything of it is read; nothing where it
+    /// was read already.
+    ///
+    /// # Errors
+    /// [`Error::NotEligible`] for one that this reader may not meet.
+    pub fn attributes_at_least(&self, at: Address) -> Result<u64, Error> {
+        let (part, doc, _) = self.place(at)?;
+        if self.documents.contains_key(&(at.segment, doc)) {
+            return Ok(0);
+        }
+        let rows = part.index.rows_of(&[doc].into()).len();
+        Ok(part.index.sizes(doc).head.saturating_sub(HEAD_PASSAGE_BYTES * rows + HEAD_OTHERS_BYTES))
+    }
+
+    /// Finds a passage, without its text and vector.
+    ///
+    /// # Errors
+    /// [`Error::NotEligible`] for one that this reader may not meet, or whose address was not among those that the
+    /// reading began with; when its document does not read.
+    pub fn find(&mut self, at: Address) -> Result<Unread, Error> {
+        let (part, doc, passage) = self.place(at)?;
+        let known = self.documents.get(&(at.segment, doc)).cloned();
+        let first = known.is_none();
+        let head = match known {
+            Some(head) => head,
+            None => {
+                let mut document = self.snapshot.noted(part.index.head(doc))?;
+                if !self.attributes {
+                    document.attributes.clear();
+                }
+                let wanted = self.wanted.get(&(at.segment, doc)).map(Vec::as_slice).unwrap_or_default();
+                let head = Arc::new(Head::of(document, wanted));
+                self.documents.insert((at.segment, doc), head.clone());
+                head
+            }
+        };
+        let place = head.passages.binary_search_by_key(&passage, |(n, _)| *n).map_err(|_| Error::NotEligible)?;
+        let shape = head.passages[place].1;
+        Ok(Unread { at, doc, passage, shape, head, first })
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// When its document does not read.
+    pub fn read(&self, unread: Unread) -> Result<PassageText, Error> {
+        let Unread { at, doc, passage, shape: Passage { span, tokens }, head, .. } = unread;
+        let (part, ..) = self.place(at)?;
+        let text = self.snapshot.noted(part.index.passage_text(doc, passage, span))?;
+        let vector = match self.vectors {
+            true => self.snapshot.noted(part.index.row_vector(at.row, self.snapshot.dimensions()))?,
+            false => None,
+        };
+        Ok(PassageText {
+            document_id: head.document_id.clone(),
+            passage,
+            title: head.title.clone(),
+            uri: head.uri.clone(),
+            text,
+            attributes: head.attributes.clone(),
+            span,
+            findings: head.findings.clone(),
+            tokens,
+            vector,
+        })
+    }
+
+    fn place(&self, at: Address) -> Result<(&'a Part, u32, u32), Error> {
+        let (part, _) = self.snapshot.eligible_part(self.eligible, at).ok_or(Error::NotEligible)?;
+        let (doc, passage) = part.index.row(at.row).ok_or(Error::NotEligible)?;
+        Ok((part, doc, passage))
+    }
+}
+
+impl Head {
+    fn of(doc: Document, wanted: &[u32]) -> Self {
+        let shape = |n: &u32| (*n, doc.passages.get(*n as usize).copied().unwrap_or_default());
+        let passages = wanted.iter().map(shape).collect();
+        Self {
+            passages,
+            document_id: doc.id,
+            title: doc.title,
+            uri: doc.uri,
+            findings: doc.findings,
+            attributes: Arc::new(doc.attributes),
+        }
+    }
+}
+
+/// Of an encoded head, bytes of one passage.
+const HEAD_PASSAGE_BYTES: u64 = 20;
+/// And of all that is neither passages nor attributes at most: readers, id, title, address, findings.
+const HEAD_OTHERS_BYTES: u64 = (limits::READERS_MAX * (limits::PRINCIPAL_BYTES_MAX + 2)) as u64 + (16 << 10);
+
+/// Which eligible documents to list, and what of them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Listed<'a> {
+    /// Only these.
+    pub ids: Option<&'a [DocumentId]>,
+    /// Only ids after this one.
+    pub after: Option<&'a DocumentId>,
+    /// How many.
+    pub limit: usize,
+    /// With their text.
+    pub text: bool,
+    /// With their vectors.
+    pub vectors: bool,
+    /// What becomes of the content of quarantined ones.
+    pub quarantine: Quarantine,
+}
+
+/// A document that may be shown and is not read yet. Made by [`Snapshot::page`] and [`Snapshot::locate`] alone.
+pub struct Located {
+    id: DocumentId,
+    part: usize,
+    doc: u32,
+    view: Arc<View>,
+    quarantine: Quarantine,
+}
+
+impl Located {
+    /// Its id.
+    pub fn id(&self) -> &DocumentId {
+        &self.id
+    }
+}
+
+/// Part of a list, in the order of ids.
+pub struct Page {
+    /// At most as many as were asked for, and such as share the id of the last of them.
+    pub documents: Vec<Located>,
+    /// How many match in all.
+    pub total: u64,
+    /// Whether more follow.
+    pub more: bool,
+}
+
+impl Snapshot {
+    /// A passage to show.
+    ///
+    /// # Errors
+    /// [`Error::NotEligible`] for one that this reader may not meet.
+    pub fn passage(&self, eligible: &Eligible, at: Address, vector: bool) -> Result<PassageText, Error> {
+        let mut passages = Passages::new(self, eligible, [at], true, vector);
+        let unread = passages.find(at)?;
+        passages.read(unread)
+    }
+
+    /// The document of this id and of any status, if this audience sees it now; of several of this id the oldest.
+    ///
+    /// # Errors
+    /// When it does not read.
+    pub fn locate(
+        &self,
+        id: &DocumentId,
+        audience: &Audience,
+        quarantine: Quarantine,
+        now: Timestamp,
+    ) -> Result<Option<Located>, Error> {
+        let seen = self.noted(self.view.seen(id, audience, now))?;
+        let first = seen.into_iter().next();
+        Ok(first.map(|(part, doc, head)| self.located(head.id, part, doc, quarantine)))
+    }
+
+    /// One document of any status, if this audience sees it now; of several of this id the oldest.
+    ///
+    /// # Errors
+    /// When it does not read.
+    pub fn get(
+        &self,
+        id: &DocumentId,
+        audience: &Audience,
+        vectors: bool,
+        quarantine: Quarantine,
+        now: Timestamp,
+    ) -> Result<Option<Document>, Error> {
+        self.locate(id, audience, quarantine, now)?.map(|located| self.read(&located, true, vectors)).transpose()
+    }
+
+    /// Eligible documents in the order of ids: those behind `after`, at most `limit`, and such as share the id of the
+    /// last of them; how many are eligible in all, whatever `after`; whether more follow. With `ids`, only those.
+    /// Nothing of them is read but ids.
+    ///
+    /// # Errors
+    /// When an id does not read.
+    pub fn page(&self, eligible: &Eligible, wanted: &Listed<'_>) -> Result<Page, Error> {
+        let Listed { ids, after, limit, quarantine, .. } = *wanted;
+        let mut found = match ids {
+            Some(ids) => self.named(eligible, ids, quarantine)?,
+            None => self.first(eligible, after, limit, quarantine)?,
+        };
+        let total = match ids {
+            Some(_) => found.len() as u64,
+            None => eligible.parts.iter().map(|here| here.docs().len()).sum(),
+        };
+        found.retain(|located| after.is_none_or(|after| located.id.as_str() > after.as_str()));
+        found.sort_by(|a, b| a.id.cmp(&b.id));
+        let same = |at: usize| matches!(found.get(at - 1..=at), Some([a, b]) if a.id.as_str() == b.id.as_str());
+        let end = (limit..found.len()).find(|at| *at == 0 || !same(*at)).unwrap_or(found.len());
+        let more = found.len() > end;
+        found.truncate(end);
+        Ok(Page { documents: found, total, more })
+    }
+
+    /// What a document takes where it is stored: known without reading it.
+    pub fn sizes(&self, located: &Located) -> Sizes {
+        self.part_of(located).map(|part| part.index.sizes(located.doc)).unwrap_or_default()
+    }
+
+    /// Whether nothing of its content is shown.
+    ///
+    /// # Errors
+    /// As [`Snapshot::read`].
+    pub fn is_withheld(&self, located: &Located) -> Result<bool, Error> {
+        let part = self.part_of(located).ok_or(Error::NotEligible)?;
+        let held = |head: Document| head.status == Status::Quarantined;
+        Ok(located.quarantine == Quarantine::Withheld && held(self.noted(part.index.head(located.doc))?))
+    }
+
+    /// Reads a document, as far as it is shown; without `text` and `vectors` it is a head.
+    ///
+    /// # Errors
+    /// [`Error::NotEligible`] for one of another snapshot; when it does not read.
+    pub fn read(&self, located: &Located, text: bool, vectors: bool) -> Result<Document, Error> {
+        let index = &self.part_of(located).ok_or(Error::NotEligible)?.index;
+        let mut document = match text || vectors {
+            true => self.noted(index.document(located.doc, vectors))?,
+            false => self.noted(index.head(located.doc))?,
+        };
+        if !text {
+            document.text = Untrusted::default();
+        }
+        Ok(withheld(document, located.quarantine))
+    }
+
+    /// A page with its documents, read; how many match in all; whether more follow.
+    ///
+    /// # Errors
+    /// When a document does not read.
+    pub fn list(&self, eligible: &Eligible, wanted: &Listed<'_>) -> Result<(Vec<Document>, u64, bool), Error> {
+        let Page { documents, total, more } = self.page(eligible, wanted)?;
+        let read = documents.iter().map(|located| self.read(located, wanted.text, wanted.vectors));
+        Ok((read.collect::<Result<_, Error>>()?, total, more))
+    }
+
+    fn located(&self, id: DocumentId, part: usize, doc: u32, quarantine: Quarantine) -> Located {
+        Located { id, part, doc, view: self.view.clone(), quarantine }
+    }
+
+    fn part_of(&self, located: &Located) -> Option<&Part> {
+        let ours = Arc::ptr_eq(&self.view, &located.view);
+        self.view.parts.get(located.part).filter(|_| ours)
+    }
+
+    /// The eligible ones of these ids, once each.
+    fn named(&self, eligible: &Eligible, ids: &[DocumentId], quarantine: Quarantine) -> Result<Vec<Located>, Error> {
+        let parts: Vec<_> = self.parts_of(eligible).map(|(.., here)| here).collect();
+        let mut found = Vec::new();
+        for id in ids.iter().collect::<HashSet<_>>() {
+            for (part, doc) in self.view.named(id) {
+                if parts.get(part).is_some_and(|here| here.docs().contains(doc)) {
+                    let id = self.noted(self.view.parts[part].index.id_of(doc))?;
+                    found.push(self.located(id, part, doc, quarantine));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// The first `limit + 1` of every part, and what shares the id of the last of them: among them are the first of all.
+    fn first(
+        &self,
+        eligible: &Eligible,
+        after: Option<&DocumentId>,
+        limit: usize,
+        quarantine: Quarantine,
+    ) -> Result<Vec<Located>, Error> {
+        let mut found: Vec<Located> = Vec::new();
+        for (at, (_, part, here)) in self.parts_of(eligible).enumerate() {
+            let start = match after {
+                Some(after) => self.noted(super::behind(&part.index, after))?,
+                None => 0,
+            };
+            let before = found.len();
+            for doc in here.docs().range(start..) {
+                let id = self.noted(part.index.id_of(doc))?;
+                let enough = found.len() - before > limit;
+                if enough && found.last().is_none_or(|last| last.id.as_str() != id.as_str()) {
+                    break;
+                }
+                found.push(self.located(id, at, doc, quarantine));
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// What is told of a document whose content is withheld. Its commit and hash are for who reviews it.
+fn withheld(document: Document, quarantine: Quarantine) -> Document {
+    if document.status != Status::Quarantined || quarantine == Quarantine::Shown {
+        return document;
+    }
+    Document {
+        title: Untrusted::default(),
+        uri: Untrusted::default(),
+        attributes: Attributes::new(),
+        readers: None,
+        content_hash: [0; 32],
+        text: Untrusted::default(),
+        passages: Vec::new(),
+        vectors: Vec::new(),
+        ..document
+    }
+}

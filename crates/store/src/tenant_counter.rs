@@ -1,0 +1,250 @@
+//! What each tenant stores over all its namespaces, open or not, and what its writes under way will add: what quotas are
+//! decided by.
+//!
+//! Promises that writes which are decided at the same moment, in one namespace or in several, do not pass a quota
+//! together: each reserves what it adds before it is logged, and the reservation becomes what is stored in the moment
+//! of publication, or is given back. Numbers of a namespace are known from its first opening on and stay when it is
+//! closed; nobody else writes it.
+
+use crate::{Error, Totals};
+use kernel::{Incarnation, NamespaceUuid, Quotas};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+/// The counters of all tenants that somebody entered.
+#[derive(Default)]
+pub(crate) struct TenantCounters(Mutex<BTreeMap<Incarnation, Arc<TenantCounter>>>);
+
+impl TenantCounters {
+    /// A tenant is gone.
+    pub(crate) fn forget(&self, tenant: Incarnation) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&tenant);
+    }
+
+    pub(crate) fn of(&self, tenant: Incarnation) -> Arc<TenantCounter> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(tenant).or_default().clone()
+    }
+}
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct TenantCounter(Mutex<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    stored: HashMap<NamespaceUuid, Totals>,
+    /// Of all of those.
+    sum: Totals,
+    reserved: Amount,
+    quotas: Quotas,
+    /// Every namespace that the tenant had was opened once; one made since then began empty.
+    complete: bool,
+}
+
+/// What a write adds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Amount {
+    pub(crate) documents: u64,
+    pub(crate) bytes: u64,
+}
+
+/// Room that a write has taken. Given back when it is dropped.
+pub(crate) struct Reservation {
+    counter: Arc<TenantCounter>,
+    amount: Amount,
+}
+
+impl TenantCounter {
+    /// What the tenant may store, as its newest request says.
+    pub(crate) fn allow(&self, quotas: Quotas) {
+        self.lock().quotas = quotas;
+    }
+
+    /// Takes room for a write.
+    ///
+    /// # Errors
+    /// [`Error::Quota`]; nothing is taken then.
+    pub(crate) fn reserve(self: &Arc<Self>, more: Amount) -> Result<Reservation, Error> {
+        let mut inner = self.lock();
+        let check = |quota, used: u64, more: u64, max: Option<u64>| match max {
+            Some(max) if more > 0 && used.saturating_add(more) > max => Err(Error::Quota { quota, used, more, max }),
+            _ => Ok(()),
+        };
+        let (sum, reserved, quotas) = (inner.sum, inner.reserved, inner.quotas);
+        check("documents", sum.documents.saturating_add(reserved.documents), more.documents, quotas.documents)?;
+        check("bytes", sum.bytes.saturating_add(reserved.bytes), more.bytes, quotas.bytes)?;
+        inner.reserved.add(more);
+        Ok(Reservation { counter: self.clone(), amount: more })
+    }
+
+    /// A namespace holds this from now on, and what was reserved for that is no longer reserved.
+    pub(crate) fn publish(&self, namespace: NamespaceUuid, totals: Totals, reserved: Option<Reservation>) {
+        let mut inner = self.lock();
+        if let Some(mut reserved) = reserved {
+            inner.reserved.take(std::mem::take(&mut reserved.amount));
+        }
+        inner.set(namespace, totals);
+    }
+
+    /// A namespace that was not open since the start is said to hold this.
+    pub(crate) fn seed(&self, namespace: NamespaceUuid, totals: Totals) {
+        let mut inner = self.lock();
+        if !inner.stored.contains_key(&namespace) {
+            inner.set(namespace, totals);
+        }
+    }
+
+    /// A namespace is gone.
+    pub(crate) fn remove(&self, namespace: NamespaceUuid) {
+        self.lock().set(namespace, Totals::default());
+        self.lock().stored.remove(&namespace);
+    }
+
+    /// Whether its sums are those of all the tenant's namespaces.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.lock().complete
+    }
+
+    /// Every namespace of the tenant was opened since the start.
+    pub(crate) fn complete(&self) {
+        self.lock().complete = true;
+    }
+
+    /// Sums of what is stored; `commit` unused.
+    pub(crate) fn totals(&self) -> Totals {
+        self.lock().sum
+    }
+
+    /// The same over some namespaces.
+    pub(crate) fn totals_of(&self, namespaces: &[NamespaceUuid]) -> Totals {
+        let inner = self.lock();
+        namespaces.iter().filter_map(|namespace| inner.stored.get(namespace)).fold(Totals::default(), |sum, one| {
+            Totals {
+                documents: sum.documents + one.documents,
+                passages: sum.passages + one.passages,
+                bytes: sum.bytes + one.bytes,
+                quarantined: sum.quarantined + one.quarantined,
+                ..sum
+            }
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Sums are changed by statements that do not panic.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn set(&mut self, namespace: NamespaceUuid, totals: Totals) {
+        let before = self.stored.insert(namespace, totals).unwrap_or_default();
+        let sum = |sum: u64, before: u64, now: u64| sum.saturating_sub(before).saturating_add(now);
+        self.sum = Totals {
+            documents: sum(self.sum.documents, before.documents, totals.documents),
+            passages: sum(self.sum.passages, before.passages, totals.passages),
+            bytes: sum(self.sum.bytes, before.bytes, totals.bytes),
+            quarantined: sum(self.sum.quarantined, before.quarantined, totals.quarantined),
+            ..self.sum
+        };
+    }
+}
+
+impl Amount {
+    pub(crate) fn add(&mut self, more: Amount) {
+        self.documents = self.documents.saturating_add(more.documents);
+        self.bytes = self.bytes.saturating_add(more.bytes);
+    }
+
+    fn take(&mut self, less: Amount) {
+        self.documents = self.documents.saturating_sub(less.documents);
+        self.bytes = self.bytes.saturating_sub(less.bytes);
+    }
+}
+
+impl Reservation {
+    /// Both as one. They are of one tenant.
+    pub(crate) fn join(&mut self, mut other: Reservation) {
+        self.amount.add(std::mem::take(&mut other.amount));
+    }
+
+    /// It is not known whether the write is durable: it counts as stored until the namespace opens again and says.
+    pub(crate) fn assume_stored(mut self, namespace: NamespaceUuid) {
+        let amount = std::mem::take(&mut self.amount);
+        let mut inner = self.counter.lock();
+        inner.reserved.take(amount);
+        let mut totals = inner.stored.get(&namespace).copied().unwrap_or_default();
+        totals.documents += amount.documents;
+        totals.bytes += amount.bytes;
+        inner.set(namespace, totals);
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if self.amount != Amount::default() {
+            self.counter.lock().reserved.take(self.amount);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counter(documents: u64, bytes: u64) -> Arc<TenantCounter> {
+        let counter = Arc::<TenantCounter>::default();
+        counter.allow(Quotas { documents: Some(documents), bytes: Some(bytes), ..Quotas::default() });
+        counter
+    }
+
+    fn amount(documents: u64, bytes: u64) -> Amount {
+        Amount { documents, bytes }
+    }
+
+    const A: NamespaceUuid = NamespaceUuid::from_bytes([1; 16]);
+    const B: NamespaceUuid = NamespaceUuid::from_bytes([2; 16]);
+
+    #[test]
+    fn what_is_reserved_counts_until_it_is_stored_or_given_back() {
+        let counter = counter(10, 100);
+        let first = counter.reserve(amount(6, 10)).unwrap();
+        let refused = counter.reserve(amount(5, 10)).err().unwrap();
+        assert!(matches!(refused, Error::Quota { quota: "documents", used: 6, more: 5, max: 10 }), "{refused}");
+        let second = counter.reserve(amount(4, 90)).unwrap();
+        assert!(counter.reserve(amount(0, 1)).is_err(), "bytes are full");
+        drop(second);
+        counter.publish(A, Totals { documents: 6, bytes: 10, ..Totals::default() }, Some(first));
+        let third = counter.reserve(amount(4, 90)).unwrap();
+        counter.publish(B, Totals { documents: 4, bytes: 90, ..Totals::default() }, Some(third));
+        assert!(counter.reserve(amount(1, 0)).is_err() && counter.reserve(amount(0, 0)).is_ok());
+        counter.publish(B, Totals { documents: 3, bytes: 90, ..Totals::default() }, None);
+        assert!(counter.reserve(amount(1, 0)).is_ok(), "a deletion gives back");
+        counter.remove(A);
+        assert_eq!((counter.totals().documents, counter.totals().bytes), (3, 90));
+    }
+
+    #[test]
+    fn what_was_said_of_a_namespace_never_outweighs_what_was_seen() {
+        let counter = counter(10, 100);
+        let totals = |documents| Totals { documents, bytes: 2 * documents, ..Totals::default() };
+        counter.publish(A, totals(5), None);
+        counter.seed(A, totals(9));
+        counter.seed(B, totals(3));
+        assert_eq!((counter.totals().documents, counter.totals().bytes), (8, 16));
+        assert_eq!((counter.totals_of(&[A]).documents, counter.totals_of(&[B, A]).bytes), (5, 16));
+        assert!(counter.reserve(amount(3, 0)).is_err(), "and quotas count both");
+        counter.publish(B, totals(1), None);
+        assert_eq!(counter.totals().documents, 6);
+    }
+
+    #[test]
+    fn a_write_of_unknown_outcome_counts_until_its_namespace_says() {
+        let counter = counter(2, 100);
+        counter.reserve(amount(2, 9)).unwrap().assume_stored(A);
+        assert!(counter.reserve(amount(1, 0)).is_err());
+        counter.publish(A, Totals::default(), None);
+        assert!(counter.reserve(amount(2, 0)).is_ok());
+    }
+}

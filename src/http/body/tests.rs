@@ -1,0 +1,77 @@
+//! Bodies that dribble, lie, or come in crowds.
+
+use super::*;
+use bytes::Bytes;
+use futures::{StreamExt, stream};
+use kernel::Incarnation;
+use std::io;
+
+fn bodies(all: usize, max: usize) -> Bodies {
+    let pace = Pace { window: Duration::from_millis(40), bytes_min: 1_000, whole: Duration::from_secs(60) };
+    Bodies { pool: Pool::new(all, 1), max, pace }
+}
+
+fn tenant(n: u8) -> Caller {
+    Caller::Tenant(Incarnation::from_bytes([n; 16]))
+}
+
+/// Pieces, each after a pause.
+fn pieces(count: usize, bytes: usize, pause: Duration) -> Body {
+    let piece = move |_| async move {
+        tokio::time::sleep(pause).await;
+        Ok::<_, io::Error>(Bytes::from(vec![b' '; bytes]))
+    };
+    Body::from_stream(stream::iter(0..count).then(piece))
+}
+
+#[tokio::test]
+async fn a_body_that_dribbles_is_refused_and_one_that_comes_steadily_is_not() {
+    let bodies = bodies(1 << 20, 1 << 20);
+    let dribbling = bodies.read(tenant(1), &mut pieces(1_000, 1, Duration::from_millis(5))).await.err();
+    let error = dribbling.expect("refused");
+    assert!(error.code == Code::InvalidRequest && error.message.contains("too slowly"), "{error}");
+    let steady = bodies.read(tenant(1), &mut pieces(50, 900, Duration::from_millis(1))).await.expect("comes");
+    assert_eq!(steady.bytes.len(), 45_000);
+    // What comes at once is no credit for later.
+    let first = stream::iter([Ok::<_, io::Error>(Bytes::from(vec![b' '; 500_000]))]);
+    let stalls = Body::from_stream(first.chain(stream::pending()));
+    assert!(bodies.read(tenant(1), &mut { stalls }).await.is_err());
+}
+
+#[tokio::test]
+async fn bodies_of_one_caller_take_half_of_the_memory_and_leave_some_for_each_other() {
+    let bodies = bodies(1_024, 400);
+    let small = || Body::from(vec![b' '; 100]);
+    let mut held = Vec::new();
+    for _ in 0..5 {
+        held.push(bodies.read(tenant(1), &mut small()).await.expect("up to half"));
+    }
+    let error = bodies.read(tenant(1), &mut small()).await.err().expect("more than half");
+    assert_eq!((error.code, error.retry_after.is_some()), (Code::RateLimited, true));
+    held.push(bodies.read(tenant(2), &mut small()).await.expect("another's first"));
+    held.push(bodies.read(tenant(3), &mut small()).await.expect("a third's"));
+    let large = bodies.read(tenant(4), &mut Body::from(vec![b' '; 400])).await.err().expect("no room for so much");
+    assert_eq!(large.code, Code::Overloaded);
+    drop(held);
+    bodies.read(tenant(4), &mut Body::from(vec![b' '; 400])).await.expect("all was given back");
+}
+
+#[tokio::test]
+async fn a_body_takes_what_has_come_and_no_more_than_it_announced() {
+    let bodies = bodies(8 << 20, 1 << 20);
+    let read = bodies.read(tenant(1), &mut Body::from(vec![b' '; 300_000])).await.expect("comes");
+    assert_eq!(read.bytes.capacity(), 300_000);
+    let too_large = bodies.read(tenant(1), &mut Body::from(vec![b' '; (1 << 20) + 1])).await.err().expect("too large");
+    assert!(too_large.code == Code::TooLarge && too_large.message.contains("1 MiB"), "{too_large}");
+    // One whose length is not known beforehand is refused as soon as it is over the limit.
+    let endless = bodies.read(tenant(1), &mut pieces(usize::MAX, 100_000, Duration::ZERO)).await;
+    assert_eq!(endless.err().expect("too large").code, Code::TooLarge);
+    assert_eq!(bodies.read(tenant(2), &mut Body::empty()).await.expect("nothing").bytes.len(), 0);
+}
+
+#[test]
+fn planes_share_no_memory_for_bodies() {
+    let (tenants, operators) = (Bodies::of(Plane::Data), Bodies::of(Plane::Control));
+    assert!(!Arc::ptr_eq(&tenants.pool, &operators.pool));
+    assert!(operators.max < tenants.max);
+}

@@ -1,0 +1,33 @@
+use super::*;
+use std::io::Write;
+
+fn written(reply: &Reply<impl Serialize>) -> Option<Vec<u8>> {
+    reply.body.as_ref().map(|pieces| pieces.pieces.iter().flatten().copied().collect())
+}
+
+#[test]
+fn a_reply_in_pieces_is_the_json_that_it_would_be_in_one() {
+    for length in [0, 1, limits::REPLY_PIECE_BYTES - 2, limits::REPLY_PIECE_BYTES - 1, 3 * limits::REPLY_PIECE_BYTES] {
+        let text = "\u{e4}".repeat(length / 2);
+        let reply = Reply::json(&text);
+        assert_eq!(written(&reply).unwrap(), serde_json::to_vec(&text).unwrap());
+        let pieces = reply.body.unwrap();
+        assert_eq!(pieces.length, text.len() as u64 + 2);
+        assert!(pieces.pieces.iter().rev().skip(1).all(|piece| piece.len() == limits::REPLY_PIECE_BYTES));
+        assert!(pieces.pieces.iter().all(|piece| piece.capacity() <= 2 * limits::REPLY_PIECE_BYTES));
+    }
+    let lines = Reply::<u8>::ndjson([1, 2]);
+    assert_eq!(written(&lines).unwrap(), b"1\n2\n");
+}
+
+#[test]
+fn a_reply_ends_at_the_bound_while_it_is_written_down() {
+    let mut pieces = Pieces { pieces: VecDeque::new(), length: limits::REPLY_BYTES_MAX - 3 };
+    assert!(pieces.write_all(b"abc").is_ok());
+    assert!(pieces.write_all(b"d").is_err());
+    assert!(pieces.pieces.iter().map(Vec::len).sum::<usize>() == 3, "nothing was kept of what did not fit");
+    let endless = std::iter::repeat_with(|| "x".repeat(1 << 20));
+    let refused = Reply::ndjson(endless).into_response(|_| unreachable!("nothing is sent")).unwrap_err();
+    assert_eq!(refused.code, Code::TooLarge);
+    assert!(refused.message.contains("64 MiB") && refused.message.contains("limit"), "{refused}");
+}

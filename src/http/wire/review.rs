@@ -1,0 +1,133 @@
+//! Reviews on the wire.
+
+use super::common::{self, Commit, at};
+use crate::http::call::Incoming;
+use engine::{Decision, ReviewReply, ReviewRequest, Reviewed, ReviewedState};
+use kernel::{Code, CommitNo, DocumentId, Error, Untrusted, limits};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{self, MapAccess, Visitor, value::MapAccessDeserializer},
+};
+use std::fmt;
+use utoipa::ToSchema;
+
+/// A reviewer's word on quarantined documents. It binds to the content that the reviewer saw.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"documents": [{"id": "handbook/leave.md", "commit": 12}], "decision": "release"}))]
+pub(crate) struct Review {
+    #[serde(alias = "ids")]
+    #[schema(value_type = Vec<ReviewedDocument>)]
+    documents: Vec<ReviewedForm>,
+    decision: DecisionWord,
+    /// Why. Its pseudonym stands in the audit.
+    note: Option<String>,
+}
+
+/// A document as the reviewer saw it: with its `commit` or its `content_hash`, as a read or a list gave them.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ReviewedDocument {
+    id: String,
+    commit: Option<u64>,
+    content_hash: Option<String>,
+}
+
+/// As it is read: a bare id, the form of old, is told what it lacks.
+struct ReviewedForm(ReviewedDocument);
+
+impl<'de> Deserialize<'de> for ReviewedForm {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Form;
+        impl<'de> Visitor<'de> for Form {
+            type Value = ReviewedForm;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a document with its commit or content_hash")
+            }
+
+            fn visit_str<E: de::Error>(self, id: &str) -> Result<ReviewedForm, E> {
+                Ok(ReviewedForm(ReviewedDocument { id: id.to_owned(), commit: None, content_hash: None }))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<ReviewedForm, A::Error> {
+                ReviewedDocument::deserialize(MapAccessDeserializer::new(map)).map(ReviewedForm)
+            }
+        }
+        deserializer.deserialize_any(Form)
+    }
+}
+
+impl ReviewedDocument {
+    fn check(self, path: &str) -> Result<Reviewed, Error> {
+        let here = |member: &str| format!("{path}.{member}");
+        let state = match (self.commit, self.content_hash) {
+            (Some(commit), None) => ReviewedState::Commit(CommitNo(commit)),
+            (None, Some(digits)) => {
+                let hash = common::hash(&digits);
+                let hash = hash.ok_or_else(|| Error::invalid(here("content_hash"), "must be 64 hexadecimal digits"))?;
+                ReviewedState::ContentHash(hash)
+            }
+            (Some(_), Some(_)) => {
+                return Err(Error::invalid(here("content_hash"), "comes instead of 'commit', not with it"));
+            }
+            (None, None) => {
+                let remedy = "is missing: name the commit or content_hash of the document that was reviewed";
+                return Err(Error::invalid(here("commit"), remedy));
+            }
+        };
+        Ok(Reviewed { id: at(here("id"), DocumentId::parse(&self.id))?, state })
+    }
+}
+
+/// What to do.
+#[derive(Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum DecisionWord {
+    Release,
+    Reject,
+}
+
+impl Incoming for Review {
+    type Checked = ReviewRequest;
+
+    fn check(self) -> Result<ReviewRequest, Error> {
+        if self.note.as_ref().is_some_and(|n| n.len() > limits::ATTRIBUTE_VALUE_BYTES_MAX) {
+            return Err(Error::new(Code::InvalidRequest, "may have at most 4096 bytes").with_param("note"));
+        }
+        common::bounded("documents", self.documents.len(), limits::IDS_PER_REQUEST_MAX)?;
+        let documents = self.documents.into_iter().enumerate();
+        let documents = documents.map(|(n, d)| d.0.check(&format!("documents[{n}]"))).collect::<Result<_, _>>()?;
+        Ok(ReviewRequest {
+            documents,
+            decision: match self.decision {
+                DecisionWord::Release => Decision::Release,
+                DecisionWord::Reject => Decision::Reject,
+            },
+            note: self.note.map(Untrusted::new),
+        })
+    }
+}
+
+/// What became of each.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ReviewResults {
+    results: Vec<ReviewResult>,
+    commit: Commit,
+}
+
+/// What became of one.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ReviewResult {
+    id: String,
+    /// `released`, `rejected`, `not_quarantined`, `not_found`, or `conflict`: it is no longer what was reviewed.
+    status: &'static str,
+}
+
+impl From<ReviewReply> for ReviewResults {
+    fn from(reply: ReviewReply) -> Self {
+        let results = reply.results.into_iter();
+        let results = results.map(|(id, status)| ReviewResult { id: id.as_str().to_owned(), status });
+        Self { results: results.collect(), commit: reply.commit.into() }
+    }
+}

@@ -1,0 +1,112 @@
+//! Who loses a place to whom.
+
+use super::*;
+use futures::FutureExt;
+use kernel::Incarnation;
+use std::net::Ipv4Addr;
+
+fn address(n: u8) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(192, 0, 2, n))
+}
+
+fn caller(n: u8) -> Caller {
+    Caller::Tenant(Incarnation::from_bytes([n; 16]))
+}
+
+fn take(places: &Arc<Places>, from: u8) -> Place {
+    places.take(address(from)).now_or_never().expect("a place at once")
+}
+
+fn is_displaced(place: &Place) -> bool {
+    place.end.is_cancelled()
+}
+
+/// A connection on which a request of this caller was answered.
+fn known(places: &Arc<Places>, from: u8, who: u8) -> Place {
+    let place = take(places, from);
+    place.serve(caller(who)).expect("served");
+    place.replied();
+    place.flushed();
+    place
+}
+
+#[test]
+fn a_crowd_from_one_address_keeps_no_other_out() {
+    let places = Places::new(8);
+    let crowd: Vec<_> = (0..8).map(|_| take(&places, 1)).collect();
+    let others: Vec<_> = (2..6).map(|n| take(&places, n)).collect();
+    assert_eq!(crowd.iter().filter(|p| is_displaced(p)).count(), 4);
+    assert!(is_displaced(&crowd[0]) && !is_displaced(&crowd[7]), "the longest there go first");
+    assert!(!others.iter().any(is_displaced));
+    // More of the crowd displace their own.
+    let more: Vec<_> = (0..100).map(|_| take(&places, 1)).collect();
+    assert!(!others.iter().any(is_displaced));
+    assert_eq!(more.iter().filter(|p| !is_displaced(p)).count(), 4);
+    assert_eq!(places.lock().entries.len(), 8);
+}
+
+#[test]
+fn connections_without_a_credential_go_before_those_of_known_callers() {
+    let places = Places::new(8);
+    let friend = known(&places, 1, 1);
+    let crowd: Vec<_> = (0..7).map(|_| take(&places, 1)).collect();
+    let newcomers: Vec<_> = (0..50).map(|_| take(&places, 2)).collect();
+    assert!(!is_displaced(&friend), "it is idle, and the oldest");
+    assert!(crowd.iter().filter(|p| is_displaced(p)).count() >= 3);
+    drop(newcomers);
+}
+
+#[test]
+fn idle_connections_of_one_caller_leave_places_to_newcomers_and_to_others() {
+    let places = Places::new(8);
+    let hoard: Vec<_> = (0..7).map(|_| known(&places, 1, 1)).collect();
+    let other = known(&places, 2, 2);
+    let newcomers: Vec<_> = (0..50).map(|_| take(&places, 3)).collect();
+    assert_eq!(newcomers.iter().filter(|p| !is_displaced(p)).count(), 3, "more than a quarter of the places");
+    assert!(!is_displaced(&other));
+    assert_eq!(hoard.iter().filter(|p| is_displaced(p)).count(), 3);
+}
+
+#[test]
+fn a_request_of_a_known_caller_is_served_to_its_end_and_one_caller_gets_half() {
+    let places = Places::new(4);
+    let all: Vec<_> = (0..4).map(|_| take(&places, 1)).collect();
+    all[0].serve(caller(1)).expect("one");
+    all[1].serve(caller(1)).expect("half");
+    assert_eq!(all[2].serve(caller(1)).expect_err("more than half").code, Code::RateLimited);
+    all[2].serve(caller(2)).expect("another's");
+    all[3].serve(caller(3)).expect("the last one");
+    assert!(places.take(address(2)).now_or_never().is_none(), "none may be displaced");
+    all[1].flushed();
+    assert!(places.take(address(2)).now_or_never().is_none(), "its reply is not made yet");
+    all[1].replied();
+    all[1].flushed();
+    let next = take(&places, 2);
+    assert!(is_displaced(&all[1]) && !is_displaced(&next));
+    all[1].serve(caller(1)).expect("too late to matter: it ends");
+    assert!(places.lock().entries.len() == 4);
+}
+
+#[tokio::test]
+async fn who_waits_gets_the_next_place_that_is_free() {
+    let places = Places::new(1);
+    let one = take(&places, 1);
+    one.serve(caller(1)).expect("served");
+    let waiting = tokio::spawn({
+        let places = places.clone();
+        async move { places.take(address(2)).await }
+    });
+    tokio::task::yield_now().await;
+    drop(one);
+    drop(waiting.await.expect("a place"));
+    assert!(places.lock().entries.is_empty());
+}
+
+#[test]
+fn addresses_of_one_network_are_one() {
+    let parse = |text: &str| network(text.parse().expect("an address"));
+    assert_eq!(parse("2001:db8::1"), parse("2001:db8::ffff:1"));
+    assert_ne!(parse("2001:db8::1"), parse("2001:db8:0:1::1"));
+    assert_eq!(parse("::ffff:192.0.2.1"), parse("192.0.2.1"));
+    assert_ne!(parse("192.0.2.1"), parse("192.0.2.2"));
+}
