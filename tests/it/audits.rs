@@ -179,11 +179,14 @@ fn an_audit_is_read_in_pages() {
 
 #[test]
 fn a_fenced_key_reads_of_its_namespaces_only() {
-    let (house, key) = house();
-    let mut data = house.data(Some(&key));
+    let (mut house, key) = house();
     for (namespace, id) in [("docs", "a"), ("docs", "b"), ("other", "c")] {
-        put(&mut data, namespace, id, json!({})).ok();
+        put(&mut house.data(Some(&key)), namespace, id, json!({})).ok();
     }
+    // Lines of commits are handed over behind the reply: a stop ends that.
+    house.stop();
+    house.start();
+    let mut data = house.data(Some(&key));
     let fenced = house.key("acme", ALL, json!({ "namespaces": ["docs", "no-such"] }));
     let mut own = house.data(Some(&fenced));
     let body = json!({ "query": "figures", "mode": "text" });
@@ -292,6 +295,8 @@ fn files_that_were_put_back_three_commits_are_refused_until_an_operator_takes_th
         put(&mut house.data(Some(&key)), "docs", id, json!({})).ok();
     }
     put(&mut house.data(Some(&key)), "docs", "d", json!({ "title": "newer" })).ok();
+    house.stop();
+    house.start();
     let recorded = lines(&mut house.data(Some(&key))).len();
     house.stop();
     copy(&kept, &ns);
@@ -327,7 +332,9 @@ fn files_that_were_put_back_three_commits_are_refused_until_an_operator_takes_th
     assert!(code == Some(0) && said.contains("true"), "{said}");
     let stored = put(&mut data, "docs", "e", json!({})).ok();
     assert_eq!(stored["counts"]["indexed"], 1, "{stored}");
-    let all = lines(&mut data);
+    house.stop();
+    house.start();
+    let all = lines(&mut house.data(Some(&key)));
     ledger::verify_lines(&all).unwrap();
     let since: Vec<&str> = all[recorded..].iter().map(operation).collect();
     for act in ["namespace.rolled_back", "namespace.accept_rollback"] {

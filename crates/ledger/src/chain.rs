@@ -271,7 +271,9 @@ impl Chain {
 
     /// The same, if the chain was opened since the start: else it is not known.
     pub(crate) fn known_usage(&self) -> Option<Usage> {
-        self.lock().known.then(|| self.usage())
+        // The lock is given back first: counting takes it again.
+        let known = self.lock().known;
+        known.then(|| self.usage())
     }
 
     /// Takes no more lines and drops those that wait: the tenant is gone, and its keys with it.

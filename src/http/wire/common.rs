@@ -208,7 +208,6 @@ pub(crate) struct Deleted {
 /// One line of an audit, in OCSF's names.
 #[derive(Serialize, ToSchema)]
 #[schema(value_type = Object)]
-#[expect(dead_code, reason = "names the form of lines that go out as they are stored")]
 pub(crate) struct Event(serde_json::Value);
 
 /// What a screen found: rule names and counts, never the text.

@@ -521,6 +521,7 @@ async fn a_released_chain_is_closed_when_nobody_is_at_it() {
     drop(pages);
     assert!(trail.release(incarnation).await);
     assert_eq!((trail.open_chains(), trail.usage_of(other).searches), (1, 1), "only this one");
+    assert_eq!(trail.known_usage(other).map(|usage| usage.searches), Some(1), "it was opened once");
     assert_eq!(trail.usage_of(incarnation).searches, 2, "what waited is written, and known");
     assert!(holders() < rest, "its keys are let go");
 
