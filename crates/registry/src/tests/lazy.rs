@@ -32,7 +32,8 @@ async fn a_start_opens_no_tenant_and_a_stranger_opens_none_either() {
 
     assert!(start.admit::<Search>(&key, "n").await.is_ok());
     assert_eq!(start.registry.stats().open, 1);
-    let record = start.registry.namespace(start.registry.lives(&start.operator)[0].1, &name("n"));
+    let record =
+        start.registry.namespace(start.registry.lives_after(&start.operator, None, usize::MAX)[0].1, &name("n"));
     assert_eq!(record.unwrap().settings, NamespaceSettings::default());
 }
 
@@ -113,7 +114,7 @@ async fn idle_tenants_are_closed_for_memory_and_open_again_while_held_ones_stay(
     let start = site.start().await;
     let grant = start.admit::<Search>(&a_key, "second").await.unwrap();
     assert!(Home::enter(&grant, &*start.registry.directory()).is_ok());
-    assert_eq!(start.registry.all_namespaces(&grant).len(), 2);
+    assert_eq!(start.registry.namespace_count(grant.incarnation()), 2);
 }
 
 /// Each open directory that was written holds its log file open.
