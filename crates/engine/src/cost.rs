@@ -12,10 +12,8 @@ use store::{Extent, Snapshot};
 pub(crate) fn of_search(snapshot: &Snapshot, plan: &Plan) -> Cost {
     // What may wait for a page or has to be indexed first, what looks again until caps are filled, and what a word with
     // a star stands for: nothing bounds these.
-    let starred = plan.words().is_some_and(|words| words.expose().contains(['*', '\u{ff0a}', '\u{fe61}']));
-    // Retrievers look again among passages that hold a quotation.
-    let quoted = plan.question().is_some_and(|question| question.expose().contains(['"', '\u{ff02}']));
-    if snapshot.rows_at_hand().is_none() || plan.is_capped() || starred || quoted {
+    let plain = plan.words().is_none_or(|words| words.expose().chars().all(is_plain));
+    if snapshot.rows_at_hand().is_none() || plan.is_capped() || !plain {
         return Cost::UNBOUNDED;
     }
     let (extent, dimensions) = (snapshot.extent(), snapshot.dimensions() as u64);
