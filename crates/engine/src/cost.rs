@@ -11,8 +11,8 @@ use store::{Extent, Snapshot};
 /// Of the search itself, from its bitmap to the texts of its winners.
 pub(crate) fn of_search(snapshot: &Snapshot, plan: &Plan) -> Cost {
     // What may wait for a page or has to be indexed first, what looks again until caps are filled, and what a word with
-    // a star stands for: nothing bounds these.
-    let plain = plan.words().is_none_or(|words| words.expose().chars().all(is_plain));
+    // a star stands for, and what looks again among passages that hold a quotation: nothing bounds these.
+    let plain = plan.question().is_none_or(|question| question.expose().chars().all(is_plain));
     if snapshot.rows_at_hand().is_none() || plan.is_capped() || !plain {
         return Cost::UNBOUNDED;
     }
