@@ -55,9 +55,14 @@ pub(super) fn export(args: &Export, remote: &Remote) -> Result<()> {
     let mut page = client.call("POST", &path, Some(&body))?;
     let mut out = RowWriter::create(&args.file)?;
     let bar = bar(page["total"].as_u64().unwrap_or(0), "export");
-    let (mut count, mut without, mut bare) = (0u64, 0u64, 0u64);
+    let (mut count, mut without, mut bare, mut held) = (0u64, 0u64, 0u64, 0u64);
     loop {
         for document in page["documents"].as_array().into_iter().flatten() {
+            // Its content is for reviewers: there is nothing to write.
+            if document["status"] == "quarantined" && document.get("commit").is_none() {
+                held += 1;
+                continue;
+            }
             let row = row(document)?;
             without += u64::from(args.vectors && row.vector.is_none());
             bare += u64::from(row.text.is_none() && row.vector.is_none());
@@ -75,6 +80,9 @@ pub(super) fn export(args: &Export, remote: &Remote) -> Result<()> {
     bar.finish_and_clear();
     let end = json!({"documents": count, "without_vector": without, "file": args.file});
     remote.print(&end, |_| format!("{count} documents in {}", args.file.display()))?;
+    if held > 0 {
+        note(&format!("{held} are quarantined and left out: use a key with the scope review"));
+    }
     if bare > 0 {
         note(&format!("{bare} have no text, only a vector, and cannot be imported from this file: use --vectors"));
     }

@@ -18,6 +18,7 @@ const OPENS_UNTRUSTED: &[&str] = &[
     "crates/intake/src/patch.rs",
     // Text is judged and cut.
     "crates/intake/src/screen.rs",
+    "crates/intake/src/screen/joint.rs",
     "crates/intake/src/chunk.rs",
     // Text becomes a vector.
     "crates/models/src/pending.rs",
@@ -32,6 +33,7 @@ const OPENS_UNTRUSTED: &[&str] = &[
     "crates/engine/src/search.rs",
     "crates/engine/src/fetch.rs",
     "crates/engine/src/context.rs",
+    "crates/engine/src/phrases.rs",
     "crates/engine/src/rerank.rs",
     "src/http/wire/documents.rs",
     "src/http/wire/search.rs",

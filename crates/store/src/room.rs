@@ -1,6 +1,19 @@
 //! A room: a namespace entered with a grant for one action. Its deeds are those of that action.
 //!
-//! There is no tenant and no namespace among the arguments: there is only this one.
+//! There is no tenant and no namespace among the arguments: there is only this one. Every write has an audience:
+//!
+//! ```
+//! # use {access::Ingest, kernel::Audience, store::{Line, Room, Upsert}};
+//! async fn write(room: Room<Ingest>, documents: Vec<Upsert>, audience: &Audience, line: Line) {
+//!     let _outcome = room.append(documents, audience, line).await;
+//! }
+//! ```
+//! ```compile_fail,E0061
+//! # use {access::Ingest, kernel::Audience, store::{Line, Room, Upsert}};
+//! async fn write(room: Room<Ingest>, documents: Vec<Upsert>, line: Line) {
+//!     let _outcome = room.append(documents, line).await;
+//! }
+//! ```
 
 use crate::{
     Decision, Erasing, Error, Known, Line, Outcome, Reviewed, Selection, Snapshot, Totals, Upsert, cost,

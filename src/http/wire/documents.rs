@@ -171,20 +171,29 @@ impl From<IngestReply> for Stored {
     }
 }
 
-/// One document. Of one that is quarantined, a key without the scope `review` is told `id`, `status` and `findings`.
+/// One document.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct Document {
+#[serde(untagged)]
+pub(crate) enum Document {
+    Whole(Box<WholeDocument>),
+    Withheld(WithheldDocument),
+}
+
+/// A quarantined document as a key without the scope `review` sees it.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct WithheldDocument {
+    id: String,
+    /// `quarantined`.
+    status: &'static str,
+    findings: Vec<Finding>,
+}
+
+/// A document with what was sent.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct WholeDocument {
     id: String,
     /// `indexed`, `quarantined` or `pending`.
     status: &'static str,
-    findings: Vec<Finding>,
-    #[serde(flatten)]
-    content: Option<Content>,
-}
-
-/// What was sent, and when.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct Content {
     title: Option<String>,
     uri: Option<String>,
     #[schema(value_type = Option<BTreeMap<String, Object>>)]
@@ -196,6 +205,7 @@ pub(crate) struct Content {
     updated_at: String,
     expires_at: Option<String>,
     passages: usize,
+    findings: Vec<Finding>,
     commit: Commit,
     /// Of a quarantined document: keyed hash of what was sent, 64 hexadecimal digits, which a review may name. Absent
     /// once a patch has changed it.
@@ -215,17 +225,15 @@ pub(crate) struct Content {
 impl Document {
     /// What is shown of a document.
     pub(crate) fn new(d: kernel::Document, include: Include, quarantine: Quarantine) -> Self {
-        let withheld = d.status == kernel::Status::Quarantined && quarantine == Quarantine::Withheld;
-        Self {
-            id: d.id.as_str().to_owned(),
-            status: d.status.as_str(),
-            findings: common::findings(&d.findings),
-            content: (!withheld).then(|| Content::new(d, include)),
+        if d.status == kernel::Status::Quarantined && quarantine == Quarantine::Withheld {
+            let (id, status) = (d.id.as_str().to_owned(), d.status.as_str());
+            return Self::Withheld(WithheldDocument { id, status, findings: common::findings(&d.findings) });
         }
+        Self::Whole(Box::new(WholeDocument::new(d, include)))
     }
 }
 
-impl Content {
+impl WholeDocument {
     fn new(d: kernel::Document, include: Include) -> Self {
         let filled = |text: Untrusted| (!text.is_empty()).then(|| text.into_exposed());
         let reviewed = d.status == kernel::Status::Quarantined && d.content_hash != [0; 32];
@@ -235,6 +243,8 @@ impl Content {
             _ => Vec::new(),
         };
         Self {
+            id: d.id.as_str().to_owned(),
+            status: d.status.as_str(),
             title: filled(d.title),
             uri: filled(d.uri),
             attributes: include.attributes.then(|| common::Shown(Arc::new(d.attributes))),
@@ -243,6 +253,7 @@ impl Content {
             updated_at: d.updated_at.to_string(),
             expires_at: d.expires_at.map(|t| t.to_string()),
             passages,
+            findings: common::findings(&d.findings),
             commit: d.commit.into(),
             content_hash: reviewed.then(|| common::hex(&d.content_hash)),
             text: include.text.then(|| d.text.into_exposed()),

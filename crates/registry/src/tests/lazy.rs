@@ -116,6 +116,28 @@ async fn idle_tenants_are_closed_for_memory_and_open_again_while_held_ones_stay(
     assert_eq!(start.registry.all_namespaces(&grant).len(), 2);
 }
 
+/// Each open directory that was written holds its log file open.
+#[tokio::test]
+async fn no_more_tenants_stay_open_than_files_allow() {
+    let mut site = Site::new();
+    let start = site.start().await;
+    let mut keys = Vec::new();
+    for name in ["a", "b", "c", "d"] {
+        let id = start.tenant(name).await;
+        let key = start.key(&id).await;
+        start.namespace(&key, "n").await;
+        keys.push(key);
+    }
+    start.registry.bound_open(2);
+    start.registry.inner.seats.evict().await;
+    assert_eq!(start.registry.stats().open, 2);
+    for key in &keys {
+        assert!(start.admit::<Search>(key, "n").await.is_ok(), "a closed one opens again");
+        start.settled().await;
+        assert!(start.registry.stats().open <= 2, "the opening closes another");
+    }
+}
+
 #[tokio::test]
 async fn an_unopened_directory_is_tried_again_by_itself_later_and_later() {
     let mut site = Site::new();

@@ -384,7 +384,7 @@ fn documents_of_one_id_are_found_together_and_one_by_one() {
         assert_eq!((segment.named(&id("plan b")), segment.named(&id("pla"))), (vec![3], vec![]));
         assert_eq!([&id("plan"), &second, &third].map(|key| segment.find(key)), [Some(0), Some(1), Some(2)]);
         assert_eq!(segment.head(2).unwrap().id, third);
-        let ids = |filter| segment.evaluate(&filter).unwrap().iter().collect::<Vec<_>>();
+        let ids = |filter: Filter| segment.evaluate(&filter.compile()).unwrap().iter().collect::<Vec<_>>();
         let text = |text: &str| Scalar::Str(text.to_owned());
         assert_eq!(ids(Filter::In(Field::Id, vec![text("plan")])), [0, 1, 2]);
         assert_eq!(ids(Filter::In(Field::Id, vec![text(second.key())])), Vec::<u32>::new());

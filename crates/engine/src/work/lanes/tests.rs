@@ -226,7 +226,7 @@ fn no_more_compute_at_once_after_waiting_than_before() {
     for _ in 0..8 {
         let (say, wait, at_once) = (say.clone(), wait.clone(), at_once.clone());
         let job = move || {
-            kernel::blocking(|| drop(wait.lock().unwrap().recv()));
+            let _told = kernel::blocking(|| wait.lock().unwrap().recv());
             let others = at_once.fetch_add(1, Ordering::SeqCst);
             std::thread::yield_now();
             at_once.fetch_sub(1, Ordering::SeqCst);
