@@ -257,6 +257,7 @@ async fn replies(world: &World) {
 
     let (found, most) = peak(world.search("heavy", 150, false)).await;
     assert!(!found.incomplete && found.hits.len() > 100 && most < 4 << 20, "{} hits, {most} bytes", found.hits.len());
+    drop(found);
 
     let search = SearchRequest {
         query: Some(Untrusted::new("valve")),
