@@ -10,7 +10,10 @@ const AT: (&str, &str) = NAMESPACES[0];
 async fn write(world: &World, name: &'static str) -> Result<CommitNo, kernel::Error> {
     let room = world.try_enter::<Ingest>(AT).await?;
     let line = name.as_bytes().to_vec();
-    Ok(room.append(vec![Draft::new(name, "some text").upsert()], &Audience::Everything, Box::new(move |_| line)).await?.commit)
+    Ok(room
+        .append(vec![Draft::new(name, "some text").upsert()], &Audience::Everything, Box::new(move |_| line))
+        .await?
+        .commit)
 }
 
 /// A world whose files are those of three commits ago, with one more behind a checkpoint or not.
