@@ -40,7 +40,7 @@ pub struct TenantUsage {
     pub documents: Option<u64>,
     /// Bytes that they count for quotas; `None` as above.
     pub bytes: Option<u64>,
-    /// Namespaces that the key may enter.
+    /// Namespaces that the key may enter; for one without `read_all`, those in which it sees something, if they are few.
     pub namespaces: u64,
     /// Requests of the tenant since it exists; `None` for a key that is fenced to namespaces or has no
     /// `read_all`.
@@ -109,7 +109,11 @@ impl Engine {
         let mut usage = TenantUsage { namespaces, ..TenantUsage::default() };
         let stored = if !grant.has(Scope::ReadAll) {
             // What others may read would show in kept sums. One of few namespaces that does not open leaves no sum.
-            self.totals_seen(grant).await.unwrap_or(None)
+            let seen = self.totals_seen(grant).await.unwrap_or(None);
+            if let Some((_, namespaces)) = seen {
+                usage.namespaces = namespaces;
+            }
+            seen.map(|(totals, _)| totals)
         } else if let Some(own) = own {
             Some(self.totals_in(incarnation, &own).await?)
         } else {
@@ -121,20 +125,22 @@ impl Engine {
         Ok(usage)
     }
 
-    /// Sums over what a key without `read_all` sees, where it may enter few namespaces: each is opened and looked at.
-    async fn totals_seen(&self, grant: &Grant<access::Whoami>) -> Result<Option<Totals>, Error> {
+    /// Sums over what a key without `read_all` sees, and in how many namespaces, where it may enter few: each is opened
+    /// and looked at.
+    async fn totals_seen(&self, grant: &Grant<access::Whoami>) -> Result<Option<(Totals, u64)>, Error> {
         let (records, more) = self.inner.registry.namespaces(grant, None, SUMMED_NAMESPACES_MAX)?;
         if more.is_some() {
             return Ok(None);
         }
-        let mut sum = Totals::default();
+        let (mut sum, mut namespaces) = (Totals::default(), 0);
         for record in records {
             grant.presence().check()?;
             let audience = grant.audience(None, record.settings.readers())?;
             let one = self.inner.stores.totals(grant, &record.name, &record.settings, &audience).await?;
             sum = Totals { documents: sum.documents + one.documents, bytes: sum.bytes + one.bytes, ..sum };
+            namespaces += u64::from(one.documents > 0);
         }
-        Ok(Some(sum))
+        Ok(Some((sum, namespaces)))
     }
 
     /// One of the tenant's own operations.
