@@ -5,6 +5,10 @@ fn written(reply: &Reply<impl Serialize>) -> Option<Vec<u8>> {
     reply.body.as_ref().map(|pieces| pieces.pieces.iter().flatten().copied().collect())
 }
 
+fn page(lines: impl IntoIterator<Item = Vec<u8>>) -> AuditReply {
+    AuditReply { lines: lines.into_iter().map(Vec::into_boxed_slice).collect(), next: None, head: None }
+}
+
 #[test]
 fn a_reply_in_pieces_is_the_json_that_it_would_be_in_one() {
     for length in [0, 1, limits::REPLY_PIECE_BYTES - 2, limits::REPLY_PIECE_BYTES - 1, 3 * limits::REPLY_PIECE_BYTES] {
@@ -16,7 +20,7 @@ fn a_reply_in_pieces_is_the_json_that_it_would_be_in_one() {
         assert!(pieces.pieces.iter().rev().skip(1).all(|piece| piece.len() == limits::REPLY_PIECE_BYTES));
         assert!(pieces.pieces.iter().all(|piece| piece.capacity() <= 2 * limits::REPLY_PIECE_BYTES));
     }
-    let lines = Reply::<u8>::ndjson([1, 2]);
+    let lines = Reply::<u8>::ndjson(page([b"1".to_vec(), b"2".to_vec()]));
     assert_eq!(written(&lines).unwrap(), b"1\n2\n");
 }
 
@@ -26,8 +30,8 @@ fn a_reply_ends_at_the_bound_while_it_is_written_down() {
     assert!(pieces.write_all(b"abc").is_ok());
     assert!(pieces.write_all(b"d").is_err());
     assert!(pieces.pieces.iter().map(Vec::len).sum::<usize>() == 3, "nothing was kept of what did not fit");
-    let endless = std::iter::repeat_with(|| "x".repeat(1 << 20));
-    let refused = Reply::ndjson(endless).into_response(|_| unreachable!("nothing is sent")).unwrap_err();
+    let long = std::iter::repeat_with(|| vec![b'x'; 1 << 20]).take(65);
+    let refused = Reply::<u8>::ndjson(page(long)).into_response(|_| unreachable!("nothing is sent")).unwrap_err();
     assert_eq!(refused.code, Code::TooLarge);
     assert!(refused.message.contains("64 MiB") && refused.message.contains("limit"), "{refused}");
 }

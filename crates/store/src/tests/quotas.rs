@@ -1,12 +1,10 @@
 //! Quotas: decided where writes are, also those that come at the same moment, whatever they do and wherever they go.
 
-use super::fixture::{Draft, NAMESPACES, ROOMY, World, id, line, settings};
+use super::fixture::{Draft, NAMESPACES, ROOMY, World, id, line};
 use crate::{Error, Quarantine, Selection, part::Part, view::View, working::Working};
 use access::{Delete, Ingest, Patch, Search};
 use intake::{RawPatch, screen_patch};
-use kernel::{
-    AttrValue, Audience, Clock, CommitNo, Document, Incarnation, NamespaceName, Quotas, Scalar, Screening, Status,
-};
+use kernel::{AttrValue, Audience, Clock, CommitNo, Document, Incarnation, Quotas, Scalar, Screening, Status};
 use segment::{Spec, Tail, codec::Sizes};
 use std::sync::Arc;
 
