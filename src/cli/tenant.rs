@@ -30,6 +30,15 @@ pub(super) enum Tenant {
     Suspend { id: String },
     /// Serve a suspended tenant again.
     Resume { id: String },
+    /// Take a namespace as its files are, although the tenant's audit has recorded newer commits of it.
+    AcceptRollback {
+        id: String,
+        #[arg(long)]
+        namespace: String,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
     /// Erase a suspended tenant: its keys first, then its data.
     Delete {
         id: String,
@@ -135,6 +144,13 @@ pub(crate) fn run(command: Tenant, remote: &Remote) -> Result<()> {
         }
         Tenant::List => remote
             .print(&pages(&client, BASE, "tenants")?, |v| table(v, &["id", "state", "display_name", "created_at"])),
+        Tenant::AcceptRollback { id, namespace, yes } => {
+            let what =
+                format!("namespace {namespace} of tenant {id} stays as it is, without what was written since then");
+            confirm(yes, &what)?;
+            let path = format!("{}/namespaces/{}/accept-rollback", of(&id), encode(&namespace));
+            remote.print(&client.call("POST", &path, None)?, members)
+        }
         Tenant::Show { id } => remote.print(&client.call("GET", &of(&id), None)?, members),
         Tenant::Update { id, change } => {
             remote.print(&client.call("PATCH", &of(&id), Some(&change.json().into()))?, members)

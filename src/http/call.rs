@@ -216,6 +216,17 @@ impl<B: Incoming> Call<B> {
         Ok(engine::Page { limit: self.limit()?, after: self.query("after").map(str::to_owned) })
     }
 
+    /// The number of a line, as `x-next-after` gave it.
+    ///
+    /// # Errors
+    /// `invalid_request` when it is none.
+    pub(crate) fn sequence(&self, name: &str) -> Result<Option<u64>, Error> {
+        let number = |text: &str| {
+            text.parse().map_err(|_| Error::invalid(name, "must be a whole number, as the header x-next-after gave it"))
+        };
+        self.query(name).map(number).transpose()
+    }
+
     /// A time of the query string.
     ///
     /// # Errors

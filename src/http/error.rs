@@ -51,6 +51,7 @@ fn row(code: Code) -> Row {
         Code::TenantSuspended => (423, "The tenant is suspended", "permission_error", Never),
         Code::NotSuspended => (422, "The tenant must be suspended first", INVALID, Unsaid),
         Code::KeyUnavailable => (423, "The tenant's key cannot be had", "permission_error", Never),
+        Code::RolledBack => (423, "The namespace is older than what was recorded of it", "permission_error", Never),
         Code::StorageFull => (503, "The disk is full", "server_error", After(Duration::from_secs(60))),
         Code::TimedOut => (503, "The request took too long", "server_error", After(Duration::from_secs(30))),
         Code::Internal => (500, "A fault of the server", "server_error", Unsaid),

@@ -28,8 +28,8 @@ pub(super) async fn audit(app: App, grant: Grant<Audit>, call: Call<Nothing>) ->
     match query(&call) {
         Err(error) => Err(app.engine().trail().refuse(grant, error).await),
         Ok(query) => {
-            let lines = app.engine().audit(grant, query).await?;
-            Ok(Reply::audited_lines(lines, Event))
+            let page = app.engine().audit(grant, query).await?;
+            Ok(Reply::audited_lines(page))
         }
     }
 }
@@ -40,6 +40,7 @@ fn query(call: &Call<Nothing>) -> Result<AuditQuery, Error> {
         until: call.time("until")?,
         document: call.query("document").map(DocumentId::parse).transpose().map_err(|e| e.with_param("document"))?,
         principal: call.query("principal").map(Principal::parse).transpose()?,
+        after: call.sequence("after")?,
         limit: call.limit()?,
     })
 }

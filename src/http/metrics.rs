@@ -104,6 +104,8 @@ fn state(engine: &Engine) -> Registry {
     gauge("tenants_key_unavailable", "Open tenants served until their lease on a key ends", unavailable);
     gauge("tenants_memory_bytes", "Bytes that open directories hold, estimated", health.tenants.memory_bytes);
     gauge("audit_chains_open", "Audit logs held open", health.audit_chains);
+    let help = "Namespaces refused because they are not what their tenant's audit has recorded";
+    gauge("namespaces_rolled_back", help, health.rollbacks);
     gauge("namespaces_open", "Namespaces held in memory", health.stores.open);
     gauge("namespaces_memory_bytes", "Bytes that open namespaces hold", health.stores.memory_bytes);
     gauge("namespaces_quarantined", "Namespaces whose bytes do not open", health.stores.quarantined);

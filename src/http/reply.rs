@@ -9,7 +9,8 @@ use axum::{
     body::{Body, Bytes, HttpBody},
     http::{HeaderValue, Response, StatusCode, header},
 };
-use engine::{Audited, Pass, Permitted};
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use engine::{AuditReply, Audited, Pass, Permitted};
 use http_body_util::Full;
 use hyper::body::{Frame, SizeHint};
 use kernel::{Code, Error, limits};
@@ -23,6 +24,11 @@ use std::{
     task::{Context, Poll},
 };
 
+/// Of a reply in lines: where the next page begins, to be given as `after`.
+const NEXT_AFTER: &str = "x-next-after";
+/// Of an audit: where it ended when the page was begun, as a signed note in base64.
+const AUDIT_HEAD: &str = "x-audit-head";
+
 /// What a data-plane handler ends with.
 pub(crate) type Outcome<W> = Result<Reply<W>, Audited<Error>>;
 
@@ -30,6 +36,7 @@ pub(crate) type Outcome<W> = Result<Reply<W>, Audited<Error>>;
 pub(crate) struct Reply<W> {
     status: StatusCode,
     kind: &'static str,
+    headers: Vec<(&'static str, HeaderValue)>,
     /// `None` where it would be too long.
     body: Option<Pieces>,
     memory: Option<Pass>,
@@ -63,24 +70,29 @@ impl<W: Serialize> Reply<W> {
         Self::of("application/json", |pieces| serde_json::to_writer(pieces, body))
     }
 
-    /// One object a line.
-    pub(crate) fn audited_lines<E>(sealed: Audited<Vec<E>>, render: impl Fn(E) -> W) -> Self {
-        Self::ndjson(sealed.into_body().into_iter().map(render))
+    /// A page of an audit: one object a line, as it is stored.
+    pub(crate) fn audited_lines(sealed: Audited<AuditReply>) -> Self {
+        Self::ndjson(sealed.into_body())
     }
 
     /// See [`Reply::audited_lines`].
-    pub(crate) fn operated_lines(_proof: &Operator, lines: impl IntoIterator<Item = W>) -> Self {
-        Self::ndjson(lines)
+    pub(crate) fn operated_lines(_proof: &Operator, page: AuditReply) -> Self {
+        Self::ndjson(page)
     }
 
-    fn ndjson(lines: impl IntoIterator<Item = W>) -> Self {
-        Self::of("application/x-ndjson", |pieces| {
+    fn ndjson(page: AuditReply) -> Self {
+        let AuditReply { lines, next, head } = page;
+        let next = next.map(|next| (NEXT_AFTER, HeaderValue::from(next)));
+        let head = head.and_then(|head| HeaderValue::try_from(BASE64_STANDARD.encode(head.note)).ok());
+        let headers = next.into_iter().chain(head.map(|head| (AUDIT_HEAD, head))).collect();
+        let reply = Self::of("application/x-ndjson", |pieces| {
             for line in lines {
-                serde_json::to_writer(&mut *pieces, &line)?;
-                io::Write::write_all(pieces, b"\n").map_err(serde_json::Error::io)?;
+                let written = io::Write::write_all(pieces, &line).and_then(|()| io::Write::write_all(pieces, b"\n"));
+                written.map_err(serde_json::Error::io)?;
             }
             Ok(())
-        })
+        });
+        Self { headers, ..reply }
     }
 
     fn of(kind: &'static str, write: impl FnOnce(&mut Pieces) -> Result<(), serde_json::Error>) -> Self {
@@ -92,7 +104,7 @@ impl<W: Serialize> Reply<W> {
                 None
             }
         };
-        Self { status: StatusCode::OK, kind, body, memory: None, form: PhantomData }
+        Self { status: StatusCode::OK, kind, headers: Vec::new(), body, memory: None, form: PhantomData }
     }
 }
 
@@ -129,6 +141,9 @@ impl<W> Reply<W> {
         let mut response = Response::new(Sending::new(pieces, memory).body());
         *response.status_mut() = self.status;
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(self.kind));
+        for (name, value) in self.headers {
+            response.headers_mut().insert(name, value);
+        }
         // What one tenant was told is nobody else's to keep.
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         Ok(response)

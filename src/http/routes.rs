@@ -33,7 +33,7 @@ pub fn routes() -> Vec<Route> {
         // The caller.
         data(get("/v1/whoami", &[], "whoami", "Shows the key's scopes, quotas and usage."), me::whoami),
         data(get("/v1/operations/{operation}", &[], "get_operation", "Shows one of the tenant's own operations."), me::operation),
-        data(get("/v1/audit", AUDIT, "read_audit", "The tenant's own audit, one event a line."), me::audit),
+        data(get("/v1/audit", AUDIT, "read_audit", "The tenant's own audit, one event a line; where the next page begins stands in the header x-next-after, and the signed head in x-audit-head."), me::audit),
         // Tenants.
         control(post("/admin/v1/tenants", &[], "create_tenant", "Creates a tenant with keys of its own."), &[], tenants::create),
         control(get("/admin/v1/tenants", LIST, "list_tenants", "Lists tenants."), LOOK, tenants::list),
@@ -42,6 +42,7 @@ pub fn routes() -> Vec<Route> {
         control(delete("/admin/v1/tenants/{tenant}", &[], "delete_tenant", "Erases a suspended tenant: keys first, then data."), &[], tenants::delete),
         control(post("/admin/v1/tenants/{tenant}/suspend", &[], "suspend_tenant", "Refuses the tenant's requests from now on."), &[], tenants::suspend),
         control(post("/admin/v1/tenants/{tenant}/resume", &[], "resume_tenant", "Serves the tenant again."), &[], tenants::resume),
+        control(post("/admin/v1/tenants/{tenant}/namespaces/{ns}/accept-rollback", &[], "accept_rollback", "Takes a namespace as its files are, although the tenant's audit has recorded newer commits."), &[], tenants::accept_rollback),
         // Their API keys and encryption keys.
         control(post("/admin/v1/tenants/{tenant}/api-keys", &[], "create_api_key", "Creates an API key; the secret is told once."), &[], keys::create),
         control(get("/admin/v1/tenants/{tenant}/api-keys", LIST, "list_api_keys", "Lists API keys without their secrets."), LOOK, keys::list),
@@ -62,8 +63,8 @@ pub fn routes() -> Vec<Route> {
         control(get("/admin/v1/operations", LIST, "list_operations", "Lists operations, newest first."), &[Keys, Viewer, Auditor], operations::list),
         control(get("/admin/v1/operations/{operation}", &[], "get_any_operation", "Shows one operation."), &[Keys, Viewer, Auditor], operations::get),
         control(post("/admin/v1/operations/{operation}/cancel", &[], "cancel_operation", "Asks an operation to stop at its next step."), &[], operations::cancel),
-        control(get("/admin/v1/usage", &[], "get_usage", "Counters per tenant."), LOOK, usage::usage),
-        control(get("/admin/v1/audit", &["since", "limit"], "read_operator_audit", "What operators did, one event a line."), &[Auditor], usage::audit),
+        control(get("/admin/v1/usage", LIST, "get_usage", "Counters per tenant, by name."), LOOK, usage::usage),
+        control(get("/admin/v1/audit", &["since", "limit", "after"], "read_operator_audit", "What operators did, one event a line, paged and signed as a tenant's audit."), &[Auditor], usage::audit),
         // The process.
         open(get("/healthz", &[], "healthz", "Whether the process lives."), health::live),
         open(get("/readyz", &[], "readyz", "Whether it serves, and with which models."), health::ready),
@@ -75,7 +76,7 @@ pub fn routes() -> Vec<Route> {
 const NAMESPACES: &str = "/v1/namespaces";
 const NAMESPACE: &str = "/v1/namespaces/{ns}";
 const LIST: &[&str] = &["limit", "after"];
-const AUDIT: &[&str] = &["since", "until", "document", "principal", "limit"];
+const AUDIT: &[&str] = &["since", "until", "document", "principal", "limit", "after"];
 const LOOK: &[kernel::Role] = &[Viewer, Auditor];
 
 type Names = &'static [&'static str];

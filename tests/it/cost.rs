@@ -149,22 +149,30 @@ fn searches_that_wait_for_a_bucket_hold_up_no_other_tenant() {
     let key = StoreKey { id: "id".to_owned(), secret: "secret".to_owned() };
     let url = format!("s3://{}/node", fake.bucket());
     let server =
-        crate::server().bucket(&fake.endpoint(), &url, &key).env("RINGFENCE__LIMITS__FLUSH_ROWS", "30").start();
-    let text = "word ".repeat(90_000);
+        crate::server().bucket(&fake.endpoint(), &url, &key).env("RINGFENCE__LIMITS__FLUSH_ROWS", "600").start();
     let [cold, warm] = ["cold", "warm"].map(|tenant| {
         server.tenant(tenant);
         server.key(tenant, &["search", "ingest"], &[])
     });
-    // One segment of more than is read at once when it is opened: a search has to fetch the texts of its hits.
-    let documents: Vec<Value> = (0..40).map(|n| json!({"id": n.to_string(), "text": text, "vector": [1, n]})).collect();
-    put(&mut server.api(&cold), documents.into());
-    put(&mut server.api(&warm), json!([{"id": "a", "text": "x", "vector": [1, 2]}]));
+    // One segment of more than is read at once when it is opened: a search has to fetch the heads and texts of its hits.
+    let vector = |n: usize| {
+        let mut vector = vec![0; 4_096];
+        (vector[0], vector[1]) = (1, n);
+        vector
+    };
+    let mut http = server.api(&cold);
+    for from in [0, 550] {
+        let documents: Vec<Value> =
+            (from..from + 550).map(|n| json!({"id": n.to_string(), "text": "x", "vector": vector(n)})).collect();
+        put(&mut http, documents.into());
+    }
+    put(&mut server.api(&warm), json!([{"id": "a", "text": "x", "vector": vector(2)}]));
     let mut server = server;
     assert_eq!(server.stop(), Some(0));
     server.restart();
     let search = |key: &str, n: usize| {
         let mut http = server.api(key);
-        let body = json!({"vector": [1, n], "top_k": 3});
+        let body = json!({"vector": vector(n), "top_k": 3});
         thread::spawn(move || http.send("POST", "/v1/namespaces/docs/search", &body).unwrap().ok())
     };
     // Both are opened.
@@ -172,7 +180,7 @@ fn searches_that_wait_for_a_bucket_hold_up_no_other_tenant() {
     search(&warm, 0).join().unwrap();
     // Parts of segments, and nothing that the server asks for by itself.
     fake.fail(When::op(Op::Get).key("seg/"), Fault::Hold);
-    let waiting: Vec<_> = (1..9).map(|n| search(&cold, n * 4)).collect();
+    let waiting: Vec<_> = (1..9).map(|n| search(&cold, n * 130)).collect();
     // As many as a machine of two cores has threads for.
     while fake.held() < 3 && !waiting.iter().any(thread::JoinHandle::is_finished) {
         thread::yield_now();

@@ -188,7 +188,7 @@ const DIFFER: &[&str] = &[
 /// An answer without what differs between any two servers.
 fn plain(reply: &Reply) -> String {
     let mut body = reply.json();
-    if body.is_null() {
+    if body.is_null() || reply.header("content-type") == Some("application/x-ndjson") {
         // Lines of an audit: their times, ids and hashes are each server's own; what they tell of is compared.
         let lines = String::from_utf8_lossy(&reply.body).into_owned();
         let lines: Vec<Value> = lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();

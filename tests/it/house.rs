@@ -130,6 +130,10 @@ impl House {
         self.running.as_ref().expect("runs").data_plane
     }
 
+    pub(crate) fn control_address(&self) -> SocketAddr {
+        self.running.as_ref().expect("runs").control_plane
+    }
+
     /// The data plane with this key.
     pub(crate) fn data(&self, key: Option<&str>) -> Http {
         Http::new(self.data_address(), key)

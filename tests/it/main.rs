@@ -4,6 +4,7 @@
 
 mod api;
 mod at_rest;
+mod audits;
 mod bucket;
 mod cli;
 mod cost;

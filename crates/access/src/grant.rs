@@ -160,6 +160,14 @@ impl<A: Action> Grant<A> {
         self.key.as_ref().is_some_and(|k| k.namespaces.is_empty() || k.namespaces.contains(namespace))
     }
 
+    /// The only namespaces that the key may enter; `None` is all of them. An operator may enter none.
+    pub fn fence(&self) -> Option<&[NamespaceName]> {
+        match &self.key {
+            Some(key) => (!key.namespaces.is_empty()).then_some(&key.namespaces),
+            None => Some(&[]),
+        }
+    }
+
     /// What the tenant may use.
     pub fn quotas(&self) -> &Quotas {
         &self.facts.quotas

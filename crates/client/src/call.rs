@@ -51,12 +51,26 @@ impl Client {
         bytes.split(|b| *b == b'\n').filter(|line| !line.is_empty()).map(|line| self.json(line)).collect()
     }
 
+    /// The same, one page: with its signed head and with where the next one begins, if the reply says so.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub fn page(&self, path: &str) -> Result<Page, Error> {
+        let Answer { body, next_after, audit_head } = self.answer("GET", path, None)?;
+        let lines = body.split(|b| *b == b'\n').filter(|line| !line.is_empty());
+        Ok(Page { lines: lines.map(|line| self.json(line)).collect::<Result<_, _>>()?, next_after, audit_head })
+    }
+
     fn json(&self, bytes: &[u8]) -> Result<Value, Error> {
         serde_json::from_slice(bytes).map_err(|e| Error::Broken { url: self.base.clone(), why: e.to_string() })
     }
 
-    /// Calls until there is an answer that trying again would not better.
     fn bytes(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Vec<u8>, Error> {
+        Ok(self.answer(method, path, body)?.body)
+    }
+
+    /// Calls until there is an answer that trying again would not better.
+    fn answer(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Answer, Error> {
         let mut pause = Duration::from_millis(100);
         for attempt in 1.. {
             match self.once(method, path, body) {
@@ -65,7 +79,7 @@ impl Client {
                     pause *= 2;
                 }
                 Err(failure) => return Err(failure.error),
-                Ok(bytes) => return Ok(bytes),
+                Ok(answer) => return Ok(answer),
             }
         }
         unreachable!("the last attempt returns")
@@ -97,7 +111,7 @@ impl Client {
         self.fetch("POST", &format!("/v1/namespaces/{}/search", encode(namespace)), Some(request))
     }
 
-    fn once(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Vec<u8>, Failure> {
+    fn once(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Answer, Failure> {
         let url = format!("{}{path}", self.base);
         let bytes = body.map(|b| b.to_string().into_bytes()).unwrap_or_default();
         let mut request = ureq::http::Request::builder().method(method).uri(&url);
@@ -112,10 +126,12 @@ impl Client {
         let status = response.status().as_u16();
         let wait =
             response.headers().get("retry-after").and_then(|v| v.to_str().ok()?.parse().ok()).map(Duration::from_secs);
+        let header = |name: &str| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
+        let (next_after, audit_head) = (header("x-next-after"), header("x-audit-head"));
         let reading = response.body_mut().with_config().limit(1 << 30).read_to_vec();
         let body = reading.map_err(|e| self.broken(&e.to_string()))?;
         if (200..300).contains(&status) {
-            return Ok(body);
+            return Ok(Answer { body, next_after, audit_head });
         }
         let problem = Problem::read(status, &body);
         // A mode that cannot be had, and a full quota that no time frees, do not get better by asking again.
@@ -139,6 +155,22 @@ impl Client {
     fn broken(&self, why: &str) -> Failure {
         Failure { error: Error::Broken { url: self.base.clone(), why: why.to_owned() }, wait: None }
     }
+}
+
+/// Lines of one page.
+pub struct Page {
+    /// One JSON value each.
+    pub lines: Vec<Value>,
+    /// Where the next page begins; `None` at the end.
+    pub next_after: Option<String>,
+    /// Where the audit ended, as a signed note in base64.
+    pub audit_head: Option<String>,
+}
+
+struct Answer {
+    body: Vec<u8>,
+    next_after: Option<String>,
+    audit_head: Option<String>,
 }
 
 /// A failed try; `wait` says that another may help, and after how long if the server said so.

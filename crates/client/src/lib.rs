@@ -11,7 +11,7 @@ mod ranking;
 mod rows;
 mod types;
 
-pub use call::{Client, encode};
+pub use call::{Client, Page, encode};
 pub use error::{Error, Problem};
 pub use json::{exact_json, has_long_integer, long_integers};
 pub use ranking::{fusion, rerank};

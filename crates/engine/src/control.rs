@@ -5,9 +5,12 @@
 //! act needs a tenant's place (rotate, erase), the gate delegates a custodial grant, with which no
 //! text can be read.
 
-use crate::{Engine, Page, Paged};
+use crate::{AuditReply, Engine, Page, Paged};
 use access::{Erase, Operator, RotateKey, TenantState};
-use kernel::{Code, Error, KeyEpoch, KeyId, OperationId, OperatorName, Role, TenantId, Timestamp};
+use kernel::{
+    Code, Error, KeyEpoch, KeyId, NamespaceName, OperationId, OperatorName, Role, TenantId, Timestamp, limits,
+};
+use ledger::{ApiKeyDeed, AuditPage, Reading};
 use registry::{
     Begun, Campaign, Certificate, KeyChoice, KeyStatus, KeyView, NewKey, NewTenant, OperationKind, OperationView,
     OperatorView, ServerKeys, TenantChange, TenantView,
@@ -56,13 +59,17 @@ impl Engine {
         change: TenantChange,
     ) -> Result<TenantView, Error> {
         self.act(operator, "tenant.update", Some(id)).await?;
-        self.inner.registry.update_tenant(operator, id, change).await
+        let view = self.inner.registry.update_tenant(operator, id, change).await?;
+        self.inner.trail.tenant_act_later(operator, "tenant.update", view.incarnation, None).await;
+        Ok(view)
     }
 
     /// Refuses the tenant's requests from now on and drops its data from memory.
     pub async fn suspend_tenant(&self, operator: &Operator, id: &TenantId) -> Result<TenantView, Error> {
         self.act(operator, "tenant.suspend", Some(id)).await?;
         let view = self.inner.registry.suspend(operator, id).await?;
+        // Before its audit is closed with the rest of it.
+        self.inner.trail.tenant_act_later(operator, "tenant.suspend", view.incarnation, None).await;
         self.let_go(view.incarnation).await;
         Ok(view)
     }
@@ -70,7 +77,9 @@ impl Engine {
     /// Serves the tenant again.
     pub async fn resume_tenant(&self, operator: &Operator, id: &TenantId) -> Result<TenantView, Error> {
         self.act(operator, "tenant.resume", Some(id)).await?;
-        self.inner.registry.resume(operator, id).await
+        let view = self.inner.registry.resume(operator, id).await?;
+        self.inner.trail.tenant_act_later(operator, "tenant.resume", view.incarnation, None).await;
+        Ok(view)
     }
 
     /// Erases a suspended tenant in the background: keys first, then bytes.
@@ -91,7 +100,7 @@ impl Engine {
         }
     }
 
-    /// Makes an API key; the secret is told once.
+    /// Makes an API key; the secret is told once, and not before the tenant's own audit says that the key exists.
     pub async fn create_api_key(
         &self,
         operator: &Operator,
@@ -99,7 +108,18 @@ impl Engine {
         new: NewKey,
     ) -> Result<(KeyView, Zeroizing<String>), Error> {
         self.act(operator, "api_key.create", Some(id)).await?;
-        self.inner.registry.create_key(operator, id, new).await
+        let registry = &self.inner.registry;
+        let (_, incarnation) = registry.state(operator, id)?;
+        let (view, secret) = registry.create_key(operator, id, new).await?;
+        let told = self.inner.trail.tenant_act(operator, "api_key.create", incarnation, Some(&deed_of(&view))).await;
+        if let Err(error) = told {
+            // Nobody has its secret; the key goes all the same.
+            if let Err(error) = registry.revoke_key(operator, id, &view.id).await {
+                tracing::warn!(%error, "an API key that nobody was told of is still there");
+            }
+            return Err(error);
+        }
+        Ok((view, secret))
     }
 
     /// A tenant's API keys, without secrets.
@@ -111,7 +131,14 @@ impl Engine {
     /// Ends an API key at once.
     pub async fn revoke_api_key(&self, operator: &Operator, id: &TenantId, key: &KeyId) -> Result<(), Error> {
         self.act(operator, "api_key.revoke", Some(id)).await?;
-        self.inner.registry.revoke_key(operator, id, key).await
+        let registry = &self.inner.registry;
+        let (_, incarnation) = registry.state(operator, id)?;
+        let known = registry.key(operator, id, key).await;
+        registry.revoke_key(operator, id, key).await?;
+        // What it could do is known where the tenant's directory opens; that it was revoked stands there in any case.
+        let deed = known.as_ref().map_or_else(|| ApiKeyDeed::unknown(key), deed_of);
+        self.inner.trail.tenant_act_later(operator, "api_key.revoke", incarnation, Some(&deed)).await;
+        Ok(())
     }
 
     /// Starts a rotation, or tells the one that runs.
@@ -124,6 +151,10 @@ impl Engine {
     ) -> Result<(OperationId, KeyEpoch), Error> {
         if let RotateMode::Reencrypt(deadline) = mode {
             return self.reencrypt_keys(operator, id, choice, deadline).await;
+        }
+        if let Some(choice) = &choice {
+            let (_, incarnation) = self.inner.registry.state(operator, id)?;
+            self.inner.registry.may_name_key(operator, incarnation, choice)?;
         }
         self.act(operator, "key.rotate", Some(id)).await?;
         let grant = self.inner.gate.delegate::<RotateKey>(operator, id)?;
@@ -170,6 +201,7 @@ impl Engine {
         choice: &KeyChoice,
         reencrypt: bool,
     ) -> Result<Certificate, Error> {
+        self.inner.registry.may_name_key(operator, registry::Registry::SERVER, choice)?;
         self.act(operator, if reencrypt { "key.reencrypt.server" } else { "key.rotate.server" }, None).await?;
         self.inner.registry.begin_server_rotation(operator, choice, reencrypt).await?;
         let engine = self.clone();
@@ -279,24 +311,66 @@ impl Engine {
         self.inner.registry.cancel(operator, id)
     }
 
-    /// Counters per tenant since it exists.
-    pub async fn usage(&self, operator: &Operator) -> Vec<Usage> {
-        let mut usage = Vec::new();
-        for (id, incarnation) in self.inner.registry.lives(operator) {
-            // A chain that does not open shows zeroes; the tenant's own requests tell why.
-            let _ = self.inner.trail.warm(incarnation).await;
-            usage.push((id, self.inner.trail.usage_of(incarnation)));
+    /// Counters per tenant since it exists, by name. Those of a tenant that was at work since the start cost nothing; the
+    /// chains of a few others are opened for them, and the page ends before there are more.
+    pub async fn usage(&self, operator: &Operator, page: Page) -> Paged<Usage> {
+        let (trail, mut opened) = (&self.inner.trail, 0);
+        let mut items: Vec<Usage> = Vec::new();
+        let mut next = None;
+        for (id, incarnation) in self.inner.registry.lives_after(operator, page.after.as_deref(), page.limit + 1) {
+            let mut known = trail.known_usage(incarnation);
+            let full = items.len() == page.limit || (known.is_none() && opened == limits::USAGE_CHAINS_OPENED_MAX);
+            if full {
+                next = items.last().map(|(id, _)| id.as_str().to_owned());
+                break;
+            }
+            if known.is_none() {
+                opened += 1;
+                // A chain that does not open shows zeroes; the tenant's own requests tell why.
+                let _ = trail.warm(incarnation).await;
+                known = trail.known_usage(incarnation);
+            }
+            items.push((id, known.unwrap_or_default()));
         }
-        usage
+        Paged { items, next }
     }
 
-    /// What operators did, oldest first.
+    /// A page of what operators did, oldest first.
     pub async fn operator_audit(
         &self,
         operator: &Operator,
         since: Option<Timestamp>,
+        after: Option<u64>,
         limit: usize,
-    ) -> Result<Vec<serde_json::Value>, Error> {
-        self.inner.trail.operator_acts(operator, since, limit).await
+    ) -> Result<AuditReply, Error> {
+        let reading = Reading { since, after, limit, ..Reading::default() };
+        let reader = self.inner.trail.operator_acts(operator, reading).await?;
+        let presence = kernel::Presence::default();
+        let AuditPage { lines, next, head } = self.audit_page(registry::Registry::SERVER, &presence, reader).await?;
+        Ok(AuditReply { lines, next, head: Some(self.sign_head(None, head)?) })
+    }
+
+    /// Takes a namespace as its files are, although the tenant's audit has recorded newer commits or others. Both audits
+    /// say who did so. Whether there was anything to accept.
+    pub async fn accept_rollback(
+        &self,
+        operator: &Operator,
+        id: &TenantId,
+        namespace: &NamespaceName,
+    ) -> Result<bool, Error> {
+        let (home, record) = self.inner.registry.custodial_namespace(operator, id, namespace).await?;
+        self.act(operator, "namespace.accept_rollback", Some(id)).await?;
+        let line = self.inner.trail.accepting(operator, namespace);
+        Ok(self.inner.stores.accept_rollback(home, &record.settings, line).await?)
+    }
+}
+
+fn deed_of(view: &KeyView) -> ApiKeyDeed {
+    ApiKeyDeed {
+        id: view.id.clone(),
+        scopes: view.scopes.clone(),
+        principals: view.principals.clone(),
+        namespaces: view.namespaces.clone(),
+        expires_at: view.expires_at,
     }
 }

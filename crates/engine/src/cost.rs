@@ -11,11 +11,9 @@ use store::{Extent, Snapshot};
 /// Of the search itself, from its bitmap to the texts of its winners.
 pub(crate) fn of_search(snapshot: &Snapshot, plan: &Plan) -> Cost {
     // What may wait for a page or has to be indexed first, what looks again until caps are filled, and what a word with
-    // a star stands for: nothing bounds these.
-    let starred = plan.words().is_some_and(|words| words.expose().contains(['*', '\u{ff0a}', '\u{fe61}']));
-    // Retrievers look again among passages that hold a quotation.
-    let quoted = plan.question().is_some_and(|question| question.expose().contains(['"', '\u{ff02}']));
-    if snapshot.rows_at_hand().is_none() || plan.is_capped() || starred || quoted {
+    // a star stands for, and what looks again among passages that hold a quotation: nothing bounds these.
+    let plain = plan.question().is_none_or(|question| question.expose().chars().all(is_plain));
+    if snapshot.rows_at_hand().is_none() || plan.is_capped() || !plain {
         return Cost::UNBOUNDED;
     }
     let (extent, dimensions) = (snapshot.extent(), snapshot.dimensions() as u64);
@@ -44,14 +42,18 @@ fn of_filter(snapshot: &Snapshot, extent: &Extent, filter: &Filter) -> Cost {
         .and(nodes.times(snapshot.parts().saturating_mul(LOOKED_UP)))
 }
 
-/// Words by their lists, and quoted phrases by the texts that they may stand in.
+/// Whether a character of a question begins or ends words and nothing else: no quotation, no star, neither in their wide
+/// forms, and no letter of a script without blanks, of which the last stands for all words that begin with it.
+fn is_plain(c: char) -> bool {
+    c < FIRST_WITHOUT_BLANKS && c != '"' && c != '*'
+}
+
+/// Words by their lists.
 fn of_words(extent: &Extent, plan: &Plan) -> Cost {
     let Some(words) = plan.words() else { return Cost::default() };
     // One letter and one blank are the least that a word takes.
     let most = words.len() as u64 / 2 + 1;
-    let lists = Cost::steps(POSTING).times(extent.rows).and(Cost::steps(LOOKED_UP)).times(most);
-    let quoted = words.expose().matches('"').count() as u64 / 2;
-    lists.and(Cost::steps(extent.texts).times(2).times(quoted))
+    Cost::steps(POSTING).times(extent.rows).and(Cost::steps(LOOKED_UP)).times(most)
 }
 
 /// Candidates are put in order, and the best of them read.
@@ -63,6 +65,8 @@ fn of_winners(extent: &Extent, plan: &Plan, dimensions: u64) -> Cost {
     read.and(Cost::steps(CANDIDATE).times(depth)).and(Cost::steps(dimensions / 2 + 8).times(compared))
 }
 
+/// From here on Unicode has scripts without blanks (Thai is the first), quotation marks and wide forms.
+const FIRST_WITHOUT_BLANKS: char = '\u{e00}';
 /// Steps for each row beside its code: what bitmaps and BM25 read of it.
 const ROW: u64 = 64;
 /// Steps of looking something up among many: some comparisons.

@@ -103,7 +103,8 @@ impl Engine {
 
     /// Deletes; what the audience cannot see stays and is not counted.
     ///
-    /// With `erase`, which wants ids, the reply comes when no object, checkpoint or log holds them, with a certificate.
+    /// With `erase`, which wants ids, the reply comes when no object, checkpoint or log holds them, with a certificate that
+    /// names those of which nothing is left.
     pub async fn delete_documents(&self, grant: Grant<Delete>, which: Selection, erase: bool) -> Flow<DeleteReply> {
         let end = self.delete_under(&grant, which, erase).await;
         self.settle_commit(grant, end).await
@@ -130,9 +131,21 @@ impl Engine {
         };
         let erasing = room.erase(&ids, &audience, line).await?;
         let (deleted, commit) = (erasing.outcome.deleted, erasing.outcome.commit);
+        let gone: std::collections::HashSet<_> = erasing.outcome.ids.iter().cloned().collect();
         let erased = erasing.erased().await?;
-        let certificate = self.inner.registry.certify_erased(grant, &record, &ids, deleted, erased.commit)?;
-        Ok((DeleteReply { deleted, commit, certificate: Some(certificate) }, commit))
+        // An id is named only where nothing is left that the caller could read. To one who does not see all, silence about
+        // an id must not tell a hidden document from one that never was: so only what this call has deleted is named.
+        let sees_all = matches!(audience, kernel::Audience::Everything);
+        let mut named = erased.free;
+        named.retain(|id| sees_all || gone.contains(id));
+        let certificate = match named.is_empty() {
+            true => None,
+            false => {
+                let commits = (erased.commit, erased.looked_at);
+                Some(self.inner.registry.certify_erased(grant, &record, &named, deleted, commits, sees_all)?)
+            }
+        };
+        Ok((DeleteReply { deleted, commit, certificate }, commit))
     }
 
     /// Changes attributes, readers, uri or expiry; never the text, so nothing is embedded.

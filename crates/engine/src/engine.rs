@@ -61,6 +61,8 @@ pub struct Health {
     pub providers: Vec<registry::ProviderHealth>,
     /// The models.
     pub models: models::Stats,
+    /// Namespaces that are refused because they are not what their tenants' audits have recorded.
+    pub rollbacks: u64,
     /// Audit logs that are open.
     pub audit_chains: u64,
     /// Neighbours that measurements of recall wanted, and those that the serving path found.
@@ -193,6 +195,7 @@ impl Engine {
         inner.key_watch.stop();
         inner.eraser.stop();
         inner.stores.close().await;
+        self.tell_events().await;
         inner.trail.close().await;
         if tokio::time::timeout(wait, inner.registry.close()).await.is_err() {
             tracing::warn!("not every directory's log was ended in time; their next openings take longer");
@@ -290,6 +293,7 @@ impl Engine {
             providers: inner.registry.providers(),
             models: inner.models.stats(),
             audit_chains: inner.trail.open_chains(),
+            rollbacks: inner.trail.rollbacks(),
             cpu_waiting: inner.work.waiting(),
             searches: inner.searches.count(),
             search_bytes: inner.search_bytes.count(),

@@ -16,6 +16,8 @@ use tokio_util::sync::CancellationToken;
 #[derive(Default)]
 pub(crate) struct KeyWatch {
     stop: CancellationToken,
+    /// Held while events are written down: one after the other.
+    telling: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl KeyWatch {
@@ -149,10 +151,29 @@ impl Engine {
             let engine = self.clone();
             self.inner.tracker.spawn(async move { engine.drop_lapsed(lapsed).await });
         }
-        for event in self.inner.registry.key_events() {
+        // Beside the watch: a disk that hangs must not keep leases from being renewed.
+        let engine = self.clone();
+        self.inner.tracker.spawn(async move { engine.tell_events().await });
+    }
+
+    /// Writes what happened to tenants' keys and namespaces into the operators' audit, in order. What cannot be written
+    /// waits, and what follows it waits too.
+    pub(crate) async fn tell_events(&self) {
+        let Ok(_turn) = self.inner.key_watch.telling.try_lock() else { return };
+        let (registry, trail) = (&self.inner.registry, &self.inner.trail);
+        while let Some(event) = registry.key_event() {
             let why = event.why.map(vault::KeyTrouble::as_str);
-            if let Err(error) = self.inner.trail.server_act(event.what, Some(&event.tenant), why).await {
-                tracing::warn!(event = event.what, %error, "what happened to a tenant's key is in no audit line");
+            if let Err(error) = trail.server_act(event.what, Some(&event.tenant), why).await {
+                tracing::warn!(event = event.what, %error, "what happened to a tenant's key is in no audit line yet");
+                return;
+            }
+            registry.key_event_told();
+        }
+        while let Some(rollback) = trail.untold_rollback() {
+            let tenant = registry.name_of(rollback.incarnation);
+            if let Err(error) = trail.tell_rollback(rollback, tenant.as_ref()).await {
+                tracing::warn!(%error, "a namespace that was rolled back is in no audit line yet");
+                return;
             }
         }
     }

@@ -46,12 +46,12 @@ pub use engine::{Engine, Health};
 pub use eraser::ErasureHealth;
 pub use intake::{Body, RawDocument, RawPatch, UnreadFormat, unread_ending, unread_format};
 pub use ledger::Audited;
-pub use me::{AuditQuery, TenantUsage, Whoami};
+pub use me::{AuditQuery, AuditReply, TenantUsage, Whoami};
 pub use namespaces::{EmbeddingAsk, NamespaceChange, NamespaceView};
 pub use recall::{Probe, RecallReply, RecallRequest};
 pub use registry::{
     Campaign, Certificate, KeyChoice, KeyState, KeyStatus, KeyView, NewKey, NewTenant, OperationView, OperatorView,
-    ProviderHealth, ServerKeys, TenantChange, TenantView,
+    ProviderHealth, ServerKeys, SignedHead, TenantChange, TenantView,
 };
 pub use store::{Decision, OnConflict, Quarantine, Reviewed, ReviewedState, Selection};
 pub use turnstile::Pass;

@@ -1,10 +1,14 @@
 //! What a tenant may ask about itself.
 
-use crate::{Engine, Flow};
+use crate::{Engine, Flow, work::Asker};
 use access::{Audit, Grant, Identity, Operations};
-use kernel::{DocumentId, Error, KeyId, NamespaceName, OperationId, Principal, Quotas, Scope, TenantId, Timestamp};
-use ledger::Deed;
-use registry::OperationView;
+use kernel::{
+    DocumentId, Error, Incarnation, KeyId, NamespaceName, OperationId, Presence, Principal, Quotas, Scope, TenantId,
+    Timestamp, limits,
+};
+use ledger::{AuditHead, AuditPage, Deed, PageReader, Reading};
+use registry::{OperationView, SignedHead};
+use store::Totals;
 
 /// Who the caller is and what it may do.
 #[derive(Debug)]
@@ -32,14 +36,15 @@ pub struct Whoami {
 /// What a tenant has and has done.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TenantUsage {
-    /// Documents stored.
-    pub documents: u64,
-    /// Bytes of documents stored: all that they hold, indexes beside it.
-    pub bytes: u64,
-    /// Namespaces.
+    /// Documents that the key sees; `None` for one without `read_all` that may enter many namespaces.
+    pub documents: Option<u64>,
+    /// Bytes that they count for quotas; `None` as above.
+    pub bytes: Option<u64>,
+    /// Namespaces that the key may enter; for one without `read_all`, those in which it sees something, if they are few.
     pub namespaces: u64,
-    /// Requests since the tenant exists.
-    pub requests: u64,
+    /// Requests of the tenant since it exists; `None` for a key that is fenced to namespaces or has no
+    /// `read_all`.
+    pub requests: Option<u64>,
 }
 
 /// Which audit lines.
@@ -53,8 +58,21 @@ pub struct AuditQuery {
     pub document: Option<DocumentId>,
     /// Only those on behalf of this principal.
     pub principal: Option<Principal>,
-    /// At most so many.
+    /// Behind the line of this number.
+    pub after: Option<u64>,
+    /// At most this number of lines.
     pub limit: usize,
+}
+
+/// A page of an audit.
+#[derive(Debug)]
+pub struct AuditReply {
+    /// Lines as they are stored: canonical JSON, one object each, oldest first.
+    pub lines: Vec<Box<[u8]>>,
+    /// Where the next page begins: give it as `after`. `None` at the end.
+    pub next: Option<u64>,
+    /// Where the audit ended when the page was begun, signed by the server.
+    pub head: Option<SignedHead>,
 }
 
 impl Engine {
@@ -69,8 +87,7 @@ impl Engine {
             return Err(Error::not_found());
         };
         let key = self.inner.registry.credentials().key(key_id).ok_or_else(Error::not_found)?;
-        let totals = self.tenant_totals(grant).await?;
-        self.inner.trail.warm(grant.incarnation()).await?;
+        let usage = self.usage_under(grant).await?;
         Ok(Whoami {
             tenant: grant.tenant().clone(),
             key_id: key_id.clone(),
@@ -80,13 +97,50 @@ impl Engine {
             namespaces: key.namespaces.clone(),
             expires_at: key.expires_at,
             quotas: *grant.quotas(),
-            usage: TenantUsage {
-                documents: totals.documents,
-                bytes: totals.bytes,
-                namespaces: self.inner.registry.all_namespaces(grant).len() as u64,
-                requests: self.inner.trail.usage_of(grant.incarnation()).requests,
-            },
+            usage,
         })
+    }
+
+    /// What the caller may know of what is used: sums over what it sees.
+    async fn usage_under(&self, grant: &Grant<access::Whoami>) -> Result<TenantUsage, Error> {
+        let (incarnation, registry) = (grant.incarnation(), &self.inner.registry);
+        let own = grant.fence().map(|fence| registry.uuids_of(incarnation, fence));
+        let namespaces = own.as_ref().map_or_else(|| registry.namespace_count(incarnation), |own| own.len() as u64);
+        let mut usage = TenantUsage { namespaces, ..TenantUsage::default() };
+        let stored = if !grant.has(Scope::ReadAll) {
+            // What others may read would show in kept sums. One of few namespaces that does not open leaves no sum.
+            let seen = self.totals_seen(grant).await.unwrap_or(None);
+            if let Some((_, namespaces)) = seen {
+                usage.namespaces = namespaces;
+            }
+            seen.map(|(totals, _)| totals)
+        } else if let Some(own) = own {
+            Some(self.totals_in(incarnation, &own).await?)
+        } else {
+            self.inner.trail.warm(incarnation).await?;
+            usage.requests = Some(self.inner.trail.usage_of(incarnation).requests);
+            Some(self.tenant_totals(incarnation).await?)
+        };
+        (usage.documents, usage.bytes) = (stored.map(|s| s.documents), stored.map(|s| s.bytes));
+        Ok(usage)
+    }
+
+    /// Sums over what a key without `read_all` sees, and in how many namespaces, where it may enter few: each is opened
+    /// and looked at.
+    async fn totals_seen(&self, grant: &Grant<access::Whoami>) -> Result<Option<(Totals, u64)>, Error> {
+        let (records, more) = self.inner.registry.namespaces(grant, None, SUMMED_NAMESPACES_MAX)?;
+        if more.is_some() {
+            return Ok(None);
+        }
+        let (mut sum, mut namespaces) = (Totals::default(), 0);
+        for record in records {
+            grant.presence().check()?;
+            let audience = grant.audience(None, record.settings.readers())?;
+            let one = self.inner.stores.totals(grant, &record.name, &record.settings, &audience).await?;
+            sum = Totals { documents: sum.documents + one.documents, bytes: sum.bytes + one.bytes, ..sum };
+            namespaces += u64::from(one.documents > 0);
+        }
+        Ok(Some((sum, namespaces)))
     }
 
     /// One of the tenant's own operations.
@@ -95,22 +149,56 @@ impl Engine {
         self.settle(grant, found.map(|view| (view, Deed::success()))).await
     }
 
-    /// The tenant's own audit, oldest first.
-    pub async fn audit(&self, grant: Grant<Audit>, query: AuditQuery) -> Flow<Vec<serde_json::Value>> {
-        let read = self.inner.trail.read(
-            &grant,
-            ledger::Reading {
-                since: query.since,
-                until: query.until,
-                document: query.document,
-                principal: query.principal,
-                limit: query.limit,
-            },
-        );
-        let end = read.await.map(|lines| {
-            let deed = Deed::success().count("lines", lines.len() as u64);
-            (lines, deed)
+    /// A page of the tenant's own audit, oldest first; of a key that is fenced to namespaces, the lines of those.
+    pub async fn audit(&self, grant: Grant<Audit>, query: AuditQuery) -> Flow<AuditReply> {
+        let end = self.audit_under(&grant, query).await.map(|reply| {
+            let deed = Deed::success().count("lines", reply.lines.len() as u64);
+            (reply, deed)
         });
         self.settle(grant, end).await
     }
+
+    async fn audit_under(&self, grant: &Grant<Audit>, query: AuditQuery) -> Result<AuditReply, Error> {
+        let _place = self.inner.searches.enter(grant.incarnation(), 1)?;
+        let AuditQuery { since, until, document, principal, after, limit } = query;
+        let reading = Reading { since, until, document, principal, namespaces: None, after, limit };
+        let reader = self.inner.trail.read(grant, reading).await?;
+        let AuditPage { lines, next, head } = self.audit_page(grant.incarnation(), grant.presence(), reader).await?;
+        // How many lines the whole tenant has is not for a key that reads those of some namespaces.
+        let whose = Some((grant.tenant(), grant.incarnation()));
+        let head = grant.fence().is_none().then(|| self.sign_head(whose, head)).transpose()?;
+        Ok(AuditReply { lines, next, head })
+    }
+
+    /// Where an audit ended, under the server's signature.
+    pub(crate) fn sign_head(
+        &self,
+        whose: Option<(&TenantId, Incarnation)>,
+        head: AuditHead,
+    ) -> Result<SignedHead, Error> {
+        let AuditHead { chain, lines, head } = head;
+        self.inner.registry.sign_audit_head(whose, chain, lines, head)
+    }
+
+    /// Reads a page chunk by chunk: bytes are fetched while no thread computes, and each chunk is opened and looked
+    /// through on the pool, in the turn of whom the audit belongs to. Ends between two chunks when the caller has gone.
+    pub(crate) async fn audit_page(
+        &self,
+        owner: Incarnation,
+        presence: &Presence,
+        mut reader: PageReader,
+    ) -> Result<AuditPage, Error> {
+        // A chunk as it was fetched, as it is opened, and the lines that were found.
+        let bytes = 2 * reader.piece_bytes() + limits::AUDIT_PAGE_BYTES_MAX as u64;
+        let _bytes = self.inner.search_bytes.enter(owner, bytes)?;
+        while let Some(piece) = reader.next().await? {
+            presence.check()?;
+            let found = self.inner.work.cpu(Asker::on_behalf(owner, presence), move || piece.read()).await??;
+            reader.take(found);
+        }
+        Ok(reader.finish())
+    }
 }
+
+/// Namespaces over which a key without `read_all` gets sums of what it sees: each may have to be opened for that.
+const SUMMED_NAMESPACES_MAX: usize = 16;

@@ -3,8 +3,8 @@
 use crate::{Deleted, Engine, Flow, Page, Paged, documents::line};
 use access::{Action, Browse, Grant, Manage};
 use kernel::{
-    Chunking, Code, CommitNo, Distance, Embedding, Error, KeyEpoch, Language, NamespaceName, NamespaceSettings,
-    ScreenAction, Timestamp, limits,
+    Chunking, Code, CommitNo, Distance, Embedding, Error, Incarnation, KeyEpoch, Language, NamespaceName,
+    NamespaceSettings, NamespaceUuid, ScreenAction, Timestamp, limits,
 };
 use ledger::Deed;
 use registry::NamespaceRecord;
@@ -172,16 +172,17 @@ impl Engine {
 
     /// Drops a namespace: its key first, then its bytes.
     pub async fn delete_namespace(&self, grant: Grant<Manage>) -> Flow<Deleted> {
-        let end = self.delete_namespace_under(&grant).await.map(|()| (Deleted, Deed::success()));
+        let end = self.delete_namespace_under(&grant).await.map(|uuid| (Deleted, Deed::success().ended(uuid)));
         self.settle(grant, end).await
     }
 
-    async fn delete_namespace_under(&self, grant: &Grant<Manage>) -> Result<(), Error> {
+    async fn delete_namespace_under(&self, grant: &Grant<Manage>) -> Result<NamespaceUuid, Error> {
         let record = self.namespace_record(grant)?;
         let room = self.inner.stores.enter(grant, &record.settings).await?;
         // From here nobody enters; the key goes before the bytes, so that a crash leaves only noise.
         self.inner.registry.drop_namespace(grant).await?;
-        Ok(room.destroy().await?)
+        room.destroy().await?;
+        Ok(record.uuid)
     }
 
     /// Totals of what the caller sees of the namespace that a grant names.
@@ -190,14 +191,22 @@ impl Engine {
         Ok(self.inner.stores.enter(grant, &record.settings).await?.totals_for(&audience).await?)
     }
 
-    /// Totals over all namespaces of the grant's tenant, whoever may see what is in them: for quotas, never for an
-    /// answer.
-    pub(crate) async fn tenant_totals<A: Action>(&self, grant: &Grant<A>) -> Result<Totals, Error> {
-        let all = || {
-            let records = self.inner.registry.all_namespaces(grant).into_iter();
-            records.map(|record| (record.name, record.settings)).collect()
-        };
-        Ok(self.inner.stores.tenant_totals(grant, all).await?)
+    /// Totals over all namespaces of a tenant, whoever may see what is in them: for quotas, and for who may see all. Sums
+    /// are kept, so it costs nothing once they are known; namespaces that were not open since the start are taken as the
+    /// tenant's audit has recorded them, and none is opened for it.
+    pub(crate) async fn tenant_totals(&self, incarnation: Incarnation) -> Result<Totals, Error> {
+        if !self.inner.stores.knows_tenant(incarnation) {
+            let all = self.inner.registry.uuids(incarnation);
+            let recorded = self.inner.trail.recorded(incarnation, &all).await?;
+            self.inner.stores.learn_tenant(incarnation, all.into_iter().zip(recorded));
+        }
+        Ok(self.inner.stores.tenant_totals(incarnation))
+    }
+
+    /// The same over some of its namespaces; costs a look at each.
+    pub(crate) async fn totals_in(&self, incarnation: Incarnation, some: &[NamespaceUuid]) -> Result<Totals, Error> {
+        self.tenant_totals(incarnation).await?;
+        Ok(self.inner.stores.totals_in(incarnation, some))
     }
 
     /// Sees to it that what the tenant stores is known, where a quota is decided by it: the store decides, when it
@@ -205,7 +214,7 @@ impl Engine {
     pub(crate) async fn know_totals<A: Action>(&self, grant: &Grant<A>) -> Result<(), Error> {
         let quotas = grant.quotas();
         if quotas.documents.is_some() || quotas.bytes.is_some() {
-            self.tenant_totals(grant).await?;
+            self.tenant_totals(grant.incarnation()).await?;
         }
         Ok(())
     }

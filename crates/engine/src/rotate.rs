@@ -131,6 +131,7 @@ impl Engine {
     /// Drops the data of a tenant that is being erased from memory, and ends its audit chain.
     async fn drop_erased(&self, incarnation: kernel::Incarnation) {
         self.inner.stores.forget(incarnation).await;
+        self.inner.stores.forget_totals(incarnation);
         self.inner.trail.end(incarnation).await;
         self.wipe_stacks();
     }

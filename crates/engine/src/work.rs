@@ -44,6 +44,11 @@ impl Asker {
         Self { owner: grant.incarnation(), urgency: Urgency::Write, presence, wait: Duration::MAX }
     }
 
+    /// Somebody who waits for an answer out of what belongs to this owner.
+    pub(crate) fn on_behalf(owner: Incarnation, presence: &Presence) -> Self {
+        Self { owner, urgency: Urgency::Answer, presence: presence.clone(), wait: limits::ANSWER_WORK_MAX }
+    }
+
     /// What ends the work for it early: of a write nothing.
     fn interrupt(&self, clock: &Arc<dyn Clock>) -> Interrupt {
         let presence = match self.urgency {

@@ -257,8 +257,9 @@ impl World {
     }
 
     async fn acts(&self, what: &str) -> usize {
-        let acts = self.engine.operator_audit(&self.operator, None, 1_000).await.unwrap();
-        acts.iter().filter(|act| act.to_string().contains(&format!("\"{what}\""))).count()
+        let acts = self.engine.operator_audit(&self.operator, None, None, 1_000).await.unwrap().lines;
+        let named = |act: &[u8]| String::from_utf8_lossy(act).contains(&format!("\"{what}\""));
+        acts.iter().filter(|act| named(act)).count()
     }
 
     /// The rotation that a rule or somebody has begun last.

@@ -174,39 +174,48 @@ async fn what_is_counted_is_near_what_is_there_and_replies_are_bounded() {
     drop(world.search("warm", 10, true).await);
     let vector = |n: usize| (0..512).map(|d| ((n * 31 + d * 17) % 97) as f32 - 48.0).collect::<Vec<f32>>();
     let readers = || (0..200).map(|n| Principal::parse(&format!("group:team-{n:040}")).unwrap()).collect::<Vec<_>>();
-    let shapes: Vec<(&str, Vec<RawDocument>)> = vec![
-        ("attributes", many(30, |document, _| RawDocument { attributes: strings(40, 2, 2_000), ..document })),
+    let shapes: Vec<(&str, Box<dyn Fn() -> Vec<RawDocument>>)> = vec![
+        (
+            "attributes",
+            Box::new(move || many(30, |document, _| RawDocument { attributes: strings(40, 2, 2_000), ..document })),
+        ),
         (
             "lists",
-            many(12, |document, _| {
-                let flags = AttrValue::Many(vec![Scalar::Bool(true); 256]);
-                RawDocument { attributes: (0..64).map(|n| (format!("k{n}"), flags.clone())).collect(), ..document }
+            Box::new(move || {
+                many(12, |document, _| {
+                    let flags = AttrValue::Many(vec![Scalar::Bool(true); 256]);
+                    RawDocument { attributes: (0..64).map(|n| (format!("k{n}"), flags.clone())).collect(), ..document }
+                })
             }),
         ),
         (
             "titles",
-            many(40, |document, n| RawDocument {
-                title: Some(Untrusted::new(format!("title {n} ").repeat(90))),
-                body: Body::Text(Untrusted::new(format!("The valve {n} is checked. ").repeat(400))),
-                ..document
+            Box::new(move || {
+                many(40, |document, n| RawDocument {
+                    title: Some(Untrusted::new(format!("title {n} ").repeat(90))),
+                    body: Body::Text(Untrusted::new(format!("The valve {n} is checked. ").repeat(400))),
+                    ..document
+                })
             }),
         ),
-        ("tiny", many(1_000, |document, _| document)),
-        ("vectors", many(900, |document, n| RawDocument { vector: Some(vector(n)), ..document })),
-        ("readers", many(300, |document, _| RawDocument { readers: Some(readers()), ..document })),
+        ("tiny", Box::new(move || many(1_000, |document, _| document))),
+        ("vectors", Box::new(move || many(900, |document, n| RawDocument { vector: Some(vector(n)), ..document }))),
+        ("readers", Box::new(move || many(300, |document, _| RawDocument { readers: Some(readers()), ..document }))),
         (
             "text",
-            many(4, |document, n| RawDocument {
-                body: Body::Text(Untrusted::new(
-                    (0..20_000).map(|w| format!("word{} ", w * (n + 1))).collect::<String>(),
-                )),
-                ..document
+            Box::new(move || {
+                many(4, |document, n| RawDocument {
+                    body: Body::Text(Untrusted::new(
+                        (0..20_000).map(|w| format!("word{} ", w * (n + 1))).collect::<String>(),
+                    )),
+                    ..document
+                })
             }),
         ),
     ];
-    for (name, documents) in shapes {
+    for (name, make) in shapes {
         let (before, counted) = (live(), world.engine.health().stores.memory_bytes);
-        world.store(name, documents).await;
+        world.store(name, make()).await;
         let near = |when: &str| {
             let there = live().saturating_sub(before);
             let counted = world.engine.health().stores.memory_bytes - counted;
@@ -248,6 +257,7 @@ async fn replies(world: &World) {
 
     let (found, most) = peak(world.search("heavy", 150, false)).await;
     assert!(!found.incomplete && found.hits.len() > 100 && most < 4 << 20, "{} hits, {most} bytes", found.hits.len());
+    drop(found);
 
     let search = SearchRequest {
         query: Some(Untrusted::new("valve")),
@@ -261,6 +271,7 @@ async fn replies(world: &World) {
     let (context, most) = peak(world.engine.context(grant, request)).await;
     let context = context.map_err(|refused| refused.into_body()).unwrap().into_body();
     assert!(context.sources.len() > 100 && most < 16 << 20, "{} sources, {most} bytes", context.sources.len());
+    drop(context);
 
     // A control character is one byte here and six in JSON.
     let escaped = "valve\u{1}\u{1}\u{1}\u{1}\u{1} ".repeat(50_000);

@@ -200,3 +200,16 @@ fn has_no_more_files(error: &io::Error) -> bool {
 pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_may_open_no_more_files_is_busy_and_not_broken() {
+        for (number, code) in [(24, Code::Overloaded), (23, Code::Overloaded), (5, Code::Internal)] {
+            let error = io_error("starting a log file", io::Error::from_raw_os_error(number));
+            assert_eq!(kernel::Error::from(error).code, code, "errno {number}");
+        }
+    }
+}

@@ -4,6 +4,7 @@
 //! takes what waits, writes it as one group with one flush, tells all, and goes when nothing
 //! waits. An entry in the queue is written whether or not its caller still waits for the answer.
 
+mod fetched;
 mod tenancy;
 
 use crate::{
@@ -26,6 +27,7 @@ use std::{
 use tokio::sync::{Mutex as AsyncMutex, OwnedSemaphorePermit, Semaphore, oneshot};
 use vault::{Home, ObjectKind, PagedReader, WrappedKey};
 
+pub use fetched::Fetched;
 pub use tenancy::Tenancy;
 
 /// The one writer of one place. See the crate's page for what it promises.

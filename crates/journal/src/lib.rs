@@ -31,7 +31,7 @@ mod tasks;
 
 pub use disk::open_files;
 pub use error::{Error, Stopped};
-pub use journal::{Journal, Recovered, Tenancy};
+pub use journal::{Fetched, Journal, Recovered, Tenancy};
 pub use objects::ObjectRef;
 pub use outside::Witness;
 pub use probe::{PROBE_ROUNDS, ProbeError, probe};

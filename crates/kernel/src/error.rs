@@ -42,6 +42,8 @@ pub enum Code {
     NotSuspended,
     /// The tenant's key cannot be had.
     KeyUnavailable,
+    /// What is stored is older than what the audit has recorded of it; an operator decides.
+    RolledBack,
     /// The disk is full; nothing was stored.
     StorageFull,
     /// It took longer than the server works for one request.
@@ -52,7 +54,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, in the order of the contract.
-    pub const ALL: [Code; 20] = [
+    pub const ALL: [Code; 21] = [
         Code::InvalidRequest,
         Code::UnknownField,
         Code::Unauthenticated,
@@ -70,6 +72,7 @@ impl Code {
         Code::TenantSuspended,
         Code::NotSuspended,
         Code::KeyUnavailable,
+        Code::RolledBack,
         Code::StorageFull,
         Code::TimedOut,
         Code::Internal,
@@ -95,6 +98,7 @@ impl Code {
             Code::TenantSuspended => "tenant_suspended",
             Code::NotSuspended => "not_suspended",
             Code::KeyUnavailable => "key_unavailable",
+            Code::RolledBack => "rolled_back",
             Code::StorageFull => "storage_full",
             Code::TimedOut => "timed_out",
             Code::Internal => "internal",

@@ -46,5 +46,5 @@ pub use settings::{
     Screening,
 };
 pub use stack::{ask_to_wipe_stacks, wipe_stack, wipe_stack_if_asked};
-pub use traits::{Absorbed, AuditSink, BoxFuture, Pseudonymiser, ReadAt, TokenSpan, Tokens};
+pub use traits::{Absorbed, AuditMark, AuditSink, BoxFuture, Pseudonymiser, ReadAt, TokenSpan, Tokens};
 pub use untrusted::{Untrusted, json_bytes};

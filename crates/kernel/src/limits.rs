@@ -313,6 +313,15 @@ pub const AUDIT_GROUP_WAIT: Duration = Duration::from_millis(200);
 pub const AUDIT_CHUNK_LINES: usize = 4_096;
 /// Bytes of lines that are moved out of an audit log earlier: they are in memory until then.
 pub const AUDIT_CHUNK_BYTES: usize = 8 << 20;
+/// Bytes of lines in one page of an audit, unless a single line is longer. A thousand lines are 1 MB or so; those of deep
+/// searches and of deletes by filter are long.
+pub const AUDIT_PAGE_BYTES_MAX: usize = 8 << 20;
+/// Sealed chunks that one page of an audit opens: 32 MB or so where a filter passes few lines. The page ends there and
+/// says where the next one begins.
+pub const AUDIT_PAGE_CHUNKS_MAX: usize = 8;
+/// Audit chains that one page of all tenants' usage opens, because nothing else knows their counters yet. Each is a key
+/// and a log to read, once since the start.
+pub const USAGE_CHAINS_OPENED_MAX: usize = 64;
 /// How long a chain that could not be written waits before a read's line tries again.
 pub const AUDIT_RETRY_WAIT: Duration = Duration::from_secs(1);
 /// By when no object and no log file holds a deleted document, where the configuration does not say. A day is what

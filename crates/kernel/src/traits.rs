@@ -64,14 +64,28 @@ pub trait Pseudonymiser: Send + Sync {
     fn pseudonym(&self, parts: &[&[u8]]) -> [u8; 16];
 }
 
+/// How far the audit lines of a namespace reach.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AuditMark {
+    /// The newest commit.
+    pub commit: crate::CommitNo,
+    /// Keyed digest over the lines of all commits up to it, in order. Two histories of one namespace differ in it from
+    /// the first commit on in which they differ.
+    pub digest: [u8; 16],
+    /// Documents that the namespace holds.
+    pub documents: u64,
+    /// Bytes that they count for quotas.
+    pub bytes: u64,
+}
+
 /// A mutation's audit line, handed from the commit that carried it to the tenant's chain.
 pub struct Absorbed {
     /// Whose.
     pub incarnation: crate::Incarnation,
     /// Which namespace's log carried it.
     pub namespace: crate::NamespaceUuid,
-    /// In which commit. One line a commit; handed over at least once, in order.
-    pub commit: crate::CommitNo,
+    /// The commit that carried it, and the lines up to it. One line a commit; handed over at least once, in order.
+    pub mark: AuditMark,
     /// The line, as the ledger wrote it.
     pub line: Vec<u8>,
 }
@@ -81,6 +95,24 @@ pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a
 
 /// Where lines go once their commit is durable. The store cuts its log only behind what was absorbed.
 pub trait AuditSink: Send + Sync {
-    /// Makes the line durable in the tenant's chain, once however often it is called.
+    /// Makes the line durable in the tenant's chain, once however often it is called. A commit that the chain has with
+    /// other content is an error, never left out.
     fn absorb(&self, line: Absorbed) -> BoxFuture<'_, Result<(), crate::Error>>;
+
+    /// How far the chain has recorded a namespace; `None` for one of which it has no line.
+    fn recorded(
+        &self,
+        incarnation: crate::Incarnation,
+        namespace: crate::NamespaceUuid,
+    ) -> BoxFuture<'_, Result<Option<AuditMark>, crate::Error>>;
+
+    /// Tells that a namespace is not what the chain has recorded of it: its newest commit is older, or stands for
+    /// something else.
+    fn rolled_back(
+        &self,
+        incarnation: crate::Incarnation,
+        namespace: crate::NamespaceUuid,
+        recorded: AuditMark,
+        found: crate::CommitNo,
+    );
 }

@@ -5,12 +5,17 @@ use crate::{
     Error, Usage,
     deed::Draft,
     line::{self, Fingerprint, GENESIS},
+    rollback::ACCEPTED,
 };
 use journal::{Journal, ObjectRef, Storage};
-use kernel::{Clock, CommitNo, Entropy, NamespaceUuid, limits};
+use kernel::{AuditMark, Clock, CommitNo, Entropy, NamespaceUuid, limits};
 use serde::Deserialize;
 use serde_json::Value;
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, VecDeque},
+    ops::Range,
+    sync::Arc,
+};
 use vault::{Home, ObjectKind};
 use zeroize::Zeroizing;
 
@@ -32,8 +37,8 @@ pub(crate) struct State {
     next: u64,
     head: Fingerprint,
     usage: Usage,
-    /// Last commit of each namespace whose line is in the chain.
-    absorbed: HashMap<NamespaceUuid, CommitNo>,
+    /// How far each namespace is recorded.
+    absorbed: HashMap<NamespaceUuid, AuditMark>,
     chunks: Vec<Chunk>,
     /// Lines that are in no chunk yet.
     tail: Vec<Line>,
@@ -57,21 +62,31 @@ impl AsRef<[u8]> for Line {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Chunk {
     pub(crate) object: ObjectRef,
+    /// Number of its first line.
+    pub(crate) first: u64,
     /// Earliest and latest time in it, milliseconds since 1970.
     pub(crate) from: i64,
     pub(crate) to: i64,
 }
 
-/// What a reader takes with it: the lines at one moment.
+/// What a reader takes with it: the lines that it may want, at one moment.
 pub(crate) struct Pages {
     pub(crate) home: Arc<Home>,
-    journal: Arc<Journal>,
-    pub(crate) chunks: Vec<Chunk>,
-    pub(crate) tail: Vec<Line>,
+    pub(crate) journal: Arc<Journal>,
+    sources: VecDeque<Source>,
+    /// More chunks were left out; they begin behind this line.
+    pub(crate) goes_on_after: Option<u64>,
+}
+
+/// Where some lines lie.
+pub(crate) enum Source {
+    Chunk(ObjectRef),
+    /// In memory: those that are in no chunk yet.
+    Tail(Vec<Line>),
 }
 
 /// A line to be written: the draft, and the commit that carried it.
-pub(crate) type Item<'a> = (&'a Draft, Option<(NamespaceUuid, CommitNo)>);
+pub(crate) type Item<'a> = (&'a Draft, Option<(NamespaceUuid, AuditMark)>);
 
 impl Book {
     /// Opens the chain, new or old, and deletes chunks that a crash left without a checkpoint.
@@ -82,18 +97,24 @@ impl Book {
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, kernel::Error> {
         let (journal, recovered) = Journal::recover(storage, Arc::clone(&home), clock, entropy).await?;
-        let mut state = match &recovered.checkpoint {
-            Some(body) => State::decode(body).ok_or(Error::Form { what: "audit checkpoint" })?,
-            None => State::new(),
-        };
-        for (_, batch) in &recovered.entries {
-            for line in decode_batch(batch).ok_or(Error::Form { what: "audit batch" })? {
-                state.replay(line)?;
+        let batches = recovered.entries.len() as u64;
+        // Up to a chunk of lines is parsed: others have requests on this thread.
+        let fold = tokio::task::spawn_blocking(move || {
+            let mut state = match &recovered.checkpoint {
+                Some(body) => State::decode(body).ok_or(Error::Form { what: "audit checkpoint" })?,
+                None => State::new(),
+            };
+            for (_, batch) in &recovered.entries {
+                for line in decode_batch(batch).ok_or(Error::Form { what: "audit batch" })? {
+                    state.replay(line)?;
+                }
             }
-        }
+            Ok::<_, Error>(state)
+        });
+        let state = fold.await.map_err(|_| Error::Closed)??;
         let keep: Vec<ObjectRef> = state.chunks.iter().map(|chunk| chunk.object.clone()).collect();
         journal.sweep(&keep).await?;
-        let (batches_are_objects, batches) = (storage.is_shared(), recovered.entries.len() as u64);
+        let batches_are_objects = storage.is_shared();
         Ok(Self { home, journal: Arc::new(journal), state, batches_are_objects, batches })
     }
 
@@ -102,16 +123,23 @@ impl Book {
     /// lines are on the disk is known when it is opened again.
     pub(crate) async fn write(&mut self, items: &[Item<'_>]) -> Result<(), kernel::Error> {
         let mut state = self.state.pointer();
-        let (mut lines, mut worked) = (Vec::new(), 0);
+        let (mut lines, mut ended, mut worked) = (Vec::new(), Vec::new(), 0);
         for (draft, commit) in items {
-            if commit.is_some_and(|(namespace, number)| self.has(namespace, number, &state.absorbed)) {
+            let forced = draft.operation == ACCEPTED;
+            if !forced && commit.is_some_and(|(namespace, mark)| self.has(namespace, mark.commit, &state.absorbed)) {
                 continue;
+            }
+            if let Some(namespace) = draft.ended.as_deref().and_then(|log| NamespaceUuid::parse(log).ok()) {
+                state.absorbed.remove(&namespace);
+                ended.push(namespace);
             }
             let place = line::Place { home: &self.home, seq: state.next, prev: state.head, commit: *commit };
             let (bytes, fingerprint) = line::write(draft, &place);
             state.next += 1;
             state.head = fingerprint;
-            state.usage.add(&draft.operation, draft.counts.iter().map(|(name, count)| (name.as_str(), *count)));
+            if draft.is_request() {
+                state.usage.add(&draft.operation, draft.counts.iter().map(|(name, count)| (name.as_str(), *count)));
+            }
             state.absorbed.extend(*commit);
             lines.push(Line { bytes: bytes.into(), time: draft.time });
             // Every id costs a keyed hash: others have requests on this thread.
@@ -129,6 +157,9 @@ impl Book {
         self.state.next = state.next;
         self.state.head = state.head;
         self.state.usage = state.usage;
+        for namespace in &ended {
+            self.state.absorbed.remove(namespace);
+        }
         self.state.absorbed.extend(state.absorbed);
         self.state.tail.extend(lines);
         Ok(())
@@ -147,13 +178,14 @@ impl Book {
         let mut rolled = self.state.clone();
         while let Some(full) = rolled.full() {
             let rest = rolled.tail.split_off(full);
+            let first = rolled.next - (full + rest.len()) as u64;
             let lines = std::mem::replace(&mut rolled.tail, rest);
             let (from, to) = lines
                 .iter()
                 .map(|line| line.time)
                 .fold((i64::MAX, i64::MIN), |(from, to), time| (from.min(time), to.max(time)));
             let object = self.journal.put(ObjectKind::AuditChunk, &encode_batch(&lines)).await?;
-            rolled.chunks.push(Chunk { object, from, to });
+            rolled.chunks.push(Chunk { object, first, from, to });
         }
         self.journal.checkpoint(&rolled.encode(), self.journal.last()).await?;
         self.state = rolled;
@@ -210,19 +242,57 @@ impl Book {
         self.state.usage
     }
 
-    /// The lines as they are now.
-    pub(crate) fn pages(&self) -> Pages {
-        Pages {
-            home: Arc::clone(&self.home),
-            journal: Arc::clone(&self.journal),
-            chunks: self.state.chunks.clone(),
-            tail: self.state.tail.clone(),
+    /// Where lines behind `after` lie whose time may be in the range: as much as one page opens.
+    pub(crate) fn pages(&self, after: u64, times: Range<i64>) -> Pages {
+        let state = &self.state;
+        let tail_first = state.next - state.tail.len() as u64;
+        let ends = state.chunks.iter().skip(1).map(|chunk| chunk.first).chain([tail_first]);
+        let mut wanted = state
+            .chunks
+            .iter()
+            .zip(ends)
+            .filter(|(chunk, end)| *end > after.saturating_add(1) && chunk.to >= times.start && chunk.from < times.end)
+            .map(|(chunk, _)| chunk);
+        let mut sources: VecDeque<Source> = wanted
+            .by_ref()
+            .take(limits::AUDIT_PAGE_CHUNKS_MAX)
+            .map(|chunk| Source::Chunk(chunk.object.clone()))
+            .collect();
+        let goes_on_after = wanted.next().map(|chunk| chunk.first - 1);
+        if goes_on_after.is_none() {
+            let skipped = usize::try_from(after.saturating_add(1).saturating_sub(tail_first)).unwrap_or(usize::MAX);
+            sources.push_back(Source::Tail(state.tail.iter().skip(skipped).cloned().collect()));
         }
+        Pages { home: Arc::clone(&self.home), journal: Arc::clone(&self.journal), sources, goes_on_after }
     }
 
-    fn has(&self, namespace: NamespaceUuid, number: CommitNo, new: &HashMap<NamespaceUuid, CommitNo>) -> bool {
+    /// How many lines there are, and the fingerprint of the last.
+    pub(crate) fn head(&self) -> (u64, Fingerprint) {
+        (self.state.next - 1, self.state.head)
+    }
+
+    /// How far a namespace is recorded.
+    pub(crate) fn recorded(&self, namespace: NamespaceUuid) -> Option<AuditMark> {
+        self.state.absorbed.get(&namespace).copied()
+    }
+
+    /// Which of these stand for a commit that is recorded with other content, or came before in this group with such.
+    pub(crate) fn clashes(&self, items: &[Item<'_>]) -> Vec<bool> {
+        let mut new = HashMap::new();
+        let mut clash = |(draft, commit): &Item<'_>| {
+            let Some((namespace, mark)) = commit.filter(|_| draft.operation != ACCEPTED) else { return false };
+            let last = new.get(&namespace).or_else(|| self.state.absorbed.get(&namespace)).copied();
+            if last.is_none_or(|last: AuditMark| last.commit < mark.commit) {
+                new.insert(namespace, mark);
+            }
+            last.is_some_and(|last| last.commit == mark.commit && last.digest != mark.digest)
+        };
+        items.iter().map(&mut clash).collect()
+    }
+
+    fn has(&self, namespace: NamespaceUuid, number: CommitNo, new: &HashMap<NamespaceUuid, AuditMark>) -> bool {
         let last = new.get(&namespace).or_else(|| self.state.absorbed.get(&namespace));
-        last.is_some_and(|last| number <= *last)
+        last.is_some_and(|last| number <= last.commit)
     }
 }
 
@@ -233,16 +303,18 @@ struct Timed {
 }
 
 impl Pages {
-    /// A chunk's lines.
-    pub(crate) async fn chunk(&self, chunk: &Chunk) -> Result<Vec<Value>, kernel::Error> {
-        let bytes = self.journal.get(&chunk.object).await?;
-        let lines = decode_batch(&bytes).ok_or(Error::Form { what: "audit chunk" })?;
-        lines.into_iter().map(|line| Ok(parse(line)?)).collect()
+    /// The next of them.
+    pub(crate) fn next(&mut self) -> Option<Source> {
+        self.sources.pop_front()
     }
 
-    /// The lines that are in no chunk yet.
-    pub(crate) fn rest(&self) -> Result<Vec<Value>, Error> {
-        self.tail.iter().map(|line| parse(&line.bytes)).collect()
+    /// Bytes of the largest that is to come.
+    pub(crate) fn piece_bytes(&self) -> u64 {
+        let bytes = |source: &Source| match source {
+            Source::Chunk(object) => object.bytes,
+            Source::Tail(lines) => lines.iter().map(|line| line.bytes.len() as u64).sum(),
+        };
+        self.sources.iter().map(bytes).max().unwrap_or(0)
     }
 }
 
@@ -278,9 +350,18 @@ impl State {
         self.next = self.next.checked_add(1).ok_or_else(form)?;
         self.usage.add_line(&value);
         let commit = &value["unmapped"]["commit"];
-        if let (Some(log), Some(number)) = (commit["log"].as_str(), commit["number"].as_u64()) {
-            let namespace = NamespaceUuid::parse(log).map_err(|_| form())?;
-            self.absorbed.insert(namespace, CommitNo(number));
+        if let Some(log) = commit["log"].as_str() {
+            let number = |name: &str| commit[name].as_u64().ok_or_else(form);
+            let mark = AuditMark {
+                commit: CommitNo(number("number")?),
+                digest: commit["digest"].as_str().and_then(unhex).ok_or_else(form)?,
+                documents: number("documents")?,
+                bytes: number("bytes")?,
+            };
+            self.absorbed.insert(NamespaceUuid::parse(log).map_err(|_| form())?, mark);
+        }
+        if let Some(log) = value["unmapped"]["ended"].as_str() {
+            self.absorbed.remove(&NamespaceUuid::parse(log).map_err(|_| form())?);
         }
         let time = value["time"].as_i64().ok_or_else(form)?;
         self.tail.push(Line { bytes: line.into(), time });
@@ -311,24 +392,29 @@ impl State {
         let uuid = kernel::ObjectUuid::from_bytes([9; 16]);
         let writer = kernel::LogEpoch(3);
         let object = ObjectRef { kind: ObjectKind::AuditChunk, uuid, writer, key, bytes: 77 };
-        self.chunks.push(Chunk { object, from: 1, to: 2 });
+        self.chunks.push(Chunk { object, first: 1, from: 1, to: 2 });
     }
 
-    /// `version u8 ‖ next u64 ‖ head 32 ‖ usage 40 ‖ count u32 ‖ (namespace 16 ‖ commit u64)… ‖
-    /// count u32 ‖ (object ‖ from i64 ‖ to i64)… ‖ tail as a batch`.
+    /// `version u8 ‖ next u64 ‖ head 32 ‖ usage 40 ‖ count u32 ‖ (namespace 16 ‖ commit u64 ‖ digest 16 ‖
+    /// documents u64 ‖ bytes u64)… ‖
+    /// count u32 ‖ (object ‖ first u64 ‖ from i64 ‖ to i64)… ‖ tail as a batch`.
     pub(crate) fn encode(&self) -> Zeroizing<Vec<u8>> {
         let mut out = Zeroizing::new(vec![VERSION]);
         out.extend_from_slice(&self.next.to_le_bytes());
         out.extend_from_slice(&self.head);
         out.extend_from_slice(&self.usage.encode());
         out.extend_from_slice(&count(self.absorbed.len()));
-        for (namespace, commit) in &self.absorbed {
+        for (namespace, mark) in &self.absorbed {
             out.extend_from_slice(namespace.as_bytes());
-            out.extend_from_slice(&commit.0.to_le_bytes());
+            out.extend_from_slice(&mark.commit.0.to_le_bytes());
+            out.extend_from_slice(&mark.digest);
+            out.extend_from_slice(&mark.documents.to_le_bytes());
+            out.extend_from_slice(&mark.bytes.to_le_bytes());
         }
         out.extend_from_slice(&count(self.chunks.len()));
         for chunk in &self.chunks {
             chunk.object.encode(&mut out);
+            out.extend_from_slice(&chunk.first.to_le_bytes());
             out.extend_from_slice(&chunk.from.to_le_bytes());
             out.extend_from_slice(&chunk.to.to_le_bytes());
         }
@@ -347,12 +433,16 @@ impl State {
         state.usage = Usage::decode(take(rest)?);
         for _ in 0..u32::from_le_bytes(take(rest)?) {
             let namespace = NamespaceUuid::from_bytes(take(rest)?);
-            state.absorbed.insert(namespace, CommitNo(u64::from_le_bytes(take(rest)?)));
+            let commit = CommitNo(u64::from_le_bytes(take(rest)?));
+            let digest = take(rest)?;
+            let (documents, bytes) = (u64::from_le_bytes(take(rest)?), u64::from_le_bytes(take(rest)?));
+            state.absorbed.insert(namespace, AuditMark { commit, digest, documents, bytes });
         }
         for _ in 0..u32::from_le_bytes(take(rest)?) {
             let object = ObjectRef::decode(rest)?;
+            let first = u64::from_le_bytes(take(rest)?);
             let (from, to) = (i64::from_le_bytes(take(rest)?), i64::from_le_bytes(take(rest)?));
-            state.chunks.push(Chunk { object, from, to });
+            state.chunks.push(Chunk { object, first, from, to });
         }
         for line in decode_batch(rest)? {
             let Timed { time } = serde_json::from_slice(line).ok()?;
@@ -396,9 +486,9 @@ fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
     Some(*head)
 }
 
-fn unhex(text: &str) -> Option<Fingerprint> {
-    let mut out = [0; 32];
-    if text.len() != 64 || !text.is_ascii() {
+fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let mut out = [0; N];
+    if text.len() != 2 * N || !text.is_ascii() {
         return None;
     }
     for (i, byte) in out.iter_mut().enumerate() {

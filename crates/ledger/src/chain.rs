@@ -6,13 +6,16 @@
 
 use crate::{
     Error, Usage,
-    book::{Book, Pages},
+    book::Book,
     deed::Draft,
     error::copy,
+    line,
+    page::{AuditHead, PageReader, Reading},
+    rollback::{Rollback, Rollbacks},
     usage::GAP,
 };
 use journal::Storage;
-use kernel::{Clock, CommitNo, Entropy, Incarnation, NamespaceUuid, limits};
+use kernel::{AuditMark, Clock, CommitNo, Entropy, Incarnation, NamespaceUuid, Timestamp, limits};
 use std::{
     collections::{HashMap, VecDeque},
     sync::{
@@ -34,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) tracker: TaskTracker,
     /// Chains whose log is open.
     pub(crate) open: AtomicU64,
+    /// Namespaces that are not what a chain has recorded of them.
+    pub(crate) rollbacks: Rollbacks,
     /// Counts uses, to tell which was the last.
     pub(crate) ticks: AtomicU64,
 }
@@ -79,11 +84,13 @@ struct Queue {
     stuck: HashMap<NamespaceUuid, CommitNo>,
     /// What stands in the chain, as far as it was opened.
     written: Usage,
+    /// It was opened since the start.
+    known: bool,
 }
 
 struct Waiting {
     draft: Draft,
-    commit: Option<(NamespaceUuid, CommitNo)>,
+    commit: Option<(NamespaceUuid, AuditMark)>,
     reply: Option<oneshot::Sender<Result<(), kernel::Error>>>,
     _room: OwnedSemaphorePermit,
 }
@@ -127,7 +134,7 @@ impl Chain {
     pub(crate) async fn write(
         self: &Arc<Self>,
         draft: Draft,
-        commit: Option<(NamespaceUuid, CommitNo)>,
+        commit: Option<(NamespaceUuid, AuditMark)>,
     ) -> Result<(), kernel::Error> {
         let room = room_in(&self.awaited).await.ok_or(Error::Closed)?;
         let (reply, answer) = oneshot::channel();
@@ -136,11 +143,34 @@ impl Chain {
         answer.await.map_err(|_| kernel::Error::from(Error::Closed))?
     }
 
-    /// The lines as they are now, those that wait included.
-    pub(crate) async fn pages(self: &Arc<Self>) -> Result<Pages, kernel::Error> {
+    /// One page of the lines as they are now, those that wait included.
+    pub(crate) async fn read(self: &Arc<Self>, reading: Reading) -> Result<PageReader, kernel::Error> {
         self.flush().await?;
         let mut book = self.book.lock().await;
-        Ok(self.opened(&mut book).await?.pages())
+        let since = reading.since.map_or(i64::MIN, Timestamp::as_millis);
+        let until = reading.until.map_or(i64::MAX, Timestamp::as_millis);
+        let opened = self.opened(&mut book).await?;
+        let pages = opened.pages(reading.after.unwrap_or(0), since..until);
+        let (lines, head) = opened.head();
+        let head = AuditHead { chain: opened.home.uuid().to_string(), lines, head: line::hex(&head) };
+        drop(book);
+        Ok(PageReader::new(pages, head, reading))
+    }
+
+    /// How far a namespace is recorded.
+    pub(crate) async fn recorded(&self, namespace: NamespaceUuid) -> Result<Option<AuditMark>, kernel::Error> {
+        let mut book = self.book.lock().await;
+        Ok(self.opened(&mut book).await?.recorded(namespace))
+    }
+
+    /// The same of several.
+    pub(crate) async fn recorded_all(
+        &self,
+        namespaces: &[NamespaceUuid],
+    ) -> Result<Vec<Option<AuditMark>>, kernel::Error> {
+        let mut book = self.book.lock().await;
+        let book = self.opened(&mut book).await?;
+        Ok(namespaces.iter().map(|namespace| book.recorded(*namespace)).collect())
     }
 
     /// Writes what waits. In a task of its own: a group that is on its way to the disk is ended, and noted as written,
@@ -233,10 +263,17 @@ impl Chain {
     pub(crate) fn usage(&self) -> Usage {
         let queue = self.lock();
         let mut waiting = Usage::default();
-        for line in queue.waiting.iter().filter(|line| line.commit.is_none()) {
+        for line in queue.waiting.iter().filter(|line| line.commit.is_none() && line.draft.is_request()) {
             waiting.add(&line.draft.operation, counts(&line.draft));
         }
         queue.written.plus(waiting)
+    }
+
+    /// The same, if the chain was opened since the start: else it is not known.
+    pub(crate) fn known_usage(&self) -> Option<Usage> {
+        // The lock is given back first: counting takes it again.
+        let known = self.lock().known;
+        known.then(|| self.usage())
     }
 
     /// Takes no more lines and drops those that wait: the tenant is gone, and its keys with it.
@@ -317,11 +354,12 @@ impl Chain {
     }
 
     async fn commit(&self, book: &mut Option<Book>, group: Vec<Waiting>) -> Result<(), kernel::Error> {
-        let group = self.hold_back(group);
+        let mut group = self.hold_back(group);
         let lost = self.lock().lost;
         let gap = (lost > 0).then(|| self.gap(lost));
         let outcome = match self.opened(book).await {
             Ok(book) => {
+                group = self.without_clashes(book, group);
                 let lines = group.iter().map(|line| (&line.draft, line.commit));
                 let items: Vec<_> = gap.iter().map(|gap| (gap, None)).chain(lines).collect();
                 book.write(&items).await
@@ -367,13 +405,36 @@ impl Chain {
         for line in group {
             let stuck = line.commit.and_then(|(namespace, _)| queue.stuck.get(&namespace).copied());
             if let (Some(stuck), Some((namespace, number))) = (stuck, line.commit) {
-                if number > stuck {
+                if number.commit > stuck {
                     line.reply.map(|reply| reply.send(Err(Error::Held.into())));
                     continue;
                 }
                 queue.stuck.remove(&namespace);
             }
             kept.push(line);
+        }
+        kept
+    }
+
+    /// Refuses lines of commits that stand in the chain with other content, and tells of their namespaces.
+    fn without_clashes(&self, book: &Book, group: Vec<Waiting>) -> Vec<Waiting> {
+        let items: Vec<_> = group.iter().map(|line| (&line.draft, line.commit)).collect();
+        let clashes = book.clashes(&items);
+        if !clashes.contains(&true) {
+            return group;
+        }
+        let mut kept = Vec::with_capacity(group.len());
+        for (line, clash) in group.into_iter().zip(clashes) {
+            let (true, Some((namespace, mark))) = (clash, line.commit) else {
+                kept.push(line);
+                continue;
+            };
+            if let Owner::Tenant(incarnation) = self.owner {
+                let recorded = book.recorded(namespace).map_or(mark.commit, |recorded| recorded.commit);
+                let rollback = Rollback { incarnation, namespace, recorded, found: mark.commit };
+                self.shared.rollbacks.note(rollback);
+            }
+            line.reply.map(|reply| reply.send(Err(Error::Clash(mark.commit).into())));
         }
         kept
     }
@@ -405,8 +466,8 @@ impl Chain {
         let tried = group.len();
         for (i, mut line) in group.into_iter().chain(behind).enumerate() {
             if let Some((namespace, number)) = line.commit {
-                let stuck = queue.stuck.entry(namespace).or_insert(number);
-                *stuck = number.min(*stuck);
+                let stuck = queue.stuck.entry(namespace).or_insert(number.commit);
+                *stuck = number.commit.min(*stuck);
             }
             match line.reply.take() {
                 Some(reply) => drop(reply.send(Err(copy(error)))),
@@ -430,7 +491,10 @@ impl Chain {
             let shared = &self.shared;
             let (clock, entropy) = (Arc::clone(&shared.clock), Arc::clone(&shared.entropy));
             let book = Book::open(&shared.storage, self.home().await?, clock, entropy).await?;
-            self.lock().written = book.usage();
+            {
+                let mut queue = self.lock();
+                (queue.written, queue.known) = (book.usage(), true);
+            }
             *slot = Some(book);
             self.is_open.store(true, Ordering::Relaxed);
             self.shared.open.fetch_add(1, Ordering::Relaxed);

@@ -1,7 +1,7 @@
 //! What was done, before it becomes a line: with plain ids, in memory or in a sealed commit only.
 
 use access::{Action, Grant, Identity};
-use kernel::{Clock, Code, DocumentId, Principal, TenantId, Timestamp};
+use kernel::{Clock, Code, DocumentId, KeyId, NamespaceName, NamespaceUuid, Principal, Scope, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -25,12 +25,35 @@ pub struct Deed {
     pub documents: Vec<DocumentId>,
     /// Principals that the request acted as. They become keyed pseudonyms.
     pub principals: Vec<Principal>,
+    /// A namespace that was deleted: the chain keeps nothing more of it.
+    pub ended: Option<NamespaceUuid>,
+}
+
+/// An API key that an operator made or revoked, as its tenant's audit tells it.
+#[derive(Clone, Debug)]
+pub struct ApiKeyDeed {
+    /// Its public id.
+    pub id: KeyId,
+    /// What it may do.
+    pub scopes: Vec<Scope>,
+    /// Whom it reads as. They become keyed pseudonyms.
+    pub principals: Vec<Principal>,
+    /// The namespaces it may enter; empty is all of them. They become keyed pseudonyms.
+    pub namespaces: Vec<NamespaceName>,
+    /// From then on it opens nothing.
+    pub expires_at: Option<Timestamp>,
 }
 
 impl Deed {
     /// Something that went as asked.
     pub fn success() -> Self {
-        Self { outcome: OutcomeKind::Success, counts: Vec::new(), documents: Vec::new(), principals: Vec::new() }
+        Self {
+            outcome: OutcomeKind::Success,
+            counts: Vec::new(),
+            documents: Vec::new(),
+            principals: Vec::new(),
+            ended: None,
+        }
     }
 
     /// Something that ended with an error.
@@ -52,11 +75,26 @@ impl Deed {
         self
     }
 
+    /// With a namespace that it deleted.
+    #[must_use]
+    pub fn ended(mut self, namespace: NamespaceUuid) -> Self {
+        self.ended = Some(namespace);
+        self
+    }
+
     /// With principals.
     #[must_use]
     pub fn principals(mut self, principals: Vec<Principal>) -> Self {
         self.principals = principals;
         self
+    }
+}
+
+impl ApiKeyDeed {
+    /// One of which only its id is known: its tenant's directory does not open.
+    pub fn unknown(id: &KeyId) -> Self {
+        let (scopes, principals, namespaces) = (Vec::new(), Vec::new(), Vec::new());
+        Self { id: id.clone(), scopes, principals, namespaces, expires_at: None }
     }
 }
 
@@ -97,10 +135,37 @@ pub(crate) struct Draft {
     pub(crate) namespace: Option<String>,
     pub(crate) documents: Vec<String>,
     pub(crate) principals: Vec<String>,
+    /// An API key that was made or revoked.
+    pub(crate) api_key: Option<ApiKeyForm>,
+    /// Where that key may go; its principals stand above.
+    pub(crate) namespaces: Vec<String>,
+    /// Uuid of a deleted namespace's log.
+    pub(crate) ended: Option<String>,
+    /// A namespace that is not what the chain has recorded of it.
+    pub(crate) rollback: Option<RollbackForm>,
     /// Named by an operator's act, in the control-side chain only.
     pub(crate) tenant: Option<String>,
     /// Route template of a refused request.
     pub(crate) route: Option<String>,
+}
+
+/// See [`ApiKeyDeed`].
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ApiKeyForm {
+    pub(crate) id: String,
+    pub(crate) scopes: Vec<String>,
+    /// Milliseconds since 1970.
+    pub(crate) expires_at: Option<i64>,
+}
+
+/// See [`crate::Rollback`].
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RollbackForm {
+    pub(crate) log: String,
+    pub(crate) recorded: u64,
+    pub(crate) found: u64,
 }
 
 /// Who did it.
@@ -142,6 +207,10 @@ impl Draft {
             namespace: None,
             documents: Vec::new(),
             principals: Vec::new(),
+            api_key: None,
+            namespaces: Vec::new(),
+            ended: None,
+            rollback: None,
             tenant: None,
             route: None,
         }
@@ -156,7 +225,23 @@ impl Draft {
         self.counts = deed.counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect();
         self.documents = deed.documents.iter().map(|id| id.as_str().to_owned()).collect();
         self.principals = deed.principals.iter().map(|p| p.as_str().to_owned()).collect();
+        self.ended = deed.ended.map(|namespace| namespace.to_string());
         self
+    }
+
+    /// Of an API key.
+    pub(crate) fn of_key(mut self, key: &ApiKeyDeed) -> Self {
+        let scopes = key.scopes.iter().map(|scope| scope.as_str().to_owned()).collect();
+        let expires_at = key.expires_at.map(Timestamp::as_millis);
+        self.api_key = Some(ApiKeyForm { id: key.id.to_string(), scopes, expires_at });
+        self.principals = key.principals.iter().map(|p| p.as_str().to_owned()).collect();
+        self.namespaces = key.namespaces.iter().map(|n| n.as_str().to_owned()).collect();
+        self
+    }
+
+    /// Whether a caller asked for it: what operators and the server do counts as no use of the tenant's.
+    pub(crate) fn is_request(&self) -> bool {
+        self.actor.kind == "api_key"
     }
 
     pub(crate) fn about(mut self, tenant: Option<&TenantId>) -> Self {

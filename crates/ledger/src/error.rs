@@ -1,5 +1,7 @@
 //! What can go wrong with a chain of lines.
 
+use kernel::CommitNo;
+
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -28,6 +30,9 @@ pub enum Error {
     /// A line of an earlier commit of that namespace is not in the chain yet.
     #[error("the line of an earlier commit of that namespace must be handed over first")]
     Held,
+    /// A commit number that stands in the chain with other content.
+    #[error("commit {0} of the namespace stands in the audit with other content: its files were put back")]
+    Clash(CommitNo),
     /// Not everything could be sealed anew: a reader is at it, or something could not be deleted.
     #[error("the audit could not be sealed anew as a whole; ask again")]
     Unrenewed,
@@ -38,7 +43,8 @@ pub enum Error {
 
 impl From<Error> for kernel::Error {
     fn from(error: Error) -> Self {
-        kernel::Error::internal(error.to_string()).with_source(error)
+        let code = if matches!(error, Error::Clash(_)) { kernel::Code::RolledBack } else { kernel::Code::Internal };
+        kernel::Error::new(code, error.to_string()).with_source(error)
     }
 }
 

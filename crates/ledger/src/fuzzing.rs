@@ -12,9 +12,9 @@ pub const TARGETS: &[Target] = &[("ledger_batch", batches, batch), ("ledger_chec
 fn a_line(sequence: u64, previous: &str) -> String {
     let integrity =
         format!(r#"{{"sequence":{sequence},"prev_hash":"{previous}","fingerprint":"{}"}}"#, "ab".repeat(32));
-    let commit = r#"{"log":"01890000-0000-7000-8000-000000000001","number":7}"#;
+    let commit = r#"{"bytes":9,"digest":"abababababababababababababababab","documents":2,"log":"01890000-0000-7000-8000-000000000001","number":7}"#;
     format!(
-        r#"{{"api":{{"operation":"document.upsert"}},"record_integrity":{integrity},"time":5,"unmapped":{{"commit":{commit},"counts":{{"documents":2,"tokens":18446744073709551615,"bytes_in":9}}}}}}"#
+        r#"{{"actor":{{"user":{{"type":"api_key"}}}},"api":{{"operation":"document.upsert"}},"record_integrity":{integrity},"time":5,"unmapped":{{"commit":{commit},"counts":{{"documents":2,"tokens":18446744073709551615,"bytes_in":9}}}}}}"#
     )
 }
 

@@ -16,13 +16,17 @@ mod error;
 #[doc(hidden)]
 pub mod fuzzing;
 mod line;
+mod page;
+mod rollback;
 mod trail;
 mod usage;
 mod verify;
 
 pub use audited::Audited;
-pub use deed::{Deed, OutcomeKind, Pen};
+pub use deed::{ApiKeyDeed, Deed, OutcomeKind, Pen};
 pub use error::Error;
-pub use trail::{Reading, Trail, TrailConfig};
+pub use page::{AuditHead, AuditPage, Found, PageReader, Piece, Reading};
+pub use rollback::Rollback;
+pub use trail::{Trail, TrailConfig};
 pub use usage::Usage;
 pub use verify::{ChainReport, verify_lines};

@@ -3,7 +3,7 @@
 
 use crate::deed::Draft;
 use aws_lc_rs::digest::{SHA256, digest};
-use kernel::{CommitNo, DocumentId, NamespaceUuid, Principal, Pseudonymiser, Timestamp};
+use kernel::{AuditMark, DocumentId, NamespaceName, NamespaceUuid, Principal, Pseudonymiser, Timestamp};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ pub(crate) struct Place<'a> {
     pub(crate) seq: u64,
     pub(crate) prev: Fingerprint,
     /// The commit that carried it, for a mutation's line.
-    pub(crate) commit: Option<(NamespaceUuid, CommitNo)>,
+    pub(crate) commit: Option<(NamespaceUuid, AuditMark)>,
 }
 
 /// Makes the line: its canonical bytes and its fingerprint.
@@ -48,6 +48,11 @@ fn sha256(bytes: &[u8]) -> Fingerprint {
 /// The keyed name under which a document stands in this tenant's lines.
 pub(crate) fn document(home: &Home, id: &DocumentId) -> String {
     pseudonym(home, b"document", id.as_str())
+}
+
+/// The same for a namespace.
+pub(crate) fn namespace(home: &Home, name: &NamespaceName) -> String {
+    pseudonym(home, b"namespace", name.as_str())
 }
 
 /// The same for a principal.
@@ -141,20 +146,47 @@ fn body(draft: &Draft, place: &Place<'_>) -> (Vec<u8>, usize) {
 }
 
 fn unmapped(out: &mut Members<'_>, draft: &Draft, place: &Place<'_>) {
-    if let Some((namespace, commit)) = place.commit {
+    if let Some(key) = &draft.api_key {
+        out.object("api_key", |o| {
+            if let Some(at) = key.expires_at {
+                o.text("expires_dt", &Timestamp::from_millis(at).to_string());
+            }
+            o.list("scopes", &key.scopes, |out, scope| plain(scope, out));
+            o.text("uid", &key.id);
+        });
+    }
+    if let Some((namespace, mark)) = place.commit {
         out.object("commit", |o| {
+            o.number("bytes", mark.bytes);
+            o.hex("digest", &mark.digest);
+            o.number("documents", mark.documents);
             o.text("log", &namespace.to_string());
-            o.number("number", commit.0);
+            o.number("number", mark.commit.0);
         });
     }
     let counts: BTreeMap<&str, u64> = draft.counts.iter().map(|(name, count)| (name.as_str(), *count)).collect();
     out.object("counts", |o| counts.into_iter().for_each(|(name, count)| o.number(name, count)));
+    if let Some(log) = &draft.ended {
+        out.text("ended", log);
+    }
     if let Some(name) = &draft.namespace {
         out.hex("namespace", &place.home.pseudonym(&[b"namespace", name.as_bytes()]));
+    }
+    if !draft.namespaces.is_empty() {
+        out.list("namespaces", &draft.namespaces, |out, name| {
+            quoted_hex(out, &place.home.pseudonym(&[b"namespace", name.as_bytes()]));
+        });
     }
     if !draft.principals.is_empty() {
         out.list("principals", &draft.principals, |out, name| {
             quoted_hex(out, &place.home.pseudonym(&[b"principal", name.as_bytes()]));
+        });
+    }
+    if let Some(rollback) = &draft.rollback {
+        out.object("rollback", |o| {
+            o.number("found", rollback.found);
+            o.text("log", &rollback.log);
+            o.number("recorded", rollback.recorded);
         });
     }
     if let Some(tenant) = &draft.tenant {

@@ -1,20 +1,19 @@
 //! The door of the ledger: every deed goes through here, and every reply leaves with its proof.
 
 use crate::{
-    Audited, ChainReport, Deed, Error, Pen, Usage,
+    ApiKeyDeed, AuditPage, Audited, ChainReport, Deed, Error, PageReader, Pen, Reading, Rollback, Usage,
     chain::{Chain, Owner, Shared},
-    deed::Draft,
-    line,
+    deed::{Draft, RollbackForm},
+    rollback::{ACCEPTED, ROLLED_BACK, Rollbacks},
     usage::REFUSED,
     verify::Verifier,
 };
 use access::{Action, Audit, Grant, Operator, Refusal};
 use journal::Storage;
 use kernel::{
-    Absorbed, AuditSink, BoxFuture, Clock, CommitNo, DocumentId, Entropy, Incarnation, OperationId, Principal,
-    TenantId, Timestamp,
+    Absorbed, AuditMark, AuditSink, BoxFuture, Clock, Code, CommitNo, Entropy, Incarnation, NamespaceName,
+    NamespaceUuid, OperationId, TenantId, Timestamp,
 };
-use serde_json::Value;
 use std::{
     collections::HashMap,
     sync::{
@@ -43,21 +42,6 @@ pub struct TrailConfig {
     pub chains_open_max: u64,
 }
 
-/// Which lines a tenant wants to see. All that is given must hold.
-#[derive(Clone, Debug, Default)]
-pub struct Reading {
-    /// Not before.
-    pub since: Option<Timestamp>,
-    /// Before.
-    pub until: Option<Timestamp>,
-    /// About this document.
-    pub document: Option<DocumentId>,
-    /// Acting as this principal.
-    pub principal: Option<Principal>,
-    /// At most so many, the oldest first.
-    pub limit: usize,
-}
-
 /// The audit of all tenants and of the operators: a chain for each. Cheap to clone.
 #[derive(Clone)]
 pub struct Trail(Arc<Inner>);
@@ -77,7 +61,8 @@ impl Trail {
     pub fn new(config: TrailConfig) -> Self {
         let TrailConfig { storage, directory, control, clock, entropy, tracker, chains_open_max: open_max } = config;
         let (open, ticks) = (AtomicU64::new(0), AtomicU64::new(0));
-        let shared = Arc::new(Shared { storage, directory, clock, entropy, tracker, open, ticks });
+        let rollbacks = Rollbacks::default();
+        let shared = Arc::new(Shared { storage, directory, clock, entropy, tracker, open, rollbacks, ticks });
         let operators = Chain::new(Arc::clone(&shared), Owner::Server(control));
         let closing = AtomicBool::new(false);
         Self(Arc::new(Inner { shared, chains: Mutex::default(), operators, open_max, closing }))
@@ -155,12 +140,14 @@ impl Trail {
         Arc::new(Sink(self.clone()))
     }
 
-    /// The tenant's own lines, oldest first.
+    /// A page of the tenant's own lines, oldest first, to be read piece by piece. A key that is fenced to namespaces
+    /// reads the lines of those.
     ///
     /// # Errors
-    /// `key_unavailable`, `internal` when a chunk does not open.
-    pub async fn read(&self, grant: &Grant<Audit>, reading: Reading) -> Result<Vec<Value>, kernel::Error> {
-        self.chain(grant.incarnation()).read(&reading).await
+    /// `key_unavailable`, `internal` when the chain does not open.
+    pub async fn read(&self, grant: &Grant<Audit>, reading: Reading) -> Result<PageReader, kernel::Error> {
+        let fence = grant.fence().map(<[NamespaceName]>::to_vec);
+        self.chain(grant.incarnation()).read(Reading { namespaces: fence, ..reading }).await
     }
 
     /// Computes the tenant's whole chain again.
@@ -202,22 +189,105 @@ impl Trail {
         self.0.operators.write(draft, None).await
     }
 
-    /// What operators did, oldest first.
+    /// Tells a tenant, in its own audit, what an operator did to it or to one of its API keys; durable when this returns.
     ///
     /// # Errors
-    /// `internal` when a chunk does not open.
-    pub async fn operator_acts(
+    /// When the line cannot be written.
+    pub async fn tenant_act(
         &self,
-        _operator: &Operator,
-        since: Option<Timestamp>,
-        limit: usize,
-    ) -> Result<Vec<Value>, kernel::Error> {
-        self.0.operators.read(&Reading { since, limit, ..Reading::default() }).await
+        operator: &Operator,
+        act: &'static str,
+        incarnation: Incarnation,
+        key: Option<&ApiKeyDeed>,
+    ) -> Result<(), kernel::Error> {
+        self.chain(incarnation).write(self.operators_draft(operator, act, key), None).await
+    }
+
+    /// The same, where the deed must not wait for the line: it is written as soon as the chain can be.
+    pub async fn tenant_act_later(
+        &self,
+        operator: &Operator,
+        act: &'static str,
+        incarnation: Incarnation,
+        key: Option<&ApiKeyDeed>,
+    ) {
+        self.chain(incarnation).queue(self.operators_draft(operator, act, key)).await;
+    }
+
+    /// The line with which an operator takes a namespace as it is, although its audit has recorded another; it goes to
+    /// the store, which hands it to the tenant's chain.
+    pub fn accepting(&self, operator: &Operator, name: &NamespaceName) -> Vec<u8> {
+        let mut draft = self.operators_draft(operator, ACCEPTED, None);
+        draft.namespace = Some(name.as_str().to_owned());
+        draft.encode()
+    }
+
+    fn operators_draft(&self, operator: &Operator, act: &'static str, key: Option<&ApiKeyDeed>) -> Draft {
+        let mut draft = Draft::bare("operator", operator.name().to_string(), act, self.now());
+        draft.request = operator.request().to_string();
+        match key {
+            Some(key) => draft.of_key(key),
+            None => draft,
+        }
+    }
+
+    /// A namespace that is not what its tenant's audit has recorded of it, and of which operators were not told; the
+    /// same until [`Trail::tell_rollback`] succeeds.
+    pub fn untold_rollback(&self) -> Option<Rollback> {
+        self.0.shared.rollbacks.untold()
+    }
+
+    /// Writes that into the operators' audit.
+    ///
+    /// # Errors
+    /// When the line cannot be written.
+    pub async fn tell_rollback(&self, rollback: Rollback, tenant: Option<&TenantId>) -> Result<(), kernel::Error> {
+        self.0.operators.write(self.rollback_draft(rollback).about(tenant), None).await?;
+        self.0.shared.rollbacks.told();
+        Ok(())
+    }
+
+    fn rollback_draft(&self, rollback: Rollback) -> Draft {
+        let mut draft = Draft::bare("server", "ringfence".to_owned(), ROLLED_BACK, self.now());
+        draft.failure = Some(Code::RolledBack.as_str().to_owned());
+        let Rollback { namespace, recorded, found, .. } = rollback;
+        draft.rollback = Some(RollbackForm { log: namespace.to_string(), recorded: recorded.0, found: found.0 });
+        draft
+    }
+
+    /// Namespaces that are refused because they are not what was recorded of them.
+    pub fn rollbacks(&self) -> u64 {
+        self.0.shared.rollbacks.count()
+    }
+
+    /// How far the tenant's chain has recorded these namespaces.
+    ///
+    /// # Errors
+    /// `key_unavailable`, `internal` when the chain does not open.
+    pub async fn recorded(
+        &self,
+        incarnation: Incarnation,
+        namespaces: &[NamespaceUuid],
+    ) -> Result<Vec<Option<AuditMark>>, kernel::Error> {
+        self.chain(incarnation).recorded_all(namespaces).await
+    }
+
+    /// A page of what operators did, oldest first, to be read piece by piece.
+    ///
+    /// # Errors
+    /// `internal` when the chain does not open.
+    pub async fn operator_acts(&self, _operator: &Operator, reading: Reading) -> Result<PageReader, kernel::Error> {
+        self.0.operators.read(reading).await
     }
 
     /// Counters of every tenant whose chain was opened since the start; [`Trail::warm`] opens one.
     pub fn usage(&self) -> Vec<(Incarnation, Usage)> {
         self.lock().iter().map(|(incarnation, chain)| (*incarnation, chain.usage())).collect()
+    }
+
+    /// One tenant's counters, if its chain was opened since the start.
+    pub fn known_usage(&self, incarnation: Incarnation) -> Option<Usage> {
+        self.lock().get(&incarnation)?.known_usage()
     }
 
     /// One tenant's counters; zeroes until its chain was opened.
@@ -341,58 +411,57 @@ impl AuditSink for Sink {
     fn absorb(&self, absorbed: Absorbed) -> BoxFuture<'_, Result<(), kernel::Error>> {
         Box::pin(async move {
             let draft = Draft::decode(&absorbed.line).ok_or(Error::Foreign)?;
-            let commit = Some((absorbed.namespace, absorbed.commit));
-            self.0.chain(absorbed.incarnation).write(draft, commit).await
+            let accepted = draft.operation == ACCEPTED;
+            let commit = Some((absorbed.namespace, absorbed.mark));
+            self.0.chain(absorbed.incarnation).write(draft, commit).await?;
+            if accepted {
+                self.0.0.shared.rollbacks.settled(absorbed.namespace);
+            }
+            Ok(())
         })
+    }
+
+    fn recorded(
+        &self,
+        incarnation: Incarnation,
+        namespace: NamespaceUuid,
+    ) -> BoxFuture<'_, Result<Option<AuditMark>, kernel::Error>> {
+        Box::pin(async move { self.0.chain(incarnation).recorded(namespace).await })
+    }
+
+    fn rolled_back(&self, incarnation: Incarnation, namespace: NamespaceUuid, recorded: AuditMark, found: CommitNo) {
+        let rollback = Rollback { incarnation, namespace, recorded: recorded.commit, found };
+        if self.0.0.shared.rollbacks.note(rollback) {
+            let (trail, draft) = (self.0.clone(), self.0.rollback_draft(rollback));
+            // Its tenant reads of it too; who asked is refused without waiting for the line.
+            self.0.0.shared.tracker.spawn(async move { trail.chain(incarnation).queue(draft).await });
+        }
     }
 }
 
 impl Chain {
-    async fn read(self: &Arc<Self>, reading: &Reading) -> Result<Vec<Value>, kernel::Error> {
-        let pages = self.pages().await?;
-        let since = reading.since.map_or(i64::MIN, Timestamp::as_millis);
-        let until = reading.until.map_or(i64::MAX, Timestamp::as_millis);
-        let document = reading.document.as_ref().map(|id| line::document(&pages.home, id));
-        let principal = reading.principal.as_ref().map(|name| line::principal(&pages.home, name));
-        let wanted = |line: &Value| {
-            let in_time = line["time"].as_i64().is_some_and(|time| since <= time && time < until);
-            in_time
-                && document.as_ref().is_none_or(|uid| names_document(line, uid))
-                && principal.as_ref().is_none_or(|uid| names_principal(line, uid))
-        };
-        let mut found = Vec::new();
-        for chunk in pages.chunks.iter().filter(|chunk| chunk.to >= since && chunk.from < until) {
-            if found.len() >= reading.limit {
-                break;
-            }
-            found.extend(pages.chunk(chunk).await?.into_iter().filter(wanted));
-        }
-        found.extend(pages.rest()?.into_iter().filter(wanted));
-        found.truncate(reading.limit);
-        Ok(found)
-    }
-
     async fn verify(self: &Arc<Self>) -> Result<ChainReport, kernel::Error> {
-        let pages = self.pages().await?;
-        let mut verifier = Verifier::from_genesis(pages.home.uuid().to_string());
-        for chunk in &pages.chunks {
-            for line in pages.chunk(chunk).await? {
+        let mut verifier = None;
+        let mut after = Some(0);
+        while after.is_some() {
+            let page = whole_page(self.read(Reading { after, limit: usize::MAX, ..Reading::default() }).await?).await?;
+            let verifier = verifier.get_or_insert_with(|| Verifier::from_genesis(page.head.chain.clone()));
+            for line in page.values()? {
                 verifier.next(&line)?;
             }
+            after = page.next;
         }
-        for line in pages.rest()? {
-            verifier.next(&line)?;
-        }
-        Ok(verifier.report())
+        Ok(verifier.unwrap_or_default().report())
     }
 }
 
-fn names_document(line: &Value, uid: &str) -> bool {
-    line["resources"].as_array().is_some_and(|all| all.iter().any(|one| one["uid"].as_str() == Some(uid)))
-}
-
-fn names_principal(line: &Value, uid: &str) -> bool {
-    line["unmapped"]["principals"].as_array().is_some_and(|all| all.iter().any(|one| one.as_str() == Some(uid)))
+/// Reads a page on a thread that may block, for callers without a pool of their own.
+async fn whole_page(mut reader: PageReader) -> Result<AuditPage, kernel::Error> {
+    while let Some(piece) = reader.next().await? {
+        let found = tokio::task::spawn_blocking(move || piece.read()).await.map_err(|_| Error::Closed)??;
+        reader.take(found);
+    }
+    Ok(reader.finish())
 }
 
 #[cfg(test)]

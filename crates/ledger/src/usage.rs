@@ -37,6 +37,9 @@ impl Usage {
 
     /// Counts one stored line.
     pub(crate) fn add_line(&mut self, line: &Value) {
+        if line["actor"]["user"]["type"].as_str() != Some("api_key") {
+            return;
+        }
         let operation = line["api"]["operation"].as_str().unwrap_or_default();
         let counts = line["unmapped"]["counts"].as_object();
         let counts = counts.into_iter().flatten().filter_map(|(name, count)| Some((name.as_str(), count.as_u64()?)));

@@ -150,6 +150,12 @@ impl Registry {
         Ok((page, next))
     }
 
+    /// One API key of a tenant, as far as its directory opens.
+    pub async fn key(&self, _: &Operator, tenant: &TenantId, id: &KeyId) -> Option<KeyView> {
+        let residence = self.inner.open(self.inner.tenant_record(tenant).ok()?.incarnation).await.ok()?;
+        residence.book().read(|s| s.keys.get(id).map(|key| KeyView::from(&*key.0)))
+    }
+
     /// Revokes an API key, at once: also one of a tenant whose directory does not open, which
     /// learns of it when it does.
     ///

@@ -215,13 +215,44 @@ pub(crate) struct ErasedDocuments<'a> {
     pub(crate) namespace: &'a str,
     pub(crate) namespace_uuid: String,
     pub(crate) at: String,
-    /// As they were asked for.
     pub(crate) documents: Vec<&'a str>,
+    /// Of which documents under these ids that is said: several may share one, for different readers.
+    pub(crate) covers: &'static str,
     /// How many of them were there.
     pub(crate) deleted: u64,
     /// Every object and log that is older than this commit's checkpoint was rewritten or deleted.
     pub(crate) clean_from_commit: u64,
+    pub(crate) attempts: Vec<Attempt>,
     pub(crate) cannot_be_proven: [&'static str; 3],
+}
+
+/// Where an audit ended at a moment. Lines that lead up to it are those that were written, all of them.
+#[derive(Clone, Debug)]
+pub struct SignedHead {
+    /// Uuid of the chain.
+    pub chain: String,
+    /// Number of the last line.
+    pub lines: u64,
+    /// Fingerprint of the last line, hexadecimal.
+    pub head: String,
+    /// When.
+    pub at: Timestamp,
+    /// The note: the statement and its signature.
+    pub note: String,
+}
+
+/// What a [`SignedHead`] says.
+#[derive(Serialize)]
+pub(crate) struct AuditHeadStatement<'a> {
+    pub(crate) statement: &'static str,
+    pub(crate) version: u8,
+    /// `None`: the operators' own.
+    pub(crate) tenant: Option<&'a str>,
+    pub(crate) incarnation: Option<String>,
+    pub(crate) chain: &'a str,
+    pub(crate) lines: u64,
+    pub(crate) head: &'a str,
+    pub(crate) at: String,
 }
 
 /// What a provider did about one of its keys.

@@ -10,8 +10,8 @@
 use crate::{
     Certificate, NamespaceRecord, OperationHandle, OperationKind, Registry,
     certificate::{
-        Again, Attempt, Before, Erased, ErasedDocuments, Failed, ReceiptLine, Sample, ShreddedKey, Shredding, Trial,
-        hex,
+        Again, Attempt, AuditHeadStatement, Before, Erased, ErasedDocuments, Failed, ReceiptLine, Sample, ShreddedKey,
+        Shredding, SignedHead, Trial, hex,
     },
     codec,
     control::ControlEvent,
@@ -77,6 +77,7 @@ impl Registry {
         // Again even when it stood there already: the call before may have failed here.
         self.inner.control.purge().await?;
         self.inner.seats.leave(incarnation).await;
+        self.inner.key_events.forget(incarnation);
         self.remove_remains(&self.inner.tenant_record(tenant)?, remembered).await
     }
 
@@ -297,7 +298,9 @@ impl Registry {
         attempts
     }
 
-    /// The signed statement that nothing of the grant's namespace holds these documents any more.
+    /// The signed statement that nothing of the grant's namespace holds these documents any more. The caller has looked
+    /// for each of them: as of the commit `looked_at` no copy stood under its id that the caller could read, which for one who
+    /// sees all is none at all.
     ///
     /// # Errors
     /// `internal` when it does not encode.
@@ -307,7 +310,8 @@ impl Registry {
         namespace: &NamespaceRecord,
         documents: &[DocumentId],
         deleted: u64,
-        clean_from: CommitNo,
+        (clean_from, looked_at): (CommitNo, CommitNo),
+        sees_all: bool,
     ) -> Result<String> {
         let at = self.inner.world.clock.now();
         let statement = ErasedDocuments {
@@ -319,8 +323,21 @@ impl Registry {
             namespace_uuid: namespace.uuid.to_string(),
             at: at.to_string(),
             documents: documents.iter().map(DocumentId::as_str).collect(),
+            covers: if sees_all {
+                "every document under these ids"
+            } else {
+                "what the caller could read under these ids"
+            },
             deleted,
             clean_from_commit: clean_from.0,
+            attempts: vec![Attempt {
+                tried: format!(
+                    "to find a copy under any of the {} ids in every index of the namespace, as of commit {looked_at}",
+                    documents.len()
+                ),
+                outcome: "none was found".to_owned(),
+                refused: true,
+            }],
             cannot_be_proven: [
                 "copies that were made outside this server: of documents and answers by their readers, of its storage by \
                  snapshots and versions",
@@ -340,6 +357,34 @@ impl Registry {
             let all = s.certificates.all().rev();
             all.filter(|c| tenant.is_none_or(|t| c.tenant == t.as_str())).cloned().collect()
         })
+    }
+
+    /// Signs where an audit ends: of a tenant, or of the operators' acts.
+    ///
+    /// # Errors
+    /// `internal` when it does not encode.
+    pub fn sign_audit_head(
+        &self,
+        tenant: Option<(&TenantId, kernel::Incarnation)>,
+        chain: String,
+        lines: u64,
+        head: String,
+    ) -> Result<SignedHead> {
+        let at = self.inner.world.clock.now();
+        let statement = AuditHeadStatement {
+            statement: "audit head",
+            version: 0,
+            tenant: tenant.map(|(tenant, _)| tenant.as_str()),
+            incarnation: tenant.map(|(_, incarnation)| incarnation.to_string()),
+            chain: &chain,
+            lines,
+            head: &head,
+            at: at.to_string(),
+        };
+        let text = serde_json::to_string_pretty(&statement)
+            .map_err(|e| Error::internal("a statement does not encode").with_source(e))?;
+        let note = self.inner.signer.note(crate::SIGNED_BY, &(text + "\n"));
+        Ok(SignedHead { chain, lines, head, at, note })
     }
 
     /// The key to check statements with: `name+id+key`.

@@ -50,15 +50,6 @@ impl KeyState {
     }
 }
 
-/// A change that operators are told of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Turn {
-    /// From yes to no answer, or from either to no.
-    Lost(KeyTrouble),
-    /// Yes again.
-    Restored,
-}
-
 /// One tenant's.
 pub(crate) struct Lease {
     remote: AtomicBool,
@@ -70,6 +61,8 @@ pub(crate) struct Lease {
     ask_at: AtomicU64,
     asking: AtomicBool,
     trouble: Mutex<Option<(KeyTrouble, Timestamp)>>,
+    /// Number of the question that was answered last.
+    question: AtomicU64,
 }
 
 impl Lease {
@@ -81,6 +74,7 @@ impl Lease {
             ask_at: AtomicU64::new(0),
             asking: AtomicBool::new(false),
             trouble: Mutex::default(),
+            question: AtomicU64::new(0),
         }
     }
 
@@ -134,15 +128,21 @@ impl Lease {
         wanted && age >= ms(config.lease) / 3 && !self.asking.swap(true, Ordering::AcqRel)
     }
 
-    /// What the provider said to the question of `asked`.
-    pub(crate) fn answered(&self, asked: u64, trouble: Option<KeyTrouble>, now: u64, at: Timestamp) -> Option<Turn> {
+    /// What stands between the tenant and its keys, and the number of the question to which that was said.
+    pub(crate) fn said(&self) -> Option<(KeyTrouble, u64)> {
+        let known = self.lock();
+        known.map(|(why, _)| (why, self.question.load(Ordering::Relaxed)))
+    }
+
+    /// What the provider said to the question of this number, asked at `asked`.
+    pub(crate) fn answered(&self, (question, asked): (u64, u64), trouble: Option<KeyTrouble>, now: u64, at: Timestamp) {
         let mut known = self.lock();
+        self.question.store(question, Ordering::Relaxed);
         let before = known.map(|(why, _)| why);
-        let turn = match trouble {
+        match trouble {
             None => {
                 self.proven.fetch_max(asked, Ordering::AcqRel);
                 *known = None;
-                before.map(|_| Turn::Restored)
             }
             Some(why) => {
                 // Who said no and then falls silent has said no.
@@ -150,15 +150,13 @@ impl Lease {
                 let why = if stays { before.unwrap_or(why) } else { why };
                 let since = known.filter(|(known, _)| *known == why).map_or(at, |(_, since)| since);
                 *known = Some((why, since));
-                (before != Some(why)).then_some(Turn::Lost(why))
             }
-        };
+        }
         drop(known);
         if trouble.is_some() {
             self.ask_at.store(now + ASK_AGAIN_MS, Ordering::Relaxed);
         }
         self.asking.store(false, Ordering::Release);
-        turn
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<(KeyTrouble, Timestamp)>> {

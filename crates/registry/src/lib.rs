@@ -21,6 +21,8 @@ mod error;
 #[doc(hidden)]
 pub mod fuzzing;
 mod house;
+mod key_events;
+mod key_names;
 mod keys;
 mod lease;
 mod namespaces;
@@ -41,10 +43,11 @@ mod watch;
 
 pub use api_keys::{KeyView, NewKey};
 pub use campaign::Campaign;
-pub use certificate::{Certificate, SIGNED_BY};
+pub use certificate::{Certificate, SIGNED_BY, SignedHead};
 pub use erase::Erasure;
 pub use error::{Error, Result};
 pub use house::{ServerKeys, ServerRotation};
+pub use key_events::KeyEvent;
 pub use keys::{KeyChoice, KeyConfig, ProviderHealth};
 pub use lease::KeyState;
 pub use namespaces::NamespaceRecord;
@@ -57,7 +60,7 @@ pub use rotate::{EpochStatus, KeyStatus, Rotated};
 pub use seats::SeatStats;
 pub use tenants::{NewTenant, TenantChange, TenantView};
 pub use tend::Tending;
-pub use watch::{KeyEvent, Lapsed};
+pub use watch::Lapsed;
 
 #[cfg(test)]
 mod tests;

@@ -81,10 +81,38 @@ impl Registry {
         Ok((page, next))
     }
 
-    /// Every namespace of the grant's tenant, for its quotas: also those that the key may not enter.
-    pub fn all_namespaces<A: Action>(&self, grant: &Grant<A>) -> Vec<NamespaceRecord> {
-        let Ok(residence) = self.inner.residence(grant.incarnation()) else { return Vec::new() };
-        residence.book().read(|s| s.namespaces.iter().map(|(name, n)| NamespaceRecord::of(name, n)).collect())
+    /// How many namespaces a tenant has that is open.
+    pub fn namespace_count(&self, incarnation: Incarnation) -> u64 {
+        let Ok(residence) = self.inner.residence(incarnation) else { return 0 };
+        residence.book().read(|s| s.namespaces.len() as u64)
+    }
+
+    /// Uuids of all namespaces of a tenant that is open.
+    pub fn uuids(&self, incarnation: Incarnation) -> Vec<NamespaceUuid> {
+        let Ok(residence) = self.inner.residence(incarnation) else { return Vec::new() };
+        residence.book().read(|s| s.namespaces.values().map(|n| n.place.uuid).collect())
+    }
+
+    /// Uuids of those of these namespaces that exist.
+    pub fn uuids_of(&self, incarnation: Incarnation, names: &[NamespaceName]) -> Vec<NamespaceUuid> {
+        let Ok(residence) = self.inner.residence(incarnation) else { return Vec::new() };
+        residence.book().read(|s| names.iter().filter_map(|name| Some(s.namespaces.get(name)?.place.uuid)).collect())
+    }
+
+    /// A namespace of a tenant, served or not, for work on it that an operator asked for: its home and its record.
+    ///
+    /// # Errors
+    /// `not_found`; what keeps the tenant's directory closed.
+    pub async fn custodial_namespace(
+        &self,
+        _: &access::Operator,
+        tenant: &kernel::TenantId,
+        name: &NamespaceName,
+    ) -> Result<(Arc<vault::Home>, NamespaceRecord)> {
+        let residence = self.inner.open(self.inner.tenant_record(tenant)?.incarnation).await?;
+        let record = residence.book().read(|s| s.namespaces.get(name).map(|n| NamespaceRecord::of(name, n)));
+        let home = residence.custodial_home(name)?;
+        home.zip(record).ok_or_else(Error::not_found)
     }
 
     /// The namespace that the grant names; made with `defaults` if there is none. Says which.

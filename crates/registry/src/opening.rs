@@ -10,6 +10,7 @@ use crate::{
     book::{Book, World},
     control::{ControlEvent, ControlState},
     house::{Root, RootWrap},
+    key_events::KeyEvents,
     keys::{Asking, KeyConfig},
     numbers,
     record::{EpochRecord, HouseRecord, KeyringRecord, Life, Operator, PlaceRecord, TenantRecord},
@@ -20,7 +21,7 @@ use crate::{
 use access::{OperatorRecord, TokenKind, token};
 use journal::Storage;
 use kernel::{Clock, Entropy, OperatorName, Role};
-use std::sync::{Arc, Mutex, RwLock, atomic::AtomicU64};
+use std::sync::{Arc, RwLock, atomic::AtomicU64};
 use tokio_util::task::TaskTracker;
 use vault::{Home, Key, PlaceKind, Signer, TenantKeys, WrappedKey};
 use zeroize::Zeroizing;
@@ -57,7 +58,7 @@ impl Registry {
             signer,
             seats: Seats::new(),
             live: RwLock::default(),
-            key_events: Mutex::default(),
+            key_events: KeyEvents::default(),
             agreed: AtomicU64::new(0),
         });
         let registry = Self { inner };

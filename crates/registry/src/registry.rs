@@ -6,6 +6,7 @@ use crate::{
     control::{ControlEvent, ControlState},
     directory::DirectoryEvent,
     house::Root,
+    key_events::{KeyEvents, Seen},
     keys::{Asking, millis, trouble_of},
     operations::Live,
     record::{Life, TenantRecord},
@@ -17,7 +18,7 @@ use kernel::{BoxFuture, Code, Incarnation, KeyId, NamespaceName, OperationId, Te
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, RwLock,
+        Arc, RwLock,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -45,7 +46,7 @@ pub(crate) struct Inner {
     pub(crate) seats: Seats,
     pub(crate) live: RwLock<HashMap<OperationId, Arc<Live>>>,
     /// What happened to tenants' keys and is not yet written down.
-    pub(crate) key_events: Mutex<Vec<crate::KeyEvent>>,
+    pub(crate) key_events: KeyEvents,
     /// The control book's generation that the seats agree with.
     pub(crate) agreed: AtomicU64,
 }
@@ -135,8 +136,11 @@ impl Registry {
         }
     }
 
-    /// Whose keys the server's own are. No tenant has this incarnation: theirs are random.
-    pub(crate) const HOUSE: Incarnation = Incarnation::from_bytes([0; 16]);
+    /// Whose keys the server's own are.
+    pub(crate) const HOUSE: Incarnation = Self::SERVER;
+
+    /// The server itself, where work is counted by whose it is. No tenant has this incarnation: theirs are random.
+    pub const SERVER: Incarnation = Incarnation::from_bytes([0; 16]);
 
     /// Tries again at once to open tenants whose directory did not open. Says how many still do not.
     pub async fn retry_closed(&self) -> usize {
@@ -174,7 +178,8 @@ impl Inner {
         if let Some((code, why)) = self.seats.unopened(incarnation) {
             return Err(Error::Closed { incarnation, code, why });
         }
-        if self.seats.open(incarnation).is_some() {
+        if let Some(residence) = self.seats.open(incarnation) {
+            self.saw_end(&residence);
             // Its lease has ended, and the watch has not come by yet. It is not as if there were no such tenant.
             let why = "the tenant's key cannot be had: its key provider has not said yes for too long";
             return Err(kernel::Error::new(Code::KeyUnavailable, why).into());
@@ -214,6 +219,7 @@ impl Inner {
         if residence.lease.lives(&self.asking.config, millis(&*self.world.clock)) {
             return Ok(residence);
         }
+        self.saw_end(&residence);
         let error = kernel::Error::new(kernel::Code::KeyUnavailable, "the tenant's key was not confirmed in time");
         Err(error.into())
     }
@@ -229,32 +235,34 @@ impl Inner {
         if seat.lingers() {
             let error =
                 kernel::Error::new(kernel::Code::KeyUnavailable, "requests of before its key was lost still end");
-            return Err(self.failed(&seat, &record, error.into()));
+            return Err(self.failed(&seat, &record, self.key_events.question(), error.into()));
         }
+        let question = self.key_events.question();
         let residence = match Residence::open(&self.world, &self.asking, &record).await {
             Ok(residence) => Arc::new(residence),
-            Err(error) => return Err(self.failed(&seat, &record, error)),
+            Err(error) => return Err(self.failed(&seat, &record, question, error)),
         };
         self.tidy(&residence).await;
-        let troubled = self.seats.trouble(incarnation).is_some();
         seat.take(residence.clone());
-        if troubled {
-            self.tell(incarnation, "key.restored", None);
-        }
+        self.key_events.saw((&record.id, incarnation), question, Seen::Given);
         // Once more, now that others see it: a suspension behind the look above found nobody here.
         let record = self.living(incarnation)?;
+        let question = self.key_events.question();
         if let Err(error) = residence.agree(&self.world, &self.asking, &record).await {
-            return Err(self.failed(&seat, &record, error));
+            return Err(self.failed(&seat, &record, question, error));
         }
         self.after_opening(&residence);
         Ok(residence)
     }
 
-    fn failed(&self, seat: &Seat, record: &TenantRecord, error: Error) -> Error {
+    fn failed(&self, seat: &Seat, record: &TenantRecord, question: u64, error: Error) -> Error {
         let (incarnation, place) = (record.incarnation, record.directory.as_ref().map(|p| p.uuid));
         tracing::error!(%incarnation, ?place, error = &error as &dyn std::error::Error,
             "a tenant's directory does not open; the other tenants serve");
         let trouble = trouble_of(&error);
+        if let Some(why) = trouble {
+            self.key_events.saw((&record.id, incarnation), question, Seen::Sealed(why));
+        }
         let error = kernel::Error::from(error);
         seat.fail(self.now(), error.code, error.message.clone(), trouble);
         Error::Closed { incarnation, code: error.code, why: error.message }

@@ -96,12 +96,13 @@ impl Registry {
     ///
     /// # Errors
     /// `already_exists`; `conflict` while one of that name is being erased; `invalid_request`.
-    pub async fn create_tenant(&self, _: &Operator, new: NewTenant) -> Result<TenantView> {
+    pub async fn create_tenant(&self, operator: &Operator, new: NewTenant) -> Result<TenantView> {
         check_label("display_name", new.display_name.as_deref())?;
         check_label("governance_class", new.governance_class.as_deref())?;
         let inner = &self.inner;
         let incarnation = Incarnation::random(&*inner.world.entropy);
         check_days(new.rotate_days)?;
+        self.may_name_key(operator, incarnation, &new.key)?;
         // Asked before a key is made for it, and decided when it is written.
         inner.control.read(|state| free(state, &new.id))?;
         let (key, made) = inner.asking.choose(&new.key, incarnation)?;
@@ -160,9 +161,17 @@ impl Registry {
         (views, next)
     }
 
-    /// Every tenant and the life it is in, by name. Opens nothing.
-    pub fn lives(&self, _: &Operator) -> Vec<(TenantId, Incarnation)> {
-        self.inner.control.read(|s| s.tenants.values().map(|t| (t.id.clone(), t.incarnation)).collect())
+    /// Tenants and the lives they are in, by name, from the one behind `after`. Opens nothing.
+    pub fn lives_after(&self, _: &Operator, after: Option<&str>, limit: usize) -> Vec<(TenantId, Incarnation)> {
+        self.inner.control.read(|s| {
+            let behind = s.tenants.values().filter(|t| after.is_none_or(|a| t.id.as_str() > a));
+            behind.take(limit).map(|t| (t.id.clone(), t.incarnation)).collect()
+        })
+    }
+
+    /// The name of the tenant that lives this life.
+    pub fn name_of(&self, incarnation: Incarnation) -> Option<TenantId> {
+        self.inner.control.read(|s| s.by_incarnation(incarnation).map(|t| t.id.clone()))
     }
 
     /// A tenant's state and life, without opening it.

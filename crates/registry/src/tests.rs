@@ -96,7 +96,7 @@ impl Site {
     /// Starts and opens every tenant, as requests would.
     pub(crate) async fn start(&mut self) -> Start {
         let start = self.start_cold().await;
-        for (_, incarnation) in start.registry.lives(&start.operator) {
+        for (_, incarnation) in start.registry.lives_after(&start.operator, None, usize::MAX) {
             let _ = start.registry.inner.open(incarnation).await;
         }
         start.settled().await;

@@ -1,33 +1,20 @@
 //! The watch over leases: asks providers behind the requests, and seals tenants whose lease has ended.
 
 use crate::{
-    KeyState, Registry,
+    KeyEvent, KeyState, Registry,
+    key_events::Seen,
     keys::{millis, trouble_of},
-    lease::Turn,
     record::{Life, TenantRecord},
     registry::Inner,
     residence::Residence,
     seats::OURS,
 };
-use kernel::{Incarnation, TenantId};
+use kernel::Incarnation;
 use std::{
     sync::{Arc, Weak},
     time::Duration,
 };
 use vault::{KeyTrouble, WrappedKey};
-
-/// What happened to a tenant's keys, for those who are told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyEvent {
-    /// Whose.
-    pub tenant: TenantId,
-    /// Which life of it.
-    pub incarnation: Incarnation,
-    /// `key.denied`, `key.outage`, `key.sealed`, `key.restored`.
-    pub what: &'static str,
-    /// What its provider said.
-    pub why: Option<KeyTrouble>,
-}
 
 /// A tenant that is open no more: what else holds its keys or its text is to be dropped.
 pub struct Lapsed {
@@ -78,9 +65,15 @@ impl Registry {
         lapsed
     }
 
-    /// What happened since the last call, oldest first.
-    pub fn key_events(&self) -> Vec<KeyEvent> {
-        std::mem::take(&mut *self.inner.events())
+    /// What happened to a tenant's keys and is not written down, oldest first; the same until
+    /// [`key_event_told`](Self::key_event_told).
+    pub fn key_event(&self) -> Option<KeyEvent> {
+        self.inner.key_events.untold()
+    }
+
+    /// The oldest of those is written down.
+    pub fn key_event_told(&self) {
+        self.inner.key_events.told();
     }
 
     /// Shuts one whose lease has ended; `None` when somebody holds it and nobody has said no.
@@ -96,29 +89,26 @@ impl Registry {
             KeyTrouble::Outage => "the tenant's key cannot be had: its key provider has not answered for too long",
             KeyTrouble::Denied(_) => "the tenant's key cannot be had: its key provider refuses it",
         };
+        // Told before it is done: from the end of the lease on nothing is served.
+        inner.saw_end(&residence);
         if !inner.seats.seal(residence, inner.now(), message, why).await {
             return None;
         }
-        inner.tell(incarnation, "key.sealed", Some(why));
         Some(Lapsed { incarnation, before })
     }
 
     async fn renew(&self, residence: Arc<Residence>) {
         let inner = &self.inner;
         let incarnation = residence.incarnation();
-        let asked = millis(&*inner.world.clock);
+        let (question, asked) = (inner.key_events.question(), millis(&*inner.world.clock));
         let trouble = match inner.confirm(&residence).await {
             Ok(()) => None,
             // What is no answer of a provider is none all the same.
             Err(error) => Some(trouble_of(&error).unwrap_or(KeyTrouble::Outage)),
         };
         let now = millis(&*inner.world.clock);
-        match residence.lease.answered(asked, trouble, now, inner.world.clock.now()) {
-            None => {}
-            Some(Turn::Restored) => inner.tell(incarnation, "key.restored", None),
-            Some(Turn::Lost(why @ KeyTrouble::Outage)) => inner.tell(incarnation, "key.outage", Some(why)),
-            Some(Turn::Lost(why)) => inner.tell(incarnation, "key.denied", Some(why)),
-        }
+        residence.lease.answered((question, asked), trouble, now, inner.world.clock.now());
+        inner.saw(incarnation, question, trouble.map_or(Seen::Given, Seen::Lost));
     }
 }
 
@@ -153,26 +143,16 @@ impl Inner {
         self.seats.trouble(record.incarnation).map_or(KeyState::Active, KeyState::Sealed)
     }
 
-    pub(crate) fn tell(&self, incarnation: Incarnation, what: &'static str, why: Option<KeyTrouble>) {
-        let Some(tenant) = self.control.read(|s| s.by_incarnation(incarnation).map(|t| t.id.clone())) else { return };
-        let said = why.map(KeyTrouble::as_str);
-        match what {
-            "key.restored" => tracing::info!(%incarnation, "a tenant's key can be had again"),
-            _ => {
-                tracing::warn!(%incarnation, event = what, why = said, "a tenant's key is being taken away or cannot be had")
-            }
-        }
-        let mut events = self.events();
-        if events.len() < EVENTS_MAX {
-            events.push(KeyEvent { tenant, incarnation, what, why });
+    /// Nothing of it is served any more: whoever sees that first says so.
+    pub(crate) fn saw_end(&self, residence: &Residence) {
+        if let Some((why, question)) = residence.lease.said() {
+            self.saw(residence.incarnation(), question, Seen::Sealed(why));
         }
     }
 
-    fn events(&self) -> std::sync::MutexGuard<'_, Vec<KeyEvent>> {
-        // A push or a take under it.
-        self.key_events.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn saw(&self, incarnation: Incarnation, question: u64, seen: Seen) {
+        if let Some(tenant) = self.control.read(|s| s.by_incarnation(incarnation).map(|t| t.id.clone())) {
+            self.key_events.saw((&tenant, incarnation), question, seen);
+        }
     }
 }
-
-/// Events that wait to be written down; they are taken once a second.
-const EVENTS_MAX: usize = 100_000;

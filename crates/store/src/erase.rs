@@ -10,6 +10,7 @@
 
 use crate::{
     Error, Outcome,
+    cpu::{Errand, on_cpu},
     due::Job,
     namespace::Namespace,
     part::Part,
@@ -17,7 +18,7 @@ use crate::{
     upkeep::{Upkeep, cover_all, delete_retired, failed, round, start_if_due},
 };
 use journal::Seq;
-use kernel::{CommitNo, DocumentId};
+use kernel::{Audience, CommitNo, DocumentId};
 use std::sync::Arc;
 use tokio::task::JoinHandle;
 
@@ -30,19 +31,29 @@ pub struct Erasing {
 }
 
 /// The checkpoint from which on no object and no log file holds the documents.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Erased {
     /// The newest commit that it covers.
     pub commit: CommitNo,
     /// The newest log entry that it covers.
     pub covers: Seq,
+    /// Those of the ids under which nothing lies any more that the caller could read: of everything, for one who reads
+    /// everything.
+    pub free: Vec<DocumentId>,
+    /// The commit as of which that was looked at.
+    pub looked_at: CommitNo,
 }
 
 impl Erasing {
     /// Starts what is left to do after the delete.
-    pub(crate) fn start(namespace: &Arc<Namespace>, ids: Vec<DocumentId>, outcome: Outcome) -> Self {
+    pub(crate) fn start(
+        namespace: &Arc<Namespace>,
+        ids: Vec<DocumentId>,
+        audience: Audience,
+        outcome: Outcome,
+    ) -> Self {
         let held = namespace.clone();
-        let rest = async move { erase(&held, &ids).await.inspect_err(|error| failed(&held, error)) };
+        let rest = async move { erase(&held, &ids, &audience).await.inspect_err(|error| failed(&held, error)) };
         Self { outcome, rest: namespace.shared.config.tracker.spawn(rest) }
     }
 
@@ -55,7 +66,7 @@ impl Erasing {
     }
 }
 
-async fn erase(namespace: &Arc<Namespace>, ids: &[DocumentId]) -> Result<Erased, Error> {
+async fn erase(namespace: &Arc<Namespace>, ids: &[DocumentId], audience: &Audience) -> Result<Erased, Error> {
     // A merge that has written its object names it first. One that is still building finds its inputs gone.
     let _no_merge = namespace.merge_puts.lock().await;
     let mut upkeep = namespace.upkeep.lock().await;
@@ -71,13 +82,31 @@ async fn erase(namespace: &Arc<Namespace>, ids: &[DocumentId]) -> Result<Erased,
     clear(namespace, &mut upkeep).await?;
     let Upkeep { commit, covers, .. } = *upkeep;
     drop(upkeep);
+    let (view, asked, audience) = (namespace.view(), ids.to_vec(), audience.clone());
+    let config = &namespace.shared.config;
+    let look = move || {
+        // A copy that is dead but still lies there is none that is gone. One that lives under the same id and that the
+        // caller does not see is another document.
+        let hidden = |part: &Part, doc: u32| {
+            let head = part.index.head(doc);
+            !part.dead.contains(doc) && head.is_ok_and(|head| !audience.may_see(head.readers.as_deref()))
+        };
+        let apart = |part: &Part, id: &DocumentId| part.index.named(id).into_iter().all(|doc| hidden(part, doc));
+        let free = |id: &DocumentId| view.parts.iter().all(|part| apart(part, id));
+        (asked.into_iter().filter(free).collect(), view.commit)
+    };
+    let (free, looked_at) = on_cpu(&*config.cpu, Errand::Write(namespace.incarnation), look).await?;
     // What was rewritten may want its graph back.
     start_if_due(namespace);
-    Ok(Erased { commit, covers })
+    Ok(Erased { commit, covers, free, looked_at })
 }
 
-/// A sealed part that still has a dead document under one of these ids, whichever key it has.
+/// A sealed part that still has a dead or expired document under one of these ids, whichever key it has.
 fn holder(namespace: &Namespace, ids: &[DocumentId]) -> Option<Part> {
-    let holds = |part: &Part| ids.iter().any(|id| part.index.named(id).into_iter().any(|doc| part.dead.contains(doc)));
+    let now = namespace.shared.config.clock.now();
+    let gone = |part: &Part, doc: u32| {
+        part.dead.contains(doc) || part.index.head(doc).is_ok_and(|head| crate::plan::expired(&head, now))
+    };
+    let holds = |part: &Part| ids.iter().any(|id| part.index.named(id).into_iter().any(|doc| gone(part, doc)));
     namespace.view().sealed().into_iter().find(holds)
 }

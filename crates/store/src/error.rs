@@ -29,6 +29,17 @@ pub enum Error {
         /// What there is.
         newest: CommitNo,
     },
+    /// Its files are older than what the tenant's audit has recorded of them, or another history.
+    #[error(
+        "the namespace was rolled back: its newest commit is {found}, and the audit has recorded commit {recorded}; \
+         put its newer files back, or have an operator accept it as it is"
+    )]
+    RolledBack {
+        /// The newest commit of which the audit has a line.
+        recorded: CommitNo,
+        /// The newest commit in the files.
+        found: CommitNo,
+    },
     /// It did not open a moment ago.
     #[error("the namespace cannot be opened: {message}")]
     Unopened {
@@ -153,6 +164,7 @@ impl From<Error> for kernel::Error {
             Error::Closing | Error::QueueFull(_) | Error::Behind(_) | Error::Unaudited(_) | Error::NotYet { .. } => {
                 kernel::Error::overloaded(message, Duration::from_secs(1))
             }
+            Error::RolledBack { .. } => kernel::Error::new(Code::RolledBack, message),
             Error::Unopened { code, .. } => kernel::Error::new(code, message),
             Error::Dimensions { document, .. } => {
                 kernel::Error::new(Code::DimensionMismatch, message).with_param(format!("documents[{document}].vector"))

@@ -92,13 +92,14 @@ fn put_dead(out: &mut Vec<u8>, dead: &manifest::Dead) {
 
 /// As `manifest::write` does of a view.
 fn written(
-    (spec, commit, log_dead_from): (Spec, CommitNo, Option<Timestamp>),
+    (spec, commit, digest, log_dead_from): (Spec, CommitNo, [u8; 16], Option<Timestamp>),
     segments: &[manifest::Named],
     inline: Option<&manifest::Inline>,
 ) -> Vec<u8> {
     let mut out = vec![0];
     put_spec(&mut out, spec);
     out.extend_from_slice(&commit.0.to_le_bytes());
+    out.extend_from_slice(&digest);
     put_moment(&mut out, log_dead_from);
     put_length(&mut out, segments.len());
     for named in segments {
@@ -130,14 +131,19 @@ fn manifests() -> Vec<Vec<u8>> {
     let run = (5..90_000).collect();
     let inline = manifest::Inline { bytes: b"a segment".to_vec().into(), dead: dead([2].into(), None) };
     vec![
-        written((SPEC, CommitNo(8), None), &[named(1, [1, 4].into()), named(2, RoaringBitmap::new())], Some(&inline)),
-        written((SPEC, CommitNo(8), at), &[named(1, spread), named(2, run)], None),
+        written(
+            (SPEC, CommitNo(8), [5; 16], None),
+            &[named(1, [1, 4].into()), named(2, RoaringBitmap::new())],
+            Some(&inline),
+        ),
+        written((SPEC, CommitNo(8), [5; 16], at), &[named(1, spread), named(2, run)], None),
     ]
 }
 
 fn manifest(bytes: &[u8]) {
     let Ok(read) = manifest::read(bytes) else { return };
-    let again = written((read.spec, read.commit, read.log_dead_from), &read.segments, read.inline.as_ref());
+    let again =
+        written((read.spec, read.commit, read.digest, read.log_dead_from), &read.segments, read.inline.as_ref());
     assert_eq!(manifest::read(&again).expect("what was just written"), read);
 }
 

@@ -12,7 +12,7 @@ use crate::{
     view::View,
 };
 use journal::ObjectRef;
-use kernel::{CommitNo, Timestamp};
+use kernel::{AuditMark, CommitNo, Timestamp};
 use roaring::RoaringBitmap;
 use segment::Spec;
 use zeroize::Zeroizing;
@@ -26,6 +26,8 @@ pub(crate) struct Manifest {
     pub(crate) spec: Spec,
     /// Newest commit that it covers.
     pub(crate) commit: CommitNo,
+    /// Over the audit lines up to it.
+    pub(crate) digest: [u8; 16],
     /// Since when the log's files may hold something dead, if any but the newest are left.
     pub(crate) log_dead_from: Option<Timestamp>,
     pub(crate) segments: Vec<Named>,
@@ -77,18 +79,19 @@ impl Manifest {
     }
 }
 
-/// Writes the manifest of a view's objects and of its inline part. `commit` is the newest that the checkpoint covers.
+/// Writes the manifest of a view's objects and of its inline part. `mark` says what the checkpoint covers.
 ///
 /// # Errors
 /// [`Error::Corrupt`] for an inline part whose bytes are not at hand: a fault of ours.
-pub(crate) fn write(view: &View, commit: CommitNo) -> Result<Zeroizing<Vec<u8>>, Error> {
+pub(crate) fn write(view: &View, mark: AuditMark) -> Result<Zeroizing<Vec<u8>>, Error> {
     let part = view.parts.iter().find(|part| part.durable == Durable::Inline);
     let inline = part.map(|part| Ok::<_, Error>((part, bytes_of(part)?))).transpose()?;
     // Room for all of it: what the allocator throws away is not zeroised.
     let mut out = Zeroizing::new(Vec::with_capacity(inline.map_or(0, |(_, bytes)| bytes.len()) + (64 << 10)));
     out.push(VERSION);
     put_spec(&mut out, view.spec);
-    out.extend_from_slice(&commit.0.to_le_bytes());
+    out.extend_from_slice(&mark.commit.0.to_le_bytes());
+    out.extend_from_slice(&mark.digest);
     put_moment(&mut out, view.log.first());
     let sealed: Vec<_> = view.parts.iter().filter_map(|part| Some((part, part.object()?))).collect();
     put_length(&mut out, sealed.len());
@@ -127,6 +130,8 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Manifest, Error> {
     let mut fields = Fields::open(WHAT, VERSION, bytes)?;
     let spec = fields.spec()?;
     let commit = CommitNo(fields.u64()?);
+    let mut digest = [0; 16];
+    digest.copy_from_slice(fields.take(16)?);
     let log_dead_from = fields.moment()?;
     let mut segments = Vec::new();
     for _ in 0..fields.u64()? {
@@ -141,7 +146,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Manifest, Error> {
         _ => return Err(fields.corrupt()),
     };
     fields.end()?;
-    Ok(Manifest { spec, commit, log_dead_from, segments, inline })
+    Ok(Manifest { spec, commit, digest, log_dead_from, segments, inline })
 }
 
 fn read_dead(fields: &mut Fields<'_>) -> Result<Dead, Error> {

@@ -105,6 +105,7 @@ impl Namespace {
         incarnation: Incarnation,
         journal: Journal,
         view: View,
+        lines: Lines,
         upkeep: crate::upkeep::Upkeep,
     ) -> Self {
         let weight = Weight::of(&view);
@@ -114,7 +115,7 @@ impl Namespace {
         shared.counters.open.fetch_add(1, Ordering::Relaxed);
         Self {
             proof: crate::proof::Proof::default(),
-            lines: Lines::new(incarnation, home.uuid()),
+            lines,
             turn: tokio::sync::Mutex::new(journal.last()),
             upkeep: tokio::sync::Mutex::new(upkeep),
             upkeep_runs: AtomicBool::new(false),
@@ -243,6 +244,13 @@ impl Namespace {
         line: crate::Line,
         presence: Presence,
     ) -> Result<Outcome, Error> {
+        if let Err(error) = self.lines.ensure_agreed(&*self.shared.config.sink).await {
+            if matches!(error, Error::RolledBack { .. }) {
+                // The next opening reads it again, and says so to everybody.
+                self.fail();
+            }
+            return Err(error);
+        }
         let (reply, answer) = oneshot::channel();
         self.enqueue(Write { deed, line, reply, presence })?;
         answer.await.unwrap_or_else(|_| {

@@ -3,11 +3,12 @@
 //! Promises the namespace as it was acknowledged, or an error: never a part of it.
 
 use crate::{
-    Error,
+    Error, Totals,
     age::LogDeaths,
     cpu::{Errand, on_cpu},
     entry,
     index::Index,
+    lines::{Lines, Standing},
     manifest::{self, Dead},
     namespace::Namespace,
     part::{Durable, Part},
@@ -18,27 +19,39 @@ use crate::{
     working::Working,
 };
 use journal::{Journal, ObjectRef, Recovered, Seq, Stopped};
-use kernel::{CommitNo, Incarnation, Plaintext, Timestamp};
+use kernel::{Absorbed, AuditMark, AuditSink, CommitNo, Incarnation, Plaintext, Retention, Timestamp};
 use segment::{Segment, Spec};
 use std::sync::Arc;
 use vault::Home;
 
-/// Opens it. `errand` says who waits, `spec` is for a namespace that nobody wrote to, `left` is what this process left
-/// of it.
+/// For whom a namespace is opened.
+#[derive(Clone)]
+pub(crate) struct Opener {
+    pub(crate) incarnation: Incarnation,
+    /// Who waits.
+    pub(crate) errand: Errand,
+    /// For a namespace that nobody wrote to.
+    pub(crate) spec: Spec,
+    /// For how long documents are kept.
+    pub(crate) retention: Retention,
+    /// An operator takes it as it is, whatever the audit has recorded: this line says so.
+    pub(crate) accepted: Option<Vec<u8>>,
+}
+
+/// Opens it. `left` is what this process left of it.
 ///
 /// # Errors
 /// `internal` for bytes that do not open or do not fit together; [`Error::NotFound`] for one that
-/// is being destroyed.
+/// is being destroyed; [`Error::RolledBack`] for one that is not what the tenant's audit has recorded of it.
 pub(crate) async fn open(
     shared: Arc<Shared>,
     home: Arc<Home>,
-    (incarnation, errand): (Incarnation, Errand),
-    spec: Spec,
+    opener: Opener,
     mut left: Left,
 ) -> Result<Arc<Namespace>, Error> {
     let mut tries = 1;
     loop {
-        match open_once(shared.clone(), home.clone(), (incarnation, errand), spec, left.take()).await {
+        match open_once(shared.clone(), home.clone(), &opener, left.take()).await {
             // In a bucket its owner went on while we read, or took it over from us, and took away what
             // we were about to read.
             Err(Error::Journal(journal::Error::Stopped { why: Stopped::Behind | Stopped::Fenced, .. }))
@@ -51,14 +64,11 @@ pub(crate) async fn open(
     }
 }
 
-async fn open_once(
-    shared: Arc<Shared>,
-    home: Arc<Home>,
-    (incarnation, errand): (Incarnation, Errand),
-    spec: Spec,
-    left: Left,
-) -> Result<Arc<Namespace>, Error> {
+async fn open_once(shared: Arc<Shared>, home: Arc<Home>, opener: &Opener, left: Left) -> Result<Arc<Namespace>, Error> {
     let config = &shared.config;
+    let Opener { incarnation, errand, spec, .. } = *opener;
+    // Before the namespace is read: what is recorded by now is durable in it by now.
+    let recorded = config.sink.recorded(incarnation, home.uuid()).await;
     let (clock, entropy) = (config.clock.clone(), config.entropy.clone());
     let (journal, recovered) = Journal::resume(&config.storage, home.clone(), clock, entropy, left).await?;
     let Recovered { checkpoint, entries, dropped } = recovered;
@@ -68,10 +78,17 @@ async fn open_once(
         return Err(Error::NotFound);
     }
     let now = config.clock.now();
+    let mut digest = [0; 16];
     let mut view = match &checkpoint {
-        Some(body) => load(&shared, &journal, errand, manifest::read(body)?.before(now)).await?,
+        Some(body) => {
+            let manifest = manifest::read(body)?.before(now);
+            digest = manifest.digest;
+            load(&shared, &journal, errand, manifest).await?
+        }
         None => View::empty(spec),
     };
+    let Totals { documents, bytes, commit, .. } = view.totals();
+    let lines = Lines::new(incarnation, home.clone(), AuditMark { commit, digest, documents, bytes });
     if entries.is_empty() {
         // All but the newest file of the log is covered, and gone or litter.
         view.log = LogDeaths::default();
@@ -85,17 +102,52 @@ async fn open_once(
     };
     // In a bucket that costs a listing, and comes with the first checkpoint.
     let swept = if upkeep.swept { journal.sweep(&upkeep.named).await? } else { 0 };
-    let (view, lines) = on_cpu(&*config.cpu, errand, move || replay(&view, &entries, now)).await??;
+    let (view, logged) = on_cpu(&*config.cpu, errand, move || replay(&view, &entries, now)).await??;
     tracing::debug!(namespace = %home.uuid(), commit = view.commit.0, swept, "namespace opened");
-    let namespace = Arc::new(Namespace::new(shared.clone(), home, incarnation, journal, view, upkeep));
-    if !lines.is_empty() {
-        // The sink may have them already: it keeps one line a commit.
-        namespace.lines.push(lines);
+    // The sink may have them already: it keeps one line a commit.
+    lines.push(logged, view.totals());
+    judge(&*config.sink, opener, &home, &lines, recorded).await?;
+    let namespace = Arc::new(Namespace::new(shared.clone(), home, incarnation, journal, view, lines, upkeep));
+    if namespace.lines.waiting() > 0 {
         namespace.absorb_soon();
     }
     crate::upkeep::start_if_due(&namespace);
     crate::indexing::start_if_due(&namespace);
     Ok(namespace)
+}
+
+/// Refuses a namespace that is older than what the tenant's audit has recorded of it, or another history; its writes
+/// would be taken for recorded already.
+///
+/// # Errors
+/// [`Error::RolledBack`]; the sink's, where an operator's acceptance cannot be written.
+async fn judge(
+    sink: &dyn AuditSink,
+    opener: &Opener,
+    home: &Home,
+    lines: &Lines,
+    recorded: Result<Option<AuditMark>, kernel::Error>,
+) -> Result<(), Error> {
+    let recorded = match recorded {
+        Ok(recorded) => recorded,
+        // It may be read while its audit cannot. Before the first write it is asked again.
+        Err(error) => {
+            tracing::warn!(namespace = %home.uuid(), %error, "a namespace is opened without its audit");
+            return Ok(());
+        }
+    };
+    if let (Standing::RolledBack, Some(mark)) = (lines.compare(recorded), recorded) {
+        let found = lines.newest().commit;
+        let Some(line) = opener.accepted.clone() else {
+            sink.rolled_back(opener.incarnation, home.uuid(), mark, found);
+            return Err(Error::RolledBack { recorded: mark.commit, found });
+        };
+        // As of the checkpoint: what came after it is handed over again, so that nothing is left out.
+        let accepted = Absorbed { incarnation: opener.incarnation, namespace: home.uuid(), mark: lines.base(), line };
+        sink.absorb(accepted).await.map_err(Error::Passed)?;
+    }
+    lines.agree();
+    Ok(())
 }
 
 /// Last entry that the checkpoint covers.

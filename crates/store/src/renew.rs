@@ -124,7 +124,7 @@ async fn reseal(
         // The namespace was emptied meanwhile: nobody wants either.
         return forget(namespace, &fresh).await;
     };
-    let body = manifest::write(&next, upkeep.commit)?;
+    let body = manifest::write(&next, namespace.lines.at(upkeep.commit)?)?;
     namespace.tidy.store(false, Ordering::Release);
     journal.checkpoint(&body, upkeep.covers).await?;
     shared.counters.written(body.len() as u64);

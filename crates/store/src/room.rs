@@ -161,7 +161,7 @@ impl Room<Delete> {
     /// As [`Room::delete`].
     pub async fn erase(&self, ids: &[DocumentId], audience: &Audience, line: Line) -> Result<Erasing, Error> {
         let outcome = self.delete(&Selection::Ids(ids.to_vec()), audience, line).await?;
-        Ok(Erasing::start(&self.namespace, ids.to_vec(), outcome))
+        Ok(Erasing::start(&self.namespace, ids.to_vec(), audience.clone(), outcome))
     }
 }
 

@@ -10,7 +10,8 @@ use crate::{
     cpu::Errand,
     evict::{self, Evictor},
     namespace::Namespace,
-    open, renew,
+    open::{self, Opener},
+    renew,
     schedule::Schedule,
     slot::{Left, Slot, State, Unopened},
     tenant_counter::TenantCounters,
@@ -19,7 +20,7 @@ use crate::{
 use access::{Action, Grant, Manage};
 use journal::Storage;
 use kernel::{
-    Audience, AuditSink, Clock, Code, Entropy, Incarnation, NamespaceName, NamespaceSettings, NamespaceUuid, Retention,
+    Audience, AuditMark, AuditSink, Clock, Code, Entropy, Incarnation, NamespaceName, NamespaceSettings, NamespaceUuid,
     limits,
 };
 use segment::{Links, Spec};
@@ -204,29 +205,68 @@ impl Stores {
         namespace.totals_for(audience).await
     }
 
-    /// Sums over all namespaces of the grant's tenant, which `all` names. That is asked for, and each of them opened, the
-    /// first time only: after that the sums are kept, whether namespaces are open or not.
+    /// Whether the sums over a tenant's namespaces are known.
+    pub fn knows_tenant(&self, incarnation: Incarnation) -> bool {
+        self.shared.tenants.of(incarnation).is_complete()
+    }
+
+    /// Takes what the audit has recorded of all of a tenant's namespaces for what they hold, but for those that were open
+    /// since the start. From then on the sums are kept, whether namespaces are open or not.
+    pub fn learn_tenant(
+        &self,
+        incarnation: Incarnation,
+        recorded: impl IntoIterator<Item = (NamespaceUuid, Option<AuditMark>)>,
+    ) {
+        let counter = self.shared.tenants.of(incarnation);
+        for (namespace, mark) in recorded {
+            // Of one that nobody wrote to nothing is recorded.
+            let AuditMark { documents, bytes, commit, .. } = mark.unwrap_or_default();
+            counter.seed(namespace, Totals { documents, bytes, commit, ..Totals::default() });
+        }
+        counter.complete();
+    }
+
+    /// Sums over all namespaces of a tenant, as far as they are known.
+    pub fn tenant_totals(&self, incarnation: Incarnation) -> Totals {
+        self.shared.tenants.of(incarnation).totals()
+    }
+
+    /// The same over some of its namespaces.
+    pub fn totals_in(&self, incarnation: Incarnation, namespaces: &[NamespaceUuid]) -> Totals {
+        self.shared.tenants.of(incarnation).totals_of(namespaces)
+    }
+
+    /// Forgets what a tenant that is gone had stored.
+    pub fn forget_totals(&self, incarnation: Incarnation) {
+        self.shared.tenants.forget(incarnation);
+    }
+
+    /// Opens a namespace that was refused as rolled back, with the line that says who takes it as it is. Whether there
+    /// was anything to accept.
     ///
     /// # Errors
-    /// What keeps one of them closed.
-    pub async fn tenant_totals<A: Action>(
+    /// What keeps the namespace closed; that the line could not be written.
+    pub async fn accept_rollback(
         &self,
-        grant: &Grant<A>,
-        all: impl FnOnce() -> Vec<(NamespaceName, NamespaceSettings)>,
-    ) -> Result<Totals, Error> {
-        let counter = self.shared.tenants.of(grant.incarnation());
-        if !counter.is_complete() {
-            for (name, settings) in all() {
-                // To be open once is enough: then it is counted.
-                match self.totals(grant, &name, &settings, &Audience::Everything).await {
-                    // It was dropped meanwhile.
-                    Ok(_) | Err(Error::NotFound) => {}
-                    Err(error) => return Err(error),
-                }
-            }
-            counter.complete();
+        home: Arc<Home>,
+        settings: &NamespaceSettings,
+        line: Vec<u8>,
+    ) -> Result<bool, Error> {
+        let Some(incarnation) = home.incarnation() else { return Err(Error::NotFound) };
+        if self.closing.load(Ordering::Acquire) {
+            return Err(Error::Closing);
         }
-        Ok(counter.totals())
+        let slot = self.slots.place(home.uuid(), incarnation);
+        let opening = slot.opening().await;
+        if slot.current().is_some() {
+            return Ok(false);
+        }
+        let opener = Opener::new(incarnation, Errand::Open(incarnation), settings);
+        let opener = Opener { accepted: Some(line), ..opener };
+        let task = open_slot(self.shared.clone(), slot, home, opener, opening);
+        self.shared.config.tracker.spawn(task).await.map_err(|_| Error::Panicked)??;
+        self.shared.make_room();
+        Ok(true)
     }
 
     /// Closes the grant's namespace if it holds nothing, so that it opens with its new settings.
@@ -354,7 +394,7 @@ impl Stores {
         let slot = self.slots.place(home.uuid(), incarnation);
         let mut namespace = match slot.ready(&self.shared)? {
             Some(namespace) => namespace,
-            None => self.open(&slot, home.clone(), settings, errand(incarnation)).await?,
+            None => self.open(&slot, home.clone(), Opener::new(incarnation, errand(incarnation), settings)).await?,
         };
         if let Err(error) = namespace.prove().await {
             if !matches!(error, journal::Error::Stopped { .. }) {
@@ -363,19 +403,13 @@ impl Stores {
             // Somebody else wrote it. What is there now was read after this request came.
             namespace.fail();
             drop(namespace);
-            namespace = self.open(&slot, home, settings, errand(incarnation)).await?;
+            namespace = self.open(&slot, home, Opener::new(incarnation, errand(incarnation), settings)).await?;
         }
         namespace.used.store(self.ticks.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
         Ok((slot, namespace))
     }
 
-    async fn open(
-        &self,
-        slot: &Arc<Slot>,
-        home: Arc<Home>,
-        settings: &NamespaceSettings,
-        errand: Errand,
-    ) -> Result<Arc<Namespace>, Error> {
+    async fn open(&self, slot: &Arc<Slot>, home: Arc<Home>, opener: Opener) -> Result<Arc<Namespace>, Error> {
         let opening = slot.opening().await;
         if let Some(namespace) = slot.ready(&self.shared)? {
             return Ok(namespace);
@@ -385,19 +419,11 @@ impl Stores {
             return Err(Error::Passed(error));
         }
         // A task of its own: whoever asked may go, and the next finds it open.
-        let wanted = Wanted { spec: spec(settings), retention: settings.retention, errand };
-        let task = open_slot(self.shared.clone(), slot.clone(), home, wanted, opening);
+        let task = open_slot(self.shared.clone(), slot.clone(), home, opener, opening);
         let opened = self.shared.config.tracker.spawn(task).await.map_err(|_| Error::Panicked)??;
         self.shared.make_room();
         Ok(opened)
     }
-}
-
-/// With which settings a namespace is opened, and for whom.
-struct Wanted {
-    spec: Spec,
-    retention: Retention,
-    errand: Errand,
 }
 
 /// Opens a slot's namespace. Whoever used it before has gone when this begins.
@@ -405,14 +431,15 @@ async fn open_slot(
     shared: Arc<Shared>,
     slot: Arc<Slot>,
     home: Arc<Home>,
-    Wanted { spec, retention, errand }: Wanted,
+    opener: Opener,
     mut opening: OwnedMutexGuard<Left>,
 ) -> Result<Arc<Namespace>, Error> {
     let before = slot.take();
     if let Some(failed) = before {
         failed.shut().await;
     }
-    match open::open(shared.clone(), home, (slot.incarnation(), errand), spec, opening.take()).await {
+    let retention = opener.retention;
+    match open::open(shared.clone(), home, opener, opening.take()).await {
         Ok(namespace) => {
             namespace.set_retention(retention);
             slot.set(&shared.counters, State::Open(namespace.clone()));
@@ -478,6 +505,12 @@ impl Stores {
     /// Segments of the open namespace.
     pub(crate) fn parts_of(&self) -> usize {
         self.only().view().parts.len()
+    }
+}
+
+impl Opener {
+    fn new(incarnation: Incarnation, errand: Errand, settings: &NamespaceSettings) -> Self {
+        Self { incarnation, errand, spec: spec(settings), retention: settings.retention, accepted: None }
     }
 }
 

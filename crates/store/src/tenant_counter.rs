@@ -18,6 +18,11 @@ use std::{
 pub(crate) struct TenantCounters(Mutex<BTreeMap<Incarnation, Arc<TenantCounter>>>);
 
 impl TenantCounters {
+    /// A tenant is gone.
+    pub(crate) fn forget(&self, tenant: Incarnation) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&tenant);
+    }
+
     pub(crate) fn of(&self, tenant: Incarnation) -> Arc<TenantCounter> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(tenant).or_default().clone()
     }
@@ -83,6 +88,14 @@ impl TenantCounter {
         inner.set(namespace, totals);
     }
 
+    /// A namespace that was not open since the start is said to hold this.
+    pub(crate) fn seed(&self, namespace: NamespaceUuid, totals: Totals) {
+        let mut inner = self.lock();
+        if !inner.stored.contains_key(&namespace) {
+            inner.set(namespace, totals);
+        }
+    }
+
     /// A namespace is gone.
     pub(crate) fn remove(&self, namespace: NamespaceUuid) {
         self.lock().set(namespace, Totals::default());
@@ -102,6 +115,20 @@ impl TenantCounter {
     /// Sums of what is stored; `commit` unused.
     pub(crate) fn totals(&self) -> Totals {
         self.lock().sum
+    }
+
+    /// The same over some namespaces.
+    pub(crate) fn totals_of(&self, namespaces: &[NamespaceUuid]) -> Totals {
+        let inner = self.lock();
+        namespaces.iter().filter_map(|namespace| inner.stored.get(namespace)).fold(Totals::default(), |sum, one| {
+            Totals {
+                documents: sum.documents + one.documents,
+                passages: sum.passages + one.passages,
+                bytes: sum.bytes + one.bytes,
+                quarantined: sum.quarantined + one.quarantined,
+                ..sum
+            }
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -196,6 +223,20 @@ mod tests {
         assert!(counter.reserve(amount(1, 0)).is_ok(), "a deletion gives back");
         counter.remove(A);
         assert_eq!((counter.totals().documents, counter.totals().bytes), (3, 90));
+    }
+
+    #[test]
+    fn what_was_said_of_a_namespace_never_outweighs_what_was_seen() {
+        let counter = counter(10, 100);
+        let totals = |documents| Totals { documents, bytes: 2 * documents, ..Totals::default() };
+        counter.publish(A, totals(5), None);
+        counter.seed(A, totals(9));
+        counter.seed(B, totals(3));
+        assert_eq!((counter.totals().documents, counter.totals().bytes), (8, 16));
+        assert_eq!((counter.totals_of(&[A]).documents, counter.totals_of(&[B, A]).bytes), (5, 16));
+        assert!(counter.reserve(amount(3, 0)).is_err(), "and quotas count both");
+        counter.publish(B, totals(1), None);
+        assert_eq!(counter.totals().documents, 6);
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod model;
 mod paged;
 mod quotas;
 mod returning;
+mod rollback;
 mod rooms;
 mod shelf;
 mod steps;

@@ -255,10 +255,11 @@ pub(crate) async fn install(
     // The file that holds them inline is there as long as entries behind what is covered stand in it.
     let inline = old.iter().filter(|part| part.durable == Durable::Inline).filter_map(Part::dead_from).min();
     next.log.covered = earlier(next.log.covered, inline);
-    let body = manifest::write(&next, commit)?;
+    let body = manifest::write(&next, namespace.lines.at(commit)?)?;
     // What it covers may not be deleted.
     namespace.tidy.store(false, Ordering::Release);
     namespace.journal.checkpoint(&body, covers).await?;
+    namespace.lines.covered(commit);
     let alone = namespace.journal.last() == covers;
     shared.counters.written(body.len() as u64);
     shared.step("checkpoint");

@@ -83,8 +83,9 @@ async fn commit(namespace: &Arc<Namespace>, turn: &mut Seq, batch: VecDeque<Writ
             return if refused && namespace.journal.failed().is_none() { Ok(()) } else { Err(append_failed(&error)) };
         }
     };
+    let totals = view.totals();
     namespace.publish_write(view, reserved);
-    namespace.lines.push(lines);
+    namespace.lines.push(lines, totals);
     namespace.absorb_soon();
     for (reply, outcome) in done {
         let _asker_gone = reply.send(Ok(outcome));

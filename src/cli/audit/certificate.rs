@@ -30,11 +30,14 @@ pub(super) fn verify(file: &Path, note: &str, key: Option<&str>, remote: &Remote
         serde_json::from_str(text).with_context(|| format!("{}: what is signed is no JSON", file.display()))?;
     let list = |name: &str| stated[name].as_array().map_or(&[][..], Vec::as_slice);
     let canary = Some(&stated["canary"]).filter(|canary| canary.is_object());
-    let tried = list("attempts").iter().chain(list("sampled_objects")).chain(canary);
-    let failed = tried.filter(|a| a["refused"] != true).count();
+    let tried: Vec<&Value> = list("attempts").iter().chain(list("sampled_objects")).chain(canary).collect();
+    let failed = tried.iter().filter(|a| a["refused"] != true).count();
     let remains = list("remains").len();
-    let value =
-        json!({ "signed": true, "by": key.to_string(), "proven": failed == 0 && remains == 0, "stated": stated });
+    // Of what nobody tried there is the server's word, and no proof.
+    let proven = !tried.is_empty() && failed == 0 && remains == 0;
+    let value = json!({
+        "signed": true, "by": key.to_string(), "proven": proven, "tried": tried.len(), "stated": stated,
+    });
     remote.print(&value, people)?;
     if failed > 0 || remains > 0 {
         bail!(
@@ -81,6 +84,10 @@ fn people(value: &Value) -> String {
     list(&mut out, "what the providers did:", &stated["provider_receipts"], &|r| {
         format!("{} of {}: {}", text(&r["key"]), text(&r["provider"]), text(&r["said"]))
     });
+    if value["tried"] == 0 {
+        out.push_str("tried: nothing; what is stated is the server's word\n");
+    }
+    list(&mut out, "documents:", &stated["documents"], &text);
     list(&mut out, "tried:", &stated["attempts"], &|a| {
         let outcome = if a["refused"] == true { "refused" } else { "NOT REFUSED" };
         format!("{}: {outcome} ({})", text(&a["tried"]), text(&a["outcome"]))

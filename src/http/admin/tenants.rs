@@ -7,12 +7,12 @@ use crate::http::{
     reply::Reply,
     wire::{
         admin::{Tenant, TenantList, TenantNew, TenantPatch},
-        common::Started,
+        common::{Accepted, Started},
     },
 };
 use access::Operator;
 use axum::http::StatusCode;
-use kernel::Error;
+use kernel::{Error, NamespaceName};
 
 type Told<W> = Result<Reply<W>, Error>;
 
@@ -51,4 +51,10 @@ pub(in crate::http) async fn suspend(app: App, operator: Operator, call: Call<No
 pub(in crate::http) async fn resume(app: App, operator: Operator, call: Call<Nothing>) -> Told<Tenant> {
     let view = app.engine().resume_tenant(&operator, &tenant(&call)?).await?;
     Ok(Reply::operated(&operator, Tenant::from(view)))
+}
+
+pub(in crate::http) async fn accept_rollback(app: App, operator: Operator, call: Call<Nothing>) -> Told<Accepted> {
+    let namespace = NamespaceName::parse(call.path("ns")).map_err(|_| Error::not_found())?;
+    let accepted = app.engine().accept_rollback(&operator, &tenant(&call)?, &namespace).await?;
+    Ok(Reply::operated(&operator, Accepted { accepted }))
 }

@@ -14,8 +14,9 @@ use kernel::Error;
 
 type Told<W> = Result<Reply<W>, Error>;
 
-pub(in crate::http) async fn usage(app: App, operator: Operator, _call: Call<Nothing>) -> Told<UsageList> {
-    let tenants = app.engine().usage(&operator).await.into_iter().map(|(id, used)| TenantUsage {
+pub(in crate::http) async fn usage(app: App, operator: Operator, call: Call<Nothing>) -> Told<UsageList> {
+    let page = app.engine().usage(&operator, call.page()?).await;
+    let tenants = page.items.into_iter().map(|(id, used)| TenantUsage {
         tenant: id.as_str().to_owned(),
         requests: used.requests,
         searches: used.searches,
@@ -23,10 +24,11 @@ pub(in crate::http) async fn usage(app: App, operator: Operator, _call: Call<Not
         tokens: used.tokens,
         bytes_in: used.bytes_in,
     });
-    Ok(Reply::operated(&operator, UsageList { tenants: tenants.collect() }))
+    Ok(Reply::operated(&operator, UsageList { tenants: tenants.collect(), next: page.next }))
 }
 
 pub(in crate::http) async fn audit(app: App, operator: Operator, call: Call<Nothing>) -> Told<Event> {
-    let lines = app.engine().operator_audit(&operator, call.time("since")?, call.limit()?).await?;
-    Ok(Reply::operated_lines(&operator, lines.into_iter().map(Event)))
+    let (since, after) = (call.time("since")?, call.sequence("after")?);
+    let page = app.engine().operator_audit(&operator, since, after, call.limit()?).await?;
+    Ok(Reply::operated_lines(&operator, page))
 }

@@ -335,10 +335,13 @@ pub(crate) struct OperatorList {
     pub(crate) next: Option<String>,
 }
 
-/// Counters of all tenants.
+/// Counters of tenants, by name.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct UsageList {
     pub(crate) tenants: Vec<TenantUsage>,
+    /// Give it as `after` for what follows; absent at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) next: Option<String>,
 }
 
 /// What a tenant has done since it exists.

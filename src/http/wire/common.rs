@@ -191,6 +191,13 @@ pub(crate) struct Started {
     pub(crate) operation: String,
 }
 
+/// A namespace that an operator takes as it is.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Accepted {
+    /// Whether it was refused as rolled back before; false where there was nothing to accept.
+    pub(crate) accepted: bool,
+}
+
 /// Something is gone.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Deleted {
@@ -201,7 +208,7 @@ pub(crate) struct Deleted {
 /// One line of an audit, in OCSF's names.
 #[derive(Serialize, ToSchema)]
 #[schema(value_type = Object)]
-pub(crate) struct Event(pub(crate) serde_json::Value);
+pub(crate) struct Event(serde_json::Value);
 
 /// What a screen found: rule names and counts, never the text.
 #[derive(Serialize, ToSchema)]

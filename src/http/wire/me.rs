@@ -21,14 +21,17 @@ pub(crate) struct Whoami {
     limits: Limits,
 }
 
-/// What the tenant has and has done.
+/// What the tenant has and has done, as far as the key may know; over its namespaces, if it has some of its own.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Usage {
-    documents: u64,
-    /// As in namespaces: what the quota of bytes counts.
-    bytes: u64,
+    /// Documents that the key sees. Null for a key without `read_all` that may enter more than 16 namespaces.
+    documents: Option<u64>,
+    /// Bytes that count for the quota; null as above.
+    bytes: Option<u64>,
+    /// Namespaces that the key may enter.
     namespaces: u64,
-    requests: u64,
+    /// Requests of the tenant since it exists; null for a key without `read_all` or with namespaces of its own.
+    requests: Option<u64>,
 }
 
 /// The server's limits.

@@ -1,11 +1,18 @@
 //! A line is written member by member: whatever is in it, it is what sorting a parsed one gives.
 
 use super::*;
-use crate::{deed::Actor, verify::verify_lines};
+use crate::{
+    deed::{Actor, ApiKeyForm, RollbackForm},
+    verify::verify_lines,
+};
 use kernel::{Incarnation, SeededEntropy};
 use proptest::prelude::*;
 use std::sync::Arc;
 use vault::{LocalProvider, TenantKeys};
+
+fn mark(commit: u64) -> AuditMark {
+    AuditMark { commit: kernel::CommitNo(commit), digest: [7; 16], documents: commit, bytes: 5 }
+}
 
 fn home() -> Home {
     let entropy = Arc::new(SeededEntropy::new(3));
@@ -27,6 +34,12 @@ fn drafts() -> impl Strategy<Value = Vec<u8>> {
         |((operation, time, request, uid, counts), (trace, policy, failure, ns, tenant, route, d, p))| {
             let mut draft = Draft::bare("api_key", uid, operation, Timestamp::from_millis(time));
             (draft.request, draft.trace, draft.policy, draft.failure) = (request, trace, policy, failure);
+            if let Some(uid) = &draft.trace {
+                let (uid, scopes) = (uid.clone(), d.clone());
+                draft.api_key = Some(ApiKeyForm { id: uid.clone(), scopes, expires_at: Some(time) });
+                (draft.namespaces, draft.ended) = (d.clone(), Some(uid.clone()));
+                draft.rollback = Some(RollbackForm { log: uid, recorded: 3, found: 2 });
+            }
             (draft.namespace, draft.tenant, draft.route, draft.documents, draft.principals) = (ns, tenant, route, d, p);
             draft.counts = counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect();
             draft.encode()
@@ -38,7 +51,7 @@ proptest! {
     #[test]
     fn every_line_is_canonical_and_carries_its_own_fingerprint(draft in drafts(), commit in any::<Option<u64>>()) {
         let (home, draft) = (home(), Draft::decode(&draft).unwrap());
-        let commit = commit.map(|n| (NamespaceUuid::random(&SeededEntropy::new(9)), CommitNo(n)));
+        let commit = commit.map(|n| (NamespaceUuid::random(&SeededEntropy::new(9)), mark(n)));
         let (bytes, own) = write(&draft, &Place { home: &home, seq: 1, prev: GENESIS, commit });
         let line: Value = serde_json::from_slice(&bytes).unwrap();
         prop_assert_eq!(String::from_utf8(canonical(&line)), String::from_utf8(bytes.clone()));
@@ -71,7 +84,7 @@ proptest! {
             prop_assert!(last != Some(*count) || counted[name].as_u64() == Some(*count));
         }
         let place = &line["unmapped"]["commit"]["number"];
-        prop_assert_eq!(place.as_u64(), commit.map(|(_, number)| number.0));
+        prop_assert_eq!(place.as_u64(), commit.map(|(_, mark)| mark.commit.0));
     }
 }
 

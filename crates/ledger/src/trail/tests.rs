@@ -8,10 +8,11 @@ use access::{
 };
 use futures::TryStreamExt;
 use kernel::{
-    BoxFuture, Code, KeyId, ManualClock, NamespaceName, NamespaceUuid, OperatorName, Quotas, RequestId, Role, Scope,
-    SeededEntropy, limits,
+    BoxFuture, Code, DocumentId, KeyId, ManualClock, NamespaceName, NamespaceUuid, OperatorName, Principal, Quotas,
+    RequestId, Role, Scope, SeededEntropy, limits,
 };
 use object_store::{ObjectStore, memory::InMemory};
+use serde_json::Value;
 use std::sync::atomic::{AtomicBool, Ordering};
 use vault::{LocalProvider, PlaceKind, TenantKeys};
 
@@ -168,11 +169,15 @@ impl World {
         let deed =
             Deed::success().count("documents", 2).count("bytes_in", 100).documents(ids(&["canary-a", "canary-b"]));
         let line = trail.line(&grant, deed);
-        Absorbed { incarnation: grant.incarnation(), namespace, commit: CommitNo(commit), line }
+        Absorbed { incarnation: grant.incarnation(), namespace, mark: mark(commit), line }
     }
 
     async fn all(&self, trail: &Trail, tenant: usize) -> Vec<Value> {
-        trail.read(&self.grant(tenant), everything()).await.unwrap()
+        self.found(trail, tenant, everything()).await.unwrap().values().unwrap()
+    }
+
+    async fn found(&self, trail: &Trail, tenant: usize, reading: Reading) -> Result<AuditPage, kernel::Error> {
+        whole_page(trail.read(&self.grant(tenant), reading).await?).await
     }
 }
 
@@ -182,6 +187,10 @@ async fn end((trail, storage): (Trail, Storage)) {
     trail.0.shared.tracker.close();
     trail.0.shared.tracker.wait().await;
     storage.close().await;
+}
+
+fn mark(commit: u64) -> AuditMark {
+    AuditMark { commit: CommitNo(commit), digest: [commit as u8; 16], documents: 10 * commit, bytes: 100 * commit }
 }
 
 fn ids(names: &[&str]) -> Vec<DocumentId> {
@@ -264,7 +273,7 @@ async fn lines_are_found_by_time_document_and_principal() {
         (Reading { limit: 2, ..Reading::default() }, vec![1, 2]),
     ];
     for (reading, wanted) in cases {
-        let found = trail.read(&world.grant(0), reading.clone()).await.unwrap();
+        let found = world.found(&trail, 0, reading.clone()).await.unwrap().values().unwrap();
         let found: Vec<_> = found.iter().map(|line| line["record_integrity"]["sequence"].as_u64().unwrap()).collect();
         assert_eq!(found, wanted, "{reading:?}");
     }
@@ -361,7 +370,7 @@ async fn full_chunks_move_out_of_the_log() {
     assert_eq!(names.filter(|name| name.starts_with("seg-")).count(), 1);
     for name in ["canary-0", "canary-4795"] {
         let document = Some(DocumentId::parse(name).unwrap());
-        assert_eq!(trail.read(&world.grant(0), Reading { document, ..everything() }).await.unwrap().len(), 1);
+        assert_eq!(world.found(&trail, 0, Reading { document, ..everything() }).await.unwrap().lines.len(), 1);
     }
     trail.seal(world.grant::<Search>(0), searched("one more"), ()).await.into_body();
     assert_eq!(verify_lines(&world.all(&trail, 0).await).unwrap().lines, total as u64 + 1);
@@ -407,7 +416,7 @@ async fn reads_go_on_while_nothing_can_be_written_and_the_gap_is_told() {
     }
     let refused = trail.seal_durable(world.grant::<Search>(0), searched("x"), "secret").await;
     drop(refused.unwrap_err());
-    assert_eq!(trail.read(&world.grant(0), everything()).await.unwrap_err().code, Code::KeyUnavailable);
+    assert_eq!(world.found(&trail, 0, everything()).await.unwrap_err().code, Code::KeyUnavailable);
     world.switch_off(false);
     world.clock.advance(2 * limits::AUDIT_RETRY_WAIT);
     trail.seal(world.grant::<Search>(0), searched("x"), ()).await.into_body();
@@ -433,7 +442,9 @@ async fn operators_acts_are_durable_before_their_effect() {
     trail.operator_act(&world.operator(), "tenant.suspend", Some(&alpha)).await.unwrap();
     end((trail, storage)).await;
     let (trail, storage) = world.trail().await;
-    let acts = trail.operator_acts(&world.operator(), None, 10).await.unwrap();
+    let reading = Reading { limit: 10, ..Reading::default() };
+    let acts = whole_page(trail.operator_acts(&world.operator(), reading).await.unwrap()).await.unwrap();
+    let acts = acts.values().unwrap();
     assert_eq!(operations(&acts), ["tenant.create", "tenant.suspend"]);
     assert_eq!(acts[0]["actor"]["user"]["uid"], "olga");
     assert_eq!(acts[0]["unmapped"]["tenant"], "alpha");
@@ -505,11 +516,12 @@ async fn a_released_chain_is_closed_when_nobody_is_at_it() {
     trail.seal(world.grant::<Search>(0), searched("y"), ()).await.into_body();
     let holders = || Arc::strong_count(&world.parts.homes[0]);
     let rest = holders();
-    let pages = trail.chain(incarnation).pages().await.unwrap();
+    let pages = trail.chain(incarnation).read(everything()).await.unwrap();
     assert!(!trail.release(incarnation).await, "a reader has its log");
     drop(pages);
     assert!(trail.release(incarnation).await);
     assert_eq!((trail.open_chains(), trail.usage_of(other).searches), (1, 1), "only this one");
+    assert_eq!(trail.known_usage(other).map(|usage| usage.searches), Some(1), "it was opened once");
     assert_eq!(trail.usage_of(incarnation).searches, 2, "what waited is written, and known");
     assert!(holders() < rest, "its keys are let go");
 
@@ -534,10 +546,176 @@ async fn a_chain_that_was_ended_refuses_until_it_is_forgotten() {
     trail.end(incarnation).await;
     let refused = trail.seal_durable(world.grant::<Search>(0), searched("y"), "secret").await;
     drop(refused.unwrap_err());
-    assert!(trail.read(&world.grant(0), everything()).await.is_err());
+    assert!(world.found(&trail, 0, everything()).await.is_err());
     assert_eq!(trail.open_chains(), 0);
     trail.forget(incarnation).await;
     assert_eq!(world.all(&trail, 0).await.len(), 1, "one that could not be erased goes on");
+    end((trail, storage)).await;
+}
+
+/// Files of a namespace were put back: its next commit has a number that is taken.
+#[tokio::test]
+async fn a_commit_number_that_comes_with_other_content_is_refused_and_told() {
+    let world = World::new();
+    let namespace = NamespaceUuid::random(&*world.entropy);
+    let elsewhere = NamespaceUuid::random(&*world.entropy);
+    let incarnation = world.parts.keys[0].incarnation;
+    let parts = world.trail().await;
+    let sink = parts.0.sink();
+    assert_eq!(sink.recorded(incarnation, namespace).await.unwrap(), None);
+    for commit in [1, 2] {
+        sink.absorb(world.absorbed(&parts.0, namespace, commit)).await.unwrap();
+    }
+    let other =
+        || Absorbed { mark: AuditMark { digest: [9; 16], ..mark(2) }, ..world.absorbed(&parts.0, namespace, 2) };
+    for _ in 0..2 {
+        assert_eq!(sink.absorb(other()).await.unwrap_err().code, Code::RolledBack);
+    }
+    let at_once = [other(), world.absorbed(&parts.0, elsewhere, 1)].map(|line| sink.absorb(line));
+    let [refused, taken] = futures::future::join_all(at_once).await.try_into().unwrap();
+    assert_eq!(refused.unwrap_err().code, Code::RolledBack);
+    taken.unwrap();
+    assert_eq!(world.all(&parts.0, 0).await.len(), 3, "the same again is no news, another is in no line");
+    let rollback = parts.0.untold_rollback().unwrap();
+    assert_eq!((rollback.namespace, rollback.recorded, rollback.found), (namespace, CommitNo(2), CommitNo(2)));
+    let alpha = TenantId::parse("alpha").unwrap();
+    parts.0.tell_rollback(rollback, Some(&alpha)).await.unwrap();
+    assert_eq!((parts.0.untold_rollback(), parts.0.rollbacks()), (None, 1), "told once");
+    let reading = Reading { limit: 10, ..Reading::default() };
+    let acts = whole_page(parts.0.operator_acts(&world.operator(), reading).await.unwrap()).await.unwrap();
+    let act = acts.values().unwrap().pop().unwrap();
+    assert_eq!((act["status_code"].as_str(), act["unmapped"]["tenant"].as_str()), (Some("rolled_back"), Some("alpha")));
+    assert_eq!(act["unmapped"]["rollback"]["log"], namespace.to_string());
+
+    // An operator takes it as it is: as of an older commit, and its lines come again.
+    let name = NamespaceName::parse("canary-handbook").unwrap();
+    let line = parts.0.accepting(&world.operator(), &name);
+    let accepted = AuditMark { digest: [7; 16], ..mark(1) };
+    sink.absorb(Absorbed { incarnation, namespace, mark: accepted, line }).await.unwrap();
+    assert_eq!((sink.recorded(incarnation, namespace).await.unwrap(), parts.0.rollbacks()), (Some(accepted), 0));
+    sink.absorb(other()).await.unwrap();
+    drop(sink);
+    end(parts).await;
+    let parts = world.trail().await;
+    let recorded = parts.0.recorded(incarnation, &[elsewhere, namespace]).await.unwrap();
+    assert_eq!(
+        recorded,
+        [Some(mark(1)), Some(AuditMark { digest: [9; 16], ..mark(2) })],
+        "and so it stands on the disk"
+    );
+    let lines = world.all(&parts.0, 0).await;
+    assert_eq!(operations(&lines)[3..], ["namespace.accept_rollback", "document.upsert"]);
+    verify_lines(&lines).unwrap();
+    end(parts).await;
+}
+
+#[tokio::test]
+async fn of_a_deleted_namespace_nothing_is_kept() {
+    let world = World::new();
+    let namespace = NamespaceUuid::random(&*world.entropy);
+    let incarnation = world.parts.keys[0].incarnation;
+    let parts = world.trail().await;
+    parts.0.sink().absorb(world.absorbed(&parts.0, namespace, 1)).await.unwrap();
+    let grant = world.grant::<Search>(0);
+    parts.0.seal_durable(grant, Deed::success().ended(namespace), ()).await.unwrap().into_body();
+    assert_eq!(parts.0.recorded(incarnation, &[namespace]).await.unwrap(), [None]);
+    end(parts).await;
+    let parts = world.trail().await;
+    assert_eq!(parts.0.recorded(incarnation, &[namespace]).await.unwrap(), [None]);
+    end(parts).await;
+}
+
+#[tokio::test]
+async fn an_audit_is_read_page_by_page_and_chunks_outside_the_time_are_not_opened() {
+    let world = World::new();
+    let (trail, storage) = world.trail().await;
+    let total = 2 * limits::AUDIT_CHUNK_LINES as u64 + 50;
+    let begun = world.clock.now();
+    for i in 0..total {
+        trail.seal(world.grant::<Search>(0), searched(&format!("canary-{i}")), ()).await.into_body();
+        world.clock.advance(std::time::Duration::from_secs(1));
+    }
+    let (mut seen, mut after) = (Vec::new(), Some(0));
+    while let Some(from) = after {
+        let page = world.found(&trail, 0, Reading { after: Some(from), limit: 1_000, ..everything() }).await.unwrap();
+        assert_eq!((page.head.lines, page.lines.len()), (total, 1_000.min((total - from) as usize)));
+        seen.extend(page.values().unwrap());
+        after = page.next;
+    }
+    assert_eq!(verify_lines(&seen).unwrap().lines, total);
+    let opened = async |reading: Reading| {
+        let mut reader = trail.read(&world.grant(0), reading).await.unwrap();
+        let mut pieces = 0;
+        while let Some(piece) = reader.next().await.unwrap() {
+            pieces += 1;
+            reader.take(piece.read().unwrap());
+        }
+        (pieces, reader.finish().lines.len())
+    };
+    let second = |n: u64| Some(begun.plus(std::time::Duration::from_secs(n)));
+    assert_eq!(opened(Reading { limit: 3, ..everything() }).await, (1, 3), "no more than the page needs");
+    assert_eq!(opened(Reading { since: second(5_000), until: second(5_010), ..everything() }).await, (2, 10));
+    assert_eq!(opened(Reading { after: Some(total - 10), ..everything() }).await, (1, 10), "it is in memory");
+    assert_eq!(opened(Reading { until: second(10), ..everything() }).await, (2, 10));
+    let unknown = Some(DocumentId::parse("nothing").unwrap());
+    assert_eq!(opened(Reading { document: unknown, ..everything() }).await, (3, 0));
+    end((trail, storage)).await;
+}
+
+/// Lines of deep searches are long: a page ends before its limit of lines, and the next goes on there.
+#[tokio::test]
+async fn a_page_is_bounded_in_bytes() {
+    let world = World::new();
+    let (trail, storage) = world.trail().await;
+    let documents: Vec<DocumentId> = (0..10_000).map(|n| DocumentId::parse(&format!("d{n}")).unwrap()).collect();
+    for _ in 0..20 {
+        trail.seal(world.grant::<Search>(0), Deed::success().documents(documents.clone()), ()).await.into_body();
+    }
+    let (mut sizes, mut after) = (Vec::new(), Some(0));
+    while let Some(from) = after {
+        let page = world.found(&trail, 0, Reading { after: Some(from), limit: 1_000, ..everything() }).await.unwrap();
+        let bytes: usize = page.lines.iter().map(|line| line.len()).sum();
+        assert!(bytes <= limits::AUDIT_PAGE_BYTES_MAX, "{bytes}");
+        sizes.push(page.lines.len());
+        after = page.next;
+    }
+    assert!(sizes.len() > 1 && sizes.iter().sum::<usize>() == 20, "{sizes:?}");
+    end((trail, storage)).await;
+}
+
+#[tokio::test]
+async fn a_tenant_reads_of_its_keys_in_its_own_audit() {
+    let world = World::new();
+    let (trail, storage) = world.trail().await;
+    let incarnation = world.parts.keys[0].incarnation;
+    let principal = Principal::parse("user:canary-alice").unwrap();
+    let key = ApiKeyDeed {
+        id: world.parts.keys[1].id.clone(),
+        scopes: vec![Scope::ReadAll, Scope::Search],
+        principals: vec![principal.clone()],
+        namespaces: vec![NamespaceName::parse("canary-handbook").unwrap()],
+        expires_at: Some(Timestamp::from_millis(0)),
+    };
+    trail.tenant_act(&world.operator(), "api_key.create", incarnation, Some(&key)).await.unwrap();
+    trail.tenant_act_later(&world.operator(), "api_key.revoke", incarnation, Some(&key)).await;
+    trail.seal(world.grant::<Search>(0), searched("x"), ()).await.into_body();
+    let lines = world.all(&trail, 0).await;
+    assert_eq!(operations(&lines), ["api_key.create", "api_key.revoke", "search"]);
+    for line in &lines[..2] {
+        let told = &line["unmapped"]["api_key"];
+        assert_eq!(
+            (told["uid"].as_str(), &told["scopes"]),
+            (Some(key.id.as_str()), &serde_json::json!(["read_all", "search"]))
+        );
+        assert_eq!(told["expires_dt"], "1970-01-01T00:00:00.000Z");
+        assert_eq!(line["unmapped"]["namespaces"][0], lines[2]["unmapped"]["namespace"], "as in the lines of its use");
+        assert_eq!(line["actor"]["user"]["uid"], "olga");
+    }
+    let found = world.found(&trail, 0, Reading { principal: Some(principal), ..everything() }).await.unwrap();
+    assert_eq!(found.lines.len(), 3, "whoever reads as somebody is found by it");
+    assert!(!serde_json::to_string(&lines).unwrap().contains("canary"));
+    assert_eq!(trail.usage_of(incarnation).requests, 1, "what operators do is no use of the tenant's");
+    verify_lines(&lines).unwrap();
     end((trail, storage)).await;
 }
 
@@ -594,7 +772,7 @@ async fn a_reader_that_goes_away_breaks_no_chain() {
         trail.seal(world.grant::<Search>(0), searched("canary-1"), ()).await.into_body();
         {
             let grant = world.grant(0);
-            let mut read = std::pin::pin!(trail.read(&grant, everything()));
+            let mut read = std::pin::pin!(async { whole_page(trail.read(&grant, everything()).await?).await });
             for _ in 0..polls {
                 if futures::poll!(&mut read).is_ready() {
                     break;

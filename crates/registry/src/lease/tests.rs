@@ -15,8 +15,11 @@ fn at(seconds: u64) -> u64 {
     1_000_000 + seconds * 1_000
 }
 
-fn say(lease: &Lease, asked: u64, now: u64, trouble: Option<KeyTrouble>) -> Option<Turn> {
-    lease.answered(at(asked), trouble, at(now), Timestamp::default())
+/// What stands between the tenant and its keys after that answer.
+fn say(lease: &Lease, asked: u64, now: u64, trouble: Option<KeyTrouble>) -> Option<KeyTrouble> {
+    lease.answered((asked, at(asked)), trouble, at(now), Timestamp::default());
+    assert_eq!(lease.said().map(|(_, question)| question), lease.trouble().map(|_| asked));
+    lease.trouble().map(|(why, _)| why)
 }
 
 #[test]
@@ -38,21 +41,21 @@ fn a_lease_counts_from_when_the_question_was_asked() {
 #[test]
 fn a_no_ends_unwrapping_at_once_and_serving_with_the_lease() {
     let (config, lease) = (config(), Lease::new(true, at(0)));
-    assert_eq!(say(&lease, 15, 16, Some(DENIED)), Some(Turn::Lost(DENIED)));
+    assert_eq!(say(&lease, 15, 16, Some(DENIED)), Some(DENIED));
     assert!(!lease.may_unwrap() && lease.lives(&config, at(44)) && !lease.lives(&config, at(45)));
-    assert_eq!(say(&lease, 20, 21, Some(DENIED)), None, "told once");
-    assert_eq!(say(&lease, 30, 31, None), Some(Turn::Restored));
+    assert_eq!(say(&lease, 20, 21, Some(DENIED)), Some(DENIED));
+    assert_eq!(say(&lease, 30, 31, None), None);
     assert!(lease.may_unwrap() && lease.lives(&config, at(74)));
 }
 
 #[test]
 fn silence_is_ridden_out_for_longer_but_not_behind_a_no() {
     let (config, lease) = (config(), Lease::new(true, at(0)));
-    assert_eq!(say(&lease, 15, 20, Some(OUTAGE)), Some(Turn::Lost(OUTAGE)));
+    assert_eq!(say(&lease, 15, 20, Some(OUTAGE)), Some(OUTAGE));
     assert!(lease.may_unwrap() && lease.lives(&config, at(299)) && !lease.lives(&config, at(300)));
-    assert_eq!(say(&lease, 100, 101, Some(DENIED)), Some(Turn::Lost(DENIED)));
+    assert_eq!(say(&lease, 100, 101, Some(DENIED)), Some(DENIED));
     assert!(!lease.lives(&config, at(101)), "the lease of the last yes has ended long ago");
-    assert_eq!(say(&lease, 103, 108, Some(OUTAGE)), None);
+    assert_eq!(say(&lease, 103, 108, Some(OUTAGE)), Some(DENIED));
     assert!(!lease.lives(&config, at(108)) && !lease.may_unwrap(), "who said no has said no");
 }
 

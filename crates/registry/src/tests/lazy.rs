@@ -32,7 +32,8 @@ async fn a_start_opens_no_tenant_and_a_stranger_opens_none_either() {
 
     assert!(start.admit::<Search>(&key, "n").await.is_ok());
     assert_eq!(start.registry.stats().open, 1);
-    let record = start.registry.namespace(start.registry.lives(&start.operator)[0].1, &name("n"));
+    let record =
+        start.registry.namespace(start.registry.lives_after(&start.operator, None, usize::MAX)[0].1, &name("n"));
     assert_eq!(record.unwrap().settings, NamespaceSettings::default());
 }
 
@@ -113,7 +114,29 @@ async fn idle_tenants_are_closed_for_memory_and_open_again_while_held_ones_stay(
     let start = site.start().await;
     let grant = start.admit::<Search>(&a_key, "second").await.unwrap();
     assert!(Home::enter(&grant, &*start.registry.directory()).is_ok());
-    assert_eq!(start.registry.all_namespaces(&grant).len(), 2);
+    assert_eq!(start.registry.namespace_count(grant.incarnation()), 2);
+}
+
+/// Each open directory that was written holds its log file open.
+#[tokio::test]
+async fn no_more_tenants_stay_open_than_files_allow() {
+    let mut site = Site::new();
+    let start = site.start().await;
+    let mut keys = Vec::new();
+    for name in ["a", "b", "c", "d"] {
+        let id = start.tenant(name).await;
+        let key = start.key(&id).await;
+        start.namespace(&key, "n").await;
+        keys.push(key);
+    }
+    start.registry.bound_open(2);
+    start.registry.inner.seats.evict().await;
+    assert_eq!(start.registry.stats().open, 2);
+    for key in &keys {
+        assert!(start.admit::<Search>(key, "n").await.is_ok(), "a closed one opens again");
+        start.settled().await;
+        assert!(start.registry.stats().open <= 2, "the opening closes another");
+    }
 }
 
 #[tokio::test]

@@ -9,9 +9,9 @@ use access::{
 use intake::{Body, Profile, RawDocument, Verdict};
 use journal::Storage;
 use kernel::{
-    Absorbed, Audience, AuditSink, BoxFuture, Chunking, Clock, Distance, DocumentId, Embedding, Entropy, Incarnation,
-    KeyId, NamespaceName, NamespaceSettings, NamespaceUuid, OsEntropy, Pseudonymiser, Quotas, RequestId, Scope,
-    Screening, SeededEntropy, SystemClock, TenantId, Untrusted,
+    Absorbed, Audience, AuditMark, AuditSink, BoxFuture, Chunking, Clock, CommitNo, Distance, DocumentId, Embedding,
+    Entropy, Incarnation, KeyId, NamespaceName, NamespaceSettings, NamespaceUuid, OsEntropy, Pseudonymiser, Quotas,
+    RequestId, Scope, Screening, SeededEntropy, SystemClock, TenantId, Untrusted,
 };
 use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
 use store::{OnConflict, Room, Stores, StoresConfig, Upsert};
@@ -69,6 +69,12 @@ impl AuditSink for Forgets {
     fn absorb(&self, _: Absorbed) -> BoxFuture<'_, Result<(), kernel::Error>> {
         Box::pin(async { Ok(()) })
     }
+
+    fn recorded(&self, _: Incarnation, _: NamespaceUuid) -> BoxFuture<'_, Result<Option<AuditMark>, kernel::Error>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    fn rolled_back(&self, _: Incarnation, _: NamespaceUuid, _: AuditMark, _: CommitNo) {}
 }
 
 struct Counted;

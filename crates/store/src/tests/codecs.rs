@@ -11,7 +11,7 @@ use crate::{
     view::View,
 };
 use journal::ObjectRef;
-use kernel::{CommitNo, Distance, KeyEpoch, ObjectUuid, Timestamp};
+use kernel::{AuditMark, CommitNo, Distance, KeyEpoch, ObjectUuid, Timestamp};
 use roaring::RoaringBitmap;
 use segment::{Segment, Spec};
 use std::sync::Arc;
@@ -53,7 +53,7 @@ fn a_manifest() -> Vec<u8> {
     let memory = Part::new(segment, RoaringBitmap::new(), Durable::Log);
     let log = LogDeaths { cut: Some(Timestamp::from_millis(7)), ..LogDeaths::default() };
     let view = View { spec: SPEC, commit: CommitNo(9), log, parts: vec![sealed, inline, memory] };
-    manifest::write(&view, CommitNo(8)).unwrap().to_vec()
+    manifest::write(&view, AuditMark { commit: CommitNo(8), digest: [5; 16], ..AuditMark::default() }).unwrap().to_vec()
 }
 
 #[test]

@@ -5,6 +5,8 @@ use crate::{Selection, cost};
 use access::{Delete, Ingest, Search};
 use kernel::{Audience, Field, Filter, cost::RunOn};
 
+const HOME: (&str, &str) = NAMESPACES[0];
+
 /// A filter that has to look at all of every id.
 fn all_of_every_id() -> Selection {
     Selection::Filter(Filter::Not(Box::new(Filter::Match(Field::Id, vec!["nothing".to_owned()]))))

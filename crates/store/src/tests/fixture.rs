@@ -8,9 +8,9 @@ use access::{
 use intake::{Admitted, Body, Profile, RawDocument, Verdict};
 use journal::Storage;
 use kernel::{
-    Absorbed, AttrValue, AuditSink, BoxFuture, Chunking, Clock, CommitNo, DocumentId, Embedding, Entropy, Incarnation,
-    KeyId, ManualClock, NamespaceName, NamespaceSettings, NamespaceUuid, Principal, Pseudonymiser, Quotas, ReadAt,
-    RequestId, Scalar, Scope, Screening, SeededEntropy, TenantId, Timestamp, Untrusted,
+    Absorbed, AttrValue, AuditMark, AuditSink, BoxFuture, Chunking, Clock, CommitNo, DocumentId, Embedding, Entropy,
+    Incarnation, KeyId, ManualClock, NamespaceName, NamespaceSettings, NamespaceUuid, Principal, Pseudonymiser, Quotas,
+    ReadAt, RequestId, Scalar, Scope, Screening, SeededEntropy, TenantId, Timestamp, Untrusted,
 };
 use std::{
     collections::{BTreeMap, HashMap},
@@ -62,10 +62,16 @@ impl Credentials for Keys {
     }
 }
 
+/// With this a line begins that accepts a namespace as it is.
+pub(crate) const ACCEPTED: &[u8] = b"accepted";
+
 /// Keeps one line a commit, as the ledger does.
 #[derive(Default)]
 pub(crate) struct Chain {
     pub(crate) lines: Mutex<BTreeMap<(NamespaceUuid, CommitNo), Vec<u8>>>,
+    pub(crate) marks: Mutex<HashMap<NamespaceUuid, AuditMark>>,
+    /// Recorded and found commits of namespaces that were refused.
+    pub(crate) alarms: Mutex<Vec<(CommitNo, CommitNo)>>,
     pub(crate) refuses: AtomicBool,
     pub(crate) calls: AtomicUsize,
 }
@@ -77,10 +83,35 @@ impl AuditSink for Chain {
             if self.refuses.load(Ordering::SeqCst) {
                 return Err(kernel::Error::internal("the chain refuses"));
             }
-            let before = self.lines.lock().unwrap().insert((from.namespace, from.commit), from.line.clone());
-            assert!(before.is_none_or(|line| line == from.line), "one commit, two lines");
+            let accepts = from.line.starts_with(ACCEPTED);
+            if !accepts {
+                let before = self.lines.lock().unwrap().insert((from.namespace, from.mark.commit), from.line.clone());
+                assert!(before.is_none_or(|line| line == from.line), "one commit, two lines");
+            }
+            let mut marks = self.marks.lock().unwrap();
+            let mark = marks.entry(from.namespace).or_insert(from.mark);
+            if accepts || mark.commit <= from.mark.commit {
+                *mark = from.mark;
+            }
             Ok(())
         })
+    }
+
+    fn recorded(
+        &self,
+        _: Incarnation,
+        namespace: NamespaceUuid,
+    ) -> BoxFuture<'_, Result<Option<AuditMark>, kernel::Error>> {
+        Box::pin(async move {
+            match self.refuses.load(Ordering::SeqCst) {
+                true => Err(kernel::Error::internal("the chain refuses")),
+                false => Ok(self.marks.lock().unwrap().get(&namespace).copied()),
+            }
+        })
+    }
+
+    fn rolled_back(&self, _: Incarnation, _: NamespaceUuid, recorded: AuditMark, found: CommitNo) {
+        self.alarms.lock().unwrap().push((recorded.commit, found));
     }
 }
 

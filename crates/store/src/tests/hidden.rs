@@ -9,8 +9,8 @@ use crate::{
 use access::{Delete, Ingest, Manage, Patch, Read, Review, Search};
 use intake::{RawPatch, ScreenedPatch, screen_patch};
 use kernel::{
-    AttrValue, Audience, Clock, CommitNo, Comparison, DocumentId, Field, Filter, Principal, ReadersRule, Retention,
-    Scalar, Screening, Status, Timestamp,
+    AttrValue, Audience, Clock, CommitNo, Comparison, DocumentId, Field, Filter, Number, Principal, ReadersRule,
+    Retention, Scalar, Screening, Status, Timestamp,
 };
 use proptest::prelude::*;
 use std::{fmt::Write, time::Duration};
@@ -95,11 +95,11 @@ fn names(ids: &[u8]) -> Vec<DocumentId> {
 }
 
 fn year(year: u8) -> Filter {
-    Filter::In(Field::Attribute("year".to_owned()), vec![Scalar::Num(f64::from(year))])
+    Filter::In(Field::Attribute("year".to_owned()), vec![Scalar::Num(Number::from(i64::from(year)))])
 }
 
 fn patch(year: u8, expires_at: Option<Option<Timestamp>>) -> ScreenedPatch {
-    let attributes = [("year".to_owned(), Some(AttrValue::One(Scalar::Num(f64::from(year)))))].into();
+    let attributes = [("year".to_owned(), Some(AttrValue::One(Scalar::Num(Number::from(i64::from(year))))))].into();
     screen_patch(RawPatch { attributes, expires_at, ..RawPatch::default() }, &Screening::default()).unwrap()
 }
 
@@ -193,9 +193,11 @@ async fn answers(world: &World, who: &Audience) -> String {
             }
         }
         let eligible = snapshot.eligible(who, filter.as_ref(), &[Status::Indexed], now).unwrap();
-        for question in ["harbour", "granite ledger", "cop*", "\"quiet quiet\"", "\"harbour granite\" copper"] {
+        for question in
+            ["harbour", "granite ledger", "cop*", "\"quiet quiet\"", "\"harbour granite\" copper", "+\"quiet quiet\""]
+        {
             let eligible = snapshot.eligible(who, filter.as_ref(), &[Status::Indexed], now).unwrap();
-            let (query, eligible) = snapshot.ask(question, eligible).unwrap();
+            let (query, eligible, _) = snapshot.ask(question, false, eligible).unwrap();
             let stats = snapshot.text_stats(&query, &eligible).unwrap();
             let held = snapshot.text_held(&query, &stats, &eligible).unwrap();
             let hits = snapshot.text(&query, &eligible, 10).unwrap();
@@ -425,7 +427,7 @@ async fn what_is_held_back_is_withheld_from_lists_and_filters() {
         assert_eq!(total as usize, documents.len());
         documents.iter().map(|document| document.id.as_str().to_owned()).collect::<Vec<_>>()
     };
-    let gt = Filter::Number(Field::Attribute("year".to_owned()), Comparison::Gt, 0.0);
+    let gt = Filter::Number(Field::Attribute("year".to_owned()), Comparison::Gt, Number::from(0_i64));
     let not = |filter: Filter| Filter::Not(Box::new(filter));
     for filter in [year(1), gt, Filter::Exists(Field::Attribute("year".to_owned()))] {
         assert_eq!(ids(Some(filter.clone()), Quarantine::Shown), ["held", "open"]);

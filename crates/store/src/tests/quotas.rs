@@ -1,7 +1,7 @@
 //! Quotas: decided where writes are, also those that come at the same moment, whatever they do and wherever they go.
 
 use super::fixture::{Draft, NAMESPACES, ROOMY, World, id, line, settings};
-use crate::{Error, Selection, part::Part, view::View, working::Working};
+use crate::{Error, Quarantine, Selection, part::Part, view::View, working::Working};
 use access::{Delete, Ingest, Patch, Search};
 use intake::{RawPatch, screen_patch};
 use kernel::{
@@ -34,13 +34,16 @@ async fn writes_of_one_moment_do_not_pass_a_quota_together() {
     world.stores.allow(life(&world, DOCS), documents(10));
     let writes = (0..30).map(|n| {
         let draft = Draft::new(&format!("d{n}"), "some words").upsert();
-        rooms[n % 2].append(vec![draft], line())
+        rooms[n % 2].append(vec![draft], &Audience::Everything, line())
     });
     let outcomes = futures::future::join_all(writes).await;
     assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 10);
     assert!(outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).all(|error| is_over(error, "documents")));
     assert_eq!(rooms.iter().map(|room| room.totals().documents).sum::<u64>(), 10);
-    assert!(neighbour.append(vec![Draft::new("n", "words").upsert()], line()).await.is_ok(), "another tenant's room");
+    assert!(
+        neighbour.append(vec![Draft::new("n", "words").upsert()], &Audience::Everything, line()).await.is_ok(),
+        "another tenant's room"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -48,16 +51,17 @@ async fn what_a_quota_refuses_names_it_and_changes_nothing() {
     let world = World::new(ROOMY).await;
     let room = world.enter::<Ingest>(DOCS).await;
     let first: Vec<_> = ["a", "b"].map(|name| Draft::new(name, "some words").upsert()).into();
-    room.append(first, line()).await.unwrap();
+    room.append(first, &Audience::Everything, line()).await.unwrap();
     world.stores.allow(life(&world, DOCS), documents(3));
     let before = room.totals();
     let three = ["a", "c", "d"].map(|name| Draft::new(name, "other words").upsert());
-    let refused = kernel::Error::from(room.append(three.into(), line()).await.unwrap_err());
+    let refused = kernel::Error::from(room.append(three.into(), &Audience::Everything, line()).await.unwrap_err());
     assert_eq!((refused.code, refused.param.as_deref()), (kernel::Code::QuotaExceeded, Some("quotas.documents")));
     assert!(refused.message.contains("2 of 3") && refused.message.contains("adds 2"), "{refused}");
     assert_eq!(room.totals(), before);
     let snapshot = world.enter::<Search>(DOCS).await.snapshot(None).await.unwrap();
-    let kept = snapshot.get(&id("a"), &Audience::Everything, false, world.clock.now()).unwrap().unwrap();
+    let kept =
+        snapshot.get(&id("a"), &Audience::Everything, false, Quarantine::Shown, world.clock.now()).unwrap().unwrap();
     assert_eq!(kept.text.expose(), "some words", "also what would have been overwritten");
 }
 
@@ -66,7 +70,8 @@ async fn an_overwrite_counts_the_difference_and_a_deletion_gives_back() {
     let world = World::new(ROOMY).await;
     let room = world.enter::<Ingest>(DOCS).await;
     let delete = world.enter::<Delete>(DOCS).await;
-    let write = |name: &str, text: &str| room.append(vec![Draft::new(name, text).upsert()], line());
+    let write =
+        |name: &str, text: &str| room.append(vec![Draft::new(name, text).upsert()], &Audience::Everything, line());
     write("a", &"word ".repeat(100)).await.unwrap();
     let full = Quotas { documents: Some(1), bytes: Some(room.totals().bytes), ..Quotas::default() };
     world.stores.allow(life(&world, DOCS), full);
@@ -85,7 +90,7 @@ async fn a_patch_may_not_grow_past_the_quota() {
     let world = World::new(ROOMY).await;
     let room = world.enter::<Ingest>(DOCS).await;
     let patching = world.enter::<Patch>(DOCS).await;
-    room.append(vec![Draft::new("a", "words").upsert()], line()).await.unwrap();
+    room.append(vec![Draft::new("a", "words").upsert()], &Audience::Everything, line()).await.unwrap();
     let before = room.totals();
     world.stores.allow(life(&world, DOCS), Quotas { bytes: Some(before.bytes + 1_000), ..Quotas::default() });
     let which = Selection::Ids(vec![id("a")]);
@@ -106,23 +111,37 @@ async fn what_is_stored_is_known_after_a_restart_and_while_namespaces_are_closed
     let mut world = World::new(ROOMY).await;
     for at in [DOCS, MAIL] {
         let room = world.enter::<Ingest>(at).await;
-        room.append(vec![Draft::new("a", "words").upsert()], line()).await.unwrap();
+        room.append(vec![Draft::new("a", "words").upsert()], &Audience::Everything, line()).await.unwrap();
     }
     world.stores.flush_all().await.unwrap();
     world.reopen().await;
-    let all = || ["docs", "mail"].map(|name| (NamespaceName::parse(name).unwrap(), settings(4))).into();
-    let totals = world.stores.tenant_totals(&world.grant::<Search>("acme", "docs"), all).await.unwrap();
-    assert_eq!(totals.documents, 2);
-    world.stores.forget(life(&world, DOCS)).await;
-    let never = || unreachable!("they were all opened once");
-    assert_eq!(world.stores.tenant_totals(&world.grant::<Search>("acme", "docs"), never).await.unwrap(), totals);
+    let tenant = life(&world, DOCS);
+    assert!(!world.stores.knows_tenant(tenant));
+    let uuids = [DOCS, MAIL].map(|at| world.home(at).uuid());
+    let recorded = uuids.map(|uuid| (uuid, world.chain.marks.lock().unwrap().get(&uuid).copied()));
+    world.stores.learn_tenant(tenant, recorded);
+    let totals = world.stores.tenant_totals(tenant);
+    assert!(totals.documents == 2 && totals.bytes > 0, "the audit knows, and none was opened for it: {totals:?}");
+    assert_eq!(world.stores.stats().open, 0);
+    for at in [DOCS, MAIL] {
+        world.enter::<Search>(at).await;
+    }
+    let opened = world.stores.tenant_totals(tenant);
+    assert_eq!(
+        (opened.documents, opened.bytes),
+        (totals.documents, totals.bytes),
+        "what is found is what was recorded"
+    );
+    world.stores.forget(tenant).await;
+    assert_eq!(world.stores.tenant_totals(tenant), opened);
     let room = world.enter::<Ingest>(MAIL).await;
     world.stores.allow(life(&world, DOCS), documents(2));
-    let refused = room.append(vec![Draft::new("b", "words").upsert()], line()).await.unwrap_err();
+    let refused =
+        room.append(vec![Draft::new("b", "words").upsert()], &Audience::Everything, line()).await.unwrap_err();
     assert!(is_over(&refused, "documents"), "what the other namespace has counts: {refused}");
     drop(room);
     world.enter::<access::Manage>(MAIL).await.destroy().await.unwrap();
-    let left = world.stores.tenant_totals(&world.grant::<Search>("acme", "docs"), never).await.unwrap();
+    let left = world.stores.tenant_totals(tenant);
     assert_eq!(left.documents, 1, "what is destroyed counts no more");
 }
 
@@ -186,7 +205,7 @@ async fn a_weight_is_the_same_in_memory_on_disk_and_after_a_merge() {
         let doc = draft.admit().into_document(world.clock.now(), world.clock.now(), CommitNo(1));
         assert!(doc.status == Status::Indexed && doc.passages.len() > 1);
         expected += Sizes::of(&doc, 4, &mut Vec::new()).weight();
-        room.append(vec![draft.upsert()], line()).await.unwrap();
+        room.append(vec![draft.upsert()], &Audience::Everything, line()).await.unwrap();
     }
     assert_eq!(room.totals().bytes, expected);
     world.stores.flush_all().await.unwrap();

@@ -10,7 +10,7 @@ use crate::{
     world::{Chain, SimClock, World},
 };
 use journal::Storage;
-use kernel::{Absorbed, AuditSink, BoxFuture};
+use kernel::{Absorbed, AuditMark, AuditSink, BoxFuture, CommitNo, Incarnation, NamespaceUuid};
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
@@ -137,5 +137,20 @@ impl AuditSink for Sink {
             self.chain.absorb(line);
             Ok(())
         })
+    }
+
+    fn recorded(
+        &self,
+        _: Incarnation,
+        namespace: NamespaceUuid,
+    ) -> BoxFuture<'_, Result<Option<AuditMark>, kernel::Error>> {
+        Box::pin(async move {
+            self.handle.running().await;
+            Ok(self.chain.mark(namespace))
+        })
+    }
+
+    fn rolled_back(&self, _: Incarnation, namespace: NamespaceUuid, recorded: AuditMark, found: CommitNo) {
+        panic!("no file was put back, and {namespace} is at {found} where {} is recorded", recorded.commit);
     }
 }

@@ -8,9 +8,9 @@ use access::{
 };
 use intake::{Admitted, Body, Profile, RawDocument, Verdict};
 use kernel::{
-    Absorbed, AttrValue, BoxFuture, Chunking, Clock, CommitNo, Distance, DocumentId, Embedding, Entropy, Incarnation,
-    KeyId, NamespaceName, NamespaceSettings, NamespaceUuid, Pseudonymiser, Quotas, RequestId, Scalar, Scope, Screening,
-    SeededEntropy, TenantId, Timestamp, Untrusted,
+    Absorbed, AttrValue, AuditMark, BoxFuture, Chunking, Clock, CommitNo, Distance, DocumentId, Embedding, Entropy,
+    Incarnation, KeyId, NamespaceName, NamespaceSettings, NamespaceUuid, Pseudonymiser, Quotas, RequestId, Scalar,
+    Scope, Screening, SeededEntropy, TenantId, Timestamp, Untrusted,
 };
 use std::{
     collections::{BTreeMap, HashMap},
@@ -50,6 +50,7 @@ pub(crate) struct Houses(Mutex<HashMap<(Incarnation, NamespaceName), Arc<Home>>>
 #[derive(Default)]
 pub(crate) struct Chain {
     lines: Mutex<BTreeMap<(String, CommitNo), Vec<u8>>>,
+    marks: Mutex<HashMap<NamespaceUuid, AuditMark>>,
     /// Commits that came with two lines.
     pub(crate) twice: Mutex<Vec<(NamespaceUuid, u64)>>,
 }
@@ -138,10 +139,21 @@ impl Directory for Houses {
 
 impl Chain {
     pub(crate) fn absorb(&self, from: Absorbed) {
-        let before = self.lines.lock().unwrap().insert((from.namespace.to_string(), from.commit), from.line.clone());
+        let mark = from.mark;
+        let before = self.lines.lock().unwrap().insert((from.namespace.to_string(), mark.commit), from.line.clone());
         if before.is_some_and(|line| line != from.line) {
-            self.twice.lock().unwrap().push((from.namespace, from.commit.0));
+            self.twice.lock().unwrap().push((from.namespace, mark.commit.0));
         }
+        let mut marks = self.marks.lock().unwrap();
+        let newest = marks.entry(from.namespace).or_insert(mark);
+        if newest.commit <= mark.commit {
+            *newest = mark;
+        }
+    }
+
+    /// How far a namespace is recorded.
+    pub(crate) fn mark(&self, namespace: NamespaceUuid) -> Option<AuditMark> {
+        self.marks.lock().unwrap().get(&namespace).copied()
     }
 
     /// The line of a commit.
