@@ -32,8 +32,6 @@ struct World {
     fenced: String,
     /// Wrote what is hidden from the others, and sees it.
     board: String,
-    /// An operation of the board's, or of no one.
-    operation: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -95,12 +93,12 @@ impl World {
         let delegate = key(&["search", "act_as"], json!({}));
         let fenced = key(&["search", "ingest", "audit"], json!({ "namespaces": ["elsewhere"] }));
         let board = key(ALL, json!({ "principals": ["group:board"] }));
-        let mut world = Self { outsider, member, delegate, fenced, board, operation: NOBODYS.to_owned(), house };
+        let world = Self { outsider, member, delegate, fenced, board, house };
         world.fill(hides);
         world
     }
 
-    fn fill(&mut self, hides: bool) {
+    fn fill(&self, hides: bool) {
         let mut outsider = self.house.data(Some(&self.outsider));
         let put = json!({ "embedding": { "dimensions": 8 }, "screening": { "injection": "quarantine" } });
         outsider.send("PUT", NS, &put).expect("an answer").ok();
@@ -130,10 +128,6 @@ impl World {
                 )
                 .expect("an answer")
                 .ok();
-            let body = json!({ "documents": [{ "id": "async", "text": "stored in the background", "vector": vector(5), "readers": ["group:board"] }] });
-            let started =
-                board.send_bytes("POST", &documents, body.to_string().as_bytes(), &[("prefer", "respond-async")]);
-            self.operation = started.expect("an answer").ok()["operation"].as_str().expect("an id").to_owned();
         }
     }
 
@@ -146,9 +140,20 @@ impl World {
         };
         let body =
             if step.body.is_null() { String::new() } else { self.with_commits(step.body.to_string()) }.into_bytes();
-        let path = step.path.replace("{operation}", &self.operation);
         let more: Vec<(&str, &str)> = step.header.into_iter().collect();
-        self.house.data(Some(key)).send_bytes(step.method, &path, &body, &more).expect("an answer")
+        let mut http = self.house.data(Some(key));
+        let reply = http.send_bytes(step.method, &step.path, &body, &more).expect("an answer");
+        if let Some(operation) = reply.json()["operation"].as_str() {
+            // What follows meets what it stored.
+            let path = format!("/v1/operations/{operation}");
+            let ended = (0..300).any(|_| {
+                let status = http.send("GET", &path, &Value::Null).expect("an answer").json()["status"].clone();
+                std::thread::park_timeout(std::time::Duration::from_millis(20));
+                status == "succeeded"
+            });
+            assert!(ended, "a background ingest ends");
+        }
+        reply
     }
 }
 
@@ -283,7 +288,8 @@ fn reads() -> Vec<Step> {
         all.push(post("recall", who, "recall", json!({ "vectors": [vector(1), vector(2)], "top_k": 50 })));
         all.push(get("get_namespace", who, NS));
         all.push(get("whoami", who, "/v1/whoami"));
-        all.push(get("get_operation", who, "/v1/operations/{operation}"));
+        // Another's operation is known to who began it by an id that is drawn at random.
+        all.push(get("get_operation", who, &format!("/v1/operations/{NOBODYS}")));
     }
     all.push(get("list_namespaces", Who::Fenced, "/v1/namespaces"));
     all.push(get("whoami", Who::Fenced, "/v1/whoami"));

@@ -123,15 +123,8 @@ const ELSEWHERE: &[(&str, &[&str])] = &[
     ),
     (
         "ends work that takes longer, or has it wait elsewhere: kernel::interrupt, engine::work and store::tests::costs",
-        &[
-            "ANSWER_WORK_MAX",
-            "RECALL_WORK_MAX",
-            "SELECTION_WORK_MAX",
-            "BLOCKED_JOBS_PER_TENANT_MAX",
-            "BLOCKED_JOBS_MAX",
-        ],
+        &["BLOCKED_JOBS_PER_TENANT_MAX", "BLOCKED_JOBS_MAX"],
     ),
-    ("met by the parser alone: kernel::filter::tests", &["FILTER_BYTES_MAX"]),
     (
         "a pace or a wait of the server's own work",
         &[
@@ -142,6 +135,7 @@ const ELSEWHERE: &[(&str, &[&str])] = &[
             "ROTATION_PAUSE_MIN",
             "ROTATION_PAUSE_MAX",
             "CONNECTION_WAIT",
+            "CONNECTION_GRACE",
             "KEEPALIVE_IDLE",
             "KEEPALIVE_PAUSE",
             "KEEPALIVE_PROBES",
@@ -175,8 +169,6 @@ const ELSEWHERE: &[(&str, &[&str])] = &[
             "STORE_TRIES_MAX",
             "STORE_PAUSE_MIN",
             "STORE_PAUSE_MAX",
-            "BLOCKED_JOBS_PER_TENANT_MAX",
-            "BLOCKED_JOBS_MAX",
         ],
     ),
     (
@@ -196,6 +188,8 @@ const ELSEWHERE: &[(&str, &[&str])] = &[
             "CONTROL_BODY_BYTES_MAX",
             "AUDIT_CHAINS_OPEN_MAX",
             "DIRECTORIES_BYTES_MAX",
+            "TENANTS_OPEN_MAX",
+            "USAGE_CHAINS_OPENED_MAX",
             "CERTIFICATES_KEPT_MAX",
         ],
     ),

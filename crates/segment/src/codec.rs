@@ -99,8 +99,16 @@ impl Sizes {
         scratch.clear();
         encode_head(doc, scratch);
         let vectors = doc.passages.len() as u64 * dimensions as u64 * 4;
-        Self { head: scratch.len() as u64, text: doc.text.len() as u64, vectors }
+        let head = scratch.len() as u64 - disambiguator_bytes(doc.id.key());
+        Self { head, text: doc.text.len() as u64, vectors }
     }
+}
+
+/// What a key has beyond its id. No size counts it: it tells that documents share the id, and its reader may see one.
+pub(crate) fn disambiguator_bytes(key: &str) -> u64 {
+    let encoded =
+        |text: &str| u64::from((usize::BITS - text.len().max(1).leading_zeros()).div_ceil(7)) + text.len() as u64;
+    encoded(key) - encoded(DocumentId::id_in(key))
 }
 
 /// Reads what [`encode_head`] wrote.

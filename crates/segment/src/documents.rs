@@ -164,7 +164,8 @@ impl Documents {
     pub(crate) fn sizes(&self, doc: u32) -> codec::Sizes {
         let Some(entry) = self.entry(doc) else { return codec::Sizes::default() };
         codec::Sizes {
-            head: entry.head.end - entry.head.start,
+            head: (entry.head.end - entry.head.start)
+                .saturating_sub(self.id(doc).map_or(0, codec::disambiguator_bytes)),
             text: entry.text.end - entry.text.start,
             vectors: entry.rows.len() as u64 * self.dimensions as u64 * 4,
         }

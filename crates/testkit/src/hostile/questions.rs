@@ -27,7 +27,7 @@ pub(super) fn attacks() -> Vec<Attack> {
         asks("context", &["CONTEXT_TOKENS_MAX"], context),
         asks("short_lists", &["SHORT_LIST_MAX"], short_lists),
         Attack { statuses: &[200, 400, 503], ..asks("min_commit", &["MIN_COMMIT_WAIT"], min_commit) },
-        asks("audit_readers", &["LIST_LIMIT_MAX"], audit),
+        asks("audit_readers", &["LIST_LIMIT_MAX", "AUDIT_PAGE_BYTES_MAX", "AUDIT_PAGE_CHUNKS_MAX"], audit),
         Attack { statuses: &[200, 400, 404, 422], ..asks("whoami", &[], whoami) },
     ]
 }
