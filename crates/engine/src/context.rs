@@ -270,10 +270,6 @@ impl Tokens for Words {
         spans
     }
 
-    fn count(&self, text: &str) -> usize {
-        text.split_whitespace().count()
-    }
-
     fn name(&self) -> &str {
         "words"
     }

@@ -276,10 +276,17 @@ impl Tail {
         if let Some(index) = self.index.get() {
             return index.visible(audience);
         }
-        let Audience::Principals(mine) = audience else { return self.those(|_| true) };
+        let (mine, open) = match audience {
+            Audience::Everything => return self.those(|_| true),
+            Audience::Principals(mine) => (mine, true),
+            Audience::Named(mine) => (mine, false),
+        };
         // Hashed once: a document may name as many readers as a key has principals.
         let mine: HashSet<&str> = mine.iter().map(|principal| principal.as_str()).collect();
-        self.those(|doc| doc.readers.as_ref().is_none_or(|all| all.iter().any(|r| mine.contains(r.as_str()))))
+        self.those(|doc| match &doc.readers {
+            None => open,
+            Some(readers) => readers.iter().any(|reader| mine.contains(reader.as_str())),
+        })
     }
 
     /// The documents that stand so.

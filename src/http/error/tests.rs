@@ -42,6 +42,7 @@ fn the_table() {
             "tenant_suspended 423 retry-after=- x-should-retry=false",
             "not_suspended 422 retry-after=- x-should-retry=-",
             "key_unavailable 423 retry-after=- x-should-retry=false",
+            "rolled_back 423 retry-after=- x-should-retry=false",
             "storage_full 503 retry-after=60 x-should-retry=-",
             "timed_out 503 retry-after=30 x-should-retry=-",
             "internal 500 retry-after=- x-should-retry=-",

@@ -1,7 +1,7 @@
 //! Reviews on the wire.
 
 use super::common::{self, Commit, at};
-use crate::http::call::Incoming;
+use crate::{http::call::Incoming, strict::List};
 use engine::{Decision, ReviewReply, ReviewRequest, Reviewed, ReviewedState};
 use kernel::{Code, CommitNo, DocumentId, Error, Untrusted, limits};
 use serde::{
@@ -18,7 +18,7 @@ use utoipa::ToSchema;
 pub(crate) struct Review {
     #[serde(alias = "ids")]
     #[schema(value_type = Vec<ReviewedDocument>)]
-    documents: Vec<ReviewedForm>,
+    documents: List<ReviewedForm, { limits::IDS_PER_REQUEST_MAX }>,
     decision: DecisionWord,
     /// Why. Its pseudonym stands in the audit.
     note: Option<String>,
@@ -95,8 +95,9 @@ impl Incoming for Review {
         if self.note.as_ref().is_some_and(|n| n.len() > limits::ATTRIBUTE_VALUE_BYTES_MAX) {
             return Err(Error::new(Code::InvalidRequest, "may have at most 4096 bytes").with_param("note"));
         }
-        common::bounded("documents", self.documents.len(), limits::IDS_PER_REQUEST_MAX)?;
-        let documents = self.documents.into_iter().enumerate();
+        let List(documents) = self.documents;
+        common::bounded("documents", documents.len(), limits::IDS_PER_REQUEST_MAX)?;
+        let documents = documents.into_iter().enumerate();
         let documents = documents.map(|(n, d)| d.0.check(&format!("documents[{n}]"))).collect::<Result<_, _>>()?;
         Ok(ReviewRequest {
             documents,

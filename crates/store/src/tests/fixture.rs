@@ -76,6 +76,18 @@ pub(crate) struct Chain {
     pub(crate) calls: AtomicUsize,
 }
 
+impl Chain {
+    /// One that has recorded the same.
+    fn copied(&self) -> Self {
+        Self {
+            lines: Mutex::new(self.lines.lock().unwrap().clone()),
+            marks: Mutex::new(self.marks.lock().unwrap().clone()),
+            refuses: AtomicBool::new(self.refuses.load(Ordering::SeqCst)),
+            ..Self::default()
+        }
+    }
+}
+
 impl AuditSink for Chain {
     fn absorb(&self, from: Absorbed) -> BoxFuture<'_, Result<(), kernel::Error>> {
         Box::pin(async move {
@@ -284,16 +296,16 @@ impl World {
         self.over(copied(self.folder.path())).await
     }
 
-    /// Another process over this folder.
+    /// Another process over this folder, with an audit of its own that has recorded what this world's has.
     pub(crate) async fn over(&self, folder: TempDir) -> Self {
         let storage = Storage::open(folder.path()).await.unwrap();
         let (pool, tracker) = (Arc::new(Pool::default()), TaskTracker::new());
-        let stores =
-            stores(&storage, &self.houses, &self.clock, &self.entropy, &self.chain, &pool, &tracker, self.sizes);
+        let chain = Arc::new(self.chain.copied());
+        let stores = stores(&storage, &self.houses, &self.clock, &self.entropy, &chain, &pool, &tracker, self.sizes);
         Self {
             folder,
             clock: self.clock.clone(),
-            chain: self.chain.clone(),
+            chain,
             pool,
             houses: self.houses.clone(),
             stores,

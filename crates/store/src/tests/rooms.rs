@@ -100,7 +100,7 @@ async fn sixty_four_writers_share_entries_and_are_all_durable() {
     let mut world = World::new(ROOMY).await;
     let room = Arc::new(world.enter::<Ingest>(HOME).await);
     // The first writer's batch is large enough for the pool, and waits there until the others stand in the queue.
-    let text = |n: u32| "some words ".repeat(if n == 0 { 2_000 } else { 1 });
+    let text = |n: u32| "some words ".repeat(if n == 0 { 20_000 } else { 1 });
     world.pool.hold_next.store(true, std::sync::atomic::Ordering::SeqCst);
     let write = |n: u32| {
         let room = room.clone();
@@ -132,7 +132,7 @@ async fn a_write_whose_caller_goes_is_whole() {
     let world = World::new(ROOMY).await;
     let room = world.enter::<Ingest>(HOME).await;
     // Large enough for the pool.
-    let drafts = [Draft::new("a", &"one ".repeat(5_000)), Draft::new("b", "two")];
+    let drafts = [Draft::new("a", &"one ".repeat(50_000)), Draft::new("b", "two")];
     world.pool.hold_next.store(true, std::sync::atomic::Ordering::SeqCst);
     let mut write = Box::pin(room.append(drafts.iter().map(Draft::upsert).collect(), &Audience::Everything, line()));
     assert!(futures::poll!(write.as_mut()).is_pending());
