@@ -368,7 +368,7 @@ async fn a_kill_at_any_step_leaves_what_the_next_look_removes() {
         let copies = std::mem::take(&mut *copies.lock().unwrap());
         assert!(copies.len() >= 4);
         for (step, folder) in copies {
-            let mut killed = world.over(folder).await;
+            let mut killed = world.apart(folder).await;
             let tended = tend(&killed).await;
             assert_eq!((tended.dead_from, tended.litter), (None, false), "killed after {step}");
             let left = files(&killed).into_iter().filter(|file| names.contains(&file.file_name().unwrap().to_owned()));

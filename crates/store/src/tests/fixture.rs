@@ -296,11 +296,20 @@ impl World {
         self.over(copied(self.folder.path())).await
     }
 
-    /// Another process over this folder, with an audit of its own that has recorded what this world's has.
+    /// Another process over this folder, and with the same audit.
     pub(crate) async fn over(&self, folder: TempDir) -> Self {
+        self.process(folder, self.chain.clone()).await
+    }
+
+    /// Another process over this folder, with an audit of its own that has recorded what this world's has: what one of
+    /// several copies does is not in the audit of the next.
+    pub(crate) async fn apart(&self, folder: TempDir) -> Self {
+        self.process(folder, Arc::new(self.chain.copied())).await
+    }
+
+    async fn process(&self, folder: TempDir, chain: Arc<Chain>) -> Self {
         let storage = Storage::open(folder.path()).await.unwrap();
         let (pool, tracker) = (Arc::new(Pool::default()), TaskTracker::new());
-        let chain = Arc::new(self.chain.copied());
         let stores = stores(&storage, &self.houses, &self.clock, &self.entropy, &chain, &pool, &tracker, self.sizes);
         Self {
             folder,

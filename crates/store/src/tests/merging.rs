@@ -113,7 +113,7 @@ async fn a_kill_after_any_step_of_a_merge_loses_nothing() {
     let copies = std::mem::take(&mut *copies.lock().unwrap());
     let mut steps = Vec::new();
     for (step, folder) in copies {
-        let killed = world.over(folder).await;
+        let killed = world.apart(folder).await;
         assert_eq!(found(&killed).await.len(), OBJECTS, "killed after {step}");
         killed.settle().await;
         assert_eq!(killed.objects().len(), killed.stores.named_of(), "garbage after {step}");

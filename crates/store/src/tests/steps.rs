@@ -41,7 +41,7 @@ async fn check(world: &World, copies: &Copies, documents: impl Fn(usize) -> usiz
     let mut steps = Vec::new();
     let copies = std::mem::take(&mut *copies.lock().unwrap());
     for (at, (step, folder)) in copies.into_iter().enumerate() {
-        let mut killed = world.over(folder).await;
+        let mut killed = world.apart(folder).await;
         assert_eq!(found(&killed).await, documents(at), "killed after {step}, step {at}");
         killed.settle().await;
         assert_eq!(killed.objects().len(), killed.stores.named_of(), "garbage after {step}, step {at}");
@@ -97,7 +97,7 @@ async fn a_kill_after_any_step_of_sealing_anew_loses_nothing_and_is_gone_on_from
 
         let mut survivors = Vec::new();
         for (step, folder) in copies {
-            let killed = world.over(folder).await;
+            let killed = world.apart(folder).await;
             assert_eq!(found(&killed).await, 5, "killed after {step}: both keys open it");
             let rest = killed.stores.renew(home.clone(), &settings(DIMENSIONS)).await.unwrap();
             assert_eq!(rest.under.keys().collect::<Vec<_>>(), [&home.epoch()], "killed after {step}");
@@ -187,7 +187,7 @@ async fn a_killed_deletion_goes_on_or_leaves_everything() {
     let before = std::mem::take(&mut *copies.lock().unwrap());
     assert_eq!(before.iter().map(|(step, _)| *step).collect::<Vec<_>>(), ["shut", "destroyed"]);
     for (step, folder) in before {
-        let killed = world.over(folder).await;
+        let killed = world.apart(folder).await;
         let entered = killed.try_enter::<Search>(HOME).await;
         match step {
             "shut" => {
