@@ -35,21 +35,30 @@ pub(crate) async fn make_way(shared: &Arc<Shared>, slots: &Slots) -> bool {
 }
 
 /// Starts a pass if the budget is passed and none runs.
-pub(crate) fn start_if_due(shared: &Arc<Shared>, evictor: &Evictor, slots: &Arc<Slots>) {
+pub(crate) fn start_if_due(shared: &Arc<Shared>, slots: &Arc<Slots>) {
     if !over(shared, 0) {
         return;
     }
+    let evictor = shared.evictor();
     evictor.asked.store(true, Ordering::Release);
     if evictor.runs.swap(true, Ordering::AcqRel) {
         return;
     }
-    let (shared, slots) = (shared.clone(), slots.clone());
-    shared.clone().config.tracker.spawn(async move {
-        while shared.evictor().asked.swap(false, Ordering::AcqRel) {
-            pass(&shared, &slots).await;
+    let (theirs, slots) = (shared.clone(), slots.clone());
+    let passes = async move {
+        let evictor = theirs.evictor();
+        loop {
+            while evictor.asked.swap(false, Ordering::AcqRel) {
+                pass(&theirs, &slots).await;
+            }
+            evictor.runs.store(false, Ordering::Release);
+            // A request that came between the last look and this found a pass running and started none.
+            if !evictor.asked.load(Ordering::Acquire) || evictor.runs.swap(true, Ordering::AcqRel) {
+                return;
+            }
         }
-        shared.evictor().runs.store(false, Ordering::Release);
-    });
+    };
+    shared.config.tracker.spawn_on(passes, shared.runtime());
 }
 
 async fn pass(shared: &Arc<Shared>, slots: &Slots) {

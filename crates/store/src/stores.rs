@@ -103,6 +103,8 @@ pub(crate) struct Shared {
     /// Log files and objects that the process may have open.
     pub(crate) files_max: u64,
     evictor: Evictor,
+    /// Where background work runs that a thread outside of it starts: a snapshot may be dropped on any thread.
+    runtime: tokio::runtime::Handle,
     /// Weak: a slot holds its namespace, and that holds this.
     slots: Weak<Slots>,
     #[cfg(test)]
@@ -120,12 +122,16 @@ impl Shared {
     /// Closes namespaces nobody holds, in the background, if the memory budget is passed.
     pub(crate) fn make_room(self: &Arc<Self>) {
         if let Some(slots) = self.slots.upgrade() {
-            evict::start_if_due(self, &self.evictor, &slots);
+            evict::start_if_due(self, &slots);
         }
     }
 
     pub(crate) fn evictor(&self) -> &Evictor {
         &self.evictor
+    }
+
+    pub(crate) fn runtime(&self) -> &tokio::runtime::Handle {
+        &self.runtime
     }
 }
 
@@ -145,6 +151,9 @@ impl Slots {
 
 impl Stores {
     /// Opens nothing.
+    ///
+    /// # Panics
+    /// Outside a runtime.
     pub fn new(config: StoresConfig) -> Self {
         let slots = Arc::<Slots>::default();
         let shared = Shared {
@@ -157,6 +166,7 @@ impl Stores {
             namespaces_open_max: limits::NAMESPACES_OPEN_MAX,
             files_max: u64::MAX,
             evictor: Evictor::default(),
+            runtime: tokio::runtime::Handle::current(),
             slots: Arc::downgrade(&slots),
             #[cfg(test)]
             steps: crate::tests::Steps::default(),

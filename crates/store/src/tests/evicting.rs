@@ -2,7 +2,8 @@
 
 use super::fixture::{Draft, NAMESPACES, ROOMY, Sizes, World, line};
 use access::{Delete, Ingest, Search};
-use kernel::Audience;
+use kernel::{Audience, Clock, Status};
+use segment::TextQuery;
 
 async fn store(world: &World, at: (&'static str, &str), name: &str, text: &str) {
     world
@@ -49,6 +50,25 @@ async fn a_write_makes_room_too() {
     room.append(vec![Draft::new("b", &long).upsert()], &Audience::Everything, line()).await.unwrap();
     world.settle().await;
     assert_eq!(world.stores.open_ones(), [world.home(NAMESPACES[0]).uuid()], "who is held stays");
+}
+
+/// Found by the kills of the real binary: a search that indexed what nobody had yet ended in a panic, and after it no
+/// namespace was closed any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_that_indexes_makes_room_from_a_thread_without_a_runtime() {
+    let one = weight().await;
+    let world = World::new(Sizes { memory_bytes_max: 3 * one, ..ROOMY }).await;
+    store(&world, NAMESPACES[0], "a", "words").await;
+    store(&world, NAMESPACES[1], "a", "words").await;
+    let snapshot = world.enter::<Search>(NAMESPACES[1]).await.snapshot(None).await.unwrap();
+    let now = world.clock.now();
+    let searched = std::thread::spawn(move || {
+        let eligible = snapshot.eligible(&Audience::Everything, None, &[Status::Indexed], now).unwrap();
+        snapshot.text(&TextQuery::new("words"), &eligible, 10).unwrap().len()
+    });
+    assert_eq!(searched.join().expect("no panic"), 1);
+    world.settle().await;
+    assert!(world.stores.stats().evictions > 0, "its index weighs more than what is left");
 }
 
 #[tokio::test(flavor = "multi_thread")]
