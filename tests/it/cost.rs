@@ -149,7 +149,7 @@ fn searches_that_wait_for_a_bucket_hold_up_no_other_tenant() {
     let key = StoreKey { id: "id".to_owned(), secret: "secret".to_owned() };
     let url = format!("s3://{}/node", fake.bucket());
     let server =
-        crate::server().bucket(&fake.endpoint(), &url, &key).env("RINGFENCE__LIMITS__FLUSH_ROWS", "600").start();
+        crate::server().bucket(&fake.endpoint(), &url, &key).env("RINGFENCE__LIMITS__FLUSH_ROWS", "900").start();
     let [cold, warm] = ["cold", "warm"].map(|tenant| {
         server.tenant(tenant);
         server.key(tenant, &["search", "ingest"], &[])
@@ -157,13 +157,16 @@ fn searches_that_wait_for_a_bucket_hold_up_no_other_tenant() {
     // One segment of more than is read at once when it is opened: a search has to fetch the heads and texts of its hits.
     let vector = |n: usize| {
         let mut vector = vec![0; 4_096];
-        (vector[0], vector[1]) = (1, n);
+        // A direction of its own: each search finds another document first.
+        (vector[0], vector[1 + n]) = (1, 3);
         vector
     };
+    // Long enough that few of them lie in one block of what is fetched.
+    let text = "word ".repeat(800);
     let mut http = server.api(&cold);
-    for from in [0, 550] {
+    for from in [0, 1_000] {
         let documents: Vec<Value> =
-            (from..from + 550).map(|n| json!({"id": n.to_string(), "text": "x", "vector": vector(n)})).collect();
+            (from..from + 1_000).map(|n| json!({"id": n.to_string(), "text": text, "vector": vector(n)})).collect();
         put(&mut http, documents.into());
     }
     put(&mut server.api(&warm), json!([{"id": "a", "text": "x", "vector": vector(2)}]));
@@ -178,9 +181,11 @@ fn searches_that_wait_for_a_bucket_hold_up_no_other_tenant() {
     // Both are opened.
     search(&cold, 0).join().unwrap();
     search(&warm, 0).join().unwrap();
+    let large = fake.keys().into_iter().filter(|key| key.contains("seg/")).filter_map(|key| fake.object(&key));
+    assert!(large.map(|object| object.len()).max() > Some(26 << 20), "a segment that is read page by page");
     // Parts of segments, and nothing that the server asks for by itself.
     fake.fail(When::op(Op::Get).key("seg/"), Fault::Hold);
-    let waiting: Vec<_> = (1..9).map(|n| search(&cold, n * 130)).collect();
+    let waiting: Vec<_> = (1..9).map(|n| search(&cold, n * 230)).collect();
     // As many as a machine of two cores has threads for.
     while fake.held() < 3 && !waiting.iter().any(thread::JoinHandle::is_finished) {
         thread::yield_now();

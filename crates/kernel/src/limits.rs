@@ -235,8 +235,9 @@ pub const REPLY_WINDOW_BYTES_MIN: u64 = 32 << 10;
 /// Bytes of a reply that the system holds for one connection beyond what is on its way. Without it the system takes up to
 /// 4 MiB for each client that does not read.
 pub const REPLY_UNSENT_BYTES_MAX: u32 = 128 << 10;
-/// A new connection keeps its place for this time however many others come, so that it can send its first request.
-pub const CONNECTION_GRACE: Duration = Duration::from_secs(1);
+/// A new connection keeps its place for this time however many others come, so that it can send its first request. Half a
+/// second: two round trips of a poor line; while a crowd fills all places, a newcomer waits for one no longer than this.
+pub const CONNECTION_GRACE: Duration = Duration::from_millis(500);
 /// How long one connection lives at most; then it ends after the request it is at, and its client connects again.
 pub const CONNECTION_WAIT: Duration = Duration::from_secs(3_600);
 /// Silence of a client after which its connection is probed (TCP keepalive).
