@@ -27,6 +27,7 @@ use std::{net::IpAddr, path::Path, pin::pin, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
+    sync::Semaphore,
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -60,10 +61,13 @@ pub(crate) fn acceptor(cert: &Path, key: &Path) -> Result<TlsAcceptor> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// Accepts until the door closes. At the limit a new connection displaces another; where none may be displaced, further
-/// ones wait in the system's queue.
+/// Accepts until the door closes. At the limit a new connection displaces another; where none may be displaced, it waits
+/// for a place; where too many wait already, further ones wait in the system's queue.
 pub(crate) async fn serve(listener: TcpListener, door: Door) {
-    let places = Places::new(door.connections_max);
+    // Some may wait beside the listener until a place is free, so that none of them keeps the next from being let in.
+    let waiting_max = (door.connections_max / WAITING_SHARE).max(1);
+    let waiting = Arc::new(Semaphore::new(waiting_max));
+    let places = Places::new(door.connections_max.saturating_sub(waiting_max));
     let door = Arc::new(door);
     loop {
         let accepted = tokio::select! {
@@ -71,18 +75,37 @@ pub(crate) async fn serve(listener: TcpListener, door: Door) {
             accepted = listener.accept() => accepted,
         };
         let Some((stream, address)) = usable(accepted).await else { continue };
-        let place = tokio::select! {
-            () = door.closing.cancelled() => return,
-            place = places.take(address) => Arc::new(place),
+        let (door, tracker) = (door.clone(), door.connections.clone());
+        if let Some(place) = places.take_now(address) {
+            tracker.spawn(keep(stream, door, place));
+            continue;
+        }
+        let Ok(turn) = waiting.clone().try_acquire_owned() else {
+            let place = tokio::select! {
+                () = door.closing.cancelled() => return,
+                place = places.take(address) => place,
+            };
+            tracker.spawn(keep(stream, door, place));
+            continue;
         };
-        let door = door.clone();
-        let tracker = door.connections.clone();
+        let places = places.clone();
         tracker.spawn(async move {
-            tokio::select! {
-                () = place.displaced() => tracing::debug!("a connection gave its place to another"),
-                () = greet(stream, &door, place.clone()) => {}
-            }
+            let place = tokio::select! {
+                () = door.closing.cancelled() => return,
+                place = places.take(address) => place,
+            };
+            drop(turn);
+            keep(stream, door, place).await;
         });
+    }
+}
+
+/// Serves a connection for as long as it has its place.
+async fn keep(stream: TcpStream, door: Arc<Door>, place: Place) {
+    let place = Arc::new(place);
+    tokio::select! {
+        () = place.displaced() => tracing::debug!("a connection gave its place to another"),
+        () = greet(stream, &door, place.clone()) => {}
     }
 }
 
@@ -174,5 +197,7 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(stream: S, door: &Door, place: 
     }
 }
 
+/// One in this many of a listener's connections may wait for a place.
+const WAITING_SHARE: usize = 4;
 /// After a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

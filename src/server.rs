@@ -16,7 +16,7 @@ use engine::{Engine, EngineConfig};
 use journal::Storage;
 use kernel::limits;
 use std::{net::SocketAddr, time::Duration};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use zeroize::Zeroizing;
 
@@ -147,11 +147,21 @@ async fn bind(section: &str, wanted: &Listen) -> Result<Bound> {
         Some((cert, key)) => Some(listen::acceptor(cert, key).with_context(|| format!("{section}: TLS"))?),
         None => None,
     };
-    let socket = TcpListener::bind(wanted.address).await.with_context(|| {
+    let socket = listen(wanted.address).with_context(|| {
         format!("{section}.listen: cannot listen on {}; is another server running?", wanted.address)
     })?;
     let address = socket.local_addr().context("a bound socket has an address")?;
     Ok(Bound { socket, address, tls })
+}
+
+/// A bound socket with a long queue of the system: a client whose connection does not fit into it tries again only after
+/// a second.
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A restart may bind while connections of its predecessor are ending.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(limits::CONNECTIONS_QUEUED_MAX)
 }
 
 impl Running {

@@ -2,8 +2,8 @@
 //!
 //! At the limit a new connection displaces another, so that a crowd which holds connections open keeps no client out. The
 //! order: first those that never carried a valid credential, of the address that has most of them: those that have asked
-//! without one, then the longest silent, each after a moment in which it may show one; then idle ones of the caller that
-//! has most. A connection that serves a request of a known caller is never
+//! without one, then the longest silent, each after a moment in which it may show one, unless its address has more
+//! connections than the newcomer's; then idle ones of the caller that has most. A connection that serves a request of a known caller is never
 //! displaced, and one caller serves requests on at most as many as it leaves free.
 //!
 //! There is no fixed number for an address: behind a proxy all clients have one. The address that has most loses first,
@@ -90,12 +90,20 @@ impl Places {
         }
     }
 
+    /// The same, if there is one at once.
+    pub(crate) fn take_now(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+        self.try_take(network(address)).ok()
+    }
+
     /// `Err`: all places are held, and when one may be displaced, if it is only too new for that.
     fn try_take(self: &Arc<Self>, address: IpAddr) -> Result<Place, Option<Duration>> {
         let mut table = self.lock();
         if table.entries.len() >= self.max {
             let displaced = table.displaced(self.max).ok_or(None)?;
-            if let Some(wait) = table.entries.get(&displaced).and_then(|entry| entry.grace_left(self.grace)) {
+            let entry = table.entries.get(&displaced).ok_or(None)?;
+            // The moment protects from a crowd, not the crowd: an address with more connections gives way at once.
+            let is_of_a_crowd = table.of(entry.address) > table.of(address) + 1;
+            if let Some(wait) = entry.grace_left(self.grace).filter(|_| !is_of_a_crowd) {
                 return Err(Some(wait));
             }
             if let Some(entry) = table.entries.remove(&displaced) {
@@ -116,6 +124,11 @@ impl Places {
 }
 
 impl Table {
+    /// How many connections an address has.
+    fn of(&self, address: IpAddr) -> usize {
+        self.entries.values().filter(|entry| entry.address == address).count()
+    }
+
     /// Who loses its place to a new connection.
     fn displaced(&self, max: usize) -> Option<u64> {
         let mut addresses: HashMap<IpAddr, usize> = HashMap::new();

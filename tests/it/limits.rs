@@ -136,6 +136,7 @@ const ELSEWHERE: &[(&str, &[&str])] = &[
             "ROTATION_PAUSE_MAX",
             "CONNECTION_WAIT",
             "CONNECTION_GRACE",
+            "CONNECTIONS_QUEUED_MAX",
             "KEEPALIVE_IDLE",
             "KEEPALIVE_PAUSE",
             "KEEPALIVE_PROBES",

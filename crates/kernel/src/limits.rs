@@ -235,6 +235,9 @@ pub const REPLY_WINDOW_BYTES_MIN: u64 = 32 << 10;
 /// Bytes of a reply that the system holds for one connection beyond what is on its way. Without it the system takes up to
 /// 4 MiB for each client that does not read.
 pub const REPLY_UNSENT_BYTES_MAX: u32 = 128 << 10;
+/// Connections of one listener that the system holds until they are accepted, where it allows as many. 4,096: the most
+/// that Linux allows by default.
+pub const CONNECTIONS_QUEUED_MAX: u32 = 4_096;
 /// A new connection keeps its place for this time however many others come, so that it can send its first request. Half a
 /// second: two round trips of a poor line; while a crowd fills all places, a newcomer waits for one no longer than this.
 pub const CONNECTION_GRACE: Duration = Duration::from_millis(500);

@@ -119,13 +119,21 @@ async fn a_new_connection_has_a_moment_to_show_its_credential() {
     let places = Places::with_grace(2, Duration::from_secs(3_600));
     let asked = take(&places, 1);
     let silent = take(&places, 1);
-    assert!(places.take(address(2)).now_or_never().is_none(), "both are new");
+    assert!(places.take(address(1)).now_or_never().is_none(), "both are new");
     // One that has asked without a credential has had its moment.
     asked.replied();
     asked.flushed();
     let third = take(&places, 1);
     assert!(is_displaced(&asked) && !is_displaced(&silent));
     drop((silent, third));
+
+    // A crowd has none, where one comes from elsewhere.
+    let places = Places::with_grace(2, Duration::from_secs(3_600));
+    let crowd = [take(&places, 1), take(&places, 1)];
+    assert!(places.take_now(address(1)).is_none() && !crowd.iter().any(is_displaced));
+    let other = places.take_now(address(2)).expect("a place at once");
+    assert_eq!(crowd.iter().filter(|place| is_displaced(place)).count(), 1);
+    assert!(places.take_now(address(2)).is_none() && !is_displaced(&other), "one each is no crowd");
 
     let places = Places::with_grace(1, Duration::from_millis(30));
     let first = take(&places, 1);
