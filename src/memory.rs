@@ -6,8 +6,10 @@
 #[cfg(test)]
 pub(crate) mod counting;
 mod exposure;
+mod trim;
 
 pub(crate) use exposure::{Exposure, exposures};
+pub(crate) use trim::start as give_back_what_is_freed;
 
 use anyhow::{Context, Result};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};

@@ -9,6 +9,7 @@ pub(super) fn run(args: &ServerArgs) -> Result<()> {
     let settings = args.settings()?;
     telemetry::start(&settings);
     memory::tell();
+    memory::give_back_what_is_freed()?;
     descriptors::tell(settings.descriptors);
     let runtime = crate::runtime().build().context("the runtime does not start")?;
     runtime.block_on(async {
