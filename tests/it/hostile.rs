@@ -6,6 +6,8 @@
 //! more). `just long-hostile` is twenty minutes on the release build. What a neighbour's latency is, a benchmark shows (`cargo bench --bench hostile`);
 //! here stand only the bounds that hold on every machine.
 
+#![expect(clippy::print_stdout, reason = "figures of a run, which the test runner shows")]
+
 use crate::load::setting;
 use kernel::{Clock, SystemClock};
 use std::{

@@ -4,6 +4,8 @@
 //! `RINGFENCE_LIMITS_PERCENT` says how near the requests go to the limits. All the way takes a build that is not optimised
 //! long, so that `just long-limits` does it on the release build.
 
+#![expect(clippy::print_stdout, reason = "figures of a run, which the test runner shows")]
+
 use crate::{
     hostile::{ADDRESS_SPACE, unharmed},
     load::setting,

@@ -1,6 +1,7 @@
 //! Bytes that are counted against bytes that are there, by an allocator that counts: what namespaces weigh, and what
 //! replies take while they are made. A binary of its own, since it counts the whole process.
 
+#![expect(clippy::print_stdout, reason = "figures of a run, which the test runner shows")]
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail their test")]
 
 use access::{Action, Ask, Grant, Ingest, Read, Search};
@@ -22,6 +23,9 @@ use std::{
     },
 };
 use vault::{LocalProvider, Providers};
+
+/// Makes the documents of one shape.
+type Shape = Box<dyn Fn() -> Vec<RawDocument>>;
 
 /// Counts what is allocated, and the most that ever was.
 struct Counting;
@@ -174,7 +178,7 @@ async fn what_is_counted_is_near_what_is_there_and_replies_are_bounded() {
     drop(world.search("warm", 10, true).await);
     let vector = |n: usize| (0..512).map(|d| ((n * 31 + d * 17) % 97) as f32 - 48.0).collect::<Vec<f32>>();
     let readers = || (0..200).map(|n| Principal::parse(&format!("group:team-{n:040}")).unwrap()).collect::<Vec<_>>();
-    let shapes: Vec<(&str, Box<dyn Fn() -> Vec<RawDocument>>)> = vec![
+    let shapes: Vec<(&str, Shape)> = vec![
         (
             "attributes",
             Box::new(move || many(30, |document, _| RawDocument { attributes: strings(40, 2, 2_000), ..document })),

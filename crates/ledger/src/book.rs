@@ -99,6 +99,7 @@ impl Book {
         let (journal, recovered) = Journal::recover(storage, Arc::clone(&home), clock, entropy).await?;
         let batches = recovered.entries.len() as u64;
         // Up to a chunk of lines is parsed: others have requests on this thread.
+        #[expect(clippy::disallowed_methods, reason = "one for each audit that opens; the runtime bounds its threads")]
         let fold = tokio::task::spawn_blocking(move || {
             let mut state = match &recovered.checkpoint {
                 Some(body) => State::decode(body).ok_or(Error::Form { what: "audit checkpoint" })?,

@@ -458,6 +458,7 @@ impl Chain {
 /// Reads a page on a thread that may block, for callers without a pool of their own.
 async fn whole_page(mut reader: PageReader) -> Result<AuditPage, kernel::Error> {
     while let Some(piece) = reader.next().await? {
+        #[expect(clippy::disallowed_methods, reason = "one at a time for each caller; the runtime bounds its threads")]
         let found = tokio::task::spawn_blocking(move || piece.read()).await.map_err(|_| Error::Closed)??;
         reader.take(found);
     }

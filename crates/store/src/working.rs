@@ -52,7 +52,7 @@ struct Request {
 /// A document that the request took away.
 enum Removed {
     Part(usize, u32),
-    Staged(usize, Document),
+    Staged(usize, Box<Document>),
 }
 
 /// Where a living document stands.
@@ -116,7 +116,7 @@ impl Working {
                 }
                 Removed::Staged(at, doc) if at < request.staged => {
                     self.index.insert(doc.id.clone(), at);
-                    self.staged[at] = Some(doc);
+                    self.staged[at] = Some(*doc);
                 }
                 // It came and went within the request.
                 Removed::Staged(..) => {}
@@ -212,7 +212,7 @@ impl Working {
                 self.index.remove(id);
                 let Some(doc) = self.staged[at].take() else { return false };
                 let weight = Sizes::of(&doc, self.spec.dimensions, &mut self.request.scratch).weight();
-                self.request.removed.push(Removed::Staged(at, doc));
+                self.request.removed.push(Removed::Staged(at, Box::new(doc)));
                 weight
             }
         };

@@ -150,7 +150,7 @@ fn hidden(kind: HiddenKind, copy: &Folded, hits: &mut Vec<Hit>) {
         _ => None,
     };
     let rule = link.or(strict.then_some(&rules::HIDDEN));
-    hits.extend(rule.map(|rule| Hit::somewhere(rule)));
+    hits.extend(rule.map(Hit::somewhere));
 }
 
 /// Schemes that run when followed.

@@ -58,10 +58,9 @@ async fn a_namespace_that_is_behind_its_audit_is_refused_until_an_operator_takes
         world.chain.lines.lock().unwrap().clear();
         assert_eq!(write(&world, "g").await.unwrap(), CommitNo(4));
         world.settle().await;
-        let lines = world.chain.lines.lock().unwrap();
+        let lines = world.chain.lines.lock().unwrap().clone();
         let line = lines.iter().find(|((_, commit), _)| *commit == CommitNo(4)).map(|(_, line)| line.clone());
         assert_eq!(line.as_deref(), Some(&b"g"[..]), "flushed: {flushed}");
-        drop(lines);
         let again = world.killed().await;
         assert!(again.try_enter::<Search>(AT).await.is_ok(), "and so it stays");
     }

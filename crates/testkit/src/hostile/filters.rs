@@ -51,7 +51,7 @@ fn long_attributes(size: Size) -> Vec<Request> {
     // No two alike: a value that stands twice is looked at once.
     let repeated = |n: usize| format!("n{n:04} {}b", "a ".repeat(ATTRIBUTE_VALUE_BYTES_MAX / 2 - 8));
     let letters = "a".repeat(ATTRIBUTE_VALUE_BYTES_MAX - 4);
-    let value = |n: usize| if n % 4 > 0 { repeated(n) } else { format!("{letters}{n:04}") };
+    let value = |n: usize| if n.is_multiple_of(4) { format!("{letters}{n:04}") } else { repeated(n) };
     let values: Vec<String> = (0..list).map(value).collect();
     let times: Vec<String> = (0..list).map(|n| format!("2026-01-01T00:00:00.{n:06}Z")).collect();
     let document = |n: usize| {
@@ -111,7 +111,7 @@ fn contains(size: Size) -> Vec<Request> {
 fn in_values(size: Size) -> Vec<Request> {
     let leaf = |n: usize| {
         let values = list(FILTER_VALUES_MAX, |v| format!(r#""a{n:04}{v:04}""#));
-        format!(r#"{{"type":"{}","key":"list","value":{values}}}"#, if n % 2 == 0 { "in" } else { "nin" })
+        format!(r#"{{"type":"{}","key":"list","value":{values}}}"#, if n.is_multiple_of(2) { "in" } else { "nin" })
     };
     // `nin` holds; within `and` beside one that does not, both are looked at.
     let pair = |n: usize| format!(r#"{{"type":"and","filters":[{},{}]}}"#, leaf(2 * n + 1), leaf(2 * n));

@@ -10,7 +10,7 @@ pub(super) enum Substrings {
     /// As few as are found faster one by one.
     Few(Vec<(String, Bits)>),
     /// More.
-    Many(Automaton),
+    Many(Box<Automaton>),
 }
 
 /// Up to here the library's search for one pattern, some bytes at a time, is faster.
@@ -31,7 +31,7 @@ impl Substrings {
             return Substrings::Few(patterns);
         }
         patterns.sort_unstable();
-        Substrings::Many(Automaton::new(patterns))
+        Substrings::Many(Box::new(Automaton::new(patterns)))
     }
 
     pub(super) fn is_empty(&self) -> bool {
