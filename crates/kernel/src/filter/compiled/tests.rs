@@ -156,14 +156,14 @@ fn large() -> Attributes {
 }
 
 /// Makes the leaf of a number.
-type Leaf = Box<dyn Fn(usize) -> Filter>;
+type Leaf<'a> = Box<dyn Fn(usize) -> Filter + 'a>;
 
 /// What froze a server: words of the filter times words of the value. Counted, not timed.
 #[test]
 fn a_thousand_leaves_look_at_a_value_as_often_as_one_does() {
     let (attributes, key) = (large(), || Field::Attribute("k".to_owned()));
     let words = |n: usize| (0..1_365).map(|w| format!("w{:06x}", 1_000_000 + n + w)).collect::<Vec<_>>();
-    let kinds: [(&str, Leaf); 4] = [
+    let kinds: [(&str, Leaf<'_>); 4] = [
         ("match", Box::new(|n| Filter::Match(key(), words(n)))),
         ("contains", Box::new(|n| Filter::Contains(key(), Scalar::Str(format!("zz{n}"))))),
         ("prefix", Box::new(|n| Filter::Prefix(key(), format!("zz{n}")))),
