@@ -32,7 +32,7 @@ pub fn routes() -> Vec<Route> {
         data(post("/v1/namespaces/{ns}/recall", &[], "recall", "Measures how much of the exact answer vector search gives, for stored vectors, questions or vectors."), search::recall),
         // The caller.
         data(get("/v1/whoami", &[], "whoami", "Shows the key's scopes, quotas and usage."), me::whoami),
-        data(get("/v1/operations/{operation}", &[], "get_operation", "Shows one of the tenant's own operations."), me::operation),
+        data(get("/v1/operations/{operation}", &[], "get_operation", "Shows an operation that the key began, or, for a key with read_all and no namespaces of its own, any of the tenant."), me::operation),
         data(get("/v1/audit", AUDIT, "read_audit", "The tenant's own audit, one event a line; where the next page begins stands in the header x-next-after, and the signed head in x-audit-head."), me::audit),
         // Tenants.
         control(post("/admin/v1/tenants", &[], "create_tenant", "Creates a tenant with keys of its own."), &[], tenants::create),

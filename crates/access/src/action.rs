@@ -69,7 +69,7 @@ actions! {
     Audit = "audit.read", Some(Scope::Audit);
     /// Ask who one is.
     Whoami = "whoami", None;
-    /// See one's own operations.
+    /// See the operations that one's own key began.
     Operations = "operation.read", None;
 }
 

@@ -59,7 +59,7 @@ impl Engine {
         held: impl Send + 'static,
     ) -> Flow<OperationId> {
         let total = (request.documents.len() + request.refused.len()) as u64;
-        let operation = match self.inner.registry.begin_operation(grant.tenant(), OperationKind::Ingest).await {
+        let operation = match self.inner.registry.begin_own_operation(&grant, OperationKind::Ingest).await {
             Ok(Begun::Fresh(operation)) => operation,
             // Another request's operation is no receipt for these documents.
             Ok(Begun::Running(_)) => {

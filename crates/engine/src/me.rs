@@ -143,9 +143,9 @@ impl Engine {
         Ok(Some((sum, namespaces)))
     }
 
-    /// One of the tenant's own operations.
+    /// An operation that the caller's key began; any of the tenant, for a key that sees all of it.
     pub async fn operation(&self, grant: Grant<Operations>, id: OperationId) -> Flow<OperationView> {
-        let found = self.inner.registry.operation_of(grant.incarnation(), id).ok_or_else(Error::not_found);
+        let found = self.inner.registry.operation_of(&grant, id).ok_or_else(Error::not_found);
         self.settle(grant, found.map(|view| (view, Deed::success()))).await
     }
 

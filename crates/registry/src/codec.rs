@@ -45,6 +45,21 @@ pub(crate) mod word {
     }
 }
 
+/// `#[serde(with = "word_or_none")]`: one word, or none.
+pub(crate) mod word_or_none {
+    use super::{Deserialize, Deserializer, Serialize, Serializer, Word};
+
+    #[expect(clippy::ref_option, reason = "serde's `with` hands over a reference to the field")]
+    pub(crate) fn serialize<T: Word, S: Serializer>(value: &Option<T>, s: S) -> Result<S::Ok, S::Error> {
+        value.as_ref().map(Word::print).serialize(s)
+    }
+
+    pub(crate) fn deserialize<'de, T: Word, D: Deserializer<'de>>(d: D) -> Result<Option<T>, D::Error> {
+        let text = Option::<String>::deserialize(d)?;
+        text.map(|text| T::read(&text).ok_or_else(super::misread::<T, _>)).transpose()
+    }
+}
+
 /// `#[serde(with = "words")]`: a list of words.
 pub(crate) mod words {
     use super::{Deserialize, Deserializer, Serializer, Word};

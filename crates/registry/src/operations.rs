@@ -6,14 +6,14 @@ use crate::{
     erase::may_erase,
     record::{End, Failure, Life, OperationKind, OperationRecord, OperationStatus},
 };
-use access::Operator;
-use kernel::{Code, Error, Incarnation, KeyEpoch, OperationId, Result, TenantId, Timestamp, limits};
+use access::{Action, Grant, Identity, Operations, Operator};
+use kernel::{Code, Error, Incarnation, KeyEpoch, KeyId, OperationId, Result, Scope, TenantId, Timestamp, limits};
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-/// An operation as its owner and operators see it.
+/// An operation as operators see it, the key that began it, and keys that see all of its tenant.
 #[derive(Clone, Debug)]
 pub struct OperationView {
     /// Its id.
@@ -189,6 +189,24 @@ impl Registry {
         kind: OperationKind,
         deadline: Option<Timestamp>,
     ) -> Result<Begun> {
+        self.begin(tenant, kind, deadline, None).await
+    }
+
+    /// The same for the API key that a grant was given to: from then on it is that key's own.
+    ///
+    /// # Errors
+    /// As [`Registry::begin_operation`].
+    pub async fn begin_own_operation<A: Action>(&self, grant: &Grant<A>, kind: OperationKind) -> Result<Begun> {
+        self.begin(grant.tenant(), kind, None, key_of(grant)).await
+    }
+
+    async fn begin(
+        &self,
+        tenant: &TenantId,
+        kind: OperationKind,
+        deadline: Option<Timestamp>,
+        key: Option<KeyId>,
+    ) -> Result<Begun> {
         let inner = &self.inner;
         let id = OperationId::random(&*inner.world.entropy);
         let created_at = inner.world.clock.now();
@@ -217,7 +235,7 @@ impl Registry {
                 }
                 let incarnation = owner.incarnation;
                 let tenant = tenant.clone();
-                let record = OperationRecord { id, kind, tenant, incarnation, created_at, deadline, end: None };
+                let record = OperationRecord { id, kind, tenant, incarnation, key, created_at, deadline, end: None };
                 Ok((Some(ControlEvent::OperationBegun(record.clone())), (record, true)))
             })
             .await?;
@@ -279,9 +297,13 @@ impl Registry {
         Ok(self.operation_view(&found.ok_or_else(Error::not_found)?))
     }
 
-    /// One of a tenant's own operations; `None` for anybody else's.
-    pub fn operation_of(&self, incarnation: Incarnation, id: OperationId) -> Option<OperationView> {
-        let mine = |o: &&OperationRecord| o.id == id && o.incarnation == incarnation;
+    /// An operation of the grant's tenant, if the grant's key began it. The others, which operators and other keys began,
+    /// are for keys that see all of the tenant: with `read_all`, and without namespaces of their own.
+    pub fn operation_of(&self, grant: &Grant<Operations>, id: OperationId) -> Option<OperationView> {
+        let (incarnation, key) = (grant.incarnation(), key_of(grant));
+        let sees_all = grant.has(Scope::ReadAll) && grant.fence().is_none();
+        let own = |o: &OperationRecord| key.is_some() && o.key == key;
+        let mine = |o: &&OperationRecord| o.id == id && o.incarnation == incarnation && (sees_all || own(o));
         let found = self.inner.control.read(|s| s.operations.iter().find(mine).cloned());
         found.map(|o| self.operation_view(&o))
     }
@@ -371,6 +393,14 @@ impl Registry {
             error: record.end.as_ref().and_then(|e| e.error.clone()),
             waits_for: live.filter(|_| record.end.is_none()).and_then(|live| *live.waits_for()),
         }
+    }
+}
+
+/// The API key that a grant was given to.
+fn key_of<A: Action>(grant: &Grant<A>) -> Option<KeyId> {
+    match grant.identity() {
+        Identity::Key(key) => Some(key.clone()),
+        Identity::Operator(_) => None,
     }
 }
 

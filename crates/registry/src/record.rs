@@ -337,6 +337,9 @@ pub(crate) struct OperationRecord {
     pub(crate) tenant: TenantId,
     #[serde(with = "codec::word")]
     pub(crate) incarnation: Incarnation,
+    /// The API key that began it; absent where an operator or the server did.
+    #[serde(default, with = "codec::word_or_none", skip_serializing_if = "Option::is_none")]
+    pub(crate) key: Option<KeyId>,
     #[serde(with = "codec::millis")]
     pub(crate) created_at: Timestamp,
     /// When it should have ended; it goes on all the same.

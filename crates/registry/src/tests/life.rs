@@ -3,7 +3,7 @@
 use super::{Site, ask, name, new_key, now, request, tenant};
 use crate::{Begun, NewKey, NewTenant, OperationKind, OperationStatus, Registry, TenantChange};
 use access::{Browse, Ingest, Manage, Search, TenantState, TokenKind, token};
-use kernel::{Code, Embedding, NamespaceSettings, OperatorName, OsEntropy, Quotas, Role, limits};
+use kernel::{Code, Embedding, NamespaceSettings, OperatorName, OsEntropy, Quotas, Role, Scope, limits};
 use std::{sync::Arc, time::Duration};
 use vault::Home;
 
@@ -254,6 +254,50 @@ async fn homes_are_opened_once_and_a_dropped_namespaces_key_is_gone() {
 }
 
 #[tokio::test]
+async fn an_operation_is_for_the_key_that_began_it_and_for_keys_that_see_all() {
+    let mut site = Site::new();
+    let mut start = site.start().await;
+    let (id, other) = (start.tenant("acme").await, start.tenant("other").await);
+    let key = async |tenant, scopes: &[Scope], namespaces: &[&str]| {
+        let namespaces = namespaces.iter().map(|n| name(n)).collect();
+        let new = NewKey { scopes: scopes.to_vec(), namespaces, ..new_key("k") };
+        start.registry.create_key(&start.operator, tenant, new).await.unwrap().1
+    };
+    let all_but = |scope| Scope::ALL.iter().copied().filter(|s| *s != scope).collect::<Vec<_>>();
+    let ingests = key(&id, &[Scope::Ingest], &[]).await;
+    let fenced = key(&id, &[Scope::Ingest], &["n"]).await;
+    let sees = key(&id, &[Scope::ReadAll], &[]).await;
+    let blind = [
+        key(&id, &all_but(Scope::ReadAll), &[]).await,
+        key(&id, Scope::ALL, &["n"]).await,
+        key(&other, Scope::ALL, &[]).await,
+    ];
+    let own = async |key: &str| {
+        let grant = start.grant::<Ingest>(key, "n");
+        let Ok(Begun::Fresh(own)) = start.registry.begin_own_operation(&grant, OperationKind::Ingest).await else {
+            panic!("each is its own")
+        };
+        own.id()
+    };
+    let (first, second) = (own(&ingests).await, own(&fenced).await);
+    let rotation = match start.registry.begin_operation(&id, OperationKind::RotateKey).await {
+        Ok(Begun::Fresh(rotation)) => rotation.id(),
+        _ => panic!("none runs"),
+    };
+    for restarted in [false, true] {
+        let shown = |key: &str, id| start.registry.operation_of(&start.grant(key, "n"), id).is_some();
+        assert_eq!([first, second, rotation].map(|id| shown(&ingests, id)), [true, false, false], "{restarted}");
+        assert_eq!([first, second, rotation].map(|id| shown(&fenced, id)), [false, true, false], "{restarted}");
+        assert!([first, second, rotation].iter().all(|id| shown(&sees, *id)), "{restarted}");
+        assert!(!blind.iter().any(|key| [first, second, rotation].iter().any(|id| shown(key, *id))), "{restarted}");
+        if !restarted {
+            start.kill().await;
+            start = site.start().await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn operations_are_resumed_or_failed_after_a_stop() {
     let mut site = Site::new();
     let start = site.start().await;
@@ -269,8 +313,8 @@ async fn operations_are_resumed_or_failed_after_a_stop() {
     assert_eq!((view.status, view.progress.done, view.progress.total), (OperationStatus::Running, 3, 9));
     start.registry.cancel(&start.operator, ingest.id()).unwrap();
     assert!(ingest.cancelled());
-    let stranger = start.registry.tenant(&start.operator, &other).await.unwrap().incarnation;
-    assert!(start.registry.operation_of(stranger, ingest.id()).is_none());
+    let stranger = start.key(&other).await;
+    assert!(start.registry.operation_of(&start.grant(&stranger, "n"), ingest.id()).is_none());
     let (rotation_id, ingest_id) = (rotation.id(), ingest.id());
     drop((rotation, ingest));
     start.kill().await;
