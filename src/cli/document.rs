@@ -229,12 +229,21 @@ fn seen(client: &Client, base: &str, ids: &[String], given: Vec<u64>) -> Result<
     if !given.is_empty() {
         bail!("{} for {}: give one --commit for each id", counted(given.len(), "commit"), counted(ids.len(), "id"));
     }
-    let found = listed(client, base, json!({"ids": ids, "include": []}), ids.len())?;
-    let commit = |id: &String| {
-        let documents = found["documents"].as_array().map(Vec::as_slice).unwrap_or_default();
-        documents.iter().find(|document| document["id"] == **id).and_then(|document| document["commit"].as_u64())
-    };
-    Ok(ids.iter().map(|id| commit(id).unwrap_or(0)).collect())
+    // An id may name several documents: all of them are listed.
+    let found = listed(client, base, json!({"ids": ids, "include": []}), usize::MAX)?;
+    let documents = found["documents"].as_array().map(Vec::as_slice).unwrap_or_default();
+    ids.iter().map(|id| commit_of(documents, id)).collect()
+}
+
+/// The commit of the quarantined document of this id, else of another one of it, else 0.
+fn commit_of(documents: &[Value], id: &str) -> Result<u64> {
+    let alike: Vec<&Value> = documents.iter().filter(|document| document["id"] == *id).collect();
+    let held: Vec<&&Value> = alike.iter().filter(|document| document["status"] == "quarantined").collect();
+    if held.len() > 1 {
+        bail!("{} quarantined documents have the id {id}: name the one that was reviewed with --commit", held.len());
+    }
+    let one = held.first().copied().or(alike.first());
+    Ok(one.and_then(|document| document["commit"].as_u64()).unwrap_or(0))
 }
 
 fn review(ids: &[String], seen: &[u64], decision: &str, note: Option<String>) -> Value {
@@ -271,5 +280,22 @@ fn listed(client: &Client, base: &str, mut body: Value, limit: usize) -> Result<
             return Ok(page);
         }
         body["after"] = page["next"].take();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_reviewed_is_the_quarantined_document_of_the_id() {
+        let document = |id, status, commit| json!({"id": id, "status": status, "commit": commit});
+        let mut documents =
+            vec![document("a", "indexed", 1), document("a", "quarantined", 2), document("b", "indexed", 3)];
+        let commits = ["a", "b", "c"].map(|id| commit_of(&documents, id).expect("one at most"));
+        assert_eq!(commits, [2, 3, 0]);
+        documents.push(document("a", "quarantined", 4));
+        let told = commit_of(&documents, "a").expect_err("which one?").to_string();
+        assert!(told.contains("--commit"), "{told}");
     }
 }

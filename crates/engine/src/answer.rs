@@ -416,8 +416,9 @@ pub struct SegmentSearch {
     pub rows: u64,
     /// Those that might answer.
     pub eligible_rows: u64,
-    /// `scan`, `walk` or `walk_then_scan`.
-    pub way: &'static str,
+    /// `scan`, `walk` or `walk_then_scan`; `None` for a reader who does not see everything: whether there is a graph to
+    /// walk, and whether that is cheaper, depends on rows that such a reader does not see.
+    pub way: Option<&'static str>,
     /// Rows in view of a walk.
     pub breadth: Option<usize>,
     /// Rows compared by their int8 codes; `None` for a reader who does not see everything.
@@ -435,13 +436,16 @@ impl SegmentSearch {
         if *audience == Audience::Everything {
             return each.collect();
         }
-        let joined = each.reduce(|sum, one| Self {
+        let joined = each.reduce(|sum, one| Self { rows, eligible_rows: sum.eligible_rows + one.eligible_rows, ..sum });
+        let told = |Self { eligible_rows, .. }| Self {
             rows,
-            eligible_rows: sum.eligible_rows + one.eligible_rows,
-            way: sum.way.max(one.way),
-            ..sum
-        });
-        joined.map(|sum| Self { rows, breadth: None, compared: None, rescored: None, ..sum }).into_iter().collect()
+            eligible_rows,
+            way: None,
+            breadth: None,
+            compared: None,
+            rescored: None,
+        };
+        joined.map(told).into_iter().collect()
     }
 }
 
@@ -449,7 +453,7 @@ impl From<Look> for SegmentSearch {
     fn from(look: Look) -> Self {
         let segment::Trace { rows: eligible_rows, way, compared, rescored } = look.trace;
         let (compared, rescored) = (Some(compared), Some(rescored));
-        Self { rows: look.rows, eligible_rows, way: way.as_str(), breadth: way.breadth(), compared, rescored }
+        Self { rows: look.rows, eligible_rows, way: Some(way.as_str()), breadth: way.breadth(), compared, rescored }
     }
 }
 

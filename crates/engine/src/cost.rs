@@ -26,8 +26,7 @@ pub(crate) fn of_search(snapshot: &Snapshot, plan: &Plan) -> Cost {
 
 /// Which documents may be met.
 fn of_audience(snapshot: &Snapshot, audience: &Audience) -> Cost {
-    let principals = if let Audience::Principals(mine) = audience { mine.len() as u64 } else { 0 };
-    Cost::steps(LOOKED_UP).times(principals + 1).times(snapshot.parts())
+    Cost::steps(LOOKED_UP).times(audience.principals().len() as u64 + 1).times(snapshot.parts())
 }
 
 /// A filter: its tables, what its leaves read once each, and bitmaps for every node.

@@ -57,7 +57,7 @@ pub struct RecallReply {
     pub rows: u64,
     /// Those that might answer.
     pub eligible_rows: u64,
-    /// How often a segment was searched in each way.
+    /// How often a segment was searched in each way; empty for a reader who does not see everything.
     pub ways: BTreeMap<&'static str, usize>,
     /// The plan of the last query.
     pub segments: Vec<SegmentSearch>,
@@ -188,7 +188,9 @@ impl Sum {
         self.wanted += wanted;
         self.found += found;
         for segment in &segments {
-            *self.ways.entry(segment.way).or_default() += 1;
+            if let Some(way) = segment.way {
+                *self.ways.entry(way).or_default() += 1;
+            }
             self.compared = self.compared.zip(segment.compared).map(|(sum, one)| sum + one);
             self.eligible += segment.eligible_rows;
         }
@@ -234,6 +236,25 @@ impl Recalled {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use segment::{Trace, Way};
+    use store::Look;
+
+    /// The same eligible rows, beside few hidden ones and beside so many that there is a graph.
+    #[test]
+    fn who_does_not_see_all_is_told_nothing_that_depends_on_hidden_rows() {
+        let look = |rows, way, compared| Look { rows, trace: Trace { rows: 40, way, compared, rescored: compared } };
+        let few = || vec![look(60, Way::Scan, 40), look(45, Way::Scan, 40)];
+        let many = || vec![look(90_000, Way::Walk { breadth: 64 }, 900), look(45, Way::Scan, 40)];
+        let told = |looks, audience: &Audience| {
+            let mut sum = Sum::default();
+            sum.add(10, 10, SegmentSearch::told(looks, audience, 80));
+            format!("{:?} {:?}", sum.ways, sum.segments)
+        };
+        for audience in [Audience::Principals(Vec::new()), Audience::Named(Vec::new())] {
+            assert_eq!(told(few(), &audience), told(many(), &audience));
+        }
+        assert_ne!(told(few(), &Audience::Everything), told(many(), &Audience::Everything));
+    }
 
     #[test]
     fn what_one_request_may_scan_is_bounded() {

@@ -172,6 +172,28 @@ impl Document {
         bytes as u64 + crate::attributes::heap_bytes(&self.attributes)
     }
 
+    /// The same without text and vectors: what is known of it beside its content.
+    #[must_use]
+    pub fn without_body(&self) -> Self {
+        Self {
+            id: self.id.clone(),
+            status: self.status,
+            content_hash: self.content_hash,
+            title: self.title.clone(),
+            uri: self.uri.clone(),
+            attributes: self.attributes.clone(),
+            readers: self.readers.clone(),
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+            expires_at: self.expires_at,
+            commit: self.commit,
+            findings: self.findings.clone(),
+            text: Untrusted::default(),
+            passages: self.passages.clone(),
+            vectors: Vec::new(),
+        }
+    }
+
     /// The text of passage `n`; empty when the span is not inside the text.
     pub fn passage_text(&self, n: usize) -> &str {
         self.passages
@@ -212,6 +234,14 @@ impl Audience {
             (Audience::Everything, _) | (Audience::Principals(_), None) => true,
             (Audience::Named(_), None) => false,
             (Audience::Principals(mine) | Audience::Named(mine), Some(readers)) => share(mine, readers),
+        }
+    }
+
+    /// The principals that it stands for; none where it sees everything.
+    pub fn principals(&self) -> &[Principal] {
+        match self {
+            Audience::Everything => &[],
+            Audience::Principals(mine) | Audience::Named(mine) => mine,
         }
     }
 

@@ -7,9 +7,7 @@
 //! [`check`] refuses. What it held is wiped when the last holder lets go.
 
 use crate::{Error, Extent, Segment, Spec, codec::Sizes, vectors};
-use kernel::{
-    Audience, CompiledFilter, Document, DocumentId, DocumentView, Status, Timestamp, Untrusted, checkpoint, limits,
-};
+use kernel::{Audience, CompiledFilter, Document, DocumentId, DocumentView, Status, Timestamp, checkpoint, limits};
 use roaring::RoaringBitmap;
 use std::{
     borrow::Borrow,
@@ -209,7 +207,7 @@ impl Tail {
     /// [`Error::NoDocument`].
     pub fn document(&self, doc: u32, vectors: bool) -> Result<Document, Error> {
         let kept = self.get(doc).ok_or(Error::NoDocument(doc))?;
-        let mut document = without_vectors(kept);
+        let mut document = kept.without_body();
         document.text = kept.text.clone();
         if vectors {
             document.vectors.clone_from(&kept.vectors);
@@ -223,7 +221,7 @@ impl Tail {
     /// [`Error::NoDocument`].
     pub fn head(&self, doc: u32) -> Result<Document, Error> {
         checkpoint(self.sizes(doc).head)?;
-        Ok(without_vectors(self.get(doc).ok_or(Error::NoDocument(doc))?))
+        Ok(self.get(doc).ok_or(Error::NoDocument(doc))?.without_body())
     }
 
     /// The document of a row, and the number of the passage in it.
@@ -346,26 +344,6 @@ impl Tail {
 
 /// What a tail holds of a document beside it: a pointer, counts, its sizes, its first row.
 const TAIL_ENTRY: u64 = 64;
-
-fn without_vectors(doc: &Document) -> Document {
-    Document {
-        id: doc.id.clone(),
-        status: doc.status,
-        content_hash: doc.content_hash,
-        title: doc.title.clone(),
-        uri: doc.uri.clone(),
-        attributes: doc.attributes.clone(),
-        readers: doc.readers.clone(),
-        created_at: doc.created_at,
-        updated_at: doc.updated_at,
-        expires_at: doc.expires_at,
-        commit: doc.commit,
-        findings: doc.findings.clone(),
-        text: Untrusted::default(),
-        passages: doc.passages.clone(),
-        vectors: Vec::new(),
-    }
-}
 
 fn view(doc: &Document) -> DocumentView<'_> {
     DocumentView {

@@ -24,7 +24,8 @@ pub(crate) fn of_heads<'a>(view: &View, ids: impl IntoIterator<Item = &'a Docume
         if matches!(cost.run_on(), kernel::cost::RunOn::Pool) {
             break;
         }
-        let heads = view.named(id).into_iter().map(|(part, doc)| view.parts[part].index.sizes(doc).head).sum();
+        // In no order: there may be very many of one id, and then they are not put in order here.
+        let heads = view.parts.iter().flat_map(|part| part.named(id).map(|doc| part.index.sizes(doc).head)).sum();
         cost = cost.and(Cost::steps(heads).times(DECODED_BYTE));
     }
     cost
@@ -33,15 +34,14 @@ pub(crate) fn of_heads<'a>(view: &View, ids: impl IntoIterator<Item = &'a Docume
 /// Of counting what an audience sees.
 pub(crate) fn of_totals(view: &View, audience: &Audience) -> Cost {
     let parts = Cost::steps(COUNTED_PART).times(view.parts.len() as u64 + 1);
-    let principals = match audience {
-        // Their sums are kept.
-        Audience::Everything => return parts,
-        Audience::Principals(mine) | Audience::Named(mine) => mine.len() as u64,
-    };
+    // Their sums are kept.
+    if *audience == Audience::Everything {
+        return parts;
+    }
     if !view.is_resident() {
         return Cost::UNBOUNDED;
     }
-    let lookups = Cost::steps(LOOKED_UP).times(principals).times(view.parts.len() as u64);
+    let lookups = Cost::steps(LOOKED_UP).times(audience.principals().len() as u64).times(view.parts.len() as u64);
     parts.and(lookups).and(Cost::steps(view.extent().documents).times(COUNTED_DOCUMENT))
 }
 

@@ -86,13 +86,13 @@ pub enum Error {
     },
     /// The tenant would store more than it may.
     #[error(
-        "the tenant's quota of {quota} is used up: {used} of {max} are stored or being stored, and this write adds {more}; \
-         delete documents, or ask an operator to raise it"
+        "the tenant's quota is used up: it may store {max} {quota}, and this write adds {more} to those that are stored or \
+         being stored; delete documents, or ask an operator to raise it"
     )]
     Quota {
         /// `documents` or `bytes`.
         quota: &'static str,
-        /// Stored, and reserved by writes under way.
+        /// Stored, and reserved by writes under way. No message tells it: it counts what the caller may not see.
         used: u64,
         /// What the write would add.
         more: u64,

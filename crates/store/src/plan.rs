@@ -15,7 +15,7 @@ use kernel::{
     Timestamp, checkpoint, limits,
 };
 use segment::Spec;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// A request without its audit line: what to do, and with whose eyes. There is none without an audience, so no write
 /// tells of a document, or changes one, that its caller does not see.
@@ -53,6 +53,27 @@ pub(crate) struct Plan<'a> {
     pub(crate) disambiguated: u32,
     /// Ends the search for what a filter selects: the caller has gone, or it holds up the namespace's writes too long.
     pub(crate) interrupt: Interrupt,
+    /// What lives under the ids that it has written to: each is looked up once, however often a request names it.
+    pub(crate) looked_up: HashMap<DocumentId, LookedUp>,
+}
+
+/// What lives under an id, as an upsert needs it.
+#[derive(Default)]
+pub(crate) struct LookedUp {
+    /// Heads of the documents that the audience sees, the oldest first.
+    seen: Vec<Document>,
+    /// Contents of those that it does not see.
+    unseen: HashSet<[u8; 32]>,
+}
+
+impl LookedUp {
+    fn add(&mut self, head: Document, is_seen: bool) {
+        if is_seen {
+            self.seen.push(head);
+        } else {
+            self.unseen.insert(head.content_hash);
+        }
+    }
 }
 
 /// Ends the batch, or only the request.
@@ -109,24 +130,37 @@ impl Plan<'_> {
     /// is free, and the document gets a key beside those that are there.
     fn upsert(&mut self, mut doc: Document, on_conflict: OnConflict) -> Result<UpsertResult, Stop> {
         let id = doc.id.clone();
-        let living = self.living(&id)?;
-        let seen: Vec<&Document> = living.iter().map(|(_, head)| head).filter(|head| self.sees(head)).collect();
+        if !self.looked_up.contains_key(&id) {
+            let mut found = LookedUp::default();
+            for (_, head) in self.living(&id)? {
+                let is_seen = self.sees(&head);
+                found.add(head, is_seen);
+            }
+            self.looked_up.insert(id.clone(), found);
+        }
+        let LookedUp { seen, unseen } = self.looked_up.entry(id.clone()).or_default();
         if let [first, rest @ ..] = seen.as_slice() {
-            let kept = |status| Ok(UpsertResult { id: id.clone(), status, passages: first.passages.len() });
+            let kept = |status, passages| Ok(UpsertResult { id: id.clone(), status, passages });
+            // How long it is belongs to what is withheld of a quarantined document. Who sends the same again knows.
+            let told = if first.status == Status::Quarantined { 0 } else { first.passages.len() };
             match on_conflict {
-                _ if rest.is_empty() && first.content_hash == doc.content_hash => return kept(UpsertStatus::Unchanged),
-                OnConflict::Skip => return kept(UpsertStatus::Skipped),
-                OnConflict::Fail => return kept(UpsertStatus::Conflict),
+                _ if rest.is_empty() && first.content_hash == doc.content_hash => {
+                    return kept(UpsertStatus::Unchanged, first.passages.len());
+                }
+                OnConflict::Skip => return kept(UpsertStatus::Skipped, told),
+                OnConflict::Fail => return kept(UpsertStatus::Conflict, told),
                 OnConflict::Overwrite => {}
             }
             doc.id = first.id.clone();
             doc.created_at = seen.iter().map(|head| head.created_at).min().unwrap_or(doc.created_at);
-            let rest: Vec<DocumentId> = rest.iter().map(|head| head.id.clone()).collect();
-            rest.iter().for_each(|key| self.remove_quietly(key));
-        } else if !living.is_empty() {
+            let replaced = std::mem::take(seen);
+            replaced.iter().skip(1).for_each(|head| self.remove_quietly(&head.id));
+        } else if !unseen.is_empty() {
             // The same document again, from a caller who sees neither: a retry does not store it twice.
-            let again = !self.sees(&doc) && living.iter().any(|(_, head)| head.content_hash == doc.content_hash);
-            if again {
+            let again = unseen.contains(&doc.content_hash);
+            if again && !self.sees(&doc) {
+                // Quotas count it all the same: at their limit the answer would tell that there is such a copy.
+                self.working.count(&doc);
                 self.outcome.ids.push(id.clone());
                 return Ok(stored(&doc));
             }
@@ -134,7 +168,10 @@ impl Plan<'_> {
             self.disambiguated += 1;
         }
         doc.expires_at = self.retention.end_of(doc.created_at, doc.expires_at);
-        let result = stored(&doc);
+        let (result, is_seen) = (stored(&doc), self.sees(&doc));
+        if !expired(&doc, self.now) {
+            self.looked_up.entry(id).or_default().add(doc.without_body(), is_seen);
+        }
         self.put(doc);
         Ok(result)
     }
@@ -221,12 +258,17 @@ impl Plan<'_> {
             return Ok((UpsertStatus::NotFound, 0));
         }
         // The word is about what was seen: anything written since, by whomever, has to be looked at first.
-        let Some((spot, head)) = living.into_iter().find(|(_, head)| state.is_of(head)) else {
+        living.retain(|(_, head)| state.is_of(head));
+        let Some(passages) = living.first().map(|(_, head)| head.passages.len()) else {
             return Ok((UpsertStatus::Conflict, 0));
         };
-        if head.status != Status::Quarantined {
-            return Ok((UpsertStatus::NotQuarantined, head.passages.len()));
-        }
+        living.retain(|(_, head)| head.status == Status::Quarantined);
+        let (spot, head) = match <[_; 1]>::try_from(living) {
+            Ok([reviewed]) => reviewed,
+            Err(none) if none.is_empty() => return Ok((UpsertStatus::NotQuarantined, passages)),
+            // One commit wrote several documents of the id, and nothing says which of them the reviewer means.
+            Err(_) => return Ok((UpsertStatus::Conflict, 0)),
+        };
         self.outcome.matched += 1;
         match decision {
             Decision::Reject => {

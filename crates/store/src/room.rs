@@ -25,9 +25,13 @@ use crate::{
 };
 use access::{Action, Delete, Ingest, Manage, Patch, Read, Review, Search};
 use intake::ScreenedPatch;
-use kernel::{Audience, CommitNo, DocumentId, Presence, Pseudonymiser, Retention, Timestamp, cost::RunOn};
+use kernel::{Audience, CommitNo, Document, DocumentId, Presence, Pseudonymiser, Retention, Timestamp, cost::RunOn};
 use segment::Spec;
-use std::{marker::PhantomData, sync::Arc};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    marker::PhantomData,
+    sync::Arc,
+};
 
 /// See the module. Made by [`crate::Stores::enter`] alone.
 pub struct Room<A: Action> {
@@ -85,14 +89,12 @@ impl Room<Ingest> {
         let config = &self.namespace.shared.config;
         let (view, now) = (self.namespace.view(), config.clock.now());
         if let RunOn::Caller(short) = cost::of_heads(&view, asks.iter().map(|(id, _)| id)).run_on() {
-            return here(&short, || asks.iter().map(|ask| known(&view, ask, audience, now)).collect())?;
+            return here(&short, || known(&view, asks, audience, now))?;
         }
         // Heads may be long, or lie in a page that has to be fetched.
         let (asks, audience) = (asks.to_vec(), audience.clone());
-        on_cpu(&*config.cpu, Errand::Write(self.namespace.incarnation), move || {
-            asks.iter().map(|ask| known(&view, ask, &audience, now)).collect()
-        })
-        .await?
+        on_cpu(&*config.cpu, Errand::Write(self.namespace.incarnation), move || known(&view, &asks, &audience, now))
+            .await?
     }
 
     /// Stores documents in one commit: all of those that no conflict rule leaves out, or none. What the audience does
@@ -109,16 +111,29 @@ impl Room<Ingest> {
 
 fn known(
     view: &View,
-    (id, hash): &(DocumentId, [u8; 32]),
+    asks: &[(DocumentId, [u8; 32])],
     audience: &Audience,
     now: Timestamp,
-) -> Result<Known, Error> {
-    let mut seen = view.seen(id, audience, now)?.into_iter().map(|(.., head)| head);
-    Ok(match (seen.next(), seen.next()) {
-        (None, _) => Known::Absent,
-        (Some(head), None) if head.content_hash == *hash => Known::Same(Box::new(head)),
-        (Some(head), _) => Known::Other(Box::new(head)),
-    })
+) -> Result<Vec<Known>, Error> {
+    // Of each id the oldest that is seen, and whether it is the only one. An id is looked up once, however often it is
+    // asked for: there may be many documents of it that are not seen.
+    let mut seen: HashMap<&DocumentId, Option<(Document, bool)>> = HashMap::new();
+    let mut all = Vec::with_capacity(asks.len());
+    for (id, hash) in asks {
+        let found = match seen.entry(id) {
+            Entry::Occupied(found) => found.into_mut(),
+            Entry::Vacant(place) => {
+                let mut heads = view.seen(id, audience, now)?.into_iter().map(|(.., head)| head);
+                place.insert(heads.next().map(|first| (first, heads.next().is_none())))
+            }
+        };
+        all.push(match found {
+            None => Known::Absent,
+            Some((head, true)) if head.content_hash == *hash => Known::Same(Box::new(head.clone())),
+            Some((head, _)) => Known::Other(Box::new(head.clone())),
+        });
+    }
+    Ok(all)
 }
 
 impl Room<Search> {

@@ -12,7 +12,10 @@ use crate::{
     working::Working,
 };
 use kernel::{Clock, CommitNo, Interrupt, Presence, Retention, limits};
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
@@ -90,6 +93,7 @@ pub(crate) fn stage(
             outcome,
             disambiguated: 0,
             interrupt,
+            looked_up: HashMap::new(),
         };
         match plan.run(act) {
             Ok(()) => {}

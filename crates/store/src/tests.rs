@@ -22,5 +22,6 @@ mod rollback;
 mod rooms;
 mod shelf;
 mod steps;
+mod unseen;
 
 pub(crate) use fixture::{Draft, Steps};

@@ -160,7 +160,7 @@ impl Working {
     pub(crate) fn head(&self, spot: Spot) -> Result<Document, Error> {
         match spot {
             Spot::Part(part, doc) => Ok(self.parts[part].index.head(doc)?),
-            Spot::Staged(at) => self.staged_at(at).cloned(),
+            Spot::Staged(at) => self.staged_at(at).map(Document::without_body),
         }
     }
 
@@ -189,10 +189,15 @@ impl Working {
     /// Puts a document in the place of the one with its key.
     pub(crate) fn put(&mut self, doc: Document) {
         self.remove(&doc.id);
-        let weight = Sizes::of(&doc, self.spec.dimensions, &mut self.request.scratch).weight();
-        self.request.added.add(Amount { documents: 1, bytes: weight });
+        self.count(&doc);
         self.index.insert(doc.id.clone(), self.staged.len());
         self.staged.push(Some(doc));
+    }
+
+    /// Counts a document as added.
+    pub(crate) fn count(&mut self, doc: &Document) {
+        let weight = Sizes::of(doc, self.spec.dimensions, &mut self.request.scratch).weight();
+        self.request.added.add(Amount { documents: 1, bytes: weight });
     }
 
     /// Takes a document away; whether there was one.

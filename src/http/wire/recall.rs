@@ -88,7 +88,7 @@ pub(crate) struct RecallReply {
     rows: u64,
     /// Those that might answer.
     eligible_rows: u64,
-    /// How often a segment was searched in each way: `scan`, `walk`, `walk_then_scan`.
+    /// How often a segment was searched in each way: `scan`, `walk`, `walk_then_scan`. Empty for a key without `read_all`.
     ways: BTreeMap<&'static str, usize>,
     /// Passages compared for each that an exact scan compares. Absent for a key without `read_all`.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -24,7 +24,8 @@ pub(crate) struct Review {
     note: Option<String>,
 }
 
-/// A document as the reviewer saw it: with its `commit` or its `content_hash`, as a read or a list gave them.
+/// A document as the reviewer saw it: with its `commit` or its `content_hash`, as a read or a list gave them. Where one
+/// commit wrote several documents of this id, only the hash says which of them was reviewed.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ReviewedDocument {

@@ -327,7 +327,7 @@ pub(crate) struct Scores {
 /// How the search was carried out.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Explain {
-    /// Passages of the namespace.
+    /// Passages of the namespace that the key sees.
     rows: u64,
     /// Passages that passed readers, status, expiry and filter before any ranking.
     eligible_rows: u64,
@@ -354,8 +354,9 @@ pub(crate) struct SegmentSearch {
     /// Those that might answer.
     eligible_rows: u64,
     /// `scan` (every eligible passage compared), `walk` (of the HNSW graph), or `walk_then_scan` (the walk met too few
-    /// that were eligible).
-    way: &'static str,
+    /// that were eligible). Absent for a key without `read_all`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    way: Option<&'static str>,
     /// Passages that a walk kept in view.
     #[serde(skip_serializing_if = "Option::is_none")]
     breadth: Option<usize>,

@@ -57,7 +57,7 @@ struct Shape {
     id: u8,
     words: u8,
     year: u8,
-    /// Of a member: 0 open, 1 the member's own, 2 the board's. Of the board: always its own.
+    /// Of a member: 0 open, 1 the member's own, 2 the board's. Of the board: its own, but 3 for open.
     readers: u8,
     quarantined: bool,
     expires: bool,
@@ -70,7 +70,7 @@ impl Shape {
         let text: Vec<&str> = chosen.flat_map(|(n, word)| vec![*word; n + 1]).collect();
         let text = format!("{} {}", text.join(" "), if self.quarantined { INJECTION } else { "" });
         let readers = match (who == &board(), self.readers) {
-            (true, _) | (false, 2) => Some(vec![user("board")]),
+            (true, 0..=2) | (false, 2) => Some(vec![user("board")]),
             (false, 1) => Some(vec![user("member")]),
             _ => None,
         };
@@ -247,7 +247,20 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-fn differ(ops: &[Op]) {
+/// The same where documents have to name their readers: what is open is hidden too, and half of what the board writes
+/// is.
+fn with_open_ones(mut ops: Vec<Op>) -> Vec<Op> {
+    for op in &mut ops {
+        if let Op::Hidden(act) = op
+            && let Act::Upsert(shapes, _) = &mut **act
+        {
+            shapes.iter_mut().filter(|shape| shape.words % 2 == 0).for_each(|shape| shape.readers = 3);
+        }
+    }
+    ops
+}
+
+fn differ(ops: &[Op], member: &Audience) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         let (with, without) = (World::new(SMALL).await, World::new(SMALL).await);
@@ -260,8 +273,8 @@ fn differ(ops: &[Op]) {
                     delete(&without, Selection::Ids(vec![id("never")]), &board()).await.unwrap();
                 }
                 Op::Member(open) => {
-                    let there = act(&with, open, &member(), start).await;
-                    assert_eq!(there, act(&without, open, &member(), start).await, "{open:?}");
+                    let there = act(&with, open, member, start).await;
+                    assert_eq!(there, act(&without, open, member, start).await, "{open:?}");
                 }
                 Op::Pass => [&with, &without].iter().for_each(|world| world.clock.advance(Duration::from_secs(70))),
                 Op::Flush => {
@@ -269,7 +282,7 @@ fn differ(ops: &[Op]) {
                     without.stores.flush_all().await.unwrap();
                 }
             }
-            assert_eq!(answers(&with, &member()).await, answers(&without, &member()).await, "after {op:?}");
+            assert_eq!(answers(&with, member).await, answers(&without, member).await, "after {op:?}");
         }
     });
 }
@@ -279,7 +292,12 @@ proptest! {
 
     #[test]
     fn nothing_tells_of_what_is_not_seen(ops in prop::collection::vec(op(), 1..24)) {
-        differ(&ops);
+        differ(&ops, &member());
+    }
+
+    #[test]
+    fn nor_of_open_documents_where_readers_are_required(ops in prop::collection::vec(op(), 1..24)) {
+        differ(&with_open_ones(ops), &member().where_readers_are(ReadersRule::Required));
     }
 }
 

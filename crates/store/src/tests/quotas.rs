@@ -55,7 +55,7 @@ async fn what_a_quota_refuses_names_it_and_changes_nothing() {
     let three = ["a", "c", "d"].map(|name| Draft::new(name, "other words").upsert());
     let refused = kernel::Error::from(room.append(three.into(), &Audience::Everything, line()).await.unwrap_err());
     assert_eq!((refused.code, refused.param.as_deref()), (kernel::Code::QuotaExceeded, Some("quotas.documents")));
-    assert!(refused.message.contains("2 of 3") && refused.message.contains("adds 2"), "{refused}");
+    assert!(refused.message.contains("3 documents") && refused.message.contains("adds 2"), "{refused}");
     assert_eq!(room.totals(), before);
     let snapshot = world.enter::<Search>(DOCS).await.snapshot(None).await.unwrap();
     let kept =
