@@ -1,7 +1,9 @@
 //! What was done, before it becomes a line: with plain ids, in memory or in a sealed commit only.
 
 use access::{Action, Grant, Identity};
-use kernel::{Clock, Code, DocumentId, KeyId, NamespaceName, NamespaceUuid, Principal, Scope, TenantId, Timestamp};
+use kernel::{
+    Clock, Code, DocumentId, KeyId, NamespaceName, NamespaceUuid, Principal, Scope, TenantId, Timestamp, Untrusted,
+};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -27,6 +29,8 @@ pub struct Deed {
     pub principals: Vec<Principal>,
     /// A namespace that was deleted: the chain keeps nothing more of it.
     pub ended: Option<NamespaceUuid>,
+    /// Why a reviewer decided so. It becomes a keyed pseudonym.
+    pub note: Option<Untrusted>,
 }
 
 /// An API key that an operator made or revoked, as its tenant's audit tells it.
@@ -53,6 +57,7 @@ impl Deed {
             documents: Vec::new(),
             principals: Vec::new(),
             ended: None,
+            note: None,
         }
     }
 
@@ -79,6 +84,13 @@ impl Deed {
     #[must_use]
     pub fn ended(mut self, namespace: NamespaceUuid) -> Self {
         self.ended = Some(namespace);
+        self
+    }
+
+    /// With the reason that was given.
+    #[must_use]
+    pub fn note(mut self, note: Option<Untrusted>) -> Self {
+        self.note = note;
         self
     }
 
@@ -141,6 +153,8 @@ pub(crate) struct Draft {
     pub(crate) namespaces: Vec<String>,
     /// Uuid of a deleted namespace's log.
     pub(crate) ended: Option<String>,
+    /// A reviewer's reason.
+    pub(crate) note: Option<String>,
     /// A namespace that is not what the chain has recorded of it.
     pub(crate) rollback: Option<RollbackForm>,
     /// Named by an operator's act, in the control-side chain only.
@@ -210,6 +224,7 @@ impl Draft {
             api_key: None,
             namespaces: Vec::new(),
             ended: None,
+            note: None,
             rollback: None,
             tenant: None,
             route: None,
@@ -226,6 +241,7 @@ impl Draft {
         self.documents = deed.documents.iter().map(|id| id.as_str().to_owned()).collect();
         self.principals = deed.principals.iter().map(|p| p.as_str().to_owned()).collect();
         self.ended = deed.ended.map(|namespace| namespace.to_string());
+        self.note = deed.note.map(Untrusted::into_exposed);
         self
     }
 
