@@ -74,7 +74,7 @@ pub(crate) struct Pages {
     pub(crate) home: Arc<Home>,
     pub(crate) journal: Arc<Journal>,
     sources: VecDeque<Source>,
-    /// More chunks were left out; they begin behind this line.
+    /// More chunks were left out; they begin after this line.
     pub(crate) goes_on_after: Option<u64>,
 }
 
@@ -119,7 +119,7 @@ impl Book {
         Ok(Self { home, journal: Arc::new(journal), state, batches_are_objects, batches })
     }
 
-    /// Writes lines behind the last, as one entry with one flush. Those of commits that are in the
+    /// Appends lines, as one entry with one flush. Those of commits that are in the
     /// chain already are left out. When this fails the chain stands where it stood; whether the
     /// lines are on the disk is known when it is opened again.
     pub(crate) async fn write(&mut self, items: &[Item<'_>]) -> Result<(), kernel::Error> {
@@ -196,7 +196,7 @@ impl Book {
 
     /// What puts the lines of many small batches into one checkpoint, where each of them is an object: opening the
     /// chain asks for all, several times. To be done beside; batches go on meanwhile. A crash or a failure leaves the
-    /// batches, and so many more of them call for the next.
+    /// batches, and as many more of them require the next.
     pub(crate) fn fold(&mut self) -> Option<impl Future<Output = Result<(), journal::Error>> + Send + use<>> {
         // A checkpoint holds all lines that are in no chunk: the more there are, the rarer.
         let due = FOLDED_BATCHES_MIN.max(self.state.tail.len() as u64 / FOLD_SHARE);
@@ -208,7 +208,7 @@ impl Book {
         Some(async move { journal.checkpoint(&body, covers).await })
     }
 
-    /// Everything of the chain sealed anew under the newest key of its home: chunks first, then the log. Asked again, it
+    /// Re-encrypts the whole chain under the newest key of its home: chunks first, then the log. Asked again, it
     /// does what is left; a crash leaves chunks that nothing names, swept at the next opening.
     pub(crate) async fn renew(&mut self) -> Result<(), kernel::Error> {
         let newest = self.home.epoch();
@@ -221,7 +221,7 @@ impl Book {
             let object = self.journal.put(ObjectKind::AuditChunk, &bytes).await?;
             old.push(std::mem::replace(&mut chunk.object, object));
         }
-        // Nobody writes meanwhile: the book is ours. So one checkpoint covers the whole log.
+        // There is no other writer meanwhile, so one checkpoint covers the whole log.
         self.journal.checkpoint(&renewed.encode(), self.journal.last()).await?;
         self.state = renewed;
         self.batches = 0;
@@ -243,7 +243,7 @@ impl Book {
         self.state.usage
     }
 
-    /// Where lines behind `after` lie whose time may be in the range: as much as one page opens.
+    /// Where lines after `after` lie whose time may be in the range: as much as one page opens.
     pub(crate) fn pages(&self, after: u64, times: Range<i64>) -> Pages {
         let state = &self.state;
         let tail_first = state.next - state.tail.len() as u64;

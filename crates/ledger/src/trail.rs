@@ -128,10 +128,10 @@ impl Trail {
         Audited::new(body)
     }
 
-    /// The answer to a request that goes on in the background; its grant goes with the work and is
+    /// The reply to a request that continues in the background; its grant goes with the work and is
     /// used up there.
     pub fn receipt<A: Action>(&self, grant: &Grant<A>, operation: OperationId) -> Audited<OperationId> {
-        tracing::trace!(request = %grant.request(), %operation, "work goes on under its grant");
+        tracing::trace!(request = %grant.request(), %operation, "work continues under its grant");
         Audited::new(operation)
     }
 
@@ -304,8 +304,8 @@ impl Trail {
     }
 
     /// Closes the log of a tenant that is suspended or whose keys may not be used any more; lines that wait are written
-    /// first, and what comes later opens it again if its key can be had. Says whether it is closed: not while somebody
-    /// reads or writes it. The chain itself stays, so that there is one log of it whoever comes.
+    /// first, and what comes later opens it again if its key can be had. Says whether it is closed: not while a task
+    /// reads or writes it. The chain itself stays, so that there is never a second log of it.
     pub async fn release(&self, incarnation: Incarnation) -> bool {
         let chain = self.lock().get(&incarnation).cloned();
         match chain {
@@ -314,7 +314,7 @@ impl Trail {
         }
     }
 
-    /// Seals everything of a tenant's audit anew, under the newest key of this very home.
+    /// Re-encrypts a tenant's whole audit under the newest key of this home.
     ///
     /// # Errors
     /// What stopped it; asked again, it does what is left.
@@ -332,8 +332,8 @@ impl Trail {
     }
 
     /// Takes no more lines of a tenant that is about to be erased and closes its log; lines that wait are written first
-    /// if they can be. It stays known as ended until [`forget`](Self::forget), so that whoever comes meanwhile is
-    /// refused and opens no second log.
+    /// if they can be. It stays known as ended until [`forget`](Self::forget), so that a request that comes meanwhile
+    /// is refused and opens no second log.
     pub async fn end(&self, incarnation: Incarnation) {
         let chain = self.chain(incarnation);
         if let Err(error) = chain.flush().await {
@@ -382,7 +382,7 @@ impl Trail {
         chain
     }
 
-    /// Closes the logs of chains that nobody uses, the longest unused first, until a sixteenth of the limit is free.
+    /// Closes the logs of unused chains, the longest unused first, until a sixteenth of the limit is free.
     async fn close_idle(&self) {
         let goal = self.0.open_max - self.0.open_max / 16;
         let mut idle: Vec<_> = self.lock().values().filter_map(|c| Some((c.idle_since()?, Arc::clone(c)))).collect();
