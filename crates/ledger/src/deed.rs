@@ -1,4 +1,5 @@
-//! What was done, before it becomes a line: with plain ids, in memory or in a sealed commit only.
+//! An audited event before it becomes a line: with plain ids and a reviewer's plain note, in memory or in a sealed commit
+//! only.
 
 use access::{Action, Grant, Identity};
 use kernel::{
@@ -33,23 +34,23 @@ pub struct Deed {
     pub note: Option<Untrusted>,
 }
 
-/// An API key that an operator made or revoked, as its tenant's audit tells it.
+/// An API key that an operator made or revoked, as its tenant's audit records it.
 #[derive(Clone, Debug)]
 pub struct ApiKeyDeed {
     /// Its public id.
     pub id: KeyId,
     /// What it may do.
     pub scopes: Vec<Scope>,
-    /// Whom it reads as. They become keyed pseudonyms.
+    /// The principals as which it reads. They become keyed pseudonyms.
     pub principals: Vec<Principal>,
     /// The namespaces it may enter; empty is all of them. They become keyed pseudonyms.
     pub namespaces: Vec<NamespaceName>,
-    /// From then on it opens nothing.
+    /// When it expires.
     pub expires_at: Option<Timestamp>,
 }
 
 impl Deed {
-    /// Something that went as asked.
+    /// A success.
     pub fn success() -> Self {
         Self {
             outcome: OutcomeKind::Success,
@@ -61,7 +62,7 @@ impl Deed {
         }
     }
 
-    /// Something that ended with an error.
+    /// A failure.
     pub fn failure(code: Code) -> Self {
         Self { outcome: OutcomeKind::Failure(code), ..Self::success() }
     }
@@ -103,7 +104,7 @@ impl Deed {
 }
 
 impl ApiKeyDeed {
-    /// One of which only its id is known: its tenant's directory does not open.
+    /// A key of which only the id is known, because its tenant's directory does not open.
     pub fn unknown(id: &KeyId) -> Self {
         let (scopes, principals, namespaces) = (Vec::new(), Vec::new(), Vec::new());
         Self { id: id.clone(), scopes, principals, namespaces, expires_at: None }
@@ -122,7 +123,7 @@ impl Pen {
         Self { draft: Draft::of(grant, clock.now()), clock }
     }
 
-    /// The line, to ride in the commit. It holds plain ids, as the commit does; both are sealed.
+    /// The line, as part of the commit. It holds plain ids and notes, as the commit does; both are sealed.
     /// The tenant's chain gets pseudonyms.
     pub fn write(self, deed: Deed) -> Vec<u8> {
         self.draft.with(deed, self.clock.now()).encode()
