@@ -89,7 +89,7 @@ impl<'a> Highlighter<'a> {
     }
 }
 
-/// Marks the places at which these stems stand one behind the other.
+/// Marks where these stems stand in sequence.
 fn mark(places: &[Place], stems: &[String], held: &mut [bool]) {
     let mut numbers: HashMap<&str, u32> = HashMap::new();
     let words: Vec<u32> = stems

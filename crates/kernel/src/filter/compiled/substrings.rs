@@ -125,7 +125,7 @@ impl Automaton {
         automaton
     }
 
-    /// Says where each state goes on when no child fits. Shallower ones come first.
+    /// Sets the state to which each state falls back when no child matches. Shallower states come first.
     fn link(&mut self) {
         for parent in 0..self.states.len() as u32 {
             let State { children, fail, .. } = self.state(parent);
