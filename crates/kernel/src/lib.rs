@@ -30,7 +30,9 @@ pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use document::{Audience, Document, Finding, FindingKind, Passage, ReadersRule, Severity, Span, Status};
 pub use entropy::{Entropy, OsEntropy, SeededEntropy};
 pub use error::{Code, Error, Result};
-pub use filter::{Column, Comparison, CompiledFilter, DocumentView, Field, Filter, Leaf, Matcher, Node, Wanted};
+pub use filter::{
+    Column, Comparison, CompiledFilter, DocumentView, Field, Filter, Leaf, MatchWords, Matcher, Node, Wanted,
+};
 pub use fold::{Folded, Folding, folded, is_ignorable};
 pub use ids::{
     CommitNo, DocumentId, Incarnation, KeyEpoch, KeyId, LogEpoch, NamespaceName, NamespaceUuid, ObjectUuid,

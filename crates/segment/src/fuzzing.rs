@@ -243,7 +243,7 @@ fn filters() -> &'static [Filter] {
             Filter::Prefix(field("tags"), "ab".to_owned()),
             Filter::Prefix(field("$uri"), "https".to_owned()),
             Filter::Prefix(kernel::Field::Id, "a".to_owned()),
-            Filter::Not(Box::new(Filter::Match(field("tags"), vec!["abc".to_owned()]))),
+            Filter::Not(Box::new(Filter::Match(field("tags"), kernel::MatchWords::of("abc")))),
         ]
     })
 }

@@ -9,7 +9,7 @@ const HOME: (&str, &str) = NAMESPACES[0];
 
 /// A filter that has to look at all of every id.
 fn all_of_every_id() -> Selection {
-    Selection::Filter(Filter::Not(Box::new(Filter::Match(Field::Id, vec!["nothing".to_owned()]))))
+    Selection::Filter(Filter::Not(Box::new(Filter::Match(Field::Id, kernel::MatchWords::of("nothing")))))
 }
 
 async fn with_long_ids() -> World {
