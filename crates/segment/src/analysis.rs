@@ -170,11 +170,13 @@ impl Analyser {
     }
 
     /// Begins anew when it knows very many words, so that a large job's memory stays bounded. Numbers that it gave
-    /// before mean nothing then.
-    pub(crate) fn forget(&mut self) {
-        if self.known.len() > WORDS_KNOWN_MAX {
+    /// before mean nothing then. Says whether it did.
+    pub(crate) fn forget(&mut self) -> bool {
+        let full = self.known.len() > WORDS_KNOWN_MAX;
+        if full {
             drop(self.take_lexicon());
         }
+        full
     }
 }
 
