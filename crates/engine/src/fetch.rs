@@ -55,8 +55,8 @@ pub(crate) fn fetch(
         }
         fetching.memory.grow(unread.heap_bytes(dimensions))?;
         let passage = passages.read(unread)?;
-        let text = passage.text.expose();
-        let highlights = fetching.highlighter.as_mut().map(|highlighter| highlighter.spans(text)).transpose()?;
+        let whole = passage.text.expose();
+        let highlights = fetching.highlighter.as_mut().map(|highlighter| highlighter.spans(whole)).transpose()?;
         let hit = Hit {
             document_id: passage.document_id,
             passage: passage.passage,

@@ -12,7 +12,7 @@ use crate::{
 use intake::ScreenedPatch;
 use kernel::{
     Audience, CommitNo, CompiledFilter, Document, DocumentId, DocumentView, Filter, Interrupt, Retention, Status,
-    Timestamp, checkpoint, limits,
+    Timestamp, WritePermit, checkpoint, limits,
 };
 use segment::Spec;
 use std::collections::HashSet;
@@ -53,6 +53,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) disambiguated: u32,
     /// Ends the search for what a filter selects: the caller has gone, or it holds up the namespace's writes too long.
     pub(crate) interrupt: Interrupt,
+    /// What it takes of the memory for writes.
+    pub(crate) permit: Option<Box<dyn WritePermit>>,
 }
 
 /// Ends the batch, or only the request.
@@ -146,6 +148,7 @@ impl Plan<'_> {
         for spot in spots {
             let id = self.working.head(spot)?.id;
             bytes += id.as_str().len() as u64;
+            self.takes(id.as_str().len() as u64)?;
             within(bytes, "bytes of ids", limits::DELETE_BYTES_PER_COMMIT_MAX)?;
             self.remove(&id);
         }
@@ -162,6 +165,7 @@ impl Plan<'_> {
             patch.apply(&mut doc).map_err(|error| Stop::Refused(error.into()))?;
             // With all that it has now: what a patch adds may be more than the text.
             bytes += doc.heap_bytes();
+            self.takes(doc.heap_bytes())?;
             within(bytes, "bytes of documents", limits::PATCH_BYTES_PER_COMMIT_MAX)?;
             // No patch keeps a document longer than the namespace does.
             doc.expires_at = self.retention.end_of(doc.created_at, doc.expires_at);
@@ -191,6 +195,11 @@ impl Plan<'_> {
                 self.outcome.matched >= limits::PATCHES_PER_COMMIT_MAX || bytes > limits::PATCH_BYTES_PER_COMMIT_MAX;
             if full && self.outcome.matched > 0 {
                 break;
+            }
+            match self.takes(doc.heap_bytes()) {
+                // What there is memory for is a commit; the rest is asked for again.
+                Err(Stop::Refused(_)) if self.outcome.matched > 0 => break,
+                taken => taken?,
             }
             doc.expires_at = end;
             self.outcome.matched += 1;
@@ -236,6 +245,7 @@ impl Plan<'_> {
             Decision::Release => {
                 let mut doc = self.working.document(spot)?;
                 *bytes += doc.heap_bytes();
+                self.takes(doc.heap_bytes())?;
                 within(*bytes, "bytes of documents", limits::PATCH_BYTES_PER_COMMIT_MAX)?;
                 doc.status = Status::Indexed;
                 doc.updated_at = self.now;
@@ -314,6 +324,17 @@ impl Plan<'_> {
         Ok(living)
     }
 
+    /// Takes memory for this much more that the request has read.
+    fn takes(&mut self, bytes: u64) -> Result<(), Stop> {
+        match &mut self.permit {
+            Some(permit) => {
+                let taken = permit.grow(READ_AND_WRITTEN.saturating_mul(bytes));
+                taken.map_err(|error| Stop::Refused(Error::Passed(error)))
+            }
+            None => Ok(()),
+        }
+    }
+
     fn put(&mut self, doc: Document) {
         self.outcome.ids.push(doc.id.plain());
         self.changes.upsert(&doc);
@@ -339,6 +360,9 @@ fn stored(doc: &Document) -> UpsertResult {
     UpsertResult { id: doc.id.plain(), status, passages: doc.passages.len() }
 }
 
+/// How often what a write changes is counted: as it was read, and as it is written. With it the most that one commit may
+/// rewrite is the share of one tenant.
+const READ_AND_WRITTEN: u64 = 2;
 /// Steps of finding and decoding one head.
 const STEPS_A_HEAD: u64 = 4_096;
 /// Refuses a request that would hold more than this in memory and in its log entry.

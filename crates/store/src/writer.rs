@@ -56,7 +56,8 @@ async fn commit(namespace: &Arc<Namespace>, turn: &mut Seq, batch: VecDeque<Writ
             on_cpu(&*namespace.shared.config.cpu, Errand::Write(namespace.incarnation), staged).await?
         }
     };
-    let Staged { entry, view, done, lines, rest, accepted, reserved } = match staged {
+    // What was planned is in memory until this returns.
+    let Staged { entry, view, done, lines, rest, accepted, reserved, permits: _permits } = match staged {
         Ok(staged) => staged,
         // Everybody has been told, nothing was written, and another try may read it.
         Err(error) if error.is_transient() => return Ok(()),
