@@ -99,6 +99,8 @@ pub(crate) fn stage(
         match plan.run(act) {
             Ok(()) => {}
             Err(Stop::Refused(error)) => {
+                // Given back before its caller hears of it, and asks again.
+                drop(plan.permit.take());
                 working.take_back();
                 let _asker_gone = write.reply.send(Err(error));
                 continue;
@@ -110,7 +112,6 @@ pub(crate) fn stage(
             }
         }
         let Plan { changes, outcome, permit, .. } = plan;
-        permits.extend(permit);
         // Whatever it did: no way of writing leads past the quotas.
         match counter.reserve(working.growth()) {
             Ok(room) => match &mut reserved {
@@ -118,11 +119,13 @@ pub(crate) fn stage(
                 None => reserved = Some(room),
             },
             Err(error) => {
+                drop(permit);
                 working.take_back();
                 let _asker_gone = write.reply.send(Err(error));
                 continue;
             }
         }
+        permits.extend(permit);
         let line = (write.line)(&outcome);
         entry.push(commit, now, working.spec, &changes, &line);
         working.commit = commit;
