@@ -1,4 +1,4 @@
-# Every recipe. `.ci/run` calls these and nothing else.
+# Every recipe. `.ci/run` calls `scripts/test`, as `just test` does.
 
 set shell := ["bash", "-euo", "pipefail", "-c"]
 

@@ -1,7 +1,7 @@
 //! Open files: what the system allows this process, and how the pools that hold files or sockets share it.
 //!
-//! Whatever is allowed, something is left for each pool, and no pool takes what another needs: with a hard limit of 256
-//! there are fewer connections and fewer open namespaces, and nothing fails for want of a file.
+//! Whatever is allowed, each pool gets a share, and no pool takes what another needs: with a hard limit of 256 there are
+//! fewer connections and fewer open namespaces, and nothing fails for lack of a file.
 
 use kernel::limits;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -69,7 +69,7 @@ pub(crate) fn raise() {
     }
 }
 
-/// Tells the log what was got.
+/// Logs what the process got.
 pub(crate) fn tell(got: Descriptors) {
     let Descriptors { allowed, connections, files, namespaces, audit_chains, tenants, .. } = got;
     tracing::info!(allowed, connections, files, namespaces, audit_chains, tenants, "open files");
@@ -85,7 +85,7 @@ pub(crate) fn tell(got: Descriptors) {
 
 /// For standard streams, listeners, locks, signals, models, the server's own logs, and calls to other services.
 const RESERVE: u64 = 48;
-/// More is never needed.
+/// The most files that are ever needed.
 const ENOUGH: u64 = 1 << 20;
 /// As many as the runtime has by default.
 const BLOCKING_THREADS_MAX: u64 = 512;

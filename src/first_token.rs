@@ -1,6 +1,6 @@
-//! The token of the first operator, told once: into a file of the user's choice, or on a terminal.
+//! The token of the first operator, shown once: in a file of the user's choice, or on a terminal.
 //!
-//! Never elsewhere: what is written to a stderr that is no terminal ends in a journal, which others read and keep.
+//! Never elsewhere: a stderr that is no terminal usually ends in a log, which others read and keep.
 
 use crate::telemetry;
 use anyhow::{Context, Result};
@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Where the token will be told.
+/// Where the token will be shown.
 pub(crate) struct FirstToken {
     file: Option<Unnamed>,
 }
@@ -50,15 +50,15 @@ impl FirstToken {
                 tracing::warn!(
                     file = %unnamed.name.display(),
                     remedy = "`ringfence operator recover`, with the server stopped, makes another token",
-                    "the operators' file is not there, and was only to be made by a first start"
+                    "the file for the first operator's token does not exist; only a first start creates it"
                 );
             }
             (None, Some(token)) if std::io::stderr().is_terminal() => {
                 telemetry::tell(&format!("operator token (shown once, keep it): {token}"));
             }
             (None, Some(_)) => telemetry::tell(
-                "the first operator's token is told on a terminal only: stop the server and run `ringfence operator \
-                 recover`, or begin with RINGFENCE_OPERATOR_TOKEN_FILE and the path of a file to be made",
+                "the first operator's token is printed on a terminal only: stop the server and run `ringfence operator \
+                 recover`, or start an empty data folder with RINGFENCE_OPERATOR_TOKEN_FILE naming a file to create",
             ),
             (None, None) => {}
         }

@@ -32,7 +32,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// What stands behind a listener.
+/// What a listener serves, and its limits.
 pub(crate) struct Door {
     pub(crate) router: Router,
     pub(crate) tls: Option<TlsAcceptor>,
@@ -109,7 +109,7 @@ async fn keep(stream: TcpStream, door: Arc<Door>, place: Place) {
     }
 }
 
-/// A failed accept is the client's going or a lack of file descriptors; the latter wants a moment.
+/// Accepting fails when the client has gone or file descriptors run out; the latter needs a pause.
 async fn usable(accepted: std::io::Result<(TcpStream, std::net::SocketAddr)>) -> Option<(TcpStream, IpAddr)> {
     match accepted {
         Ok((stream, address)) => {
@@ -126,7 +126,7 @@ async fn usable(accepted: std::io::Result<(TcpStream, std::net::SocketAddr)>) ->
     }
 }
 
-/// Finds the dead, and bounds what the system holds for those that do not read.
+/// Sets keepalive, to find dead peers, and bounds what the system buffers for clients that do not read.
 fn prepare(stream: &TcpStream) -> std::io::Result<()> {
     // Replies are small and whole: waiting to fill a packet only delays them.
     stream.set_nodelay(true)?;
@@ -144,7 +144,7 @@ fn prepare(stream: &TcpStream) -> std::io::Result<()> {
     Ok(())
 }
 
-/// What is not sent yet to a client that does not read is forgotten with its socket, not kept by the system.
+/// Makes the system discard unsent bytes when the socket of a client that does not read is closed.
 fn reset(stream: &TcpStream) {
     let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
@@ -192,7 +192,7 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(stream: S, door: &Door, place: 
         }
     };
     if ended.is_err() {
-        // The client broke off or spoke no HTTP. What it said is not ours to log.
+        // The client disconnected or sent no HTTP. What it sent is not logged.
         tracing::debug!("a connection ended early");
     }
 }

@@ -17,8 +17,8 @@ use std::alloc::System;
 use zeroizing_alloc::ZeroAlloc;
 
 /// Zeroes each block before it is freed. A block that grows or shrinks is a new one and the old one freed, so no copy
-/// stays behind. Large blocks too: the system's allocator gives them back to the kernel or keeps them for later, by a
-/// threshold that moves with use, and nobody can tell which (`cargo bench --bench wiping` says what it costs).
+/// remains. Large blocks too: the system's allocator gives them back to the kernel or keeps them for later, by a
+/// threshold that moves with use and cannot be predicted (`cargo bench --bench wiping` says what it costs).
 #[cfg(not(test))]
 #[global_allocator]
 static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
@@ -36,7 +36,7 @@ static ALLOCATOR: counting::Counting<ZeroAlloc<System>> = counting::Counting(Zer
 pub(crate) fn close() -> Result<()> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable).context("PR_SET_DUMPABLE is refused")?;
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }).context("RLIMIT_CORE is refused")?;
-    // As much for keys as whoever started us allows.
+    // As much for keys as the environment allows this process.
     let Rlimit { maximum, .. } = getrlimit(Resource::Memlock);
     setrlimit(Resource::Memlock, Rlimit { current: maximum, maximum }).context("RLIMIT_MEMLOCK is refused")
 }
@@ -55,7 +55,7 @@ pub(crate) fn tell() {
 mod tests {
     use std::{fs::File, os::unix::fs::FileExt};
 
-    /// What stands at an address, whoever has it. The allocator may keep its own words in a free block's first bytes.
+    /// The bytes at an address, allocated or not. The allocator may keep its own words in a free block's first bytes.
     fn look(address: usize, length: usize) -> Option<Vec<u8>> {
         let mut bytes = vec![0; length];
         let memory = File::open("/proc/self/mem").unwrap();

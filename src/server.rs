@@ -33,7 +33,7 @@ pub struct Running {
     connections: TaskTracker,
 }
 
-/// The runtime that a server wants: its threads wipe their stacks when they come to rest behind a tenant whose keys
+/// The runtime that a server needs: its threads wipe their stacks when they become idle after a tenant whose keys
 /// were taken away.
 pub fn runtime() -> tokio::runtime::Builder {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
@@ -170,7 +170,7 @@ impl Running {
         self.app.engine().taken_over().await;
     }
 
-    /// Drains and closes. What does not end within the drain time is left; a restart goes on with it.
+    /// Drains and closes. What does not end within the drain time is left; a restart continues it.
     pub async fn stop(self) {
         tracing::info!("draining");
         self.closing.cancel();

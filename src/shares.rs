@@ -1,7 +1,7 @@
-//! Pools that callers share: memory for request bodies, places for connections.
+//! Pools that callers share: memory for request bodies, connections that serve requests.
 //!
-//! A caller may hold as much as it leaves free (the dynamic threshold of switches' buffers): alone half of the pool,
-//! beside one that fills its own share a third, and so on. However many fill theirs, something is left for the next.
+//! A caller may hold as much as it leaves free (the dynamic threshold of switches' buffers): one alone gets half of the
+//! pool, two get a third each, and so on. However many callers fill their share, something is left for the next.
 
 use kernel::{Incarnation, OperatorName};
 use std::{
@@ -21,7 +21,7 @@ pub(crate) enum Caller {
 /// A pool of bytes or of places.
 pub(crate) struct Pool {
     max: usize,
-    /// A caller that holds nothing gets so much, as long as it is there.
+    /// What a caller that holds nothing always gets, as long as the pool has it.
     first: usize,
     held: Mutex<Held>,
 }

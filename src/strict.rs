@@ -1,7 +1,7 @@
-//! Strict reading: JSON and TOML into types, with complaints that a person can act on.
+//! Strict reading of JSON and TOML into types, with errors that a person can act on.
 //!
-//! serde's messages quote the offending value; a value may be a customer's text. So a complaint keeps
-//! the path, which the caller wrote, and the rule, which we wrote, and nothing between.
+//! serde's messages quote the offending value; a value may be a customer's text. So an error keeps
+//! the path, which the caller wrote, and the rule, which we wrote, and nothing else.
 
 mod bounded;
 mod given;
@@ -14,14 +14,14 @@ pub(crate) use tree::Tree;
 
 use serde::de::DeserializeOwned;
 
-/// What does not fit, and what would.
+/// What does not fit, and what would fit.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Complaint {
-    /// A member that is not known, rather than a wrong one.
+    /// Whether a member is unknown, rather than invalid.
     pub(crate) unknown: bool,
     /// Where, as the caller wrote it: `documents[3].vektor`.
     pub(crate) path: String,
-    /// What would be right, to be read behind the path.
+    /// What would be right; it reads as the end of a sentence that begins with the path.
     pub(crate) rule: String,
 }
 
@@ -35,7 +35,7 @@ pub(crate) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Complaint> {
     if text.trim_ascii().is_empty() {
         return Err(body("is empty; expected a JSON object"));
     }
-    // Knowing where one stands costs as much as reading numbers: only who complains has to know.
+    // Tracking the path costs as much as reading numbers, so it is done only after an error.
     given::begin();
     whole::begin();
     let mut reader = serde_json::Deserializer::from_str(text);
@@ -77,7 +77,7 @@ fn complaint(path: &str, message: &str, data: bool, place: &str) -> Complaint {
         rule,
     };
     let named = |prefix: &str| message.strip_prefix(prefix).and_then(|rest| rest.split('`').next());
-    // The expectation is ours and stands last; what comes before it may quote the caller.
+    // The expectation is ours and comes last; what precedes it may quote the caller.
     let expected = message.rsplit_once(", expected ").map(|(_, e)| e.replace('`', ""));
     if message.starts_with("unknown field `") {
         let known = expected.map_or("no members".to_owned(), |e| list(&e));
@@ -129,7 +129,7 @@ fn list(expected: &str) -> String {
     expected.strip_prefix("one of ").unwrap_or(expected).replace(" or ", ", ")
 }
 
-/// Rust's words for types in a caller's.
+/// Rust's words for types, translated for callers.
 fn plain(expected: &str) -> &str {
     match expected {
         "f32" | "f64" | "a floating point number" => "a number",
@@ -143,9 +143,9 @@ fn plain(expected: &str) -> &str {
     }
 }
 
-/// What a path is called when it is empty.
+/// The name of an empty path.
 const ROOT: &str = "body";
-/// A member's name may be as long as the body; nobody reads that.
+/// Longest part of a member's name that an error shows: a name may be as long as the body.
 const PATH_CHARS_MAX: usize = 300;
 
 #[cfg(test)]

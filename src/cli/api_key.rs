@@ -8,18 +8,20 @@ use serde_json::{Value, json};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ApiKey {
-    /// Make a key. Its secret is shown once.
+    /// Create a key. Its secret is shown once.
     Create {
         #[arg(long)]
         tenant: String,
-        /// What people call it.
+        /// Name for people.
         #[arg(long, default_value = "cli")]
         name: String,
-        /// What it may do: search, ingest, delete (the default three), manage, review, act_as, read_all,
-        /// overwrite, vectors, audit.
+        /// What it may do. By default: search, ingest, delete. Further: manage (namespaces), review (quarantined
+        /// documents and their text), act_as (search for other principals), read_all (every document whatever its
+        /// readers), overwrite (write over documents that the key does not see), vectors, audit.
         #[arg(long, value_delimiter = ',')]
         scope: Vec<String>,
-        /// Whom it stands for, such as user:alice or group:hr.
+        /// Principal as which it reads, such as user:alice or group:hr. Without one it reads documents without readers
+        /// only.
         #[arg(long)]
         principal: Vec<String>,
         /// Only these namespaces.
@@ -75,7 +77,7 @@ pub(crate) fn run(command: ApiKey, remote: &Remote) -> Result<()> {
             remote.print(&pages(&client, &of(&tenant), "api_keys")?, |v| table(v, &columns))
         }
         ApiKey::Revoke { tenant, id, yes } => {
-            confirm(yes, &format!("Whoever uses the key {id} is locked out at once"))?;
+            confirm(yes, &format!("The key {id} is refused from now on"))?;
             remote.print(&client.call("DELETE", &format!("{}/{}", of(&tenant), client::encode(&id)), None)?, members)
         }
     }

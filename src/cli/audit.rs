@@ -10,8 +10,8 @@ mod export;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Audit {
-    /// Write the audit as NDJSON, oldest line first, with a signed head at the end: the tenant's own, with an API key of
-    /// scope audit.
+    /// Write an audit as NDJSON, oldest line first, with a signed head at the end. By default that of the API key's
+    /// tenant (scope audit).
     Export(Export),
     /// Check, without a server, that the lines of an export are the ones that the server wrote, with none missing; or
     /// that a certificate is what the server signed.
@@ -30,16 +30,16 @@ pub(super) struct Export {
     /// The tenant that the API key must belong to.
     #[arg(long, conflicts_with = "operators")]
     tenant: Option<String>,
-    /// Instead: what operators did (operator's token, role auditor or admin).
+    /// The operators' audit instead (an operator's token of role auditor or admin).
     #[arg(long)]
     operators: bool,
     /// From this time on (RFC 3339).
     #[arg(long)]
     since: Option<String>,
-    /// Only lines about this document.
+    /// Only lines about this document. Such an export has no signed head.
     #[arg(long, conflicts_with = "operators")]
     document: Option<String>,
-    /// Only lines of this principal.
+    /// Only lines of this principal. Such an export has no signed head.
     #[arg(long, conflicts_with = "operators")]
     principal: Option<String>,
     /// Write here instead of to stdout.

@@ -1,4 +1,4 @@
-//! `ringfence context`: text for a prompt, fenced and cited, within a budget. The context goes to
+//! `ringfence context`: text for a prompt, with markers and sources, within a budget. The context goes to
 //! stdout, so that it can be piped into a prompt; sources and preamble go to stderr.
 
 use super::{
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 pub(super) struct Context {
     #[command(flatten)]
     asked: Asked,
-    /// Tokens of the whole context, fences included.
+    /// Most tokens of the whole context, markers included.
     #[arg(long)]
     max_tokens: usize,
     /// plain, delimited, datamarked or base64; by default delimited.

@@ -26,10 +26,10 @@ enum Command {
         /// Only those of this status: indexed or quarantined.
         #[arg(long, conflicts_with = "filter")]
         status: Option<String>,
-        /// Look as these principals (scope act_as).
+        /// Read as these principals (scope act_as).
         #[arg(long = "as", value_name = "PRINCIPAL")]
         acting_as: Vec<String>,
-        /// At most so many.
+        /// Most documents to list.
         #[arg(long, default_value_t = 1_000)]
         limit: usize,
     },
@@ -42,39 +42,39 @@ enum Command {
     },
     /// Change attributes, readers, address or expiry. Nothing is embedded again.
     Patch(Patch),
-    /// Delete documents: gone from every answer when this returns.
+    /// Delete documents. They are in no answer once this returns.
     Delete {
         #[command(flatten)]
         which: Which,
-        /// Wait until no object, checkpoint or log holds them, and write the certificate of that into this file. Wants
-        /// ids; those of deleted documents too.
+        /// Wait until no object, checkpoint or log holds them, and write the certificate of that into this file. Needs
+        /// ids. A key with read_all may also name documents that were deleted before.
         #[arg(long, value_name = "FILE", conflicts_with = "filter")]
         erase: Option<PathBuf>,
         /// Do not ask.
         #[arg(long)]
         yes: bool,
     },
-    /// Let documents out of quarantine, as they were reviewed.
+    /// Release documents from quarantine, as they were reviewed.
     Release {
         #[arg(required = true)]
         ids: Vec<String>,
-        /// The commit at which each was reviewed, in the order of the ids, as `document list` and `show` tell it; one
-        /// that was written again since is left. Without it: as they are when the command begins.
+        /// Commit at which each was reviewed, in the order of the ids, as `document list` and `show` print it; a
+        /// document that was written since stays as it is. Without it: as they are when the command begins.
         #[arg(long, value_name = "COMMIT")]
         commit: Vec<u64>,
-        /// Why.
+        /// The reason. The audit holds a pseudonym of it.
         #[arg(long)]
         note: Option<String>,
     },
-    /// Throw documents out of quarantine.
+    /// Delete documents that are in quarantine, as they were reviewed.
     Reject {
         #[arg(required = true)]
         ids: Vec<String>,
-        /// The commit at which each was reviewed, in the order of the ids, as `document list` and `show` tell it; one
-        /// that was written again since is left. Without it: as they are when the command begins.
+        /// Commit at which each was reviewed, in the order of the ids, as `document list` and `show` print it; a
+        /// document that was written since stays as it is. Without it: as they are when the command begins.
         #[arg(long, value_name = "COMMIT")]
         commit: Vec<u64>,
-        /// Why.
+        /// The reason. The audit holds a pseudonym of it.
         #[arg(long)]
         note: Option<String>,
         /// Do not ask.
@@ -120,7 +120,7 @@ struct Patch {
     /// Remove an attribute.
     #[arg(long, value_name = "KEY")]
     unset: Vec<String>,
-    /// Who may read it, instead of who could.
+    /// New readers, instead of the present ones.
     #[arg(long, value_name = "PRINCIPAL")]
     readers: Vec<String>,
     /// Let the whole tenant read it.
@@ -129,7 +129,7 @@ struct Patch {
     /// Where it came from.
     #[arg(long)]
     uri: Option<String>,
-    /// When it goes (RFC 3339), or never.
+    /// When it is deleted (RFC 3339), or never. The namespace's retention days stay in force.
     #[arg(long, value_name = "TIME|never")]
     expires_at: Option<String>,
 }
@@ -201,7 +201,14 @@ pub(crate) fn run(args: Document, remote: &Remote) -> Result<()> {
             let Some(file) = erase else { return remote.print(&post("delete", body)?, members) };
             body["erase"] = true.into();
             let gone = post("delete", body)?;
-            let note = gone["certificate"].as_str().context("the server sent no certificate")?;
+            let none = || {
+                let deleted = &gone["deleted"];
+                format!(
+                    "{deleted} deleted, and there is no certificate: without the scope read_all it names only documents \
+                     that this call has deleted, and with it only ids of which no copy is left"
+                )
+            };
+            let note = gone["certificate"].as_str().with_context(none)?;
             fs::write(&file, note).with_context(|| format!("cannot write {}", file.display()))?;
             remote.print(&gone, |v| format!("deleted {}; certificate in {}", v["deleted"], file.display()))
         }

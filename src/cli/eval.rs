@@ -101,8 +101,8 @@ pub(super) struct Retrieval {
     /// Write report.json and run.trec here.
     #[arg(long)]
     output: Option<PathBuf>,
-    /// text, vector, hybrid, or hybrid with a fusion and text's share: hybrid:rrf, hybrid:convex:0.3; each with +rerank
-    /// or +rerank:MODEL behind it. By default both arms and hybrid as it is by default, by rrf and by convex.
+    /// text, vector, hybrid, or hybrid with a fusion and the weight of text: hybrid:rrf, hybrid:convex:0.3; each may
+    /// end with +rerank or +rerank:MODEL. By default text, vector, hybrid, hybrid:rrf and hybrid:convex.
     #[arg(long, value_delimiter = ',')]
     mode: Vec<String>,
 }

@@ -45,7 +45,7 @@ pub(crate) fn run(args: &Ingest, remote: &Remote) -> Result<()> {
     remote.print(&summary, |_| tally.text(clock.monotonic()))?;
     tally.tell(args.failures.as_deref());
     match (stopped, tally.failed()) {
-        (Some(error), _) => Err(anyhow::Error::new(error).context("stopped; the same command goes on from here")),
+        (Some(error), _) => Err(anyhow::Error::new(error).context("stopped; run the same command again to continue")),
         (None, 0) => Ok(()),
         (None, n) => bail!("{n} files failed"),
     }

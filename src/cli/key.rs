@@ -11,23 +11,24 @@ use std::{fs, path::PathBuf};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Key {
-    /// Begin a new key epoch and wrap every key anew; the old epoch is then destroyed.
+    /// Create a new key epoch, wrap every key under it, and destroy the previous epoch.
     Rotate {
         #[arg(required_unless_present_any = ["all", "server"], conflicts_with_all = ["all", "server"])]
         tenant: Option<String>,
         /// Rotate the server's own keys: those of its control place and of the operators' audit.
         #[arg(long, conflicts_with_all = ["all", "wait", "deadline"])]
         server: bool,
-        /// Rotate the keys of all tenants, a few at once; see how far it is with `key rotating`.
+        /// Rotate the keys of all tenants, a few at a time; `key rotating` shows the progress.
         #[arg(long, conflicts_with_all = ["wait", "deadline", "key_provider", "key_name"])]
         all: bool,
-        /// With --all: tenants at once.
+        /// With --all: tenants at a time, 1 to 32; 4 by default.
         #[arg(long, requires = "all")]
         concurrency: Option<u32>,
-        /// After a compromise: seal every object anew under fresh keys, instead of only wrapping keys anew.
+        /// After a compromise: re-encrypt every object under new keys, instead of only wrapping keys again.
         #[arg(long)]
         reencrypt: bool,
-        /// With --reencrypt: when it should have ended (RFC 3339); in 24 hours if absent.
+        /// With --reencrypt: when it should be finished (RFC 3339); by default in 24 hours. A late one continues, with
+        /// a warning.
         #[arg(long, requires = "reencrypt")]
         deadline: Option<String>,
         #[command(flatten)]
@@ -38,11 +39,11 @@ pub(super) enum Key {
     },
     /// Show how far the rotation of all tenants is.
     Rotating {
-        /// Begin with no further tenant.
+        /// Start no further tenant; rotations in progress finish.
         #[arg(long)]
         cancel: bool,
     },
-    /// Show whether the key can be had, its epochs and how many keys each wraps.
+    /// Show whether the key is available, its epochs and how many keys each wraps.
     Status {
         #[arg(required_unless_present = "server", conflicts_with = "server")]
         tenant: Option<String>,

@@ -29,7 +29,7 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use std::{io::Write, path::PathBuf, process::ExitCode};
 
-/// Retrieval and vector-store server for many tenants: a place of its own for each.
+/// Retrieval and vector-store server for many tenants, each with its own keys, indexes and audit log.
 #[derive(Parser)]
 #[command(name = "ringfence", version, max_term_width = 100)]
 pub struct Cli {
@@ -54,17 +54,17 @@ pub(crate) struct ServerArgs {
 enum Command {
     /// Run the server.
     Serve(ServerArgs),
-    /// Read the configuration as `serve` would, and say what it comes to.
+    /// Read the configuration as `serve` would, and print the resulting settings.
     CheckConfig(ServerArgs),
-    /// Tell what a support person would ask for. No customer text is in it.
+    /// Print what a support engineer would ask for: versions, settings and checks. It holds no customer text.
     Doctor(ServerArgs),
-    /// Tenants: made, shown, changed, suspended, erased.
+    /// Create, show, change, suspend and erase tenants.
     #[command(subcommand)]
     Tenant(tenant::Tenant),
     /// A tenant's API keys.
     #[command(subcommand)]
     ApiKey(api_key::ApiKey),
-    /// A tenant's encryption keys.
+    /// Encryption keys of tenants and of the server.
     #[command(subcommand)]
     Key(key::Key),
     /// Operators of the control plane.
@@ -76,22 +76,22 @@ enum Command {
     /// Namespaces of the API key's tenant.
     #[command(subcommand)]
     Namespace(namespace::Namespace),
-    /// Put files and folders into a namespace; a second run goes on where the first one ended.
+    /// Store files and folders in a namespace; a second run continues where the first one ended.
     Ingest(ingest::Ingest),
-    /// Ask a question.
+    /// Find passages that answer a question.
     Search(search::Search),
-    /// Find text for a prompt, fenced, cited and within a budget of tokens.
+    /// Find passages and render them for a prompt, with markers and sources, within a budget of tokens.
     Context(context::Context),
-    /// Documents of a namespace: list, show, patch, delete, release, reject.
+    /// List, show, patch, delete, release and reject documents.
     Document(document::Document),
-    /// Write a namespace's documents into a file: .ndjson, .jsonl or .parquet.
+    /// Write the documents of a namespace to a file: .ndjson, .jsonl or .parquet.
     Export(rows::Export),
     /// Store the rows of a file: .ndjson, .jsonl or .parquet.
     Import(rows::Import),
     /// Measure retrieval quality against a running server.
     #[command(subcommand)]
     Eval(eval::Eval),
-    /// Audit lines: take them out, and check them without a server.
+    /// Export audits, and check exports and certificates without a server.
     #[command(subcommand)]
     Audit(audit::Audit),
     /// Write the generated files of schemas/.

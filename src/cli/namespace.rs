@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Namespace {
-    /// Make a namespace, or change one: what is not named stays.
+    /// Create a namespace, or change one: what is not named stays.
     Create {
         namespace: String,
         #[command(flatten)]
@@ -17,7 +17,7 @@ pub(super) enum Namespace {
     List,
     /// Show one.
     Show { namespace: String },
-    /// Delete one with all its documents: its key first.
+    /// Delete one with all its documents; its key is destroyed first.
     Delete {
         namespace: String,
         /// Do not ask.
@@ -29,7 +29,7 @@ pub(super) enum Namespace {
 /// What can be set.
 #[derive(Debug, Args)]
 pub(super) struct Settings {
-    /// Embedding model of the server's.
+    /// Embedding model, one that the server has.
     #[arg(long, conflicts_with = "dimensions")]
     model: Option<String>,
     /// Length of the callers' own vectors.
@@ -44,22 +44,22 @@ pub(super) struct Settings {
     /// Tokens repeated from the passage before.
     #[arg(long, requires = "max_tokens")]
     overlap_tokens: Option<u32>,
-    /// By whose rules words are compared: english, german, …, or plain.
+    /// Language whose rules bring words to their stems (english, german, …), or plain.
     #[arg(long)]
     language: Option<String>,
-    /// What an injection attempt leads to: allow, tag, mask, quarantine or reject.
+    /// What is done with prompt injection: allow, tag, mask, quarantine or reject.
     #[arg(long)]
     injection: Option<String>,
-    /// What personal data leads to.
+    /// What is done with personal data.
     #[arg(long)]
     pii: Option<String>,
-    /// What credentials lead to.
+    /// What is done with credentials.
     #[arg(long)]
     secret: Option<String>,
-    /// Days a document lives after its last write.
+    /// Days from when a document was first stored until it is deleted; later writes do not extend them.
     #[arg(long)]
     retention_days: Option<u32>,
-    /// Whether documents must name their readers.
+    /// Whether documents must name their readers. If so, documents without readers are open to keys with read_all only.
     #[arg(long)]
     require_readers: Option<bool>,
 }

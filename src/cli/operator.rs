@@ -7,11 +7,11 @@ use serde_json::json;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Operator {
-    /// Make an operator. The token is shown once.
+    /// Create an operator. The token is shown once.
     Create {
         #[arg(long)]
         name: String,
-        /// admin, keys, viewer or auditor.
+        /// admin (everything), keys (rotate keys), viewer (look only) or auditor (look, and read the operators' audit).
         #[arg(long)]
         role: String,
     },
@@ -24,7 +24,7 @@ pub(super) enum Operator {
         #[arg(long)]
         yes: bool,
     },
-    /// Make a fresh admin token for a data folder. The server must be stopped.
+    /// Create a new admin token for a data folder or bucket. The server must be stopped.
     Recover(super::ServerArgs),
 }
 

@@ -97,9 +97,9 @@ pub(crate) fn confirm(yes: bool, what: &str) -> Result<()> {
         return Ok(());
     }
     if !std::io::stdin().is_terminal() {
-        bail!("{what}: needs --yes when nobody can be asked");
+        bail!("{what}: needs --yes where there is no terminal to ask on");
     }
-    let _ = write!(std::io::stderr(), "{what}. Type yes to go on: ");
+    let _ = write!(std::io::stderr(), "{what}. Type yes to continue: ");
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;
     match answer.trim() {

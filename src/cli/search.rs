@@ -13,13 +13,13 @@ pub(super) struct Search {
     /// Hits wanted.
     #[arg(long, default_value_t = 5)]
     top_k: usize,
-    /// At most so many passages of one document.
+    /// Most passages of one document.
     #[arg(long)]
     max_per_document: Option<usize>,
-    /// At most so many passages of documents with the same uri.
+    /// Most passages of documents with the same uri.
     #[arg(long)]
     max_per_source: Option<usize>,
-    /// Passages that say something new first: 1 looks at relevance only, 0 at unlikeness.
+    /// Rank passages that add something new before those that repeat: 1 counts relevance only, 0 only difference.
     #[arg(long, value_name = "LAMBDA")]
     diversity: Option<f64>,
 }
@@ -30,23 +30,23 @@ pub(super) struct Asked {
     /// The namespace.
     #[arg(long, env = "RINGFENCE_NAMESPACE")]
     pub(super) namespace: String,
-    /// hybrid, vector or text; by default what serves.
+    /// hybrid, vector or text. By default hybrid where a model serves, else text.
     #[arg(long)]
     mode: Option<String>,
-    /// How a hybrid search fuses its arms: adaptive (the default), rrf, weighted or convex, the last two with text's
-    /// share if it is not half: convex:0.3.
+    /// How a hybrid search fuses both rankings: adaptive (the default), rrf, weighted or convex, the last two with the
+    /// weight of text if it is not half: convex:0.3.
     #[arg(long)]
     fusion: Option<String>,
-    /// What words in double quotes mean: prefer (what holds them comes first) or require (nothing else answers).
+    /// What words in double quotes mean: prefer (passages that hold them come first) or require (no others are returned).
     #[arg(long, value_name = "prefer|require")]
     phrases: Option<String>,
-    /// Have the best candidates judged again, by the server's reranker or by this model.
+    /// Rerank the best candidates, with the server's reranker or with this model.
     #[arg(long, value_name = "MODEL", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     rerank: Option<String>,
     /// A filter as JSON: {"type": "gte", "key": "year", "value": 2024}.
     #[arg(long)]
     filter: Option<String>,
-    /// Ask as these principals (scope act_as).
+    /// Read as these principals (scope act_as).
     #[arg(long = "as", value_name = "PRINCIPAL")]
     acting_as: Vec<String>,
     /// The question.
@@ -106,7 +106,7 @@ pub(crate) fn run(args: &Search, remote: &Remote) -> Result<()> {
     Ok(())
 }
 
-/// What the server wants said.
+/// The server's warnings.
 pub(super) fn warnings(reply: &Value) {
     for warning in reply["warnings"].as_array().into_iter().flatten() {
         note(&format!("warning: {}", warning.as_str().unwrap_or_default()));
@@ -127,7 +127,7 @@ fn hits(reply: &Value) -> String {
     out
 }
 
-/// Documents may hold terminal escapes: what is shown to a person holds none.
+/// Text without terminal escapes, which documents may hold.
 pub(super) fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

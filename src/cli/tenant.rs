@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Tenant {
-    /// Make a tenant.
+    /// Create a tenant.
     Create {
         id: String,
         #[command(flatten)]
@@ -20,7 +20,7 @@ pub(super) enum Tenant {
     List,
     /// Show a tenant.
     Show { id: String },
-    /// Change a tenant's name, class or quotas.
+    /// Change a tenant's name, class, quotas or rotation; what is not named stays.
     Update {
         id: String,
         #[command(flatten)]
@@ -30,7 +30,8 @@ pub(super) enum Tenant {
     Suspend { id: String },
     /// Serve a suspended tenant again.
     Resume { id: String },
-    /// Take a namespace as its files are, although the tenant's audit has recorded newer commits of it.
+    /// Accept a namespace that is refused with `rolled_back`, as its files are: older than, or other than, what the
+    /// tenant's audit has recorded. Both audits record who accepted it.
     AcceptRollback {
         id: String,
         #[arg(long)]
@@ -54,25 +55,25 @@ pub(super) enum Tenant {
 /// What can be set.
 #[derive(Debug, Args)]
 pub(super) struct Change {
-    /// What people call it.
+    /// Name for people.
     #[arg(long)]
     display_name: Option<String>,
     /// A label for your own rules.
     #[arg(long)]
     governance_class: Option<String>,
-    /// Most documents.
+    /// Most documents, in all namespaces together.
     #[arg(long)]
     max_documents: Option<u64>,
-    /// Most bytes of text.
+    /// Most bytes of documents: ids, titles, addresses, attributes, readers, findings, text and vectors.
     #[arg(long)]
     max_bytes: Option<u64>,
     /// Most namespaces.
     #[arg(long)]
     max_namespaces: Option<u64>,
-    /// Requests a minute.
+    /// Most requests a minute.
     #[arg(long)]
     requests_per_minute: Option<u64>,
-    /// Tokens embedded a minute.
+    /// Tokens a minute that models read of stored documents and reranked passages.
     #[arg(long)]
     tokens_per_minute: Option<u64>,
     /// Days after which the tenant's keys are rotated.
@@ -153,7 +154,15 @@ pub(crate) fn run(command: Tenant, remote: &Remote) -> Result<()> {
         }
         Tenant::Show { id } => remote.print(&client.call("GET", &of(&id), None)?, members),
         Tenant::Update { id, change } => {
-            remote.print(&client.call("PATCH", &of(&id), Some(&change.json().into()))?, members)
+            let mut body = change.json();
+            if let Some(Value::Object(named)) = body.get_mut("quotas") {
+                // The server takes `quotas` as a whole: what is not named here keeps its value.
+                let now = client.call("GET", &of(&id), None)?;
+                for (name, quota) in now["quotas"].as_object().into_iter().flatten() {
+                    named.entry(name.clone()).or_insert_with(|| quota.clone());
+                }
+            }
+            remote.print(&client.call("PATCH", &of(&id), Some(&body.into()))?, members)
         }
         Tenant::Suspend { id } => {
             remote.print(&client.call("POST", &format!("{}/suspend", of(&id)), Some(&json!({})))?, members)

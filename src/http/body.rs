@@ -27,14 +27,14 @@ struct Pace {
     whole: Duration,
 }
 
-/// A whole body, and the share of memory that it takes until it and what it became are done with.
+/// A whole body, and the share of memory that is held for it until its request has ended.
 pub(crate) struct Read {
     pub(crate) bytes: Vec<u8>,
     pub(crate) share: Share,
 }
 
 impl Bodies {
-    /// Planes share nothing: what tenants send keeps no operator from a word.
+    /// Each plane has a pool of its own, so that tenants' bodies never make an operator's request wait.
     pub(crate) fn of(plane: Plane) -> Self {
         let (all, max) = match plane {
             Plane::Control => (limits::CONTROL_BODIES_BYTES_MAX, limits::CONTROL_BODY_BYTES_MAX),
@@ -58,7 +58,7 @@ impl Bodies {
     }
 
     async fn gather(&self, caller: Caller, body: &mut Body) -> Result<Read, Error> {
-        // It never exceeds the limit here; what is announced and does not come takes nothing.
+        // It never exceeds the limit here. What is announced but does not arrive takes no memory.
         let announced = usize::try_from(body.size_hint().lower()).unwrap_or(self.max);
         let mut read = Read { bytes: Vec::new(), share: self.pool.enter(caller) };
         let (mut until, mut arrived) = (Instant::now() + self.pace.window, 0);
@@ -91,7 +91,7 @@ impl Bodies {
 
     fn too_large(&self) -> Error {
         let (most, unit) = if self.max >= 1 << 20 { (self.max >> 20, "MiB") } else { (self.max >> 10, "KiB") };
-        Error::new(Code::TooLarge, format!("a request body may have at most {most} {unit}; send less at once"))
+        Error::new(Code::TooLarge, format!("may have at most {most} {unit}; send less at once")).with_param("body")
     }
 }
 
@@ -116,8 +116,8 @@ pub(crate) fn check_headers(headers: &HeaderMap) -> Result<(), Error> {
     Ok(())
 }
 
-/// Throws away what a refused client still sends, for a while, so that it gets to read the answer
-/// instead of a broken connection. One that waits for `100 Continue` has sent nothing.
+/// Discards what a refused client still sends, for a limited time, so that it reads the answer instead of finding the
+/// connection broken. A client that waits for `100 Continue` has sent nothing.
 pub(crate) fn discard(app: &App, headers: &HeaderMap, mut body: Body) {
     if body.is_end_stream() || headers.contains_key(header::EXPECT) {
         return;
@@ -155,11 +155,11 @@ fn no_room(full: Full) -> Error {
     }
 }
 
-/// Bytes read and thrown away after a refusal: a body of 200 MB by mistake, with room to spare.
+/// Bytes that are read and discarded after a refusal: enough for a body of 200 MB that was sent by mistake.
 const DISCARD_BYTES_MAX: usize = 256 << 20;
-/// For at most so long.
+/// How long a refused body is read at most.
 const DISCARD_WAIT: Duration = Duration::from_secs(10);
-/// What a body takes at first, and what a caller that holds nothing always gets while there is any.
+/// Memory that a body takes at first; a caller that holds none always gets it as long as the pool has it.
 const FIRST_BYTES: usize = 64 << 10;
 
 #[cfg(test)]

@@ -64,7 +64,7 @@ pub(crate) struct Call<B: Incoming> {
     query: BTreeMap<String, String>,
 }
 
-/// The proof of an admitted caller: whose share a request takes, and in whose turn it is read.
+/// Proof of an admitted caller, whose share of memory a request takes and in whose turn its body is parsed.
 pub(crate) trait LetIn: Sync {
     /// Whose credential it was.
     fn caller(&self) -> Caller;
@@ -95,7 +95,7 @@ impl LetIn for Operator {
         Caller::Operator(self.name().clone())
     }
 
-    /// At once: the largest body of the control plane is as small as what is always read at once.
+    /// Runs `f` here: the largest body of the control plane is small enough to be parsed on this thread.
     async fn in_turn<T: Send + 'static>(&self, _: &App, f: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
         Ok(f())
     }
@@ -116,7 +116,7 @@ impl Head {
         (head, body)
     }
 
-    /// What stands behind `Bearer` in the header `authorization`.
+    /// The credential after `Bearer` in the header `authorization`.
     pub(crate) fn bearer(&self) -> Option<&str> {
         let value = self.headers.get(header::AUTHORIZATION)?.to_str().ok()?;
         let (scheme, token) = value.split_once(' ')?;
@@ -173,7 +173,7 @@ impl<B: Incoming> Call<B> {
             body.check()
         };
         let checked = if length > PARSE_INLINE_BYTES_MAX { who.in_turn(app, parse).await? } else { parse() }?;
-        // Giving back is never refused: what was read is as long as what it became, or longer.
+        // Shrinking a share is never refused.
         let _ = share.resize(length);
         Ok((checked, Some(share)))
     }
@@ -287,7 +287,7 @@ fn trace_id(headers: &HeaderMap) -> Option<String> {
     (whole && named && hex(flags, 2)).then(|| (*trace).to_owned())
 }
 
-/// Bodies up to this are parsed at once, in well under a millisecond or two; larger ones in their tenant's turn.
+/// Bodies up to this length are parsed on the request's thread; larger ones in their tenant's turn.
 const PARSE_INLINE_BYTES_MAX: usize = limits::CONTROL_BODY_BYTES_MAX;
 
 #[cfg(test)]

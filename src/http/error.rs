@@ -15,17 +15,17 @@ struct Row {
     title: &'static str,
     /// What OpenAI clients call this class.
     kind: &'static str,
-    /// Whether a client that repeats the request does good.
+    /// Whether repeating the request can help.
     retry: Retry,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Retry {
-    /// After so long, unless the error knows better.
+    /// After this time, unless the error has its own.
     After(Duration),
-    /// The status says it already.
+    /// The status says it already; no header.
     Unsaid,
-    /// Clients retry this status by habit; here it is in vain.
+    /// Clients usually retry this status; here that cannot help.
     Never,
 }
 
@@ -40,7 +40,7 @@ fn row(code: Code) -> Row {
         Code::Forbidden => (403, "The credential does not allow this", "permission_error", Unsaid),
         Code::NotFound => (404, "Not found", INVALID, Unsaid),
         Code::AlreadyExists => (409, "The name is taken", INVALID, Never),
-        Code::Conflict => (409, "Something else changed it; try again", "conflict_error", After(second)),
+        Code::Conflict => (409, "It was changed meanwhile; try again", "conflict_error", After(second)),
         Code::Immutable => (422, "Fixed once the namespace holds documents", INVALID, Unsaid),
         Code::TooLarge => (413, "Larger than the limit", INVALID, Unsaid),
         Code::DimensionMismatch => (422, "The vector has the wrong length", INVALID, Unsaid),
@@ -50,9 +50,9 @@ fn row(code: Code) -> Row {
         Code::Overloaded => (503, "The server is busy", "server_error", After(second)),
         Code::TenantSuspended => (423, "The tenant is suspended", "permission_error", Never),
         Code::NotSuspended => (422, "The tenant must be suspended first", INVALID, Unsaid),
-        Code::KeyUnavailable => (423, "The tenant's key cannot be had", "permission_error", Never),
-        Code::RolledBack => (423, "The namespace is older than what was recorded of it", "permission_error", Never),
-        Code::StorageFull => (503, "The disk is full", "server_error", After(Duration::from_secs(60))),
+        Code::KeyUnavailable => (423, "The tenant's key is unavailable", "permission_error", Never),
+        Code::RolledBack => (423, "The namespace is not what the audit has recorded of it", "permission_error", Never),
+        Code::StorageFull => (503, "The storage is full", "server_error", After(Duration::from_secs(60))),
         Code::TimedOut => (503, "The request took too long", "server_error", After(Duration::from_secs(30))),
         Code::Internal => (500, "A fault of the server", "server_error", Unsaid),
     };
@@ -85,8 +85,18 @@ pub(crate) fn detail(error: &Error) -> Detail {
     }
 }
 
+/// Every code with its status and meaning, for readers of the OpenAPI document.
+pub(crate) fn listed() -> String {
+    let codes = Code::ALL.iter().map(|code| {
+        let row = row(*code);
+        format!("`{}` ({}): {}", code.as_str(), row.status.as_u16(), row.title)
+    });
+    let codes: Vec<String> = codes.collect();
+    format!("RFC 9457 problem. `error.code` is one of: {}.", codes.join("; "))
+}
+
 fn problem(error: &Error, row: &Row, route: &'static str, request: RequestId) -> Problem {
-    // A fault's own words are for the log: they may name what is ours alone.
+    // The cause of a fault is for the log: it may name internals.
     let message = match error.code {
         Code::Internal => "the server failed; the log has the cause under this request id".to_owned(),
         _ => error.message.clone(),

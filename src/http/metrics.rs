@@ -99,41 +99,49 @@ fn state(engine: &Engine) -> Registry {
     };
     gauge("tenants_open", "Tenants whose directory is held in memory", health.tenants.open);
     gauge("tenants_unopened", "Tenants whose directory did not open", health.tenants.unopened);
-    gauge("tenants_sealed", "Those of them whose key provider refuses or does not answer", health.tenants.sealed);
+    gauge(
+        "tenants_sealed",
+        "Tenants whose key provider refuses or does not answer, and that are not served",
+        health.tenants.sealed,
+    );
     let unavailable = health.tenants.unavailable;
-    gauge("tenants_key_unavailable", "Open tenants served until their lease on a key ends", unavailable);
+    gauge(
+        "tenants_key_unavailable",
+        "Open tenants whose key provider refuses or does not answer, served until the lease ends",
+        unavailable,
+    );
     gauge("tenants_memory_bytes", "Bytes that open directories hold, estimated", health.tenants.memory_bytes);
     gauge("audit_chains_open", "Audit logs held open", health.audit_chains);
-    let help = "Namespaces refused because they are not what their tenant's audit has recorded";
+    let help = "Namespaces refused as rolled_back: not what their tenant's audit has recorded";
     gauge("namespaces_rolled_back", help, health.rollbacks);
     gauge("namespaces_open", "Namespaces held in memory", health.stores.open);
     gauge("namespaces_memory_bytes", "Bytes that open namespaces hold", health.stores.memory_bytes);
     gauge("namespaces_quarantined", "Namespaces whose bytes do not open", health.stores.quarantined);
     let erasures = health.erasures;
     let oldest = erasures.oldest.map_or(0, |from| engine.now().as_millis().saturating_sub(from.as_millis()) / 1_000);
-    let help = "Walks that look for deleted documents and are under way: one at most";
+    let help = "Erasure sweeps in progress (0 or 1)";
     gauge("erasure_walking", help, erasures.begun.saturating_sub(erasures.walks));
-    gauge("erasure_namespaces", "Namespaces that the last walk looked at", erasures.namespaces);
-    gauge("erasure_overdue", "Those that hold deleted documents for longer than the bound", erasures.overdue);
+    gauge("erasure_namespaces", "Namespaces that the last erasure sweep examined", erasures.namespaces);
+    gauge("erasure_overdue", "Namespaces that hold deleted documents for longer than the bound", erasures.overdue);
     gauge(
         "erasure_unseen",
-        "Namespaces, or whole tenants, that it could not look at, or not in time, or could not remove all from",
+        "Namespaces or tenants that the last sweep could not examine in time or could not clear",
         erasures.unseen,
     );
-    let help = "Age of the oldest deleted document that it left in an object or a log";
+    let help = "Age of the oldest deleted document that the last sweep left in an object or a log";
     gauge("erasure_oldest_seconds", help, u64::try_from(oldest).unwrap_or(0));
-    gauge("documents_indexed", "Documents in open namespaces, dead ones among them", health.stores.documents);
-    gauge("tombstones", "Dead documents that compaction has not removed yet", health.stores.tombstones);
+    gauge("documents_indexed", "Documents in open namespaces, deleted ones included", health.stores.documents);
+    gauge("tombstones", "Deleted documents that compaction has not removed yet", health.stores.tombstones);
     let without_graph = health.stores.rows_without_graph;
     gauge("rows_without_graph", "Rows of large segments that searches scan until their graph is built", without_graph);
     gauge("writes_waiting", "Writes that wait for their namespace's writer", health.stores.writes_waiting);
     gauge("upkeep_waiting", "Flushes and compactions that wait for a permit", health.stores.upkeep_waiting);
-    gauge("upkeep_running", "Flushes and compactions under way", health.stores.upkeep_running);
-    gauge("upkeep_bytes", "Bytes that those may take", health.stores.upkeep_bytes);
-    gauge("cpu_queue", "CPU jobs that wait", health.cpu_waiting as u64);
-    gauge("searches_running", "Searches under way", health.searches);
-    gauge("search_bytes", "Memory that answers take while they are made", health.search_bytes);
-    gauge("writes_running", "Writes under way", health.writes);
+    gauge("upkeep_running", "Flushes and compactions in progress", health.stores.upkeep_running);
+    gauge("upkeep_bytes", "Bytes that flushes and compactions in progress may take", health.stores.upkeep_bytes);
+    gauge("cpu_queue", "CPU jobs that wait for a thread", health.cpu_waiting as u64);
+    gauge("searches_running", "Searches in progress", health.searches);
+    gauge("search_bytes", "Memory that replies take until they are written", health.search_bytes);
+    gauge("writes_running", "Writes in progress", health.writes);
     let keys = vault::key_memory();
     gauge("key_memory_locked_bytes", "Memory for keys that is locked", keys.bytes_locked);
     gauge("key_memory_unlocked_bytes", "Memory for keys that could not be locked", keys.bytes_unlocked);
@@ -144,24 +152,24 @@ fn state(engine: &Engine) -> Registry {
         counter.inc_by(value);
         registry.register(name, help, counter);
     };
-    count("tenant_evictions", "Directories closed to give memory back", health.tenants.evictions);
+    count("tenant_evictions", "Directories closed to free memory", health.tenants.evictions);
     count("flushes", "Namespaces flushed to a sealed segment", health.stores.flushes);
     count("compactions", "Segments merged", health.stores.compactions);
-    count("resealed_objects", "Objects sealed anew under other keys", health.stores.resealed);
-    count("upkeep_failures", "Flushes and compactions put off", health.stores.upkeep_failures);
-    count("evictions", "Namespaces closed for memory", health.stores.evictions);
-    count("erasure_walks", "Walks over all namespaces for what is dead in them", health.erasures.walks);
+    count("resealed_objects", "Objects re-encrypted under other keys", health.stores.resealed);
+    count("upkeep_failures", "Flushes and compactions that failed and are tried again", health.stores.upkeep_failures);
+    count("evictions", "Namespaces closed to free memory or files", health.stores.evictions);
+    count("erasure_walks", "Erasure sweeps finished", health.erasures.walks);
     count("accepted_bytes", "Bytes of documents and ids accepted", health.stores.bytes_accepted);
-    count("written_bytes", "Bytes of log, objects and checkpoints written for them", health.stores.bytes_written);
+    count("written_bytes", "Bytes of log, objects and checkpoints written", health.stores.bytes_written);
     let (wanted, found) = health.recalled;
     count("recall_wanted", "Nearest passages that measurements of recall asked for", wanted);
-    count("recall_found", "Those of them that the serving path found", found);
+    count("recall_found", "Nearest passages among them that searches found", found);
     let mut share = |name: &str, help: &str, value: f64| {
         let gauge = Gauge::<f64, AtomicU64>::default();
         gauge.set(value);
         registry.register(name, help, gauge);
     };
-    share("tombstone_share", "Dead documents among those indexed, 0 to 1", health.stores.tombstone_share());
+    share("tombstone_share", "Share of deleted documents among those indexed, 0 to 1", health.stores.tombstone_share());
     share("write_amplification", "Bytes written for each byte accepted", health.stores.write_amplification());
     models(&mut registry, &health.models.models);
     providers(&mut registry, &health.providers);
@@ -179,7 +187,7 @@ fn providers(registry: &mut Registry, providers: &[engine::ProviderHealth]) {
         let answers = provider.trouble != Some(engine::KeyTrouble::Outage);
         up.get_or_create(&OfProvider { provider: provider.name.clone() }).set(i64::from(answers));
     }
-    registry.register("key_questions", "What key providers were asked, by their answer", questions);
+    registry.register("key_questions", "Questions to key providers, by answer", questions);
     registry.register("key_provider_up", "Whether a key provider answered the last question", up);
 }
 

@@ -3,6 +3,7 @@
 
 use super::{
     call::Incoming,
+    error,
     route::{Facts, Needs, Plane, Route},
     routes,
     wire::error::Problem,
@@ -71,7 +72,7 @@ pub fn openapi() -> Value {
         "info": {
             "title": "Ringfence",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "Retrieval and vector store for many tenants. The data plane takes API keys (rf_...), the control plane operators' tokens (rfop_...).",
+            "description": "Retrieval and vector-store server for many tenants. The data plane takes API keys (rf_...), the control plane operators' tokens (rfop_...). docs/api.md explains what no schema can say.",
             "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" }
         },
         "servers": [{ "url": DATA_URL, "description": "Data plane" }, { "url": CONTROL_URL, "description": "Control plane" }],
@@ -83,7 +84,7 @@ pub fn openapi() -> Value {
                 "operator_token": { "type": "http", "scheme": "bearer", "description": "An operator's token, rfop_..." }
             },
             "responses": { "problem": {
-                "description": "RFC 9457 problem; error.code is from a closed list",
+                "description": error::listed(),
                 "headers": { "x-request-id": { "schema": { "type": "string" } } },
                 "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } }
             } }
@@ -148,6 +149,8 @@ fn parameters(facts: &Facts) -> Value {
         .collect();
     for name in facts.query {
         let schema = match *name {
+            // Lines of an audit are numbered; lists continue after a name.
+            "after" if reads_lines(facts) => json!({ "type": "integer", "minimum": 0 }),
             "limit" => {
                 json!({ "type": "integer", "minimum": 1, "maximum": kernel::limits::LIST_LIMIT_MAX, "default": kernel::limits::LIST_LIMIT_DEFAULT })
             }
@@ -155,13 +158,38 @@ fn parameters(facts: &Facts) -> Value {
             _ => json!({ "type": "string" }),
         };
         list.push(
-            json!({ "name": name, "in": "query", "required": false, "description": meaning(name), "schema": schema }),
+            json!({ "name": name, "in": "query", "required": false, "description": meaning_in(facts, name), "schema": schema }),
         );
     }
     if facts.id == "upsert_documents" {
-        list.push(json!({ "name": "Prefer", "in": "header", "required": false, "description": "respond-async: answer 202 with an operation", "schema": { "type": "string" } }));
+        list.push(json!({ "name": "Prefer", "in": "header", "required": false, "description": "respond-async: answer 202 with an operation, and store the documents in the background", "schema": { "type": "string" } }));
     }
     Value::Array(list)
+}
+
+/// Whether a route answers with lines of an audit instead of a list.
+fn reads_lines(facts: &Facts) -> bool {
+    matches!(facts.id, "read_audit" | "read_operator_audit")
+}
+
+fn meaning_in(facts: &Facts, name: &str) -> &'static str {
+    match name {
+        "after" if reads_lines(facts) => {
+            "Number of the last line of the page before, as its header x-next-after gave it"
+        }
+        "limit" if reads_lines(facts) => "Most lines of the page; it may have fewer and still not be the last",
+        "tenant" => "Only statements about this tenant, also an erased one",
+        _ => meaning(name),
+    }
+}
+
+/// Headers of an audit's page.
+fn line_headers() -> Value {
+    let header = |description: &str| json!({ "description": description, "schema": { "type": "string" } });
+    json!({
+        "x-next-after": header("Where the next page begins, to be given as `after`; absent at the end"),
+        "x-audit-head": header("Number and fingerprint of the audit's last line, signed by the server: a signed note (c2sp.org/signed-note) in base64. Absent for a key that is limited to namespaces"),
+    })
 }
 
 fn meaning(name: &str) -> &'static str {
@@ -174,7 +202,7 @@ fn meaning(name: &str) -> &'static str {
         "operation" => "Operation's id",
         "limit" => "Page size",
         "after" => "The `next` of the page before",
-        "include" => "text, attributes, vector, separated by commas",
+        "include" => "text, vector, separated by commas; attributes are always shown",
         "since" => "From this time on",
         "until" => "Before this time",
         "document" => "Only events that name this document",
@@ -197,7 +225,11 @@ fn responses(route: &Route) -> Value {
         "202" => "Started",
         _ => "Done",
     };
-    map.insert(success(facts).to_owned(), json!({ "description": description, "content": content }));
+    let mut reply = json!({ "description": description, "content": content });
+    if reads_lines(facts) {
+        reply["headers"] = line_headers();
+    }
+    map.insert(success(facts).to_owned(), reply);
     if facts.id == "upsert_documents" {
         map.insert("202".to_owned(), json!({ "description": "Started", "content": content }));
     }

@@ -24,9 +24,9 @@ use std::{
     task::{Context, Poll},
 };
 
-/// Of a reply in lines: where the next page begins, to be given as `after`.
+/// Header of a page in lines: where the next page begins, to be given as `after`.
 const NEXT_AFTER: &str = "x-next-after";
-/// Of an audit: where it ended when the page was begun, as a signed note in base64.
+/// Header of an audit's page: where the audit ended when the page was begun, as a signed note in base64.
 const AUDIT_HEAD: &str = "x-audit-head";
 
 /// What a data-plane handler ends with.
@@ -37,7 +37,7 @@ pub(crate) struct Reply<W> {
     status: StatusCode,
     kind: &'static str,
     headers: Vec<(&'static str, HeaderValue)>,
-    /// `None` where it would be too long.
+    /// `None` where the reply would be longer than [`limits::REPLY_BYTES_MAX`].
     body: Option<Pieces>,
     memory: Option<Pass>,
     form: PhantomData<fn() -> W>,
@@ -54,7 +54,7 @@ impl<W: Serialize> Reply<W> {
         let mut body = sealed.into_body();
         let memory = body.take_permit();
         let make = || Self::json(&render(body));
-        // What is long takes long to write down; other requests of this worker thread move on meanwhile.
+        // A long reply takes long to serialise; the other requests of this worker thread continue elsewhere meanwhile.
         let long = memory.as_ref().is_some_and(|memory| memory.amount() > INLINE_BYTES_MAX);
         let many = tokio::runtime::Handle::current().runtime_flavor() == tokio::runtime::RuntimeFlavor::MultiThread;
         let reply = if long && many { tokio::task::block_in_place(make) } else { make() };
@@ -128,8 +128,8 @@ impl<W> Reply<W> {
     pub(crate) fn into_response(self, hold: impl FnOnce(u64) -> Pass) -> Result<Response<Body>, Error> {
         let Some(Pieces { pieces, length }) = self.body else {
             let most = limits::REPLY_BYTES_MAX >> 20;
-            let message = format!("the reply would be longer than {most} MiB; ask for less of it at once (limit)");
-            return Err(Error::new(Code::TooLarge, message));
+            let remedy = format!("the reply would be longer than {most} MiB; ask for fewer entries at once");
+            return Err(Error::new(Code::TooLarge, remedy).with_param("limit"));
         };
         let memory = match self.memory {
             Some(mut memory) => {
@@ -144,13 +144,13 @@ impl<W> Reply<W> {
         for (name, value) in self.headers {
             response.headers_mut().insert(name, value);
         }
-        // What one tenant was told is nobody else's to keep.
+        // No cache between client and server may keep what one tenant was told.
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         Ok(response)
     }
 }
 
-/// A reply while it is written down: no piece is copied when it grows, and there is an end to it.
+/// A reply while it is serialised: no piece is copied when it grows, and its length is bounded.
 #[derive(Default)]
 struct Pieces {
     pieces: VecDeque<Vec<u8>>,
@@ -238,7 +238,7 @@ impl AsRef<[u8]> for Piece {
     }
 }
 
-/// Replies that take no more than this are written down in well under a millisecond or two.
+/// Replies up to this size are serialised in less than two milliseconds.
 const INLINE_BYTES_MAX: u64 = 256 << 10;
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! One row of the table, and the way every request goes: credential -> gate -> body -> flow ->
 //! audit -> reply. A flow runs as a tracked task to its end, also when the caller has gone, so
-//! that the audit line comes before the reply and never without its deed.
+//! that the audit line comes before the reply and is never missing.
 
 use super::{
     app::App,
@@ -44,7 +44,7 @@ pub enum Needs {
     },
     /// An operator with one of these roles, or an admin.
     Operator(&'static [Role]),
-    /// Anybody.
+    /// No credential.
     Nothing,
 }
 
@@ -191,7 +191,7 @@ where
     end?.into_response(|bytes| app.engine().hold_reply(None, bytes))
 }
 
-/// A row that anybody may call. It gets nothing but the process's own state.
+/// A row that needs no credential. It gets nothing but the process's own state.
 pub(crate) fn open(row: Row, handler: fn(&App) -> Result<Response<Body>, Error>) -> Route {
     let facts = row.facts(Plane::Both, Needs::Nothing);
     let path = facts.path;

@@ -205,7 +205,7 @@ impl Framing {
             return number.is_some() && same && !self.chunked;
         }
         if name.eq_ignore_ascii_case(b"transfer-encoding") {
-            // Others are refused by the library, and twice the same is no encoding that anybody sends.
+            // Others are refused by the library, and a repeated encoding is never sent by a real client.
             let first = !self.chunked && self.length.is_none();
             self.chunked = true;
             return whole && first && value.eq_ignore_ascii_case(b"chunked");

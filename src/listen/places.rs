@@ -1,13 +1,13 @@
-//! The places of one listener: who has one, and who gives it up when all are taken.
+//! The places for connections of one listener: which connection has one, and which gives it up when all are taken.
 //!
-//! At the limit a new connection displaces another, so that a crowd which holds connections open keeps no client out. The
-//! order: first those that never carried a valid credential, of the address that has most of them: those that have asked
-//! without one, then the longest silent, each after a moment in which it may show one, unless its address has more
-//! connections than the newcomer's; then idle ones of the caller that has most. A connection that serves a request of a known caller is never
-//! displaced, and one caller serves requests on at most as many as it leaves free.
+//! At the limit a new connection displaces another, so that a crowd which holds connections open keeps no client out.
+//! The order: first those that never carried a valid credential, of the address that has most of them: those that have
+//! asked without one, then the longest silent, each after a short time in which it may show one, unless its address has
+//! more connections than the newcomer's; then idle ones of the caller that has most. A connection that serves a request
+//! of a known caller is never displaced, and one caller has requests served on at most as many as it leaves free.
 //!
-//! There is no fixed number for an address: behind a proxy all clients have one. The address that has most loses first,
-//! so that another gets its half whenever it wants it.
+//! There is no fixed number for an address, because all clients of a proxy share one. The address with the most
+//! connections loses first, so that another gets its half when it needs it.
 
 use crate::shares::{Caller, Pool, Share};
 use kernel::{Code, Error, limits};
@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) struct Places {
     table: Mutex<Table>,
     max: usize,
-    /// A new connection keeps its place for so long whatever comes, to send its first request.
+    /// How long a new connection keeps its place so that it can send its first request.
     grace: Duration,
     /// A place was given back, or may be displaced now.
     freed: Notify,
@@ -101,7 +101,8 @@ impl Places {
         if table.entries.len() >= self.max {
             let displaced = table.displaced(self.max).ok_or(None)?;
             let entry = table.entries.get(&displaced).ok_or(None)?;
-            // The moment protects from a crowd, not the crowd: an address with more connections gives way at once.
+            // The grace time protects from a crowd, not the crowd itself: an address with more connections gives way at
+            // once.
             let is_of_a_crowd = table.of(entry.address) > table.of(address) + 1;
             if let Some(wait) = entry.grace_left(self.grace).filter(|_| !is_of_a_crowd) {
                 return Err(Some(wait));
@@ -129,7 +130,7 @@ impl Table {
         self.entries.values().filter(|entry| entry.address == address).count()
     }
 
-    /// Who loses its place to a new connection.
+    /// The connection that loses its place to a new one.
     fn displaced(&self, max: usize) -> Option<u64> {
         let mut addresses: HashMap<IpAddr, usize> = HashMap::new();
         let mut callers: HashMap<&Caller, usize> = HashMap::new();
@@ -156,7 +157,7 @@ impl Table {
 }
 
 impl Entry {
-    /// How long it is kept yet because it is new; `None` when it may be displaced.
+    /// How long it still keeps its place because it is new; `None` when it may be displaced.
     fn grace_left(&self, grace: Duration) -> Option<Duration> {
         let left = grace.checked_sub(self.since.elapsed()).filter(|left| !left.is_zero());
         left.filter(|_| self.caller.is_none() && !self.asked)
@@ -175,11 +176,11 @@ impl Place {
     /// `rate_limited` when requests of this caller take its share of the places already.
     pub(crate) fn serve(&self, caller: Caller) -> Result<(), Error> {
         let mut table = self.places.lock();
-        // One that was displaced ends in this moment.
+        // A displaced connection is about to end.
         let Some(entry) = table.entries.get_mut(&self.id) else { return Ok(()) };
         let mut share = self.places.serving.enter(caller.clone());
         if share.resize(1).is_err() {
-            let mut error = Error::new(Code::RateLimited, "too many connections serve requests of this caller at once");
+            let mut error = Error::new(Code::RateLimited, "too many requests of this caller at once; send fewer");
             error.retry_after = Some(Duration::from_secs(1));
             return Err(error);
         }

@@ -1,5 +1,5 @@
-//! Lists that end at their limit while they are read, and strings that become what they stand for at once: a body takes
-//! no memory for what is refused anyway.
+//! Lists that end at their limit while they are read, and strings that are parsed at once: a body takes no memory for
+//! elements that are refused anyway.
 
 use kernel::{DocumentId, Error, NamespaceName, Principal, Scope};
 use serde::{
@@ -8,12 +8,12 @@ use serde::{
 };
 use std::{fmt, marker::PhantomData};
 
-/// How a complaint about a list that is too long begins.
+/// Beginning of the error for a list that is too long.
 pub(super) const SURPLUS: &str = "may have at most ";
-/// How one begins about what is too much all together, wherever the last of it stands.
+/// Beginning of the error for too many elements in all lists together.
 pub(super) const TOO_MANY_IN_ALL: &str = "has more than ";
 
-/// At most `MAX` elements; the first one more ends the reading.
+/// A list of at most `MAX` elements; one more ends the reading.
 pub(crate) struct List<T, const MAX: usize>(pub(crate) Vec<T>);
 
 impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for List<T, MAX> {
@@ -42,7 +42,7 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for List<T, MA
     }
 }
 
-/// Where one element too many would be read.
+/// Stands for one element too many.
 pub(super) struct Surplus(pub(super) usize);
 
 impl<'de> DeserializeSeed<'de> for Surplus {
@@ -53,10 +53,10 @@ impl<'de> DeserializeSeed<'de> for Surplus {
     }
 }
 
-/// A string that is a name of ours.
+/// A string that is parsed into a name.
 pub(crate) struct Parsed<T>(pub(crate) T);
 
-/// What a string may stand for.
+/// A type that a string is parsed into.
 pub(crate) trait Name: Sized {
     /// # Errors
     /// `invalid_request`, with a rule that holds nothing of the text.
@@ -93,14 +93,14 @@ impl<'de, T: Name> Deserialize<'de> for Parsed<T> {
 }
 
 impl<T, const MAX: usize> List<Parsed<T>, MAX> {
-    /// What the strings stand for.
+    /// The parsed values.
     pub(crate) fn names(self) -> Vec<T> {
         // The same bytes in the same place: a wrapper of one field takes no copy.
         self.0.into_iter().map(|Parsed(name)| name).collect()
     }
 }
 
-/// An object that may be there, empty. Nothing of it is kept.
+/// An object that may be present but empty. Its content is not kept.
 pub(crate) struct Unread {
     /// Whether it has members.
     pub(crate) filled: bool,

@@ -1,6 +1,6 @@
-//! Members of a document whose values may be wrong without the request being wrong: what is no value becomes a [`Fault`]
-//! that fails this one document, and the rest of the member is read without being kept. What has the wrong JSON type, or is given
-//! twice, is still an error of the whole request.
+//! Members of a document whose values may be invalid without the request being invalid: an invalid value becomes a
+//! [`Fault`] that fails this one document, and the rest of the member is read and dropped. A wrong JSON type, or a member
+//! that is given twice, is still an error of the whole request.
 
 use super::{bounded::TOO_MANY_IN_ALL, whole};
 use kernel::{AttrValue, Error, Principal, limits};
@@ -11,14 +11,14 @@ use serde::{
 use serde_json::Value;
 use std::{cell::Cell, collections::BTreeMap, fmt};
 
-/// What is wrong with a value, and where below its member.
+/// What is wrong with a value, and its path below the member.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Fault {
     below: String,
     rule: String,
 }
 
-/// A value, or why it is none.
+/// A value, or why it is invalid.
 pub(crate) type Lenient<T> = Result<T, Fault>;
 
 impl Fault {
@@ -26,18 +26,18 @@ impl Fault {
         Self { below: below.into(), rule: rule.into() }
     }
 
-    /// As the error of this member.
+    /// The error of this member.
     pub(crate) fn at(self, member: &str) -> Error {
         Error::invalid(format!("{member}{}", self.below), self.rule)
     }
 }
 
 thread_local! {
-    /// Attribute values of the request that this thread reads.
+    /// Number of attribute values in the request that this thread reads.
     static VALUES: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Another request is read from here on.
+/// Resets the count for the next request.
 pub(super) fn begin() {
     VALUES.set(0);
 }
@@ -96,7 +96,7 @@ fn check_key(key: &str, before: usize) -> Lenient<()> {
     Ok(())
 }
 
-/// One attribute's JSON, no more of it than says what is wrong: of a list one value too many, of what is nested nothing.
+/// One attribute's JSON, kept only as far as an error needs it: of a list one value too many, of nested JSON nothing.
 struct Sent(Value);
 
 impl<'de> Deserialize<'de> for Sent {
@@ -213,8 +213,8 @@ impl<'de> Deserialize<'de> for Vector {
     }
 }
 
-/// Who may read a document: one that is none is a fault. An empty list is an error of the request, since it reads both
-/// ways.
+/// A document's readers; an invalid principal is a fault. An empty list is an error of the request, since it could mean
+/// all readers or none.
 pub(crate) struct Principals(pub(crate) Lenient<Vec<Principal>>);
 
 impl<'de> Deserialize<'de> for Principals {

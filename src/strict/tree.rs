@@ -1,4 +1,5 @@
-//! A filter as it was sent, no larger than a filter may be: what is over a limit ends the reading.
+//! A filter as it was sent. Reading ends at the first element over a limit, so it never takes more memory than a valid
+//! filter.
 
 use super::{
     bounded::{Surplus, TOO_MANY_IN_ALL},
@@ -12,11 +13,11 @@ use serde::{
 use serde_json::Value;
 use std::fmt;
 
-/// JSON in the form of filters, with each member once: the last of two would otherwise win in silence.
+/// JSON in the form of filters, with each member once: otherwise the last of two would win silently.
 #[derive(Clone, Default)]
 pub(crate) struct Tree(pub(crate) Value);
 
-/// Nothing of the value: a customer wrote it.
+/// Shows nothing of the value, which is a customer's.
 impl fmt::Debug for Tree {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Tree(..)")
@@ -44,7 +45,7 @@ struct Node<'a> {
 }
 
 impl Node<'_> {
-    /// One level further in.
+    /// The same, one level deeper.
     fn inner<E: serde::de::Error>(&mut self) -> Result<Node<'_>, E> {
         if self.depth >= DEPTH_MAX {
             let most = limits::FILTER_DEPTH_MAX;
@@ -143,5 +144,5 @@ impl<'de> Visitor<'de> for Node<'_> {
 const DEPTH_MAX: usize = 2 * limits::FILTER_DEPTH_MAX + 2;
 /// Types, keys and single values, a few for each node.
 const OTHER_VALUES: usize = MEMBERS_MAX * limits::FILTER_NODES_MAX;
-/// More than a filter has: unknown ones are told by name.
+/// More members than a filter has, so that an unknown one can be named.
 const MEMBERS_MAX: usize = 8;

@@ -249,6 +249,16 @@ fn the_audit_comes_out_whole_and_a_changed_line_is_named() {
 }
 
 #[test]
+fn a_quota_that_is_not_named_stays() {
+    let desk = Desk::new();
+    desk.json(&["tenant", "update", "acme", "--max-documents", "100", "--requests-per-minute", "6000"]);
+    let changed = desk.json(&["tenant", "update", "acme", "--max-bytes", "1000000"]);
+    let quotas = &changed["quotas"];
+    assert_eq!((&quotas["documents"], &quotas["bytes"]), (&100.into(), &1_000_000.into()), "{quotas}");
+    assert_eq!((&quotas["requests_per_minute"], &quotas["namespaces"]), (&6_000.into(), &Value::Null), "{quotas}");
+}
+
+#[test]
 fn exit_codes_and_remedies() {
     let desk = Desk::new();
     desk.run(&["search"]).fails(2, "Usage");

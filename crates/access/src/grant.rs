@@ -1,7 +1,7 @@
 //! Proof that a credential was judged, for one action and one request.
 //!
 //! A grant is made by the gate only and is used up by the audit line that ends its request. It
-//! names the tenant and the namespace that were asked for; nothing behind it takes another name.
+//! names the tenant and the namespace that were asked for; nothing after it takes another name.
 //!
 //! ```compile_fail
 //! fn keep(grant: &access::Grant<access::Search>) -> access::Grant<access::Search> {

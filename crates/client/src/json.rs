@@ -43,7 +43,7 @@ pub fn long_integers(text: &str) -> Vec<f64> {
     found
 }
 
-/// Behind the quote that ends a string.
+/// The position after the quote that ends a string.
 fn after_string(text: &[u8], mut at: usize) -> usize {
     while let Some(byte) = text.get(at) {
         match byte {

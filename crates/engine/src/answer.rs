@@ -12,7 +12,7 @@ pub type Flow<T> = Result<Audited<T>, Audited<Error>>;
 
 /// A reply with a permit for the memory that it takes.
 pub trait Permitted {
-    /// Takes the permit out, for whoever sends the reply: to be held until it is written.
+    /// Takes the permit out. The sender of the reply holds it until the reply is written.
     fn take_permit(&mut self) -> Option<Pass>;
 }
 
@@ -247,7 +247,7 @@ pub struct Rerank {
     pub depth: Option<usize>,
 }
 
-/// A search. The default asks for nothing: it is for whoever fills in what they want.
+/// A search. The default asks for nothing; callers fill in the members that they need.
 #[derive(Debug, Default)]
 pub struct SearchRequest {
     /// The question.
@@ -266,9 +266,9 @@ pub struct SearchRequest {
     pub include: Include,
     /// Least scores.
     pub min_scores: MinScores,
-    /// At most so many passages of one document.
+    /// Most passages of one document.
     pub max_per_document: Option<usize>,
-    /// At most so many passages of one source: of all documents with the same `uri`. Those without one are each a
+    /// Most passages of one source, that is of all documents with the same `uri`. Those without one are each a
     /// source of their own.
     pub max_per_source: Option<usize>,
     /// How two rankings become one; absent: adaptively.
@@ -464,7 +464,7 @@ pub struct ListRequest {
     pub acting_as: Option<Vec<Principal>>,
     /// What to show.
     pub include: Include,
-    /// At most so many; 0 only counts.
+    /// Most documents of the page; 0 only counts.
     pub limit: usize,
     /// Only ids after this.
     pub after: Option<DocumentId>,
@@ -531,14 +531,14 @@ pub struct PatchReply {
     pub commit: CommitNo,
 }
 
-/// A reviewer's word on quarantined documents.
+/// A reviewer's decision on quarantined documents.
 #[derive(Debug)]
 pub struct ReviewRequest {
     /// Which, each in the state that the reviewer saw.
     pub documents: Vec<Reviewed>,
     /// What to do.
     pub decision: Decision,
-    /// Why; its pseudonym stands in the audit, its text nowhere.
+    /// The reason. Its pseudonym stands in the audit; the text itself only in the sealed commit.
     pub note: Option<Untrusted>,
 }
 

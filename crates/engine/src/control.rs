@@ -20,9 +20,9 @@ use zeroize::Zeroizing;
 /// How keys are rotated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RotateMode {
-    /// Keys are wrapped anew; objects stay as they are.
+    /// Keys are wrapped again under a new epoch; objects stay as they are.
     Rewrap,
-    /// Everything is sealed anew under fresh keys; it should end by then.
+    /// Everything is re-encrypted under new keys, by this time if one is given.
     Reencrypt(Option<Timestamp>),
 }
 
@@ -100,7 +100,7 @@ impl Engine {
         }
     }
 
-    /// Makes an API key; the secret is told once, and not before the tenant's own audit says that the key exists.
+    /// Creates an API key. The secret is returned once, and only after the tenant's own audit has recorded the key.
     pub async fn create_api_key(
         &self,
         operator: &Operator,
@@ -113,9 +113,9 @@ impl Engine {
         let (view, secret) = registry.create_key(operator, id, new).await?;
         let told = self.inner.trail.tenant_act(operator, "api_key.create", incarnation, Some(&deed_of(&view))).await;
         if let Err(error) = told {
-            // Nobody has its secret; the key goes all the same.
+            // Its secret was never returned, so the key can only be revoked.
             if let Err(error) = registry.revoke_key(operator, id, &view.id).await {
-                tracing::warn!(%error, "an API key that nobody was told of is still there");
+                tracing::warn!(%error, "an API key whose secret was never returned could not be revoked");
             }
             return Err(error);
         }
@@ -135,7 +135,7 @@ impl Engine {
         let (_, incarnation) = registry.state(operator, id)?;
         let known = registry.key(operator, id, key).await;
         registry.revoke_key(operator, id, key).await?;
-        // What it could do is known where the tenant's directory opens; that it was revoked stands there in any case.
+        // Its scopes are known only if the tenant's directory opens; that it was revoked is recorded in any case.
         let deed = known.as_ref().map_or_else(|| ApiKeyDeed::unknown(key), deed_of);
         self.inner.trail.tenant_act_later(operator, "api_key.revoke", incarnation, Some(&deed)).await;
         Ok(())
@@ -188,13 +188,14 @@ impl Engine {
         self.inner.registry.campaign()
     }
 
-    /// Begins with no further tenant.
+    /// Starts no further tenant; rotations in progress finish.
     pub async fn stop_rotating_all(&self, operator: &Operator) -> Result<(), Error> {
         self.act(operator, "key.rotate.all.cancel", None).await?;
         self.inner.registry.end_campaign().await
     }
 
-    /// Rotates the server's own keys to the end, also when whoever asked goes. Gives the statement about those of before.
+    /// Rotates the server's own keys to the end, even if the client disconnects. Returns the statement about the
+    /// previous keys.
     pub async fn rotate_server_keys(
         &self,
         operator: &Operator,
@@ -350,8 +351,8 @@ impl Engine {
         Ok(AuditReply { lines, next, head: Some(self.sign_head(None, head)?) })
     }
 
-    /// Takes a namespace as its files are, although the tenant's audit has recorded newer commits or others. Both audits
-    /// say who did so. Whether there was anything to accept.
+    /// Accepts a namespace as its files are, although the tenant's audit has recorded newer or other commits. Both
+    /// audits record who did so. Returns whether there was anything to accept.
     pub async fn accept_rollback(
         &self,
         operator: &Operator,

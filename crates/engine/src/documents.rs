@@ -10,7 +10,7 @@ use crate::{
 use access::{Action, Delete, Grant, Patch, Read, Review};
 use kernel::{Code, CommitNo, Document, DocumentId, Error, Scope, limits};
 use ledger::{Deed, Pen};
-use store::{Listed, Located, Outcome, Quarantine, Snapshot};
+use store::{Decision, Listed, Located, Outcome, Quarantine, Snapshot};
 
 impl Engine {
     /// One document, or the uniform 404.
@@ -101,9 +101,9 @@ impl Engine {
         self.inner.work.cpu(Asker::answer(grant), work).await?
     }
 
-    /// Deletes; what the audience cannot see stays and is not counted.
+    /// Deletes documents; what the audience does not see stays and is not counted.
     ///
-    /// With `erase`, which wants ids, the reply comes when no object, checkpoint or log holds them, with a certificate that
+    /// With `erase`, which needs ids, the reply comes when no object, checkpoint or log holds them, with a certificate that
     /// names those of which nothing is left.
     pub async fn delete_documents(&self, grant: Grant<Delete>, which: Selection, erase: bool) -> Flow<DeleteReply> {
         let end = self.delete_under(&grant, which, erase).await;
@@ -189,7 +189,12 @@ impl Engine {
         let record = self.namespace_record(grant)?;
         let audience = grant.audience(None, record.settings.readers())?;
         let room = self.inner.stores.enter(grant, &record.settings).await?;
-        let line = line(self.inner.trail.pen(grant), "reviewed");
+        let count = match request.decision {
+            Decision::Release => "released",
+            Decision::Reject => "rejected",
+        };
+        let (pen, note) = (self.inner.trail.pen(grant), request.note);
+        let line = Box::new(move |outcome: &Outcome| pen.write(changed(outcome, count).note(note)));
         let outcome = room.decide(&request.documents, &audience, request.decision, line).await?;
         let results = outcome.results.into_iter().map(|r| (r.id, r.status.as_str())).collect();
         Ok((ReviewReply { results, commit: outcome.commit }, outcome.commit))
@@ -227,13 +232,13 @@ fn read(
     Ok(Some(document))
 }
 
-/// What a reply takes before a document is in it.
+/// Memory of a reply without documents.
 const REPLY_BYTES_MIN: u64 = 64 << 10;
 const GET_REMEDY: &str =
     "leave out its text or vector; documents/list with an empty include shows it without attributes too";
 const LIST_REMEDY: &str = "list it with less of it: its head alone comes with an empty include";
 
-/// Vectors are source data: they want their own scope.
+/// Vectors are source data, so reading them needs a scope of its own.
 fn may_show<A: Action>(grant: &Grant<A>, include: Include) -> Result<(), Error> {
     if include.vector && !grant.has(Scope::Vectors) {
         return Err(Error::new(Code::Forbidden, "the key lacks the scope vectors").with_param("include"));
@@ -241,14 +246,17 @@ fn may_show<A: Action>(grant: &Grant<A>, include: Include) -> Result<(), Error> 
     Ok(())
 }
 
-/// What was held back is shown to who reviews it.
+/// Quarantined content is shown to keys with the scope `review` only.
 fn quarantine<A: Action>(grant: &Grant<A>) -> Quarantine {
     if grant.has(Scope::Review) { Quarantine::Shown } else { Quarantine::Withheld }
 }
 
 /// The audit line of a mutation, written when its outcome is known.
 pub(crate) fn line(pen: Pen, count: &'static str) -> store::Line {
-    Box::new(move |outcome: &Outcome| {
-        pen.write(Deed::success().count(count, outcome.ids.len() as u64).documents(outcome.ids.clone()))
-    })
+    Box::new(move |outcome: &Outcome| pen.write(changed(outcome, count)))
+}
+
+/// The documents that a mutation changed, and their number under this name.
+fn changed(outcome: &Outcome, count: &'static str) -> Deed {
+    Deed::success().count(count, outcome.ids.len() as u64).documents(outcome.ids.clone())
 }

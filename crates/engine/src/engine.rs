@@ -80,8 +80,8 @@ pub struct Health {
 }
 
 impl Engine {
-    /// Opens what the storage holds: reads what exists, goes on with what a crash left
-    /// unfinished. Tenants and namespaces open when somebody enters them. The token is that of the first
+    /// Opens what the storage holds: reads what exists and continues what a crash left
+    /// unfinished. Tenants and namespaces open with their first request. The token is that of the first
     /// operator, on the first start only.
     ///
     /// # Errors
@@ -202,7 +202,7 @@ impl Engine {
         }
         inner.tracker.close();
         if tokio::time::timeout(wait, inner.tracker.wait()).await.is_err() {
-            tracing::warn!("background work did not end in time; a restart goes on with it");
+            tracing::warn!("background work did not end in time; a restart continues it");
         }
         inner.models.stop();
     }
@@ -271,7 +271,7 @@ impl Engine {
         self.inner.registry.ready()
     }
 
-    /// A permit for the memory of a reply that will be so long, before anything is done for it.
+    /// A permit for the memory of a reply of this length, taken before the work begins.
     ///
     /// # Errors
     /// `overloaded`, `rate_limited`, `too_large`: see the gate of searches.

@@ -1,4 +1,4 @@
-//! Fetching what was found: passages read one by one, as far as a reply and its permit for memory go.
+//! Fetches the winners: passages are read one by one, until the reply or its permit for memory is full.
 
 use crate::{Hit, Scores, fuse::Fused, query::Plan, reply_size, reply_size::ReplyRoom, turnstile::Pass};
 use kernel::{Attributes, Error, Presence, limits};
@@ -6,22 +6,22 @@ use segment::Highlighter;
 use std::{collections::HashMap, sync::Arc};
 use store::{Address, Eligible, Passages, Snapshot};
 
-/// What was read.
+/// The passages that were read.
 pub(crate) struct Fetched {
     pub(crate) hits: Vec<Hit>,
-    /// Says that there was more than a reply holds.
+    /// Set if the reply could not hold all passages.
     pub(crate) warning: Option<String>,
 }
 
-/// What one hit is shown with, and what pays for it.
+/// What fetching needs beside the passages: memory, highlighter, client.
 pub(crate) struct Fetching<'a, 'b> {
     pub(crate) memory: &'a mut Pass,
     pub(crate) highlighter: Option<&'a mut Highlighter<'b>>,
     pub(crate) presence: &'a Presence,
 }
 
-/// Reads these passages in their order. Ends with fewer where the next would make the reply longer than it may be: what
-/// it adds is known before it is read.
+/// Reads these passages in order. Ends early if the next one would make the reply too long: its size is known before it is
+/// read.
 ///
 /// # Errors
 /// `rate_limited`, `overloaded` and `too_large` when there is no memory for it; when the caller has gone; when a
@@ -33,7 +33,7 @@ pub(crate) fn fetch(
     chosen: Vec<Fused<Address>>,
     mut fetching: Fetching<'_, '_>,
 ) -> Result<Fetched, Error> {
-    // A reranker needs what may not be shown.
+    // A reranker needs texts even if they are not shown.
     let include = plan.include_for_ranking();
     let dimensions = if include.vector { snapshot.dimensions() } else { 0 };
     let addresses = chosen.iter().map(|fused| fused.item);
@@ -90,12 +90,12 @@ pub(crate) fn fetch(
     Ok(Fetched { hits, warning })
 }
 
-/// How long attributes become as JSON: counted once for all hits of a document.
+/// Lengths of attributes as JSON, computed once for all hits of a document.
 #[derive(Default)]
 struct Lengths(HashMap<*const Attributes, u64>);
 
 impl Lengths {
-    /// The hits hold what was counted, so no other attributes come to lie there.
+    /// Keyed by address: the hits keep the attributes alive, so no address is reused.
     fn of(&mut self, attributes: &Arc<Attributes>) -> u64 {
         *self.0.entry(Arc::as_ptr(attributes)).or_insert_with(|| reply_size::attributes(attributes))
     }

@@ -21,13 +21,13 @@ use std::{
 };
 use store::{Known, Room, Upsert, UpsertStatus};
 
-/// How often what a write brings is in memory before it is committed: as it came, as it is stored, as a log entry, and as
-/// that entry's sealed form.
+/// How many copies of a write are in memory before it is committed: as received, as stored, as a log entry, and as that
+/// entry's sealed form.
 const WRITE_FACTOR: u64 = 4;
 
 type Identity = (DocumentId, [u8; 32]);
 
-/// A document on its way: where it stands in the request, who it is, what is left to do.
+/// A document on its way to the commit.
 enum Step {
     Done(DocumentResult),
     Screened { identity: Identity, screened: Screened },
@@ -54,7 +54,7 @@ impl Engine {
     }
 
     /// The same in the background (`Prefer: respond-async`): answers with an operation.
-    /// `held` is dropped when the work has ended: what the documents take of a bound.
+    /// `held` is the share of memory that the documents take; it is dropped when the work has ended.
     pub async fn ingest_later(
         &self,
         grant: Grant<Ingest>,
@@ -193,7 +193,7 @@ impl Engine {
         Ok((steps, cost))
     }
 
-    /// Embeds what needs it, all documents waiting together in the fair queue, and admits.
+    /// Embeds the passages that need it, with all documents in the fair queue together, and admits the documents.
     async fn vectors(
         &self,
         grant: &Grant<Ingest>,

@@ -72,7 +72,7 @@ impl Engine {
         self.go_on_with_server_rotation();
         for (operation, tenant) in self.inner.registry.overdue() {
             if rotations.late.insert(operation) {
-                tracing::warn!(%operation, "a re-encryption has not ended by its deadline; it goes on");
+                tracing::warn!(%operation, "a re-encryption has not ended by its deadline; it continues");
                 if let Err(error) = self.inner.trail.server_act("key.reencrypt.overdue", Some(&tenant), None).await {
                     tracing::warn!(%error, "an overdue operation is in no audit line");
                 }
@@ -178,17 +178,17 @@ impl Engine {
         }
     }
 
-    /// Graphs, texts and caches go at once; the audit chain when the requests of before have written their lines.
+    /// Drops graphs, texts and caches at once, and the audit log when earlier requests have written their lines.
     async fn drop_lapsed(&self, lapsed: Lapsed) {
         self.inner.stores.forget(lapsed.incarnation).await;
         self.close_audit(lapsed.incarnation, || lapsed.is_gone()).await;
         self.wipe_stacks();
     }
 
-    /// Closes a tenant's audit log once this holds and nobody is at it.
+    /// Closes a tenant's audit log once this holds and no request uses it.
     pub(crate) async fn close_audit(&self, incarnation: Incarnation, ready: impl Fn() -> bool) {
         for _ in 0..LINGER.as_millis() / LOOK.as_millis() {
-            // Not forgotten: somebody may be served again already, and one chain has one log.
+            // The entry stays: the tenant may be served again already, and an audit must have one log only.
             if ready() && self.inner.trail.release(incarnation).await {
                 return;
             }
@@ -215,5 +215,5 @@ const LINGER: Duration = Duration::from_secs(10);
 /// Tasks that wake the runtime's workers: a few for each.
 const ROUSED: usize = 64;
 const LOOK: Duration = Duration::from_millis(20);
-/// A rotation that a rule wants and that failed is begun again after so long.
+/// Pause before a rotation by rule that failed is started again.
 const ROTATE_AGAIN: Duration = Duration::from_secs(3_600);

@@ -58,7 +58,7 @@ pub struct AuditQuery {
     pub document: Option<DocumentId>,
     /// Only those on behalf of this principal.
     pub principal: Option<Principal>,
-    /// Behind the line of this number.
+    /// Only lines after this number.
     pub after: Option<u64>,
     /// At most this number of lines.
     pub limit: usize,
@@ -101,14 +101,14 @@ impl Engine {
         })
     }
 
-    /// What the caller may know of what is used: sums over what it sees.
+    /// The usage that the caller may know: sums over what it sees.
     async fn usage_under(&self, grant: &Grant<access::Whoami>) -> Result<TenantUsage, Error> {
         let (incarnation, registry) = (grant.incarnation(), &self.inner.registry);
         let own = grant.fence().map(|fence| registry.uuids_of(incarnation, fence));
         let namespaces = own.as_ref().map_or_else(|| registry.namespace_count(incarnation), |own| own.len() as u64);
         let mut usage = TenantUsage { namespaces, ..TenantUsage::default() };
         let stored = if !grant.has(Scope::ReadAll) {
-            // What others may read would show in kept sums. One of few namespaces that does not open leaves no sum.
+            // The stored sums include hidden documents. If one of the namespaces does not open, there is no sum.
             let seen = self.totals_seen(grant).await.unwrap_or(None);
             if let Some((_, namespaces)) = seen {
                 usage.namespaces = namespaces;
@@ -125,8 +125,8 @@ impl Engine {
         Ok(usage)
     }
 
-    /// Sums over what a key without `read_all` sees, and in how many namespaces, where it may enter few: each is opened
-    /// and looked at.
+    /// Sums over what a key without `read_all` sees, and the number of namespaces in which it sees something. Each
+    /// namespace is opened for it, so there is no sum for a key that may use many.
     async fn totals_seen(&self, grant: &Grant<access::Whoami>) -> Result<Option<(Totals, u64)>, Error> {
         let (records, more) = self.inner.registry.namespaces(grant, None, SUMMED_NAMESPACES_MAX)?;
         if more.is_some() {
@@ -164,7 +164,7 @@ impl Engine {
         let reading = Reading { since, until, document, principal, namespaces: None, after, limit };
         let reader = self.inner.trail.read(grant, reading).await?;
         let AuditPage { lines, next, head } = self.audit_page(grant.incarnation(), grant.presence(), reader).await?;
-        // How many lines the whole tenant has is not for a key that reads those of some namespaces.
+        // The head tells the number of all lines, which a key that is limited to namespaces may not know.
         let whose = Some((grant.tenant(), grant.incarnation()));
         let head = grant.fence().is_none().then(|| self.sign_head(whose, head)).transpose()?;
         Ok(AuditReply { lines, next, head })
@@ -180,8 +180,9 @@ impl Engine {
         self.inner.registry.sign_audit_head(whose, chain, lines, head)
     }
 
-    /// Reads a page chunk by chunk: bytes are fetched while no thread computes, and each chunk is opened and looked
-    /// through on the pool, in the turn of whom the audit belongs to. Ends between two chunks when the caller has gone.
+    /// Reads a page chunk by chunk: bytes are fetched without holding a computing thread, and each chunk is decrypted
+    /// and filtered on the pool, in the turn of the audit's tenant. Ends between two chunks when the client has
+    /// disconnected.
     pub(crate) async fn audit_page(
         &self,
         owner: Incarnation,
@@ -200,5 +201,5 @@ impl Engine {
     }
 }
 
-/// Namespaces over which a key without `read_all` gets sums of what it sees: each may have to be opened for that.
+/// Most namespaces over which a key without `read_all` gets sums: each may have to be opened.
 const SUMMED_NAMESPACES_MAX: usize = 16;

@@ -82,7 +82,7 @@ impl Engine {
         let shape = |s: &NamespaceSettings| (s.embedding.clone(), s.distance, s.chunking, s.language);
         let fixed = shape(&old) != shape(&new);
         if fixed && let Some(record) = &before {
-            // Whoever may see them: what is there has been made with these settings.
+            // All documents count, visible to the caller or not: they were made with these settings.
             let room = self.inner.stores.enter(grant, &record.settings).await?;
             if room.totals().documents > 0 {
                 let message = "embedding, distance, chunking and text are fixed once the namespace holds documents; make a new one";
@@ -179,7 +179,7 @@ impl Engine {
     async fn delete_namespace_under(&self, grant: &Grant<Manage>) -> Result<NamespaceUuid, Error> {
         let record = self.namespace_record(grant)?;
         let room = self.inner.stores.enter(grant, &record.settings).await?;
-        // From here nobody enters; the key goes before the bytes, so that a crash leaves only noise.
+        // From here no request enters. The key is destroyed before the bytes, so that a crash leaves nothing readable.
         self.inner.registry.drop_namespace(grant).await?;
         room.destroy().await?;
         Ok(record.uuid)
@@ -191,9 +191,9 @@ impl Engine {
         Ok(self.inner.stores.enter(grant, &record.settings).await?.totals_for(&audience).await?)
     }
 
-    /// Totals over all namespaces of a tenant, whoever may see what is in them: for quotas, and for who may see all. Sums
-    /// are kept, so it costs nothing once they are known; namespaces that were not open since the start are taken as the
-    /// tenant's audit has recorded them, and none is opened for it.
+    /// Totals over all namespaces of a tenant, hidden documents included: for quotas, and for keys that see everything.
+    /// Sums are kept, so this is cheap once they are known. Namespaces that were not open since the start count as the
+    /// tenant's audit has recorded them, and none is opened for this.
     pub(crate) async fn tenant_totals(&self, incarnation: Incarnation) -> Result<Totals, Error> {
         if !self.inner.stores.knows_tenant(incarnation) {
             let all = self.inner.registry.uuids(incarnation);
@@ -203,14 +203,14 @@ impl Engine {
         Ok(self.inner.stores.tenant_totals(incarnation))
     }
 
-    /// The same over some of its namespaces; costs a look at each.
+    /// The same over some of its namespaces.
     pub(crate) async fn totals_in(&self, incarnation: Incarnation, some: &[NamespaceUuid]) -> Result<Totals, Error> {
         self.tenant_totals(incarnation).await?;
         Ok(self.inner.stores.totals_in(incarnation, some))
     }
 
-    /// Sees to it that what the tenant stores is known, where a quota is decided by it: the store decides, when it
-    /// decides the write.
+    /// Makes sure that the tenant's totals are known before a write that a quota limits: the store checks the quota
+    /// when it plans the write.
     pub(crate) async fn know_totals<A: Action>(&self, grant: &Grant<A>) -> Result<(), Error> {
         let quotas = grant.quotas();
         if quotas.documents.is_some() || quotas.bytes.is_some() {

@@ -38,7 +38,7 @@ impl Engine {
                 return Some(Ok(None));
             }
             if operation.waits_for(Some(code)) != Some(code) {
-                tracing::warn!(operation = %operation.id(), %error, "a rotation waits; it goes on when that has passed");
+                tracing::warn!(operation = %operation.id(), %error, "a rotation waits; it continues when that has passed");
             }
             drop(turn.take());
             if !self.pause(operation, pause).await {

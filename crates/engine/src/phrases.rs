@@ -1,9 +1,9 @@
-//! What a question quotes: passages that hold a preferred phrase come first, those that hold more of them before those
-//! that hold fewer; where a phrase is demanded nothing else is ranked (ADR 27).
+//! Quoted phrases of a question: passages that hold a preferred phrase come first, those that hold more before those that
+//! hold fewer; a required phrase excludes all other passages (ADR 27).
 //!
-//! Both arms look among the passages that hold phrases as deep as they look among all, so that such a passage comes
-//! first however many others its words and its vector would leave in front of it. How fused scores are made does not
-//! change: their scale is taken from what the arms find by themselves.
+//! Both retrievers search the passages that hold phrases to the same depth as all passages, so that such a passage comes
+//! first even if many others rank before it by words and vector. Fused scores do not change: their scale is taken from
+//! what the retrievers find among all passages.
 
 use crate::{
     Mode,
@@ -15,15 +15,15 @@ use segment::TextQuery;
 use std::collections::HashSet;
 use store::{Address, Eligible, Quoted, Snapshot};
 
-/// A question as it was read.
+/// A parsed question.
 pub(crate) struct Read {
     pub(crate) query: TextQuery,
     pub(crate) eligible: Eligible,
     pub(crate) quoted: Quoted,
 }
 
-/// Reads the plan's question, and leaves eligible what it does not exclude. In mode vector no word ranks and no phrase is
-/// preferred; one that is demanded is.
+/// Parses the plan's question, and keeps the eligible rows that it does not exclude. In mode vector no word ranks and no
+/// phrase is preferred; required phrases exclude all the same.
 ///
 /// # Errors
 /// When a segment does not read.
@@ -35,7 +35,7 @@ pub(crate) fn read(snapshot: &Snapshot, plan: &Plan, eligible: Eligible) -> Resu
         let (query, eligible, quoted) = snapshot.ask(question.expose(), plan.requires_phrases(), eligible)?;
         return Ok(Read { query, eligible, quoted });
     }
-    // Most questions quote nothing: then the text is not read a second time.
+    // Most questions quote nothing; then the text is not parsed.
     if !question.expose().contains(['"', '\u{ff02}']) {
         return Ok(Read { query: TextQuery::nothing(), eligible, quoted: Quoted::default() });
     }
@@ -43,7 +43,7 @@ pub(crate) fn read(snapshot: &Snapshot, plan: &Plan, eligible: Eligible) -> Resu
     Ok(Read { query: query.without_words(), eligible, quoted: Quoted::default() })
 }
 
-/// What the arms found, followed by what they find among passages that hold preferred phrases, to the same depth.
+/// What the retrievers found, followed by what they find among passages that hold preferred phrases, to the same depth.
 ///
 /// # Errors
 /// When a segment does not read.
@@ -57,7 +57,7 @@ pub(crate) fn joined(
     let [mut text, mut near] = found;
     let mut rows = 0;
     for level in asked.quoted.levels() {
-        // Those that hold more are enough by themselves.
+        // The levels with more phrases are enough by themselves.
         if rows >= depth as u64 {
             break;
         }
@@ -72,13 +72,13 @@ pub(crate) fn joined(
     Ok([text, near])
 }
 
-/// Adds what is not there yet.
+/// Appends what the list does not hold yet.
 fn append(list: &mut Vec<(Address, f32)>, more: impl Iterator<Item = (Address, f32)>) {
     let known: HashSet<Address> = list.iter().map(|(at, _)| *at).collect();
     list.extend(more.filter(|(at, _)| !known.contains(at)));
 }
 
-/// The ranking with what holds more of the preferred phrases in front, and scores that say so.
+/// The ranking with passages that hold more preferred phrases first, and scores raised accordingly.
 pub(crate) fn first(mut ranked: Vec<Fused<Address>>, quoted: &Quoted) -> Vec<Fused<Address>> {
     for candidate in &mut ranked {
         candidate.phrases = quoted.held(candidate.item);
@@ -98,7 +98,7 @@ pub(crate) fn raise(mut scores: Vec<(usize, &mut f32)>) {
         .iter()
         .fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), (_, score)| (low.min(**score), high.max(**score)));
     let least = scores.iter().map(|(phrases, _)| *phrases).min().unwrap_or(0);
-    // Some more than all of them differ by, so that equal ones are told apart too.
+    // A little more than the greatest difference, so that equal scores are separated too.
     let step = (high - low) * 1.001 + high.abs().max(low.abs()) * 1e-3 + f32::MIN_POSITIVE;
     for (phrases, score) in &mut scores {
         #[expect(clippy::cast_precision_loss, reason = "a question has a few phrases at most")]

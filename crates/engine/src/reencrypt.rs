@@ -94,7 +94,7 @@ impl Engine {
             match outcome {
                 Ok(place) => renewed.extend(place),
                 Err(error) => {
-                    tracing::warn!(%error, "a namespace is not sealed anew; the others are");
+                    tracing::warn!(%error, "a namespace could not be re-encrypted; the others are");
                     failed = Some(error);
                 }
             }

@@ -1,11 +1,11 @@
-//! How long what is answered becomes as JSON, and how much of a reply is left.
+//! Upper bounds for the length of a reply as JSON, and how much of it is left.
 //!
-//! Promises numbers that are never too small: a reply whose parts were counted here is not longer.
+//! Promises bounds that are never too small: a reply whose parts were counted here is not longer.
 
 use crate::{Hit, Include};
 use kernel::{Attributes, Code, Document, Error, Finding, Untrusted, json_bytes, limits};
 
-/// What a reply may still take: its first part alone more than all that follow.
+/// What a reply may still take. The first part alone may be longer than all parts together.
 pub(crate) struct ReplyRoom {
     taken: u64,
 }
@@ -16,13 +16,13 @@ impl ReplyRoom {
         Self { taken: 0 }
     }
 
-    /// Whether so many more bytes fit.
+    /// Whether this number of further bytes fits.
     pub(crate) fn fits(&self, bytes: u64) -> bool {
         let most = if self.taken == 0 { limits::REPLY_BYTES_MAX } else { limits::REPLY_BYTES_SOFT };
         self.taken.saturating_add(bytes) <= most - ENVELOPE
     }
 
-    /// Takes them; whether they fitted.
+    /// Takes these bytes if they fit; says whether they did.
     pub(crate) fn take(&mut self, bytes: u64) -> bool {
         let fits = self.fits(bytes);
         if fits {
@@ -32,14 +32,14 @@ impl ReplyRoom {
     }
 }
 
-/// The answer for what alone is longer than a reply may be.
+/// The error for a part that alone is longer than a reply may be.
 pub(crate) fn too_long(what: &str, remedy: &str) -> Error {
     let most = limits::REPLY_BYTES_MAX >> 20;
     Error::new(Code::TooLarge, format!("{what} would take more than the {most} MiB of a reply; {remedy}"))
         .with_param("include")
 }
 
-/// Of a hit, without its attributes.
+/// Length of a hit without its attributes.
 pub(crate) fn hit(hit: &Hit) -> u64 {
     let text = hit.text.as_ref().map_or(0, Untrusted::json_bytes);
     let highlights = hit.highlights.as_ref().map_or(0, |spans| PAIR * spans.len() as u64);
@@ -53,7 +53,7 @@ pub(crate) fn hit(hit: &Hit) -> u64 {
         + findings(&hit.findings)
 }
 
-/// Of a document as it is shown.
+/// Length of a document as it is shown.
 pub(crate) fn document(document: &Document, include: Include) -> u64 {
     let readers: u64 = document.readers.iter().flatten().map(|reader| json_bytes(reader.as_str()) + 1).sum();
     MEMBERS
@@ -67,17 +67,17 @@ pub(crate) fn document(document: &Document, include: Include) -> u64 {
         + if include.vector { numbers(&document.vectors) + 3 * document.passages.len() as u64 } else { 0 }
 }
 
-/// Of attributes.
+/// Length of attributes.
 pub(crate) fn attributes(attributes: &Attributes) -> u64 {
     2 + attributes.iter().map(|(key, value)| json_bytes(key) + value.json_bytes() + 2).sum::<u64>()
 }
 
-/// Of what screens found.
+/// Length of findings.
 pub(crate) fn findings(findings: &[Finding]) -> u64 {
     findings.iter().map(|finding| FINDING + json_bytes(&finding.rule)).sum()
 }
 
-/// Of a vector.
+/// Length of a vector.
 fn numbers(values: &[f32]) -> u64 {
     2 + NUMBER * values.len() as u64
 }

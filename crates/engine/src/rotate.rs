@@ -1,5 +1,5 @@
 //! Rotation and erasure: background work under a custodial grant. Their whole state lies in the
-//! registry's journals, so a restart goes on from there.
+//! registry's journals, so a restart continues from there.
 
 use crate::{Engine, eraser::Left, patience::Outcome};
 use access::{Erase, Grant, RotateKey};
@@ -36,7 +36,8 @@ impl Engine {
             engine.drop_erased(incarnation).await;
             let result = engine.inner.registry.erase(&grant).await;
             drop(nobody_tends);
-            // Behind it no home is found for it; one that could not be erased writes lines again.
+            // After this the directory no longer resolves the tenant. If erasure failed, its audit log reopens with the
+            // next record.
             engine.inner.trail.forget(incarnation).await;
             end_erasure(operation, result).await;
         });
@@ -81,7 +82,7 @@ impl Engine {
         });
     }
 
-    /// A rotation of the server's own keys that has begun, to its end. One at a time: whoever comes second finds it done.
+    /// Runs a rotation of the server's own keys that has begun to its end. One at a time: a second call finds it done.
     pub(crate) async fn run_server_rotation(&self) -> Result<(), Error> {
         let Some(work) = self.inner.registry.server_rotation().await? else { return Ok(()) };
         if let Some(home) = work.begin_audit().await? {
@@ -92,7 +93,7 @@ impl Engine {
         work.finish().await.map(drop)
     }
 
-    /// A rotation of either kind that nobody's request begins: after a restart, or by a rule.
+    /// A rotation of either kind that starts without a request: after a restart, or by a rule.
     pub(crate) async fn run_rotation(&self, operation: OperationHandle, turn: Option<OwnedSemaphorePermit>) {
         let first = self.try_rotating(&operation).await;
         let result = self.patiently(&operation, turn, first).await;
@@ -107,7 +108,7 @@ impl Engine {
         }
     }
 
-    /// Seals everything anew, in the background.
+    /// Re-encrypts everything, in the background.
     pub(crate) fn start_reencrypt(&self, grant: Grant<RotateKey>, operation: OperationHandle) {
         let engine = self.clone();
         self.inner.tracker.spawn(async move {
@@ -116,7 +117,7 @@ impl Engine {
         });
     }
 
-    /// Whoever looks after the namespaces of a tenant is not among them while they are removed. What they have opened is
+    /// Maintenance does not run in a tenant's namespaces while they are removed. What they have opened is
     /// dropped until they have seen it.
     async fn leave_alone(&self, incarnation: kernel::Incarnation) -> Left<'_> {
         let left = self.inner.eraser.leave(incarnation);
@@ -136,7 +137,7 @@ impl Engine {
         self.wipe_stacks();
     }
 
-    /// Drops a suspended tenant's data from memory: at once what nobody uses, the audit log when requests of before have
+    /// Drops a suspended tenant's data from memory: what is unused at once, the audit log when earlier requests have
     /// written their lines.
     pub(crate) async fn let_go(&self, incarnation: kernel::Incarnation) {
         self.inner.stores.forget(incarnation).await;
@@ -161,7 +162,7 @@ async fn end_rotation(operation: OperationHandle, result: Option<Outcome>) {
         }
         Some(Ok(None)) => operation.stop().await,
         Some(Err(error)) => operation.fail(&error).await,
-        // The server stops: the next start goes on with it.
+        // The server stops: the next start continues it.
         None => {}
     }
 }

@@ -147,7 +147,7 @@ fn bytes_of(snapshot: &Snapshot, plan: &Plan) -> u64 {
 /// Bytes of a filter's tables for each of its own: a state of an automaton for each byte of a pattern, at worst.
 const COMPILED_FILTER_BYTES: u64 = 32;
 
-/// What a search works with: its clock, its permit for memory, and who waits for it.
+/// What a search works with: its step timer, its permit for memory, and whether its client still waits.
 struct Desk<'a> {
     steps: &'a mut Steps,
     memory: &'a mut Pass,
@@ -155,7 +155,7 @@ struct Desk<'a> {
 }
 
 impl Desk<'_> {
-    /// A step is done; the next one is for somebody.
+    /// A step is done; the next one begins only if the client still waits.
     fn ends(&mut self, step: &'static str) -> Result<(), Error> {
         self.steps.ends(step);
         self.presence.check()
@@ -169,7 +169,7 @@ fn rank(
     now: Timestamp,
     desk: &mut Desk<'_>,
 ) -> Result<SearchReply, Error> {
-    // The wait for a core.
+    // How long the job waited for a core.
     desk.ends("queue")?;
     let eligible = snapshot.eligible(plan.audience(), plan.filter(), &[Status::Indexed], now)?;
     desk.ends("filter")?;
@@ -227,8 +227,8 @@ struct Found {
     fusion: Option<answer::Fused>,
 }
 
-/// As many as were asked for, if there are so many. Caps may leave fewer of what the arms looked at first: then they
-/// look farther. The order of those in front does not depend on that.
+/// As many hits as were asked for, if there are as many. Caps may leave too few of the first candidates: then both
+/// retrievers return more. The order of the first hits does not depend on that.
 fn enough(
     snapshot: &Snapshot,
     plan: &Plan,
@@ -286,7 +286,7 @@ fn alone(list: &[(Address, f32)], arm: usize) -> impl Iterator<Item = Fused<Addr
     })
 }
 
-/// A key that no document has matches nothing, and is said aloud.
+/// A key that no document has matches nothing, and the reply warns of it.
 fn unknown_keys(snapshot: &Snapshot, plan: &Plan, now: Timestamp) -> Result<Vec<String>, Error> {
     let keys = plan.filter().map(|f| f.attribute_keys()).unwrap_or_default();
     let unknown = snapshot.unknown_attributes(keys, plan.audience(), now)?;

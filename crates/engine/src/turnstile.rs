@@ -1,4 +1,4 @@
-//! A bound on what requests use at once, in requests or in bytes, that one tenant cannot fill alone.
+//! A limit on what requests use at a time, in requests or in bytes, of which one tenant gets at most half.
 
 use kernel::{Code, Error, Incarnation, WriteMemory, WritePermit};
 use std::{
@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-/// Counts who is inside, and with how much. Numbers only: it knows tenants as opaque ids.
+/// Counts what each tenant uses now. It knows tenants as opaque ids only.
 #[derive(Clone)]
 pub(crate) struct Turnstile(Arc<Shared>);
 
@@ -25,12 +25,12 @@ struct Inside {
 }
 
 impl Turnstile {
-    /// Lets `max` in at once, one tenant at most half of it. `what` is said to who is refused.
+    /// Admits `max` at a time, of which one tenant gets at most half. `what` is named in refusals.
     pub(crate) fn new(max: u64, what: &'static str) -> Self {
         Self(Arc::new(Shared { inside: Mutex::default(), max: max.max(2), what }))
     }
 
-    /// Enters with this much or refuses at once: whoever waits holds memory.
+    /// Enters with this amount or refuses at once, because a waiting request would hold memory.
     ///
     /// # Errors
     /// `overloaded` when all of it is taken, `rate_limited` when this tenant fills its share, `too_large` for more than
@@ -41,7 +41,7 @@ impl Turnstile {
         Ok(pass)
     }
 
-    /// Counts what cannot be refused any more: a reply to what was done.
+    /// Counts what cannot be refused any more: the reply to a write that was done.
     pub(crate) fn hold(&self, who: Incarnation, amount: u64) -> Pass {
         let mut pass = Pass { house: self.0.clone(), who, amount: 0 };
         pass.settle(amount);

@@ -17,12 +17,12 @@ mod lanes;
 pub(crate) use lanes::LanesConfig;
 use lanes::{Lanes, Urgency};
 
-/// For whom a job is.
+/// The request or tenant that a job belongs to.
 pub(crate) struct Asker {
     owner: Incarnation,
     urgency: Urgency,
     presence: Presence,
-    /// How long is worked for it at most, in the queue or not.
+    /// How long it may take at most, its time in the queue included.
     wait: Duration,
     end: End,
 }
@@ -37,7 +37,7 @@ enum End {
 }
 
 impl Asker {
-    /// Somebody who waits for an answer.
+    /// A request that waits for an answer.
     pub(crate) fn answer<A: Action>(grant: &Grant<A>) -> Self {
         let presence = grant.presence().clone();
         Self {
@@ -54,7 +54,7 @@ impl Asker {
         Self { wait, ..self }
     }
 
-    /// Somebody who stores. It is stored, waited for or not.
+    /// A write. It is finished even if its client has disconnected.
     pub(crate) fn write<A: Action>(grant: &Grant<A>) -> Self {
         let presence = grant.presence().clone();
         Self { owner: grant.incarnation(), urgency: Urgency::Write, presence, wait: Duration::MAX, end: End::Whole }
@@ -65,7 +65,7 @@ impl Asker {
         Self { wait: limits::PREPARE_WORK_MAX, end: End::Early, ..Self::write(grant) }
     }
 
-    /// Somebody who waits for an answer out of what belongs to this owner.
+    /// A request that waits for an answer from data of this owner.
     pub(crate) fn on_behalf(owner: Incarnation, presence: &Presence) -> Self {
         let presence = presence.clone();
         Self { owner, urgency: Urgency::Answer, presence, wait: limits::ANSWER_WORK_MAX, end: End::Early }
@@ -91,7 +91,7 @@ pub(crate) struct Work {
 }
 
 impl Work {
-    /// Starts the threads. Those for what nobody waits for give way to others.
+    /// Starts the threads. Those for background work have a lower priority.
     ///
     /// # Errors
     /// `internal` when the system gives no thread.
@@ -114,7 +114,7 @@ impl Work {
         })
     }
 
-    /// Runs `f` on a request thread, in the turn of its tenant. An answer that nobody waits for any more is not begun, and
+    /// Runs `f` on a request thread, in the turn of its tenant. A job whose client has disconnected is not begun, and
     /// ends at its next [`kernel::checkpoint`]; so does one whose deadline has passed.
     ///
     /// # Errors
@@ -132,7 +132,7 @@ impl Work {
             if theirs.check().is_err() {
                 return;
             }
-            // A panic ends this request only: the sender drops and the asker sees `internal`.
+            // A panic ends this request only: the sender drops and the caller gets `internal`.
             if let Ok(value) = catch_unwind(AssertUnwindSafe(|| theirs.scope(f))) {
                 let _ = send.send(value);
             }
@@ -144,7 +144,7 @@ impl Work {
         })
     }
 
-    /// Runs `f` at once, on the thread that asks: for work that is proven to take less time than a hop to the pool.
+    /// Runs `f` on the calling thread: for work that is proven to be short.
     ///
     /// # Errors
     /// `internal` when `f` panicked.
@@ -153,12 +153,12 @@ impl Work {
         catch_unwind(AssertUnwindSafe(f)).map_err(|_| Error::internal("the work for this request failed"))
     }
 
-    /// Runs `f` where upkeep runs; nobody waits for it.
+    /// Runs `f` on the threads of background maintenance.
     pub(crate) fn aside(&self, f: impl FnOnce() + Send + 'static) {
         Self::on(&self.background, Box::new(f));
     }
 
-    /// Has every thread wipe what ended work has left on its stack; those at work do so when they have nothing to do.
+    /// Has every thread wipe its stack of what earlier work has left; busy threads do so when they become idle.
     pub(crate) fn wipe_stacks(&self) {
         kernel::ask_to_wipe_stacks();
         self.requests.rouse();
@@ -178,14 +178,14 @@ impl Work {
     }
 }
 
-/// The calling thread runs where others leave room. Without that it works all the same, so a refusal is no error.
+/// Lowers the priority of the calling thread. It works without that too, so a refusal is no error.
 fn give_way() {
     if rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE).is_err() {
         tracing::debug!("a background thread runs at normal priority");
     }
 }
 
-/// Of background threads: a ninth of the share of a request's thread where both want a core.
+/// Nice value of background threads: a ninth of the share of a request's thread when both want a core.
 const NICE: i32 = 10;
 
 /// The store bounds what it hands over: one batch a namespace, one upkeep a namespace.
@@ -209,7 +209,7 @@ impl store::Cpu for Work {
         Self::on(&self.background, work);
     }
 
-    /// Large merges: a flush behind one would wait for minutes.
+    /// Large merges: a flush after one would wait for minutes.
     fn run_merge(&self, work: Box<dyn FnOnce() + Send>) {
         Self::on(&self.merges, work);
     }
@@ -218,7 +218,7 @@ impl store::Cpu for Work {
 impl Work {
     fn on(pool: &rayon::ThreadPool, work: Box<dyn FnOnce() + Send>) {
         pool.spawn(move || {
-            // A panic drops the work's reply; the namespace is closed and recovered by whoever enters next.
+            // A panic drops the work's reply; the namespace is closed and recovered by the next request.
             let _ = catch_unwind(AssertUnwindSafe(work));
         });
     }

@@ -78,7 +78,7 @@ impl Hidden {
     }
 }
 
-/// Why nobody sees it; the screens weigh these differently.
+/// Why a reader does not see it; the screens weigh these differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HiddenKind {
     /// Text kept from readers by style, attribute or comment.

@@ -71,7 +71,7 @@ pub trait Disk: Send + Sync + 'static {
     fn is_folder(&self, path: &Path) -> bool;
 
     /// Takes the exclusive lock on a file, made if need be, and writes `holder` into it. The lock
-    /// goes with what is returned. `Err(text)` inside: somebody else has it, and what it wrote.
+    /// goes with what is returned. `Err(text)` inside: another process holds it, and this is what it wrote.
     ///
     /// # Errors
     /// The system's.
@@ -193,7 +193,7 @@ impl Disk for RealDisk {
     }
 }
 
-/// Bytes of one system call. Many kernels give the core to nobody else before a call ends, and copying megabytes takes
+/// Bytes of one system call. Many kernels do not yield the core before a call ends, and copying megabytes takes
 /// milliseconds.
 const PIECE_BYTES: usize = 128 << 10;
 

@@ -106,10 +106,10 @@ pub enum Stopped {
     /// A flush to the disk failed. It is never tried again: the system may have dropped the bytes.
     #[error("flushing to the disk failed")]
     Sync,
-    /// Somebody else has taken the place over.
+    /// Another server has taken the place over.
     #[error("another server has taken this place over")]
     Fenced,
-    /// Somebody else wrote between our reading and our claim.
+    /// Another writer wrote between our reading and our claim.
     #[error("another server has written here since it was read")]
     Behind,
     /// The place was destroyed.

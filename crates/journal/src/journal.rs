@@ -1,6 +1,6 @@
 //! The one writer of a place, as the floors above see it.
 //!
-//! Appenders put their entry into a bounded queue; whoever finds no leader starts one. The leader
+//! Appenders put their entry into a bounded queue; an appender that finds no leader starts one. The leader
 //! takes what waits, writes it as one group with one flush, tells all, and goes when nothing
 //! waits. An entry in the queue is written whether or not its caller still waits for the answer.
 
@@ -50,8 +50,8 @@ struct Inner {
     room: Arc<Semaphore>,
     /// One checkpoint at a time.
     checkpointing: AsyncMutex<()>,
-    /// One sweep at a time, and none that goes on when the place is left: who comes back in the same
-    /// epoch puts objects that a sweep of before does not know.
+    /// One sweep at a time, and none that continues after the place is closed: a process that reopens it in the same
+    /// epoch writes objects that an earlier sweep does not know.
     sweeping: AsyncMutex<()>,
     view: Mutex<Standing>,
     /// Objects that this process put: nothing durable need name them yet.
@@ -185,7 +185,7 @@ impl Journal {
     /// bytes come back.
     ///
     /// # Errors
-    /// As [`Journal::put`]; `Vault` when `split` lies behind the end.
+    /// As [`Journal::put`]; `Vault` when `split` lies after the end.
     pub async fn put_split(
         &self,
         kind: ObjectKind,
@@ -252,7 +252,7 @@ impl Journal {
         }
     }
 
-    /// All plain bytes of an object of two parts, to be sealed anew.
+    /// All plain bytes of an object of two parts, to be sealed again.
     ///
     /// # Errors
     /// As [`Journal::open_object`].
@@ -318,7 +318,7 @@ impl Journal {
     /// An object's plain bytes.
     ///
     /// # Errors
-    /// `Corrupt` when it is not there or does not open; `Stopped` when somebody else has written here since.
+    /// `Corrupt` when it is not there or does not open; `Stopped` when another process has written here since.
     pub async fn get(&self, object: &ObjectRef) -> Result<Plaintext, Error> {
         let (place, what) = (Arc::clone(&self.0.place), "reading an object");
         let source = place.storage.whole(&place.name(object.name()), what).await?;
@@ -407,7 +407,7 @@ impl Journal {
         self.whole(|inner| async move { inner.destroy().await }).await
     }
 
-    /// Marks a clean end: one empty group, if this process wrote anything to files. Behind it no
+    /// Marks a clean end: one empty group, if this process wrote anything to files. After it no
     /// damage to an entry can pass for a write that a crash tore.
     ///
     /// # Errors
@@ -430,7 +430,7 @@ impl Journal {
         self.whole(|inner| async move { inner.claim().await }).await
     }
 
-    /// The newest epoch that anybody had claimed when this was read or claimed.
+    /// The newest epoch that any writer had claimed when this was read or claimed.
     pub fn newest_epoch(&self) -> LogEpoch {
         lock(&self.0.view).newest
     }
@@ -439,7 +439,7 @@ impl Journal {
     /// have taken the place over. One request; nothing in a folder, which is locked.
     ///
     /// # Errors
-    /// `Stopped` when somebody else has written or may write; open the place again. `Store`.
+    /// `Stopped` when another process has written or may write; open the place again. `Store`.
     pub async fn check(&self) -> Result<(), Error> {
         if !self.0.place.storage.is_shared() {
             return Ok(());
@@ -471,7 +471,7 @@ impl Journal {
         lock(&self.0.view).log_bytes
     }
 
-    /// Why this journal takes no more writes; `None` while it does. Reading goes on.
+    /// Why this journal takes no more writes; `None` while it does. Reading continues.
     pub fn failed(&self) -> Option<Stopped> {
         lock(&self.0.view).stopped
     }
@@ -595,7 +595,7 @@ impl Inner {
 /// Leads until nothing waits. If it is lost (shutdown, a bug), those who wait are told.
 struct Leader {
     inner: Arc<Inner>,
-    /// Given up already, when nothing waited; somebody else may lead by now.
+    /// Given up already, when nothing waited; another task may lead by now.
     ended: bool,
 }
 

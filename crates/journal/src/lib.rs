@@ -1,8 +1,8 @@
 //! journal: the durable life of one place: its sealed log, its checkpoints, its immutable objects.
 //!
 //! A [`Storage`] is a data folder, locked for this process, or a bucket that others may use too. A
-//! [`Journal`] is the one writer of one place in it. What [`Journal::append`] acknowledged is there after a crash at any moment;
-//! what it did not is there whole or not at all; bytes that somebody changed are an error and
+//! [`Journal`] is the one writer of one place in it. What [`Journal::append`] acknowledged is there after a crash at
+//! any moment; what it did not is there whole or not at all; bytes that were changed are an error and
 //! never a silent loss. What the bytes mean is the business of the floors above.
 //!
 //! Byte layouts: `schemas/log.md`.

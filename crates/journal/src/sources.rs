@@ -1,8 +1,8 @@
 //! Sealed objects as something to read pieces of: a file that stays open, or an object of a bucket, of which ranges
 //! are fetched.
 //!
-//! Blocking, and not for the runtime's own threads: whoever reads here stands in a pool. What waits for a bucket says so
-//! ([`kernel::blocking`]), so that the pool's other work goes on, and waits no longer than its request does
+//! Blocking, and not for the runtime's own threads: callers run in a pool. A wait for a bucket says so
+//! ([`kernel::blocking`]), so that the pool's other work continues, and waits no longer than its request does
 //! ([`kernel::Interrupt`]). Errors: `InvalidData` for
 //! an object that is not what was put (its size); `NotFound` when it went away; `TimedOut` when the object store does
 //! not answer as it should, with its answer inside; else what the system says.
@@ -34,7 +34,7 @@ impl ReadAt for FileSource {
     fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
         inside(offset, into.len(), self.size)?;
         self.file.read_at(into, offset).map_err(|error| match error.kind() {
-            // It was as long as that when it was opened: somebody has cut it.
+            // It was longer when it was opened: it has been truncated since.
             io::ErrorKind::UnexpectedEof => io::ErrorKind::InvalidData.into(),
             _ => error,
         })
@@ -130,7 +130,7 @@ impl ReadAt for BucketSource {
         if numbers.is_empty() {
             return;
         }
-        // Whoever reads next hears of what is wrong.
+        // The next reader gets the error.
         for (number, block) in self.fetch(&numbers).unwrap_or_default() {
             self.blocks.put((self.reader, number), block);
         }

@@ -7,9 +7,9 @@ use std::rc::Rc;
 
 /// What a pool does around a wait of one of its threads.
 pub trait HandBack {
-    /// The thread stops computing.
+    /// The thread stops computing and gives up its slot.
     fn leave(&self);
-    /// The thread wants to compute again; returns when it may.
+    /// Returns when the thread may compute again.
     fn rejoin(&self);
     /// The thread would compute on. Where others wait and no thread is free, it waits until its turn has come again.
     fn give_way(&self);
@@ -20,12 +20,12 @@ thread_local! {
     static LEFT: Cell<u64> = const { Cell::new(STEPS_BETWEEN_CHECKS) };
 }
 
-/// Has waits on this thread tell its pool. Once, when the thread starts.
+/// Registers the pool of this thread. Called once, when the thread starts.
 pub fn on_blocking(pool: Rc<dyn HandBack>) {
     POOL.set(Some(pool));
 }
 
-/// Runs `wait`, which waits for something outside of this process and computes next to nothing.
+/// Runs `wait`, which waits for something outside of this process and computes almost nothing.
 pub fn blocking<T>(wait: impl FnOnce() -> T) -> T {
     let pool = POOL.with_borrow(Clone::clone);
     let _rejoins = pool.map(|pool| {

@@ -1,7 +1,7 @@
-//! What a piece of work may cost, counted in what it may look at, and where it may run because of that.
+//! What a piece of work may cost, counted in the bytes that it may read, and where it may run because of that.
 //!
-//! [`Cost::run_on`] is the only way to an [`Inline`], and what runs on a thread that others wait for wants one. Costs are
-//! upper bounds: whoever counts takes sizes of what is read, never guesses of what is usual.
+//! Only [`Cost::run_on`] creates an [`Inline`], which work on a thread that serves other requests requires. Costs are
+//! upper bounds: they are computed from sizes of what is read, never from what is usual.
 
 use crate::limits;
 
@@ -27,18 +27,18 @@ impl Cost {
     /// Work whose length nothing bounds, or that waits for a disk or a network.
     pub const UNBOUNDED: Cost = Cost(u64::MAX);
 
-    /// So many steps.
+    /// This number of steps.
     pub const fn steps(steps: u64) -> Self {
         Self(steps)
     }
 
-    /// With this done too.
+    /// The cost of both.
     #[must_use]
     pub fn and(self, more: Cost) -> Self {
         Self(self.0.saturating_add(more.0))
     }
 
-    /// For each of so many.
+    /// The cost of repeating it.
     #[must_use]
     pub fn times(self, count: u64) -> Self {
         Self(self.0.saturating_mul(count))

@@ -8,7 +8,7 @@ use std::{collections::HashSet, fmt};
 pub enum Status {
     /// Can be found.
     Indexed,
-    /// Held back by a screen until somebody reviews it. Never in an answer of a search.
+    /// Held back by a screen until it is reviewed. Never in the reply of a search.
     Quarantined,
     /// Being embedded in the background; cannot be found yet.
     Pending,

@@ -7,7 +7,7 @@
 
 use unicode_normalization::{IsNormalized, UnicodeNormalization, char::canonical_combining_class, is_nfc_quick};
 
-/// Whose letters: which lower case the letter I has.
+/// Which lower case the letter I has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Folding {
     /// `I` and `i` are one letter.
@@ -17,22 +17,22 @@ pub enum Folding {
     Turkish,
 }
 
-/// A text in its normal form, which knows where its parts stood.
+/// A text in its normal form, with the offsets of its parts in the original.
 #[derive(Clone, Debug)]
 pub struct Folded {
     text: String,
-    /// Where the distance between both texts changes, in order. Empty where all bytes stand where they stood.
+    /// Where the offset between both texts changes, in order. Empty if no byte moved.
     steps: Vec<Step>,
     /// Bytes of the text as it was written.
     length: usize,
 }
 
-/// From here on, up to the next step.
+/// The offset from here up to the next step.
 #[derive(Clone, Copy, Debug)]
 struct Step {
     folded: u32,
     written: u32,
-    /// Byte follows byte in both. Else all up to the next step was written as one piece.
+    /// Whether bytes correspond one to one. Otherwise all bytes up to the next step come from one piece.
     even: bool,
 }
 
@@ -80,7 +80,7 @@ impl Folded {
         (from.min(self.length), to.clamp(from, self.length))
     }
 
-    /// Wipes it: it is a customer's text as much as what it was made of.
+    /// Wipes it: it is a customer's text, like its original.
     pub fn wipe(mut self) {
         zeroize::Zeroize::zeroize(&mut self.text);
     }

@@ -1,7 +1,7 @@
-//! When work for a request ends before it is done: its caller has gone, or its time is up.
+//! Ends the work for a request early: its client has disconnected, or its deadline has passed.
 //!
 //! A pool sets the [`Interrupt`] of a request for the thread that works for it ([`Interrupt::scope`]), and loops whose
-//! length a caller chooses call [`checkpoint`] with what each round looks at. Without a scope nothing is interrupted.
+//! length a caller chooses call [`checkpoint`] with the steps of each round. Without a scope nothing is interrupted.
 
 use crate::{Clock, Code, Error, Presence};
 use std::{
@@ -22,7 +22,7 @@ pub struct Interrupt {
 /// Why work ended early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Interrupted {
-    /// No one waits for the answer.
+    /// The client no longer waits for the answer.
     #[error("the caller went before the answer was ready")]
     Gone,
     /// The server's deadline for such work has passed.
@@ -33,16 +33,16 @@ pub enum Interrupted {
 }
 
 impl Interrupt {
-    /// Ends work when the caller goes, and after `wait` from now.
+    /// Ends work when the client disconnects, and `wait` from now.
     pub fn new(presence: Presence, clock: Arc<dyn Clock>, wait: Duration) -> Self {
         let deadline = clock.monotonic().saturating_add(wait);
         Self { presence, clock, deadline }
     }
 
-    /// Whether to go on.
+    /// Whether the work may continue.
     ///
     /// # Errors
-    /// Why not.
+    /// Why it must end.
     pub fn check(&self) -> Result<(), Interrupted> {
         if self.presence.is_gone() {
             return Err(Interrupted::Gone);
@@ -60,17 +60,17 @@ impl Interrupt {
         work()
     }
 
-    /// The one whose scope this thread is in.
+    /// The interrupt of this thread's scope.
     pub fn current() -> Option<Self> {
         CURRENT.with_borrow(Clone::clone)
     }
 }
 
-/// Looks at the interrupt of this thread's scope once in [`STEPS_BETWEEN_CHECKS`]; `steps` is what was looked at since
-/// the last call, in bytes or things as cheap.
+/// Checks the interrupt of this thread's scope once in [`STEPS_BETWEEN_CHECKS`]; `steps` is the work since the last call,
+/// in bytes or units as cheap.
 ///
 /// # Errors
-/// The work is to end, with this error and without an answer.
+/// The work must end with this error.
 #[inline]
 pub fn checkpoint(steps: u64) -> Result<(), Interrupted> {
     let left = LEFT.get();
@@ -82,7 +82,7 @@ pub fn checkpoint(steps: u64) -> Result<(), Interrupted> {
     CURRENT.with_borrow(|current| current.as_ref().map_or(Ok(()), Interrupt::check))
 }
 
-/// The steps between two looks: some tenths of a millisecond of the dearest loops.
+/// Steps between two checks: some tenths of a millisecond in the most expensive loops.
 pub const STEPS_BETWEEN_CHECKS: u64 = 64 << 10;
 
 thread_local! {
@@ -90,7 +90,7 @@ thread_local! {
     static LEFT: Cell<u64> = const { Cell::new(STEPS_BETWEEN_CHECKS) };
 }
 
-/// Puts back the interrupt of the scope around this one, also when the work panics.
+/// Restores the interrupt of the enclosing scope, also when the work panics.
 struct Restored(Option<Interrupt>);
 
 impl Drop for Restored {

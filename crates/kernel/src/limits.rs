@@ -39,12 +39,12 @@ pub const FILTER_VALUES_MAX: usize = 1_024;
 /// Keys and values of one filter, bytes. 8 MiB: twice what every node with a value of the greatest length takes, so only
 /// several `in` of many long values meet it. Bounds the memory of a filter's tables.
 pub const FILTER_BYTES_MAX: usize = 8 << 20;
-/// Values of one filter, all of its lists together. A policy that names more belongs into an attribute.
+/// Values of one filter, all of its lists together. A rule that names more belongs into an attribute.
 pub const FILTER_VALUES_IN_ALL_MAX: usize = 16 << 10;
 /// Query text, bytes. Longer than any model reads.
 pub const QUERY_BYTES_MAX: usize = 32 << 10;
 /// Quoted phrases, and words with a star, of one query, each. Further ones are looked for as plain words, and the reply
-/// says so. 16: nobody types more, and each costs a walk of its own.
+/// says so. 16: more than a person types, and each costs a scan of its own.
 pub const PHRASES_PER_QUERY_MAX: usize = 16;
 /// Letters before a star. With one it would stand for a fifth of all words.
 pub const PREFIX_CHARS_MIN: usize = 2;
@@ -58,8 +58,9 @@ pub const HIGHLIGHTS_PER_HIT_MAX: usize = 256;
 pub const TITLE_WEIGHT_MAX: f32 = 10.0;
 /// Hits of one search.
 pub const TOP_K_MAX: usize = 1_000;
-/// What may be done by the thread that has the request, which serves others too, in steps of `Cost`: some tenths of a
-/// millisecond, less than a pool's threads take to be woken and to look for more. Everything else runs on the pool.
+/// Work that a request may do on the runtime's thread, which serves others too, in steps of `Cost`. 4 Mi steps: some
+/// milliseconds at worst, and because costs are upper bounds usually some tenths of one. Everything else runs on the
+/// pool.
 pub const INLINE_STEPS_MAX: u64 = 4 << 20;
 /// How long a pool works for one search, list or fetch, waits for a disk or a bucket included; then `timed_out`. A
 /// search of a million passages takes some tens of milliseconds.
@@ -140,25 +141,26 @@ pub const REGISTRY_CHECKPOINT_ENTRIES: u64 = 256;
 /// unused first: each that was written holds its log file open, and a process that may open no more files fails its next
 /// write. Our unit allows 65,536.
 pub const NAMESPACES_OPEN_MAX: u64 = 10_000;
-/// Open audit logs, one a tenant that is at work. Above it those that nobody writes are closed, for the same reason.
+/// Open audit logs, one for each active tenant. Above it, idle ones are closed, for the same reason.
 pub const AUDIT_CHAINS_OPEN_MAX: u64 = 4_096;
 /// Open tenants' directories, if the process may open enough files. Each that was written holds its log file open.
 pub const TENANTS_OPEN_MAX: u64 = 16_384;
-/// Estimated bytes of open tenants' directories. Above it those that nobody uses are closed, the longest unused first.
+/// Estimated bytes of open tenants' directories. Above it, unused ones are closed, the longest unused first.
 /// 64 MiB: about a thousand tenants of a hundred namespaces, or 250,000 namespaces.
 pub const DIRECTORIES_BYTES_MAX: u64 = 64 << 20;
-/// How long a tenant's directory that did not open is left in peace; doubled by each failure up to [`REOPEN_WAIT_MAX`].
+/// How long a tenant's directory that did not open is not tried again; doubled by each failure up to
+/// [`REOPEN_WAIT_MAX`].
 pub const REOPEN_WAIT_MIN: Duration = Duration::from_secs(1);
 /// See [`REOPEN_WAIT_MIN`].
 pub const REOPEN_WAIT_MAX: Duration = Duration::from_secs(60);
-/// Keys that a provider gave are used for so long without it being asked again. From a provider's no to the last read
-/// it is at most this, and a minute is what customers who hold their own keys are told.
+/// How long unwrapped keys are used before their provider is asked again: the most from a provider's refusal to the
+/// last read. A minute is what customers who hold their own keys are promised.
 pub const KEY_LEASE: Duration = Duration::from_secs(45);
 /// The longest lease that a configuration may ask for.
 pub const KEY_LEASE_MAX: Duration = Duration::from_secs(60);
-/// A provider that does not answer is ridden out for so long since it last said yes.
+/// How long unwrapped keys are used after the last confirmation of a provider that does not answer.
 pub const KEY_OUTAGE_MAX: Duration = Duration::from_secs(300);
-/// A sealed tenant's provider is asked again after at most so long.
+/// Longest pause before a sealed tenant's provider is asked again.
 pub const KEY_REOPEN_WAIT_MAX: Duration = Duration::from_secs(10);
 /// How often the leases of tenants' keys are looked at.
 pub const KEY_CHECK: Duration = Duration::from_secs(1);
@@ -170,16 +172,15 @@ pub const CERTIFICATE_SAMPLES_MAX: usize = 16;
 pub const ROTATION_CHECK: Duration = Duration::from_secs(60);
 /// Rotations of a rule at once, all tenants together.
 pub const ROTATIONS_AT_ONCE: usize = 4;
-/// Namespaces of one re-encryption that are sealed anew at the same time.
+/// Namespaces of one re-encryption that are re-encrypted at the same time.
 pub const REENCRYPTIONS_AT_ONCE: usize = 4;
-/// A re-encryption that names no deadline should have ended after so long.
+/// When a re-encryption without a deadline of its own should be finished.
 pub const REENCRYPT_DEADLINE: Duration = Duration::from_secs(24 * 3_600);
-/// A rotation by rewrapping waits no longer than so long for what stands in its way; one that does not wait takes
-/// seconds.
+/// How long a rotation by rewrapping waits for an obstacle to pass; one that does not wait takes seconds.
 pub const ROTATE_DEADLINE: Duration = Duration::from_secs(24 * 3_600);
-/// The first pause of a rotation that waits; each is twice the one before.
+/// The first pause of a rotation that waits; each further one is twice as long.
 pub const ROTATION_PAUSE_MIN: Duration = Duration::from_secs(1);
-/// And the longest: so late it sees at most that a provider answers again.
+/// The longest pause, and so the longest delay after a provider answers again.
 pub const ROTATION_PAUSE_MAX: Duration = Duration::from_secs(60);
 /// Rotations of all tenants at the same time, at most.
 pub const CAMPAIGN_CONCURRENCY_MAX: usize = 32;
@@ -210,7 +211,7 @@ pub const BODIES_BYTES_MAX: usize = 8 * BODY_BYTES_MAX;
 /// Bytes of operators' request bodies that are held at once: a pool of its own, which no tenant's requests touch.
 pub const CONTROL_BODIES_BYTES_MAX: usize = 16 << 20;
 /// Largest request body on the control plane, bytes. The largest that makes sense there, an API key with all its
-/// principals and namespaces, takes a half of it; this is also what is parsed without leaving the runtime's thread.
+/// principals and namespaces, takes about 200 KiB; this is also what is parsed without leaving the runtime's thread.
 pub const CONTROL_BODY_BYTES_MAX: usize = 256 << 10;
 /// Largest reply, bytes of its JSON. As large as a request body: every document that came in one goes out in one, except
 /// where escapes make it longer. What cannot be divided and is longer is refused.
@@ -269,8 +270,8 @@ pub const HEAD_BYTES_MAX: usize = 64 << 10;
 pub const LOG_FILE_BYTES_MIN: u64 = 4 << 10;
 /// The most by which a log file grows at once, bytes; it doubles up to there. Bounds the pause.
 pub const LOG_FILE_STEP_MAX: u64 = 64 << 20;
-/// Wiped memory for opened bytes that is kept for the next to be opened, bytes, whoever they were of: two of the
-/// largest pieces that come and go ([`RESIDENT_PAGES_BYTES_MAX`]).
+/// Wiped memory that is kept for the next decrypted bytes of any tenant, bytes: two of the largest buffers that are
+/// used briefly ([`RESIDENT_PAGES_BYTES_MAX`]).
 pub const ROOMS_KEPT_BYTES_MAX: usize = 32 << 20;
 /// One log entry, bytes: a request's documents at their limit, with vectors, several times over.
 pub const LOG_ENTRY_BYTES_MAX: usize = 512 << 20;
@@ -283,12 +284,12 @@ pub const LOG_GROUP_BYTES_MAX: usize = 16 << 20;
 pub const CHECKPOINT_INLINE_BYTES_MAX: usize = 256 << 10;
 /// How often a server on a bucket asks whether the bucket is still its own.
 pub const OWNERSHIP_CHECK: Duration = Duration::from_secs(1);
-/// Without an answer for so long it serves nobody: another server may have taken over.
+/// After this time without an answer no request is served: another server may have taken over.
 pub const OWNERSHIP_DOUBT: Duration = Duration::from_secs(5);
 /// Audiences whose eligible documents a part remembers. At most 4 bytes a row and document each, where a document takes
 /// 512 or more: a sixteenth of the part. The oldest gives way and is looked up again when it is asked for.
 pub const SIGHTS_KEPT_MAX: usize = 8;
-/// What a namespace on a bucket shows may be so old, unless its last check is younger.
+/// Greatest age of what a namespace on a bucket shows, unless its last check is younger.
 pub const STALE_READS_MAX: Duration = Duration::from_secs(1);
 /// How long the object store may take for one answer. Longer counts as lost.
 pub const STORE_ANSWER_WAIT: Duration = Duration::from_secs(30);
@@ -335,23 +336,24 @@ pub const AUDIT_PAGE_CHUNKS_MAX: usize = 8;
 pub const USAGE_CHAINS_OPENED_MAX: usize = 64;
 /// How long a chain that could not be written waits before a read's line tries again.
 pub const AUDIT_RETRY_WAIT: Duration = Duration::from_secs(1);
-/// By when no object and no log file holds a deleted document, where the configuration does not say. A day is what
-/// erasure on request is measured by; shorter costs a rewrite of what has deaths that much more often.
+/// By when no object and no log file holds a deleted document, if the configuration does not say. A day is the usual
+/// measure for erasure on request; a shorter time rewrites segments with deletions that much more often.
 pub const ERASE_WITHIN: Duration = Duration::from_secs(24 * 3_600);
 /// The longest bound that may be configured, hours: a month, which is how long the law gives.
 pub const ERASE_WITHIN_HOURS_MAX: u64 = 31 * 24;
-/// A rewrite is due after so many quarters of the bound: what is left is for finding it and for doing it.
+/// Quarters of the bound after which a rewrite is due: the rest is for finding it and for doing it.
 pub const ERASE_DUE_QUARTERS: u32 = 3;
-/// Walks over all namespaces within the bound. One takes half of what is left of it, at most, the rewrites the rest.
+/// Sweeps over all namespaces within the bound. A sweep takes at most half of what is left of it, the rewrites the
+/// rest.
 pub const ERASE_WALKS: u32 = 8;
-/// How long after a start the first walk begins: first come those who wait for their requests.
+/// How long after a start the first sweep begins: requests come first.
 pub const ERASE_FIRST_WALK: Duration = Duration::from_secs(60);
-/// How often it is looked whether a walk is to begin.
+/// How often it is checked whether a sweep is due.
 pub const ERASE_CHECK: Duration = Duration::from_secs(1);
-/// Tenants that are walked over at the same time: one that has much to rewrite does not hold up the others.
+/// Tenants that are swept at the same time: one with much to rewrite does not delay the others.
 pub const ERASE_TENANTS_AT_ONCE: usize = 4;
-/// Between two namespaces a walk rests so many times as long as the last one took, and longer where others walk too: one core has
-/// three quarters of its time for others.
+/// Between two namespaces a sweep pauses this many times as long as the last one took, and longer if other tenants are
+/// swept too: three quarters of one core are left for other work.
 pub const ERASE_REST: u32 = 3;
-/// And not longer than this: a long rewrite must not stop a walk for as long again.
+/// Longest such pause: a long rewrite must not delay the sweep for as long again.
 pub const ERASE_REST_MAX: Duration = Duration::from_secs(1);

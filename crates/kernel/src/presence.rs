@@ -1,4 +1,4 @@
-//! Whether whoever asked still waits for the answer.
+//! Whether the client of a request still waits for the answer.
 
 use crate::Error;
 use std::{
@@ -9,29 +9,31 @@ use std::{
     time::Duration,
 };
 
-/// Goes with a request, so that work for nobody is left undone. By itself it says that somebody waits. Cheap to clone.
+/// Travels with a request, so that work for a client that has disconnected is not done. On its own it says that the
+/// client waits. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Presence(Arc<AtomicBool>);
 
-/// Held by who waits: dropped before [`Watch::answered`], it tells the [`Presence`].
+/// Held on behalf of the client: if it is dropped before [`Watch::answered`], the [`Presence`] learns that the client has
+/// gone.
 #[derive(Debug)]
 pub struct Watch(Option<Presence>);
 
 impl Presence {
-    /// For who waits.
+    /// The guard to hold on behalf of the client.
     pub fn watch(&self) -> Watch {
         Watch(Some(self.clone()))
     }
 
-    /// Whether nobody waits any more.
+    /// Whether the client has gone.
     pub fn is_gone(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Stops work that nobody waits for.
+    /// Stops work whose client has gone.
     ///
     /// # Errors
-    /// `overloaded`, for the audit: nobody else reads it.
+    /// `overloaded`, which only the audit sees.
     pub fn check(&self) -> Result<(), Error> {
         if self.is_gone() {
             return Err(Error::overloaded("the caller went before the answer was ready", Duration::from_secs(1)));
@@ -41,7 +43,7 @@ impl Presence {
 }
 
 impl Watch {
-    /// The answer is there.
+    /// The answer is ready.
     pub fn answered(mut self) {
         self.0 = None;
     }

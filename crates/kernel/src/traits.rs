@@ -3,7 +3,7 @@
 use std::{io, ops::Range};
 
 /// Bytes that lie somewhere and are read in pieces: sealed ones in a file, a remote object or memory; opened ones
-/// behind a seal. They never change while anybody holds this. Readers on several threads do not wait for each other.
+/// in a sealed object. They never change while this is held. Readers on several threads do not wait for each other.
 pub trait ReadAt: Send + Sync {
     /// How many.
     fn size(&self) -> u64;
@@ -58,7 +58,7 @@ pub trait Tokens: Send + Sync {
 }
 
 /// A keyed one-way name under one tenant's audit key: equal inputs give equal names inside the
-/// tenant, and nobody without the key can go back or compare across tenants.
+/// tenant; without the key they can neither be reversed nor compared across tenants.
 pub trait Pseudonymiser: Send + Sync {
     /// 16 bytes of HMAC-SHA-256 over the length-prefixed parts.
     fn pseudonym(&self, parts: &[&[u8]]) -> [u8; 16];
@@ -108,7 +108,7 @@ pub trait WritePermit: Send {
 /// A future in a box, so that kernel needs no runtime.
 pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// Where lines go once their commit is durable. The store cuts its log only behind what was absorbed.
+/// Where lines go once their commit is durable. The store truncates its log only up to what was absorbed.
 pub trait AuditSink: Send + Sync {
     /// Makes the line durable in the tenant's chain, once however often it is called. A commit that the chain has with
     /// other content is an error, never left out.

@@ -1,5 +1,5 @@
 //! One chain on disk: batches of lines in a journal, full chunks in sealed objects, and between
-//! them a checkpoint that says where the chain stands.
+//! them a checkpoint with the state of the chain.
 
 use crate::{
     Error, Usage,
@@ -20,7 +20,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use vault::{Home, ObjectKind};
 use zeroize::Zeroizing;
 
-/// A chain that is open for writing. One owner.
+/// A chain that is open for writing. It has one owner.
 pub(crate) struct Book {
     pub(crate) home: Arc<Home>,
     pub(crate) journal: Arc<Journal>,
@@ -33,7 +33,7 @@ pub(crate) struct Book {
     pub(crate) place: Option<OwnedSemaphorePermit>,
 }
 
-/// Where a chain stands: all that a checkpoint holds.
+/// The state of a chain: all that a checkpoint holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct State {
     /// Number of the next line.
@@ -72,16 +72,16 @@ pub(crate) struct Chunk {
     pub(crate) to: i64,
 }
 
-/// What a reader takes with it: the lines that it may want, at one moment.
+/// What a reader gets: the lines that it may need, as of one moment.
 pub(crate) struct Pages {
     pub(crate) home: Arc<Home>,
     pub(crate) journal: Arc<Journal>,
     sources: VecDeque<Source>,
-    /// More chunks were left out; they begin behind this line.
+    /// More chunks were left out; they begin after this line.
     pub(crate) goes_on_after: Option<u64>,
 }
 
-/// Where some lines lie.
+/// Location of some lines.
 pub(crate) enum Source {
     Chunk(ObjectRef),
     /// In memory: those that are in no chunk yet.
@@ -101,7 +101,7 @@ impl Book {
     ) -> Result<Self, kernel::Error> {
         let (journal, recovered) = Journal::recover(storage, Arc::clone(&home), clock, entropy).await?;
         let batches = recovered.entries.len() as u64;
-        // Up to a chunk of lines is parsed: others have requests on this thread.
+        // Up to a chunk of lines is parsed on a thread that serves other requests.
         #[expect(clippy::disallowed_methods, reason = "one for each audit that opens; the runtime bounds its threads")]
         let fold = tokio::task::spawn_blocking(move || {
             let mut state = match &recovered.checkpoint {
@@ -122,8 +122,8 @@ impl Book {
         Ok(Self { home, journal: Arc::new(journal), state, batches_are_objects, batches, place: None })
     }
 
-    /// Writes lines behind the last, as one entry with one flush. Those of commits that are in the
-    /// chain already are left out. When this fails the chain stands where it stood; whether the
+    /// Appends lines, as one entry with one flush. Those of commits that are in the
+    /// chain already are left out. When this fails the chain's state is unchanged; whether the
     /// lines are on the disk is known when it is opened again.
     pub(crate) async fn write(&mut self, items: &[Item<'_>]) -> Result<(), kernel::Error> {
         let mut state = self.state.pointer();
@@ -146,7 +146,7 @@ impl Book {
             }
             state.absorbed.extend(*commit);
             lines.push(Line { bytes: bytes.into(), time: draft.time });
-            // Every id costs a keyed hash: others have requests on this thread.
+            // Every id costs a keyed hash, on a thread that serves other requests.
             worked += 1 + draft.documents.len() + draft.principals.len();
             if worked >= WORKED_AT_ONCE {
                 worked = 0;
@@ -197,9 +197,9 @@ impl Book {
         Ok(())
     }
 
-    /// What puts the lines of many small batches into one checkpoint, where each of them is an object: opening the
-    /// chain asks for all, several times. To be done beside; batches go on meanwhile. A crash or a failure leaves the
-    /// batches, and so many more of them call for the next.
+    /// Puts the lines of many small batches into one checkpoint if each batch is an object, because opening the chain
+    /// reads all of them, several times. Runs in the background, while batches are written. A crash or a failure leaves the
+    /// batches, and as many more of them require the next.
     pub(crate) fn fold(&mut self) -> Option<impl Future<Output = Result<(), journal::Error>> + Send + use<>> {
         // A checkpoint holds all lines that are in no chunk: the more there are, the rarer.
         let due = FOLDED_BATCHES_MIN.max(self.state.tail.len() as u64 / FOLD_SHARE);
@@ -211,7 +211,7 @@ impl Book {
         Some(async move { journal.checkpoint(&body, covers).await })
     }
 
-    /// Everything of the chain sealed anew under the newest key of its home: chunks first, then the log. Asked again, it
+    /// Re-encrypts the whole chain under the newest key of its home: chunks first, then the log. Asked again, it
     /// does what is left; a crash leaves chunks that nothing names, swept at the next opening.
     pub(crate) async fn renew(&mut self) -> Result<(), kernel::Error> {
         let newest = self.home.epoch();
@@ -224,7 +224,7 @@ impl Book {
             let object = self.journal.put(ObjectKind::AuditChunk, &bytes).await?;
             old.push(std::mem::replace(&mut chunk.object, object));
         }
-        // Nobody writes meanwhile: the book is ours. So one checkpoint covers the whole log.
+        // There is no other writer meanwhile, so one checkpoint covers the whole log.
         self.journal.checkpoint(&renewed.encode(), self.journal.last()).await?;
         self.state = renewed;
         self.batches = 0;
@@ -246,7 +246,7 @@ impl Book {
         self.state.usage
     }
 
-    /// Where lines behind `after` lie whose time may be in the range: as much as one page opens.
+    /// Where lines after `after` lie whose time may be in the range: as much as one page opens.
     pub(crate) fn pages(&self, after: u64, times: Range<i64>) -> Pages {
         let state = &self.state;
         let tail_first = state.next - state.tail.len() as u64;
@@ -270,7 +270,7 @@ impl Book {
         Pages { home: Arc::clone(&self.home), journal: Arc::clone(&self.journal), sources, goes_on_after }
     }
 
-    /// How many lines there are, and the fingerprint of the last.
+    /// The number of lines, and the fingerprint of the last.
     pub(crate) fn head(&self) -> (u64, Fingerprint) {
         (self.state.next - 1, self.state.head)
     }
@@ -280,7 +280,7 @@ impl Book {
         self.state.absorbed.get(&namespace).copied()
     }
 
-    /// Which of these stand for a commit that is recorded with other content, or came before in this group with such.
+    /// Which of these lines belong to a commit that is recorded, or came earlier in this group, with other content.
     pub(crate) fn clashes(&self, items: &[Item<'_>]) -> Vec<bool> {
         let mut new = HashMap::new();
         let mut clash = |(draft, commit): &Item<'_>| {
@@ -300,7 +300,7 @@ impl Book {
     }
 }
 
-/// All that is read of a line in a checkpoint.
+/// The members of a line that a checkpoint's reader needs.
 #[derive(Deserialize)]
 struct Timed {
     time: i64,

@@ -1,6 +1,6 @@
 //! One chain in memory: a bounded queue of drafts, and a task that writes what waits in groups.
 //!
-//! A read's line is queued and nobody waits for the disk; a mutation's, an operator's and a strict
+//! A read's line is queued, and its request does not wait for the disk; a mutation's, an operator's and a strict
 //! read's are waited for. While the disk refuses, reads' lines stay in the queue; when it is full
 //! some are dropped and counted, and the first line that can be written again says how many.
 
@@ -87,14 +87,15 @@ pub(crate) struct Chain {
     shared: Arc<Shared>,
     owner: Owner,
     queue: Mutex<Queue>,
-    /// Room for lines that nobody waits for.
+    /// Capacity for lines that no request waits for.
     room: Arc<Semaphore>,
-    /// Room for lines that somebody waits for; reads never take it from them.
+    /// Capacity for lines that a request waits for; lines of reads never take it.
     awaited: Arc<Semaphore>,
     /// Ends a leader's wait for more lines.
     hurry: Notify,
     book: AsyncMutex<Option<Book>>,
-    /// Held while batches are folded: who gives the chain up for good waits, so that nothing is put behind a destruction.
+    /// Held while batches are folded: the task that ends the chain waits for it, so that nothing is written after a
+    /// destruction.
     folding: Arc<AsyncMutex<()>>,
     used: AtomicU64,
     /// Whether the log is open, to be asked without the book's lock.
@@ -205,7 +206,7 @@ impl Chain {
     }
 
     /// Writes what waits. In a task of its own: a group that is on its way to the disk is ended, and noted as written,
-    /// whether or not whoever asked still waits.
+    /// whether or not the caller still waits.
     pub(crate) async fn flush(self: &Arc<Self>) -> Result<(), kernel::Error> {
         let chain = Arc::clone(self);
         let all = async move {
@@ -217,7 +218,7 @@ impl Chain {
         self.shared.tracker.spawn(all).await.map_err(|_| kernel::Error::from(Error::Closed))?
     }
 
-    /// Writes what waits and marks the log's clean end, so that the next opening is quick. The chain itself goes on.
+    /// Writes what waits and marks the log's clean end, so that the next opening is quick. The chain itself stays open.
     pub(crate) async fn rest(self: &Arc<Self>) -> Result<(), kernel::Error> {
         self.flush().await?;
         match &*self.book.lock().await {
@@ -226,7 +227,7 @@ impl Chain {
         }
     }
 
-    /// Somebody needs it now.
+    /// A request needs it now.
     pub(crate) fn touch(&self) {
         self.used.store(self.shared.ticks.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
     }
@@ -236,10 +237,10 @@ impl Chain {
         self.is_open.load(Ordering::Relaxed).then(|| self.used.load(Ordering::Relaxed))
     }
 
-    /// Closes the log, with the mark of a clean end, if nobody is at it. The next line opens it again. What was used
+    /// Closes the log, with the mark of a clean end, if no task uses it. The next line opens it again. What was used
     /// stays known.
     pub(crate) async fn let_go(&self) {
-        // Whoever writes or opens holds this.
+        // A task that writes or opens holds this.
         let Ok(mut slot) = self.book.try_lock() else { return };
         let Some(book) = &*slot else { return };
         // A reader has it, or lines wait: two journals of one chain must not be.
@@ -252,7 +253,7 @@ impl Chain {
         self.shut(&mut slot);
     }
 
-    /// Seals everything anew under the newest key of this very home.
+    /// Re-encrypts everything under the newest key of this home.
     pub(crate) async fn renew(&self, home: &Arc<Home>) -> Result<(), kernel::Error> {
         // Nothing is folded meanwhile.
         let _folding = self.folding.lock().await;
@@ -274,8 +275,8 @@ impl Chain {
         book.renew().await
     }
 
-    /// Writes what waits and closes the log, with the keys that it holds. The chain itself stays, so that whoever comes
-    /// meanwhile opens no second log beside this one. Says whether the log is closed.
+    /// Writes what waits and closes the log, with the keys that it holds. The chain itself stays, so that a request
+    /// that comes meanwhile opens no second log beside this one. Says whether the log is closed.
     pub(crate) async fn release(self: &Arc<Self>) -> bool {
         if let Err(error) = self.flush().await {
             tracing::warn!(code = error.code.as_str(), "audit lines wait for their tenant's key");
@@ -338,12 +339,12 @@ impl Chain {
         }
     }
 
-    /// Waits for company where nobody waits for what is queued: one flush of the disk for many reads.
+    /// Waits for further lines if no request waits for the queued ones: one flush of the disk for many reads.
     async fn gather(&self) {
         let early = {
             let waiting = &self.lock().waiting;
             let awaited = || waiting.iter().any(|line| line.reply.is_some());
-            // Nothing at all: the leader ends, and whoever comes next leads.
+            // Nothing at all: the leader ends, and the next task leads.
             waiting.is_empty() || waiting.len() >= limits::AUDIT_GROUP_LINES_MAX || awaited()
         };
         if !early {
@@ -428,7 +429,7 @@ impl Chain {
         }
     }
 
-    /// Refuses lines of commits behind one that could not be written: the chain keeps the number of
+    /// Refuses lines of commits after one that could not be written: the chain keeps the number of
     /// the last commit only, so writing them would make the missing one look written.
     fn hold_back(&self, group: Vec<Waiting>) -> Vec<Waiting> {
         let mut queue = self.lock();
@@ -483,7 +484,7 @@ impl Chain {
         }
     }
 
-    /// Everybody who waits is told, also those further back in the queue: nobody may try again for
+    /// All waiting tasks are told, those further back in the queue too: none may try again for
     /// a while. Reads' lines stay, or are counted as lost when the queue is full, so that requests
     /// go on.
     fn failed(&self, group: Vec<Waiting>, error: &kernel::Error) {
@@ -591,7 +592,7 @@ struct Leader {
     chain: Arc<Chain>,
     /// Whether its task ever ran. One that is dropped before is dropped by a runtime that ends, as would be the next.
     begun: bool,
-    /// Given up already, when nothing waited; somebody else may lead by now.
+    /// Given up already, when nothing waited; another task may lead by now.
     ended: bool,
 }
 
@@ -600,7 +601,7 @@ impl Drop for Leader {
         if self.ended {
             return;
         }
-        // Whoever queued since the failure found a leader and waits for one: look once more.
+        // A task that queued since the failure found a leader and waits for one: check once more.
         let awaited = {
             let mut queue = self.chain.lock();
             queue.led = false;

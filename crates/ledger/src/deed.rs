@@ -1,7 +1,10 @@
-//! What was done, before it becomes a line: with plain ids, in memory or in a sealed commit only.
+//! An audited event before it becomes a line: with plain ids and a reviewer's plain note, in memory or in a sealed commit
+//! only.
 
 use access::{Action, Grant, Identity};
-use kernel::{Clock, Code, DocumentId, KeyId, NamespaceName, NamespaceUuid, Principal, Scope, TenantId, Timestamp};
+use kernel::{
+    Clock, Code, DocumentId, KeyId, NamespaceName, NamespaceUuid, Principal, Scope, TenantId, Timestamp, Untrusted,
+};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -27,25 +30,27 @@ pub struct Deed {
     pub principals: Vec<Principal>,
     /// A namespace that was deleted: the chain keeps nothing more of it.
     pub ended: Option<NamespaceUuid>,
+    /// Why a reviewer decided so. It becomes a keyed pseudonym.
+    pub note: Option<Untrusted>,
 }
 
-/// An API key that an operator made or revoked, as its tenant's audit tells it.
+/// An API key that an operator made or revoked, as its tenant's audit records it.
 #[derive(Clone, Debug)]
 pub struct ApiKeyDeed {
     /// Its public id.
     pub id: KeyId,
     /// What it may do.
     pub scopes: Vec<Scope>,
-    /// Whom it reads as. They become keyed pseudonyms.
+    /// The principals as which it reads. They become keyed pseudonyms.
     pub principals: Vec<Principal>,
     /// The namespaces it may enter; empty is all of them. They become keyed pseudonyms.
     pub namespaces: Vec<NamespaceName>,
-    /// From then on it opens nothing.
+    /// When it expires.
     pub expires_at: Option<Timestamp>,
 }
 
 impl Deed {
-    /// Something that went as asked.
+    /// A success.
     pub fn success() -> Self {
         Self {
             outcome: OutcomeKind::Success,
@@ -53,10 +58,11 @@ impl Deed {
             documents: Vec::new(),
             principals: Vec::new(),
             ended: None,
+            note: None,
         }
     }
 
-    /// Something that ended with an error.
+    /// A failure.
     pub fn failure(code: Code) -> Self {
         Self { outcome: OutcomeKind::Failure(code), ..Self::success() }
     }
@@ -82,6 +88,13 @@ impl Deed {
         self
     }
 
+    /// With the reason that was given.
+    #[must_use]
+    pub fn note(mut self, note: Option<Untrusted>) -> Self {
+        self.note = note;
+        self
+    }
+
     /// With principals.
     #[must_use]
     pub fn principals(mut self, principals: Vec<Principal>) -> Self {
@@ -91,7 +104,7 @@ impl Deed {
 }
 
 impl ApiKeyDeed {
-    /// One of which only its id is known: its tenant's directory does not open.
+    /// A key of which only the id is known, because its tenant's directory does not open.
     pub fn unknown(id: &KeyId) -> Self {
         let (scopes, principals, namespaces) = (Vec::new(), Vec::new(), Vec::new());
         Self { id: id.clone(), scopes, principals, namespaces, expires_at: None }
@@ -110,7 +123,7 @@ impl Pen {
         Self { draft: Draft::of(grant, clock.now()), clock }
     }
 
-    /// The line, to ride in the commit. It holds plain ids, as the commit does; both are sealed.
+    /// The line, as part of the commit. It holds plain ids and notes, as the commit does; both are sealed.
     /// The tenant's chain gets pseudonyms.
     pub fn write(self, deed: Deed) -> Vec<u8> {
         self.draft.with(deed, self.clock.now()).encode()
@@ -141,6 +154,8 @@ pub(crate) struct Draft {
     pub(crate) namespaces: Vec<String>,
     /// Uuid of a deleted namespace's log.
     pub(crate) ended: Option<String>,
+    /// A reviewer's reason.
+    pub(crate) note: Option<String>,
     /// A namespace that is not what the chain has recorded of it.
     pub(crate) rollback: Option<RollbackForm>,
     /// Named by an operator's act, in the control-side chain only.
@@ -210,6 +225,7 @@ impl Draft {
             api_key: None,
             namespaces: Vec::new(),
             ended: None,
+            note: None,
             rollback: None,
             tenant: None,
             route: None,
@@ -226,6 +242,7 @@ impl Draft {
         self.documents = deed.documents.iter().map(|id| id.as_str().to_owned()).collect();
         self.principals = deed.principals.iter().map(|p| p.as_str().to_owned()).collect();
         self.ended = deed.ended.map(|namespace| namespace.to_string());
+        self.note = deed.note.map(Untrusted::into_exposed);
         self
     }
 

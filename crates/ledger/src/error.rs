@@ -33,8 +33,8 @@ pub enum Error {
     /// A commit number that stands in the chain with other content.
     #[error("commit {0} of the namespace stands in the audit with other content: its files were put back")]
     Clash(CommitNo),
-    /// Not everything could be sealed anew: a reader is at it, or something could not be deleted.
-    #[error("the audit could not be sealed anew as a whole; ask again")]
+    /// Not everything could be re-encrypted: a reader uses it, or something could not be deleted.
+    #[error("the audit could not be re-encrypted completely; ask again")]
     Unrenewed,
     /// The chain was closed before the line was written.
     #[error("the audit closed before the line was written")]

@@ -44,7 +44,7 @@ fn checkpoints() -> Vec<Vec<u8>> {
     vec![State::new().encode().to_vec(), full.encode().to_vec()]
 }
 
-/// A checkpoint, and a line behind it.
+/// A checkpoint, and a line after it.
 fn checkpoint(bytes: &[u8]) {
     let Some(mut state) = State::decode(bytes) else { return };
     assert_eq!(State::decode(&state.encode()).as_ref(), Some(&state));

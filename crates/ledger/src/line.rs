@@ -177,6 +177,9 @@ fn unmapped(out: &mut Members<'_>, draft: &Draft, place: &Place<'_>) {
             quoted_hex(out, &place.home.pseudonym(&[b"namespace", name.as_bytes()]));
         });
     }
+    if let Some(note) = &draft.note {
+        out.hex("note", &place.home.pseudonym(&[b"note", note.as_bytes()]));
+    }
     if !draft.principals.is_empty() {
         out.list("principals", &draft.principals, |out, name| {
             quoted_hex(out, &place.home.pseudonym(&[b"principal", name.as_bytes()]));

@@ -1,8 +1,8 @@
-//! A page of a chain: its bytes are fetched piece by piece, each piece is opened and looked through by itself.
+//! A page of an audit: its bytes are fetched piece by piece, and each piece is decrypted and filtered by itself.
 //!
-//! The caller runs [`Piece::read`] where it has a thread to compute, and may stop between two pieces. A page is bounded
-//! in lines, in bytes and in the chunks that it opens; chunks that lie outside the asked time, or before `after`, are
-//! not opened at all.
+//! The caller runs [`Piece::read`] on a thread for computing, and may stop between two pieces. A page is bounded in
+//! lines, in bytes and in the chunks that it opens; chunks outside of the requested time, or before `after`, are not
+//! opened.
 
 use crate::{
     Error,
@@ -15,26 +15,26 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::{borrow::Cow, sync::Arc};
 
-/// Which lines are wanted. All that is given must hold.
+/// Which lines are wanted. A line must meet every condition that is given.
 #[derive(Clone, Debug, Default)]
 pub struct Reading {
-    /// Not before.
+    /// Earliest time.
     pub since: Option<Timestamp>,
-    /// Before.
+    /// Time before which lines must be.
     pub until: Option<Timestamp>,
-    /// About this document.
+    /// Only lines about this document.
     pub document: Option<DocumentId>,
-    /// Acting as this principal.
+    /// Only lines of requests that acted as this principal.
     pub principal: Option<Principal>,
-    /// In one of these namespaces: lines that name none are left out.
+    /// Only lines about one of these namespaces; lines without a namespace are left out.
     pub namespaces: Option<Vec<NamespaceName>>,
-    /// Behind the line of this number.
+    /// Only lines after this number.
     pub after: Option<u64>,
-    /// At most this number of lines, the oldest first.
+    /// Most lines of the page, which holds the oldest first.
     pub limit: usize,
 }
 
-/// Where a chain ends.
+/// The end of a chain.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AuditHead {
     /// Uuid of the chain, as its lines name it.
@@ -52,7 +52,8 @@ pub struct AuditPage {
     pub lines: Vec<Box<[u8]>>,
     /// Where the next page begins: give it as `after`. `None` at the end.
     pub next: Option<u64>,
-    /// Where the chain ended when the page was begun. It says how many lines there are, also to whoever may read few.
+    /// Where the chain ended when the page was begun. It tells the number of all lines, even to a key that may read
+    /// few.
     pub head: AuditHead,
 }
 
@@ -68,11 +69,11 @@ pub struct PageReader {
     stopped_at: Option<u64>,
 }
 
-/// Some of a chain's lines, not opened yet.
+/// Sealed bytes with some of a chain's lines.
 pub struct Piece {
     source: Bytes,
     wanted: Arc<Wanted>,
-    /// Lines and bytes that the page still takes.
+    /// Lines and bytes that the page can still take.
     room: (usize, usize),
 }
 
@@ -81,11 +82,11 @@ enum Bytes {
     Tail(Vec<Line>),
 }
 
-/// What a piece holds of what is wanted.
+/// The wanted lines of a piece.
 pub struct Found {
     lines: Vec<(u64, Box<[u8]>)>,
     bytes: usize,
-    /// The page is full; nothing behind this line was looked at.
+    /// The page is full; no line after this number was examined.
     full_at: Option<u64>,
 }
 
@@ -98,7 +99,7 @@ struct Wanted {
     namespaces: Option<Vec<String>>,
 }
 
-/// All that is read of a line to judge it.
+/// The members of a line that filters need.
 #[derive(Deserialize)]
 struct Probe<'a> {
     time: i64,
@@ -154,7 +155,7 @@ impl PageReader {
         Self { pages, head, wanted: Arc::new(wanted), limit, lines: Vec::new(), bytes: 0, stopped_at: None }
     }
 
-    /// Sealed bytes of the largest piece that is to come: what opening one takes, about twice.
+    /// Sealed bytes of the largest remaining piece; opening one takes about twice as much memory.
     pub fn piece_bytes(&self) -> u64 {
         self.pages.piece_bytes()
     }
@@ -181,7 +182,7 @@ impl PageReader {
         Ok(Some(Piece { source, wanted: Arc::clone(&self.wanted), room }))
     }
 
-    /// Takes what was found in a piece.
+    /// Adds the lines that were found in a piece.
     pub fn take(&mut self, found: Found) {
         self.bytes += found.bytes;
         self.lines.extend(found.lines);
@@ -194,7 +195,7 @@ impl PageReader {
         }
     }
 
-    /// The page.
+    /// Ends reading and returns the page.
     pub fn finish(self) -> AuditPage {
         AuditPage {
             lines: self.lines.into_iter().map(|(_, line)| line).collect(),
@@ -205,7 +206,7 @@ impl PageReader {
 }
 
 impl Piece {
-    /// Opens it and looks through its lines. Computes; no network.
+    /// Decrypts the piece and filters its lines. It computes and uses no network.
     ///
     /// # Errors
     /// `internal` when it does not open or read.
@@ -228,7 +229,7 @@ impl Piece {
             let probe: Probe<'_> = serde_json::from_slice(line).map_err(|_| Error::Form { what: "audit line" })?;
             let sequence = probe.record_integrity.sequence;
             if wanted.takes(&probe) {
-                // The first of a page is taken whatever its length: else no page would get past it.
+                // The first line of a page is taken whatever its length; otherwise no page could contain it.
                 let first = bytes_left == limits::AUDIT_PAGE_BYTES_MAX;
                 if lines_left == 0 || (line.len() > bytes_left && !first) {
                     found.full_at = Some(seen);

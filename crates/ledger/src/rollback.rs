@@ -1,5 +1,5 @@
-//! Namespaces that are not what their tenant's audit has recorded of them: told once each, until an operator takes
-//! them as they are.
+//! Namespaces that are not what their tenant's audit has recorded of them. Each is reported once, until an operator
+//! accepts it.
 
 use kernel::{CommitNo, Incarnation, NamespaceUuid};
 use std::{
@@ -7,17 +7,17 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-/// The operation of a line that tells of such a namespace.
+/// The operation of a line that reports such a namespace.
 pub(crate) const ROLLED_BACK: &str = "namespace.rolled_back";
-/// The operation of the line with which an operator takes one as it is.
+/// The operation of the line for an operator's acceptance.
 pub(crate) const ACCEPTED: &str = "namespace.accept_rollback";
 
-/// One of them.
+/// One such namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rollback {
-    /// Whose.
+    /// Its tenant.
     pub incarnation: Incarnation,
-    /// Which namespace's log.
+    /// Uuid of the namespace's log.
     pub namespace: NamespaceUuid,
     /// The newest commit of which the audit has a line.
     pub recorded: CommitNo,
@@ -36,7 +36,7 @@ struct Inner {
 }
 
 impl Rollbacks {
-    /// Notes one; whether it is news.
+    /// Notes one; says whether it is new.
     pub(crate) fn note(&self, rollback: Rollback) -> bool {
         let mut inner = self.lock();
         let news = inner.known.insert(rollback.namespace);
@@ -51,22 +51,22 @@ impl Rollbacks {
         news
     }
 
-    /// An operator took it as it is, or it is gone.
+    /// It was accepted by an operator, or deleted.
     pub(crate) fn settled(&self, namespace: NamespaceUuid) {
         self.lock().known.remove(&namespace);
     }
 
-    /// How many there are.
+    /// Number of them.
     pub(crate) fn count(&self) -> u64 {
         self.lock().known.len() as u64
     }
 
-    /// The next that operators were not told of; it stays until [`told`](Self::told).
+    /// The next one that is not in the operators' audit; it stays until [`told`](Self::told).
     pub(crate) fn untold(&self) -> Option<Rollback> {
         self.lock().untold.front().copied()
     }
 
-    /// The first of those was told.
+    /// The first of those is recorded.
     pub(crate) fn told(&self) {
         self.lock().untold.pop_front();
     }

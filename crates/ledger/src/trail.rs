@@ -1,4 +1,4 @@
-//! The door of the ledger: every deed goes through here, and every reply leaves with its proof.
+//! The entry point of the ledger: every audited event is recorded here, and every reply needs the proof of it.
 
 use crate::{
     ApiKeyDeed, AuditPage, Audited, ChainReport, Deed, Error, PageReader, Pen, Reading, Rollback, Usage,
@@ -25,7 +25,7 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use vault::{Directory, Home};
 
-/// What a trail is made of.
+/// What a trail needs from its environment.
 pub struct TrailConfig {
     /// The data folder.
     pub storage: Storage,
@@ -33,9 +33,9 @@ pub struct TrailConfig {
     pub directory: Arc<dyn Directory>,
     /// The home of the operators' acts.
     pub control: Arc<Home>,
-    /// Time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// Randomness.
+    /// The source of randomness.
     pub entropy: Arc<dyn Entropy>,
     /// Owns the writing tasks; shutdown waits for it.
     pub tracker: TaskTracker,
@@ -50,7 +50,7 @@ pub struct Trail(Arc<Inner>);
 
 struct Inner {
     shared: Arc<Shared>,
-    /// A door each; no line of one is ever in reach of another's.
+    /// One chain for each tenant; none can reach the lines of another.
     chains: Mutex<HashMap<Incarnation, Arc<Chain>>>,
     operators: Arc<Chain>,
     open_max: u64,
@@ -126,7 +126,7 @@ impl Trail {
         Audited::new(refusal.error)
     }
 
-    /// What writes the line of a mutation when its outcome is known.
+    /// A writer for the line of a mutation, to be used when the outcome is known.
     pub fn pen<A: Action>(&self, grant: &Grant<A>) -> Pen {
         Pen::new(grant, Arc::clone(&self.0.shared.clock))
     }
@@ -142,20 +142,20 @@ impl Trail {
         Audited::new(body)
     }
 
-    /// The answer to a request that goes on in the background; its grant goes with the work and is
+    /// The reply to a request that continues in the background; its grant goes with the work and is
     /// used up there.
     pub fn receipt<A: Action>(&self, grant: &Grant<A>, operation: OperationId) -> Audited<OperationId> {
-        tracing::trace!(request = %grant.request(), %operation, "work goes on under its grant");
+        tracing::trace!(request = %grant.request(), %operation, "work continues under its grant");
         Audited::new(operation)
     }
 
-    /// Where commits hand their lines.
+    /// The sink to which commits hand their lines.
     pub fn sink(&self) -> Arc<dyn AuditSink> {
         Arc::new(Sink(self.clone()))
     }
 
-    /// A page of the tenant's own lines, oldest first, to be read piece by piece. A key that is fenced to namespaces
-    /// reads the lines of those.
+    /// A page of the tenant's own lines, oldest first, to be read piece by piece. A key that is limited to
+    /// namespaces reads the lines of those.
     ///
     /// # Errors
     /// `key_unavailable`, `internal` when the chain does not open.
@@ -164,16 +164,16 @@ impl Trail {
         self.chain(grant.incarnation()).read(Reading { namespaces: fence, ..reading }).await
     }
 
-    /// Computes the tenant's whole chain again.
+    /// Verifies the tenant's whole chain.
     ///
     /// # Errors
-    /// `internal` that names the first line that is not the one that was written.
+    /// `internal` that names the first line that does not match.
     pub async fn verify(&self, grant: &Grant<Audit>) -> Result<ChainReport, kernel::Error> {
         self.chain(grant.incarnation()).verify().await
     }
 
-    /// Writes down what an operator is about to do; durable when this returns. Without the line
-    /// there is no act.
+    /// Records what an operator is about to do; durable when this returns. Without the line
+    /// nothing is done.
     ///
     /// # Errors
     /// When the line cannot be written.
@@ -188,7 +188,7 @@ impl Trail {
         self.0.operators.write(draft, None).await
     }
 
-    /// Writes down what the server did, or met, by itself, among the operators' acts; durable when this returns.
+    /// Records in the operators' audit what the server did or met by itself; durable when this returns.
     ///
     /// # Errors
     /// When the line cannot be written.
@@ -217,7 +217,7 @@ impl Trail {
         self.chain(incarnation).write(self.operators_draft(operator, act, key), None).await
     }
 
-    /// The same, where the deed must not wait for the line: it is written as soon as the chain can be.
+    /// The same for an act that must not wait for its line, which is written as soon as the chain can be.
     pub async fn tenant_act_later(
         &self,
         operator: &Operator,
@@ -228,8 +228,8 @@ impl Trail {
         self.chain(incarnation).queue(self.operators_draft(operator, act, key)).await;
     }
 
-    /// The line with which an operator takes a namespace as it is, although its audit has recorded another; it goes to
-    /// the store, which hands it to the tenant's chain.
+    /// The line for an operator's acceptance of a namespace that is not what its audit has recorded. It goes to the store,
+    /// which hands it to the tenant's chain.
     pub fn accepting(&self, operator: &Operator, name: &NamespaceName) -> Vec<u8> {
         let mut draft = self.operators_draft(operator, ACCEPTED, None);
         draft.namespace = Some(name.as_str().to_owned());
@@ -245,13 +245,13 @@ impl Trail {
         }
     }
 
-    /// A namespace that is not what its tenant's audit has recorded of it, and of which operators were not told; the
-    /// same until [`Trail::tell_rollback`] succeeds.
+    /// A namespace that is not what its tenant's audit has recorded, if that is not in the operators' audit yet; the same
+    /// one until [`Trail::tell_rollback`] succeeds.
     pub fn untold_rollback(&self) -> Option<Rollback> {
         self.0.shared.rollbacks.untold()
     }
 
-    /// Writes that into the operators' audit.
+    /// Records it in the operators' audit.
     ///
     /// # Errors
     /// When the line cannot be written.
@@ -318,8 +318,8 @@ impl Trail {
     }
 
     /// Closes the log of a tenant that is suspended or whose keys may not be used any more; lines that wait are written
-    /// first, and what comes later opens it again if its key can be had. Says whether it is closed: not while somebody
-    /// reads or writes it. The chain itself stays, so that there is one log of it whoever comes.
+    /// first, and what comes later opens it again if its key can be had. Says whether it is closed: not while a task
+    /// reads or writes it. The chain itself stays, so that there is never a second log of it.
     pub async fn release(&self, incarnation: Incarnation) -> bool {
         let chain = self.lock().get(&incarnation).cloned();
         match chain {
@@ -328,7 +328,7 @@ impl Trail {
         }
     }
 
-    /// Seals everything of a tenant's audit anew, under the newest key of this very home.
+    /// Re-encrypts a tenant's whole audit under the newest key of this home.
     ///
     /// # Errors
     /// What stopped it; asked again, it does what is left.
@@ -346,8 +346,8 @@ impl Trail {
     }
 
     /// Takes no more lines of a tenant that is about to be erased and closes its log; lines that wait are written first
-    /// if they can be. It stays known as ended until [`forget`](Self::forget), so that whoever comes meanwhile is
-    /// refused and opens no second log.
+    /// if they can be. It stays known as ended until [`forget`](Self::forget), so that a request that comes meanwhile
+    /// is refused and opens no second log.
     pub async fn end(&self, incarnation: Incarnation) {
         let chain = self.chain(incarnation);
         if let Err(error) = chain.flush().await {
@@ -452,7 +452,7 @@ impl AuditSink for Sink {
         let rollback = Rollback { incarnation, namespace, recorded: recorded.commit, found };
         if self.0.0.shared.rollbacks.note(rollback) {
             let (trail, draft) = (self.0.clone(), self.0.rollback_draft(rollback));
-            // Its tenant reads of it too; who asked is refused without waiting for the line.
+            // The tenant's audit gets a line too; the request is refused without waiting for it.
             self.0.0.shared.tracker.spawn(async move { trail.chain(incarnation).queue(draft).await });
         }
     }

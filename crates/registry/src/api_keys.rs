@@ -2,7 +2,7 @@
 //!
 //! The control journal knows of each whose it is, its hash and its end, so that a secret is judged
 //! before anything is opened. A key counts while both know it. It is made there first and then in
-//! the directory, and told only then: a crash between leaves a key that nobody was told. It is
+//! the directory, and returned only then: a crash between leaves a key whose secret was never returned. It is
 //! revoked there first, which ends it at once whatever state the directory is in. What one of them
 //! alone knows is forgotten when the directory is opened next.
 

@@ -148,7 +148,7 @@ impl<S: Fold> Book<S> {
         if self.checkpoint_due(&writer) {
             // Here and not after the change, so that nothing is awaited between applying and answering.
             if let Err(error) = self.checkpoint(&mut writer).await {
-                tracing::warn!(place = %self.home.uuid(), error = %error, "a checkpoint failed; the log goes on");
+                tracing::warn!(place = %self.home.uuid(), error = %error, "a checkpoint failed; the log continues");
             }
         }
         let (event, answer) = self.read(decide)?;

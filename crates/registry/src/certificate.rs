@@ -153,7 +153,8 @@ pub(crate) struct Erased<'a> {
 pub(crate) struct Retired<'a> {
     pub(crate) statement: &'static str,
     pub(crate) version: u8,
-    /// `rewrap`: keys were wrapped anew. `reencrypt`: every object, log and checkpoint was sealed anew under fresh keys.
+    /// `rewrap`: keys were wrapped again. `reencrypt`: every object, log and checkpoint was re-encrypted under new
+    /// keys.
     pub(crate) mode: &'static str,
     pub(crate) tenant: &'a str,
     pub(crate) incarnation: String,
@@ -195,7 +196,7 @@ impl ServerShredded {
         Self { of: of.to_owned(), provider, key, wrapped_sha256: hex(&sha256(wrapped)) }
     }
 
-    /// What nobody can show of it: the server destroys no key that its own places stand under.
+    /// What cannot be shown: the server destroys no key of a provider that wraps its own keys.
     pub(crate) fn doubt(&self) -> String {
         format!(
             "that copies of the data folder from before are useless: their wrapped keys (wrapped_sha256) open as long as \
@@ -286,7 +287,7 @@ impl ShreddedKey {
 }
 
 impl ShreddedKey {
-    /// What nobody can show of an epoch whose key at the provider lives on.
+    /// What cannot be shown of an epoch whose key still exists at the provider.
     pub(crate) fn doubt(&self) -> String {
         format!(
             "that copies of the data folder from before are useless: their wrapped keys (wrapped_sha256) open as long as \
@@ -295,10 +296,10 @@ impl ShreddedKey {
         )
     }
 
-    /// What nobody can show yet of an epoch whose provider forgets older versions.
+    /// What cannot be shown yet of an epoch whose provider forgets older versions.
     pub(crate) fn asked_behind(&self) -> String {
         format!(
-            "that provider {} has forgotten the older versions of key {}: it is asked to right behind this statement",
+            "that provider {} has forgotten the older versions of key {}: it is asked to right after this statement",
             self.provider, self.key
         )
     }
@@ -328,7 +329,7 @@ impl<'a, T> Again<'a, T> {
 pub(crate) enum Failed {
     /// There is no key for it.
     Refused(String),
-    /// Nobody answered: that proves nothing.
+    /// The provider did not answer, which proves nothing.
     Untried(String),
 }
 

@@ -1,11 +1,11 @@
 //! Erasure of a tenant: its keys first, then its data, then a statement that proves it.
 //!
 //! 1. `TenantDoomed` in control: from here on nothing of the tenant is served, its wrapped keys are in no newer entry,
-//!    and what is to be proven stands there. 2. A control checkpoint, behind which no log holds them: what is on disk
-//!    can no longer be opened by anybody. 3. Keys that a provider made for this tenant alone are destroyed there.
+//!    and what is to be proven stands there. 2. A control checkpoint, after which no log holds them: what is on disk
+//!    can no longer be opened. 3. Keys that a provider made for this tenant alone are destroyed there.
 //!    4. What opened before and must not any more is tried. 5. The prefixes are removed, and what else lies under
 //!    numbers of this tenant. 6. `TenantGone` with the certificate: the name is free.
-//!    A crash anywhere behind 1 is taken up at the next start.
+//!    After a crash anywhere after step 1 the next start continues.
 
 use crate::{
     Certificate, NamespaceRecord, OperationHandle, OperationKind, Registry,
@@ -40,7 +40,7 @@ impl Registry {
     /// of its namespaces say that they are its own.
     ///
     /// # Errors
-    /// `not_suspended`, `not_found`. After any other error the erasure goes on with the next call
+    /// `not_suspended`, `not_found`. After any other error the erasure continues with the next call
     /// or the next start.
     pub async fn erase(&self, grant: &Grant<Erase>) -> Result<Erasure> {
         self.erase_life(grant.tenant(), grant.incarnation()).await
@@ -145,7 +145,7 @@ impl Registry {
         Ok(prefixes.filter(|prefix| !record.doomed.contains(prefix)).collect())
     }
 
-    /// Steps 3 to 6. `remembered`: the wrapped keys that were forgotten, by whoever forgot them just now.
+    /// Steps 3 to 6. `remembered`: the wrapped keys that were just forgotten, from the caller that forgot them.
     pub(crate) async fn remove_remains(
         &self,
         record: &TenantRecord,
@@ -412,7 +412,7 @@ impl Attempt {
     }
 }
 
-/// What nobody can show from inside this server.
+/// What cannot be shown from inside this server.
 fn doubts(shredding: &Shredding, receipts: &[ReceiptLine], remembered: bool) -> Vec<String> {
     let mut doubts = vec![
         "copies that were made outside this server: of documents and answers by their readers, of this server's memory, \
@@ -453,7 +453,7 @@ fn doubts(shredding: &Shredding, receipts: &[ReceiptLine], remembered: bool) -> 
 /// How often a provider is asked to destroy a key.
 const DESTROY_TRIES: u32 = 4;
 
-/// Only what is suspended is erased, so that nobody is surprised in the middle of a request.
+/// Only suspended tenants are erased, so that no request is cut off in the middle.
 pub(crate) fn may_erase(life: Life) -> Result<()> {
     if life == Life::Active {
         return Err(Error::new(Code::NotSuspended, "suspend the tenant first"));

@@ -207,7 +207,7 @@ impl Registry {
         let begun = inner.write(|state| {
             let house = house(state)?;
             if state.rotating.is_some() {
-                let message = "a rotation of the server's own keys is under way; it goes on by itself";
+                let message = "a rotation of the server's own keys is in progress and continues by itself";
                 return Err(kernel::Error::new(Code::Conflict, message).into());
             }
             let of_epoch =

@@ -1,10 +1,10 @@
-//! What happens to tenants' keys, told to operators once each and in order, whatever sees it first.
+//! Events of tenants' keys, recorded for operators once each and in order, whichever task sees them first.
 //!
-//! A denial, the end of a lease and a return can each be met by a request, by the watch over leases or by an opening.
-//! All of them report here, and one small state machine per tenant decides what is news. Each answer of a provider comes
-//! with the number of its question, so that one that was on its way for long undoes nothing that is known by now.
+//! A denial, the end of a lease and a return can each be seen by a request, by the watch over leases or by an opening.
+//! All of them report here, and one small state machine per tenant decides what is new. Each answer of a provider carries
+//! the number of its question, so that a late answer does not undo newer knowledge.
 //!
-//! Events wait in a queue until they are written down; one that could not be is written before those that follow it.
+//! Events wait in a queue until they are written; one that could not be written comes before those that follow it.
 
 use kernel::{Incarnation, TenantId};
 use std::{
@@ -16,16 +16,16 @@ use std::{
 };
 use vault::KeyTrouble;
 
-/// What happened to a tenant's keys, for those who are told.
+/// An event of a tenant's keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyEvent {
-    /// Whose.
+    /// The tenant.
     pub tenant: TenantId,
-    /// Which life of it.
+    /// Its incarnation.
     pub incarnation: Incarnation,
     /// `key.denied`, `key.outage`, `key.sealed`, `key.restored`.
     pub what: &'static str,
-    /// What its provider said.
+    /// The provider's answer.
     pub why: Option<KeyTrouble>,
 }
 
@@ -42,7 +42,7 @@ struct Inner {
     queue: VecDeque<KeyEvent>,
 }
 
-/// What is known of a tenant's keys, and as of which question.
+/// State of a tenant's keys, as of a question.
 #[derive(Clone, Copy)]
 struct Known {
     question: u64,
@@ -51,32 +51,32 @@ struct Known {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// They can be had, as far as is known.
+    /// Available, as far as is known.
     Given,
-    /// They cannot; what is unwrapped is still served.
+    /// Unavailable; unwrapped keys are still used.
     Lost(KeyTrouble),
-    /// They cannot, and nothing is served.
+    /// Unavailable, and nothing is served.
     Sealed(KeyTrouble),
 }
 
-/// What was seen.
+/// An observation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Seen {
     /// The provider gave the keys.
     Given,
-    /// It did not.
+    /// The provider refused, or did not answer.
     Lost(KeyTrouble),
-    /// Nothing is served any more, because it did not.
+    /// The tenant was sealed because of that.
     Sealed(KeyTrouble),
 }
 
 impl KeyEvents {
-    /// The number of a question that is about to be asked.
+    /// The number of the next question.
     pub(crate) fn question(&self) -> u64 {
         self.questions.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Takes what came of a question.
+    /// Reports the answer to a question.
     pub(crate) fn saw(&self, (tenant, incarnation): (&TenantId, Incarnation), question: u64, seen: Seen) {
         let mut inner = self.lock();
         let before = inner.known.get(&incarnation).copied();
@@ -105,12 +105,12 @@ impl KeyEvents {
         }
     }
 
-    /// The next event that is not written down; the same until [`told`](Self::told).
+    /// The next event that is not written yet; the same until [`told`](Self::told).
     pub(crate) fn untold(&self) -> Option<KeyEvent> {
         self.lock().queue.front().cloned()
     }
 
-    /// It is written down.
+    /// That event is written.
     pub(crate) fn told(&self) {
         self.lock().queue.pop_front();
     }
@@ -128,7 +128,7 @@ impl KeyEvents {
 
 type Event = (&'static str, Option<KeyTrouble>);
 
-/// The next state, and what is news about it.
+/// The next state, and the event if there is one.
 fn step(state: State, seen: Seen) -> (State, [Option<Event>; 2]) {
     let (before, why, seals) = match (state, seen) {
         (State::Given, Seen::Given) => return (State::Given, [None; 2]),
@@ -139,7 +139,7 @@ fn step(state: State, seen: Seen) -> (State, [Option<Event>; 2]) {
         (State::Lost(before), Seen::Sealed(why)) => (Some(before), why, true),
         (State::Sealed(before), Seen::Lost(why) | Seen::Sealed(why)) => (Some(before), why, false),
     };
-    // A provider that said no and then falls silent has said no.
+    // After a refusal, silence does not change the state.
     let why = match (before, why) {
         (Some(denied @ KeyTrouble::Denied(_)), KeyTrouble::Outage) => denied,
         _ => why,
@@ -158,9 +158,9 @@ const DENIED: &str = "key.denied";
 const OUTAGE: &str = "key.outage";
 const SEALED: &str = "key.sealed";
 const RESTORED: &str = "key.restored";
-/// Events that wait to be written down; they are taken once a second.
+/// Most events that wait to be written; they are taken once a second.
 const WAITING_MAX: usize = 100_000;
-/// Tenants of which something is known, before those are forgotten whose keys can be had.
+/// Number of tenants with a state above which those with available keys are forgotten.
 const KNOWN_MAX: usize = 16_384;
 
 #[cfg(test)]

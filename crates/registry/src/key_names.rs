@@ -1,9 +1,9 @@
 //! Which keys of a provider an operator may name for a tenant.
 //!
-//! A name reaches every key that the server's credential at the provider reaches: customers' own among them. A key that
-//! this server made for one tenant is that tenant's: it is destroyed with it, and another tenant's data would be lost
-//! then. A key that another tenant's data stands under may be a customer's: that two tenants share it, so that one
-//! customer can take away what is another's, is a decision for an admin, not for whoever rotates keys.
+//! A name may be that of any key that the server's credential reaches at the provider, customers' own keys included. A
+//! key that this server made for one tenant is destroyed with that tenant, and the data of another one under it would
+//! be lost. A key that wraps another tenant's keys may belong to a customer, who could then take away the data of both:
+//! only an admin may decide that two tenants share it.
 
 use crate::{KeyChoice, Registry};
 use access::Operator;
@@ -26,7 +26,7 @@ impl Registry {
         Ok(())
     }
 
-    /// Whatever the provider is called: two of them may reach the same service.
+    /// Under any provider's name: two of them may reach the same service.
     fn made_for_another(&self, tenant: Incarnation, name: &str) -> bool {
         let providers = &self.inner.asking.config.providers;
         let whose =
@@ -43,7 +43,7 @@ impl Registry {
         let providers = &self.inner.asking.config.providers;
         let wanted = choice.provider.as_deref().unwrap_or(providers.default_provider());
         let kind_of = |provider: &str| providers.iter().find(|p| p.name() == provider).map(|p| p.kind());
-        // What tenants share by default is nobody's own.
+        // The key that tenants share by default belongs to no tenant.
         if providers.iter().any(|p| p.name() == wanted && p.key_per_tenant().is_none() && p.default_key() == name) {
             return false;
         }

@@ -1,11 +1,11 @@
 //! How long a tenant's keys may be used without its provider being asked again.
 //!
-//! A provider that says yes gives a lease. While it goes on saying yes the lease is renewed behind the requests. From
-//! the first no on, nothing more is unwrapped, and what is unwrapped serves until the lease ends. A provider that does
-//! not answer at all is ridden out for longer, up to a stated limit, unless it had said no before. Then the tenant is
-//! sealed: its keys, graphs and texts leave memory. There is no fallback key.
+//! A provider that confirms a key gives a lease. While it keeps confirming, the lease is renewed in the background.
+//! From the first no on, nothing more is unwrapped, and what is unwrapped serves until the lease ends. A provider that
+//! does not answer at all is ridden out for longer, up to a stated limit, unless it had said no before. Then the tenant
+//! is sealed: its keys, graphs and texts leave memory. There is no fallback key.
 //!
-//! Keys of the server's own provider have no leases: nobody can take them away from a running process.
+//! Keys of the local provider have no leases: they cannot be taken away from a running process.
 
 use crate::keys::KeyConfig;
 use kernel::Timestamp;
@@ -55,7 +55,7 @@ pub(crate) struct Lease {
     remote: AtomicBool,
     /// Monotonic ms at which the question was asked that was last answered with yes.
     proven: AtomicU64,
-    /// Monotonic ms at which somebody last used it.
+    /// Monotonic ms of its last use.
     used: AtomicU64,
     /// Monotonic ms before which it is not asked for again.
     ask_at: AtomicU64,
@@ -116,14 +116,14 @@ impl Lease {
         !matches!(*self.lock(), Some((KeyTrouble::Denied(_), _)))
     }
 
-    /// Whether to ask now. Whoever gets a yes asks, and says what came of it.
+    /// Whether to ask now. A caller that gets a yes asks, and reports the outcome.
     pub(crate) fn due(&self, config: &KeyConfig, now: u64, held: bool) -> bool {
         if !self.is_remote() || now < self.ask_at.load(Ordering::Relaxed) {
             return false;
         }
         let age = now.saturating_sub(self.proven.load(Ordering::Acquire));
         let idle = now.saturating_sub(self.used.load(Ordering::Relaxed)) > ms(config.lease);
-        // One that nobody uses lapses: asking for it would cost its owner money.
+        // The lease of an unused key lapses: asking for it would cost its owner money.
         let wanted = held || !idle;
         wanted && age >= ms(config.lease) / 3 && !self.asking.swap(true, Ordering::AcqRel)
     }
@@ -165,7 +165,7 @@ impl Lease {
     }
 }
 
-/// While a provider says no or nothing, an open tenant's lease is asked for again after so long.
+/// Pause before an open tenant's lease is asked for again while its provider refuses or does not answer.
 const ASK_AGAIN_MS: u64 = 2_000;
 
 pub(crate) fn ms(duration: Duration) -> u64 {

@@ -3,7 +3,7 @@
 //!
 //! Everything is the fold of sealed journals: one of the server's own (`_control`) and one per
 //! tenant, its directory. A change is acknowledged when it is durable. A start opens the first
-//! only; a tenant's directory is opened when somebody first needs it, and closed again when memory
+//! only; a tenant's directory is opened by its first request, and closed again when memory
 //! asks. Data and what was done with it are the store's and the ledger's.
 //!
 //! Entry and checkpoint forms: `schemas/registry.md`.

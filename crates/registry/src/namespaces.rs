@@ -193,7 +193,7 @@ impl Registry {
     }
 
     /// Forgets the namespace that the grant names: its wrapped key leaves the directory and, by a
-    /// checkpoint, its log and older checkpoints; what is left are bytes that nobody can open. The
+    /// checkpoint, its log and older checkpoints; what is left cannot be opened. The
     /// store, which has them open, removes them next; what a crash leaves of them is removed when
     /// the directory is opened next.
     ///
@@ -235,7 +235,7 @@ impl Registry {
         }
         let world = &self.inner.world;
         // The ring is read here, under the directory's writer: a rotation that has swapped it
-        // finds this namespace, and one that has not yet wraps its key anew.
+        // finds this namespace, and one that has not yet wraps its key again.
         let (_, place) = new_place(world, self.inner.control.home(), &residence.keys(), PlaceKind::Namespace)?;
         Ok(NamespaceEntry { settings: Arc::new(settings), created_at: world.clock.now(), place })
     }
@@ -245,7 +245,7 @@ fn put(name: &NamespaceName, entry: NamespaceEntry) -> DirectoryEvent {
     DirectoryEvent::NamespacePut { name: name.clone(), entry }
 }
 
-/// In the order of names, from the one behind `after`.
+/// In the order of names, from the first one after `after`.
 fn behind<'a>(
     all: &'a BTreeMap<NamespaceName, NamespaceEntry>,
     after: Option<&str>,

@@ -2,7 +2,7 @@
 //!
 //! Order of a first start, and what a crash leaves: `ctl/root.wrap` (the control place's wrapped
 //! key; alone it is an empty server) → `Founded` (the server's own keys) → the first operator. A
-//! crash behind the last one, before the token was printed, leaves an operator that nobody knows:
+//! crash after the last one, before the token was printed, leaves an operator whose token is unknown:
 //! `ringfence operator recover` makes another.
 
 use crate::{
@@ -34,7 +34,7 @@ impl Registry {
     /// The root key is another one; the control journal does not open; an adopted token is none.
     ///
     /// Opens no tenant: cost is the control journal's, whatever the tenants have. `tracker` owns what
-    /// goes on behind a request.
+    /// continues after a request.
     pub async fn open(
         storage: Storage,
         keys: impl Into<KeyConfig>,
@@ -63,14 +63,14 @@ impl Registry {
         });
         let registry = Self { inner };
         if registry.inner.world.storage.is_shared() {
-            // Whoever starts last has the bucket; who had it finds that out within a second.
+            // The server that starts last owns the bucket; the previous one finds out within a second.
             registry.inner.control.hold().await?;
         }
         registry.settle_in().await?;
         Ok((registry, fresh))
     }
 
-    /// Makes a new admin token with the server stopped: whoever has the root key and the data has
+    /// Makes a new admin token with the server stopped: possession of the root key and the data proves
     /// the server. Replaces the operator `recovered` if there is one.
     ///
     /// # Errors
@@ -91,7 +91,7 @@ impl Registry {
 
     /// Finishes what a stop interrupted. Which rotations and erasures those are stands in the control
     /// book, so no tenant is opened for it: those whose operation has not ended go on with it, and
-    /// what an erasure that failed has left is removed behind the start.
+    /// what an erasure that failed has left is removed after the start.
     async fn settle_in(&self) -> kernel::Result<()> {
         let remains: Vec<_> = self.inner.control.read(|s| {
             let resumed =

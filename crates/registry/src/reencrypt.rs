@@ -179,7 +179,7 @@ impl Reencryption {
     pub async fn finish(self) -> Result<Rotated> {
         let (done, all) = self.count();
         if done != all {
-            return Err(Error::internal(format!("{} of {all} places are not sealed anew", all - done)));
+            return Err(Error::internal(format!("{} of {all} places are not re-encrypted", all - done)));
         }
         // The log of the directory holds wraps of old place keys.
         self.residence.book().purge().await?;

@@ -73,7 +73,7 @@ impl Registry {
     }
 
     /// Opens the tenant that the gate recognised, if it is served and not open yet, and keeps it
-    /// open while the answer lives. `None`: the gate will say why nobody is served.
+    /// open while the result lives. `None`: the gate will say why the tenant is not served.
     ///
     /// Cost: nothing when it is open, else its keys and its directory's journal. A request that
     /// comes meanwhile waits for the same opening.
@@ -119,7 +119,7 @@ impl Registry {
         }
     }
 
-    /// Why a tenant's directory did not open, when somebody tried last and it did not.
+    /// Why a tenant's directory did not open at the last attempt, if it failed.
     pub fn unopened(&self, incarnation: Incarnation) -> Option<(kernel::Code, String)> {
         self.inner.seats.unopened(incarnation)
     }
@@ -209,12 +209,12 @@ impl Inner {
         if let Some(residence) = seat.ready(incarnation, self.now())? {
             return self.fresh(residence);
         }
-        // A task of its own: whoever asked may go, and the next finds it open.
+        // A task of its own: the caller may go, and the next one finds it open.
         let task = self.clone().open_seat(seat, incarnation, turn);
         self.tracker.spawn(task).await.map_err(|_| kernel::Error::internal("a tenant's opening did not end"))?
     }
 
-    /// One whose lease has ended is about to be sealed: whoever asks comes back.
+    /// A tenant whose lease has ended is about to be sealed: the caller is told to come back.
     fn fresh(&self, residence: Arc<Residence>) -> Result<Arc<Residence>> {
         if residence.lease.lives(&self.asking.config, millis(&*self.world.clock)) {
             return Ok(residence);
@@ -230,7 +230,7 @@ impl Inner {
         incarnation: Incarnation,
         _turn: OwnedMutexGuard<()>,
     ) -> Result<Arc<Residence>> {
-        // Read under the turn: an erasure that has begun empties the seat behind this or is seen here.
+        // Read under the turn: an erasure that has begun empties the seat after this or is seen here.
         let record = self.living(incarnation)?;
         if seat.lingers() {
             let error =
@@ -245,7 +245,7 @@ impl Inner {
         self.tidy(&residence).await;
         seat.take(residence.clone());
         self.key_events.saw((&record.id, incarnation), question, Seen::Given);
-        // Once more, now that others see it: a suspension behind the look above found nobody here.
+        // Once more, now that others see the hold: a suspension after the check above did not find it.
         let record = self.living(incarnation)?;
         let question = self.key_events.question();
         if let Err(error) = residence.agree(&self.world, &self.asking, &record).await {
@@ -269,7 +269,7 @@ impl Inner {
     }
 
     /// What a stop left half done of an API key: it counts when both journals know it, so what one
-    /// of them alone knows is forgotten. Nobody makes a key now: that needs the open tenant.
+    /// of them alone knows is forgotten. No key is made now: that needs the open tenant.
     async fn tidy(&self, residence: &Residence) {
         let incarnation = residence.incarnation();
         let (unfiled, known) = residence.book().read(|d| {
@@ -294,11 +294,11 @@ impl Inner {
         };
         let forgotten = self.control.write(|s| Ok((Some(ControlEvent::KeysForgotten { ids: unknown(s) }), ()))).await;
         if let Err(error) = forgotten {
-            tracing::warn!(%incarnation, %error, "an API key that nobody was told of is still filed");
+            tracing::warn!(%incarnation, %error, "an API key whose secret was never returned is still registered");
         }
     }
 
-    /// What follows an opening, and nobody waits for.
+    /// What follows an opening, in the background.
     fn after_opening(self: &Arc<Self>, residence: &Arc<Residence>) {
         if residence.book().read(|s| !s.doomed.is_empty()) {
             let (inner, residence) = (self.clone(), residence.clone());
@@ -321,7 +321,7 @@ impl Inner {
         self.world.clock.monotonic()
     }
 
-    /// Brings the seats to what the control journal says, after it was folded anew.
+    /// Brings the seats to what the control journal says, after it was replayed again.
     async fn reconcile(&self) {
         let generation = self.control.generation();
         if self.agreed.load(Ordering::Acquire) == generation {
@@ -363,7 +363,7 @@ impl Credentials for Inner {
         self.control.read(|s| s.operators.get(id).map(|o| o.0.clone()))
     }
 
-    /// A tenant that is not open is not served: whoever asks the gate has it opened first.
+    /// A tenant that is not open is not served: callers of the gate have it opened first.
     fn tenant(&self, id: &TenantId) -> Option<TenantFacts> {
         self.control.read(|s| {
             let tenant = s.tenants.get(id)?;

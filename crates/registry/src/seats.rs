@@ -1,13 +1,13 @@
 //! Which tenants are open.
 //!
-//! A tenant is opened when somebody first needs it: one opening at a time for each, in a task of
-//! its own that ends even if whoever asked goes away. One that does not open is left in peace for
-//! a while, and the others serve. When the open ones hold more than the budget, those that nobody
+//! A tenant is opened by its first request: one opening at a time for each, in a task of
+//! its own that ends even if the caller goes away. A tenant that does not open is not tried again for
+//! a while, and the others are served. When the open ones exceed the budget, those that no request
 //! holds are closed, the longest unused first; their keys are zeroised with that. A tenant that is
 //! closed takes no memory here.
 //!
 //! Two writers of one directory in one process would be two owners of one log. So a seat is closed
-//! only when nobody holds it and nothing is on its way to its journal, and it is opened again only
+//! only when no request holds it and nothing is on its way to its journal, and it is opened again only
 //! behind that, under the same lock.
 
 use crate::{Error, Result, residence::Residence};
@@ -27,7 +27,7 @@ pub(crate) struct Seats {
     table: RwLock<HashMap<Incarnation, Arc<Seat>>>,
     ticks: AtomicU64,
     evictions: AtomicU64,
-    /// Estimated bytes of the open ones, as counted when they were opened; counted anew by each round of closing.
+    /// Estimated bytes of the open ones, as counted when they were opened; counted again by each round of closing.
     held: AtomicU64,
     /// Estimated bytes above which idle ones are closed.
     budget: AtomicU64,
@@ -46,7 +46,7 @@ pub struct SeatStats {
     pub open: u64,
     /// Tenants whose directory did not open.
     pub unopened: u64,
-    /// Those of them whose key provider refuses their key or does not answer.
+    /// Tenants among them whose key provider refuses the key or does not answer.
     pub sealed: u64,
     /// Open tenants whose key provider does, and whose lease runs out.
     pub unavailable: u64,
@@ -79,7 +79,7 @@ struct Unopened {
     why: String,
     /// What its key provider said, if it is for want of keys.
     trouble: Option<KeyTrouble>,
-    /// Who was sealed here: while somebody still holds it, nobody else is opened.
+    /// The tenant that was sealed here: while a request still holds it, it is not opened again.
     before: Weak<Residence>,
 }
 
@@ -115,7 +115,7 @@ impl Seats {
         Some(residence)
     }
 
-    /// Why the tenant is not open, if somebody tried.
+    /// Why the last attempt to open the tenant failed.
     pub(crate) fn unopened(&self, incarnation: Incarnation) -> Option<(Code, String)> {
         match &*lock(&self.seat_if_known(incarnation)?.state) {
             State::Unopened(failed) => Some((failed.code, failed.why.clone())),
@@ -162,7 +162,7 @@ impl Seats {
         true
     }
 
-    /// Closes one that nobody uses; says whether that was done.
+    /// Closes one that no request uses; says whether that was done.
     pub(crate) async fn close_idle(&self, incarnation: Incarnation) -> bool {
         let Some(seat) = self.seat_if_known(incarnation) else { return false };
         let Some(freed) = seat.let_go().await else { return false };
@@ -208,7 +208,7 @@ impl Seats {
         self.open_max.store(open_max.max(1), Ordering::Relaxed);
     }
 
-    /// Closes idle tenants until the budget is kept. Nobody waits for this.
+    /// Closes idle tenants until the budget is kept. No request waits for this.
     pub(crate) async fn evict(&self) {
         let Ok(_one) = self.evicting.try_lock() else { return };
         // An eighth more, so that the next opening does not begin another round.
@@ -237,7 +237,7 @@ impl Seats {
         }
     }
 
-    /// Empties a tenant's seat, once whoever opens or closes it has done so.
+    /// Empties a tenant's seat, once a task that opens or closes it has finished.
     pub(crate) async fn leave(&self, incarnation: Incarnation) {
         let Some(seat) = self.seat_if_known(incarnation) else { return };
         {
@@ -247,10 +247,10 @@ impl Seats {
         self.prune(incarnation, seat);
     }
 
-    /// Forgets a closed seat that nobody waits for.
+    /// Forgets a closed seat that no request waits for.
     fn prune(&self, incarnation: Incarnation, seat: Arc<Seat>) {
         let mut table = write(&self.table);
-        // One is the table's, one ours; under the table's lock nobody gets another.
+        // One reference is the table's, one ours; under the table's lock there can be no other.
         if Arc::strong_count(&seat) == 2 && matches!(&*lock(&seat.state), State::Closed) {
             table.remove(&incarnation);
         }
@@ -289,7 +289,7 @@ impl Seat {
         }
     }
 
-    /// Takes an opened tenant. Whoever opens holds the turn.
+    /// Takes an opened tenant. The task that opens it holds the turn.
     pub(crate) fn take(&self, residence: Arc<Residence>) {
         *lock(&self.state) = State::Open(residence);
     }
@@ -301,14 +301,14 @@ impl Seat {
             State::Unopened(failed) => (failed.pause * 2, failed.before.clone(), failed.trouble),
             _ => (limits::REOPEN_WAIT_MIN, Weak::new(), None),
         };
-        // While requests of before end nobody is asked: what was said last still holds.
+        // While earlier requests end, the provider is not asked: its last answer still holds.
         let trouble = trouble.or(known.filter(|_| before.strong_count() > 0));
         let longest = if code == Code::KeyUnavailable { limits::KEY_REOPEN_WAIT_MAX } else { limits::REOPEN_WAIT_MAX };
         let pause = longer.min(longest);
         *state = State::Unopened(Unopened { again: now + pause, pause, code, why, trouble, before });
     }
 
-    /// Whether somebody still holds what was sealed here.
+    /// Whether a request still holds what was sealed here.
     pub(crate) fn lingers(&self) -> bool {
         matches!(&*lock(&self.state), State::Unopened(failed) if failed.before.strong_count() > 0)
     }
@@ -320,20 +320,20 @@ impl Seat {
         }
     }
 
-    /// Closes it if nobody holds it; says what that gave back.
+    /// Closes it if no request holds it; says what that freed.
     async fn let_go(&self) -> Option<u64> {
         let _turn = self.turn.try_lock().ok()?;
         let residence = self.open()?;
         if Arc::strong_count(&residence) > OURS {
             return None;
         }
-        // What a request that was dropped left on its way is written before anybody opens it again.
+        // What a request that was dropped left on its way is written before it is opened again.
         if let Err(error) = residence.book().rest().await {
             tracing::warn!(incarnation = %residence.incarnation(), error = %error, "an idle directory stays open");
             return None;
         }
         let mut state = lock(&self.state);
-        // Under the lock nobody gets another hold of it.
+        // Under the lock no request gets another hold of it.
         if Arc::strong_count(&residence) > OURS || !residence.book().at_rest() {
             return None;
         }

@@ -161,7 +161,7 @@ impl Registry {
         (views, next)
     }
 
-    /// Tenants and the lives they are in, by name, from the one behind `after`. Opens nothing.
+    /// Tenants and the lives they are in, by name, from the first one after `after`. Opens nothing.
     pub fn lives_after(&self, _: &Operator, after: Option<&str>, limit: usize) -> Vec<(TenantId, Incarnation)> {
         self.inner.control.read(|s| {
             let behind = s.tenants.values().filter(|t| after.is_none_or(|a| t.id.as_str() > a));

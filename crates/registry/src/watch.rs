@@ -1,4 +1,4 @@
-//! The watch over leases: asks providers behind the requests, and seals tenants whose lease has ended.
+//! The watch over leases: asks providers in the background, and seals tenants whose lease has ended.
 
 use crate::{
     KeyEvent, KeyState, Registry,
@@ -25,7 +25,7 @@ pub struct Lapsed {
 }
 
 impl Lapsed {
-    /// Whether requests of before have ended.
+    /// Whether earlier requests have ended.
     pub fn is_gone(&self) -> bool {
         self.before.strong_count() == 0
     }
@@ -33,7 +33,7 @@ impl Lapsed {
 
 impl Registry {
     /// Asks providers for leases that are due, in the background, and shuts tenants whose lease has ended. Gives
-    /// those, for whoever else keeps something of them. To be called about once a second.
+    /// those, for other owners of their data. To be called about once a second.
     pub async fn watch_keys(&self) -> Vec<Lapsed> {
         let inner = &self.inner;
         let mut lapsed = Vec::new();
@@ -43,13 +43,13 @@ impl Registry {
             }
             let now = millis(&*inner.world.clock);
             if !residence.lease.lives(&inner.asking.config, now) {
-                // Ours would count as somebody who holds it.
+                // Our own hold would count as a request's.
                 let known = Arc::downgrade(&residence);
                 let gone = self.lapse(incarnation, residence).await;
                 let kept = if gone.is_none() { known.upgrade() } else { None };
                 lapsed.extend(gone);
-                // Somebody holds it, and nobody has said no: this process slept, or was slow. Nothing is served until it
-                // is asked again.
+                // A request holds it, and the provider has not refused: this process slept, or was slow. Nothing is
+                // served until it is asked again.
                 if let Some(residence) = kept.filter(|r| r.lease.due(&inner.asking.config, now, true)) {
                     let registry = self.clone();
                     inner.tracker.spawn(async move { registry.renew(residence).await });
@@ -76,12 +76,12 @@ impl Registry {
         self.inner.key_events.told();
     }
 
-    /// Shuts one whose lease has ended; `None` when somebody holds it and nobody has said no.
+    /// Closes one whose lease has ended; `None` when a request holds it and the provider has not refused.
     async fn lapse(&self, incarnation: Incarnation, residence: Arc<Residence>) -> Option<Lapsed> {
         let inner = &self.inner;
         let before = Arc::downgrade(&residence);
         let Some((why, _)) = residence.lease.trouble() else {
-            // Nobody used it, so nobody asked.
+            // It was unused, so the provider was not asked.
             drop(residence);
             return inner.seats.close_idle(incarnation).await.then_some(Lapsed { incarnation, before });
         };
@@ -143,7 +143,7 @@ impl Inner {
         self.seats.trouble(record.incarnation).map_or(KeyState::Active, KeyState::Sealed)
     }
 
-    /// Nothing of it is served any more: whoever sees that first says so.
+    /// It is no longer served: the first task to see that records it.
     pub(crate) fn saw_end(&self, residence: &Residence) {
         if let Some((why, question)) = residence.lease.said() {
             self.saw(residence.incarnation(), question, Seen::Sealed(why));

@@ -15,7 +15,7 @@ use tantivy::tokenizer::{Language as Rules, RawTokenizer, Stemmer, StopWordFilte
 use words::{Kind, Piece, pieces};
 use zeroize::Zeroize;
 
-/// Words that a job keeps in mind before it begins anew: about 10 MB.
+/// Words that a job remembers before it starts afresh: about 10 MB.
 const WORDS_KNOWN_MAX: usize = 100_000;
 
 /// Cuts text into terms. One per job: a text says most of its words again and again, and each is stemmed once. What it keeps are words of a customer's text: wiped when it goes.
@@ -58,7 +58,7 @@ pub(crate) struct Terms {
 /// The terms of a row.
 #[derive(Clone, Default)]
 pub(crate) struct Row {
-    /// Stems in their order, title first; [`GAP`] behind it.
+    /// Stems in their order, title first, then [`GAP`].
     pub(crate) stems: Vec<TermId>,
     /// Marked terms: stems of the title, words as they were written.
     pub(crate) extras: Vec<TermId>,
@@ -162,7 +162,7 @@ impl Analyser {
         &self.lexicon
     }
 
-    /// The terms so far, to be kept. It begins anew then, without a title.
+    /// The terms so far, to be kept. It starts afresh then, without a title.
     pub(crate) fn take_lexicon(&mut self) -> Lexicon {
         self.title = Row::default();
         self.known.drain().for_each(|(mut word, _)| word.zeroize());

@@ -22,7 +22,7 @@ use std::sync::{
 };
 use zeroize::Zeroizing;
 
-/// Whether a graph over so many vectors of so many numbers is better than a scan.
+/// Whether a graph over this number of vectors of this length is better than a scan.
 pub(crate) fn takes_graph(vectors: u64, dimensions: usize) -> bool {
     vectors > limits::GRAPH_ROWS_MIN as u64 && dimensions >= limits::GRAPH_DIMENSIONS_MIN
 }
@@ -41,7 +41,7 @@ pub enum Links {
     Scattered,
 }
 
-/// An older segment whose graph is gone on with.
+/// An older segment whose graph is reused.
 pub struct Reused<'a> {
     /// It must have a graph for it to matter.
     pub segment: &'a Segment,
@@ -49,7 +49,7 @@ pub struct Reused<'a> {
     pub documents: Vec<Option<u32>>,
 }
 
-/// Ends the writing of a segment early: whoever knows that nobody wants it any more keeps a clone.
+/// Ends the writing of a segment early, when it is no longer needed; the caller keeps a clone.
 #[derive(Clone, Debug, Default)]
 pub struct Stop(Arc<AtomicBool>);
 
@@ -64,7 +64,7 @@ impl Stop {
     }
 }
 
-/// Collects documents into sections; the terms of each row go to whoever builds the text index.
+/// Collects documents into sections; the terms of each row go to the builder of the text index.
 pub(crate) struct Builder<'a> {
     spec: &'a Spec,
     out: Writer,
@@ -182,7 +182,7 @@ impl<'a> Builder<'a> {
         stop.check()
     }
 
-    /// What of an older segment's graph can be gone on with.
+    /// What of an older segment's graph can be reused.
     fn graft<'b>(&mut self, reused: &Reused<'b>) -> Option<Graft<'b>> {
         let graph = reused.segment.graph()?;
         let mut now = vec![graph::NONE; reused.segment.rows() as usize];

@@ -58,7 +58,7 @@ pub enum Error {
     /// Part of an opened segment cannot be read, or is not what was written: the source says which.
     #[error("part of a segment cannot be read")]
     Unreadable(#[source] std::io::Error),
-    /// Whoever asked for it wants it no more ([`crate::Stop`]).
+    /// The caller no longer needs it ([`crate::Stop`]).
     #[error("the work was stopped before its end")]
     Stopped,
     /// The request that it was for is to end ([`kernel::checkpoint`]).

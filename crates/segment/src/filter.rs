@@ -22,7 +22,7 @@ use std::{collections::BTreeMap, ops::Bound};
 #[cfg(test)]
 const STATUSES: [Status; 3] = [Status::Indexed, Status::Quarantined, Status::Pending];
 
-/// What is known of documents beside their text and vectors.
+/// Properties of documents other than text and vectors.
 pub(crate) struct Properties {
     all: RoaringBitmap,
     attributes: AttributeIndex,
@@ -64,12 +64,12 @@ impl Properties {
         self.status[usize::from(status_code(status))].clone()
     }
 
-    /// Documents whose time is up.
+    /// Documents that have expired.
     pub(crate) fn expired(&self, now: Timestamp) -> RoaringBitmap {
         self.times[2].between(Bound::Unbounded, Bound::Included(now.order_key()))
     }
 
-    /// When the next document's time is up, seen from `now`.
+    /// When the next document expires after `now`.
     pub(crate) fn next_expiry(&self, now: Timestamp) -> Option<Timestamp> {
         self.times[2].above(now.order_key()).map(Timestamp::from_order_key)
     }
@@ -82,7 +82,7 @@ impl Properties {
         }
     }
 
-    /// What is seen beside what names one of these.
+    /// Documents that this audience sees in addition to those that name one of its principals.
     fn read_by(&self, mine: &[Principal], mut seen: RoaringBitmap) -> RoaringBitmap {
         mine.iter().for_each(|p| self.readers.equal(p.as_str(), &mut seen));
         seen
@@ -92,7 +92,7 @@ impl Properties {
         Evaluation::new(self, documents, filter).node(filter.root())
     }
 
-    /// Those of `docs` that have an attribute.
+    /// The documents among `docs` that have an attribute.
     pub(crate) fn holds_attribute(&self, key: &str, docs: &RoaringBitmap) -> bool {
         self.attributes.present(key).is_some_and(|present| !present.is_disjoint(docs))
     }

@@ -18,7 +18,7 @@ use std::{
 const PAIR: usize = 16;
 /// The end of a string's text, and of its documents.
 const ENDS: usize = 12;
-/// Fewer documents than one in so many are sorted; more are marked in a plain row of bits.
+/// Below one document in this number they are sorted; above, they are marked in a row of bits.
 const SORTED_BELOW: usize = 64;
 
 /// Numbers and times as two numbers whose order, compared one after the other, is theirs.

@@ -1,8 +1,8 @@
-//! [`TextQuery`]: a question to words, quoted phrases and words with a star.
+//! [`TextQuery`]: parses a question into words, quoted phrases and words with a star.
 //!
-//! Every text is a question; nothing in it is an error. Words are looked for one by one and rank what holds any of
-//! them. What stands between two double quotes is a phrase, word after word: passages that hold it come first, and with a
-//! plus before it (`+"sick leave"`) no other comes at all. A quote without another is text. A word with a star at its end (`comput*`) stands for all words that begin so. A code counts by its parts and as a whole.
+//! Every text is a question; nothing in it is an error. A passage ranks by
+//! any of its words. Text between two double quotes is a phrase, word after word: passages that hold it come first, and
+//! with a plus before it (`+"sick leave"`) all others are excluded. A quote without another is text. A word with a star at its end (`comput*`) stands for all words that begin so. A code counts by its parts and as a whole.
 
 use crate::analysis::{
     Analyser, folding,
@@ -15,7 +15,7 @@ use std::collections::{BTreeSet, HashMap};
 use tantivy::tokenizer::{TextAnalyzer, TokenStream};
 use zeroize::Zeroize;
 
-/// What ranks.
+/// What a row is ranked by.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Ask {
     /// This stem.
@@ -40,7 +40,7 @@ pub(crate) struct Prefix {
 pub(crate) struct Phrase {
     /// Its stems, one after the other.
     pub(crate) stems: Vec<String>,
-    /// Whether only what holds it may answer.
+    /// Whether it is required.
     required: bool,
 }
 
@@ -145,22 +145,22 @@ impl TextQuery {
         self.asks.is_empty()
     }
 
-    /// How many phrases were quoted.
+    /// Number of quoted phrases.
     pub fn phrases(&self) -> usize {
         self.phrases.len()
     }
 
-    /// Whether only what holds this phrase may answer.
+    /// Whether this phrase is required.
     pub fn requires(&self, phrase: usize) -> bool {
         self.phrases.get(phrase).is_some_and(|phrase| phrase.required)
     }
 
-    /// Lets only what holds every phrase answer.
+    /// Makes every phrase required.
     pub fn require_phrases(&mut self) {
         self.phrases.iter_mut().for_each(|phrase| phrase.required = true);
     }
 
-    /// Says that no passage holds this phrase.
+    /// Adds the warning that no passage holds this phrase.
     pub fn warn_unheld(&mut self, phrase: usize) {
         let (number, all) = (phrase + 1, self.phrases.len());
         self.warnings.push(format!("query: no passage that may answer holds the quoted phrase {number} of {all}"));
@@ -235,7 +235,7 @@ impl Reading {
                 self.quoted(part, required);
                 continue;
             }
-            // A plus is one only where nothing stands before it: `C+"x"` is no demand.
+            // A plus counts only at the start of a word: `C+"x"` requires nothing.
             let before =
                 part.strip_suffix('+').filter(|before| before.is_empty() || before.ends_with(char::is_whitespace));
             required = before.is_some();

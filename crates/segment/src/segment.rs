@@ -505,7 +505,7 @@ impl Segment {
 
     /// The same by a scan of all these rows: what others are measured by.
     pub fn search_vector_exact(&self, query: &[f32], rows: &RoaringBitmap, k: usize) -> Found {
-        // Scored again are all of them: codes choose nobody.
+        // All of them are scored exactly: codes do not select here.
         let planner = Planner { walks: Some(false), rescored: Some(usize::MAX), ..Planner::default() };
         self.vectors.search(query, &self.with_vectors(rows), k, planner)
     }

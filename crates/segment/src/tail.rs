@@ -18,7 +18,7 @@ use std::{
 };
 use zeroize::Zeroize;
 
-/// A document that is wiped when nobody holds it any more, and what it takes.
+/// A document that is wiped with its last reference, and what it takes.
 struct Kept(Document, Sizes);
 
 impl Kept {
@@ -153,7 +153,7 @@ impl Tail {
         self.index.get_or_init(|| self.build().expect("every document was checked before it came here"))
     }
 
-    /// Whether somebody asked for the index.
+    /// Whether the index was asked for.
     pub fn is_indexed(&self) -> bool {
         self.index.get().is_some()
     }
@@ -173,7 +173,7 @@ impl Tail {
         self.bytes
     }
 
-    /// Heap bytes, roughly: its documents, and their index once somebody has asked for it.
+    /// Heap bytes, roughly: its documents, and their index once it was asked for.
     pub fn resident(&self) -> u64 {
         self.heap + self.index.get().map_or(0, Segment::bytes)
     }

@@ -1,4 +1,4 @@
-//! The text arm: BM25 over one inverted index of a segment, titles weighing more.
+//! Text search: BM25 over one inverted index of a segment, with a higher weight for titles.
 //!
 //! Two indexes, [`memory`] for tails and [`frozen`] (tantivy's) for written segments, give the same
 //! postings; lengths, statistics and scores are made here, once, so that both score alike to the
@@ -33,7 +33,7 @@ use std::ops::ControlFlow;
 use sums::Sums;
 use tantivy::fieldnorm::FieldNormReader;
 
-/// Counts over those rows of a namespace that one reader may find, which BM25 needs. Add those of all segments.
+/// Counts that BM25 needs, over the rows of a namespace that one reader may find. Those of all segments are added.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TextStats {
     /// Rows.
@@ -42,7 +42,7 @@ pub struct TextStats {
     pub tokens: u64,
     /// Those of them that are the titles'.
     pub title_tokens: u64,
-    /// For each thing that the query asks for, the rows that hold it.
+    /// For each term of the query, the number of rows that hold it.
     pub document_frequency: Vec<u64>,
 }
 
@@ -61,7 +61,7 @@ impl TextStats {
     }
 }
 
-/// How long rows are: the part of [`TextStats`] that no query changes.
+/// Lengths of rows: the part of [`TextStats`] that does not depend on the query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TextLengths {
     /// Rows.
@@ -72,13 +72,13 @@ pub struct TextLengths {
     pub title_tokens: u64,
 }
 
-/// Rows that are counted, by the fewer of them and of all others: a segment knows its sums over all rows.
+/// Rows to count, given as the fewer of them and of all others: a segment knows its sums over all rows.
 struct Sides {
-    /// How many are counted.
+    /// Number of rows that are counted.
     rows: u64,
     /// The rows that are read.
     read: RoaringBitmap,
-    /// Whether these are the others, to be taken off the sums.
+    /// Whether these are the others, which are subtracted from the sums.
     counts_others: bool,
 }
 
@@ -115,7 +115,7 @@ pub(crate) enum Postings {
     Frozen(Box<FrozenIndex>),
 }
 
-/// Which rows of a posting list are asked for.
+/// Which rows of a posting list are selected.
 pub(crate) struct Selection<'a> {
     /// `None`: every row.
     rows: Option<(&'a RoaringBitmap, Dense)>,

@@ -128,12 +128,12 @@ pub struct Found {
 /// How to search.
 #[derive(Clone, Copy)]
 pub(crate) struct Planner {
-    /// Scan or walk; whichever is cheaper unless somebody says it.
+    /// Scan or walk; the cheaper one unless it is given.
     pub(crate) walks: Option<bool>,
     pub(crate) costs: Costs,
     /// Breadth of a walk when every row passes.
     pub(crate) ef: usize,
-    /// Candidates that are scored again; what `k` asks for unless somebody says it.
+    /// Candidates that are scored exactly; derived from `k` unless it is given.
     pub(crate) rescored: Option<usize>,
 }
 
@@ -280,7 +280,7 @@ impl Vectors {
         planner: Planner,
         trace: &mut Trace,
     ) -> Option<Vec<Scored>> {
-        // One of an earlier build may be there although nobody would build it now.
+        // A graph of an earlier build may exist although none would be built now.
         let apt = planner.walks != Some(false) && self.spec.dimensions >= limits::GRAPH_DIMENSIONS_MIN;
         let graph = self.graph.as_ref().filter(|_| apt)?;
         let share = rows.len() as f64 / f64::from(self.rows);
@@ -458,7 +458,7 @@ impl Space for Rough<'_> {
 
 /// Rows whose bytes are fetched before they are compared.
 const AHEAD: usize = 8;
-/// Fewer than one row in so many: rows that pass stand apart, and the machine does not guess the next.
+/// Below one row in this number, passing rows lie far apart, and the prefetcher does not predict the next.
 const SPARSE: u64 = 4;
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ pub enum Errand {
 
 /// A bounded pool for synchronous work that takes long: indexing, merging, opening.
 pub trait Cpu: Send + Sync + 'static {
-    /// Runs `work` soon: somebody's request waits for it. Dropping it unrun is allowed: the asker
+    /// Runs `work` soon: a request waits for it. Dropping it unrun is allowed: the asker
     /// gets an error.
     fn run(&self, work: Box<dyn FnOnce() + Send>);
 

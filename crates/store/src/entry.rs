@@ -63,7 +63,7 @@ impl EntryWriter {
         put_bytes(out, line);
     }
 
-    /// The bytes; `None` when nobody committed.
+    /// The bytes; `None` when nothing was committed.
     pub(crate) fn finish(mut self) -> Option<Zeroizing<Vec<u8>>> {
         if self.commits == 0 {
             return None;

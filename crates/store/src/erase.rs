@@ -1,6 +1,6 @@
 //! Erasure: documents are deleted, and then no object and no log file of the namespace holds them.
 //!
-//! 1. the delete is one commit like any other; from its reply on nobody finds them
+//! 1. the delete is one commit like any other; from its reply on they are in no answer
 //! 2. a flush whose checkpoint covers all that the log held: it takes the place of the log files
 //!    that have the documents. Entries that came while it was written stand in the last of those
 //!    files; then a second flush covers them too
@@ -22,7 +22,7 @@ use kernel::{Audience, CommitNo, DocumentId};
 use std::sync::Arc;
 use tokio::task::JoinHandle;
 
-/// An erasure on its way; it goes on whether or not anybody waits for it.
+/// An erasure in progress; it continues whether or not a caller waits for it.
 #[derive(Debug)]
 pub struct Erasing {
     /// The delete, which is durable.
@@ -37,10 +37,10 @@ pub struct Erased {
     pub commit: CommitNo,
     /// The newest log entry that it covers.
     pub covers: Seq,
-    /// Those of the ids under which nothing lies any more that the caller could read: of everything, for one who reads
-    /// everything.
+    /// The ids among those asked for under which nothing is left that the caller could read; for a caller that reads
+    /// everything, nothing at all.
     pub free: Vec<DocumentId>,
-    /// The commit as of which that was looked at.
+    /// The commit as of which that was checked.
     pub looked_at: CommitNo,
 }
 
@@ -76,7 +76,7 @@ async fn erase(namespace: &Arc<Namespace>, ids: &[DocumentId], audience: &Audien
     while let Some(part) = holder(namespace, ids) {
         round(namespace, &mut upkeep, Job::Compact(vec![part])).await?;
     }
-    // Who still reads one of them in a bucket is told that it is gone: the promise to erase comes first.
+    // A reader that still uses one of them in a bucket gets an error: the promise to erase comes first.
     delete_retired(namespace, &mut upkeep, true).await?;
     // What a failed checkpoint left unnamed may hold them as well.
     clear(namespace, &mut upkeep).await?;
@@ -85,8 +85,8 @@ async fn erase(namespace: &Arc<Namespace>, ids: &[DocumentId], audience: &Audien
     let (view, asked, audience) = (namespace.view(), ids.to_vec(), audience.clone());
     let config = &namespace.shared.config;
     let look = move || {
-        // A copy that is dead but still lies there is none that is gone. One that lives under the same id and that the
-        // caller does not see is another document.
+        // A deleted copy that is still stored is not gone. A living one under the same id that the caller does not see
+        // is another document.
         let hidden = |part: &Part, doc: u32| {
             let head = part.index.head(doc);
             !part.dead.contains(doc) && head.is_ok_and(|head| !audience.may_see(head.readers.as_deref()))

@@ -115,7 +115,7 @@ pub enum Error {
     /// Work on the pool panicked or was dropped.
     #[error("work on the namespace ended early")]
     Panicked,
-    /// Not everything could be sealed anew.
+    /// Not everything could be re-encrypted.
     #[error("{0} objects of the namespace still stand under an older key; ask again")]
     Unrenewed(u64),
     /// A document's patch is wrong.
@@ -149,7 +149,7 @@ impl Error {
     }
 
     /// Whether the namespace should be opened again: its bytes are not what was written, or an object that it
-    /// stands on is gone, as when somebody else took the place over.
+    /// stands on is gone, as when another server took the place over.
     pub(crate) fn wants_reopening(&self) -> bool {
         let gone = |source: &segment::Error| matches!(source, segment::Error::Unreadable(source) if source.kind() == std::io::ErrorKind::NotFound);
         self.is_corrupt() || matches!(self, Error::Segment(source) if gone(source))

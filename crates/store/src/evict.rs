@@ -1,5 +1,5 @@
 //! Eviction: when open namespaces pass the memory budget or are too many for the files that a process
-//! may hold open, those that nobody holds are closed, the longest unused first.
+//! may hold open, those that no request holds are closed, the longest unused first.
 //!
 //! One whose log is long is flushed before it goes, and where something was written the log gets its
 //! mark of a clean end, so that it opens quickly again. Nothing is lost at any moment: what was
@@ -16,7 +16,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-/// Whether somebody is at it, and whether somebody asked meanwhile.
+/// Whether a pass is running, and whether another was asked for meanwhile.
 #[derive(Default)]
 pub(crate) struct Evictor {
     runs: AtomicBool,
@@ -70,7 +70,7 @@ async fn pass(shared: &Arc<Shared>, slots: &Slots) {
         if !over(shared, SLACK_SHARE) {
             return;
         }
-        // Somebody entered it meanwhile: it is no longer the longest unused.
+        // A request entered it meanwhile: it is no longer the longest unused.
         if slot.used() != Some(used) || !slot.is_idle() {
             continue;
         }
@@ -110,8 +110,8 @@ fn passed(now: u64, max: u64, slack: u64) -> bool {
     now > max - max.checked_div(slack).unwrap_or(0)
 }
 
-/// A pass goes on until this share of the budget is free: it looks at every namespace, and must not be due again at the
-/// next opening.
+/// A pass continues until this share of the budget is free: it looks at every namespace, and must not be due again at
+/// the next opening.
 const SLACK_SHARE: u64 = 16;
 /// A log above this is flushed before its namespace is let go, bytes.
 const SLOW_LOG_BYTES: u64 = 64 << 10;

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! Room::append -> queue -> writer: stage (plan, check, encode) -> journal.append -> publish -> reply
-//! Room::snapshot -> the view that was published last; a search indexes what nobody has yet
+//! Room::snapshot -> the view that was published last; a search indexes what is not indexed yet
 //! indexing: tails long -> a segment in memory -> swap parts
 //! upkeep: memtable full -> permit -> segment::write -> journal.put -> journal.checkpoint -> swap parts
 //! merge: many objects -> a permit of its own -> segment::write beside all that -> put, checkpoint, swap

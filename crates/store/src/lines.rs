@@ -1,10 +1,11 @@
 //! Audit lines on their way from a durable commit to the tenant's chain.
 //!
 //! Promises order, and that a line leaves here only when the sink has it. Until then the log has
-//! it too: upkeep cuts the log behind absorbed lines alone, and replay hands them over again.
+//! it too: maintenance truncates the log only up to absorbed lines, and replay hands the others over again.
 //!
-//! Each line goes with a digest over all lines of the namespace up to it. The chain keeps the newest, so a namespace
-//! whose files were put back, or that went another way since then, is told from one that is merely handed over again.
+//! Each line goes with a digest over all lines of the namespace up to it. The chain keeps the newest, so that a
+//! namespace whose files were put back, or that has another history, is distinguished from one whose lines are handed
+//! over again.
 
 use crate::{Error, Totals};
 use kernel::{Absorbed, AuditMark, AuditSink, CommitNo, Incarnation, Pseudonymiser};
@@ -22,14 +23,14 @@ pub(crate) struct Lines {
     incarnation: Incarnation,
     home: Arc<Home>,
     state: Mutex<State>,
-    /// One at a time hands over, so that order holds.
+    /// One task at a time hands lines over, so that their order holds.
     handing: tokio::sync::Mutex<()>,
-    /// The chain was asked how far it has recorded this namespace, and agrees.
+    /// Whether the chain was asked how far it has recorded this namespace, and agrees.
     agrees: AtomicBool,
 }
 
 struct State {
-    /// As of the newest checkpoint.
+    /// The mark at the newest checkpoint.
     base: AuditMark,
     /// The commits since then, oldest first.
     marks: VecDeque<AuditMark>,
@@ -37,12 +38,12 @@ struct State {
     pending: VecDeque<(AuditMark, Vec<u8>)>,
 }
 
-/// How a namespace stands to what the chain has recorded of it.
+/// How a namespace compares with what the chain has recorded of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
-    /// What is recorded is part of it.
+    /// What is recorded is part of its history.
     Agrees,
-    /// It is older than what is recorded, or another history.
+    /// It is older than what is recorded, or has another history.
     RolledBack,
 }
 
@@ -54,7 +55,7 @@ impl Lines {
         Self { incarnation, home, state: Mutex::new(state), handing, agrees }
     }
 
-    /// Adds lines of durable commits, in order. `totals` are those behind the last of them.
+    /// Adds lines of durable commits, in order. `totals` are those after the last of them.
     pub(crate) fn push(&self, lines: Vec<(CommitNo, Vec<u8>)>, totals: Totals) {
         let mut digest = self.newest().digest;
         let mut marked = Vec::with_capacity(lines.len());
@@ -68,7 +69,7 @@ impl Lines {
         state.pending.extend(marked);
     }
 
-    /// How many wait.
+    /// Number of lines that wait.
     pub(crate) fn waiting(&self) -> usize {
         self.state().pending.len()
     }
@@ -105,8 +106,8 @@ impl Lines {
     pub(crate) fn compare(&self, recorded: Option<AuditMark>) -> Standing {
         let state = self.state();
         let agrees = recorded.is_none_or(|recorded| {
-            // The chain is behind the checkpoint only where the chain itself was put back: that is not this
-            // namespace's fault, and its lines since then are handed over again.
+            // The chain is older than the checkpoint only if the chain itself was put back. That is not the namespace's
+            // fault, and its lines since then are handed over again.
             recorded.commit < state.base.commit
                 || state.find(recorded.commit).is_some_and(|mark| mark.digest == recorded.digest)
         });
@@ -140,7 +141,7 @@ impl Lines {
     /// Hands over until none waits.
     ///
     /// # Errors
-    /// The sink's; that line and those behind it stay.
+    /// The sink's; that line and those after it stay.
     pub(crate) async fn absorb(&self, sink: &dyn AuditSink) -> Result<(), Error> {
         self.absorb_through(sink, CommitNo(u64::MAX)).await
     }

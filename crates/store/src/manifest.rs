@@ -2,7 +2,7 @@
 //! Layout in `schemas/checkpoint.md`.
 //!
 //! A small segment may stand whole in it instead of in an object: a small namespace is its log file
-//! and nothing else. The memtable is not in it: entries behind what the checkpoint covers are replayed.
+//! and nothing else. The memtable is not in it: entries after what the checkpoint covers are replayed.
 
 use crate::{
     Error,

@@ -1,7 +1,7 @@
 //! An open namespace: its journal, what is published, who waits to write.
 //!
 //! Who changes the published view holds the turn: the writer for a whole batch, upkeep for the
-//! moment of a swap. Readers take the view without waiting for anybody.
+//! moment of a swap. Readers take the view without waiting.
 
 use crate::{
     Error, Outcome, Totals, cost,
@@ -55,7 +55,7 @@ pub(crate) struct Namespace {
     /// After a failure: monotonic milliseconds before which it is not tried again.
     pub(crate) upkeep_after: AtomicU64,
     pub(crate) used: AtomicU64,
-    /// One lot of the memtable is indexed at a time; a flush notes its parts while nobody does.
+    /// One batch of the memtable is indexed at a time; a flush notes its parts while none is.
     pub(crate) indexing: tokio::sync::Mutex<()>,
     pub(crate) indexing_runs: AtomicBool,
     absorbing: tokio::sync::Mutex<()>,
@@ -308,7 +308,7 @@ impl Namespace {
         }
     }
 
-    /// Takes no more writes; the next `enter` opens anew.
+    /// Takes no more writes; the next `enter` opens it again.
     pub(crate) fn fail(&self) {
         self.state.store(FAILED, Ordering::Release);
         self.counts.store(false, Ordering::Release);
@@ -328,7 +328,7 @@ impl Namespace {
         self.state.load(Ordering::Acquire) == FAILED
     }
 
-    /// Ends what was accepted and takes nothing more. When this returns, nobody uses the journal.
+    /// Ends what was accepted and takes nothing more. When this returns, the journal is unused.
     pub(crate) async fn shut(self: &Arc<Self>) {
         {
             let _queue = self.queue();
@@ -336,7 +336,7 @@ impl Namespace {
         }
         self.ends.cancel();
         while crate::writer::step(self).await {}
-        // Whoever uses the journal ends first.
+        // Tasks that use the journal end first.
         drop(self.merge_puts.lock().await);
         drop(self.upkeep.lock().await);
         if let Err(error) = self.lines.absorb(&*self.shared.config.sink).await {
@@ -360,7 +360,7 @@ impl Namespace {
         }
     }
 
-    /// Hands waiting audit lines over in the background; one task at most waits behind the one that runs.
+    /// Hands waiting audit lines over in the background; at most one task waits for the one that runs.
     pub(crate) fn absorb_soon(self: &Arc<Self>) {
         if self.absorb_waits.swap(true, Ordering::AcqRel) {
             return;

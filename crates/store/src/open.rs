@@ -1,4 +1,4 @@
-//! Opening a namespace: newest checkpoint, its objects, the log behind it.
+//! Opening a namespace: newest checkpoint, its objects, and the log after it.
 //!
 //! Promises the namespace as it was acknowledged, or an error: never a part of it.
 
@@ -30,7 +30,7 @@ pub(crate) struct Opener {
     pub(crate) incarnation: Incarnation,
     /// Who waits.
     pub(crate) errand: Errand,
-    /// For a namespace that nobody wrote to.
+    /// For a namespace that was never written.
     pub(crate) spec: Spec,
     /// For how long documents are kept.
     pub(crate) retention: Retention,
@@ -73,7 +73,7 @@ async fn open_once(shared: Arc<Shared>, home: Arc<Home>, opener: &Opener, left: 
     let (journal, recovered) = Journal::resume(&config.storage, home.clone(), clock, entropy, left).await?;
     let Recovered { checkpoint, entries, dropped } = recovered;
     if dropped {
-        // A destruction that a crash cut short goes on.
+        // A destruction that a crash interrupted continues.
         journal.destroy().await?;
         return Err(Error::NotFound);
     }

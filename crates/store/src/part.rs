@@ -200,7 +200,7 @@ impl Part {
         dead / f64::from(self.index.documents().max(1))
     }
 
-    /// Whether one of so many living rows should have a graph and has none.
+    /// Whether a part with this number of living rows should have a graph and has none.
     pub(crate) fn wants_graph(&self) -> bool {
         self.counts.passages > limits::GRAPH_ROWS_MIN as u64 && self.index.wants_graph()
     }

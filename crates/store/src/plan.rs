@@ -1,7 +1,7 @@
 //! What one request does to a namespace, decided under the writer's turn.
 //!
-//! A request that ends with an error changes nothing: whatever it did before is taken back ([`Working::take_back`]).
-//! A [`Refused`] is the asker's; any other error is a fault and ends the whole batch.
+//! A request that ends with an error changes nothing: what it did before is undone ([`Working::take_back`]). A
+//! [`Refused`] is the caller's error; any other error is a fault and ends the whole batch.
 
 use crate::{
     Decision, Error, OnConflict, Outcome, Reviewed, ReviewedState, Selection, Upsert, UpsertResult, UpsertStatus,
@@ -17,8 +17,8 @@ use kernel::{
 use segment::Spec;
 use std::collections::HashSet;
 
-/// A request without its audit line: what to do, and with whose eyes. There is none without an audience, so no write
-/// tells of a document, or changes one, that its caller does not see.
+/// A request without its audit line: what to do, and for which audience. It cannot be made without an audience, so that
+/// no write shows or changes a document that its caller does not see.
 pub(crate) struct Deed {
     pub(crate) audience: Audience,
     pub(crate) act: Act,
@@ -34,24 +34,25 @@ pub(crate) enum Act {
     Patch(Selection, Box<ScreenedPatch>),
     /// Release or reject these.
     Decide(Vec<Reviewed>, Decision),
-    /// Bring the ends of documents forward to where the namespace's retention has them.
+    /// Shorten the life of documents to the namespace's retention.
     Shorten,
 }
 
-/// One commit in the making.
+/// A commit that is being planned.
 pub(crate) struct Plan<'a> {
     pub(crate) working: &'a mut Working,
-    /// Whose eyes the request looks with.
+    /// The audience of the request.
     pub(crate) audience: Audience,
-    /// The namespace's, now.
+    /// The namespace's retention, now.
     pub(crate) retention: Retention,
     pub(crate) changes: Changes,
     pub(crate) commit: CommitNo,
     pub(crate) now: Timestamp,
     pub(crate) outcome: Outcome,
-    /// Documents of this commit that got a key beside others of their id.
+    /// Number of documents of this commit that got a disambiguated key.
     pub(crate) disambiguated: u32,
-    /// Ends the search for what a filter selects: the caller has gone, or it holds up the namespace's writes too long.
+    /// Ends the selection by a filter when the client has disconnected, or when the namespace's writes wait too long
+    /// for it.
     pub(crate) interrupt: Interrupt,
     /// What it takes of the memory for writes.
     pub(crate) permit: Option<Box<dyn WritePermit>>,
@@ -59,7 +60,7 @@ pub(crate) struct Plan<'a> {
 
 /// Ends the batch, or only the request.
 pub(crate) enum Stop {
-    /// The asker's error; nothing changed.
+    /// The caller's error; nothing changed.
     Refused(Error),
     /// Bytes that do not read, an index that does not build.
     Fault(Error),
@@ -74,7 +75,7 @@ impl<E: Into<Error>> From<E> for Stop {
 }
 
 impl Plan<'_> {
-    /// Does it.
+    /// Carries out the request.
     pub(crate) fn run(&mut self, act: Act) -> Result<(), Stop> {
         match act {
             Act::Append(docs, spec) => self.append(docs, spec),
@@ -107,8 +108,8 @@ impl Plan<'_> {
         Ok(())
     }
 
-    /// Writes over what the audience sees under the id. What it does not see stays as it is: for this audience the id
-    /// is free, and the document gets a key beside those that are there.
+    /// Replaces what the audience sees under the id. Documents that it does not see stay as they are: for this audience
+    /// the id is free, and the new document gets a disambiguated key.
     fn upsert(&mut self, mut doc: Document, on_conflict: OnConflict) -> Result<UpsertResult, Stop> {
         let id = doc.id.clone();
         let living = self.living(&id)?;
@@ -126,7 +127,7 @@ impl Plan<'_> {
             let rest: Vec<DocumentId> = rest.iter().map(|head| head.id.clone()).collect();
             rest.iter().for_each(|key| self.remove_quietly(key));
         } else if !living.is_empty() {
-            // The same document again, from a caller who sees neither: a retry does not store it twice.
+            // The same document again, from a caller who sees neither copy: a retry does not store it twice.
             let again = !self.sees(&doc) && living.iter().any(|(_, head)| head.content_hash == doc.content_hash);
             if again {
                 self.outcome.ids.push(id.clone());
@@ -163,15 +164,16 @@ impl Plan<'_> {
         for spot in spots {
             let mut doc = self.working.document(spot)?;
             patch.apply(&mut doc).map_err(|error| Stop::Refused(error.into()))?;
-            // With all that it has now: what a patch adds may be more than the text.
+            // Counted with all that it holds after the patch: that may be more than the text.
             bytes += doc.heap_bytes();
             self.takes(doc.heap_bytes())?;
             within(bytes, "bytes of documents", limits::PATCH_BYTES_PER_COMMIT_MAX)?;
-            // No patch keeps a document longer than the namespace does.
+            // No patch keeps a document longer than the namespace's retention.
             doc.expires_at = self.retention.end_of(doc.created_at, doc.expires_at);
             doc.updated_at = self.now;
             doc.commit = self.commit;
-            // It is no longer what was sent, so sending that again is a change. A keyed hash is never all zeros.
+            // Its content is no longer what was sent, so sending that again must count as a change. A keyed hash is
+            // never all zeros.
             doc.content_hash = [0; 32];
             patched.push(doc);
         }
@@ -179,8 +181,8 @@ impl Plan<'_> {
         Ok(())
     }
 
-    /// A part of the documents that live longer than the retention has them, as much as one commit takes; says in
-    /// `matched` how many it was. None: there are no more.
+    /// Shortens the life of documents that would outlive the retention, as many as one commit takes. `matched` is their
+    /// number; 0 means that there are no more.
     fn shorten(&mut self) -> Result<(), Stop> {
         let mut bytes = 0;
         for spot in self.select_all()? {
@@ -229,7 +231,7 @@ impl Plan<'_> {
         if living.is_empty() {
             return Ok((UpsertStatus::NotFound, 0));
         }
-        // The word is about what was seen: anything written since, by whomever, has to be looked at first.
+        // The decision is about what was seen: a document that was written since has to be reviewed again.
         let Some((spot, head)) = living.into_iter().find(|(_, head)| state.is_of(head)) else {
             return Ok((UpsertStatus::Conflict, 0));
         };
@@ -268,7 +270,7 @@ impl Plan<'_> {
         Ok(spots)
     }
 
-    /// All that the audience sees now.
+    /// All documents that the audience sees now.
     fn select_all(&self) -> Result<Vec<Spot>, Error> {
         self.by_filter(None)
     }
@@ -312,7 +314,7 @@ impl Plan<'_> {
         self.audience.may_see(doc.readers.as_deref())
     }
 
-    /// The documents of this id that live and have not expired, the oldest first, whoever may see them.
+    /// All documents of this id that live and have not expired, hidden ones included, the oldest first.
     fn living(&self, id: &DocumentId) -> Result<Vec<(Spot, Document)>, Error> {
         let mut living = Vec::new();
         for spot in self.working.named(id) {
@@ -347,14 +349,14 @@ impl Plan<'_> {
         self.remove_quietly(key);
     }
 
-    /// Takes away what another document replaces.
+    /// Removes what another document replaces.
     fn remove_quietly(&mut self, key: &DocumentId) {
         self.changes.delete(key);
         self.working.remove(key);
     }
 }
 
-/// What is told of a document that was stored.
+/// The result for a document that was stored.
 fn stored(doc: &Document) -> UpsertResult {
     let status = if doc.status == Status::Quarantined { UpsertStatus::Quarantined } else { UpsertStatus::Indexed };
     UpsertResult { id: doc.id.plain(), status, passages: doc.passages.len() }
@@ -375,7 +377,7 @@ pub(crate) fn expired(doc: &Document, now: Timestamp) -> bool {
     doc.expires_at.is_some_and(|at| at <= now)
 }
 
-/// What a filter sees of it.
+/// What a filter sees of a document.
 pub(crate) fn facts(doc: &Document) -> DocumentView<'_> {
     DocumentView {
         id: doc.id.as_str(),

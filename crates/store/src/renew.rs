@@ -1,4 +1,4 @@
-//! Everything of a namespace sealed anew, under the newest key of its home: behind that no object and no log file needs
+//! Re-encrypts everything of a namespace under the newest key of its home: after that no object and no log file needs
 //! an older one.
 //!
 //! 1. objects under older keys are opened and sealed again under fresh ones, some together; a checkpoint names them, then
@@ -27,7 +27,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-/// What was sealed anew, and what stands under which of the home's keys now.
+/// What was re-encrypted, and which of the home's keys seals what now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Renewal {
     /// Objects that were sealed again.
@@ -38,7 +38,7 @@ pub struct Renewal {
     pub under: BTreeMap<KeyEpoch, u64>,
 }
 
-/// Seals everything anew that is not under the home's newest key.
+/// Re-encrypts everything that is not under the home's newest key.
 ///
 /// # Errors
 /// What stopped it, such as a full disk; [`Error::Unrenewed`] when something stands under an older key all the same.
@@ -121,7 +121,7 @@ async fn reseal(
         resealed(namespace, &fresh)
     };
     let Some(next) = prepared else {
-        // The namespace was emptied meanwhile: nobody wants either.
+        // The namespace was emptied meanwhile: neither is needed.
         return forget(namespace, &fresh).await;
     };
     let body = manifest::write(&next, namespace.lines.at(upkeep.commit)?)?;
@@ -176,5 +176,5 @@ async fn forget(namespace: &Namespace, fresh: &[Sealed]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Objects of so many bytes share a checkpoint; a larger one has its own. Bounds what is written beside the old ones.
+/// Objects of this many bytes together share a checkpoint; a larger one has its own. Bounds what exists twice.
 const TOGETHER_BYTES_MAX: u64 = 32 << 20;

@@ -1,6 +1,6 @@
-//! A room: a namespace entered with a grant for one action. Its deeds are those of that action.
+//! A room: a namespace that was entered with a grant for one action, with the methods of that action only.
 //!
-//! There is no tenant and no namespace among the arguments: there is only this one. Every write has an audience:
+//! No argument names a tenant or a namespace: there is only this one. Every write has an audience:
 //!
 //! ```
 //! # use {access::Ingest, kernel::Audience, store::{Line, Room, Upsert}};
@@ -44,7 +44,7 @@ impl<A: Action> Room<A> {
         Self { namespace, slot, spec, presence, action: PhantomData }
     }
 
-    /// Exact numbers of all that is published now, whoever may see it: for limits, never for an answer.
+    /// Exact numbers of all that is published now, hidden documents included: for limits, never for a reply.
     pub fn totals(&self) -> Totals {
         self.namespace.totals()
     }
@@ -95,8 +95,8 @@ impl Room<Ingest> {
         .await?
     }
 
-    /// Stores documents in one commit: all of those that no conflict rule leaves out, or none. What the audience does
-    /// not see under an id is neither told nor changed: for this audience the id is free.
+    /// Stores documents in one commit: all of those that no conflict rule leaves out, or none. Documents that the audience
+    /// does not see are neither shown nor changed: for this audience their ids are free.
     /// Durable and searchable when it returns. Cost: a share of one fsync.
     ///
     /// # Errors
@@ -166,7 +166,7 @@ impl Room<Delete> {
 }
 
 impl Room<Patch> {
-    /// Changes what documents say of themselves, in one commit, with the vectors they have.
+    /// Changes attributes, readers, uri or expiry of documents in one commit; vectors stay.
     ///
     /// # Errors
     /// [`Error::TooLarge`], [`Error::Patch`]; as [`Room::append`].
@@ -183,8 +183,8 @@ impl Room<Patch> {
 }
 
 impl Room<Review> {
-    /// Releases or deletes what a screen held back, in one commit. Of what is no longer in the state that the reviewer
-    /// saw it says so and leaves it.
+    /// Releases or deletes quarantined documents in one commit. A document that is no longer in the state that the reviewer
+    /// saw is reported as a conflict and stays.
     ///
     /// # Errors
     /// As [`Room::append`].
@@ -201,8 +201,8 @@ impl Room<Review> {
 }
 
 impl Room<Manage> {
-    /// From now on documents live as long as this; those that are there and would live longer get an earlier end.
-    /// Cost: each of these is written again, some at a time. May be asked again after an error.
+    /// Applies a retention. Stored documents that would live longer get an earlier end. Cost: each of these is written
+    /// again, some at a time. May be called again after an error.
     ///
     /// # Errors
     /// As [`Room::append`].
@@ -219,7 +219,7 @@ impl Room<Manage> {
         }
     }
 
-    /// Deletes the namespace's bytes for good; from here on nobody enters. Its key should be gone
+    /// Deletes the namespace's bytes for good; from here on no request enters. Its key should be gone
     /// before: then a crash or an error in the middle leaves bytes that nothing opens.
     ///
     /// # Errors

@@ -1,8 +1,8 @@
-//! What an audience may meet of a part, remembered from one request to the next.
+//! A cache of the documents of a part that an audience sees, from one request to the next.
 //!
-//! Promises the same documents as if they had been looked up now: a sight is kept under the whole audience, of one
-//! part with the deaths it has (another death makes another part, with nothing remembered), and only for the time in
-//! which no document of the part expires. Filters are never kept: there are too many.
+//! Promises the same documents as if they had been looked up now: an entry is keyed by the whole audience, belongs to one
+//! part with its present deletions (a further deletion makes another part, with an empty cache), and is valid only until
+//! a document of the part expires. Filters are never cached: there are too many.
 
 use crate::{Error, Totals, index::Index, request::visible};
 use kernel::{Audience, Status, Timestamp, limits};
@@ -22,7 +22,7 @@ pub(crate) struct Sight {
     counts: OnceLock<Totals>,
 }
 
-/// The latest sights of a part, newest last.
+/// The latest entries of a part, newest last.
 #[derive(Debug, Default)]
 pub(crate) struct Sights(Mutex<Vec<(Audience, Arc<Sight>)>>);
 
@@ -35,12 +35,12 @@ impl Sight {
         Ok(Self { docs, rows, from: now, until, lengths: OnceLock::new(), counts: OnceLock::new() })
     }
 
-    /// How long its rows are, summed up once. `index` is always that of the same part.
+    /// The lengths of its rows, summed once. `index` is always that of the same part.
     pub(crate) fn lengths(&self, index: &Index) -> TextLengths {
         *self.lengths.get_or_init(|| index.text_lengths(&self.rows))
     }
 
-    /// Counts of all that the audience sees, whatever its status, made once.
+    /// Counts of all that the audience sees, of any status, computed once.
     ///
     /// # Errors
     /// What `count` says.
@@ -58,7 +58,7 @@ impl Sight {
 }
 
 impl Sights {
-    /// What `audience` may meet of `index` without the `dead`, which are always those of the same part.
+    /// The documents of `index` that `audience` sees, without the `dead`, which are always those of the same part.
     ///
     /// # Errors
     /// When the index does not read.
@@ -72,7 +72,7 @@ impl Sights {
         if let Some((_, sight)) = self.lock().iter().find(|(who, sight)| who == audience && sight.holds(now)) {
             return Ok(sight.clone());
         }
-        // Outside of the lock: whoever asks in the same moment looks too.
+        // Outside of the lock: requests at the same moment each compute it.
         let sight = Arc::new(Sight::of(index, dead, audience, now)?);
         let mut kept = self.lock();
         kept.retain(|(who, _)| who != audience);

@@ -1,9 +1,9 @@
 //! A namespace's place among the open ones: closed, open, not to be opened for a while, or gone.
 //!
-//! Kept while the process lives, so that nobody opens one namespace under two of them; it holds no
+//! Kept while the process lives, so that one namespace is never opened under two of them; it holds no
 //! key, so that a closed namespace's can be destroyed. One that does not open because its bytes
 //! are not what was written is quarantined: it says so at once, is tried again after growing
-//! pauses, and nobody else notices.
+//! pauses, and other namespaces are not affected.
 
 use crate::{
     Error,
@@ -24,14 +24,14 @@ pub(crate) struct Slot {
     uuid: NamespaceUuid,
     incarnation: Incarnation,
     state: Mutex<State>,
-    /// Since when something in it is dead, as of the moment at which it was last open or looked at; nobody has changed it
-    /// since then. `None`: not known.
+    /// Since when something in it is dead, as of the moment at which it was last open or examined; it has not been
+    /// changed since then. `None`: not known.
     rests: Mutex<Option<Option<Timestamp>>>,
     /// Held by who opens, closes or destroys: what the last opening left for the next.
     opening: Arc<tokio::sync::Mutex<Left>>,
 }
 
-/// With this the next opening of a namespace in a bucket stays its writer. Taken by whoever opens:
+/// With this the next opening of a namespace in a bucket stays its writer. Taken by the next opening:
 /// never two have it.
 pub(crate) type Left = Option<Tenancy>;
 
@@ -143,9 +143,9 @@ impl Slot {
         self.current().map(|namespace| namespace.used.load(Ordering::Relaxed))
     }
 
-    /// Whether it is open and nobody holds it.
+    /// Whether it is open and no request holds it.
     pub(crate) fn is_idle(&self) -> bool {
-        // Under the lock nobody gets another hold of it; one count is ours.
+        // Under the lock no request gets another hold of it; one count is ours.
         matches!(&*lock(&self.state), State::Open(namespace) if Arc::strong_count(namespace) == 1)
     }
 
@@ -160,14 +160,14 @@ impl Slot {
         }
     }
 
-    /// Closes it in peace, if it is open and `when` holds.
+    /// Closes it cleanly, if it is open and `when` holds.
     pub(crate) async fn close(self: &Arc<Self>, shared: &Shared, when: impl Fn(&Namespace) -> bool) {
         let mut opening = self.opening().await;
         if self.current().is_some_and(|namespace| !when(&namespace)) {
             return;
         }
         let Some(namespace) = self.take() else { return };
-        // A task of its own: if whoever asked goes, nobody opens it before it has ended.
+        // A task of its own: even if the caller goes, it is not opened again before this has ended.
         let slot = self.clone();
         let shut = shared.config.tracker.spawn(async move {
             namespace.shut().await;
@@ -179,11 +179,11 @@ impl Slot {
         }
     }
 
-    /// Drops it from memory if nobody holds it; whether that was so.
+    /// Drops it from memory if no request holds it; says whether it did.
     pub(crate) fn let_go(&self) -> bool {
         let Ok(mut opening) = self.opening.try_lock() else { return false };
         let mut state = lock(&self.state);
-        // Under the lock nobody gets another hold of it; one count is ours.
+        // Under the lock no request gets another hold of it; one count is ours.
         let State::Open(namespace) = &*state else { return false };
         if Arc::strong_count(namespace) > 1 {
             return false;
@@ -194,7 +194,7 @@ impl Slot {
         true
     }
 
-    /// Deletes its bytes. From here on nobody enters.
+    /// Deletes its bytes. From here on no request enters.
     pub(crate) async fn destroy(&self, namespace: Arc<Namespace>) -> Result<(), Error> {
         let mut opening = self.opening().await;
         self.set(&namespace.shared.counters, State::Destroyed);
@@ -204,7 +204,7 @@ impl Slot {
             namespace.count_no_more();
             namespace.shared.step("shut");
             if namespace.journal.failed() == Some(Stopped::Left) {
-                // It was closed after whoever destroys it came in.
+                // It was closed after the destroying task came in.
                 let (config, home) = (&namespace.shared.config, namespace.home.clone());
                 let (clock, entropy) = (config.clock.clone(), config.entropy.clone());
                 let left = opening.take();
@@ -219,7 +219,7 @@ impl Slot {
     }
 }
 
-/// A namespace that did not open is left in peace for so long at first, and twice as long each time.
+/// First pause before a namespace that did not open is tried again; it doubles each time.
 const OPEN_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// And never longer.
 const OPEN_AGAIN_AFTER_MAX: Duration = Duration::from_secs(300);

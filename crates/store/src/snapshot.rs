@@ -1,6 +1,6 @@
 //! A snapshot: a namespace at one commit, fixed for one request.
 //!
-//! [`Snapshot::eligible`] says which rows a reader may meet; ranking, fetching and listing take
+//! [`Snapshot::eligible`] computes which rows a request may use; ranking, fetching and listing take
 //! that [`Eligible`] and nothing else, so that no row outside of it is ranked, counted or shown.
 //! All of it is synchronous work for the engine's pool.
 
@@ -33,7 +33,7 @@ pub struct Snapshot {
     view: Arc<View>,
     /// Keeps the namespace from being evicted: its memory would stay anyway.
     namespace: Arc<Namespace>,
-    /// Requests may make it heavier: they index what nobody has yet, and read pages.
+    /// Requests may make it heavier: they index what is not indexed yet, and read pages.
     grows: bool,
 }
 
@@ -45,13 +45,13 @@ impl Drop for Snapshot {
     }
 }
 
-/// Rows that one reader may meet in one snapshot. Made by [`Snapshot::eligible`] alone.
+/// Rows of one snapshot that one request may use. Made by [`Snapshot::eligible`] alone.
 pub struct Eligible {
     view: Arc<View>,
     parts: Vec<EligiblePart>,
-    /// For whom.
+    /// The audience that it was made for.
     audience: Audience,
-    /// When.
+    /// The time that it was made for.
     now: Timestamp,
 }
 
@@ -78,30 +78,30 @@ impl EligiblePart {
     }
 }
 
-/// Where a passage stands in its snapshot.
+/// Address of a passage in its snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Address {
-    /// Which segment.
+    /// Index of the segment.
     pub segment: u32,
-    /// Which row of it.
+    /// Row in the segment.
     pub row: u32,
 }
 
 /// A ranked passage. Bigger is nearer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Hit {
-    /// Where it stands.
+    /// Its address.
     pub at: Address,
-    /// BM25, or similarity.
+    /// Its BM25 score or similarity.
     pub score: f32,
 }
 
-/// How one segment was searched by vector. Segments in which no row is eligible are not looked into.
+/// How one segment was searched by vector. Segments without eligible rows are skipped.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Look {
-    /// Its rows.
+    /// Number of its rows.
     pub rows: u64,
-    /// What was done.
+    /// What the search did.
     pub trace: Trace,
 }
 
@@ -112,24 +112,24 @@ impl Snapshot {
         Self { view, namespace, grows: !settled }
     }
 
-    /// The same of a namespace that had these parts: layouts that no upkeep would make.
+    /// A snapshot with these parts, for tests of layouts that maintenance would not produce.
     #[cfg(test)]
     pub(crate) fn of_parts(&self, spec: segment::Spec, parts: Vec<Part>) -> Self {
         let view = View { spec, parts, ..(*self.view).clone() };
         Self { view: Arc::new(view), namespace: self.namespace.clone(), grows: false }
     }
 
-    /// The newest commit that is in it.
+    /// The newest commit that it contains.
     pub fn commit(&self) -> CommitNo {
         self.view.commit
     }
 
-    /// Exact numbers of all that it holds, whoever may see it: for limits, never for an answer.
+    /// Exact numbers of all that it holds, hidden documents included: for limits, never for a reply.
     pub fn totals(&self) -> Totals {
         self.view.totals()
     }
 
-    /// Exact numbers of what this audience sees of it.
+    /// Exact numbers of what this audience sees.
     ///
     /// # Errors
     /// When a segment does not read.
@@ -142,24 +142,24 @@ impl Snapshot {
         self.view.spec.dimensions
     }
 
-    /// All its rows, dead ones too, if each of them is in memory and indexed; `None` when a search may have to wait for
-    /// a page or to build an index.
+    /// Number of all rows, deleted ones included, if all are in memory and indexed; `None` when a search may have to
+    /// read a page or build an index.
     pub fn rows_at_hand(&self) -> Option<u64> {
         let ready = self.view.is_resident() && self.view.parts.iter().all(|part| part.index.is_indexed());
         ready.then(|| self.view.parts.iter().map(|part| u64::from(part.index.rows())).sum())
     }
 
-    /// What reading in it may cost.
+    /// An upper bound for what reading from it costs.
     pub fn extent(&self) -> Extent {
         self.view.extent()
     }
 
-    /// How many parts it has.
+    /// Number of its parts.
     pub fn parts(&self) -> u64 {
         self.view.parts.len() as u64
     }
 
-    /// Those of these attributes that no document has which this reader may find now.
+    /// The attributes among these that no document has which this reader may find now.
     ///
     /// # Errors
     /// When a segment does not read; when the request is to end.
@@ -197,7 +197,7 @@ impl Snapshot {
             let docs = if *statuses == [Status::Indexed] {
                 let sight = self.noted(part.sight(audience, now))?;
                 let Some(filter) = filter else { return Ok(EligiblePart::Sight(sight)) };
-                // Without a look at the filter where nobody passes.
+                // The filter is not evaluated where no document passes.
                 if sight.docs.is_empty() {
                     RoaringBitmap::new()
                 } else {
@@ -215,8 +215,8 @@ impl Snapshot {
         Ok(Eligible { parts, view: self.view.clone(), audience: audience.clone(), now })
     }
 
-    /// All documents that live, have not expired, may be seen by this audience and match the filter, whatever their
-    /// status: for lists. A filter does not meet what is withheld.
+    /// Documents of any status that live, have not expired, may be seen by this audience and match the filter: for
+    /// lists. A filter does not match content that is withheld.
     ///
     /// # Errors
     /// When a segment does not read.
@@ -248,9 +248,9 @@ impl Snapshot {
         Ok(Eligible { parts, view: self.view.clone(), audience: audience.clone(), now })
     }
 
-    /// What a question asks for in this namespace's language, the eligible rows that may answer it, and which of them
-    /// hold what it quotes. Rows that lack a demanded phrase may not answer, by words or by vector. A word with a star
-    /// stands for words that eligible rows hold. What nothing eligible holds stands in the query's warnings.
+    /// Parses a question in this namespace's language. Returns the query, the eligible rows that hold every required
+    /// phrase, and which of them hold preferred phrases. A word with a star is expanded to words that eligible rows
+    /// hold. The query's warnings name phrases that no eligible row holds.
     ///
     /// # Errors
     /// When a segment does not read.
@@ -275,8 +275,8 @@ impl Snapshot {
         Ok((query, eligible, quoted))
     }
 
-    /// The `k` best eligible passages by BM25. Word frequencies are those of all passages that this reader can find
-    /// without a filter: no score says anything of others, and none depends on the layout.
+    /// The `k` best eligible passages by BM25. Word frequencies come from all passages that this reader can find
+    /// without a filter, so that scores depend neither on hidden passages nor on the layout.
     ///
     /// # Errors
     /// When a segment does not read.
@@ -284,7 +284,7 @@ impl Snapshot {
         self.text_counted(query, &self.text_stats(query, eligible)?, eligible, k)
     }
 
-    /// The counts that [`Snapshot::text`] goes by.
+    /// The statistics that [`Snapshot::text`] uses.
     ///
     /// # Errors
     /// As there.
@@ -300,7 +300,7 @@ impl Snapshot {
         Ok(stats)
     }
 
-    /// [`Snapshot::text`] with counts made before.
+    /// [`Snapshot::text`] with statistics that were computed before.
     ///
     /// # Errors
     /// As there.
@@ -332,7 +332,7 @@ impl Snapshot {
         Ok((hits, looks))
     }
 
-    /// The same by scanning all eligible passages: what [`Snapshot::vector`] is measured by.
+    /// The same by an exact scan of all eligible passages, with which [`Snapshot::vector`] is compared.
     ///
     /// # Errors
     /// As there.
@@ -359,7 +359,7 @@ impl Snapshot {
             // Rows number 0, step, 2 × step and so on of all parts together.
             let mut next = before.next_multiple_of(step) - before;
             before += here.rows().len();
-            // Samples of one document stand behind each other: it is read once.
+            // Samples of one document are consecutive, so it is read once.
             let mut last: Option<(u32, Document)> = None;
             while let Some(row) = u32::try_from(next).ok().and_then(|next| here.rows().select(next)) {
                 next += step;
@@ -418,8 +418,8 @@ impl Snapshot {
         Ok(hits)
     }
 
-    /// Bytes that are not what was sealed fail the namespace as well: it opens again from what is durable. What cannot
-    /// be read this time fails this request only.
+    /// Bytes that do not authenticate close the namespace as well: it opens again from storage. A failed read fails
+    /// this request only.
     fn noted<T, E: Into<Error>>(&self, result: Result<T, E>) -> Result<T, Error> {
         result.map_err(Into::into).inspect_err(|error| {
             if error.wants_reopening() {
@@ -428,7 +428,7 @@ impl Snapshot {
         })
     }
 
-    /// The parts with what is eligible in each. Nothing for an `Eligible` of another snapshot.
+    /// The parts with the eligible rows of each. Empty for an `Eligible` of another snapshot.
     fn parts_of<'a>(&'a self, eligible: &'a Eligible) -> impl Iterator<Item = (u32, &'a Part, &'a EligiblePart)> {
         let ours = Arc::ptr_eq(&self.view, &eligible.view);
         let parts = (0..).zip(&self.view.parts).zip(&eligible.parts);
@@ -441,18 +441,18 @@ impl Snapshot {
 }
 
 impl Eligible {
-    /// How many rows.
+    /// Number of rows.
     pub fn rows(&self) -> u64 {
         self.parts.iter().map(|here| here.rows().len()).sum()
     }
 
-    /// How many documents.
+    /// Number of documents.
     pub fn documents(&self) -> u64 {
         self.parts.iter().map(|here| here.docs().len()).sum()
     }
 }
 
-/// What a search by vector found, unless its request is to end: then it has stopped anywhere.
+/// What a search by vector found. If the request was interrupted, the search stopped early and this is an error.
 fn whole(found: Found) -> Result<Vec<Scored>, segment::Error> {
     checkpoint(STEPS_BETWEEN_CHECKS)?;
     Ok(found.hits)

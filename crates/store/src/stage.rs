@@ -74,7 +74,7 @@ pub(crate) fn stage(
     let mut reserved: Option<Reservation> = None;
     while bytes < ENTRY_BYTES_SOFT {
         let Some(write) = rest.pop_front() else { break };
-        // Nobody waits: the request ended before it began.
+        // The request ended before its job began, so nothing waits.
         if write.reply.is_closed() {
             continue;
         }

@@ -1,7 +1,7 @@
-//! The door: which namespaces are open, and the way into one.
+//! The entry point: which namespaces are open, and access to one.
 //!
-//! Promises one opening of a namespace at a time whoever asks, that one which does not open fails
-//! alone, and that memory above the budget is given back by namespaces nobody holds (`evict`).
+//! Promises one opening of a namespace at a time, that one which does not open fails
+//! alone, and that memory above the budget is given back by namespaces that no request holds (`evict`).
 //! There is no method here that reads a document.
 
 use crate::{
@@ -36,27 +36,27 @@ use tokio::sync::OwnedMutexGuard;
 use tokio_util::task::TaskTracker;
 use vault::{Directory, Home};
 
-/// What namespaces stand on.
+/// What namespaces need from their environment.
 pub struct StoresConfig {
     /// The data folder.
     pub storage: Storage,
-    /// Where homes come from.
+    /// The source of homes.
     pub directory: Arc<dyn Directory>,
-    /// Time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// Randomness.
+    /// The source of randomness.
     pub entropy: Arc<dyn Entropy>,
-    /// Where audit lines go.
+    /// The sink for audit lines.
     pub sink: Arc<dyn AuditSink>,
-    /// Where long work runs.
+    /// The pools for long work.
     pub cpu: Arc<dyn Cpu>,
-    /// Who waits for background tasks.
+    /// Tracks background tasks, so that a shutdown can wait for them.
     pub tracker: TaskTracker,
     /// A memtable above this is flushed, bytes.
     pub flush_bytes_max: u64,
     /// A memtable above this is flushed, rows.
     pub flush_rows_max: u64,
-    /// Open namespaces above this are closed when nobody holds them, bytes.
+    /// Bytes of open namespaces above which those that no request holds are closed.
     pub memory_bytes_max: u64,
     /// On a bucket: how old what is read may be when another server writes there. Zero: never old, at a
     /// request to the store a read.
@@ -84,7 +84,7 @@ pub struct Stores {
     ticks: AtomicU64,
 }
 
-/// The namespaces that somebody entered; in an order of their own, so that a simulation repeats.
+/// The namespaces that had a request; in a fixed order, so that a simulation repeats.
 #[derive(Default)]
 pub(crate) struct Slots(Mutex<BTreeMap<NamespaceUuid, Arc<Slot>>>);
 
@@ -114,14 +114,14 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// A step of upkeep is done. Tests look at the disk then.
+    /// A step of maintenance is done; for tests that inspect the disk.
     pub(crate) fn step(&self, step: &'static str) {
         #[cfg(test)]
         self.steps.done(step);
         let _in_tests_only = step;
     }
 
-    /// Closes namespaces nobody holds, in the background, if the memory budget is passed.
+    /// Closes namespaces that no request holds, in the background, if the memory budget is exceeded.
     pub(crate) fn make_room(self: &Arc<Self>) {
         if let Some(slots) = self.slots.upgrade() {
             evict::start_if_due(self, &slots);
@@ -233,8 +233,8 @@ impl Stores {
         self.shared.tenants.of(incarnation).is_complete()
     }
 
-    /// Takes what the audit has recorded of all of a tenant's namespaces for what they hold, but for those that were open
-    /// since the start. From then on the sums are kept, whether namespaces are open or not.
+    /// Sets the totals of all of a tenant's namespaces to what its audit has recorded, except for those that were open since
+    /// the start. From then on the sums are kept, whether namespaces are open or not.
     pub fn learn_tenant(
         &self,
         incarnation: Incarnation,
@@ -242,7 +242,7 @@ impl Stores {
     ) {
         let counter = self.shared.tenants.of(incarnation);
         for (namespace, mark) in recorded {
-            // Of one that nobody wrote to nothing is recorded.
+            // Nothing is recorded of a namespace that was never written.
             let AuditMark { documents, bytes, commit, .. } = mark.unwrap_or_default();
             counter.seed(namespace, Totals { documents, bytes, commit, ..Totals::default() });
         }
@@ -259,13 +259,13 @@ impl Stores {
         self.shared.tenants.of(incarnation).totals_of(namespaces)
     }
 
-    /// Forgets what a tenant that is gone had stored.
+    /// Forgets the totals of a tenant that was erased.
     pub fn forget_totals(&self, incarnation: Incarnation) {
         self.shared.tenants.forget(incarnation);
     }
 
-    /// Opens a namespace that was refused as rolled back, with the line that says who takes it as it is. Whether there
-    /// was anything to accept.
+    /// Opens a namespace that was refused as rolled back, with the audit line that says who accepted it. Returns whether
+    /// there was anything to accept.
     ///
     /// # Errors
     /// What keeps the namespace closed; that the line could not be written.
@@ -300,7 +300,7 @@ impl Stores {
         }
     }
 
-    /// Seals everything of a namespace anew, under the newest key of this very home: whoever has it may open all of it.
+    /// Re-encrypts everything of a namespace under the newest key of this home, which opens all of it.
     /// No text comes out.
     ///
     /// # Errors
@@ -318,9 +318,9 @@ impl Stores {
         renew::renew(&namespace).await
     }
 
-    /// Looks after what is dead in a namespace: what has stood there for long is rewritten, and what earlier writers left
-    /// behind is removed. One that is not open is looked at from outside, and opened only if something may be due. No
-    /// text comes out.
+    /// Erases what is dead in a namespace: objects with copies that are due are rewritten, and objects that earlier writers
+    /// left are removed. Of one that is not open only its checkpoint, log and object names are read; it is opened
+    /// only if something may be due. No text comes out.
     ///
     /// # Errors
     /// What keeps the namespace closed; what stopped it. Asked again, it does what is left.
@@ -344,7 +344,7 @@ impl Stores {
             return Ok(seen);
         }
         let (_slot, namespace) = self.reach(home, incarnation, settings, Errand::Open).await?;
-        // Nobody asked for it: it is the first to go.
+        // No request asked for it: it is the first to be closed.
         namespace.used.store(0, Ordering::Relaxed);
         let tended = tend::tend(&namespace).await;
         drop(namespace);
@@ -374,7 +374,7 @@ impl Stores {
         outcome
     }
 
-    /// Nobody enters any more; what was accepted ends. A long log becomes an object first, so
+    /// No request enters any more; accepted ones end. A long log becomes an object first, so
     /// that the next start is quick.
     pub async fn close(&self) {
         self.closing.store(true, Ordering::Release);
@@ -423,7 +423,7 @@ impl Stores {
             if !matches!(error, journal::Error::Stopped { .. }) {
                 return Err(error.into());
             }
-            // Somebody else wrote it. What is there now was read after this request came.
+            // Another server wrote it. What is there now was read after this request came.
             namespace.fail();
             drop(namespace);
             namespace = self.open(&slot, home, Opener::new(incarnation, errand(incarnation), settings)).await?;
@@ -441,7 +441,7 @@ impl Stores {
             let error = kernel::Error::overloaded("too many namespaces are in use at once", Duration::from_secs(1));
             return Err(Error::Passed(error));
         }
-        // A task of its own: whoever asked may go, and the next finds it open.
+        // A task of its own: the caller may go, and the next one finds it open.
         let task = open_slot(self.shared.clone(), slot.clone(), home, opener, opening);
         let opened = self.shared.config.tracker.spawn(task).await.map_err(|_| Error::Panicked)??;
         self.shared.make_room();
@@ -449,7 +449,7 @@ impl Stores {
     }
 }
 
-/// Opens a slot's namespace. Whoever used it before has gone when this begins.
+/// Opens a slot's namespace. Earlier users have gone when this begins.
 async fn open_slot(
     shared: Arc<Shared>,
     slot: Arc<Slot>,
@@ -480,7 +480,7 @@ async fn open_slot(
 
 #[cfg(test)]
 impl Stores {
-    /// What a tenant may store. Its next request says it anew.
+    /// What a tenant may store. Its next request sets it again.
     pub(crate) fn allow(&self, tenant: Incarnation, quotas: kernel::Quotas) {
         self.shared.tenants.of(tenant).allow(quotas);
     }

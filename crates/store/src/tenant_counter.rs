@@ -1,10 +1,10 @@
-//! What each tenant stores over all its namespaces, open or not, and what its writes under way will add: what quotas are
-//! decided by.
+//! What each tenant stores in all its namespaces, open or not, and what its writes in progress will add. Quotas are
+//! decided from these numbers.
 //!
-//! Promises that writes which are decided at the same moment, in one namespace or in several, do not pass a quota
-//! together: each reserves what it adds before it is logged, and the reservation becomes what is stored in the moment
-//! of publication, or is given back. Numbers of a namespace are known from its first opening on and stay when it is
-//! closed; nobody else writes it.
+//! Promises that writes which are decided at the same moment, in one namespace or in several, do not exceed a quota
+//! together: each reserves what it adds before it is logged, and the reservation becomes what is stored at the moment
+//! of publication, or is released. Numbers of a namespace are known from the tenant's audit or from its first opening,
+//! and stay when it is closed, because only this process writes it.
 
 use crate::{Error, Totals};
 use kernel::{Incarnation, NamespaceUuid, Quotas};
@@ -13,7 +13,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// The counters of all tenants that somebody entered.
+/// The counters of all tenants that have had a request.
 #[derive(Default)]
 pub(crate) struct TenantCounters(Mutex<BTreeMap<Incarnation, Arc<TenantCounter>>>);
 
@@ -39,7 +39,7 @@ struct Inner {
     sum: Totals,
     reserved: Amount,
     quotas: Quotas,
-    /// Every namespace that the tenant had was opened once; one made since then began empty.
+    /// The numbers of every namespace that the tenant had are known; one made since then began empty.
     complete: bool,
 }
 
@@ -50,7 +50,7 @@ pub(crate) struct Amount {
     pub(crate) bytes: u64,
 }
 
-/// Room that a write has taken. Given back when it is dropped.
+/// Space of a quota that a write has reserved. Released when it is dropped.
 pub(crate) struct Reservation {
     counter: Arc<TenantCounter>,
     amount: Amount,
@@ -62,10 +62,10 @@ impl TenantCounter {
         self.lock().quotas = quotas;
     }
 
-    /// Takes room for a write.
+    /// Reserves space for a write.
     ///
     /// # Errors
-    /// [`Error::Quota`]; nothing is taken then.
+    /// [`Error::Quota`]; nothing is reserved then.
     pub(crate) fn reserve(self: &Arc<Self>, more: Amount) -> Result<Reservation, Error> {
         let mut inner = self.lock();
         let check = |quota, used: u64, more: u64, max: Option<u64>| match max {
@@ -79,7 +79,7 @@ impl TenantCounter {
         Ok(Reservation { counter: self.clone(), amount: more })
     }
 
-    /// A namespace holds this from now on, and what was reserved for that is no longer reserved.
+    /// Sets what a namespace holds from now on, and releases the reservation for it.
     pub(crate) fn publish(&self, namespace: NamespaceUuid, totals: Totals, reserved: Option<Reservation>) {
         let mut inner = self.lock();
         if let Some(mut reserved) = reserved {
@@ -88,7 +88,7 @@ impl TenantCounter {
         inner.set(namespace, totals);
     }
 
-    /// A namespace that was not open since the start is said to hold this.
+    /// Sets what a namespace that was not open since the start holds, as its audit has recorded.
     pub(crate) fn seed(&self, namespace: NamespaceUuid, totals: Totals) {
         let mut inner = self.lock();
         if !inner.stored.contains_key(&namespace) {
@@ -107,7 +107,7 @@ impl TenantCounter {
         self.lock().complete
     }
 
-    /// Every namespace of the tenant was opened since the start.
+    /// The numbers of every namespace of the tenant are known from now on.
     pub(crate) fn complete(&self) {
         self.lock().complete = true;
     }
@@ -164,7 +164,7 @@ impl Amount {
 }
 
 impl Reservation {
-    /// Both as one. They are of one tenant.
+    /// Joins two reservations of one tenant.
     pub(crate) fn join(&mut self, mut other: Reservation) {
         self.amount.add(std::mem::take(&mut other.amount));
     }

@@ -45,7 +45,7 @@ pub(crate) struct Upkeep {
     /// Objects that it no longer names and that may still be there.
     pub(crate) retired: Vec<Retired>,
     /// What earlier writers left behind was looked for since this process became the writer. In a
-    /// bucket the sweep at the open comes too early: somebody may be about to name what nothing names.
+    /// bucket the sweep at the open comes too early: another task may be about to name what nothing names yet.
     pub(crate) swept: bool,
 }
 
@@ -114,7 +114,7 @@ pub(crate) async fn run(namespace: &Arc<Namespace>, flush: bool) -> Result<(), E
         match due(namespace, Some(now)) {
             None => break,
             Some(Job::Flush) if namespace.journal.last() == upkeep.covers => break,
-            // Once: what is due again behind that waits for the next time.
+            // Once: what is due again after that waits for the next time.
             Some(Job::Cover) if covered => break,
             Some(Job::Cover) => {
                 covered = true;
@@ -130,7 +130,7 @@ pub(crate) async fn run(namespace: &Arc<Namespace>, flush: bool) -> Result<(), E
     delete_retired(namespace, &mut upkeep, false).await
 }
 
-/// Begins the log anew: behind this no file or object of it is left of those that are there now.
+/// Restarts the log: after this none of its present files and objects is left.
 ///
 /// # Errors
 /// What stopped it; see [`run`].
@@ -248,7 +248,7 @@ pub(crate) async fn install(
         namespace.view().replaced(old, fresh.clone(), seen)?
     };
     let Some(mut next) = prepared else {
-        // The namespace was emptied and takes other vectors now: nobody wants the object.
+        // The namespace was emptied and takes other vectors now: the object is not needed.
         return match fresh {
             Some((_, Durable::Object(object))) => Ok(namespace.journal.delete(&object).await?),
             _ => Ok(()),
@@ -257,7 +257,7 @@ pub(crate) async fn install(
     if covered {
         next.log.cover(expires);
     }
-    // The file that holds them inline is there as long as entries behind what is covered stand in it.
+    // The file that holds them inline exists as long as it has entries after what is covered.
     let inline = old.iter().filter(|part| part.durable == Durable::Inline).filter_map(Part::dead_from).min();
     next.log.covered = earlier(next.log.covered, inline);
     let body = manifest::write(&next, namespace.lines.at(commit)?)?;
@@ -289,7 +289,7 @@ pub(crate) async fn install(
             if covered {
                 view.log.cover(expires);
             }
-            // With all entries covered no file of before is left.
+            // With all entries covered no earlier file is left.
             view.log.covered = if alone { None } else { earlier(view.log.covered, inline) };
             namespace.publish(view);
         }
@@ -298,8 +298,9 @@ pub(crate) async fn install(
     delete_retired(namespace, upkeep, false).await
 }
 
-/// Deletes what no checkpoint names and nobody reads; with `at_once`, also what somebody reads in a bucket, who is then
-/// told so. What stays or cannot be deleted now is tried again by the next upkeep, and by the sweep of the next open.
+/// Deletes what no checkpoint names and no request reads; with `at_once`, also what a request reads in a bucket, which
+/// then told so. What stays or cannot be deleted now is tried again by the next upkeep, and by the sweep of the next
+/// open.
 pub(crate) async fn delete_retired(
     namespace: &Arc<Namespace>,
     upkeep: &mut Upkeep,

@@ -25,7 +25,7 @@ pub(crate) struct View {
 }
 
 impl View {
-    /// A namespace that nobody wrote to.
+    /// A namespace that was never written.
     pub(crate) fn empty(spec: Spec) -> Self {
         Self { spec, commit: CommitNo(0), log: LogDeaths::default(), parts: Vec::new() }
     }
@@ -112,7 +112,7 @@ impl View {
         memory.fold((0, 0), |(rows, bytes), part| (rows + u64::from(part.index.rows()), bytes + part.index.bytes()))
     }
 
-    /// Rows that no index knows yet and nobody is at: the first search would have to index them.
+    /// Rows that no index holds yet and none is being built for: the first search would have to index them.
     pub(crate) fn unindexed_rows(&self) -> u64 {
         let tails = self.parts.iter().filter(|part| !part.frozen).filter_map(|part| part.index.tail());
         tails.filter(|tail| !tail.is_indexed()).map(|tail| u64::from(tail.rows())).sum()
@@ -163,7 +163,7 @@ impl View {
             for doc in &*now.dead - &*before.dead {
                 let id = before.index.id_of(doc)?;
                 killed.extend(index.find(&id));
-                // Those of before did not come along.
+                // Earlier ones were not carried over.
                 since = earlier(since, now.since.map(|since| since.max(seen)));
             }
         }

@@ -1,4 +1,4 @@
-//! The next view while it is being made: a view, what a batch kills of it, and what it adds.
+//! The next version of a namespace while it is built: a view, what a batch deletes from it, and what it adds.
 //!
 //! Used by the writer for a batch of requests and by recovery for the log's tail, so that both
 //! come to the same namespace. Promises at most one living document a key.
@@ -23,24 +23,24 @@ pub(crate) struct Working {
     pub(crate) commit: CommitNo,
     pub(crate) parts: Vec<Part>,
     log: LogDeaths,
-    /// When what happens now happens.
+    /// The time of the present request.
     now: Timestamp,
-    /// When the first of it did.
+    /// The time of the batch's first request.
     from: Timestamp,
     killed: Vec<RoaringBitmap>,
     killed_since: Vec<Option<Timestamp>>,
     staged: Vec<Option<Document>>,
     index: BTreeMap<DocumentId, usize>,
-    /// What takes back the request at hand.
+    /// What is needed to undo the present request.
     request: Request,
 }
 
-/// What one request of the batch has done so far, and how to take it back.
+/// What one request of the batch has done so far, and how to undo it.
 #[derive(Default)]
 struct Request {
     log: LogDeaths,
     killed_since: Vec<Option<Timestamp>>,
-    /// How many documents were staged before it.
+    /// Number of documents that were staged before it.
     staged: usize,
     removed: Vec<Removed>,
     added: Amount,
@@ -49,18 +49,18 @@ struct Request {
     scratch: Zeroizing<Vec<u8>>,
 }
 
-/// A document that the request took away.
+/// A document that the request removed.
 enum Removed {
     Part(usize, u32),
     Staged(usize, Box<Document>),
 }
 
-/// Where a living document stands.
+/// Where a living document is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Spot {
     /// In a part: its place in the list, and its document number.
     Part(usize, u32),
-    /// Written by this very batch.
+    /// Written by this batch.
     Staged(usize),
 }
 
@@ -82,7 +82,7 @@ impl Working {
         }
     }
 
-    /// What comes next is another request: what was done so far stays.
+    /// Begins the next request: what was done so far stays.
     pub(crate) fn begin(&mut self) {
         let scratch = std::mem::take(&mut self.request.scratch);
         self.request = Request {
@@ -94,7 +94,7 @@ impl Working {
         };
     }
 
-    /// What the request has added, and what it does not take back by what it took away.
+    /// By how much the request makes the namespace grow: what it has added less what it has removed.
     pub(crate) fn growth(&self) -> Amount {
         let Request { added, gone, .. } = &self.request;
         Amount {
@@ -103,7 +103,7 @@ impl Working {
         }
     }
 
-    /// As if the request had never come. A namespace that it gave other vectors was empty, and keeps them.
+    /// Undoes the request. A namespace whose dimensions it has set was empty, and keeps them.
     pub(crate) fn take_back(&mut self) {
         let request = std::mem::take(&mut self.request);
         for doc in self.staged.drain(request.staged..).flatten() {
@@ -118,7 +118,7 @@ impl Working {
                     self.index.insert(doc.id.clone(), at);
                     self.staged[at] = Some(*doc);
                 }
-                // It came and went within the request.
+                // It was added and removed within the request.
                 Removed::Staged(..) => {}
             }
         }
@@ -126,7 +126,7 @@ impl Working {
         self.begin();
     }
 
-    /// What comes next happened then.
+    /// Sets the time of what comes next.
     pub(crate) fn at(&mut self, now: Timestamp) {
         self.now = now;
         self.from = self.from.min(now);
@@ -195,7 +195,7 @@ impl Working {
         self.staged.push(Some(doc));
     }
 
-    /// Takes a document away; whether there was one.
+    /// Removes a document; says whether there was one.
     pub(crate) fn remove(&mut self, id: &DocumentId) -> bool {
         let Some(spot) = self.find(id) else { return false };
         // The log holds what died, or may: it is not known here which of its files are still there.
@@ -225,7 +225,7 @@ impl Working {
         self.index.is_empty() && (0..self.parts.len()).all(|at| self.live(at).is_empty())
     }
 
-    /// Vectors of another kind from now on. Only where nothing lives; whether that was so.
+    /// Sets other dimensions, if no document lives; says whether it did.
     pub(crate) fn respec(&mut self, spec: Spec) -> bool {
         if spec == self.spec {
             return true;
@@ -233,7 +233,7 @@ impl Working {
         if !self.is_empty() {
             return false;
         }
-        // The dead of before leave with the next checkpoint, which names their objects no more.
+        // Earlier deletions leave with the next checkpoint, which no longer names their objects.
         let mut log = self.log;
         let since = self.parts.iter().filter_map(Part::dead_from).chain(self.killed_since.iter().flatten().copied());
         log.died(since.min());
@@ -253,7 +253,7 @@ impl Working {
         true
     }
 
-    /// The view that this has become. What was staged is a tail, in the order of ids.
+    /// The resulting view. What was staged becomes a tail, in the order of ids.
     pub(crate) fn finish(mut self) -> Result<View, Error> {
         let docs: Vec<Document> = self.staged.into_iter().flatten().collect();
         let (mut parts, left): (Vec<Part>, Vec<Part>) = self
@@ -261,7 +261,7 @@ impl Working {
             .iter()
             .zip(self.killed.iter().zip(&self.killed_since))
             .map(|(part, (killed, since))| part.with_deaths(killed, *since))
-            // What is dead and only in memory is in nobody's way; a dead object leaves with upkeep.
+            // A deleted document that is only in memory does no harm; a dead object is removed by maintenance.
             .partition(|part| !part.in_log() || part.frozen || part.counts.documents > 0);
         self.log.died(first_expiry(&left));
         if !docs.is_empty() {
@@ -301,5 +301,5 @@ fn join_tails(spec: &Spec, parts: &mut Vec<Part>) -> Result<(), Error> {
 
 /// Tails of one size that become one of the next.
 const JOINED_AT_ONCE: u32 = 4;
-/// A tail of so many rows grows no more: it waits to be indexed.
+/// A tail of this many rows grows no more: it waits to be indexed.
 const TAIL_ROWS_MAX: u32 = 1_024;

@@ -14,7 +14,7 @@ use journal::Seq;
 use kernel::cost::RunOn;
 use std::{collections::VecDeque, sync::Arc};
 
-/// Writes until nobody waits.
+/// Writes until no request waits.
 pub(crate) async fn run(namespace: Arc<Namespace>) {
     while step(&namespace).await {}
 }
@@ -78,7 +78,7 @@ async fn commit(namespace: &Arc<Namespace>, turn: &mut Seq, batch: VecDeque<Writ
             for (reply, _) in done {
                 let _asker_gone = reply.send(Err(append_failed(&error)));
             }
-            // Refused before a byte was written, and the log goes on: so does the namespace.
+            // Refused before a byte was written: log and namespace continue.
             let refused = matches!(error.code, kernel::Code::TooLarge | kernel::Code::StorageFull);
             return if refused && namespace.journal.failed().is_none() { Ok(()) } else { Err(append_failed(&error)) };
         }

@@ -33,7 +33,7 @@ pub(super) fn verify(file: &Path, note: &str, key: Option<&str>, remote: &Remote
     let tried: Vec<&Value> = list("attempts").iter().chain(list("sampled_objects")).chain(canary).collect();
     let failed = tried.iter().filter(|a| a["refused"] != true).count();
     let remains = list("remains").len();
-    // Of what nobody tried there is the server's word, and no proof.
+    // Where nothing was tried there is the server's word, and no proof.
     let proven = !tried.is_empty() && failed == 0 && remains == 0;
     let value = json!({
         "signed": true, "by": key.to_string(), "proven": proven, "tried": tried.len(), "stated": stated,

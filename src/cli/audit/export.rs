@@ -1,4 +1,4 @@
-//! An export: the lines of an audit, and behind them where the audit ended, as the server signed it.
+//! An export: the lines of an audit, and after them its head, as the server signed it.
 
 use crate::cli::remote::{Remote, note, say};
 use anyhow::{Context, Result, anyhow, bail};
@@ -43,7 +43,7 @@ pub(super) fn run(args: &super::Export, remote: &Remote) -> Result<()> {
         Some(head) if filter.is_empty() => lines.push(json!({ SIGNED_HEAD: head })),
         _ => note(
             "these are some of the lines: nothing shows that none is missing between them. An export without --document \
-             and --principal, with a key that is not fenced to namespaces, ends with a signed head, which does",
+             and --principal, with a key that is not limited to namespaces, ends with a signed head, which does",
         ),
     }
     let text = if remote.json { serde_json::to_string_pretty(&lines)? } else { ndjson(&lines) };
@@ -76,7 +76,7 @@ fn fetch(client: &Client, path: &str, since: Option<&str>, filter: &str) -> Resu
         let page = client.page(&format!("{path}?limit={PAGE}&after={}{filter}", encode(&from)))?;
         after = page.next_after;
         for line in page.lines {
-            // What came behind the head, the lines of this very export among it, is for the next one.
+            // Lines after the head, those of this export among them, belong to the next export.
             if self::sequence(&line).is_none_or(|number| number > last) {
                 return Ok((lines, head));
             }
@@ -102,7 +102,7 @@ fn stated(note: &str) -> Result<Value> {
 }
 
 /// Checks an export. What a signed head covers is what the server wrote, whole; without one, or without the key that it
-/// was signed with, lines are in order among themselves, and whoever made the file may have made all of them.
+/// was signed with, the lines are in order among themselves, and the maker of the file may have made all of them.
 pub(super) fn verify(file: &Path, key: Option<&str>) -> Result<Value> {
     let (lines, head) = read(file)?;
     let report = match ledger::verify_lines(&lines) {

@@ -1,4 +1,4 @@
-//! Which files, in which batches, as which documents.
+//! Finds the files to ingest, and makes batches and documents of them.
 
 use anyhow::{Context, Result, bail};
 use kernel::{DocumentId, limits};
@@ -23,7 +23,7 @@ pub(super) struct Found {
     pub(super) bytes: u64,
 }
 
-/// What a walk met.
+/// What a walk over the paths has found.
 #[derive(Debug, Default)]
 pub(super) struct Walk {
     /// By id.
@@ -38,7 +38,7 @@ impl Walk {
         self.files.is_empty() && self.unsent.is_empty()
     }
 
-    /// How many files there were.
+    /// Number of files.
     pub(super) fn len(&self) -> usize {
         self.files.len() + self.unsent.len()
     }
@@ -52,9 +52,9 @@ impl Walk {
 /// Why a file is not sent.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Unsent {
-    /// It should have gone. Else it holds no text: nothing that this command could do.
+    /// Whether it counts as failed. Otherwise it holds no text and is left out.
     pub(super) failed: bool,
-    /// One word for programs.
+    /// A code for programs.
     pub(super) code: &'static str,
     /// What is wrong, and the remedy.
     pub(super) why: String,
@@ -70,14 +70,14 @@ impl Unsent {
     }
 }
 
-/// All files of these paths. What one entry of a folder has wrong with it keeps no other from being sent.
+/// All files of these paths. An entry of a folder that cannot be sent does not stop the others.
 ///
 /// # Errors
 /// A path that was named is not there, or two files would have the same id.
 pub(super) fn walk(paths: &[PathBuf]) -> Result<Walk> {
     let mut found = Walk::default();
     for path in paths {
-        // A link that somebody names is followed; one that a folder holds is not.
+        // A link that is named on the command line is followed; one inside a folder is not.
         let facts = fs::metadata(path).with_context(|| format!("{} cannot be read", path.display()))?;
         if facts.is_dir() {
             let entries = fs::read_dir(path).with_context(|| format!("{} cannot be read", path.display()))?;
@@ -120,7 +120,7 @@ fn unreadable(error: &std::io::Error) -> Unsent {
     Unsent::new("unreadable", format!("cannot be read: {}", error.kind()))
 }
 
-/// A path for people: bytes that are no UTF-8 as `\xNN`.
+/// A path as text, with bytes that are not UTF-8 as `\xNN`.
 fn shown(path: &Path) -> String {
     let mut out = String::new();
     for chunk in path.as_os_str().as_encoded_bytes().utf8_chunks() {

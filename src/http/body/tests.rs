@@ -63,6 +63,7 @@ async fn a_body_takes_what_has_come_and_no_more_than_it_announced() {
     assert_eq!(read.bytes.capacity(), 300_000);
     let too_large = bodies.read(tenant(1), &mut Body::from(vec![b' '; (1 << 20) + 1])).await.err().expect("too large");
     assert!(too_large.code == Code::TooLarge && too_large.message.contains("1 MiB"), "{too_large}");
+    assert_eq!(too_large.param.as_deref(), Some("body"));
     // One whose length is not known beforehand is refused as soon as it is over the limit.
     let endless = bodies.read(tenant(1), &mut pieces(usize::MAX, 100_000, Duration::ZERO)).await;
     assert_eq!(endless.err().expect("too large").code, Code::TooLarge);

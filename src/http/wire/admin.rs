@@ -18,11 +18,14 @@ use utoipa::ToSchema;
 #[derive(Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct QuotasBody {
+    /// Documents of all namespaces together, quarantined ones included.
     documents: Option<u64>,
-    /// Of documents, with all that they hold; indexes come beside them.
+    /// Bytes of documents with all that they hold: ids, titles, addresses, attributes, readers, findings, text and
+    /// vectors. Indexes are not counted.
     bytes: Option<u64>,
     namespaces: Option<u64>,
     requests_per_minute: Option<u64>,
+    /// Tokens that models read of documents that are stored, and of passages that are reranked.
     tokens_per_minute: Option<u64>,
 }
 
@@ -50,7 +53,7 @@ impl From<QuotasBody> for Quotas {
     }
 }
 
-/// A tenant to be.
+/// A tenant to create.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"id": "acme", "display_name": "Acme", "quotas": {"documents": 100000}}))]
@@ -58,10 +61,11 @@ pub(crate) struct TenantNew {
     /// `[a-z0-9][a-z0-9-]{0,62}`
     id: String,
     display_name: Option<String>,
+    /// A label for your own rules; the server does not act on it.
     governance_class: Option<String>,
     quotas: Option<QuotasBody>,
     key: Option<KeyWanted>,
-    /// Days after which its keys are rotated. Absent: as the configuration says.
+    /// Days after which its keys are rotated. Absent: as `keys.rotate_days` of the configuration says.
     rotate_days: Option<u32>,
 }
 
@@ -80,7 +84,8 @@ impl Incoming for TenantNew {
     }
 }
 
-/// What shall change; absent members keep their value, null removes. `quotas` is taken as a whole.
+/// What to change. Absent members keep their value, null removes one. `quotas` replaces all quotas: what is absent in
+/// it becomes unlimited.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TenantPatch {
@@ -161,7 +166,7 @@ impl From<TenantView> for Tenant {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct TenantList {
     tenants: Vec<Tenant>,
-    /// Give it as `after` for more.
+    /// Give it as `after` for the next page. Null: this was the last.
     next: Option<String>,
 }
 
@@ -171,22 +176,24 @@ impl From<Paged<TenantView>> for TenantList {
     }
 }
 
-/// An API key to be.
+/// An API key to create.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"name": "search-frontend", "scopes": ["search"], "principals": ["group:staff"]}))]
 pub(crate) struct ApiKeyNew {
     name: String,
-    /// Absent: `search`, `ingest`, `delete`.
+    /// Absent: `search`, `ingest`, `delete`. The others are given by name: `manage` (namespaces), `review` (quarantined
+    /// documents and their text), `act_as` (`as` of a request), `read_all` (every document whatever its readers),
+    /// `overwrite` (write over documents that the key does not see), `vectors`, `audit`.
     #[schema(value_type = Option<Vec<String>>)]
     scopes: Option<List<Parsed<Scope>, { limits::SHORT_LIST_MAX }>>,
-    /// Whom it reads as. Absent: open documents only.
+    /// The principals as which it reads, at most 256. Absent: it reads documents without readers only.
     #[schema(value_type = Option<Vec<String>>)]
     principals: Option<PrincipalList>,
-    /// The namespaces it may enter. Absent: all.
+    /// The namespaces that it may use, at most 1,000. Absent: all.
     #[schema(value_type = Option<Vec<String>>)]
-    namespaces: Option<List<Parsed<NamespaceName>, { limits::SHORT_LIST_MAX }>>,
-    /// RFC 3339.
+    namespaces: Option<List<Parsed<NamespaceName>, { limits::NAMESPACES_PER_KEY_MAX }>>,
+    /// From this time on (RFC 3339) the key is refused.
     expires_at: Option<String>,
 }
 
@@ -204,7 +211,7 @@ impl Incoming for ApiKeyNew {
         let namespaces = match self.namespaces {
             None => Vec::new(),
             Some(list) => {
-                common::bounded("namespaces", list.0.len(), limits::SHORT_LIST_MAX)?;
+                common::bounded("namespaces", list.0.len(), limits::NAMESPACES_PER_KEY_MAX)?;
                 list.names()
             }
         };
@@ -221,7 +228,7 @@ impl Incoming for ApiKeyNew {
     }
 }
 
-/// An API key and its secret, told this once.
+/// An API key and its secret, which is shown this once.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ApiKeyMade {
     #[serde(flatten)]
@@ -265,7 +272,7 @@ impl From<KeyView> for ApiKey {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ApiKeyList {
     api_keys: Vec<ApiKey>,
-    /// Give it as `after` for more.
+    /// Give it as `after` for the next page. Null: this was the last.
     next: Option<String>,
 }
 
@@ -275,13 +282,14 @@ impl From<Paged<KeyView>> for ApiKeyList {
     }
 }
 
-/// An operator to be.
+/// An operator to create.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"name": "night-shift", "role": "viewer"}))]
 pub(crate) struct OperatorNew {
     name: String,
-    /// `admin`, `keys`, `viewer` or `auditor`.
+    /// `admin`: everything on the control plane. `keys`: rotate keys and see their state. `viewer`: look only.
+    /// `auditor`: look, and read the operators' audit.
     role: String,
 }
 
@@ -293,7 +301,7 @@ impl Incoming for OperatorNew {
     }
 }
 
-/// An operator and its token, told this once.
+/// An operator and its token, which is shown this once.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct OperatorMade {
     #[serde(flatten)]
@@ -339,12 +347,12 @@ pub(crate) struct OperatorList {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct UsageList {
     pub(crate) tenants: Vec<TenantUsage>,
-    /// Give it as `after` for what follows; absent at the end.
+    /// Give it as `after` for the next page; absent at the end. A page may be shorter than `limit`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) next: Option<String>,
 }
 
-/// What a tenant has done since it exists.
+/// What a tenant has done since it was created.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct TenantUsage {
     pub(crate) tenant: String,
@@ -354,7 +362,7 @@ pub(crate) struct TenantUsage {
     pub(crate) documents: u64,
     /// Tokens embedded.
     pub(crate) tokens: u64,
-    /// Text taken in.
+    /// Bytes of content received.
     pub(crate) bytes_in: u64,
 }
 

@@ -184,24 +184,24 @@ impl From<CommitNo> for Commit {
     }
 }
 
-/// Work that goes on behind the reply.
+/// Work that continues after the reply.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Started {
-    /// Ask `/v1/operations/{operation}` how far it is.
+    /// `GET /v1/operations/{operation}` shows its progress.
     pub(crate) operation: String,
 }
 
-/// A namespace that an operator takes as it is.
+/// A namespace that an operator has accepted as its files are.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Accepted {
-    /// Whether it was refused as rolled back before; false where there was nothing to accept.
+    /// Whether the namespace was refused with `rolled_back` before; false where there was nothing to accept.
     pub(crate) accepted: bool,
 }
 
-/// Something is gone.
+/// A deletion.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Deleted {
-    /// Always true: what was not there is a 404.
+    /// Always true: what did not exist is a 404.
     pub(crate) deleted: bool,
 }
 
@@ -220,9 +220,9 @@ pub(crate) struct Finding {
     pub(crate) rule: String,
     /// `low`, `medium` or `high`.
     pub(crate) severity: String,
-    /// How often.
+    /// How often it was found.
     pub(crate) count: u32,
-    /// What was done about it.
+    /// What was done: `tag`, `mask`, `quarantine` or `reject`.
     pub(crate) action: String,
 }
 

@@ -26,36 +26,45 @@ pub(crate) struct Upsert {
     /// 1 to 1,000.
     #[schema(value_type = Vec<NewDocument>)]
     documents: List<NewDocument, { limits::DOCUMENTS_PER_REQUEST_MAX }>,
-    /// What to do where the id exists with other content. Absent: overwrite.
+    /// What to do with an id under which the key sees a document with other content. Absent: `overwrite`.
     on_conflict: Option<ConflictWord>,
 }
 
-/// One document. `vector`, with or without text, stores one passage with the caller's own vector.
+/// One document. `vector`, with or without text, stores one passage with the caller's own vector. A document that is
+/// wrong in itself fails alone; the others of its request are stored.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewDocument {
-    /// 1 to 512 bytes. Absent: a keyed hash of the whole document.
+    /// 1 to 512 bytes without control characters. It names the document that the key sees under it; where the key sees
+    /// none the id is free, and another document may exist under it that the key does not see. With the scope
+    /// `overwrite` or `read_all` it names every document. Absent: a keyed hash of the whole document.
     id: Option<String>,
+    /// The content. Text, bytes and vector: at most 32 MiB a document.
     text: Option<String>,
     /// Instead of `text`: the bytes of a file.
     content_base64: Option<String>,
     /// `text/plain`, `text/markdown` or `text/html`.
     media_type: Option<String>,
+    /// At most 1,024 bytes.
     title: Option<String>,
+    /// At most 2,048 bytes.
     uri: Option<String>,
-    /// Strings, numbers, booleans, null (absent), or lists of them.
+    /// Up to 64 keys of at most 128 bytes, each given once. Values: strings of at most 4,096 bytes, numbers, booleans,
+    /// null (absent), or lists of at most 256 of them. Whole numbers are kept exactly to 64 bits; longer ones are
+    /// refused.
     #[schema(value_type = Option<BTreeMap<String, Object>>)]
     attributes: Option<Given>,
-    /// Principals such as `user:alice`. Absent: the whole tenant. Never empty.
+    /// Who may read it: 1 to 256 principals such as `user:alice`. Absent: the whole tenant, unless the namespace has
+    /// `require_readers`.
     #[schema(value_type = Option<Vec<String>>)]
     readers: Option<Principals>,
     #[schema(value_type = Option<Vec<common::Finite>>)]
     vector: Option<Vector>,
-    /// RFC 3339.
+    /// When it is deleted (RFC 3339). The namespace's `retention.days` may end it earlier.
     expires_at: Option<String>,
 }
 
-/// What to do where the id exists with other content.
+/// What to do with an id under which the key sees a document with other content.
 #[derive(Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum ConflictWord {
@@ -145,8 +154,11 @@ pub(crate) struct Stored {
 /// What became of one document.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct DocumentResult {
+    /// Null where the given id was invalid.
     id: Option<String>,
-    /// `indexed`, `unchanged`, `quarantined`, `rejected`, `skipped` or `failed`.
+    /// `indexed`; `unchanged`: the same content, judged under the same settings, is stored already; `quarantined`:
+    /// stored, and in no answer until it is reviewed; `rejected` by a screen; `skipped` (`on_conflict`); `failed`, see
+    /// `error`.
     status: &'static str,
     passages: usize,
     findings: Vec<Finding>,
@@ -179,7 +191,7 @@ pub(crate) enum Document {
     Withheld(WithheldDocument),
 }
 
-/// A quarantined document as a key without the scope `review` sees it.
+/// A quarantined document for a key without the scope `review`: its content is withheld.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct WithheldDocument {
     id: String,
@@ -192,7 +204,7 @@ pub(crate) struct WithheldDocument {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct WholeDocument {
     id: String,
-    /// `indexed`, `quarantined` or `pending`.
+    /// `indexed` or `quarantined`.
     status: &'static str,
     title: Option<String>,
     uri: Option<String>,
@@ -207,8 +219,8 @@ pub(crate) struct WholeDocument {
     passages: usize,
     findings: Vec<Finding>,
     commit: Commit,
-    /// Of a quarantined document: keyed hash of what was sent, 64 hexadecimal digits, which a review may name. Absent
-    /// once a patch has changed it.
+    /// Only of a quarantined document: keyed hash of what was sent, 64 hexadecimal digits, which a review may name.
+    /// Absent once a patch has changed the document.
     #[serde(skip_serializing_if = "Option::is_none")]
     content_hash: Option<String>,
     /// If asked for: the visible text.
@@ -278,7 +290,7 @@ pub(crate) struct DocumentList {
     include: Option<WordList>,
     /// 0 only counts. Absent: 100.
     limit: Option<usize>,
-    /// Only ids after this one.
+    /// The `next` of the page before.
     after: Option<String>,
 }
 
@@ -302,13 +314,13 @@ impl Incoming for DocumentList {
     }
 }
 
-/// A page of documents, ordered by id.
+/// A page of documents, ordered by id. It ends before `limit` where the reply would be longer than 16 MiB.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct DocumentPage {
     documents: Vec<Document>,
-    /// How many match in all.
+    /// Documents that match and that the key sees.
     total: u64,
-    /// Give it as `after` for more.
+    /// Give it as `after` for the next page. Null: this was the last.
     next: Option<String>,
     commit: Commit,
 }
@@ -342,8 +354,8 @@ pub(crate) struct DocumentDelete {
     ids: Option<IdList>,
     #[schema(value_type = Option<Object>)]
     filter: Option<Tree>,
-    /// With `ids`: answer only when no object, checkpoint or log holds them any more, with a certificate. Deleted
-    /// documents may be named too.
+    /// Only with `ids`: answer when no object, checkpoint or log holds the deleted documents any more. A key with
+    /// `read_all` may also name documents that were deleted before.
     erase: Option<bool>,
 }
 
@@ -359,12 +371,14 @@ impl Incoming for DocumentDelete {
     }
 }
 
-/// How many documents went.
+/// How many documents were deleted.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Counted {
     pub(crate) deleted: u64,
     pub(crate) commit: Commit,
-    /// With `erase`: a signed note (c2sp.org/signed-note) whose text is JSON; `ringfence audit verify` checks it.
+    /// With `erase`: a signed note (c2sp.org/signed-note) whose text is JSON; `ringfence audit verify` checks it. It
+    /// names the ids of which no copy is left; without `read_all` only those that this request deleted, and only copies
+    /// that the key could read. Absent where it would name none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) certificate: Option<String>,
 }
@@ -375,7 +389,7 @@ impl From<engine::DeleteReply> for Counted {
     }
 }
 
-/// A change without new text. Members merge; null removes.
+/// A change without new text. Attributes merge; null removes a member.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DocumentPatch {

@@ -19,7 +19,7 @@ pub(crate) struct Problem {
     pub(crate) instance: String,
     /// Stands in the audit and in the header `x-request-id`.
     pub(crate) request_id: String,
-    /// `unknown` where a write may have happened.
+    /// `unknown` where a write may have happened; absent otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) outcome: Option<String>,
     /// The same for OpenAI clients.
@@ -29,13 +29,13 @@ pub(crate) struct Problem {
 /// An error as OpenAI clients read it.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Detail {
-    /// For people.
+    /// What is wrong and what to do about it.
     pub(crate) message: String,
-    /// Its class.
+    /// Its class in OpenAI's terms.
     pub(crate) r#type: String,
-    /// The member that is wrong, as the caller wrote it.
+    /// The member, parameter or header that is wrong.
     pub(crate) param: Option<String>,
-    /// From the closed list of the contract.
+    /// One of the codes that the response `problem` lists.
     #[schema(example = "not_found")]
     pub(crate) code: String,
 }

@@ -20,14 +20,14 @@ pub(crate) enum MethodWord {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FusionBody {
-    /// `adaptive`: scores, each arm weighed for this one query. `rrf`: reciprocal ranks. `weighted`: reciprocal ranks,
-    /// weighed. `convex`: scores brought to one scale, weighed. Absent: adaptive.
+    /// `adaptive`: scores, with weights chosen for this query. `rrf`: reciprocal ranks. `weighted`: reciprocal ranks
+    /// with `weights`. `convex`: normalised scores with `weights`. Absent: `adaptive`.
     method: Option<MethodWord>,
-    /// For `weighted` and `convex`. Absent: alike.
+    /// For `weighted` and `convex`. Absent: equal weights.
     weights: Option<WeightsBody>,
 }
 
-/// How much each arm counts, 0 or more; only their ratio matters.
+/// Weight of each ranking, 0 or more; only their ratio matters.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WeightsBody {
@@ -48,11 +48,11 @@ impl FusionBody {
     }
 }
 
-/// Passages that say something new before those that repeat (maximal marginal relevance).
+/// Ranks passages that add something new before those that repeat (maximal marginal relevance).
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DiversityBody {
-    /// 1: relevance only; 0: after the first hit only unlikeness to those before.
+    /// 0 to 1. 1: relevance only. 0: after the first hit, only difference from the hits before.
     lambda: Finite,
 }
 
@@ -63,7 +63,7 @@ impl DiversityBody {
     }
 }
 
-/// How the arms were fused.
+/// How both rankings were fused.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Fused {
     /// `adaptive`, `rrf`, `weighted` or `convex`.
@@ -73,19 +73,19 @@ pub(crate) struct Fused {
     signals: Option<Signals>,
 }
 
-/// How much each arm counted; they sum to 1.
+/// Weight of each ranking; their sum is 1.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct FusedWeights {
     text: f32,
     vector: f32,
 }
 
-/// What an adaptive fusion went by, of each arm's first 100 candidates.
+/// What an adaptive fusion took its weights from: the first 100 candidates of each ranking.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Signals {
     /// Standard deviations by which the best BM25 score stands above the mean candidate's.
     text_outlier: f32,
-    /// The same of the best similarity.
+    /// The same for the best similarity.
     vector_outlier: f32,
     /// How much of the best similarity the mean candidate lacks, 0 to 1.
     vector_contrast: f32,

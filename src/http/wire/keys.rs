@@ -1,4 +1,4 @@
-//! Keys that data is sealed under, on the wire: rotation, inventory, statements.
+//! Encryption keys on the wire: rotation, inventory, statements.
 
 use super::{admin::label, common, operations::Progress};
 use crate::http::call::Incoming;
@@ -7,7 +7,7 @@ use kernel::{Error, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Which key wraps a tenant's own. What is absent is as the configuration says.
+/// Which key of a provider wraps a tenant's keys. Absent members: as the configuration says.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"provider": "bao", "name": "acme"}))]
@@ -24,19 +24,20 @@ impl KeyWanted {
     }
 }
 
-/// The key that wraps a tenant's own, and whether it can be had.
+/// The provider's key that wraps a tenant's keys, and whether it is available.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct KeyHeld {
-    /// Empty once it is destroyed.
+    /// Empty once the key is destroyed.
     provider: String,
     name: String,
-    /// `active`; `unavailable`: its provider refuses it or does not answer, and requests are served until the lease ends;
-    /// `sealed`: nothing is served, and nothing of the tenant is in memory; `shredded`.
+    /// `active`; `unavailable`: the provider refuses it or does not answer, and requests are served until the lease
+    /// ends; `sealed`: nothing is served, and nothing of the tenant is in memory; `shredded`: destroyed.
     state: &'static str,
-    /// `outage`, or how it is refused: `disabled`, `missing`, `forbidden`, `not_authentic`.
+    /// Why it is not active: `outage`, or how the provider refuses it: `disabled`, `missing`, `forbidden`,
+    /// `not_authentic`.
     why: Option<&'static str>,
     since: Option<String>,
-    /// How long requests are served yet, seconds.
+    /// For how many seconds requests are still served.
     serves_for_s: Option<u64>,
 }
 
@@ -59,12 +60,13 @@ impl KeyHeld {
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"mode": "rewrap"}))]
 pub(crate) struct Rotate {
-    /// `rewrap`: keys are wrapped anew, objects stay as they are. `reencrypt`, after a compromise: every object is sealed
-    /// anew under fresh keys.
+    /// `rewrap`: keys are wrapped again under a new epoch, objects stay as they are. `reencrypt`, after a compromise:
+    /// every object is re-encrypted under new keys.
     mode: RotateWord,
-    /// With `reencrypt`: when it should have ended. Whoever is late is told, and goes on. Absent: in 24 hours.
+    /// With `reencrypt`: when it should be finished (RFC 3339). A late one continues, with a warning in the log and
+    /// `key.reencrypt.overdue` in the operators' audit. Absent: in 24 hours.
     deadline: Option<String>,
-    /// Another key for the new epoch.
+    /// Another key for the new epoch; only with `rewrap`.
     key: Option<KeyWanted>,
 }
 
@@ -100,7 +102,7 @@ impl Incoming for Rotate {
 #[schema(example = json!({"mode": "rewrap", "concurrency": 4}))]
 pub(crate) struct RotateAll {
     mode: RotateWord,
-    /// Tenants at once, 1 to 32; 4 if absent.
+    /// Tenants at a time, 1 to 32. Absent: 4.
     concurrency: Option<u32>,
 }
 
@@ -117,7 +119,7 @@ impl Incoming for RotateAll {
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"mode": "rewrap"}))]
 pub(crate) struct RotateServer {
-    /// `reencrypt` seals everything of the control place and the operators' audit anew as well.
+    /// `rewrap`, or `reencrypt`, which also re-encrypts the control journal and the operators' audit.
     mode: RotateWord,
     /// Another key for them.
     key: Option<KeyWanted>,
@@ -136,17 +138,17 @@ impl Incoming for RotateServer {
 pub(crate) struct ServerKeys {
     provider: String,
     key: String,
-    /// When the control place's keys were wrapped.
+    /// When the keys of the control journal were wrapped.
     created_at: String,
-    /// Epochs of the control place's own key; two while everything is sealed anew.
+    /// Epochs of the control journal's key; two while it is re-encrypted.
     control_epochs: Vec<u32>,
-    /// Epochs of the key above the operators' audit; two while a rotation is under way.
+    /// Epochs of the key that wraps the keys of the operators' audit; two while a rotation is in progress.
     audit_epochs: Vec<ServerEpoch>,
     /// Null when no rotation runs.
     rotating: Option<RotatingServer>,
 }
 
-/// One epoch of the key above the operators' audit.
+/// One epoch of the key that wraps the keys of the operators' audit.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ServerEpoch {
     epoch: u32,
@@ -155,7 +157,7 @@ pub(crate) struct ServerEpoch {
     key: String,
 }
 
-/// A rotation of the server's own keys under way.
+/// A rotation of the server's own keys that is in progress.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct RotatingServer {
     mode: &'static str,
@@ -185,13 +187,13 @@ impl From<engine::ServerKeys> for ServerKeys {
     }
 }
 
-/// A rotation of all tenants under way.
+/// A rotation of all tenants' keys that is in progress.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct RotatingAll {
     mode: &'static str,
     begun_at: String,
     concurrency: u32,
-    /// Tenants done, and all of them. What failed is told by the operations.
+    /// Tenants done, and all of them. The operations say which failed.
     progress: Progress,
 }
 
@@ -203,11 +205,11 @@ impl From<engine::Campaign> for RotatingAll {
     }
 }
 
-/// A rotation under way.
+/// A rotation that is in progress.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Rotating {
     pub(crate) operation: String,
-    /// The epoch it leads to.
+    /// The new epoch.
     pub(crate) epoch: u32,
 }
 
@@ -219,7 +221,7 @@ pub(crate) struct Keys {
     /// How keys and objects are sealed.
     algorithms: Algorithms,
     epochs: Vec<Epoch>,
-    /// When the next rotation is begun, if a rule says so.
+    /// When a rule starts the next rotation, if there is one.
     next_rotation: Option<String>,
     /// Null when no rotation runs.
     rotating: Option<Progress>,
@@ -233,10 +235,11 @@ pub(crate) struct Epoch {
     age_days: u64,
     provider: String,
     key: String,
-    /// Keys that it wraps.
+    /// Keys that it wraps now.
     objects: u64,
-    /// Keys that it has wrapped so far, and how many it may.
+    /// Keys that it has wrapped so far.
     wraps: u64,
+    /// Keys that it may wrap.
     wraps_max: u64,
 }
 
@@ -276,7 +279,7 @@ impl From<KeyStatus> for Keys {
     }
 }
 
-/// A signed statement about keys that are gone.
+/// A signed statement about destroyed keys.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Certificate {
     tenant: String,
@@ -299,13 +302,13 @@ impl From<engine::Certificate> for Certificate {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct CertificateList {
     pub(crate) certificates: Vec<Certificate>,
-    /// Always null: all that are remembered are here.
+    /// Always null: the list holds all that the server keeps, the last 1,000.
     pub(crate) next: Option<String>,
 }
 
 /// The public key of this server's statements.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct SigningKey {
-    /// `name+id+key`, as signed notes want it.
+    /// `name+id+key`, the form of signed notes.
     pub(crate) key: String,
 }

@@ -4,16 +4,16 @@ use super::admin::QuotasBody;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// The caller.
+/// The API key of the request.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Whoami {
     tenant: String,
     key_id: String,
     name: String,
     scopes: Vec<&'static str>,
-    /// Whom it reads as.
+    /// The principals as which it reads. Empty: it reads documents without readers only.
     principals: Vec<String>,
-    /// The namespaces it may enter; empty is all of them.
+    /// The namespaces that it may use. Empty: all of them.
     namespaces: Vec<String>,
     expires_at: Option<String>,
     quotas: QuotasBody,
@@ -21,16 +21,20 @@ pub(crate) struct Whoami {
     limits: Limits,
 }
 
-/// What the tenant has and has done, as far as the key may know; over its namespaces, if it has some of its own.
+/// What the tenant stores and has asked for, as far as the key may know. A key that is limited to namespaces gets sums
+/// over those.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Usage {
-    /// Documents that the key sees. Null for a key without `read_all` that may enter more than 16 namespaces.
+    /// Documents that the key sees. Null for a key without `read_all` that may use more than 16 namespaces, or where
+    /// one of them does not open.
     documents: Option<u64>,
-    /// Bytes that count for the quota; null as above.
+    /// Bytes of those documents as the quota counts them: ids, titles, addresses, attributes, readers, findings, text
+    /// and vectors. Null as above.
     bytes: Option<u64>,
-    /// Namespaces that the key may enter.
+    /// Namespaces that the key may use; for a key without `read_all` that may use at most 16, those in which it sees a
+    /// document.
     namespaces: u64,
-    /// Requests of the tenant since it exists; null for a key without `read_all` or with namespaces of its own.
+    /// Requests since the tenant was created. Null for a key without `read_all` or one that is limited to namespaces.
     requests: Option<u64>,
 }
 

@@ -7,7 +7,7 @@ use kernel::{Error, ScreenAction};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// What a namespace is told. Absent members keep their value.
+/// A namespace's settings. Absent members keep their value.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"embedding": {"model": "all-MiniLM-L6-v2"}, "distance": "cosine", "screening": {"injection": "quarantine"}}))]
@@ -20,11 +20,12 @@ pub(crate) struct NamespacePut {
     chunking: Option<ChunkingBody>,
     /// How words are compared; fixed once the namespace holds documents.
     text: Option<TextBody>,
-    /// What findings lead to.
+    /// What is done with findings.
     screening: Option<ScreeningBody>,
-    /// How long documents live.
+    /// How long documents are kept.
     retention: Option<RetentionBody>,
-    /// Whether every document must name its readers.
+    /// Whether every document must name its readers. Where it is on, documents without readers, older ones included,
+    /// are open to keys with `read_all` only.
     require_readers: Option<bool>,
 }
 
@@ -53,7 +54,7 @@ pub(crate) enum DistanceWord {
 pub(crate) struct ChunkingBody {
     /// Longest passage, 16 to 8192.
     max_tokens: u32,
-    /// Repeated from the passage before; at most half of `max_tokens`. Absent: 32, or half if that is less.
+    /// Tokens repeated from the previous passage; at most half of `max_tokens`. Absent: 32, or half if that is less.
     overlap_tokens: Option<u32>,
 }
 
@@ -68,7 +69,7 @@ pub(crate) struct TextBody {
     language: String,
 }
 
-/// What each kind of finding leads to.
+/// What is done with each kind of finding. New namespaces quarantine `injection`, and tag `pii` and `secret`.
 #[derive(Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ScreeningBody {
@@ -77,7 +78,8 @@ pub(crate) struct ScreeningBody {
     secret: Option<ActionWord>,
 }
 
-/// What a finding leads to.
+/// `allow`: nothing, and not recorded. `tag`: recorded with the document. `mask`: replaced in the stored text.
+/// `quarantine`: stored, and in no answer until it is reviewed. `reject`: not stored.
 #[derive(Clone, Copy, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum ActionWord {
@@ -88,19 +90,19 @@ pub(crate) enum ActionWord {
     Reject,
 }
 
-/// The one thing that becomes of a document's text.
+/// The only value of `retention.original`.
 const KEEP: &str = "keep";
 
-/// How long documents live.
+/// How long documents are kept.
 #[derive(Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RetentionBody {
-    /// Days after a document was first stored; no write and no patch of it makes them more. Fewer of them reach what is
-    /// there as well. Null removes the limit for what comes.
+    /// Days from when a document was first stored; no later write or patch extends them. A lower number also applies to
+    /// stored documents. Null: documents written from now on have no such end.
     #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<u32>)]
     days: Option<Option<u32>>,
-    /// `keep`: text stays with its passages as long as the document does.
+    /// `keep` is the only value: the text is kept as long as its document.
     original: Option<String>,
 }
 
@@ -200,13 +202,15 @@ pub(crate) struct Namespace {
     created_at: String,
     /// Documents that the key sees, quarantined ones included.
     documents: u64,
+    /// Their passages.
     passages: u64,
-    /// Of documents, with all that they hold: ids, titles, addresses, attributes, readers, findings, text and vectors.
+    /// Of the documents that the key sees, with all that they hold: ids, titles, addresses, attributes, readers,
+    /// findings, text and vectors. Indexes are not counted.
     bytes: u64,
-    /// Those of them that are held back until they are reviewed.
+    /// Documents among them that wait for a review.
     quarantined: u64,
     commit: Commit,
-    /// Which of the tenant's keys wraps this namespace's.
+    /// Epoch of the tenant key that wraps this namespace's keys.
     key_epoch: u32,
 }
 
@@ -252,7 +256,7 @@ impl From<NamespaceView> for Namespace {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct NamespaceList {
     namespaces: Vec<Namespace>,
-    /// Give it as `after` for more.
+    /// Give it as `after` for the next page. Null: this was the last.
     next: Option<String>,
 }
 

@@ -4,7 +4,7 @@ use engine::{OperationView, Paged};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// A long piece of work.
+/// Work that continues after the reply of the request that started it.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Operation {
     id: String,
@@ -15,12 +15,12 @@ pub(crate) struct Operation {
     progress: Progress,
     created_at: String,
     finished_at: Option<String>,
-    /// When it should have ended.
+    /// When it should be finished.
     deadline: Option<String>,
     #[schema(value_type = Option<Object>)]
     result: Option<serde_json::Value>,
     error: Option<Failure>,
-    /// The code of what it waits for, if it does: a rotation goes on when that has passed.
+    /// Code of the error that it waits to pass, such as `key_unavailable`: a rotation continues after that.
     waits_for: Option<&'static str>,
 }
 
@@ -53,7 +53,7 @@ impl From<OperationView> for Operation {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct OperationList {
     operations: Vec<Operation>,
-    /// Give it as `after` for more.
+    /// Give it as `after` for the next page. Null: this was the last.
     next: Option<String>,
 }
 
@@ -63,7 +63,7 @@ impl From<Paged<OperationView>> for OperationList {
     }
 }
 
-/// How far it is.
+/// How much is done.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Progress {
     pub(super) done: u64,

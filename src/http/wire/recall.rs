@@ -14,12 +14,14 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
-/// What to measure with: `samples`, `queries` or `vectors`; absent: 100 samples.
+/// What to measure with: one of `samples`, `queries` and `vectors`; without any, 100 samples. All queries together may
+/// scan 100 million passages.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"samples": 100, "top_k": 10}))]
 pub(crate) struct Recall {
-    /// Stored vectors of eligible passages to search for, 1 to 1,000, evenly spread. Each is its own nearest.
+    /// Number of stored vectors to search for, 1 to 1,000, spread evenly over the eligible passages. The nearest of
+    /// each is itself.
     samples: Option<usize>,
     /// Questions for the namespace's model, at most 1,000.
     #[schema(value_type = Option<Vec<String>>)]
@@ -27,7 +29,7 @@ pub(crate) struct Recall {
     /// Vectors, at most 1,000.
     #[schema(value_type = Option<Vec<Vec<common::Finite>>>)]
     vectors: Option<List<Vector, MOST>>,
-    /// Nearest passages that count, 1 to 1,000. Absent: 10.
+    /// How many nearest passages count, 1 to 1,000. Absent: 10.
     top_k: Option<usize>,
     #[schema(value_type = Option<Object>)]
     filter: Option<Tree>,
@@ -74,26 +76,26 @@ impl Incoming for Recall {
     }
 }
 
-/// How near the serving path comes to the exact answer.
+/// How many of the exact nearest passages searches find.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct RecallReply {
-    /// Mean share of the exact nearest that was found, 0 to 1; 1 when there was nothing to ask.
+    /// Mean share of the exact nearest passages that were found, 0 to 1; 1 if there was nothing to search for.
     recall: f64,
-    /// Of the worst query.
+    /// The same share for the worst query.
     lowest: f64,
-    /// Queries that were asked: fewer than wanted where fewer passages are eligible.
+    /// Queries that were made; fewer than asked for where fewer passages are eligible.
     queries: usize,
     top_k: usize,
     /// Passages of the namespace that the key sees.
     rows: u64,
-    /// Those that might answer.
+    /// Passages among them that were eligible.
     eligible_rows: u64,
-    /// How often a segment was searched in each way: `scan`, `walk`, `walk_then_scan`.
+    /// How often a segment was searched by each method: `scan`, `walk`, `walk_then_scan`.
     ways: BTreeMap<&'static str, usize>,
-    /// Passages compared for each that an exact scan compares. Absent for a key without `read_all`.
+    /// Passages compared, as a share of those that an exact scan compares. Absent for a key without `read_all`.
     #[serde(skip_serializing_if = "Option::is_none")]
     compared_share: Option<f64>,
-    /// The plan of the last query.
+    /// How the last query was carried out.
     segments: Vec<SegmentSearch>,
     commit: Commit,
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use std::fmt;
 use utoipa::ToSchema;
 
-/// Whether a model judges the best candidates again: `true` and `{}` leave the rest to the server.
+/// Whether a model reranks the best candidates: `true` and `{}` use the server's defaults.
 #[derive(ToSchema)]
 #[serde(untagged)]
 pub(crate) enum RerankBody {
@@ -13,7 +13,7 @@ pub(crate) enum RerankBody {
     Asked(RerankAsk),
 }
 
-/// By hand: serde's own way for an untagged enum keeps whatever is sent before it looks at it.
+/// By hand: serde's derived code for an untagged enum buffers everything that is sent before it looks at it.
 impl<'de> Deserialize<'de> for RerankBody {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Either;
@@ -36,11 +36,11 @@ impl<'de> Deserialize<'de> for RerankBody {
     }
 }
 
-/// How the best candidates are judged again.
+/// How the best candidates are reranked.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RerankAsk {
-    /// A cross-encoder, or a model whose tokens can be compared. Absent: the server's `models.reranker`.
+    /// A cross-encoder, or a model with token vectors (late interaction). Absent: the server's `models.reranker`.
     model: Option<String>,
     /// How many of the best candidates it reads: `top_k` to 200. Absent: 50, or `top_k` where that is more.
     depth: Option<usize>,

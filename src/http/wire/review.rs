@@ -11,16 +11,17 @@ use serde::{
 use std::fmt;
 use utoipa::ToSchema;
 
-/// A reviewer's word on quarantined documents. It binds to the content that the reviewer saw.
+/// A reviewer's decision on quarantined documents. It holds for the content that the reviewer saw.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"documents": [{"id": "handbook/leave.md", "commit": 12}], "decision": "release"}))]
 pub(crate) struct Review {
+    /// 1 to 10,000.
     #[serde(alias = "ids")]
     #[schema(value_type = Vec<ReviewedDocument>)]
     documents: List<ReviewedForm, { limits::IDS_PER_REQUEST_MAX }>,
     decision: DecisionWord,
-    /// Why. Its pseudonym stands in the audit.
+    /// The reason, at most 4,096 bytes. The audit holds a pseudonym of it, not its text.
     note: Option<String>,
 }
 
@@ -29,11 +30,13 @@ pub(crate) struct Review {
 #[serde(deny_unknown_fields)]
 pub(crate) struct ReviewedDocument {
     id: String,
+    /// The document's `commit`. Exactly one of `commit` and `content_hash` must be given.
     commit: Option<u64>,
+    /// The document's `content_hash`.
     content_hash: Option<String>,
 }
 
-/// As it is read: a bare id, the form of old, is told what it lacks.
+/// An entry as it is read: a bare id, the earlier form, gets an error that says what is missing.
 struct ReviewedForm(ReviewedDocument);
 
 impl<'de> Deserialize<'de> for ReviewedForm {
@@ -80,7 +83,7 @@ impl ReviewedDocument {
     }
 }
 
-/// What to do.
+/// `release`: the document can be found from now on. `reject`: it is deleted.
 #[derive(Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum DecisionWord {
@@ -110,18 +113,18 @@ impl Incoming for Review {
     }
 }
 
-/// What became of each.
+/// What became of each document, in the order of the request.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ReviewResults {
     results: Vec<ReviewResult>,
     commit: Commit,
 }
 
-/// What became of one.
+/// What became of one document.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ReviewResult {
     id: String,
-    /// `released`, `rejected`, `not_quarantined`, `not_found`, or `conflict`: it is no longer what was reviewed.
+    /// `released`, `rejected`, `not_quarantined`, `not_found`, or `conflict`: it has changed since it was reviewed.
     status: &'static str,
 }
 

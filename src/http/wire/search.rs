@@ -15,14 +15,14 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
-/// On whose behalf (scope `act_as`).
+/// On whose behalf the request reads, instead of the key's own principals (scope `act_as`).
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ActingAs {
     /// Such as `user:alice`.
     #[schema(value_type = Vec<String>)]
     principals: PrincipalList,
-    /// For policies; this server has none that read them, so anything in it is refused.
+    /// Reserved for policies. This server has none, so anything but an empty object is refused.
     #[schema(value_type = Option<BTreeMap<String, Object>>)]
     attributes: Option<Unread>,
 }
@@ -66,7 +66,7 @@ impl From<PhrasesWord> for Phrases {
     }
 }
 
-/// Least scores of the arms; a hit must have each that is asked for.
+/// Least scores of a hit; it must reach each that is given. They apply to the scores in `scores`.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct MinScoresBody {
@@ -81,17 +81,22 @@ macro_rules! searching {
         #[serde(deny_unknown_fields)]
         $(#[$doc])*
         pub(crate) struct $name {
-            /// The question. Passages that hold its words in double quotes, one after the other, come first (not in mode
-            /// `vector`); with a plus before the quotes (`+"sick leave"`) no other passage answers. A word with a star at
-            /// its end (`comput*`) stands for all that begin so. Nothing in a question is an error.
+            /// The question, 1 to 32,768 bytes. Passages that hold its words in double quotes, one after the other,
+            /// come first (not in mode `vector`); with a plus before the quotes (`+"sick leave"`) no other passage is
+            /// returned. A word with a star at its end (`comput*`) stands for all words that begin so. No syntax in a
+            /// question is an error.
             query: Option<String>,
-            /// Or its vector.
+            /// The question's vector; with `query` or instead of it.
             #[schema(value_type = Option<Vec<common::Finite>>)]
             vector: Option<Vector>,
-            /// Hits wanted, 1 to 1,000. Absent: 10.
+            /// Hits wanted, 1 to 1,000. Absent: 10. A reply ends before the hit that would make it longer than 16 MiB.
             top_k: Option<usize>,
-            /// Absent: what serves; the reply says which.
+            /// Absent: `hybrid` where a model or a vector allows it, else the one that serves; the reply says which. A
+            /// mode that is given is never replaced by another.
             mode: Option<ModeWord>,
+            /// Only passages of documents that match: `{"type", "key", "value"}` with
+            /// `eq ne gt gte lt lte in nin contains prefix exists match`, or `{"type", "filters"}` with `and or not`.
+            /// Applied before ranking.
             #[schema(value_type = Option<Object>)]
             filter: Option<Tree>,
             r#as: Option<ActingAs>,
@@ -99,20 +104,21 @@ macro_rules! searching {
             #[schema(value_type = Option<Vec<String>>)]
             include: Option<WordList>,
             min_scores: Option<MinScoresBody>,
-            /// At most so many passages of one document.
+            /// At most this number of passages of one document.
             max_per_document: Option<usize>,
-            /// At most so many passages of all documents with the same `uri`; those without one count each by itself.
+            /// At most this number of passages of all documents with the same `uri`; documents without one count each
+            /// by itself.
             max_per_source: Option<usize>,
             fusion: Option<FusionBody>,
             diversity: Option<DiversityBody>,
             /// What words in double quotes mean: `prefer` (the default) puts passages that hold them first, those with
-            /// more of the phrases before those with fewer; `require` lets no other passage answer, in any mode.
+            /// more of the phrases before those with fewer; `require` returns no other passage, in any mode.
             /// `warnings` tell of a phrase that no passage holds.
             phrases: Option<PhrasesWord>,
             /// A model reads the best candidates beside the question and puts them in its own order; `score` is then its
             /// score. Needs `query`. 503 `model_unavailable` where no such model serves.
             rerank: Option<RerankBody>,
-            /// Wait until this commit can be searched.
+            /// Wait, for at most 5 s, until this commit can be searched; then 503 `overloaded`.
             min_commit: Option<u64>,
             /// How much more a word of the title counts than one of the passage, 0 to 10. Absent: 3.
             title_weight: Option<Finite>,
@@ -153,9 +159,9 @@ searching!(
     /// A search and a budget.
     #[schema(example = json!({"query": "how many days of leave", "max_tokens": 2000}))]
     Context {
-        /// Tokens of the whole context, fences included.
+        /// Most tokens of the whole context, markers included: 1 to 200,000.
         max_tokens: usize,
-        /// How passages are set apart from instructions. Absent: delimited.
+        /// How passages are set apart from instructions. Absent: `delimited`.
         rendering: Option<RenderingWord>,
     }
 );
@@ -275,8 +281,9 @@ pub(crate) struct SearchReply {
     hits: Vec<Hit>,
     /// How it was ranked: `hybrid`, `vector` or `text`.
     mode: &'static str,
-    /// Part of the eligible passages went unsearched; `warnings` says why.
+    /// The reply lacks hits that were found, because it would be longer than 16 MiB; `warnings` says so.
     incomplete: bool,
+    /// A phrase that no passage holds, a key of the filter that no document has, a limit that was reached.
     warnings: Vec<String>,
     commit: Commit,
     /// Milliseconds of each step.
@@ -285,13 +292,14 @@ pub(crate) struct SearchReply {
     explain: Option<Explain>,
 }
 
-/// A passage that answers.
+/// A passage that was found.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Hit {
     document_id: String,
     /// Its number in the document, from 0.
     passage: u32,
-    /// Fused, or the reranker's, and raised where the passage holds quoted phrases; orders this reply only.
+    /// Fused, or the reranker's, and raised where the passage holds quoted phrases. It orders this reply only and does
+    /// not compare with other replies.
     score: f32,
     scores: Scores,
     title: Option<String>,
@@ -303,20 +311,22 @@ pub(crate) struct Hit {
     attributes: Option<common::Shown>,
     #[serde(skip_serializing_if = "Option::is_none")]
     vector: Option<Vec<f32>>,
-    /// Unicode code points of the document's text: first, and one past the last.
+    /// Where the passage stands in the document's text: first code point, and one past the last.
     span: [u32; 2],
-    /// Unicode code points of this passage's text: words that were asked for, in their order, at most 256. In the modes
+    /// Where words of the question stand in this passage's text, in code points: at most 256, in order. In the modes
     /// `text` and `hybrid`.
     #[serde(skip_serializing_if = "Option::is_none")]
     highlights: Option<Vec<[u32; 2]>>,
     findings: Vec<Finding>,
 }
 
-/// The arms' own scores.
+/// The scores that each ranking gave; `min_scores` applies to these.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Scores {
+    /// Similarity of the vectors.
     #[serde(skip_serializing_if = "Option::is_none")]
     vector: Option<f32>,
+    /// BM25, with statistics over the passages that the key sees in this namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<f32>,
     /// The reranker's: a cross-encoder's from 0 to 1, late interaction's from -1 to 1.
@@ -327,18 +337,18 @@ pub(crate) struct Scores {
 /// How the search was carried out.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Explain {
-    /// Passages of the namespace.
+    /// Passages of the namespace that the key sees.
     rows: u64,
-    /// Passages that passed readers, status, expiry and filter before any ranking.
+    /// Passages that passed readers, status, expiry, filter and required phrases before any ranking.
     eligible_rows: u64,
     text_candidates: usize,
     vector_candidates: usize,
-    /// How the vector arm searched each segment in which a passage was eligible; for a key without `read_all`, which is
-    /// not told how the namespace is cut, all of them as one.
+    /// How vectors were searched in each segment that has an eligible passage. For a key without `read_all`, which is
+    /// not told how the namespace is divided: one sum over all segments.
     segments: Vec<SegmentSearch>,
     /// Constant of the reciprocal rank fusion.
     rrf_k: f32,
-    /// How the arms were fused; absent when one was asked.
+    /// How both rankings were fused; absent in the modes `text` and `vector`.
     #[serde(skip_serializing_if = "Option::is_none")]
     fusion: Option<Fused>,
     /// How the candidates were reranked; absent when they were not.
@@ -346,24 +356,24 @@ pub(crate) struct Explain {
     rerank: Option<RerankExplain>,
 }
 
-/// How the vector arm searched one segment.
+/// How vectors were searched in one segment.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct SegmentSearch {
     /// Its passages.
     rows: u64,
-    /// Those that might answer.
+    /// Passages among them that were eligible.
     eligible_rows: u64,
-    /// `scan` (every eligible passage compared), `walk` (of the HNSW graph), or `walk_then_scan` (the walk met too few
-    /// that were eligible).
+    /// `scan`: every eligible passage was compared. `walk`: the HNSW graph was searched. `walk_then_scan`: the graph
+    /// search met too few eligible passages.
     way: &'static str,
-    /// Passages that a walk kept in view.
+    /// Candidates that a graph search kept (`ef`).
     #[serde(skip_serializing_if = "Option::is_none")]
     breadth: Option<usize>,
     /// Passages compared by their int8 codes. Absent for a key without `read_all`.
     #[serde(skip_serializing_if = "Option::is_none")]
     compared: Option<u64>,
-    /// Passages scored in 16 bits: the best of those, or all where so few were eligible that none was compared.
-    /// Absent for a key without `read_all`.
+    /// Passages scored in 16 bits: the best of those, or all eligible ones where they were few. Absent for a key
+    /// without `read_all`.
     #[serde(skip_serializing_if = "Option::is_none")]
     rescored: Option<u64>,
 }
@@ -425,15 +435,15 @@ impl From<engine::Hit> for Hit {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ContextReply {
     context: String,
-    /// What fences it; fresh for every reply, empty for plain.
+    /// The marker that sets passages apart; random in every reply, empty for `plain`.
     marker: String,
-    /// For the caller's system prompt: what the marker means.
+    /// Text for the caller's system prompt that explains the marker.
     preamble: String,
     /// In the order of the context.
     sources: Vec<Source>,
-    /// Of the whole context.
+    /// Tokens of the whole context.
     tokens: usize,
-    /// Whose tokens.
+    /// The tokenizer that counted them.
     tokenizer: String,
     left_out: Vec<LeftOut>,
     commit: Commit,
@@ -456,7 +466,7 @@ pub(crate) struct Source {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct LeftOut {
     document_id: String,
-    /// `budget`: it did not fit into `max_tokens`. `reply_size`: nor into the 16 MiB of a reply.
+    /// `budget`: it did not fit into `max_tokens`. `reply_size`: it did not fit into the 16 MiB of a reply.
     why: &'static str,
 }
 

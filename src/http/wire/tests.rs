@@ -35,6 +35,18 @@ fn a_whole_upsert_is_taken() {
 }
 
 #[test]
+fn an_api_key_may_name_as_many_namespaces_as_its_limit_says() {
+    let body = |count: usize| {
+        let names: Vec<String> = (0..count).map(|n| format!(r#""ns-{n}""#)).collect();
+        format!(r#"{{"name":"k","namespaces":[{}]}}"#, names.join(","))
+    };
+    let most = kernel::limits::NAMESPACES_PER_KEY_MAX;
+    assert_eq!(read::<admin::ApiKeyNew>(&body(most)).expect("fits").namespaces.len(), most);
+    assert_eq!(refused::<admin::ApiKeyNew>(&body(most + 1)), "invalid_request namespaces");
+    assert_eq!(refused::<admin::ApiKeyNew>(&body(0)), "invalid_request namespaces");
+}
+
+#[test]
 fn a_malformed_upsert_names_the_member() {
     for (document, expected) in [
         (r#"{"text":"t","vektor":[1]}"#, "unknown_field documents[0].vektor"),

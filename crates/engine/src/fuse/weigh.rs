@@ -20,8 +20,8 @@ pub(crate) struct Words {
 
 impl Words {
     /// `held` says of each term how many eligible passages hold it, `places` of each word its place among the terms.
-    /// Rarity is that of BM25; a word that no eligible passage holds counts for nothing, so that nobody learns of words
-    /// in passages that he may not see. Without `tokens` no word counts as unfamiliar.
+    /// Rarity is that of BM25; a word that no eligible passage holds counts for nothing, so that no reply tells of
+    /// words in passages that he may not see. Without `tokens` no word counts as unfamiliar.
     pub(crate) fn of(
         query: &str,
         (stats, held): (&TextStats, &[u64]),

@@ -21,17 +21,17 @@ use std::{
     time::Duration,
 };
 
-/// What waits for a job.
+/// The kind of request that waits for a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Urgency {
-    /// Somebody who asked.
+    /// A request that waits for an answer.
     Answer,
-    /// Somebody who stores.
+    /// A write.
     Write,
 }
 
 pub(crate) type Job = Box<dyn FnOnce() + Send>;
-/// A tenant's life; `None` is the server itself.
+/// An incarnation of a tenant; `None` is the server itself.
 pub(crate) type Owner = Option<Incarnation>;
 
 /// See the module. The threads end when it is dropped; jobs that have not begun are dropped unrun.
@@ -42,40 +42,40 @@ struct Shared {
     come: Condvar,
     clock: Arc<dyn Clock>,
     cores: usize,
-    /// Threads that compute at once.
+    /// Threads that compute at the same time.
     slots: usize,
     waiting_max: usize,
     turns: bool,
 }
 
-/// How many jobs run and wait.
+/// Limits on jobs that run and wait.
 pub(crate) struct LanesConfig {
     pub(crate) cores: usize,
     pub(crate) waiting_max: usize,
     pub(crate) clock: Arc<dyn Clock>,
-    /// `false` puts all in one row, first come first served: what a benchmark compares with.
+    /// `false` serves all jobs in the order of their arrival: the control of a benchmark.
     pub(crate) turns: bool,
 }
 
 #[derive(Default)]
 struct State {
     lanes: HashMap<Owner, Lane>,
-    /// Who has jobs that wait; whoever stands first is served next.
+    /// Tenants with waiting jobs, in the order in which they are served.
     turns: VecDeque<Owner>,
     waiting: usize,
-    /// All there are.
+    /// All threads.
     threads: usize,
-    /// Those that have a job and compute.
+    /// Threads that compute.
     computing: usize,
-    /// Those that wait inside a job, for a network or for their turn after it.
+    /// Threads that wait inside a job, for a network or for their turn after it.
     away: usize,
     latest: Seen,
-    /// The latest of somebody else than that.
+    /// The latest job of any other tenant.
     before: Seen,
     closed: bool,
 }
 
-/// Who came, and when.
+/// A tenant and the time of its last job.
 #[derive(Clone, Copy, Default)]
 struct Seen {
     owner: Owner,
@@ -89,13 +89,13 @@ struct Lane {
     running: usize,
     /// Jobs that wait for a network.
     blocked: usize,
-    /// Jobs that have waited and want to go on: they come first.
+    /// Jobs that have waited and are ready to continue: they come first.
     resumed: VecDeque<Arc<Ticket>>,
     /// Answers since the last write.
     answered: usize,
 }
 
-/// What a job waits with for its turn.
+/// Signals a waiting job that its turn has come.
 #[derive(Default)]
 struct Ticket {
     granted: AtomicBool,
@@ -143,7 +143,7 @@ impl Lanes {
         Ok(())
     }
 
-    /// Takes a job that whoever hands it over has bounded already.
+    /// Takes a job whose number the caller has bounded already.
     pub(crate) fn push_bounded(&self, owner: Owner, urgency: Urgency, job: Job) {
         let owner = self.0.row_of(owner);
         let mut state = self.0.lock();
@@ -153,13 +153,13 @@ impl Lanes {
         self.0.come.notify_one();
     }
 
-    /// Somebody is at work who needs no thread of ours.
+    /// Notes a tenant that is at work without a thread of this pool.
     pub(crate) fn saw(&self, owner: Owner) {
         let now = self.0.clock.monotonic();
         self.0.lock().saw(self.0.row_of(owner), now);
     }
 
-    /// Whether anybody was seen since then.
+    /// Whether any tenant was active since then.
     pub(crate) fn saw_since(&self, at: Duration) -> bool {
         self.0.lock().latest.at.is_some_and(|seen| seen >= at)
     }
@@ -187,7 +187,7 @@ impl Drop for Lanes {
             std::mem::take(&mut state.lanes)
         };
         self.0.come.notify_all();
-        // Who waits inside a job goes on without a turn, to its end.
+        // A job that waits inside continues without a turn, to its end.
         unrun.values().flat_map(|lane| &lane.resumed).for_each(|ticket| ticket.come.notify_all());
         drop(unrun);
     }
@@ -219,14 +219,15 @@ impl Shared {
                     state.threads -= 1;
                     return;
                 }
-                // Under the lock, so that whoever asks and then wakes everybody finds nobody on the way to sleep.
+                // Under the lock, so that a caller which checks and then wakes all threads misses none that goes to
+                // sleep.
                 kernel::wipe_stack_if_asked();
                 state = self.come.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
             };
             drop(state);
             worker.owner.set(Some(owner));
-            // A panic ends this job only: who waits for it is told by what it drops.
+            // A panic ends this job only: its caller learns of it because the channel is dropped.
             let _ = catch_unwind(AssertUnwindSafe(job));
             worker.owner.set(None);
             state = self.lock();
@@ -249,12 +250,12 @@ impl Shared {
     }
 }
 
-/// A thread, as what waits inside its job sees it.
+/// A thread, as seen from a wait inside its job.
 struct Worker {
     shared: Arc<Shared>,
-    /// Whose job it has.
+    /// The tenant whose job it runs.
     owner: Cell<Option<Owner>>,
-    /// Whether it computes on, for others too, while it waits: so many wait that no thread is to be had.
+    /// Whether it keeps its slot while it waits, because too many jobs wait to start another thread.
     keeps: Cell<bool>,
 }
 
@@ -266,7 +267,7 @@ impl HandBack for Worker {
         if state.closed || state.away >= limits::BLOCKED_JOBS_MAX {
             return;
         }
-        // Somebody has to compute instead.
+        // Another thread has to compute instead.
         if state.threads - (state.away + 1) < self.shared.slots && self.shared.spawn(&mut state).is_err() {
             return;
         }
@@ -340,14 +341,14 @@ impl State {
         self.latest = Seen { owner, at: Some(now) };
     }
 
-    /// Whether somebody else came a moment ago.
+    /// Whether another tenant was active a moment ago.
     fn is_in_company(&self, owner: Owner, now: Duration) -> bool {
         let other = if self.latest.owner == owner { self.before } else { self.latest };
         other.at.is_some_and(|at| now.saturating_sub(at) < COMPANY)
     }
 
-    /// The next job of the first owner who has fewer running than may. That owner goes to the end of the row. Jobs that
-    /// have waited inside go on first, on their own threads.
+    /// The next job of the first tenant that has fewer running than allowed; that tenant goes to the end of the queue. Jobs
+    /// that have waited inside continue first, on their own threads.
     fn next(&mut self, slots: usize, each_max: impl Fn(&State, Owner) -> usize) -> Option<(Owner, Job)> {
         while self.computing < slots {
             let may = |owner: &Owner| {
@@ -374,7 +375,7 @@ impl State {
         None
     }
 
-    /// The thread that calls this looks for another job right away: nobody has to be woken.
+    /// The calling thread looks for another job at once, so no other thread has to be woken.
     fn done(&mut self, owner: Owner) {
         self.computing = self.computing.saturating_sub(1);
         let Some(lane) = self.lanes.get_mut(&owner) else { return };
@@ -386,7 +387,8 @@ impl State {
 }
 
 impl Lane {
-    /// Answers first, but a write that waits comes behind some of them: else who searches without end never stores.
+    /// Answers come first, but a waiting write comes after some of them; otherwise a tenant that always searches would
+    /// never store.
     fn pop(&mut self) -> Option<Job> {
         let write = self.answers.is_empty() || (self.answered >= ANSWERS_BEFORE_A_WRITE && !self.writes.is_empty());
         self.answered = if write { 0 } else { self.answered + 1 };
@@ -402,15 +404,15 @@ impl Lane {
         self.waiting() > 0 || !self.resumed.is_empty()
     }
 
-    /// Whether so few of its jobs wait for a network that one more may.
+    /// Whether one more of its jobs may wait for a network.
     fn may_begin(&self) -> bool {
         !self.resumed.is_empty() || self.blocked < limits::BLOCKED_JOBS_PER_TENANT_MAX
     }
 }
 
-/// Answers of a tenant that go before a write of it that waits.
+/// Answers of a tenant that go before its waiting write.
 const ANSWERS_BEFORE_A_WRITE: usize = 4;
-/// How long after somebody's last job a core is kept for the next one.
+/// How long after a tenant's last job a core is kept for its next one.
 const COMPANY: Duration = Duration::from_secs(1);
 /// When a refused caller may come back.
 const RETRY: Duration = Duration::from_secs(1);

@@ -1,5 +1,5 @@
-//! Formats that this server has no parser for, told by their first bytes whatever a name or a type says: some of them are
-//! ASCII, and would be indexed as their own source.
+//! Formats that this server has no parser for, recognised by their first bytes regardless of name or media type: some of
+//! them are ASCII, and would be indexed as source text.
 
 /// How far into a file a PDF's first line may stand, bytes (Adobe's readers accept that).
 const PDF_START_MAX: usize = 1_024;
@@ -47,7 +47,7 @@ fn by_bytes(bytes: &[u8]) -> Option<&'static str> {
     if let Some((_, name)) = ASCII.iter().find(|(magic, _)| text.starts_with(magic)) {
         return Some(name);
     }
-    // After other bytes only what also ends as one: a text may speak of PDF files.
+    // After other bytes it must also end like one, because a text may mention PDF files.
     let head = &bytes[..bytes.len().min(PDF_START_MAX)];
     let tail = &bytes[bytes.len().saturating_sub(PDF_START_MAX)..];
     let holds = |part: &[u8], mark: &[u8]| part.windows(mark.len()).any(|w| w == mark);

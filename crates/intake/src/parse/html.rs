@@ -1,6 +1,6 @@
 //! HTML to visible text: a streaming tokenizer feeds a page ([`page`]).
 //!
-//! Promises that every piece of text lands in one of the two streams, in time and memory linear in the source. What a
+//! Promises that every piece of text goes into one of two streams, visible and hidden, in time and memory linear in the source. What a
 //! browser's style sheets would hide beyond simple class and id rules counts as visible, and is screened as such.
 
 mod entities;

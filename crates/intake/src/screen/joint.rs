@@ -1,18 +1,18 @@
-//! The title and the start of each passage, screened as one text: that is how a prompt shows them, and an order may be
-//! split between the two.
+//! Screens the title and the start of each passage as one text, because a prompt shows them together and an instruction
+//! may be split between the two.
 
 use super::{Report, Rule, Screened, Stream, mask, merge_finding};
 use crate::parse::shorten;
 use kernel::{ScreenAction, Untrusted};
 use std::collections::BTreeMap;
 
-/// How much of the title's end and of a passage's start is looked at together, bytes: longer than what any rule spans.
+/// Bytes of the title's end and of a passage's start that are screened together: more than any rule spans.
 const PART_BYTES: usize = 512;
 
 type Counts = BTreeMap<&'static str, (&'static Rule, u32)>;
 
-/// Screens the joints of a document that was cut into passages, and adds what only a joint shows to its findings. Says
-/// whether it masked the title: then the passages are to be cut again.
+/// Screens the joints of a document that was chunked, and adds to its findings what only a joint shows. Says whether it
+/// masked the title: then the text must be chunked again.
 pub(crate) fn screen_joints(screened: &mut Screened) -> bool {
     let title = screened.fields.title.expose().to_owned();
     let from = title.ceil_char_boundary(title.len().saturating_sub(PART_BYTES));
@@ -45,7 +45,7 @@ pub(crate) fn screen_joints(screened: &mut Screened) -> bool {
             }
             new.entry(name).or_insert((rule, 0)).1 += more;
             if Report::new(policy).action(rule) == ScreenAction::Mask {
-                // What has no place of its own takes the whole title with it.
+                // A finding without a span masks the whole title.
                 let across = edits.iter().find(|edit| edit.start() < tail.len() && edit.end() > tail.len());
                 let at = across.map_or(0, |edit| from + edit.start());
                 masked = Some(masked.map_or((at, rule.mask), |(known, mask)| (known.min(at), mask)));

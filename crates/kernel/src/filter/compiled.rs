@@ -1,9 +1,9 @@
-//! [`CompiledFilter`]: a filter made ready once for a request, so that a document costs about the bytes of its values
-//! and not their product with what the filter asks for.
+//! [`CompiledFilter`]: a filter that is compiled once for a request, so that evaluating a document costs about the
+//! bytes of its values, not their product with the values of the filter.
 //!
-//! Leaves on one field share what is done with its values: each value is hashed once for all `in`, cut into words once
-//! for all `match`, walked once for all substrings and prefixes, read once as a time. Promises: accepts what
-//! [`Filter::matches`] accepts (a property test compares), and looks at the interrupt of the request as it goes.
+//! Leaves on one field share their work on its values: each value is hashed once for all `in`, split into words once
+//! for all `match`, scanned once for all substrings and prefixes, parsed once as a time. Promises: accepts exactly what
+//! [`Filter::matches`] accepts (a property test compares), and checks the request's interrupt while it runs.
 
 mod substrings;
 mod words;
@@ -20,7 +20,7 @@ pub struct CompiledFilter {
     columns: Vec<Column>,
 }
 
-/// How the answers of leaves are put together.
+/// How the results of leaves are combined.
 pub enum Node {
     /// Every one of these.
     And(Vec<Node>),
@@ -28,7 +28,7 @@ pub enum Node {
     Or(Vec<Node>),
     /// Not this.
     Not(Box<Node>),
-    /// What this leaf of this column says.
+    /// The result of this leaf of this column.
     Leaf {
         /// Index in [`CompiledFilter::columns`].
         column: usize,
@@ -41,11 +41,11 @@ pub enum Node {
 pub struct Column {
     field: Field,
     leaves: Vec<Leaf>,
-    /// Values that `in` asks for, with the leaves that do.
+    /// Values of all `in`, with the leaves that ask for them.
     equal: HashMap<Key, Bits>,
-    /// Values that `contains` asks for as members of a list.
+    /// Values of all `contains`, as members of a list.
     members: HashMap<Key, Bits>,
-    /// Strings that `contains` asks for inside of a single one.
+    /// Strings of all `contains`, as substrings of a single string.
     substrings: Substrings,
     prefixes: Substrings,
     words: Words,
@@ -53,7 +53,7 @@ pub struct Column {
     has_instants: bool,
 }
 
-/// One comparison. What is not said here stands in the tables of its column.
+/// One comparison. Its values are in the tables of its column.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Leaf {
     /// Present.
@@ -72,7 +72,7 @@ pub enum Leaf {
     Match,
 }
 
-/// A value as it is looked up; equal where values are.
+/// A value as a key of a table; keys are equal if and only if values are.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Key {
     Str(Box<str>),
@@ -81,7 +81,7 @@ enum Key {
     Time(Instant),
 }
 
-/// Some of a column's leaves: 64 of them a mask, with the number of the mask.
+/// A set of a column's leaves: masks of 64 leaves each, with the number of the mask.
 type Bits = Vec<(u32, u64)>;
 
 /// What makes two leaves one. Borrowed from the filter: its values may be megabytes.
@@ -89,7 +89,7 @@ type Bits = Vec<(u32, u64)>;
 struct Identity<'f>(&'f Field, u8, Vec<Wanted<'f>>);
 
 impl Filter {
-    /// Makes it ready for many documents. Costs about its bytes.
+    /// Compiles the filter. Costs about its bytes.
     pub fn compile(&self) -> CompiledFilter {
         let mut compiler = Compiler::default();
         let root = compiler.node(self);
@@ -99,7 +99,7 @@ impl Filter {
 }
 
 impl CompiledFilter {
-    /// How its leaves are put together.
+    /// How its leaves are combined.
     pub fn root(&self) -> &Node {
         &self.root
     }
@@ -109,13 +109,13 @@ impl CompiledFilter {
         &self.columns
     }
 
-    /// Asks documents one by one.
+    /// A matcher that evaluates documents one by one.
     pub fn matcher(&self) -> Matcher<'_> {
         Matcher { filter: self, scratch: self.columns.iter().map(|column| column.scratch()).collect() }
     }
 }
 
-/// What is gathered while a filter is compiled.
+/// State while a filter is compiled.
 #[derive(Default)]
 struct Compiler<'f> {
     columns: Vec<Draft<'f>>,
@@ -263,7 +263,7 @@ impl<'f> Draft<'f> {
     }
 }
 
-/// Adds a leaf, of a higher number than those that are there or the highest of them.
+/// Adds a leaf to a set. Leaves are added in ascending order.
 fn set(bits: &mut Bits, leaf: usize) {
     let (block, mask) = ((leaf / 64) as u32, 1 << (leaf % 64));
     match bits.last_mut() {
@@ -279,7 +279,7 @@ fn numbers(bits: &[(u32, u64)]) -> impl Iterator<Item = usize> + '_ {
     })
 }
 
-/// What leaves of one column have found.
+/// Results of the leaves of one column.
 #[derive(Clone, Default)]
 struct Met(Vec<u64>);
 
@@ -315,17 +315,17 @@ impl Met {
     }
 }
 
-/// What is used again from value to value.
+/// Buffers that are reused from value to value.
 #[derive(Default)]
 struct Scratch {
     met: Met,
     words: Found,
     inside: Seen,
-    /// Whether `met` is of the document at hand.
+    /// Whether `met` belongs to the present document.
     fresh: bool,
 }
 
-/// A value as a column looks at it.
+/// A value as a column evaluates it.
 #[derive(Clone, Copy)]
 enum Val<'a> {
     Str(&'a str),
@@ -343,7 +343,7 @@ impl<'a> From<&'a Scalar> for Val<'a> {
     }
 }
 
-/// The least and the greatest of several: any of them lies on one side of a bound if one of these does.
+/// Least and greatest of several values: if any value lies on one side of a bound, one of these does.
 struct Extremes<T>(Option<(T, T)>);
 
 impl<T: Copy + PartialOrd> Extremes<T> {
@@ -363,7 +363,7 @@ impl<T: Copy + PartialOrd> Extremes<T> {
 }
 
 impl Column {
-    /// Which field.
+    /// The field.
     pub fn field(&self) -> &Field {
         &self.field
     }
@@ -378,18 +378,18 @@ impl Column {
         self.equal.iter().map(|(key, bits)| (key.wanted(), numbers(bits)))
     }
 
-    /// The same of values that leaves want to be in a list.
+    /// The same for values that leaves want in a list.
     pub fn members(&self) -> impl Iterator<Item = (Wanted<'_>, impl Iterator<Item = usize> + '_)> {
         self.members.iter().map(|(key, bits)| (key.wanted(), numbers(bits)))
     }
 
-    /// Whether leaves look into strings: for words, or for parts of them.
+    /// Whether leaves search strings for words or substrings.
     pub fn looks_inside(&self) -> bool {
         !self.words.is_empty() || !self.substrings.is_empty()
     }
 
-    /// A reader of strings for [`Column::looks_inside`]: calls back, for each string, with the leaves that are met by it,
-    /// those of `contains` as if it stood alone.
+    /// A scanner of strings for [`Column::looks_inside`]. It reports the leaves that each string satisfies, those of
+    /// `contains` as if the string were the only value.
     pub fn reader(&self) -> impl FnMut(&str, &mut dyn FnMut(usize)) -> Result<(), Interrupted> {
         let mut scratch = self.scratch();
         move |text, visit| {
@@ -408,7 +408,7 @@ impl Column {
         }
     }
 
-    /// Looks for words, and for parts of a string that stands alone; gives what that cost.
+    /// Searches a string for words, and a string that is the only value for substrings. Returns the cost.
     fn look_inside(&self, text: &str, alone: bool, scratch: &mut Scratch) -> u64 {
         let Scratch { met, words, inside, .. } = scratch;
         let mut steps = 1;
@@ -421,7 +421,7 @@ impl Column {
         steps
     }
 
-    /// Asks all leaves about a document.
+    /// Evaluates all leaves on a document.
     fn ask(&self, doc: &DocumentView<'_>, scratch: &mut Scratch) -> Result<(), Interrupted> {
         scratch.met.0.fill(0);
         scratch.fresh = true;
@@ -449,7 +449,7 @@ impl Column {
         }
     }
 
-    /// The values of a field that is there.
+    /// The values of a field that is present.
     fn values<'a>(
         &self,
         values: impl Iterator<Item = Val<'a>>,
@@ -528,25 +528,25 @@ impl Key {
     }
 }
 
-/// A compiled filter that is asked about one document after the other.
+/// A compiled filter that evaluates one document after another.
 pub struct Matcher<'a> {
     filter: &'a CompiledFilter,
     scratch: Vec<Scratch>,
 }
 
 impl Matcher<'_> {
-    /// Whether the filter accepts a document, as [`Filter::matches`] says. A field is looked at when a leaf on it is
-    /// reached, and then once.
+    /// Whether the filter accepts a document, as [`Filter::matches`] defines. A field is read once, when the first leaf
+    /// on it is reached.
     ///
     /// # Errors
-    /// The request's work is to end.
+    /// The request was interrupted.
     pub fn matches(&mut self, doc: &DocumentView<'_>) -> Result<bool, Interrupted> {
         self.scratch.iter_mut().for_each(|scratch| scratch.fresh = false);
         let filter = self.filter;
         self.node(&filter.root, doc)
     }
 
-    /// Calls back with the leaves of a column that a document meets.
+    /// Reports the leaves of a column that a document satisfies.
     ///
     /// # Errors
     /// As [`Matcher::matches`].

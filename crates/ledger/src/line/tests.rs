@@ -38,6 +38,7 @@ fn drafts() -> impl Strategy<Value = Vec<u8>> {
                 let (uid, scopes) = (uid.clone(), d.clone());
                 draft.api_key = Some(ApiKeyForm { id: uid.clone(), scopes, expires_at: Some(time) });
                 (draft.namespaces, draft.ended) = (d.clone(), Some(uid.clone()));
+                draft.note = Some(uid.clone());
                 draft.rollback = Some(RollbackForm { log: uid, recorded: 3, found: 2 });
             }
             (draft.namespace, draft.tenant, draft.route, draft.documents, draft.principals) = (ns, tenant, route, d, p);
@@ -66,6 +67,8 @@ proptest! {
         for (listed, id) in line["resources"].as_array().into_iter().flatten().zip(&draft.documents) {
             prop_assert_eq!(&listed["uid"], &Value::from(pseudonym(&home, b"document", id)));
         }
+        let note = draft.note.as_ref().map(|note| Value::from(pseudonym(&home, b"note", note)));
+        prop_assert_eq!(line["unmapped"].get("note"), note.as_ref());
         let names = line["unmapped"]["principals"].as_array().map_or(0, Vec::len);
         prop_assert_eq!((names, line["status"] == "Failure"), (draft.principals.len(), draft.failure.is_some()));
         for (pointer, value) in [

@@ -1,4 +1,4 @@
-//! One filter over one segment: leaves to bitmaps, and these put together.
+//! Evaluates one filter over one segment: leaves become bitmaps, which are combined.
 //!
 //! Leaves on one field that ask for values or look inside of strings are answered together, when the first of them is
 //! reached: each value is looked up, and each string or document read, once for all of them.
@@ -95,7 +95,7 @@ impl<'a> Evaluation<'a> {
         })
     }
 
-    /// Documents whose time no RFC 3339 time says, and which therefore meet no instant.
+    /// Documents whose value is no RFC 3339 time, and which therefore match no instant.
     fn unsayable(&self, field: &Field) -> RoaringBitmap {
         let times = match field {
             Field::CreatedAt => &self.properties.times[0],
@@ -156,7 +156,7 @@ impl<'a> Evaluation<'a> {
         if column.looks_inside() {
             let mut read = column.reader();
             for doc in 0..self.documents.count {
-                // Not the disambiguator, which no filter sees.
+                // Without the disambiguator, which no filter sees.
                 let id = self.documents.id(doc).map_or("", DocumentId::id_in);
                 read(id, &mut |leaf| {
                     found[leaf].insert(doc);

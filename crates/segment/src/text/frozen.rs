@@ -224,7 +224,7 @@ impl FrozenIndex {
         Ok(())
     }
 
-    /// Those of `rows` in which these stems stand one behind the other.
+    /// The rows among `rows` in which these stems stand in sequence.
     pub(crate) fn phrase(&self, stems: &[String], rows: &RoaringBitmap) -> Result<RoaringBitmap, Error> {
         let mut found = RoaringBitmap::new();
         // A word that stands in the phrase several times is read once.
@@ -242,7 +242,7 @@ impl FrozenIndex {
             lists.push(Place { word, list });
         }
         let phrase = Phrase::new(words);
-        // Whoever holds the phrase holds its rarest word: that one leads.
+        // A row that holds the phrase holds its rarest word: that one leads.
         lists.sort_by_key(|place| place.list.doc_freq());
         let Some((first, rest)) = lists.split_first_mut() else { return Ok(found) };
         let (mut places, mut positions) = (Vec::new(), Vec::new());

@@ -17,10 +17,10 @@ pub(crate) struct MemoryIndex {
     lexicon: Lexicon,
     /// By the number of the term.
     lists: Vec<Vec<(u32, u32)>>,
-    /// Stems of all rows, one row behind the other, and where each ends.
+    /// Stems of all rows, row after row, and where each ends.
     stems: Vec<TermId>,
     ends: Vec<usize>,
-    /// Terms in their order, made when somebody asks for a beginning.
+    /// Terms in order, made when a prefix is asked for.
     order: OnceLock<Vec<TermId>>,
     bytes: u64,
 }
@@ -75,7 +75,7 @@ impl MemoryIndex {
         behind.iter().map(|id| self.lexicon.term(*id)).take_while(move |term| term.starts_with(start))
     }
 
-    /// Those of `rows` in which these stems stand one behind the other.
+    /// The rows among `rows` in which these stems stand in sequence.
     ///
     /// # Errors
     /// The request's work is to end.
@@ -84,7 +84,7 @@ impl MemoryIndex {
         let ids: Option<Vec<TermId>> = stems.iter().map(|stem| self.lexicon.number(stem)).collect();
         let Some(ids) = ids.filter(|ids| !ids.is_empty()) else { return Ok(found) };
         let lists = ids.iter().filter_map(|id| self.lists.get(*id as usize));
-        // Whoever holds the phrase holds its rarest word.
+        // A row that holds the phrase holds its rarest word.
         let rarest = lists.min_by_key(|list| list.len()).map(Vec::as_slice).unwrap_or_default();
         let phrase = Phrase::new(ids);
         for row in rarest.iter().map(|(row, _)| *row).filter(|row| rows.contains(*row)) {

@@ -1,7 +1,7 @@
 //! A phrase in a row of words, after Knuth, Morris and Pratt ("Fast pattern matching in strings", 1977): a row costs its
 //! words and the phrase's, not their product.
 
-/// Words one behind the other, by number.
+/// A sequence of words, by their numbers.
 pub(crate) struct Phrase {
     words: Vec<u32>,
     /// For each length that fits, the next shorter one that may.

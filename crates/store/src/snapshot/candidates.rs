@@ -1,7 +1,7 @@
 //! What is asked about candidates that a search already has: what one arm thinks of those that only the other found,
 //! their vectors, where they come from.
 //!
-//! Promises: what is not eligible has no score, no vector and no source, whoever names its address.
+//! Promises: what is not eligible has no score, no vector and no source, even if its address is known.
 
 use super::{Address, Eligible, EligiblePart, Hit, Snapshot};
 use crate::{Error, part::Part};

@@ -1,7 +1,7 @@
-//! What is shown of a snapshot: the passages of one reply, the documents of one page.
+//! Reads what a reply shows of a snapshot: the passages of a search, the documents of a page.
 //!
-//! Promises: nothing is shown that is not eligible or that the audience does not see, and what an entry adds is known
-//! before it is read, so that a reply ends before memory does.
+//! Promises: nothing is read that is not eligible or that the audience does not see, and the size of an entry is known
+//! before it is read, so that a reply ends at its bound.
 
 use super::{Address, Eligible, Snapshot};
 use crate::{Error, Quarantine, part::Part, view::View};
@@ -18,40 +18,40 @@ use std::{
 /// A passage as it is shown.
 #[derive(Clone, Debug)]
 pub struct PassageText {
-    /// Whose.
+    /// Id of its document.
     pub document_id: DocumentId,
-    /// Which of its passages, from 0.
+    /// Its number in the document, from 0.
     pub passage: u32,
     /// The document's title.
     pub title: Untrusted,
-    /// The document's source.
+    /// The document's uri.
     pub uri: Untrusted,
     /// The passage's text.
     pub text: Untrusted,
     /// The document's attributes, shared by all passages of it that one [`Passages`] has read.
     pub attributes: Arc<Attributes>,
-    /// Where it stands in the document's text.
+    /// Its span in the document's text.
     pub span: Span,
-    /// What the screens found in the document.
+    /// The document's findings.
     pub findings: Vec<Finding>,
     /// Its length in the model's tokens.
     pub tokens: u32,
-    /// Its vector, where asked for.
+    /// Its vector, if asked for.
     pub vector: Option<Vec<f32>>,
 }
 
-/// Reads the passages of one reply. What those of one document have in common is read once.
+/// Reads the passages of one reply. What passages of one document share is read once.
 pub struct Passages<'a> {
     snapshot: &'a Snapshot,
     eligible: &'a Eligible,
     attributes: bool,
     vectors: bool,
-    /// Of each document those of its passages that will be read.
+    /// The passages that will be read, for each document.
     wanted: HashMap<(u32, u32), Vec<u32>>,
     documents: HashMap<(u32, u32), Arc<Head>>,
 }
 
-/// What the passages of a document have in common.
+/// What the passages of a document share.
 #[derive(Debug)]
 struct Head {
     document_id: DocumentId,
@@ -59,11 +59,11 @@ struct Head {
     uri: Untrusted,
     findings: Vec<Finding>,
     attributes: Arc<Attributes>,
-    /// Those that will be read, ascending.
+    /// Numbers of the passages that will be read, ascending.
     passages: Vec<(u32, Passage)>,
 }
 
-/// A passage that was found and is not read yet.
+/// A passage that was found but not read yet.
 #[derive(Debug)]
 pub struct Unread {
     at: Address,
@@ -71,12 +71,12 @@ pub struct Unread {
     passage: u32,
     shape: Passage,
     head: Arc<Head>,
-    /// Nothing of its document was read before.
+    /// Whether nothing of its document was read before.
     first: bool,
 }
 
 impl Unread {
-    /// Heap bytes that reading it adds, with what is already read for it.
+    /// Heap bytes that reading it adds, including what was read to find it.
     pub fn heap_bytes(&self, dimensions: usize) -> u64 {
         let head = &*self.head;
         let findings: usize = head.findings.iter().map(|f| size_of::<Finding>() + f.rule.len()).sum();
@@ -85,7 +85,7 @@ impl Unread {
         own as u64 + if self.first { shared() } else { 0 }
     }
 
-    /// Bytes of its text.
+    /// Length of its text, bytes.
     pub fn text_bytes(&self) -> u64 {
         u64::from(self.shape.span.byte_end.saturating_sub(self.shape.span.byte_start))
     }
@@ -97,8 +97,8 @@ impl Unread {
 }
 
 impl<'a> Passages<'a> {
-    /// Those at these addresses, of this snapshot, for this reader: with the attributes of their documents, and with
-    /// vectors, where asked for.
+    /// Prepares to read the passages at these addresses of this snapshot, for this reader, with the attributes of their
+    /// documents and with vectors if asked for.
     pub fn new(
         snapshot: &'a Snapshot,
         eligible: &'a Eligible,
@@ -109,7 +109,7 @@ impl<'a> Passages<'a> {
         let mut passages =
             Self { snapshot, eligible, attributes, vectors, wanted: HashMap::new(), documents: HashMap::new() };
         for at in addresses {
-            // What is not eligible is refused when it is asked for.
+            // A passage that is not eligible is refused when it is read.
             if let Ok((_, doc, passage)) = passages.place(at) {
                 passages.wanted.entry((at.segment, doc)).or_default().push(passage);
             }
@@ -118,8 +118,8 @@ impl<'a> Passages<'a> {
         passages
     }
 
-    /// Bytes that the attributes of its document take at least, known before anything of it is read; nothing where it
-    /// was read already.
+    /// Least bytes that the attributes of its document take, known before anything of it is read; 0 if they were read
+    /// already.
     ///
     /// # Errors
     /// [`Error::NotEligible`] for one that this reader may not meet.
@@ -159,7 +159,7 @@ impl<'a> Passages<'a> {
         Ok(Unread { at, doc, passage, shape, head, first })
     }
 
-    /// Reads it.
+    /// Reads the passage's text and vector.
     ///
     /// # Errors
     /// When its document does not read.
@@ -207,29 +207,29 @@ impl Head {
     }
 }
 
-/// Of an encoded head, bytes of one passage.
+/// Bytes of one passage in an encoded head.
 const HEAD_PASSAGE_BYTES: u64 = 20;
-/// And of all that is neither passages nor attributes at most: readers, id, title, address, findings.
+/// Most bytes of everything else but attributes in an encoded head: readers, id, title, address, findings.
 const HEAD_OTHERS_BYTES: u64 = (limits::READERS_MAX * (limits::PRINCIPAL_BYTES_MAX + 2)) as u64 + (16 << 10);
 
-/// Which eligible documents to list, and what of them.
+/// Which eligible documents to list, and which of their parts.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Listed<'a> {
-    /// Only these.
+    /// Only documents of these ids.
     pub ids: Option<&'a [DocumentId]>,
     /// Only ids after this one.
     pub after: Option<&'a DocumentId>,
-    /// How many.
+    /// Most documents of the page.
     pub limit: usize,
-    /// With their text.
+    /// Whether to read texts.
     pub text: bool,
-    /// With their vectors.
+    /// Whether to read vectors.
     pub vectors: bool,
-    /// What becomes of the content of quarantined ones.
+    /// Whether the content of quarantined documents is shown.
     pub quarantine: Quarantine,
 }
 
-/// A document that may be shown and is not read yet. Made by [`Snapshot::page`] and [`Snapshot::locate`] alone.
+/// A document that may be shown but was not read yet. Made by [`Snapshot::page`] and [`Snapshot::locate`] alone.
 pub struct Located {
     id: DocumentId,
     part: usize,
@@ -247,9 +247,9 @@ impl Located {
 
 /// Part of a list, in the order of ids.
 pub struct Page {
-    /// At most as many as were asked for, and such as share the id of the last of them.
+    /// At most as many as were asked for, and further ones with the id of the last.
     pub documents: Vec<Located>,
-    /// How many match in all.
+    /// Number of all that match.
     pub total: u64,
     /// Whether more follow.
     pub more: bool,
@@ -297,9 +297,9 @@ impl Snapshot {
         self.locate(id, audience, quarantine, now)?.map(|located| self.read(&located, true, vectors)).transpose()
     }
 
-    /// Eligible documents in the order of ids: those behind `after`, at most `limit`, and such as share the id of the
-    /// last of them; how many are eligible in all, whatever `after`; whether more follow. With `ids`, only those.
-    /// Nothing of them is read but ids.
+    /// Eligible documents in the order of ids, after `after`: at most `limit`, and further ones with the id of the
+    /// last. Also the number of all eligible ones, regardless of `after`, and whether more follow. With `ids`, only
+    /// those. Nothing but ids is read.
     ///
     /// # Errors
     /// When an id does not read.
@@ -322,12 +322,12 @@ impl Snapshot {
         Ok(Page { documents: found, total, more })
     }
 
-    /// What a document takes where it is stored: known without reading it.
+    /// The stored size of a document, known without reading it.
     pub fn sizes(&self, located: &Located) -> Sizes {
         self.part_of(located).map(|part| part.index.sizes(located.doc)).unwrap_or_default()
     }
 
-    /// Whether nothing of its content is shown.
+    /// Whether its content is withheld.
     ///
     /// # Errors
     /// As [`Snapshot::read`].
@@ -337,7 +337,7 @@ impl Snapshot {
         Ok(located.quarantine == Quarantine::Withheld && held(self.noted(part.index.head(located.doc))?))
     }
 
-    /// Reads a document, as far as it is shown; without `text` and `vectors` it is a head.
+    /// Reads a document; without `text` and `vectors` only its head.
     ///
     /// # Errors
     /// [`Error::NotEligible`] for one of another snapshot; when it does not read.
@@ -353,7 +353,7 @@ impl Snapshot {
         Ok(withheld(document, located.quarantine))
     }
 
-    /// A page with its documents, read; how many match in all; whether more follow.
+    /// The documents of a page, the number of all that match, and whether more follow.
     ///
     /// # Errors
     /// When a document does not read.
@@ -372,7 +372,7 @@ impl Snapshot {
         self.view.parts.get(located.part).filter(|_| ours)
     }
 
-    /// The eligible ones of these ids, once each.
+    /// The eligible documents of these ids, once each.
     fn named(&self, eligible: &Eligible, ids: &[DocumentId], quarantine: Quarantine) -> Result<Vec<Located>, Error> {
         let parts: Vec<_> = self.parts_of(eligible).map(|(.., here)| here).collect();
         let mut found = Vec::new();
@@ -387,7 +387,8 @@ impl Snapshot {
         Ok(found)
     }
 
-    /// The first `limit + 1` of every part, and what shares the id of the last of them: among them are the first of all.
+    /// The first `limit + 1` documents of every part, and further ones with the id of the last: the first of all parts
+    /// are among them.
     fn first(
         &self,
         eligible: &Eligible,
@@ -415,7 +416,7 @@ impl Snapshot {
     }
 }
 
-/// What is told of a document whose content is withheld. Its commit and hash are for who reviews it.
+/// What is shown of a document whose content is withheld. Its commit and hash are for reviewers.
 fn withheld(document: Document, quarantine: Quarantine) -> Document {
     if document.status != Status::Quarantined || quarantine == Quarantine::Shown {
         return document;

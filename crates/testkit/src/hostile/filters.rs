@@ -45,7 +45,7 @@ pub(super) fn attacks() -> Vec<Attack> {
 }
 
 /// A megabyte of strings in a list, and one long string, in each document. Most of the strings hold the same word over and
-/// over, which whoever compares word by word meets again for each word of a filter.
+/// over, which a comparison word by word meets again for each word of a filter.
 fn long_attributes(size: Size) -> Vec<Request> {
     let list = size.of(ATTRIBUTE_LIST_MAX);
     // No two alike: a value that stands twice is looked at once.
@@ -69,7 +69,7 @@ pub(super) fn store(at: &str, documents: &[Value]) -> Request {
     Request::post(&format!("{at}/documents"), json!({ "documents": documents }).to_string())
 }
 
-/// A JSON list of so many items.
+/// A JSON list with this number of items.
 pub(super) fn list(count: usize, item: impl Fn(usize) -> String) -> String {
     let items: Vec<String> = (0..count).map(item).collect();
     format!("[{}]", items.join(","))

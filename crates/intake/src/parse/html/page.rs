@@ -1,5 +1,5 @@
-//! The page that HTML shows: a small stack of open elements, and the two streams that text lands in. No tree is built,
-//! so hostile nesting costs neither stack nor square time.
+//! The page that HTML shows: a small stack of open elements, and two streams for text, visible and hidden. No tree is
+//! built, so hostile nesting costs neither stack nor quadratic time.
 
 use super::tokens::Sink;
 use crate::parse::{
@@ -27,18 +27,18 @@ struct Open {
 pub(in crate::parse) struct Page {
     content: Content,
     open: Vec<Open>,
-    /// How many of each name are open, so that a stray end tag costs nothing.
+    /// Number of open elements of each name, so that a stray end tag costs nothing.
     names: HashMap<Box<str>, usize>,
-    /// What the attributes of the start tag at hand say.
+    /// What the attributes of the present start tag say.
     said: Said,
     /// An element below [`DEPTH_MAX`] hides text, and where it ends is not tracked: all that follows counts as hidden.
     buried: bool,
     hidden_selectors: HashSet<css::Selector>,
     /// Text of the hidden element that is open.
     hidden: String,
-    /// Line ends owed before the next visible character.
+    /// Line ends that are due before the next visible character.
     breaks: usize,
-    /// Space owed before the next visible character.
+    /// Whether a space is due before the next visible character.
     space: Option<char>,
     heading: bool,
 }
@@ -111,7 +111,7 @@ impl Page {
         Some(closed.name)
     }
 
-    /// Character data where the page stands.
+    /// Adds character data.
     pub(in crate::parse) fn text(&mut self, text: &str) {
         let top = self.open.last();
         if top.is_some_and(|t| &*t.name == "title") && !self.is_open("svg") {
@@ -147,7 +147,7 @@ impl Page {
         }
     }
 
-    /// Pays what is owed before a visible character.
+    /// Adds the line ends and the space that are due before a visible character.
     fn settle(&mut self) {
         let (breaks, space) = (std::mem::take(&mut self.breaks), self.space.take());
         let out = &mut self.content.text;
@@ -181,7 +181,7 @@ impl Page {
         }
     }
 
-    /// Adds a piece that no reader sees.
+    /// Adds hidden text.
     pub(in crate::parse) fn hide(&mut self, kind: HiddenKind, text: &str) {
         self.content.hidden.push(kind, text.trim());
     }
@@ -191,7 +191,7 @@ impl Page {
         self.hide(kind.unwrap_or(HiddenKind::Concealed), &text);
     }
 
-    /// All that the page held, at its end.
+    /// Ends the page and returns its text.
     pub(super) fn finish(mut self) -> Content {
         let kind = self.open.last().and_then(|t| t.hide);
         self.flush_hidden(kind);
@@ -206,7 +206,7 @@ impl Page {
         self.content
     }
 
-    /// How an element looks, by its name and by what its attributes said.
+    /// How an element is shown, by its name and its attributes.
     fn looks(&self, name: &str, said: Said) -> Looks {
         let style = said.style.unwrap_or_default();
         let color = style.color.or(said.color);

@@ -1,7 +1,7 @@
 //! HTML source to tags, text and comments: the tokenizer of the HTML standard (13.2.5), streaming.
 //!
-//! Promises that each byte is looked at a bounded number of times whatever the input, that memory holds one name, one
-//! value or one comment at a time, and that source may come in pieces cut anywhere but inside a character reference.
+//! Promises that each byte is read a bounded number of times for any input, that memory holds one name, one value or one
+//! comment at a time, and that source may come in pieces divided anywhere but inside a character reference.
 //! Attributes are handed over one by one as they end: nothing compares an attribute with those before it. The standard
 //! keeps the first of several attributes with one name; which one counts is the sink's decision.
 
@@ -14,7 +14,7 @@ use state::{Escape, Raw, State};
 pub(super) trait Sink {
     /// Character data, with references decoded where the standard decodes them.
     fn text(&mut self, text: &str);
-    /// A comment, or what the standard makes one.
+    /// A comment, or markup that the standard treats as one.
     fn comment(&mut self, text: &str);
     /// An attribute of the start tag that is being read. The tag itself follows with [`Sink::start_tag`], or never, where
     /// the source ends inside it.
@@ -29,7 +29,7 @@ pub(super) trait Sink {
 pub(super) struct Tokenizer<S> {
     pub(super) sink: S,
     state: State,
-    /// Whether the tag at hand is an end tag.
+    /// Whether the present tag is an end tag.
     closes: bool,
     tag: String,
     name: String,
@@ -83,7 +83,7 @@ impl<S: Sink> Tokenizer<S> {
         self.sink
     }
 
-    /// Reads on from the start of `rest`; says how many bytes were used, which may be none where only the state changed.
+    /// Continues at the start of `rest`; says how many bytes were used, which may be none where only the state changed.
     fn step(&mut self, rest: &str) -> usize {
         let byte = rest.as_bytes()[0];
         match self.state {
@@ -280,7 +280,7 @@ impl<S: Sink> Tokenizer<S> {
         self.to(State::BeforeName, end)
     }
 
-    /// What looked like an end tag was text.
+    /// What looked like an end tag is text.
     fn flush_name(&mut self) {
         self.sink.text("</");
         self.sink.text(&self.buffer);
@@ -431,7 +431,7 @@ impl<S: Sink> Tokenizer<S> {
         self.to(State::Data, end + 1)
     }
 
-    /// Hands the comment over, without the last bytes, which end it.
+    /// Reports the comment, without the last bytes, which end it.
     fn end_comment(&mut self, tail: usize) {
         let kept = self.buffer.len() - tail;
         self.sink.comment(&self.buffer[..kept]);
@@ -448,7 +448,7 @@ impl<S: Sink> Tokenizer<S> {
     }
 }
 
-/// How many bytes at the start are like this. Ends at an ASCII byte or the end, so always between characters, as long as
+/// Number of leading bytes that satisfy this. Ends at an ASCII byte or the end, so always between characters, as long as
 /// every byte that is not ASCII is like this or none is.
 fn run(text: &str, like: impl Fn(u8) -> bool) -> usize {
     text.bytes().position(|b| !like(b)).unwrap_or(text.len())
