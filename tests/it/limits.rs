@@ -125,7 +125,7 @@ const ELSEWHERE: &[(&str, &[&str])] = &[
     ),
     (
         "ends work that takes longer, or has it wait elsewhere: kernel::interrupt, engine::work and store::tests::costs",
-        &["BLOCKED_JOBS_PER_TENANT_MAX", "BLOCKED_JOBS_MAX"],
+        &["BLOCKED_JOBS_PER_TENANT_MAX", "BLOCKED_JOBS_MAX", "PREPARE_WORK_MAX", "PREPARED_AT_ONCE_BYTES"],
     ),
     (
         "a pace or a wait of the server's own work",

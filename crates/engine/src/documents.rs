@@ -166,7 +166,7 @@ impl Engine {
         // Its strings are scanned, and may be as many as a body holds.
         let (raw, policy) = (request.patch, record.settings.screening);
         let screen = move || intake::screen_patch(raw, &policy);
-        let patch = self.inner.work.cpu(Asker::write(grant), screen).await??;
+        let patch = self.inner.work.cpu(Asker::prepare(grant), screen).await??;
         let room = self.inner.stores.enter(grant, &record.settings).await?;
         let outcome =
             room.patch(&request.which, &audience, patch, line(self.inner.trail.pen(grant), "patched")).await?;

@@ -115,6 +115,8 @@ impl Engine {
             tracker: tracker.clone(),
             chains_open_max: config.audit_chains_open_max,
         });
+        let write_bytes =
+            Turnstile::new((config.memory_bytes_max / 8).max(limits::WRITES_BYTES_MIN), "bytes in writes");
         let stores = Stores::new(StoresConfig {
             storage,
             directory: registry.directory(),
@@ -135,7 +137,8 @@ impl Engine {
             graphs: if config.reference_graphs { segment::Links::Reference } else { segment::Links::Built },
             inline_bytes_max: config.inline_bytes_max,
         })
-        .bounded(config.namespaces_open_max, config.files_max);
+        .bounded(config.namespaces_open_max, config.files_max)
+        .counted(Arc::new(write_bytes.clone()));
         registry.bound_open(config.tenants_open_max);
         let ownership = Ownership::watch(&config.storage, &registry, &config.clock, &tracker);
         let gate = Gate::new(registry.credentials(), config.clock.clone());
@@ -152,10 +155,7 @@ impl Engine {
                     (config.memory_bytes_max / 8).max(limits::REPLIES_BYTES_MIN),
                     "bytes in replies",
                 ),
-                write_bytes: Turnstile::new(
-                    (config.memory_bytes_max / 8).max(limits::WRITES_BYTES_MIN),
-                    "bytes in writes",
-                ),
+                write_bytes,
                 recalled: Recalled::default(),
                 writes: Turnstile::new(config.writes_max as u64, "writes"),
                 clock: config.clock,

@@ -55,6 +55,8 @@ pub(crate) fn fetch(
         }
         fetching.memory.grow(unread.heap_bytes(dimensions))?;
         let passage = passages.read(unread)?;
+        let whole = passage.text.expose();
+        let highlights = fetching.highlighter.as_mut().map(|highlighter| highlighter.spans(whole)).transpose()?;
         let hit = Hit {
             document_id: passage.document_id,
             passage: passage.passage,
@@ -62,7 +64,7 @@ pub(crate) fn fetch(
             scores: Scores { vector: near, text, rerank: None },
             title: passage.title,
             uri: passage.uri,
-            highlights: fetching.highlighter.as_mut().map(|highlighter| highlighter.spans(passage.text.expose())),
+            highlights,
             text: include.text.then_some(passage.text),
             attributes: include.attributes.then_some(passage.attributes),
             vector: passage.vector,

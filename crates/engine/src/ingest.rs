@@ -8,7 +8,10 @@
 use crate::{DocumentResult, Engine, Flow, IngestReply, IngestRequest, ResultStatus, embed::Embedding, work::Asker};
 use access::{Grant, Ingest};
 use intake::{Admitted, Body, Profile, RawDocument, Screened, Verdict};
-use kernel::{Audience, Code, DocumentId, Error, Finding, NamespaceSettings, OperationId, ReadersRule};
+use kernel::{
+    Audience, Code, DocumentId, Error, Finding, Interrupted, NamespaceSettings, OperationId, ReadersRule,
+    STEPS_BETWEEN_CHECKS, checkpoint, limits,
+};
 use ledger::Deed;
 use models::Kind;
 use registry::{Begun, NamespaceRecord, OperationKind};
@@ -133,8 +136,7 @@ impl Engine {
             (None, None) => kernel::Embedding::Own { dimensions: 0 },
         };
         if let (kernel::Embedding::Own { dimensions }, Some(_)) = (&embedding, own) {
-            let fits =
-                (kernel::limits::DIMENSIONS_MIN..=kernel::limits::DIMENSIONS_MAX).contains(&(*dimensions as usize));
+            let fits = (limits::DIMENSIONS_MIN..=limits::DIMENSIONS_MAX).contains(&(*dimensions as usize));
             if !fits {
                 return Err(Error::invalid("documents[].vector", "must have 2 to 4096 numbers"));
             }
@@ -168,22 +170,23 @@ impl Engine {
             }
             _ => None,
         };
-        let settings = settings.clone();
-        let readers = settings.readers();
-        let steps = self
-            .inner
-            .work
-            .cpu(Asker::write(grant), move || {
-                let judge = |((raw, identity), same): ((RawDocument, Identity), Option<DocumentResult>)| match same {
-                    Some(done) => Step::Done(done),
-                    None if readers == ReadersRule::Required && raw.readers.is_none() => {
-                        Step::Done(failed(identity.0, Error::invalid("readers", "is required in this namespace")))
-                    }
-                    None => judge(raw, identity, &settings, tokens.as_deref()),
-                };
-                documents.into_iter().zip(identities).zip(known).map(judge).collect::<Vec<_>>()
-            })
-            .await?;
+        let mut documents = documents.into_iter().zip(identities).zip(known);
+        let (clock, mut steps) = (&self.inner.clock, Vec::new());
+        let until = clock.monotonic() + limits::PREPARE_WORK_MAX;
+        loop {
+            let group = next_group(&mut documents);
+            if group.is_empty() {
+                break;
+            }
+            let (settings, tokens) = (settings.clone(), tokens.clone());
+            let judged = move || {
+                let one = |((raw, identity), same)| judge(raw, identity, same, &settings, tokens.as_deref());
+                group.into_iter().map(one).collect::<Result<Vec<_>, Interrupted>>()
+            };
+            // Each in its tenant's turn: a batch may take a minute.
+            let left = until.saturating_sub(clock.monotonic());
+            steps.extend(self.inner.work.cpu(Asker::prepare(grant).within(left), judged).await??);
+        }
         let cost =
             steps.iter().map(|s| if let Step::Screened { screened, .. } = s { screened.tokens() } else { 0 }).sum();
         grant.charge_tokens(cost)?;
@@ -271,35 +274,54 @@ async fn unchanged(
     Ok(identities.iter().zip(known).map(same).collect())
 }
 
+/// A document, what it is called, and its result if it is unchanged.
+type Unjudged = ((RawDocument, Identity), Option<DocumentResult>);
+
+/// As many of the next documents as are judged without another turn; at least one, if there is one.
+fn next_group(documents: &mut impl Iterator<Item = Unjudged>) -> Vec<Unjudged> {
+    let (mut group, mut bytes) = (Vec::new(), 0);
+    while bytes < limits::PREPARED_AT_ONCE_BYTES {
+        let Some(next) = documents.next() else { break };
+        // What is unchanged costs nothing more.
+        bytes += if next.1.is_some() { 0 } else { next.0.0.heap_bytes() };
+        group.push(next);
+    }
+    group
+}
+
+/// Reads, screens and cuts a document. Ends between two of these when the caller has gone or its time is up.
 fn judge(
     raw: RawDocument,
     identity: Identity,
+    same: Option<DocumentResult>,
     settings: &NamespaceSettings,
     tokens: Option<&dyn kernel::Tokens>,
-) -> Step {
+) -> Result<Step, Interrupted> {
+    if let Some(done) = same {
+        return Ok(Step::Done(done));
+    }
+    if settings.readers() == ReadersRule::Required && raw.readers.is_none() {
+        return Ok(Step::Done(failed(identity.0, Error::invalid("readers", "is required in this namespace"))));
+    }
+    checkpoint(STEPS_BETWEEN_CHECKS)?;
     let draft = match intake::parse(raw) {
         Ok(draft) => draft,
-        Err(error) => return Step::Done(failed(identity.0, error.into())),
+        Err(error) => return Ok(Step::Done(failed(identity.0, error.into()))),
     };
-    match intake::screen(draft, &settings.screening) {
-        Verdict::Rejected { findings, .. } => Step::Done(DocumentResult {
-            id: Some(identity.0),
-            status: ResultStatus::Rejected,
-            passages: 0,
-            findings,
-            error: None,
-        }),
-        Verdict::Screened(mut screened) => match screened.chunk(tokens, &settings.chunking) {
-            Ok(()) if screened.is_rejected() => Step::Done(DocumentResult {
-                id: Some(identity.0),
-                status: ResultStatus::Rejected,
-                passages: 0,
-                findings: screened.findings().to_vec(),
-                error: None,
-            }),
-            Ok(()) => Step::Screened { identity, screened },
-            Err(error) => Step::Done(failed(identity.0, error.into())),
-        },
+    checkpoint(STEPS_BETWEEN_CHECKS)?;
+    let rejected = |id, findings| {
+        let status = ResultStatus::Rejected;
+        Ok(Step::Done(DocumentResult { id: Some(id), status, passages: 0, findings, error: None }))
+    };
+    let mut screened = match intake::screen(draft, &settings.screening) {
+        Verdict::Rejected { findings, .. } => return rejected(identity.0, findings),
+        Verdict::Screened(screened) => screened,
+    };
+    checkpoint(STEPS_BETWEEN_CHECKS)?;
+    match screened.chunk(tokens, &settings.chunking) {
+        Ok(()) if screened.is_rejected() => rejected(identity.0, screened.findings().to_vec()),
+        Ok(()) => Ok(Step::Screened { identity, screened }),
+        Err(error) => Ok(Step::Done(failed(identity.0, error.into()))),
     }
 }
 

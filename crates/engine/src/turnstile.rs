@@ -1,6 +1,6 @@
 //! A limit on what requests use at a time, in requests or in bytes, of which one tenant gets at most half.
 
-use kernel::{Code, Error, Incarnation};
+use kernel::{Code, Error, Incarnation, WriteMemory, WritePermit};
 use std::{
     collections::HashMap,
     fmt,
@@ -139,6 +139,18 @@ impl Pass {
         let amount = amount.min(self.amount);
         self.amount -= amount;
         Pass { house: self.house.clone(), who: self.who, amount }
+    }
+}
+
+impl WriteMemory for Turnstile {
+    fn enter(&self, incarnation: Incarnation) -> Box<dyn WritePermit> {
+        Box::new(self.hold(incarnation, 0))
+    }
+}
+
+impl WritePermit for Pass {
+    fn grow(&mut self, bytes: u64) -> Result<(), Error> {
+        Pass::grow(self, bytes)
     }
 }
 

@@ -24,13 +24,29 @@ pub(crate) struct Asker {
     presence: Presence,
     /// How long it may take at most, its time in the queue included.
     wait: Duration,
+    end: End,
+}
+
+/// When work ends before it is done.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// When its caller goes or its deadline passes.
+    Early,
+    /// Never: it is part of something that is done whole.
+    Whole,
 }
 
 impl Asker {
     /// A request that waits for an answer.
     pub(crate) fn answer<A: Action>(grant: &Grant<A>) -> Self {
         let presence = grant.presence().clone();
-        Self { owner: grant.incarnation(), urgency: Urgency::Answer, presence, wait: limits::ANSWER_WORK_MAX }
+        Self {
+            owner: grant.incarnation(),
+            urgency: Urgency::Answer,
+            presence,
+            wait: limits::ANSWER_WORK_MAX,
+            end: End::Early,
+        }
     }
 
     /// The same with another deadline.
@@ -41,19 +57,25 @@ impl Asker {
     /// A write. It is finished even if its client has disconnected.
     pub(crate) fn write<A: Action>(grant: &Grant<A>) -> Self {
         let presence = grant.presence().clone();
-        Self { owner: grant.incarnation(), urgency: Urgency::Write, presence, wait: Duration::MAX }
+        Self { owner: grant.incarnation(), urgency: Urgency::Write, presence, wait: Duration::MAX, end: End::Whole }
+    }
+
+    /// Somebody who stores, before anything is handed to the store: a caller who has gone will send it again.
+    pub(crate) fn prepare<A: Action>(grant: &Grant<A>) -> Self {
+        Self { wait: limits::PREPARE_WORK_MAX, end: End::Early, ..Self::write(grant) }
     }
 
     /// A request that waits for an answer from data of this owner.
     pub(crate) fn on_behalf(owner: Incarnation, presence: &Presence) -> Self {
-        Self { owner, urgency: Urgency::Answer, presence: presence.clone(), wait: limits::ANSWER_WORK_MAX }
+        let presence = presence.clone();
+        Self { owner, urgency: Urgency::Answer, presence, wait: limits::ANSWER_WORK_MAX, end: End::Early }
     }
 
-    /// What ends its work early; nothing ends a write early.
+    /// What ends the work for it early.
     fn interrupt(&self, clock: &Arc<dyn Clock>) -> Interrupt {
-        let presence = match self.urgency {
-            Urgency::Answer => self.presence.clone(),
-            Urgency::Write => Presence::default(),
+        let presence = match self.end {
+            End::Early => self.presence.clone(),
+            End::Whole => Presence::default(),
         };
         Interrupt::new(presence, clock.clone(), self.wait)
     }

@@ -14,6 +14,7 @@ mod compiled;
 use crate::{AttrValue, Attributes, Error, Instant, Number, Scalar, Status, Timestamp, limits};
 pub use compiled::{Column, CompiledFilter, Leaf, Matcher, Node, Wanted};
 use serde_json::Value;
+use std::fmt;
 
 /// What a filter looks at.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -66,11 +67,52 @@ pub enum Filter {
     Contains(Field, Scalar),
     /// Prefix of a string.
     Prefix(Field, String),
-    /// All these words, lower-cased.
-    Match(Field, Vec<String>),
+    /// All these words.
+    Match(Field, MatchWords),
     /// Present.
     Exists(Field),
 }
+
+/// The words that a `match` wants, each once, in the normal form that text search uses too. One string: a vector of words
+/// would take twenty times the length of short ones.
+#[derive(Clone, PartialEq, Eq)]
+pub struct MatchWords(Box<str>);
+
+impl MatchWords {
+    /// The words of a text.
+    pub fn of(text: &str) -> Self {
+        let folded = crate::folded(text, crate::Folding::Common);
+        let mut words: Vec<&str> = folded_words(&folded).collect();
+        words.sort_unstable();
+        words.dedup();
+        Self(words.join(WORD_GAP).into())
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Each of them, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.split(WORD_GAP).filter(|word| !word.is_empty())
+    }
+
+    /// All of them, with a blank between each two. The same for the same words.
+    pub(crate) fn joined(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Nothing of the words: a customer wrote them.
+impl fmt::Debug for MatchWords {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MatchWords(..)")
+    }
+}
+
+/// No word has one.
+const WORD_GAP: &str = " ";
 
 /// What a filter sees of a document.
 #[derive(Clone, Copy)]
@@ -195,7 +237,7 @@ impl Filter {
             Filter::Match(field, words) => field.values(doc).iter().any(|v| match v {
                 Scalar::Str(s) => {
                     let have = words_of(s);
-                    words.iter().all(|w| have.contains(w))
+                    words.iter().all(|wanted| have.iter().any(|word| word == wanted))
                 }
                 _ => false,
             }),
@@ -221,6 +263,7 @@ impl Filter {
             Filter::In(field, wanted) => (field, wanted.iter().map(scalar).sum()),
             Filter::Contains(field, wanted) => (field, scalar(wanted)),
             Filter::Prefix(field, text) => (field, text.len()),
+            // Of short words there are half as many as bytes.
             Filter::Match(field, words) => (field, words.iter().map(|word| word.len() + 8).sum()),
             Filter::Number(field, ..) | Filter::Instant(field, ..) | Filter::Exists(field) => (field, 16),
         };
@@ -393,7 +436,7 @@ fn leaf(kind: &str, field: Field, value: Option<&Value>) -> Result<Filter, Error
             if kind == "prefix" {
                 return Ok(Filter::Prefix(field, text));
             }
-            let words = words_of(&text);
+            let words = MatchWords::of(&text);
             if words.is_empty() {
                 return Err(Error::invalid("filter.value", "has no word to match"));
             }

@@ -25,12 +25,14 @@ mod traits;
 mod untrusted;
 
 pub use attributes::{AttrValue, Attributes, Scalar, heap_bytes as attributes_heap_bytes};
-pub use blocking::{HandBack, blocking, on_blocking};
+pub use blocking::{HandBack, blocking, give_way, on_blocking};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use document::{Audience, Document, Finding, FindingKind, Passage, ReadersRule, Severity, Span, Status};
 pub use entropy::{Entropy, OsEntropy, SeededEntropy};
 pub use error::{Code, Error, Result};
-pub use filter::{Column, Comparison, CompiledFilter, DocumentView, Field, Filter, Leaf, Matcher, Node, Wanted};
+pub use filter::{
+    Column, Comparison, CompiledFilter, DocumentView, Field, Filter, Leaf, MatchWords, Matcher, Node, Wanted,
+};
 pub use fold::{Folded, Folding, folded, is_ignorable};
 pub use ids::{
     CommitNo, DocumentId, Incarnation, KeyEpoch, KeyId, LogEpoch, NamespaceName, NamespaceUuid, ObjectUuid,
@@ -46,5 +48,7 @@ pub use settings::{
     Screening,
 };
 pub use stack::{ask_to_wipe_stacks, wipe_stack, wipe_stack_if_asked};
-pub use traits::{Absorbed, AuditMark, AuditSink, BoxFuture, Pseudonymiser, ReadAt, TokenSpan, Tokens};
+pub use traits::{
+    Absorbed, AuditMark, AuditSink, BoxFuture, Pseudonymiser, ReadAt, TokenSpan, Tokens, WriteMemory, WritePermit,
+};
 pub use untrusted::{Untrusted, json_bytes};

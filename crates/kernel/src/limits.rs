@@ -67,6 +67,13 @@ pub const INLINE_STEPS_MAX: u64 = 4 << 20;
 pub const ANSWER_WORK_MAX: Duration = Duration::from_secs(30);
 /// The same for one measurement of recall, all its queries together: some ten seconds of one core at [`RECALL_ROWS_MAX`].
 pub const RECALL_WORK_MAX: Duration = Duration::from_secs(120);
+/// How long documents are read and screened for one request, its waits for a turn included; then `timed_out`, and
+/// nothing is stored. Five minutes, as long as its body may take to arrive: what is made to cost the most takes about a
+/// microsecond for each byte, ordinary documents a tenth of that.
+pub const PREPARE_WORK_MAX: Duration = Duration::from_secs(300);
+/// Documents that are read and screened without another turn, bytes: a tenth of a second of the dearest. A longer one has
+/// a turn of its own, and gives way inside.
+pub const PREPARED_AT_ONCE_BYTES: u64 = 128 << 10;
 /// How long a write may look for the documents that its filter selects. The namespace's other writes wait meanwhile.
 pub const SELECTION_WORK_MAX: Duration = Duration::from_secs(10);
 /// Jobs of one tenant that wait for a bucket inside the pool at the same time, and those of all tenants. Each holds a

@@ -90,6 +90,21 @@ pub struct Absorbed {
     pub line: Vec<u8>,
 }
 
+/// Memory for writes whose size shows only while they are planned: patches, reviews, deletions.
+pub trait WriteMemory: Send + Sync {
+    /// A permit for one write of this tenant, of nothing yet.
+    fn enter(&self, incarnation: crate::Incarnation) -> Box<dyn WritePermit>;
+}
+
+/// What one write holds of that memory, until it is dropped.
+pub trait WritePermit: Send {
+    /// Takes more, before that much is read or made.
+    ///
+    /// # Errors
+    /// `rate_limited`, `overloaded` or `too_large`: the write is to end.
+    fn grow(&mut self, bytes: u64) -> Result<(), crate::Error>;
+}
+
 /// A future in a box, so that kernel needs no runtime.
 pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 

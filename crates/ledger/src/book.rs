@@ -16,6 +16,7 @@ use std::{
     ops::Range,
     sync::Arc,
 };
+use tokio::sync::OwnedSemaphorePermit;
 use vault::{Home, ObjectKind};
 use zeroize::Zeroizing;
 
@@ -28,6 +29,8 @@ pub(crate) struct Book {
     batches_are_objects: bool,
     /// Batches that no checkpoint covers, one that is being written included.
     batches: u64,
+    /// One of the files that tenants' logs may hold open; none for the operators'.
+    pub(crate) place: Option<OwnedSemaphorePermit>,
 }
 
 /// The state of a chain: all that a checkpoint holds.
@@ -116,7 +119,7 @@ impl Book {
         let keep: Vec<ObjectRef> = state.chunks.iter().map(|chunk| chunk.object.clone()).collect();
         journal.sweep(&keep).await?;
         let batches_are_objects = storage.is_shared();
-        Ok(Self { home, journal: Arc::new(journal), state, batches_are_objects, batches })
+        Ok(Self { home, journal: Arc::new(journal), state, batches_are_objects, batches, place: None })
     }
 
     /// Appends lines, as one entry with one flush. Those of commits that are in the

@@ -19,7 +19,7 @@ use kernel::{AuditMark, Clock, CommitNo, Entropy, Incarnation, NamespaceUuid, Ti
 use std::{
     collections::{HashMap, VecDeque},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -37,11 +37,42 @@ pub(crate) struct Shared {
     pub(crate) tracker: TaskTracker,
     /// Chains whose log is open.
     pub(crate) open: AtomicU64,
+    /// Places for tenants' open logs: each holds a file.
+    pub(crate) places: Arc<Semaphore>,
+    /// Closes logs that are not in use, in the background.
+    pub(crate) make_room: OnceLock<Box<dyn Fn() + Send + Sync>>,
     /// Namespaces that are not what a chain has recorded of them.
     pub(crate) rollbacks: Rollbacks,
     /// Counts uses, to tell which was the last.
     pub(crate) ticks: AtomicU64,
 }
+
+impl Shared {
+    /// A place for one more open log: others are closed for it, the longest unused first.
+    ///
+    /// # Errors
+    /// `overloaded` when all of them stay in use.
+    async fn place(&self) -> Result<OwnedSemaphorePermit, kernel::Error> {
+        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+            return Ok(place);
+        }
+        // Whoever came first gets the next.
+        let mut place = std::pin::pin!(Arc::clone(&self.places).acquire_owned());
+        for _ in 0..PLACE_TRIES {
+            if let Some(make_room) = self.make_room.get() {
+                make_room();
+            }
+            // Lines that wait keep a log in use no longer than that.
+            if let Ok(place) = tokio::time::timeout(limits::AUDIT_GROUP_WAIT, &mut place).await {
+                return place.map_err(|_| Error::Closed.into());
+            }
+        }
+        Err(kernel::Error::overloaded("as many audit logs are in use as may be open", limits::AUDIT_RETRY_WAIT))
+    }
+}
+
+/// How often logs are closed for one that waits, each time with [`limits::AUDIT_GROUP_WAIT`] after it.
+const PLACE_TRIES: usize = 10;
 
 /// Where a chain lives.
 pub(crate) enum Owner {
@@ -491,7 +522,14 @@ impl Chain {
             }
             let shared = &self.shared;
             let (clock, entropy) = (Arc::clone(&shared.clock), Arc::clone(&shared.entropy));
-            let book = Book::open(&shared.storage, self.home().await?, clock, entropy).await?;
+            let home = self.home().await?;
+            // The operators' log has a file of its own, which no tenant's takes.
+            let place = match &self.owner {
+                Owner::Server(_) => None,
+                Owner::Tenant(_) => Some(shared.place().await?),
+            };
+            let mut book = Book::open(&shared.storage, home, clock, entropy).await?;
+            book.place = place;
             {
                 let mut queue = self.lock();
                 (queue.written, queue.known) = (book.usage(), true);

@@ -17,10 +17,11 @@ use kernel::{
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use vault::{Directory, Home};
 
@@ -38,7 +39,8 @@ pub struct TrailConfig {
     pub entropy: Arc<dyn Entropy>,
     /// Owns the writing tasks; shutdown waits for it.
     pub tracker: TaskTracker,
-    /// Chains whose log may be open at once, each with a file: [`limits::AUDIT_CHAINS_OPEN_MAX`] in the product.
+    /// Tenants' chains whose log may be open at once, each with a file: [`limits::AUDIT_CHAINS_OPEN_MAX`] in the product.
+    /// Others are closed first, and what needs one more waits for that.
     pub chains_open_max: u64,
 }
 
@@ -62,10 +64,22 @@ impl Trail {
         let TrailConfig { storage, directory, control, clock, entropy, tracker, chains_open_max: open_max } = config;
         let (open, ticks) = (AtomicU64::new(0), AtomicU64::new(0));
         let rollbacks = Rollbacks::default();
-        let shared = Arc::new(Shared { storage, directory, clock, entropy, tracker, open, rollbacks, ticks });
+        let most = usize::try_from(open_max).unwrap_or(usize::MAX).clamp(1, Semaphore::MAX_PERMITS);
+        let (places, make_room) = (Arc::new(Semaphore::new(most)), OnceLock::new());
+        let shared = Shared { storage, directory, clock, entropy, tracker, open, places, make_room, rollbacks, ticks };
+        let shared = Arc::new(shared);
         let operators = Chain::new(Arc::clone(&shared), Owner::Server(control));
         let closing = AtomicBool::new(false);
-        Self(Arc::new(Inner { shared, chains: Mutex::default(), operators, open_max, closing }))
+        let inner = Arc::new(Inner { shared, chains: Mutex::default(), operators, open_max, closing });
+        let weak = Arc::downgrade(&inner);
+        let make_room = move || {
+            if let Some(inner) = weak.upgrade() {
+                Self(inner).make_room();
+            }
+        };
+        // Fresh, so nobody has set it.
+        let _first = inner.shared.make_room.set(Box::new(make_room));
+        Self(inner)
     }
 
     /// Ends a request that read. Its line is queued; the reply does not wait for the disk. What is
@@ -372,23 +386,28 @@ impl Trail {
         let fresh = || Chain::new(Arc::clone(&self.0.shared), Owner::Tenant(incarnation));
         let chain = Arc::clone(self.lock().entry(incarnation).or_insert_with(fresh));
         chain.touch();
-        if self.open_chains() > self.0.open_max && !self.0.closing.swap(true, Ordering::AcqRel) {
+        chain
+    }
+
+    /// Closes logs in the background, for one that is to be opened.
+    fn make_room(&self) {
+        if !self.0.closing.swap(true, Ordering::AcqRel) {
             let trail = self.clone();
             self.0.shared.tracker.spawn(async move {
                 trail.close_idle().await;
                 trail.0.closing.store(false, Ordering::Release);
             });
         }
-        chain
     }
 
-    /// Closes the logs of unused chains, the longest unused first, until a sixteenth of the limit is free.
+    /// Closes the logs of chains that are not in use, the longest unused first, until those that wait have their places and
+    /// a sixteenth of the limit is free.
     async fn close_idle(&self) {
-        let goal = self.0.open_max - self.0.open_max / 16;
+        let free = usize::try_from(self.0.open_max / 16).unwrap_or(usize::MAX).max(1);
         let mut idle: Vec<_> = self.lock().values().filter_map(|c| Some((c.idle_since()?, Arc::clone(c)))).collect();
         idle.sort_by_key(|(since, _)| *since);
         for (_, chain) in idle {
-            if self.open_chains() <= goal {
+            if self.0.shared.places.available_permits() >= free {
                 return;
             }
             chain.let_go().await;

@@ -169,12 +169,14 @@ impl Analyser {
         std::mem::take(&mut self.lexicon)
     }
 
-    /// Starts afresh when it knows very many words, so that a large job's memory stays bounded. Numbers that it gave
-    /// before mean nothing then.
-    pub(crate) fn forget(&mut self) {
-        if self.known.len() > WORDS_KNOWN_MAX {
+    /// Begins anew when it knows very many words, so that a large job's memory stays bounded. Numbers that it gave
+    /// before mean nothing then. Says whether it did.
+    pub(crate) fn forget(&mut self) -> bool {
+        let full = self.known.len() > WORDS_KNOWN_MAX;
+        if full {
             drop(self.take_lexicon());
         }
+        full
     }
 }
 

@@ -252,7 +252,10 @@ impl Namespace {
             return Err(error);
         }
         let (reply, answer) = oneshot::channel();
-        self.enqueue(Write { deed, line, reply, presence })?;
+        // What an append brings was counted when it came.
+        let memory = self.shared.write_memory.as_ref().filter(|_| !matches!(deed.act, crate::plan::Act::Append(..)));
+        let permit = memory.map(|memory| memory.enter(self.incarnation));
+        self.enqueue(Write { deed, line, reply, presence, permit })?;
         answer.await.unwrap_or_else(|_| {
             let message = "the writer ended early".to_owned();
             Err(Error::Append { code: kernel::Code::Internal, message, outcome_unknown: true })

@@ -12,7 +12,7 @@ use crate::{
 use intake::ScreenedPatch;
 use kernel::{
     Audience, CommitNo, CompiledFilter, Document, DocumentId, DocumentView, Filter, Interrupt, Retention, Status,
-    Timestamp, checkpoint, limits,
+    Timestamp, WritePermit, checkpoint, limits,
 };
 use segment::Spec;
 use std::collections::{HashMap, HashSet};
@@ -54,6 +54,8 @@ pub(crate) struct Plan<'a> {
     /// Ends the selection by a filter when the client has disconnected, or when the namespace's writes wait too long
     /// for it.
     pub(crate) interrupt: Interrupt,
+    /// What it takes of the memory for writes.
+    pub(crate) permit: Option<Box<dyn WritePermit>>,
     /// What lives under the ids that it has written to: each is looked up once, however often a request names it.
     pub(crate) looked_up: HashMap<DocumentId, LookedUp>,
 }
@@ -184,6 +186,7 @@ impl Plan<'_> {
         for spot in spots {
             let id = self.working.head(spot)?.id;
             bytes += id.as_str().len() as u64;
+            self.takes(id.as_str().len() as u64)?;
             within(bytes, "bytes of ids", limits::DELETE_BYTES_PER_COMMIT_MAX)?;
             self.remove(&id);
         }
@@ -200,6 +203,7 @@ impl Plan<'_> {
             patch.apply(&mut doc).map_err(|error| Stop::Refused(error.into()))?;
             // Counted with all that it holds after the patch: that may be more than the text.
             bytes += doc.heap_bytes();
+            self.takes(doc.heap_bytes())?;
             within(bytes, "bytes of documents", limits::PATCH_BYTES_PER_COMMIT_MAX)?;
             // No patch keeps a document longer than the namespace's retention.
             doc.expires_at = self.retention.end_of(doc.created_at, doc.expires_at);
@@ -230,6 +234,11 @@ impl Plan<'_> {
                 self.outcome.matched >= limits::PATCHES_PER_COMMIT_MAX || bytes > limits::PATCH_BYTES_PER_COMMIT_MAX;
             if full && self.outcome.matched > 0 {
                 break;
+            }
+            match self.takes(doc.heap_bytes()) {
+                // What there is memory for is a commit; the rest is asked for again.
+                Err(Stop::Refused(_)) if self.outcome.matched > 0 => break,
+                taken => taken?,
             }
             doc.expires_at = end;
             self.outcome.matched += 1;
@@ -280,6 +289,7 @@ impl Plan<'_> {
             Decision::Release => {
                 let mut doc = self.working.document(spot)?;
                 *bytes += doc.heap_bytes();
+                self.takes(doc.heap_bytes())?;
                 within(*bytes, "bytes of documents", limits::PATCH_BYTES_PER_COMMIT_MAX)?;
                 doc.status = Status::Indexed;
                 doc.updated_at = self.now;
@@ -348,6 +358,8 @@ impl Plan<'_> {
 
     /// All documents of this id that live and have not expired, hidden ones included, the oldest first.
     fn living(&self, id: &DocumentId) -> Result<Vec<(Spot, Document)>, Error> {
+        #[cfg(test)]
+        tests::count_lookup(id);
         let mut living = Vec::new();
         for spot in self.working.named(id) {
             let head = self.working.head(spot)?;
@@ -356,6 +368,17 @@ impl Plan<'_> {
             }
         }
         Ok(living)
+    }
+
+    /// Takes memory for this much more that the request has read.
+    fn takes(&mut self, bytes: u64) -> Result<(), Stop> {
+        match &mut self.permit {
+            Some(permit) => {
+                let taken = permit.grow(READ_AND_WRITTEN.saturating_mul(bytes));
+                taken.map_err(|error| Stop::Refused(Error::Passed(error)))
+            }
+            None => Ok(()),
+        }
     }
 
     fn put(&mut self, doc: Document) {
@@ -383,6 +406,9 @@ fn stored(doc: &Document) -> UpsertResult {
     UpsertResult { id: doc.id.plain(), status, passages: doc.passages.len() }
 }
 
+/// How often what a write changes is counted: as it was read, and as it is written. With it the most that one commit may
+/// rewrite is the share of one tenant.
+const READ_AND_WRITTEN: u64 = 2;
 /// Steps of finding and decoding one head.
 const STEPS_A_HEAD: u64 = 4_096;
 /// Refuses a request that would hold more than this in memory and in its log entry.
@@ -405,5 +431,22 @@ pub(crate) fn facts(doc: &Document) -> DocumentView<'_> {
         updated_at: doc.updated_at,
         expires_at: doc.expires_at,
         attributes: &doc.attributes,
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use kernel::DocumentId;
+    use std::{collections::BTreeMap, sync::Mutex};
+
+    static LOOKUPS: Mutex<BTreeMap<DocumentId, u64>> = Mutex::new(BTreeMap::new());
+
+    pub(super) fn count_lookup(id: &DocumentId) {
+        *LOOKUPS.lock().unwrap().entry(id.clone()).or_default() += 1;
+    }
+
+    /// How often writes have looked up what lives under this id.
+    pub(crate) fn lookups(id: &DocumentId) -> u64 {
+        LOOKUPS.lock().unwrap().get(id).copied().unwrap_or(0)
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     view::View,
     working::Working,
 };
-use kernel::{Clock, CommitNo, Interrupt, Presence, Retention, limits};
+use kernel::{Clock, CommitNo, Interrupt, Presence, Retention, WritePermit, limits};
 use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,
@@ -29,6 +29,8 @@ pub(crate) struct Write {
     pub(crate) reply: Reply,
     /// Whether its caller still waits.
     pub(crate) presence: Presence,
+    /// What it takes of the memory for writes.
+    pub(crate) permit: Option<Box<dyn WritePermit>>,
 }
 
 /// A batch that is ready to be written.
@@ -47,6 +49,8 @@ pub(crate) struct Staged {
     pub(crate) accepted: u64,
     /// Of the tenant's quotas, for as long as it is not published.
     pub(crate) reserved: Option<Reservation>,
+    /// Memory of what was planned, for as long as it is not written.
+    pub(crate) permits: Vec<Box<dyn WritePermit>>,
 }
 
 /// Above this an entry takes no further request, bytes. Bounds memory and the time of one write.
@@ -67,7 +71,7 @@ pub(crate) fn stage(
     let mut working = Working::new(view, now);
     let mut entry = EntryWriter::new();
     let mut done = Vec::new();
-    let mut lines = Vec::new();
+    let (mut lines, mut permits) = (Vec::new(), Vec::new());
     let mut rest = batch;
     let (mut bytes, mut accepted) = (0, 0);
     let mut reserved: Option<Reservation> = None;
@@ -93,11 +97,14 @@ pub(crate) fn stage(
             outcome,
             disambiguated: 0,
             interrupt,
+            permit: write.permit,
             looked_up: HashMap::new(),
         };
         match plan.run(act) {
             Ok(()) => {}
             Err(Stop::Refused(error)) => {
+                // Given back before its caller hears of it, and asks again.
+                drop(plan.permit.take());
                 working.take_back();
                 let _asker_gone = write.reply.send(Err(error));
                 continue;
@@ -108,7 +115,7 @@ pub(crate) fn stage(
                 return Err(error);
             }
         }
-        let Plan { changes, outcome, .. } = plan;
+        let Plan { changes, outcome, permit, .. } = plan;
         // Whatever it did: no way of writing leads past the quotas.
         match counter.reserve(working.growth()) {
             Ok(room) => match &mut reserved {
@@ -116,11 +123,13 @@ pub(crate) fn stage(
                 None => reserved = Some(room),
             },
             Err(error) => {
+                drop(permit);
                 working.take_back();
                 let _asker_gone = write.reply.send(Err(error));
                 continue;
             }
         }
+        permits.extend(permit);
         let line = (write.line)(&outcome);
         entry.push(commit, now, working.spec, &changes, &line);
         working.commit = commit;
@@ -130,7 +139,7 @@ pub(crate) fn stage(
         done.push((write.reply, outcome));
     }
     match working.finish() {
-        Ok(view) => Ok(Staged { entry: entry.finish(), view, done, lines, rest, accepted, reserved }),
+        Ok(view) => Ok(Staged { entry: entry.finish(), view, done, lines, rest, accepted, reserved, permits }),
         Err(error) => {
             let waiting = done.into_iter().map(|(reply, _)| reply).chain(rest.into_iter().map(|w| w.reply));
             waiting.for_each(|reply| tell_fault(reply, &error));

@@ -21,7 +21,7 @@ use access::{Action, Grant, Manage};
 use journal::Storage;
 use kernel::{
     Audience, AuditMark, AuditSink, Clock, Code, Entropy, Incarnation, NamespaceName, NamespaceSettings, NamespaceUuid,
-    limits,
+    WriteMemory, limits,
 };
 use segment::{Links, Spec};
 use std::{
@@ -102,6 +102,8 @@ pub(crate) struct Shared {
     pub(crate) namespaces_open_max: u64,
     /// Log files and objects that the process may have open.
     pub(crate) files_max: u64,
+    /// Of patches, reviews and deletions; without it they take what they take.
+    pub(crate) write_memory: Option<Arc<dyn WriteMemory>>,
     evictor: Evictor,
     /// Where background work runs that a thread outside of it starts: a snapshot may be dropped on any thread.
     runtime: tokio::runtime::Handle,
@@ -165,6 +167,7 @@ impl Stores {
             resident_bytes_max: limits::RESIDENT_PAGES_BYTES_MAX,
             namespaces_open_max: limits::NAMESPACES_OPEN_MAX,
             files_max: u64::MAX,
+            write_memory: None,
             evictor: Evictor::default(),
             runtime: tokio::runtime::Handle::current(),
             slots: Arc::downgrade(&slots),
@@ -182,6 +185,16 @@ impl Stores {
     pub fn bounded(mut self, namespaces_open_max: u64, files_max: u64) -> Self {
         let shared = Arc::get_mut(&mut self.shared).expect("nothing is open");
         (shared.namespaces_open_max, shared.files_max) = (namespaces_open_max, files_max);
+        self
+    }
+
+    /// With memory for writes that is counted, as far as they were not counted when they came.
+    ///
+    /// # Panics
+    /// When something is open already.
+    #[must_use]
+    pub fn counted(mut self, memory: Arc<dyn WriteMemory>) -> Self {
+        Arc::get_mut(&mut self.shared).expect("nothing is open").write_memory = Some(memory);
         self
     }
 
@@ -484,7 +497,11 @@ impl Stores {
     }
 
     pub(crate) fn only(&self) -> Arc<Namespace> {
-        self.slots.all().iter().find_map(|slot| slot.current()).expect("one namespace is open")
+        self.open_namespaces().into_iter().next().expect("one namespace is open")
+    }
+
+    pub(crate) fn open_namespaces(&self) -> Vec<Arc<Namespace>> {
+        self.slots.all().iter().filter_map(|slot| slot.current()).collect()
     }
 
     /// Log entries of the open namespace.

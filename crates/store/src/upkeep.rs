@@ -2,9 +2,10 @@
 //! checkpoint), small and half-dead objects become one, the log is cut. Writers and readers go on.
 //! Merges that take long are built beside it (`merge`), so that flushes never wait for them.
 //!
-//! 1. a permit: jobs of all namespaces share bounded cores and memory, and tenants take turns
+//! 1. audit lines so far are with the sink, then a permit: jobs of all namespaces share bounded cores and memory, and
+//!    tenants take turns
 //! 2. cut: under the turn, note the parts, the newest log entry and its commit
-//! 3. audit lines up to the cut are with the sink: the log may lose them
+//! 3. the last audit lines up to the cut are with the sink: the log may lose them
 //! 4. the new object durable: a crash leaves an object that nothing names, swept at the next open
 //! 5. a checkpoint that names it durable: a crash leaves the old objects, swept at the next open
 //! 6. under the turn, swap: the new part takes the place of the old ones; what died meanwhile is
@@ -175,6 +176,10 @@ pub(crate) async fn round(namespace: &Arc<Namespace>, upkeep: &mut Upkeep, job: 
         }
     };
     let bytes = inputs.iter().map(Part::size).sum::<u64>().saturating_mul(JOB_FACTOR);
+    if flush {
+        // Before the permit, for which other tenants wait: the chain may wait for this tenant's keys.
+        namespace.lines.absorb_through(&*shared.config.sink, view.commit).await?;
+    }
     let _permit = shared.schedule.permit(namespace.incarnation, bytes).await;
     let (old, covers, commit) = match job {
         Job::Compact(_) => (inputs, upkeep.covers, upkeep.commit),

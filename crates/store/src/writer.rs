@@ -56,7 +56,7 @@ async fn commit(namespace: &Arc<Namespace>, turn: &mut Seq, batch: VecDeque<Writ
             on_cpu(&*namespace.shared.config.cpu, Errand::Write(namespace.incarnation), staged).await?
         }
     };
-    let Staged { entry, view, done, lines, rest, accepted, reserved } = match staged {
+    let Staged { entry, view, done, lines, rest, accepted, reserved, permits } = match staged {
         Ok(staged) => staged,
         // Everybody has been told, nothing was written, and another try may read it.
         Err(error) if error.is_transient() => return Ok(()),
@@ -87,6 +87,8 @@ async fn commit(namespace: &Arc<Namespace>, turn: &mut Seq, batch: VecDeque<Writ
     namespace.publish_write(view, reserved);
     namespace.lines.push(lines, totals);
     namespace.absorb_soon();
+    // What was planned is written, and counts as what the namespace holds.
+    drop(permits);
     for (reply, outcome) in done {
         let _asker_gone = reply.send(Ok(outcome));
     }

@@ -1,10 +1,11 @@
 //! Jobs of many tenants on a few threads, in turns.
 //!
-//! Promises: tenants with jobs are served in turn, whatever the number of jobs each has. A tenant that was alone for a
-//! second may use every core; as soon as another comes, one core is left to the others. There is one thread more than
-//! cores, so that a new job does not wait for a running one. Of one tenant, four answers go before a waiting write. The
-//! queue is bounded, in all and for each tenant; a refusal says when to come back. A job that waits for a network
-//! ([`kernel::blocking`]) lets another thread compute meanwhile, and then takes its tenant's turn again.
+//! Promises: threads go round between the tenants that have jobs, whatever the number of jobs each has. A tenant that
+//! was alone for a second may use every core; as soon as another comes, one core is the others'. There is one thread
+//! more than cores, so that who comes does not wait for a job that runs. Of one tenant, four answers go before a write that waits.
+//! Bounded, for all and for each; who is refused is told when to come back. A job that waits for a network
+//! ([`kernel::blocking`]) lets another thread compute meanwhile, and then takes its tenant's turn again; so does one that
+//! computes for long ([`kernel::give_way`]) while others wait.
 //! Knows tenants as opaque ids and jobs as closures.
 
 use kernel::{Clock, Code, Error, HandBack, Incarnation, limits};
@@ -296,9 +297,28 @@ impl HandBack for Worker {
             state = ticket.come.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
+
+    fn give_way(&self) {
+        let Some(owner) = self.owner.get() else { return };
+        let (shared, now) = (&self.shared, self.shared.clock.monotonic());
+        let others = shared.lock().others_wait(owner, shared.slots, |state, owner| shared.each_max(state, owner, now));
+        if others {
+            self.leave();
+            self.rejoin();
+        }
+    }
 }
 
 impl State {
+    /// Whether another owner's job could begin, or go on, if a thread were free.
+    fn others_wait(&self, mine: Owner, slots: usize, each_max: impl Fn(&State, Owner) -> usize) -> bool {
+        let may = |owner: &Owner| {
+            let lane = self.lanes.get(owner).filter(|_| *owner != mine);
+            lane.is_some_and(|lane| lane.running < each_max(self, *owner) && lane.may_begin())
+        };
+        self.computing >= slots && self.turns.iter().any(may)
+    }
+
     fn take(&mut self, owner: Owner, urgency: Urgency, job: Job) {
         if self.closed {
             return;

@@ -14,7 +14,8 @@ fn work() -> Work {
 
 fn asker(urgency: Urgency) -> Asker {
     let wait = Duration::from_secs(30);
-    Asker { owner: Incarnation::from_bytes([1; 16]), urgency, presence: Presence::default(), wait }
+    let end = if urgency == Urgency::Write { End::Whole } else { End::Early };
+    Asker { owner: Incarnation::from_bytes([1; 16]), urgency, presence: Presence::default(), wait, end }
 }
 
 #[tokio::test]
@@ -78,4 +79,44 @@ async fn work_ends_when_its_caller_goes_and_when_its_time_is_up() {
         clock.advance(Duration::from_secs(31));
     };
     assert_eq!(tokio::join!(late, passes).0.unwrap(), Err(kernel::Interrupted::TimedOut));
+}
+
+/// What is read and screened for minutes held every thread, where as many tenants sent it as there are threads.
+#[tokio::test(flavor = "multi_thread")]
+async fn long_work_of_others_lets_a_newcomer_have_its_turn() {
+    let clock = Arc::new(ManualClock::new(Timestamp::default()));
+    let work = Work::new(LanesConfig { cores: 1, waiting_max: 10, clock, turns: true }).unwrap();
+    let (begun, done) = (Arc::new(std::sync::atomic::AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let of = |owner: u8, urgency| Asker { owner: Incarnation::from_bytes([owner; 16]), ..asker(urgency) };
+    let long = |owner: u8| {
+        let (begun, done) = (begun.clone(), done.clone());
+        work.cpu(of(owner, Urgency::Write), move || {
+            begun.fetch_add(1, Ordering::Relaxed);
+            // Ends by itself, after a minute or so, where no other has a turn.
+            (0..1_000_000_000_u64).any(|_| {
+                kernel::give_way(kernel::STEPS_BETWEEN_CHECKS);
+                done.load(Ordering::Relaxed)
+            })
+        })
+    };
+    let newcomer = async {
+        // One thread more than cores.
+        while begun.load(Ordering::Relaxed) < 2 {
+            tokio::task::yield_now().await;
+        }
+        let mine = done.clone();
+        work.cpu(of(3, Urgency::Answer), move || mine.store(true, Ordering::Relaxed)).await
+    };
+    let (first, second, third) = tokio::join!(long(1), long(2), newcomer);
+    third.unwrap();
+    assert!(first.unwrap() && second.unwrap(), "they went on after the newcomer");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_prepared_for_a_write_ends_with_its_caller() {
+    let work = work();
+    let asked = Asker { end: End::Early, ..asker(Urgency::Write) };
+    drop(asked.presence.watch());
+    let end: Result<(), _> = work.cpu(asked, || panic!("is not begun")).await;
+    assert_eq!(end.unwrap_err().code, Code::Overloaded);
 }

@@ -44,6 +44,7 @@ pub(super) fn cut(
         let (mut waiting, mut sum, mut open) = (Vec::new(), 0, true);
         for (start, end) in sentences(text, start, end) {
             let before = waiting.len();
+            kernel::give_way((end - start) as u64 + 64);
             pieces(&text[start..end], start, tokens, budget, &mut waiting);
             sum += waiting[before..].iter().map(|u| u.tokens).sum::<usize>();
             open &= sum <= budget && waiting.len() <= WAITING_MAX;

@@ -31,10 +31,14 @@ fn by_events(reader: &mut Reader, text: &str, title: &mut Title) {
         | Options::ENABLE_TASKLISTS
         | Options::ENABLE_YAML_STYLE_METADATA_BLOCKS;
     for event in Parser::new_ext(text, options) {
+        kernel::give_way(STEPS_AN_EVENT);
         title.follow(&event);
         step(reader, event);
     }
 }
+
+/// Steps of an event of some bytes; longer ones are counted where their text is read.
+const STEPS_AN_EVENT: u64 = 16;
 
 /// Text and tags as they stand: what HTML hides stays hidden, and marks are text.
 fn as_source(reader: &mut Reader, text: &str) {

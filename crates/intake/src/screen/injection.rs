@@ -44,6 +44,7 @@ pub(super) fn find(text: &str, stream: Stream, mapped: bool) -> Vec<Hit> {
     squashed(&copy, &mut hits);
     hidden_gate(text, &mut hits);
     for blob in encoded::blobs(text) {
+        kernel::give_way((blob.end - blob.start) as u64);
         if is_order(&blob.text) {
             hits.push(Hit::new(&rules::ENCODED, blob.start, blob.end));
         }
@@ -71,6 +72,7 @@ fn templates(copy: &Folded) -> Vec<Hit> {
         }
     }
     for (rule, regex) in &MATCHERS.patterns {
+        kernel::give_way(bytes.len() as u64);
         let one =
             |found: regex::bytes::Match<'_>| Hit::new(weighed(rule, bytes, found.end()), found.start(), found.end());
         hits.extend(regex.find_iter(bytes).map(one));

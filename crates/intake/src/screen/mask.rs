@@ -36,13 +36,16 @@ impl Hit {
 /// Scans a text, counts what is found, and says what to replace.
 pub(super) fn scan(text: &str, stream: Stream, report: &mut Report) -> Vec<Hit> {
     let mut hits = Vec::new();
+    kernel::give_way(text.len() as u64);
     if report.wants(FindingKind::Secret) {
         secrets::find(text, &mut hits);
     }
+    kernel::give_way(text.len() as u64);
     if report.wants(FindingKind::Pii) {
         personal::find(text, &mut hits);
     }
     count(&mut hits, report);
+    kernel::give_way(text.len() as u64);
     if report.wants(FindingKind::Injection) {
         let mapped = report.policy.injection == ScreenAction::Mask;
         let mut orders = injection::find(text, stream, mapped);

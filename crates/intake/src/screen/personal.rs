@@ -19,7 +19,9 @@ pub(super) fn find(text: &str, hits: &mut Vec<Hit>) {
             _ => (at + 1, None),
         };
         hits.extend(hit);
-        at = next.max(at + 1);
+        let next = next.max(at + 1);
+        kernel::give_way((next - at) as u64);
+        at = next;
     }
 }
 

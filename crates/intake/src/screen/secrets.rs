@@ -14,6 +14,7 @@ const KEY_BLOCK_BYTES_MAX: usize = 64 << 10;
 pub(super) fn find(text: &str, hits: &mut Vec<Hit>) {
     let bytes = text.as_bytes();
     for (rule, regex) in RULES.iter() {
+        kernel::give_way(bytes.len() as u64);
         for found in regex.find_iter(bytes) {
             hits.push(Hit::new(rule, found.start(), found.end()));
         }

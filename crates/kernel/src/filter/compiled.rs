@@ -8,7 +8,7 @@
 mod substrings;
 mod words;
 
-use super::{DocumentView, Field, Filter};
+use super::{DocumentView, Field, Filter, MatchWords};
 use crate::{AttrValue, Comparison, Instant, Interrupted, Number, Scalar, checkpoint};
 use std::collections::HashMap;
 use substrings::{Seen, Substrings};
@@ -75,7 +75,7 @@ pub enum Leaf {
 /// A value as a key of a table; keys are equal if and only if values are.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Key {
-    Str(String),
+    Str(Box<str>),
     Num((u64, u32)),
     Bool(bool),
     Time(Instant),
@@ -84,16 +84,17 @@ enum Key {
 /// A set of a column's leaves: masks of 64 leaves each, with the number of the mask.
 type Bits = Vec<(u32, u64)>;
 
-/// Key under which equal leaves are merged.
+/// What makes two leaves one. Borrowed from the filter: its values may be megabytes.
 #[derive(PartialEq, Eq, Hash)]
-struct Identity(Field, u8, Vec<Key>);
+struct Identity<'f>(&'f Field, u8, Vec<Wanted<'f>>);
 
 impl Filter {
     /// Compiles the filter. Costs about its bytes.
     pub fn compile(&self) -> CompiledFilter {
         let mut compiler = Compiler::default();
         let root = compiler.node(self);
-        CompiledFilter { root, columns: compiler.columns.into_iter().map(Draft::finish).collect() }
+        let Compiler { columns, .. } = compiler;
+        CompiledFilter { root, columns: columns.into_iter().map(Draft::finish).collect() }
     }
 }
 
@@ -116,25 +117,25 @@ impl CompiledFilter {
 
 /// State while a filter is compiled.
 #[derive(Default)]
-struct Compiler {
-    columns: Vec<Draft>,
-    by_field: HashMap<Field, usize>,
-    known: HashMap<Identity, (usize, usize)>,
+struct Compiler<'f> {
+    columns: Vec<Draft<'f>>,
+    by_field: HashMap<&'f Field, usize>,
+    known: HashMap<Identity<'f>, (usize, usize)>,
 }
 
-/// A column while it is built.
-struct Draft {
+/// A column in the making.
+struct Draft<'f> {
     field: Field,
     leaves: Vec<Leaf>,
     equal: HashMap<Key, Bits>,
     members: HashMap<Key, Bits>,
-    substrings: HashMap<String, Bits>,
-    prefixes: HashMap<String, Bits>,
-    words: Vec<(usize, Vec<String>)>,
+    substrings: HashMap<&'f str, Bits>,
+    prefixes: HashMap<&'f str, Bits>,
+    words: Vec<(usize, &'f MatchWords)>,
 }
 
-impl Compiler {
-    fn node(&mut self, filter: &Filter) -> Node {
+impl<'f> Compiler<'f> {
+    fn node(&mut self, filter: &'f Filter) -> Node {
         let field = match filter {
             Filter::And(list) => return Node::And(list.iter().map(|f| self.node(f)).collect()),
             Filter::Or(list) => return Node::Or(list.iter().map(|f| self.node(f)).collect()),
@@ -151,7 +152,7 @@ impl Compiler {
         if let Some((column, leaf)) = self.known.get(&identity) {
             return Node::Leaf { column: *column, leaf: *leaf };
         }
-        let column = *self.by_field.entry(field.clone()).or_insert_with(|| {
+        let column = *self.by_field.entry(field).or_insert_with(|| {
             self.columns.push(Draft::of(field.clone()));
             self.columns.len() - 1
         });
@@ -162,35 +163,45 @@ impl Compiler {
 }
 
 /// Equal for leaves that accept the same by the same comparison.
-fn identity(field: &Field, leaf: &Filter) -> Identity {
-    let text = |text: &str| vec![Key::Str(text.to_owned())];
+fn identity<'f>(field: &'f Field, leaf: &'f Filter) -> Identity<'f> {
     let (kind, mut values) = match leaf {
-        Filter::In(_, wanted) => (0, wanted.iter().filter_map(|w| Key::of(w, field.is_time())).collect()),
-        Filter::Number(_, op, x) => (1 + *op as u8, x.order_key().map(Key::Num).into_iter().collect()),
-        Filter::Instant(_, op, t) => (5 + *op as u8, vec![Key::Time(*t)]),
-        Filter::Contains(_, wanted) => (9, Key::of(wanted, false).into_iter().collect()),
-        Filter::Prefix(_, prefix) => (10, text(prefix)),
-        Filter::Match(_, words) => (11, words.iter().cloned().map(Key::Str).collect::<Vec<_>>()),
+        Filter::In(_, wanted) => (0, wanted.iter().filter_map(|w| Wanted::of(w, field.is_time())).collect()),
+        Filter::Number(_, op, x) => (1 + *op as u8, x.order_key().map(Wanted::Num).into_iter().collect()),
+        Filter::Instant(_, op, t) => (5 + *op as u8, vec![Wanted::Time(*t)]),
+        Filter::Contains(_, wanted) => (9, Wanted::of(wanted, false).into_iter().collect()),
+        Filter::Prefix(_, prefix) => (10, vec![Wanted::Str(prefix)]),
+        Filter::Match(_, words) => (11, vec![Wanted::Str(words.joined())]),
         Filter::Exists(_) | Filter::And(_) | Filter::Or(_) | Filter::Not(_) => (12, Vec::new()),
     };
     values.sort_unstable();
     values.dedup();
-    Identity(field.clone(), kind, values)
+    Identity(field, kind, values)
 }
 
-impl Key {
-    /// `None` for a value that equals nothing: NaN, and a string that is no time where times are compared.
-    fn of(scalar: &Scalar, times: bool) -> Option<Self> {
+impl<'f> Wanted<'f> {
+    /// `None` for what equals nothing: NaN, and what is no time where times are compared.
+    fn of(scalar: &'f Scalar, times: bool) -> Option<Self> {
         match scalar {
-            Scalar::Str(text) if times => Instant::parse(text).map(Key::Time),
-            Scalar::Str(text) => Some(Key::Str(text.clone())),
-            Scalar::Num(x) => x.order_key().map(Key::Num),
-            Scalar::Bool(b) => Some(Key::Bool(*b)),
+            Scalar::Str(text) if times => Instant::parse(text).map(Wanted::Time),
+            Scalar::Str(text) => Some(Wanted::Str(text)),
+            Scalar::Num(x) => x.order_key().map(Wanted::Num),
+            Scalar::Bool(b) => Some(Wanted::Bool(*b)),
         }
     }
 }
 
-impl Draft {
+impl From<Wanted<'_>> for Key {
+    fn from(wanted: Wanted<'_>) -> Self {
+        match wanted {
+            Wanted::Str(text) => Key::Str(text.into()),
+            Wanted::Num(key) => Key::Num(key),
+            Wanted::Bool(b) => Key::Bool(b),
+            Wanted::Time(instant) => Key::Time(instant),
+        }
+    }
+}
+
+impl<'f> Draft<'f> {
     fn of(field: Field) -> Self {
         Self {
             field,
@@ -203,13 +214,13 @@ impl Draft {
         }
     }
 
-    /// Adds a leaf and returns its number.
-    fn add(&mut self, leaf: &Filter) -> usize {
+    /// Adds a leaf; gives its number.
+    fn add(&mut self, leaf: &'f Filter) -> usize {
         let number = self.leaves.len();
         self.leaves.push(match leaf {
             Filter::In(field, wanted) => {
-                for key in wanted.iter().filter_map(|w| Key::of(w, field.is_time())) {
-                    set(self.equal.entry(key).or_default(), number);
+                for wanted in wanted.iter().filter_map(|w| Wanted::of(w, field.is_time())) {
+                    set(self.equal.entry(wanted.into()).or_default(), number);
                 }
                 Leaf::In
             }
@@ -217,19 +228,19 @@ impl Draft {
             Filter::Instant(_, op, t) => Leaf::Instant(*op, *t),
             Filter::Contains(_, wanted) => {
                 if let Scalar::Str(text) = wanted {
-                    set(self.substrings.entry(text.clone()).or_default(), number);
+                    set(self.substrings.entry(text).or_default(), number);
                 }
-                if let Some(key) = Key::of(wanted, false) {
-                    set(self.members.entry(key).or_default(), number);
+                if let Some(wanted) = Wanted::of(wanted, false) {
+                    set(self.members.entry(wanted.into()).or_default(), number);
                 }
                 Leaf::Contains
             }
             Filter::Prefix(_, prefix) => {
-                set(self.prefixes.entry(prefix.clone()).or_default(), number);
+                set(self.prefixes.entry(prefix).or_default(), number);
                 Leaf::Prefix(prefix.clone())
             }
             Filter::Match(_, words) => {
-                self.words.push((number, words.clone()));
+                self.words.push((number, words));
                 Leaf::Match
             }
             Filter::Exists(_) | Filter::And(_) | Filter::Or(_) | Filter::Not(_) => Leaf::Exists,
@@ -247,7 +258,7 @@ impl Draft {
             members: self.members,
             substrings: Substrings::new(self.substrings),
             prefixes: Substrings::new(self.prefixes),
-            words: Words::new(self.words),
+            words: Words::new(&self.words),
         }
     }
 }
@@ -460,7 +471,7 @@ impl Column {
                     match instant {
                         Some(instant) if times => Some(Key::Time(instant)),
                         _ if times || (self.equal.is_empty() && (alone || self.members.is_empty())) => None,
-                        _ => Some(Key::Str(text.to_owned())),
+                        _ => Some(Key::Str(text.into())),
                     }
                 }
                 Val::Num(x) => {
@@ -494,7 +505,7 @@ impl Column {
 }
 
 /// A value that a leaf wants.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Wanted<'a> {
     /// A string.
     Str(&'a str),

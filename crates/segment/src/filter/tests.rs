@@ -45,7 +45,7 @@ fn leaf() -> impl Strategy<Value = Filter> {
         (field(), part()).prop_map(|(f, p)| Filter::Contains(f, Scalar::Str(p.to_owned()))),
         (field(), part()).prop_map(|(f, p)| Filter::Prefix(f, p.to_owned())),
         (field(), vec(select(vec!["hand", "book", "a", "00"]), 1..3))
-            .prop_map(|(f, w)| Filter::Match(f, w.into_iter().map(str::to_owned).collect())),
+            .prop_map(|(f, w)| Filter::Match(f, kernel::MatchWords::of(&w.join(" ")))),
         field().prop_map(Filter::Exists),
     ]
 }

@@ -7,7 +7,7 @@ use rstest::rstest;
 fn marked(question: &str, text: &str) -> Vec<String> {
     let query = TextQuery::new(question);
     let points: Vec<char> = text.chars().collect();
-    let spans = Highlighter::new(&query).spans(text);
+    let spans = Highlighter::new(&query).spans(text).unwrap();
     spans.iter().map(|(start, end)| points[*start as usize..*end as usize].iter().collect()).collect()
 }
 
@@ -31,11 +31,11 @@ fn no_more_than_the_limit_and_it_is_said() {
     let query = TextQuery::new("word");
     let mut highlighter = Highlighter::new(&query);
     assert_eq!(
-        highlighter.spans(&"word ".repeat(limits::HIGHLIGHTS_PER_HIT_MAX)).len(),
+        highlighter.spans(&"word ".repeat(limits::HIGHLIGHTS_PER_HIT_MAX)).unwrap().len(),
         limits::HIGHLIGHTS_PER_HIT_MAX
     );
     assert_eq!(highlighter.warning(), None);
-    let spans = highlighter.spans(&"word ".repeat(limits::HIGHLIGHTS_PER_HIT_MAX + 1));
+    let spans = highlighter.spans(&"word ".repeat(limits::HIGHLIGHTS_PER_HIT_MAX + 1)).unwrap();
     assert_eq!(spans.len(), limits::HIGHLIGHTS_PER_HIT_MAX);
     assert!(highlighter.warning().is_some());
 }
@@ -48,9 +48,55 @@ proptest! {
         language in proptest::sample::select(Language::ALL),
     ) {
         let query = TextQuery::in_language(&question, language);
-        let spans = Highlighter::new(&query).spans(&text);
+        let spans = Highlighter::new(&query).spans(&text).unwrap();
         let points = text.chars().count() as u32;
         prop_assert!(spans.iter().all(|(start, end)| start < end && *end <= points));
         prop_assert!(spans.windows(2).all(|pair| pair[0].1 < pair[1].0));
     }
+}
+
+proptest! {
+    /// Texts are read in parts; where these end shows nowhere.
+    #[test]
+    fn what_stands_before_does_not_change_what_is_marked(
+        question in "[a-c東京\"* _.-]{0,24}",
+        text in "[a-c東京 _.-]{0,40}",
+        before in PART_BYTES - 60..PART_BYTES + 2,
+    ) {
+        let query = TextQuery::new(&question);
+        let alone = Highlighter::new(&query).spans(&text).unwrap();
+        let before = format!("{} ", "x".repeat(before));
+        let shifted: Vec<_> = Highlighter::new(&query)
+            .spans(&format!("{before}{text}"))
+            .unwrap()
+            .into_iter()
+            .map(|(start, end)| (start - before.len() as u32, end - before.len() as u32))
+            .collect();
+        prop_assert_eq!(shifted, alone);
+    }
+}
+
+#[test]
+fn a_phrase_over_the_end_of_a_part_is_marked_and_nothing_after_the_last_that_is_shown_is_read() {
+    let query = TextQuery::new("\"of leave of\"");
+    let text = format!("{} of leave of", "x".repeat(PART_BYTES - 6));
+    let marked = Highlighter::new(&query).spans(&text).unwrap();
+    assert_eq!(marked.len(), 3, "{marked:?}");
+    let many = "of leave of x ".repeat(200_000);
+    let mut highlighter = Highlighter::new(&query);
+    let marked = highlighter.spans(&many).unwrap();
+    assert_eq!((marked.len(), marked[255]), (limits::HIGHLIGHTS_PER_HIT_MAX, (85 * 14, 85 * 14 + 2)));
+    assert!(highlighter.warning().is_some());
+}
+
+#[test]
+fn marking_ends_inside_a_text_when_the_caller_goes() {
+    let query = TextQuery::new("absent");
+    let presence = kernel::Presence::default();
+    drop(presence.watch());
+    let clock = std::sync::Arc::new(kernel::ManualClock::new(kernel::Timestamp::default()));
+    let interrupt = kernel::Interrupt::new(presence, clock, std::time::Duration::from_secs(1));
+    let text = "a word ".repeat(100_000);
+    let end = interrupt.scope(|| Highlighter::new(&query).spans(&text));
+    assert_eq!(end, Err(Interrupted::Gone));
 }

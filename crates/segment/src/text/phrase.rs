@@ -28,13 +28,9 @@ impl Phrase {
 
     /// Calls back with the place of each word with which the phrase ends, until told to stop.
     pub(crate) fn ends(&self, text: impl IntoIterator<Item = u32>, mut visit: impl FnMut(usize) -> bool) {
-        let mut fits = 0;
+        let mut follower = Follower::default();
         for (at, word) in text.into_iter().enumerate() {
-            while fits > 0 && self.words.get(fits) != Some(&word) {
-                fits = self.back[fits];
-            }
-            fits += usize::from(self.words.get(fits) == Some(&word));
-            if fits == self.words.len() && fits > 0 && !visit(at) {
+            if follower.ends_with(self, word) && !visit(at) {
                 return;
             }
         }
@@ -48,6 +44,23 @@ impl Phrase {
             false
         });
         stands
+    }
+}
+
+/// How far a phrase has been met in a row that comes word by word.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Follower {
+    fits: usize,
+}
+
+impl Follower {
+    /// Takes the next word of the row; says whether the phrase ends with it.
+    pub(crate) fn ends_with(&mut self, phrase: &Phrase, word: u32) -> bool {
+        while self.fits > 0 && phrase.words.get(self.fits) != Some(&word) {
+            self.fits = phrase.back[self.fits];
+        }
+        self.fits += usize::from(phrase.words.get(self.fits) == Some(&word));
+        self.fits == phrase.words.len() && self.fits > 0
     }
 }
 

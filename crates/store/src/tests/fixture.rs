@@ -74,6 +74,8 @@ pub(crate) struct Chain {
     pub(crate) alarms: Mutex<Vec<(CommitNo, CommitNo)>>,
     pub(crate) refuses: AtomicBool,
     pub(crate) calls: AtomicUsize,
+    /// Whose lines wait until they are let go.
+    pub(crate) held: tokio::sync::watch::Sender<Option<Incarnation>>,
 }
 
 impl Chain {
@@ -92,6 +94,8 @@ impl AuditSink for Chain {
     fn absorb(&self, from: Absorbed) -> BoxFuture<'_, Result<(), kernel::Error>> {
         Box::pin(async move {
             self.calls.fetch_add(1, Ordering::SeqCst);
+            let mut held = self.held.subscribe();
+            let _sender_lives = held.wait_for(|held| *held != Some(from.incarnation)).await;
             if self.refuses.load(Ordering::SeqCst) {
                 return Err(kernel::Error::internal("the chain refuses"));
             }
@@ -214,6 +218,11 @@ impl Steps {
 pub(crate) const NAMESPACES: [(&str, &str); 3] = [("acme", "docs"), ("acme", "mail"), ("umbra", "docs")];
 
 impl World {
+    /// With memory for writes that is counted.
+    pub(crate) fn counted(self, memory: Arc<dyn kernel::WriteMemory>) -> Self {
+        Self { stores: self.stores.counted(memory), ..self }
+    }
+
     pub(crate) async fn new(sizes: Sizes) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let storage = Storage::open(folder.path()).await.unwrap();

@@ -62,6 +62,7 @@ impl<S: Sink> Tokenizer<S> {
         let mut rest = source;
         while !rest.is_empty() {
             let used = self.step(rest);
+            kernel::give_way(1 + used as u64);
             rest = &rest[used..];
         }
     }

@@ -1,6 +1,6 @@
 //! Many patterns in one text, each found once: an automaton after Aho and Corasick ("Efficient string matching", 1975),
 //! in which the end of a pattern is followed only where it was not met before, so that a text costs its bytes and its
-//! patterns and not their product.
+//! patterns and not their product. Takes 13 bytes for each byte of its patterns: a filter may hold megabytes of them.
 
 use super::Bits;
 use std::collections::HashMap;
@@ -16,19 +16,19 @@ pub(super) enum Substrings {
 /// Up to here the library's search for one pattern, some bytes at a time, is faster.
 const FEW: usize = 4;
 
-/// Which ends of patterns were met in this text.
+/// Which patterns were met in this text.
 #[derive(Default)]
 pub(super) struct Seen {
-    /// By state, the number of the text in which it was met last.
+    /// By pattern, the number of the text in which it was met last.
     met: Vec<u32>,
     text: u32,
 }
 
 impl Substrings {
-    pub(super) fn new(patterns: HashMap<String, Bits>) -> Self {
-        let mut patterns: Vec<(String, Bits)> = patterns.into_iter().collect();
+    pub(super) fn new(patterns: HashMap<&str, Bits>) -> Self {
+        let mut patterns: Vec<(&str, Bits)> = patterns.into_iter().collect();
         if patterns.len() <= FEW {
-            return Substrings::Few(patterns);
+            return Substrings::Few(patterns.into_iter().map(|(text, bits)| (text.to_owned(), bits)).collect());
         }
         patterns.sort_unstable();
         Substrings::Many(Box::new(Automaton::new(patterns)))
@@ -41,7 +41,7 @@ impl Substrings {
     pub(super) fn seen(&self) -> Seen {
         match self {
             Substrings::Few(_) => Seen::default(),
-            Substrings::Many(automaton) => Seen { met: vec![0; automaton.states.len()], text: 0 },
+            Substrings::Many(automaton) => Seen { met: vec![0; automaton.patterns.len()], text: 0 },
         }
     }
 
@@ -70,24 +70,32 @@ impl Substrings {
     }
 }
 
-/// States in the order of their depth; the children of one are neighbours.
+/// States in the order of their depth; the children of one are neighbours, and those of the next state follow them.
 pub(super) struct Automaton {
     states: Vec<State>,
-    leaves: Vec<Bits>,
+    /// The last byte of each state's text.
+    bytes: Vec<u8>,
+    patterns: Vec<Pattern>,
     /// Children of the root by their byte: it is where most texts are most of the time.
     first: [u32; 256],
 }
 
 #[derive(Clone, Copy)]
 struct State {
-    children: (u32, u32),
-    byte: u8,
+    /// The first of its children, which end where those of the next state begin.
+    children: u32,
     /// The state of the longest end of this one's text that is one.
     fail: u32,
-    /// The next state on the way of `fail` that ends a pattern.
-    next_end: u32,
-    /// In `leaves`, if it ends a pattern.
+    /// The longest pattern that this state's text ends with.
     pattern: u32,
+}
+
+struct Pattern {
+    leaves: Bits,
+    /// Bytes.
+    length: usize,
+    /// The longest other pattern that this one ends with.
+    next: u32,
 }
 
 const NONE: u32 = u32::MAX;
@@ -95,47 +103,62 @@ const ROOT: u32 = 0;
 
 impl Automaton {
     /// Of sorted, distinct patterns.
-    fn new(patterns: Vec<(String, Bits)>) -> Self {
-        let (texts, leaves): (Vec<String>, Vec<Bits>) = patterns.into_iter().unzip();
-        let root = State { children: (0, 0), byte: 0, fail: ROOT, next_end: NONE, pattern: NONE };
-        let mut automaton = Self { states: vec![root], leaves, first: [NONE; 256] };
-        // Patterns that share the text of a state, and how long that is.
-        let mut spans = vec![(0, texts.len(), 0)];
-        let mut at = 0;
-        while let Some((mut from, to, depth)) = spans.get(at).copied() {
-            if texts.get(from).is_some_and(|text| text.len() == depth) && from < to {
-                automaton.states[at].pattern = from as u32;
-                from += 1;
+    fn new(patterns: Vec<(&str, Bits)>) -> Self {
+        let (texts, leaves): (Vec<&str>, Vec<Bits>) = patterns.into_iter().unzip();
+        // At once: while a vector grows both the old and the new one are there.
+        let most = 1 + texts.iter().map(|text| text.len()).sum::<usize>();
+        let (mut states, mut bytes) = (Vec::with_capacity(most + 1), Vec::with_capacity(most + 1));
+        let mut push = |byte: u8, states: &mut Vec<State>| {
+            states.push(State { children: 0, fail: ROOT, pattern: NONE });
+            bytes.push(byte);
+        };
+        push(0, &mut states);
+        // Patterns that share the text of each state of one depth.
+        let mut level = vec![(0, texts.len())];
+        let (mut at, mut depth) = (0, 0);
+        while !level.is_empty() {
+            for (mut from, to) in std::mem::take(&mut level) {
+                if texts.get(from).is_some_and(|text| text.len() == depth) && from < to {
+                    states[at].pattern = from as u32;
+                    from += 1;
+                }
+                states[at].children = states.len() as u32;
+                while from < to {
+                    let byte = texts[from].as_bytes()[depth];
+                    let same = texts[from..to].iter().take_while(|text| text.as_bytes()[depth] == byte).count();
+                    push(byte, &mut states);
+                    level.push((from, from + same));
+                    from += same;
+                }
+                at += 1;
             }
-            let begin = automaton.states.len() as u32;
-            while from < to {
-                let byte = texts[from].as_bytes()[depth];
-                let same = texts[from..to].iter().take_while(|text| text.as_bytes()[depth] == byte).count();
-                automaton.states.push(State { byte, ..root });
-                spans.push((from, from + same, depth + 1));
-                from += same;
-            }
-            automaton.states[at].children = (begin, automaton.states.len() as u32);
-            at += 1;
+            depth += 1;
         }
-        for child in 1..automaton.states[0].children.1 {
-            automaton.first[usize::from(automaton.states[child as usize].byte)] = child;
+        // Where the children of the last state end.
+        states.push(State { children: states.len() as u32, fail: ROOT, pattern: NONE });
+        let pattern = |(text, leaves): (&str, Bits)| Pattern { leaves, length: text.len(), next: NONE };
+        let patterns = texts.into_iter().zip(leaves).map(pattern).collect();
+        let mut automaton = Self { states, bytes, patterns, first: [NONE; 256] };
+        for child in automaton.children(ROOT) {
+            automaton.first[usize::from(automaton.bytes[child as usize])] = child;
         }
         automaton.link();
         automaton
     }
 
-    /// Sets the state to which each state falls back when no child matches. Shallower states come first.
+    /// Says where each state goes on when no child fits, and which pattern it ends with. Shallower ones come first.
     fn link(&mut self) {
-        for parent in 0..self.states.len() as u32 {
-            let State { children, fail, .. } = self.state(parent);
-            for child in children.0..children.1 {
-                let byte = self.state(child).byte;
-                let fail = if parent == ROOT { ROOT } else { self.step(fail, byte) };
-                let State { pattern, next_end, .. } = self.state(fail);
+        for parent in 0..self.bytes.len() as u32 {
+            let fail = self.state(parent).fail;
+            for child in self.children(parent) {
+                let fail = if parent == ROOT { ROOT } else { self.step(fail, self.bytes[child as usize]) };
+                let shorter = self.state(fail).pattern;
                 let state = &mut self.states[child as usize];
                 state.fail = fail;
-                state.next_end = if pattern == NONE { next_end } else { fail };
+                match self.patterns.get_mut(state.pattern as usize) {
+                    Some(own) => own.next = shorter,
+                    None => state.pattern = shorter,
+                }
             }
         }
     }
@@ -144,13 +167,17 @@ impl Automaton {
         self.states[at as usize]
     }
 
+    fn children(&self, of: u32) -> std::ops::Range<u32> {
+        self.state(of).children..self.state(of + 1).children
+    }
+
     fn child(&self, of: u32, byte: u8) -> Option<u32> {
         if of == ROOT {
             return Some(self.first[usize::from(byte)]).filter(|child| *child != NONE);
         }
-        let (from, to) = self.state(of).children;
-        let children = &self.states[from as usize..to as usize];
-        children.binary_search_by_key(&byte, |state| state.byte).ok().map(|at| from + at as u32)
+        let range = self.children(of);
+        let children = &self.bytes[range.start as usize..range.end as usize];
+        children.binary_search(&byte).ok().map(|at| range.start + at as u32)
     }
 
     /// Where a byte leads.
@@ -166,41 +193,46 @@ impl Automaton {
         }
     }
 
-    fn tell(&self, at: u32, visit: &mut impl FnMut(&Bits)) {
-        if let Some(bits) = self.leaves.get(self.state(at).pattern as usize) {
-            visit(bits);
-        }
-    }
-
     fn inside(&self, text: &str, seen: &mut Seen, mut visit: impl FnMut(&Bits)) -> u64 {
         seen.text = seen.text.wrapping_add(1);
         if seen.text == 0 {
             seen.met.fill(0);
             seen.text = 1;
         }
-        self.tell(ROOT, &mut visit);
-        let (mut at, mut met) = (ROOT, 0);
+        let mut met = 0;
+        let mut tell = |at: u32| {
+            let mut end = self.state(at).pattern as usize;
+            // What follows a pattern that was met before was met with it.
+            while let (Some(pattern), Some(last)) = (self.patterns.get(end), seen.met.get_mut(end)) {
+                if *last == seen.text {
+                    break;
+                }
+                *last = seen.text;
+                visit(&pattern.leaves);
+                met += 1;
+                end = pattern.next as usize;
+            }
+        };
+        tell(ROOT);
+        let mut at = ROOT;
         for byte in text.bytes() {
             at = self.step(at, byte);
-            let mut end = at;
-            // What follows an end that was met before was met with it.
-            while end != ROOT && end != NONE && seen.met[end as usize] != seen.text {
-                seen.met[end as usize] = seen.text;
-                self.tell(end, &mut visit);
-                met += 1;
-                end = self.state(end).next_end;
-            }
+            tell(at);
         }
         4 * text.len() as u64 + met
     }
 
     fn prefixes_of(&self, text: &str, mut visit: impl FnMut(&Bits)) {
-        self.tell(ROOT, &mut visit);
+        let mut tell = |at: u32, depth: usize| {
+            let pattern = self.patterns.get(self.state(at).pattern as usize);
+            pattern.filter(|pattern| pattern.length == depth).into_iter().for_each(|pattern| visit(&pattern.leaves));
+        };
+        tell(ROOT, 0);
         let mut at = ROOT;
-        for byte in text.bytes() {
+        for (byte, depth) in text.bytes().zip(1..) {
             let Some(child) = self.child(at, byte) else { return };
             at = child;
-            self.tell(at, &mut visit);
+            tell(at, depth);
         }
     }
 }

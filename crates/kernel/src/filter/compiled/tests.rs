@@ -2,7 +2,7 @@
 
 use crate::{
     AttrValue, Attributes, Comparison, DocumentView, Field, Filter, Instant, Interrupt, Interrupted, ManualClock,
-    Number, Presence, Scalar, Status, Timestamp,
+    MatchWords, Number, Presence, Scalar, Status, Timestamp,
 };
 use proptest::{collection::vec, prelude::*, sample::select};
 use std::{sync::Arc, time::Duration};
@@ -62,7 +62,7 @@ fn leaf() -> impl Strategy<Value = Filter> {
         (field(), "[ab]{0,3}").prop_map(|(f, v)| Filter::Contains(f, Scalar::Str(v))),
         (field(), select(TEXTS.to_vec())).prop_map(|(f, p)| Filter::Prefix(f, p.to_owned())),
         (field(), "[ab]{0,2}").prop_map(|(f, p)| Filter::Prefix(f, p)),
-        (field(), vec(word, 1..4)).prop_map(|(f, w)| Filter::Match(f, w.into_iter().map(str::to_owned).collect())),
+        (field(), vec(word, 1..4)).prop_map(|(f, w)| Filter::Match(f, MatchWords::of(&w.join(" ")))),
         field().prop_map(Filter::Exists),
     ]
 }
@@ -164,7 +164,7 @@ fn a_thousand_leaves_look_at_a_value_as_often_as_one_does() {
     let (attributes, key) = (large(), || Field::Attribute("k".to_owned()));
     let words = |n: usize| (0..1_365).map(|w| format!("w{:06x}", 1_000_000 + n + w)).collect::<Vec<_>>();
     let kinds: [(&str, Leaf<'_>); 4] = [
-        ("match", Box::new(|n| Filter::Match(key(), words(n)))),
+        ("match", Box::new(|n| Filter::Match(key(), MatchWords::of(&words(n).join(" "))))),
         ("contains", Box::new(|n| Filter::Contains(key(), Scalar::Str(format!("zz{n}"))))),
         ("prefix", Box::new(|n| Filter::Prefix(key(), format!("zz{n}")))),
         ("in", Box::new(|n| Filter::In(key(), (0..64).map(|v| Scalar::Str(format!("zz{n} {v}"))).collect()))),
@@ -182,7 +182,7 @@ fn a_filter_ends_when_its_caller_goes() {
     drop(presence.watch());
     let clock = Arc::new(ManualClock::new(Timestamp::default()));
     let interrupt = Interrupt::new(presence, clock, Duration::from_secs(1));
-    let compiled = Filter::Match(Field::Attribute("k".to_owned()), vec!["nothing".to_owned()]).compile();
+    let compiled = Filter::Match(Field::Attribute("k".to_owned()), MatchWords::of("nothing")).compile();
     let end = interrupt.scope(|| compiled.matcher().matches(&view(&attributes)));
     assert_eq!(end, Err(Interrupted::Gone));
 }

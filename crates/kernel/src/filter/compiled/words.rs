@@ -1,6 +1,9 @@
 //! All `match` leaves of one field: the words of a value are looked up once for all of them.
 
-use super::{super::folded_words, Bits, set};
+use super::{
+    super::{MatchWords, folded_words},
+    Bits, set,
+};
 use crate::fold::{Folding, folded};
 use std::collections::HashMap;
 
@@ -9,7 +12,7 @@ use std::collections::HashMap;
 pub(super) struct Words {
     /// Numbers of the words that leaves ask for; those that the most leaves ask for have the lowest, so that what many
     /// leaves have in common stands close together in their sets.
-    numbers: HashMap<String, u32>,
+    numbers: HashMap<Box<str>, u32>,
     /// By the number of their rarest word, the leaves that ask for it, each with all its words.
     by_rarest: HashMap<u32, Vec<(usize, Bits)>>,
 }
@@ -24,28 +27,23 @@ pub(super) struct Found {
 
 impl Words {
     /// Of leaves with their words.
-    pub(super) fn new(leaves: Vec<(usize, Vec<String>)>) -> Self {
-        let leaves: Vec<(usize, Vec<String>)> = leaves
-            .into_iter()
-            .map(|(leaf, mut words)| {
-                words.sort_unstable();
-                words.dedup();
-                (leaf, words)
-            })
-            .collect();
+    pub(super) fn new(leaves: &[(usize, &MatchWords)]) -> Self {
         let mut frequency: HashMap<&str, u32> = HashMap::new();
-        leaves.iter().flat_map(|(_, words)| words).for_each(|word| *frequency.entry(word).or_default() += 1);
+        leaves.iter().flat_map(|(_, words)| words.iter()).for_each(|word| *frequency.entry(word).or_default() += 1);
         let mut order: Vec<(&str, u32)> = frequency.into_iter().collect();
         order.sort_unstable_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
-        let numbers: HashMap<String, u32> = (0..).zip(order).map(|(n, (word, _))| (word.to_owned(), n)).collect();
+        let numbers: HashMap<Box<str>, u32> = (0..).zip(order).map(|(n, (word, _))| (word.into(), n)).collect();
         let mut by_rarest: HashMap<u32, Vec<(usize, Bits)>> = HashMap::new();
+        let mut mine: Vec<u32> = Vec::new();
         for (leaf, words) in leaves {
-            let mut mine: Vec<u32> = words.iter().filter_map(|word| numbers.get(word).copied()).collect();
+            mine.clear();
+            mine.extend(words.iter().filter_map(|word| numbers.get(word).copied()));
             mine.sort_unstable();
             let mut bits = Bits::new();
             mine.iter().for_each(|number| set(&mut bits, *number as usize));
+            bits.shrink_to_fit();
             if let Some(rarest) = mine.last() {
-                by_rarest.entry(*rarest).or_default().push((leaf, bits));
+                by_rarest.entry(*rarest).or_default().push((*leaf, bits));
             }
         }
         Self { numbers, by_rarest }
