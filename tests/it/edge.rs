@@ -162,6 +162,24 @@ fn a_document_that_is_wrong_fails_alone_and_the_others_go_in() {
     let none = json!({ "documents": [{ "id": "a" }, { "id": "b", "text": "t", "attributes": { "$x": 1 } }] });
     let reply = http.send("POST", "/v1/namespaces/other/documents", &none).expect("an answer").ok();
     assert_eq!(reply["counts"], json!({ "failed": 2 }));
+    // A vector of no possible length decides nothing for the namespace.
+    for (namespace, documents, counts) in [
+        (
+            "vectors",
+            json!([{ "id": "a", "text": "t", "vector": [1] }, { "id": "b", "text": "t", "vector": [1, 2, 3] }]),
+            json!({ "failed": 1, "indexed": 1 }),
+        ),
+        (
+            "texts",
+            json!([{ "id": "a", "text": "t", "vector": [1] }, { "id": "b", "text": "t" }]),
+            json!({ "failed": 1, "indexed": 1 }),
+        ),
+    ] {
+        let path = format!("/v1/namespaces/{namespace}/documents");
+        let reply = http.send("POST", &path, &json!({ "documents": documents })).expect("an answer").ok();
+        assert_eq!(reply["counts"], counts, "{reply}");
+        assert!(text(&reply["results"][0]["error"]["param"]).contains("vector"), "{reply}");
+    }
 }
 
 #[test]

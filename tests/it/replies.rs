@@ -145,7 +145,7 @@ fn a_quota_holds_for_requests_of_one_moment_over_all_namespaces() {
         (&refused["error"]["code"], &refused["error"]["param"]),
         (&json!("quota_exceeded"), &json!("quotas.documents"))
     );
-    assert!(refused["error"]["message"].as_str().unwrap().contains("of 10"), "{refused}");
+    assert!(refused["error"]["message"].as_str().unwrap().contains("10 documents"), "{refused}");
     let me = server.api(&key).send("GET", "/v1/whoami", &Value::Null).unwrap().ok();
     assert_eq!(me["usage"]["documents"], 10);
 }

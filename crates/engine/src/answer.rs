@@ -5,7 +5,7 @@ use intake::{RawDocument, RawPatch};
 use kernel::{Attributes, Audience, CommitNo, Document, DocumentId, Error, Filter, Finding, Principal, Untrusted};
 use ledger::Audited;
 use std::sync::Arc;
-use store::{Decision, Look, OnConflict, Quarantine, Reviewed, Selection};
+use store::{Decision, Look, OnConflict, PageEnd, Quarantine, Reviewed, Selection};
 
 /// A flow's end: either way it stands in the audit.
 pub type Flow<T> = Result<Audited<T>, Audited<Error>>;
@@ -470,8 +470,8 @@ pub struct ListRequest {
     pub include: Include,
     /// Most documents of the page; 0 only counts.
     pub limit: usize,
-    /// Only ids after this.
-    pub after: Option<DocumentId>,
+    /// Only what comes after a page that ended there.
+    pub after: Option<PageEnd>,
 }
 
 /// A page of documents.
@@ -482,7 +482,7 @@ pub struct DocumentPage {
     /// How many match in all.
     pub total: u64,
     /// What to give as `after` for more.
-    pub next: Option<DocumentId>,
+    pub next: Option<PageEnd>,
     /// What to show of each.
     pub include: Include,
     /// Whether the content of quarantined ones is shown.

@@ -69,25 +69,18 @@ impl Engine {
             let (ids, after) = (ids.as_deref(), after.as_ref());
             let Include { text, vector: vectors, .. } = include;
             let wanted = Listed { ids, after, limit, text, vectors, quarantine };
-            let store::Page { documents: located, total, mut more } = snapshot.page(&eligible, &wanted)?;
-            let mut documents: Vec<Document> = Vec::with_capacity(located.len());
+            let page = snapshot.page(&eligible, &wanted)?;
+            let mut documents: Vec<Document> = Vec::with_capacity(page.documents.len());
             let mut room = ReplyRoom::new();
-            for located in &located {
+            for located in &page.documents {
                 presence.check()?;
-                let Some(document) = read(&snapshot, located, include, &mut room, &mut memory)? else {
-                    more = true;
-                    // The next page begins after an id: those that share one stay together.
-                    while documents.last().is_some_and(|last| last.id.as_str() == located.id().as_str()) {
-                        documents.pop();
-                    }
-                    break;
-                };
+                let Some(document) = read(&snapshot, located, include, &mut room, &mut memory)? else { break };
                 documents.push(document);
             }
-            if documents.is_empty() && !located.is_empty() {
+            if documents.is_empty() && !page.documents.is_empty() {
                 return Err(too_long("the next document alone", LIST_REMEDY));
             }
-            let next = if more { documents.last().map(|d| d.id.clone()) } else { None };
+            let (total, next) = (page.total, page.end(documents.len()));
             Ok(DocumentPage {
                 documents,
                 total,

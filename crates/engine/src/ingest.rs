@@ -115,7 +115,8 @@ impl Engine {
         Ok((IngestReply { results: finish(results), commit }, true))
     }
 
-    /// The first document decides where vectors come from, unless the namespace was told.
+    /// The first vector of a possible length decides how many numbers all have, unless the namespace was told; without one
+    /// the default model makes them.
     async fn fix_embedding(
         &self,
         grant: &Grant<Ingest>,
@@ -126,7 +127,11 @@ impl Engine {
         if record.settings.embedding != kernel::Embedding::Default || documents.is_empty() {
             return Ok(record);
         }
-        let own = documents.iter().find_map(|d| d.vector.as_ref()).map(Vec::len);
+        let fits = |n: &usize| (limits::DIMENSIONS_MIN..=limits::DIMENSIONS_MAX).contains(n);
+        let own = documents.iter().filter_map(|d| d.vector.as_ref()).map(Vec::len).find(fits);
+        if own.is_none() && documents.iter().all(|d| d.vector.is_some()) {
+            return Err(Error::invalid("documents[].vector", "must have 2 to 4096 numbers"));
+        }
         let embedding = match (own, self.inner.models.default_model()) {
             (Some(n), _) => kernel::Embedding::Own { dimensions: u32::try_from(n).unwrap_or(u32::MAX) },
             (None, Some(model)) => kernel::Embedding::Model {
@@ -135,12 +140,6 @@ impl Engine {
             },
             (None, None) => kernel::Embedding::Own { dimensions: 0 },
         };
-        if let (kernel::Embedding::Own { dimensions }, Some(_)) = (&embedding, own) {
-            let fits = (limits::DIMENSIONS_MIN..=limits::DIMENSIONS_MAX).contains(&(*dimensions as usize));
-            if !fits {
-                return Err(Error::invalid("documents[].vector", "must have 2 to 4096 numbers"));
-            }
-        }
         self.inner.registry.fix_embedding(grant, embedding).await
     }
 

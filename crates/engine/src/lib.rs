@@ -53,6 +53,6 @@ pub use registry::{
     Campaign, Certificate, KeyChoice, KeyState, KeyStatus, KeyView, NewKey, NewTenant, OperationView, OperatorView,
     ProviderHealth, ServerKeys, SignedHead, TenantChange, TenantView,
 };
-pub use store::{Decision, OnConflict, Quarantine, Reviewed, ReviewedState, Selection};
+pub use store::{Decision, OnConflict, PageEnd, Quarantine, Reviewed, ReviewedState, Selection};
 pub use turnstile::Pass;
 pub use vault::KeyTrouble;

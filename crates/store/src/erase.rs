@@ -16,9 +16,10 @@ use crate::{
     part::Part,
     tend::clear,
     upkeep::{Upkeep, cover_all, delete_retired, failed, round, start_if_due},
+    view::View,
 };
 use journal::Seq;
-use kernel::{Audience, CommitNo, DocumentId};
+use kernel::{Audience, CommitNo, DocumentId, Timestamp};
 use std::sync::Arc;
 use tokio::task::JoinHandle;
 
@@ -73,7 +74,12 @@ async fn erase(namespace: &Arc<Namespace>, ids: &[DocumentId], audience: &Audien
     if namespace.journal.last() > upkeep.covers {
         cover_all(namespace, &mut upkeep).await?;
     }
-    while let Some(part) = holder(namespace, ids) {
+    let config = &namespace.shared.config;
+    loop {
+        // Heads may lie in pages that have to be fetched.
+        let (view, asked, now) = (namespace.view(), ids.to_vec(), config.clock.now());
+        let look = move || holder(&view, &asked, now);
+        let Some(part) = on_cpu(&*config.cpu, Errand::Write(namespace.incarnation), look).await? else { break };
         round(namespace, &mut upkeep, Job::Compact(vec![part])).await?;
     }
     // A reader that still uses one of them in a bucket gets an error: the promise to erase comes first.
@@ -83,7 +89,6 @@ async fn erase(namespace: &Arc<Namespace>, ids: &[DocumentId], audience: &Audien
     let Upkeep { commit, covers, .. } = *upkeep;
     drop(upkeep);
     let (view, asked, audience) = (namespace.view(), ids.to_vec(), audience.clone());
-    let config = &namespace.shared.config;
     let look = move || {
         // A deleted copy that is still stored is not gone. A living one under the same id that the caller does not see
         // is another document.
@@ -102,11 +107,10 @@ async fn erase(namespace: &Arc<Namespace>, ids: &[DocumentId], audience: &Audien
 }
 
 /// A sealed part that still has a dead or expired document under one of these ids, whichever key it has.
-fn holder(namespace: &Namespace, ids: &[DocumentId]) -> Option<Part> {
-    let now = namespace.shared.config.clock.now();
+fn holder(view: &View, ids: &[DocumentId], now: Timestamp) -> Option<Part> {
     let gone = |part: &Part, doc: u32| {
         part.dead.contains(doc) || part.index.head(doc).is_ok_and(|head| crate::plan::expired(&head, now))
     };
     let holds = |part: &Part| ids.iter().any(|id| part.index.named(id).into_iter().any(|doc| gone(part, doc)));
-    namespace.view().sealed().into_iter().find(holds)
+    view.sealed().into_iter().find(holds)
 }

@@ -70,7 +70,7 @@ pub use request::{
 pub use room::Room;
 pub use segment::{Extent, TextQuery, codec::Sizes};
 pub use snapshot::{
-    Address, Eligible, Hit, Listed, Located, Look, Page, PassageText, Passages, Quoted, Snapshot, Unread,
+    Address, Eligible, Hit, Listed, Located, Look, Page, PageEnd, PassageText, Passages, Quoted, Snapshot, Unread,
 };
 pub use stores::{Stores, StoresConfig};
 pub use tend::Tended;

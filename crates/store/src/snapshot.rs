@@ -9,7 +9,7 @@ mod quoted;
 mod shown;
 
 pub use quoted::Quoted;
-pub use shown::{Listed, Located, Page, PassageText, Passages, Unread};
+pub use shown::{Listed, Located, Page, PageEnd, PassageText, Passages, Unread};
 
 use crate::{
     Error, Quarantine, Totals,

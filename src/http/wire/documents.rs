@@ -10,7 +10,7 @@ use crate::{
 };
 use base64::Engine as _;
 use engine::{
-    Body, Include, IngestReply, IngestRequest, ListRequest, OnConflict, PatchRequest, Quarantine, RawDocument,
+    Body, Include, IngestReply, IngestRequest, ListRequest, OnConflict, PageEnd, PatchRequest, Quarantine, RawDocument,
     RawPatch, Selection,
 };
 use kernel::{DocumentId, Error, Untrusted, limits};
@@ -309,7 +309,7 @@ impl Incoming for DocumentList {
             acting_as: self.r#as.map(super::search::ActingAs::check).transpose()?,
             include: include.unwrap_or(Include { attributes: true, ..Include::default() }),
             limit,
-            after: self.after.map(|id| at("after", DocumentId::parse(&id))).transpose()?,
+            after: self.after.map(|id| at("after", PageEnd::parse(&id))).transpose()?,
         })
     }
 }
@@ -320,7 +320,7 @@ pub(crate) struct DocumentPage {
     documents: Vec<Document>,
     /// Documents that match and that the key sees.
     total: u64,
-    /// Give it as `after` for the next page. Null: this was the last.
+    /// Opaque; give it as `after` for the next page. Null: this was the last.
     next: Option<String>,
     commit: Commit,
 }
@@ -330,7 +330,7 @@ impl From<engine::DocumentPage> for DocumentPage {
         Self {
             documents: page.documents.into_iter().map(|d| Document::new(d, page.include, page.quarantine)).collect(),
             total: page.total,
-            next: page.next.map(|id| id.as_str().to_owned()),
+            next: page.next.map(|end| end.to_string()),
             commit: page.commit.into(),
         }
     }

@@ -1,9 +1,9 @@
 //! Jobs of many tenants on a few threads, in turns.
 //!
-//! Promises: threads go round between the tenants that have jobs, whatever the number of jobs each has. A tenant that
-//! was alone for a second may use every core; as soon as another comes, one core is the others'. There is one thread
-//! more than cores, so that who comes does not wait for a job that runs. Of one tenant, four answers go before a write that waits.
-//! Bounded, for all and for each; who is refused is told when to come back. A job that waits for a network
+//! Promises: tenants with jobs are served in turn, whatever the number of jobs each has. A tenant that was alone for a
+//! second may use every core; as soon as another comes, one core is left to the others. There is one thread more than
+//! cores, so that a new job does not wait for a running one. Of one tenant, four answers go before a waiting write. The
+//! queue is bounded, in all and for each tenant; a refusal says when to come back. A job that waits for a network
 //! ([`kernel::blocking`]) lets another thread compute meanwhile, and then takes its tenant's turn again; so does one that
 //! computes for long ([`kernel::give_way`]) while others wait.
 //! Knows tenants as opaque ids and jobs as closures.

@@ -12,6 +12,7 @@ use kernel::{
 use segment::codec::Sizes;
 use std::{
     collections::{HashMap, HashSet},
+    fmt,
     sync::Arc,
 };
 
@@ -217,8 +218,8 @@ const HEAD_OTHERS_BYTES: u64 = (limits::READERS_MAX * (limits::PRINCIPAL_BYTES_M
 pub struct Listed<'a> {
     /// Only documents of these ids.
     pub ids: Option<&'a [DocumentId]>,
-    /// Only ids after this one.
-    pub after: Option<&'a DocumentId>,
+    /// Only what comes after a page that ended there.
+    pub after: Option<&'a PageEnd>,
     /// Most documents of the page.
     pub limit: usize,
     /// Whether to read texts.
@@ -227,6 +228,40 @@ pub struct Listed<'a> {
     pub vectors: bool,
     /// Whether the content of quarantined documents is shown.
     pub quarantine: Quarantine,
+}
+
+/// Where a page of documents ended. It counts documents that the audience sees, so it tells nothing of others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PageEnd {
+    /// The id of the page's last document.
+    pub id: DocumentId,
+    /// How many documents of this id were given, if there are more of them: several may share an id.
+    pub given: Option<usize>,
+}
+
+impl PageEnd {
+    /// What [`PageEnd`] shows as text.
+    ///
+    /// # Errors
+    /// `invalid_request` for anything else.
+    pub fn parse(text: &str) -> Result<Self, kernel::Error> {
+        // No id has a control character.
+        let (id, given) = match text.split_once('\t') {
+            Some((id, given)) => (id, Some(given)),
+            None => (text, None),
+        };
+        let number = |given: &str| given.parse().map_err(|_| kernel::Error::invalid("id", "is no end of a page"));
+        Ok(Self { id: DocumentId::parse(id)?, given: given.map(number).transpose()? })
+    }
+}
+
+impl fmt::Display for PageEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.given {
+            None => f.write_str(self.id.as_str()),
+            Some(given) => write!(f, "{}\t{given}", self.id.as_str()),
+        }
+    }
 }
 
 /// A document that may be shown but was not read yet. Made by [`Snapshot::page`] and [`Snapshot::locate`] alone.
@@ -247,12 +282,26 @@ impl Located {
 
 /// Part of a list, in the order of ids.
 pub struct Page {
-    /// At most as many as were asked for, and further ones with the id of the last.
+    /// At most as many as were asked for.
     pub documents: Vec<Located>,
     /// Number of all that match.
     pub total: u64,
-    /// Whether more follow.
-    pub more: bool,
+    /// What follows the last of them, if anything does: whether another document of the same id.
+    same_follows: Option<bool>,
+    /// Documents of the first one's id that earlier pages gave.
+    given: usize,
+}
+
+impl Page {
+    /// Where a page ends that gives the first `count` of these documents. `None` if nothing follows them.
+    pub fn end(&self, count: usize) -> Option<PageEnd> {
+        let last = self.documents.get(count.checked_sub(1)?)?;
+        let same = |other: &Located| other.id.as_str() == last.id.as_str();
+        let same_follows = self.documents.get(count).map(same).or(self.same_follows)?;
+        let of_it = self.documents[..count].iter().rev().take_while(|located| same(located)).count();
+        let before = if of_it == count { self.given } else { 0 };
+        Some(PageEnd { id: last.id.plain(), given: same_follows.then_some(before + of_it) })
+    }
 }
 
 impl Snapshot {
@@ -297,9 +346,8 @@ impl Snapshot {
         self.locate(id, audience, quarantine, now)?.map(|located| self.read(&located, true, vectors)).transpose()
     }
 
-    /// Eligible documents in the order of ids, after `after`: at most `limit`, and further ones with the id of the
-    /// last. Also the number of all eligible ones, regardless of `after`, and whether more follow. With `ids`, only
-    /// those. Nothing but ids is read.
+    /// Eligible documents in the order of ids, after `after`: at most `limit`. Also the number of all eligible ones,
+    /// regardless of `after`. With `ids`, only those. Nothing but ids is read.
     ///
     /// # Errors
     /// When an id does not read.
@@ -313,13 +361,19 @@ impl Snapshot {
             Some(_) => found.len() as u64,
             None => eligible.parts.iter().map(|here| here.docs().len()).sum(),
         };
-        found.retain(|located| after.is_none_or(|after| located.id.as_str() > after.as_str()));
+        let begun = after.filter(|after| after.given.is_some()).map(|after| after.id.as_str());
+        let follows = |id: &str| begun == Some(id) || after.is_none_or(|after| id > after.id.as_str());
+        found.retain(|located| follows(located.id.as_str()));
         found.sort_by(|a, b| a.id.cmp(&b.id));
-        let same = |at: usize| matches!(found.get(at - 1..=at), Some([a, b]) if a.id.as_str() == b.id.as_str());
-        let end = (limit..found.len()).find(|at| *at == 0 || !same(*at)).unwrap_or(found.len());
-        let more = found.len() > end;
-        found.truncate(end);
-        Ok(Page { documents: found, total, more })
+        // Documents of the id in which the page before ended: those that it gave are left out.
+        let of_begun = found.iter().take_while(|located| begun == Some(located.id.as_str())).count();
+        let skipped = of_begun.min(after.and_then(|after| after.given).unwrap_or(0));
+        found.drain(..skipped);
+        let given = if of_begun > skipped { skipped } else { 0 };
+        let same = |next: &Located| limit > 0 && next.id.as_str() == found[limit - 1].id.as_str();
+        let same_follows = found.get(limit).map(same);
+        found.truncate(limit);
+        Ok(Page { documents: found, total, same_follows, given })
     }
 
     /// The stored size of a document, known without reading it.
@@ -353,14 +407,18 @@ impl Snapshot {
         Ok(withheld(document, located.quarantine))
     }
 
-    /// The documents of a page, the number of all that match, and whether more follow.
+    /// The documents of a page, the number of all that match, and where it ended if more follow.
     ///
     /// # Errors
     /// When a document does not read.
-    pub fn list(&self, eligible: &Eligible, wanted: &Listed<'_>) -> Result<(Vec<Document>, u64, bool), Error> {
-        let Page { documents, total, more } = self.page(eligible, wanted)?;
-        let read = documents.iter().map(|located| self.read(located, wanted.text, wanted.vectors));
-        Ok((read.collect::<Result<_, Error>>()?, total, more))
+    pub fn list(
+        &self,
+        eligible: &Eligible,
+        wanted: &Listed<'_>,
+    ) -> Result<(Vec<Document>, u64, Option<PageEnd>), Error> {
+        let page = self.page(eligible, wanted)?;
+        let read = page.documents.iter().map(|located| self.read(located, wanted.text, wanted.vectors));
+        Ok((read.collect::<Result<_, Error>>()?, page.total, page.end(page.documents.len())))
     }
 
     fn located(&self, id: DocumentId, part: usize, doc: u32, quarantine: Quarantine) -> Located {
@@ -387,29 +445,26 @@ impl Snapshot {
         Ok(found)
     }
 
-    /// The first `limit + 1` documents of every part, and further ones with the id of the last: the first of all parts
-    /// are among them.
+    /// The first `limit + 1` documents of every part after `after`, and all of the id in which that page ended: the first
+    /// of all parts are among them.
     fn first(
         &self,
         eligible: &Eligible,
-        after: Option<&DocumentId>,
+        after: Option<&PageEnd>,
         limit: usize,
         quarantine: Quarantine,
     ) -> Result<Vec<Located>, Error> {
-        let mut found: Vec<Located> = Vec::new();
+        let mut found = match after {
+            Some(PageEnd { id, given: Some(_) }) => self.named(eligible, std::slice::from_ref(id), quarantine)?,
+            _ => Vec::new(),
+        };
         for (at, (_, part, here)) in self.parts_of(eligible).enumerate() {
             let start = match after {
-                Some(after) => self.noted(super::behind(&part.index, after))?,
+                Some(after) => self.noted(super::behind(&part.index, &after.id))?,
                 None => 0,
             };
-            let before = found.len();
-            for doc in here.docs().range(start..) {
-                let id = self.noted(part.index.id_of(doc))?;
-                let enough = found.len() - before > limit;
-                if enough && found.last().is_none_or(|last| last.id.as_str() != id.as_str()) {
-                    break;
-                }
-                found.push(self.located(id, at, doc, quarantine));
+            for doc in here.docs().range(start..).take(limit + 1) {
+                found.push(self.located(self.noted(part.index.id_of(doc))?, at, doc, quarantine));
             }
         }
         Ok(found)

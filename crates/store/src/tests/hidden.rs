@@ -184,12 +184,12 @@ async fn answers(world: &World, who: &Audience) -> String {
             let mut after = None;
             loop {
                 let page = Listed { after: after.as_ref(), limit: 2, text: true, quarantine, ..Listed::default() };
-                let (page, total, more) = snapshot.list(&every, &page).unwrap();
-                writeln!(out, "{total} {more} {:?}", page.iter().map(shown).collect::<Vec<_>>()).unwrap();
-                after = page.last().map(|last| last.id.plain());
-                if !more {
+                let (page, total, end) = snapshot.list(&every, &page).unwrap();
+                writeln!(out, "{total} {end:?} {:?}", page.iter().map(shown).collect::<Vec<_>>()).unwrap();
+                if end.is_none() {
                     break;
                 }
+                after = end;
             }
         }
         let eligible = snapshot.eligible(who, filter.as_ref(), &[Status::Indexed], now).unwrap();

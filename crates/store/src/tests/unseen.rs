@@ -4,7 +4,7 @@
 use super::fixture::{Draft, INJECTION, ROOMY, World, id, line};
 
 use crate::{
-    Decision, Error, Listed, OnConflict, Quarantine, Reviewed, ReviewedState, Upsert, UpsertStatus,
+    Decision, Error, Listed, OnConflict, PageEnd, Quarantine, Reviewed, ReviewedState, Upsert, UpsertStatus,
     plan::tests::lookups,
 };
 use access::{Ingest, Read, Review, Search};
@@ -157,4 +157,50 @@ async fn many_documents_of_one_id_are_looked_up_once_a_request() {
         assert!(stored.results.iter().all(|r| r.status == UpsertStatus::Indexed));
     }
     assert_eq!((room.totals().documents, lookups(&id)), (800, 2));
+}
+
+/// A key that sees none of them may write many documents under one id. Pages of a key that sees them all end between two
+/// of these as anywhere else, so that the list goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_may_end_between_documents_of_one_id() {
+    let world = World::new(ROOMY).await;
+    let room = world.enter::<Ingest>(HOME).await;
+    let mut written = Vec::new();
+    for (nth, name) in ["a", "plan", "plan", "plan", "plan", "plan", "plan b", "z"].into_iter().enumerate() {
+        let text = format!("{name} {nth}");
+        room.append(vec![of_board(name, &text).upsert()], &of("member"), line()).await.unwrap();
+        written.push(text);
+        if nth == 3 {
+            world.stores.flush_all().await.unwrap();
+        }
+    }
+    let snapshot = world.enter::<Read>(HOME).await.snapshot(None).await.unwrap();
+    let ids = [id("plan"), id("z")];
+    for (limit, ids, wanted) in
+        [(1, None, &written[..]), (2, None, &written), (3, None, &written), (7, None, &written), (8, None, &written)]
+            .into_iter()
+            .chain([(2, Some(&ids[..]), &[&written[1..6], &written[7..]].concat()[..])])
+    {
+        for who in [of("board"), Audience::Everything] {
+            let every = snapshot.stored(&who, None, Quarantine::Shown, world.clock.now()).unwrap();
+            let (mut after, mut read) = (None, Vec::new());
+            loop {
+                let page = Listed { ids, after: after.as_ref(), limit, text: true, ..Listed::default() };
+                let (documents, _, end) = snapshot.list(&every, &page).unwrap();
+                assert!((1..=limit).contains(&documents.len()));
+                read.extend(documents.iter().map(|d| d.text.expose().to_owned()));
+                let Some(end) = end else { break };
+                let text = end.to_string();
+                assert_eq!(PageEnd::parse(&text).unwrap(), end);
+                assert!(!text.contains('\u{1}'), "{text:?}");
+                after = Some(end);
+            }
+            assert_eq!(read, wanted, "{limit} at a time");
+        }
+        let every = snapshot.stored(&of("member"), None, Quarantine::Shown, world.clock.now()).unwrap();
+        assert!(snapshot.list(&every, &Listed { ids, limit, ..Listed::default() }).unwrap().0.is_empty());
+    }
+    for text in ["", "a\tb", "a\t", "a\t-1", "a\t1\t1", "a\t99999999999999999999"] {
+        assert!(PageEnd::parse(text).is_err(), "{text:?}");
+    }
 }

@@ -133,11 +133,11 @@ impl Client<'_> {
         let called = self.sim.history().event();
         let Some(snapshot) = self.snapshot(name, place, process).await else { return };
         let eligible = everything(&snapshot);
-        let (found, total, more) =
+        let (found, total, end) =
             snapshot.list(&eligible, &Listed { limit: 100, text: true, ..Listed::default() }).unwrap();
         let mut history = self.sim.history();
-        if more || total != found.len() as u64 || snapshot.totals().documents != total {
-            history.faults.push(format!("a list of {} says {total}, and {more}", found.len()));
+        if end.is_some() || total != found.len() as u64 || snapshot.totals().documents != total {
+            history.faults.push(format!("a list of {} says {total}, and {end:?}", found.len()));
         }
         let all: Vec<u8> = (0..DOCS).collect();
         history.view(place, called, snapshot.commit().0, &all, &found);
