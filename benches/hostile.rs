@@ -41,7 +41,7 @@ fn measure(attack: &Attack, size: Size, length: Duration) {
     let beside = Beside::new(&server);
     let hostile = attacker(&server, "hostile", 2);
     prepare(attack, &hostile, size);
-    let alone = watched(&beside, || thread::park_timeout(length));
+    let alone = watched(&beside, || thread::sleep(length));
     let tally = Tally::default();
     let with = watched(&beside, || {
         run(attack, &hostile, size, CLIENTS, length, &tally);
