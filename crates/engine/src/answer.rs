@@ -2,7 +2,9 @@
 
 use crate::turnstile::Pass;
 use intake::{RawDocument, RawPatch};
-use kernel::{Attributes, Audience, CommitNo, Document, DocumentId, Error, Filter, Finding, Principal, Untrusted};
+use kernel::{
+    Attributes, Audience, CommitNo, Discarded, Document, DocumentId, Error, Filter, Finding, Principal, Untrusted,
+};
 use ledger::Audited;
 use std::sync::Arc;
 use store::{Decision, Look, OnConflict, PageEnd, Quarantine, Reviewed, Selection};
@@ -60,12 +62,55 @@ pub struct Deleted;
 #[derive(Debug)]
 pub struct IngestRequest {
     /// In the caller's order.
-    pub documents: Vec<RawDocument>,
+    pub documents: RawDocuments,
     /// Results of those that were wrong as they were read, by their place in the request. The others are stored.
     pub refused: Vec<(usize, DocumentResult)>,
     /// What to do where the id exists with other content.
     pub on_conflict: OnConflict,
 }
+
+/// Documents of a request with what they weigh, which takes as long to sum up as they have parts. Freed on a thread of
+/// their own if there are many parts.
+pub struct RawDocuments {
+    documents: Discarded<Vec<RawDocument>>,
+    heap_bytes: u64,
+}
+
+impl RawDocuments {
+    /// What they take of memory, bytes.
+    pub fn heap_bytes(&self) -> u64 {
+        self.heap_bytes
+    }
+
+    pub(crate) fn into_inner(self) -> Vec<RawDocument> {
+        self.documents.into_inner()
+    }
+}
+
+impl From<Vec<RawDocument>> for RawDocuments {
+    /// Cost: O(parts).
+    fn from(documents: Vec<RawDocument>) -> Self {
+        let heap_bytes = documents.iter().map(RawDocument::heap_bytes).sum();
+        Self { documents: Discarded::new(documents, heap_bytes > LARGE_BYTES_MIN), heap_bytes }
+    }
+}
+
+impl std::ops::Deref for RawDocuments {
+    type Target = [RawDocument];
+
+    fn deref(&self) -> &[RawDocument] {
+        &self.documents
+    }
+}
+
+impl std::fmt::Debug for RawDocuments {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "RawDocuments({}, {} bytes)", self.documents.len(), self.heap_bytes)
+    }
+}
+
+/// What takes more is freed on a thread of its own: less is freed in a millisecond, of the smallest parts too.
+pub(crate) const LARGE_BYTES_MIN: u64 = 512 << 10;
 
 /// What became of one document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,11 +5,14 @@
 //! leave the batch half judged (a full queue, a model that fails) fails the request and stores
 //! nothing, so that a retry is whole.
 
-use crate::{DocumentResult, Engine, Flow, IngestReply, IngestRequest, ResultStatus, embed::Embedding, work::Asker};
+use crate::{
+    DocumentResult, Engine, Flow, IngestReply, IngestRequest, RawDocuments, ResultStatus, answer::LARGE_BYTES_MIN,
+    embed::Embedding, work::Asker,
+};
 use access::{Grant, Ingest};
 use intake::{Admitted, Body, Profile, RawDocument, Screened, Verdict};
 use kernel::{
-    Audience, Code, DocumentId, Error, Finding, Interrupted, NamespaceSettings, OperationId, ReadersRule,
+    Audience, Code, Discarded, DocumentId, Error, Finding, Interrupted, NamespaceSettings, OperationId, ReadersRule,
     STEPS_BETWEEN_CHECKS, checkpoint, limits,
 };
 use ledger::Deed;
@@ -91,8 +94,8 @@ impl Engine {
 
     async fn ingest_under(&self, grant: &Grant<Ingest>, request: IngestRequest) -> Result<(IngestReply, bool), Error> {
         let _pass = self.inner.writes.enter(grant.incarnation(), 1)?;
-        let bytes: u64 = request.documents.iter().map(RawDocument::heap_bytes).sum();
-        let mut memory = self.inner.write_bytes.enter(grant.incarnation(), WRITE_FACTOR.saturating_mul(bytes))?;
+        let bytes = WRITE_FACTOR.saturating_mul(request.documents.heap_bytes());
+        let mut memory = self.inner.write_bytes.enter(grant.incarnation(), bytes)?;
         let (record, _created) = self.inner.registry.ensure_namespace(grant, NamespaceSettings::default()).await?;
         let record = self.fix_embedding(grant, record, &request.documents).await?;
         let settings = Arc::new(record.settings.clone());
@@ -102,7 +105,7 @@ impl Engine {
         let bytes_in = request.documents.iter().map(size).sum();
         let audience = grant.write_audience(settings.readers());
         let (steps, tokens) = self.prepare(grant, (&room, &audience), &settings, request.documents).await?;
-        let (mut results, screened) = split(steps);
+        let (mut results, screened) = split(steps.into_inner());
         let passages: u64 = screened.iter().map(|(_, _, screened)| screened.passages_cut() as u64).sum();
         memory.grow(WRITE_FACTOR * 4 * passages * settings.embedding.dimensions() as u64)?;
         let admitted = self.vectors(grant, &settings, screened, &mut results).await?;
@@ -149,9 +152,10 @@ impl Engine {
         grant: &Grant<Ingest>,
         (room, audience): (&Room<Ingest>, &Audience),
         settings: &Arc<NamespaceSettings>,
-        documents: Vec<RawDocument>,
-    ) -> Result<(Vec<Step>, u64), Error> {
+        documents: RawDocuments,
+    ) -> Result<(Discarded<Vec<Step>>, u64), Error> {
         let (keyed, judgement) = (room.keyed(), settings.judgement());
+        let is_large = documents.heap_bytes() > LARGE_BYTES_MIN;
         let (identities, documents) = self
             .inner
             .work
@@ -169,11 +173,12 @@ impl Engine {
             }
             _ => None,
         };
-        let mut documents = documents.into_iter().zip(identities).zip(known);
-        let (clock, mut steps) = (&self.inner.clock, Vec::new());
+        let left = documents.into_inner().into_iter().zip(identities).zip(known);
+        let mut documents = Discarded::new(left, is_large);
+        let (clock, mut steps) = (&self.inner.clock, Discarded::new(Vec::new(), is_large));
         let until = clock.monotonic() + limits::PREPARE_WORK_MAX;
         loop {
-            let group = next_group(&mut documents);
+            let group = next_group(&mut *documents);
             if group.is_empty() {
                 break;
             }

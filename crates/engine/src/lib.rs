@@ -36,8 +36,8 @@ mod work;
 pub use answer::{
     DeleteReply, Deleted, Diversity, DocumentPage, DocumentReply, DocumentResult, Explain, Flow, Fused, Fusion,
     FusionMethod, Hit, Include, IngestReply, IngestRequest, ListRequest, MinScores, Mode, Page, Paged, PatchReply,
-    PatchRequest, Permitted, Phrases, Rerank, Reranked, ResultStatus, ReviewReply, ReviewRequest, Scores, SearchReply,
-    SearchRequest, SegmentSearch, Signals, Weights,
+    PatchRequest, Permitted, Phrases, RawDocuments, Rerank, Reranked, ResultStatus, ReviewReply, ReviewRequest, Scores,
+    SearchReply, SearchRequest, SegmentSearch, Signals, Weights,
 };
 pub use config::EngineConfig;
 pub use context::{ContextReply, ContextRequest, Rendering, Source};

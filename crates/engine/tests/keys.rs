@@ -220,7 +220,7 @@ impl World {
             expires_at: None,
         };
         let request =
-            IngestRequest { documents: vec![document], refused: Vec::new(), on_conflict: OnConflict::Overwrite };
+            IngestRequest { documents: vec![document].into(), refused: Vec::new(), on_conflict: OnConflict::Overwrite };
         let grant = self.admit::<Ingest>(namespace).await.unwrap();
         drop(self.engine.ingest(grant, request).await.map_err(|refused| refused.into_body()).unwrap());
     }

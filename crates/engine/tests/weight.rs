@@ -126,7 +126,8 @@ impl World {
 
     async fn store(&self, namespace: &str, documents: Vec<RawDocument>) {
         let grant = self.admit::<Ingest>(namespace).await;
-        let request = IngestRequest { documents, on_conflict: OnConflict::Overwrite, refused: Vec::new() };
+        let request =
+            IngestRequest { documents: documents.into(), on_conflict: OnConflict::Overwrite, refused: Vec::new() };
         let reply = self.engine.ingest(grant, request).await.map_err(|refused| refused.into_body()).unwrap();
         assert!(reply.body().results.iter().all(|result| result.error.is_none()), "{:?}", reply.body().results.first());
     }

@@ -92,7 +92,7 @@ impl Incoming for Upsert {
             Some(ConflictWord::Skip) => OnConflict::Skip,
             Some(ConflictWord::Fail) => OnConflict::Fail,
         };
-        Ok(IngestRequest { documents, refused, on_conflict })
+        Ok(IngestRequest { documents: documents.into(), refused, on_conflict })
     }
 }
 

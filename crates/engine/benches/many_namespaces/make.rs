@@ -63,8 +63,9 @@ async fn fill(engine: &Engine, sizes: &Sizes, key: &str, tenant: usize, namespac
     let numbers: Vec<usize> = (0..sizes.passages).collect();
     for some in numbers.chunks(DOCUMENTS_AT_ONCE) {
         let grant = grant::<Ingest>(engine, key, namespace).await?;
-        let documents = some.iter().map(|n| document(sizes, tenant, namespace, *n)).collect::<Result<_>>()?;
-        let request = IngestRequest { documents, refused: Vec::new(), on_conflict: OnConflict::Overwrite };
+        let documents = some.iter().map(|n| document(sizes, tenant, namespace, *n)).collect::<Result<Vec<_>>>()?;
+        let request =
+            IngestRequest { documents: documents.into(), refused: Vec::new(), on_conflict: OnConflict::Overwrite };
         let reply = engine.ingest(grant, request).await.map_err(|e| said(e.into_body()))?.into_body();
         let stored = reply.results.iter().filter(|r| r.passages == 1).count();
         ensure!(stored == some.len(), "{stored} of {} passages were stored", some.len());

@@ -117,8 +117,9 @@ impl Person {
 
     pub(crate) async fn write(&self, namespace: &str, numbers: Range<usize>) -> Result<()> {
         let grant = self.grant::<Ingest>(namespace).await?;
-        let documents = numbers.map(document).collect::<Result<_>>()?;
-        let request = IngestRequest { documents, refused: Vec::new(), on_conflict: OnConflict::Overwrite };
+        let documents = numbers.map(document).collect::<Result<Vec<_>>>()?;
+        let request =
+            IngestRequest { documents: documents.into(), refused: Vec::new(), on_conflict: OnConflict::Overwrite };
         let wanted = request.documents.len();
         let reply = self.engine.ingest(grant, request).await.map_err(|e| said(e.into_body()))?.into_body();
         let stored = reply.results.iter().filter(|r| r.passages == 1).count();

@@ -140,8 +140,9 @@ impl World {
         };
         let passages = self.sizes.passages;
         for batch in 0..self.sizes.objects.max(1) {
-            let documents = (batch * passages..(batch + 1) * passages).map(document).collect::<Result<_>>()?;
-            let request = IngestRequest { documents, refused: Vec::new(), on_conflict: OnConflict::Overwrite };
+            let documents = (batch * passages..(batch + 1) * passages).map(document).collect::<Result<Vec<_>>>()?;
+            let request =
+                IngestRequest { documents: documents.into(), refused: Vec::new(), on_conflict: OnConflict::Overwrite };
             let reply = self.engine.ingest(self.grant::<Ingest>(namespace).await?, request).await;
             let stored = reply.map_err(|e| said(e.into_body()))?.into_body().results.len();
             ensure!(stored == passages, "{stored} passages were stored");
