@@ -60,7 +60,7 @@ impl Asker {
         Self { owner: grant.incarnation(), urgency: Urgency::Write, presence, wait: Duration::MAX, end: End::Whole }
     }
 
-    /// Somebody who stores, before anything is handed to the store: a caller who has gone will send it again.
+    /// The part of a write before the store has it. It ends with its client, which will send it again.
     pub(crate) fn prepare<A: Action>(grant: &Grant<A>) -> Self {
         Self { wait: limits::PREPARE_WORK_MAX, end: End::Early, ..Self::write(grant) }
     }

@@ -1,7 +1,7 @@
 //! Freeing what many small pieces of memory hold, on a thread of its own.
 //!
-//! A million small values take a tenth of a second to free. On a thread of the runtime, every other request would wait for
-//! it; so what a request may hold that many of is wrapped in [`Discarded`], and may be dropped anywhere.
+//! Freeing takes as long as there are many pieces, and on a thread of the runtime other requests would wait for it. So what
+//! a request may hold many of is wrapped in [`Discarded`], and may be dropped anywhere.
 
 use std::{
     any::Any,

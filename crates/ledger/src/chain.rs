@@ -56,7 +56,7 @@ impl Shared {
         if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
             return Ok(place);
         }
-        // Whoever came first gets the next.
+        // Places are given in the order in which they were asked for.
         let mut place = std::pin::pin!(Arc::clone(&self.places).acquire_owned());
         for _ in 0..PLACE_TRIES {
             if let Some(make_room) = self.make_room.get() {

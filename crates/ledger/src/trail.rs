@@ -77,7 +77,7 @@ impl Trail {
                 Self(inner).make_room();
             }
         };
-        // Fresh, so nobody has set it.
+        // It was created just now, so it is not set yet.
         let _first = inner.shared.make_room.set(Box::new(make_room));
         Self(inner)
     }
