@@ -463,7 +463,7 @@ impl Snapshot {
                 Some(after) => self.noted(super::behind(&part.index, &after.id))?,
                 None => 0,
             };
-            for doc in here.docs().range(start..).take(limit + 1) {
+            for doc in here.docs().range(start..).take(limit.saturating_add(1)) {
                 found.push(self.located(self.noted(part.index.id_of(doc))?, at, doc, quarantine));
             }
         }
