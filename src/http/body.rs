@@ -7,8 +7,8 @@ use axum::{
     http::{HeaderMap, header},
 };
 use http_body_util::BodyExt;
-use kernel::{Code, Error, limits};
-use std::{sync::Arc, time::Duration};
+use kernel::{Code, Discarded, Error, limits};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout, timeout_at};
 
 /// Memory for the request bodies of one plane, and how they may arrive.
@@ -29,8 +29,63 @@ struct Pace {
 
 /// A whole body, and the share of memory that is held for it until its request has ended.
 pub(crate) struct Read {
-    pub(crate) bytes: Vec<u8>,
+    pub(crate) pieces: Pieces,
     pub(crate) share: Share,
+}
+
+/// A body in the pieces that it was read into.
+///
+/// A buffer that grows is copied and its old place zeroed, up to 32 MiB in one step. Pieces only come one by one, and are
+/// joined and freed on threads where nobody waits for that.
+pub(crate) struct Pieces {
+    pieces: Discarded<VecDeque<Vec<u8>>>,
+    length: usize,
+    /// Bytes that all pieces have room for.
+    capacity: usize,
+}
+
+impl Pieces {
+    fn new() -> Self {
+        Self { pieces: Discarded::new(VecDeque::new(), false), length: 0, capacity: 0 }
+    }
+
+    /// Bytes.
+    pub(crate) fn length(&self) -> usize {
+        self.length
+    }
+
+    /// All of it in one piece. Takes a while for a long body. Each piece is freed as soon as it is copied, so that one
+    /// piece more than the body takes is held at most.
+    pub(crate) fn join(self) -> Vec<u8> {
+        let Self { pieces, length, .. } = self;
+        let mut pieces = pieces.into_inner();
+        if pieces.len() == 1 {
+            return pieces.pop_front().unwrap_or_default();
+        }
+        let mut whole = Vec::with_capacity(length);
+        while let Some(piece) = pieces.pop_front() {
+            whole.extend_from_slice(&piece);
+        }
+        whole
+    }
+
+    /// Adds what fits into the last piece; the rest is left in `data`.
+    fn fill(&mut self, data: &mut &[u8]) {
+        let Some(last) = self.pieces.back_mut() else { return };
+        let (fits, rest) = data.split_at(data.len().min(last.capacity() - last.len()));
+        last.extend_from_slice(fits);
+        self.length += fits.len();
+        *data = rest;
+    }
+
+    /// A new last piece.
+    fn extend(&mut self, room: usize) {
+        self.pieces.push_back(Vec::with_capacity(room));
+        self.capacity += room;
+        if self.capacity > FREED_INLINE_BYTES_MAX {
+            self.pieces.set_large();
+        }
+    }
 }
 
 impl Bodies {
@@ -60,7 +115,7 @@ impl Bodies {
     async fn gather(&self, caller: Caller, body: &mut Body) -> Result<Read, Error> {
         // It never exceeds the limit here. What is announced but does not arrive takes no memory.
         let announced = usize::try_from(body.size_hint().lower()).unwrap_or(self.max);
-        let mut read = Read { bytes: Vec::new(), share: self.pool.enter(caller) };
+        let mut read = Read { pieces: Pieces::new(), share: self.pool.enter(caller) };
         let (mut until, mut arrived) = (Instant::now() + self.pace.window, 0);
         loop {
             let frame = match timeout_at(until, body.frame()).await {
@@ -75,17 +130,20 @@ impl Bodies {
             let frame = frame.map_err(|_| Error::invalid("body", "broke off"))?;
             let Ok(data) = frame.into_data() else { continue };
             arrived += data.len();
-            let length = read.bytes.len() + data.len();
+            let length = read.pieces.length + data.len();
             if length > self.max {
                 return Err(self.too_large());
             }
-            if length > read.bytes.capacity() {
-                let wanted = (2 * read.bytes.capacity()).max(FIRST_BYTES);
-                let wanted = wanted.min(if announced >= length { announced } else { self.max }).max(length);
-                read.share.resize(wanted).map_err(no_room)?;
-                read.bytes.reserve_exact(wanted - read.bytes.len());
+            let mut data = &data[..];
+            read.pieces.fill(&mut data);
+            if !data.is_empty() {
+                let left = if announced >= length { announced - read.pieces.length } else { usize::MAX };
+                let room = if read.pieces.length == 0 { FIRST_BYTES } else { PIECE_BYTES };
+                let room = room.max(data.len()).min(left);
+                read.share.resize(read.pieces.capacity + room).map_err(no_room)?;
+                read.pieces.extend(room);
+                read.pieces.fill(&mut data);
             }
-            read.bytes.extend_from_slice(&data);
         }
     }
 
@@ -161,6 +219,10 @@ const DISCARD_BYTES_MAX: usize = 256 << 20;
 const DISCARD_WAIT: Duration = Duration::from_secs(10);
 /// Memory that a body takes at first; a caller that holds none always gets it as long as the pool has it.
 const FIRST_BYTES: usize = 64 << 10;
+/// Bytes of each further piece.
+const PIECE_BYTES: usize = 256 << 10;
+/// Bodies up to this size are freed in less than a millisecond.
+const FREED_INLINE_BYTES_MAX: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests;

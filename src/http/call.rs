@@ -163,10 +163,10 @@ impl<B: Incoming> Call<B> {
         }
         body::check_headers(&head.headers)?;
         let caller = who.caller();
-        let body::Read { bytes, mut share } = app.bodies(&caller).read(caller, body).await?;
-        let length = bytes.len();
+        let body::Read { pieces, mut share } = app.bodies(&caller).read(caller, body).await?;
+        let length = pieces.length();
         let parse = move || {
-            let body: B = crate::strict::json(&bytes).map_err(|c| {
+            let body: B = crate::strict::json(&pieces.join()).map_err(|c| {
                 let code = if c.unknown { Code::UnknownField } else { Code::InvalidRequest };
                 Error::new(code, c.rule).with_param(c.path)
             })?;

@@ -9,10 +9,12 @@
 //! There is no fixed number for an address, because all clients of a proxy share one. The address with the most
 //! connections loses first, so that another gets its half when it needs it.
 
+mod order;
+
 use crate::shares::{Caller, Pool, Share};
 use kernel::{Code, Error, limits};
+use order::Order;
 use std::{
-    cmp::Reverse,
     collections::HashMap,
     net::{IpAddr, Ipv6Addr},
     sync::{
@@ -39,6 +41,7 @@ pub(crate) struct Places {
 #[derive(Default)]
 struct Table {
     entries: HashMap<u64, Entry>,
+    order: Order,
     /// Names entries and orders their last use.
     tick: u64,
 }
@@ -103,18 +106,18 @@ impl Places {
             let entry = table.entries.get(&displaced).ok_or(None)?;
             // The grace time protects from a crowd, not the crowd itself: an address with more connections gives way at
             // once.
-            let is_of_a_crowd = table.of(entry.address) > table.of(address) + 1;
+            let is_of_a_crowd = table.order.of(entry.address) > table.order.of(address) + 1;
             if let Some(wait) = entry.grace_left(self.grace).filter(|_| !is_of_a_crowd) {
                 return Err(Some(wait));
             }
-            if let Some(entry) = table.entries.remove(&displaced) {
+            if let Some(entry) = table.remove(displaced) {
                 entry.end.cancel();
             }
         }
         table.tick += 1;
         let (id, end, since) = (table.tick, CancellationToken::new(), Instant::now());
         let entry = Entry { address, caller: None, serving: None, used: id, since, asked: false, end: end.clone() };
-        table.entries.insert(id, entry);
+        table.insert(id, entry);
         Ok(Place { places: self.clone(), id, end, replied: AtomicBool::new(false) })
     }
 
@@ -125,34 +128,28 @@ impl Places {
 }
 
 impl Table {
-    /// How many connections an address has.
-    fn of(&self, address: IpAddr) -> usize {
-        self.entries.values().filter(|entry| entry.address == address).count()
+    fn insert(&mut self, id: u64, entry: Entry) {
+        self.order.add(id, &entry);
+        self.entries.insert(id, entry);
+    }
+
+    fn remove(&mut self, id: u64) -> Option<Entry> {
+        let entry = self.entries.remove(&id)?;
+        self.order.remove(id, &entry);
+        Some(entry)
+    }
+
+    /// Changes an entry that is still there.
+    fn update(&mut self, id: u64, change: impl FnOnce(&mut Entry)) {
+        if let Some(mut entry) = self.remove(id) {
+            change(&mut entry);
+            self.insert(id, entry);
+        }
     }
 
     /// The connection that loses its place to a new one.
     fn displaced(&self, max: usize) -> Option<u64> {
-        let mut addresses: HashMap<IpAddr, usize> = HashMap::new();
-        let mut callers: HashMap<&Caller, usize> = HashMap::new();
-        let mut strangers = 0;
-        for entry in self.entries.values() {
-            *addresses.entry(entry.address).or_default() += 1;
-            match &entry.caller {
-                Some(caller) => *callers.entry(caller).or_default() += 1,
-                None => strangers += 1,
-            }
-        }
-        // With too few places among them new clients would displace each other before they can show a credential.
-        let spare_strangers = strangers <= max / STRANGERS_SHARE;
-        let idle = self.entries.iter().filter(|(_, entry)| entry.serving.is_none());
-        idle.max_by_key(|(_, entry)| {
-            let crowd = match &entry.caller {
-                Some(caller) => callers.get(caller).copied(),
-                None => addresses.get(&entry.address).copied(),
-            };
-            (entry.caller.is_some() == spare_strangers, crowd, entry.asked, Reverse(entry.used))
-        })
-        .map(|(id, _)| *id)
+        self.order.first(max / STRANGERS_SHARE)
     }
 }
 
@@ -177,15 +174,19 @@ impl Place {
     pub(crate) fn serve(&self, caller: Caller) -> Result<(), Error> {
         let mut table = self.places.lock();
         // A displaced connection is about to end.
-        let Some(entry) = table.entries.get_mut(&self.id) else { return Ok(()) };
+        if !table.entries.contains_key(&self.id) {
+            return Ok(());
+        }
         let mut share = self.places.serving.enter(caller.clone());
         if share.resize(1).is_err() {
             let mut error = Error::new(Code::RateLimited, "too many requests of this caller at once; send fewer");
             error.retry_after = Some(Duration::from_secs(1));
             return Err(error);
         }
-        entry.caller = Some(caller);
-        entry.serving = Some(share);
+        table.update(self.id, |entry| {
+            entry.caller = Some(caller);
+            entry.serving = Some(share);
+        });
         Ok(())
     }
 
@@ -202,11 +203,11 @@ impl Place {
         let mut table = self.places.lock();
         table.tick += 1;
         let tick = table.tick;
-        if let Some(entry) = table.entries.get_mut(&self.id) {
+        table.update(self.id, |entry| {
             entry.used = tick;
             entry.asked = entry.caller.is_none();
             entry.serving = None;
-        }
+        });
         drop(table);
         self.places.freed.notify_one();
     }
@@ -214,7 +215,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.places.lock().entries.remove(&self.id);
+        self.places.lock().remove(self.id);
         self.places.freed.notify_one();
     }
 }

@@ -29,6 +29,11 @@ impl<T: Send + 'static> Discarded<T> {
         Self { value: Some(value), is_large }
     }
 
+    /// It has grown so much that freeing it takes longer than handing it over.
+    pub fn set_large(&mut self) {
+        self.is_large = true;
+    }
+
     /// The value, to be freed by its new owner.
     ///
     /// # Panics

@@ -50,6 +50,49 @@ fn a_crowd_from_one_address_keeps_no_other_out() {
     assert_eq!(places.lock().entries.len(), 8);
 }
 
+/// The rule of the module, by a look at every connection.
+fn displaced(table: &Table, max: usize) -> Option<u64> {
+    let count = |of: &dyn Fn(&Entry) -> bool| table.entries.values().filter(|entry| of(entry)).count();
+    let spare_strangers = count(&|entry| entry.caller.is_none()) <= max / STRANGERS_SHARE;
+    let rank = |entry: &Entry| {
+        let crowd = match &entry.caller {
+            Some(caller) => count(&|other| other.caller.as_ref() == Some(caller)),
+            None => count(&|other| other.address == entry.address),
+        };
+        (entry.caller.is_some() == spare_strangers, crowd, entry.asked, std::cmp::Reverse(entry.used))
+    };
+    let idle = table.entries.iter().filter(|(_, entry)| entry.serving.is_none());
+    idle.max_by_key(|(_, entry)| rank(entry)).map(|(id, _)| *id)
+}
+
+proptest::proptest! {
+    #[test]
+    fn the_order_is_that_of_the_rule(max in 1usize..14, acts in proptest::collection::vec((0u8..10, 0u8..4, 0usize..20), 0..120)) {
+        let places = at_once(max);
+        let mut held: Vec<Place> = Vec::new();
+        for (act, who, which) in acts {
+            match act {
+                0..=4 => held.extend(places.take_now(address(who))),
+                5 if !held.is_empty() => drop(held.swap_remove(which % held.len())),
+                _ if held.is_empty() => {}
+                6 | 7 => drop(held[which % held.len()].serve(caller(who))),
+                _ => {
+                    held[which % held.len()].replied();
+                    held[which % held.len()].flushed();
+                }
+            }
+            let table = places.lock();
+            proptest::prop_assert_eq!(table.displaced(max), displaced(&table, max));
+            for n in 0..4 {
+                let counted = table.entries.values().filter(|entry| entry.address == address(n)).count();
+                proptest::prop_assert_eq!(table.order.of(address(n)), counted);
+            }
+        }
+        drop(held);
+        proptest::prop_assert!(places.lock().order == Order::default(), "nothing is left of those that went");
+    }
+}
+
 #[test]
 fn connections_without_a_credential_go_before_those_of_known_callers() {
     let places = at_once(8);
