@@ -1,6 +1,7 @@
 //! One listener: accepts, shakes hands, speaks HTTP/1.1. Bounded in connections, in the bytes of a request's head, and in
 //! the time that a client may take over a handshake, a head, a reply, and a whole connection.
 
+mod fair;
 mod heads;
 mod paced;
 mod places;
@@ -23,7 +24,7 @@ use paced::{Pace, Paced};
 use places::Places;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use socket2::{SockRef, TcpKeepalive};
-use std::{net::IpAddr, path::Path, pin::pin, sync::Arc, time::Duration};
+use std::{net::IpAddr, path::Path, pin::pin, sync::Arc, task::Waker, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -67,7 +68,7 @@ pub(crate) async fn serve(listener: TcpListener, door: Door) {
     // Some may wait beside the listener until a place is free, so that none of them keeps the next from being let in.
     let waiting_max = (door.connections_max / WAITING_SHARE).max(1);
     let waiting = Arc::new(Semaphore::new(waiting_max));
-    let places = Places::new(door.connections_max.saturating_sub(waiting_max));
+    let places = Places::new(door.connections_max.saturating_sub(waiting_max), door.connections.clone());
     let door = Arc::new(door);
     loop {
         let accepted = tokio::select! {
@@ -103,9 +104,11 @@ pub(crate) async fn serve(listener: TcpListener, door: Door) {
 /// Serves a connection for as long as it has its place.
 async fn keep(stream: TcpStream, door: Arc<Door>, place: Place) {
     let place = Arc::new(place);
+    let connection = pin!(greet(stream, &door, place.clone()));
+    let connection = fair::Scheduled::new(connection, |waker: &Waker| place.runs(waker));
     tokio::select! {
         () = place.displaced() => tracing::debug!("a connection gave its place to another"),
-        () = greet(stream, &door, place.clone()) => {}
+        () = connection => {}
     }
 }
 

@@ -11,6 +11,7 @@
 
 mod order;
 
+use super::fair::{Flow, Scheduler, Ticket};
 use crate::shares::{Caller, Pool, Share};
 use kernel::{Code, Error, limits};
 use order::Order;
@@ -21,10 +22,11 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    task::Waker,
     time::Duration,
 };
 use tokio::{sync::Notify, time::Instant};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// See the module.
 pub(crate) struct Places {
@@ -36,6 +38,7 @@ pub(crate) struct Places {
     freed: Notify,
     /// Places whose connections serve a request of a known caller.
     serving: Arc<Pool>,
+    scheduler: Arc<Scheduler>,
 }
 
 #[derive(Default)]
@@ -64,17 +67,27 @@ pub(crate) struct Place {
     /// Cancelled when the place is another's.
     end: CancellationToken,
     replied: AtomicBool,
+    /// The connections that it is scheduled with, and its turn among them.
+    flow: Mutex<Arc<Flow>>,
+    ticket: Arc<Ticket>,
 }
 
 impl Places {
-    /// Places for `max` connections at once.
-    pub(crate) fn new(max: usize) -> Arc<Self> {
-        Self::with_grace(max, limits::CONNECTION_GRACE)
+    /// Places for `max` connections at once, which are scheduled by tasks of this tracker.
+    pub(crate) fn new(max: usize, tasks: TaskTracker) -> Arc<Self> {
+        Self::with_grace(max, tasks, limits::CONNECTION_GRACE)
     }
 
-    fn with_grace(max: usize, grace: Duration) -> Arc<Self> {
+    fn with_grace(max: usize, tasks: TaskTracker, grace: Duration) -> Arc<Self> {
         let max = max.max(1);
-        Arc::new(Self { table: Mutex::default(), max, grace, freed: Notify::new(), serving: Pool::new(max, 1) })
+        Arc::new(Self {
+            table: Mutex::default(),
+            max,
+            grace,
+            freed: Notify::new(),
+            serving: Pool::new(max, 1),
+            scheduler: Scheduler::new(tasks),
+        })
     }
 
     /// A place for a connection from this address: a free one, or another's, or the next that becomes free.
@@ -117,8 +130,8 @@ impl Places {
         table.tick += 1;
         let (id, end, since) = (table.tick, CancellationToken::new(), Instant::now());
         let entry = Entry { address, caller: None, serving: None, used: id, since, asked: false, end: end.clone() };
-        table.insert(id, entry);
-        Ok(Place { places: self.clone(), id, end, replied: AtomicBool::new(false) })
+        let flow = Mutex::new(table.insert(id, entry));
+        Ok(Place { places: self.clone(), id, end, replied: AtomicBool::new(false), flow, ticket: Arc::default() })
     }
 
     /// Nothing panics while holding this lock.
@@ -128,9 +141,11 @@ impl Places {
 }
 
 impl Table {
-    fn insert(&mut self, id: u64, entry: Entry) {
-        self.order.add(id, &entry);
+    /// The connections that it is scheduled with.
+    fn insert(&mut self, id: u64, entry: Entry) -> Arc<Flow> {
+        let flow = self.order.add(id, &entry);
         self.entries.insert(id, entry);
+        flow
     }
 
     fn remove(&mut self, id: u64) -> Option<Entry> {
@@ -140,11 +155,10 @@ impl Table {
     }
 
     /// Changes an entry that is still there.
-    fn update(&mut self, id: u64, change: impl FnOnce(&mut Entry)) {
-        if let Some(mut entry) = self.remove(id) {
-            change(&mut entry);
-            self.insert(id, entry);
-        }
+    fn update(&mut self, id: u64, change: impl FnOnce(&mut Entry)) -> Option<Arc<Flow>> {
+        let mut entry = self.remove(id)?;
+        change(&mut entry);
+        Some(self.insert(id, entry))
     }
 
     /// The connection that loses its place to a new one.
@@ -167,6 +181,12 @@ impl Place {
         self.end.cancelled().await;
     }
 
+    /// Whether the connection may run now. Otherwise it is woken when it may.
+    pub(crate) fn runs(&self, waker: &Waker) -> bool {
+        let flow = self.flow.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.places.scheduler.admits(&flow, &self.ticket, waker)
+    }
+
     /// The request under way is this caller's. From here to the end of its reply the connection is not displaced.
     ///
     /// # Errors
@@ -183,10 +203,14 @@ impl Place {
             error.retry_after = Some(Duration::from_secs(1));
             return Err(error);
         }
-        table.update(self.id, |entry| {
+        let flow = table.update(self.id, |entry| {
             entry.caller = Some(caller);
             entry.serving = Some(share);
         });
+        drop(table);
+        if let Some(flow) = flow {
+            *self.flow.lock().unwrap_or_else(PoisonError::into_inner) = flow;
+        }
         Ok(())
     }
 

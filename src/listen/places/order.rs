@@ -2,15 +2,16 @@
 //! each of its connections, so none may cost a look at all of them.
 
 use super::Entry;
-use crate::shares::Caller;
+use crate::{listen::fair::Flow, shares::Caller};
 use std::{
     cmp::Reverse,
     collections::{BTreeSet, HashMap},
     net::IpAddr,
+    sync::Arc,
 };
 
 /// See the module.
-#[derive(Default, PartialEq)]
+#[derive(Default)]
 pub(super) struct Order {
     groups: HashMap<Group, Members>,
     /// The first idle connection of each address that has some without a credential. The last goes first.
@@ -28,10 +29,11 @@ enum Group {
     Caller(Caller),
 }
 
-#[derive(Default, PartialEq)]
+#[derive(Default)]
 struct Members {
     count: usize,
     idle: BTreeSet<Turn>,
+    flow: Arc<Flow>,
 }
 
 /// A group's first turn, after the number of the group's connections.
@@ -47,12 +49,15 @@ struct Turn {
 }
 
 impl Order {
-    pub(super) fn add(&mut self, id: u64, entry: &Entry) {
+    /// The flow of its caller, or of its address while it has none.
+    pub(super) fn add(&mut self, id: u64, entry: &Entry) -> Arc<Flow> {
         self.strangers_count += usize::from(entry.caller.is_none());
         self.each(id, entry, |members, turn| {
             members.count += 1;
             members.idle.extend(turn);
         });
+        let group = entry.caller.clone().map_or(Group::Address(entry.address), Group::Caller);
+        self.groups.get(&group).map(|members| members.flow.clone()).unwrap_or_default()
     }
 
     pub(super) fn remove(&mut self, id: u64, entry: &Entry) {
@@ -104,6 +109,13 @@ impl Order {
         if members.count > 0 {
             self.groups.insert(group, members);
         }
+    }
+}
+
+#[cfg(test)]
+impl Order {
+    pub(super) fn is_empty(&self) -> bool {
+        self.groups.is_empty() && self.strangers.is_empty() && self.known.is_empty() && self.strangers_count == 0
     }
 }
 

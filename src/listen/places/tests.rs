@@ -15,7 +15,7 @@ fn caller(n: u8) -> Caller {
 
 /// Places that are displaced however new they are.
 fn at_once(max: usize) -> Arc<Places> {
-    Places::with_grace(max, Duration::ZERO)
+    Places::with_grace(max, TaskTracker::new(), Duration::ZERO)
 }
 
 fn take(places: &Arc<Places>, from: u8) -> Place {
@@ -89,7 +89,7 @@ proptest::proptest! {
             }
         }
         drop(held);
-        proptest::prop_assert!(places.lock().order == Order::default(), "nothing is left of those that went");
+        proptest::prop_assert!(places.lock().order.is_empty(), "nothing is left of those that went");
     }
 }
 
@@ -159,7 +159,7 @@ fn addresses_of_one_network_are_one() {
 
 #[tokio::test]
 async fn a_new_connection_has_a_moment_to_show_its_credential() {
-    let places = Places::with_grace(2, Duration::from_secs(3_600));
+    let places = Places::with_grace(2, TaskTracker::new(), Duration::from_secs(3_600));
     let asked = take(&places, 1);
     let silent = take(&places, 1);
     assert!(places.take(address(1)).now_or_never().is_none(), "both are new");
@@ -171,14 +171,14 @@ async fn a_new_connection_has_a_moment_to_show_its_credential() {
     drop((silent, third));
 
     // A crowd has none, where one comes from elsewhere.
-    let places = Places::with_grace(2, Duration::from_secs(3_600));
+    let places = Places::with_grace(2, TaskTracker::new(), Duration::from_secs(3_600));
     let crowd = [take(&places, 1), take(&places, 1)];
     assert!(places.take_now(address(1)).is_none() && !crowd.iter().any(is_displaced));
     let other = places.take_now(address(2)).expect("a place at once");
     assert_eq!(crowd.iter().filter(|place| is_displaced(place)).count(), 1);
     assert!(places.take_now(address(2)).is_none() && !is_displaced(&other), "one each is no crowd");
 
-    let places = Places::with_grace(1, Duration::from_millis(30));
+    let places = Places::with_grace(1, TaskTracker::new(), Duration::from_millis(30));
     let first = take(&places, 1);
     let second = places.take(address(2)).await;
     assert!(is_displaced(&first) && !is_displaced(&second), "its moment is over");

@@ -154,7 +154,9 @@ fn stalls(stop: &AtomicBool) -> Seen {
     while !stop.load(Ordering::Relaxed) {
         let from = clock.monotonic();
         thread::sleep(nap);
-        seen.stall = seen.stall.max((clock.monotonic() - from).saturating_sub(nap));
+        let missed = (clock.monotonic() - from).saturating_sub(nap);
+        seen.stall = seen.stall.max(missed);
+        seen.took.entry("stall").or_default().push(missed);
     }
     seen
 }

@@ -1,0 +1,115 @@
+//! Who runs when many are ready.
+
+use super::*;
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    task::Wake,
+};
+
+/// Counts how often it was woken.
+#[derive(Default)]
+struct Counter(AtomicUsize);
+
+impl Wake for Counter {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+struct Connection {
+    flow: Arc<Flow>,
+    ticket: Arc<Ticket>,
+    woken: Arc<Counter>,
+}
+
+impl Connection {
+    fn of(flow: &Arc<Flow>) -> Self {
+        Self { flow: flow.clone(), ticket: Arc::default(), woken: Arc::default() }
+    }
+
+    fn runs(&self, scheduler: &Arc<Scheduler>) -> bool {
+        scheduler.admits(&self.flow, &self.ticket, &Waker::from(self.woken.clone()))
+    }
+
+    fn was_woken(&self) -> bool {
+        self.woken.0.load(Ordering::Relaxed) > 0
+    }
+}
+
+#[tokio::test]
+async fn a_crowd_waits_for_its_turns_and_nobody_waits_for_the_crowd() {
+    let scheduler = Scheduler::new(TaskTracker::new());
+    let (crowd, other) = (Arc::new(Flow::default()), Arc::new(Flow::default()));
+    let many: Vec<_> = (0..1_000).map(|_| Connection::of(&crowd)).collect();
+    assert_eq!(many.iter().filter(|c| c.runs(&scheduler)).count(), QUANTUM);
+    assert!(Connection::of(&other).runs(&scheduler), "its flow has its own quantum");
+    let woken = || many.iter().filter(|c| c.was_woken()).count();
+    assert!(scheduler.round());
+    assert_eq!(woken(), QUANTUM);
+    assert_eq!(many.iter().filter(|c| c.was_woken() && c.runs(&scheduler)).count(), QUANTUM, "each once");
+    // An interval later those who come anew still stand behind those who wait.
+    lock(&crowd.0).since = None;
+    let late = Connection::of(&crowd);
+    assert!(!late.runs(&scheduler));
+    let mut rounds = 1;
+    while scheduler.round() {
+        rounds += 1;
+        assert!(Connection::of(&Arc::default()).runs(&scheduler));
+    }
+    assert!(late.was_woken() && late.runs(&scheduler));
+    assert_eq!(woken(), 1_000 - QUANTUM);
+    assert_eq!(rounds, (1_000 - QUANTUM) / QUANTUM, "the last round has the late one");
+    lock(&crowd.0).since = None;
+    assert!(many[0].runs(&scheduler), "at once again");
+}
+
+#[tokio::test]
+async fn flows_that_wait_share_the_rounds() {
+    let scheduler = Scheduler::new(TaskTracker::new());
+    let flows: Vec<Arc<Flow>> = (0..100).map(|_| Arc::default()).collect();
+    let all: Vec<Vec<_>> = flows.iter().map(|flow| (0..50).map(|_| Connection::of(flow)).collect()).collect();
+    for connection in all.iter().flatten() {
+        connection.runs(&scheduler);
+    }
+    let woken = |flow: &Vec<Connection>| flow.iter().filter(|c| c.was_woken()).count();
+    for _ in 0..100 * QUANTUM / ROUND_MAX {
+        scheduler.round();
+    }
+    assert!(all.iter().all(|flow| woken(flow) == QUANTUM), "each flow the same");
+}
+
+#[tokio::test]
+async fn who_ends_while_it_waits_takes_no_turn_and_leaves_nothing() {
+    let scheduler = Scheduler::new(TaskTracker::new());
+    let flow = Arc::new(Flow::default());
+    let mut many: Vec<_> = (0..100).map(|_| Connection::of(&flow)).collect();
+    for connection in &many {
+        connection.runs(&scheduler);
+    }
+    let last = many.pop().expect("some");
+    drop(many);
+    assert!(!scheduler.round());
+    assert!(last.was_woken() && last.runs(&scheduler));
+    assert!(lock(&scheduler.backlog).flows.is_empty() && lock(&flow.0).waiting.is_empty());
+    assert_eq!(Arc::strong_count(&flow), 2, "the test's and the connection's");
+}
+
+#[tokio::test]
+async fn connections_that_are_always_ready_all_end() {
+    let scheduler = Scheduler::new(TaskTracker::new());
+    let (flow, tasks) = (Arc::<Flow>::default(), TaskTracker::new());
+    let ended = futures::future::join_all((0..500).map(|_| {
+        let (scheduler, flow, ticket) = (scheduler.clone(), flow.clone(), Arc::<Ticket>::default());
+        let work = Box::pin(async {
+            for _ in 0..20 {
+                yield_now().await;
+            }
+        });
+        tasks.spawn(Scheduled::new(work, move |waker: &Waker| scheduler.admits(&flow, &ticket, waker)))
+    }))
+    .await;
+    assert!(ended.iter().all(Result::is_ok));
+    scheduler.tasks.close();
+    scheduler.tasks.wait().await;
+    assert!(!lock(&scheduler.backlog).served);
+}
