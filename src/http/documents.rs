@@ -47,12 +47,12 @@ pub(super) async fn get(app: App, grant: Grant<Read>, call: Call<Nothing>) -> Ou
         Err(error) => return Err(app.engine().trail().refuse(grant, error).await),
     };
     let reply = app.engine().get_document(grant, id, shown).await?;
-    Ok(Reply::permitted(reply, |r| Document::new(r.document, r.include, r.quarantine)))
+    Ok(Reply::permitted(&app, reply, |r| Document::new(r.document, r.include, r.quarantine)).await)
 }
 
 pub(super) async fn list(app: App, grant: Grant<Read>, call: Call<DocumentList>) -> Outcome<DocumentPage> {
     let page = app.engine().list_documents(grant, call.body).await?;
-    Ok(Reply::permitted(page, DocumentPage::from))
+    Ok(Reply::permitted(&app, page, DocumentPage::from).await)
 }
 
 pub(super) async fn delete_one(app: App, grant: Grant<Delete>, call: Call<Nothing>) -> Outcome<Counted> {

@@ -4,6 +4,7 @@
 //! A reply is made and sent in pieces. Each carries its share of the permit for memory until the connection has written
 //! it, so that what a client does not read stays counted; and none is longer than [`limits::REPLY_BYTES_MAX`].
 
+use super::App;
 use access::Operator;
 use axum::{
     body::{Body, Bytes, HttpBody},
@@ -49,15 +50,25 @@ impl<W: Serialize> Reply<W> {
         Self::json(&render(sealed.into_body()))
     }
 
-    /// Renders what the engine answered, with the permit for its memory.
-    pub(crate) fn permitted<E: Permitted>(sealed: Audited<E>, render: impl FnOnce(E) -> W) -> Self {
+    /// Renders what the engine answered, with the permit for its memory: a long reply in the turn of its tenant.
+    ///
+    /// # Panics
+    /// When rendering does.
+    pub(crate) async fn permitted<E: Permitted + Send + 'static>(
+        app: &App,
+        sealed: Audited<E>,
+        render: impl FnOnce(E) -> W + Send + 'static,
+    ) -> Self
+    where
+        W: 'static,
+    {
         let mut body = sealed.into_body();
         let memory = body.take_permit();
-        let make = || Self::json(&render(body));
-        // A long reply takes long to serialise; the other requests of this worker thread continue elsewhere meanwhile.
-        let long = memory.as_ref().is_some_and(|memory| memory.amount() > INLINE_BYTES_MAX);
-        let many = tokio::runtime::Handle::current().runtime_flavor() == tokio::runtime::RuntimeFlavor::MultiThread;
-        let reply = if long && many { tokio::task::block_in_place(make) } else { make() };
+        let make = move || Self::json(&render(body));
+        let reply = match memory.as_ref().filter(|memory| memory.amount() > INLINE_BYTES_MAX) {
+            Some(memory) => app.engine().reply_in_turn(memory, make).await.expect("plain data renders"),
+            None => make(),
+        };
         Self { memory, ..reply }
     }
 

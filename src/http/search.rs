@@ -13,12 +13,12 @@ use access::Grant;
 
 pub(super) async fn search(app: App, grant: Grant<access::Search>, call: Call<Search>) -> Outcome<SearchReply> {
     let found = app.engine().search(grant, call.body).await?;
-    Ok(Reply::permitted(found, SearchReply::from))
+    Ok(Reply::permitted(&app, found, SearchReply::from).await)
 }
 
 pub(super) async fn context(app: App, grant: Grant<access::Search>, call: Call<Context>) -> Outcome<ContextReply> {
     let found = app.engine().context(grant, call.body).await?;
-    Ok(Reply::permitted(found, ContextReply::from))
+    Ok(Reply::permitted(&app, found, ContextReply::from).await)
 }
 
 pub(super) async fn recall(app: App, grant: Grant<access::Search>, call: Call<Recall>) -> Outcome<RecallReply> {

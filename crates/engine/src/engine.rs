@@ -279,6 +279,18 @@ impl Engine {
         self.inner.search_bytes.enter(grant.incarnation(), bytes)
     }
 
+    /// Runs `f`, which makes a long reply, in the turn of the tenant whose memory the reply takes.
+    ///
+    /// # Errors
+    /// `internal` when `f` panicked, or the server has stopped.
+    pub async fn reply_in_turn<T: Send + 'static>(
+        &self,
+        memory: &Pass,
+        f: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        self.inner.work.last(memory.who(), f).await
+    }
+
     /// Counts the memory of a reply to what was done already: it cannot be refused. `None` is an operator.
     pub fn hold_reply(&self, who: Option<Incarnation>, bytes: u64) -> Pass {
         self.inner.search_bytes.hold(who.unwrap_or(Incarnation::from_bytes([0; 16])), bytes)

@@ -97,6 +97,11 @@ impl Pass {
         self.amount
     }
 
+    /// Whose it is.
+    pub(crate) fn who(&self) -> Incarnation {
+        self.who
+    }
+
     /// Takes more, under the same rules.
     ///
     /// # Errors

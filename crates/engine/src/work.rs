@@ -144,6 +144,26 @@ impl Work {
         })
     }
 
+    /// Runs `f` on a request thread, in the turn of this tenant, to its end and without a queue's limit: for the end of
+    /// work whose number is bounded already.
+    ///
+    /// # Errors
+    /// `internal` when `f` panicked, or the pool was stopped.
+    pub(crate) async fn last<T: Send + 'static>(
+        &self,
+        owner: Incarnation,
+        f: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let (send, receive) = oneshot::channel();
+        let job = move || {
+            if let Ok(value) = catch_unwind(AssertUnwindSafe(f)) {
+                let _ = send.send(value);
+            }
+        };
+        self.requests.push_bounded(Some(owner), Urgency::Answer, Box::new(job));
+        receive.await.map_err(|_| Error::internal("the work for this request failed"))
+    }
+
     /// Runs `f` on the calling thread: for work that is proven to be short.
     ///
     /// # Errors
