@@ -115,24 +115,25 @@ impl Engine {
             _ => None,
         };
         let mut found = self.search_under(grant, request.search).await?;
-        if let Some(memory) = &mut found.memory {
-            let bytes: u64 = found.hits.iter().map(|hit| hit.text.as_ref().map_or(0, Untrusted::json_bytes)).sum();
-            memory.grow(bytes.saturating_mul(grows_by(request.rendering)).min(2 * limits::REPLY_BYTES_SOFT))?;
-        }
         let marker = marker(request.rendering, &*self.inner.entropy);
         let (max_tokens, rendering) = (request.max_tokens, request.rendering);
         self.inner
             .work
             .cpu(Asker::answer(grant), move || {
+                if let Some(memory) = &mut found.memory {
+                    let texts = found.hits.iter().map(|hit| hit.text.as_ref().map_or(0, Untrusted::json_bytes));
+                    let bytes = texts.sum::<u64>().saturating_mul(grows_by(rendering));
+                    memory.grow(bytes.min(2 * limits::REPLY_BYTES_SOFT))?;
+                }
                 let words = Words;
                 let counter: &dyn Tokens = tokens.as_deref().unwrap_or(&words);
                 let mut reply = fit(found.hits, max_tokens, rendering, marker, counter);
                 reply.commit = found.commit;
                 reply.warnings = found.warnings;
                 reply.memory = found.memory;
-                reply
+                Ok(reply)
             })
-            .await
+            .await?
     }
 }
 

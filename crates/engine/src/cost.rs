@@ -59,7 +59,8 @@ fn of_words(extent: &Extent, plan: &Plan) -> Cost {
 fn of_winners(extent: &Extent, plan: &Plan, dimensions: u64) -> Cost {
     let (depth, wanted) = (plan.depth() as u64, plan.wanted() as u64);
     let text = extent.text_max.saturating_mul(if plan.include().highlights { HIGHLIGHTED_BYTE } else { 1 });
-    let read = Cost::steps(extent.head_max).times(DECODED_BYTE).and(Cost::steps(text)).times(wanted);
+    let read =
+        Cost::steps(extent.head_max).times(DECODED_BYTE).and(Cost::steps(text.saturating_add(WINNER))).times(wanted);
     let compared = if plan.diversity().is_some() { depth.saturating_mul(plan.top_k() as u64) } else { 0 };
     read.and(Cost::steps(CANDIDATE).times(depth)).and(Cost::steps(dimensions / 2 + 8).times(compared))
 }
@@ -76,5 +77,8 @@ const COMPILED_BYTE: u64 = 32;
 const POSTING: u64 = 8;
 /// Steps for each candidate: ties, fusion, what one retriever thinks of the other's.
 const CANDIDATE: u64 = 1_024;
+/// Steps for each winner, however short: it is found, taken apart into a dozen strings, weighed, noted in the audit by a
+/// keyed hash, and freed.
+const WINNER: u64 = 8_192;
 /// Steps for each byte of a text in which words are marked.
 const HIGHLIGHTED_BYTE: u64 = 64;
