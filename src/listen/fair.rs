@@ -9,7 +9,10 @@ use std::{
     collections::VecDeque,
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -32,7 +35,11 @@ struct Backlog {
 
 /// Connections that are scheduled together.
 #[derive(Default)]
-pub(super) struct Flow(Mutex<Queue>);
+pub(super) struct Flow {
+    /// How many there are.
+    connections: AtomicUsize,
+    queue: Mutex<Queue>,
+}
 
 #[derive(Default)]
 struct Queue {
@@ -78,7 +85,11 @@ impl Scheduler {
                 }
             }
         }
-        let mut queue = lock(&flow.0);
+        // So few are never many that are ready at once.
+        if flow.connections.load(Ordering::Relaxed) <= QUANTUM {
+            return true;
+        }
+        let mut queue = lock(&flow.queue);
         if queue.waiting.is_empty() && queue.spend(Instant::now()) {
             return true;
         }
@@ -116,7 +127,7 @@ impl Scheduler {
         let flows = lock(&self.backlog).flows.len();
         for _ in 0..flows {
             let Some(flow) = lock(&self.backlog).flows.pop_front() else { break };
-            let mut queue = lock(&flow.0);
+            let mut queue = lock(&flow.queue);
             queue.grant(&mut granted);
             queue.queued = !queue.waiting.is_empty();
             let waits = queue.queued;
@@ -132,6 +143,13 @@ impl Scheduler {
         let mut backlog = lock(&self.backlog);
         backlog.served = !backlog.flows.is_empty();
         backlog.served
+    }
+}
+
+impl Flow {
+    /// Notes how many connections it has.
+    pub(super) fn count(&self, connections: usize) {
+        self.connections.store(connections, Ordering::Relaxed);
     }
 }
 
@@ -186,7 +204,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How often connections of one flow run without waiting in each [`INTERVAL`], and in each round when some wait.
+/// How often connections of a flow that has more of them run without waiting in each [`INTERVAL`], and in each round when some wait.
 const QUANTUM: usize = 8;
 const INTERVAL: Duration = Duration::from_millis(1);
 /// Connections that are let run in one round, about: some milliseconds of work.

@@ -16,6 +16,13 @@ impl Wake for Counter {
     }
 }
 
+/// One of so many connections.
+fn flow(connections: usize) -> Arc<Flow> {
+    let flow = Flow::default();
+    flow.count(connections);
+    Arc::new(flow)
+}
+
 struct Connection {
     flow: Arc<Flow>,
     ticket: Arc<Ticket>,
@@ -39,7 +46,7 @@ impl Connection {
 #[tokio::test]
 async fn a_crowd_waits_for_its_turns_and_nobody_waits_for_the_crowd() {
     let scheduler = Scheduler::new(TaskTracker::new());
-    let (crowd, other) = (Arc::new(Flow::default()), Arc::new(Flow::default()));
+    let (crowd, other) = (flow(1_000), flow(1_000));
     let many: Vec<_> = (0..1_000).map(|_| Connection::of(&crowd)).collect();
     assert_eq!(many.iter().filter(|c| c.runs(&scheduler)).count(), QUANTUM);
     assert!(Connection::of(&other).runs(&scheduler), "its flow has its own quantum");
@@ -48,25 +55,39 @@ async fn a_crowd_waits_for_its_turns_and_nobody_waits_for_the_crowd() {
     assert_eq!(woken(), QUANTUM);
     assert_eq!(many.iter().filter(|c| c.was_woken() && c.runs(&scheduler)).count(), QUANTUM, "each once");
     // An interval later those who come anew still stand behind those who wait.
-    lock(&crowd.0).since = None;
+    lock(&crowd.queue).since = None;
     let late = Connection::of(&crowd);
     assert!(!late.runs(&scheduler));
     let mut rounds = 1;
     while scheduler.round() {
         rounds += 1;
-        assert!(Connection::of(&Arc::default()).runs(&scheduler));
+        assert!(Connection::of(&flow(1_000)).runs(&scheduler));
     }
     assert!(late.was_woken() && late.runs(&scheduler));
     assert_eq!(woken(), 1_000 - QUANTUM);
     assert_eq!(rounds, (1_000 - QUANTUM) / QUANTUM, "the last round has the late one");
-    lock(&crowd.0).since = None;
+    lock(&crowd.queue).since = None;
     assert!(many[0].runs(&scheduler), "at once again");
+}
+
+#[tokio::test]
+async fn few_connections_run_as_often_as_they_like() {
+    let scheduler = Scheduler::new(TaskTracker::new());
+    let few = flow(QUANTUM);
+    let connection = Connection::of(&few);
+    assert!((0..1_000).all(|_| connection.runs(&scheduler)));
+    few.count(QUANTUM + 1);
+    assert_eq!((0..1_000).take_while(|_| connection.runs(&scheduler)).count(), QUANTUM);
+    // It waits for the turn that it was put down for, though few are left.
+    few.count(1);
+    assert!(!connection.runs(&scheduler) && !scheduler.round());
+    assert!(connection.was_woken() && connection.runs(&scheduler) && connection.runs(&scheduler));
 }
 
 #[tokio::test]
 async fn flows_that_wait_share_the_rounds() {
     let scheduler = Scheduler::new(TaskTracker::new());
-    let flows: Vec<Arc<Flow>> = (0..100).map(|_| Arc::default()).collect();
+    let flows: Vec<Arc<Flow>> = (0..100).map(|_| flow(50)).collect();
     let all: Vec<Vec<_>> = flows.iter().map(|flow| (0..50).map(|_| Connection::of(flow)).collect()).collect();
     for connection in all.iter().flatten() {
         connection.runs(&scheduler);
@@ -81,7 +102,7 @@ async fn flows_that_wait_share_the_rounds() {
 #[tokio::test]
 async fn who_ends_while_it_waits_takes_no_turn_and_leaves_nothing() {
     let scheduler = Scheduler::new(TaskTracker::new());
-    let flow = Arc::new(Flow::default());
+    let flow = flow(100);
     let mut many: Vec<_> = (0..100).map(|_| Connection::of(&flow)).collect();
     for connection in &many {
         connection.runs(&scheduler);
@@ -90,14 +111,14 @@ async fn who_ends_while_it_waits_takes_no_turn_and_leaves_nothing() {
     drop(many);
     assert!(!scheduler.round());
     assert!(last.was_woken() && last.runs(&scheduler));
-    assert!(lock(&scheduler.backlog).flows.is_empty() && lock(&flow.0).waiting.is_empty());
+    assert!(lock(&scheduler.backlog).flows.is_empty() && lock(&flow.queue).waiting.is_empty());
     assert_eq!(Arc::strong_count(&flow), 2, "the test's and the connection's");
 }
 
 #[tokio::test]
 async fn connections_that_are_always_ready_all_end() {
     let scheduler = Scheduler::new(TaskTracker::new());
-    let (flow, tasks) = (Arc::<Flow>::default(), TaskTracker::new());
+    let (flow, tasks) = (flow(500), TaskTracker::new());
     let ended = futures::future::join_all((0..500).map(|_| {
         let (scheduler, flow, ticket) = (scheduler.clone(), flow.clone(), Arc::<Ticket>::default());
         let work = Box::pin(async {

@@ -106,6 +106,7 @@ impl Order {
         }
         change(&mut members);
         ranks.extend(members.rank());
+        members.flow.count(members.count);
         if members.count > 0 {
             self.groups.insert(group, members);
         }
