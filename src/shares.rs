@@ -59,6 +59,12 @@ impl Pool {
         Share { pool: self.clone(), caller, amount: 0 }
     }
 
+    /// What all callers hold.
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> usize {
+        self.lock().all
+    }
+
     /// Nothing panics while holding this lock.
     fn lock(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)

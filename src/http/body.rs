@@ -27,26 +27,26 @@ struct Pace {
     whole: Duration,
 }
 
-/// A whole body, and the share of memory that is held for it until its request has ended.
-pub(crate) struct Read {
-    pub(crate) pieces: Pieces,
-    pub(crate) share: Share,
-}
-
-/// A body in the pieces that it was read into.
+/// A whole body in the pieces that it was read into.
 ///
 /// A buffer that grows is copied and its old place zeroed, up to 32 MiB in one step. Pieces only come one by one, and are
 /// joined and freed on threads where nobody waits for that.
-pub(crate) struct Pieces {
-    pieces: Discarded<VecDeque<Vec<u8>>>,
+pub(crate) struct Read {
+    held: Discarded<Held>,
     length: usize,
     /// Bytes that all pieces have room for.
     capacity: usize,
 }
 
-impl Pieces {
-    fn new() -> Self {
-        Self { pieces: Discarded::new(VecDeque::new(), false), length: 0, capacity: 0 }
+/// Memory, and the share of it, which is given back once the pieces are freed.
+struct Held {
+    pieces: VecDeque<Vec<u8>>,
+    share: Share,
+}
+
+impl Read {
+    fn new(share: Share) -> Self {
+        Self { held: Discarded::new(Held { pieces: VecDeque::new(), share }, false), length: 0, capacity: 0 }
     }
 
     /// Bytes.
@@ -54,24 +54,27 @@ impl Pieces {
         self.length
     }
 
-    /// All of it in one piece. Takes a while for a long body. Each piece is freed as soon as it is copied, so that one
-    /// piece more than the body takes is held at most.
-    pub(crate) fn join(self) -> Vec<u8> {
-        let Self { pieces, length, .. } = self;
-        let mut pieces = pieces.into_inner();
-        if pieces.len() == 1 {
-            return pieces.pop_front().unwrap_or_default();
-        }
-        let mut whole = Vec::with_capacity(length);
-        while let Some(piece) = pieces.pop_front() {
-            whole.extend_from_slice(&piece);
-        }
-        whole
+    /// All of it in one piece, and the share of memory that is held for it. Takes a while for a long body. Each piece is
+    /// freed as soon as it is copied, so that one piece more than the body takes is held at most.
+    pub(crate) fn join(self) -> (Vec<u8>, Share) {
+        let Held { mut pieces, mut share } = self.held.into_inner();
+        let whole = if pieces.len() == 1 {
+            pieces.pop_front().unwrap_or_default()
+        } else {
+            let mut whole = Vec::with_capacity(self.length);
+            while let Some(piece) = pieces.pop_front() {
+                whole.extend_from_slice(&piece);
+            }
+            whole
+        };
+        // Less than before is never refused.
+        let _ = share.resize(whole.capacity().min(self.capacity));
+        (whole, share)
     }
 
     /// Adds what fits into the last piece; the rest is left in `data`.
     fn fill(&mut self, data: &mut &[u8]) {
-        let Some(last) = self.pieces.back_mut() else { return };
+        let Some(last) = self.held.pieces.back_mut() else { return };
         let (fits, rest) = data.split_at(data.len().min(last.capacity() - last.len()));
         last.extend_from_slice(fits);
         self.length += fits.len();
@@ -79,12 +82,14 @@ impl Pieces {
     }
 
     /// A new last piece.
-    fn extend(&mut self, room: usize) {
-        self.pieces.push_back(Vec::with_capacity(room));
+    fn extend(&mut self, room: usize) -> Result<(), Full> {
+        self.held.share.resize(self.capacity + room)?;
+        self.held.pieces.push_back(Vec::with_capacity(room));
         self.capacity += room;
         if self.capacity > FREED_INLINE_BYTES_MAX {
-            self.pieces.set_large();
+            self.held.set_large();
         }
+        Ok(())
     }
 }
 
@@ -115,7 +120,7 @@ impl Bodies {
     async fn gather(&self, caller: Caller, body: &mut Body) -> Result<Read, Error> {
         // It never exceeds the limit here. What is announced but does not arrive takes no memory.
         let announced = usize::try_from(body.size_hint().lower()).unwrap_or(self.max);
-        let mut read = Read { pieces: Pieces::new(), share: self.pool.enter(caller) };
+        let mut read = Read::new(self.pool.enter(caller));
         let (mut until, mut arrived) = (Instant::now() + self.pace.window, 0);
         loop {
             let frame = match timeout_at(until, body.frame()).await {
@@ -130,19 +135,18 @@ impl Bodies {
             let frame = frame.map_err(|_| Error::invalid("body", "broke off"))?;
             let Ok(data) = frame.into_data() else { continue };
             arrived += data.len();
-            let length = read.pieces.length + data.len();
+            let length = read.length + data.len();
             if length > self.max {
                 return Err(self.too_large());
             }
             let mut data = &data[..];
-            read.pieces.fill(&mut data);
+            read.fill(&mut data);
             if !data.is_empty() {
-                let left = if announced >= length { announced - read.pieces.length } else { usize::MAX };
-                let room = if read.pieces.length == 0 { FIRST_BYTES } else { PIECE_BYTES };
+                let left = if announced >= length { announced - read.length } else { usize::MAX };
+                let room = if read.length == 0 { FIRST_BYTES } else { PIECE_BYTES };
                 let room = room.max(data.len()).min(left);
-                read.share.resize(read.pieces.capacity + room).map_err(no_room)?;
-                read.pieces.extend(room);
-                read.pieces.fill(&mut data);
+                read.extend(room).map_err(no_room)?;
+                read.fill(&mut data);
             }
         }
     }

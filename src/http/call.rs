@@ -163,19 +163,20 @@ impl<B: Incoming> Call<B> {
         }
         body::check_headers(&head.headers)?;
         let caller = who.caller();
-        let body::Read { pieces, mut share } = app.bodies(&caller).read(caller, body).await?;
-        let length = pieces.length();
+        let read = app.bodies(&caller).read(caller, body).await?;
+        let length = read.length();
         let parse = move || {
-            let body: B = crate::strict::json(&pieces.join()).map_err(|c| {
+            let (bytes, mut share) = read.join();
+            let body: B = crate::strict::json(&bytes).map_err(|c| {
                 let code = if c.unknown { Code::UnknownField } else { Code::InvalidRequest };
                 Error::new(code, c.rule).with_param(c.path)
             })?;
-            body.check()
+            drop(bytes);
+            // What it became takes about as much. Less than before is never refused.
+            let _ = share.resize(length);
+            Ok((body.check()?, Some(share)))
         };
-        let checked = if length > PARSE_INLINE_BYTES_MAX { who.in_turn(app, parse).await? } else { parse() }?;
-        // Shrinking a share is never refused.
-        let _ = share.resize(length);
-        Ok((checked, Some(share)))
+        if length > PARSE_INLINE_BYTES_MAX { who.in_turn(app, parse).await? } else { parse() }
     }
 
     /// A value of the path template.

@@ -31,7 +31,7 @@ async fn a_body_that_dribbles_is_refused_and_one_that_comes_steadily_is_not() {
     let error = dribbling.expect("refused");
     assert!(error.code == Code::InvalidRequest && error.message.contains("too slowly"), "{error}");
     let steady = bodies.read(tenant(1), &mut pieces(50, 900, Duration::from_millis(1))).await.expect("comes");
-    assert_eq!(steady.pieces.length(), 45_000);
+    assert_eq!(steady.length(), 45_000);
     // What comes at once is no credit for later.
     let first = stream::iter([Ok::<_, io::Error>(Bytes::from(vec![b' '; 500_000]))]);
     let stalls = Body::from_stream(first.chain(stream::pending()));
@@ -60,14 +60,14 @@ async fn bodies_of_one_caller_take_half_of_the_memory_and_leave_some_for_each_ot
 async fn a_body_takes_what_has_come_and_no_more_than_it_announced() {
     let bodies = bodies(8 << 20, 1 << 20);
     let read = bodies.read(tenant(1), &mut Body::from(vec![b' '; 300_000])).await.expect("comes");
-    assert_eq!(read.pieces.capacity, 300_000);
+    assert_eq!(read.capacity, 300_000);
     let too_large = bodies.read(tenant(1), &mut Body::from(vec![b' '; (1 << 20) + 1])).await.err().expect("too large");
     assert!(too_large.code == Code::TooLarge && too_large.message.contains("1 MiB"), "{too_large}");
     assert_eq!(too_large.param.as_deref(), Some("body"));
     // One whose length is not known beforehand is refused as soon as it is over the limit.
     let endless = bodies.read(tenant(1), &mut pieces(usize::MAX, 100_000, Duration::ZERO)).await;
     assert_eq!(endless.err().expect("too large").code, Code::TooLarge);
-    assert_eq!(bodies.read(tenant(2), &mut Body::empty()).await.expect("nothing").pieces.length(), 0);
+    assert_eq!(bodies.read(tenant(2), &mut Body::empty()).await.expect("nothing").length(), 0);
 }
 
 #[tokio::test]
@@ -82,8 +82,25 @@ async fn a_body_is_whole_in_whatever_frames_it_came() {
         }
         let sent: Vec<u8> = left.iter().flat_map(|frame| frame.as_ref().expect("a frame").to_vec()).collect();
         let read = bodies.read(tenant(1), &mut Body::from_stream(stream::iter(left))).await.expect("comes");
-        assert!(read.pieces.pieces.iter().all(|piece| piece.len() <= (2 << 20)), "no piece was grown");
-        assert_eq!((read.pieces.length(), read.pieces.join() == sent), (sent.len(), true), "{frames:?}");
+        assert!(read.held.pieces.iter().all(|piece| piece.len() <= (2 << 20)), "no piece was grown");
+        assert_eq!((read.length(), read.join().0 == sent), (sent.len(), true), "{frames:?}");
+    }
+}
+
+#[tokio::test]
+async fn memory_is_given_back_when_the_pieces_are_freed_and_not_before() {
+    let bodies = bodies(64 << 20, 16 << 20);
+    let large = || Body::from(vec![b' '; 8 << 20]);
+    let (whole, share) = bodies.read(tenant(1), &mut large()).await.expect("comes").join();
+    assert_eq!((whole.capacity(), bodies.pool.held()), (8 << 20, 8 << 20));
+    drop(share);
+    assert_eq!(bodies.pool.held(), 0);
+    let refused = bodies.read(tenant(1), &mut Body::from(vec![b' '; (16 << 20) + 1])).await;
+    assert!(refused.is_err());
+    drop(bodies.read(tenant(1), &mut large()).await);
+    // They are freed on another thread.
+    while bodies.pool.held() > 0 {
+        tokio::task::yield_now().await;
     }
 }
 
