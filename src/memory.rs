@@ -3,8 +3,6 @@
 //!
 //! Not covered: memory of C libraries (ONNX Runtime), stacks, and the machine's administrator.
 
-#[cfg(test)]
-pub(crate) mod counting;
 mod exposure;
 mod trim;
 

@@ -1,62 +1,18 @@
 //! What reading and screening take is bounded by what came in: memory at its peak stays below 16 bytes for each byte of a
 //! document, and twice the document costs no more than twice the allocations, however it was made to do harm.
 
+use counting::{Counting, measure};
 use intake::{Body, RawDocument, Verdict, parse, screen};
 use kernel::{Attributes, Chunking, ScreenAction, Screening, Untrusted};
-use std::{
-    alloc::{GlobalAlloc, Layout, System},
-    cell::Cell,
-};
+use std::alloc::System;
 
 /// The most bytes of memory for each byte of a document.
 const TIMES: usize = 16;
 /// Tables and automata that every document needs, bytes.
 const FIXED: usize = 64 << 10;
 
-thread_local! {
-    static HELD: Cell<isize> = const { Cell::new(0) };
-    static PEAK: Cell<isize> = const { Cell::new(0) };
-    static CALLS: Cell<usize> = const { Cell::new(0) };
-}
-
-fn note(bytes: isize, calls: usize) {
-    // A thread that ends has no counters any more.
-    let _ = HELD.try_with(|held| {
-        held.set(held.get() + bytes);
-        let _ = PEAK.try_with(|peak| peak.set(peak.get().max(held.get())));
-    });
-    let _ = CALLS.try_with(|all| all.set(all.get() + calls));
-}
-
-/// The system's allocator, which counts for each thread.
-struct Counting;
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-#[expect(unsafe_code, reason = "an allocator cannot be written without; every call goes to the system's unchanged")]
-// SAFETY: each method hands its arguments to `System` and does nothing else with the memory.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        note(layout.size().cast_signed(), 1);
-        // SAFETY: the caller's promises are those that `System` asks for.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
-        note(-layout.size().cast_signed(), 0);
-        // SAFETY: as above.
-        unsafe { System.dealloc(place, layout) }
-    }
-
-    unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // As the product's allocator does it, which wipes what it gives back: both exist for a moment.
-        note(size.cast_signed(), 1);
-        note(-layout.size().cast_signed(), 0);
-        // SAFETY: as above.
-        unsafe { System.realloc(place, layout, size) }
-    }
-}
+static ALLOCATOR: Counting<System> = Counting(System);
 
 const MASK: Screening =
     Screening { injection: ScreenAction::Mask, pii: ScreenAction::Mask, secret: ScreenAction::Mask };
@@ -74,15 +30,15 @@ fn cost(media_type: &str, text: String) -> (usize, usize) {
         vector: None,
         expires_at: None,
     };
-    let (before, calls) = (HELD.get(), CALLS.get());
-    PEAK.set(before);
-    if let Ok(draft) = parse(raw)
-        && let Verdict::Screened(mut screened) = screen(draft, &MASK)
-    {
-        // Too many passages is an answer like another.
-        let _ = screened.chunk(None, &Chunking::default());
-    }
-    ((PEAK.get() - before).unsigned_abs(), CALLS.get() - calls)
+    let ((), measured) = measure(|| {
+        if let Ok(draft) = parse(raw)
+            && let Verdict::Screened(mut screened) = screen(draft, &MASK)
+        {
+            // Too many passages is an answer like another.
+            let _ = screened.chunk(None, &Chunking::default());
+        }
+    });
+    (measured.peak, measured.allocations)
 }
 
 /// A name, its type, what stands in front once, and what is repeated.

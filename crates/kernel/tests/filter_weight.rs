@@ -1,62 +1,27 @@
 //! What a filter takes in memory from the moment it is JSON to the moment it is asked: at its peak less than sixteen bytes
 //! for each byte of its JSON, whatever its leaves are and however many.
 
+use counting::{Counting, measure};
 use kernel::Filter;
 use serde_json::{Value, json};
-use std::{
-    alloc::{GlobalAlloc, Layout, System},
-    cell::Cell,
-};
+use std::alloc::System;
 
 /// The most bytes of memory for each byte of a filter.
 const TIMES: usize = 16;
 
-thread_local! {
-    static HELD: Cell<isize> = const { Cell::new(0) };
-    static PEAK: Cell<isize> = const { Cell::new(0) };
-}
-
-fn note(bytes: isize) {
-    // A thread that ends has no counters any more.
-    let _ = HELD.try_with(|held| {
-        held.set(held.get() + bytes);
-        let _ = PEAK.try_with(|peak| peak.set(peak.get().max(held.get())));
-    });
-}
-
-/// The system's allocator, which counts for each thread. What grows is there twice for a moment, as in the product, whose
-/// allocator wipes what it gives back.
-struct Counting;
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-#[expect(unsafe_code, reason = "an allocator cannot be written without; every call goes to the system's unchanged")]
-// SAFETY: each method hands its arguments to `System` and does nothing else with the memory.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        note(layout.size().cast_signed());
-        // SAFETY: the caller's promises are those that `System` asks for.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
-        note(-layout.size().cast_signed());
-        // SAFETY: as above.
-        unsafe { System.dealloc(place, layout) }
-    }
-}
+static ALLOCATOR: Counting<System> = Counting(System);
 
 /// Bytes that reading a filter, making it ready and asking it take at their peak, beside its JSON.
 fn peak(value: &Value) -> usize {
-    let before = HELD.get();
-    PEAK.set(before);
-    // What has too many words is refused, and has taken memory all the same.
-    if let Ok(filter) = Filter::parse(value) {
-        let compiled = filter.compile();
-        drop(compiled.matcher());
-    }
-    (PEAK.get() - before).unsigned_abs()
+    let ((), measured) = measure(|| {
+        // What has too many words is refused, and has taken memory all the same.
+        if let Ok(filter) = Filter::parse(value) {
+            let compiled = filter.compile();
+            drop(compiled.matcher());
+        }
+    });
+    measured.peak
 }
 
 /// Makes the value of the leaf of a number, of about this many bytes.

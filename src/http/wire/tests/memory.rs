@@ -5,7 +5,6 @@ use crate::{
         call::Incoming,
         wire::{admin, documents, keys, namespaces, recall, review, search},
     },
-    memory::counting::most_held,
     strict,
 };
 use kernel::limits;
@@ -180,7 +179,7 @@ fn the_largest_bodies_that_are_taken_are_bounded_too() {
 }
 
 fn assert_bounded(reader: &Reader, body: &str, what: &str) {
-    let (_, most) = most_held(|| (reader.read)(body));
+    let most = counting::measure(|| (reader.read)(body)).1.peak;
     // What does not grow with the body, such as a thousand empty documents.
     let bound = TIMES * body.len() + (1 << 20);
     assert!(most < bound, "{}, {what}: {most} bytes for {}", reader.form, body.len());

@@ -1,0 +1,91 @@
+//! An allocator for tests that counts, for each thread, what is held and how often it was asked. A test binary makes it
+//! its global allocator, and measures with [`measure`].
+
+#![expect(unsafe_code, reason = "an allocator is unsafe to write; this one hands every call on")]
+
+use std::{
+    alloc::{GlobalAlloc, Layout},
+    cell::Cell,
+};
+
+/// Counts around another allocator.
+pub struct Counting<A>(pub A);
+
+/// What a piece of work took of memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Measured {
+    /// The most bytes that its thread held at once, beyond what it held before.
+    pub peak: usize,
+    /// Allocations; a block that grows is one more.
+    pub allocations: usize,
+}
+
+thread_local! {
+    static HELD: Cell<isize> = const { Cell::new(0) };
+    static PEAK: Cell<isize> = const { Cell::new(0) };
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Runs `work` and says what it took on this thread. Measurements do not nest.
+pub fn measure<T>(work: impl FnOnce() -> T) -> (T, Measured) {
+    let (held, allocations) = (HELD.get(), ALLOCATIONS.get());
+    PEAK.set(held);
+    let done = work();
+    let peak = (PEAK.get() - held).unsigned_abs();
+    (done, Measured { peak, allocations: ALLOCATIONS.get() - allocations })
+}
+
+fn count(bytes: isize) {
+    // A thread that ends frees what it had when its counters are gone.
+    let _ = HELD.try_with(|held| {
+        held.set(held.get() + bytes);
+        let _ = PEAK.try_with(|peak| peak.set(peak.get().max(held.get())));
+    });
+    if bytes > 0 {
+        let _ = ALLOCATIONS.try_with(|all| all.set(all.get() + 1));
+    }
+}
+
+// SAFETY: every call is the inner allocator's, with the caller's own promises. Blocks that grow are a new one and the old
+// one freed, by the default way of this trait, so both are counted while both are there: so does the product's allocator,
+// which wipes what it gives back.
+unsafe impl<A: GlobalAlloc> GlobalAlloc for Counting<A> {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size().cast_signed());
+        // SAFETY: as above.
+        unsafe { self.0.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count(layout.size().cast_signed());
+        // SAFETY: as above.
+        unsafe { self.0.alloc_zeroed(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        count(-layout.size().cast_signed());
+        // SAFETY: as above.
+        unsafe { self.0.dealloc(pointer, layout) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::alloc::System;
+
+    #[global_allocator]
+    static ALLOCATOR: Counting<System> = Counting(System);
+
+    #[test]
+    fn both_blocks_of_one_that_grows_are_held_for_a_moment() {
+        let (block, measured) = measure(|| {
+            let mut block: Vec<u8> = Vec::with_capacity(1_000);
+            block.reserve_exact(3_000);
+            block
+        });
+        assert_eq!(measured, Measured { peak: 4_000, allocations: 2 });
+        assert_eq!(measure(|| drop(block)).1, Measured { peak: 0, allocations: 0 });
+        assert_eq!(measure(|| vec![0u8; 500].len()).1, Measured { peak: 500, allocations: 1 });
+    }
+}
