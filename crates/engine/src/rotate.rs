@@ -138,20 +138,23 @@ impl Engine {
     }
 
     /// Drops a suspended tenant's data from memory: what is unused at once, the audit log when earlier requests have
-    /// written their lines.
+    /// written their lines. Waits a moment for that, not as long as a busy disk may take: the operator is answered within
+    /// a second, and the tenant is refused already.
     pub(crate) async fn let_go(&self, incarnation: kernel::Incarnation) {
         self.inner.stores.forget(incarnation).await;
-        if !self.inner.trail.release(incarnation).await {
-            let engine = self.clone();
-            self.inner.tracker.spawn(async move {
-                engine.close_audit(incarnation, || true).await;
-                engine.wipe_stacks();
-            });
+        let engine = self.clone();
+        let closing = self.inner.tracker.spawn(async move {
+            engine.close_audit(incarnation, || true).await;
+            engine.wipe_stacks();
+        });
+        if tokio::time::timeout(AUDIT_CLOSE_WAIT, closing).await.is_err() {
+            self.wipe_stacks();
         }
-        self.wipe_stacks();
     }
 }
 
+/// How long an operator waits for the audit log of a tenant that is suspended; then it is closed in the background.
+const AUDIT_CLOSE_WAIT: Duration = Duration::from_millis(500);
 /// How often what looks after a tenant's namespaces has them dropped.
 const AGAIN: Duration = Duration::from_millis(200);
 
