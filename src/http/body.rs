@@ -29,8 +29,8 @@ struct Pace {
 
 /// A whole body in the pieces that it was read into.
 ///
-/// A buffer that grows is copied and its old place zeroed, up to 32 MiB in one step. Pieces only come one by one, and are
-/// joined and freed on threads where nobody waits for that.
+/// Growing one buffer copies it and zeroes the old block, up to 32 MiB in one step. Pieces are appended instead; a long body
+/// is joined and freed on threads that serve no other request.
 pub(crate) struct Read {
     held: Discarded<Held>,
     length: usize,

@@ -1,9 +1,9 @@
 //! Fair scheduling of connections: round robin over flows, each with the same quantum.
 //!
-//! The runtime runs tasks in the order in which they become ready. A client makes thousands of connections ready at one
-//! moment, and everybody else would wait behind them. So the connections of one flow, that is of one caller, or of one
-//! address while no credential was shown, run at once only as often as its quantum allows; what is beyond waits here and
-//! comes back in rounds, each behind all that has become ready meanwhile.
+//! The runtime runs tasks in the order in which they become ready. A client can make thousands of connections ready at the
+//! same moment, and every other client would wait for all of them. A flow is the connections of one caller, or of one
+//! address until a credential is shown. Connections of a flow run at once only as often as its quantum allows; the others
+//! wait here and are released in rounds. Each round runs after everything that became ready during the previous one.
 
 use std::{
     collections::VecDeque,
@@ -85,7 +85,7 @@ impl Scheduler {
                 }
             }
         }
-        // So few are never many that are ready at once.
+        // A flow this small cannot fill the run queue.
         if flow.connections.load(Ordering::Relaxed) <= QUANTUM {
             return true;
         }
@@ -204,7 +204,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How often connections of a flow that has more of them run without waiting in each [`INTERVAL`], and in each round when some wait.
+/// Runs per [`INTERVAL`] without waiting, and per round for waiting connections. Flows with this many connections or fewer
+/// are not limited.
 const QUANTUM: usize = 8;
 const INTERVAL: Duration = Duration::from_millis(1);
 /// Connections that are let run in one round, about: some milliseconds of work.

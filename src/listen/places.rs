@@ -141,7 +141,7 @@ impl Places {
 }
 
 impl Table {
-    /// The connections that it is scheduled with.
+    /// Adds an entry and returns the flow that schedules its connection.
     fn insert(&mut self, id: u64, entry: Entry) -> Arc<Flow> {
         let flow = self.order.add(id, &entry);
         self.entries.insert(id, entry);
@@ -152,13 +152,6 @@ impl Table {
         let entry = self.entries.remove(&id)?;
         self.order.remove(id, &entry);
         Some(entry)
-    }
-
-    /// Changes an entry that is still there.
-    fn update(&mut self, id: u64, change: impl FnOnce(&mut Entry)) -> Option<Arc<Flow>> {
-        let mut entry = self.remove(id)?;
-        change(&mut entry);
-        Some(self.insert(id, entry))
     }
 
     /// The connection that loses its place to a new one.
@@ -187,6 +180,15 @@ impl Place {
         self.places.scheduler.admits(&flow, &self.ticket, waker)
     }
 
+    /// Changes the entry unless the connection was displaced. Its flow may be another then: that of its caller, or a fresh
+    /// one if it is the only connection of its group.
+    fn update(&self, table: &mut Table, change: impl FnOnce(&mut Entry)) {
+        if let Some(mut entry) = table.remove(self.id) {
+            change(&mut entry);
+            *self.flow.lock().unwrap_or_else(PoisonError::into_inner) = table.insert(self.id, entry);
+        }
+    }
+
     /// The request under way is this caller's. From here to the end of its reply the connection is not displaced.
     ///
     /// # Errors
@@ -203,14 +205,10 @@ impl Place {
             error.retry_after = Some(Duration::from_secs(1));
             return Err(error);
         }
-        let flow = table.update(self.id, |entry| {
+        self.update(&mut table, |entry| {
             entry.caller = Some(caller);
             entry.serving = Some(share);
         });
-        drop(table);
-        if let Some(flow) = flow {
-            *self.flow.lock().unwrap_or_else(PoisonError::into_inner) = flow;
-        }
         Ok(())
     }
 
@@ -227,7 +225,7 @@ impl Place {
         let mut table = self.places.lock();
         table.tick += 1;
         let tick = table.tick;
-        table.update(self.id, |entry| {
+        self.update(&mut table, |entry| {
             entry.used = tick;
             entry.asked = entry.caller.is_none();
             entry.serving = None;

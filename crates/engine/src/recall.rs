@@ -239,7 +239,7 @@ mod tests {
     use segment::{Trace, Way};
     use store::Look;
 
-    /// The same eligible rows with few hidden rows, and with so many that a graph exists.
+    /// The same eligible rows with few hidden rows, and with enough hidden rows for a graph.
     #[test]
     fn who_does_not_see_all_is_told_nothing_that_depends_on_hidden_rows() {
         let look = |rows, way, compared| Look { rows, trace: Trace { rows: 40, way, compared, rescored: compared } };

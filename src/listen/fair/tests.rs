@@ -16,7 +16,7 @@ impl Wake for Counter {
     }
 }
 
-/// One of so many connections.
+/// A flow with `connections` connections.
 fn flow(connections: usize) -> Arc<Flow> {
     let flow = Flow::default();
     flow.count(connections);
@@ -54,7 +54,7 @@ async fn a_crowd_waits_for_its_turns_and_nobody_waits_for_the_crowd() {
     assert!(scheduler.round());
     assert_eq!(woken(), QUANTUM);
     assert_eq!(many.iter().filter(|c| c.was_woken() && c.runs(&scheduler)).count(), QUANTUM, "each once");
-    // An interval later those who come anew still stand behind those who wait.
+    // After an interval, new connections still queue after the waiting ones.
     lock(&crowd.queue).since = None;
     let late = Connection::of(&crowd);
     assert!(!late.runs(&scheduler));

@@ -56,6 +56,11 @@ impl Order {
             members.count += 1;
             members.idle.extend(turn);
         });
+        self.flow(entry)
+    }
+
+    /// The same, of a connection that was added.
+    pub(super) fn flow(&self, entry: &Entry) -> Arc<Flow> {
         let group = entry.caller.clone().map_or(Group::Address(entry.address), Group::Caller);
         self.groups.get(&group).map(|members| members.flow.clone()).unwrap_or_default()
     }

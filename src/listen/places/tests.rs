@@ -83,6 +83,10 @@ proptest::proptest! {
             }
             let table = places.lock();
             proptest::prop_assert_eq!(table.displaced(max), displaced(&table, max));
+            for place in held.iter().filter(|place| !is_displaced(place)) {
+                let theirs = table.order.flow(&table.entries[&place.id]);
+                proptest::prop_assert!(Arc::ptr_eq(&place.flow.lock().unwrap(), &theirs), "scheduled with its group");
+            }
             for n in 0..4 {
                 let counted = table.entries.values().filter(|entry| entry.address == address(n)).count();
                 proptest::prop_assert_eq!(table.order.of(address(n)), counted);
