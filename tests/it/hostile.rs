@@ -29,12 +29,8 @@ const ALWAYS_WITHIN: Duration = Duration::from_secs(1);
 pub(crate) const ADDRESS_SPACE: &str = "-v 3145728";
 /// Threads of each hostile tenant.
 const THREADS: usize = 3;
-/// Memory at the end may exceed the most of the first third by this factor and these bytes: allocators keep what was
-/// freed, and the mix is not the same in each part.
-const GROWTH: f64 = 1.25;
-/// See [`GROWTH`].
+/// Memory at the end may exceed the most of the first third by these bytes: the mix is not the same in each part.
 const GROWTH_BYTES: u64 = 64 << 20;
-
 /// Looks at memory after the load, half a second apart: three times as long as the pause between two times in which it is
 /// given back.
 const GIVEN_BACK_LOOKS: usize = 60;
@@ -176,8 +172,7 @@ fn alive(server: &Server) -> bool {
 /// and given back to the system, which happens every ten seconds.
 fn flat(server: &Server, during: &[u64]) {
     let first = during[..during.len() / 3].iter().copied().max().unwrap_or_default();
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "bytes")]
-    let bound = (first as f64 * GROWTH) as u64 + GROWTH_BYTES;
+    let bound = first + GROWTH_BYTES;
     let mut now = server.memory();
     for _ in 0..GIVEN_BACK_LOOKS {
         if now.0 <= bound {
