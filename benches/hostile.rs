@@ -1,10 +1,10 @@
-//! What a tenant's searches take alone and beside each attack of `testkit::hostile`: median, p99, and the ratio of both
-//! p99s, which is to stay under 5. Prints; decides nothing.
+//! Latency of a tenant's searches alone and during each attack of `testkit::hostile`: median, p99, and the ratio of the
+//! two p99s, which should stay under 5. It only prints the results.
 //!
-//! `RINGFENCE_HOSTILE_SECONDS` is the length of each measurement (10), `RINGFENCE_LIMITS_PERCENT` how near the requests go
-//! to the limits (100), `RINGFENCE_HOSTILE_ONLY` the one attack to measure.
+//! `RINGFENCE_HOSTILE_SECONDS` is the length of each measurement in seconds (10), `RINGFENCE_LIMITS_PERCENT` the size
+//! of the requests in percent of the limits (100), and `RINGFENCE_HOSTILE_ONLY` the name of the only attack to measure.
 
-#![expect(clippy::print_stdout, reason = "a benchmark's result is what it prints")]
+#![expect(clippy::print_stdout, reason = "a benchmark prints its result")]
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -13,10 +13,10 @@ use std::{
 };
 use testkit::{
     ServerBuilder,
-    hostile::{Attack, Beside, Seen, Size, Tally, attacker, attacks, prepare, run},
+    hostile::{AnswerSummary, Attack, Bystanders, Observations, Size, attacker, attacks, prepare, run},
 };
 
-/// Clients that send the same attack at the same moment.
+/// Number of clients that send the same attack concurrently.
 const CLIENTS: usize = 4;
 
 fn setting(name: &str, otherwise: u64) -> u64 {
@@ -38,16 +38,16 @@ fn main() {
 
 fn measure(attack: &Attack, size: Size, length: Duration) {
     let server = ServerBuilder::new(env!("CARGO_BIN_EXE_ringfence")).start();
-    let beside = Beside::new(&server);
+    let beside = Bystanders::new(&server);
     let hostile = attacker(&server, "hostile", 2);
     prepare(attack, &hostile, size);
     let alone = watched(&beside, || thread::sleep(length));
-    let tally = Tally::default();
+    let tally = AnswerSummary::default();
     let with = watched(&beside, || {
         run(attack, &hostile, size, CLIENTS, length, &tally);
     });
     let millis = |time: Duration| time.as_secs_f64() * 1e3;
-    let of = |seen: &Seen, share| millis(seen.quantile("search", share));
+    let of = |seen: &Observations, share| millis(seen.quantile("search", share));
     println!(
         "{:18} {:9.2} {:9.2} {:9.2} {:9.2} {:6.1} {:9.1} {:9.1}{}",
         attack.name,
@@ -62,12 +62,12 @@ fn measure(attack: &Attack, size: Size, length: Duration) {
     );
 }
 
-fn watched(beside: &Beside<'_>, work: impl FnOnce()) -> Seen {
+fn watched(beside: &Bystanders<'_>, work: impl FnOnce()) -> Observations {
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         let watching = scope.spawn(|| beside.watch(&stop));
         work();
         stop.store(true, Ordering::Relaxed);
-        watching.join().expect("it watches to the end")
+        watching.join().expect("the watcher does not panic")
     })
 }

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Real embeddings for `cargo bench --bench graph`: the glosses of WordNet through a sentence model on ONNX Runtime.
+"""Makes real embeddings for `cargo bench --bench graph`: it embeds the glosses of WordNet with a sentence model on
+ONNX Runtime.
 
 usage: real_embeddings.py MODEL WORDNET OUT [ROWS [QUERIES]]
-MODEL holds model.onnx and tokenizer.json (as `.cache/models/all-MiniLM-L6-v2` does), WORDNET the files data.noun,
-data.verb, data.adj and data.adv (Debian's wordnet-base: `apt-get download wordnet-base`, `dpkg-deb -x … .`, then
-usr/share/wordnet; WordNet's own permissive licence). Writes OUT/base.f32 and OUT/query.f32 (unit length, row after row,
-little endian): ROWS texts (100,000) and QUERIES others (1,000) that are not among them, chosen by a fixed shuffle.
-Needs numpy, onnxruntime and tokenizers; one thread, some 2 to 4 ms of CPU a text.
+MODEL holds model.onnx and tokenizer.json (as `.cache/models/all-MiniLM-L6-v2` does). WORDNET holds the files
+data.noun, data.verb, data.adj and data.adv (Debian's wordnet-base: `apt-get download wordnet-base`, `dpkg-deb -x …
+.`, then usr/share/wordnet; WordNet has its own permissive licence). The script writes OUT/base.f32 and OUT/query.f32
+(unit length, row after row, little endian): ROWS texts (100,000) and QUERIES other texts (1,000), chosen by a fixed
+shuffle. It needs numpy, onnxruntime and tokenizers, runs on one thread, and takes about 2 to 4 ms of CPU per text.
 """
 import random
 import sys
@@ -18,15 +19,15 @@ import onnxruntime
 from tokenizers import Tokenizer
 
 TOKENS_MAX = 64
-# Texts of a call have about the same length, so that little is computed for padding.
+# Texts of one batch have about the same length, so that little is computed for padding.
 BATCH = 32
 
 
 def glosses(folder):
     """Each sense as its words and its gloss: "window: the time period that is considered best …"."""
     texts = []
-    for part in ["noun", "verb", "adj", "adv"]:
-        for line in (folder / f"data.{part}").read_text(encoding="latin-1").splitlines():
+    for word_class in ["noun", "verb", "adj", "adv"]:
+        for line in (folder / f"data.{word_class}").read_text(encoding="latin-1").splitlines():
             if line.startswith(" "):
                 continue  # the licence
             fields, _, gloss = line.partition(" | ")
@@ -51,24 +52,24 @@ def main():
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(str(model / "model.onnx"), options, providers=["CPUExecutionProvider"])
-    wanted = {one.name for one in session.get_inputs()}
+    inputs = {one.name for one in session.get_inputs()}
     vectors = np.empty((len(texts), 0), dtype="<f4")
     order = sorted(range(len(texts)), key=lambda n: len(tokens[n]))
     began = time.process_time()
     for at in range(0, len(order), BATCH):
-        lot = order[at : at + BATCH]
-        width = max(len(tokens[n]) for n in lot)
-        ids = np.zeros((len(lot), width), dtype=np.int64)
+        batch = order[at : at + BATCH]
+        width = max(len(tokens[n]) for n in batch)
+        ids = np.zeros((len(batch), width), dtype=np.int64)
         mask = np.zeros_like(ids)
-        for row, n in enumerate(lot):
+        for row, n in enumerate(batch):
             ids[row, : len(tokens[n])] = tokens[n]
             mask[row, : len(tokens[n])] = 1
         given = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
-        hidden = session.run(None, {name: given[name] for name in wanted})[0]
+        hidden = session.run(None, {name: given[name] for name in inputs})[0]
         mean = (hidden * mask[:, :, None]).sum(1) / mask.sum(1, keepdims=True) if hidden.ndim == 3 else hidden
         if vectors.shape[1] == 0:
             vectors = np.empty((len(texts), mean.shape[1]), dtype="<f4")
-        vectors[lot] = mean / np.linalg.norm(mean, axis=1, keepdims=True)
+        vectors[batch] = mean / np.linalg.norm(mean, axis=1, keepdims=True)
         if at % (BATCH * 200) == 0:
             print(f"{at} of {len(order)}, {time.process_time() - began:.0f} s of CPU", flush=True)
     out.mkdir(parents=True, exist_ok=True)

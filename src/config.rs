@@ -1,7 +1,8 @@
-//! `Config` is what a person wrote; [`Settings`] is what the server uses: parsed, bounded, with units.
+//! [`Config`] holds what a person wrote; [`Settings`] holds what the server uses: parsed, checked against bounds, and
+//! with units.
 //!
-//! A file in TOML, then `RINGFENCE__SECTION__KEY` over it. Nothing is ignored: an error names the
-//! source, the key and what would be right.
+//! The environment variables `RINGFENCE__SECTION__KEY` override a file in TOML. Nothing is ignored: an error names the
+//! source, the key and a valid value.
 
 mod environment;
 mod keys;
@@ -10,10 +11,10 @@ mod settings;
 mod storage;
 
 pub use environment::Environment;
-pub use keys::{AwsKmsChoice, AwsKmsCredentials, KeysChoice, Pkcs11Choice, ProviderChoice, TransitChoice};
+pub use keys::{AwsKmsCredentials, AwsKmsSettings, KeyProviderSettings, KeySettings, Pkcs11Settings, TransitSettings};
 pub use reference::reference;
-pub use settings::{Listen, LogFormat, ModelsChoice, RootKey, Settings};
-pub use storage::{Place, RemoteConfig};
+pub use settings::{ListenSettings, LogFormat, ModelSettings, RootKeySource, Settings};
+pub use storage::{RemoteSettings, StorageLocation};
 
 use crate::strict;
 use anyhow::{Context, Result, bail};
@@ -23,87 +24,87 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Everything that can be written in the configuration file.
+/// Everything that the configuration file can contain.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Where tenants' keys are taken.
-    pub data_plane: Listener,
-    /// Where operators' tokens are taken.
-    pub control_plane: Listener,
-    /// Where everything is kept.
-    pub storage: Storage,
-    /// Whose keys, and for how long.
-    pub keys: Keys,
-    /// Key management services, by a name of the user's.
-    pub key_providers: BTreeMap<String, KeyProviderConfig>,
-    /// What embeds.
-    pub models: Models,
-    /// How much at once.
-    pub limits: Limits,
-    /// How large segments are indexed.
-    pub index: Index,
-    /// What is told on stderr.
-    pub log: Log,
-    /// How reads are audited.
-    pub audit: Audit,
+    /// Listener for tenants' API keys.
+    pub data_plane: ListenerSection,
+    /// Listener for operators' tokens.
+    pub control_plane: ListenerSection,
+    /// Storage of all data.
+    pub storage: StorageSection,
+    /// Providers of root keys, leases and rotation.
+    pub keys: KeysSection,
+    /// Key management services, by names that the user chooses.
+    pub key_providers: BTreeMap<String, KeyProviderSection>,
+    /// Models for embedding and reranking.
+    pub models: ModelsSection,
+    /// Limits of concurrency and memory.
+    pub limits: LimitsSection,
+    /// Indexing of large segments.
+    pub index: IndexSection,
+    /// Logging on stderr.
+    pub log: LogSection,
+    /// Auditing of reads.
+    pub audit: AuditSection,
 }
 
-/// One listener.
+/// Settings of one listener.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Listener {
-    /// Address and port; port 0 lets the system choose.
+pub struct ListenerSection {
+    /// Address and port; with port 0 the system chooses one.
     pub listen: Option<String>,
-    /// Certificate chain, PEM.
+    /// Path of the certificate chain (PEM).
     pub tls_cert: Option<PathBuf>,
-    /// Its key, PEM.
+    /// Path of the certificate's private key (PEM).
     pub tls_key: Option<PathBuf>,
-    /// Serve beyond loopback without TLS.
+    /// Whether to serve other machines without TLS.
     pub insecure: Option<bool>,
 }
 
-/// Where everything is kept.
+/// Storage of all data.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Storage {
-    /// `file:///var/lib/ringfence`, a path, or `s3://bucket/prefix`, `gs://…`, `az://…`.
+pub struct StorageSection {
+    /// URL of the storage: `file:///var/lib/ringfence`, a path, or `s3://bucket/prefix`, `gs://…`, `az://…`.
     pub url: Option<String>,
-    /// Where the object store answers.
+    /// Address of the object store.
     pub endpoint: Option<String>,
-    /// S3's region.
+    /// S3 region.
     pub region: Option<String>,
-    /// Azure's storage account.
+    /// Azure storage account.
     pub account: Option<String>,
-    /// S3's access key; its secret comes from the environment.
+    /// S3 access key id; its secret comes from the environment.
     pub access_key_id: Option<String>,
-    /// Take an endpoint without TLS.
+    /// Whether to accept an endpoint without TLS.
     pub allow_http: Option<bool>,
-    /// S3: the bucket in the host's name.
+    /// S3: whether the bucket is part of the host name.
     pub virtual_hosted: Option<bool>,
-    /// Certificate authorities to trust beside the system's, PEM.
+    /// Certificate authorities (PEM) to trust in addition to the system's.
     pub ca_certificates: Option<PathBuf>,
-    /// Tries of a request after the first.
+    /// Number of retries of a request.
     pub retries: Option<usize>,
-    /// Seconds after which no further try begins.
+    /// Seconds after which no retry begins.
     pub retry_timeout_s: Option<u64>,
-    /// Longest time for one try, seconds.
+    /// Timeout of one attempt in seconds.
     pub request_timeout_s: Option<u64>,
-    /// Longest time to connect, seconds.
+    /// Timeout of a connection attempt in seconds.
     pub connect_timeout_s: Option<u64>,
-    /// Hours in which a deleted document leaves every object and log.
+    /// Hours within which a deleted document is removed from every object and log.
     pub erase_within_hours: Option<u64>,
 }
 
-/// Whose keys, and for how long.
+/// Providers of root keys, leases and rotation.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Keys {
-    /// The provider of tenants that name none.
+pub struct KeysSection {
+    /// Provider of tenants that name none.
     pub default: Option<String>,
-    /// Seconds that a provider's yes holds.
+    /// Seconds for which a provider's confirmation is valid.
     pub lease_s: Option<u64>,
-    /// Seconds that a provider's silence is ridden out.
+    /// Seconds for which an outage of a provider is tolerated.
     pub outage_s: Option<u64>,
     /// Days after which keys are rotated.
     pub rotate_days: Option<u32>,
@@ -112,49 +113,49 @@ pub struct Keys {
 /// A key management service.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub struct KeyProviderConfig {
-    /// What it is.
+pub struct KeyProviderSection {
+    /// Kind of the service.
     pub kind: KeyProviderKind,
-    /// Where it answers.
+    /// Transit: address of the service.
     #[serde(default)]
     pub address: Option<String>,
-    /// Where the engine is mounted.
+    /// Transit: path where the engine is mounted.
     #[serde(default)]
     pub mount: Option<String>,
-    /// Vault's namespace.
+    /// Transit: Vault namespace.
     #[serde(default)]
     pub namespace: Option<String>,
-    /// The key of tenants that name none, or the prefix of keys' names.
+    /// Key of tenants that name none, or the prefix of their keys' names.
     #[serde(default)]
     pub key: Option<String>,
-    /// A key for each tenant.
+    /// Whether each tenant gets a key of its own.
     #[serde(default)]
     pub key_per_tenant: Option<bool>,
-    /// A file with the token, read at each call.
+    /// Transit: file with the token, read at each call.
     #[serde(default)]
     pub token_file: Option<PathBuf>,
-    /// The library of a hardware module's vendor.
+    /// PKCS #11: the vendor's library.
     #[serde(default)]
     pub module: Option<PathBuf>,
-    /// The token's label.
+    /// PKCS #11: label of the token.
     #[serde(default)]
     pub token_label: Option<String>,
-    /// Amazon's region.
+    /// AWS region.
     #[serde(default)]
     pub region: Option<String>,
-    /// Where Amazon's service answers, if not in its usual place.
+    /// Address of AWS KMS, if it is not Amazon's own.
     #[serde(default)]
     pub endpoint: Option<String>,
-    /// Amazon's access key; its secret comes from the environment.
+    /// AWS access key id; its secret comes from the environment.
     #[serde(default)]
     pub access_key_id: Option<String>,
-    /// Certificate authorities, PEM.
+    /// Certificate authorities to trust (PEM).
     #[serde(default)]
     pub ca_certificates: Option<PathBuf>,
-    /// Send keys without TLS.
+    /// Whether to send keys without TLS.
     #[serde(default)]
     pub allow_http: Option<bool>,
-    /// Of one call, seconds.
+    /// Timeout of one call in seconds.
     #[serde(default)]
     pub timeout_s: Option<u64>,
 }
@@ -163,16 +164,16 @@ pub struct KeyProviderConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum KeyProviderKind {
-    /// OpenBao's or Vault's Transit engine.
+    /// The Transit engine of OpenBao or Vault.
     Transit,
-    /// A hardware module, or what speaks like one.
+    /// A hardware security module, or another token behind a PKCS #11 library.
     Pkcs11,
-    /// Amazon's Key Management Service.
+    /// AWS Key Management Service.
     AwsKms,
 }
 
 impl KeyProviderKind {
-    /// As it is written.
+    /// Name of the kind in the configuration file.
     pub fn as_str(self) -> &'static str {
         match self {
             KeyProviderKind::Transit => "transit",
@@ -182,92 +183,92 @@ impl KeyProviderKind {
     }
 }
 
-/// What embeds.
+/// Models for embedding and reranking.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Models {
-    /// Whether to embed at all.
+pub struct ModelsSection {
+    /// Whether to load models.
     pub enabled: Option<bool>,
-    /// `libonnxruntime.so`, or its folder.
+    /// Path of `libonnxruntime.so`, or of its folder.
     pub runtime: Option<PathBuf>,
-    /// One folder per model inside.
+    /// Folder that contains one folder per model.
     pub folder: Option<PathBuf>,
-    /// The model for namespaces that name none.
+    /// Model of namespaces that name none.
     pub default: Option<String>,
-    /// The model for searches that want to be reranked and name none.
+    /// Model of searches with reranking that name none.
     pub reranker: Option<String>,
-    /// `cpu` or `cuda`.
-    pub provider: Option<Provider>,
-    /// GPU number.
+    /// Where models run: `cpu` or `cuda`.
+    pub provider: Option<ProviderSetting>,
+    /// Index of the GPU.
     pub device: Option<u16>,
-    /// Serve from the processor when the GPU cannot be had.
+    /// Whether to run on the CPU if the GPU is not available.
     pub allow_cpu: Option<bool>,
-    /// Model threads.
+    /// Number of model threads.
     pub threads: Option<usize>,
 }
 
-/// Where the models compute.
+/// Where models run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Provider {
-    /// The processor.
+pub enum ProviderSetting {
+    /// The CPU.
     Cpu,
     /// An NVIDIA GPU.
     Cuda,
 }
 
-/// How much at once.
+/// Limits of concurrency and memory.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Limits {
-    /// Threads for searches and screening.
+pub struct LimitsSection {
+    /// Number of threads for searches and screening.
     pub cpu_threads: Option<usize>,
-    /// Searches at once.
+    /// Maximum number of concurrent searches.
     pub searches: Option<usize>,
-    /// Writes at once.
+    /// Maximum number of concurrent writes.
     pub writes: Option<usize>,
-    /// Memory that open namespaces may hold, MiB.
+    /// Memory that open namespaces may take, in MiB.
     pub memory_mib: Option<u64>,
-    /// Text in memory before a namespace is flushed, MiB.
+    /// Size of the documents in memory at which a namespace is flushed, in MiB.
     pub flush_mib: Option<u64>,
-    /// Rows in memory before a namespace is flushed.
+    /// Number of rows in memory at which a namespace is flushed.
     pub flush_rows: Option<u64>,
-    /// Connections of one listener.
+    /// Maximum number of connections per listener.
     pub connections: Option<usize>,
 }
 
-/// How large segments are indexed.
+/// Indexing of large segments.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Index {
-    /// `own` or `hnsw_rs`.
-    pub graph_builder: Option<GraphBuilder>,
+pub struct IndexSection {
+    /// Builder of HNSW graphs: `own` or `hnsw_rs`.
+    pub graph_builder: Option<GraphBuilderSetting>,
 }
 
-/// What links the vectors of a large segment.
+/// Builder of the HNSW graphs of large segments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum GraphBuilder {
+pub enum GraphBuilderSetting {
     /// The builder of this project.
     Own,
-    /// The reference.
+    /// The `hnsw_rs` crate, the reference of benchmarks.
     HnswRs,
 }
 
-/// What is told on stderr.
+/// Logging on stderr.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Log {
-    /// Least grave level told.
+pub struct LogSection {
+    /// Least severe level that is logged.
     pub level: Option<Level>,
-    /// `json` or `text`.
+    /// Format of the log: `json` or `text`.
     pub format: Option<Format>,
 }
 
-/// How grave.
+/// Severity of a log event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
-#[expect(missing_docs, reason = "the words say it")]
+#[expect(missing_docs, reason = "the names are self-explanatory")]
 pub enum Level {
     Error,
     Warn,
@@ -276,29 +277,29 @@ pub enum Level {
     Trace,
 }
 
-/// How it is written.
+/// Format of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
-    /// One object a line.
+    /// One JSON object per line.
     Json,
-    /// For people.
+    /// Text for people.
     Text,
 }
 
-/// How reads are audited.
+/// Auditing of reads.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Audit {
-    /// Hold a read's reply until its line is durable.
+pub struct AuditSection {
+    /// Whether the reply to a read waits until its audit record is durable.
     pub strict: Option<bool>,
 }
 
 impl Config {
-    /// Reads the file, if there is one, and lays the environment over it.
+    /// Reads the file, if one is given, and applies the environment's overrides.
     ///
     /// # Errors
-    /// A file that cannot be read or is no TOML; a key that is unknown or does not fit.
+    /// The file cannot be read or is not TOML; or a key is unknown or has an invalid value.
     pub fn load(file: Option<&Path>, environment: &Environment) -> Result<Self> {
         let mut table = match file {
             Some(path) => read(path)?,
@@ -306,7 +307,7 @@ impl Config {
         };
         let source = file.map_or("configuration".to_owned(), |f| f.display().to_string());
         for (key, value) in environment.overrides() {
-            lay(&mut table, &key.path, &value).with_context(|| format!("{}: does not name a key", key.variable))?;
+            set_key(&mut table, &key.path, &value).with_context(|| format!("{} does not name a key", key.variable))?;
         }
         strict::table(table.clone()).map_err(|c| {
             let variable = environment.overrides().map(|(k, _)| k).find(|k| k.path.join(".") == c.path);
@@ -323,11 +324,11 @@ fn read(path: &Path) -> Result<toml::Table> {
     text.parse::<toml::Table>().with_context(|| format!("{} is not valid TOML", path.display()))
 }
 
-/// A value that reads as TOML is that; anything else is a string.
-fn lay(table: &mut toml::Table, path: &[String], text: &str) -> Result<()> {
-    let [sections @ .., key] = path else { bail!("wants the form RINGFENCE__SECTION__KEY") };
+/// Sets one key. A text that parses as a TOML value becomes that value; any other text becomes a string.
+fn set_key(table: &mut toml::Table, path: &[String], text: &str) -> Result<()> {
+    let [sections @ .., key] = path else { bail!("the form must be RINGFENCE__SECTION__KEY") };
     if sections.is_empty() || path.iter().any(String::is_empty) {
-        bail!("wants the form RINGFENCE__SECTION__KEY");
+        bail!("the form must be RINGFENCE__SECTION__KEY");
     }
     let value = format!("x = {text}")
         .parse::<toml::Table>()

@@ -1,17 +1,17 @@
-//! HTTP: the route table, the one wrapper that every route goes through, and a file per resource.
+//! HTTP: the route table, the one wrapper that every route passes through, and one file per resource.
 
+mod account;
 mod admin;
 mod app;
 mod body;
-mod call;
 mod documents;
 mod error;
 mod health;
-mod me;
 mod metrics;
 mod namespaces;
 mod openapi;
 mod reply;
+mod request_data;
 mod route;
 mod router;
 mod routes;
@@ -20,6 +20,6 @@ mod wire;
 
 pub(crate) use app::App;
 pub use openapi::openapi;
-pub use route::{Needs, Plane, Route};
+pub use route::{Plane, RequiredCredential, Route};
 pub(crate) use router::router;
 pub use routes::routes;

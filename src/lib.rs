@@ -1,6 +1,6 @@
-//! ringfence: the edge of the process. Alone in knowing HTTP, argv, the environment and signals.
+//! The top crate of the server: the only one that knows HTTP, the command line, the environment and signals.
 //!
-//! Read `http/routes.rs` first: every route is one row there.
+//! Start reading at `http/routes.rs`: each route is one row of the table there.
 
 pub mod cli;
 pub mod config;
@@ -16,5 +16,5 @@ mod strict;
 pub mod telemetry;
 
 pub use config::Settings;
-pub use parts::Parts;
+pub use parts::Dependencies;
 pub use server::{Running, runtime, start, start_with};

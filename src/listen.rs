@@ -1,12 +1,13 @@
-//! One listener: accepts, shakes hands, speaks HTTP/1.1. Bounded in connections, in the bytes of a request's head, and in
-//! the time that a client may take over a handshake, a head, a reply, and a whole connection.
+//! One listener: it accepts connections, performs TLS handshakes, and serves HTTP/1.1. It bounds the number of
+//! connections, the bytes of a request head, and the time that a client may take for a handshake, a head, a reply, and
+//! a whole connection.
 
 mod fair;
 mod heads;
 mod paced;
-mod places;
+mod slots;
 
-pub(crate) use places::Place;
+pub(crate) use slots::ConnectionSlot;
 
 use anyhow::{Context, Result};
 use axum::{Router, body::Body, http::Request};
@@ -20,9 +21,9 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use kernel::limits;
-use paced::{Pace, Paced};
-use places::Places;
+use paced::{PacedStream, WritePace};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use slots::ConnectionSlots;
 use socket2::{SockRef, TcpKeepalive};
 use std::{net::IpAddr, path::Path, pin::pin, sync::Arc, task::Waker, time::Duration};
 use tokio::{
@@ -33,8 +34,8 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// What a listener serves, and its limits.
-pub(crate) struct Door {
+/// The router that a listener serves, and its limits.
+pub(crate) struct Listener {
     pub(crate) router: Router,
     pub(crate) tls: Option<TlsAcceptor>,
     pub(crate) connections: TaskTracker,
@@ -42,10 +43,10 @@ pub(crate) struct Door {
     pub(crate) closing: CancellationToken,
 }
 
-/// Reads a certificate chain and its key.
+/// Builds a TLS acceptor from a certificate chain and its key.
 ///
 /// # Errors
-/// A file that cannot be read, or is not what it should be.
+/// A file cannot be read, or does not hold what it should.
 pub(crate) fn acceptor(cert: &Path, key: &Path) -> Result<TlsAcceptor> {
     let chain = CertificateDer::pem_file_iter(cert)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
@@ -54,7 +55,7 @@ pub(crate) fn acceptor(cert: &Path, key: &Path) -> Result<TlsAcceptor> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .context("TLS versions")?
+        .context("TLS protocol versions")?
         .with_no_client_auth()
         .with_single_cert(chain, key)
         .context("the certificate and the key do not belong together")?;
@@ -62,62 +63,66 @@ pub(crate) fn acceptor(cert: &Path, key: &Path) -> Result<TlsAcceptor> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// Accepts until the door closes. At the limit a new connection displaces another; where none may be displaced, it waits
-/// for a place; where too many wait already, further ones wait in the system's queue.
-pub(crate) async fn serve(listener: TcpListener, door: Door) {
-    // Some may wait beside the listener until a place is free, so that none of them keeps the next from being let in.
-    let waiting_max = (door.connections_max / WAITING_SHARE).max(1);
+/// Accepts connections until the listener closes. At the limit a new connection displaces another one; if none may be
+/// displaced, the new connection waits for a slot; if too many wait already, further ones stay in the system's accept
+/// queue.
+pub(crate) async fn serve(socket: TcpListener, listener: Listener) {
+    // Some accepted connections may wait for a slot in tasks of their own, so that they do not keep the next one from
+    // being accepted.
+    let waiting_max = (listener.connections_max / WAITING_SHARE).max(1);
     let waiting = Arc::new(Semaphore::new(waiting_max));
-    let places = Places::new(door.connections_max.saturating_sub(waiting_max), door.connections.clone());
-    let door = Arc::new(door);
+    let slots =
+        ConnectionSlots::new(listener.connections_max.saturating_sub(waiting_max), listener.connections.clone());
+    let listener = Arc::new(listener);
     loop {
         let accepted = tokio::select! {
-            () = door.closing.cancelled() => return,
-            accepted = listener.accept() => accepted,
+            () = listener.closing.cancelled() => return,
+            accepted = socket.accept() => accepted,
         };
-        let Some((stream, address)) = usable(accepted).await else { continue };
-        let (door, tracker) = (door.clone(), door.connections.clone());
-        if let Some(place) = places.take_now(address) {
-            tracker.spawn(keep(stream, door, place));
+        let Some((stream, address)) = accepted_stream(accepted).await else { continue };
+        let (listener, tracker) = (listener.clone(), listener.connections.clone());
+        if let Some(slot) = slots.try_acquire(address) {
+            tracker.spawn(serve_connection(stream, listener, slot));
             continue;
         }
-        let Ok(turn) = waiting.clone().try_acquire_owned() else {
-            let place = tokio::select! {
-                () = door.closing.cancelled() => return,
-                place = places.take(address) => place,
+        let Ok(waiting_permit) = waiting.clone().try_acquire_owned() else {
+            let slot = tokio::select! {
+                () = listener.closing.cancelled() => return,
+                slot = slots.acquire(address) => slot,
             };
-            tracker.spawn(keep(stream, door, place));
+            tracker.spawn(serve_connection(stream, listener, slot));
             continue;
         };
-        let places = places.clone();
+        let slots = slots.clone();
         tracker.spawn(async move {
-            let place = tokio::select! {
-                () = door.closing.cancelled() => return,
-                place = places.take(address) => place,
+            let slot = tokio::select! {
+                () = listener.closing.cancelled() => return,
+                slot = slots.acquire(address) => slot,
             };
-            drop(turn);
-            keep(stream, door, place).await;
+            drop(waiting_permit);
+            serve_connection(stream, listener, slot).await;
         });
     }
 }
 
-/// Serves a connection for as long as it has its place.
-async fn keep(stream: TcpStream, door: Arc<Door>, place: Place) {
-    let place = Arc::new(place);
-    let connection = pin!(greet(stream, &door, place.clone()));
-    let connection = fair::Scheduled::new(connection, |waker: &Waker| place.runs(waker));
+/// Serves a connection for as long as it holds its slot.
+async fn serve_connection(stream: TcpStream, listener: Arc<Listener>, slot: ConnectionSlot) {
+    let slot = Arc::new(slot);
+    let connection = pin!(handshake(stream, &listener, slot.clone()));
+    let connection = fair::Scheduled::new(connection, |waker: &Waker| slot.may_run(waker));
     tokio::select! {
-        () = place.displaced() => tracing::debug!("a connection gave its place to another"),
+        () = slot.displaced() => tracing::debug!("a connection was displaced"),
         () = connection => {}
     }
 }
 
-/// Accepting fails when the client has gone or file descriptors run out; the latter needs a pause.
-async fn usable(accepted: std::io::Result<(TcpStream, std::net::SocketAddr)>) -> Option<(TcpStream, IpAddr)> {
+/// Returns the stream and its address. Accepting fails when the client has disconnected or when file descriptors run
+/// out; the latter needs a pause.
+async fn accepted_stream(accepted: std::io::Result<(TcpStream, std::net::SocketAddr)>) -> Option<(TcpStream, IpAddr)> {
     match accepted {
         Ok((stream, address)) => {
             if let Err(error) = prepare(&stream) {
-                tracing::debug!(kind = ?error.kind(), "a socket did not take its options");
+                tracing::debug!(kind = ?error.kind(), "socket options were not applied");
             }
             Some((stream, address.ip()))
         }
@@ -129,9 +134,9 @@ async fn usable(accepted: std::io::Result<(TcpStream, std::net::SocketAddr)>) ->
     }
 }
 
-/// Sets keepalive, to find dead peers, and bounds what the system buffers for clients that do not read.
+/// Sets keepalive, to detect dead peers, and bounds what the system buffers for clients that do not read.
 fn prepare(stream: &TcpStream) -> std::io::Result<()> {
-    // Replies are small and whole: waiting to fill a packet only delays them.
+    // Replies are small and complete: waiting to fill a packet would only delay them.
     stream.set_nodelay(true)?;
     let socket = SockRef::from(stream);
     let keepalive = TcpKeepalive::new()
@@ -152,26 +157,27 @@ fn reset(stream: &TcpStream) {
     let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
 
-async fn greet(stream: TcpStream, door: &Door, place: Arc<Place>) {
-    let pace = Pace { window: limits::REPLY_WINDOW, bytes_min: limits::REPLY_WINDOW_BYTES_MIN };
-    let stream = Paced::new(stream, pace, reset);
-    let Some(tls) = &door.tls else { return talk(stream, door, place).await };
+async fn handshake(stream: TcpStream, listener: &Listener, slot: Arc<ConnectionSlot>) {
+    let pace = WritePace { window: limits::REPLY_WINDOW, bytes_min: limits::REPLY_WINDOW_BYTES_MIN };
+    let stream = PacedStream::new(stream, pace, reset);
+    let Some(tls) = &listener.tls else { return serve_http(stream, listener, slot).await };
     match tokio::time::timeout(limits::HANDSHAKE_WAIT, tls.accept(stream)).await {
-        Ok(Ok(stream)) => talk(stream, door, place).await,
+        Ok(Ok(stream)) => serve_http(stream, listener, slot).await,
         Ok(Err(_)) | Err(_) => tracing::debug!("a TLS handshake failed"),
     }
 }
 
-/// Serves one connection until it ends, or, once the door closes or its time is up, until its request is answered.
-async fn talk<S: AsyncRead + AsyncWrite + Unpin>(stream: S, door: &Door, place: Arc<Place>) {
-    let routes = TowerToHyperService::new(door.router.clone());
-    let stream = heads::Strict::new(stream, place.clone());
+/// Serves one connection until it ends. Once the listener closes or the connection's time is up, it ends after the
+/// current request.
+async fn serve_http<S: AsyncRead + AsyncWrite + Unpin>(stream: S, listener: &Listener, slot: Arc<ConnectionSlot>) {
+    let routes = TowerToHyperService::new(listener.router.clone());
+    let stream = heads::StrictHeads::new(stream, slot.clone());
     let service = service_fn(|mut request: Request<Incoming>| {
-        request.extensions_mut().insert(place.clone());
-        let (reply, place) = (routes.call(request.map(Body::new)), place.clone());
+        request.extensions_mut().insert(slot.clone());
+        let (reply, slot) = (routes.call(request.map(Body::new)), slot.clone());
         async move {
             let reply = reply.await;
-            place.replied();
+            slot.replied();
             reply
         }
     });
@@ -186,7 +192,7 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(stream: S, door: &Door, place: 
         ended = connection.as_mut() => ended,
         () = async {
             tokio::select! {
-                () = door.closing.cancelled() => {}
+                () = listener.closing.cancelled() => {}
                 () = tokio::time::sleep(limits::CONNECTION_WAIT) => {}
             }
         } => {
@@ -195,12 +201,12 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(stream: S, door: &Door, place: 
         }
     };
     if ended.is_err() {
-        // The client disconnected or sent no HTTP. What it sent is not logged.
+        // The client disconnected or did not send HTTP. What it sent is not logged.
         tracing::debug!("a connection ended early");
     }
 }
 
-/// One in this many of a listener's connections may wait for a place.
+/// One in this many of a listener's connections may wait for a slot.
 const WAITING_SHARE: usize = 4;
-/// After a failed accept.
+/// Pause after a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -1,4 +1,4 @@
-//! The program. Everything it does is in the library, where tests can reach it.
+//! Entry point. The library holds everything else, so that tests can reach it.
 
 use clap::Parser;
 use std::process::ExitCode;

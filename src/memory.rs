@@ -1,22 +1,22 @@
-//! The process's memory is its own: what is freed is zeroed first, and neither a core dump nor another process of the
-//! same user gets at what is there. What it cannot close it tells: [`exposures`].
+//! Protects the process's memory: freed memory is zeroed first, and neither a core dump nor another process of the same
+//! user can read it. What this process cannot protect by itself is reported by [`exposures`].
 //!
-//! Not covered: memory of C libraries (ONNX Runtime), stacks, and the machine's administrator.
+//! Not covered: memory of C libraries (ONNX Runtime), stacks, and the administrator of the machine.
 
 mod exposure;
 mod trim;
 
 pub(crate) use exposure::{Exposure, exposures};
-pub(crate) use trim::start as give_back_what_is_freed;
+pub(crate) use trim::start_trimming;
 
 use anyhow::{Context, Result};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 use std::alloc::System;
 use zeroizing_alloc::ZeroAlloc;
 
-/// Zeroes each block before it is freed. A block that grows or shrinks is a new one and the old one freed, so no copy
-/// remains. Large blocks too: the system's allocator gives them back to the kernel or keeps them for later, by a
-/// threshold that moves with use and cannot be predicted (`cargo bench --bench wiping` says what it costs).
+/// Zeroes each block before it is freed. A block that grows or shrinks is replaced by a new one and the old one is
+/// freed, so no copy remains. Large blocks are zeroed too: the system allocator returns them to the kernel or keeps
+/// them, by a threshold that moves with use and cannot be predicted (`cargo bench --bench wiping` measures the cost).
 #[cfg(not(test))]
 #[global_allocator]
 static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
@@ -24,23 +24,24 @@ static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 #[global_allocator]
 static ALLOCATOR: counting::Counting<ZeroAlloc<System>> = counting::Counting(ZeroAlloc(System));
 
-/// Closes this process's memory. Before the root key is read, and for good.
+/// Protects this process's memory for its whole life. Must run before the root key is read.
 ///
-/// Both are needed: where dumps go to a program (`core_pattern` with a pipe) the limit alone does not count. A process
-/// that is not dumpable cannot be traced by others of its user either, and its `/proc` files are root's.
+/// Both calls are needed: where dumps go to a program (a pipe in `core_pattern`), the limit alone has no effect. A
+/// process that is not dumpable cannot be traced by other processes of its user either, and its `/proc` files belong to
+/// root.
 ///
 /// # Errors
-/// The system refuses, which no Linux does.
-pub(crate) fn close() -> Result<()> {
+/// The system refuses a call, which no Linux does.
+pub(crate) fn protect() -> Result<()> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable).context("PR_SET_DUMPABLE is refused")?;
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }).context("RLIMIT_CORE is refused")?;
-    // As much for keys as the environment allows this process.
+    // Allow as much locked memory for keys as the environment permits this process.
     let Rlimit { maximum, .. } = getrlimit(Resource::Memlock);
     setrlimit(Resource::Memlock, Rlimit { current: maximum, maximum }).context("RLIMIT_MEMLOCK is refused")
 }
 
-/// Tells the log what keys lie in, and a line for each thing that exposes memory.
-pub(crate) fn tell() {
+/// Logs the kind of memory that holds keys, and one warning for each exposure.
+pub(crate) fn log_protection() {
     let keys = vault::key_memory();
     let limit = exposure::lock_limit();
     tracing::info!(kind = %keys.kind, limit, "key memory");
@@ -53,16 +54,17 @@ pub(crate) fn tell() {
 mod tests {
     use std::{fs::File, os::unix::fs::FileExt};
 
-    /// The bytes at an address, allocated or not. The allocator may keep its own words in a free block's first bytes.
-    fn look(address: usize, length: usize) -> Option<Vec<u8>> {
+    /// Reads the bytes at an address, allocated or not. The allocator may keep its own data in the first bytes of a
+    /// free block.
+    fn read_at(address: usize, length: usize) -> Option<Vec<u8>> {
         let mut bytes = vec![0; length];
         let memory = File::open("/proc/self/mem").unwrap();
-        // What went back to the kernel cannot be read.
+        // Pages that were returned to the kernel cannot be read.
         memory.read_exact_at(&mut bytes, address as u64).ok().map(|()| bytes)
     }
 
     fn holds(address: usize, length: usize, byte: u8) -> bool {
-        look(address, length).is_some_and(|bytes| bytes.windows(16).any(|piece| piece == [byte; 16]))
+        read_at(address, length).is_some_and(|bytes| bytes.windows(16).any(|piece| piece == [byte; 16]))
     }
 
     #[test]
@@ -70,7 +72,7 @@ mod tests {
         for length in [64, 500, 5_000, 70_000, 1 << 20, 3 << 20] {
             let block = vec![0xB7u8; length];
             let address = block.as_ptr().addr();
-            assert!(holds(address, length, 0xB7), "this test can see what there is to see");
+            assert!(holds(address, length, 0xB7), "the test can read the block");
             drop(block);
             assert!(!holds(address, length, 0xB7), "{length} bytes");
         }

@@ -1,7 +1,8 @@
-//! Pools that callers share: memory for request bodies, connections that serve requests.
+//! Pools that callers share: memory for request bodies, and connections that serve requests.
 //!
-//! A caller may hold as much as it leaves free (the dynamic threshold of switches' buffers): one alone gets half of the
-//! pool, two get a third each, and so on. However many callers fill their share, something is left for the next.
+//! A caller may hold as much as it leaves free, which is the dynamic threshold of shared switch buffers: a single
+//! caller gets half of the pool, two get a third each, and so on. However many callers use their full share, something
+//! is left for the next one.
 
 use kernel::{Incarnation, OperatorName};
 use std::{
@@ -9,90 +10,90 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// Whose credential a request carries.
+/// The owner of the credential that a request carries.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub(crate) enum Caller {
-    /// One life of a tenant, by any of its API keys.
+pub(crate) enum ShareHolder {
+    /// One incarnation of a tenant, through any of its API keys.
     Tenant(Incarnation),
     /// An operator.
     Operator(OperatorName),
 }
 
-/// A pool of bytes or of places.
-pub(crate) struct Pool {
+/// A pool of bytes or of connections.
+pub(crate) struct SharePool {
     max: usize,
-    /// What a caller that holds nothing always gets, as long as the pool has it.
-    first: usize,
-    held: Mutex<Held>,
+    /// Amount that a caller which holds nothing always gets, as long as the pool has it.
+    initial_max: usize,
+    held: Mutex<Allocations>,
 }
 
 #[derive(Default)]
-struct Held {
-    all: usize,
-    each: HashMap<Caller, usize>,
+struct Allocations {
+    total: usize,
+    by_caller: HashMap<ShareHolder, usize>,
 }
 
-/// Why nothing more was given.
+/// Why a share cannot grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Full {
-    /// The caller's other requests hold its share.
+pub(crate) enum Exhausted {
+    /// The caller's other requests already hold its share.
     Share,
-    /// Others hold so much that this request alone does not fit.
+    /// Other callers hold so much that this request alone does not fit.
     Pool,
 }
 
-/// What one request holds of a pool, until it is dropped.
+/// The amount that one request holds of a pool, until it is dropped.
 pub(crate) struct Share {
-    pool: Arc<Pool>,
-    caller: Caller,
+    pool: Arc<SharePool>,
+    caller: ShareHolder,
     amount: usize,
 }
 
-impl Pool {
-    /// A pool of `max`, of which a caller that holds nothing gets `first`, as long as that is free.
-    pub(crate) fn new(max: usize, first: usize) -> Arc<Self> {
-        Arc::new(Self { max, first, held: Mutex::default() })
+impl SharePool {
+    /// A pool of `max`, in which a caller that holds nothing gets `initial_max` as long as that is free.
+    pub(crate) fn new(max: usize, initial_max: usize) -> Arc<Self> {
+        Arc::new(Self { max, initial_max, held: Mutex::default() })
     }
 
-    /// A share of nothing yet.
-    pub(crate) fn enter(self: &Arc<Self>, caller: Caller) -> Share {
+    /// Creates an empty share for this caller.
+    pub(crate) fn share_for(self: &Arc<Self>, caller: ShareHolder) -> Share {
         Share { pool: self.clone(), caller, amount: 0 }
     }
 
-    /// What all callers hold.
+    /// Amount that all callers hold together.
     #[cfg(test)]
     pub(crate) fn held(&self) -> usize {
-        self.lock().all
+        self.lock().total
     }
 
-    /// Nothing panics while holding this lock.
-    fn lock(&self) -> MutexGuard<'_, Held> {
+    /// No code panics while holding this lock.
+    fn lock(&self) -> MutexGuard<'_, Allocations> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Share {
-    /// Holds `amount` in all; less than before is given back.
+    /// Sets the held amount to `amount`; a smaller one returns the difference to the pool.
     ///
     /// # Errors
-    /// The pool is too full for it; what was held stays held.
-    pub(crate) fn resize(&mut self, amount: usize) -> Result<(), Full> {
+    /// The pool does not have enough left for this caller; the share keeps its previous amount.
+    pub(crate) fn resize(&mut self, amount: usize) -> Result<(), Exhausted> {
         let mut held = self.pool.lock();
-        let mine = held.each.get(&self.caller).copied().unwrap_or(0);
-        let (others_of_mine, others) = (mine - self.amount, held.all - self.amount);
-        let (mine, all) = (others_of_mine + amount, others + amount);
-        if amount > self.amount && mine > self.pool.max.saturating_sub(all).max(self.pool.first) {
-            return Err(if others_of_mine > 0 { Full::Share } else { Full::Pool });
+        let mine = held.by_caller.get(&self.caller).copied().unwrap_or(0);
+        let (other_requests, others) = (mine - self.amount, held.total - self.amount);
+        let (mine, total) = (other_requests + amount, others + amount);
+        if amount > self.amount && mine > self.pool.max.saturating_sub(total).max(self.pool.initial_max) {
+            return Err(if other_requests > 0 { Exhausted::Share } else { Exhausted::Pool });
         }
-        if amount > self.amount && all > self.pool.max {
-            return Err(Full::Pool);
+        if amount > self.amount && total > self.pool.max {
+            return Err(Exhausted::Pool);
         }
         if mine == 0 {
-            held.each.remove(&self.caller);
+            held.by_caller.remove(&self.caller);
         } else {
-            held.each.insert(self.caller.clone(), mine);
+            held.by_caller.insert(self.caller.clone(), mine);
         }
-        held.all = all;
+        held.total = total;
         self.amount = amount;
         Ok(())
     }
@@ -100,7 +101,7 @@ impl Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        // Giving back is never refused.
+        // Shrinking is never refused.
         let _ = self.resize(0);
     }
 }

@@ -1,11 +1,11 @@
-//! What the process says on stderr: JSON lines, or text on a terminal. Route templates, codes,
-//! milliseconds and opaque ids only; what customers wrote is not there to be logged.
+//! Logging on stderr: JSON lines, or text on a terminal. Events carry only route templates, codes, milliseconds and
+//! opaque ids; no text that customers wrote reaches the log.
 
 use crate::config::{Level, LogFormat, Settings};
 use std::io::{IsTerminal, Write};
 use tracing_subscriber::EnvFilter;
 
-/// Sets the process's log up. A second call changes nothing.
+/// Sets up the process's log. A second call changes nothing.
 pub fn start(settings: &Settings) {
     let json = match settings.log_format {
         LogFormat::Json => true,
@@ -16,7 +16,7 @@ pub fn start(settings: &Settings) {
         .with_writer(std::io::stderr)
         .with_env_filter(filter(settings.log_level))
         .with_target(true);
-    // A second start in one process (tests) keeps the first log.
+    // Tests start a server more than once in a process; the first log stays.
     let _ = if json {
         builder.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
     } else {
@@ -25,7 +25,8 @@ pub fn start(settings: &Settings) {
     std::panic::set_hook(Box::new(log_panic));
 }
 
-/// Our own crates at the level asked for; libraries not at all, since they may quote what they were given.
+/// Enables our own crates at the configured level and all libraries at none, since libraries may quote the data that
+/// they were given.
 fn filter(level: Level) -> EnvFilter {
     let level = match level {
         Level::Error => "error",
@@ -34,23 +35,23 @@ fn filter(level: Level) -> EnvFilter {
         Level::Debug => "debug",
         Level::Trace => "trace",
     };
-    let ours = OURS.iter().map(|name| format!("{name}={level}")).collect::<Vec<_>>().join(",");
-    EnvFilter::new(format!("off,{ours}"))
+    let own = OWN_CRATES.iter().map(|name| format!("{name}={level}")).collect::<Vec<_>>().join(",");
+    EnvFilter::new(format!("off,{own}"))
 }
 
-/// Where it happened, never what was said: a panic's message may hold what was being read.
+/// Logs the location of a panic, never its message, which may quote the data in use.
 fn log_panic(info: &std::panic::PanicHookInfo<'_>) {
     let (file, line) = info.location().map_or(("?", 0), |l| (l.file(), l.line()));
-    tracing::error!(file, line, "a panic ended one piece of work");
+    tracing::error!(file, line, "a task panicked");
 }
 
-/// One line for the person at the console, whatever the log's format.
-pub(crate) fn tell(line: &str) {
-    // Nobody reads stderr: then nobody is told.
+/// Prints one line on stderr for the person at the console, whatever the log's format is.
+pub(crate) fn print_line(line: &str) {
+    // If stderr is closed there is no reader to inform.
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-const OURS: &[&str] = &[
+const OWN_CRATES: &[&str] = &[
     "ringfence",
     "kernel",
     "access",

@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""Nearest ten under a filter, one engine a run: recall beside the exact answer and CPU a query, by how many rows pass.
+"""Measures the search for the nearest ten rows under a filter, one engine per run: recall against the exact answer
+and CPU per query, by the share of rows that pass the filter.
 
 usage: filtered.py ENGINE --vectors DIR [--rows 100000] [--queries 200]
 
-ENGINE is ringfence (over HTTP, the server of RINGFENCE_BINARY), qdrant-edge (one HNSW, in process) or pgvector (HNSW,
-iterative scan); DIR holds base.npy and query.npy, unit length. Rows pass by chance (a number below a bound), because
-they lie around the query (cells of rows drawn as centres), or around something else. Prints a line for each. CPU is the
-client's and the server's; of ringfence the server's own share too. Needs numpy and psutil, and the engine's package.
+ENGINE is ringfence (over HTTP, with the server of RINGFENCE_BINARY), qdrant-edge (one HNSW, in process) or pgvector
+(HNSW, iterative scan); DIR holds base.npy and query.npy, unit length. Rows pass at random (a number below a bound),
+because they are near the query (cells around rows that were drawn as centres), or because they are near something
+else. The script prints a line for each case. CPU time is that of client and server together; for ringfence also that
+of the server alone. It needs numpy and psutil, and the engine's package.
 """
 import argparse
 import os
@@ -24,7 +26,7 @@ RATES = [0.5, 0.1, 0.03, 0.01, 0.001]
 
 
 class Data:
-    """Vectors, and for each an attribute of each rate."""
+    """Vectors, and for each vector one attribute per rate."""
 
     def __init__(self, folder, rows, queries):
         self.base = np.load(f"{folder}/base.npy", mmap_mode="r")[:rows].copy()
@@ -47,14 +49,14 @@ class Data:
         return {"chance": float(self.chance[row])} | {name(rate): int(cells[row]) for rate, cells in self.cells.items()}
 
     def passing(self, kind, rate, n):
-        """Which rows pass for this query."""
+        """The rows that pass the filter of this query."""
         if kind == "by chance":
             return np.flatnonzero(self.chance < np.float32(rate))
-        wanted = self.own[rate][n] if kind == "its topic" else self.other[rate][n]
-        return np.flatnonzero(self.cells[rate] == wanted)
+        cell = self.own[rate][n] if kind == "its topic" else self.other[rate][n]
+        return np.flatnonzero(self.cells[rate] == cell)
 
     def condition(self, kind, rate, n):
-        """The same, as (attribute, comparison, value)."""
+        """The filter of this query as (attribute, comparison, value)."""
         if kind == "by chance":
             return "chance", "lt", float(np.float32(rate))
         return name(rate), "eq", int(self.own[rate][n] if kind == "its topic" else self.other[rate][n])
@@ -113,12 +115,12 @@ def qdrant_edge(data, folder):
     def ask(vector, condition):
         attribute, comparison, value = condition
         if comparison == "lt":
-            wanted = q.FieldCondition(key=attribute, range=q.RangeFloat(lt=value))
+            condition = q.FieldCondition(key=attribute, range=q.RangeFloat(lt=value))
         else:
-            wanted = q.FieldCondition(key=attribute, match=q.MatchValue(value=value))
+            condition = q.FieldCondition(key=attribute, match=q.MatchValue(value=value))
         nearest = q.Query.Nearest(vector.tolist())
         request = q.QueryRequest(
-            limit=10, query=nearest, filter=q.Filter(must=[wanted]), params=q.SearchParams(hnsw_ef=128)
+            limit=10, query=nearest, filter=q.Filter(must=[condition]), params=q.SearchParams(hnsw_ef=128)
         )
         return [found.id for found in shard.query(request)]
 
@@ -168,7 +170,7 @@ def pgvector(data, folder):
 
 
 def spent(pids):
-    """Seconds of CPU of this process, of others, and of theirs."""
+    """CPU seconds of this process, of the given processes, and of their children."""
     own = psutil.Process()
     processes = [own] + [other for pid in pids for other in [psutil.Process(pid)] + psutil.Process(pid).children(True)]
     return sum(sum(process.cpu_times()[:2]) for process in processes)
@@ -208,15 +210,16 @@ def row(engine, data, which, ask, pids, server):
         times.append(time.perf_counter() - start)
     each = (spent(pids) - before) / len(data.query) * 1e3
     of_server = f"{(server() - served) / len(data.query) * 1e3:.2f}" if server else ""
-    right, wanted, passed = 0, 0, 0
+    right, expected, passed = 0, 0, 0
     for n, (vector, answer) in enumerate(zip(data.query, answers)):
         rows = data.passing(*which, n)
         best = rows[np.argsort(-(data.base[rows] @ vector))[:10]]
-        right, wanted, passed = right + len(set(best.tolist()) & set(answer)), wanted + len(best), passed + len(rows)
+        right += len(set(best.tolist()) & set(answer))
+        expected, passed = expected + len(best), passed + len(rows)
     seen = passed / len(data.query) / len(data.base)
     p50 = np.median(times) * 1e3
     kind, rate = which
-    return f"| {engine} | {kind} | {rate}, {seen:.4f} | {right / wanted:.4f} | {each:.2f} | {of_server} | {p50:.2f} |"
+    return f"| {engine} | {kind} | {rate}, {seen:.4f} | {right / expected:.4f} | {each:.2f} | {of_server} | {p50:.2f} |"
 
 
 sys.exit(main())

@@ -1,8 +1,11 @@
 #!/usr/bin/env python3
-"""hnswlib on the vectors of `cargo bench --bench graph`, which starts this. usage: hnswlib_graph.py FOLDER ROWS DIMENSIONS K
+"""Measures hnswlib on the vectors of `cargo bench --bench graph`, which starts this script.
 
-FOLDER holds base.f32 and query.f32 (unit length) and truth.u32 (K rows a query). M 16, ef_construction 200, one thread.
-Prints one line of JSON for the build and one for each breadth; CPU seconds of this process. Needs numpy and hnswlib.
+usage: hnswlib_graph.py FOLDER ROWS DIMENSIONS K
+
+FOLDER holds base.f32 and query.f32 (unit length) and truth.u32 (K rows per query). M is 16, ef_construction 200, on
+one thread. The script prints one line of JSON for the build and one for each ef, with CPU seconds of this process. It
+needs numpy and hnswlib.
 """
 import json
 import resource

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Ringfence over HTTP, in the form of the other engines' scripts: each tenant with a key and a namespace of its own.
+"""Measures Ringfence over HTTP in the same way as the scripts of the other engines: each tenant has a key and a
+namespace of its own.
 
-usage: PYTHONPATH=DIR peer_ringfence.py --data DATA --out FILE.json, where DIR holds their `common.py`. Starts the server
-that RINGFENCE_BINARY names in a temporary folder on free ports of the loopback, and stops it. Every query is
-authenticated and audited, and its answer carries id and text. Their figures count client and server; the server's own
-share stands beside them as `server_*`. Needs numpy and psutil.
+usage: PYTHONPATH=DIR peer_ringfence.py --data DATA --out FILE.json, where DIR holds the `common.py` of those scripts.
+The script starts the server that RINGFENCE_BINARY names in a temporary folder on free loopback ports, and stops it.
+Every query is authenticated and audited, and its answer carries id and text. The common figures count client and
+server together; the figures `server_*` count the server alone. It needs numpy and psutil.
 """
 import json
 import shutil
@@ -50,7 +51,7 @@ def measure(options, data, folder, server):
 
     notes = "HTTP, audit and auth included"
     result = run("ringfence", server.version, data, ingest, query, options.out, path=folder, notes=notes)
-    # Behind the first round, in which every tenant's index is built.
+    # Skip the first round, in which each tenant's index is built.
     first = len(asked) // 3
     each = (asked[-1] - asked[first]) / (len(asked) - 1 - first)
     result |= {"server_ingest_cpu_s": round(asked[0], 2), "server_cpu_ms_per_query": round(each * 1e3, 3)}

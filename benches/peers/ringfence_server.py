@@ -1,4 +1,4 @@
-"""A server of ours in a temporary folder, on free ports of the loopback, for the scripts beside this one."""
+"""A Ringfence server in a temporary folder, on free loopback ports, for the scripts in this folder."""
 
 import contextlib
 import http.client
@@ -14,7 +14,7 @@ import psutil
 
 
 class Plane:
-    """One connection, kept."""
+    """A client with one persistent connection to a plane."""
 
     def __init__(self, port):
         self.http = http.client.HTTPConnection("127.0.0.1", port)
@@ -33,18 +33,18 @@ class Plane:
 
 
 class Server:
-    """What a script needs of it."""
+    """The running server as scripts use it."""
 
     def __init__(self, process, version, token, ports):
         self.pid, self.version, self.token = process.pid, version, token
         self.data, self.control = map(Plane, ports)
 
     def spent(self):
-        """Seconds of CPU."""
+        """CPU seconds of the server."""
         return sum(psutil.Process(self.pid).cpu_times()[:2])
 
     def key(self, tenant):
-        """A new tenant's key."""
+        """Creates a tenant and returns its API key."""
         self.control.call("POST", "/admin/v1/tenants", self.token, {"id": tenant})
         return self.control.call("POST", f"/admin/v1/tenants/{tenant}/api-keys", self.token, {"name": "peer"})["secret"]
 
@@ -61,7 +61,7 @@ def free_ports(count):
 
 @contextlib.contextmanager
 def serving(folder):
-    """The server that RINGFENCE_BINARY names, until the block ends."""
+    """Runs the server that RINGFENCE_BINARY names until the block ends."""
     ports = free_ports(2)
     environment = dict(
         os.environ,
@@ -71,21 +71,21 @@ def serving(folder):
     )
     binary = os.environ["RINGFENCE_BINARY"]
     version = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True).stdout.split()[-1]
-    # A pipe that nobody reads would fill and stop it.
+    # A pipe without a reader would fill and stop the server.
     log = f"{folder}/log"
     with open(log, "w") as out:
         process = subprocess.Popen(
             [binary, "serve", "--data", f"{folder}/data"], env=environment, stdout=out, stderr=subprocess.STDOUT
         )
     try:
-        said = ""
-        while not ("listening" in said and "rfop_" in said):
+        output = ""
+        while not ("listening" in output and "rfop_" in output):
             if process.poll() is not None:
-                sys.exit(f"the server ended before it listened: {said}")
+                sys.exit(f"the server ended before it listened: {output}")
             time.sleep(0.05)
             with open(log) as lines:
-                said = lines.read()
-        yield Server(process, version, re.search(r"rfop_\w+", said).group(), ports)
+                output = lines.read()
+        yield Server(process, version, re.search(r"rfop_\w+", output).group(), ports)
     finally:
         process.terminate()
         process.wait()

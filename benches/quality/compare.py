@@ -1,14 +1,14 @@
-"""Ringfence's rankings beside those of bm25s and of plain MiniLM cosine, on the same collections.
+"""Compares Ringfence's rankings with those of bm25s and of plain MiniLM cosine similarity on the same collections.
 
-Takes what `ringfence eval retrieval --dataset DIR --output OUT` wrote and prints, per collection, nDCG@10 of every
-mode, of both peers and of their plain reciprocal rank fusion, with the ratios that are goals: text at least 0.99 of
-bm25s, vector at most 0.005 below cosine, hybrid at least 0.98 of the better arm.
+The script reads the output of `ringfence eval retrieval --dataset DIR --output OUT` and prints, per collection,
+nDCG@10 of every mode, of both peers and of their plain reciprocal rank fusion, with the ratios that are goals: text
+at least 0.99 of bm25s, vector at most 0.005 below cosine, hybrid at least 0.98 of the better retriever.
 
     python3 -m venv v && v/bin/pip install numpy onnxruntime tokenizers bm25s PyStemmer
     v/bin/python benches/quality/compare.py --model .cache/models/all-MiniLM-L6-v2 DIR OUT [DIR OUT …]
 
-bm25s: method lucene, k1 1.2, b 0.75, English stems and stop words; title and text. Cosine: the whole text behind its
-title, cut at the model's 256 tokens, mean of the last layer. Every query with a judgement counts.
+bm25s: method lucene, k1 1.2, b 0.75, English stems and stop words; title and text. Cosine: the title followed by the
+whole text, truncated to the model's 256 tokens, mean of the last layer. Every query with a judgement counts.
 """
 
 import argparse
@@ -111,7 +111,7 @@ def compare(folder: Path, output: Path, model: Cosine) -> None:
     better = max(figures["text"], figures["vector"])
     print(f"  text / bm25s          {figures['text'] / figures['bm25s']:.3f}  (goal 0.99)")
     print(f"  vector - cosine      {figures['vector'] - figures['cosine']:+.4f}  (goal -0.005)")
-    print(f"  hybrid / better arm   {figures['hybrid'] / better:.3f}  (goal 0.98, above 1 on cranfield and adi)")
+    print(f"  hybrid / better       {figures['hybrid'] / better:.3f}  (goal 0.98, above 1 on cranfield and adi)")
     print(f"  hybrid / their rrf    {figures['hybrid'] / figures['their rrf']:.3f}")
 
 

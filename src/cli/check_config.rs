@@ -1,13 +1,13 @@
-//! `ringfence check-config`: what the configuration comes to, without starting anything.
+//! `ringfence check-config`: prints the resulting settings without starting anything.
 
-use super::{Global, ServerArgs, answer};
-use crate::config::{Place, RootKey, Settings};
+use super::{ConnectionArgs, ServerArgs, answer};
+use crate::config::{RootKeySource, Settings, StorageLocation};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-pub(super) fn run(global: &Global, args: &ServerArgs) -> Result<()> {
+pub(super) fn run(global: &ConnectionArgs, args: &ServerArgs) -> Result<()> {
     let settings = args.settings()?;
-    if let Place::Remote(remote) = &settings.place {
+    if let StorageLocation::Remote(remote) = &settings.storage {
         journal::connect(&remote.url, &remote.options).context("storage")?;
     }
     let document = describe(&settings);
@@ -19,18 +19,19 @@ pub(super) fn run(global: &Global, args: &ServerArgs) -> Result<()> {
     answer(global, &document, &text)
 }
 
-/// Settings without secrets.
+/// The settings without their secrets.
 pub(super) fn describe(settings: &Settings) -> Value {
-    let listener = |l: &crate::config::Listen| format!("{}{}", l.address, if l.tls.is_some() { " (TLS)" } else { "" });
+    let listener =
+        |l: &crate::config::ListenSettings| format!("{}{}", l.address, if l.tls.is_some() { " (TLS)" } else { "" });
     json!({
         "data_plane": listener(&settings.data_plane),
         "control_plane": listener(&settings.control_plane),
-        "data": settings.place.to_string(),
+        "data": settings.storage.to_string(),
         "root_key": match &settings.root_key {
-            RootKey::Value(_) => "RINGFENCE_ROOT_KEY".to_owned(),
-            RootKey::File(path) => path.display().to_string(),
+            RootKeySource::Value(_) => "RINGFENCE_ROOT_KEY".to_owned(),
+            RootKeySource::File(path) => path.display().to_string(),
         },
-        "operator_token": if settings.operator_token.is_some() { "given" } else { "made on first start" },
+        "operator_token": if settings.operator_token.is_some() { "given" } else { "created on the first start" },
         "models": {
             "enabled": settings.models.enabled,
             "runtime": settings.models.runtime,

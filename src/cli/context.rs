@@ -1,31 +1,32 @@
-//! `ringfence context`: text for a prompt, with markers and sources, within a budget. The context goes to
-//! stdout, so that it can be piped into a prompt; sources and preamble go to stderr.
+//! `ringfence context`: text for a prompt, with markers and sources, within a token budget. The context goes to stdout,
+//! so that it can be piped into a prompt; sources and preamble go to stderr.
 
 use super::{
-    remote::{Remote, note},
-    search::{Asked, clean, warnings},
+    connection::ConnectionArgs,
+    output::note,
+    search::{QueryArgs, clean, warnings},
 };
 use anyhow::Result;
 use clap::Args;
 use serde_json::{Value, json};
 
 #[derive(Debug, Args)]
-pub(super) struct Context {
+pub(super) struct ContextArgs {
     #[command(flatten)]
-    asked: Asked,
-    /// Most tokens of the whole context, markers included.
+    query: QueryArgs,
+    /// Maximum number of tokens of the whole context, including markers.
     #[arg(long)]
     max_tokens: usize,
-    /// plain, delimited, datamarked or base64; by default delimited.
+    /// Form of the passages: plain, delimited, datamarked or base64. Default: delimited.
     #[arg(long)]
     rendering: Option<String>,
-    /// Passages to choose from.
+    /// Number of passages to choose from.
     #[arg(long)]
     top_k: Option<usize>,
 }
 
-pub(crate) fn run(args: &Context, remote: &Remote) -> Result<()> {
-    let mut body = args.asked.json()?;
+pub(crate) fn run(args: &ContextArgs, connection: &ConnectionArgs) -> Result<()> {
+    let mut body = args.query.json()?;
     body["max_tokens"] = json!(args.max_tokens);
     if let Some(rendering) = &args.rendering {
         body["rendering"] = json!(rendering);
@@ -33,15 +34,15 @@ pub(crate) fn run(args: &Context, remote: &Remote) -> Result<()> {
     if let Some(top_k) = args.top_k {
         body["top_k"] = json!(top_k);
     }
-    let reply = remote.data()?.call("POST", &args.asked.path("context"), Some(&body))?;
-    remote.print(&reply, |v| v["context"].as_str().unwrap_or_default().to_owned())?;
-    if !remote.json {
-        tell(&reply);
+    let reply = connection.data()?.call("POST", &args.query.path("context"), Some(&body))?;
+    connection.print(&reply, |v| v["context"].as_str().unwrap_or_default().to_owned())?;
+    if !connection.json {
+        print_sources(&reply);
     }
     Ok(())
 }
 
-fn tell(reply: &Value) {
+fn print_sources(reply: &Value) {
     let text = |v: &Value| clean(v.as_str().unwrap_or_default());
     warnings(reply);
     note(&format!("for your system prompt: {}", text(&reply["preamble"])));

@@ -1,9 +1,9 @@
-//! `ringfence doctor`: what a support person would ask for. Numbers, versions and settings; it
-//! opens no tenant's place, so no customer text can be in it. Works while the server runs.
+//! `ringfence doctor`: what a support engineer would ask for. It reports numbers, versions and settings and opens no
+//! tenant's keyspace, so it cannot contain customer text. It works while the server runs.
 
-use super::{Global, ServerArgs, answer, check_config::describe};
+use super::{ConnectionArgs, ServerArgs, answer, check_config::describe};
 use crate::{
-    config::{Listen, Place, RootKey, Settings},
+    config::{ListenSettings, RootKeySource, Settings, StorageLocation},
     memory::exposures,
 };
 use anyhow::Result;
@@ -16,13 +16,13 @@ use std::{
 };
 use vault::{KeyMemoryKind, LocalProvider};
 
-pub(super) fn run(global: &Global, args: &ServerArgs) -> Result<()> {
+pub(super) fn run(global: &ConnectionArgs, args: &ServerArgs) -> Result<()> {
     let settings = args.settings()?;
     let mut checks = vec![
         ("root key", root_key(&settings)),
         ("key memory", key_memory()),
         ("open files", open_files(&settings)),
-        ("storage", storage(&settings.place)),
+        ("storage", storage(&settings.storage)),
         ("models", models(&settings)),
         ("data plane", ready(&settings.data_plane)),
         ("control plane", ready(&settings.control_plane)),
@@ -48,40 +48,41 @@ fn text(document: &Value, checks: &[(&str, Check)]) -> String {
         document["cores"]
     );
     for (name, (ok, found)) in checks {
-        text.push_str(&format!("{} {name}: {found}\n", if *ok { "ok  " } else { "look" }));
+        text.push_str(&format!("{} {name}: {found}\n", if *ok { "ok  " } else { "warn" }));
     }
     text
 }
 
 fn root_key(settings: &Settings) -> Check {
     let path = match &settings.root_key {
-        RootKey::Value(_) => return (true, "given by RINGFENCE_ROOT_KEY".to_owned()),
-        RootKey::File(path) => path,
+        RootKeySource::Value(_) => return (true, "given by RINGFENCE_ROOT_KEY".to_owned()),
+        RootKeySource::File(path) => path,
     };
     match LocalProvider::inspect_file(path) {
         Err(error) => (false, error.to_string()),
-        Ok(()) if !path.exists() => (true, format!("{} is not there; the first start makes it", path.display())),
+        Ok(()) if !path.exists() => (true, format!("{} does not exist; the first start creates it", path.display())),
         Ok(()) => (true, path.display().to_string()),
     }
 }
 
-/// As this command has it; the service's limit may be another, and its log says what it came to.
+/// Key memory of this process; the service may have another limit, and its log reports the result.
 fn key_memory() -> Check {
     let keys = vault::key_memory();
-    (keys.kind != KeyMemoryKind::Plain, format!("{} (for a process started as this one)", keys.kind))
+    (keys.kind != KeyMemoryKind::Plain, format!("{} (for a process started like this one)", keys.kind))
 }
 
-/// As this command has it; a service started otherwise may be allowed another number, and its log says which.
+/// Open files of this process; a service that is started differently may be allowed another number, which its log
+/// reports.
 fn open_files(settings: &Settings) -> Check {
     let descriptors = settings.descriptors;
     let enough = descriptors.namespaces == kernel::limits::NAMESPACES_OPEN_MAX;
-    (enough, format!("{descriptors} (for a process started as this one)"))
+    (enough, format!("{descriptors} (for a process started like this one)"))
 }
 
-fn storage(place: &Place) -> Check {
-    match place {
-        Place::Folder(path) => data_folder(path),
-        Place::Remote(remote) => match journal::connect(&remote.url, &remote.options) {
+fn storage(location: &StorageLocation) -> Check {
+    match location {
+        StorageLocation::Folder(path) => data_folder(path),
+        StorageLocation::Remote(remote) => match journal::connect(&remote.url, &remote.options) {
             Ok(_) => (true, remote.url.to_string()),
             Err(error) => (false, format!("{:#}", anyhow::Error::new(error))),
         },
@@ -90,19 +91,19 @@ fn storage(place: &Place) -> Check {
 
 fn data_folder(path: &Path) -> Check {
     if !path.exists() {
-        return (true, format!("{} is not there; the first start makes it", path.display()));
+        return (true, format!("{} does not exist; the first start creates it", path.display()));
     }
-    let (files, bytes) = weigh(path);
+    let (files, bytes) = folder_size(path);
     (true, format!("{}: {files} files, {} MiB", path.display(), bytes >> 20))
 }
 
-/// Files and bytes below a folder. What cannot be read does not count.
-fn weigh(folder: &Path) -> (u64, u64) {
+/// Number of files and bytes below a folder. Unreadable entries do not count.
+fn folder_size(folder: &Path) -> (u64, u64) {
     let mut sum = (0, 0);
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let (files, bytes) = match entry.metadata() {
-            Ok(facts) if facts.is_dir() => weigh(&entry.path()),
-            Ok(facts) => (1, facts.len()),
+            Ok(metadata) if metadata.is_dir() => folder_size(&entry.path()),
+            Ok(metadata) => (1, metadata.len()),
             Err(_) => (0, 0),
         };
         sum = (sum.0 + files, sum.1 + bytes);
@@ -125,18 +126,18 @@ fn models(settings: &Settings) -> Check {
     }
 }
 
-fn ready(listen: &Listen) -> Check {
+fn ready(listen: &ListenSettings) -> Check {
     if listen.tls.is_some() {
-        return (true, format!("{} speaks TLS; ask https://{}/readyz", listen.address, listen.address));
+        return (true, format!("{} uses TLS; check https://{}/readyz", listen.address, listen.address));
     }
-    match ask(listen) {
+    match fetch_readyz(listen) {
         Ok(reply) if reply.starts_with("HTTP/1.1 200") => (true, format!("{} is ready", listen.address)),
         Ok(_) => (false, format!("{} answers, but is not ready", listen.address)),
         Err(error) => (false, format!("{} does not answer ({})", listen.address, error.kind())),
     }
 }
 
-fn ask(listen: &Listen) -> std::io::Result<String> {
+fn fetch_readyz(listen: &ListenSettings) -> std::io::Result<String> {
     let wait = Duration::from_secs(2);
     let mut stream = TcpStream::connect_timeout(&listen.address, wait)?;
     stream.set_read_timeout(Some(wait))?;

@@ -1,6 +1,9 @@
-//! `ringfence document`: documents of a namespace: list, show, change, delete, review.
+//! `ringfence document`: lists, shows, changes, deletes and reviews documents of a namespace.
 
-use super::remote::{Remote, confirm, members, object, table};
+use super::{
+    connection::{ConnectionArgs, object},
+    output::{confirm, members, table},
+};
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use client::{Client, encode};
@@ -8,93 +11,93 @@ use serde_json::{Map, Value, json};
 use std::{fs, path::PathBuf};
 
 #[derive(Debug, Args)]
-pub(super) struct Document {
-    /// The namespace.
+pub(super) struct DocumentArgs {
+    /// Namespace.
     #[arg(long, global = true, env = "RINGFENCE_NAMESPACE")]
     namespace: Option<String>,
     #[command(subcommand)]
-    command: Command,
+    command: DocumentCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
-    /// List documents, by id.
+enum DocumentCommand {
+    /// List documents, ordered by id.
     List {
-        /// A filter as JSON: {"type": "eq", "key": "$status", "value": "quarantined"}.
+        /// Filter as JSON: {"type": "eq", "key": "$status", "value": "quarantined"}.
         #[arg(long)]
         filter: Option<String>,
-        /// Only those of this status: indexed or quarantined.
+        /// Only documents with this status: indexed or quarantined.
         #[arg(long, conflicts_with = "filter")]
         status: Option<String>,
-        /// Read as these principals (scope act_as).
+        /// Read as this principal (scope act_as); may be repeated.
         #[arg(long = "as", value_name = "PRINCIPAL")]
         acting_as: Vec<String>,
-        /// Most documents to list.
+        /// Maximum number of documents to list.
         #[arg(long, default_value_t = 1_000)]
         limit: usize,
     },
     /// Show one document.
     Show {
         id: String,
-        /// With its text.
+        /// Include the text.
         #[arg(long)]
         text: bool,
     },
-    /// Change attributes, readers, address or expiry. Nothing is embedded again.
-    Patch(Patch),
-    /// Delete documents. They are in no answer once this returns.
+    /// Change attributes, readers, uri or expiry. Nothing is embedded again.
+    Patch(PatchArgs),
+    /// Delete documents. When this returns, no answer contains them any more.
     Delete {
         #[command(flatten)]
-        which: Which,
-        /// Wait until no object, checkpoint or log holds them, and write the certificate of that into this file. Needs
-        /// ids. A key with read_all may also name documents that were deleted before.
+        which: DocumentSelection,
+        /// Wait until no object, checkpoint or log holds the documents, and write a certificate of this to the file.
+        /// Requires ids. A key with read_all may also name documents that were deleted earlier.
         #[arg(long, value_name = "FILE", conflicts_with = "filter")]
         erase: Option<PathBuf>,
-        /// Do not ask.
+        /// Do not ask for confirmation.
         #[arg(long)]
         yes: bool,
     },
-    /// Release documents from quarantine, as they were reviewed.
+    /// Release reviewed documents from quarantine.
     Release {
         #[arg(required = true)]
         ids: Vec<String>,
-        /// Commit at which each was reviewed, in the order of the ids, as `document list` and `show` print it; a
-        /// document that was written since stays as it is. Without it: as they are when the command begins.
+        /// Commit at which each document was reviewed, in the order of the ids, as `document list` and `show` print it;
+        /// a document that was written since then stays unchanged. Default: the commits when the command begins.
         #[arg(long, value_name = "COMMIT")]
         commit: Vec<u64>,
-        /// The reason. The audit holds a pseudonym of it.
+        /// Reason. The audit records a pseudonym of it.
         #[arg(long)]
         note: Option<String>,
     },
-    /// Delete documents that are in quarantine, as they were reviewed.
+    /// Delete reviewed documents that are in quarantine.
     Reject {
         #[arg(required = true)]
         ids: Vec<String>,
-        /// Commit at which each was reviewed, in the order of the ids, as `document list` and `show` print it; a
-        /// document that was written since stays as it is. Without it: as they are when the command begins.
+        /// Commit at which each document was reviewed, in the order of the ids, as `document list` and `show` print it;
+        /// a document that was written since then stays unchanged. Default: the commits when the command begins.
         #[arg(long, value_name = "COMMIT")]
         commit: Vec<u64>,
-        /// The reason. The audit holds a pseudonym of it.
+        /// Reason. The audit records a pseudonym of it.
         #[arg(long)]
         note: Option<String>,
-        /// Do not ask.
+        /// Do not ask for confirmation.
         #[arg(long)]
         yes: bool,
     },
 }
 
-/// Ids, or all that match.
+/// Documents by their ids, or all that match a filter.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
-struct Which {
-    /// Documents.
+struct DocumentSelection {
+    /// Ids of documents.
     ids: Vec<String>,
-    /// All that match this filter (JSON).
+    /// All documents that match this filter (JSON).
     #[arg(long)]
     filter: Option<String>,
 }
 
-impl Which {
+impl DocumentSelection {
     fn json(&self) -> Result<Value> {
         match &self.filter {
             Some(filter) => Ok(json!({"filter": object("--filter", filter)?})),
@@ -111,39 +114,39 @@ impl Which {
 }
 
 #[derive(Debug, Args)]
-struct Patch {
+struct PatchArgs {
     #[command(flatten)]
-    which: Which,
-    /// An attribute: year=2026, draft=true, team=sales, tags=["a","b"].
+    which: DocumentSelection,
+    /// Set an attribute, such as year=2026, draft=true, team=sales or tags=["a","b"].
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// Remove an attribute.
     #[arg(long, value_name = "KEY")]
     unset: Vec<String>,
-    /// New readers, instead of the present ones.
+    /// Replace the readers by this principal; may be repeated.
     #[arg(long, value_name = "PRINCIPAL")]
     readers: Vec<String>,
-    /// Let the whole tenant read it.
+    /// Let the whole tenant read the documents.
     #[arg(long, conflicts_with = "readers")]
     open: bool,
-    /// Where it came from.
+    /// Address of the document's source.
     #[arg(long)]
     uri: Option<String>,
-    /// When it is deleted (RFC 3339), or never. The namespace's retention days stay in force.
+    /// Time at which the documents are deleted (RFC 3339), or never. The namespace's retention days stay in force.
     #[arg(long, value_name = "TIME|never")]
     expires_at: Option<String>,
 }
 
-impl Patch {
+impl PatchArgs {
     fn json(&self) -> Result<Value> {
         let mut body = self.which.json()?;
         let mut attributes = Map::new();
         for pair in &self.set {
             let (key, value) = pair.split_once('=').context("--set takes KEY=VALUE")?;
-            // What is no JSON is a string: people write team=sales.
+            // Text that is not JSON counts as a string, since people write team=sales.
             let value = match serde_json::from_str(value) {
                 Ok(Value::Number(_)) if client::has_long_integer(value) => {
-                    bail!("--set {key}: a whole number needs more than 64 bits; quote it to set it as text")
+                    bail!("--set {key}: whole numbers have at most 64 bits; quote a longer one to set it as text")
                 }
                 Ok(json) => json,
                 Err(_) => value.into(),
@@ -167,13 +170,14 @@ impl Patch {
     }
 }
 
-pub(crate) fn run(args: Document, remote: &Remote) -> Result<()> {
-    let namespace = args.namespace.as_deref().context("no namespace: give --namespace or set RINGFENCE_NAMESPACE")?;
-    let client = remote.data()?;
+pub(crate) fn run(args: DocumentArgs, connection: &ConnectionArgs) -> Result<()> {
+    let namespace =
+        args.namespace.as_deref().context("there is no namespace: give --namespace or set RINGFENCE_NAMESPACE")?;
+    let client = connection.data()?;
     let base = format!("/v1/namespaces/{}/documents", encode(namespace));
     let post = |verb: &str, body: Value| client.call("POST", &format!("{base}/{verb}"), Some(&body));
     match args.command {
-        Command::List { filter, status, acting_as, limit } => {
+        DocumentCommand::List { filter, status, acting_as, limit } => {
             let mut body = json!({});
             if let Some(filter) = filter {
                 body["filter"] = object("--filter", &filter)?;
@@ -184,77 +188,82 @@ pub(crate) fn run(args: Document, remote: &Remote) -> Result<()> {
             if !acting_as.is_empty() {
                 body["as"] = json!({"principals": acting_as});
             }
-            let found = listed(&client, &base, body, limit)?;
-            remote.print(&found, |v| {
+            let found = list_all(&client, &base, body, limit)?;
+            connection.print(&found, |v| {
                 table(&v["documents"], &["id", "status", "passages", "commit", "readers", "updated_at", "title"])
             })
         }
-        Command::Show { id, text } => {
+        DocumentCommand::Show { id, text } => {
             let include = if text { "attributes,text" } else { "attributes" };
             let found = client.call("GET", &format!("{base}/{}?include={include}", encode(&id)), None)?;
-            remote.print(&found, members)
+            connection.print(&found, members)
         }
-        Command::Patch(patch) => remote.print(&post("patch", patch.json()?)?, members),
-        Command::Delete { which, erase, yes } => {
-            confirm(yes, &format!("This deletes {} for good", which.text()))?;
+        DocumentCommand::Patch(patch) => connection.print(&post("patch", patch.json()?)?, members),
+        DocumentCommand::Delete { which, erase, yes } => {
+            confirm(yes, &format!("This permanently deletes {}", which.text()))?;
             let mut body = which.json()?;
-            let Some(file) = erase else { return remote.print(&post("delete", body)?, members) };
+            let Some(file) = erase else { return connection.print(&post("delete", body)?, members) };
             body["erase"] = true.into();
-            let gone = post("delete", body)?;
-            let none = || {
-                let deleted = &gone["deleted"];
+            let reply = post("delete", body)?;
+            let missing = || {
+                let deleted = &reply["deleted"];
                 format!(
-                    "{deleted} deleted, and there is no certificate: without the scope read_all it names only documents \
-                     that this call has deleted, and with it only ids of which no copy is left"
+                    "deleted {deleted}, but there is no certificate: without the scope read_all it names only \
+                     documents \
+                     that this request deleted, and with it only ids of which no copy is left"
                 )
             };
-            let note = gone["certificate"].as_str().with_context(none)?;
+            let note = reply["certificate"].as_str().with_context(missing)?;
             fs::write(&file, note).with_context(|| format!("cannot write {}", file.display()))?;
-            remote.print(&gone, |v| format!("deleted {}; certificate in {}", v["deleted"], file.display()))
+            connection.print(&reply, |v| format!("deleted {}; certificate in {}", v["deleted"], file.display()))
         }
-        Command::Release { ids, commit, note } => {
-            let seen = seen(&client, &base, &ids, commit)?;
-            reviewed(remote, post("review", review(&ids, &seen, "release", note))?)
+        DocumentCommand::Release { ids, commit, note } => {
+            let commits = reviewed_commits(&client, &base, &ids, commit)?;
+            print_review(connection, post("review", review(&ids, &commits, "release", note))?)
         }
-        Command::Reject { ids, commit, note, yes } => {
-            let seen = seen(&client, &base, &ids, commit)?;
-            confirm(yes, &format!("This deletes {} for good", counted(ids.len(), "quarantined document")))?;
-            reviewed(remote, post("review", review(&ids, &seen, "reject", note))?)
+        DocumentCommand::Reject { ids, commit, note, yes } => {
+            let commits = reviewed_commits(&client, &base, &ids, commit)?;
+            confirm(yes, &format!("This permanently deletes {}", counted(ids.len(), "quarantined document")))?;
+            print_review(connection, post("review", review(&ids, &commits, "reject", note))?)
         }
     }
 }
 
-fn counted(n: usize, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+fn counted(n: usize, noun: &str) -> String {
+    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
 }
 
-/// The commit of each of these documents: as it was given, or as it is now; 0 where there is none to be seen.
-fn seen(client: &Client, base: &str, ids: &[String], given: Vec<u64>) -> Result<Vec<u64>> {
+/// The commit of each of these documents: as given, or as it is now; 0 if the key sees no document with the id.
+fn reviewed_commits(client: &Client, base: &str, ids: &[String], given: Vec<u64>) -> Result<Vec<u64>> {
     if given.len() == ids.len() {
         return Ok(given);
     }
     if !given.is_empty() {
-        bail!("{} for {}: give one --commit for each id", counted(given.len(), "commit"), counted(ids.len(), "id"));
+        bail!("{} for {}: give one --commit per id", counted(given.len(), "commit"), counted(ids.len(), "id"));
     }
-    // An id may name several documents: all of them are listed.
-    let found = listed(client, base, json!({"ids": ids, "include": []}), usize::MAX)?;
+    // An id may name several documents, so all of them are listed.
+    let found = list_all(client, base, json!({"ids": ids, "include": []}), usize::MAX)?;
     let documents = found["documents"].as_array().map(Vec::as_slice).unwrap_or_default();
     ids.iter().map(|id| commit_of(documents, id)).collect()
 }
 
-/// The commit of the quarantined document of this id, else of another one of it, else 0.
+/// The commit of the quarantined document with this id, otherwise that of another document with it, otherwise 0.
 fn commit_of(documents: &[Value], id: &str) -> Result<u64> {
-    let alike: Vec<&Value> = documents.iter().filter(|document| document["id"] == *id).collect();
-    let held: Vec<&&Value> = alike.iter().filter(|document| document["status"] == "quarantined").collect();
-    if held.len() > 1 {
-        bail!("{} quarantined documents have the id {id}: name the one that was reviewed with --commit", held.len());
+    let candidates: Vec<&Value> = documents.iter().filter(|document| document["id"] == *id).collect();
+    let quarantined: Vec<&&Value> = candidates.iter().filter(|document| document["status"] == "quarantined").collect();
+    if quarantined.len() > 1 {
+        bail!(
+            "{} quarantined documents have the id {id}: name the one that was reviewed with --commit",
+            quarantined.len()
+        );
     }
-    let one = held.first().copied().or(alike.first());
+    let one = quarantined.first().copied().or(candidates.first());
     Ok(one.and_then(|document| document["commit"].as_u64()).unwrap_or(0))
 }
 
-fn review(ids: &[String], seen: &[u64], decision: &str, note: Option<String>) -> Value {
-    let documents: Vec<Value> = ids.iter().zip(seen).map(|(id, commit)| json!({"id": id, "commit": commit})).collect();
+fn review(ids: &[String], commits: &[u64], decision: &str, note: Option<String>) -> Value {
+    let documents: Vec<Value> =
+        ids.iter().zip(commits).map(|(id, commit)| json!({"id": id, "commit": commit})).collect();
     let mut body = json!({"documents": documents, "decision": decision});
     if let Some(note) = note {
         body["note"] = note.into();
@@ -262,19 +271,22 @@ fn review(ids: &[String], seen: &[u64], decision: &str, note: Option<String>) ->
     body
 }
 
-/// Prints what became of each; one that was not in quarantine, or not as reviewed, makes the command fail.
-fn reviewed(remote: &Remote, reply: Value) -> Result<()> {
-    remote.print(&reply, |v| table(&v["results"], &["id", "status"]))?;
+/// Prints the result of each document. The command fails if a document was not in quarantine, or has changed since it
+/// was reviewed.
+fn print_review(connection: &ConnectionArgs, reply: Value) -> Result<()> {
+    connection.print(&reply, |v| table(&v["results"], &["id", "status"]))?;
     let results = reply["results"].as_array().map(Vec::as_slice).unwrap_or_default();
     let missed = results.iter().filter(|r| !matches!(r["status"].as_str(), Some("released" | "rejected"))).count();
     match missed {
         0 => Ok(()),
-        n => bail!("{n} of {} documents were not in quarantine, or no longer as reviewed", results.len()),
+        n => {
+            bail!("{n} of {} documents were not in quarantine, or have changed since they were reviewed", results.len())
+        }
     }
 }
 
-/// Pages of a list, up to `limit` documents, as one reply.
-fn listed(client: &Client, base: &str, mut body: Value, limit: usize) -> Result<Value> {
+/// Reads pages of a list, up to `limit` documents, and returns them as one reply.
+fn list_all(client: &Client, base: &str, mut body: Value, limit: usize) -> Result<Value> {
     let mut documents = Vec::new();
     loop {
         body["limit"] = json!((limit - documents.len()).min(kernel::limits::LIST_LIMIT_MAX));
@@ -295,14 +307,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_reviewed_is_the_quarantined_document_of_the_id() {
+    fn a_review_applies_to_the_quarantined_document_with_the_id() {
         let document = |id, status, commit| json!({"id": id, "status": status, "commit": commit});
         let mut documents =
             vec![document("a", "indexed", 1), document("a", "quarantined", 2), document("b", "indexed", 3)];
-        let commits = ["a", "b", "c"].map(|id| commit_of(&documents, id).expect("one at most"));
+        let commits = ["a", "b", "c"].map(|id| commit_of(&documents, id).expect("at most one"));
         assert_eq!(commits, [2, 3, 0]);
         documents.push(document("a", "quarantined", 4));
-        let told = commit_of(&documents, "a").expect_err("which one?").to_string();
-        assert!(told.contains("--commit"), "{told}");
+        let message = commit_of(&documents, "a").expect_err("ambiguous").to_string();
+        assert!(message.contains("--commit"), "{message}");
     }
 }

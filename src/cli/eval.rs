@@ -1,7 +1,10 @@
-//! `ringfence eval`, against a running server: `retrieval`, quality on a collection in BEIR layout; `recall`, what
-//! vector search gives of the exact answer on a namespace as it is.
+//! `ringfence eval`, against a running server: `retrieval` measures quality on a collection in BEIR layout; `recall`
+//! measures the share of the exact answer that vector search finds in an existing namespace.
 
-use super::remote::{Remote, bar, note, object};
+use super::{
+    connection::{ConnectionArgs, object},
+    output::{bar, note},
+};
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use eval::{Collection, Options, Report};
@@ -13,37 +16,37 @@ use std::{
 };
 
 #[derive(Debug, Subcommand)]
-pub(super) enum Eval {
-    /// Fill a namespace with a collection, ask its queries, measure the rankings.
-    Retrieval(Retrieval),
-    /// Search for stored vectors (or questions) as every search does and exactly, and compare.
-    Recall(Recall),
+pub(super) enum EvalCommand {
+    /// Load a collection into a namespace, run its queries, and measure the rankings.
+    Retrieval(RetrievalArgs),
+    /// Search for stored vectors (or questions) both as usual and exactly, and compare the results.
+    Recall(RecallArgs),
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Recall {
-    /// The namespace.
+pub(super) struct RecallArgs {
+    /// Namespace.
     #[arg(long, env = "RINGFENCE_NAMESPACE")]
     namespace: String,
-    /// Stored vectors to search for, evenly spread over all that the key may see; 100 by default.
+    /// Number of stored vectors to search for, spread evenly over all that the key may see. Default: 100.
     #[arg(long, conflicts_with = "queries")]
     samples: Option<usize>,
-    /// A file with a question a line, to be asked instead.
+    /// File with one question per line, to be used instead of stored vectors.
     #[arg(long)]
     queries: Option<PathBuf>,
-    /// Nearest passages that count.
+    /// Number of nearest passages that count.
     #[arg(long, default_value_t = 10)]
     top_k: usize,
-    /// A filter as JSON: {"type": "gte", "key": "year", "value": 2024}.
+    /// Filter as JSON: {"type": "gte", "key": "year", "value": 2024}.
     #[arg(long)]
     filter: Option<String>,
-    /// Fail below this.
+    /// Fail if the recall is lower.
     #[arg(long)]
     at_least: Option<f64>,
 }
 
-impl Recall {
-    fn run(&self, remote: &Remote) -> Result<()> {
+impl RecallArgs {
+    fn run(&self, connection: &ConnectionArgs) -> Result<()> {
         let mut body = serde_json::json!({"top_k": self.top_k});
         if let Some(samples) = self.samples {
             body["samples"] = samples.into();
@@ -56,8 +59,8 @@ impl Recall {
             body["filter"] = object("--filter", filter)?;
         }
         let path = format!("/v1/namespaces/{}/recall", client::encode(&self.namespace));
-        let reply = remote.data()?.call("POST", &path, Some(&body))?;
-        remote.print(&reply, told)?;
+        let reply = connection.data()?.call("POST", &path, Some(&body))?;
+        connection.print(&reply, recall_text)?;
         let recall = reply["recall"].as_f64().unwrap_or(0.0);
         match self.at_least {
             Some(least) if recall < least => bail!("recall {recall:.4} is below {least}"),
@@ -66,8 +69,8 @@ impl Recall {
     }
 }
 
-/// The reply, for people.
-fn told(reply: &Value) -> String {
+/// The reply as text for people.
+fn recall_text(reply: &Value) -> String {
     let number = |key: &str| reply[key].as_f64().unwrap_or(0.0);
     let mut out = format!(
         "recall@{} {:.4}, lowest {:.4}, over {} queries\n{} of {} passages were eligible\n",
@@ -81,39 +84,40 @@ fn told(reply: &Value) -> String {
     if let Some(share) = reply["compared_share"].as_f64() {
         out.push_str(&format!("{:.1} % of them were compared\n", 100.0 * share));
     }
-    for (way, times) in reply["ways"].as_object().into_iter().flatten() {
-        out.push_str(&format!("segments searched by {way}: {times}\n"));
+    for (method, times) in reply["ways"].as_object().into_iter().flatten() {
+        out.push_str(&format!("segments searched by {method}: {times}\n"));
     }
     out
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Retrieval {
+pub(super) struct RetrievalArgs {
     /// Folder with corpus.jsonl, queries.jsonl and qrels/test.tsv.
     #[arg(long)]
     dataset: PathBuf,
-    /// Namespace to fill; it should hold nothing else. By default eval- and the folder's name.
+    /// Namespace to load; it should hold nothing else. Default: eval- followed by the folder's name.
     #[arg(long)]
     namespace: Option<String>,
-    /// An older report.json: fail where nDCG@10 is lower by more than 0.005.
+    /// An earlier report.json: fail if nDCG@10 of a mode is lower by more than 0.005.
     #[arg(long)]
     baseline: Option<PathBuf>,
-    /// Write report.json and run.trec here.
+    /// Folder for report.json and run.trec.
     #[arg(long)]
     output: Option<PathBuf>,
-    /// text, vector, hybrid, or hybrid with a fusion and the weight of text: hybrid:rrf, hybrid:convex:0.3; each may
-    /// end with +rerank or +rerank:MODEL. By default text, vector, hybrid, hybrid:rrf and hybrid:convex.
+    /// Modes: text, vector, hybrid, or hybrid with a fusion and the weight of text, such as hybrid:rrf or
+    /// hybrid:convex:0.3; each may end with +rerank or +rerank:MODEL. Default: text, vector, hybrid, hybrid:rrf and
+    /// hybrid:convex.
     #[arg(long, value_delimiter = ',')]
     mode: Vec<String>,
 }
 
-/// Documents in one request.
+/// Number of documents per request.
 const BATCH: usize = 64;
 
-pub(crate) fn run(command: Eval, remote: &Remote) -> Result<()> {
+pub(crate) fn run(command: EvalCommand, connection: &ConnectionArgs) -> Result<()> {
     let args = match command {
-        Eval::Retrieval(args) => args,
-        Eval::Recall(args) => return args.run(remote),
+        EvalCommand::Retrieval(args) => args,
+        EvalCommand::Recall(args) => return args.run(connection),
     };
     let baseline = args.baseline.as_deref().map(read_report).transpose()?;
     let collection = Collection::read(&args.dataset)?;
@@ -123,19 +127,19 @@ pub(crate) fn run(command: Eval, remote: &Remote) -> Result<()> {
         false => args.mode,
     };
     let namespace = args.namespace.unwrap_or_else(|| format!("eval-{}", sanitised(&name)));
-    let report = measure(remote, &collection, &name, &Options { namespace, batch: BATCH, modes })?;
+    let report = measure(connection, &collection, &name, &Options { namespace, batch: BATCH, modes })?;
     if let Some(folder) = &args.output {
         report.write(folder)?;
         note(&format!("report.json and run.trec are in {}", folder.display()));
     }
-    remote.print(&serde_json::to_value(&report)?, |_| report.table())?;
+    connection.print(&serde_json::to_value(&report)?, |_| report.table())?;
     match baseline.map(|b| report.worse_than(&b)).unwrap_or_default() {
         worse if worse.is_empty() => Ok(()),
         worse => bail!("nDCG@10 is worse than the baseline's by more than 0.005 in: {}", worse.join(", ")),
     }
 }
 
-fn measure(remote: &Remote, collection: &Collection, name: &str, options: &Options) -> Result<Report> {
+fn measure(connection: &ConnectionArgs, collection: &Collection, name: &str, options: &Options) -> Result<Report> {
     let clock = kernel::SystemClock::new();
     let shown = RefCell::new((String::new(), bar(0, "")));
     let progress = |what: &str, done: usize, total: usize| {
@@ -146,7 +150,7 @@ fn measure(remote: &Remote, collection: &Collection, name: &str, options: &Optio
         }
         shown.1.set_position(done as u64);
     };
-    let report = eval::retrieval(&remote.data()?, collection, name, options, &|| clock.monotonic(), &progress);
+    let report = eval::retrieval(&connection.data()?, collection, name, options, &|| clock.monotonic(), &progress);
     shown.borrow().1.finish_and_clear();
     Ok(report?)
 }
@@ -155,20 +159,20 @@ fn read_report(path: &Path) -> Result<Value> {
     let text =
         std::fs::read_to_string(path).with_context(|| format!("--baseline {} cannot be read", path.display()))?;
     let report: Value =
-        serde_json::from_str(&text).with_context(|| format!("--baseline {} is no report.json", path.display()))?;
-    // A comparison with nothing would pass every run.
+        serde_json::from_str(&text).with_context(|| format!("--baseline {} is not a report.json", path.display()))?;
+    // A comparison with an empty report would always pass.
     if report["modes"].as_array().is_none_or(Vec::is_empty) {
-        bail!("--baseline {} is no report.json: it has no modes", path.display());
+        bail!("--baseline {} is not a report.json: it has no modes", path.display());
     }
     Ok(report)
 }
 
 fn folder_name(folder: &Path) -> Result<String> {
-    let folder = folder.canonicalize().with_context(|| format!("--dataset {} is not there", folder.display()))?;
+    let folder = folder.canonicalize().with_context(|| format!("--dataset {} does not exist", folder.display()))?;
     Ok(folder.file_name().map_or_else(|| "dataset".to_owned(), |n| n.to_string_lossy().into_owned()))
 }
 
-/// What a namespace's name may hold.
+/// Replaces characters that a namespace's name may not contain.
 fn sanitised(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' }).take(100).collect()
 }

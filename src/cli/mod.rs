@@ -1,9 +1,10 @@
-//! The command line. One file a command; each gives people's text to stdout, diagnostics to
-//! stderr, and exits 0, 1 (failed) or 2 (usage).
+//! The command line, one file per command. Each command writes its text to stdout and diagnostics to stderr, and exits
+//! with 0, 1 (failed) or 2 (usage).
 
 mod api_key;
 mod audit;
 mod check_config;
+mod connection;
 mod context;
 mod doctor;
 mod document;
@@ -13,16 +14,15 @@ mod key;
 mod namespace;
 mod operation;
 mod operator;
+mod output;
 mod recover;
-mod remote;
 mod rows;
 mod schemas;
 mod search;
 mod serve;
 mod tenant;
 
-/// What every command takes.
-pub(crate) use remote::Remote as Global;
+use connection::ConnectionArgs;
 
 use crate::config::{Config, Environment, Settings};
 use anyhow::Result;
@@ -34,12 +34,12 @@ use std::{io::Write, path::PathBuf, process::ExitCode};
 #[command(name = "ringfence", version, max_term_width = 100)]
 pub struct Cli {
     #[command(flatten)]
-    global: Global,
+    global: ConnectionArgs,
     #[command(subcommand)]
     command: Command,
 }
 
-/// Where the server's settings come from.
+/// Sources of the server's settings.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ServerArgs {
     /// Configuration file (TOML).
@@ -56,53 +56,53 @@ enum Command {
     Serve(ServerArgs),
     /// Read the configuration as `serve` would, and print the resulting settings.
     CheckConfig(ServerArgs),
-    /// Print what a support engineer would ask for: versions, settings and checks. It holds no customer text.
+    /// Print versions, settings and checks for a support engineer. The output contains no customer text.
     Doctor(ServerArgs),
     /// Create, show, change, suspend and erase tenants.
     #[command(subcommand)]
-    Tenant(tenant::Tenant),
-    /// A tenant's API keys.
+    Tenant(tenant::TenantCommand),
+    /// Manage a tenant's API keys.
     #[command(subcommand)]
-    ApiKey(api_key::ApiKey),
-    /// Encryption keys of tenants and of the server.
+    ApiKey(api_key::ApiKeyCommand),
+    /// Rotate and inspect encryption keys of tenants and of the server.
     #[command(subcommand)]
-    Key(key::Key),
-    /// Operators of the control plane.
+    Key(key::KeyCommand),
+    /// Manage operators of the control plane.
     #[command(subcommand)]
-    Operator(operator::Operator),
-    /// Long-running work.
+    Operator(operator::OperatorCommand),
+    /// Show, cancel and wait for long-running operations.
     #[command(subcommand)]
-    Operation(operation::Operation),
-    /// Namespaces of the API key's tenant.
+    Operation(operation::OperationCommand),
+    /// Manage namespaces of the API key's tenant.
     #[command(subcommand)]
-    Namespace(namespace::Namespace),
+    Namespace(namespace::NamespaceCommand),
     /// Store files and folders in a namespace; a second run continues where the first one ended.
-    Ingest(ingest::Ingest),
+    Ingest(ingest::IngestArgs),
     /// Find passages that answer a question.
-    Search(search::Search),
-    /// Find passages and render them for a prompt, with markers and sources, within a budget of tokens.
-    Context(context::Context),
+    Search(search::SearchArgs),
+    /// Find passages and render them for a prompt, with markers and sources, within a token budget.
+    Context(context::ContextArgs),
     /// List, show, patch, delete, release and reject documents.
-    Document(document::Document),
+    Document(document::DocumentArgs),
     /// Write the documents of a namespace to a file: .ndjson, .jsonl or .parquet.
-    Export(rows::Export),
+    Export(rows::ExportArgs),
     /// Store the rows of a file: .ndjson, .jsonl or .parquet.
-    Import(rows::Import),
+    Import(rows::ImportArgs),
     /// Measure retrieval quality against a running server.
     #[command(subcommand)]
-    Eval(eval::Eval),
+    Eval(eval::EvalCommand),
     /// Export audits, and check exports and certificates without a server.
     #[command(subcommand)]
-    Audit(audit::Audit),
+    Audit(audit::AuditCommand),
     /// Write the generated files of schemas/.
     #[command(hide = true)]
     Schemas {
-        /// Folder.
+        /// Folder to write to.
         folder: PathBuf,
     },
 }
 
-/// Runs a command to its exit code.
+/// Runs a command and returns its exit code.
 pub fn run(cli: Cli) -> ExitCode {
     let global = &cli.global;
     let done = match cli.command {
@@ -128,26 +128,26 @@ pub fn run(cli: Cli) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            crate::telemetry::tell(&format!("error: {error:#}"));
+            crate::telemetry::print_line(&format!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }
 }
 
 impl ServerArgs {
-    /// The settings that the file, the environment and the flags come to. The root key may be among them, so the
-    /// process's memory is closed first.
+    /// The settings that result from the file, the environment and the flags. The root key may be among them, so the
+    /// process's memory is protected first.
     fn settings(&self) -> Result<Settings> {
-        crate::memory::close()?;
-        crate::descriptors::raise();
+        crate::memory::protect()?;
+        crate::descriptors::raise_limit();
         let environment = Environment::of_process();
         let config = Config::load(self.config.as_deref(), &environment)?;
         Settings::new(&config, self.data.as_deref(), &environment)
     }
 }
 
-/// Writes to stdout: a JSON document, or the text for people.
-pub(crate) fn answer(global: &Global, document: &serde_json::Value, text: &str) -> Result<()> {
+/// Writes the JSON document or the text for people to stdout.
+pub(crate) fn answer(global: &ConnectionArgs, document: &serde_json::Value, text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
     if global.json {
         serde_json::to_writer_pretty(&mut out, document)?;

@@ -1,70 +1,73 @@
 //! `ringfence namespace`: a tenant's namespaces.
 
-use super::remote::{Remote, confirm, members, pages, table};
+use super::{
+    connection::{ConnectionArgs, pages},
+    output::{confirm, members, table},
+};
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
 #[derive(Debug, Subcommand)]
-pub(super) enum Namespace {
-    /// Create a namespace, or change one: what is not named stays.
+pub(super) enum NamespaceCommand {
+    /// Create a namespace, or change one: settings that are not given stay unchanged.
     Create {
         namespace: String,
         #[command(flatten)]
-        settings: Settings,
+        settings: SettingsArgs,
     },
     /// List namespaces.
     List,
-    /// Show one.
+    /// Show a namespace.
     Show { namespace: String },
-    /// Delete one with all its documents; its key is destroyed first.
+    /// Delete a namespace with all its documents; its key is destroyed first.
     Delete {
         namespace: String,
-        /// Do not ask.
+        /// Do not ask for confirmation.
         #[arg(long)]
         yes: bool,
     },
 }
 
-/// What can be set.
+/// Settings of a namespace.
 #[derive(Debug, Args)]
-pub(super) struct Settings {
+pub(super) struct SettingsArgs {
     /// Embedding model, one that the server has.
     #[arg(long, conflicts_with = "dimensions")]
     model: Option<String>,
-    /// Length of the callers' own vectors.
+    /// Length of callers' own vectors.
     #[arg(long)]
     dimensions: Option<u32>,
-    /// cosine, dot or euclidean.
+    /// How vectors are compared: cosine, dot or euclidean.
     #[arg(long)]
     distance: Option<String>,
-    /// Longest passage, in the model's tokens.
+    /// Maximum length of a passage, in the model's tokens.
     #[arg(long, requires = "overlap_tokens")]
     max_tokens: Option<u32>,
-    /// Tokens repeated from the passage before.
+    /// Number of tokens repeated from the previous passage.
     #[arg(long, requires = "max_tokens")]
     overlap_tokens: Option<u32>,
-    /// Language whose rules bring words to their stems (english, german, …), or plain.
+    /// Language whose rules reduce words to their stems (english, german, …), or plain.
     #[arg(long)]
     language: Option<String>,
-    /// What is done with prompt injection: allow, tag, mask, quarantine or reject.
+    /// Action on prompt injection: allow, tag, mask, quarantine or reject.
     #[arg(long)]
     injection: Option<String>,
-    /// What is done with personal data.
+    /// Action on personal data.
     #[arg(long)]
     pii: Option<String>,
-    /// What is done with credentials.
+    /// Action on credentials.
     #[arg(long)]
     secret: Option<String>,
-    /// Days from when a document was first stored until it is deleted; later writes do not extend them.
+    /// Number of days after a document was first stored until it is deleted; later writes do not extend them.
     #[arg(long)]
     retention_days: Option<u32>,
-    /// Whether documents must name their readers. If so, documents without readers are open to keys with read_all only.
+    /// Whether documents must name their readers. If so, documents without readers are open only to keys with read_all.
     #[arg(long)]
     require_readers: Option<bool>,
 }
 
-impl Settings {
+impl SettingsArgs {
     fn json(self) -> Value {
         let mut body = json!({});
         match (self.model, self.dimensions) {
@@ -97,21 +100,21 @@ impl Settings {
     }
 }
 
-pub(crate) fn run(command: Namespace, remote: &Remote) -> Result<()> {
-    let client = remote.data()?;
+pub(crate) fn run(command: NamespaceCommand, connection: &ConnectionArgs) -> Result<()> {
+    let client = connection.data()?;
     let of = |name: &str| format!("/v1/namespaces/{}", client::encode(name));
     match command {
-        Namespace::Create { namespace, settings } => {
-            remote.print(&client.call("PUT", &of(&namespace), Some(&settings.json()))?, members)
+        NamespaceCommand::Create { namespace, settings } => {
+            connection.print(&client.call("PUT", &of(&namespace), Some(&settings.json()))?, members)
         }
-        Namespace::List => {
+        NamespaceCommand::List => {
             let columns = ["name", "documents", "passages", "bytes", "created_at"];
-            remote.print(&pages(&client, "/v1/namespaces", "namespaces")?, |v| table(v, &columns))
+            connection.print(&pages(&client, "/v1/namespaces", "namespaces")?, |v| table(v, &columns))
         }
-        Namespace::Show { namespace } => remote.print(&client.call("GET", &of(&namespace), None)?, members),
-        Namespace::Delete { namespace, yes } => {
-            confirm(yes, &format!("This deletes the namespace {namespace} with all its documents for good"))?;
-            remote.print(&client.call("DELETE", &of(&namespace), None)?, members)
+        NamespaceCommand::Show { namespace } => connection.print(&client.call("GET", &of(&namespace), None)?, members),
+        NamespaceCommand::Delete { namespace, yes } => {
+            confirm(yes, &format!("This permanently deletes the namespace {namespace} with all its documents"))?;
+            connection.print(&client.call("DELETE", &of(&namespace), None)?, members)
         }
     }
 }

@@ -1,26 +1,30 @@
-//! `ringfence operator`: who may run the control plane. `recover` works with the server stopped.
+//! `ringfence operator`: operators of the control plane. `recover` works while the server is stopped.
 
-use super::remote::{Remote, confirm, members, note, table};
+use super::{
+    connection::ConnectionArgs,
+    output::{confirm, members, note, table},
+};
 use anyhow::Result;
 use clap::Subcommand;
 use serde_json::json;
 
 #[derive(Debug, Subcommand)]
-pub(super) enum Operator {
-    /// Create an operator. The token is shown once.
+pub(super) enum OperatorCommand {
+    /// Create an operator. The token is shown only once.
     Create {
         #[arg(long)]
         name: String,
-        /// admin (everything), keys (rotate keys), viewer (look only) or auditor (look, and read the operators' audit).
+        /// Role: admin (everything), keys (rotate keys), viewer (read only) or auditor (read only, including the
+        /// operators' audit).
         #[arg(long)]
         role: String,
     },
-    /// List operators, without tokens.
+    /// List operators without their tokens.
     List,
-    /// End an operator's token at once.
+    /// Revoke an operator's token immediately.
     Revoke {
         id: String,
-        /// Do not ask.
+        /// Do not ask for confirmation.
         #[arg(long)]
         yes: bool,
     },
@@ -30,27 +34,28 @@ pub(super) enum Operator {
 
 const BASE: &str = "/admin/v1/operators";
 
-pub(crate) fn run(command: Operator, remote: &Remote) -> Result<()> {
-    // Needs no server, and no token: that is what was lost.
-    if let Operator::Recover(args) = &command {
-        return super::recover::run(remote, args);
+pub(crate) fn run(command: OperatorCommand, connection: &ConnectionArgs) -> Result<()> {
+    // `recover` needs neither a server nor a token, which is what was lost.
+    if let OperatorCommand::Recover(args) = &command {
+        return super::recover::run(connection, args);
     }
-    let client = remote.control()?;
+    let client = connection.control()?;
     match command {
-        Operator::Recover(_) => Ok(()),
-        Operator::Create { name, role } => {
-            let made = client.call("POST", BASE, Some(&json!({"name": name, "role": role})))?;
-            remote.print(&made, |v| v["token"].as_str().or(v["secret"].as_str()).unwrap_or_default().to_owned())?;
-            if !remote.json {
-                note(&format!("operator {name}: the line above is the token and is not shown again"));
+        OperatorCommand::Recover(_) => Ok(()),
+        OperatorCommand::Create { name, role } => {
+            let created = client.call("POST", BASE, Some(&json!({"name": name, "role": role})))?;
+            connection
+                .print(&created, |v| v["token"].as_str().or(v["secret"].as_str()).unwrap_or_default().to_owned())?;
+            if !connection.json {
+                note(&format!("operator {name}: the line above is the token, which is not shown again"));
             }
             Ok(())
         }
-        Operator::List => remote
+        OperatorCommand::List => connection
             .print(&client.call("GET", BASE, None)?["operators"], |v| table(v, &["id", "name", "role", "created_at"])),
-        Operator::Revoke { id, yes } => {
-            confirm(yes, &format!("The operator {id} is locked out at once"))?;
-            remote.print(&client.call("DELETE", &format!("{BASE}/{}", client::encode(&id)), None)?, members)
+        OperatorCommand::Revoke { id, yes } => {
+            confirm(yes, &format!("The token of operator {id} will be refused immediately"))?;
+            connection.print(&client.call("DELETE", &format!("{BASE}/{}", client::encode(&id)), None)?, members)
         }
     }
 }

@@ -1,61 +1,66 @@
-//! `ringfence search`: ask a namespace a question.
+//! `ringfence search`: searches a namespace with a question.
 
-use super::remote::{Remote, note, object};
+use super::{
+    connection::{ConnectionArgs, object},
+    output::note,
+};
 use anyhow::{Result, anyhow};
 use clap::Args;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
 #[derive(Debug, Args)]
-pub(super) struct Search {
+pub(super) struct SearchArgs {
     #[command(flatten)]
-    pub(super) asked: Asked,
-    /// Hits wanted.
+    pub(super) query: QueryArgs,
+    /// Maximum number of hits.
     #[arg(long, default_value_t = 5)]
     top_k: usize,
-    /// Most passages of one document.
+    /// Maximum number of passages per document.
     #[arg(long)]
     max_per_document: Option<usize>,
-    /// Most passages of documents with the same uri.
+    /// Maximum number of passages of all documents with the same uri.
     #[arg(long)]
     max_per_source: Option<usize>,
-    /// Rank passages that add something new before those that repeat: 1 counts relevance only, 0 only difference.
+    /// Rank passages that add something new before those that repeat: with 1 only relevance counts, with 0 only
+    /// difference.
     #[arg(long, value_name = "LAMBDA")]
     diversity: Option<f64>,
 }
 
-/// What search and context share.
+/// Arguments that search and context share.
 #[derive(Debug, Args)]
-pub(super) struct Asked {
-    /// The namespace.
+pub(super) struct QueryArgs {
+    /// Namespace.
     #[arg(long, env = "RINGFENCE_NAMESPACE")]
     pub(super) namespace: String,
-    /// hybrid, vector or text. By default hybrid where a model serves, else text.
+    /// Mode: hybrid, vector or text. Default: hybrid if a model is available, otherwise text.
     #[arg(long)]
     mode: Option<String>,
-    /// How a hybrid search fuses both rankings: adaptive (the default), rrf, weighted or convex, the last two with the
-    /// weight of text if it is not half: convex:0.3.
+    /// How a hybrid search combines both rankings: adaptive (the default), rrf, weighted or convex. The last two take
+    /// the weight of text if it is not 0.5, such as convex:0.3.
     #[arg(long)]
     fusion: Option<String>,
-    /// What words in double quotes mean: prefer (passages that hold them come first) or require (no others are returned).
+    /// Meaning of words in double quotes: prefer (passages that contain them come first) or require (no other passages
+    /// are returned).
     #[arg(long, value_name = "prefer|require")]
     phrases: Option<String>,
     /// Rerank the best candidates, with the server's reranker or with this model.
     #[arg(long, value_name = "MODEL", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     rerank: Option<String>,
-    /// A filter as JSON: {"type": "gte", "key": "year", "value": 2024}.
+    /// Filter as JSON: {"type": "gte", "key": "year", "value": 2024}.
     #[arg(long)]
     filter: Option<String>,
-    /// Read as these principals (scope act_as).
+    /// Read as this principal (scope act_as); may be repeated.
     #[arg(long = "as", value_name = "PRINCIPAL")]
     acting_as: Vec<String>,
-    /// The question.
+    /// Question.
     #[arg(allow_hyphen_values = true)]
     question: String,
 }
 
-impl Asked {
-    /// The members of a request that both have.
+impl QueryArgs {
+    /// The members of a request that both commands have.
     pub(super) fn json(&self) -> Result<Value> {
         let mut body = json!({"query": self.question});
         if let Some(mode) = &self.mode {
@@ -84,8 +89,8 @@ impl Asked {
     }
 }
 
-pub(crate) fn run(args: &Search, remote: &Remote) -> Result<()> {
-    let mut body = args.asked.json()?;
+pub(crate) fn run(args: &SearchArgs, connection: &ConnectionArgs) -> Result<()> {
+    let mut body = args.query.json()?;
     body["top_k"] = json!(args.top_k);
     if let Some(most) = args.max_per_document {
         body["max_per_document"] = json!(most);
@@ -96,9 +101,9 @@ pub(crate) fn run(args: &Search, remote: &Remote) -> Result<()> {
     if let Some(lambda) = args.diversity {
         body["diversity"] = json!({"lambda": lambda});
     }
-    let reply = remote.data()?.call("POST", &args.asked.path("search"), Some(&body))?;
-    remote.print(&reply, hits)?;
-    if !remote.json {
+    let reply = connection.data()?.call("POST", &args.query.path("search"), Some(&body))?;
+    connection.print(&reply, hits)?;
+    if !connection.json {
         warnings(&reply);
         let found = reply["hits"].as_array().map_or(0, Vec::len);
         note(&format!("{found} hits, mode {}", reply["mode"].as_str().unwrap_or("?")));
@@ -106,7 +111,7 @@ pub(crate) fn run(args: &Search, remote: &Remote) -> Result<()> {
     Ok(())
 }
 
-/// The server's warnings.
+/// Prints the server's warnings.
 pub(super) fn warnings(reply: &Value) {
     for warning in reply["warnings"].as_array().into_iter().flatten() {
         note(&format!("warning: {}", warning.as_str().unwrap_or_default()));
@@ -127,12 +132,12 @@ fn hits(reply: &Value) -> String {
     out
 }
 
-/// Text without terminal escapes, which documents may hold.
+/// Removes control characters, since documents may contain terminal escapes.
 pub(super) fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-/// The first lines of a text, words kept whole.
+/// Wraps a text at words, and returns its first lines.
 fn wrap(text: &str, width: usize, most: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
@@ -158,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn long_text_is_cut_at_a_word_and_says_so() {
+    fn long_text_is_cut_at_a_word_with_an_ellipsis() {
         assert_eq!(wrap("one two three four", 8, 2), ["one two", "three …"]);
         assert_eq!(wrap("one two", 80, 2), ["one two"]);
     }

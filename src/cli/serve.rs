@@ -1,4 +1,5 @@
-//! `ringfence serve`: until SIGTERM or SIGINT; then it drains. A second signal ends it at once.
+//! `ringfence serve`: runs the server until SIGTERM or SIGINT, then drains it. A second signal ends the process
+//! immediately.
 
 use super::ServerArgs;
 use crate::{descriptors, memory, server, telemetry};
@@ -8,41 +9,43 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub(super) fn run(args: &ServerArgs) -> Result<()> {
     let settings = args.settings()?;
     telemetry::start(&settings);
-    memory::tell();
-    memory::give_back_what_is_freed()?;
-    descriptors::tell(settings.descriptors);
+    memory::log_protection();
+    memory::start_trimming()?;
+    descriptors::log(settings.descriptors);
     let runtime = crate::runtime().build().context("the runtime does not start")?;
     runtime.block_on(async {
-        let mut signals = Signals::new()?;
+        let mut signals = ShutdownSignals::new()?;
         let running = tokio::select! {
             running = server::start(settings) => running?,
             () = signals.next() => return Ok(()),
         };
         tokio::select! {
             () = signals.next() => {}
-            () = running.taken_over() => {
-                // At once: what was acknowledged is in the bucket, and whatever this one still did
-                // would only stand in the other's way.
-                telemetry::tell("error: another server has taken over what this one served; it has stopped");
+            () = running.wait_for_takeover() => {
+                // Exit immediately: everything acknowledged is in the bucket, and further work of this server would
+                // only disturb the other one.
+                telemetry::print_line("error: another server has taken over the storage of this one, which has \
+                                       stopped");
                 std::process::exit(1)
             }
         }
         tokio::select! {
             () = running.stop() => Ok(()),
             () = signals.next() => {
-                telemetry::tell("stopped at once by a second signal; a restart recovers what was under way");
+                telemetry::print_line("stopped immediately by a second signal; the next start recovers work that was \
+                                       in progress");
                 std::process::exit(1)
             }
         }
     })
 }
 
-struct Signals {
+struct ShutdownSignals {
     terminate: Signal,
     interrupt: Signal,
 }
 
-impl Signals {
+impl ShutdownSignals {
     fn new() -> Result<Self> {
         let listen = |kind| signal(kind).context("signals cannot be received");
         Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })

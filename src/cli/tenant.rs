@@ -1,98 +1,101 @@
-//! `ringfence tenant`: make, show, change, suspend, resume and erase tenants.
+//! `ringfence tenant`: creates, shows, changes, suspends, resumes and erases tenants.
 
-use super::remote::{Remote, confirm, members, pages, table};
+use super::{
+    connection::{ConnectionArgs, pages},
+    output::{confirm, members, table},
+};
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use client::encode;
 use serde_json::{Map, Value, json};
 
 #[derive(Debug, Subcommand)]
-pub(super) enum Tenant {
+pub(super) enum TenantCommand {
     /// Create a tenant.
     Create {
         id: String,
         #[command(flatten)]
-        change: Change,
+        change: TenantChanges,
         #[command(flatten)]
-        key: KeyWanted,
+        key: KeyArgs,
     },
     /// List tenants.
     List,
     /// Show a tenant.
     Show { id: String },
-    /// Change a tenant's name, class, quotas or rotation; what is not named stays.
+    /// Change a tenant's name, class, quotas or rotation; values that are not given stay unchanged.
     Update {
         id: String,
         #[command(flatten)]
-        change: Change,
+        change: TenantChanges,
     },
     /// Refuse the tenant's requests from now on.
     Suspend { id: String },
     /// Serve a suspended tenant again.
     Resume { id: String },
-    /// Accept a namespace that is refused with `rolled_back`, as its files are: older than, or other than, what the
-    /// tenant's audit has recorded. Both audits record who accepted it.
+    /// Accept a namespace that is refused with `rolled_back`, in the state of its files, which are older than the
+    /// tenant's audit recorded, or otherwise different. Both audits record who accepted it.
     AcceptRollback {
         id: String,
         #[arg(long)]
         namespace: String,
-        /// Do not ask.
+        /// Do not ask for confirmation.
         #[arg(long)]
         yes: bool,
     },
     /// Erase a suspended tenant: its keys first, then its data.
     Delete {
         id: String,
-        /// Do not ask.
+        /// Do not ask for confirmation.
         #[arg(long)]
         yes: bool,
-        /// Follow the operation to its end.
+        /// Wait until the operation ends.
         #[arg(long)]
         wait: bool,
     },
 }
 
-/// What can be set.
+/// Settings of a tenant.
 #[derive(Debug, Args)]
-pub(super) struct Change {
-    /// Name for people.
+pub(super) struct TenantChanges {
+    /// Display name.
     #[arg(long)]
     display_name: Option<String>,
-    /// A label for your own rules.
+    /// Label for your own rules.
     #[arg(long)]
     governance_class: Option<String>,
-    /// Most documents, in all namespaces together.
+    /// Maximum number of documents in all namespaces together.
     #[arg(long)]
     max_documents: Option<u64>,
-    /// Most bytes of documents: ids, titles, addresses, attributes, readers, findings, text and vectors.
+    /// Maximum number of bytes of documents: ids, titles, addresses, attributes, readers, findings, text and vectors.
     #[arg(long)]
     max_bytes: Option<u64>,
-    /// Most namespaces.
+    /// Maximum number of namespaces.
     #[arg(long)]
     max_namespaces: Option<u64>,
-    /// Most requests a minute.
+    /// Maximum number of requests per minute.
     #[arg(long)]
     requests_per_minute: Option<u64>,
-    /// Tokens a minute that models read of stored documents and reranked passages.
+    /// Maximum number of tokens per minute that models process for stored documents and reranked passages.
     #[arg(long)]
     tokens_per_minute: Option<u64>,
-    /// Days after which the tenant's keys are rotated.
+    /// Age in days at which the tenant's keys are rotated.
     #[arg(long)]
     rotate_days: Option<u32>,
 }
 
-/// The key that wraps a tenant's own.
+/// The provider's key that wraps a tenant's keys.
 #[derive(Debug, Args)]
-pub(super) struct KeyWanted {
+pub(super) struct KeyArgs {
     /// `local`, or a provider of the server's configuration.
     #[arg(long)]
     key_provider: Option<String>,
-    /// The key's name there.
+    /// Name of the key at the provider.
     #[arg(long)]
     key_name: Option<String>,
 }
 
-impl KeyWanted {
+impl KeyArgs {
     pub(super) fn json(self) -> Option<Value> {
         let members = [("provider", self.key_provider), ("name", self.key_name)];
         let members: Map<String, Value> =
@@ -101,7 +104,7 @@ impl KeyWanted {
     }
 }
 
-impl Change {
+impl TenantChanges {
     fn json(self) -> Map<String, Value> {
         let quotas = [
             ("documents", self.max_documents),
@@ -131,49 +134,51 @@ impl Change {
 
 const BASE: &str = "/admin/v1/tenants";
 
-pub(crate) fn run(command: Tenant, remote: &Remote) -> Result<()> {
-    let client = remote.control()?;
+pub(crate) fn run(command: TenantCommand, connection: &ConnectionArgs) -> Result<()> {
+    let client = connection.control()?;
     let of = |id: &str| format!("{BASE}/{}", encode(id));
     match command {
-        Tenant::Create { id, change, key } => {
+        TenantCommand::Create { id, change, key } => {
             let mut body = change.json();
             if let Some(key) = key.json() {
                 body.insert("key".into(), key);
             }
             body.insert("id".into(), id.into());
-            remote.print(&client.call("POST", BASE, Some(&body.into()))?, members)
+            connection.print(&client.call("POST", BASE, Some(&body.into()))?, members)
         }
-        Tenant::List => remote
+        TenantCommand::List => connection
             .print(&pages(&client, BASE, "tenants")?, |v| table(v, &["id", "state", "display_name", "created_at"])),
-        Tenant::AcceptRollback { id, namespace, yes } => {
-            let what =
-                format!("namespace {namespace} of tenant {id} stays as it is, without what was written since then");
+        TenantCommand::AcceptRollback { id, namespace, yes } => {
+            let what = format!(
+                "The namespace {namespace} of tenant {id} stays in its present state, without what was written later"
+            );
             confirm(yes, &what)?;
             let path = format!("{}/namespaces/{}/accept-rollback", of(&id), encode(&namespace));
-            remote.print(&client.call("POST", &path, None)?, members)
+            connection.print(&client.call("POST", &path, None)?, members)
         }
-        Tenant::Show { id } => remote.print(&client.call("GET", &of(&id), None)?, members),
-        Tenant::Update { id, change } => {
+        TenantCommand::Show { id } => connection.print(&client.call("GET", &of(&id), None)?, members),
+        TenantCommand::Update { id, change } => {
             let mut body = change.json();
             if let Some(Value::Object(named)) = body.get_mut("quotas") {
-                // The server takes `quotas` as a whole: what is not named here keeps its value.
+                // The server replaces `quotas` as a whole, so quotas that are not given here are sent with their
+                // current values.
                 let now = client.call("GET", &of(&id), None)?;
                 for (name, quota) in now["quotas"].as_object().into_iter().flatten() {
                     named.entry(name.clone()).or_insert_with(|| quota.clone());
                 }
             }
-            remote.print(&client.call("PATCH", &of(&id), Some(&body.into()))?, members)
+            connection.print(&client.call("PATCH", &of(&id), Some(&body.into()))?, members)
         }
-        Tenant::Suspend { id } => {
-            remote.print(&client.call("POST", &format!("{}/suspend", of(&id)), Some(&json!({})))?, members)
+        TenantCommand::Suspend { id } => {
+            connection.print(&client.call("POST", &format!("{}/suspend", of(&id)), Some(&json!({})))?, members)
         }
-        Tenant::Resume { id } => {
-            remote.print(&client.call("POST", &format!("{}/resume", of(&id)), Some(&json!({})))?, members)
+        TenantCommand::Resume { id } => {
+            connection.print(&client.call("POST", &format!("{}/resume", of(&id)), Some(&json!({})))?, members)
         }
-        Tenant::Delete { id, yes, wait: follow } => {
-            confirm(yes, &format!("This erases the tenant {id}, its keys and all its documents for good"))?;
-            let begun = client.call("DELETE", &of(&id), None)?;
-            remote.print(&super::operation::follow(&client, begun, follow)?, members)
+        TenantCommand::Delete { id, yes, wait: follow } => {
+            confirm(yes, &format!("This permanently erases the tenant {id}, its keys and all its documents"))?;
+            let started = client.call("DELETE", &of(&id), None)?;
+            connection.print(&super::operation::follow(&client, started, follow)?, members)
         }
     }
 }

@@ -1,147 +1,150 @@
-//! Who keeps root keys: the local root key, and key management services by a name of the user's.
+//! Providers of root keys: the local root key, and key management services by names that the user chooses.
 
-use super::{Config, Environment, KeyProviderConfig, KeyProviderKind, settings::bounded};
+use super::{Config, Environment, KeyProviderKind, KeyProviderSection, settings::bounded};
 use anyhow::{Context, Result, bail};
 use kernel::limits;
 use std::{path::PathBuf, time::Duration};
 use vault::LocalProvider;
 use zeroize::Zeroizing;
 
-/// What `[keys]` and `[key_providers]` mean.
+/// The parsed sections `[keys]` and `[key_providers]`.
 #[derive(Clone, Debug)]
-pub struct KeysChoice {
-    /// The provider of tenants that name none, and of the server's own places.
+pub struct KeySettings {
+    /// Provider of tenants that name none, and of the system's own keyspaces.
     pub default: String,
-    /// Keys that a provider gave are used for so long without asking again.
+    /// How long unwrapped keys are used after the provider last confirmed them.
     pub lease: Duration,
-    /// And for so long while the provider does not answer.
+    /// How long unwrapped keys are used while the provider does not answer.
     pub outage_max: Duration,
-    /// Rotations are begun for keys of this age.
+    /// Age at which keys are rotated.
     pub rotate_every: Option<Duration>,
-    /// Providers beside the local one.
-    pub providers: Vec<(String, ProviderChoice)>,
+    /// Providers in addition to the local one, by name.
+    pub providers: Vec<(String, KeyProviderSettings)>,
 }
 
 /// A key management service and how to reach it.
 #[derive(Clone, Debug)]
-pub enum ProviderChoice {
-    /// OpenBao's or Vault's Transit engine.
-    Transit(TransitChoice),
-    /// A hardware module, or what speaks like one.
-    Pkcs11(Pkcs11Choice),
-    /// Amazon's Key Management Service.
-    AwsKms(AwsKmsChoice),
+pub enum KeyProviderSettings {
+    /// The Transit engine of OpenBao or Vault.
+    Transit(TransitSettings),
+    /// A hardware security module, or another token behind a PKCS #11 library.
+    Pkcs11(Pkcs11Settings),
+    /// AWS Key Management Service.
+    AwsKms(AwsKmsSettings),
 }
 
-/// See [`ProviderChoice`].
+/// Settings of one provider of this kind.
 #[derive(Clone)]
-pub struct TransitChoice {
-    /// `https://bao.example:8200`.
+pub struct TransitSettings {
+    /// Address, such as `https://bao.example:8200`.
     pub address: String,
-    /// Where the engine is mounted.
+    /// Path where the engine is mounted.
     pub mount: String,
-    /// Vault's namespace.
+    /// Vault namespace.
     pub namespace: Option<String>,
-    /// The key, or the prefix of keys' names.
+    /// Name of the key, or the prefix of keys' names.
     pub key: String,
-    /// A key for each tenant.
+    /// Whether each tenant gets a key of its own.
     pub key_per_tenant: bool,
-    /// Read at each call; else the token of the environment.
+    /// File with the token, read at each call; without it `token` is used.
     pub token_file: Option<PathBuf>,
-    /// `RINGFENCE_<NAME>_TOKEN`.
+    /// Value of `RINGFENCE_<NAME>_TOKEN`.
     pub token: Option<Zeroizing<String>>,
-    /// Certificate authorities.
+    /// Certificate authorities to trust (PEM).
     pub ca_certificates: Option<PathBuf>,
-    /// Of one call.
+    /// Timeout of one call.
     pub timeout: Duration,
 }
 
-/// Without the token.
-impl std::fmt::Debug for TransitChoice {
+/// Leaves the token out.
+impl std::fmt::Debug for TransitSettings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TransitChoice")
+        f.debug_struct("TransitSettings")
             .field("address", &self.address)
             .field("mount", &self.mount)
             .finish_non_exhaustive()
     }
 }
 
-/// See [`ProviderChoice`].
+/// Settings of one provider of this kind.
 #[derive(Clone)]
-pub struct Pkcs11Choice {
-    /// The vendor's library.
+pub struct Pkcs11Settings {
+    /// Path of the vendor's library.
     pub module: PathBuf,
-    /// The token's label.
+    /// Label of the token.
     pub token: String,
-    /// `RINGFENCE_<NAME>_PIN`.
+    /// Value of `RINGFENCE_<NAME>_PIN`.
     pub pin: Zeroizing<String>,
-    /// The key, or the prefix of keys' labels.
+    /// Label of the key, or the prefix of keys' labels.
     pub key: String,
-    /// A key for each tenant.
+    /// Whether each tenant gets a key of its own.
     pub key_per_tenant: bool,
 }
 
-/// Without the PIN.
-impl std::fmt::Debug for Pkcs11Choice {
+/// Leaves the PIN out.
+impl std::fmt::Debug for Pkcs11Settings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pkcs11Choice").field("module", &self.module).field("token", &self.token).finish_non_exhaustive()
+        f.debug_struct("Pkcs11Settings")
+            .field("module", &self.module)
+            .field("token", &self.token)
+            .finish_non_exhaustive()
     }
 }
 
-/// See [`ProviderChoice`].
+/// Settings of one provider of this kind.
 #[derive(Clone, Debug)]
-pub struct AwsKmsChoice {
-    /// `eu-central-1`.
+pub struct AwsKmsSettings {
+    /// AWS region, such as `eu-central-1`.
     pub region: String,
-    /// Where it answers, if not in its usual place.
+    /// Address of the service, if it is not Amazon's own.
     pub endpoint: Option<String>,
-    /// The key, or the prefix of keys' aliases.
+    /// Id, ARN or alias of the key, or the prefix of keys' aliases.
     pub key: String,
-    /// A key for each tenant.
+    /// Whether each tenant gets a key of its own.
     pub key_per_tenant: bool,
-    /// Whoever Amazon's library finds, if nobody.
+    /// Access key; without one, the AWS library's own chain finds the credentials.
     pub credentials: Option<AwsKmsCredentials>,
-    /// Certificate authorities.
+    /// Certificate authorities to trust (PEM).
     pub ca_certificates: Option<PathBuf>,
-    /// Of one call.
+    /// Timeout of one call.
     pub timeout: Duration,
 }
 
-/// An access key.
+/// An AWS access key.
 #[derive(Clone)]
 pub struct AwsKmsCredentials {
-    /// Its id.
+    /// Id of the access key.
     pub id: String,
-    /// `RINGFENCE_<NAME>_SECRET`.
+    /// Value of `RINGFENCE_<NAME>_SECRET`.
     pub secret: Zeroizing<String>,
-    /// `RINGFENCE_<NAME>_TOKEN`, of one that expires.
+    /// Value of `RINGFENCE_<NAME>_TOKEN`, the session token of an access key that expires.
     pub token: Option<Zeroizing<String>>,
 }
 
-/// Without the secrets.
+/// Leaves the secrets out.
 impl std::fmt::Debug for AwsKmsCredentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("AwsKmsCredentials").field("id", &self.id).finish_non_exhaustive()
     }
 }
 
-impl KeysChoice {
+impl KeySettings {
     pub(super) fn new(config: &Config, environment: &Environment) -> Result<Self> {
-        let written = &config.keys;
+        let section = &config.keys;
         let seconds = |key: &str, v: Option<u64>, default: Duration, least, most: Duration| {
             bounded(key, v.unwrap_or(default.as_secs()), least, most.as_secs()).map(Duration::from_secs)
         };
-        let lease = seconds("keys.lease_s", written.lease_s, limits::KEY_LEASE, 3, limits::KEY_LEASE_MAX)?;
+        let lease = seconds("keys.lease_s", section.lease_s, limits::KEY_LEASE, 3, limits::KEY_LEASE_MAX)?;
         let hour = Duration::from_secs(3_600);
-        let outage_max = seconds("keys.outage_s", written.outage_s, limits::KEY_OUTAGE_MAX, lease.as_secs(), hour)?;
+        let outage_max = seconds("keys.outage_s", section.outage_s, limits::KEY_OUTAGE_MAX, lease.as_secs(), hour)?;
         let days =
-            written.rotate_days.map(|d| bounded("keys.rotate_days", d, 1, limits::ROTATE_DAYS_MAX)).transpose()?;
-        let default = written.default.clone().unwrap_or_else(|| LocalProvider::NAME.to_owned());
+            section.rotate_days.map(|d| bounded("keys.rotate_days", d, 1, limits::ROTATE_DAYS_MAX)).transpose()?;
+        let default = section.default.clone().unwrap_or_else(|| LocalProvider::NAME.to_owned());
         if default != LocalProvider::NAME && !config.key_providers.contains_key(&default) {
-            bail!("keys.default = {default:?}: no such provider; write [key_providers.{default}], or \"local\"");
+            bail!("keys.default = {default:?}: no such provider; add [key_providers.{default}] or use \"local\"");
         }
-        let provider = |(name, written): (&String, &KeyProviderConfig)| {
-            let choice = provider(name, written, environment).with_context(|| format!("key_providers.{name}"))?;
+        let provider = |(name, section): (&String, &KeyProviderSection)| {
+            let choice = provider(name, section, environment).with_context(|| format!("key_providers.{name}"))?;
             Ok((name.clone(), choice))
         };
         let providers = config.key_providers.iter().map(provider).collect::<Result<_>>()?;
@@ -150,132 +153,135 @@ impl KeysChoice {
     }
 }
 
-fn provider(name: &str, written: &KeyProviderConfig, environment: &Environment) -> Result<ProviderChoice> {
+fn provider(name: &str, section: &KeyProviderSection, environment: &Environment) -> Result<KeyProviderSettings> {
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if name == LocalProvider::NAME || !name.starts_with(|c: char| c.is_ascii_lowercase()) || !name.chars().all(fits) {
         bail!(
-            "a provider's name has lower-case letters, digits and dashes, begins with a letter, and is not \"local\""
+            "a provider's name consists of lower-case letters, digits and dashes, begins with a letter, and is not \
+             \"local\""
         );
     }
-    of_its_kind(written)?;
+    check_kind(section)?;
     let variable = |what: &str| format!("RINGFENCE_{}_{what}", name.to_uppercase().replace('-', "_"));
-    Ok(match written.kind {
-        KeyProviderKind::Transit => ProviderChoice::Transit(transit(written, environment, &variable("TOKEN"))?),
-        KeyProviderKind::Pkcs11 => ProviderChoice::Pkcs11(pkcs11(written, environment, &variable("PIN"))?),
+    Ok(match section.kind {
+        KeyProviderKind::Transit => KeyProviderSettings::Transit(transit(section, environment, &variable("TOKEN"))?),
+        KeyProviderKind::Pkcs11 => KeyProviderSettings::Pkcs11(pkcs11(section, environment, &variable("PIN"))?),
         KeyProviderKind::AwsKms => {
-            ProviderChoice::AwsKms(aws_kms(written, environment, &variable("SECRET"), &variable("TOKEN"))?)
+            KeyProviderSettings::AwsKms(aws_kms(section, environment, &variable("SECRET"), &variable("TOKEN"))?)
         }
     })
 }
 
-/// What is written and would not be read is refused.
-fn of_its_kind(written: &KeyProviderConfig) -> Result<()> {
+/// Refuses keys that have no meaning for this kind of provider.
+fn check_kind(section: &KeyProviderSection) -> Result<()> {
     use KeyProviderKind::{AwsKms, Pkcs11, Transit};
     let keys: [(&str, bool, &[KeyProviderKind]); 12] = [
-        ("address", written.address.is_some(), &[Transit]),
-        ("mount", written.mount.is_some(), &[Transit]),
-        ("namespace", written.namespace.is_some(), &[Transit]),
-        ("token_file", written.token_file.is_some(), &[Transit]),
-        ("module", written.module.is_some(), &[Pkcs11]),
-        ("token_label", written.token_label.is_some(), &[Pkcs11]),
-        ("region", written.region.is_some(), &[AwsKms]),
-        ("endpoint", written.endpoint.is_some(), &[AwsKms]),
-        ("access_key_id", written.access_key_id.is_some(), &[AwsKms]),
-        ("ca_certificates", written.ca_certificates.is_some(), &[Transit, AwsKms]),
-        ("allow_http", written.allow_http.is_some(), &[Transit, AwsKms]),
-        ("timeout_s", written.timeout_s.is_some(), &[Transit, AwsKms]),
+        ("address", section.address.is_some(), &[Transit]),
+        ("mount", section.mount.is_some(), &[Transit]),
+        ("namespace", section.namespace.is_some(), &[Transit]),
+        ("token_file", section.token_file.is_some(), &[Transit]),
+        ("module", section.module.is_some(), &[Pkcs11]),
+        ("token_label", section.token_label.is_some(), &[Pkcs11]),
+        ("region", section.region.is_some(), &[AwsKms]),
+        ("endpoint", section.endpoint.is_some(), &[AwsKms]),
+        ("access_key_id", section.access_key_id.is_some(), &[AwsKms]),
+        ("ca_certificates", section.ca_certificates.is_some(), &[Transit, AwsKms]),
+        ("allow_http", section.allow_http.is_some(), &[Transit, AwsKms]),
+        ("timeout_s", section.timeout_s.is_some(), &[Transit, AwsKms]),
     ];
     for (key, set, kinds) in keys {
-        if set && !kinds.contains(&written.kind) {
+        if set && !kinds.contains(&section.kind) {
             let kinds: Vec<_> = kinds.iter().map(|kind| kind.as_str()).collect();
-            bail!("{key} is for kind {}; this one is {}: remove it", kinds.join(" and "), written.kind.as_str());
+            bail!("{key} is for kind {}; this one is {}: remove it", kinds.join(" and "), section.kind.as_str());
         }
     }
     Ok(())
 }
 
-fn transit(written: &KeyProviderConfig, environment: &Environment, variable: &str) -> Result<TransitChoice> {
+fn transit(section: &KeyProviderSection, environment: &Environment, variable: &str) -> Result<TransitSettings> {
     let token = environment.secret(variable)?;
-    match (&token, &written.token_file) {
-        (Some(_), Some(_)) => bail!("token_file and {variable} are both set; keep one"),
+    match (&token, &section.token_file) {
+        (Some(_), Some(_)) => bail!("token_file and {variable} are both set; remove one of them"),
         (None, None) => {
-            bail!("it has no token: set token_file (read at each call, so that an agent may renew it) or {variable}")
+            bail!("there is no token: set token_file (read at each call, so that an agent can renew it) or {variable}")
         }
         _ => {}
     }
-    let address = written.address.clone().context("address is missing, such as \"https://bao.example:8200\"")?;
-    Ok(TransitChoice {
-        address: address_of("address", address, written.allow_http == Some(true))?,
-        mount: written.mount.clone().unwrap_or_else(|| "transit".to_owned()),
-        namespace: written.namespace.clone(),
-        key: written.key.clone().unwrap_or_else(|| "ringfence".to_owned()),
-        key_per_tenant: written.key_per_tenant.unwrap_or(false),
-        token_file: written.token_file.clone(),
+    let address = section.address.clone().context("address is missing; an example is \"https://bao.example:8200\"")?;
+    Ok(TransitSettings {
+        address: checked_address("address", address, section.allow_http == Some(true))?,
+        mount: section.mount.clone().unwrap_or_else(|| "transit".to_owned()),
+        namespace: section.namespace.clone(),
+        key: section.key.clone().unwrap_or_else(|| "ringfence".to_owned()),
+        key_per_tenant: section.key_per_tenant.unwrap_or(false),
+        token_file: section.token_file.clone(),
         token,
-        ca_certificates: written.ca_certificates.clone(),
-        timeout: timeout_of(written)?,
+        ca_certificates: section.ca_certificates.clone(),
+        timeout: timeout(section)?,
     })
 }
 
-fn pkcs11(written: &KeyProviderConfig, environment: &Environment, variable: &str) -> Result<Pkcs11Choice> {
-    let module = written.module.clone().context("module is missing: the path of the vendor's PKCS #11 library")?;
+fn pkcs11(section: &KeyProviderSection, environment: &Environment, variable: &str) -> Result<Pkcs11Settings> {
+    let module = section.module.clone().context("module is missing: the path of the vendor's PKCS #11 library")?;
     if !module.is_absolute() {
         bail!("module = {module:?}: must be an absolute path");
     }
-    Ok(Pkcs11Choice {
+    Ok(Pkcs11Settings {
         module,
-        token: written.token_label.clone().context("token_label is missing: what the token is called")?,
+        token: section.token_label.clone().context("token_label is missing: the label of the token")?,
         pin: environment.secret(variable)?.with_context(|| format!("{variable} (or {variable}_FILE) is missing"))?,
-        key: written.key.clone().unwrap_or_else(|| "ringfence".to_owned()),
-        key_per_tenant: written.key_per_tenant.unwrap_or(false),
+        key: section.key.clone().unwrap_or_else(|| "ringfence".to_owned()),
+        key_per_tenant: section.key_per_tenant.unwrap_or(false),
     })
 }
 
 fn aws_kms(
-    written: &KeyProviderConfig,
+    section: &KeyProviderSection,
     environment: &Environment,
     variable: &str,
     token_variable: &str,
-) -> Result<AwsKmsChoice> {
+) -> Result<AwsKmsSettings> {
     let secret = environment.secret(variable)?;
     let token = environment.secret(token_variable)?;
-    let credentials = match (written.access_key_id.clone(), secret) {
+    let credentials = match (section.access_key_id.clone(), secret) {
         (Some(id), Some(secret)) => Some(AwsKmsCredentials { id, secret, token }),
         (Some(_), None) => bail!("{variable} (or {variable}_FILE) is missing: the secret of access_key_id"),
-        (None, Some(_)) => bail!("access_key_id is missing, whose secret is in {variable}"),
-        (None, None) if token.is_some() => bail!("access_key_id and {variable} are missing beside {token_variable}"),
+        (None, Some(_)) => bail!("access_key_id is missing; its secret is in {variable}"),
+        (None, None) if token.is_some() => {
+            bail!("{token_variable} is set, but access_key_id and {variable} are missing")
+        }
         (None, None) => None,
     };
-    let key_per_tenant = written.key_per_tenant.unwrap_or(false);
-    let key = written.key.clone().unwrap_or_else(|| "alias/ringfence".to_owned());
+    let key_per_tenant = section.key_per_tenant.unwrap_or(false);
+    let key = section.key.clone().unwrap_or_else(|| "alias/ringfence".to_owned());
     if key_per_tenant && !key.starts_with("alias/") {
-        bail!("key = {key:?}: with key_per_tenant it is the beginning of an alias, \"alias/...\"");
+        bail!("key = {key:?}: with key_per_tenant this must be the beginning of an alias, \"alias/...\"");
     }
-    let endpoint = written.endpoint.clone();
-    let endpoint = endpoint.map(|e| address_of("endpoint", e, written.allow_http == Some(true))).transpose()?;
-    Ok(AwsKmsChoice {
-        region: written.region.clone().context("region is missing, such as \"eu-central-1\"")?,
+    let endpoint = section.endpoint.clone();
+    let endpoint = endpoint.map(|e| checked_address("endpoint", e, section.allow_http == Some(true))).transpose()?;
+    Ok(AwsKmsSettings {
+        region: section.region.clone().context("region is missing; an example is \"eu-central-1\"")?,
         endpoint,
         key,
         key_per_tenant,
         credentials,
-        ca_certificates: written.ca_certificates.clone(),
-        timeout: timeout_of(written)?,
+        ca_certificates: section.ca_certificates.clone(),
+        timeout: timeout(section)?,
     })
 }
 
-fn timeout_of(written: &KeyProviderConfig) -> Result<Duration> {
-    bounded("timeout_s", written.timeout_s.unwrap_or(5), 1, 30).map(Duration::from_secs)
+fn timeout(section: &KeyProviderSection) -> Result<Duration> {
+    bounded("timeout_s", section.timeout_s.unwrap_or(5), 1, 30).map(Duration::from_secs)
 }
 
-/// Keys in the clear go over this: TLS, or a loopback address, or who wrote it knows better.
-fn address_of(key: &str, address: String, allow_http: bool) -> Result<String> {
+/// Keys travel unencrypted over this address, so it needs TLS, a loopback address, or the user's explicit permission.
+fn checked_address(key: &str, address: String, allow_http: bool) -> Result<String> {
     let host = address.strip_prefix("http://");
     let loopback = |host: &str| ["127.", "localhost", "[::1]"].iter().any(|own| host.starts_with(own));
     match host {
         Some(host) if !loopback(host) && !allow_http => bail!(
-            "{key} = {address:?} would send keys in the clear: use https://, or allow_http = true if something in \
-             between does TLS"
+            "{key} = {address:?} would send keys unencrypted: use https://, or set allow_http = true if a proxy in \
+             between provides TLS"
         ),
         None if !address.starts_with("https://") => bail!("{key} = {address:?}: must begin with https://"),
         _ => Ok(address),

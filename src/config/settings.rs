@@ -1,6 +1,9 @@
-//! What the server uses: every value parsed and within its bounds.
+//! The settings that the server uses: every value is parsed and within its bounds.
 
-use super::{Config, Environment, Format, GraphBuilder, KeysChoice, Level, Listener, Place, Provider};
+use super::{
+    Config, Environment, Format, GraphBuilderSetting, KeySettings, Level, ListenerSection, ProviderSetting,
+    StorageLocation,
+};
 use crate::descriptors::Descriptors;
 use anyhow::{Context, Result, bail, ensure};
 use kernel::limits;
@@ -11,110 +14,110 @@ use std::{
 };
 use zeroize::Zeroizing;
 
-/// Everything [`crate::start`] needs.
+/// Everything that [`crate::start`] needs.
 #[derive(Clone)]
 pub struct Settings {
-    /// Where tenants' keys are taken.
-    pub data_plane: Listen,
-    /// Where operators' tokens are taken.
-    pub control_plane: Listen,
-    /// Where everything is kept.
-    pub place: Place,
-    /// Where the root key comes from.
-    pub root_key: RootKey,
-    /// The one before it, while it is changed.
-    pub old_root_key: Option<RootKey>,
-    /// Who else keeps root keys.
-    pub keys: KeysChoice,
-    /// An operator token to adopt.
+    /// Listener for tenants' API keys.
+    pub data_plane: ListenSettings,
+    /// Listener for operators' tokens.
+    pub control_plane: ListenSettings,
+    /// Location of all data.
+    pub storage: StorageLocation,
+    /// Source of the root key.
+    pub root_key: RootKeySource,
+    /// Source of the previous root key, while it is being replaced.
+    pub old_root_key: Option<RootKeySource>,
+    /// Other providers of root keys, leases and rotation.
+    pub keys: KeySettings,
+    /// Operator token to adopt on the first start.
     pub operator_token: Option<Zeroizing<String>>,
-    /// A file that is not there yet: the token of the first operator is written into it.
+    /// File to create, into which the token of the first operator is written.
     pub operator_token_file: Option<PathBuf>,
-    /// What embeds.
-    pub models: ModelsChoice,
-    /// Threads for searches and screening; absent: as many as there are cores.
+    /// Models for embedding and reranking.
+    pub models: ModelSettings,
+    /// Number of threads for searches and screening; `None` means as many as there are cores.
     pub cpu_threads: Option<usize>,
-    /// Searches at once.
+    /// Maximum number of concurrent searches.
     pub searches_max: Option<usize>,
-    /// Writes at once.
+    /// Maximum number of concurrent writes.
     pub writes_max: Option<usize>,
-    /// By when a deleted document is in no object and no log; zero: whenever merges get there.
+    /// Time within which a deleted document is removed from every object and log; zero leaves that to merges.
     pub erase_within: Duration,
-    /// Bytes that open namespaces may hold.
+    /// Memory that open namespaces may take, in bytes.
     pub memory_bytes_max: Option<u64>,
-    /// Bytes of text in memory before a flush.
+    /// Size of the documents in memory at which a namespace is flushed, in bytes.
     pub flush_bytes_max: Option<u64>,
-    /// Rows in memory before a flush.
+    /// Number of rows in memory at which a namespace is flushed.
     pub flush_rows_max: Option<u64>,
-    /// Whether `hnsw_rs` builds graphs.
+    /// Whether `hnsw_rs` builds the HNSW graphs.
     pub reference_graphs: bool,
-    /// How the files that the process may open are shared.
+    /// Shares of the files that the process may open.
     pub descriptors: Descriptors,
-    /// Least grave level told.
+    /// Least severe level that is logged.
     pub log_level: Level,
-    /// How it is written.
+    /// Format of the log.
     pub log_format: LogFormat,
-    /// Whether a read waits for its audit line.
+    /// Whether the reply to a read waits until its audit record is durable.
     pub strict_audit: bool,
 }
 
-/// One listener.
+/// Settings of one listener.
 #[derive(Clone, Debug)]
-pub struct Listen {
-    /// Address; port 0 lets the system choose.
+pub struct ListenSettings {
+    /// Address; with port 0 the system chooses a port.
     pub address: SocketAddr,
-    /// Certificate and key, PEM.
+    /// Paths of the certificate chain and of its private key (PEM).
     pub tls: Option<(PathBuf, PathBuf)>,
 }
 
-/// Where the root key comes from.
+/// Source of the root key.
 #[derive(Clone)]
-pub enum RootKey {
-    /// `RINGFENCE_ROOT_KEY`: 32 bytes as hex or base64.
+pub enum RootKeySource {
+    /// Value of `RINGFENCE_ROOT_KEY`: 32 bytes as hex or base64.
     Value(Zeroizing<String>),
-    /// A file outside the data folder, created 0600 when absent.
+    /// A file outside the data folder, created with mode 0600 if it does not exist.
     File(PathBuf),
 }
 
-/// What embeds.
+/// Models for embedding and reranking.
 #[derive(Clone, Debug)]
-pub struct ModelsChoice {
-    /// `false`: text search and own vectors only.
+pub struct ModelSettings {
+    /// Whether to load models; without them only text search and callers' own vectors work.
     pub enabled: bool,
-    /// Named by the user: then failing to load is fatal.
+    /// Path of ONNX Runtime, if the user named one; then a failure to load is fatal.
     pub runtime: Option<PathBuf>,
-    /// See `runtime`.
+    /// Folder of the models, if the user named one; then a failure to load is fatal.
     pub folder: Option<PathBuf>,
-    /// Default model.
+    /// Name of the default model.
     pub default: String,
-    /// Default reranker.
+    /// Name of the default reranker.
     pub reranker: Option<String>,
-    /// Where to compute.
+    /// Where models run.
     pub provider: models::Provider,
-    /// Model threads; 0 chooses.
+    /// Number of model threads; with 0 the number depends on the cores.
     pub threads: usize,
-    /// Whether the user named anything of this section.
+    /// Whether the user set anything in this section.
     pub configured: bool,
 }
 
-/// How logs are written.
+/// Format of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
-    /// Text on a terminal, else JSON.
+    /// Text on a terminal, otherwise JSON.
     Auto,
-    /// One object a line.
+    /// One JSON object per line.
     Json,
-    /// For people.
+    /// Text for people.
     Text,
 }
 
 impl Settings {
-    /// Checks what was written. `data` is `--data` or `RINGFENCE_DATA`, which win over the file.
+    /// Checks a configuration. `data` is `--data` or `RINGFENCE_DATA`, which take precedence over the file.
     ///
     /// # Errors
-    /// Names the key, its value and what would be right.
+    /// An error that names the key, its value and a valid value.
     pub fn new(config: &Config, data: Option<&Path>, environment: &Environment) -> Result<Self> {
-        let place = Place::new(config, data, environment)?;
+        let storage = StorageLocation::new(config, data, environment)?;
         let (operator_token, operator_token_file) = operator_token(environment)?;
         let mib = |key: &str, v: Option<u64>| v.map(|v| bounded(key, v, 1, 1 << 30).map(|v| v << 20)).transpose();
         let count = |key: &str, v: Option<usize>| v.map(|v| bounded(key, v, 1, 1 << 20)).transpose();
@@ -122,9 +125,9 @@ impl Settings {
             data_plane: listener("data_plane", &config.data_plane, DATA_PLANE)?,
             control_plane: listener("control_plane", &config.control_plane, CONTROL_PLANE)?,
             root_key: root_key(environment)?,
-            old_root_key: given_root_key(environment, "RINGFENCE_OLD_ROOT_KEY")?,
-            keys: KeysChoice::new(config, environment)?,
-            place,
+            old_root_key: root_key_from(environment, "RINGFENCE_OLD_ROOT_KEY")?,
+            keys: KeySettings::new(config, environment)?,
+            storage,
             operator_token,
             operator_token_file,
             models: models_choice(config, environment),
@@ -142,7 +145,7 @@ impl Settings {
                 .flush_rows
                 .map(|v| bounded("limits.flush_rows", v, 1, 1 << 32))
                 .transpose()?,
-            reference_graphs: config.index.graph_builder == Some(GraphBuilder::HnswRs),
+            reference_graphs: config.index.graph_builder == Some(GraphBuilderSetting::HnswRs),
             descriptors: Descriptors::of_process(
                 count("limits.connections", config.limits.connections)?.unwrap_or(limits::CONNECTIONS_MAX),
             ),
@@ -162,37 +165,37 @@ pub(super) fn bounded<N: PartialOrd + std::fmt::Display>(key: &str, value: N, le
     Ok(value)
 }
 
-fn listener(section: &str, written: &Listener, default: &str) -> Result<Listen> {
-    let text = written.listen.as_deref().unwrap_or(default);
+fn listener(name: &str, section: &ListenerSection, default: &str) -> Result<ListenSettings> {
+    let text = section.listen.as_deref().unwrap_or(default);
     let address: SocketAddr = text.parse().ok().with_context(|| {
-        format!("{section}.listen = {text:?}: must be an address and a port such as {default:?} or \"[::1]:7171\"")
+        format!("{name}.listen = {text:?}: must be an address and a port such as {default:?} or \"[::1]:7171\"")
     })?;
-    let tls = match (&written.tls_cert, &written.tls_key) {
+    let tls = match (&section.tls_cert, &section.tls_key) {
         (Some(cert), Some(key)) => Some((cert.clone(), key.clone())),
         (None, None) => None,
-        (Some(_), None) => bail!("{section}.tls_key is missing: a certificate needs its key"),
-        (None, Some(_)) => bail!("{section}.tls_cert is missing: a key needs its certificate"),
+        (Some(_), None) => bail!("{name}.tls_key is missing: a certificate needs its key"),
+        (None, Some(_)) => bail!("{name}.tls_cert is missing: a key needs its certificate"),
     };
-    if !address.ip().is_loopback() && tls.is_none() && written.insecure != Some(true) {
+    if !address.ip().is_loopback() && tls.is_none() && section.insecure != Some(true) {
         bail!(
-            "{section}.listen = {text:?} is reachable from other machines without TLS: set {section}.tls_cert and \
-             {section}.tls_key, or {section}.insecure = true if something in front of it does TLS"
+            "{name}.listen = {text:?} is reachable from other machines without TLS: set {name}.tls_cert and \
+             {name}.tls_key, or {name}.insecure = true if a proxy in front of it terminates TLS"
         );
     }
-    Ok(Listen { address, tls })
+    Ok(ListenSettings { address, tls })
 }
 
-fn root_key(environment: &Environment) -> Result<RootKey> {
-    if let Some(given) = given_root_key(environment, "RINGFENCE_ROOT_KEY")? {
+fn root_key(environment: &Environment) -> Result<RootKeySource> {
+    if let Some(given) = root_key_from(environment, "RINGFENCE_ROOT_KEY")? {
         return Ok(given);
     }
     let base = environment.path("XDG_CONFIG_HOME").or_else(|| environment.path("HOME").map(|h| h.join(".config")));
-    base.map(|b| RootKey::File(b.join("ringfence/root.key")))
-        .context("no place for the root key: set RINGFENCE_ROOT_KEY, RINGFENCE_ROOT_KEY_FILE or HOME")
+    base.map(|b| RootKeySource::File(b.join("ringfence/root.key")))
+        .context("there is no path for the root key: set RINGFENCE_ROOT_KEY, RINGFENCE_ROOT_KEY_FILE or HOME")
 }
 
-/// The token to adopt, or the file that is to hold a fresh one: `RINGFENCE_OPERATOR_TOKEN_FILE` may name one that is not
-/// there.
+/// The token to adopt, or the file that is to hold a new one: `RINGFENCE_OPERATOR_TOKEN_FILE` may name a file that does
+/// not exist yet.
 fn operator_token(environment: &Environment) -> Result<(Option<Zeroizing<String>>, Option<PathBuf>)> {
     let name = "RINGFENCE_OPERATOR_TOKEN";
     let file = environment.path("RINGFENCE_OPERATOR_TOKEN_FILE");
@@ -202,41 +205,41 @@ fn operator_token(environment: &Environment) -> Result<(Option<Zeroizing<String>
     }
 }
 
-/// From `NAME` or `NAME_FILE`.
-fn given_root_key(environment: &Environment, name: &str) -> Result<Option<RootKey>> {
+/// The root key that `NAME` or `NAME_FILE` gives.
+fn root_key_from(environment: &Environment, name: &str) -> Result<Option<RootKeySource>> {
     let file = format!("{name}_FILE");
     match (environment.get(name), environment.path(&file)) {
-        (Some(_), Some(_)) => bail!("{name} and {file} are both set; keep one"),
-        (Some(value), None) => Ok(Some(RootKey::Value(Zeroizing::new(value.to_owned())))),
-        (None, path) => Ok(path.map(RootKey::File)),
+        (Some(_), Some(_)) => bail!("{name} and {file} are both set; remove one of them"),
+        (Some(value), None) => Ok(Some(RootKeySource::Value(Zeroizing::new(value.to_owned())))),
+        (None, path) => Ok(path.map(RootKeySource::File)),
     }
 }
 
-fn models_choice(config: &Config, environment: &Environment) -> ModelsChoice {
-    let written = &config.models;
-    let runtime = environment.path("RINGFENCE_ONNXRUNTIME").or_else(|| written.runtime.clone());
-    let folder = environment.path("RINGFENCE_MODELS").or_else(|| written.folder.clone());
-    let provider = match written.provider {
-        Some(Provider::Cuda) => models::Provider::Cuda {
-            device: i32::from(written.device.unwrap_or(0)),
-            allow_cpu: written.allow_cpu.unwrap_or(false),
+fn models_choice(config: &Config, environment: &Environment) -> ModelSettings {
+    let section = &config.models;
+    let runtime = environment.path("RINGFENCE_ONNXRUNTIME").or_else(|| section.runtime.clone());
+    let folder = environment.path("RINGFENCE_MODELS").or_else(|| section.folder.clone());
+    let provider = match section.provider {
+        Some(ProviderSetting::Cuda) => models::Provider::Cuda {
+            device: i32::from(section.device.unwrap_or(0)),
+            allow_cpu: section.allow_cpu.unwrap_or(false),
         },
-        Some(Provider::Cpu) | None => models::Provider::Cpu,
+        Some(ProviderSetting::Cpu) | None => models::Provider::Cpu,
     };
-    ModelsChoice {
-        enabled: written.enabled.unwrap_or(true),
+    ModelSettings {
+        enabled: section.enabled.unwrap_or(true),
         configured: runtime.is_some()
             || folder.is_some()
-            || written.default.is_some()
-            || written.reranker.is_some()
-            || written.provider.is_some()
-            || written.enabled == Some(true),
+            || section.default.is_some()
+            || section.reranker.is_some()
+            || section.provider.is_some()
+            || section.enabled == Some(true),
         runtime,
         folder,
-        default: written.default.clone().unwrap_or_else(|| models::ModelsConfig::default().default),
-        reranker: written.reranker.clone(),
+        default: section.default.clone().unwrap_or_else(|| models::ModelsConfig::default().default),
+        reranker: section.reranker.clone(),
         provider,
-        threads: written.threads.unwrap_or(0),
+        threads: section.threads.unwrap_or(0),
     }
 }
 

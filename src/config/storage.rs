@@ -1,61 +1,65 @@
-//! Where everything is kept: a folder of this machine, or an object store and how to reach it.
+//! The location of all data: a folder of this machine, or an object store and how to reach it.
 
-use super::{Config, Environment, Storage, settings::bounded};
+use super::{Config, Environment, StorageSection, settings::bounded};
 use anyhow::{Context, Result, bail, ensure};
-use journal::{Backend, Credentials, ROLE_VARIABLES, RemoteOptions, RemoteUrl, Retry};
+use journal::{ROLE_VARIABLES, RemoteBackend, RemoteOptions, RemoteUrl, RetryLimits, StorageCredentials};
 use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
 use zeroize::Zeroizing;
 
-/// Where everything is kept.
+/// Location of all data.
 #[derive(Clone, Debug)]
-pub enum Place {
+pub enum StorageLocation {
     /// A folder of this machine.
     Folder(PathBuf),
     /// An object store.
-    Remote(Box<RemoteConfig>),
+    Remote(Box<RemoteSettings>),
 }
 
 /// An object store and how to reach it.
 #[derive(Clone, Debug)]
-pub struct RemoteConfig {
-    /// Its address.
+pub struct RemoteSettings {
+    /// Address of the object store.
     pub url: RemoteUrl,
-    /// The rest. Shows no secret.
+    /// Further options; their `Debug` output shows no secret.
     pub options: RemoteOptions,
 }
 
-impl Place {
-    /// From what was written. `folder` is `--data` or `RINGFENCE_DATA`.
+impl StorageLocation {
+    /// Reads the location from a configuration. `folder` is `--data` or `RINGFENCE_DATA`.
     ///
     /// # Errors
-    /// Names the key, its value and what would be right.
+    /// An error that names the key, its value and a valid value.
     pub(super) fn new(config: &Config, folder: Option<&Path>, environment: &Environment) -> Result<Self> {
-        let written = &config.storage;
+        let section = &config.storage;
         let folder = folder.map(Path::to_path_buf).or_else(|| environment.path("RINGFENCE_DATA"));
-        if let Some(url) = written.url.as_deref().filter(|url| RemoteUrl::is_remote(url)) {
+        if let Some(url) = section.url.as_deref().filter(|url| RemoteUrl::is_remote(url)) {
             if let Some(folder) = folder {
                 bail!(
-                    "storage.url = {url:?} names an object store, and --data or RINGFENCE_DATA the folder {}; keep one",
+                    "storage.url = {url:?} names an object store, but --data or RINGFENCE_DATA names the folder {}; \
+                     remove one of them",
                     folder.display()
                 );
             }
-            return Ok(Self::Remote(Box::new(remote(url, written, environment)?)));
+            return Ok(Self::Remote(Box::new(remote(url, section, environment)?)));
         }
-        if let Some(key) = only_remote(written) {
-            bail!("storage.{key} is for an object store, and storage.url names none: leave it out, or name one");
+        if let Some(key) = object_store_key(section) {
+            bail!(
+                "storage.{key} is for an object store, but storage.url names none: remove this key or name an object \
+                 store"
+            );
         }
         match folder {
             Some(folder) => Ok(Self::Folder(folder)),
-            None => local(written.url.as_deref(), environment).map(Self::Folder),
+            None => local(section.url.as_deref(), environment).map(Self::Folder),
         }
     }
 }
 
-impl Place {
-    /// The folder, if it is one.
+impl StorageLocation {
+    /// The folder, if the location is a folder.
     pub fn folder(&self) -> Option<&Path> {
         match self {
             Self::Folder(path) => Some(path),
@@ -64,7 +68,7 @@ impl Place {
     }
 }
 
-impl std::fmt::Display for Place {
+impl std::fmt::Display for StorageLocation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Folder(path) => path.display().fmt(f),
@@ -85,14 +89,15 @@ fn local(url: Option<&str>, environment: &Environment) -> Result<PathBuf> {
         None => {
             let base =
                 environment.path("XDG_DATA_HOME").or_else(|| environment.path("HOME").map(|h| h.join(".local/share")));
-            base.map(|b| b.join("ringfence")).context("no data folder: give --data, RINGFENCE_DATA or storage.url")
+            base.map(|b| b.join("ringfence"))
+                .context("there is no data folder: set --data, RINGFENCE_DATA or storage.url")
         }
     }
 }
 
-/// A key that is written and means nothing to a folder.
-fn only_remote(written: &Storage) -> Option<&'static str> {
-    let Storage {
+/// The first key that is set although it has no meaning for a folder.
+fn object_store_key(section: &StorageSection) -> Option<&'static str> {
+    let StorageSection {
         url: _,
         endpoint,
         region,
@@ -106,7 +111,7 @@ fn only_remote(written: &Storage) -> Option<&'static str> {
         request_timeout_s,
         connect_timeout_s,
         erase_within_hours: _,
-    } = written;
+    } = section;
     let keys = [
         ("endpoint", endpoint.is_some()),
         ("region", region.is_some()),
@@ -123,64 +128,64 @@ fn only_remote(written: &Storage) -> Option<&'static str> {
     keys.into_iter().find(|(_, given)| *given).map(|(key, _)| key)
 }
 
-fn remote(text: &str, written: &Storage, environment: &Environment) -> Result<RemoteConfig> {
+fn remote(text: &str, section: &StorageSection, environment: &Environment) -> Result<RemoteSettings> {
     let url = RemoteUrl::parse(text).context("storage.url")?;
     ensure!(
-        url.backend() != Backend::Memory,
-        "storage.url = \"memory:\" keeps nothing beyond the process; name a folder or an object store"
+        url.backend() != RemoteBackend::Memory,
+        "storage.url = \"memory:\" keeps nothing after the process ends; name a folder or an object store"
     );
     let seconds = |key: &str, value: Option<u64>, otherwise: Duration| {
         value.map_or(Ok(otherwise), |v| bounded(key, v, 1, SECONDS_MAX).map(Duration::from_secs))
     };
-    let default = Retry::default();
-    let retry = Retry {
-        retries_max: bounded("storage.retries", written.retries.unwrap_or(default.retries_max), 0, RETRIES_MAX)?,
-        timeout: seconds("storage.retry_timeout_s", written.retry_timeout_s, default.timeout)?,
+    let default = RetryLimits::default();
+    let retry = RetryLimits {
+        retries_max: bounded("storage.retries", section.retries.unwrap_or(default.retries_max), 0, RETRIES_MAX)?,
+        timeout: seconds("storage.retry_timeout_s", section.retry_timeout_s, default.timeout)?,
         ..default
     };
     let default = RemoteOptions::default();
     let options = RemoteOptions {
-        endpoint: written.endpoint.clone(),
-        region: written.region.clone(),
-        account: written.account.clone(),
-        credentials: credentials(&url, written, environment)?,
-        allow_http: written.allow_http.unwrap_or(false),
-        virtual_hosted: written.virtual_hosted.unwrap_or(false),
-        ca_certificates: written.ca_certificates.clone(),
+        endpoint: section.endpoint.clone(),
+        region: section.region.clone(),
+        account: section.account.clone(),
+        credentials: credentials(&url, section, environment)?,
+        allow_http: section.allow_http.unwrap_or(false),
+        virtual_hosted: section.virtual_hosted.unwrap_or(false),
+        ca_certificates: section.ca_certificates.clone(),
         retry,
-        request_timeout: seconds("storage.request_timeout_s", written.request_timeout_s, default.request_timeout)?,
-        connect_timeout: seconds("storage.connect_timeout_s", written.connect_timeout_s, default.connect_timeout)?,
+        request_timeout: seconds("storage.request_timeout_s", section.request_timeout_s, default.request_timeout)?,
+        connect_timeout: seconds("storage.connect_timeout_s", section.connect_timeout_s, default.connect_timeout)?,
     };
-    Ok(RemoteConfig { url, options })
+    Ok(RemoteSettings { url, options })
 }
 
-/// A key when a secret is given, else what the platform hands to this machine.
-fn credentials(url: &RemoteUrl, written: &Storage, environment: &Environment) -> Result<Credentials> {
+/// An access key if a secret is set, otherwise the role that the platform gives to this machine.
+fn credentials(url: &RemoteUrl, section: &StorageSection, environment: &Environment) -> Result<StorageCredentials> {
     let secret = environment.secret("RINGFENCE_STORAGE_SECRET")?;
     let token = environment.secret("RINGFENCE_STORAGE_TOKEN")?;
-    let id = written.access_key_id.clone();
-    let s3 = url.backend() == Backend::S3;
-    ensure!(s3 || id.is_none(), "storage.access_key_id is S3's; leave it out for {}", url.backend());
-    ensure!(s3 || token.is_none(), "RINGFENCE_STORAGE_TOKEN is S3's; leave it out for {}", url.backend());
+    let id = section.access_key_id.clone();
+    let s3 = url.backend() == RemoteBackend::S3;
+    ensure!(s3 || id.is_none(), "storage.access_key_id is only for S3; remove it for {}", url.backend());
+    ensure!(s3 || token.is_none(), "RINGFENCE_STORAGE_TOKEN is only for S3; remove it for {}", url.backend());
     match (id, secret) {
         (None, Some(_)) if s3 => bail!(
-            "storage.access_key_id is missing: RINGFENCE_STORAGE_SECRET is set, and S3 signs with a key's id and its \
+            "storage.access_key_id is missing: RINGFENCE_STORAGE_SECRET is set, and S3 needs both the key's id and its \
              secret"
         ),
         (Some(_), None) => bail!(
             "RINGFENCE_STORAGE_SECRET (or RINGFENCE_STORAGE_SECRET_FILE) is missing: storage.access_key_id needs its \
-             secret; leave both out to use the machine's role"
+             secret; remove both to use the machine's role"
         ),
-        (id, Some(secret)) => Ok(Credentials::Key { id: id.unwrap_or_default(), secret, token }),
+        (id, Some(secret)) => Ok(StorageCredentials::Key { id: id.unwrap_or_default(), secret, token }),
         (None, None) => {
-            ensure!(token.is_none(), "RINGFENCE_STORAGE_TOKEN wants RINGFENCE_STORAGE_SECRET beside it");
+            ensure!(token.is_none(), "RINGFENCE_STORAGE_TOKEN also needs RINGFENCE_STORAGE_SECRET");
             let given = |name: &&str| Some(((*name).to_owned(), Zeroizing::new(environment.get(name)?.to_owned())));
-            Ok(Credentials::Role(ROLE_VARIABLES.iter().filter_map(given).collect()))
+            Ok(StorageCredentials::Role(ROLE_VARIABLES.iter().filter_map(given).collect()))
         }
     }
 }
 
-/// An hour: a longer wait is an outage that somebody should see.
+/// One hour: a longer wait is an outage that the operator should notice.
 const SECONDS_MAX: u64 = 3600;
 
 /// More retries than fit into any timeout.

@@ -1,4 +1,4 @@
-//! What is written is taken or refused by name; nothing is ignored.
+//! Each written key is accepted, or refused by name; nothing is ignored.
 
 use super::*;
 
@@ -24,13 +24,13 @@ fn defaults_listen_on_loopback() {
     let s = settings("", &[]).expect("fits");
     assert_eq!(s.data_plane.address.to_string(), "127.0.0.1:7171");
     assert_eq!(s.control_plane.address.to_string(), "127.0.0.1:7172");
-    assert_eq!(s.place.folder().expect("a folder"), Path::new("/home/x/.local/share/ringfence"));
-    assert!(matches!(s.root_key, RootKey::File(p) if p == Path::new("/home/x/.config/ringfence/root.key")));
+    assert_eq!(s.storage.folder().expect("a folder"), Path::new("/home/x/.local/share/ringfence"));
+    assert!(matches!(s.root_key, RootKeySource::File(p) if p == Path::new("/home/x/.config/ringfence/root.key")));
     assert!(!s.models.configured && s.models.enabled);
 }
 
 #[test]
-fn the_environment_lies_over_the_file() {
+fn the_environment_overrides_the_file() {
     let s = settings(
         "[data_plane]\nlisten = \"127.0.0.1:1\"\n[storage]\nurl = \"file:///srv/rf\"\n",
         &[
@@ -42,11 +42,11 @@ fn the_environment_lies_over_the_file() {
     .expect("fits");
     assert_eq!(s.data_plane.address.to_string(), "127.0.0.1:0");
     assert_eq!((s.searches_max, s.strict_audit), (Some(7), true));
-    assert_eq!(s.place.folder().expect("a folder"), Path::new("/srv/rf"));
+    assert_eq!(s.storage.folder().expect("a folder"), Path::new("/srv/rf"));
 }
 
 #[test]
-fn what_does_not_fit_is_named_with_its_source() {
+fn an_invalid_value_is_named_with_its_source() {
     let text = refusal("[data_plane]\nlistn = \"x\"\n", &[]);
     assert!(text.contains("ringfence.toml: data_plane.listn is unknown here; known are listen, tls_cert"), "{text}");
     let text = refusal("[limits]\nsearches = \"many\"\n", &[]);
@@ -64,23 +64,23 @@ fn what_does_not_fit_is_named_with_its_source() {
 }
 
 #[test]
-fn beyond_loopback_wants_tls_or_a_word() {
+fn an_address_beyond_loopback_needs_tls_or_permission() {
     let text = refusal("[data_plane]\nlisten = \"0.0.0.0:7171\"\n", &[]);
     assert!(text.contains("without TLS") && text.contains("data_plane.insecure = true"), "{text}");
-    settings("[data_plane]\nlisten = \"0.0.0.0:7171\"\ninsecure = true\n", &[]).expect("said so");
+    settings("[data_plane]\nlisten = \"0.0.0.0:7171\"\ninsecure = true\n", &[]).expect("permitted");
     settings("[data_plane]\nlisten = \"0.0.0.0:7171\"\ntls_cert = \"c\"\ntls_key = \"k\"\n", &[]).expect("tls");
     let text = refusal("[control_plane]\ntls_cert = \"c\"\n", &[]);
     assert!(text.contains("control_plane.tls_key is missing"), "{text}");
 }
 
 #[test]
-fn a_secret_comes_from_one_place() {
+fn a_secret_has_one_source() {
     let text = refusal("", &[("RINGFENCE_ROOT_KEY", "a"), ("RINGFENCE_ROOT_KEY_FILE", "b")]);
     assert!(text.contains("both set"), "{text}");
     let text = refusal("", &[("RINGFENCE_OLD_ROOT_KEY", "a"), ("RINGFENCE_OLD_ROOT_KEY_FILE", "b")]);
     assert!(text.contains("RINGFENCE_OLD_ROOT_KEY and RINGFENCE_OLD_ROOT_KEY_FILE are both set"), "{text}");
     let changed = settings("", &[("RINGFENCE_OLD_ROOT_KEY_FILE", "/old.key")]).expect("settings");
-    assert!(matches!(changed.old_root_key, Some(RootKey::File(p)) if p == Path::new("/old.key")));
+    assert!(matches!(changed.old_root_key, Some(RootKeySource::File(p)) if p == Path::new("/old.key")));
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("token");
     std::fs::write(&file, "rfop_x\n").expect("written");
@@ -92,34 +92,34 @@ fn a_secret_comes_from_one_place() {
 const S3: &str = "[storage]\nurl = \"s3://bucket/prefix\"\nendpoint = \"https://s3.example.com\"\nregion = \"eu\"\n\
                   access_key_id = \"AKIDEXAMPLE\"\nretries = 2\nrequest_timeout_s = 7\n";
 
-fn remote(toml: &str, pairs: &[(&str, &str)]) -> RemoteConfig {
-    match settings(toml, pairs).expect("fits").place {
-        Place::Remote(remote) => *remote,
-        Place::Folder(path) => panic!("a folder: {}", path.display()),
+fn remote(toml: &str, pairs: &[(&str, &str)]) -> RemoteSettings {
+    match settings(toml, pairs).expect("fits").storage {
+        StorageLocation::Remote(remote) => *remote,
+        StorageLocation::Folder(path) => panic!("a folder: {}", path.display()),
     }
 }
 
 #[test]
-fn an_object_store_takes_its_options_and_a_secret_that_nobody_shows() {
+fn an_object_store_takes_its_options_and_a_secret_that_is_never_shown() {
     let found = remote(S3, &[("RINGFENCE_STORAGE_SECRET", "hunter2"), ("RINGFENCE_STORAGE_TOKEN", "hunter3")]);
     assert_eq!(found.url.to_string(), "s3://bucket/prefix");
     let options = &found.options;
     assert_eq!((options.endpoint.as_deref(), options.region.as_deref()), (Some("https://s3.example.com"), Some("eu")));
     assert_eq!((options.retry.retries_max, options.request_timeout.as_secs()), (2, 7));
     assert_eq!((options.retry.timeout, options.connect_timeout.as_secs()), (journal::RETRY_TIMEOUT, 5));
-    let journal::Credentials::Key { id, secret, token } = &options.credentials else { panic!("a key") };
+    let journal::StorageCredentials::Key { id, secret, token } = &options.credentials else { panic!("a key") };
     assert_eq!((id.as_str(), secret.as_str()), ("AKIDEXAMPLE", "hunter2"));
     assert_eq!(token.as_ref().map(|t| t.as_str()), Some("hunter3"));
     assert!(!format!("{found:?}").contains("hunter"), "{found:?}");
 }
 
 #[test]
-fn the_secret_of_an_object_store_comes_from_a_file_as_well() {
+fn the_secret_of_an_object_store_may_come_from_a_file() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("secret");
     std::fs::write(&file, "hunter2\n").expect("written");
     let found = remote(S3, &[("RINGFENCE_STORAGE_SECRET_FILE", file.to_str().expect("utf-8"))]);
-    let journal::Credentials::Key { secret, .. } = &found.options.credentials else { panic!("a key") };
+    let journal::StorageCredentials::Key { secret, .. } = &found.options.credentials else { panic!("a key") };
     assert_eq!(secret.as_str(), "hunter2");
 }
 
@@ -127,21 +127,21 @@ fn the_secret_of_an_object_store_comes_from_a_file_as_well() {
 fn without_a_key_the_role_of_the_machine_is_used() {
     let pairs = [("AWS_ROLE_ARN", "arn:x"), ("AWS_WEB_IDENTITY_TOKEN_FILE", "/run/token"), ("AWS_PROFILE", "y")];
     let found = remote("[storage]\nurl = \"s3://bucket\"\n", &pairs);
-    let journal::Credentials::Role(pairs) = &found.options.credentials else { panic!("a role") };
+    let journal::StorageCredentials::Role(pairs) = &found.options.credentials else { panic!("a role") };
     let names: Vec<_> = pairs.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE"]);
 }
 
 #[test]
-fn an_object_store_that_does_not_fit_is_named() {
+fn invalid_settings_of_an_object_store_are_named() {
     const SECRET: (&str, &str) = ("RINGFENCE_STORAGE_SECRET", "hunter2");
     type Pairs = &'static [(&'static str, &'static str)];
     let cases: [(&str, Pairs, &str); 9] = [
         (S3, &[], "RINGFENCE_STORAGE_SECRET (or RINGFENCE_STORAGE_SECRET_FILE) is missing"),
         (S3, &[SECRET, ("RINGFENCE_STORAGE_SECRET_FILE", "x")], "both set"),
-        (S3, &[SECRET, ("RINGFENCE_DATA", "/srv")], "keep one"),
+        (S3, &[SECRET, ("RINGFENCE_DATA", "/srv")], "remove one of them"),
         ("[storage]\nurl = \"s3://bucket\"\n", &[SECRET], "storage.access_key_id is missing"),
-        ("[storage]\nurl = \"gs://bucket\"\naccess_key_id = \"x\"\n", &[SECRET], "is S3's"),
+        ("[storage]\nurl = \"gs://bucket\"\naccess_key_id = \"x\"\n", &[SECRET], "is only for S3"),
         ("[storage]\nurl = \"s3://a:hunter2@bucket\"\n", &[], "storage.url: not the address of an object store"),
         ("[storage]\nurl = \"memory:\"\n", &[], "keeps nothing"),
         (
@@ -161,7 +161,7 @@ fn an_object_store_that_does_not_fit_is_named() {
 const HSM: &str = "[key_providers.my-hsm]\nkind = \"pkcs11\"\nmodule = \"/usr/lib/hsm.so\"\ntoken_label = \"prod\"\n";
 const KMS: &str = "[key_providers.kms]\nkind = \"aws-kms\"\nregion = \"eu-central-1\"\n";
 
-fn key_provider(toml: &str, pairs: &[(&str, &str)]) -> ProviderChoice {
+fn key_provider(toml: &str, pairs: &[(&str, &str)]) -> KeyProviderSettings {
     let keys = settings(toml, pairs).expect("fits").keys;
     assert!(!format!("{keys:?}").contains("hunter"), "{keys:?}");
     keys.providers.into_iter().next().expect("a provider").1
@@ -169,7 +169,7 @@ fn key_provider(toml: &str, pairs: &[(&str, &str)]) -> ProviderChoice {
 
 #[test]
 fn a_token_takes_its_pin_from_the_environment() {
-    let ProviderChoice::Pkcs11(found) = key_provider(HSM, &[("RINGFENCE_MY_HSM_PIN", "hunter2")]) else {
+    let KeyProviderSettings::Pkcs11(found) = key_provider(HSM, &[("RINGFENCE_MY_HSM_PIN", "hunter2")]) else {
         panic!("another kind")
     };
     assert_eq!((found.module.as_path(), &*found.token), (Path::new("/usr/lib/hsm.so"), "prod"));
@@ -177,13 +177,13 @@ fn a_token_takes_its_pin_from_the_environment() {
 }
 
 #[test]
-fn amazons_kms_takes_an_access_key_or_what_amazon_gives() {
-    let ProviderChoice::AwsKms(found) = key_provider(KMS, &[]) else { panic!("another kind") };
+fn aws_kms_takes_an_access_key_or_the_librarys_chain() {
+    let KeyProviderSettings::AwsKms(found) = key_provider(KMS, &[]) else { panic!("another kind") };
     assert_eq!((&*found.region, found.endpoint, &*found.key), ("eu-central-1", None, "alias/ringfence"));
     assert!(found.credentials.is_none() && !found.key_per_tenant && found.timeout.as_secs() == 5);
     let toml = format!("{KMS}access_key_id = \"AKIDEXAMPLE\"\nendpoint = \"http://127.0.0.1:1\"\ntimeout_s = 9\n");
     let pairs = [("RINGFENCE_KMS_SECRET", "hunter2"), ("RINGFENCE_KMS_TOKEN", "hunter3")];
-    let ProviderChoice::AwsKms(found) = key_provider(&toml, &pairs) else { panic!("another kind") };
+    let KeyProviderSettings::AwsKms(found) = key_provider(&toml, &pairs) else { panic!("another kind") };
     assert_eq!((found.endpoint.as_deref(), found.timeout.as_secs()), (Some("http://127.0.0.1:1"), 9));
     let key = found.credentials.expect("a key");
     assert_eq!((&*key.id, key.secret.as_str()), ("AKIDEXAMPLE", "hunter2"));
@@ -191,7 +191,7 @@ fn amazons_kms_takes_an_access_key_or_what_amazon_gives() {
 }
 
 #[test]
-fn a_key_provider_that_does_not_fit_is_named() {
+fn invalid_settings_of_a_key_provider_are_named() {
     const PIN: (&str, &str) = ("RINGFENCE_MY_HSM_PIN", "hunter2");
     const TOKEN: (&str, &str) = ("RINGFENCE_BAO_TOKEN", "hunter2");
     const BAO: &str = "[key_providers.bao]\nkind = \"transit\"\naddress = \"https://bao.example\"\n";
@@ -212,7 +212,7 @@ fn a_key_provider_that_does_not_fit_is_named() {
             "RINGFENCE_KMS_SECRET (or RINGFENCE_KMS_SECRET_FILE) is missing",
         ),
         (KMS.to_owned(), &[("RINGFENCE_KMS_SECRET", "hunter2")], "access_key_id is missing"),
-        (KMS.to_owned(), &[("RINGFENCE_KMS_TOKEN", "hunter2")], "missing beside RINGFENCE_KMS_TOKEN"),
+        (KMS.to_owned(), &[("RINGFENCE_KMS_TOKEN", "hunter2")], "RINGFENCE_KMS_TOKEN is set, but"),
         (format!("{KMS}key = \"ringfence\"\nkey_per_tenant = true\n"), &[], "the beginning of an alias"),
     ];
     for (toml, pairs, part) in cases {
@@ -225,7 +225,7 @@ fn a_key_provider_that_does_not_fit_is_named() {
 }
 
 #[test]
-fn the_reference_names_every_key_and_no_other() {
+fn the_reference_names_exactly_the_keys_that_exist() {
     let mut keys = Vec::new();
     let mut config = Config::default();
     let provider = toml::from_str("kind = \"transit\"").expect("a provider");

@@ -1,5 +1,5 @@
-//! The control plane. None of these handlers gets a grant: an [`access::Operator`] has no way to
-//! a tenant's documents.
+//! The control plane. None of these handlers receives a grant: an [`access::Operator`] gives no access to a tenant's
+//! documents.
 
 pub(super) mod keys;
 pub(super) mod operations;
@@ -7,10 +7,16 @@ pub(super) mod operators;
 pub(super) mod tenants;
 pub(super) mod usage;
 
-use super::call::{Call, Incoming};
+use super::{
+    reply::Reply,
+    request_data::{RequestBody, RequestData},
+};
 use kernel::{Error, TenantId};
 
-/// The tenant in the path. What can be no tenant's name never was one.
-fn tenant<B: Incoming>(call: &Call<B>) -> Result<TenantId, Error> {
-    TenantId::parse(call.path("tenant")).map_err(|_| Error::not_found())
+/// What a control-plane handler returns.
+type AdminResult<W> = Result<Reply<W>, Error>;
+
+/// The tenant in the path. A text that cannot be a tenant's name gets the same 404 as an unknown tenant.
+fn tenant<B: RequestBody>(request: &RequestData<B>) -> Result<TenantId, Error> {
+    TenantId::parse(request.path("tenant")).map_err(|_| Error::not_found())
 }

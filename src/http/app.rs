@@ -1,32 +1,32 @@
-//! What handlers share: the engine, the tracker of running requests, counters.
+//! State that handlers share: the engine, the tracker of running requests, and counters.
 
-use super::{body::Bodies, metrics::Metrics, route::Plane};
-use crate::shares::Caller;
+use super::{body::BodyPool, metrics::Metrics, route::Plane};
+use crate::shares::ShareHolder;
 use engine::Engine;
 use kernel::Clock;
 use std::{sync::Arc, time::Duration};
 use tokio_util::task::TaskTracker;
 
-/// Cheap to clone.
+/// Shared state of all handlers; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct App(Arc<Inner>);
 
 struct Inner {
     engine: Engine,
     clock: Arc<dyn Clock>,
-    /// Requests under way. They run to their end even when the caller has gone.
+    /// Requests in progress. They run to their end even if the caller has disconnected.
     tracker: TaskTracker,
     metrics: Metrics,
-    tenants_bodies: Bodies,
-    operators_bodies: Bodies,
+    tenant_bodies: BodyPool,
+    operator_bodies: BodyPool,
 }
 
 impl App {
-    /// Around an open engine.
+    /// Creates the state for an open engine.
     pub(crate) fn new(engine: Engine, clock: Arc<dyn Clock>) -> Self {
-        let (tenants_bodies, operators_bodies) = (Bodies::of(Plane::Data), Bodies::of(Plane::Control));
+        let (tenant_bodies, operator_bodies) = (BodyPool::of(Plane::Data), BodyPool::of(Plane::Control));
         let (tracker, metrics) = (TaskTracker::new(), Metrics::new());
-        Self(Arc::new(Inner { engine, clock, tracker, metrics, tenants_bodies, operators_bodies }))
+        Self(Arc::new(Inner { engine, clock, tracker, metrics, tenant_bodies, operator_bodies }))
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -41,15 +41,15 @@ impl App {
         &self.0.metrics
     }
 
-    /// Memory for what this caller sends.
-    pub(crate) fn bodies(&self, caller: &Caller) -> &Bodies {
+    /// The pool of memory for this caller's request bodies.
+    pub(crate) fn bodies(&self, caller: &ShareHolder) -> &BodyPool {
         match caller {
-            Caller::Tenant(_) => &self.0.tenants_bodies,
-            Caller::Operator(_) => &self.0.operators_bodies,
+            ShareHolder::Tenant(_) => &self.0.tenant_bodies,
+            ShareHolder::Operator(_) => &self.0.operator_bodies,
         }
     }
 
-    /// For latencies.
+    /// Monotonic time, for latencies.
     pub(crate) fn monotonic(&self) -> Duration {
         self.0.clock.monotonic()
     }

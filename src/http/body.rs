@@ -1,78 +1,78 @@
-//! Request bodies: read within the limits of size, time and memory, whatever the headers claim.
+//! Request bodies: read within limits of size, time and memory, whatever the headers claim.
 
 use super::{app::App, route::Plane};
-use crate::shares::{Caller, Full, Pool, Share};
+use crate::shares::{Exhausted, Share, ShareHolder, SharePool};
 use axum::{
     body::{Body, HttpBody},
     http::{HeaderMap, header},
 };
 use http_body_util::BodyExt;
-use kernel::{Code, Discarded, Error, limits};
+use kernel::{Code, DeferredDrop, Error, limits};
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout, timeout_at};
 
-/// Memory for the request bodies of one plane, and how they may arrive.
-pub(crate) struct Bodies {
-    pool: Arc<Pool>,
-    /// Of one body, bytes.
+/// Memory for the request bodies of one plane, and the limits of one body.
+pub(crate) struct BodyPool {
+    pool: Arc<SharePool>,
+    /// Maximum size of one body in bytes.
     max: usize,
-    pace: Pace,
+    pace: BodyPace,
 }
 
-/// How fast a body must arrive: `bytes_min` in each window, and all of it in `whole`.
+/// How fast a body must arrive: at least `bytes_min` in each window, and all of it within `total`.
 #[derive(Clone, Copy)]
-struct Pace {
+struct BodyPace {
     window: Duration,
     bytes_min: usize,
-    whole: Duration,
+    total: Duration,
 }
 
-/// A whole body in the pieces that it was read into.
+/// A complete body in the pieces that it was read into.
 ///
-/// Growing one buffer copies it and zeroes the old block, up to 32 MiB in one step. Pieces are appended instead; a long body
-/// is joined and freed on threads that serve no other request.
-pub(crate) struct Read {
-    held: Discarded<Held>,
+/// Growing one buffer copies it and zeroes the old block, up to 32 MiB in one step. Pieces are appended instead; a long
+/// body is joined and freed on threads that serve no other request.
+pub(crate) struct ReadBody {
+    held: DeferredDrop<BodyMemory>,
     length: usize,
-    /// Bytes that all pieces have room for.
+    /// Capacity of all pieces together in bytes.
     capacity: usize,
 }
 
-/// Memory, and the share of it, which is given back once the pieces are freed.
-struct Held {
+/// The pieces and their share of the pool, which is returned after the pieces are freed.
+struct BodyMemory {
     pieces: VecDeque<Vec<u8>>,
     share: Share,
 }
 
-impl Read {
+impl ReadBody {
     fn new(share: Share) -> Self {
-        Self { held: Discarded::new(Held { pieces: VecDeque::new(), share }, false), length: 0, capacity: 0 }
+        Self { held: DeferredDrop::new(BodyMemory { pieces: VecDeque::new(), share }, false), length: 0, capacity: 0 }
     }
 
-    /// Bytes.
+    /// Length of the body in bytes.
     pub(crate) fn length(&self) -> usize {
         self.length
     }
 
-    /// All of it in one piece, and the share of memory that is held for it. Takes a while for a long body. Each piece is
-    /// freed as soon as it is copied, so that one piece more than the body takes is held at most.
+    /// Joins the body into one piece, and returns it with its share of the pool. Takes a while for a long body. Each
+    /// piece is freed as soon as it is copied, so at most one piece more than the body is held.
     pub(crate) fn join(self) -> (Vec<u8>, Share) {
-        let Held { mut pieces, mut share } = self.held.into_inner();
-        let whole = if pieces.len() == 1 {
+        let BodyMemory { mut pieces, mut share } = self.held.into_inner();
+        let joined = if pieces.len() == 1 {
             pieces.pop_front().unwrap_or_default()
         } else {
-            let mut whole = Vec::with_capacity(self.length);
+            let mut joined = Vec::with_capacity(self.length);
             while let Some(piece) = pieces.pop_front() {
-                whole.extend_from_slice(&piece);
+                joined.extend_from_slice(&piece);
             }
-            whole
+            joined
         };
-        // Less than before is never refused.
-        let _ = share.resize(whole.capacity().min(self.capacity));
-        (whole, share)
+        // Shrinking is never refused.
+        let _ = share.resize(joined.capacity().min(self.capacity));
+        (joined, share)
     }
 
-    /// Adds what fits into the last piece; the rest is left in `data`.
+    /// Appends what fits into the last piece; the rest stays in `data`.
     fn fill(&mut self, data: &mut &[u8]) {
         let Some(last) = self.held.pieces.back_mut() else { return };
         let (fits, rest) = data.split_at(data.len().min(last.capacity() - last.len()));
@@ -81,11 +81,11 @@ impl Read {
         *data = rest;
     }
 
-    /// A new last piece.
-    fn extend(&mut self, room: usize) -> Result<(), Full> {
-        self.held.share.resize(self.capacity + room)?;
-        self.held.pieces.push_back(Vec::with_capacity(room));
-        self.capacity += room;
+    /// Adds an empty piece of this capacity.
+    fn extend(&mut self, capacity: usize) -> Result<(), Exhausted> {
+        self.held.share.resize(self.capacity + capacity)?;
+        self.held.pieces.push_back(Vec::with_capacity(capacity));
+        self.capacity += capacity;
         if self.capacity > FREED_INLINE_BYTES_MAX {
             self.held.set_large();
         }
@@ -93,39 +93,44 @@ impl Read {
     }
 }
 
-impl Bodies {
-    /// Each plane has a pool of its own, so that tenants' bodies never make an operator's request wait.
+impl BodyPool {
+    /// Creates the pool of one plane. Each plane has its own, so that tenants' bodies never make an operator's request
+    /// wait.
     pub(crate) fn of(plane: Plane) -> Self {
         let (all, max) = match plane {
             Plane::Control => (limits::CONTROL_BODIES_BYTES_MAX, limits::CONTROL_BODY_BYTES_MAX),
             Plane::Data | Plane::Both => (limits::BODIES_BYTES_MAX, limits::BODY_BYTES_MAX),
         };
-        let pace =
-            Pace { window: limits::BODY_WINDOW, bytes_min: limits::BODY_WINDOW_BYTES_MIN, whole: limits::BODY_WAIT };
-        Self { pool: Pool::new(all, FIRST_BYTES), max, pace }
+        let pace = BodyPace {
+            window: limits::BODY_WINDOW,
+            bytes_min: limits::BODY_WINDOW_BYTES_MIN,
+            total: limits::BODY_WAIT,
+        };
+        Self { pool: SharePool::new(all, FIRST_BYTES), max, pace }
     }
 
-    /// Reads all of a body. Cancel-safe: nothing is kept.
+    /// Reads a complete body. Cancel-safe: a cancelled read keeps no memory.
     ///
     /// # Errors
-    /// `too_large`; `rate_limited` when this caller's bodies fill its share of the memory meant for them, `overloaded` when
-    /// others' do; `invalid_request` for one that breaks off or comes too slowly.
-    pub(crate) async fn read(&self, caller: Caller, body: &mut Body) -> Result<Read, Error> {
+    /// `too_large`; `rate_limited` when this caller's bodies fill its share of the pool, `overloaded` when those of
+    /// others do; `invalid_request` for a body that breaks off or arrives too slowly.
+    pub(crate) async fn read(&self, caller: ShareHolder, body: &mut Body) -> Result<ReadBody, Error> {
         if body.size_hint().lower() > self.max as u64 {
             return Err(self.too_large());
         }
-        timeout(self.pace.whole, self.gather(caller, body)).await.unwrap_or_else(|_| Err(too_slow()))
+        timeout(self.pace.total, self.read_frames(caller, body)).await.unwrap_or_else(|_| Err(too_slow()))
     }
 
-    async fn gather(&self, caller: Caller, body: &mut Body) -> Result<Read, Error> {
-        // It never exceeds the limit here. What is announced but does not arrive takes no memory.
+    async fn read_frames(&self, caller: ShareHolder, body: &mut Body) -> Result<ReadBody, Error> {
+        // The announced length never exceeds the limit here. Bytes that are announced but do not arrive take no memory.
         let announced = usize::try_from(body.size_hint().lower()).unwrap_or(self.max);
-        let mut read = Read::new(self.pool.enter(caller));
+        let mut read = ReadBody::new(self.pool.share_for(caller));
         let (mut until, mut arrived) = (Instant::now() + self.pace.window, 0);
         loop {
             let frame = match timeout_at(until, body.frame()).await {
                 Ok(frame) => frame,
                 Err(_) if arrived < self.pace.bytes_min => return Err(too_slow()),
+                // The window was long enough for its bytes; the next one starts without credit.
                 Err(_) => {
                     (until, arrived) = (until + self.pace.window, 0);
                     continue;
@@ -142,10 +147,11 @@ impl Bodies {
             let mut data = &data[..];
             read.fill(&mut data);
             if !data.is_empty() {
+                // A false announcement is ignored; otherwise no piece is larger than what is still to come.
                 let left = if announced >= length { announced - read.length } else { usize::MAX };
-                let room = if read.length == 0 { FIRST_BYTES } else { PIECE_BYTES };
-                let room = room.max(data.len()).min(left);
-                read.extend(room).map_err(no_room)?;
+                let capacity = if read.length == 0 { FIRST_BYTES } else { PIECE_BYTES };
+                let capacity = capacity.max(data.len()).min(left);
+                read.extend(capacity).map_err(memory_full)?;
                 read.fill(&mut data);
             }
         }
@@ -153,14 +159,14 @@ impl Bodies {
 
     fn too_large(&self) -> Error {
         let (most, unit) = if self.max >= 1 << 20 { (self.max >> 20, "MiB") } else { (self.max >> 10, "KiB") };
-        Error::new(Code::TooLarge, format!("may have at most {most} {unit}; send less at once")).with_param("body")
+        Error::new(Code::TooLarge, format!("may have at most {most} {unit}; send less per request")).with_param("body")
     }
 }
 
-/// Refuses what cannot be JSON before a byte is read.
+/// Refuses a body that cannot be JSON before a byte of it is read.
 ///
 /// # Errors
-/// `invalid_request` naming the header.
+/// `invalid_request`, naming the header.
 pub(crate) fn check_headers(headers: &HeaderMap) -> Result<(), Error> {
     if let Some(kind) = headers.get(header::CONTENT_TYPE) {
         let kind = kind.to_str().unwrap_or_default();
@@ -173,7 +179,7 @@ pub(crate) fn check_headers(headers: &HeaderMap) -> Result<(), Error> {
     let encoded =
         headers.get(header::CONTENT_ENCODING).is_some_and(|e| !e.as_bytes().eq_ignore_ascii_case(b"identity"));
     if encoded {
-        return Err(Error::invalid("content-encoding", "is not taken: send the body as it is"));
+        return Err(Error::invalid("content-encoding", "is not supported: send the body without encoding"));
     }
     Ok(())
 }
@@ -192,24 +198,27 @@ pub(crate) fn discard(app: &App, headers: &HeaderMap, mut body: Body) {
                 left = rest;
             }
         };
-        // The time is up: the connection closes.
+        // When the time is up, the connection closes.
         let _ = timeout(DISCARD_WAIT, all).await;
     });
 }
 
 fn too_slow() -> Error {
     let rate = limits::BODY_WINDOW_BYTES_MIN as u64 / limits::BODY_WINDOW.as_secs() / 1_024;
-    Error::invalid("body", format!("arrived too slowly: it must come at {rate} KiB a second at least, in five minutes"))
+    Error::invalid(
+        "body",
+        format!("arrived too slowly: it must arrive at {rate} KiB per second at least, and within five minutes"),
+    )
 }
 
-fn no_room(full: Full) -> Error {
+fn memory_full(full: Exhausted) -> Error {
     let wait = Duration::from_secs(1);
     match full {
-        Full::Pool => Error::overloaded("request bodies fill the memory meant for them", wait),
-        Full::Share => {
+        Exhausted::Pool => Error::overloaded("request bodies fill the memory reserved for them", wait),
+        Exhausted::Share => {
             let mut error = Error::new(
                 Code::RateLimited,
-                "request bodies of this caller fill its share of the memory meant for them; send fewer at once",
+                "request bodies of this caller fill its share of the memory reserved for them; send fewer at once",
             );
             error.retry_after = Some(wait);
             error
@@ -219,13 +228,13 @@ fn no_room(full: Full) -> Error {
 
 /// Bytes that are read and discarded after a refusal: enough for a body of 200 MB that was sent by mistake.
 const DISCARD_BYTES_MAX: usize = 256 << 20;
-/// How long a refused body is read at most.
+/// Maximum time for which a refused body is read.
 const DISCARD_WAIT: Duration = Duration::from_secs(10);
-/// Memory that a body takes at first; a caller that holds none always gets it as long as the pool has it.
+/// Memory that a body takes at first, in bytes; a caller that holds none always gets it as long as the pool has it.
 const FIRST_BYTES: usize = 64 << 10;
 /// Bytes of each further piece.
 const PIECE_BYTES: usize = 256 << 10;
-/// Bodies up to this size are freed in less than a millisecond.
+/// Bodies up to this size, in bytes, are freed in less than a millisecond.
 const FREED_INLINE_BYTES_MAX: usize = 1 << 20;
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
-//! Documents: stored, shown, listed, changed, reviewed, deleted.
+//! Handlers that store, show, list, patch, review and delete documents.
 
 use super::{
     App,
-    call::{Call, Nothing},
-    reply::{Outcome, Reply},
+    reply::{DataResult, Reply},
+    request_data::{NoBody, RequestData},
     wire::{
         common::{Commit, Started, include},
         documents::{
@@ -18,74 +18,86 @@ use axum::http::StatusCode;
 use engine::Selection;
 use kernel::{DocumentId, Error, json_bytes};
 
-pub(super) async fn upsert(app: App, grant: Grant<Ingest>, mut call: Call<Upsert>) -> Outcome<UpsertReply> {
-    if call.prefers_async() {
-        let operation = app.engine().ingest_later(grant, call.body, call.share.take()).await?;
+pub(super) async fn upsert(
+    app: App,
+    grant: Grant<Ingest>,
+    mut request: RequestData<Upsert>,
+) -> DataResult<UpsertReply> {
+    if request.prefers_async() {
+        let operation = app.engine().ingest_in_background(grant, request.body, request.share.take()).await?;
         let started = Reply::audited(operation, |id| UpsertReply::Started(Started { operation: id.to_string() }));
         return Ok(started.status(StatusCode::ACCEPTED));
     }
-    // What is stored is answered: the memory for that is had before.
-    let ids = call.body.documents.iter().map(|d| d.id.as_ref().map_or(0, |id| json_bytes(id.as_str())));
+    // The reply lists what was stored, so its memory is reserved before anything is stored.
+    let ids = request.body.documents.iter().map(|d| d.id.as_ref().map_or(0, |id| json_bytes(id.as_str())));
     let bytes = ids.map(|id| id + RESULT_BYTES).sum();
     let memory = match app.engine().reply_permit(&grant, bytes) {
         Ok(memory) => memory,
-        Err(error) => return Err(app.engine().trail().refuse(grant, error).await),
+        Err(error) => return Err(app.engine().audit_log().refuse(grant, error).await),
     };
-    let reply = app.engine().ingest(grant, call.body).await?;
-    Ok(Reply::audited(reply, |r| UpsertReply::Stored(Stored::from(r))).holding(memory))
+    let reply = app.engine().ingest(grant, request.body).await?;
+    Ok(Reply::audited(reply, |r| UpsertReply::Stored(Stored::from(r))).with_permit(memory))
 }
 
-pub(super) async fn get(app: App, grant: Grant<Read>, call: Call<Nothing>) -> Outcome<Document> {
-    let ask = || -> Result<(DocumentId, engine::Include), Error> {
-        let words = call.query("include").map(|list| list.split(',').map(str::to_owned).collect::<Vec<_>>());
+pub(super) async fn get(app: App, grant: Grant<Read>, request: RequestData<NoBody>) -> DataResult<Document> {
+    let parse = || -> Result<(DocumentId, engine::Include), Error> {
+        let words = request.query("include").map(|list| list.split(',').map(str::to_owned).collect::<Vec<_>>());
         let mut shown = include(words.as_deref(), &["text", "attributes", "vector"])?.unwrap_or_default();
         shown.attributes = true;
-        Ok((call.document()?, shown))
+        Ok((request.document()?, shown))
     };
-    let (id, shown) = match ask() {
-        Ok(ask) => ask,
-        Err(error) => return Err(app.engine().trail().refuse(grant, error).await),
+    let (id, shown) = match parse() {
+        Ok(parsed) => parsed,
+        Err(error) => return Err(app.engine().audit_log().refuse(grant, error).await),
     };
     let reply = app.engine().get_document(grant, id, shown).await?;
     Ok(Reply::permitted(&app, reply, |r| Document::new(r.document, r.include, r.quarantine)).await)
 }
 
-pub(super) async fn list(app: App, grant: Grant<Read>, call: Call<DocumentList>) -> Outcome<DocumentPage> {
-    let page = app.engine().list_documents(grant, call.body).await?;
+pub(super) async fn list(app: App, grant: Grant<Read>, request: RequestData<DocumentList>) -> DataResult<DocumentPage> {
+    let page = app.engine().list_documents(grant, request.body).await?;
     Ok(Reply::permitted(&app, page, DocumentPage::from).await)
 }
 
-pub(super) async fn delete_one(app: App, grant: Grant<Delete>, call: Call<Nothing>) -> Outcome<Counted> {
-    let id = match call.document() {
+pub(super) async fn delete_one(app: App, grant: Grant<Delete>, request: RequestData<NoBody>) -> DataResult<Counted> {
+    let id = match request.document() {
         Ok(id) => id,
-        Err(error) => return Err(app.engine().trail().refuse(grant, error).await),
+        Err(error) => return Err(app.engine().audit_log().refuse(grant, error).await),
     };
     let reply = app.engine().delete_documents(grant, Selection::Ids(vec![id]), false).await?;
     Ok(Reply::audited(reply, Counted::from))
 }
 
-pub(super) async fn delete(app: App, grant: Grant<Delete>, call: Call<DocumentDelete>) -> Outcome<Counted> {
-    let (which, erase) = call.body;
+pub(super) async fn delete(
+    app: App,
+    grant: Grant<Delete>,
+    request: RequestData<DocumentDelete>,
+) -> DataResult<Counted> {
+    let (which, erase) = request.body;
     let reply = app.engine().delete_documents(grant, which, erase).await?;
     Ok(Reply::audited(reply, Counted::from))
 }
 
-pub(super) async fn patch(app: App, grant: Grant<Patch>, call: Call<DocumentPatch>) -> Outcome<Matched> {
-    let reply = app.engine().patch_documents(grant, call.body).await?;
+pub(super) async fn patch(app: App, grant: Grant<Patch>, request: RequestData<DocumentPatch>) -> DataResult<Matched> {
+    let reply = app.engine().patch_documents(grant, request.body).await?;
     Ok(Reply::audited(reply, |r| Matched { matched: r.matched, commit: Commit::from(r.commit) }))
 }
 
-pub(super) async fn review(app: App, grant: Grant<ReviewAction>, call: Call<Review>) -> Outcome<ReviewResults> {
-    let bytes = call.body.documents.iter().map(|d| json_bytes(d.id.as_str()) + REVIEWED_BYTES).sum();
+pub(super) async fn review(
+    app: App,
+    grant: Grant<ReviewAction>,
+    request: RequestData<Review>,
+) -> DataResult<ReviewResults> {
+    let bytes = request.body.documents.iter().map(|d| json_bytes(d.id.as_str()) + REVIEWED_BYTES).sum();
     let memory = match app.engine().reply_permit(&grant, bytes) {
         Ok(memory) => memory,
-        Err(error) => return Err(app.engine().trail().refuse(grant, error).await),
+        Err(error) => return Err(app.engine().audit_log().refuse(grant, error).await),
     };
-    let reply = app.engine().review(grant, call.body).await?;
-    Ok(Reply::audited(reply, ReviewResults::from).holding(memory))
+    let reply = app.engine().review(grant, request.body).await?;
+    Ok(Reply::audited(reply, ReviewResults::from).with_permit(memory))
 }
 
-/// Of one document's result beside its id, bytes: with some findings, or the reason why it failed.
+/// Size of one document's result without its id, in bytes: with some findings, or with the reason of a failure.
 const RESULT_BYTES: u64 = 1_024;
-/// Of one reviewed document beside its id, bytes.
+/// Size of one reviewed document's result without its id, in bytes.
 const REVIEWED_BYTES: u64 = 64;

@@ -1,4 +1,4 @@
-//! The only table from an error's code to a status, and the body that says it: RFC 9457, with the
+//! The only table that maps an error's code to an HTTP status, and the body of an error reply: RFC 9457, with the
 //! member that OpenAI clients read.
 
 use super::wire::error::{Detail, Problem};
@@ -9,58 +9,58 @@ use axum::{
 use kernel::{Code, Error, RequestId};
 use std::time::Duration;
 
-/// What a code becomes on the wire.
-struct Row {
+/// HTTP form of an error code.
+struct ErrorRow {
     status: StatusCode,
     title: &'static str,
-    /// What OpenAI clients call this class.
+    /// Class of the error in OpenAI's terms.
     kind: &'static str,
     /// Whether repeating the request can help.
-    retry: Retry,
+    retry: RetryAdvice,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Retry {
-    /// After this time, unless the error has its own.
+enum RetryAdvice {
+    /// A retry can help after this time, unless the error has its own.
     After(Duration),
-    /// The status says it already; no header.
-    Unsaid,
-    /// Clients usually retry this status; here that cannot help.
+    /// The status already implies the advice, so there is no header.
+    Implied,
+    /// Clients usually retry this status, but here a retry cannot help.
     Never,
 }
 
-/// The table.
-fn row(code: Code) -> Row {
-    use Retry::{After, Never, Unsaid};
+/// The table of error codes.
+fn row(code: Code) -> ErrorRow {
+    use RetryAdvice::{After, Implied, Never};
     let second = Duration::from_secs(1);
     let (status, title, kind, retry) = match code {
-        Code::InvalidRequest => (400, "The request is malformed", INVALID, Unsaid),
-        Code::UnknownField => (400, "The request has an unknown member", INVALID, Unsaid),
-        Code::Unauthenticated => (401, "No valid credential", "authentication_error", Unsaid),
-        Code::Forbidden => (403, "The credential does not allow this", "permission_error", Unsaid),
-        Code::NotFound => (404, "Not found", INVALID, Unsaid),
+        Code::InvalidRequest => (400, "The request is malformed", INVALID, Implied),
+        Code::UnknownField => (400, "The request has an unknown member", INVALID, Implied),
+        Code::Unauthenticated => (401, "No valid credential", "authentication_error", Implied),
+        Code::Forbidden => (403, "The credential does not allow this", "permission_error", Implied),
+        Code::NotFound => (404, "Not found", INVALID, Implied),
         Code::AlreadyExists => (409, "The name is taken", INVALID, Never),
-        Code::Conflict => (409, "It was changed meanwhile; try again", "conflict_error", After(second)),
-        Code::Immutable => (422, "Fixed once the namespace holds documents", INVALID, Unsaid),
-        Code::TooLarge => (413, "Larger than the limit", INVALID, Unsaid),
-        Code::DimensionMismatch => (422, "The vector has the wrong length", INVALID, Unsaid),
-        Code::ModelUnavailable => (503, "No model serves", "server_error", After(Duration::from_secs(30))),
+        Code::Conflict => (409, "Changed concurrently; try again", "conflict_error", After(second)),
+        Code::Immutable => (422, "Fixed once the namespace holds documents", INVALID, Implied),
+        Code::TooLarge => (413, "Larger than the limit", INVALID, Implied),
+        Code::DimensionMismatch => (422, "The vector has the wrong length", INVALID, Implied),
+        Code::ModelUnavailable => (503, "No model is available", "server_error", After(Duration::from_secs(30))),
         Code::QuotaExceeded => (429, "The tenant's quota is used up", "insufficient_quota", Never),
         Code::RateLimited => (429, "Too many requests", "rate_limit_error", After(Duration::from_secs(60))),
         Code::Overloaded => (503, "The server is busy", "server_error", After(second)),
         Code::TenantSuspended => (423, "The tenant is suspended", "permission_error", Never),
-        Code::NotSuspended => (422, "The tenant must be suspended first", INVALID, Unsaid),
+        Code::NotSuspended => (422, "The tenant must be suspended first", INVALID, Implied),
         Code::KeyUnavailable => (423, "The tenant's key is unavailable", "permission_error", Never),
-        Code::RolledBack => (423, "The namespace is not what the audit has recorded of it", "permission_error", Never),
+        Code::RolledBack => (423, "The namespace does not match what the audit recorded", "permission_error", Never),
         Code::StorageFull => (503, "The storage is full", "server_error", After(Duration::from_secs(60))),
         Code::TimedOut => (503, "The request took too long", "server_error", After(Duration::from_secs(30))),
-        Code::Internal => (500, "A fault of the server", "server_error", Unsaid),
+        Code::Internal => (500, "Internal server error", "server_error", Implied),
     };
     let status = StatusCode::from_u16(status).expect("the table holds valid statuses");
-    Row { status, title, kind, retry }
+    ErrorRow { status, title, kind, retry }
 }
 
-/// The reply that says an error. `route` is the template, never the address that was called.
+/// The reply for an error. `route` is the route's template, never the address that was requested.
 pub(crate) fn response(error: &Error, route: &'static str, request: RequestId) -> Response<Body> {
     let row = row(error.code);
     let body = problem(error, &row, route, request);
@@ -70,12 +70,12 @@ pub(crate) fn response(error: &Error, route: &'static str, request: RequestId) -
     if row.status == StatusCode::UNAUTHORIZED {
         response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
-    advise(error, &row, &mut response);
+    add_retry_headers(error, &row, &mut response);
     response.extensions_mut().insert(error.code);
     response
 }
 
-/// The error as one document of a batch carries it.
+/// The error of one document of a batch.
 pub(crate) fn detail(error: &Error) -> Detail {
     Detail {
         message: error.to_string(),
@@ -85,8 +85,8 @@ pub(crate) fn detail(error: &Error) -> Detail {
     }
 }
 
-/// Every code with its status and meaning, for readers of the OpenAPI document.
-pub(crate) fn listed() -> String {
+/// All codes with their status and meaning, for readers of the OpenAPI document.
+pub(crate) fn code_list() -> String {
     let codes = Code::ALL.iter().map(|code| {
         let row = row(*code);
         format!("`{}` ({}): {}", code.as_str(), row.status.as_u16(), row.title)
@@ -95,10 +95,10 @@ pub(crate) fn listed() -> String {
     format!("RFC 9457 problem. `error.code` is one of: {}.", codes.join("; "))
 }
 
-fn problem(error: &Error, row: &Row, route: &'static str, request: RequestId) -> Problem {
-    // The cause of a fault is for the log: it may name internals.
+fn problem(error: &Error, row: &ErrorRow, route: &'static str, request: RequestId) -> Problem {
+    // The cause of an internal error belongs in the log: it may name internals.
     let message = match error.code {
-        Code::Internal => "the server failed; the log has the cause under this request id".to_owned(),
+        Code::Internal => "the server failed; its log has the cause under this request id".to_owned(),
         _ => error.message.clone(),
     };
     Problem {
@@ -121,14 +121,14 @@ fn problem(error: &Error, row: &Row, route: &'static str, request: RequestId) ->
     }
 }
 
-/// When to come back.
-fn advise(error: &Error, row: &Row, response: &mut Response<Body>) {
+/// Adds headers that say whether and when to retry.
+fn add_retry_headers(error: &Error, row: &ErrorRow, response: &mut Response<Body>) {
     let headers = response.headers_mut();
     let wait = error.retry_after.or(match row.retry {
-        Retry::After(wait) => Some(wait),
-        Retry::Unsaid | Retry::Never => None,
+        RetryAdvice::After(wait) => Some(wait),
+        RetryAdvice::Implied | RetryAdvice::Never => None,
     });
-    if row.retry == Retry::Never {
+    if row.retry == RetryAdvice::Never {
         headers.insert(HeaderName::from_static("x-should-retry"), HeaderValue::from_static("false"));
     }
     let Some(wait) = wait else { return };
@@ -140,9 +140,9 @@ fn advise(error: &Error, row: &Row, response: &mut Response<Body>) {
     }
 }
 
-/// The 405, which is no code of its own: the route exists and takes other methods.
+/// The 405 reply, which has no code of its own: the route exists but does not support the method.
 pub(crate) fn method_not_allowed(route: &'static str, request: RequestId) -> Response<Body> {
-    let error = Error::new(Code::InvalidRequest, "this route does not take this method");
+    let error = Error::new(Code::InvalidRequest, "this route does not support this method");
     let mut row = row(Code::InvalidRequest);
     row.status = StatusCode::METHOD_NOT_ALLOWED;
     row.title = "Method not allowed";

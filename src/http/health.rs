@@ -1,4 +1,4 @@
-//! What the process says of itself: `/healthz`, `/readyz`, `/openapi.json`, `/metrics`.
+//! State of the process: `/healthz`, `/readyz`, `/openapi.json`, `/metrics`.
 
 use super::App;
 use axum::{
@@ -10,12 +10,12 @@ use kernel::Error;
 use serde_json::json;
 use std::sync::OnceLock;
 
-/// It answers, so it lives.
+/// Liveness: a process that answers is alive.
 pub(super) fn live(_: &App) -> Result<Response<Body>, Error> {
-    Ok(document_of(StatusCode::OK, json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") })))
+    Ok(json_response(StatusCode::OK, json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") })))
 }
 
-/// Whether requests can be served, and how text is embedded.
+/// Readiness: whether requests can be served, and with which models.
 pub(super) fn ready(app: &App) -> Result<Response<Body>, Error> {
     let engine = app.engine();
     let models: Vec<_> = engine
@@ -32,24 +32,25 @@ pub(super) fn ready(app: &App) -> Result<Response<Body>, Error> {
     let mut body = json!({ "status": "ready", "models": models, "modes": modes });
     body["reranker"] = json!(engine.models().reranker(None).map(|m| m.name));
     if engine.models().default_model().is_none() {
-        body["models_unavailable"] = json!("no model serves: text search and callers' own vectors only");
+        body["models_unavailable"] = json!("no model is available: only text search and callers' own vectors work");
     }
     if let Err(error) = engine.ready() {
         body["status"] = json!("unavailable");
         body["code"] = json!(error.code.as_str());
-        return Ok(document_of(StatusCode::SERVICE_UNAVAILABLE, body));
+        return Ok(json_response(StatusCode::SERVICE_UNAVAILABLE, body));
     }
-    Ok(document_of(StatusCode::OK, body))
+    Ok(json_response(StatusCode::OK, body))
 }
 
-/// The OpenAPI document of both planes. Made once: a caller without a credential may ask for it as often as it likes.
+/// The OpenAPI document of both planes. It is made only once, because callers without a credential may request it as
+/// often as they like.
 pub(super) fn document(_: &App) -> Result<Response<Body>, Error> {
     static DOCUMENT: OnceLock<Bytes> = OnceLock::new();
     let document = DOCUMENT.get_or_init(|| super::openapi().to_string().into());
-    Ok(json_of(StatusCode::OK, document.clone()))
+    Ok(json_bytes_response(StatusCode::OK, document.clone()))
 }
 
-/// Counters.
+/// Metrics in the OpenMetrics text format.
 pub(super) fn metrics(app: &App) -> Result<Response<Body>, Error> {
     let text = app.metrics().render(app.engine())?;
     let mut response = Response::new(Body::from(text));
@@ -58,11 +59,11 @@ pub(super) fn metrics(app: &App) -> Result<Response<Body>, Error> {
     Ok(response)
 }
 
-fn document_of(status: StatusCode, body: serde_json::Value) -> Response<Body> {
-    json_of(status, body.to_string().into())
+fn json_response(status: StatusCode, body: serde_json::Value) -> Response<Body> {
+    json_bytes_response(status, body.to_string().into())
 }
 
-fn json_of(status: StatusCode, body: Bytes) -> Response<Body> {
+fn json_bytes_response(status: StatusCode, body: Bytes) -> Response<Body> {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -1,8 +1,9 @@
-//! Replies. One can be made only from what stands in the audit: an [`Audited`] of the ledger, or
-//! an operator's act, which the engine writes down before its effect.
+//! Replies. A reply can be made only from something that is recorded in the audit: an [`Audited`] of the ledger, or the
+//! action of an operator, which the engine records before its effect.
 //!
-//! A reply is made and sent in pieces. Each carries its share of the permit for memory until the connection has written
-//! it, so that what a client does not read stays counted; and none is longer than [`limits::REPLY_BYTES_MAX`].
+//! A reply is serialised and sent in pieces. Each piece carries its share of the memory permit until the connection has
+//! written it, so that data which a client does not read stays counted; and no reply is longer than
+//! [`limits::REPLY_BYTES_MAX`].
 
 use super::App;
 use access::Operator;
@@ -11,7 +12,7 @@ use axum::{
     http::{HeaderValue, Response, StatusCode, header},
 };
 use base64::prelude::{BASE64_STANDARD, Engine as _};
-use engine::{AuditReply, Audited, Pass, Permitted};
+use engine::{AuditReply, Audited, Permit, WithPermit};
 use http_body_util::Full;
 use hyper::body::{Frame, SizeHint};
 use kernel::{Code, Error, limits};
@@ -25,55 +26,55 @@ use std::{
     task::{Context, Poll},
 };
 
-/// Header of a page in lines: where the next page begins, to be given as `after`.
+/// Header of a page of audit records: the value of `after` for the next page.
 const NEXT_AFTER: &str = "x-next-after";
-/// Header of an audit's page: where the audit ended when the page was begun, as a signed note in base64.
+/// Header of a page of audit records: the end of the audit when the page was read, as a signed note in base64.
 const AUDIT_HEAD: &str = "x-audit-head";
 
-/// What a data-plane handler ends with.
-pub(crate) type Outcome<W> = Result<Reply<W>, Audited<Error>>;
+/// Result of a data-plane handler.
+pub(crate) type DataResult<W> = Result<Reply<W>, Audited<Error>>;
 
-/// A reply of the form `W`.
+/// A reply with the wire type `W`.
 pub(crate) struct Reply<W> {
     status: StatusCode,
     kind: &'static str,
     headers: Vec<(&'static str, HeaderValue)>,
     /// `None` where the reply would be longer than [`limits::REPLY_BYTES_MAX`].
     body: Option<Pieces>,
-    memory: Option<Pass>,
+    memory: Option<Permit>,
     form: PhantomData<fn() -> W>,
 }
 
 impl<W: Serialize> Reply<W> {
-    /// Renders what the engine answered.
-    pub(crate) fn audited<E>(sealed: Audited<E>, render: impl FnOnce(E) -> W) -> Self {
-        Self::json(&render(sealed.into_body()))
+    /// Renders an answer of the engine.
+    pub(crate) fn audited<E>(audited: Audited<E>, render: impl FnOnce(E) -> W) -> Self {
+        Self::json(&render(audited.into_body()))
     }
 
-    /// Renders what the engine answered, with the permit for its memory: a long reply in the turn of its tenant.
+    /// Renders an answer of the engine with the permit for its memory. A long reply is rendered in its tenant's turn.
     ///
     /// # Panics
-    /// When rendering does.
-    pub(crate) async fn permitted<E: Permitted + Send + 'static>(
+    /// Panics if rendering does.
+    pub(crate) async fn permitted<E: WithPermit + Send + 'static>(
         app: &App,
-        sealed: Audited<E>,
+        audited: Audited<E>,
         render: impl FnOnce(E) -> W + Send + 'static,
     ) -> Self
     where
         W: 'static,
     {
-        let mut body = sealed.into_body();
+        let mut body = audited.into_body();
         let memory = body.take_permit();
-        let make = move || Self::json(&render(body));
+        let serialise = move || Self::json(&render(body));
         let reply = match memory.as_ref().filter(|memory| memory.amount() > INLINE_BYTES_MAX) {
-            Some(memory) => app.engine().reply_in_turn(memory, make).await.expect("plain data renders"),
-            None => make(),
+            Some(memory) => app.engine().run_reply_in_turn(memory, serialise).await.expect("plain data renders"),
+            None => serialise(),
         };
         Self { memory, ..reply }
     }
 
-    /// Renders what an operator did.
-    pub(crate) fn operated(_proof: &Operator, body: W) -> Self {
+    /// Renders the result of an operator's action.
+    pub(crate) fn for_operator(_proof: &Operator, body: W) -> Self {
         Self::json(&body)
     }
 
@@ -81,13 +82,13 @@ impl<W: Serialize> Reply<W> {
         Self::of("application/json", |pieces| serde_json::to_writer(pieces, body))
     }
 
-    /// A page of an audit: one object a line, as it is stored.
-    pub(crate) fn audited_lines(sealed: Audited<AuditReply>) -> Self {
-        Self::ndjson(sealed.into_body())
+    /// A page of audit records: one object per line, as it is stored.
+    pub(crate) fn audited_records(audited: Audited<AuditReply>) -> Self {
+        Self::ndjson(audited.into_body())
     }
 
-    /// See [`Reply::audited_lines`].
-    pub(crate) fn operated_lines(_proof: &Operator, page: AuditReply) -> Self {
+    /// A page of the operators' audit; see [`Reply::audited_records`].
+    pub(crate) fn operator_records(_proof: &Operator, page: AuditReply) -> Self {
         Self::ndjson(page)
     }
 
@@ -120,48 +121,48 @@ impl<W: Serialize> Reply<W> {
 }
 
 impl<W> Reply<W> {
-    /// With another status than 200.
+    /// Sets a status other than 200.
     pub(crate) fn status(mut self, status: StatusCode) -> Self {
         self.status = status;
         self
     }
 
-    /// With a permit that was taken before anything was done.
-    pub(crate) fn holding(mut self, memory: Pass) -> Self {
+    /// Attaches a permit that was acquired before any work was done.
+    pub(crate) fn with_permit(mut self, memory: Permit) -> Self {
         self.memory = Some(memory);
         self
     }
 
-    /// As HTTP. `hold` counts the memory of a reply that came without a permit.
+    /// Converts the reply to an HTTP response. `hold` reserves the memory of a reply that has no permit yet.
     ///
     /// # Errors
-    /// `too_large` for one that would be longer than a reply may be.
-    pub(crate) fn into_response(self, hold: impl FnOnce(u64) -> Pass) -> Result<Response<Body>, Error> {
+    /// `too_large` if the reply would be longer than [`limits::REPLY_BYTES_MAX`].
+    pub(crate) fn into_response(self, hold: impl FnOnce(u64) -> Permit) -> Result<Response<Body>, Error> {
         let Some(Pieces { pieces, length }) = self.body else {
             let most = limits::REPLY_BYTES_MAX >> 20;
-            let remedy = format!("the reply would be longer than {most} MiB; ask for fewer entries at once");
+            let remedy = format!("the reply would be longer than {most} MiB; request fewer entries at once");
             return Err(Error::new(Code::TooLarge, remedy).with_param("limit"));
         };
         let memory = match self.memory {
             Some(mut memory) => {
-                memory.settle(length);
+                memory.resize(length);
                 memory
             }
             None => hold(length),
         };
-        let mut response = Response::new(Sending::new(pieces, memory).body());
+        let mut response = Response::new(ReplyBody::new(pieces, memory).body());
         *response.status_mut() = self.status;
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(self.kind));
         for (name, value) in self.headers {
             response.headers_mut().insert(name, value);
         }
-        // No cache between client and server may keep what one tenant was told.
+        // No cache between client and server may keep one tenant's data.
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         Ok(response)
     }
 }
 
-/// A reply while it is serialised: no piece is copied when it grows, and its length is bounded.
+/// A reply during serialisation: no piece is copied when the reply grows, and the length is bounded.
 #[derive(Default)]
 struct Pieces {
     pieces: VecDeque<Vec<u8>>,
@@ -173,14 +174,14 @@ impl io::Write for Pieces {
         if self.length + bytes.len() as u64 > limits::REPLY_BYTES_MAX {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
-        let room = |piece: &Vec<u8>| limits::REPLY_PIECE_BYTES.saturating_sub(piece.len());
-        if self.pieces.back().is_none_or(|piece| room(piece) == 0) {
-            // Most replies are short: only what comes after a full piece has the room of one from the start.
+        let free = |piece: &Vec<u8>| limits::REPLY_PIECE_BYTES.saturating_sub(piece.len());
+        if self.pieces.back().is_none_or(|piece| free(piece) == 0) {
+            // Most replies are short, so only pieces after the first are allocated at full size from the start.
             let capacity = if self.pieces.is_empty() { 0 } else { limits::REPLY_PIECE_BYTES };
             self.pieces.push_back(Vec::with_capacity(capacity));
         }
         let Some(piece) = self.pieces.back_mut() else { return Ok(0) };
-        let taken = bytes.len().min(room(piece));
+        let taken = bytes.len().min(free(piece));
         piece.extend_from_slice(&bytes[..taken]);
         self.length += taken as u64;
         Ok(taken)
@@ -191,15 +192,15 @@ impl io::Write for Pieces {
     }
 }
 
-/// A reply on its way.
-struct Sending {
+/// Body of a reply that is being sent.
+struct ReplyBody {
     pieces: VecDeque<Vec<u8>>,
     left: u64,
-    memory: Pass,
+    memory: Permit,
 }
 
-impl Sending {
-    fn new(pieces: VecDeque<Vec<u8>>, memory: Pass) -> Self {
+impl ReplyBody {
+    fn new(pieces: VecDeque<Vec<u8>>, memory: Permit) -> Self {
         let left = pieces.iter().map(|piece| piece.len() as u64).sum();
         Self { pieces, left, memory }
     }
@@ -211,16 +212,16 @@ impl Sending {
         }
     }
 
-    /// The next piece, with its share of the permit: the connection lets go of both when it has written it.
+    /// The next piece with its share of the permit; the connection drops both when it has written the piece.
     fn next(&mut self) -> Option<Bytes> {
         let bytes = self.pieces.pop_front()?;
         self.left -= bytes.len() as u64;
         let memory = self.memory.split(bytes.len() as u64);
-        Some(Bytes::from_owner(Piece { bytes, _memory: memory }))
+        Some(Bytes::from_owner(ReplyPiece { bytes, _memory: memory }))
     }
 }
 
-impl HttpBody for Sending {
+impl HttpBody for ReplyBody {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -237,19 +238,19 @@ impl HttpBody for Sending {
     }
 }
 
-/// Bytes, and the memory that they are counted as.
-struct Piece {
+/// A piece and the permit for its memory.
+struct ReplyPiece {
     bytes: Vec<u8>,
-    _memory: Pass,
+    _memory: Permit,
 }
 
-impl AsRef<[u8]> for Piece {
+impl AsRef<[u8]> for ReplyPiece {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
 }
 
-/// Replies up to this size are serialised in less than two milliseconds.
+/// Replies up to this size, in bytes, are serialised in less than two milliseconds.
 const INLINE_BYTES_MAX: u64 = 256 << 10;
 
 #[cfg(test)]

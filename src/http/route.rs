@@ -1,45 +1,44 @@
-//! One row of the table, and the way every request goes: credential -> gate -> body -> flow ->
-//! audit -> reply. A flow runs as a tracked task to its end, also when the caller has gone, so
-//! that the audit line comes before the reply and is never missing.
+//! One row of the route table, and the path of every request: credential -> gate -> body -> flow -> audit -> reply. A
+//! flow runs as a tracked task to its end, even if the caller has disconnected, so that the audit record precedes the
+//! reply and is never missing.
 
 use super::{
     app::App,
-    body,
-    call::{Call, Head, Incoming},
-    error,
-    openapi::Forms,
-    reply::{Outcome, Reply},
+    body, error,
+    openapi::RouteSchemas,
+    reply::{DataResult, Reply},
+    request_data::{RequestBody, RequestData, RequestHead},
 };
-use access::{Action, Ask, Grant, Operator};
+use access::{Action, Grant, Operator, RequestInfo};
 use axum::{
     body::Body,
     http::{Method, Request, Response},
 };
 use futures::{FutureExt, future::BoxFuture};
-use kernel::{Error, Presence, RequestId, Role, Scope};
+use kernel::{CancelFlag, Error, RequestId, Role, Scope};
 use serde::Serialize;
 use std::{panic::AssertUnwindSafe, sync::Arc};
 use utoipa::ToSchema;
 
-/// Which listener.
+/// The listener that serves a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Plane {
-    /// Tenants'.
+    /// The tenants' listener.
     Data,
-    /// Operators'.
+    /// The operators' listener.
     Control,
-    /// Both.
+    /// Both listeners.
     Both,
 }
 
-/// Who may call.
+/// Credential that a route requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Needs {
+pub enum RequiredCredential {
     /// An API key for this action, with this scope if there is one.
     Key {
-        /// The action's name in the audit.
+        /// Name of the action in the audit.
         action: &'static str,
-        /// The scope it wants.
+        /// Scope that the action requires.
         scope: Option<Scope>,
     },
     /// An operator with one of these roles, or an admin.
@@ -48,17 +47,17 @@ pub enum Needs {
     Nothing,
 }
 
-/// What a row says, without its handler.
+/// A route without its handler.
 #[derive(Clone, Debug)]
-pub struct Facts {
-    /// Listener.
+pub struct RouteSpec {
+    /// Listener that serves the route.
     pub plane: Plane,
-    /// Method.
+    /// HTTP method.
     pub method: Method,
-    /// Path template.
+    /// Template of the path.
     pub path: &'static str,
-    /// Who may call.
-    pub needs: Needs,
+    /// Credential that the route requires.
+    pub needs: RequiredCredential,
     /// Parameters of the query string; others are refused.
     pub query: &'static [&'static str],
     /// Operation id in the OpenAPI document.
@@ -67,20 +66,20 @@ pub struct Facts {
     pub summary: &'static str,
 }
 
-/// One row.
+/// A route with its handler.
 #[derive(Clone)]
 pub struct Route {
-    /// What it says.
-    pub facts: Arc<Facts>,
-    pub(crate) forms: Arc<Forms>,
+    /// The route's description.
+    pub spec: Arc<RouteSpec>,
+    pub(crate) schemas: Arc<RouteSchemas>,
     pub(crate) run: Run,
 }
 
-/// Everything between a request and its reply.
+/// The function from a request to its response.
 pub(crate) type Run = Arc<dyn Fn(App, Request<Body>) -> BoxFuture<'static, Response<Body>> + Send + Sync>;
 
-/// A row's constant part, as it stands in the table.
-pub(crate) struct Row {
+/// The constant part of a row in the table.
+pub(crate) struct RouteRow {
     pub(crate) method: Method,
     pub(crate) path: &'static str,
     pub(crate) query: &'static [&'static str],
@@ -88,143 +87,144 @@ pub(crate) struct Row {
     pub(crate) summary: &'static str,
 }
 
-/// A row of the data plane. The handler's types say which action it is and what goes over the wire.
-pub(crate) fn data<A, B, W, F, Fut>(row: Row, handler: F) -> Route
+/// A route of the data plane. The handler's types determine the action and the wire types.
+pub(crate) fn data<A, B, W, F, Fut>(row: RouteRow, handler: F) -> Route
 where
     A: Action,
-    B: Incoming,
+    B: RequestBody,
     W: Serialize + ToSchema + 'static,
-    F: Fn(App, Grant<A>, Call<B>) -> Fut + Clone + Send + Sync + 'static,
-    Fut: Future<Output = Outcome<W>> + Send + 'static,
+    F: Fn(App, Grant<A>, RequestData<B>) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = DataResult<W>> + Send + 'static,
 {
-    let facts = row.facts(Plane::Data, Needs::Key { action: A::NAME, scope: A::SCOPE });
-    let table = facts.clone();
+    let spec = row.spec(Plane::Data, RequiredCredential::Key { action: A::NAME, scope: A::SCOPE });
+    let table = spec.clone();
     let run: Run = Arc::new(move |app, request| {
-        let (facts, handler) = (table.clone(), handler.clone());
-        tracked(app.clone(), facts.path, request, move |request| enter(app, facts, handler, request))
+        let (spec, handler) = (table.clone(), handler.clone());
+        run_tracked(app.clone(), spec.path, request, move |request| handle_data(app, spec, handler, request))
     });
-    Route { facts, forms: Arc::new(Forms::of::<B, W>()), run }
+    Route { spec, schemas: Arc::new(RouteSchemas::of::<B, W>()), run }
 }
 
-/// The data plane's way.
-async fn enter<A, B, W, F, Fut>(
+/// Handles a request of the data plane.
+async fn handle_data<A, B, W, F, Fut>(
     app: App,
-    facts: Arc<Facts>,
+    spec: Arc<RouteSpec>,
     handler: F,
     request: Request<Body>,
 ) -> Result<Response<Body>, Error>
 where
     A: Action,
-    B: Incoming,
-    F: Fn(App, Grant<A>, Call<B>) -> Fut,
-    Fut: Future<Output = Outcome<W>> + Send,
+    B: RequestBody,
+    F: Fn(App, Grant<A>, RequestData<B>) -> Fut,
+    Fut: Future<Output = DataResult<W>> + Send,
 {
-    let trail = app.engine().trail();
-    let (head, mut body) = Head::of(request).await;
+    let audit_log = app.engine().audit_log();
+    let (head, mut body) = RequestHead::of(request).await;
     let headers = head.headers.clone();
-    let ask = Ask {
+    let info = RequestInfo {
         namespace: head.namespace(),
         request: head.request,
         trace: head.trace.clone(),
-        presence: head.presence.clone(),
+        cancel: head.cancel.clone(),
     };
-    let mut who = None;
-    let end = match app.engine().admit::<A>(head.bearer(), ask).await {
-        Err(refusal) => Err(trail.refused(refusal, facts.path).await),
+    let mut caller = None;
+    let result = match app.engine().admit::<A>(head.bearer(), info).await {
+        Err(refusal) => Err(audit_log.refused(refusal, spec.path).await),
         Ok(grant) => {
-            who = Some(grant.incarnation());
-            match Call::read(&app, &facts, &grant, head, &mut body).await {
-                Ok(call) => handler(app.clone(), grant, call).await,
-                Err(error) => Err(trail.refuse(grant, error).await),
+            caller = Some(grant.incarnation());
+            match RequestData::read(&app, &spec, &grant, head, &mut body).await {
+                Ok(data) => handler(app.clone(), grant, data).await,
+                Err(error) => Err(audit_log.refuse(grant, error).await),
             }
         }
     };
-    if end.is_err() {
+    if result.is_err() {
         body::discard(&app, &headers, body);
     }
-    let reply = end.map_err(engine::Audited::into_body)?;
-    reply.into_response(|bytes| app.engine().hold_reply(who, bytes))
+    let reply = result.map_err(engine::Audited::into_body)?;
+    reply.into_response(|bytes| app.engine().count_reply(caller, bytes))
 }
 
-/// A row of the control plane.
-pub(crate) fn control<B, W, F, Fut>(row: Row, roles: &'static [Role], handler: F) -> Route
+/// A route of the control plane.
+pub(crate) fn control<B, W, F, Fut>(row: RouteRow, roles: &'static [Role], handler: F) -> Route
 where
-    B: Incoming,
+    B: RequestBody,
     W: Serialize + ToSchema + 'static,
-    F: Fn(App, Operator, Call<B>) -> Fut + Clone + Send + Sync + 'static,
+    F: Fn(App, Operator, RequestData<B>) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future<Output = Result<Reply<W>, Error>> + Send + 'static,
 {
-    let facts = row.facts(Plane::Control, Needs::Operator(roles));
-    let table = facts.clone();
+    let spec = row.spec(Plane::Control, RequiredCredential::Operator(roles));
+    let table = spec.clone();
     let run: Run = Arc::new(move |app, request| {
-        let (facts, handler) = (table.clone(), handler.clone());
-        tracked(app.clone(), facts.path, request, move |request| operate(app, facts, roles, handler, request))
+        let (spec, handler) = (table.clone(), handler.clone());
+        run_tracked(app.clone(), spec.path, request, move |request| handle_control(app, spec, roles, handler, request))
     });
-    Route { facts, forms: Arc::new(Forms::of::<B, W>()), run }
+    Route { spec, schemas: Arc::new(RouteSchemas::of::<B, W>()), run }
 }
 
-/// The control plane's way.
-async fn operate<B, W, F, Fut>(
+/// Handles a request of the control plane.
+async fn handle_control<B, W, F, Fut>(
     app: App,
-    facts: Arc<Facts>,
+    spec: Arc<RouteSpec>,
     roles: &'static [Role],
     handler: F,
     request: Request<Body>,
 ) -> Result<Response<Body>, Error>
 where
-    B: Incoming,
-    F: Fn(App, Operator, Call<B>) -> Fut,
+    B: RequestBody,
+    F: Fn(App, Operator, RequestData<B>) -> Fut,
     Fut: Future<Output = Result<Reply<W>, Error>> + Send,
 {
-    let (head, mut body) = Head::of(request).await;
+    let (head, mut body) = RequestHead::of(request).await;
     let headers = head.headers.clone();
-    let end = match app.engine().gate().operator(head.bearer(), roles, head.request) {
-        Err(refusal) => Err(app.engine().trail().refused(refusal, facts.path).await.into_body()),
-        Ok(operator) => match Call::read(&app, &facts, &operator, head, &mut body).await {
-            Ok(call) => handler(app.clone(), operator, call).await,
+    let result = match app.engine().gate().operator(head.bearer(), roles, head.request) {
+        Err(refusal) => Err(app.engine().audit_log().refused(refusal, spec.path).await.into_body()),
+        Ok(operator) => match RequestData::read(&app, &spec, &operator, head, &mut body).await {
+            Ok(data) => handler(app.clone(), operator, data).await,
             Err(error) => Err(error),
         },
     };
-    if end.is_err() {
+    if result.is_err() {
         body::discard(&app, &headers, body);
     }
-    end?.into_response(|bytes| app.engine().hold_reply(None, bytes))
+    result?.into_response(|bytes| app.engine().count_reply(None, bytes))
 }
 
-/// A row that needs no credential. It gets nothing but the process's own state.
-pub(crate) fn open(row: Row, handler: fn(&App) -> Result<Response<Body>, Error>) -> Route {
-    let facts = row.facts(Plane::Both, Needs::Nothing);
-    let path = facts.path;
+/// A route that needs no credential. Its handler sees only the process's own state.
+pub(crate) fn open(row: RouteRow, handler: fn(&App) -> Result<Response<Body>, Error>) -> Route {
+    let spec = row.spec(Plane::Both, RequiredCredential::Nothing);
+    let path = spec.path;
     let run: Run =
-        Arc::new(move |app, request| tracked(app.clone(), path, request, move |_| async move { handler(&app) }));
-    Route { facts, forms: Arc::new(Forms::plain()), run }
+        Arc::new(move |app, request| run_tracked(app.clone(), path, request, move |_| async move { handler(&app) }));
+    Route { spec, schemas: Arc::new(RouteSchemas::plain()), run }
 }
 
-/// A row of the control plane whose reply is not JSON.
-pub(crate) fn page(row: Row, roles: &'static [Role], handler: fn(&App) -> Result<Response<Body>, Error>) -> Route {
-    let facts = row.facts(Plane::Control, Needs::Operator(roles));
-    let path = facts.path;
+/// A route of the control plane whose reply is not JSON.
+pub(crate) fn page(row: RouteRow, roles: &'static [Role], handler: fn(&App) -> Result<Response<Body>, Error>) -> Route {
+    let spec = row.spec(Plane::Control, RequiredCredential::Operator(roles));
+    let path = spec.path;
     let run: Run = Arc::new(move |app, request| {
-        tracked(app.clone(), path, request, move |request| async move {
-            let (head, _) = Head::of(request).await;
+        run_tracked(app.clone(), path, request, move |request| async move {
+            let (head, _) = RequestHead::of(request).await;
             match app.engine().gate().operator(head.bearer(), roles, head.request) {
-                Err(refusal) => Err(app.engine().trail().refused(refusal, path).await.into_body()),
+                Err(refusal) => Err(app.engine().audit_log().refused(refusal, path).await.into_body()),
                 Ok(_) => handler(&app),
             }
         })
     });
-    Route { facts, forms: Arc::new(Forms::plain()), run }
+    Route { spec, schemas: Arc::new(RouteSchemas::plain()), run }
 }
 
-impl Row {
-    fn facts(self, plane: Plane, needs: Needs) -> Arc<Facts> {
-        let Row { method, path, query, id, summary } = self;
-        Arc::new(Facts { plane, method, path, needs, query, id, summary })
+impl RouteRow {
+    fn spec(self, plane: Plane, needs: RequiredCredential) -> Arc<RouteSpec> {
+        let RouteRow { method, path, query, id, summary } = self;
+        Arc::new(RouteSpec { plane, method, path, needs, query, id, summary })
     }
 }
 
-/// Runs to the end on the tracker, which is told when the caller goes; turns an error, or a panic, into its reply.
-fn tracked<F, Fut>(
+/// Runs `work` to its end as a tracked task, and sets its [`CancelFlag`] if the caller disconnects. Turns an error or a
+/// panic into a reply.
+fn run_tracked<F, Fut>(
     app: App,
     path: &'static str,
     mut request: Request<Body>,
@@ -234,33 +234,34 @@ where
     F: FnOnce(Request<Body>) -> Fut + Send + 'static,
     Fut: Future<Output = Result<Response<Body>, Error>> + Send + 'static,
 {
-    let presence = Presence::default();
-    let watch = presence.watch();
-    request.extensions_mut().insert(presence);
+    let cancel = CancelFlag::default();
+    let guard = cancel.drop_guard();
+    request.extensions_mut().insert(cancel);
     let id = *request.extensions().get::<RequestId>().expect("the router gives every request its id");
     let task = app.tracker().spawn(async move {
         match AssertUnwindSafe(work(request)).catch_unwind().await {
             Ok(Ok(response)) => response,
-            Ok(Err(failure)) => fail(&failure, path, id),
-            // The hook has logged where; what it said may be a customer's.
-            Err(_) => fail(&uncertain(), path, id),
+            Ok(Err(failure)) => error_response(&failure, path, id),
+            // The panic hook has logged the location; the message may quote a customer's data.
+            Err(_) => error_response(&outcome_unknown_error(), path, id),
         }
     });
+    // If the caller disconnects, this future is dropped and the guard sets the flag, while the task continues.
     Box::pin(async move {
-        let reply = task.await.unwrap_or_else(|_| fail(&uncertain(), path, id));
-        watch.answered();
+        let reply = task.await.unwrap_or_else(|_| error_response(&outcome_unknown_error(), path, id));
+        guard.disarm();
         reply
     })
 }
 
-fn uncertain() -> Error {
-    let mut error = Error::internal("the request ended in a fault of the server");
+fn outcome_unknown_error() -> Error {
+    let mut error = Error::internal("the request ended in an internal error");
     error.outcome_unknown = true;
     error
 }
 
-/// Logs a fault with its causes; other errors are the caller's and stand in the audit.
-fn fail(failure: &Error, path: &'static str, id: RequestId) -> Response<Body> {
+/// Logs an internal error with its causes; other errors are the caller's and are recorded in the audit.
+fn error_response(failure: &Error, path: &'static str, id: RequestId) -> Response<Body> {
     if failure.code == kernel::Code::Internal {
         tracing::error!(route = path, request = %id, cause = crate::parts::chain(failure), "a request failed");
     }

@@ -1,5 +1,5 @@
-//! From the table to axum's router, and what is done for every request whatever its route: an id,
-//! a line in the log, a count.
+//! Builds axum's router from the route table, and wraps every request whatever its route: an id, a line in the log, and
+//! a count.
 
 use super::{App, Plane, Route, error, routes};
 use axum::{
@@ -13,30 +13,30 @@ use axum::{
 use kernel::{Code, Error, RequestId};
 use std::collections::BTreeMap;
 
-/// The routes of one listener.
+/// The router of one listener.
 pub(crate) fn router(app: &App, plane: Plane) -> Router {
     let mut paths: BTreeMap<&'static str, MethodRouter> = BTreeMap::new();
     let mut methods: BTreeMap<&'static str, Vec<&'static str>> = BTreeMap::new();
-    for route in routes().into_iter().filter(|r| r.facts.plane == plane || r.facts.plane == Plane::Both) {
-        let path = route.facts.path;
-        methods.entry(path).or_default().push(name(&route.facts.method));
-        let row = row(app, route);
-        let here = paths.remove(path).unwrap_or_default();
-        paths.insert(path, here.merge(row));
+    for route in routes().into_iter().filter(|r| r.spec.plane == plane || r.spec.plane == Plane::Both) {
+        let path = route.spec.path;
+        methods.entry(path).or_default().push(name(&route.spec.method));
+        let method_router = method_router(app, route);
+        let existing = paths.remove(path).unwrap_or_default();
+        paths.insert(path, existing.merge(method_router));
     }
     let mut router = Router::new();
-    for (path, methods_here) in paths {
+    for (path, path_methods) in paths {
         let allowed = methods[path].join(", ");
-        router = router.route(path, methods_here.fallback(move |r: Request| refuse_method(r, path, allowed.clone())));
+        router = router.route(path, path_methods.fallback(move |r: Request| refuse_method(r, path, allowed.clone())));
     }
     router.fallback(unknown).layer(from_fn_with_state(app.clone(), observe))
 }
 
-fn row(app: &App, route: Route) -> MethodRouter {
-    let filter = MethodFilter::try_from(route.facts.method.clone()).expect("the table holds ordinary methods");
+fn method_router(app: &App, route: Route) -> MethodRouter {
+    let filter = MethodFilter::try_from(route.spec.method.clone()).expect("the table holds ordinary methods");
     let app = app.clone();
     on(filter, move |request: Request| {
-        let (run, path, app) = (route.run.clone(), route.facts.path, app.clone());
+        let (run, path, app) = (route.run.clone(), route.spec.path, app.clone());
         async move {
             let mut response = run(app, request).await;
             response.extensions_mut().insert(Template(path));
@@ -72,8 +72,8 @@ fn request_id(request: &Request) -> RequestId {
     *request.extensions().get::<RequestId>().expect("every request gets its id first")
 }
 
-/// Gives the request its id, and tells log and counters how it ended. The template stands for the
-/// address; nothing of what was asked is told.
+/// Assigns the request its id, and logs and counts its result. The route's template stands for the address; nothing of
+/// the request's content is logged.
 async fn observe(State(app): State<App>, mut request: Request, next: Next) -> Response<Body> {
     let id = app.engine().request_id();
     let started = app.monotonic();
@@ -102,15 +102,15 @@ async fn observe(State(app): State<App>, mut request: Request, next: Next) -> Re
     response
 }
 
-/// HTTP/1.1 wants exactly one `host` (RFC 9112, 3.2). What it says means nothing here.
+/// HTTP/1.1 requires exactly one `host` (RFC 9112, section 3.2). Its value has no effect here.
 fn check_host(request: &Request) -> Result<(), Error> {
     let mut hosts = request.headers().get_all(header::HOST).iter();
     match (hosts.next(), hosts.next()) {
         (None, _) if request.version() < Version::HTTP_11 => Ok(()),
-        (None, _) => Err(Error::invalid("host", "is missing: HTTP/1.1 wants this header")),
+        (None, _) => Err(Error::invalid("host", "is missing: HTTP/1.1 requires this header")),
         (Some(_), Some(_)) => Err(Error::invalid("host", "is given twice")),
         (Some(host), None) if host.is_empty() || Authority::try_from(host.as_bytes()).is_ok() => Ok(()),
-        (Some(_), None) => Err(Error::invalid("host", "is no host and port")),
+        (Some(_), None) => Err(Error::invalid("host", "is not a host and port")),
     }
 }
 
@@ -123,9 +123,9 @@ fn name_or_other(method: &Method) -> &'static str {
     }
 }
 
-/// The template of the route that answered.
+/// Template of the route that answered.
 #[derive(Clone, Copy)]
 struct Template(&'static str);
 
-/// Stands for every address that no route has.
+/// Stands for every address that matches no route.
 const UNKNOWN: &str = "unknown";

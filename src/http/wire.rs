@@ -1,13 +1,13 @@
-//! The JSON of the contract: what goes over the wire and nothing else. Reading is strict, values
-//! are checked here, and engine types come out; engine types go in, and plain data comes out.
+//! The JSON of the API and nothing else. Requests are parsed strictly and checked here, and become engine types; engine
+//! types become plain data for replies.
 
+pub(crate) mod account;
 pub(crate) mod admin;
 pub(crate) mod common;
 pub(crate) mod documents;
 pub(crate) mod error;
 pub(crate) mod fusion;
 pub(crate) mod keys;
-pub(crate) mod me;
 pub(crate) mod namespaces;
 pub(crate) mod operations;
 pub(crate) mod recall;

@@ -1,9 +1,10 @@
 //! Fair scheduling of connections: round robin over flows, each with the same quantum.
 //!
-//! The runtime runs tasks in the order in which they become ready. A client can make thousands of connections ready at the
-//! same moment, and every other client would wait for all of them. A flow is the connections of one caller, or of one
-//! address until a credential is shown. Connections of a flow run at once only as often as its quantum allows; the others
-//! wait here and are released in rounds. Each round runs after everything that became ready during the previous one.
+//! The runtime runs tasks in the order in which they become ready. A client can make thousands of connections ready at
+//! the same moment, and every other client would wait for all of them. A flow consists of the connections of one
+//! caller, or of one address until a credential is shown. Connections of a flow run immediately only as often as its
+//! quantum allows; the others wait here and are released in rounds. Each round runs after everything that became ready
+//! during the previous one.
 
 use std::{
     collections::VecDeque,
@@ -19,81 +20,82 @@ use std::{
 use tokio::{task::yield_now, time::Instant};
 use tokio_util::task::TaskTracker;
 
-/// Lets connections of one listener run.
+/// Schedules the connections of one listener.
 pub(super) struct Scheduler {
     backlog: Mutex<Backlog>,
     tasks: TaskTracker,
 }
 
-/// Flows of which some connections wait.
+/// Flows with waiting connections.
 #[derive(Default)]
 struct Backlog {
     flows: VecDeque<Arc<Flow>>,
-    /// Whether a task goes through them.
-    served: bool,
+    /// Whether a task is running the rounds.
+    running: bool,
 }
 
 /// Connections that are scheduled together.
 #[derive(Default)]
 pub(super) struct Flow {
-    /// How many there are.
+    /// Number of connections of the flow.
     connections: AtomicUsize,
-    queue: Mutex<Queue>,
+    queue: Mutex<TurnQueue>,
 }
 
 #[derive(Default)]
-struct Queue {
-    /// Begin of the interval in which `left` may still run at once.
+struct TurnQueue {
+    /// Start of the interval in which `left` further connections may run immediately.
     since: Option<Instant>,
     left: usize,
-    waiting: VecDeque<Weak<Ticket>>,
-    /// Whether the flow stands in the backlog.
+    waiting: VecDeque<Weak<TurnTicket>>,
+    /// Whether the flow is in the backlog.
     queued: bool,
 }
 
-/// What one connection waits with.
+/// Scheduling state of one connection.
 #[derive(Default)]
-pub(super) struct Ticket(Mutex<Turn>);
+pub(super) struct TurnTicket(Mutex<TicketState>);
 
 #[derive(Default)]
-enum Turn {
+enum TicketState {
     #[default]
-    None,
-    Awaited(Waker),
+    Idle,
+    Waiting(Waker),
     Granted,
 }
 
 impl Scheduler {
-    /// One whose rounds are tasks of this tracker.
+    /// Creates a scheduler whose rounds run as tasks of this tracker.
     pub(super) fn new(tasks: TaskTracker) -> Arc<Self> {
         Arc::new(Self { backlog: Mutex::default(), tasks })
     }
 
     /// Whether a connection of this flow may run now. Otherwise it is woken when it may.
-    pub(super) fn admits(self: &Arc<Self>, flow: &Arc<Flow>, ticket: &Arc<Ticket>, waker: &Waker) -> bool {
+    pub(super) fn may_run(self: &Arc<Self>, flow: &Arc<Flow>, ticket: &Arc<TurnTicket>, waker: &Waker) -> bool {
         {
             let mut turn = lock(&ticket.0);
             match &mut *turn {
-                Turn::None => {}
-                Turn::Awaited(waiting) => {
+                TicketState::Idle => {}
+                TicketState::Waiting(waiting) => {
                     waiting.clone_from(waker);
                     return false;
                 }
-                Turn::Granted => {
-                    *turn = Turn::None;
+                TicketState::Granted => {
+                    *turn = TicketState::Idle;
                     return true;
                 }
             }
         }
-        // A flow this small cannot fill the run queue.
+        // A flow of this size cannot fill the run queue.
         if flow.connections.load(Ordering::Relaxed) <= QUANTUM {
             return true;
         }
+        // Connections that already wait run first, so a new one runs immediately only if none waits.
         let mut queue = lock(&flow.queue);
         if queue.waiting.is_empty() && queue.spend(Instant::now()) {
             return true;
         }
-        *lock(&ticket.0) = Turn::Awaited(waker.clone());
+        *lock(&ticket.0) = TicketState::Waiting(waker.clone());
         queue.waiting.push_back(Arc::downgrade(ticket));
         let queued = std::mem::replace(&mut queue.queued, true);
         drop(queue);
@@ -106,12 +108,12 @@ impl Scheduler {
     fn enqueue(self: &Arc<Self>, flow: Arc<Flow>) {
         let mut backlog = lock(&self.backlog);
         backlog.flows.push_back(flow);
-        if !std::mem::replace(&mut backlog.served, true) {
+        if !std::mem::replace(&mut backlog.running, true) {
             drop(backlog);
             let scheduler = self.clone();
             self.tasks.spawn(async move {
                 loop {
-                    // What is ready runs first.
+                    // Tasks that are ready run before the next round.
                     yield_now().await;
                     if !scheduler.round() {
                         return;
@@ -121,7 +123,7 @@ impl Scheduler {
         }
     }
 
-    /// Grants each waiting flow its quantum; whether some still wait.
+    /// Grants each waiting flow its quantum. Returns whether connections still wait.
     fn round(&self) -> bool {
         let mut granted = Vec::new();
         let flows = lock(&self.backlog).flows.len();
@@ -129,6 +131,7 @@ impl Scheduler {
             let Some(flow) = lock(&self.backlog).flows.pop_front() else { break };
             let mut queue = lock(&flow.queue);
             queue.grant(&mut granted);
+            // A flow with further waiting connections returns to the end of the backlog: round robin.
             queue.queued = !queue.waiting.is_empty();
             let waits = queue.queued;
             drop(queue);
@@ -139,21 +142,22 @@ impl Scheduler {
                 break;
             }
         }
+        // Wakers run code of the runtime, so no lock is held here.
         granted.into_iter().for_each(Waker::wake);
         let mut backlog = lock(&self.backlog);
-        backlog.served = !backlog.flows.is_empty();
-        backlog.served
+        backlog.running = !backlog.flows.is_empty();
+        backlog.running
     }
 }
 
 impl Flow {
-    /// Notes how many connections it has.
+    /// Sets the number of connections.
     pub(super) fn count(&self, connections: usize) {
         self.connections.store(connections, Ordering::Relaxed);
     }
 }
 
-impl Queue {
+impl TurnQueue {
     fn spend(&mut self, now: Instant) -> bool {
         if self.since.is_none_or(|since| now.saturating_duration_since(since) >= INTERVAL) {
             (self.since, self.left) = (Some(now), QUANTUM);
@@ -163,14 +167,14 @@ impl Queue {
         has
     }
 
-    /// Those whose connection has ended meanwhile do not count.
+    /// Grants a quantum. Tickets whose connection has ended meanwhile do not count.
     fn grant(&mut self, granted: &mut Vec<Waker>) {
         let mut left = QUANTUM;
         while left > 0
             && let Some(ticket) = self.waiting.pop_front()
         {
-            let turn = ticket.upgrade().map(|ticket| std::mem::replace(&mut *lock(&ticket.0), Turn::Granted));
-            if let Some(Turn::Awaited(waker)) = turn {
+            let turn = ticket.upgrade().map(|ticket| std::mem::replace(&mut *lock(&ticket.0), TicketState::Granted));
+            if let Some(TicketState::Waiting(waker)) = turn {
                 granted.push(waker);
                 left -= 1;
             }
@@ -178,16 +182,16 @@ impl Queue {
     }
 }
 
-/// A connection that runs when its flow may.
+/// A future that is polled only when its flow may run.
 pub(super) struct Scheduled<F, A> {
     inner: F,
-    admits: A,
+    may_run: A,
 }
 
 impl<F: Future + Unpin, A: Fn(&Waker) -> bool + Unpin> Scheduled<F, A> {
-    /// `admits` as [`Scheduler::admits`].
-    pub(super) fn new(inner: F, admits: A) -> Self {
-        Self { inner, admits }
+    /// Wraps `inner`; `may_run` behaves as [`Scheduler::may_run`].
+    pub(super) fn new(inner: F, may_run: A) -> Self {
+        Self { inner, may_run }
     }
 }
 
@@ -195,20 +199,20 @@ impl<F: Future + Unpin, A: Fn(&Waker) -> bool + Unpin> Future for Scheduled<F, A
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        if (self.admits)(context.waker()) { Pin::new(&mut self.inner).poll(context) } else { Poll::Pending }
+        if (self.may_run)(context.waker()) { Pin::new(&mut self.inner).poll(context) } else { Poll::Pending }
     }
 }
 
-/// Nothing panics while holding one of these locks.
+/// No code panics while holding one of these locks.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Runs per [`INTERVAL`] without waiting, and per round for waiting connections. Flows with this many connections or fewer
-/// are not limited.
+/// Number of runs per [`INTERVAL`] without waiting, and per round for waiting connections. Flows with this many
+/// connections or fewer are not limited.
 const QUANTUM: usize = 8;
 const INTERVAL: Duration = Duration::from_millis(1);
-/// Connections that are let run in one round, about: some milliseconds of work.
+/// Approximate number of connections that one round releases: some milliseconds of work.
 const ROUND_MAX: usize = 32;
 
 #[cfg(test)]

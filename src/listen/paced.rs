@@ -1,6 +1,6 @@
-//! A socket whose client must keep reading: a write that has to wait for the client makes progress or fails.
+//! A socket whose client must keep reading: a write that waits for the client makes progress or fails.
 //!
-//! Beneath TLS, so that handshakes and farewells are bounded too. Time counts only while a write waits.
+//! It sits below TLS, so that handshakes and closing messages are bounded too. Time counts only while a write waits.
 
 use std::{
     io,
@@ -13,19 +13,19 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
-/// See the module.
-pub(super) struct Paced<S> {
+/// A stream with a minimum write rate; see the module.
+pub(super) struct PacedStream<S> {
     inner: S,
-    pace: Pace,
-    /// While a write waits, or waited since the last flush.
+    pace: WritePace,
+    /// Present while a write waits, or if one has waited since the last flush.
     stall: Option<Stall>,
-    /// What is done with a socket whose client does not read.
-    give_up: fn(&S),
+    /// Called with the socket of a client that does not read.
+    on_timeout: fn(&S),
 }
 
-/// How much must be written in which time.
+/// Minimum number of bytes to be written in each window.
 #[derive(Clone, Copy)]
-pub(super) struct Pace {
+pub(super) struct WritePace {
     pub(super) window: Duration,
     pub(super) bytes_min: u64,
 }
@@ -35,13 +35,13 @@ struct Stall {
     until: Pin<Box<Sleep>>,
 }
 
-impl<S> Paced<S> {
-    pub(super) fn new(inner: S, pace: Pace, give_up: fn(&S)) -> Self {
-        Self { inner, pace, stall: None, give_up }
+impl<S> PacedStream<S> {
+    pub(super) fn new(inner: S, pace: WritePace, on_timeout: fn(&S)) -> Self {
+        Self { inner, pace, stall: None, on_timeout }
     }
 
-    /// After a write that wrote, or one that waits.
-    fn judge(&mut self, cx: &mut Context<'_>, done: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    /// Checks the progress after a write that succeeded or that waits.
+    fn check_progress(&mut self, cx: &mut Context<'_>, done: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match done {
             Poll::Ready(Ok(n)) => {
                 if let Some(stall) = &mut self.stall {
@@ -52,15 +52,15 @@ impl<S> Paced<S> {
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Pending => {
                 ready!(self.wait(cx));
-                (self.give_up)(&self.inner);
+                (self.on_timeout)(&self.inner);
                 Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
             }
         }
     }
 
-    /// Ready when a whole window went by with too little in it.
+    /// Ready when too little was written in a whole window.
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Pace { window, bytes_min } = self.pace;
+        let WritePace { window, bytes_min } = self.pace;
         let fresh = || Stall { written: 0, until: Box::pin(tokio::time::sleep(window)) };
         let stall = self.stall.get_or_insert_with(fresh);
         while stall.until.as_mut().poll(cx).is_ready() {
@@ -74,16 +74,16 @@ impl<S> Paced<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for PacedStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.inner).poll_read(cx, buf)
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for PacedStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let done = Pin::new(&mut self.inner).poll_write(cx, buf);
-        self.judge(cx, done)
+        self.check_progress(cx, done)
     }
 
     fn poll_write_vectored(
@@ -92,7 +92,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let done = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
-        self.judge(cx, done)
+        self.check_progress(cx, done)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -101,7 +101,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.inner).poll_flush(cx))?;
-        // Nothing waits: the next reply has a time of its own.
+        // No write waits any more: the next reply gets a window of its own.
         self.stall = None;
         Poll::Ready(Ok(()))
     }

@@ -1,41 +1,44 @@
-//! Gives the system back what was freed.
+//! Returns freed memory to the system.
 //!
 //! The allocator keeps freed memory in each of its arenas until the end of an arena is free, so the largest requests of
-//! an hour would stay resident for good: a tenant could make the server hold several times its budgets. Pages that hold
-//! nothing are handed back a few times a minute instead.
+//! an hour would stay resident for good, and a tenant could make the server hold several times its budgets. Therefore
+//! free pages are returned a few times a minute.
 
 #![expect(unsafe_code, reason = "the call to the C library")]
 
 use anyhow::{Context, Result};
 use std::time::Duration;
 
-/// Starts a thread that does so for the life of the process.
+/// Starts a thread that returns freed memory for the life of the process.
 ///
 /// # Errors
-/// When the system gives no thread.
-pub(crate) fn start() -> Result<()> {
-    let trim = || {
+/// The system cannot create the thread.
+pub(crate) fn start_trimming() -> Result<()> {
+    let run = || {
         loop {
             std::thread::park_timeout(PAUSE);
-            give_back();
+            trim();
         }
     };
-    std::thread::Builder::new().name("memory".to_owned()).spawn(trim).context("a thread for freed memory")?;
+    std::thread::Builder::new()
+        .name("memory".to_owned())
+        .spawn(run)
+        .context("cannot start the thread that returns freed memory")?;
     Ok(())
 }
 
-/// Takes some milliseconds; an arena is locked while its free pages are handed back, one after the other.
+/// Takes some milliseconds; one arena at a time is locked while its free pages are returned.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
-fn give_back() {
-    // SAFETY: it may be called at any time from any thread, and changes nothing that is in use.
+fn trim() {
+    // SAFETY: `malloc_trim` may be called at any time from any thread, and changes no memory that is in use.
     let _released = unsafe { libc::malloc_trim(KEPT_BYTES) };
 }
 
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
-fn give_back() {}
+fn trim() {}
 
-/// Between two times.
+/// Pause between two calls.
 const PAUSE: Duration = Duration::from_secs(10);
-/// Left free at the end of the main arena for what comes next.
+/// Bytes left free at the end of the main arena for the next allocations.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const KEPT_BYTES: usize = 16 << 20;

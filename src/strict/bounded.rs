@@ -1,4 +1,4 @@
-//! Lists that end at their limit while they are read, and strings that are parsed at once: a body takes no memory for
+//! Lists whose parsing ends at their limit, and strings that are parsed immediately: a body takes no memory for
 //! elements that are refused anyway.
 
 use kernel::{DocumentId, Error, NamespaceName, Principal, Scope};
@@ -13,14 +13,14 @@ pub(super) const SURPLUS: &str = "may have at most ";
 /// Beginning of the error for too many elements in all lists together.
 pub(super) const TOO_MANY_IN_ALL: &str = "has more than ";
 
-/// A list of at most `MAX` elements; one more ends the reading.
-pub(crate) struct List<T, const MAX: usize>(pub(crate) Vec<T>);
+/// A list of at most `MAX` elements; one more is an error that ends the parsing.
+pub(crate) struct BoundedList<T, const MAX: usize>(pub(crate) Vec<T>);
 
-impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for List<T, MAX> {
+impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for BoundedList<T, MAX> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Elements<T, const MAX: usize>(PhantomData<T>);
         impl<'de, T: Deserialize<'de>, const MAX: usize> Visitor<'de> for Elements<T, MAX> {
-            type Value = List<T, MAX>;
+            type Value = BoundedList<T, MAX>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a list")
@@ -31,18 +31,19 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for List<T, MA
                 while list.len() < MAX {
                     match elements.next_element()? {
                         Some(element) => list.push(element),
-                        None => return Ok(List(list)),
+                        None => return Ok(BoundedList(list)),
                     }
                 }
+                // One more element is an error; otherwise the list ends here.
                 elements.next_element_seed(Surplus(MAX))?;
-                Ok(List(list))
+                Ok(BoundedList(list))
             }
         }
         deserializer.deserialize_seq(Elements(PhantomData))
     }
 }
 
-/// Stands for one element too many.
+/// Seed of one surplus element, which always fails.
 pub(super) struct Surplus(pub(super) usize);
 
 impl<'de> DeserializeSeed<'de> for Surplus {
@@ -57,15 +58,15 @@ impl<'de> DeserializeSeed<'de> for Surplus {
 pub(crate) struct Parsed<T>(pub(crate) T);
 
 /// A type that a string is parsed into.
-pub(crate) trait Name: Sized {
+pub(crate) trait ParseName: Sized {
     /// # Errors
-    /// `invalid_request`, with a rule that holds nothing of the text.
+    /// `invalid_request`, with a rule that quotes nothing of the text.
     fn read(text: &str) -> Result<Self, Error>;
 }
 
 macro_rules! name {
     ($($name:ident),*) => {
-        $(impl Name for $name {
+        $(impl ParseName for $name {
             fn read(text: &str) -> Result<Self, Error> {
                 $name::parse(text)
             }
@@ -74,10 +75,10 @@ macro_rules! name {
 }
 name!(DocumentId, NamespaceName, Principal, Scope);
 
-impl<'de, T: Name> Deserialize<'de> for Parsed<T> {
+impl<'de, T: ParseName> Deserialize<'de> for Parsed<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text<T>(PhantomData<T>);
-        impl<T: Name> Visitor<'_> for Text<T> {
+        struct BoundedText<T>(PhantomData<T>);
+        impl<T: ParseName> Visitor<'_> for BoundedText<T> {
             type Value = Parsed<T>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -88,40 +89,40 @@ impl<'de, T: Name> Deserialize<'de> for Parsed<T> {
                 T::read(text).map(Parsed).map_err(|error| E::custom(error.message))
             }
         }
-        deserializer.deserialize_str(Text(PhantomData))
+        deserializer.deserialize_str(BoundedText(PhantomData))
     }
 }
 
-impl<T, const MAX: usize> List<Parsed<T>, MAX> {
+impl<T, const MAX: usize> BoundedList<Parsed<T>, MAX> {
     /// The parsed values.
     pub(crate) fn names(self) -> Vec<T> {
-        // The same bytes in the same place: a wrapper of one field takes no copy.
+        // The wrapper has one field, so the elements stay in the same allocation and nothing is copied.
         self.0.into_iter().map(|Parsed(name)| name).collect()
     }
 }
 
-/// An object that may be present but empty. Its content is not kept.
-pub(crate) struct Unread {
-    /// Whether it has members.
-    pub(crate) filled: bool,
+/// An object that may be present but must be empty. Its content is not kept.
+pub(crate) struct IgnoredObject {
+    /// Whether the object has members.
+    pub(crate) has_members: bool,
 }
 
-impl<'de> Deserialize<'de> for Unread {
+impl<'de> Deserialize<'de> for IgnoredObject {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Members;
         impl<'de> Visitor<'de> for Members {
-            type Value = Unread;
+            type Value = IgnoredObject;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Unread, A::Error> {
-                let mut filled = false;
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<IgnoredObject, A::Error> {
+                let mut has_members = false;
                 while members.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {
-                    filled = true;
+                    has_members = true;
                 }
-                Ok(Unread { filled })
+                Ok(IgnoredObject { has_members })
             }
         }
         deserializer.deserialize_map(Members)

@@ -1,9 +1,9 @@
-//! A filter as it was sent. Reading ends at the first element over a limit, so it never takes more memory than a valid
+//! A filter as it was sent. Parsing ends at the first element over a limit, so it never takes more memory than a valid
 //! filter.
 
 use super::{
     bounded::{Surplus, TOO_MANY_IN_ALL},
-    whole,
+    long_integers,
 };
 use kernel::limits;
 use serde::{
@@ -13,58 +13,58 @@ use serde::{
 use serde_json::Value;
 use std::fmt;
 
-/// JSON in the form of filters, with each member once: otherwise the last of two would win silently.
+/// JSON in the form of filters. Each member may occur only once: otherwise the last of two would silently win.
 #[derive(Clone, Default)]
-pub(crate) struct Tree(pub(crate) Value);
+pub(crate) struct FilterTree(pub(crate) Value);
 
 /// Shows nothing of the value, which is a customer's.
-impl fmt::Debug for Tree {
+impl fmt::Debug for FilterTree {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Tree(..)")
     }
 }
 
-impl<'de> Deserialize<'de> for Tree {
+impl<'de> Deserialize<'de> for FilterTree {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut seen = Seen::default();
-        Node { seen: &mut seen, depth: 0 }.deserialize(deserializer).map(Tree)
+        let mut size = TreeSize::default();
+        JsonNode { size: &mut size, depth: 0 }.deserialize(deserializer).map(FilterTree)
     }
 }
 
-/// What was read so far.
+/// Number of nodes and values parsed so far.
 #[derive(Default)]
-struct Seen {
+struct TreeSize {
     nodes: usize,
     values: usize,
 }
 
-struct Node<'a> {
-    seen: &'a mut Seen,
-    /// Objects and lists around it.
+struct JsonNode<'a> {
+    size: &'a mut TreeSize,
+    /// Number of objects and lists around the node.
     depth: usize,
 }
 
-impl Node<'_> {
-    /// The same, one level deeper.
-    fn inner<E: serde::de::Error>(&mut self) -> Result<Node<'_>, E> {
+impl JsonNode<'_> {
+    /// A node one level deeper.
+    fn inner<E: serde::de::Error>(&mut self) -> Result<JsonNode<'_>, E> {
         if self.depth >= DEPTH_MAX {
             let most = limits::FILTER_DEPTH_MAX;
             return Err(E::custom(format_args!("{TOO_MANY_IN_ALL}{most} levels, one filter in another")));
         }
-        Ok(Node { seen: self.seen, depth: self.depth + 1 })
+        Ok(JsonNode { size: self.size, depth: self.depth + 1 })
     }
 
     fn value<E: serde::de::Error>(self, value: impl Into<Value>) -> Result<Value, E> {
-        self.seen.values += 1;
-        let most = limits::FILTER_VALUES_IN_ALL_MAX;
-        if self.seen.values > most + OTHER_VALUES {
+        self.size.values += 1;
+        let most = limits::FILTER_VALUES_TOTAL_MAX;
+        if self.size.values > most + OTHER_VALUES {
             return Err(E::custom(format_args!("{TOO_MANY_IN_ALL}{most} values in all its lists together")));
         }
         Ok(value.into())
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Node<'_> {
+impl<'de> DeserializeSeed<'de> for JsonNode<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
@@ -72,7 +72,7 @@ impl<'de> DeserializeSeed<'de> for Node<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Node<'_> {
+impl<'de> Visitor<'de> for JsonNode<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -92,7 +92,7 @@ impl<'de> Visitor<'de> for Node<'_> {
     }
 
     fn visit_f64<E: serde::de::Error>(self, v: f64) -> Result<Value, E> {
-        self.value(whole::float::<E>(v)?)
+        self.value(long_integers::checked_float::<E>(v)?)
     }
 
     fn visit_str<E: serde::de::Error>(self, v: &str) -> Result<Value, E> {
@@ -104,7 +104,7 @@ impl<'de> Visitor<'de> for Node<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut items: A) -> Result<Value, A::Error> {
-        // Filters and values have the same bound.
+        // A list holds filters or values, which have the same bound.
         const { assert!(limits::FILTER_NODES_MAX == limits::FILTER_VALUES_MAX) }
         let mut list = Vec::new();
         while list.len() < limits::FILTER_VALUES_MAX {
@@ -113,13 +113,14 @@ impl<'de> Visitor<'de> for Node<'_> {
                 None => return Ok(list.into()),
             }
         }
+        // One more element is an error; otherwise the list ends here.
         items.next_element_seed(Surplus(limits::FILTER_VALUES_MAX))?;
         Ok(list.into())
     }
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut members: A) -> Result<Value, A::Error> {
-        self.seen.nodes += 1;
-        if self.seen.nodes > limits::FILTER_NODES_MAX {
+        self.size.nodes += 1;
+        if self.size.nodes > limits::FILTER_NODES_MAX {
             let most = limits::FILTER_NODES_MAX;
             return Err(A::Error::custom(format_args!("{TOO_MANY_IN_ALL}{most} nodes")));
         }
@@ -142,7 +143,7 @@ impl<'de> Visitor<'de> for Node<'_> {
 
 /// Each filter is an object in a list, and the innermost has a list of values.
 const DEPTH_MAX: usize = 2 * limits::FILTER_DEPTH_MAX + 2;
-/// Types, keys and single values, a few for each node.
+/// Number of types, keys and single values: a few for each node.
 const OTHER_VALUES: usize = MEMBERS_MAX * limits::FILTER_NODES_MAX;
-/// More members than a filter has, so that an unknown one can be named.
+/// More members than a filter has, so that an unknown member can be named.
 const MEMBERS_MAX: usize = 8;

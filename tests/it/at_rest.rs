@@ -1,6 +1,6 @@
-//! At rest: no plain byte of a document, title, attribute, id, vector, term, tenant name or key
-//! lies on the disk, the scan can see (it finds them in an unsealed copy), and bytes that were
-//! swapped, cut or flipped make one namespace fail clearly while the others serve.
+//! Tests of data at rest: no plain byte of a document, title, attribute, id, vector, term, tenant name or key is on the
+//! disk; the scan works (it finds them in an unsealed copy); and bytes that were swapped, truncated or flipped make one
+//! namespace fail clearly while the others serve.
 
 use crate::server;
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use std::{
 };
 use testkit::{Rng, Server};
 
-/// Everything that must not be found.
+/// Byte sequences that must not be found, with a description of each.
 struct Canaries(Vec<(String, Vec<u8>)>);
 
 impl Canaries {
@@ -22,7 +22,7 @@ impl Canaries {
 const LETTERS: &[u8] = b"bcdfgklmnprstvz";
 const VOWELS: &[u8] = b"aeiou";
 
-/// A pronounceable word that occurs nowhere else, with an ending that a stemmer removes.
+/// A pronounceable word that occurs nowhere else, with a suffix that a stemmer removes.
 fn word(rng: &Rng) -> String {
     let mut word = String::new();
     for _ in 0..5 {
@@ -36,12 +36,12 @@ fn vector(rng: &Rng) -> Vec<f32> {
     (0..24).map(|_| rng.signed()).collect()
 }
 
-/// Fills two tenants and says what of it must not be seen.
+/// Fills two tenants, and adds their data to the canaries. Returns a key and a namespace's path for each.
 fn fill(server: &Server, canaries: &mut Canaries) -> Vec<(String, String)> {
     fill_with(server, canaries, 50)
 }
 
-/// So many documents for each of two tenants.
+/// Does the same with `count` documents for each tenant.
 fn fill_with(server: &Server, canaries: &mut Canaries, count: usize) -> Vec<(String, String)> {
     let mut keys = Vec::new();
     for (seed, tenant) in [(1, "canarycorp-acme"), (2, "canarycorp-zenith")] {
@@ -95,7 +95,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Which canaries stand in any file or file name of a folder.
+/// Canaries that a file or a file name in a folder contains.
 fn scan(folder: &Path, canaries: &Canaries) -> Vec<String> {
     let mut bytes = Vec::new();
     for file in files(folder) {
@@ -104,13 +104,13 @@ fn scan(folder: &Path, canaries: &Canaries) -> Vec<String> {
         bytes.extend_from_slice(&fs::read(&file).unwrap());
         bytes.push(0);
     }
-    // Words may be stored in another case by an index.
+    // An index may store words in another case.
     let lower = bytes.to_ascii_lowercase();
-    let seen = |needle: &[u8]| memchr_find(&bytes, needle) || memchr_find(&lower, &needle.to_ascii_lowercase());
-    canaries.0.iter().filter(|(_, needle)| seen(needle)).map(|(what, _)| what.clone()).collect()
+    let is_found = |needle: &[u8]| contains(&bytes, needle) || contains(&lower, &needle.to_ascii_lowercase());
+    canaries.0.iter().filter(|(_, needle)| is_found(needle)).map(|(what, _)| what.clone()).collect()
 }
 
-fn memchr_find(hay: &[u8], needle: &[u8]) -> bool {
+fn contains(hay: &[u8], needle: &[u8]) -> bool {
     let Some(first) = needle.first() else { return false };
     let mut rest = hay;
     while let Some(at) = rest.iter().position(|b| b == first) {
@@ -123,12 +123,12 @@ fn memchr_find(hay: &[u8], needle: &[u8]) -> bool {
 }
 
 #[test]
-fn no_plain_byte_on_disk_and_the_scan_can_see() {
+fn no_plain_byte_is_on_disk_and_the_scan_works() {
     let mut server = server().env("RINGFENCE__LIMITS__FLUSH_ROWS", "20").start();
     let mut canaries = Canaries(Vec::new());
     let keys = fill(&server, &mut canaries);
     assert!(canaries.0.len() > 2_000);
-    // Searches and reads leave traces of their own (audit, caches): make some.
+    // Searches and reads leave traces of their own (audit, caches), so some are made.
     for (key, path) in &keys {
         let mut api = server.api(key);
         api.send("POST", &format!("{path}/search"), &json!({"query": "anything", "mode": "text"})).unwrap().ok();
@@ -138,10 +138,10 @@ fn no_plain_byte_on_disk_and_the_scan_can_see() {
     assert_eq!(server.stop(), Some(0));
     assert_eq!(scan(&server.data_folder(), &canaries), Vec::<String>::new(), "after it stopped");
     let log = server.stderr();
-    let told: Vec<_> = canaries.0.iter().filter(|(_, n)| memchr_find(log.as_bytes(), n)).map(|(w, _)| w).collect();
-    assert!(told.is_empty(), "the log tells {told:?}");
+    let leaked: Vec<_> = canaries.0.iter().filter(|(_, n)| contains(log.as_bytes(), n)).map(|(w, _)| w).collect();
+    assert!(leaked.is_empty(), "the log contains {leaked:?}");
 
-    // The control: the same kind of bytes, unsealed.
+    // This is the positive control: the same kind of bytes, unsealed.
     let unsealed = tempfile::tempdir().unwrap();
     write_unsealed(unsealed.path());
     let mut control = Canaries(Vec::new());
@@ -152,10 +152,10 @@ fn no_plain_byte_on_disk_and_the_scan_can_see() {
     control.text("title", "Canarytitle in plain");
     control.text("id", "canary-id-plain");
     control.0.push(("vector".into(), vector(&Rng::new(10))[3..7].iter().flat_map(|x| x.to_le_bytes()).collect()));
-    assert_eq!(scan(unsealed.path(), &control).len(), control.0.len(), "the scan cannot see");
+    assert_eq!(scan(unsealed.path(), &control).len(), control.0.len(), "the scan does not find everything");
 }
 
-/// A segment as the store builds it, written without its seal.
+/// Writes a segment as the store builds it, without its seal.
 fn write_unsealed(folder: &Path) {
     let rng = Rng::new(9);
     let text: Vec<String> = (0..20).map(|_| word(&rng)).collect();
@@ -164,7 +164,7 @@ fn write_unsealed(folder: &Path) {
     fs::write(folder.join("segment"), bytes).unwrap();
 }
 
-/// One tenant's answers: what list and search give, or the status that refuses.
+/// The documents of one tenant as a list returns them, or the status of the refusal.
 fn answers(server: &Server, key: &str, path: &str) -> Result<String, u16> {
     let mut api = server.api(key);
     let listed = api
@@ -178,11 +178,11 @@ fn answers(server: &Server, key: &str, path: &str) -> Result<String, u16> {
 }
 
 #[test]
-fn swapped_cut_and_flipped_objects_fail_clearly_and_alone() {
+fn swapped_truncated_and_flipped_objects_fail_clearly_and_alone() {
     let mut server = server().env("RINGFENCE__LIMITS__FLUSH_ROWS", "20").start();
-    // More than stands in a checkpoint: segments are objects of their own.
+    // The data exceeds what a checkpoint holds, so that segments are objects of their own.
     let keys = fill_with(&server, &mut Canaries(Vec::new()), 400);
-    let whole: Vec<String> = keys.iter().map(|(k, p)| answers(&server, k, p).unwrap()).collect();
+    let originals: Vec<String> = keys.iter().map(|(k, p)| answers(&server, k, p).unwrap()).collect();
     assert_eq!(server.stop(), Some(0));
 
     let objects: Vec<PathBuf> =
@@ -209,10 +209,10 @@ fn swapped_cut_and_flipped_objects_fail_clearly_and_alone() {
             assert!(server.stop().is_some());
             fs::write(object, &original).unwrap();
             let broken = now.iter().filter(|a| a.is_err()).count();
-            assert!(broken <= 1, "{damage} in {object:?} stopped more than its namespace");
+            assert!(broken <= 1, "{damage} in {object:?} broke more than its namespace");
             refused += broken;
-            for (answer, before) in now.iter().zip(&whole) {
-                // Either the whole truth or a clear error; nothing between.
+            for (answer, before) in now.iter().zip(&originals) {
+                // The answer is either complete or a clear error, and nothing in between.
                 assert!(
                     answer.as_ref().map_or_else(|status| *status == 500, |a| a == before),
                     "{damage} in {object:?}: {answer:?}"
@@ -220,24 +220,24 @@ fn swapped_cut_and_flipped_objects_fail_clearly_and_alone() {
             }
         }
     }
-    assert!(refused > objects.len(), "damage was hardly ever noticed: {refused} of {}", objects.len() * 5);
+    assert!(refused > objects.len(), "damage was rarely detected: {refused} of {}", objects.len() * 5);
     server.restart();
     let after: Vec<String> = keys.iter().map(|(k, p)| answers(&server, k, p).unwrap()).collect();
-    assert_eq!(after, whole, "with the bytes put back, all is as before");
+    assert_eq!(after, originals, "with the bytes restored, all answers are as before");
 }
 
-/// An object of the same kind in another place.
+/// An object of the same kind in another folder.
 fn other_tenants<'a>(objects: &'a [PathBuf], one: &'a Path) -> &'a Path {
     let kind = |p: &Path| p.parent().unwrap().file_name().unwrap().to_owned();
-    let place = |p: &Path| p.components().rev().nth(2).map(|c| c.as_os_str().to_owned());
-    objects.iter().find(|o| kind(o) == kind(one) && place(o) != place(one)).map_or(one, |p| p.as_path())
+    let folder = |p: &Path| p.components().rev().nth(2).map(|c| c.as_os_str().to_owned());
+    objects.iter().find(|o| kind(o) == kind(one) && folder(o) != folder(one)).map_or(one, |p| p.as_path())
 }
 
 #[test]
-fn a_full_disk_is_told_and_loses_nothing() {
-    // A file system of its own, 3 MiB, in a mount namespace of its own.
-    let can = std::process::Command::new("unshare").args(["-rm", "true"]).status().is_ok_and(|s| s.success());
-    assert!(can, "this test wants `unshare -rm` (util-linux, user namespaces)");
+fn a_full_disk_is_reported_and_loses_nothing() {
+    // The data folder is a file system of 3 MiB in a mount namespace of its own.
+    let is_supported = std::process::Command::new("unshare").args(["-rm", "true"]).status().is_ok_and(|s| s.success());
+    assert!(is_supported, "this test needs `unshare -rm` (util-linux, user namespaces)");
     let mut server = server().small_disk("3m").start();
     server.tenant("acme");
     let key = server.key("acme", &["search", "ingest", "delete", "read_all"], &[]);

@@ -1,6 +1,7 @@
-//! The edge of the process under attack: sockets that hold on, heads that lie, bodies that grow, few files to open.
+//! Tests of the process's sockets under attack: connections that stay open, ambiguous heads, growing bodies, and few
+//! files that may be opened.
 
-use crate::house::{ALL, House};
+use crate::in_process::{ALL_SCOPES, TestServer};
 use serde_json::{Value, json};
 use std::{
     io::{Read, Write},
@@ -12,7 +13,7 @@ use std::{
 };
 use testkit::{Http, Server, ServerBuilder};
 
-/// A socket that gives up after a while, so that a server which says nothing fails the test and does not hang it.
+/// A socket with timeouts, so that a server that does not answer fails the test instead of hanging it.
 fn socket(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).expect("connects");
     stream.set_read_timeout(Some(Duration::from_secs(20))).expect("set");
@@ -20,27 +21,27 @@ fn socket(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// Sends these bytes and reads all that comes until the server closes.
-fn raw(address: SocketAddr, bytes: &[u8]) -> String {
+/// Sends these bytes and reads everything until the server closes.
+fn exchange_raw(address: SocketAddr, bytes: &[u8]) -> String {
     let mut stream = socket(address);
-    // The server may refuse and close while we still send.
+    // The server may refuse and close while the request is still being sent.
     let _ = stream.write_all(bytes);
     let mut reply = Vec::new();
     let _ = stream.read_to_end(&mut reply);
     String::from_utf8_lossy(&reply).into_owned()
 }
 
-/// A key of a tenant that is made for it.
-fn key(house: &House) -> String {
-    house.tenant("acme");
-    house.key("acme", ALL, json!({}))
+/// Creates a tenant and a key.
+fn key(server: &TestServer) -> String {
+    server.tenant("acme");
+    server.key("acme", ALL_SCOPES, json!({}))
 }
 
 fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-/// What the system says the process took at most, bytes.
+/// Peak memory of the process as the system reports it, bytes.
 fn peak(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
     let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).expect("a peak");
@@ -48,7 +49,7 @@ fn peak(pid: u32) -> u64 {
 }
 
 #[test]
-fn connections_that_never_read_keep_no_client_out() {
+fn connections_that_never_read_exclude_no_client() {
     let server = crate::server().env("RINGFENCE__LIMITS__CONNECTIONS", "16").start();
     server.tenant("acme");
     let mut known = server.api(&server.key("acme", &["search", "ingest"], &[]));
@@ -61,9 +62,9 @@ fn connections_that_never_read_keep_no_client_out() {
                 stream
             })
             .collect();
-        let reply = raw(plane, b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        let reply = exchange_raw(plane, b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
         assert!(reply.starts_with("HTTP/1.1 200"), "{reply}");
-        // One that has shown its credential keeps its connection, idle or not.
+        // A client that has shown its credential keeps its connection, idle or not.
         assert_eq!(known.send("GET", "/v1/whoami", &Value::Null).expect("the same connection").status, 200);
         assert_eq!(server.control().send("GET", "/admin/v1/tenants", &Value::Null).expect("an answer").status, 200);
         drop(crowd);
@@ -71,10 +72,10 @@ fn connections_that_never_read_keep_no_client_out() {
 }
 
 #[test]
-fn heads_that_two_servers_may_read_differently_are_refused() {
-    let house = House::open();
-    let address = house.data_address();
-    let key = key(&house);
+fn heads_that_two_servers_may_parse_differently_are_refused() {
+    let server = TestServer::start_default();
+    let address = server.data_address();
+    let key = key(&server);
     for (head, status) in [
         ("GET /healthz HTTP/1.1\nhost: x\nconnection: close\n\n".to_owned(), "400"),
         ("GET /healthz HTTP/1.1\r\nhost: x\nconnection: close\r\n\r\n".to_owned(), "400"),
@@ -96,12 +97,12 @@ fn heads_that_two_servers_may_read_differently_are_refused() {
             "400",
         ),
     ] {
-        let reply = raw(address, head.as_bytes());
+        let reply = exchange_raw(address, head.as_bytes());
         assert!(reply.starts_with(&format!("HTTP/1.{} {status}", &head[head.find("/1.").unwrap() + 3..][..1])), "{}: {reply}", &head[..60]);
     }
-    let nameless = raw(address, b"GET /healthz HTTP/1.1\r\nconnection: close\r\n\r\n");
-    assert!(nameless.contains(r#""param":"host""#), "{nameless}");
-    // Bodies may hold any bytes, in chunks too, and what follows them is the next request.
+    let without_host = exchange_raw(address, b"GET /healthz HTTP/1.1\r\nconnection: close\r\n\r\n");
+    assert!(without_host.contains(r#""param":"host""#), "{without_host}");
+    // Bodies may contain any bytes, in chunks too, and what follows them is the next request.
     let body = "{\n\n\"query\":\n\"q\"}\r\n\r\n\n";
     let head = format!("POST /v1/namespaces/none/search HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\n");
     let next = "GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
@@ -109,15 +110,15 @@ fn heads_that_two_servers_may_read_differently_are_refused() {
         format!("{head}content-length: {}\r\n\r\n{body}{next}", body.len()),
         format!("{head}transfer-encoding: chunked\r\n\r\n{:x};a=b\r\n{body}\r\n0\r\nt: v\r\n\r\n{next}", body.len()),
     ] {
-        let reply = raw(address, sent.as_bytes());
+        let reply = exchange_raw(address, sent.as_bytes());
         assert!(reply.starts_with("HTTP/1.1 404") && reply.contains("HTTP/1.1 200"), "{reply}");
     }
 }
 
 #[test]
-fn a_document_that_is_wrong_fails_alone_and_the_others_go_in() {
-    let house = House::open();
-    let mut http = house.data(Some(&key(&house)));
+fn an_invalid_document_fails_alone_and_the_others_are_stored() {
+    let server = TestServer::start_default();
+    let mut http = server.data(Some(&key(&server)));
     let long = "x".repeat(5_000);
     let many: Value = (0..65).map(|n| (format!("a{n}"), json!(n))).collect::<serde_json::Map<_, _>>().into();
     let documents = json!({ "documents": [
@@ -132,14 +133,14 @@ fn a_document_that_is_wrong_fails_alone_and_the_others_go_in() {
     ] });
     let path = "/v1/namespaces/ns/documents";
     let reply = http.send("POST", path, &documents).expect("an answer").ok();
-    let told: Vec<(&str, &str, &str)> = reply["results"]
+    let results: Vec<(&str, &str, &str)> = reply["results"]
         .as_array()
         .expect("results")
         .iter()
         .map(|r| (text(&r["id"]), text(&r["status"]), text(&r["error"]["param"])))
         .collect();
     assert_eq!(
-        told,
+        results,
         [
             ("first", "indexed", ""),
             ("long", "failed", "documents[1].attributes.a"),
@@ -154,15 +155,15 @@ fn a_document_that_is_wrong_fails_alone_and_the_others_go_in() {
     assert_eq!(reply["counts"], json!({ "indexed": 2, "failed": 6 }));
     let listed = http.send("POST", &format!("{path}/list"), &json!({})).expect("an answer").ok();
     assert_eq!(listed["total"], 2);
-    // A key that is given twice makes the request no request.
+    // A duplicate key makes the whole request invalid.
     let twice = br#"{"documents":[{"id":"a","text":"t","attributes":{"k":1,"k":2}}]}"#;
     let reply = http.send_bytes("POST", path, twice, &[]).expect("an answer");
     assert_eq!((reply.status, &reply.json()["error"]["param"]), (400, &json!("documents[0].attributes.k")));
-    // All of them wrong: nothing is stored, and that is told of each.
+    // All documents are wrong: nothing is stored, and the reply says so for each.
     let none = json!({ "documents": [{ "id": "a" }, { "id": "b", "text": "t", "attributes": { "$x": 1 } }] });
     let reply = http.send("POST", "/v1/namespaces/other/documents", &none).expect("an answer").ok();
     assert_eq!(reply["counts"], json!({ "failed": 2 }));
-    // A vector of no possible length decides nothing for the namespace.
+    // A vector of an impossible length does not determine the namespace's dimensions.
     for (namespace, documents, counts) in [
         (
             "vectors",
@@ -220,11 +221,11 @@ fn with_files(allowed: u32, folder: &Path) -> Server {
 }
 
 #[test]
-fn with_few_files_to_open_one_tenants_namespaces_do_not_stop_anothers() {
+fn with_few_open_files_one_tenants_namespaces_do_not_stop_anothers() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = with_files(256, folder.path());
     let log = server.stderr();
-    assert!(log.contains("open files") && log.contains("256"), "the start tells what was got: {log}");
+    assert!(log.contains("open files") && log.contains("256"), "the log of the start names the limit: {log}");
     let write = |http: &mut Http, ns: usize| {
         let body = json!({ "documents": [{ "id": "a", "text": format!("text of {ns}") }] });
         http.send("POST", &format!("/v1/namespaces/n{ns}/documents"), &body).expect("an answer")
@@ -254,7 +255,7 @@ fn with_few_files_to_open_one_tenants_namespaces_do_not_stop_anothers() {
             assert_eq!(found["hits"][0]["document_id"], "a");
         }
     });
-    // All that was acknowledged is there, in whatever namespace.
+    // Every acknowledged document is there, in each namespace.
     let mut http = server.api(&many);
     for n in (0..300).step_by(7) {
         assert_eq!(
@@ -264,7 +265,8 @@ fn with_few_files_to_open_one_tenants_namespaces_do_not_stop_anothers() {
     }
 }
 
-/// Starts the binary as a service would: stderr is a file. Gives the process and its control plane.
+/// Starts the binary as a service manager would, with stderr in a file. Returns the process and the address of its
+/// control plane.
 fn serve(folder: &Path, more: &[(&str, &Path)]) -> (std::process::Child, SocketAddr) {
     let free = || std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port");
     let control = free();
@@ -285,7 +287,7 @@ fn serve(folder: &Path, more: &[(&str, &Path)]) -> (std::process::Child, SocketA
     (command.spawn().expect("it starts"), control)
 }
 
-/// Asks until it is ready; what `then` sees is what stood there when it said so.
+/// Waits until the server is ready, and then calls `then` at once.
 fn when_ready<T>(control: SocketAddr, then: impl FnOnce() -> T) -> T {
     for _ in 0..3_000 {
         let reply = Http::new(control, None).send("GET", "/readyz", &Value::Null);
@@ -302,7 +304,7 @@ fn the_first_operators_token_is_in_its_file_before_the_server_is_ready_and_never
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("operator.token");
     let mut tokens = Vec::new();
-    // The second start adopts what the first one wrote.
+    // The second start uses the token that the first one wrote.
     for _ in 0..2 {
         let (mut child, control) = serve(folder.path(), &[("RINGFENCE_OPERATOR_TOKEN_FILE", &file)]);
         let (text, mode) = when_ready(control, || {
@@ -325,5 +327,5 @@ fn the_first_operators_token_is_in_its_file_before_the_server_is_ready_and_never
     let log = when_ready(control, || std::fs::read_to_string(other.path().join("log")).expect("a log"));
     child.kill().expect("killed");
     child.wait().expect("gone");
-    assert!(!log.contains("rfop_") && log.contains("operator recover"), "it says where to get one: {log}");
+    assert!(!log.contains("rfop_") && log.contains("operator recover"), "the log says how to get one: {log}");
 }

@@ -1,9 +1,10 @@
-/* Stands between the server and the system's flushes, so that a test can let one fail.
+/* Intercepts the system's flushes, so that a test can make one fail or some hang.
  *
- * FLUSH_FOLDER/fail holds the name of a call and, behind a space, a part of a path: the next such
- * call on such a file fails with EIO, without reaching the disk, and the file is gone.
- * FLUSH_FOLDER/calls gets a line for every call: its name, the descriptor, what it said, the path;
- * and one when the descriptor whose flush failed is closed. */
+ * FLUSH_FOLDER/fail holds the name of a call and, after a space, a part of a path: the next such call on such a file
+ * fails with EIO without reaching the disk, and the file FLUSH_FOLDER/fail is removed.
+ * FLUSH_FOLDER/hang holds parts of paths, one on each line: while it exists, flushes of such files wait.
+ * FLUSH_FOLDER/calls gets a line for each call: its name, the descriptor, the result and the path; and one when the
+ * descriptor whose flush failed is closed. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -28,10 +29,10 @@ static void path_of(int fd, char *path, size_t size) {
     path[length < 0 ? 0 : length] = 0;
 }
 
-static void note(const char *call, int fd, const char *said, const char *path) {
+static void note(const char *call, int fd, const char *result, const char *path) {
     char calls[512], line[4700];
     in_folder(calls, sizeof calls, "calls");
-    int length = snprintf(line, sizeof line, "%s %d %s %s\n", call, fd, said, path);
+    int length = snprintf(line, sizeof line, "%s %d %s %s\n", call, fd, result, path);
     int to = open(calls, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
     if (to < 0) return;
     if (write(to, line, (size_t)length) < 0) perror("calls");
@@ -39,7 +40,7 @@ static void note(const char *call, int fd, const char *said, const char *path) {
     real(to);
 }
 
-/* Whether this call is the one that is to fail. Only one caller can take the file away. */
+/* Whether this call has to fail. Only one caller can remove the file. */
 static int fails(const char *call, const char *path) {
     char file[512], want[1024];
     in_folder(file, sizeof file, "fail");
@@ -53,9 +54,28 @@ static int fails(const char *call, const char *path) {
     return !strcmp(want, call) && strstr(path, part) && !unlink(file);
 }
 
+/* Whether flushes of this path have to wait now. */
+static int hangs(const char *path) {
+    char file[512], part[1024];
+    in_folder(file, sizeof file, "hang");
+    FILE *stream = fopen(file, "re");
+    if (!stream) return 0;
+    int found = 0;
+    while (!found && fgets(part, sizeof part, stream)) {
+        part[strcspn(part, "\n")] = 0;
+        found = *part && strstr(path, part);
+    }
+    fclose(stream);
+    return found;
+}
+
 static int flush(const char *call, int fd) {
     char path[4096];
     path_of(fd, path, sizeof path);
+    if (hangs(path)) {
+        note(call, fd, "hangs", path);
+        while (hangs(path)) usleep(5000);
+    }
     if (fails(call, path)) {
         atomic_store(&failed, fd);
         note(call, fd, "EIO", path);
@@ -63,10 +83,10 @@ static int flush(const char *call, int fd) {
         return -1;
     }
     int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, call);
-    int said = real(fd), error = errno;
-    note(call, fd, said ? "error" : "ok", path);
+    int result = real(fd), error = errno;
+    note(call, fd, result ? "error" : "ok", path);
     errno = error;
-    return said;
+    return result;
 }
 
 int fdatasync(int fd) { return flush("fdatasync", fd); }

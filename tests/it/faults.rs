@@ -1,16 +1,16 @@
-//! The real binary on an object store that answers what it should not, or nothing: each fault, once
-//! and for as long as it lasts, is a clear error or a success after retries. Once it is over, the
-//! server mends itself and nothing that was acknowledged is missing.
+//! The real binary on an object store that answers wrongly or not at all: each fault, once and while it lasts, is a
+//! clear error or a success after retries. Once it is over, the server recovers by itself and no acknowledged write is
+//! missing.
 
 #![expect(clippy::print_stdout, reason = "figures of a run, which the test runner shows")]
 
-use crate::load::{Client, SCOPES, Told, patiently, told};
+use crate::load::{LoadClient, Outcome, SCOPES, outcome_of, send_with_retries};
 use serde_json::{Value, json};
 use std::time::Duration;
-use testkit::{FakeS3, Fault, Http, Op, Server, ServerBuilder, StoreKey, Tenant, When};
+use testkit::{FakeS3, Fault, Http, Op, Server, ServerBuilder, StoreKey, TwinTenant, When};
 
-/// What a store does instead of what it should.
-const TABLE: [Fault; 13] = [
+/// Faults of the store.
+const FAULTS: [Fault; 13] = [
     Fault::Status(403),
     Fault::Status(409),
     Fault::Status(412),
@@ -26,11 +26,11 @@ const TABLE: [Fault; 13] = [
     Fault::Truncate,
 ];
 
-/// One request only, and every one until it is healed.
+/// The fault affects one request only, or every one until it is removed.
 const TIMES: [usize; 2] = [1, usize::MAX];
 
-/// A server that soon loses patience with its store.
-fn on(fake: &FakeS3) -> ServerBuilder {
+/// A server that soon gives up on its store.
+fn server_on(fake: &FakeS3) -> ServerBuilder {
     let key = StoreKey { id: "id".to_owned(), secret: "secret".to_owned() };
     crate::server()
         .bucket(&fake.endpoint(), &format!("s3://{}/node", fake.bucket()), &key)
@@ -41,19 +41,19 @@ fn on(fake: &FakeS3) -> ServerBuilder {
         .env("RINGFENCE__LIMITS__FLUSH_ROWS", "16")
 }
 
-/// A success, or an error that says what it is.
-fn clear(http: &mut Http, path: &str, body: &Value, when: &str) -> u16 {
+/// Sends a request and checks that the answer is a success or a clear error. Returns the status.
+fn send_and_check(http: &mut Http, path: &str, body: &Value, when: &str) -> u16 {
     let reply = http.send("POST", path, body).unwrap_or_else(|e| panic!("{when}: no answer: {e}"));
-    let said = reply.json();
-    assert!(matches!(reply.status, 200 | 409 | 429 | 503), "{when}: {} {said}", reply.status);
-    assert!(reply.status == 200 || !reply.code().is_empty(), "{when}: {said}");
+    let body_json = reply.json();
+    assert!(matches!(reply.status, 200 | 409 | 429 | 503), "{when}: {} {body_json}", reply.status);
+    assert!(reply.status == 200 || !reply.code().is_empty(), "{when}: {body_json}");
     reply.status
 }
 
-/// Gives each thread some of the faults, for most of the time is spent waiting.
+/// Runs the test in several threads, each with some of the faults: most of the time is spent waiting.
 fn in_parallel(test: impl Fn(&[Fault]) + Sync) {
     std::thread::scope(|scope| {
-        for faults in TABLE.chunks(3) {
+        for faults in FAULTS.chunks(3) {
             let test = &test;
             scope.spawn(move || test(faults));
         }
@@ -61,41 +61,41 @@ fn in_parallel(test: impl Fn(&[Fault]) + Sync) {
 }
 
 #[test]
-fn a_writer_meets_every_fault() {
-    in_parallel(write_under);
+fn writes_survive_every_fault() {
+    in_parallel(write_with_faults);
 }
 
-fn write_under(faults: &[Fault]) {
+fn write_with_faults(faults: &[Fault]) {
     let fake = FakeS3::start();
-    let mut server = on(&fake).start();
-    let mut clients = Client::make(&server, 1);
+    let mut server = server_on(&fake).start();
+    let mut clients = LoadClient::create(&server, 1);
     let address = server.data_address();
     for (fault, times) in faults.iter().flat_map(|fault| TIMES.map(|times| (*fault, times))) {
         let when = format!("{fault:?} for PUT, {times} times");
         let client = &mut clients[usize::from(times == 1)];
         let mut http = client.reader.http(address);
-        // In memory from now on, whatever the fault before did.
+        // The namespace is in memory from now on, whatever the previous fault did.
         client.verify(address, &when);
         fake.fail(When::op(Op::Put).times(times), fault);
         client.write(&mut http);
         let question = json!({"query": "rule"});
         let read = http.send("POST", &format!("{}/search", client.reader.path), &question).expect("an answer");
-        assert_eq!(read.status, 200, "{when}: what is in memory is not served: {}", read.json());
-        fake.heal();
-        mend(client, &mut http, &when);
+        assert_eq!(read.status, 200, "{when}: data in memory is not served: {}", read.json());
+        fake.clear_faults();
+        write_until_acknowledged(client, &mut http, &when);
         client.verify(address, &when);
         assert!(server.runs(), "{when}: the server ended: {}", server.stderr());
     }
     server.kill();
-    let second = server.twin().start();
+    let second = server.sibling().start();
     clients.iter_mut().for_each(|client| client.verify(second.data_address(), "on a second server"));
-    println!("{faults:?}: {}", crate::load::counted(clients.iter().map(|c| &c.book)));
+    println!("{faults:?}: {}", crate::load::write_counts(clients.iter().map(|c| &c.expected)));
 }
 
-/// Writes until one is acknowledged.
-fn mend(client: &mut Client, http: &mut Http, when: &str) {
+/// Writes until a write is acknowledged.
+fn write_until_acknowledged(client: &mut LoadClient, http: &mut Http, when: &str) {
     for _ in 0..200 {
-        if client.write(http) == Told::Acknowledged {
+        if client.write(http) == Outcome::Acknowledged {
             return;
         }
         std::thread::sleep(Duration::from_millis(100));
@@ -104,17 +104,17 @@ fn mend(client: &mut Client, http: &mut Http, when: &str) {
 }
 
 #[test]
-fn a_namespace_that_opens_meets_every_fault() {
-    in_parallel(open_under);
+fn opening_a_namespace_survives_every_fault() {
+    in_parallel(open_with_faults);
 }
 
-fn open_under(faults: &[Fault]) {
+fn open_with_faults(faults: &[Fault]) {
     let fake = FakeS3::start();
-    let mut server = on(&fake).start();
-    let tenant = Tenant::Acme.id();
+    let mut server = server_on(&fake).start();
+    let tenant = TwinTenant::Acme.id();
     server.tenant(tenant);
     let key = server.key(tenant, SCOPES, &[]);
-    // One namespace for each row, so that each is cold when its turn comes.
+    // Each case has a namespace of its own, so that it is cold when its turn comes.
     let cases: Vec<(Op, Fault, usize)> = [Op::Get, Op::List]
         .iter()
         .flat_map(|op| faults.iter().flat_map(|fault| TIMES.iter().map(|times| (*op, *fault, *times))))
@@ -125,31 +125,31 @@ fn open_under(faults: &[Fault]) {
     let mut api = server.api(&key);
     for n in 0..cases.len() {
         let reply = api.send("POST", &format!("{}/documents", path(n)), &document(n, "a"));
-        assert_eq!(told(&reply), Told::Acknowledged);
+        assert_eq!(outcome_of(&reply), Outcome::Acknowledged);
     }
     server.kill();
-    let mut server = server.twin().start();
+    let mut server = server.sibling().start();
     let mut api = server.api(&key);
-    // The tenant is open, its namespaces are not.
+    // The tenant is open, but its namespaces are not.
     api.send("GET", "/v1/namespaces", &Value::Null).unwrap().ok();
     let question = json!({"query": "cold", "mode": "text", "include": ["text"]});
     for (n, (op, fault, times)) in cases.iter().enumerate() {
         let when = format!("{fault:?} for {op:?}, {times} times");
         fake.fail(When::op(*op).times(*times), *fault);
-        clear(&mut api, &format!("{}/search", path(n)), &question, &when);
-        clear(&mut api, &format!("{}/documents", path(n)), &document(n, "b"), &when);
-        fake.heal();
-        let answer = patiently(&mut api, &format!("{}/search", path(n)), &question).ok();
+        send_and_check(&mut api, &format!("{}/search", path(n)), &question, &when);
+        send_and_check(&mut api, &format!("{}/documents", path(n)), &document(n, "b"), &when);
+        fake.clear_faults();
+        let answer = send_with_retries(&mut api, &format!("{}/search", path(n)), &question).ok();
         assert!(answer["hits"].as_array().is_some_and(|hits| !hits.is_empty()), "{when}: {answer}");
-        patiently(&mut api, &format!("{}/documents", path(n)), &document(n, "c")).ok();
+        send_with_retries(&mut api, &format!("{}/documents", path(n)), &document(n, "c")).ok();
         assert!(server.runs(), "{when}: the server ended: {}", server.stderr());
     }
     let found = |api: &mut Http, n| {
-        let listed = patiently(api, &format!("{}/documents/list", path(n)), &json!({})).ok();
+        let listed = send_with_retries(api, &format!("{}/documents/list", path(n)), &json!({})).ok();
         listed["documents"].as_array().unwrap().iter().map(|d| d["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
     server.kill();
-    let last = server.twin().start();
+    let last = server.sibling().start();
     let mut api = last.api(&key);
     for (n, case) in cases.iter().enumerate() {
         let ids = found(&mut api, n);
@@ -158,17 +158,17 @@ fn open_under(faults: &[Fault]) {
 }
 
 #[test]
-fn a_start_meets_every_fault() {
-    in_parallel(start_under);
+fn starts_survive_every_fault() {
+    in_parallel(start_with_faults);
 }
 
-fn start_under(faults: &[Fault]) {
+fn start_with_faults(faults: &[Fault]) {
     let fake = FakeS3::start();
-    let mut server = on(&fake).start();
-    let mut clients = Client::make(&server, 1);
+    let mut server = server_on(&fake).start();
+    let mut clients = LoadClient::create(&server, 1);
     for client in &mut clients {
         let mut http = client.reader.http(server.data_address());
-        (0..5).for_each(|_| assert_eq!(client.write(&mut http), Told::Acknowledged));
+        (0..5).for_each(|_| assert_eq!(client.write(&mut http), Outcome::Acknowledged));
     }
     let mut refused = 0;
     for op in [Op::Put, Op::Get, Op::List] {
@@ -177,12 +177,12 @@ fn start_under(faults: &[Fault]) {
                 let when = format!("{fault:?} for {op:?}, {times} times");
                 server.kill();
                 fake.fail(When::op(op).times(times), fault);
-                let said = server.stderr().len();
+                let log_start = server.stderr().len();
                 let started = server.try_restart();
-                fake.heal();
+                fake.clear_faults();
                 if !started {
                     refused += 1;
-                    ended_well(&mut server, said, &when);
+                    check_that_it_ended_with_an_error(&mut server, log_start, &when);
                     server.restart();
                 }
                 clients.iter_mut().for_each(|client| client.verify(server.data_address(), &when));
@@ -192,33 +192,30 @@ fn start_under(faults: &[Fault]) {
     println!("{faults:?}: {refused} of {} starts refused", 3 * faults.len() * TIMES.len());
 }
 
-/// It ended with an error code, and its last words name the store.
-fn ended_well(server: &mut Server, said: usize, when: &str) {
+/// Checks that the server ended with an error code and that its last lines name the store.
+fn check_that_it_ended_with_an_error(server: &mut Server, log_start: usize, when: &str) {
     let status = server.ended(Duration::from_secs(10)).unwrap_or_else(|| panic!("{when}: neither serves nor ends"));
-    let words = server.stderr()[said..].to_owned();
-    assert!(status.code().is_some_and(|code| code != 0), "{when}: it ends with {status}");
-    assert!(words.contains("s3://") || words.contains("object store"), "{when}: it does not say what failed: {words}");
+    let log = server.stderr()[log_start..].to_owned();
+    assert!(status.code().is_some_and(|code| code != 0), "{when}: the server ends with {status}");
+    assert!(log.contains("s3://") || log.contains("object store"), "{when}: the log does not say what failed: {log}");
 }
 
 #[test]
 fn a_folder_that_cannot_be_written_is_refused_and_loses_nothing() {
     let mut server = crate::server().start();
-    let mut clients = Client::make(&server, 1);
+    let mut clients = LoadClient::create(&server, 1);
     for client in &mut clients {
         let mut http = client.reader.http(server.data_address());
-        (0..20).for_each(|_| assert_eq!(client.write(&mut http), Told::Acknowledged));
+        (0..20).for_each(|_| assert_eq!(client.write(&mut http), Outcome::Acknowledged));
     }
     server.kill();
     server.read_only(true);
-    let said = server.stderr().len();
-    assert!(!server.try_restart(), "it starts on a disk that takes no writes");
-    let status = server.ended(Duration::from_secs(10)).expect("it ends by itself");
-    let words = server.stderr()[said..].to_owned();
-    assert!(
-        status.code().is_some_and(|code| code != 0) && words.contains("Read-only file system"),
-        "{status}: {words}"
-    );
+    let log_start = server.stderr().len();
+    assert!(!server.try_restart(), "the server starts on a read-only disk");
+    let status = server.ended(Duration::from_secs(10)).expect("the server ends by itself");
+    let log = server.stderr()[log_start..].to_owned();
+    assert!(status.code().is_some_and(|code| code != 0) && log.contains("Read-only file system"), "{status}: {log}");
     server.read_only(false);
     server.restart();
-    clients.iter_mut().for_each(|client| client.verify(server.data_address(), "with the right to write again"));
+    clients.iter_mut().for_each(|client| client.verify(server.data_address(), "after the disk is writable again"));
 }

@@ -1,9 +1,8 @@
-//! Two tenants with near-twin documents: no answer ever comes from the other one, readers and
-//! filters act before ranking, and one tenant's answers do not change when the other works.
+//! Two tenants with nearly equal documents: no answer ever contains the other's documents, readers and filters act
+//! before ranking, and one tenant's answers do not change while the other works.
 //!
-//! The same test must fail on builds with one safeguard removed (`scripts/mutants`).
-//! `RINGFENCE_ISOLATION_SEARCHES` sets how many searches run (5,000 by default),
-//! `RINGFENCE_ISOLATION_SEED` which.
+//! The same test must fail on builds with one safeguard removed (`scripts/mutants`). `RINGFENCE_ISOLATION_SEARCHES`
+//! sets the number of searches (5,000 by default), `RINGFENCE_ISOLATION_SEED` the seed.
 
 use crate::server;
 use serde_json::{Value, json};
@@ -11,26 +10,26 @@ use std::{
     collections::BTreeSet,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
-use testkit::{Http, Rng, Server, Tenant, Twin, twin};
+use testkit::{Http, NearTwin, Rng, Server, TwinTenant, near_twin};
 
 const NAMESPACE: &str = "/v1/namespaces/handbook";
 const DOCUMENTS: u64 = 240;
 const TOP_K: usize = 10;
 
-/// A key of a tenant and what it may see.
+/// A key of a tenant, with its principals.
 struct Reader {
-    tenant: Tenant,
+    tenant: TwinTenant,
     secret: String,
     principals: Vec<String>,
 }
 
 impl Reader {
-    fn may_see(&self, doc: &Twin) -> bool {
+    fn may_see(&self, doc: &NearTwin) -> bool {
         doc.owner == self.tenant && (doc.readers.is_empty() || doc.readers.iter().any(|r| self.principals.contains(r)))
     }
 }
 
-fn readers(server: &Server, tenant: Tenant) -> Vec<Reader> {
+fn readers(server: &Server, tenant: TwinTenant) -> Vec<Reader> {
     let sets: [&[&str]; 3] = [&[], &["group:staff"], &["group:staff", "group:board"]];
     let make = |principals: &&[&str]| Reader {
         tenant,
@@ -40,20 +39,20 @@ fn readers(server: &Server, tenant: Tenant) -> Vec<Reader> {
     sets.iter().map(make).collect()
 }
 
-fn fill(server: &Server, tenant: Tenant) {
+fn fill(server: &Server, tenant: TwinTenant) {
     server.tenant(tenant.id());
     let mut api = server.api(&server.key(tenant.id(), &["ingest", "manage"], &[]));
     api.send("PUT", NAMESPACE, &json!({"embedding": {"dimensions": 16}})).unwrap().ok();
-    let documents: Vec<Value> = (0..DOCUMENTS).map(|n| twin(tenant, n).json).collect();
+    let documents: Vec<Value> = (0..DOCUMENTS).map(|n| near_twin(tenant, n).json).collect();
     for batch in documents.chunks(60) {
         let reply = api.send("POST", &format!("{NAMESPACE}/documents"), &json!({"documents": batch})).unwrap().ok();
         assert_eq!(reply["counts"]["indexed"], batch.len(), "{reply}");
     }
 }
 
-/// A query with its filter, the same for whoever asks.
-fn question(rng: &Rng) -> (Value, Option<u64>) {
-    let near = twin(Tenant::Acme, rng.below(DOCUMENTS));
+/// A query with its filter, the same for every reader.
+fn query(rng: &Rng) -> (Value, Option<u64>) {
+    let near = near_twin(TwinTenant::Acme, rng.below(DOCUMENTS));
     let topic = near.json["attributes"]["topic"].clone();
     let mode = *rng.pick(&["hybrid", "vector", "text"]);
     let mut body = json!({"query": format!("what is the rule for {}", topic.as_str().unwrap()),
@@ -65,26 +64,27 @@ fn question(rng: &Rng) -> (Value, Option<u64>) {
     (body, below)
 }
 
-/// The heart of the test: what one answer must be for this reader.
+/// The core of the test: checks one answer for this reader.
 fn check(reader: &Reader, body: &Value, below: Option<u64>, answer: &Value) {
     let me = reader.tenant.id();
     let hits = answer["hits"].as_array().unwrap_or_else(|| panic!("no hits: {answer}"));
     for hit in hits {
-        assert_eq!(hit["attributes"]["owner"], me, "{me} met another tenant's document: {hit}");
-        assert!(hit["text"].as_str().unwrap().contains(me), "{me} met another tenant's text: {hit}");
+        assert_eq!(hit["attributes"]["owner"], me, "{me} got another tenant's document: {hit}");
+        assert!(hit["text"].as_str().unwrap().contains(me), "{me} got another tenant's text: {hit}");
         let n = hit["attributes"]["number"].as_u64().unwrap();
-        assert!(reader.may_see(&twin(reader.tenant, n)), "a reader met a document kept from it: {hit}");
+        assert!(reader.may_see(&near_twin(reader.tenant, n)), "a reader got a document that is hidden from it: {hit}");
         assert!(below.is_none_or(|b| n < b), "the filter let {n} through");
     }
-    // Filtered before ranking: a narrow reader is never short while eligible documents remain.
-    let eligible =
-        (0..DOCUMENTS).filter(|n| below.is_none_or(|b| *n < b) && reader.may_see(&twin(reader.tenant, *n))).count();
+    // Documents are filtered before ranking: a restricted reader never gets fewer hits while eligible documents remain.
+    let eligible = (0..DOCUMENTS)
+        .filter(|n| below.is_none_or(|b| *n < b) && reader.may_see(&near_twin(reader.tenant, *n)))
+        .count();
     if body["mode"] != "text" {
         assert_eq!(hits.len(), TOP_K.min(eligible), "short answer for {body}");
     }
 }
 
-/// An answer without what differs between two equal requests.
+/// An answer without the members that differ between two equal requests.
 fn stable(mut answer: Value) -> String {
     let object = answer.as_object_mut().unwrap();
     object.remove("timings_ms");
@@ -98,55 +98,55 @@ fn no_answer_crosses_and_no_answer_changes() {
         std::env::var("RINGFENCE_ISOLATION_SEARCHES").ok().and_then(|v| v.parse().ok()).unwrap_or(5_000);
     let seed: u64 = std::env::var("RINGFENCE_ISOLATION_SEED").ok().and_then(|v| v.parse().ok()).unwrap_or(0);
     let server = server().start();
-    fill(&server, Tenant::Acme);
-    let acme = readers(&server, Tenant::Acme);
+    fill(&server, TwinTenant::Acme);
+    let acme = readers(&server, TwinTenant::Acme);
 
-    // A alone.
-    let questions: Vec<_> = (0..120).map(|seed| question(&Rng::new(seed))).collect();
-    let alone: Vec<Vec<String>> = acme.iter().map(|r| ask_all(&server, r, &questions)).collect();
+    // A is alone.
+    let queries: Vec<_> = (0..120).map(|seed| query(&Rng::new(seed))).collect();
+    let answers_alone: Vec<Vec<String>> = acme.iter().map(|r| search_all(&server, r, &queries)).collect();
 
-    // B fills up and works while A is asked the same again, and again.
-    fill(&server, Tenant::Zenith);
-    let zenith = readers(&server, Tenant::Zenith);
+    // B stores documents and works while A's queries are repeated.
+    fill(&server, TwinTenant::Zenith);
+    let zenith = readers(&server, TwinTenant::Zenith);
     let stop = AtomicBool::new(false);
-    let asked = AtomicU64::new(0);
+    let count = AtomicU64::new(0);
     std::thread::scope(|scope| {
         let _stops = StopAtEnd(&stop);
-        scope.spawn(|| write_until(&server, Tenant::Zenith, &stop));
-        let others = scope.spawn(|| search_until(&server, &zenith, &stop, &asked, 1));
-        for (reader, before) in acme.iter().zip(&alone) {
-            assert_eq!(ask_all(&server, reader, &questions), *before, "A's answers changed with B's traffic");
-            asked.fetch_add(questions.len() as u64, Ordering::Relaxed);
+        scope.spawn(|| write_until(&server, TwinTenant::Zenith, &stop));
+        let other_searches = scope.spawn(|| search_until(&server, &zenith, &stop, &count, 1));
+        for (reader, before) in acme.iter().zip(&answers_alone) {
+            assert_eq!(search_all(&server, reader, &queries), *before, "A's answers changed with B's traffic");
+            count.fetch_add(queries.len() as u64, Ordering::Relaxed);
         }
         stop.store(true, Ordering::Relaxed);
-        others.join().unwrap();
+        other_searches.join().unwrap();
     });
 
     // Both search while both write.
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let _stops = StopAtEnd(&stop);
-        let writers = Tenant::BOTH.map(|t| {
+        let writers = TwinTenant::BOTH.map(|t| {
             scope.spawn({
                 let (server, stop) = (&server, &stop);
                 move || write_until(server, t, stop)
             })
         });
-        let (server, stop, asked) = (&server, &stop, &asked);
-        let a = scope.spawn(move || search_count(server, &acme, searches, asked, seed + 2));
-        let b = scope.spawn(move || search_count(server, &zenith, searches, asked, seed + 3));
+        let (server, stop, count) = (&server, &stop, &count);
+        let a = scope.spawn(move || search_count(server, &acme, searches, count, seed + 2));
+        let b = scope.spawn(move || search_count(server, &zenith, searches, count, seed + 3));
         let ended = (a.join(), b.join());
         stop.store(true, Ordering::Relaxed);
         writers.into_iter().for_each(|w| w.join().unwrap());
         ended.0.unwrap();
         ended.1.unwrap();
     });
-    let asked = asked.load(Ordering::Relaxed);
-    assert!(asked >= searches);
-    println!("isolation: {asked} searches, 0 answers from the other tenant");
+    let count = count.load(Ordering::Relaxed);
+    assert!(count >= searches);
+    println!("isolation: {count} searches, 0 answers from the other tenant");
 }
 
-/// Tells the others to stop, also when an assertion ends the test: a scope waits for its threads.
+/// Stops the other threads, also if an assertion ends the test: a scope waits for its threads.
 struct StopAtEnd<'a>(&'a AtomicBool);
 
 impl Drop for StopAtEnd<'_> {
@@ -155,48 +155,47 @@ impl Drop for StopAtEnd<'_> {
     }
 }
 
-fn ask_all(server: &Server, reader: &Reader, questions: &[(Value, Option<u64>)]) -> Vec<String> {
+fn search_all(server: &Server, reader: &Reader, queries: &[(Value, Option<u64>)]) -> Vec<String> {
     let mut api = server.api(&reader.secret);
-    let ask = |(body, below): &(Value, Option<u64>)| {
+    let search_one_query = |(body, below): &(Value, Option<u64>)| {
         let answer = search(&mut api, body);
         check(reader, body, *below, &answer);
         stable(answer)
     };
-    questions.iter().map(ask).collect()
+    queries.iter().map(search_one_query).collect()
 }
 
 fn search(api: &mut Http, body: &Value) -> Value {
     api.send("POST", &format!("{NAMESPACE}/search"), body).unwrap().ok()
 }
 
-fn search_until(server: &Server, readers: &[Reader], stop: &AtomicBool, asked: &AtomicU64, seed: u64) {
+fn search_until(server: &Server, readers: &[Reader], stop: &AtomicBool, count: &AtomicU64, seed: u64) {
     let rng = Rng::new(seed);
     while !stop.load(Ordering::Relaxed) {
-        search_one(server, readers, &rng, asked);
+        search_one(server, readers, &rng, count);
     }
 }
 
-fn search_count(server: &Server, readers: &[Reader], searches: u64, asked: &AtomicU64, seed: u64) {
+fn search_count(server: &Server, readers: &[Reader], searches: u64, count: &AtomicU64, seed: u64) {
     let rng = Rng::new(seed);
     let mut clients: Vec<Http> = readers.iter().map(|r| server.api(&r.secret)).collect();
-    while asked.load(Ordering::Relaxed) < searches {
+    while count.load(Ordering::Relaxed) < searches {
         let at = usize::try_from(rng.below(readers.len() as u64)).unwrap();
-        let (body, below) = question(&rng);
+        let (body, below) = query(&rng);
         check(&readers[at], &body, below, &search(&mut clients[at], &body));
-        asked.fetch_add(1, Ordering::Relaxed);
+        count.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-fn search_one(server: &Server, readers: &[Reader], rng: &Rng, asked: &AtomicU64) {
+fn search_one(server: &Server, readers: &[Reader], rng: &Rng, count: &AtomicU64) {
     let reader = rng.pick(readers);
-    let (body, below) = question(rng);
+    let (body, below) = query(rng);
     check(reader, &body, below, &search(&mut server.api(&reader.secret), &body));
-    asked.fetch_add(1, Ordering::Relaxed);
+    count.fetch_add(1, Ordering::Relaxed);
 }
 
-/// Writes without end: extra documents come and go beyond the numbers that answers are checked
-/// against, and some of the checked ones are written again with other attributes beside.
-fn write_until(server: &Server, tenant: Tenant, stop: &AtomicBool) {
+/// Writes until `stop` is set: documents that answers are checked against are written again with another attribute.
+fn write_until(server: &Server, tenant: TwinTenant, stop: &AtomicBool) {
     let mut api = server.api(&server.key(tenant.id(), &["ingest", "delete"], &["group:staff", "group:board"]));
     let rng = Rng::new(tenant as u64 + 50);
     let mut round = 0;
@@ -204,7 +203,7 @@ fn write_until(server: &Server, tenant: Tenant, stop: &AtomicBool) {
         round += 1;
         let mut documents = Vec::new();
         for _ in 0..8 {
-            let mut json = twin(tenant, rng.below(DOCUMENTS)).json;
+            let mut json = near_twin(tenant, rng.below(DOCUMENTS)).json;
             json["attributes"]["round"] = json!(round);
             documents.push(json);
         }

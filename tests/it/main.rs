@@ -1,4 +1,4 @@
-//! One integration binary: the real server from outside, and the house rules.
+//! The integration test binary: the real server from outside, and checks of the repository's own rules.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -8,6 +8,7 @@ mod audits;
 mod bucket;
 mod cli;
 mod cost;
+mod disconnects;
 mod durability;
 mod edge;
 mod erasing;
@@ -15,14 +16,14 @@ mod faults;
 mod flush;
 mod hidden;
 mod hostile;
-mod house;
+mod in_process;
 mod isolation;
 mod keys;
+mod language;
 mod layouts;
 mod limits;
 mod load;
 mod memory;
-mod presence;
 mod probe;
 mod process;
 mod readers;
@@ -34,8 +35,8 @@ mod shares;
 mod text;
 mod tidy;
 
-/// The real binary, on a folder and ports of its own: the one that was built with the tests, or
-/// another build that `RINGFENCE_BINARY` names.
+/// The real binary with a folder and ports of its own: the one that was built with the tests, or another build that
+/// `RINGFENCE_BINARY` names.
 pub(crate) fn server() -> testkit::ServerBuilder {
     let built = std::path::PathBuf::from(env!("CARGO_BIN_EXE_ringfence"));
     testkit::ServerBuilder::new(std::env::var_os("RINGFENCE_BINARY").map_or(built, Into::into))

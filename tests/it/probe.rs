@@ -1,15 +1,15 @@
-//! Every row of the route table, with no credential (401), without the scope or role (403), and
-//! with the ids of another tenant (the one 404). A row that is not probed fails.
+//! Tests every row of the route table without a credential (401), without the scope or role (403), and with the ids of
+//! another tenant (the same 404). A row that is not tested fails.
 
 use crate::{
     api::without_id,
-    house::{ALL, House},
+    in_process::{ALL_SCOPES, TestServer},
 };
-use ringfence::http::{Needs, Plane, Route, routes};
+use ringfence::http::{Plane, RequiredCredential, Route, routes};
 use serde_json::{Value, json};
 use testkit::{Http, Reply};
 
-/// A body that each row would take, so that nothing but the credential decides.
+/// A body that the row would accept, so that only the credential decides.
 fn body(id: &str) -> Value {
     match id {
         "put_namespace" => json!({ "require_readers": false }),
@@ -30,8 +30,8 @@ fn body(id: &str) -> Value {
     }
 }
 
-/// The row's path with these ids in it.
-fn filled(route: &Route, operation: &str, namespace: &str) -> String {
+/// Path of the row with these ids.
+fn path_of(route: &Route, operation: &str, namespace: &str) -> String {
     let known = [
         ("{ns}", namespace),
         ("{id}", "a"),
@@ -40,147 +40,151 @@ fn filled(route: &Route, operation: &str, namespace: &str) -> String {
         ("{operator}", "AAAAAAAAAAAA"),
         ("{operation}", operation),
     ];
-    known.iter().fold(route.facts.path.to_owned(), |path, (name, value)| path.replace(name, value))
+    known.iter().fold(route.spec.path.to_owned(), |path, (name, value)| path.replace(name, value))
 }
 
 fn call(http: &mut Http, route: &Route, path: &str) -> Reply {
-    http.send(route.facts.method.as_str(), path, &body(route.facts.id)).expect("an answer")
+    http.send(route.spec.method.as_str(), path, &body(route.spec.id)).expect("an answer")
 }
 
-const NOBODYS: &str = "00000000-0000-4000-8000-000000000000";
+const UNKNOWN_OPERATION: &str = "00000000-0000-4000-8000-000000000000";
 
 #[test]
 fn without_a_credential_every_row_but_the_open_ones_is_a_401() {
-    let house = House::open();
+    let server = TestServer::start_default();
     let mut bodies = std::collections::BTreeSet::new();
     let mut probed = 0;
     for route in routes() {
-        let path = filled(&route, NOBODYS, "ns");
-        let planes = if route.facts.plane == Plane::Control { vec![Plane::Control] } else { vec![Plane::Data] };
+        let path = path_of(&route, UNKNOWN_OPERATION, "ns");
+        let planes = if route.spec.plane == Plane::Control { vec![Plane::Control] } else { vec![Plane::Data] };
         for plane in planes {
             for credential in [None, Some("nonsense"), Some("rf_AAAAAAAAAAAAaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa000000")] {
-                let mut http = if plane == Plane::Data { house.data(credential) } else { house.control(credential) };
+                let mut http = if plane == Plane::Data { server.data(credential) } else { server.control(credential) };
                 let reply = call(&mut http, &route, &path);
-                if route.facts.needs == Needs::Nothing {
-                    assert_eq!(reply.status, 200, "{}", route.facts.id);
+                if route.spec.needs == RequiredCredential::Nothing {
+                    assert_eq!(reply.status, 200, "{}", route.spec.id);
                 } else {
                     assert_eq!(
                         (reply.status, reply.header("www-authenticate")),
                         (401, Some("Bearer")),
                         "{}",
-                        route.facts.id
+                        route.spec.id
                     );
-                    let mut said = without_id(&reply);
-                    said["instance"] = Value::Null;
-                    bodies.insert(said.to_string());
+                    let mut problem = without_id(&reply);
+                    problem["instance"] = Value::Null;
+                    bodies.insert(problem.to_string());
                 }
             }
         }
         probed += 1;
     }
     assert_eq!(probed, routes().len());
-    assert_eq!(bodies.len(), 1, "every 401 says the same");
+    assert_eq!(bodies.len(), 1, "all 401 replies are equal");
 }
 
 #[test]
 fn a_credential_of_the_other_plane_is_none() {
-    let house = House::open();
-    house.tenant("ours");
-    let key = house.key("ours", ALL, json!({}));
+    let server = TestServer::start_default();
+    server.tenant("ours");
+    let key = server.key("ours", ALL_SCOPES, json!({}));
     for route in routes() {
-        let mut http = match route.facts.needs {
-            Needs::Key { .. } => house.data(Some(&house.token)),
-            Needs::Operator(_) => house.control(Some(&key)),
-            Needs::Nothing => continue,
+        let mut http = match route.spec.needs {
+            RequiredCredential::Key { .. } => server.data(Some(&server.token)),
+            RequiredCredential::Operator(_) => server.control(Some(&key)),
+            RequiredCredential::Nothing => continue,
         };
-        assert_eq!(call(&mut http, &route, &filled(&route, NOBODYS, "ns")).status, 401, "{}", route.facts.id);
+        assert_eq!(call(&mut http, &route, &path_of(&route, UNKNOWN_OPERATION, "ns")).status, 401, "{}", route.spec.id);
     }
 }
 
 #[test]
 fn without_the_scope_or_the_role_every_row_is_a_403() {
-    let house = House::open();
-    house.tenant("ours");
+    let server = TestServer::start_default();
+    server.tenant("ours");
     let roles = ["keys", "viewer", "auditor"].map(|role| {
-        let made = house
+        let created = server
             .admin()
             .send("POST", "/admin/v1/operators", &json!({ "name": role, "role": role }))
             .expect("an answer")
             .ok();
-        (role, made["token"].as_str().expect("a token").to_owned())
+        (role, created["token"].as_str().expect("a token").to_owned())
     });
     for route in routes() {
-        let path = filled(&route, NOBODYS, "ns");
-        match route.facts.needs {
-            Needs::Key { scope: Some(scope), .. } => {
-                let others: Vec<&str> = ALL.iter().copied().filter(|s| *s != scope.as_str()).collect();
-                let reply = call(&mut house.data(Some(&house.key("ours", &others, json!({})))), &route, &path);
-                assert_eq!((reply.status, reply.code().as_str()), (403, "forbidden"), "{}", route.facts.id);
+        let path = path_of(&route, UNKNOWN_OPERATION, "ns");
+        match route.spec.needs {
+            RequiredCredential::Key { scope: Some(scope), .. } => {
+                let others: Vec<&str> = ALL_SCOPES.iter().copied().filter(|s| *s != scope.as_str()).collect();
+                let reply = call(&mut server.data(Some(&server.key("ours", &others, json!({})))), &route, &path);
+                assert_eq!((reply.status, reply.code().as_str()), (403, "forbidden"), "{}", route.spec.id);
             }
-            Needs::Operator(needed) => {
+            RequiredCredential::Operator(needed) => {
                 for (role, token) in &roles {
-                    let reply = call(&mut house.control(Some(token)), &route, &path);
+                    let reply = call(&mut server.control(Some(token)), &route, &path);
                     let may = needed.iter().any(|r| r.as_str() == *role);
-                    assert_eq!(reply.status != 403, may, "{} as {role}: {}", route.facts.id, reply.status);
+                    assert_eq!(reply.status != 403, may, "{} as {role}: {}", route.spec.id, reply.status);
                 }
             }
-            // Every key may ask who it is and how its own operations go.
-            Needs::Key { scope: None, .. } => {
-                assert!(matches!(route.facts.id, "whoami" | "get_operation"), "{}", route.facts.id)
+            // Every key may ask for its own identity and its own operations.
+            RequiredCredential::Key { scope: None, .. } => {
+                assert!(matches!(route.spec.id, "whoami" | "get_operation"), "{}", route.spec.id)
             }
-            Needs::Nothing => assert!(matches!(route.facts.id, "healthz" | "readyz" | "openapi"), "{}", route.facts.id),
+            RequiredCredential::Nothing => {
+                assert!(matches!(route.spec.id, "healthz" | "readyz" | "openapi"), "{}", route.spec.id)
+            }
         }
     }
 }
 
-/// Rows that make what they name, or name nothing: there is no other tenant's thing to ask for.
-const MAKERS: &[&str] = &["put_namespace", "upsert_documents", "list_namespaces", "whoami", "read_audit"];
+/// Rows that create what they name, or name nothing: they cannot request another tenant's resource.
+const CREATING: &[&str] = &["put_namespace", "upsert_documents", "list_namespaces", "whoami", "read_audit"];
 
 #[test]
-fn another_tenants_ids_are_as_those_that_never_were() {
-    let house = House::open();
-    house.tenant("theirs");
-    house.tenant("ours");
-    let theirs = house.key("theirs", ALL, json!({}));
+fn another_tenants_ids_answer_as_unknown_ones() {
+    let server = TestServer::start_default();
+    server.tenant("theirs");
+    server.tenant("ours");
+    let their_key = server.key("theirs", ALL_SCOPES, json!({}));
     let stored = json!({ "documents": [{ "id": "a", "text": "their own text" }] });
-    house.data(Some(&theirs)).send("POST", "/v1/namespaces/secret/documents", &stored).expect("an answer").ok();
-    let rotation = house
+    server.data(Some(&their_key)).send("POST", "/v1/namespaces/secret/documents", &stored).expect("an answer").ok();
+    let rotation = server
         .admin()
         .send("POST", "/admin/v1/tenants/theirs/keys/rotate", &json!({ "mode": "rewrap" }))
         .expect("an answer")
         .ok();
     let operation = rotation["operation"].as_str().expect("an id");
-    let ours = house.key("ours", ALL, json!({}));
+    let our_key = server.key("ours", ALL_SCOPES, json!({}));
     for route in routes() {
-        let Needs::Key { .. } = route.facts.needs else { continue };
-        if MAKERS.contains(&route.facts.id) {
+        let RequiredCredential::Key { .. } = route.spec.needs else { continue };
+        if CREATING.contains(&route.spec.id) {
             continue;
         }
-        let mut http = house.data(Some(&ours));
-        let theirs = call(&mut http, &route, &filled(&route, operation, "secret"));
-        let nobodys = call(&mut http, &route, &filled(&route, NOBODYS, "never-was"));
-        assert_eq!((theirs.status, theirs.code().as_str()), (404, "not_found"), "{}", route.facts.id);
-        assert_eq!(without_id(&theirs), without_id(&nobodys), "{}", route.facts.id);
+        let mut http = server.data(Some(&our_key));
+        let foreign = call(&mut http, &route, &path_of(&route, operation, "secret"));
+        let unknown = call(&mut http, &route, &path_of(&route, UNKNOWN_OPERATION, "never-was"));
+        assert_eq!((foreign.status, foreign.code().as_str()), (404, "not_found"), "{}", route.spec.id);
+        assert_eq!(without_id(&foreign), without_id(&unknown), "{}", route.spec.id);
         let names = |r: &Reply| r.headers.iter().map(|(n, _)| n.clone()).collect::<Vec<_>>();
-        assert_eq!((theirs.body.len(), names(&theirs)), (nobodys.body.len(), names(&nobodys)), "{}", route.facts.id);
+        assert_eq!((foreign.body.len(), names(&foreign)), (unknown.body.len(), names(&unknown)), "{}", route.spec.id);
     }
-    let list = house.data(Some(&ours)).send("GET", "/v1/namespaces", &Value::Null).expect("an answer").ok();
+    let list = server.data(Some(&our_key)).send("GET", "/v1/namespaces", &Value::Null).expect("an answer").ok();
     assert_eq!(list["namespaces"], json!([]));
 }
 
 #[test]
-fn a_key_fenced_to_one_namespace_meets_the_same_404_elsewhere() {
-    let house = House::open();
-    house.tenant("ours");
-    let all = house.key("ours", ALL, json!({}));
+fn a_key_limited_to_one_namespace_gets_the_same_404_elsewhere() {
+    let server = TestServer::start_default();
+    server.tenant("ours");
+    let all = server.key("ours", ALL_SCOPES, json!({}));
     let stored = json!({ "documents": [{ "id": "a", "text": "text" }] });
-    house.data(Some(&all)).send("POST", "/v1/namespaces/secret/documents", &stored).expect("an answer").ok();
-    let fenced = house.key("ours", ALL, json!({ "namespaces": ["open"] }));
+    server.data(Some(&all)).send("POST", "/v1/namespaces/secret/documents", &stored).expect("an answer").ok();
+    let restricted = server.key("ours", ALL_SCOPES, json!({ "namespaces": ["open"] }));
     for route in routes() {
-        let (Needs::Key { .. }, true) = (route.facts.needs, route.facts.path.contains("{ns}")) else { continue };
-        let mut http = house.data(Some(&fenced));
-        let there = call(&mut http, &route, &filled(&route, NOBODYS, "secret"));
-        let nowhere = call(&mut http, &route, &filled(&route, NOBODYS, "never-was"));
-        assert_eq!((there.status, without_id(&there)), (404, without_id(&nowhere)), "{}", route.facts.id);
+        let (RequiredCredential::Key { .. }, true) = (route.spec.needs, route.spec.path.contains("{ns}")) else {
+            continue;
+        };
+        let mut http = server.data(Some(&restricted));
+        let existing = call(&mut http, &route, &path_of(&route, UNKNOWN_OPERATION, "secret"));
+        let missing = call(&mut http, &route, &path_of(&route, UNKNOWN_OPERATION, "never-was"));
+        assert_eq!((existing.status, without_id(&existing)), (404, without_id(&missing)), "{}", route.spec.id);
     }
 }

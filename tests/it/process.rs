@@ -1,6 +1,6 @@
-//! The process and its sockets: signals, TLS, requests that break off.
+//! Tests of the process and its sockets: signals, TLS, and requests that break off.
 
-use crate::house::{ALL, House};
+use crate::in_process::{ALL_SCOPES, TestServer};
 use rustls::pki_types::{ServerName, pem::PemObject};
 use serde_json::{Value, json};
 use std::{
@@ -21,7 +21,7 @@ fn a_signal_drains_and_a_restart_finds_everything() {
     let shown = server.api(&key).send("GET", "/v1/namespaces/ns/documents/a?include=text", &Value::Null);
     assert_eq!(shown.expect("an answer").ok()["text"], "kept over a restart");
     let log = server.stderr();
-    assert!(!log.contains("kept over") && !log.contains(&key), "the log holds nothing of a customer's");
+    assert!(!log.contains("kept over") && !log.contains(&key), "the log contains nothing of a customer");
     let requests =
         log.lines().filter_map(|l| serde_json::from_str::<Value>(l).ok()).filter(|l| l["message"] == "request").count();
     assert!(requests > 0, "JSON lines when stderr is no terminal: {log}");
@@ -29,13 +29,13 @@ fn a_signal_drains_and_a_restart_finds_everything() {
 
 #[test]
 fn tls_is_spoken_where_it_is_configured() {
-    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
+    let certificate = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
     let folder = tempfile::tempdir().expect("a folder");
     let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
-    std::fs::write(&cert, made.cert.pem()).expect("written");
-    std::fs::write(&key, made.signing_key.serialize_pem()).expect("written");
+    std::fs::write(&cert, certificate.cert.pem()).expect("written");
+    std::fs::write(&key, certificate.signing_key.serialize_pem()).expect("written");
     let path = |p: &std::path::Path| p.to_str().expect("utf-8").to_owned();
-    let house = House::open_with(&[
+    let server = TestServer::start_with(&[
         ("RINGFENCE__DATA_PLANE__TLS_CERT", &path(&cert)),
         ("RINGFENCE__DATA_PLANE__TLS_KEY", &path(&key)),
     ]);
@@ -49,24 +49,24 @@ fn tls_is_spoken_where_it_is_configured() {
         .with_no_client_auth();
     let name = ServerName::try_from("localhost").expect("a name");
     let session = rustls::ClientConnection::new(Arc::new(config), name).expect("a session");
-    let mut stream = rustls::StreamOwned::new(session, TcpStream::connect(house.data_address()).expect("connects"));
+    let mut stream = rustls::StreamOwned::new(session, TcpStream::connect(server.data_address()).expect("connects"));
     stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").expect("sent");
     let mut reply = String::new();
-    // The peer may close without a farewell; what came before counts.
+    // The peer may close without a TLS close_notify; what came before counts.
     let _ = stream.read_to_string(&mut reply);
     assert!(reply.starts_with("HTTP/1.1 200"), "{reply}");
-    let plain = house.data(None).send("GET", "/healthz", &Value::Null);
+    let plain = server.data(None).send("GET", "/healthz", &Value::Null);
     assert!(plain.is_err(), "no plain text on a TLS listener");
 }
 
-/// Sends bytes, closes our side, and reads what comes.
-fn raw(house: &House, bytes: &[u8]) -> String {
-    exchange(house, bytes, true)
+/// Sends bytes, closes the sending side, and reads the reply.
+fn exchange_and_close(server: &TestServer, bytes: &[u8]) -> String {
+    exchange(server, bytes, true)
 }
 
-fn exchange(house: &House, bytes: &[u8], close: bool) -> String {
-    let mut stream = TcpStream::connect(house.data_address()).expect("connects");
-    // The server may refuse and close while we still send.
+fn exchange(server: &TestServer, bytes: &[u8], close: bool) -> String {
+    let mut stream = TcpStream::connect(server.data_address()).expect("connects");
+    // The server may refuse and close while the request is still being sent.
     let _ = stream.write_all(bytes);
     if close {
         let _ = stream.shutdown(Shutdown::Write);
@@ -77,32 +77,32 @@ fn exchange(house: &House, bytes: &[u8], close: bool) -> String {
 }
 
 #[test]
-fn what_breaks_off_or_lies_does_no_harm() {
-    let house = House::open();
-    house.tenant("acme");
-    let key = house.key("acme", ALL, json!({}));
+fn truncated_and_false_requests_do_no_harm() {
+    let server = TestServer::start_default();
+    server.tenant("acme");
+    let key = server.key("acme", ALL_SCOPES, json!({}));
     let head = |length: &str| {
         format!(
             "POST /v1/namespaces/ns/documents HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\ncontent-length: {length}\r\n\r\n"
         )
     };
-    // Fewer bytes than were announced, a number that is none, a head that never ends, no HTTP at all.
-    let short = raw(&house, (head("1000") + r#"{"documents":[{"id":"half","#).as_bytes());
+    // These requests have fewer bytes than announced, an invalid length, a head that never ends, or no HTTP at all.
+    let short = exchange_and_close(&server, (head("1000") + r#"{"documents":[{"id":"half","#).as_bytes());
     assert!(short.is_empty() || short.starts_with("HTTP/1.1 400"), "{short}");
-    assert!(raw(&house, head("ten").as_bytes()).starts_with("HTTP/1.1 400"));
+    assert!(exchange_and_close(&server, head("ten").as_bytes()).starts_with("HTTP/1.1 400"));
     let endless = format!("GET /healthz HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(200_000));
-    let endless = raw(&house, endless.as_bytes());
+    let endless = exchange_and_close(&server, endless.as_bytes());
     assert!(endless.is_empty() || endless.starts_with("HTTP/1.1 4"), "{endless}");
-    let _ = raw(&house, b"\x16\x03\x01 this is no HTTP\r\n\r\n");
-    let mut http = house.data(Some(&key));
+    let _ = exchange_and_close(&server, b"\x16\x03\x01 this is no HTTP\r\n\r\n");
+    let mut http = server.data(Some(&key));
     assert_eq!(
         http.send("GET", "/v1/namespaces/ns", &Value::Null).expect("an answer").status,
         404,
         "nothing was stored"
     );
-    // More bytes than were announced are the next request, and no JSON of this one.
+    // Bytes beyond the announced length are the next request, and not JSON of this one.
     let body = r#"{"documents":[{"id":"a","text":"t"}]}"#;
     let next = "GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
-    let more = exchange(&house, (head(&body.len().to_string()) + body + next).as_bytes(), false);
-    assert_eq!(more.matches("HTTP/1.1 200").count(), 2, "{more}");
+    let replies = exchange(&server, (head(&body.len().to_string()) + body + next).as_bytes(), false);
+    assert_eq!(replies.matches("HTTP/1.1 200").count(), 2, "{replies}");
 }

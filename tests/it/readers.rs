@@ -1,9 +1,9 @@
-//! Rules of a namespace at every door: who writes over what, how long documents stay, who reads them, what a stricter
-//! policy reaches.
+//! Tests of a namespace's rules at every entry point: which key overwrites what, how long documents are kept, who reads
+//! them, and what a stricter policy reaches.
 
 use crate::{
     api::{get, post},
-    house::House,
+    in_process::TestServer,
 };
 use serde_json::{Value, json};
 use testkit::Http;
@@ -20,13 +20,13 @@ fn store(http: &mut Http, document: Value) -> Value {
 }
 
 #[test]
-fn a_pipeline_writes_over_what_it_does_not_see_by_its_scope() {
-    let house = House::open();
-    house.tenant("acme");
-    let key = |scopes: &[&str], principals: &[&str]| house.key("acme", scopes, json!({ "principals": principals }));
-    let mut board = house.data(Some(&key(&["search", "ingest"], &["group:board"])));
-    let mut member = house.data(Some(&key(&["search", "ingest"], &[])));
-    let mut pipeline = house.data(Some(&key(&["ingest", "overwrite"], &[])));
+fn the_scope_overwrite_replaces_documents_that_the_key_does_not_see() {
+    let server = TestServer::start_default();
+    server.tenant("acme");
+    let key = |scopes: &[&str], principals: &[&str]| server.key("acme", scopes, json!({ "principals": principals }));
+    let mut board = server.data(Some(&key(&["search", "ingest"], &["group:board"])));
+    let mut member = server.data(Some(&key(&["search", "ingest"], &[])));
+    let mut pipeline = server.data(Some(&key(&["ingest", "overwrite"], &[])));
     let plan = |text: &str| json!({ "id": "plan", "text": text, "readers": ["group:board"] });
     store(&mut board, plan("the merger"));
     let text = |http: &mut Http| get(http, &format!("{DOCS}/plan?include=text")).json()["text"].clone();
@@ -37,24 +37,24 @@ fn a_pipeline_writes_over_what_it_does_not_see_by_its_scope() {
 
     assert_eq!(store(&mut pipeline, plan("the merger is off"))["status"], "indexed");
     assert_eq!(text(&mut board), "the merger is off");
-    assert_eq!(get(&mut member, &format!("{DOCS}/plan")).status, 404, "it took the place of all that had the id");
+    assert_eq!(get(&mut member, &format!("{DOCS}/plan")).status, 404, "the write replaced all documents of this id");
     assert_eq!(store(&mut pipeline, plan("the merger is off"))["status"], "unchanged");
-    assert_eq!(get(&mut pipeline, &format!("{DOCS}/plan")).status, 403, "what it writes over it does not read");
+    assert_eq!(get(&mut pipeline, &format!("{DOCS}/plan")).status, 403, "the right to overwrite is no right to read");
 }
 
 #[test]
 fn a_stricter_policy_reaches_content_that_is_sent_again() {
-    let house = House::open();
-    house.tenant("acme");
-    let mut http = house.data(Some(&house.key("acme", &["search", "ingest", "manage"], json!({}))));
+    let server = TestServer::start_default();
+    server.tenant("acme");
+    let mut http = server.data(Some(&server.key("acme", &["search", "ingest", "manage"], json!({}))));
     let document = json!({ "id": "contact", "text": "Write to jane.doe@example.com about the valve." });
     put(&mut http, json!({ "screening": { "pii": "tag" } }));
     assert_eq!(store(&mut http, document.clone())["status"], "indexed");
     assert_eq!(store(&mut http, document.clone())["status"], "unchanged");
     put(&mut http, json!({ "screening": { "pii": "quarantine" } }));
     assert_eq!(store(&mut http, document.clone())["status"], "quarantined");
-    assert_eq!(store(&mut http, document)["status"], "unchanged", "once it was judged by this policy");
-    // An id that is made of the document stays the same.
+    assert_eq!(store(&mut http, document)["status"], "unchanged", "after this policy has judged it");
+    // An id that is derived from the document stays the same.
     let nameless = json!({ "text": "Some words about a boiler." });
     let first = store(&mut http, nameless.clone())["id"].clone();
     put(&mut http, json!({ "screening": { "pii": "reject" } }));
@@ -63,10 +63,10 @@ fn a_stricter_policy_reaches_content_that_is_sent_again() {
 }
 
 #[test]
-fn nothing_outlives_the_retention() {
-    let house = House::open();
-    house.tenant("acme");
-    let mut http = house.data(Some(&house.key("acme", &["search", "ingest", "manage"], json!({}))));
+fn no_document_is_kept_beyond_the_retention() {
+    let server = TestServer::start_default();
+    server.tenant("acme");
+    let mut http = server.data(Some(&server.key("acme", &["search", "ingest", "manage"], json!({}))));
     store(&mut http, json!({ "id": "before", "text": "stored before there was a retention" }));
     put(&mut http, json!({ "retention": { "days": 30 } }));
     store(&mut http, json!({ "id": "after", "text": "stored under it", "expires_at": "2999-01-01T00:00:00Z" }));
@@ -89,10 +89,11 @@ fn nothing_outlives_the_retention() {
 }
 
 #[test]
-fn readers_that_are_required_later_close_what_is_open() {
-    let house = House::open();
-    house.tenant("acme");
-    let key = |scopes: &[&str]| house.data(Some(&house.key("acme", scopes, json!({ "principals": ["group:staff"] }))));
+fn requiring_readers_later_hides_documents_without_readers() {
+    let server = TestServer::start_default();
+    server.tenant("acme");
+    let key =
+        |scopes: &[&str]| server.data(Some(&server.key("acme", scopes, json!({ "principals": ["group:staff"] }))));
     let mut member = key(&["search", "ingest", "delete", "manage"]);
     let mut owner = key(&["search", "ingest", "read_all"]);
     store(&mut member, json!({ "id": "open", "text": "open to everyone" }));
@@ -105,26 +106,26 @@ fn readers_that_are_required_later_close_what_is_open() {
     let found = post(&mut member, &format!("{NS}/search"), json!({ "query": "open", "mode": "text" })).ok();
     assert_eq!(found["hits"].as_array().map(Vec::len), Some(1));
     assert_eq!(get(&mut member, NS).ok()["documents"], 1);
-    let gone = post(&mut member, &format!("{DOCS}/delete"), json!({ "ids": ["open"] })).ok();
-    assert_eq!(gone["deleted"], 0);
-    // Given readers, it is seen again.
+    let deletion = post(&mut member, &format!("{DOCS}/delete"), json!({ "ids": ["open"] })).ok();
+    assert_eq!(deletion["deleted"], 0);
+    // With readers, the document is visible again.
     let patch = json!({ "ids": ["open"], "readers": ["group:staff"] });
     assert_eq!(post(&mut owner, &format!("{DOCS}/patch"), patch).ok()["matched"], 1);
     assert_eq!(total(&mut member), 2);
 }
 
-/// Three searches used to solve how many hidden passages hold a word.
+/// Three searches were once enough to compute the number of hidden passages with a word.
 #[test]
-fn scores_and_numbers_say_nothing_of_what_is_hidden() {
-    let house = House::open();
-    house.tenant("acme");
-    let mut owner = house.data(Some(&house.key("acme", &["search", "ingest", "read_all"], json!({}))));
-    let mut member = house.data(Some(&house.key("acme", &["search"], json!({}))));
+fn scores_and_counts_reveal_nothing_hidden() {
+    let server = TestServer::start_default();
+    server.tenant("acme");
+    let mut owner = server.data(Some(&server.key("acme", &["search", "ingest", "read_all"], json!({}))));
+    let mut member = server.data(Some(&server.key("acme", &["search"], json!({}))));
     for n in 0..6 {
         let word = ["valve", "boiler", "valve boiler gasket"][n % 3];
         store(&mut owner, json!({ "id": format!("open-{n}"), "text": format!("{word} number {n}") }));
     }
-    let told = |http: &mut Http| {
+    let figures = |http: &mut Http| {
         let mut all = vec![get(http, NS).ok()["passages"].clone()];
         for query in ["valve", "boiler", "gasket", "merger"] {
             let ask = json!({ "query": query, "mode": "text", "include": ["explain"] });
@@ -133,12 +134,12 @@ fn scores_and_numbers_say_nothing_of_what_is_hidden() {
         }
         all
     };
-    let before = told(&mut member);
-    let owners = told(&mut owner);
+    let before = figures(&mut member);
+    let owners = figures(&mut owner);
     for n in 0..9 {
         let text = format!("valve valve merger {n} of a length that no open document has, by far");
         store(&mut owner, json!({ "id": format!("hidden-{n}"), "text": text, "readers": ["user:ada"] }));
     }
-    assert_eq!(told(&mut member), before);
-    assert_ne!(told(&mut owner), owners, "who sees them is told");
+    assert_eq!(figures(&mut member), before);
+    assert_ne!(figures(&mut owner), owners, "a key that sees them gets their figures");
 }

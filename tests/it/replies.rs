@@ -1,4 +1,5 @@
-//! Replies have an end, and what is not read stays counted; quotas hold whatever comes at the same moment.
+//! Tests that replies have a limit and stay counted until they are read, and that quotas hold for simultaneous
+//! requests.
 
 use serde_json::{Value, json};
 use std::{
@@ -22,7 +23,7 @@ fn heavy() -> Value {
     json!({ "id": "heavy", "text": text.repeat(3), "attributes": { "a": list, "b": list } })
 }
 
-/// Documents whose vectors are long and take many digits.
+/// Stores documents whose vectors are long and take many digits.
 fn vectors(http: &mut Http, count: usize) {
     let vector = |n: usize| (0..4_096).map(|d| ((n * 31 + d * 17) % 97) as f32 / 96.3 + 0.01).collect::<Vec<f32>>();
     for from in (0..count).step_by(60) {
@@ -40,7 +41,7 @@ fn gauge(server: &Server, name: &str) -> f64 {
 }
 
 #[test]
-fn a_search_a_list_and_a_context_end_where_a_reply_does() {
+fn a_search_a_list_and_a_context_end_at_the_limit_of_a_reply() {
     let server = crate::server().start();
     server.tenant("acme");
     let key = server.key("acme", &["search", "ingest", "vectors"], &[]);
@@ -61,7 +62,7 @@ fn a_search_a_list_and_a_context_end_where_a_reply_does() {
     assert!(!post(&mut http, "/v1/namespaces/docs/context", &context).ok()["sources"].as_array().unwrap().is_empty());
 
     vectors(&mut server.api(&key), 300);
-    let (mut seen, mut pages, mut after) = (0, 0, Value::Null);
+    let (mut received, mut pages, mut after) = (0, 0, Value::Null);
     loop {
         let mut list = json!({ "include": ["vector"], "limit": 1_000 });
         if !after.is_null() {
@@ -71,18 +72,18 @@ fn a_search_a_list_and_a_context_end_where_a_reply_does() {
         assert!(reply.body.len() <= 16 << 20, "{} bytes", reply.body.len());
         let page = reply.ok();
         assert_eq!(page["total"], 300);
-        (seen, pages) = (seen + page["documents"].as_array().unwrap().len(), pages + 1);
+        (received, pages) = (received + page["documents"].as_array().unwrap().len(), pages + 1);
         after = page["next"].clone();
         if after.is_null() {
             break;
         }
     }
-    assert!(seen == 300 && (2..5).contains(&pages), "{seen} documents in {pages} pages");
+    assert!(received == 300 && (2..5).contains(&pages), "{received} documents in {pages} pages");
 }
 
 #[test]
-fn what_a_client_does_not_read_stays_counted_until_it_goes() {
-    // As small as the memory for replies gets: 256 MiB, half of it for one tenant.
+fn an_unread_reply_stays_counted_until_its_client_disconnects() {
+    // The memory for replies has its smallest size: 256 MiB, half of it for one tenant.
     let server = crate::server().env("RINGFENCE__LIMITS__MEMORY_MIB", "64").start();
     server.tenant("acme");
     server.tenant("umbra");
@@ -90,7 +91,7 @@ fn what_a_client_does_not_read_stays_counted_until_it_goes() {
     let other = server.key("umbra", &["search", "ingest"], &[]);
     vectors(&mut server.api(&key), 240);
     post(&mut server.api(&other), DOCS, &json!({ "documents": [{ "id": "a", "text": "a valve" }] })).ok();
-    let ask = |connection: &mut TcpStream| {
+    let send_request = |connection: &mut TcpStream| {
         let body = r#"{"include":["vector"],"limit":1000}"#;
         let head = format!(
             "POST /v1/namespaces/vectors/documents/list HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\n\
@@ -102,31 +103,31 @@ fn what_a_client_does_not_read_stays_counted_until_it_goes() {
         connection.read_exact(&mut status).unwrap();
         String::from_utf8(status[9..].to_vec()).unwrap()
     };
-    let asks: Vec<TcpStream> = thread::scope(|scope| {
+    let connections: Vec<TcpStream> = thread::scope(|scope| {
         let one = || {
             let mut connection = TcpStream::connect(server.data_address()).unwrap();
-            assert_eq!(ask(&mut connection), "200");
+            assert_eq!(send_request(&mut connection), "200");
             connection
         };
-        let asks: Vec<_> = (0..4).map(|_| scope.spawn(one)).collect();
-        asks.into_iter().map(|ask| ask.join().unwrap()).collect()
+        let connections: Vec<_> = (0..4).map(|_| scope.spawn(one)).collect();
+        connections.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     let unread = gauge(&server, "search_bytes");
-    assert!(unread > (16 << 20) as f64, "{unread} bytes are counted of four replies that nobody has read");
+    assert!(unread > (16 << 20) as f64, "{unread} bytes are counted for four unread replies");
     let search = json!({ "query": "valve", "mode": "text" });
     let found = post(&mut server.api(&other), "/v1/namespaces/docs/search", &search).ok();
     assert_eq!(found["hits"].as_array().unwrap().len(), 1);
-    drop(asks);
-    // The server finds out when it writes on.
+    drop(connections);
+    // The server notices it when it continues to write.
     let mut tries = 0;
     while gauge(&server, "search_bytes") > 0.0 {
         tries += 1;
-        assert!(tries < 10_000, "what was let go stays counted");
+        assert!(tries < 10_000, "memory of closed connections stays counted");
     }
 }
 
 #[test]
-fn a_quota_holds_for_requests_of_one_moment_over_all_namespaces() {
+fn a_quota_holds_for_simultaneous_requests_over_all_namespaces() {
     let server = crate::server().start();
     let tenant = json!({ "id": "acme", "quotas": { "documents": 10 } });
     assert_eq!(server.control().send("POST", "/admin/v1/tenants", &tenant).unwrap().status, 201);

@@ -1,16 +1,16 @@
-//! What users of other engines reported as faults, each sent to a whole server, with the answer that is right.
+//! Faults that users of other engines reported, each sent to a complete server, with the right answer.
 
-use crate::house::{ALL, House};
+use crate::in_process::{ALL_SCOPES, TestServer};
 use serde_json::{Value, json};
 use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt, process::Command};
 use testkit::{Http, Reply};
 
 const NS: &str = "/v1/namespaces/reports";
 
-/// A tenant with a key of all scopes.
-fn tenant(house: &House) -> Http {
-    house.tenant("acme");
-    house.data(Some(&house.key("acme", ALL, json!({}))))
+/// Creates a tenant and returns a client with a key of all scopes.
+fn tenant(server: &TestServer) -> Http {
+    server.tenant("acme");
+    server.data(Some(&server.key("acme", ALL_SCOPES, json!({}))))
 }
 
 fn post(http: &mut Http, path: &str, body: &str) -> Reply {
@@ -26,23 +26,23 @@ fn ids(reply: &Value, list: &str, member: &str) -> Vec<String> {
     items.iter().map(|item| item[member].as_str().expect("an id").to_owned()).collect()
 }
 
-/// Ids that a filter, sent as it stands, finds.
+/// Ids of the documents that a filter, sent verbatim, accepts.
 fn filtered(http: &mut Http, filter: &str) -> Vec<String> {
     ids(&post(http, "documents/list", &format!(r#"{{"filter":{filter}}}"#)).ok(), "documents", "id")
 }
 
-/// Ids that a text search finds, best first.
+/// Ids of the documents that a text search finds, best first, and the reply.
 fn searched(http: &mut Http, body: Value) -> (Vec<String>, Value) {
-    let mut whole = json!({ "mode": "text", "top_k": 50 });
-    whole.as_object_mut().unwrap().extend(body.as_object().unwrap().clone());
-    let reply = post(http, "search", &whole.to_string()).ok();
+    let mut complete = json!({ "mode": "text", "top_k": 50 });
+    complete.as_object_mut().unwrap().extend(body.as_object().unwrap().clone());
+    let reply = post(http, "search", &complete.to_string()).ok();
     (ids(&reply, "hits", "document_id"), reply)
 }
 
 #[test]
-fn whole_numbers_are_exact_or_refused_by_name() {
-    let house = House::open();
-    let mut http = tenant(&house);
+fn integers_are_exact_or_refused_by_name() {
+    let server = TestServer::start_default();
+    let mut http = tenant(&server);
     let numbers = [
         "9007199254740993",
         "9007199254740992",
@@ -62,23 +62,23 @@ fn whole_numbers_are_exact_or_refused_by_name() {
         let result = post(&mut http, "documents", &body);
         let refused = result.status == 400 || result.json()["results"][0]["status"] == "failed";
         if refused {
-            let said = String::from_utf8_lossy(&result.body).into_owned();
+            let message = String::from_utf8_lossy(&result.body).into_owned();
             assert!(
-                said.contains("attributes.n") || said.contains("attributes.l"),
-                "{number}: refused without its name: {said}"
+                message.contains("attributes.n") || message.contains("attributes.l"),
+                "{number}: refused without a name: {message}"
             );
             continue;
         }
         let shown = http.send("GET", &format!("{NS}/documents/n{number}"), &Value::Null).expect("an answer");
         let shown = String::from_utf8_lossy(&shown.body).into_owned();
-        assert!(shown.contains(&format!(r#""n":{number}"#)), "{number} comes back as another: {shown}");
+        assert!(shown.contains(&format!(r#""n":{number}"#)), "{number} is returned as another: {shown}");
         exact.push(number);
     }
     assert!(exact.contains(&"0") && exact.len() > 1, "ordinary numbers go in: {exact:?}");
     for number in &exact {
         for (kind, key) in [("eq", "n"), ("contains", "l")] {
             let found = filtered(&mut http, &format!(r#"{{"type":"{kind}","key":"{key}","value":{number}}}"#));
-            assert_eq!(found, [format!("n{number}")], "{kind} {number} meets its neighbour");
+            assert_eq!(found, [format!("n{number}")], "{kind} {number} matches its neighbour");
         }
         let mut others: Vec<String> = exact
             .iter()
@@ -92,9 +92,9 @@ fn whole_numbers_are_exact_or_refused_by_name() {
 }
 
 #[test]
-fn a_valid_time_is_one_everywhere() {
-    let house = House::open();
-    let mut http = tenant(&house);
+fn a_valid_time_is_accepted_everywhere() {
+    let server = TestServer::start_default();
+    let mut http = tenant(&server);
     let times = [
         "9999-12-31T23:59:59Z",
         "9999-12-31T23:59:59.999999999Z",
@@ -121,7 +121,7 @@ fn a_valid_time_is_one_everywhere() {
         let found = filtered(&mut http, &filter("lt", "9999-12-31T23:59:59.9999999Z"));
         assert_eq!(found.contains(&format!("t{n}")), n != 1, "{time}: {found:?}");
     }
-    // The server's own keys and members, too.
+    // The server's own fields are tested, too.
     let far = "9999-12-31T23:59:59Z";
     let stored = store(&mut http, json!([{ "id": "expires", "text": "x", "expires_at": far }]));
     assert_eq!(stored["results"][0]["status"], "indexed", "{stored}");
@@ -134,7 +134,7 @@ fn a_valid_time_is_one_everywhere() {
     assert!(audit.status == 200 && !audit.body.is_empty(), "{}", audit.status);
 }
 
-/// Stored and asked for, in both orders.
+/// Pairs of equivalent texts, of which each is stored and each is searched.
 const FORMS: &[(&str, &str)] = &[
     ("résumé", "re\u{301}sume\u{301}"),
     ("한국어", "\u{1112}\u{1161}\u{11ab}\u{1100}\u{116e}\u{11a8}\u{110b}\u{1165}"),
@@ -149,41 +149,41 @@ const FORMS: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn one_normal_form_for_what_is_stored_and_what_is_asked() {
-    let house = House::open();
-    let mut http = tenant(&house);
+fn stored_text_and_queries_have_the_same_normal_form() {
+    let server = TestServer::start_default();
+    let mut http = tenant(&server);
     for (n, (one, other)) in FORMS.iter().enumerate() {
         let text = |word: &str| format!("before the {word} after");
         store(
             &mut http,
             json!([{ "id": format!("one-{n}"), "text": text(one) }, { "id": format!("other-{n}"), "text": text(other) }]),
         );
-        for asked in [one, other] {
-            let (mut found, reply) = searched(&mut http, json!({ "query": asked, "include": ["text", "highlights"] }));
+        for query in [one, other] {
+            let (mut found, reply) = searched(&mut http, json!({ "query": query, "include": ["text", "highlights"] }));
             found.sort_unstable();
-            assert_eq!(found, [format!("one-{n}"), format!("other-{n}")], "{asked:?}");
-            // Offsets are those of the text as it was sent.
+            assert_eq!(found, [format!("one-{n}"), format!("other-{n}")], "{query:?}");
+            // Offsets refer to the text as it was sent.
             for hit in reply["hits"].as_array().expect("hits") {
                 let id = hit["document_id"].as_str().expect("an id");
                 let stored = if id.starts_with("one") { one } else { other };
-                assert_eq!(hit["text"], text(stored), "{asked:?}");
+                assert_eq!(hit["text"], text(stored), "{query:?}");
                 let chars: Vec<char> = text(stored).chars().collect();
                 let marks = hit["highlights"].as_array().expect("highlights").iter();
-                let marked: Vec<String> = marks.map(|m| chars[at(&m[0])..at(&m[1])].iter().collect()).collect();
-                assert_eq!(marked, [*stored], "{asked:?} in {id}");
+                let marked: Vec<String> = marks.map(|m| chars[index(&m[0])..index(&m[1])].iter().collect()).collect();
+                assert_eq!(marked, [*stored], "{query:?} in {id}");
             }
         }
     }
 }
 
-fn at(number: &Value) -> usize {
+fn index(number: &Value) -> usize {
     usize::try_from(number.as_u64().expect("a number")).unwrap()
 }
 
 #[test]
-fn what_no_reader_sees_does_not_part_a_word() {
-    let house = House::open();
-    let mut http = tenant(&house);
+fn invisible_characters_do_not_split_a_word() {
+    let server = TestServer::start_default();
+    let mut http = tenant(&server);
     store(
         &mut http,
         json!([
@@ -193,7 +193,7 @@ fn what_no_reader_sees_does_not_part_a_word() {
             { "id": "zero", "text": "A key\u{200b}board and a tele\u{200c}phone, a piano\u{feff}forte." },
         ]),
     );
-    for (asked, id) in [
+    for (query, id) in [
         ("Gesamtkonzept", "soft"),
         ("Ge\u{ad}samtkonzept", "soft"),
         ("Wertpapier", "shy"),
@@ -201,20 +201,20 @@ fn what_no_reader_sees_does_not_part_a_word() {
         ("off\u{2060}shore", "joined"),
         ("pianoforte", "zero"),
     ] {
-        assert_eq!(searched(&mut http, json!({ "query": asked })).0, [id], "{asked:?}");
+        assert_eq!(searched(&mut http, json!({ "query": query })).0, [id], "{query:?}");
     }
 }
 
 #[test]
-fn turkish_letters_meet_their_own_small_ones() {
-    let house = House::open();
-    let mut http = tenant(&house);
+fn turkish_letters_match_their_own_lower_case() {
+    let server = TestServer::start_default();
+    let mut http = tenant(&server);
     http.send("PUT", NS, &json!({ "text": { "language": "turkish" } })).expect("an answer").ok();
     store(
         &mut http,
         json!([{ "id": "d", "text": "DİYARBAKIR bir şehirdir." }, { "id": "i", "text": "ISPARTA gülleri" }]),
     );
-    for (asked, id) in [
+    for (query, id) in [
         ("diyarbakır", "d"),
         ("DİYARBAKIR", "d"),
         ("Diyarbakır", "d"),
@@ -222,14 +222,14 @@ fn turkish_letters_meet_their_own_small_ones() {
         ("ISPARTA", "i"),
         ("Isparta", "i"),
     ] {
-        assert_eq!(searched(&mut http, json!({ "query": asked })).0, [id], "{asked}");
+        assert_eq!(searched(&mut http, json!({ "query": query })).0, [id], "{query}");
     }
 }
 
 #[test]
-fn a_quotation_in_a_question_is_preferred_and_not_required() {
-    let house = House::open();
-    let mut http = tenant(&house);
+fn a_quotation_in_a_query_is_preferred_and_not_required() {
+    let server = TestServer::start_default();
+    let mut http = tenant(&server);
     store(
         &mut http,
         json!([
@@ -254,14 +254,14 @@ fn a_quotation_in_a_question_is_preferred_and_not_required() {
     ] {
         assert_eq!(searched(&mut http, body.clone()).0, ["both"], "{body}");
     }
-    // A phrase that nothing holds is told of, whether it filters or not.
+    // A warning mentions a phrase that no document contains, whether it filters or not.
     for phrases in ["prefer", "require"] {
         let body = json!({ "query": r#"memory of "purple bread" systems"#, "phrases": phrases });
         let (found, reply) = searched(&mut http, body);
         assert_eq!(found.is_empty(), phrases == "require", "{found:?}");
         assert!(reply["warnings"].as_array().is_some_and(|w| !w.is_empty()), "{phrases}: {}", reply["warnings"]);
-        let said = reply["warnings"].to_string();
-        assert!(!said.contains("purple"), "a warning does not repeat what was asked: {said}");
+        let message = reply["warnings"].to_string();
+        assert!(!message.contains("purple"), "a warning does not repeat the query: {message}");
     }
     let (_, reply) = searched(&mut http, json!({ "query": r#"the "virtual memory" of systems"# }));
     assert_eq!(reply["warnings"], json!([]));
@@ -271,9 +271,9 @@ const PDF: &str = "%PDF-1.4\n1 0 obj\n<< /Type /Catalog /Pages 2 0 R >>\nendobj\
 const RTF: &str = r"{\rtf1\ansi\deff0 {\fonttbl {\f0 Times;}}\f0\fs24 the quarterly figures\par}";
 
 #[test]
-fn a_format_that_is_not_read_is_refused_by_name() {
-    let house = House::open();
-    let mut http = tenant(&house);
+fn an_unsupported_format_is_refused_by_name() {
+    let server = TestServer::start_default();
+    let mut http = tenant(&server);
     for (name, content) in
         [("report.pdf", PDF), ("report", PDF), ("letter.rtf", RTF), ("letter", RTF), ("letter.txt", RTF)]
     {
@@ -286,14 +286,14 @@ fn a_format_that_is_not_read_is_refused_by_name() {
         )
         .ok();
         assert_eq!(reply["results"][0]["status"], "failed", "{name}: {reply}");
-        let said = reply["results"][0]["error"]["message"].as_str().unwrap_or_default().to_uppercase();
-        assert!(said.contains("PDF") || said.contains("RTF"), "{name}: {said}");
+        let message = reply["results"][0]["error"]["message"].as_str().unwrap_or_default().to_uppercase();
+        assert!(message.contains("PDF") || message.contains("RTF"), "{name}: {message}");
     }
     assert!(searched(&mut http, json!({ "query": "quarterly figures" })).0.is_empty());
 }
 
 #[test]
-fn of_a_folder_only_what_cannot_go_in_fails_and_it_does_by_name() {
+fn of_a_folder_only_unsupported_files_fail_and_are_named() {
     let server = crate::server().start();
     server.tenant("acme");
     let key = server.key("acme", &["search", "ingest"], &[]);
@@ -318,22 +318,22 @@ fn of_a_folder_only_what_cannot_go_in_fails_and_it_does_by_name() {
         .env("RINGFENCE_API_KEY", &key)
         .output()
         .unwrap();
-    let told = format!("{}{}", String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
-    let listed = fs::read_to_string(&failures).unwrap_or_default() + &told;
+    let output = format!("{}{}", String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
+    let listed = fs::read_to_string(&failures).unwrap_or_default() + &output;
     let _ = fs::remove_file(&failures);
-    assert_eq!(ended.status.code(), Some(1), "some failed: {told}");
+    assert_eq!(ended.status.code(), Some(1), "some failed: {output}");
     let mut http = server.api(&key);
     let list = post(&mut http, "documents/list", "{}").ok();
-    assert_eq!(ids(&list, "documents", "id"), ["café.txt", "good.txt"], "{told}");
+    assert_eq!(ids(&list, "documents", "id"), ["café.txt", "good.txt"], "{output}");
     for name in ["report.pdf", "letter.rtf", "caf", "na"] {
         assert!(listed.contains(name), "{name} is not named: {listed}");
     }
 }
 
 #[test]
-fn a_document_whose_attributes_do_not_fit_fails_alone() {
-    let house = House::open();
-    let mut http = tenant(&house);
+fn a_document_with_invalid_attributes_fails_alone() {
+    let server = TestServer::start_default();
+    let mut http = tenant(&server);
     let many: serde_json::Map<String, Value> = (0..65).map(|n| (format!("k{n}"), json!(n))).collect();
     let bad = [
         ("long", json!({ "a": "x".repeat(4_097) })),

@@ -1,7 +1,7 @@
-//! kill -9 on the real binary in the middle of rotations of both kinds: everything opens at each start, what was done
-//! stays done, and in the end nothing stands under a key that was destroyed.
+//! kill -9 on the real binary in the middle of rotations of both kinds: everything opens at each start, finished work
+//! stays finished, and in the end nothing is sealed under a destroyed key.
 //!
-//! `RINGFENCE_ROTATION_KILLS` sets how many (16 by default).
+//! `RINGFENCE_ROTATION_KILLS` sets the number of kills (16 by default).
 
 use crate::{load::setting, server};
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ const KEYS: &str = "/admin/v1/tenants/acme/keys";
 #[test]
 fn rotations_survive_kills_at_random_moments() {
     let kills = setting("RINGFENCE_ROTATION_KILLS", 16);
-    // Tiny flushes make objects; a tiny budget closes namespaces, so that some are cold when they are sealed anew.
+    // Tiny flushes create objects; a tiny budget closes namespaces, so that some are cold when they are re-encrypted.
     let mut server =
         server().env("RINGFENCE__LIMITS__FLUSH_ROWS", "64").env("RINGFENCE__LIMITS__MEMORY_MIB", "8").start();
     server.tenant("acme");
@@ -31,7 +31,7 @@ fn rotations_survive_kills_at_random_moments() {
         server.api(&key).send("POST", &path, &json!({ "documents": documents })).unwrap().ok();
     }
     let extra = AtomicU64::new(0);
-    let (mut caught, mut kept) = ([0; 2], 0);
+    let (mut interrupted, mut kept) = ([0; 2], 0);
     for cycle in 0..kills {
         let rng = Rng::new(cycle);
         let mode = cycle as usize % 2;
@@ -39,7 +39,7 @@ fn rotations_survive_kills_at_random_moments() {
         let stop = AtomicBool::new(false);
         let done = std::thread::scope(|scope| {
             scope.spawn(|| write(&server, &key, &extra, &stop));
-            // One of the other kind may still be under way: then it goes on.
+            // A rotation of the other kind may still run; then it continues.
             let _ = server.control().send("POST", &format!("{KEYS}/rotate"), &body);
             std::thread::sleep(Duration::from_micros(rng.below(700_000)));
             let done = progress(&server);
@@ -48,47 +48,47 @@ fn rotations_survive_kills_at_random_moments() {
             done
         });
         server.kill();
-        assert!(server.try_restart(), "cycle {cycle}: does not start again: {}", server.stderr());
-        // Behind the restart it goes on at once; what was done before is not done again.
+        assert!(server.try_restart(), "cycle {cycle}: the server does not restart: {}", server.stderr());
+        // After the restart the rotation continues at once; finished keyspaces are not rotated again.
         if let (Some((before, _)), after) = (done, progress(&server)) {
-            caught[mode] += 1;
+            interrupted[mode] += 1;
             assert!(
                 after.is_none_or(|(after, _)| after >= before),
-                "cycle {cycle}: {before} places were done, {after:?} are"
+                "cycle {cycle}: {before} keyspaces were done, {after:?} are"
             );
             kept += usize::from(before > 0);
         }
         verify(&server, &key, &extra, cycle);
     }
     for mode in ["rewrap", "reencrypt"] {
-        settle(&server);
-        let begun = server.control().send("POST", &format!("{KEYS}/rotate"), &json!({ "mode": mode })).unwrap().ok();
-        settle(&server);
-        let path = format!("/admin/v1/operations/{}", begun["operation"].as_str().unwrap());
+        wait_for_operations(&server);
+        let started = server.control().send("POST", &format!("{KEYS}/rotate"), &json!({ "mode": mode })).unwrap().ok();
+        wait_for_operations(&server);
+        let path = format!("/admin/v1/operations/{}", started["operation"].as_str().unwrap());
         let ended = server.control().send("GET", &path, &Value::Null).unwrap().ok();
         assert_eq!(ended["status"], "succeeded", "{ended:#}");
     }
     verify(&server, &key, &extra, kills);
     let keys = server.control().send("GET", KEYS, &Value::Null).unwrap().ok();
     assert_eq!(keys["epochs"].as_array().map(Vec::len), Some(1), "{keys:#}");
-    let under = place_epochs(&server.data_folder());
-    assert!(under.values().all(|epochs| epochs.len() == 1), "a place stands under one key: {under:?}");
+    let under = keyspace_epochs(&server.data_folder());
+    assert!(under.values().all(|epochs| epochs.len() == 1), "a keyspace is sealed under one key: {under:?}");
     assert!(under.values().filter(|epochs| epochs.iter().all(|e| *e > 1)).count() >= NAMESPACES, "{under:?}");
     server.kill();
     assert!(server.try_restart());
     verify(&server, &key, &extra, kills);
     println!(
-        "kills: {kills}, in the middle of a rewrap {}, of a re-encryption {}; with places done {kept}",
-        caught[0], caught[1]
+        "kills: {kills}, in the middle of a rewrap {}, of a re-encryption {}; with keyspaces done {kept}",
+        interrupted[0], interrupted[1]
     );
-    assert!(caught.iter().sum::<usize>() > 0, "no kill met a rotation");
+    assert!(interrupted.iter().sum::<usize>() > 0, "no kill interrupted a rotation");
 }
 
 fn document(n: usize, d: usize) -> Value {
     json!({ "id": format!("d{d}"), "text": format!("namespace {n} document {d} {}", "long words fill it up ".repeat(600)) })
 }
 
-/// Writes until it is told to stop; counts what was acknowledged.
+/// Writes until `stop` is set, and counts the acknowledged writes.
 fn write(server: &Server, key: &str, extra: &AtomicU64, stop: &AtomicBool) {
     let mut api = server.api(key);
     while !stop.load(Ordering::Relaxed) {
@@ -101,14 +101,14 @@ fn write(server: &Server, key: &str, extra: &AtomicU64, stop: &AtomicBool) {
     }
 }
 
-/// Places done and all of them, while a rotation is under way.
+/// Number of finished keyspaces and of all of them, while a rotation runs.
 fn progress(server: &Server) -> Option<(u64, u64)> {
     let keys = server.control().send("GET", KEYS, &Value::Null).ok()?;
     let rotating = keys.json()["rotating"].clone();
     Some((rotating["done"].as_u64()?, rotating["total"].as_u64()?))
 }
 
-fn settle(server: &Server) {
+fn wait_for_operations(server: &Server) {
     for _ in 0..1_200 {
         let list = server.control().send("GET", "/admin/v1/operations", &Value::Null).unwrap().ok();
         let open = |o: &&Value| matches!(o["status"].as_str(), Some("pending" | "running"));
@@ -125,8 +125,8 @@ fn verify(server: &Server, key: &str, extra: &AtomicU64, cycle: u64) {
     for n in 0..NAMESPACES {
         let listed = api.send("POST", &format!("/v1/namespaces/n{n}/documents/list"), &json!({ "limit": 0 })).unwrap();
         let total = listed.ok()["total"].as_u64().unwrap();
-        let wanted = DOCUMENTS as u64 + if n == 0 { extra.load(Ordering::Relaxed) } else { 0 };
-        assert!(total >= wanted && total <= wanted + 1, "cycle {cycle}, n{n}: {total} of {wanted}");
+        let expected = DOCUMENTS as u64 + if n == 0 { extra.load(Ordering::Relaxed) } else { 0 };
+        assert!(total >= expected && total <= expected + 1, "cycle {cycle}, n{n}: {total} of {expected}");
         let path = format!("/v1/namespaces/n{n}/documents/d{}?include=text", cycle as usize % DOCUMENTS);
         let text = api.send("GET", &path, &Value::Null).unwrap().ok()["text"].as_str().unwrap().to_owned();
         assert!(text.starts_with(&format!("namespace {n} document")), "cycle {cycle}");
@@ -135,24 +135,24 @@ fn verify(server: &Server, key: &str, extra: &AtomicU64, cycle: u64) {
     assert_eq!(lines.status, 200, "cycle {cycle}: the audit opens");
 }
 
-/// The epochs of place keys that logs and checkpoints stand under, by place.
-fn place_epochs(folder: &Path) -> BTreeMap<String, BTreeSet<u32>> {
+/// Epochs of the keyspace keys that seal logs and checkpoints, by keyspace.
+fn keyspace_epochs(folder: &Path) -> BTreeMap<String, BTreeSet<u32>> {
     let mut found = BTreeMap::new();
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
         if path.is_dir() {
-            found.extend(place_epochs(&path));
+            found.extend(keyspace_epochs(&path));
         } else if let Some(epoch) = std::fs::read(&path).ok().and_then(|bytes| vault::epoch_of(&bytes)) {
-            let place = path.parent().unwrap().display().to_string();
-            found.entry(place).or_insert_with(BTreeSet::new).insert(epoch.0);
+            let keyspace = path.parent().unwrap().display().to_string();
+            found.entry(keyspace).or_insert_with(BTreeSet::new).insert(epoch.0);
         }
     }
     found
 }
 
-/// In a bucket nobody may read what is deleted, and each object of the log has keys of its own.
+/// In a bucket no request may read a deleted object, and each object of the log has keys of its own.
 #[test]
-fn a_bucket_is_sealed_anew_while_it_is_read_and_written() {
+fn a_bucket_is_reencrypted_while_it_is_read_and_written() {
     let Some(moto) = Moto::start() else { return };
     let url = format!("s3://{}/rotations", moto.bucket());
     let mut server = server().env("RINGFENCE__LIMITS__FLUSH_ROWS", "64");
@@ -167,7 +167,7 @@ fn a_bucket_is_sealed_anew_while_it_is_read_and_written() {
     }
     let (extra, stop) = (AtomicU64::new(0), AtomicBool::new(false));
     std::thread::scope(|scope| {
-        // Moto answers one request after the other.
+        // Moto answers one request after another.
         scope.spawn(|| {
             let body = json!({ "query": "document", "mode": "text" });
             while !stop.load(Ordering::Relaxed) {
@@ -179,9 +179,9 @@ fn a_bucket_is_sealed_anew_while_it_is_read_and_written() {
             }
         });
         let body = json!({ "mode": "reencrypt" });
-        let begun = server.control().send("POST", &format!("{KEYS}/rotate"), &body).unwrap().ok();
-        settle(&server);
-        let path = format!("/admin/v1/operations/{}", begun["operation"].as_str().unwrap());
+        let started = server.control().send("POST", &format!("{KEYS}/rotate"), &body).unwrap().ok();
+        wait_for_operations(&server);
+        let path = format!("/admin/v1/operations/{}", started["operation"].as_str().unwrap());
         let ended = server.control().send("GET", &path, &Value::Null).unwrap().ok();
         assert_eq!(ended["status"], "succeeded", "{ended:#}");
         assert_eq!(ended["result"]["epoch"], 2, "{ended:#}");
@@ -196,7 +196,7 @@ fn a_bucket_is_sealed_anew_while_it_is_read_and_written() {
 }
 
 #[test]
-fn all_tenants_are_rotated_a_few_at_once() {
+fn all_tenants_are_rotated_a_few_at_a_time() {
     let server = server().start();
     let ids = ["a", "b", "c", "d", "e"];
     let mut keys = Vec::new();
@@ -215,8 +215,8 @@ fn all_tenants_are_rotated_a_few_at_once() {
     assert_eq!(control.send("GET", all, &Value::Null).unwrap().status, 404);
     for (mode, epoch) in [("rewrap", 2), ("reencrypt", 3)] {
         let body = json!({ "mode": mode, "concurrency": 2 });
-        let begun = control.send("POST", all, &body).unwrap();
-        assert_eq!((begun.status, begun.json()["progress"]["total"].clone()), (202, json!(5)));
+        let started = control.send("POST", all, &body).unwrap();
+        assert_eq!((started.status, started.json()["progress"]["total"].clone()), (202, json!(5)));
         assert_eq!(control.send("POST", all, &body).unwrap().status, 409, "one at a time");
         for _ in 0..600 {
             if control.send("GET", all, &Value::Null).unwrap().status == 404 {
@@ -238,7 +238,7 @@ fn all_tenants_are_rotated_a_few_at_once() {
     assert_eq!(found["certificates"].as_array().map(Vec::len), Some(10), "a statement for each tenant and rotation");
 }
 
-/// Whoever puts the objects of before a re-encryption back finds that the new keys open none of them.
+/// The new keys open none of the objects that were copied before a re-encryption and put back.
 #[test]
 fn a_copy_from_before_opens_nothing_under_the_new_keys() {
     let mut server = server().start();
@@ -256,7 +256,7 @@ fn a_copy_from_before_opens_nothing_under_the_new_keys() {
     copy(&live, &before);
     server.restart();
     server.control().send("POST", &format!("{KEYS}/rotate"), &json!({ "mode": "reencrypt" })).unwrap().ok();
-    settle(&server);
+    wait_for_operations(&server);
     assert_eq!(server.stop(), Some(0));
 
     std::fs::rename(&live, &after).unwrap();

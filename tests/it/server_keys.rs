@@ -1,5 +1,5 @@
-//! The server's own keys on the real binary: the runbook of a change of the root key file, step by step, and `kill -9` in
-//! the middle of rotations.
+//! Tests of the server's own keys on the real binary: the runbook for a change of the root key file, step by step, and
+//! `kill -9` in the middle of rotations.
 
 use crate::{load::setting, server};
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ fn searches(server: &Server, key: &str) -> bool {
     found["hits"].as_array().is_some_and(|hits| hits.len() == 1)
 }
 
-fn furnished(server: &Server) -> String {
+fn fill(server: &Server) -> String {
     server.tenant("acme");
     let key = server.key("acme", &["search", "ingest", "read_all", "audit"], &[]);
     let body = json!({ "documents": [{ "id": "one", "text": "quarterly figures" }] });
@@ -24,7 +24,7 @@ fn furnished(server: &Server) -> String {
     key
 }
 
-/// As an operator types it.
+/// Runs a command as an operator would type it.
 fn ringfence(server: &Server, folder: &Path, args: &[&str]) -> (bool, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringfence"));
     let out = command
@@ -43,15 +43,15 @@ fn a_root_key_file_is_changed_by_the_runbook() {
     let folder = tempfile::tempdir().unwrap();
     let [old, new] = ["old.key", "new.key"].map(|name| folder.path().join(name).to_str().unwrap().to_owned());
     let mut server = server().env("RINGFENCE_ROOT_KEY", "").env("RINGFENCE_ROOT_KEY_FILE", &old).start();
-    let key = furnished(&server);
+    let key = fill(&server);
     let run = |server: &Server, args: &[&str]| {
-        let (ok, said) = ringfence(server, folder.path(), args);
-        assert!(ok, "{args:?}: {said}");
-        said
+        let (ok, output) = ringfence(server, folder.path(), args);
+        assert!(ok, "{args:?}: {output}");
+        output
     };
     let public = run(&server, &["key", "public"]);
 
-    // A new file beside the old one: the new one wraps, both open.
+    // With a new file in addition to the old one, the new key wraps and both open.
     server.stop();
     server.set_env("RINGFENCE_ROOT_KEY_FILE", &new);
     server.set_env("RINGFENCE_OLD_ROOT_KEY_FILE", &old);
@@ -63,7 +63,10 @@ fn a_root_key_file_is_changed_by_the_runbook() {
     let stated: Value = serde_json::from_str(public.open(note["note"].as_str().unwrap()).unwrap()).unwrap();
     assert_eq!((&stated["mode"], &note["kind"]), (&json!("reencrypt"), &json!("server.rotated")), "{stated:#}");
     let status = run(&server, &["key", "status", "--server"]);
-    assert!(status.contains("control place: key root of provider local") && status.contains("epochs [2]"), "{status}");
+    assert!(
+        status.contains("control keyspace: key root of provider local") && status.contains("epochs [2]"),
+        "{status}"
+    );
     run(&server, &["key", "rotate", "--all"]);
     for _ in 0..200 {
         if !ringfence(&server, folder.path(), &["key", "rotating"]).0 {
@@ -75,7 +78,7 @@ fn a_root_key_file_is_changed_by_the_runbook() {
     let status = run(&server, &["key", "status", "acme"]);
     assert!(status.contains("current epoch 2"), "{status}");
 
-    // The old file is not needed any more, and opens nothing.
+    // The old file is no longer needed, and opens nothing.
     server.stop();
     server.set_env("RINGFENCE_OLD_ROOT_KEY_FILE", "");
     server.restart();
@@ -88,7 +91,7 @@ fn a_root_key_file_is_changed_by_the_runbook() {
     assert!(!server.try_restart(), "the old file opens nothing");
     server.kill();
     server.set_env("RINGFENCE_ROOT_KEY_FILE", &new);
-    // An old file that is not there is an error, and none is made in its place.
+    // A missing old file is an error, and none is created in its place.
     server.set_env("RINGFENCE_OLD_ROOT_KEY_FILE", folder.path().join("none.key").to_str().unwrap());
     assert!(!server.try_restart());
     assert!(!folder.path().join("none.key").exists());
@@ -98,22 +101,22 @@ fn a_root_key_file_is_changed_by_the_runbook() {
 fn rotations_of_the_servers_own_keys_survive_kills_at_random_moments() {
     let kills = setting("RINGFENCE_SERVER_ROTATION_KILLS", 12);
     let mut server = server().start();
-    let key = furnished(&server);
-    let mut caught = 0;
+    let key = fill(&server);
+    let mut interrupted = 0;
     for cycle in 0..kills {
         let rng = Rng::new(cycle);
         let body = json!({ "mode": if cycle % 2 == 0 { "reencrypt" } else { "rewrap" } });
         std::thread::scope(|scope| {
             let (server, body) = (&server, &body);
-            // The reply is lost with the server.
+            // The reply is lost when the server is killed.
             scope.spawn(move || server.control().send("POST", &format!("{SERVER}/rotate"), body));
             std::thread::sleep(Duration::from_micros(rng.below(40_000)));
             server.kill_now();
         });
         server.kill();
-        assert!(server.try_restart(), "cycle {cycle}: does not start again: {}", server.stderr());
+        assert!(server.try_restart(), "cycle {cycle}: the server does not restart: {}", server.stderr());
         let status = |server: &Server| server.control().send("GET", SERVER, &Value::Null).unwrap().ok();
-        caught += u64::from(!status(&server)["rotating"].is_null());
+        interrupted += u64::from(!status(&server)["rotating"].is_null());
         let mut last = Value::Null;
         for _ in 0..100 {
             last = status(&server);
@@ -131,5 +134,5 @@ fn rotations_of_the_servers_own_keys_survive_kills_at_random_moments() {
     let done =
         server.control().send("POST", &format!("{SERVER}/rotate"), &json!({ "mode": "reencrypt" })).unwrap().ok();
     assert_eq!(done["kind"], "server.rotated");
-    eprintln!("{caught} of {kills} kills found a rotation under way at the next start");
+    eprintln!("{interrupted} of {kills} kills left a rotation that the next start continued");
 }

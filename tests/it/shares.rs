@@ -1,6 +1,7 @@
-//! What one tenant, or one address, may take of what is everybody's: file descriptors, connections, memory for bodies, quotas.
+//! Tests of what one tenant, or one address, may take of shared resources: file descriptors, connections, memory for
+//! bodies, quotas.
 
-use crate::house::House;
+use crate::in_process::TestServer;
 use kernel::limits;
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
 use serde_json::{Value, json};
@@ -17,38 +18,38 @@ use std::{
 };
 use testkit::{
     Server,
-    hostile::{Act, Attacker, Size, Tally, attacker, attacks, run},
+    hostile::{Act, AnswerSummary, Attacker, Size, attacker, attacks, run},
 };
 
-/// Namespaces that the other tenant keeps closed until they are asked for.
+/// Number of namespaces of the other tenant that stay closed until they are requested.
 const COLD: usize = 40;
 
-/// Beside one tenant that writes to hundreds of namespaces, another one opens its own.
-fn files(limit: &str) {
+/// While one tenant writes to hundreds of namespaces, another one opens its own.
+fn check_files(limit: &str) {
     let server = crate::server().ulimit(limit).start();
     server.tenant("quiet");
     let mut quiet = server.api(&server.key("quiet", &["search", "ingest"], &[]));
-    let at = |n: usize| format!("/v1/namespaces/cold-{n}/documents");
+    let documents_path = |n: usize| format!("/v1/namespaces/cold-{n}/documents");
     let document = |text: &str| json!({ "documents": [{ "id": "a", "text": text }] });
     for n in 0..COLD {
-        quiet.send("POST", &at(n), &document("first")).unwrap().ok();
+        quiet.send("POST", &documents_path(n), &document("first")).unwrap().ok();
     }
     let all = attacks();
     let attack = all.iter().find(|attack| attack.name == "many_namespaces").unwrap();
-    let (tally, hostile) = (Tally::default(), attacker(&server, "hostile", 2));
-    run(attack, &hostile, Size(70), 2, Duration::ZERO, &tally);
+    let (summary, hostile) = (AnswerSummary::default(), attacker(&server, "hostile", 2));
+    run(attack, &hostile, Size(70), 2, Duration::ZERO, &summary);
     for n in 0..COLD {
-        let shown = quiet.send("GET", &format!("{}/a?include=text", at(n)), &Value::Null).unwrap();
+        let shown = quiet.send("GET", &format!("{}/a?include=text", documents_path(n)), &Value::Null).unwrap();
         assert_eq!(shown.ok()["text"], "first", "namespace {n}");
-        let stored = quiet.send("POST", &at(n), &document("second")).unwrap().ok();
+        let stored = quiet.send("POST", &documents_path(n), &document("second")).unwrap().ok();
         assert_eq!(stored["results"][0]["status"], "indexed", "namespace {n}");
     }
-    assert!(tally.wrong().is_empty(), "{:#?}", tally.wrong());
-    fresh(&server);
+    assert!(summary.wrong().is_empty(), "{:#?}", summary.wrong());
+    check_new_connection(&server);
 }
 
-/// A connection that was not there before.
-fn fresh(server: &Server) {
+/// Checks that a new connection is served.
+fn check_new_connection(server: &Server) {
     assert_eq!(
         testkit::Http::new(server.data_address(), None).send("GET", "/healthz", &Value::Null).unwrap().status,
         200
@@ -66,17 +67,17 @@ fn a_low_limit_of_files_is_raised_to_what_the_system_allows() {
 
 #[test]
 fn one_tenants_namespaces_do_not_take_anothers_files_under_a_soft_limit() {
-    files("-S -n 256");
+    check_files("-S -n 256");
 }
 
 #[test]
 fn one_tenants_namespaces_do_not_take_anothers_files_under_a_hard_limit() {
-    files("-n 256");
+    check_files("-n 256");
 }
 
-/// Bodies of one key that fill the memory meant for bodies and then stop: others, and operators, still send theirs.
+/// Bodies of one key fill the memory for bodies and then stop: other tenants, and operators, can still send theirs.
 #[test]
-fn bodies_that_stop_halfway_leave_room_for_others() {
+fn bodies_that_stop_halfway_leave_memory_for_others() {
     let server = crate::server().start();
     server.tenant("quiet");
     let mut quiet = server.api(&server.key("quiet", &["search", "ingest"], &[]));
@@ -88,35 +89,35 @@ fn bodies_that_stop_halfway_leave_room_for_others() {
         limits::BODY_BYTES_MAX
     );
     let most = vec![b' '; limits::BODY_BYTES_MAX - 1];
-    let mut held = Vec::new();
+    let mut holder = Vec::new();
     for _ in 0..=limits::BODIES_BYTES_MAX / limits::BODY_BYTES_MAX {
         let mut stream = TcpStream::connect(server.data_address()).unwrap();
         stream.set_write_timeout(Some(Duration::from_secs(5))).unwrap();
         stream.write_all(head.as_bytes()).unwrap();
-        // A server that refuses it may stop reading.
+        // A server that refuses the body may stop reading.
         let _ = stream.write_all(&most);
-        held.push(stream);
+        holder.push(stream);
     }
     let document = json!({ "documents": [{ "id": "a", "text": "small" }] });
     let stored = quiet.send("POST", "/v1/namespaces/ns/documents", &document).unwrap();
     assert_eq!(stored.status, 200, "{}", String::from_utf8_lossy(&stored.body));
     let found = quiet.send("POST", "/v1/namespaces/ns/search", &json!({ "query": "small", "mode": "text" })).unwrap();
     assert_eq!(found.status, 200, "{}", String::from_utf8_lossy(&found.body));
-    let made = server.control().send("POST", "/admin/v1/tenants", &json!({ "id": "new" })).unwrap();
-    assert_eq!(made.status, 201, "{}", String::from_utf8_lossy(&made.body));
+    let created = server.control().send("POST", "/admin/v1/tenants", &json!({ "id": "new" })).unwrap();
+    assert_eq!(created.status, 201, "{}", String::from_utf8_lossy(&created.body));
 }
 
-/// Sends so many requests at the same moment; how many were answered with each status.
+/// Sends `count` requests at the same moment. Returns the number of answers by status.
 fn at_once(server: &Server, key: &str, count: usize, body: impl Fn(usize) -> Value + Sync) -> BTreeMap<u16, usize> {
     let statuses: Mutex<BTreeMap<u16, usize>> = Mutex::default();
-    let gate = std::sync::Barrier::new(count);
+    let barrier = std::sync::Barrier::new(count);
     thread::scope(|scope| {
         for n in 0..count {
-            let (gate, statuses, body) = (&gate, &statuses, &body);
+            let (barrier, statuses, body) = (&barrier, &statuses, &body);
             scope.spawn(move || {
                 let mut http = server.api(key);
                 http.send("GET", "/healthz", &Value::Null).unwrap();
-                gate.wait();
+                barrier.wait();
                 let reply = http.send("POST", "/v1/namespaces/ns/documents", &body(n)).unwrap();
                 *statuses.lock().unwrap().entry(reply.status).or_default() += 1;
             });
@@ -133,7 +134,7 @@ fn with_quotas(server: &Server, quotas: Value) -> String {
 }
 
 #[test]
-fn a_quota_of_documents_holds_for_requests_of_the_same_moment() {
+fn a_quota_of_documents_holds_for_simultaneous_requests() {
     let server = crate::server().start();
     let key = with_quotas(&server, json!({ "documents": 10 }));
     let one = |n: usize| json!({ "documents": [{ "id": format!("d{n}"), "text": format!("text {n}") }] });
@@ -145,7 +146,7 @@ fn a_quota_of_documents_holds_for_requests_of_the_same_moment() {
     let stored = total(&mut http).unwrap();
     assert!(stored <= 10, "{stored} documents of 10 are stored, {statuses:?}");
     assert!(statuses.keys().all(|status| [200, 429, 503].contains(status)), "{statuses:?}");
-    // And all ten are to be had, one after the other.
+    // All ten documents can be stored one after another.
     let codes: Vec<(u16, String)> = (100..112)
         .map(|n| http.send("POST", "/v1/namespaces/ns/documents", &one(n)).unwrap())
         .map(|reply| (reply.status, reply.code()))
@@ -178,8 +179,8 @@ fn a_quota_of_bytes_counts_all_that_is_stored() {
     http.send("POST", "/v1/namespaces/text/documents", &small).unwrap().ok();
 }
 
-/// One request over a TLS connection of its own.
-fn greet(server: SocketAddr, config: &Arc<rustls::ClientConfig>) -> std::io::Result<String> {
+/// Sends one request over a TLS connection of its own.
+fn request_over_tls(server: SocketAddr, config: &Arc<rustls::ClientConfig>) -> std::io::Result<String> {
     let name = ServerName::try_from("localhost").expect("a name");
     let session = rustls::ClientConnection::new(config.clone(), name).expect("a session");
     let socket = TcpStream::connect_timeout(&server, Duration::from_secs(5))?;
@@ -187,22 +188,22 @@ fn greet(server: SocketAddr, config: &Arc<rustls::ClientConfig>) -> std::io::Res
     let mut stream = rustls::StreamOwned::new(session, socket);
     stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")?;
     let mut reply = String::new();
-    // The peer may close without a farewell; what came before counts.
+    // The peer may close without a TLS close_notify; what came before counts.
     match stream.read_to_string(&mut reply) {
         Err(error) if reply.is_empty() => Err(error),
         _ => Ok(reply),
     }
 }
 
-/// Handshakes that stop halfway, as many as there are places, from one address: another one finds a place.
+/// Handshakes stop halfway on as many connections of one address as there may be: another address still gets one.
 #[test]
-fn handshakes_that_stop_leave_places_for_others() {
-    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
+fn handshakes_that_stop_leave_connections_for_others() {
+    let created = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
     let folder = tempfile::tempdir().expect("a folder");
     let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
-    std::fs::write(&cert, made.cert.pem()).expect("written");
-    std::fs::write(&key, made.signing_key.serialize_pem()).expect("written");
-    let house = House::open_with(&[
+    std::fs::write(&cert, created.cert.pem()).expect("written");
+    std::fs::write(&key, created.signing_key.serialize_pem()).expect("written");
+    let server = TestServer::start_with(&[
         ("RINGFENCE__DATA_PLANE__TLS_CERT", cert.to_str().expect("UTF-8")),
         ("RINGFENCE__DATA_PLANE__TLS_KEY", key.to_str().expect("UTF-8")),
         ("RINGFENCE__LIMITS__CONNECTIONS", "200"),
@@ -218,13 +219,13 @@ fn handshakes_that_stop_leave_places_for_others() {
     let (config, stop) = (Arc::new(config), AtomicBool::new(false));
     let all = attacks();
     let attack = all.iter().find(|attack| attack.name == "half_handshakes").unwrap();
-    let Act::Connections(hold) = attack.act else { panic!("it holds connections") };
+    let Act::Connections(hold) = attack.act else { panic!("the attack holds connections") };
     let replies: Vec<_> = thread::scope(|scope| {
-        let held = scope.spawn(|| hold(&Attacker::new(house.data_address(), 9, None), Size(30), &stop));
+        let holder = scope.spawn(|| hold(&Attacker::new(server.data_address(), 9, None), Size(30), &stop));
         thread::park_timeout(Duration::from_millis(500));
-        let replies = (0..5).map(|_| greet(house.data_address(), &config)).collect();
+        let replies = (0..5).map(|_| request_over_tls(server.data_address(), &config)).collect();
         stop.store(true, Ordering::Relaxed);
-        held.join().expect("it holds to the end");
+        holder.join().expect("the attack does not panic");
         replies
     });
     assert!(replies.iter().all(|reply| reply.as_ref().is_ok_and(|r| r.starts_with("HTTP/1.1 200"))), "{replies:?}");

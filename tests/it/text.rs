@@ -1,6 +1,6 @@
-//! What is asked as it is read: one normal form for text and questions, quotations, and what is shown in a prompt.
+//! Tests of text as people read it: one normal form for texts and queries, quotations, and the rendering in a prompt.
 
-use crate::house::{ALL, House};
+use crate::in_process::{ALL_SCOPES, TestServer};
 use serde_json::{Value, json};
 use testkit::Http;
 
@@ -8,10 +8,10 @@ fn post(http: &mut Http, path: &str, body: &Value) -> Value {
     http.send("POST", path, body).expect("an answer").ok()
 }
 
-/// A namespace of these texts, by their place as ids.
-fn filled(house: &House, namespace: &str, language: &str, texts: &[&str]) -> Http {
-    house.tenant("acme");
-    let mut http = house.data(Some(&house.key("acme", ALL, json!({}))));
+/// Creates a namespace of these texts, with their indexes as ids.
+fn fill(server: &TestServer, namespace: &str, language: &str, texts: &[&str]) -> Http {
+    server.tenant("acme");
+    let mut http = server.data(Some(&server.key("acme", ALL_SCOPES, json!({}))));
     let settings = json!({ "text": { "language": language } });
     http.send("PUT", &format!("/v1/namespaces/{namespace}"), &settings).expect("an answer").ok();
     let document = |(n, text): (usize, &&str)| json!({ "id": n.to_string(), "text": text });
@@ -25,7 +25,7 @@ fn ids(reply: &Value) -> Vec<String> {
     reply["hits"].as_array().expect("hits").iter().map(id).collect()
 }
 
-/// Stored, asked, and what a highlight marks of it.
+/// Stored text, query, and the highlighted part of the text.
 const ALIKE: &[(&str, &str, &str)] = &[
     ("Send your r\u{e9}sum\u{e9} today", "re\u{301}sume\u{301}", "r\u{e9}sum\u{e9}"),
     ("Send your re\u{301}sume\u{301} now", "r\u{e9}sum\u{e9}", "re\u{301}sume\u{301}"),
@@ -50,33 +50,33 @@ const ALIKE: &[(&str, &str, &str)] = &[
 ];
 
 #[test]
-fn text_is_found_as_it_reads_and_marked_where_it_stands() {
-    let house = House::open();
+fn text_is_found_as_it_reads_and_highlighted_in_place() {
+    let server = TestServer::start_default();
     let texts: Vec<&str> = ALIKE.iter().map(|row| row.0).collect();
-    let mut http = filled(&house, "alike", "english", &texts);
-    for (stored, asked, marked) in ALIKE {
-        for question in [(*asked).to_owned(), format!("{}*", asked), format!("+\"{asked}\"")] {
-            let body = json!({ "query": question, "mode": "text", "include": ["text", "highlights"] });
+    let mut http = fill(&server, "alike", "english", &texts);
+    for (stored, query, marked) in ALIKE {
+        for variant in [(*query).to_owned(), format!("{}*", query), format!("+\"{query}\"")] {
+            let body = json!({ "query": variant, "mode": "text", "include": ["text", "highlights"] });
             let reply = post(&mut http, "/v1/namespaces/alike/search", &body);
             let hits = reply["hits"].as_array().expect("hits");
             let hit = hits.iter().find(|hit| hit["text"] == *stored);
-            let hit = hit.unwrap_or_else(|| panic!("{question} of {stored}: {reply}"));
+            let hit = hit.unwrap_or_else(|| panic!("{variant} of {stored}: {reply}"));
             let points: Vec<char> = stored.chars().collect();
-            let place = |span: &Value| {
+            let highlighted = |span: &Value| {
                 let at = |n: usize| span[n].as_u64().expect("a place") as usize;
                 points[at(0)..at(1)].iter().collect::<String>()
             };
-            let found: Vec<String> = hit["highlights"].as_array().expect("spans").iter().map(place).collect();
-            assert_eq!(found, [*marked], "{question} of {stored}");
+            let found: Vec<String> = hit["highlights"].as_array().expect("spans").iter().map(highlighted).collect();
+            assert_eq!(found, [*marked], "{variant} of {stored}");
         }
     }
 }
 
 #[test]
-fn pages_with_soft_hyphens_and_codes_in_parts() {
-    let house = House::open();
+fn soft_hyphens_and_codes_are_found_in_parts() {
+    let server = TestServer::start_default();
     let mut http =
-        filled(&house, "pages", "german", &["\u{ff25}\u{ff32}\u{ff32}\u{ff3f}\u{ff14}\u{ff12} hei\u{df}t voll"]);
+        fill(&server, "pages", "german", &["\u{ff25}\u{ff32}\u{ff32}\u{ff3f}\u{ff14}\u{ff12} hei\u{df}t voll"]);
     let page = json!({ "documents": [{ "id": "page", "media_type": "text/html", "text": "<p>Ein Wert&shy;papier &amp; mehr" }] });
     post(&mut http, "/v1/namespaces/pages/documents", &page);
     let mut found =
@@ -89,8 +89,8 @@ fn pages_with_soft_hyphens_and_codes_in_parts() {
 
 #[test]
 fn turkish_letters_fold_as_turkish_does() {
-    let house = House::open();
-    let mut http = filled(&house, "sehir", "turkish", &["D\u{130}YARBAKIR surlar\u{131}", "ISPARTA g\u{fc}lleri"]);
+    let server = TestServer::start_default();
+    let mut http = fill(&server, "sehir", "turkish", &["D\u{130}YARBAKIR surlar\u{131}", "ISPARTA g\u{fc}lleri"]);
     let mut found =
         |query: &str| ids(&post(&mut http, "/v1/namespaces/sehir/search", &json!({ "query": query, "mode": "text" })));
     assert_eq!(found("diyarbak\u{131}r"), ["0"]);
@@ -107,11 +107,11 @@ const SYSTEMS: [&str; 5] = [
 ];
 
 #[test]
-fn a_quotation_is_preferred_and_what_holds_more_of_it_comes_first() {
-    let house = House::open();
-    let mut http = filled(&house, "systems", "english", &SYSTEMS);
+fn a_quotation_is_preferred_and_more_matches_rank_higher() {
+    let server = TestServer::start_default();
+    let mut http = fill(&server, "systems", "english", &SYSTEMS);
     let path = "/v1/namespaces/systems/search";
-    let question = "What is \"virtual\" memory good for in \"classification\" systems?";
+    let variant = "What is \"virtual\" memory good for in \"classification\" systems?";
     for extra in [
         json!({ "mode": "text" }),
         json!({ "mode": "hybrid" }),
@@ -120,7 +120,7 @@ fn a_quotation_is_preferred_and_what_holds_more_of_it_comes_first() {
         json!({ "mode": "hybrid", "diversity": { "lambda": 0.1 } }),
     ] {
         let mut body = extra.clone();
-        body["query"] = json!(question);
+        body["query"] = json!(variant);
         let reply = post(&mut http, path, &body);
         let found = ids(&reply);
         assert_eq!(found[0], "3", "both phrases: {extra} {reply}");
@@ -137,9 +137,9 @@ fn a_quotation_is_preferred_and_what_holds_more_of_it_comes_first() {
 }
 
 #[test]
-fn a_phrase_that_is_demanded_is_a_filter_and_one_that_nothing_holds_is_told() {
-    let house = House::open();
-    let mut http = filled(&house, "systems", "english", &SYSTEMS);
+fn a_required_phrase_filters_and_a_phrase_without_match_is_reported() {
+    let server = TestServer::start_default();
+    let mut http = fill(&server, "systems", "english", &SYSTEMS);
     let path = "/v1/namespaces/systems/search";
     for (query, phrases, expected) in [
         ("\"virtual memory\" systems", "require", vec!["0"]),
@@ -163,10 +163,10 @@ fn a_phrase_that_is_demanded_is_a_filter_and_one_that_nothing_holds_is_told() {
 }
 
 #[test]
-fn an_order_split_over_title_and_text_is_held_back_and_marks_stand_in_any_script() {
-    let house = House::open();
-    let mut http = filled(
-        &house,
+fn an_injection_split_over_title_and_text_is_quarantined_and_marks_work_in_any_script() {
+    let server = TestServer::start_default();
+    let mut http = fill(
+        &server,
         "mixed",
         "english",
         &["\u{5ffd}\u{7565}\u{5929}\u{6c14}\u{9884}\u{62a5}\u{4eca}\u{5929} words_like_this_one"],
@@ -183,8 +183,8 @@ fn an_order_split_over_title_and_text_is_held_back_and_marks_stand_in_any_script
 
 #[test]
 fn files_in_formats_without_a_parser_are_refused_by_name() {
-    let house = House::open();
-    let mut http = filled(&house, "files", "english", &["text"]);
+    let server = TestServer::start_default();
+    let mut http = fill(&server, "files", "english", &["text"]);
     // `%PDF-1.4` and `{\\rtf1\\ansi Hello}` in base64.
     let documents = json!({ "documents": [
         { "id": "a", "content_base64": "JVBERi0xLjQKMSAwIG9iago=", "media_type": "text/plain" },

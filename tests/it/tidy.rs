@@ -1,5 +1,5 @@
-//! The house's own rules, checked on its sources: who depends on whom, which crate has which heavy
-//! library, who may open a customer's text, and that every file says what it is for.
+//! The repository's own rules, checked on its sources: which crate depends on which, which crate uses which heavy
+//! library, which files may open a customer's text, and that every file says what it is for.
 
 use serde_json::Value;
 use std::{
@@ -9,28 +9,28 @@ use std::{
     process::Command,
 };
 
-/// The files that open `Untrusted` text, each because it must: it parses, screens, cuts, indexes,
-/// seals or answers with it. A new one belongs here only if it does one of these. Test files do not count.
+/// Files that open `Untrusted` text, each because it has to: it parses, screens, chunks, indexes or seals the text, or
+/// answers with it. A new file belongs here only if it does one of these. Test files do not count.
 const OPENS_UNTRUSTED: &[&str] = &[
-    // Foreign bytes become text.
+    // These turn foreign bytes into text.
     "crates/intake/src/raw.rs",
     "crates/intake/src/parse.rs",
     "crates/intake/src/patch.rs",
-    // Text is judged and cut.
+    // These screen and chunk text.
     "crates/intake/src/screen.rs",
     "crates/intake/src/screen/joint.rs",
     "crates/intake/src/chunk.rs",
-    // Text becomes a vector.
+    // This turns text into a vector.
     "crates/models/src/pending.rs",
-    // Text is indexed and sealed.
+    // These index and seal text.
     "crates/kernel/src/document.rs",
     "crates/segment/src/build.rs",
     "crates/segment/src/codec.rs",
-    "crates/segment/src/tail.rs",
+    "crates/segment/src/write_buffer.rs",
     "crates/store/src/plan.rs",
     // A reviewer's reason is sealed with its commit; its pseudonym goes into the audit.
-    "crates/ledger/src/deed.rs",
-    // Text is searched with, cited and sent back to its owner.
+    "crates/ledger/src/event.rs",
+    // These search with text, cite it and return it to its owner.
     "crates/engine/src/cost.rs",
     "crates/engine/src/search.rs",
     "crates/engine/src/fetch.rs",
@@ -41,15 +41,16 @@ const OPENS_UNTRUSTED: &[&str] = &[
     "src/http/wire/search.rs",
 ];
 
-/// The files that do a request's work on a thread that serves others too. Each takes a proof from `kernel::cost` that it
-/// is short, or hands the thread's other tasks away first; a new one belongs here only if it does one of these.
+/// Files that do a request's work on a thread that serves other requests too. Each takes a proof from `kernel::cost`
+/// that the work is short, or hands the thread's other tasks away first; a new file belongs here only if it does one of
+/// these.
 const WORKS_INLINE: &[&str] = &[
-    // Take the proof.
+    // These take the proof.
     "crates/engine/src/search.rs",
     "crates/store/src/namespace.rs",
-    "crates/store/src/room.rs",
+    "crates/store/src/namespace_handle.rs",
     "crates/store/src/writer.rs",
-    // Hand the thread's other tasks away.
+    // This hands the thread's other tasks away.
     "crates/journal/src/sources.rs",
 ];
 
@@ -58,7 +59,7 @@ fn work_on_threads_that_serve_others_is_done_in_named_files_only() {
     let mut found = BTreeSet::new();
     for file in sources() {
         let name = relative(&file);
-        // Where the ways are defined.
+        // These files define the mechanisms.
         let definition =
             matches!(&*name, "crates/kernel/src/cost.rs" | "crates/engine/src/work.rs" | "crates/store/src/cpu.rs");
         if !is_test(&name) && !definition && works_inline(&fs::read_to_string(&file).unwrap()) {
@@ -69,11 +70,11 @@ fn work_on_threads_that_serve_others_is_done_in_named_files_only() {
     assert_eq!(found, named, "tests/it/tidy.rs names the files that work on threads which serve others");
 }
 
-/// Crates that only tests see.
+/// Crates that only tests use.
 const FOR_TESTS: [&str; 2] = ["testkit", "counting"];
 
 #[test]
-fn our_crates_see_what_the_architecture_page_says() {
+fn crates_depend_on_what_the_architecture_page_says() {
     let page = fs::read_to_string(root().join("docs/architecture.md")).unwrap();
     let stated = edges_of(&page);
     let ours: BTreeSet<String> = packages().into_iter().map(|p| p.name).collect();
@@ -84,29 +85,29 @@ fn our_crates_see_what_the_architecture_page_says() {
         assert_eq!(uses, stated[&package.name], "docs/architecture.md, ## Edges, row {}", package.name);
         for dependency in package.dependencies.iter().filter(|d| d.dev && ours.contains(&d.name)) {
             let fine = FOR_TESTS.contains(&&*dependency.name) || stated[&package.name].contains(&dependency.name);
-            assert!(fine, "{} sees {} in its tests, which is no floor below it", package.name, dependency.name);
+            assert!(fine, "{} uses {} in its tests, which is no crate below it", package.name, dependency.name);
         }
     }
 }
 
 #[test]
-fn the_architecture_page_has_no_circle_and_what_is_for_tests_is_seen_by_tests() {
+fn the_architecture_page_has_no_cycle_and_test_crates_are_used_by_tests_only() {
     let page = fs::read_to_string(root().join("docs/architecture.md")).unwrap();
     let mut left = edges_of(&page);
-    for (name, sees) in &left {
-        let seen = FOR_TESTS.iter().find(|tool| sees.contains(**tool));
-        assert!(seen.is_none(), "{name} sees {seen:?} outside its tests");
+    for (name, uses) in &left {
+        let used = FOR_TESTS.iter().find(|tool| uses.contains(**tool));
+        assert!(used.is_none(), "{name} uses {used:?} outside its tests");
     }
     while !left.is_empty() {
-        let free: Vec<_> = left.iter().filter(|(_, sees)| sees.is_empty()).map(|(n, _)| n.clone()).collect();
-        assert!(!free.is_empty(), "a circle among {:?}", left.keys());
+        let free: Vec<_> = left.iter().filter(|(_, uses)| uses.is_empty()).map(|(n, _)| n.clone()).collect();
+        assert!(!free.is_empty(), "a cycle among {:?}", left.keys());
         left.retain(|name, _| !free.contains(name));
-        left.values_mut().for_each(|sees| sees.retain(|s| !free.contains(s)));
+        left.values_mut().for_each(|uses| uses.retain(|s| !free.contains(s)));
     }
 }
 
 #[test]
-fn heavy_libraries_have_the_homes_that_deny_toml_names() {
+fn heavy_libraries_are_used_by_the_crates_that_deny_toml_names() {
     let text = fs::read_to_string(root().join("deny.toml")).unwrap();
     let deny: toml::Table = text.parse().unwrap();
     let rows = deny["bans"]["deny"].as_array().unwrap();
@@ -142,17 +143,17 @@ fn untrusted_text_is_opened_in_named_files_only() {
 
 #[test]
 fn every_source_file_says_what_it_is_for() {
-    // `foo/tests.rs` belongs to `foo.rs`, which has said it.
-    let silent: Vec<_> = sources()
+    // `foo/tests.rs` belongs to `foo.rs`, which already says it.
+    let undocumented: Vec<_> = sources()
         .into_iter()
         .filter(|f| !f.ends_with("tests.rs") && !fs::read_to_string(f).unwrap().starts_with("//! "))
         .map(|f| relative(&f))
         .collect();
-    assert!(silent.is_empty(), "these do not open with //!: {silent:?}");
+    assert!(undocumented.is_empty(), "these do not open with //!: {undocumented:?}");
 }
 
 #[test]
-fn the_checks_can_see() {
+fn the_checks_detect_what_they_look_for() {
     let page = "# A\n## Edges\n\ntext\n\n| crate | sees |\n|---|---|\n| kernel | |\n| `b` | kernel, `c` |\n\n## Next\n| d | e |\n";
     let edges = edges_of(page);
     assert_eq!(edges.len(), 2);
@@ -164,7 +165,7 @@ fn the_checks_can_see() {
     assert!(works_inline("match cost.run_on() {\n    RunOn::Caller(short) => here(&short, work),"));
     assert!(!works_inline("// block_in_place would help\nlet a = here;"));
     assert!(is_test("crates/x/src/foo/tests.rs") && is_test("tests/it/a.rs") && !is_test("crates/x/src/foo.rs"));
-    assert!(sources().len() > 100, "the walk finds the sources");
+    assert!(sources().len() > 100, "the sources are found");
 }
 
 struct Package {
@@ -177,17 +178,17 @@ struct Dependency {
     dev: bool,
 }
 
-/// Our crates, as cargo sees them. Needs no network: nothing is resolved.
+/// The workspace's crates as cargo describes them. This needs no network, since nothing is resolved.
 fn packages() -> Vec<Package> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let asked = Command::new(cargo)
+    let output = Command::new(cargo)
         .args(["metadata", "--format-version", "1", "--no-deps"])
         .current_dir(root())
         .output()
         .unwrap();
-    assert!(asked.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&asked.stderr));
-    let answer: Value = serde_json::from_slice(&asked.stdout).unwrap();
-    answer["packages"].as_array().unwrap().iter().map(package).collect()
+    assert!(output.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    metadata["packages"].as_array().unwrap().iter().map(package).collect()
 }
 
 fn package(value: &Value) -> Package {
@@ -199,21 +200,21 @@ fn package(value: &Value) -> Package {
     }
 }
 
-/// The table under `## Edges`: crate, and the crates that it sees.
+/// The table under `## Edges`: each crate with the crates that it uses.
 fn edges_of(page: &str) -> BTreeMap<String, BTreeSet<String>> {
     let section = page.split("\n## ").find(|s| s.starts_with("Edges")).expect("docs/architecture.md has ## Edges");
     let bare = |cell: &str| cell.trim().trim_matches('`').to_owned();
     let mut edges = BTreeMap::new();
     for line in section.lines().filter(|l| l.starts_with('|')).skip(2) {
         let cells: Vec<_> = line.trim_matches('|').split('|').collect();
-        let [name, sees] = cells[..] else { panic!("a row of ## Edges has two cells: {line}") };
-        let sees = sees.split(',').map(bare).filter(|s| !s.is_empty());
-        edges.insert(bare(name), sees.collect());
+        let [name, uses] = cells[..] else { panic!("a row of ## Edges has two cells: {line}") };
+        let uses = uses.split(',').map(bare).filter(|s| !s.is_empty());
+        edges.insert(bare(name), uses.collect());
     }
     edges
 }
 
-/// Whether code, not a comment, calls one of the two openers.
+/// Whether code, and not a comment, calls one of the two openers.
 fn opens_untrusted(source: &str) -> bool {
     let code: String = source.lines().map(|l| l.split("//").next().unwrap_or_default()).collect();
     let dense: String = code.chars().filter(|c| !c.is_whitespace()).collect();
@@ -223,45 +224,46 @@ fn opens_untrusted(source: &str) -> bool {
         || dense.contains("Untrusted::into_exposed")
 }
 
-/// Whether code, not a comment, runs work where it stands, with a proof that it is short or with the runtime's help.
+/// Whether code, and not a comment, runs work on the current thread, with a proof that it is short or with the
+/// runtime's help.
 fn works_inline(source: &str) -> bool {
     let code: String = source.lines().map(|l| l.split("//").next().unwrap_or_default()).collect();
     ["RunOn::Caller", "block_in_place"].iter().any(|word| code.contains(word))
 }
 
-fn is_test(name: &str) -> bool {
+pub(crate) fn is_test(name: &str) -> bool {
     name.ends_with("/tests.rs")
         || name.starts_with("tests/")
         || name.contains("/tests/")
         || FOR_TESTS.iter().any(|tool| name.starts_with(&format!("crates/{tool}/")))
 }
 
-/// Every Rust file of ours.
-fn sources() -> Vec<PathBuf> {
+/// All Rust files of the repository.
+pub(crate) fn sources() -> Vec<PathBuf> {
     let mut out = Vec::new();
     for folder in ["src", "crates", "tests", "benches"] {
-        walk(&root().join(folder), &mut out);
+        collect(&root().join(folder), &mut out);
     }
     out.sort();
     out
 }
 
-fn walk(folder: &Path, out: &mut Vec<PathBuf>) {
+fn collect(folder: &Path, out: &mut Vec<PathBuf>) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            walk(&path, out);
+            collect(&path, out);
         } else if path.extension().is_some_and(|e| e == "rs") {
             out.push(path);
         }
     }
 }
 
-fn relative(file: &Path) -> String {
+pub(crate) fn relative(file: &Path) -> String {
     file.strip_prefix(root()).unwrap().to_string_lossy().into_owned()
 }
 
-fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }

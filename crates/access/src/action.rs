@@ -1,21 +1,21 @@
-//! What can be done: a closed family of actions, each with its audit name and the scope it needs.
+//! The actions of requests: a closed set, each with its name in the audit and the scope that it needs.
 //!
-//! Actions are types without values, so a grant for one cannot be passed off as a grant for
-//! another. The family is sealed: no other crate invents an action.
+//! Actions are types without values, so a grant for one action cannot be used as a grant for another. The trait is
+//! sealed: no other crate can define an action.
 
 use kernel::{Role, Scope};
 
-/// Something a grant can be for.
+/// An action that a grant can allow.
 pub trait Action: sealed::Sealed + Send + Sync + 'static {
-    /// Its name in the audit.
+    /// Name of the action in the audit.
     const NAME: &'static str;
-    /// The scope a key must carry; `None` asks for a valid key only.
+    /// Scope that a key must have; `None` requires only a valid key.
     const SCOPE: Option<Scope>;
-    /// The operators that it is delegated to; empty for what a tenant's own key does.
+    /// Roles of operators to whom the action is delegated. Empty for actions of a tenant's own keys.
     const CUSTODIANS: &'static [Role] = &[];
 }
 
-/// What an operator does to a tenant without seeing anything of it. Never admitted from an API key.
+/// An action of an operator on a tenant, without access to any of its content. It is never admitted from an API key.
 pub trait Custodial: Action {}
 
 mod sealed {
@@ -57,7 +57,7 @@ actions! {
     Browse = "namespace.read", Some(Scope::Search);
     /// Upsert documents.
     Ingest = "document.upsert", Some(Scope::Ingest);
-    /// Change documents' attributes and the like.
+    /// Change the attributes and other members of documents.
     Patch = "document.patch", Some(Scope::Ingest);
     /// Delete documents.
     Delete = "document.delete", Some(Scope::Delete);
@@ -65,11 +65,11 @@ actions! {
     Review = "document.review", Some(Scope::Review);
     /// Create, change and delete namespaces.
     Manage = "namespace.manage", Some(Scope::Manage);
-    /// Read the tenant's audit.
+    /// Read the tenant's audit log.
     Audit = "audit.read", Some(Scope::Audit);
-    /// Ask who one is.
+    /// Ask for the identity of the caller's own key.
     Whoami = "whoami", None;
-    /// See the operations that one's own key began.
+    /// See the operations that the caller's own key started.
     Operations = "operation.read", None;
 }
 

@@ -1,7 +1,7 @@
-//! Proof that a credential was judged, for one action and one request.
+//! Proof that a credential was accepted for one action and one request.
 //!
-//! A grant is made by the gate only and is used up by the audit line that ends its request. It
-//! names the tenant and the namespace that were asked for; nothing after it takes another name.
+//! Only the gate creates a grant, and the audit record that ends the request consumes it. The grant names the tenant
+//! and the namespace of the request, and no later step takes another name.
 //!
 //! ```compile_fail
 //! fn keep(grant: &access::Grant<access::Search>) -> access::Grant<access::Search> {
@@ -19,26 +19,26 @@
 //! }
 //! ```
 
-use crate::{Action, Hold, KeyRecord, Operator, TenantFacts, quota::Meter};
+use crate::{Action, KeyRecord, OpenGuard, Operator, TenantFacts, quota::Meter};
 use kernel::{
-    Audience, Clock, Code, Error, Incarnation, KeyId, NamespaceName, OperatorName, Presence, Principal, Quotas,
+    Audience, CancelFlag, Clock, Code, Error, Incarnation, KeyId, NamespaceName, OperatorName, Principal, Quotas,
     ReadersRule, RequestId, Scope, TenantId, limits,
 };
 use std::{fmt, marker::PhantomData, sync::Arc};
 
-/// What a request asks for, beside the action.
-pub struct Ask {
-    /// The namespace it names.
+/// The facts of a request, other than its action, that are known before it is judged.
+pub struct RequestInfo {
+    /// Namespace that the request names.
     pub namespace: Option<NamespaceName>,
-    /// Its id.
+    /// Id of the request.
     pub request: RequestId,
-    /// The caller's trace id, for the audit.
+    /// Trace id that the caller sent, for the audit.
     pub trace: Option<String>,
-    /// Whether the caller still waits.
-    pub presence: Presence,
+    /// Flag that is set when the client disconnects.
+    pub cancel: CancelFlag,
 }
 
-/// Who asked.
+/// The caller of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Identity {
     /// An API key.
@@ -47,18 +47,18 @@ pub enum Identity {
     Operator(OperatorName),
 }
 
-/// Permission for one action, in one tenant, for one request. See the [module](self).
+/// Permission for one action in one tenant for one request. See the [module](self).
 pub struct Grant<A: Action> {
     tenant: TenantId,
     facts: TenantFacts,
     identity: Identity,
-    /// Absent for an operator, who carries no scope and no principal.
+    /// Absent for an operator, who has no scope and no principal.
     key: Option<Arc<KeyRecord>>,
-    ask: Ask,
+    info: RequestInfo,
     meter: Arc<Meter>,
     clock: Arc<dyn Clock>,
-    /// The tenant stays open until the request has ended.
-    _hold: Option<Hold>,
+    /// Keeps the tenant open until the request has ended.
+    _open_guard: Option<OpenGuard>,
     action: PhantomData<fn() -> A>,
 }
 
@@ -66,20 +66,20 @@ impl<A: Action> Grant<A> {
     pub(crate) fn for_key(
         key: Arc<KeyRecord>,
         facts: TenantFacts,
-        ask: Ask,
+        info: RequestInfo,
         meter: Arc<Meter>,
         clock: Arc<dyn Clock>,
-        hold: Option<Hold>,
+        open_guard: Option<OpenGuard>,
     ) -> Self {
         Self {
             tenant: key.tenant.clone(),
             facts,
             identity: Identity::Key(key.id.clone()),
             key: Some(key),
-            ask,
+            info,
             meter,
             clock,
-            _hold: hold,
+            _open_guard: open_guard,
             action: PhantomData,
         }
     }
@@ -90,91 +90,96 @@ impl<A: Action> Grant<A> {
         facts: TenantFacts,
         meter: Arc<Meter>,
         clock: Arc<dyn Clock>,
-        hold: Option<Hold>,
+        open_guard: Option<OpenGuard>,
     ) -> Self {
         Self {
             tenant,
             facts,
             identity: Identity::Operator(operator.name().clone()),
             key: None,
-            ask: Ask { namespace: None, request: operator.request(), trace: None, presence: Presence::default() },
+            info: RequestInfo {
+                namespace: None,
+                request: operator.request(),
+                trace: None,
+                cancel: CancelFlag::default(),
+            },
             meter,
             clock,
-            _hold: hold,
+            _open_guard: open_guard,
             action: PhantomData,
         }
     }
 
-    /// Whose place.
+    /// The tenant.
     pub fn tenant(&self) -> &TenantId {
         &self.tenant
     }
 
-    /// Which life of that tenant.
+    /// The tenant's incarnation.
     pub fn incarnation(&self) -> Incarnation {
         self.facts.incarnation
     }
 
-    /// The namespace that was asked for, and that the key may enter.
+    /// Namespace of the request. The key may enter it.
     pub fn namespace(&self) -> Option<&NamespaceName> {
-        self.ask.namespace.as_ref()
+        self.info.namespace.as_ref()
     }
 
-    /// The request.
+    /// Id of the request.
     pub fn request(&self) -> RequestId {
-        self.ask.request
+        self.info.request
     }
 
-    /// Whether the caller still waits.
-    pub fn presence(&self) -> &Presence {
-        &self.ask.presence
+    /// Flag that is set when the client disconnects.
+    pub fn cancel_flag(&self) -> &CancelFlag {
+        &self.info.cancel
     }
 
-    /// The caller's trace id.
+    /// Trace id that the caller sent.
     pub fn trace(&self) -> Option<&str> {
-        self.ask.trace.as_deref()
+        self.info.trace.as_deref()
     }
 
-    /// Who asked.
+    /// The caller of the request.
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
 
-    /// Whether the key carries this scope. An operator carries none.
+    /// Whether the key has this scope. An operator has none.
     pub fn has(&self, scope: Scope) -> bool {
         self.key.as_ref().is_some_and(|k| k.scopes.contains(&scope))
     }
 
-    /// Every scope the key carries.
+    /// Scopes of the key.
     pub fn scopes(&self) -> &[Scope] {
         self.key.as_ref().map_or(&[], |k| &k.scopes)
     }
 
-    /// Who the key reads as.
+    /// Principals as which the key reads.
     pub fn principals(&self) -> &[Principal] {
         self.key.as_ref().map_or(&[], |k| &k.principals)
     }
 
-    /// Whether the key may enter this namespace: what a list of namespaces may show.
+    /// Whether the key may enter this namespace. A list of namespaces shows only those.
     pub fn may_enter(&self, namespace: &NamespaceName) -> bool {
         self.key.as_ref().is_some_and(|k| k.namespaces.is_empty() || k.namespaces.contains(namespace))
     }
 
-    /// The only namespaces that the key may enter; `None` is all of them. An operator may enter none.
-    pub fn fence(&self) -> Option<&[NamespaceName]> {
+    /// Namespaces to which the key is limited; `None` if it is not limited. An operator may enter none.
+    pub fn allowed_namespaces(&self) -> Option<&[NamespaceName]> {
         match &self.key {
             Some(key) => (!key.namespaces.is_empty()).then_some(&key.namespaces),
             None => Some(&[]),
         }
     }
 
-    /// What the tenant may use.
+    /// Quotas of the tenant.
     pub fn quotas(&self) -> &Quotas {
         &self.facts.quotas
     }
 
-    /// Whose eyes this request looks with in a namespace of this rule. `acting_as` narrows or changes them and needs
-    /// `act_as`, also for a key that may read all.
+    /// Audience of this request's reads in a namespace with this rule. `acting_as` replaces the key's principals and
+    /// needs the scope `act_as`, also for a key with `read_all`.
     ///
     /// # Errors
     /// `forbidden` without `act_as`; `invalid_request` for too many principals.
@@ -190,33 +195,33 @@ impl<A: Action> Grant<A> {
             None if self.has(Scope::ReadAll) => Ok(Audience::Everything),
             None => Ok(Audience::Principals(self.principals().to_vec())),
         };
-        Ok(audience?.where_readers_are(readers))
+        Ok(audience?.with_readers_rule(readers))
     }
 
-    /// Whose eyes decide what stands under an id that a document is written to: with `overwrite` everything does.
+    /// Audience with which a write looks up the id of its document. With `overwrite` it sees all documents.
     pub fn write_audience(&self, readers: ReadersRule) -> Audience {
         if self.has(Scope::ReadAll) || self.has(Scope::Overwrite) {
             return Audience::Everything;
         }
-        Audience::Principals(self.principals().to_vec()).where_readers_are(readers)
+        Audience::Principals(self.principals().to_vec()).with_readers_rule(readers)
     }
 
-    /// Takes `tokens` from the tenant's minute, before they are embedded.
+    /// Charges `tokens` to the tenant's rate, before they are embedded.
     ///
     /// # Errors
-    /// `rate_limited` with the time to wait; nothing is taken then.
+    /// `rate_limited` with the time to wait. Nothing is charged then.
     pub fn charge_tokens(&self, tokens: u64) -> Result<(), Error> {
         self.meter.tokens(self.facts.quotas.tokens_per_minute, tokens, &*self.clock)
     }
 
-    /// The version of the policy that judged; stands in the audit.
+    /// Version of the policy that judged the request, for the audit.
     pub fn policy(&self) -> &'static str {
         "builtin-1"
     }
 
-    /// A pass for background work in this tenant's place.
-    pub fn tenure(&self) -> Tenure {
-        Tenure::new(self.tenant.clone(), self.facts.incarnation)
+    /// Permission for background work for this tenant after the request.
+    pub fn background_grant(&self) -> BackgroundGrant {
+        BackgroundGrant::new(self.tenant.clone(), self.facts.incarnation)
     }
 }
 
@@ -227,30 +232,30 @@ impl<A: Action> fmt::Debug for Grant<A> {
             .field("tenant", &self.tenant)
             .field("incarnation", &self.facts.incarnation)
             .field("identity", &self.identity)
-            .field("request", &self.ask.request)
+            .field("request", &self.info.request)
             .finish_non_exhaustive()
     }
 }
 
-/// The right to tidy a tenant's place (flush, merge, rewrap, audit) after the request has gone. No
-/// text comes out with it.
+/// Permission for background work for a tenant (flush, merge, rewrap, audit) after the request has ended. It gives
+/// access to no text.
 #[derive(Clone, Debug)]
-pub struct Tenure {
+pub struct BackgroundGrant {
     tenant: TenantId,
     incarnation: Incarnation,
 }
 
-impl Tenure {
+impl BackgroundGrant {
     pub(crate) fn new(tenant: TenantId, incarnation: Incarnation) -> Self {
         Self { tenant, incarnation }
     }
 
-    /// Whose place.
+    /// The tenant.
     pub fn tenant(&self) -> &TenantId {
         &self.tenant
     }
 
-    /// Which life of that tenant.
+    /// The tenant's incarnation.
     pub fn incarnation(&self) -> Incarnation {
         self.incarnation
     }

@@ -1,8 +1,8 @@
-//! access: who may do what, and how much.
+//! access: which caller may do what, and how much.
 //!
-//! A bearer token becomes a [`Grant`] for one action, or a [`Refusal`] that tells nothing. The
-//! gate judges a snapshot of credentials that the registry hands it; it keeps no state but rates.
-//! What a grant opens is the vault's and the store's business.
+//! A bearer token becomes a [`Grant`] for one action, or a [`Refusal`] that reveals nothing. The gate judges a snapshot
+//! of credentials that the registry provides; it keeps no state but rates. The vault and the store decide what a grant
+//! gives access to.
 
 mod action;
 mod gate;
@@ -17,7 +17,7 @@ pub use action::{
     Search, Whoami,
 };
 pub use gate::{Gate, Operator, Refusal};
-pub use grant::{Ask, Grant, Identity, Tenure};
+pub use grant::{BackgroundGrant, Grant, Identity, RequestInfo};
 pub use pepper::Pepper;
-pub use records::{Credentials, Hold, KeyRecord, KeyStub, OperatorRecord, TenantFacts, TenantState};
+pub use records::{Credentials, KeyRecord, KeyStub, OpenGuard, OperatorRecord, TenantFacts, TenantState};
 pub use token::TokenKind;

@@ -1,7 +1,7 @@
-//! Rates: token buckets of one tenant, refilled by the monotonic clock.
+//! Rate limits of one tenant: token buckets that the monotonic clock refills.
 //!
-//! A bucket starts full and holds one minute's worth. Stored amounts (documents, bytes,
-//! namespaces) are not rates; those are counted where they are stored.
+//! A bucket starts full and holds one minute's worth. Stored amounts (documents, bytes, namespaces) are no rates; they
+//! are counted where they are stored.
 
 use kernel::{Clock, Code, Error, limits};
 use std::{
@@ -9,15 +9,15 @@ use std::{
     time::Duration,
 };
 
-/// A unit is held as 60 000 parts, so that one millisecond refills exactly `per_minute` parts.
+/// Parts of a unit in a bucket. With 60 000 of them, one millisecond refills exactly `per_minute` parts.
 const PARTS: i128 = 60_000;
 
-/// One tenant's rates.
+/// Rate limits of one tenant.
 #[derive(Default)]
 pub(crate) struct Meter {
-    requests: Mutex<Option<Bucket>>,
-    tokens: Mutex<Option<Bucket>>,
-    refusals: Mutex<Option<Bucket>>,
+    requests: Mutex<Option<TokenBucket>>,
+    tokens: Mutex<Option<TokenBucket>>,
+    refusals: Mutex<Option<TokenBucket>>,
 }
 
 impl Meter {
@@ -29,20 +29,21 @@ impl Meter {
         take(&self.tokens, per_minute, tokens, clock).map_err(|wait| limited("too many tokens in this minute", wait))
     }
 
-    /// Whether one more refusal may stand in the tenant's audit in this minute.
+    /// Whether the tenant's audit may record one more refusal in this minute.
     pub(crate) fn refusal(&self, clock: &dyn Clock) -> bool {
         take(&self.refusals, Some(limits::REFUSALS_AUDITED_PER_MINUTE), 1, clock).is_ok()
     }
 }
 
-struct Bucket {
-    /// Parts left. Below zero after a charge larger than a minute's worth.
+struct TokenBucket {
+    /// Remaining parts. Negative after a charge of more than a minute's worth.
     level: i128,
+    /// Time of the last refill, by the monotonic clock.
     at: Duration,
 }
 
 fn take(
-    bucket: &Mutex<Option<Bucket>>,
+    bucket: &Mutex<Option<TokenBucket>>,
     per_minute: Option<u64>,
     units: u64,
     clock: &dyn Clock,
@@ -52,11 +53,11 @@ fn take(
     let full = rate * PARTS;
     let now = clock.monotonic();
     let mut guard = bucket.lock().unwrap_or_else(PoisonError::into_inner);
-    let bucket = guard.get_or_insert(Bucket { level: full, at: now });
+    let bucket = guard.get_or_insert(TokenBucket { level: full, at: now });
     bucket.refill(rate, full, now);
 
     let cost = i128::from(units) * PARTS;
-    // A charge above a minute's worth would never fit: it waits for a full bucket and leaves a debt.
+    // A charge of more than a minute's worth would never fit: it waits for a full bucket and leaves a debt.
     let needed = if rate == 0 { cost } else { cost.min(full) };
     if bucket.level >= needed {
         bucket.level -= cost;
@@ -65,12 +66,12 @@ fn take(
     Err(wait(needed - bucket.level, rate))
 }
 
-impl Bucket {
+impl TokenBucket {
     fn refill(&mut self, rate: i128, full: i128, now: Duration) {
         let elapsed_ms = now.saturating_sub(self.at).as_millis();
         let refill = i128::try_from(elapsed_ms).unwrap_or(i128::MAX).saturating_mul(rate);
         self.level = self.level.saturating_add(refill).min(full);
-        // Whole milliseconds only: the rest counts next time.
+        // Only whole milliseconds are credited; the remainder counts next time.
         self.at += Duration::from_millis(u64::try_from(elapsed_ms).unwrap_or(u64::MAX));
     }
 }

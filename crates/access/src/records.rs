@@ -1,41 +1,41 @@
-//! What the gate knows of credentials and tenants: records that the registry hands it.
+//! The gate's view of credentials and tenants: records that the registry provides.
 
 use kernel::{Incarnation, KeyId, NamespaceName, OperatorName, Principal, Quotas, Role, Scope, TenantId, Timestamp};
 use std::{any::Any, sync::Arc};
 
-/// Keeps what a tenant's requests need in memory for as long as somebody has it. It opens nothing.
-pub type Hold = Arc<dyn Any + Send + Sync>;
+/// Keeps a tenant open until it is dropped. It gives access to nothing.
+pub type OpenGuard = Arc<dyn Any + Send + Sync>;
 
-/// Where the gate looks credentials up. The registry implements it over a snapshot in memory; none
-/// of these reads a disk.
+/// Source of the gate's credentials. The registry implements it over a snapshot in memory; none of these methods reads
+/// a disk.
 pub trait Credentials: Send + Sync {
-    /// What is known of the API key with this public part, whether or not its tenant is open.
+    /// The stub of the API key with this public part, whether or not its tenant is open.
     fn locate(&self, id: &KeyId) -> Option<KeyStub> {
         self.key(id).map(|key| KeyStub::from(&*key))
     }
     /// The API key with this public part, once its tenant is open.
     fn key(&self, id: &KeyId) -> Option<Arc<KeyRecord>>;
-    /// Keeps an open tenant open.
-    fn hold(&self, _: Incarnation) -> Option<Hold> {
+    /// Guard that keeps an open tenant open.
+    fn open_guard(&self, _: Incarnation) -> Option<OpenGuard> {
         None
     }
     /// The operator token with this public part.
     fn operator(&self, id: &KeyId) -> Option<Arc<OperatorRecord>>;
-    /// The tenant that lives under this name now.
+    /// The tenant that has this name now.
     fn tenant(&self, id: &TenantId) -> Option<TenantFacts>;
     /// HMAC-SHA-256 of a token's secret part under the server's pepper; see [`crate::Pepper`].
     fn mac(&self, secret: &[u8]) -> [u8; 32];
 }
 
-/// What judges an API key's secret, and nothing of what the key may do.
+/// The part of an API key's record that judges its secret. It says nothing of what the key may do.
 pub struct KeyStub {
-    /// Whose it is.
+    /// Tenant of the key.
     pub tenant: TenantId,
-    /// Which life of that tenant it was made in. It opens no other.
+    /// Incarnation of the tenant in which the key was created. The key is valid in no other.
     pub incarnation: Incarnation,
     /// [`Credentials::mac`] of the secret part.
     pub mac: [u8; 32],
-    /// From then on it opens nothing.
+    /// Time from which the key is no longer valid.
     pub expires_at: Option<Timestamp>,
 }
 
@@ -47,62 +47,62 @@ impl From<&KeyRecord> for KeyStub {
 
 /// An API key, without its secret.
 pub struct KeyRecord {
-    /// Public part.
+    /// Public part of the key.
     pub id: KeyId,
-    /// Whose it is.
+    /// Tenant of the key.
     pub tenant: TenantId,
-    /// Which life of that tenant it was made in. It opens no other.
+    /// Incarnation of the tenant in which the key was created. The key is valid in no other.
     pub incarnation: Incarnation,
-    /// What people call it.
+    /// Name of the key, for people.
     pub name: String,
     /// [`Credentials::mac`] of the secret part.
     pub mac: [u8; 32],
-    /// What it may do.
+    /// Scopes of the key.
     pub scopes: Vec<Scope>,
-    /// Who it reads as.
+    /// Principals as which the key reads.
     pub principals: Vec<Principal>,
-    /// The namespaces it may enter; empty is all of them.
+    /// Namespaces that the key may enter; empty stands for all of them.
     pub namespaces: Vec<NamespaceName>,
-    /// When it was made.
+    /// Time at which the key was created.
     pub created_at: Timestamp,
-    /// From then on it opens nothing.
+    /// Time from which the key is no longer valid.
     pub expires_at: Option<Timestamp>,
 }
 
 /// An operator's token, without its secret.
 pub struct OperatorRecord {
-    /// Public part.
+    /// Public part of the token.
     pub id: KeyId,
-    /// Who.
+    /// Name of the operator.
     pub name: OperatorName,
-    /// What they may do.
+    /// Role of the operator.
     pub role: Role,
     /// [`Credentials::mac`] of the secret part.
     pub mac: [u8; 32],
-    /// When it was made.
+    /// Time at which the token was created.
     pub created_at: Timestamp,
 }
 
-/// What the gate needs to know of a tenant.
+/// The facts about a tenant that the gate needs.
 #[derive(Clone, Copy, Debug)]
 pub struct TenantFacts {
-    /// The life it is in.
+    /// Current incarnation of the tenant.
     pub incarnation: Incarnation,
-    /// Whether it is served.
+    /// State, which decides whether the tenant is served.
     pub state: TenantState,
-    /// What it may use.
+    /// Quotas of the tenant.
     pub quotas: Quotas,
 }
 
-/// Whether a tenant is served.
+/// State of a tenant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TenantState {
-    /// Served.
+    /// The tenant is served.
     Active,
-    /// An operator suspended it.
+    /// An operator suspended the tenant.
     Suspended,
-    /// Its key cannot be had.
+    /// The tenant's key is not available.
     KeyUnavailable,
-    /// Its keys are being, or have been, destroyed.
+    /// The tenant's keys are being destroyed, or have been.
     Deleting,
 }

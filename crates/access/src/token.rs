@@ -1,23 +1,24 @@
-//! The form of API keys and operator tokens: `rf_` or `rfop_`, 12 base62 of public id, 32 base62
-//! of secret, 6 base62 of CRC-32 over all before it.
+//! Format of API keys and operator tokens: `rf_` or `rfop_`, 12 base62 digits of public id, 32 of secret, and 6 of a
+//! CRC-32 over everything before them.
 //!
-//! The prefix lets secret scanners find a leaked token; the CRC lets them, and us, drop a
-//! mistyped one without looking anything up. It proves nothing: the MAC of the secret does.
+//! The prefix lets secret scanners find a leaked token. The CRC lets the scanners and the server drop a mistyped one
+//! without a look-up. It proves nothing: the MAC of the secret does.
 
 use kernel::{Entropy, Error, KeyId};
 use zeroize::Zeroizing;
 
+/// Length of each part, digits.
 const ID: usize = 12;
 const SECRET: usize = 32;
 const CRC: usize = 6;
 const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/// Whose token.
+/// Kind of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TokenKind {
     /// A tenant's API key, `rf_…`.
     Key,
-    /// An operator's, `rfop_…`.
+    /// An operator's token, `rfop_…`.
     Operator,
 }
 
@@ -30,35 +31,36 @@ impl TokenKind {
     }
 }
 
-/// A token of the right form. No `Debug`: it holds the secret.
+/// A token of the right form. It has no `Debug`, because it holds the secret.
 pub struct Token<'a> {
-    /// Whose.
+    /// Kind of the token.
     pub kind: TokenKind,
-    /// Public part, by which the record is found.
+    /// Public part, which identifies the record.
     pub id: KeyId,
     /// Secret part, whose MAC is compared.
     pub secret: &'a str,
 }
 
-/// The text is no token. It says no more, so that no part of a secret can slip out with it.
+/// The text is no token. The error says no more, so that no part of a secret can leak with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a token: wrong form or checksum")]
 pub struct Malformed;
 
-/// A fresh token: its public id, the whole token (shown once), and the secret part (MAC it and forget it).
+/// Creates a token. Returns its public id, the whole token, which is shown once, and the secret part, of which only the
+/// MAC may be kept.
 pub fn mint(kind: TokenKind, entropy: &dyn Entropy) -> (KeyId, Zeroizing<String>, Zeroizing<String>) {
     let id = base62(ID, entropy);
     let secret = base62(SECRET, entropy);
-    let mut whole = Zeroizing::new(String::with_capacity(64));
-    whole.push_str(kind.prefix());
-    whole.push_str(&id);
-    whole.push_str(&secret);
-    let check = checksum(whole.as_bytes());
-    whole.push_str(std::str::from_utf8(&check).expect("base62 digits are ASCII"));
-    (KeyId::parse(&id).expect("12 base62 digits are a key id"), whole, secret)
+    let mut token_text = Zeroizing::new(String::with_capacity(64));
+    token_text.push_str(kind.prefix());
+    token_text.push_str(&id);
+    token_text.push_str(&secret);
+    let check = checksum(token_text.as_bytes());
+    token_text.push_str(std::str::from_utf8(&check).expect("base62 digits are ASCII"));
+    (KeyId::parse(&id).expect("12 base62 digits are a key id"), token_text, secret)
 }
 
-/// Reads a token. Checks form and CRC, nothing else.
+/// Parses a token. It checks the form and the CRC, nothing else.
 ///
 /// # Errors
 /// [`Malformed`] for anything else.
@@ -77,16 +79,16 @@ pub fn parse(text: &str) -> Result<Token<'_>, Malformed> {
     Ok(Token { kind, id, secret: &body[ID..ID + SECRET] })
 }
 
-/// Reads an operator token that the environment brings, `RINGFENCE_OPERATOR_TOKEN`.
+/// Parses the operator token in the environment variable `RINGFENCE_OPERATOR_TOKEN`.
 ///
 /// # Errors
-/// `invalid_request` that names the variable, the form and the remedy.
+/// `invalid_request`, which names the variable, the form and the remedy.
 pub fn adopt(text: &str) -> Result<Token<'_>, Error> {
     parse(text.trim()).ok().filter(|t| t.kind == TokenKind::Operator).ok_or_else(|| {
         Error::invalid(
             "RINGFENCE_OPERATOR_TOKEN",
             "must be an operator token: 'rfop_', 44 letters or digits, and a 6-digit checksum; \
-             unset it to let the first start print a fresh one",
+             unset it to let the first start print a new one",
         )
     })
 }
@@ -96,7 +98,7 @@ fn base62(digits: usize, entropy: &dyn Entropy) -> Zeroizing<String> {
     let mut bytes = Zeroizing::new([0u8; 64]);
     while out.len() < digits {
         entropy.fill(bytes.as_mut());
-        // 248 = 4 × 62: bytes above it would make the first digits likelier.
+        // 248 is 4 × 62: the bytes from it on would make the first digits likelier.
         let fair = bytes.iter().filter(|b| **b < 248).map(|b| char::from(DIGITS[usize::from(b % 62)]));
         let missing = digits - out.len();
         out.extend(fair.take(missing));

@@ -1,18 +1,18 @@
-//! One call: method, path, JSON in, JSON out, tried again where that is safe.
+//! Calls of the API with JSON in and out. A call is retried where that is safe.
 
-use crate::{Error, Problem, SearchReply, UpsertReply};
+use crate::{ApiProblem, Error, SearchReply, UpsertReply};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::time::Duration;
 use ureq::Agent;
 
-/// Tries in all, the first included. With doubling pauses that is about half a minute.
-const TRIES: u32 = 8;
+/// Attempts of one call, including the first. With doubling pauses they take about half a minute.
+const ATTEMPTS_MAX: u32 = 8;
 
-/// The longest pause between two tries, whatever the server asks for.
+/// Longest pause between two attempts, whatever the server asks for.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 
-/// A connection pool to one listener with one credential. Cheap to clone, shareable.
+/// A pool of connections to one listener with one credential. It is cheap to clone and can be shared.
 #[derive(Clone)]
 pub struct Client {
     agent: Agent,
@@ -21,9 +21,9 @@ pub struct Client {
 }
 
 impl Client {
-    /// Talks to `base` (`http://127.0.0.1:7171`) with this credential.
+    /// Creates a client of `base` (`http://127.0.0.1:7171`) with this credential.
     pub fn new(base: &str, bearer: &str) -> Self {
-        // A second install is refused and harmless: the provider is the same.
+        // A second installation is refused, which is harmless: the provider is the same.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let config = Agent::config_builder()
             .http_status_as_error(false)
@@ -33,10 +33,10 @@ impl Client {
         Self { agent: config.into(), base: base.trim_end_matches('/').to_owned(), bearer: bearer.to_owned() }
     }
 
-    /// Calls and gives the reply's JSON, null when it has none.
+    /// Calls a route and returns the reply's JSON; null if the reply is empty.
     ///
     /// # Errors
-    /// The server's refusal, or why there is no answer.
+    /// The server's refusal, or the reason why there is no answer.
     pub fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value, Error> {
         let bytes = self.bytes(method, path, body)?;
         self.json(if bytes.is_empty() { b"null" } else { &bytes })
@@ -45,18 +45,19 @@ impl Client {
     /// Calls a route that answers in NDJSON.
     ///
     /// # Errors
-    /// As [`Client::call`].
+    /// The same as of [`Client::call`].
     pub fn lines(&self, path: &str) -> Result<Vec<Value>, Error> {
         let bytes = self.bytes("GET", path, None)?;
         bytes.split(|b| *b == b'\n').filter(|line| !line.is_empty()).map(|line| self.json(line)).collect()
     }
 
-    /// The same, one page: with its signed head and with where the next one begins, if the reply says so.
+    /// Calls a route that answers with one page in NDJSON. The page has its signed head and the position of the next
+    /// page, if the reply has them.
     ///
     /// # Errors
-    /// As [`Client::call`].
+    /// The same as of [`Client::call`].
     pub fn page(&self, path: &str) -> Result<Page, Error> {
-        let Answer { body, next_after, audit_head } = self.answer("GET", path, None)?;
+        let RawReply { body, next_after, audit_head } = self.answer("GET", path, None)?;
         let lines = body.split(|b| *b == b'\n').filter(|line| !line.is_empty());
         Ok(Page { lines: lines.map(|line| self.json(line)).collect::<Result<_, _>>()?, next_after, audit_head })
     }
@@ -69,12 +70,12 @@ impl Client {
         Ok(self.answer(method, path, body)?.body)
     }
 
-    /// Calls until there is an answer that trying again would not better.
-    fn answer(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Answer, Error> {
+    /// Calls until a retry could not improve the answer.
+    fn answer(&self, method: &str, path: &str, body: Option<&Value>) -> Result<RawReply, Error> {
         let mut pause = Duration::from_millis(100);
         for attempt in 1.. {
             match self.once(method, path, body) {
-                Err(Failure { wait: Some(wait), .. }) if attempt < TRIES => {
+                Err(Failure { wait: Some(wait), .. }) if attempt < ATTEMPTS_MAX => {
                     std::thread::sleep(wait.unwrap_or(pause).min(PAUSE_MAX));
                     pause *= 2;
                 }
@@ -85,10 +86,10 @@ impl Client {
         unreachable!("the last attempt returns")
     }
 
-    /// Calls and reads the reply as `T`.
+    /// Calls a route and parses the reply as `T`.
     ///
     /// # Errors
-    /// As [`Client::call`].
+    /// The same as of [`Client::call`].
     pub fn fetch<T: DeserializeOwned>(&self, method: &str, path: &str, body: Option<&Value>) -> Result<T, Error> {
         let value = self.call(method, path, body)?;
         serde_json::from_value(value).map_err(|e| Error::Broken { url: self.base.clone(), why: e.to_string() })
@@ -97,21 +98,21 @@ impl Client {
     /// Stores documents.
     ///
     /// # Errors
-    /// As [`Client::call`].
+    /// The same as of [`Client::call`].
     pub fn upsert(&self, namespace: &str, documents: &[Value]) -> Result<UpsertReply, Error> {
         let path = format!("/v1/namespaces/{}/documents", encode(namespace));
         self.fetch("POST", &path, Some(&serde_json::json!({ "documents": documents })))
     }
 
-    /// Searches.
+    /// Searches a namespace.
     ///
     /// # Errors
-    /// As [`Client::call`].
+    /// The same as of [`Client::call`].
     pub fn search(&self, namespace: &str, request: &Value) -> Result<SearchReply, Error> {
         self.fetch("POST", &format!("/v1/namespaces/{}/search", encode(namespace)), Some(request))
     }
 
-    fn once(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Answer, Failure> {
+    fn once(&self, method: &str, path: &str, body: Option<&Value>) -> Result<RawReply, Failure> {
         let url = format!("{}{path}", self.base);
         let bytes = body.map(|b| b.to_string().into_bytes()).unwrap_or_default();
         let mut request = ureq::http::Request::builder().method(method).uri(&url);
@@ -131,13 +132,13 @@ impl Client {
         let reading = response.body_mut().with_config().limit(1 << 30).read_to_vec();
         let body = reading.map_err(|e| self.broken(&e.to_string()))?;
         if (200..300).contains(&status) {
-            return Ok(Answer { body, next_after, audit_head });
+            return Ok(RawReply { body, next_after, audit_head });
         }
-        let problem = Problem::read(status, &body);
-        // A mode that cannot be had, and a full quota that no time frees, do not get better by asking again.
-        let lasting = problem.code == "model_unavailable" || (problem.code == "quota_exceeded" && wait.is_none());
-        let again = matches!(status, 429 | 503) && !lasting;
-        Err(Failure { error: Error::Refused(problem), wait: again.then_some(wait) })
+        let problem = ApiProblem::read(status, &body);
+        // A retry does not help where a model is not available, or where no time frees a full quota.
+        let permanent = problem.code == "model_unavailable" || (problem.code == "quota_exceeded" && wait.is_none());
+        let is_retried = matches!(status, 429 | 503) && !permanent;
+        Err(Failure { error: Error::Refused(problem), wait: is_retried.then_some(wait) })
     }
 
     fn transport(&self, error: &ureq::Error) -> Failure {
@@ -157,29 +158,30 @@ impl Client {
     }
 }
 
-/// Lines of one page.
+/// One page of a reply in NDJSON.
 pub struct Page {
-    /// One JSON value each.
+    /// Lines of the page, parsed as JSON.
     pub lines: Vec<Value>,
-    /// Where the next page begins; `None` at the end.
+    /// Position where the next page begins; `None` at the end.
     pub next_after: Option<String>,
-    /// Where the audit ended, as a signed note in base64.
+    /// Head of the audit log, as a signed note in base64.
     pub audit_head: Option<String>,
 }
 
-struct Answer {
+/// Body and headers of a successful reply.
+struct RawReply {
     body: Vec<u8>,
     next_after: Option<String>,
     audit_head: Option<String>,
 }
 
-/// A failed try; `wait` says that another may help, and after how long if the server said so.
+/// A failed attempt. `wait` is `Some` if another may succeed, and holds the time to wait if the server gave one.
 struct Failure {
     error: Error,
     wait: Option<Option<Duration>>,
 }
 
-/// Percent-encodes one path segment (RFC 3986, unreserved characters stay).
+/// Percent-encodes one path segment (RFC 3986; unreserved characters stay as they are).
 pub fn encode(segment: &str) -> String {
     let mut out = String::with_capacity(segment.len());
     for byte in segment.bytes() {
@@ -201,13 +203,13 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_is_not_there_is_named_with_the_remedy() {
+    fn an_unreachable_server_is_named_with_the_remedy() {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let error = Client::new(&format!("http://127.0.0.1:{port}"), "x").call("GET", "/", None).unwrap_err();
         assert!(error.to_string().contains("ringfence serve"), "{error}");
     }
 
-    /// A server that gives these answers, one a connection, and then the number of requests it saw.
+    /// Starts a server that gives these answers, one for each connection, and then returns the number of requests.
     fn server(answers: &'static [&'static str]) -> (String, std::thread::JoinHandle<usize>) {
         use std::io::{Read, Write};
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -232,14 +234,14 @@ mod tests {
     const DONE: &str = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 8\r\n\r\n{\"a\":1}\n";
 
     #[test]
-    fn a_busy_server_is_asked_again() {
+    fn a_busy_server_is_called_again() {
         let (url, thread) = server(&[BUSY, BUSY, DONE]);
         assert_eq!(Client::new(&url, "x").call("GET", "/", None).unwrap()["a"], 1);
         assert_eq!(thread.join().unwrap(), 3);
     }
 
     #[test]
-    fn a_model_that_is_not_there_is_not_asked_for_again() {
+    fn a_missing_model_is_not_retried() {
         let gone = "HTTP/1.1 503 No\r\nretry-after: 0\r\nconnection: close\r\ncontent-length: 38\r\n\r\n{\"error\":{\"code\":\"model_unavailable\"}}";
         let answers: &'static [&'static str] = Box::leak(Box::new([gone]));
         let (url, thread) = server(answers);

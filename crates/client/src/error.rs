@@ -1,46 +1,46 @@
-//! What can go wrong between here and the server, said with a remedy.
+//! Errors of calls, each with a remedy.
 
 use serde_json::Value;
 
 /// A refusal by the server: `application/problem+json`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub struct ApiProblem {
     /// HTTP status.
     pub status: u16,
     /// `error.code`, from the contract's closed list.
     pub code: String,
-    /// For people.
+    /// Message for people.
     pub message: String,
-    /// The field that is wrong.
+    /// The invalid field.
     pub param: Option<String>,
-    /// Stands in the server's audit.
+    /// Id of the request, which the server's audit shows.
     pub request_id: Option<String>,
 }
 
-/// Why a call gave no answer.
+/// The reason why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The server refused.
+    /// The server refused the request.
     #[error("{}", .0.text())]
-    Refused(Problem),
-    /// No connection.
+    Refused(ApiProblem),
+    /// No connection could be established.
     #[error("no server answers at {url}: start one with `ringfence serve`, or name it with --url or --admin-url")]
     Unreachable {
-        /// Where.
+        /// Address of the server.
         url: String,
     },
-    /// The connection broke, or what came back is not the contract's.
-    #[error("the exchange with {url} broke: {why}")]
+    /// The connection broke, or the reply does not follow the contract.
+    #[error("the request to {url} failed: {why}")]
     Broken {
-        /// Where.
+        /// Address of the server.
         url: String,
-        /// What happened.
+        /// Description of the failure.
         why: String,
     },
 }
 
-impl Problem {
-    /// Reads a problem body; a body of another kind still gives its status.
+impl ApiProblem {
+    /// Parses a problem body. A body of another kind still gives its status.
     pub(crate) fn read(status: u16, body: &[u8]) -> Self {
         let json: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
         let text = |v: &Value| v.as_str().map(str::to_owned);
@@ -68,7 +68,7 @@ impl Problem {
 }
 
 impl Error {
-    /// The server's code, if it was the server that refused.
+    /// Error code of the server, if the server refused the request.
     pub fn code(&self) -> Option<&str> {
         match self {
             Error::Refused(problem) => Some(&problem.code),

@@ -1,26 +1,26 @@
-//! JSON that is read without rounding: a whole number that needs more than 64 bits would become a float in silence.
+//! Parses JSON without rounding: an integer of more than 64 bits would silently become a float.
 
 use serde::de::DeserializeOwned;
 
-/// Reads a JSON text.
+/// Parses a JSON text.
 ///
 /// # Errors
-/// What is wrong, for people: no JSON, not this type, or a whole number that would be rounded.
+/// A message for people: the text is no JSON, not of this type, or has an integer that would be rounded.
 pub fn exact_json<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     let value = serde_json::from_str(text).map_err(|e| e.to_string())?;
     if has_long_integer(text) {
-        return Err("a whole number in it needs more than 64 bits; write it as text, or as a float".to_owned());
+        return Err("it contains an integer of more than 64 bits; write it as a string or as a float".to_owned());
     }
     Ok(value)
 }
 
-/// Whether a number without a fraction and an exponent stands in a JSON text that 64 bits do not hold.
+/// Whether a JSON text contains an integer (a number without fraction and exponent) of more than 64 bits.
 pub fn has_long_integer(text: &str) -> bool {
     !long_integers(text).is_empty()
 }
 
-/// The numbers without a fraction and an exponent of a JSON text that 64 bits do not hold, as the floats that its readers
-/// make of them.
+/// Integers of a JSON text (numbers without fraction and exponent) that have more than 64 bits, as the floats that JSON
+/// parsers make of them.
 pub fn long_integers(text: &str) -> Vec<f64> {
     let text = text.as_bytes();
     let (mut at, mut found) = (0, Vec::new());
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn long_whole_numbers_are_told_from_all_others() {
+    fn long_integers_are_distinguished_from_all_other_numbers() {
         for text in ["18446744073709551616", "[1, -9223372036854775809]", r#"{"a":"\"","b":100000000000000000000}"#] {
             assert!(has_long_integer(text), "{text}");
         }

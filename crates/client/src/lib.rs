@@ -1,8 +1,8 @@
-//! client: a typed, blocking client of the HTTP contract, for the command line and for eval, and
-//! files of rows that it can send.
+//! client: a typed, blocking client of the HTTP contract, for the command line and for eval, and files of rows that it
+//! can send.
 //!
-//! It knows the wire only. What may be tried again is: requests that were refused for load
-//! (429, 503), with the pause that the server asks for.
+//! It knows only the wire format. It retries requests that were refused because of load (429, 503), with the pause that
+//! the server asks for.
 
 mod call;
 mod error;
@@ -12,8 +12,8 @@ mod rows;
 mod types;
 
 pub use call::{Client, Page, encode};
-pub use error::{Error, Problem};
+pub use error::{ApiProblem, Error};
 pub use json::{exact_json, has_long_integer, long_integers};
 pub use ranking::{fusion, rerank};
 pub use rows::{Row, RowReader, RowWriter, RowsError};
-pub use types::{Counts, DocumentResult, Finding, Hit, Scores, SearchReply, UpsertReply};
+pub use types::{Counts, DocumentFinding, DocumentResult, Hit, Scores, SearchReply, UpsertReply};

@@ -1,5 +1,5 @@
-//! Documents as rows of a file, one row a document: NDJSON or Parquet, told apart by the file's
-//! ending. A row has the members of an upsert, so what was exported can be imported as it is.
+//! Documents as rows of a file, one row for each document, in NDJSON or Parquet. The file's extension tells the format.
+//! A row has the members of an upsert, so an export can be imported as it is.
 
 mod ndjson;
 mod parquet;
@@ -8,77 +8,77 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 
-/// One document.
+/// Row of one document.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Row {
-    /// Its id.
+    /// Id of the document.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// Its title.
+    /// Title of the document.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
-    /// Where it came from.
+    /// URI of the source.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uri: Option<String>,
-    /// Its text.
+    /// Text of the document.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
-    /// Its attributes.
+    /// Attributes of the document.
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub attributes: Map<String, Value>,
-    /// Who may read it; absent is the whole tenant.
+    /// Principals that may read the document; absent for the whole tenant.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub readers: Option<Vec<String>>,
     /// The caller's own vector.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vector: Option<Vec<f32>>,
-    /// RFC 3339.
+    /// Expiry time in RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<String>,
 }
 
-/// Why a file of rows cannot be read or written.
+/// The reason why a file of rows cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum RowsError {
-    /// The ending tells no format.
+    /// The file's extension names no known format.
     #[error("{}: the name must end in .ndjson, .jsonl or .parquet", .0.display())]
     Ending(PathBuf),
     /// The file cannot be opened, read or written.
     #[error("{}: {source}", path.display())]
     Io {
-        /// Which.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// Error of the system.
         source: std::io::Error,
     },
-    /// A row is not what it should be.
+    /// A row is invalid.
     #[error("row {row}: {what}")]
     Row {
-        /// Which, from 1.
+        /// Number of the row, from 1.
         row: u64,
-        /// What is wrong.
+        /// Description of the fault.
         what: String,
     },
-    /// The file as a whole is not what it should be.
+    /// The file as a whole is invalid.
     #[error("{0}")]
     Form(String),
 }
 
-/// Reads rows in the file's order.
+/// Reads rows in the order of the file.
 pub enum RowReader {
-    /// One JSON object a line.
-    Ndjson(ndjson::Reader),
-    /// Columns.
-    Parquet(Box<parquet::Reader>),
+    /// NDJSON: one JSON object in each line.
+    Ndjson(ndjson::NdjsonReader),
+    /// Parquet: columns.
+    Parquet(Box<parquet::ParquetReader>),
 }
 
-/// Writes rows; [`RowWriter::finish`] makes the file whole.
+/// Writes rows. [`RowWriter::finish`] completes the file.
 pub enum RowWriter {
-    /// One JSON object a line.
-    Ndjson(ndjson::Writer),
-    /// Columns.
-    Parquet(Box<parquet::Writer>),
+    /// NDJSON: one JSON object in each line.
+    Ndjson(ndjson::NdjsonWriter),
+    /// Parquet: columns.
+    Parquet(Box<parquet::ParquetWriter>),
 }
 
 enum Format {
@@ -99,11 +99,11 @@ impl RowReader {
     /// Opens a file.
     ///
     /// # Errors
-    /// It cannot be opened, or its name or columns are not as they should be.
+    /// The file cannot be opened, or its name or columns are invalid.
     pub fn open(path: &Path) -> Result<Self, RowsError> {
         match format(path)? {
-            Format::Ndjson => Ok(Self::Ndjson(ndjson::Reader::open(path)?)),
-            Format::Parquet => Ok(Self::Parquet(Box::new(parquet::Reader::open(path)?))),
+            Format::Ndjson => Ok(Self::Ndjson(ndjson::NdjsonReader::open(path)?)),
+            Format::Parquet => Ok(Self::Parquet(Box::new(parquet::ParquetReader::open(path)?))),
         }
     }
 }
@@ -120,14 +120,14 @@ impl Iterator for RowReader {
 }
 
 impl RowWriter {
-    /// Makes a file; one that is there is not touched but refused.
+    /// Creates a file. An existing file is not overwritten; that is an error.
     ///
     /// # Errors
-    /// It cannot be made, or its name tells no format.
+    /// The file cannot be created, or its name tells no format.
     pub fn create(path: &Path) -> Result<Self, RowsError> {
         match format(path)? {
-            Format::Ndjson => Ok(Self::Ndjson(ndjson::Writer::create(path)?)),
-            Format::Parquet => Ok(Self::Parquet(Box::new(parquet::Writer::create(path)?))),
+            Format::Ndjson => Ok(Self::Ndjson(ndjson::NdjsonWriter::create(path)?)),
+            Format::Parquet => Ok(Self::Parquet(Box::new(parquet::ParquetWriter::create(path)?))),
         }
     }
 
@@ -142,7 +142,7 @@ impl RowWriter {
         }
     }
 
-    /// Writes the rest.
+    /// Writes the remaining rows and completes the file.
     ///
     /// # Errors
     /// The file cannot be written.

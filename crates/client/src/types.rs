@@ -1,104 +1,104 @@
-//! Replies that programs look into. Everything else is passed on as JSON.
+//! Replies whose members programs use. All others are passed on as JSON.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// How many documents came to which end, by status.
+/// Number of documents by status.
 pub type Counts = BTreeMap<String, u64>;
 
-/// What an upsert did.
+/// Reply to an upsert.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct UpsertReply {
-    /// In the order of the request.
+    /// Results in the order of the request.
     pub results: Vec<DocumentResult>,
-    /// By status.
+    /// Number of documents by status.
     pub counts: Counts,
-    /// The commit that holds them.
+    /// Commit that holds the documents.
     pub commit: u64,
 }
 
-/// One document of an upsert.
+/// Result of one document in an upsert.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct DocumentResult {
-    /// Its id.
+    /// Id of the document.
     pub id: Option<String>,
     /// `indexed`, `unchanged`, `quarantined`, `rejected`, `skipped` or `failed`.
     pub status: String,
-    /// Passages stored.
+    /// Stored passages.
     #[serde(default)]
     pub passages: u64,
-    /// What the screens found.
+    /// Findings of the screens.
     #[serde(default)]
-    pub findings: Vec<Finding>,
-    /// Why it failed.
+    pub findings: Vec<DocumentFinding>,
+    /// Error, if the document failed.
     #[serde(default)]
     pub error: Option<Value>,
 }
 
-/// What a screen found.
+/// Finding of a screen.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Finding {
+pub struct DocumentFinding {
     /// `injection`, `pii` or `secret`.
     pub kind: String,
-    /// The rule.
+    /// Name of the rule.
     pub rule: String,
     /// `low`, `medium` or `high`.
     pub severity: String,
-    /// How often.
+    /// Number of occurrences.
     pub count: u64,
-    /// What was done.
+    /// Action that the finding led to.
     pub action: String,
 }
 
-/// What a search found.
+/// Reply to a search.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SearchReply {
-    /// Best first.
+    /// Hits, best first.
     pub hits: Vec<Hit>,
-    /// How it was ranked.
+    /// Mode in which the hits were ranked.
     pub mode: String,
-    /// What the caller should know.
+    /// Warnings for the caller.
     #[serde(default)]
     pub warnings: Vec<String>,
-    /// Part of the eligible rows went unsearched.
+    /// Whether a part of the eligible rows was not searched.
     #[serde(default)]
     pub incomplete: bool,
 }
 
-/// A passage that answers.
+/// A passage that matches the query.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Hit {
-    /// Its document.
+    /// Id of the document.
     pub document_id: String,
-    /// Which passage.
+    /// Index of the passage in the document.
     pub passage: u64,
-    /// Orders this reply.
+    /// Score that orders the reply.
     pub score: f64,
-    /// The arms' own.
+    /// Scores of the retrievers.
     #[serde(default)]
     pub scores: Scores,
-    /// Of the document.
+    /// Title of the document.
     #[serde(default)]
     pub title: Option<String>,
-    /// Of the passage.
+    /// Text of the passage.
     #[serde(default)]
     pub text: Option<String>,
-    /// Of the document.
+    /// Findings in the document.
     #[serde(default)]
-    pub findings: Vec<Finding>,
+    pub findings: Vec<DocumentFinding>,
 }
 
-/// The arms' own scores.
+/// Scores of the retrievers.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Scores {
-    /// Similarity.
+    /// Similarity of the vectors.
     #[serde(default)]
     pub vector: Option<f64>,
-    /// BM25.
+    /// BM25 score of the text.
     #[serde(default)]
     pub text: Option<f64>,
-    /// The reranker's.
+    /// Score of the reranker.
     #[serde(default)]
     pub rerank: Option<f64>,
 }

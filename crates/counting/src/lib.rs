@@ -1,42 +1,43 @@
-//! An allocator for tests that counts, for each thread, what is held and how often it was asked. A test binary makes it
-//! its global allocator, and measures with [`measure`].
+//! An allocator for tests that counts, for each thread, the bytes that are held and the allocations. A test binary
+//! makes it its global allocator, and measures with [`measure`].
 
-#![expect(unsafe_code, reason = "an allocator is unsafe to write; this one hands every call on")]
+#![expect(unsafe_code, reason = "an allocator is unsafe to write; this one forwards every call")]
 
 use std::{
     alloc::{GlobalAlloc, Layout},
     cell::Cell,
 };
 
-/// Counts around another allocator.
+/// Wraps another allocator and counts its calls.
 pub struct Counting<A>(pub A);
 
-/// What a piece of work took of memory.
+/// Memory use of a piece of work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Measured {
-    /// The most bytes that its thread held at once, beyond what it held before.
+    /// Most bytes that its thread held at once, beyond those that it held before.
     pub peak: usize,
-    /// Allocations; a block that grows is one more.
+    /// Number of allocations. A block that grows counts as another one.
     pub allocations: usize,
 }
 
 thread_local! {
+    /// Bytes that this thread holds.
     static HELD: Cell<isize> = const { Cell::new(0) };
     static PEAK: Cell<isize> = const { Cell::new(0) };
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Runs `work` and says what it took on this thread. Measurements do not nest.
+/// Runs `work` and returns its memory use on this thread. Measurements do not nest.
 pub fn measure<T>(work: impl FnOnce() -> T) -> (T, Measured) {
     let (held, allocations) = (HELD.get(), ALLOCATIONS.get());
     PEAK.set(held);
-    let done = work();
+    let result = work();
     let peak = (PEAK.get() - held).unsigned_abs();
-    (done, Measured { peak, allocations: ALLOCATIONS.get() - allocations })
+    (result, Measured { peak, allocations: ALLOCATIONS.get() - allocations })
 }
 
 fn count(bytes: isize) {
-    // A thread that ends frees what it had when its counters are gone.
+    // A thread that ends frees its last memory after its counters are gone.
     let _ = HELD.try_with(|held| {
         held.set(held.get() + bytes);
         let _ = PEAK.try_with(|peak| peak.set(peak.get().max(held.get())));
@@ -46,9 +47,9 @@ fn count(bytes: isize) {
     }
 }
 
-// SAFETY: every call is the inner allocator's, with the caller's own promises. Blocks that grow are a new one and the old
-// one freed, by the default way of this trait, so both are counted while both are there: so does the product's allocator,
-// which wipes what it gives back.
+// SAFETY: every call goes to the inner allocator with the caller's own guarantees. A block grows by this trait's
+// default: a new block is allocated and the old one freed, so both are counted while both exist. The product's
+// allocator, which wipes what it frees, does the same.
 unsafe impl<A: GlobalAlloc> GlobalAlloc for Counting<A> {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size().cast_signed());
@@ -78,7 +79,7 @@ mod tests {
     static ALLOCATOR: Counting<System> = Counting(System);
 
     #[test]
-    fn both_blocks_of_one_that_grows_are_held_for_a_moment() {
+    fn a_growing_block_counts_twice_for_a_moment() {
         let (block, measured) = measure(|| {
             let mut block: Vec<u8> = Vec::with_capacity(1_000);
             block.reserve_exact(3_000);

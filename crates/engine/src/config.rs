@@ -1,4 +1,4 @@
-//! What the engine is built from. Parts (clock, entropy, provider, models) are given, not named.
+//! Configuration of the engine. Its clock, entropy, key provider and models are passed in.
 
 use journal::Storage;
 use kernel::{Clock, Entropy, OsEntropy, SystemClock, limits};
@@ -6,27 +6,27 @@ use models::Models;
 use registry::KeyConfig;
 use std::{sync::Arc, time::Duration};
 
-/// Parts and bounds.
+/// Components and limits of an engine.
 pub struct EngineConfig {
-    /// Where everything is kept.
+    /// The storage.
     pub storage: Storage,
-    /// Who wraps tenants' keys, and for how long they are used without asking again.
+    /// The providers that wrap tenants' keys, and how long unwrapped keys are used before a provider is asked again.
     pub keys: KeyConfig,
-    /// Time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// Randomness.
+    /// The source of randomness.
     pub entropy: Arc<dyn Entropy>,
-    /// What embeds.
+    /// The embedding and reranking models.
     pub models: Models,
-    /// An operator token to adopt instead of minting one.
+    /// The operator token to adopt instead of generating one.
     pub adopt_operator: Option<String>,
     /// Threads for searches and screening.
     pub cpu_threads: usize,
-    /// CPU jobs that may wait.
+    /// Most CPU jobs that may wait.
     pub cpu_queue_max: usize,
-    /// Searches at once, all tenants; one tenant gets at most half.
+    /// Most concurrent searches of all tenants; one tenant gets at most half.
     pub searches_max: usize,
-    /// Writes at once, all tenants; one tenant gets at most half.
+    /// Most concurrent writes of all tenants; one tenant gets at most half.
     pub writes_max: usize,
     /// Bytes that open namespaces may hold before idle ones are closed.
     pub memory_bytes_max: u64,
@@ -34,30 +34,31 @@ pub struct EngineConfig {
     pub flush_bytes_max: u64,
     /// Rows in memory before a namespace is flushed.
     pub flush_rows_max: u64,
-    /// Open namespaces, audit logs and tenants' directories above which idle ones are closed, each.
+    /// Number of open namespaces above which idle ones are closed.
     pub namespaces_open_max: u64,
-    /// See `namespaces_open_max`.
-    pub audit_chains_open_max: u64,
-    /// See `namespaces_open_max`.
+    /// Number of open audit logs above which idle ones are closed.
+    pub audit_logs_open_max: u64,
+    /// Number of open tenants' directories above which idle ones are closed.
     pub tenants_open_max: u64,
-    /// Log files and objects that this process may have open.
+    /// Most log files and objects that this process may have open.
     pub files_max: u64,
-    /// A flushed segment up to this stands in the checkpoint itself, bytes. A benchmark that wants many objects says 0.
+    /// A flushed segment up to this size in bytes is stored in the checkpoint itself. 0 for a benchmark that needs many
+    /// objects.
     #[doc(hidden)]
     pub inline_bytes_max: usize,
-    /// By when a deleted document is in no object and no log. Zero: whenever merges get there.
+    /// Time after which a deleted document is in no object and no log. Zero sets no bound: merges remove it eventually.
     pub erase_within: Duration,
-    /// Whether tenants take turns for threads. Only a benchmark says no, to have something to compare with.
+    /// Whether tenants take turns for threads. `false` only in a benchmark, as its control.
     #[doc(hidden)]
-    pub turns: bool,
-    /// Whether `hnsw_rs` builds the graphs of large segments, instead of our own builder: ten times as dear.
+    pub fair_scheduling: bool,
+    /// Whether `hnsw_rs` builds the graphs of large segments instead of our own builder. It costs ten times as much.
     pub reference_graphs: bool,
-    /// Whether a read waits until its audit line is durable.
+    /// Whether a read waits until its audit record is durable.
     pub strict_audit: bool,
 }
 
 impl EngineConfig {
-    /// Defaults for a small machine.
+    /// Default limits for a small machine.
     pub fn new(storage: Storage, keys: impl Into<KeyConfig>, models: Models) -> Self {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         Self {
@@ -75,12 +76,12 @@ impl EngineConfig {
             flush_bytes_max: 16 << 20,
             flush_rows_max: 20_000,
             namespaces_open_max: limits::NAMESPACES_OPEN_MAX,
-            audit_chains_open_max: limits::AUDIT_CHAINS_OPEN_MAX,
+            audit_logs_open_max: limits::AUDIT_LOGS_OPEN_MAX,
             tenants_open_max: limits::TENANTS_OPEN_MAX,
             files_max: u64::MAX,
             inline_bytes_max: store::INLINE_BYTES_MAX,
             erase_within: limits::ERASE_WITHIN,
-            turns: true,
+            fair_scheduling: true,
             reference_graphs: false,
             strict_audit: false,
         }

@@ -1,113 +1,115 @@
-//! Context: the best passages, fenced and cited, inside a budget of tokens. The one place where
-//! documents' text is put together for a prompt.
+//! Context: the best passages, delimited and cited, within a budget of tokens. Only this module assembles documents'
+//! text for a prompt.
 //!
-//! Delimiters carry a marker that is fresh for every reply, so that no stored text can close its
-//! own fence (spotlighting: Hines et al., arXiv 2403.14720).
+//! Delimiters carry a marker that is fresh for every reply, so that no stored text can close its own delimiter
+//! (spotlighting: Hines et al., arXiv 2403.14720).
 
 mod datamark;
 
 use crate::{
-    Engine, Flow, Hit, Include, Permitted, SearchRequest, reply_size::ReplyRoom, turnstile::Pass, work::Asker,
+    Engine, FlowResult, Include, SearchHit, SearchRequest, WithPermit, admission::Permit, reply_size::ReplyBudget,
+    work::TaskContext,
 };
 use access::{Grant, Search};
 use base64::Engine as _;
 use kernel::{CommitNo, DocumentId, Entropy, Error, TokenSpan, Tokens, Untrusted, json_bytes, limits};
-use ledger::Deed;
+use ledger::AuditEvent;
 
 /// How passages are set apart from instructions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Rendering {
     /// Passages and citations only.
     Plain,
-    /// Each passage between two lines with the marker.
+    /// Each passage stands between two lines with the marker.
     #[default]
     Delimited,
-    /// The marker stands between all words, and every few characters where a text has no spaces.
+    /// The marker replaces every space, and is inserted every few characters where a text has no spaces.
     Datamarked,
-    /// Passages in base64.
+    /// Passages are encoded in base64.
     Base64,
 }
 
-/// A search and a budget.
+/// Request for a context.
 #[derive(Debug)]
 pub struct ContextRequest {
-    /// What to look for.
+    /// The search for passages.
     pub search: SearchRequest,
-    /// Tokens of the whole context, fences included.
+    /// Most tokens of the whole context, delimiters included.
     pub max_tokens: usize,
-    /// How to render.
+    /// How to render the passages.
     pub rendering: Rendering,
 }
 
-/// Where a numbered passage came from.
+/// Source of a numbered passage.
 #[derive(Debug)]
-pub struct Source {
-    /// Its number in the context, from 1.
+pub struct ContextSource {
+    /// Number of the passage in the context, from 1.
     pub n: usize,
-    /// Its document.
+    /// Id of the document.
     pub document_id: DocumentId,
-    /// Which passage.
+    /// Index of the passage in the document.
     pub passage: u32,
-    /// Of the document.
+    /// Title of the document.
     pub title: Untrusted,
-    /// Of the document.
+    /// URI of the document.
     pub uri: Untrusted,
-    /// Tokens it takes in the context.
+    /// Tokens that the rendered passage takes in the context.
     pub tokens: usize,
 }
 
-/// Text for a prompt, with its sources.
+/// Reply with text for a prompt and its sources.
 #[derive(Debug)]
 pub struct ContextReply {
     /// The text.
     pub context: Untrusted,
-    /// What fences it; empty for plain.
+    /// Marker of the delimiters; empty for plain rendering.
     pub marker: String,
-    /// For the caller's system prompt: what the marker means.
+    /// Explanation of the marker, for the caller's system prompt.
     pub preamble: String,
-    /// In the order of the context.
-    pub sources: Vec<Source>,
-    /// Of the whole context.
+    /// Sources in the order of the context.
+    pub sources: Vec<ContextSource>,
+    /// Tokens of the whole context.
     pub tokens: usize,
-    /// Whose tokens.
+    /// Name of the tokenizer that counted the tokens.
     pub tokenizer: String,
-    /// Documents that were found but not used, and why: `budget`, or `reply_size` where the reply would be too long.
+    /// Documents that were found but not used, and why: `budget`, or `reply_size` if the reply would be too long.
     pub left_out: Vec<(DocumentId, &'static str)>,
-    /// The state that was searched.
+    /// Commit of the snapshot that was searched.
     pub commit: CommitNo,
-    /// What the caller should know.
+    /// Warnings to the caller.
     pub warnings: Vec<String>,
-    /// For the memory that it takes, until it is written.
-    pub memory: Option<Pass>,
+    /// Permit for the reply's memory, held until the connection has written it.
+    pub memory: Option<Permit>,
 }
 
-impl Permitted for ContextReply {
-    fn take_permit(&mut self) -> Option<Pass> {
+impl WithPermit for ContextReply {
+    fn take_permit(&mut self) -> Option<Permit> {
         self.memory.take()
     }
 }
 
 impl Engine {
-    /// Finds and renders. Budgets count in the namespace's model's tokens, else in words.
-    pub async fn context(&self, grant: Grant<Search>, request: ContextRequest) -> Flow<ContextReply> {
+    /// Searches and renders the hits. The budget counts tokens of the namespace's embedding model, or words if it has
+    /// none.
+    pub async fn context(&self, grant: Grant<Search>, request: ContextRequest) -> FlowResult<ContextReply> {
         let acting_as = request.search.acting_as.clone().unwrap_or_default();
         let end = self.context_under(&grant, request).await.map(|reply| {
             let ids = reply.sources.iter().map(|s| s.document_id.clone()).collect();
-            let deed = Deed::success()
+            let event = AuditEvent::success()
                 .count("sources", reply.sources.len() as u64)
                 .count("tokens", reply.tokens as u64)
                 .documents(ids)
                 .principals(acting_as);
-            (reply, deed)
+            (reply, event)
         });
-        self.settle(grant, end).await
+        self.finish_read(grant, end).await
     }
 
     async fn context_under(&self, grant: &Grant<Search>, mut request: ContextRequest) -> Result<ContextReply, Error> {
         if !(1..=limits::CONTEXT_TOKENS_MAX).contains(&request.max_tokens) {
             return Err(Error::invalid("max_tokens", "must be 1 to 200000"));
         }
-        // Passages are rendered from their text and title: what else hits may show would only take memory.
+        // Passages are rendered from their text and title. Anything else in the hits would only take memory.
         request.search.include = Include { text: true, ..Include::default() };
         let record = self.namespace_record(grant)?;
         let tokens = match &record.settings.embedding {
@@ -119,13 +121,13 @@ impl Engine {
         let (max_tokens, rendering) = (request.max_tokens, request.rendering);
         self.inner
             .work
-            .cpu(Asker::answer(grant), move || {
+            .cpu(TaskContext::answer(grant), move || {
                 if let Some(memory) = &mut found.memory {
                     let texts = found.hits.iter().map(|hit| hit.text.as_ref().map_or(0, Untrusted::json_bytes));
-                    let bytes = texts.sum::<u64>().saturating_mul(grows_by(rendering));
+                    let bytes = texts.sum::<u64>().saturating_mul(growth_factor(rendering));
                     memory.grow(bytes.min(2 * limits::REPLY_BYTES_SOFT))?;
                 }
-                let words = Words;
+                let words = WordTokens;
                 let counter: &dyn Tokens = tokens.as_deref().unwrap_or(&words);
                 let mut reply = fit(found.hits, max_tokens, rendering, marker, counter);
                 reply.commit = found.commit;
@@ -137,23 +139,29 @@ impl Engine {
     }
 }
 
-/// How many times longer than its text a passage may be rendered.
-fn grows_by(rendering: Rendering) -> u64 {
+/// How many times longer than its text a rendered passage may be.
+fn growth_factor(rendering: Rendering) -> u64 {
     match rendering {
         Rendering::Plain | Rendering::Delimited => 1,
         Rendering::Base64 => 2,
-        // A marker of 14 bytes between words of one.
+        // A marker of 14 bytes may stand between words of one byte.
         Rendering::Datamarked => 8,
     }
 }
 
-/// Takes hits best first while they fit; a later, shorter one may still fit.
-fn fit(hits: Vec<Hit>, max_tokens: usize, rendering: Rendering, marker: String, counter: &dyn Tokens) -> ContextReply {
+/// Takes the hits that fit, best first. A shorter hit may still fit after one that did not.
+fn fit(
+    hits: Vec<SearchHit>,
+    max_tokens: usize,
+    rendering: Rendering,
+    marker: String,
+    counter: &dyn Tokens,
+) -> ContextReply {
     let mut context = String::new();
-    let mut sources: Vec<Source> = Vec::new();
+    let mut sources: Vec<ContextSource> = Vec::new();
     let mut left_out: Vec<(DocumentId, &'static str)> = Vec::new();
     let mut used = 0;
-    let mut room = ReplyRoom::new();
+    let mut budget = ReplyBudget::new();
     for hit in hits {
         let n = sources.len() + 1;
         let block = render(&hit, n, rendering, &marker);
@@ -162,13 +170,13 @@ fn fit(hits: Vec<Hit>, max_tokens: usize, rendering: Rendering, marker: String, 
             left_out.push((hit.document_id, "budget"));
             continue;
         }
-        if !room.take(json_bytes(&block)) {
+        if !budget.take(json_bytes(&block)) {
             left_out.push((hit.document_id, "reply_size"));
             continue;
         }
         used += tokens;
         context.push_str(&block);
-        sources.push(Source {
+        sources.push(ContextSource {
             n,
             document_id: hit.document_id,
             passage: hit.passage,
@@ -204,9 +212,9 @@ fn marker(rendering: Rendering, entropy: &dyn Entropy) -> String {
     }
 }
 
-fn render(hit: &Hit, n: usize, rendering: Rendering, marker: &str) -> String {
+fn render(hit: &SearchHit, n: usize, rendering: Rendering, marker: &str) -> String {
     let text = hit.text.as_ref().map_or("", Untrusted::expose);
-    // The marker is random, but a title or text that holds it by any means must not end the fence.
+    // The marker is random, but even a title or text that contains it must not close the delimiter.
     let clean = |s: &str| if marker.is_empty() { s.to_owned() } else { s.replace(marker, "") };
     let title = clean(hit.title.expose()).replace(['\n', '\r'], " ");
     match rendering {
@@ -246,13 +254,13 @@ fn preamble(rendering: Rendering, marker: &str) -> String {
     }
 }
 
-/// Characters of a run without spaces that count as one word: base64 and marked text are not one word each.
+/// Most characters without spaces that count as one word, because base64 and marked text have no spaces.
 const WORD_CHARS_MAX: usize = 16;
 
-/// Words as tokens, where no model says better.
-struct Words;
+/// Counts words as tokens, for namespaces without a model.
+struct WordTokens;
 
-impl Tokens for Words {
+impl Tokens for WordTokens {
     fn spans(&self, text: &str) -> Vec<TokenSpan> {
         let mut spans = Vec::new();
         let (mut from, mut chars) = (None, 0);

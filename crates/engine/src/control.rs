@@ -1,21 +1,23 @@
-//! The control plane: tenants, their keys and states, operators, operations. Each act is written
-//! to the operators' audit before its effect; what cannot be written is not done.
+//! The control plane: tenants, their keys and states, operators, operations. Each act is recorded in the operators'
+//! audit before it takes effect; an act that cannot be recorded is not carried out.
 //!
-//! An [`Operator`] proves who asks. It is another type than a grant and opens no store: where an
-//! act needs a tenant's place (rotate, erase), the gate delegates a custodial grant, with which no
-//! text can be read.
+//! An [`Operator`] proves the caller's identity. It is not a grant and opens no store: if an act needs a tenant's
+//! keyspaces (rotate, erase), the gate delegates a custodial grant, with which no text can be read.
 
-use crate::{AuditReply, Engine, Page, Paged};
+use crate::{AuditReply, Engine, ListPage, PageRequest};
 use access::{Erase, Operator, RotateKey, TenantState};
 use kernel::{
     Code, Error, KeyEpoch, KeyId, NamespaceName, OperationId, OperatorName, Role, TenantId, Timestamp, limits,
 };
-use ledger::{ApiKeyDeed, AuditPage, Reading};
+use ledger::{ApiKeyEvent, AuditPage, RecordQuery};
 use registry::{
-    Begun, Campaign, Certificate, KeyChoice, KeyStatus, KeyView, NewKey, NewTenant, OperationKind, OperationView,
-    OperatorView, ServerKeys, TenantChange, TenantView,
+    ApiKeyView, BegunOperation, BulkRotation, Certificate, KeyChoice, KeyStatus, NewApiKey, NewTenant, OperationKind,
+    OperationView, OperatorView, ServerKeys, TenantChange, TenantView,
 };
 use zeroize::Zeroizing;
+
+/// How long a request for usage waits for one tenant's audit log to open.
+const AUDIT_OPEN_WAIT: std::time::Duration = std::time::Duration::from_millis(250);
 
 /// How keys are rotated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,72 +29,73 @@ pub enum RotateMode {
 }
 
 /// One tenant's counters for the operators.
-pub type Usage = (TenantId, ledger::Usage);
+pub type UsageCounters = (TenantId, ledger::Usage);
 
 impl Engine {
-    async fn act(&self, operator: &Operator, act: &'static str, tenant: Option<&TenantId>) -> Result<(), Error> {
-        self.inner.trail.operator_act(operator, act, tenant).await
+    async fn record_act(&self, operator: &Operator, act: &'static str, tenant: Option<&TenantId>) -> Result<(), Error> {
+        self.inner.audit_log.operator_act(operator, act, tenant).await
     }
 
-    /// Makes a tenant: a fresh incarnation with its own keys.
+    /// Creates a tenant: a fresh incarnation with its own keys.
     pub async fn create_tenant(&self, operator: &Operator, new: NewTenant) -> Result<TenantView, Error> {
-        self.act(operator, "tenant.create", Some(&new.id)).await?;
+        self.record_act(operator, "tenant.create", Some(&new.id)).await?;
         self.inner.registry.create_tenant(operator, new).await
     }
 
-    /// One tenant.
+    /// Returns one tenant.
     pub async fn tenant(&self, operator: &Operator, id: &TenantId) -> Result<TenantView, Error> {
         self.inner.registry.tenant(operator, id).await
     }
 
-    /// Tenants by id.
-    pub async fn tenants(&self, operator: &Operator, page: Page) -> Result<Paged<TenantView>, Error> {
+    /// Lists tenants by id.
+    pub async fn tenants(&self, operator: &Operator, page: PageRequest) -> Result<ListPage<TenantView>, Error> {
         let (items, next) = self.inner.registry.tenants(operator, page.after.as_deref(), page.limit).await;
-        Ok(Paged { items, next })
+        Ok(ListPage { items, next })
     }
 
-    /// Changes name, class or quotas.
+    /// Changes a tenant's name, class or quotas.
     pub async fn update_tenant(
         &self,
         operator: &Operator,
         id: &TenantId,
         change: TenantChange,
     ) -> Result<TenantView, Error> {
-        self.act(operator, "tenant.update", Some(id)).await?;
+        self.record_act(operator, "tenant.update", Some(id)).await?;
         let view = self.inner.registry.update_tenant(operator, id, change).await?;
-        self.inner.trail.tenant_act_later(operator, "tenant.update", view.incarnation, None).await;
+        self.inner.audit_log.tenant_act_later(operator, "tenant.update", view.incarnation, None);
         Ok(view)
     }
 
-    /// Refuses the tenant's requests from now on and drops its data from memory.
+    /// Refuses the tenant's requests from now on and drops its data from memory, in the background if that takes longer
+    /// than a moment.
     pub async fn suspend_tenant(&self, operator: &Operator, id: &TenantId) -> Result<TenantView, Error> {
-        self.act(operator, "tenant.suspend", Some(id)).await?;
+        self.record_act(operator, "tenant.suspend", Some(id)).await?;
         let view = self.inner.registry.suspend(operator, id).await?;
-        // Before its audit is closed with the rest of it.
-        self.inner.trail.tenant_act_later(operator, "tenant.suspend", view.incarnation, None).await;
-        self.let_go(view.incarnation).await;
+        // Recorded before the tenant's audit log is closed with everything else of it.
+        self.inner.audit_log.tenant_act_later(operator, "tenant.suspend", view.incarnation, None);
+        self.drop_from_memory_soon(view.incarnation).await;
         Ok(view)
     }
 
     /// Serves the tenant again.
     pub async fn resume_tenant(&self, operator: &Operator, id: &TenantId) -> Result<TenantView, Error> {
-        self.act(operator, "tenant.resume", Some(id)).await?;
+        self.record_act(operator, "tenant.resume", Some(id)).await?;
         let view = self.inner.registry.resume(operator, id).await?;
-        self.inner.trail.tenant_act_later(operator, "tenant.resume", view.incarnation, None).await;
+        self.inner.audit_log.tenant_act_later(operator, "tenant.resume", view.incarnation, None);
         Ok(view)
     }
 
-    /// Erases a suspended tenant in the background: keys first, then bytes.
+    /// Erases a suspended tenant in the background: first its keys, then its bytes.
     pub async fn delete_tenant(&self, operator: &Operator, id: &TenantId) -> Result<OperationId, Error> {
         let (state, _) = self.inner.registry.state(operator, id)?;
         if state != TenantState::Suspended {
             return Err(Error::new(Code::NotSuspended, "suspend the tenant first"));
         }
-        self.act(operator, "tenant.erase", Some(id)).await?;
+        self.record_act(operator, "tenant.erase", Some(id)).await?;
         let grant = self.inner.gate.delegate::<Erase>(operator, id)?;
         match self.inner.registry.begin_operation(id, OperationKind::EraseTenant).await? {
-            Begun::Running(view) => Ok(view.id),
-            Begun::Fresh(operation) => {
+            BegunOperation::Running(view) => Ok(view.id),
+            BegunOperation::Fresh(operation) => {
                 let operation_id = operation.id();
                 self.start_erase(grant, operation);
                 Ok(operation_id)
@@ -105,15 +108,16 @@ impl Engine {
         &self,
         operator: &Operator,
         id: &TenantId,
-        new: NewKey,
-    ) -> Result<(KeyView, Zeroizing<String>), Error> {
-        self.act(operator, "api_key.create", Some(id)).await?;
+        new: NewApiKey,
+    ) -> Result<(ApiKeyView, Zeroizing<String>), Error> {
+        self.record_act(operator, "api_key.create", Some(id)).await?;
         let registry = &self.inner.registry;
         let (_, incarnation) = registry.state(operator, id)?;
         let (view, secret) = registry.create_key(operator, id, new).await?;
-        let told = self.inner.trail.tenant_act(operator, "api_key.create", incarnation, Some(&deed_of(&view))).await;
-        if let Err(error) = told {
-            // Its secret was never returned, so the key can only be revoked.
+        let recorded =
+            self.inner.audit_log.tenant_act(operator, "api_key.create", incarnation, Some(&api_key_event(&view))).await;
+        if let Err(error) = recorded {
+            // The secret was never returned, so the key is of no use and is revoked.
             if let Err(error) = registry.revoke_key(operator, id, &view.id).await {
                 tracing::warn!(%error, "an API key whose secret was never returned could not be revoked");
             }
@@ -122,26 +126,30 @@ impl Engine {
         Ok((view, secret))
     }
 
-    /// A tenant's API keys, without secrets.
-    pub async fn api_keys(&self, operator: &Operator, id: &TenantId, page: Page) -> Result<Paged<KeyView>, Error> {
+    /// Lists a tenant's API keys, without secrets.
+    pub async fn api_keys(
+        &self,
+        operator: &Operator,
+        id: &TenantId,
+        page: PageRequest,
+    ) -> Result<ListPage<ApiKeyView>, Error> {
         let (items, next) = self.inner.registry.keys(operator, id, page.after.as_deref(), page.limit).await?;
-        Ok(Paged { items, next })
+        Ok(ListPage { items, next })
     }
 
-    /// Ends an API key at once.
+    /// Revokes an API key at once.
     pub async fn revoke_api_key(&self, operator: &Operator, id: &TenantId, key: &KeyId) -> Result<(), Error> {
-        self.act(operator, "api_key.revoke", Some(id)).await?;
+        self.record_act(operator, "api_key.revoke", Some(id)).await?;
         let registry = &self.inner.registry;
         let (_, incarnation) = registry.state(operator, id)?;
-        let known = registry.key(operator, id, key).await;
-        registry.revoke_key(operator, id, key).await?;
-        // Its scopes are known only if the tenant's directory opens; that it was revoked is recorded in any case.
-        let deed = known.as_ref().map_or_else(|| ApiKeyDeed::unknown(key), deed_of);
-        self.inner.trail.tenant_act_later(operator, "api_key.revoke", incarnation, Some(&deed)).await;
+        let known = registry.revoke_key(operator, id, key).await?;
+        // The key's scopes are known only if the tenant's directory opens soon. The revocation is recorded in any case.
+        let event = known.as_ref().map_or_else(|| ApiKeyEvent::unknown(key), api_key_event);
+        self.inner.audit_log.tenant_act_later(operator, "api_key.revoke", incarnation, Some(&event));
         Ok(())
     }
 
-    /// Starts a rotation, or tells the one that runs.
+    /// Starts a rotation, or returns the one in progress.
     pub async fn rotate_keys(
         &self,
         operator: &Operator,
@@ -156,13 +164,13 @@ impl Engine {
             let (_, incarnation) = self.inner.registry.state(operator, id)?;
             self.inner.registry.may_name_key(operator, incarnation, choice)?;
         }
-        self.act(operator, "key.rotate", Some(id)).await?;
+        self.record_act(operator, "key.rotate", Some(id)).await?;
         let grant = self.inner.gate.delegate::<RotateKey>(operator, id)?;
         let begun = self.inner.registry.begin_operation(id, OperationKind::RotateKey).await?;
         let epoch = self.inner.registry.begin_rotation(&grant, choice.as_ref()).await;
         match begun {
-            Begun::Running(view) => Ok((view.id, epoch?)),
-            Begun::Fresh(operation) => {
+            BegunOperation::Running(view) => Ok((view.id, epoch?)),
+            BegunOperation::Fresh(operation) => {
                 let operation_id = operation.id();
                 let epoch = match epoch {
                     Ok(epoch) => epoch,
@@ -177,25 +185,30 @@ impl Engine {
         }
     }
 
-    /// Begins a rotation of all tenants.
-    pub async fn rotate_all(&self, operator: &Operator, reencrypt: bool, concurrency: u32) -> Result<Campaign, Error> {
-        self.act(operator, if reencrypt { "key.reencrypt.all" } else { "key.rotate.all" }, None).await?;
-        self.inner.registry.begin_campaign(operator, reencrypt, concurrency).await
+    /// Starts a rotation of all tenants.
+    pub async fn start_bulk_rotation(
+        &self,
+        operator: &Operator,
+        reencrypt: bool,
+        concurrency: u32,
+    ) -> Result<BulkRotation, Error> {
+        self.record_act(operator, if reencrypt { "key.reencrypt.all" } else { "key.rotate.all" }, None).await?;
+        self.inner.registry.begin_bulk_rotation(operator, reencrypt, concurrency).await
     }
 
-    /// The rotation of all tenants that is under way.
-    pub fn rotating_all(&self, _: &Operator) -> Option<Campaign> {
-        self.inner.registry.campaign()
+    /// The rotation of all tenants that is in progress, if any.
+    pub fn bulk_rotation(&self, _: &Operator) -> Option<BulkRotation> {
+        self.inner.registry.bulk_rotation()
     }
 
     /// Starts no further tenant; rotations in progress finish.
-    pub async fn stop_rotating_all(&self, operator: &Operator) -> Result<(), Error> {
-        self.act(operator, "key.rotate.all.cancel", None).await?;
-        self.inner.registry.end_campaign().await
+    pub async fn stop_bulk_rotation(&self, operator: &Operator) -> Result<(), Error> {
+        self.record_act(operator, "key.rotate.all.cancel", None).await?;
+        self.inner.registry.end_bulk_rotation().await
     }
 
-    /// Rotates the server's own keys to the end, even if the client disconnects. Returns the statement about the
-    /// previous keys.
+    /// Rotates the system's keys. The rotation runs to its end even if the client disconnects. Returns the certificate
+    /// for the previous keys.
     pub async fn rotate_server_keys(
         &self,
         operator: &Operator,
@@ -203,7 +216,7 @@ impl Engine {
         reencrypt: bool,
     ) -> Result<Certificate, Error> {
         self.inner.registry.may_name_key(operator, registry::Registry::SERVER, choice)?;
-        self.act(operator, if reencrypt { "key.reencrypt.server" } else { "key.rotate.server" }, None).await?;
+        self.record_act(operator, if reencrypt { "key.reencrypt.server" } else { "key.rotate.server" }, None).await?;
         self.inner.registry.begin_server_rotation(operator, choice, reencrypt).await?;
         let engine = self.clone();
         let run = self.inner.tracker.spawn(async move { engine.run_server_rotation().await });
@@ -211,7 +224,7 @@ impl Engine {
         self.inner.registry.server_certificate().ok_or_else(|| Error::internal("a rotation left no statement"))
     }
 
-    /// The server's own keys.
+    /// Returns the state of the system's keys.
     pub fn server_keys(&self, operator: &Operator) -> ServerKeys {
         self.inner.registry.server_keys(operator)
     }
@@ -232,18 +245,18 @@ impl Engine {
         if deadline <= now {
             return Err(Error::invalid("deadline", "must lie in the future"));
         }
-        self.act(operator, "key.reencrypt", Some(id)).await?;
+        self.record_act(operator, "key.reencrypt", Some(id)).await?;
         let grant = self.inner.gate.delegate::<RotateKey>(operator, id)?;
         let registry = &self.inner.registry;
         let begun = registry.begin_operation_until(id, OperationKind::Reencrypt, Some(deadline)).await?;
         match begun {
-            Begun::Running(view) => {
+            BegunOperation::Running(view) => {
                 let epoch = registry.key_status(operator, id).await?.current;
                 Ok((view.id, epoch))
             }
-            Begun::Fresh(operation) => {
+            BegunOperation::Fresh(operation) => {
                 let operation_id = operation.id();
-                // The fresh epoch is durable when the reply says so.
+                // The new epoch is durable before the reply names it.
                 let begun = registry.reencrypt(&operation).await;
                 let epoch = match begun {
                     Ok(begun) => begun.epoch(),
@@ -258,85 +271,89 @@ impl Engine {
         }
     }
 
-    /// Signed statements about keys, newest first; of one tenant's name, if one is given.
+    /// Lists certificates about keys, newest first; those of one tenant if its id is given.
     pub fn certificates(&self, operator: &Operator, tenant: Option<&TenantId>) -> Vec<Certificate> {
         self.inner.registry.certificates(operator, tenant)
     }
 
-    /// The key to check them with.
+    /// The public key that verifies certificates.
     pub fn signing_key(&self) -> String {
         self.inner.registry.signing_key()
     }
 
-    /// A tenant's key epochs and what each wraps.
+    /// Returns a tenant's key epochs and what each wraps.
     pub async fn key_status(&self, operator: &Operator, id: &TenantId) -> Result<KeyStatus, Error> {
         self.inner.registry.key_status(operator, id).await
     }
 
-    /// Makes an operator; the token is told once.
+    /// Creates an operator. The token is returned once.
     pub async fn create_operator(
         &self,
         operator: &Operator,
         name: OperatorName,
         role: Role,
     ) -> Result<(OperatorView, Zeroizing<String>), Error> {
-        self.act(operator, "operator.create", None).await?;
+        self.record_act(operator, "operator.create", None).await?;
         self.inner.registry.create_operator(operator, name, role).await
     }
 
-    /// Operators, without tokens.
+    /// Lists operators, without tokens.
     pub fn operators(&self, operator: &Operator) -> Vec<OperatorView> {
         self.inner.registry.operators(operator)
     }
 
-    /// Ends an operator's token at once.
+    /// Revokes an operator's token at once.
     pub async fn revoke_operator(&self, operator: &Operator, id: &KeyId) -> Result<(), Error> {
-        self.act(operator, "operator.revoke", None).await?;
+        self.record_act(operator, "operator.revoke", None).await?;
         self.inner.registry.revoke_operator(operator, id).await
     }
 
-    /// Operations, newest first.
-    pub fn operations(&self, operator: &Operator, page: Page) -> Result<Paged<OperationView>, Error> {
+    /// Lists operations, newest first.
+    pub fn operations(&self, operator: &Operator, page: PageRequest) -> Result<ListPage<OperationView>, Error> {
         let (items, next) = self.inner.registry.operations(operator, page.after.as_deref(), page.limit)?;
-        Ok(Paged { items, next })
+        Ok(ListPage { items, next })
     }
 
-    /// One operation.
+    /// Returns one operation.
     pub fn operation_for(&self, operator: &Operator, id: OperationId) -> Result<OperationView, Error> {
         self.inner.registry.operation(operator, id)
     }
 
-    /// Asks an operation to stop at its next step.
+    /// Requests that an operation stop at its next step.
     pub async fn cancel_operation(&self, operator: &Operator, id: OperationId) -> Result<OperationView, Error> {
-        self.act(operator, "operation.cancel", None).await?;
+        self.record_act(operator, "operation.cancel", None).await?;
         self.inner.registry.cancel(operator, id)
     }
 
-    /// Counters per tenant since it exists, by name. Those of a tenant that was at work since the start cost nothing; the
-    /// chains of a few others are opened for them, and the page ends before there are more.
-    pub async fn usage(&self, operator: &Operator, page: Page) -> Paged<Usage> {
-        let (trail, mut opened) = (&self.inner.trail, 0);
-        let mut items: Vec<Usage> = Vec::new();
+    /// Lists the counters of each tenant since its creation, by id. Those of a tenant that was active since the start
+    /// are in memory. For a few others the audit log is opened; the page ends before it would take more.
+    pub async fn usage(&self, operator: &Operator, page: PageRequest) -> ListPage<UsageCounters> {
+        let (audit_log, mut opened) = (&self.inner.audit_log, 0);
+        let mut items: Vec<UsageCounters> = Vec::new();
         let mut next = None;
-        for (id, incarnation) in self.inner.registry.lives_after(operator, page.after.as_deref(), page.limit + 1) {
-            let mut known = trail.known_usage(incarnation);
-            let full = items.len() == page.limit || (known.is_none() && opened == limits::USAGE_CHAINS_OPENED_MAX);
+        for (id, incarnation) in self.inner.registry.incarnations_after(operator, page.after.as_deref(), page.limit + 1)
+        {
+            let mut known = audit_log.known_usage(incarnation);
+            let full = items.len() == page.limit || (known.is_none() && opened == limits::USAGE_AUDIT_LOGS_OPENED_MAX);
             if full {
                 next = items.last().map(|(id, _)| id.as_str().to_owned());
                 break;
             }
             if known.is_none() {
                 opened += 1;
-                // A chain that does not open shows zeroes; the tenant's own requests tell why.
-                let _ = trail.warm(incarnation).await;
-                known = trail.known_usage(incarnation);
+                // An audit log that does not open soon shows zeros, and continues to open; the tenant's own requests
+                // report why.
+                let chains = audit_log.clone();
+                let opening = self.inner.tracker.spawn(async move { chains.open_chain(incarnation).await });
+                let _ = tokio::time::timeout(AUDIT_OPEN_WAIT, opening).await;
+                known = audit_log.known_usage(incarnation);
             }
             items.push((id, known.unwrap_or_default()));
         }
-        Paged { items, next }
+        ListPage { items, next }
     }
 
-    /// A page of what operators did, oldest first.
+    /// Returns a page of the operators' audit, oldest first.
     pub async fn operator_audit(
         &self,
         operator: &Operator,
@@ -344,30 +361,30 @@ impl Engine {
         after: Option<u64>,
         limit: usize,
     ) -> Result<AuditReply, Error> {
-        let reading = Reading { since, after, limit, ..Reading::default() };
-        let reader = self.inner.trail.operator_acts(operator, reading).await?;
-        let presence = kernel::Presence::default();
-        let AuditPage { lines, next, head } = self.audit_page(registry::Registry::SERVER, &presence, reader).await?;
+        let reading = RecordQuery { since, after, limit, ..RecordQuery::default() };
+        let reader = self.inner.audit_log.operator_acts(operator, reading).await?;
+        let cancel = kernel::CancelFlag::default();
+        let AuditPage { lines, next, head } = self.audit_page(registry::Registry::SERVER, &cancel, reader).await?;
         Ok(AuditReply { lines, next, head: Some(self.sign_head(None, head)?) })
     }
 
     /// Accepts a namespace as its files are, although the tenant's audit has recorded newer or other commits. Both
-    /// audits record who did so. Returns whether there was anything to accept.
+    /// audits record the operator. Returns whether there was anything to accept.
     pub async fn accept_rollback(
         &self,
         operator: &Operator,
         id: &TenantId,
         namespace: &NamespaceName,
     ) -> Result<bool, Error> {
-        let (home, record) = self.inner.registry.custodial_namespace(operator, id, namespace).await?;
-        self.act(operator, "namespace.accept_rollback", Some(id)).await?;
-        let line = self.inner.trail.accepting(operator, namespace);
-        Ok(self.inner.stores.accept_rollback(home, &record.settings, line).await?)
+        let (keyspace, record) = self.inner.registry.operator_namespace(operator, id, namespace).await?;
+        self.record_act(operator, "namespace.accept_rollback", Some(id)).await?;
+        let write_record = self.inner.audit_log.encode_acceptance(operator, namespace);
+        Ok(self.inner.stores.accept_rollback(keyspace, &record.settings, write_record).await?)
     }
 }
 
-fn deed_of(view: &KeyView) -> ApiKeyDeed {
-    ApiKeyDeed {
+fn api_key_event(view: &ApiKeyView) -> ApiKeyEvent {
+    ApiKeyEvent {
         id: view.id.clone(),
         scopes: view.scopes.clone(),
         principals: view.principals.clone(),

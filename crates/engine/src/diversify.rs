@@ -1,37 +1,38 @@
-//! Which of a ranking's candidates are answered: caps per document and source, and maximal marginal relevance.
+//! Chooses hits from a ranking: caps per document and source, and maximal marginal relevance.
 //!
-//! Promises: takes candidates in the ranking's order as far as the caps allow, or with diversity, of those, the one that
-//! is best by `λ · relevance − (1 − λ) · likeness to what was taken`; of equal ones the one that ranks higher. Relevance is the
-//! fused score between the worst and the best candidate, likeness the cosine of two passages' vectors.
+//! Promises to take candidates in the ranking's order as far as the caps allow. With diversity it takes, of those, the
+//! one that is best by `λ · relevance − (1 − λ) · similarity`, and of equal ones the one that ranks higher. Relevance
+//! is the fused score, scaled between the worst and the best candidate; similarity is the greatest cosine to the vector
+//! of a passage already taken.
 
-use crate::{Diversity, fuse::Fused, query::Plan};
+use crate::{Diversity, fuse::FusedCandidate, query::SearchPlan};
 use kernel::{Error, Untrusted, checkpoint};
 use std::collections::HashMap;
 use store::{Address, Eligible, Snapshot};
 
-/// Counts what was taken of each document and source.
+/// Counts the candidates taken from each document and source.
 struct Caps<'a> {
     snapshot: &'a Snapshot,
     eligible: &'a Eligible,
     per_document: usize,
     per_source: Option<usize>,
     documents: HashMap<(u32, u32), usize>,
-    sources: HashMap<Source, usize>,
+    sources: HashMap<SourceKey, usize>,
 }
 
-/// What [`Caps`] counts as one.
+/// A source, as [`Caps`] counts them.
 #[derive(PartialEq, Eq, Hash)]
-enum Source {
+enum SourceKey {
     Uri(Untrusted),
-    /// A document without one.
+    /// A document without a `uri`.
     Document((u32, u32)),
 }
 
 impl Caps<'_> {
-    /// Whether there is room for one more of its document and source; then it is counted.
+    /// Takes a candidate if the caps of its document and source allow it, and returns whether they did.
     ///
     /// # Errors
-    /// When the document does not read.
+    /// When the document cannot be read.
     fn take(&mut self, at: Address) -> Result<bool, Error> {
         let of_document = self.documents.entry(self.snapshot.document_of(at)).or_default();
         if *of_document >= self.per_document {
@@ -40,8 +41,8 @@ impl Caps<'_> {
         if let Some(most) = self.per_source {
             let uri = self.snapshot.source(self.eligible, at)?;
             let source = match uri.is_empty() {
-                true => Source::Document(self.snapshot.document_of(at)),
-                false => Source::Uri(uri),
+                true => SourceKey::Document(self.snapshot.document_of(at)),
+                false => SourceKey::Uri(uri),
             };
             let of_source = self.sources.entry(source).or_default();
             if *of_source >= most {
@@ -54,19 +55,20 @@ impl Caps<'_> {
     }
 }
 
-/// The candidates that are answered, in the order in which they are.
+/// Chooses the candidates for the reply, in its order.
 ///
 /// # Errors
-/// When a document does not read.
+/// When a document cannot be read.
 pub(crate) fn choose(
     snapshot: &Snapshot,
-    plan: &Plan,
+    plan: &SearchPlan,
     eligible: &Eligible,
-    ranked: Vec<Fused<Address>>,
-) -> Result<Vec<Fused<Address>>, Error> {
+    ranked: Vec<FusedCandidate<Address>>,
+) -> Result<Vec<FusedCandidate<Address>>, Error> {
     let min = plan.min_scores();
     let enough = |least: Option<f32>, have: Option<f32>| least.is_none_or(|l| have.is_some_and(|h| h >= l));
-    let passing = ranked.into_iter().filter(|c| enough(min.text, c.arms[0]) && enough(min.vector, c.arms[1]));
+    let passing =
+        ranked.into_iter().filter(|c| enough(min.text, c.retrievers[0]) && enough(min.vector, c.retrievers[1]));
     let mut caps = Caps {
         snapshot,
         eligible,
@@ -75,14 +77,15 @@ pub(crate) fn choose(
         documents: HashMap::new(),
         sources: HashMap::new(),
     };
-    // Under the caps, and no more than an arm looks at first: what diversity compares is bounded however far arms looked.
-    let room = match plan.diversity() {
+    // Diversity compares at most as many candidates as a retriever returns in the first pass, so its cost is bounded
+    // whatever the depth of retrieval.
+    let candidates_max = match plan.diversity() {
         Some(_) if plan.rerank().is_none() => plan.first_depth(),
-        _ => plan.wanted(),
+        _ => plan.candidates_needed(),
     };
     let mut candidates = Vec::new();
     for candidate in passing {
-        if candidates.len() == room {
+        if candidates.len() == candidates_max {
             break;
         }
         checkpoint(STEPS_A_CANDIDATE)?;
@@ -95,22 +98,22 @@ pub(crate) fn choose(
             let vector = |at: Address| snapshot.vector_near(eligible, at);
             diversify(candidates, diversity, vector, plan.top_k())
         }
-        // What a reranker puts in order is diversified after that.
+        // With a reranker, diversity is applied after reranking.
         _ => Ok(candidates),
     }
 }
 
-/// The `top_k` of a ranking that are the most relevant and the least like each other.
+/// Chooses the `top_k` of a ranking that are most relevant and least similar to each other.
 ///
 /// # Errors
-/// When the request is to end.
+/// When the request is interrupted.
 pub(crate) fn diversify<T: Copy>(
-    ranked: Vec<Fused<T>>,
+    ranked: Vec<FusedCandidate<T>>,
     diversity: Diversity,
     vector: impl Fn(T) -> Option<Vec<f32>>,
     top_k: usize,
-) -> Result<Vec<Fused<T>>, Error> {
-    let mut marginal = Marginal::new(ranked, diversity, vector);
+) -> Result<Vec<FusedCandidate<T>>, Error> {
+    let mut marginal = MarginalRelevance::new(ranked, diversity, vector);
     let mut taken = Vec::new();
     while taken.len() < top_k {
         checkpoint(marginal.steps())?;
@@ -121,49 +124,49 @@ pub(crate) fn diversify<T: Copy>(
 }
 
 /// Maximal marginal relevance: `O(candidates × taken)` products of vectors.
-struct Marginal<T> {
+struct MarginalRelevance<T> {
     lambda: f32,
-    left: Vec<Weighed<T>>,
+    left: Vec<MarginalCandidate<T>>,
 }
 
-/// A candidate with what its place depends on.
-struct Weighed<T> {
-    fused: Fused<T>,
-    /// 0 to 1 over all candidates.
+/// A candidate with the values that determine its position.
+struct MarginalCandidate<T> {
+    fused: FusedCandidate<T>,
+    /// Relevance, scaled to 0 to 1 over all candidates.
     relevance: f32,
-    /// Of unit length; empty where there is none, which is like nothing.
+    /// Vector of unit length; empty if the candidate has none, which is then similar to no other.
     vector: Vec<f32>,
-    /// To the most similar of those taken.
-    likeness: Option<f32>,
+    /// Similarity to the most similar candidate taken.
+    similarity: Option<f32>,
 }
 
-impl<T: Copy> Marginal<T> {
-    fn new(ranked: Vec<Fused<T>>, diversity: Diversity, vector: impl Fn(T) -> Option<Vec<f32>>) -> Self {
+impl<T: Copy> MarginalRelevance<T> {
+    fn new(ranked: Vec<FusedCandidate<T>>, diversity: Diversity, vector: impl Fn(T) -> Option<Vec<f32>>) -> Self {
         let (high, low) = match ranked.as_slice() {
             [first, .., last] => (first.score, last.score),
             _ => (0.0, 0.0),
         };
-        let weigh = |fused: Fused<T>| {
+        let weigh = |fused: FusedCandidate<T>| {
             let relevance = if high > low { (fused.score - low) / (high - low) } else { 1.0 };
             let vector = vector(fused.item).map(unit).unwrap_or_default();
-            Weighed { fused, relevance, vector, likeness: None }
+            MarginalCandidate { fused, relevance, vector, similarity: None }
         };
         Self { lambda: diversity.lambda, left: ranked.into_iter().map(weigh).collect() }
     }
 
-    /// What [`Marginal::next`] looks at.
+    /// Steps that [`MarginalRelevance::next`] takes.
     fn steps(&self) -> u64 {
         self.left.iter().map(|candidate| candidate.vector.len() as u64 + 8).sum()
     }
 
-    /// The best of those left, which are then worth less the more they are like it.
-    fn next(&mut self) -> Option<Fused<T>> {
-        let worth = |c: &Weighed<T>| match c.likeness {
-            Some(likeness) => self.lambda * c.relevance - (1.0 - self.lambda) * likeness,
-            // Nothing was taken yet: the first is the most relevant, whatever lambda is.
+    /// Takes the best of the remaining candidates, and lowers the value of the others by their similarity to it.
+    fn next(&mut self) -> Option<FusedCandidate<T>> {
+        let worth = |c: &MarginalCandidate<T>| match c.similarity {
+            Some(similarity) => self.lambda * c.relevance - (1.0 - self.lambda) * similarity,
+            // Nothing was taken yet, so the first is the most relevant one, whatever lambda is.
             None => c.relevance,
         };
-        // What holds more of the preferred phrases stands in front and comes first, whatever it is like.
+        // Candidates with more preferred phrases come first, whatever their similarity.
         let phrases = self.left.first()?.fused.phrases;
         let mut best = None;
         for (at, candidate) in self.left.iter().enumerate().take_while(|(_, c)| c.fused.phrases == phrases) {
@@ -172,11 +175,11 @@ impl<T: Copy> Marginal<T> {
                 best = Some((at, worth));
             }
         }
-        // Not `swap_remove`: the rest stays in the ranking's order.
+        // Not `swap_remove`, because the rest must stay in the order of the ranking.
         let candidate = self.left.remove(best?.0);
         for other in &mut self.left {
             let product: f32 = other.vector.iter().zip(&candidate.vector).map(|(a, b)| a * b).sum();
-            other.likeness = Some(other.likeness.map_or(product, |l| l.max(product)));
+            other.similarity = Some(other.similarity.map_or(product, |l| l.max(product)));
         }
         Some(candidate.fused)
     }
@@ -190,7 +193,7 @@ fn unit(mut vector: Vec<f32>) -> Vec<f32> {
     vector
 }
 
-/// Steps of counting a candidate's document and source.
+/// Steps to count a candidate's document and source.
 const STEPS_A_CANDIDATE: u64 = 512;
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
-//! Text to vectors or scores, from async flows: a bridge to the models' own threads and fair queue.
+//! Turns text into vectors or scores for async flows: a bridge to the models' own threads and fair queue.
 
 use crate::Engine;
 use access::{Action, Grant};
 use kernel::{Code, Error, Untrusted};
-use models::{Job, Kind, Lane};
+use models::{EmbedJob, TaskKind, TenantQueueId};
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
@@ -11,16 +11,17 @@ use std::sync::{
 use tokio::sync::oneshot;
 
 impl Engine {
-    /// Embeds texts for the grant's tenant. When the asker goes away, what is not yet begun is dropped.
+    /// Embeds texts for the grant's tenant. When the caller's future is dropped, texts that have not started are
+    /// dropped too.
     ///
     /// # Errors
-    /// `model_unavailable`, `overloaded` when the queue is full, `rate_limited` when the tenant's
-    /// tokens are used up, `internal` when the runtime fails.
+    /// `model_unavailable`; `overloaded` when the queue is full; `rate_limited` when the tenant's tokens are used up;
+    /// `internal` when the runtime fails.
     pub(crate) async fn embed<A: Action>(
         &self,
         grant: &Grant<A>,
         model: &str,
-        kind: Kind,
+        kind: TaskKind,
         texts: Vec<Untrusted>,
     ) -> Result<Vec<f32>, Error> {
         if texts.is_empty() {
@@ -29,11 +30,11 @@ impl Engine {
         self.embed_later(grant, model, kind, texts)?.wait().await
     }
 
-    /// One score for each text, of how well it answers the question; else as [`Engine::embed`].
+    /// Scores how well each text answers the question; otherwise like [`Engine::embed`].
     ///
     /// # Errors
     /// As [`Engine::embed`].
-    pub(crate) async fn judge<A: Action>(
+    pub(crate) async fn score_texts<A: Action>(
         &self,
         grant: &Grant<A>,
         model: &str,
@@ -43,17 +44,17 @@ impl Engine {
         if texts.is_empty() {
             return Ok(Vec::new());
         }
-        self.submit(grant, model, Kind::Query, (texts, Some(question)))?.wait().await
+        self.submit(grant, model, TaskKind::Query, (texts, Some(question)))?.wait().await
     }
 
-    /// Queues texts and returns at once, so that many documents wait together.
+    /// Queues texts and returns at once, so that many documents can wait in the queue together.
     pub(crate) fn embed_later<A: Action>(
         &self,
         grant: &Grant<A>,
         model: &str,
-        kind: Kind,
+        kind: TaskKind,
         texts: Vec<Untrusted>,
-    ) -> Result<Embedding, Error> {
+    ) -> Result<PendingInference, Error> {
         self.submit(grant, model, kind, (texts, None))
     }
 
@@ -61,14 +62,14 @@ impl Engine {
         &self,
         grant: &Grant<A>,
         model: &str,
-        kind: Kind,
+        kind: TaskKind,
         (texts, question): (Vec<Untrusted>, Option<Untrusted>),
-    ) -> Result<Embedding, Error> {
+    ) -> Result<PendingInference, Error> {
         let cancelled = Arc::new(AtomicBool::new(false));
         let (send, receive) = oneshot::channel();
-        self.inner.models.submit(Job {
+        self.inner.models.submit(EmbedJob {
             model: model.to_owned(),
-            lane: Lane(*grant.incarnation().as_bytes()),
+            queue: TenantQueueId(*grant.incarnation().as_bytes()),
             kind,
             texts,
             question,
@@ -77,14 +78,14 @@ impl Engine {
                 let _ = send.send(result);
             }),
         })?;
-        Ok(Embedding { cancelled, receive })
+        Ok(PendingInference { cancelled, receive })
     }
 
-    /// The model's name if it serves.
+    /// Checks that the model can embed now.
     ///
     /// # Errors
     /// `model_unavailable` with the reason.
-    pub(crate) fn serving(&self, model: &str) -> Result<(), Error> {
+    pub(crate) fn ensure_model_serves(&self, model: &str) -> Result<(), Error> {
         if self.inner.models.embedder(model).is_some() {
             return Ok(());
         }
@@ -93,14 +94,14 @@ impl Engine {
     }
 }
 
-/// Vectors or scores to come. Dropped: cancelled.
-pub(crate) struct Embedding {
+/// Queued texts, whose vectors or scores are pending. Dropping it cancels them.
+pub(crate) struct PendingInference {
     cancelled: Arc<AtomicBool>,
     receive: oneshot::Receiver<Result<Vec<f32>, Error>>,
 }
 
-impl Embedding {
-    /// Waits for them.
+impl PendingInference {
+    /// Waits for the vectors or scores.
     pub(crate) async fn wait(mut self) -> Result<Vec<f32>, Error> {
         match (&mut self.receive).await {
             Ok(result) => result,
@@ -109,7 +110,7 @@ impl Embedding {
     }
 }
 
-impl Drop for Embedding {
+impl Drop for PendingInference {
     fn drop(&mut self) {
         self.cancelled.store(true, Ordering::Relaxed);
     }

@@ -1,89 +1,89 @@
-//! Ingest: raw documents in; screened, embedded, sealed, durable and searchable when it answers.
+//! Ingest: takes raw documents, which are screened, embedded, sealed, durable and searchable when it replies.
 //!
-//! identify -> (unchanged? done) -> parse -> screen -> chunk -> embed -> admit -> one commit.
-//! A document that is wrong in itself fails alone; the others go in together. Whatever would
-//! leave the batch half judged (a full queue, a model that fails) fails the request and stores
-//! nothing, so that a retry is whole.
+//! identify -> (unchanged? done) -> parse -> screen -> chunk -> embed -> admit -> one commit. An invalid document fails
+//! alone; the others are stored together. An error that would leave the batch half processed (a full queue, a model
+//! that fails) fails the request and stores nothing, so that a retry repeats the whole batch.
 
 use crate::{
-    DocumentResult, Engine, Flow, IngestReply, IngestRequest, RawDocuments, ResultStatus, answer::LARGE_BYTES_MIN,
-    embed::Embedding, work::Asker,
+    DocumentOutcome, Engine, FlowResult, IngestReply, IngestRequest, RawDocuments, ResultStatus,
+    embed::PendingInference, types::LARGE_BYTES_MIN, work::TaskContext,
 };
 use access::{Grant, Ingest};
-use intake::{Admitted, Body, Profile, RawDocument, Screened, Verdict};
+use intake::{Admitted, RawBody, RawDocument, Screened, VectorProfile, Verdict};
 use kernel::{
-    Audience, Code, Discarded, DocumentId, Error, Finding, Interrupted, NamespaceSettings, OperationId, ReadersRule,
+    Audience, Code, DeferredDrop, DocumentId, Error, Finding, Interrupted, NamespaceSettings, OperationId, ReadersRule,
     STEPS_BETWEEN_CHECKS, checkpoint, limits,
 };
-use ledger::Deed;
-use models::Kind;
-use registry::{Begun, NamespaceRecord, OperationKind};
+use ledger::AuditEvent;
+use models::TaskKind;
+use registry::{BegunOperation, NamespaceRecord, OperationKind};
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
 };
-use store::{Known, Room, Upsert, UpsertStatus};
+use store::{ExistingDocument, NamespaceHandle, Upsert, UpsertStatus};
 
-/// How many copies of a write are in memory before it is committed: as received, as stored, as a log entry, and as that
-/// entry's sealed form.
+/// Copies of a write that are in memory before it is committed: as received, as stored, as a log entry, and as the
+/// sealed form of that entry.
 const WRITE_FACTOR: u64 = 4;
 
-type Identity = (DocumentId, [u8; 32]);
+type DocumentIdentity = (DocumentId, [u8; 32]);
 
-/// A document on its way to the commit.
-enum Step {
-    Done(DocumentResult),
-    Screened { identity: Identity, screened: Screened },
+/// A document before embedding: either it has its result already, or it was screened.
+enum PreparedDocument {
+    Done(DocumentOutcome),
+    Screened { identity: DocumentIdentity, screened: Screened },
 }
 
 impl Engine {
-    /// Stores documents. See the module's text for the order.
-    pub async fn ingest(&self, grant: Grant<Ingest>, mut request: IngestRequest) -> Flow<IngestReply> {
+    /// Stores documents. The module's documentation describes the order of steps.
+    pub async fn ingest(&self, grant: Grant<Ingest>, mut request: IngestRequest) -> FlowResult<IngestReply> {
         let refused = std::mem::take(&mut request.refused);
         let end = self.ingest_under(&grant, request).await;
         let end = end.map(|(reply, written)| (with_refused(reply, refused), written));
         match end {
-            // Nothing was written (all unchanged, rejected or failed): no commit carries the line.
+            // Nothing was written because all documents were unchanged, rejected or failed, so no commit carries the
+            // audit record.
             Ok((reply, false)) => {
-                let deed = deed(&reply);
-                self.settle(grant, Ok((reply, deed))).await
+                let event = unwritten_event(&reply);
+                self.finish_read(grant, Ok((reply, event))).await
             }
             Ok((reply, true)) => {
                 let commit = reply.commit;
-                self.settle_commit(grant, Ok((reply, commit))).await
+                self.finish_write(grant, Ok((reply, commit))).await
             }
-            Err(error) => self.settle(grant, Err(error)).await,
+            Err(error) => self.finish_read(grant, Err(error)).await,
         }
     }
 
-    /// The same in the background (`Prefer: respond-async`): answers with an operation.
-    /// `held` is the share of memory that the documents take; it is dropped when the work has ended.
-    pub async fn ingest_later(
+    /// Ingests in the background (`Prefer: respond-async`) and replies with an operation. `held` is the permit for the
+    /// memory that the documents take; it is dropped when the work has ended.
+    pub async fn ingest_in_background(
         &self,
         grant: Grant<Ingest>,
         request: IngestRequest,
         held: impl Send + 'static,
-    ) -> Flow<OperationId> {
+    ) -> FlowResult<OperationId> {
         let total = (request.documents.len() + request.refused.len()) as u64;
         let operation = match self.inner.registry.begin_own_operation(&grant, OperationKind::Ingest).await {
-            Ok(Begun::Fresh(operation)) => operation,
-            // Another request's operation is no receipt for these documents.
-            Ok(Begun::Running(_)) => {
+            Ok(BegunOperation::Fresh(operation)) => operation,
+            // The operation of another request is no receipt for these documents.
+            Ok(BegunOperation::Running(_)) => {
                 let error = Error::new(Code::Conflict, "another background ingest runs; send the documents again");
-                return self.settle(grant, Err(error)).await;
+                return self.finish_read(grant, Err(error)).await;
             }
-            Err(error) => return self.settle(grant, Err(error)).await,
+            Err(error) => return self.finish_read(grant, Err(error)).await,
         };
         let id = operation.id();
         let engine = self.clone();
-        // The grant goes with the work and is consumed when it ends; this reply is the receipt.
-        let receipt = self.inner.trail.receipt(&grant, id);
+        // The background work takes the grant and consumes it when it ends. This reply is the receipt.
+        let receipt = self.inner.audit_log.receipt(&grant, id);
         self.inner.tracker.spawn(async move {
             match engine.ingest(grant, request).await {
                 Ok(reply) => {
                     let reply = reply.into_body();
                     operation.progress(total, total);
-                    operation.succeed(counts_of(&reply)).await;
+                    operation.succeed(status_counts(&reply)).await;
                 }
                 Err(error) => operation.fail(&error.into_body()).await,
             }
@@ -93,40 +93,43 @@ impl Engine {
     }
 
     async fn ingest_under(&self, grant: &Grant<Ingest>, request: IngestRequest) -> Result<(IngestReply, bool), Error> {
-        let _pass = self.inner.writes.enter(grant.incarnation(), 1)?;
+        let _permit = self.inner.writes.acquire(grant.incarnation(), 1)?;
         let bytes = WRITE_FACTOR.saturating_mul(request.documents.heap_bytes());
-        let mut memory = self.inner.write_bytes.enter(grant.incarnation(), bytes)?;
+        let mut memory = self.inner.write_bytes.acquire(grant.incarnation(), bytes)?;
         let (record, _created) = self.inner.registry.ensure_namespace(grant, NamespaceSettings::default()).await?;
         let record = self.fix_embedding(grant, record, &request.documents).await?;
         let settings = Arc::new(record.settings.clone());
-        let room = self.inner.stores.enter(grant, &settings).await?;
-        self.know_totals(grant).await?;
+        let handle = self.inner.stores.enter(grant, &settings).await?;
+        self.ensure_totals_known(grant).await?;
 
-        let bytes_in = request.documents.iter().map(size).sum();
+        let bytes_in = request.documents.iter().map(body_bytes).sum();
         let audience = grant.write_audience(settings.readers());
-        let (steps, tokens) = self.prepare(grant, (&room, &audience), &settings, request.documents).await?;
-        let (mut results, screened) = split(steps.into_inner());
-        let passages: u64 = screened.iter().map(|(_, _, screened)| screened.passages_cut() as u64).sum();
+        let (steps, tokens) = self.prepare(grant, (&handle, &audience), &settings, request.documents).await?;
+        let (mut results, screened) = split_prepared(steps.into_inner());
+        let passages: u64 = screened.iter().map(|(_, _, screened)| screened.passage_count() as u64).sum();
+        // The number of vectors is known only now; each number takes four bytes.
         memory.grow(WRITE_FACTOR * 4 * passages * settings.embedding.dimensions() as u64)?;
-        let admitted = self.vectors(grant, &settings, screened, &mut results).await?;
+        let admitted = self.embed_and_admit(grant, &settings, screened, &mut results).await?;
         if admitted.is_empty() {
-            let commit = room.commit();
-            return Ok((IngestReply { results: finish(results), commit }, false));
+            let commit = handle.commit();
+            return Ok((IngestReply { results: collect_results(results), commit }, false));
         }
-        let used = Used { tokens, bytes_in };
-        let commit = commit(self, grant, (&room, &audience), request.on_conflict, admitted, used, &mut results).await?;
-        Ok((IngestReply { results: finish(results), commit }, true))
+        let used = IngestUsage { tokens, bytes_in };
+        let commit =
+            commit_documents(self, grant, (&handle, &audience), request.on_conflict, admitted, used, &mut results)
+                .await?;
+        Ok((IngestReply { results: collect_results(results), commit }, true))
     }
 
-    /// The first vector of a possible length decides how many numbers all have, unless the namespace was told; without one
-    /// the default model makes them.
+    /// Fixes the embedding of a namespace for which it is not set. The first vector of a valid length decides the
+    /// dimensions of all; without any vector the default model embeds.
     async fn fix_embedding(
         &self,
         grant: &Grant<Ingest>,
         record: NamespaceRecord,
         documents: &[RawDocument],
     ) -> Result<NamespaceRecord, Error> {
-        // A request of which nothing can be stored decides nothing.
+        // A request without documents decides nothing.
         if record.settings.embedding != kernel::Embedding::Default || documents.is_empty() {
             return Ok(record);
         }
@@ -146,36 +149,37 @@ impl Engine {
         self.inner.registry.fix_embedding(grant, embedding).await
     }
 
-    /// Identity, unchanged check, parsing, screening and chunking: all that needs no model.
+    /// Does everything that needs no model: identification, the check for unchanged documents, parsing, screening and
+    /// chunking.
     async fn prepare(
         &self,
         grant: &Grant<Ingest>,
-        (room, audience): (&Room<Ingest>, &Audience),
+        (handle, audience): (&NamespaceHandle<Ingest>, &Audience),
         settings: &Arc<NamespaceSettings>,
         documents: RawDocuments,
-    ) -> Result<(Discarded<Vec<Step>>, u64), Error> {
-        let (keyed, judgement) = (room.keyed(), settings.judgement());
+    ) -> Result<(DeferredDrop<Vec<PreparedDocument>>, u64), Error> {
+        let (keyed, judgement) = (handle.keyed(), settings.policy_bytes());
         let is_large = documents.heap_bytes() > LARGE_BYTES_MIN;
         let (identities, documents) = self
             .inner
             .work
-            .cpu(Asker::write(grant), move || {
-                let identities: Vec<Identity> =
+            .cpu(TaskContext::write(grant), move || {
+                let identities: Vec<DocumentIdentity> =
                     documents.iter().map(|d| intake::identify(d, &judgement, &*keyed)).collect();
                 (identities, documents)
             })
             .await?;
-        let known = unchanged(room, audience, &identities).await?;
+        let known = unchanged(handle, audience, &identities).await?;
         let tokens = match &settings.embedding {
             kernel::Embedding::Model { name, .. } => {
-                self.serving(name)?;
+                self.ensure_model_serves(name)?;
                 self.inner.models.tokens(name)
             }
             _ => None,
         };
         let left = documents.into_inner().into_iter().zip(identities).zip(known);
-        let mut documents = Discarded::new(left, is_large);
-        let (clock, mut steps) = (&self.inner.clock, Discarded::new(Vec::new(), is_large));
+        let mut documents = DeferredDrop::new(left, is_large);
+        let (clock, mut steps) = (&self.inner.clock, DeferredDrop::new(Vec::new(), is_large));
         let until = clock.monotonic() + limits::PREPARE_WORK_MAX;
         loop {
             let group = next_group(&mut *documents);
@@ -183,47 +187,49 @@ impl Engine {
                 break;
             }
             let (settings, tokens) = (settings.clone(), tokens.clone());
-            let judged = move || {
-                let one = |((raw, identity), same)| judge(raw, identity, same, &settings, tokens.as_deref());
+            let screen = move || {
+                let one = |((raw, identity), same)| screen_document(raw, identity, same, &settings, tokens.as_deref());
                 group.into_iter().map(one).collect::<Result<Vec<_>, Interrupted>>()
             };
-            // Each in its tenant's turn: a batch may take a minute.
+            // Each group waits for its tenant's turn, because a batch may take a minute.
             let left = until.saturating_sub(clock.monotonic());
-            steps.extend(self.inner.work.cpu(Asker::prepare(grant).within(left), judged).await??);
+            steps.extend(self.inner.work.cpu(TaskContext::prepare(grant).within(left), screen).await??);
         }
-        let cost =
-            steps.iter().map(|s| if let Step::Screened { screened, .. } = s { screened.tokens() } else { 0 }).sum();
+        let cost = steps
+            .iter()
+            .map(|s| if let PreparedDocument::Screened { screened, .. } = s { screened.tokens() } else { 0 })
+            .sum();
         grant.charge_tokens(cost)?;
         Ok((steps, cost))
     }
 
-    /// Embeds the passages that need it, with all documents in the fair queue together, and admits the documents.
-    async fn vectors(
+    /// Embeds the passages that need it, with those of all documents queued together, and admits the documents.
+    async fn embed_and_admit(
         &self,
         grant: &Grant<Ingest>,
         settings: &NamespaceSettings,
-        screened: Vec<(usize, Identity, Screened)>,
-        results: &mut [Option<DocumentResult>],
+        screened: Vec<(usize, DocumentIdentity, Screened)>,
+        results: &mut [Option<DocumentOutcome>],
     ) -> Result<Vec<(usize, Admitted)>, Error> {
-        let profile = Profile { dimensions: settings.embedding.dimensions(), distance: settings.distance };
+        let profile = VectorProfile { dimensions: settings.embedding.dimensions(), distance: settings.distance };
         let model = match &settings.embedding {
             kernel::Embedding::Model { name, .. } => Some(name),
             _ => None,
         };
-        // Texts are copied and vectors made of unit length on the pool: there may be as many as a body holds.
+        // Texts are copied and vectors are normalized on the pool, because a body may contain many.
         let copy = model.is_some();
         let passages = move || {
-            let of = |(.., screened): &(usize, Identity, Screened)| {
+            let of = |(.., screened): &(usize, DocumentIdentity, Screened)| {
                 (copy && screened.own_vector().is_none()).then(|| screened.passages())
             };
             let passages: Vec<_> = screened.iter().map(of).collect();
             (screened, passages)
         };
-        let (screened, passages) = self.inner.work.cpu(Asker::write(grant), passages).await?;
-        let mut waiting: Vec<(usize, Identity, Screened, Option<Embedding>)> = Vec::new();
+        let (screened, passages) = self.inner.work.cpu(TaskContext::write(grant), passages).await?;
+        let mut waiting: Vec<(usize, DocumentIdentity, Screened, Option<PendingInference>)> = Vec::new();
         for ((at, identity, screened), passages) in screened.into_iter().zip(passages) {
             let embedding = match (model, passages) {
-                (Some(name), Some(passages)) => Some(self.embed_later(grant, name, Kind::Passage, passages)?),
+                (Some(name), Some(passages)) => Some(self.embed_later(grant, name, TaskKind::Passage, passages)?),
                 _ => None,
             };
             waiting.push((at, identity, screened, embedding));
@@ -237,7 +243,7 @@ impl Engine {
             embedded.push((at, identity, screened, vectors));
         }
         let admit = move || {
-            let one = |(at, identity, screened, vectors): (usize, Identity, Screened, Option<Vec<f32>>)| {
+            let one = |(at, identity, screened, vectors): (usize, DocumentIdentity, Screened, Option<Vec<f32>>)| {
                 let own = || screened.own_vector().map(<[f32]>::to_vec).unwrap_or_default();
                 let (id, vectors) = (identity.0.clone(), vectors.unwrap_or_else(own));
                 (at, id, intake::admit(screened, identity, vectors, &profile))
@@ -245,7 +251,7 @@ impl Engine {
             embedded.into_iter().map(one).collect::<Vec<_>>()
         };
         let mut admitted = Vec::new();
-        for (at, id, outcome) in self.inner.work.cpu(Asker::write(grant), admit).await? {
+        for (at, id, outcome) in self.inner.work.cpu(TaskContext::write(grant), admit).await? {
             match outcome {
                 Ok(document) => admitted.push((at, document)),
                 Err(error) => results[at] = Some(failed(id, error.into())),
@@ -255,18 +261,18 @@ impl Engine {
     }
 }
 
-/// Documents whose stored content is this very content. One that stands twice in the request is
-/// never taken as unchanged: the first of the two may change it.
+/// Returns the result of each document whose stored content is the same. A document that occurs twice in the request is
+/// never taken as unchanged, because the first occurrence may change it.
 async fn unchanged(
-    room: &Room<Ingest>,
+    handle: &NamespaceHandle<Ingest>,
     audience: &Audience,
-    identities: &[Identity],
-) -> Result<Vec<Option<DocumentResult>>, Error> {
-    let mut seen = HashSet::new();
-    let twice: HashSet<&DocumentId> = identities.iter().map(|i| &i.0).filter(|id| !seen.insert(*id)).collect();
-    let known = room.known(identities, audience).await?;
-    let same = |(identity, known): (&Identity, Known)| match known {
-        Known::Same(head) if !twice.contains(&identity.0) => Some(DocumentResult {
+    identities: &[DocumentIdentity],
+) -> Result<Vec<Option<DocumentOutcome>>, Error> {
+    let mut known_ids = HashSet::new();
+    let twice: HashSet<&DocumentId> = identities.iter().map(|i| &i.0).filter(|id| !known_ids.insert(*id)).collect();
+    let known = handle.known(identities, audience).await?;
+    let same = |(identity, known): (&DocumentIdentity, ExistingDocument)| match known {
+        ExistingDocument::Same(head) if !twice.contains(&identity.0) => Some(DocumentOutcome {
             id: Some(identity.0.clone()),
             status: ResultStatus::Unchanged,
             passages: head.passages.len(),
@@ -278,44 +284,48 @@ async fn unchanged(
     Ok(identities.iter().zip(known).map(same).collect())
 }
 
-/// A document, what it is called, and its result if it is unchanged.
-type Unjudged = ((RawDocument, Identity), Option<DocumentResult>);
+/// A document with its identity, and its result if it is unchanged.
+type PendingDocument = ((RawDocument, DocumentIdentity), Option<DocumentOutcome>);
 
-/// As many of the next documents as are judged without another turn; at least one, if there is one.
-fn next_group(documents: &mut impl Iterator<Item = Unjudged>) -> Vec<Unjudged> {
+/// Takes the next documents, as many as are processed within one turn; at least one, if any is left.
+fn next_group(documents: &mut impl Iterator<Item = PendingDocument>) -> Vec<PendingDocument> {
     let (mut group, mut bytes) = (Vec::new(), 0);
-    while bytes < limits::PREPARED_AT_ONCE_BYTES {
+    while bytes < limits::PREPARE_TURN_BYTES {
         let Some(next) = documents.next() else { break };
-        // What is unchanged costs nothing more.
+        // An unchanged document costs nothing more.
         bytes += if next.1.is_some() { 0 } else { next.0.0.heap_bytes() };
         group.push(next);
     }
     group
 }
 
-/// Reads, screens and cuts a document. Ends between two of these when the caller has gone or its time is up.
-fn judge(
+/// Parses, screens and chunks a document. Stops between two of these steps when the client has disconnected or the time
+/// is up.
+fn screen_document(
     raw: RawDocument,
-    identity: Identity,
-    same: Option<DocumentResult>,
+    identity: DocumentIdentity,
+    same: Option<DocumentOutcome>,
     settings: &NamespaceSettings,
     tokens: Option<&dyn kernel::Tokens>,
-) -> Result<Step, Interrupted> {
+) -> Result<PreparedDocument, Interrupted> {
     if let Some(done) = same {
-        return Ok(Step::Done(done));
+        return Ok(PreparedDocument::Done(done));
     }
     if settings.readers() == ReadersRule::Required && raw.readers.is_none() {
-        return Ok(Step::Done(failed(identity.0, Error::invalid("readers", "is required in this namespace"))));
+        return Ok(PreparedDocument::Done(failed(
+            identity.0,
+            Error::invalid("readers", "is required in this namespace"),
+        )));
     }
     checkpoint(STEPS_BETWEEN_CHECKS)?;
     let draft = match intake::parse(raw) {
         Ok(draft) => draft,
-        Err(error) => return Ok(Step::Done(failed(identity.0, error.into()))),
+        Err(error) => return Ok(PreparedDocument::Done(failed(identity.0, error.into()))),
     };
     checkpoint(STEPS_BETWEEN_CHECKS)?;
     let rejected = |id, findings| {
         let status = ResultStatus::Rejected;
-        Ok(Step::Done(DocumentResult { id: Some(id), status, passages: 0, findings, error: None }))
+        Ok(PreparedDocument::Done(DocumentOutcome { id: Some(id), status, passages: 0, findings, error: None }))
     };
     let mut screened = match intake::screen(draft, &settings.screening) {
         Verdict::Rejected { findings, .. } => return rejected(identity.0, findings),
@@ -324,20 +334,20 @@ fn judge(
     checkpoint(STEPS_BETWEEN_CHECKS)?;
     match screened.chunk(tokens, &settings.chunking) {
         Ok(()) if screened.is_rejected() => rejected(identity.0, screened.findings().to_vec()),
-        Ok(()) => Ok(Step::Screened { identity, screened }),
-        Err(error) => Ok(Step::Done(failed(identity.0, error.into()))),
+        Ok(()) => Ok(PreparedDocument::Screened { identity, screened }),
+        Err(error) => Ok(PreparedDocument::Done(failed(identity.0, error.into()))),
     }
 }
 
-type Results = Vec<Option<DocumentResult>>;
+type Results = Vec<Option<DocumentOutcome>>;
 
-fn split(steps: Vec<Step>) -> (Results, Vec<(usize, Identity, Screened)>) {
+fn split_prepared(steps: Vec<PreparedDocument>) -> (Results, Vec<(usize, DocumentIdentity, Screened)>) {
     let mut results = Vec::new();
     let mut screened = Vec::new();
     for (at, step) in steps.into_iter().enumerate() {
         match step {
-            Step::Done(result) => results.push(Some(result)),
-            Step::Screened { identity, screened: document } => {
+            PreparedDocument::Done(result) => results.push(Some(result)),
+            PreparedDocument::Screened { identity, screened: document } => {
                 results.push(None);
                 screened.push((at, identity, document));
             }
@@ -346,40 +356,40 @@ fn split(steps: Vec<Step>) -> (Results, Vec<(usize, Identity, Screened)>) {
     (results, screened)
 }
 
-/// What a request cost, for the usage counters.
-struct Used {
+/// Cost of a request, for the usage counters.
+struct IngestUsage {
     tokens: u64,
     bytes_in: u64,
 }
 
-async fn commit(
+async fn commit_documents(
     engine: &Engine,
     grant: &Grant<Ingest>,
-    (room, audience): (&Room<Ingest>, &Audience),
+    (handle, audience): (&NamespaceHandle<Ingest>, &Audience),
     on_conflict: store::OnConflict,
     admitted: Vec<(usize, Admitted)>,
-    used: Used,
+    used: IngestUsage,
     results: &mut Results,
 ) -> Result<kernel::CommitNo, Error> {
-    let mut places = Vec::new();
+    let mut positions = Vec::new();
     let mut findings: HashMap<usize, Vec<Finding>> = HashMap::new();
     let mut upserts = Vec::new();
     for (at, document) in admitted {
-        places.push(at);
+        positions.push(at);
         findings.insert(at, document.findings().to_vec());
         upserts.push(Upsert { admitted: document, on_conflict });
     }
-    let pen = engine.inner.trail.pen(grant);
-    let line = Box::new(move |outcome: &store::Outcome| {
+    let record_writer = engine.inner.audit_log.record_writer(grant);
+    let write_record = Box::new(move |outcome: &store::WriteOutcome| {
         let stored =
             outcome.results.iter().filter(|r| matches!(r.status, UpsertStatus::Indexed | UpsertStatus::Quarantined));
         let ids: Vec<DocumentId> = stored.map(|r| r.id.clone()).collect();
-        let deed = Deed::success().count("documents", ids.len() as u64).documents(ids);
-        pen.write(deed.count("tokens", used.tokens).count("bytes_in", used.bytes_in))
+        let event = AuditEvent::success().count("documents", ids.len() as u64).documents(ids);
+        record_writer.write(event.count("tokens", used.tokens).count("bytes_in", used.bytes_in))
     });
-    let outcome = room.append(upserts, audience, line).await?;
-    for (at, stored) in places.into_iter().zip(outcome.results) {
-        results[at] = Some(DocumentResult {
+    let outcome = handle.append(upserts, audience, write_record).await?;
+    for (at, stored) in positions.into_iter().zip(outcome.results) {
+        results[at] = Some(DocumentOutcome {
             status: match stored.status {
                 UpsertStatus::Indexed => ResultStatus::Indexed,
                 UpsertStatus::Quarantined => ResultStatus::Quarantined,
@@ -401,41 +411,41 @@ async fn commit(
     Ok(outcome.commit)
 }
 
-fn finish(results: Results) -> Vec<DocumentResult> {
+fn collect_results(results: Results) -> Vec<DocumentOutcome> {
     results.into_iter().flatten().collect()
 }
 
-/// All results in the order of the request.
-fn with_refused(mut reply: IngestReply, refused: Vec<(usize, DocumentResult)>) -> IngestReply {
-    // Ascending, so each place is right once those before it are there.
+/// Adds the results of refused documents, so that all results are in the order of the request.
+fn with_refused(mut reply: IngestReply, refused: Vec<(usize, DocumentOutcome)>) -> IngestReply {
+    // Positions ascend, so each is right once the results before it are inserted.
     for (at, result) in refused {
         reply.results.insert(at.min(reply.results.len()), result);
     }
     reply
 }
 
-fn failed(id: DocumentId, error: Error) -> DocumentResult {
-    DocumentResult::failed(Some(id), error)
+fn failed(id: DocumentId, error: Error) -> DocumentOutcome {
+    DocumentOutcome::failed(Some(id), error)
 }
 
-fn deed(reply: &IngestReply) -> Deed {
-    Deed::success().count("documents", 0).count("unchanged", count(reply, ResultStatus::Unchanged))
+fn unwritten_event(reply: &IngestReply) -> AuditEvent {
+    AuditEvent::success().count("documents", 0).count("unchanged", count(reply, ResultStatus::Unchanged))
 }
 
 fn count(reply: &IngestReply, status: ResultStatus) -> u64 {
     reply.results.iter().filter(|r| r.status == status).count() as u64
 }
 
-fn size(document: &RawDocument) -> u64 {
+fn body_bytes(document: &RawDocument) -> u64 {
     match &document.body {
-        Body::None => 0,
-        Body::Text(text) => text.len() as u64,
-        Body::Bytes { bytes, .. } => bytes.len() as u64,
+        RawBody::None => 0,
+        RawBody::Text(text) => text.len() as u64,
+        RawBody::Bytes { bytes, .. } => bytes.len() as u64,
     }
 }
 
-/// What an operation tells when it is done: numbers by status.
-fn counts_of(reply: &IngestReply) -> serde_json::Value {
+/// Result of an operation: the number of documents by status.
+fn status_counts(reply: &IngestReply) -> serde_json::Value {
     let all = [
         ResultStatus::Indexed,
         ResultStatus::Unchanged,

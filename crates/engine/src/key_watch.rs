@@ -1,9 +1,9 @@
-//! The watch over tenants' keys: has leases renewed, and drops what is left in memory of a tenant whose keys were taken
-//! away.
+//! Watches tenants' keys: has leases renewed, starts rotations that are due, and drops from memory the data of a tenant
+//! whose keys are no longer available.
 
 use crate::Engine;
 use kernel::{Error, Incarnation, OperationId, TenantId, Timestamp, limits};
-use registry::{Begun, Lapsed, OperationKind};
+use registry::{BegunOperation, LapsedTenant, OperationKind};
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
@@ -12,20 +12,20 @@ use std::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-/// See the module.
+/// The background task that watches keys; see the module.
 #[derive(Default)]
 pub(crate) struct KeyWatch {
     stop: CancellationToken,
-    /// Held while events are written down: one after the other.
-    telling: Arc<tokio::sync::Mutex<()>>,
+    /// Held while events are recorded, so that they are recorded in order.
+    reporting: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl KeyWatch {
-    /// Begins. It holds no engine, so that one which is dropped is gone.
+    /// Starts the task. Between two checks it holds no engine, so that a dropped engine is freed.
     pub(crate) fn start(&self, engine: &Engine) {
         let (inner, stop) = (Arc::downgrade(&engine.inner), self.stop.clone());
         engine.inner.tracker.spawn(async move {
-            let mut rotations = Rotations::default();
+            let mut rotations = RotationSchedule::default();
             loop {
                 tokio::select! {
                     () = tokio::time::sleep(limits::KEY_CHECK) => {}
@@ -35,50 +35,52 @@ impl KeyWatch {
                 let engine = Engine { inner };
                 engine.watch_keys().await;
                 engine.rotate_due(&mut rotations).await;
-                engine.go_on_with_campaign(&mut rotations).await;
+                engine.continue_bulk_rotation(&mut rotations).await;
             }
         });
     }
 
-    /// Ends it.
+    /// Stops the task.
     pub(crate) fn stop(&self) {
         self.stop.cancel();
     }
 }
 
-/// What the watch remembers of rotations that a rule wants.
+/// What the task remembers of rotations that it has started.
 #[derive(Default)]
-struct Rotations {
-    /// Monotonic time from which it looks again.
-    look_at: Duration,
-    /// Rotations of a rule at once.
+struct RotationSchedule {
+    /// Monotonic time of the next check for due rotations.
+    next_check: Duration,
+    /// One permit for each rotation by rule that may run at the same time.
     open: Option<Arc<Semaphore>>,
-    /// Tenants for which one was begun lately: one that fails is not begun again at once.
+    /// Tenants whose rotation by rule was started recently, and when, so that one that fails is not started again at
+    /// once.
     begun: HashMap<TenantId, Duration>,
-    /// Tenants that the rotation of all has begun with, since when it began.
-    campaign: Option<(Timestamp, HashSet<TenantId>, Arc<Semaphore>)>,
-    /// Operations that were told to be late.
+    /// The bulk rotation in progress: when it began, the tenants that were started, and its permits.
+    bulk_rotation: Option<(Timestamp, HashSet<TenantId>, Arc<Semaphore>)>,
+    /// Operations that were reported as overdue.
     late: HashSet<OperationId>,
 }
 
 impl Engine {
-    /// Begins the rotations that a rule wants.
-    async fn rotate_due(&self, rotations: &mut Rotations) {
+    /// Starts the rotations that are due by a rule, and reports operations that are overdue.
+    async fn rotate_due(&self, rotations: &mut RotationSchedule) {
         let now = self.inner.clock.monotonic();
-        if now < rotations.look_at {
+        if now < rotations.next_check {
             return;
         }
-        rotations.look_at = now + limits::ROTATION_CHECK;
-        self.go_on_with_server_rotation();
-        for (operation, tenant) in self.inner.registry.overdue() {
+        rotations.next_check = now + limits::ROTATION_CHECK;
+        self.resume_server_rotation();
+        for (operation, tenant) in self.inner.registry.overdue_operations() {
             if rotations.late.insert(operation) {
                 tracing::warn!(%operation, "a re-encryption has not ended by its deadline; it continues");
-                if let Err(error) = self.inner.trail.server_act("key.reencrypt.overdue", Some(&tenant), None).await {
-                    tracing::warn!(%error, "an overdue operation is in no audit line");
+                if let Err(error) = self.inner.audit_log.server_act("key.reencrypt.overdue", Some(&tenant), None).await
+                {
+                    tracing::warn!(%error, "an overdue operation could not be recorded in the audit");
                 }
             }
         }
-        rotations.begun.retain(|_, at| now < *at + ROTATE_AGAIN);
+        rotations.begun.retain(|_, at| now < *at + ROTATION_RETRY_PAUSE);
         let open = rotations.open.get_or_insert_with(|| Arc::new(Semaphore::new(limits::ROTATIONS_AT_ONCE)));
         for tenant in self.inner.registry.rotations_due() {
             if rotations.begun.contains_key(&tenant) {
@@ -86,34 +88,35 @@ impl Engine {
             }
             let Ok(turn) = open.clone().try_acquire_owned() else { return };
             if let Err(error) = self.begin_due(&tenant, turn).await {
-                tracing::warn!(%error, "a rotation that is due could not be begun");
+                tracing::warn!(%error, "a rotation that is due could not be started");
             }
             rotations.begun.insert(tenant, now);
         }
     }
 
-    /// Begins with the next tenants of a rotation of all, as many at once as it allows; each once. Ends it when all have
-    /// had their turn: those that failed are told by their operations.
-    async fn go_on_with_campaign(&self, rotations: &mut Rotations) {
-        let Some(campaign) = self.inner.registry.campaign() else {
-            rotations.campaign = None;
+    /// Starts the next tenants of a bulk rotation, each once, with at most its concurrency at the same time. Ends it
+    /// when all tenants had their turn; failures are in the tenants' operations.
+    async fn continue_bulk_rotation(&self, rotations: &mut RotationSchedule) {
+        let Some(bulk_rotation) = self.inner.registry.bulk_rotation() else {
+            rotations.bulk_rotation = None;
             return;
         };
-        if rotations.campaign.as_ref().is_none_or(|(since, ..)| *since != campaign.begun_at) {
-            let open = Arc::new(Semaphore::new(campaign.concurrency as usize));
-            rotations.campaign = Some((campaign.begun_at, HashSet::new(), open));
+        if rotations.bulk_rotation.as_ref().is_none_or(|(since, ..)| *since != bulk_rotation.begun_at) {
+            let open = Arc::new(Semaphore::new(bulk_rotation.concurrency as usize));
+            rotations.bulk_rotation = Some((bulk_rotation.begun_at, HashSet::new(), open));
         }
-        let Some((_, begun, open)) = &mut rotations.campaign else { return };
-        let (due, busy) = self.inner.registry.campaign_due();
+        let Some((_, begun, open)) = &mut rotations.bulk_rotation else { return };
+        // `busy`: some tenant's rotation is in progress, so the bulk rotation has not ended yet.
+        let (due, busy) = self.inner.registry.bulk_rotation_due();
         let mut left = false;
         for tenant in due.into_iter().filter(|tenant| !begun.contains(tenant)).collect::<Vec<_>>() {
             let Ok(turn) = open.clone().try_acquire_owned() else {
                 left = true;
                 break;
             };
-            let kind = if campaign.reencrypt { OperationKind::Reencrypt } else { OperationKind::RotateKey };
+            let kind = if bulk_rotation.reencrypt { OperationKind::Reencrypt } else { OperationKind::RotateKey };
             if let Err(error) = self.begin_kind(&tenant, kind, turn).await {
-                tracing::warn!(%error, "a tenant of a rotation of all could not be begun with");
+                tracing::warn!(%error, "a bulk rotation could not start with a tenant");
             }
             left = true;
             begun.insert(tenant);
@@ -121,8 +124,8 @@ impl Engine {
         if left || busy {
             return;
         }
-        if let Err(error) = self.inner.registry.end_campaign().await {
-            tracing::warn!(%error, "the end of a rotation of all tenants could not be written");
+        if let Err(error) = self.inner.registry.end_bulk_rotation().await {
+            tracing::warn!(%error, "the end of a bulk rotation could not be recorded");
         }
     }
 
@@ -136,10 +139,10 @@ impl Engine {
         kind: OperationKind,
         turn: OwnedSemaphorePermit,
     ) -> Result<(), Error> {
-        self.inner.trail.server_act(kind.as_str(), Some(tenant), None).await?;
+        self.inner.audit_log.server_act(kind.as_str(), Some(tenant), None).await?;
         let late = (kind == OperationKind::Reencrypt).then(|| self.now().plus(limits::REENCRYPT_DEADLINE));
         let begun = self.inner.registry.begin_operation_until(tenant, kind, late).await?;
-        if let Begun::Fresh(operation) = begun {
+        if let BegunOperation::Fresh(operation) = begun {
             let engine = self.clone();
             self.inner.tracker.spawn(async move { engine.run_rotation(operation, Some(turn)).await });
         }
@@ -151,69 +154,75 @@ impl Engine {
             let engine = self.clone();
             self.inner.tracker.spawn(async move { engine.drop_lapsed(lapsed).await });
         }
-        // Beside the watch: a disk that hangs must not keep leases from being renewed.
+        // In a task of its own, because a disk that hangs must not keep leases from being renewed.
         let engine = self.clone();
-        self.inner.tracker.spawn(async move { engine.tell_events().await });
+        self.inner.tracker.spawn(async move { engine.report_key_events().await });
     }
 
-    /// Writes what happened to tenants' keys and namespaces into the operators' audit, in order. What cannot be written
-    /// waits, and what follows it waits too.
-    pub(crate) async fn tell_events(&self) {
-        let Ok(_turn) = self.inner.key_watch.telling.try_lock() else { return };
-        let (registry, trail) = (&self.inner.registry, &self.inner.trail);
+    /// Records events of tenants' keys and namespaces in the operators' audit, in order. An event that cannot be
+    /// recorded waits, and so do those after it.
+    pub(crate) async fn report_key_events(&self) {
+        let Ok(_turn) = self.inner.key_watch.reporting.try_lock() else { return };
+        let (registry, audit_log) = (&self.inner.registry, &self.inner.audit_log);
         while let Some(event) = registry.key_event() {
-            let why = event.why.map(vault::KeyTrouble::as_str);
-            if let Err(error) = trail.server_act(event.what, Some(&event.tenant), why).await {
-                tracing::warn!(event = event.what, %error, "what happened to a tenant's key is in no audit line yet");
+            let why = event.why.map(vault::KeyFailure::as_str);
+            if let Err(error) = audit_log.server_act(event.what, Some(&event.tenant), why).await {
+                tracing::warn!(event = event.what, %error, "an event of a tenant's key could not be recorded in the audit yet");
                 return;
             }
-            registry.key_event_told();
+            registry.key_event_reported();
         }
-        while let Some(rollback) = trail.untold_rollback() {
-            let tenant = registry.name_of(rollback.incarnation);
-            if let Err(error) = trail.tell_rollback(rollback, tenant.as_ref()).await {
-                tracing::warn!(%error, "a namespace that was rolled back is in no audit line yet");
+        while let Some(rollback) = audit_log.unreported_rollback() {
+            let tenant = registry.tenant_name(rollback.incarnation);
+            if let Err(error) = audit_log.report_rollback(rollback, tenant.as_ref()).await {
+                tracing::warn!(%error, "a rolled-back namespace could not be recorded in the audit yet");
                 return;
             }
         }
     }
 
-    /// Drops graphs, texts and caches at once, and the audit log when earlier requests have written their lines.
-    async fn drop_lapsed(&self, lapsed: Lapsed) {
-        self.inner.stores.forget(lapsed.incarnation).await;
+    /// Drops graphs, texts and caches at once, and the audit log when earlier requests have written their records.
+    async fn drop_lapsed(&self, lapsed: LapsedTenant) {
+        let registry = &self.inner.registry;
+        self.inner.stores.close_tenant_while(lapsed.incarnation, || !registry.is_active(lapsed.incarnation)).await;
         self.close_audit(lapsed.incarnation, || lapsed.is_gone()).await;
         self.wipe_stacks();
     }
 
-    /// Closes a tenant's audit log once this holds and no request uses it.
+    /// Closes a tenant's audit log once `ready` returns true and no request uses it, unless the tenant is served again.
     pub(crate) async fn close_audit(&self, incarnation: Incarnation, ready: impl Fn() -> bool) {
-        for _ in 0..LINGER.as_millis() / LOOK.as_millis() {
-            // The entry stays: the tenant may be served again already, and an audit must have one log only.
-            if ready() && self.inner.trail.release(incarnation).await {
+        for _ in 0..AUDIT_CLOSE_TIMEOUT.as_millis() / AUDIT_CLOSE_POLL.as_millis() {
+            if self.inner.registry.is_active(incarnation) {
                 return;
             }
-            tokio::time::sleep(LOOK).await;
+            // The entry stays, because the tenant may be served again soon and an audit must have only one log.
+            if ready() && self.inner.audit_log.release(incarnation).await {
+                return;
+            }
+            tokio::time::sleep(AUDIT_CLOSE_POLL).await;
         }
-        if !self.inner.trail.release(incarnation).await {
-            tracing::warn!(%incarnation, "an audit log stays open of a tenant that is suspended or sealed");
+        if !self.inner.audit_log.release(incarnation).await {
+            tracing::warn!(%incarnation, "the audit log of a suspended or sealed tenant stays open");
         }
     }
 
-    /// What ended work has left on the stacks of threads that go on.
+    /// Wipes what finished work has left on the stacks of threads that keep running.
     pub(crate) fn wipe_stacks(&self) {
         self.inner.work.wipe_stacks();
-        self.inner.models.rouse();
-        // The runtime's workers wipe when they come to rest; those that rest already are woken by having something to do.
-        for _ in 0..ROUSED {
+        self.inner.models.wake();
+        // The runtime's workers wipe their stacks when they become idle. Those that are idle already are woken by a
+        // task.
+        for _ in 0..WAKE_TASKS {
             self.inner.tracker.spawn(tokio::task::yield_now());
         }
     }
 }
 
-/// How long requests that had begun may take to end.
-const LINGER: Duration = Duration::from_secs(10);
-/// Tasks that wake the runtime's workers: a few for each.
-const ROUSED: usize = 64;
-const LOOK: Duration = Duration::from_millis(20);
+/// How long to wait for requests in progress before an audit log stays open.
+const AUDIT_CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Tasks that wake the runtime's workers, a few for each.
+const WAKE_TASKS: usize = 64;
+/// How often to check whether an audit log can be closed.
+const AUDIT_CLOSE_POLL: Duration = Duration::from_millis(20);
 /// Pause before a rotation by rule that failed is started again.
-const ROTATE_AGAIN: Duration = Duration::from_secs(3_600);
+const ROTATION_RETRY_PAUSE: Duration = Duration::from_secs(3_600);

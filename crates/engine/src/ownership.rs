@@ -1,8 +1,8 @@
-//! Whether a bucket is still this server's. Whoever starts last on a bucket has it; the one before
-//! finds that out here, within a second, says so and stops.
+//! Whether this server still owns its bucket. The server that was started last on a bucket owns it; the previous owner
+//! detects that here within a second, logs it and stops.
 //!
-//! No write depends on this: a place that was taken over refuses its old writer by itself. It bounds
-//! how long this server may answer reads, and keep old credentials, after another one has begun.
+//! No write depends on this check, because a keyspace that was taken over rejects its old writer by itself. It bounds
+//! how long this server may answer reads, and accept old credentials, after another one has started.
 
 use kernel::{Clock, Code, Error, limits};
 use registry::Registry;
@@ -15,22 +15,22 @@ use std::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// See the module.
+/// Ownership of the storage; see the module.
 pub(crate) struct Ownership {
-    /// `None` for a folder: its lock is proof enough.
-    watch: Option<Arc<Watch>>,
+    /// `None` for a folder, whose lock proves ownership.
+    watch: Option<Arc<OwnershipWatch>>,
 }
 
-struct Watch {
+struct OwnershipWatch {
     clock: Arc<dyn Clock>,
-    /// When it was sure last, monotonic milliseconds.
-    sure: AtomicU64,
-    lost: CancellationToken,
+    /// When ownership was last confirmed, in monotonic milliseconds.
+    confirmed_at: AtomicU64,
+    taken_over: CancellationToken,
     stop: CancellationToken,
 }
 
 impl Ownership {
-    /// Starts to watch, if there is anything to.
+    /// Starts the checks, if the storage is shared.
     pub(crate) fn watch(
         storage: &journal::Storage,
         registry: &Registry,
@@ -40,42 +40,42 @@ impl Ownership {
         if !storage.is_shared() {
             return Self { watch: None };
         }
-        let watch = Arc::new(Watch {
+        let watch = Arc::new(OwnershipWatch {
             clock: clock.clone(),
-            sure: AtomicU64::new(millis(clock.monotonic())),
-            lost: CancellationToken::new(),
+            confirmed_at: AtomicU64::new(millis(clock.monotonic())),
+            taken_over: CancellationToken::new(),
             stop: CancellationToken::new(),
         });
         tracker.spawn(run(watch.clone(), registry.clone()));
         Self { watch: Some(watch) }
     }
 
-    /// Ends the watch.
+    /// Stops the checks.
     pub(crate) fn stop(&self) {
         if let Some(watch) = &self.watch {
             watch.stop.cancel();
         }
     }
 
-    /// Comes when the bucket is another server's.
-    pub(crate) async fn lost(&self) {
+    /// Resolves when another server owns the bucket.
+    pub(crate) async fn taken_over(&self) {
         match &self.watch {
-            Some(watch) => watch.lost.cancelled().await,
+            Some(watch) => watch.taken_over.cancelled().await,
             None => std::future::pending().await,
         }
     }
 
-    /// Whether anybody may be served.
+    /// Checks that this server may serve requests.
     ///
     /// # Errors
-    /// `overloaded` when the bucket was lost, or has not answered for [`limits::OWNERSHIP_DOUBT`].
-    pub(crate) fn sure(&self) -> Result<(), Error> {
+    /// `overloaded` when another server owns the bucket, or when it has not answered for [`limits::OWNERSHIP_TIMEOUT`].
+    pub(crate) fn check(&self) -> Result<(), Error> {
         let Some(watch) = &self.watch else { return Ok(()) };
-        if watch.lost.is_cancelled() {
+        if watch.taken_over.is_cancelled() {
             return Err(Error::new(Code::Overloaded, "another server has taken over; ask that one"));
         }
-        let age = millis(watch.clock.monotonic()).saturating_sub(watch.sure.load(Ordering::Relaxed));
-        if u128::from(age) > limits::OWNERSHIP_DOUBT.as_millis() {
+        let age = millis(watch.clock.monotonic()).saturating_sub(watch.confirmed_at.load(Ordering::Relaxed));
+        if u128::from(age) > limits::OWNERSHIP_TIMEOUT.as_millis() {
             let why = "the object store does not answer, so another server may have taken over; try again";
             return Err(Error::new(Code::Overloaded, why));
         }
@@ -83,19 +83,20 @@ impl Ownership {
     }
 }
 
-async fn run(watch: Arc<Watch>, registry: Registry) {
+async fn run(watch: Arc<OwnershipWatch>, registry: Registry) {
     loop {
-        // Noted as of before the question: what happens while it is under way is not in its answer.
-        let asked = millis(watch.clock.monotonic());
+        // Ownership is confirmed for the moment before the request, because the answer does not cover what happens
+        // during it.
+        let asked_at = millis(watch.clock.monotonic());
         let answer = tokio::select! {
-            answer = registry.is_ours() => answer,
+            answer = registry.owns_storage() => answer,
             () = watch.stop.cancelled() => return,
         };
         match answer {
-            Ok(true) => watch.sure.store(asked, Ordering::Relaxed),
+            Ok(true) => watch.confirmed_at.store(asked_at, Ordering::Relaxed),
             Ok(false) => {
                 tracing::error!("another server has taken this bucket over; this one stops");
-                watch.lost.cancel();
+                watch.taken_over.cancel();
                 return;
             }
             Err(error) => tracing::warn!(%error, "the object store does not say whether the bucket is still ours"),

@@ -1,99 +1,107 @@
-//! Quoted phrases of a question: passages that hold a preferred phrase come first, those that hold more before those that
-//! hold fewer; a required phrase excludes all other passages (ADR 27).
+//! Quoted phrases of a question: passages that contain a preferred phrase rank first, those with more phrases before
+//! those with fewer; a required phrase excludes all other passages (ADR 27).
 //!
-//! Both retrievers search the passages that hold phrases to the same depth as all passages, so that such a passage comes
-//! first even if many others rank before it by words and vector. Fused scores do not change: their scale is taken from
-//! what the retrievers find among all passages.
+//! Both retrievers search the passages that contain phrases to the same depth as all passages, so that such a passage
+//! ranks first even if many others rank before it by words and vector. Fused scores do not change, because their scale
+//! is taken from the retrievers' candidates among all passages.
 
 use crate::{
     Mode,
-    fuse::{Fused, blend::Asked},
-    query::Plan,
+    fuse::{FusedCandidate, blend::RetrieverInput},
+    query::SearchPlan,
 };
 use kernel::Error;
 use segment::TextQuery;
 use std::collections::HashSet;
-use store::{Address, Eligible, Quoted, Snapshot};
+use store::{Address, Eligible, PhraseMatches, Snapshot};
 
 /// A parsed question.
-pub(crate) struct Read {
+pub(crate) struct ParsedQuestion {
     pub(crate) query: TextQuery,
     pub(crate) eligible: Eligible,
-    pub(crate) quoted: Quoted,
+    pub(crate) quoted: PhraseMatches,
 }
 
-/// Parses the plan's question, and keeps the eligible rows that it does not exclude. In mode vector no word ranks and no
-/// phrase is preferred; required phrases exclude all the same.
+/// Parses the plan's question, and keeps the eligible rows that it does not exclude. In mode vector no word ranks and
+/// no phrase is preferred, but required phrases still exclude.
 ///
 /// # Errors
-/// When a segment does not read.
-pub(crate) fn read(snapshot: &Snapshot, plan: &Plan, eligible: Eligible) -> Result<Read, Error> {
+/// When a segment cannot be read.
+pub(crate) fn parse_question(
+    snapshot: &Snapshot,
+    plan: &SearchPlan,
+    eligible: Eligible,
+) -> Result<ParsedQuestion, Error> {
     let Some(question) = plan.question() else {
-        return Ok(Read { query: TextQuery::nothing(), eligible, quoted: Quoted::default() });
+        return Ok(ParsedQuestion { query: TextQuery::nothing(), eligible, quoted: PhraseMatches::default() });
     };
     if plan.mode() != Mode::Vector {
         let (query, eligible, quoted) = snapshot.ask(question.expose(), plan.requires_phrases(), eligible)?;
-        return Ok(Read { query, eligible, quoted });
+        return Ok(ParsedQuestion { query, eligible, quoted });
     }
-    // Most questions quote nothing; then the text is not parsed.
+    // Most questions quote nothing and need not be parsed.
     if !question.expose().contains(['"', '\u{ff02}']) {
-        return Ok(Read { query: TextQuery::nothing(), eligible, quoted: Quoted::default() });
+        return Ok(ParsedQuestion { query: TextQuery::nothing(), eligible, quoted: PhraseMatches::default() });
     }
     let (query, eligible, _) = snapshot.ask(question.expose(), plan.requires_phrases(), eligible)?;
-    Ok(Read { query: query.without_words(), eligible, quoted: Quoted::default() })
+    Ok(ParsedQuestion { query: query.without_words(), eligible, quoted: PhraseMatches::default() })
 }
 
-/// What the retrievers found, followed by what they find among passages that hold preferred phrases, to the same depth.
+/// Appends to the retrievers' candidates those that they find among passages with preferred phrases, to the same depth.
 ///
 /// # Errors
-/// When a segment does not read.
-pub(crate) fn joined(
+/// When a segment cannot be read.
+pub(crate) fn append_phrase_candidates(
     snapshot: &Snapshot,
-    plan: &Plan,
-    asked: &Asked<'_>,
+    plan: &SearchPlan,
+    input: &RetrieverInput<'_>,
     found: [Vec<(Address, f32)>; 2],
     depth: usize,
 ) -> Result<[Vec<(Address, f32)>; 2], Error> {
     let [mut text, mut near] = found;
     let mut rows = 0;
-    for level in asked.quoted.levels() {
-        // The levels with more phrases are enough by themselves.
+    for level in input.quoted.levels() {
+        // The levels with more phrases already contain enough passages.
         if rows >= depth as u64 {
             break;
         }
         rows += level.rows();
         if plan.mode() != Mode::Vector {
-            let more = snapshot.text_counted(asked.query, asked.stats, level, depth)?;
+            let more = snapshot.text_counted(input.query, input.stats, level, depth)?;
             append(&mut text, more.into_iter().map(|hit| (hit.at, hit.score)));
         }
-        let (more, _) = snapshot.vector(asked.vector, level, depth)?;
+        let (more, _) = snapshot.vector(input.vector, level, depth)?;
         append(&mut near, more.into_iter().map(|hit| (hit.at, hit.score)));
     }
     Ok([text, near])
 }
 
-/// Appends what the list does not hold yet.
+/// Appends the candidates that the list does not contain yet.
 fn append(list: &mut Vec<(Address, f32)>, more: impl Iterator<Item = (Address, f32)>) {
     let known: HashSet<Address> = list.iter().map(|(at, _)| *at).collect();
     list.extend(more.filter(|(at, _)| !known.contains(at)));
 }
 
-/// The ranking with passages that hold more preferred phrases first, and scores raised accordingly.
-pub(crate) fn first(mut ranked: Vec<Fused<Address>>, quoted: &Quoted) -> Vec<Fused<Address>> {
+/// Puts passages with more preferred phrases first, and raises their scores accordingly.
+pub(crate) fn rank_phrases_first(
+    mut ranked: Vec<FusedCandidate<Address>>,
+    quoted: &PhraseMatches,
+) -> Vec<FusedCandidate<Address>> {
     for candidate in &mut ranked {
         candidate.phrases = quoted.held(candidate.item);
     }
     if ranked.iter().any(|candidate| candidate.phrases > 0) {
-        // Stable: else the order stays. Appended candidates of one arm alone may follow lower ones.
+        // The sort is stable, so the order stays otherwise. It also sorts by score, because appended candidates of a
+        // single retriever may follow lower ones.
         ranked.sort_by(|a, b| b.phrases.cmp(&a.phrases).then(b.score.total_cmp(&a.score)));
-        raise(ranked.iter_mut().map(|candidate| (candidate.phrases, &mut candidate.score)).collect());
+        raise_scores(ranked.iter_mut().map(|candidate| (candidate.phrases, &mut candidate.score)).collect());
     }
     ranked
 }
 
-/// Raises scores so that none which holds fewer phrases is above one that holds more, and those that hold as many keep
-/// their distances. Where all hold as many nothing changes.
-pub(crate) fn raise(mut scores: Vec<(usize, &mut f32)>) {
+/// Raises scores so that no passage with fewer phrases is above one with more, and passages with equally many keep
+/// their distances. Nothing changes if all contain equally many.
+pub(crate) fn raise_scores(mut scores: Vec<(usize, &mut f32)>) {
     let (low, high) = scores
         .iter()
         .fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), (_, score)| (low.min(**score), high.max(**score)));

@@ -1,5 +1,5 @@
-//! From a request and a grant to a plan. The only way to make a [`Plan`] is [`compile`], which
-//! takes the grant's obligations with it: a search without them cannot be written.
+//! Compiles a request and a grant into a plan. Only [`compile`] makes a [`SearchPlan`], and it always includes the
+//! grant's obligations, so a search without them cannot be written.
 
 mod check;
 
@@ -10,8 +10,8 @@ use kernel::{Audience, Code, CommitNo, Embedding, Error, Filter, NamespaceSettin
 use models::{ModelInfo, Models, Reranks};
 use segment::TextQuery;
 
-/// What a search will do. Private fields: only `compile` makes one.
-pub(crate) struct Plan {
+/// What a search will do. Its fields are private so that only `compile` makes one.
+pub(crate) struct SearchPlan {
     audience: Audience,
     filter: Option<Filter>,
     mode: Mode,
@@ -31,41 +31,41 @@ pub(crate) struct Plan {
     warnings: Vec<String>,
 }
 
-/// Where the query's vector comes from.
+/// Source of the query vector.
 pub(crate) enum VectorSource {
-    /// No vector arm.
+    /// The vector retriever does not run.
     None,
-    /// The caller gave it.
+    /// The caller provided the vector.
     Given(Vec<f32>),
-    /// This model makes it.
+    /// The model of this name makes the vector.
     Model(String),
 }
 
-/// Who judges the best candidates again.
+/// How the best candidates are reranked.
 pub(crate) struct Reranking {
     pub(crate) model: String,
     pub(crate) method: Reranks,
-    /// How many candidates: `top_k` at least.
+    /// Number of candidates to rerank, at least `top_k`.
     pub(crate) depth: usize,
 }
 
-/// Turns a request into a plan under the grant's obligations.
+/// Compiles a request into a plan under the grant's obligations.
 ///
 /// # Errors
-/// `invalid_request` naming the field; `forbidden` for `as` or vectors without their scope;
-/// `model_unavailable` for a mode that was asked for and cannot be had; `dimension_mismatch`.
+/// `invalid_request` with the name of the field; `forbidden` for `as` or vectors without their scope;
+/// `model_unavailable` for a mode that was requested and is not available; `dimension_mismatch`.
 pub(crate) fn compile(
     grant: &Grant<Search>,
     settings: &NamespaceSettings,
     models: &Models,
     request: SearchRequest,
-) -> Result<Plan, Error> {
+) -> Result<SearchPlan, Error> {
     check::request(grant, &request)?;
     check::ranking(settings, &request)?;
     let audience = grant.audience(request.acting_as.as_deref(), settings.readers())?;
-    let (mode, vector, warnings) = choose(settings, models, &request)?;
-    let rerank = request.rerank.as_ref().map(|rerank| reranking(models, rerank, request.top_k)).transpose()?;
-    Ok(Plan {
+    let (mode, vector, warnings) = choose_mode(settings, models, &request)?;
+    let rerank = request.rerank.as_ref().map(|rerank| choose_reranker(models, rerank, request.top_k)).transpose()?;
+    Ok(SearchPlan {
         audience,
         filter: request.filter,
         mode,
@@ -86,8 +86,9 @@ pub(crate) fn compile(
     })
 }
 
-/// An asked mode is honoured or refused; an absent one takes what serves and the reply says which.
-fn choose(
+/// Chooses the mode. A requested mode is used or refused; without one, the best available mode is used and the reply
+/// names it.
+fn choose_mode(
     settings: &NamespaceSettings,
     models: &Models,
     request: &SearchRequest,
@@ -122,10 +123,10 @@ fn vector_source(
     model_of(settings, models).map(VectorSource::Model)
 }
 
-/// The model that makes a question's vector.
+/// Returns the name of the model that makes a question's vector.
 ///
 /// # Errors
-/// `model_unavailable`; `invalid_request` where vectors are the callers' own.
+/// `model_unavailable`; `invalid_request` if the namespace holds callers' own vectors.
 pub(crate) fn model_of(settings: &NamespaceSettings, models: &Models) -> Result<String, Error> {
     match &settings.embedding {
         Embedding::Model { name, .. } if models.embedder(name).is_some() => Ok(name.clone()),
@@ -140,14 +141,14 @@ pub(crate) fn model_of(settings: &NamespaceSettings, models: &Models) -> Result<
     }
 }
 
-/// Never replaced by another model or left out in silence.
-fn reranking(models: &Models, asked: &Rerank, top_k: usize) -> Result<Reranking, Error> {
+/// Chooses the reranker. The requested one is never silently replaced by another model or skipped.
+fn choose_reranker(models: &Models, requested: &Rerank, top_k: usize) -> Result<Reranking, Error> {
     let unavailable = |param, message: String| Error::new(Code::ModelUnavailable, message).with_param(param);
     let able = || {
         let able: Vec<String> = models.list().into_iter().filter(|m| m.reranks.is_some()).map(|m| m.name).collect();
         if able.is_empty() { "none".to_owned() } else { able.join(", ") }
     };
-    let found = match (models.reranker(asked.model.as_deref()), &asked.model) {
+    let found = match (models.reranker(requested.model.as_deref()), &requested.model) {
         (Some(found), _) => found,
         (None, None) => {
             let why = format!(
@@ -164,11 +165,11 @@ fn reranking(models: &Models, asked: &Rerank, top_k: usize) -> Result<Reranking,
     let ModelInfo { name: model, reranks: Some(method), .. } = found else {
         return Err(unavailable("rerank.model", "the model reranks nothing".to_owned()));
     };
-    let depth = asked.depth.unwrap_or(limits::RERANK_DEPTH_DEFAULT.max(top_k));
+    let depth = requested.depth.unwrap_or(limits::RERANK_DEPTH_DEFAULT.max(top_k));
     Ok(Reranking { model, method, depth })
 }
 
-impl Plan {
+impl SearchPlan {
     pub(crate) fn audience(&self) -> &Audience {
         &self.audience
     }
@@ -178,11 +179,11 @@ impl Plan {
     pub(crate) fn mode(&self) -> Mode {
         self.mode
     }
-    /// The question as the text arm sees it: absent in mode vector.
+    /// The question for the text retriever; absent in mode vector.
     pub(crate) fn words(&self) -> Option<&Untrusted> {
         self.query.as_ref().filter(|_| self.mode != Mode::Vector)
     }
-    /// The question as a model sees it.
+    /// The question for models.
     pub(crate) fn question(&self) -> Option<&Untrusted> {
         self.query.as_ref()
     }
@@ -195,7 +196,7 @@ impl Plan {
     pub(crate) fn include(&self) -> Include {
         self.include
     }
-    /// What the hits must hold until they are in their order.
+    /// What the hits must contain until they are in their final order.
     pub(crate) fn include_for_ranking(&self) -> Include {
         let reranks = self.rerank.is_some();
         let Include { text, vector, .. } = self.include;
@@ -207,7 +208,7 @@ impl Plan {
     pub(crate) fn max_per_document(&self) -> usize {
         self.max_per_document.unwrap_or(usize::MAX)
     }
-    /// `None`: sources are not looked at.
+    /// Most passages of one source; `None` sets no limit.
     pub(crate) fn max_per_source(&self) -> Option<usize> {
         self.max_per_source
     }
@@ -217,7 +218,7 @@ impl Plan {
     pub(crate) fn diversity(&self) -> Option<Diversity> {
         self.diversity
     }
-    /// Whether every quotation is demanded.
+    /// Whether every quotation is required.
     pub(crate) fn requires_phrases(&self) -> bool {
         self.phrases == Phrases::Require
     }
@@ -234,26 +235,27 @@ impl Plan {
         std::mem::take(&mut self.warnings)
     }
 
-    /// Whether candidates may be passed over for what stands before them.
+    /// Whether caps may exclude candidates because of better ones from the same document or source.
     pub(crate) fn is_capped(&self) -> bool {
         self.max_per_document.is_some() || self.max_per_source.is_some()
     }
 
-    /// How many candidates the ranking of the arms must give, caps obeyed.
-    pub(crate) fn wanted(&self) -> usize {
+    /// Number of candidates that retrieval must return after caps.
+    pub(crate) fn candidates_needed(&self) -> usize {
         self.rerank.as_ref().map_or(self.top_k, |rerank| rerank.depth)
     }
 
-    /// How deep each arm looks: deep enough that fusion, caps and diversity have a choice. An arm alone has none.
+    /// Number of candidates of each retriever: enough that fusion, caps and diversity have a choice. A single retriever
+    /// without caps and diversity needs none to spare.
     pub(crate) fn depth(&self) -> usize {
         if self.mode != Mode::Hybrid && !self.is_capped() && self.diversity.is_none() {
-            return self.wanted();
+            return self.candidates_needed();
         }
         self.first_depth()
     }
 
-    /// What there is to choose from at first.
+    /// Number of candidates of each retriever in the first pass.
     pub(crate) fn first_depth(&self) -> usize {
-        (self.wanted() * 4).clamp(100, 4 * limits::TOP_K_MAX)
+        (self.candidates_needed() * 4).clamp(100, 4 * limits::TOP_K_MAX)
     }
 }

@@ -1,10 +1,10 @@
-//! Re-encryption of a tenant: the registry gives each place a fresh key, the store and the ledger seal everything in it
-//! anew, the registry forgets the old key. Reads and writes go on. Its state lies in the registry's journals, so a
-//! restart goes on from there.
+//! Re-encryption of a tenant: the registry gives each keyspace a fresh key, the store and the ledger re-encrypt
+//! everything in it, and the registry removes the old key. Reads and writes continue meanwhile. The state is in the
+//! registry's journals, so a restart continues from there.
 
 use crate::{
     Engine,
-    patience::{Outcome, passes},
+    retry::{RotationResult, is_transient},
 };
 use futures::{StreamExt as _, stream};
 use kernel::{Error, NamespaceName, NamespaceSettings, limits};
@@ -17,15 +17,15 @@ use std::{
     },
     time::Duration,
 };
-use vault::Home;
+use vault::Keyspace;
 
 impl Engine {
-    /// Seals everything of a tenant anew. `None`: somebody cancelled it between two places; what is done stays done, and
-    /// everything opens.
+    /// Re-encrypts everything of a tenant. Returns `None` if it was cancelled between two keyspaces: those that are
+    /// done stay done, and everything still opens.
     ///
     /// # Errors
-    /// What stopped it; asked again, it does what is left.
-    pub(crate) async fn reencrypt(&self, operation: &OperationHandle) -> Outcome {
+    /// The error that stopped it. Another call does what is left.
+    pub(crate) async fn reencrypt(&self, operation: &OperationHandle) -> RotationResult {
         let work = self.inner.registry.reencrypt(operation).await?;
         let report = || {
             let (done, all) = work.progress();
@@ -33,21 +33,21 @@ impl Engine {
         };
         report();
         work.directory().await?;
-        self.renew_audit(&work).await?;
+        self.reencrypt_audit(&work).await?;
         report();
         let (mut last, mut failed) = (None, None);
         loop {
             let some = work.next(last.as_ref(), BATCH);
             let Some((name, _)) = some.last() else { break };
             last = Some(name.clone());
-            let outcome = self.renew_some(&work, operation, some).await;
+            let outcome = self.reencrypt_batch(&work, operation, some).await;
             report();
             if operation.cancelled() {
                 return Ok(None);
             }
             match outcome {
-                // Of the others each would meet it too.
-                Err(error) if passes(error.code) => return Err(error),
+                // Every remaining namespace would hit the same error.
+                Err(error) if is_transient(error.code) => return Err(error),
                 outcome => failed = outcome.err().or(failed),
             }
             if self.inner.stopping.is_cancelled() {
@@ -60,13 +60,13 @@ impl Engine {
         work.finish().await.map(Some)
     }
 
-    /// Some namespaces: their next keys in one write, what lies in each sealed anew, their old keys forgotten in one
-    /// write. Those that have begun when it is cancelled end what they began; the others keep both keys, and open. One
-    /// that fails holds up no other.
+    /// Re-encrypts a batch of namespaces: writes their new keys in one write, re-encrypts each namespace, and removes
+    /// the old keys in one write. When the operation is cancelled, namespaces in progress are finished; the others keep
+    /// both keys and still open. A failed namespace does not hold up the others.
     ///
     /// # Errors
-    /// The last failure; what stops the tenant's directory.
-    async fn renew_some(
+    /// The last failure of a namespace, or an error of the tenant's directory.
+    async fn reencrypt_batch(
         &self,
         work: &Reencryption,
         operation: &OperationHandle,
@@ -76,90 +76,94 @@ impl Engine {
         let settings: BTreeMap<_, _> = some.into_iter().collect();
         let (done, total) = work.progress();
         let left = AtomicU64::new(total.saturating_sub(done).max(1));
-        let each =
-            work.begin(&names).await?.into_iter().filter_map(|place| Some((settings.get(&place.0)?.clone(), place)));
+        let each = work
+            .begin(&names)
+            .await?
+            .into_iter()
+            .filter_map(|namespace| Some((settings.get(&namespace.0)?.clone(), namespace)));
         let left = &left;
-        let each = each.map(|(settings, place)| async move {
+        let each = each.map(|(settings, namespace)| async move {
             if operation.cancelled() || self.inner.stopping.is_cancelled() {
                 return Ok(None);
             }
             let begun = self.inner.clock.monotonic();
-            let renewed = self.renew(&place.1, &settings).await;
-            self.rest(begun, operation, left.fetch_sub(1, Ordering::Relaxed)).await;
-            renewed.map(|()| Some(place))
+            let reencrypted = self.reencrypt_namespace(&namespace.1, &settings).await;
+            self.throttle(begun, operation, left.fetch_sub(1, Ordering::Relaxed)).await;
+            reencrypted.map(|()| Some(namespace))
         });
-        let (mut renewed, mut failed) = (Vec::new(), None);
+        let (mut reencrypted, mut failed) = (Vec::new(), None);
         let mut outcomes = stream::iter(each).buffer_unordered(limits::REENCRYPTIONS_AT_ONCE);
         while let Some(outcome) = outcomes.next().await {
             match outcome {
-                Ok(place) => renewed.extend(place),
+                Ok(namespace) => reencrypted.extend(namespace),
                 Err(error) => {
                     tracing::warn!(%error, "a namespace could not be re-encrypted; the others are");
                     failed = Some(error);
                 }
             }
         }
-        work.end(&renewed).await?;
+        work.end(&reencrypted).await?;
         failed.map_or(Ok(()), Err)
     }
 
-    /// Rests behind one of `left` namespaces that was begun then: while requests come, most of the time is theirs, as
-    /// far as the deadline allows. Where nobody asks for anything there is nobody to give way to.
-    async fn rest(&self, begun: Duration, operation: &OperationHandle, left: u64) {
-        if !self.inner.work.was_asked_since(begun) {
+    /// Pauses after a namespace that was started at `begun`, when `left` namespaces remained. While requests arrive,
+    /// most of the time is left to them, as far as the deadline allows. Without requests there is no pause.
+    async fn throttle(&self, begun: Duration, operation: &OperationHandle, left: u64) {
+        if !self.inner.work.was_active_since(begun) {
             return;
         }
         let took = self.inner.clock.monotonic().saturating_sub(begun);
         let until = operation.deadline().map(|at| at.since(self.now()));
-        // Behind a large namespace that is minutes: whoever cancels does not wait for them.
-        self.pause(operation, rest(took, until, left)).await;
+        // After a large namespace the pause may last minutes; a cancellation ends it.
+        self.pause(operation, throttle_pause(took, until, left)).await;
     }
 
-    async fn renew(&self, home: &Arc<Home>, settings: &NamespaceSettings) -> Result<(), Error> {
+    async fn reencrypt_namespace(&self, keyspace: &Arc<Keyspace>, settings: &NamespaceSettings) -> Result<(), Error> {
         let mut tries = 1;
         loop {
-            match self.inner.stores.renew(home.clone(), settings).await {
-                // Or it was deleted meanwhile.
+            match self.inner.stores.reencrypt(keyspace.clone(), settings).await {
+                // `NotFound`: it was deleted meanwhile.
                 Ok(_) | Err(store::Error::NotFound) => return Ok(()),
                 Err(error @ store::Error::Closing) if self.inner.stopping.is_cancelled() => return Err(error.into()),
-                // It was being closed, or a writer came between.
-                Err(store::Error::Closing | store::Error::Unrenewed(_)) if tries < TRIES => tries += 1,
+                // It was being closed, or a writer interfered.
+                Err(store::Error::Closing | store::Error::NotReencrypted(_)) if tries < ATTEMPTS_MAX => tries += 1,
                 Err(error) => return Err(error.into()),
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(RETRY_PAUSE).await;
         }
     }
 
-    async fn renew_audit(&self, work: &Reencryption) -> Result<(), Error> {
-        let Some(home) = work.begin_audit().await? else { return Ok(()) };
+    async fn reencrypt_audit(&self, work: &Reencryption) -> Result<(), Error> {
+        let Some(keyspace) = work.begin_audit().await? else { return Ok(()) };
         let mut tries = 1;
-        while let Err(error) = self.inner.trail.renew(&home).await {
-            if tries == TRIES {
+        while let Err(error) = self.inner.audit_log.reencrypt(&keyspace).await {
+            if tries == ATTEMPTS_MAX {
                 return Err(error);
             }
             tries += 1;
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(RETRY_PAUSE).await;
         }
-        work.end_audit(&home).await
+        work.end_audit(&keyspace).await
     }
 }
 
-/// How long to rest behind work that took so long, with so much of it left until the deadline.
-fn rest(took: Duration, until: Option<Duration>, left: u64) -> Duration {
-    let wanted = took * REST;
-    // Half of the time that is left, for what comes larger than what was.
+/// Pause after work that took this long, with this time until the deadline and `left` namespaces to do, the last one
+/// included.
+fn throttle_pause(took: Duration, until: Option<Duration>, left: u64) -> Duration {
+    let pause = took * THROTTLE_FACTOR;
+    // Plans with half of the remaining time, because the next namespaces may be larger than the last one.
     let share = |until: Duration| until / 2 / u32::try_from(left).unwrap_or(u32::MAX).max(1);
-    until.map_or(wanted, |until| wanted.min(share(until).saturating_sub(took)))
+    until.map_or(pause, |until| pause.min(share(until).saturating_sub(took)))
 }
 
-/// Namespaces whose next keys are written together. A crash leaves so many with two keys.
+/// Namespaces whose new keys are written together. A crash leaves at most this number with two keys.
 const BATCH: usize = 32;
-/// Rests are so many times as long as the work before. As many rest beside each other as work at once: together they
-/// work about a fifth of the time.
-const REST: u32 = 4 * limits::REENCRYPTIONS_AT_ONCE as u32;
-/// How often a place is tried that somebody is at.
-const TRIES: u32 = 10;
-const PAUSE: Duration = Duration::from_millis(200);
+/// Length of a pause relative to the work before it. [`limits::REENCRYPTIONS_AT_ONCE`] namespaces work and pause
+/// concurrently, so that together they work about a fifth of the time.
+const THROTTLE_FACTOR: u32 = 4 * limits::REENCRYPTIONS_AT_ONCE as u32;
+/// Attempts at a keyspace that another task is using.
+const ATTEMPTS_MAX: u32 = 10;
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
 #[cfg(test)]
 mod tests;

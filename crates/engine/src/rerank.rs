@@ -1,30 +1,31 @@
-//! Reranking: a model reads the question beside each of the best candidates and puts them in a new order.
+//! Reranking: a model reads the question together with each of the best candidates, whose order is then that of the
+//! model's scores.
 //!
-//! Promises: only what the reader may see is read, since only hits come here; the reader gets the model that was asked
-//! for or an error; passages that the model holds for equal keep the order of the arms; `min_scores.rerank` and
-//! diversity go by the new scores. Its work stands in the tenant's lane of the models' queue and in its token quota.
+//! Promises: the model reads only what the reader may see, since only hits are reranked; the reader gets the requested
+//! model or an error; passages with equal scores keep the order of the retrievers; `min_scores.rerank` and diversity
+//! use the new scores. The work waits in the tenant's queue for the models and counts towards its token quota.
 
 use crate::{
-    Engine, Hit, Reranked, SearchReply, diversify,
-    fuse::Fused,
+    Engine, RerankReport, SearchHit, SearchReply, diversify,
+    fuse::FusedCandidate,
     phrases,
-    query::{Plan, Reranking},
+    query::{Reranking, SearchPlan},
     search::millis,
-    work::Asker,
+    work::TaskContext,
 };
 use access::{Grant, Search};
 use kernel::{Error, Untrusted};
 use std::sync::Arc;
 
 impl Engine {
-    /// Puts the candidates of a reply in the model's order and cuts it to what was asked for.
+    /// Reranks the candidates of a reply and truncates them to `top_k`.
     ///
     /// # Errors
-    /// `rate_limited` when the tenant's tokens are used up; else as [`Engine::embed`].
+    /// `rate_limited` when the tenant's tokens are used up; otherwise as [`Engine::embed`].
     pub(crate) async fn rerank(
         &self,
         grant: &Grant<Search>,
-        plan: Arc<Plan>,
+        plan: Arc<SearchPlan>,
         mut reply: SearchReply,
     ) -> Result<SearchReply, Error> {
         let (Some(Reranking { model, method, .. }), Some(question)) = (plan.rerank(), plan.question()) else {
@@ -33,53 +34,58 @@ impl Engine {
         let work = &self.inner.work;
         let started = self.inner.clock.monotonic();
         grant.charge_tokens(reply.hits.iter().map(|hit| u64::from(hit.tokens)).sum())?;
-        // Passages may be long, and vectors be many that are compared: both on the pool.
+        // Copying and ordering run on the pool, because passages may be long and many vectors may be compared.
         let hits = std::mem::take(&mut reply.hits);
         let copied = move || {
             let texts: Vec<Untrusted> = hits.iter().map(read_by_model).collect();
             (hits, texts)
         };
-        let (hits, texts) = work.cpu(Asker::answer(grant), copied).await?;
+        let (hits, texts) = work.cpu(TaskContext::answer(grant), copied).await?;
         let candidates = texts.len();
-        let scores = self.judge(grant, model, question.clone(), texts).await?;
+        let scores = self.score_texts(grant, model, question.clone(), texts).await?;
         if let Some(explain) = &mut reply.explain {
-            explain.rerank = Some(Reranked { model: model.clone(), method: method.as_str(), candidates });
+            explain.rerank = Some(RerankReport { model: model.clone(), method: method.as_str(), candidates });
         }
         let ordering = plan.clone();
-        reply.hits = work.cpu(Asker::answer(grant), move || order(&ordering, hits, &scores)).await??;
+        reply.hits = work.cpu(TaskContext::answer(grant), move || order(&ordering, hits, &scores)).await??;
         reply.timings.push(("rerank", millis(started, self.inner.clock.monotonic())));
         Ok(reply)
     }
 }
 
-/// As for its vector, the title stands before a passage that does not begin with it.
-fn read_by_model(hit: &Hit) -> Untrusted {
+/// The text that the model reads of a hit. As for the passage's vector, the title is put before a passage that does not
+/// begin with it.
+fn read_by_model(hit: &SearchHit) -> Untrusted {
     let (title, text) = (hit.title.expose(), hit.text.as_ref().map_or("", Untrusted::expose));
     Untrusted::new(if text.starts_with(title) { text.to_owned() } else { format!("{title}\n{text}") })
 }
 
-/// The hits that are answered, in the order of their scores, with no more in them than was asked for.
-fn order(plan: &Plan, hits: Vec<Hit>, scores: &[f32]) -> Result<Vec<Hit>, Error> {
+/// Orders the hits by their new scores, truncates them to `top_k`, and removes members that were not requested.
+fn order(plan: &SearchPlan, hits: Vec<SearchHit>, scores: &[f32]) -> Result<Vec<SearchHit>, Error> {
     let least = plan.min_scores().rerank.unwrap_or(f32::NEG_INFINITY);
-    let mut hits: Vec<Hit> = hits
+    let mut hits: Vec<SearchHit> = hits
         .into_iter()
         .zip(scores)
         .filter(|(_, score)| **score >= least)
-        .map(|(hit, score)| Hit { score: *score, scores: crate::Scores { rerank: Some(*score), ..hit.scores }, ..hit })
+        .map(|(hit, score)| SearchHit {
+            score: *score,
+            scores: crate::HitScores { rerank: Some(*score), ..hit.scores },
+            ..hit
+        })
         .collect();
-    // Stable: equal ones stay as the arms ranked them.
+    // The sort is stable, so hits with equal scores stay in the order of the retrievers.
     hits.sort_by(|a, b| b.phrases.cmp(&a.phrases).then(b.score.total_cmp(&a.score)));
-    phrases::raise(hits.iter_mut().map(|hit| (hit.phrases, &mut hit.score)).collect());
+    phrases::raise_scores(hits.iter_mut().map(|hit| (hit.phrases, &mut hit.score)).collect());
     if let Some(diversity) = plan.diversity() {
-        let ranked = hits.iter().enumerate().map(|(item, hit)| Fused {
+        let ranked = hits.iter().enumerate().map(|(item, hit)| FusedCandidate {
             item,
             score: hit.score,
-            arms: [None; 2],
+            retrievers: [None; 2],
             phrases: hit.phrases,
         });
         let vector = |item: usize| hits[item].vector.clone();
         let chosen = diversify::diversify(ranked.collect(), diversity, vector, plan.top_k())?;
-        let mut left: Vec<Option<Hit>> = hits.into_iter().map(Some).collect();
+        let mut left: Vec<Option<SearchHit>> = hits.into_iter().map(Some).collect();
         hits = chosen.into_iter().filter_map(|fused| left[fused.item].take()).collect();
     }
     hits.truncate(plan.top_k());

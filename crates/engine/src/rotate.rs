@@ -1,11 +1,11 @@
-//! Rotation and erasure: background work under a custodial grant. Their whole state lies in the
-//! registry's journals, so a restart continues from there.
+//! Rotation and erasure of tenants, as background work under a custodial grant. Their whole state is in the registry's
+//! journals, so a restart continues from there.
 
-use crate::{Engine, eraser::Left, patience::Outcome};
+use crate::{Engine, retry::RotationResult, sweeper::Exclusion};
 use access::{Erase, Grant, RotateKey};
 use kernel::{Code, Error};
-use ledger::Deed;
-use registry::{Erasure, OperationHandle, OperationKind, Rotated};
+use ledger::AuditEvent;
+use registry::{Erasure, FinishedRotation, OperationHandle, OperationKind};
 use serde_json::json;
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
@@ -16,13 +16,14 @@ impl Engine {
         let engine = self.clone();
         self.inner.tracker.spawn(async move {
             let first = engine.inner.registry.rotate(&grant, &operation).await;
-            let deed = match &first {
-                Ok(Some(rotated)) => Deed::success().count("epoch", u64::from(rotated.epoch.0)),
-                Ok(None) => Deed::success(),
-                Err(error) => Deed::failure(error.code),
+            // The audit records the first attempt; the operation has the final result.
+            let event = match &first {
+                Ok(Some(rotated)) => AuditEvent::success().count("epoch", u64::from(rotated.epoch.0)),
+                Ok(None) => AuditEvent::success(),
+                Err(error) => AuditEvent::failure(error.code),
             };
-            let _ = engine.settle(grant, Ok(((), deed))).await;
-            let result = engine.patiently(&operation, None, first).await;
+            let _ = engine.finish_read(grant, Ok(((), event))).await;
+            let result = engine.retry_transient(&operation, None, first).await;
             end_rotation(operation, result).await;
         });
     }
@@ -32,31 +33,31 @@ impl Engine {
         let engine = self.clone();
         self.inner.tracker.spawn(async move {
             let incarnation = grant.incarnation();
-            let nobody_tends = engine.leave_alone(incarnation).await;
+            let exclusion = engine.exclude_from_maintenance(incarnation).await;
             engine.drop_erased(incarnation).await;
             let result = engine.inner.registry.erase(&grant).await;
-            drop(nobody_tends);
+            drop(exclusion);
             // After this the directory no longer resolves the tenant. If erasure failed, its audit log reopens with the
             // next record.
-            engine.inner.trail.forget(incarnation).await;
+            engine.inner.audit_log.forget(incarnation).await;
             end_erasure(operation, result).await;
         });
     }
 
-    /// Goes on with what a stop left unfinished. Its operators' line stood before it began.
+    /// Resumes the operations that a stop left unfinished. The operators' audit recorded each before it began.
     pub(crate) fn resume_operations(&self) {
-        self.go_on_with_server_rotation();
-        for operation in self.inner.registry.unfinished() {
+        self.resume_server_rotation();
+        for operation in self.inner.registry.unfinished_operations() {
             let engine = self.clone();
             self.inner.tracker.spawn(async move {
                 let registry = &engine.inner.registry;
                 match operation.kind() {
                     OperationKind::RotateKey | OperationKind::Reencrypt => engine.run_rotation(operation, None).await,
                     OperationKind::EraseTenant => {
-                        let nobody_tends = engine.leave_alone(operation.incarnation()).await;
-                        engine.let_go(operation.incarnation()).await;
+                        let exclusion = engine.exclude_from_maintenance(operation.incarnation()).await;
+                        engine.drop_from_memory(operation.incarnation()).await;
                         let result = registry.resume_erasure(&operation).await;
-                        drop(nobody_tends);
+                        drop(exclusion);
                         end_erasure(operation, result).await;
                     }
                     OperationKind::Ingest => {
@@ -69,39 +70,41 @@ impl Engine {
         }
     }
 
-    /// Goes on with a rotation of the server's own keys that a stop or an error interrupted.
-    pub(crate) fn go_on_with_server_rotation(&self) {
-        if !self.inner.registry.server_rotates() {
+    /// Resumes a rotation of the system's keys that a stop or an error interrupted.
+    pub(crate) fn resume_server_rotation(&self) {
+        if !self.inner.registry.server_rotation_in_progress() {
             return;
         }
         let engine = self.clone();
         self.inner.tracker.spawn(async move {
             if let Err(error) = engine.run_server_rotation().await {
-                tracing::warn!(%error, "the server's own keys are not all rotated; everything opens, and it is tried again");
+                tracing::warn!(%error, "the rotation of the system's keys is incomplete and will be retried; all data stays readable");
             }
         });
     }
 
-    /// Runs a rotation of the server's own keys that has begun to its end. One at a time: a second call finds it done.
+    /// Runs a rotation of the system's keys that has begun to its end. Only one runs at a time; a second call finds it
+    /// done.
     pub(crate) async fn run_server_rotation(&self) -> Result<(), Error> {
         let Some(work) = self.inner.registry.server_rotation().await? else { return Ok(()) };
-        if let Some(home) = work.begin_audit().await? {
-            self.inner.trail.renew_operators(&home).await?;
-            work.end_audit(&home).await?;
+        if let Some(keyspace) = work.begin_audit().await? {
+            self.inner.audit_log.reencrypt_operators(&keyspace).await?;
+            work.end_audit(&keyspace).await?;
         }
         work.control().await?;
         work.finish().await.map(drop)
     }
 
-    /// A rotation of either kind that starts without a request: after a restart, or by a rule.
+    /// Runs a rotation of either kind to its end, with retries. It may have been started by a request, a restart or a
+    /// rule.
     pub(crate) async fn run_rotation(&self, operation: OperationHandle, turn: Option<OwnedSemaphorePermit>) {
-        let first = self.try_rotating(&operation).await;
-        let result = self.patiently(&operation, turn, first).await;
+        let first = self.attempt_rotation(&operation).await;
+        let result = self.retry_transient(&operation, turn, first).await;
         end_rotation(operation, result).await;
     }
 
-    /// What is left of a rotation, as far as it goes.
-    pub(crate) async fn try_rotating(&self, operation: &OperationHandle) -> Outcome {
+    /// Attempts the rest of a rotation once.
+    pub(crate) async fn attempt_rotation(&self, operation: &OperationHandle) -> RotationResult {
         match operation.kind() {
             OperationKind::Reencrypt => self.reencrypt(operation).await,
             _ => self.inner.registry.resume_rotation(operation).await,
@@ -112,60 +115,66 @@ impl Engine {
     pub(crate) fn start_reencrypt(&self, grant: Grant<RotateKey>, operation: OperationHandle) {
         let engine = self.clone();
         self.inner.tracker.spawn(async move {
-            let _ = engine.settle(grant, Ok(((), Deed::success()))).await;
+            let _ = engine.finish_read(grant, Ok(((), AuditEvent::success()))).await;
             engine.run_rotation(operation, None).await;
         });
     }
 
-    /// Maintenance does not run in a tenant's namespaces while they are removed. What they have opened is
-    /// dropped until they have seen it.
-    async fn leave_alone(&self, incarnation: kernel::Incarnation) -> Left<'_> {
-        let left = self.inner.eraser.leave(incarnation);
+    /// Excludes a tenant from maintenance while its namespaces are removed, and waits until no maintenance runs there.
+    /// Until then it drops the tenant's namespaces repeatedly, because running maintenance may open them again.
+    async fn exclude_from_maintenance(&self, incarnation: kernel::Incarnation) -> Exclusion<'_> {
+        let exclusion = self.inner.sweeper.exclude(incarnation);
         loop {
-            self.inner.stores.forget(incarnation).await;
-            if tokio::time::timeout(AGAIN, left.alone()).await.is_ok() {
-                return left;
+            self.inner.stores.close_tenant(incarnation).await;
+            if tokio::time::timeout(DROP_INTERVAL, exclusion.idle()).await.is_ok() {
+                return exclusion;
             }
         }
     }
 
-    /// Drops the data of a tenant that is being erased from memory, and ends its audit chain.
+    /// Drops the data of a tenant that is being erased from memory, and ends its audit log.
     async fn drop_erased(&self, incarnation: kernel::Incarnation) {
-        self.inner.stores.forget(incarnation).await;
+        self.inner.stores.close_tenant(incarnation).await;
         self.inner.stores.forget_totals(incarnation);
-        self.inner.trail.end(incarnation).await;
+        self.inner.audit_log.end(incarnation).await;
         self.wipe_stacks();
     }
 
-    /// Drops a suspended tenant's data from memory: what is unused at once, the audit log when earlier requests have
-    /// written their lines. Waits a moment for that, not as long as a busy disk may take: the operator is answered within
-    /// a second, and the tenant is refused already.
-    pub(crate) async fn let_go(&self, incarnation: kernel::Incarnation) {
-        self.inner.stores.forget(incarnation).await;
+    /// Drops a tenant's data from memory: its namespaces once their accepted writes and running merges have ended, and
+    /// its audit log once earlier requests have written their records. Stops when the tenant is served again.
+    pub(crate) async fn drop_from_memory(&self, incarnation: kernel::Incarnation) {
+        let registry = &self.inner.registry;
+        self.inner.stores.close_tenant_while(incarnation, || !registry.is_active(incarnation)).await;
+        self.close_audit(incarnation, || true).await;
+        self.wipe_stacks();
+    }
+
+    /// Like [`Engine::drop_from_memory`], but the caller waits at most [`DROP_WAIT`], however long the tenant's merges,
+    /// writes and disk take. The tenant's requests are already refused, and the tenant must not be able to delay the
+    /// reply to the operator who suspends it.
+    pub(crate) async fn drop_from_memory_soon(&self, incarnation: kernel::Incarnation) {
         let engine = self.clone();
-        let closing = self.inner.tracker.spawn(async move {
-            engine.close_audit(incarnation, || true).await;
-            engine.wipe_stacks();
-        });
-        if tokio::time::timeout(AUDIT_CLOSE_WAIT, closing).await.is_err() {
+        let dropped = self.inner.tracker.spawn(async move { engine.drop_from_memory(incarnation).await });
+        if tokio::time::timeout(DROP_WAIT, dropped).await.is_err() {
             self.wipe_stacks();
         }
     }
 }
 
-/// How long an operator waits for the audit log of a tenant that is suspended; then it is closed in the background.
-const AUDIT_CLOSE_WAIT: Duration = Duration::from_millis(500);
-/// How often what looks after a tenant's namespaces has them dropped.
-const AGAIN: Duration = Duration::from_millis(200);
+/// How long an operator waits for a suspended tenant's data to be dropped from memory. After that, dropping continues
+/// in the background.
+const DROP_WAIT: Duration = Duration::from_millis(500);
+/// Pause before a tenant's namespaces are dropped again while maintenance still runs there.
+const DROP_INTERVAL: Duration = Duration::from_millis(200);
 
-async fn end_rotation(operation: OperationHandle, result: Option<Outcome>) {
+async fn end_rotation(operation: OperationHandle, result: Option<RotationResult>) {
     match result {
-        Some(Ok(Some(Rotated { epoch, certificate }))) => {
+        Some(Ok(Some(FinishedRotation { epoch, certificate }))) => {
             operation.succeed(json!({"epoch": epoch.0, "certificate": certificate.map(|c| c.note)})).await;
         }
         Some(Ok(None)) => operation.stop().await,
         Some(Err(error)) => operation.fail(&error).await,
-        // The server stops: the next start continues it.
+        // The server stops. The next start continues the operation.
         None => {}
     }
 }
@@ -173,7 +182,7 @@ async fn end_rotation(operation: OperationHandle, result: Option<Outcome>) {
 async fn end_erasure(operation: OperationHandle, result: Result<Erasure, Error>) {
     match result {
         Ok(Erasure { removed, certificate }) => {
-            let result = json!({"places_removed": removed.len(), "certificate": certificate.map(|c| c.note)});
+            let result = json!({"keyspaces_removed": removed.len(), "certificate": certificate.map(|c| c.note)});
             operation.succeed(result).await;
         }
         Err(error) => operation.fail(&error).await,

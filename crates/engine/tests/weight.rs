@@ -1,17 +1,17 @@
-//! Bytes that are counted against bytes that are there, by an allocator that counts: what namespaces weigh, and what
-//! replies take while they are made. A binary of its own, since it counts the whole process.
+//! Compares accounted bytes with allocated bytes, by a counting allocator: the memory of namespaces, and of replies
+//! while they are made. It is a test binary of its own because it counts the whole process.
 
 #![expect(clippy::print_stdout, reason = "figures of a run, which the test runner shows")]
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail their test")]
 
-use access::{Action, Ask, Grant, Ingest, Read, Search};
+use access::{Action, Grant, Ingest, Read, RequestInfo, Search};
 use engine::{
-    Body, ContextRequest, Engine, EngineConfig, Include, IngestRequest, ListRequest, Mode, NewKey, NewTenant,
-    OnConflict, Pass, Permitted, RawDocument, Rendering, SearchRequest,
+    ContextRequest, Engine, EngineConfig, Include, IngestRequest, ListRequest, Mode, NewApiKey, NewTenant, OnConflict,
+    Permit, RawBody, RawDocument, Rendering, SearchRequest, WithPermit,
 };
 use journal::Storage;
 use kernel::{
-    AttrValue, Attributes, Clock, Code, DocumentId, NamespaceName, OsEntropy, Presence, Principal, Scalar, Scope,
+    AttrValue, Attributes, CancelFlag, Clock, Code, DocumentId, NamespaceName, OsEntropy, Principal, Scalar, Scope,
     SystemClock, TenantId, Untrusted, limits,
 };
 use models::Models;
@@ -24,11 +24,11 @@ use std::{
 };
 use vault::{LocalProvider, Providers};
 
-/// Makes the documents of one shape.
-type Shape = Box<dyn Fn() -> Vec<RawDocument>>;
+/// Makes the documents of one namespace.
+type MakeDocuments = Box<dyn Fn() -> Vec<RawDocument>>;
 
-/// Counts what is allocated, and the most that ever was.
-struct Counting;
+/// Allocator that counts live bytes and their peak.
+struct CountingAllocator;
 
 static LIVE: AtomicI64 = AtomicI64::new(0);
 static PEAK: AtomicI64 = AtomicI64::new(0);
@@ -40,7 +40,7 @@ fn count(more: usize, less: usize) {
 
 #[expect(unsafe_code, reason = "an allocator cannot be written without; every call goes to the system's unchanged")]
 // SAFETY: each method hands its arguments to `System` and does nothing else with the memory.
-unsafe impl GlobalAlloc for Counting {
+unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size(), 0);
         // SAFETY: the caller's promises are those that `System` asks for.
@@ -67,13 +67,13 @@ unsafe impl GlobalAlloc for Counting {
 }
 
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 fn live() -> u64 {
     u64::try_from(LIVE.load(Relaxed)).unwrap()
 }
 
-/// The most that is allocated while this runs, beside what was before.
+/// Returns the peak of allocated bytes while the work runs, in addition to those before.
 async fn peak<T>(work: impl Future<Output = T>) -> (T, u64) {
     let before = LIVE.load(Relaxed);
     PEAK.store(before, Relaxed);
@@ -81,14 +81,14 @@ async fn peak<T>(work: impl Future<Output = T>) -> (T, u64) {
     (value, u64::try_from(PEAK.load(Relaxed) - before).unwrap())
 }
 
-struct World {
+struct MemoryFixture {
     engine: Engine,
     secret: String,
     _folder: tempfile::TempDir,
 }
 
-impl World {
-    /// One that neither flushes nor evicts: what is written stays where it is.
+impl MemoryFixture {
+    /// A fixture that neither flushes nor evicts, so that written data stays in memory.
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let storage = Storage::open(&folder.path().join("data")).await.unwrap();
@@ -103,7 +103,7 @@ impl World {
         let operator = engine.gate().operator(Some(&token), &[], engine.request_id()).map_err(|r| r.error).unwrap();
         let tenant = TenantId::parse("acme").unwrap();
         engine.create_tenant(&operator, NewTenant::named(tenant.clone())).await.unwrap();
-        let key = NewKey {
+        let key = NewApiKey {
             name: "test".to_owned(),
             scopes: Scope::ALL.to_vec(),
             principals: Vec::new(),
@@ -115,11 +115,11 @@ impl World {
     }
 
     async fn admit<A: Action>(&self, namespace: &str) -> Grant<A> {
-        let ask = Ask {
+        let ask = RequestInfo {
             namespace: Some(NamespaceName::parse(namespace).unwrap()),
             request: self.engine.request_id(),
             trace: None,
-            presence: Presence::default(),
+            cancel: CancelFlag::default(),
         };
         self.engine.admit::<A>(Some(&self.secret), ask).await.map_err(|refusal| refusal.error).unwrap()
     }
@@ -148,7 +148,7 @@ impl World {
 fn document(id: &str, text: String) -> RawDocument {
     RawDocument {
         id: Some(DocumentId::parse(id).unwrap()),
-        body: Body::Text(Untrusted::new(text)),
+        body: RawBody::Text(Untrusted::new(text)),
         media_type: None,
         title: None,
         uri: None,
@@ -168,18 +168,18 @@ fn strings(keys: usize, values: usize, length: usize) -> Attributes {
     (0..keys).map(|key| (format!("key-{key}"), list(key))).collect()
 }
 
-/// What each namespace takes, and what is counted for it: within a factor of two, before and after it is indexed.
+/// Accounted bytes of each namespace are within a factor of two of allocated bytes, before and after it is indexed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_counted_is_near_what_is_there_and_replies_are_bounded() {
-    // Once for the process, and with memory of its own: before anything is counted.
+async fn accounted_bytes_are_near_allocated_bytes_and_replies_are_bounded() {
+    // This happens once in a process and takes memory, so it is done before anything is counted.
     let clock = SystemClock::new();
     segment::calibrate(|| clock.monotonic());
-    let world = World::new().await;
-    world.store("warm", many(10, |document, _| document)).await;
-    drop(world.search("warm", 10, true).await);
+    let fixture = MemoryFixture::new().await;
+    fixture.store("warm", many(10, |document, _| document)).await;
+    drop(fixture.search("warm", 10, true).await);
     let vector = |n: usize| (0..512).map(|d| ((n * 31 + d * 17) % 97) as f32 - 48.0).collect::<Vec<f32>>();
     let readers = || (0..200).map(|n| Principal::parse(&format!("group:team-{n:040}")).unwrap()).collect::<Vec<_>>();
-    let shapes: Vec<(&str, Shape)> = vec![
+    let shapes: Vec<(&str, MakeDocuments)> = vec![
         (
             "attributes",
             Box::new(move || many(30, |document, _| RawDocument { attributes: strings(40, 2, 2_000), ..document })),
@@ -198,7 +198,7 @@ async fn what_is_counted_is_near_what_is_there_and_replies_are_bounded() {
             Box::new(move || {
                 many(40, |document, n| RawDocument {
                     title: Some(Untrusted::new(format!("title {n} ").repeat(90))),
-                    body: Body::Text(Untrusted::new(format!("The valve {n} is checked. ").repeat(400))),
+                    body: RawBody::Text(Untrusted::new(format!("The valve {n} is checked. ").repeat(400))),
                     ..document
                 })
             }),
@@ -210,7 +210,7 @@ async fn what_is_counted_is_near_what_is_there_and_replies_are_bounded() {
             "text",
             Box::new(move || {
                 many(4, |document, n| RawDocument {
-                    body: Body::Text(Untrusted::new(
+                    body: RawBody::Text(Untrusted::new(
                         (0..20_000).map(|w| format!("word{} ", w * (n + 1))).collect::<String>(),
                     )),
                     ..document
@@ -219,35 +219,35 @@ async fn what_is_counted_is_near_what_is_there_and_replies_are_bounded() {
         ),
     ];
     for (name, make) in shapes {
-        let (before, counted) = (live(), world.engine.health().stores.memory_bytes);
-        world.store(name, make()).await;
+        let (before, counted) = (live(), fixture.engine.health().stores.memory_bytes);
+        fixture.store(name, make()).await;
         let near = |when: &str| {
             let there = live().saturating_sub(before);
-            let counted = world.engine.health().stores.memory_bytes - counted;
+            let counted = fixture.engine.health().stores.memory_bytes - counted;
             println!("{name} {when}: {} KiB there, {} KiB counted", there >> 10, counted >> 10);
-            // Logs, keys and audit lines of a namespace come besides.
+            // A namespace's logs, keys and audit records take memory in addition.
             let beside = 512 << 10;
             assert!(there <= 2 * counted + beside, "{name} {when}: {there} bytes are there, {counted} are counted");
             assert!(counted <= 2 * there + beside, "{name} {when}: {there} bytes are there, {counted} are counted");
         };
         near("as it was written");
-        drop(world.search(name, 1, false).await);
+        drop(fixture.search(name, 1, false).await);
         near("indexed");
     }
-    replies(&world).await;
+    replies(&fixture).await;
 }
 
-fn granted(reply: &mut impl Permitted) -> Pass {
+fn granted(reply: &mut impl WithPermit) -> Permit {
     reply.take_permit().expect("a permit")
 }
 
-/// 900 passages of one document with 2 MB of attributes, and documents of which each fills a reply.
-async fn replies(world: &World) {
+/// Replies with 900 passages of one document with 2 MB of attributes, and with documents of which each fills a reply.
+async fn replies(fixture: &MemoryFixture) {
     let text: String = (0..900).map(|n| format!("The valve number {n} of the boiler is checked.\n\n")).collect();
     let heavy = RawDocument { attributes: strings(2, 256, 3_900), ..document("heavy", text.repeat(4)) };
-    world.store("heavy", vec![heavy]).await;
-    drop(world.search("heavy", 1, false).await);
-    let (mut found, most) = peak(world.search("heavy", 150, true)).await;
+    fixture.store("heavy", vec![heavy]).await;
+    drop(fixture.search("heavy", 1, false).await);
+    let (mut found, most) = peak(fixture.search("heavy", 150, true)).await;
     let permit = granted(&mut found);
     println!("search: {} hits, {} KiB at most, {} KiB permitted", found.hits.len(), most >> 10, permit.amount() >> 10);
     assert!(found.incomplete && (1..150).contains(&found.hits.len()), "{} hits", found.hits.len());
@@ -256,11 +256,11 @@ async fn replies(world: &World) {
     assert!(found.hits.iter().all(|hit| Arc::ptr_eq(hit.attributes.as_ref().unwrap(), shared)), "one for all hits");
     assert!(most <= 2 * permit.amount(), "{most} bytes at most, {} permitted", permit.amount());
     assert!(permit.amount() < 4 * limits::REPLY_BYTES_SOFT);
-    assert_eq!(world.engine.health().search_bytes, permit.amount(), "held until the reply is written");
+    assert_eq!(fixture.engine.health().search_bytes, permit.amount(), "held until the reply is written");
     drop((found, permit));
-    assert_eq!(world.engine.health().search_bytes, 0);
+    assert_eq!(fixture.engine.health().search_bytes, 0);
 
-    let (found, most) = peak(world.search("heavy", 150, false)).await;
+    let (found, most) = peak(fixture.search("heavy", 150, false)).await;
     assert!(!found.incomplete && found.hits.len() > 100 && most < 4 << 20, "{} hits, {most} bytes", found.hits.len());
     drop(found);
 
@@ -272,8 +272,8 @@ async fn replies(world: &World) {
         ..SearchRequest::default()
     };
     let request = ContextRequest { search, max_tokens: 200_000, rendering: Rendering::Datamarked };
-    let grant = world.admit::<Search>("heavy").await;
-    let (context, most) = peak(world.engine.context(grant, request)).await;
+    let grant = fixture.admit::<Search>("heavy").await;
+    let (context, most) = peak(fixture.engine.context(grant, request)).await;
     let context = context.map_err(|refused| refused.into_body()).unwrap().into_body();
     assert!(context.sources.len() > 100 && most < 16 << 20, "{} sources, {most} bytes", context.sources.len());
     drop(context);
@@ -282,7 +282,7 @@ async fn replies(world: &World) {
     let escaped = "valve\u{1}\u{1}\u{1}\u{1}\u{1} ".repeat(50_000);
     let long = |n: usize| document(&format!("long-{n:02}"), escaped.clone());
     for from in (0..12).step_by(6) {
-        world.store("long", (from..from + 6).map(long).collect()).await;
+        fixture.store("long", (from..from + 6).map(long).collect()).await;
     }
     let mut after = None;
     let (mut seen, mut pages) = (0, 0);
@@ -295,8 +295,8 @@ async fn replies(world: &World) {
             limit: 1_000,
             after,
         };
-        let grant = world.admit::<Read>("long").await;
-        let (page, most) = peak(world.engine.list_documents(grant, request)).await;
+        let grant = fixture.admit::<Read>("long").await;
+        let (page, most) = peak(fixture.engine.list_documents(grant, request)).await;
         let mut page = page.map_err(|refused| refused.into_body()).unwrap().into_body();
         let permit = granted(&mut page);
         assert!(most <= 2 * permit.amount() && permit.amount() < 4 * limits::REPLY_BYTES_SOFT, "{most} {permit:?}");
@@ -311,14 +311,14 @@ async fn replies(world: &World) {
 
     let list = AttrValue::Many(vec![Scalar::Str("\u{1}".repeat(4_000)); 256]);
     let attributes = (0..11).map(|key| (format!("k{key}"), list.clone())).collect();
-    world.store("huge", vec![RawDocument { attributes, ..document("huge", "valve".to_owned()) }]).await;
-    let grant = world.admit::<Read>("huge").await;
+    fixture.store("huge", vec![RawDocument { attributes, ..document("huge", "valve".to_owned()) }]).await;
+    let grant = fixture.admit::<Read>("huge").await;
     let include = Include { attributes: true, ..Include::default() };
-    let refused = world.engine.get_document(grant, DocumentId::parse("huge").unwrap(), include).await;
+    let refused = fixture.engine.get_document(grant, DocumentId::parse("huge").unwrap(), include).await;
     let error = refused.map(|_| ()).unwrap_err().into_body();
     assert_eq!((error.code, error.param.as_deref()), (Code::TooLarge, Some("include")), "{error}");
-    let (found, most) = peak(world.search("huge", 1, true)).await;
+    let (found, most) = peak(fixture.search("huge", 1, true)).await;
     assert!(found.hits.is_empty() && found.incomplete && most < 32 << 20, "{most} bytes");
     drop(found);
-    assert_eq!(world.engine.health().search_bytes, 0);
+    assert_eq!(fixture.engine.health().search_bytes, 0);
 }

@@ -1,4 +1,4 @@
-//! A collection in BEIR layout: `corpus.jsonl`, `queries.jsonl`, `qrels/test.tsv`.
+//! A collection in the BEIR layout: `corpus.jsonl`, `queries.jsonl` and `qrels/test.tsv`.
 
 use crate::Error;
 use serde::Deserialize;
@@ -11,10 +11,10 @@ use std::{
 /// A document or a query.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Item {
-    /// Its id.
+    /// Id of the item.
     #[serde(rename = "_id")]
     pub id: String,
-    /// Title; queries have none.
+    /// Title. Queries have none.
     #[serde(default)]
     pub title: String,
     /// Text.
@@ -22,22 +22,22 @@ pub struct Item {
     pub text: String,
 }
 
-/// Documents, queries, judgements.
+/// Documents, queries and relevance judgements.
 #[derive(Debug)]
 pub struct Collection {
     /// Documents.
     pub corpus: Vec<Item>,
     /// Queries that have a judgement.
     pub queries: Vec<Item>,
-    /// Query id -> document id -> grade above 0.
+    /// Grades above 0 by query id and document id.
     pub judgements: BTreeMap<String, HashMap<String, f64>>,
 }
 
 impl Collection {
-    /// Reads a folder.
+    /// Reads a collection from a folder.
     ///
     /// # Errors
-    /// Names the file and the line.
+    /// An error that names the file and the line.
     pub fn read(folder: &Path) -> Result<Self, Error> {
         let judgements = read_judgements(&folder.join("qrels/test.tsv"))?;
         let corpus = read_items(&folder.join("corpus.jsonl"))?;
@@ -72,7 +72,7 @@ fn read_judgements(path: &Path) -> Result<BTreeMap<String, HashMap<String, f64>>
             return Err(malformed(path, at, "must be query, document and grade, with tabs between"));
         };
         if at == 0 && grade.parse::<f64>().is_err() {
-            continue; // The header.
+            continue; // This is the header.
         }
         let grade: f64 = grade.trim().parse().map_err(|_| malformed(path, at, "the grade must be a number"))?;
         if grade > 0.0 {

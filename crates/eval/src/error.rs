@@ -1,69 +1,69 @@
-//! What stops an evaluation.
+//! Errors that stop an evaluation.
 
 use std::path::PathBuf;
 
-/// Why there is no report.
+/// The reason why there is no report.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file of the collection cannot be read.
     #[error("{}: cannot be read; a collection holds corpus.jsonl, queries.jsonl and qrels/test.tsv", path.display())]
     Missing {
-        /// Which.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// Error of the system.
         source: std::io::Error,
     },
-    /// A mode that cannot be asked.
+    /// A mode is invalid.
     #[error("mode {mode}: {why}")]
     Mode {
-        /// As it was given.
+        /// The mode as it was given.
         mode: String,
-        /// What is wrong.
+        /// Description of the fault.
         why: String,
     },
-    /// A line of it is not what it should be.
+    /// A line of a file is invalid.
     #[error("{} line {line}: {what}", path.display())]
     Malformed {
-        /// Which file.
+        /// Path of the file.
         path: PathBuf,
-        /// Which line, from 1.
+        /// Number of the line, from 1.
         line: usize,
-        /// What is wrong.
+        /// Description of the fault.
         what: String,
     },
-    /// The server refused.
+    /// The server refused a request, or could not be reached.
     #[error(transparent)]
     Server(#[from] client::Error),
-    /// Documents that the server would not store make every figure wrong.
+    /// Documents that the server did not index falsify every figure.
     #[error(
         "{count} of {total} documents were not indexed (first: {first}); figures would not be those of the collection"
     )]
     NotIndexed {
-        /// How many.
+        /// Number of documents that were not indexed.
         count: usize,
-        /// Of how many.
+        /// Number of documents in the collection.
         total: usize,
-        /// The first one's id and status.
+        /// Id and status of the first one.
         first: String,
     },
-    /// Other documents in the namespace would be ranked too.
+    /// The namespace holds other documents, which would be ranked too.
     #[error(
         "the namespace {namespace} holds {found} documents, the collection {expected}: name an empty one with --namespace"
     )]
     Mixed {
-        /// Which namespace.
+        /// Name of the namespace.
         namespace: String,
-        /// How many it holds.
+        /// Number of documents in the namespace.
         found: u64,
-        /// How many it should hold.
+        /// Number of documents in the collection.
         expected: u64,
     },
-    /// A report cannot be written.
+    /// The report cannot be written.
     #[error("{}: cannot be written", path.display())]
     Output {
-        /// Where.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// Error of the system.
         source: std::io::Error,
     },
 }

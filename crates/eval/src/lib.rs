@@ -1,5 +1,5 @@
-//! eval: retrieval quality of a running server on a collection in BEIR layout, one line a mode,
-//! measured through the same HTTP that applications use.
+//! eval: measures the retrieval quality of a running server on a collection in the BEIR layout, with one line for each
+//! mode, through the same HTTP API that applications use.
 
 mod collection;
 mod error;

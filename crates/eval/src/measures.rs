@@ -1,24 +1,24 @@
-//! Measures of a ranking against judgements.
+//! Measures of a ranking against relevance judgements.
 
 use serde::Serialize;
 use std::collections::HashMap;
 
-/// Averages over queries.
+/// Measures, averaged over queries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Measures {
-    /// Normalised discounted cumulative gain of the first 10: linear gain, log2 discount, as
-    /// trec_eval computes it (Järvelin & Kekäläinen, TOIS 2002).
+    /// Normalised discounted cumulative gain of the first 10 with linear gain and log2 discount, as trec_eval computes
+    /// it (Järvelin & Kekäläinen, TOIS 2002).
     #[serde(rename = "ndcg@10")]
     pub ndcg_10: f64,
     /// Share of the relevant documents among the first 10.
     #[serde(rename = "recall@10")]
     pub recall_10: f64,
-    /// Among the first 100.
+    /// Share of the relevant documents among the first 100.
     #[serde(rename = "recall@100")]
     pub recall_100: f64,
-    /// One over the rank of the first relevant document, 0 when none is among the first 100.
+    /// One over the rank of the first relevant document; 0 if none is among the first 100.
     pub mrr: f64,
-    /// Share of queries whose first answer is not relevant (MM@1).
+    /// Share of queries whose first result is not relevant (MM@1).
     #[serde(rename = "mismatch@1")]
     pub mismatch_1: f64,
 }
@@ -42,7 +42,7 @@ pub fn measure(ranking: &[String], relevant: &HashMap<String, f64>) -> Measures 
 }
 
 impl Measures {
-    /// The mean of many.
+    /// Mean of several measures.
     pub fn mean(all: &[Measures]) -> Measures {
         let mean = |pick: fn(&Measures) -> f64| all.iter().map(pick).sum::<f64>() / all.len().max(1) as f64;
         Measures {

@@ -1,4 +1,4 @@
-//! `eval retrieval`: fill a namespace, ask every query in every mode, measure, report.
+//! `eval retrieval`: fills a namespace, sends every query in every mode, measures the rankings and reports.
 
 use crate::{Collection, Error, Measures, measure};
 use client::Client;
@@ -6,55 +6,55 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path, time::Duration};
 
-/// How to run.
+/// Options of an evaluation.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Namespace to fill and ask.
+    /// Namespace that is filled and searched.
     pub namespace: String,
     /// Documents in one request.
     pub batch: usize,
-    /// Modes to ask in: `text`, `vector`, `hybrid`, or hybrid with a fusion (`hybrid:rrf`, `hybrid:convex:0.3`); each
-    /// with `+rerank` or `+rerank:MODEL` behind it to have the best candidates judged again.
+    /// Modes to evaluate: `text`, `vector`, `hybrid`, or hybrid with a fusion (`hybrid:rrf`, `hybrid:convex:0.3`). Each
+    /// may be followed by `+rerank` or `+rerank:MODEL` to have the best candidates reranked.
     pub modes: Vec<String>,
 }
 
-/// One mode's line.
+/// Results of one mode.
 #[derive(Clone, Debug, Serialize)]
 pub struct ModeReport {
-    /// As in [`Options::modes`].
+    /// Mode as in [`Options::modes`].
     pub mode: String,
-    /// Averages over queries.
+    /// Measures, averaged over queries.
     #[serde(flatten)]
     pub measures: Measures,
-    /// Median time of a query, seen by this client, milliseconds.
+    /// Median time of a query as this client sees it, milliseconds.
     pub p50_ms: f64,
-    /// 99th percentile.
+    /// 99th percentile of the same time, milliseconds.
     pub p99_ms: f64,
 }
 
-/// What was measured on what.
+/// Results of an evaluation.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     /// Name of the collection's folder.
     pub dataset: String,
-    /// Documents.
+    /// Number of documents.
     pub documents: usize,
-    /// Queries with a judgement.
+    /// Number of queries with a judgement.
     pub queries: usize,
-    /// How the documents came to be there: by status.
+    /// Number of ingested documents by status.
     pub ingest: client::Counts,
-    /// A line a mode.
+    /// Results by mode.
     pub modes: Vec<ModeReport>,
-    /// Ranked lists in TREC form; written beside the report, not into it.
+    /// Ranked lists in TREC format. They go to a file next to the report, not into it.
     #[serde(skip)]
     pub run: String,
 }
 
-/// Runs the evaluation. `progress(done, total)` is called while documents go in and queries are
-/// asked; `clock` gives time since some start.
+/// Runs the evaluation. `progress(what, done, total)` is called while documents are ingested and queries are sent;
+/// `clock` returns the time since a fixed start.
 ///
 /// # Errors
-/// When a document is not indexed (a held-back one would falsify the figures), or the server refuses.
+/// A document was not indexed (a quarantined one would falsify the figures), or the server refused a request.
 pub fn retrieval(
     client: &Client,
     collection: &Collection,
@@ -73,17 +73,17 @@ pub fn retrieval(
         run: String::new(),
     };
     for mode in &options.modes {
-        let line = ask(client, collection, options, mode, clock, progress, &mut report.run)?;
+        let line = run_mode(client, collection, options, mode, clock, progress, &mut report.run)?;
         report.modes.push(line);
     }
     Ok(report)
 }
 
 impl Report {
-    /// Writes `report.json` and `run.trec` into a folder, made if absent.
+    /// Writes `report.json` and `run.trec` into a folder, which is created if needed.
     ///
     /// # Errors
-    /// Names the file.
+    /// An error that names the file.
     pub fn write(&self, folder: &Path) -> Result<(), Error> {
         let failed = |path: &Path| {
             let path = path.to_owned();
@@ -96,7 +96,7 @@ impl Report {
         fs::write(&run, &self.run).map_err(failed(&run))
     }
 
-    /// A table for people.
+    /// The results as a table for people.
     pub fn table(&self) -> String {
         let mut out = format!("{}: {} documents, {} queries\n", self.dataset, self.documents, self.queries);
         let width = self.modes.iter().map(|line| line.mode.len()).fold(20, usize::max);
@@ -115,7 +115,7 @@ impl Report {
         out
     }
 
-    /// Modes whose nDCG@10 is lower than in an older report by more than 0.005.
+    /// Modes whose nDCG@10 is more than 0.005 lower than in an older report.
     pub fn worse_than(&self, baseline: &Value) -> Vec<String> {
         let before = |mode: &str| {
             let modes = baseline["modes"].as_array()?;
@@ -134,7 +134,7 @@ fn fill(
 ) -> Result<client::Counts, Error> {
     let total = collection.corpus.len();
     let mut counts = client::Counts::new();
-    let mut bad: Vec<String> = Vec::new();
+    let mut not_indexed: Vec<String> = Vec::new();
     let mut sent = BTreeSet::new();
     for (at, batch) in collection.corpus.chunks(options.batch).enumerate() {
         progress("ingest", at * options.batch, total);
@@ -144,7 +144,7 @@ fn fill(
         sent.extend(documents.iter().filter_map(|d| d["id"].as_str().map(str::to_owned)));
         for result in reply.results {
             if !matches!(result.status.as_str(), "indexed" | "unchanged") {
-                bad.push(format!("{} {}", result.id.as_deref().unwrap_or("?"), result.status));
+                not_indexed.push(format!("{} {}", result.id.as_deref().unwrap_or("?"), result.status));
             }
         }
         for (status, n) in reply.counts {
@@ -152,14 +152,14 @@ fn fill(
         }
     }
     progress("ingest", total, total);
-    match bad.first() {
-        Some(first) => Err(Error::NotIndexed { count: bad.len(), total, first: first.clone() }),
-        None => alone(client, &options.namespace, sent.len() as u64).map(|()| counts),
+    match not_indexed.first() {
+        Some(first) => Err(Error::NotIndexed { count: not_indexed.len(), total, first: first.clone() }),
+        None => check_is_unmixed(client, &options.namespace, sent.len() as u64).map(|()| counts),
     }
 }
 
 /// Checks that the namespace holds the collection and nothing else.
-fn alone(client: &Client, namespace: &str, expected: u64) -> Result<(), Error> {
+fn check_is_unmixed(client: &Client, namespace: &str, expected: u64) -> Result<(), Error> {
     let path = format!("/v1/namespaces/{}", client::encode(namespace));
     let found = client.call("GET", &path, None)?["documents"].as_u64().unwrap_or(0);
     if found == expected {
@@ -173,7 +173,7 @@ fn document(item: &crate::Item) -> Value {
     json!({"id": item.id, "title": item.title, "text": text, "media_type": "text/plain"})
 }
 
-fn ask(
+fn run_mode(
     client: &Client,
     collection: &Collection,
     options: &Options,
@@ -208,11 +208,11 @@ fn ask(
     })
 }
 
-/// A query in a mode.
-fn request(query: &str, mode_asked: &str) -> Result<Value, Error> {
-    let (ranking, rerank) = match mode_asked.split_once('+') {
+/// Search request of a query in a mode.
+fn request(query: &str, spec: &str) -> Result<Value, Error> {
+    let (ranking, rerank) = match spec.split_once('+') {
         Some((ranking, rerank)) => (ranking, Some(rerank)),
-        None => (mode_asked, None),
+        None => (spec, None),
     };
     let (mode, fusion) = match ranking.split_once(':') {
         Some((mode, fusion)) => (mode, Some(fusion)),
@@ -220,21 +220,21 @@ fn request(query: &str, mode_asked: &str) -> Result<Value, Error> {
     };
     let mut request = json!({"query": query, "mode": mode, "top_k": 100, "max_per_document": 1});
     if let Some(fusion) = fusion {
-        let wrong = |why| Error::Mode { mode: format!("{mode}:{fusion}"), why };
-        request["fusion"] = client::fusion(fusion).map_err(wrong)?;
+        let invalid = |why| Error::Mode { mode: format!("{mode}:{fusion}"), why };
+        request["fusion"] = client::fusion(fusion).map_err(invalid)?;
     }
     match rerank.map(|rerank| rerank.split_once(':').unwrap_or((rerank, ""))) {
         None => {}
         Some(("rerank", model)) => request["rerank"] = client::rerank(model),
         Some(_) => {
-            let why = "only +rerank or +rerank:MODEL can stand behind a mode".to_owned();
-            return Err(Error::Mode { mode: mode_asked.to_owned(), why });
+            let why = "a mode can be followed only by +rerank or +rerank:MODEL".to_owned();
+            return Err(Error::Mode { mode: spec.to_owned(), why });
         }
     }
     Ok(request)
 }
 
-/// Nearest rank of sorted values; 0 when there are none.
+/// Nearest-rank percentile of sorted values; 0 if there are none.
 fn percentile(sorted: &[f64], p: f64) -> f64 {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rank inside the list")]
     let at = ((sorted.len() as f64 * p).ceil() as usize).saturating_sub(1);

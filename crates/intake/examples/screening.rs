@@ -1,11 +1,11 @@
-//! Measures the screens on labelled sets: how often benign prompts are held back, how many
-//! attacks are seen, and recall and precision of numbers with a checksum.
+//! Measures the screens on labelled sets: the share of benign prompts that are quarantined, the share of attacks that
+//! are found, and recall and precision of numbers with a checksum.
 //!
-//! `SCREENING_DATA=dir PII_DATA=file cargo run -p intake --example screening`: the folder holds
-//! JSON lists of prompts, the file sentences with labelled spans.
+//! `SCREENING_DATA=dir PII_DATA=file cargo run -p intake --example screening`: the folder contains JSON lists of
+//! prompts, the file contains sentences with labelled spans.
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a tool for developers, on files that they chose")]
 
-use intake::{Body, RawDocument, Verdict, parse, screen};
+use intake::{RawBody, RawDocument, Verdict, parse, screen};
 use kernel::{Attributes, Finding, FindingKind, Screening, Severity, Untrusted};
 use serde_json::Value;
 use std::{env, fs, path::Path};
@@ -22,7 +22,7 @@ fn main() {
 fn findings(text: &str) -> Vec<Finding> {
     let raw = RawDocument {
         id: None,
-        body: Body::Text(Untrusted::new(text)),
+        body: RawBody::Text(Untrusted::new(text)),
         media_type: Some("text/plain".into()),
         title: None,
         uri: None,

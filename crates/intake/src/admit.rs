@@ -1,24 +1,23 @@
-//! The last gate before the store: vectors are checked against the namespace, and screened text
-//! with fitting vectors becomes [`Admitted`].
+//! The last check before the store: vectors are validated against the namespace, and screened text with valid vectors
+//! becomes [`Admitted`].
 //!
-//! Promises finite vectors of the right length that are not zero, and normalised ones where the
-//! distance is cosine. Leaves hubs and near-duplicates to the store, which knows the neighbours.
+//! Promises finite vectors of the right length that are not zero, and normalised ones if the distance is cosine. Hubs
+//! and near-duplicates are left to the store, which knows the neighbours.
 
 use crate::{Error, Screened};
 use kernel::{CommitNo, Distance, Document, DocumentId, Finding, Status, Timestamp};
 use std::fmt;
 
-/// What a namespace expects of vectors.
+/// A namespace's requirements on vectors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Profile {
-    /// Length of one vector; 0 where none are stored.
+pub struct VectorProfile {
+    /// Length of one vector; 0 if none are stored.
     pub dimensions: usize,
-    /// How they are compared.
+    /// How vectors are compared.
     pub distance: Distance,
 }
 
-/// A whole document that may be stored: screened, cut, and with vectors that fit. Made by
-/// [`admit`] alone.
+/// A whole document that may be stored: screened, chunked, and with valid vectors. Only [`admit`] makes it.
 pub struct Admitted {
     screened: Screened,
     id: DocumentId,
@@ -36,19 +35,19 @@ impl fmt::Debug for Admitted {
     }
 }
 
-/// Joins screened text and its vectors (one after another, in the order of the passages; empty
-/// where the document has none).
+/// Joins screened text and its vectors, which are concatenated in the order of the passages, or empty if the document
+/// has none.
 ///
 /// # Errors
-/// `dimension_mismatch`; `invalid_request` for a number that is not finite or a vector of length
-/// zero, or for what the policy rejects; `internal` when the document was not cut into passages first.
+/// `dimension_mismatch`; `invalid_request` for a number that is not finite, for a vector of length zero, or for a
+/// document that the policy rejects; `internal` when the document was not chunked first.
 pub fn admit(
     screened: Screened,
     identity: (DocumentId, [u8; 32]),
     mut vectors: Vec<f32>,
-    profile: &Profile,
+    profile: &VectorProfile,
 ) -> Result<Admitted, Error> {
-    let passages = screened.cut().len();
+    let passages = screened.chunked_passages().len();
     if passages == 0 {
         return Err(Error::OutOfOrder("admit before chunk"));
     }
@@ -69,7 +68,7 @@ pub fn admit(
     Ok(Admitted { screened, id, content_hash, vectors })
 }
 
-/// Longest vector that is taken: its square stays finite in `f32`, in which searches compute.
+/// Greatest length of a vector, so that its square stays finite in `f32`, in which searches compute.
 const NORM_MAX: f64 = 1e18;
 
 fn check(vector: &mut [f32], distance: Distance) -> Result<(), Error> {
@@ -88,27 +87,27 @@ fn check(vector: &mut [f32], distance: Distance) -> Result<(), Error> {
 }
 
 impl Admitted {
-    /// Its id.
+    /// Id of the document.
     pub fn id(&self) -> &DocumentId {
         &self.id
     }
 
-    /// Indexed, or held back by a screen.
+    /// Indexed, or quarantined by a screen.
     pub fn status(&self) -> Status {
         self.screened.status()
     }
 
-    /// What the screens found.
+    /// Findings of the screens.
     pub fn findings(&self) -> &[Finding] {
         self.screened.findings()
     }
 
-    /// How many passages it has; at least one.
+    /// Number of passages, at least one.
     pub fn passages(&self) -> usize {
-        self.screened.cut().len()
+        self.screened.chunked_passages().len()
     }
 
-    /// Bytes of all that it holds.
+    /// Bytes of the document's content, metadata and vectors.
     pub fn bytes(&self) -> u64 {
         let fields = &self.screened.fields;
         let readers = fields.readers.iter().flatten().map(|reader| reader.as_str().len()).sum::<usize>();
@@ -117,12 +116,12 @@ impl Admitted {
             + kernel::attributes_heap_bytes(&fields.attributes)
     }
 
-    /// Keyed hash of all that was sent.
+    /// Keyed hash of everything that was sent.
     pub fn content_hash(&self) -> &[u8; 32] {
         &self.content_hash
     }
 
-    /// The document as it is stored by `commit`.
+    /// Converts it into the document that `commit` stores.
     pub fn into_document(self, created_at: Timestamp, now: Timestamp, commit: CommitNo) -> Document {
         let status = self.screened.status();
         let parts = self.screened.into_parts();

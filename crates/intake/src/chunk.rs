@@ -1,9 +1,9 @@
-//! Text to passages: at headings, paragraphs and sentences, as many of the model's tokens as the
-//! namespace asks for, with whole sentences repeated across a border.
+//! Divides text into passages at headings, paragraphs and sentences. A passage has as many of the model's tokens as the
+//! namespace's settings say, and repeats whole sentences of the previous passage.
 //!
-//! Promises, in linear time: spans lie on characters' borders, in order, and cover all that is
-//! not blank; no passage exceeds the budget; byte and code point counts of a span agree. The
-//! title is part of what is embedded, so it is paid for out of the budget, a quarter at most.
+//! Promises, in linear time: spans lie on character boundaries, in order, and cover everything that is not blank; no
+//! passage exceeds the budget; byte and code point counts of a span agree. The title is embedded with each passage, so
+//! it counts towards the budget, at most a quarter of it.
 
 mod points;
 mod units;
@@ -11,34 +11,34 @@ mod units;
 use crate::{Error, Screened, screen::screen_joints};
 use kernel::{Chunking, Passage, TokenSpan, Tokens, Untrusted, limits};
 use std::{collections::VecDeque, ops::ControlFlow};
-use units::Unit;
+use units::TextUnit;
 
-/// Between the title and a passage's text. A full stop instead cost 0.006 nDCG@10 on Cranfield.
+/// Separator of the title and a passage's text. A full stop instead cost 0.006 nDCG@10 on Cranfield.
 const TITLE_GAP: &str = " ";
 
-/// How often a title may be masked and the text chunked again.
+/// Most attempts to chunk a text, since masking the title requires another one.
 const TITLES_MAX: usize = 3;
 
 impl Screened {
-    /// Cuts the text into passages, and screens the title with the start of each. A document with its own vector is one
-    /// passage, whole. Without a model's tokens, words count as tokens. See also [`Screened::is_rejected`].
+    /// Divides the text into passages, and screens the title together with the start of each. A document with its own
+    /// vector is a single passage. Without a model's tokens, words count as tokens. See also [`Screened::is_rejected`].
     ///
     /// # Errors
-    /// `too_large` when the document makes more passages than one document may have.
+    /// `too_large` when the text makes more passages than a document may have.
     pub fn chunk(&mut self, tokens: Option<&dyn Tokens>, chunking: &Chunking) -> Result<(), Error> {
         for _ in 0..TITLES_MAX {
-            self.cut_once(tokens, chunking)?;
+            self.chunk_once(tokens, chunking)?;
             if !screen_joints(self) {
                 return Ok(());
             }
         }
-        // A title that forms an instruction with every new chunking is dropped.
+        // A title that forms an instruction with every chunking is dropped.
         self.fields.title = Untrusted::default();
-        self.cut_once(tokens, chunking)
+        self.chunk_once(tokens, chunking)
     }
 
-    fn cut_once(&mut self, tokens: Option<&dyn Tokens>, chunking: &Chunking) -> Result<(), Error> {
-        let tokens = tokens.unwrap_or(&Words);
+    fn chunk_once(&mut self, tokens: Option<&dyn Tokens>, chunking: &Chunking) -> Result<(), Error> {
+        let tokens = tokens.unwrap_or(&WhitespaceTokens);
         if self.vector.is_some() {
             self.passages = vec![whole(&self.text, tokens)];
             return Ok(());
@@ -48,7 +48,7 @@ impl Screened {
         let budget = max - self.prefix_tokens as usize;
         let overlap = (chunking.overlap_tokens as usize).min(budget / 2);
         let mut packer = Packer { budget, overlap, open: VecDeque::new(), used: 0, ranges: Vec::new() };
-        let stopped = units::cut(&self.text, &self.headings, tokens, budget, &mut |unit| packer.add(unit));
+        let stopped = units::split_units(&self.text, &self.headings, tokens, budget, &mut |unit| packer.add(unit));
         let ranges = packer.finish();
         if stopped.is_break() || ranges.len() > limits::PASSAGES_PER_DOCUMENT_MAX {
             let most = limits::PASSAGES_PER_DOCUMENT_MAX;
@@ -61,7 +61,7 @@ impl Screened {
         Ok(())
     }
 
-    /// Sets what stands before each passage: the title, cut at a token to `max` tokens.
+    /// Sets the prefix of each passage: the title, truncated to `max` tokens.
     fn prefix_for(&mut self, tokens: &dyn Tokens, max: usize) {
         let title = self.fields.title.expose().trim();
         let gap = tokens.count(TITLE_GAP).max(1);
@@ -74,36 +74,36 @@ impl Screened {
     }
 }
 
-/// The whole text as one passage; an empty one when there is no text.
+/// Returns the whole text as one passage, which is empty if there is no text.
 fn whole(text: &str, tokens: &dyn Tokens) -> Passage {
     let count = u32::try_from(tokens.count(text)).unwrap_or(u32::MAX);
     let start = text.len() - text.trim_start().len();
-    let range = Range { start, end: start + text.trim().len(), tokens: count };
+    let range = PassageRange { start, end: start + text.trim().len(), tokens: count };
     points::passages(text, &[range])[0]
 }
 
-/// Bytes of a passage and its tokens.
+/// Byte range of a passage, and its number of tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Range {
+struct PassageRange {
     start: usize,
     end: usize,
     tokens: u32,
 }
 
-/// Fills passages greedily. A heading or a paragraph that would not fit whole starts a new one, once the passage is
-/// half full.
+/// Fills passages greedily. Once a passage is half full, a heading, or a paragraph that would not fit whole, starts a
+/// new one.
 struct Packer {
     budget: usize,
     overlap: usize,
-    /// Units of the passage at hand, and their tokens.
-    open: VecDeque<Unit>,
+    /// Units of the current passage.
+    open: VecDeque<TextUnit>,
     used: usize,
-    ranges: Vec<Range>,
+    ranges: Vec<PassageRange>,
 }
 
 impl Packer {
-    /// Takes the next unit. Breaks when there are more passages than a document may have.
-    fn add(&mut self, unit: Unit) -> ControlFlow<()> {
+    /// Adds the next unit. Breaks when there are more passages than a document may have.
+    fn add(&mut self, unit: TextUnit) -> ControlFlow<()> {
         let full = self.used + unit.tokens > self.budget;
         let half = self.used * 2 >= self.budget;
         let better = half && (unit.heading || (unit.paragraph && self.used + unit.paragraph_tokens > self.budget));
@@ -118,7 +118,7 @@ impl Packer {
         }
         self.used += unit.tokens;
         match self.open.back_mut() {
-            // What has no token takes no room: it need not be told apart from what it follows.
+            // A unit without tokens costs nothing, so it is merged into the previous one.
             Some(last) if unit.tokens == 0 && !unit.heading => last.end = unit.end,
             _ => self.open.push_back(unit),
         }
@@ -128,10 +128,10 @@ impl Packer {
         }
     }
 
-    /// How many of the last units fit `overlap` tokens together; never all of them.
+    /// Number of the last units that together fit into `overlap` tokens; never all of them.
     fn repeated(&self, overlap: usize) -> usize {
         let mut used = 0;
-        let fits = |unit: &&Unit| {
+        let fits = |unit: &&TextUnit| {
             used += unit.tokens;
             used <= overlap
         };
@@ -141,20 +141,20 @@ impl Packer {
     fn end_passage(&mut self) {
         if let (Some(first), Some(last)) = (self.open.front(), self.open.back()) {
             let tokens = u32::try_from(self.used).unwrap_or(u32::MAX);
-            self.ranges.push(Range { start: first.start, end: last.end, tokens });
+            self.ranges.push(PassageRange { start: first.start, end: last.end, tokens });
         }
     }
 
-    fn finish(mut self) -> Vec<Range> {
+    fn finish(mut self) -> Vec<PassageRange> {
         self.end_passage();
         self.ranges
     }
 }
 
-/// Words as tokens, where no model serves.
-struct Words;
+/// Counts words as tokens, for namespaces without a model.
+struct WhitespaceTokens;
 
-impl Tokens for Words {
+impl Tokens for WhitespaceTokens {
     fn spans(&self, text: &str) -> Vec<TokenSpan> {
         let start = |word: &str| word.as_ptr() as usize - text.as_ptr() as usize;
         text.split_whitespace().map(|word| TokenSpan { start: start(word), end: start(word) + word.len() }).collect()

@@ -1,36 +1,36 @@
-//! What can be wrong with a document. Every message names the field and the remedy, and none
-//! holds a word of the document.
+//! Errors of documents and patches. Every message names the field and the remedy, and none contains text of the
+//! document.
 
 use kernel::Code;
 
-/// Why a document or a patch was not taken.
+/// The reason why a document or a patch was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A field is malformed.
     #[error("{param}: {remedy}")]
     Invalid {
-        /// The field, as the contract writes it.
+        /// Name of the field in the API.
         param: &'static str,
-        /// What to do about it.
+        /// What the caller should do about it.
         remedy: String,
     },
     /// A field is larger than a stated limit.
     #[error("{param}: {remedy}")]
     TooLarge {
-        /// The field, as the contract writes it.
+        /// Name of the field in the API.
         param: &'static str,
-        /// What to do about it.
+        /// What the caller should do about it.
         remedy: String,
     },
-    /// Vectors whose length does not fit the namespace and the passages.
+    /// The vectors' length does not match the namespace and the number of passages.
     #[error("documents[].vector: {got} numbers came where {expected} belong")]
     DimensionMismatch {
-        /// Numbers that the passages need.
+        /// Number of values that the passages need.
         expected: usize,
-        /// Numbers that came.
+        /// Number of values received.
         got: usize,
     },
-    /// The floor above called in the wrong order.
+    /// The caller used this crate's functions in the wrong order.
     #[error("intake was used out of order: {0}")]
     OutOfOrder(&'static str),
 }

@@ -1,9 +1,9 @@
-//! intake: foreign bytes become screened text, cut into passages.
+//! intake: turns foreign bytes into screened text, divided into passages.
 //!
-//! One way through, and each stage is a type: [`RawDocument`] -> [`parse`] -> [`Draft`] ->
-//! [`screen`] -> [`Screened`] (cut by [`Screened::chunk`]) -> [`admit`] -> [`Admitted`]. Nothing
-//! but `screen` makes `Screened` and nothing but `admit` makes `Admitted`, so text that no screen
-//! has seen cannot be stored. Synchronous, no I/O; who may write and where is other crates' work.
+//! There is one path, and each stage is a type: [`RawDocument`] -> [`parse`] -> [`Draft`] -> [`screen`] -> [`Screened`]
+//! (divided by [`Screened::chunk`]) -> [`admit`] -> [`Admitted`]. Only `screen` makes `Screened` and only `admit` makes
+//! `Admitted`, so unscreened text cannot be stored. The crate is synchronous and does no I/O; other crates decide who
+//! may write and where.
 
 mod admit;
 mod chunk;
@@ -15,9 +15,9 @@ mod screen;
 #[cfg(test)]
 mod testing;
 
-pub use admit::{Admitted, Profile, admit};
+pub use admit::{Admitted, VectorProfile, admit};
 pub use error::Error;
-pub use parse::{Draft, UnreadFormat, parse, unread_ending, unread_format};
+pub use parse::{Draft, UnsupportedFormat, parse, unsupported_extension, unsupported_format};
 pub use patch::{RawPatch, ScreenedPatch, screen_patch};
-pub use raw::{Body, RawDocument, identify};
+pub use raw::{RawBody, RawDocument, identify};
 pub use screen::{Screened, Verdict, screen};

@@ -1,8 +1,8 @@
-//! Bytes of a known kind become a [`Draft`]: the text that a reader sees, and apart from it all
-//! that a reader does not see but a model might (comments, hidden elements, link targets).
+//! Parses bytes of a known kind into a [`Draft`]: the text that a reader sees, and separately all text that a reader
+//! does not see but a model might (comments, hidden elements, link targets).
 //!
-//! Promises linear time and no recursion whatever the bytes, UTF-8 with `\n` line ends and no NUL.
-//! Only visible text is stored and found; both streams are screened.
+//! Promises linear time without recursion for any bytes, and UTF-8 text with `\n` line ends and without NUL. Only
+//! visible text is stored and searched; both streams are screened.
 
 mod css;
 mod formats;
@@ -10,22 +10,22 @@ mod html;
 mod markdown;
 mod media;
 
-use crate::{Body, Error, RawDocument, raw};
-pub use formats::{UnreadFormat, unread_ending, unread_format};
+use crate::{Error, RawBody, RawDocument, raw};
+pub use formats::{UnsupportedFormat, unsupported_extension, unsupported_format};
 use kernel::{Attributes, DocumentId, Principal, Timestamp, Untrusted, limits};
-use media::Kind;
+use media::ContentKind;
 use std::{borrow::Cow, fmt};
 
-/// A parsed document that no screen has seen yet.
+/// A parsed document that is not screened yet.
 pub struct Draft {
     pub(crate) id: Option<DocumentId>,
-    pub(crate) fields: Fields,
+    pub(crate) fields: DocumentFields,
     pub(crate) vector: Option<Vec<f32>>,
     pub(crate) content: Content,
 }
 
-/// What is stored beside the text.
-pub(crate) struct Fields {
+/// Metadata that is stored with the text.
+pub(crate) struct DocumentFields {
     pub(crate) title: Untrusted,
     pub(crate) uri: Untrusted,
     pub(crate) attributes: Attributes,
@@ -33,20 +33,20 @@ pub(crate) struct Fields {
     pub(crate) expires_at: Option<Timestamp>,
 }
 
-/// What a parser makes of content.
+/// Result of parsing a document's content.
 #[derive(Default)]
 pub(crate) struct Content {
-    /// Visible text.
+    /// The visible text.
     pub(crate) text: String,
-    /// Bytes of `text` at which a heading starts.
+    /// Byte offsets in `text` at which headings start.
     pub(crate) headings: Vec<usize>,
-    /// What no reader sees.
+    /// Text that no reader sees.
     pub(crate) hidden: Hidden,
-    /// A title that the content itself names.
+    /// Title that the content itself names.
     pub(crate) title: String,
 }
 
-/// Pieces of text that no reader sees, one after the other in one string: a page may hold millions of short ones.
+/// Pieces of text that no reader sees, concatenated into one string because a page may hold millions of short ones.
 #[derive(Default)]
 pub(crate) struct Hidden {
     text: String,
@@ -63,7 +63,7 @@ impl Hidden {
         }
     }
 
-    /// The pieces in their order.
+    /// Returns the pieces in order.
     pub(crate) fn pieces(&self) -> impl Iterator<Item = (HiddenKind, &str)> {
         let mut from = 0;
         self.ends.iter().map(move |(kind, end)| {
@@ -72,24 +72,24 @@ impl Hidden {
         })
     }
 
-    /// How many pieces.
+    /// Number of pieces.
     pub(crate) fn len(&self) -> usize {
         self.ends.len()
     }
 }
 
-/// Why a reader does not see it; the screens weigh these differently.
+/// Reason why a reader does not see a text. The screens treat the kinds differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HiddenKind {
-    /// Text kept from readers by style, attribute or comment.
+    /// Text that a style, an attribute or a comment conceals.
     Concealed,
-    /// Program or style text.
+    /// Text of a script or a style sheet.
     Script,
-    /// alt, title, meta and the like.
+    /// Text of `alt`, `title`, `meta` and similar attributes.
     Label,
-    /// Where a link goes.
+    /// Target of a link.
     Link,
-    /// Where an image comes from: fetched without a click.
+    /// Source of an image, which is fetched without a click.
     Image,
 }
 
@@ -103,12 +103,12 @@ impl fmt::Debug for Draft {
     }
 }
 
-/// Parses a document: plain text, Markdown or HTML, by declared type, else by the extension of
-/// its id or uri, else by its first bytes.
+/// Parses a document as plain text, Markdown or HTML, according to its declared type, otherwise the extension of its id
+/// or URI, otherwise its first bytes.
 ///
 /// # Errors
-/// `invalid_request` or `too_large` naming the field: an unknown type, bytes that are no text, a
-/// limit, or neither text nor vector.
+/// `invalid_request` or `too_large` with the name of the field: for an unknown type, bytes that are no text, an
+/// exceeded limit, or a document with neither text nor vector.
 pub fn parse(document: RawDocument) -> Result<Draft, Error> {
     raw::check_limits(&document)?;
     let RawDocument { id, body, media_type, title, uri, attributes, readers, vector, expires_at } = document;
@@ -117,12 +117,12 @@ pub fn parse(document: RawDocument) -> Result<Draft, Error> {
     }
     let names = [id.as_ref().map(DocumentId::as_str), uri.as_ref().map(Untrusted::expose)];
     let content = match body {
-        Body::None => Content::default(),
-        Body::Text(text) => {
+        RawBody::None => Content::default(),
+        RawBody::Text(text) => {
             media::check_format(text.expose().as_bytes(), "documents[].text")?;
             read(text.expose(), media_type.as_deref(), &names, "documents[].text")?
         }
-        Body::Bytes { media_type: own, bytes } => {
+        RawBody::Bytes { media_type: own, bytes } => {
             let text = media::decode(&bytes)?;
             read(text, own.as_deref().or(media_type.as_deref()), &names, "documents[].content_base64")?
         }
@@ -131,7 +131,7 @@ pub fn parse(document: RawDocument) -> Result<Draft, Error> {
         return Err(Error::invalid("documents[].text", "has no visible text; send some text, or a vector"));
     }
     let title = title.unwrap_or_else(|| Untrusted::new(shorten(&content.title, limits::TITLE_BYTES_MAX)));
-    let fields = Fields { title, uri: uri.unwrap_or_default(), attributes, readers, expires_at };
+    let fields = DocumentFields { title, uri: uri.unwrap_or_default(), attributes, readers, expires_at };
     Ok(Draft { id, fields, vector, content })
 }
 
@@ -141,18 +141,18 @@ fn read(text: &str, declared: Option<&str>, names: &[Option<&str>], param: &'sta
     }
     let text = line_ends(text);
     Ok(match media::kind(declared, names, &text)? {
-        Kind::Plain => Content { text: text.into_owned(), ..Content::default() },
-        Kind::Markdown => markdown::read(&text),
-        Kind::Html => html::read(&text),
+        ContentKind::Plain => Content { text: text.into_owned(), ..Content::default() },
+        ContentKind::Markdown => markdown::read(&text),
+        ContentKind::Html => html::read(&text),
     })
 }
 
-/// `\r\n` and a lone `\r` become `\n`.
+/// Replaces `\r\n` and a lone `\r` by `\n`.
 fn line_ends(text: &str) -> Cow<'_, str> {
     if text.contains('\r') { Cow::Owned(text.replace("\r\n", "\n").replace('\r', "\n")) } else { Cow::Borrowed(text) }
 }
 
-/// The first `bytes_max` bytes at most, cut at a character's border.
+/// Truncates a text to at most `bytes_max` bytes, at a character boundary.
 pub(crate) fn shorten(text: &str, bytes_max: usize) -> &str {
     &text[..text.floor_char_boundary(bytes_max)]
 }

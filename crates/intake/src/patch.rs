@@ -1,11 +1,11 @@
-//! Changes to what a document says of itself, screened like the document was.
+//! Patches of a document's metadata, screened like the document itself.
 //!
-//! Promises that a string which a patch brings meets the same screens as one that came with the
-//! document. Text is never touched, so nothing is embedded again.
+//! Promises that a string of a patch passes the same screens as a string of a document. A patch never changes the text,
+//! so nothing is embedded again.
 
 use crate::{
     Error, raw,
-    screen::{Report, Stream, merge_finding, scan_and_mask},
+    screen::{ScreenReport, Stream, merge_finding, scan_and_mask},
 };
 use kernel::{
     AttrValue, Attributes, Document, Finding, Principal, Scalar, ScreenAction, Screening, Status, Timestamp, Untrusted,
@@ -13,20 +13,20 @@ use kernel::{
 };
 use std::{collections::BTreeMap, fmt};
 
-/// A patch as it was sent. Outer `None` leaves a member alone, inner `None` removes it.
+/// A patch as it was sent. An outer `None` leaves a member unchanged, an inner `None` removes it.
 #[derive(Default)]
 pub struct RawPatch {
     /// Attributes to set, or to remove.
     pub attributes: BTreeMap<String, Option<AttrValue>>,
-    /// Who may see it.
+    /// Principals that may read the document.
     pub readers: Option<Option<Vec<Principal>>>,
-    /// Source.
+    /// URI of the source.
     pub uri: Option<Option<Untrusted>>,
-    /// When it goes away.
+    /// Time at which the document expires.
     pub expires_at: Option<Option<Timestamp>>,
 }
 
-/// A patch that the screens have seen. Made by [`screen_patch`] alone.
+/// A patch that was screened. Only [`screen_patch`] makes it.
 pub struct ScreenedPatch {
     patch: RawPatch,
     findings: Vec<Finding>,
@@ -47,13 +47,13 @@ impl fmt::Debug for ScreenedPatch {
 /// Checks and screens a patch.
 ///
 /// # Errors
-/// `invalid_request` naming the member: a limit, an empty list of readers, or a finding that the
-/// namespace's policy rejects.
+/// `invalid_request` with the name of the member: for an exceeded limit, an empty list of readers, or a finding that
+/// the namespace's policy rejects.
 pub fn screen_patch(mut raw: RawPatch, policy: &Screening) -> Result<ScreenedPatch, Error> {
     raw.attributes.keys().try_for_each(|key| raw::check_key(key, "attributes"))?;
     raw::check_readers(raw.readers.as_ref().and_then(|r| r.as_deref()), "readers")?;
     raw::check_uri(raw.uri.as_ref().and_then(Option::as_ref), "uri")?;
-    let mut report = Report::new(*policy);
+    let mut report = ScreenReport::new(*policy);
     if let Some(Some(uri)) = &mut raw.uri {
         *uri = Untrusted::new(scan_and_mask(uri.expose(), Stream::Field, &mut report));
     }
@@ -71,7 +71,7 @@ pub fn screen_patch(mut raw: RawPatch, policy: &Screening) -> Result<ScreenedPat
 }
 
 /// Screens every string of a value in place.
-pub(crate) fn screen_value(value: &mut AttrValue, report: &mut Report) {
+pub(crate) fn screen_value(value: &mut AttrValue, report: &mut ScreenReport) {
     let scalars = match value {
         AttrValue::One(s) => std::slice::from_mut(s),
         AttrValue::Many(list) => list.as_mut_slice(),
@@ -84,16 +84,16 @@ pub(crate) fn screen_value(value: &mut AttrValue, report: &mut Report) {
 }
 
 impl ScreenedPatch {
-    /// What the screens found in it.
+    /// Findings of the screens in the patch.
     pub fn findings(&self) -> &[Finding] {
         &self.findings
     }
 
-    /// Merges it into a document. A finding joins the document's, with the larger count where
-    /// both have the rule; one that quarantines holds the document back.
+    /// Merges the patch into a document. Its findings are added to the document's; if both have a rule, the larger
+    /// count is kept. A finding that quarantines changes the document's status.
     ///
     /// # Errors
-    /// `invalid_request` when the document would have too many attributes; it is then unchanged.
+    /// `invalid_request` when the document would have too many attributes. The document is then unchanged.
     pub fn apply(&self, doc: &mut Document) -> Result<(), Error> {
         let attributes = self.merged(&doc.attributes);
         if attributes.len() > limits::ATTRIBUTES_MAX {

@@ -1,55 +1,55 @@
-//! A document as it was sent, its limits, and what it is called.
+//! A document as it was sent, its limits, and its identity.
 //!
-//! Promises that equal documents get equal names under one key, that no two different ones share
-//! an encoding, and that every limit of the contract holds before any parsing.
+//! Promises that equal documents get equal ids under one key, that no two different documents have the same encoding,
+//! and that every limit of the API is checked before parsing.
 
 use crate::Error;
 use kernel::{AttrValue, Attributes, DocumentId, Principal, Pseudonymiser, Scalar, Timestamp, Untrusted, limits};
 use std::fmt;
 
-/// What was sent as content.
-pub enum Body {
-    /// Nothing; the document has a vector only.
+/// Content of a document as it was sent.
+pub enum RawBody {
+    /// No content; the document has only a vector.
     None,
-    /// Text that came as a JSON string.
+    /// Text that was sent as a JSON string.
     Text(Untrusted),
-    /// Bytes that came as `content_base64`.
+    /// Bytes that were sent as `content_base64`.
     Bytes {
-        /// Declared type; wins over the document's own.
+        /// Declared media type; takes precedence over that of the document.
         media_type: Option<String>,
-        /// The bytes.
+        /// The decoded bytes.
         bytes: Vec<u8>,
     },
 }
 
 /// A document as it was sent.
 pub struct RawDocument {
-    /// Given id.
+    /// Id, if the caller gave one.
     pub id: Option<DocumentId>,
-    /// Content.
-    pub body: Body,
-    /// Declared type of the content.
+    /// Content of the document.
+    pub body: RawBody,
+    /// Declared media type of the content.
     pub media_type: Option<String>,
-    /// Title.
+    /// Title of the document.
     pub title: Option<Untrusted>,
-    /// Source.
+    /// URI of the source.
     pub uri: Option<Untrusted>,
-    /// Attributes.
+    /// Attributes of the document.
     pub attributes: Attributes,
-    /// Who may see it; `None` is the whole tenant.
+    /// Principals that may read the document; `None` is the whole tenant.
     pub readers: Option<Vec<Principal>>,
-    /// The caller's own vector: the document is then one passage.
+    /// The caller's own vector. The document is then a single passage.
     pub vector: Option<Vec<f32>>,
-    /// When it goes away.
+    /// Time at which the document expires.
     pub expires_at: Option<Timestamp>,
 }
 
-impl fmt::Debug for Body {
+impl fmt::Debug for RawBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Body::None => f.write_str("None"),
-            Body::Text(text) => write!(f, "Text({} bytes)", text.len()),
-            Body::Bytes { bytes, .. } => write!(f, "Bytes({} bytes)", bytes.len()),
+            RawBody::None => f.write_str("None"),
+            RawBody::Text(text) => write!(f, "Text({} bytes)", text.len()),
+            RawBody::Bytes { bytes, .. } => write!(f, "Bytes({} bytes)", bytes.len()),
         }
     }
 }
@@ -66,7 +66,7 @@ impl fmt::Debug for RawDocument {
 }
 
 impl RawDocument {
-    /// Heap bytes of all that was sent, without the allocator's rounding.
+    /// Heap bytes of everything that was sent, without the allocator's rounding.
     pub fn heap_bytes(&self) -> u64 {
         let readers: usize = self.readers.iter().flatten().map(|reader| reader.as_str().len() + 40).sum();
         let strings = [&self.title, &self.uri].map(|text| text.as_ref().map_or(0, Untrusted::len));
@@ -76,25 +76,25 @@ impl RawDocument {
     }
 }
 
-impl Body {
-    /// Length in bytes.
+impl RawBody {
+    /// Length of the content in bytes.
     pub(crate) fn len(&self) -> usize {
         match self {
-            Body::None => 0,
-            Body::Text(text) => text.len(),
-            Body::Bytes { bytes, .. } => bytes.len(),
+            RawBody::None => 0,
+            RawBody::Text(text) => text.len(),
+            RawBody::Bytes { bytes, .. } => bytes.len(),
         }
     }
 }
 
-/// The document's id (the given one, or `h-` and a keyed hash of all that was sent), and a keyed
-/// hash of all that was sent and of what judges it: the namespace's settings in `judgement`, and these screens. Equal
-/// means unchanged.
+/// Returns the document's id (the given one, or `h-` and a keyed hash of everything that was sent), and its content
+/// hash: a keyed hash of everything that was sent and of everything that decides about it, namely the namespace's
+/// settings in `judgement` and the version of the screens. An equal content hash means an unchanged document.
 pub fn identify(raw: &RawDocument, judgement: &[u8], keyed: &dyn Pseudonymiser) -> (DocumentId, [u8; 32]) {
     let (tag, body): (&[u8], &[u8]) = match &raw.body {
-        Body::None => (b"none", &[]),
-        Body::Text(text) => (b"text", text.expose().as_bytes()),
-        Body::Bytes { bytes, .. } => (b"bytes", bytes),
+        RawBody::None => (b"none", &[]),
+        RawBody::Text(text) => (b"text", text.expose().as_bytes()),
+        RawBody::Bytes { bytes, .. } => (b"bytes", bytes),
     };
     let rest = encode_rest(raw);
     let hash = |label: &[u8]| keyed.pseudonym(&[label, tag, body, &rest]);
@@ -109,15 +109,15 @@ pub fn identify(raw: &RawDocument, judgement: &[u8], keyed: &dyn Pseudonymiser) 
     (id, content)
 }
 
-/// Of the screens and of what makes text visible. Grows with each release in which they find other things, so that
-/// content that is sent again is judged by them.
+/// Version of the screens and of the parsers that decide which text is visible. It grows with each release in which
+/// their results change, so that content that is sent again is screened again.
 const SCREENS_VERSION: u8 = 2;
 
-/// Everything but the body, each field length-prefixed and each option marked.
+/// Encodes everything but the body. Each field is length-prefixed and each option is marked.
 fn encode_rest(raw: &RawDocument) -> Vec<u8> {
-    let mut out = Encoder(Vec::new());
+    let mut out = IdentityEncoder(Vec::new());
     let declared = match &raw.body {
-        Body::Bytes { media_type, .. } => media_type.as_deref(),
+        RawBody::Bytes { media_type, .. } => media_type.as_deref(),
         _ => None,
     };
     out.option(declared, |out, s| out.field(s.as_bytes()));
@@ -143,9 +143,9 @@ fn encode_rest(raw: &RawDocument) -> Vec<u8> {
     out.0
 }
 
-struct Encoder(Vec<u8>);
+struct IdentityEncoder(Vec<u8>);
 
-impl Encoder {
+impl IdentityEncoder {
     fn count(&mut self, n: usize) {
         self.0.extend((n as u64).to_le_bytes());
     }
@@ -179,7 +179,7 @@ impl Encoder {
     }
 }
 
-/// Limits of one document, before anything is parsed.
+/// Checks the limits of one document before parsing.
 pub(crate) fn check_limits(raw: &RawDocument) -> Result<(), Error> {
     if raw.body.len() > limits::DOCUMENT_BYTES_MAX {
         let remedy = format!("may have at most {} bytes; split the document", limits::DOCUMENT_BYTES_MAX);

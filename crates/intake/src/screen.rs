@@ -1,10 +1,10 @@
-//! The screens: personal data, credentials, and text that tries to instruct a model.
+//! Screens documents for personal data, for credentials, and for text that tries to instruct a model.
 //!
-//! Promises that every stream of a document was looked at (visible, hidden, title, uri, string
-//! attributes), the title also together with the start of each passage, as a prompt shows them, that what the policy masks is gone from all that is stored, and that a finding
-//! holds a rule's name and a count but never the text. Rules catch templates; an ordinary
-//! sentence that happens to be an order to a model passes. Keys of attributes and ids are names
-//! that the caller chose and are not screened.
+//! Promises that every stream of a document is screened (visible text, hidden text, title, URI, string attributes), the
+//! title also together with the start of each passage, as a prompt shows them; that what the policy masks is removed
+//! from everything that is stored; and that a finding contains a rule's name and a count but never the text. Rules
+//! match templates, so an ordinary sentence that happens to be an order to a model passes. Attribute keys and ids are
+//! names that the caller chose, and are not screened.
 
 mod checks;
 mod encoded;
@@ -17,7 +17,7 @@ mod rules;
 mod secrets;
 mod unicode;
 
-use crate::parse::{Draft, Fields, HiddenKind};
+use crate::parse::{DocumentFields, Draft, HiddenKind};
 use kernel::{DocumentId, Finding, FindingKind, Passage, ScreenAction, Screening, Severity, Span, Status, Untrusted};
 use rules::Rule;
 use std::{collections::BTreeMap, fmt};
@@ -25,14 +25,14 @@ use std::{collections::BTreeMap, fmt};
 pub(crate) use joint::screen_joints;
 pub(crate) use mask::scan_and_mask;
 
-/// Text that the screens have seen. Made by [`screen`] alone.
+/// A screened document. Only [`screen`] makes it.
 pub struct Screened {
-    pub(crate) fields: Fields,
+    pub(crate) fields: DocumentFields,
     pub(crate) vector: Option<Vec<f32>>,
     pub(crate) text: String,
     pub(crate) headings: Vec<usize>,
     pub(crate) passages: Vec<Passage>,
-    /// What is put before each passage for embedding; set by `chunk`.
+    /// Prefix of each passage for embedding; set by `chunk`.
     pub(crate) prefix: String,
     /// Tokens of `prefix`.
     pub(crate) prefix_tokens: u32,
@@ -40,23 +40,23 @@ pub struct Screened {
     policy: Screening,
 }
 
-/// What screening leads to.
+/// Result of screening a document.
 #[expect(clippy::large_enum_variant, reason = "nearly every document is the large one")]
 pub enum Verdict {
-    /// To be stored, perhaps held back.
+    /// The document may be stored, perhaps quarantined.
     Screened(Screened),
-    /// Not to be stored: the policy rejects what was found.
+    /// The policy rejects the document because of its findings; it is not stored.
     Rejected {
-        /// The id that was given, if one was.
+        /// Id of the document, if the caller gave one.
         id: Option<DocumentId>,
-        /// What was found.
+        /// Findings of the screens.
         findings: Vec<Finding>,
     },
 }
 
-/// What [`Screened`] leaves behind when it is stored.
-pub(crate) struct Parts {
-    pub(crate) fields: Fields,
+/// The parts of [`Screened`] that are stored.
+pub(crate) struct ScreenedParts {
+    pub(crate) fields: DocumentFields,
     pub(crate) text: Untrusted,
     pub(crate) passages: Vec<Passage>,
     pub(crate) findings: Vec<Finding>,
@@ -83,10 +83,10 @@ impl fmt::Debug for Verdict {
     }
 }
 
-/// Screens a draft as the namespace's policy says.
+/// Screens a draft under the namespace's policy.
 pub fn screen(draft: Draft, policy: &Screening) -> Verdict {
     let Draft { id, mut fields, vector, mut content } = draft;
-    let mut report = Report::new(*policy);
+    let mut report = ScreenReport::new(*policy);
     for (kind, text) in content.hidden.pieces() {
         mask::scan(text, Stream::Hidden(kind), &mut report);
     }
@@ -116,7 +116,7 @@ pub fn screen(draft: Draft, policy: &Screening) -> Verdict {
 }
 
 impl Screened {
-    /// What the model embeds, in reading order: the title and the passage's text. Empty before
+    /// Texts that the model embeds, in reading order: each is the title and a passage's text. Empty before
     /// [`Screened::chunk`].
     pub fn passages(&self) -> Vec<Untrusted> {
         let text = |span: &Span| &self.text[span.byte_start as usize..span.byte_end as usize];
@@ -128,75 +128,75 @@ impl Screened {
         self.passages.iter().map(|p| with_prefix(text(&p.span))).collect()
     }
 
-    /// How many passages [`Screened::chunk`] has made.
-    pub fn passages_cut(&self) -> usize {
+    /// Number of passages that [`Screened::chunk`] has made.
+    pub fn passage_count(&self) -> usize {
         self.passages.len()
     }
 
-    /// What the screens found.
+    /// Findings of the screens.
     pub fn findings(&self) -> &[Finding] {
         &self.findings
     }
 
-    /// Whether the policy rejects what was found: [`Screened::chunk`] sees what a prompt would show together, and so may
-    /// find more than [`screen`] did. What is rejected is never admitted.
+    /// Whether the policy rejects the document. [`Screened::chunk`] screens the title and each passage together, as a
+    /// prompt shows them, so it may find more than [`screen`] did. A rejected document is never admitted.
     pub fn is_rejected(&self) -> bool {
         self.findings.iter().any(|f| f.action == ScreenAction::Reject)
     }
 
-    /// Quarantined when a finding's action says so, else indexed.
+    /// Quarantined if the action of a finding is to quarantine, otherwise indexed.
     pub fn status(&self) -> Status {
         let held = self.findings.iter().any(|f| f.action == ScreenAction::Quarantine);
         if held { Status::Quarantined } else { Status::Indexed }
     }
 
-    /// Bytes of visible text.
+    /// Length of the visible text in bytes.
     pub fn text_bytes(&self) -> usize {
         self.text.len()
     }
 
-    /// The caller's own vector.
+    /// The caller's own vector, if there is one.
     pub fn own_vector(&self) -> Option<&[f32]> {
         self.vector.as_deref()
     }
 
-    /// Tokens that embedding costs: those of every passage, and of the title before each.
+    /// Tokens that embedding costs: those of every passage and of its prefix.
     pub fn tokens(&self) -> u64 {
         self.passages.iter().map(|p| u64::from(p.tokens) + u64::from(self.prefix_tokens)).sum()
     }
 
-    pub(crate) fn cut(&self) -> &[Passage] {
+    pub(crate) fn chunked_passages(&self) -> &[Passage] {
         &self.passages
     }
 
-    pub(crate) fn into_parts(self) -> Parts {
-        Parts { fields: self.fields, text: self.text.into(), passages: self.passages, findings: self.findings }
+    pub(crate) fn into_parts(self) -> ScreenedParts {
+        ScreenedParts { fields: self.fields, text: self.text.into(), passages: self.passages, findings: self.findings }
     }
 }
 
-/// Where a piece of text stands.
+/// Origin of a piece of text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stream {
     /// The document's text.
     Visible,
-    /// Title, uri or an attribute.
+    /// Title, URI or an attribute.
     Field,
-    /// Kept from readers.
+    /// Text that readers do not see.
     Hidden(HiddenKind),
 }
 
-/// Findings as they gather, one per rule.
-pub(crate) struct Report {
+/// Findings collected so far, one for each rule.
+pub(crate) struct ScreenReport {
     policy: Screening,
     found: BTreeMap<&'static str, (&'static Rule, u32)>,
 }
 
-impl Report {
+impl ScreenReport {
     pub(crate) fn new(policy: Screening) -> Self {
         Self { policy, found: BTreeMap::new() }
     }
 
-    /// What the policy does about a rule. Weak injection findings are recorded at most.
+    /// Action of the policy on a rule. Weak injection findings are recorded at most.
     fn action(&self, rule: &Rule) -> ScreenAction {
         let action = self.policy.action(rule.kind);
         if rule.kind == FindingKind::Injection && rule.severity < Severity::High {
@@ -206,7 +206,7 @@ impl Report {
         }
     }
 
-    /// Whether a kind is looked for at all.
+    /// Whether the policy requires screening for this kind.
     fn wants(&self, kind: FindingKind) -> bool {
         self.policy.action(kind) != ScreenAction::Allow
     }
@@ -228,7 +228,7 @@ impl Report {
     }
 }
 
-/// Joins a finding to a list that has one per rule.
+/// Merges a finding into a list with one finding for each rule.
 pub(crate) fn merge_finding(list: &mut Vec<Finding>, new: &Finding, counts: fn(u32, u32) -> u32) {
     match list.iter_mut().find(|old| old.rule == new.rule) {
         Some(old) => {

@@ -1,13 +1,13 @@
-//! Makers that this crate's tests share.
+//! Fixtures that this crate's tests share.
 
-use crate::{Body, Draft, RawDocument, Screened, Verdict, parse, screen};
+use crate::{Draft, RawBody, RawDocument, Screened, Verdict, parse, screen};
 use kernel::{Attributes, DocumentId, Finding, Screening, TokenSpan, Tokens, Untrusted};
 
-/// A document of this type and text.
+/// A document with this media type and text.
 pub(crate) fn raw(media_type: &str, text: &str) -> RawDocument {
     RawDocument {
         id: None,
-        body: Body::Text(Untrusted::new(text)),
+        body: RawBody::Text(Untrusted::new(text)),
         media_type: Some(media_type.to_owned()),
         title: None,
         uri: None,
@@ -18,7 +18,7 @@ pub(crate) fn raw(media_type: &str, text: &str) -> RawDocument {
     }
 }
 
-/// The same under a file's name and without a declared type.
+/// A document with this file name as its id, and without a declared media type.
 pub(crate) fn file(name: &str, text: &str) -> RawDocument {
     RawDocument { id: DocumentId::parse(name).ok(), media_type: None, ..raw("", text) }
 }
@@ -34,17 +34,18 @@ pub(crate) fn screened(draft: Draft, policy: &Screening) -> Screened {
     }
 }
 
-/// What the default policy finds in a document of this type.
+/// Findings of the default policy in a document of this media type.
 pub(crate) fn findings(media_type: &str, text: &str) -> Vec<Finding> {
     screened(draft(media_type, text), &Screening::default()).findings().to_vec()
 }
 
-/// Names of the rules that met.
+/// Names of the rules that matched.
 pub(crate) fn rules(media_type: &str, text: &str) -> Vec<String> {
     findings(media_type, text).into_iter().map(|f| f.rule).collect()
 }
 
-/// Pieces of at most four characters of each word: more tokens than words, as models have.
+/// A tokenizer that splits words into pieces of at most four characters. As with models, there are more tokens than
+/// words.
 pub(crate) struct Quads;
 
 impl Tokens for Quads {

@@ -1,14 +1,14 @@
-//! What reading and screening take is bounded by what came in: memory at its peak stays below 16 bytes for each byte of a
-//! document, and twice the document costs no more than twice the allocations, however it was made to do harm.
+//! The cost of parsing and screening is bounded by the size of a document, however hostile it is: peak memory stays
+//! below 16 bytes for each of its bytes, and twice the document costs at most twice the allocations.
 
 use counting::{Counting, measure};
-use intake::{Body, RawDocument, Verdict, parse, screen};
+use intake::{RawBody, RawDocument, Verdict, parse, screen};
 use kernel::{Attributes, Chunking, ScreenAction, Screening, Untrusted};
 use std::alloc::System;
 
-/// The most bytes of memory for each byte of a document.
+/// Most bytes of memory for each byte of a document.
 const TIMES: usize = 16;
-/// Tables and automata that every document needs, bytes.
+/// Bytes of tables and automata that every document needs.
 const FIXED: usize = 64 << 10;
 
 #[global_allocator]
@@ -17,11 +17,12 @@ static ALLOCATOR: Counting<System> = Counting(System);
 const MASK: Screening =
     Screening { injection: ScreenAction::Mask, pii: ScreenAction::Mask, secret: ScreenAction::Mask };
 
-/// Peak of bytes beside the document itself, and allocations, of reading, screening and cutting it.
+/// Peak of bytes in addition to the document itself, and number of allocations, while it is parsed, screened and
+/// chunked.
 fn cost(media_type: &str, text: String) -> (usize, usize) {
     let raw = RawDocument {
         id: None,
-        body: Body::Text(Untrusted::new(text)),
+        body: RawBody::Text(Untrusted::new(text)),
         media_type: Some(media_type.to_owned()),
         title: None,
         uri: None,
@@ -34,14 +35,14 @@ fn cost(media_type: &str, text: String) -> (usize, usize) {
         if let Ok(draft) = parse(raw)
             && let Verdict::Screened(mut screened) = screen(draft, &MASK)
         {
-            // Too many passages is an answer like another.
+            // A refusal because of too many passages is a valid result.
             let _ = screened.chunk(None, &Chunking::default());
         }
     });
     (measured.peak, measured.allocations)
 }
 
-/// A name, its type, what stands in front once, and what is repeated.
+/// Name of a case, its media type, the text at its start, and the text that is repeated.
 type Hostile = (&'static str, &'static str, &'static str, fn(usize) -> String);
 
 const HTML: &str = "text/html";
@@ -144,7 +145,7 @@ fn input((_, _, start, unit): &Hostile, bytes: usize) -> String {
 #[test]
 fn no_document_takes_more_than_sixteen_times_its_length_or_more_than_twice_for_twice() {
     const BYTES: usize = 16 << 10;
-    // What is made once for the process is none of a document's.
+    // Tables that are made once for the process are not counted to a document.
     for (_, media_type, ..) in INPUTS {
         cost(media_type, "seen 1gn0r3 \u{e9} aWdub3JlIGFsbCBpbnN0".to_owned());
     }

@@ -1,7 +1,7 @@
-//! The demo set through the whole of intake: poisoned pages are held back, no other is, and every
-//! answer stands in a passage of its own company and in none of the other's.
+//! Runs the demo set through all of intake: only poisoned pages are quarantined, and every answer occurs in a passage
+//! of its own company and in none of the other's.
 
-use intake::{Body, RawDocument, Screened, Verdict, parse, screen};
+use intake::{RawBody, RawDocument, Screened, Verdict, parse, screen};
 use kernel::{Attributes, Chunking, DocumentId, Screening, Status};
 use std::{
     fs,
@@ -21,7 +21,7 @@ fn files(folder: &Path, into: &mut Vec<PathBuf>) {
     }
 }
 
-/// Every page of a company, by its path inside the set.
+/// Every page of a company, by its path in the set.
 fn pages(company: &str) -> Vec<(String, Screened)> {
     let mut paths = Vec::new();
     files(&root().join(company), &mut paths);
@@ -32,7 +32,7 @@ fn page(path: &Path) -> (String, Screened) {
     let id = path.strip_prefix(root()).expect("inside").to_str().expect("plain names").to_owned();
     let raw = RawDocument {
         id: DocumentId::parse(&id).ok(),
-        body: Body::Bytes { media_type: None, bytes: fs::read(path).expect("a file") },
+        body: RawBody::Bytes { media_type: None, bytes: fs::read(path).expect("a file") },
         media_type: None,
         title: None,
         uri: None,

@@ -1,9 +1,9 @@
-//! The object store behind everything remote: create-if-absent, read, list, delete; with an answer
-//! that can be relied on, or an error.
+//! Access to an object store: create-if-absent, read, list and delete, each with a reliable answer or an error.
 //!
-//! A request whose reply was lost may have been applied. So a create is tried again with the very
-//! same bytes, and when the name is taken the bytes that stand there decide: ours, and it was the
-//! lost one; another's, and we came second; none, and the store only was busy (a 409), so again.
+//! A request whose reply was lost may have been applied. A create is therefore repeated with exactly the same bytes,
+//! and when the name is taken the stored bytes decide: if they are ours, an earlier attempt succeeded; if they are
+//! different, another writer came first; if there are none, the store was only busy (a 409), and the create is
+//! repeated.
 
 use crate::{Error, names::Name};
 use futures::{StreamExt, TryStreamExt};
@@ -14,19 +14,19 @@ use object_store::{
 };
 use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Duration};
 
-/// The store, and how long we are patient with it.
+/// An object store, with retries.
 pub(crate) struct Bucket {
     store: Arc<dyn ObjectStore>,
-    /// The same store through a client that sends nothing twice.
+    /// The same store through a client that never repeats a request by itself.
     once: Arc<dyn ObjectStore>,
 }
 
-/// What became of a create.
+/// Outcome of a create.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Created {
-    /// Our bytes stand there, now or since a request whose reply was lost.
+pub(crate) enum CreateOutcome {
+    /// Our bytes are stored, by this request or by an earlier one whose reply was lost.
     Ours,
-    /// Somebody else's do.
+    /// Another writer's bytes are stored.
     Taken,
 }
 
@@ -35,84 +35,89 @@ impl Bucket {
         Self { store, once }
     }
 
-    /// Puts an object that must not be there yet.
+    /// Puts an object that must not exist yet.
     ///
     /// # Errors
-    /// `Store`: whether it stands there is not known.
-    pub(crate) async fn create(&self, name: &str, bytes: Vec<u8>, what: &'static str) -> Result<Created, Error> {
+    /// `Store`: it is unknown whether the object is stored.
+    pub(crate) async fn create(&self, name: &str, bytes: Vec<u8>, what: &'static str) -> Result<CreateOutcome, Error> {
         let (key, payload) = (Key::from(name), PutPayload::from(bytes));
-        let mut patience = Patience::new(what);
+        let mut retry = RetryPolicy::new(what);
         loop {
             let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
             let put = self.store.put_opts(&key, payload.clone(), options);
-            match patience.of(put).await {
-                Ok(_) => return Ok(Created::Ours),
+            match retry.attempt(put).await {
+                Ok(_) => return Ok(CreateOutcome::Ours),
                 Err(StoreError::AlreadyExists { .. } | StoreError::Precondition { .. }) => {
                     match self.read(name, what).await? {
-                        Some(found) if same(&found, &payload) => return Ok(Created::Ours),
-                        Some(_) => return Ok(Created::Taken),
-                        None => patience.again(None).await?,
+                        Some(found) if equals(&found, &payload) => return Ok(CreateOutcome::Ours),
+                        Some(_) => return Ok(CreateOutcome::Taken),
+                        None => retry.wait_or_give_up(None).await?,
                     }
                 }
-                Err(error) => patience.again(Some(error)).await?,
+                Err(error) => retry.wait_or_give_up(Some(error)).await?,
             }
         }
     }
 
-    /// The same, but the bytes are sent once: an early copy that lands late, when the object was
-    /// stored by a second one and deleted since, would bring it back. What the store refused for
-    /// sure (a 409 for nothing) is sent again.
+    /// Like [`Bucket::create`], but sends the bytes once: an early copy that is delayed, while a second copy was stored
+    /// and has since been deleted, would bring the object back. A request that the store certainly refused (a 409
+    /// although no object exists) is sent again.
     ///
     /// # Errors
-    /// `Store`: whether it stands there, or will, is not known.
-    pub(crate) async fn create_once(&self, name: &str, bytes: Vec<u8>, what: &'static str) -> Result<Created, Error> {
+    /// `Store`: it is unknown whether the object is stored, or will be.
+    pub(crate) async fn create_once(
+        &self,
+        name: &str,
+        bytes: Vec<u8>,
+        what: &'static str,
+    ) -> Result<CreateOutcome, Error> {
         let (key, payload) = (Key::from(name), PutPayload::from(bytes));
-        let mut patience = Patience::new(what);
+        let mut retry = RetryPolicy::new(what);
         loop {
             let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-            let refused = match patience.of(self.once.put_opts(&key, payload.clone(), options)).await {
-                Ok(_) => return Ok(Created::Ours),
+            let error = match retry.attempt(self.once.put_opts(&key, payload.clone(), options)).await {
+                Ok(_) => return Ok(CreateOutcome::Ours),
                 Err(StoreError::AlreadyExists { .. } | StoreError::Precondition { .. }) => None,
                 Err(error) => Some(error),
             };
-            match (self.read(name, what).await?, refused) {
-                (Some(found), _) if same(&found, &payload) => return Ok(Created::Ours),
-                (Some(_), _) => return Ok(Created::Taken),
-                (None, None) => patience.again(None).await?,
+            match (self.read(name, what).await?, error) {
+                (Some(found), _) if equals(&found, &payload) => return Ok(CreateOutcome::Ours),
+                (Some(_), _) => return Ok(CreateOutcome::Taken),
+                (None, None) => retry.wait_or_give_up(None).await?,
                 (None, Some(source)) => return Err(Error::Store { what, source }),
             }
         }
     }
 
-    /// An object's bytes, `None` when there is none.
+    /// Bytes of an object; `None` if there is none.
     pub(crate) async fn read(&self, name: &str, what: &'static str) -> Result<Option<Vec<u8>>, Error> {
-        let mut patience = Patience::new(what);
+        let mut retry = RetryPolicy::new(what);
         let key = Key::from(name);
         loop {
             let get = async { self.store.get(&key).await?.bytes().await };
-            match patience.of(get).await {
+            match retry.attempt(get).await {
                 Ok(bytes) => return Ok(Some(bytes.into())),
                 Err(StoreError::NotFound { .. }) => return Ok(None),
-                Err(error) => patience.again(Some(error)).await?,
+                Err(error) => retry.wait_or_give_up(Some(error)).await?,
             }
         }
     }
 
-    /// Deletes an object; one that is gone is fine.
+    /// Deletes an object. Succeeds if the object is already gone.
     pub(crate) async fn delete(&self, name: &str, what: &'static str) -> Result<(), Error> {
-        let mut patience = Patience::new(what);
+        let mut retry = RetryPolicy::new(what);
         let key = Key::from(name);
         loop {
-            match patience.of(self.store.delete(&key)).await {
+            match retry.attempt(self.store.delete(&key)).await {
                 Ok(()) | Err(StoreError::NotFound { .. }) => return Ok(()),
-                Err(error) => patience.again(Some(error)).await?,
+                Err(error) => retry.wait_or_give_up(Some(error)).await?,
             }
         }
     }
 
-    /// What stands in a place, or only its log; in order. It is not one moment's picture.
-    pub(crate) async fn list(&self, prefix: &str, inside: &str, what: &'static str) -> Result<Vec<Name>, Error> {
-        let found = self.keys(&format!("{prefix}{inside}"), what).await?;
+    /// Names in a keyspace, or only those of its log, in order. The listing is not a snapshot of one moment.
+    pub(crate) async fn list(&self, prefix: &str, subfolder: &str, what: &'static str) -> Result<Vec<Name>, Error> {
+        let found = self.keys(&format!("{prefix}{subfolder}"), what).await?;
         let mut names: Vec<Name> =
             found.iter().filter_map(|key| Name::parse(key.as_ref().strip_prefix(prefix)?)).collect();
         names.sort_unstable();
@@ -120,22 +125,22 @@ impl Bucket {
         Ok(names)
     }
 
-    /// Deletes all that stands under a prefix, lower turns before higher ones. What has no name of ours
-    /// is in the first.
-    pub(crate) async fn remove(&self, prefix: &str, turn: fn(Name) -> u8, what: &'static str) -> Result<(), Error> {
-        let turn = |key: &Key| key.as_ref().strip_prefix(prefix).and_then(Name::parse).map_or(0, turn);
-        let mut turns = BTreeMap::<u8, Vec<Key>>::new();
+    /// Deletes everything under a prefix in phases, lower phases first. Names that are not ours belong to the first
+    /// phase.
+    pub(crate) async fn remove(&self, prefix: &str, phase: fn(Name) -> u8, what: &'static str) -> Result<(), Error> {
+        let phase = |key: &Key| key.as_ref().strip_prefix(prefix).and_then(Name::parse).map_or(0, phase);
+        let mut phases = BTreeMap::<u8, Vec<Key>>::new();
         for key in self.keys(prefix, what).await? {
-            turns.entry(turn(&key)).or_default().push(key);
+            phases.entry(phase(&key)).or_default().push(key);
         }
-        for keys in turns.into_values() {
+        for keys in phases.into_values() {
             let deletes: Vec<_> = keys.iter().map(|key| self.delete(key.as_ref(), what)).collect();
             futures::stream::iter(deletes).buffer_unordered(REQUESTS_AT_ONCE).try_collect::<Vec<()>>().await?;
         }
         Ok(())
     }
 
-    /// Names of the objects in a folder that is no place's.
+    /// Names of the objects in a folder that belongs to no keyspace.
     pub(crate) async fn names_in(&self, folder: &str, what: &'static str) -> Result<Vec<String>, Error> {
         let prefix = format!("{folder}/");
         let found = self.keys(folder, what).await?;
@@ -145,7 +150,7 @@ impl Bucket {
         Ok(names)
     }
 
-    /// What stands two folders below this one: `ns/3f/<number>`.
+    /// Folders two levels below this one: `ns/3f/<uuid>`.
     pub(crate) async fn folders_below(&self, folder: &str, what: &'static str) -> Result<Vec<String>, Error> {
         let shards = self.folders(Key::from(folder), what).await?;
         let below = futures::stream::iter(shards).map(|shard| self.folders(shard, what));
@@ -154,37 +159,37 @@ impl Bucket {
     }
 
     async fn folders(&self, folder: Key, what: &'static str) -> Result<Vec<Key>, Error> {
-        let mut patience = Patience::new(what);
+        let mut retry = RetryPolicy::new(what);
         loop {
-            match patience.of(self.store.list_with_delimiter(Some(&folder))).await {
+            match retry.attempt(self.store.list_with_delimiter(Some(&folder))).await {
                 Ok(found) => return Ok(found.common_prefixes),
                 Err(StoreError::NotFound { .. }) => return Ok(Vec::new()),
-                Err(error) => patience.again(Some(error)).await?,
+                Err(error) => retry.wait_or_give_up(Some(error)).await?,
             }
         }
     }
 
     async fn keys(&self, prefix: &str, what: &'static str) -> Result<Vec<Key>, Error> {
-        let mut patience = Patience::new(what);
+        let mut retry = RetryPolicy::new(what);
         let prefix = Key::from(prefix.trim_end_matches('/'));
         loop {
             let list = self.store.list(Some(&prefix)).map_ok(|meta| meta.location).try_collect::<Vec<_>>();
-            match patience.of(list).await {
+            match retry.attempt(list).await {
                 Ok(keys) => return Ok(keys),
                 Err(StoreError::NotFound { .. }) => return Ok(Vec::new()),
-                Err(error) => patience.again(Some(error)).await?,
+                Err(error) => retry.wait_or_give_up(Some(error)).await?,
             }
         }
     }
 
-    /// A part of an object and the size of the whole, `None` when there is none.
+    /// A range of an object and the size of the whole object; `None` if there is none.
     pub(crate) async fn range(
         &self,
         name: &str,
         range: Range<u64>,
         what: &'static str,
     ) -> Result<Option<(Vec<u8>, u64)>, Error> {
-        let mut patience = Patience::new(what);
+        let mut retry = RetryPolicy::new(what);
         let key = Key::from(name);
         loop {
             let get = async {
@@ -193,30 +198,30 @@ impl Bucket {
                 let size = found.meta.size;
                 Ok((found.bytes().await?.into(), size))
             };
-            match patience.of(get).await {
+            match retry.attempt(get).await {
                 Ok(found) => return Ok(Some(found)),
                 Err(StoreError::NotFound { .. }) => return Ok(None),
-                Err(error) => patience.again(Some(error)).await?,
+                Err(error) => retry.wait_or_give_up(Some(error)).await?,
             }
         }
     }
 }
 
-/// How often and how long something is tried.
-struct Patience {
+/// Retries of one request with exponential backoff.
+struct RetryPolicy {
     what: &'static str,
-    tries: u32,
+    attempts: u32,
     pause: Duration,
 }
 
-impl Patience {
+impl RetryPolicy {
     fn new(what: &'static str) -> Self {
-        Self { what, tries: 0, pause: limits::STORE_PAUSE_MIN }
+        Self { what, attempts: 0, pause: limits::STORE_PAUSE_MIN }
     }
 
-    /// One try. A store that says nothing at all is an error too.
-    async fn of<T>(&mut self, request: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-        self.tries += 1;
+    /// Makes one attempt. A store that does not answer at all is an error too.
+    async fn attempt<T>(&mut self, request: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        self.attempts += 1;
         match tokio::time::timeout(limits::STORE_ANSWER_WAIT, request).await {
             Ok(answer) => answer,
             Err(_) => {
@@ -226,22 +231,25 @@ impl Patience {
         }
     }
 
-    /// Waits before the next try, or gives up with what the store said.
-    async fn again(&mut self, error: Option<StoreError>) -> Result<(), Error> {
-        let hopeless = error.as_ref().is_some_and(is_hopeless);
-        if hopeless || self.tries >= limits::STORE_TRIES_MAX {
-            let busy = || StoreError::Generic { store: "object store", source: "it says busy again and again".into() };
+    /// Waits before the next attempt, or gives up with the last error.
+    async fn wait_or_give_up(&mut self, error: Option<StoreError>) -> Result<(), Error> {
+        let permanent = error.as_ref().is_some_and(is_permanent);
+        if permanent || self.attempts >= limits::STORE_ATTEMPTS_MAX {
+            let busy = || StoreError::Generic {
+                store: "object store",
+                source: "it repeatedly reports that it is busy".into(),
+            };
             return Err(Error::Store { what: self.what, source: error.unwrap_or_else(busy) });
         }
-        tracing::debug!(what = self.what, tries = self.tries, error = ?error.as_ref().map(kind), "asking the object store again");
+        tracing::debug!(what = self.what, tries = self.attempts, error = ?error.as_ref().map(error_kind), "retrying a request to the object store");
         tokio::time::sleep(self.pause).await;
         self.pause = (self.pause * 2).min(limits::STORE_PAUSE_MAX);
         Ok(())
     }
 }
 
-/// Asking again would bring the same answer.
-fn is_hopeless(error: &StoreError) -> bool {
+/// Whether a retry would bring the same answer.
+fn is_permanent(error: &StoreError) -> bool {
     matches!(
         error,
         StoreError::PermissionDenied { .. }
@@ -253,7 +261,7 @@ fn is_hopeless(error: &StoreError) -> bool {
     )
 }
 
-fn kind(error: &StoreError) -> &'static str {
+fn error_kind(error: &StoreError) -> &'static str {
     match error {
         StoreError::PermissionDenied { .. } => "permission denied",
         StoreError::Unauthenticated { .. } => "unauthenticated",
@@ -264,7 +272,7 @@ fn kind(error: &StoreError) -> &'static str {
     }
 }
 
-fn same(found: &[u8], payload: &PutPayload) -> bool {
+fn equals(found: &[u8], payload: &PutPayload) -> bool {
     let mut rest = found;
     let each = payload.iter().all(|piece| match rest.split_at_checked(piece.len()) {
         Some((head, tail)) => {
@@ -276,5 +284,5 @@ fn same(found: &[u8], payload: &PutPayload) -> bool {
     each && rest.is_empty()
 }
 
-/// Deletes under way at once.
+/// Maximum number of concurrent deletions and listings.
 const REQUESTS_AT_ONCE: usize = 16;

@@ -1,7 +1,7 @@
-//! The file system, as far as durability needs one: every call whose order or failure matters.
+//! The file system, as far as durability depends on it: every call whose order or failure matters.
 //!
-//! The real one is [`RealDisk`]. Tests put another under the same code: one that forgets what was
-//! not flushed when the power goes.
+//! The production implementation is [`RealDisk`]. Tests run the same code on one that forgets unflushed writes at a
+//! simulated power cut.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -11,76 +11,77 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-/// A file system. Blocking calls; errors are the system's.
+/// A file system. All calls block and return the errors of the system.
 pub trait Disk: Send + Sync + 'static {
-    /// Makes a file, or empties the one that is there; only the owner may read it.
+    /// Creates a file, or truncates an existing one; only the owner may read it.
     ///
     /// # Errors
-    /// The system's.
+    /// The errors of the system.
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
 
-    /// Opens a file that is there, to read and write.
+    /// Opens an existing file for reading and writing.
     ///
     /// # Errors
-    /// `NotFound`; the system's.
+    /// `NotFound`; other errors of the system.
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
 
-    /// A file's bytes.
+    /// Reads all bytes of a file.
     ///
     /// # Errors
-    /// `NotFound`; the system's.
+    /// `NotFound`; other errors of the system.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
 
-    /// Gives a file a second name. Durable once the folder is flushed.
+    /// Gives a file a second name. The name is durable once the folder is flushed.
     ///
     /// # Errors
-    /// `AlreadyExists` when the name is taken; the system's.
+    /// `AlreadyExists` when the name is taken; other errors of the system.
     fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
 
-    /// Removes a name. Durable once the folder is flushed.
+    /// Removes a name. The removal is durable once the folder is flushed.
     ///
     /// # Errors
-    /// `NotFound`; the system's.
+    /// `NotFound`; other errors of the system.
     fn remove_file(&self, path: &Path) -> io::Result<()>;
 
-    /// Makes a folder; its parent is there. Durable once the parent is flushed.
+    /// Creates a folder in an existing parent. The folder is durable once the parent is flushed.
     ///
     /// # Errors
-    /// `AlreadyExists`; the system's.
+    /// `AlreadyExists`; other errors of the system.
     fn make_folder(&self, path: &Path) -> io::Result<()>;
 
     /// Removes a folder with everything in it.
     ///
     /// # Errors
-    /// `NotFound`; the system's.
+    /// `NotFound`; other errors of the system.
     fn remove_folder(&self, path: &Path) -> io::Result<()>;
 
     /// Names in a folder, in any order.
     ///
     /// # Errors
-    /// `NotFound`; the system's.
+    /// `NotFound`; other errors of the system.
     fn list(&self, folder: &Path) -> io::Result<Vec<String>>;
 
-    /// Makes a folder's names durable.
+    /// Makes the names in a folder durable.
     ///
     /// # Errors
-    /// The system's.
+    /// The errors of the system.
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
 
-    /// Whether a folder is there.
+    /// Whether a folder exists at `path`.
     fn is_folder(&self, path: &Path) -> bool;
 
-    /// Takes the exclusive lock on a file, made if need be, and writes `holder` into it. The lock
-    /// goes with what is returned. `Err(text)` inside: another process holds it, and this is what it wrote.
+    /// Takes the exclusive lock on a file, which is created if missing, and writes `holder` into it. Dropping the
+    /// returned guard releases the lock. The inner `Err(text)` means that another process holds the lock and wrote
+    /// `text`.
     ///
     /// # Errors
-    /// The system's.
+    /// The errors of the system.
     fn lock(&self, path: &Path, holder: &str) -> io::Result<Result<Box<dyn Send + Sync>, String>>;
 
-    /// Bytes that are left.
+    /// Free bytes of the file system that holds `path`.
     ///
     /// # Errors
-    /// The system's.
+    /// The errors of the system.
     fn free(&self, path: &Path) -> io::Result<u64>;
 }
 
@@ -89,41 +90,41 @@ pub trait DiskFile: Send + Sync {
     /// Writes all of `bytes` at `offset`.
     ///
     /// # Errors
-    /// The system's; a part may be written then.
+    /// The errors of the system; some of the bytes may be written then.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
 
     /// Fills `bytes` from `offset`.
     ///
     /// # Errors
-    /// `UnexpectedEof` when the file ends before; the system's.
+    /// `UnexpectedEof` when the file ends earlier; other errors of the system.
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()>;
 
-    /// Its length in bytes.
+    /// Length of the file in bytes.
     ///
     /// # Errors
-    /// The system's.
+    /// The errors of the system.
     fn size(&self) -> io::Result<u64>;
 
-    /// Cuts the file, or lengthens it with zeroes.
+    /// Truncates the file, or extends it with zeroes.
     ///
     /// # Errors
-    /// The system's.
+    /// The errors of the system.
     fn set_len(&self, bytes: u64) -> io::Result<()>;
 
-    /// Makes its bytes durable, and its length where they need it.
+    /// Makes the bytes of the file durable, and its length where the bytes need it.
     ///
     /// # Errors
-    /// The system's. It must not be tried again: the bytes may be gone from memory.
+    /// The errors of the system. The call must not be repeated after an error: the bytes may be gone from memory.
     fn sync_data(&self) -> io::Result<()>;
 
-    /// Makes everything of it durable.
+    /// Makes the bytes and all metadata of the file durable.
     ///
     /// # Errors
     /// As [`DiskFile::sync_data`].
     fn sync_all(&self) -> io::Result<()>;
 }
 
-/// The operating system's.
+/// The file system of the operating system.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RealDisk;
 
@@ -160,7 +161,7 @@ impl Disk for RealDisk {
     fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in fs::read_dir(folder)? {
-            // A name that is no text is none of ours.
+            // Our names are all valid UTF-8.
             names.extend(entry?.file_name().into_string().ok());
         }
         Ok(names)
@@ -193,19 +194,19 @@ impl Disk for RealDisk {
     }
 }
 
-/// Bytes of one system call. Many kernels do not yield the core before a call ends, and copying megabytes takes
+/// Bytes per system call. Many kernels do not yield the core before a call ends, and copying megabytes takes
 /// milliseconds.
 const PIECE_BYTES: usize = 128 << 10;
 
-/// Files of the real disk that this process has open.
+/// Number of files of the real disk that this process has open.
 static OPEN: AtomicU64 = AtomicU64::new(0);
 
-/// How many log files and objects this process has open now.
+/// Number of log files and objects that this process has open now.
 pub fn open_files() -> u64 {
     OPEN.load(Ordering::Relaxed)
 }
 
-/// A file that counts while it is open.
+/// A file that is counted in `OPEN` while it is open.
 struct Counted(File);
 
 impl Counted {

@@ -1,6 +1,6 @@
-//! What can go wrong between a place and its bytes, with what one needs at three in the morning.
+//! Errors between a keyspace and its bytes, with what an operator needs to diagnose them.
 //!
-//! File names here are relative to the data folder and hold random ids only.
+//! File names in errors are relative to the data folder and contain random ids only.
 
 use kernel::{Code, LogEpoch};
 use std::{io, sync::Arc};
@@ -11,173 +11,173 @@ pub enum Error {
     /// Another process holds the data folder.
     #[error("the data folder is in use by another server (process {holder}); stop it first or choose another folder")]
     InUse {
-        /// What the lock file says: a process id, or `unknown`.
+        /// Content of the lock file: a process id, or `unknown`.
         holder: String,
     },
-    /// The folder was written by a version that this one cannot read.
+    /// The folder was written by a version whose format this one cannot read.
     #[error("the data folder has format {found:?}, this server reads {expected:?}; use the version that wrote it")]
     Format {
-        /// What the marker says.
+        /// Content of the format marker.
         found: String,
-        /// What we read.
+        /// Format that this version reads.
         expected: &'static str,
     },
-    /// The disk answered with an error.
+    /// The disk returned an error.
     #[error("{what} failed")]
     Io {
-        /// What was tried.
+        /// Operation that failed.
         what: &'static str,
-        /// The system's answer.
+        /// Error of the system.
         #[source]
         source: io::Error,
     },
-    /// The object store answered with an error.
+    /// The object store returned an error.
     #[error("{what} failed")]
     Store {
-        /// What was tried.
+        /// Operation that failed.
         what: &'static str,
-        /// Its answer.
+        /// Error of the store.
         #[source]
         source: object_store::Error,
     },
-    /// No room. Nothing of the write is visible; it may be tried again when there is.
+    /// The disk is full. Nothing of the write is visible; the caller may retry once there is space.
     #[error("the disk is full: {what}")]
     Full {
-        /// What was tried.
+        /// Operation that failed.
         what: &'static str,
     },
-    /// Bytes that are not what this place wrote.
-    #[error("{file} does not hold what was written there (epoch {epoch}, offset {offset}): {why}")]
+    /// The stored bytes are not what this keyspace wrote.
+    #[error("{file} does not contain what was written to it (epoch {epoch}, offset {offset}): {why}")]
     Corrupt {
-        /// Name relative to the data folder.
+        /// Name of the file, relative to the data folder.
         file: String,
-        /// The log epoch it belongs to.
+        /// Log epoch of the file.
         epoch: LogEpoch,
-        /// Where in the file, bytes.
+        /// Offset in the file, in bytes.
         offset: u64,
-        /// What was expected and found.
+        /// What does not match.
         why: &'static str,
     },
-    /// The journal refuses writes until it is opened again.
-    #[error("this place takes no writes until it is opened again: {why}")]
+    /// The journal refuses writes until the keyspace is opened again.
+    #[error("this keyspace takes no writes until it is opened again: {why}")]
     Stopped {
-        /// Why.
+        /// Reason of the stop.
         why: Stopped,
-        /// The system's answer that stopped it.
+        /// System error that caused the stop.
         #[source]
         source: Option<Arc<io::Error>>,
     },
-    /// Larger than a log entry may be.
-    #[error("an entry of {bytes} bytes is above the limit of {max}")]
+    /// The entry is larger than a log entry may be.
+    #[error("an entry of {bytes} bytes exceeds the limit of {max} bytes")]
     TooLarge {
-        /// Its size.
+        /// Size of the entry in bytes.
         bytes: usize,
-        /// The limit.
+        /// Maximum size in bytes.
         max: usize,
     },
-    /// A caller's mistake: a checkpoint that covers what was never written.
-    #[error("a checkpoint claims to cover entry {covers}, the last one is {last}")]
+    /// Bug in the caller: the checkpoint covers entries that were never written, or fewer than the one before it.
+    #[error("a checkpoint claims to cover entry {covers}, but the last entry is {last}")]
     CoversAhead {
-        /// What it claims.
+        /// Last entry that the checkpoint covers.
         covers: u64,
-        /// The last entry.
+        /// Last durable entry.
         last: u64,
     },
-    /// The server is shutting down, or the task that wrote was lost with it.
+    /// The server is shutting down, or the writing task was dropped during shutdown.
     #[error("the server is shutting down")]
     Closing,
-    /// The group that an entry was in was not written.
-    #[error("the group that the entry was in was not written")]
+    /// The group that contained the entry was not written.
+    #[error("the group that contained the entry was not written")]
     Group(#[source] Arc<Error>),
-    /// The vault's own.
+    /// Error of the vault.
     #[error(transparent)]
     Vault(#[from] vault::Error),
 }
 
-/// Why a journal takes no more writes until it is opened again.
+/// Why a journal accepts no more writes until the keyspace is opened again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Stopped {
-    /// A write met a full disk in the middle. The log is whole up to what was acknowledged.
+    /// The disk became full in the middle of a write. The log is intact up to the last acknowledged entry.
     #[error("the disk is full")]
     Full,
     /// A write failed.
     #[error("a write failed")]
     Write,
-    /// A flush to the disk failed. It is never tried again: the system may have dropped the bytes.
+    /// A flush to the disk failed. It is never repeated: the system may have dropped the bytes.
     #[error("flushing to the disk failed")]
     Sync,
-    /// Another server has taken the place over.
-    #[error("another server has taken this place over")]
+    /// Another server has taken the keyspace over.
+    #[error("another server has taken this keyspace over")]
     Fenced,
-    /// Another writer wrote between our reading and our claim.
-    #[error("another server has written here since it was read")]
-    Behind,
-    /// The place was destroyed.
-    #[error("the place was destroyed")]
+    /// Another writer wrote between our read and our claim.
+    #[error("another server has written since this one last read")]
+    Outdated,
+    /// The keyspace was destroyed.
+    #[error("the keyspace was destroyed")]
     Dropped,
-    /// This opening of the place has ended.
-    #[error("the place was closed")]
-    Left,
+    /// This opening of the keyspace has ended.
+    #[error("the keyspace was closed")]
+    Detached,
 }
 
 impl From<Error> for kernel::Error {
     fn from(error: Error) -> Self {
-        let root = error.root();
-        let code = match root {
-            _ if error.is_stores() => Code::Overloaded,
+        let cause = error.cause();
+        let code = match cause {
+            _ if error.is_store_failure() => Code::Overloaded,
             Error::Full { .. } | Error::Stopped { why: Stopped::Full, .. } => Code::StorageFull,
             Error::Stopped { why: Stopped::Dropped, .. } => return kernel::Error::not_found(),
             Error::TooLarge { .. } => Code::TooLarge,
-            Error::Closing | Error::Stopped { why: Stopped::Left, .. } => Code::Overloaded,
-            Error::Io { source, .. } if has_no_more_files(source) => Code::Overloaded,
-            Error::Stopped { why: Stopped::Fenced | Stopped::Behind, .. } => Code::Conflict,
+            Error::Closing | Error::Stopped { why: Stopped::Detached, .. } => Code::Overloaded,
+            Error::Io { source, .. } if is_out_of_file_handles(source) => Code::Overloaded,
+            Error::Stopped { why: Stopped::Fenced | Stopped::Outdated, .. } => Code::Conflict,
             Error::Vault(_) if matches!(error, Error::Vault(_)) => {
                 let Error::Vault(inner) = error else { unreachable!("matched above") };
                 return inner.into();
             }
             _ => Code::Internal,
         };
-        let message = match root {
-            _ if error.is_stores() => "the object store does not answer as it should; try again".to_owned(),
+        let message = match cause {
+            _ if error.is_store_failure() => "the object store is not responding correctly; try again".to_owned(),
             Error::Full { .. } | Error::Stopped { why: Stopped::Full, .. } => {
                 "the disk is full and nothing was stored; free space and try again".to_owned()
             }
-            Error::Corrupt { .. } => "stored bytes do not open; see the server's log".to_owned(),
-            Error::Io { source, .. } if has_no_more_files(source) => {
-                "the server has as many files open as it may; try again".to_owned()
+            Error::Corrupt { .. } => "stored data cannot be opened; see the server's log".to_owned(),
+            Error::Io { source, .. } if is_out_of_file_handles(source) => {
+                "the server has reached its limit of open files; try again".to_owned()
             }
-            Error::Io { .. } => "the disk answered with an error; see the server's log".to_owned(),
+            Error::Io { .. } => "the disk returned an error; see the server's log".to_owned(),
             other => other.to_string(),
         };
         let mut out = kernel::Error::new(code, message);
         out.outcome_unknown =
-            matches!(root, Error::Closing | Error::Stopped { why: Stopped::Sync | Stopped::Write, .. });
+            matches!(cause, Error::Closing | Error::Stopped { why: Stopped::Sync | Stopped::Write, .. });
         out.with_source(error)
     }
 }
 
 impl Error {
-    /// What went wrong with the group that this one waited for, or itself.
-    fn root(&self) -> &Error {
+    /// The error of the group that contained the entry, or this error itself.
+    fn cause(&self) -> &Error {
         match self {
-            Self::Group(inner) => inner.root(),
-            own => own,
+            Self::Group(inner) => inner.cause(),
+            other => other,
         }
     }
 
-    /// Whether the object store is what failed, and may do better in a moment.
-    fn is_stores(&self) -> bool {
-        match self.root() {
+    /// Whether the object store failed, in which case a later attempt may succeed.
+    fn is_store_failure(&self) -> bool {
+        match self.cause() {
             Self::Store { .. } => true,
             Self::Stopped { why: Stopped::Write, source: Some(source) } => {
-                source.get_ref().and_then(|inner| inner.downcast_ref::<Self>()).is_some_and(Self::is_stores)
+                source.get_ref().and_then(|inner| inner.downcast_ref::<Self>()).is_some_and(Self::is_store_failure)
             }
             _ => false,
         }
     }
 
-    /// What each of those who waited for one group is told.
-    pub(crate) fn of_group(error: &Arc<Error>) -> Self {
+    /// The error for each caller whose entry was in a failed group.
+    pub(crate) fn for_waiter(error: &Arc<Error>) -> Self {
         match &**error {
             Self::Full { what } => Self::Full { what },
             Self::Stopped { why, source } => Self::Stopped { why: *why, source: source.clone() },
@@ -186,17 +186,18 @@ impl Error {
     }
 }
 
-/// Sorts a system error: a full disk is something the operator can cure.
+/// Converts a system error; a full disk gets its own variant because the operator can fix it.
 pub(crate) fn io_error(what: &'static str, source: io::Error) -> Error {
     if is_full(&source) { Error::Full { what } } else { Error::Io { what, source } }
 }
 
-/// Whether the process, or the system, may open no more files: EMFILE and ENFILE, which have no kind of their own.
-fn has_no_more_files(error: &io::Error) -> bool {
+/// Whether the process or the system has reached its limit of open files: EMFILE or ENFILE, which have no
+/// [`io::ErrorKind`].
+fn is_out_of_file_handles(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(23 | 24))
 }
 
-/// Whether the system says that there is no room.
+/// Whether the system reports a full disk or quota.
 pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
@@ -206,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_that_may_open_no_more_files_is_busy_and_not_broken() {
+    fn a_process_without_file_handles_is_overloaded() {
         for (number, code) in [(24, Code::Overloaded), (23, Code::Overloaded), (5, Code::Internal)] {
             let error = io_error("starting a log file", io::Error::from_raw_os_error(number));
             assert_eq!(kernel::Error::from(error).code, code, "errno {number}");

@@ -1,25 +1,22 @@
-//! Decoders as plain functions, for fuzzers (feature `fuzzing`) and for the test below. In no build that is shipped.
+//! Decoders as plain functions, for fuzzers (feature `fuzzing`) and for the test below. Not part of any shipped build.
 
 use crate::{
     ObjectRef,
     file_log::{
-        group::{Group, Header},
-        opening::{End, Opening, Pointer},
+        file_header::{CheckpointRef, FileHeader, LogFileEnd},
+        group::{Group, GroupHeader},
     },
-    names::{Name, PartId},
-    object_log::slot::Slot,
+    names::{LogFileId, Name},
+    object_log::slot::LogSlot,
 };
-use kernel::{Incarnation, KeyEpoch, LogEpoch, NamespaceUuid, ObjectUuid, Plaintext, SeededEntropy};
+use kernel::{FuzzTarget, Incarnation, KeyEpoch, LogEpoch, NamespaceUuid, ObjectUuid, Plaintext, SeededEntropy};
 use std::sync::{Arc, OnceLock};
-use vault::{Home, LocalProvider, ObjectKind, PlaceKind, TenantKeys, WrappedKey};
-
-/// A name, valid encodings, and what decodes any bytes and panics where a promise does not hold.
-pub type Target = (&'static str, fn() -> Vec<Vec<u8>>, fn(&[u8]));
+use vault::{Keyspace, KeyspaceKind, LocalProvider, ObjectKind, TenantKeys, WrappedKey};
 
 /// Every decoder of this crate.
-pub const TARGETS: &[Target] = &[
+pub const TARGETS: &[FuzzTarget] = &[
     ("journal_group", groups, group),
-    ("journal_opening", openings, opening),
+    ("journal_opening", file_headers, file_header),
     ("journal_slot", slots, slot),
     ("journal_object_ref", references, reference),
     ("journal_name", names, name),
@@ -29,8 +26,8 @@ pub const TARGETS: &[Target] = &[
     ("vault_object", objects, object),
 ];
 
-fn id(part: u64) -> PartId {
-    PartId { epoch: LogEpoch(2), part }
+fn id(number: u64) -> LogFileId {
+    LogFileId { epoch: LogEpoch(2), number }
 }
 
 fn bodies() -> Vec<Plaintext> {
@@ -38,52 +35,53 @@ fn bodies() -> Vec<Plaintext> {
 }
 
 fn groups() -> Vec<Vec<u8>> {
-    let all = [Group::entries(7, &bodies()), Group::entries(1, &[]), Group::drop_place(), Group::opening(b"opening")];
+    let all =
+        [Group::entries(7, &bodies()), Group::entries(1, &[]), Group::drop_keyspace(), Group::file_header(b"opening")];
     all.iter().map(|bytes| bytes.to_vec()).collect()
 }
 
 fn group(bytes: &[u8]) {
     let again = match Group::decode(bytes) {
-        Some(Group::Opening(encoded)) => Group::opening(&encoded),
+        Some(Group::FileHeader(encoded)) => Group::file_header(&encoded),
         Some(Group::Entries(first, bodies)) => Group::entries(first, &bodies),
-        Some(Group::Drop) => Group::drop_place(),
+        Some(Group::Drop) => Group::drop_keyspace(),
         None => return,
     };
     assert_eq!(*again, *bytes);
 }
 
-fn openings() -> Vec<Vec<u8>> {
-    let object = Pointer { id: id(1), uuid: Some(ObjectUuid::from_bytes([9; 16])), covers: 5 };
-    let here = Pointer { id: id(3), uuid: None, covers: 6 };
-    let previous = Some(End { id: id(2), groups: 4, offset: 4_096 });
+fn file_headers() -> Vec<Vec<u8>> {
+    let object = CheckpointRef { id: id(1), uuid: Some(ObjectUuid::from_bytes([9; 16])), covers: 5 };
+    let here = CheckpointRef { id: id(3), uuid: None, covers: 6 };
+    let previous = Some(LogFileEnd { id: id(2), groups: 4, offset: 4_096 });
     let body = bodies().pop();
-    let plain = || Opening { id: id(3), before: 6, previous: None, checkpoint: None, body: None };
+    let plain = || FileHeader { id: id(3), before: 6, previous: None, checkpoint: None, body: None };
     let all = [
-        Opening { previous, checkpoint: Some(object), ..plain() },
-        Opening { previous, checkpoint: Some(here), body, ..plain() },
+        FileHeader { previous, checkpoint: Some(object), ..plain() },
+        FileHeader { previous, checkpoint: Some(here), body, ..plain() },
         plain(),
     ];
-    all.iter().map(|opening| opening.encode().to_vec()).collect()
+    all.iter().map(|file_header| file_header.encode().to_vec()).collect()
 }
 
-fn opening(bytes: &[u8]) {
-    if let Some(opening) = Opening::decode(bytes) {
-        assert_eq!(*opening.encode(), *bytes);
+fn file_header(bytes: &[u8]) {
+    if let Some(file_header) = FileHeader::decode(bytes) {
+        assert_eq!(*file_header.encode(), *bytes);
     }
 }
 
 fn slots() -> Vec<Vec<u8>> {
-    // What stands before the record: version, id, the digest of the object before.
+    // Fields before the record: version, id, digest of the previous object.
     let head = [&[0][..], &2u32.to_le_bytes(), &3u64.to_le_bytes(), &[7; 32]].concat();
-    let pointer = openings().remove(1).split_off(1 + 12 + 8 + 29);
+    let pointer = file_headers().remove(1).split_off(1 + 12 + 8 + 29);
     let floor = [&[0][..], &6u64.to_le_bytes(), &2u32.to_le_bytes(), &1u64.to_le_bytes(), &pointer].concat();
-    // Entries as in a group, whose kind has the same number.
+    // Entries are encoded as in a group, where their kind has the same number.
     let records = [floor, groups().remove(0), [&[2][..], &4u32.to_le_bytes()].concat(), vec![3]];
     records.iter().map(|record| [&head[..], record].concat()).collect()
 }
 
 fn slot(bytes: &[u8]) {
-    if let Some(slot) = Slot::decode(bytes) {
+    if let Some(slot) = LogSlot::decode(bytes) {
         assert_eq!(*slot.encode(), *bytes);
     }
 }
@@ -127,36 +125,36 @@ fn name(bytes: &[u8]) {
     }
 }
 
-/// A place whose keys are the same every time.
-fn home() -> &'static Arc<Home> {
-    static HOME: OnceLock<Arc<Home>> = OnceLock::new();
+/// A keyspace that has the same keys every time.
+fn keyspace() -> &'static Arc<Keyspace> {
+    static HOME: OnceLock<Arc<Keyspace>> = OnceLock::new();
     HOME.get_or_init(|| {
         let entropy = Arc::new(SeededEntropy::new(1));
         let make = || {
             let provider = LocalProvider::from_env_value(&"07".repeat(32), entropy.clone())?;
             let (keys, _) = TenantKeys::create(&provider, Incarnation::random(&*entropy), &*entropy)?;
             let uuid = NamespaceUuid::from_bytes([5; 16]);
-            Home::create_place(&keys, PlaceKind::Namespace, uuid, &*entropy)
+            Keyspace::create(&keys, KeyspaceKind::Namespace, uuid, &*entropy)
         };
         Arc::new(make().expect("a key of 32 bytes").0)
     })
 }
 
 fn headers() -> Vec<Vec<u8>> {
-    vec![Header { frame: u32::MAX, index: 0, size: 4_096 }.seal(home(), b"prologue", 8).to_vec()]
+    vec![GroupHeader { frame: u32::MAX, index: 0, size: 4_096 }.seal(keyspace(), b"prologue", 8).to_vec()]
 }
 
-/// Only what was sealed opens, at its place alone.
+/// Only what was sealed opens, and only at its offset.
 fn header(bytes: &[u8]) {
     let sealed = headers().remove(0);
-    assert_eq!(Header::open(home(), b"prologue", 8, bytes).is_some(), bytes.starts_with(&sealed));
-    assert!(Header::open(home(), b"prologue", 9, bytes).is_none());
+    assert_eq!(GroupHeader::open(keyspace(), b"prologue", 8, bytes).is_some(), bytes.starts_with(&sealed));
+    assert!(GroupHeader::open(keyspace(), b"prologue", 9, bytes).is_none());
 }
 
 fn logs() -> Vec<Vec<u8>> {
     let entropy = SeededEntropy::new(2);
     let make = || {
-        let (mut bytes, mut sealer) = home().start_log(ObjectUuid::from_bytes([1; 16]), LogEpoch(2), &entropy)?;
+        let (mut bytes, mut sealer) = keyspace().start_log(ObjectUuid::from_bytes([1; 16]), LogEpoch(2), &entropy)?;
         for (n, body) in (1..).zip(bodies()) {
             bytes.extend_from_slice(&sealer.seal(n, &body, &entropy)?);
         }
@@ -165,24 +163,24 @@ fn logs() -> Vec<Vec<u8>> {
     vec![make().expect("small frames")]
 }
 
-/// Frames open in order or not at all, and hold what was sealed.
+/// Frames open in order or not at all, and contain what was sealed.
 fn log(bytes: &[u8]) {
-    let Ok((mut opener, mut at)) = home().open_log(bytes) else { return };
+    let Ok((mut opener, mut at)) = keyspace().open_log(bytes) else { return };
     let mut expected = (1..).zip(bodies());
     while let Ok(Some((seq, body, used))) = opener.open(bytes.get(at..).unwrap_or_default()) {
-        assert_eq!(Some((seq, body)), expected.next(), "a frame that nobody sealed");
+        assert_eq!(Some((seq, body)), expected.next(), "a frame that was never sealed");
         at += used;
     }
 }
 
 fn wholes() -> Vec<Vec<u8>> {
     let uuid = ObjectUuid::from_bytes([1; 16]);
-    let sealed = home().seal_whole(ObjectKind::Checkpoint, uuid, b"a checkpoint", &SeededEntropy::new(3));
+    let sealed = keyspace().seal_whole(ObjectKind::Checkpoint, uuid, b"a checkpoint", &SeededEntropy::new(3));
     vec![sealed.expect("a small object")]
 }
 
 fn whole(bytes: &[u8]) {
-    if let Ok(opened) = home().open_whole(ObjectKind::Checkpoint, ObjectUuid::from_bytes([1; 16]), bytes) {
+    if let Ok(opened) = keyspace().open_whole(ObjectKind::Checkpoint, ObjectUuid::from_bytes([1; 16]), bytes) {
         assert_eq!((&*opened, bytes), (&b"a checkpoint"[..], &wholes()[0][..]));
     }
 }
@@ -194,7 +192,7 @@ fn objects() -> Vec<Vec<u8>> {
 fn object(bytes: &[u8]) {
     let (key, sealed) = sealed();
     let source = Arc::new(Bytes(bytes.to_vec()));
-    let Ok((first, paged)) = home().open_split(ObjectKind::Segment, ObjectUuid::from_bytes([1; 16]), key, source)
+    let Ok((first, paged)) = keyspace().open_split(ObjectKind::Segment, ObjectUuid::from_bytes([1; 16]), key, source)
     else {
         return;
     };
@@ -210,13 +208,14 @@ fn sealed() -> &'static (WrappedKey, Vec<u8>) {
     SEALED.get_or_init(|| {
         let (uuid, entropy) = (ObjectUuid::from_bytes([1; 16]), SeededEntropy::new(4));
         let plain = [FIRST, &[3; 20_000]].concat();
-        let (sealed, key) = home().seal_split(ObjectKind::Segment, uuid, &plain, FIRST.len(), &entropy).expect("small");
+        let (sealed, key) =
+            keyspace().seal_split(ObjectKind::Segment, uuid, &plain, FIRST.len(), &entropy).expect("small");
         (key, sealed)
     })
 }
 
-/// The part of an object that is opened whole.
-const FIRST: &[u8] = b"what is opened whole";
+/// The region of an object that is opened as a whole.
+const FIRST: &[u8] = b"the first region";
 
 /// Bytes in memory as a source.
 struct Bytes(Vec<u8>);

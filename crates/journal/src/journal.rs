@@ -1,21 +1,21 @@
-//! The one writer of a place, as the floors above see it.
+//! The only writer of a keyspace, as the crates above see it.
 //!
-//! Appenders put their entry into a bounded queue; an appender that finds no leader starts one. The leader
-//! takes what waits, writes it as one group with one flush, tells all, and goes when nothing
-//! waits. An entry in the queue is written whether or not its caller still waits for the answer.
+//! Appending tasks put their entries into a bounded queue; a task that finds no group-commit leader starts one. The
+//! leader takes the waiting entries, writes them as one group with one flush, answers every task, and ends when the
+//! queue is empty. An entry in the queue is written whether or not its caller still waits for the answer.
 
 mod fetched;
-mod tenancy;
+mod writer_session;
 
 use crate::{
     Error, ObjectRef, Seq, Stopped, Storage,
     faults::Step,
     file_log::FileLog,
-    log::{Checkpoint, CommitLog, Found, Place, Standing, Turned},
-    names::{Name, PartId},
+    log::{Checkpoint, CommitLog, JournalEnv, LogStatus, OpenedLog, Truncation},
+    names::{LogFileId, Name},
     object_log::ObjectLog,
-    sources::error_of,
-    storage::Backend,
+    sources::from_io_error,
+    storage::StorageBackend,
 };
 use futures::{StreamExt as _, stream};
 use kernel::{Clock, Entropy, KeyEpoch, LogEpoch, ObjectUuid, Plaintext, ReadAt as _, limits};
@@ -25,108 +25,108 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tokio::sync::{Mutex as AsyncMutex, OwnedSemaphorePermit, Semaphore, oneshot};
-use vault::{Home, ObjectKind, PagedReader, WrappedKey};
+use vault::{Keyspace, ObjectKind, PagedReader, WrappedKey};
 
 pub use fetched::Fetched;
-pub use tenancy::Tenancy;
+pub use writer_session::WriterSession;
 
-/// The one writer of one place. See the crate's page for what it promises.
-pub struct Journal(Arc<Inner>);
+/// The only writer of one keyspace. The crate's page states its guarantees.
+pub struct Journal(Arc<JournalInner>);
 
-/// What a place held when it was opened.
+/// What a keyspace held when it was opened.
 pub struct Recovered {
     /// Body of the newest checkpoint.
     pub checkpoint: Option<Plaintext>,
-    /// Entries that it does not cover, in order.
+    /// Entries after the checkpoint, in order.
     pub entries: Vec<(Seq, Plaintext)>,
-    /// The place was being destroyed; call [`Journal::destroy`] again.
+    /// Whether a destruction of the keyspace had begun; call [`Journal::destroy`] again.
     pub dropped: bool,
 }
 
-struct Inner {
-    place: Arc<Place>,
+struct JournalInner {
+    env: Arc<JournalEnv>,
     log: AsyncMutex<Box<dyn CommitLog>>,
-    queue: Mutex<Queue>,
-    room: Arc<Semaphore>,
-    /// One checkpoint at a time.
+    queue: Mutex<CommitQueue>,
+    capacity: Arc<Semaphore>,
+    /// Allows one checkpoint at a time.
     checkpointing: AsyncMutex<()>,
-    /// One sweep at a time, and none that continues after the place is closed: a process that reopens it in the same
-    /// epoch writes objects that an earlier sweep does not know.
+    /// Allows one sweep at a time, and none that continues after the keyspace is closed: a process that reopens it in
+    /// the same epoch writes objects that an earlier sweep does not know.
     sweeping: AsyncMutex<()>,
-    view: Mutex<Standing>,
-    /// Objects that this process put: nothing durable need name them yet.
-    fresh: Mutex<HashSet<ObjectUuid>>,
-    /// Parts of the log that are covered and still there.
-    undeleted: Mutex<Vec<PartId>>,
+    status: Mutex<LogStatus>,
+    /// Objects that this process put and that no durable checkpoint or entry needs to name yet.
+    uncommitted: Mutex<HashSet<ObjectUuid>>,
+    /// Log files that a checkpoint covers and that could not be deleted yet.
+    undeleted: Mutex<Vec<LogFileId>>,
 }
 
 #[derive(Default)]
-struct Queue {
-    waiting: VecDeque<Waiting>,
-    led: bool,
+struct CommitQueue {
+    waiting: VecDeque<PendingEntry>,
+    has_leader: bool,
 }
 
-struct Waiting {
+struct PendingEntry {
     body: Plaintext,
     reply: oneshot::Sender<Result<Seq, Error>>,
-    _room: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Journal {
-    /// Opens a place and claims nothing. Cost: reads the log since the last checkpoint; in a folder
-    /// one flush, in a bucket one listing and a request for each object of the log.
+    /// Opens a keyspace without claiming it. Cost: reads the log since the last checkpoint, with one flush in a folder,
+    /// or one listing and one request for each object of the log in a bucket.
     ///
     /// # Errors
-    /// `Corrupt` with file, offset and epoch when the bytes are not what this place wrote.
+    /// `Corrupt` with file, offset and epoch when the bytes are not what this keyspace wrote.
     pub async fn recover(
         storage: &Storage,
-        home: Arc<Home>,
+        keyspace: Arc<Keyspace>,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<(Self, Recovered), Error> {
-        Self::resume(storage, home, clock, entropy, None).await
+        Self::resume(storage, keyspace, clock, entropy, None).await
     }
 
-    /// The same for a place that this process has left: it stays the writer, in its epoch and without
-    /// a claim, if the place is as [`Journal::leave`] left it. Otherwise what was left counts for nothing.
+    /// Opens a keyspace that this process detached from earlier. The journal stays the writer, in its epoch and without
+    /// a new claim, if the keyspace is unchanged since [`Journal::detach`]. Otherwise the session is ignored.
     ///
     /// # Errors
     /// As [`Journal::recover`].
     pub async fn resume(
         storage: &Storage,
-        home: Arc<Home>,
+        keyspace: Arc<Keyspace>,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
-        left: Option<Tenancy>,
+        session: Option<WriterSession>,
     ) -> Result<(Self, Recovered), Error> {
-        let prefix = home.prefix();
-        let place = Arc::new(Place { storage: storage.clone(), home, clock, entropy, prefix });
-        let Found { log, checkpoint, entries, dropped } = match storage.backend() {
-            Backend::Local(local) => FileLog::open(Arc::clone(&place), Arc::clone(local)).await?,
-            Backend::Bucket(bucket) => ObjectLog::open(Arc::clone(&place), Arc::clone(bucket), left).await?,
+        let prefix = keyspace.prefix();
+        let env = Arc::new(JournalEnv { storage: storage.clone(), keyspace, clock, entropy, prefix });
+        let OpenedLog { log, checkpoint, entries, dropped } = match storage.backend() {
+            StorageBackend::Folder(folder) => FileLog::open(Arc::clone(&env), Arc::clone(folder)).await?,
+            StorageBackend::Bucket(bucket) => ObjectLog::open(Arc::clone(&env), Arc::clone(bucket), session).await?,
         };
-        let view = Mutex::new(log.standing());
-        let inner = Inner {
-            place,
+        let status = Mutex::new(log.status());
+        let inner = JournalInner {
+            env,
             log: AsyncMutex::new(log),
             queue: Mutex::default(),
-            room: Arc::new(Semaphore::new(limits::LOG_QUEUE_BYTES_MAX >> 10)),
+            capacity: Arc::new(Semaphore::new(limits::LOG_QUEUE_BYTES_MAX >> 10)),
             checkpointing: AsyncMutex::default(),
             sweeping: AsyncMutex::default(),
-            view,
-            fresh: Mutex::default(),
+            status,
+            uncommitted: Mutex::default(),
             undeleted: Mutex::default(),
         };
         let entries = entries.into_iter().map(|(seq, body)| (Seq(seq), body)).collect();
         Ok((Self(Arc::new(inner)), Recovered { checkpoint, entries, dropped }))
     }
 
-    /// Makes an entry durable and gives its number. The first one of a recovered place claims an
-    /// epoch. Waits while the queue is full. When the caller goes, an entry that was handed over is
-    /// written all the same, and one that was not never began.
+    /// Makes an entry durable and returns its number. The first append after a recovery claims an epoch. Waits while
+    /// the queue is full. If the caller stops waiting, an entry that is already in the queue is still written, and one
+    /// that is not is never written.
     ///
     /// # Errors
-    /// `Full`: nothing was stored, and it may be tried again. `Stopped`: open the place again.
+    /// `Full`: nothing was stored, and the caller may retry. `Stopped`: open the keyspace again.
     pub async fn append(&self, body: impl Into<Plaintext>) -> Result<Seq, Error> {
         self.append_plain(body.into()).await
     }
@@ -137,52 +137,53 @@ impl Journal {
         }
         let weight = (body.len() >> 10).clamp(1, limits::LOG_QUEUE_BYTES_MAX >> 10);
         let weight = u32::try_from(weight).unwrap_or(u32::MAX);
-        // Taken at once if there is room, so that entries stand in the order in which callers came.
-        let room = match Arc::clone(&self.0.room).try_acquire_many_owned(weight) {
-            Ok(room) => room,
-            Err(_) => Arc::clone(&self.0.room).acquire_many_owned(weight).await.map_err(|_| Error::Closing)?,
+        // Taking permits without waiting, when there are enough, keeps the entries in the order of the calls.
+        let permit = match Arc::clone(&self.0.capacity).try_acquire_many_owned(weight) {
+            Ok(permit) => permit,
+            Err(_) => Arc::clone(&self.0.capacity).acquire_many_owned(weight).await.map_err(|_| Error::Closing)?,
         };
         let (reply, answer) = oneshot::channel();
-        let leads = {
+        let is_leader = {
             let mut queue = lock(&self.0.queue);
-            queue.waiting.push_back(Waiting { body, reply, _room: room });
-            !std::mem::replace(&mut queue.led, true)
+            queue.waiting.push_back(PendingEntry { body, reply, _permit: permit });
+            !std::mem::replace(&mut queue.has_leader, true)
         };
-        if leads {
-            self.0.place.storage.tasks().start(lead(Leader { inner: Arc::clone(&self.0), ended: false }));
+        if is_leader {
+            self.0.env.storage.tasks().spawn(run_leader(Leader { inner: Arc::clone(&self.0), stepped_down: false }));
         }
         answer.await.map_err(|_| Error::Closing)?
     }
 
     /// Replaces the log up to `covers` by `body`. Entries after `covers` stay in the log.
     ///
-    /// 1. unless the body is small, the sealed object durable: a crash leaves an object that nothing
-    ///    names, deleted with the next checkpoint
-    /// 2. the log names it, or holds it: from then on the new checkpoint counts and the old parts are
-    ///    litter; a crash before leaves step 1
-    /// 3. parts of the log whose entries are all covered deleted, oldest first, then older
-    ///    checkpoints: a crash leaves litter that the next checkpoint deletes
+    /// 1. Unless the body is small, put its sealed object durably. A crash leaves an object that nothing names; the
+    ///    next checkpoint deletes it.
+    /// 2. Name or include the checkpoint in the log. From then on the new checkpoint counts and the log before it is
+    ///    obsolete. A crash before this step leaves what step 1 leaves.
+    /// 3. Delete the log files whose entries are all covered, oldest first, then the older checkpoints. A crash leaves
+    ///    obsolete files that the next checkpoint deletes.
     ///
     /// # Errors
-    /// As [`Journal::append`]; the old checkpoint counts then. `CoversAhead` for a mistake above.
+    /// As [`Journal::append`]; the old checkpoint remains in force. `CoversAhead` when `covers` is after the
+    /// last entry or before what the old checkpoint covers.
     pub async fn checkpoint(&self, body: &[u8], covers: Seq) -> Result<(), Error> {
         let body = Plaintext::from(body);
-        self.whole(move |inner| async move { inner.checkpoint(body, covers).await }).await
+        self.run_to_completion(move |inner| async move { inner.checkpoint(body, covers).await }).await
     }
 
-    /// Seals `plain` into an object of its own and makes it durable. Until a checkpoint names it,
-    /// only the caller knows it; see [`Journal::sweep`]. Claims an epoch, as the first write does.
+    /// Seals `plain` into an object of its own and makes it durable. Until a checkpoint names the object, only the
+    /// caller knows it; see [`Journal::sweep`]. Claims an epoch, as the first append does.
     ///
     /// # Errors
-    /// `Full`, `Io` or `Store`; nothing is visible then. As [`Journal::append`].
+    /// `Full`, `Io` or `Store`; nothing is visible then. Otherwise as [`Journal::append`].
     pub async fn put(&self, kind: ObjectKind, plain: &[u8]) -> Result<ObjectRef, Error> {
         let plain = Plaintext::from(plain);
-        let seal = move |place: &Place, uuid| Ok((place.home.seal(kind, uuid, &plain, &*place.entropy)?, ()));
+        let seal = move |env: &JournalEnv, uuid| Ok((env.keyspace.seal(kind, uuid, &plain, &*env.entropy)?, ()));
         Ok(self.put_sealed(kind, seal).await?.0)
     }
 
-    /// The same in two parts, for [`Journal::open_object`]: up to `split` opened whole, what follows in pages. The plain
-    /// bytes come back.
+    /// Like [`Journal::put`], but in two regions for [`Journal::open_object`]: the bytes up to `split` are opened as a
+    /// whole, the rest in pages. Returns the plain bytes as well.
     ///
     /// # Errors
     /// As [`Journal::put`]; `Vault` when `split` lies after the end.
@@ -192,71 +193,73 @@ impl Journal {
         plain: Plaintext,
         split: usize,
     ) -> Result<(ObjectRef, Plaintext), Error> {
-        let seal = move |place: &Place, uuid| {
-            let sealed = place.home.seal_split(kind, uuid, &plain, split, &*place.entropy)?;
+        let seal = move |env: &JournalEnv, uuid| {
+            let sealed = env.keyspace.seal_split(kind, uuid, &plain, split, &*env.entropy)?;
             Ok((sealed, plain))
         };
         self.put_sealed(kind, seal).await
     }
 
-    /// Seals where a thread may be busy: a gigabyte takes half a second, for which no runtime's thread may be held.
+    /// Seals on a thread that may be busy: a gigabyte takes half a second, for which no thread of the runtime may be
+    /// held.
     async fn put_sealed<T: Send + 'static>(
         &self,
         kind: ObjectKind,
-        seal: impl FnOnce(&Place, ObjectUuid) -> Result<((Vec<u8>, WrappedKey), T), vault::Error> + Send + 'static,
+        seal: impl FnOnce(&JournalEnv, ObjectUuid) -> Result<((Vec<u8>, WrappedKey), T), vault::Error> + Send + 'static,
     ) -> Result<(ObjectRef, T), Error> {
-        let place = &self.0.place;
-        let claimed = lock(&self.0.view).epoch;
+        let env = &self.0.env;
+        let claimed = lock(&self.0.status).epoch;
         let writer = match claimed {
             Some(epoch) => epoch,
-            None => self.whole(|inner| async move { inner.claim().await }).await?,
+            None => self.run_to_completion(|inner| async move { inner.claim().await }).await?,
         };
-        let uuid = ObjectUuid::random(&*place.entropy);
-        let sealing = Arc::clone(place);
-        let ((sealed, key), rest) = place.storage.tasks().disk(move || seal(&sealing, uuid)).await??;
+        let uuid = ObjectUuid::random(&*env.entropy);
+        let sealing_env = Arc::clone(env);
+        let ((sealed, key), rest) = env.storage.tasks().run_blocking(move || seal(&sealing_env, uuid)).await??;
         let object = ObjectRef { kind, uuid, writer, key, bytes: sealed.len() as u64 };
-        lock(&self.0.fresh).insert(uuid);
-        let name = place.name(object.name());
-        let put = move |inner: Arc<Inner>| async move {
-            inner.place.storage.create(&name, sealed, "writing an object").await
+        lock(&self.0.uncommitted).insert(uuid);
+        let name = env.name(object.name());
+        let put = move |inner: Arc<JournalInner>| async move {
+            inner.env.storage.create(&name, sealed, "writing an object").await
         };
-        if !self.whole(put).await? {
+        if !self.run_to_completion(put).await? {
             return Err(self.0.corrupt_object(&object, "a fresh random name is taken"));
         }
         Ok((object, rest))
     }
 
-    /// Opens an object of two parts ([`Journal::put_split`]): the plain bytes of the first, and a reader of the
-    /// second. The reader holds the file open, so that a deletion takes nothing from it; in a bucket it fetches what
-    /// it is asked for, and an object that was deleted is gone for it too. It blocks: use it in a pool.
+    /// Opens an object with two regions ([`Journal::put_split`]): returns the plain bytes of the first region and a
+    /// reader of the second. In a folder the reader holds the file open, so a deletion does not affect it. In a bucket
+    /// the reader fetches what it is asked for, so it fails once the object is deleted. The reader blocks: use it in a
+    /// thread pool.
     ///
     /// # Errors
-    /// `Corrupt` when it is not there, has another size or does not open; `Io`, `Store`.
+    /// `Corrupt` when the object is missing, has another size or does not open; `Io`, `Store`.
     pub async fn open_object(&self, object: &ObjectRef) -> Result<(Plaintext, PagedReader), Error> {
-        let (place, what) = (Arc::clone(&self.0.place), "opening an object");
-        let source = place.storage.source(&place.name(object.name()), object.bytes, what).await?;
-        let Some(source) = source else { return Err(self.gone(object).await) };
+        let (env, what) = (Arc::clone(&self.0.env), "opening an object");
+        let source = env.storage.range_source(&env.name(object.name()), object.bytes, what).await?;
+        let Some(source) = source else { return Err(self.missing_object(object).await) };
         if source.size() != object.bytes {
             return Err(self.0.corrupt_object(object, "the object has another size"));
         }
-        let asked = object.clone();
-        let opening = Arc::clone(&place);
-        let open = move || opening.home.open_split(asked.kind, asked.uuid, &asked.key, source);
-        match place.storage.tasks().disk(open).await? {
+        let requested = object.clone();
+        let opening_env = Arc::clone(&env);
+        let open = move || opening_env.keyspace.open_split(requested.kind, requested.uuid, &requested.key, source);
+        match env.storage.tasks().run_blocking(open).await? {
             Err(vault::Error::Unreadable { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                Err(self.gone(object).await)
+                Err(self.missing_object(object).await)
             }
-            Err(vault::Error::Unreadable { source, .. }) => Err(error_of(what, source)),
+            Err(vault::Error::Unreadable { source, .. }) => Err(from_io_error(what, source)),
             Err(_) => Err(self.0.corrupt_object(object, "the object does not open")),
             Ok(opened) => Ok(opened),
         }
     }
 
-    /// All plain bytes of an object of two parts, to be sealed again.
+    /// All plain bytes of an object with two regions, to be sealed again.
     ///
     /// # Errors
     /// As [`Journal::open_object`].
-    pub async fn whole_object(&self, object: &ObjectRef) -> Result<Plaintext, Error> {
+    pub async fn read_whole_object(&self, object: &ObjectRef) -> Result<Plaintext, Error> {
         let (whole, paged) = self.open_object(object).await?;
         let what = "reading an object";
         let read = move || {
@@ -267,228 +270,231 @@ impl Journal {
             paged.read_at(0, second)?;
             Ok(bytes)
         };
-        let read: io::Result<_> = self.0.place.storage.tasks().disk(read).await?;
+        let read: io::Result<_> = self.0.env.storage.tasks().run_blocking(read).await?;
         match read {
-            Err(source) if source.kind() == io::ErrorKind::NotFound => Err(self.gone(object).await),
-            Err(source) => Err(error_of(what, source)),
+            Err(source) if source.kind() == io::ErrorKind::NotFound => Err(self.missing_object(object).await),
+            Err(source) => Err(from_io_error(what, source)),
             Ok(bytes) => Ok(bytes),
         }
     }
 
-    /// How many objects of this place stand under each epoch of its keys: the logs and checkpoints that lie there, as
-    /// their prologues say, and these, as their names say. What lies there and none of them tells is counted under 0.
+    /// Number of objects of this keyspace under each of its key epochs. Logs and checkpoints state their epoch in their
+    /// prologues; the epochs of other objects come from their references in `named`. Objects whose epoch is unknown are
+    /// counted under 0.
     ///
     /// # Errors
     /// `Io`, `Store`.
-    pub async fn under_epochs(&self, named: &[ObjectRef]) -> Result<BTreeMap<KeyEpoch, u64>, Error> {
-        let (place, mut counts) = (&self.0.place, BTreeMap::new());
+    pub async fn count_by_key_epoch(&self, named: &[ObjectRef]) -> Result<BTreeMap<KeyEpoch, u64>, Error> {
+        let (env, mut counts) = (&self.0.env, BTreeMap::new());
         let epoch = |name| async move {
             match name {
-                Name::Claim(_) | Name::Cut | Name::Tombstone => Ok(None),
+                Name::Claim(_) | Name::TruncationMarker | Name::Tombstone => Ok(None),
                 Name::Object(_, uuid) => {
                     let known = named.iter().find(|object| object.uuid == uuid);
                     Ok(Some(known.map_or(KeyEpoch(0), |object| object.key.epoch)))
                 }
                 Name::Log(_) | Name::Checkpoint(_) => {
-                    let bytes = place.storage.read(&place.name(name), "looking at a prologue").await?;
-                    // One that is deleted meanwhile is under nothing.
+                    let bytes = env.storage.read(&env.name(name), "reading a prologue").await?;
+                    // An object that was deleted in the meantime is under no epoch.
                     Ok::<_, Error>(bytes.map(|bytes| vault::epoch_of(&bytes).unwrap_or(KeyEpoch(0))))
                 }
             }
         };
-        let names = place.storage.list(&place.prefix).await?;
-        let mut looks = stream::iter(names).map(epoch).buffer_unordered(LOOKS_AT_ONCE);
-        while let Some(look) = looks.next().await {
-            if let Some(epoch) = look? {
+        let names = env.storage.list(&env.prefix).await?;
+        let mut epochs = stream::iter(names).map(epoch).buffer_unordered(PROLOGUE_READS_MAX);
+        while let Some(epoch) = epochs.next().await {
+            if let Some(epoch) = epoch? {
                 *counts.entry(epoch).or_default() += 1;
             }
         }
         Ok(counts)
     }
 
-    /// An object is not there. In a bucket its owner may have deleted it since we read who names it:
-    /// then we are behind, and nothing is damaged.
-    async fn gone(&self, object: &ObjectRef) -> Error {
+    /// The error for an object that is missing. In a bucket its owner may have deleted it after we read the reference:
+    /// then our state is outdated, and nothing is damaged.
+    async fn missing_object(&self, object: &ObjectRef) -> Error {
         match self.check().await {
             Err(error) => error,
-            Ok(()) => self.0.corrupt_object(object, "the object is not there"),
+            Ok(()) => self.0.corrupt_object(object, "the object is missing"),
         }
     }
 
-    /// An object's plain bytes.
+    /// Plain bytes of an object.
     ///
     /// # Errors
-    /// `Corrupt` when it is not there or does not open; `Stopped` when another process has written here since.
+    /// `Corrupt` when the object is missing or does not open; `Stopped` when another process has written to the
+    /// keyspace since it was read.
     pub async fn get(&self, object: &ObjectRef) -> Result<Plaintext, Error> {
-        let (place, what) = (Arc::clone(&self.0.place), "reading an object");
-        let source = place.storage.whole(&place.name(object.name()), what).await?;
-        let Some(source) = source else { return Err(self.gone(object).await) };
-        let (asked, opening) = (object.clone(), Arc::clone(&place));
-        let open = move || opening.home.open_from(asked.kind, asked.uuid, &asked.key, &source);
-        match place.storage.tasks().disk(open).await? {
-            Err(vault::Error::Unreadable { source, .. }) => Err(error_of(what, source)),
+        let (env, what) = (Arc::clone(&self.0.env), "reading an object");
+        let source = env.storage.full_source(&env.name(object.name()), what).await?;
+        let Some(source) = source else { return Err(self.missing_object(object).await) };
+        let (requested, opening_env) = (object.clone(), Arc::clone(&env));
+        let open = move || opening_env.keyspace.open_from(requested.kind, requested.uuid, &requested.key, &source);
+        match env.storage.tasks().run_blocking(open).await? {
+            Err(vault::Error::Unreadable { source, .. }) => Err(from_io_error(what, source)),
             opened => opened.map_err(|_| self.0.corrupt_object(object, "the object does not open")),
         }
     }
 
-    /// Deletes an object that no durable checkpoint names. One that is gone already is fine.
+    /// Deletes an object that no durable checkpoint names. Succeeds if the object is already gone.
     ///
     /// # Errors
     /// `Io`, `Store`.
     pub async fn delete(&self, object: &ObjectRef) -> Result<(), Error> {
-        let place = &self.0.place;
-        place.storage.delete(&place.name(object.name())).await?;
-        lock(&self.0.fresh).remove(&object.uuid);
+        let env = &self.0.env;
+        env.storage.delete(&env.name(object.name())).await?;
+        lock(&self.0.uncommitted).remove(&object.uuid);
         Ok(())
     }
 
-    /// Deletes the objects that earlier writers left behind and that `keep` does not name; those that
-    /// this one put are left alone. Gives their number. In a bucket that is done by who has claimed
-    /// the place only: before that, an object that nothing names may be about to be named.
+    /// Deletes the objects that earlier writers left and that `keep` does not name; keeps the objects that this journal
+    /// put. Returns the number of deleted objects. In a bucket only the owner of an epoch sweeps: before the claim, an
+    /// object that nothing names may be about to be named.
     ///
     /// # Errors
-    /// `Io`, `Store`; `Stopped` when the place was left: its next writer may be us.
+    /// `Io`, `Store`; `Stopped` when this journal has detached, since its next writer may be this process.
     pub async fn sweep(&self, keep: &[ObjectRef]) -> Result<usize, Error> {
-        let place = &self.0.place;
-        let _nobody_leaves = self.0.sweeping.lock().await;
-        let Standing { epoch: ours, stopped, .. } = *lock(&self.0.view);
-        if let Some(why @ Stopped::Left) = stopped {
+        let env = &self.0.env;
+        let _no_detach = self.0.sweeping.lock().await;
+        let LogStatus { epoch: ours, stopped, .. } = *lock(&self.0.status);
+        if let Some(why @ Stopped::Detached) = stopped {
             return Err(Error::Stopped { why, source: None });
         }
-        if ours.is_none() && place.storage.is_shared() {
+        if ours.is_none() && env.storage.is_shared() {
             return Ok(0);
         }
         let keep: HashSet<ObjectUuid> = keep.iter().map(|object| object.uuid).collect();
         let mut swept = 0;
-        for name in place.storage.list(&place.prefix).await? {
+        for name in env.storage.list(&env.prefix).await? {
             let Name::Object(writer, uuid) = name else { continue };
-            // A successor's may be about to be named, also if we do not know of the successor yet.
+            // A successor's object may be about to be named, even if we do not know of the successor yet.
             let successors = ours.is_some_and(|ours| writer > ours);
-            if successors || keep.contains(&uuid) || lock(&self.0.fresh).contains(&uuid) {
+            if successors || keep.contains(&uuid) || lock(&self.0.uncommitted).contains(&uuid) {
                 continue;
             }
-            place.storage.delete(&place.name(name)).await?;
+            env.storage.delete(&env.name(name)).await?;
             swept += 1;
         }
         Ok(swept)
     }
 
-    /// What this process has put and `keep` does not name will not be named any more: a checkpoint of theirs failed, say.
-    /// From here on it is litter, and a sweep takes it. The caller puts nothing meanwhile.
-    pub fn disown(&self, keep: &[ObjectRef]) {
-        lock(&self.0.fresh).retain(|uuid| keep.iter().any(|object| object.uuid == *uuid));
+    /// Declares that no checkpoint will name the objects that this process put and that `keep` does not name, for
+    /// example because a checkpoint of the caller failed. From then on they are orphans, which a sweep deletes. The
+    /// caller must not put objects during the call.
+    pub fn release_uncommitted(&self, keep: &[ObjectRef]) {
+        lock(&self.0.uncommitted).retain(|uuid| keep.iter().any(|object| object.uuid == *uuid));
     }
 
-    /// How many things lie in this place that nothing needs any more: objects that `named` does not name and that this
-    /// process did not put, parts of the log and checkpoints that no recovery needs. The next checkpoint and
-    /// [`Journal::sweep`] take them away. Costs a listing.
+    /// Number of orphans in this keyspace: objects that `named` does not name and that this process did not put, and
+    /// log files and checkpoints that no recovery needs. The next checkpoint and [`Journal::sweep`] delete them. Costs
+    /// one listing.
     ///
     /// # Errors
     /// `Io`, `Store`.
-    pub async fn litter(&self, named: &[ObjectRef]) -> Result<usize, Error> {
-        let place = &self.0.place;
-        // No checkpoint makes litter while this looks; entries go on.
-        let _one = self.0.checkpointing.lock().await;
-        let names = place.storage.list(&place.prefix).await?;
-        let known = |uuid| named.iter().any(|object| object.uuid == uuid) || lock(&self.0.fresh).contains(&uuid);
+    pub async fn count_orphans(&self, named: &[ObjectRef]) -> Result<usize, Error> {
+        let env = &self.0.env;
+        // No checkpoint may make files obsolete during the count; appends continue.
+        let _exclusive = self.0.checkpointing.lock().await;
+        let names = env.storage.list(&env.prefix).await?;
+        let known = |uuid| named.iter().any(|object| object.uuid == uuid) || lock(&self.0.uncommitted).contains(&uuid);
         let unnamed = names.iter().filter(|name| matches!(name, Name::Object(_, uuid) if !known(*uuid))).count();
-        Ok(unnamed + self.0.log.lock().await.needless(&names))
+        Ok(unnamed + self.0.log.lock().await.count_obsolete(&names))
     }
 
-    /// Destroys the place. May be called again after a crash or an error, until it says yes.
+    /// Destroys the keyspace. The caller repeats the call after a crash or an error, until it succeeds.
     ///
-    /// 1. a Drop entry durable: from here on a recovery says `dropped`
-    /// 2. the tombstone durable: from here on a recovery reads nothing else
-    /// 3. everything removed
+    /// 1. Make a Drop entry durable: from here on a recovery reports `dropped`.
+    /// 2. Make the tombstone durable: from here on a recovery reads nothing else.
+    /// 3. Remove everything.
     ///
     /// # Errors
     /// As [`Journal::append`], `Io`.
     pub async fn destroy(&self) -> Result<(), Error> {
-        self.whole(|inner| async move { inner.destroy().await }).await
+        self.run_to_completion(|inner| async move { inner.destroy().await }).await
     }
 
-    /// Marks a clean end: one empty group, if this process wrote anything to files. After it no
-    /// damage to an entry can pass for a write that a crash tore.
+    /// Marks a clean shutdown with one empty group, if this process wrote anything to files. After the mark no damage
+    /// to an entry can pass for a write that a crash tore.
     ///
     /// # Errors
-    /// As [`Journal::append`]; nothing is lost then, only the mark.
+    /// As [`Journal::append`]; then only the mark is missing, no entry.
     pub async fn close(&self) -> Result<(), Error> {
-        self.whole(|inner| async move {
+        self.run_to_completion(|inner| async move {
             let mut log = inner.log.lock().await;
-            let ended = log.end().await;
-            *lock(&inner.view) = log.standing();
-            ended
+            let marked = log.mark_clean().await;
+            *lock(&inner.status) = log.status();
+            marked
         })
         .await
     }
 
-    /// Becomes the writer of the place now and not at the first write. Gives the epoch.
+    /// Becomes the writer of the keyspace now instead of at the first write. Returns the epoch.
     ///
     /// # Errors
     /// As [`Journal::append`].
     pub async fn claim(&self) -> Result<LogEpoch, Error> {
-        self.whole(|inner| async move { inner.claim().await }).await
+        self.run_to_completion(|inner| async move { inner.claim().await }).await
     }
 
-    /// The newest epoch that any writer had claimed when this was read or claimed.
+    /// The newest epoch of any writer when this journal read or claimed the keyspace.
     pub fn newest_epoch(&self) -> LogEpoch {
-        lock(&self.0.view).newest
+        lock(&self.0.status).newest
     }
 
-    /// Finds out whether what was read here is still all there is: in a bucket another process may
-    /// have taken the place over. One request; nothing in a folder, which is locked.
+    /// Checks that what this journal read is still the whole keyspace: in a bucket another process may have taken it
+    /// over. Costs one request in a bucket, and nothing in a folder, which is locked.
     ///
     /// # Errors
-    /// `Stopped` when another process has written or may write; open the place again. `Store`.
+    /// `Stopped` when another process has written or may write; open the keyspace again. `Store`.
     pub async fn check(&self) -> Result<(), Error> {
-        if !self.0.place.storage.is_shared() {
+        if !self.0.env.storage.is_shared() {
             return Ok(());
         }
-        self.whole(|inner| async move {
+        self.run_to_completion(|inner| async move {
             let mut log = inner.log.lock().await;
             let checked = log.check().await;
-            *lock(&inner.view) = log.standing();
+            *lock(&inner.status) = log.status();
             checked
         })
         .await
     }
 
-    /// Work that is done to its end, whether or not the caller still waits.
-    async fn whole<T: Send + 'static, F: Future<Output = Result<T, Error>> + Send + 'static>(
+    /// Runs work to its end, whether or not the caller still waits.
+    async fn run_to_completion<T: Send + 'static, F: Future<Output = Result<T, Error>> + Send + 'static>(
         &self,
-        work: impl FnOnce(Arc<Inner>) -> F,
+        work: impl FnOnce(Arc<JournalInner>) -> F,
     ) -> Result<T, Error> {
-        self.0.place.storage.tasks().whole(work(Arc::clone(&self.0))).await
+        self.0.env.storage.tasks().run_to_completion(work(Arc::clone(&self.0))).await
     }
 
     /// Number of the last durable entry.
     pub fn last(&self) -> Seq {
-        Seq(lock(&self.0.view).last)
+        Seq(lock(&self.0.status).last)
     }
 
     /// Bytes of log that a recovery would read.
     pub fn log_bytes(&self) -> u64 {
-        lock(&self.0.view).log_bytes
+        lock(&self.0.status).log_bytes
     }
 
-    /// Why this journal takes no more writes; `None` while it does. Reading continues.
+    /// Why this journal accepts no more writes; `None` while it does. Reading remains possible.
     pub fn failed(&self) -> Option<Stopped> {
-        lock(&self.0.view).stopped
+        lock(&self.0.status).stopped
     }
 }
 
 impl std::fmt::Debug for Journal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let home = &self.0.place.home;
-        write!(f, "Journal({:?} {}, last {})", home.kind(), home.uuid(), self.last())
+        let keyspace = &self.0.env.keyspace;
+        write!(f, "Journal({:?} {}, last {})", keyspace.kind(), keyspace.uuid(), self.last())
     }
 }
 
-impl Inner {
+impl JournalInner {
     async fn claim(&self) -> Result<LogEpoch, Error> {
         let mut log = self.log.lock().await;
         let claimed = log.claim().await;
-        *lock(&self.view) = log.standing();
+        *lock(&self.status) = log.status();
         claimed
     }
 
@@ -498,159 +504,164 @@ impl Inner {
             Ok(_) => log.commit(bodies).await,
             Err(error) => Err(error),
         };
-        *lock(&self.view) = log.standing();
+        *lock(&self.status) = log.status();
         committed
     }
 
     async fn checkpoint(&self, body: Plaintext, covers: Seq) -> Result<(), Error> {
-        let _one = self.checkpointing.lock().await;
+        let _exclusive = self.checkpointing.lock().await;
         self.claim().await?;
-        let Standing { last, covers: before, .. } = *lock(&self.view);
+        let LogStatus { last, covers: before, .. } = *lock(&self.status);
         if covers.0 > last || covers.0 < before {
             return Err(Error::CoversAhead { covers: covers.0, last });
         }
+        // A small body goes into the log itself; a larger one becomes an object that the log names.
         let checkpoint = if body.len() <= limits::CHECKPOINT_INLINE_BYTES_MAX {
             Checkpoint::Inline(body)
         } else {
             self.put_checkpoint(body).await?
         };
-        let turned = {
+        let truncation = {
             let mut log = self.log.lock().await;
-            let turned = log.point(checkpoint, covers.0).await;
-            *lock(&self.view) = log.standing();
-            turned?
+            let truncation = log.install_checkpoint(checkpoint, covers.0).await;
+            *lock(&self.status) = log.status();
+            truncation?
         };
-        self.delete_old(turned).await;
+        self.delete_obsolete(truncation).await;
         Ok(())
     }
 
     async fn put_checkpoint(&self, body: Plaintext) -> Result<Checkpoint, Error> {
-        let place = &self.place;
-        let id = self.log.lock().await.number().await?;
-        let uuid = ObjectUuid::random(&*place.entropy);
-        let sealing = Arc::clone(place);
-        let sealed = move || sealing.home.seal_whole(ObjectKind::Checkpoint, uuid, &body, &*sealing.entropy);
-        let sealed = place.storage.tasks().disk(sealed).await??;
+        let env = &self.env;
+        let id = self.log.lock().await.reserve_checkpoint_id().await?;
+        let uuid = ObjectUuid::random(&*env.entropy);
+        let sealing_env = Arc::clone(env);
+        let sealed =
+            move || sealing_env.keyspace.seal_whole(ObjectKind::Checkpoint, uuid, &body, &*sealing_env.entropy);
+        let sealed = env.storage.tasks().run_blocking(sealed).await??;
         let name = Name::Checkpoint(id);
-        if !place.storage.create(&place.name(name), sealed, "writing a checkpoint").await? {
-            // What stands there is not this checkpoint: nothing may name it.
-            return Err(crate::log::corrupt(place, name, id.epoch, 0, "a checkpoint's name is taken"));
+        if !env.storage.create(&env.name(name), sealed, "writing a checkpoint").await? {
+            // The object under this name is not this checkpoint, so nothing may name it.
+            return Err(crate::log::corrupt(env, name, id.epoch, 0, "a checkpoint's name is taken"));
         }
-        place.storage.step(Step::CheckpointPut)?;
+        env.storage.step(Step::CheckpointPut)?;
         Ok(Checkpoint::Object(id, uuid))
     }
 
-    /// Litter is not worth an error: the next checkpoint finds it again.
-    async fn delete_old(&self, turned: Turned) {
-        let place = &self.place;
-        // Oldest first, each gone before the next: see the log's rules. What could not be deleted is
-        // older than what comes next time.
+    /// Deletes obsolete log files and checkpoints. Failures are ignored: the next checkpoint finds the files again.
+    async fn delete_obsolete(&self, truncation: Truncation) {
+        let env = &self.env;
+        // Delete oldest first, and each file before the next: the protocol of the log requires it. Files that could not
+        // be deleted earlier are older than the new ones.
         let mut covered = std::mem::take(&mut *lock(&self.undeleted));
-        covered.extend(turned.covered);
+        covered.extend(truncation.covered);
         for (i, id) in covered.iter().enumerate() {
-            let deleted = place.storage.delete(&place.name(Name::Log(*id))).await;
-            if deleted.and_then(|()| place.storage.step(Step::OldLogDeleted)).is_err() {
+            let deleted = env.storage.delete(&env.name(Name::Log(*id))).await;
+            if deleted.and_then(|()| env.storage.step(Step::OldLogDeleted)).is_err() {
                 *lock(&self.undeleted) = covered.split_off(i);
                 return;
             }
         }
-        for name in place.storage.list(&place.prefix).await.unwrap_or_default() {
-            // Later ones can be a successor's.
-            if !matches!(name, Name::Checkpoint(id) if id < turned.checkpoint) {
+        for name in env.storage.list(&env.prefix).await.unwrap_or_default() {
+            // A newer checkpoint may be a successor's.
+            if !matches!(name, Name::Checkpoint(id) if id < truncation.checkpoint) {
                 continue;
             }
-            let deleted = place.storage.delete(&place.name(name)).await;
-            if deleted.and_then(|()| place.storage.step(Step::OldCheckpointDeleted)).is_err() {
+            let deleted = env.storage.delete(&env.name(name)).await;
+            if deleted.and_then(|()| env.storage.step(Step::OldCheckpointDeleted)).is_err() {
                 return;
             }
         }
     }
 
     async fn destroy(&self) -> Result<(), Error> {
-        let _one = self.checkpointing.lock().await;
+        let _exclusive = self.checkpointing.lock().await;
         let mut log = self.log.lock().await;
-        if log.standing().stopped != Some(Stopped::Dropped) {
+        // In a repeated call the Drop entry is in the log already.
+        if log.status().stopped != Some(Stopped::Dropped) {
             let dropped = match log.claim().await {
-                Ok(_) => log.drop_place().await,
+                Ok(_) => log.drop_keyspace().await,
                 Err(error) => Err(error),
             };
-            *lock(&self.view) = log.standing();
+            *lock(&self.status) = log.status();
             dropped?;
         }
-        let place = &self.place;
+        let env = &self.env;
         let tombstone = b"ringfence tombstone 0\n".to_vec();
-        place.storage.create(&place.name(Name::Tombstone), tombstone, "writing the tombstone").await?;
-        place.storage.step(Step::Tombstone)?;
-        place.storage.remove_place(&place.prefix).await?;
-        place.storage.step(Step::Removed)?;
-        tracing::info!(place = ?place.home.kind(), uuid = %place.home.uuid(), "place destroyed");
+        env.storage.create(&env.name(Name::Tombstone), tombstone, "writing the tombstone").await?;
+        env.storage.step(Step::Tombstone)?;
+        env.storage.remove_keyspace(&env.prefix).await?;
+        env.storage.step(Step::Removed)?;
+        tracing::info!(keyspace = ?env.keyspace.kind(), uuid = %env.keyspace.uuid(), "keyspace destroyed");
         Ok(())
     }
 
     fn corrupt_object(&self, object: &ObjectRef, why: &'static str) -> Error {
-        crate::log::corrupt(&self.place, object.name(), object.writer, 0, why)
+        crate::log::corrupt(&self.env, object.name(), object.writer, 0, why)
     }
 }
 
-/// Leads until nothing waits. If it is lost (shutdown, a bug), those who wait are told.
+/// Group-commit leader; works until the queue is empty. If the task is dropped (shutdown, a bug), every waiting caller
+/// gets an error.
 struct Leader {
-    inner: Arc<Inner>,
-    /// Given up already, when nothing waited; another task may lead by now.
-    ended: bool,
+    inner: Arc<JournalInner>,
+    /// Set when the leader found the queue empty and stepped down; another task may lead by now.
+    stepped_down: bool,
 }
 
 impl Drop for Leader {
     fn drop(&mut self) {
-        if !self.ended {
+        if !self.stepped_down {
             let mut queue = lock(&self.inner.queue);
-            queue.led = false;
+            queue.has_leader = false;
             queue.waiting.clear();
         }
     }
 }
 
-async fn lead(mut leader: Leader) {
+async fn run_leader(mut leader: Leader) {
     while let Some(group) = next_group(&leader.inner) {
         let (bodies, waiters): (Vec<_>, Vec<_>) =
-            group.into_iter().map(|waiting| (waiting.body, (waiting.reply, waiting._room))).unzip();
+            group.into_iter().map(|waiting| (waiting.body, (waiting.reply, waiting._permit))).unzip();
         let outcome = leader.inner.commit(bodies).await;
         answer(waiters, outcome);
     }
-    leader.ended = true;
+    leader.stepped_down = true;
 }
 
-/// What waits, up to the size of a group; `None` ends the leader, in the same locked moment.
-fn next_group(inner: &Inner) -> Option<Vec<Waiting>> {
+/// The waiting entries, up to the size of a group. `None` ends the leader, decided under the same lock.
+fn next_group(inner: &JournalInner) -> Option<Vec<PendingEntry>> {
     let mut queue = lock(&inner.queue);
     let mut group = Vec::new();
     let mut bytes = 0;
     while let Some(next) = queue.waiting.front() {
         bytes += next.body.len();
+        // A group has at least one entry, however large it is.
         if !group.is_empty() && bytes > limits::LOG_GROUP_BYTES_MAX {
             break;
         }
         group.extend(queue.waiting.pop_front());
     }
-    queue.led = !group.is_empty();
-    queue.led.then_some(group)
+    queue.has_leader = !group.is_empty();
+    queue.has_leader.then_some(group)
 }
 
 fn answer(waiters: Vec<(oneshot::Sender<Result<Seq, Error>>, OwnedSemaphorePermit)>, outcome: Result<u64, Error>) {
     let outcome = outcome.map_err(Arc::new);
-    for (i, (reply, _room)) in waiters.into_iter().enumerate() {
-        let mine = match &outcome {
+    for (i, (reply, _permit)) in waiters.into_iter().enumerate() {
+        let result = match &outcome {
             Ok(first) => Ok(Seq(first + i as u64)),
-            Err(error) => Err(Error::of_group(error)),
+            Err(error) => Err(Error::for_waiter(error)),
         };
-        // A caller that went away does not hear it; the entry stands all the same.
-        drop(reply.send(mine));
+        // If the caller has stopped waiting the answer is lost, but the entry is durable all the same.
+        drop(reply.send(result));
     }
 }
 
-/// Objects that are looked at together.
-const LOOKS_AT_ONCE: usize = 16;
+/// Number of prologues read concurrently.
+const PROLOGUE_READS_MAX: usize = 16;
 
-/// Nothing panics while holding one of these locks in the middle of a change.
+/// Locks `mutex`, also after a panic: no code panics while it holds one of these locks in the middle of a change.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

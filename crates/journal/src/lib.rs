@@ -1,14 +1,15 @@
-//! journal: the durable life of one place: its sealed log, its checkpoints, its immutable objects.
+//! journal: durable storage of one keyspace: its sealed log, its checkpoints and its immutable objects.
 //!
-//! A [`Storage`] is a data folder, locked for this process, or a bucket that others may use too. A
-//! [`Journal`] is the one writer of one place in it. What [`Journal::append`] acknowledged is there after a crash at
-//! any moment; what it did not is there whole or not at all; bytes that were changed are an error and
-//! never a silent loss. What the bytes mean is the business of the floors above.
+//! A [`Storage`] is a data folder, locked for this process, or a bucket that other processes may use too. A [`Journal`]
+//! is the only writer of one keyspace in it. What [`Journal::append`] acknowledged survives a crash at any moment; what
+//! it did not acknowledge is there whole or not at all; altered bytes are an error and never a silent loss. The journal
+//! does not interpret the bytes; the crates above it do.
 //!
 //! Byte layouts: `schemas/log.md`.
 
-mod blocks;
+mod block_cache;
 mod bucket;
+mod data_folder;
 pub mod disk;
 mod error;
 mod faults;
@@ -17,13 +18,12 @@ mod file_log;
 #[doc(hidden)]
 pub mod fuzzing;
 mod journal;
-mod local;
 mod log;
 mod names;
 mod object_log;
 mod objects;
-mod outside;
 mod probe;
+mod raw_objects;
 mod remote;
 mod sources;
 mod storage;
@@ -31,25 +31,25 @@ mod tasks;
 
 pub use disk::open_files;
 pub use error::{Error, Stopped};
-pub use journal::{Fetched, Journal, Recovered, Tenancy};
+pub use journal::{Fetched, Journal, Recovered, WriterSession};
 pub use objects::ObjectRef;
-pub use outside::Witness;
 pub use probe::{PROBE_ROUNDS, ProbeError, probe};
+pub use raw_objects::ObjectSample;
 pub use remote::{
-    Backend, CONNECT_TIMEOUT, Credentials, REQUEST_TIMEOUT, RETRIES_MAX, RETRY_TIMEOUT, ROLE_VARIABLES, RemoteError,
-    RemoteOptions, RemoteUrl, Retry, connect,
+    CONNECT_TIMEOUT, REQUEST_TIMEOUT, RETRIES_MAX, RETRY_TIMEOUT, ROLE_VARIABLES, RemoteBackend, RemoteError,
+    RemoteOptions, RemoteUrl, RetryLimits, StorageCredentials, connect,
 };
 pub use storage::{Blocking, Storage};
 
-/// Position of an entry in its place's life: 1, 2, 3, … without a gap, across restarts.
+/// Number of an entry, unique over the lifetime of its keyspace: 1, 2, 3, … without a gap, across restarts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Seq(pub u64);
 
 impl Seq {
-    /// The one after.
+    /// The next sequence number.
     ///
     /// # Panics
-    /// When 2^64 entries were written, which takes longer than any machine lives.
+    /// After 2^64 entries, which would take longer than any machine lasts.
     #[must_use]
     pub fn next(self) -> Self {
         Self(self.0.checked_add(1).expect("sequence numbers are not used up"))

@@ -1,117 +1,117 @@
-//! The log of a place, whatever it stands on.
+//! The log of a keyspace, independent of its backend.
 //!
-//! [`FileLog`](crate::file_log) appends to files of a locked folder; [`ObjectLog`](crate::object_log)
-//! puts one object a group into a bucket that other processes may write to. Both promise the same:
-//! what was committed is found by whoever opens the place next, in its order, and nobody who has
-//! been overtaken commits anything.
+//! [`FileLog`](crate::file_log) appends to files of a locked folder. [`ObjectLog`](crate::object_log) puts one object
+//! per group into a bucket to which other processes may write. Both make the same promise: the next process that opens
+//! the keyspace finds everything that was committed, in order, and a writer that has been overtaken commits nothing
+//! more.
 
 use crate::{
-    Error, Stopped, Storage, Tenancy,
-    names::{Name, PartId},
+    Error, Stopped, Storage, WriterSession,
+    names::{LogFileId, Name},
 };
 use futures::future::BoxFuture;
 use kernel::{Clock, Entropy, LogEpoch, ObjectUuid, Plaintext};
 use std::sync::Arc;
-use vault::Home;
+use vault::Keyspace;
 
-/// One writer's log of one place.
+/// The log of one keyspace, as used by one writer.
 ///
-/// The futures must be driven to their end: whoever drops one in the middle leaves a log that has
-/// to be opened again.
+/// Every future must be driven to its end: after a dropped future the log has to be opened again.
 pub(crate) trait CommitLog: Send {
-    /// Makes this process the writer, if it is not yet, and gives its epoch.
+    /// Makes this process the writer, unless it already is, and returns its epoch.
     fn claim(&mut self) -> BoxFuture<'_, Result<LogEpoch, Error>>;
 
-    /// Makes entries durable as one group and gives the first one's number. Ours already.
+    /// Makes entries durable as one group and returns the number of the first one. Requires a claimed epoch.
     fn commit(&mut self, bodies: Vec<Plaintext>) -> BoxFuture<'_, Result<u64, Error>>;
 
-    /// A name for a checkpoint's object. Ours already.
-    fn number(&mut self) -> BoxFuture<'_, Result<PartId, Error>>;
+    /// Reserves a name for the object of a checkpoint. Requires a claimed epoch.
+    fn reserve_checkpoint_id(&mut self) -> BoxFuture<'_, Result<LogFileId, Error>>;
 
-    /// Makes a checkpoint the newest, and says what of the log a recovery needs no more, in the
-    /// order in which it is to be deleted. Ours already.
-    fn point(&mut self, checkpoint: Checkpoint, covers: u64) -> BoxFuture<'_, Result<Turned, Error>>;
+    /// Makes a checkpoint the newest one. Returns the log files that no recovery needs any more, in the order in which
+    /// they must be deleted. Requires a claimed epoch.
+    fn install_checkpoint(&mut self, checkpoint: Checkpoint, covers: u64) -> BoxFuture<'_, Result<Truncation, Error>>;
 
-    /// Says in the log that the place is to be destroyed; from here on it takes nothing. Ours already.
-    fn drop_place(&mut self) -> BoxFuture<'_, Result<(), Error>>;
+    /// Records in the log that the keyspace is to be destroyed; afterwards the log accepts nothing. Requires a claimed
+    /// epoch.
+    fn drop_keyspace(&mut self) -> BoxFuture<'_, Result<(), Error>>;
 
-    /// Marks a clean end where that adds something.
-    fn end(&mut self) -> BoxFuture<'_, Result<(), Error>>;
+    /// Marks a clean shutdown, where the kind of log benefits from it.
+    fn mark_clean(&mut self) -> BoxFuture<'_, Result<(), Error>>;
 
-    /// Fails when somebody else has written, or may write, since this log was opened or last wrote.
+    /// Fails if another process has written, or may write, since this log was opened or last written.
     fn check(&mut self) -> BoxFuture<'_, Result<(), Error>>;
 
-    /// Takes no more from here on. What is needed to go on in this epoch, if it is ours, every outcome
-    /// is known, and its kind of log can be gone on with.
-    fn leave(&mut self) -> Option<Tenancy>;
+    /// Ends this opening: the log accepts nothing more. Returns what is needed to continue in the same epoch, provided
+    /// that this process owns the epoch, every outcome is known, and this kind of log supports it.
+    fn detach(&mut self) -> Option<WriterSession>;
 
-    /// Those of these parts of the log and checkpoints that no recovery needs.
-    fn needless(&self, names: &[Name]) -> usize;
+    /// Number of the given log files and checkpoints that no recovery needs.
+    fn count_obsolete(&self, names: &[Name]) -> usize;
 
-    /// Where it stands.
-    fn standing(&self) -> Standing;
+    /// Current status of the log.
+    fn status(&self) -> LogStatus;
 }
 
-/// A checkpoint that is to become the newest.
+/// A checkpoint that is about to become the newest.
 pub(crate) enum Checkpoint {
-    /// Small: its body goes into the log.
+    /// A small checkpoint, whose body goes into the log.
     Inline(Plaintext),
-    /// An object, durable under the name that [`CommitLog::number`] gave.
-    Object(PartId, ObjectUuid),
+    /// An object that is durable under the name that [`CommitLog::reserve_checkpoint_id`] returned.
+    Object(LogFileId, ObjectUuid),
 }
 
-/// After [`CommitLog::point`].
-pub(crate) struct Turned {
-    /// The newest checkpoint's name or place in the log; older checkpoints are litter.
-    pub(crate) checkpoint: PartId,
-    /// Parts of the log that nobody needs any more.
-    pub(crate) covered: Vec<PartId>,
+/// What a new checkpoint makes obsolete; see [`CommitLog::install_checkpoint`].
+pub(crate) struct Truncation {
+    /// Name of the newest checkpoint's object, or the log file that holds it; older checkpoints are obsolete.
+    pub(crate) checkpoint: LogFileId,
+    /// Log files that no recovery needs any more, in the order in which they must be deleted.
+    pub(crate) covered: Vec<LogFileId>,
 }
 
-/// Where a log stands.
+/// Status of a log.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Standing {
-    /// Last durable entry.
+pub(crate) struct LogStatus {
+    /// Number of the last durable entry.
     pub(crate) last: u64,
-    /// Last entry that the newest checkpoint covers.
+    /// Number of the last entry that the newest checkpoint covers.
     pub(crate) covers: u64,
-    /// Bytes that a recovery reads.
+    /// Bytes of log that a recovery reads.
     pub(crate) log_bytes: u64,
-    /// The newest epoch that anything stood under when it was read or claimed.
+    /// The newest epoch of anything in the keyspace when it was read or claimed.
     pub(crate) newest: LogEpoch,
-    /// Ours, once claimed.
+    /// Epoch of this writer, once claimed.
     pub(crate) epoch: Option<LogEpoch>,
-    /// Why it takes no more.
+    /// Why the log accepts no more writes; `None` while it does.
     pub(crate) stopped: Option<Stopped>,
 }
 
 /// A log and what it held when it was opened.
-pub(crate) struct Found {
+pub(crate) struct OpenedLog {
     pub(crate) log: Box<dyn CommitLog>,
     pub(crate) checkpoint: Option<Plaintext>,
     pub(crate) entries: Vec<(u64, Plaintext)>,
     pub(crate) dropped: bool,
 }
 
-/// Where a journal stands: what all of its parts need.
-pub(crate) struct Place {
+/// Storage, keys, clock and randomness of one journal, shared by all of its parts.
+pub(crate) struct JournalEnv {
     pub(crate) storage: Storage,
-    pub(crate) home: Arc<Home>,
+    pub(crate) keyspace: Arc<Keyspace>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
-    /// Ends with a slash.
+    /// Prefix of every name of the keyspace; ends with a slash.
     pub(crate) prefix: String,
 }
 
-impl Place {
-    /// A name inside the prefix, relative to the folder or bucket.
-    pub(crate) fn name(&self, inside: Name) -> String {
-        format!("{}{inside}", self.prefix)
+impl JournalEnv {
+    /// Full name of `name`, relative to the folder or bucket.
+    pub(crate) fn name(&self, name: Name) -> String {
+        format!("{}{name}", self.prefix)
     }
 }
 
-/// Says where the bytes are that are not ours.
-pub(crate) fn corrupt(place: &Place, inside: Name, epoch: LogEpoch, offset: u64, why: &'static str) -> Error {
-    tracing::error!(place = ?place.home.kind(), uuid = %place.home.uuid(), %inside, %epoch, offset, why, "corrupt");
-    Error::Corrupt { file: place.name(inside), epoch, offset, why }
+/// Logs and returns the error for bytes that this keyspace did not write.
+pub(crate) fn corrupt(env: &JournalEnv, name: Name, epoch: LogEpoch, offset: u64, why: &'static str) -> Error {
+    tracing::error!(keyspace = ?env.keyspace.kind(), uuid = %env.keyspace.uuid(), inside = %name, %epoch, offset, why, "corrupt");
+    Error::Corrupt { file: env.name(name), epoch, offset, why }
 }

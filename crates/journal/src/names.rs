@@ -1,47 +1,47 @@
-//! Names inside a place's prefix, and back. Only random ids and numbers stand in them.
+//! Names inside the prefix of a keyspace, and their parser. They contain only random ids and numbers.
 
 use kernel::{LogEpoch, ObjectUuid};
 
-/// One file or object of the log: the epoch of who writes, and which of its.
+/// Identifies one file or object of the log: the epoch of its writer, and its number in that epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct PartId {
-    /// Who writes.
+pub(crate) struct LogFileId {
+    /// Epoch of the writer.
     pub(crate) epoch: LogEpoch,
-    /// Which of that epoch, from 1. Files may skip numbers, objects never do.
-    pub(crate) part: u64,
+    /// Number in that epoch, from 1. Files may skip numbers, objects never do.
+    pub(crate) number: u64,
 }
 
-/// Whatever can stand in a place.
+/// Every kind of name in a keyspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Name {
-    /// `claim/<epoch:010>`: that epoch has a writer. In a bucket only.
+    /// `claim/<epoch:010>`: the epoch has a writer. Only in a bucket.
     Claim(LogEpoch),
-    /// `log/<epoch:010>-<part:016>`.
-    Log(PartId),
-    /// `ckpt/<epoch:010>-<part:016>`.
-    Checkpoint(PartId),
-    /// `seg/<epoch:010>-<uuid>`, with the epoch of who put it.
+    /// `log/<epoch:010>-<number:016>`.
+    Log(LogFileId),
+    /// `ckpt/<epoch:010>-<number:016>`.
+    Checkpoint(LogFileId),
+    /// `seg/<epoch:010>-<uuid>`, with the epoch of the writer that put it.
     Object(LogEpoch, ObjectUuid),
-    /// `cut`: something of the log was deleted once. In a bucket only.
-    Cut,
-    /// `DELETED`: nothing else of the place is read any more.
+    /// `cut`: something of the log was deleted at least once. Only in a bucket.
+    TruncationMarker,
+    /// `DELETED`: nothing else of the keyspace is read any more.
     Tombstone,
 }
 
 impl Name {
-    /// Who wrote it; none for the marks.
+    /// Epoch of the writer; `None` for the markers.
     pub(crate) fn epoch(self) -> Option<LogEpoch> {
         match self {
             Self::Claim(epoch) | Self::Object(epoch, _) => Some(epoch),
             Self::Log(id) | Self::Checkpoint(id) => Some(id.epoch),
-            Self::Cut | Self::Tombstone => None,
+            Self::TruncationMarker | Self::Tombstone => None,
         }
     }
 
-    /// Reads exactly what `Display` writes.
+    /// Parses exactly what `Display` writes.
     pub(crate) fn parse(name: &str) -> Option<Self> {
         match name {
-            "cut" => return Some(Self::Cut),
+            "cut" => return Some(Self::TruncationMarker),
             "DELETED" => return Some(Self::Tombstone),
             _ => {}
         }
@@ -52,8 +52,8 @@ impl Name {
         let (epoch, rest) = rest.split_once('-')?;
         let epoch = parse_epoch(epoch)?;
         match kind {
-            "log" => digits(rest, 16).map(|part| Self::Log(PartId { epoch, part })),
-            "ckpt" => digits(rest, 16).map(|part| Self::Checkpoint(PartId { epoch, part })),
+            "log" => digits(rest, 16).map(|number| Self::Log(LogFileId { epoch, number })),
+            "ckpt" => digits(rest, 16).map(|number| Self::Checkpoint(LogFileId { epoch, number })),
             // A uuid has other spellings too, which we never write.
             "seg" => {
                 let uuid = ObjectUuid::parse(rest).ok().filter(|uuid| uuid.to_string() == rest)?;
@@ -68,10 +68,10 @@ impl std::fmt::Display for Name {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Claim(epoch) => write!(f, "claim/{:010}", epoch.0),
-            Self::Log(id) => write!(f, "log/{:010}-{:016}", id.epoch.0, id.part),
-            Self::Checkpoint(id) => write!(f, "ckpt/{:010}-{:016}", id.epoch.0, id.part),
+            Self::Log(id) => write!(f, "log/{:010}-{:016}", id.epoch.0, id.number),
+            Self::Checkpoint(id) => write!(f, "ckpt/{:010}-{:016}", id.epoch.0, id.number),
             Self::Object(epoch, uuid) => write!(f, "seg/{:010}-{uuid}", epoch.0),
-            Self::Cut => f.write_str("cut"),
+            Self::TruncationMarker => f.write_str("cut"),
             Self::Tombstone => f.write_str("DELETED"),
         }
     }
@@ -92,15 +92,15 @@ mod tests {
     use kernel::SeededEntropy;
 
     #[test]
-    fn names_come_back_and_nothing_else_is_one() {
-        let id = PartId { epoch: LogEpoch(7), part: 12 };
+    fn names_round_trip_and_nothing_else_parses() {
+        let id = LogFileId { epoch: LogEpoch(7), number: 12 };
         let uuid = ObjectUuid::random(&SeededEntropy::new(1));
         let all = [
             Name::Claim(LogEpoch(7)),
             Name::Log(id),
             Name::Checkpoint(id),
             Name::Object(LogEpoch(7), uuid),
-            Name::Cut,
+            Name::TruncationMarker,
             Name::Tombstone,
         ];
         for name in all {
@@ -109,8 +109,8 @@ mod tests {
         for other in ["", "log", "log/", "log/1-2", "log/0000000007", "log/0000000007-+00000000000012", "seg/x-y"] {
             assert_eq!(Name::parse(other), None, "{other}");
         }
-        let loud = Name::Object(LogEpoch(7), ObjectUuid::from_bytes([0xed; 16])).to_string().replace("ed", "ED");
-        assert_eq!(Name::parse(&loud), None, "a uuid has one spelling");
+        let upper_case = Name::Object(LogEpoch(7), ObjectUuid::from_bytes([0xed; 16])).to_string().replace("ed", "ED");
+        assert_eq!(Name::parse(&upper_case), None, "a uuid has one spelling");
         assert_eq!(Name::parse("log/9999999999-0000000000000001"), None, "an epoch is 32 bits");
     }
 }

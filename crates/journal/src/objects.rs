@@ -4,23 +4,24 @@ use crate::names::Name;
 use kernel::{KeyEpoch, LogEpoch, ObjectUuid};
 use vault::{ObjectKind, WrappedKey};
 
-/// Names one immutable object and holds its wrapped key. Who has it and the place can open it.
+/// Reference to one immutable object, with its wrapped key. It opens the object together with the keys of the keyspace.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ObjectRef {
-    /// What it is.
+    /// Kind of the object.
     pub kind: ObjectKind,
-    /// Which one.
+    /// Uuid of the object.
     pub uuid: ObjectUuid,
-    /// The log epoch of who put it: part of its name, so that nobody ever sweeps a successor's.
+    /// Log epoch of the writer that put the object. It is part of the name, so that no writer ever sweeps the objects
+    /// of a successor.
     pub writer: LogEpoch,
-    /// Its key, under the place's key.
+    /// Key of the object, wrapped under a key of the keyspace.
     pub key: WrappedKey,
-    /// Its size on disk, bytes.
+    /// Sealed size in bytes.
     pub bytes: u64,
 }
 
 impl ObjectRef {
-    /// Inside the place.
+    /// Name of the object inside the keyspace.
     pub(crate) fn name(&self) -> Name {
         Name::Object(self.writer, self.uuid)
     }
@@ -37,8 +38,8 @@ impl ObjectRef {
         out.extend_from_slice(&self.bytes.to_le_bytes());
     }
 
-    /// Reads what [`ObjectRef::encode`] wrote from the front of `bytes` and moves on behind it.
-    /// `None` when it is not that.
+    /// Decodes a reference from the front of `bytes` and advances past it. `None` when the bytes are not what
+    /// [`ObjectRef::encode`] wrote.
     pub fn decode(bytes: &mut &[u8]) -> Option<Self> {
         let kind = kind_of(take::<1>(bytes)?[0])?;
         let uuid = ObjectUuid::from_bytes(take(bytes)?);

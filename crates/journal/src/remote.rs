@@ -1,84 +1,85 @@
-//! From an address and options to an object store: S3 and what speaks like it, Google, Azure.
+//! Object stores from an address and options: S3 and compatible stores, Google Cloud Storage and Azure.
 //!
-//! What comes back refuses to create an object twice (`If-None-Match: *` on S3) and sees nothing
-//! outside its prefix. Nothing is asked of the store here; whether it keeps that promise is for
-//! [`crate::probe`]. Which backends exist is chosen when this is built: features `s3`, `gcs`, `azure`.
+//! The returned store refuses to create an object twice (`If-None-Match: *` on S3) and has no access outside its
+//! prefix. No request is sent here; [`crate::probe`] checks whether the store keeps that promise. Features select the
+//! backends at build time: `s3`, `gcs`, `azure`.
 
 mod options;
 mod url;
 
 pub use options::{
-    CONNECT_TIMEOUT, Credentials, REQUEST_TIMEOUT, RETRIES_MAX, RETRY_TIMEOUT, ROLE_VARIABLES, RemoteOptions, Retry,
+    CONNECT_TIMEOUT, REQUEST_TIMEOUT, RETRIES_MAX, RETRY_TIMEOUT, ROLE_VARIABLES, RemoteOptions, RetryLimits,
+    StorageCredentials,
 };
-pub use url::{Backend, RemoteUrl};
+pub use url::{RemoteBackend, RemoteUrl};
 
 use object_store::{ObjectStore, memory::InMemory, prefix::PrefixStore};
 use std::{path::PathBuf, sync::Arc};
 
-/// Why there is no store to be had. Names the option; holds no secret.
+/// Why no store could be created. Names the option; contains no secret.
 #[derive(Debug, thiserror::Error)]
 pub enum RemoteError {
-    /// An address that is none.
+    /// The address is invalid.
     #[error("not the address of an object store: {reason}")]
     Url {
         /// What is wrong, and what would be right.
         reason: &'static str,
     },
-    /// This build leaves the backend out.
-    #[error("this build cannot speak to {backend}; build it with --features {feature}")]
+    /// This build does not contain the backend.
+    #[error("this build does not support {backend}; build it with --features {feature}")]
     NotBuilt {
-        /// Whom it names.
-        backend: Backend,
-        /// The feature.
+        /// Backend that the address names.
+        backend: RemoteBackend,
+        /// Cargo feature that adds the backend.
         feature: &'static str,
     },
-    /// An option that is missing or does not fit.
+    /// An option is missing or invalid.
     #[error("{option}: {reason}")]
     Option {
-        /// Its name in [`RemoteOptions`], as in the configuration.
+        /// Name of the option in [`RemoteOptions`], as in the configuration.
         option: &'static str,
         /// What is wrong, and what would be right.
         reason: &'static str,
     },
-    /// A file that an option names.
+    /// A file that an option names cannot be used.
     #[error("{option}: cannot use {}; give a readable file of certificates in PEM", path.display())]
     File {
-        /// The option.
+        /// Name of the option.
         option: &'static str,
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// The system's or the parser's answer.
+        /// Error of the system or the parser.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The client library refused the whole of it.
+    /// The client library rejected the combination of options.
     #[error("the options for {backend} do not fit together; check the endpoint and the credentials")]
     Refused {
-        /// For whom.
-        backend: Backend,
-        /// Its reason.
+        /// Backend of the address.
+        backend: RemoteBackend,
+        /// Error of the library.
         #[source]
         source: object_store::Error,
     },
 }
 
-/// Makes the store. Connects to nothing yet.
+/// Creates the store without connecting to it.
 ///
 /// # Errors
-/// As [`RemoteError`] says.
+/// See [`RemoteError`].
 pub fn connect(url: &RemoteUrl, options: &RemoteOptions) -> Result<Arc<dyn ObjectStore>, RemoteError> {
     let store: Arc<dyn ObjectStore> = match url.backend() {
-        Backend::Memory => {
-            // Nothing to reach; and all there is where no backend is built.
+        RemoteBackend::Memory => {
+            // The memory store takes no options, and without any backend they would be unused.
             let _ = options;
             Arc::new(InMemory::new())
         }
         #[cfg(feature = "s3")]
-        Backend::S3 => clouds::s3(url, options)?,
+        RemoteBackend::S3 => clouds::s3(url, options)?,
         #[cfg(feature = "gcs")]
-        Backend::Gcs => clouds::gcs(url, options)?,
+        RemoteBackend::Gcs => clouds::gcs(url, options)?,
         #[cfg(feature = "azure")]
-        Backend::Azure => clouds::azure(url, options)?,
+        RemoteBackend::Azure => clouds::azure(url, options)?,
         #[cfg(not(all(feature = "s3", feature = "gcs", feature = "azure")))]
         backend => return Err(RemoteError::NotBuilt { backend, feature: backend.feature() }),
     };

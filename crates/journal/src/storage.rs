@@ -1,13 +1,13 @@
-//! Where everything is kept: a folder on a local disk, or a bucket. One set of calls for both.
+//! The storage of all keyspaces: a folder on a local disk, or a bucket, with the same calls for both.
 
 use crate::{
     Error,
-    blocks::Blocks,
-    bucket::{Bucket, Created},
+    block_cache::BlockCache,
+    bucket::{Bucket, CreateOutcome},
+    data_folder::{DataFolder, FORMAT, FORMAT_NAME, check_format_marker},
     disk::{Disk, RealDisk},
     error::io_error,
     faults::{Faults, Step},
-    local::{FORMAT, FORMAT_NAME, Local, format_is_ours},
     names::Name,
     sources::BucketSource,
     tasks::Tasks,
@@ -16,23 +16,23 @@ use kernel::{ReadAt, limits};
 use object_store::ObjectStore;
 use std::{io, path::Path, sync::Arc};
 
-/// A data folder, locked for this process, or a bucket. Clones are the same one.
+/// A data folder, locked for this process, or a bucket. Clones share the same storage.
 #[derive(Clone)]
-pub struct Storage(Arc<Inner>);
+pub struct Storage(Arc<StorageInner>);
 
-struct Inner {
-    backend: Backend,
+struct StorageInner {
+    backend: StorageBackend,
     tasks: Tasks,
     faults: Arc<Faults>,
-    /// Of a bucket's objects.
-    blocks: Arc<Blocks>,
+    /// Cached blocks of a bucket's objects.
+    block_cache: Arc<BlockCache>,
 }
 
-/// Which of the two.
+/// The two kinds of storage.
 #[derive(Clone)]
-pub(crate) enum Backend {
-    /// A folder.
-    Local(Arc<Local>),
+pub(crate) enum StorageBackend {
+    /// A data folder.
+    Folder(Arc<DataFolder>),
     /// An object store.
     Bucket(Arc<Bucket>),
 }
@@ -40,35 +40,35 @@ pub(crate) enum Backend {
 /// Where blocking file calls run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blocking {
-    /// On threads that may block.
+    /// On blocking threads.
     Threads,
-    /// Where they are called: for simulations, which have one thread and no time of their own.
+    /// On the calling thread: for simulations, which have a single thread and simulated time.
     Inline,
 }
 
 impl Storage {
-    /// Opens a folder, makes it (0700) when there is none, and locks it for this process.
+    /// Opens a folder, creates it (0700) if it is missing, and locks it for this process.
     ///
     /// # Errors
     /// `InUse` when another process holds it, `Format` when another version wrote it, `Full`, `Io`.
-    pub async fn open(data: &Path) -> Result<Self, Error> {
-        Self::on_disk(Arc::new(RealDisk), data, Blocking::Threads).await
+    pub async fn open(root: &Path) -> Result<Self, Error> {
+        Self::on_disk(Arc::new(RealDisk), root, Blocking::Threads).await
     }
 
-    /// The same on a file system of the caller's.
+    /// Like [`Storage::open`], on the given file system.
     ///
     /// # Errors
     /// As [`Storage::open`].
-    pub async fn on_disk(disk: Arc<dyn Disk>, data: &Path, blocking: Blocking) -> Result<Self, Error> {
+    pub async fn on_disk(disk: Arc<dyn Disk>, root: &Path, blocking: Blocking) -> Result<Self, Error> {
         let tasks = Tasks::new(blocking);
-        let root = data.to_path_buf();
-        let local = tasks.disk(move || Local::open(disk, &root)).await??;
-        Ok(Self::with(Backend::Local(Arc::new(local)), tasks))
+        let root = root.to_path_buf();
+        let data_folder = tasks.run_blocking(move || DataFolder::open(disk, &root)).await??;
+        Ok(Self::new(StorageBackend::Folder(Arc::new(data_folder)), tasks))
     }
 
-    /// Stands on a bucket (with a prefix, if need be). It must keep create-if-absent, which
-    /// [`crate::probe`] finds out. Nothing locks it: who writes is settled place by place. `once` is
-    /// the same bucket through a client that never sends a request a second time by itself.
+    /// Uses a bucket, or a prefix of one. The store must support create-if-absent, which [`crate::probe`] checks.
+    /// Nothing locks the bucket: each keyspace decides on its own which process writes. `once` is the same bucket
+    /// through a client that never repeats a request by itself.
     ///
     /// # Errors
     /// `Format` when another version wrote it, `Store`.
@@ -80,47 +80,49 @@ impl Storage {
         let bucket = Bucket::new(store, once);
         let what = "reading the format marker";
         let created = match bucket.read(FORMAT_NAME, what).await? {
-            Some(found) => return format_is_ours(&found).map(|()| Self::on_bucket(bucket, blocking)),
+            Some(found) => return check_format_marker(&found).map(|()| Self::on_bucket(bucket, blocking)),
             None => bucket.create(FORMAT_NAME, FORMAT.into(), what).await?,
         };
-        if created == Created::Taken {
-            // Somebody wrote another one in this moment.
-            format_is_ours(&bucket.read(FORMAT_NAME, what).await?.unwrap_or_default())?;
+        if created == CreateOutcome::Taken {
+            // Another process wrote the marker at the same time.
+            check_format_marker(&bucket.read(FORMAT_NAME, what).await?.unwrap_or_default())?;
         }
         Ok(Self::on_bucket(bucket, blocking))
     }
 
     fn on_bucket(bucket: Bucket, blocking: Blocking) -> Self {
-        Self::with(Backend::Bucket(Arc::new(bucket)), Tasks::new(blocking))
+        Self::new(StorageBackend::Bucket(Arc::new(bucket)), Tasks::new(blocking))
     }
 
-    fn with(backend: Backend, tasks: Tasks) -> Self {
-        let blocks = Arc::new(Blocks::new(limits::REMOTE_BLOCKS_BYTES_MAX));
-        Self(Arc::new(Inner { backend, tasks, faults: Arc::default(), blocks }))
+    fn new(backend: StorageBackend, tasks: Tasks) -> Self {
+        let block_cache = Arc::new(BlockCache::new(limits::REMOTE_BLOCKS_BYTES_MAX));
+        Self(Arc::new(StorageInner { backend, tasks, faults: Arc::default(), block_cache }))
     }
 
-    /// Bytes that the disk below has left; `None` for a bucket, which does not say.
+    /// Free bytes of the disk; `None` for a bucket, which does not report them.
     ///
     /// # Errors
-    /// `Io` when the system does not say.
+    /// `Io` when the system does not report it.
     pub fn disk_free(&self) -> Result<Option<u64>, Error> {
         match self.backend() {
-            Backend::Local(local) => local.free().map(Some).map_err(|source| io_error("asking for free space", source)),
-            Backend::Bucket(_) => Ok(None),
+            StorageBackend::Folder(data_folder) => {
+                data_folder.free().map(Some).map_err(|source| io_error("reading the free space of the disk", source))
+            }
+            StorageBackend::Bucket(_) => Ok(None),
         }
     }
 
     /// Whether other processes may write here at the same time.
     pub fn is_shared(&self) -> bool {
-        matches!(self.backend(), Backend::Bucket(_))
+        matches!(self.backend(), StorageBackend::Bucket(_))
     }
 
-    /// Waits until everything that was handed over is written or has failed.
+    /// Waits until all work that was handed over has finished or failed.
     pub async fn close(&self) {
         self.0.tasks.drain().await;
     }
 
-    pub(crate) fn backend(&self) -> &Backend {
+    pub(crate) fn backend(&self) -> &StorageBackend {
         &self.0.backend
     }
 
@@ -132,117 +134,119 @@ impl Storage {
         &self.0.faults
     }
 
-    /// Puts an object that must not be there yet; durable when this returns. `false`: another was there.
+    /// Puts an object that must not exist yet; durable when this returns. Returns `false` if another object has the
+    /// name.
     pub(crate) async fn create(&self, name: &str, bytes: Vec<u8>, what: &'static str) -> Result<bool, Error> {
         match self.backend() {
-            Backend::Bucket(bucket) => Ok(bucket.create(name, bytes, what).await? == Created::Ours),
-            Backend::Local(_) => {
+            StorageBackend::Bucket(bucket) => Ok(bucket.create(name, bytes, what).await? == CreateOutcome::Ours),
+            StorageBackend::Folder(_) => {
                 let name = name.to_owned();
-                self.local(what, move |local| local.create(&name, &bytes)).await
+                self.on_data_folder(what, move |data_folder| data_folder.create(&name, &bytes)).await
             }
         }
     }
 
-    /// An object's bytes, `None` when there is none.
+    /// Bytes of an object; `None` if there is none.
     pub(crate) async fn read(&self, name: &str, what: &'static str) -> Result<Option<Vec<u8>>, Error> {
         match self.backend() {
-            Backend::Bucket(bucket) => bucket.read(name, what).await,
-            Backend::Local(_) => {
+            StorageBackend::Bucket(bucket) => bucket.read(name, what).await,
+            StorageBackend::Folder(_) => {
                 let name = name.to_owned();
-                self.local(what, move |local| local.read(&name)).await
+                self.on_data_folder(what, move |data_folder| data_folder.read(&name)).await
             }
         }
     }
 
-    /// An object, all of which is read next; `None` when there is none. From a bucket it comes in one request.
-    pub(crate) async fn whole(&self, name: &str, what: &'static str) -> Result<Option<Arc<dyn ReadAt>>, Error> {
+    /// Source of an object that will be read completely; `None` if there is none. From a bucket it is fetched in one
+    /// request.
+    pub(crate) async fn full_source(&self, name: &str, what: &'static str) -> Result<Option<Arc<dyn ReadAt>>, Error> {
         match self.backend() {
-            Backend::Bucket(bucket) => {
+            StorageBackend::Bucket(bucket) => {
                 let bytes = bucket.read(name, what).await?;
                 Ok(bytes.map(|bytes| Arc::new(bytes) as Arc<dyn ReadAt>))
             }
-            Backend::Local(_) => {
+            StorageBackend::Folder(_) => {
                 let name = name.to_owned();
-                self.local(what, move |local| local.open_source(&name)).await
+                self.on_data_folder(what, move |data_folder| data_folder.open_source(&name)).await
             }
         }
     }
 
-    /// An object of this size, to be read in pieces; `None` when there is none. In a bucket that is found out by
-    /// the first read. A simulation gets it whole: it has no thread that may wait.
-    pub(crate) async fn source(
+    /// Source of an object of `bytes` bytes that will be read in pieces; `None` if there is none, which in a bucket
+    /// only the first read finds out. A simulation gets the whole object, since it has no thread that may wait.
+    pub(crate) async fn range_source(
         &self,
         name: &str,
         bytes: u64,
         what: &'static str,
     ) -> Result<Option<Arc<dyn ReadAt>>, Error> {
-        let Backend::Bucket(bucket) = self.backend() else {
+        let StorageBackend::Bucket(bucket) = self.backend() else {
             let name = name.to_owned();
-            return self.local(what, move |local| local.open_source(&name)).await;
+            return self.on_data_folder(what, move |data_folder| data_folder.open_source(&name)).await;
         };
         let Some(runtime) = self.0.tasks.runtime() else {
-            return self.whole(name, what).await;
+            return self.full_source(name, what).await;
         };
-        let blocks = Arc::clone(&self.0.blocks);
-        Ok(Some(Arc::new(BucketSource::new(Arc::clone(bucket), name.to_owned(), bytes, runtime, blocks))))
+        let block_cache = Arc::clone(&self.0.block_cache);
+        Ok(Some(Arc::new(BucketSource::new(Arc::clone(bucket), name.to_owned(), bytes, runtime, block_cache))))
     }
 
-    /// Deletes an object; one that is gone already is fine.
+    /// Deletes an object. Succeeds if the object is already gone.
     pub(crate) async fn delete(&self, name: &str) -> Result<(), Error> {
         let what = "deleting an object";
         match self.backend() {
-            Backend::Bucket(bucket) => bucket.delete(name, what).await,
-            Backend::Local(_) => {
+            StorageBackend::Bucket(bucket) => bucket.delete(name, what).await,
+            StorageBackend::Folder(_) => {
                 let name = name.to_owned();
-                self.local(what, move |local| local.delete(&name)).await
+                self.on_data_folder(what, move |data_folder| data_folder.delete(&name)).await
             }
         }
     }
 
-    /// What stands in a place, in order.
+    /// Names in a keyspace, in order.
     pub(crate) async fn list(&self, prefix: &str) -> Result<Vec<Name>, Error> {
-        let what = "listing a place";
+        let what = "listing a keyspace";
         match self.backend() {
-            Backend::Bucket(bucket) => bucket.list(prefix, "", what).await,
-            Backend::Local(_) => {
+            StorageBackend::Bucket(bucket) => bucket.list(prefix, "", what).await,
+            StorageBackend::Folder(_) => {
                 let prefix = prefix.to_owned();
-                Ok(self.local(what, move |local| local.list(&prefix)).await?.names)
+                Ok(self.on_data_folder(what, move |data_folder| data_folder.list(&prefix)).await?.names)
             }
         }
     }
 
-    /// Removes a place with all in it. In a bucket the tombstone goes alone and last: whatever stands
-    /// without it must be a whole place.
-    pub(crate) async fn remove_place(&self, prefix: &str) -> Result<(), Error> {
-        let what = "removing a place";
+    /// Removes a keyspace with everything in it. In a bucket the tombstone is deleted alone and last: a keyspace
+    /// without a tombstone must be complete.
+    pub(crate) async fn remove_keyspace(&self, prefix: &str) -> Result<(), Error> {
+        let what = "removing a keyspace";
         match self.backend() {
-            Backend::Bucket(bucket) => {
-                let turn = |name| match name {
+            StorageBackend::Bucket(bucket) => {
+                let phase = |name| match name {
                     Name::Object(..) | Name::Checkpoint(_) => 0,
-                    Name::Claim(_) | Name::Log(_) | Name::Cut => 1,
+                    Name::Claim(_) | Name::Log(_) | Name::TruncationMarker => 1,
                     Name::Tombstone => 2,
                 };
-                bucket.remove(prefix, turn, what).await
+                bucket.remove(prefix, phase, what).await
             }
-            Backend::Local(_) => {
+            StorageBackend::Folder(_) => {
                 let prefix = prefix.to_owned();
-                self.local(what, move |local| local.remove_place(&prefix)).await
+                self.on_data_folder(what, move |data_folder| data_folder.remove_keyspace(&prefix)).await
             }
         }
     }
 
-    /// Says that a step is done.
+    /// Reports a completed step to the fault injection of the tests.
     pub(crate) fn step(&self, step: Step) -> Result<(), Error> {
-        self.0.faults.after(step).map_err(|source| io_error("going on", source))
+        self.0.faults.after(step).map_err(|source| io_error("continuing", source))
     }
 
-    pub(crate) async fn local<T: Send + 'static>(
+    pub(crate) async fn on_data_folder<T: Send + 'static>(
         &self,
         what: &'static str,
-        work: impl FnOnce(&Local) -> io::Result<T> + Send + 'static,
+        work: impl FnOnce(&DataFolder) -> io::Result<T> + Send + 'static,
     ) -> Result<T, Error> {
-        let Backend::Local(local) = self.backend() else { return Err(Error::Closing) };
-        let local = Arc::clone(local);
-        self.0.tasks.disk(move || work(&local)).await?.map_err(|source| io_error(what, source))
+        let StorageBackend::Folder(data_folder) = self.backend() else { return Err(Error::Closing) };
+        let data_folder = Arc::clone(data_folder);
+        self.0.tasks.run_blocking(move || work(&data_folder)).await?.map_err(|source| io_error(what, source))
     }
 }

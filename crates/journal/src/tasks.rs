@@ -1,12 +1,12 @@
-//! The one place that starts tasks: the leader of a group commit, and file work on blocking threads.
+//! The only module that starts tasks: group-commit leaders, and file work on blocking threads.
 //!
-//! All of them are counted, so that [`crate::Storage::close`] can wait for what was handed over.
+//! All tasks are tracked, so that [`crate::Storage::close`] can wait for the work that was handed over.
 
 use crate::{Blocking, Error};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio_util::task::TaskTracker;
 
-/// Counts what runs.
+/// Tracks running tasks.
 #[derive(Clone)]
 pub(crate) struct Tasks {
     tracker: TaskTracker,
@@ -18,41 +18,46 @@ impl Tasks {
         Self { tracker: TaskTracker::new(), blocking }
     }
 
-    /// Runs to its end, whether or not the caller still waits.
+    /// Runs `work` to its end, whether or not the caller still waits.
     ///
     /// # Errors
-    /// `Closing` when the runtime went away under it.
-    pub(crate) async fn whole<T: Send + 'static>(
+    /// `Closing` when the runtime shut down before the end.
+    pub(crate) async fn run_to_completion<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Result<T, Error> {
         self.tracker.spawn(work).await.map_err(|_| Error::Closing)?
     }
 
-    /// Starts `work` and does not wait.
-    pub(crate) fn start(&self, work: impl Future<Output = ()> + Send + 'static) {
+    /// Starts `work` and does not wait for it.
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         self.tracker.spawn(work);
     }
 
-    /// File work: on a thread that may block, to its end even if the caller goes.
+    /// Runs file work on a blocking thread, to its end even if the caller stops waiting.
     ///
     /// # Errors
-    /// `Closing` when the runtime went away, or the work panicked.
-    pub(crate) async fn disk<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+    /// `Closing` when the runtime shut down, or the work panicked.
+    pub(crate) async fn run_blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Error> {
         match self.blocking {
             Blocking::Threads => self.tracker.spawn_blocking(work).await.map_err(|_| Error::Closing),
             Blocking::Inline => Ok(work()),
         }
     }
 
-    /// The runtime that requests of blocking threads run on; `None` where blocking calls have no thread of their own.
+    /// The runtime on which blocking threads run their requests; `None` where blocking calls have no thread of their
+    /// own.
     pub(crate) fn runtime(&self) -> Option<Handle> {
         let runtime = Handle::try_current().ok()?;
-        let threads = self.blocking == Blocking::Threads && runtime.runtime_flavor() == RuntimeFlavor::MultiThread;
-        threads.then_some(runtime)
+        let has_blocking_threads =
+            self.blocking == Blocking::Threads && runtime.runtime_flavor() == RuntimeFlavor::MultiThread;
+        has_blocking_threads.then_some(runtime)
     }
 
-    /// Waits until nothing runs.
+    /// Waits until no task runs.
     pub(crate) async fn drain(&self) {
         self.tracker.close();
         self.tracker.wait().await;

@@ -1,9 +1,9 @@
-//! The client of object stores against servers: real ones for the probe and for what dies in a
-//! cluster, and a fake one for every way in which an answer can go wrong.
+//! The object store clients against servers: real ones for the probe and for failures in a cluster, and a fake one for
+//! every way in which an answer can go wrong.
 #![cfg(feature = "s3")]
 #![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
-use journal::{Credentials, PROBE_ROUNDS, ProbeError, RemoteOptions, RemoteUrl, Retry, connect, probe};
+use journal::{PROBE_ROUNDS, ProbeError, RemoteOptions, RemoteUrl, RetryLimits, StorageCredentials, connect, probe};
 use kernel::OsEntropy;
 use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions, path::Path};
 use std::{sync::Arc, time::Duration};
@@ -18,25 +18,25 @@ async fn moto_passes_the_probe() {
 }
 
 #[tokio::test]
-async fn a_server_that_looks_before_it_writes_is_refused() {
+async fn a_server_that_checks_before_it_writes_is_refused() {
     let Some(s3s) = S3sFs::start() else { return };
     let store = store(&s3s.endpoint(), s3s.bucket(), &s3s.credentials(), options());
-    // By chance a round may pass: of 20, one did. Of 40 in a row none would.
+    // A round may pass by chance: of 20, one did. With 40 rounds in a row none would.
     let error = probe(&*store, &OsEntropy, 40).await.unwrap_err();
-    assert!(matches!(error, ProbeError::ManyWinners { .. } | ProbeError::NotTheWinners), "{error}");
+    assert!(matches!(error, ProbeError::ManyWinners { .. } | ProbeError::WrongBytes), "{error}");
     assert!(error.to_string().contains("Ringfence would lose writes on it"), "{error}");
 }
 
 #[tokio::test]
-async fn ceph_passes_the_probe_and_goes_on_while_one_of_it_is_dead() {
+async fn ceph_passes_the_probe_and_survives_the_failure_of_one_part() {
     let Some(mut ceph) = Ceph::start() else { return };
-    // A cluster on a busy machine takes its time to notice a death.
+    // A cluster on a busy machine needs time to notice a failure.
     let patient = RemoteOptions { request_timeout: Duration::from_secs(60), ..options() };
     let store = store(&ceph.endpoint(), ceph.bucket(), &ceph.credentials(), patient);
     probe(&*store, &OsEntropy, PROBE_ROUNDS).await.unwrap();
     let name = |i: usize| format!("log/{i}");
     let mut written = 0;
-    // Each dies once while there are writes: at any time two have everything that was acknowledged.
+    // Each one fails once during writes: at any time two have everything that was acknowledged.
     for osd in 0..ceph.osds() {
         ceph.kill_osd(osd);
         for _ in 0..5 {
@@ -46,7 +46,7 @@ async fn ceph_passes_the_probe_and_goes_on_while_one_of_it_is_dead() {
         ceph.start_osd(osd);
     }
     ceph.kill_gateway();
-    let once = options_with(Retry::NONE);
+    let once = options_with(RetryLimits::NONE);
     let impatient = self::store(&ceph.endpoint(), ceph.bucket(), &ceph.credentials(), once);
     let lost = create(&*impatient, "lost", "x").await.unwrap_err();
     assert!(matches!(lost, Error::Generic { .. }), "{lost}");
@@ -70,7 +70,7 @@ async fn the_fake_passes_the_probe_in_pages() {
 #[tokio::test]
 async fn names_stay_below_the_prefix() {
     let fake = FakeS3::start();
-    fake.plant("elsewhere/x", b"another's");
+    fake.put_directly("elsewhere/x", b"another's");
     let store = fake_store(&fake, options());
     create(&*store, "log/1", "x").await.unwrap();
     assert_eq!(fake.keys(), ["elsewhere/x", "prefix/log/1"]);
@@ -78,9 +78,9 @@ async fn names_stay_below_the_prefix() {
     assert_eq!(listed.common_prefixes, [Path::from("log")]);
 }
 
-/// What a caller of create-if-absent is told.
+/// Result that the caller of a create-if-absent gets.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Told {
+enum CreateResult {
     Created,
     AlreadyExists,
     Denied,
@@ -88,63 +88,64 @@ enum Told {
     Failed,
 }
 
-/// One fault on the first PUT. What is told, how many PUTs the client sent, and whether the object is there then.
-struct Row(Fault, Retry, Told, usize, bool);
+/// One fault on the first PUT: the result, the number of PUTs that the client sent, and whether the object exists
+/// afterwards.
+struct Row(Fault, RetryLimits, CreateResult, usize, bool);
 
 #[tokio::test]
-async fn every_fault_of_a_create_is_told_as_the_table_says() {
+async fn every_fault_of_a_create_has_the_result_in_the_table() {
+    use CreateResult::{AlreadyExists, Created, Denied, Failed, Unauthenticated};
     use Fault::{CloseAfter, CloseBefore, HangAfter, HangBefore, Status, StatusAfter};
-    use Told::{AlreadyExists, Created, Denied, Failed, Unauthenticated};
-    let once = Retry::NONE;
+    let once = RetryLimits::NONE;
     let often = quick_retry();
     let rows = [
-        // Never tried again: refusals, and both words for "somebody else". 409 does not mean that it exists.
+        // Not retried: refusals, and both codes for "another object exists". 409 does not prove that an object exists.
         Row(Status(401), often, Unauthenticated, 1, false),
         Row(Status(403), often, Denied, 1, false),
         Row(Status(409), often, AlreadyExists, 1, false),
         Row(Status(412), often, AlreadyExists, 1, false),
-        // Tried again by the client itself.
+        // Retried by the client itself.
         Row(Status(408), often, Created, 2, true),
         Row(Status(429), often, Created, 2, true),
         Row(Status(500), often, Created, 2, true),
         Row(Status(503), often, Created, 2, true),
         Row(CloseBefore, often, Created, 2, true),
-        // Tried again although it was applied: the client then meets its own object.
+        // Retried although it was applied: the client then finds its own object.
         Row(StatusAfter(500), often, AlreadyExists, 2, true),
         Row(StatusAfter(503), often, AlreadyExists, 2, true),
         Row(CloseAfter, often, AlreadyExists, 2, true),
-        // A time-out of a create is not tried again: the outcome is unknown.
+        // A create that timed out is not retried: its outcome is unknown.
         Row(HangBefore, often, Failed, 1, false),
         Row(HangAfter, often, Failed, 1, true),
-        // Without retries everything of these is one failure of unknown outcome.
+        // Without retries each of these is one failure of unknown outcome.
         Row(Status(500), once, Failed, 1, false),
         Row(Status(429), once, Failed, 1, false),
         Row(StatusAfter(500), once, Failed, 1, true),
         Row(CloseBefore, once, Failed, 1, false),
         Row(CloseAfter, once, Failed, 1, true),
     ];
-    for Row(fault, retry, told, puts, there) in rows {
+    for Row(fault, retry, expected, puts, there) in rows {
         let fake = FakeS3::start();
         fake.fail(When::op(Op::Put).times(1), fault);
         let hangs = matches!(fault, HangBefore | HangAfter);
-        let options = if hangs { hasty() } else { options_with(retry) };
+        let options = if hangs { short_timeout() } else { options_with(retry) };
         let answer = create(&*fake_store(&fake, options), "log/1", "x").await;
         let retries = retry.retries_max;
-        assert_eq!(kind(&answer), told, "{fault:?}, {retries} retries: {answer:?}");
+        assert_eq!(result_kind(&answer), expected, "{fault:?}, {retries} retries: {answer:?}");
         assert_eq!(fake.count(Op::Put), puts, "{fault:?}, {retries} retries");
         assert_eq!(fake.object("prefix/log/1").is_some(), there, "{fault:?}, {retries} retries");
     }
 }
 
 #[tokio::test]
-async fn retries_end() {
+async fn retries_are_bounded() {
     let fake = FakeS3::start();
     fake.fail(When::op(Op::Put), Fault::Status(503));
     let store = fake_store(&fake, options_with(quick_retry()));
     let answer = create(&*store, "log/1", "x").await;
-    assert_eq!(kind(&answer), Told::Failed, "{answer:?}");
+    assert_eq!(result_kind(&answer), CreateResult::Failed, "{answer:?}");
     assert_eq!(fake.count(Op::Put), 1 + quick_retry().retries_max);
-    fake.heal();
+    fake.clear_faults();
     create(&*store, "log/1", "x").await.unwrap();
 }
 
@@ -155,7 +156,7 @@ async fn a_held_create_does_not_overtake() {
     let store = fake_store(&fake, options());
     let first = create(&*store, "log/1", "first");
     let second = async {
-        // Two connections: which of them the store hears first is for nobody to say.
+        // There are two connections, and the store may receive either request first.
         while fake.held() == 0 {
             tokio::task::yield_now().await;
         }
@@ -165,18 +166,18 @@ async fn a_held_create_does_not_overtake() {
         fake.release();
     };
     let (first, ()) = futures::join!(first, second);
-    assert_eq!(kind(&first), Told::AlreadyExists, "{first:?}");
+    assert_eq!(result_kind(&first), CreateResult::AlreadyExists, "{first:?}");
     assert_eq!(fake.object("prefix/log/1").unwrap(), b"second");
 }
 
 #[tokio::test]
-async fn reads_and_lists_are_tried_again_after_any_lost_answer() {
+async fn reads_and_lists_are_retried_after_any_lost_answer() {
     for fault in [Fault::Status(500), Fault::Status(429), Fault::CloseBefore, Fault::HangBefore] {
         let fake = FakeS3::start();
-        fake.plant("prefix/a", b"bytes");
+        fake.put_directly("prefix/a", b"bytes");
         fake.fail(When::op(Op::Get).times(1), fault);
         fake.fail(When::op(Op::List).times(1), fault);
-        let store = fake_store(&fake, hasty());
+        let store = fake_store(&fake, short_timeout());
         let got = store.get(&Path::from("a")).await.unwrap().bytes().await.unwrap();
         assert_eq!((&got[..], fake.count(Op::Get)), (&b"bytes"[..], 2), "{fault:?}");
         let listed = store.list_with_delimiter(None).await.unwrap();
@@ -185,24 +186,24 @@ async fn reads_and_lists_are_tried_again_after_any_lost_answer() {
 }
 
 #[tokio::test]
-async fn deletes_are_tried_again_unless_they_timed_out() {
+async fn deletes_are_retried_unless_they_timed_out() {
     let faults = [(Fault::Status(500), 2), (Fault::CloseBefore, 2), (Fault::CloseAfter, 2), (Fault::HangBefore, 1)];
     for (fault, requests) in faults {
         let fake = FakeS3::start();
-        fake.plant("prefix/a", b"bytes");
+        fake.put_directly("prefix/a", b"bytes");
         fake.fail(When::op(Op::BulkDelete).times(1), fault);
-        let done = fake_store(&fake, hasty()).delete(&Path::from("a")).await;
+        let done = fake_store(&fake, short_timeout()).delete(&Path::from("a")).await;
         assert_eq!((done.is_ok(), fake.count(Op::BulkDelete)), (requests == 2, requests), "{fault:?}: {done:?}");
         assert_eq!(fake.keys().is_empty(), requests == 2, "{fault:?}");
     }
 }
 
 #[tokio::test]
-async fn half_an_object_is_never_taken_for_the_whole() {
+async fn a_truncated_object_is_an_error() {
     let fake = FakeS3::start();
-    fake.plant("prefix/a", &[7; 1000]);
+    fake.put_directly("prefix/a", &[7; 1000]);
     fake.fail(When::op(Op::Get), Fault::Truncate);
-    let store = fake_store(&fake, options_with(Retry::NONE));
+    let store = fake_store(&fake, options_with(RetryLimits::NONE));
     let read = match store.get(&Path::from("a")).await {
         Ok(answer) => answer.bytes().await,
         Err(error) => Err(error),
@@ -214,7 +215,7 @@ async fn half_an_object_is_never_taken_for_the_whole() {
 async fn an_error_shows_no_secret() {
     let fake = FakeS3::start();
     fake.fail(When::any(), Fault::Status(403));
-    let store = fake_store(&fake, options_with(Retry::NONE));
+    let store = fake_store(&fake, options_with(RetryLimits::NONE));
     let error = create(&*store, "log/1", "plain text").await.unwrap_err();
     let text = format!("{error} {error:?} {store} {store:?}");
     assert!(text.contains("403"), "{text}");
@@ -222,25 +223,25 @@ async fn an_error_shows_no_secret() {
     assert!(!format!("{error} {error:?}").contains("testsecret"), "{text}");
 }
 
-fn kind(answer: &object_store::Result<()>) -> Told {
+fn result_kind(answer: &object_store::Result<()>) -> CreateResult {
     match answer {
-        Ok(()) => Told::Created,
-        Err(Error::AlreadyExists { .. }) => Told::AlreadyExists,
-        Err(Error::PermissionDenied { .. }) => Told::Denied,
-        Err(Error::Unauthenticated { .. }) => Told::Unauthenticated,
-        Err(_) => Told::Failed,
+        Ok(()) => CreateResult::Created,
+        Err(Error::AlreadyExists { .. }) => CreateResult::AlreadyExists,
+        Err(Error::PermissionDenied { .. }) => CreateResult::Denied,
+        Err(Error::Unauthenticated { .. }) => CreateResult::Unauthenticated,
+        Err(_) => CreateResult::Failed,
     }
 }
 
-/// Writes as a log does: what failed may have happened, so the same bytes are tried again, and
-/// `AlreadyExists` is success when the bytes are ours.
+/// Writes as a log does: a failed create may have been applied, so the same bytes are sent again, and `AlreadyExists`
+/// is success when the stored bytes are ours.
 async fn write(store: &dyn ObjectStore, key: &str, body: &str) {
     for _ in 0..5 {
         match create(store, key, body).await {
             Ok(()) => return,
             Err(Error::AlreadyExists { .. }) => {
                 let there = store.get(&Path::from(key)).await.unwrap().bytes().await.unwrap();
-                assert_eq!(there, body.as_bytes(), "nobody else writes");
+                assert_eq!(there, body.as_bytes(), "no other writer exists");
                 return;
             }
             Err(_) => {}
@@ -259,32 +260,32 @@ fn fake_store(fake: &FakeS3, options: RemoteOptions) -> Arc<dyn ObjectStore> {
     store(&fake.endpoint(), &format!("{}/prefix", fake.bucket()), &key, options)
 }
 
-fn store(endpoint: &str, place: &str, key: &StoreKey, options: RemoteOptions) -> Arc<dyn ObjectStore> {
+fn store(endpoint: &str, location: &str, key: &StoreKey, options: RemoteOptions) -> Arc<dyn ObjectStore> {
     let secret = Zeroizing::new(key.secret.clone());
     let options = RemoteOptions {
         endpoint: Some(endpoint.to_owned()),
-        credentials: Credentials::Key { id: key.id.clone(), secret, token: None },
+        credentials: StorageCredentials::Key { id: key.id.clone(), secret, token: None },
         allow_http: true,
         ..options
     };
-    connect(&RemoteUrl::parse(&format!("s3://{place}")).unwrap(), &options).unwrap()
+    connect(&RemoteUrl::parse(&format!("s3://{location}")).unwrap(), &options).unwrap()
 }
 
 fn options() -> RemoteOptions {
     RemoteOptions::default()
 }
 
-fn options_with(retry: Retry) -> RemoteOptions {
+fn options_with(retry: RetryLimits) -> RemoteOptions {
     RemoteOptions { retry, ..RemoteOptions::default() }
 }
 
-/// Tries three times more and waits for no answer longer than half a second.
-fn hasty() -> RemoteOptions {
+/// Up to three retries, and at most half a second per answer.
+fn short_timeout() -> RemoteOptions {
     RemoteOptions { request_timeout: Duration::from_millis(500), ..options_with(quick_retry()) }
 }
 
-/// Three more tries, at once.
-fn quick_retry() -> Retry {
+/// Up to three retries without delay.
+fn quick_retry() -> RetryLimits {
     let wait = Duration::from_millis(1);
-    Retry { retries_max: 3, timeout: Duration::from_secs(20), backoff_first: wait, backoff_max: wait }
+    RetryLimits { retries_max: 3, timeout: Duration::from_secs(20), backoff_first: wait, backoff_max: wait }
 }

@@ -1,4 +1,4 @@
-//! What a document says of itself beside its text.
+//! Attributes: the metadata of a document.
 
 use crate::{Error, Number, document::HEAP_BLOCK, limits};
 use std::{collections::BTreeMap, fmt};
@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fmt};
 /// A single attribute value.
 #[derive(Clone, PartialEq, PartialOrd)]
 pub enum Scalar {
-    /// Text.
+    /// A string.
     Str(String),
     /// A finite number.
     Num(Number),
@@ -14,12 +14,12 @@ pub enum Scalar {
     Bool(bool),
 }
 
-/// An attribute: one value, or a list of them. Null is absence.
+/// An attribute: one value, or a list of them. A null attribute is an absent one.
 #[derive(Clone, PartialEq)]
 pub enum AttrValue {
     /// One value.
     One(Scalar),
-    /// Several; possibly of several types.
+    /// Several values, possibly of several types.
     Many(Vec<Scalar>),
 }
 
@@ -46,10 +46,10 @@ impl fmt::Debug for AttrValue {
 }
 
 impl Scalar {
-    /// Reads a JSON string, number or boolean.
+    /// Parses a JSON string, number or boolean.
     ///
     /// # Errors
-    /// `invalid_request` naming `param` for null, lists, objects and over-long strings.
+    /// `invalid_request` for null, lists, objects and strings that are too long; it names `param`.
     pub fn from_json(value: &serde_json::Value, param: &str) -> Result<Self, Error> {
         match value {
             serde_json::Value::String(s) if s.len() > limits::ATTRIBUTE_VALUE_BYTES_MAX => {
@@ -59,12 +59,12 @@ impl Scalar {
             serde_json::Value::Bool(b) => Ok(Scalar::Bool(*b)),
             serde_json::Value::Number(n) => number(n)
                 .map(Scalar::Num)
-                .ok_or_else(|| Error::invalid(param, "must be a finite number, or a whole one of 64 bits")),
+                .ok_or_else(|| Error::invalid(param, "must be a finite number; integers may have at most 64 bits")),
             _ => Err(Error::invalid(param, "must be a string, a number or a boolean")),
         }
     }
 
-    /// As JSON. Whole numbers print without a fraction.
+    /// The value as JSON. Integers print without a fraction.
     pub fn to_json(&self) -> serde_json::Value {
         match self {
             Scalar::Str(s) => s.clone().into(),
@@ -74,18 +74,18 @@ impl Scalar {
     }
 }
 
-/// Exactly, where it is a whole number of 64 bits. One beyond that, which JSON's reader has rounded to a float by now, is
-/// refused where the text is still at hand.
+/// Reads a number, exactly if it is an integer of 64 bits. A larger integer, which the JSON parser has already rounded
+/// to a float here, is refused where its text is still available.
 fn number(n: &serde_json::Number) -> Option<Number> {
     let whole = n.as_i64().map(Number::from).or_else(|| n.as_u64().map(Number::from));
     whole.or_else(|| n.as_f64().filter(|x| x.is_finite()).map(Number::from))
 }
 
 impl AttrValue {
-    /// Reads a JSON value; `None` for null.
+    /// Parses a JSON value; `None` for null.
     ///
     /// # Errors
-    /// `invalid_request` naming `param`.
+    /// `invalid_request`, which names `param`.
     pub fn from_json(value: &serde_json::Value, param: &str) -> Result<Option<Self>, Error> {
         match value {
             serde_json::Value::Null => Ok(None),
@@ -100,7 +100,7 @@ impl AttrValue {
         }
     }
 
-    /// As JSON.
+    /// The attribute as JSON.
     pub fn to_json(&self) -> serde_json::Value {
         match self {
             AttrValue::One(s) => s.to_json(),
@@ -108,7 +108,7 @@ impl AttrValue {
         }
     }
 
-    /// Length as JSON, bytes, at most.
+    /// Upper bound of the length as JSON, bytes.
     pub fn json_bytes(&self) -> u64 {
         let scalar = |scalar: &Scalar| match scalar {
             Scalar::Str(s) => crate::json_bytes(s),
@@ -117,7 +117,7 @@ impl AttrValue {
         2 + self.scalars().iter().map(|value| scalar(value) + 1).sum::<u64>()
     }
 
-    /// All values it holds.
+    /// All values of the attribute.
     pub fn scalars(&self) -> &[Scalar] {
         match self {
             AttrValue::One(s) => std::slice::from_ref(s),
@@ -126,7 +126,7 @@ impl AttrValue {
     }
 }
 
-/// Heap bytes of attributes: keys and values where they lie, and the tree that holds them.
+/// Heap size of attributes, bytes: the keys, the values and the tree that holds them.
 pub fn heap_bytes(attributes: &Attributes) -> u64 {
     let text = |scalar: &Scalar| if let Scalar::Str(s) = scalar { s.len() + HEAP_BLOCK } else { 0 };
     let value = |value: &AttrValue| {
@@ -137,8 +137,8 @@ pub fn heap_bytes(attributes: &Attributes) -> u64 {
     all.sum::<usize>() as u64
 }
 
-/// Of a tree's nodes a pair takes: key, value, and as much again, since nodes are half full at worst.
+/// Bytes of tree nodes for one pair: key and value, twice, since nodes are half full at worst.
 const TREE_ENTRY: usize = 2 * (size_of::<String>() + size_of::<AttrValue>());
 
-/// The longest number of JSON that serde_json writes, bytes: `-1.7976931348623157e-308`.
+/// Length of the longest JSON number that serde_json writes, bytes: `-1.7976931348623157e-308`.
 const JSON_NUMBER: u64 = 24;

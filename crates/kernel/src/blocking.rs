@@ -1,59 +1,62 @@
-//! Threads that compute for many: work that is about to wait for a network says so, and the pool that lent the thread
-//! lets another thread compute meanwhile; work that computes for long lets others have their turn.
+//! Cooperation of work with the pool whose thread it runs on. Work that is about to wait for a network announces it, so
+//! that the pool lets another thread compute meanwhile; work that computes for long yields to others.
 
 use crate::STEPS_BETWEEN_CHECKS;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-/// What a pool does around a wait of one of its threads.
-pub trait HandBack {
-    /// The thread stops computing and gives up its slot.
-    fn leave(&self);
+/// Callbacks of a pool for the work on its threads.
+pub trait PoolHooks {
+    /// The thread stops computing and releases its slot.
+    fn release_slot(&self);
     /// Returns when the thread may compute again.
-    fn rejoin(&self);
-    /// The thread would compute on. Where others wait and no thread is free, it waits until its turn has come again.
-    fn give_way(&self);
+    fn acquire_slot(&self);
+    /// Called by a thread that would continue to compute. If others wait and no thread is free, it blocks until the
+    /// thread's turn comes again.
+    fn yield_to_others(&self);
 }
 
 thread_local! {
-    static POOL: RefCell<Option<Rc<dyn HandBack>>> = const { RefCell::new(None) };
-    static LEFT: Cell<u64> = const { Cell::new(STEPS_BETWEEN_CHECKS) };
+    /// Pool of this thread.
+    static POOL: RefCell<Option<Rc<dyn PoolHooks>>> = const { RefCell::new(None) };
+    /// Steps until the next call of the pool.
+    static REMAINING: Cell<u64> = const { Cell::new(STEPS_BETWEEN_CHECKS) };
 }
 
-/// Registers the pool of this thread. Called once, when the thread starts.
-pub fn on_blocking(pool: Rc<dyn HandBack>) {
+/// Registers the pool of this thread. It is called once, when the thread starts.
+pub fn set_pool_hooks(pool: Rc<dyn PoolHooks>) {
     POOL.set(Some(pool));
 }
 
-/// Runs `wait`, which waits for something outside of this process and computes almost nothing.
+/// Runs `wait`, which waits for something outside this process and computes almost nothing.
 pub fn blocking<T>(wait: impl FnOnce() -> T) -> T {
     let pool = POOL.with_borrow(Clone::clone);
-    let _rejoins = pool.map(|pool| {
-        pool.leave();
-        Rejoins(pool)
+    let _guard = pool.map(|pool| {
+        pool.release_slot();
+        RejoinGuard(pool)
     });
     wait()
 }
 
-/// Lets others have their turn, once in [`STEPS_BETWEEN_CHECKS`]; `steps` is what was looked at since the last call. For
-/// work that takes seconds, and holds no lock that another job may wait for.
+/// Yields to other work, once in [`STEPS_BETWEEN_CHECKS`] steps; `steps` is the number of steps since the last call. It
+/// is for work that takes seconds and holds no lock that another job may wait for.
 #[inline]
-pub fn give_way(steps: u64) {
-    let left = LEFT.get();
-    if left > steps {
-        return LEFT.set(left - steps);
+pub fn yield_to_others(steps: u64) {
+    let remaining = REMAINING.get();
+    if remaining > steps {
+        return REMAINING.set(remaining - steps);
     }
-    LEFT.set(STEPS_BETWEEN_CHECKS);
+    REMAINING.set(STEPS_BETWEEN_CHECKS);
     if let Some(pool) = POOL.with_borrow(Clone::clone) {
-        pool.give_way();
+        pool.yield_to_others();
     }
 }
 
-/// Rejoins also when the wait panics.
-struct Rejoins(Rc<dyn HandBack>);
+/// Rejoins the pool when it is dropped, also if the wait panics.
+struct RejoinGuard(Rc<dyn PoolHooks>);
 
-impl Drop for Rejoins {
+impl Drop for RejoinGuard {
     fn drop(&mut self) {
-        self.0.rejoin();
+        self.0.acquire_slot();
     }
 }

@@ -1,4 +1,4 @@
-//! Time, handed in so that tests own it.
+//! Time, passed in so that tests control it.
 
 use crate::{Error, Instant, rfc3339};
 use std::{
@@ -7,12 +7,12 @@ use std::{
     time::Duration,
 };
 
-/// Milliseconds since 1970-01-01 UTC. Prints and parses as RFC 3339.
+/// A point in time in milliseconds since 1970-01-01 UTC. It prints and parses as RFC 3339.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// From milliseconds since the epoch.
+    /// Creates a timestamp from milliseconds since the epoch.
     pub const fn from_millis(ms: i64) -> Self {
         Self(ms)
     }
@@ -22,41 +22,41 @@ impl Timestamp {
         self.0
     }
 
-    /// Parses RFC 3339, any offset.
+    /// Parses an RFC 3339 time with any offset.
     ///
     /// # Errors
-    /// `invalid_request` when it is no RFC 3339 time.
+    /// `invalid_request` if the text is no RFC 3339 time.
     pub fn parse(text: &str) -> Result<Self, Error> {
         Instant::parse(text)
             .map(|t| Self(t.as_millis()))
             .ok_or_else(|| Error::invalid("time", "must be an RFC 3339 time such as 2026-11-21T10:00:00Z"))
     }
 
-    /// The point in time, as filters compare it.
+    /// The same time as the [`Instant`] that filters compare.
     pub fn instant(self) -> Instant {
         Instant::from_millis(self.0)
     }
 
-    /// See [`Instant::order_key`].
+    /// The key of [`Instant::order_key`].
     pub fn order_key(self) -> (u64, u32) {
         self.instant().order_key()
     }
 
-    /// From [`Timestamp::order_key`].
+    /// Inverse of [`Timestamp::order_key`].
     pub fn from_order_key(key: (u64, u32)) -> Self {
         Self(Instant::from_order_key(key).as_millis())
     }
 
-    /// The first and the last that RFC 3339 can say: others are met by no filter as instants.
+    /// The first and the last timestamp that RFC 3339 can represent. A filter on instants matches no others.
     pub const SAYABLE: (Self, Self) = (Self(rfc3339::SAYABLE.0), Self(rfc3339::SAYABLE.1));
 
-    /// This much later.
+    /// The time that is `d` later.
     #[must_use]
     pub fn plus(self, d: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(d.as_millis()).unwrap_or(i64::MAX)))
     }
 
-    /// How long after `earlier` this is; nothing when it is before.
+    /// Time that has passed since `earlier`; zero if `earlier` is later.
     pub fn since(self, earlier: Timestamp) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
@@ -64,7 +64,7 @@ impl Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(rfc3339::written(self.0).as_deref().unwrap_or("out-of-range"))
+        f.write_str(rfc3339::format(self.0).as_deref().unwrap_or("out-of-range"))
     }
 }
 
@@ -76,9 +76,9 @@ impl fmt::Debug for Timestamp {
 
 /// Wall and monotonic time.
 pub trait Clock: Send + Sync + 'static {
-    /// Wall time, for people and expiry.
+    /// Wall time, for display and expiry.
     fn now(&self) -> Timestamp;
-    /// Time since some fixed start, for rates and deadlines. Never goes back.
+    /// Time since a fixed start, for rates and deadlines. It never goes back.
     fn monotonic(&self) -> Duration;
 }
 
@@ -88,7 +88,7 @@ pub struct SystemClock {
 }
 
 impl SystemClock {
-    /// Starts the monotonic count now.
+    /// Creates the clock; its monotonic time starts now.
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
     pub fn new() -> Self {
         Self { start: std::time::Instant::now() }
@@ -113,16 +113,16 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands still until told.
+/// A clock that only [`ManualClock::advance`] moves.
 pub struct ManualClock(AtomicI64);
 
 impl ManualClock {
-    /// Starts at `start`.
+    /// Creates a clock that shows `start`.
     pub fn new(start: Timestamp) -> Self {
         Self(AtomicI64::new(start.0))
     }
 
-    /// Moves both clocks on.
+    /// Advances the wall and the monotonic time.
     pub fn advance(&self, d: Duration) {
         self.0.fetch_add(i64::try_from(d.as_millis()).unwrap_or(0), Ordering::SeqCst);
     }

@@ -1,7 +1,7 @@
-//! Freeing what many small pieces of memory hold, on a thread of its own.
+//! Frees values that hold many small pieces of memory, on a thread of its own.
 //!
-//! Freeing takes as long as there are many pieces, and on a thread of the runtime other requests would wait for it. So what
-//! a request may hold many of is wrapped in [`Discarded`], and may be dropped anywhere.
+//! Freeing many pieces takes long, and other requests would wait for it on a thread of the runtime. Values of which a
+//! request may hold many are therefore wrapped in [`DeferredDrop`], and may be dropped anywhere.
 
 use std::{
     any::Any,
@@ -13,51 +13,51 @@ use std::{
     thread,
 };
 
-/// Values that may wait for the thread. They are in no account any more, so there are few: when more come, each is freed
-/// where it is dropped.
+/// Values that may wait for the thread. No memory account counts them any longer, so there are few: when the queue is
+/// full, a value is freed where it is dropped.
 const WAITING_MAX: usize = 4;
 
-/// A value that is freed on a thread of its own, if it is large.
-pub struct Discarded<T: Send + 'static> {
+/// A value that is freed on a separate thread if it is large.
+pub struct DeferredDrop<T: Send + 'static> {
     value: Option<T>,
     is_large: bool,
 }
 
-impl<T: Send + 'static> Discarded<T> {
-    /// `is_large`: whether freeing it takes longer than handing it over, some microseconds.
+impl<T: Send + 'static> DeferredDrop<T> {
+    /// Wraps a value. `is_large`: whether freeing it takes longer than handing it over, which takes some microseconds.
     pub fn new(value: T, is_large: bool) -> Self {
         Self { value: Some(value), is_large }
     }
 
-    /// It has grown so much that freeing it takes longer than handing it over.
+    /// Marks the value as large: freeing it now takes longer than handing it over.
     pub fn set_large(&mut self) {
         self.is_large = true;
     }
 
-    /// The value, to be freed by its new owner.
+    /// Unwraps the value. Its new owner frees it.
     ///
     /// # Panics
-    /// Never: only this method and the end of its life take the value.
+    /// Never: only this method and `drop` take the value.
     pub fn into_inner(mut self) -> T {
-        self.value.take().expect("it is there until the end")
+        self.value.take().expect("the value is present until the drop")
     }
 }
 
-impl<T: Send + 'static> Deref for Discarded<T> {
+impl<T: Send + 'static> Deref for DeferredDrop<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        self.value.as_ref().expect("it is there until the end")
+        self.value.as_ref().expect("the value is present until the drop")
     }
 }
 
-impl<T: Send + 'static> DerefMut for Discarded<T> {
+impl<T: Send + 'static> DerefMut for DeferredDrop<T> {
     fn deref_mut(&mut self) -> &mut T {
-        self.value.as_mut().expect("it is there until the end")
+        self.value.as_mut().expect("the value is present until the drop")
     }
 }
 
-impl<T: Send + 'static> Drop for Discarded<T> {
+impl<T: Send + 'static> Drop for DeferredDrop<T> {
     fn drop(&mut self) {
         if let Some(value) = self.value.take().filter(|_| self.is_large) {
             free(Box::new(value));
@@ -82,33 +82,33 @@ fn free(value: Box<dyn Any + Send>) {
 
 #[cfg(test)]
 mod tests {
-    use super::Discarded;
+    use super::DeferredDrop;
     use std::{
         sync::mpsc::{Sender, channel},
         thread::{self, ThreadId},
     };
 
-    struct Tells(Sender<ThreadId>);
+    struct ReportsDrop(Sender<ThreadId>);
 
-    impl Drop for Tells {
+    impl Drop for ReportsDrop {
         fn drop(&mut self) {
             self.0.send(thread::current().id()).expect("the test waits");
         }
     }
 
     #[test]
-    fn what_is_large_is_freed_elsewhere_and_nothing_is_kept() {
-        let (tell, freed) = channel();
+    fn large_values_are_freed_on_another_thread_and_none_is_kept() {
+        let (sender, freed_on) = channel();
         let here = thread::current().id();
-        drop(Discarded::new(Tells(tell.clone()), false));
-        assert_eq!(freed.recv().unwrap(), here);
-        drop(Discarded::new(Tells(tell.clone()), true));
-        assert_ne!(freed.recv().unwrap(), here);
-        drop(Discarded::new(Tells(tell.clone()), true).into_inner());
-        assert_eq!(freed.recv().unwrap(), here);
+        drop(DeferredDrop::new(ReportsDrop(sender.clone()), false));
+        assert_eq!(freed_on.recv().unwrap(), here);
+        drop(DeferredDrop::new(ReportsDrop(sender.clone()), true));
+        assert_ne!(freed_on.recv().unwrap(), here);
+        drop(DeferredDrop::new(ReportsDrop(sender.clone()), true).into_inner());
+        assert_eq!(freed_on.recv().unwrap(), here);
         for _ in 0..100 {
-            drop(Discarded::new(Tells(tell.clone()), true));
+            drop(DeferredDrop::new(ReportsDrop(sender.clone()), true));
         }
-        assert_eq!(freed.iter().take(100).count(), 100);
+        assert_eq!(freed_on.iter().take(100).count(), 100);
     }
 }

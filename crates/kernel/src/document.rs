@@ -1,16 +1,16 @@
-//! A document as the store keeps it, and who may see it.
+//! A document as the store keeps it, and the rules for who may see it.
 
 use crate::{Attributes, CommitNo, DocumentId, Principal, ScreenAction, Timestamp, Untrusted};
 use std::{collections::HashSet, fmt};
 
-/// Where a document stands.
+/// State of a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Status {
-    /// Can be found.
+    /// Searches can find it.
     Indexed,
-    /// Held back by a screen until it is reviewed. Never in the reply of a search.
+    /// A screen holds it back until it is reviewed. No search returns it.
     Quarantined,
-    /// Being embedded in the background; cannot be found yet.
+    /// It is being embedded in the background; searches cannot find it yet.
     Pending,
 }
 
@@ -25,7 +25,7 @@ impl Status {
     }
 }
 
-/// What kind of thing a screen found.
+/// Kind of a screen's finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum FindingKind {
     /// Text that tries to instruct a model.
@@ -47,12 +47,12 @@ impl FindingKind {
     }
 }
 
-/// How grave a finding is.
+/// Severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Severity {
     /// Worth a tag.
     Low,
-    /// Worth a look.
+    /// Worth a review.
     Medium,
     /// Worth holding back.
     High,
@@ -72,74 +72,75 @@ impl Severity {
 /// What a screen found in one document: counts and rule names, never the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// Its kind.
+    /// Kind of the finding.
     pub kind: FindingKind,
-    /// The rule's stable name, `pii.email`.
+    /// Stable name of the rule, for example `pii.email`.
     pub rule: String,
-    /// How grave.
+    /// Severity of the finding.
     pub severity: Severity,
-    /// How often.
+    /// Number of occurrences.
     pub count: u32,
-    /// What was done about it.
+    /// Action that the finding led to.
     pub action: ScreenAction,
 }
 
-/// Part of a document's text.
+/// Range of a document's text, in bytes and in code points.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Span {
     /// First byte in the document's text.
     pub byte_start: u32,
     /// One past the last byte.
     pub byte_end: u32,
-    /// First Unicode code point (what the contract calls `span`).
+    /// First Unicode code point. The contract's `span` counts in code points.
     pub point_start: u32,
     /// One past the last code point.
     pub point_end: u32,
 }
 
-/// A passage: what is ranked.
+/// A passage: the unit of ranking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Passage {
-    /// Where it stands in the document's text.
+    /// Range of the passage in the document's text.
     pub span: Span,
-    /// Its length in the model's tokens.
+    /// Length of the passage in the model's tokens.
     pub tokens: u32,
 }
 
 /// A document as it is stored. Everything a tenant wrote is `Untrusted` or has no `Debug` text.
 #[derive(Clone, PartialEq)]
 pub struct Document {
-    /// Its id inside the namespace.
+    /// Id of the document in its namespace.
     pub id: DocumentId,
-    /// Where it stands.
+    /// State of the document.
     pub status: Status,
-    /// Keyed hash of what was sent (text, title, uri, attributes, readers, vector, …) and of the settings that judged
-    /// it: equal means unchanged. Zero where it is no longer what was sent.
+    /// Keyed hash of the document as it was sent (text, title, uri, attributes, readers, vector, …) and of the settings
+    /// that judged it. An equal hash means that nothing changed. It is zero if the stored document is no longer the one
+    /// that was sent.
     pub content_hash: [u8; 32],
     /// Title, or empty.
     pub title: Untrusted,
-    /// Source, or empty.
+    /// URI of the source, or empty.
     pub uri: Untrusted,
-    /// Attributes.
+    /// Attributes of the document.
     pub attributes: Attributes,
-    /// Who may see it; `None` is the whole tenant. Never an empty list.
+    /// Principals that may see the document; `None` stands for the whole tenant. It is never an empty list.
     pub readers: Option<Vec<Principal>>,
-    /// First stored.
+    /// Time of the first write.
     pub created_at: Timestamp,
-    /// Last written.
+    /// Time of the last write.
     pub updated_at: Timestamp,
-    /// Gone from every answer after this.
+    /// Time after which no answer shows the document.
     pub expires_at: Option<Timestamp>,
-    /// The commit that wrote it.
+    /// Commit that wrote this version.
     pub commit: CommitNo,
-    /// What the screens found.
+    /// Findings of the screens.
     pub findings: Vec<Finding>,
-    /// Visible text; what GET returns and what spans count in.
+    /// Visible text. GET returns it, and spans refer to it.
     pub text: Untrusted,
-    /// Passages in reading order. At least one when there is text or a vector.
+    /// Passages in reading order. There is at least one if there is text or a vector.
     pub passages: Vec<Passage>,
-    /// Vectors of the passages, one after another: `passages.len() × dimensions` finite values;
-    /// empty when the namespace has no embedding or the document none.
+    /// Vectors of the passages, one after another: `passages.len() × dimensions` finite values. Empty if the namespace
+    /// has no embedding or the document has no vectors.
     pub vectors: Vec<f32>,
 }
 
@@ -156,8 +157,8 @@ impl fmt::Debug for Document {
 }
 
 impl Document {
-    /// Heap bytes of this form of it, in memory, without the allocator's rounding. What it takes on disk is another
-    /// number: a list of 256 flags is 512 bytes there and 6 KB here.
+    /// Heap size of the document in memory, bytes, without the allocator's rounding. Its size on disk differs: a list
+    /// of 256 flags takes 512 bytes there and 6 KB in memory.
     pub fn heap_bytes(&self) -> u64 {
         let readers =
             self.readers.iter().flatten().map(|reader| size_of::<Principal>() + reader.as_str().len() + HEAP_BLOCK);
@@ -172,7 +173,7 @@ impl Document {
         bytes as u64 + crate::attributes::heap_bytes(&self.attributes)
     }
 
-    /// The same without text and vectors: what is known of it beside its content.
+    /// A copy without text and vectors: what is known of the document apart from its content.
     #[must_use]
     pub fn without_body(&self) -> Self {
         Self {
@@ -203,67 +204,69 @@ impl Document {
     }
 }
 
-/// What the allocator adds to a small block, bytes: its own word, and rounding to 16.
+/// Overhead of the allocator for a small block, bytes: its own word, and rounding to 16.
 pub(crate) const HEAP_BLOCK: usize = 16;
 
-/// Whether documents of a namespace have to name their readers.
+/// Whether the documents of a namespace must name their readers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadersRule {
-    /// A document without readers is open to the whole tenant.
+    /// A document without readers is visible to the whole tenant.
     Optional,
-    /// A document without readers is refused, and one that was there before is open to `read_all` only.
+    /// A document without readers is refused. One that was stored earlier is visible to `read_all` only.
     Required,
 }
 
-/// Whose eyes look: an obligation on every read and every write.
+/// The principals on whose behalf a request reads or writes. Every read and every write has to respect it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Audience {
     /// `read_all`: every document of the tenant.
     Everything,
-    /// Open documents, and those that name one of these principals.
+    /// Documents without readers, and those that name one of these principals.
     Principals(Vec<Principal>),
-    /// Only documents that name one of these principals: where documents have to name their readers, one that names
-    /// none is open to `read_all` only.
+    /// Only documents that name one of these principals. In a namespace where documents must name their readers, a
+    /// document that names none is visible to `read_all` only.
     Named(Vec<Principal>),
 }
 
 impl Audience {
-    /// Whether a document with these readers may be seen.
+    /// Whether this audience may see a document with these readers.
     pub fn may_see(&self, readers: Option<&[Principal]>) -> bool {
         match (self, readers) {
             (Audience::Everything, _) | (Audience::Principals(_), None) => true,
             (Audience::Named(_), None) => false,
-            (Audience::Principals(mine) | Audience::Named(mine), Some(readers)) => share(mine, readers),
+            (Audience::Principals(principals) | Audience::Named(principals), Some(readers)) => {
+                overlaps(principals, readers)
+            }
         }
     }
 
-    /// The principals that it stands for; none where it sees everything.
+    /// Principals of the audience. Empty if it sees everything.
     pub fn principals(&self) -> &[Principal] {
         match self {
             Audience::Everything => &[],
-            Audience::Principals(mine) | Audience::Named(mine) => mine,
+            Audience::Principals(principals) | Audience::Named(principals) => principals,
         }
     }
 
-    /// The same eyes in a namespace that has this rule.
+    /// The same audience in a namespace that has this rule.
     #[must_use]
-    pub fn where_readers_are(self, required: ReadersRule) -> Self {
+    pub fn with_readers_rule(self, required: ReadersRule) -> Self {
         match (self, required) {
-            (Audience::Principals(mine), ReadersRule::Required) => Audience::Named(mine),
+            (Audience::Principals(principals), ReadersRule::Required) => Audience::Named(principals),
             (audience, _) => audience,
         }
     }
 }
 
-/// Whether two lists have one in common. Long ones are hashed: a document may name as many readers as a key has
-/// principals.
-fn share(mine: &[Principal], readers: &[Principal]) -> bool {
-    if mine.len().saturating_mul(readers.len()) <= COMPARED_ONE_BY_ONE {
-        return readers.iter().any(|reader| mine.contains(reader));
+/// Whether two lists of principals have one in common. Long lists are hashed: a document may name as many readers as a
+/// key has principals.
+fn overlaps(principals: &[Principal], readers: &[Principal]) -> bool {
+    if principals.len().saturating_mul(readers.len()) <= COMPARED_PAIRWISE_MAX {
+        return readers.iter().any(|reader| principals.contains(reader));
     }
-    let mine: HashSet<&str> = mine.iter().map(Principal::as_str).collect();
-    readers.iter().any(|reader| mine.contains(reader.as_str()))
+    let principals: HashSet<&str> = principals.iter().map(Principal::as_str).collect();
+    readers.iter().any(|reader| principals.contains(reader.as_str()))
 }
 
-/// Pairs of principals that cost less than a table of one side.
-const COMPARED_ONE_BY_ONE: usize = 256;
+/// Number of pairs up to which comparing each pair costs less than building a hash table of one side.
+const COMPARED_PAIRWISE_MAX: usize = 256;

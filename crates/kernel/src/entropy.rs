@@ -1,4 +1,4 @@
-//! Randomness, handed in so that simulations repeat.
+//! Randomness, passed in so that simulations are repeatable.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -23,19 +23,20 @@ pub trait Entropy: Send + Sync + 'static {
 pub struct OsEntropy;
 
 impl Entropy for OsEntropy {
+    ///
     /// # Panics
-    /// When the operating system has no entropy to give: nothing safe can be done then.
+    /// If the operating system has no entropy to give: no operation would be safe then.
     #[expect(clippy::disallowed_methods, reason = "this is the one place that asks the system for entropy")]
     fn fill(&self, out: &mut [u8]) {
         getrandom::fill(out).expect("the operating system gives entropy");
     }
 }
 
-/// Repeatable bytes for tests and simulation. Never for keys in production.
+/// Repeatable bytes for tests and simulation. It must never make keys in production.
 pub struct SeededEntropy(AtomicU64);
 
 impl SeededEntropy {
-    /// The same seed gives the same bytes.
+    /// Starts the sequence of a seed. The same seed gives the same bytes.
     pub fn new(seed: u64) -> Self {
         Self(AtomicU64::new(seed))
     }

@@ -1,7 +1,7 @@
-//! What crosses a floor's border: a code that says what the caller does now.
+//! The error that crosses the borders of crates. Its code says what the caller should do next.
 //!
-//! Each crate keeps its own rich error and turns it into this one at its edge. A message never
-//! holds document text, a key, a vector or a path of the server's disk.
+//! Each crate has a rich error of its own and converts it to this one at its border. A message never holds document
+//! text, a key, a vector or a path on the server's disk.
 
 use std::{fmt, time::Duration};
 
@@ -10,29 +10,29 @@ use std::{fmt, time::Duration};
 pub enum Code {
     /// The request is malformed; `param` names the field.
     InvalidRequest,
-    /// A member that the contract does not know.
+    /// The request has a member that the contract does not know.
     UnknownField,
-    /// No credential, or none that is valid.
+    /// There is no credential, or no valid one.
     Unauthenticated,
-    /// Right tenant, wrong scope.
+    /// The credential is the tenant's, but lacks the scope.
     Forbidden,
-    /// Not this tenant's, not this principal's, or never was.
+    /// The resource belongs to another tenant, is not visible to these principals, or never existed.
     NotFound,
     /// The name is taken.
     AlreadyExists,
-    /// A retry may cure it.
+    /// A retry may succeed.
     Conflict,
-    /// Fixed once the namespace holds documents.
+    /// The setting is fixed once the namespace holds documents.
     Immutable,
-    /// Larger than a stated limit.
+    /// The request exceeds a documented limit.
     TooLarge,
-    /// A vector of the wrong length.
+    /// A vector has the wrong length.
     DimensionMismatch,
-    /// The mode needs a model and none serves.
+    /// The mode needs a model, and none is available.
     ModelUnavailable,
     /// A tenant's quota is used up.
     QuotaExceeded,
-    /// Too many requests in this minute.
+    /// The tenant sent too many requests in this minute.
     RateLimited,
     /// A bounded queue is full.
     Overloaded,
@@ -40,15 +40,15 @@ pub enum Code {
     TenantSuspended,
     /// The tenant must be suspended first.
     NotSuspended,
-    /// The tenant's key cannot be had.
+    /// The tenant's key is not available.
     KeyUnavailable,
-    /// What is stored is older than what the audit has recorded of it; an operator decides.
+    /// The stored data is older than the audit's record of it; an operator has to decide.
     RolledBack,
     /// The disk is full; nothing was stored.
     StorageFull,
-    /// It took longer than the server works for one request.
+    /// The request took longer than the server works for one.
     TimedOut,
-    /// A fault of ours, or bytes on disk that do not open.
+    /// The server has a fault, or bytes on disk do not decrypt.
     Internal,
 }
 
@@ -106,62 +106,62 @@ impl Code {
     }
 }
 
-/// An error as the floor above sees it.
+/// An error as the calling crate sees it.
 #[derive(Debug)]
 pub struct Error {
-    /// What the caller does now.
+    /// What the caller should do next.
     pub code: Code,
-    /// For people: lower case, no full stop, no customer text.
+    /// Message for people: in lower case, without a full stop and without customer text.
     pub message: String,
-    /// The field that is wrong, as the caller wrote it (`documents[3].vector`).
+    /// The invalid field, as the caller wrote it (`documents[3].vector`).
     pub param: Option<String>,
-    /// How long to wait before trying again.
+    /// Time to wait before a retry.
     pub retry_after: Option<Duration>,
-    /// A write may or may not have happened.
+    /// Whether a write may have happened although it failed.
     pub outcome_unknown: bool,
-    /// The chain, for the log.
+    /// Chain of causes, for the log.
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
-/// Result with the border error.
+/// Result with the error that crosses crate borders.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// An error with a code and a message.
+    /// Creates an error with a code and a message.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), param: None, retry_after: None, outcome_unknown: false, source: None }
     }
 
-    /// 400 that names the field.
+    /// Creates a 400 that names the field.
     pub fn invalid(param: impl Into<String>, message: impl Into<String>) -> Self {
         Self::new(Code::InvalidRequest, message).with_param(param)
     }
 
-    /// The uniform 404. Every "not yours" and "never was" is this very value.
+    /// Creates the uniform 404. Every "not yours" and "never existed" is this value.
     pub fn not_found() -> Self {
         Self::new(Code::NotFound, "no such resource")
     }
 
-    /// A fault of ours.
+    /// Creates the error of an internal fault.
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(Code::Internal, message)
     }
 
-    /// Full: come back later.
+    /// Creates the error of a full queue, with the time to wait before a retry.
     pub fn overloaded(message: impl Into<String>, retry_after: Duration) -> Self {
         let mut error = Self::new(Code::Overloaded, message);
         error.retry_after = Some(retry_after);
         error
     }
 
-    /// Names the field.
+    /// Adds the name of the field.
     #[must_use]
     pub fn with_param(mut self, param: impl Into<String>) -> Self {
         self.param = Some(param.into());
         self
     }
 
-    /// Keeps the cause for the log.
+    /// Adds the cause, for the log.
     #[must_use]
     pub fn with_source(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
         self.source = Some(Box::new(source));

@@ -1,22 +1,23 @@
-//! Filters: the OpenAI shape, extended. Parsed once, bounded in depth and size; nothing is
-//! ever ignored silently.
+//! Filters in OpenAI's format, extended. A filter is parsed once, with bounded depth and size; no part of one is ever
+//! ignored silently.
 //!
-//! Meaning (the naive evaluator [`Filter::matches`] is the definition; [`CompiledFilter`], which requests use, and indexes
-//! must agree):
-//! * a comparison meets only values of its own type; `eq null` is absence, `ne` is the negation of `eq`;
-//! * `gt gte lt lte` order numbers, exactly, and RFC 3339 strings as instants;
-//! * on a list, `eq` and orderings meet when any element does; `contains` is membership;
-//! * on a string, `contains` is a substring, `prefix` a prefix, `match` all words in any order;
-//! * `in` is any of `eq`, `nin` its negation; `exists` takes true (default) or false.
+//! These are the semantics. The naive evaluator [`Filter::matches`] defines them; [`CompiledFilter`], which requests
+//! use, and the indexes must agree with it:
+//! * a comparison matches only values of its own type; `eq null` means that the attribute is absent, and `ne` is the
+//!   negation of `eq`;
+//! * `gt`, `gte`, `lt` and `lte` compare numbers exactly, and RFC 3339 strings as instants;
+//! * on a list, `eq` and orderings match if any element does, and `contains` tests membership;
+//! * on a string, `contains` tests for a substring, `prefix` for a prefix, and `match` for all words in any order;
+//! * `in` matches if any of its values is equal, and `nin` is its negation; `exists` takes true (the default) or false.
 
 mod compiled;
 
 use crate::{AttrValue, Attributes, Error, Instant, Number, Scalar, Status, Timestamp, limits};
-pub use compiled::{Column, CompiledFilter, Leaf, Matcher, Node, Wanted};
+pub use compiled::{Column, CompiledFilter, FilterValue, Leaf, Matcher, Node};
 use serde_json::Value;
 use std::fmt;
 
-/// What a filter looks at.
+/// Field of a document that a filter compares.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Field {
     /// `$id`
@@ -31,11 +32,11 @@ pub enum Field {
     UpdatedAt,
     /// `$expires_at`
     ExpiresAt,
-    /// A document's own attribute.
+    /// An attribute of the document.
     Attribute(String),
 }
 
-/// How an ordering compares.
+/// Ordering operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Comparison {
     /// `gt`
@@ -51,30 +52,30 @@ pub enum Comparison {
 /// A parsed filter. `Debug` shows its form, never its values.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Filter {
-    /// Every one of these.
+    /// Accepts what all of these accept.
     And(Vec<Filter>),
-    /// Any of these.
+    /// Accepts what any of these accepts.
     Or(Vec<Filter>),
-    /// Not this.
+    /// Accepts what this filter rejects.
     Not(Box<Filter>),
-    /// Equal to any of these values (`eq` has one, `in` several).
+    /// The field is equal to one of these values (`eq` has one, `in` several).
     In(Field, Vec<Scalar>),
-    /// Ordering against a number.
+    /// The field compares to a number.
     Number(Field, Comparison, Number),
-    /// Ordering against an instant.
+    /// The field compares to an instant.
     Instant(Field, Comparison, Instant),
-    /// List membership or substring.
+    /// The field is a list with this member, or a string with this substring.
     Contains(Field, Scalar),
-    /// Prefix of a string.
+    /// The field is a string with this prefix.
     Prefix(Field, String),
-    /// All these words.
+    /// The field has all these words.
     Match(Field, MatchWords),
-    /// Present.
+    /// The field is present.
     Exists(Field),
 }
 
-/// The words that a `match` wants, each once, in the normal form that text search uses too. One string: a vector of words
-/// would take twenty times the length of short ones.
+/// The words that a `match` requires, each once, in the normal form that text search uses too. They are stored as one
+/// string, since a vector of short words would take twenty times their length.
 #[derive(Clone, PartialEq, Eq)]
 pub struct MatchWords(Box<str>);
 
@@ -85,36 +86,36 @@ impl MatchWords {
         let mut words: Vec<&str> = folded_words(&folded).collect();
         words.sort_unstable();
         words.dedup();
-        Self(words.join(WORD_GAP).into())
+        Self(words.join(WORD_SEPARATOR).into())
     }
 
-    /// Whether there is none.
+    /// Whether there are no words.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Each of them, in order.
+    /// The words in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
-        self.0.split(WORD_GAP).filter(|word| !word.is_empty())
+        self.0.split(WORD_SEPARATOR).filter(|word| !word.is_empty())
     }
 
-    /// All of them, with a blank between each two. The same for the same words.
+    /// All words, with a space between each two. Equal sets of words give equal strings.
     pub(crate) fn joined(&self) -> &str {
         &self.0
     }
 }
 
-/// Nothing of the words: a customer wrote them.
+/// Hides the words, because a customer wrote them.
 impl fmt::Debug for MatchWords {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("MatchWords(..)")
     }
 }
 
-/// No word has one.
-const WORD_GAP: &str = " ";
+/// Separator of the words. No word contains it.
+const WORD_SEPARATOR: &str = " ";
 
-/// What a filter sees of a document.
+/// The fields of a document that filters can compare.
 #[derive(Clone, Copy)]
 pub struct DocumentView<'a> {
     /// `$id`
@@ -129,7 +130,7 @@ pub struct DocumentView<'a> {
     pub updated_at: Timestamp,
     /// `$expires_at`
     pub expires_at: Option<Timestamp>,
-    /// Attributes.
+    /// Attributes of the document.
     pub attributes: &'a Attributes,
 }
 
@@ -156,7 +157,7 @@ impl Field {
         })
     }
 
-    /// The values this field has in a document, as scalars; times as RFC 3339 strings.
+    /// Values of this field in a document, as scalars. Times are RFC 3339 strings.
     pub fn values(&self, doc: &DocumentView<'_>) -> Vec<Scalar> {
         let time = |t: Timestamp| vec![Scalar::Str(t.to_string())];
         match self {
@@ -184,7 +185,7 @@ impl Field {
 }
 
 impl Comparison {
-    /// Whether `left op right`.
+    /// Whether `left op right` holds.
     pub fn holds<T: PartialOrd>(self, left: &T, right: &T) -> bool {
         match self {
             Comparison::Gt => left > right,
@@ -196,26 +197,26 @@ impl Comparison {
 }
 
 impl Filter {
-    /// Reads a filter.
+    /// Parses a filter.
     ///
     /// # Errors
-    /// `invalid_request` or `unknown_field` naming the member: an empty filter, an unknown
-    /// operator or member, a value of the wrong type, more than 32 levels, 1,024 nodes or 8 MiB.
+    /// `invalid_request` or `unknown_field`, which names the member: an empty filter, an unknown operator or member, a
+    /// value of the wrong type, more than 32 levels, 1,024 nodes or 8 MiB.
     pub fn parse(value: &Value) -> Result<Self, Error> {
-        parse(value, 1, &mut Size::default())
+        parse(value, 1, &mut ParsedSize::default())
     }
 
-    /// The definition of a filter's meaning: evaluates it on one document. Costs words times words; requests evaluate
-    /// what [`Filter::compile`] makes.
+    /// Evaluates the filter on one document. This defines the meaning of a filter. It costs the words of the filter
+    /// times those of the document; requests evaluate the result of [`Filter::compile`] instead.
     pub fn matches(&self, doc: &DocumentView<'_>) -> bool {
         match self {
             Filter::And(all) => all.iter().all(|f| f.matches(doc)),
             Filter::Or(any) => any.iter().any(|f| f.matches(doc)),
             Filter::Not(inner) => !inner.matches(doc),
             Filter::Exists(field) => field.present(doc),
-            Filter::In(field, wanted) => {
+            Filter::In(field, expected) => {
                 let instants = field.is_time();
-                field.values(doc).iter().any(|v| wanted.iter().any(|w| equal(v, w, instants)))
+                field.values(doc).iter().any(|v| expected.iter().any(|w| equal(v, w, instants)))
             }
             Filter::Number(field, op, x) => {
                 field.values(doc).iter().any(|v| matches!(v, Scalar::Num(y) if op.holds(y, x)))
@@ -224,27 +225,27 @@ impl Filter {
                 .values(doc)
                 .iter()
                 .any(|v| matches!(v, Scalar::Str(s) if Instant::parse(s).is_some_and(|u| op.holds(&u, t)))),
-            Filter::Contains(field, wanted) => {
+            Filter::Contains(field, expected) => {
                 let values = field.values(doc);
                 if field.is_list(doc) {
-                    return values.iter().any(|v| v == wanted);
+                    return values.iter().any(|v| v == expected);
                 }
-                matches!((values.first(), wanted), (Some(Scalar::Str(s)), Scalar::Str(w)) if s.contains(w.as_str()))
+                matches!((values.first(), expected), (Some(Scalar::Str(s)), Scalar::Str(w)) if s.contains(w.as_str()))
             }
-            Filter::Prefix(field, wanted) => {
-                field.values(doc).iter().any(|v| matches!(v, Scalar::Str(s) if s.starts_with(wanted.as_str())))
+            Filter::Prefix(field, expected) => {
+                field.values(doc).iter().any(|v| matches!(v, Scalar::Str(s) if s.starts_with(expected.as_str())))
             }
             Filter::Match(field, words) => field.values(doc).iter().any(|v| match v {
                 Scalar::Str(s) => {
                     let have = words_of(s);
-                    words.iter().all(|wanted| have.iter().any(|word| word == wanted))
+                    words.iter().all(|expected| have.iter().any(|word| word == expected))
                 }
                 _ => false,
             }),
         }
     }
 
-    /// Every attribute key it names, for the warning about keys that no document has.
+    /// Attribute keys that the filter names, for the warning about keys that no document has.
     pub fn attribute_keys(&self) -> Vec<&str> {
         let mut keys = Vec::new();
         self.collect_keys(&mut keys);
@@ -253,24 +254,24 @@ impl Filter {
         keys
     }
 
-    /// Bytes of its keys and values, a few for each value: what is read when it is compiled.
+    /// Size of the keys and values, bytes, plus a few for each value: what compiling the filter reads.
     pub fn bytes(&self) -> u64 {
         let of = |field: &Field| if let Field::Attribute(key) = field { key.len() } else { 8 };
         let scalar = |scalar: &Scalar| if let Scalar::Str(s) = scalar { s.len() + 8 } else { 8 };
         let (field, values) = match self {
             Filter::And(list) | Filter::Or(list) => return list.iter().map(Filter::bytes).sum(),
             Filter::Not(inner) => return inner.bytes(),
-            Filter::In(field, wanted) => (field, wanted.iter().map(scalar).sum()),
-            Filter::Contains(field, wanted) => (field, scalar(wanted)),
+            Filter::In(field, expected) => (field, expected.iter().map(scalar).sum()),
+            Filter::Contains(field, expected) => (field, scalar(expected)),
             Filter::Prefix(field, text) => (field, text.len()),
-            // Of short words there are half as many as bytes.
+            // A text of one-letter words has half as many words as bytes, so each word counts as 8 bytes more.
             Filter::Match(field, words) => (field, words.iter().map(|word| word.len() + 8).sum()),
             Filter::Number(field, ..) | Filter::Instant(field, ..) | Filter::Exists(field) => (field, 16),
         };
         (of(field) + values) as u64
     }
 
-    /// How many nodes stand in it.
+    /// Number of nodes in the filter.
     pub fn nodes(&self) -> usize {
         match self {
             Filter::And(list) | Filter::Or(list) => 1 + list.iter().map(Filter::nodes).sum::<usize>(),
@@ -297,43 +298,44 @@ impl Filter {
         }
     }
 
-    /// The words of a string as `match` compares them: runs of letters and digits in the normal form that text search uses too.
+    /// Words of a string as `match` compares them: runs of letters and digits in the normal form that text search uses
+    /// too.
     pub fn words(text: &str) -> Vec<String> {
         words_of(text)
     }
 }
 
 impl Field {
-    /// Whether equality compares instants rather than spellings.
+    /// Whether equality compares instants instead of spellings.
     pub fn is_time(&self) -> bool {
         matches!(self, Field::CreatedAt | Field::UpdatedAt | Field::ExpiresAt)
     }
 }
 
-fn equal(value: &Scalar, wanted: &Scalar, instants: bool) -> bool {
-    if let (true, Scalar::Str(a), Scalar::Str(b)) = (instants, value, wanted) {
+fn equal(value: &Scalar, expected: &Scalar, instants: bool) -> bool {
+    if let (true, Scalar::Str(a), Scalar::Str(b)) = (instants, value, expected) {
         return matches!((Instant::parse(a), Instant::parse(b)), (Some(a), Some(b)) if a == b);
     }
-    value == wanted
+    value == expected
 }
 
 fn words_of(text: &str) -> Vec<String> {
     folded_words(&crate::folded(text, crate::Folding::Common)).map(str::to_owned).collect()
 }
 
-/// The words of a text in its normal form.
+/// Words of a text that is already in its normal form.
 fn folded_words(folded: &str) -> impl Iterator<Item = &str> {
     folded.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty())
 }
 
-/// How much of a filter has been read.
+/// Size of the part of a filter that has been parsed so far.
 #[derive(Default)]
-struct Size {
+struct ParsedSize {
     nodes: usize,
     bytes: u64,
 }
 
-fn parse(value: &Value, depth: usize, size: &mut Size) -> Result<Filter, Error> {
+fn parse(value: &Value, depth: usize, size: &mut ParsedSize) -> Result<Filter, Error> {
     size.nodes += 1;
     if depth > limits::FILTER_DEPTH_MAX {
         return Err(Error::invalid("filter", "is nested more than 32 levels deep"));
@@ -345,7 +347,7 @@ fn parse(value: &Value, depth: usize, size: &mut Size) -> Result<Filter, Error> 
     let kind = object
         .get("type")
         .and_then(Value::as_str)
-        .ok_or_else(|| Error::invalid("filter.type", "must say which operator"))?;
+        .ok_or_else(|| Error::invalid("filter.type", "must name an operator"))?;
     if let "and" | "or" | "not" = kind {
         only(object, &["type", "filters"])?;
         return compound(kind, object, depth, size);
@@ -355,13 +357,11 @@ fn parse(value: &Value, depth: usize, size: &mut Size) -> Result<Filter, Error> 
         .get("key")
         .and_then(Value::as_str)
         .ok_or_else(|| Error::invalid("filter.key", "must name an attribute or a '$' key"))?;
+    // The total of all leaves is bounded too, because the tables of a compiled filter grow with it.
     let leaf = leaf(kind, Field::parse(key)?, object.get("value"))?;
     size.bytes += leaf.bytes();
     if size.bytes > limits::FILTER_BYTES_MAX as u64 {
-        return Err(Error::invalid(
-            "filter",
-            "has more than 8 MiB of keys and values; ask several times, with fewer each",
-        ));
+        return Err(Error::invalid("filter", "has more than 8 MiB of keys and values; split it into several requests"));
     }
     Ok(leaf)
 }
@@ -381,7 +381,7 @@ fn compound(
     kind: &str,
     object: &serde_json::Map<String, Value>,
     depth: usize,
-    size: &mut Size,
+    size: &mut ParsedSize,
 ) -> Result<Filter, Error> {
     let list = object
         .get("filters")

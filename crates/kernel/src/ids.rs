@@ -1,5 +1,5 @@
-//! Names and numbers. A name opens nothing: it is parsed once at the edge and carried as proof
-//! of its form, never as authority.
+//! Names and numbers. A name grants no access: it is parsed once at the border and then proves its form, never an
+//! authority.
 
 use crate::{Entropy, Error, limits};
 use std::fmt;
@@ -11,10 +11,10 @@ macro_rules! name {
         pub struct $name(Box<str>);
 
         impl $name {
-            /// Checks the form.
+            /// Checks the form of a name.
             ///
             /// # Errors
-            /// `invalid_request` that says the rule.
+            /// `invalid_request`, which states the rule.
             pub fn parse(raw: &str) -> Result<Self, Error> {
                 let check: fn(&str) -> bool = $check;
                 if check(raw) {
@@ -32,7 +32,7 @@ macro_rules! name {
     };
 }
 
-macro_rules! printable {
+macro_rules! displayed {
     ($($name:ident),*) => {$(
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -47,9 +47,9 @@ macro_rules! printable {
     )*};
 }
 
-macro_rules! customers {
+macro_rules! redacted {
     ($($name:ident),*) => {$(
-        /// Length only: the customer chose this text.
+        /// Shows only the length, because the customer chose this text.
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 write!(f, concat!(stringify!($name), "({} bytes)"), self.0.len())
@@ -59,21 +59,21 @@ macro_rules! customers {
 }
 
 name!(
-    /// Names a tenant: `[a-z0-9][a-z0-9-]{0,62}`. It opens nothing.
+    /// Name of a tenant: `[a-z0-9][a-z0-9-]{0,62}`. It grants no access.
     TenantId, "tenant", "must be 1 to 63 of a-z, 0-9 and '-', not starting with '-'",
     |s| (1..=63).contains(&s.len())
         && !s.starts_with('-')
         && s.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 );
 name!(
-    /// Names a namespace inside its tenant: `[A-Za-z0-9][A-Za-z0-9._-]{0,127}`.
+    /// Name of a namespace in its tenant: `[A-Za-z0-9][A-Za-z0-9._-]{0,127}`.
     NamespaceName, "namespace", "must be 1 to 128 of A-Z, a-z, 0-9, '.', '_' and '-', starting with a letter or digit",
     |s| (1..=128).contains(&s.len())
         && s.as_bytes()[0].is_ascii_alphanumeric()
         && s.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
 );
 name!(
-    /// Who reads: `user:alice`, `group:engineering`. Compared byte by byte.
+    /// A reader, for example `user:alice` or `group:engineering`. Principals are compared byte by byte.
     Principal, "principal", "must be 'kind:name', 3 to 256 bytes, without control characters, kind of a-z",
     |s| s.len() <= limits::PRINCIPAL_BYTES_MAX
         && !s.chars().any(char::is_control)
@@ -87,21 +87,21 @@ name!(
     |s| s.len() == 12 && s.bytes().all(|b| b.is_ascii_alphanumeric())
 );
 name!(
-    /// Names an operator: like a tenant.
+    /// Name of an operator, of the same form as a tenant's.
     OperatorName, "name", "must be 1 to 63 of a-z, 0-9 and '-', not starting with '-'",
     |s| (1..=63).contains(&s.len())
         && !s.starts_with('-')
         && s.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 );
-printable!(TenantId, KeyId, OperatorName);
-customers!(NamespaceName, Principal);
+displayed!(TenantId, KeyId, OperatorName);
+redacted!(NamespaceName, Principal);
 
-/// A document's id: 1 to 512 bytes without control characters.
+/// Id of a document: 1 to 512 bytes without control characters.
 ///
-/// Documents that no reader of one may see of the other can share an id (ADR 28). Each still has a key of its own, by
+/// Two documents can share an id if no reader of either may see the other (ADR 28). Each still has a key of its own, by
 /// which the store tells them apart: the id and, for all but the first, a disambiguator. Only the store writes and
 /// compares keys; [`DocumentId::as_str`] never shows a disambiguator. Equality and order are those of keys, in which
-/// documents of one id stand together, the oldest first.
+/// documents of one id are adjacent, the oldest first.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DocumentId {
     key: Box<str>,
@@ -113,7 +113,7 @@ impl DocumentId {
     /// Checks the form of an id.
     ///
     /// # Errors
-    /// `invalid_request` that says the rule.
+    /// `invalid_request`, which states the rule.
     pub fn parse(raw: &str) -> Result<Self, Error> {
         let fits = (1..=limits::DOCUMENT_ID_BYTES_MAX).contains(&raw.len()) && !raw.chars().any(char::is_control);
         match u16::try_from(raw.len()) {
@@ -122,33 +122,33 @@ impl DocumentId {
         }
     }
 
-    /// Reads what [`DocumentId::key`] gave.
+    /// Parses a key as [`DocumentId::key`] returned it.
     ///
     /// # Errors
     /// `invalid_request` for anything else.
     pub fn from_key(key: &str) -> Result<Self, Error> {
-        let Some((id, digits)) = key.split_once(DISAMBIGUATES) else { return Self::parse(key) };
+        let Some((id, digits)) = key.split_once(DISAMBIGUATOR_SEPARATOR) else { return Self::parse(key) };
         let form = digits.len() == DISAMBIGUATOR_DIGITS
             && digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
         if !form {
-            return Err(Error::invalid("id", "has a disambiguator that is none"));
+            return Err(Error::invalid("id", "has an invalid disambiguator"));
         }
         Ok(Self { key: key.into(), ..Self::parse(id)? })
     }
 
-    /// The id as it was given.
+    /// The id as the caller gave it.
     pub fn as_str(&self) -> &str {
         self.key.get(..usize::from(self.id_bytes)).unwrap_or_default()
     }
 
-    /// The id with its disambiguator: the one name in a namespace that no other document has.
+    /// The id with its disambiguator, which no other document in the namespace has.
     pub fn key(&self) -> &str {
         &self.key
     }
 
-    /// The id in a key.
+    /// The id that a key contains.
     pub fn id_in(key: &str) -> &str {
-        key.split_once(DISAMBIGUATES).map_or(key, |(id, _)| id)
+        key.split_once(DISAMBIGUATOR_SEPARATOR).map_or(key, |(id, _)| id)
     }
 
     /// The same id without a disambiguator.
@@ -157,23 +157,23 @@ impl DocumentId {
         Self { key: self.as_str().into(), id_bytes: self.id_bytes }
     }
 
-    /// The key of another document of this id, the `nth` that a commit writes. Later commits give later keys.
+    /// Key of another document of this id, the `nth` that a commit writes. Later commits give later keys.
     #[must_use]
     pub fn disambiguated(&self, commit: CommitNo, nth: u32) -> Self {
-        Self { key: format!("{}{DISAMBIGUATES}{:016x}{nth:08x}", self.as_str(), commit.0).into(), ..*self }
+        Self { key: format!("{}{DISAMBIGUATOR_SEPARATOR}{:016x}{nth:08x}", self.as_str(), commit.0).into(), ..*self }
     }
 }
 
-/// Length only: the customer chose this text.
+/// Shows only the length, because the customer chose this text.
 impl fmt::Debug for DocumentId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "DocumentId({} bytes)", self.id_bytes)
     }
 }
 
-/// Between an id and its disambiguator. No id holds it, and every character of an id sorts after it.
-const DISAMBIGUATES: char = '\u{1}';
-/// Of a commit and a number within it, in hexadecimal.
+/// Separates an id from its disambiguator. No id contains it, and every character of an id sorts after it.
+const DISAMBIGUATOR_SEPARATOR: char = '\u{1}';
+/// Digits of a commit and of a number within it, in hexadecimal.
 const DISAMBIGUATOR_DIGITS: usize = 24;
 
 macro_rules! uuid {
@@ -183,14 +183,14 @@ macro_rules! uuid {
         pub struct $name([u8; 16]);
 
         impl $name {
-            /// A fresh random one (UUID version 4).
+            /// Creates a random one (UUID version 4).
             pub fn random(entropy: &dyn Entropy) -> Self {
                 let mut bytes = [0; 16];
                 entropy.fill(&mut bytes);
                 Self(*uuid::Builder::from_random_bytes(bytes).as_uuid().as_bytes())
             }
 
-            /// From its 16 bytes.
+            /// Creates one from its 16 bytes.
             pub const fn from_bytes(bytes: [u8; 16]) -> Self {
                 Self(bytes)
             }
@@ -203,7 +203,7 @@ macro_rules! uuid {
             /// Parses the hyphenated form.
             ///
             /// # Errors
-            /// `invalid_request` when it is none.
+            /// `invalid_request` if the text is no UUID.
             pub fn parse(text: &str) -> Result<Self, Error> {
                 uuid::Uuid::parse_str(text)
                     .map(|u| Self(*u.as_bytes()))
@@ -226,23 +226,23 @@ macro_rules! uuid {
 }
 
 uuid!(
-    /// One life of a tenant. A tenant created again under the same name is another incarnation.
+    /// One life of a tenant. A tenant that is created again under the same name is another incarnation.
     Incarnation
 );
 uuid!(
-    /// One life of a namespace. Never reused.
+    /// One life of a namespace. It is never reused.
     NamespaceUuid
 );
 uuid!(
-    /// One immutable object.
+    /// Id of an immutable object.
     ObjectUuid
 );
 uuid!(
-    /// A long-running operation.
+    /// Id of a long-running operation.
     OperationId
 );
 uuid!(
-    /// One request; stands in `x-request-id` and in the audit.
+    /// Id of a request, which `x-request-id` and the audit show.
     RequestId
 );
 
@@ -253,13 +253,13 @@ macro_rules! number {
         pub struct $name(pub $int);
 
         impl $name {
-            /// The next one.
+            /// The next number.
             ///
             /// # Panics
-            /// When the number is used up, which takes longer than any machine lives.
+            /// If the number space is exhausted, which takes longer than any machine lives.
             #[must_use]
             pub fn next(self) -> Self {
-                Self(self.0.checked_add(1).expect("numbers are not used up"))
+                Self(self.0.checked_add(1).expect("the number space is not exhausted"))
             }
         }
 
@@ -272,25 +272,25 @@ macro_rules! number {
 }
 
 number!(
-    /// Grows with every write of a namespace.
+    /// Number of a commit in its namespace. It grows with every write.
     CommitNo, u64
 );
 number!(
-    /// Who writes a log. Not the key's epoch.
+    /// Epoch of a log's writer. It is not the epoch of a key.
     LogEpoch, u32
 );
 number!(
-    /// Which tenant key wraps. Not the log's epoch.
+    /// Epoch of the tenant key that wraps. It is not the epoch of a log.
     KeyEpoch, u32
 );
 
 #[cfg(test)]
 mod tests {
-    use super::{CommitNo, DISAMBIGUATES, DocumentId};
+    use super::{CommitNo, DISAMBIGUATOR_SEPARATOR, DocumentId};
     use std::collections::BTreeSet;
 
     #[test]
-    fn documents_of_one_id_have_keys_of_their_own_that_stand_together() {
+    fn documents_of_one_id_have_adjacent_keys_of_their_own() {
         let id = |text: &str| DocumentId::parse(text).unwrap();
         let first = id("plan");
         let [second, third] = [CommitNo(9), CommitNo(10)].map(|commit| first.disambiguated(commit, 0));
@@ -308,15 +308,18 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_key_is_refused() {
+    fn malformed_keys_are_refused() {
         let longest = "x".repeat(crate::limits::DOCUMENT_ID_BYTES_MAX);
         let long = DocumentId::parse(&longest).unwrap().disambiguated(CommitNo(u64::MAX), u32::MAX);
         assert_eq!(DocumentId::from_key(long.key()).unwrap(), long);
         let digits = "0".repeat(24);
         for (id, rest) in [("", &*digits), ("a", "0"), ("a", &"G".repeat(24)), ("a", &"A".repeat(24)), ("a", "")] {
-            assert!(DocumentId::from_key(&format!("{id}{DISAMBIGUATES}{rest}")).is_err(), "{id} {rest}");
+            assert!(DocumentId::from_key(&format!("{id}{DISAMBIGUATOR_SEPARATOR}{rest}")).is_err(), "{id} {rest}");
         }
-        assert!(DocumentId::from_key(&format!("a{DISAMBIGUATES}{digits}{DISAMBIGUATES}{digits}")).is_err());
+        assert!(
+            DocumentId::from_key(&format!("a{DISAMBIGUATOR_SEPARATOR}{digits}{DISAMBIGUATOR_SEPARATOR}{digits}"))
+                .is_err()
+        );
         assert!(DocumentId::from_key("a\u{2}").is_err() && DocumentId::from_key("a").is_ok());
     }
 }

@@ -3,19 +3,19 @@
 //! A pool sets the [`Interrupt`] of a request for the thread that works for it ([`Interrupt::scope`]), and loops whose
 //! length a caller chooses call [`checkpoint`] with the steps of each round. Without a scope nothing is interrupted.
 
-use crate::{Clock, Code, Error, Presence};
+use crate::{CancelFlag, Clock, Code, Error};
 use std::{
     cell::{Cell, RefCell},
     sync::Arc,
     time::Duration,
 };
 
-/// Ends the work for one request. Cheap to clone.
+/// Tells the work for one request when to end. It is cheap to clone.
 #[derive(Clone)]
 pub struct Interrupt {
-    presence: Presence,
+    cancel: CancelFlag,
     clock: Arc<dyn Clock>,
-    /// By the monotonic clock.
+    /// Deadline by the monotonic clock.
     deadline: Duration,
 }
 
@@ -23,29 +23,27 @@ pub struct Interrupt {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Interrupted {
     /// The client no longer waits for the answer.
-    #[error("the caller went before the answer was ready")]
-    Gone,
+    #[error("the client disconnected before the answer was ready")]
+    Disconnected,
     /// The server's deadline for such work has passed.
-    #[error(
-        "the request took longer than the server works for one; ask for less at once: a narrower filter, fewer words"
-    )]
+    #[error("the request took longer than the server allows; ask for less at once: a narrower filter or fewer words")]
     TimedOut,
 }
 
 impl Interrupt {
-    /// Ends work when the client disconnects, and `wait` from now.
-    pub fn new(presence: Presence, clock: Arc<dyn Clock>, wait: Duration) -> Self {
+    /// Creates an interrupt that ends work when the client disconnects, or after `wait` from now.
+    pub fn new(cancel: CancelFlag, clock: Arc<dyn Clock>, wait: Duration) -> Self {
         let deadline = clock.monotonic().saturating_add(wait);
-        Self { presence, clock, deadline }
+        Self { cancel, clock, deadline }
     }
 
     /// Whether the work may continue.
     ///
     /// # Errors
-    /// Why it must end.
+    /// The reason why the work must end.
     pub fn check(&self) -> Result<(), Interrupted> {
-        if self.presence.is_gone() {
-            return Err(Interrupted::Gone);
+        if self.cancel.is_set() {
+            return Err(Interrupted::Disconnected);
         }
         if self.clock.monotonic() >= self.deadline {
             return Err(Interrupted::TimedOut);
@@ -53,10 +51,10 @@ impl Interrupt {
         Ok(())
     }
 
-    /// Runs `work` on this thread with every [`checkpoint`] in it looking at this interrupt.
+    /// Runs `work` on this thread; every [`checkpoint`] in it checks this interrupt.
     pub fn scope<T>(&self, work: impl FnOnce() -> T) -> T {
-        let _restored = Restored(CURRENT.replace(Some(self.clone())));
-        LEFT.set(STEPS_BETWEEN_CHECKS);
+        let _guard = ScopeGuard(CURRENT.replace(Some(self.clone())));
+        REMAINING.set(STEPS_BETWEEN_CHECKS);
         work()
     }
 
@@ -66,19 +64,19 @@ impl Interrupt {
     }
 }
 
-/// Checks the interrupt of this thread's scope once in [`STEPS_BETWEEN_CHECKS`]; `steps` is the work since the last call,
-/// in bytes or units as cheap.
+/// Checks the interrupt of this thread's scope once in [`STEPS_BETWEEN_CHECKS`] steps; `steps` is the work since the
+/// last call, in bytes or equally cheap units.
 ///
 /// # Errors
 /// The work must end with this error.
 #[inline]
 pub fn checkpoint(steps: u64) -> Result<(), Interrupted> {
-    let left = LEFT.get();
-    if left > steps {
-        LEFT.set(left - steps);
+    let remaining = REMAINING.get();
+    if remaining > steps {
+        REMAINING.set(remaining - steps);
         return Ok(());
     }
-    LEFT.set(STEPS_BETWEEN_CHECKS);
+    REMAINING.set(STEPS_BETWEEN_CHECKS);
     CURRENT.with_borrow(|current| current.as_ref().map_or(Ok(()), Interrupt::check))
 }
 
@@ -86,17 +84,19 @@ pub fn checkpoint(steps: u64) -> Result<(), Interrupted> {
 pub const STEPS_BETWEEN_CHECKS: u64 = 64 << 10;
 
 thread_local! {
+    /// Interrupt of the innermost scope.
     static CURRENT: RefCell<Option<Interrupt>> = const { RefCell::new(None) };
-    static LEFT: Cell<u64> = const { Cell::new(STEPS_BETWEEN_CHECKS) };
+    /// Steps until the next check.
+    static REMAINING: Cell<u64> = const { Cell::new(STEPS_BETWEEN_CHECKS) };
 }
 
-/// Restores the interrupt of the enclosing scope, also when the work panics.
-struct Restored(Option<Interrupt>);
+/// Restores the interrupt of the enclosing scope when it is dropped, also if the work panics.
+struct ScopeGuard(Option<Interrupt>);
 
-impl Drop for Restored {
+impl Drop for ScopeGuard {
     fn drop(&mut self) {
         CURRENT.set(self.0.take());
-        LEFT.set(STEPS_BETWEEN_CHECKS);
+        REMAINING.set(STEPS_BETWEEN_CHECKS);
     }
 }
 
@@ -104,7 +104,7 @@ impl From<Interrupted> for Error {
     fn from(interrupted: Interrupted) -> Self {
         let message = interrupted.to_string();
         match interrupted {
-            Interrupted::Gone => Error::overloaded(message, Duration::from_secs(1)),
+            Interrupted::Disconnected => Error::overloaded(message, Duration::from_secs(1)),
             Interrupted::TimedOut => Error::new(Code::TimedOut, message),
         }
     }
@@ -115,41 +115,41 @@ mod tests {
     use super::*;
     use crate::{ManualClock, Timestamp};
 
-    fn many() -> Result<(), Interrupted> {
+    fn run_loop() -> Result<(), Interrupted> {
         (0..=STEPS_BETWEEN_CHECKS).try_for_each(|_| checkpoint(1))
     }
 
     #[test]
-    fn loops_end_when_the_caller_goes_and_when_the_time_is_up() {
+    fn loops_end_when_the_client_disconnects_and_at_the_deadline() {
         let clock = Arc::new(ManualClock::new(Timestamp::from_millis(0)));
-        let (presence, wait) = (Presence::default(), Duration::from_secs(1));
-        let interrupt = Interrupt::new(presence.clone(), clock.clone(), wait);
+        let (cancel, wait) = (CancelFlag::default(), Duration::from_secs(1));
+        let interrupt = Interrupt::new(cancel.clone(), clock.clone(), wait);
         interrupt.scope(|| {
-            assert_eq!(many(), Ok(()));
+            assert_eq!(run_loop(), Ok(()));
             clock.advance(wait);
-            assert_eq!(many(), Err(Interrupted::TimedOut));
-            drop(presence.watch());
-            assert_eq!(many(), Err(Interrupted::Gone));
+            assert_eq!(run_loop(), Err(Interrupted::TimedOut));
+            drop(cancel.drop_guard());
+            assert_eq!(run_loop(), Err(Interrupted::Disconnected));
         });
-        assert_eq!(many(), Ok(()), "no scope, no interrupt");
+        assert_eq!(run_loop(), Ok(()), "no scope, no interrupt");
         assert_eq!(Error::from(Interrupted::TimedOut).code, Code::TimedOut);
     }
 
     #[test]
-    fn a_scope_in_a_scope_gives_way_to_it_again() {
+    fn an_inner_scope_restores_the_outer_one() {
         let clock = Arc::new(ManualClock::new(Timestamp::from_millis(0)));
-        let (outer, inner) = (Presence::default(), Presence::default());
-        let of = |presence: &Presence| Interrupt::new(presence.clone(), clock.clone(), Duration::from_secs(1));
-        drop(inner.watch());
+        let (outer, inner) = (CancelFlag::default(), CancelFlag::default());
+        let of = |cancel: &CancelFlag| Interrupt::new(cancel.clone(), clock.clone(), Duration::from_secs(1));
+        drop(inner.drop_guard());
         of(&outer).scope(|| {
             let caught = std::panic::catch_unwind(|| {
                 of(&inner).scope(|| {
-                    assert_eq!(many(), Err(Interrupted::Gone));
+                    assert_eq!(run_loop(), Err(Interrupted::Disconnected));
                     panic!("on purpose");
                 })
             });
             assert!(caught.is_err());
-            assert_eq!(many(), Ok(()));
+            assert_eq!(run_loop(), Ok(()));
         });
     }
 }

@@ -1,10 +1,11 @@
-//! kernel: the words that all floors share.
+//! kernel: the types that all crates share.
 //!
-//! Names, numbers with units, limits, time, entropy, untrusted text, filters and the shape of a
-//! document. No I/O: what touches the world (clock, entropy) is a trait handed downward.
+//! It holds names, numbers with units, limits, time, entropy, untrusted text, filters and the shape of a document. It
+//! does no I/O: access to the outside world (clock, entropy) is a trait whose implementation callers pass in.
 
 mod attributes;
 mod blocking;
+mod cancel;
 mod clock;
 pub mod cost;
 mod discard;
@@ -18,7 +19,6 @@ mod interrupt;
 pub mod limits;
 mod number;
 mod plaintext;
-mod presence;
 mod rfc3339;
 mod settings;
 mod stack;
@@ -26,14 +26,15 @@ mod traits;
 mod untrusted;
 
 pub use attributes::{AttrValue, Attributes, Scalar, heap_bytes as attributes_heap_bytes};
-pub use blocking::{HandBack, blocking, give_way, on_blocking};
+pub use blocking::{PoolHooks, blocking, set_pool_hooks, yield_to_others};
+pub use cancel::{CancelFlag, DropGuard};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
-pub use discard::Discarded;
+pub use discard::DeferredDrop;
 pub use document::{Audience, Document, Finding, FindingKind, Passage, ReadersRule, Severity, Span, Status};
 pub use entropy::{Entropy, OsEntropy, SeededEntropy};
 pub use error::{Code, Error, Result};
 pub use filter::{
-    Column, Comparison, CompiledFilter, DocumentView, Field, Filter, Leaf, MatchWords, Matcher, Node, Wanted,
+    Column, Comparison, CompiledFilter, DocumentView, Field, Filter, FilterValue, Leaf, MatchWords, Matcher, Node,
 };
 pub use fold::{Folded, Folding, folded, is_ignorable};
 pub use ids::{
@@ -43,14 +44,18 @@ pub use ids::{
 pub use interrupt::{Interrupt, Interrupted, STEPS_BETWEEN_CHECKS, checkpoint};
 pub use number::Number;
 pub use plaintext::Plaintext;
-pub use presence::{Presence, Watch};
 pub use rfc3339::Instant;
 pub use settings::{
-    Action as ScreenAction, Chunking, Distance, Embedding, Language, NamespaceSettings, Quotas, Retention, Role, Scope,
-    Screening,
+    Chunking, Distance, Embedding, Language, NamespaceSettings, Quotas, Retention, Role, Scope, ScreenAction, Screening,
 };
-pub use stack::{ask_to_wipe_stacks, wipe_stack, wipe_stack_if_asked};
+pub use stack::{request_stack_wipes, wipe_stack, wipe_stack_if_requested};
 pub use traits::{
-    Absorbed, AuditMark, AuditSink, BoxFuture, Pseudonymiser, ReadAt, TokenSpan, Tokens, WriteMemory, WritePermit,
+    AuditOutboxRecord, AuditPosition, AuditSink, BoxFuture, Pseudonymiser, ReadAt, TokenSpan, Tokens, WriteMemory,
+    WritePermit,
 };
 pub use untrusted::{Untrusted, json_bytes};
+
+/// A decoder that tests feed with mutated bytes: its name, inputs that it accepts, and the decoder, which must not
+/// panic.
+#[doc(hidden)]
+pub type FuzzTarget = (&'static str, fn() -> Vec<Vec<u8>>, fn(&[u8]));

@@ -1,50 +1,51 @@
-//! [`Plaintext`]: opened bytes, wiped when they go.
+//! [`Plaintext`]: decrypted bytes that are wiped when they are dropped.
 //!
-//! Many of them lie in a mapping of their own ([`rooms`]), the most in large pages: whoever jumps about in a hundred
-//! megabytes waits for addresses as long as for the bytes, if each page is of 4 KiB. It begins at the begin of a page,
-//! so what is aligned in the bytes is aligned in memory. Fewer, and all where the system has no such mapping, lie in a
-//! vector. They never grow, so no copy is left behind. Leaves to others: what the bytes are.
+//! Large buffers are mappings of their own ([`pool`]), the largest with huge pages: with pages of 4 KiB, random access
+//! to a hundred megabytes waits for address translation as long as for the bytes. A mapping begins on a page boundary,
+//! so that data which is aligned within the bytes is aligned in memory. Small buffers are vectors, as are all buffers
+//! where the system provides no such mapping. A buffer never grows, so that no copy is left in freed memory. The
+//! meaning of the bytes is left to the callers.
 
-mod rooms;
+mod pool;
 
-use rooms::{ROOMS, Room, Rooms};
+use pool::{BufferPool, POOL, PooledBuffer};
 use std::{
     fmt,
     ops::{Deref, DerefMut},
 };
 use zeroize::Zeroizing;
 
-/// Bytes that are wiped when they go.
-pub struct Plaintext(Held);
+/// Bytes that are wiped when they are dropped.
+pub struct Plaintext(PlaintextStorage);
 
-enum Held {
+enum PlaintextStorage {
     Vector(Vec<u8>),
-    Room(Room),
+    Pooled(PooledBuffer),
 }
 
 impl Plaintext {
-    /// So many zeros. Costs no pass over them where there is a room that was wiped.
+    /// Creates a buffer of `length` zeros. This costs no pass over them if the pool has a wiped mapping.
     pub fn zeroed(length: usize) -> Self {
-        Self::among(&ROOMS, length)
+        Self::from_pool(&POOL, length)
     }
 
-    fn among(rooms: &'static Rooms, length: usize) -> Self {
-        let room = if length >= ROOM_MIN { rooms.take(length) } else { None };
-        Self(room.map_or_else(|| Held::Vector(vec![0; length]), Held::Room))
+    fn from_pool(pool: &'static BufferPool, length: usize) -> Self {
+        let buffer = if length >= POOLED_BYTES_MIN { pool.take(length) } else { None };
+        Self(buffer.map_or_else(|| PlaintextStorage::Vector(vec![0; length]), PlaintextStorage::Pooled))
     }
 
-    /// Only the first `length` are these bytes from now on. What stands behind is wiped with them.
+    /// Shortens the buffer to its first `length` bytes. The bytes after them are wiped together with it.
     pub fn truncate(&mut self, length: usize) {
         match &mut self.0 {
-            Held::Vector(bytes) => bytes.truncate(length),
-            Held::Room(room) => room.truncate(length),
+            PlaintextStorage::Vector(bytes) => bytes.truncate(length),
+            PlaintextStorage::Pooled(buffer) => buffer.truncate(length),
         }
     }
 }
 
 impl From<Zeroizing<Vec<u8>>> for Plaintext {
     fn from(mut bytes: Zeroizing<Vec<u8>>) -> Self {
-        Self(Held::Vector(std::mem::take(&mut *bytes)))
+        Self(PlaintextStorage::Vector(std::mem::take(&mut *bytes)))
     }
 }
 
@@ -61,8 +62,8 @@ impl Deref for Plaintext {
 
     fn deref(&self) -> &[u8] {
         match &self.0 {
-            Held::Vector(bytes) => bytes,
-            Held::Room(room) => room.bytes(),
+            PlaintextStorage::Vector(bytes) => bytes,
+            PlaintextStorage::Pooled(buffer) => buffer.bytes(),
         }
     }
 }
@@ -70,13 +71,13 @@ impl Deref for Plaintext {
 impl DerefMut for Plaintext {
     fn deref_mut(&mut self) -> &mut [u8] {
         match &mut self.0 {
-            Held::Vector(bytes) => bytes,
-            Held::Room(room) => room.bytes_mut(),
+            PlaintextStorage::Vector(bytes) => bytes,
+            PlaintextStorage::Pooled(buffer) => buffer.bytes_mut(),
         }
     }
 }
 
-/// Not in constant time: for no keys.
+/// The comparison does not take constant time: it is not for keys.
 impl PartialEq for Plaintext {
     fn eq(&self, other: &Self) -> bool {
         **self == **other
@@ -85,7 +86,7 @@ impl PartialEq for Plaintext {
 
 impl Eq for Plaintext {}
 
-/// Their number only.
+/// Shows only the number of bytes.
 impl fmt::Debug for Plaintext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Plaintext({} bytes)", self.len())
@@ -94,24 +95,24 @@ impl fmt::Debug for Plaintext {
 
 impl Drop for Plaintext {
     fn drop(&mut self) {
-        // A room does it itself.
-        if let Held::Vector(bytes) = &mut self.0 {
-            // Also what others left behind its end.
+        // A pooled buffer wipes itself.
+        if let PlaintextStorage::Vector(bytes) = &mut self.0 {
+            // This also wipes what earlier users left after the end of the vector.
             bytes.resize(bytes.capacity(), 0);
             wipe(bytes);
         }
     }
 }
 
-/// With wide stores: byte by byte takes as long as opening them did, or longer.
+/// Wipes with wide stores: a loop over single bytes takes as long as decrypting them did, or longer.
 fn wipe(bytes: &mut [u8]) {
     bytes.fill(0);
-    // Somebody may look: so the zeros have to be there, though nobody of us reads them.
+    // The barrier keeps the compiler from removing the stores, although nothing here reads the zeros.
     zeroize::optimization_barrier(bytes);
 }
 
-/// Bytes from which a mapping pays. What is smaller stands in logs and checkpoints and comes by the hundred.
-const ROOM_MIN: usize = 256 << 10;
+/// Length from which a buffer is a mapping, bytes. Smaller ones hold logs and checkpoints, of which there are hundreds.
+const POOLED_BYTES_MIN: usize = 256 << 10;
 
 #[cfg(test)]
 mod tests;

@@ -1,35 +1,36 @@
-//! Times as RFC 3339 writes them, and no others: read into an [`Instant`], and written.
+//! Parses RFC 3339 times into an [`Instant`], and formats them.
 //!
-//! Promises: every form of the grammar is read, with any offset, either case of `T` and `Z`, any number of digits after
-//! the second, years 0000 to 9999 and the leap second; everything else is no time.
+//! The parser accepts every form of the grammar: any offset, either case of `T` and `Z`, any number of digits after the
+//! second, years 0000 to 9999 and the leap second. It rejects everything else.
 
-/// A point in time by RFC 3339: what orderings of a filter compare. Nanoseconds; further digits are cut off.
+/// A point in time as RFC 3339 defines it, in nanoseconds. The orderings of a filter compare it. Further digits are cut
+/// off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Instant {
-    /// Since 1970-01-01 UTC, without leap seconds.
+    /// Seconds since 1970-01-01 UTC, without leap seconds.
     seconds: i64,
-    /// Of the second. A leap second is the 23:59:59 before it, with a billion and more.
+    /// Nanoseconds within the second. A leap second is the 23:59:59 before it with a billion nanoseconds or more.
     nanos: u32,
 }
 
 impl Instant {
-    /// Reads a time; `None` when it is none.
+    /// Parses a time; `None` if the text is none.
     pub fn parse(text: &str) -> Option<Self> {
-        read(text.as_bytes())
+        parse(text.as_bytes())
     }
 
-    /// From milliseconds since 1970.
+    /// Creates an instant from milliseconds since 1970.
     pub fn from_millis(ms: i64) -> Self {
         let nanos = u32::try_from(ms.rem_euclid(1_000)).unwrap_or_default() * 1_000_000;
         Self { seconds: ms.div_euclid(1_000), nanos }
     }
 
-    /// Milliseconds since 1970; what a leap second's would be belongs to the second after it.
+    /// Milliseconds since 1970. A leap second has those of the second after it.
     pub fn as_millis(self) -> i64 {
         self.seconds.saturating_mul(1_000).saturating_add(i64::from(self.nanos / 1_000_000))
     }
 
-    /// Two numbers whose order, compared one after the other, is that of time: for indexes.
+    /// A pair for indexes whose lexicographic order is that of time.
     pub fn order_key(self) -> (u64, u32) {
         ((self.seconds as u64) ^ (1 << 63), self.nanos)
     }
@@ -39,7 +40,7 @@ impl Instant {
     }
 }
 
-fn read(text: &[u8]) -> Option<Instant> {
+fn parse(text: &[u8]) -> Option<Instant> {
     let (date, rest) = text.split_at_checked(10)?;
     let (separator, rest) = rest.split_first()?;
     let (clock, rest) = rest.split_at_checked(8)?;
@@ -61,7 +62,7 @@ fn read(text: &[u8]) -> Option<Instant> {
     let local = days_since_1970(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second.min(59);
     let seconds = local - offset(rest)?;
     if second == 60 {
-        // Leap seconds end a day of UTC, wherever they are written down.
+        // Leap seconds end a day in UTC, whatever the offset is.
         return (seconds.rem_euclid(86_400) == 86_399).then_some(Instant { seconds, nanos: 1_000_000_000 + nanos });
     }
     Some(Instant { seconds, nanos })
@@ -71,7 +72,7 @@ fn digits(text: &[u8]) -> Option<i64> {
     text.iter().try_fold(0, |sum, byte| byte.is_ascii_digit().then(|| sum * 10 + i64::from(byte - b'0')))
 }
 
-/// Nanoseconds after a point, if there is one, and what follows.
+/// Nanoseconds after a decimal point, if there is one, and the rest of the text.
 fn fraction(rest: &[u8]) -> Option<(u32, &[u8])> {
     let Some(rest) = rest.strip_prefix(b".") else { return Some((0, rest)) };
     let length = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -82,7 +83,7 @@ fn fraction(rest: &[u8]) -> Option<(u32, &[u8])> {
     Some(((0..9).fold(0, |sum, at| sum * 10 + digit(at)), &rest[length..]))
 }
 
-/// Seconds that local time is ahead of UTC.
+/// Seconds by which local time is ahead of UTC.
 fn offset(rest: &[u8]) -> Option<i64> {
     match rest {
         b"Z" | b"z" => Some(0),
@@ -104,8 +105,8 @@ fn days_in(year: i64, month: i64) -> i64 {
     }
 }
 
-/// Of the proleptic Gregorian calendar, by eras of 400 years that begin in March (Hinnant, "chrono-compatible
-/// low-level date algorithms").
+/// Days since 1970 in the proleptic Gregorian calendar, by eras of 400 years that begin in March (Hinnant,
+/// "chrono-compatible low-level date algorithms").
 fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
@@ -113,7 +114,7 @@ fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
 }
 
-/// Year, month and day.
+/// Year, month and day of a number of days since 1970.
 fn date_of(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
@@ -124,9 +125,9 @@ fn date_of(days: i64) -> (i64, i64, i64) {
     (year + era * 400 + i64::from(month <= 2), month, day)
 }
 
-/// Milliseconds since 1970 as RFC 3339, in UTC where its four digits of a year suffice and else at the offset furthest
-/// from it; `None` for what no RFC 3339 time says.
-pub(crate) fn written(ms: i64) -> Option<String> {
+/// Milliseconds since 1970 as RFC 3339. The time is in UTC if four digits of the year suffice there, else at the offset
+/// furthest from it. `None` for times that RFC 3339 cannot represent.
+pub(crate) fn format(ms: i64) -> Option<String> {
     let (shift, offset) = match ms {
         YEARS_BEGIN..YEARS_END => (0, "Z"),
         ..YEARS_BEGIN if ms >= SAYABLE.0 => (FURTHEST_OFFSET, "+23:59"),
@@ -141,13 +142,13 @@ pub(crate) fn written(ms: i64) -> Option<String> {
     Some(format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}{offset}"))
 }
 
-/// The first and the last that [`written`] writes.
+/// The first and the last value that [`format`] accepts.
 pub(crate) const SAYABLE: (i64, i64) = (YEARS_BEGIN - FURTHEST_OFFSET, YEARS_END + FURTHEST_OFFSET - 1);
 
-/// 0000-01-01T00:00:00Z and the millisecond after 9999, since 1970.
+/// 0000-01-01T00:00:00Z and the millisecond after the year 9999, in milliseconds since 1970.
 const YEARS_BEGIN: i64 = -62_167_219_200_000;
 const YEARS_END: i64 = 253_402_300_800_000;
-/// 23:59, in milliseconds.
+/// The offset 23:59 in milliseconds.
 const FURTHEST_OFFSET: i64 = 86_340_000;
 
 #[cfg(test)]

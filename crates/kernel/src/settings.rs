@@ -1,48 +1,48 @@
-//! What can be set: per namespace, per tenant, per credential.
+//! Settings of namespaces, tenants and credentials.
 
 use crate::{Error, FindingKind, ReadersRule, Timestamp, limits};
 
-/// How vectors are compared.
+/// Measure that compares vectors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Distance {
-    /// Angle; vectors are normalised when stored.
+    /// Angle. Vectors are normalised when they are stored.
     #[default]
     Cosine,
-    /// Inner product.
+    /// Inner product of the vectors.
     Dot,
-    /// Euclidean.
+    /// Euclidean distance.
     Euclidean,
 }
 
-/// What a screen's finding leads to, mildest first.
+/// Action that a screen's finding leads to, mildest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Action {
-    /// Nothing, and not recorded.
+pub enum ScreenAction {
+    /// The finding has no effect and is not recorded.
     Allow,
-    /// Recorded with the document.
+    /// The finding is recorded with the document.
     Tag,
-    /// Replaced in the stored text.
+    /// The text of the finding is replaced before it is stored.
     Mask,
-    /// Stored, but held back until reviewed.
+    /// The document is stored, but held back until it is reviewed.
     Quarantine,
-    /// Not stored.
+    /// The document is not stored.
     Reject,
 }
 
-/// Where vectors come from.
+/// Source of the vectors.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub enum Embedding {
-    /// The server's default model, if one serves when the first document arrives.
+    /// The server's default model, if one is available when the first document arrives.
     #[default]
     Default,
-    /// This model of the server's.
+    /// A model of the server.
     Model {
-        /// Its name.
+        /// Name of the model.
         name: String,
-        /// Its dimensions.
+        /// Dimensions of the model's vectors.
         dimensions: u32,
     },
-    /// The callers' own vectors of this length; or text only when 0.
+    /// The callers' own vectors of this length, or text only if it is 0.
     Own {
         /// Length of a vector.
         dimensions: u32,
@@ -50,7 +50,7 @@ pub enum Embedding {
 }
 
 impl Embedding {
-    /// Length of a stored vector, 0 when there are none.
+    /// Length of a stored vector; 0 if no vectors are stored.
     pub fn dimensions(&self) -> usize {
         match self {
             Embedding::Default => 0,
@@ -59,43 +59,44 @@ impl Embedding {
     }
 }
 
-/// How text is cut into passages.
+/// How text is split into passages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chunking {
     /// Longest passage, in the model's tokens.
     pub max_tokens: u32,
-    /// Tokens repeated from the passage before.
+    /// Tokens that are repeated from the previous passage.
     pub overlap_tokens: u32,
 }
 
 impl Default for Chunking {
-    /// 254 + 2 special tokens fill the default model's 256; the overlap keeps a sentence that spans a border whole.
+    /// 254 tokens and 2 special ones fill the default model's 256. The overlap keeps a sentence that crosses a border
+    /// whole in one passage.
     fn default() -> Self {
         Self { max_tokens: 254, overlap_tokens: 32 }
     }
 }
 
-/// What each kind of finding leads to.
+/// Action for each kind of finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Screening {
-    /// Injection attempts.
-    pub injection: Action,
-    /// Personal data.
-    pub pii: Action,
-    /// Credentials.
-    pub secret: Action,
+    /// Action for injection attempts.
+    pub injection: ScreenAction,
+    /// Action for personal data.
+    pub pii: ScreenAction,
+    /// Action for credentials.
+    pub secret: ScreenAction,
 }
 
 impl Default for Screening {
-    /// Hold back what instructs, tag what identifies.
+    /// Injection attempts are held back; personal data and credentials are tagged.
     fn default() -> Self {
-        Self { injection: Action::Quarantine, pii: Action::Tag, secret: Action::Tag }
+        Self { injection: ScreenAction::Quarantine, pii: ScreenAction::Tag, secret: ScreenAction::Tag }
     }
 }
 
 impl Screening {
-    /// The action for one kind.
-    pub fn action(&self, kind: FindingKind) -> Action {
+    /// Action for one kind of finding.
+    pub fn action(&self, kind: FindingKind) -> ScreenAction {
         match kind {
             FindingKind::Injection => self.injection,
             FindingKind::Pii => self.pii,
@@ -107,37 +108,38 @@ impl Screening {
 /// How long documents live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Retention {
-    /// Days after a document was first stored.
+    /// Days for which a document is kept after it was first stored.
     pub days: Option<u32>,
 }
 
 impl Retention {
-    /// When a document has to go: its own end, or that of the namespace's days if it comes first.
+    /// Time at which a document expires: its own `expires_at` or the end of the namespace's retention, whichever comes
+    /// first.
     pub fn end_of(&self, created_at: Timestamp, own: Option<Timestamp>) -> Option<Timestamp> {
         let Some(days) = self.days else { return own };
         let days = i64::from(days).checked_mul(MILLIS_A_DAY);
-        let leaves = days.and_then(|days| created_at.as_millis().checked_add(days)).map(Timestamp::from_millis);
-        match (own, leaves) {
-            (Some(own), Some(leaves)) => Some(own.min(leaves)),
-            (own, leaves) => own.or(leaves),
+        let end = days.and_then(|days| created_at.as_millis().checked_add(days)).map(Timestamp::from_millis);
+        match (own, end) {
+            (Some(own), Some(end)) => Some(own.min(end)),
+            (own, end) => own.or(end),
         }
     }
 }
 
 const MILLIS_A_DAY: i64 = 24 * 60 * 60 * 1_000;
 
-/// Everything a namespace can be told.
+/// Settings of a namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct NamespaceSettings {
-    /// Where vectors come from. Fixed once filled.
+    /// Source of the vectors. Fixed once the namespace holds documents.
     pub embedding: Embedding,
-    /// How they are compared. Fixed once filled.
+    /// Measure that compares vectors. Fixed once the namespace holds documents.
     pub distance: Distance,
-    /// How text is cut. Fixed once filled.
+    /// How text is split into passages. Fixed once the namespace holds documents.
     pub chunking: Chunking,
-    /// How words are compared. Fixed once filled.
+    /// Language whose rules compare words. Fixed once the namespace holds documents.
     pub language: Language,
-    /// What findings lead to.
+    /// Actions for findings.
     pub screening: Screening,
     /// How long documents live.
     pub retention: Retention,
@@ -146,14 +148,14 @@ pub struct NamespaceSettings {
 }
 
 impl NamespaceSettings {
-    /// Whether documents have to name their readers.
+    /// The rule for the readers of documents.
     pub fn readers(&self) -> ReadersRule {
         if self.require_readers { ReadersRule::Required } else { ReadersRule::Optional }
     }
 
-    /// Those settings that decide what becomes of a document, as bytes. The same content under other ones is judged
-    /// again, so that a stricter policy reaches what is there.
-    pub fn judgement(&self) -> Vec<u8> {
+    /// The settings that decide how a document is stored, as bytes. The same content is judged again under other ones,
+    /// so that a stricter policy also reaches documents that are already stored.
+    pub fn policy_bytes(&self) -> Vec<u8> {
         let Screening { injection, pii, secret } = self.screening;
         let mut out = vec![injection as u8, pii as u8, secret as u8, self.require_readers.into()];
         out.extend(self.chunking.max_tokens.to_le_bytes());
@@ -162,10 +164,10 @@ impl NamespaceSettings {
         out
     }
 
-    /// Checks bounds.
+    /// Checks that the values are within their bounds.
     ///
     /// # Errors
-    /// `invalid_request` naming the member.
+    /// `invalid_request`, which names the member.
     pub fn validate(&self) -> Result<(), Error> {
         let dimensions = self.embedding.dimensions();
         let own = matches!(self.embedding, Embedding::Own { .. });
@@ -185,29 +187,29 @@ impl NamespaceSettings {
     }
 }
 
-/// What a tenant may use. `None` is unlimited.
+/// Quotas of a tenant. `None` is unlimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Quotas {
-    /// Documents stored.
+    /// Stored documents.
     pub documents: Option<u64>,
-    /// Bytes of text stored.
+    /// Stored bytes of text.
     pub bytes: Option<u64>,
     /// Namespaces.
     pub namespaces: Option<u64>,
-    /// Requests a minute.
+    /// Requests per minute.
     pub requests_per_minute: Option<u64>,
-    /// Tokens embedded a minute.
+    /// Embedded tokens per minute.
     pub tokens_per_minute: Option<u64>,
 }
 
-macro_rules! words {
+macro_rules! named_values {
     ($(#[$doc:meta])* $name:ident, $param:literal { $($(#[$vdoc:meta])* $variant:ident = $word:literal),* $(,)? }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum $name { $($(#[$vdoc])* $variant),* }
 
         impl $name {
-            /// Every one.
+            /// All values.
             pub const ALL: &'static [$name] = &[$($name::$variant),*];
 
             /// The name in the contract.
@@ -215,7 +217,7 @@ macro_rules! words {
                 match self { $($name::$variant => $word),* }
             }
 
-            /// Reads the contract's name.
+            /// Parses the name in the contract.
             ///
             /// # Errors
             /// `invalid_request` that lists what is known.
@@ -229,10 +231,10 @@ macro_rules! words {
     };
 }
 
-words!(
-    /// Whose words a namespace holds: by its rules they are brought to their stems.
+named_values!(
+    /// Language of a namespace's documents. Its rules reduce words to their stems.
     Language, "text.language" {
-        /// Words as they are written: for ids, codes and names.
+        /// No stemming: words are compared as they are written. For ids, codes and names.
         Plain = "plain",
         /// العربية.
         Arabic = "arabic",
@@ -272,8 +274,8 @@ words!(
         Turkish = "turkish",
     }
 );
-words!(
-    /// What an API key may do.
+named_values!(
+    /// Permission of an API key.
     Scope, "scopes" {
         /// Search, context, read and list documents.
         Search = "search",
@@ -287,60 +289,61 @@ words!(
         Review = "review",
         /// Name other principals in `as`.
         ActAs = "act_as",
-        /// See every document whatever its readers.
+        /// See every document, whatever its readers are.
         ReadAll = "read_all",
-        /// Write over documents that the key does not see: for an ingest pipeline that owns what it writes.
+        /// Overwrite documents that the key does not see: for an ingest pipeline that owns what it writes.
         Overwrite = "overwrite",
-        /// See vectors.
+        /// See the vectors of documents.
         Vectors = "vectors",
-        /// Read the tenant's audit.
+        /// Read the tenant's audit log.
         Audit = "audit",
     }
 );
-words!(
-    /// What an operator may do.
+named_values!(
+    /// Role of an operator.
     Role, "role" {
         /// Everything on the control plane.
         Admin = "admin",
-        /// Rotate keys and see their state.
+        /// Rotate keys, and see their state.
         Keys = "keys",
-        /// Look, not touch.
+        /// Read, but change nothing.
         Viewer = "viewer",
-        /// Look, and read operators' acts.
+        /// Read everything that a viewer may, and operators' acts.
         Auditor = "auditor",
     }
 );
 
 impl Default for Language {
-    /// Most documents are; text in another language is found all the same, by words as they are written or nearly so.
+    /// English: most documents are in it. Text in another language is found all the same, by its words as they are
+    /// written or nearly so.
     fn default() -> Self {
         Self::English
     }
 }
 
 impl Scope {
-    /// What a key gets when nothing is said.
+    /// Scopes of a key for which none were chosen.
     pub const DEFAULT: [Scope; 3] = [Scope::Search, Scope::Ingest, Scope::Delete];
 }
 
-impl Action {
+impl ScreenAction {
     /// The name in the contract.
     pub fn as_str(self) -> &'static str {
         match self {
-            Action::Allow => "allow",
-            Action::Tag => "tag",
-            Action::Mask => "mask",
-            Action::Quarantine => "quarantine",
-            Action::Reject => "reject",
+            ScreenAction::Allow => "allow",
+            ScreenAction::Tag => "tag",
+            ScreenAction::Mask => "mask",
+            ScreenAction::Quarantine => "quarantine",
+            ScreenAction::Reject => "reject",
         }
     }
 
-    /// Reads the contract's name.
+    /// Parses the name in the contract.
     ///
     /// # Errors
-    /// `invalid_request` naming `param`.
+    /// `invalid_request`, which names `param`.
     pub fn parse(text: &str, param: &str) -> Result<Self, Error> {
-        [Action::Allow, Action::Tag, Action::Mask, Action::Quarantine, Action::Reject]
+        [ScreenAction::Allow, ScreenAction::Tag, ScreenAction::Mask, ScreenAction::Quarantine, ScreenAction::Reject]
             .into_iter()
             .find(|a| a.as_str() == text)
             .ok_or_else(|| Error::invalid(param, "must be one of allow tag mask quarantine reject"))
@@ -360,12 +363,12 @@ impl Distance {
 
 #[cfg(test)]
 mod tests {
-    use super::{Action, NamespaceSettings, Retention};
+    use super::{NamespaceSettings, Retention, ScreenAction};
     use crate::Timestamp;
     use std::collections::HashSet;
 
     #[test]
-    fn a_document_goes_at_the_earlier_end() {
+    fn a_document_expires_at_the_earlier_end() {
         let at = Timestamp::from_millis;
         let day = super::MILLIS_A_DAY;
         let two = Retention { days: Some(2) };
@@ -382,13 +385,13 @@ mod tests {
         let change = |change: fn(&mut NamespaceSettings)| {
             let mut settings = NamespaceSettings::default();
             change(&mut settings);
-            settings.judgement()
+            settings.policy_bytes()
         };
         let all = [
             change(|_| {}),
-            change(|s| s.screening.injection = Action::Reject),
-            change(|s| s.screening.pii = Action::Reject),
-            change(|s| s.screening.secret = Action::Reject),
+            change(|s| s.screening.injection = ScreenAction::Reject),
+            change(|s| s.screening.pii = ScreenAction::Reject),
+            change(|s| s.screening.secret = ScreenAction::Reject),
             change(|s| s.require_readers = true),
             change(|s| s.retention.days = Some(1)),
             change(|s| s.chunking.max_tokens = 16),

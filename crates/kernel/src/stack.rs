@@ -1,5 +1,5 @@
-//! Wiping what finished work has left on threads' stacks. Freed memory is wiped by the program's allocator; a stack is
-//! not freed while its thread lives, and a vector register that was saved there may hold the end of a text.
+//! Wipes what finished work has left on the stacks of threads. The program's allocator wipes freed memory, but a stack
+//! is not freed while its thread lives, and a vector register that was saved there may hold the end of a text.
 
 use std::{
     cell::Cell,
@@ -7,23 +7,25 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-/// How often it was asked for.
-static ASKED: AtomicU64 = AtomicU64::new(0);
+/// Number of requests for a wipe.
+static REQUESTED: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
+    /// Value of [`REQUESTED`] at this thread's last wipe.
     static DONE: Cell<u64> = const { Cell::new(0) };
 }
 
-/// From now on each thread that comes to [`wipe_stack_if_asked`] wipes once.
-pub fn ask_to_wipe_stacks() {
-    ASKED.fetch_add(1, Ordering::Release);
+/// Makes each thread wipe its stack once, at its next call of [`wipe_stack_if_requested`].
+pub fn request_stack_wipes() {
+    REQUESTED.fetch_add(1, Ordering::Release);
 }
 
-/// For threads that many tenants' work runs on, when they have nothing to do.
-pub fn wipe_stack_if_asked() {
-    let asked = ASKED.load(Ordering::Acquire);
-    if DONE.get() != asked {
-        DONE.set(asked);
+/// Wipes the stack if that was requested since this thread's last wipe. Threads that run the work of many tenants call
+/// it when they are idle.
+pub fn wipe_stack_if_requested() {
+    let requested = REQUESTED.load(Ordering::Acquire);
+    if DONE.get() != requested {
+        DONE.set(requested);
         wipe_stack();
     }
 }
@@ -33,10 +35,11 @@ pub fn wipe_stack_if_asked() {
 #[inline(never)]
 pub fn wipe_stack() {
     let mut below = [0_u8; DEPTH];
-    // The compiler must not see that nobody reads it.
+    // The compiler must not find out that nothing reads the array.
     black_box(&mut below);
 }
 
+/// Bytes of stack that are overwritten.
 const DEPTH: usize = 512 << 10;
 
 #[cfg(test)]
@@ -44,18 +47,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_thread_wipes_once_when_asked() {
+    fn each_thread_wipes_once_for_each_request() {
         let done = || DONE.get();
-        ask_to_wipe_stacks();
-        wipe_stack_if_asked();
+        request_stack_wipes();
+        wipe_stack_if_requested();
         let first = done();
         assert!(first >= 1);
-        ask_to_wipe_stacks();
+        request_stack_wipes();
         assert_eq!(done(), first);
-        wipe_stack_if_asked();
+        wipe_stack_if_requested();
         assert!(done() > first);
         std::thread::spawn(move || {
-            wipe_stack_if_asked();
+            wipe_stack_if_requested();
             assert!(done() > first);
         })
         .join()

@@ -1,21 +1,22 @@
-//! Small traits handed downward: what a low floor needs from a higher one.
+//! Small traits that let a lower crate use a higher one.
 
 use std::{io, ops::Range};
 
-/// Bytes that lie somewhere and are read in pieces: sealed ones in a file, a remote object or memory; opened ones
-/// in a sealed object. They never change while this is held. Readers on several threads do not wait for each other.
+/// Bytes that are stored elsewhere and read in pieces: sealed bytes in a file, a remote object or memory, or the
+/// decrypted bytes of a sealed object. They never change while this is held. Readers on several threads do not wait for
+/// each other.
 pub trait ReadAt: Send + Sync {
-    /// How many.
+    /// Number of bytes.
     fn size(&self) -> u64;
 
-    /// Fills `into` with the bytes from `offset` on. Blocks.
+    /// Fills `into` with the bytes that start at `offset`. Blocks.
     ///
     /// # Errors
-    /// `UnexpectedEof` when they end before; `InvalidData` for bytes that are not what was written, which
-    /// reading again does not mend; else what the medium says.
+    /// `UnexpectedEof` if the bytes end earlier; `InvalidData` for bytes that are not those that were written, which
+    /// another read does not cure; otherwise the error of the medium.
     fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()>;
 
-    /// Says that these ranges are read next, so that a distant source can fetch them together. A hint.
+    /// Hints that these ranges are read next, so that a remote source can fetch them together.
     fn will_read(&self, ranges: &[Range<u64>]) {
         let _ = ranges;
     }
@@ -34,7 +35,7 @@ impl ReadAt for Vec<u8> {
     }
 }
 
-/// One token of a text: byte range in that text.
+/// Byte range of one token in its text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TokenSpan {
     /// First byte.
@@ -43,91 +44,93 @@ pub struct TokenSpan {
     pub end: usize,
 }
 
-/// A model's own tokeniser, as the chunker and the context budget see it.
+/// The tokeniser of a model, as the chunker and the context budget use it.
 pub trait Tokens: Send + Sync {
-    /// Tokens of `text` without special ones, in order. Ranges lie on char borders.
+    /// Tokens of `text` without special ones, in order. Ranges end on character boundaries.
     fn spans(&self, text: &str) -> Vec<TokenSpan>;
 
-    /// How many there are.
+    /// Number of tokens without special ones.
     fn count(&self, text: &str) -> usize {
         self.spans(text).len()
     }
 
-    /// What the counts mean, e.g. `all-MiniLM-L6-v2`.
+    /// Name of the tokeniser's model, e.g. `all-MiniLM-L6-v2`.
     fn name(&self) -> &str;
 }
 
-/// A keyed one-way name under one tenant's audit key: equal inputs give equal names inside the
-/// tenant; without the key they can neither be reversed nor compared across tenants.
+/// Makes one-way pseudonyms under the audit key of one tenant. Equal inputs give equal pseudonyms within the tenant;
+/// without the key they can neither be reversed nor compared across tenants.
 pub trait Pseudonymiser: Send + Sync {
-    /// 16 bytes of HMAC-SHA-256 over the length-prefixed parts.
+    /// Pseudonym of the parts: 16 bytes of HMAC-SHA-256 over the length-prefixed parts.
     fn pseudonym(&self, parts: &[&[u8]]) -> [u8; 16];
 }
 
-/// How far the audit lines of a namespace reach.
+/// Position of the audit log in a namespace's history.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct AuditMark {
-    /// The newest commit.
+pub struct AuditPosition {
+    /// Newest commit that the log has recorded.
     pub commit: crate::CommitNo,
-    /// Keyed digest over the lines of all commits up to it, in order. Two histories of one namespace differ in it from
-    /// the first commit on in which they differ.
+    /// Keyed digest over the audit records of all commits up to this one, in order. The digests of two histories of one
+    /// namespace differ from the first commit on in which the histories differ.
     pub digest: [u8; 16],
-    /// Documents that the namespace holds.
+    /// Documents in the namespace.
     pub documents: u64,
-    /// Bytes that they count for quotas.
+    /// Bytes of these documents that count towards quotas.
     pub bytes: u64,
 }
 
-/// A mutation's audit line, handed from the commit that carried it to the tenant's chain.
-pub struct Absorbed {
-    /// Whose.
+/// Audit record of a mutation, which its commit appended to the audit outbox and hands to the tenant's audit log.
+pub struct AuditOutboxRecord {
+    /// Incarnation of the tenant.
     pub incarnation: crate::Incarnation,
-    /// Which namespace's log carried it.
+    /// Namespace whose log holds the commit.
     pub namespace: crate::NamespaceUuid,
-    /// The commit that carried it, and the lines up to it. One line a commit; handed over at least once, in order.
-    pub mark: AuditMark,
-    /// The line, as the ledger wrote it.
+    /// Position after the commit and its record. There is one record for each commit; records are handed over in order
+    /// and at least once.
+    pub mark: AuditPosition,
+    /// The record, as the ledger encoded it.
     pub line: Vec<u8>,
 }
 
-/// Memory for writes whose size shows only while they are planned: patches, reviews, deletions.
+/// Memory budget for writes whose size is known only while they are prepared: patches, reviews and deletions.
 pub trait WriteMemory: Send + Sync {
-    /// A permit for one write of this tenant, of nothing yet.
+    /// Creates a permit for one write of this tenant. It holds nothing yet.
     fn enter(&self, incarnation: crate::Incarnation) -> Box<dyn WritePermit>;
 }
 
-/// What one write holds of that memory, until it is dropped.
+/// Share of one write in the memory budget, until it is dropped.
 pub trait WritePermit: Send {
-    /// Takes more, before that much is read or made.
+    /// Takes more memory, before the write reads or creates that much.
     ///
     /// # Errors
-    /// `rate_limited`, `overloaded` or `too_large`: the write is to end.
+    /// `rate_limited`, `overloaded` or `too_large`. The write must end.
     fn grow(&mut self, bytes: u64) -> Result<(), crate::Error>;
 }
 
-/// A future in a box, so that kernel needs no runtime.
+/// A boxed future, so that kernel needs no runtime.
 pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// Where lines go once their commit is durable. The store truncates its log only up to what was absorbed.
+/// Receives audit records once their commit is durable. The store truncates its log only up to what has been appended
+/// here.
 pub trait AuditSink: Send + Sync {
-    /// Makes the line durable in the tenant's chain, once however often it is called. A commit that the chain has with
-    /// other content is an error, never left out.
-    fn absorb(&self, line: Absorbed) -> BoxFuture<'_, Result<(), crate::Error>>;
+    /// Makes the record durable in the tenant's audit log, once however often it is called. It is an error, and never
+    /// skipped, if the log has the commit with other content.
+    fn append_from_outbox(&self, line: AuditOutboxRecord) -> BoxFuture<'_, Result<(), crate::Error>>;
 
-    /// How far the chain has recorded a namespace; `None` for one of which it has no line.
+    /// Position up to which the audit log has recorded a namespace; `None` if it has no record of it.
     fn recorded(
         &self,
         incarnation: crate::Incarnation,
         namespace: crate::NamespaceUuid,
-    ) -> BoxFuture<'_, Result<Option<AuditMark>, crate::Error>>;
+    ) -> BoxFuture<'_, Result<Option<AuditPosition>, crate::Error>>;
 
-    /// Tells that a namespace is not what the chain has recorded of it: its newest commit is older, or stands for
-    /// something else.
+    /// Reports that a namespace differs from the audit log's record of it: its newest commit is older, or has other
+    /// content.
     fn rolled_back(
         &self,
         incarnation: crate::Incarnation,
         namespace: crate::NamespaceUuid,
-        recorded: AuditMark,
+        recorded: AuditPosition,
         found: crate::CommitNo,
     );
 }

@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-/// Document text, a title, a query: anything from outside that may instruct, identify or shame.
+/// Document text, a title, a query: any text from outside, which may carry instructions, identify a person or embarrass
+/// one.
 ///
-/// Opened with [`Untrusted::expose`], which `tests/it/tidy.rs` allows in named files only.
+/// It is opened with [`Untrusted::expose`], which `tests/it/tidy.rs` allows in named files only.
 #[derive(Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Untrusted(String);
 
@@ -19,35 +20,35 @@ impl Untrusted {
         &self.0
     }
 
-    /// Gives the text away.
+    /// Unwraps the text. The caller is responsible for where it goes.
     pub fn into_exposed(self) -> String {
         self.0
     }
 
-    /// Length as a JSON string, bytes.
+    /// Length of the text as a JSON string, bytes.
     pub fn json_bytes(&self) -> u64 {
         json_bytes(&self.0)
     }
 
-    /// Length in bytes.
+    /// Length of the text, bytes.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there is none.
+    /// Whether the text is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
-/// Length of a text as a JSON string, bytes: its quotes, and what escapes make longer. One byte may become six.
+/// Length of a text as a JSON string, bytes, with its quotes and escapes. One byte may become six.
 pub fn json_bytes(text: &str) -> u64 {
-    let more = |byte: u8| match byte {
+    let extra = |byte: u8| match byte {
         b'"' | b'\\' | 0x08 | 0x09 | 0x0a | 0x0c | 0x0d => 1,
         0..0x20 => 5,
         _ => 0u64,
     };
-    2 + text.len() as u64 + text.bytes().map(more).sum::<u64>()
+    2 + text.len() as u64 + text.bytes().map(extra).sum::<u64>()
 }
 
 impl From<String> for Untrusted {

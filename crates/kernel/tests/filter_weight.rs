@@ -1,21 +1,21 @@
-//! What a filter takes in memory from the moment it is JSON to the moment it is asked: at its peak less than sixteen bytes
-//! for each byte of its JSON, whatever its leaves are and however many.
+//! Memory of a filter from its JSON to its evaluation: its peak is less than sixteen bytes for each byte of its JSON,
+//! for any kind and number of leaves.
 
 use counting::{Counting, measure};
 use kernel::Filter;
 use serde_json::{Value, json};
 use std::alloc::System;
 
-/// The most bytes of memory for each byte of a filter.
-const TIMES: usize = 16;
+/// Most bytes of memory for each byte of a filter.
+const BYTES_PER_BYTE_MAX: usize = 16;
 
 #[global_allocator]
 static ALLOCATOR: Counting<System> = Counting(System);
 
-/// Bytes that reading a filter, making it ready and asking it take at their peak, beside its JSON.
+/// Peak memory of parsing, compiling and preparing a filter, bytes, not counting its JSON.
 fn peak(value: &Value) -> usize {
     let ((), measured) = measure(|| {
-        // What has too many words is refused, and has taken memory all the same.
+        // A filter with too many words is refused, but has taken memory all the same.
         if let Ok(filter) = Filter::parse(value) {
             let compiled = filter.compile();
             drop(compiled.matcher());
@@ -24,10 +24,10 @@ fn peak(value: &Value) -> usize {
     measured.peak
 }
 
-/// Makes the value of the leaf of a number, of about this many bytes.
+/// Makes the value of the nth leaf, of about the given number of bytes.
 type Make = fn(usize, usize) -> Value;
 
-/// Letters that differ from leaf to leaf and do not repeat soon.
+/// Letters that differ from leaf to leaf and do not soon repeat.
 fn letters(leaf: usize, length: usize) -> String {
     let mut state = leaf as u64 * 0x9E37_79B9 + 1;
     let mut next = || {
@@ -37,7 +37,7 @@ fn letters(leaf: usize, length: usize) -> String {
     (0..length).map(|_| next()).collect()
 }
 
-/// As many words of one or two letters as fit.
+/// Words of one letter, as many as fit.
 fn short_words(leaf: usize, length: usize) -> String {
     letters(leaf, length).as_bytes().chunks(2).map(|pair| format!("{} ", char::from(pair[0]))).collect()
 }
@@ -57,7 +57,7 @@ const SHAPES: &[(&str, &str, Make)] = &[
 
 #[test]
 fn no_filter_takes_sixteen_times_its_length() {
-    let mut wrong = Vec::new();
+    let mut too_large = Vec::new();
     for (name, kind, make) in SHAPES {
         for (leaves, length) in [(200, 4_096), (1, 4_096)] {
             for keys in [1, leaves] {
@@ -65,12 +65,12 @@ fn no_filter_takes_sixteen_times_its_length() {
                 let filter = json!({"type": "or", "filters": (0..leaves).map(leaf).collect::<Vec<_>>()});
                 let (most, sent) = (peak(&filter), filter.to_string().len());
 
-                // A leaf and the tables of a field take some hundred bytes, however short they are.
-                if most > TIMES * sent + (64 << 10) {
-                    wrong.push(format!("{name}, {leaves} leaves on {keys} fields: {} times", most / sent));
+                // A leaf and the tables of a field take some hundred bytes, however short their values are.
+                if most > BYTES_PER_BYTE_MAX * sent + (64 << 10) {
+                    too_large.push(format!("{name}, {leaves} leaves on {keys} fields: {} times", most / sent));
                 }
             }
         }
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(too_large.is_empty(), "{}", too_large.join("\n"));
 }

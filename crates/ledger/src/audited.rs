@@ -1,14 +1,14 @@
-//! Proof that a reply stands in the audit.
+//! Proof that a reply has been audited.
 
-/// A reply or an error whose audit line is written, queued, or in the commit that it speaks of.
+/// A reply or an error whose audit record is written, queued, or part of the commit that the reply reports.
 ///
-/// Made only by consuming a grant in [`crate::Trail`]:
+/// Only [`crate::AuditLog`] creates one, and it consumes a grant to do so:
 ///
 /// ```compile_fail
 /// let reply = ledger::Audited { body: 1 };
 /// ```
 #[derive(Debug)]
-#[must_use = "the audit says that this was answered"]
+#[must_use = "the audit log records this reply as sent"]
 pub struct Audited<T> {
     body: T,
 }
@@ -18,12 +18,12 @@ impl<T> Audited<T> {
         Self { body }
     }
 
-    /// What goes out.
+    /// Returns the reply to send.
     pub fn into_body(self) -> T {
         self.body
     }
 
-    /// A look at it.
+    /// Borrows the reply.
     pub fn body(&self) -> &T {
         &self.body
     }

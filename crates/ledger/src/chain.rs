@@ -1,21 +1,23 @@
-//! One chain in memory: a bounded queue of drafts, and a task that writes what waits in groups.
+//! One chain in memory: a bounded queue of drafts, and a leader task that writes queued records in groups (group
+//! commit).
 //!
-//! A read's line is queued, and its request does not wait for the disk; a mutation's, an operator's and a strict
-//! read's are waited for. While the disk refuses, reads' lines stay in the queue; when it is full
-//! some are dropped and counted, and the first line that can be written again says how many.
+//! The record of a read is queued, and its request does not wait for the disk. The records of mutations, operators'
+//! acts and strict reads are awaited. While writing fails, records of reads stay in the queue; when it is full, some
+//! are dropped and counted, and the first record that can be written again is preceded by their number. Records of
+//! operators' acts on the tenant have a capacity of their own.
 
 use crate::{
     Error, Usage,
-    book::Book,
-    deed::Draft,
+    audit_log_file::AuditLogFile,
     error::copy,
-    line,
-    page::{AuditHead, PageReader, Reading},
+    event::PendingRecord,
+    page::{AuditHead, PageReader, RecordQuery},
+    record,
     rollback::{Rollback, Rollbacks},
     usage::GAP,
 };
 use journal::Storage;
-use kernel::{AuditMark, Clock, CommitNo, Entropy, Incarnation, NamespaceUuid, Timestamp, limits};
+use kernel::{AuditPosition, Clock, CommitNo, Entropy, Incarnation, NamespaceUuid, Timestamp, limits};
 use std::{
     collections::{HashMap, VecDeque},
     sync::{
@@ -26,191 +28,213 @@ use std::{
 };
 use tokio::sync::{Mutex as AsyncMutex, Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio_util::task::TaskTracker;
-use vault::{Directory, Home, PlaceKind};
+use vault::{Directory, Keyspace, KeyspaceKind};
 
-/// What every chain of a server shares.
-pub(crate) struct Shared {
+/// What all chains of a server share.
+pub(crate) struct ChainEnv {
     pub(crate) storage: Storage,
     pub(crate) directory: Arc<dyn Directory>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) tracker: TaskTracker,
-    /// Chains whose log is open.
+    /// Number of chains whose log is open.
     pub(crate) open: AtomicU64,
-    /// Places for tenants' open logs: each holds a file.
-    pub(crate) places: Arc<Semaphore>,
-    /// Closes logs that are not in use, in the background.
-    pub(crate) make_room: OnceLock<Box<dyn Fn() + Send + Sync>>,
-    /// Namespaces that are not what a chain has recorded of them.
+    /// Permits for tenants' open logs, each of which holds a file.
+    pub(crate) open_log_permits: Arc<Semaphore>,
+    /// Starts closing idle logs in the background.
+    pub(crate) close_idle_logs: OnceLock<Box<dyn Fn() + Send + Sync>>,
+    /// Namespaces that differ from what a chain recorded of them.
     pub(crate) rollbacks: Rollbacks,
-    /// Counts uses, to tell which was the last.
+    /// Logical clock of chain uses, for least-recently-used eviction.
     pub(crate) ticks: AtomicU64,
 }
 
-impl Shared {
-    /// A place for one more open log: others are closed for it, the longest unused first.
+impl ChainEnv {
+    /// Acquires a permit for one more open log. If none is free, idle logs are closed, least recently used first.
     ///
     /// # Errors
-    /// `overloaded` when all of them stay in use.
-    async fn place(&self) -> Result<OwnedSemaphorePermit, kernel::Error> {
-        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
-            return Ok(place);
+    /// `overloaded` when all logs stay in use.
+    async fn open_log_permit(&self) -> Result<OwnedSemaphorePermit, kernel::Error> {
+        if let Ok(permit) = Arc::clone(&self.open_log_permits).try_acquire_owned() {
+            return Ok(permit);
         }
-        // Places are given in the order in which they were asked for.
-        let mut place = std::pin::pin!(Arc::clone(&self.places).acquire_owned());
-        for _ in 0..PLACE_TRIES {
-            if let Some(make_room) = self.make_room.get() {
-                make_room();
+        // One pinned future across all attempts keeps this chain's position in the semaphore's queue.
+        let mut permit = std::pin::pin!(Arc::clone(&self.open_log_permits).acquire_owned());
+        for _ in 0..PERMIT_TRIES {
+            if let Some(close_idle_logs) = self.close_idle_logs.get() {
+                close_idle_logs();
             }
-            // Lines that wait keep a log in use no longer than that.
-            if let Ok(place) = tokio::time::timeout(limits::AUDIT_GROUP_WAIT, &mut place).await {
-                return place.map_err(|_| Error::Closed.into());
+            // Queued records keep a log in use for no longer than this wait.
+            if let Ok(permit) = tokio::time::timeout(limits::AUDIT_GROUP_WAIT, &mut permit).await {
+                return permit.map_err(|_| Error::Closed.into());
             }
         }
-        Err(kernel::Error::overloaded("as many audit logs are in use as may be open", limits::AUDIT_RETRY_WAIT))
+        Err(kernel::Error::overloaded("too many audit logs are in use", limits::AUDIT_RETRY_WAIT))
     }
 }
 
-/// How often logs are closed for one that waits, each time with [`limits::AUDIT_GROUP_WAIT`] after it.
-const PLACE_TRIES: usize = 10;
+/// Attempts to get a permit by closing idle logs, each followed by a wait of [`limits::AUDIT_GROUP_WAIT`].
+const PERMIT_TRIES: usize = 10;
 
-/// Where a chain lives.
-pub(crate) enum Owner {
-    /// A tenant, whose home the directory finds.
+/// Owner of a chain.
+pub(crate) enum ChainOwner {
+    /// A tenant, whose keyspace the directory looks up.
     Tenant(Incarnation),
-    /// The server itself: what operators did.
-    Server(Arc<Home>),
+    /// The server itself, for operators' acts.
+    Server(Arc<Keyspace>),
 }
 
-/// One chain.
-pub(crate) struct Chain {
-    shared: Arc<Shared>,
-    owner: Owner,
-    queue: Mutex<Queue>,
-    /// Capacity for lines that no request waits for.
-    room: Arc<Semaphore>,
-    /// Capacity for lines that a request waits for; lines of reads never take it.
-    awaited: Arc<Semaphore>,
-    /// Ends a leader's wait for more lines.
-    hurry: Notify,
-    book: AsyncMutex<Option<Book>>,
-    /// Held while batches are folded: the task that ends the chain waits for it, so that nothing is written after a
-    /// destruction.
-    folding: Arc<AsyncMutex<()>>,
+/// One audit chain. Order of its locks: `compaction` (a commit only tries it), `log_file`, `queue`.
+pub(crate) struct HashChain {
+    shared: Arc<ChainEnv>,
+    owner: ChainOwner,
+    queue: Mutex<RecordQueue>,
+    /// Queue slots for records that no request awaits.
+    capacity: Arc<Semaphore>,
+    /// Queue slots for records that a request awaits; records of reads never take them.
+    awaited_capacity: Arc<Semaphore>,
+    /// Queue slots for records of operators' acts that must not wait for the disk; the tenant's own records never take
+    /// them.
+    operator_capacity: Arc<Semaphore>,
+    /// Ends the leader's wait for a larger batch.
+    wake: Notify,
+    log_file: AsyncMutex<Option<AuditLogFile>>,
+    /// Held while batches are compacted. The task that ends the chain waits for it, so that nothing is written after
+    /// the tenant's keys are destroyed.
+    compaction: Arc<AsyncMutex<()>>,
     used: AtomicU64,
-    /// Whether the log is open, to be asked without the book's lock.
+    /// Whether the log is open, readable without the lock of `log_file`.
     is_open: AtomicBool,
 }
 
 #[derive(Default)]
-struct Queue {
-    waiting: VecDeque<Waiting>,
-    /// A task is writing.
-    led: bool,
-    /// Reads' lines that found no room while nothing could be written.
-    lost: u64,
-    /// When a read's line may try again.
+struct RecordQueue {
+    waiting: VecDeque<QueuedRecord>,
+    /// Whether a leader task is running.
+    has_leader: bool,
+    /// Number of records that were dropped because the queue was full while nothing could be written.
+    dropped: u64,
+    /// After a failure, the monotonic time before which no read's record starts another attempt.
     retry_at: Option<Duration>,
     closed: bool,
-    /// The first commit of a namespace whose line could not be written; later ones wait for it.
-    stuck: HashMap<NamespaceUuid, CommitNo>,
-    /// What stands in the chain, as far as it was opened.
+    /// For each namespace, the first commit whose record could not be written; later commits are refused until it is.
+    first_failed_commit: HashMap<NamespaceUuid, CommitNo>,
+    /// Usage that the written records amount to, as of the last time the log was opened or written.
     written: Usage,
-    /// It was opened since the start.
-    known: bool,
+    /// Whether the log was opened since the start of the process.
+    was_opened: bool,
 }
 
-struct Waiting {
-    draft: Draft,
-    commit: Option<(NamespaceUuid, AuditMark)>,
+struct QueuedRecord {
+    draft: PendingRecord,
+    commit: Option<(NamespaceUuid, AuditPosition)>,
     reply: Option<oneshot::Sender<Result<(), kernel::Error>>>,
-    _room: OwnedSemaphorePermit,
+    /// Whether this is an operator's act on the tenant. It is not dropped when the tenant's own records fill the queue.
+    is_operator_act: bool,
+    _slot: OwnedSemaphorePermit,
 }
 
-impl Chain {
-    pub(crate) fn new(shared: Arc<Shared>, owner: Owner) -> Arc<Self> {
+impl HashChain {
+    pub(crate) fn new(shared: Arc<ChainEnv>, owner: ChainOwner) -> Arc<Self> {
         Arc::new(Self {
             shared,
             owner,
             queue: Mutex::default(),
-            room: Arc::new(Semaphore::new(limits::AUDIT_QUEUE_LINES_MAX)),
-            awaited: Arc::new(Semaphore::new(limits::AUDIT_QUEUE_LINES_MAX)),
-            hurry: Notify::new(),
-            book: AsyncMutex::new(None),
-            folding: Arc::default(),
+            capacity: Arc::new(Semaphore::new(limits::AUDIT_QUEUE_RECORDS_MAX)),
+            awaited_capacity: Arc::new(Semaphore::new(limits::AUDIT_QUEUE_RECORDS_MAX)),
+            operator_capacity: Arc::new(Semaphore::new(limits::AUDIT_QUEUE_OPERATOR_RECORDS_MAX)),
+            wake: Notify::new(),
+            log_file: AsyncMutex::new(None),
+            compaction: Arc::default(),
             used: AtomicU64::new(0),
             is_open: AtomicBool::new(false),
         })
     }
 
-    /// Queues a line; waits for room in the queue, never for the disk.
-    pub(crate) async fn queue(self: &Arc<Self>, draft: Draft) {
+    /// Queues a record. Waits for a slot in the queue, never for the disk; while writing fails it does not wait for a
+    /// slot either, and the record may be dropped.
+    pub(crate) async fn queue(self: &Arc<Self>, draft: PendingRecord) {
         let retry_at = self.lock().retry_at;
-        let room = match retry_at {
-            None => room_in(&self.room).await,
-            Some(_) => Arc::clone(&self.room).try_acquire_owned().ok(),
+        let slot = match retry_at {
+            None => acquire_slot(&self.capacity).await,
+            Some(_) => Arc::clone(&self.capacity).try_acquire_owned().ok(),
         };
-        let Some(room) = room else {
-            self.lock().lost += 1;
-            return self.lead(false);
-        };
-        self.hand_over(Waiting { draft, commit: None, reply: None, _room: room });
-        self.lead(false);
+        self.enqueue_unawaited(slot, draft, false);
     }
 
-    /// Writes a line and waits until it is durable.
+    /// Queues the record of an operator's act without waiting: a tenant that fills its queue must not delay the
+    /// operator who suspends it. Records beyond their own capacity are counted as dropped; the operators' audit log has
+    /// each of them.
+    pub(crate) fn queue_operator_act(self: &Arc<Self>, draft: PendingRecord) {
+        self.enqueue_unawaited(Arc::clone(&self.operator_capacity).try_acquire_owned().ok(), draft, true);
+    }
+
+    fn enqueue_unawaited(
+        self: &Arc<Self>,
+        slot: Option<OwnedSemaphorePermit>,
+        draft: PendingRecord,
+        is_operator_act: bool,
+    ) {
+        let Some(slot) = slot else {
+            self.lock().dropped += 1;
+            return self.start_leader(false);
+        };
+        self.enqueue(QueuedRecord { draft, commit: None, reply: None, is_operator_act, _slot: slot });
+        self.start_leader(false);
+    }
+
+    /// Writes a record and waits until it is durable.
     ///
     /// # Errors
-    /// As the journal or the directory says; the line is not in the chain then, unless the outcome
-    /// is unknown.
+    /// Errors of the journal or the directory. The record is then not in the chain, unless the outcome is unknown.
     pub(crate) async fn write(
         self: &Arc<Self>,
-        draft: Draft,
-        commit: Option<(NamespaceUuid, AuditMark)>,
+        draft: PendingRecord,
+        commit: Option<(NamespaceUuid, AuditPosition)>,
     ) -> Result<(), kernel::Error> {
-        let room = room_in(&self.awaited).await.ok_or(Error::Closed)?;
+        let slot = acquire_slot(&self.awaited_capacity).await.ok_or(Error::Closed)?;
         let (reply, answer) = oneshot::channel();
-        self.hand_over(Waiting { draft, commit, reply: Some(reply), _room: room });
-        self.lead(true);
+        self.enqueue(QueuedRecord { draft, commit, reply: Some(reply), is_operator_act: false, _slot: slot });
+        self.start_leader(true);
         answer.await.map_err(|_| kernel::Error::from(Error::Closed))?
     }
 
-    /// One page of the lines as they are now, those that wait included.
-    pub(crate) async fn read(self: &Arc<Self>, reading: Reading) -> Result<PageReader, kernel::Error> {
+    /// Starts reading a page of the records as of now, including those that were queued.
+    pub(crate) async fn read(self: &Arc<Self>, reading: RecordQuery) -> Result<PageReader, kernel::Error> {
         self.flush().await?;
-        let mut book = self.book.lock().await;
+        let mut log_file = self.log_file.lock().await;
         let since = reading.since.map_or(i64::MIN, Timestamp::as_millis);
         let until = reading.until.map_or(i64::MAX, Timestamp::as_millis);
-        let opened = self.opened(&mut book).await?;
-        let pages = opened.pages(reading.after.unwrap_or(0), since..until);
-        let (lines, head) = opened.head();
-        let head = AuditHead { chain: opened.home.uuid().to_string(), lines, head: line::hex(&head) };
-        drop(book);
+        let open_log = self.open_log(&mut log_file).await?;
+        let pages = open_log.pages(reading.after.unwrap_or(0), since..until);
+        let (lines, head) = open_log.head();
+        let head = AuditHead { chain: open_log.keyspace.uuid().to_string(), lines, head: record::hex(&head) };
+        drop(log_file);
         Ok(PageReader::new(pages, head, reading))
     }
 
-    /// How far a namespace is recorded.
-    pub(crate) async fn recorded(&self, namespace: NamespaceUuid) -> Result<Option<AuditMark>, kernel::Error> {
-        let mut book = self.book.lock().await;
-        Ok(self.opened(&mut book).await?.recorded(namespace))
+    /// The newest recorded commit of a namespace.
+    pub(crate) async fn recorded(&self, namespace: NamespaceUuid) -> Result<Option<AuditPosition>, kernel::Error> {
+        let mut log_file = self.log_file.lock().await;
+        Ok(self.open_log(&mut log_file).await?.recorded(namespace))
     }
 
-    /// The same of several.
+    /// The newest recorded commit of each of several namespaces.
     pub(crate) async fn recorded_all(
         &self,
         namespaces: &[NamespaceUuid],
-    ) -> Result<Vec<Option<AuditMark>>, kernel::Error> {
-        let mut book = self.book.lock().await;
-        let book = self.opened(&mut book).await?;
-        Ok(namespaces.iter().map(|namespace| book.recorded(*namespace)).collect())
+    ) -> Result<Vec<Option<AuditPosition>>, kernel::Error> {
+        let mut log_file = self.log_file.lock().await;
+        let log_file = self.open_log(&mut log_file).await?;
+        Ok(namespaces.iter().map(|namespace| log_file.recorded(*namespace)).collect())
     }
 
-    /// Writes what waits. In a task of its own: a group that is on its way to the disk is ended, and noted as written,
-    /// whether or not the caller still waits.
+    /// Writes all queued records. This runs in a task of its own, so that a group in flight is completed, and its
+    /// result applied to the state, even if the caller is cancelled.
     pub(crate) async fn flush(self: &Arc<Self>) -> Result<(), kernel::Error> {
         let chain = Arc::clone(self);
         let all = async move {
-            while let Some(written) = chain.commit_next(true).await {
+            while let Some(written) = chain.commit_next(false).await {
                 written?;
             }
             Ok(())
@@ -218,323 +242,329 @@ impl Chain {
         self.shared.tracker.spawn(all).await.map_err(|_| kernel::Error::from(Error::Closed))?
     }
 
-    /// Writes what waits and marks the log's clean end, so that the next opening is quick. The chain itself stays open.
-    pub(crate) async fn rest(self: &Arc<Self>) -> Result<(), kernel::Error> {
+    /// Writes all queued records and marks the log's clean end, so that the next opening is quick. The chain itself
+    /// stays open.
+    pub(crate) async fn mark_clean(self: &Arc<Self>) -> Result<(), kernel::Error> {
         self.flush().await?;
-        match &*self.book.lock().await {
-            Some(book) => Ok(book.journal.close().await?),
+        match &*self.log_file.lock().await {
+            Some(log_file) => Ok(log_file.journal.close().await?),
             None => Ok(()),
         }
     }
 
-    /// A request needs it now.
+    /// Records that a request uses the chain now.
     pub(crate) fn touch(&self) {
         self.used.store(self.shared.ticks.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
     }
 
-    /// When it was needed last, if its log is open.
+    /// Logical time of the last use, if the log is open.
     pub(crate) fn idle_since(&self) -> Option<u64> {
         self.is_open.load(Ordering::Relaxed).then(|| self.used.load(Ordering::Relaxed))
     }
 
-    /// Closes the log, with the mark of a clean end, if no task uses it. The next line opens it again. What was used
-    /// stays known.
-    pub(crate) async fn let_go(&self) {
-        // A task that writes or opens holds this.
-        let Ok(mut slot) = self.book.try_lock() else { return };
-        let Some(book) = &*slot else { return };
-        // A reader has it, or lines wait: two journals of one chain must not be.
-        if Arc::strong_count(&book.journal) > 1 || !self.lock().waiting.is_empty() {
+    /// Closes the log with the mark of a clean end, if no task uses it. The next record reopens it. The usage counters
+    /// stay known.
+    pub(crate) async fn close_if_unused(&self) {
+        // A task that writes or opens the log holds this lock.
+        let Ok(mut slot) = self.log_file.try_lock() else { return };
+        let Some(log_file) = &*slot else { return };
+        // A reader or a compaction holds the journal, or records are queued: a chain must never have two journals.
+        if Arc::strong_count(&log_file.journal) > 1 || !self.lock().waiting.is_empty() {
             return;
         }
-        if let Err(error) = book.journal.close().await {
-            tracing::warn!(%error, "an audit log has no mark of a clean end");
+        if let Err(error) = log_file.journal.close().await {
+            tracing::warn!(%error, "an audit log could not be marked as cleanly closed");
         }
-        self.shut(&mut slot);
+        self.drop_log(&mut slot);
     }
 
-    /// Re-encrypts everything under the newest key of this home.
-    pub(crate) async fn renew(&self, home: &Arc<Home>) -> Result<(), kernel::Error> {
-        // Nothing is folded meanwhile.
-        let _folding = self.folding.lock().await;
-        let mut slot = self.book.lock().await;
-        if slot.as_ref().is_some_and(|book| !Arc::ptr_eq(&book.home, home)) {
-            // It was opened with another hold of the same keys, and would not learn of the new one.
-            let book = slot.as_ref().ok_or(Error::Closed)?;
-            if Arc::strong_count(&book.journal) > 1 {
-                // A reader has it: two journals of one chain must not be.
-                return Err(Error::Unrenewed.into());
+    /// Re-encrypts the whole chain under the newest key of this keyspace.
+    pub(crate) async fn reencrypt(&self, keyspace: &Arc<Keyspace>) -> Result<(), kernel::Error> {
+        // No compaction may run at the same time.
+        let _compaction = self.compaction.lock().await;
+        let mut slot = self.log_file.lock().await;
+        if slot.as_ref().is_some_and(|log_file| !Arc::ptr_eq(&log_file.keyspace, keyspace)) {
+            // The log holds another instance of the same keyspace, which would not learn of the new key: reopen it.
+            let log_file = slot.as_ref().ok_or(Error::Closed)?;
+            if Arc::strong_count(&log_file.journal) > 1 {
+                // A reader or a compaction holds the journal: a chain must never have two journals.
+                return Err(Error::NotReencrypted.into());
             }
-            book.journal.close().await?;
-            self.shut(&mut slot);
+            log_file.journal.close().await?;
+            self.drop_log(&mut slot);
         }
-        let book = self.opened(&mut slot).await?;
-        if !Arc::ptr_eq(&book.home, home) {
-            return Err(Error::Misplaced.into());
+        let log_file = self.open_log(&mut slot).await?;
+        if !Arc::ptr_eq(&log_file.keyspace, keyspace) {
+            return Err(Error::WrongKeyspace.into());
         }
-        book.renew().await
+        log_file.reencrypt().await
     }
 
-    /// Writes what waits and closes the log, with the keys that it holds. The chain itself stays, so that a request
-    /// that comes meanwhile opens no second log beside this one. Says whether the log is closed.
+    /// Writes all queued records and closes the log, which releases its keys. The chain itself stays, so that a
+    /// concurrent request does not open a second log. Returns whether the log is closed.
     pub(crate) async fn release(self: &Arc<Self>) -> bool {
         if let Err(error) = self.flush().await {
-            tracing::warn!(code = error.code.as_str(), "audit lines wait for their tenant's key");
+            tracing::warn!(code = error.code.as_str(), "audit records wait for their tenant's key");
         }
-        self.let_go().await;
+        self.close_if_unused().await;
         !self.is_open.load(Ordering::Relaxed)
     }
 
-    /// Opens the chain, so that its counters are known.
+    /// Opens the log, so that the usage counters are known.
     pub(crate) async fn warm(&self) -> Result<(), kernel::Error> {
-        let mut book = self.book.lock().await;
-        self.opened(&mut book).await.map(drop)
+        let mut log_file = self.log_file.lock().await;
+        self.open_log(&mut log_file).await.map(drop)
     }
 
-    /// What was used, lines that wait included.
+    /// Usage counters, including queued records.
     pub(crate) fn usage(&self) -> Usage {
         let queue = self.lock();
         let mut waiting = Usage::default();
-        for line in queue.waiting.iter().filter(|line| line.commit.is_none() && line.draft.is_request()) {
-            waiting.add(&line.draft.operation, counts(&line.draft));
+        for record in queue.waiting.iter().filter(|record| record.commit.is_none() && record.draft.is_request()) {
+            waiting.add(&record.draft.operation, counts(&record.draft));
         }
         queue.written.plus(waiting)
     }
 
-    /// The same, if the chain was opened since the start: else it is not known.
+    /// Usage counters, if the log was opened since the start of the process; otherwise they are unknown.
     pub(crate) fn known_usage(&self) -> Option<Usage> {
-        // The lock is given back first: counting takes it again.
-        let known = self.lock().known;
-        known.then(|| self.usage())
+        // The lock is released first, because `usage` takes it again.
+        let was_opened = self.lock().was_opened;
+        was_opened.then(|| self.usage())
     }
 
-    /// Takes no more lines and drops those that wait: the tenant is gone, and its keys with it.
+    /// Refuses further records and drops queued ones: the tenant and its keys are gone.
     pub(crate) async fn abandon(&self) {
         {
             let mut queue = self.lock();
             queue.closed = true;
             queue.waiting.clear();
         }
-        self.shut(&mut *self.book.lock().await);
-        drop(self.folding.lock().await);
+        self.drop_log(&mut *self.log_file.lock().await);
+        drop(self.compaction.lock().await);
     }
 
-    fn shut(&self, slot: &mut Option<Book>) {
+    fn drop_log(&self, slot: &mut Option<AuditLogFile>) {
         if slot.take().is_some() {
             self.is_open.store(false, Ordering::Relaxed);
             self.shared.open.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
-    fn hand_over(&self, line: Waiting) {
+    fn enqueue(&self, record: QueuedRecord) {
         let mut queue = self.lock();
-        // The one who waits is told by the sender that is dropped here.
+        // Dropping the sender tells the waiting task that the chain is closed.
         if queue.closed {
             return;
         }
-        let hurry = line.reply.is_some();
-        queue.waiting.push_back(line);
-        if hurry || queue.waiting.len() == limits::AUDIT_GROUP_LINES_MAX {
-            self.hurry.notify_one();
+        let wake = record.reply.is_some();
+        queue.waiting.push_back(record);
+        if wake || queue.waiting.len() == limits::AUDIT_GROUP_RECORDS_MAX {
+            self.wake.notify_one();
         }
     }
 
-    /// Waits for further lines if no request waits for the queued ones: one flush of the disk for many reads.
-    async fn gather(&self) {
-        let early = {
+    /// Waits for further records if no request awaits the queued ones, so that one flush serves many reads.
+    async fn wait_for_batch(&self) {
+        let ready = {
             let waiting = &self.lock().waiting;
-            let awaited = || waiting.iter().any(|line| line.reply.is_some());
-            // Nothing at all: the leader ends, and the next task leads.
-            waiting.is_empty() || waiting.len() >= limits::AUDIT_GROUP_LINES_MAX || awaited()
+            let is_awaited = || waiting.iter().any(|record| record.reply.is_some());
+            // An empty queue ends this leader; the next queued record starts another.
+            waiting.is_empty() || waiting.len() >= limits::AUDIT_GROUP_RECORDS_MAX || is_awaited()
         };
-        if !early {
-            let _ = tokio::time::timeout(limits::AUDIT_GROUP_WAIT, self.hurry.notified()).await;
+        if !ready {
+            let _ = tokio::time::timeout(limits::AUDIT_GROUP_WAIT, self.wake.notified()).await;
         }
     }
 
-    /// Starts the writing task if none runs, unless the last attempt failed a moment ago.
-    fn lead(self: &Arc<Self>, at_once: bool) {
+    /// Starts a leader task unless one is running. After a recent failure it starts one only if `at_once`.
+    fn start_leader(self: &Arc<Self>, at_once: bool) {
         let now = self.shared.clock.monotonic();
         {
             let mut queue = self.lock();
-            let early = queue.retry_at.is_some_and(|at| now < at);
-            if queue.led || queue.waiting.is_empty() || (early && !at_once) {
+            let backing_off = queue.retry_at.is_some_and(|at| now < at);
+            if queue.has_leader || queue.waiting.is_empty() || (backing_off && !at_once) {
                 return;
             }
-            queue.led = true;
+            queue.has_leader = true;
         }
-        self.shared.tracker.spawn(lead(Leader { chain: Arc::clone(self), begun: false, ended: false }));
+        self.shared.tracker.spawn(run_leader(ChainLeader { chain: Arc::clone(self), started: false, finished: false }));
     }
 
-    /// What waits, up to a group; the one who takes nothing ends the leadership in the same moment.
-    fn next_group(&self, guest: bool) -> Option<Vec<Waiting>> {
+    /// Takes the queued records, up to a group. A leader that finds nothing gives up its leadership
+    /// under the same lock.
+    fn take_group(&self, is_leader: bool) -> Option<Vec<QueuedRecord>> {
         let mut queue = self.lock();
-        let size = queue.waiting.len().min(limits::AUDIT_GROUP_LINES_MAX);
+        let size = queue.waiting.len().min(limits::AUDIT_GROUP_RECORDS_MAX);
         let group: Vec<_> = queue.waiting.drain(..size).collect();
-        if group.is_empty() && !guest {
-            queue.led = false;
+        if group.is_empty() && is_leader {
+            queue.has_leader = false;
         }
         (!group.is_empty()).then_some(group)
     }
 
-    /// Writes the next group; `None` when nothing waits. Groups are taken under the book's lock, so
-    /// that they are written in the order in which they were queued.
-    async fn commit_next(&self, guest: bool) -> Option<Result<(), kernel::Error>> {
-        let mut book = self.book.lock().await;
-        let group = self.next_group(guest)?;
-        Some(self.commit(&mut book, group).await)
+    /// Writes the next group; `None` when the queue is empty. Groups are taken under the lock of `log_file`, so that
+    /// they are written in the order in which they were queued.
+    async fn commit_next(&self, is_leader: bool) -> Option<Result<(), kernel::Error>> {
+        let mut log_file = self.log_file.lock().await;
+        let group = self.take_group(is_leader)?;
+        Some(self.commit(&mut log_file, group).await)
     }
 
-    async fn commit(&self, book: &mut Option<Book>, group: Vec<Waiting>) -> Result<(), kernel::Error> {
-        let mut group = self.hold_back(group);
-        let lost = self.lock().lost;
-        let gap = (lost > 0).then(|| self.gap(lost));
-        let outcome = match self.opened(book).await {
-            Ok(book) => {
-                group = self.without_clashes(book, group);
-                let lines = group.iter().map(|line| (&line.draft, line.commit));
-                let items: Vec<_> = gap.iter().map(|gap| (gap, None)).chain(lines).collect();
-                book.write(&items).await
+    async fn commit(&self, log_file: &mut Option<AuditLogFile>, group: Vec<QueuedRecord>) -> Result<(), kernel::Error> {
+        let mut group = self.reject_out_of_order(group);
+        let dropped = self.lock().dropped;
+        // The gap record goes first, because its dropped records precede this group.
+        let gap = (dropped > 0).then(|| self.gap_record(dropped));
+        let outcome = match self.open_log(log_file).await {
+            Ok(log_file) => {
+                group = self.reject_conflicts(log_file, group);
+                let records = group.iter().map(|record| (&record.draft, record.commit));
+                let items: Vec<_> = gap.iter().map(|gap| (gap, None)).chain(records).collect();
+                log_file.write(&items).await
             }
             Err(error) => Err(error),
         };
         match outcome {
             Ok(()) => {
-                if let Some(book) = book {
-                    if let Err(error) = book.roll().await {
+                if let Some(log_file) = log_file {
+                    if let Err(error) = log_file.move_full_chunks().await {
                         tracing::warn!(error = %error, "audit chunks stay in the log for now");
                     }
-                    // One at a time. What is not begun now is due again with the next batch.
-                    let free = Arc::clone(&self.folding).try_lock_owned().ok();
-                    if let Some((free, fold)) = free.and_then(|free| Some((free, book.fold()?))) {
+                    // Only one compaction runs at a time. One that is skipped now is due again with the next batch.
+                    let guard = Arc::clone(&self.compaction).try_lock_owned().ok();
+                    if let Some((guard, compaction_task)) = guard.and_then(|guard| Some((guard, log_file.compact()?))) {
                         self.shared.tracker.spawn(async move {
-                            let _folding = free;
-                            if let Err(error) = fold.await {
-                                tracing::warn!(%error, "audit lines stay in the log for now");
+                            let _compaction = guard;
+                            if let Err(error) = compaction_task.await {
+                                tracing::warn!(%error, "audit records stay in the log for now");
                             }
                         });
                     }
-                    self.lock().written = book.usage();
+                    self.lock().written = log_file.usage();
                 }
-                self.done(group, lost);
+                self.acknowledge(group, dropped);
                 Ok(())
             }
             Err(error) => {
-                if book.as_ref().is_some_and(|book| book.journal.failed().is_some()) {
-                    self.shut(book);
+                // The journal's state is unknown after a failed write: reopen the log from storage next time.
+                if log_file.as_ref().is_some_and(|log_file| log_file.journal.failed().is_some()) {
+                    self.drop_log(log_file);
                 }
-                self.failed(group, &error);
+                self.fail_group(group, &error);
                 Err(error)
             }
         }
     }
 
-    /// Refuses lines of commits after one that could not be written: the chain keeps the number of
-    /// the last commit only, so writing them would make the missing one look written.
-    fn hold_back(&self, group: Vec<Waiting>) -> Vec<Waiting> {
+    /// Refuses records of commits that follow one whose record could not be written. The chain keeps only the number of
+    /// the last commit, so writing them would make the missing record look written.
+    fn reject_out_of_order(&self, group: Vec<QueuedRecord>) -> Vec<QueuedRecord> {
         let mut queue = self.lock();
         let mut kept = Vec::with_capacity(group.len());
-        for line in group {
-            let stuck = line.commit.and_then(|(namespace, _)| queue.stuck.get(&namespace).copied());
-            if let (Some(stuck), Some((namespace, number))) = (stuck, line.commit) {
-                if number.commit > stuck {
-                    line.reply.map(|reply| reply.send(Err(Error::Held.into())));
+        for record in group {
+            let first_failed_commit =
+                record.commit.and_then(|(namespace, _)| queue.first_failed_commit.get(&namespace).copied());
+            if let (Some(first_failed_commit), Some((namespace, number))) = (first_failed_commit, record.commit) {
+                if number.commit > first_failed_commit {
+                    record.reply.map(|reply| reply.send(Err(Error::OutOfOrder.into())));
                     continue;
                 }
-                queue.stuck.remove(&namespace);
+                queue.first_failed_commit.remove(&namespace);
             }
-            kept.push(line);
+            kept.push(record);
         }
         kept
     }
 
-    /// Refuses lines of commits that stand in the chain with other content, and tells of their namespaces.
-    fn without_clashes(&self, book: &Book, group: Vec<Waiting>) -> Vec<Waiting> {
-        let items: Vec<_> = group.iter().map(|line| (&line.draft, line.commit)).collect();
-        let clashes = book.clashes(&items);
-        if !clashes.contains(&true) {
+    /// Refuses records of commits that the chain contains with different content, and lists their namespaces as rolled
+    /// back.
+    fn reject_conflicts(&self, log_file: &AuditLogFile, group: Vec<QueuedRecord>) -> Vec<QueuedRecord> {
+        let items: Vec<_> = group.iter().map(|record| (&record.draft, record.commit)).collect();
+        let conflicts = log_file.conflicts(&items);
+        if !conflicts.contains(&true) {
             return group;
         }
         let mut kept = Vec::with_capacity(group.len());
-        for (line, clash) in group.into_iter().zip(clashes) {
-            let (true, Some((namespace, mark))) = (clash, line.commit) else {
-                kept.push(line);
+        for (record, conflict) in group.into_iter().zip(conflicts) {
+            let (true, Some((namespace, mark))) = (conflict, record.commit) else {
+                kept.push(record);
                 continue;
             };
-            if let Owner::Tenant(incarnation) = self.owner {
-                let recorded = book.recorded(namespace).map_or(mark.commit, |recorded| recorded.commit);
+            if let ChainOwner::Tenant(incarnation) = self.owner {
+                let recorded = log_file.recorded(namespace).map_or(mark.commit, |recorded| recorded.commit);
                 let rollback = Rollback { incarnation, namespace, recorded, found: mark.commit };
                 self.shared.rollbacks.note(rollback);
             }
-            line.reply.map(|reply| reply.send(Err(Error::Clash(mark.commit).into())));
+            record.reply.map(|reply| reply.send(Err(Error::CommitConflict(mark.commit).into())));
         }
         kept
     }
 
-    fn done(&self, group: Vec<Waiting>, lost: u64) {
+    fn acknowledge(&self, group: Vec<QueuedRecord>, dropped: u64) {
         {
             let mut queue = self.lock();
-            queue.lost -= lost;
+            queue.dropped -= dropped;
             queue.retry_at = None;
         }
-        for line in group {
-            if let Some(reply) = line.reply {
+        for record in group {
+            if let Some(reply) = record.reply {
                 drop(reply.send(Ok(())));
             }
         }
     }
 
-    /// All waiting tasks are told, those further back in the queue too: none may try again for
-    /// a while. Reads' lines stay, or are counted as lost when the queue is full, so that requests
-    /// go on.
-    fn failed(&self, group: Vec<Waiting>, error: &kernel::Error) {
-        tracing::error!(code = error.code.as_str(), error = %error, "audit lines could not be written");
+    /// Fails all waiting tasks, including those of later groups: none may try again for a while. Records of reads stay
+    /// queued, or are counted as dropped when the queue is full, so that requests continue.
+    fn fail_group(&self, group: Vec<QueuedRecord>, error: &kernel::Error) {
+        tracing::error!(code = error.code.as_str(), error = %error, "audit records could not be written");
         let now = self.shared.clock.monotonic();
-        let full = self.room.available_permits() == 0;
+        // A full queue must not stay full of records that cannot be written: the tried ones are dropped and counted.
+        let full = self.capacity.available_permits() == 0;
         let mut queue = self.lock();
         queue.retry_at = Some(now + limits::AUDIT_RETRY_WAIT);
-        let drop_reads = full || queue.closed;
-        let behind = std::mem::take(&mut queue.waiting);
+        let closed = queue.closed;
+        let later = std::mem::take(&mut queue.waiting);
         let tried = group.len();
-        for (i, mut line) in group.into_iter().chain(behind).enumerate() {
-            if let Some((namespace, number)) = line.commit {
-                let stuck = queue.stuck.entry(namespace).or_insert(number.commit);
-                *stuck = number.commit.min(*stuck);
+        for (i, mut record) in group.into_iter().chain(later).enumerate() {
+            if let Some((namespace, number)) = record.commit {
+                let first_failed_commit = queue.first_failed_commit.entry(namespace).or_insert(number.commit);
+                *first_failed_commit = number.commit.min(*first_failed_commit);
             }
-            match line.reply.take() {
+            match record.reply.take() {
                 Some(reply) => drop(reply.send(Err(copy(error)))),
-                None if i < tried && drop_reads => queue.lost += 1,
-                None => queue.waiting.push_back(line),
+                None if i < tried && (closed || full && !record.is_operator_act) => queue.dropped += 1,
+                None => queue.waiting.push_back(record),
             }
         }
     }
 
-    fn gap(&self, lost: u64) -> Draft {
-        let mut draft = Draft::bare("server", "ringfence".to_owned(), GAP, self.shared.clock.now());
-        draft.counts = vec![("lines".to_owned(), lost)];
+    fn gap_record(&self, dropped: u64) -> PendingRecord {
+        let mut draft = PendingRecord::without_grant("server", "ringfence".to_owned(), GAP, self.shared.clock.now());
+        draft.counts = vec![("lines".to_owned(), dropped)];
         draft
     }
 
-    async fn opened<'a>(&self, slot: &'a mut Option<Book>) -> Result<&'a mut Book, kernel::Error> {
+    async fn open_log<'a>(&self, slot: &'a mut Option<AuditLogFile>) -> Result<&'a mut AuditLogFile, kernel::Error> {
         if slot.is_none() {
             if self.lock().closed {
                 return Err(Error::Closed.into());
             }
             let shared = &self.shared;
             let (clock, entropy) = (Arc::clone(&shared.clock), Arc::clone(&shared.entropy));
-            let home = self.home().await?;
-            // The operators' log has a file of its own, which no tenant's takes.
-            let place = match &self.owner {
-                Owner::Server(_) => None,
-                Owner::Tenant(_) => Some(shared.place().await?),
+            let keyspace = self.keyspace().await?;
+            // The operators' log has a file of its own, which no tenant's log takes.
+            let permit = match &self.owner {
+                ChainOwner::Server(_) => None,
+                ChainOwner::Tenant(_) => Some(shared.open_log_permit().await?),
             };
-            let mut book = Book::open(&shared.storage, home, clock, entropy).await?;
-            book.place = place;
+            let mut log_file = AuditLogFile::open(&shared.storage, keyspace, clock, entropy).await?;
+            log_file.open_log_permit = permit;
             {
                 let mut queue = self.lock();
-                (queue.written, queue.known) = (book.usage(), true);
+                (queue.written, queue.was_opened) = (log_file.usage(), true);
             }
-            *slot = Some(book);
+            *slot = Some(log_file);
             self.is_open.store(true, Ordering::Relaxed);
             self.shared.open.fetch_add(1, Ordering::Relaxed);
         }
@@ -542,77 +572,78 @@ impl Chain {
     }
 
     /// The directory's answer is checked, not trusted.
-    async fn home(&self) -> Result<Arc<Home>, kernel::Error> {
+    async fn keyspace(&self) -> Result<Arc<Keyspace>, kernel::Error> {
         match &self.owner {
-            Owner::Server(home) => Ok(Arc::clone(home)),
-            Owner::Tenant(incarnation) => {
-                let home = self.shared.directory.audit(*incarnation).await?;
-                let right = home.incarnation() == Some(*incarnation) && home.kind() == PlaceKind::Audit;
-                if right { Ok(home) } else { Err(Error::Misplaced.into()) }
+            ChainOwner::Server(keyspace) => Ok(Arc::clone(keyspace)),
+            ChainOwner::Tenant(incarnation) => {
+                let keyspace = self.shared.directory.audit(*incarnation).await?;
+                let right = keyspace.incarnation() == Some(*incarnation) && keyspace.kind() == KeyspaceKind::Audit;
+                if right { Ok(keyspace) } else { Err(Error::WrongKeyspace.into()) }
             }
         }
     }
 
-    /// Nothing panics while holding this lock in the middle of a change.
-    fn lock(&self) -> MutexGuard<'_, Queue> {
+    /// A poisoned lock is safe to use: no code panics halfway through a change while it holds this lock.
+    fn lock(&self) -> MutexGuard<'_, RecordQueue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Chain {
+impl Drop for HashChain {
     fn drop(&mut self) {
         self.shared.open.fetch_sub(u64::from(*self.is_open.get_mut()), Ordering::Relaxed);
     }
 }
 
-async fn lead(mut leader: Leader) {
-    leader.begun = true;
+async fn run_leader(mut leader: ChainLeader) {
+    leader.started = true;
     loop {
-        leader.chain.gather().await;
-        match leader.chain.commit_next(false).await {
+        leader.chain.wait_for_batch().await;
+        match leader.chain.commit_next(true).await {
             Some(Ok(())) => {}
             Some(Err(_)) => return,
             None => break,
         }
     }
-    leader.ended = true;
+    leader.finished = true;
 }
 
-/// A place in a queue. Taken at once if there is one, so that lines stand in the order in which
-/// their callers came, whatever the runtime does with those who must wait.
-async fn room_in(room: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
-    match Arc::clone(room).try_acquire_owned() {
-        Ok(room) => Some(room),
-        Err(_) => Arc::clone(room).acquire_owned().await.ok(),
+/// Acquires a slot of a queue. It is taken synchronously if one is free, so that records are queued in the order in
+/// which their callers arrived, however the runtime schedules those that must wait.
+async fn acquire_slot(capacity: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+    match Arc::clone(capacity).try_acquire_owned() {
+        Ok(slot) => Some(slot),
+        Err(_) => Arc::clone(capacity).acquire_owned().await.ok(),
     }
 }
 
-/// Gives the leadership up, also when the task failed or is lost.
-struct Leader {
-    chain: Arc<Chain>,
-    /// Whether its task ever ran. One that is dropped before is dropped by a runtime that ends, as would be the next.
-    begun: bool,
-    /// Given up already, when nothing waited; another task may lead by now.
-    ended: bool,
+/// Gives up the leadership when dropped, also if the task failed or was cancelled.
+struct ChainLeader {
+    chain: Arc<HashChain>,
+    /// Whether the task ever ran. A runtime that shuts down drops tasks before they run, and would drop the next leader
+    /// too.
+    started: bool,
+    /// Whether the leadership was already given up because the queue was empty; another task may lead by now.
+    finished: bool,
 }
 
-impl Drop for Leader {
+impl Drop for ChainLeader {
     fn drop(&mut self) {
-        if self.ended {
+        if self.finished {
             return;
         }
-        // A task that queued since the failure found a leader and waits for one: check once more.
-        let awaited = {
+        // A task that queued a record since the failure found a leader and relies on it: check once more.
+        let is_awaited = {
             let mut queue = self.chain.lock();
-            queue.led = false;
-            queue.waiting.iter().any(|line| line.reply.is_some())
+            queue.has_leader = false;
+            queue.waiting.iter().any(|record| record.reply.is_some())
         };
-        if self.begun {
-            self.chain.lead(awaited);
+        if self.started {
+            self.chain.start_leader(is_awaited);
         }
     }
 }
 
-fn counts(draft: &Draft) -> impl Iterator<Item = (&str, u64)> {
+fn counts(draft: &PendingRecord) -> impl Iterator<Item = (&str, u64)> {
     draft.counts.iter().map(|(name, count)| (name.as_str(), *count))
 }

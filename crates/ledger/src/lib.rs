@@ -1,32 +1,32 @@
-//! ledger: what was done: one sealed, chained audit line for each deed, and counters of use.
+//! ledger: the audit log (one sealed, chained record for each event) and usage counters derived from it.
 //!
-//! A tenant's lines stand in a place of its own, under its own keys; each names the fingerprint of
-//! the one before, so a line that was changed, removed, added or moved is seen. Lines hold who,
-//! what, when, how many and keyed pseudonyms, never a document's id or text. A reply leaves a
-//! handler only as [`Audited`], which is made by consuming its grant.
+//! Each tenant's records have a keyspace of their own. Every record contains the fingerprint of its predecessor, so a
+//! record that is changed, removed, inserted or moved is detected. Records hold who did what and when, counts, and
+//! keyed pseudonyms; they never hold a document's id or text. A reply leaves a handler only as [`Audited`], which
+//! consumes the request's grant.
 //!
-//! The form of a line stands in `schemas/audit.md`.
+//! `schemas/audit.md` specifies the record format.
 
+mod audit_log;
+mod audit_log_file;
 mod audited;
-mod book;
 mod chain;
-mod deed;
 mod error;
+mod event;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
-mod line;
 mod page;
+mod record;
 mod rollback;
-mod trail;
 mod usage;
 mod verify;
 
+pub use audit_log::{AuditLog, AuditLogConfig};
 pub use audited::Audited;
-pub use deed::{ApiKeyDeed, Deed, OutcomeKind, Pen};
 pub use error::Error;
-pub use page::{AuditHead, AuditPage, Found, PageReader, Piece, Reading};
+pub use event::{ApiKeyEvent, AuditEvent, OutcomeKind, RecordWriter};
+pub use page::{AuditHead, AuditPage, MatchingRecords, PagePiece, PageReader, RecordQuery};
 pub use rollback::Rollback;
-pub use trail::{Trail, TrailConfig};
 pub use usage::Usage;
-pub use verify::{ChainReport, verify_lines};
+pub use verify::{ChainReport, verify_records};

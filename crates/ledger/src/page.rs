@@ -1,13 +1,13 @@
-//! A page of an audit: its bytes are fetched piece by piece, and each piece is decrypted and filtered by itself.
+//! A page of an audit log. Its bytes are fetched in pieces, and each piece is decrypted and filtered by itself.
 //!
-//! The caller runs [`Piece::read`] on a thread for computing, and may stop between two pieces. A page is bounded in
-//! lines, in bytes and in the chunks that it opens; chunks outside of the requested time, or before `after`, are not
-//! opened.
+//! The caller runs [`PagePiece::read`] on a compute thread and may stop between two pieces. A page is bounded in
+//! records, in bytes and in the chunks that it opens; chunks outside the requested time range, or before `after`, are
+//! not opened.
 
 use crate::{
     Error,
-    book::{Line, Pages, Source, decode_batch},
-    line,
+    audit_log_file::{PageSources, RecordSource, StoredRecord, decode_batch},
+    record,
 };
 use journal::Fetched;
 use kernel::{DocumentId, NamespaceName, Principal, Timestamp, limits};
@@ -15,82 +15,81 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::{borrow::Cow, sync::Arc};
 
-/// Which lines are wanted. A line must meet every condition that is given.
+/// Selection of records. A record must meet every condition that is given.
 #[derive(Clone, Debug, Default)]
-pub struct Reading {
-    /// Earliest time.
+pub struct RecordQuery {
+    /// Earliest time, inclusive.
     pub since: Option<Timestamp>,
-    /// Time before which lines must be.
+    /// Latest time, exclusive.
     pub until: Option<Timestamp>,
-    /// Only lines about this document.
+    /// Only records about this document.
     pub document: Option<DocumentId>,
-    /// Only lines of requests that acted as this principal.
+    /// Only records of requests that acted as this principal.
     pub principal: Option<Principal>,
-    /// Only lines about one of these namespaces; lines without a namespace are left out.
+    /// Only records about one of these namespaces; records without a namespace are left out.
     pub namespaces: Option<Vec<NamespaceName>>,
-    /// Only lines after this number.
+    /// Only records after this sequence number.
     pub after: Option<u64>,
-    /// Most lines of the page, which holds the oldest first.
+    /// Maximum number of records in the page, which holds the oldest first.
     pub limit: usize,
 }
 
-/// The end of a chain.
+/// The newest end of a chain.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AuditHead {
-    /// Uuid of the chain, as its lines name it.
+    /// Uuid of the chain, as its records name it.
     pub chain: String,
-    /// Number of the last line; lines are numbered from 1.
+    /// Sequence number of the last record; records are numbered from 1.
     pub lines: u64,
-    /// Fingerprint of the last line, hexadecimal; zeroes when there is none.
+    /// Fingerprint of the last record, hexadecimal; zeroes when there is none.
     pub head: String,
 }
 
-/// Lines as they are stored: canonical JSON, one object each.
+/// A page of records as they are stored: canonical JSON, one object each.
 #[derive(Debug, Default)]
 pub struct AuditPage {
-    /// Oldest first.
+    /// The records, oldest first.
     pub lines: Vec<Box<[u8]>>,
-    /// Where the next page begins: give it as `after`. `None` at the end.
+    /// Value of `after` for the next page; `None` at the end of the chain.
     pub next: Option<u64>,
-    /// Where the chain ended when the page was begun. It tells the number of all lines, even to a key that may read
-    /// few.
+    /// End of the chain when reading began. It reveals the number of all records, even to a key that may read few.
     pub head: AuditHead,
 }
 
-/// See the [module](self).
+/// Reads one page; see the [module](self).
 pub struct PageReader {
-    pages: Pages,
+    pages: PageSources,
     head: AuditHead,
-    wanted: Arc<Wanted>,
+    filter: Arc<RecordFilter>,
     limit: usize,
-    lines: Vec<(u64, Box<[u8]>)>,
+    records: Vec<(u64, Box<[u8]>)>,
     bytes: usize,
-    /// The page ends here, before the end of the chain.
+    /// Sequence number after which the page ends, if that is before the end of the chain.
     stopped_at: Option<u64>,
 }
 
-/// Sealed bytes with some of a chain's lines.
-pub struct Piece {
-    source: Bytes,
-    wanted: Arc<Wanted>,
-    /// Lines and bytes that the page can still take.
-    room: (usize, usize),
+/// Sealed bytes with some of a chain's records.
+pub struct PagePiece {
+    source: PieceSource,
+    filter: Arc<RecordFilter>,
+    /// Number of records and bytes that the page can still take.
+    remaining: (usize, usize),
 }
 
-enum Bytes {
+enum PieceSource {
     Chunk(Fetched),
-    Tail(Vec<Line>),
+    Queued(Vec<StoredRecord>),
 }
 
-/// The wanted lines of a piece.
-pub struct Found {
-    lines: Vec<(u64, Box<[u8]>)>,
+/// The matching records of a piece.
+pub struct MatchingRecords {
+    records: Vec<(u64, Box<[u8]>)>,
     bytes: usize,
-    /// The page is full; no line after this number was examined.
+    /// Set when the page is full: no record after this sequence number was examined.
     full_at: Option<u64>,
 }
 
-struct Wanted {
+struct RecordFilter {
     after: u64,
     since: i64,
     until: i64,
@@ -99,30 +98,30 @@ struct Wanted {
     namespaces: Option<Vec<String>>,
 }
 
-/// The members of a line that filters need.
+/// Fields of a record that filters need.
 #[derive(Deserialize)]
-struct Probe<'a> {
+struct FilterFields<'a> {
     time: i64,
-    record_integrity: Numbered,
+    record_integrity: IntegrityFields,
     #[serde(borrow, default)]
-    resources: Vec<Named<'a>>,
+    resources: Vec<ResourceFields<'a>>,
     #[serde(borrow)]
-    unmapped: Unmapped<'a>,
+    unmapped: UnmappedFields<'a>,
 }
 
 #[derive(Deserialize)]
-struct Numbered {
+struct IntegrityFields {
     sequence: u64,
 }
 
 #[derive(Deserialize)]
-struct Named<'a> {
+struct ResourceFields<'a> {
     #[serde(borrow)]
     uid: Cow<'a, str>,
 }
 
 #[derive(Deserialize)]
-struct Unmapped<'a> {
+struct UnmappedFields<'a> {
     #[serde(borrow, default)]
     namespace: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
@@ -130,32 +129,34 @@ struct Unmapped<'a> {
 }
 
 impl AuditPage {
-    /// The lines as values.
+    /// The records as JSON values.
     ///
     /// # Errors
-    /// `internal` for a line that is no JSON.
+    /// `internal` for a record that is not JSON.
     pub fn values(&self) -> Result<Vec<Value>, kernel::Error> {
-        let form = |_| kernel::Error::from(Error::Form { what: "audit line" });
-        self.lines.iter().map(|line| serde_json::from_slice(line).map_err(form)).collect()
+        let form = |_| kernel::Error::from(Error::Form { what: "audit record" });
+        self.lines.iter().map(|record| serde_json::from_slice(record).map_err(form)).collect()
     }
 }
 
 impl PageReader {
-    pub(crate) fn new(pages: Pages, head: AuditHead, reading: Reading) -> Self {
-        let home = &pages.home;
-        let wanted = Wanted {
+    pub(crate) fn new(pages: PageSources, head: AuditHead, reading: RecordQuery) -> Self {
+        let keyspace = &pages.keyspace;
+        let filter = RecordFilter {
             after: reading.after.unwrap_or(0),
             since: reading.since.map_or(i64::MIN, Timestamp::as_millis),
             until: reading.until.map_or(i64::MAX, Timestamp::as_millis),
-            document: reading.document.as_ref().map(|id| line::document(home, id)),
-            principal: reading.principal.as_ref().map(|name| line::principal(home, name)),
-            namespaces: reading.namespaces.map(|all| all.iter().map(|name| line::namespace(home, name)).collect()),
+            document: reading.document.as_ref().map(|id| record::document(keyspace, id)),
+            principal: reading.principal.as_ref().map(|name| record::principal(keyspace, name)),
+            namespaces: reading
+                .namespaces
+                .map(|all| all.iter().map(|name| record::namespace(keyspace, name)).collect()),
         };
         let limit = reading.limit.max(1);
-        Self { pages, head, wanted: Arc::new(wanted), limit, lines: Vec::new(), bytes: 0, stopped_at: None }
+        Self { pages, head, filter: Arc::new(filter), limit, records: Vec::new(), bytes: 0, stopped_at: None }
     }
 
-    /// Sealed bytes of the largest remaining piece; opening one takes about twice as much memory.
+    /// Size in sealed bytes of the largest remaining piece; opening it takes about twice as much memory.
     pub fn piece_bytes(&self) -> u64 {
         self.pages.piece_bytes()
     }
@@ -163,98 +164,101 @@ impl PageReader {
     /// Fetches the next piece; `None` when the page is full or nothing is left.
     ///
     /// # Errors
-    /// The journal's.
-    pub async fn next(&mut self) -> Result<Option<Piece>, kernel::Error> {
+    /// Errors of the journal.
+    pub async fn next(&mut self) -> Result<Option<PagePiece>, kernel::Error> {
         if self.stopped_at.is_some() {
             return Ok(None);
         }
         let source = match self.pages.next() {
-            Some(Source::Chunk(object)) => Bytes::Chunk(self.pages.journal.fetch(&object).await?),
-            Some(Source::Tail(lines)) => Bytes::Tail(lines),
+            Some(RecordSource::Chunk(object)) => PieceSource::Chunk(self.pages.journal.fetch(&object).await?),
+            Some(RecordSource::Queued(records)) => PieceSource::Queued(records),
             None => {
-                self.stopped_at = self.pages.goes_on_after;
+                self.stopped_at = self.pages.more_after;
                 return Ok(None);
             }
         };
-        // One line more than the page takes shows whether there is another page.
-        let room =
-            (self.limit.saturating_add(1) - self.lines.len(), limits::AUDIT_PAGE_BYTES_MAX.saturating_sub(self.bytes));
-        Ok(Some(Piece { source, wanted: Arc::clone(&self.wanted), room }))
+        // One record more than the page takes shows whether another page follows.
+        let remaining = (
+            self.limit.saturating_add(1) - self.records.len(),
+            limits::AUDIT_PAGE_BYTES_MAX.saturating_sub(self.bytes),
+        );
+        Ok(Some(PagePiece { source, filter: Arc::clone(&self.filter), remaining }))
     }
 
-    /// Adds the lines that were found in a piece.
-    pub fn take(&mut self, found: Found) {
+    /// Adds the matching records of a piece.
+    pub fn take(&mut self, found: MatchingRecords) {
         self.bytes += found.bytes;
-        self.lines.extend(found.lines);
+        self.records.extend(found.records);
         if let Some(at) = found.full_at {
             self.stopped_at = Some(at);
         }
-        if self.lines.len() > self.limit {
-            self.lines.truncate(self.limit);
-            self.stopped_at = self.lines.last().map(|(sequence, _)| *sequence);
+        if self.records.len() > self.limit {
+            self.records.truncate(self.limit);
+            self.stopped_at = self.records.last().map(|(sequence, _)| *sequence);
         }
     }
 
     /// Ends reading and returns the page.
     pub fn finish(self) -> AuditPage {
         AuditPage {
-            lines: self.lines.into_iter().map(|(_, line)| line).collect(),
+            lines: self.records.into_iter().map(|(_, record)| record).collect(),
             next: self.stopped_at,
             head: self.head,
         }
     }
 }
 
-impl Piece {
-    /// Decrypts the piece and filters its lines. It computes and uses no network.
+impl PagePiece {
+    /// Decrypts the piece and filters its records. It only computes and uses no network.
     ///
     /// # Errors
-    /// `internal` when it does not open or read.
-    pub fn read(self) -> Result<Found, kernel::Error> {
-        let Self { source, wanted, room: (mut lines_left, mut bytes_left) } = self;
+    /// `internal` when the bytes do not authenticate or do not decode.
+    pub fn read(self) -> Result<MatchingRecords, kernel::Error> {
+        let Self { source, filter, remaining: (mut records_left, mut bytes_left) } = self;
         let (opened, tail);
         let all: Vec<&[u8]> = match source {
-            Bytes::Chunk(fetched) => {
+            PieceSource::Chunk(fetched) => {
                 opened = fetched.open()?;
                 decode_batch(&opened).ok_or(Error::Form { what: "audit chunk" })?
             }
-            Bytes::Tail(lines) => {
-                tail = lines;
+            PieceSource::Queued(records) => {
+                tail = records;
                 tail.iter().map(AsRef::as_ref).collect()
             }
         };
-        let mut found = Found { lines: Vec::new(), bytes: 0, full_at: None };
-        let mut seen = wanted.after;
-        for line in all {
-            let probe: Probe<'_> = serde_json::from_slice(line).map_err(|_| Error::Form { what: "audit line" })?;
-            let sequence = probe.record_integrity.sequence;
-            if wanted.takes(&probe) {
-                // The first line of a page is taken whatever its length; otherwise no page could contain it.
+        let mut found = MatchingRecords { records: Vec::new(), bytes: 0, full_at: None };
+        let mut last_examined = filter.after;
+        for record in all {
+            let fields: FilterFields<'_> =
+                serde_json::from_slice(record).map_err(|_| Error::Form { what: "audit record" })?;
+            let sequence = fields.record_integrity.sequence;
+            if filter.matches(&fields) {
+                // The first record of a page is taken whatever its length; otherwise no page could contain it.
                 let first = bytes_left == limits::AUDIT_PAGE_BYTES_MAX;
-                if lines_left == 0 || (line.len() > bytes_left && !first) {
-                    found.full_at = Some(seen);
+                if records_left == 0 || (record.len() > bytes_left && !first) {
+                    found.full_at = Some(last_examined);
                     return Ok(found);
                 }
-                lines_left -= 1;
-                bytes_left = bytes_left.saturating_sub(line.len());
-                found.bytes += line.len();
-                found.lines.push((sequence, line.into()));
+                records_left -= 1;
+                bytes_left = bytes_left.saturating_sub(record.len());
+                found.bytes += record.len();
+                found.records.push((sequence, record.into()));
             }
-            seen = sequence;
+            last_examined = sequence;
         }
         Ok(found)
     }
 }
 
-impl Wanted {
-    fn takes(&self, line: &Probe<'_>) -> bool {
-        let named = |names: &[Cow<'_, str>], wanted: &String| names.iter().any(|name| name == wanted);
-        line.record_integrity.sequence > self.after
-            && (self.since..self.until).contains(&line.time)
-            && self.document.as_ref().is_none_or(|uid| line.resources.iter().any(|one| one.uid == *uid))
-            && self.principal.as_ref().is_none_or(|uid| named(&line.unmapped.principals, uid))
+impl RecordFilter {
+    fn matches(&self, record: &FilterFields<'_>) -> bool {
+        let named = |names: &[Cow<'_, str>], pseudonym: &String| names.iter().any(|name| name == pseudonym);
+        record.record_integrity.sequence > self.after
+            && (self.since..self.until).contains(&record.time)
+            && self.document.as_ref().is_none_or(|uid| record.resources.iter().any(|one| one.uid == *uid))
+            && self.principal.as_ref().is_none_or(|uid| named(&record.unmapped.principals, uid))
             && self.namespaces.as_ref().is_none_or(|all| {
-                line.unmapped.namespace.as_ref().is_some_and(|name| all.iter().any(|one| name == one))
+                record.unmapped.namespace.as_ref().is_some_and(|name| all.iter().any(|one| name == one))
             })
     }
 }

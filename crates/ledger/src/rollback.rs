@@ -1,5 +1,5 @@
-//! Namespaces that are not what their tenant's audit has recorded of them. Each is reported once, until an operator
-//! accepts it.
+//! Namespaces that differ from what their tenant's audit log recorded of them. Each is reported once, and stays listed
+//! until an operator accepts it.
 
 use kernel::{CommitNo, Incarnation, NamespaceUuid};
 use std::{
@@ -7,21 +7,21 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-/// The operation of a line that reports such a namespace.
+/// Operation of a record that reports a rolled-back namespace.
 pub(crate) const ROLLED_BACK: &str = "namespace.rolled_back";
-/// The operation of the line for an operator's acceptance.
+/// Operation of the record for an operator's acceptance.
 pub(crate) const ACCEPTED: &str = "namespace.accept_rollback";
 
-/// One such namespace.
+/// A namespace that differs from what its tenant's audit log recorded of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rollback {
-    /// Its tenant.
+    /// Incarnation of its tenant.
     pub incarnation: Incarnation,
     /// Uuid of the namespace's log.
     pub namespace: NamespaceUuid,
-    /// The newest commit of which the audit has a line.
+    /// The newest commit of which the audit log has a record.
     pub recorded: CommitNo,
-    /// The newest commit in the namespace's files, or the one that came with other content.
+    /// The newest commit in the namespace's files, or the commit that arrived with different content.
     pub found: CommitNo,
 }
 
@@ -32,47 +32,48 @@ pub(crate) struct Rollbacks(Mutex<Inner>);
 #[derive(Default)]
 struct Inner {
     known: HashSet<NamespaceUuid>,
-    untold: VecDeque<Rollback>,
+    unreported: VecDeque<Rollback>,
 }
 
 impl Rollbacks {
-    /// Notes one; says whether it is new.
+    /// Adds a rollback. Returns whether the namespace was not listed yet.
     pub(crate) fn note(&self, rollback: Rollback) -> bool {
         let mut inner = self.lock();
-        let news = inner.known.insert(rollback.namespace);
-        if news {
+        let is_new = inner.known.insert(rollback.namespace);
+        if is_new {
             tracing::error!(
                 incarnation = %rollback.incarnation, namespace = %rollback.namespace,
                 recorded = rollback.recorded.0, found = rollback.found.0,
-                "a namespace is not what its tenant's audit has recorded of it"
+                "a namespace differs from what its tenant's audit log recorded"
             );
-            inner.untold.push_back(rollback);
+            inner.unreported.push_back(rollback);
         }
-        news
+        is_new
     }
 
-    /// It was accepted by an operator, or deleted.
-    pub(crate) fn settled(&self, namespace: NamespaceUuid) {
+    /// Removes a namespace that an operator has accepted or that was deleted.
+    pub(crate) fn resolve(&self, namespace: NamespaceUuid) {
         self.lock().known.remove(&namespace);
     }
 
-    /// Number of them.
+    /// Number of listed namespaces.
     pub(crate) fn count(&self) -> u64 {
         self.lock().known.len() as u64
     }
 
-    /// The next one that is not in the operators' audit; it stays until [`told`](Self::told).
-    pub(crate) fn untold(&self) -> Option<Rollback> {
-        self.lock().untold.front().copied()
+    /// The next rollback that the operators' audit log does not report yet; the same one until
+    /// [`mark_reported`](Self::mark_reported).
+    pub(crate) fn unreported(&self) -> Option<Rollback> {
+        self.lock().unreported.front().copied()
     }
 
-    /// The first of those is recorded.
-    pub(crate) fn told(&self) {
-        self.lock().untold.pop_front();
+    /// Marks the first unreported rollback as reported.
+    pub(crate) fn mark_reported(&self) {
+        self.lock().unreported.pop_front();
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        // Insertions and pops leave both whole wherever they end.
+        // A panic cannot leave either collection half changed, so a poisoned lock is safe to use.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

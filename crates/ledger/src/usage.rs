@@ -1,8 +1,8 @@
-//! What a tenant used, counted from its audit lines, so that both can never disagree.
+//! A tenant's usage, counted from its audit records, so that the two never disagree.
 
 use serde_json::Value;
 
-/// Counters since the tenant exists. They stop at 2^64 - 1.
+/// Counters since the tenant was created. They saturate at 2^64 - 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Requests that were admitted.
@@ -18,7 +18,7 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// Counts one line.
+    /// Counts one record.
     pub(crate) fn add<'a>(&mut self, operation: &str, counts: impl Iterator<Item = (&'a str, u64)>) {
         if operation == GAP || operation == REFUSED {
             return;
@@ -35,18 +35,18 @@ impl Usage {
         }
     }
 
-    /// Counts one stored line.
-    pub(crate) fn add_line(&mut self, line: &Value) {
-        if line["actor"]["user"]["type"].as_str() != Some("api_key") {
+    /// Counts one stored record.
+    pub(crate) fn add_record(&mut self, record: &Value) {
+        if record["actor"]["user"]["type"].as_str() != Some("api_key") {
             return;
         }
-        let operation = line["api"]["operation"].as_str().unwrap_or_default();
-        let counts = line["unmapped"]["counts"].as_object();
+        let operation = record["api"]["operation"].as_str().unwrap_or_default();
+        let counts = record["unmapped"]["counts"].as_object();
         let counts = counts.into_iter().flatten().filter_map(|(name, count)| Some((name.as_str(), count.as_u64()?)));
         self.add(operation, counts);
     }
 
-    /// Both together.
+    /// The sum of both.
     pub(crate) fn plus(self, other: Self) -> Self {
         Self {
             requests: self.requests.saturating_add(other.requests),
@@ -60,8 +60,8 @@ impl Usage {
     pub(crate) fn encode(self) -> [u8; 40] {
         let mut out = [0; 40];
         let all = [self.requests, self.searches, self.documents, self.tokens, self.bytes_in];
-        for (place, number) in out.chunks_exact_mut(8).zip(all) {
-            place.copy_from_slice(&number.to_le_bytes());
+        for (field, number) in out.chunks_exact_mut(8).zip(all) {
+            field.copy_from_slice(&number.to_le_bytes());
         }
         out
     }
@@ -73,7 +73,7 @@ impl Usage {
     }
 }
 
-/// The operation of a line that says how many lines were lost before it.
+/// Operation of a record that states how many records were dropped before it.
 pub(crate) const GAP: &str = "audit.gap";
-/// The operation of a line about a request that was not admitted.
+/// Operation of a record about a request that was not admitted.
 pub(crate) const REFUSED: &str = "request.refused";

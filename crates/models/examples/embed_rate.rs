@@ -1,10 +1,10 @@
-//! How fast the real models embed: `cargo run --example embed_rate -- RUNTIME FOLDER [MODEL] [THREADS]`.
+//! Measures how fast the real models embed: `cargo run --example embed_rate -- RUNTIME FOLDER [MODEL] [THREADS]`.
 //!
 //! Prints passages per second and, from the server's own counters, time inside ONNX Runtime per passage.
 #![expect(clippy::print_stdout, reason = "its output is its purpose")]
 
 use kernel::{Clock, SystemClock, Untrusted};
-use models::{Job, Kind, Lane, Models, ModelsConfig};
+use models::{EmbedJob, Models, ModelsConfig, TaskKind, TenantQueueId};
 use std::sync::{Arc, mpsc::channel};
 
 const PASSAGES: usize = 400;
@@ -25,14 +25,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let clock = SystemClock::new();
     let models = Models::load(&config)?;
     println!("{} threads, loaded in {} ms", config.threads, clock.monotonic().as_millis());
-    // 126 words of one token each and two special tokens; the beginning differs.
+    // 126 words of one token each and two special tokens; the beginnings differ.
     let text = |i: usize| (0..126).map(|w| WORDS[(w * 7 + i + w * i / 5) % 16]).collect::<Vec<_>>().join(" ");
     let (send, reply) = channel();
     let start = clock.monotonic();
-    models.submit(Job {
+    models.submit(EmbedJob {
         model: config.default.clone(),
-        lane: Lane([0; 16]),
-        kind: Kind::Passage,
+        queue: TenantQueueId([0; 16]),
+        kind: TaskKind::Passage,
         texts: (0..PASSAGES).map(|i| Untrusted::new(text(i))).collect(),
         question: None,
         cancelled: Arc::default(),

@@ -1,4 +1,4 @@
-//! What goes into this crate and what it says of itself: settings, jobs, facts, counters.
+//! Inputs of this crate and what it reports: settings, jobs, model properties, counters.
 
 use kernel::Untrusted;
 use std::{
@@ -7,35 +7,35 @@ use std::{
     sync::{Arc, atomic::AtomicBool},
 };
 
-/// One model that serves.
+/// A model that serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelInfo {
-    /// The name of its folder.
+    /// Name of its folder.
     pub name: String,
-    /// Floats per vector; 0 where it gives none and only reranks.
+    /// Floats per vector; 0 for a model that only reranks.
     pub dimensions: usize,
-    /// Tokens that it reads of one text, special ones included and its own prefix left out. The rest is cut.
+    /// Tokens that it reads of one text, with special tokens and without its own prefix. Further tokens are cut.
     pub max_tokens: usize,
-    /// How it can rank passages again, if it can.
+    /// How it reranks passages, if it can.
     pub reranks: Option<Reranks>,
-    /// What truly serves: `cpu`, `cuda` or `fake`.
+    /// The provider that actually serves: `cpu`, `cuda` or `fake`.
     pub provider: &'static str,
-    /// Of `model.onnx`, hex; empty for the fake.
+    /// SHA-256 of `model.onnx` in hex; empty for the fake.
     pub sha256: String,
 }
 
-/// How a model judges a passage against a question.
+/// How a model scores a passage for a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reranks {
-    /// It reads both together and gives one number (`logits`), brought to 0 to 1 by the logistic function.
+    /// It reads both together and returns one number (`logits`), mapped to 0 to 1 by the logistic function.
     CrossEncoder,
-    /// It reads each by itself; the score is the mean over the question's tokens of the greatest cosine with a token
-    /// of the passage, -1 to 1 (Khattab & Zaharia, SIGIR 2020, who take the sum).
+    /// It reads each by itself. The score is the mean, over the query's tokens, of the greatest cosine with a token of
+    /// the passage, -1 to 1 (Khattab & Zaharia, SIGIR 2020, who take the sum).
     LateInteraction,
 }
 
 impl Reranks {
-    /// The name in the contract.
+    /// Its name in the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Reranks::CrossEncoder => "cross_encoder",
@@ -44,16 +44,16 @@ impl Reranks {
     }
 }
 
-/// Where the arithmetic happens.
+/// The device that computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Provider {
-    /// The processor.
+    /// The CPU.
     Cpu,
-    /// An NVIDIA GPU. Loading fails when it cannot be had, unless `allow_cpu`.
+    /// An NVIDIA GPU. Loading fails when it is unavailable, unless `allow_cpu` is set.
     Cuda {
         /// Device number.
         device: i32,
-        /// Serve from the processor, and say so, when the GPU cannot be had.
+        /// Whether to serve from the CPU, and report it, when the GPU is unavailable.
         allow_cpu: bool,
     },
 }
@@ -61,21 +61,21 @@ pub enum Provider {
 /// How to load models. Paths come from the caller: this crate reads no environment variable.
 #[derive(Clone, Debug)]
 pub struct ModelsConfig {
-    /// `libonnxruntime.so`, 1.24 or later.
+    /// Path of `libonnxruntime.so`, 1.24 or later.
     pub runtime: Option<PathBuf>,
-    /// One folder per model inside: `model.onnx`, `tokenizer.json`, `config.json`.
+    /// A folder with one folder per model: `model.onnx`, `tokenizer.json`, `config.json`.
     pub folder: Option<PathBuf>,
-    /// The model for namespaces that name none.
+    /// The model of namespaces that name none.
     pub default: String,
-    /// The model for searches that want to be reranked and name none; absent: the first cross-encoder, by name.
+    /// The model of searches that rerank and name none; if `None`, the first cross-encoder by name.
     pub reranker: Option<String>,
-    /// Where to compute.
+    /// The device that computes.
     pub provider: Provider,
-    /// Model threads, each with a session of its own; 0 chooses from the cores.
+    /// Number of model threads, each with a session of its own; 0 derives it from the number of cores.
     pub threads: usize,
     /// Threads inside one ONNX Runtime call; 0 means 1, which gives the most passages per second.
     pub intra_threads: usize,
-    /// Texts that may wait, all tenants together; 0 means the limit in `kernel::limits`.
+    /// Maximum number of queued texts of all tenants; 0 means the limit in `kernel::limits`.
     pub queue_max: usize,
 }
 
@@ -94,55 +94,56 @@ impl Default for ModelsConfig {
     }
 }
 
-/// An opaque tenant lane. Lanes take turns, by tokens.
+/// Opaque key of a tenant's queue. Queues are served in round robin, by tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Lane(pub [u8; 16]);
+pub struct TenantQueueId(pub [u8; 16]);
 
-/// Someone waits for a query; passages can wait a little longer.
+/// Class of a job: a user waits for a query, while passages can wait a little longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Goes first.
+pub enum TaskKind {
+    /// Served first.
     Query,
-    /// Gets every fourth turn at least.
+    /// Served at least every fourth turn.
     Passage,
 }
 
-/// Takes delivery of the vectors or scores, or of the reason why there are none.
-pub type Done = Box<dyn FnOnce(kernel::Result<Vec<f32>>) + Send>;
+/// Receives the vectors or scores, or the reason why there are none.
+pub type Callback = Box<dyn FnOnce(kernel::Result<Vec<f32>>) + Send>;
 
-/// Texts to embed or to score, and what to do with what comes out.
-pub struct Job {
-    /// Which model.
+/// Texts to embed or to score, and the callback for the result.
+pub struct EmbedJob {
+    /// Name of the model.
     pub model: String,
-    /// Whose turn it uses.
-    pub lane: Lane,
-    /// Urgency.
-    pub kind: Kind,
-    /// One vector each, in this order; with a question, one score each.
+    /// The tenant's queue.
+    pub queue: TenantQueueId,
+    /// Class of the job.
+    pub kind: TaskKind,
+    /// Each gets one vector, in this order, or one score if there is a question.
     pub texts: Vec<Untrusted>,
-    /// What the texts are scored against.
+    /// The query that the texts are scored against.
     pub question: Option<Untrusted>,
-    /// Set by the asker when it has gone; what has not begun is then skipped.
+    /// Set when the caller no longer needs the result; texts that have not started are then skipped.
     pub cancelled: Arc<AtomicBool>,
-    /// Runs once on a model thread (on the caller's of [`crate::Models::stop`] for what was still queued) with
-    /// `texts.len() * dimensions` floats, or with a question `texts.len()`. Must be quick: it holds up the thread.
-    pub done: Done,
+    /// Called once on a model thread (for jobs that are still queued, on the thread that calls [`crate::Models::stop`])
+    /// with `texts.len() * dimensions` floats, or with `texts.len()` scores if there is a question. It must be quick,
+    /// because it blocks that thread.
+    pub done: Callback,
 }
 
-impl fmt::Debug for Job {
+impl fmt::Debug for EmbedJob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Job").field("kind", &self.kind).field("texts", &self.texts.len()).finish_non_exhaustive()
     }
 }
 
-/// Load and work so far.
+/// Current load and totals.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// Texts waiting now.
+pub struct QueueStats {
+    /// Texts that wait now.
     pub waiting: usize,
-    /// Texts being embedded now.
+    /// Texts that are being embedded now.
     pub running: usize,
-    /// Per model, in the order of [`crate::Models::list`].
+    /// Totals by model, in the order of [`crate::Models::list`].
     pub models: Vec<ModelStats>,
 }
 
@@ -151,9 +152,9 @@ pub struct Stats {
 pub struct ModelStats {
     /// The model's name.
     pub name: String,
-    /// Texts embedded.
+    /// Number of texts embedded.
     pub texts_total: u64,
-    /// Tokens embedded, special ones included, after the cut.
+    /// Number of tokens embedded after truncation, special ones included.
     pub tokens_total: u64,
     /// Nanoseconds inside ONNX Runtime, summed over threads.
     pub busy_ns: u64,

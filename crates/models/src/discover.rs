@@ -1,22 +1,22 @@
-//! Finds the runtime and the models where `scripts/setup` or a release archive puts them.
+//! Finds the runtime and the models where `scripts/setup` or a release archive installs them.
 
 use std::path::{Path, PathBuf};
 
-/// What [`discover`] found.
+/// Paths that [`discover`] found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Found {
-    /// `libonnxruntime.so…`.
+pub struct DiscoveredPaths {
+    /// Path of `libonnxruntime.so…`.
     pub runtime: Option<PathBuf>,
     /// A folder of models.
     pub folder: Option<PathBuf>,
 }
 
-/// Fills in what was not named. `runtime` and `folder` are the explicit settings (a flag, RINGFENCE_ONNXRUNTIME,
-/// RINGFENCE_MODELS): they win unseen, so that a wrong path is an error and not a silent other choice; a `runtime`
-/// that is a folder means the library in it. Then each of `near` (the working folder, the executable) and the
-/// folders above it: `.cache/onnxruntime` and `.cache/models` of a checkout. Last, beside each of `near`: the
-/// library itself and `models`.
-pub fn discover(runtime: Option<&Path>, folder: Option<&Path>, near: &[&Path]) -> Found {
+/// Fills in the paths that were not set. `runtime` and `folder` are the explicit settings (a flag,
+/// RINGFENCE_ONNXRUNTIME, RINGFENCE_MODELS). They are used without a check, so that a wrong path becomes an error
+/// instead of a silent fallback; a `runtime` that is a folder means the library in it. Otherwise each of `near` (the
+/// working folder, the executable) and the folders above it are searched for `.cache/onnxruntime` and `.cache/models`
+/// of a checkout. Last, the folder of each of `near` is searched for the library itself and for `models`.
+pub fn discover(runtime: Option<&Path>, folder: Option<&Path>, near: &[&Path]) -> DiscoveredPaths {
     let runtime = match runtime {
         Some(path) => Some(library_in(path).unwrap_or_else(|| path.to_path_buf())),
         None => search(near, ".cache/onnxruntime", "", library_in),
@@ -25,21 +25,21 @@ pub fn discover(runtime: Option<&Path>, folder: Option<&Path>, near: &[&Path]) -
         Some(path) => Some(path.to_path_buf()),
         None => search(near, ".cache/models", "models", |p| p.is_dir().then(|| p.to_path_buf())),
     };
-    Found { runtime, folder }
+    DiscoveredPaths { runtime, folder }
 }
 
-fn search(near: &[&Path], cached: &str, beside: &str, find: impl Fn(&Path) -> Option<PathBuf>) -> Option<PathBuf> {
+fn search(near: &[&Path], cached: &str, adjacent: &str, find: impl Fn(&Path) -> Option<PathBuf>) -> Option<PathBuf> {
     let above = near.iter().flat_map(|p| p.ancestors()).filter(|p| is_checkout(p)).map(|p| p.join(cached));
-    let next_to = near.iter().filter_map(|p| if p.is_dir() { Some(*p) } else { p.parent() }).map(|p| p.join(beside));
+    let next_to = near.iter().filter_map(|p| if p.is_dir() { Some(*p) } else { p.parent() }).map(|p| p.join(adjacent));
     above.chain(next_to).find_map(|p| find(&p))
 }
 
-/// Only a checkout's cache is taken: a `.cache` in some folder above, such as a home, is not ours.
+/// Only the cache of a checkout is used: a `.cache` in another folder above, such as a home directory, is not ours.
 fn is_checkout(folder: &Path) -> bool {
     folder.join("scripts/setup").is_file() && folder.join("Cargo.toml").is_file()
 }
 
-/// The library in a folder: `libonnxruntime.so`, or the one with a version behind it.
+/// The library in a folder: `libonnxruntime.so`, or that name followed by a version.
 fn library_in(folder: &Path) -> Option<PathBuf> {
     let mut names: Vec<PathBuf> = std::fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path()).collect();
     names.retain(|path| {

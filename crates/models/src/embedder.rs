@@ -1,6 +1,6 @@
-//! What a model thread drives: one of its own per model, ONNX or fake.
+//! The interface that a model thread drives: one embedder per model and thread, ONNX or fake.
 
-use crate::{Error, Kind, ModelInfo, pending::Question};
+use crate::{Error, ModelInfo, TaskKind, pending::Question};
 use kernel::Tokens;
 use std::{sync::Arc, time::Duration};
 
@@ -8,22 +8,22 @@ use std::{sync::Arc, time::Duration};
 pub(crate) struct Model {
     pub(crate) info: ModelInfo,
     pub(crate) tokens: Arc<dyn Tokens>,
-    /// Texts per call. 1 where a vector would depend on its neighbours.
+    /// Texts per call; 1 for a model whose vectors would depend on other texts of the batch.
     pub(crate) batch_max: usize,
-    /// Makes an embedder for one thread.
+    /// Creates an embedder for one thread.
     pub(crate) open: Box<dyn Fn() -> Result<Box<dyn Embedder>, Error> + Send + Sync>,
 }
 
-/// Texts to vectors or scores, on one thread.
+/// Turns texts into vectors or scores, on one thread.
 pub(crate) trait Embedder: Send {
-    /// One vector of unit length per text, one after the other.
-    fn embed(&mut self, kind: Kind, texts: &[&str]) -> Result<Embedded, Error>;
+    /// Returns one vector of unit length per text, concatenated.
+    fn embed(&mut self, kind: TaskKind, texts: &[&str]) -> Result<Embedded, Error>;
 
-    /// One score per text: how well it answers the question. Higher is better.
+    /// Returns one score per text: how well it answers the question. Higher is better.
     fn score(&mut self, question: &Question, texts: &[&str]) -> Result<Embedded, Error>;
 }
 
-/// What came out and what it cost.
+/// The result of a call and its cost.
 #[derive(Default)]
 pub(crate) struct Embedded {
     /// Vectors, or scores.
@@ -34,7 +34,7 @@ pub(crate) struct Embedded {
     pub(crate) busy: Duration,
 }
 
-/// Scales to length 1 in place. A vector of length 0 stays as it is.
+/// Scales to length 1 in place. A vector of length 0 is left unchanged.
 pub(crate) fn normalise(vector: &mut [f32]) {
     let length = vector.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt();
     if length > 0.0 {

@@ -1,6 +1,6 @@
-//! What can be wrong with a runtime, a model folder or a call, with the remedy. Never with text of a customer.
+//! Errors of a runtime, a model folder or a call, with the remedy. They never contain text of a customer.
 //!
-//! Paths appear here, for the operator; what crosses the border to callers over HTTP leaves them out.
+//! They contain paths, for the operator; responses to HTTP callers leave those out.
 
 use kernel::Code;
 use std::{io, path::PathBuf};
@@ -8,38 +8,38 @@ use std::{io, path::PathBuf};
 /// Why models cannot be loaded or did not answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No path to ONNX Runtime.
+    /// No path to ONNX Runtime is set.
     #[error(
         "no ONNX Runtime: set `models.runtime` or RINGFENCE_ONNXRUNTIME to a libonnxruntime.so 1.24 or later, or run scripts/setup"
     )]
     RuntimeUnset,
-    /// The path leads nowhere.
+    /// The path does not exist.
     #[error("no ONNX Runtime at {path}: correct `models.runtime` or RINGFENCE_ONNXRUNTIME, or run scripts/setup")]
     RuntimeMissing {
-        /// As configured.
+        /// The configured path.
         path: PathBuf,
     },
-    /// Not a library, not ONNX Runtime, or too old.
+    /// The file is no library, is not ONNX Runtime, or is too old.
     #[error(
         "{path} does not serve as ONNX Runtime ({why}): `models.runtime` or RINGFENCE_ONNXRUNTIME must name a libonnxruntime.so 1.24 or later for this machine"
     )]
     RuntimeUnusable {
-        /// As configured.
+        /// The configured path.
         path: PathBuf,
-        /// The loader's words.
+        /// The loader's message.
         why: String,
     },
-    /// A process can load one runtime only.
+    /// A process can load only one runtime.
     #[error(
         "ONNX Runtime was loaded from {loaded} already and cannot be loaded from {asked} as well: restart with one `models.runtime`"
     )]
-    RuntimeOther {
-        /// What serves.
+    RuntimeConflict {
+        /// Path of the runtime that is loaded.
         loaded: PathBuf,
-        /// What was asked for.
+        /// Path of the runtime that was requested.
         asked: PathBuf,
     },
-    /// No folder of models.
+    /// No folder of models is set.
     #[error(
         "no models: set `models.folder` or RINGFENCE_MODELS to a folder that holds one folder per model, or run scripts/setup"
     )]
@@ -54,7 +54,7 @@ pub enum Error {
         /// `models.folder`.
         folder: PathBuf,
     },
-    /// The reranker that was named does not serve as one.
+    /// The configured reranker cannot rerank.
     #[error(
         "no reranker `{name}` in {folder} (`models.reranker`): it needs {name}/model.onnx with an output `logits` of one number, `token_embeddings` or `last_hidden_state`"
     )]
@@ -64,43 +64,43 @@ pub enum Error {
         /// `models.folder`.
         folder: PathBuf,
     },
-    /// The default model gives no vectors.
-    #[error("the model `{name}` gives no vectors, it only reranks: name another as `models.default`")]
+    /// The default model returns no vectors.
+    #[error("the model `{name}` returns no vectors, it only reranks: set another as `models.default`")]
     NoVectors {
         /// `models.default`.
         name: String,
     },
-    /// A file that must be there cannot be read.
+    /// A required file cannot be read.
     #[error("cannot read {path}")]
     File {
-        /// Which.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// The I/O error.
         #[source]
         source: io::Error,
     },
-    /// A file is there and is not what it should be.
+    /// A file is not what it should be.
     #[error("{path} cannot be used: {why}")]
     Unusable {
-        /// Which.
+        /// Path of the file.
         path: PathBuf,
         /// What is wrong.
         why: String,
     },
-    /// The GPU was asked for and cannot be had.
+    /// The GPU is configured and unavailable.
     #[error(
-        "CUDA device {device} cannot serve ({why}): `models.runtime` must be a GPU build beside its CUDA and cuDNN libraries, or set `models.allow_cpu`"
+        "CUDA device {device} cannot serve ({why}): `models.runtime` must be a GPU build next to its CUDA and cuDNN libraries, or set `models.allow_cpu`"
     )]
     Cuda {
         /// `models.device`.
         device: i32,
-        /// The runtime's words.
+        /// The runtime's message.
         why: String,
     },
     /// A thread could not be started.
     #[error("cannot start a model thread")]
     Thread(#[source] io::Error),
-    /// The tokeniser refused a text. Its own words might quote the text and are dropped.
+    /// The tokeniser refused a text. Its message might quote the text and is dropped.
     #[error("the tokeniser failed")]
     Tokenise,
     /// ONNX Runtime refused a call.

@@ -1,8 +1,8 @@
-//! A model for tests: embeds as a hashed bag of roughly stemmed words, reranks by how many of them a text holds.
-//! Deterministic everywhere.
+//! A model for tests: it embeds a text as a hashed bag of roughly stemmed words and reranks by the share of query words
+//! that a text contains. It is deterministic on every machine.
 
 use crate::{
-    Error, Kind, ModelInfo, Reranks,
+    Error, ModelInfo, Reranks, TaskKind,
     embedder::{Embedded, Embedder, Model, normalise},
     pending::Question,
 };
@@ -11,7 +11,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 pub(crate) const NAME: &str = "fake";
 
-/// The fake as a model named [`NAME`].
+/// The fake, as a model named [`NAME`].
 pub(crate) fn model(dimensions: usize) -> Model {
     let dimensions = dimensions.max(1);
     Model {
@@ -34,7 +34,7 @@ struct Fake {
 }
 
 impl Embedder for Fake {
-    fn embed(&mut self, _kind: Kind, texts: &[&str]) -> Result<Embedded, Error> {
+    fn embed(&mut self, _kind: TaskKind, texts: &[&str]) -> Result<Embedded, Error> {
         let mut embedded = Embedded { busy: Duration::from_nanos(texts.len() as u64), ..Embedded::default() };
         for text in texts {
             embedded.tokens += Words.count(text);
@@ -43,7 +43,7 @@ impl Embedder for Fake {
         Ok(embedded)
     }
 
-    /// The share of the question's stems that the text holds.
+    /// The share of the question's stems that the text contains.
     fn score(&mut self, question: &Question, texts: &[&str]) -> Result<Embedded, Error> {
         let mut scored = Embedded { busy: Duration::from_nanos(texts.len() as u64), ..Embedded::default() };
         let asked = stems(question.text());
@@ -57,7 +57,7 @@ impl Embedder for Fake {
     }
 }
 
-/// Words that mean something, once each.
+/// Distinct stems of the words that carry meaning.
 fn stems(text: &str) -> BTreeSet<String> {
     let words = Words.spans(text).into_iter().map(|span| text[span.start..span.end].to_lowercase());
     let meant = words.filter(|w| !STOP_WORDS.contains(&w.as_str()) && w.starts_with(char::is_alphanumeric));
@@ -65,7 +65,7 @@ fn stems(text: &str) -> BTreeSet<String> {
 }
 
 impl Fake {
-    /// Each stem adds ±1 at two places. A text without words points the same way as any other such text.
+    /// Each stem adds ±1 at two positions. All texts without words have the same vector.
     fn vector(&self, text: &str) -> Vec<f32> {
         let mut vector = vec![0.0; self.dimensions];
         for span in Words.spans(text) {
@@ -87,7 +87,7 @@ impl Fake {
     }
 }
 
-/// Words and single signs. Serves the fake as its tokeniser.
+/// Splits text into words and single signs: the tokeniser of the fake.
 struct Words;
 
 impl Tokens for Words {
@@ -111,7 +111,7 @@ impl Tokens for Words {
     }
 }
 
-/// Cuts common English endings: enough that `keys`, `key` and `encrypted`, `encryption` meet.
+/// Strips common English endings: enough that `keys` matches `key` and `encrypted` matches `encryption`.
 fn stem(word: &str) -> &str {
     const ENDINGS: [&str; 9] = ["ations", "ation", "ings", "ing", "ions", "ion", "ed", "es", "s"];
     let cut = ENDINGS.iter().filter_map(|e| word.strip_suffix(e)).find(|rest| rest.len() >= 3);

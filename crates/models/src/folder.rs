@@ -1,4 +1,4 @@
-//! Reads a folder of models: which there are, what their files say, and whether each really works.
+//! Reads a folder of models: which models it contains, what their files say, and whether each actually works.
 //!
 //! ```text
 //! models/all-MiniLM-L6-v2/model.onnx, tokenizer.json, config.json
@@ -8,8 +8,8 @@
 use crate::{
     Error, ModelInfo, ModelsConfig,
     embedder::Model,
-    onnx::{self, Opening},
-    tokens::{Encoder, Prefixes, Spans},
+    onnx::{self, SessionOpener},
+    tokens::{Encoder, FullTokenizer, Prefixes},
 };
 use aws_lc_rs::digest;
 use serde::Deserialize;
@@ -21,7 +21,7 @@ use std::{
     sync::Arc,
 };
 
-/// Loads the folder; the default model comes first and must work.
+/// Loads the folder. The default model comes first and must work.
 pub(crate) fn load(config: &ModelsConfig) -> Result<Vec<Model>, Error> {
     let runtime = onnx::Runtime::load(config.runtime.as_deref().ok_or(Error::RuntimeUnset)?)?;
     let folder = config.folder.as_deref().ok_or(Error::FolderUnset)?;
@@ -33,10 +33,10 @@ pub(crate) fn load(config: &ModelsConfig) -> Result<Vec<Model>, Error> {
     if models[0].info.dimensions == 0 {
         return Err(Error::NoVectors { name: config.default.clone() });
     }
-    for (name, path) in others(folder, &config.default)? {
+    for (name, path) in other_models(folder, &config.default)? {
         match open(&runtime, config, &name, &path) {
             Ok(model) => models.push(model),
-            Err(error) => tracing::warn!(model = %name, %error, "left out a model that cannot be used"),
+            Err(error) => tracing::warn!(model = %name, %error, "skipped a model that cannot be used"),
         }
     }
     let reranks = |name: &String| models.iter().any(|m| m.info.name == *name && m.info.reranks.is_some());
@@ -46,8 +46,8 @@ pub(crate) fn load(config: &ModelsConfig) -> Result<Vec<Model>, Error> {
     }
 }
 
-/// Every other folder with a `model.onnx`, by name.
-fn others(folder: &Path, default: &str) -> Result<Vec<(String, PathBuf)>, Error> {
+/// Every other folder with a `model.onnx`, sorted by name.
+fn other_models(folder: &Path, default: &str) -> Result<Vec<(String, PathBuf)>, Error> {
     let unreadable = |source| Error::File { path: folder.to_path_buf(), source };
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(unreadable)? {
@@ -64,16 +64,17 @@ fn others(folder: &Path, default: &str) -> Result<Vec<(String, PathBuf)>, Error>
 fn open(runtime: &onnx::Runtime, config: &ModelsConfig, name: &str, path: &Path) -> Result<Model, Error> {
     let limits = Limits::read(path)?;
     let file = path.join(MODEL);
-    let (sha256, mixes_rows) = examine(&file)?;
+    let (sha256, mixes_rows) = inspect(&file)?;
     let tokenizer = path.join(TOKENIZER);
-    let tokens = Arc::new(Spans::open(name, &tokenizer)?);
+    let tokens = Arc::new(FullTokenizer::open(name, &tokenizer)?);
     let encoder = Arc::new(Encoder::new(Arc::clone(&tokens), &tokenizer, limits.max_tokens, prefixes(path)?)?);
     let max_tokens = limits.max_tokens.saturating_sub(encoder.prefix_tokens());
     if max_tokens < MAX_TOKENS_LEAST {
-        let why = format!("its prefixes leave {max_tokens} tokens for a text, {MAX_TOKENS_LEAST} is the least");
+        let why = format!("its prefixes leave {max_tokens} tokens for a text; the minimum is {MAX_TOKENS_LEAST}");
         return Err(Error::Unusable { path: path.join(PROMPTS_CONFIG), why });
     }
-    let opening = Opening { runtime: runtime.clone(), path: file, encoder, intra_threads: config.intra_threads.max(1) };
+    let opening =
+        SessionOpener { runtime: runtime.clone(), path: file, encoder, intra_threads: config.intra_threads.max(1) };
     let checked = opening.check(config.provider, !mixes_rows)?;
     Ok(Model {
         info: ModelInfo {
@@ -96,7 +97,7 @@ struct Limits {
 }
 
 #[derive(Deserialize)]
-struct Config {
+struct FolderConfig {
     max_position_embeddings: Option<usize>,
 }
 
@@ -106,15 +107,16 @@ struct SentenceConfig {
 }
 
 impl Limits {
-    /// What the model was trained for (`sentence_bert_config.json`), and never more than it has positions for.
+    /// Reads the length that the model was trained for (`sentence_bert_config.json`), at most the positions that it
+    /// has.
     fn read(path: &Path) -> Result<Self, Error> {
-        let config: Config = parse(&path.join(CONFIG))?;
+        let config: FolderConfig = parse(&path.join(CONFIG))?;
         let sentence = path.join(SENTENCE_CONFIG);
         let trained = if sentence.is_file() { parse::<SentenceConfig>(&sentence)?.max_seq_length } else { None };
         let positions = config.max_position_embeddings.unwrap_or(MAX_TOKENS_UNKNOWN);
         let max_tokens = trained.unwrap_or(positions).min(positions);
         if max_tokens < MAX_TOKENS_LEAST {
-            let why = format!("{max_tokens} positions are too few, {MAX_TOKENS_LEAST} is the least");
+            let why = format!("{max_tokens} positions are too few; the minimum is {MAX_TOKENS_LEAST}");
             return Err(Error::Unusable { path: path.join(CONFIG), why });
         }
         Ok(Self { max_tokens })
@@ -131,7 +133,7 @@ struct PromptsConfig {
     document_prefix: Option<String>,
 }
 
-/// What the model was trained to see before a question and before a passage.
+/// The prefixes that the model was trained with before a query and before a passage.
 fn prefixes(path: &Path) -> Result<Prefixes, Error> {
     let file = path.join(PROMPTS_CONFIG);
     let config: PromptsConfig = if file.is_file() { parse(&file)? } else { PromptsConfig::default() };
@@ -150,8 +152,8 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
     std::fs::read(path).map_err(|source| Error::File { path: path.to_path_buf(), source })
 }
 
-/// The file's SHA-256, and whether it names an operator that mixes rows. Reads in blocks: models are large.
-fn examine(path: &Path) -> Result<(String, bool), Error> {
+/// The file's SHA-256, and whether it names an operator that mixes rows. Models are large, so it is read in blocks.
+fn inspect(path: &Path) -> Result<(String, bool), Error> {
     let unreadable = |source| Error::File { path: path.to_path_buf(), source };
     let mut file = File::open(path).map_err(unreadable)?;
     let mut digest = digest::Context::new(&digest::SHA256);
@@ -165,17 +167,17 @@ fn examine(path: &Path) -> Result<(String, bool), Error> {
         let filled = kept + read;
         digest.update(&block[kept..filled]);
         mixes_rows = mixes_rows || contains(&block[..filled], onnx::MIXES_ROWS.as_bytes());
-        // A name may lie across two blocks.
+        // A name may cross the border of two blocks.
         kept = filled.min(onnx::MIXES_ROWS.len() - 1);
         block.copy_within(filled - kept..filled, 0);
     }
 }
 
-fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
-    // From one first letter to the next: quick enough, and the names are plain ASCII in the file.
+fn contains(bytes: &[u8], needle: &[u8]) -> bool {
+    // Skips from one first letter to the next, which is fast enough; the names are plain ASCII in the file.
     let mut rest = bytes;
-    while let Some(at) = rest.iter().position(|b| Some(b) == wanted.first()) {
-        if rest[at..].starts_with(wanted) {
+    while let Some(at) = rest.iter().position(|b| Some(b) == needle.first()) {
+        if rest[at..].starts_with(needle) {
             return true;
         }
         rest = &rest[at + 1..];
@@ -195,9 +197,9 @@ const CONFIG: &str = "config.json";
 const SENTENCE_CONFIG: &str = "sentence_bert_config.json";
 const PROMPTS_CONFIG: &str = "config_sentence_transformers.json";
 
-/// BERT's own, where the files do not say.
+/// The limit of BERT, for models whose files state none.
 const MAX_TOKENS_UNKNOWN: usize = 512;
-/// Two special tokens and some words.
+/// Two special tokens and some words of a text.
 const MAX_TOKENS_LEAST: usize = 8;
 
 #[cfg(test)]

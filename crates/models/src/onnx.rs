@@ -1,11 +1,12 @@
-//! ONNX Runtime: loading the library, opening sessions on a provider, finding out what a model gives.
+//! ONNX Runtime: loads the library, opens sessions on a provider, and determines what a model returns.
 //!
-//! With what is below it, all that knows `ort`. A missing, wrong or old library is an error here, where `ort` may panic.
+//! Only this module and its submodules use `ort`. A missing, wrong or old library is an error here, where `ort` may
+//! panic.
 
 mod late;
 mod session;
 
-use crate::{Error, Kind, Provider, Reranks, embedder::Embedder, pending::Question, tokens::Encoder};
+use crate::{Error, Provider, Reranks, TaskKind, embedder::Embedder, pending::Question, tokens::Encoder};
 use kernel::Untrusted;
 use ort::{
     environment::Environment,
@@ -13,35 +14,37 @@ use ort::{
     logging::LogLevel,
     session::{Session, builder::GraphOptimizationLevel},
 };
-use session::Onnx;
+use session::OnnxEmbedder;
 use std::{
     panic::catch_unwind,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// How the operators begin whose result for one row depends on the other rows, since their scale is taken over the
+/// Prefix of the operators whose result for one row depends on the other rows, because their scale is computed over the
 /// whole batch: `DynamicQuantizeLinear`, `…MatMul`, `…LSTM`.
 pub(crate) const MIXES_ROWS: &str = "DynamicQuantize";
 
-/// The loaded library. There is one in a process, and it stays.
+/// The loaded library. A process has one, and never unloads it.
 #[derive(Clone)]
 pub(crate) struct Runtime(Arc<Environment>);
 
 static LOADED: Mutex<Option<(PathBuf, Runtime)>> = Mutex::new(None);
 
 impl Runtime {
-    /// Loads the library, once.
+    /// Loads the library on the first call.
     pub(crate) fn load(path: &Path) -> Result<Self, Error> {
         let real = path.canonicalize().map_err(|_| Error::RuntimeMissing { path: path.to_path_buf() })?;
         let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((there, runtime)) = &*loaded {
-            if *there == real {
+        // A second library in one process is refused.
+        if let Some((loaded_path, runtime)) = &*loaded {
+            if *loaded_path == real {
                 return Ok(runtime.clone());
             }
-            return Err(Error::RuntimeOther { loaded: there.clone(), asked: real });
+            return Err(Error::RuntimeConflict { loaded: loaded_path.clone(), asked: real });
         }
         let unusable = |why: String| Error::RuntimeUnusable { path: path.to_path_buf(), why };
+        // `ort` panics on a library without the expected interface.
         let environment = match catch_unwind(|| Self::environment(&real)) {
             Ok(Ok(environment)) => environment,
             Ok(Err(why)) => return Err(unusable(why)),
@@ -55,33 +58,33 @@ impl Runtime {
     fn environment(path: &Path) -> Result<Environment, String> {
         let builder = ort::init_from(path).map_err(|e| e.to_string())?;
         let environment = builder.with_name("ringfence").with_telemetry(false).build().map_err(|e| e.to_string())?;
-        // Its own log knows nothing of ours and goes to stderr; errors also come back as results.
+        // Its own log does not know our rules and goes to stderr; errors are also returned as results.
         environment.set_log_level(LogLevel::Fatal);
         Ok(environment)
     }
 }
 
-/// All that a thread needs to open its session.
-pub(crate) struct Opening {
+/// Everything that a thread needs to open its session.
+pub(crate) struct SessionOpener {
     pub(crate) runtime: Runtime,
     pub(crate) path: PathBuf,
     pub(crate) encoder: Arc<Encoder>,
     pub(crate) intra_threads: usize,
 }
 
-/// What a first run showed.
+/// Results of a first run.
 #[derive(Clone, Copy)]
-pub(crate) struct Checked {
-    /// 0: it gives no vectors.
+pub(crate) struct CheckResult {
+    /// Values per vector; 0 if the model returns no vectors.
     pub(crate) dimensions: usize,
     pub(crate) reranks: Option<Reranks>,
-    /// The one that serves; `Cpu` where the GPU could not be had and that was allowed.
+    /// The provider that serves; `Cpu` when the GPU was unavailable and the fallback was allowed.
     pub(crate) provider: Provider,
-    /// A text's vector or score is the same alone and in a batch.
+    /// Whether a text's vector or score is the same alone and in a batch.
     rows_independent: bool,
 }
 
-impl Checked {
+impl CheckResult {
     pub(crate) fn provider_name(&self) -> &'static str {
         match self.provider {
             Provider::Cpu => "cpu",
@@ -89,8 +92,8 @@ impl Checked {
         }
     }
 
-    /// Texts per call. On a processor 8 at once are 4 % cheaper than one by one, 32 dearer, and a query that comes
-    /// meanwhile waits for all of them.
+    /// Texts per call. On a CPU, 8 at once are 4 % cheaper than one by one, and 32 are more expensive; a query that
+    /// arrives meanwhile waits for all of them.
     pub(crate) fn batch_max(&self) -> usize {
         match self.provider {
             _ if !self.rows_independent => 1,
@@ -100,9 +103,9 @@ impl Checked {
     }
 }
 
-impl Opening {
-    /// Opens the model once and runs it, to know that it works and on what.
-    pub(crate) fn check(&self, provider: Provider, may_batch: bool) -> Result<Checked, Error> {
+impl SessionOpener {
+    /// Opens the model once and runs it, to determine that it works and on which provider.
+    pub(crate) fn check(&self, provider: Provider, may_batch: bool) -> Result<CheckResult, Error> {
         match self.try_check(provider, may_batch) {
             Err(error @ Error::Cuda { .. }) if matches!(provider, Provider::Cuda { allow_cpu: true, .. }) => {
                 tracing::warn!(%error, "the GPU cannot serve; models run on the CPU, as `models.allow_cpu` permits");
@@ -112,45 +115,45 @@ impl Opening {
         }
     }
 
-    /// A session for one thread.
+    /// Opens a session for one thread.
     pub(crate) fn open(&self, provider: Provider) -> Result<Box<dyn Embedder>, Error> {
         Ok(Box::new(self.session(provider)?))
     }
 
-    fn try_check(&self, provider: Provider, may_batch: bool) -> Result<Checked, Error> {
+    fn try_check(&self, provider: Provider, may_batch: bool) -> Result<CheckResult, Error> {
         let mut onnx = self.session(provider)?;
-        let faces = onnx.faces();
-        // Too many positions in its configuration would only show on the first long text.
+        let capabilities = onnx.capabilities();
+        // A configuration with too many positions would otherwise fail only on the first long text.
         let long = PROBE[0].repeat(self.encoder.max_tokens());
         let at_limit = |e: Error| {
             let limit = self.encoder.max_tokens();
             self.unusable(&format!("it fails at {limit} tokens, see max_seq_length in sentence_bert_config.json: {e}"))
         };
         let (mut dimensions, mut rows_independent) = (0, may_batch);
-        if faces.embeds {
-            let alone = onnx.embed(Kind::Passage, &PROBE[..1]).map_err(|e| self.unusable(&e.to_string()))?.values;
+        if capabilities.embeds {
+            let alone = onnx.embed(TaskKind::Passage, &PROBE[..1]).map_err(|e| self.unusable(&e.to_string()))?.values;
             dimensions = alone.len();
             if dimensions == 0 || !alone.iter().all(|x| x.is_finite()) {
-                return Err(self.unusable("it gives no finite vector"));
+                return Err(self.unusable("it returns no finite vector"));
             }
-            onnx.embed(Kind::Passage, &[&long]).map_err(at_limit)?;
-            rows_independent =
-                rows_independent && onnx.embed(Kind::Passage, &PROBE).is_ok_and(|among| is_same(&alone, &among.values));
+            onnx.embed(TaskKind::Passage, &[&long]).map_err(at_limit)?;
+            rows_independent = rows_independent
+                && onnx.embed(TaskKind::Passage, &PROBE).is_ok_and(|in_batch| is_same(&alone, &in_batch.values));
         }
-        if faces.reranks.is_some() {
+        if capabilities.reranks.is_some() {
             let question = Question::new(Untrusted::new(PROBE[1]));
             let alone = onnx.score(&question, &PROBE[..1]).map_err(|e| self.unusable(&e.to_string()))?.values;
             if alone.len() != 1 || !alone.iter().all(|x| x.is_finite()) {
-                return Err(self.unusable("its output gives no single finite score for a question and a passage"));
+                return Err(self.unusable("its output is not a single finite score for a query and a passage"));
             }
             onnx.score(&question, &[&long]).map_err(at_limit)?;
-            rows_independent =
-                rows_independent && onnx.score(&question, &PROBE).is_ok_and(|among| is_same(&alone, &among.values));
+            rows_independent = rows_independent
+                && onnx.score(&question, &PROBE).is_ok_and(|in_batch| is_same(&alone, &in_batch.values));
         }
-        Ok(Checked { dimensions, reranks: faces.reranks, provider, rows_independent })
+        Ok(CheckResult { dimensions, reranks: capabilities.reranks, provider, rows_independent })
     }
 
-    fn session(&self, provider: Provider) -> Result<Onnx, Error> {
+    fn session(&self, provider: Provider) -> Result<OnnxEmbedder, Error> {
         let run = |e: ort::Error| self.unusable(&e.to_string());
         let mut builder = Session::builder(&self.runtime.0)
             .map_err(run)?
@@ -160,10 +163,11 @@ impl Opening {
             .map_err(|e| self.unusable(&e.to_string()))?
             .with_intra_op_spinning(false)
             .map_err(|e| self.unusable(&e.to_string()))?
-            // Without VNNI the fast int8 kernels saturate in silence; these do not, and elsewhere nothing changes.
+            // Without VNNI the fast int8 kernels saturate silently. These do not, and on other machines nothing
+            // changes.
             .with_config_entry("session.x64quantprecision", "1")
             .map_err(|e| self.unusable(&e.to_string()))?
-            // Every length of text would leave a plan and its memory behind.
+            // Otherwise every text length would leave a plan and its memory behind.
             .with_memory_pattern(false)
             .map_err(|e| self.unusable(&e.to_string()))?;
         if let Provider::Cuda { device, .. } = provider {
@@ -175,7 +179,7 @@ impl Opening {
             Provider::Cpu => self.unusable(&e.to_string()),
             Provider::Cuda { device, .. } => Error::Cuda { device, why: e.to_string() },
         })?;
-        Onnx::new(session, Arc::clone(&self.encoder)).map_err(|why| self.unusable(&why))
+        OnnxEmbedder::new(session, Arc::clone(&self.encoder)).map_err(|why| self.unusable(&why))
     }
 
     fn unusable(&self, why: &str) -> Error {
@@ -183,11 +187,11 @@ impl Opening {
     }
 }
 
-fn is_same(alone: &[f32], among: &[f32]) -> bool {
-    among.len() == alone.len() * PROBE.len() && alone.iter().zip(among).all(|(a, b)| (a - b).abs() <= SAME)
+fn is_same(alone: &[f32], in_batch: &[f32]) -> bool {
+    in_batch.len() == alone.len() * PROBE.len() && alone.iter().zip(in_batch).all(|(a, b)| (a - b).abs() <= SAME)
 }
 
-/// Two texts of unequal length and kind: where rows mix, the short one shows it.
+/// Two texts of unequal length and kind: if rows mix, the short one reveals it.
 const PROBE: [&str; 2] = [
     "The quick brown fox jumps over the lazy dog.",
     "Store keys in a vault & rotate them every 90 days; §7(b) applies. 密钥 🔑 — never e-mail them, never print them, \

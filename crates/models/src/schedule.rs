@@ -1,14 +1,15 @@
-//! Who is next: lanes in turn by tokens, queries before passages, never more than the bound.
+//! Chooses the next work: tenants in round robin by tokens, queries before passages, and never more texts than the
+//! bound.
 //!
 //! ```text
-//! queries   lane a: [job][job]      deficit round robin: a lane is served while it has credit; each round
-//!           lane b: [job]           gives it 32 tokens more; what a text really cost is settled afterwards
-//! passages  lane c: [job 1000 texts]
+//! queries   tenant a: [job][job]    deficit round robin: a tenant is served while it has credit; each round
+//!           tenant b: [job]         adds 32 tokens to it; the actual cost of a text is charged afterwards
+//! passages  tenant c: [job 1000 texts]
 //! ```
-//! Plain data, no threads and no clock, so that tests drive it step by step.
+//! This is plain data without threads and without a clock, so that tests drive it step by step.
 
 use crate::{
-    Kind, Lane,
+    TaskKind, TenantQueueId,
     pending::{Pending, Unit},
 };
 use std::{
@@ -17,167 +18,175 @@ use std::{
 };
 
 /// The queue of all models.
-pub(crate) struct Schedule {
-    queries: Class,
-    passages: Class,
-    /// Queries served since a passage was.
-    queries_in_a_row: usize,
-    /// Texts that may wait.
+pub(crate) struct FairScheduler {
+    queries: ClassQueue,
+    passages: ClassQueue,
+    /// Number of queries served since the last passage.
+    consecutive_queries: usize,
+    /// Maximum number of queued texts.
     max: usize,
 }
 
-/// What [`Schedule::take`] found.
+/// Result of [`FairScheduler::take`].
 #[derive(Default)]
-pub(crate) struct Taken {
-    /// Serve this.
+pub(crate) struct NextWork {
+    /// The unit to serve.
     pub(crate) unit: Option<Unit>,
-    /// Answer these: their askers have gone.
+    /// Jobs to answer with an error: their callers cancelled them.
     pub(crate) skipped: Vec<Arc<Pending>>,
 }
 
-/// How a model wants its texts: per call, and tokens of one at most.
+/// Limits of a model: texts per call, and tokens of one text.
 #[derive(Clone, Copy)]
-pub(crate) struct Shape {
+pub(crate) struct ModelLimits {
     pub(crate) batch_max: usize,
     pub(crate) tokens_max: usize,
 }
 
-impl Schedule {
+impl FairScheduler {
     /// An empty queue for `max` texts.
     pub(crate) fn new(max: usize) -> Self {
-        Self { queries: Class::default(), passages: Class::default(), queries_in_a_row: 0, max: max.max(1) }
+        Self {
+            queries: ClassQueue::default(),
+            passages: ClassQueue::default(),
+            consecutive_queries: 0,
+            max: max.max(1),
+        }
     }
 
-    /// Texts waiting.
+    /// Number of queued texts.
     pub(crate) fn waiting(&self) -> usize {
         self.queries.waiting + self.passages.waiting
     }
 
-    /// Takes a job in. False, and the job is gone, when there is no room.
+    /// Queues a job. Returns false, and drops the job, when the queue is full.
     #[must_use]
     pub(crate) fn push(&mut self, job: Arc<Pending>) -> bool {
-        let fits = self.has_room(&job);
+        let fits = self.has_capacity(&job);
         if fits {
-            self.class(job.kind).push(job);
+            self.class_queue(job.kind).push(job);
         }
         fits
     }
 
-    /// The next unit. `shape` tells how a model wants it.
-    pub(crate) fn take(&mut self, shape: impl Fn(usize) -> Shape) -> Taken {
-        let mut taken = Taken::default();
-        let passages_first = self.queries_in_a_row >= QUERIES_IN_A_ROW_MAX;
-        let order = if passages_first { [Kind::Passage, Kind::Query] } else { [Kind::Query, Kind::Passage] };
+    /// Takes the next unit. `limits_of` returns the limits of a model.
+    pub(crate) fn take(&mut self, limits_of: impl Fn(usize) -> ModelLimits) -> NextWork {
+        let mut taken = NextWork::default();
+        // Queries come first, but a waiting passage gets at least every fourth turn.
+        let passages_first = self.consecutive_queries >= CONSECUTIVE_QUERIES_MAX;
+        let order =
+            if passages_first { [TaskKind::Passage, TaskKind::Query] } else { [TaskKind::Query, TaskKind::Passage] };
         for kind in order {
-            taken.unit = self.class(kind).take(&shape, &mut taken.skipped);
+            taken.unit = self.class_queue(kind).take(&limits_of, &mut taken.skipped);
             if taken.unit.is_none() {
                 continue;
             }
             match kind {
-                Kind::Query if self.passages.waiting > 0 => self.queries_in_a_row += 1,
-                _ => self.queries_in_a_row = 0,
+                TaskKind::Query if self.passages.waiting > 0 => self.consecutive_queries += 1,
+                _ => self.consecutive_queries = 0,
             }
             break;
         }
         taken
     }
 
-    /// Charges a lane what its unit truly cost, tokens.
-    pub(crate) fn settle(&mut self, unit: &Unit, tokens: usize) {
-        if let Some(waiting) = self.class(unit.pending.kind).lanes.get_mut(&unit.pending.lane) {
-            waiting.credit += unit.charged as i64 - tokens as i64;
+    /// Charges the tenant's queue the actual cost of a unit, in tokens.
+    pub(crate) fn charge(&mut self, unit: &Unit, tokens: usize) {
+        if let Some(tenant) = self.class_queue(unit.pending.kind).tenants.get_mut(&unit.pending.queue) {
+            tenant.credit += unit.charged as i64 - tokens as i64;
         }
     }
 
-    /// Empties the queue.
+    /// Empties the queue and returns its jobs.
     pub(crate) fn drain(&mut self) -> Vec<Arc<Pending>> {
         let classes = [std::mem::take(&mut self.queries), std::mem::take(&mut self.passages)];
         classes
             .into_iter()
-            .flat_map(|class| class.lanes.into_values())
+            .flat_map(|class_queue| class_queue.tenants.into_values())
             .flat_map(|lane| lane.jobs)
             .map(|j| j.0)
             .collect()
     }
 
-    /// One lane's passages leave room for other lanes, and all passages leave room for queries. A job larger than
-    /// its lane's share enters only while that lane has nothing else waiting, so that no document is too long.
-    fn has_room(&self, job: &Pending) -> bool {
-        let of_lane = match job.kind {
-            Kind::Query => &self.queries,
-            Kind::Passage => &self.passages,
+    /// One tenant's passages leave room for other tenants, and all passages leave room for queries. A job larger than
+    /// its tenant's share is accepted only while that tenant has nothing else queued, so that no document is too long.
+    fn has_capacity(&self, job: &Pending) -> bool {
+        let of_tenant = match job.kind {
+            TaskKind::Query => &self.queries,
+            TaskKind::Passage => &self.passages,
         }
-        .waiting_of(job.lane);
+        .texts_of(job.queue);
         let share = (self.max / 2).max(1);
         let all = match job.kind {
-            Kind::Query => self.max,
-            Kind::Passage => self.max - self.max / 8,
+            TaskKind::Query => self.max,
+            TaskKind::Passage => self.max - self.max / 8,
         };
-        let fits_lane = of_lane == 0 || of_lane + job.len() <= share;
+        let fits_tenant = of_tenant == 0 || of_tenant + job.len() <= share;
         let fits_all = self.waiting() + job.len().min(share) <= all;
-        fits_lane && fits_all
+        fits_tenant && fits_all
     }
 
-    fn class(&mut self, kind: Kind) -> &mut Class {
+    fn class_queue(&mut self, kind: TaskKind) -> &mut ClassQueue {
         match kind {
-            Kind::Query => &mut self.queries,
-            Kind::Passage => &mut self.passages,
+            TaskKind::Query => &mut self.queries,
+            TaskKind::Passage => &mut self.passages,
         }
     }
 }
 
-/// Lanes of one urgency.
+/// The queues of all tenants for one class of jobs.
 #[derive(Default)]
-struct Class {
-    lanes: HashMap<Lane, Waiting>,
-    /// Whose turn it is; each lane of `lanes` once.
-    ring: VecDeque<Lane>,
+struct ClassQueue {
+    tenants: HashMap<TenantQueueId, ModelQueue>,
+    /// Tenants in round-robin order; each key of `tenants` occurs once.
+    round: VecDeque<TenantQueueId>,
     waiting: usize,
 }
 
 #[derive(Default)]
-struct Waiting {
-    /// Tokens that the lane may still use in this round; below zero after a dear unit.
+struct ModelQueue {
+    /// Tokens that the tenant may still use in this round; below zero after an expensive unit.
     credit: i64,
     texts: usize,
-    /// Jobs and how many of their texts were handed out.
+    /// Jobs, and the number of texts of each that were handed out.
     jobs: VecDeque<(Arc<Pending>, usize)>,
 }
 
-impl Class {
-    fn waiting_of(&self, lane: Lane) -> usize {
-        self.lanes.get(&lane).map_or(0, |l| l.texts)
+impl ClassQueue {
+    fn texts_of(&self, lane: TenantQueueId) -> usize {
+        self.tenants.get(&lane).map_or(0, |l| l.texts)
     }
 
     fn push(&mut self, job: Arc<Pending>) {
-        let waiting = self.lanes.entry(job.lane).or_insert_with(|| {
-            self.ring.push_back(job.lane);
-            Waiting { credit: ROUND_TOKENS, ..Waiting::default() }
+        let tenant = self.tenants.entry(job.queue).or_insert_with(|| {
+            self.round.push_back(job.queue);
+            ModelQueue { credit: QUANTUM_TOKENS, ..ModelQueue::default() }
         });
-        waiting.texts += job.len();
+        tenant.texts += job.len();
         self.waiting += job.len();
-        waiting.jobs.push_back((job, 0));
+        tenant.jobs.push_back((job, 0));
     }
 
-    fn take(&mut self, shape: &impl Fn(usize) -> Shape, skipped: &mut Vec<Arc<Pending>>) -> Option<Unit> {
-        // Ends: every pass over the ring raises each lane's credit or removes the lane.
-        while let Some(lane) = self.ring.front().copied() {
-            let Some(waiting) = self.lanes.get_mut(&lane) else {
-                self.ring.pop_front();
+    fn take(&mut self, limits_of: &impl Fn(usize) -> ModelLimits, skipped: &mut Vec<Arc<Pending>>) -> Option<Unit> {
+        // This ends: every pass over the round raises each tenant's credit or removes the tenant.
+        while let Some(lane) = self.round.front().copied() {
+            let Some(tenant) = self.tenants.get_mut(&lane) else {
+                self.round.pop_front();
                 continue;
             };
-            self.waiting -= waiting.skip_over(skipped);
-            if waiting.jobs.is_empty() {
-                self.lanes.remove(&lane);
-                self.ring.pop_front();
+            self.waiting -= tenant.skip_finished(skipped);
+            if tenant.jobs.is_empty() {
+                self.tenants.remove(&lane);
+                self.round.pop_front();
                 continue;
             }
-            if waiting.credit <= 0 {
-                waiting.credit += ROUND_TOKENS;
-                self.ring.rotate_left(1);
+            // No credit is left: the tenant gets its tokens for the next round and goes to the end.
+            if tenant.credit <= 0 {
+                tenant.credit += QUANTUM_TOKENS;
+                self.round.rotate_left(1);
                 continue;
             }
-            let unit = waiting.take(shape);
+            let unit = tenant.take(limits_of);
             self.waiting -= unit.as_ref().map_or(0, |u| u.range.len());
             return unit;
         }
@@ -185,12 +194,12 @@ impl Class {
     }
 }
 
-impl Waiting {
-    /// Drops jobs at the front that nobody waits for. How many texts went with them.
-    fn skip_over(&mut self, skipped: &mut Vec<Arc<Pending>>) -> usize {
+impl ModelQueue {
+    /// Removes cancelled and answered jobs from the front. Returns the number of texts that they contained.
+    fn skip_finished(&mut self, skipped: &mut Vec<Arc<Pending>>) -> usize {
         let mut dropped = 0;
         while let Some((job, taken)) = self.jobs.front() {
-            if !job.is_over() {
+            if !job.is_finished() {
                 break;
             }
             dropped += job.len() - taken;
@@ -201,11 +210,12 @@ impl Waiting {
         dropped
     }
 
-    fn take(&mut self, shape: &impl Fn(usize) -> Shape) -> Option<Unit> {
+    fn take(&mut self, limits_of: &impl Fn(usize) -> ModelLimits) -> Option<Unit> {
         let (job, taken) = self.jobs.front_mut()?;
-        let shape = shape(job.model);
-        let range = *taken..job.len().min(*taken + shape.batch_max.max(1));
-        let charged = range.clone().map(|i| job.guess(i, shape.tokens_max)).sum();
+        let limits = limits_of(job.model);
+        let range = *taken..job.len().min(*taken + limits.batch_max.max(1));
+        // Charge an estimate now; the actual cost is charged when the unit is done.
+        let charged = range.clone().map(|i| job.estimated_tokens(i, limits.tokens_max)).sum();
         *taken = range.end;
         self.texts -= range.len();
         self.credit -= charged as i64;
@@ -217,11 +227,11 @@ impl Waiting {
     }
 }
 
-/// Queries that may pass a waiting passage one after the other.
-const QUERIES_IN_A_ROW_MAX: usize = 3;
+/// Number of queries that may overtake a waiting passage in a row.
+const CONSECUTIVE_QUERIES_MAX: usize = 3;
 
-/// Tokens that a round gives each lane: about one question, an eighth of a long passage.
-const ROUND_TOKENS: i64 = 32;
+/// Tokens that a round adds to each tenant: about one query, or an eighth of a long passage.
+const QUANTUM_TOKENS: i64 = 32;
 
 #[cfg(test)]
 mod tests;

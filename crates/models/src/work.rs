@@ -1,12 +1,13 @@
-//! The model threads: each takes a unit, embeds or scores it with a session of its own, answers, and looks again.
+//! The model threads. Each takes a unit, embeds or scores it with a session of its own, answers, and returns to the
+//! queue.
 //!
-//! A panic in a model or in whoever takes the vectors ends one job, not a thread.
+//! A panic in a model or in the callback for the vectors ends one job, not a thread.
 
 use crate::{
-    Error, Kind, ModelStats, Stats,
+    Error, ModelStats, QueueStats, TaskKind,
     embedder::{Embedded, Embedder, Model},
     pending::{Pending, Unit},
-    schedule::{Schedule, Shape, Taken},
+    schedule::{FairScheduler, ModelLimits, NextWork},
 };
 use kernel::Code;
 use std::{
@@ -19,34 +20,34 @@ use std::{
     time::Duration,
 };
 
-/// What the threads and the front share.
-pub(crate) struct Shared {
+/// State that the threads and [`crate::Models`] share.
+pub(crate) struct WorkShared {
     pub(crate) models: Vec<Model>,
-    queue: Mutex<Queue>,
-    wake: Condvar,
+    queue: Mutex<JobQueue>,
+    work_available: Condvar,
     running: AtomicUsize,
-    counters: Vec<Counters>,
+    counters: Vec<ModelCounters>,
 }
 
-struct Queue {
-    schedule: Schedule,
+struct JobQueue {
+    schedule: FairScheduler,
     closed: bool,
 }
 
 #[derive(Default)]
-struct Counters {
+struct ModelCounters {
     texts: AtomicU64,
     tokens: AtomicU64,
     busy_ns: AtomicU64,
 }
 
-impl Shared {
+impl WorkShared {
     pub(crate) fn new(models: Vec<Model>, queue_max: usize) -> Self {
-        let counters = models.iter().map(|_| Counters::default()).collect();
+        let counters = models.iter().map(|_| ModelCounters::default()).collect();
         Self {
             models,
-            queue: Mutex::new(Queue { schedule: Schedule::new(queue_max), closed: false }),
-            wake: Condvar::new(),
+            queue: Mutex::new(JobQueue { schedule: FairScheduler::new(queue_max), closed: false }),
+            work_available: Condvar::new(),
             running: AtomicUsize::new(0),
             counters,
         }
@@ -61,56 +62,60 @@ impl Shared {
         let kind = job.kind;
         if !queue.schedule.push(Arc::new(job)) {
             let message = match kind {
-                Kind::Query => "too many queries wait to be embedded; try again shortly",
-                Kind::Passage => "too many passages wait to be embedded; send fewer at once or try again shortly",
+                TaskKind::Query => "too many queries are waiting to be embedded; try again shortly",
+                TaskKind::Passage => {
+                    "too many passages are waiting to be embedded; send fewer at once or try again shortly"
+                }
             };
             return Err(kernel::Error::overloaded(message, RETRY_AFTER));
         }
         drop(queue);
-        self.wake.notify_all();
+        self.work_available.notify_all();
         Ok(())
     }
 
-    /// Refuses new jobs and fails the queued ones. What is running ends by itself.
+    /// Refuses new jobs and fails the queued ones. Running calls finish.
     pub(crate) fn close(&self) {
         let mut queue = self.lock();
         queue.closed = true;
         let waiting = queue.schedule.drain();
         drop(queue);
-        self.wake.notify_all();
+        self.work_available.notify_all();
         for job in waiting {
             job.fail(stopping());
         }
     }
 
-    pub(crate) fn stats(&self) -> Stats {
+    pub(crate) fn stats(&self) -> QueueStats {
         let models = self.models.iter().zip(&self.counters).map(|(model, counters)| ModelStats {
             name: model.info.name.clone(),
             texts_total: counters.texts.load(Ordering::Relaxed),
             tokens_total: counters.tokens.load(Ordering::Relaxed),
             busy_ns: counters.busy_ns.load(Ordering::Relaxed),
         });
-        Stats {
+        QueueStats {
             waiting: self.lock().schedule.waiting(),
             running: self.running.load(Ordering::Relaxed),
             models: models.collect(),
         }
     }
 
-    /// Wakes every thread that has nothing to do.
-    pub(crate) fn rouse(&self) {
-        let _nobody_falls_asleep = self.lock();
-        self.wake.notify_all();
+    /// Wakes every idle thread.
+    pub(crate) fn wake(&self) {
+        // With the lock held, no thread is between its look into the queue and its wait, where it would miss this.
+        let _queue = self.lock();
+        self.work_available.notify_all();
     }
 
-    /// Waits for work. `None` once closed.
+    /// Waits for work. `None` once the queue is closed.
     fn next(&self) -> Option<Unit> {
         let mut queue = self.lock();
         loop {
             if queue.closed {
                 return None;
             }
-            let Taken { unit, skipped } = queue.schedule.take(|model| self.shape(model));
+            let NextWork { unit, skipped } = queue.schedule.take(|model| self.limits(model));
+            // Callbacks of skipped jobs run without the lock.
             if !skipped.is_empty() {
                 drop(queue);
                 skipped.iter().for_each(|job| job.skip());
@@ -123,14 +128,14 @@ impl Shared {
             if unit.is_some() {
                 return unit;
             }
-            kernel::wipe_stack_if_asked();
-            queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            kernel::wipe_stack_if_requested();
+            queue = self.work_available.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    fn shape(&self, model: usize) -> Shape {
+    fn limits(&self, model: usize) -> ModelLimits {
         let model = &self.models[model];
-        Shape { batch_max: model.batch_max, tokens_max: model.info.max_tokens }
+        ModelLimits { batch_max: model.batch_max, tokens_max: model.info.max_tokens }
     }
 
     fn count(&self, unit: &Unit, embedded: &Embedded) {
@@ -138,20 +143,20 @@ impl Shared {
         counters.texts.fetch_add(unit.range.len() as u64, Ordering::Relaxed);
         counters.tokens.fetch_add(embedded.tokens as u64, Ordering::Relaxed);
         counters.busy_ns.fetch_add(u64::try_from(embedded.busy.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
-        self.lock().schedule.settle(unit, embedded.tokens);
+        self.lock().schedule.charge(unit, embedded.tokens);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Queue> {
+    fn lock(&self) -> MutexGuard<'_, JobQueue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Starts the threads.
-pub(crate) fn start(shared: &Arc<Shared>, threads: usize) -> Result<Vec<JoinHandle<()>>, Error> {
+/// Starts the model threads.
+pub(crate) fn start(shared: &Arc<WorkShared>, threads: usize) -> Result<Vec<JoinHandle<()>>, Error> {
     let mut handles = Vec::with_capacity(threads);
     for i in 0..threads {
-        let mine = Arc::clone(shared);
-        match std::thread::Builder::new().name(format!("model-{i}")).spawn(move || run(&mine)) {
+        let thread_shared = Arc::clone(shared);
+        match std::thread::Builder::new().name(format!("model-{i}")).spawn(move || run(&thread_shared)) {
             Ok(handle) => handles.push(handle),
             Err(source) => {
                 shared.close();
@@ -162,7 +167,7 @@ pub(crate) fn start(shared: &Arc<Shared>, threads: usize) -> Result<Vec<JoinHand
     Ok(handles)
 }
 
-fn run(shared: &Shared) {
+fn run(shared: &WorkShared) {
     let mut embedders: Vec<Option<Box<dyn Embedder>>> = shared.models.iter().map(|_| None).collect();
     while let Some(unit) = shared.next() {
         let texts = unit.range.len();
@@ -172,8 +177,8 @@ fn run(shared: &Shared) {
     }
 }
 
-fn serve(shared: &Shared, unit: &Unit, embedder: &mut Option<Box<dyn Embedder>>) {
-    if unit.pending.is_over() {
+fn serve(shared: &WorkShared, unit: &Unit, embedder: &mut Option<Box<dyn Embedder>>) {
+    if unit.pending.is_finished() {
         return unit.pending.skip();
     }
     let outcome = catch_unwind(AssertUnwindSafe(|| embed(shared, unit, embedder)));
@@ -187,7 +192,8 @@ fn serve(shared: &Shared, unit: &Unit, embedder: &mut Option<Box<dyn Embedder>>)
             unit.pending.fail(error.into());
         }
         Err(_panic) => {
-            // Its state is unknown now: the next unit opens a fresh one. The payload might quote a text.
+            // The embedder's state is unknown now, so the next unit opens a new one. The panic payload might quote a
+            // text.
             *embedder = None;
             tracing::error!(model = %shared.models[unit.pending.model].info.name, "a model call panicked");
             unit.pending.fail(kernel::Error::internal("the model failed on this input"));
@@ -195,7 +201,7 @@ fn serve(shared: &Shared, unit: &Unit, embedder: &mut Option<Box<dyn Embedder>>)
     }
 }
 
-fn embed(shared: &Shared, unit: &Unit, slot: &mut Option<Box<dyn Embedder>>) -> Result<Embedded, Error> {
+fn embed(shared: &WorkShared, unit: &Unit, slot: &mut Option<Box<dyn Embedder>>) -> Result<Embedded, Error> {
     if unit.range.is_empty() {
         return Ok(Embedded::default());
     }
@@ -214,5 +220,5 @@ fn stopping() -> kernel::Error {
     kernel::Error::new(Code::ModelUnavailable, "the server is stopping")
 }
 
-/// A full queue of short texts empties in seconds.
+/// A full queue of short texts empties within seconds.
 const RETRY_AFTER: Duration = Duration::from_secs(1);

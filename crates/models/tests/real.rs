@@ -1,10 +1,10 @@
-//! The real runtime and the default model: what a vector is worth, and that it depends on its own text alone.
+//! The real runtime and the default model: the quality of vectors, and that a vector depends on its own text alone.
 //!
-//! Needs what `scripts/setup` makes. Without it these tests say so and pass, except where CI is set: there they fail.
+//! These tests need the files of `scripts/setup`. Without them they print that and pass, except in CI, where they fail.
 #![expect(clippy::print_stdout, reason = "a test that checked nothing says so")]
 
 use kernel::Untrusted;
-use models::{Error, Job, Kind, Lane, Models, ModelsConfig, Provider, Reranks, discover};
+use models::{EmbedJob, Error, Models, ModelsConfig, Provider, Reranks, TaskKind, TenantQueueId, discover};
 use std::{
     env, fs,
     path::{Path, PathBuf},
@@ -32,22 +32,22 @@ fn load() -> Option<Models> {
 }
 
 fn embed(models: &Models, model: &str, texts: &[&str]) -> Vec<Vec<f32>> {
-    let floats = ask(models, model, None, texts);
+    let floats = run(models, model, None, texts);
     floats.chunks(models.embedder(model).expect("it serves").dimensions).map(<[f32]>::to_vec).collect()
 }
 
-fn ask(models: &Models, model: &str, question: Option<&str>, texts: &[&str]) -> Vec<f32> {
+fn run(models: &Models, model: &str, question: Option<&str>, texts: &[&str]) -> Vec<f32> {
     let (send, reply) = channel();
-    let job = Job {
+    let job = EmbedJob {
         model: model.to_owned(),
-        lane: Lane([1; 16]),
-        kind: Kind::Query,
+        queue: TenantQueueId([1; 16]),
+        kind: TaskKind::Query,
         texts: texts.iter().map(|t| Untrusted::new(*t)).collect(),
         question: question.map(Untrusted::new),
         cancelled: Arc::default(),
         done: Box::new(move |result| drop(send.send(result))),
     };
-    models.submit(job).expect("there is room");
+    models.submit(job).expect("the queue has capacity");
     reply.recv().expect("an answer").expect("vectors")
 }
 
@@ -68,7 +68,7 @@ const TEXTS: [&str; 8] = [
 ];
 
 #[test]
-fn it_says_what_serves() {
+fn the_serving_models_are_reported() {
     let (Some(models), Some(config)) = (load(), config()) else { return };
     let info = models.default_model().expect("a default model");
     assert_eq!((info.name.as_str(), info.dimensions, info.max_tokens, info.provider), (INT8, 384, 256, "cpu"));
@@ -98,8 +98,8 @@ fn a_vector_does_not_depend_on_its_neighbours() {
         let among = embed(&models, model, &TEXTS);
         for (text, among) in TEXTS.iter().zip(&among) {
             let alone = &embed(&models, model, &[text])[0];
-            let apart = alone.iter().zip(among).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-            assert!(apart < 1e-5, "{model}: {apart}");
+            let difference = alone.iter().zip(among).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(difference < 1e-5, "{model}: {difference}");
         }
     }
 }
@@ -109,15 +109,15 @@ fn token_by_token_the_passage_that_answers_comes_first() {
     let Some(models) = load() else { return };
     for model in [INT8, FP32] {
         assert_eq!(models.reranker(Some(model)).and_then(|m| m.reranks), Some(Reranks::LateInteraction));
-        let among = ask(&models, model, Some(TEXTS[0]), &TEXTS[1..]);
+        let among = run(&models, model, Some(TEXTS[0]), &TEXTS[1..]);
         let best = among.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         assert!(among[0] == best && best > 0.4, "{model}: {among:?}");
         assert!(among[1..].iter().all(|other| *other < best - 0.1), "{model}: {among:?}");
-        let same = ask(&models, model, Some(TEXTS[0]), &TEXTS[..1])[0];
+        let same = run(&models, model, Some(TEXTS[0]), &TEXTS[..1])[0];
         assert!((same - 1.0).abs() < 0.02, "{model}: {same}");
-        // Neither on the neighbours of a passage nor on how far the queue had gone.
+        // The score depends neither on the other passages nor on the progress of the queue.
         for (text, among) in TEXTS[1..].iter().zip(&among) {
-            let alone = ask(&models, model, Some(TEXTS[0]), &[text])[0];
+            let alone = run(&models, model, Some(TEXTS[0]), &[text])[0];
             assert!((alone - among).abs() < 1e-5, "{model}: {alone} {among}");
         }
     }
@@ -187,9 +187,9 @@ fn a_broken_model_names_its_file() {
     assert!(error.to_string().contains("tokenizer.json"), "{error}");
 }
 
-/// The runtime of `scripts/setup` has no GPU, so this holds on machines with one as well.
+/// The runtime of `scripts/setup` has no GPU support, so this holds on machines with a GPU as well.
 #[test]
-fn a_gpu_is_never_replaced_in_silence() {
+fn a_gpu_is_never_replaced_silently() {
     let Some(mut config) = config() else { return };
     if env::var_os("RINGFENCE_ONNXRUNTIME").is_some() {
         return println!("not checked: another runtime, which may have a GPU");

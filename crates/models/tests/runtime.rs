@@ -1,6 +1,6 @@
-//! What is not ONNX Runtime, or too old, is an error with a remedy and never a panic.
+//! A file that is not ONNX Runtime, or is too old, is an error with a remedy and never a panic.
 //!
-//! A binary of its own: a process can load one runtime, so these must not meet the real one.
+//! These tests have their own binary, because a process can load one runtime only and must not load the real one here.
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use models::{Error, Models, ModelsConfig};
@@ -65,7 +65,7 @@ fn new_by_its_number_only() {
     assert_unusable(&compile(dir.path(), "empty", &runtime("1.99.0")), "does not offer the interface");
 }
 
-/// A library that says its version and has no interface to give.
+/// A library that reports its version and offers no interface.
 fn runtime(version: &str) -> String {
     format!(
         "static const void *api(unsigned v) {{ (void)v; return 0; }}

@@ -1,18 +1,18 @@
 //! A model that is not ours: no special operators, one vector per token, a vocabulary of five words.
 //!
-//! Shows that a folder alone makes a model, that pooling leaves padding out, and that misfits are named. Needs the
-//! runtime; see `real.rs` for what happens without.
+//! It shows that a folder alone is a model, that pooling leaves padding out, and that unusable models are named in the
+//! error. It needs the runtime; see `real.rs` for what happens without it.
 #![expect(clippy::print_stdout, reason = "a test that checked nothing says so")]
 
 use kernel::Untrusted;
-use models::{Error, Job, Kind, Lane, Models, ModelsConfig, Reranks, discover};
+use models::{EmbedJob, Error, Models, ModelsConfig, Reranks, TaskKind, TenantQueueId, discover};
 use std::{
     env, fs,
     path::{Path, PathBuf},
     sync::{Arc, mpsc::channel},
 };
 
-/// Rows of the embedding table: what the words stand for.
+/// Rows of the embedding table: the vectors of the words.
 const TABLE: [[f32; 2]; 6] = [[9.0, 9.0], [0.0, 1.0], [3.0, 0.0], [0.0, 4.0], [-1.0, 0.0], [5.0, 5.0]];
 
 const TOKENIZER: &str = r#"{
@@ -55,21 +55,21 @@ fn runtime() -> Option<ModelsConfig> {
 }
 
 fn embed(models: &Models, texts: &[&str]) -> Vec<f32> {
-    ask(models, "tiny", Kind::Passage, None, texts)
+    run(models, "tiny", TaskKind::Passage, None, texts)
 }
 
-fn ask(models: &Models, model: &str, kind: Kind, question: Option<&str>, texts: &[&str]) -> Vec<f32> {
+fn run(models: &Models, model: &str, kind: TaskKind, question: Option<&str>, texts: &[&str]) -> Vec<f32> {
     let (send, reply) = channel();
-    let job = Job {
+    let job = EmbedJob {
         model: model.to_owned(),
-        lane: Lane([1; 16]),
+        queue: TenantQueueId([1; 16]),
         kind,
         texts: texts.iter().map(|t| Untrusted::new(*t)).collect(),
         question: question.map(Untrusted::new),
         cancelled: Arc::default(),
         done: Box::new(move |result| drop(send.send(result))),
     };
-    models.submit(job).expect("there is room");
+    models.submit(job).expect("the queue has capacity");
     reply.recv().expect("an answer").expect("vectors")
 }
 
@@ -79,14 +79,14 @@ fn tokens_are_averaged_without_padding() {
     let models = Models::load(&config).expect("it loads");
     let info = models.default_model().expect("it serves");
     assert_eq!((info.dimensions, info.max_tokens), (2, 512));
-    // Mean of (3,0) and (0,4) points to (0.6, 0.8); `right` alone to (1, 0), however long its neighbours are.
+    // The mean of (3,0) and (0,4) points to (0.6, 0.8); `right` alone to (1, 0), however long the other texts are.
     let vectors = embed(&models, &["right up", "right", "left left left left left", "both"]);
     let expected = [0.6, 0.8, 1.0, 0.0, -1.0, 0.0, 0.5_f32.sqrt(), 0.5_f32.sqrt()];
     assert!(vectors.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{vectors:?}");
 }
 
 #[test]
-fn its_own_limit_counts_and_not_the_tokenisers() {
+fn the_models_limit_counts_and_not_the_tokenisers() {
     let config = r#"{"max_position_embeddings": 8}"#;
     let Some((_dir, config)) = write(&["input_ids", "attention_mask"], "last_hidden_state", config) else { return };
     let models = Models::load(&config).expect("it loads");
@@ -97,7 +97,7 @@ fn its_own_limit_counts_and_not_the_tokenisers() {
 }
 
 #[test]
-fn a_misfit_says_what_it_lacks() {
+fn an_unusable_model_names_what_it_lacks() {
     for (inputs, output, config, why) in [
         (&["input_ids", "attention_mask"][..], "pooler", "{}", "sentence_embedding"),
         (&["input_ids", "attention_mask"], "logits", "{}", "single finite score"),
@@ -112,7 +112,7 @@ fn a_misfit_says_what_it_lacks() {
 }
 
 #[test]
-fn a_prefix_stands_before_each_text_and_takes_its_room() {
+fn a_prefix_precedes_each_text_and_takes_its_tokens() {
     let (Some(config), model) = (runtime(), model(&["input_ids", "attention_mask"], "last_hidden_state")) else {
         return;
     };
@@ -128,8 +128,8 @@ fn a_prefix_stands_before_each_text_and_takes_its_room() {
         let config = ModelsConfig { folder, default: "tiny".to_owned(), ..config.clone() };
         let models = Models::load(&config).expect("it loads");
         let unit = |v: [f32; 2]| v.map(|x| x / (v[0] * v[0] + v[1] * v[1]).sqrt());
-        for (kind, expected) in [(Kind::Query, query), (Kind::Passage, passage)] {
-            let vector = ask(&models, "tiny", kind, None, &["right"]);
+        for (kind, expected) in [(TaskKind::Query, query), (TaskKind::Passage, passage)] {
+            let vector = run(&models, "tiny", kind, None, &["right"]);
             assert!(vector.iter().zip(unit(expected)).all(|(a, b)| (a - b).abs() < 1e-6), "{prompts}: {vector:?}");
         }
         let longest = prompts.matches("left ").count().max(usize::from(query[1] > 0.0));
@@ -147,13 +147,13 @@ fn a_cross_encoder_reads_question_and_passage_as_two_parts() {
     let info = models.reranker(None).expect("the one cross-encoder");
     assert_eq!((info.name.as_str(), info.dimensions, info.reranks), ("judge", 0, Some(Reranks::CrossEncoder)));
     assert!(models.embedder("judge").is_none());
-    let score = |question: &str, texts: &[&str]| ask(&models, "judge", Kind::Query, Some(question), texts);
+    let score = |question: &str, texts: &[&str]| run(&models, "judge", TaskKind::Query, Some(question), texts);
     let logistic = |x: f32| 1.0 / (1.0 + (-x).exp());
-    // Words of the question count nothing in this model, those of the passage as `WEIGHTS` says.
+    // Words of the question count nothing in this model; those of the passage count as `WEIGHTS` says.
     let scores = score("left left", &["right up", "left", "right right right", "nothing"]);
     let expected = [2.0, -3.0, 4.5, 0.0].map(logistic);
     assert!(scores.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{scores:?}");
-    // The longer of both is cut: of eight tokens the passage keeps two, then four.
+    // The longer of both is truncated: of eight tokens the passage keeps two, then four.
     for (question, passage, logit) in
         [("left ".repeat(20), "right right", 3.0), ("left ".repeat(20), "right right right right right", 6.0)]
     {
@@ -171,7 +171,7 @@ fn tokens_of_an_embedder_serve_late_interaction() {
     let models = Models::load(&ModelsConfig { reranker: Some("tiny".to_owned()), ..config }).expect("it loads");
     assert_eq!(models.reranker(None).and_then(|m| m.reranks), Some(Reranks::LateInteraction));
     let texts = ["up right", "left", "both", "right right right right"];
-    let scores = ask(&models, "tiny", Kind::Query, Some("right up"), &texts);
+    let scores = run(&models, "tiny", TaskKind::Query, Some("right up"), &texts);
     // `right` is (1, 0), `up` (0, 1), `left` (-1, 0), `both` halfway between the first two.
     let expected = [1.0, -0.5, 0.5_f32.sqrt(), 0.5];
     assert!(scores.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{scores:?}");

@@ -1,59 +1,59 @@
-//! A tenant's API keys. They live in its directory; of a secret only the keyed hash is kept.
+//! A tenant's API keys. They are stored in its directory; of a secret only the keyed hash is kept.
 //!
-//! The control journal knows of each whose it is, its hash and its end, so that a secret is judged
-//! before anything is opened. A key counts while both know it. It is made there first and then in
-//! the directory, and returned only then: a crash between leaves a key whose secret was never returned. It is
-//! revoked there first, which ends it at once whatever state the directory is in. What one of them
-//! alone knows is forgotten when the directory is opened next.
+//! The control journal records the owner, the hash and the expiry of each key, so that a secret is checked before
+//! anything is opened. A key is valid only while both journals have it. It is created in the control journal first,
+//! then in the directory, and returned only then: a crash in between leaves a key whose secret was never returned. It
+//! is also revoked in the control journal first, which ends it at once whatever the state of the directory. The next
+//! opening of the directory removes what only one of the two has.
 
 use crate::{
     Registry,
     control::ControlEvent,
     directory::DirectoryEvent,
-    record::{ApiKey, KeyPlace, Life},
+    record::{Lifecycle, RegisteredKey, StoredApiKey},
     registry::mac,
     tenants::check_label,
 };
 use access::{KeyRecord, Operator, TokenKind, token};
 use kernel::{Code, Error, KeyId, NamespaceName, Principal, Result, Scope, TenantId, Timestamp, limits};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use zeroize::Zeroizing;
 
-/// An API key to be.
+/// Description of an API key to be created.
 #[derive(Clone, Debug)]
-pub struct NewKey {
-    /// What people call it.
+pub struct NewApiKey {
+    /// Name for people.
     pub name: String,
-    /// What it may do; empty is [`Scope::DEFAULT`].
+    /// What the key may do; empty means [`Scope::DEFAULT`].
     pub scopes: Vec<Scope>,
-    /// Who it reads as.
+    /// Principals as which it reads.
     pub principals: Vec<Principal>,
-    /// The namespaces it may enter; empty is all of them.
+    /// Namespaces that it may use; empty means all of them.
     pub namespaces: Vec<NamespaceName>,
-    /// From then on it opens nothing.
+    /// Time from which the key is refused.
     pub expires_at: Option<Timestamp>,
 }
 
 /// An API key as operators see it.
 #[derive(Clone, Debug)]
-pub struct KeyView {
-    /// Public part.
+pub struct ApiKeyView {
+    /// Public part of the key.
     pub id: KeyId,
-    /// What people call it.
+    /// Name for people.
     pub name: String,
-    /// What it may do.
+    /// What the key may do.
     pub scopes: Vec<Scope>,
-    /// Who it reads as.
+    /// Principals as which it reads.
     pub principals: Vec<Principal>,
-    /// The namespaces it may enter; empty is all of them.
+    /// Namespaces that it may use; empty means all of them.
     pub namespaces: Vec<NamespaceName>,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
-    /// From then on it opens nothing.
+    /// Time from which the key is refused.
     pub expires_at: Option<Timestamp>,
 }
 
-impl From<&KeyRecord> for KeyView {
+impl From<&KeyRecord> for ApiKeyView {
     fn from(record: &KeyRecord) -> Self {
         Self {
             id: record.id.clone(),
@@ -68,81 +68,81 @@ impl From<&KeyRecord> for KeyView {
 }
 
 impl Registry {
-    /// Makes an API key. The secret is shown once.
+    /// Creates an API key. The secret is shown once.
     ///
     /// # Errors
-    /// `not_found`, `invalid_request`, `quota_exceeded`; what keeps the tenant's directory closed.
+    /// `not_found`, `invalid_request`, `quota_exceeded`; the error that keeps the tenant's directory closed.
     pub async fn create_key(
         &self,
         _: &Operator,
         tenant: &TenantId,
-        new: NewKey,
-    ) -> Result<(KeyView, Zeroizing<String>)> {
+        new: NewApiKey,
+    ) -> Result<(ApiKeyView, Zeroizing<String>)> {
         let inner = &self.inner;
-        let now = inner.world.clock.now();
+        let now = inner.env.clock.now();
         check(&new, now)?;
         let record = inner.tenant_record(tenant)?;
-        let residence = inner.open(record.incarnation).await?;
-        let (id, whole, secret) = token::mint(TokenKind::Key, &*inner.world.entropy);
-        let key = ApiKey(Arc::new(KeyRecord {
+        let open_tenant = inner.open(record.incarnation).await?;
+        let (id, full_token, secret) = token::mint(TokenKind::Key, &*inner.env.entropy);
+        let key = StoredApiKey(Arc::new(KeyRecord {
             id,
             tenant: record.id,
             incarnation: record.incarnation,
             name: new.name,
-            mac: mac(inner.control.home(), secret.as_bytes()),
+            mac: mac(inner.control.keyspace(), secret.as_bytes()),
             scopes: if new.scopes.is_empty() { Scope::DEFAULT.to_vec() } else { distinct(new.scopes) },
             principals: distinct(new.principals),
             namespaces: distinct(new.namespaces),
             created_at: now,
             expires_at: new.expires_at,
         }));
-        self.file(&key.0).await?;
-        let written = residence.write(|_| Ok((Some(DirectoryEvent::KeyCreated(key.clone())), ()))).await;
+        self.register(&key.0).await?;
+        let written = open_tenant.write(|_| Ok((Some(DirectoryEvent::KeyCreated(key.clone())), ()))).await;
         if let Err(error) = written {
-            // If this fails as well, the directory's next opening does it.
-            let _ = self.unfile(&key.0.id).await;
+            // If this fails as well, the directory's next opening removes the key.
+            let _ = self.unregister(&key.0.id).await;
             return Err(error.into());
         }
-        Ok((KeyView::from(&*key.0), whole))
+        Ok((ApiKeyView::from(&*key.0), full_token))
     }
 
-    async fn file(&self, key: &KeyRecord) -> Result<()> {
+    async fn register(&self, key: &KeyRecord) -> Result<()> {
         let (id, incarnation) = (key.id.clone(), key.incarnation);
-        let place = KeyPlace { incarnation, mac: key.mac, expires_at: key.expires_at };
+        let registered = RegisteredKey { incarnation, mac: key.mac, expires_at: key.expires_at };
         self.inner
             .write(|state| {
-                let living = state.by_incarnation(incarnation).filter(|t| t.life != Life::Deleting);
-                living.ok_or_else(Error::not_found)?;
+                let owner = state.by_incarnation(incarnation).filter(|t| t.life != Lifecycle::Deleting);
+                owner.ok_or_else(Error::not_found)?;
                 if state.keys_of(incarnation) >= limits::API_KEYS_PER_TENANT_MAX || state.keys.contains_key(&id) {
                     let why = "a tenant may have at most 10000 API keys; revoke some first";
                     return Err(Error::new(Code::QuotaExceeded, why).into());
                 }
-                Ok((Some(ControlEvent::KeyFiled { id, place }), ()))
+                Ok((Some(ControlEvent::KeyRegistered { id, key: registered }), ()))
             })
             .await?;
         Ok(())
     }
 
-    async fn unfile(&self, id: &KeyId) -> Result<()> {
-        let forget = |known: bool| known.then(|| ControlEvent::KeysForgotten { ids: vec![id.clone()] });
+    async fn unregister(&self, id: &KeyId) -> Result<()> {
+        let forget = |known: bool| known.then(|| ControlEvent::KeysUnregistered { ids: vec![id.clone()] });
         Ok(self.inner.write(|state| Ok((forget(state.keys.contains_key(id)), ()))).await?)
     }
 
-    /// A tenant's API keys by public part, and where the next page begins.
+    /// Returns a tenant's API keys in order of their public part, and where the next page begins.
     ///
     /// # Errors
-    /// `not_found`; what keeps the tenant's directory closed.
+    /// `not_found`; the error that keeps the tenant's directory closed.
     pub async fn keys(
         &self,
         _: &Operator,
         tenant: &TenantId,
         after: Option<&str>,
         limit: usize,
-    ) -> Result<(Vec<KeyView>, Option<String>)> {
-        let residence = self.inner.open(self.inner.tenant_record(tenant)?.incarnation).await?;
-        let mut page: Vec<_> = residence.book().read(|s| {
-            let behind = s.keys.values().filter(|k| after.is_none_or(|a| k.0.id.as_str() > a));
-            behind.take(limit.saturating_add(1)).map(|k| KeyView::from(&*k.0)).collect()
+    ) -> Result<(Vec<ApiKeyView>, Option<String>)> {
+        let open_tenant = self.inner.open(self.inner.tenant_record(tenant)?.incarnation).await?;
+        let mut page: Vec<_> = open_tenant.directory().read(|s| {
+            let following = s.keys.values().filter(|k| after.is_none_or(|a| k.0.id.as_str() > a));
+            following.take(limit.saturating_add(1)).map(|k| ApiKeyView::from(&*k.0)).collect()
         });
         let more = page.len() > limit;
         page.truncate(limit);
@@ -150,39 +150,45 @@ impl Registry {
         Ok((page, next))
     }
 
-    /// One API key of a tenant, as far as its directory opens.
-    pub async fn key(&self, _: &Operator, tenant: &TenantId, id: &KeyId) -> Option<KeyView> {
-        let residence = self.inner.open(self.inner.tenant_record(tenant).ok()?.incarnation).await.ok()?;
-        residence.book().read(|s| s.keys.get(id).map(|key| KeyView::from(&*key.0)))
-    }
-
-    /// Revokes an API key, at once: also one of a tenant whose directory does not open, which
-    /// learns of it when it does.
+    /// Revokes an API key at once, whatever the state of the tenant's directory, which removes the key when it opens.
+    /// Returns the key if the directory answers soon enough.
     ///
     /// # Errors
-    /// `not_found`; that the change could not be written.
-    pub async fn revoke_key(&self, _: &Operator, tenant: &TenantId, id: &KeyId) -> Result<()> {
+    /// `not_found`; the error of a change that could not be written.
+    pub async fn revoke_key(&self, _: &Operator, tenant: &TenantId, id: &KeyId) -> Result<Option<ApiKeyView>> {
         let incarnation = self.inner.tenant_record(tenant)?.incarnation;
-        let filed = self.inner.control.read(|s| s.keys.get(id).is_some_and(|place| place.incarnation == incarnation));
-        if filed {
-            self.unfile(id).await?;
+        let registered = self.inner.control.read(|s| s.keys.get(id).is_some_and(|key| key.incarnation == incarnation));
+        if registered {
+            // From now on the key is refused. The rest may wait for a key provider or a disk.
+            self.unregister(id).await?;
         }
-        let residence = match self.inner.open(incarnation).await {
-            Ok(residence) => residence,
-            Err(_) if filed => return Ok(()),
-            Err(error) => return Err(error.into()),
-        };
-        let known = residence
-            .write(|state| {
-                let known = state.keys.contains_key(id);
-                Ok((known.then(|| DirectoryEvent::KeyRevoked { id: id.clone() }), known))
+        let (inner, key) = (self.inner.clone(), id.clone());
+        // The directory is updated in a task of its own, which continues if the caller stops waiting.
+        let directory_task = self.inner.tracker.spawn(async move {
+            let open_tenant = inner.open(incarnation).await?;
+            let known = open_tenant.directory().read(|s| s.keys.get(&key).map(|key| ApiKeyView::from(&*key.0)));
+            let revoked = open_tenant.write(|state| {
+                let known = state.keys.contains_key(&key);
+                Ok((known.then(|| DirectoryEvent::KeyRevoked { id: key.clone() }), ()))
+            });
+            // The caller may have been answered already.
+            revoked.await.map(|()| known).inspect_err(|error| {
+                tracing::warn!(%incarnation, %error, "a revoked API key is still listed; it opens nothing");
             })
-            .await?;
-        if filed || known { Ok(()) } else { Err(Error::not_found()) }
+        });
+        let known = match tokio::time::timeout(DIRECTORY_WAIT, directory_task).await {
+            Ok(Ok(Ok(known))) => known,
+            Ok(Ok(Err(error))) if !registered => return Err(error.into()),
+            Ok(Ok(Err(_)) | Err(_)) | Err(_) => None,
+        };
+        if registered || known.is_some() { Ok(known) } else { Err(Error::not_found()) }
     }
 }
 
-fn check(new: &NewKey, now: Timestamp) -> Result<(), Error> {
+/// How long a request to revoke a key waits for the tenant's directory.
+const DIRECTORY_WAIT: Duration = Duration::from_millis(500);
+
+fn check(new: &NewApiKey, now: Timestamp) -> Result<(), Error> {
     check_label("name", Some(&new.name))?;
     if new.principals.len() > limits::READERS_MAX {
         return Err(Error::invalid("principals", "may have at most 256"));
@@ -196,7 +202,7 @@ fn check(new: &NewKey, now: Timestamp) -> Result<(), Error> {
     Ok(())
 }
 
-/// Each once, in the order given.
+/// Removes repeated items and keeps the order.
 fn distinct<T: PartialEq>(list: Vec<T>) -> Vec<T> {
     let mut out = Vec::with_capacity(list.len());
     for item in list {

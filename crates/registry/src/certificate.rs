@@ -1,10 +1,11 @@
-//! What the server states about keys that are gone, for who was not there: signed, and checked without the server.
+//! Statements of the server about destroyed keys, for readers who were not there. They are signed and can be checked
+//! without the server.
 //!
 //! A statement is JSON inside a signed note (c2sp.org/signed-note). It says what was done, how that was checked, and
-//! what it cannot prove. It names keys, places and hashes, and holds nothing of a customer but the tenant's own name.
+//! what it cannot prove. It names keys, keyspaces and hashes, and of a customer only the tenant's name.
 
 use crate::{codec, record::EpochRecord};
-use journal::Witness;
+use journal::ObjectSample;
 use kernel::{Incarnation, ObjectUuid, TenantId, Timestamp, limits};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -13,19 +14,19 @@ use vault::sha256;
 /// A signed statement.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Certificate {
-    /// Of which tenant.
+    /// Name of the tenant.
     pub tenant: String,
-    /// Which life of it.
+    /// Incarnation of the tenant.
     pub incarnation: String,
-    /// `tenant.erased`, `epochs.destroyed`, `server.rotated`.
+    /// Kind of statement: `tenant.erased`, `epochs.destroyed`, `server.rotated`.
     pub kind: String,
-    /// When.
+    /// When it was signed.
     pub at: String,
-    /// The note: the statement and its signature.
+    /// The signed note: the statement and its signature.
     pub note: String,
 }
 
-/// Statements of the last while, oldest first. They are made to be kept elsewhere.
+/// The most recent certificates, oldest first. Customers are expected to keep their own copies.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Certificates(VecDeque<Certificate>);
@@ -48,88 +49,88 @@ impl Certificates {
     }
 }
 
-/// What an erasure has to prove: written down before the keys go, so that a crash loses none of it.
+/// Evidence for an erasure's certificate, recorded before the keys are destroyed so that a crash loses none of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Shredding {
+pub(crate) struct ShreddingRecord {
     /// When the keys were forgotten.
     pub(crate) begun_at: String,
-    /// Whether it was known where its namespaces lie.
+    /// Whether the directory opened, which tells where the tenant's namespaces lie.
     pub(crate) directory_opened: bool,
     pub(crate) keys: Vec<ShreddedKey>,
-    /// Something that was sealed to be tried; none where the tenant's key could not be had.
+    /// A value that was sealed for the check; `None` if the tenant's key was unavailable.
     pub(crate) canary: Option<Canary>,
-    /// Sealed objects of the tenant, as they lay before.
-    pub(crate) samples: Vec<Trial>,
+    /// Sealed objects of the tenant, as they were before the erasure.
+    pub(crate) samples: Vec<DecryptionCheck>,
 }
 
-/// Thirty-two random bytes, sealed under the key of the tenant's directory when its erasure began. Who says that the
-/// keys are gone hands it out; who opens it shows that they are not.
+/// Thirty-two random bytes, sealed under the key of the tenant's directory when its erasure began. The server hands out
+/// the ciphertext as evidence that the keys are gone; anyone who opens it shows that they are not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Canary {
-    /// The prefix of the place whose key sealed it.
-    pub(crate) place: String,
-    #[serde(with = "codec::word")]
+    /// Prefix of the keyspace whose key sealed it.
+    pub(crate) keyspace: String,
+    #[serde(with = "codec::text")]
     pub(crate) object: ObjectUuid,
     #[serde(with = "codec::bytes")]
     pub(crate) sealed: Box<[u8]>,
     pub(crate) sealed_sha256: String,
     pub(crate) plain_sha256: String,
     #[serde(flatten)]
-    pub(crate) before: Before,
+    pub(crate) before: ResultBefore,
 }
 
-/// A sealed object that was tried.
+/// A sealed object that the server tried to decrypt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Trial {
+pub(crate) struct DecryptionCheck {
     #[serde(flatten)]
-    pub(crate) sample: Sample,
-    /// `log`, `checkpoint`, `object`.
+    pub(crate) sample: SampledObject,
+    /// Kind of object: `log`, `checkpoint`, `object`.
     pub(crate) kind: String,
     #[serde(flatten)]
-    pub(crate) before: Before,
+    pub(crate) before: ResultBefore,
 }
 
-/// What a try gave while the keys stood.
+/// Result of the check while the keys existed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Before {
+pub(crate) struct ResultBefore {
     opened_before: bool,
-    /// Or why it was not.
+    /// `opened`, or the reason why it did not open.
     before: String,
 }
 
-/// The same try when they were destroyed.
+/// Result of the same check after the keys were destroyed.
 #[derive(Serialize)]
-pub(crate) struct Again<'a, T> {
+pub(crate) struct Recheck<'a, T> {
     #[serde(flatten)]
     tried: &'a T,
     after: String,
-    /// Whether it failed, as it must.
+    /// Whether decryption failed, as it must.
     refused: bool,
 }
 
-/// One key epoch that is gone.
+/// One destroyed key epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ShreddedKey {
     epoch: u32,
     pub(crate) provider: String,
     pub(crate) key: String,
-    /// The provider's key was this tenant's alone, made by this server.
+    /// Whether the provider's key was made by this server for this tenant alone.
     pub(crate) own_key: bool,
-    /// Of the wrapped key that was forgotten: who finds it in a backup can tell.
+    /// Hash of the wrapped key, by which a copy in a backup can be recognised.
     wrapped_sha256: String,
 }
 
-/// A sealed object.
+/// A sealed object as it was before the erasure.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Sample {
+pub(crate) struct SampledObject {
     pub(crate) object: String,
     bytes: u64,
     pub(crate) sha256: String,
 }
 
-/// What an erasure's certificate says.
+/// Statement of an erasure's certificate.
 #[derive(Serialize)]
-pub(crate) struct Erased<'a> {
+pub(crate) struct ErasureStatement<'a> {
     pub(crate) statement: &'static str,
     pub(crate) version: u8,
     pub(crate) tenant: &'a str,
@@ -137,24 +138,23 @@ pub(crate) struct Erased<'a> {
     pub(crate) keys_destroyed_at: &'a str,
     pub(crate) finished_at: String,
     pub(crate) keys: &'a [ShreddedKey],
-    pub(crate) provider_receipts: Vec<ReceiptLine>,
+    pub(crate) provider_receipts: Vec<ProviderReceipt>,
     pub(crate) attempts: Vec<Attempt>,
-    pub(crate) canary: Option<Again<'a, Canary>>,
-    pub(crate) sampled_objects: Vec<Again<'a, Trial>>,
-    pub(crate) places_removed: &'a [String],
-    /// Those of them that no record named: their numbers say that they are this tenant's.
-    pub(crate) places_found_by_number: &'a [String],
-    pub(crate) remains: Vec<Sample>,
+    pub(crate) canary: Option<Recheck<'a, Canary>>,
+    pub(crate) sampled_objects: Vec<Recheck<'a, DecryptionCheck>>,
+    pub(crate) keyspaces_removed: &'a [String],
+    /// Removed keyspaces that no record named; their ids show that they are this tenant's.
+    pub(crate) keyspaces_found_by_id: &'a [String],
+    pub(crate) remains: Vec<SampledObject>,
     pub(crate) cannot_be_proven: Vec<String>,
 }
 
-/// What the end of a rotation says.
+/// Statement about the end of a rotation.
 #[derive(Serialize)]
-pub(crate) struct Retired<'a> {
+pub(crate) struct RotationStatement<'a> {
     pub(crate) statement: &'static str,
     pub(crate) version: u8,
-    /// `rewrap`: keys were wrapped again. `reencrypt`: every object, log and checkpoint was re-encrypted under new
-    /// keys.
+    /// `rewrap`: keys were rewrapped. `reencrypt`: every object, log and checkpoint was re-encrypted under new keys.
     pub(crate) mode: &'static str,
     pub(crate) tenant: &'a str,
     pub(crate) incarnation: String,
@@ -165,50 +165,50 @@ pub(crate) struct Retired<'a> {
     pub(crate) cannot_be_proven: Vec<String>,
 }
 
-/// What the end of a rotation of the server's own keys says.
+/// Statement about the end of a rotation of the system's keys.
 #[derive(Serialize)]
-pub(crate) struct ServerRotated<'a> {
+pub(crate) struct ServerRotationStatement<'a> {
     pub(crate) statement: &'static str,
     pub(crate) version: u8,
-    /// As in [`Retired`].
+    /// As in [`RotationStatement`].
     pub(crate) mode: &'static str,
     pub(crate) at: String,
-    pub(crate) destroyed: &'a [ServerShredded],
-    /// What wraps them now.
+    pub(crate) destroyed: &'a [ShreddedServerKey],
+    /// Provider whose key wraps them now.
     pub(crate) provider: &'a str,
     pub(crate) key: &'a str,
     pub(crate) cannot_be_proven: Vec<String>,
 }
 
-/// A wrapped key of the server's own that is gone.
+/// A destroyed wrapped key of the system.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct ServerShredded {
-    /// Of what.
+pub(crate) struct ShreddedServerKey {
+    /// Subject of the key: the keyspace that it wrapped.
     of: String,
     provider: String,
     key: String,
     wrapped_sha256: String,
 }
 
-impl ServerShredded {
+impl ShreddedServerKey {
     pub(crate) fn of(of: &str, provider: &str, key: &str, wrapped: &[u8]) -> Self {
         let (provider, key) = (provider.to_owned(), key.to_owned());
         Self { of: of.to_owned(), provider, key, wrapped_sha256: hex(&sha256(wrapped)) }
     }
 
-    /// What cannot be shown: the server destroys no key of a provider that wraps its own keys.
-    pub(crate) fn doubt(&self) -> String {
+    /// Says what cannot be proven: the server destroys no provider's key that wraps the system's keys.
+    pub(crate) fn unprovable_claim(&self) -> String {
         format!(
-            "that copies of the data folder from before are useless: their wrapped keys (wrapped_sha256) open as long as \
-             key {} of provider {} unwraps what it wrapped then",
+            "that earlier copies of the data folder are useless: their wrapped keys (wrapped_sha256) open as long as key \
+             {} of provider {} unwraps what it wrapped then",
             self.key, self.provider
         )
     }
 }
 
-/// What the erasure of documents says. It goes to their tenant, and is kept nowhere here.
+/// Statement about the erasure of documents. It is given to their tenant and not kept here.
 #[derive(Serialize)]
-pub(crate) struct ErasedDocuments<'a> {
+pub(crate) struct DocumentErasureStatement<'a> {
     pub(crate) statement: &'static str,
     pub(crate) version: u8,
     pub(crate) tenant: &'a str,
@@ -217,37 +217,38 @@ pub(crate) struct ErasedDocuments<'a> {
     pub(crate) namespace_uuid: String,
     pub(crate) at: String,
     pub(crate) documents: Vec<&'a str>,
-    /// Of which documents under these ids that is said: several may share one, for different readers.
+    /// Which documents under these ids the statement is about: several may share an id, for different readers.
     pub(crate) covers: &'static str,
-    /// How many of them were there.
+    /// Number of documents that were deleted.
     pub(crate) deleted: u64,
-    /// Every object and log that is older than this commit's checkpoint was rewritten or deleted.
+    /// Commit whose checkpoint is the limit: every older object and log was rewritten or deleted.
     pub(crate) clean_from_commit: u64,
     pub(crate) attempts: Vec<Attempt>,
     pub(crate) cannot_be_proven: [&'static str; 3],
 }
 
-/// Where an audit ended at a moment. Lines that lead up to it are those that were written, all of them.
+/// The end of an audit log at one moment. Together with the log it shows that the records up to here are complete and
+/// unchanged.
 #[derive(Clone, Debug)]
 pub struct SignedHead {
-    /// Uuid of the chain.
+    /// Uuid of the log's hash chain.
     pub chain: String,
-    /// Number of the last line.
+    /// Number of the last record.
     pub lines: u64,
-    /// Fingerprint of the last line, hexadecimal.
+    /// Fingerprint of the last record, hexadecimal.
     pub head: String,
-    /// When.
+    /// When it was signed.
     pub at: Timestamp,
-    /// The note: the statement and its signature.
+    /// The signed note: the statement and its signature.
     pub note: String,
 }
 
-/// What a [`SignedHead`] says.
+/// Statement of a [`SignedHead`].
 #[derive(Serialize)]
 pub(crate) struct AuditHeadStatement<'a> {
     pub(crate) statement: &'static str,
     pub(crate) version: u8,
-    /// `None`: the operators' own.
+    /// Tenant of the audit log; `None` for the operators' own.
     pub(crate) tenant: Option<&'a str>,
     pub(crate) incarnation: Option<String>,
     pub(crate) chain: &'a str,
@@ -256,16 +257,16 @@ pub(crate) struct AuditHeadStatement<'a> {
     pub(crate) at: String,
 }
 
-/// What a provider did about one of its keys.
+/// What a provider answered when it was asked to destroy one of its keys.
 #[derive(Clone, Serialize)]
-pub(crate) struct ReceiptLine {
+pub(crate) struct ProviderReceipt {
     pub(crate) provider: String,
     pub(crate) key: String,
     pub(crate) destroyed: bool,
     pub(crate) said: String,
 }
 
-/// Something that must fail, tried.
+/// An attempt at something that must fail.
 #[derive(Serialize)]
 pub(crate) struct Attempt {
     pub(crate) tried: String,
@@ -287,77 +288,77 @@ impl ShreddedKey {
 }
 
 impl ShreddedKey {
-    /// What cannot be shown of an epoch whose key still exists at the provider.
-    pub(crate) fn doubt(&self) -> String {
+    /// Says what cannot be proven of an epoch whose key still exists at the provider.
+    pub(crate) fn unprovable_claim(&self) -> String {
         format!(
-            "that copies of the data folder from before are useless: their wrapped keys (wrapped_sha256) open as long as \
-             key {} of provider {} unwraps what it wrapped then",
+            "that earlier copies of the data folder are useless: their wrapped keys (wrapped_sha256) open as long as key \
+             {} of provider {} unwraps what it wrapped then",
             self.key, self.provider
         )
     }
 
-    /// What cannot be shown yet of an epoch whose provider forgets older versions.
-    pub(crate) fn asked_behind(&self) -> String {
+    /// Says what cannot be proven yet of an epoch whose provider will forget older versions.
+    pub(crate) fn pending_retirement(&self) -> String {
         format!(
-            "that provider {} has forgotten the older versions of key {}: it is asked to right after this statement",
+            "that provider {} has forgotten the older versions of key {}: it is asked to do so right after this statement",
             self.provider, self.key
         )
     }
 }
 
-impl Before {
+impl ResultBefore {
     pub(crate) fn of(opened: Result<(), String>) -> Self {
         let opened_before = opened.is_ok();
         Self { opened_before, before: opened.map_or_else(|why| why, |()| "opened".to_owned()) }
     }
 }
 
-impl<'a, T> Again<'a, T> {
-    /// `said` stands before the refusal: how it lies there.
-    pub(crate) fn of(tried: &'a T, said: &str, opened: Result<(), Failed>) -> Self {
+impl<'a, T> Recheck<'a, T> {
+    /// `said` is put before the reason of the refusal, and says in which state the object was found.
+    pub(crate) fn of(tried: &'a T, said: &str, opened: Result<(), CheckFailure>) -> Self {
         let (after, refused) = match opened {
             Ok(()) => ("opened".to_owned(), false),
-            Err(Failed::Refused(why)) => (why, true),
-            Err(Failed::Untried(why)) => (format!("could not be tried: {why}"), false),
+            Err(CheckFailure::Refused(why)) => (why, true),
+            Err(CheckFailure::NotTried(why)) => (format!("could not be tried: {why}"), false),
         };
         Self { tried, after: format!("{said}{after}"), refused }
     }
 }
 
-/// Why a try gave nothing.
+/// Why a check decrypted nothing.
 #[derive(Clone, Debug)]
-pub(crate) enum Failed {
+pub(crate) enum CheckFailure {
     /// There is no key for it.
     Refused(String),
     /// The provider did not answer, which proves nothing.
-    Untried(String),
+    NotTried(String),
 }
 
-impl Failed {
-    pub(crate) fn why(self) -> String {
+impl CheckFailure {
+    pub(crate) fn into_message(self) -> String {
         match self {
-            Failed::Refused(why) | Failed::Untried(why) => why,
+            CheckFailure::Refused(why) | CheckFailure::NotTried(why) => why,
         }
     }
 }
 
-impl From<Witness> for Sample {
-    fn from(witness: Witness) -> Self {
-        Self { object: witness.name, bytes: witness.bytes, sha256: hex(&witness.sha256) }
+impl From<ObjectSample> for SampledObject {
+    fn from(sample: ObjectSample) -> Self {
+        Self { object: sample.name, bytes: sample.bytes, sha256: hex(&sample.sha256) }
     }
 }
 
 impl Certificate {
-    /// Signs a statement about the server's own keys.
+    /// Signs a statement about the system's keys.
     pub(crate) fn sign_own(
         signer: &vault::Signer,
         at: Timestamp,
         statement: &impl Serialize,
     ) -> Result<Self, kernel::Error> {
-        Self::signed(signer, OWN.to_owned(), crate::Registry::HOUSE, "server.rotated", at, statement)
+        Self::signed(signer, OWN.to_owned(), crate::Registry::SYSTEM, "server.rotated", at, statement)
     }
 
-    /// Signs a statement.
+    /// Signs a statement about a tenant.
     pub(crate) fn sign(
         signer: &vault::Signer,
         tenant: &TenantId,
@@ -389,10 +390,10 @@ impl Certificate {
     }
 }
 
-/// Stands where a tenant's name does; no tenant has it.
+/// Used in place of a tenant's name; no tenant can have it.
 const OWN: &str = "(server)";
 
-/// The name under which this server signs.
+/// Name under which this server signs.
 pub const SIGNED_BY: &str = "ringfence";
 
 pub(crate) fn hex(bytes: &[u8]) -> String {

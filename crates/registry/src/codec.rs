@@ -1,8 +1,8 @@
-//! How kernel's words stand in the registry's JSON.
+//! The JSON form of kernel types in the registry's journals.
 //!
-//! Kernel types do not derive `Serialize`: what is on disk is this crate's format, written in
-//! `schemas/registry.md`, and a renamed field in kernel must not change it silently. Names are
-//! parsed again when they are read, so a damaged entry fails here and not later.
+//! Kernel types do not derive `Serialize`: what is on disk is this crate's format, described in `schemas/registry.md`,
+//! and a renamed field in kernel must not change it silently. Names are parsed again when they are read, so a damaged
+//! entry fails here and not later.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use kernel::{
@@ -12,69 +12,69 @@ use kernel::{
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A kernel type that stands as one string.
-pub(crate) trait Word: Sized {
-    /// The string.
-    fn print(&self) -> String;
-    /// Parses it; `None` when it is none of ours.
-    fn read(text: &str) -> Option<Self>;
+/// A kernel type that is stored as one string.
+pub(crate) trait TextForm: Sized {
+    /// Formats the value.
+    fn to_text(&self) -> String;
+    /// Parses the value; `None` if the text is not valid.
+    fn from_text(text: &str) -> Option<Self>;
 }
 
-macro_rules! words {
-    ($print:ident: $($name:ty),*) => {$(
-        impl Word for $name {
-            fn print(&self) -> String { self.$print().to_string() }
-            fn read(text: &str) -> Option<Self> { <$name>::parse(text).ok() }
+macro_rules! text_forms {
+    ($to_text:ident: $($name:ty),*) => {$(
+        impl TextForm for $name {
+            fn to_text(&self) -> String { self.$to_text().to_string() }
+            fn from_text(text: &str) -> Option<Self> { <$name>::parse(text).ok() }
         }
     )*};
 }
-words!(as_str: TenantId, NamespaceName, KeyId, OperatorName, Principal, Scope, Role);
-words!(to_string: Incarnation, NamespaceUuid, ObjectUuid, OperationId);
+text_forms!(as_str: TenantId, NamespaceName, KeyId, OperatorName, Principal, Scope, Role);
+text_forms!(to_string: Incarnation, NamespaceUuid, ObjectUuid, OperationId);
 
-/// `#[serde(with = "word")]`: one word.
-pub(crate) mod word {
-    use super::{Deserialize, Deserializer, Serializer, Word};
+/// `#[serde(with = "text")]`: a value as one string.
+pub(crate) mod text {
+    use super::{Deserialize, Deserializer, Serializer, TextForm};
 
-    pub(crate) fn serialize<T: Word, S: Serializer>(value: &T, s: S) -> Result<S::Ok, S::Error> {
-        s.serialize_str(&value.print())
+    pub(crate) fn serialize<T: TextForm, S: Serializer>(value: &T, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(&value.to_text())
     }
 
-    pub(crate) fn deserialize<'de, T: Word, D: Deserializer<'de>>(d: D) -> Result<T, D::Error> {
+    pub(crate) fn deserialize<'de, T: TextForm, D: Deserializer<'de>>(d: D) -> Result<T, D::Error> {
         let text = String::deserialize(d)?;
-        T::read(&text).ok_or_else(|| super::misread::<T, _>())
+        T::from_text(&text).ok_or_else(|| super::parse_error::<T, _>())
     }
 }
 
-/// `#[serde(with = "word_or_none")]`: one word, or none.
-pub(crate) mod word_or_none {
-    use super::{Deserialize, Deserializer, Serialize, Serializer, Word};
+/// `#[serde(with = "optional_text")]`: a value as one string, or null.
+pub(crate) mod optional_text {
+    use super::{Deserialize, Deserializer, Serialize, Serializer, TextForm};
 
     #[expect(clippy::ref_option, reason = "serde's `with` hands over a reference to the field")]
-    pub(crate) fn serialize<T: Word, S: Serializer>(value: &Option<T>, s: S) -> Result<S::Ok, S::Error> {
-        value.as_ref().map(Word::print).serialize(s)
+    pub(crate) fn serialize<T: TextForm, S: Serializer>(value: &Option<T>, s: S) -> Result<S::Ok, S::Error> {
+        value.as_ref().map(TextForm::to_text).serialize(s)
     }
 
-    pub(crate) fn deserialize<'de, T: Word, D: Deserializer<'de>>(d: D) -> Result<Option<T>, D::Error> {
+    pub(crate) fn deserialize<'de, T: TextForm, D: Deserializer<'de>>(d: D) -> Result<Option<T>, D::Error> {
         let text = Option::<String>::deserialize(d)?;
-        text.map(|text| T::read(&text).ok_or_else(super::misread::<T, _>)).transpose()
+        text.map(|text| T::from_text(&text).ok_or_else(super::parse_error::<T, _>)).transpose()
     }
 }
 
-/// `#[serde(with = "words")]`: a list of words.
-pub(crate) mod words {
-    use super::{Deserialize, Deserializer, Serializer, Word};
+/// `#[serde(with = "text_list")]`: a list of such values.
+pub(crate) mod text_list {
+    use super::{Deserialize, Deserializer, Serializer, TextForm};
 
-    pub(crate) fn serialize<T: Word, S: Serializer>(value: &[T], s: S) -> Result<S::Ok, S::Error> {
-        s.collect_seq(value.iter().map(Word::print))
+    pub(crate) fn serialize<T: TextForm, S: Serializer>(value: &[T], s: S) -> Result<S::Ok, S::Error> {
+        s.collect_seq(value.iter().map(TextForm::to_text))
     }
 
-    pub(crate) fn deserialize<'de, T: Word, D: Deserializer<'de>>(d: D) -> Result<Vec<T>, D::Error> {
+    pub(crate) fn deserialize<'de, T: TextForm, D: Deserializer<'de>>(d: D) -> Result<Vec<T>, D::Error> {
         let texts = Vec::<String>::deserialize(d)?;
-        texts.iter().map(|t| T::read(t).ok_or_else(|| super::misread::<T, _>())).collect()
+        texts.iter().map(|t| T::from_text(t).ok_or_else(|| super::parse_error::<T, _>())).collect()
     }
 }
 
-/// Bytes as they stand in a journal.
+/// Encodes bytes as they appear in a journal.
 pub(crate) fn base64(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }
@@ -95,36 +95,36 @@ pub(crate) mod bytes {
     }
 }
 
-/// `#[serde(with = "by_word")]`: a map from words.
-pub(crate) mod by_word {
-    use super::{Deserialize, Deserializer, Serialize, Serializer, Word};
+/// `#[serde(with = "text_keyed_map")]`: a map whose keys are such values.
+pub(crate) mod text_keyed_map {
+    use super::{Deserialize, Deserializer, Serialize, Serializer, TextForm};
     use std::collections::BTreeMap;
 
-    pub(crate) fn serialize<K: Word, V: Serialize, S: Serializer>(
+    pub(crate) fn serialize<K: TextForm, V: Serialize, S: Serializer>(
         map: &BTreeMap<K, V>,
         s: S,
     ) -> Result<S::Ok, S::Error> {
-        s.collect_map(map.iter().map(|(key, value)| (key.print(), value)))
+        s.collect_map(map.iter().map(|(key, value)| (key.to_text(), value)))
     }
 
     pub(crate) fn deserialize<'de, K, V, D>(d: D) -> Result<BTreeMap<K, V>, D::Error>
     where
-        K: Word + Ord,
+        K: TextForm + Ord,
         V: Deserialize<'de>,
         D: Deserializer<'de>,
     {
         let texts = BTreeMap::<String, V>::deserialize(d)?;
-        let parsed = texts.into_iter().map(|(k, v)| Some((K::read(&k)?, v)));
-        parsed.collect::<Option<_>>().ok_or_else(super::misread::<K, _>)
+        let parsed = texts.into_iter().map(|(k, v)| Some((K::from_text(&k)?, v)));
+        parsed.collect::<Option<_>>().ok_or_else(super::parse_error::<K, _>)
     }
 }
 
-/// `#[serde(with = "keyed")]`: a map whose values know their key, as the list of its values.
+/// `#[serde(with = "keyed")]`: a map whose values contain their key, stored as the list of its values.
 pub(crate) mod keyed {
     use super::{Deserialize, Deserializer, Serialize, Serializer};
     use std::collections::BTreeMap;
 
-    /// A record that knows what it is filed under.
+    /// A record that contains the key under which it is stored.
     pub(crate) trait Keyed {
         type Key: Ord;
         fn key(&self) -> Self::Key;
@@ -155,8 +155,8 @@ pub(crate) mod keyed {
     }
 }
 
-/// A word that does not parse. The text itself stays out of the message: it may be a customer's.
-fn misread<T, E: serde::de::Error>() -> E {
+/// Error for a value that does not parse. The text itself stays out of the message: it may be a customer's.
+fn parse_error<T, E: serde::de::Error>() -> E {
     E::custom(format_args!("not a {}", std::any::type_name::<T>()))
 }
 
@@ -188,7 +188,7 @@ pub(crate) struct SettingsForm {
     require_readers: bool,
 }
 
-/// A language by its name.
+/// `#[serde(with = "language")]`: a language as its name.
 mod language {
     use super::{Deserialize, Deserializer, Language, Serializer};
     use serde::de::Error;
@@ -261,7 +261,7 @@ pub(crate) enum ScreenActionForm {
 }
 
 #[derive(Serialize, Deserialize)]
-// Not strict: earlier records say what becomes of the original.
+// Unknown fields are accepted: earlier records also say what happens to the original.
 #[serde(remote = "Retention")]
 pub(crate) struct RetentionForm {
     days: Option<u32>,
@@ -281,8 +281,8 @@ pub(crate) mod millis {
     }
 }
 
-/// `#[serde(with = "millis_or_none")]`: the same, or null.
-pub(crate) mod millis_or_none {
+/// `#[serde(with = "optional_millis")]`: the same, or null.
+pub(crate) mod optional_millis {
     use super::{Deserialize, Deserializer, Serialize, Serializer};
     use kernel::Timestamp;
 
@@ -296,37 +296,37 @@ pub(crate) mod millis_or_none {
     }
 }
 
-/// One entry or checkpoint body: a version, then what it holds.
+/// One entry or checkpoint body with its version.
 #[derive(Serialize, Deserialize)]
 struct Envelope<T> {
     v: u32,
     body: T,
 }
 
-/// Only the version, so that a later one is refused by name and not as a misread body.
+/// The version alone, so that a later one is refused by name and not as a malformed body.
 #[derive(Deserialize)]
-struct Version {
+struct FormatVersion {
     v: u32,
 }
 
-/// The version of the registry's entries and checkpoints. 0 may change without migration.
+/// Version of the registry's entries and checkpoints. Version 0 may change without migration.
 pub(crate) const VERSION: u32 = 0;
 
-/// As stored.
+/// Encodes a body as it is stored.
 pub(crate) fn encode<T: Serialize>(body: &T) -> Result<zeroize::Zeroizing<Vec<u8>>, crate::Error> {
     serde_json::to_vec(&Envelope { v: VERSION, body })
         .map(zeroize::Zeroizing::new)
         .map_err(|source| crate::Error::Misread { what: "entry to write", source })
 }
 
-/// Reads what [`encode`] wrote. What does not read is looked at again for its version only.
+/// Decodes the output of [`encode`]. If the body does not parse, its version is still read, for the error.
 pub(crate) fn decode<T: for<'de> Deserialize<'de>>(what: &'static str, bytes: &[u8]) -> Result<T, crate::Error> {
-    let misread = |source| crate::Error::Misread { what, source };
+    let parse_error = |source| crate::Error::Misread { what, source };
     match serde_json::from_slice::<Envelope<T>>(bytes) {
         Ok(read) if read.v == VERSION => Ok(read.body),
         Ok(read) => Err(crate::Error::Version { what, found: read.v }),
-        Err(source) => match serde_json::from_slice::<Version>(bytes).map_err(misread)?.v {
-            VERSION => Err(misread(source)),
+        Err(source) => match serde_json::from_slice::<FormatVersion>(bytes).map_err(parse_error)?.v {
+            VERSION => Err(parse_error(source)),
             found => Err(crate::Error::Version { what, found }),
         },
     }

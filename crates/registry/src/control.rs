@@ -1,35 +1,38 @@
-//! The `_control` journal's events and the state they fold into: tenants, whose each API key is,
-//! operators, operations. All of it is in memory from the start; what a tenant has is not in it.
+//! Events of the `_control` journal and the state that is replayed from them: tenants, the owner of each API key,
+//! operators, operations. All of it is in memory from the start; what a tenant has is in its directory.
 
 use crate::{
     Certificate, Result,
-    book::Fold,
-    campaign::CampaignRecord,
-    certificate::{Certificates, Shredding},
-    codec::{self, QuotasForm, by_word, keyed},
-    house::HouseRotation,
-    record::{End, EpochRecord, HouseRecord, KeyPlace, Life, OperationRecord, Operator, TenantRecord, Wrapped},
+    bulk_rotation::BulkRotationRecord,
+    certificate::{Certificates, ShreddingRecord},
+    codec::{self, QuotasForm, keyed, text_keyed_map},
+    event_store::State,
+    record::{
+        EpochRecord, Lifecycle, OperationEnd, OperationRecord, RegisteredKey, StoredOperator, SystemRecord,
+        TenantRecord, Wrapped,
+    },
+    system_keys::SystemRotation,
 };
 use kernel::{Incarnation, KeyId, OperationId, Quotas, TenantId, limits};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use zeroize::Zeroizing;
 
-/// One durable change of the control plane.
+/// One durable change to the control state.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum ControlEvent {
-    /// The first entry of all: the server's own keys.
-    Founded(HouseRecord),
-    /// Adds an operator; one of the same name leaves.
-    OperatorPut(Operator),
+    /// Records the system's keys; always the first entry.
+    Initialized(SystemRecord),
+    /// Adds an operator and removes any other of the same name.
+    OperatorPut(StoredOperator),
     OperatorRemoved {
-        #[serde(with = "codec::word")]
+        #[serde(with = "codec::text")]
         id: KeyId,
     },
     TenantCreated(Box<TenantRecord>),
     TenantChanged {
-        #[serde(with = "codec::word")]
+        #[serde(with = "codec::text")]
         id: TenantId,
         display_name: Option<String>,
         governance_class: Option<String>,
@@ -38,169 +41,171 @@ pub(crate) enum ControlEvent {
         rotate_days: Option<u32>,
     },
     TenantSuspended {
-        #[serde(with = "codec::word")]
+        #[serde(with = "codec::text")]
         id: TenantId,
     },
     TenantResumed {
-        #[serde(with = "codec::word")]
+        #[serde(with = "codec::text")]
         id: TenantId,
     },
-    /// A rotation begins: from here on new keys are wrapped under this epoch.
+    /// Begins a rotation: new keys are wrapped under this epoch from now on.
     EpochAdded {
-        #[serde(with = "codec::word")]
+        #[serde(with = "codec::text")]
         id: TenantId,
         epoch: EpochRecord,
     },
-    /// The tenant's own two places now stand under the current epoch.
-    PlacesRewrapped {
-        #[serde(with = "codec::word")]
+    /// Stores the wraps of the tenant's own two keyspaces under the current epoch.
+    KeyspacesRewrapped {
+        #[serde(with = "codec::text")]
         id: TenantId,
         directory: Wrapped,
         audit: Wrapped,
     },
-    /// A rotation ends: every epoch but the current one is forgotten.
+    /// Ends a rotation: every epoch but the current one is forgotten.
     EpochsRetired {
-        #[serde(with = "codec::word")]
+        #[serde(with = "codec::text")]
         id: TenantId,
         certificate: Certificate,
     },
-    /// An erasure begins: the keys are forgotten, and this is what is left to remove.
-    TenantDoomed {
-        #[serde(with = "codec::word")]
+    /// Begins an erasure: the keys are forgotten, and the prefixes remain to be removed.
+    TenantDeleting {
+        #[serde(with = "codec::text")]
         id: TenantId,
         prefixes: Vec<String>,
-        shredding: Shredding,
+        shredding: ShreddingRecord,
     },
-    /// An erasure ends: the name is free again.
-    TenantGone {
-        #[serde(with = "codec::word")]
+    /// Ends an erasure: the name is free again.
+    TenantDeleted {
+        #[serde(with = "codec::text")]
         id: TenantId,
         certificate: Certificate,
     },
-    /// Says whose an API key is, before its tenant's directory knows it.
-    KeyFiled {
-        #[serde(with = "codec::word")]
+    /// Registers the owner of an API key, before its tenant's directory has the key.
+    KeyRegistered {
+        #[serde(with = "codec::text")]
         id: KeyId,
-        place: KeyPlace,
+        key: RegisteredKey,
     },
-    /// API keys that open nothing from here on.
-    KeysForgotten {
-        #[serde(with = "codec::words")]
+    /// Removes API keys, which are refused from now on.
+    KeysUnregistered {
+        #[serde(with = "codec::text_list")]
         ids: Vec<KeyId>,
     },
-    /// All tenants' keys are to be rotated.
-    CampaignBegun(CampaignRecord),
-    CampaignEnded,
+    /// Begins a rotation of all tenants' keys.
+    BulkRotationBegun(BulkRotationRecord),
+    BulkRotationEnded,
     OperationBegun(OperationRecord),
     OperationEnded {
-        #[serde(with = "codec::word")]
+        #[serde(with = "codec::text")]
         id: OperationId,
-        end: End,
+        end: OperationEnd,
     },
-    /// A rotation of the server's own keys begins.
-    HouseRotationBegun(HouseRotation),
-    /// A fresh key above the operators' audit.
-    HouseEpochAdded(EpochRecord),
-    /// The key of the operators' audit, as it is wrapped now.
-    HouseAuditRewrapped(Wrapped),
-    /// The signing key under the control place's newest key.
+    /// Begins a rotation of the system's keys.
+    SystemRotationBegun(SystemRotation),
+    /// Adds a fresh key that wraps the keys of the operators' audit.
+    SystemEpochAdded(EpochRecord),
+    /// Stores the key of the operators' audit under its new wrap.
+    SystemAuditRewrapped(Wrapped),
+    /// Stores the signing key, wrapped under the control keyspace's newest key.
     SignerRewrapped(Wrapped),
-    /// It ends: the older keys above the operators' audit are forgotten.
-    HouseRotated {
+    /// Ends the rotation: the older keys that wrapped the operators' audit are forgotten.
+    SystemRotated {
         certificate: Certificate,
     },
-    /// Nothing happened; its number tells whether the entry before it was written.
+    /// Changes nothing; its sequence number tells whether the entry before it was written.
     Barrier,
 }
 
-/// What the control plane knows.
+/// The state of the control journal. A member that it does not know is refused: the journal of another build must not
+/// be taken for an empty one, whose start would make new keys.
 #[derive(Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct ControlState {
-    pub(crate) house: Option<HouseRecord>,
+    pub(crate) system: Option<SystemRecord>,
     #[serde(with = "keyed")]
-    pub(crate) operators: BTreeMap<KeyId, Operator>,
+    pub(crate) operators: BTreeMap<KeyId, StoredOperator>,
     #[serde(with = "keyed")]
     pub(crate) tenants: BTreeMap<TenantId, TenantRecord>,
-    #[serde(with = "by_word")]
-    pub(crate) keys: BTreeMap<KeyId, KeyPlace>,
-    /// Oldest first. Ended ones leave when there are more than `OPERATIONS_KEPT_MAX`.
+    #[serde(with = "text_keyed_map")]
+    pub(crate) keys: BTreeMap<KeyId, RegisteredKey>,
+    /// Operations, oldest first. The oldest that ended are dropped when there are more than `OPERATIONS_KEPT_MAX` of
+    /// them.
     pub(crate) operations: VecDeque<OperationRecord>,
     pub(crate) certificates: Certificates,
-    pub(crate) campaign: Option<CampaignRecord>,
-    pub(crate) rotating: Option<HouseRotation>,
+    pub(crate) bulk_rotation: Option<BulkRotationRecord>,
+    pub(crate) rotating: Option<SystemRotation>,
     /// An older log or checkpoint holds a wrapped key that must be gone.
     #[serde(skip)]
     purge_due: bool,
-    /// Follows from the above.
+    /// Index of the tenants, derived from the fields above.
     #[serde(skip)]
-    lives: HashMap<Incarnation, Living>,
+    live_tenants: HashMap<Incarnation, LiveTenant>,
 }
 
-/// Found without looking through all tenants.
-struct Living {
+/// Index entry that makes a tenant findable without a search through all of them.
+struct LiveTenant {
     tenant: TenantId,
-    /// How many API keys are filed for it.
+    /// Number of API keys that are registered for the tenant.
     keys: usize,
 }
 
 impl ControlState {
-    /// The tenant of this life.
+    /// Returns the tenant of this incarnation.
     pub(crate) fn by_incarnation(&self, incarnation: Incarnation) -> Option<&TenantRecord> {
-        self.tenants.get(&self.lives.get(&incarnation)?.tenant)
+        self.tenants.get(&self.live_tenants.get(&incarnation)?.tenant)
     }
 
-    /// How many API keys are filed for this life of a tenant.
+    /// Returns the number of API keys that are registered for this incarnation of a tenant.
     pub(crate) fn keys_of(&self, incarnation: Incarnation) -> usize {
-        self.lives.get(&incarnation).map_or(0, |l| l.keys)
+        self.live_tenants.get(&incarnation).map_or(0, |l| l.keys)
     }
 
-    fn settle(&mut self, id: TenantId, incarnation: Incarnation) {
-        self.lives.insert(incarnation, Living { tenant: id, keys: 0 });
+    fn index_tenant(&mut self, id: TenantId, incarnation: Incarnation) {
+        self.live_tenants.insert(incarnation, LiveTenant { tenant: id, keys: 0 });
     }
 
     fn count_key(&mut self, incarnation: Incarnation, change: impl FnOnce(usize) -> usize) {
-        if let Some(living) = self.lives.get_mut(&incarnation) {
-            living.keys = change(living.keys);
+        if let Some(live) = self.live_tenants.get_mut(&incarnation) {
+            live.keys = change(live.keys);
         }
     }
 
     fn forget_keys(&mut self, ids: &[KeyId]) {
         for id in ids {
-            if let Some(place) = self.keys.remove(id) {
-                self.count_key(place.incarnation, |n| n.saturating_sub(1));
+            if let Some(key) = self.keys.remove(id) {
+                self.count_key(key.incarnation, |n| n.saturating_sub(1));
             }
         }
     }
 
-    /// Keeps the history bounded. Unfinished operations never leave.
+    /// Bounds the history. Unfinished operations are always kept.
     fn trim_operations(&mut self) {
         let ended = self.operations.iter().filter(|o| o.end.is_some()).count();
         let mut surplus = ended.saturating_sub(limits::OPERATIONS_KEPT_MAX);
         self.operations.retain(|o| {
-            let goes = surplus > 0 && o.end.is_some();
-            surplus -= usize::from(goes);
-            !goes
+            let drop_it = surplus > 0 && o.end.is_some();
+            surplus -= usize::from(drop_it);
+            !drop_it
         });
     }
 
-    fn change_house(&mut self, change: impl FnOnce(&mut HouseRecord)) {
-        if let Some(house) = &mut self.house {
-            change(house);
+    fn change_system(&mut self, change: impl FnOnce(&mut SystemRecord)) {
+        if let Some(system) = &mut self.system {
+            change(system);
         }
     }
 
     fn change(&mut self, id: &TenantId, change: impl FnOnce(&mut TenantRecord)) {
-        // A change of a tenant that is not there cannot be written: decisions are made on this
-        // very state, one at a time.
+        // The tenant is always found: the event was decided on this very state, one writer at a time.
         if let Some(tenant) = self.tenants.get_mut(id) {
             change(tenant);
         }
     }
 }
 
-impl Fold for ControlState {
+impl State for ControlState {
     type Event = ControlEvent;
-    const WHAT: &'static str = "control journal";
+    const NAME: &'static str = "control journal";
 
     fn barrier() -> ControlEvent {
         ControlEvent::Barrier
@@ -208,14 +213,14 @@ impl Fold for ControlState {
 
     fn apply(&mut self, event: ControlEvent) {
         match event {
-            ControlEvent::Founded(house) => self.house = Some(house),
+            ControlEvent::Initialized(system) => self.system = Some(system),
             ControlEvent::OperatorPut(operator) => {
                 self.operators.retain(|_, o| o.0.name != operator.0.name);
                 self.operators.insert(operator.0.id.clone(), operator);
             }
             ControlEvent::OperatorRemoved { id } => drop(self.operators.remove(&id)),
             ControlEvent::TenantCreated(tenant) => {
-                self.settle(tenant.id.clone(), tenant.incarnation);
+                self.index_tenant(tenant.id.clone(), tenant.incarnation);
                 self.tenants.insert(tenant.id.clone(), *tenant);
             }
             ControlEvent::TenantChanged { id, display_name, governance_class, quotas, rotate_days } => {
@@ -226,15 +231,15 @@ impl Fold for ControlState {
                     t.rotate_days = rotate_days;
                 });
             }
-            ControlEvent::TenantSuspended { id } => self.change(&id, |t| t.life = Life::Suspended),
-            ControlEvent::TenantResumed { id } => self.change(&id, |t| t.life = Life::Active),
+            ControlEvent::TenantSuspended { id } => self.change(&id, |t| t.life = Lifecycle::Suspended),
+            ControlEvent::TenantResumed { id } => self.change(&id, |t| t.life = Lifecycle::Active),
             ControlEvent::EpochAdded { id, epoch } => self.change(&id, |t| t.keys.epochs.push(epoch)),
-            ControlEvent::PlacesRewrapped { id, directory, audit } => self.change(&id, |t| {
-                if let Some(place) = &mut t.directory {
-                    place.wrapped = directory;
+            ControlEvent::KeyspacesRewrapped { id, directory, audit } => self.change(&id, |t| {
+                if let Some(keyspace) = &mut t.directory {
+                    keyspace.wrapped = directory;
                 }
-                if let Some(place) = &mut t.audit {
-                    place.wrapped = audit;
+                if let Some(keyspace) = &mut t.audit {
+                    keyspace.wrapped = audit;
                 }
             }),
             ControlEvent::EpochsRetired { id, certificate } => {
@@ -242,13 +247,13 @@ impl Fold for ControlState {
                 self.change(&id, |t| drop(t.keys.epochs.drain(..t.keys.epochs.len().saturating_sub(1))));
                 self.purge_due = true;
             }
-            ControlEvent::TenantDoomed { id, prefixes, shredding } => {
+            ControlEvent::TenantDeleting { id, prefixes, shredding } => {
                 self.change(&id, |t| {
-                    t.life = Life::Deleting;
+                    t.life = Lifecycle::Deleting;
                     t.keys.epochs.clear();
                     t.directory = None;
                     t.audit = None;
-                    t.doomed = prefixes;
+                    t.pending_prefixes = prefixes;
                     t.shredding = Some(shredding);
                 });
                 if let Some(incarnation) = self.tenants.get(&id).map(|t| t.incarnation) {
@@ -257,28 +262,28 @@ impl Fold for ControlState {
                 }
                 self.purge_due = true;
             }
-            ControlEvent::TenantGone { id, certificate } => {
+            ControlEvent::TenantDeleted { id, certificate } => {
                 self.certificates.push(certificate);
                 if let Some(tenant) = self.tenants.remove(&id) {
-                    self.lives.remove(&tenant.incarnation);
+                    self.live_tenants.remove(&tenant.incarnation);
                 }
             }
-            ControlEvent::KeyFiled { id, place } => {
-                self.count_key(place.incarnation, |n| n + 1);
-                self.keys.insert(id, place);
+            ControlEvent::KeyRegistered { id, key } => {
+                self.count_key(key.incarnation, |n| n + 1);
+                self.keys.insert(id, key);
             }
-            ControlEvent::KeysForgotten { ids } => self.forget_keys(&ids),
-            ControlEvent::CampaignBegun(campaign) => self.campaign = Some(campaign),
-            ControlEvent::CampaignEnded => self.campaign = None,
-            ControlEvent::HouseRotationBegun(rotation) => self.rotating = Some(rotation),
-            ControlEvent::HouseEpochAdded(epoch) => self.change_house(|house| house.keys.epochs.push(epoch)),
-            ControlEvent::HouseAuditRewrapped(wrapped) => self.change_house(|house| house.audit.wrapped = wrapped),
-            ControlEvent::SignerRewrapped(wrapped) => self.change_house(|house| house.signer = wrapped),
-            ControlEvent::HouseRotated { certificate } => {
+            ControlEvent::KeysUnregistered { ids } => self.forget_keys(&ids),
+            ControlEvent::BulkRotationBegun(bulk_rotation) => self.bulk_rotation = Some(bulk_rotation),
+            ControlEvent::BulkRotationEnded => self.bulk_rotation = None,
+            ControlEvent::SystemRotationBegun(rotation) => self.rotating = Some(rotation),
+            ControlEvent::SystemEpochAdded(epoch) => self.change_system(|system| system.keys.epochs.push(epoch)),
+            ControlEvent::SystemAuditRewrapped(wrapped) => self.change_system(|system| system.audit.wrapped = wrapped),
+            ControlEvent::SignerRewrapped(wrapped) => self.change_system(|system| system.signer = wrapped),
+            ControlEvent::SystemRotated { certificate } => {
                 self.certificates.push(certificate);
                 self.rotating = None;
-                self.change_house(|house| {
-                    drop(house.keys.epochs.drain(..house.keys.epochs.len().saturating_sub(1)));
+                self.change_system(|system| {
+                    drop(system.keys.epochs.drain(..system.keys.epochs.len().saturating_sub(1)));
                 });
                 self.purge_due = true;
             }
@@ -302,9 +307,9 @@ impl Fold for ControlState {
     }
 
     fn decode(bytes: &[u8]) -> Result<Self> {
-        let mut state: Self = codec::decode(Self::WHAT, bytes)?;
-        let lives: Vec<_> = state.tenants.values().map(|t| (t.id.clone(), t.incarnation)).collect();
-        lives.into_iter().for_each(|(id, incarnation)| state.settle(id, incarnation));
+        let mut state: Self = codec::decode(Self::NAME, bytes)?;
+        let live_tenants: Vec<_> = state.tenants.values().map(|t| (t.id.clone(), t.incarnation)).collect();
+        live_tenants.into_iter().for_each(|(id, incarnation)| state.index_tenant(id, incarnation));
         let keys: Vec<_> = state.keys.values().map(|k| k.incarnation).collect();
         keys.into_iter().for_each(|incarnation| state.count_key(incarnation, |n| n + 1));
         Ok(state)

@@ -1,10 +1,9 @@
-//! A tenant's directory journal: its namespaces and API keys, as events and the state they fold into.
+//! A tenant's directory journal: events about its namespaces and API keys, and the state that is replayed from them.
 
 use crate::{
-    Result,
-    book::Fold,
-    codec,
-    record::{ApiKey, NamespaceEntry, Wrapped},
+    Result, codec,
+    event_store::State,
+    record::{NamespaceEntry, StoredApiKey, Wrapped},
 };
 use kernel::{KeyId, NamespaceName, NamespaceSettings};
 use serde::{Deserialize, Serialize};
@@ -14,64 +13,64 @@ use std::{
 };
 use zeroize::Zeroizing;
 
-mod form;
+mod checkpoint_format;
 
-/// One durable change inside a tenant.
+/// One durable change to a tenant's directory.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum DirectoryEvent {
     /// Adds a namespace or replaces its record.
     NamespacePut {
-        #[serde(with = "codec::word")]
+        #[serde(with = "codec::text")]
         name: NamespaceName,
         entry: NamespaceEntry,
     },
-    /// The record and its wrapped key are forgotten; the prefix is left to remove.
+    /// Forgets the record and its wrapped key; the objects under the prefix remain to be removed.
     NamespaceDropped {
-        #[serde(with = "codec::word")]
+        #[serde(with = "codec::text")]
         name: NamespaceName,
         prefix: String,
     },
-    /// What a dropped namespace left is removed.
-    PrefixGone {
+    /// The objects that a dropped namespace left are removed.
+    PrefixDeleted {
         prefix: String,
     },
-    /// Place keys under the current epoch.
-    Rewrapped(Vec<Rewrap>),
-    KeyCreated(ApiKey),
+    /// Keyspace keys that are now wrapped under the current epoch.
+    Rewrapped(Vec<RewrappedKey>),
+    KeyCreated(StoredApiKey),
     KeyRevoked {
-        #[serde(with = "codec::word")]
+        #[serde(with = "codec::text")]
         id: KeyId,
     },
-    /// Nothing happened; its number tells whether the entry before it was written.
+    /// Changes nothing; its sequence number tells whether the entry before it was written.
     Barrier,
 }
 
-/// One namespace's key, wrapped anew.
+/// The newly wrapped key of one namespace.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct Rewrap {
-    #[serde(with = "codec::word")]
+pub(crate) struct RewrappedKey {
+    #[serde(with = "codec::text")]
     pub(crate) name: NamespaceName,
     pub(crate) wrapped: Wrapped,
 }
 
-/// What a tenant has. Its stored form is in [`form`].
+/// What a tenant has. [`checkpoint_format`] holds its stored form.
 #[derive(Default)]
 pub(crate) struct DirectoryState {
     pub(crate) namespaces: BTreeMap<NamespaceName, NamespaceEntry>,
-    pub(crate) keys: BTreeMap<KeyId, ApiKey>,
-    /// Prefixes of dropped namespaces that are not removed yet.
-    pub(crate) doomed: Vec<String>,
-    /// How many keys each of the tenant's epochs has wrapped.
+    pub(crate) keys: BTreeMap<KeyId, StoredApiKey>,
+    /// Prefixes of dropped namespaces whose objects are not removed yet.
+    pub(crate) pending_prefixes: Vec<String>,
+    /// Number of keys that each of the tenant's epochs has wrapped.
     wraps: BTreeMap<u32, u64>,
     /// An older log or checkpoint holds a wrapped key that must be gone.
     purge_due: bool,
-    /// Settings that were put last: most namespaces of a tenant share theirs.
-    recent: VecDeque<Arc<NamespaceSettings>>,
+    /// Settings that were stored most recently. Most namespaces of a tenant have equal settings and share one copy.
+    recent_settings: VecDeque<Arc<NamespaceSettings>>,
 }
 
 impl DirectoryState {
-    /// How many keys of namespaces the tenant's key of this epoch has wrapped.
+    /// Number of namespace keys that the tenant's key of this epoch has wrapped.
     pub(crate) fn wraps(&self, epoch: u32) -> u64 {
         self.wraps.get(&epoch).copied().unwrap_or_default()
     }
@@ -80,26 +79,26 @@ impl DirectoryState {
         *self.wraps.entry(epoch).or_default() += 1;
     }
 
-    /// Estimated bytes in memory.
+    /// Estimated size in memory, in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         (self.namespaces.len() * NAMESPACE_BYTES + self.keys.len() * KEY_BYTES) as u64
     }
 
     fn put(&mut self, name: NamespaceName, mut entry: NamespaceEntry) {
-        match self.recent.iter().find(|known| **known == entry.settings) {
+        match self.recent_settings.iter().find(|known| **known == entry.settings) {
             Some(known) => entry.settings = known.clone(),
             None => {
-                self.recent.truncate(RECENT_MAX - 1);
-                self.recent.push_front(entry.settings.clone());
+                self.recent_settings.truncate(RECENT_SETTINGS_MAX - 1);
+                self.recent_settings.push_front(entry.settings.clone());
             }
         }
         self.namespaces.insert(name, entry);
     }
 }
 
-impl Fold for DirectoryState {
+impl State for DirectoryState {
     type Event = DirectoryEvent;
-    const WHAT: &'static str = "directory journal";
+    const NAME: &'static str = "directory journal";
 
     fn barrier() -> DirectoryEvent {
         DirectoryEvent::Barrier
@@ -108,23 +107,23 @@ impl Fold for DirectoryState {
     fn apply(&mut self, event: DirectoryEvent) {
         match event {
             DirectoryEvent::NamespacePut { name, entry } => {
-                // Settings that change bring the wrap that is there.
-                if self.namespaces.get(&name).is_none_or(|known| known.place.wrapped != entry.place.wrapped) {
-                    self.count_wrap(entry.place.wrapped.epoch);
+                // A change of settings carries the existing wrap, which was counted before.
+                if self.namespaces.get(&name).is_none_or(|known| known.keyspace.wrapped != entry.keyspace.wrapped) {
+                    self.count_wrap(entry.keyspace.wrapped.epoch);
                 }
                 self.put(name, entry);
             }
             DirectoryEvent::NamespaceDropped { name, prefix } => {
                 self.namespaces.remove(&name);
-                self.doomed.push(prefix);
+                self.pending_prefixes.push(prefix);
                 self.purge_due = true;
             }
-            DirectoryEvent::PrefixGone { prefix } => self.doomed.retain(|p| *p != prefix),
+            DirectoryEvent::PrefixDeleted { prefix } => self.pending_prefixes.retain(|p| *p != prefix),
             DirectoryEvent::Rewrapped(list) => {
-                for Rewrap { name, wrapped } in list {
+                for RewrappedKey { name, wrapped } in list {
                     self.count_wrap(wrapped.epoch);
                     if let Some(entry) = self.namespaces.get_mut(&name) {
-                        entry.place.wrapped = wrapped;
+                        entry.keyspace.wrapped = wrapped;
                     }
                 }
             }
@@ -139,11 +138,11 @@ impl Fold for DirectoryState {
     }
 
     fn encode(&self) -> Result<Zeroizing<Vec<u8>>> {
-        form::encode(self)
+        checkpoint_format::encode(self)
     }
 
     fn decode(bytes: &[u8]) -> Result<Self> {
-        form::decode(bytes)
+        checkpoint_format::decode(bytes)
     }
 
     fn purge_due(&self) -> bool {
@@ -155,10 +154,10 @@ impl Fold for DirectoryState {
     }
 }
 
-/// One namespace's record, bytes: name, entry, wrapped key and its share of the map, as measured by
+/// Bytes for the record of one namespace: name, entry, wrapped key and its share of the map, as measured by
 /// `crates/engine/benches/many_namespaces`.
 const NAMESPACE_BYTES: usize = 256;
-/// One API key's record, bytes; some hold long lists.
+/// Bytes for the record of one API key. Some keys hold long lists.
 const KEY_BYTES: usize = 512;
-/// Different settings that are remembered to be shared.
-const RECENT_MAX: usize = 16;
+/// Number of distinct settings that are kept to be shared.
+const RECENT_SETTINGS_MAX: usize = 16;

@@ -1,4 +1,4 @@
-//! What can go wrong in the registry, and what the floor above is told of it.
+//! Errors of the registry, and their translation for callers.
 
 use kernel::{Code, Incarnation};
 
@@ -8,41 +8,41 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The caller's: said in the contract's own words.
+    /// An error of the caller, in the words of the API.
     #[error(transparent)]
     Refused(#[from] kernel::Error),
-    /// Keys or sealed bytes.
+    /// An error of keys or sealed bytes.
     #[error(transparent)]
     Vault(#[from] vault::Error),
-    /// The log or the disk.
+    /// An error of the log or the storage.
     #[error(transparent)]
     Journal(#[from] journal::Error),
     /// Another server started on the same bucket.
     #[error("another server has taken this bucket over; this one has to stop")]
     TakenOver,
-    /// An entry or a checkpoint opened, but does not say what we write.
+    /// An entry or a checkpoint that decrypts but is not in the format that this server writes.
     #[error("an entry of the {what} is not what this server writes")]
     Misread {
-        /// Which journal.
+        /// Name of the journal.
         what: &'static str,
-        /// The parser's answer: names and positions, no customer's text.
+        /// The parser's error. It has names and positions, but no text of a customer.
         #[source]
         source: serde_json::Error,
     },
     /// An entry of another version.
     #[error("the {what} has version {found}, this server reads version {reads}; use the version that wrote it", reads = crate::codec::VERSION)]
     Version {
-        /// Which journal.
+        /// Name of the journal.
         what: &'static str,
-        /// What it says.
+        /// Version of the entry.
         found: u32,
     },
-    /// A tenant whose directory did not open; the others serve.
+    /// A tenant whose directory did not open, while the others are served.
     #[error("the directory of tenant incarnation {incarnation} is closed: {why}")]
     Closed {
-        /// Whose.
+        /// Incarnation of the tenant.
         incarnation: Incarnation,
-        /// What the border says of it.
+        /// Error code that callers get.
         code: Code,
         /// The message of the error that closed it.
         why: String,

@@ -1,39 +1,37 @@
-//! Decoders as plain functions, for fuzzers (feature `fuzzing`) and for the test below. In no build that is shipped.
+//! Decoders as plain functions, for fuzzers (feature `fuzzing`) and for the test below. They are in no build that is
+//! shipped.
 
 use crate::{
-    book::Fold,
     codec,
     control::ControlState,
     directory::{DirectoryEvent, DirectoryState},
-    record::{KeyPlace, NamespaceEntry, PlaceRecord, Wrapped},
+    event_store::State,
+    record::{KeyspaceRecord, NamespaceEntry, RegisteredKey, Wrapped},
 };
-use kernel::{Incarnation, KeyId, NamespaceName, NamespaceUuid, Timestamp};
+use kernel::{FuzzTarget, Incarnation, KeyId, NamespaceName, NamespaceUuid, Timestamp};
 use std::sync::Arc;
 
-/// A name, valid encodings, and what decodes any bytes and panics where a promise does not hold.
-pub type Target = (&'static str, fn() -> Vec<Vec<u8>>, fn(&[u8]));
-
 /// Every decoder of this crate.
-pub const TARGETS: &[Target] = &[
+pub const TARGETS: &[FuzzTarget] = &[
     ("registry_directory_event", directory_events, event::<DirectoryState>),
     ("registry_control_event", control_events, event::<ControlState>),
     ("registry_directory_checkpoint", directories, checkpoint::<DirectoryState>),
     ("registry_control_checkpoint", controls, checkpoint::<ControlState>),
 ];
 
-fn event<S: Fold>(bytes: &[u8]) {
-    let Ok(read) = codec::decode::<S::Event>(S::WHAT, bytes) else { return };
+fn event<S: State>(bytes: &[u8]) {
+    let Ok(read) = codec::decode::<S::Event>(S::NAME, bytes) else { return };
     let once = codec::encode(&read).expect("what was just read");
-    let again: S::Event = codec::decode(S::WHAT, &once).expect("what was just written");
+    let again: S::Event = codec::decode(S::NAME, &once).expect("what was just written");
     assert_eq!(*codec::encode(&again).expect("what was just read"), *once);
     let mut state = S::default();
     state.apply(read);
-    // Replay may meet the same entry once more.
+    // Replay may see the same entry a second time.
     state.apply(again);
     checkpoint::<S>(&state.encode().expect("a state of events"));
 }
 
-fn checkpoint<S: Fold>(bytes: &[u8]) {
+fn checkpoint<S: State>(bytes: &[u8]) {
     let Ok(mut state) = S::decode(bytes) else { return };
     let once = state.encode().expect("what was just read");
     let again = S::decode(&once).expect("what was just written");
@@ -43,8 +41,8 @@ fn checkpoint<S: Fold>(bytes: &[u8]) {
 
 fn entry(n: u8) -> NamespaceEntry {
     let wrapped = Wrapped { epoch: n.into(), bytes: vec![n; 60].into() };
-    let place = PlaceRecord { uuid: NamespaceUuid::from_bytes([n; 16]), wrapped };
-    NamespaceEntry { settings: Arc::default(), created_at: Timestamp::from_millis(n.into()), place }
+    let keyspace = KeyspaceRecord { uuid: NamespaceUuid::from_bytes([n; 16]), wrapped };
+    NamespaceEntry { settings: Arc::default(), created_at: Timestamp::from_millis(n.into()), keyspace }
 }
 
 fn puts() -> Vec<DirectoryEvent> {
@@ -75,35 +73,35 @@ fn control_events() -> Vec<Vec<u8>> {
     let id = "01890000-0000-7000-8000-000000000001";
     let end =
         r#"{"status":"failed","at":5,"result":{"a":[1]},"error":{"code":"internal","message":"m"},"progress":[1,2]}"#;
-    let place = r#"{"uuid":"01890000-0000-7000-8000-000000000001","wrapped":{"epoch":1,"bytes":"AAAA"}}"#;
+    let keyspace = r#"{"uuid":"01890000-0000-7000-8000-000000000001","wrapped":{"epoch":1,"bytes":"AAAA"}}"#;
     vec![
         plain(&format!(
-            r#"{{"tenant_created":{{"id":"acme","incarnation":"{id}","life":"active","display_name":null,"governance_class":"c","quotas":{{"documents":9,"bytes":null,"namespaces":null,"requests_per_minute":null,"tokens_per_minute":18446744073709551615}},"created_at":7,"rotate_days":null,"keys":{{"epochs":[{{"provider":"local","key":"root","made":false,"wrapped":{{"epoch":1,"bytes":"AAAA"}},"created_at":3}}]}},"directory":{place},"audit":{place},"doomed":["ns/00/x/"],"shredding":null}}}}"#
+            r#"{{"tenant_created":{{"id":"acme","incarnation":"{id}","life":"active","display_name":null,"governance_class":"c","quotas":{{"documents":9,"bytes":null,"namespaces":null,"requests_per_minute":null,"tokens_per_minute":18446744073709551615}},"created_at":7,"rotate_days":null,"keys":{{"epochs":[{{"provider":"local","key":"root","made":false,"wrapped":{{"epoch":1,"bytes":"AAAA"}},"created_at":3}}]}},"directory":{keyspace},"audit":{keyspace},"pending_prefixes":["ns/00/x/"],"shredding":null}}}}"#
         )),
         plain(
-            r#"{"tenant_doomed":{"id":"acme","prefixes":["ns/00/x/"],"shredding":{"begun_at":"x","directory_opened":true,"keys":[],"canary":{"place":"dir/00/x/","object":"01890000-0000-4000-8000-000000000001","sealed":"AAAA","sealed_sha256":"00","plain_sha256":"00","opened_before":true,"before":"opened"},"samples":[{"object":"ns/00/x/log/1","bytes":7,"sha256":"00","kind":"log","opened_before":false,"before":"not"}]}}}"#,
+            r#"{"tenant_deleting":{"id":"acme","prefixes":["ns/00/x/"],"shredding":{"begun_at":"x","directory_opened":true,"keys":[],"canary":{"keyspace":"dir/00/x/","object":"01890000-0000-4000-8000-000000000001","sealed":"AAAA","sealed_sha256":"00","plain_sha256":"00","opened_before":true,"before":"opened"},"samples":[{"object":"ns/00/x/log/1","bytes":7,"sha256":"00","kind":"log","opened_before":false,"before":"not"}]}}}"#,
         ),
         plain(
-            r#"{"house_rotation_begun":{"reencrypt":true,"begun_at":5,"root":1,"epoch":1,"provider":"local","key":"root","destroyed":[{"of":"control place","provider":"local","key":"root","wrapped_sha256":"00"}]}}"#,
+            r#"{"system_rotation_begun":{"reencrypt":true,"begun_at":5,"root":1,"epoch":1,"provider":"local","key":"root","destroyed":[{"of":"control keyspace","provider":"local","key":"root","wrapped_sha256":"00"}]}}"#,
         ),
         plain(r#"{"signer_rewrapped":{"epoch":2,"bytes":"AAAA"}}"#),
         plain(
-            r#"{"house_rotated":{"certificate":{"tenant":"(server)","incarnation":"x","kind":"server.rotated","at":"x","note":"n"}}}"#,
+            r#"{"system_rotated":{"certificate":{"tenant":"(server)","incarnation":"x","kind":"server.rotated","at":"x","note":"n"}}}"#,
         ),
         plain(&format!(r#"{{"operation_ended":{{"id":"{id}","end":{end}}}}}"#)),
-        plain(r#"{"keys_forgotten":{"ids":["abcdefghijkl","mnopqrstuvwx"]}}"#),
+        plain(r#"{"keys_unregistered":{"ids":["abcdefghijkl","mnopqrstuvwx"]}}"#),
         plain(r#""barrier""#),
     ]
 }
 
 fn controls() -> Vec<Vec<u8>> {
     let mut state = ControlState::default();
-    for event in control_events().iter().filter_map(|bytes| codec::decode(ControlState::WHAT, bytes).ok()) {
+    for event in control_events().iter().filter_map(|bytes| codec::decode(ControlState::NAME, bytes).ok()) {
         state.apply(event);
     }
     if let Ok(id) = KeyId::parse("abcdefghijkl") {
         let incarnation = Incarnation::from_bytes([7; 16]);
-        state.keys.insert(id, KeyPlace { incarnation, mac: [9; 32], expires_at: None });
+        state.keys.insert(id, RegisteredKey { incarnation, mac: [9; 32], expires_at: None });
     }
     [ControlState::default(), state].iter().filter_map(|s| s.encode().ok()).map(|b| b.to_vec()).collect()
 }

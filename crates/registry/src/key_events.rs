@@ -1,10 +1,10 @@
-//! Events of tenants' keys, recorded for operators once each and in order, whichever task sees them first.
+//! Events of tenants' keys, recorded for operators once each and in order, whichever task observes them first.
 //!
-//! A denial, the end of a lease and a return can each be seen by a request, by the watch over leases or by an opening.
-//! All of them report here, and one small state machine per tenant decides what is new. Each answer of a provider carries
-//! the number of its question, so that a late answer does not undo newer knowledge.
+//! A denial, the end of a lease and a recovery can each be observed by a request, by the watch over leases or by an
+//! opening. All of them report here, and one small state machine per tenant decides what is new. Each answer of a
+//! provider carries the number of its request, so that a late answer does not undo newer knowledge.
 //!
-//! Events wait in a queue until they are written; one that could not be written comes before those that follow it.
+//! Events wait in a queue until they are recorded; one whose record failed stays before those that follow it.
 
 use kernel::{Incarnation, TenantId};
 use std::{
@@ -14,153 +14,161 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
 };
-use vault::KeyTrouble;
+use vault::KeyFailure;
 
 /// An event of a tenant's keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyEvent {
-    /// The tenant.
+    /// Name of the tenant.
     pub tenant: TenantId,
-    /// Its incarnation.
+    /// Incarnation of the tenant.
     pub incarnation: Incarnation,
-    /// `key.denied`, `key.outage`, `key.sealed`, `key.restored`.
+    /// Kind of event: `key.denied`, `key.outage`, `key.sealed`, `key.restored`.
     pub what: &'static str,
-    /// The provider's answer.
-    pub why: Option<KeyTrouble>,
+    /// The provider's answer; `None` for `key.restored`.
+    pub why: Option<KeyFailure>,
 }
 
-/// See the [module](self).
+/// Queue of events and the state from which they are derived. See the [module](self).
 #[derive(Default)]
 pub(crate) struct KeyEvents {
-    questions: AtomicU64,
+    last_request_no: AtomicU64,
     inner: Mutex<Inner>,
 }
 
 #[derive(Default)]
 struct Inner {
-    known: HashMap<Incarnation, Known>,
+    tracked: HashMap<Incarnation, TrackedTenant>,
     queue: VecDeque<KeyEvent>,
 }
 
-/// State of a tenant's keys, as of a question.
+/// Condition of a tenant's keys, as of the request with this number.
 #[derive(Clone, Copy)]
-struct Known {
-    question: u64,
-    state: State,
+struct TrackedTenant {
+    request_no: u64,
+    condition: KeyCondition,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum KeyCondition {
     /// Available, as far as is known.
-    Given,
+    Available,
     /// Unavailable; unwrapped keys are still used.
-    Lost(KeyTrouble),
+    Unavailable(KeyFailure),
     /// Unavailable, and nothing is served.
-    Sealed(KeyTrouble),
+    Sealed(KeyFailure),
 }
 
-/// An observation.
+/// An observation that a task reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Seen {
-    /// The provider gave the keys.
-    Given,
+pub(crate) enum Observation {
+    /// The provider unwrapped or confirmed the keys.
+    Available,
     /// The provider refused, or did not answer.
-    Lost(KeyTrouble),
+    Unavailable(KeyFailure),
     /// The tenant was sealed because of that.
-    Sealed(KeyTrouble),
+    Sealed(KeyFailure),
 }
 
 impl KeyEvents {
-    /// The number of the next question.
-    pub(crate) fn question(&self) -> u64 {
-        self.questions.fetch_add(1, Ordering::Relaxed) + 1
+    /// Returns the number of the next request.
+    pub(crate) fn next_request_no(&self) -> u64 {
+        self.last_request_no.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Reports the answer to a question.
-    pub(crate) fn saw(&self, (tenant, incarnation): (&TenantId, Incarnation), question: u64, seen: Seen) {
+    /// Reports the answer to a request.
+    pub(crate) fn record(
+        &self,
+        (tenant, incarnation): (&TenantId, Incarnation),
+        request_no: u64,
+        observation: Observation,
+    ) {
         let mut inner = self.lock();
-        let before = inner.known.get(&incarnation).copied();
-        let known = before.unwrap_or(Known { question: 0, state: State::Given });
-        if question < known.question || (before.is_none() && seen == Seen::Given) {
+        let before = inner.tracked.get(&incarnation).copied();
+        let tracked = before.unwrap_or(TrackedTenant { request_no: 0, condition: KeyCondition::Available });
+        // Late answers are ignored, and so is the first success of a tenant: it is no event.
+        if request_no < tracked.request_no || (before.is_none() && observation == Observation::Available) {
             return;
         }
-        let (state, events) = step(known.state, seen);
-        inner.known.insert(incarnation, Known { question, state });
+        let (condition, events) = transition(tracked.condition, observation);
+        inner.tracked.insert(incarnation, TrackedTenant { request_no, condition });
         for (what, why) in events.into_iter().flatten() {
-            let said = why.map(KeyTrouble::as_str);
+            let said = why.map(KeyFailure::as_str);
             match what {
-                RESTORED => tracing::info!(%incarnation, "a tenant's key can be had again"),
+                RESTORED => tracing::info!(%incarnation, "a tenant's key is available again"),
                 _ => {
-                    tracing::warn!(%incarnation, event = what, why = said, "a tenant's key is being taken away or cannot be had")
+                    tracing::warn!(%incarnation, event = what, why = said, "a tenant's key is being withdrawn or is unavailable")
                 }
             }
             if inner.queue.len() < WAITING_MAX {
                 inner.queue.push_back(KeyEvent { tenant: tenant.clone(), incarnation, what, why });
             } else {
-                tracing::error!(%incarnation, event = what, "too many events of keys wait: this one is in the log only");
+                tracing::error!(%incarnation, event = what, "too many key events are waiting: this one is only in the log");
             }
         }
-        if inner.known.len() > KNOWN_MAX {
-            inner.known.retain(|_, known| known.state != State::Given);
+        if inner.tracked.len() > KNOWN_MAX {
+            inner.tracked.retain(|_, tracked| tracked.condition != KeyCondition::Available);
         }
     }
 
-    /// The next event that is not written yet; the same until [`told`](Self::told).
-    pub(crate) fn untold(&self) -> Option<KeyEvent> {
+    /// Returns the oldest event that is not recorded yet; the same one until [`mark_written`](Self::mark_written).
+    pub(crate) fn next_unwritten(&self) -> Option<KeyEvent> {
         self.lock().queue.front().cloned()
     }
 
-    /// That event is written.
-    pub(crate) fn told(&self) {
+    /// Removes the event that [`next_unwritten`](Self::next_unwritten) returned, because it is recorded.
+    pub(crate) fn mark_written(&self) {
         self.lock().queue.pop_front();
     }
 
-    /// The tenant is gone. Its events stay.
+    /// Forgets the condition of a deleted tenant. Its events stay.
     pub(crate) fn forget(&self, incarnation: Incarnation) {
-        self.lock().known.remove(&incarnation);
+        self.lock().tracked.remove(&incarnation);
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        // Insertions, pushes and pops leave it whole wherever they end.
+        // A panic between insertions, pushes and pops leaves the state valid.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-type Event = (&'static str, Option<KeyTrouble>);
+type EventAndCause = (&'static str, Option<KeyFailure>);
 
-/// The next state, and the event if there is one.
-fn step(state: State, seen: Seen) -> (State, [Option<Event>; 2]) {
-    let (before, why, seals) = match (state, seen) {
-        (State::Given, Seen::Given) => return (State::Given, [None; 2]),
-        (_, Seen::Given) => return (State::Given, [Some((RESTORED, None)), None]),
-        (State::Given, Seen::Lost(why)) => (None, why, false),
-        (State::Given, Seen::Sealed(why)) => (None, why, true),
-        (State::Lost(before), Seen::Lost(why)) => (Some(before), why, false),
-        (State::Lost(before), Seen::Sealed(why)) => (Some(before), why, true),
-        (State::Sealed(before), Seen::Lost(why) | Seen::Sealed(why)) => (Some(before), why, false),
+/// Returns the next condition, and the events that the observation causes.
+fn transition(condition: KeyCondition, observation: Observation) -> (KeyCondition, [Option<EventAndCause>; 2]) {
+    let (before, why, seals) = match (condition, observation) {
+        (KeyCondition::Available, Observation::Available) => return (KeyCondition::Available, [None; 2]),
+        (_, Observation::Available) => return (KeyCondition::Available, [Some((RESTORED, None)), None]),
+        (KeyCondition::Available, Observation::Unavailable(why)) => (None, why, false),
+        (KeyCondition::Available, Observation::Sealed(why)) => (None, why, true),
+        (KeyCondition::Unavailable(before), Observation::Unavailable(why)) => (Some(before), why, false),
+        (KeyCondition::Unavailable(before), Observation::Sealed(why)) => (Some(before), why, true),
+        (KeyCondition::Sealed(before), Observation::Unavailable(why) | Observation::Sealed(why)) => {
+            (Some(before), why, false)
+        }
     };
     // After a refusal, silence does not change the state.
     let why = match (before, why) {
-        (Some(denied @ KeyTrouble::Denied(_)), KeyTrouble::Outage) => denied,
+        (Some(denied @ KeyFailure::Denied(_)), KeyFailure::Outage) => denied,
         _ => why,
     };
-    let lost = match (before, why) {
-        (None, KeyTrouble::Outage) => Some((OUTAGE, Some(why))),
-        (None | Some(KeyTrouble::Outage), KeyTrouble::Denied(_)) => Some((DENIED, Some(why))),
+    let unavailable = match (before, why) {
+        (None, KeyFailure::Outage) => Some((OUTAGE, Some(why))),
+        (None | Some(KeyFailure::Outage), KeyFailure::Denied(_)) => Some((DENIED, Some(why))),
         _ => None,
     };
     let sealed = seals.then_some((SEALED, Some(why)));
-    let is_sealed = seals || matches!(state, State::Sealed(_));
-    (if is_sealed { State::Sealed(why) } else { State::Lost(why) }, [lost, sealed])
+    let is_sealed = seals || matches!(condition, KeyCondition::Sealed(_));
+    (if is_sealed { KeyCondition::Sealed(why) } else { KeyCondition::Unavailable(why) }, [unavailable, sealed])
 }
 
 const DENIED: &str = "key.denied";
 const OUTAGE: &str = "key.outage";
 const SEALED: &str = "key.sealed";
 const RESTORED: &str = "key.restored";
-/// Most events that wait to be written; they are taken once a second.
+/// Number of events that may wait to be recorded. They are taken once a second.
 const WAITING_MAX: usize = 100_000;
-/// Number of tenants with a state above which those with available keys are forgotten.
+/// Number of tracked tenants above which those with available keys are forgotten.
 const KNOWN_MAX: usize = 16_384;
 
 #[cfg(test)]

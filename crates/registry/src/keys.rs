@@ -1,5 +1,5 @@
-//! Asking key providers: off the runtime's threads, a few questions of one provider at a time, so that one that hangs
-//! holds up its own tenants and nobody else's.
+//! Calls to key providers. They run off the runtime's threads, a few per provider at a time, so that a provider that
+//! hangs holds up only its own tenants.
 
 use crate::{
     Error, Result,
@@ -13,18 +13,18 @@ use std::{
 };
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
-use vault::{Key, KeyProvider, KeyTrouble, LocalProvider, Providers, TenantKeys, WrappedKey};
+use vault::{Key, KeyFailure, KeyProvider, LocalProvider, Providers, TenantKeys, WrappedKey};
 
-/// The providers of a server, and for how long what they gave may be used without asking again.
+/// The providers of a server, and how long unwrapped keys may be used without confirmation.
 #[derive(Clone)]
 pub struct KeyConfig {
-    /// Them.
+    /// Key providers.
     pub providers: Providers,
-    /// Keys that a provider gave serve for so long after it last said yes.
+    /// How long unwrapped keys stay usable after the provider last confirmed them.
     pub lease: Duration,
-    /// And for so long while it does not answer at all.
+    /// How long they stay usable while the provider does not answer at all.
     pub outage_max: Duration,
-    /// A rotation is begun for keys of this age, where their tenant has no rule of its own.
+    /// Age at which a tenant's keys are rotated, unless the tenant has a rule of its own.
     pub rotate_every: Option<Duration>,
 }
 
@@ -40,48 +40,48 @@ impl From<LocalProvider> for KeyConfig {
     }
 }
 
-/// Which key a tenant wants; what is absent is the configuration's to say.
+/// The key that a tenant asks for; the configuration decides what is absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyChoice {
-    /// A provider's name.
+    /// Name of a provider.
     pub provider: Option<String>,
-    /// A key's name there.
+    /// Name of a key at the provider.
     pub key: Option<String>,
 }
 
 /// How a provider has been answering.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProviderHealth {
-    /// Its name.
+    /// Name of the provider.
     pub name: String,
-    /// What it is.
+    /// Kind of the provider.
     pub kind: &'static str,
-    /// What the last question met, if it was not answered with yes.
-    pub trouble: Option<KeyTrouble>,
-    /// Questions since the start, those refused, and those not answered.
+    /// Why the last call failed, if it did.
+    pub trouble: Option<KeyFailure>,
+    /// Number of calls since the start.
     pub asked: u64,
-    /// See `asked`.
+    /// Number of calls that were refused.
     pub denied: u64,
-    /// See `asked`.
+    /// Number of calls that were not answered.
     pub failed: u64,
 }
 
-/// See the [module](self).
-pub(crate) struct Asking {
+/// Client of all key providers. See the [module](self).
+pub(crate) struct ProviderClient {
     pub(crate) config: KeyConfig,
-    lines: HashMap<String, Line>,
+    queues: HashMap<String, ProviderQueue>,
     tracker: TaskTracker,
 }
 
-struct Line {
-    open: Arc<Semaphore>,
+struct ProviderQueue {
+    permits: Arc<Semaphore>,
     health: Mutex<ProviderHealth>,
 }
 
-impl Asking {
+impl ProviderClient {
     pub(crate) fn new(config: KeyConfig, tracker: TaskTracker) -> Self {
-        let line = |p: &Arc<dyn KeyProvider>| Line {
-            open: Arc::new(Semaphore::new(limits::KEY_QUESTIONS_MAX)),
+        let queue = |p: &Arc<dyn KeyProvider>| ProviderQueue {
+            permits: Arc::new(Semaphore::new(limits::KEY_REQUESTS_MAX)),
             health: Mutex::new(ProviderHealth {
                 name: p.name().to_owned(),
                 kind: p.kind(),
@@ -91,43 +91,46 @@ impl Asking {
                 failed: 0,
             }),
         };
-        let lines = config.providers.iter().map(|p| (p.name().to_owned(), line(p))).collect();
-        Self { config, lines, tracker }
+        let queues = config.providers.iter().map(|p| (p.name().to_owned(), queue(p))).collect();
+        Self { config, queues, tracker }
     }
 
     pub(crate) fn health(&self) -> Vec<ProviderHealth> {
-        let mut all: Vec<_> = self.lines.values().map(|l| lock(&l.health).clone()).collect();
+        let mut all: Vec<_> = self.queues.values().map(|queue| lock(&queue.health).clone()).collect();
         all.sort_by(|a, b| a.name.cmp(&b.name));
         all
     }
 
-    /// Asks about a key. A key in this process answers at once.
-    pub(crate) async fn ask<T: Send + 'static>(
+    /// Runs a call that uses a key. A key in this process answers at once, without a task.
+    pub(crate) async fn call<T: Send + 'static>(
         &self,
         key: Key,
-        question: impl FnOnce(&Key) -> vault::Result<T> + Send + 'static,
+        request: impl FnOnce(&Key) -> vault::Result<T> + Send + 'static,
     ) -> Result<T> {
-        let line = self.lines.get(key.provider());
+        let queue = self.queues.get(key.provider());
         let answer = if key.is_remote() {
-            let open = line.map(|l| l.open.clone()).unwrap_or_else(|| Arc::new(Semaphore::new(1)));
-            let turn =
-                open.acquire_owned().await.map_err(|_| kernel::Error::internal("no more questions are asked"))?;
-            // The turn goes with the question: whoever asked may go.
-            let asked = self.tracker.spawn_blocking(move || {
-                let _turn = turn;
-                question(&key)
+            let permits = queue.map(|queue| queue.permits.clone()).unwrap_or_else(|| Arc::new(Semaphore::new(1)));
+            let permit = permits
+                .acquire_owned()
+                .await
+                .map_err(|_| kernel::Error::internal("calls to key providers have ended"))?;
+            // The permit is released when the call ends, even if the caller is gone.
+            let task = self.tracker.spawn_blocking(move || {
+                let _permit = permit;
+                request(&key)
             });
-            asked.await.map_err(|_| kernel::Error::internal("a question to a key provider did not end"))?
+            task.await.map_err(|_| kernel::Error::internal("a request to a key provider did not end"))?
         } else {
-            question(&key)
+            request(&key)
         };
-        if let Some(line) = line {
-            lock(&line.health).note(answer.as_ref().err().and_then(vault::Error::key_trouble));
+        if let Some(queue) = queue {
+            lock(&queue.health).note(answer.as_ref().err().and_then(vault::Error::key_failure));
         }
         Ok(answer?)
     }
 
-    /// The key that a choice means for a tenant of this life, and whether this server makes and destroys it.
+    /// Returns the key that a choice means for this incarnation of a tenant, and whether this server makes and destroys
+    /// it.
     pub(crate) fn choose(&self, choice: &KeyChoice, incarnation: Incarnation) -> Result<(Key, bool)> {
         let providers = &self.config.providers;
         let provider = providers.provider(choice.provider.as_deref().unwrap_or(providers.default_provider()))?;
@@ -139,55 +142,55 @@ impl Asking {
         Ok((provider.key(&name)?, made))
     }
 
-    /// The key that an epoch stands under.
+    /// Returns the key that wraps an epoch.
     pub(crate) fn key_of(&self, epoch: &EpochRecord) -> Result<Key> {
         Ok(self.config.providers.key(&epoch.provider, &epoch.key)?)
     }
 
-    /// A ring's keys, unwrapped one after another.
-    pub(crate) async fn ring(&self, incarnation: Incarnation, ring: &KeyringRecord) -> Result<TenantKeys> {
+    /// Unwraps the keys of a keyring one after another.
+    pub(crate) async fn open_keyring(&self, incarnation: Incarnation, keyring: &KeyringRecord) -> Result<TenantKeys> {
         let mut opened: Option<TenantKeys> = None;
-        for epoch in &ring.epochs {
+        for epoch in &keyring.epochs {
             let wrapped = WrappedKey::from(&epoch.wrapped);
             let key = self.key_of(epoch)?;
-            let one = self.ask(key, move |key| TenantKeys::open(&**key, incarnation, &[wrapped])).await?;
+            let one = self.call(key, move |key| TenantKeys::open(&**key, incarnation, &[wrapped])).await?;
             opened = Some(match opened {
                 None => one,
-                Some(others) => others.joined(one)?,
+                Some(others) => others.merged(one)?,
             });
         }
         opened.ok_or_else(|| vault::Error::NoEpoch(kernel::KeyEpoch(1)).into())
     }
 
-    /// Whether keys of these epochs can be taken away by a provider.
-    pub(crate) fn is_remote(&self, ring: &KeyringRecord) -> bool {
-        ring.epochs.iter().any(|epoch| self.key_of(epoch).is_ok_and(|key| key.is_remote()))
+    /// Whether a provider can withdraw keys of these epochs.
+    pub(crate) fn is_remote(&self, keyring: &KeyringRecord) -> bool {
+        keyring.epochs.iter().any(|epoch| self.key_of(epoch).is_ok_and(|key| key.is_remote()))
     }
 }
 
 impl ProviderHealth {
-    fn note(&mut self, trouble: Option<KeyTrouble>) {
+    fn note(&mut self, trouble: Option<KeyFailure>) {
         self.asked += 1;
-        self.denied += u64::from(matches!(trouble, Some(KeyTrouble::Denied(_))));
-        self.failed += u64::from(trouble == Some(KeyTrouble::Outage));
+        self.denied += u64::from(matches!(trouble, Some(KeyFailure::Denied(_))));
+        self.failed += u64::from(trouble == Some(KeyFailure::Outage));
         self.trouble = trouble;
     }
 }
 
-/// What an error says of a tenant's keys, if anything.
-pub(crate) fn trouble_of(error: &Error) -> Option<KeyTrouble> {
+/// Returns what an error says about a tenant's keys, if anything.
+pub(crate) fn trouble_of(error: &Error) -> Option<KeyFailure> {
     match error {
-        Error::Vault(error) => error.key_trouble(),
+        Error::Vault(error) => error.key_failure(),
         _ => None,
     }
 }
 
-/// A monotonic time in milliseconds.
+/// Returns the monotonic time in milliseconds.
 pub(crate) fn millis(clock: &dyn Clock) -> u64 {
     u64::try_from(clock.monotonic().as_millis()).unwrap_or(u64::MAX)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    // Every change under it is a few assignments.
+    // Every change under this lock is a few assignments that cannot panic halfway.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

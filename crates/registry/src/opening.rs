@@ -1,40 +1,40 @@
 //! Opening the registry: the first start, every later one, and recovery of a lost operator token.
 //!
-//! Order of a first start, and what a crash leaves: `ctl/root.wrap` (the control place's wrapped
-//! key; alone it is an empty server) → `Founded` (the server's own keys) → the first operator. A
-//! crash after the last one, before the token was printed, leaves an operator whose token is unknown:
-//! `ringfence operator recover` makes another.
+//! A first start writes, in this order: `ctl/root.wrap` (the control keyspace's wrapped key; alone it is an empty
+//! server) → `Initialized` (the system's keys) → the first operator. A crash after the last one, before the token was
+//! printed, leaves an operator whose token is unknown: `ringfence operator recover` makes another.
 
 use crate::{
     Error, Registry, Result,
-    book::{Book, World},
     control::{ControlEvent, ControlState},
-    house::{Root, RootWrap},
+    event_store::{Env, EventStore},
     key_events::KeyEvents,
-    keys::{Asking, KeyConfig},
-    numbers,
-    record::{EpochRecord, HouseRecord, KeyringRecord, Life, Operator, PlaceRecord, TenantRecord},
+    keys::{KeyConfig, ProviderClient},
+    keyspace_ids,
+    open_tenant::open_keyspace,
+    record::{EpochRecord, KeyringRecord, KeyspaceRecord, Lifecycle, StoredOperator, SystemRecord, TenantRecord},
     registry::{Inner, mac},
-    residence::place,
-    seats::Seats,
+    system_keys::{RootWrap, RootWrapStore},
+    tenant_slots::TenantSlots,
 };
 use access::{OperatorRecord, TokenKind, token};
 use journal::Storage;
 use kernel::{Clock, Entropy, OperatorName, Role};
 use std::sync::{Arc, RwLock, atomic::AtomicU64};
 use tokio_util::task::TaskTracker;
-use vault::{Home, Key, PlaceKind, Signer, TenantKeys, WrappedKey};
+use vault::{Key, Keyspace, KeyspaceKind, Signer, TenantKeys, WrappedKey};
 use zeroize::Zeroizing;
 
 impl Registry {
-    /// Opens what `storage` holds, or founds it. On a first start that adopts no token, the answer
-    /// holds the one operator token, to be shown once.
+    /// Opens what `storage` holds, or initializes it. On a first start that adopts no token, the result holds the one
+    /// operator token, to be shown once.
+    ///
+    /// This opens no tenant: it takes as long as the control journal needs, whatever the tenants have. `tracker` owns
+    /// the tasks that continue after a request.
     ///
     /// # Errors
-    /// The root key is another one; the control journal does not open; an adopted token is none.
-    ///
-    /// Opens no tenant: cost is the control journal's, whatever the tenants have. `tracker` owns what
-    /// continues after a request.
+    /// The root key is not the one that wrapped the control keyspace; the control journal does not open; an adopted
+    /// token is malformed.
     pub async fn open(
         storage: Storage,
         keys: impl Into<KeyConfig>,
@@ -43,34 +43,34 @@ impl Registry {
         tracker: TaskTracker,
         adopt_operator: Option<&str>,
     ) -> kernel::Result<(Self, Option<Zeroizing<String>>)> {
-        let world = World { storage, clock, entropy };
-        let asking = Asking::new(keys.into(), tracker.clone());
-        let (control, root) = open_control(&world, &asking).await?;
-        let (house_audit, signer) = found(&world, &asking, &control).await?;
-        let fresh = admit_operator(&world, &control, adopt_operator).await?;
+        let env = Env { storage, clock, entropy };
+        let provider_client = ProviderClient::new(keys.into(), tracker.clone());
+        let (control, root) = open_control(&env, &provider_client).await?;
+        let (system_audit, signer) = initialize(&env, &provider_client, &control).await?;
+        let fresh = ensure_operator(&env, &control, adopt_operator).await?;
         let inner = Arc::new(Inner {
-            world,
-            asking,
+            env,
+            provider_client,
             tracker,
             control,
             root,
-            house_audit: Arc::new(house_audit),
+            system_audit: Arc::new(system_audit),
             signer,
-            seats: Seats::new(),
+            slots: TenantSlots::new(),
             live: RwLock::default(),
             key_events: KeyEvents::default(),
-            agreed: AtomicU64::new(0),
+            reconciled_generation: AtomicU64::new(0),
         });
         let registry = Self { inner };
-        if registry.inner.world.storage.is_shared() {
-            // The server that starts last owns the bucket; the previous one finds out within a second.
-            registry.inner.control.hold().await?;
+        if registry.inner.env.storage.is_shared() {
+            // The server that starts last owns the bucket; the previous one notices within a second.
+            registry.inner.control.claim().await?;
         }
-        registry.settle_in().await?;
+        registry.finish_interrupted().await?;
         Ok((registry, fresh))
     }
 
-    /// Makes a new admin token with the server stopped: possession of the root key and the data proves
+    /// Makes a new admin token while the server is stopped: possession of the root key and the data proves control of
     /// the server. Replaces the operator `recovered` if there is one.
     ///
     /// # Errors
@@ -81,22 +81,23 @@ impl Registry {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> kernel::Result<Zeroizing<String>> {
-        let world = World { storage, clock, entropy };
-        let asking = Asking::new(keys.into(), TaskTracker::new());
-        let (control, _) = open_control(&world, &asking).await?;
-        let (record, whole) = minted(&world, control.home(), OperatorName::parse("recovered")?, Role::Admin);
-        control.write(|_| Ok((Some(ControlEvent::OperatorPut(Operator(Arc::new(record)))), ()))).await?;
-        Ok(whole)
+        let env = Env { storage, clock, entropy };
+        let provider_client = ProviderClient::new(keys.into(), TaskTracker::new());
+        let (control, _) = open_control(&env, &provider_client).await?;
+        let (record, full_token) =
+            mint_operator(&env, control.keyspace(), OperatorName::parse("recovered")?, Role::Admin);
+        control.write(|_| Ok((Some(ControlEvent::OperatorPut(StoredOperator(Arc::new(record)))), ()))).await?;
+        Ok(full_token)
     }
 
-    /// Finishes what a stop interrupted. Which rotations and erasures those are stands in the control
-    /// book, so no tenant is opened for it: those whose operation has not ended go on with it, and
-    /// what an erasure that failed has left is removed after the start.
-    async fn settle_in(&self) -> kernel::Result<()> {
+    /// Finishes what a stop interrupted. The control state lists the rotations and erasures, so no tenant is opened for
+    /// this: those whose operation has not ended are continued by that, and what a failed erasure has left is removed
+    /// in the background.
+    async fn finish_interrupted(&self) -> kernel::Result<()> {
         let remains: Vec<_> = self.inner.control.read(|s| {
             let resumed =
                 |t: &TenantRecord| s.operations.iter().any(|o| o.end.is_none() && o.incarnation == t.incarnation);
-            s.tenants.values().filter(|t| t.life == Life::Deleting && !resumed(t)).cloned().collect()
+            s.tenants.values().filter(|t| t.life == Lifecycle::Deleting && !resumed(t)).cloned().collect()
         });
         for record in remains {
             let registry = self.clone();
@@ -111,95 +112,103 @@ impl Registry {
     }
 }
 
-/// An operator and the token that is shown once.
-pub(crate) fn minted(
-    world: &World,
-    control: &Home,
+/// Makes an operator, and the token that is shown once.
+pub(crate) fn mint_operator(
+    env: &Env,
+    control: &Keyspace,
     name: OperatorName,
     role: Role,
 ) -> (OperatorRecord, Zeroizing<String>) {
-    let (id, whole, secret) = token::mint(TokenKind::Operator, &*world.entropy);
+    let (id, full_token, secret) = token::mint(TokenKind::Operator, &*env.entropy);
     let mac = mac(control, secret.as_bytes());
-    (OperatorRecord { id, name, role, mac, created_at: world.clock.now() }, whole)
+    (OperatorRecord { id, name, role, mac, created_at: env.clock.now() }, full_token)
 }
 
-async fn open_control(world: &World, asking: &Asking) -> Result<(Book<ControlState>, Root)> {
-    let (root, home) = match Root::find(&world.storage, asking).await? {
-        Some(found) => found,
+async fn open_control(
+    env: &Env,
+    provider_client: &ProviderClient,
+) -> Result<(EventStore<ControlState>, RootWrapStore)> {
+    let (root, keyspace) = match RootWrapStore::find(&env.storage, provider_client).await? {
+        Some(existing) => existing,
         None => {
-            let key = root_key(asking)?;
+            let key = root_key(provider_client)?;
             let names = (key.provider().to_owned(), key.name().to_owned());
-            let entropy = world.entropy.clone();
-            let (home, wrapped) = asking.ask(key, move |key| Home::create_control(&**key, &*entropy)).await?;
-            let wrap = RootWrap::new(names, wrapped, world.clock.now());
-            let Some(root) = Root::found(&world.storage, wrap).await? else {
-                return Err(Error::Damaged("another server founded this data folder at the same moment"));
+            let entropy = env.entropy.clone();
+            let (keyspace, wrapped) =
+                provider_client.call(key, move |key| Keyspace::create_control(&**key, &*entropy)).await?;
+            let wrap = RootWrap::new(names, wrapped, env.clock.now());
+            let Some(root) = RootWrapStore::create(&env.storage, wrap).await? else {
+                return Err(Error::Damaged("another server initialized this data folder at the same moment"));
             };
-            (root, home)
+            (root, keyspace)
         }
     };
-    Ok((Book::open(world.clone(), Arc::new(home)).await?, root))
+    Ok((EventStore::open(env.clone(), Arc::new(keyspace)).await?, root))
 }
 
-/// The key of the server's own places: the default provider's.
-fn root_key(asking: &Asking) -> Result<Key> {
-    let provider = asking.config.providers.provider(asking.config.providers.default_provider())?;
+/// Returns the key that wraps the system's keyspaces: the default provider's.
+fn root_key(provider_client: &ProviderClient) -> Result<Key> {
+    let provider = provider_client.config.providers.provider(provider_client.config.providers.default_provider())?;
     let name = provider.default_key().to_owned();
     Ok(provider.key(&name)?)
 }
 
-/// The server's own audit place and its signing key; made at the first start.
-async fn found(world: &World, asking: &Asking, control: &Book<ControlState>) -> Result<(Home, Signer)> {
-    if let Some(house) = control.read(|s| s.house.clone()) {
-        let keys = asking.ring(Registry::HOUSE, &house.keys).await?;
-        let signer = control.home().signer(&WrappedKey::from(&house.signer))?;
-        return Ok((place(&keys, PlaceKind::Audit, &house.audit)?, signer));
+/// Opens the system's audit keyspace and signing key; creates both at the first start.
+async fn initialize(
+    env: &Env,
+    provider_client: &ProviderClient,
+    control: &EventStore<ControlState>,
+) -> Result<(Keyspace, Signer)> {
+    if let Some(system) = control.read(|s| s.system.clone()) {
+        let keys = provider_client.open_keyring(Registry::SYSTEM, &system.keys).await?;
+        let signer = control.keyspace().signer(&WrappedKey::from(&system.signer))?;
+        return Ok((open_keyspace(&keys, KeyspaceKind::Audit, &system.audit)?, signer));
     }
-    let (keys, ring) = new_ring(world, asking, Registry::HOUSE, root_key(asking)?, false).await?;
-    let (home, audit) = new_place(world, control.home(), &keys, PlaceKind::Audit)?;
-    let (signer, wrapped) = control.home().create_signer(&*world.entropy)?;
-    let house = HouseRecord { keys: ring, audit, signer: wrapped.into() };
-    control.write(|_| Ok((Some(ControlEvent::Founded(house)), ()))).await?;
-    Ok((home, signer))
+    let (keys, ring) = new_keyring(env, provider_client, Registry::SYSTEM, root_key(provider_client)?, false).await?;
+    let (keyspace, audit) = new_keyspace(env, control.keyspace(), &keys, KeyspaceKind::Audit)?;
+    let (signer, wrapped) = control.keyspace().create_signer(&*env.entropy)?;
+    let system = SystemRecord { keys: ring, audit, signer: wrapped.into() };
+    control.write(|_| Ok((Some(ControlEvent::Initialized(system)), ()))).await?;
+    Ok((keyspace, signer))
 }
 
-/// A fresh key ring with one epoch.
-pub(crate) async fn new_ring(
-    world: &World,
-    asking: &Asking,
+/// Makes a keyring with one epoch.
+pub(crate) async fn new_keyring(
+    env: &Env,
+    provider_client: &ProviderClient,
     incarnation: kernel::Incarnation,
     key: Key,
     made: bool,
 ) -> Result<(TenantKeys, KeyringRecord)> {
     let (provider, name) = (key.provider().to_owned(), key.name().to_owned());
-    let entropy = world.entropy.clone();
+    let entropy = env.entropy.clone();
     let create = move |key: &Key| {
         if made {
             key.create()?;
         }
         TenantKeys::create(&**key, incarnation, &*entropy)
     };
-    let (keys, wrapped) = asking.ask(key, create).await?;
-    let epoch = EpochRecord { provider, key: name, made, wrapped: wrapped.into(), created_at: world.clock.now() };
+    let (keys, wrapped) = provider_client.call(key, create).await?;
+    let epoch = EpochRecord { provider, key: name, made, wrapped: wrapped.into(), created_at: env.clock.now() };
     Ok((keys, KeyringRecord { epochs: vec![epoch] }))
 }
 
-/// A fresh place.
-pub(crate) fn new_place(
-    world: &World,
-    control: &Home,
+/// Makes a keyspace.
+pub(crate) fn new_keyspace(
+    env: &Env,
+    control: &Keyspace,
     keys: &TenantKeys,
-    kind: PlaceKind,
-) -> Result<(Home, PlaceRecord)> {
-    let uuid = numbers::fresh(control, keys.incarnation(), &*world.entropy);
-    let (home, wrapped) = Home::create_place(keys, kind, uuid, &*world.entropy)?;
-    Ok((home, PlaceRecord { uuid, wrapped: wrapped.into() }))
+    kind: KeyspaceKind,
+) -> Result<(Keyspace, KeyspaceRecord)> {
+    let uuid = keyspace_ids::generate(control, keys.incarnation(), &*env.entropy);
+    let (keyspace, wrapped) = Keyspace::create(keys, kind, uuid, &*env.entropy)?;
+    Ok((keyspace, KeyspaceRecord { uuid, wrapped: wrapped.into() }))
 }
 
-/// The first operator, or the one that the environment brings. A fresh token is handed back.
-async fn admit_operator(
-    world: &World,
-    control: &Book<ControlState>,
+/// Adds the first operator, or the one whose token the environment supplies. Returns a token that was made here.
+async fn ensure_operator(
+    env: &Env,
+    control: &EventStore<ControlState>,
     adopt: Option<&str>,
 ) -> Result<Option<Zeroizing<String>>> {
     let first = control.read(|s| s.operators.is_empty());
@@ -207,22 +216,24 @@ async fn admit_operator(
     let (record, fresh) = match adopt {
         Some(text) => {
             let token = token::adopt(text)?;
-            let mac = mac(control.home(), token.secret.as_bytes());
-            (OperatorRecord { id: token.id, name, role: Role::Admin, mac, created_at: world.clock.now() }, None)
+            let mac = mac(control.keyspace(), token.secret.as_bytes());
+            (OperatorRecord { id: token.id, name, role: Role::Admin, mac, created_at: env.clock.now() }, None)
         }
         None if first => {
-            let (record, whole) = minted(world, control.home(), name, Role::Admin);
-            (record, Some(whole))
+            let (record, full_token) = mint_operator(env, control.keyspace(), name, Role::Admin);
+            (record, Some(full_token))
         }
         None => return Ok(None),
     };
     let put = move |state: &ControlState| match state.operators.get(&record.id) {
+        // The same token was adopted by an earlier start.
         Some(known) if known.0.mac == record.mac && known.0.role == Role::Admin => Ok((None, ())),
+        // Adopting this one would take over another operator's public part.
         Some(known) if known.0.name != record.name => Err(Error::Refused(kernel::Error::invalid(
             "RINGFENCE_OPERATOR_TOKEN",
             "has the public part of another operator's token; use that token whole or another one",
         ))),
-        _ => Ok((Some(ControlEvent::OperatorPut(Operator(Arc::new(record)))), ())),
+        _ => Ok((Some(ControlEvent::OperatorPut(StoredOperator(Arc::new(record)))), ())),
     };
     control.write(put).await?;
     Ok(fresh)

@@ -1,10 +1,10 @@
-//! Long-running operations: written down when they begin and when they end; progress is in memory.
+//! Long-running operations: their beginning and end are recorded; progress is kept in memory.
 
 use crate::{
     Registry,
     control::ControlEvent,
-    erase::may_erase,
-    record::{End, Failure, Life, OperationKind, OperationRecord, OperationStatus},
+    erase::check_erasable,
+    record::{Lifecycle, OperationEnd, OperationFailure, OperationKind, OperationRecord, OperationStatus},
 };
 use access::{Action, Grant, Identity, Operations, Operator};
 use kernel::{Code, Error, Incarnation, KeyEpoch, KeyId, OperationId, Result, Scope, TenantId, Timestamp, limits};
@@ -13,53 +13,54 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-/// An operation as operators see it, the key that began it, and keys that see all of its tenant.
+/// An operation as it is shown to operators, to the key that began it, and to keys that see all of its tenant.
 #[derive(Clone, Debug)]
 pub struct OperationView {
-    /// Its id.
+    /// Id of the operation.
     pub id: OperationId,
-    /// What it is.
+    /// Kind of the operation.
     pub kind: OperationKind,
-    /// Whose.
+    /// Name of its tenant.
     pub tenant: TenantId,
-    /// Where it is.
+    /// Status of the operation.
     pub status: OperationStatus,
-    /// How far it is.
-    pub progress: Progress,
-    /// When it was asked for.
+    /// Progress of the operation.
+    pub progress: OperationProgress,
+    /// When it was requested.
     pub created_at: Timestamp,
     /// When it ended.
     pub finished_at: Option<Timestamp>,
     /// When it should have ended.
     pub deadline: Option<Timestamp>,
-    /// What it answered.
+    /// Result of a success.
     pub result: Option<serde_json::Value>,
     /// Why it failed.
-    pub error: Option<Failure>,
-    /// What it waits for to pass, while it is under way.
+    pub error: Option<OperationFailure>,
+    /// Error whose cause it waits out while it is in progress.
     pub waits_for: Option<Code>,
 }
 
-/// How far an operation is. Zero of zero: not known.
+/// Progress of an operation. Zero of zero means unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
-    /// Done.
+pub struct OperationProgress {
+    /// Units that are done.
     pub done: u64,
-    /// Of how many.
+    /// All units.
     pub total: u64,
-    /// Of what.
+    /// Name of the unit.
     pub unit: &'static str,
 }
 
-/// What asking for an operation leads to.
-pub enum Begun {
-    /// It is written down; whoever holds this runs it.
+/// Result of a request to begin an operation.
+pub enum BegunOperation {
+    /// The operation is recorded; the holder of this runs it.
     Fresh(OperationHandle),
-    /// One of that kind runs already.
+    /// An operation of that kind is in progress already.
     Running(OperationView),
 }
 
-/// An operation under way. Dropped without an end, it stays unfinished and is resumed or failed at the next start.
+/// An operation in progress. If it is dropped without an end, it stays unfinished, and the next start resumes or fails
+/// it.
 pub struct OperationHandle {
     registry: Registry,
     id: OperationId,
@@ -68,21 +69,21 @@ pub struct OperationHandle {
     incarnation: Incarnation,
     created_at: Timestamp,
     deadline: Option<Timestamp>,
-    live: Arc<Live>,
+    live: Arc<LiveOperation>,
 }
 
-/// What is known of an unfinished operation beside its record.
+/// State of an unfinished operation that is not in its record.
 #[derive(Default)]
-pub(crate) struct Live {
+pub(crate) struct LiveOperation {
     started: AtomicBool,
     cancelled: AtomicBool,
     done: AtomicU64,
     total: AtomicU64,
     waits_for: Mutex<Option<Code>>,
-    leads_to: Mutex<Option<KeyEpoch>>,
+    target_epoch: Mutex<Option<KeyEpoch>>,
 }
 
-impl Live {
+impl LiveOperation {
     fn progress(&self) -> (u64, u64) {
         (self.done.load(Ordering::Relaxed), self.total.load(Ordering::Relaxed))
     }
@@ -93,76 +94,76 @@ impl Live {
 }
 
 impl OperationHandle {
-    /// Its id.
+    /// Returns the id of the operation.
     pub fn id(&self) -> OperationId {
         self.id
     }
 
-    /// What it is.
+    /// Returns the kind of the operation.
     pub fn kind(&self) -> OperationKind {
         self.kind
     }
 
-    /// Whose.
+    /// Returns the name of its tenant.
     pub fn tenant(&self) -> &TenantId {
         &self.tenant
     }
 
-    /// Which life of it.
+    /// Returns the incarnation of its tenant.
     pub fn incarnation(&self) -> Incarnation {
         self.incarnation
     }
 
-    /// When it was asked for.
+    /// Returns when it was requested.
     pub fn created_at(&self) -> Timestamp {
         self.created_at
     }
 
-    /// When it should have ended.
+    /// Returns when it should have ended.
     pub fn deadline(&self) -> Option<Timestamp> {
         self.deadline
     }
 
-    /// Says how far it is.
+    /// Reports progress.
     pub fn progress(&self, done: u64, total: u64) {
         self.live.started.store(true, Ordering::Relaxed);
         self.live.done.store(done, Ordering::Relaxed);
         self.live.total.store(total, Ordering::Relaxed);
     }
 
-    /// The epoch that a rotation has begun to lead to, as far as this process knows.
-    pub(crate) fn leads_to(&self) -> MutexGuard<'_, Option<KeyEpoch>> {
-        self.live.leads_to.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The epoch that a rotation leads to, as far as this process knows.
+    pub(crate) fn target_epoch(&self) -> MutexGuard<'_, Option<KeyEpoch>> {
+        self.live.target_epoch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says what it waits for, or that it goes on. Gives what was said before.
+    /// Sets the error that it waits out, or `None` when it continues. Returns the previous one.
     pub fn waits_for(&self, code: Option<Code>) -> Option<Code> {
         std::mem::replace(&mut *self.live.waits_for(), code)
     }
 
-    /// Whether somebody asked for it to end.
+    /// Whether a request to end it was made.
     pub fn cancelled(&self) -> bool {
         self.live.cancelled.load(Ordering::Relaxed)
     }
 
-    /// Ends well.
+    /// Ends it successfully.
     pub async fn succeed(self, result: serde_json::Value) {
         self.end(OperationStatus::Succeeded, Some(result), None).await;
     }
 
-    /// Ends with an error.
+    /// Ends it with an error.
     pub async fn fail(self, error: &Error) {
-        self.end(OperationStatus::Failed, None, Some(Failure::of(error.code, &error.message))).await;
+        self.end(OperationStatus::Failed, None, Some(OperationFailure::of(error.code, &error.message))).await;
     }
 
-    /// Ends because somebody asked.
+    /// Ends it as cancelled.
     pub async fn stop(self) {
         self.end(OperationStatus::Cancelled, None, None).await;
     }
 
-    /// An end that cannot be written leaves the operation unfinished for the next start: what it
-    /// did is done, and doing it again changes nothing.
-    async fn end(self, status: OperationStatus, result: Option<serde_json::Value>, error: Option<Failure>) {
+    /// Records the end. If that fails, the operation stays unfinished for the next start: what it did is done, and
+    /// doing it again changes nothing.
+    async fn end(self, status: OperationStatus, result: Option<serde_json::Value>, error: Option<OperationFailure>) {
         if let Err(error) = self.registry.end_operation(self.id, status, result, error).await {
             tracing::error!(operation = %self.id, error = &error as &dyn std::error::Error, "an operation's end could not be written");
         }
@@ -170,33 +171,36 @@ impl OperationHandle {
 }
 
 impl Registry {
-    /// Writes an operation down. Of a kind that resumes, a tenant has one at a time: the one that
-    /// runs is returned.
+    /// Records an operation. Of a kind that resumes, a tenant has one at a time: if one is in progress, it is returned.
     ///
     /// # Errors
     /// `not_found`; `not_suspended` for an erasure; `overloaded` for too many at once.
-    pub async fn begin_operation(&self, tenant: &TenantId, kind: OperationKind) -> Result<Begun> {
+    pub async fn begin_operation(&self, tenant: &TenantId, kind: OperationKind) -> Result<BegunOperation> {
         self.begin_operation_until(tenant, kind, None).await
     }
 
-    /// The same, with a time at which it should have ended.
+    /// Does the same, with a time at which it should have ended.
     ///
     /// # Errors
-    /// As [`Registry::begin_operation`]; `conflict` for one rotation beside another.
+    /// As [`Registry::begin_operation`]; `conflict` for a rotation while another is in progress.
     pub async fn begin_operation_until(
         &self,
         tenant: &TenantId,
         kind: OperationKind,
         deadline: Option<Timestamp>,
-    ) -> Result<Begun> {
+    ) -> Result<BegunOperation> {
         self.begin(tenant, kind, deadline, None).await
     }
 
-    /// The same for the API key that a grant was given to: from then on it is that key's own.
+    /// Does the same for the API key that a grant was given to, which owns the operation.
     ///
     /// # Errors
     /// As [`Registry::begin_operation`].
-    pub async fn begin_own_operation<A: Action>(&self, grant: &Grant<A>, kind: OperationKind) -> Result<Begun> {
+    pub async fn begin_own_operation<A: Action>(
+        &self,
+        grant: &Grant<A>,
+        kind: OperationKind,
+    ) -> Result<BegunOperation> {
         self.begin(grant.tenant(), kind, None, key_of(grant)).await
     }
 
@@ -206,31 +210,33 @@ impl Registry {
         kind: OperationKind,
         deadline: Option<Timestamp>,
         key: Option<KeyId>,
-    ) -> Result<Begun> {
+    ) -> Result<BegunOperation> {
         let inner = &self.inner;
-        let id = OperationId::random(&*inner.world.entropy);
-        let created_at = inner.world.clock.now();
+        let id = OperationId::random(&*inner.env.entropy);
+        let created_at = inner.env.clock.now();
         let (record, fresh) = inner
             .write(|state| {
                 let owner = state.tenants.get(tenant).ok_or_else(Error::not_found)?;
                 let mut running =
                     state.operations.iter().filter(|o| o.end.is_none() && o.incarnation == owner.incarnation);
+                // A kind that resumes is in progress at most once.
                 if kind.resumes()
                     && let Some(known) = running.clone().find(|o| o.kind == kind)
                 {
                     return Ok((None, (known.clone(), false)));
                 }
+                // Rotations of different kinds exclude each other as well.
                 if kind.rotates() && running.clone().any(|o| o.kind.rotates()) {
                     let message =
-                        "another rotation of this tenant's keys is under way; wait for it to end, or cancel it";
+                        "another rotation of this tenant's keys is in progress; wait for it to end, or cancel it";
                     return Err(Error::new(Code::Conflict, message).into());
                 }
                 if running.by_ref().count() >= limits::OPERATIONS_RUNNING_PER_TENANT_MAX {
-                    return Err(busy().into());
+                    return Err(too_many_operations().into());
                 }
                 if kind == OperationKind::EraseTenant {
-                    may_erase(owner.life)?;
-                } else if owner.life == Life::Deleting {
+                    check_erasable(owner.life)?;
+                } else if owner.life == Lifecycle::Deleting {
                     return Err(Error::new(Code::Conflict, "the tenant is being erased").into());
                 }
                 let incarnation = owner.incarnation;
@@ -239,10 +245,14 @@ impl Registry {
                 Ok((Some(ControlEvent::OperationBegun(record.clone())), (record, true)))
             })
             .await?;
-        Ok(if fresh { Begun::Fresh(self.handle(&record)) } else { Begun::Running(self.operation_view(&record)) })
+        Ok(if fresh {
+            BegunOperation::Fresh(self.handle(&record))
+        } else {
+            BegunOperation::Running(self.operation_view(&record))
+        })
     }
 
-    /// The one of this kind that a tenant has under way.
+    /// Returns the operation of this kind that a tenant has in progress.
     pub fn running_operation(&self, tenant: &TenantId, kind: OperationKind) -> Option<OperationId> {
         self.inner.control.read(|s| {
             let mut open = s.operations.iter().filter(|o| o.end.is_none());
@@ -250,17 +260,17 @@ impl Registry {
         })
     }
 
-    /// Operations that should have ended by now and have not.
-    pub fn overdue(&self) -> Vec<(OperationId, TenantId)> {
-        let now = self.inner.world.clock.now();
+    /// Returns operations that should have ended by now and have not.
+    pub fn overdue_operations(&self) -> Vec<(OperationId, TenantId)> {
+        let now = self.inner.env.clock.now();
         self.inner.control.read(|s| {
             let late = s.operations.iter().filter(|o| o.end.is_none() && o.deadline.is_some_and(|at| at < now));
             late.map(|o| (o.id, o.tenant.clone())).collect()
         })
     }
 
-    /// Operations that a stop interrupted and that go on, each to be run by whoever takes it.
-    pub fn unfinished(&self) -> Vec<OperationHandle> {
+    /// Returns the operations that a stop interrupted and that continue. The caller runs them.
+    pub fn unfinished_operations(&self) -> Vec<OperationHandle> {
         let records: Vec<_> =
             self.inner.control.read(|s| s.operations.iter().filter(|o| o.end.is_none()).cloned().collect());
         let live = self.inner.live.read().unwrap_or_else(PoisonError::into_inner);
@@ -269,7 +279,7 @@ impl Registry {
         waiting.iter().map(|o| self.handle(o)).collect()
     }
 
-    /// Operations, newest first, and where the next page begins.
+    /// Returns operations, newest first, and where the next page begins.
     pub fn operations(
         &self,
         _: &Operator,
@@ -288,30 +298,31 @@ impl Registry {
         Ok((page.iter().take(limit).map(|o| self.operation_view(o)).collect(), next))
     }
 
-    /// One operation.
+    /// Returns one operation.
     ///
     /// # Errors
     /// `not_found`.
     pub fn operation(&self, _: &Operator, id: OperationId) -> Result<OperationView> {
-        let found = self.inner.control.read(|s| s.operations.iter().find(|o| o.id == id).cloned());
-        Ok(self.operation_view(&found.ok_or_else(Error::not_found)?))
+        let record = self.inner.control.read(|s| s.operations.iter().find(|o| o.id == id).cloned());
+        Ok(self.operation_view(&record.ok_or_else(Error::not_found)?))
     }
 
-    /// An operation of the grant's tenant, if the grant's key began it. The others, which operators and other keys began,
-    /// are for keys that see all of the tenant: with `read_all`, and without namespaces of their own.
+    /// Returns an operation of the grant's tenant, if the grant's key began it. Operations that operators and other
+    /// keys began are shown only to keys that see all of the tenant: with `read_all`, and without namespaces of their
+    /// own.
     pub fn operation_of(&self, grant: &Grant<Operations>, id: OperationId) -> Option<OperationView> {
         let (incarnation, key) = (grant.incarnation(), key_of(grant));
-        let sees_all = grant.has(Scope::ReadAll) && grant.fence().is_none();
+        let sees_all = grant.has(Scope::ReadAll) && grant.allowed_namespaces().is_none();
         let own = |o: &OperationRecord| key.is_some() && o.key == key;
-        let mine = |o: &&OperationRecord| o.id == id && o.incarnation == incarnation && (sees_all || own(o));
-        let found = self.inner.control.read(|s| s.operations.iter().find(mine).cloned());
-        found.map(|o| self.operation_view(&o))
+        let is_visible = |o: &&OperationRecord| o.id == id && o.incarnation == incarnation && (sees_all || own(o));
+        let record = self.inner.control.read(|s| s.operations.iter().find(is_visible).cloned());
+        record.map(|o| self.operation_view(&o))
     }
 
-    /// Asks an operation to end. Whoever runs it sees that at its next step.
+    /// Requests the end of an operation, which its runner notices at its next step.
     ///
     /// # Errors
-    /// `not_found`; `invalid_request` for one that ended or that cannot be undone.
+    /// `not_found`; `invalid_request` for one that has ended or cannot be undone.
     pub fn cancel(&self, operator: &Operator, id: OperationId) -> Result<OperationView> {
         let view = self.operation(operator, id)?;
         if view.status.ended() {
@@ -326,16 +337,17 @@ impl Registry {
         Ok(view)
     }
 
-    /// At a start: what cannot go on has failed, and says so.
+    /// At a start, records the failure of the operations that cannot continue.
     pub(crate) async fn fail_interrupted(&self) -> Result<()> {
-        let dead: Vec<_> = self.inner.control.read(|s| {
-            let lost = s.operations.iter().filter(|o| o.end.is_none() && !o.kind.resumes());
-            lost.map(|o| o.id).collect()
+        let interrupted: Vec<_> = self.inner.control.read(|s| {
+            let interrupted = s.operations.iter().filter(|o| o.end.is_none() && !o.kind.resumes());
+            interrupted.map(|o| o.id).collect()
         });
-        for id in dead {
+        for id in interrupted {
             let why =
                 "the server stopped before this was done; what had been acknowledged is kept, send the rest again";
-            self.end_operation(id, OperationStatus::Failed, None, Some(Failure::of(Code::Internal, why))).await?;
+            self.end_operation(id, OperationStatus::Failed, None, Some(OperationFailure::of(Code::Internal, why)))
+                .await?;
         }
         Ok(())
     }
@@ -345,18 +357,18 @@ impl Registry {
         id: OperationId,
         status: OperationStatus,
         result: Option<serde_json::Value>,
-        error: Option<Failure>,
+        error: Option<OperationFailure>,
     ) -> Result<()> {
-        let at = self.inner.world.clock.now();
+        let at = self.inner.env.clock.now();
         let progress = self.live(id).map_or((0, 0), |live| live.progress());
-        let end = End { status, at, result, error, progress };
+        let end = OperationEnd { status, at, result, error, progress };
         self.inner.write(|_| Ok((Some(ControlEvent::OperationEnded { id, end }), ()))).await?;
         self.inner.live.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
         Ok(())
     }
 
     fn handle(&self, record: &OperationRecord) -> OperationHandle {
-        let live = Arc::new(Live::default());
+        let live = Arc::new(LiveOperation::default());
         self.inner.live.write().unwrap_or_else(PoisonError::into_inner).insert(record.id, live.clone());
         OperationHandle {
             registry: self.clone(),
@@ -370,13 +382,13 @@ impl Registry {
         }
     }
 
-    fn live(&self, id: OperationId) -> Option<Arc<Live>> {
+    fn live(&self, id: OperationId) -> Option<Arc<LiveOperation>> {
         self.inner.live.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
     }
 
     fn operation_view(&self, record: &OperationRecord) -> OperationView {
         let live = self.live(record.id);
-        let running = || live.as_deref().map_or((0, 0), Live::progress);
+        let running = || live.as_deref().map_or((0, 0), LiveOperation::progress);
         let (done, total) = record.end.as_ref().map_or_else(running, |end| end.progress);
         let started = live.as_deref().is_some_and(|l| l.started.load(Ordering::Relaxed));
         let waiting = if started { OperationStatus::Running } else { OperationStatus::Pending };
@@ -385,7 +397,7 @@ impl Registry {
             kind: record.kind,
             tenant: record.tenant.clone(),
             status: record.end.as_ref().map_or(waiting, |e| e.status),
-            progress: Progress { done, total, unit: record.kind.unit() },
+            progress: OperationProgress { done, total, unit: record.kind.unit() },
             created_at: record.created_at,
             finished_at: record.end.as_ref().map(|e| e.at),
             deadline: record.deadline,
@@ -396,7 +408,7 @@ impl Registry {
     }
 }
 
-/// The API key that a grant was given to.
+/// Returns the API key that a grant was given to.
 fn key_of<A: Action>(grant: &Grant<A>) -> Option<KeyId> {
     match grant.identity() {
         Identity::Key(key) => Some(key.clone()),
@@ -404,7 +416,7 @@ fn key_of<A: Action>(grant: &Grant<A>) -> Option<KeyId> {
     }
 }
 
-fn busy() -> Error {
+fn too_many_operations() -> Error {
     let wait = std::time::Duration::from_secs(5);
-    Error::overloaded("the tenant has too many operations under way; wait for one to end", wait)
+    Error::overloaded("the tenant has too many operations in progress; wait for one to end", wait)
 }

@@ -1,6 +1,6 @@
-//! Operators: who runs the control plane.
+//! Operators: the people and programs that administer the server.
 
-use crate::{Registry, control::ControlEvent, opening::minted, record};
+use crate::{Registry, control::ControlEvent, opening::mint_operator, record};
 use access::{Operator, OperatorRecord};
 use kernel::{Code, Error, KeyId, OperatorName, Result, Role, Timestamp, limits};
 use std::sync::Arc;
@@ -11,11 +11,11 @@ use zeroize::Zeroizing;
 pub struct OperatorView {
     /// Public part of the token.
     pub id: KeyId,
-    /// Who.
+    /// Name of the operator.
     pub name: OperatorName,
-    /// What they may do.
+    /// Role, which says what the operator may do.
     pub role: Role,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
 }
 
@@ -26,7 +26,7 @@ impl From<&OperatorRecord> for OperatorView {
 }
 
 impl Registry {
-    /// Makes an operator. The token is shown once.
+    /// Creates an operator. The token is shown once.
     ///
     /// # Errors
     /// `already_exists` for a name that is taken; `quota_exceeded` when there are too many.
@@ -36,8 +36,8 @@ impl Registry {
         name: OperatorName,
         role: Role,
     ) -> Result<(OperatorView, Zeroizing<String>)> {
-        let (made, whole) = minted(&self.inner.world, self.inner.control.home(), name, role);
-        let made = record::Operator(Arc::new(made));
+        let (made, full_token) = mint_operator(&self.inner.env, self.inner.control.keyspace(), name, role);
+        let made = record::StoredOperator(Arc::new(made));
         self.inner
             .write(|state| {
                 if state.operators.values().any(|o| o.0.name == made.0.name) {
@@ -50,18 +50,18 @@ impl Registry {
                 Ok((Some(ControlEvent::OperatorPut(made.clone())), ()))
             })
             .await?;
-        Ok((OperatorView::from(&*made.0), whole))
+        Ok((OperatorView::from(&*made.0), full_token))
     }
 
-    /// Operators, by the public part of their tokens. There are few, so all of them.
+    /// Returns all operators, by the public part of their tokens. There are few.
     pub fn operators(&self, _: &Operator) -> Vec<OperatorView> {
         self.inner.control.read(|s| s.operators.values().map(|o| OperatorView::from(&*o.0)).collect())
     }
 
-    /// Revokes an operator's token, at once.
+    /// Revokes an operator's token at once.
     ///
     /// # Errors
-    /// `not_found`; `invalid_request` for the last admin, who would lock everybody out.
+    /// `not_found`; `invalid_request` for the last admin, without whom no one could administer the server.
     pub async fn revoke_operator(&self, _: &Operator, id: &KeyId) -> Result<()> {
         self.inner
             .write(|state| {

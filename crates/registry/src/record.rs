@@ -1,7 +1,7 @@
-//! What is written down of a tenant: records with their JSON form, filed in the two journals.
+//! Records about tenants, and their JSON form in the two journals.
 
 use crate::{
-    certificate::Shredding,
+    certificate::ShreddingRecord,
     codec::{self, QuotasForm, keyed::Keyed},
 };
 use access::{KeyRecord, OperatorRecord, TenantState};
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use vault::WrappedKey;
 
-/// A key under another key: which epoch of the other, and the ciphertext.
+/// A wrapped key: the epoch of the key that wraps it, and the ciphertext.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Wrapped {
     pub(crate) epoch: u32,
@@ -36,53 +36,53 @@ impl From<&Wrapped> for WrappedKey {
 /// One epoch of a tenant's key, wrapped by a provider's key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct EpochRecord {
-    /// Who wrapped it.
+    /// Name of the provider that wrapped it.
     pub(crate) provider: String,
-    /// With which key there.
+    /// Name of the wrapping key at that provider.
     pub(crate) key: String,
-    /// This server made that key for this tenant alone, and destroys it with the tenant.
+    /// Whether this server made the wrapping key for this tenant alone; if so, the key is destroyed with the tenant.
     pub(crate) made: bool,
     pub(crate) wrapped: Wrapped,
     #[serde(with = "codec::millis")]
     pub(crate) created_at: Timestamp,
 }
 
-/// A place of the tenant's own and its key under the tenant's.
+/// A keyspace of the tenant's own, with its key wrapped under the tenant's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct PlaceRecord {
-    #[serde(with = "codec::word")]
+pub(crate) struct KeyspaceRecord {
+    #[serde(with = "codec::text")]
     pub(crate) uuid: NamespaceUuid,
     pub(crate) wrapped: Wrapped,
 }
 
-/// Where a tenant is in its life.
+/// Lifecycle state of a tenant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Life {
+pub(crate) enum Lifecycle {
     Active,
     Suspended,
     Deleting,
 }
 
-impl Life {
-    /// As everybody else sees it, while nothing is known against its directory.
+impl Lifecycle {
+    /// Returns the state as others see it, provided that the tenant's directory opens.
     pub(crate) fn state(self) -> TenantState {
         match self {
-            Life::Active => TenantState::Active,
-            Life::Suspended => TenantState::Suspended,
-            Life::Deleting => TenantState::Deleting,
+            Lifecycle::Active => TenantState::Active,
+            Lifecycle::Suspended => TenantState::Suspended,
+            Lifecycle::Deleting => TenantState::Deleting,
         }
     }
 }
 
-/// A tenant as the control journal knows it.
+/// A tenant as the control journal records it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct TenantRecord {
-    #[serde(with = "codec::word")]
+    #[serde(with = "codec::text")]
     pub(crate) id: TenantId,
-    #[serde(with = "codec::word")]
+    #[serde(with = "codec::text")]
     pub(crate) incarnation: Incarnation,
-    pub(crate) life: Life,
+    pub(crate) life: Lifecycle,
     pub(crate) display_name: Option<String>,
     pub(crate) governance_class: Option<String>,
     #[serde(with = "QuotasForm")]
@@ -90,32 +90,32 @@ pub(crate) struct TenantRecord {
     #[serde(with = "codec::millis")]
     pub(crate) created_at: Timestamp,
     pub(crate) keys: KeyringRecord,
-    /// Days after which a rotation is begun; `None`: as the configuration says.
+    /// Days after which a rotation begins; `None` follows the configuration.
     pub(crate) rotate_days: Option<u32>,
-    /// The directory journal's place. `None` once the keys are destroyed.
-    pub(crate) directory: Option<PlaceRecord>,
-    /// The audit chain's place. `None` once the keys are destroyed.
-    pub(crate) audit: Option<PlaceRecord>,
-    /// What an erasure has still to remove.
-    pub(crate) doomed: Vec<String>,
-    /// What it has to prove.
-    pub(crate) shredding: Option<Shredding>,
+    /// Keyspace of the directory journal. `None` once the keys are destroyed.
+    pub(crate) directory: Option<KeyspaceRecord>,
+    /// Keyspace of the audit log. `None` once the keys are destroyed.
+    pub(crate) audit: Option<KeyspaceRecord>,
+    /// Prefixes that an erasure has yet to remove.
+    pub(crate) pending_prefixes: Vec<String>,
+    /// Evidence that an erasure's certificate is built from.
+    pub(crate) shredding: Option<ShreddingRecord>,
 }
 
-/// A ring of key epochs as the provider wrapped them.
+/// A keyring: key epochs as the provider wrapped them.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct KeyringRecord {
-    /// Oldest first; the last one is current. More than one: a rotation is under way.
+    /// Epochs, oldest first; the last one is current. More than one means that a rotation is in progress.
     pub(crate) epochs: Vec<EpochRecord>,
 }
 
 impl KeyringRecord {
-    /// The numbers.
-    pub(crate) fn numbers(&self) -> impl Iterator<Item = KeyEpoch> {
+    /// Returns the numbers of the epochs, oldest first.
+    pub(crate) fn epoch_numbers(&self) -> impl Iterator<Item = KeyEpoch> {
         self.epochs.iter().map(|e| KeyEpoch(e.wrapped.epoch))
     }
 
-    /// The one that new keys are wrapped under.
+    /// Returns the epoch under which new keys are wrapped.
     pub(crate) fn current(&self) -> KeyEpoch {
         KeyEpoch(self.epochs.last().map_or(0, |e| e.wrapped.epoch))
     }
@@ -128,24 +128,24 @@ impl Keyed for TenantRecord {
     }
 }
 
-/// The server's own audit place, for what operators do.
+/// The system's keys: those above the operators' audit, and the signing key.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct HouseRecord {
+pub(crate) struct SystemRecord {
     pub(crate) keys: KeyringRecord,
-    pub(crate) audit: PlaceRecord,
-    /// What signs certificates, under the control place's key.
+    pub(crate) audit: KeyspaceRecord,
+    /// Key that signs certificates, wrapped under the control keyspace's key.
     pub(crate) signer: Wrapped,
 }
 
-/// An operator. The token is not here: only its keyed hash.
+/// Form of an operator. It has only the keyed hash of the token, not the token.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(remote = "OperatorRecord")]
 struct OperatorForm {
-    #[serde(with = "codec::word")]
+    #[serde(with = "codec::text")]
     id: KeyId,
-    #[serde(with = "codec::word")]
+    #[serde(with = "codec::text")]
     name: OperatorName,
-    #[serde(with = "codec::word")]
+    #[serde(with = "codec::text")]
     role: Role,
     #[serde(with = "codec::bytes")]
     mac: [u8; 32],
@@ -155,114 +155,114 @@ struct OperatorForm {
 
 /// An operator with a JSON form, shared with the gate.
 #[derive(Clone)]
-pub(crate) struct Operator(pub(crate) Arc<OperatorRecord>);
+pub(crate) struct StoredOperator(pub(crate) Arc<OperatorRecord>);
 
-impl Keyed for Operator {
+impl Keyed for StoredOperator {
     type Key = KeyId;
     fn key(&self) -> KeyId {
         self.0.id.clone()
     }
 }
 
-impl Serialize for Operator {
+impl Serialize for StoredOperator {
     fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         OperatorForm::serialize(&self.0, s)
     }
 }
 
-impl<'de> Deserialize<'de> for Operator {
+impl<'de> Deserialize<'de> for StoredOperator {
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         OperatorForm::deserialize(d).map(|o| Self(Arc::new(o)))
     }
 }
 
-/// An API key. The secret is not here: only its keyed hash.
+/// Form of an API key. It has only the keyed hash of the secret, not the secret.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(remote = "KeyRecord")]
 struct ApiKeyForm {
-    #[serde(with = "codec::word")]
+    #[serde(with = "codec::text")]
     id: KeyId,
-    #[serde(with = "codec::word")]
+    #[serde(with = "codec::text")]
     tenant: TenantId,
-    #[serde(with = "codec::word")]
+    #[serde(with = "codec::text")]
     incarnation: Incarnation,
     name: String,
     #[serde(with = "codec::bytes")]
     mac: [u8; 32],
-    #[serde(with = "codec::words")]
+    #[serde(with = "codec::text_list")]
     scopes: Vec<Scope>,
-    #[serde(with = "codec::words")]
+    #[serde(with = "codec::text_list")]
     principals: Vec<Principal>,
-    #[serde(with = "codec::words")]
+    #[serde(with = "codec::text_list")]
     namespaces: Vec<NamespaceName>,
     #[serde(with = "codec::millis")]
     created_at: Timestamp,
-    #[serde(with = "codec::millis_or_none")]
+    #[serde(with = "codec::optional_millis")]
     expires_at: Option<Timestamp>,
 }
 
 /// An API key with a JSON form, shared with the gate.
 #[derive(Clone)]
-pub(crate) struct ApiKey(pub(crate) Arc<KeyRecord>);
+pub(crate) struct StoredApiKey(pub(crate) Arc<KeyRecord>);
 
-impl Keyed for ApiKey {
+impl Keyed for StoredApiKey {
     type Key = KeyId;
     fn key(&self) -> KeyId {
         self.0.id.clone()
     }
 }
 
-impl Serialize for ApiKey {
+impl Serialize for StoredApiKey {
     fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         ApiKeyForm::serialize(&self.0, s)
     }
 }
 
-impl<'de> Deserialize<'de> for ApiKey {
+impl<'de> Deserialize<'de> for StoredApiKey {
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         ApiKeyForm::deserialize(d).map(|k| Self(Arc::new(k)))
     }
 }
 
-/// What the control journal knows of an API key: enough to judge its secret before its tenant's
-/// directory is open, and nothing of what it may do. The key counts while this stands.
+/// What the control journal records of an API key: enough to check its secret before its tenant's directory is open,
+/// and nothing of what it may do. The key is valid only while this record exists.
 #[derive(Clone, Serialize, Deserialize)]
-pub(crate) struct KeyPlace {
-    #[serde(with = "codec::word")]
+pub(crate) struct RegisteredKey {
+    #[serde(with = "codec::text")]
     pub(crate) incarnation: Incarnation,
     #[serde(with = "codec::bytes")]
     pub(crate) mac: [u8; 32],
-    #[serde(with = "codec::millis_or_none")]
+    #[serde(with = "codec::optional_millis")]
     pub(crate) expires_at: Option<Timestamp>,
 }
 
-/// A namespace as its tenant's directory knows it, filed under its name. A tenant may have a
-/// hundred thousand: settings are shared, and where its objects lie follows from the uuid.
+/// A namespace as its tenant's directory records it under its name. A tenant may have a hundred thousand, so settings
+/// are shared, and the location of its objects follows from the uuid.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct NamespaceEntry {
     #[serde(with = "codec::shared_settings")]
     pub(crate) settings: Arc<NamespaceSettings>,
     #[serde(with = "codec::millis")]
     pub(crate) created_at: Timestamp,
-    pub(crate) place: PlaceRecord,
+    pub(crate) keyspace: KeyspaceRecord,
 }
 
-/// What a long piece of work is. A closed list: each has a flow in engine.
+/// Kind of a long-running operation. The list is closed: each kind has a flow in engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OperationKind {
-    /// A new key epoch, every place key rewrapped, the old epoch destroyed.
+    /// Adds a key epoch, rewraps every keyspace key, and destroys the old epoch.
     RotateKey,
-    /// Everything sealed anew under fresh keys, the old ones destroyed.
+    /// Re-encrypts everything under fresh keys and destroys the old ones.
     Reencrypt,
-    /// Keys destroyed, then data removed.
+    /// Destroys the tenant's keys, then removes its data.
     EraseTenant,
-    /// Documents taken in behind the reply.
+    /// Ingests documents after the request was answered.
     Ingest,
 }
 
 impl OperationKind {
-    /// The name in the contract.
+    /// Returns the name of the kind in the API.
     pub fn as_str(self) -> &'static str {
         match self {
             OperationKind::RotateKey => "key.rotate",
@@ -272,45 +272,45 @@ impl OperationKind {
         }
     }
 
-    /// Whether it is one of a tenant's keys: a tenant has one at a time.
+    /// Whether it is a rotation of a tenant's keys. A tenant has at most one rotation at a time.
     pub fn rotates(self) -> bool {
         matches!(self, OperationKind::RotateKey | OperationKind::Reencrypt)
     }
 
-    /// What its progress counts.
+    /// Returns the unit in which progress is counted.
     pub fn unit(self) -> &'static str {
         match self {
             OperationKind::RotateKey => "keys",
-            OperationKind::Reencrypt => "places",
+            OperationKind::Reencrypt => "keyspaces",
             OperationKind::EraseTenant => "prefixes",
             OperationKind::Ingest => "documents",
         }
     }
 
-    /// Whether a tenant has at most one of it at a time, which is resumed after a restart.
+    /// Whether a tenant has at most one operation of this kind at a time, which is resumed after a restart.
     pub fn resumes(self) -> bool {
         !matches!(self, OperationKind::Ingest)
     }
 }
 
-/// Where an operation is.
+/// Status of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OperationStatus {
-    /// Written down, not begun.
+    /// Recorded, but not started.
     Pending,
-    /// Under way.
+    /// In progress.
     Running,
-    /// Done.
+    /// Ended successfully.
     Succeeded,
     /// Ended with an error.
     Failed,
-    /// Ended because somebody asked.
+    /// Ended on request.
     Cancelled,
 }
 
 impl OperationStatus {
-    /// The name in the contract.
+    /// Returns the name of the status in the API.
     pub fn as_str(self) -> &'static str {
         match self {
             OperationStatus::Pending => "pending",
@@ -321,56 +321,56 @@ impl OperationStatus {
         }
     }
 
-    /// Whether nothing more happens.
+    /// Whether the status is final.
     pub fn ended(self) -> bool {
         !matches!(self, OperationStatus::Pending | OperationStatus::Running)
     }
 }
 
-/// An operation as the control journal knows it.
+/// An operation as the control journal records it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct OperationRecord {
-    #[serde(with = "codec::word")]
+    #[serde(with = "codec::text")]
     pub(crate) id: OperationId,
     pub(crate) kind: OperationKind,
-    #[serde(with = "codec::word")]
+    #[serde(with = "codec::text")]
     pub(crate) tenant: TenantId,
-    #[serde(with = "codec::word")]
+    #[serde(with = "codec::text")]
     pub(crate) incarnation: Incarnation,
-    /// The API key that began it; absent where an operator or the server did.
-    #[serde(default, with = "codec::word_or_none", skip_serializing_if = "Option::is_none")]
+    /// The API key that began it; `None` if an operator or the server did.
+    #[serde(default, with = "codec::optional_text", skip_serializing_if = "Option::is_none")]
     pub(crate) key: Option<KeyId>,
     #[serde(with = "codec::millis")]
     pub(crate) created_at: Timestamp,
-    /// When it should have ended; it goes on all the same.
-    #[serde(with = "codec::millis_or_none")]
+    /// When it should have ended; it continues after this time.
+    #[serde(with = "codec::optional_millis")]
     pub(crate) deadline: Option<Timestamp>,
-    pub(crate) end: Option<End>,
+    pub(crate) end: Option<OperationEnd>,
 }
 
 /// How an operation ended.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct End {
+pub(crate) struct OperationEnd {
     pub(crate) status: OperationStatus,
     #[serde(with = "codec::millis")]
     pub(crate) at: Timestamp,
     pub(crate) result: Option<serde_json::Value>,
-    pub(crate) error: Option<Failure>,
-    /// How far it had come, and of how much.
+    pub(crate) error: Option<OperationFailure>,
+    /// Units done, and all of them.
     pub(crate) progress: (u64, u64),
 }
 
-/// Why an operation failed: what the border error says.
+/// Why an operation failed, as the API reports it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failure {
-    /// The contract's code.
+pub struct OperationFailure {
+    /// Error code of the API.
     pub code: String,
-    /// For people.
+    /// Message for people.
     pub message: String,
 }
 
-impl Failure {
-    /// What may be kept of an error: no chain.
+impl OperationFailure {
+    /// Keeps the code and the message of an error, without its chain of causes.
     pub fn of(code: Code, message: &str) -> Self {
         Self { code: code.as_str().to_owned(), message: message.to_owned() }
     }

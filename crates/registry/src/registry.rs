@@ -1,19 +1,20 @@
-//! The registry itself: the control book, the open tenants, and who may look something up in them.
+//! The registry itself: the control journal's state, the open tenants, and the interfaces through which the gate and
+//! the vault look them up.
 
 use crate::{
-    Error, Result, SeatStats,
-    book::{Book, World},
+    Error, Result, TenantStats,
     control::{ControlEvent, ControlState},
     directory::DirectoryEvent,
-    house::Root,
-    key_events::{KeyEvents, Seen},
-    keys::{Asking, millis, trouble_of},
-    operations::Live,
-    record::{Life, TenantRecord},
-    residence::{Residence, place},
-    seats::{Seat, Seats},
+    event_store::{Env, EventStore},
+    key_events::{KeyEvents, Observation},
+    keys::{ProviderClient, millis, trouble_of},
+    open_tenant::{OpenTenant, open_keyspace},
+    operations::LiveOperation,
+    record::{Lifecycle, TenantRecord},
+    system_keys::RootWrapStore,
+    tenant_slots::{TenantSlot, TenantSlots},
 };
-use access::{Credentials, Hold, KeyRecord, KeyStub, OperatorRecord, TenantFacts, TenantState};
+use access::{Credentials, KeyRecord, KeyStub, OpenGuard, OperatorRecord, TenantFacts, TenantState};
 use kernel::{BoxFuture, Code, Incarnation, KeyId, NamespaceName, OperationId, TenantId};
 use std::{
     collections::HashMap,
@@ -24,130 +25,132 @@ use std::{
 };
 use tokio::sync::OwnedMutexGuard;
 use tokio_util::task::TaskTracker;
-use vault::{Home, PlaceKind, Signer};
+use vault::{Keyspace, KeyspaceKind, Signer};
 
-/// What exists. Cheap to clone.
+/// Handle to everything that exists. Cloning it is cheap.
 #[derive(Clone)]
 pub struct Registry {
     pub(crate) inner: Arc<Inner>,
 }
 
 pub(crate) struct Inner {
-    pub(crate) world: World,
-    pub(crate) asking: Asking,
+    pub(crate) env: Env,
+    pub(crate) provider_client: ProviderClient,
     pub(crate) tracker: TaskTracker,
-    pub(crate) control: Book<ControlState>,
-    /// What opens the control place.
-    pub(crate) root: Root,
-    /// Where operators' acts are written.
-    pub(crate) house_audit: Arc<Home>,
-    /// Signs what is stated about keys.
+    pub(crate) control: EventStore<ControlState>,
+    /// The stored wraps that open the control keyspace.
+    pub(crate) root: RootWrapStore,
+    /// Keyspace in which operators' actions are recorded.
+    pub(crate) system_audit: Arc<Keyspace>,
+    /// Signs statements about keys.
     pub(crate) signer: Signer,
-    pub(crate) seats: Seats,
-    pub(crate) live: RwLock<HashMap<OperationId, Arc<Live>>>,
-    /// What happened to tenants' keys and is not yet written down.
+    pub(crate) slots: TenantSlots,
+    pub(crate) live: RwLock<HashMap<OperationId, Arc<LiveOperation>>>,
+    /// Events of tenants' keys that are not recorded yet.
     pub(crate) key_events: KeyEvents,
-    /// The control book's generation that the seats agree with.
-    pub(crate) agreed: AtomicU64,
+    /// Generation of the control state that the slots were last reconciled with.
+    pub(crate) reconciled_generation: AtomicU64,
 }
 
 impl Registry {
-    /// Bounds the number of tenants' directories that stay open: each may hold a file.
+    /// Bounds the number of tenants' directories that stay open, because each may hold a file open.
     pub fn bound_open(&self, open_max: u64) {
-        self.inner.seats.bound_open(open_max);
+        self.inner.slots.set_open_max(open_max);
     }
 
-    /// What the gate judges by.
+    /// Returns what the gate checks credentials against.
     pub fn credentials(&self) -> Arc<dyn Credentials> {
         self.inner.clone()
     }
 
-    /// Where vault finds homes.
+    /// Returns where the vault looks up keyspaces.
     pub fn directory(&self) -> Arc<dyn vault::Directory> {
         self.inner.clone()
     }
 
-    /// The server's own audit home, for what operators do.
-    pub fn audit_home(&self) -> Arc<Home> {
-        self.inner.house_audit.clone()
+    /// Returns the server's own audit keyspace, for actions of operators.
+    pub fn audit_keyspace(&self) -> Arc<Keyspace> {
+        self.inner.system_audit.clone()
     }
 
-    /// Opens the tenant that the gate recognised, if it is served and not open yet, and keeps it
-    /// open while the result lives. `None`: the gate will say why the tenant is not served.
+    /// Opens the tenant that the gate recognised, if it is served and not open yet, and keeps it open while the result
+    /// lives. Returns `None` if the tenant is not served; the gate reports the reason.
     ///
-    /// Cost: nothing when it is open, else its keys and its directory's journal. A request that
-    /// comes meanwhile waits for the same opening.
-    pub async fn prepare(&self, incarnation: Incarnation) -> Option<Hold> {
-        let active = self.inner.control.read(|s| s.by_incarnation(incarnation).is_some_and(|t| t.life == Life::Active));
+    /// An open tenant costs nothing. Otherwise the cost is unwrapping its keys and replaying its directory's journal;
+    /// requests that arrive meanwhile wait for the same opening.
+    pub async fn prepare(&self, incarnation: Incarnation) -> Option<OpenGuard> {
+        let active =
+            self.inner.control.read(|s| s.by_incarnation(incarnation).is_some_and(|t| t.life == Lifecycle::Active));
         if !active {
             return None;
         }
-        let residence = self.inner.open(incarnation).await.ok()?;
-        residence.lease.touch(millis(&*self.inner.world.clock));
-        Some(residence as Hold)
+        let open_tenant = self.inner.open(incarnation).await.ok()?;
+        open_tenant.lease.touch(millis(&*self.inner.env.clock));
+        Some(open_tenant as OpenGuard)
     }
 
-    /// How the key providers have been answering, by name.
+    /// Returns how each key provider has been answering, sorted by name.
     pub fn providers(&self) -> Vec<crate::ProviderHealth> {
-        self.inner.asking.health()
+        self.inner.provider_client.health()
     }
 
-    /// Numbers for metrics.
-    pub fn stats(&self) -> SeatStats {
-        self.inner.seats.stats()
+    /// Returns figures for metrics.
+    pub fn stats(&self) -> TenantStats {
+        self.inner.slots.stats()
     }
 
-    /// Whether changes can be written. Looks only; the next change tries to open a stopped journal again.
+    /// Checks whether changes can be written. It only looks; the next change tries to reopen a stopped journal.
     ///
     /// # Errors
-    /// What stands in the way.
+    /// The reason why the last change could not be written.
     pub fn ready(&self) -> kernel::Result<()> {
         self.inner.control.stopped().map_or(Ok(()), |why| Err(why.into()))
     }
 
-    /// Marks a clean end in every open journal, so that the next start and the next openings are
-    /// quick. Nothing depends on it.
+    /// Marks a clean end in every open journal, so that the next start and the next openings are fast. Nothing depends
+    /// on it.
     pub async fn close(&self) {
-        for (incarnation, seat) in self.inner.seats.all() {
-            let Some(residence) = seat.open() else { continue };
-            if let Err(error) = residence.book().rest().await {
+        for (incarnation, slot) in self.inner.slots.all() {
+            let Some(open_tenant) = slot.open() else { continue };
+            if let Err(error) = open_tenant.directory().mark_clean().await {
                 tracing::warn!(%incarnation, %error, "a directory's log was not ended cleanly");
             }
         }
-        if let Err(error) = self.inner.control.rest().await {
+        if let Err(error) = self.inner.control.mark_clean().await {
             tracing::warn!(%error, "the control log was not ended cleanly");
         }
     }
 
-    /// Why a tenant's directory did not open at the last attempt, if it failed.
+    /// Returns why a tenant's directory did not open at the last attempt, if it failed.
     pub fn unopened(&self, incarnation: Incarnation) -> Option<(kernel::Code, String)> {
-        self.inner.seats.unopened(incarnation)
+        self.inner.slots.unopened(incarnation)
     }
 
-    /// Asks whether this server still has the storage. `Ok(false)`: another one has taken it over.
+    /// Checks whether this server still owns the storage. `Ok(false)` means that another server has taken it over.
     ///
     /// # Errors
-    /// The storage does not say.
-    pub async fn is_ours(&self) -> kernel::Result<bool> {
-        match self.inner.control.check().await {
+    /// The storage gave no answer.
+    pub async fn owns_storage(&self) -> kernel::Result<bool> {
+        match self.inner.control.check_ownership().await {
             Ok(()) => Ok(true),
             Err(Error::TakenOver) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Whose keys the server's own are.
-    pub(crate) const HOUSE: Incarnation = Self::SERVER;
+    /// Incarnation that owns the system's keys.
+    pub(crate) const SYSTEM: Incarnation = Self::SERVER;
 
-    /// The server itself, where work is counted by whose it is. No tenant has this incarnation: theirs are random.
+    /// Incarnation that stands for the server itself where work is attributed to an owner. No tenant has it: theirs are
+    /// random.
     pub const SERVER: Incarnation = Incarnation::from_bytes([0; 16]);
 
-    /// Tries again at once to open tenants whose directory did not open. Says how many still do not.
-    pub async fn retry_closed(&self) -> usize {
-        for (incarnation, seat) in self.inner.seats.all() {
-            seat.forgive();
-            if self.inner.seats.unopened(incarnation).is_some() {
-                // Its error stands in the seat.
+    /// Retries at once every tenant whose directory did not open. Returns how many still do not open.
+    pub async fn retry_unopened(&self) -> usize {
+        for (incarnation, slot) in self.inner.slots.all() {
+            slot.reset_backoff();
+            if self.inner.slots.unopened(incarnation).is_some() {
+                // The slot keeps the error.
                 let _ = self.inner.open(incarnation).await;
             }
         }
@@ -156,7 +159,7 @@ impl Registry {
 }
 
 impl Inner {
-    /// Decides on a change of the control plane.
+    /// Decides on a change to the control state.
     pub(crate) async fn write<T>(
         &self,
         decide: impl FnOnce(&ControlState) -> Result<(Option<ControlEvent>, T)>,
@@ -165,249 +168,261 @@ impl Inner {
         self.control.write(decide).await
     }
 
-    /// The living tenant of this name.
+    /// Returns the record of the tenant that has this name now.
     pub(crate) fn tenant_record(&self, id: &TenantId) -> Result<TenantRecord> {
         Ok(self.control.read(|s| s.tenants.get(id).cloned()).ok_or_else(kernel::Error::not_found)?)
     }
 
-    /// The tenant of this life, if it is open. A grant keeps it open.
-    pub(crate) fn residence(&self, incarnation: Incarnation) -> Result<Arc<Residence>> {
-        if let Some(residence) = self.served(incarnation) {
-            return Ok(residence);
+    /// Returns the tenant of this incarnation if it is open. A grant keeps it open.
+    pub(crate) fn open_tenant(&self, incarnation: Incarnation) -> Result<Arc<OpenTenant>> {
+        if let Some(open_tenant) = self.served(incarnation) {
+            return Ok(open_tenant);
         }
-        if let Some((code, why)) = self.seats.unopened(incarnation) {
+        if let Some((code, why)) = self.slots.unopened(incarnation) {
             return Err(Error::Closed { incarnation, code, why });
         }
-        if let Some(residence) = self.seats.open(incarnation) {
-            self.saw_end(&residence);
-            // Its lease has ended, and the watch has not come by yet. It is not as if there were no such tenant.
-            let why = "the tenant's key cannot be had: its key provider has not said yes for too long";
+        if let Some(open_tenant) = self.slots.open(incarnation) {
+            self.record_lease_end(&open_tenant);
+            // The lease has ended, and the watch has not sealed the tenant yet. The answer must differ from that for an
+            // unknown tenant.
+            let why = "the tenant's key is unavailable: its key provider has not confirmed it for too long";
             return Err(kernel::Error::new(Code::KeyUnavailable, why).into());
         }
         Err(kernel::Error::not_found().into())
     }
 
-    /// The tenant of this life, if it is open and its keys may be used.
-    pub(crate) fn served(&self, incarnation: Incarnation) -> Option<Arc<Residence>> {
-        let now = || millis(&*self.world.clock);
-        // The clock is read for keys of others only.
-        self.seats.open(incarnation).filter(|r| !r.lease.is_remote() || r.lease.lives(&self.asking.config, now()))
+    /// Returns the tenant of this incarnation if it is open and its keys may be used.
+    pub(crate) fn served(&self, incarnation: Incarnation) -> Option<Arc<OpenTenant>> {
+        let now = || millis(&*self.env.clock);
+        // The clock is read only for keys of a remote provider.
+        self.slots
+            .open(incarnation)
+            .filter(|r| !r.lease.is_remote() || r.lease.is_valid(&self.provider_client.config, now()))
     }
 
-    /// The tenant of this life; opened if it is not. Refused for a while when it did not open.
-    pub(crate) async fn open(self: &Arc<Self>, incarnation: Incarnation) -> Result<Arc<Residence>> {
-        if let Some(residence) = self.served(incarnation) {
-            return Ok(residence);
+    /// Returns the tenant of this incarnation, and opens it if necessary. After a failed opening, further attempts are
+    /// refused for a while.
+    pub(crate) async fn open(self: &Arc<Self>, incarnation: Incarnation) -> Result<Arc<OpenTenant>> {
+        if let Some(open_tenant) = self.served(incarnation) {
+            return Ok(open_tenant);
         }
-        // Asked before a seat is made, so that none is made for a tenant that is not.
-        self.living(incarnation)?;
-        let seat = self.seats.seat(incarnation);
-        if let Some(residence) = seat.ready(incarnation, self.now())? {
-            return self.fresh(residence);
+        // This is checked before a slot is created, so that an unknown tenant gets none.
+        self.existing_record(incarnation)?;
+        let slot = self.slots.slot(incarnation);
+        if let Some(open_tenant) = slot.ready(incarnation, self.now())? {
+            return self.if_lease_valid(open_tenant);
         }
-        let turn = seat.turn.clone().lock_owned().await;
-        if let Some(residence) = seat.ready(incarnation, self.now())? {
-            return self.fresh(residence);
+        let transition_lock = slot.transition_lock.clone().lock_owned().await;
+        if let Some(open_tenant) = slot.ready(incarnation, self.now())? {
+            return self.if_lease_valid(open_tenant);
         }
-        // A task of its own: the caller may go, and the next one finds it open.
-        let task = self.clone().open_seat(seat, incarnation, turn);
+        // The opening runs in a task of its own: if the caller goes away, the next one finds the tenant open.
+        let task = self.clone().open_slot(slot, incarnation, transition_lock);
         self.tracker.spawn(task).await.map_err(|_| kernel::Error::internal("a tenant's opening did not end"))?
     }
 
-    /// A tenant whose lease has ended is about to be sealed: the caller is told to come back.
-    fn fresh(&self, residence: Arc<Residence>) -> Result<Arc<Residence>> {
-        if residence.lease.lives(&self.asking.config, millis(&*self.world.clock)) {
-            return Ok(residence);
+    /// A tenant whose lease has ended is about to be sealed, so the caller gets an error and may retry.
+    fn if_lease_valid(&self, open_tenant: Arc<OpenTenant>) -> Result<Arc<OpenTenant>> {
+        if open_tenant.lease.is_valid(&self.provider_client.config, millis(&*self.env.clock)) {
+            return Ok(open_tenant);
         }
-        self.saw_end(&residence);
+        self.record_lease_end(&open_tenant);
         let error = kernel::Error::new(kernel::Code::KeyUnavailable, "the tenant's key was not confirmed in time");
         Err(error.into())
     }
 
-    async fn open_seat(
+    async fn open_slot(
         self: Arc<Self>,
-        seat: Arc<Seat>,
+        slot: Arc<TenantSlot>,
         incarnation: Incarnation,
-        _turn: OwnedMutexGuard<()>,
-    ) -> Result<Arc<Residence>> {
-        // Read under the turn: an erasure that has begun empties the seat after this or is seen here.
-        let record = self.living(incarnation)?;
-        if seat.lingers() {
-            let error =
-                kernel::Error::new(kernel::Code::KeyUnavailable, "requests of before its key was lost still end");
-            return Err(self.failed(&seat, &record, self.key_events.question(), error.into()));
+        _transition_lock: OwnedMutexGuard<()>,
+    ) -> Result<Arc<OpenTenant>> {
+        // The record is read under the slot's lock: an erasure that has begun either empties the slot after this or is
+        // visible here.
+        let record = self.existing_record(incarnation)?;
+        if slot.has_earlier_requests() {
+            let error = kernel::Error::new(
+                kernel::Code::KeyUnavailable,
+                "requests that began before its key was lost are still running",
+            );
+            return Err(self.failed(&slot, &record, self.key_events.next_request_no(), error.into()));
         }
-        let question = self.key_events.question();
-        let residence = match Residence::open(&self.world, &self.asking, &record).await {
-            Ok(residence) => Arc::new(residence),
-            Err(error) => return Err(self.failed(&seat, &record, question, error)),
+        let request_no = self.key_events.next_request_no();
+        let open_tenant = match OpenTenant::open(&self.env, &self.provider_client, &record).await {
+            Ok(open_tenant) => Arc::new(open_tenant),
+            Err(error) => return Err(self.failed(&slot, &record, request_no, error)),
         };
-        self.tidy(&residence).await;
-        seat.take(residence.clone());
-        self.key_events.saw((&record.id, incarnation), question, Seen::Given);
-        // Once more, now that others see the hold: a suspension after the check above did not find it.
-        let record = self.living(incarnation)?;
-        let question = self.key_events.question();
-        if let Err(error) = residence.agree(&self.world, &self.asking, &record).await {
-            return Err(self.failed(&seat, &record, question, error));
+        self.remove_orphaned_keys(&open_tenant).await;
+        slot.publish(open_tenant.clone());
+        self.key_events.record((&record.id, incarnation), request_no, Observation::Available);
+        // The record is read again now that other tasks see the open tenant: a suspension between the check above and
+        // this point did not find it.
+        let record = self.existing_record(incarnation)?;
+        let request_no = self.key_events.next_request_no();
+        if let Err(error) = open_tenant.sync_with_record(&self.env, &self.provider_client, &record).await {
+            return Err(self.failed(&slot, &record, request_no, error));
         }
-        self.after_opening(&residence);
-        Ok(residence)
+        self.after_opening(&open_tenant);
+        Ok(open_tenant)
     }
 
-    fn failed(&self, seat: &Seat, record: &TenantRecord, question: u64, error: Error) -> Error {
-        let (incarnation, place) = (record.incarnation, record.directory.as_ref().map(|p| p.uuid));
-        tracing::error!(%incarnation, ?place, error = &error as &dyn std::error::Error,
+    fn failed(&self, slot: &TenantSlot, record: &TenantRecord, request_no: u64, error: Error) -> Error {
+        let (incarnation, keyspace) = (record.incarnation, record.directory.as_ref().map(|p| p.uuid));
+        tracing::error!(%incarnation, ?keyspace, error = &error as &dyn std::error::Error,
             "a tenant's directory does not open; the other tenants serve");
         let trouble = trouble_of(&error);
         if let Some(why) = trouble {
-            self.key_events.saw((&record.id, incarnation), question, Seen::Sealed(why));
+            self.key_events.record((&record.id, incarnation), request_no, Observation::Sealed(why));
         }
         let error = kernel::Error::from(error);
-        seat.fail(self.now(), error.code, error.message.clone(), trouble);
+        slot.fail(self.now(), error.code, error.message.clone(), trouble);
         Error::Closed { incarnation, code: error.code, why: error.message }
     }
 
-    /// What a stop left half done of an API key: it counts when both journals know it, so what one
-    /// of them alone knows is forgotten. No key is made now: that needs the open tenant.
-    async fn tidy(&self, residence: &Residence) {
-        let incarnation = residence.incarnation();
-        let (unfiled, known) = residence.book().read(|d| {
-            let lost =
+    /// Removes API keys that a crash left in only one of the two journals, because a key is valid only while both have
+    /// it. No key can be created meanwhile: that needs the open tenant.
+    async fn remove_orphaned_keys(&self, open_tenant: &OpenTenant) {
+        let incarnation = open_tenant.incarnation();
+        let (unregistered, in_both) = open_tenant.directory().read(|d| {
+            let unknown_to_control =
                 |c: &ControlState| d.keys.keys().filter(|id| !c.keys.contains_key(id)).cloned().collect::<Vec<_>>();
-            let unfiled = self.control.read(lost);
-            let known = d.keys.len() - unfiled.len();
-            (unfiled, known)
+            let unregistered = self.control.read(unknown_to_control);
+            let in_both = d.keys.len() - unregistered.len();
+            (unregistered, in_both)
         });
-        for id in unfiled {
-            let revoked = residence.write(|_| Ok((Some(DirectoryEvent::KeyRevoked { id }), ()))).await;
+        for id in unregistered {
+            let revoked = open_tenant.write(|_| Ok((Some(DirectoryEvent::KeyRevoked { id }), ()))).await;
             if let Err(error) = revoked {
                 tracing::warn!(%incarnation, %error, "a revoked API key is still listed");
             }
         }
-        if self.control.read(|s| s.keys_of(incarnation)) == known {
+        if self.control.read(|s| s.keys_of(incarnation)) == in_both {
             return;
         }
         let unknown = |c: &ControlState| {
-            let mine = c.keys.iter().filter(|(_, place)| place.incarnation == incarnation).map(|(id, _)| id);
-            residence.book().read(|d| mine.filter(|id| !d.keys.contains_key(id)).cloned().collect::<Vec<_>>())
+            let registered = c.keys.iter().filter(|(_, key)| key.incarnation == incarnation).map(|(id, _)| id);
+            open_tenant
+                .directory()
+                .read(|d| registered.filter(|id| !d.keys.contains_key(id)).cloned().collect::<Vec<_>>())
         };
-        let forgotten = self.control.write(|s| Ok((Some(ControlEvent::KeysForgotten { ids: unknown(s) }), ()))).await;
+        let forgotten =
+            self.control.write(|s| Ok((Some(ControlEvent::KeysUnregistered { ids: unknown(s) }), ()))).await;
         if let Err(error) = forgotten {
             tracing::warn!(%incarnation, %error, "an API key whose secret was never returned is still registered");
         }
     }
 
-    /// What follows an opening, in the background.
-    fn after_opening(self: &Arc<Self>, residence: &Arc<Residence>) {
-        if residence.book().read(|s| !s.doomed.is_empty()) {
-            let (inner, residence) = (self.clone(), residence.clone());
-            self.tracker.spawn(async move { residence.sweep(&inner.world).await });
+    /// Starts the background work that follows an opening.
+    fn after_opening(self: &Arc<Self>, open_tenant: &Arc<OpenTenant>) {
+        if open_tenant.directory().read(|s| !s.pending_prefixes.is_empty()) {
+            let (inner, open_tenant) = (self.clone(), open_tenant.clone());
+            self.tracker.spawn(async move { open_tenant.sweep(&inner.env).await });
         }
-        self.seats.count(residence);
-        if self.seats.over_budget() {
+        self.slots.add_opened(open_tenant);
+        if self.slots.over_budget() {
             let inner = self.clone();
-            self.tracker.spawn(async move { inner.seats.evict().await });
+            self.tracker.spawn(async move { inner.slots.evict().await });
         }
     }
 
-    /// The record of a tenant that is not being erased.
-    fn living(&self, incarnation: Incarnation) -> Result<TenantRecord> {
+    /// Returns the record of a tenant that is not being erased.
+    fn existing_record(&self, incarnation: Incarnation) -> Result<TenantRecord> {
         let record = self.control.read(|s| s.by_incarnation(incarnation).cloned());
-        Ok(record.filter(|r| r.life != Life::Deleting).ok_or_else(kernel::Error::not_found)?)
+        Ok(record.filter(|r| r.life != Lifecycle::Deleting).ok_or_else(kernel::Error::not_found)?)
     }
 
     pub(crate) fn now(&self) -> std::time::Duration {
-        self.world.clock.monotonic()
+        self.env.clock.monotonic()
     }
 
-    /// Brings the seats to what the control journal says, after it was replayed again.
+    /// Makes the slots agree with the control journal after it was replayed.
     async fn reconcile(&self) {
         let generation = self.control.generation();
-        if self.agreed.load(Ordering::Acquire) == generation {
+        if self.reconciled_generation.load(Ordering::Acquire) == generation {
             return;
         }
-        for (incarnation, seat) in self.seats.all() {
-            let Ok(record) = self.living(incarnation) else {
-                self.seats.leave(incarnation).await;
+        for (incarnation, slot) in self.slots.all() {
+            let Ok(record) = self.existing_record(incarnation) else {
+                self.slots.empty(incarnation).await;
                 continue;
             };
-            let Some(residence) = seat.open() else { continue };
-            if let Err(error) = residence.agree(&self.world, &self.asking, &record).await {
+            let Some(open_tenant) = slot.open() else { continue };
+            if let Err(error) = open_tenant.sync_with_record(&self.env, &self.provider_client, &record).await {
                 tracing::error!(%incarnation, %error, "a tenant's keys do not open");
             }
         }
-        self.agreed.store(generation, Ordering::Release);
+        self.reconciled_generation.store(generation, Ordering::Release);
     }
 }
 
 impl Credentials for Inner {
     fn locate(&self, id: &KeyId) -> Option<KeyStub> {
         self.control.read(|s| {
-            let place = s.keys.get(id)?;
-            let tenant = s.by_incarnation(place.incarnation)?.id.clone();
-            Some(KeyStub { tenant, incarnation: place.incarnation, mac: place.mac, expires_at: place.expires_at })
+            let key = s.keys.get(id)?;
+            let tenant = s.by_incarnation(key.incarnation)?.id.clone();
+            Some(KeyStub { tenant, incarnation: key.incarnation, mac: key.mac, expires_at: key.expires_at })
         })
     }
 
     fn key(&self, id: &KeyId) -> Option<Arc<KeyRecord>> {
-        let incarnation = self.control.read(|s| s.keys.get(id).map(|place| place.incarnation))?;
-        self.served(incarnation)?.book().read(|s| s.keys.get(id).map(|key| key.0.clone()))
+        let incarnation = self.control.read(|s| s.keys.get(id).map(|key| key.incarnation))?;
+        self.served(incarnation)?.directory().read(|s| s.keys.get(id).map(|key| key.0.clone()))
     }
 
-    fn hold(&self, incarnation: Incarnation) -> Option<Hold> {
-        self.served(incarnation).map(|residence| residence as Hold)
+    fn open_guard(&self, incarnation: Incarnation) -> Option<OpenGuard> {
+        self.served(incarnation).map(|open_tenant| open_tenant as OpenGuard)
     }
 
     fn operator(&self, id: &KeyId) -> Option<Arc<OperatorRecord>> {
         self.control.read(|s| s.operators.get(id).map(|o| o.0.clone()))
     }
 
-    /// A tenant that is not open is not served: callers of the gate have it opened first.
+    /// Reports a tenant that is not open as not served: callers of the gate open it first.
     fn tenant(&self, id: &TenantId) -> Option<TenantFacts> {
         self.control.read(|s| {
             let tenant = s.tenants.get(id)?;
             let state = match tenant.life {
-                Life::Active if self.served(tenant.incarnation).is_none() => TenantState::KeyUnavailable,
+                Lifecycle::Active if self.served(tenant.incarnation).is_none() => TenantState::KeyUnavailable,
                 life => life.state(),
             };
             Some(TenantFacts { incarnation: tenant.incarnation, state, quotas: tenant.quotas })
         })
     }
 
-    /// The pepper is the control place's own MAC key: it never leaves the vault.
+    /// The pepper is the control keyspace's own MAC key, which never leaves the vault.
     fn mac(&self, secret: &[u8]) -> [u8; 32] {
-        mac(self.control.home(), secret)
+        mac(self.control.keyspace(), secret)
     }
 }
 
-/// What is kept of a token's secret part.
-pub(crate) fn mac(control: &Home, secret: &[u8]) -> [u8; 32] {
+/// Computes the keyed hash that is kept of a token's secret part.
+pub(crate) fn mac(control: &Keyspace, secret: &[u8]) -> [u8; 32] {
     control.mac(b"credential", &[secret])
 }
 
 impl vault::Directory for Inner {
-    fn namespace(&self, incarnation: Incarnation, name: &NamespaceName) -> kernel::Result<Option<Arc<Home>>> {
-        let home = self.residence(incarnation).and_then(|r| r.home(name));
-        Ok(home?)
+    fn namespace(&self, incarnation: Incarnation, name: &NamespaceName) -> kernel::Result<Option<Arc<Keyspace>>> {
+        let keyspace = self.open_tenant(incarnation).and_then(|r| r.keyspace(name));
+        Ok(keyspace?)
     }
 
-    /// The control journal holds its wrapped key, so no directory need be open for it: lines that
-    /// wait are written also when their tenant was closed meanwhile.
-    fn audit(&self, incarnation: Incarnation) -> BoxFuture<'_, kernel::Result<Arc<Home>>> {
+    /// The control journal holds the audit's wrapped key, so the directory need not be open: waiting records are
+    /// written even if the tenant was closed meanwhile.
+    fn audit(&self, incarnation: Incarnation) -> BoxFuture<'_, kernel::Result<Arc<Keyspace>>> {
         Box::pin(async move {
-            if let Some(residence) = self.seats.open(incarnation) {
-                return Ok(residence.audit());
+            if let Some(open_tenant) = self.slots.open(incarnation) {
+                return Ok(open_tenant.audit());
             }
-            let record = self.living(incarnation)?;
+            let record = self.existing_record(incarnation)?;
             let audit = record.audit.as_ref().ok_or_else(kernel::Error::not_found)?;
             if let Some((code, why)) =
-                self.seats.unopened(incarnation).filter(|(code, _)| *code == Code::KeyUnavailable)
+                self.slots.unopened(incarnation).filter(|(code, _)| *code == Code::KeyUnavailable)
             {
                 return Err(kernel::Error::new(code, why));
             }
-            let keys = self.asking.ring(incarnation, &record.keys).await.map_err(kernel::Error::from)?;
-            Ok(Arc::new(place(&keys, PlaceKind::Audit, audit)?))
+            let keys =
+                self.provider_client.open_keyring(incarnation, &record.keys).await.map_err(kernel::Error::from)?;
+            Ok(Arc::new(open_keyspace(&keys, KeyspaceKind::Audit, audit)?))
         })
     }
 }

@@ -1,35 +1,40 @@
-//! Tenants on the control plane: create, look, change, suspend, resume.
+//! Administration of tenants: create, read, change, suspend, resume.
 
 use crate::{
     KeyChoice, KeyState, Registry,
     control::{ControlEvent, ControlState},
-    opening::{new_place, new_ring},
-    record::{Life, TenantRecord},
+    opening::{new_keyring, new_keyspace},
+    record::{Lifecycle, TenantRecord},
 };
 use access::{Operator, TenantState};
 use kernel::{Code, Error, Incarnation, KeyEpoch, Quotas, Result, TenantId, Timestamp, limits};
-use std::ops::Bound;
-use vault::PlaceKind;
+use std::{
+    ops::Bound,
+    pin::{Pin, pin},
+    time::Duration,
+};
+use tokio::time::Sleep;
+use vault::KeyspaceKind;
 
-/// A tenant to be.
+/// Description of a tenant to be created.
 #[derive(Clone, Debug)]
 pub struct NewTenant {
-    /// Its name.
+    /// Name of the tenant.
     pub id: TenantId,
-    /// What people call it.
+    /// Name for people.
     pub display_name: Option<String>,
     /// A label for the operator's own rules.
     pub governance_class: Option<String>,
-    /// What it may use.
+    /// Limits on what it may use.
     pub quotas: Quotas,
-    /// The key that wraps its own.
+    /// Key of a provider that wraps the tenant's own.
     pub key: KeyChoice,
-    /// Days after which its keys are rotated; `None`: as the configuration says.
+    /// Days after which its keys are rotated; `None` follows the configuration.
     pub rotate_days: Option<u32>,
 }
 
 impl NewTenant {
-    /// One with nothing but a name: no quotas, the configuration's key.
+    /// Describes a tenant with nothing but a name: no quotas, the configuration's key.
     pub fn named(id: TenantId) -> Self {
         Self {
             id,
@@ -42,14 +47,14 @@ impl NewTenant {
     }
 }
 
-/// What changes of a tenant; `None` stays.
+/// Changes to a tenant; `None` leaves a field as it is.
 #[derive(Clone, Debug, Default)]
 pub struct TenantChange {
-    /// What people call it.
+    /// Name for people.
     pub display_name: Option<Option<String>>,
     /// A label for the operator's own rules.
     pub governance_class: Option<Option<String>>,
-    /// What it may use, all of it.
+    /// Limits on what it may use; they replace all of the present ones.
     pub quotas: Option<Quotas>,
     /// Days after which its keys are rotated.
     pub rotate_days: Option<Option<u32>>,
@@ -58,30 +63,30 @@ pub struct TenantChange {
 /// A tenant as operators see it.
 #[derive(Clone, Debug)]
 pub struct TenantView {
-    /// Its name.
+    /// Name of the tenant.
     pub id: TenantId,
-    /// Which life of that name.
+    /// Incarnation under that name.
     pub incarnation: Incarnation,
-    /// Whether it is served.
+    /// Whether the tenant is served.
     pub state: TenantState,
-    /// What people call it.
+    /// Name for people.
     pub display_name: Option<String>,
     /// A label for the operator's own rules.
     pub governance_class: Option<String>,
-    /// What it may use.
+    /// Limits on what it may use.
     pub quotas: Quotas,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
     /// The current key epoch; 0 once the keys are destroyed.
     pub key_epoch: KeyEpoch,
-    /// Whether its keys can be had.
+    /// Whether its keys are available.
     pub key_state: KeyState,
     /// The provider and the key that wrap the current epoch; empty once the keys are destroyed.
     pub key: (String, String),
     /// Days after which its keys are rotated, if it has a rule of its own.
     pub rotate_days: Option<u32>,
-    /// Its namespaces; 0 while its directory does not open.
-    pub namespaces: u64,
+    /// Number of its namespaces; `None` if its directory does not open, or not soon enough.
+    pub namespaces: Option<u64>,
 }
 
 impl TenantView {
@@ -92,36 +97,36 @@ impl TenantView {
 }
 
 impl Registry {
-    /// Makes a tenant: keys, places and record. Durable when it returns.
+    /// Creates a tenant: keys, keyspaces and record. It is durable when this returns.
     ///
     /// # Errors
-    /// `already_exists`; `conflict` while one of that name is being erased; `invalid_request`.
+    /// `already_exists`; `conflict` while a tenant of that name is being erased; `invalid_request`.
     pub async fn create_tenant(&self, operator: &Operator, new: NewTenant) -> Result<TenantView> {
         check_label("display_name", new.display_name.as_deref())?;
         check_label("governance_class", new.governance_class.as_deref())?;
         let inner = &self.inner;
-        let incarnation = Incarnation::random(&*inner.world.entropy);
+        let incarnation = Incarnation::random(&*inner.env.entropy);
         check_days(new.rotate_days)?;
         self.may_name_key(operator, incarnation, &new.key)?;
-        // Asked before a key is made for it, and decided when it is written.
+        // The name is checked before a key is made for it, and again when the record is written.
         inner.control.read(|state| free(state, &new.id))?;
-        let (key, made) = inner.asking.choose(&new.key, incarnation)?;
-        let (keys, ring) = new_ring(&inner.world, &inner.asking, incarnation, key, made).await?;
-        let (_, directory) = new_place(&inner.world, inner.control.home(), &keys, PlaceKind::Directory)?;
-        let (_, audit) = new_place(&inner.world, inner.control.home(), &keys, PlaceKind::Audit)?;
+        let (key, made) = inner.provider_client.choose(&new.key, incarnation)?;
+        let (keys, ring) = new_keyring(&inner.env, &inner.provider_client, incarnation, key, made).await?;
+        let (_, directory) = new_keyspace(&inner.env, inner.control.keyspace(), &keys, KeyspaceKind::Directory)?;
+        let (_, audit) = new_keyspace(&inner.env, inner.control.keyspace(), &keys, KeyspaceKind::Audit)?;
         let record = TenantRecord {
             id: new.id,
             incarnation,
-            life: Life::Active,
+            life: Lifecycle::Active,
             display_name: new.display_name,
             governance_class: new.governance_class,
             quotas: new.quotas,
-            created_at: inner.world.clock.now(),
+            created_at: inner.env.clock.now(),
             keys: ring,
             rotate_days: new.rotate_days,
             directory: Some(directory),
             audit: Some(audit),
-            doomed: Vec::new(),
+            pending_prefixes: Vec::new(),
             shredding: None,
         };
         inner
@@ -130,10 +135,10 @@ impl Registry {
                 Ok((Some(ControlEvent::TenantCreated(Box::new(record.clone()))), ()))
             })
             .await?;
-        Ok(self.view(&record, 0))
+        Ok(self.view(&record, Some(0)))
     }
 
-    /// One tenant. Opens it if it is not, to count its namespaces.
+    /// Returns one tenant. Opens it if it is closed, to count its namespaces.
     ///
     /// # Errors
     /// `not_found`.
@@ -141,40 +146,42 @@ impl Registry {
         self.tenant_view(id).await
     }
 
-    /// Tenants by name, and where the next page begins. Opens those of the page, as above.
+    /// Returns tenants in order of name, and where the next page begins. Opens the tenants of the page to count their
+    /// namespaces.
     pub async fn tenants(&self, _: &Operator, after: Option<&str>, limit: usize) -> (Vec<TenantView>, Option<String>) {
         let mut page = self.inner.control.read(|s| {
             let from = after.and_then(|a| TenantId::parse(a).ok());
             let start = from.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
-            let behind = s.tenants.range((start, Bound::Unbounded)).map(|(id, _)| id);
-            let behind = behind.filter(|id| after.is_none_or(|a| id.as_str() > a));
-            behind.take(limit.saturating_add(1)).cloned().collect::<Vec<_>>()
+            let following = s.tenants.range((start, Bound::Unbounded)).map(|(id, _)| id);
+            let following = following.filter(|id| after.is_none_or(|a| id.as_str() > a));
+            following.take(limit.saturating_add(1)).cloned().collect::<Vec<_>>()
         });
         let more = page.len() > limit;
         page.truncate(limit);
         let next = page.last().filter(|_| more).map(|id| id.as_str().to_owned());
         let mut views = Vec::with_capacity(page.len());
+        let mut page_timeout = pin!(tokio::time::sleep(PAGE_WAIT));
         for id in &page {
-            // One that is gone meanwhile is left out.
-            views.extend(self.tenant_view(id).await.ok());
+            // A tenant that was deleted meanwhile is left out.
+            views.extend(self.view_within(id, page_timeout.as_mut()).await.ok());
         }
         (views, next)
     }
 
-    /// Tenants and the lives they are in, by name, from the first one after `after`. Opens nothing.
-    pub fn lives_after(&self, _: &Operator, after: Option<&str>, limit: usize) -> Vec<(TenantId, Incarnation)> {
+    /// Returns tenants and their incarnations in order of name, after the given name. Opens nothing.
+    pub fn incarnations_after(&self, _: &Operator, after: Option<&str>, limit: usize) -> Vec<(TenantId, Incarnation)> {
         self.inner.control.read(|s| {
-            let behind = s.tenants.values().filter(|t| after.is_none_or(|a| t.id.as_str() > a));
-            behind.take(limit).map(|t| (t.id.clone(), t.incarnation)).collect()
+            let following = s.tenants.values().filter(|t| after.is_none_or(|a| t.id.as_str() > a));
+            following.take(limit).map(|t| (t.id.clone(), t.incarnation)).collect()
         })
     }
 
-    /// The name of the tenant that lives this life.
-    pub fn name_of(&self, incarnation: Incarnation) -> Option<TenantId> {
+    /// Returns the name of the tenant that has this incarnation.
+    pub fn tenant_name(&self, incarnation: Incarnation) -> Option<TenantId> {
         self.inner.control.read(|s| s.by_incarnation(incarnation).map(|t| t.id.clone()))
     }
 
-    /// A tenant's state and life, without opening it.
+    /// Returns a tenant's state and incarnation, without opening it.
     ///
     /// # Errors
     /// `not_found`.
@@ -207,58 +214,72 @@ impl Registry {
         self.tenant_view(id).await
     }
 
-    /// Refuses the tenant's requests from now on and drops its namespaces' keys from memory.
-    /// A second time changes nothing.
+    /// Refuses the tenant's requests from now on and drops its namespaces' keys from memory. Suspending a suspended
+    /// tenant changes nothing.
     ///
     /// # Errors
     /// `not_found`; `conflict` while it is being erased.
     pub async fn suspend(&self, _: &Operator, id: &TenantId) -> Result<TenantView> {
-        self.turn(id, Life::Suspended).await?;
+        self.set_suspension(id, Lifecycle::Suspended).await?;
         self.tenant_view(id).await
     }
 
-    /// Serves a suspended tenant again. Tries once more to open a directory that did not open.
+    /// Serves a suspended tenant again, and retries a directory that did not open.
     ///
     /// # Errors
     /// `not_found`; `conflict` while it is being erased.
     pub async fn resume(&self, _: &Operator, id: &TenantId) -> Result<TenantView> {
-        let incarnation = self.turn(id, Life::Active).await?;
-        self.inner.seats.seat_if_known(incarnation).inspect(|seat| seat.forgive());
+        let incarnation = self.set_suspension(id, Lifecycle::Active).await?;
+        self.inner.slots.slot_if_known(incarnation).inspect(|slot| slot.reset_backoff());
         self.tenant_view(id).await
     }
 
-    async fn turn(&self, id: &TenantId, to: Life) -> Result<Incarnation> {
+    async fn set_suspension(&self, id: &TenantId, to: Lifecycle) -> Result<Incarnation> {
         let event = match to {
-            Life::Active => ControlEvent::TenantResumed { id: id.clone() },
+            Lifecycle::Active => ControlEvent::TenantResumed { id: id.clone() },
             _ => ControlEvent::TenantSuspended { id: id.clone() },
         };
         let incarnation = self
             .inner
             .write(|state| {
                 let tenant = state.tenants.get(id).ok_or_else(Error::not_found)?;
-                if tenant.life == Life::Deleting {
+                if tenant.life == Lifecycle::Deleting {
                     return Err(Error::new(Code::Conflict, "the tenant is being erased").into());
                 }
                 Ok(((tenant.life != to).then_some(event), tenant.incarnation))
             })
             .await?;
-        // One that is being opened looks at the control book again when it is.
-        if let Some(residence) = self.inner.seats.open(incarnation) {
-            residence.set_suspended(to != Life::Active);
+        // A tenant that is being opened right now reads the control state again when it is open.
+        if let Some(open_tenant) = self.inner.slots.open(incarnation) {
+            open_tenant.set_suspended(to != Lifecycle::Active);
         }
         Ok(incarnation)
     }
 
-    /// A tenant as it stands, its namespaces counted; none are seen while its directory does not open.
+    /// Returns a tenant's present state, with the number of its namespaces if it opens soon enough.
     async fn tenant_view(&self, id: &TenantId) -> Result<TenantView> {
-        let record = self.inner.tenant_record(id)?;
-        let residence = self.inner.open(record.incarnation).await.ok();
-        let namespaces = residence.map_or(0, |r| r.book().read(|s| s.namespaces.len() as u64));
-        Ok(self.view(&record, namespaces))
+        self.view_within(id, pin!(tokio::time::sleep(VIEW_WAIT))).await
     }
 
-    fn view(&self, record: &TenantRecord, namespaces: u64) -> TenantView {
-        let unopened = record.life == Life::Active && self.inner.seats.unopened(record.incarnation).is_some();
+    /// Does the same, but opens nothing once `timeout` has elapsed. A key provider that does not answer, perhaps the
+    /// tenant's own, must not hold up an operator. An opening that is no longer waited for continues.
+    async fn view_within(&self, id: &TenantId, timeout: Pin<&mut Sleep>) -> Result<TenantView> {
+        let record = self.inner.tenant_record(id)?;
+        let mut open = self.inner.served(record.incarnation);
+        // Both the page's time and the tenant's own bound the wait.
+        if open.is_none() && !timeout.is_elapsed() {
+            open = tokio::select! {
+                biased;
+                opened = self.inner.open(record.incarnation) => opened.ok(),
+                () = tokio::time::sleep(VIEW_WAIT) => None,
+                () = timeout => None,
+            };
+        }
+        Ok(self.view(&record, open.map(|r| r.directory().read(|s| s.namespaces.len() as u64))))
+    }
+
+    fn view(&self, record: &TenantRecord, namespaces: Option<u64>) -> TenantView {
+        let unopened = record.life == Lifecycle::Active && self.inner.slots.failed_to_open(record.incarnation);
         let current = record.keys.epochs.last();
         TenantView {
             id: record.id.clone(),
@@ -277,11 +298,16 @@ impl Registry {
     }
 }
 
-/// Whether a tenant of this name may be made.
+/// How long an operator's request about a tenant waits for the tenant to open.
+const VIEW_WAIT: Duration = Duration::from_millis(250);
+/// How long the openings of all tenants on a page may take together.
+const PAGE_WAIT: Duration = Duration::from_secs(5);
+
+/// Whether a tenant of this name may be created.
 fn free(state: &ControlState, id: &TenantId) -> Result<(), Error> {
     match state.tenants.get(id).map(|t| t.life) {
         None => Ok(()),
-        Some(Life::Deleting) => {
+        Some(Lifecycle::Deleting) => {
             let message = "a tenant of this name is being erased; try again when the operation is done";
             Err(Error::new(Code::Conflict, message).with_param("id"))
         }
@@ -299,7 +325,7 @@ fn check_days(days: Option<u32>) -> Result<(), Error> {
     }
 }
 
-/// A label is short and has no control characters.
+/// Checks that a label is short and has no control characters.
 pub(crate) fn check_label(param: &str, label: Option<&str>) -> Result<(), Error> {
     let fits = |l: &str| (1..=limits::LABEL_BYTES_MAX).contains(&l.len()) && !l.chars().any(char::is_control);
     if label.is_none_or(fits) {

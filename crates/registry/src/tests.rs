@@ -1,15 +1,15 @@
-//! The registry as the floors above use it: through a real gate, over a real folder.
+//! Tests of the registry as its callers use it: through a real gate, over a real folder.
 
 mod erasing;
-mod house;
 mod lazy;
 mod life;
 mod reencrypting;
 mod rotating;
+mod system_keys;
 mod trouble;
 
-use crate::{NewKey, NewTenant, Registry};
-use access::{Action, Ask, Gate, Grant, Manage, Operator};
+use crate::{NewApiKey, NewTenant, Registry};
+use access::{Action, Gate, Grant, Manage, Operator, RequestInfo};
 use journal::Storage;
 use kernel::{
     Clock, Code, Entropy, ManualClock, NamespaceName, NamespaceSettings, OsEntropy, RequestId, Scope, TenantId,
@@ -23,18 +23,18 @@ use zeroize::Zeroizing;
 
 type Opened = (Registry, Option<Zeroizing<String>>);
 
-/// A server's data folder over several starts.
-pub(crate) struct Site {
+/// A server's data folder, kept over several starts.
+pub(crate) struct DataFolder {
     pub(crate) folder: TempDir,
     pub(crate) clock: Arc<ManualClock>,
     root: String,
-    /// The root key before this one, while it is changed.
+    /// The previous root key, while it is being changed.
     previous: Option<String>,
     token: Option<Zeroizing<String>>,
 }
 
-/// One start.
-pub(crate) struct Start {
+/// A server that was started on the folder.
+pub(crate) struct RunningServer {
     pub(crate) registry: Registry,
     pub(crate) gate: Gate,
     pub(crate) operator: Operator,
@@ -50,7 +50,7 @@ pub(crate) fn request() -> RequestId {
     RequestId::random(&OsEntropy)
 }
 
-impl Site {
+impl DataFolder {
     pub(crate) fn new() -> Self {
         Self {
             folder: TempDir::new().unwrap(),
@@ -93,32 +93,32 @@ impl Site {
         (storage, tracker, opened)
     }
 
-    /// Starts and opens every tenant, as requests would.
-    pub(crate) async fn start(&mut self) -> Start {
-        let start = self.start_cold().await;
-        for (_, incarnation) in start.registry.lives_after(&start.operator, None, usize::MAX) {
-            let _ = start.registry.inner.open(incarnation).await;
+    /// Starts the server and opens every tenant, as requests would.
+    pub(crate) async fn start(&mut self) -> RunningServer {
+        let server = self.start_cold().await;
+        for (_, incarnation) in server.registry.incarnations_after(&server.operator, None, usize::MAX) {
+            let _ = server.registry.inner.open(incarnation).await;
         }
-        start.settled().await;
-        start
+        server.wait_for_background().await;
+        server
     }
 
-    /// Starts with the operator that the first start minted.
-    pub(crate) async fn start_cold(&mut self) -> Start {
+    /// Starts the server with the operator that the first start created. Opens no tenant.
+    pub(crate) async fn start_cold(&mut self) -> RunningServer {
         let (storage, tracker, opened) = self.open_tracked(None).await;
         let (registry, fresh) = opened.unwrap();
         self.token = fresh.or(self.token.take());
         let gate = Gate::new(registry.credentials(), self.clock.clone());
         let token = self.token.clone().unwrap();
         let operator = gate.operator(Some(&token), &[], request()).unwrap();
-        Start { registry, gate, operator, tracker, storage }
+        RunningServer { registry, gate, operator, tracker, storage }
     }
 }
 
-impl Start {
-    /// As a kill would: nothing is flushed or finished, only the folder's lock is let go.
+impl RunningServer {
+    /// Stops the server as a kill would: nothing is flushed or finished, only the folder's lock is released.
     pub(crate) async fn kill(self) {
-        let Start { registry, gate, operator, storage, .. } = self;
+        let RunningServer { registry, gate, operator, storage, .. } = self;
         drop((registry, gate, operator));
         storage.close().await;
     }
@@ -131,14 +131,14 @@ impl Start {
         id
     }
 
-    /// Waits for what goes on behind requests.
-    pub(crate) async fn settled(&self) {
+    /// Waits for background tasks to end.
+    pub(crate) async fn wait_for_background(&self) {
         self.tracker.close();
         self.tracker.wait().await;
         self.tracker.reopen();
     }
 
-    /// As the engine lets a request in.
+    /// Admits a request as the engine does.
     pub(crate) async fn admit<A: Action>(&self, key: &str, namespace: &str) -> Result<Grant<A>, Code> {
         let _open = match self.gate.recognise(Some(key)) {
             Some(incarnation) => self.registry.prepare(incarnation).await,
@@ -147,9 +147,9 @@ impl Start {
         self.gate.admit(Some(key), ask(namespace)).map_err(|refusal| refusal.error.code)
     }
 
-    /// A key that may do everything.
+    /// Creates a key that may do everything.
     pub(crate) async fn key(&self, tenant: &TenantId) -> Zeroizing<String> {
-        let new = NewKey { scopes: Scope::ALL.to_vec(), ..new_key("k") };
+        let new = NewApiKey { scopes: Scope::ALL.to_vec(), ..new_key("k") };
         self.registry.create_key(&self.operator, tenant, new).await.unwrap().1
     }
 
@@ -170,14 +170,19 @@ pub(crate) fn name(text: &str) -> NamespaceName {
     NamespaceName::parse(text).unwrap()
 }
 
-pub(crate) fn ask(namespace: &str) -> Ask {
-    Ask { namespace: Some(name(namespace)), request: request(), trace: None, presence: kernel::Presence::default() }
+pub(crate) fn ask(namespace: &str) -> RequestInfo {
+    RequestInfo {
+        namespace: Some(name(namespace)),
+        request: request(),
+        trace: None,
+        cancel: kernel::CancelFlag::default(),
+    }
 }
 
-pub(crate) fn new_key(name: &str) -> NewKey {
-    NewKey { name: name.into(), scopes: vec![], principals: vec![], namespaces: vec![], expires_at: None }
+pub(crate) fn new_key(name: &str) -> NewApiKey {
+    NewApiKey { name: name.into(), scopes: vec![], principals: vec![], namespaces: vec![], expires_at: None }
 }
 
-pub(crate) fn now(site: &Site) -> Timestamp {
-    site.clock.now()
+pub(crate) fn now(data_folder: &DataFolder) -> Timestamp {
+    data_folder.clock.now()
 }

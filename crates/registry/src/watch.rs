@@ -2,157 +2,163 @@
 
 use crate::{
     KeyEvent, KeyState, Registry,
-    key_events::Seen,
+    key_events::Observation,
     keys::{millis, trouble_of},
-    record::{Life, TenantRecord},
+    open_tenant::OpenTenant,
+    record::{Lifecycle, TenantRecord},
     registry::Inner,
-    residence::Residence,
-    seats::OURS,
+    tenant_slots::IDLE_REFERENCES,
 };
 use kernel::Incarnation;
 use std::{
     sync::{Arc, Weak},
     time::Duration,
 };
-use vault::{KeyTrouble, WrappedKey};
+use vault::{KeyFailure, WrappedKey};
 
-/// A tenant that is open no more: what else holds its keys or its text is to be dropped.
-pub struct Lapsed {
-    /// Which life of which tenant.
+/// A tenant that was closed because its lease ended. Other holders of its keys or texts must drop them.
+pub struct LapsedTenant {
+    /// Incarnation of the tenant.
     pub incarnation: Incarnation,
-    /// Requests that began before still hold it.
-    before: Weak<Residence>,
+    /// The closed tenant, which earlier requests may still hold.
+    earlier: Weak<OpenTenant>,
 }
 
-impl Lapsed {
-    /// Whether earlier requests have ended.
+impl LapsedTenant {
+    /// Whether all earlier requests have ended.
     pub fn is_gone(&self) -> bool {
-        self.before.strong_count() == 0
+        self.earlier.strong_count() == 0
     }
 }
 
 impl Registry {
-    /// Asks providers for leases that are due, in the background, and shuts tenants whose lease has ended. Gives
-    /// those, for other owners of their data. To be called about once a second.
-    pub async fn watch_keys(&self) -> Vec<Lapsed> {
+    /// Renews the leases that are due, in the background, and closes tenants whose lease has ended. Returns the closed
+    /// tenants for other owners of their data. To be called about once a second.
+    pub async fn watch_keys(&self) -> Vec<LapsedTenant> {
         let inner = &self.inner;
         let mut lapsed = Vec::new();
-        for (incarnation, residence) in inner.seats.each_open() {
-            if !residence.lease.is_remote() {
+        for (incarnation, open_tenant) in inner.slots.open_tenants() {
+            // Keys of the local provider have no lease.
+            if !open_tenant.lease.is_remote() {
                 continue;
             }
-            let now = millis(&*inner.world.clock);
-            if !residence.lease.lives(&inner.asking.config, now) {
-                // Our own hold would count as a request's.
-                let known = Arc::downgrade(&residence);
-                let gone = self.lapse(incarnation, residence).await;
-                let kept = if gone.is_none() { known.upgrade() } else { None };
-                lapsed.extend(gone);
-                // A request holds it, and the provider has not refused: this process slept, or was slow. Nothing is
-                // served until it is asked again.
-                if let Some(residence) = kept.filter(|r| r.lease.due(&inner.asking.config, now, true)) {
+            let now = millis(&*inner.env.clock);
+            if !open_tenant.lease.is_valid(&inner.provider_client.config, now) {
+                // Our own reference would count as a request's.
+                let known = Arc::downgrade(&open_tenant);
+                let closed = self.lapse(incarnation, open_tenant).await;
+                let still_open = if closed.is_none() { known.upgrade() } else { None };
+                lapsed.extend(closed);
+                // A request holds the tenant, and the provider has not refused: this process was suspended or slow.
+                // Nothing is served until the provider has answered again.
+                if let Some(open_tenant) = still_open.filter(|r| r.lease.due(&inner.provider_client.config, now, true))
+                {
                     let registry = self.clone();
-                    inner.tracker.spawn(async move { registry.renew(residence).await });
+                    inner.tracker.spawn(async move { registry.renew(open_tenant).await });
                 }
                 continue;
             }
-            let held = Arc::strong_count(&residence) > OURS;
-            if residence.lease.due(&inner.asking.config, now, held) {
+            let held = Arc::strong_count(&open_tenant) > IDLE_REFERENCES;
+            if open_tenant.lease.due(&inner.provider_client.config, now, held) {
                 let registry = self.clone();
-                inner.tracker.spawn(async move { registry.renew(residence).await });
+                inner.tracker.spawn(async move { registry.renew(open_tenant).await });
             }
         }
         lapsed
     }
 
-    /// What happened to a tenant's keys and is not written down, oldest first; the same until
-    /// [`key_event_told`](Self::key_event_told).
+    /// Returns the oldest event of tenants' keys that is not recorded; the same one until
+    /// [`key_event_reported`](Self::key_event_reported).
     pub fn key_event(&self) -> Option<KeyEvent> {
-        self.inner.key_events.untold()
+        self.inner.key_events.next_unwritten()
     }
 
-    /// The oldest of those is written down.
-    pub fn key_event_told(&self) {
-        self.inner.key_events.told();
+    /// Marks that event as recorded.
+    pub fn key_event_reported(&self) {
+        self.inner.key_events.mark_written();
     }
 
-    /// Closes one whose lease has ended; `None` when a request holds it and the provider has not refused.
-    async fn lapse(&self, incarnation: Incarnation, residence: Arc<Residence>) -> Option<Lapsed> {
+    /// Closes a tenant whose lease has ended; `None` when a request holds it and the provider has not refused.
+    async fn lapse(&self, incarnation: Incarnation, open_tenant: Arc<OpenTenant>) -> Option<LapsedTenant> {
         let inner = &self.inner;
-        let before = Arc::downgrade(&residence);
-        let Some((why, _)) = residence.lease.trouble() else {
-            // It was unused, so the provider was not asked.
-            drop(residence);
-            return inner.seats.close_idle(incarnation).await.then_some(Lapsed { incarnation, before });
+        let earlier = Arc::downgrade(&open_tenant);
+        let Some((why, _)) = open_tenant.lease.trouble() else {
+            // The tenant was unused, so the provider was not asked.
+            drop(open_tenant);
+            return inner.slots.close_idle(incarnation).await.then_some(LapsedTenant { incarnation, earlier });
         };
         let message = match why {
-            KeyTrouble::Outage => "the tenant's key cannot be had: its key provider has not answered for too long",
-            KeyTrouble::Denied(_) => "the tenant's key cannot be had: its key provider refuses it",
+            KeyFailure::Outage => "the tenant's key is unavailable: its key provider has not answered for too long",
+            KeyFailure::Denied(_) => "the tenant's key is unavailable: its key provider refuses it",
         };
-        // Told before it is done: from the end of the lease on nothing is served.
-        inner.saw_end(&residence);
-        if !inner.seats.seal(residence, inner.now(), message, why).await {
+        // The event is queued before the tenant is sealed: nothing is served after the end of the lease.
+        inner.record_lease_end(&open_tenant);
+        if !inner.slots.seal(open_tenant, inner.now(), message, why).await {
             return None;
         }
-        Some(Lapsed { incarnation, before })
+        Some(LapsedTenant { incarnation, earlier })
     }
 
-    async fn renew(&self, residence: Arc<Residence>) {
+    async fn renew(&self, open_tenant: Arc<OpenTenant>) {
         let inner = &self.inner;
-        let incarnation = residence.incarnation();
-        let (question, asked) = (inner.key_events.question(), millis(&*inner.world.clock));
-        let trouble = match inner.confirm(&residence).await {
+        let incarnation = open_tenant.incarnation();
+        let (request_no, asked) = (inner.key_events.next_request_no(), millis(&*inner.env.clock));
+        let trouble = match inner.confirm(&open_tenant).await {
             Ok(()) => None,
-            // What is no answer of a provider is none all the same.
-            Err(error) => Some(trouble_of(&error).unwrap_or(KeyTrouble::Outage)),
+            // Any error other than a provider's answer counts as no answer.
+            Err(error) => Some(trouble_of(&error).unwrap_or(KeyFailure::Outage)),
         };
-        let now = millis(&*inner.world.clock);
-        residence.lease.answered((question, asked), trouble, now, inner.world.clock.now());
-        inner.saw(incarnation, question, trouble.map_or(Seen::Given, Seen::Lost));
+        let now = millis(&*inner.env.clock);
+        open_tenant.lease.record_answer((request_no, asked), trouble, now, inner.env.clock.now());
+        inner.record_observation(
+            incarnation,
+            request_no,
+            trouble.map_or(Observation::Available, Observation::Unavailable),
+        );
     }
 }
 
 impl Inner {
-    /// Asks for every epoch that the tenant has in memory.
-    async fn confirm(&self, residence: &Residence) -> crate::Result<()> {
-        let record = self.control.read(|s| s.by_incarnation(residence.incarnation()).cloned());
+    /// Confirms every epoch that the tenant has in memory.
+    async fn confirm(&self, open_tenant: &OpenTenant) -> crate::Result<()> {
+        let record = self.control.read(|s| s.by_incarnation(open_tenant.incarnation()).cloned());
         let record = record.ok_or_else(kernel::Error::not_found)?;
-        let keys = residence.keys();
+        let keys = open_tenant.keys();
         for epoch in record.keys.epochs.iter().filter(|e| keys.epochs().iter().any(|known| known.0 == e.wrapped.epoch))
         {
             let (keys, wrapped) = (keys.clone(), WrappedKey::from(&epoch.wrapped));
-            let key = self.asking.key_of(epoch)?;
-            self.asking.ask(key, move |key| keys.verify(&**key, &wrapped)).await?;
+            let key = self.provider_client.key_of(epoch)?;
+            self.provider_client.call(key, move |key| keys.verify(&**key, &wrapped)).await?;
         }
         Ok(())
     }
 
-    /// Whether a tenant's keys can be had, as far as is known.
+    /// Returns whether a tenant's keys are available, as far as is known.
     pub(crate) fn key_state(&self, record: &TenantRecord) -> KeyState {
-        if record.life == Life::Deleting {
+        if record.life == Lifecycle::Deleting {
             return KeyState::Shredded;
         }
-        if let Some(residence) = self.seats.open(record.incarnation) {
-            let ends = residence.lease.ends(&self.asking.config);
-            let serves_for = Duration::from_millis(ends.saturating_sub(millis(&*self.world.clock)));
-            return match residence.lease.trouble() {
+        if let Some(open_tenant) = self.slots.open(record.incarnation) {
+            let ends = open_tenant.lease.ends_at(&self.provider_client.config);
+            let serves_for = Duration::from_millis(ends.saturating_sub(millis(&*self.env.clock)));
+            return match open_tenant.lease.trouble() {
                 None => KeyState::Active,
                 Some((why, since)) => KeyState::Unavailable { why, since, serves_for },
             };
         }
-        self.seats.trouble(record.incarnation).map_or(KeyState::Active, KeyState::Sealed)
+        self.slots.trouble(record.incarnation).map_or(KeyState::Active, KeyState::Sealed)
     }
 
-    /// It is no longer served: the first task to see that records it.
-    pub(crate) fn saw_end(&self, residence: &Residence) {
-        if let Some((why, question)) = residence.lease.said() {
-            self.saw(residence.incarnation(), question, Seen::Sealed(why));
+    /// Records that the tenant is no longer served. Only the first observation counts.
+    pub(crate) fn record_lease_end(&self, open_tenant: &OpenTenant) {
+        if let Some((why, request_no)) = open_tenant.lease.last_trouble() {
+            self.record_observation(open_tenant.incarnation(), request_no, Observation::Sealed(why));
         }
     }
 
-    fn saw(&self, incarnation: Incarnation, question: u64, seen: Seen) {
+    fn record_observation(&self, incarnation: Incarnation, request_no: u64, observation: Observation) {
         if let Some(tenant) = self.control.read(|s| s.by_incarnation(incarnation).map(|t| t.id.clone())) {
-            self.key_events.saw((&tenant, incarnation), question, seen);
+            self.key_events.record((&tenant, incarnation), request_no, observation);
         }
     }
 }

@@ -1,21 +1,22 @@
-//! Graphs on the same vectors: CPU to build, memory, and recall against the speed of the walk. Ours beside `hnsw_rs`'s,
-//! and beside hnswlib where somebody has it.
+//! Graphs on the same vectors: CPU time to build, memory, and recall against the speed of the walk, for our builder,
+//! for `hnsw_rs`, and for hnswlib where it is installed.
 //!
-//! `cargo bench --workspace --bench graph`. The vectors look like embeddings of sentences: 384 dimensions, unit length, a
-//! mixture of Gaussians with a local intrinsic dimension about 25. `RINGFENCE_GRAPH_ROWS` (20,000 by default) says how
-//! many, `RINGFENCE_GRAPH_VECTORS` a folder with `base.f32` and `query.f32` to take instead.
-//! `RINGFENCE_GRAPH_PYTHON` names a Python that has hnswlib, which is run on the same vectors then;
-//! `RINGFENCE_GRAPH_REFERENCE=no` leaves `hnsw_rs` out, which takes minutes on many rows. Everything runs on one thread.
+//! `cargo bench --workspace --bench graph`. The vectors resemble embeddings of sentences: 384 dimensions, unit length,
+//! a mixture of Gaussians with a local intrinsic dimension of about 25. `RINGFENCE_GRAPH_ROWS` (20,000 by default) is
+//! their number; `RINGFENCE_GRAPH_VECTORS` is a folder with `base.f32` and `query.f32` to use instead.
+//! `RINGFENCE_GRAPH_PYTHON` names a Python that has hnswlib, which then runs on the same vectors;
+//! `RINGFENCE_GRAPH_REFERENCE=no` leaves out `hnsw_rs`, which takes minutes on many rows. Everything runs on one
+//! thread.
 //!
-//! Then our graph under filters: rows that pass by chance, those of the query's own topic (nearest to it), and those of
-//! another topic. What the planner chose, beside a scan and a walk at the default breadth of the same rows.
+//! Then our graph under filters: rows that pass at random, those of the query's own topic (nearest to it), and those of
+//! another topic. It prints what the planner chose, next to a scan and a walk at the default breadth of the same rows.
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a benchmark's output is its table, and a fault ends it")]
 
 use kernel::{
     Clock, CommitNo, Distance, Document, DocumentId, Passage, Span, Status, SystemClock, Timestamp, Untrusted,
 };
 use roaring::RoaringBitmap;
-use segment::{Links, Segment, Spec};
+use segment::{GraphMode, Segment, Spec};
 use std::{
     io::{BufRead, BufReader, Write},
     path::Path,
@@ -29,12 +30,12 @@ const QUERIES: usize = 1_000;
 const K: usize = 10;
 const EFS: [usize; 14] = [10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1_024];
 
-type Vectors = Vec<Vec<f32>>;
+type VectorSet = Vec<Vec<f32>>;
 
-/// A breadth, the recall and the queries a CPU second that it gave.
+/// Measured points: a breadth, its recall and its queries per CPU second.
 type Curve = Vec<(usize, f64, f64)>;
 
-/// What one kind of graph cost and gave.
+/// Costs and results of one kind of graph.
 struct Measured {
     name: &'static str,
     build: f64,
@@ -50,13 +51,13 @@ fn main() {
     };
     println!("{} vectors of {DIMENSIONS} dimensions, {} queries, one thread", base.len(), queries.len());
     println!("| graph | ef | recall@{K} | queries a CPU second |\n|---|---|---|---|");
-    let (plain, scan) = written(&base, Links::Later);
+    let (plain, scan) = written(&base, GraphMode::Deferred);
     let (rows, began) = (all_rows(&scan), cpu());
     let truth: Vec<Vec<u32>> = queries.iter().map(|q| found(&scan, &rows, q, None)).collect();
     println!("| none: exact scan | | 1 | {:.0} |", queries.len() as f64 / (cpu() - began));
     drop(scan);
     let reference = std::env::var("RINGFENCE_GRAPH_REFERENCE").is_ok_and(|no| no == "no");
-    let kinds = [("ours", Links::Built), ("hnsw_rs", Links::Reference)];
+    let kinds = [("ours", GraphMode::Built), ("hnsw_rs", GraphMode::Reference)];
     let mut all: Vec<Measured> = Vec::new();
     let clock = SystemClock::new();
     segment::calibrate(|| clock.monotonic());
@@ -65,7 +66,7 @@ fn main() {
         let bytes = segment.bytes() as f64;
         let curve = EFS.iter().map(|ef| measured(name, *ef, &segment, &queries, &truth)).collect();
         all.push(Measured { name, build: cost - plain, bytes, curve });
-        if links == Links::Built {
+        if links == GraphMode::Built {
             filtered(&segment, &base, &queries);
         }
     }
@@ -90,18 +91,18 @@ fn main() {
     }
 }
 
-/// The vectors as a segment, opened as the product opens a large one, and the CPU seconds that its writing took.
-fn written(base: &Vectors, links: Links) -> (f64, Segment) {
+/// The vectors as a segment, opened as the product opens a large one, and the CPU seconds that writing it took.
+fn written(base: &VectorSet, links: GraphMode) -> (f64, Segment) {
     let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     let spec = Spec::new(DIMENSIONS, Distance::Cosine);
     let began = cpu();
     let bytes = one.install(|| Segment::write(&spec, &mut documents(base), links)).unwrap();
     let took = cpu() - began;
-    let (whole, behind) = bytes.split_at(Segment::split(&bytes).unwrap());
-    (took, Segment::open_sealed(&spec, whole.into(), Arc::new(behind.to_vec()), 0).unwrap())
+    let (whole, paged_part) = bytes.split_at(Segment::split(&bytes).unwrap());
+    (took, Segment::open_sealed(&spec, whole.into(), Arc::new(paged_part.to_vec()), 0).unwrap())
 }
 
-fn measured(name: &str, ef: usize, segment: &Segment, queries: &Vectors, truth: &[Vec<u32>]) -> (usize, f64, f64) {
+fn measured(name: &str, ef: usize, segment: &Segment, queries: &VectorSet, truth: &[Vec<u32>]) -> (usize, f64, f64) {
     let (mut rates, mut right, rows) = (Vec::new(), 0, all_rows(segment));
     for _ in 0..3 {
         let began = cpu();
@@ -115,14 +116,14 @@ fn measured(name: &str, ef: usize, segment: &Segment, queries: &Vectors, truth: 
     (ef, recall, rates[1])
 }
 
-/// The rate at a recall, between the breadths that were measured.
+/// The rate at a recall, interpolated between the measured breadths.
 fn rate_at(curve: &Curve, recall: f64) -> f64 {
     let at = curve.iter().position(|(_, r, _)| *r >= recall).unwrap_or(curve.len() - 1);
     let ((_, r1, q1), (_, r0, q0)) = (curve[at], curve[at.saturating_sub(1)]);
     if at == 0 || r1 <= r0 { q1 } else { (q0.ln() + (q1 / q0).ln() * (recall - r0) / (r1 - r0)).exp() }
 }
 
-fn hnswlib(python: &str, base: &Vectors, queries: &Vectors, truth: &[Vec<u32>]) -> Measured {
+fn hnswlib(python: &str, base: &VectorSet, queries: &VectorSet, truth: &[Vec<u32>]) -> Measured {
     let folder = tempfile::tempdir().unwrap();
     let put = |name: &str, bytes: &mut dyn Iterator<Item = [u8; 4]>| {
         let mut file = std::io::BufWriter::new(std::fs::File::create(folder.path().join(name)).unwrap());
@@ -151,12 +152,12 @@ fn hnswlib(python: &str, base: &Vectors, queries: &Vectors, truth: &[Vec<u32>]) 
     one
 }
 
-/// Rates at which rows pass.
+/// Shares of the rows that pass.
 const RATES: [f64; 5] = [0.5, 0.1, 0.03, 0.01, 0.001];
 const FILTERED_QUERIES: usize = 200;
 const WALKED_RATE_MIN: f64 = 0.03;
 
-fn filtered(segment: &Segment, base: &Vectors, queries: &Vectors) {
+fn filtered(segment: &Segment, base: &VectorSet, queries: &VectorSet) {
     println!(
         "| rows that pass | rate | recall@{K} | ways | queries a CPU second | scan | walk, its recall | of the better |"
     );
@@ -193,17 +194,19 @@ fn filtered(segment: &Segment, base: &Vectors, queries: &Vectors) {
                 middle
             };
             let (ours, scan) = (median(None), median(Some(None)));
-            // A walk among few that pass takes a tenth of a second and more, and is no alternative.
+            // A walk takes a tenth of a second and more when few rows pass, and is no alternative.
             let walk = if rate >= WALKED_RATE_MIN { median(Some(Some(128))) } else { (0.0, Vec::new()) };
-            let recall = |found: &[segment::Found]| {
-                let rows = |found: &segment::Found| found.hits.iter().map(|hit| hit.row).collect::<RoaringBitmap>();
+            let recall = |found: &[segment::VectorSearchResult]| {
+                let rows = |found: &segment::VectorSearchResult| {
+                    found.hits.iter().map(|hit| hit.row).collect::<RoaringBitmap>()
+                };
                 let right = found.iter().zip(&scan.1).map(|(a, b)| rows(a).intersection_len(&rows(b))).sum::<u64>();
                 if found.is_empty() {
                     return 0.0;
                 }
                 right as f64 / scan.1.iter().map(|found| found.hits.len()).sum::<usize>() as f64
             };
-            let count = |way: &str| ours.1.iter().filter(|found| found.trace.way.as_str() == way).count();
+            let count = |way: &str| ours.1.iter().filter(|found| found.stats.strategy.as_str() == way).count();
             let walked = recall(&walk.1);
             let better = if walked >= 0.98 { scan.0.max(walk.0) } else { scan.0 };
             println!(
@@ -221,8 +224,8 @@ fn filtered(segment: &Segment, base: &Vectors, queries: &Vectors) {
     }
 }
 
-/// All rows, the nearest first.
-fn nearest(base: &Vectors, query: &[f32]) -> Vec<u32> {
+/// All rows, nearest first.
+fn nearest(base: &VectorSet, query: &[f32]) -> Vec<u32> {
     let product = |row: &Vec<f32>| row.iter().zip(query).map(|(a, b)| a * b).sum::<f32>();
     let mut order: Vec<(f32, u32)> = base.iter().map(product).zip(0..).collect();
     order.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
@@ -239,8 +242,8 @@ fn found(segment: &Segment, rows: &RoaringBitmap, query: &[f32], walk: Option<us
     segment.search_planned(query, rows, K, walk).hits.into_iter().map(|hit| hit.row).collect()
 }
 
-/// One document a vector.
-fn documents(base: &Vectors) -> impl Iterator<Item = Document> + '_ {
+/// One document per vector.
+fn documents(base: &VectorSet) -> impl Iterator<Item = Document> + '_ {
     base.iter().enumerate().map(|(n, vector)| Document {
         id: DocumentId::parse(&format!("d{n:08}")).unwrap(),
         title: Untrusted::default(),
@@ -260,21 +263,21 @@ fn documents(base: &Vectors) -> impl Iterator<Item = Document> + '_ {
     })
 }
 
-fn read(path: &str, rows: usize) -> Vectors {
+fn read(path: &str, rows: usize) -> VectorSet {
     let bytes = std::fs::read(path).unwrap();
     let row = |row: &[u8]| row.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
     bytes.chunks_exact(DIMENSIONS * 4).take(rows).map(row).collect()
 }
 
-/// Nearly normal, with variance 1.
+/// About normally distributed, with variance 1.
 fn normal(random: &Rng) -> f32 {
     (0..3).map(|_| random.signed()).sum()
 }
 
 /// 2,000 centres in a shared space of 64 dimensions, each with 24 directions of its own, and a little noise.
-fn mixture(rows: usize, queries: usize) -> (Vectors, Vectors) {
+fn mixture(rows: usize, queries: usize) -> (VectorSet, VectorSet) {
     let random = Rng::new(7);
-    let shared: Vectors = (0..64).map(|_| (0..DIMENSIONS).map(|_| normal(&random)).collect()).collect();
+    let shared: VectorSet = (0..64).map(|_| (0..DIMENSIONS).map(|_| normal(&random)).collect()).collect();
     let mix = |fade: f32| {
         let mut sum = vec![0.0f32; DIMENSIONS];
         for (n, axis) in shared.iter().enumerate() {
@@ -283,9 +286,9 @@ fn mixture(rows: usize, queries: usize) -> (Vectors, Vectors) {
         }
         unit(sum)
     };
-    let clusters: Vec<(Vec<f32>, Vectors)> =
+    let clusters: Vec<(Vec<f32>, VectorSet)> =
         (0..2_000).map(|_| (mix(0.4), (0..24).map(|_| mix(0.0)).collect())).collect();
-    let mut points: Vectors = (0..rows + queries)
+    let mut points: VectorSet = (0..rows + queries)
         .map(|_| {
             let (centre, axes) = &clusters[random.below(2_000) as usize];
             let mut point = centre.clone();
@@ -307,9 +310,9 @@ fn unit(mut vector: Vec<f32>) -> Vec<f32> {
     vector
 }
 
-/// Seconds of CPU that the threads of this process took.
+/// CPU seconds of this process's threads.
 fn cpu() -> f64 {
-    // The system counts when a thread leaves its core.
+    // The system counts CPU time when a thread leaves its core.
     std::thread::yield_now();
     let nanos = |thread: std::fs::DirEntry| {
         let text = std::fs::read_to_string(thread.path().join("schedstat")).unwrap_or_default();

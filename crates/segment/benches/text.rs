@@ -1,21 +1,21 @@
-//! Text search: searches a CPU second for any of some words, for a quoted phrase, and for a word with a star.
+//! Text search: searches per CPU second for any of some words, for a quoted phrase, and for a prefix.
 //!
-//! `cargo bench --workspace --bench text`. 2,000 passages just written (in memory) and 100,000 of a written segment, 100
-//! words each of a vocabulary that falls off as language does; every search asks for the best 10. What phrases and
-//! stars cost, and what it costs that statistics are those of what a reader sees, is told as a ratio to plain words for
-//! a reader who sees everything, in the same run. One thread.
+//! `cargo bench --workspace --bench text`. 2,000 passages that were just written (in memory) and 100,000 of a written
+//! segment, with 100 words each from a vocabulary whose frequencies fall off as those of language do; every search asks
+//! for the best 10. The cost of phrases and prefixes, and the cost of statistics over only the rows that a reader sees,
+//! are printed as ratios to plain words for a reader who sees everything, in the same run. One thread.
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a benchmark's output is its table, and a fault ends it")]
 
 use kernel::{CommitNo, Distance, Document, DocumentId, Passage, Span, Status, Timestamp, Untrusted};
 use roaring::RoaringBitmap;
-use segment::{Expansion, Links, Segment, Spec, TextLengths, TextQuery, TextStats};
+use segment::{Expansion, GraphMode, Segment, Spec, TextLengths, TextQuery, TextStats};
 use std::{hint::black_box, time::Duration};
 use testkit::Rng;
 
 const WORDS: usize = 30_000;
 const PASSAGE_WORDS: usize = 100;
 const SPEC: Spec = Spec::new(0, Distance::Cosine);
-/// How long each kind is measured.
+/// Measuring time of each kind.
 const SPAN: Duration = Duration::from_secs(2);
 
 fn main() {
@@ -32,12 +32,12 @@ fn main() {
         let segment = if memory {
             Segment::in_memory(&SPEC, docs).unwrap()
         } else {
-            Segment::open(&SPEC, Segment::write(&SPEC, &mut docs.into_iter(), Links::Later).unwrap()).unwrap()
+            Segment::open(&SPEC, Segment::write(&SPEC, &mut docs.into_iter(), GraphMode::Deferred).unwrap()).unwrap()
         };
         let built = (cpu() - began) / passages as f64;
         let all: RoaringBitmap = (0..segment.rows()).collect();
         let [most, few] = [true, false].map(|most| all.iter().filter(|row| (row % 10 != 0) == most).collect());
-        let [most, few] = [most, few].map(|seen| rate(&segment, &questions[0], &seen));
+        let [most, few] = [most, few].map(|visible| rate(&segment, &questions[0], &visible));
         let [plain, phrase, star] = questions.map(|questions| rate(&segment, &questions, &all));
         let index = if memory { "in memory" } else { "written" };
         println!(
@@ -51,7 +51,7 @@ fn main() {
     }
 }
 
-/// Words whose frequency falls with their rank.
+/// A word whose frequency falls with its rank.
 fn word(rng: &mut Rng) -> String {
     let share = rng.below(1 << 24) as f64 / (1u64 << 24) as f64;
     let rank = (WORDS as f64).powf(share) as usize;
@@ -87,7 +87,7 @@ fn document(n: usize, rng: &mut Rng) -> Document {
     }
 }
 
-/// Per kind a hundred questions: five words, three of which stand together in a passage, and four words with a star.
+/// A hundred queries of each kind: five words, three words that are adjacent in a passage, and four words with a star.
 fn questions(docs: &[Document], rng: &mut Rng) -> [Vec<String>; 3] {
     let mut all = [Vec::new(), Vec::new(), Vec::new()];
     for _ in 0..100 {
@@ -102,13 +102,13 @@ fn questions(docs: &[Document], rng: &mut Rng) -> [Vec<String>; 3] {
     all
 }
 
-/// For a reader who sees these rows; how long they are is remembered, as the store does.
-fn rate(segment: &Segment, questions: &[String], seen: &RoaringBitmap) -> f64 {
-    let lengths = segment.text_lengths(seen);
+/// Rate for a reader who sees these rows; their lengths are computed once, as the store does.
+fn rate(segment: &Segment, questions: &[String], visible: &RoaringBitmap) -> f64 {
+    let lengths = segment.text_lengths(visible);
     let (began, mut searches) = (cpu(), 0);
     while cpu() - began < SPAN.as_secs_f64() {
         for question in questions {
-            black_box(search(segment, question, seen, lengths));
+            black_box(search(segment, question, visible, lengths));
             searches += 1;
         }
     }
@@ -123,12 +123,12 @@ fn search(segment: &Segment, question: &str, all: &RoaringBitmap, lengths: TextL
         query.expand(expansion);
     }
     let stats = TextStats::new(lengths, segment.text_frequencies(&query, all).unwrap());
-    let held = (query.phrases() > 0).then(|| segment.holding(&query, 0, all).unwrap());
+    let held = (query.phrases() > 0).then(|| segment.rows_with_phrase(&query, 0, all).unwrap());
     segment.search_text(&query, &stats, held.as_ref().unwrap_or(all), 10).unwrap().len()
 }
 
 fn cpu() -> f64 {
-    // The system counts when a thread leaves its core.
+    // The system counts CPU time when a thread leaves its core.
     std::thread::yield_now();
     let nanos = |thread: std::fs::DirEntry| {
         let text = std::fs::read_to_string(thread.path().join("schedstat")).unwrap_or_default();

@@ -1,13 +1,14 @@
-//! What wiping freed memory costs, in work that allocates: `cargo bench --workspace --bench wiping`.
+//! The cost of wiping freed memory, in work that allocates: `cargo bench --workspace --bench wiping`.
 //!
-//! One process, whose allocator wipes or does not, in turn: blocks are the system's either way, so that each side may
-//! free what the other made. Prints CPU milliseconds of each side and their ratio, medians over rounds.
+//! One process whose allocator alternates between wiping and not wiping. The blocks are the system's either way, so
+//! that each side may free what the other allocated. Prints CPU milliseconds of each side and their ratio, as medians
+//! over rounds.
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a benchmark's output is its table, and a fault ends it")]
 #![expect(unsafe_code, reason = "an allocator cannot be written without; every call goes to one of two unchanged")]
 
 use kernel::{CommitNo, Distance, Document, DocumentId, Passage, Span, Status, Timestamp, Untrusted};
 use roaring::RoaringBitmap;
-use segment::{Links, Segment, Spec, TextQuery, TextStats};
+use segment::{GraphMode, Segment, Spec, TextQuery, TextStats};
 use serde_json::{Value, json};
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -18,15 +19,15 @@ use testkit::Rng;
 use zeroizing_alloc::ZeroAlloc;
 
 static WIPES: AtomicBool = AtomicBool::new(false);
-/// As the program has it.
+/// The allocator that the program uses.
 static WIPING: ZeroAlloc<System> = ZeroAlloc(System);
 
-struct Switched;
+struct SwitchedAllocator;
 
-// SAFETY: each method hands its arguments to `System` or to what wraps it, and does nothing else with the memory.
-unsafe impl GlobalAlloc for Switched {
+// SAFETY: each method passes its arguments to `System` or to its wrapper, and does nothing else with the memory.
+unsafe impl GlobalAlloc for SwitchedAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller's promises are those that `System` asks for.
+        // SAFETY: the caller's promises are those that `System` requires.
         unsafe { System.alloc(layout) }
     }
 
@@ -35,21 +36,25 @@ unsafe impl GlobalAlloc for Switched {
         unsafe { System.alloc_zeroed(layout) }
     }
 
-    unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         // SAFETY: as above.
         unsafe {
-            if WIPES.load(Relaxed) { WIPING.realloc(place, layout, size) } else { System.realloc(place, layout, size) }
+            if WIPES.load(Relaxed) {
+                WIPING.realloc(pointer, layout, size)
+            } else {
+                System.realloc(pointer, layout, size)
+            }
         }
     }
 
-    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         // SAFETY: as above.
-        unsafe { if WIPES.load(Relaxed) { WIPING.dealloc(place, layout) } else { System.dealloc(place, layout) } }
+        unsafe { if WIPES.load(Relaxed) { WIPING.dealloc(pointer, layout) } else { System.dealloc(pointer, layout) } }
     }
 }
 
 #[global_allocator]
-static ALLOCATOR: Switched = Switched;
+static ALLOCATOR: SwitchedAllocator = SwitchedAllocator;
 
 const WORDS: usize = 30_000;
 const PASSAGE_WORDS: usize = 100;
@@ -57,7 +62,7 @@ const SPEC: Spec = Spec::new(0, Distance::Cosine);
 const ROUNDS: usize = 11;
 
 fn main() {
-    // Cargo's test runs start benchmarks too.
+    // Cargo also starts benchmarks in test runs.
     if !std::env::args().any(|arg| arg == "--bench") {
         return;
     }
@@ -66,7 +71,7 @@ fn main() {
     let many: Vec<Document> = (0..2_000).map(|n| document(n, &mut rng)).collect();
     let body: Vec<Value> = many.iter().map(|d| json!({ "id": d.id.as_str(), "text": d.passage_text(0) })).collect();
     let body = serde_json::to_vec(&body).unwrap();
-    let bytes = Segment::write(&SPEC, &mut many.clone().into_iter(), Links::Later).unwrap();
+    let bytes = Segment::write(&SPEC, &mut many.clone().into_iter(), GraphMode::Deferred).unwrap();
     let segment = Segment::open(&SPEC, bytes).unwrap();
     let questions: Vec<String> =
         (0..100).map(|_| (0..5).map(|_| word(&mut rng)).collect::<Vec<_>>().join(" ")).collect();
@@ -104,7 +109,7 @@ fn main() {
         }
     });
     compare("a segment of 2,000 passages written", &mut || {
-        black_box(Segment::write(&SPEC, &mut many.clone().into_iter(), Links::Later).unwrap());
+        black_box(Segment::write(&SPEC, &mut many.clone().into_iter(), GraphMode::Deferred).unwrap());
     });
     compare("100 searches for five words in 2,000 passages", &mut || {
         for question in &questions {
@@ -116,7 +121,7 @@ fn main() {
     });
 }
 
-/// Both sides in turn, one round each before those that count.
+/// Runs both sides in turn, with one round each before those that count.
 fn compare(work: &str, act: &mut dyn FnMut()) {
     let mut sides = [Vec::new(), Vec::new()];
     for _ in 0..=ROUNDS {
@@ -135,7 +140,7 @@ fn compare(work: &str, act: &mut dyn FnMut()) {
     println!("| {work} | {plain:.2} | {wiping:.2} | {:.2} |", wiping / plain);
 }
 
-/// Words whose frequency falls with their rank.
+/// A word whose frequency falls with its rank.
 fn word(rng: &mut Rng) -> String {
     let share = rng.below(1 << 24) as f64 / (1u64 << 24) as f64;
     let rank = (WORDS as f64).powf(share) as usize;
@@ -170,9 +175,9 @@ fn document(n: usize, rng: &mut Rng) -> Document {
     }
 }
 
-/// This process's time on cores, seconds.
+/// CPU seconds of this process.
 fn cpu() -> f64 {
-    // The system counts when a thread leaves its core.
+    // The system counts CPU time when a thread leaves its core.
     std::thread::yield_now();
     let nanos = |thread: std::fs::DirEntry| {
         let text = std::fs::read_to_string(thread.path().join("schedstat")).unwrap_or_default();

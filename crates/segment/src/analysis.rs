@@ -1,9 +1,9 @@
-//! Text to terms, one way for documents and queries: one normal form ([`kernel::Folded`]), pieces ([`words`]), stems by
-//! the rules of a language.
+//! Turns text into terms, in the same way for documents and queries: a normal form ([`kernel::Folded`]), pieces
+//! ([`words`]), and stems by the rules of a language.
 //!
-//! A word with a digit in it is a name and keeps its form. Whatever the language, a word can also be found as it was
-//! written, and a code as a whole and by its parts. Stop words are indexed; queries leave them out where they say more
-//! ([`crate::TextQuery`]).
+//! A word that contains a digit is a name and keeps its form. In every language a word can also be found as it was
+//! written, and a code both as a whole and by its parts. Stop words are indexed; queries leave them out when they have
+//! other words ([`crate::TextQuery`]).
 
 pub(crate) mod lexicon;
 pub(crate) mod words;
@@ -12,62 +12,63 @@ use kernel::{Folded, Folding, Language};
 use lexicon::{GAP, Lexicon, TermId, title_term, written_term};
 use std::{collections::HashMap, sync::OnceLock};
 use tantivy::tokenizer::{Language as Rules, RawTokenizer, Stemmer, StopWordFilter, TextAnalyzer, TokenStream};
-use words::{Kind, Piece, pieces};
+use words::{PieceKind, WordPiece, pieces};
 use zeroize::Zeroize;
 
-/// Words that a job remembers before it starts afresh: about 10 MB.
+/// Distinct words that are cached before the analyser starts afresh: about 10 MB.
 const WORDS_KNOWN_MAX: usize = 100_000;
 
-/// Cuts text into terms. One per job: a text says most of its words again and again, and each is stemmed once. What it keeps are words of a customer's text: wiped when it goes.
+/// Splits text into terms. Each job has its own: a text repeats most of its words, and each is stemmed once. The cache
+/// holds words of a customer's text and is wiped when the analyser is dropped.
 pub(crate) struct Analyser {
     folding: Folding,
     stems: Option<TextAnalyzer>,
     lexicon: Lexicon,
-    /// Pieces of the normal form, with their terms.
-    known: HashMap<String, Terms>,
-    /// The title of the document at hand.
-    title: Row,
+    /// Terms of the pieces that were analysed, by their normal form.
+    cache: HashMap<String, PieceTerms>,
+    /// The title of the current document.
+    title: RowTerms,
 }
 
-/// A piece of a text's normal form.
+/// A piece of a text's normal form, with its position.
 #[derive(Clone, Copy)]
-pub(crate) struct Found<'a> {
-    pub(crate) kind: Kind,
-    /// In the normal form.
+pub(crate) struct LocatedPiece<'a> {
+    pub(crate) kind: PieceKind,
+    /// The piece in the normal form.
     pub(crate) text: &'a str,
     folded: &'a Folded,
     at: usize,
 }
 
-impl Found<'_> {
-    /// Where it stands in the text as it was written, bytes.
-    pub(crate) fn place(&self) -> (usize, usize) {
-        self.folded.written(self.at, self.at + self.text.len())
+impl LocatedPiece<'_> {
+    /// Byte range of the piece in the text as it was written.
+    pub(crate) fn byte_range(&self) -> (usize, usize) {
+        self.folded.original_range(self.at, self.at + self.text.len())
     }
 }
 
-/// What one piece of a text gives.
+/// The terms of one piece of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Terms {
-    /// What is ranked; none for a whole.
+pub(crate) struct PieceTerms {
+    /// The term that ranks; `None` for a whole.
     pub(crate) stem: Option<TermId>,
-    /// How it was written, where that is another term.
+    /// The piece as it was written, where that is another term.
     pub(crate) written: Option<TermId>,
 }
 
 /// The terms of a row.
 #[derive(Clone, Default)]
-pub(crate) struct Row {
-    /// Stems in their order, title first, then [`GAP`].
+pub(crate) struct RowTerms {
+    /// Stems in their order: those of the title, a [`GAP`], those of the passage.
     pub(crate) stems: Vec<TermId>,
-    /// Marked terms: stems of the title, words as they were written.
+    /// Marked terms: stems of the title, and words as they were written.
     pub(crate) extras: Vec<TermId>,
-    /// How many of the stems are the title's.
+    /// Number of stems that come from the title.
     pub(crate) title: u32,
 }
 
-impl Row {
-    /// How many stems: its length, as BM25 counts it.
+impl RowTerms {
+    /// Number of stems: the row's length, as BM25 counts it.
     pub(crate) fn length(&self) -> u32 {
         let gap = u32::from(self.title > 0);
         u32::try_from(self.stems.len()).unwrap_or(u32::MAX).saturating_sub(gap)
@@ -82,35 +83,35 @@ impl Analyser {
             folding: folding(language),
             stems,
             lexicon: Lexicon::default(),
-            known: HashMap::new(),
-            title: Row::default(),
+            cache: HashMap::new(),
+            title: RowTerms::default(),
         }
     }
 
-    /// Calls back with each piece of a text and its terms.
-    pub(crate) fn each(&mut self, text: &str, mut visit: impl FnMut(&Lexicon, Found<'_>, Terms)) {
+    /// Calls `visit` with each piece of a text and its terms.
+    pub(crate) fn each(&mut self, text: &str, mut visit: impl FnMut(&Lexicon, LocatedPiece<'_>, PieceTerms)) {
         let folded = Folded::new(text, self.folding);
         pieces(folded.text(), |piece| {
-            let terms = match self.known.get(piece.text) {
+            let terms = match self.cache.get(piece.text) {
                 Some(terms) => *terms,
-                None => self.learn(piece),
+                None => self.analyse(piece),
             };
-            let found = Found { kind: piece.kind, text: piece.text, folded: &folded, at: piece.at };
-            visit(&self.lexicon, found, terms);
+            let located = LocatedPiece { kind: piece.kind, text: piece.text, folded: &folded, at: piece.at };
+            visit(&self.lexicon, located, terms);
         });
         folded.wipe();
     }
 
-    fn learn(&mut self, piece: Piece<'_>) -> Terms {
+    fn analyse(&mut self, piece: WordPiece<'_>) -> PieceTerms {
         let word = piece.text;
-        let terms = if piece.kind == Kind::Whole {
-            Terms { stem: None, written: Some(self.lexicon.enter(&written_term(word))) }
+        let terms = if piece.kind == PieceKind::Whole {
+            PieceTerms { stem: None, written: Some(self.lexicon.intern(&written_term(word))) }
         } else {
             let stem = self.stem(word);
-            let written = (stem != word).then(|| self.lexicon.enter(&written_term(word)));
-            Terms { stem: Some(self.lexicon.enter(&stem)), written }
+            let written = (stem != word).then(|| self.lexicon.intern(&written_term(word)));
+            PieceTerms { stem: Some(self.lexicon.intern(&stem)), written }
         };
-        self.known.insert(word.to_owned(), terms);
+        self.cache.insert(word.to_owned(), terms);
         terms
     }
 
@@ -124,7 +125,7 @@ impl Analyser {
         }
     }
 
-    /// The title of the document whose passages come next.
+    /// Sets the title of the document whose passages come next.
     pub(crate) fn set_title(&mut self, title: &str) {
         let mut row = std::mem::take(&mut self.title);
         row.stems.clear();
@@ -134,7 +135,7 @@ impl Analyser {
         for at in 0..row.stems.len() {
             let Some(stem) = row.stems.get(at) else { continue };
             let term = title_term(self.lexicon.term(*stem));
-            row.extras.push(self.lexicon.enter(&term));
+            row.extras.push(self.lexicon.intern(&term));
         }
         if row.title > 0 {
             row.stems.push(GAP);
@@ -142,15 +143,16 @@ impl Analyser {
         self.title = row;
     }
 
-    /// The terms of a row: the document's title, then the passage. The title counts also where the passage repeats it.
-    pub(crate) fn row(&mut self, passage: &str, out: &mut Row) {
+    /// The terms of a row: those of the document's title, then those of the passage. The title counts even if the
+    /// passage repeats it.
+    pub(crate) fn row(&mut self, passage: &str, out: &mut RowTerms) {
         out.stems.clone_from(&self.title.stems);
         out.extras.clone_from(&self.title.extras);
         out.title = self.title.title;
         self.append(passage, out);
     }
 
-    fn append(&mut self, text: &str, out: &mut Row) {
+    fn append(&mut self, text: &str, out: &mut RowTerms) {
         self.each(text, |_, _, terms| {
             out.stems.extend(terms.stem);
             out.extras.extend(terms.written);
@@ -162,17 +164,17 @@ impl Analyser {
         &self.lexicon
     }
 
-    /// The terms so far, to be kept. It starts afresh then, without a title.
+    /// Returns the terms so far. The analyser then starts afresh, without a title.
     pub(crate) fn take_lexicon(&mut self) -> Lexicon {
-        self.title = Row::default();
-        self.known.drain().for_each(|(mut word, _)| word.zeroize());
+        self.title = RowTerms::default();
+        self.cache.drain().for_each(|(mut word, _)| word.zeroize());
         std::mem::take(&mut self.lexicon)
     }
 
-    /// Begins anew when it knows very many words, so that a large job's memory stays bounded. Numbers that it gave
-    /// before mean nothing then. Says whether it did.
-    pub(crate) fn forget(&mut self) -> bool {
-        let full = self.known.len() > WORDS_KNOWN_MAX;
+    /// Starts afresh when very many words are cached, so that the memory of a large job stays bounded. Term numbers
+    /// from before are then invalid. Returns whether it did.
+    pub(crate) fn reset_if_full(&mut self) -> bool {
+        let full = self.cache.len() > WORDS_KNOWN_MAX;
         if full {
             drop(self.take_lexicon());
         }
@@ -182,11 +184,11 @@ impl Analyser {
 
 impl Drop for Analyser {
     fn drop(&mut self) {
-        self.known.drain().for_each(|(mut word, _)| word.zeroize());
+        self.cache.drain().for_each(|(mut word, _)| word.zeroize());
     }
 }
 
-/// Whose letter I a language has.
+/// The rules for upper and lower case of the letter I.
 pub(crate) fn folding(language: Language) -> Folding {
     match language {
         Language::Turkish => Folding::Turkish,
@@ -194,10 +196,10 @@ pub(crate) fn folding(language: Language) -> Folding {
     }
 }
 
-/// What tells the function words of a language: they carry no meaning and have the longest posting lists. `None` where
-/// nobody made a list.
+/// Recognises the function words of a language, which carry no meaning and have the longest posting lists. `None` for a
+/// language without a list.
 pub(crate) fn stop_words(language: Language) -> Option<TextAnalyzer> {
-    // A list is some hundred words: made once, shared by all questions.
+    // A list has some hundred words: it is built once and shared by all queries.
     static LISTS: [OnceLock<Option<StopWordFilter>>; Language::ALL.len()] =
         [const { OnceLock::new() }; Language::ALL.len()];
     let list = LISTS.get(language as usize)?.get_or_init(|| StopWordFilter::new(rules(language)?));

@@ -1,36 +1,37 @@
-//! The index of attributes: per key who has it, who has a list, and the values by type.
+//! The index of attributes: for each key the documents that have it, those that have a list, and the values by type.
 //!
-//! Answers the leaves of a filter with a bitmap of documents. [`kernel::Filter::matches`] defines
-//! the meaning; a property test compares.
+//! It answers the leaves of a filter with bitmaps of documents. [`kernel::Filter::matches`] defines their meaning; a
+//! property test compares the two.
 
 use crate::{
     Error,
     bytes::{Reader, Slice, put_bitmap, put_size, put_str},
-    postings::{Key, Pairs, Strings},
+    postings::{Pairs, PostingKey, Strings},
 };
 use kernel::{
-    AttrValue, Attributes, Column as Asked, Comparison, Instant, Interrupted, Leaf, Scalar, Wanted, checkpoint,
+    AttrValue, Attributes, Column as FilterColumn, Comparison, FilterValue, Instant, Interrupted, Leaf, Scalar,
+    checkpoint,
 };
 use roaring::RoaringBitmap;
 use std::{collections::BTreeMap, ops::Bound};
 
-/// One key's values, by type.
-pub(crate) struct Column {
+/// The values of one key, by type.
+pub(crate) struct AttributeColumn {
     present: RoaringBitmap,
     lists: RoaringBitmap,
     falses: RoaringBitmap,
     trues: RoaringBitmap,
-    /// By [`kernel::Number::order_key`].
+    /// Ordered by [`kernel::Number::order_key`].
     numbers: Pairs,
-    /// Strings that are RFC 3339 times, by [`Instant::order_key`].
+    /// Strings that are RFC 3339 times, ordered by [`Instant::order_key`].
     instants: Pairs,
     strings: Strings,
 }
 
 /// All keys of a segment.
 pub(crate) struct AttributeIndex {
-    columns: BTreeMap<String, Column>,
-    /// Of the section that it is read from.
+    columns: BTreeMap<String, AttributeColumn>,
+    /// Bytes of the section that it was read from.
     section_bytes: u64,
 }
 
@@ -43,7 +44,7 @@ impl AttributeIndex {
             if columns.last_key_value().is_some_and(|(last, _)| *last >= key) {
                 return Err(r.bad());
             }
-            let column = Column {
+            let column = AttributeColumn {
                 present: r.bitmap(documents)?,
                 lists: r.bitmap(documents)?,
                 falses: r.bitmap(documents)?,
@@ -62,40 +63,40 @@ impl AttributeIndex {
         self.columns.contains_key(key)
     }
 
-    /// Documents that have it.
+    /// Documents that have this attribute.
     pub(crate) fn present(&self, key: &str) -> Option<&RoaringBitmap> {
         self.columns.get(key).map(|column| &column.present)
     }
 
-    /// Heap bytes beside the section, roughly.
+    /// Heap bytes without the section, approximately.
     pub(crate) fn bytes(&self) -> u64 {
         let columns = self.columns.values();
         let bitmaps = columns.flat_map(|c| [&c.present, &c.lists, &c.falses, &c.trues]);
         bitmaps.map(|b| b.serialized_size() as u64).sum::<u64>()
-            + self.columns.len() as u64 * size_of::<Column>() as u64
+            + self.columns.len() as u64 * size_of::<AttributeColumn>() as u64
     }
 
-    /// All bytes that a filter can be compared with.
+    /// Bytes that a filter may be compared with at most.
     pub(crate) fn read_bytes(&self) -> u64 {
         self.section_bytes
     }
 
-    pub(crate) fn column(&self, key: &str) -> Option<&Column> {
+    pub(crate) fn column(&self, key: &str) -> Option<&AttributeColumn> {
         self.columns.get(key)
     }
 }
 
-impl Column {
-    /// A leaf that is answered by order alone; `None` for one of [`Column::tables`].
+impl AttributeColumn {
+    /// Answers a leaf by order alone; `None` for a leaf that [`AttributeColumn::tables`] answers.
     ///
     /// # Errors
-    /// The request's work is to end.
+    /// [`Interrupted`] when the request must end.
     pub(crate) fn ordered(&self, leaf: &Leaf) -> Result<Option<RoaringBitmap>, Interrupted> {
         let found = match leaf {
             Leaf::Exists => self.present.clone(),
             Leaf::Number(op, x) => match x.order_key() {
                 Some(key) => between(&self.numbers, *op, key),
-                // Nothing orders against NaN.
+                // No number compares with NaN.
                 None => RoaringBitmap::new(),
             },
             Leaf::Instant(op, t) => between(&self.instants, *op, t.order_key()),
@@ -110,57 +111,59 @@ impl Column {
         Ok(Some(found))
     }
 
-    /// Documents for all leaves of a filter on this key that ask for values, or look inside of strings: each value that
-    /// is asked for is looked up once, and each string is read once.
+    /// Documents for all leaves of a filter on this key that compare with values or search inside strings. Each value
+    /// of the filter is looked up once, and each string of the index is read once.
     ///
     /// # Errors
-    /// The request's work is to end.
-    pub(crate) fn tables(&self, asked: &Asked) -> Result<Vec<RoaringBitmap>, Interrupted> {
-        let empty = vec![RoaringBitmap::new(); asked.leaves().len()];
-        let (mut found, mut listed, mut inside) = (empty.clone(), empty.clone(), empty);
-        for (wanted, leaves) in asked.equal() {
-            self.give(wanted, leaves, &mut found)?;
+    /// [`Interrupted`] when the request must end.
+    pub(crate) fn tables(&self, filter: &FilterColumn) -> Result<Vec<RoaringBitmap>, Interrupted> {
+        let empty = vec![RoaringBitmap::new(); filter.leaves().len()];
+        let (mut found, mut members, mut substrings) = (empty.clone(), empty.clone(), empty);
+        for (value, leaves) in filter.equal() {
+            self.add_to_leaves(value, leaves, &mut found)?;
         }
-        for (wanted, leaves) in asked.members() {
-            self.give(wanted, leaves, &mut listed)?;
+        for (value, leaves) in filter.members() {
+            self.add_to_leaves(value, leaves, &mut members)?;
         }
-        if asked.looks_inside() {
-            let mut read = asked.reader();
+        // Each distinct string is matched once against all leaves that search inside strings.
+        if filter.searches_strings() {
+            let mut read = filter.reader();
             for at in 0..self.strings.len() {
-                let mut met = 0;
+                let mut leaf_count = 0;
                 read(self.strings.get(at), &mut |leaf| {
-                    if let Some(docs) = inside.get_mut(leaf) {
+                    if let Some(docs) = substrings.get_mut(leaf) {
                         self.strings.add(at, docs);
-                        met += 1;
+                        leaf_count += 1;
                     }
                 })?;
-                checkpoint(met * self.strings.holders(at))?;
+                checkpoint(leaf_count * self.strings.document_count(at))?;
             }
         }
-        for (((found, listed), inside), leaf) in found.iter_mut().zip(listed).zip(inside).zip(asked.leaves()) {
+        for (((found, members), substrings), leaf) in found.iter_mut().zip(members).zip(substrings).zip(filter.leaves())
+        {
             match leaf {
-                // In a list a member, alone a substring.
-                Leaf::Contains => *found |= (listed & &self.lists) | (inside - &self.lists),
-                _ => *found |= inside,
+                // `contains` means a member in a list, and a substring in a single string.
+                Leaf::Contains => *found |= (members & &self.lists) | (substrings - &self.lists),
+                _ => *found |= substrings,
             }
         }
         Ok(found)
     }
 
-    /// Gives the documents that hold a value to all these leaves.
-    fn give(
+    /// Adds the documents that hold a value to the results of all these leaves.
+    fn add_to_leaves(
         &self,
-        wanted: Wanted<'_>,
+        value: FilterValue<'_>,
         leaves: impl Iterator<Item = usize>,
         to: &mut [RoaringBitmap],
     ) -> Result<(), Interrupted> {
         let mut docs = RoaringBitmap::new();
-        match wanted {
-            Wanted::Str(text) => self.strings.equal(text, &mut docs),
-            Wanted::Num(key) => docs = self.numbers.between(Bound::Included(key), Bound::Included(key)),
-            Wanted::Bool(b) => docs.clone_from(if b { &self.trues } else { &self.falses }),
-            // Of the server's own times only.
-            Wanted::Time(_) => {}
+        match value {
+            FilterValue::Str(text) => self.strings.equal(text, &mut docs),
+            FilterValue::Num(key) => docs = self.numbers.between(Bound::Included(key), Bound::Included(key)),
+            FilterValue::Bool(b) => docs.clone_from(if b { &self.trues } else { &self.falses }),
+            // Only the server's own times are compared as times here.
+            FilterValue::Time(_) => {}
         }
         let mut steps = 64 + docs.len();
         if !docs.is_empty() {
@@ -175,8 +178,8 @@ impl Column {
     }
 }
 
-/// Documents with a number that lies so beside this one.
-pub(crate) fn between(pairs: &Pairs, op: Comparison, key: Key) -> RoaringBitmap {
+/// Documents whose number compares in this way with `key`.
+pub(crate) fn between(pairs: &Pairs, op: Comparison, key: PostingKey) -> RoaringBitmap {
     let (from, to) = match op {
         Comparison::Gt => (Bound::Excluded(key), Bound::Unbounded),
         Comparison::Gte => (Bound::Included(key), Bound::Unbounded),
@@ -196,8 +199,8 @@ struct Values {
     lists: RoaringBitmap,
     falses: RoaringBitmap,
     trues: RoaringBitmap,
-    numbers: Vec<(Key, u32)>,
-    instants: Vec<(Key, u32)>,
+    numbers: Vec<(PostingKey, u32)>,
+    instants: Vec<(PostingKey, u32)>,
     strings: BTreeMap<String, Vec<u32>>,
 }
 
@@ -242,7 +245,7 @@ impl Values {
                     Some(docs) => docs,
                     None => self.strings.entry(s.clone()).or_default(),
                 };
-                // A list may name a value twice.
+                // A list may contain a value twice.
                 if docs.last() != Some(&doc) {
                     docs.push(doc);
                 }

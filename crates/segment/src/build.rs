@@ -1,16 +1,16 @@
-//! Documents in, sections out: the one way in which both kinds of segment are made.
+//! Turns documents into sections; both kinds of segment are made here.
 
 use crate::{
     Error, Segment, Spec,
-    analysis::{Analyser, Row, lexicon::Lexicon},
+    analysis::{Analyser, RowTerms, lexicon::Lexicon},
     bytes::{put_bitmap, u32_at},
     codec,
-    container::{Kind, Paged, Writer},
+    container::{ContainerWriter, PagedKind, SectionKind},
     documents::Documents,
     filter::PropertyBuilder,
     graph::{
         self,
-        build::{Rows, graft::Graft},
+        build::{Rows, reuse::ReusedGraph},
     },
     text, vectors,
 };
@@ -27,34 +27,36 @@ pub(crate) fn takes_graph(vectors: u64, dimensions: usize) -> bool {
     vectors > limits::GRAPH_ROWS_MIN as u64 && dimensions >= limits::GRAPH_DIMENSIONS_MIN
 }
 
-/// How a segment of more than [`limits::GRAPH_ROWS_MIN`] vectors gets the graph over them.
+/// How a segment of more than [`limits::GRAPH_ROWS_MIN`] vectors gets its graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Links {
-    /// By the distances of the vectors: 0.2 to 1 ms of CPU for each.
+pub enum GraphMode {
+    /// Built from the distances of the vectors, with 0.2 to 1 ms of CPU for each.
     Built,
-    /// The same by `hnsw_rs`, which others know: ten times as dear, a little better.
+    /// Built by `hnsw_rs`, the known implementation: ten times as expensive, a little better.
     Reference,
-    /// Not now: every search scans. For who must not take long; [`crate::Segment::wants_graph`] tells.
-    Later,
-    /// By arithmetic on row numbers: as large as a built graph and as dear to open, in no time. Finds little.
-    /// For benchmarks of sizes that would take hours to build.
+    /// Not built now, so that every search scans. For callers that must return soon; [`crate::Segment::lacks_graph`]
+    /// says that the graph is missing.
+    Deferred,
+    /// Filled by arithmetic on row numbers, in no time: as large as a built graph and as expensive to open, but it
+    /// finds little. For benchmarks of sizes that would take hours to build.
     Scattered,
 }
 
 /// An older segment whose graph is reused.
-pub struct Reused<'a> {
-    /// It must have a graph for it to matter.
+pub struct GraphSource<'a> {
+    /// The older segment. Nothing is reused unless it has a graph.
     pub segment: &'a Segment,
-    /// For each document that is written: which document of that segment it is, unchanged; none if it is another's.
+    /// For each document that is written, the number of the same unchanged document in `segment`; `None` if it has
+    /// none.
     pub documents: Vec<Option<u32>>,
 }
 
-/// Ends the writing of a segment early, when it is no longer needed; the caller keeps a clone.
+/// Ends the writing of a segment early when the result is no longer needed. The caller keeps a clone.
 #[derive(Clone, Debug, Default)]
-pub struct Stop(Arc<AtomicBool>);
+pub struct StopFlag(Arc<AtomicBool>);
 
-impl Stop {
-    /// Asks for an end. It comes within a document, or some rows of a graph.
+impl StopFlag {
+    /// Requests the end. It comes within one document, or within some rows of a graph.
     pub fn stop(&self) {
         self.0.store(true, Relaxed);
     }
@@ -64,12 +66,12 @@ impl Stop {
     }
 }
 
-/// Collects documents into sections; the terms of each row go to the builder of the text index.
+/// Collects documents into sections and hands the terms of each row to the builder of the text index.
 pub(crate) struct Builder<'a> {
     spec: &'a Spec,
-    out: Writer,
+    out: ContainerWriter,
     analyser: Analyser,
-    row: Row,
+    row: RowTerms,
     properties: PropertyBuilder,
     ids: Vec<(String, u32)>,
     vectored: RoaringBitmap,
@@ -80,9 +82,9 @@ impl<'a> Builder<'a> {
     pub(crate) fn new(spec: &'a Spec) -> Self {
         Self {
             spec,
-            out: Writer::default(),
+            out: ContainerWriter::default(),
             analyser: Analyser::new(spec.language),
-            row: Row::default(),
+            row: RowTerms::default(),
             properties: PropertyBuilder::default(),
             ids: Vec::new(),
             vectored: RoaringBitmap::new(),
@@ -90,11 +92,11 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Adds a document. `terms` gets each of its rows in order, with the lexicon that its terms are from.
+    /// Adds a document. `terms` receives the number and the terms of each of its rows in order, with their lexicon.
     pub(crate) fn add(
         &mut self,
         doc: &Document,
-        mut terms: impl FnMut(u32, &Row, &Lexicon) -> Result<(), Error>,
+        mut terms: impl FnMut(u32, &RowTerms, &Lexicon) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let limit = limits::SEGMENT_ROWS_MAX;
         let number = u32::try_from(self.ids.len()).unwrap_or(u32::MAX);
@@ -106,21 +108,21 @@ impl<'a> Builder<'a> {
         self.analyser.set_title(doc.title.expose());
         for n in 0..doc.passages.len() {
             self.analyser.row(doc.passage_text(n), &mut self.row);
-            let rows = self.out.part(Kind::Rows);
+            let rows = self.out.part(SectionKind::Rows);
             rows.extend_from_slice(&number.to_le_bytes());
             rows.extend_from_slice(&self.row.length().to_le_bytes());
             let norms = [self.row.length(), self.row.title].map(text::norm);
-            self.out.part(Kind::Norms).extend_from_slice(&norms);
+            self.out.part(SectionKind::Norms).extend_from_slice(&norms);
             terms(self.rows, &self.row, self.analyser.lexicon())?;
             self.rows += 1;
         }
-        codec::encode_head(doc, self.out.paged(Paged::Heads));
-        self.out.paged(Paged::Texts).extend_from_slice(doc.text.expose().as_bytes());
-        self.out.part(Kind::IdBytes).extend_from_slice(doc.id.key().as_bytes());
-        let ends = [self.out.paged(Paged::Heads).len(), self.out.paged(Paged::Texts).len()];
-        let ids = self.out.part(Kind::IdBytes).len();
+        codec::encode_head(doc, self.out.paged(PagedKind::Heads));
+        self.out.paged(PagedKind::Texts).extend_from_slice(doc.text.expose().as_bytes());
+        self.out.part(SectionKind::IdBytes).extend_from_slice(doc.id.key().as_bytes());
+        let ends = [self.out.paged(PagedKind::Heads).len(), self.out.paged(PagedKind::Texts).len()];
+        let ids = self.out.part(SectionKind::IdBytes).len();
         let title = if doc.passages.is_empty() { 0 } else { self.row.title };
-        Documents::write_entry(self.out.part(Kind::Documents), [self.rows, title], ends, ids);
+        Documents::write_entry(self.out.part(SectionKind::Documents), [self.rows, title], ends, ids);
         self.properties.add(number, doc);
         self.ids.push((doc.id.key().to_owned(), number));
         Ok(())
@@ -146,75 +148,89 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    /// For who needs the numbers of terms within a row only: keeps the memory of many words bounded.
-    pub(crate) fn forget_words(&mut self) {
-        self.analyser.forget();
+    /// Keeps the memory for words bounded. For callers that use the numbers of terms within one row only.
+    pub(crate) fn bound_lexicon(&mut self) {
+        self.analyser.reset_if_full();
     }
 
-    /// For who needs them to the end.
+    /// Returns the lexicon, for callers that use the numbers of terms to the end.
     pub(crate) fn take_lexicon(&mut self) -> Lexicon {
         self.analyser.take_lexicon()
     }
 
-    /// Gives the segment its graph if it is large enough for one to pay.
-    pub(crate) fn graph(&mut self, links: Links, reused: Option<&Reused<'_>>, stop: &Stop) -> Result<(), Error> {
+    /// Gives the segment a graph if it has enough vectors for one to pay.
+    pub(crate) fn graph(
+        &mut self,
+        links: GraphMode,
+        reused: Option<&GraphSource<'_>>,
+        stop: &StopFlag,
+    ) -> Result<(), Error> {
         if !takes_graph(self.vectored.len(), self.spec.dimensions) {
             return Ok(());
         }
         match links {
-            Links::Built => {
-                let graft = reused.and_then(|reused| self.graft(reused));
-                let [codes, scales] = [Kind::Codes, Kind::Scales].map(|kind| std::mem::take(self.out.part(kind)));
+            GraphMode::Built => {
+                let reusable_graph = reused.and_then(|reused| self.reusable_graph(reused));
+                // The sections are moved out while the graph section of the same writer is filled.
+                let [codes, scales] =
+                    [SectionKind::Codes, SectionKind::Scales].map(|kind| std::mem::take(self.out.part(kind)));
                 let (spec, vectored, count) = (self.spec, &self.vectored, self.rows);
                 let rows = Rows { spec, codes: &codes, scales: &scales, vectored, count };
-                graph::build::build(rows, graft.as_ref(), stop, self.out.part(Kind::Graph))?;
-                *self.out.part(Kind::Codes) = codes;
-                *self.out.part(Kind::Scales) = scales;
+                graph::build::build(rows, reusable_graph.as_ref(), stop, self.out.part(SectionKind::Graph))?;
+                *self.out.part(SectionKind::Codes) = codes;
+                *self.out.part(SectionKind::Scales) = scales;
             }
-            Links::Reference => {
-                let values = std::mem::take(self.out.paged(Paged::Vectors));
-                graph::reference::build(self.spec, &values, &self.vectored, self.rows, self.out.part(Kind::Graph));
-                *self.out.paged(Paged::Vectors) = values;
+            GraphMode::Reference => {
+                let values = std::mem::take(self.out.paged(PagedKind::Vectors));
+                graph::reference::build(
+                    self.spec,
+                    &values,
+                    &self.vectored,
+                    self.rows,
+                    self.out.part(SectionKind::Graph),
+                );
+                *self.out.paged(PagedKind::Vectors) = values;
             }
-            Links::Later => {}
-            Links::Scattered => graph::links::scattered(self.rows, self.out.part(Kind::Graph)),
+            GraphMode::Deferred => {}
+            GraphMode::Scattered => graph::links::scattered(self.rows, self.out.part(SectionKind::Graph)),
         }
         stop.check()
     }
 
-    /// What of an older segment's graph can be reused.
-    fn graft<'b>(&mut self, reused: &Reused<'b>) -> Option<Graft<'b>> {
+    /// The part of an older segment's graph that can be reused.
+    fn reusable_graph<'b>(&mut self, reused: &GraphSource<'b>) -> Option<ReusedGraph<'b>> {
         let graph = reused.segment.graph()?;
-        let mut now = vec![graph::NONE; reused.segment.rows() as usize];
-        let table = std::mem::take(self.out.part(Kind::Rows));
-        let mut before = None;
+        let mut new_numbers = vec![graph::NONE; reused.segment.rows() as usize];
+        let table = std::mem::take(self.out.part(SectionKind::Rows));
+        let mut previous = None;
         let mut passage = 0;
         for row in 0..self.rows {
             let doc = u32_at(&table, row as usize * 2);
-            passage = if doc == before { passage + 1 } else { 0 };
-            before = doc;
+            passage = if doc == previous { passage + 1 } else { 0 };
+            previous = doc;
             let old = doc.and_then(|doc| *reused.documents.get(doc as usize)?);
             let old =
                 old.and_then(|old| reused.segment.linked_row(old, passage)).filter(|_| self.vectored.contains(row));
-            if let Some(place) = old.and_then(|old| now.get_mut(old as usize)) {
-                *place = row;
+            // An old row is kept only if both it and the new row have a vector.
+            if let Some(new_number) = old.and_then(|old| new_numbers.get_mut(old as usize)) {
+                *new_number = row;
             }
         }
-        *self.out.part(Kind::Rows) = table;
-        Graft::new(graph, now)
+        *self.out.part(SectionKind::Rows) = table;
+        ReusedGraph::new(graph, new_numbers)
     }
 
-    /// The container. `text` fills it with the text index.
+    /// Returns the finished container. `text` adds the text index to it.
     pub(crate) fn finish(
         mut self,
-        text: impl FnOnce(&mut Writer) -> Result<(), Error>,
+        text: impl FnOnce(&mut ContainerWriter) -> Result<(), Error>,
     ) -> Result<Zeroizing<Vec<u8>>, Error> {
         let documents = self.ids.len() as u32;
         self.ids.sort_unstable();
-        let ids = self.out.part(Kind::Ids);
+        let ids = self.out.part(SectionKind::Ids);
         self.ids.iter().for_each(|(_, doc)| ids.extend_from_slice(&doc.to_le_bytes()));
         self.properties.finish(&mut self.out);
-        put_bitmap(self.out.part(Kind::Vectored), &self.vectored);
+        put_bitmap(self.out.part(SectionKind::Vectored), &self.vectored);
         text(&mut self.out)?;
         Ok(self.out.finish(self.spec, documents, self.rows))
     }

@@ -1,14 +1,13 @@
 //! Checked reading and writing of little-endian bytes, and slices of a shared buffer.
 //!
-//! Promises: nothing here panics on any input; a length is believed only after it was compared
-//! with what is there.
+//! Promises: nothing here panics on any input; a length is used only after it was compared with the bytes that remain.
 
 use crate::Error;
 use kernel::Plaintext;
 use roaring::RoaringBitmap;
 use std::{ops::Range, sync::Arc};
 
-/// Part of a buffer that is shared by all parts, and wiped when the last one goes.
+/// Part of a buffer that all slices share. The buffer is wiped when the last slice is dropped.
 #[derive(Clone)]
 pub(crate) struct Slice {
     buffer: Arc<Plaintext>,
@@ -30,13 +29,13 @@ impl Slice {
         self.range.len()
     }
 
-    /// Where it begins in the buffer.
+    /// Offset of the slice in the buffer.
     #[cfg(test)]
     pub(crate) fn begin(&self) -> usize {
         self.range.start
     }
 
-    /// A part of this part; `None` when it does not lie inside.
+    /// A part of this slice; `None` when the range does not lie inside.
     pub(crate) fn sub(&self, range: Range<usize>) -> Option<Self> {
         if range.start > range.end || range.end > self.len() {
             return None;
@@ -46,7 +45,7 @@ impl Slice {
     }
 }
 
-/// Reads one value after another and says where it stopped.
+/// Reads values one after another and reports where a read failed.
 pub(crate) struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -70,7 +69,7 @@ impl<'a> Reader<'a> {
         Error::corrupt(self.what, self.at)
     }
 
-    /// Steps over `n` bytes.
+    /// Skips `n` bytes and returns their range.
     pub(crate) fn span(&mut self, n: usize) -> Result<Range<usize>, Error> {
         if n > self.remaining() {
             return Err(self.bad());
@@ -110,7 +109,7 @@ impl<'a> Reader<'a> {
         Ok(i64::from_le_bytes(self.array()?))
     }
 
-    /// A length or count: LEB128.
+    /// Reads a length or a count in LEB128.
     pub(crate) fn size(&mut self) -> Result<usize, Error> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
@@ -127,7 +126,7 @@ impl<'a> Reader<'a> {
         Err(self.bad())
     }
 
-    /// A count of things that take at least `least` bytes each, so that no memory is reserved for a lie.
+    /// Reads a count of items that take at least `least` bytes each, so that no false count reserves memory.
     pub(crate) fn count(&mut self, least: usize) -> Result<usize, Error> {
         let count = self.size()?;
         if count > self.remaining() / least.max(1) {
@@ -142,7 +141,7 @@ impl<'a> Reader<'a> {
         std::str::from_utf8(bytes).map_err(|_| self.bad())
     }
 
-    /// A bitmap of numbers below `limit`.
+    /// Reads a bitmap of numbers below `limit`.
     pub(crate) fn bitmap(&mut self, limit: u32) -> Result<RoaringBitmap, Error> {
         let n = self.size()?;
         let bytes = self.take(n)?;
@@ -153,7 +152,7 @@ impl<'a> Reader<'a> {
         Ok(bitmap)
     }
 
-    /// Nothing may follow.
+    /// Fails unless all bytes were read.
     pub(crate) fn end(&self) -> Result<(), Error> {
         if self.remaining() == 0 { Ok(()) } else { Err(self.bad()) }
     }
@@ -182,7 +181,7 @@ fn array_at<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
     bytes.get(at..at.checked_add(N)?)?.try_into().ok()
 }
 
-/// The `i`-th of a column of `u32`.
+/// The `i`-th value of a column of `u32`.
 pub(crate) fn u32_at(bytes: &[u8], i: usize) -> Option<u32> {
     array_at(bytes, i.checked_mul(4)?).map(u32::from_le_bytes)
 }
@@ -197,7 +196,7 @@ pub(crate) fn u64_from(bytes: &[u8], at: usize) -> Option<u64> {
     array_at(bytes, at).map(u64::from_le_bytes)
 }
 
-/// The `i`-th of a column of `f32`.
+/// The `i`-th value of a column of `f32`.
 pub(crate) fn f32_at(bytes: &[u8], i: usize) -> Option<f32> {
     array_at(bytes, i.checked_mul(4)?).map(f32::from_le_bytes)
 }

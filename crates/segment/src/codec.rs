@@ -1,8 +1,8 @@
-//! Documents as bytes: for log entries (whole) and for segments (head, text and vectors apart).
+//! Documents as bytes: whole for log entries, and as head, text and vectors apart for segments.
 //!
-//! Little-endian, length-prefixed, LEB128 lengths; version 0 in the first byte of a whole
-//! document. Promises: decoding is the inverse of encoding, checks every length before it
-//! believes it, and never panics. Leaves to others: sealing; the bytes are plaintext.
+//! Numbers are little-endian, strings and lists are prefixed with LEB128 lengths, and the first byte of a whole
+//! document is version 0. Promises: decoding is the inverse of encoding, checks every length before it relies on it,
+//! and never panics. Leaves to others: sealing, since the bytes are plaintext.
 
 use crate::{
     Error,
@@ -25,10 +25,10 @@ pub fn encode_document(doc: &Document, out: &mut Vec<u8>) {
     doc.vectors.iter().for_each(|x| out.extend_from_slice(&x.to_le_bytes()));
 }
 
-/// Reads one document from the start of `bytes`; also says how many bytes it took.
+/// Reads one document from the start of `bytes`; the second value is the number of bytes read.
 ///
 /// # Errors
-/// [`Error::Version`] for another version, [`Error::Corrupt`] for anything else that does not hold.
+/// [`Error::Version`] for another version, [`Error::Corrupt`] for anything else that is invalid.
 pub fn decode_document(bytes: &[u8]) -> Result<(Document, usize), Error> {
     let mut r = Reader::new(bytes, "document");
     let version = r.u8()?;
@@ -42,7 +42,7 @@ pub fn decode_document(bytes: &[u8]) -> Result<(Document, usize), Error> {
     Ok((doc, r.at()))
 }
 
-/// Appends everything but text and vectors. What filters look at comes first.
+/// Appends everything but text and vectors. The fields that filters read come first.
 pub(crate) fn encode_head(doc: &Document, out: &mut Vec<u8>) {
     put_str(out, doc.id.key());
     put_str(out, doc.uri.expose());
@@ -76,25 +76,26 @@ pub(crate) fn encode_head(doc: &Document, out: &mut Vec<u8>) {
     }
 }
 
-/// Bytes that a document takes where it is stored, in parts. Equal in a tail, in a segment and in every later segment
-/// that it is merged into, and known from tables without reading it.
+/// Bytes that a stored document takes, by part. They are the same in a write buffer, in a segment and in every segment
+/// that it is merged into later, and tables give them without reading the document.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sizes {
-    /// Id, title, uri, attributes, readers, findings, and where its passages lie.
+    /// Id, title, uri, attributes, readers, findings and the spans of its passages.
     pub head: u64,
-    /// Its text.
+    /// The document's text.
     pub text: u64,
-    /// A vector of the namespace's dimensions for each passage: where the document has none, zeros take its place.
+    /// One vector of the namespace's dimensions per passage; zeros are stored when the document has none.
     pub vectors: u64,
 }
 
 impl Sizes {
-    /// What a document counts: for quotas, and as the `bytes` of a namespace. Indexes come beside it.
+    /// Weight of a document for quotas and for the `bytes` of a namespace. Indexes are not included.
     pub fn weight(self) -> u64 {
         self.head + self.text + self.vectors
     }
 
-    /// Of a document in a namespace of these dimensions. `scratch` is for its encoding; what it held is lost.
+    /// Sizes of a document in a namespace of these dimensions. `scratch` holds its encoding; its previous content is
+    /// lost.
     pub fn of(doc: &Document, dimensions: usize, scratch: &mut Vec<u8>) -> Self {
         scratch.clear();
         encode_head(doc, scratch);
@@ -104,7 +105,8 @@ impl Sizes {
     }
 }
 
-/// What a key has beyond its id. No size counts it: it tells that documents share the id, and its reader may see one.
+/// Encoded bytes of a key beyond those of its id. No size counts them: they would reveal to a reader who sees only one
+/// document that others share its id.
 pub(crate) fn disambiguator_bytes(key: &str) -> u64 {
     let encoded =
         |text: &str| u64::from((usize::BITS - text.len().max(1).leading_zeros()).div_ceil(7)) + text.len() as u64;
@@ -119,15 +121,15 @@ pub(crate) fn decode_head(bytes: &[u8]) -> Result<Document, Error> {
     Ok(doc)
 }
 
-/// The parts of a head that filters on `$` keys look at, without copying.
+/// The fields of a head that filters on `$` keys read, without copying.
 pub(crate) fn peek(bytes: &[u8]) -> Result<DocumentView<'_>, Error> {
-    let seen = view(&mut Reader::new(bytes, "document head"))?;
-    Ok(DocumentView { id: DocumentId::id_in(seen.id), ..seen })
+    let document = view(&mut Reader::new(bytes, "document head"))?;
+    Ok(DocumentView { id: DocumentId::id_in(document.id), ..document })
 }
 
 static NO_ATTRIBUTES: Attributes = Attributes::new();
 
-/// With the document's key in the place of its id.
+/// The document's key is returned as `id`.
 fn view<'a>(r: &mut Reader<'a>) -> Result<DocumentView<'a>, Error> {
     Ok(DocumentView {
         id: r.str()?,
@@ -154,22 +156,22 @@ fn head(r: &mut Reader<'_>) -> Result<Document, Error> {
         title: Untrusted::new(r.str()?),
         readers: readers(r)?,
         attributes: attributes(r)?,
-        findings: many(r, 8, finding)?,
-        passages: many(r, 20, passage)?,
+        findings: list(r, 8, finding)?,
+        passages: list(r, 20, passage)?,
         text: Untrusted::default(),
         vectors: Vec::new(),
     })
 }
 
-fn many<T>(
+fn list<T>(
     r: &mut Reader<'_>,
     least: usize,
-    one: impl Fn(&mut Reader<'_>) -> Result<T, Error>,
+    item: impl Fn(&mut Reader<'_>) -> Result<T, Error>,
 ) -> Result<Vec<T>, Error> {
     let count = r.count(least)?;
     let mut list = Vec::with_capacity(count);
     for _ in 0..count {
-        list.push(one(r)?);
+        list.push(item(r)?);
     }
     Ok(list)
 }
@@ -186,14 +188,14 @@ fn readers(r: &mut Reader<'_>) -> Result<Option<Vec<Principal>>, Error> {
     if !flag(r)? {
         return Ok(None);
     }
-    many(r, 4, |r| Principal::parse(r.str()?).map_err(|_| r.bad())).map(Some)
+    list(r, 4, |r| Principal::parse(r.str()?).map_err(|_| r.bad())).map(Some)
 }
 
 fn attributes(r: &mut Reader<'_>) -> Result<Attributes, Error> {
-    let pairs = many(r, 3, |r| Ok((r.str()?.to_owned(), value(r)?)))?;
+    let pairs = list(r, 3, |r| Ok((r.str()?.to_owned(), value(r)?)))?;
     let count = pairs.len();
     let map: Attributes = pairs.into_iter().collect();
-    // A key that came twice is no document of ours.
+    // A repeated key is never written by this encoder.
     if map.len() == count { Ok(map) } else { Err(r.bad()) }
 }
 
@@ -201,7 +203,7 @@ const STR: u8 = 0;
 const NUM: u8 = 1;
 const BOOL: u8 = 2;
 const MANY: u8 = 3;
-/// A whole number within `i64`; those above are [`UINT`], and everything else is a [`NUM`].
+/// A whole number within `i64`. Whole numbers above it are [`UINT`]; everything else is a [`NUM`].
 const INT: u8 = 4;
 const UINT: u8 = 5;
 
@@ -251,7 +253,7 @@ fn scalar(tag: u8, r: &mut Reader<'_>) -> Result<Scalar, Error> {
 
 fn value(r: &mut Reader<'_>) -> Result<AttrValue, Error> {
     match r.u8()? {
-        MANY => many(r, 2, |r| scalar(r.u8()?, r)).map(AttrValue::Many),
+        MANY => list(r, 2, |r| scalar(r.u8()?, r)).map(AttrValue::Many),
         tag => scalar(tag, r).map(AttrValue::One),
     }
 }
@@ -307,7 +309,7 @@ fn finding(r: &mut Reader<'_>) -> Result<Finding, Error> {
     Ok(Finding { kind, severity, action, count: r.u32()?, rule: r.str()?.to_owned() })
 }
 
-/// The number of a status in the bytes, and of its bitmap in a segment.
+/// Number of a status in the bytes, and index of its bitmap in a segment.
 pub(crate) fn status_code(status: Status) -> u8 {
     match status {
         Status::Indexed => 0,

@@ -6,12 +6,12 @@
 //! 24 dimensions u32   28 documents u32   32 rows u32   36 sections u32
 //! 40 table: sections × { kind u32, offset u64, length u64 }, then the sections
 //! ```
-//! A section of 64 KiB or more of the first part begins at a multiple of 64 bytes, so that rows of codes and of links
-//! begin with a line of the caches; else sections follow each other without gaps.
-//! The sections of [`Kind`] come first and are opened whole; those of [`Paged`] follow and are read as they are needed.
-//! Promises: [`parse`] takes only what [`Writer::finish`] made: any one changed or missing byte of the first part is
-//! an [`Error`], and of the paged part too where it is in memory. The checksums find accidents and bugs; tampering
-//! is `vault`'s matter, and so is every page that is read later.
+//! In the first part, a section of 64 KiB or more begins at a multiple of 64 bytes, so that rows of codes and of links
+//! are aligned with cache lines; there are no other gaps between sections.
+//! The sections of [`SectionKind`] come first and are opened whole; those of [`PagedKind`] follow and are read on demand.
+//! Promises: [`parse`] accepts only what [`ContainerWriter::finish`] made. Any single changed or missing byte of the first part
+//! is an [`Error`], and of the paged part too when it is in memory. The checksums detect accidents and bugs; `vault`
+//! detects tampering and checks every page that is read later.
 
 use crate::{
     Error, Spec,
@@ -28,12 +28,12 @@ pub(crate) const VERSION: u16 = 0;
 const CHECKED_FROM: usize = 16;
 const HEADER: usize = 40;
 const ENTRY: usize = 20;
-const TABLE_END: usize = HEADER + ENTRY * (Kind::ALL.len() + Paged::ALL.len());
+const TABLE_END: usize = HEADER + ENTRY * (SectionKind::ALL.len() + PagedKind::ALL.len());
 
-/// The sections that are opened whole, in the order in which they stand. All are always there; some may be empty.
+/// The sections that are opened whole, in file order. All are always present; some may be empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
-pub(crate) enum Kind {
+pub(crate) enum SectionKind {
     Documents = 1,
     Rows,
     Norms,
@@ -51,49 +51,49 @@ pub(crate) enum Kind {
     TextFiles,
 }
 
-impl Kind {
-    const ALL: [Kind; 15] = [
-        Kind::Documents,
-        Kind::Rows,
-        Kind::Norms,
-        Kind::Ids,
-        Kind::IdBytes,
-        Kind::Attributes,
-        Kind::Readers,
-        Kind::Status,
-        Kind::Times,
-        Kind::Codes,
-        Kind::Residuals,
-        Kind::Scales,
-        Kind::Vectored,
-        Kind::Graph,
-        Kind::TextFiles,
+impl SectionKind {
+    const ALL: [SectionKind; 15] = [
+        SectionKind::Documents,
+        SectionKind::Rows,
+        SectionKind::Norms,
+        SectionKind::Ids,
+        SectionKind::IdBytes,
+        SectionKind::Attributes,
+        SectionKind::Readers,
+        SectionKind::Status,
+        SectionKind::Times,
+        SectionKind::Codes,
+        SectionKind::Residuals,
+        SectionKind::Scales,
+        SectionKind::Vectored,
+        SectionKind::Graph,
+        SectionKind::TextFiles,
     ];
 }
 
-/// The sections that are read in pages, in the order in which they stand behind the others.
+/// The sections that are read in pages, in file order; they follow those of [`SectionKind`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
-pub(crate) enum Paged {
+pub(crate) enum PagedKind {
     TextIndex = 16,
     Heads,
     Texts,
     Vectors,
 }
 
-impl Paged {
-    const ALL: [Paged; 4] = [Paged::TextIndex, Paged::Heads, Paged::Texts, Paged::Vectors];
+impl PagedKind {
+    const ALL: [PagedKind; 4] = [PagedKind::TextIndex, PagedKind::Heads, PagedKind::Texts, PagedKind::Vectors];
 }
 
-/// Where a section of this length begins when all before it end at `end`.
-fn start(kind: u32, end: usize, length: usize) -> usize {
-    let aligned = kind as usize <= Kind::ALL.len() && length >= ALIGNED_MIN;
-    if aligned { end.checked_next_multiple_of(LINE).unwrap_or(end) } else { end }
+/// Offset of a section of this length when all sections before it end at `end`.
+fn section_start(kind: u32, end: usize, length: usize) -> usize {
+    let aligned = kind as usize <= SectionKind::ALL.len() && length >= ALIGNED_MIN;
+    if aligned { end.checked_next_multiple_of(CACHE_LINE).unwrap_or(end) } else { end }
 }
 
-/// Bytes of a line of the caches.
-const LINE: usize = 64;
-/// Smaller ones are not worth a gap.
+/// Bytes of a cache line.
+const CACHE_LINE: usize = 64;
+/// Shorter sections are not aligned: they are not worth a gap.
 const ALIGNED_MIN: usize = 64 << 10;
 
 fn distance_code(distance: Distance) -> u8 {
@@ -104,28 +104,28 @@ fn distance_code(distance: Distance) -> u8 {
     }
 }
 
-/// Collects sections.
+/// Collects the bytes of all sections.
 #[derive(Default)]
-pub(crate) struct Writer {
-    parts: [Zeroizing<Vec<u8>>; Kind::ALL.len()],
-    paged: [Zeroizing<Vec<u8>>; Paged::ALL.len()],
+pub(crate) struct ContainerWriter {
+    parts: [Zeroizing<Vec<u8>>; SectionKind::ALL.len()],
+    paged: [Zeroizing<Vec<u8>>; PagedKind::ALL.len()],
 }
 
-impl Writer {
-    /// The bytes of one section, to be filled.
-    pub(crate) fn part(&mut self, kind: Kind) -> &mut Vec<u8> {
+impl ContainerWriter {
+    /// The buffer of one section, to be filled.
+    pub(crate) fn part(&mut self, kind: SectionKind) -> &mut Vec<u8> {
         &mut self.parts[kind as usize - 1]
     }
 
-    /// The bytes of one paged section, to be filled.
-    pub(crate) fn paged(&mut self, kind: Paged) -> &mut Vec<u8> {
-        &mut self.paged[kind as usize - 1 - Kind::ALL.len()]
+    /// The buffer of one paged section, to be filled.
+    pub(crate) fn paged(&mut self, kind: PagedKind) -> &mut Vec<u8> {
+        &mut self.paged[kind as usize - 1 - SectionKind::ALL.len()]
     }
 
-    /// The finished container.
+    /// Returns the finished container.
     pub(crate) fn finish(self, spec: &Spec, documents: u32, rows: u32) -> Zeroizing<Vec<u8>> {
         let parts: Vec<_> = self.parts.into_iter().chain(self.paged).collect();
-        let gaps = LINE * Kind::ALL.len();
+        let gaps = CACHE_LINE * SectionKind::ALL.len();
         let total = TABLE_END + parts.iter().map(|p| p.len()).sum::<usize>() + gaps;
         let mut out = Zeroizing::new(Vec::with_capacity(total));
         out.extend_from_slice(MAGIC);
@@ -136,17 +136,18 @@ impl Writer {
         out.extend_from_slice(&documents.to_le_bytes());
         out.extend_from_slice(&rows.to_le_bytes());
         out.extend_from_slice(&(parts.len() as u32).to_le_bytes());
+        // The table comes before the sections, so their offsets are computed first.
         let mut offset = TABLE_END;
         for (kind, part) in (1u32..).zip(&parts) {
-            offset = start(kind, offset, part.len());
+            offset = section_start(kind, offset, part.len());
             out.extend_from_slice(&kind.to_le_bytes());
             out.extend_from_slice(&(offset as u64).to_le_bytes());
             out.extend_from_slice(&(part.len() as u64).to_le_bytes());
             offset += part.len();
         }
-        // Each goes when it is copied: a large segment is in memory once and a bit.
+        // Each section is freed once it is copied, so that a large segment is in memory only little more than once.
         for (kind, part) in (1u32..).zip(parts) {
-            let begin = start(kind, out.len(), part.len());
+            let begin = section_start(kind, out.len(), part.len());
             out.resize(begin, 0);
             out.extend_from_slice(&part);
         }
@@ -155,36 +156,39 @@ impl Writer {
     }
 }
 
-/// Writes the checksums of what is there. Also used by tests that change bytes on purpose.
+/// Writes both checksums for the current bytes. Tests that change bytes on purpose use it too.
 pub(crate) fn reseal(bytes: &mut [u8]) {
-    let split = border(bytes).unwrap_or(bytes.len());
-    let put = |bytes: &mut [u8], at: usize, range: Range<usize>| {
-        let sum = bytes.get(range).map(checksum).unwrap_or_default();
-        if let Some(field) = bytes.get_mut(at..at + 8) {
-            field.copy_from_slice(&sum.to_le_bytes());
-        }
-    };
+    let split = paged_offset(bytes).unwrap_or(bytes.len());
     let end = bytes.len();
-    put(bytes, 16, split..end);
-    put(bytes, 8, CHECKED_FROM..split);
+    // The first checksum covers the second, which is therefore written first.
+    put_checksum(bytes, 16, split..end);
+    put_checksum(bytes, 8, CHECKED_FROM..split);
 }
 
-/// Puts the text index of one container into another of its length, so that all else in it may be fuzzed.
+/// Writes the checksum of a range at byte `at`.
+fn put_checksum(bytes: &mut [u8], at: usize, range: Range<usize>) {
+    let sum = bytes.get(range).map(checksum).unwrap_or_default();
+    if let Some(field) = bytes.get_mut(at..at + 8) {
+        field.copy_from_slice(&sum.to_le_bytes());
+    }
+}
+
+/// Copies the text index of one container into another of the same length, so that everything else can be fuzzed.
 #[cfg(any(test, feature = "fuzzing"))]
-pub(crate) fn keep_text(good: &[u8], bytes: &mut [u8]) {
-    for kind in [Kind::TextFiles as usize, Paged::TextIndex as usize] {
+pub(crate) fn copy_text_index(good: &[u8], bytes: &mut [u8]) {
+    for kind in [SectionKind::TextFiles as usize, PagedKind::TextIndex as usize] {
         let at = HEADER + ENTRY * (kind - 1) + 4;
         let field = |at| crate::bytes::u64_from(good, at).and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
-        let place = field(at)..field(at) + field(at + 8);
-        if let (Some(to), Some(from)) = (bytes.get_mut(place.clone()), good.get(place)) {
+        let range = field(at)..field(at) + field(at + 8);
+        if let (Some(to), Some(from)) = (bytes.get_mut(range.clone()), good.get(range)) {
             to.copy_from_slice(from);
         }
     }
 }
 
-/// Where the paged part of a container begins, as its table says. `None` for bytes that are none.
-pub(crate) fn border(bytes: &[u8]) -> Option<usize> {
-    let at = HEADER + ENTRY * Kind::ALL.len() + 4;
+/// Offset of the paged part, as the table of a container says. `None` for bytes that are no container.
+pub(crate) fn paged_offset(bytes: &[u8]) -> Option<usize> {
+    let at = HEADER + ENTRY * SectionKind::ALL.len() + 4;
     let offset = u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?);
     usize::try_from(offset).ok().filter(|offset| (TABLE_END..=bytes.len()).contains(offset))
 }
@@ -198,16 +202,16 @@ pub(crate) struct Sections {
 }
 
 impl Sections {
-    pub(crate) fn get(&self, kind: Kind) -> Slice {
+    pub(crate) fn get(&self, kind: SectionKind) -> Slice {
         self.parts[kind as usize - 1].clone()
     }
 
-    pub(crate) fn paged(&self, kind: Paged) -> Section {
-        self.paged[kind as usize - 1 - Kind::ALL.len()].clone()
+    pub(crate) fn paged(&self, kind: PagedKind) -> Section {
+        self.paged[kind as usize - 1 - SectionKind::ALL.len()].clone()
     }
 }
 
-/// Checks and splits a container whose paged part lies apart.
+/// Checks a container and splits it into sections; its paged part is given separately.
 pub(crate) fn parse(spec: &Spec, whole: &Slice, paged: &Section) -> Result<Sections, Error> {
     let bytes = whole.bytes();
     let mut r = Reader::new(bytes, "segment header");
@@ -219,12 +223,13 @@ pub(crate) fn parse(spec: &Spec, whole: &Slice, paged: &Section) -> Result<Secti
         return Err(Error::Version { what: "segment", found: version, known: VERSION });
     }
     let [distance, language] = r.array()?;
+    // The checksum is verified before any field after it is used.
     if r.u64()? != checksum(bytes.get(CHECKED_FROM..).unwrap_or_default()) {
         return Err(Error::corrupt("segment checksum", 8));
     }
-    let behind = r.u64()?;
+    let paged_checksum = r.u64()?;
     if let Section::Memory(slice) = paged
-        && behind != checksum(slice.bytes())
+        && paged_checksum != checksum(slice.bytes())
     {
         return Err(Error::corrupt("checksum of the paged part", 16));
     }
@@ -241,37 +246,42 @@ pub(crate) fn parse(spec: &Spec, whole: &Slice, paged: &Section) -> Result<Secti
 }
 
 fn table(r: &mut Reader<'_>, whole: &Slice, paged: &Section) -> Result<(Vec<Slice>, Vec<Section>), Error> {
-    if r.u32()? as usize != Kind::ALL.len() + Paged::ALL.len() {
+    if r.u32()? as usize != SectionKind::ALL.len() + PagedKind::ALL.len() {
         return Err(r.bad());
     }
     let mut next = TABLE_END as u64;
-    let mut entry = |kind: u32| {
-        let (found, offset, length) = (r.u32()?, r.u64()?, r.u64()?);
-        let begin = start(kind, next as usize, usize::try_from(length).unwrap_or(usize::MAX)) as u64;
-        let end = offset.checked_add(length).filter(|_| found == kind && offset == begin).ok_or_else(|| r.bad())?;
-        next = end;
-        Ok::<_, Error>(offset..end)
-    };
     let bad = || Error::corrupt("table of sections", HEADER);
-    let mut parts = Vec::with_capacity(Kind::ALL.len());
-    for kind in Kind::ALL {
-        let range = entry(kind as u32)?;
+    let mut parts = Vec::with_capacity(SectionKind::ALL.len());
+    for kind in SectionKind::ALL {
+        let range = table_entry(r, kind as u32, &mut next)?;
         let range = usize::try_from(range.start).ok().zip(usize::try_from(range.end).ok()).ok_or_else(bad)?;
         parts.push(whole.sub(range.0..range.1).ok_or_else(bad)?);
     }
-    let border = whole.len() as u64;
-    let mut behind = Vec::with_capacity(Paged::ALL.len());
-    for kind in Paged::ALL {
-        let range = entry(kind as u32)?;
-        let start = range.start.checked_sub(border).ok_or_else(bad)?;
-        behind.push(paged.sub(start..range.end - border).ok_or_else(bad)?);
+    let paged_offset = whole.len() as u64;
+    // Offsets count from the start of the container, but the paged part is a source of its own.
+    let mut paged_sections = Vec::with_capacity(PagedKind::ALL.len());
+    for kind in PagedKind::ALL {
+        let range = table_entry(r, kind as u32, &mut next)?;
+        let start = range.start.checked_sub(paged_offset).ok_or_else(bad)?;
+        paged_sections.push(paged.sub(start..range.end - paged_offset).ok_or_else(bad)?);
     }
-    // The first part ends where the second begins, which every offset above has been compared with.
-    if next == border + paged.len() { Ok((parts, behind)) } else { Err(bad()) }
+    // The first part ends where the paged part begins: every offset above was compared with that.
+    if next == paged_offset + paged.len() { Ok((parts, paged_sections)) } else { Err(bad()) }
 }
 
-/// 64 bits over four lanes. Each step is a bijection of its lane for a given word and of the word
-/// for a given lane, and so is the end: two inputs of one length that differ in one word always differ.
+/// Reads the range of the section of this kind, which must begin where the previous one allows. `next` is the end of
+/// the previous section and becomes the end of this one.
+fn table_entry(r: &mut Reader<'_>, kind: u32, next: &mut u64) -> Result<Range<u64>, Error> {
+    let (found, offset, length) = (r.u32()?, r.u64()?, r.u64()?);
+    let begin = section_start(kind, *next as usize, usize::try_from(length).unwrap_or(usize::MAX)) as u64;
+    let end = offset.checked_add(length).filter(|_| found == kind && offset == begin).ok_or_else(|| r.bad())?;
+    *next = end;
+    Ok(offset..end)
+}
+
+/// Checksum of 64 bits over four lanes. Each step is a bijection of its lane for a given word and of the word for a
+/// given lane, and so is the final fold: two inputs of one length that differ in one word always have different
+/// checksums.
 fn checksum(bytes: &[u8]) -> u64 {
     const ODD: u64 = 0x9E37_79B9_7F4A_7C15;
     let step = |lane: u64, word: u64| (lane ^ word).wrapping_mul(ODD).rotate_left(29);

@@ -1,17 +1,17 @@
-//! The documents of a segment: where each one's rows, head and text lie, and which has which id.
+//! The documents of a segment: the ranges of each one's rows, head and text, and the index of ids.
 //!
-//! Per document 32 bytes: one past its last row, terms of its title (u32 each), end of its head, of its text and of its
-//! id (u64 each). Per row
-//! 8 bytes: its document and its terms. Ids: document numbers in the order of their ids. Tables and ids are checked at
-//! opening and stay in memory; heads, texts and vectors may be read page by page, and are checked when they are.
+//! Each document has 32 bytes: one past its last row and the terms of its title (u32 each), and the ends of its head,
+//! of its text and of its id (u64 each). Each row has 8 bytes: its document and its number of terms. The index of ids
+//! lists document numbers in the order of their ids. Tables and ids are checked at opening and stay in memory; heads,
+//! texts and vectors may be read page by page, and are checked when they are read.
 
 use crate::{
     Error,
     bytes::{Slice, f32_at, floats, u32_at, u32_from, u64_from},
     codec,
-    container::{Kind, Paged, Sections},
-    pages::{Piece, Section},
-    postings::partition,
+    container::{PagedKind, SectionKind, Sections},
+    pages::{Section, SectionBytes},
+    postings::partition_point,
 };
 use kernel::{Document, DocumentId, DocumentView, Untrusted, checkpoint};
 use roaring::RoaringBitmap;
@@ -22,13 +22,13 @@ const ENTRY: usize = 32;
 pub(crate) struct Documents {
     pub(crate) count: u32,
     pub(crate) rows: u32,
-    /// Every document has one row: a document's number is its row's.
+    /// Whether every document has one row, so that the numbers of documents and rows are equal.
     pub(crate) single: bool,
     /// Terms of all rows.
     pub(crate) tokens: u64,
-    /// Those of them that are the titles'.
+    /// Terms of all rows that come from titles.
     pub(crate) title_tokens: u64,
-    /// Bytes of the largest head, and of the longest text.
+    /// Bytes of the largest head and of the longest text.
     pub(crate) largest: [u64; 2],
     entries: Slice,
     row_table: Slice,
@@ -55,13 +55,13 @@ impl Documents {
             tokens: 0,
             title_tokens: 0,
             largest: [0; 2],
-            entries: sections.get(Kind::Documents),
-            row_table: sections.get(Kind::Rows),
-            ids: sections.get(Kind::Ids),
-            id_bytes: sections.get(Kind::IdBytes),
-            heads: sections.paged(Paged::Heads),
-            texts: sections.paged(Paged::Texts),
-            vectors: sections.paged(Paged::Vectors),
+            entries: sections.get(SectionKind::Documents),
+            row_table: sections.get(SectionKind::Rows),
+            ids: sections.get(SectionKind::Ids),
+            id_bytes: sections.get(SectionKind::IdBytes),
+            heads: sections.paged(PagedKind::Heads),
+            texts: sections.paged(PagedKind::Texts),
+            vectors: sections.paged(PagedKind::Vectors),
             vectored,
             dimensions,
         };
@@ -73,18 +73,20 @@ impl Documents {
         Ok(documents)
     }
 
-    /// All bytes of heads, and of texts.
+    /// Bytes of all heads and of all texts.
     pub(crate) fn stored(&self) -> [u64; 2] {
         [self.heads.len(), self.texts.len()]
     }
 
-    /// Checks the tables; says how many terms there are, how many of titles, and whether every document has one row.
+    /// Checks the tables. Returns the number of terms, the number of those from titles, and whether every document has
+    /// one row.
     fn check(&self) -> Result<(u64, u64, bool), Error> {
         let count = self.count as usize;
         let sizes = [(self.entries.len(), ENTRY), (self.ids.len(), 4)];
         if sizes.iter().any(|&(len, size)| len != count * size) || self.row_table.len() != self.rows as usize * 8 {
             return Err(Error::corrupt("document table", 0));
         }
+        // Each document's rows must follow those of the previous one and name this document.
         let mut rows = self.row_table.bytes().as_chunks::<8>().0.iter();
         let (mut next_row, mut tokens, mut title_tokens, mut single) = (0, 0u64, 0u64, true);
         for doc in 0..self.count {
@@ -96,7 +98,7 @@ impl Documents {
                     return Err(bad());
                 }
                 let terms = u32::from_le_bytes(*terms);
-                // Every row holds its title's terms.
+                // Every row contains its title's terms.
                 if terms < entry.title {
                     return Err(bad());
                 }
@@ -106,6 +108,7 @@ impl Documents {
             single &= entry.rows.len() == 1;
             next_row = entry.rows.end;
         }
+        // The last document must end where its sections end.
         let last = self.count.checked_sub(1).and_then(|d| self.entry(d));
         let ends = last.map_or((0, 0, 0, 0), |e| (e.rows.end, e.head.end, e.text.end, e.id.end));
         if ends != (self.rows, self.heads.len(), self.texts.len(), self.id_bytes.len()) {
@@ -119,48 +122,50 @@ impl Documents {
         let mut last = None;
         for i in 0..self.count as usize {
             let bad = || Error::corrupt("id index", i * 4);
-            let here = (self.id_at(i).ok_or_else(bad)?, self.doc_at(i));
-            if last >= Some(here) {
+            let entry = (self.id_at(i).ok_or_else(bad)?, self.doc_at(i));
+            if last >= Some(entry) {
                 return Err(bad());
             }
-            last = Some(here);
+            last = Some(entry);
         }
         Ok(())
     }
 
-    fn entry(&self, doc: u32) -> Option<Entry> {
-        let bytes = self.entries.bytes();
-        let read = |doc: u32| {
-            let at = doc as usize * ENTRY;
-            let id = usize::try_from(u64_from(bytes, at + 24)?).ok()?;
-            Some((u32_from(bytes, at)?, u64_from(bytes, at + 8)?, u64_from(bytes, at + 16)?, id))
-        };
-        let (row, head, text, id) = if doc == 0 { (0, 0, 0, 0) } else { read(doc - 1)? };
-        let end = read(doc)?;
-        (row <= end.0 && head <= end.1 && text <= end.2 && id <= end.3).then_some(Entry {
+    fn entry(&self, doc: u32) -> Option<DocumentEntry> {
+        // A document begins where the previous one ends.
+        let (row, head, text, id) = if doc == 0 { (0, 0, 0, 0) } else { self.ends(doc - 1)? };
+        let end = self.ends(doc)?;
+        (row <= end.0 && head <= end.1 && text <= end.2 && id <= end.3).then_some(DocumentEntry {
             rows: row..end.0,
-            title: u32_from(bytes, doc as usize * ENTRY + 4)?,
+            title: u32_from(self.entries.bytes(), doc as usize * ENTRY + 4)?,
             head: head..end.1,
             text: text..end.2,
             id: id..end.3,
         })
     }
 
-    fn head_of(&self, doc: u32) -> Result<Piece<'_>, Error> {
+    /// The ends of a document's rows, head, text and id.
+    fn ends(&self, doc: u32) -> Option<(u32, u64, u64, usize)> {
+        let (bytes, at) = (self.entries.bytes(), doc as usize * ENTRY);
+        let id = usize::try_from(u64_from(bytes, at + 24)?).ok()?;
+        Some((u32_from(bytes, at)?, u64_from(bytes, at + 8)?, u64_from(bytes, at + 16)?, id))
+    }
+
+    fn head_of(&self, doc: u32) -> Result<SectionBytes<'_>, Error> {
         self.heads.read(self.entry(doc).ok_or(Error::NoDocument(doc))?.head)
     }
 
-    /// What filters on `$` keys see of a document: it comes without its attributes.
-    pub(crate) fn peek<T>(&self, doc: u32, look: impl FnOnce(&DocumentView<'_>) -> T) -> Result<T, Error> {
-        Ok(look(&codec::peek(&self.head_of(doc)?)?))
+    /// Calls `read` with the fields that filters on `$` keys read; attributes are left out.
+    pub(crate) fn peek<T>(&self, doc: u32, read: impl FnOnce(&DocumentView<'_>) -> T) -> Result<T, Error> {
+        Ok(read(&codec::peek(&self.head_of(doc)?)?))
     }
 
-    /// Heads of all these are read next.
+    /// Announces that the heads of these documents are read next.
     pub(crate) fn will_read_heads(&self, docs: impl Iterator<Item = u32>) {
         self.heads.will_read(docs.filter_map(|doc| Some(self.entry(doc)?.head)));
     }
 
-    /// Nothing for a document that is not there.
+    /// Sizes of a stored document; zeros when there is no such document.
     pub(crate) fn sizes(&self, doc: u32) -> codec::Sizes {
         let Some(entry) = self.entry(doc) else { return codec::Sizes::default() };
         codec::Sizes {
@@ -171,8 +176,8 @@ impl Documents {
         }
     }
 
-    /// A part of a document's text, without the rest of it.
-    pub(crate) fn text_part(&self, doc: u32, part: Range<u32>) -> Result<Untrusted, Error> {
+    /// The given byte range of a document's text, without the rest of it.
+    pub(crate) fn text_range(&self, doc: u32, part: Range<u32>) -> Result<Untrusted, Error> {
         let bad = || Error::corrupt("document texts", doc as usize);
         let text = self.entry(doc).ok_or(Error::NoDocument(doc))?.text;
         let range = text.start + u64::from(part.start)..text.start + u64::from(part.end);
@@ -183,7 +188,7 @@ impl Documents {
         Ok(Untrusted::new(std::str::from_utf8(&bytes).map_err(|_| bad())?))
     }
 
-    /// The vector of a row as it was given; `None` where it has none.
+    /// Vector of a row, as it was given; `None` when the row has no vector.
     pub(crate) fn row_vector(&self, row: u32) -> Result<Option<Vec<f32>>, Error> {
         if self.dimensions == 0 || !self.vectored.contains(row) {
             return Ok(None);
@@ -192,7 +197,7 @@ impl Documents {
         Ok(Some(floats(&self.vectors.read(u64::from(row) * size..(u64::from(row) + 1) * size)?).collect()))
     }
 
-    /// The rows of a document; none when there is no such document.
+    /// Rows of a document; empty when there is no such document.
     pub(crate) fn rows_of(&self, doc: u32) -> Range<u32> {
         self.entry(doc).map_or(0..0, |e| e.rows)
     }
@@ -202,12 +207,12 @@ impl Documents {
         Some((doc, row.checked_sub(self.rows_of(doc).start)?))
     }
 
-    /// Terms of a row, as BM25 counts them.
+    /// Number of terms of a row, as BM25 counts them.
     pub(crate) fn terms(&self, row: u32) -> u32 {
         u32_at(self.row_table.bytes(), row as usize * 2 + 1).unwrap_or(0)
     }
 
-    /// Those of them that are its title's.
+    /// Number of a row's terms that come from its title.
     pub(crate) fn title_terms(&self, row: u32) -> u32 {
         let doc = u32_at(self.row_table.bytes(), row as usize * 2);
         doc.and_then(|doc| u32_from(self.entries.bytes(), doc as usize * ENTRY + 4)).unwrap_or(0)
@@ -217,7 +222,7 @@ impl Documents {
         let bytes = self.head_of(doc)?;
         checkpoint(bytes.len() as u64)?;
         let head = codec::decode_head(&bytes)?;
-        // Two places say the id; what is found by one is shown with the other.
+        // The id is stored twice. A document that is found by one copy must not be shown with another id.
         if Some(head.id.key()) == self.id(doc) { Ok(head) } else { Err(Error::corrupt("document heads", doc as usize)) }
     }
 
@@ -241,42 +246,42 @@ impl Documents {
         u32_at(self.ids.bytes(), i)
     }
 
-    /// The key of a document's id.
+    /// Key of a document's id.
     pub(crate) fn id(&self, doc: u32) -> Option<&str> {
         std::str::from_utf8(self.id_bytes.bytes().get(self.entry(doc)?.id)?).ok()
     }
 
-    /// The `i`-th key in their order.
+    /// The `i`-th key in key order.
     fn id_at(&self, i: usize) -> Option<&str> {
         self.id(self.doc_at(i)?)
     }
 
     /// The last document with this key.
     pub(crate) fn find(&self, id: &str) -> Option<u32> {
-        let after = partition(self.count as usize, |i| self.id_at(i) <= Some(id));
+        let after = partition_point(self.count as usize, |i| self.id_at(i) <= Some(id));
         let last = after.checked_sub(1)?;
         (self.id_at(last) == Some(id)).then(|| self.doc_at(last))?
     }
 
-    /// Documents whose ids, from this one on in their order, meet the test without a gap.
-    pub(crate) fn ids_from(&self, from: &str, test: impl Fn(&str) -> bool) -> RoaringBitmap {
-        self.from(from, test).collect()
+    /// Documents from the first key at or after `first`, in key order, for as long as their ids pass the test.
+    pub(crate) fn ids_from(&self, first: &str, test: impl Fn(&str) -> bool) -> RoaringBitmap {
+        self.documents_from(first, test).collect()
     }
 
-    /// Documents of this id, in the order of their keys.
-    pub(crate) fn named(&self, id: &str) -> Vec<u32> {
-        self.from(id, |other| other == id).collect()
+    /// Documents with this id, ordered by key.
+    pub(crate) fn find_all(&self, id: &str) -> Vec<u32> {
+        self.documents_from(id, |other| other == id).collect()
     }
 
-    fn from(&self, from: &str, test: impl Fn(&str) -> bool) -> impl Iterator<Item = u32> {
-        let start = partition(self.count as usize, |i| self.id_at(i) < Some(from));
+    fn documents_from(&self, first: &str, test: impl Fn(&str) -> bool) -> impl Iterator<Item = u32> {
+        let start = partition_point(self.count as usize, |i| self.id_at(i) < Some(first));
         (start..self.count as usize)
             .take_while(move |&i| self.id_at(i).map(DocumentId::id_in).is_some_and(&test))
             .filter_map(|i| self.doc_at(i))
     }
 }
 
-struct Entry {
+struct DocumentEntry {
     rows: Range<u32>,
     title: u32,
     head: Range<u64>,
@@ -284,7 +289,7 @@ struct Entry {
     id: Range<usize>,
 }
 
-/// Per row: scale of its code and squared length.
+/// Scale of a row's code, and the squared length of its vector.
 pub(crate) fn scale_at(scales: &[u8], row: u32) -> (f32, f32) {
     let i = row as usize * 2;
     (f32_at(scales, i).unwrap_or(0.0), f32_at(scales, i + 1).unwrap_or(0.0))

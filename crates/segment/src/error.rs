@@ -1,70 +1,72 @@
-//! What can go wrong with a segment. No message holds customer text.
+//! Errors of segments. No message contains customer text.
 
 use std::time::Duration;
 
-/// A fault in what is to be indexed or in bytes that are read back.
+/// An error in what is to be indexed or in bytes that are read back.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The bytes are no segment, or were changed after they were written.
     #[error("segment bytes are corrupt: {what} at byte {at}")]
     Corrupt {
-        /// Which part does not hold.
+        /// The structure that is invalid.
         what: &'static str,
-        /// Where in that part, bytes from its start.
+        /// Byte offset from the start of that structure.
         at: usize,
     },
-    /// Written by another version of the format.
+    /// The bytes were written by another version of the format.
     #[error("{what} has format version {found}; this program reads version {known} only")]
     Version {
-        /// Segment or document.
+        /// Kind of the bytes: segment or document.
         what: &'static str,
-        /// The version in the bytes.
+        /// Version in the bytes.
         found: u16,
-        /// The version that is known here.
+        /// Version that this program reads.
         known: u16,
     },
-    /// Opened for another vector length, distance or language than it was written for.
-    #[error("segment was written for {found} dimensions, opened for {expected}, another distance or another language")]
+    /// The segment was opened for another vector length, distance or language than it was written for.
+    #[error(
+        "segment was written for {found} dimensions and opened for {expected}, or for another distance or language"
+    )]
     Spec {
-        /// Dimensions asked for.
+        /// Dimensions of the spec that it was opened with.
         expected: usize,
         /// Dimensions in the bytes.
         found: usize,
     },
     /// A vector of the wrong length.
-    #[error("document {document} has {found} vector values where {expected} are due")]
+    #[error("document {document} has {found} vector values; {expected} are expected")]
     VectorLength {
-        /// Which document, counted from 0 in the order given.
+        /// Number of the document, counted from 0 in the order given.
         document: u32,
-        /// Values due: passages × dimensions.
+        /// Expected number of values: passages × dimensions.
         expected: usize,
-        /// Values found.
+        /// Number of values given.
         found: usize,
     },
-    /// NaN or infinite values cannot be compared.
+    /// A vector contains NaN or an infinite value, which cannot be compared.
     #[error("document {document} has a vector value that is not finite")]
     VectorValue {
-        /// Which document, counted from 0 in the order given.
+        /// Number of the document, counted from 0 in the order given.
         document: u32,
     },
-    /// More than the format can count; write several segments.
+    /// There is more than the format can count; write several segments.
     #[error("a segment holds at most {limit} {what}")]
     TooLarge {
-        /// What there is too much of.
+        /// What exceeds the limit.
         what: &'static str,
         /// The limit.
         limit: u64,
     },
-    /// Part of an opened segment cannot be read, or is not what was written: the source says which.
+    /// Part of an opened segment cannot be read, or is not what was written; the source error says which.
     #[error("part of a segment cannot be read")]
     Unreadable(#[source] std::io::Error),
-    /// The caller no longer needs it ([`crate::Stop`]).
-    #[error("the work was stopped before its end")]
+    /// The caller no longer needs the result ([`crate::StopFlag`]).
+    #[error("writing the segment was cancelled")]
     Stopped,
-    /// The request that it was for is to end ([`kernel::checkpoint`]).
+    /// The request must end ([`kernel::checkpoint`]).
     #[error(transparent)]
     Interrupted(#[from] kernel::Interrupted),
-    /// No such document in this segment.
+    /// The segment has no such document.
     #[error("segment has no document {0}")]
     NoDocument(u32),
     /// The text index failed.
@@ -73,7 +75,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the bytes are not what was written, so that no other try will read them.
+    /// Whether the bytes differ from what was written, so that no retry can read them.
     pub fn is_corrupt(&self) -> bool {
         match self {
             Error::Corrupt { .. } => true,
@@ -82,7 +84,7 @@ impl Error {
         }
     }
 
-    /// Whether the request that it was for is to end, and nothing is wrong.
+    /// Whether the request must end and nothing else is wrong.
     pub fn is_interrupted(&self) -> bool {
         match self {
             Error::Interrupted(_) => true,
@@ -91,7 +93,7 @@ impl Error {
         }
     }
 
-    /// Whether a part could not be read this time: another try may.
+    /// Whether a part could not be read this time, so that a retry may succeed.
     pub fn is_transient(&self) -> bool {
         use std::io::ErrorKind::{InvalidData, NotFound};
         if self.is_interrupted() {
@@ -105,7 +107,7 @@ impl Error {
     }
 }
 
-/// What ended a wait for a distant source, if that was a request's end.
+/// The interruption that ended a wait for a remote source, if that is why it failed.
 fn interrupted(source: &std::io::Error) -> Option<kernel::Interrupted> {
     source.get_ref().and_then(|inner| inner.downcast_ref()).copied()
 }
@@ -134,9 +136,9 @@ impl From<Error> for kernel::Error {
                 Some(why) => why.into(),
                 None => kernel::Error::internal(message).with_source(source),
             },
-            // A distant source that does not answer just now.
+            // A remote source does not answer at the moment.
             Error::Unreadable(source) if source.kind() == std::io::ErrorKind::TimedOut => {
-                let message = "part of the namespace cannot be read just now; try again";
+                let message = "part of the namespace cannot be read at the moment; try again";
                 kernel::Error::overloaded(message, Duration::from_secs(1)).with_source(source)
             }
             other => kernel::Error::internal(message).with_source(other),

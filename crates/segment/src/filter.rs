@@ -1,7 +1,7 @@
 //! Filters and audiences as bitmaps of documents.
 //!
-//! Promises: [`Properties::evaluate`] holds exactly the documents that `Filter::matches` accepts.
-//! Nothing is ranked here and no document is left out for speed.
+//! Promises: [`Properties::evaluate`] returns exactly the documents that `Filter::matches` accepts. Nothing is ranked
+//! here, and no document is left out for speed.
 
 mod evaluation;
 
@@ -10,9 +10,9 @@ use crate::{
     attributes::{AttributeBuilder, AttributeIndex, between},
     bytes::{Reader, put_bitmap},
     codec::status_code,
-    container::{Kind, Sections, Writer},
+    container::{ContainerWriter, SectionKind, Sections},
     documents::Documents,
-    postings::{Key, Pairs, Strings},
+    postings::{Pairs, PostingKey, Strings},
 };
 use evaluation::Evaluation;
 use kernel::{Audience, CompiledFilter, Document, Principal, Status, Timestamp};
@@ -29,28 +29,28 @@ pub(crate) struct Properties {
     open: RoaringBitmap,
     readers: Strings,
     status: [RoaringBitmap; 3],
-    /// Created, updated, expires.
+    /// Times of creation, of the last update and of expiry.
     times: [Pairs; 3],
 }
 
 impl Properties {
     pub(crate) fn open(sections: &Sections) -> Result<Self, Error> {
         let n = sections.documents;
-        let section = sections.get(Kind::Readers);
+        let section = sections.get(SectionKind::Readers);
         let mut r = Reader::new(section.bytes(), "readers");
         let open = r.bitmap(n)?;
         let readers = Strings::open(&mut r, &section, n)?;
         r.end()?;
-        let section = sections.get(Kind::Status);
+        let section = sections.get(SectionKind::Status);
         let mut r = Reader::new(section.bytes(), "status");
         let status = [r.bitmap(n)?, r.bitmap(n)?, r.bitmap(n)?];
         r.end()?;
-        let section = sections.get(Kind::Times);
+        let section = sections.get(SectionKind::Times);
         let mut r = Reader::new(section.bytes(), "times");
         let mut time = || Pairs::open(&mut r, &section, n);
         let times = [time()?, time()?, time()?];
         r.end()?;
-        let attributes = AttributeIndex::open(&sections.get(Kind::Attributes), n)?;
+        let attributes = AttributeIndex::open(&sections.get(SectionKind::Attributes), n)?;
         let mut all = RoaringBitmap::new();
         all.insert_range(0..n);
         Ok(Self { all, attributes, open, readers, status, times })
@@ -69,7 +69,7 @@ impl Properties {
         self.times[2].between(Bound::Unbounded, Bound::Included(now.order_key()))
     }
 
-    /// When the next document expires after `now`.
+    /// The next expiry of a document after `now`.
     pub(crate) fn next_expiry(&self, now: Timestamp) -> Option<Timestamp> {
         self.times[2].above(now.order_key()).map(Timestamp::from_order_key)
     }
@@ -77,32 +77,32 @@ impl Properties {
     pub(crate) fn visible(&self, audience: &Audience) -> RoaringBitmap {
         match audience {
             Audience::Everything => self.all.clone(),
-            Audience::Principals(mine) => self.read_by(mine, self.open.clone()),
-            Audience::Named(mine) => self.read_by(mine, RoaringBitmap::new()),
+            Audience::Principals(principals) => self.read_by(principals, self.open.clone()),
+            Audience::Named(principals) => self.read_by(principals, RoaringBitmap::new()),
         }
     }
 
-    /// Documents that this audience sees in addition to those that name one of its principals.
-    fn read_by(&self, mine: &[Principal], mut seen: RoaringBitmap) -> RoaringBitmap {
-        mine.iter().for_each(|p| self.readers.equal(p.as_str(), &mut seen));
-        seen
+    /// Adds the documents that name one of these principals as a reader to `documents`.
+    fn read_by(&self, principals: &[Principal], mut documents: RoaringBitmap) -> RoaringBitmap {
+        principals.iter().for_each(|p| self.readers.equal(p.as_str(), &mut documents));
+        documents
     }
 
     pub(crate) fn evaluate(&self, filter: &CompiledFilter, documents: &Documents) -> Result<RoaringBitmap, Error> {
         Evaluation::new(self, documents, filter).node(filter.root())
     }
 
-    /// The documents among `docs` that have an attribute.
+    /// Whether one of `docs` has this attribute.
     pub(crate) fn holds_attribute(&self, key: &str, docs: &RoaringBitmap) -> bool {
         self.attributes.present(key).is_some_and(|present| !present.is_disjoint(docs))
     }
 
-    /// All bytes that a filter on attributes can be compared with.
+    /// Bytes that a filter on attributes may be compared with at most.
     pub(crate) fn attribute_bytes(&self) -> u64 {
         self.attributes.read_bytes()
     }
 
-    /// Heap bytes beside the sections, roughly.
+    /// Heap bytes without the sections, approximately.
     pub(crate) fn bytes(&self) -> u64 {
         let bitmaps = self.status.iter().chain([&self.all, &self.open]);
         bitmaps.map(|b| b.serialized_size() as u64).sum::<u64>() + self.attributes.bytes()
@@ -116,7 +116,7 @@ pub(crate) struct PropertyBuilder {
     open: RoaringBitmap,
     readers: BTreeMap<String, Vec<u32>>,
     status: [RoaringBitmap; 3],
-    times: [Vec<(Key, u32)>; 3],
+    times: [Vec<(PostingKey, u32)>; 3],
 }
 
 impl PropertyBuilder {
@@ -139,14 +139,14 @@ impl PropertyBuilder {
         self.times[2].extend(doc.expires_at.map(|t| (t.order_key(), n)));
     }
 
-    pub(crate) fn finish(self, out: &mut Writer) {
-        self.attributes.finish(out.part(Kind::Attributes));
-        let part = out.part(Kind::Readers);
+    pub(crate) fn finish(self, out: &mut ContainerWriter) {
+        self.attributes.finish(out.part(SectionKind::Attributes));
+        let part = out.part(SectionKind::Readers);
         put_bitmap(part, &self.open);
         Strings::write(part, &self.readers);
-        let part = out.part(Kind::Status);
+        let part = out.part(SectionKind::Status);
         self.status.iter().for_each(|b| put_bitmap(part, b));
-        let part = out.part(Kind::Times);
+        let part = out.part(SectionKind::Times);
         self.times.into_iter().for_each(|list| Pairs::write(part, list));
     }
 }

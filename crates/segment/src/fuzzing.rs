@@ -1,7 +1,7 @@
-//! Decoders as plain functions, for fuzzers (feature `fuzzing`) and for the test below. In no build that is shipped.
+//! Decoders as plain functions, for fuzzers (feature `fuzzing`) and for the test below. No shipped build contains them.
 
 use crate::{
-    Expansion, Highlighter, Links, Segment, Spec, TextQuery, TextStats,
+    Expansion, GraphMode, Highlighter, Segment, Spec, TextQuery, TextStats,
     bytes::{Reader, Slice},
     codec::{decode_document, encode_document},
     container::{self, reseal},
@@ -9,28 +9,25 @@ use crate::{
     postings::{Pairs, Strings},
 };
 use kernel::{
-    AttrValue, Audience, CommitNo, Distance, Document, DocumentId, Filter, Finding, FindingKind, Language, Number,
-    Passage, Principal, Scalar, ScreenAction, Severity, Span, Status, Timestamp, Untrusted,
+    AttrValue, Audience, CommitNo, Distance, Document, DocumentId, Filter, Finding, FindingKind, FuzzTarget, Language,
+    Number, Passage, Principal, Scalar, ScreenAction, Severity, Span, Status, Timestamp, Untrusted,
 };
 use roaring::RoaringBitmap;
 use std::{ops::Bound, sync::OnceLock};
 use zeroize::Zeroizing;
 
-/// A name, valid encodings, and what decodes any bytes and panics where a promise does not hold.
-pub type Target = (&'static str, fn() -> Vec<Vec<u8>>, fn(&[u8]));
-
 /// Every decoder of this crate.
-pub const TARGETS: &[Target] = &[
+pub const TARGETS: &[FuzzTarget] = &[
     ("segment_document", encodings, document),
     ("segment_tables", tables_seeds, tables),
     ("segment_graph", graphs, graph),
     ("segment_open", segments, open),
     ("segment_resealed", segments, resealed),
-    ("segment_question", questions, question),
+    ("segment_question", queries, question),
 ];
 
 const SPEC: Spec = Spec::new(3, Distance::Cosine);
-/// Rows that the graph's target has.
+/// Number of rows of the target for graphs.
 const ROWS: u32 = 3;
 
 /// Three documents with something in every field.
@@ -93,7 +90,7 @@ fn document(bytes: &[u8]) {
     };
     let once = encoded(&doc);
     let (again, length) = decode_document(&once).expect("what was just written");
-    // As bytes: a number may be none, which equals nothing.
+    // Compared as bytes: a number may be NaN, which equals nothing.
     assert_eq!((encoded(&again), length), (once.clone(), once.len()));
 }
 
@@ -143,38 +140,40 @@ fn graphs() -> Vec<Vec<u8>> {
 
 fn graph(bytes: &[u8]) {
     let Ok(graph) = Graph::open(Slice::whole(Zeroizing::new(bytes.to_vec())), ROWS) else { return };
-    let found = graph.search(&crate::graph::By(|row| if row == 1 { f32::NAN } else { row as f32 }), None, 8).found;
+    let found =
+        graph.search(&crate::graph::FnScorer(|row| if row == 1 { f32::NAN } else { row as f32 }), None, 8).found;
     assert!(found.len() <= ROWS as usize && found.iter().all(|hit| hit.row < ROWS));
 }
 
 fn segments() -> Vec<Vec<u8>> {
     static MADE: OnceLock<Vec<Vec<u8>>> = OnceLock::new();
-    let write =
-        |docs: Vec<Document>| Segment::write(&SPEC, &mut docs.into_iter(), Links::Built).map(|bytes| bytes.to_vec());
+    let write = |docs: Vec<Document>| {
+        Segment::write(&SPEC, &mut docs.into_iter(), GraphMode::Built).map(|bytes| bytes.to_vec())
+    };
     MADE.get_or_init(|| [write(documents()), write(Vec::new())].into_iter().filter_map(Result::ok).collect()).clone()
 }
 
-/// As it comes: checksums stand before everything.
+/// Opens the bytes unchanged: the checksums are verified before everything else.
 fn open(bytes: &[u8]) {
     if let Ok(segment) = Segment::open(&SPEC, Zeroizing::new(bytes.to_vec())) {
         query(&segment);
     }
 }
 
-/// With checksums that hold, and the text index of a good one: tantivy trusts its files, which is why checksum and
-/// seal stand before them.
+/// Opens the bytes with valid checksums and the text index of a valid segment. Tantivy trusts its files, which is why
+/// checksum and seal are verified before they are read.
 fn resealed(bytes: &[u8]) {
     let mut bytes = bytes.to_vec();
     for good in segments() {
         if good.len() == bytes.len() {
-            container::keep_text(&good, &mut bytes);
+            container::copy_text_index(&good, &mut bytes);
         }
     }
     reseal(&mut bytes);
     open(&bytes);
 }
 
-fn questions() -> Vec<Vec<u8>> {
+fn queries() -> Vec<Vec<u8>> {
     let all = [
         "the \"days of leave\" comput* 5\" x*",
         "ERR_CONN_42 192.168.0.1 foo@bar.org",
@@ -184,7 +183,7 @@ fn questions() -> Vec<Vec<u8>> {
     all.iter().map(|text| text.as_bytes().to_vec()).collect()
 }
 
-/// A question that is a text too: nothing in either is an error.
+/// Uses any text as a query and as a text: nothing in either is an error.
 fn question(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     for language in Language::ALL {
@@ -195,7 +194,7 @@ fn question(bytes: &[u8]) {
     }
 }
 
-/// Every kind of question.
+/// Runs every kind of query.
 fn query(segment: &Segment) {
     let mut rows = RoaringBitmap::new();
     rows.insert_range(0..segment.rows());
@@ -220,7 +219,7 @@ fn query(segment: &Segment) {
     let mut expansion = Expansion::default();
     let _ = segment.expand(&text, &rows, &mut expansion).is_ok();
     text.expand(expansion);
-    assert!(segment.holding(&text, 0, &rows).map_or(true, |held| held.is_subset(&rows)));
+    assert!(segment.rows_with_phrase(&text, 0, &rows).map_or(true, |held| held.is_subset(&rows)));
     let mut stats = TextStats::for_query(&text);
     if let Ok(found) = segment.text_stats(&text, &rows) {
         stats += found;

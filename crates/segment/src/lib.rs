@@ -1,16 +1,15 @@
-//! segment: an immutable index of passages. Documents in, searchable bytes out, and back.
+//! segment: an immutable index of passages. It turns documents into searchable bytes and opens those bytes again.
 //!
-//! A [`Tail`] holds documents just written, as they came. A [`Segment`] is either built of them in
-//! memory ([`Segment::in_memory`]) or an opened object: whole ([`Segment::open`] of what
-//! [`Segment::write`] made), or with its texts, vectors and postings left where they lie and read in
-//! pages ([`Segment::open_sealed`]). All answer alike: filters and readers become a bitmap of
-//! documents first, and only rows of that bitmap
-//! are ever ranked, by BM25 or by vector.
+//! A [`WriteBuffer`] holds documents that were just written, without indexing them. A [`Segment`] is built from
+//! documents in memory ([`Segment::in_memory`]) or opened from bytes: all of them ([`Segment::open`] of what
+//! [`Segment::write`] made), or only the first part, in which case texts, vectors and postings stay in their source and
+//! are read page by page ([`Segment::open_sealed`]). All of them answer alike: filters and readers first become a
+//! bitmap of documents, and only rows of that bitmap are ranked, by BM25 or by vector.
 //!
-//! Promises: no file, socket or clock, and no thread but those of the caller's rayon pool while a
-//! graph is built; every byte that is read back is checked; scores do not depend on how documents
-//! are spread over segments.
-//! Leaves to others: sealing (`vault` through `store`), which rows live, fusion of scores.
+//! Promises: the crate opens no file or socket, reads no clock and starts no thread; building a graph uses the threads
+//! of the caller's rayon pool. Every byte that is read back is checked. Scores do not depend on how documents are
+//! spread over segments.
+//! Leaves to others: sealing (`vault` through `store`), which rows are live, and the fusion of scores.
 
 mod analysis;
 mod attributes;
@@ -30,22 +29,22 @@ mod pages;
 mod plan;
 mod postings;
 mod query;
-#[cfg(test)]
-mod sample;
 mod segment;
 mod simd;
-mod tail;
+#[cfg(test)]
+mod test_documents;
 mod text;
 mod top;
 mod vectors;
+mod write_buffer;
 
-pub use build::{Links, Reused, Stop};
+pub use build::{GraphMode, GraphSource, StopFlag};
 pub use error::Error;
 pub use highlight::Highlighter;
-pub use plan::{Trace, Way, calibrate};
+pub use plan::{ScanStrategy, SearchStats, calibrate};
 pub use query::{Expansion, TextQuery};
 pub use segment::{Extent, Segment, Spec};
-pub use tail::{Tail, check};
 pub use text::{TextLengths, TextStats};
 pub use top::Scored;
-pub use vectors::Found;
+pub use vectors::VectorSearchResult;
+pub use write_buffer::{WriteBuffer, check};

@@ -1,143 +1,148 @@
-//! Scan or walk: whichever is cheaper for these rows, by costs measured on this machine.
+//! Chooses between a scan and a walk: the cheaper one for the given rows, by costs measured on this machine.
 //!
-//! A scan compares every row that may answer and is exact. A walk of the graph compares rows that may not answer too,
-//! each at a random place of memory. Which is cheaper depends on how many rows pass, on the length of a vector, and on
-//! what memory a jump reaches: hence measured once ([`calibrate`]); until then a common machine is assumed.
+//! A scan compares every row that passes the filter and is exact. A walk of the graph also compares rows that do not
+//! pass, each at a random position in memory. Which is cheaper depends on how many rows pass, on the length of a
+//! vector, and on which level of memory a random access reaches. Therefore it is measured once ([`calibrate`]); until
+//! then the costs of a common machine are assumed.
 
 use crate::simd::{self, Signed};
 use std::{sync::OnceLock, time::Duration};
 
 /// How the vectors of one segment were searched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
-    /// Every row that may answer was compared: exact.
+pub enum ScanStrategy {
+    /// Every row that passes was compared: exact.
     Scan,
     /// The graph was walked with this many rows in view.
     Walk {
         /// Rows in view.
         breadth: usize,
     },
-    /// A walk met too few rows that may answer, so they were scanned after it: exact.
+    /// A walk found too few rows that pass, so they were scanned after it: exact.
     WalkThenScan {
         /// Rows in view.
         breadth: usize,
     },
 }
 
-impl Way {
-    /// A name, for people.
+impl ScanStrategy {
+    /// Name of the strategy for people.
     pub fn as_str(self) -> &'static str {
         match self {
-            Way::Scan => "scan",
-            Way::Walk { .. } => "walk",
-            Way::WalkThenScan { .. } => "walk_then_scan",
+            ScanStrategy::Scan => "scan",
+            ScanStrategy::Walk { .. } => "walk",
+            ScanStrategy::WalkThenScan { .. } => "walk_then_scan",
         }
     }
 
-    /// Rows in view of a walk.
+    /// Rows in view of the walk, if there was one.
     pub fn breadth(self) -> Option<usize> {
         match self {
-            Way::Scan => None,
-            Way::Walk { breadth } | Way::WalkThenScan { breadth } => Some(breadth),
+            ScanStrategy::Scan => None,
+            ScanStrategy::Walk { breadth } | ScanStrategy::WalkThenScan { breadth } => Some(breadth),
         }
     }
 }
 
 /// What a search of one segment did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Trace {
-    /// Rows that might answer and have a vector.
+pub struct SearchStats {
+    /// Rows that pass the filter and have a vector.
     pub rows: u64,
     /// How they were searched.
-    pub way: Way,
+    pub strategy: ScanStrategy,
     /// Rows that were compared by codes.
     pub compared: u64,
-    /// Rows scored in 16 bits: the best of those, or all where so few might answer that none was compared.
+    /// Rows that were scored in 16 bits: the best of those compared, or all when so few pass that none was compared.
     pub rescored: u64,
 }
 
-/// What comparing one row costs, nanoseconds.
+/// Cost of comparing one row, nanoseconds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Costs {
-    /// For each byte of its code.
+    /// Per byte of its code.
     pub(crate) byte: f64,
-    /// For a jump to it.
-    pub(crate) jump: f64,
+    /// Per random access to it.
+    pub(crate) random_access: f64,
 }
 
 impl Costs {
-    /// Those of this machine.
-    pub(crate) fn here() -> Self {
-        HERE.get().copied().unwrap_or(COMMON)
+    /// The measured costs of this machine, or the defaults.
+    pub(crate) fn current() -> Self {
+        MEASURED.get().copied().unwrap_or(DEFAULT_COSTS)
     }
 
-    /// Of scanning so many rows, which are this share of those that are there.
+    /// Cost of scanning `rows` rows, which are `share` of all rows of the segment.
     pub(crate) fn scan(self, rows: u64, share: f64, size: usize) -> f64 {
-        let row = self.byte * size as f64 + if share < DENSE_SHARE { self.jump * PREFETCHED } else { 0.0 };
+        let row =
+            self.byte * size as f64 + if share < DENSE_SHARE { self.random_access * UNPREFETCHED_SHARE } else { 0.0 };
         row * rows as f64
     }
 
-    /// Of having one more row in view of a walk.
+    /// Cost of one more row in the view of a walk.
     pub(crate) fn step(self, size: usize) -> f64 {
-        (self.byte * size as f64 + self.jump) * COMPARED_A_STEP
+        (self.byte * size as f64 + self.random_access) * COMPARED_PER_STEP
     }
 }
 
-static HERE: OnceLock<Costs> = OnceLock::new();
+static MEASURED: OnceLock<Costs> = OnceLock::new();
 
-/// Measures what comparing rows costs on this machine, once for the process: some 20 ms and 24 MiB. `now` is time that
-/// only grows. Plans depend on it, answers do not, but for what a walk may miss.
+/// Measures the cost of comparing rows on this machine, once per process, with some 20 ms and 24 MiB. `now` is a
+/// monotonic clock. Plans depend on the result; answers do not, except for rows that a walk may miss.
 pub fn calibrate(now: impl Fn() -> Duration) {
-    HERE.get_or_init(|| measured(now));
+    MEASURED.get_or_init(|| measured(now));
 }
 
-/// Compares rows of 384 bytes one after the other, and here and there, in more memory than caches hold.
+/// Compares rows of 384 bytes, sequentially and at random positions, in more memory than caches hold.
 fn measured(now: impl Fn() -> Duration) -> Costs {
-    let rows = MEASURED_BYTES / SIZE;
-    // Written, or all of it were one page of zeros.
-    let codes: Vec<u8> = (0..rows * SIZE).map(|n| n as u8).collect();
-    let query = Signed::new(vec![3; SIZE]);
-    let dot = simd::four_dots();
-    let row = |row: usize| codes.get(row * SIZE..(row + 1) * SIZE).unwrap_or_default();
-    let mut kept = 0i64;
-    let mut best = |order: &dyn Fn(usize) -> usize| {
-        let once = |_| {
-            let began = now();
-            for four in 0..MEASURED_ROWS / 4 {
-                let next = [0, 1, 2, 3].map(|n| row(order(4 * four + n)));
-                next.into_iter().for_each(simd::prefetch);
-                kept = kept.wrapping_add(dot(next, &query).iter().map(|n| i64::from(*n)).sum());
-            }
-            now().saturating_sub(began).as_secs_f64() * 1e9 / MEASURED_ROWS as f64
-        };
-        (0..MEASURED_TIMES).map(once).fold(f64::INFINITY, f64::min)
-    };
-    let along = best(&|n| n % rows);
+    let rows = MEASURED_BYTES / ROW_BYTES;
+    // The memory is written, because it would otherwise be one page of zeros.
+    let codes: Vec<u8> = (0..rows * ROW_BYTES).map(|n| n as u8).collect();
+    let query = Signed::new(vec![3; ROW_BYTES]);
+    let sequential = time_per_row(&codes, &query, &now, &|n| n % rows);
     // An odd step visits every row.
-    let across = best(&|n| n.wrapping_mul(0x9E37_79B1) % rows);
-    std::hint::black_box(kept);
-    if along == 0.0 {
-        // A clock that stands still, as tests have.
-        return COMMON;
+    let random = time_per_row(&codes, &query, &now, &|n| n.wrapping_mul(0x9E37_79B1) % rows);
+    if sequential == 0.0 {
+        // The clock does not move, as in tests.
+        return DEFAULT_COSTS;
     }
-    let byte = (along / SIZE as f64).clamp(BYTE.0, BYTE.1);
-    Costs { byte, jump: (across - along).clamp(JUMP.0, JUMP.1) }
+    let byte = (sequential / ROW_BYTES as f64).clamp(BYTE_NS.0, BYTE_NS.1);
+    Costs { byte, random_access: (random - sequential).clamp(JUMP_NS.0, JUMP_NS.1) }
 }
 
-/// Two shared cores of 2025.
-const COMMON: Costs = Costs { byte: 0.05, jump: 90.0 };
-/// Of what is measured: the length of a common model's vectors.
-const SIZE: usize = 384;
+/// Nanoseconds of comparing a row when rows are visited in this order: the best of some measurements.
+fn time_per_row(codes: &[u8], query: &Signed, now: &dyn Fn() -> Duration, order: &dyn Fn(usize) -> usize) -> f64 {
+    let dot = simd::four_dots();
+    let row = |row: usize| codes.get(row * ROW_BYTES..(row + 1) * ROW_BYTES).unwrap_or_default();
+    let mut best = f64::INFINITY;
+    for _ in 0..MEASURED_TIMES {
+        let mut kept = 0i64;
+        let began = now();
+        for four in 0..MEASURED_ROWS / 4 {
+            let next = [0, 1, 2, 3].map(|n| row(order(4 * four + n)));
+            next.into_iter().for_each(simd::prefetch);
+            kept = kept.wrapping_add(dot(next, query).iter().map(|n| i64::from(*n)).sum());
+        }
+        best = best.min(now().saturating_sub(began).as_secs_f64() * 1e9 / MEASURED_ROWS as f64);
+        std::hint::black_box(kept);
+    }
+    best
+}
+
+/// Costs of two shared cores of 2025.
+const DEFAULT_COSTS: Costs = Costs { byte: 0.05, random_access: 90.0 };
+/// Size of the measured rows: the vector length of a common model.
+const ROW_BYTES: usize = 384;
 const MEASURED_BYTES: usize = 24 << 20;
 const MEASURED_ROWS: usize = 16_384;
-/// The best counts: whatever else runs only makes it slower.
+/// The best time counts, because other load can only slow it down.
 const MEASURED_TIMES: usize = 3;
-/// A machine that is disturbed all the time is not believed beyond these, nanoseconds.
-const BYTE: (f64, f64) = (0.005, 1.0);
-const JUMP: (f64, f64) = (10.0, 400.0);
+/// Bounds on what is believed of a machine that is disturbed all the time, nanoseconds.
+const BYTE_NS: (f64, f64) = (0.005, 1.0);
+const JUMP_NS: (f64, f64) = (10.0, 400.0);
 /// Rows that a walk compares for each that it keeps in view (measured: 13 to 17 at 100,000 rows).
-const COMPARED_A_STEP: f64 = 15.0;
-/// Below this share rows that pass stand apart, and each is a jump …
+const COMPARED_PER_STEP: f64 = 15.0;
+/// Below this share the passing rows are not adjacent, and each is a random access …
 const DENSE_SHARE: f64 = 0.25;
-/// … of which this part remains, because a scan knows its next rows long before.
-const PREFETCHED: f64 = 0.3;
+/// … of whose cost this part remains, because a scan knows its next rows long before.
+const UNPREFETCHED_SHARE: f64 = 0.3;

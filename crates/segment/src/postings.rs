@@ -1,7 +1,7 @@
-//! Two small tables from values to numbers of documents, read where they lie in the buffer:
-//! [`Pairs`] for numbers and times, [`Strings`] for text.
+//! Two small tables that map values to document numbers and are read in place: [`Pairs`] for numbers and times,
+//! [`Strings`] for text.
 //!
-//! Promises: checked whole at opening (order, bounds, UTF-8), so that lookups cannot go astray.
+//! Promises: a table is checked whole at opening (order, bounds, UTF-8), so that lookups stay within it.
 
 use crate::{
     Error,
@@ -14,15 +14,16 @@ use std::{
     ops::{Bound, Range},
 };
 
-/// A key, and a document.
+/// Bytes of a key and a document.
 const PAIR: usize = 16;
-/// The end of a string's text, and of its documents.
+/// Bytes of the end of a string's text and of the end of its documents.
 const ENDS: usize = 12;
-/// Below one document in this number they are sorted; above, they are marked in a row of bits.
-const SORTED_BELOW: usize = 64;
+/// With fewer than one document in this number, document numbers are sorted; with more, they are marked in a dense
+/// bitmap.
+const DENSE_SHARE: usize = 64;
 
-/// Numbers and times as two numbers whose order, compared one after the other, is theirs.
-pub(crate) type Key = (u64, u32);
+/// A number or time as two integers, which compare lexicographically as the values do.
+pub(crate) type PostingKey = (u64, u32);
 
 /// Sorted pairs of (number, document).
 #[derive(Clone)]
@@ -33,7 +34,7 @@ pub(crate) struct Pairs {
 }
 
 impl Pairs {
-    pub(crate) fn write(out: &mut Vec<u8>, mut list: Vec<(Key, u32)>) {
+    pub(crate) fn write(out: &mut Vec<u8>, mut list: Vec<(PostingKey, u32)>) {
         list.sort_unstable();
         list.dedup();
         put_size(out, list.len());
@@ -59,7 +60,7 @@ impl Pairs {
         Ok(pairs)
     }
 
-    fn get(&self, i: usize) -> (Key, u32) {
+    fn get(&self, i: usize) -> (PostingKey, u32) {
         let (bytes, at) = (self.pairs.bytes(), i * PAIR);
         let number = |at| u32_from(bytes, at).unwrap_or(u32::MAX);
         ((u64_from(bytes, at).unwrap_or(u64::MAX), number(at + 8)), number(at + 12))
@@ -70,7 +71,7 @@ impl Pairs {
     }
 
     /// Documents whose number lies between the bounds.
-    pub(crate) fn between(&self, from: Bound<Key>, to: Bound<Key>) -> RoaringBitmap {
+    pub(crate) fn between(&self, from: Bound<PostingKey>, to: Bound<PostingKey>) -> RoaringBitmap {
         let start = match from {
             Bound::Unbounded => 0,
             Bound::Included(key) => self.first(|k| k >= key),
@@ -81,18 +82,20 @@ impl Pairs {
             Bound::Included(key) => self.first(|k| k > key),
             Bound::Excluded(key) => self.first(|k| k >= key),
         };
-        self.gathered(start..end.max(start))
+        self.documents_of(start..end.max(start))
     }
 
-    /// The documents of these pairs, which stand in the order of their numbers: a bitmap takes each by itself dearly.
-    fn gathered(&self, pairs: Range<usize>) -> RoaringBitmap {
+    /// Documents of these pairs. The pairs are ordered by number, and inserting documents into a bitmap out of order is
+    /// slow.
+    fn documents_of(&self, pairs: Range<usize>) -> RoaringBitmap {
         let docs = pairs.clone().map(|i| self.get(i).1);
-        if pairs.len() < self.documents as usize / SORTED_BELOW {
+        if pairs.len() < self.documents as usize / DENSE_SHARE {
             let mut docs: Vec<u32> = docs.collect();
             docs.sort_unstable();
             docs.dedup();
             return docs.into_iter().collect();
         }
+        // Many documents: set bits in any order and convert the whole bitmap at once.
         let mut bits = vec![0u8; (self.documents as usize).div_ceil(8)];
         for doc in docs {
             if let Some(byte) = bits.get_mut(doc as usize / 8) {
@@ -103,18 +106,18 @@ impl Pairs {
     }
 
     /// The smallest key above this one.
-    pub(crate) fn above(&self, key: Key) -> Option<Key> {
+    pub(crate) fn above(&self, key: PostingKey) -> Option<PostingKey> {
         let at = self.first(|k| k > key);
         (at < self.len()).then(|| self.get(at).0)
     }
 
-    fn first(&self, reached: impl Fn(Key) -> bool) -> usize {
-        partition(self.len(), |i| !reached(self.get(i).0))
+    fn first(&self, is_reached: impl Fn(PostingKey) -> bool) -> usize {
+        partition_point(self.len(), |i| !is_reached(self.get(i).0))
     }
 }
 
 /// The first of `0..n` for which `before` does not hold. `O(log n)`.
-pub(crate) fn partition(n: usize, before: impl Fn(usize) -> bool) -> usize {
+pub(crate) fn partition_point(n: usize, before: impl Fn(usize) -> bool) -> usize {
     let (mut low, mut high) = (0, n);
     while low < high {
         let middle = low + (high - low) / 2;
@@ -126,7 +129,7 @@ pub(crate) fn partition(n: usize, before: impl Fn(usize) -> bool) -> usize {
 /// Sorted distinct strings, each with the documents that hold it.
 #[derive(Clone)]
 pub(crate) struct Strings {
-    /// Per string the end of its text and of its documents.
+    /// For each string, the end of its text and of its documents.
     ends: Slice,
     docs: Slice,
     text: Slice,
@@ -157,10 +160,10 @@ impl Strings {
         let docs = section.sub(r.span(docs)?).ok_or_else(|| r.bad())?;
         let text = section.sub(r.span(text)?).ok_or_else(|| r.bad())?;
         let table = Self { ends, docs, text };
-        if table.sound(documents) { Ok(table) } else { Err(r.bad()) }
+        if table.is_valid(documents) { Ok(table) } else { Err(r.bad()) }
     }
 
-    fn sound(&self, documents: u32) -> bool {
+    fn is_valid(&self, documents: u32) -> bool {
         let mut last: Option<&str> = None;
         for i in 0..self.len() {
             let (Some(text), Some(docs)) = (self.checked(i), self.span(i, 8).map(|s| s.len())) else { return false };
@@ -176,7 +179,7 @@ impl Strings {
         self.ends.len() / ENDS
     }
 
-    /// Start and end number `i` of the texts (`at` 0) or documents (`at` 8).
+    /// Range of string `i` in the texts (`at` 0) or in the documents (`at` 8).
     fn span(&self, i: usize, at: usize) -> Option<Range<usize>> {
         let bytes = self.ends.bytes();
         let read = |i: usize| match at {
@@ -197,34 +200,34 @@ impl Strings {
         self.checked(i).unwrap_or_default()
     }
 
-    /// Adds the documents of the `i`-th string.
+    /// Adds the documents of the `i`-th string to `to`.
     pub(crate) fn add(&self, i: usize, to: &mut RoaringBitmap) {
         let bytes = self.docs.bytes();
         to.extend(self.span(i, 8).unwrap_or_default().filter_map(|n| u32_at(bytes, n)));
     }
 
-    /// Adds the documents that hold exactly this string. `O(log n)`.
-    pub(crate) fn equal(&self, wanted: &str, to: &mut RoaringBitmap) {
-        let i = partition(self.len(), |i| self.get(i) < wanted);
-        if i < self.len() && self.get(i) == wanted {
+    /// Adds the documents that hold exactly this string to `to`. `O(log n)`.
+    pub(crate) fn equal(&self, value: &str, to: &mut RoaringBitmap) {
+        let i = partition_point(self.len(), |i| self.get(i) < value);
+        if i < self.len() && self.get(i) == value {
             self.add(i, to);
         }
     }
 
-    /// Adds the documents that hold a string with this prefix.
+    /// Adds the documents that hold a string with this prefix to `to`.
     ///
     /// # Errors
-    /// The request's work is to end.
+    /// [`Interrupted`] when the request must end.
     pub(crate) fn prefix(&self, prefix: &str, to: &mut RoaringBitmap) -> Result<(), Interrupted> {
-        let start = partition(self.len(), |i| self.get(i) < prefix);
+        let start = partition_point(self.len(), |i| self.get(i) < prefix);
         (start..self.len()).take_while(|&i| self.get(i).starts_with(prefix)).try_for_each(|i| {
             self.add(i, to);
-            checkpoint(prefix.len() as u64 + self.holders(i))
+            checkpoint(prefix.len() as u64 + self.document_count(i))
         })
     }
 
-    /// How many documents hold the `i`-th string.
-    pub(crate) fn holders(&self, i: usize) -> u64 {
+    /// Number of documents that hold the `i`-th string.
+    pub(crate) fn document_count(&self, i: usize) -> u64 {
         self.span(i, 8).map_or(0, |span| span.len() as u64)
     }
 }
@@ -235,7 +238,7 @@ mod tests {
     use kernel::Timestamp;
     use proptest::prelude::*;
 
-    fn key(number: i64) -> Key {
+    fn key(number: i64) -> PostingKey {
         Timestamp::from_millis(number).order_key()
     }
 
@@ -247,7 +250,7 @@ mod tests {
     }
 
     proptest! {
-        /// Few of many documents, and many; some with several numbers.
+        /// The share of matching documents varies from small to large; some have several numbers.
         #[test]
         fn between_holds_each_document_once(
             pairs in prop::collection::vec((-50_i64..50, 0_u32..700), 0..900),

@@ -1,11 +1,11 @@
-//! [`Segment`]: what the floor above sees of an index, in memory or opened.
+//! [`Segment`]: the interface of an index, in memory or opened, for the layers above.
 
 use crate::{
     Error, Expansion, TextLengths, TextQuery, TextStats,
-    build::{self, Builder, Links, Reused, Stop},
+    build::{self, Builder, GraphMode, GraphSource, StopFlag},
     bytes::{Reader, Slice},
     codec::Sizes,
-    container::{self, Kind, Paged},
+    container::{self, PagedKind, SectionKind},
     documents::Documents,
     filter::Properties,
     graph::Graph,
@@ -16,7 +16,7 @@ use crate::{
         memory::MemoryIndex,
     },
     top::Scored,
-    vectors::{Found, Planner, Vectors},
+    vectors::{Planner, VectorSearchResult, Vectors},
 };
 use kernel::{
     Audience, CompiledFilter, Distance, Document, DocumentId, Language, Plaintext, ReadAt, Status, Timestamp,
@@ -26,40 +26,40 @@ use roaring::RoaringBitmap;
 use std::{borrow::Cow, ops::Range, sync::Arc};
 use zeroize::Zeroizing;
 
-/// What vectors a segment holds, and whose words.
+/// The vectors that a segment holds, and the language of its text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spec {
-    /// Values of a vector; 0 when there are none.
+    /// Values per vector; 0 when the segment has no vectors.
     pub dimensions: usize,
-    /// How vectors are compared.
+    /// Distance by which vectors are compared.
     pub distance: Distance,
-    /// By whose rules words are compared.
+    /// Language whose rules reduce words to terms.
     pub language: Language,
 }
 
 impl Spec {
-    /// Words by the rules of English.
+    /// A spec for English text.
     pub const fn new(dimensions: usize, distance: Distance) -> Self {
         Self { dimensions, distance, language: Language::English }
     }
 }
 
-/// How much there is to read, bytes unless it says something else. Upper bounds.
+/// Upper bounds of what reading may touch, in bytes unless a field says otherwise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Extent {
     /// Number of documents.
     pub documents: u64,
     /// Number of rows.
     pub rows: u64,
-    /// What filters on attributes are compared with.
+    /// Bytes of the attribute index, which filters are compared with.
     pub attributes: u64,
-    /// Documents without texts and vectors.
+    /// Bytes of all document heads: documents without texts and vectors.
     pub heads: u64,
-    /// Texts.
+    /// Bytes of all texts.
     pub texts: u64,
-    /// The largest of the heads.
+    /// Bytes of the largest head.
     pub head_max: u64,
-    /// The longest of the texts.
+    /// Bytes of the longest text.
     pub text_max: u64,
 }
 
@@ -75,17 +75,17 @@ impl std::ops::AddAssign for Extent {
     }
 }
 
-/// An immutable index of documents and their passages ("rows"). Documents and rows are numbered
-/// from 0 in the order in which they were given; the rows of a document are neighbours.
+/// An immutable index of documents and their passages ("rows"). Documents and rows are numbered from 0 in the order in
+/// which they were given; the rows of a document are adjacent.
 pub struct Segment {
     documents: Documents,
     properties: Properties,
     text: Text,
     vectors: Vectors,
-    /// Heap bytes beside the paged part.
+    /// Heap bytes without the paged part.
     bytes: u64,
     paged: Section,
-    /// What [`Segment::write`] wrote, where all of it is here.
+    /// The bytes that [`Segment::write`] made, where all of them are in memory.
     written: Option<Slice>,
 }
 
@@ -96,7 +96,7 @@ impl std::fmt::Debug for Segment {
 }
 
 impl Segment {
-    /// Indexes a commit batch in memory: some microseconds per passage, no graph.
+    /// Indexes a commit batch in memory. This takes some microseconds per passage and builds no graph.
     ///
     /// # Errors
     /// A vector of the wrong length or with a value that is not finite; too many rows.
@@ -104,7 +104,7 @@ impl Segment {
         Self::in_memory_of(spec, docs.iter())
     }
 
-    /// The same of documents that stay with the caller.
+    /// Like [`Segment::in_memory`], for documents that the caller keeps.
     pub(crate) fn in_memory_of<'a>(
         spec: &Spec,
         docs: impl IntoIterator<Item = &'a Document>,
@@ -122,43 +122,44 @@ impl Segment {
         Self::of_buffer(spec, buffer.into(), Some(index))
     }
 
-    /// Writes a segment: plain bytes, to be sealed before they go anywhere. `links` matters when there are more than
-    /// [`kernel::limits::GRAPH_ROWS_MIN`] vectors.
+    /// Writes a segment. The bytes are plaintext and must be sealed before they leave the process. `links` matters only
+    /// when there are more than [`kernel::limits::GRAPH_ROWS_MIN`] vectors.
     ///
     /// # Errors
     /// As [`Segment::in_memory`].
     pub fn write(
         spec: &Spec,
         docs: &mut dyn Iterator<Item = Document>,
-        links: Links,
+        links: GraphMode,
     ) -> Result<Zeroizing<Vec<u8>>, Error> {
-        Self::write_unless(spec, docs, links, None, &Stop::default())
+        Self::write_stoppable(spec, docs, links, None, &StopFlag::default())
     }
 
-    /// The same, for whom it may turn out that nobody wants it. A graph that is built ([`Links::Built`]) goes on with
-    /// that of `reused`, where less of it is gone than is worth mending.
+    /// Like [`Segment::write`], but `stop` can end the work when its result is no longer needed. A graph that is built
+    /// ([`GraphMode::Built`]) starts from the graph of `reused` when enough of that graph's rows remain for repairing
+    /// it to pay.
     ///
     /// # Errors
-    /// As there; [`Error::Stopped`].
-    pub fn write_unless(
+    /// As [`Segment::write`]; [`Error::Stopped`].
+    pub fn write_stoppable(
         spec: &Spec,
         docs: &mut dyn Iterator<Item = Document>,
-        links: Links,
-        reused: Option<&Reused<'_>>,
-        stop: &Stop,
+        links: GraphMode,
+        reused: Option<&GraphSource<'_>>,
+        stop: &StopFlag,
     ) -> Result<Zeroizing<Vec<u8>>, Error> {
         let mut builder = Builder::new(spec);
         let mut index = FrozenWriter::new()?;
         for doc in docs {
             builder.add(&doc, |_, row, lexicon| index.add(row, lexicon))?;
-            builder.forget_words();
+            builder.bound_lexicon();
             stop.check()?;
         }
         builder.graph(links, reused, stop)?;
         builder.finish(|out| index.finish(out))
     }
 
-    /// Opens what [`Segment::write`] wrote; the bytes are kept and wiped when the segment goes.
+    /// Opens what [`Segment::write`] wrote. The segment keeps the bytes and wipes them when it is dropped.
     ///
     /// # Errors
     /// [`Error::Corrupt`], [`Error::Version`], or [`Error::Spec`] when it was written for another `spec`.
@@ -166,37 +167,39 @@ impl Segment {
         Self::of_buffer(spec, bytes.into(), None)
     }
 
-    /// The bytes that [`Segment::open`] was given. `None` for one that was never written or is read in pages.
+    /// The bytes that [`Segment::open`] was given. `None` for a segment that was never written or is read in pages.
     pub fn written(&self) -> Option<&[u8]> {
         self.written.as_ref().map(Slice::bytes)
     }
 
-    /// Where what [`Segment::write`] wrote falls in two: what a first search needs, to be opened whole, and what is
-    /// read in pages as it is needed. Seal them so, and open them with [`Segment::open_sealed`].
+    /// Offset at which the bytes of [`Segment::write`] are split: what a first search needs, which is opened whole,
+    /// ends there, and what is read in pages on demand begins. Seal the two parts separately and open them with
+    /// [`Segment::open_sealed`].
     ///
     /// # Errors
-    /// [`Error::Corrupt`] for anything else.
+    /// [`Error::Corrupt`] for bytes that are no segment.
     pub fn split(bytes: &[u8]) -> Result<usize, Error> {
-        container::border(bytes).ok_or_else(|| Error::corrupt("segment header", 0))
+        container::paged_offset(bytes).ok_or_else(|| Error::corrupt("segment header", 0))
     }
 
-    /// Opens a segment of which only the first part ([`Segment::split`]) has been read: about 600 bytes a row at 384
-    /// dimensions. Searches and fetches then read pages from `paged`, which must tell altered bytes from good ones
-    /// itself; when they are at most `resident` bytes they are read at once
-    /// ([`limits::RESIDENT_PAGES_BYTES_MAX`] in the product). Reads also the text index's dictionary.
+    /// Opens a segment of which only the first part ([`Segment::split`]) has been read: about 600 bytes per row at 384
+    /// dimensions. Searches and fetches then read pages from `paged`, which must itself detect altered bytes. When
+    /// `paged` is at most `resident` bytes ([`limits::RESIDENT_PAGES_BYTES_MAX`] in the product), it is read at once.
+    /// Opening also reads the dictionary of the text index.
     ///
     /// # Errors
-    /// As [`Segment::open`]; [`Error::Unreadable`] for what the source says.
+    /// As [`Segment::open`]; [`Error::Unreadable`] for errors of the source.
     pub fn open_sealed(spec: &Spec, whole: Plaintext, paged: Arc<dyn ReadAt>, resident: u64) -> Result<Segment, Error> {
         Self::open_paged(spec, whole, paged, resident, &mut |_| ())
     }
 
-    /// [`Segment::open_sealed`] as the product does it, saying after each part what it was. For benchmarks.
+    /// [`Segment::open_sealed`] as the product calls it; `stage` is told the name of each step after it ends. For
+    /// benchmarks.
     ///
     /// # Errors
-    /// As there.
+    /// As [`Segment::open_sealed`].
     #[doc(hidden)]
-    pub fn open_staged(
+    pub fn open_with_stages(
         spec: &Spec,
         whole: Plaintext,
         paged: Arc<dyn ReadAt>,
@@ -218,10 +221,10 @@ impl Segment {
     }
 
     fn of_buffer(spec: &Spec, buffer: Plaintext, memory: Option<MemoryIndex>) -> Result<Segment, Error> {
-        let border = Self::split(&buffer)?;
+        let paged_offset = Self::split(&buffer)?;
         let buffer = Slice::whole(buffer);
         let written = memory.is_none().then(|| buffer.clone());
-        let parts = buffer.sub(0..border).zip(buffer.sub(border..buffer.len()));
+        let parts = buffer.sub(0..paged_offset).zip(buffer.sub(paged_offset..buffer.len()));
         let (whole, paged) = parts.ok_or_else(|| Error::corrupt("segment header", 0))?;
         let segment = Self::assemble(spec, whole, Section::Memory(paged), memory, &mut |_| ())?;
         Ok(Self { written, ..segment })
@@ -236,21 +239,26 @@ impl Segment {
     ) -> Result<Segment, Error> {
         let sections = container::parse(spec, &whole, &paged)?;
         stage("container, checksum");
-        let part = sections.get(Kind::Vectored);
+        let part = sections.get(SectionKind::Vectored);
         let mut r = Reader::new(part.bytes(), "vectored rows");
         let vectored = r.bitmap(sections.rows)?;
         r.end()?;
         let documents = Documents::open(&sections, spec.dimensions, vectored)?;
         stage("documents, ids");
-        let norms = sections.get(Kind::Norms);
+        let norms = sections.get(SectionKind::Norms);
         if norms.len() != sections.rows as usize * 2 {
             return Err(Error::corrupt("norms", 0));
         }
+        // A segment in memory keeps the index that was built with it; others open the written one.
         let postings = match memory {
             Some(index) => Postings::Memory(index),
             None => {
-                let index = sections.paged(Paged::TextIndex);
-                Postings::Frozen(Box::new(FrozenIndex::open(&sections.get(Kind::TextFiles), &index, sections.rows)?))
+                let index = sections.paged(PagedKind::TextIndex);
+                Postings::Frozen(Box::new(FrozenIndex::open(
+                    &sections.get(SectionKind::TextFiles),
+                    &index,
+                    sections.rows,
+                )?))
             }
         };
         stage("text index");
@@ -263,28 +271,28 @@ impl Segment {
         Ok(Self { properties, vectors, bytes, paged, text: Text { postings, norms }, documents, written: None })
     }
 
-    /// How many documents.
+    /// Number of documents.
     pub fn documents(&self) -> u32 {
         self.documents.count
     }
 
-    /// How many rows.
+    /// Number of rows.
     pub fn rows(&self) -> u32 {
         self.documents.rows
     }
 
-    /// Heap bytes, roughly; of a paged segment with the pages that it holds just now.
+    /// Heap bytes, approximately. A paged segment counts the pages that it holds at the moment.
     pub fn bytes(&self) -> u64 {
         self.bytes + self.paged.resident()
     }
 
-    /// Whether all of it is in memory: nothing that is asked of it waits for a disk or a bucket.
+    /// Whether the whole segment is in memory, so that no request waits for a disk or a bucket.
     pub fn is_resident(&self) -> bool {
         matches!(self.paged, Section::Memory(_))
     }
 
-    /// Whether it has more vectors than a scan is good for, and no graph over them ([`Links::Later`]).
-    pub fn wants_graph(&self) -> bool {
+    /// Whether it has too many vectors for a scan to be good enough, and no graph over them ([`GraphMode::Deferred`]).
+    pub fn lacks_graph(&self) -> bool {
         !self.vectors.has_graph() && build::takes_graph(self.documents.vectored.len(), self.vectors.dimensions())
     }
 
@@ -297,26 +305,26 @@ impl Segment {
         self.vectors.graph()
     }
 
-    /// The row of this passage of a document, if it has a vector.
+    /// Row of this passage of a document, if it has a vector.
     pub(crate) fn linked_row(&self, doc: u32, passage: u32) -> Option<u32> {
         let row = self.documents.rows_of(doc).nth(passage as usize)?;
         self.documents.vectored.contains(row).then_some(row)
     }
 
-    /// What a document takes, from tables; nothing when there is no such document.
+    /// Sizes of a stored document, read from tables; zeros when there is no such document.
     pub fn sizes(&self, doc: u32) -> Sizes {
         self.documents.sizes(doc)
     }
 
-    /// These bytes of a document's text, and nothing else of it.
+    /// The given byte range of a document's text; nothing else of the document is read.
     ///
     /// # Errors
     /// [`Error::NoDocument`], [`Error::Corrupt`] or [`Error::Unreadable`].
-    pub fn text_part(&self, doc: u32, bytes: Range<u32>) -> Result<Untrusted, Error> {
-        self.documents.text_part(doc, bytes)
+    pub fn text_range(&self, doc: u32, bytes: Range<u32>) -> Result<Untrusted, Error> {
+        self.documents.text_range(doc, bytes)
     }
 
-    /// The vector of a row as it was given, and no other of its document; `None` where it has none.
+    /// Vector of a row, as it was given; no other vector of its document is read. `None` when the row has no vector.
     ///
     /// # Errors
     /// [`Error::Unreadable`].
@@ -324,22 +332,22 @@ impl Segment {
         self.documents.row_vector(row)
     }
 
-    /// The id of a document, without reading the rest of it.
+    /// Id of a document; the rest of the document is not read.
     pub fn id(&self, doc: u32) -> Option<DocumentId> {
         DocumentId::from_key(self.documents.id(doc)?).ok()
     }
 
-    /// The document with this key; the last one if it was given several times. `O(log n)`.
+    /// The document with this key; the last one when several were given. `O(log n)`.
     pub fn find(&self, id: &DocumentId) -> Option<u32> {
         self.documents.find(id.key())
     }
 
-    /// The documents of this id, in the order of their keys. `O(log n)`.
-    pub fn named(&self, id: &DocumentId) -> Vec<u32> {
-        self.documents.named(id.as_str())
+    /// The documents with this id, ordered by key. `O(log n)`.
+    pub fn find_all(&self, id: &DocumentId) -> Vec<u32> {
+        self.documents.find_all(id.as_str())
     }
 
-    /// A whole document; its vectors only if asked for.
+    /// A whole document; its vectors are included only if `vectors` is set.
     ///
     /// # Errors
     /// [`Error::NoDocument`], [`Error::Corrupt`] or [`Error::Unreadable`].
@@ -355,12 +363,12 @@ impl Segment {
         self.documents.head(doc)
     }
 
-    /// The document of a row, and the number of the passage in it.
+    /// The document of a row, and the number of the passage within it.
     pub fn row(&self, row: u32) -> Option<(u32, u32)> {
         self.documents.row(row)
     }
 
-    /// The `uri` of a document, without decoding the rest of it.
+    /// The `uri` of a document; the rest of the document is not decoded.
     ///
     /// # Errors
     /// As [`Segment::head`].
@@ -368,47 +376,47 @@ impl Segment {
         self.documents.peek(doc, |view| Untrusted::new(view.uri))
     }
 
-    /// What reading in it may cost.
+    /// Upper bounds of what reading this segment may cost.
     pub fn extent(&self) -> Extent {
         let ([heads, texts], [head_max, text_max]) = (self.documents.stored(), self.documents.largest);
         let (documents, rows) = (self.documents().into(), self.rows().into());
         Extent { documents, rows, attributes: self.properties.attribute_bytes(), heads, texts, head_max, text_max }
     }
 
-    /// Takes out of `keys` the attributes that one of `docs` has.
+    /// Removes from `keys` the attributes that at least one of `docs` has.
     ///
     /// # Errors
     /// [`Error::Interrupted`].
-    pub fn retain_unknown(&self, keys: &mut Vec<&str>, docs: &RoaringBitmap) -> Result<(), Error> {
+    pub fn retain_missing_attributes(&self, keys: &mut Vec<&str>, docs: &RoaringBitmap) -> Result<(), Error> {
         keys.retain(|key| !self.properties.holds_attribute(key, docs));
         Ok(kernel::checkpoint(keys.len() as u64 * 64)?)
     }
 
-    /// The documents that a filter accepts: exactly those that `Filter::matches` accepts.
+    /// The documents that a filter accepts, which are exactly those that `Filter::matches` accepts.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] or [`Error::Unreadable`] when documents themselves have to be read: for an address, the
+    /// [`Error::Corrupt`] or [`Error::Unreadable`] when documents themselves must be read, as for a `uri` or for the
     /// spelling of a time. [`Error::Interrupted`].
     pub fn evaluate(&self, filter: &CompiledFilter) -> Result<RoaringBitmap, Error> {
         self.properties.evaluate(filter, &self.documents)
     }
 
-    /// The documents that these eyes may see.
+    /// The documents that this audience may see.
     pub fn visible(&self, audience: &Audience) -> RoaringBitmap {
         self.properties.visible(audience)
     }
 
-    /// The documents that stand so.
+    /// The documents with this status.
     pub fn with_status(&self, status: Status) -> RoaringBitmap {
         self.properties.with_status(status)
     }
 
-    /// The documents whose time is up: `expires_at <= now`.
+    /// The documents that have expired: `expires_at <= now`.
     pub fn expired(&self, now: Timestamp) -> RoaringBitmap {
         self.properties.expired(now)
     }
 
-    /// When [`Segment::expired`] says something else than it does `now`, if ever.
+    /// The next time at which the result of [`Segment::expired`] differs from its result at `now`, if any.
     pub fn next_expiry(&self, now: Timestamp) -> Option<Timestamp> {
         self.properties.next_expiry(now)
     }
@@ -431,12 +439,12 @@ impl Segment {
             rows.remove_range(self.rows()..);
             return rows;
         }
-        // Ascending, as documents are: appending is cheaper than inserting.
+        // Documents ascend and so do their rows: appending is cheaper than inserting.
         rows.extend(docs.iter().flat_map(|doc| self.documents.rows_of(doc)));
         rows
     }
 
-    /// What BM25 must know of this segment: exact counts over these rows.
+    /// The statistics that BM25 needs from this segment: exact counts over these rows.
     ///
     /// # Errors
     /// [`Error::Unreadable`] when postings cannot be read.
@@ -444,13 +452,13 @@ impl Segment {
         Ok(TextStats::new(self.text_lengths(rows), self.text_frequencies(query, rows)?))
     }
 
-    /// The part of it that no query changes. Cost: a look at each of these rows, or at each of the others if those are
-    /// fewer.
+    /// The part of [`Segment::text_stats`] that does not depend on the query. It reads the length of each of these
+    /// rows, or of each of the other rows when those are fewer.
     pub fn text_lengths(&self, rows: &RoaringBitmap) -> TextLengths {
         Text::lengths(rows, &self.documents)
     }
 
-    /// The part of it that the query asks for.
+    /// The part of [`Segment::text_stats`] that depends on the query.
     ///
     /// # Errors
     /// [`Error::Unreadable`] when postings cannot be read.
@@ -458,8 +466,8 @@ impl Segment {
         self.text.frequencies(query, rows, self.rows())
     }
 
-    /// What words of these rows begin as the query's words with a star do. Gather those of all segments, then
-    /// [`TextQuery::expand`].
+    /// Collects the terms in these rows that match the query's prefixes. Collect those of all segments in one
+    /// [`Expansion`], then call [`TextQuery::expand`].
     ///
     /// # Errors
     /// [`Error::Unreadable`] when postings cannot be read.
@@ -467,15 +475,21 @@ impl Segment {
         self.text.expand(query, rows, self.rows(), into)
     }
 
-    /// Those of `rows` that hold this phrase of the query; its phrases are numbered from 0.
+    /// The subset of `rows` that contains this phrase of the query. Phrases are numbered from 0.
     ///
     /// # Errors
     /// [`Error::Unreadable`] when postings cannot be read.
-    pub fn holding(&self, query: &TextQuery, phrase: usize, rows: &RoaringBitmap) -> Result<RoaringBitmap, Error> {
-        self.text.holding(query, phrase, rows)
+    pub fn rows_with_phrase(
+        &self,
+        query: &TextQuery,
+        phrase: usize,
+        rows: &RoaringBitmap,
+    ) -> Result<RoaringBitmap, Error> {
+        self.text.rows_with_phrase(query, phrase, rows)
     }
 
-    /// The best `k` of `rows` by BM25 (k1 1.5, b 0.75; any term), best first. `stats` are those of the namespace.
+    /// The best `k` of `rows` by BM25 (k1 1.5, b 0.75; any term matches), best first. `stats` are those of the
+    /// namespace.
     ///
     /// # Errors
     /// [`Error::Unreadable`] when postings cannot be read.
@@ -489,36 +503,42 @@ impl Segment {
         self.text.search(query, stats, rows, self.rows(), k)
     }
 
-    /// The best `k` of `rows` by similarity of their vectors, best first. Empty for a query of another
-    /// length or with a value that is not finite. Rows without a vector are never answered. Where
-    /// [`kernel::checkpoint`] tells of an interrupt, what is answered means nothing.
-    pub fn search_vector(&self, query: &[f32], rows: &RoaringBitmap, k: usize) -> Found {
+    /// The best `k` of `rows` by vector similarity, best first. Empty for a query of another length or with a value
+    /// that is not finite. Rows without a vector are never returned. When [`kernel::checkpoint`] reports an
+    /// interruption, the result is meaningless.
+    pub fn search_vector(&self, query: &[f32], rows: &RoaringBitmap, k: usize) -> VectorSearchResult {
         self.vectors.search(query, &self.with_vectors(rows), k, Planner::default())
     }
 
-    /// Those of them that have a vector.
+    /// The subset of these rows that has a vector.
     fn with_vectors<'a>(&self, rows: &'a RoaringBitmap) -> Cow<'a, RoaringBitmap> {
         let all = self.documents.vectored.len() == u64::from(self.rows());
         let known = rows.max().is_none_or(|last| last < self.rows());
         if all && known { Cow::Borrowed(rows) } else { Cow::Owned(rows & &self.documents.vectored) }
     }
 
-    /// The same by a scan of all these rows: what others are measured by.
-    pub fn search_vector_exact(&self, query: &[f32], rows: &RoaringBitmap, k: usize) -> Found {
-        // All of them are scored exactly: codes do not select here.
+    /// Like [`Segment::search_vector`], by a scan of all these rows. It is the reference for other searches.
+    pub fn search_vector_exact(&self, query: &[f32], rows: &RoaringBitmap, k: usize) -> VectorSearchResult {
+        // All rows are scored in full: codes do not select candidates here.
         let planner = Planner { walks: Some(false), rescored: Some(usize::MAX), ..Planner::default() };
         self.vectors.search(query, &self.with_vectors(rows), k, planner)
     }
 
-    /// The vector of a row within some 64,000ths of its largest value, from memory; equal in every layout. `None`
-    /// where the row has none.
-    pub fn vector_near(&self, row: u32) -> Option<Vec<f32>> {
+    /// Vector of a row from memory, within some 64,000ths of its largest value; the same in every layout. `None` when
+    /// the row has no vector.
+    pub fn approximate_vector(&self, row: u32) -> Option<Vec<f32>> {
         self.documents.vectored.contains(row).then(|| self.vectors.restored(row))
     }
 
-    /// The same by a walk of this breadth, or by a scan. For benchmarks.
+    /// Like [`Segment::search_vector`], by a walk of this breadth, or by a scan if `walk` is `None`. For benchmarks.
     #[doc(hidden)]
-    pub fn search_planned(&self, query: &[f32], rows: &RoaringBitmap, k: usize, walk: Option<usize>) -> Found {
+    pub fn search_planned(
+        &self,
+        query: &[f32],
+        rows: &RoaringBitmap,
+        k: usize,
+        walk: Option<usize>,
+    ) -> VectorSearchResult {
         let planner = match walk {
             Some(ef) => Planner { walks: Some(true), ef, rescored: Some(ef.min(4 * k)), ..Planner::default() },
             None => Planner { walks: Some(false), ..Planner::default() },

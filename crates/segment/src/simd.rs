@@ -1,11 +1,10 @@
-//! The sums that search and building spend their time in, each in the fastest way that the
-//! machine knows, chosen once at run time: the dot product of int8 codes, of one row and of four rows at
-//! once (AVX-512 VNNI, AVX2, NEON or plain), and the squared Euclidean distance of f32 (compiled for AVX-512, AVX2 and
-//! plain). And the hint that memory will be read, which changes no number.
+//! The inner loops of search and build, each in the fastest variant that the machine supports, chosen once at run time:
+//! the dot product of int8 codes, of one row and of four rows at once (AVX-512 VNNI, AVX2, NEON or plain), and the
+//! squared Euclidean distance of f32 (compiled for AVX-512, AVX2 and plain). A prefetch hint changes no number.
 //!
-//! Stored codes are biased (`value + 128` as `u8`), the query's are signed: that is the pairing VNNI
-//! multiplies. All ways give the same number to the last bit; a property test compares.
-//! Dimensions are at most 4,096, so a sum stays below 2^28.
+//! Stored codes are biased (`value + 128` as `u8`) and the query's are signed, which is the pairing that VNNI
+//! multiplies. All variants return the same number to the last bit; a property test compares them. Dimensions are at
+//! most 4,096, so a sum stays below 2^28.
 
 #![expect(unsafe_code, reason = "vector instructions; nothing else in this crate has any")]
 
@@ -14,33 +13,33 @@ use std::sync::OnceLock;
 /// `Σ (code − 128) × query` over the shorter of the two.
 pub(crate) type Dot = fn(&[u8], &[i8]) -> i32;
 
-/// Every way that this machine knows, slowest first.
+/// Every variant that this machine supports, slowest first.
 #[cfg(test)]
-pub(crate) fn ways() -> Vec<(&'static str, Dot)> {
+pub(crate) fn dot_variants() -> Vec<(&'static str, Dot)> {
     #[cfg_attr(
         not(any(target_arch = "x86_64", target_arch = "aarch64")),
         expect(unused_mut, reason = "nothing to add")
     )]
-    let mut ways: Vec<(&'static str, Dot)> = vec![("scalar", scalar)];
+    let mut dot_variants: Vec<(&'static str, Dot)> = vec![("scalar", scalar)];
     #[cfg(target_arch = "x86_64")]
     {
         if x86::has_avx2() {
-            ways.push(("avx2", x86::avx2));
+            dot_variants.push(("avx2", x86::avx2));
         }
         if x86::has_vnni() {
-            ways.push(("avx512vnni", x86::vnni));
+            dot_variants.push(("avx512vnni", x86::vnni));
         }
     }
     #[cfg(target_arch = "aarch64")]
-    ways.push(("neon", arm::neon));
-    ways
+    dot_variants.push(("neon", arm::neon));
+    dot_variants
 }
 
 fn scalar(codes: &[u8], query: &[i8]) -> i32 {
     codes.iter().zip(query).map(|(&c, &q)| (i32::from(c) - 128) * i32::from(q)).sum()
 }
 
-/// A query's code: signed values, and their sum, which takes the bias of stored codes off.
+/// Signed values of a query's code, and their sum, which removes the bias of stored codes.
 #[derive(Default)]
 pub(crate) struct Signed {
     values: Vec<i8>,
@@ -53,7 +52,7 @@ impl Signed {
         Self { values, sum }
     }
 
-    /// Becomes what a stored code stands for.
+    /// Sets the values to those that a stored code represents.
     pub(crate) fn of_code(&mut self, code: &[u8]) {
         self.values.clear();
         self.values.extend(code.iter().map(|c| (c ^ 0x80) as i8));
@@ -68,69 +67,69 @@ impl Signed {
 /// The dot products of four rows, each as long as the query. A shorter row counts as 0.
 pub(crate) type FourDots = fn([&[u8]; 4], &Signed) -> [i32; 4];
 
-/// The fastest way that this machine knows.
+/// The fastest variant that this machine supports.
 pub(crate) fn four_dots() -> FourDots {
     static CHOSEN: OnceLock<FourDots> = OnceLock::new();
-    *CHOSEN.get_or_init(|| four_ways().last().map_or(four_plain, |(_, way)| *way))
+    *CHOSEN.get_or_init(|| four_dots_variants().last().map_or(four_dots_scalar, |(_, variant)| *variant))
 }
 
-/// Every way that this machine knows, slowest first.
-pub(crate) fn four_ways() -> Vec<(&'static str, FourDots)> {
+/// Every variant that this machine supports, slowest first.
+pub(crate) fn four_dots_variants() -> Vec<(&'static str, FourDots)> {
     #[cfg_attr(
         not(any(target_arch = "x86_64", target_arch = "aarch64")),
         expect(unused_mut, reason = "nothing to add")
     )]
-    let mut ways: Vec<(&'static str, FourDots)> = vec![("scalar", four_plain)];
+    let mut dot_variants: Vec<(&'static str, FourDots)> = vec![("scalar", four_dots_scalar)];
     #[cfg(target_arch = "x86_64")]
     {
         if x86::has_avx2() {
-            ways.push(("avx2", |rows, query| one_by_one(x86::avx2, rows, query)));
+            dot_variants.push(("avx2", |rows, query| one_by_one(x86::avx2, rows, query)));
         }
         if x86::has_vnni() {
-            ways.push(("avx512vnni", x86::four_vnni));
+            dot_variants.push(("avx512vnni", x86::four_dots_vnni));
         }
     }
     #[cfg(target_arch = "aarch64")]
-    ways.push(("neon", |rows, query| one_by_one(arm::neon, rows, query)));
-    ways
+    dot_variants.push(("neon", |rows, query| one_by_one(arm::neon, rows, query)));
+    dot_variants
 }
 
-fn four_plain(rows: [&[u8]; 4], query: &Signed) -> [i32; 4] {
+fn four_dots_scalar(rows: [&[u8]; 4], query: &Signed) -> [i32; 4] {
     one_by_one(scalar, rows, query)
 }
 
-fn one_by_one(way: Dot, rows: [&[u8]; 4], query: &Signed) -> [i32; 4] {
-    rows.map(|row| row.get(..query.len()).map_or(0, |row| way(row, &query.values)))
+fn one_by_one(variant: Dot, rows: [&[u8]; 4], query: &Signed) -> [i32; 4] {
+    rows.map(|row| row.get(..query.len()).map_or(0, |row| variant(row, &query.values)))
 }
 
 /// `Σ (a − b)²` over the shorter of the two, in sixteen lanes.
-pub(crate) type Apart = fn(&[f32], &[f32]) -> f32;
+pub(crate) type L2Squared = fn(&[f32], &[f32]) -> f32;
 
-/// The fastest way that this machine knows.
-pub(crate) fn apart() -> Apart {
-    static CHOSEN: OnceLock<Apart> = OnceLock::new();
-    *CHOSEN.get_or_init(|| apart_ways().last().map_or(plain, |(_, way)| *way))
+/// The fastest variant that this machine supports.
+pub(crate) fn l2_squared() -> L2Squared {
+    static CHOSEN: OnceLock<L2Squared> = OnceLock::new();
+    *CHOSEN.get_or_init(|| l2_squared_variants().last().map_or(l2_squared_plain, |(_, variant)| *variant))
 }
 
-/// Every way that this machine knows, slowest first.
-pub(crate) fn apart_ways() -> Vec<(&'static str, Apart)> {
+/// Every variant that this machine supports, slowest first.
+pub(crate) fn l2_squared_variants() -> Vec<(&'static str, L2Squared)> {
     #[cfg_attr(not(target_arch = "x86_64"), expect(unused_mut, reason = "nothing to add"))]
-    let mut ways: Vec<(&'static str, Apart)> = vec![("plain", plain)];
+    let mut dot_variants: Vec<(&'static str, L2Squared)> = vec![("plain", l2_squared_plain)];
     #[cfg(target_arch = "x86_64")]
     {
         if x86::has_avx2() {
-            ways.push(("avx2", x86::apart_avx2));
+            dot_variants.push(("avx2", x86::l2_squared_avx2));
         }
         if x86::has_vnni() {
-            ways.push(("avx512", x86::apart_avx512));
+            dot_variants.push(("avx512", x86::l2_squared_avx512));
         }
     }
-    ways
+    dot_variants
 }
 
-/// The sixteen lanes are for the compiler: it makes of them what the enclosing function may use.
+/// The sixteen lanes let the compiler use the instructions that the enclosing function enables.
 #[inline(always)]
-fn plain(a: &[f32], b: &[f32]) -> f32 {
+fn l2_squared_plain(a: &[f32], b: &[f32]) -> f32 {
     let mut sums = [0.0f32; 16];
     let (xs, x_rest) = a.as_chunks::<16>();
     let (ys, y_rest) = b.as_chunks::<16>();
@@ -145,7 +144,7 @@ fn plain(a: &[f32], b: &[f32]) -> f32 {
     sums.iter().sum()
 }
 
-/// Asks for bytes that will be read in a moment. Nothing where the machine has no such way.
+/// Prefetches bytes that will be read soon. Does nothing on a machine without a prefetch instruction here.
 #[inline]
 pub(crate) fn prefetch(bytes: &[u8]) {
     #[cfg(target_arch = "x86_64")]

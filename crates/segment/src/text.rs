@@ -1,60 +1,59 @@
-//! Text search: BM25 over one inverted index of a segment, with a higher weight for titles.
+//! Text search: BM25 over one inverted index per segment, with a higher weight for titles.
 //!
-//! Two indexes, [`memory`] for tails and [`frozen`] (tantivy's) for written segments, give the same
-//! postings; lengths, statistics and scores are made here, once, so that both score alike to the
-//! last bit. Promises: only rows of the given bitmap are scored, and statistics count those rows
-//! only that the reader may find.
+//! Two indexes, [`memory`] for write buffers and [`frozen`] (tantivy's) for written segments, return the same postings.
+//! Lengths, statistics and scores are computed here for both, so that both score alike to the last bit. Promises: only
+//! rows of the given bitmap are scored, and statistics count only rows that the reader may find.
 //!
-//! A row's terms are those of its document's title and of the passage. A title's weigh `w` times as much (Robertson,
-//! Zaragoza & Taylor, CIKM 2004): a term's frequency is `all + (w - 1) * in the title`, and so is a row's length. All
-//! terms that a word with a star stands for count as one.
+//! The terms of a row are those of its document's title and of the passage. Terms of a title weigh `w` times as much
+//! (Robertson, Zaragoza & Taylor, CIKM 2004): a term's frequency is `all + (w - 1) * in the title`, and so is a row's
+//! length. All terms that a prefix (a word with a star) stands for count as one.
 
+mod accumulator;
 mod directory;
 pub(crate) mod frozen;
 pub(crate) mod memory;
 pub(crate) mod phrase;
 mod score;
-mod sums;
 
 use crate::{
     Error, TextQuery,
     analysis::{Analyser, lexicon::written_term},
     bytes::Slice,
     documents::Documents,
-    query::{Ask, Expansion},
-    top::{Dense, Scored, Top},
+    query::{Expansion, Prefix, QueryTerm},
+    top::{DenseBitmap, Scored, TopK},
 };
+use accumulator::ScoreAccumulator;
 use frozen::FrozenIndex;
 use kernel::checkpoint;
 use memory::MemoryIndex;
 use roaring::RoaringBitmap;
 use score::Weights;
 use std::ops::ControlFlow;
-use sums::Sums;
 use tantivy::fieldnorm::FieldNormReader;
 
-/// Counts that BM25 needs, over the rows of a namespace that one reader may find. Those of all segments are added.
+/// Counts that BM25 needs, over the rows of a namespace that one reader may find. The counts of all segments are added.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TextStats {
-    /// Rows.
+    /// Number of rows.
     pub rows: u64,
-    /// Their terms, repeats included.
+    /// Number of their terms, repeats included.
     pub tokens: u64,
-    /// Those of them that are the titles'.
+    /// Number of their terms that come from titles.
     pub title_tokens: u64,
-    /// For each term of the query, the number of rows that hold it.
+    /// For each term of the query, the number of rows that contain it.
     pub document_frequency: Vec<u64>,
 }
 
 impl TextStats {
-    /// Zero rows, for summing up.
+    /// Zero counts, to add others to.
     pub fn for_query(query: &TextQuery) -> Self {
-        Self { rows: 0, tokens: 0, title_tokens: 0, document_frequency: vec![0; query.asks.len()] }
+        Self { rows: 0, tokens: 0, title_tokens: 0, document_frequency: vec![0; query.terms.len()] }
     }
 }
 
 impl TextStats {
-    /// Of rows of these lengths that hold what is asked for so often.
+    /// Statistics of rows of these lengths with these document frequencies.
     pub fn new(lengths: TextLengths, document_frequency: Vec<u64>) -> Self {
         let TextLengths { rows, tokens, title_tokens } = lengths;
         Self { rows, tokens, title_tokens, document_frequency }
@@ -64,25 +63,26 @@ impl TextStats {
 /// Lengths of rows: the part of [`TextStats`] that does not depend on the query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TextLengths {
-    /// Rows.
+    /// Number of rows.
     pub rows: u64,
-    /// Their terms, repeats included.
+    /// Number of their terms, repeats included.
     pub tokens: u64,
-    /// Those of them that are the titles'.
+    /// Number of their terms that come from titles.
     pub title_tokens: u64,
 }
 
-/// Rows to count, given as the fewer of them and of all others: a segment knows its sums over all rows.
-struct Sides {
+/// Rows to count: either those rows or all other rows are read, whichever are fewer, because the sums over all rows of
+/// a segment are known.
+struct CountedRows {
     /// Number of rows that are counted.
     rows: u64,
     /// The rows that are read.
     read: RoaringBitmap,
-    /// Whether these are the others, which are subtracted from the sums.
+    /// Whether `read` are the other rows, which are subtracted from the sums.
     counts_others: bool,
 }
 
-impl Sides {
+impl CountedRows {
     fn of(rows: &RoaringBitmap, total: u32) -> Self {
         let mut others = RoaringBitmap::new();
         others.insert_range(0..total);
@@ -97,7 +97,7 @@ impl Sides {
 }
 
 impl std::ops::AddAssign for TextStats {
-    /// Statistics of different queries do not add up; the longer list of frequencies stays.
+    /// Statistics of different queries cannot be added; the longer list of frequencies is kept.
     fn add_assign(&mut self, other: Self) {
         self.rows += other.rows;
         self.tokens += other.tokens;
@@ -109,38 +109,39 @@ impl std::ops::AddAssign for TextStats {
     }
 }
 
-/// Where postings come from.
+/// The source of postings.
 pub(crate) enum Postings {
     Memory(MemoryIndex),
     Frozen(Box<FrozenIndex>),
 }
 
-/// Which rows of a posting list are selected.
-pub(crate) struct Selection<'a> {
-    /// `None`: every row.
-    rows: Option<(&'a RoaringBitmap, Dense)>,
+/// The rows that are selected from a posting list.
+pub(crate) struct RowSelection<'a> {
+    /// `None` selects every row.
+    rows: Option<(&'a RoaringBitmap, DenseBitmap)>,
 }
 
-impl<'a> Selection<'a> {
+impl<'a> RowSelection<'a> {
     fn of(rows: &'a RoaringBitmap, total: u32) -> Self {
         let all = rows.range_cardinality(0..total) == u64::from(total);
-        Self { rows: (!all).then(|| (rows, Dense::of(rows, total))) }
+        Self { rows: (!all).then(|| (rows, DenseBitmap::of(rows, total))) }
     }
 
     fn contains(&self, row: u32) -> bool {
         self.rows.as_ref().is_none_or(|(_, dense)| dense.contains(row))
     }
 
-    /// The rows one by one, when they are so few beside `postings` that jumping to each is cheaper than reading all.
-    fn jumps(&self, postings: u32) -> Option<&'a RoaringBitmap> {
-        // A jump decodes about one block of 128 postings at worst; 16 is where the two ways met.
+    /// The selected rows, when they are so few compared with `postings` that seeking to each is cheaper than reading
+    /// all.
+    fn seekable_rows(&self, postings: u32) -> Option<&'a RoaringBitmap> {
+        // A seek decodes about one block of 128 postings at worst; measurements crossed at a sixteenth.
         let (rows, _) = self.rows.as_ref()?;
         (rows.len() < u64::from(postings) / 16).then_some(*rows)
     }
 }
 
 impl Postings {
-    /// Rows that hold a term.
+    /// Number of rows that contain a term.
     fn frequency(&self, term: &str) -> Result<u64, Error> {
         match self {
             Postings::Memory(index) => Ok(index.postings(term).len() as u64),
@@ -148,25 +149,25 @@ impl Postings {
         }
     }
 
-    /// Calls back with each selected row that holds the term, ascending, and how often.
-    fn each(&self, term: &str, selection: &Selection<'_>, mut visit: impl FnMut(u32, u32)) -> Result<(), Error> {
+    /// Calls `visit` with each selected row that contains the term, ascending, and with the frequency in the row.
+    fn each(&self, term: &str, selection: &RowSelection<'_>, mut visit: impl FnMut(u32, u32)) -> Result<(), Error> {
         self.until(term, selection, |row, times| {
             visit(row, times);
             ControlFlow::Continue(())
         })
     }
 
-    /// The same until it is told to stop.
+    /// Like [`Postings::each`], until `visit` breaks.
     fn until(
         &self,
         term: &str,
-        selection: &Selection<'_>,
+        selection: &RowSelection<'_>,
         mut visit: impl FnMut(u32, u32) -> ControlFlow<()>,
     ) -> Result<(), Error> {
         match self {
             Postings::Memory(index) => {
                 let mut list = index.postings(term).iter().filter(|p| selection.contains(p.0));
-                // Whether it stopped is known to who stopped it.
+                // The caller's `visit` knows whether it stopped.
                 let _ = list.try_for_each(|p| visit(p.0, p.1));
                 Ok(())
             }
@@ -174,7 +175,7 @@ impl Postings {
         }
     }
 
-    /// Calls back with the terms that begin so, ascending, until told to stop.
+    /// Calls `visit` with the terms that begin with `start`, ascending, until it breaks.
     fn terms_from(
         &self,
         start: &str,
@@ -193,7 +194,7 @@ impl Postings {
         }
     }
 
-    /// Heap bytes, roughly.
+    /// Heap bytes, approximately.
     pub(crate) fn bytes(&self) -> u64 {
         match self {
             Postings::Memory(index) => index.bytes(),
@@ -202,10 +203,10 @@ impl Postings {
     }
 }
 
-/// What looking a term up costs, in steps of [`checkpoint`].
+/// Cost of looking up a term, in steps of [`checkpoint`].
 const STEPS_A_TERM: u64 = 1_024;
 
-/// The id of a row's length, as tantivy rounds it (one byte).
+/// Tantivy's one-byte rounding of a row's length.
 pub(crate) fn norm(terms: u32) -> u8 {
     FieldNormReader::fieldnorm_to_id(terms)
 }
@@ -213,7 +214,7 @@ pub(crate) fn norm(terms: u32) -> u8 {
 /// The text index of one segment.
 pub(crate) struct Text {
     pub(crate) postings: Postings,
-    /// Per row the [`norm`] of all its terms and that of its title's.
+    /// For each row, the [`norm`] of all its terms and that of its title's terms.
     pub(crate) norms: Slice,
 }
 
@@ -226,29 +227,31 @@ impl Text {
         total: u32,
         into: &mut Expansion,
     ) -> Result<(), Error> {
-        let selection = Selection::of(rows, total);
+        let selection = RowSelection::of(rows, total);
         let mut analyser = Analyser::new(query.language());
         into.terms.resize_with(query.prefixes.len(), Default::default);
         for (prefix, terms) in query.prefixes.iter().zip(&mut into.terms) {
             for start in [prefix.start.clone(), written_term(&prefix.start)] {
-                let mut here = 0;
+                let mut collected = 0;
                 self.postings.terms_from(&start, |term| {
                     checkpoint(STEPS_A_TERM)?;
-                    if prefix.takes(term, &mut analyser) && (terms.contains(term) || self.is_held(term, &selection)?) {
+                    if prefix.stands_for(term, &mut analyser)
+                        && (terms.contains(term) || self.is_held(term, &selection)?)
+                    {
                         terms.insert(term.to_owned());
-                        here += 1;
+                        collected += 1;
                     }
-                    // One more than will be used: so it is known that there are more.
-                    let enough = here > kernel::limits::PREFIX_WORDS_MAX;
-                    Ok(if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+                    // One term more than will be used is collected, so that the query knows that there are more.
+                    let full = collected > kernel::limits::PREFIX_WORDS_MAX;
+                    Ok(if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
                 })?;
             }
         }
         Ok(())
     }
 
-    /// Whether some selected row holds the term.
-    fn is_held(&self, term: &str, selection: &Selection<'_>) -> Result<bool, Error> {
+    /// Whether some selected row contains the term.
+    fn is_held(&self, term: &str, selection: &RowSelection<'_>) -> Result<bool, Error> {
         let mut held = selection.rows.is_none();
         if !held {
             self.postings.until(term, selection, |_, _| {
@@ -259,8 +262,8 @@ impl Text {
         Ok(held)
     }
 
-    /// Those of `rows` that hold this phrase of the query.
-    pub(crate) fn holding(
+    /// The subset of `rows` that contains this phrase of the query.
+    pub(crate) fn rows_with_phrase(
         &self,
         query: &TextQuery,
         phrase: usize,
@@ -273,51 +276,58 @@ impl Text {
         }
     }
 
-    /// Terms of these rows, and those of them that are the titles'.
+    /// Number of terms of these rows, and of those that come from titles.
     pub(crate) fn lengths(rows: &RoaringBitmap, documents: &Documents) -> TextLengths {
-        let sides = Sides::of(rows, documents.rows);
+        let counted = CountedRows::of(rows, documents.rows);
         let (mut tokens, mut title_tokens) = (0, 0);
-        for row in &sides.read {
+        for row in &counted.read {
             tokens += u64::from(documents.terms(row));
             title_tokens += u64::from(documents.title_terms(row));
         }
-        if sides.counts_others {
+        if counted.counts_others {
             (tokens, title_tokens) = (documents.tokens - tokens, documents.title_tokens - title_tokens);
         }
-        TextLengths { rows: sides.rows, tokens, title_tokens }
+        TextLengths { rows: counted.rows, tokens, title_tokens }
     }
 
-    /// For each thing that the query asks for how many of these rows hold it.
+    /// For each term of the query, the number of these rows that contain it.
     pub(crate) fn frequencies(&self, query: &TextQuery, rows: &RoaringBitmap, total: u32) -> Result<Vec<u64>, Error> {
-        let sides = Sides::of(rows, total);
-        let read = Selection::of(&sides.read, total);
-        let frequency = |(ask, _): &(Ask, f32)| match ask {
-            Ask::Stem(stem) => self.frequency(stem, &sides, &read),
-            Ask::Written(word) => self.frequency(word, &sides, &read),
-            Ask::Prefix(n) => {
-                let mut held = Dense::empty(total);
-                let mut count = 0;
-                let counted = Selection::of(rows, total);
-                for term in query.prefixes.get(*n).map(|prefix| prefix.terms.as_slice()).unwrap_or_default() {
-                    checkpoint(STEPS_A_TERM)?;
-                    self.postings.each(term, &counted, |row, _| count += u64::from(held.insert(row)))?;
-                }
-                Ok(count)
-            }
-        };
-        query.asks.iter().map(frequency).collect()
+        let counted = CountedRows::of(rows, total);
+        let read = RowSelection::of(&counted.read, total);
+        let frequencies = query.terms.iter().map(|(term, _)| match term {
+            QueryTerm::Stem(stem) => self.frequency(stem, &counted, &read),
+            QueryTerm::Written(word) => self.frequency(word, &counted, &read),
+            QueryTerm::Prefix(n) => self.prefix_frequency(query.prefixes.get(*n), rows, total),
+        });
+        frequencies.collect()
     }
 
-    fn frequency(&self, term: &str, sides: &Sides, read: &Selection<'_>) -> Result<u64, Error> {
+    /// The number of these rows that contain a term of the prefix.
+    fn prefix_frequency(&self, prefix: Option<&Prefix>, rows: &RoaringBitmap, total: u32) -> Result<u64, Error> {
+        let mut held = DenseBitmap::empty(total);
+        let mut count = 0;
+        let counted = RowSelection::of(rows, total);
+        for term in prefix.map(|prefix| prefix.terms.as_slice()).unwrap_or_default() {
+            checkpoint(STEPS_A_TERM)?;
+            // A row that contains several of the terms counts once.
+            self.postings.each(term, &counted, |row, _| count += u64::from(held.insert(row)))?;
+        }
+        Ok(count)
+    }
+
+    /// The number of counted rows that contain the term.
+    fn frequency(&self, term: &str, counted: &CountedRows, read: &RowSelection<'_>) -> Result<u64, Error> {
+        // The dictionary knows how many rows of the segment contain the term.
         let all = self.postings.frequency(term)?;
-        // Rows are looked for among those that hold the term.
-        checkpoint(STEPS_A_TERM + if sides.read.is_empty() { 0 } else { 4 * all })?;
+        // The rows are looked up in the posting list of the term.
+        checkpoint(STEPS_A_TERM + if counted.read.is_empty() { 0 } else { 4 * all })?;
         let mut found = 0;
-        if !sides.counts_others {
+        // Count the selected rows, or subtract the other rows from all that contain the term.
+        if !counted.counts_others {
             self.postings.each(term, read, |_, _| found += 1)?;
             return Ok(found);
         }
-        if !sides.read.is_empty() && all > 0 {
+        if !counted.read.is_empty() && all > 0 {
             self.postings.each(term, read, |_, _| found += 1)?;
         }
         Ok(all - found)
@@ -334,18 +344,23 @@ impl Text {
         if k == 0 || rows.is_empty() || stats.rows == 0 {
             return Ok(Vec::new());
         }
-        let mut sums = Sums::new(self, Selection::of(rows, total), Weights::new(stats, query.title_weight()), total);
-        for ((ask, asked), frequency) in query.asks.iter().zip(&stats.document_frequency) {
+        let mut accumulator = ScoreAccumulator::new(
+            self,
+            RowSelection::of(rows, total),
+            Weights::new(stats, query.title_weight()),
+            total,
+        );
+        for ((term, repeats), frequency) in query.terms.iter().zip(&stats.document_frequency) {
             checkpoint(STEPS_A_TERM + frequency.saturating_mul(4).min(4 * u64::from(total)))?;
-            let worth = asked * sums.worth(*frequency);
-            match ask {
-                Ask::Stem(stem) => sums.add_stem(stem, worth)?,
-                Ask::Written(word) => sums.add_written(word, worth)?,
-                Ask::Prefix(n) => sums.add_prefix(query.prefixes.get(*n), worth)?,
+            let weight = repeats * accumulator.weight(*frequency);
+            match term {
+                QueryTerm::Stem(stem) => accumulator.add_stem(stem, weight)?,
+                QueryTerm::Written(word) => accumulator.add_written(word, weight)?,
+                QueryTerm::Prefix(n) => accumulator.add_prefix(query.prefixes.get(*n), weight)?,
             }
         }
-        let mut top = Top::new(k);
-        sums.each(|row, sum| {
+        let mut top = TopK::new(k);
+        accumulator.each(|row, sum| {
             top.offer(row, sum);
         });
         Ok(top.into_sorted())

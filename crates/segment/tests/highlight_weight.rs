@@ -1,5 +1,5 @@
-//! Marking words in a text takes memory for the words that are marked and for those that are known, never for the text: a
-//! passage may be as long as a document.
+//! Marking words in a text takes memory for the marked words and for the cached ones, but never for the text: a passage
+//! may be as long as a document.
 
 use counting::{Counting, measure};
 use segment::{Highlighter, TextQuery};
@@ -8,7 +8,7 @@ use std::alloc::System;
 #[global_allocator]
 static ALLOCATOR: Counting<System> = Counting(System);
 
-/// Bytes that marking takes at its peak beside the text.
+/// Peak bytes that marking allocates in addition to the text.
 fn peak(question: &str, text: &str) -> usize {
     let query = TextQuery::new(question);
     let (spans, measured) = measure(|| Highlighter::new(&query).spans(text).expect("no one interrupts"));
@@ -29,7 +29,7 @@ fn a_long_text_takes_no_more_memory_than_a_short_one() {
     for (name, text) in texts {
         for question in ["absent", "absent \"a b c\" w0*"] {
             let most = peak(question, &text);
-            // A hundred thousand words that are known, or one part of the text.
+            // Covers a hundred thousand cached words, or one part of the text.
             let bound = if name == "distinct words" { 40 << 20 } else { 2 << 20 };
             assert!(most < bound, "{name}, {question}: {most} bytes for {}", text.len());
         }

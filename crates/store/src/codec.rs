@@ -1,6 +1,6 @@
 //! Little-endian fields of log entries and manifests.
 //!
-//! Promises that bytes which end early are an error that names what and where, never a panic.
+//! Guarantees that truncated bytes yield an error that names what is corrupt and where, never a panic.
 
 use crate::Error;
 use kernel::{Distance, Language, Timestamp};
@@ -17,7 +17,7 @@ pub(crate) fn put_length(out: &mut Vec<u8>, length: usize) {
     out.extend_from_slice(&(length as u64).to_le_bytes());
 }
 
-/// Appends what vectors there are, and whose words.
+/// Appends the spec: vector dimensions, distance and language.
 pub(crate) fn put_spec(out: &mut Vec<u8>, spec: Spec) {
     put_length(out, spec.dimensions);
     out.push(match spec.distance {
@@ -28,20 +28,20 @@ pub(crate) fn put_spec(out: &mut Vec<u8>, spec: Spec) {
     out.push(spec.language as u8);
 }
 
-/// Appends a moment that may be none: then the last that there is.
+/// Appends an optional time; `None` is encoded as the largest value.
 pub(crate) fn put_moment(out: &mut Vec<u8>, at: Option<Timestamp>) {
     out.extend_from_slice(&at.map_or(i64::MAX, Timestamp::as_millis).to_le_bytes());
 }
 
-/// Reads fields one after another.
-pub(crate) struct Fields<'a> {
+/// Reader of consecutive fields.
+pub(crate) struct FieldReader<'a> {
     what: &'static str,
     bytes: &'a [u8],
     at: usize,
 }
 
-impl<'a> Fields<'a> {
-    /// Checks the version byte, with which everything of ours begins.
+impl<'a> FieldReader<'a> {
+    /// Checks the version byte, with which each of our formats begins.
     pub(crate) fn open(what: &'static str, version: u8, bytes: &'a [u8]) -> Result<Self, Error> {
         let mut fields = Self { what, bytes, at: 0 };
         let found = fields.byte()?;
@@ -51,7 +51,7 @@ impl<'a> Fields<'a> {
         Ok(fields)
     }
 
-    /// What does not hold here.
+    /// Error for bytes that are invalid at the current position.
     pub(crate) fn corrupt(&self) -> Error {
         Error::Corrupt { what: self.what, at: self.at }
     }
@@ -85,13 +85,13 @@ impl<'a> Fields<'a> {
         Ok((at != i64::MAX).then_some(Timestamp::from_millis(at)))
     }
 
-    /// A count or length. Nothing is allocated by it before the bytes are there.
+    /// Reads a count or length. It allocates nothing, so a wrong length costs no memory.
     pub(crate) fn length(&mut self) -> Result<usize, Error> {
         let raw = self.u64()?;
         usize::try_from(raw).map_err(|_| self.corrupt())
     }
 
-    /// A length and so many bytes.
+    /// Reads a length and that number of bytes.
     pub(crate) fn sized(&mut self) -> Result<&'a [u8], Error> {
         let length = self.length()?;
         self.take(length)
@@ -109,7 +109,7 @@ impl<'a> Fields<'a> {
         Ok(Spec { dimensions, distance, language })
     }
 
-    /// Nothing may be left over.
+    /// Checks that no bytes are left.
     pub(crate) fn end(&self) -> Result<(), Error> {
         if self.at == self.bytes.len() { Ok(()) } else { Err(self.corrupt()) }
     }

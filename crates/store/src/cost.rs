@@ -1,88 +1,101 @@
-//! What the store's own work for a request may cost, from the bytes that it will read and write. [`kernel::cost`] says
-//! where work of that cost runs.
+//! Estimates the cost of the store's own work for a request from the bytes that it will read and write.
+//! [`kernel::cost`] decides where work of that cost runs.
 
 use crate::{
-    plan::{Act, Deed},
+    plan::{WriteAction, WriteOp},
+    prepare::QueuedWrite,
     request::Selection,
-    stage::Write,
-    view::View,
+    version::Version,
 };
 use kernel::{
     Audience, DocumentId,
     cost::{Cost, DECODED_BYTE},
 };
 
-/// Of looking up what stands under ids, with its head.
-pub(crate) fn of_heads<'a>(view: &View, ids: impl IntoIterator<Item = &'a DocumentId>) -> Cost {
-    if !view.is_resident() {
+/// Cost of looking up the documents under ids, with their heads.
+pub(crate) fn of_heads<'a>(version: &Version, ids: impl IntoIterator<Item = &'a DocumentId>) -> Cost {
+    if !version.is_resident() {
         return Cost::UNBOUNDED;
     }
     let mut cost = Cost::default();
     for id in ids {
-        cost = cost.and(looked_up(view));
-        // Counting is work too: who has that many heads to read is for the pool before the last is found.
+        cost = cost.and(looked_up(version));
+        // Counting is work too: once there are enough heads for the pool, the rest need not be counted.
         if matches!(cost.run_on(), kernel::cost::RunOn::Pool) {
             break;
         }
-        // In no order: there may be very many of one id, and then they are not put in order here.
-        let heads = view.parts.iter().flat_map(|part| part.named(id).map(|doc| part.index.sizes(doc).head)).sum();
+        // Unsorted: an id may have very many documents, and sorting them here would cost too much.
+        let heads = version
+            .segments
+            .iter()
+            .flat_map(|segment| segment.named(id).map(|doc| segment.index.sizes(doc).head))
+            .sum();
         cost = cost.and(Cost::steps(heads).times(DECODED_BYTE));
     }
     cost
 }
 
-/// Of counting what an audience sees.
-pub(crate) fn of_totals(view: &View, audience: &Audience) -> Cost {
-    let parts = Cost::steps(COUNTED_PART).times(view.parts.len() as u64 + 1);
-    // Their sums are kept.
+/// Cost of computing the totals that an audience can see.
+pub(crate) fn of_totals(version: &Version, audience: &Audience) -> Cost {
+    let segments = Cost::steps(COUNTED_SEGMENT).times(version.segments.len() as u64 + 1);
+    // Their sums are stored with each segment.
     if *audience == Audience::Everything {
-        return parts;
+        return segments;
     }
-    if !view.is_resident() {
+    if !version.is_resident() {
         return Cost::UNBOUNDED;
     }
-    let lookups = Cost::steps(LOOKED_UP).times(audience.principals().len() as u64).times(view.parts.len() as u64);
-    parts.and(lookups).and(Cost::steps(view.extent().documents).times(COUNTED_DOCUMENT))
+    let lookups = Cost::steps(LOOKED_UP).times(audience.principals().len() as u64).times(version.segments.len() as u64);
+    segments.and(lookups).and(Cost::steps(version.extent().documents).times(COUNTED_DOCUMENT))
 }
 
-/// Of staging a batch of writes.
-pub(crate) fn of_batch<'a>(view: &View, batch: impl IntoIterator<Item = &'a Write>) -> Cost {
-    let batch = batch.into_iter().map(|write| of_deed(view, &write.deed));
-    batch.fold(of_publishing(view), Cost::and)
+/// Cost of preparing a batch of writes.
+pub(crate) fn of_batch<'a>(version: &Version, batch: impl IntoIterator<Item = &'a QueuedWrite>) -> Cost {
+    let batch = batch.into_iter().map(|write| of_op(version, &write.op));
+    batch.fold(of_publishing(version), Cost::and)
 }
 
-fn of_deed(view: &View, deed: &Deed) -> Cost {
-    match &deed.act {
-        Act::Append(upserts, _) => {
+fn of_op(version: &Version, op: &WriteOp) -> Cost {
+    match &op.action {
+        WriteAction::Append(upserts, _) => {
             let brought: u64 = upserts.iter().map(|upsert| upsert.admitted.bytes() + 512).sum();
-            let heads = of_heads(view, upserts.iter().map(|upsert| upsert.admitted.id()));
+            let heads = of_heads(version, upserts.iter().map(|upsert| upsert.admitted.id()));
             heads.and(Cost::steps(brought).times(STAGED_BYTE))
         }
-        Act::Delete(Selection::Ids(ids)) => of_heads(view, ids).and(Cost::steps(ids.len() as u64).times(512)),
-        Act::Delete(Selection::Filter(_)) | Act::Patch(..) | Act::Decide(..) | Act::Shorten => Cost::UNBOUNDED,
+        WriteAction::Delete(Selection::Ids(ids)) => {
+            of_heads(version, ids).and(Cost::steps(ids.len() as u64).times(512))
+        }
+        WriteAction::Delete(Selection::Filter(_))
+        | WriteAction::Patch(..)
+        | WriteAction::Decide(..)
+        | WriteAction::Shorten => Cost::UNBOUNDED,
     }
 }
 
-/// A search for one id in every part.
-fn looked_up(view: &View) -> Cost {
-    Cost::steps(LOOKED_UP).times(view.parts.len() as u64 + 1)
+/// Cost of a search for one id in every segment.
+fn looked_up(version: &Version) -> Cost {
+    Cost::steps(LOOKED_UP).times(version.segments.len() as u64 + 1)
 }
 
-/// What every batch does: deaths are marked, and small tails joined.
-fn of_publishing(view: &View) -> Cost {
-    let extent = view.extent();
-    let joined: u64 =
-        view.parts.iter().filter_map(|part| part.index.tail()).map(|tail| u64::from(tail.documents())).sum();
+/// Cost that every batch has: deletions are marked, and small write buffers are joined.
+fn of_publishing(version: &Version) -> Cost {
+    let extent = version.extent();
+    let joined: u64 = version
+        .segments
+        .iter()
+        .filter_map(|segment| segment.index.write_buffer())
+        .map(|write_buffer| u64::from(write_buffer.documents()))
+        .sum();
     Cost::steps(extent.documents / 8).and(Cost::steps(joined.min(JOINED_DOCUMENTS_MAX)).times(JOINED_DOCUMENT))
 }
 
-/// Steps of adding the sums of one part, and of counting one document with its sizes.
-const COUNTED_PART: u64 = 64;
+/// Steps to add the sums of one segment, and to count one document with its sizes.
+const COUNTED_SEGMENT: u64 = 64;
 const COUNTED_DOCUMENT: u64 = 64;
-/// Steps of a search for an id: some comparisons of strings.
+/// Steps to find an id: some string comparisons.
 const LOOKED_UP: u64 = 512;
-/// Steps for each byte that is brought: it is checked, encoded and copied.
+/// Steps per submitted byte: it is checked, encoded and copied.
 const STAGED_BYTE: u64 = 64;
-/// Documents of tails that one batch joins at most, and the steps of one: see `working`.
+/// Most documents of write buffers that one batch joins, and the steps for each: see `version_builder`.
 const JOINED_DOCUMENTS_MAX: u64 = 4_096;
 const JOINED_DOCUMENT: u64 = 128;

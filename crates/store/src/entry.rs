@@ -1,11 +1,11 @@
-//! One log entry: the commits of one group of writers. Layout in `schemas/checkpoint.md`.
+//! A log entry: the commits of one batch of writes. Layout in `schemas/checkpoint.md`.
 //!
-//! Promises that applying entries in order gives the namespace as it was acknowledged.
+//! Guarantees that applying the entries in order yields the namespace as it was acknowledged.
 
 use crate::{
     Error,
-    age::earlier,
-    codec::{Fields, put_bytes, put_length, put_spec},
+    codec::{FieldReader, put_bytes, put_length, put_spec},
+    tombstones::earlier,
 };
 use kernel::{CommitNo, Document, DocumentId, Timestamp};
 use segment::{Spec, codec::decode_document, codec::encode_document};
@@ -14,13 +14,13 @@ use zeroize::Zeroizing;
 const WHAT: &str = "log entry";
 const VERSION: u8 = 0;
 
-/// Writes an entry, commit by commit.
+/// Encodes an entry, commit by commit.
 pub(crate) struct EntryWriter {
     bytes: Zeroizing<Vec<u8>>,
     commits: u64,
 }
 
-/// What one commit changes, encoded as it happens.
+/// Changes of one commit, encoded as they are made.
 #[derive(Default)]
 pub(crate) struct Changes {
     upserts: u64,
@@ -29,28 +29,28 @@ pub(crate) struct Changes {
     deleted: Zeroizing<Vec<u8>>,
 }
 
-/// A commit as it is read back.
+/// A decoded commit.
 pub(crate) struct Commit {
     pub(crate) spec: Spec,
     pub(crate) commit: CommitNo,
-    /// When it was written.
+    /// Time at which it was written.
     pub(crate) at: Timestamp,
     pub(crate) upserts: Vec<Document>,
     pub(crate) deletes: Vec<DocumentId>,
-    pub(crate) line: Vec<u8>,
+    pub(crate) audit_record: Vec<u8>,
 }
 
 impl EntryWriter {
-    /// An entry without commits.
+    /// Starts an entry without commits.
     pub(crate) fn new() -> Self {
         let mut bytes = Zeroizing::new(vec![VERSION]);
-        // The number of commits is filled in at the end.
+        // Placeholder: `finish` fills in the number of commits.
         put_length(&mut bytes, 0);
         Self { bytes, commits: 0 }
     }
 
     /// Adds a commit.
-    pub(crate) fn push(&mut self, commit: CommitNo, at: Timestamp, spec: Spec, changes: &Changes, line: &[u8]) {
+    pub(crate) fn push(&mut self, commit: CommitNo, at: Timestamp, spec: Spec, changes: &Changes, audit_record: &[u8]) {
         self.commits += 1;
         let out = &mut *self.bytes;
         out.extend_from_slice(&commit.0.to_le_bytes());
@@ -60,10 +60,10 @@ impl EntryWriter {
         out.extend_from_slice(&changes.upserted);
         out.extend_from_slice(&changes.deletes.to_le_bytes());
         out.extend_from_slice(&changes.deleted);
-        put_bytes(out, line);
+        put_bytes(out, audit_record);
     }
 
-    /// The bytes; `None` when nothing was committed.
+    /// The encoded entry; `None` if nothing was committed.
     pub(crate) fn finish(mut self) -> Option<Zeroizing<Vec<u8>>> {
         if self.commits == 0 {
             return None;
@@ -74,7 +74,7 @@ impl EntryWriter {
 }
 
 impl Changes {
-    /// A document that is written.
+    /// Adds a document that is written.
     pub(crate) fn upsert(&mut self, doc: &Document) {
         self.upserts += 1;
         let length_at = self.upserted.len();
@@ -84,24 +84,24 @@ impl Changes {
         self.upserted[length_at..length_at + 8].copy_from_slice(&length.to_le_bytes());
     }
 
-    /// A document that goes away.
+    /// Adds a document that is deleted.
     pub(crate) fn delete(&mut self, id: &DocumentId) {
         self.deletes += 1;
         put_bytes(&mut self.deleted, id.key().as_bytes());
     }
 
-    /// Bytes that it adds to the log.
+    /// Bytes of log that the changes take.
     pub(crate) fn bytes(&self) -> u64 {
         (self.upserted.len() + self.deleted.len()) as u64
     }
 }
 
-/// Reads an entry.
+/// Decodes an entry.
 ///
 /// # Errors
-/// [`Error::Corrupt`], [`Error::Version`], or a document that does not decode.
+/// [`Error::Corrupt`], [`Error::Version`]; fails if a document does not decode.
 pub(crate) fn read(bytes: &[u8]) -> Result<Vec<Commit>, Error> {
-    let mut fields = Fields::open(WHAT, VERSION, bytes)?;
+    let mut fields = FieldReader::open(WHAT, VERSION, bytes)?;
     let commits = fields.u64()?;
     if commits == 0 {
         return Err(fields.corrupt());
@@ -114,13 +114,13 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Vec<Commit>, Error> {
     Ok(read)
 }
 
-/// When the first of its commits that changed something was written: the earliest moment at which anything may have died
-/// by it. Nothing else of it is decoded.
+/// Time of the entry's first commit that changed something: nothing can have been deleted by this entry earlier.
+/// Nothing else of the entry is decoded.
 ///
 /// # Errors
 /// [`Error::Corrupt`], [`Error::Version`].
 pub(crate) fn first_change(bytes: &[u8]) -> Result<Option<Timestamp>, Error> {
-    let mut fields = Fields::open(WHAT, VERSION, bytes)?;
+    let mut fields = FieldReader::open(WHAT, VERSION, bytes)?;
     let mut first = None;
     for _ in 0..fields.u64()? {
         let _commit = fields.u64()?;
@@ -134,13 +134,13 @@ pub(crate) fn first_change(bytes: &[u8]) -> Result<Option<Timestamp>, Error> {
                 let _change = fields.sized()?;
             }
         }
-        let _line = fields.sized()?;
+        let _audit_record = fields.sized()?;
     }
     fields.end()?;
     Ok(first)
 }
 
-fn read_commit(fields: &mut Fields<'_>) -> Result<Commit, Error> {
+fn read_commit(fields: &mut FieldReader<'_>) -> Result<Commit, Error> {
     let commit = CommitNo(fields.u64()?);
     let at = Timestamp::from_millis(fields.u64()?.cast_signed());
     let spec = fields.spec()?;
@@ -158,6 +158,6 @@ fn read_commit(fields: &mut Fields<'_>) -> Result<Commit, Error> {
         let id = std::str::from_utf8(fields.sized()?).map_err(|_| fields.corrupt())?;
         deletes.push(DocumentId::from_key(id).map_err(|_| fields.corrupt())?);
     }
-    let line = fields.sized()?.to_vec();
-    Ok(Commit { spec, commit, at, upserts, deletes, line })
+    let audit_record = fields.sized()?.to_vec();
+    Ok(Commit { spec, commit, at, upserts, deletes, audit_record })
 }

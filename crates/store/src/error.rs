@@ -1,135 +1,138 @@
-//! What can go wrong with a namespace. No message holds customer text.
+//! Errors of a namespace. No message contains customer text.
 
 use kernel::{Code, CommitNo};
 use std::time::Duration;
 
-/// A fault of one namespace, or a request that it refuses.
+/// A fault of one namespace, or the reason why it refuses a request.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No such namespace.
+    /// The namespace does not exist.
     #[error("no such resource")]
     NotFound,
-    /// The server stops, or the tenant was suspended.
+    /// The server is shutting down, or the tenant was suspended.
     #[error("the namespace is being closed; try again")]
     Closing,
-    /// The writers' queue is full.
-    #[error("{0} writes wait for this namespace already; try again")]
+    /// The queue of the namespace's writer is full.
+    #[error("{0} writes are already waiting for this namespace; try again")]
     QueueFull(usize),
-    /// What is in memory only cannot be flushed as fast as it grows.
-    #[error("the namespace has {0} bytes that are not flushed yet; try again")]
-    Behind(u64),
-    /// The tenant's audit takes no lines, and writes without audit end somewhere.
-    #[error("{0} audit lines of this namespace wait; try again")]
-    Unaudited(usize),
-    /// `min_commit` did not come in time.
-    #[error("commit {wanted} is not here yet, the newest is {newest}; try again")]
-    NotYet {
-        /// Asked for.
-        wanted: CommitNo,
-        /// What there is.
+    /// The memtable grows faster than it can be flushed.
+    #[error("{0} bytes of the namespace have not been flushed yet; try again")]
+    MemtableFull(u64),
+    /// The tenant's audit log accepts no records; writes without audit are bounded.
+    #[error("{0} audit records of this namespace are waiting; try again")]
+    AuditBacklog(usize),
+    /// `min_commit` was not published in time.
+    #[error("commit {requested} is not published yet, the newest is {newest}; try again")]
+    NotPublished {
+        /// Commit that was asked for.
+        requested: CommitNo,
+        /// Newest commit that is published.
         newest: CommitNo,
     },
-    /// Its files are older than what the tenant's audit has recorded of them, or another history.
+    /// The namespace's files are older than what the tenant's audit log has recorded, or have another history.
     #[error(
-        "the namespace was rolled back: its newest commit is {found}, and the audit has recorded commit {recorded}; \
-         put its newer files back, or have an operator accept it as it is"
+        "the namespace was rolled back: its newest commit is {found}, but the audit log has recorded commit {recorded}; \
+         restore its newer files, or have an operator accept it as it is"
     )]
     RolledBack {
-        /// The newest commit of which the audit has a line.
+        /// The newest commit that the audit log has recorded.
         recorded: CommitNo,
         /// The newest commit in the files.
         found: CommitNo,
     },
-    /// It did not open a moment ago.
+    /// Opening the namespace failed a moment ago.
     #[error("the namespace cannot be opened: {message}")]
-    Unopened {
-        /// What the first attempt said.
+    OpenFailed {
+        /// Error code of that attempt.
         code: Code,
-        /// Its message.
+        /// Error message of that attempt.
         message: String,
     },
-    /// A log entry or manifest that authenticates but does not read: a fault of ours.
+    /// A log entry or manifest authenticates but does not decode, which is a bug.
     #[error("{what} is corrupt at byte {at}")]
     Corrupt {
-        /// Log entry or manifest.
+        /// `log entry`, `manifest` or another structure.
         what: &'static str,
-        /// Where.
+        /// Byte position, or number of the entry.
         at: usize,
     },
-    /// Written by another version of the format.
-    #[error("{what} has format version {found}; this program reads version {known} only")]
+    /// The bytes have another version of the format.
+    #[error("{what} has format version {found}; this program only reads version {known}")]
     Version {
-        /// Log entry or manifest.
+        /// `log entry` or `manifest`.
         what: &'static str,
-        /// In the bytes.
+        /// Version in the bytes.
         found: u8,
-        /// Known here.
+        /// Version that this program reads.
         known: u8,
     },
-    /// A vector does not fit what the namespace holds.
-    #[error("has {found} vector values where the namespace stores {expected}; send vectors of its dimensions")]
+    /// A vector does not match the dimensions that the namespace stores.
+    #[error(
+        "has {found} vector values where the namespace stores {expected}; send vectors with the namespace's dimensions"
+    )]
     Dimensions {
-        /// Which document of the request.
+        /// Index of the document in the request.
         document: usize,
-        /// Values due.
+        /// Expected number of values.
         expected: usize,
-        /// Values sent.
+        /// Number of values that were sent.
         found: usize,
     },
-    /// One commit would grow too large.
-    #[error("the selection matches more than {limit} {what}; narrow it and ask several times")]
+    /// One commit would become too large.
+    #[error("the selection matches more than {limit} {what}; narrow it and send several requests")]
     TooLarge {
         /// What there is too much of.
         what: &'static str,
-        /// The limit.
+        /// Upper limit.
         limit: u64,
     },
-    /// The tenant would store more than it may.
+    /// The tenant would exceed a quota.
     #[error(
-        "the tenant's quota is used up: it may store {max} {quota}, and this write adds {more} to those that are stored or \
-         being stored; delete documents, or ask an operator to raise it"
+        "the tenant's quota is exhausted: it may store {max} {quota}, and this write adds {more} to those that are stored or \
+         being stored; delete documents, or ask an operator to raise the quota"
     )]
     Quota {
         /// `documents` or `bytes`.
         quota: &'static str,
-        /// Stored, and reserved by writes under way. No message tells it: it counts what the caller may not see.
+        /// Amount that is stored or reserved by writes in progress. No message shows it: it includes what the caller
+        /// may not see.
         used: u64,
-        /// What the write would add.
+        /// Amount that the write would add.
         more: u64,
-        /// What the tenant may store.
+        /// Quota of the tenant.
         max: u64,
     },
-    /// The append failed; the namespace is opened again by the next request.
+    /// The append failed; the next request opens the namespace again.
     #[error("the write failed: {message}")]
     Append {
-        /// What the log said.
+        /// Error code of the log.
         code: Code,
-        /// Its message.
+        /// Error message of the log.
         message: String,
-        /// Whether the bytes may be durable all the same.
+        /// Whether the bytes may be durable nevertheless.
         outcome_unknown: bool,
     },
-    /// An address that is not among the eligible rows of this snapshot.
+    /// The address is not among the eligible rows of this snapshot.
     #[error("the passage is not among the eligible rows of this snapshot")]
     NotEligible,
     /// Work on the pool panicked or was dropped.
     #[error("work on the namespace ended early")]
     Panicked,
     /// Not everything could be re-encrypted.
-    #[error("{0} objects of the namespace still stand under an older key; ask again")]
-    Unrenewed(u64),
-    /// A document's patch is wrong.
+    #[error("{0} objects of the namespace are still under an older key; try again")]
+    NotReencrypted(u64),
+    /// The patch of a document is invalid.
     #[error(transparent)]
     Patch(#[from] intake::Error),
-    /// An index.
+    /// Error of an index.
     #[error("segment of the namespace")]
     Segment(#[from] segment::Error),
-    /// The log or an object.
+    /// Error of the log or of an object.
     #[error("journal of the namespace")]
     Journal(#[from] journal::Error),
-    /// Another floor's answer, passed on: the directory, the vault, the audit sink.
+    /// Error of the directory, the vault, the write memory or the audit sink, passed on unchanged.
     #[error(transparent)]
-    Passed(kernel::Error),
+    External(kernel::Error),
 }
 
 impl Error {
@@ -138,7 +141,7 @@ impl Error {
         matches!(self, Error::Segment(source) if source.is_corrupt())
     }
 
-    /// Whether the request that it was for is to end, and nothing is wrong.
+    /// Whether the request was interrupted and nothing is wrong.
     pub(crate) fn is_interrupted(&self) -> bool {
         matches!(self, Error::Segment(source) if source.is_interrupted())
     }
@@ -148,11 +151,11 @@ impl Error {
         matches!(self, Error::Segment(source) if source.is_transient())
     }
 
-    /// Whether the namespace should be opened again: its bytes are not what was written, or an object that it
-    /// stands on is gone, as when another server took the place over.
-    pub(crate) fn wants_reopening(&self) -> bool {
-        let gone = |source: &segment::Error| matches!(source, segment::Error::Unreadable(source) if source.kind() == std::io::ErrorKind::NotFound);
-        self.is_corrupt() || matches!(self, Error::Segment(source) if gone(source))
+    /// Whether the namespace should be opened again: its bytes are not what was written, or one of its objects is
+    /// missing, as when another server took over the namespace.
+    pub(crate) fn needs_reopening(&self) -> bool {
+        let is_missing = |source: &segment::Error| matches!(source, segment::Error::Unreadable(source) if source.kind() == std::io::ErrorKind::NotFound);
+        self.is_corrupt() || matches!(self, Error::Segment(source) if is_missing(source))
     }
 }
 
@@ -161,11 +164,13 @@ impl From<Error> for kernel::Error {
         let message = error.to_string();
         match error {
             Error::NotFound => kernel::Error::not_found(),
-            Error::Closing | Error::QueueFull(_) | Error::Behind(_) | Error::Unaudited(_) | Error::NotYet { .. } => {
-                kernel::Error::overloaded(message, Duration::from_secs(1))
-            }
+            Error::Closing
+            | Error::QueueFull(_)
+            | Error::MemtableFull(_)
+            | Error::AuditBacklog(_)
+            | Error::NotPublished { .. } => kernel::Error::overloaded(message, Duration::from_secs(1)),
             Error::RolledBack { .. } => kernel::Error::new(Code::RolledBack, message),
-            Error::Unopened { code, .. } => kernel::Error::new(code, message),
+            Error::OpenFailed { code, .. } => kernel::Error::new(code, message),
             Error::Dimensions { document, .. } => {
                 kernel::Error::new(Code::DimensionMismatch, message).with_param(format!("documents[{document}].vector"))
             }
@@ -181,7 +186,7 @@ impl From<Error> for kernel::Error {
             Error::Patch(source) => source.into(),
             Error::Segment(source) => source.into(),
             Error::Journal(source) => source.into(),
-            Error::Passed(source) => source,
+            Error::External(source) => source,
             other => kernel::Error::internal(message).with_source(other),
         }
     }

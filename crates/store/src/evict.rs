@@ -1,32 +1,32 @@
-//! Eviction: when open namespaces pass the memory budget or are too many for the files that a process
-//! may hold open, those that no request holds are closed, the longest unused first.
+//! Eviction: when open namespaces exceed the memory budget or the number of files that the process may have open, those
+//! that no request uses are closed, least recently used first.
 //!
-//! One whose log is long is flushed before it goes, and where something was written the log gets its
-//! mark of a clean end, so that it opens quickly again. Nothing is lost at any moment: what was
-//! acknowledged is in the log. Runs in the background, once at a time.
+//! A namespace with a long log is flushed first, and a log that was written to gets its clean-shutdown mark, so that it
+//! opens quickly again. Nothing is lost at any moment: everything acknowledged is in the log. Runs in the background,
+//! one pass at a time.
 
 use crate::{
+    maintenance,
     namespace::Namespace,
     slot::Slot,
     stores::{Shared, Slots},
-    upkeep,
 };
 use std::sync::{
     Arc,
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-/// Whether a pass is running, and whether another was asked for meanwhile.
+/// Whether a pass is running, and whether another was requested meanwhile.
 #[derive(Default)]
 pub(crate) struct Evictor {
-    runs: AtomicBool,
-    asked: AtomicBool,
-    turn: tokio::sync::Mutex<()>,
+    is_running: AtomicBool,
+    requested: AtomicBool,
+    pass_lock: tokio::sync::Mutex<()>,
 }
 
-/// Before a namespace is opened: waits until there are files for it, closing others if need be. False: those that are
-/// open are all in use.
-pub(crate) async fn make_way(shared: &Arc<Shared>, slots: &Slots) -> bool {
+/// Makes sure that a namespace can open its files, closing others if necessary. Returns false if all open namespaces
+/// are in use.
+pub(crate) async fn free_files(shared: &Arc<Shared>, slots: &Slots) -> bool {
     let is_full = || journal::open_files() >= shared.files_max;
     if is_full() {
         pass(shared, slots).await;
@@ -34,26 +34,26 @@ pub(crate) async fn make_way(shared: &Arc<Shared>, slots: &Slots) -> bool {
     !is_full()
 }
 
-/// Starts a pass if the budget is passed and none runs.
+/// Starts a pass if a budget is exceeded and no pass is running.
 pub(crate) fn start_if_due(shared: &Arc<Shared>, slots: &Arc<Slots>) {
-    if !over(shared, 0) {
+    if !is_over_budget(shared, 0) {
         return;
     }
     let evictor = shared.evictor();
-    evictor.asked.store(true, Ordering::Release);
-    if evictor.runs.swap(true, Ordering::AcqRel) {
+    evictor.requested.store(true, Ordering::Release);
+    if evictor.is_running.swap(true, Ordering::AcqRel) {
         return;
     }
-    let (theirs, slots) = (shared.clone(), slots.clone());
+    let (shared_by_passes, slots) = (shared.clone(), slots.clone());
     let passes = async move {
-        let evictor = theirs.evictor();
+        let evictor = shared_by_passes.evictor();
         loop {
-            while evictor.asked.swap(false, Ordering::AcqRel) {
-                pass(&theirs, &slots).await;
+            while evictor.requested.swap(false, Ordering::AcqRel) {
+                pass(&shared_by_passes, &slots).await;
             }
-            evictor.runs.store(false, Ordering::Release);
-            // A request that came between the last look and this found a pass running and started none.
-            if !evictor.asked.load(Ordering::Acquire) || evictor.runs.swap(true, Ordering::AcqRel) {
+            evictor.is_running.store(false, Ordering::Release);
+            // A request between the last check and this store found a pass running and started none.
+            if !evictor.requested.load(Ordering::Acquire) || evictor.is_running.swap(true, Ordering::AcqRel) {
                 return;
             }
         }
@@ -62,30 +62,31 @@ pub(crate) fn start_if_due(shared: &Arc<Shared>, slots: &Arc<Slots>) {
 }
 
 async fn pass(shared: &Arc<Shared>, slots: &Slots) {
-    let _one = shared.evictor().turn.lock().await;
+    let _one_pass = shared.evictor().pass_lock.lock().await;
     let open = |slot: Arc<Slot>| Some((slot.used()?, slot));
     let mut candidates: Vec<(u64, Arc<Slot>)> = slots.all().into_iter().filter_map(open).collect();
     candidates.sort_by_key(|(used, _)| *used);
     for (used, slot) in candidates {
-        if !over(shared, SLACK_SHARE) {
+        if !is_over_budget(shared, SLACK_SHARE) {
             return;
         }
-        // A request entered it meanwhile: it is no longer the longest unused.
+        // A request has used it meanwhile, so it is no longer the least recently used.
         if slot.used() != Some(used) || !slot.is_idle() {
             continue;
         }
         if let Some(namespace) = slot.current().filter(opens_slowly) {
-            // What cannot be flushed goes all the same: the memory is what is short.
-            if let Err(error) = upkeep::flush(&namespace).await {
-                tracing::warn!(namespace = %namespace.home.uuid(), %error, "not flushed before it was let go");
+            // A namespace that cannot be flushed is closed nevertheless: memory is what is short.
+            if let Err(error) = maintenance::flush(&namespace).await {
+                tracing::warn!(namespace = %namespace.keyspace.uuid(), %error, "not flushed before it was evicted");
             }
         }
         if let Some(namespace) = slot.current()
             && let Err(error) = namespace.journal.close().await
         {
-            tracing::warn!(namespace = %namespace.home.uuid(), %error, "the log has no mark of a clean end");
+            tracing::warn!(namespace = %namespace.keyspace.uuid(), %error, "the log has no clean-shutdown mark");
         }
-        if slot.let_go() {
+        // A request may have come since; then the namespace stays open.
+        if slot.evict_if_idle() {
             shared.counters.evictions.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -93,27 +94,27 @@ async fn pass(shared: &Arc<Shared>, slots: &Slots) {
 
 /// Whether its next opening would replay much.
 pub(crate) fn opens_slowly(namespace: &Arc<Namespace>) -> bool {
-    namespace.journal.log_bytes() > SLOW_LOG_BYTES && namespace.view().memtable_size().0 > 0
+    namespace.journal.log_bytes() > SLOW_LOG_BYTES && namespace.version().memtable_size().0 > 0
 }
 
-/// Whether there is too much, with one part in `slack` (0: nothing) to be free beside it.
-fn over(shared: &Shared, slack: u64) -> bool {
+/// Whether a budget is exceeded when one part in `slack` of it (0: none) is to stay free.
+fn is_over_budget(shared: &Shared, slack: u64) -> bool {
     let now = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let counters = &shared.counters;
-    passed(now(&counters.memory), shared.config.memory_bytes_max, slack)
-        || passed(now(&counters.open), shared.namespaces_open_max, slack)
-        // Some are left for those that are opened while others are closed.
-        || passed(journal::open_files(), shared.files_max - shared.files_max / 8, slack)
+    exceeds(now(&counters.memory), shared.config.memory_bytes_max, slack)
+        || exceeds(now(&counters.open), shared.namespaces_open_max, slack)
+        // Keeps an eighth of the files for namespaces that are opened while others are closed.
+        || exceeds(journal::open_files(), shared.files_max - shared.files_max / 8, slack)
 }
 
-fn passed(now: u64, max: u64, slack: u64) -> bool {
+fn exceeds(now: u64, max: u64, slack: u64) -> bool {
     now > max - max.checked_div(slack).unwrap_or(0)
 }
 
-/// A pass continues until this share of the budget is free: it looks at every namespace, and must not be due again at
-/// the next opening.
+/// A pass continues until one part in this number of the budget is free: it visits every namespace, and must not be due
+/// again at the next opening.
 const SLACK_SHARE: u64 = 16;
-/// A log above this is flushed before its namespace is let go, bytes.
+/// Size in bytes above which a log is flushed before its namespace is closed.
 const SLOW_LOG_BYTES: u64 = 64 << 10;
 
 #[cfg(test)]
@@ -121,11 +122,12 @@ mod tests {
     use super::*;
     use kernel::limits;
 
-    /// Found by 25,000 namespaces in one process that may open 20,000 files: the budget of bytes was far, and a write failed.
+    /// Observed with 25,000 namespaces in one process that may open 20,000 files: memory was far below its budget, and
+    /// a write failed.
     #[test]
-    fn namespaces_are_closed_before_the_process_has_no_more_files_to_open() {
+    fn namespaces_are_closed_before_the_process_runs_out_of_files() {
         let max = limits::NAMESPACES_OPEN_MAX;
-        assert!(max < 20_000 && passed(max + 1, max, 0) && !passed(max, max, 0));
-        assert!(passed(max, max, SLACK_SHARE), "a pass frees more than the one that was too many");
+        assert!(max < 20_000 && exceeds(max + 1, max, 0) && !exceeds(max, max, 0));
+        assert!(exceeds(max, max, SLACK_SHARE), "a pass frees more than the one that was too many");
     }
 }

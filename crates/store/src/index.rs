@@ -1,48 +1,49 @@
-//! What a part is made of: documents as they came, or a segment. Both answer alike.
+//! Index of a live segment: either a write buffer or a built segment, behind one interface.
 
 use kernel::{Audience, CompiledFilter, Document, DocumentId, Span, Status, Timestamp, Untrusted};
 use roaring::RoaringBitmap;
 use segment::{
-    Error, Expansion, Extent, Found, Scored, Segment, Tail, TextLengths, TextQuery, TextStats, codec::Sizes,
+    Error, Expansion, Extent, Scored, Segment, TextLengths, TextQuery, TextStats, VectorSearchResult, WriteBuffer,
+    codec::Sizes,
 };
 
-/// See the module.
+/// Index of a live segment; see the module documentation.
 #[derive(Debug)]
 pub(crate) enum Index {
-    /// Just written; indexed by the first search.
-    Tail(Tail),
-    /// Indexed, in memory or opened.
+    /// Documents that were just written; indexed by the first search.
+    WriteBuffer(WriteBuffer),
+    /// An indexed segment, built in memory or opened.
     Segment(Segment),
 }
 
-/// The same question to whichever it is.
+/// Evaluates the same expression for either variant.
 macro_rules! either {
     ($self:ident, $it:ident => $answer:expr) => {
         match $self {
-            Index::Tail($it) => $answer,
+            Index::WriteBuffer($it) => $answer,
             Index::Segment($it) => $answer,
         }
     };
 }
 
 impl Index {
-    pub(crate) fn tail(&self) -> Option<&Tail> {
+    pub(crate) fn write_buffer(&self) -> Option<&WriteBuffer> {
         match self {
-            Index::Tail(tail) => Some(tail),
+            Index::WriteBuffer(write_buffer) => Some(write_buffer),
             Index::Segment(_) => None,
         }
     }
 
     fn indexed(&self) -> &Segment {
         match self {
-            Index::Tail(tail) => tail.indexed(),
+            Index::WriteBuffer(write_buffer) => write_buffer.indexed(),
             Index::Segment(segment) => segment,
         }
     }
 
-    /// Whether words and vectors can be searched without building anything.
+    /// Whether text and vectors can be searched without building anything.
     pub(crate) fn is_indexed(&self) -> bool {
-        self.tail().is_none_or(Tail::is_indexed)
+        self.write_buffer().is_none_or(WriteBuffer::is_indexed)
     }
 
     pub(crate) fn documents(&self) -> u32 {
@@ -57,10 +58,10 @@ impl Index {
         either!(self, it => it.bytes())
     }
 
-    /// The bytes of a written segment that is in memory whole.
+    /// The bytes of a written segment that is in memory in full.
     pub(crate) fn written(&self) -> Option<&[u8]> {
         match self {
-            Index::Tail(_) => None,
+            Index::WriteBuffer(_) => None,
             Index::Segment(segment) => segment.written(),
         }
     }
@@ -68,55 +69,57 @@ impl Index {
     /// Whether it is a segment that searches scan although it is large.
     pub(crate) fn wants_graph(&self) -> bool {
         match self {
-            Index::Tail(_) => false,
-            Index::Segment(segment) => segment.wants_graph(),
+            Index::WriteBuffer(_) => false,
+            Index::Segment(segment) => segment.lacks_graph(),
         }
     }
 
-    /// The segment, where it has a graph.
+    /// The segment if it has a graph.
     pub(crate) fn linked(&self) -> Option<&Segment> {
         match self {
-            Index::Tail(_) => None,
+            Index::WriteBuffer(_) => None,
             Index::Segment(segment) => Some(segment).filter(|segment| segment.has_graph()),
         }
     }
 
-    /// Whether nothing that is asked of it waits for a disk or a bucket.
+    /// Whether no read of this index waits for a disk or a bucket.
     pub(crate) fn is_resident(&self) -> bool {
         match self {
-            Index::Tail(_) => true,
+            Index::WriteBuffer(_) => true,
             Index::Segment(segment) => segment.is_resident(),
         }
     }
 
-    /// Heap bytes, roughly.
+    /// Estimated heap size in bytes.
     pub(crate) fn resident(&self) -> u64 {
         match self {
-            Index::Tail(tail) => tail.resident(),
+            Index::WriteBuffer(write_buffer) => write_buffer.resident(),
             Index::Segment(segment) => segment.bytes(),
         }
     }
 
-    /// What a document takes where it is stored; nothing for one that is not there.
+    /// Stored sizes of a document; zero if it does not exist.
     pub(crate) fn sizes(&self, doc: u32) -> Sizes {
         either!(self, it => it.sizes(doc))
     }
 
-    /// The text of a passage, which lies there in its document's, and nothing else of it.
+    /// The text of a passage, which is a span of its document's text; reads nothing else of the document.
     pub(crate) fn passage_text(&self, doc: u32, passage: u32, at: Span) -> Result<Untrusted, Error> {
         match self {
-            Index::Tail(tail) => Ok(Untrusted::new(tail.kept(doc)?.passage_text(passage as usize))),
-            Index::Segment(segment) => segment.text_part(doc, at.byte_start..at.byte_end),
+            Index::WriteBuffer(write_buffer) => {
+                Ok(Untrusted::new(write_buffer.kept(doc)?.passage_text(passage as usize)))
+            }
+            Index::Segment(segment) => segment.text_range(doc, at.byte_start..at.byte_end),
         }
     }
 
-    /// The vector of a row as it was given.
+    /// The vector of a row as it was submitted.
     pub(crate) fn row_vector(&self, row: u32, dimensions: usize) -> Result<Option<Vec<f32>>, Error> {
         match self {
-            Index::Tail(tail) => {
-                let Some((doc, passage)) = tail.row(row) else { return Ok(None) };
+            Index::WriteBuffer(write_buffer) => {
+                let Some((doc, passage)) = write_buffer.row(row) else { return Ok(None) };
                 let start = passage as usize * dimensions;
-                Ok(tail
+                Ok(write_buffer
                     .kept(doc)?
                     .vectors
                     .get(start..start + dimensions)
@@ -133,17 +136,17 @@ impl Index {
 
     /// Documents of this id, in the order of their keys.
     pub(crate) fn named(&self, id: &DocumentId) -> Vec<u32> {
-        either!(self, it => it.named(id))
+        either!(self, it => it.find_all(id))
     }
 
     pub(crate) fn id(&self, doc: u32) -> Option<DocumentId> {
         match self {
-            Index::Tail(tail) => tail.kept(doc).ok().map(|kept| kept.id.clone()),
+            Index::WriteBuffer(write_buffer) => write_buffer.kept(doc).ok().map(|kept| kept.id.clone()),
             Index::Segment(segment) => segment.id(doc),
         }
     }
 
-    /// The id of a document that must be there.
+    /// The id of a document that must exist.
     ///
     /// # Errors
     /// [`Error::NoDocument`].
@@ -171,7 +174,7 @@ impl Index {
         either!(self, it => it.evaluate(filter))
     }
 
-    /// What reading in it may cost.
+    /// Upper bound of what reading from it costs.
     pub(crate) fn extent(&self) -> Extent {
         either!(self, it => it.extent())
     }
@@ -179,14 +182,14 @@ impl Index {
     /// The `uri` of a document.
     pub(crate) fn uri(&self, doc: u32) -> Result<Untrusted, Error> {
         match self {
-            Index::Tail(tail) => Ok(tail.kept(doc)?.uri.clone()),
+            Index::WriteBuffer(write_buffer) => Ok(write_buffer.kept(doc)?.uri.clone()),
             Index::Segment(segment) => segment.uri(doc),
         }
     }
 
-    /// Takes out of `keys` the attributes that one of `docs` has.
+    /// Removes from `keys` the attributes that at least one of `docs` has.
     pub(crate) fn retain_unknown(&self, keys: &mut Vec<&str>, docs: &RoaringBitmap) -> Result<(), Error> {
-        either!(self, it => it.retain_unknown(keys, docs))
+        either!(self, it => it.retain_missing_attributes(keys, docs))
     }
 
     pub(crate) fn visible(&self, audience: &Audience) -> RoaringBitmap {
@@ -201,7 +204,7 @@ impl Index {
         either!(self, it => it.expired(now))
     }
 
-    /// When [`Index::expired`] says something else than it does `now`, if ever.
+    /// Time of the next change of [`Index::expired`] after `now`, if any.
     pub(crate) fn next_expiry(&self, now: Timestamp) -> Option<Timestamp> {
         either!(self, it => it.next_expiry(now))
     }
@@ -224,7 +227,7 @@ impl Index {
         phrase: usize,
         rows: &RoaringBitmap,
     ) -> Result<RoaringBitmap, Error> {
-        self.indexed().holding(query, phrase, rows)
+        self.indexed().rows_with_phrase(query, phrase, rows)
     }
 
     pub(crate) fn search_text(
@@ -237,15 +240,15 @@ impl Index {
         self.indexed().search_text(query, stats, rows, k)
     }
 
-    pub(crate) fn search_vector_exact(&self, query: &[f32], rows: &RoaringBitmap, k: usize) -> Found {
+    pub(crate) fn search_vector_exact(&self, query: &[f32], rows: &RoaringBitmap, k: usize) -> VectorSearchResult {
         self.indexed().search_vector_exact(query, rows, k)
     }
 
     pub(crate) fn vector_near(&self, row: u32) -> Option<Vec<f32>> {
-        self.indexed().vector_near(row)
+        self.indexed().approximate_vector(row)
     }
 
-    pub(crate) fn search_vector(&self, query: &[f32], rows: &RoaringBitmap, k: usize) -> Found {
+    pub(crate) fn search_vector(&self, query: &[f32], rows: &RoaringBitmap, k: usize) -> VectorSearchResult {
         self.indexed().search_vector(query, rows, k)
     }
 }

@@ -1,140 +1,144 @@
-//! Indexing in the background: tails become a segment in memory, and small segments one.
+//! Background indexing: write buffers become a segment in memory, and small segments are merged.
 //!
-//! A write only adds to a tail; what is in no index yet is bounded here, because the first search
-//! would have to index it. A crash leaves nothing: all of it is memory.
+//! A write only adds to a write buffer. The number of unindexed rows is bounded here, because the first search would
+//! have to index them. A crash leaves nothing: everything here is in memory.
 
 use crate::{
     Error,
-    cpu::{Errand, on_cpu},
+    cpu::{TaskClass, on_cpu},
     index::Index,
+    live_segment::{Durability, LiveSegment},
     namespace::Namespace,
-    part::{Durable, Part},
     rebuild,
-    view::{View, first_expiry},
+    version::{Version, first_expiry},
 };
 use kernel::Timestamp;
-use segment::{Segment, Spec, Tail};
+use segment::{Segment, Spec, WriteBuffer};
 use std::sync::{Arc, atomic::Ordering};
 
-/// Starts indexing in the background if enough waits and nobody is at it.
+/// Starts indexing in the background if enough rows wait and no other task indexes them.
 pub(crate) fn start_if_due(namespace: &Arc<Namespace>) {
-    let view = namespace.view();
-    // While one flush runs the next is near: what it will write anyway is not indexed twice.
-    let flush_is_near = namespace.upkeep_runs.load(Ordering::Acquire) && view.unindexed_rows() < UNINDEXED_ROWS_MAX / 2;
+    let version = namespace.version();
+    // While a flush runs, the next one is near: what it will write anyway is not indexed twice.
+    let flush_is_near =
+        namespace.maintenance_running.load(Ordering::Acquire) && version.unindexed_rows() < UNINDEXED_ROWS_MAX / 2;
     if flush_is_near
-        || due(&view, namespace.shared.config.flush_rows_max).is_none()
+        || due(&version, namespace.shared.config.flush_rows_max).is_none()
         || namespace.indexing_runs.swap(true, Ordering::AcqRel)
     {
         return;
     }
     let held = namespace.clone();
     namespace.shared.config.tracker.spawn(async move {
-        while round(&held).await {}
+        while index_batch(&held).await {}
         held.indexing_runs.store(false, Ordering::Release);
     });
 }
 
-/// Waits while more is unindexed than a search should have to index. The writer's brake.
-pub(crate) async fn keeps_up(namespace: &Arc<Namespace>) {
-    while namespace.view().unindexed_rows() > UNINDEXED_ROWS_MAX {
-        if !round(namespace).await {
+/// Makes the writer wait while more rows are unindexed than a search should have to index.
+pub(crate) async fn throttle(namespace: &Arc<Namespace>) {
+    while namespace.version().unindexed_rows() > UNINDEXED_ROWS_MAX {
+        if !index_batch(namespace).await {
             return;
         }
     }
 }
 
-/// Indexes one lot; whether there was one.
-async fn round(namespace: &Arc<Namespace>) -> bool {
-    let one = namespace.indexing.lock().await;
+/// Indexes one batch. Returns whether it indexed one.
+async fn index_batch(namespace: &Arc<Namespace>) -> bool {
+    let indexing = namespace.indexing.lock().await;
     let old = {
-        let _turn = namespace.turn.lock().await;
-        let view = namespace.view();
-        let Some(old) = due(&view, namespace.shared.config.flush_rows_max) else { return false };
-        namespace.publish(frozen(&view, &old, true));
+        let _publishing = namespace.publish_lock.lock().await;
+        let version = namespace.version();
+        let Some(old) = due(&version, namespace.shared.config.flush_rows_max) else { return false };
+        namespace.publish(with_frozen(&version, &old, true));
         old
     };
     let outcome = replace(namespace, &old).await;
     if let Err(error) = &outcome {
-        tracing::error!(namespace = %namespace.home.uuid(), %error, "the memtable does not index");
+        tracing::error!(namespace = %namespace.keyspace.uuid(), %error, "indexing the memtable failed");
         namespace.fail();
     }
-    drop(one);
+    drop(indexing);
     outcome.is_ok()
 }
 
-async fn replace(namespace: &Arc<Namespace>, old: &[Part]) -> Result<(), Error> {
+async fn replace(namespace: &Arc<Namespace>, old: &[LiveSegment]) -> Result<(), Error> {
     let config = &namespace.shared.config;
-    let (spec, now, parts) = (namespace.view().spec, config.clock.now(), old.to_vec());
-    let built = on_cpu(&*config.cpu, Errand::Write(namespace.incarnation), move || build(spec, &parts, now)).await??;
-    let _turn = namespace.turn.lock().await;
-    let fresh = built.map(|segment| (Arc::new(Index::Segment(segment)), Durable::Log));
+    let (spec, now, segments) = (namespace.version().spec, config.clock.now(), old.to_vec());
+    let built =
+        on_cpu(&*config.cpu, TaskClass::Write(namespace.incarnation), move || build(spec, &segments, now)).await??;
+    // Documents deleted while this was built are deleted in the new segment too.
+    let _publishing = namespace.publish_lock.lock().await;
+    let fresh = built.map(|segment| (Arc::new(Index::Segment(segment)), Durability::Log));
     let nothing_lives = fresh.is_none();
-    if let Some(mut view) = namespace.view().replaced(old, fresh, now)? {
+    if let Some(mut version) = namespace.version().replaced(old, fresh, now)? {
         if nothing_lives {
-            view.log.died(first_expiry(old));
+            version.log.record_deletion(first_expiry(old));
         }
-        namespace.publish(view);
+        namespace.publish(version);
     }
     Ok(())
 }
 
-fn build(spec: Spec, parts: &[Part], now: Timestamp) -> Result<Option<Segment>, Error> {
-    let tails: Option<Vec<_>> = parts.iter().map(|part| Some((part.index.tail()?, &*part.dead))).collect();
-    let Some(tails) = tails else { return rebuild::in_memory(spec, parts, now) };
-    let joined = Tail::joined(&spec, tails)?;
+fn build(spec: Spec, segments: &[LiveSegment], now: Timestamp) -> Result<Option<Segment>, Error> {
+    let write_buffers: Option<Vec<_>> =
+        segments.iter().map(|segment| Some((segment.index.write_buffer()?, &*segment.deleted))).collect();
+    let Some(write_buffers) = write_buffers else { return rebuild::in_memory(spec, segments, now) };
+    let joined = WriteBuffer::joined(&spec, write_buffers)?;
     Ok(if joined.documents() == 0 { None } else { Some(joined.build()?) })
 }
 
-/// What is worth indexing now: tails that are many rows together, or segments of one size that
-/// are many. What is frozen belongs to somebody else.
-fn due(view: &View, flush_rows_max: u64) -> Option<Vec<Part>> {
-    let free = || view.parts.iter().filter(|part| part.in_log() && !part.frozen);
-    let tails: Vec<Part> = free().filter(|part| part.index.tail().is_some()).cloned().collect();
-    if tails.iter().map(rows).sum::<u64>() >= INDEXED_AT_ONCE {
-        return Some(lot(tails));
+/// Segments that are worth indexing now: write buffers that have many rows together, or enough segments of one size
+/// class. Frozen segments belong to another task.
+fn due(version: &Version, flush_rows_max: u64) -> Option<Vec<LiveSegment>> {
+    let free = || version.segments.iter().filter(|segment| segment.in_log() && !segment.frozen);
+    let write_buffers: Vec<LiveSegment> =
+        free().filter(|segment| segment.index.write_buffer().is_some()).cloned().collect();
+    if write_buffers.iter().map(rows).sum::<u64>() >= INDEXED_AT_ONCE {
+        return Some(oldest_batch(write_buffers));
     }
-    let mut tiers: Vec<Vec<Part>> = Vec::new();
-    for part in free().filter(|part| part.index.tail().is_none()) {
+    let mut tiers: Vec<Vec<LiveSegment>> = Vec::new();
+    for segment in free().filter(|segment| segment.index.write_buffer().is_none()) {
         // The largest stay as they are until the flush.
-        if rows(part) * TIER_FACTOR > flush_rows_max {
+        if rows(segment) * TIER_FACTOR > flush_rows_max {
             continue;
         }
-        let tier = rows(part).max(1).ilog(TIER_FACTOR) as usize;
+        let tier = rows(segment).max(1).ilog(TIER_FACTOR) as usize;
         tiers.resize(tiers.len().max(tier + 1), Vec::new());
-        tiers[tier].push(part.clone());
+        tiers[tier].push(segment.clone());
     }
     tiers.into_iter().find(|tier| tier.len() as u64 >= TIER_FACTOR)
 }
 
-/// The oldest tails, of bounded size.
-fn lot(tails: Vec<Part>) -> Vec<Part> {
+/// The oldest write buffers, of bounded size.
+fn oldest_batch(write_buffers: Vec<LiveSegment>) -> Vec<LiveSegment> {
     let mut before = 0;
-    let mut fits = |part: &Part| {
+    let mut fits = |segment: &LiveSegment| {
         let fits = before < INDEXED_AT_ONCE;
-        before += rows(part);
+        before += rows(segment);
         fits
     };
-    tails.into_iter().take_while(&mut fits).collect()
+    write_buffers.into_iter().take_while(&mut fits).collect()
 }
 
-/// The same view with these parts frozen or free.
-pub(crate) fn frozen(view: &View, which: &[Part], frozen: bool) -> View {
-    let mut view = view.clone();
-    for part in view.parts.iter_mut().filter(|part| which.iter().any(|w| w.is(part))) {
-        part.frozen = frozen;
+/// The version with these segments marked as frozen or not.
+pub(crate) fn with_frozen(version: &Version, which: &[LiveSegment], frozen: bool) -> Version {
+    let mut version = version.clone();
+    for segment in version.segments.iter_mut().filter(|segment| which.iter().any(|w| w.is(segment))) {
+        segment.frozen = frozen;
     }
-    view
+    version
 }
 
-fn rows(part: &Part) -> u64 {
-    u64::from(part.index.rows())
+fn rows(segment: &LiveSegment) -> u64 {
+    u64::from(segment.index.rows())
 }
 
-/// Rows in tails from which they are indexed: about a tenth of a second of one core, at some 20 µs a row of 1 KiB. Long
-/// rows are flushed before they are so many, and then cost one index and not two.
+/// Rows in write buffers from which they are indexed: about a tenth of a second of one core, at some 20 µs per row of 1
+/// KiB. Long rows are flushed before they reach this number, and are then indexed once instead of twice.
 const INDEXED_AT_ONCE: u64 = 4_096;
-/// Rows that may be in no index before writers wait: a few tenths of a second for the search that
-/// comes first.
+/// Unindexed rows above which writers wait: a few tenths of a second for the search that would index them.
 const UNINDEXED_ROWS_MAX: u64 = 16_384;
-/// Segments in memory of one size that become one of the next.
+/// Segments in memory of one size class that are merged into one of the next.
 const TIER_FACTOR: u64 = 8;

@@ -1,27 +1,27 @@
-//! store: one namespace over time; the door to it is [`Stores`].
+//! Storage of one namespace over time. The entry point is [`Stores`].
 //!
-//! A grant opens a [`Room`], which knows the deeds of that grant's action and no others. Writes
-//! are queued to the namespace's one writer, which puts several of them into one log entry and
-//! answers when it is durable and searchable. Reads stand on an immutable [`Snapshot`].
+//! A grant opens a [`NamespaceHandle`], which has the methods of that grant's action and no others. Writes are queued
+//! to the namespace's single writer, which puts several of them into one log entry and answers once the entry is
+//! durable and searchable. Reads use an immutable [`Snapshot`].
 //!
 //! ```text
-//! Room::append -> queue -> writer: stage (plan, check, encode) -> journal.append -> publish -> reply
-//! Room::snapshot -> the view that was published last; a search indexes what is not indexed yet
-//! indexing: tails long -> a segment in memory -> swap parts
-//! upkeep: memtable full -> permit -> segment::write -> journal.put -> journal.checkpoint -> swap parts
-//! merge: many objects -> a permit of its own -> segment::write beside all that -> put, checkpoint, swap
+//! handle.append -> queue -> writer: prepare (plan, check, encode) -> journal.append -> publish -> reply
+//! handle.snapshot -> the version published last; a search indexes what is not indexed yet
+//! indexing: long write buffers -> a segment in memory -> replace segments
+//! maintenance: memtable full -> permit -> segment::write -> journal.put -> journal.checkpoint -> replace segments
+//! merge: many objects -> separate permit -> segment::write, concurrent with the above -> put, checkpoint, replace
 //! ```
 //!
-//! Promises: what was acknowledged is found after a crash, what was deleted is in no answer from
-//! the reply on, a namespace that does not open fails alone. Leaves to others: who may enter
-//! (`access`), sealing (`vault`), durable bytes (`journal`), ranking (`segment`).
+//! Guarantees: an acknowledged write survives a crash; a deleted document is in no answer sent after the delete was
+//! acknowledged; a namespace that cannot be opened fails alone. Other crates are responsible for access (`access`),
+//! sealing (`vault`), durable bytes (`journal`) and ranking (`segment`).
 
-mod age;
+mod audit_queue;
 mod codec;
+mod compaction_picker;
 mod cost;
 mod counters;
 mod cpu;
-mod due;
 mod entry;
 mod erase;
 mod error;
@@ -29,52 +29,53 @@ mod evict;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod idle_maintenance;
 mod index;
 mod indexing;
-mod lines;
+mod job_scheduler;
+mod live_segment;
+mod maintenance;
 mod manifest;
 mod merge;
 mod namespace;
+mod namespace_handle;
 mod open;
-mod part;
+mod ownership;
 mod plan;
-mod proof;
+mod prepare;
 mod rebuild;
-mod renew;
+mod reencrypt;
 mod request;
-mod room;
-mod schedule;
-mod sight;
 mod slot;
 mod snapshot;
-mod stage;
 mod stores;
 mod tenant_counter;
-mod tend;
-mod upkeep;
-mod view;
-mod working;
+mod tombstones;
+mod version;
+mod version_builder;
+mod visibility;
 mod writer;
 
 pub use counters::StoresStats;
-pub use cpu::{Cpu, Errand};
-pub use erase::{Erased, Erasing};
+pub use cpu::{CpuPool, TaskClass};
+pub use erase::{DocumentErasure, DocumentErasureResult};
 pub use error::Error;
+pub use idle_maintenance::MaintenanceReport;
+pub use live_segment::Totals;
+pub use maintenance::INLINE_BYTES_MAX;
 pub use merge::SHORT_MERGE_BYTES_MAX;
-pub use part::Totals;
-pub use renew::Renewal;
+pub use namespace_handle::NamespaceHandle;
+pub use reencrypt::NamespaceReencryption;
 pub use request::{
-    Decision, Known, Line, OnConflict, Outcome, Quarantine, Reviewed, ReviewedState, Selection, Upsert, UpsertResult,
-    UpsertStatus,
+    Decision, ExistingDocument, MakeAuditRecord, OnConflict, Quarantine, Reviewed, ReviewedState, Selection, Upsert,
+    UpsertResult, UpsertStatus, WriteOutcome,
 };
-pub use room::Room;
 pub use segment::{Extent, TextQuery, codec::Sizes};
 pub use snapshot::{
-    Address, Eligible, Hit, Listed, Located, Look, Page, PageEnd, PassageText, Passages, Quoted, Snapshot, Unread,
+    Address, DocumentHandle, Eligible, Hit, ListOptions, Page, PageEnd, PassageHandle, PassageReader, PassageText,
+    PhraseMatches, SegmentSearchStats, Snapshot,
 };
 pub use stores::{Stores, StoresConfig};
-pub use tend::Tended;
-pub use upkeep::INLINE_BYTES_MAX;
 
 #[cfg(test)]
 mod tests;

@@ -1,18 +1,18 @@
-//! The body of a checkpoint: which objects make the namespace, and what is dead in them.
-//! Layout in `schemas/checkpoint.md`.
+//! Body of a checkpoint: the objects that make up the namespace, and which of their documents are deleted. Layout in
+//! `schemas/checkpoint.md`.
 //!
-//! A small segment may stand whole in it instead of in an object: a small namespace is its log file
-//! and nothing else. The memtable is not in it: entries after what the checkpoint covers are replayed.
+//! A small segment may be stored in the manifest itself instead of in an object: a small namespace is just its log
+//! file. The memtable is not in the manifest: log entries after those that the checkpoint covers are replayed.
 
 use crate::{
     Error,
-    age::earlier,
-    codec::{Fields, put_bytes, put_length, put_moment, put_spec},
-    part::{Durable, Part},
-    view::View,
+    codec::{FieldReader, put_bytes, put_length, put_moment, put_spec},
+    live_segment::{Durability, LiveSegment},
+    tombstones::earlier,
+    version::Version,
 };
 use journal::ObjectRef;
-use kernel::{AuditMark, CommitNo, Timestamp};
+use kernel::{AuditPosition, CommitNo, Timestamp};
 use roaring::RoaringBitmap;
 use segment::Spec;
 use zeroize::Zeroizing;
@@ -20,106 +20,107 @@ use zeroize::Zeroizing;
 const WHAT: &str = "manifest";
 const VERSION: u8 = 0;
 
-/// See the module.
+/// Decoded manifest; see the module documentation.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Manifest {
     pub(crate) spec: Spec,
     /// Newest commit that it covers.
     pub(crate) commit: CommitNo,
-    /// Over the audit lines up to it.
+    /// Digest over the audit records up to that commit.
     pub(crate) digest: [u8; 16],
-    /// Since when the log's files may hold something dead, if any but the newest are left.
-    pub(crate) log_dead_from: Option<Timestamp>,
-    pub(crate) segments: Vec<Named>,
-    pub(crate) inline: Option<Inline>,
+    /// Since when the log files that are older than this checkpoint, if any are left, may hold something deleted.
+    pub(crate) log_deleted_since: Option<Timestamp>,
+    pub(crate) segments: Vec<ObjectEntry>,
+    pub(crate) inline: Option<InlineSegment>,
 }
 
-/// A segment whose plain bytes stand here, and its dead documents.
+/// A segment whose plain bytes are in the manifest, with its deleted documents.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Inline {
+pub(crate) struct InlineSegment {
     pub(crate) bytes: Zeroizing<Vec<u8>>,
-    pub(crate) dead: Dead,
+    pub(crate) tombstones: Tombstones,
 }
 
-/// One object and its dead documents.
+/// An object with its deleted documents.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Named {
+pub(crate) struct ObjectEntry {
     pub(crate) object: ObjectRef,
     pub(crate) documents: u32,
     pub(crate) rows: u32,
-    pub(crate) dead: Dead,
+    pub(crate) tombstones: Tombstones,
 }
 
-/// Which documents of a segment are dead, and since when one is.
+/// Deleted documents of a segment, and since when.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Dead {
+pub(crate) struct Tombstones {
     pub(crate) documents: RoaringBitmap,
-    /// When the earliest of them died.
-    pub(crate) since: Option<Timestamp>,
-    /// When the earliest document of the segment expires, or has.
+    /// When the earliest of them was deleted.
+    pub(crate) tombstoned_at: Option<Timestamp>,
+    /// When the earliest document of the segment expires, or did.
     pub(crate) expires: Option<Timestamp>,
 }
 
-impl Dead {
-    /// Since when, or from when on, something in it is dead.
-    pub(crate) fn from(&self) -> Option<Timestamp> {
-        earlier(self.since, self.expires)
+impl Tombstones {
+    /// Since when, or from when on, a document in the segment is deleted or expired.
+    pub(crate) fn deleted_since(&self) -> Option<Timestamp> {
+        earlier(self.tombstoned_at, self.expires)
     }
 }
 
 impl Manifest {
-    /// The same without deaths that are still to come: the clock was wrong when they were noted, or is now. Else what died
-    /// then would stay until then.
-    pub(crate) fn before(mut self, now: Timestamp) -> Self {
-        let inline = self.inline.iter_mut().map(|inline| &mut inline.dead.since);
-        let segments = self.segments.iter_mut().map(|named| &mut named.dead.since);
-        let all = segments.chain(inline).chain([&mut self.log_dead_from]);
-        all.flatten().for_each(|since| *since = now.min(*since));
+    /// Replaces deletion times in the future by `now`: the clock was wrong when they were recorded, or is wrong now.
+    /// Otherwise documents deleted then would stay stored until that time.
+    pub(crate) fn clamped_to(mut self, now: Timestamp) -> Self {
+        let inline = self.inline.iter_mut().map(|inline| &mut inline.tombstones.tombstoned_at);
+        let segments = self.segments.iter_mut().map(|entry| &mut entry.tombstones.tombstoned_at);
+        let all = segments.chain(inline).chain([&mut self.log_deleted_since]);
+        all.flatten().for_each(|tombstoned_at| *tombstoned_at = now.min(*tombstoned_at));
         self
     }
 }
 
-/// Writes the manifest of a view's objects and of its inline part. `mark` says what the checkpoint covers.
+/// Writes the manifest of a version: its objects and its inline segment. `mark` says what the checkpoint covers.
 ///
 /// # Errors
-/// [`Error::Corrupt`] for an inline part whose bytes are not at hand: a fault of ours.
-pub(crate) fn write(view: &View, mark: AuditMark) -> Result<Zeroizing<Vec<u8>>, Error> {
-    let part = view.parts.iter().find(|part| part.durable == Durable::Inline);
-    let inline = part.map(|part| Ok::<_, Error>((part, bytes_of(part)?))).transpose()?;
-    // Room for all of it: what the allocator throws away is not zeroised.
+/// [`Error::Corrupt`] for an inline segment whose bytes are not in memory, which would be a bug.
+pub(crate) fn write(version: &Version, mark: AuditPosition) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let segment = version.segments.iter().find(|segment| segment.durability == Durability::Inline);
+    let inline = segment.map(|segment| Ok::<_, Error>((segment, bytes_of(segment)?))).transpose()?;
+    // Reserves enough capacity for everything, because the allocator does not zeroise buffers that it discards while
+    // growing.
     let mut out = Zeroizing::new(Vec::with_capacity(inline.map_or(0, |(_, bytes)| bytes.len()) + (64 << 10)));
     out.push(VERSION);
-    put_spec(&mut out, view.spec);
+    put_spec(&mut out, version.spec);
     out.extend_from_slice(&mark.commit.0.to_le_bytes());
     out.extend_from_slice(&mark.digest);
-    put_moment(&mut out, view.log.first());
-    let sealed: Vec<_> = view.parts.iter().filter_map(|part| Some((part, part.object()?))).collect();
+    put_moment(&mut out, version.log.earliest());
+    let sealed: Vec<_> = version.segments.iter().filter_map(|segment| Some((segment, segment.object()?))).collect();
     put_length(&mut out, sealed.len());
-    for (part, object) in sealed {
+    for (segment, object) in sealed {
         let mut name = Vec::new();
         object.encode(&mut name);
         put_bytes(&mut out, &name);
-        out.extend_from_slice(&part.index.documents().to_le_bytes());
-        out.extend_from_slice(&part.index.rows().to_le_bytes());
-        put_dead(&mut out, part);
+        out.extend_from_slice(&segment.index.documents().to_le_bytes());
+        out.extend_from_slice(&segment.index.rows().to_le_bytes());
+        put_tombstones(&mut out, segment);
     }
     out.push(inline.is_some().into());
-    if let Some((part, bytes)) = inline {
-        put_dead(&mut out, part);
+    if let Some((segment, bytes)) = inline {
+        put_tombstones(&mut out, segment);
         put_bytes(&mut out, bytes);
     }
     Ok(out)
 }
 
-fn bytes_of(part: &Part) -> Result<&[u8], Error> {
-    part.index.written().ok_or(Error::Corrupt { what: "inline segment", at: 0 })
+fn bytes_of(segment: &LiveSegment) -> Result<&[u8], Error> {
+    segment.index.written().ok_or(Error::Corrupt { what: "inline segment", at: 0 })
 }
 
-fn put_dead(out: &mut Vec<u8>, part: &Part) {
-    put_moment(out, part.since);
-    put_moment(out, part.expires);
-    put_length(out, part.dead.serialized_size());
-    part.dead.serialize_into(out).expect("writing to memory does not fail");
+fn put_tombstones(out: &mut Vec<u8>, segment: &LiveSegment) {
+    put_moment(out, segment.tombstoned_at);
+    put_moment(out, segment.expires);
+    put_length(out, segment.deleted.serialized_size());
+    segment.deleted.serialize_into(out).expect("writing to memory does not fail");
 }
 
 /// Reads a manifest.
@@ -127,43 +128,43 @@ fn put_dead(out: &mut Vec<u8>, part: &Part) {
 /// # Errors
 /// [`Error::Corrupt`], [`Error::Version`].
 pub(crate) fn read(bytes: &[u8]) -> Result<Manifest, Error> {
-    let mut fields = Fields::open(WHAT, VERSION, bytes)?;
+    let mut fields = FieldReader::open(WHAT, VERSION, bytes)?;
     let spec = fields.spec()?;
     let commit = CommitNo(fields.u64()?);
     let mut digest = [0; 16];
     digest.copy_from_slice(fields.take(16)?);
-    let log_dead_from = fields.moment()?;
+    let log_deleted_since = fields.moment()?;
     let mut segments = Vec::new();
     for _ in 0..fields.u64()? {
-        segments.push(read_named(&mut fields)?);
+        segments.push(read_object_entry(&mut fields)?);
     }
     let inline = match fields.byte()? {
         0 => None,
         1 => {
-            let dead = read_dead(&mut fields)?;
-            Some(Inline { dead, bytes: Zeroizing::new(fields.sized()?.to_vec()) })
+            let tombstones = read_tombstones(&mut fields)?;
+            Some(InlineSegment { tombstones, bytes: Zeroizing::new(fields.sized()?.to_vec()) })
         }
         _ => return Err(fields.corrupt()),
     };
     fields.end()?;
-    Ok(Manifest { spec, commit, digest, log_dead_from, segments, inline })
+    Ok(Manifest { spec, commit, digest, log_deleted_since, segments, inline })
 }
 
-fn read_dead(fields: &mut Fields<'_>) -> Result<Dead, Error> {
-    let (since, expires) = (fields.moment()?, fields.moment()?);
+fn read_tombstones(fields: &mut FieldReader<'_>) -> Result<Tombstones, Error> {
+    let (tombstoned_at, expires) = (fields.moment()?, fields.moment()?);
     let raw = fields.sized()?;
     let documents = RoaringBitmap::deserialize_from(raw).map_err(|_| fields.corrupt())?;
-    Ok(Dead { documents, since, expires })
+    Ok(Tombstones { documents, tombstoned_at, expires })
 }
 
-fn read_named(fields: &mut Fields<'_>) -> Result<Named, Error> {
+fn read_object_entry(fields: &mut FieldReader<'_>) -> Result<ObjectEntry, Error> {
     let mut name = fields.sized()?;
     let object = ObjectRef::decode(&mut name).filter(|_| name.is_empty()).ok_or_else(|| fields.corrupt())?;
     let documents = fields.u32()?;
     let rows = fields.u32()?;
-    let dead = read_dead(fields)?;
-    if dead.documents.max().is_some_and(|doc| doc >= documents) {
+    let tombstones = read_tombstones(fields)?;
+    if tombstones.documents.max().is_some_and(|doc| doc >= documents) {
         return Err(fields.corrupt());
     }
-    Ok(Named { object, documents, rows, dead })
+    Ok(ObjectEntry { object, documents, rows, tombstones })
 }

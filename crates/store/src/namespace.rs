@@ -1,20 +1,21 @@
-//! An open namespace: its journal, what is published, who waits to write.
+//! An open namespace: its journal, its published version and the queue of its writer.
 //!
-//! Who changes the published view holds the turn: the writer for a whole batch, upkeep for the
-//! moment of a swap. Readers take the view without waiting.
+//! The published version changes only under the publish lock: the writer holds it for a whole batch, maintenance only
+//! while it replaces segments. Readers take the version without waiting.
 
 use crate::{
-    Error, Outcome, Totals, cost,
-    cpu::{Errand, here, on_cpu},
-    lines::Lines,
-    merge::Merging,
-    stage::Write,
+    Error, Totals, WriteOutcome,
+    audit_queue::AuditQueue,
+    cost,
+    cpu::{TaskClass, on_cpu, run_inline},
+    merge::MergeTracker,
+    prepare::QueuedWrite,
     stores::Shared,
     tenant_counter::{Reservation, TenantCounter},
-    view::View,
+    version::Version,
 };
 use journal::{Journal, Seq};
-use kernel::{Audience, CommitNo, Incarnation, Presence, Retention, cost::RunOn, limits};
+use kernel::{Audience, CancelFlag, CommitNo, Incarnation, Retention, cost::RunOn, limits};
 use std::{
     collections::VecDeque,
     sync::{
@@ -24,254 +25,258 @@ use std::{
 };
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
-use vault::Home;
+use vault::Keyspace;
 
-/// See the module.
+/// State of an open namespace; see the module documentation.
 pub(crate) struct Namespace {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) home: Arc<Home>,
-    /// Whose it is: upkeep is fair between tenants.
+    pub(crate) keyspace: Arc<Keyspace>,
+    /// Tenant of the namespace: maintenance is fair between tenants.
     pub(crate) incarnation: Incarnation,
-    /// What its tenant stores, over all its namespaces.
+    /// Counter of what the tenant stores in all its namespaces.
     pub(crate) counter: Arc<TenantCounter>,
-    /// Whether what is published is what counts: not after a failure, when another opening has taken its place.
-    counts: AtomicBool,
+    /// Whether the published totals count towards the tenant's. False after a failure, when another opening has
+    /// replaced this one.
+    is_counted: AtomicBool,
     pub(crate) journal: Journal,
-    pub(crate) proof: crate::proof::Proof,
-    pub(crate) lines: Lines,
-    /// The right to change the view. Holds the last log entry that the view has.
-    pub(crate) turn: tokio::sync::Mutex<Seq>,
-    /// One upkeep at a time.
-    pub(crate) upkeep: tokio::sync::Mutex<crate::upkeep::Upkeep>,
-    pub(crate) upkeep_runs: AtomicBool,
-    /// It was seen that nothing lies in the place that nothing needs, and no checkpoint has come since.
-    pub(crate) tidy: AtomicBool,
-    /// What a large merge reads.
-    pub(crate) merging: Merging,
-    /// Held by a large merge while it uses the journal. Taken before the upkeep.
+    pub(crate) ownership: crate::ownership::OwnershipCheck,
+    pub(crate) audit: AuditQueue,
+    /// Lock under which the published version changes. Holds the number of the last log entry that the version
+    /// contains.
+    pub(crate) publish_lock: tokio::sync::Mutex<Seq>,
+    /// Lock that allows one maintenance job at a time, with the state that jobs share.
+    pub(crate) maintenance: tokio::sync::Mutex<crate::maintenance::MaintenanceState>,
+    pub(crate) maintenance_running: AtomicBool,
+    /// Whether a check found no orphaned object in the keyspace, and no checkpoint has been written since then.
+    pub(crate) orphan_free: AtomicBool,
+    /// The large merge that runs, if any.
+    pub(crate) merging: MergeTracker,
+    /// Held by a large merge while it uses the journal. Acquired before the maintenance lock.
     pub(crate) merge_puts: tokio::sync::Mutex<()>,
-    /// Told when it closes or fails.
-    ends: CancellationToken,
-    /// After a failure: monotonic milliseconds before which it is not tried again.
-    pub(crate) upkeep_after: AtomicU64,
-    pub(crate) used: AtomicU64,
-    /// One batch of the memtable is indexed at a time; a flush notes its parts while none is.
+    /// Cancelled when the namespace closes or fails.
+    closed: CancellationToken,
+    /// Time before which maintenance is not retried after a failure, in monotonic milliseconds.
+    pub(crate) maintenance_not_before: AtomicU64,
+    pub(crate) last_used: AtomicU64,
+    /// Lock that allows one batch of the memtable to be indexed at a time. A flush chooses its segments while it holds
+    /// this.
     pub(crate) indexing: tokio::sync::Mutex<()>,
     pub(crate) indexing_runs: AtomicBool,
-    absorbing: tokio::sync::Mutex<()>,
-    absorb_waits: AtomicBool,
-    view: Mutex<(Arc<View>, Weight)>,
+    delivery: tokio::sync::Mutex<()>,
+    delivery_queued: AtomicBool,
+    version: Mutex<(Arc<Version>, VersionStats)>,
     commits: watch::Sender<CommitNo>,
-    queue: Mutex<Queue>,
+    queue: Mutex<WriteQueue>,
     state: AtomicU8,
-    /// Days of the retention; 0 without one.
+    /// Retention in days; 0 if there is none.
     retention_days: AtomicU32,
 }
 
-/// What a view adds to the sums over all namespaces.
+/// Contribution of a version to the sums over all namespaces.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Weight {
+pub(crate) struct VersionStats {
     pub(crate) bytes: u64,
     pub(crate) documents: u64,
-    pub(crate) dead: u64,
+    pub(crate) deleted: u64,
     pub(crate) graphless: u64,
 }
 
-impl Weight {
-    fn of(view: &View) -> Self {
-        let (dead, documents) = view.tombstones();
-        Self { bytes: view.bytes(), documents, dead, graphless: view.graphless_rows() }
+impl VersionStats {
+    fn of(version: &Version) -> Self {
+        let (deleted, documents) = version.tombstones();
+        Self { bytes: version.bytes(), documents, deleted, graphless: version.graphless_rows() }
     }
 }
 
 #[derive(Default)]
-struct Queue {
-    waiting: VecDeque<Write>,
-    writer_runs: bool,
+struct WriteQueue {
+    waiting: VecDeque<QueuedWrite>,
+    writer_running: bool,
 }
 
-/// Takes reads and writes.
+/// Accepts reads and writes.
 const OPEN: u8 = 0;
-/// Ends what was accepted, takes nothing more.
+/// Completes accepted writes and refuses new ones.
 const CLOSING: u8 = 1;
-/// A write or an index failed: what is published stays readable for who holds it, the next
-/// request opens the namespace again.
+/// A write or an index failed. Requests that already hold the published version can still read it; the next request
+/// opens the namespace again.
 const FAILED: u8 = 2;
 
 impl Namespace {
     pub(crate) fn new(
         shared: Arc<Shared>,
-        home: Arc<Home>,
+        keyspace: Arc<Keyspace>,
         incarnation: Incarnation,
         journal: Journal,
-        view: View,
-        lines: Lines,
-        upkeep: crate::upkeep::Upkeep,
+        version: Version,
+        audit: AuditQueue,
+        maintenance: crate::maintenance::MaintenanceState,
     ) -> Self {
-        let weight = Weight::of(&view);
+        let stats = VersionStats::of(&version);
         let counter = shared.tenants.of(incarnation);
-        counter.publish(home.uuid(), view.totals(), None);
-        shared.counters.weigh(Weight::default(), weight);
+        counter.publish(keyspace.uuid(), version.totals(), None);
+        shared.counters.replace_stats(VersionStats::default(), stats);
         shared.counters.open.fetch_add(1, Ordering::Relaxed);
         Self {
-            proof: crate::proof::Proof::default(),
-            lines,
-            turn: tokio::sync::Mutex::new(journal.last()),
-            upkeep: tokio::sync::Mutex::new(upkeep),
-            upkeep_runs: AtomicBool::new(false),
-            tidy: AtomicBool::new(false),
-            merging: Merging::default(),
+            ownership: crate::ownership::OwnershipCheck::default(),
+            audit,
+            publish_lock: tokio::sync::Mutex::new(journal.last()),
+            maintenance: tokio::sync::Mutex::new(maintenance),
+            maintenance_running: AtomicBool::new(false),
+            orphan_free: AtomicBool::new(false),
+            merging: MergeTracker::default(),
             merge_puts: tokio::sync::Mutex::default(),
-            ends: CancellationToken::new(),
-            upkeep_after: AtomicU64::new(0),
-            used: AtomicU64::new(0),
-            absorbing: tokio::sync::Mutex::default(),
-            absorb_waits: AtomicBool::new(false),
+            closed: CancellationToken::new(),
+            maintenance_not_before: AtomicU64::new(0),
+            last_used: AtomicU64::new(0),
+            delivery: tokio::sync::Mutex::default(),
+            delivery_queued: AtomicBool::new(false),
             indexing: tokio::sync::Mutex::default(),
             indexing_runs: AtomicBool::new(false),
-            commits: watch::Sender::new(view.commit),
-            view: Mutex::new((Arc::new(view), weight)),
+            commits: watch::Sender::new(version.commit),
+            version: Mutex::new((Arc::new(version), stats)),
             queue: Mutex::default(),
             state: AtomicU8::new(OPEN),
             retention_days: AtomicU32::new(0),
             shared,
-            home,
+            keyspace,
             incarnation,
             counter,
-            counts: AtomicBool::new(true),
+            is_counted: AtomicBool::new(true),
             journal,
         }
     }
 
-    /// How long documents live: what the writer goes by.
+    /// Retention that the writer applies.
     pub(crate) fn retention(&self) -> Retention {
         let days = self.retention_days.load(Ordering::Acquire);
         Retention { days: (days > 0).then_some(days) }
     }
 
-    /// From the next batch on.
+    /// Changes the retention from the next batch on.
     pub(crate) fn set_retention(&self, retention: Retention) {
         self.retention_days.store(retention.days.unwrap_or(0), Ordering::Release);
     }
 
-    /// What is published now.
-    pub(crate) fn view(&self) -> Arc<View> {
+    /// The version that is published now.
+    pub(crate) fn version(&self) -> Arc<Version> {
         self.published().0.clone()
     }
 
-    fn published(&self) -> MutexGuard<'_, (Arc<View>, Weight)> {
-        // One assignment under it.
-        self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    fn published(&self) -> MutexGuard<'_, (Arc<Version>, VersionStats)> {
+        // Safe after a panic: only single assignments happen under this lock.
+        self.version.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Publishes. The caller holds the turn.
-    pub(crate) fn publish(&self, view: View) {
-        self.publish_write(view, None);
+    /// Publishes a version. The caller holds the publish lock.
+    pub(crate) fn publish(&self, version: Version) {
+        self.publish_write(version, None);
     }
 
-    /// The same of a write, with what it has reserved.
-    pub(crate) fn publish_write(&self, view: View, reserved: Option<Reservation>) {
-        if self.counts.load(Ordering::Acquire) {
-            self.counter.publish(self.home.uuid(), view.totals(), reserved);
+    /// Publishes the version of a write, and turns its reservation into stored totals.
+    pub(crate) fn publish_write(&self, version: Version, reserved: Option<Reservation>) {
+        if self.is_counted.load(Ordering::Acquire) {
+            self.counter.publish(self.keyspace.uuid(), version.totals(), reserved);
         } else if let Some(reserved) = reserved {
-            reserved.assume_stored(self.home.uuid());
+            reserved.assume_stored(self.keyspace.uuid());
         }
-        let (commit, weight) = (view.commit, Weight::of(&view));
-        self.merging.heed(&view);
-        let (_, before) = std::mem::replace(&mut *self.published(), (Arc::new(view), weight));
-        self.shared.counters.weigh(before, weight);
+        let (commit, stats) = (version.commit, VersionStats::of(&version));
+        self.merging.cancel_if_stale(&version);
+        let (_, before) = std::mem::replace(&mut *self.published(), (Arc::new(version), stats));
+        self.shared.counters.replace_stats(before, stats);
         self.commits.send_replace(commit);
     }
 
-    /// What is published weighs something else than when it was: an index was built, pages were read.
-    pub(crate) fn reweigh(&self) {
+    /// Updates the counters after the published version has changed in size: an index was built, or pages were read.
+    pub(crate) fn refresh_stats(&self) {
         let mut published = self.published();
-        let now = Weight::of(&published.0);
-        let before = std::mem::replace(&mut published.1, now);
+        let now = VersionStats::of(&published.0);
+        let previous = std::mem::replace(&mut published.1, now);
         drop(published);
-        self.shared.counters.weigh(before, now);
-        if now.bytes > before.bytes {
-            self.shared.make_room();
+        self.shared.counters.replace_stats(previous, now);
+        if now.bytes > previous.bytes {
+            self.shared.evict_if_over_budget();
         }
     }
 
-    /// It is destroyed: nothing of it counts any more.
-    pub(crate) fn count_no_more(&self) {
-        self.counts.store(false, Ordering::Release);
-        self.counter.remove(self.home.uuid());
+    /// Stops counting the namespace towards the tenant's totals, because it is destroyed.
+    pub(crate) fn stop_counting(&self) {
+        self.is_counted.store(false, Ordering::Release);
+        self.counter.remove(self.keyspace.uuid());
     }
 
-    /// Exact totals of what is published.
+    /// Exact totals of the published version.
     pub(crate) fn totals(&self) -> Totals {
-        self.view().totals()
+        self.version().totals()
     }
 
-    /// Exact totals of what an audience sees of it now.
+    /// Exact totals of what an audience sees in the published version now.
     ///
     /// # Errors
-    /// When an index does not read; [`Error::Panicked`] when the pool goes away.
+    /// Fails if an index cannot be read; [`Error::Panicked`] if the pool shuts down.
     pub(crate) async fn totals_for(&self, audience: &Audience) -> Result<Totals, Error> {
-        let (view, config) = (self.view(), &self.shared.config);
+        let (version, config) = (self.version(), &self.shared.config);
         let now = config.clock.now();
-        if let RunOn::Caller(short) = cost::of_totals(&view, audience).run_on() {
-            return here(&short, || view.totals_for(audience, now))?;
+        if let RunOn::Caller(short) = cost::of_totals(&version, audience).run_on() {
+            return run_inline(&short, || version.totals_for(audience, now))?;
         }
         let audience = audience.clone();
-        on_cpu(&*config.cpu, Errand::Open(self.incarnation), move || view.totals_for(&audience, now)).await?
+        on_cpu(&*config.cpu, TaskClass::Open(self.incarnation), move || version.totals_for(&audience, now)).await?
     }
 
-    /// Waits until `wanted` is published.
+    /// Waits until a commit is published.
     ///
     /// # Errors
-    /// [`Error::NotYet`] after [`limits::MIN_COMMIT_WAIT`].
-    pub(crate) async fn reached(&self, wanted: CommitNo) -> Result<(), Error> {
+    /// [`Error::NotPublished`] after [`limits::MIN_COMMIT_WAIT`].
+    pub(crate) async fn wait_for_commit(&self, min_commit: CommitNo) -> Result<(), Error> {
         let mut commits = self.commits.subscribe();
-        let arrived = tokio::time::timeout(limits::MIN_COMMIT_WAIT, commits.wait_for(|now| *now >= wanted)).await;
-        match arrived {
+        let result = tokio::time::timeout(limits::MIN_COMMIT_WAIT, commits.wait_for(|now| *now >= min_commit)).await;
+        match result {
             Ok(Ok(_)) => Ok(()),
-            _ => Err(Error::NotYet { wanted, newest: self.view().commit }),
+            _ => Err(Error::NotPublished { requested: min_commit, newest: self.version().commit }),
         }
     }
 
-    /// Hands a request to the writer and waits. Once handed over it is done whole, whether or not
-    /// the caller still waits when its turn has come; only the search for what is selected ends with its caller.
+    /// Hands a request to the writer and waits. Once queued, the request is carried out in full even if the caller
+    /// disconnects; only the evaluation of a selection stops with its caller.
     ///
     /// # Errors
-    /// What the writer says; [`Error::QueueFull`], [`Error::Behind`] before that.
+    /// The writer's error; before that [`Error::QueueFull`], [`Error::MemtableFull`].
     pub(crate) async fn write(
         self: &Arc<Self>,
-        deed: crate::plan::Deed,
-        line: crate::Line,
-        presence: Presence,
-    ) -> Result<Outcome, Error> {
-        if let Err(error) = self.lines.ensure_agreed(&*self.shared.config.sink).await {
+        op: crate::plan::WriteOp,
+        record: crate::MakeAuditRecord,
+        cancel: CancelFlag,
+    ) -> Result<WriteOutcome, Error> {
+        if let Err(error) = self.audit.ensure_checked(&*self.shared.config.sink).await {
             if matches!(error, Error::RolledBack { .. }) {
-                // The next opening reads it again, and says so to everybody.
+                // The next opening reads the namespace again and reports the rollback to every request.
                 self.fail();
             }
             return Err(error);
         }
         let (reply, answer) = oneshot::channel();
-        // What an append brings was counted when it came.
-        let memory = self.shared.write_memory.as_ref().filter(|_| !matches!(deed.act, crate::plan::Act::Append(..)));
+        // The memory of an append was already counted when the request arrived.
+        let memory =
+            self.shared.write_memory.as_ref().filter(|_| !matches!(op.action, crate::plan::WriteAction::Append(..)));
         let permit = memory.map(|memory| memory.enter(self.incarnation));
-        self.enqueue(Write { deed, line, reply, presence, permit })?;
+        self.enqueue(QueuedWrite { op, record, reply, cancel, permit })?;
         answer.await.unwrap_or_else(|_| {
             let message = "the writer ended early".to_owned();
             Err(Error::Append { code: kernel::Code::Internal, message, outcome_unknown: true })
         })
     }
 
-    fn enqueue(self: &Arc<Self>, write: Write) -> Result<(), Error> {
-        let (_, unflushed) = self.view().memtable_size();
-        if unflushed > self.shared.config.flush_bytes_max.saturating_mul(BEHIND_FACTOR) {
-            return Err(Error::Behind(unflushed));
+    fn enqueue(self: &Arc<Self>, write: QueuedWrite) -> Result<(), Error> {
+        let (_, unflushed) = self.version().memtable_size();
+        if unflushed > self.shared.config.flush_bytes_max.saturating_mul(MEMTABLE_REFUSE_FACTOR) {
+            return Err(Error::MemtableFull(unflushed));
         }
-        if self.lines.waiting() > LINES_WAITING_MAX {
-            return Err(Error::Unaudited(self.lines.waiting()));
+        if self.audit.waiting() > AUDIT_RECORDS_WAITING_MAX {
+            return Err(Error::AuditBacklog(self.audit.waiting()));
         }
         let mut queue = self.queue();
-        // Checked under the queue's lock: who closes takes what is queued under it too.
+        // Checked under the queue's lock, because closing drains the queue under the same lock.
         if self.state.load(Ordering::Acquire) != OPEN {
             return Err(Error::Closing);
         }
@@ -280,43 +285,44 @@ impl Namespace {
         }
         queue.waiting.push_back(write);
         self.shared.counters.queued.fetch_add(1, Ordering::Relaxed);
-        if !queue.writer_runs {
-            queue.writer_runs = true;
+        if !queue.writer_running {
+            queue.writer_running = true;
             self.shared.config.tracker.spawn(crate::writer::run(self.clone()));
         }
         Ok(())
     }
 
-    /// What goes into the next entry. Empty: the writer's task ends, and the next request starts one.
-    pub(crate) fn next_batch(&self) -> VecDeque<Write> {
+    /// Takes the writes of the next entry. If there are none, the writer's task ends, and the next request starts a new
+    /// one.
+    pub(crate) fn next_batch(&self) -> VecDeque<QueuedWrite> {
         let mut queue = self.queue();
         let n = queue.waiting.len().min(limits::WRITES_PER_ENTRY_MAX);
-        let batch: VecDeque<Write> = queue.waiting.drain(..n).collect();
+        let batch: VecDeque<QueuedWrite> = queue.waiting.drain(..n).collect();
         self.shared.counters.queued.fetch_sub(n as u64, Ordering::Relaxed);
         if batch.is_empty() {
-            queue.writer_runs = false;
+            queue.writer_running = false;
         }
         batch
     }
 
-    /// Puts back what did not fit, in front.
-    pub(crate) fn put_back(&self, rest: VecDeque<Write>) {
+    /// Puts writes that did not fit into the entry back at the front of the queue.
+    pub(crate) fn put_back(&self, remaining: VecDeque<QueuedWrite>) {
         let mut queue = self.queue();
-        self.shared.counters.queued.fetch_add(rest.len() as u64, Ordering::Relaxed);
-        for write in rest.into_iter().rev() {
+        self.shared.counters.queued.fetch_add(remaining.len() as u64, Ordering::Relaxed);
+        for write in remaining.into_iter().rev() {
             queue.waiting.push_front(write);
         }
     }
 
-    /// Takes no more writes; the next `enter` opens it again.
+    /// Refuses further writes; the next request opens the namespace again.
     pub(crate) fn fail(&self) {
         self.state.store(FAILED, Ordering::Release);
-        self.counts.store(false, Ordering::Release);
-        self.ends.cancel();
+        self.is_counted.store(false, Ordering::Release);
+        self.closed.cancel();
         let waiting = std::mem::take(&mut self.queue().waiting);
         self.shared.counters.queued.fetch_sub(waiting.len() as u64, Ordering::Relaxed);
         for write in waiting {
-            let _asker_gone = write.reply.send(Err(Error::Closing));
+            let _caller_has_gone = write.reply.send(Err(Error::Closing));
         }
     }
 
@@ -328,72 +334,72 @@ impl Namespace {
         self.state.load(Ordering::Acquire) == FAILED
     }
 
-    /// Ends what was accepted and takes nothing more. When this returns, the journal is unused.
+    /// Completes accepted writes and refuses new ones. When this returns, nothing uses the journal any more.
     pub(crate) async fn shut(self: &Arc<Self>) {
         {
             let _queue = self.queue();
-            let _was = self.state.compare_exchange(OPEN, CLOSING, Ordering::AcqRel, Ordering::Acquire);
+            let _previous = self.state.compare_exchange(OPEN, CLOSING, Ordering::AcqRel, Ordering::Acquire);
         }
-        self.ends.cancel();
+        self.closed.cancel();
         while crate::writer::step(self).await {}
         // Tasks that use the journal end first.
         drop(self.merge_puts.lock().await);
-        drop(self.upkeep.lock().await);
-        if let Err(error) = self.lines.absorb(&*self.shared.config.sink).await {
-            tracing::warn!(namespace = %self.home.uuid(), %error, "audit lines stay in the log until the next open");
+        drop(self.maintenance.lock().await);
+        if let Err(error) = self.audit.deliver(&*self.shared.config.sink).await {
+            tracing::warn!(namespace = %self.keyspace.uuid(), %error, "audit records stay in the log until the next open");
         }
         if let Err(error) = self.journal.close().await {
-            tracing::warn!(namespace = %self.home.uuid(), %error, "the log has no mark of a clean end");
+            tracing::warn!(namespace = %self.keyspace.uuid(), %error, "the log has no clean-shutdown mark");
         }
     }
 
-    /// What `work` gives, unless the namespace closes or fails before.
-    pub(crate) async fn unless_it_ends<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        self.ends.run_until_cancelled(work).await
+    /// Runs `work`. Returns `None` if the namespace closes or fails first.
+    pub(crate) async fn unless_closed<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        self.closed.run_until_cancelled(work).await
     }
 
-    /// Holds the writer back while the tenant's chain is far behind.
-    pub(crate) async fn lines_keep_up(&self) {
-        if self.lines.waiting() > LINES_WAITING_SOFT {
-            // A failure is told when the hard limit is reached; until then writes are durable here.
-            let _put_off = self.lines.absorb(&*self.shared.config.sink).await;
+    /// Makes the writer wait while many audit records have not reached the tenant's audit log.
+    pub(crate) async fn throttle_on_audit(&self) {
+        if self.audit.waiting() > AUDIT_RECORDS_WAITING_SOFT {
+            // A failure is reported once the hard limit is reached; until then writes are durable in this log.
+            let _retried_later = self.audit.deliver(&*self.shared.config.sink).await;
         }
     }
 
-    /// Hands waiting audit lines over in the background; at most one task waits for the one that runs.
-    pub(crate) fn absorb_soon(self: &Arc<Self>) {
-        if self.absorb_waits.swap(true, Ordering::AcqRel) {
+    /// Delivers waiting audit records in the background. At most one task waits while another runs.
+    pub(crate) fn deliver_audit_soon(self: &Arc<Self>) {
+        if self.delivery_queued.swap(true, Ordering::AcqRel) {
             return;
         }
         let namespace = self.clone();
         self.shared.config.tracker.spawn(async move {
-            let _turn = namespace.absorbing.lock().await;
-            // Before the queue is looked at: lines that come later start the next task.
-            namespace.absorb_waits.store(false, Ordering::Release);
-            if let Err(error) = namespace.lines.absorb(&*namespace.shared.config.sink).await {
-                let waiting = namespace.lines.waiting();
-                tracing::warn!(namespace = %namespace.home.uuid(), waiting, %error, "audit lines wait");
+            let _delivery = namespace.delivery.lock().await;
+            // Cleared before the queue is read, so that records which arrive later start the next task.
+            namespace.delivery_queued.store(false, Ordering::Release);
+            if let Err(error) = namespace.audit.deliver(&*namespace.shared.config.sink).await {
+                let waiting = namespace.audit.waiting();
+                tracing::warn!(namespace = %namespace.keyspace.uuid(), waiting, %error, "audit records wait");
             }
         });
     }
 
-    fn queue(&self) -> MutexGuard<'_, Queue> {
-        // A push or a drain that panicked left a queue that is still one.
+    fn queue(&self) -> MutexGuard<'_, WriteQueue> {
+        // Safe after a panic: an interrupted push or drain leaves a valid queue.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Namespace {
     fn drop(&mut self) {
-        self.shared.counters.weigh(self.published().1, Weight::default());
+        self.shared.counters.replace_stats(self.published().1, VersionStats::default());
         self.shared.counters.open.fetch_sub(1, Ordering::Relaxed);
         self.shared.counters.queued.fetch_sub(self.queue().waiting.len() as u64, Ordering::Relaxed);
     }
 }
 
-/// How many times over what a flush takes may be in memory before writes are refused.
-const BEHIND_FACTOR: u64 = 4;
-/// Audit lines that may wait for the tenant's chain before the writer waits for it.
-const LINES_WAITING_SOFT: usize = 1_024;
-/// And before writes are refused.
-const LINES_WAITING_MAX: usize = 16_384;
+/// Writes are refused when the memtable exceeds the flush threshold by this factor.
+const MEMTABLE_REFUSE_FACTOR: u64 = 4;
+/// Audit records that may wait for the tenant's audit log before the writer waits for them.
+const AUDIT_RECORDS_WAITING_SOFT: usize = 1_024;
+/// Audit records that may wait before writes are refused.
+const AUDIT_RECORDS_WAITING_MAX: usize = 16_384;

@@ -1,60 +1,61 @@
-//! Opening a namespace: newest checkpoint, its objects, and the log after it.
+//! Opens a namespace from its newest checkpoint, the checkpoint's objects, and the log entries after it.
 //!
-//! Promises the namespace as it was acknowledged, or an error: never a part of it.
+//! Guarantees the namespace with everything that was acknowledged, or an error: never a part of it.
 
 use crate::{
     Error, Totals,
-    age::LogDeaths,
-    cpu::{Errand, on_cpu},
+    audit_queue::{AuditQueue, HistoryCheck},
+    cpu::{TaskClass, on_cpu},
     entry,
     index::Index,
-    lines::{Lines, Standing},
-    manifest::{self, Dead},
+    live_segment::{Durability, LiveSegment},
+    maintenance::MaintenanceState,
+    manifest::{self, Tombstones},
     namespace::Namespace,
-    part::{Durable, Part},
-    slot::Left,
+    slot::SavedSession,
     stores::Shared,
-    upkeep::Upkeep,
-    view::View,
-    working::Working,
+    tombstones::LogTombstones,
+    version::Version,
+    version_builder::VersionBuilder,
 };
 use journal::{Journal, ObjectRef, Recovered, Seq, Stopped};
-use kernel::{Absorbed, AuditMark, AuditSink, CommitNo, Incarnation, Plaintext, Retention, Timestamp};
+use kernel::{AuditOutboxRecord, AuditPosition, AuditSink, CommitNo, Incarnation, Plaintext, Retention, Timestamp};
 use segment::{Segment, Spec};
 use std::sync::Arc;
-use vault::Home;
+use vault::Keyspace;
 
-/// For whom a namespace is opened.
+/// On whose behalf, and how, a namespace is opened.
 #[derive(Clone)]
-pub(crate) struct Opener {
+pub(crate) struct OpenOptions {
     pub(crate) incarnation: Incarnation,
-    /// Who waits.
-    pub(crate) errand: Errand,
-    /// For a namespace that was never written.
+    /// Task class that the opening runs in.
+    pub(crate) class: TaskClass,
+    /// Spec of a namespace that was never written.
     pub(crate) spec: Spec,
-    /// For how long documents are kept.
+    /// Retention of its documents.
     pub(crate) retention: Retention,
-    /// An operator takes it as it is, whatever the audit has recorded: this line says so.
-    pub(crate) accepted: Option<Vec<u8>>,
+    /// Audit record with which an operator accepts the namespace as it is, regardless of what the audit log has
+    /// recorded.
+    pub(crate) acceptance: Option<Vec<u8>>,
 }
 
-/// Opens it. `left` is what this process left of it.
+/// Opens the namespace. `session` is what the previous opening in this process left.
 ///
 /// # Errors
-/// `internal` for bytes that do not open or do not fit together; [`Error::NotFound`] for one that
-/// is being destroyed; [`Error::RolledBack`] for one that is not what the tenant's audit has recorded of it.
+/// `internal` for bytes that do not open or are inconsistent; [`Error::NotFound`] for a namespace that is being
+/// destroyed; [`Error::RolledBack`] for one that differs from what the tenant's audit log has recorded of it.
 pub(crate) async fn open(
     shared: Arc<Shared>,
-    home: Arc<Home>,
-    opener: Opener,
-    mut left: Left,
+    keyspace: Arc<Keyspace>,
+    options: OpenOptions,
+    mut session: SavedSession,
 ) -> Result<Arc<Namespace>, Error> {
     let mut tries = 1;
     loop {
-        match open_once(shared.clone(), home.clone(), &opener, left.take()).await {
-            // In a bucket its owner went on while we read, or took it over from us, and took away what
+        match open_once(shared.clone(), keyspace.clone(), &options, session.take()).await {
+            // On bucket storage its owner continued to write while we read, or took it over from us, and deleted what
             // we were about to read.
-            Err(Error::Journal(journal::Error::Stopped { why: Stopped::Behind | Stopped::Fenced, .. }))
+            Err(Error::Journal(journal::Error::Stopped { why: Stopped::Outdated | Stopped::Fenced, .. }))
                 if tries < TRIES_MAX =>
             {
                 tries += 1
@@ -64,89 +65,100 @@ pub(crate) async fn open(
     }
 }
 
-async fn open_once(shared: Arc<Shared>, home: Arc<Home>, opener: &Opener, left: Left) -> Result<Arc<Namespace>, Error> {
+async fn open_once(
+    shared: Arc<Shared>,
+    keyspace: Arc<Keyspace>,
+    options: &OpenOptions,
+    session: SavedSession,
+) -> Result<Arc<Namespace>, Error> {
     let config = &shared.config;
-    let Opener { incarnation, errand, spec, .. } = *opener;
-    // Before the namespace is read: what is recorded by now is durable in it by now.
-    let recorded = config.sink.recorded(incarnation, home.uuid()).await;
+    let OpenOptions { incarnation, class, spec, .. } = *options;
+    // Read before the namespace itself: what is recorded by now is durable in the namespace by now.
+    let recorded = config.sink.recorded(incarnation, keyspace.uuid()).await;
     let (clock, entropy) = (config.clock.clone(), config.entropy.clone());
-    let (journal, recovered) = Journal::resume(&config.storage, home.clone(), clock, entropy, left).await?;
+    let (journal, recovered) = Journal::resume(&config.storage, keyspace.clone(), clock, entropy, session).await?;
     let Recovered { checkpoint, entries, dropped } = recovered;
     if dropped {
-        // A destruction that a crash interrupted continues.
+        // Continues a destruction that a crash interrupted.
         journal.destroy().await?;
         return Err(Error::NotFound);
     }
     let now = config.clock.now();
     let mut digest = [0; 16];
-    let mut view = match &checkpoint {
+    let mut version = match &checkpoint {
         Some(body) => {
-            let manifest = manifest::read(body)?.before(now);
+            let manifest = manifest::read(body)?.clamped_to(now);
             digest = manifest.digest;
-            load(&shared, &journal, errand, manifest).await?
+            load(&shared, &journal, class, manifest).await?
         }
-        None => View::empty(spec),
+        None => Version::empty(spec),
     };
-    let Totals { documents, bytes, commit, .. } = view.totals();
-    let lines = Lines::new(incarnation, home.clone(), AuditMark { commit, digest, documents, bytes });
+    let Totals { documents, bytes, commit, .. } = version.totals();
+    let audit = AuditQueue::new(incarnation, keyspace.clone(), AuditPosition { commit, digest, documents, bytes });
     if entries.is_empty() {
-        // All but the newest file of the log is covered, and gone or litter.
-        view.log = LogDeaths::default();
+        // Every log file except the newest is covered, so it is deleted or an orphan.
+        version.log = LogTombstones::default();
     }
-    let upkeep = Upkeep {
-        named: view.objects(),
+    let maintenance = MaintenanceState {
+        named: version.objects(),
         covers: covered(&entries, &journal),
-        commit: view.commit,
-        retired: Vec::new(),
+        commit: version.commit,
+        obsolete: Vec::new(),
         swept: !config.storage.is_shared(),
     };
-    // In a bucket that costs a listing, and comes with the first checkpoint.
-    let swept = if upkeep.swept { journal.sweep(&upkeep.named).await? } else { 0 };
-    let (view, logged) = on_cpu(&*config.cpu, errand, move || replay(&view, &entries, now)).await??;
-    tracing::debug!(namespace = %home.uuid(), commit = view.commit.0, swept, "namespace opened");
-    // The sink may have them already: it keeps one line a commit.
-    lines.push(logged, view.totals());
-    judge(&*config.sink, opener, &home, &lines, recorded).await?;
-    let namespace = Arc::new(Namespace::new(shared.clone(), home, incarnation, journal, view, lines, upkeep));
-    if namespace.lines.waiting() > 0 {
-        namespace.absorb_soon();
+    // On bucket storage a sweep costs a listing; there it follows the first checkpoint.
+    let swept = if maintenance.swept { journal.sweep(&maintenance.named).await? } else { 0 };
+    let (version, logged) = on_cpu(&*config.cpu, class, move || replay(&version, &entries, now)).await??;
+    tracing::debug!(namespace = %keyspace.uuid(), commit = version.commit.0, swept, "namespace opened");
+    // The sink may have them already: it keeps one record per commit.
+    audit.push(logged, version.totals());
+    check_history(&*config.sink, options, &keyspace, &audit, recorded).await?;
+    let namespace =
+        Arc::new(Namespace::new(shared.clone(), keyspace, incarnation, journal, version, audit, maintenance));
+    if namespace.audit.waiting() > 0 {
+        namespace.deliver_audit_soon();
     }
-    crate::upkeep::start_if_due(&namespace);
+    crate::maintenance::start_if_due(&namespace);
     crate::indexing::start_if_due(&namespace);
     Ok(namespace)
 }
 
-/// Refuses a namespace that is older than what the tenant's audit has recorded of it, or another history; its writes
-/// would be taken for recorded already.
+/// Refuses a namespace that is older than what the tenant's audit log has recorded of it, or that has another history;
+/// the log would take its new writes for records that it already has.
 ///
 /// # Errors
-/// [`Error::RolledBack`]; the sink's, where an operator's acceptance cannot be written.
-async fn judge(
+/// [`Error::RolledBack`]; the sink's error if an operator's acceptance cannot be recorded.
+async fn check_history(
     sink: &dyn AuditSink,
-    opener: &Opener,
-    home: &Home,
-    lines: &Lines,
-    recorded: Result<Option<AuditMark>, kernel::Error>,
+    options: &OpenOptions,
+    keyspace: &Keyspace,
+    audit: &AuditQueue,
+    recorded: Result<Option<AuditPosition>, kernel::Error>,
 ) -> Result<(), Error> {
     let recorded = match recorded {
         Ok(recorded) => recorded,
-        // It may be read while its audit cannot. Before the first write it is asked again.
+        // The namespace can be read while its audit log cannot. The check is repeated before the first write.
         Err(error) => {
-            tracing::warn!(namespace = %home.uuid(), %error, "a namespace is opened without its audit");
+            tracing::warn!(namespace = %keyspace.uuid(), %error, "a namespace is opened although its audit log cannot be read");
             return Ok(());
         }
     };
-    if let (Standing::RolledBack, Some(mark)) = (lines.compare(recorded), recorded) {
-        let found = lines.newest().commit;
-        let Some(line) = opener.accepted.clone() else {
-            sink.rolled_back(opener.incarnation, home.uuid(), mark, found);
+    if let (HistoryCheck::RolledBack, Some(mark)) = (audit.compare(recorded), recorded) {
+        let found = audit.newest().commit;
+        let Some(record) = options.acceptance.clone() else {
+            sink.rolled_back(options.incarnation, keyspace.uuid(), mark, found);
             return Err(Error::RolledBack { recorded: mark.commit, found });
         };
-        // As of the checkpoint: what came after it is handed over again, so that nothing is left out.
-        let accepted = Absorbed { incarnation: opener.incarnation, namespace: home.uuid(), mark: lines.base(), line };
-        sink.absorb(accepted).await.map_err(Error::Passed)?;
+        // Accepted as of the checkpoint: later records are delivered again, so that none is left out.
+        let accepted = AuditOutboxRecord {
+            incarnation: options.incarnation,
+            namespace: keyspace.uuid(),
+            mark: audit.base(),
+            line: record,
+        };
+        sink.append_from_outbox(accepted).await.map_err(Error::External)?;
     }
-    lines.agree();
+    audit.mark_checked();
     Ok(())
 }
 
@@ -158,83 +170,85 @@ fn covered(entries: &[(Seq, Plaintext)], journal: &Journal) -> Seq {
 async fn load(
     shared: &Arc<Shared>,
     journal: &Journal,
-    errand: Errand,
+    class: TaskClass,
     manifest: manifest::Manifest,
-) -> Result<View, Error> {
-    let mut parts = Vec::with_capacity(manifest.segments.len());
-    let log = LogDeaths { covered: manifest.log_dead_from, ..LogDeaths::default() };
-    for named in manifest.segments {
-        let segment = opened(shared, journal, errand, manifest.spec, &named.object).await?;
-        let part = on_cpu(&*shared.config.cpu, errand, move || part(named, segment)).await??;
-        parts.push(part);
+) -> Result<Version, Error> {
+    let mut segments = Vec::with_capacity(manifest.segments.len());
+    let log = LogTombstones { covered: manifest.log_deleted_since, ..LogTombstones::default() };
+    for entry in manifest.segments {
+        let segment = open_object(shared, journal, class, manifest.spec, &entry.object).await?;
+        let live = on_cpu(&*shared.config.cpu, class, move || object_segment(entry, segment)).await??;
+        segments.push(live);
     }
     if let Some(inline) = manifest.inline {
         let spec = manifest.spec;
-        parts.push(on_cpu(&*shared.config.cpu, errand, move || inline_part(&spec, inline)).await??);
+        segments.push(on_cpu(&*shared.config.cpu, class, move || inline_segment(&spec, inline)).await??);
     }
-    Ok(View { spec: manifest.spec, commit: manifest.commit, log, parts })
+    Ok(Version { spec: manifest.spec, commit: manifest.commit, log, segments })
 }
 
-/// A sealed segment: what a search begins with in memory, the rest in pages unless it is small.
+/// Opens a sealed segment: what every search needs first goes into memory, the rest is paged unless it is small.
 ///
 /// # Errors
-/// The journal's; `internal` for bytes that do not fit together.
-pub(crate) async fn opened(
+/// Errors of the journal; `internal` for bytes that are inconsistent.
+pub(crate) async fn open_object(
     shared: &Shared,
     journal: &Journal,
-    errand: Errand,
+    class: TaskClass,
     spec: Spec,
     object: &ObjectRef,
 ) -> Result<Segment, Error> {
     let (whole, paged) = journal.open_object(object).await?;
     let resident = shared.resident_bytes_max;
     let open = move || Segment::open_sealed(&spec, whole, Arc::new(paged), resident);
-    Ok(on_cpu(&*shared.config.cpu, errand, open).await??)
+    Ok(on_cpu(&*shared.config.cpu, class, open).await??)
 }
 
-fn part(named: manifest::Named, segment: Segment) -> Result<Part, Error> {
-    if (segment.documents(), segment.rows()) != (named.documents, named.rows) {
-        return Err(Error::Corrupt { what: "segment beside its manifest", at: 0 });
+fn object_segment(entry: manifest::ObjectEntry, segment: Segment) -> Result<LiveSegment, Error> {
+    if (segment.documents(), segment.rows()) != (entry.documents, entry.rows) {
+        return Err(Error::Corrupt { what: "segment of the manifest", at: 0 });
     }
-    let Dead { documents, since, .. } = named.dead;
-    let part = Part::new(Arc::new(Index::Segment(segment)), documents, Durable::Object(named.object));
-    Ok(part.dead_since(since))
+    let Tombstones { documents, tombstoned_at, .. } = entry.tombstones;
+    let live = LiveSegment::new(Arc::new(Index::Segment(segment)), documents, Durability::Object(entry.object));
+    Ok(live.with_tombstoned_at(tombstoned_at))
 }
 
-fn inline_part(spec: &Spec, inline: manifest::Inline) -> Result<Part, Error> {
+fn inline_segment(spec: &Spec, inline: manifest::InlineSegment) -> Result<LiveSegment, Error> {
     let segment = Segment::open(spec, inline.bytes)?;
-    let Dead { documents, since, .. } = inline.dead;
+    let Tombstones { documents, tombstoned_at, .. } = inline.tombstones;
     if documents.max().is_some_and(|doc| doc >= segment.documents()) {
-        return Err(Error::Corrupt { what: "inline segment beside its manifest", at: 0 });
+        return Err(Error::Corrupt { what: "inline segment of the manifest", at: 0 });
     }
-    Ok(Part::new(Arc::new(Index::Segment(segment)), documents, Durable::Inline).dead_since(since))
+    Ok(LiveSegment::new(Arc::new(Index::Segment(segment)), documents, Durability::Inline)
+        .with_tombstoned_at(tombstoned_at))
 }
 
-type Replayed = (View, Vec<(CommitNo, Vec<u8>)>);
+type ReplayResult = (Version, Vec<(CommitNo, Vec<u8>)>);
 
-/// Applies the log's entries in order. Deaths that the manifest has already change nothing.
-fn replay(view: &View, entries: &[(Seq, Plaintext)], now: Timestamp) -> Result<Replayed, Error> {
-    let mut working = Working::new(view, now);
-    let mut lines = Vec::new();
+/// Applies the entries of the log in order. Deletions that the manifest contains already change nothing.
+fn replay(version: &Version, entries: &[(Seq, Plaintext)], now: Timestamp) -> Result<ReplayResult, Error> {
+    let mut builder = VersionBuilder::new(version, now);
+    let mut records = Vec::new();
     for (seq, body) in entries {
         for commit in entry::read(body)? {
             let at = usize::try_from(seq.0).unwrap_or(usize::MAX);
-            // None is still to come, whatever the clock was then.
-            working.at(commit.at.min(now));
-            let follows = commit.commit == working.commit.next();
-            if !follows || !working.respec(commit.spec) {
+            // The recorded time may not lie in the future, whatever the clock showed then.
+            builder.set_time(commit.at.min(now));
+            // A gap would mean that acknowledged commits are missing.
+            let follows = commit.commit == builder.commit.next();
+            if !follows || !builder.set_spec(commit.spec) {
                 return Err(Error::Corrupt { what: "order of log entries", at });
             }
             commit.deletes.iter().for_each(|id| {
-                working.remove(id);
+                builder.remove(id);
             });
-            commit.upserts.into_iter().for_each(|doc| working.put(doc));
-            working.commit = commit.commit;
-            lines.push((commit.commit, commit.line));
+            commit.upserts.into_iter().for_each(|doc| builder.put(doc));
+            builder.commit = commit.commit;
+            records.push((commit.commit, commit.audit_record));
         }
     }
-    Ok((working.finish()?, lines))
+    Ok((builder.finish()?, records))
 }
 
-/// An owner that takes something away each time we look is one to come back to later.
+/// Attempts per opening. If the owner deletes objects on every attempt, the caller retries later.
 const TRIES_MAX: usize = 5;

@@ -1,13 +1,13 @@
-//! What one request does to a namespace, decided under the writer's turn.
+//! Decides what one request changes in a namespace, under the publish lock.
 //!
-//! A request that ends with an error changes nothing: what it did before is undone ([`Working::take_back`]). A
-//! [`Refused`] is the caller's error; any other error is a fault and ends the whole batch.
+//! A request that ends with an error changes nothing: its changes are undone ([`VersionBuilder::undo`]).
+//! [`PlanError::Reject`] is the caller's error; any other error is fatal and ends the whole batch.
 
 use crate::{
-    Decision, Error, OnConflict, Outcome, Reviewed, ReviewedState, Selection, Upsert, UpsertResult, UpsertStatus,
+    Decision, Error, OnConflict, Reviewed, ReviewedState, Selection, Upsert, UpsertResult, UpsertStatus, WriteOutcome,
     entry::Changes,
     request::visible,
-    working::{Spot, Working},
+    version_builder::{DocumentRef, VersionBuilder},
 };
 use intake::ScreenedPatch;
 use kernel::{
@@ -17,109 +17,110 @@ use kernel::{
 use segment::Spec;
 use std::collections::{HashMap, HashSet};
 
-/// A request without its audit line: what to do, and for which audience. It cannot be made without an audience, so that
-/// no write shows or changes a document that its caller does not see.
-pub(crate) struct Deed {
+/// A request without its audit record: the action, and the audience on whose behalf it acts. An audience is required,
+/// so that no write shows or changes a document that its caller cannot see.
+pub(crate) struct WriteOp {
     pub(crate) audience: Audience,
-    pub(crate) act: Act,
+    pub(crate) action: WriteAction,
 }
 
-/// What a request does.
-pub(crate) enum Act {
-    /// Store these.
+/// Action of a request.
+pub(crate) enum WriteAction {
+    /// Stores documents.
     Append(Vec<Upsert>, Spec),
-    /// Remove these.
+    /// Deletes documents.
     Delete(Selection),
-    /// Change these.
+    /// Changes documents.
     Patch(Selection, Box<ScreenedPatch>),
-    /// Release or reject these.
+    /// Releases or rejects quarantined documents.
     Decide(Vec<Reviewed>, Decision),
-    /// Shorten the life of documents to the namespace's retention.
+    /// Shortens the life of documents to the namespace's retention.
     Shorten,
 }
 
 /// A commit that is being planned.
-pub(crate) struct Plan<'a> {
-    pub(crate) working: &'a mut Working,
-    /// The audience of the request.
+pub(crate) struct CommitPlanner<'a> {
+    pub(crate) builder: &'a mut VersionBuilder,
+    /// Audience of the request.
     pub(crate) audience: Audience,
-    /// The namespace's retention, now.
+    /// Retention of the namespace at this moment.
     pub(crate) retention: Retention,
     pub(crate) changes: Changes,
     pub(crate) commit: CommitNo,
     pub(crate) now: Timestamp,
-    pub(crate) outcome: Outcome,
+    pub(crate) outcome: WriteOutcome,
     /// Number of documents of this commit that got a disambiguated key.
     pub(crate) disambiguated: u32,
-    /// Ends the selection by a filter when the client has disconnected, or when the namespace's writes wait too long
-    /// for it.
+    /// Ends the evaluation of a filter when the client has disconnected, or when it takes so long that it delays the
+    /// namespace's other writes.
     pub(crate) interrupt: Interrupt,
-    /// What it takes of the memory for writes.
+    /// Permit for the memory that the write uses.
     pub(crate) permit: Option<Box<dyn WritePermit>>,
-    /// What lives under the ids that it has written to: each is looked up once, however often a request names it.
-    pub(crate) looked_up: HashMap<DocumentId, LookedUp>,
+    /// Live documents under the ids that this request has written to. Each id is looked up once, however often the
+    /// request names it.
+    pub(crate) looked_up: HashMap<DocumentId, IdLookup>,
 }
 
-/// What lives under an id, as an upsert needs it.
+/// Live documents under one id, as an upsert needs them.
 #[derive(Default)]
-pub(crate) struct LookedUp {
-    /// Heads of the documents that the audience sees, the oldest first.
-    seen: Vec<Document>,
-    /// Contents of those that it does not see.
-    unseen: HashSet<[u8; 32]>,
+pub(crate) struct IdLookup {
+    /// Heads of the documents that the audience can see, oldest first.
+    visible: Vec<Document>,
+    /// Content hashes of the documents that it cannot see.
+    hidden: HashSet<[u8; 32]>,
 }
 
-impl LookedUp {
-    fn add(&mut self, head: Document, is_seen: bool) {
-        if is_seen {
-            self.seen.push(head);
+impl IdLookup {
+    fn add(&mut self, head: Document, is_visible: bool) {
+        if is_visible {
+            self.visible.push(head);
         } else {
-            self.unseen.insert(head.content_hash);
+            self.hidden.insert(head.content_hash);
         }
     }
 }
 
-/// Ends the batch, or only the request.
-pub(crate) enum Stop {
-    /// The caller's error; nothing changed.
-    Refused(Error),
-    /// Bytes that do not read, an index that does not build.
-    Fault(Error),
+/// Error of one request or of the whole batch.
+pub(crate) enum PlanError {
+    /// The caller's error; nothing was changed.
+    Reject(Error),
+    /// Bytes that cannot be read, or an index that cannot be built; ends the batch.
+    Fatal(Error),
 }
 
-impl<E: Into<Error>> From<E> for Stop {
+impl<E: Into<Error>> From<E> for PlanError {
     fn from(error: E) -> Self {
         let error = error.into();
-        // Nothing is wrong with the namespace then: selections end before anything is changed.
-        if error.is_interrupted() { Stop::Refused(error) } else { Stop::Fault(error) }
+        // An interruption is not a fault of the namespace: selections end before anything is changed.
+        if error.is_interrupted() { PlanError::Reject(error) } else { PlanError::Fatal(error) }
     }
 }
 
-impl Plan<'_> {
+impl CommitPlanner<'_> {
     /// Carries out the request.
-    pub(crate) fn run(&mut self, act: Act) -> Result<(), Stop> {
-        match act {
-            Act::Append(docs, spec) => self.append(docs, spec),
-            Act::Delete(which) => self.delete(&which),
-            Act::Patch(which, patch) => self.patch(&which, &patch),
-            Act::Decide(reviewed, decision) => self.decide(reviewed, decision),
-            Act::Shorten => self.shorten(),
+    pub(crate) fn run(&mut self, action: WriteAction) -> Result<(), PlanError> {
+        match action {
+            WriteAction::Append(docs, spec) => self.append(docs, spec),
+            WriteAction::Delete(which) => self.delete(&which),
+            WriteAction::Patch(which, patch) => self.patch(&which, &patch),
+            WriteAction::Decide(reviewed, decision) => self.decide(reviewed, decision),
+            WriteAction::Shorten => self.shorten(),
         }
     }
 
-    fn append(&mut self, upserts: Vec<Upsert>, spec: Spec) -> Result<(), Stop> {
-        // Settings that were read before a neighbour's first document may be old: what the
-        // namespace holds decides then.
-        self.working.respec(spec);
+    fn append(&mut self, upserts: Vec<Upsert>, spec: Spec) -> Result<(), PlanError> {
+        // Settings read before a concurrent request stored the first document may be outdated; then the namespace's own
+        // spec applies.
+        self.builder.set_spec(spec);
         let mut docs = Vec::with_capacity(upserts.len());
         for (at, upsert) in upserts.into_iter().enumerate() {
             let doc = upsert.admitted.into_document(self.now, self.now, self.commit);
-            let expected = doc.passages.len() * self.working.spec.dimensions;
+            let expected = doc.passages.len() * self.builder.spec.dimensions;
             if !doc.vectors.is_empty() && doc.vectors.len() != expected {
-                return Err(Stop::Refused(Error::Dimensions { document: at, expected, found: doc.vectors.len() }));
+                return Err(PlanError::Reject(Error::Dimensions { document: at, expected, found: doc.vectors.len() }));
             }
-            // What could not be indexed never reaches the log.
-            segment::check(&self.working.spec, &doc).map_err(|error| Stop::Refused(error.into()))?;
+            // A document that cannot be indexed must never reach the log.
+            segment::check(&self.builder.spec, &doc).map_err(|error| PlanError::Reject(error.into()))?;
             docs.push((doc, upsert.on_conflict));
         }
         for (doc, on_conflict) in docs {
@@ -129,41 +130,42 @@ impl Plan<'_> {
         Ok(())
     }
 
-    /// Replaces what the audience sees under the id. Documents that it does not see stay as they are: for this audience
-    /// the id is free, and the new document gets a disambiguated key.
-    fn upsert(&mut self, mut doc: Document, on_conflict: OnConflict) -> Result<UpsertResult, Stop> {
+    /// Replaces the documents under the id that the audience can see. Documents that it cannot see stay as they are:
+    /// for this audience the id is free, and the new document gets a disambiguated key.
+    fn upsert(&mut self, mut doc: Document, on_conflict: OnConflict) -> Result<UpsertResult, PlanError> {
         let id = doc.id.clone();
         if !self.looked_up.contains_key(&id) {
-            let mut found = LookedUp::default();
-            for (_, head) in self.living(&id)? {
-                let is_seen = self.sees(&head);
-                found.add(head, is_seen);
+            let mut found = IdLookup::default();
+            for (_, head) in self.live(&id)? {
+                let is_visible = self.can_see(&head);
+                found.add(head, is_visible);
             }
             self.looked_up.insert(id.clone(), found);
         }
-        let LookedUp { seen, unseen } = self.looked_up.entry(id.clone()).or_default();
-        if let [first, rest @ ..] = seen.as_slice() {
+        let IdLookup { visible, hidden } = self.looked_up.entry(id.clone()).or_default();
+        if let [first, rest @ ..] = visible.as_slice() {
             let kept = |status, passages| Ok(UpsertResult { id: id.clone(), status, passages });
-            // How long it is belongs to what is withheld of a quarantined document. Who sends the same again knows.
-            let told = if first.status == Status::Quarantined { 0 } else { first.passages.len() };
+            // The number of passages is part of what is withheld of a quarantined document. A caller who sends the same
+            // content again knows it already.
+            let passages_shown = if first.status == Status::Quarantined { 0 } else { first.passages.len() };
             match on_conflict {
                 _ if rest.is_empty() && first.content_hash == doc.content_hash => {
                     return kept(UpsertStatus::Unchanged, first.passages.len());
                 }
-                OnConflict::Skip => return kept(UpsertStatus::Skipped, told),
-                OnConflict::Fail => return kept(UpsertStatus::Conflict, told),
+                OnConflict::Skip => return kept(UpsertStatus::Skipped, passages_shown),
+                OnConflict::Fail => return kept(UpsertStatus::Conflict, passages_shown),
                 OnConflict::Overwrite => {}
             }
             doc.id = first.id.clone();
-            doc.created_at = seen.iter().map(|head| head.created_at).min().unwrap_or(doc.created_at);
-            let replaced = std::mem::take(seen);
+            doc.created_at = visible.iter().map(|head| head.created_at).min().unwrap_or(doc.created_at);
+            let replaced = std::mem::take(visible);
             replaced.iter().skip(1).for_each(|head| self.remove_quietly(&head.id));
-        } else if !unseen.is_empty() {
-            // The same document again, from a caller who sees neither: a retry does not store it twice.
-            let again = unseen.contains(&doc.content_hash);
-            if again && !self.sees(&doc) {
-                // Quotas count it all the same: at their limit the answer would tell that there is such a copy.
-                self.working.count(&doc);
+        } else if !hidden.is_empty() {
+            // The same document was sent again by a caller who can see neither copy: a retry does not store it twice.
+            let again = hidden.contains(&doc.content_hash);
+            if again && !self.can_see(&doc) {
+                // Quotas count it nevertheless: otherwise a request at the limit would reveal that such a copy exists.
+                self.builder.count(&doc);
                 self.outcome.ids.push(id.clone());
                 return Ok(stored(&doc));
             }
@@ -171,74 +173,84 @@ impl Plan<'_> {
             self.disambiguated += 1;
         }
         doc.expires_at = self.retention.end_of(doc.created_at, doc.expires_at);
-        let (result, is_seen) = (stored(&doc), self.sees(&doc));
+        let (result, is_visible) = (stored(&doc), self.can_see(&doc));
         if !expired(&doc, self.now) {
-            self.looked_up.entry(id).or_default().add(doc.without_body(), is_seen);
+            self.looked_up.entry(id).or_default().add(doc.without_body(), is_visible);
         }
         self.put(doc);
         Ok(result)
     }
 
-    fn delete(&mut self, which: &Selection) -> Result<(), Stop> {
-        let spots = self.select(which, limits::DELETES_PER_COMMIT_MAX)?;
-        self.outcome.matched = spots.len() as u64;
+    fn delete(&mut self, which: &Selection) -> Result<(), PlanError> {
+        let doc_refs = self.select(which, limits::DELETES_PER_COMMIT_MAX)?;
+        self.outcome.matched = doc_refs.len() as u64;
         let mut bytes = 0;
-        for spot in spots {
-            let id = self.working.head(spot)?.id;
+        for doc_ref in doc_refs {
+            let id = self.builder.head(doc_ref)?.id;
             bytes += id.as_str().len() as u64;
-            self.takes(id.as_str().len() as u64)?;
-            within(bytes, "bytes of ids", limits::DELETE_BYTES_PER_COMMIT_MAX)?;
+            self.charge_memory(id.as_str().len() as u64)?;
+            check_limit(bytes, "bytes of ids", limits::DELETE_BYTES_PER_COMMIT_MAX)?;
             self.remove(&id);
         }
+        self.order_ids(which);
         Ok(())
     }
 
-    fn patch(&mut self, which: &Selection, patch: &ScreenedPatch) -> Result<(), Stop> {
-        let spots = self.select(which, limits::PATCHES_PER_COMMIT_MAX)?;
-        self.outcome.matched = spots.len() as u64;
-        let mut patched = Vec::with_capacity(spots.len());
+    /// Sorts the ids of documents that a filter has selected. They are found in storage order, which depends on
+    /// documents that the caller cannot see.
+    fn order_ids(&mut self, which: &Selection) {
+        if matches!(which, Selection::Filter(_)) {
+            self.outcome.ids.sort_unstable();
+        }
+    }
+
+    fn patch(&mut self, which: &Selection, patch: &ScreenedPatch) -> Result<(), PlanError> {
+        let doc_refs = self.select(which, limits::PATCHES_PER_COMMIT_MAX)?;
+        self.outcome.matched = doc_refs.len() as u64;
+        let mut patched = Vec::with_capacity(doc_refs.len());
         let mut bytes = 0;
-        for spot in spots {
-            let mut doc = self.working.document(spot)?;
-            patch.apply(&mut doc).map_err(|error| Stop::Refused(error.into()))?;
-            // Counted with all that it holds after the patch: that may be more than the text.
+        for doc_ref in doc_refs {
+            let mut doc = self.builder.document(doc_ref)?;
+            patch.apply(&mut doc).map_err(|error| PlanError::Reject(error.into()))?;
+            // Counts everything that the document holds after the patch, which may be more than its text.
             bytes += doc.heap_bytes();
-            self.takes(doc.heap_bytes())?;
-            within(bytes, "bytes of documents", limits::PATCH_BYTES_PER_COMMIT_MAX)?;
+            self.charge_memory(doc.heap_bytes())?;
+            check_limit(bytes, "bytes of documents", limits::PATCH_BYTES_PER_COMMIT_MAX)?;
             // No patch keeps a document longer than the namespace's retention.
             doc.expires_at = self.retention.end_of(doc.created_at, doc.expires_at);
             doc.updated_at = self.now;
             doc.commit = self.commit;
-            // Its content is no longer what was sent, so sending that again must count as a change. A keyed hash is
+            // The content is no longer what was sent, so sending that again must count as a change. A keyed hash is
             // never all zeros.
             doc.content_hash = [0; 32];
             patched.push(doc);
         }
         patched.into_iter().for_each(|doc| self.put(doc));
+        self.order_ids(which);
         Ok(())
     }
 
-    /// Shortens the life of documents that would outlive the retention, as many as one commit takes. `matched` is their
-    /// number; 0 means that there are no more.
-    fn shorten(&mut self) -> Result<(), Stop> {
+    /// Shortens the life of documents that would outlive the retention, up to the limits of one commit. `matched` is
+    /// their number; 0 means that none is left.
+    fn shorten(&mut self) -> Result<(), PlanError> {
         let mut bytes = 0;
-        for spot in self.select_all()? {
-            let head = self.working.head(spot)?;
+        for doc_ref in self.select_all()? {
+            let head = self.builder.head(doc_ref)?;
             let end = self.retention.end_of(head.created_at, head.expires_at);
             if end == head.expires_at {
                 continue;
             }
-            let mut doc = self.working.document(spot)?;
+            let mut doc = self.builder.document(doc_ref)?;
             bytes += doc.heap_bytes();
             let full =
                 self.outcome.matched >= limits::PATCHES_PER_COMMIT_MAX || bytes > limits::PATCH_BYTES_PER_COMMIT_MAX;
             if full && self.outcome.matched > 0 {
                 break;
             }
-            match self.takes(doc.heap_bytes()) {
-                // What there is memory for is a commit; the rest is asked for again.
-                Err(Stop::Refused(_)) if self.outcome.matched > 0 => break,
-                taken => taken?,
+            match self.charge_memory(doc.heap_bytes()) {
+                // The documents that fit into memory make one commit; the caller asks again for the others.
+                Err(PlanError::Reject(_)) if self.outcome.matched > 0 => break,
+                charged => charged?,
             }
             doc.expires_at = end;
             self.outcome.matched += 1;
@@ -247,7 +259,7 @@ impl Plan<'_> {
         Ok(())
     }
 
-    fn decide(&mut self, reviewed: Vec<Reviewed>, decision: Decision) -> Result<(), Stop> {
+    fn decide(&mut self, reviewed: Vec<Reviewed>, decision: Decision) -> Result<(), PlanError> {
         let mut bytes = 0;
         for Reviewed { id, state } in reviewed {
             let (status, passages) = self.decide_one(&id, state, decision, &mut bytes)?;
@@ -262,19 +274,20 @@ impl Plan<'_> {
         state: ReviewedState,
         decision: Decision,
         bytes: &mut u64,
-    ) -> Result<(UpsertStatus, usize), Stop> {
-        let mut living = self.living(id)?;
-        living.retain(|(_, head)| self.sees(head));
-        if living.is_empty() {
+    ) -> Result<(UpsertStatus, usize), PlanError> {
+        let mut live = self.live(id)?;
+        live.retain(|(_, head)| self.can_see(head));
+        if live.is_empty() {
             return Ok((UpsertStatus::NotFound, 0));
         }
-        // The word is about what was seen: anything written since, by whomever, has to be looked at first.
-        living.retain(|(_, head)| state.is_of(head));
-        let Some(passages) = living.first().map(|(_, head)| head.passages.len()) else {
+        // The decision concerns the state that the reviewer saw: anything written since, by any caller, has to be
+        // reviewed first.
+        live.retain(|(_, head)| state.is_of(head));
+        let Some(passages) = live.first().map(|(_, head)| head.passages.len()) else {
             return Ok((UpsertStatus::Conflict, 0));
         };
-        living.retain(|(_, head)| head.status == Status::Quarantined);
-        let (spot, head) = match <[_; 1]>::try_from(living) {
+        live.retain(|(_, head)| head.status == Status::Quarantined);
+        let (doc_ref, head) = match <[_; 1]>::try_from(live) {
             Ok([reviewed]) => reviewed,
             Err(none) if none.is_empty() => return Ok((UpsertStatus::NotQuarantined, passages)),
             // One commit wrote several documents of the id, and nothing says which of them the reviewer means.
@@ -287,10 +300,10 @@ impl Plan<'_> {
                 Ok((UpsertStatus::Rejected, 0))
             }
             Decision::Release => {
-                let mut doc = self.working.document(spot)?;
+                let mut doc = self.builder.document(doc_ref)?;
                 *bytes += doc.heap_bytes();
-                self.takes(doc.heap_bytes())?;
-                within(*bytes, "bytes of documents", limits::PATCH_BYTES_PER_COMMIT_MAX)?;
+                self.charge_memory(doc.heap_bytes())?;
+                check_limit(*bytes, "bytes of documents", limits::PATCH_BYTES_PER_COMMIT_MAX)?;
                 doc.status = Status::Indexed;
                 doc.updated_at = self.now;
                 doc.commit = self.commit;
@@ -300,82 +313,82 @@ impl Plan<'_> {
         }
     }
 
-    /// Documents of a selection that the audience sees now.
-    fn select(&self, which: &Selection, limit: u64) -> Result<Vec<Spot>, Stop> {
-        let spots = self.interrupt.scope(|| match which {
+    /// Documents of a selection that the audience can see now.
+    fn select(&self, which: &Selection, limit: u64) -> Result<Vec<DocumentRef>, PlanError> {
+        let doc_refs = self.interrupt.scope(|| match which {
             Selection::Ids(ids) => self.by_ids(ids),
             Selection::Filter(filter) => Ok(self.by_filter(Some(filter))?),
         })?;
-        if spots.len() as u64 > limit {
-            return Err(Stop::Refused(Error::TooLarge { what: "documents", limit }));
+        if doc_refs.len() as u64 > limit {
+            return Err(PlanError::Reject(Error::TooLarge { what: "documents", limit }));
         }
-        Ok(spots)
+        Ok(doc_refs)
     }
 
-    /// All documents that the audience sees now.
-    fn select_all(&self) -> Result<Vec<Spot>, Error> {
+    /// All documents that the audience can see now.
+    fn select_all(&self) -> Result<Vec<DocumentRef>, Error> {
         self.by_filter(None)
     }
 
-    fn by_ids(&self, ids: &[DocumentId]) -> Result<Vec<Spot>, Stop> {
+    fn by_ids(&self, ids: &[DocumentId]) -> Result<Vec<DocumentRef>, PlanError> {
         let mut once = HashSet::new();
-        let mut spots = Vec::new();
+        let mut doc_refs = Vec::new();
         for id in ids.iter().filter(|id| once.insert(*id)) {
-            checkpoint(STEPS_A_HEAD).map_err(segment::Error::from)?;
-            let living = self.living(id)?;
-            spots.extend(living.into_iter().filter(|(_, head)| self.sees(head)).map(|(spot, _)| spot));
+            checkpoint(STEPS_PER_HEAD).map_err(segment::Error::from)?;
+            let live = self.live(id)?;
+            doc_refs.extend(live.into_iter().filter(|(_, head)| self.can_see(head)).map(|(doc_ref, _)| doc_ref));
         }
-        Ok(spots)
+        Ok(doc_refs)
     }
 
-    fn by_filter(&self, filter: Option<&Filter>) -> Result<Vec<Spot>, Error> {
-        let mut spots = Vec::new();
+    fn by_filter(&self, filter: Option<&Filter>) -> Result<Vec<DocumentRef>, Error> {
+        let mut doc_refs = Vec::new();
         let filter = filter.map(Filter::compile);
-        for (at, part) in self.working.parts.iter().enumerate() {
-            let docs = visible(&part.index, self.working.live(at), &self.audience, filter.as_ref(), self.now)?;
-            spots.extend(docs.iter().map(|doc| Spot::Part(at, doc)));
+        for (at, segment) in self.builder.segments.iter().enumerate() {
+            let docs = visible(&segment.index, self.builder.live(at), &self.audience, filter.as_ref(), self.now)?;
+            doc_refs.extend(docs.iter().map(|doc| DocumentRef::InSegment(at, doc)));
         }
         let mut matcher = filter.as_ref().map(CompiledFilter::matcher);
-        for (spot, doc) in self.working.staged() {
-            if expired(doc, self.now) || !self.sees(doc) {
+        for (doc_ref, doc) in self.builder.added() {
+            if expired(doc, self.now) || !self.can_see(doc) {
                 continue;
             }
-            let met = match &mut matcher {
-                Some(matcher) => matcher.matches(&facts(doc)).map_err(segment::Error::from)?,
+            let matches_filter = match &mut matcher {
+                Some(matcher) => matcher.matches(&document_view(doc)).map_err(segment::Error::from)?,
                 None => true,
             };
-            if met {
-                spots.push(spot);
+            if matches_filter {
+                doc_refs.push(doc_ref);
             }
         }
-        Ok(spots)
+        Ok(doc_refs)
     }
 
-    /// Whether the audience may see it.
-    fn sees(&self, doc: &Document) -> bool {
+    /// Whether the audience may see the document.
+    fn can_see(&self, doc: &Document) -> bool {
         self.audience.may_see(doc.readers.as_deref())
     }
 
-    /// All documents of this id that live and have not expired, hidden ones included, the oldest first.
-    fn living(&self, id: &DocumentId) -> Result<Vec<(Spot, Document)>, Error> {
+    /// All live documents of this id that have not expired, hidden ones included, oldest first.
+    fn live(&self, id: &DocumentId) -> Result<Vec<(DocumentRef, Document)>, Error> {
         #[cfg(test)]
         tests::count_lookup(id);
-        let mut living = Vec::new();
-        for spot in self.working.named(id) {
-            let head = self.working.head(spot)?;
+        let mut live = Vec::new();
+        for doc_ref in self.builder.named(id) {
+            let head = self.builder.head(doc_ref)?;
             if !expired(&head, self.now) {
-                living.push((spot, head));
+                live.push((doc_ref, head));
             }
         }
-        Ok(living)
+        Ok(live)
     }
 
-    /// Takes memory for this much more that the request has read.
-    fn takes(&mut self, bytes: u64) -> Result<(), Stop> {
+    /// Takes memory for `bytes` that the request has read: twice, as read and as written.
+    fn charge_memory(&mut self, bytes: u64) -> Result<(), PlanError> {
         match &mut self.permit {
             Some(permit) => {
-                let taken = permit.grow(READ_AND_WRITTEN.saturating_mul(bytes));
-                taken.map_err(|error| Stop::Refused(Error::Passed(error)))
+                let charged = permit.grow(COPIES_IN_MEMORY.saturating_mul(bytes));
+                charged.map_err(|error| PlanError::Reject(Error::External(error)))
             }
             None => Ok(()),
         }
@@ -384,7 +397,7 @@ impl Plan<'_> {
     fn put(&mut self, doc: Document) {
         self.outcome.ids.push(doc.id.plain());
         self.changes.upsert(&doc);
-        self.working.put(doc);
+        self.builder.put(doc);
     }
 
     fn remove(&mut self, key: &DocumentId) {
@@ -393,10 +406,10 @@ impl Plan<'_> {
         self.remove_quietly(key);
     }
 
-    /// Removes what another document replaces.
+    /// Removes a document that another one replaces.
     fn remove_quietly(&mut self, key: &DocumentId) {
         self.changes.delete(key);
-        self.working.remove(key);
+        self.builder.remove(key);
     }
 }
 
@@ -406,23 +419,23 @@ fn stored(doc: &Document) -> UpsertResult {
     UpsertResult { id: doc.id.plain(), status, passages: doc.passages.len() }
 }
 
-/// How often what a write changes is counted: as it was read, and as it is written. With it the most that one commit may
-/// rewrite is the share of one tenant.
-const READ_AND_WRITTEN: u64 = 2;
-/// Steps of finding and decoding one head.
-const STEPS_A_HEAD: u64 = 4_096;
+/// Each byte that a write changes is counted twice: as it was read, and as it is written. Thus one commit rewrites at
+/// most one tenant's share of the memory.
+const COPIES_IN_MEMORY: u64 = 2;
+/// Steps to find and decode one head.
+const STEPS_PER_HEAD: u64 = 4_096;
 /// Refuses a request that would hold more than this in memory and in its log entry.
-fn within(bytes: u64, what: &'static str, limit: u64) -> Result<(), Stop> {
-    if bytes > limit { Err(Stop::Refused(Error::TooLarge { what, limit })) } else { Ok(()) }
+fn check_limit(bytes: u64, what: &'static str, limit: u64) -> Result<(), PlanError> {
+    if bytes > limit { Err(PlanError::Reject(Error::TooLarge { what, limit })) } else { Ok(()) }
 }
 
-/// Whether a document is in no answer any more. As the segments' own bitmap says.
+/// Whether a document has expired and is no longer in any answer, by the same rule as the segments' own bitmap.
 pub(crate) fn expired(doc: &Document, now: Timestamp) -> bool {
     doc.expires_at.is_some_and(|at| at <= now)
 }
 
-/// What a filter sees of a document.
-pub(crate) fn facts(doc: &Document) -> DocumentView<'_> {
+/// The fields of a document that filters are evaluated on.
+pub(crate) fn document_view(doc: &Document) -> DocumentView<'_> {
     DocumentView {
         id: doc.id.as_str(),
         uri: doc.uri.expose(),
@@ -445,7 +458,7 @@ pub(crate) mod tests {
         *LOOKUPS.lock().unwrap().entry(id.clone()).or_default() += 1;
     }
 
-    /// How often writes have looked up what lives under this id.
+    /// Number of times that writes have looked up the live documents under this id.
     pub(crate) fn lookups(id: &DocumentId) -> u64 {
         LOOKUPS.lock().unwrap().get(id).copied().unwrap_or(0)
     }

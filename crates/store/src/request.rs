@@ -1,127 +1,129 @@
-//! What can be asked of a namespace, and what comes of it.
+//! Requests to a namespace and their results.
 
 use crate::index::Index;
 use intake::Admitted;
 use kernel::{Audience, CommitNo, CompiledFilter, Document, DocumentId, Field, Filter, Timestamp};
 use roaring::RoaringBitmap;
 
-/// The audit line of a mutation: made when its outcome is known, rides in its commit.
-pub type Line = Box<dyn FnOnce(&Outcome) -> Vec<u8> + Send>;
+/// Makes the audit record of a mutation once its outcome is known. The record is written in the mutation's commit.
+pub type MakeAuditRecord = Box<dyn FnOnce(&WriteOutcome) -> Vec<u8> + Send>;
 
-/// What an upsert does to a document of the same id.
+/// What an upsert does if its id is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum OnConflict {
-    /// Takes its place.
+    /// Replaces the existing document.
     #[default]
     Overwrite,
-    /// Leaves it.
+    /// Leaves the existing document.
     Skip,
-    /// Leaves it and says so as an error of that document.
+    /// Leaves the existing document and reports an error for the new one.
     Fail,
 }
 
 /// One document to store.
 #[derive(Debug)]
 pub struct Upsert {
-    /// Screened, cut, embedded.
+    /// The screened, chunked and embedded document.
     pub admitted: Admitted,
-    /// When its id is taken.
+    /// What to do if its id is taken.
     pub on_conflict: OnConflict,
 }
 
-/// Which documents a mutation is about. Those that the audience does not see are not among them.
+/// The documents that a mutation concerns. Those that the audience cannot see are left out.
 #[derive(Clone, Debug)]
 pub enum Selection {
-    /// These.
+    /// Documents by id.
     Ids(Vec<DocumentId>),
-    /// All that match.
+    /// All documents that match.
     Filter(Filter),
 }
 
-/// A document that a reviewer judged, in the state in which the reviewer saw it.
+/// A document that a reviewer decided on, in the state that the reviewer saw.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reviewed {
-    /// Its id.
+    /// Id of the document.
     pub id: DocumentId,
-    /// What was seen.
+    /// State that the reviewer saw.
     pub state: ReviewedState,
 }
 
-/// What tells one state of a document from every other.
+/// Identifies one state of a document among all its states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReviewedState {
     /// The commit that wrote it last.
     Commit(CommitNo),
-    /// The keyed hash of what was sent.
+    /// The keyed hash of the content that was sent.
     ContentHash([u8; 32]),
 }
 
 impl ReviewedState {
-    /// Whether the document still is in it.
+    /// Whether the document is still in this state.
     pub(crate) fn is_of(&self, doc: &Document) -> bool {
         match self {
             ReviewedState::Commit(commit) => doc.commit == *commit,
-            // All zeros stand for what is no longer what was sent.
+            // All zeros mark a document whose content is no longer what was sent.
             ReviewedState::ContentHash(hash) => doc.content_hash == *hash && *hash != [0; 32],
         }
     }
 }
 
-/// What becomes of the content of quarantined documents in an answer.
+/// Whether the content of quarantined documents is part of an answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Quarantine {
-    /// Shown: the caller reviews.
+    /// Content is shown, because the caller reviews it.
     Shown,
-    /// Withheld: id, status, findings, times and commit are told; nothing of what was sent, by filters neither.
+    /// Content is withheld: an answer has id, status, findings, times and commit, but nothing of what was sent, and no
+    /// filter matches on it.
     #[default]
     Withheld,
 }
 
-/// What a reviewer decided about quarantined documents.
+/// A reviewer's decision about quarantined documents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// May be found from now on.
+    /// Search may find them from now on.
     Release,
-    /// Is deleted.
+    /// They are deleted.
     Reject,
 }
 
-/// What the namespace holds under an id, before anything is embedded.
+/// What the namespace holds under an id, as looked up before the new document is embedded.
 #[derive(Clone, Debug)]
-pub enum Known {
-    /// Nothing.
+pub enum ExistingDocument {
+    /// No document.
     Absent,
-    /// The very same content. Without text and vectors.
+    /// A document with the same content; without text and vectors.
     Same(Box<Document>),
-    /// Something else. Without text and vectors.
+    /// A document with other content; without text and vectors.
     Other(Box<Document>),
 }
 
-/// What became of one document that a request named.
+/// Result for one document that a request named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpsertStatus {
-    /// Stored; can be found.
+    /// Stored; search can find it.
     Indexed,
-    /// Stored; held back by a screen.
+    /// Stored, but held back by a screen.
     Quarantined,
-    /// The same content was there already.
+    /// Not stored, because the same content was already there.
     Unchanged,
-    /// Left out: the id is taken, and [`OnConflict::Skip`].
+    /// Not stored, because the id is taken ([`OnConflict::Skip`]).
     Skipped,
-    /// Left out: the id is taken, and [`OnConflict::Fail`]. Of a review: it is not in the state that was seen.
+    /// Not stored, because the id is taken ([`OnConflict::Fail`]). In a review: the document is not in the state that
+    /// the reviewer saw.
     Conflict,
-    /// Of a review: can be found now.
+    /// Review: search can find it now.
     Released,
-    /// Of a review: deleted.
+    /// Review: it was deleted.
     Rejected,
-    /// Of a review: it was not held back.
+    /// Review: it was not quarantined.
     NotQuarantined,
-    /// Of a review: nothing there that this audience sees.
+    /// Review: the audience can see no such document.
     NotFound,
 }
 
 impl UpsertStatus {
-    /// The name in the contract.
+    /// Name of the status in the API.
     pub fn as_str(self) -> &'static str {
         match self {
             UpsertStatus::Indexed => "indexed",
@@ -137,34 +139,34 @@ impl UpsertStatus {
     }
 }
 
-/// One document's result.
+/// Result for one document of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpsertResult {
-    /// Its id.
+    /// Id of the document.
     pub id: DocumentId,
-    /// What became of it.
+    /// What happened to the document.
     pub status: UpsertStatus,
-    /// Passages of the document that stands under the id now.
+    /// Number of passages of the document that is now under the id.
     pub passages: usize,
 }
 
-/// What a mutation did. Every mutation has a commit, also one that changed nothing: its audit
-/// line rides there.
+/// Outcome of a mutation. Every mutation has a commit, even one that changed nothing, because the commit carries its
+/// audit record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Outcome {
-    /// Its number.
+pub struct WriteOutcome {
+    /// Number of the commit.
     pub commit: CommitNo,
-    /// Of an append or a review, in the order of the request.
+    /// Results of an append or a review, in the order of the request.
     pub results: Vec<UpsertResult>,
-    /// Documents that the selection matched.
+    /// Number of documents that the selection matched.
     pub matched: u64,
-    /// Documents that are gone now.
+    /// Number of documents that were deleted.
     pub deleted: u64,
-    /// Every document that was written or deleted, by its id.
+    /// Id of every document that was written or deleted.
     pub ids: Vec<DocumentId>,
 }
 
-/// The same filter for documents whose content is withheld: what it says of attributes and addresses meets none.
+/// The filter for documents whose content is withheld: conditions on attributes and the uri match none of them.
 pub(crate) fn without_content(filter: &Filter) -> Filter {
     let all = |list: &[Filter]| list.iter().map(without_content).collect();
     match filter {
@@ -184,8 +186,8 @@ pub(crate) fn without_content(filter: &Filter) -> Filter {
     }
 }
 
-/// Of these documents, those that an audience sees now and a filter takes. Every read and every
-/// selection of a write goes through here.
+/// Those of `docs` that an audience can see now and that match a filter. Every read and every selection of a write
+/// passes through here.
 pub(crate) fn visible(
     index: &Index,
     mut docs: RoaringBitmap,

@@ -1,9 +1,9 @@
-//! A namespace's place among the open ones: closed, open, not to be opened for a while, or gone.
+//! Slot of a namespace in the set of open ones: closed, open, failed to open, or destroyed.
 //!
-//! Kept while the process lives, so that one namespace is never opened under two of them; it holds no
-//! key, so that a closed namespace's can be destroyed. One that does not open because its bytes
-//! are not what was written is quarantined: it says so at once, is tried again after growing
-//! pauses, and other namespaces are not affected.
+//! A slot is kept for the life of the process, so that a namespace is never opened under two slots. It holds no key, so
+//! that the keys of a closed namespace can be destroyed. A namespace that cannot be opened because its bytes are not
+//! what was written is quarantined: requests fail at once, it is retried after growing pauses, and other namespaces are
+//! not affected.
 
 use crate::{
     Error,
@@ -11,7 +11,7 @@ use crate::{
     namespace::Namespace,
     stores::{Shared, lock},
 };
-use journal::{Journal, Stopped, Tenancy};
+use journal::{Journal, Stopped, WriterSession};
 use kernel::{Code, Incarnation, NamespaceUuid, Timestamp};
 use std::{
     sync::{Arc, Mutex, atomic::Ordering},
@@ -19,56 +19,62 @@ use std::{
 };
 use tokio::sync::OwnedMutexGuard;
 
-/// See the module.
+/// Slot of one namespace; see the module documentation.
 pub(crate) struct Slot {
     uuid: NamespaceUuid,
     incarnation: Incarnation,
-    state: Mutex<State>,
-    /// Since when something in it is dead, as of the moment at which it was last open or examined; it has not been
-    /// changed since then. `None`: not known.
-    rests: Mutex<Option<Option<Timestamp>>>,
-    /// Held by who opens, closes or destroys: what the last opening left for the next.
-    opening: Arc<tokio::sync::Mutex<Left>>,
+    state: Mutex<SlotState>,
+    /// Hint for a closed namespace: since when something in it has been deleted, as of when it was last open or
+    /// examined. It has not changed since then. `None` if unknown.
+    idle_hint: Mutex<Option<Option<Timestamp>>>,
+    /// Held while the namespace is opened, closed or destroyed. Contains what the last opening left for the next one.
+    opening: Arc<tokio::sync::Mutex<SavedSession>>,
 }
 
-/// With this the next opening of a namespace in a bucket stays its writer. Taken by the next opening:
-/// never two have it.
-pub(crate) type Left = Option<Tenancy>;
+/// Writer session that lets the next opening of a namespace in a bucket remain its writer. The next opening takes it,
+/// so two openings never have it.
+pub(crate) type SavedSession = Option<WriterSession>;
 
-pub(crate) enum State {
+pub(crate) enum SlotState {
     Closed,
     Open(Arc<Namespace>),
-    Unopened(Unopened),
+    OpenFailed(OpenFailure),
     Destroyed,
 }
 
-/// It did not open: what was said, how often, and the monotonic time from which it is tried again.
-pub(crate) struct Unopened {
-    again: Duration,
+/// A failed opening: its error, how often it failed, and the monotonic time of the next attempt.
+pub(crate) struct OpenFailure {
+    retry_at: Duration,
     tries: u32,
     code: Code,
     message: String,
 }
 
-impl Unopened {
-    /// After `before` tries that failed like this one. A full disk or a key that cannot be had
-    /// may be over soon; bytes that do not open seldom mend themselves.
+impl OpenFailure {
+    /// A failure after `before` attempts with the same kind of error. A full disk or an unavailable key may be over
+    /// soon; corrupt bytes rarely recover.
     pub(crate) fn after(before: u32, error: &kernel::Error, now: Duration) -> Self {
         let tries = if error.code == Code::Internal { before.saturating_add(1) } else { 0 };
         let pause = OPEN_AGAIN_AFTER.saturating_mul(1 << tries.saturating_sub(1).min(16)).min(OPEN_AGAIN_AFTER_MAX);
-        Self { again: now + pause, tries, code: error.code, message: error.message.clone() }
+        Self { retry_at: now + pause, tries, code: error.code, message: error.message.clone() }
     }
 }
 
-impl State {
+impl SlotState {
     fn quarantined(&self) -> bool {
-        matches!(self, State::Unopened(unopened) if unopened.tries > 0)
+        matches!(self, SlotState::OpenFailed(failure) if failure.tries > 0)
     }
 }
 
 impl Slot {
     pub(crate) fn new(uuid: NamespaceUuid, incarnation: Incarnation) -> Self {
-        Self { uuid, incarnation, state: Mutex::new(State::Closed), rests: Mutex::default(), opening: Arc::default() }
+        Self {
+            uuid,
+            incarnation,
+            state: Mutex::new(SlotState::Closed),
+            idle_hint: Mutex::default(),
+            opening: Arc::default(),
+        }
     }
 
     pub(crate) fn uuid(&self) -> NamespaceUuid {
@@ -79,24 +85,24 @@ impl Slot {
         self.incarnation
     }
 
-    /// The right to open, close or destroy it.
-    pub(crate) async fn opening(&self) -> OwnedMutexGuard<Left> {
+    /// Acquires the right to open, close or destroy the namespace.
+    pub(crate) async fn opening(&self) -> OwnedMutexGuard<SavedSession> {
         self.opening.clone().lock_owned().await
     }
 
-    /// Since when something in it is dead, if it is closed and that is known.
-    pub(crate) fn rests(&self) -> Option<Option<Timestamp>> {
-        *lock(&self.rests)
+    /// Since when something in the closed namespace has been deleted, if that is known.
+    pub(crate) fn idle_hint(&self) -> Option<Option<Timestamp>> {
+        *lock(&self.idle_hint)
     }
 
-    /// Notes it. The caller has the right to open it.
-    pub(crate) fn rest(&self, dead_from: Option<Option<Timestamp>>) {
-        *lock(&self.rests) = dead_from;
+    /// Sets the hint. The caller holds the right to open the namespace.
+    pub(crate) fn set_idle_hint(&self, deleted_since: Option<Option<Timestamp>>) {
+        *lock(&self.idle_hint) = deleted_since;
     }
 
-    /// Changes what it is.
-    pub(crate) fn set(&self, counters: &Counters, state: State) {
-        self.rest(None);
+    /// Sets the state, and clears the hint.
+    pub(crate) fn set(&self, counters: &Counters, state: SlotState) {
+        self.set_idle_hint(None);
         let now = state.quarantined();
         let before = std::mem::replace(&mut *lock(&self.state), state);
         match (before.quarantined(), now) {
@@ -106,53 +112,53 @@ impl Slot {
         }
     }
 
-    /// How often in a row its bytes did not open.
+    /// Number of consecutive openings that failed because of the namespace's bytes.
     pub(crate) fn tries(&self) -> u32 {
         match &*lock(&self.state) {
-            State::Unopened(unopened) => unopened.tries,
+            SlotState::OpenFailed(failure) => failure.tries,
             _ => 0,
         }
     }
 
-    /// The open namespace; `None` when it must be opened first.
+    /// The open namespace; `None` if it must be opened first.
     pub(crate) fn ready(&self, shared: &Shared) -> Result<Option<Arc<Namespace>>, Error> {
         match &*lock(&self.state) {
-            State::Open(namespace) if namespace.is_open() => Ok(Some(namespace.clone())),
-            State::Unopened(it) if shared.config.clock.monotonic() < it.again => {
-                Err(Error::Unopened { code: it.code, message: it.message.clone() })
+            SlotState::Open(namespace) if namespace.is_open() => Ok(Some(namespace.clone())),
+            SlotState::OpenFailed(failure) if shared.config.clock.monotonic() < failure.retry_at => {
+                Err(Error::OpenFailed { code: failure.code, message: failure.message.clone() })
             }
-            State::Destroyed => Err(Error::NotFound),
+            SlotState::Destroyed => Err(Error::NotFound),
             _ => Ok(None),
         }
     }
 
-    /// Whether a namespace is in memory, also one that has failed.
-    pub(crate) fn holds(&self) -> bool {
-        matches!(&*lock(&self.state), State::Open(_))
+    /// Whether a namespace is in memory, including one that has failed.
+    pub(crate) fn is_loaded(&self) -> bool {
+        matches!(&*lock(&self.state), SlotState::Open(_))
     }
 
     pub(crate) fn current(&self) -> Option<Arc<Namespace>> {
         match &*lock(&self.state) {
-            State::Open(namespace) if namespace.is_open() => Some(namespace.clone()),
+            SlotState::Open(namespace) if namespace.is_open() => Some(namespace.clone()),
             _ => None,
         }
     }
 
-    /// When it was entered last, if it is open.
+    /// Tick of the last use, if the namespace is open.
     pub(crate) fn used(&self) -> Option<u64> {
-        self.current().map(|namespace| namespace.used.load(Ordering::Relaxed))
+        self.current().map(|namespace| namespace.last_used.load(Ordering::Relaxed))
     }
 
-    /// Whether it is open and no request holds it.
+    /// Whether the namespace is open and no request uses it.
     pub(crate) fn is_idle(&self) -> bool {
-        // Under the lock no request gets another hold of it; one count is ours.
-        matches!(&*lock(&self.state), State::Open(namespace) if Arc::strong_count(namespace) == 1)
+        // While the lock is held no request can take another reference; one reference belongs to the slot.
+        matches!(&*lock(&self.state), SlotState::Open(namespace) if Arc::strong_count(namespace) == 1)
     }
 
     pub(crate) fn take(&self) -> Option<Arc<Namespace>> {
         let mut state = lock(&self.state);
-        match std::mem::replace(&mut *state, State::Closed) {
-            State::Open(namespace) => Some(namespace),
+        match std::mem::replace(&mut *state, SlotState::Closed) {
+            SlotState::Open(namespace) => Some(namespace),
             other => {
                 *state = other;
                 None
@@ -160,55 +166,57 @@ impl Slot {
         }
     }
 
-    /// Closes it cleanly, if it is open and `when` holds.
+    /// Closes the namespace cleanly if it is open and `when` returns true.
     pub(crate) async fn close(self: &Arc<Self>, shared: &Shared, when: impl Fn(&Namespace) -> bool) {
         let mut opening = self.opening().await;
         if self.current().is_some_and(|namespace| !when(&namespace)) {
             return;
         }
+        // From here on `ready` finds no namespace, and an opening waits for the guard.
         let Some(namespace) = self.take() else { return };
-        // A task of its own: even if the caller goes, it is not opened again before this has ended.
+        // Runs in a separate task: even if the caller disconnects, the namespace is not opened again before this has
+        // ended.
         let slot = self.clone();
-        let shut = shared.config.tracker.spawn(async move {
+        let closed = shared.config.tracker.spawn(async move {
             namespace.shut().await;
-            slot.rest(namespace.rests());
-            *opening = namespace.journal.leave();
+            slot.set_idle_hint(namespace.idle_hint());
+            *opening = namespace.journal.detach();
         });
-        if shut.await.is_err() {
+        if closed.await.is_err() {
             tracing::error!(namespace = %self.uuid, "the runtime went away while a namespace was closed");
         }
     }
 
-    /// Drops it from memory if no request holds it; says whether it did.
-    pub(crate) fn let_go(&self) -> bool {
+    /// Drops the namespace from memory if no request uses it. Returns whether it did.
+    pub(crate) fn evict_if_idle(&self) -> bool {
         let Ok(mut opening) = self.opening.try_lock() else { return false };
         let mut state = lock(&self.state);
-        // Under the lock no request gets another hold of it; one count is ours.
-        let State::Open(namespace) = &*state else { return false };
+        // While the lock is held no request can take another reference; one reference belongs to the slot.
+        let SlotState::Open(namespace) = &*state else { return false };
         if Arc::strong_count(namespace) > 1 {
             return false;
         }
-        self.rest(namespace.rests());
-        *opening = namespace.journal.leave();
-        *state = State::Closed;
+        self.set_idle_hint(namespace.idle_hint());
+        *opening = namespace.journal.detach();
+        *state = SlotState::Closed;
         true
     }
 
-    /// Deletes its bytes. From here on no request enters.
+    /// Deletes the namespace's bytes. From then on no request enters: each gets [`Error::NotFound`].
     pub(crate) async fn destroy(&self, namespace: Arc<Namespace>) -> Result<(), Error> {
         let mut opening = self.opening().await;
-        self.set(&namespace.shared.counters, State::Destroyed);
+        self.set(&namespace.shared.counters, SlotState::Destroyed);
         let tracker = namespace.shared.config.tracker.clone();
         let destroy = async move {
             namespace.shut().await;
-            namespace.count_no_more();
+            namespace.stop_counting();
             namespace.shared.step("shut");
-            if namespace.journal.failed() == Some(Stopped::Left) {
-                // It was closed after the destroying task came in.
-                let (config, home) = (&namespace.shared.config, namespace.home.clone());
+            if namespace.journal.failed() == Some(Stopped::Detached) {
+                // It was closed after the destroying request had taken its handle.
+                let (config, keyspace) = (&namespace.shared.config, namespace.keyspace.clone());
                 let (clock, entropy) = (config.clock.clone(), config.entropy.clone());
                 let left = opening.take();
-                Journal::resume(&config.storage, home, clock, entropy, left).await?.0.destroy().await?;
+                Journal::resume(&config.storage, keyspace, clock, entropy, left).await?.0.destroy().await?;
             } else {
                 namespace.journal.destroy().await?;
             }
@@ -219,7 +227,7 @@ impl Slot {
     }
 }
 
-/// First pause before a namespace that did not open is tried again; it doubles each time.
+/// First pause before a failed opening is retried; it doubles each time.
 const OPEN_AGAIN_AFTER: Duration = Duration::from_secs(1);
-/// And never longer.
+/// Longest pause between attempts.
 const OPEN_AGAIN_AFTER_MAX: Duration = Duration::from_secs(300);

@@ -1,79 +1,79 @@
 //! A snapshot: a namespace at one commit, fixed for one request.
 //!
-//! [`Snapshot::eligible`] computes which rows a request may use; ranking, fetching and listing take
-//! that [`Eligible`] and nothing else, so that no row outside of it is ranked, counted or shown.
-//! All of it is synchronous work for the engine's pool.
+//! [`Snapshot::eligible`] computes which rows a request may use. Ranking, fetching and listing take that [`Eligible`]
+//! and nothing else, so that no row outside it is ranked, counted or shown. All of this is synchronous work for the
+//! engine's pool.
 
 mod candidates;
-mod quoted;
-mod shown;
+mod phrases;
+mod reading;
 
-pub use quoted::Quoted;
-pub use shown::{Listed, Located, Page, PageEnd, PassageText, Passages, Unread};
+pub use phrases::PhraseMatches;
+pub use reading::{DocumentHandle, ListOptions, Page, PageEnd, PassageHandle, PassageReader, PassageText};
 
 use crate::{
     Error, Quarantine, Totals,
     index::Index,
+    live_segment::LiveSegment,
     namespace::Namespace,
-    part::Part,
     request::{visible, without_content},
-    sight::Sight,
-    view::View,
+    version::Version,
+    visibility::VisibleSet,
 };
 use kernel::{
     Audience, CommitNo, CompiledFilter, Document, DocumentId, Filter, STEPS_BETWEEN_CHECKS, Status, Timestamp,
     checkpoint,
 };
 use roaring::RoaringBitmap;
-use segment::{Expansion, Extent, Found, Scored, TextQuery, TextStats, Trace};
+use segment::{Expansion, Extent, Scored, SearchStats, TextQuery, TextStats, VectorSearchResult};
 use std::sync::Arc;
 
-/// See the module. Counts against the memory budget until it is dropped.
+/// A namespace at one commit; see the module documentation. Counts against the memory budget until it is dropped.
 pub struct Snapshot {
-    view: Arc<View>,
-    /// Keeps the namespace from being evicted: its memory would stay anyway.
+    version: Arc<Version>,
+    /// Keeps the namespace from being evicted, which would not free its memory.
     namespace: Arc<Namespace>,
-    /// Requests may make it heavier: they index what is not indexed yet, and read pages.
-    grows: bool,
+    /// Whether requests may increase its memory: they index what is not indexed yet, and read pages.
+    may_grow: bool,
 }
 
 impl Drop for Snapshot {
     fn drop(&mut self) {
-        if self.grows {
-            self.namespace.reweigh();
+        if self.may_grow {
+            self.namespace.refresh_stats();
         }
     }
 }
 
-/// Rows of one snapshot that one request may use. Made by [`Snapshot::eligible`] alone.
+/// Rows of one snapshot that one request may use. Created only by [`Snapshot::eligible`] and [`Snapshot::stored`].
 pub struct Eligible {
-    view: Arc<View>,
-    parts: Vec<EligiblePart>,
-    /// The audience that it was made for.
+    version: Arc<Version>,
+    segments: Vec<EligibleSegment>,
+    /// Audience that it was computed for.
     audience: Audience,
-    /// The time that it was made for.
+    /// Time that it was computed for.
     now: Timestamp,
 }
 
-enum EligiblePart {
-    /// All that an audience may find.
-    Sight(Arc<Sight>),
-    /// Less of it, or documents that cannot be found by a search.
+enum EligibleSegment {
+    /// Everything that the audience can find by search.
+    VisibleSet(Arc<VisibleSet>),
+    /// A subset of that, or documents that search does not find.
     Some { docs: RoaringBitmap, rows: RoaringBitmap },
 }
 
-impl EligiblePart {
+impl EligibleSegment {
     fn docs(&self) -> &RoaringBitmap {
         match self {
-            EligiblePart::Sight(sight) => &sight.docs,
-            EligiblePart::Some { docs, .. } => docs,
+            EligibleSegment::VisibleSet(visible_set) => &visible_set.docs,
+            EligibleSegment::Some { docs, .. } => docs,
         }
     }
 
     fn rows(&self) -> &RoaringBitmap {
         match self {
-            EligiblePart::Sight(sight) => &sight.rows,
-            EligiblePart::Some { rows, .. } => rows,
+            EligibleSegment::VisibleSet(visible_set) => &visible_set.rows,
+            EligibleSegment::Some { rows, .. } => rows,
         }
     }
 }
@@ -81,109 +81,110 @@ impl EligiblePart {
 /// Address of a passage in its snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Address {
-    /// Index of the segment.
+    /// Index of the segment in the snapshot.
     pub segment: u32,
     /// Row in the segment.
     pub row: u32,
 }
 
-/// A ranked passage. Bigger is nearer.
+/// A ranked passage. A higher score is better.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Hit {
-    /// Its address.
+    /// Address of the passage.
     pub at: Address,
-    /// Its BM25 score or similarity.
+    /// BM25 score or vector similarity.
     pub score: f32,
 }
 
-/// How one segment was searched by vector. Segments without eligible rows are skipped.
+/// Statistics of a vector search in one segment. Segments without eligible rows are skipped.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Look {
-    /// Number of its rows.
+pub struct SegmentSearchStats {
+    /// Number of rows of the segment.
     pub rows: u64,
-    /// What the search did.
-    pub trace: Trace,
+    /// How the segment was searched.
+    pub trace: SearchStats,
 }
 
 impl Snapshot {
     pub(crate) fn new(namespace: Arc<Namespace>) -> Self {
-        let view = namespace.view();
-        let settled = view.is_resident() && view.parts.iter().all(|part| part.index.is_indexed());
-        Self { view, namespace, grows: !settled }
+        let version = namespace.version();
+        let is_ready = version.is_resident() && version.segments.iter().all(|segment| segment.index.is_indexed());
+        Self { version, namespace, may_grow: !is_ready }
     }
 
-    /// A snapshot with these parts, for tests of layouts that maintenance would not produce.
+    /// A snapshot of these segments, for tests of layouts that maintenance would not produce.
     #[cfg(test)]
-    pub(crate) fn of_parts(&self, spec: segment::Spec, parts: Vec<Part>) -> Self {
-        let view = View { spec, parts, ..(*self.view).clone() };
-        Self { view: Arc::new(view), namespace: self.namespace.clone(), grows: false }
+    pub(crate) fn of_segments(&self, spec: segment::Spec, segments: Vec<LiveSegment>) -> Self {
+        let version = Version { spec, segments, ..(*self.version).clone() };
+        Self { version: Arc::new(version), namespace: self.namespace.clone(), may_grow: false }
     }
 
     /// The newest commit that it contains.
     pub fn commit(&self) -> CommitNo {
-        self.view.commit
+        self.version.commit
     }
 
-    /// Exact numbers of all that it holds, hidden documents included: for limits, never for a reply.
+    /// Exact totals of everything in it, hidden documents included: for limits, never for a reply.
     pub fn totals(&self) -> Totals {
-        self.view.totals()
+        self.version.totals()
     }
 
-    /// Exact numbers of what this audience sees.
+    /// Exact totals of what this audience can see.
     ///
     /// # Errors
-    /// When a segment does not read.
+    /// Fails if a segment cannot be read.
     pub fn totals_for(&self, audience: &Audience, now: Timestamp) -> Result<Totals, Error> {
-        self.noted(self.view.totals_for(audience, now))
+        self.checked(self.version.totals_for(audience, now))
     }
 
-    /// Length of a stored vector; 0 when there are none.
+    /// Dimensions of the stored vectors; 0 if there are none.
     pub fn dimensions(&self) -> usize {
-        self.view.spec.dimensions
+        self.version.spec.dimensions
     }
 
-    /// Number of all rows, deleted ones included, if all are in memory and indexed; `None` when a search may have to
-    /// read a page or build an index.
-    pub fn rows_at_hand(&self) -> Option<u64> {
-        let ready = self.view.is_resident() && self.view.parts.iter().all(|part| part.index.is_indexed());
-        ready.then(|| self.view.parts.iter().map(|part| u64::from(part.index.rows())).sum())
+    /// Number of all rows, deleted ones included, if all are in memory and indexed; `None` if a search may have to read
+    /// a page or build an index.
+    pub fn rows_in_memory(&self) -> Option<u64> {
+        let is_ready =
+            self.version.is_resident() && self.version.segments.iter().all(|segment| segment.index.is_indexed());
+        is_ready.then(|| self.version.segments.iter().map(|segment| u64::from(segment.index.rows())).sum())
     }
 
-    /// An upper bound for what reading from it costs.
+    /// Upper bound of what reading from it costs.
     pub fn extent(&self) -> Extent {
-        self.view.extent()
+        self.version.extent()
     }
 
-    /// Number of its parts.
+    /// Number of its segments.
     pub fn parts(&self) -> u64 {
-        self.view.parts.len() as u64
+        self.version.segments.len() as u64
     }
 
-    /// The attributes among these that no document has which this reader may find now.
+    /// Those of `keys` that are attributes of no document that this reader can find now.
     ///
     /// # Errors
-    /// When a segment does not read; when the request is to end.
+    /// Fails if a segment cannot be read or the request was interrupted.
     pub fn unknown_attributes<'k>(
         &self,
         mut keys: Vec<&'k str>,
         audience: &Audience,
         now: Timestamp,
     ) -> Result<Vec<&'k str>, Error> {
-        for part in &self.view.parts {
+        for segment in &self.version.segments {
             if keys.is_empty() {
                 break;
             }
-            let sight = self.noted(part.sight(audience, now))?;
-            self.noted(part.index.retain_unknown(&mut keys, &sight.docs))?;
+            let visible_set = self.checked(segment.visible_set(audience, now))?;
+            self.checked(segment.index.retain_unknown(&mut keys, &visible_set.docs))?;
         }
         Ok(keys)
     }
 
-    /// Rows of documents that live, have one of these statuses, have not expired, may be seen by
-    /// this audience and match the filter.
+    /// Rows of documents that are live, have one of these statuses, have not expired, are visible to this audience and
+    /// match the filter.
     ///
     /// # Errors
-    /// When a segment does not read.
+    /// Fails if a segment cannot be read.
     pub fn eligible(
         &self,
         audience: &Audience,
@@ -193,33 +194,33 @@ impl Snapshot {
     ) -> Result<Eligible, Error> {
         let compiled = filter.map(Filter::compile);
         let filter = compiled.as_ref();
-        let one = |part: &Part| {
+        let in_segment = |segment: &LiveSegment| {
             let docs = if *statuses == [Status::Indexed] {
-                let sight = self.noted(part.sight(audience, now))?;
-                let Some(filter) = filter else { return Ok(EligiblePart::Sight(sight)) };
-                // The filter is not evaluated where no document passes.
-                if sight.docs.is_empty() {
+                let visible_set = self.checked(segment.visible_set(audience, now))?;
+                let Some(filter) = filter else { return Ok(EligibleSegment::VisibleSet(visible_set)) };
+                // The filter is not evaluated if the audience can find no document.
+                if visible_set.docs.is_empty() {
                     RoaringBitmap::new()
                 } else {
-                    self.noted(part.index.evaluate(filter))? & &sight.docs
+                    self.checked(segment.index.evaluate(filter))? & &visible_set.docs
                 }
             } else {
-                let with = |status: &Status| part.index.with_status(*status);
+                let with = |status: &Status| segment.index.with_status(*status);
                 let docs = statuses.iter().map(with).fold(RoaringBitmap::new(), |all, some| all | some);
-                self.noted(visible(&part.index, docs - &*part.dead, audience, filter, now))?
+                self.checked(visible(&segment.index, docs - &*segment.deleted, audience, filter, now))?
             };
-            let rows = part.index.rows_of(&docs);
-            Ok(EligiblePart::Some { docs, rows })
+            let rows = segment.index.rows_of(&docs);
+            Ok(EligibleSegment::Some { docs, rows })
         };
-        let parts = self.view.parts.iter().map(one).collect::<Result<_, Error>>()?;
-        Ok(Eligible { parts, view: self.view.clone(), audience: audience.clone(), now })
+        let segments = self.version.segments.iter().map(in_segment).collect::<Result<_, Error>>()?;
+        Ok(Eligible { segments, version: self.version.clone(), audience: audience.clone(), now })
     }
 
-    /// Documents of any status that live, have not expired, may be seen by this audience and match the filter: for
+    /// Documents of any status that are live, have not expired, are visible to this audience and match the filter, for
     /// lists. A filter does not match content that is withheld.
     ///
     /// # Errors
-    /// When a segment does not read.
+    /// Fails if a segment cannot be read.
     pub fn stored(
         &self,
         audience: &Audience,
@@ -229,46 +230,47 @@ impl Snapshot {
     ) -> Result<Eligible, Error> {
         let withheld = filter.filter(|_| quarantine == Quarantine::Withheld).map(|f| without_content(f).compile());
         let compiled = filter.map(Filter::compile);
-        let of = |part: &Part, docs: RoaringBitmap, filter: Option<&CompiledFilter>| {
-            self.noted(visible(&part.index, docs, audience, filter, now))
+        let of = |segment: &LiveSegment, docs: RoaringBitmap, filter: Option<&CompiledFilter>| {
+            self.checked(visible(&segment.index, docs, audience, filter, now))
         };
-        let one = |part: &Part| {
-            let (live, held) = (part.live(), part.index.with_status(Status::Quarantined));
+        let in_segment = |segment: &LiveSegment| {
+            let (live, held) = (segment.live(), segment.index.with_status(Status::Quarantined));
             let docs = match &withheld {
                 Some(withheld) if !held.is_disjoint(&live) => {
-                    let told = of(part, &live - &held, compiled.as_ref())?;
-                    told | of(part, live & held, Some(withheld))?
+                    let shown = of(segment, &live - &held, compiled.as_ref())?;
+                    shown | of(segment, live & held, Some(withheld))?
                 }
-                _ => of(part, live, compiled.as_ref())?,
+                _ => of(segment, live, compiled.as_ref())?,
             };
-            let rows = part.index.rows_of(&docs);
-            Ok(EligiblePart::Some { docs, rows })
+            let rows = segment.index.rows_of(&docs);
+            Ok(EligibleSegment::Some { docs, rows })
         };
-        let parts = self.view.parts.iter().map(one).collect::<Result<_, Error>>()?;
-        Ok(Eligible { parts, view: self.view.clone(), audience: audience.clone(), now })
+        let segments = self.version.segments.iter().map(in_segment).collect::<Result<_, Error>>()?;
+        Ok(Eligible { segments, version: self.version.clone(), audience: audience.clone(), now })
     }
 
-    /// Parses a question in this namespace's language. Returns the query, the eligible rows that hold every required
-    /// phrase, and which of them hold preferred phrases. A word with a star is expanded to words that eligible rows
-    /// hold. The query's warnings name phrases that no eligible row holds.
+    /// Parses a question in this namespace's language. Returns the query, the eligible rows that contain every required
+    /// phrase, and which of them contain preferred phrases. A word with a star is expanded to words that eligible rows
+    /// contain. The query's warnings name phrases that no eligible row contains.
     ///
     /// # Errors
-    /// When a segment does not read.
+    /// Fails if a segment cannot be read.
     pub fn ask(
         &self,
         question: &str,
         all_phrases: bool,
         eligible: Eligible,
-    ) -> Result<(TextQuery, Eligible, Quoted), Error> {
-        let (mut query, mut eligible) = (TextQuery::in_language(question, self.view.spec.language), eligible);
+    ) -> Result<(TextQuery, Eligible, PhraseMatches), Error> {
+        let (mut query, mut eligible) = (TextQuery::in_language(question, self.version.spec.language), eligible);
         if all_phrases {
             query.require_phrases();
         }
-        let quoted = self.quoted(&mut query, &mut eligible)?;
+        let quoted = self.match_phrases(&mut query, &mut eligible)?;
         if query.has_prefixes() {
             let mut expansion = Expansion::default();
-            for (_, part, here) in self.parts_of(&eligible).filter(|(.., here)| !here.rows().is_empty()) {
-                self.noted(part.index.expand(&query, here.rows(), &mut expansion))?;
+            for (_, segment, allowed) in self.segments_of(&eligible).filter(|(.., allowed)| !allowed.rows().is_empty())
+            {
+                self.checked(segment.index.expand(&query, allowed.rows(), &mut expansion))?;
             }
             query.expand(expansion);
         }
@@ -279,7 +281,7 @@ impl Snapshot {
     /// without a filter, so that scores depend neither on hidden passages nor on the layout.
     ///
     /// # Errors
-    /// When a segment does not read.
+    /// Fails if a segment cannot be read.
     pub fn text(&self, query: &TextQuery, eligible: &Eligible, k: usize) -> Result<Vec<Hit>, Error> {
         self.text_counted(query, &self.text_stats(query, eligible)?, eligible, k)
     }
@@ -287,23 +289,23 @@ impl Snapshot {
     /// The statistics that [`Snapshot::text`] uses.
     ///
     /// # Errors
-    /// As there.
+    /// As [`Snapshot::text`].
     pub fn text_stats(&self, query: &TextQuery, eligible: &Eligible) -> Result<TextStats, Error> {
         let mut stats = TextStats::for_query(query);
-        for (_, part, _) in self.parts_of(eligible) {
-            let sight = self.noted(part.sight(&eligible.audience, eligible.now))?;
-            if !sight.rows.is_empty() {
-                let frequencies = self.noted(part.index.text_frequencies(query, &sight.rows))?;
-                stats += TextStats::new(sight.lengths(&part.index), frequencies);
+        for (_, segment, _) in self.segments_of(eligible) {
+            let visible_set = self.checked(segment.visible_set(&eligible.audience, eligible.now))?;
+            if !visible_set.rows.is_empty() {
+                let frequencies = self.checked(segment.index.text_frequencies(query, &visible_set.rows))?;
+                stats += TextStats::new(visible_set.lengths(&segment.index), frequencies);
             }
         }
         Ok(stats)
     }
 
-    /// [`Snapshot::text`] with statistics that were computed before.
+    /// Ranks as [`Snapshot::text`] does, with statistics that were computed before.
     ///
     /// # Errors
-    /// As there.
+    /// As [`Snapshot::text`].
     pub fn text_counted(
         &self,
         query: &TextQuery,
@@ -311,61 +313,66 @@ impl Snapshot {
         eligible: &Eligible,
         k: usize,
     ) -> Result<Vec<Hit>, Error> {
-        self.rank(eligible, k, |segment, rows| segment.search_text(query, stats, rows, k))
+        self.rank(eligible, k, |index, rows| index.search_text(query, stats, rows, k))
     }
 
-    /// The `k` nearest eligible passages, and how each segment was searched. None when the query has not the
+    /// The `k` nearest eligible passages, and statistics for each segment. Finds nothing if the query does not have the
     /// namespace's dimensions.
     ///
     /// # Errors
-    /// When an id does not read, to break a tie.
-    pub fn vector(&self, query: &[f32], eligible: &Eligible, k: usize) -> Result<(Vec<Hit>, Vec<Look>), Error> {
-        let mut looks = Vec::new();
-        if query.is_empty() || query.len() != self.view.spec.dimensions {
-            return Ok((Vec::new(), looks));
+    /// Fails if an id, which breaks a tie, cannot be read.
+    pub fn vector(
+        &self,
+        query: &[f32],
+        eligible: &Eligible,
+        k: usize,
+    ) -> Result<(Vec<Hit>, Vec<SegmentSearchStats>), Error> {
+        let mut stats = Vec::new();
+        if query.is_empty() || query.len() != self.version.spec.dimensions {
+            return Ok((Vec::new(), stats));
         }
         let hits = self.rank(eligible, k, |index, rows| {
             let found = index.search_vector(query, rows, k);
-            looks.push(Look { rows: index.rows().into(), trace: found.trace });
-            whole(found)
+            stats.push(SegmentSearchStats { rows: index.rows().into(), trace: found.stats });
+            uninterrupted(found)
         })?;
-        Ok((hits, looks))
+        Ok((hits, stats))
     }
 
-    /// The same by an exact scan of all eligible passages, with which [`Snapshot::vector`] is compared.
+    /// The nearest passages by an exact scan of all eligible ones, as a reference for [`Snapshot::vector`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`Snapshot::vector`].
     pub fn vector_exact(&self, query: &[f32], eligible: &Eligible, k: usize) -> Result<Vec<Hit>, Error> {
-        if query.is_empty() || query.len() != self.view.spec.dimensions {
+        if query.is_empty() || query.len() != self.version.spec.dimensions {
             return Ok(Vec::new());
         }
-        self.rank(eligible, k, |index, rows| whole(index.search_vector_exact(query, rows, k)))
+        self.rank(eligible, k, |index, rows| uninterrupted(index.search_vector_exact(query, rows, k)))
     }
 
     /// Vectors of at most `count` eligible passages, evenly spread over all of them.
     ///
     /// # Errors
-    /// When a document does not read.
+    /// Fails if a document cannot be read.
     pub fn sample(&self, eligible: &Eligible, count: usize) -> Result<Vec<Vec<f32>>, Error> {
-        let (size, total) = (self.view.spec.dimensions, eligible.rows());
+        let (size, total) = (self.version.spec.dimensions, eligible.rows());
         let mut vectors = Vec::new();
         if size == 0 || count == 0 {
             return Ok(vectors);
         }
         let step = total.div_ceil(count as u64).max(1);
         let mut before = 0u64;
-        for (_, part, here) in self.parts_of(eligible) {
-            // Rows number 0, step, 2 × step and so on of all parts together.
+        for (_, segment, allowed) in self.segments_of(eligible) {
+            // Rows number 0, step, 2 × step and so on, counted over all segments.
             let mut next = before.next_multiple_of(step) - before;
-            before += here.rows().len();
-            // Samples of one document are consecutive, so it is read once.
+            before += allowed.rows().len();
+            // Samples of one document are consecutive, so the document is read once.
             let mut last: Option<(u32, Document)> = None;
-            while let Some(row) = u32::try_from(next).ok().and_then(|next| here.rows().select(next)) {
+            while let Some(row) = u32::try_from(next).ok().and_then(|next| allowed.rows().select(next)) {
                 next += step;
-                let Some((doc, passage)) = part.index.row(row) else { continue };
+                let Some((doc, passage)) = segment.index.row(row) else { continue };
                 if last.as_ref().is_none_or(|(number, _)| *number != doc) {
-                    last = Some((doc, self.noted(part.index.document(doc, true))?));
+                    last = Some((doc, self.checked(segment.index.document(doc, true))?));
                 }
                 let Some((_, document)) = &last else { continue };
                 let at = passage as usize * size;
@@ -375,23 +382,23 @@ impl Snapshot {
         Ok(vectors)
     }
 
-    /// Document id and passage: breaks ties the same way whatever the layout. `None` for an
+    /// Document id and passage number, which break ties in the same way whatever the layout. The id is `None` for an
     /// address of another snapshot.
     pub fn tie(&self, at: Address) -> (Option<DocumentId>, u32) {
-        let found = self.part(at).and_then(|part| {
-            let (doc, passage) = part.index.row(at.row)?;
-            Some((part.index.id(doc)?, passage))
+        let found = self.segment(at).and_then(|segment| {
+            let (doc, passage) = segment.index.row(at.row)?;
+            Some((segment.index.id(doc)?, passage))
         });
         found.map_or((None, at.row), |(id, passage)| (Some(id), passage))
     }
 
-    /// Segment and document number: equal for passages of one document.
+    /// Segment and document number: equal for passages of the same document.
     pub fn document_of(&self, at: Address) -> (u32, u32) {
-        let doc = self.part(at).and_then(|part| part.index.row(at.row)).map_or(u32::MAX, |(doc, _)| doc);
+        let doc = self.segment(at).and_then(|segment| segment.index.row(at.row)).map_or(u32::MAX, |(doc, _)| doc);
         (at.segment, doc)
     }
 
-    /// Best first, ties by document id and passage.
+    /// Ranks passages best first; ties are broken by document id and passage number.
     fn rank(
         &self,
         eligible: &Eligible,
@@ -399,67 +406,70 @@ impl Snapshot {
         mut search: impl FnMut(&Index, &RoaringBitmap) -> Result<Vec<Scored>, segment::Error>,
     ) -> Result<Vec<Hit>, Error> {
         let mut hits = Vec::new();
-        for (segment, part, here) in self.parts_of(eligible).filter(|(.., here)| !here.rows().is_empty()) {
-            let scored = self.noted(search(&part.index, here.rows()))?;
-            hits.extend(scored.into_iter().map(|s| Hit { at: Address { segment, row: s.row }, score: s.score }));
+        for (index, segment, allowed) in self.segments_of(eligible).filter(|(.., allowed)| !allowed.rows().is_empty()) {
+            let scored = self.checked(search(&segment.index, allowed.rows()))?;
+            hits.extend(scored.into_iter().map(|s| Hit { at: Address { segment: index, row: s.row }, score: s.score }));
         }
         hits.sort_by(|a, b| b.score.total_cmp(&a.score));
-        let mut settled = 0;
-        // Only equal scores cost a look at the ids, and only those that may be among the k best.
-        while settled < hits.len().min(k) {
-            let ties = |hit: &&Hit| hit.score.total_cmp(&hits[settled].score).is_eq();
-            let run = hits[settled..].iter().take_while(ties).count();
+        let mut ordered = 0;
+        // Ids are read only for equal scores, and only for hits that may be among the k best.
+        while ordered < hits.len().min(k) {
+            let ties = |hit: &&Hit| hit.score.total_cmp(&hits[ordered].score).is_eq();
+            let run = hits[ordered..].iter().take_while(ties).count();
             if run > 1 {
-                hits[settled..settled + run].sort_by_cached_key(|hit| self.tie(hit.at));
+                hits[ordered..ordered + run].sort_by_cached_key(|hit| self.tie(hit.at));
             }
-            settled += run;
+            ordered += run;
         }
         hits.truncate(k);
         Ok(hits)
     }
 
-    /// Bytes that do not authenticate close the namespace as well: it opens again from storage. A failed read fails
-    /// this request only.
-    fn noted<T, E: Into<Error>>(&self, result: Result<T, E>) -> Result<T, Error> {
+    /// Closes the namespace if bytes do not authenticate, so that it is opened again from storage. A failed read fails
+    /// only this request.
+    fn checked<T, E: Into<Error>>(&self, result: Result<T, E>) -> Result<T, Error> {
         result.map_err(Into::into).inspect_err(|error| {
-            if error.wants_reopening() {
+            if error.needs_reopening() {
                 self.namespace.fail();
             }
         })
     }
 
-    /// The parts with the eligible rows of each. Empty for an `Eligible` of another snapshot.
-    fn parts_of<'a>(&'a self, eligible: &'a Eligible) -> impl Iterator<Item = (u32, &'a Part, &'a EligiblePart)> {
-        let ours = Arc::ptr_eq(&self.view, &eligible.view);
-        let parts = (0..).zip(&self.view.parts).zip(&eligible.parts);
-        parts.filter(move |_| ours).map(|((at, part), here)| (at, part, here))
+    /// The segments with the eligible rows of each. Empty for an `Eligible` of another snapshot.
+    fn segments_of<'a>(
+        &'a self,
+        eligible: &'a Eligible,
+    ) -> impl Iterator<Item = (u32, &'a LiveSegment, &'a EligibleSegment)> {
+        let same_snapshot = Arc::ptr_eq(&self.version, &eligible.version);
+        let segments = (0..).zip(&self.version.segments).zip(&eligible.segments);
+        segments.filter(move |_| same_snapshot).map(|((at, segment), allowed)| (at, segment, allowed))
     }
 
-    fn part(&self, at: Address) -> Option<&Part> {
-        self.view.parts.get(at.segment as usize)
+    fn segment(&self, at: Address) -> Option<&LiveSegment> {
+        self.version.segments.get(at.segment as usize)
     }
 }
 
 impl Eligible {
     /// Number of rows.
     pub fn rows(&self) -> u64 {
-        self.parts.iter().map(|here| here.rows().len()).sum()
+        self.segments.iter().map(|allowed| allowed.rows().len()).sum()
     }
 
     /// Number of documents.
     pub fn documents(&self) -> u64 {
-        self.parts.iter().map(|here| here.docs().len()).sum()
+        self.segments.iter().map(|allowed| allowed.docs().len()).sum()
     }
 }
 
-/// What a search by vector found. If the request was interrupted, the search stopped early and this is an error.
-fn whole(found: Found) -> Result<Vec<Scored>, segment::Error> {
+/// Hits of a vector search. An interrupted search stops early; then this is an error.
+fn uninterrupted(found: VectorSearchResult) -> Result<Vec<Scored>, segment::Error> {
     checkpoint(STEPS_BETWEEN_CHECKS)?;
     Ok(found.hits)
 }
 
-/// The first document number after all of an id. Segments are in the order of keys.
-fn behind(segment: &Index, after: &DocumentId) -> Result<u32, segment::Error> {
+/// The first document number after all documents of an id. Segments are in the order of keys.
+fn first_after(segment: &Index, after: &DocumentId) -> Result<u32, segment::Error> {
     let (mut low, mut high) = (0, segment.documents());
     while low < high {
         let middle = low + (high - low) / 2;

@@ -1,29 +1,30 @@
-//! The entry point: which namespaces are open, and access to one.
+//! Entry point of the crate: the set of open namespaces and access to one of them.
 //!
-//! Promises one opening of a namespace at a time, that one which does not open fails
-//! alone, and that memory above the budget is given back by namespaces that no request holds (`evict`).
-//! There is no method here that reads a document.
+//! Guarantees that a namespace is opened once at a time, that one which cannot be opened fails alone, and that memory
+//! above the budget is released by closing namespaces that no request uses (`evict`). No method here reads a document.
 
 use crate::{
-    Cpu, Error, Renewal, Room, StoresStats, Tended, Totals,
+    CpuPool, Error, MaintenanceReport, NamespaceHandle, NamespaceReencryption, StoresStats, Totals,
     counters::Counters,
-    cpu::Errand,
+    cpu::TaskClass,
     evict::{self, Evictor},
+    idle_maintenance,
+    job_scheduler::JobScheduler,
+    maintenance,
     namespace::Namespace,
-    open::{self, Opener},
-    renew,
-    schedule::Schedule,
-    slot::{Left, Slot, State, Unopened},
+    open::{self, OpenOptions},
+    reencrypt,
+    slot::{OpenFailure, SavedSession, Slot, SlotState},
     tenant_counter::TenantCounters,
-    tend, upkeep,
 };
 use access::{Action, Grant, Manage};
+use futures::{StreamExt, stream};
 use journal::Storage;
 use kernel::{
-    Audience, AuditMark, AuditSink, Clock, Code, Entropy, Incarnation, NamespaceName, NamespaceSettings, NamespaceUuid,
-    WriteMemory, limits,
+    Audience, AuditPosition, AuditSink, Clock, Code, Entropy, Incarnation, NamespaceName, NamespaceSettings,
+    NamespaceUuid, WriteMemory, limits,
 };
-use segment::{Links, Spec};
+use segment::{GraphMode, Spec};
 use std::{
     collections::BTreeMap,
     sync::{
@@ -34,22 +35,25 @@ use std::{
 };
 use tokio::sync::OwnedMutexGuard;
 use tokio_util::task::TaskTracker;
-use vault::{Directory, Home};
+use vault::{Directory, Keyspace};
 
-/// What namespaces need from their environment.
+/// Namespaces of a tenant that are closed concurrently; each flushes its log.
+const CLOSED_AT_ONCE: usize = 16;
+
+/// Configuration and dependencies of all namespaces.
 pub struct StoresConfig {
     /// The data folder.
     pub storage: Storage,
-    /// The source of homes.
+    /// The source of keyspaces.
     pub directory: Arc<dyn Directory>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// The source of randomness.
     pub entropy: Arc<dyn Entropy>,
-    /// The sink for audit lines.
+    /// The sink for audit records.
     pub sink: Arc<dyn AuditSink>,
     /// The pools for long work.
-    pub cpu: Arc<dyn Cpu>,
+    pub cpu: Arc<dyn CpuPool>,
     /// Tracks background tasks, so that a shutdown can wait for them.
     pub tracker: TaskTracker,
     /// A memtable above this is flushed, bytes.
@@ -58,25 +62,25 @@ pub struct StoresConfig {
     pub flush_rows_max: u64,
     /// Bytes of open namespaces above which those that no request holds are closed.
     pub memory_bytes_max: u64,
-    /// On a bucket: how old what is read may be when another server writes there. Zero: never old, at a
-    /// request to the store a read.
+    /// Bucket storage only: maximum age of what is read while another server writes there. Zero allows no staleness, at
+    /// the cost of one request to the object store for each read.
     pub stale_reads_max: Duration,
-    /// Flushes and short compactions at once, all namespaces together, and as many large merges beside them.
-    pub upkeep_jobs_max: usize,
-    /// Bytes that all those may take together; a larger one runs alone among its kind.
-    pub upkeep_bytes_max: u64,
-    /// A merge of more bytes is built beside the namespace's flushes: [`crate::SHORT_MERGE_BYTES_MAX`].
+    /// Flushes and short compactions that run at once over all namespaces. As many large merges may run in addition.
+    pub maintenance_jobs_max: usize,
+    /// Bytes that all of these jobs may use together. A larger job runs alone among its kind.
+    pub maintenance_bytes_max: u64,
+    /// A merge of more bytes is built concurrently with the namespace's flushes: [`crate::SHORT_MERGE_BYTES_MAX`].
     pub short_merge_bytes_max: u64,
-    /// By when no object and no log file holds a document that was deleted, overwritten or patched, or that expired. Zero:
-    /// whenever merges get there.
+    /// Time within which no object and no log file holds a document that was deleted, overwritten, patched or has
+    /// expired. Zero sets no bound: such documents stay until a merge rewrites their segment.
     pub erase_within: Duration,
-    /// How a merge gives a segment its graph.
-    pub graphs: Links,
-    /// A flushed segment up to this stands in the checkpoint itself, bytes: [`crate::INLINE_BYTES_MAX`].
+    /// How a merge builds the graph of a segment.
+    pub graphs: GraphMode,
+    /// A flushed segment of up to this many bytes is stored in the checkpoint itself: [`crate::INLINE_BYTES_MAX`].
     pub inline_bytes_max: usize,
 }
 
-/// See the module.
+/// The open namespaces; see the module documentation.
 pub struct Stores {
     shared: Arc<Shared>,
     slots: Arc<Slots>,
@@ -84,45 +88,45 @@ pub struct Stores {
     ticks: AtomicU64,
 }
 
-/// The namespaces that had a request; in a fixed order, so that a simulation repeats.
+/// The namespaces that have had a request, in a fixed order so that simulations are reproducible.
 #[derive(Default)]
 pub(crate) struct Slots(Mutex<BTreeMap<NamespaceUuid, Arc<Slot>>>);
 
-/// What every open namespace shares: parts and counters, nothing of a tenant's.
+/// What all open namespaces share: configuration and counters, nothing that belongs to a tenant.
 pub(crate) struct Shared {
     pub(crate) config: StoresConfig,
     pub(crate) counters: Counters,
     pub(crate) tenants: TenantCounters,
-    pub(crate) schedule: Arc<Schedule>,
-    /// Of large merges, which flushes must not wait for.
-    pub(crate) merges: Arc<Schedule>,
-    /// The paged part of a segment up to which it is in memory whole, bytes.
+    pub(crate) schedule: Arc<JobScheduler>,
+    /// Scheduler of large merges, which flushes must not wait for.
+    pub(crate) merges: Arc<JobScheduler>,
+    /// A segment whose paged part is at most this many bytes is kept in memory in full.
     pub(crate) resident_bytes_max: u64,
-    /// Open namespaces above this are closed when no request holds them.
+    /// Number of open namespaces above which those that no request uses are closed.
     pub(crate) namespaces_open_max: u64,
     /// Log files and objects that the process may have open.
     pub(crate) files_max: u64,
-    /// Of patches, reviews and deletions; without it they take what they take.
+    /// Memory budget for patches, reviews and deletions. Without one, they are not limited.
     pub(crate) write_memory: Option<Arc<dyn WriteMemory>>,
     evictor: Evictor,
-    /// Where background work runs that a thread outside of it starts: a snapshot may be dropped on any thread.
+    /// Runtime for background work started from a thread outside it: a snapshot may be dropped on any thread.
     runtime: tokio::runtime::Handle,
-    /// Weak: a slot holds its namespace, and that holds this.
+    /// Weak, because a slot holds its namespace, which holds this struct.
     slots: Weak<Slots>,
     #[cfg(test)]
     pub(crate) steps: crate::tests::Steps,
 }
 
 impl Shared {
-    /// A step of maintenance is done; for tests that inspect the disk.
+    /// Reports that a step of maintenance is done, for tests that inspect the disk.
     pub(crate) fn step(&self, step: &'static str) {
         #[cfg(test)]
         self.steps.done(step);
         let _in_tests_only = step;
     }
 
-    /// Closes namespaces that no request holds, in the background, if the memory budget is exceeded.
-    pub(crate) fn make_room(self: &Arc<Self>) {
+    /// Closes namespaces that no request uses, in the background, if the memory budget is exceeded.
+    pub(crate) fn evict_if_over_budget(self: &Arc<Self>) {
         if let Some(slots) = self.slots.upgrade() {
             evict::start_if_due(self, &slots);
         }
@@ -142,7 +146,7 @@ impl Slots {
         lock(&self.0).get(&uuid).cloned()
     }
 
-    fn place(&self, uuid: NamespaceUuid, incarnation: Incarnation) -> Arc<Slot> {
+    fn get_or_insert(&self, uuid: NamespaceUuid, incarnation: Incarnation) -> Arc<Slot> {
         lock(&self.0).entry(uuid).or_insert_with(|| Arc::new(Slot::new(uuid, incarnation))).clone()
     }
 
@@ -152,15 +156,15 @@ impl Slots {
 }
 
 impl Stores {
-    /// Opens nothing.
+    /// Creates the store without opening any namespace.
     ///
     /// # Panics
-    /// Outside a runtime.
+    /// Panics outside a tokio runtime.
     pub fn new(config: StoresConfig) -> Self {
         let slots = Arc::<Slots>::default();
         let shared = Shared {
-            schedule: Schedule::new(config.upkeep_jobs_max, config.upkeep_bytes_max / 2),
-            merges: Schedule::new(config.upkeep_jobs_max, config.upkeep_bytes_max / 2),
+            schedule: JobScheduler::new(config.maintenance_jobs_max, config.maintenance_bytes_max / 2),
+            merges: JobScheduler::new(config.maintenance_jobs_max, config.maintenance_bytes_max / 2),
             config,
             counters: Counters::default(),
             tenants: TenantCounters::default(),
@@ -177,41 +181,46 @@ impl Stores {
         Self { shared: Arc::new(shared), slots, closing: AtomicBool::new(false), ticks: AtomicU64::new(0) }
     }
 
-    /// With fewer namespaces open, and no more log files and objects than this process may have open.
+    /// Limits the number of open namespaces, and the log files and objects that this process may have open.
     ///
     /// # Panics
-    /// When something is open already.
+    /// Panics if a namespace is already open.
     #[must_use]
-    pub fn bounded(mut self, namespaces_open_max: u64, files_max: u64) -> Self {
+    pub fn with_open_limits(mut self, namespaces_open_max: u64, files_max: u64) -> Self {
         let shared = Arc::get_mut(&mut self.shared).expect("nothing is open");
         (shared.namespaces_open_max, shared.files_max) = (namespaces_open_max, files_max);
         self
     }
 
-    /// With memory for writes that is counted, as far as they were not counted when they came.
+    /// Limits the memory of writes whose memory was not counted when the request arrived.
     ///
     /// # Panics
-    /// When something is open already.
+    /// Panics if a namespace is already open.
     #[must_use]
-    pub fn counted(mut self, memory: Arc<dyn WriteMemory>) -> Self {
+    pub fn with_write_memory(mut self, memory: Arc<dyn WriteMemory>) -> Self {
         Arc::get_mut(&mut self.shared).expect("nothing is open").write_memory = Some(memory);
         self
     }
 
-    /// Enters the namespace that the grant names; opens it if it is not open. Cost: nothing when
-    /// it is, else its checkpoint, its objects and its log.
+    /// Returns a handle on the namespace that the grant names, and opens the namespace if necessary. Opening costs
+    /// reading its checkpoint, its objects and its log.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Unopened`] for one that did not open a moment ago.
-    pub async fn enter<A: Action>(&self, grant: &Grant<A>, settings: &NamespaceSettings) -> Result<Room<A>, Error> {
-        let home = Home::enter(grant, &*self.shared.config.directory).map_err(passed)?;
+    /// [`Error::NotFound`]; [`Error::OpenFailed`] if opening it failed a moment ago.
+    pub async fn enter<A: Action>(
+        &self,
+        grant: &Grant<A>,
+        settings: &NamespaceSettings,
+    ) -> Result<NamespaceHandle<A>, Error> {
+        let keyspace = Keyspace::enter(grant, &*self.shared.config.directory).map_err(passed)?;
         let spec = spec(settings);
-        let (slot, namespace) = self.reach(home, grant.incarnation(), settings, Errand::Open).await?;
+        let (slot, namespace) = self.get_or_open(keyspace, grant.incarnation(), settings, TaskClass::Open).await?;
         namespace.counter.allow(*grant.quotas());
-        Ok(Room::new(namespace, slot, spec, grant.presence().clone()))
+        Ok(NamespaceHandle::new(namespace, slot, spec, grant.cancel_flag().clone()))
     }
 
-    /// Numbers of another namespace of the grant's tenant: for lists what an audience sees of it, for quotas all.
+    /// Totals of another namespace of the grant's tenant, as far as `audience` sees it: its own audience for a list,
+    /// everything for a quota.
     ///
     /// # Errors
     /// As [`Stores::enter`].
@@ -222,28 +231,28 @@ impl Stores {
         settings: &NamespaceSettings,
         audience: &Audience,
     ) -> Result<Totals, Error> {
-        let home = self.shared.config.directory.namespace(grant.incarnation(), name).map_err(passed)?;
-        let home = home.ok_or(Error::NotFound)?;
-        let (_, namespace) = self.reach(home, grant.incarnation(), settings, Errand::Open).await?;
+        let keyspace = self.shared.config.directory.namespace(grant.incarnation(), name).map_err(passed)?;
+        let keyspace = keyspace.ok_or(Error::NotFound)?;
+        let (_, namespace) = self.get_or_open(keyspace, grant.incarnation(), settings, TaskClass::Open).await?;
         namespace.totals_for(audience).await
     }
 
-    /// Whether the sums over a tenant's namespaces are known.
-    pub fn knows_tenant(&self, incarnation: Incarnation) -> bool {
+    /// Whether the totals of all of a tenant's namespaces are known.
+    pub fn has_tenant_totals(&self, incarnation: Incarnation) -> bool {
         self.shared.tenants.of(incarnation).is_complete()
     }
 
-    /// Sets the totals of all of a tenant's namespaces to what its audit has recorded, except for those that were open since
-    /// the start. From then on the sums are kept, whether namespaces are open or not.
-    pub fn learn_tenant(
+    /// Seeds the totals of all of a tenant's namespaces with what its audit has recorded, except for namespaces that
+    /// have been open since the start. From then on the sums are maintained, whether namespaces are open or not.
+    pub fn seed_tenant_totals(
         &self,
         incarnation: Incarnation,
-        recorded: impl IntoIterator<Item = (NamespaceUuid, Option<AuditMark>)>,
+        recorded: impl IntoIterator<Item = (NamespaceUuid, Option<AuditPosition>)>,
     ) {
         let counter = self.shared.tenants.of(incarnation);
         for (namespace, mark) in recorded {
-            // Nothing is recorded of a namespace that was never written.
-            let AuditMark { documents, bytes, commit, .. } = mark.unwrap_or_default();
+            // A namespace that was never written has no record.
+            let AuditPosition { documents, bytes, commit, .. } = mark.unwrap_or_default();
             counter.seed(namespace, Totals { documents, bytes, commit, ..Totals::default() });
         }
         counter.complete();
@@ -254,135 +263,152 @@ impl Stores {
         self.shared.tenants.of(incarnation).totals()
     }
 
-    /// The same over some of its namespaces.
+    /// Sums over some of a tenant's namespaces.
     pub fn totals_in(&self, incarnation: Incarnation, namespaces: &[NamespaceUuid]) -> Totals {
         self.shared.tenants.of(incarnation).totals_of(namespaces)
     }
 
-    /// Forgets the totals of a tenant that was erased.
+    /// Drops the totals of a tenant that was erased.
     pub fn forget_totals(&self, incarnation: Incarnation) {
         self.shared.tenants.forget(incarnation);
     }
 
-    /// Opens a namespace that was refused as rolled back, with the audit line that says who accepted it. Returns whether
-    /// there was anything to accept.
+    /// Opens a namespace that was refused as rolled back. The audit record `record` says who accepted it. Returns
+    /// whether there was anything to accept.
     ///
     /// # Errors
-    /// What keeps the namespace closed; that the line could not be written.
+    /// Fails if the namespace cannot be opened or the record cannot be written.
     pub async fn accept_rollback(
         &self,
-        home: Arc<Home>,
+        keyspace: Arc<Keyspace>,
         settings: &NamespaceSettings,
-        line: Vec<u8>,
+        record: Vec<u8>,
     ) -> Result<bool, Error> {
-        let Some(incarnation) = home.incarnation() else { return Err(Error::NotFound) };
+        let Some(incarnation) = keyspace.incarnation() else { return Err(Error::NotFound) };
         if self.closing.load(Ordering::Acquire) {
             return Err(Error::Closing);
         }
-        let slot = self.slots.place(home.uuid(), incarnation);
+        let slot = self.slots.get_or_insert(keyspace.uuid(), incarnation);
         let opening = slot.opening().await;
         if slot.current().is_some() {
             return Ok(false);
         }
-        let opener = Opener::new(incarnation, Errand::Open(incarnation), settings);
-        let opener = Opener { accepted: Some(line), ..opener };
-        let task = open_slot(self.shared.clone(), slot, home, opener, opening);
+        let options = OpenOptions::new(incarnation, TaskClass::Open(incarnation), settings);
+        let options = OpenOptions { acceptance: Some(record), ..options };
+        let task = open_slot(self.shared.clone(), slot, keyspace, options, opening);
         self.shared.config.tracker.spawn(task).await.map_err(|_| Error::Panicked)??;
-        self.shared.make_room();
+        self.shared.evict_if_over_budget();
         Ok(true)
     }
 
-    /// Closes the grant's namespace if it holds nothing, so that it opens with its new settings.
-    pub async fn reshape(&self, grant: &Grant<Manage>) {
-        let Ok(home) = Home::enter(grant, &*self.shared.config.directory) else { return };
-        if let Some(slot) = self.slots.get(home.uuid()) {
+    /// Closes the grant's namespace if it is empty, so that it opens with its new settings.
+    pub async fn close_if_empty(&self, grant: &Grant<Manage>) {
+        let Ok(keyspace) = Keyspace::enter(grant, &*self.shared.config.directory) else { return };
+        if let Some(slot) = self.slots.get(keyspace.uuid()) {
             slot.close(&self.shared, |namespace| namespace.totals().documents == 0).await;
         }
     }
 
-    /// Re-encrypts everything of a namespace under the newest key of this home, which opens all of it.
-    /// No text comes out.
+    /// Re-encrypts everything of a namespace under the newest key of this keyspace, whose keys open all of it. Returns
+    /// no text.
     ///
     /// # Errors
-    /// What keeps the namespace closed; what stopped it. Asked again, it does what is left.
-    pub async fn renew(&self, home: Arc<Home>, settings: &NamespaceSettings) -> Result<Renewal, Error> {
-        let Some(incarnation) = home.incarnation() else { return Err(Error::NotFound) };
-        // One that was opened with another hold of the same keys would not learn of the new one.
-        if let Some(slot) = self.slots.get(home.uuid()) {
-            slot.close(&self.shared, |open| !Arc::ptr_eq(&open.home, &home)).await;
+    /// Fails if the namespace cannot be opened or the work stopped. Calling it again does the rest.
+    pub async fn reencrypt(
+        &self,
+        keyspace: Arc<Keyspace>,
+        settings: &NamespaceSettings,
+    ) -> Result<NamespaceReencryption, Error> {
+        let Some(incarnation) = keyspace.incarnation() else { return Err(Error::NotFound) };
+        // A namespace opened with another instance of the same keyspace would not learn of the new key.
+        if let Some(slot) = self.slots.get(keyspace.uuid()) {
+            slot.close(&self.shared, |open| !Arc::ptr_eq(&open.keyspace, &keyspace)).await;
         }
-        let (_slot, namespace) = self.reach(home.clone(), incarnation, settings, |_| Errand::OpenAside).await?;
-        if !Arc::ptr_eq(&namespace.home, &home) {
+        let (_slot, namespace) =
+            self.get_or_open(keyspace.clone(), incarnation, settings, |_| TaskClass::OpenInBackground).await?;
+        if !Arc::ptr_eq(&namespace.keyspace, &keyspace) {
             return Err(Error::Closing);
         }
-        renew::renew(&namespace).await
+        reencrypt::reencrypt(&namespace).await
     }
 
-    /// Erases what is dead in a namespace: objects with copies that are due are rewritten, and objects that earlier writers
-    /// left are removed. Of one that is not open only its checkpoint, log and object names are read; it is opened
-    /// only if something may be due. No text comes out.
+    /// Erases deleted documents from a namespace: rewrites objects with copies that are due and removes objects that
+    /// earlier writers left behind. For a closed namespace only its checkpoint, log and object names are read; it is
+    /// opened only if something may be due. Returns no text.
     ///
     /// # Errors
-    /// What keeps the namespace closed; what stopped it. Asked again, it does what is left.
-    pub async fn tend(&self, home: Arc<Home>, settings: &NamespaceSettings) -> Result<Tended, Error> {
-        let Some(incarnation) = home.incarnation() else { return Err(Error::NotFound) };
+    /// Fails if the namespace cannot be opened or the work stopped. Calling it again does the rest.
+    pub async fn maintain(
+        &self,
+        keyspace: Arc<Keyspace>,
+        settings: &NamespaceSettings,
+    ) -> Result<MaintenanceReport, Error> {
+        let Some(incarnation) = keyspace.incarnation() else { return Err(Error::NotFound) };
         if self.closing.load(Ordering::Acquire) {
             return Err(Error::Closing);
         }
-        let slot = self.slots.place(home.uuid(), incarnation);
+        let slot = self.slots.get_or_insert(keyspace.uuid(), incarnation);
         if let Some(namespace) = slot.ready(&self.shared)? {
-            return tend::tend(&namespace).await;
+            return idle_maintenance::maintain(&namespace).await;
         }
         let now = self.shared.config.clock.now();
-        let seen = match slot.rests() {
-            Some(seen) if !tend::is_due(&self.shared, seen, now) => {
-                return Ok(Tended { dead_from: seen, ..Tended::default() });
+        let report = match slot.idle_hint() {
+            Some(deleted_since) if !idle_maintenance::is_due(&self.shared, deleted_since, now) => {
+                return Ok(MaintenanceReport { deleted_since, ..MaintenanceReport::default() });
             }
-            _ => tend::look(&self.shared, &slot, home.clone()).await?,
+            _ => idle_maintenance::inspect(&self.shared, &slot, keyspace.clone()).await?,
         };
-        if let Some(seen) = seen {
-            return Ok(seen);
+        if let Some(report) = report {
+            return Ok(report);
         }
-        let (_slot, namespace) = self.reach(home, incarnation, settings, Errand::Open).await?;
-        // No request asked for it: it is the first to be closed.
-        namespace.used.store(0, Ordering::Relaxed);
-        let tended = tend::tend(&namespace).await;
+        let (_slot, namespace) = self.get_or_open(keyspace, incarnation, settings, TaskClass::Open).await?;
+        // No request uses it, so it is the first to be evicted.
+        namespace.last_used.store(0, Ordering::Relaxed);
+        let report = idle_maintenance::maintain(&namespace).await;
         drop(namespace);
-        self.shared.make_room();
-        tended
+        self.shared.evict_if_over_budget();
+        report
     }
 
-    /// Drops a tenant's namespaces from memory: it was suspended, erased, or its keys changed.
-    pub async fn forget(&self, incarnation: Incarnation) {
-        for slot in self.slots.all().into_iter().filter(|slot| slot.incarnation() == incarnation) {
-            slot.close(&self.shared, |_| true).await;
-        }
+    /// Drops a tenant's namespaces from memory because the tenant was suspended or erased or its keys changed.
+    /// Namespaces are closed concurrently, so that one with a long merge does not keep the others open.
+    pub async fn close_tenant(&self, incarnation: Incarnation) {
+        self.close_tenant_while(incarnation, || true).await;
     }
 
-    /// Writes every open memtable into objects and cuts the logs.
+    /// Like [`Stores::close_tenant`], but namespaces not yet closed when `holds` turns false stay open, because the
+    /// tenant is served again.
+    pub async fn close_tenant_while(&self, incarnation: Incarnation, holds: impl Fn() -> bool) {
+        let of_the_tenant = self.slots.all().into_iter().filter(|slot| slot.incarnation() == incarnation);
+        let holds = &holds;
+        stream::iter(of_the_tenant)
+            .for_each_concurrent(CLOSED_AT_ONCE, |slot| async move { slot.close(&self.shared, |_| holds()).await })
+            .await;
+    }
+
+    /// Flushes every open memtable into objects and truncates the logs.
     ///
     /// # Errors
-    /// The last failure; the other namespaces are flushed all the same.
+    /// The last failure; the other namespaces are flushed nevertheless.
     pub async fn flush_all(&self) -> Result<(), Error> {
         let mut outcome = Ok(());
         for slot in self.slots.all() {
             let Some(namespace) = slot.current() else { continue };
-            if let Err(error) = upkeep::flush(&namespace).await {
+            if let Err(error) = maintenance::flush(&namespace).await {
                 outcome = Err(error);
             }
         }
         outcome
     }
 
-    /// No request enters any more; accepted ones end. A long log becomes an object first, so
-    /// that the next start is quick.
+    /// Refuses new requests and completes accepted ones. Long logs are flushed first, so that the next start is quick.
     pub async fn close(&self) {
         self.closing.store(true, Ordering::Release);
         for slot in self.slots.all() {
             if let Some(namespace) = slot.current().filter(evict::opens_slowly) {
-                // Nothing is lost: the log holds it.
-                if let Err(error) = upkeep::flush(&namespace).await {
-                    tracing::warn!(namespace = %namespace.home.uuid(), %error, "not flushed at close");
+                // Nothing is lost if this fails: the log holds the data.
+                if let Err(error) = maintenance::flush(&namespace).await {
+                    tracing::warn!(namespace = %namespace.keyspace.uuid(), %error, "not flushed at close");
                 }
             }
             slot.close(&self.shared, |_| true).await;
@@ -393,107 +419,114 @@ impl Stores {
     pub fn stats(&self) -> StoresStats {
         let (short, long) = (self.shared.schedule.load(), self.shared.merges.load());
         StoresStats {
-            upkeep_waiting: short.waiting + long.waiting,
-            upkeep_running: short.running + long.running,
-            upkeep_bytes: short.bytes + long.bytes,
+            maintenance_waiting: short.waiting + long.waiting,
+            maintenance_jobs_running: short.running + long.running,
+            maintenance_bytes: short.bytes + long.bytes,
             ..self.shared.counters.read()
         }
     }
 
-    async fn reach(
+    async fn get_or_open(
         &self,
-        home: Arc<Home>,
+        keyspace: Arc<Keyspace>,
         incarnation: Incarnation,
         settings: &NamespaceSettings,
-        errand: fn(Incarnation) -> Errand,
+        class: fn(Incarnation) -> TaskClass,
     ) -> Result<(Arc<Slot>, Arc<Namespace>), Error> {
         if self.closing.load(Ordering::Acquire) {
             return Err(Error::Closing);
         }
-        // The directory was asked for this incarnation's namespace; anything else is a fault there.
-        if home.incarnation() != Some(incarnation) {
-            return Err(Error::Passed(kernel::Error::internal("the directory gave the home of another tenant")));
+        // The directory was asked for a namespace of this incarnation; any other answer is a bug there.
+        if keyspace.incarnation() != Some(incarnation) {
+            return Err(Error::External(kernel::Error::internal("the directory returned another tenant's keyspace")));
         }
-        let slot = self.slots.place(home.uuid(), incarnation);
+        let slot = self.slots.get_or_insert(keyspace.uuid(), incarnation);
         let mut namespace = match slot.ready(&self.shared)? {
             Some(namespace) => namespace,
-            None => self.open(&slot, home.clone(), Opener::new(incarnation, errand(incarnation), settings)).await?,
+            None => {
+                self.open(&slot, keyspace.clone(), OpenOptions::new(incarnation, class(incarnation), settings)).await?
+            }
         };
-        if let Err(error) = namespace.prove().await {
+        if let Err(error) = namespace.ensure_current().await {
             if !matches!(error, journal::Error::Stopped { .. }) {
                 return Err(error.into());
             }
-            // Another server wrote it. What is there now was read after this request came.
+            // Another server has written it. The opening below reads the state as of after this request arrived.
             namespace.fail();
             drop(namespace);
-            namespace = self.open(&slot, home, Opener::new(incarnation, errand(incarnation), settings)).await?;
+            namespace = self.open(&slot, keyspace, OpenOptions::new(incarnation, class(incarnation), settings)).await?;
         }
-        namespace.used.store(self.ticks.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+        namespace.last_used.store(self.ticks.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
         Ok((slot, namespace))
     }
 
-    async fn open(&self, slot: &Arc<Slot>, home: Arc<Home>, opener: Opener) -> Result<Arc<Namespace>, Error> {
+    async fn open(
+        &self,
+        slot: &Arc<Slot>,
+        keyspace: Arc<Keyspace>,
+        options: OpenOptions,
+    ) -> Result<Arc<Namespace>, Error> {
         let opening = slot.opening().await;
         if let Some(namespace) = slot.ready(&self.shared)? {
             return Ok(namespace);
         }
-        if !evict::make_way(&self.shared, &self.slots).await {
+        if !evict::free_files(&self.shared, &self.slots).await {
             let error = kernel::Error::overloaded("too many namespaces are in use at once", Duration::from_secs(1));
-            return Err(Error::Passed(error));
+            return Err(Error::External(error));
         }
-        // A task of its own: the caller may go, and the next one finds it open.
-        let task = open_slot(self.shared.clone(), slot.clone(), home, opener, opening);
+        // Opening runs in a separate task: if the caller disconnects, the next one finds the namespace open.
+        let task = open_slot(self.shared.clone(), slot.clone(), keyspace, options, opening);
         let opened = self.shared.config.tracker.spawn(task).await.map_err(|_| Error::Panicked)??;
-        self.shared.make_room();
+        self.shared.evict_if_over_budget();
         Ok(opened)
     }
 }
 
-/// Opens a slot's namespace. Earlier users have gone when this begins.
+/// Opens the namespace of a slot. The slot's previous namespace is shut down first.
 async fn open_slot(
     shared: Arc<Shared>,
     slot: Arc<Slot>,
-    home: Arc<Home>,
-    opener: Opener,
-    mut opening: OwnedMutexGuard<Left>,
+    keyspace: Arc<Keyspace>,
+    options: OpenOptions,
+    mut opening: OwnedMutexGuard<SavedSession>,
 ) -> Result<Arc<Namespace>, Error> {
-    let before = slot.take();
-    if let Some(failed) = before {
+    let previous = slot.take();
+    if let Some(failed) = previous {
         failed.shut().await;
     }
-    let retention = opener.retention;
-    match open::open(shared.clone(), home, opener, opening.take()).await {
+    let retention = options.retention;
+    match open::open(shared.clone(), keyspace, options, opening.take()).await {
         Ok(namespace) => {
             namespace.set_retention(retention);
-            slot.set(&shared.counters, State::Open(namespace.clone()));
+            slot.set(&shared.counters, SlotState::Open(namespace.clone()));
             Ok(namespace)
         }
         Err(error) => {
-            tracing::error!(namespace = %slot.uuid(), error = &error as &dyn std::error::Error, "a namespace does not open");
+            tracing::error!(namespace = %slot.uuid(), error = &error as &dyn std::error::Error, "opening a namespace failed");
             let error = kernel::Error::from(error);
-            let unopened = Unopened::after(slot.tries(), &error, shared.config.clock.monotonic());
-            slot.set(&shared.counters, State::Unopened(unopened));
-            Err(Error::Passed(error))
+            let failure = OpenFailure::after(slot.tries(), &error, shared.config.clock.monotonic());
+            slot.set(&shared.counters, SlotState::OpenFailed(failure));
+            Err(Error::External(error))
         }
     }
 }
 
 #[cfg(test)]
 impl Stores {
-    /// What a tenant may store. Its next request sets it again.
+    /// Sets a tenant's quotas, until its next request sets them again.
     pub(crate) fn allow(&self, tenant: Incarnation, quotas: kernel::Quotas) {
         self.shared.tenants.of(tenant).allow(quotas);
     }
 
-    /// Segments are read in pages from this size on. Before anything is opened.
+    /// Reads segments of more than `bytes` in pages. To be called before any namespace is opened.
     pub(crate) fn paging_above(mut self, bytes: u64) -> Self {
         Arc::get_mut(&mut self.shared).expect("nothing is open").resident_bytes_max = bytes;
         self
     }
 
-    /// Objects that wait for their deletion.
-    pub(crate) async fn retired_of(&self) -> usize {
-        self.only().upkeep.lock().await.retired.len()
+    /// Number of objects that wait for their deletion.
+    pub(crate) async fn obsolete_count(&self) -> usize {
+        self.only().maintenance.lock().await.obsolete.len()
     }
 
     pub(crate) fn only(&self) -> Arc<Namespace> {
@@ -504,40 +537,40 @@ impl Stores {
         self.slots.all().iter().filter_map(|slot| slot.current()).collect()
     }
 
-    /// Log entries of the open namespace.
-    pub(crate) fn log_of(&self) -> u64 {
+    /// Number of the open namespace's last log entry.
+    pub(crate) fn last_entry(&self) -> u64 {
         self.only().journal.last().0
     }
 
-    /// Where tests look at the disk.
+    /// Steps of maintenance at which tests inspect the disk.
     pub(crate) fn steps(&self) -> &crate::tests::Steps {
         &self.shared.steps
     }
 
-    /// Objects that the open namespace stands on.
-    pub(crate) fn named_of(&self) -> usize {
-        self.only().view().objects().len()
+    /// Number of objects of the open namespace.
+    pub(crate) fn object_count(&self) -> usize {
+        self.only().version().objects().len()
     }
 
     /// Bytes of log that the open namespace's next opening reads.
-    pub(crate) fn log_bytes_of(&self) -> u64 {
+    pub(crate) fn log_bytes(&self) -> u64 {
         self.only().journal.log_bytes()
     }
 
-    /// Which namespaces are open.
-    pub(crate) fn open_ones(&self) -> Vec<NamespaceUuid> {
+    /// The open namespaces.
+    pub(crate) fn open_uuids(&self) -> Vec<NamespaceUuid> {
         self.slots.all().iter().filter(|slot| slot.current().is_some()).map(|slot| slot.uuid()).collect()
     }
 
-    /// Segments of the open namespace.
-    pub(crate) fn parts_of(&self) -> usize {
-        self.only().view().parts.len()
+    /// Number of segments of the open namespace.
+    pub(crate) fn segments_of(&self) -> usize {
+        self.only().version().segments.len()
     }
 }
 
-impl Opener {
-    fn new(incarnation: Incarnation, errand: Errand, settings: &NamespaceSettings) -> Self {
-        Self { incarnation, errand, spec: spec(settings), retention: settings.retention, accepted: None }
+impl OpenOptions {
+    fn new(incarnation: Incarnation, class: TaskClass, settings: &NamespaceSettings) -> Self {
+        Self { incarnation, class, spec: spec(settings), retention: settings.retention, acceptance: None }
     }
 }
 
@@ -547,10 +580,10 @@ fn spec(settings: &NamespaceSettings) -> Spec {
 }
 
 fn passed(error: kernel::Error) -> Error {
-    if error.code == Code::NotFound { Error::NotFound } else { Error::Passed(error) }
+    if error.code == Code::NotFound { Error::NotFound } else { Error::External(error) }
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Every change under these locks is one assignment or one insertion.
+    // Safe after a panic: every change under these locks is a single assignment or insertion.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,10 +1,10 @@
-//! What each tenant stores in all its namespaces, open or not, and what its writes in progress will add. Quotas are
-//! decided from these numbers.
+//! Counts what each tenant stores in all its namespaces, open or not, and what its writes in progress will add. Quotas
+//! are enforced with these numbers.
 //!
-//! Promises that writes which are decided at the same moment, in one namespace or in several, do not exceed a quota
-//! together: each reserves what it adds before it is logged, and the reservation becomes what is stored at the moment
-//! of publication, or is released. Numbers of a namespace are known from the tenant's audit or from its first opening,
-//! and stay when it is closed, because only this process writes it.
+//! Guarantees that concurrent writes, in one namespace or in several, do not exceed a quota together: each reserves
+//! what it adds before it is logged, and the reservation becomes stored totals at the moment of publication, or is
+//! released. The numbers of a namespace are known from the tenant's audit log or from its first opening. They stay
+//! valid when it is closed, because only this process writes it.
 
 use crate::{Error, Totals};
 use kernel::{Incarnation, NamespaceUuid, Quotas};
@@ -13,12 +13,12 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// The counters of all tenants that have had a request.
+/// Counters of all tenants that have had a request.
 #[derive(Default)]
 pub(crate) struct TenantCounters(Mutex<BTreeMap<Incarnation, Arc<TenantCounter>>>);
 
 impl TenantCounters {
-    /// A tenant is gone.
+    /// Drops the counter of a tenant that no longer exists.
     pub(crate) fn forget(&self, tenant: Incarnation) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&tenant);
     }
@@ -28,44 +28,44 @@ impl TenantCounters {
     }
 }
 
-/// See the module.
+/// Counter of one tenant; see the module documentation.
 #[derive(Default)]
 pub(crate) struct TenantCounter(Mutex<Inner>);
 
 #[derive(Default)]
 struct Inner {
     stored: HashMap<NamespaceUuid, Totals>,
-    /// Of all of those.
+    /// Sum over `stored`.
     sum: Totals,
     reserved: Amount,
     quotas: Quotas,
-    /// The numbers of every namespace that the tenant had are known; one made since then began empty.
+    /// Whether the totals of every namespace that the tenant had are known; one created since then began empty.
     complete: bool,
 }
 
-/// What a write adds.
+/// Documents and bytes that a write adds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Amount {
     pub(crate) documents: u64,
     pub(crate) bytes: u64,
 }
 
-/// Space of a quota that a write has reserved. Released when it is dropped.
+/// Part of a quota that a write has reserved. Released when it is dropped.
 pub(crate) struct Reservation {
     counter: Arc<TenantCounter>,
     amount: Amount,
 }
 
 impl TenantCounter {
-    /// What the tenant may store, as its newest request says.
+    /// Sets the tenant's quotas, which every request carries.
     pub(crate) fn allow(&self, quotas: Quotas) {
         self.lock().quotas = quotas;
     }
 
-    /// Reserves space for a write.
+    /// Reserves part of the quotas for a write.
     ///
     /// # Errors
-    /// [`Error::Quota`]; nothing is reserved then.
+    /// [`Error::Quota`]; then nothing is reserved.
     pub(crate) fn reserve(self: &Arc<Self>, more: Amount) -> Result<Reservation, Error> {
         let mut inner = self.lock();
         let check = |quota, used: u64, more: u64, max: Option<u64>| match max {
@@ -79,7 +79,7 @@ impl TenantCounter {
         Ok(Reservation { counter: self.clone(), amount: more })
     }
 
-    /// Sets what a namespace holds from now on, and releases the reservation for it.
+    /// Sets the totals of a namespace, and releases the reservation that they now include.
     pub(crate) fn publish(&self, namespace: NamespaceUuid, totals: Totals, reserved: Option<Reservation>) {
         let mut inner = self.lock();
         if let Some(mut reserved) = reserved {
@@ -88,7 +88,7 @@ impl TenantCounter {
         inner.set(namespace, totals);
     }
 
-    /// Sets what a namespace that was not open since the start holds, as its audit has recorded.
+    /// Sets the totals of a namespace that has not been open since the start to those that its audit log has recorded.
     pub(crate) fn seed(&self, namespace: NamespaceUuid, totals: Totals) {
         let mut inner = self.lock();
         if !inner.stored.contains_key(&namespace) {
@@ -96,28 +96,28 @@ impl TenantCounter {
         }
     }
 
-    /// A namespace is gone.
+    /// Removes a namespace that was destroyed.
     pub(crate) fn remove(&self, namespace: NamespaceUuid) {
         self.lock().set(namespace, Totals::default());
         self.lock().stored.remove(&namespace);
     }
 
-    /// Whether its sums are those of all the tenant's namespaces.
+    /// Whether the sums cover all of the tenant's namespaces.
     pub(crate) fn is_complete(&self) -> bool {
         self.lock().complete
     }
 
-    /// The numbers of every namespace of the tenant are known from now on.
+    /// Marks the totals of every namespace of the tenant as known.
     pub(crate) fn complete(&self) {
         self.lock().complete = true;
     }
 
-    /// Sums of what is stored; `commit` unused.
+    /// Sums of what is stored; `commit` is unused.
     pub(crate) fn totals(&self) -> Totals {
         self.lock().sum
     }
 
-    /// The same over some namespaces.
+    /// Sums over some namespaces.
     pub(crate) fn totals_of(&self, namespaces: &[NamespaceUuid]) -> Totals {
         let inner = self.lock();
         namespaces.iter().filter_map(|namespace| inner.stored.get(namespace)).fold(Totals::default(), |sum, one| {
@@ -132,7 +132,7 @@ impl TenantCounter {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        // Sums are changed by statements that do not panic.
+        // Safe after a panic: the sums change in statements that do not panic.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -164,12 +164,12 @@ impl Amount {
 }
 
 impl Reservation {
-    /// Joins two reservations of one tenant.
+    /// Merges two reservations of one tenant.
     pub(crate) fn join(&mut self, mut other: Reservation) {
         self.amount.add(std::mem::take(&mut other.amount));
     }
 
-    /// It is not known whether the write is durable: it counts as stored until the namespace opens again and says.
+    /// Counts a write whose durability is unknown as stored until the namespace is opened again and reports its totals.
     pub(crate) fn assume_stored(mut self, namespace: NamespaceUuid) {
         let amount = std::mem::take(&mut self.amount);
         let mut inner = self.counter.lock();
@@ -207,7 +207,7 @@ mod tests {
     const B: NamespaceUuid = NamespaceUuid::from_bytes([2; 16]);
 
     #[test]
-    fn what_is_reserved_counts_until_it_is_stored_or_given_back() {
+    fn a_reservation_counts_until_it_is_stored_or_released() {
         let counter = counter(10, 100);
         let first = counter.reserve(amount(6, 10)).unwrap();
         let refused = counter.reserve(amount(5, 10)).err().unwrap();
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_said_of_a_namespace_never_outweighs_what_was_seen() {
+    fn recorded_totals_never_replace_observed_totals() {
         let counter = counter(10, 100);
         let totals = |documents| Totals { documents, bytes: 2 * documents, ..Totals::default() };
         counter.publish(A, totals(5), None);
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_write_of_unknown_outcome_counts_until_its_namespace_says() {
+    fn a_write_of_unknown_outcome_counts_until_its_namespace_reports() {
         let counter = counter(2, 100);
         counter.reserve(amount(2, 9)).unwrap().assume_stored(A);
         assert!(counter.reserve(amount(1, 0)).is_err());

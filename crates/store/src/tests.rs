@@ -1,4 +1,4 @@
-//! The store against a reference model, against crashes, and against its neighbours.
+//! Tests of the store against a reference model, against crashes, and for isolation from other namespaces.
 
 mod bound;
 mod candidates;
@@ -9,8 +9,10 @@ mod evicting;
 mod faults;
 mod filters;
 mod fixture;
+mod handles;
 mod hidden;
 mod layout;
+mod layout_fixture;
 mod layouts;
 mod merges;
 mod merging;
@@ -19,8 +21,6 @@ mod paged;
 mod quotas;
 mod returning;
 mod rollback;
-mod rooms;
-mod shelf;
 mod steps;
 mod unseen;
 

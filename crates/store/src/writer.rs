@@ -1,14 +1,14 @@
-//! The one writer of a namespace: takes what waits, writes it as one entry, publishes, answers.
+//! The single writer of a namespace: takes the waiting writes, logs them as one entry, publishes, answers.
 //!
-//! A crash before the append is durable leaves nothing; after it, everything, answered or not.
-//! While one entry is on its way to the disk the next requests gather: that is the group commit.
+//! A crash before the append is durable leaves nothing of the entry; a crash after it leaves all of it, answered or
+//! not. While one entry is being written to disk, the next requests queue up: this is group commit.
 
 use crate::{
     Error, cost,
-    cpu::{Errand, here, on_cpu},
+    cpu::{TaskClass, on_cpu, run_inline},
     indexing,
     namespace::Namespace,
-    stage::{Staged, Write, stage},
+    prepare::{PreparedBatch, QueuedWrite, prepare},
 };
 use journal::Seq;
 use kernel::cost::RunOn;
@@ -19,53 +19,53 @@ pub(crate) async fn run(namespace: Arc<Namespace>) {
     while step(&namespace).await {}
 }
 
-/// Writes one entry; whether there was anything to write.
+/// Writes one entry. Returns whether there was anything to write.
 pub(crate) async fn step(namespace: &Arc<Namespace>) -> bool {
-    namespace.lines_keep_up().await;
-    indexing::keeps_up(namespace).await;
-    crate::upkeep::keeps_up(namespace).await;
-    let mut turn = namespace.turn.lock().await;
+    namespace.throttle_on_audit().await;
+    indexing::throttle(namespace).await;
+    crate::maintenance::throttle(namespace).await;
+    let mut last_entry = namespace.publish_lock.lock().await;
     let batch = namespace.next_batch();
     if batch.is_empty() {
         return false;
     }
-    if let Err(error) = commit(namespace, &mut turn, batch).await {
-        tracing::error!(namespace = %namespace.home.uuid(), %error, "the namespace is closed and opened again");
+    if let Err(error) = commit(namespace, &mut last_entry, batch).await {
+        tracing::error!(namespace = %namespace.keyspace.uuid(), %error, "the namespace is closed and opened again");
         namespace.fail();
         return true;
     }
-    drop(turn);
-    crate::upkeep::start_if_due(namespace);
+    drop(last_entry);
+    crate::maintenance::start_if_due(namespace);
     indexing::start_if_due(namespace);
-    namespace.shared.make_room();
+    namespace.shared.evict_if_over_budget();
     true
 }
 
-/// Stages, appends, publishes, answers: in this order.
+/// Prepares, appends, publishes and answers, in this order.
 ///
 /// # Errors
-/// What ends this opening of the namespace. Everybody in the batch has been told.
-async fn commit(namespace: &Arc<Namespace>, turn: &mut Seq, batch: VecDeque<Write>) -> Result<(), Error> {
-    let (view, clock) = (namespace.view(), namespace.shared.config.clock.clone());
-    // What may wait for a page or take long is not for a thread that others wait for.
+/// An error that ends this opening of the namespace. All callers in the batch have been answered.
+async fn commit(namespace: &Arc<Namespace>, last_entry: &mut Seq, batch: VecDeque<QueuedWrite>) -> Result<(), Error> {
+    let (version, clock) = (namespace.version(), namespace.shared.config.clock.clone());
+    // Work that may wait for a page or take long must not block a thread that other tasks need.
     let (counter, retention) = (namespace.counter.clone(), namespace.retention());
-    let staged = match cost::of_batch(&view, &batch).run_on() {
-        RunOn::Caller(short) => here(&short, || stage(&view, batch, &clock, &counter, retention))?,
+    let prepared = match cost::of_batch(&version, &batch).run_on() {
+        RunOn::Caller(short) => run_inline(&short, || prepare(&version, batch, &clock, &counter, retention))?,
         RunOn::Pool => {
-            let staged = move || stage(&view, batch, &clock, &counter, retention);
-            on_cpu(&*namespace.shared.config.cpu, Errand::Write(namespace.incarnation), staged).await?
+            let prepared = move || prepare(&version, batch, &clock, &counter, retention);
+            on_cpu(&*namespace.shared.config.cpu, TaskClass::Write(namespace.incarnation), prepared).await?
         }
     };
-    let Staged { entry, view, done, lines, rest, accepted, reserved, permits } = match staged {
-        Ok(staged) => staged,
-        // Everybody has been told, nothing was written, and another try may read it.
+    let PreparedBatch { entry, version, to_answer, records, remaining, accepted, reserved, permits } = match prepared {
+        Ok(prepared) => prepared,
+        // All callers have been answered and nothing was written; a retry may be able to read it.
         Err(error) if error.is_transient() => return Ok(()),
         Err(error) => return Err(error),
     };
-    namespace.put_back(rest);
+    namespace.put_back(remaining);
     let Some(entry) = entry else { return Ok(()) };
     let logged = entry.len() as u64;
-    *turn = match namespace.journal.append(entry).await {
+    *last_entry = match namespace.journal.append(entry).await {
         Ok(seq) => {
             namespace.shared.counters.accepted(accepted, logged);
             seq
@@ -73,24 +73,25 @@ async fn commit(namespace: &Arc<Namespace>, turn: &mut Seq, batch: VecDeque<Writ
         Err(error) => {
             let error = kernel::Error::from(error);
             if let Some(reserved) = reserved.filter(|_| error.outcome_unknown) {
-                reserved.assume_stored(namespace.home.uuid());
+                reserved.assume_stored(namespace.keyspace.uuid());
             }
-            for (reply, _) in done {
-                let _asker_gone = reply.send(Err(append_failed(&error)));
+            for (reply, _) in to_answer {
+                let _caller_has_gone = reply.send(Err(append_failed(&error)));
             }
-            // Refused before a byte was written: log and namespace continue.
+            // Refused before a byte was written, so log and namespace remain usable.
             let refused = matches!(error.code, kernel::Code::TooLarge | kernel::Code::StorageFull);
             return if refused && namespace.journal.failed().is_none() { Ok(()) } else { Err(append_failed(&error)) };
         }
     };
-    let totals = view.totals();
-    namespace.publish_write(view, reserved);
-    namespace.lines.push(lines, totals);
-    namespace.absorb_soon();
-    // What was planned is written, and counts as what the namespace holds.
+    // The entry is durable: publish first, so that an answered caller finds its write.
+    let totals = version.totals();
+    namespace.publish_write(version, reserved);
+    namespace.audit.push(records, totals);
+    namespace.deliver_audit_soon();
+    // The prepared batch is written and now counts towards the namespace's own memory.
     drop(permits);
-    for (reply, outcome) in done {
-        let _asker_gone = reply.send(Ok(outcome));
+    for (reply, outcome) in to_answer {
+        let _caller_has_gone = reply.send(Ok(outcome));
     }
     Ok(())
 }

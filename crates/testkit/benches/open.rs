@@ -1,20 +1,22 @@
-//! What opening a sealed segment costs, by part: `cargo bench --workspace --bench open`.
-//! It stands here because segment does not see vault.
+//! Measures the cost of opening a sealed segment, by stage: `cargo bench --workspace --bench open`. It is in this crate
+//! because segment does not depend on vault.
 //!
-//! `RINGFENCE_OPEN_ROWS=20,20000,100000` names sizes, `RINGFENCE_OPEN_TEXT` the bytes of a passage. Documents of 10 passages of about 600 bytes, 384
-//! dimensions, links scattered (a real graph opens the same; building one takes 0.2 ms of CPU a row).
+//! `RINGFENCE_OPEN_ROWS=20,20000,100000` sets the sizes, `RINGFENCE_OPEN_TEXT` the bytes of a passage. Documents have
+//! 10 passages of about 600 bytes and 384 dimensions, and random links (a real graph opens in the same time; building
+//! one takes 0.2 ms of CPU for each row).
 //!
-//! Prints for each size the best of three openings (of 200 where small) by part, then the same with what a first
-//! search and a later one cost, hot and from pages, and what is resident beside what the segment says of itself.
+//! Prints for each size the best of three openings (of 200 for small sizes) by stage; then the same with the cost of a
+//! first search and of a later one, from memory and from pages, and the resident memory next to the size that the
+//! segment reports.
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a benchmark's output is its table, and a fault ends it")]
 
 use kernel::{
     AttrValue, Clock, CommitNo, Distance, Document, DocumentId, Incarnation, NamespaceUuid, ObjectUuid, OsEntropy,
     Passage, Plaintext, ReadAt, Scalar, SeededEntropy, Span, Status, SystemClock, Timestamp, Untrusted,
 };
-use segment::{Links, Segment, Spec, TextQuery};
+use segment::{GraphMode, Segment, Spec, TextQuery};
 use std::{fs, io, os::unix::fs::FileExt, path::Path, sync::Arc, time::Duration};
-use vault::{Home, LocalProvider, ObjectKind, PlaceKind, TenantKeys, WrappedKey};
+use vault::{Keyspace, KeyspaceKind, LocalProvider, ObjectKind, TenantKeys, WrappedKey};
 
 const SPEC: Spec = Spec::new(384, Distance::Cosine);
 const PASSAGES: u32 = 10;
@@ -32,7 +34,7 @@ impl Random {
     }
 }
 
-/// Words by Zipf's law over a vocabulary of 200,000.
+/// A passage of words that follow Zipf's law over a vocabulary of 200,000.
 fn passage(random: &mut Random) -> String {
     let bytes: usize = std::env::var("RINGFENCE_OPEN_TEXT").map_or(594, |n| n.parse().unwrap());
     let mut text = String::with_capacity(bytes + 40);
@@ -88,11 +90,11 @@ fn resident() -> u64 {
     statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
 }
 
-fn home() -> Home {
+fn keyspace() -> Keyspace {
     let entropy = Arc::new(OsEntropy);
     let provider = LocalProvider::from_env_value(&"7".repeat(64), entropy).unwrap();
     let (keys, _) = TenantKeys::create(&provider, Incarnation::from_bytes([1; 16]), &OsEntropy).unwrap();
-    Home::create_place(&keys, PlaceKind::Namespace, NamespaceUuid::from_bytes([2; 16]), &SeededEntropy::new(3))
+    Keyspace::create(&keys, KeyspaceKind::Namespace, NamespaceUuid::from_bytes([2; 16]), &SeededEntropy::new(3))
         .unwrap()
         .0
 }
@@ -102,7 +104,7 @@ fn ms(d: Duration) -> String {
 }
 
 fn main() {
-    // Cargo's test runs start benchmarks too.
+    // Cargo's test runs start benchmarks too, without this argument.
     if !std::env::args().any(|arg| arg == "--bench") {
         return;
     }
@@ -113,9 +115,9 @@ fn main() {
 }
 
 /// A sealed object as a file.
-struct Sealed(fs::File, u64);
+struct SealedFile(fs::File, u64);
 
-impl ReadAt for Sealed {
+impl ReadAt for SealedFile {
     fn size(&self) -> u64 {
         self.1
     }
@@ -125,37 +127,37 @@ impl ReadAt for Sealed {
     }
 }
 
-/// Name, time on the clock, time of this thread on a core.
+/// Stages with their name, wall time and CPU time of this thread.
 type Stages = Vec<(&'static str, Duration, Duration)>;
 
 fn total(list: &Stages) -> (Duration, Duration) {
     list.iter().fold(Default::default(), |(clock, cpu), (_, a, b)| (clock + *a, cpu + *b))
 }
 
-/// Time that this thread has had, to about 4 ms. On a machine that others use, the clock tells of them too.
-fn on_core() -> Duration {
+/// CPU time of this thread, to about 4 ms. On a shared machine the wall time includes the work of others.
+fn cpu_time() -> Duration {
     let schedstat = fs::read_to_string("/proc/thread-self/schedstat").unwrap();
     Duration::from_nanos(schedstat.split(' ').next().unwrap().parse().unwrap())
 }
 
 fn measure(rows: u32) {
-    let (clock, home) = (SystemClock::default(), home());
+    let (clock, keyspace) = (SystemClock::default(), keyspace());
     let file = std::env::temp_dir().join(format!("ringfence-open-{}-{rows}", std::process::id()));
-    let key = write(&clock, &home, rows, &file);
+    let key = write(&clock, &keyspace, rows, &file);
     let times = if rows <= 1_000 { 200 } else { 3 };
     let mut best = Stages::new();
     for n in 0..times {
         let before = resident();
-        let mut found = Stages::new();
-        let segment = open(&clock, &home, &key, &file, &mut found);
-        if best.is_empty() || total(&found).0 < total(&best).0 {
-            best = found;
+        let mut stages = Stages::new();
+        let segment = open(&clock, &keyspace, &key, &file, &mut stages);
+        if best.is_empty() || total(&stages).0 < total(&best).0 {
+            best = stages;
         }
         if n + 1 == times {
-            let (held, said) = (resident().saturating_sub(before), segment.bytes());
-            println!("   {} MB more resident, {} MB by its own word", held >> 20, said >> 20);
+            let (held, reported) = (resident().saturating_sub(before), segment.bytes());
+            println!("   {} MB more resident, {} MB as the segment reports", held >> 20, reported >> 20);
             searches(&clock, &segment);
-            println!("   {} MB by its own word after the searches", segment.bytes() >> 20);
+            println!("   {} MB as the segment reports after the searches", segment.bytes() >> 20);
             let start = clock.monotonic();
             drop(segment);
             println!("   dropped and wiped in {} ms", ms(clock.monotonic() - start));
@@ -163,68 +165,69 @@ fn measure(rows: u32) {
     }
     let (wall, cpu) = total(&best);
     best.push(("all", wall, cpu));
-    // Up to what a small machine holds beside the rest.
+    // Larger ones do not fit into the memory of a small machine.
     if rows <= 200_000 {
         println!("   the same with everything in memory:");
-        searches(&clock, &in_memory(&home, &key, &file));
+        searches(&clock, &in_memory(&keyspace, &key, &file));
     }
     for (name, wall, cpu) in best {
-        println!("   {name:<40} {:>12} ms, on a core {:>12} ms", ms(wall), ms(cpu));
+        println!("   {name:<40} {:>12} ms, CPU {:>12} ms", ms(wall), ms(cpu));
     }
     fs::remove_file(&file).unwrap();
 }
 
 const OBJECT: ObjectUuid = ObjectUuid::from_bytes([4; 16]);
 
-fn write(clock: &SystemClock, home: &Home, rows: u32, file: &Path) -> WrappedKey {
+fn write(clock: &SystemClock, keyspace: &Keyspace, rows: u32, file: &Path) -> WrappedKey {
     let mut random = Random(5);
     let mut docs = (0..rows.div_ceil(PASSAGES)).map(|n| document(n, PASSAGES.min(rows - n * PASSAGES), &mut random));
     let start = clock.monotonic();
-    let plain = Segment::write(&SPEC, &mut docs, Links::Scattered).unwrap();
+    let plain = Segment::write(&SPEC, &mut docs, GraphMode::Scattered).unwrap();
     let split = Segment::split(&plain).unwrap();
     let took = ms(clock.monotonic() - start);
-    println!("{rows} rows: written in {took} ms, {split} bytes opened whole, {} in pages", plain.len() - split);
-    let (sealed, key) = home.seal_split(ObjectKind::Segment, OBJECT, &plain, split, &OsEntropy).unwrap();
+    println!("{rows} rows: written in {took} ms, {split} bytes opened completely, {} in pages", plain.len() - split);
+    let (sealed, key) = keyspace.seal_split(ObjectKind::Segment, OBJECT, &plain, split, &OsEntropy).unwrap();
     drop(plain);
     fs::write(file, sealed).unwrap();
     key
 }
 
-fn open(clock: &SystemClock, home: &Home, key: &WrappedKey, file: &Path, found: &mut Stages) -> Segment {
-    let mut at = (clock.monotonic(), on_core());
+fn open(clock: &SystemClock, keyspace: &Keyspace, key: &WrappedKey, file: &Path, stages: &mut Stages) -> Segment {
+    let mut at = (clock.monotonic(), cpu_time());
     let mut stage = |name| {
-        let now = (clock.monotonic(), on_core());
-        found.push((name, now.0 - at.0, now.1 - at.1));
+        let now = (clock.monotonic(), cpu_time());
+        stages.push((name, now.0 - at.0, now.1 - at.1));
         at = (clock.monotonic(), now.1);
     };
     let file = fs::File::open(file).unwrap();
     let size = file.metadata().unwrap().len();
-    let source = Arc::new(Sealed(file, size));
-    let (whole, paged) = home.open_split(ObjectKind::Segment, OBJECT, key, source).unwrap();
+    let source = Arc::new(SealedFile(file, size));
+    let (resident_part, paged) = keyspace.open_split(ObjectKind::Segment, OBJECT, key, source).unwrap();
     stage("read and decrypt");
-    Segment::open_staged(&SPEC, whole, Arc::new(paged), &mut stage).unwrap()
+    Segment::open_with_stages(&SPEC, resident_part, Arc::new(paged), &mut stage).unwrap()
 }
 
-/// All of it held, as before there were pages.
-fn in_memory(home: &Home, key: &WrappedKey, file: &Path) -> Segment {
-    let (whole, paged) = home.open_split(ObjectKind::Segment, OBJECT, key, Arc::new(fs::read(file).unwrap())).unwrap();
-    let mut plain = Plaintext::zeroed(whole.len() + usize::try_from(paged.size()).unwrap());
-    let (first, second) = plain.split_at_mut(whole.len());
-    first.copy_from_slice(&whole);
+/// Opens the segment completely in memory, without pages.
+fn in_memory(keyspace: &Keyspace, key: &WrappedKey, file: &Path) -> Segment {
+    let (resident_part, paged) =
+        keyspace.open_split(ObjectKind::Segment, OBJECT, key, Arc::new(fs::read(file).unwrap())).unwrap();
+    let mut plain = Plaintext::zeroed(resident_part.len() + usize::try_from(paged.size()).unwrap());
+    let (first, second) = plain.split_at_mut(resident_part.len());
+    first.copy_from_slice(&resident_part);
     paged.read_at(0, second).unwrap();
     Segment::open(&SPEC, plain).unwrap()
 }
 
-/// A first search of each kind, and the mean of a hundred later ones, none of which was asked before.
+/// Times a first search of each kind, and the mean of a hundred later ones with different queries.
 fn searches(clock: &SystemClock, segment: &Segment) {
     let mut random = Random(77);
     let rows = segment.rows_of(&(0..segment.documents()).collect());
     let timed = |name: &str, act: &mut dyn FnMut()| {
         let start = clock.monotonic();
         act();
-        let (first, core) = (clock.monotonic() - start, on_core());
+        let (first, core) = (clock.monotonic() - start, cpu_time());
         (0..100).for_each(|_| act());
-        println!("   {name:<40} first {} ms, then {} ms of a core", ms(first), ms((on_core() - core) / 100));
+        println!("   {name:<40} first {} ms, then {} ms of CPU", ms(first), ms((cpu_time() - core) / 100));
     };
     timed("vector, 10 best of all", &mut || {
         let query: Vec<f32> = (0..384).map(|_| random.unit() - 0.5).collect();

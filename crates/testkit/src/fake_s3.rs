@@ -1,8 +1,8 @@
-//! A small S3 in this process's memory that fails on demand, for what real servers do once a year.
+//! A small S3 server in this process's memory that fails on demand, for faults that real servers show once a year.
 //!
 //! It speaks enough HTTP/1.1 for an S3 client: PUT (with `If-None-Match: *`), GET (with `Range`), HEAD, DELETE,
-//! ListObjectsV2 in pages, and the bulk delete. Objects are created atomically. Signatures are not looked at, and
-//! any bucket is there. One thread a connection; all end when it is dropped.
+//! ListObjectsV2 in pages, and the bulk delete. Objects are created atomically. Signatures are not checked, and every
+//! bucket exists. Each connection has a thread; all of them end when the server is dropped.
 //!
 //! ```
 //! # use testkit::{FakeS3, Fault, Op, When};
@@ -12,53 +12,53 @@
 //! ```
 
 mod bucket;
-mod plan;
+mod faults;
 mod wire;
 
-pub use plan::{Fault, When};
+pub use faults::{Fault, When};
 pub use wire::Op;
 
 use bucket::Bucket;
-use plan::Plan;
+use faults::FaultPlan;
 use std::{
     io::{BufReader, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
 };
-use wire::{Answer, Request};
+use wire::{S3Request, S3Response};
 
-/// A running fake.
+/// A running fake server.
 pub struct FakeS3 {
     address: SocketAddr,
-    shared: Arc<Shared>,
+    shared: Arc<FakeShared>,
     listener: Option<JoinHandle<()>>,
 }
 
-/// One request that arrived, in the order of arrival.
+/// A request that the server received.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
-    /// What was asked.
+pub struct ReceivedRequest {
+    /// Kind of the request.
     pub op: Op,
-    /// The object's key, or the prefix of a list.
+    /// Key of the object, or prefix of a list.
     pub key: String,
-    /// Whether it was applied to the objects.
+    /// Whether the request was applied to the objects.
     pub applied: bool,
-    /// The status that was sent; none when the connection was closed or left hanging.
+    /// Status that was sent; `None` if the connection was closed or left hanging.
     pub status: Option<u16>,
 }
 
 #[derive(Default)]
-struct Shared {
-    state: Mutex<State>,
+struct FakeShared {
+    state: Mutex<FakeState>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+struct FakeState {
     bucket: Bucket,
-    plan: Plan,
-    seen: Vec<Seen>,
+    faults: FaultPlan,
+    seen: Vec<ReceivedRequest>,
     streams: Vec<TcpStream>,
     workers: Vec<JoinHandle<()>>,
     released: u64,
@@ -67,97 +67,97 @@ struct State {
 }
 
 impl FakeS3 {
-    /// Starts on a free port of the loopback.
+    /// Starts a server on a free loopback port.
     ///
     /// # Panics
-    /// When there is no port to be had.
+    /// If no port is free.
     #[must_use]
     pub fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("it is bound");
-        let shared = Arc::<Shared>::default();
-        let theirs = shared.clone();
-        let listener = thread::spawn(move || accept(&listener, &theirs));
+        let shared = Arc::<FakeShared>::default();
+        let shared_with_thread = shared.clone();
+        let listener = thread::spawn(move || accept(&listener, &shared_with_thread));
         Self { address, shared, listener: Some(listener) }
     }
 
-    /// `http://127.0.0.1:port`.
+    /// URL of the server, `http://127.0.0.1:port`.
     #[must_use]
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Its one bucket. Any other name means the same.
+    /// Name of the bucket. Any other name stands for the same bucket.
     #[must_use]
     pub fn bucket(&self) -> &'static str {
         "bucket"
     }
 
-    /// From now on requests that match meet this fault. The first rule that matches counts.
+    /// Applies a fault to matching requests from now on. The first matching rule counts.
     pub fn fail(&self, when: When, fault: Fault) {
-        self.state().plan.add(when, fault);
+        self.state().faults.add(when, fault);
     }
 
-    /// Forgets all faults; what hangs or is held stays so.
-    pub fn heal(&self) {
-        self.state().plan = Plan::default();
+    /// Removes all faults. Requests that hang or are held stay so.
+    pub fn clear_faults(&self) {
+        self.state().faults = FaultPlan::default();
     }
 
-    /// Lets every request go on that [`Fault::Hold`] holds now.
+    /// Continues the requests that [`Fault::Hold`] holds now.
     pub fn release(&self) {
         self.state().released += 1;
         self.shared.changed.notify_all();
     }
 
-    /// How many requests [`Fault::Hold`] holds now.
+    /// Number of requests that [`Fault::Hold`] holds now.
     #[must_use]
     pub fn held(&self) -> usize {
         self.state().held
     }
 
-    /// Waits until `count` requests have been seen since the start.
-    pub fn wait_seen(&self, count: usize) {
+    /// Waits until `count` requests have been received since the start.
+    pub fn wait_for_requests(&self, count: usize) {
         let mut state = self.state();
         while state.seen.len() < count {
             state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    /// Most keys in one answer to a list; 1,000 at first.
+    /// Sets the largest number of keys in one answer to a list; 1,000 by default.
     pub fn page(&self, keys_max: usize) {
         self.state().bucket.page = keys_max.max(1);
     }
 
-    /// Every request so far.
+    /// Requests received so far, in the order of arrival.
     #[must_use]
-    pub fn seen(&self) -> Vec<Seen> {
+    pub fn seen(&self) -> Vec<ReceivedRequest> {
         self.state().seen.clone()
     }
 
-    /// How many requests of this kind have been seen.
+    /// Number of requests of this kind that were received.
     #[must_use]
     pub fn count(&self, op: Op) -> usize {
         self.state().seen.iter().filter(|seen| seen.op == op).count()
     }
 
-    /// An object's bytes.
+    /// Bytes of an object.
     #[must_use]
     pub fn object(&self, key: &str) -> Option<Vec<u8>> {
         self.state().bucket.object(key)
     }
 
-    /// All keys, ascending.
+    /// All keys in ascending order.
     #[must_use]
     pub fn keys(&self) -> Vec<String> {
         self.state().bucket.keys()
     }
 
-    /// Puts an object behind every client's back.
-    pub fn plant(&self, key: &str, bytes: &[u8]) {
-        self.state().bucket.plant(key, bytes);
+    /// Stores an object without a client's request.
+    pub fn put_directly(&self, key: &str, bytes: &[u8]) {
+        self.state().bucket.put_directly(key, bytes);
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, FakeState> {
         self.shared.state()
     }
 }
@@ -173,7 +173,7 @@ impl Drop for FakeS3 {
             std::mem::take(&mut state.workers)
         };
         self.shared.changed.notify_all();
-        // Wakes the listener, which then sees that it is over.
+        // This wakes the listener, which then ends.
         let _ = TcpStream::connect(self.address);
         for worker in workers.into_iter().chain(self.listener.take()) {
             let _ = worker.join();
@@ -181,33 +181,33 @@ impl Drop for FakeS3 {
     }
 }
 
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
+impl FakeShared {
+    fn state(&self) -> MutexGuard<'_, FakeState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
+fn accept(listener: &TcpListener, shared: &Arc<FakeShared>) {
     while let Ok((stream, _)) = listener.accept() {
-        let theirs = shared.clone();
+        let shared_with_thread = shared.clone();
         let mut state = shared.state();
         if state.closing {
             return;
         }
-        let Ok(twin) = stream.try_clone() else { continue };
-        state.streams.push(twin);
+        let Ok(second) = stream.try_clone() else { continue };
+        state.streams.push(second);
         state.workers.push(thread::spawn(move || {
-            let _ = serve(&stream, &theirs);
-            // The twin above keeps the socket open: say goodbye for both.
+            let _ = serve(&stream, &shared_with_thread);
+            // The cloned handle above keeps the socket open, so it is shut down for both.
             let _ = stream.shutdown(Shutdown::Both);
         }));
     }
 }
 
-/// One connection, until either side has enough of it.
-fn serve(stream: &TcpStream, shared: &Shared) -> std::io::Result<()> {
+/// Serves one connection until either side ends it.
+fn serve(stream: &TcpStream, shared: &FakeShared) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream);
-    while let Some(request) = Request::read(&mut reader)? {
+    while let Some(request) = S3Request::read(&mut reader)? {
         match answer(&request, shared) {
             Some(answer) => answer.write(stream, request.op == Op::Head)?,
             None => return Ok(()),
@@ -216,10 +216,10 @@ fn serve(stream: &TcpStream, shared: &Shared) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Applies the request, or not, and says what to send. `None` closes the connection.
-fn answer(request: &Request, shared: &Shared) -> Option<Answer> {
+/// Applies the request unless the fault prevents it, and returns the reply. `None` closes the connection.
+fn answer(request: &S3Request, shared: &FakeShared) -> Option<S3Response> {
     let mut state = shared.state();
-    let fault = state.plan.next(request.op, &request.key);
+    let fault = state.faults.next(request.op, &request.key);
     if let Some(Fault::Hold | Fault::Slow(_)) = fault {
         state = hold(state, shared, fault);
         if state.closing {
@@ -229,13 +229,13 @@ fn answer(request: &Request, shared: &Shared) -> Option<Answer> {
     let applies = fault.is_none_or(Fault::applies);
     let answer = applies.then(|| state.bucket.apply(request));
     let sent = match fault {
-        Some(Fault::Status(status) | Fault::StatusAfter(status)) => Some(Answer::error(status)),
+        Some(Fault::Status(status) | Fault::StatusAfter(status)) => Some(S3Response::error(status)),
         Some(Fault::CloseBefore | Fault::CloseAfter | Fault::HangBefore | Fault::HangAfter) => None,
-        Some(Fault::Truncate) => answer.map(Answer::truncated),
+        Some(Fault::Truncate) => answer.map(S3Response::truncated),
         Some(Fault::Hold | Fault::Slow(_)) | None => answer,
     };
     let status = sent.as_ref().map(|a| a.status);
-    state.seen.push(Seen { op: request.op, key: request.key.clone(), applied: applies, status });
+    state.seen.push(ReceivedRequest { op: request.op, key: request.key.clone(), applied: applies, status });
     shared.changed.notify_all();
     if let Some(Fault::HangBefore | Fault::HangAfter) = fault {
         while !state.closing {
@@ -245,9 +245,13 @@ fn answer(request: &Request, shared: &Shared) -> Option<Answer> {
     sent
 }
 
-fn hold<'a>(mut state: MutexGuard<'a, State>, shared: &'a Shared, fault: Option<Fault>) -> MutexGuard<'a, State> {
+fn hold<'a>(
+    mut state: MutexGuard<'a, FakeState>,
+    shared: &'a FakeShared,
+    fault: Option<Fault>,
+) -> MutexGuard<'a, FakeState> {
     if let Some(Fault::Slow(time)) = fault {
-        let waits = |state: &mut State| !state.closing;
+        let waits = |state: &mut FakeState| !state.closing;
         let waited = shared.changed.wait_timeout_while(state, time, waits);
         return waited.unwrap_or_else(PoisonError::into_inner).0;
     }
@@ -260,7 +264,7 @@ fn hold<'a>(mut state: MutexGuard<'a, State>, shared: &'a Shared, fault: Option<
     state
 }
 
-impl Answer {
+impl S3Response {
     fn write(&self, mut stream: &TcpStream, head: bool) -> std::io::Result<()> {
         stream.write_all(&self.bytes(head))?;
         if self.truncated { Err(std::io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }

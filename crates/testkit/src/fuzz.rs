@@ -1,33 +1,32 @@
-//! Short fuzzing as a test: valid encodings, mutated with their structure in mind, from a seeded generator.
+//! Short fuzzing as a test: valid encodings are mutated with regard to their structure by a seeded generator.
 //!
-//! The decoders stand in each crate's `fuzzing` module, open to other fuzzers by a feature. Promises: the same seed
-//! gives the same cases; a failing case is named by target and number. `RINGFENCE_FUZZ_CASES` says how many there are.
+//! The decoders are in the `fuzzing` module of each crate, which a feature opens to other fuzzers. The same seed gives
+//! the same cases, and a failing case is named by target and number. `RINGFENCE_FUZZ_CASES` sets the number of cases.
 
 use crate::Rng;
+use kernel::FuzzTarget;
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
-/// A name, valid encodings, and what decodes any bytes and panics where a promise does not hold.
-pub type FuzzTarget = (&'static str, fn() -> Vec<Vec<u8>>, fn(&[u8]));
+/// Largest plausible allocation, bytes. A larger one trusted a length field: no input of a case is a tenth of it.
+const ALLOCATION_MAX: usize = 64 << 20;
+/// Default number of cases for each target.
+const CASES_DEFAULT: u64 = 1_500;
 
-/// More than this in one piece, bytes, was believed from a length field: no input of a case is a tenth of it.
-const PIECE_MAX: usize = 64 << 20;
-/// Cases of a target when nobody says.
-const CASES: u64 = 1_500;
-
+/// Size of the largest allocation since the last reset, bytes.
 static LARGEST: AtomicUsize = AtomicUsize::new(0);
 
-/// The system's allocator, which remembers the largest piece that was asked for.
+/// The system's allocator, which also records the largest allocation.
 pub struct Largest;
 
-#[expect(unsafe_code, reason = "an allocator cannot be written without; every call goes to the system's unchanged")]
-// SAFETY: each method hands its arguments to `System` and does nothing else with the memory.
+#[expect(unsafe_code, reason = "an allocator needs unsafe code; every call goes to the system's allocator unchanged")]
+// SAFETY: each method forwards its arguments to `System` and does nothing else with the memory.
 unsafe impl GlobalAlloc for Largest {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         LARGEST.fetch_max(layout.size(), Relaxed);
-        // SAFETY: the caller's promises are those that `System` asks for.
+        // SAFETY: the caller guarantees what `System` requires.
         unsafe { System.alloc(layout) }
     }
 
@@ -37,27 +36,27 @@ unsafe impl GlobalAlloc for Largest {
         unsafe { System.alloc_zeroed(layout) }
     }
 
-    unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         LARGEST.fetch_max(size, Relaxed);
         // SAFETY: as above.
-        unsafe { System.realloc(place, layout, size) }
+        unsafe { System.realloc(pointer, layout, size) }
     }
 
-    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         // SAFETY: as above.
-        unsafe { System.dealloc(place, layout) }
+        unsafe { System.dealloc(pointer, layout) }
     }
 }
 
-/// How many cases a target gets.
+/// Number of cases for each target.
 pub fn fuzz_cases() -> u64 {
-    std::env::var("RINGFENCE_FUZZ_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(CASES)
+    std::env::var("RINGFENCE_FUZZ_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(CASES_DEFAULT)
 }
 
-/// Runs every target over its valid encodings and over mutations of them. The binary's allocator must be [`Largest`].
+/// Runs every target on its valid encodings and on mutations of them. The test binary's allocator must be [`Largest`].
 ///
 /// # Panics
-/// When a decoder does, or asks for more memory than any input is worth.
+/// If a decoder panics, or allocates more than any input justifies.
 pub fn fuzz(targets: &[FuzzTarget]) {
     drop(std::hint::black_box(Vec::<u8>::with_capacity(4_321)));
     assert!(LARGEST.load(Relaxed) >= 4_321, "this binary's allocator does not count");
@@ -67,18 +66,18 @@ pub fn fuzz(targets: &[FuzzTarget]) {
         for case in 0..fuzz_cases() {
             let bytes = mutated(&Rng::new(case), &seeds);
             LARGEST.store(0, Relaxed);
-            let told = std::panic::catch_unwind(|| decode(&bytes));
-            assert!(told.is_ok(), "{name}, case {case}: panicked on {} bytes", bytes.len());
+            let result = std::panic::catch_unwind(|| decode(&bytes));
+            assert!(result.is_ok(), "{name}, case {case}: panicked on {} bytes", bytes.len());
             let largest = LARGEST.load(Relaxed);
-            assert!(largest < PIECE_MAX, "{name}, case {case}: {largest} bytes for an input of {}", bytes.len());
+            assert!(largest < ALLOCATION_MAX, "{name}, case {case}: {largest} bytes for an input of {}", bytes.len());
         }
     }
 }
 
-/// One of the seeds, changed in up to four places.
+/// One of the seeds with up to four mutations.
 ///
 /// # Panics
-/// Without seeds.
+/// If there are no seeds.
 pub fn mutated(rng: &Rng, seeds: &[Vec<u8>]) -> Vec<u8> {
     let mut bytes = rng.pick(seeds).clone();
     for _ in 0..=rng.below(4) {
@@ -94,7 +93,8 @@ fn mutate(rng: &Rng, bytes: &mut Vec<u8>, other: &[u8]) {
         0 => put(bytes, at, |b| b ^ (1 << rng.below(8))),
         1 => put(bytes, at, |_| *rng.pick(&[0, 1, 0x7f, 0x80, 0xff, b'{', b'"'])),
         2 => bytes.truncate(at),
-        // A length or count: little or big, narrow or wide, LEB128 too.
+        // An extreme value for a length or a count, in either byte order and several widths; LEB128 decoders read these
+        // bytes too.
         3 | 4 => {
             let extreme =
                 *rng.pick(&[0, 1, 0x7f, 0xffff, 0x7fff_ffff, 0xffff_ffff, 1 << 40, i64::MAX as u64, u64::MAX]);
@@ -102,7 +102,7 @@ fn mutate(rng: &Rng, bytes: &mut Vec<u8>, other: &[u8]) {
             let raw = if rng.below(4) == 0 { extreme.to_be_bytes() } else { extreme.to_le_bytes() };
             raw.iter().take(wide).enumerate().for_each(|(i, byte)| put(bytes, at + i, |_| *byte));
         }
-        // The end of another, or of itself: sections that come twice or not at all.
+        // The tail of another seed, or of the same: sections are missing or occur twice.
         5 => {
             bytes.truncate(at);
             bytes.extend_from_slice(other.get(below(rng, other.len())..).unwrap_or_default());

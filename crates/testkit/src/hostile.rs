@@ -1,16 +1,16 @@
-//! The worst requests that the limits allow, each as a function of its size: what a tenant, or a connection without a
-//! credential, may send that costs the server most. `tests/it/hostile.rs` mixes them, `tests/it/limits.rs` takes them
-//! one by one; both watch another tenant and the operator ([`Beside`]).
+//! The worst requests that the limits allow, each as a function of its size: the most expensive requests that a tenant,
+//! or a connection without a credential, can send. `tests/it/hostile.rs` mixes them, and `tests/it/limits.rs` runs them
+//! one by one; both observe another tenant and the operator ([`Bystanders`]).
 
-mod beside;
+mod bystanders;
 mod connections;
 mod documents;
 mod filters;
-mod questions;
+mod queries;
 mod replies;
 mod wire;
 
-pub use beside::{Beside, Seen};
+pub use bystanders::{Bystanders, Observations};
 pub use wire::{Answer, Attacker};
 
 use crate::Server;
@@ -25,25 +25,25 @@ use std::{
     time::Duration,
 };
 
-/// How near a request goes to its limits, percent.
+/// Size of a request as a share of its limits, percent.
 #[derive(Clone, Copy, Debug)]
 pub struct Size(pub usize);
 
 impl Size {
-    /// This share of a limit, at least one.
+    /// This share of a limit, but at least one.
     pub fn of(self, limit: usize) -> usize {
         (limit.saturating_mul(self.0) / 100).max(1)
     }
 }
 
-/// One request.
+/// One HTTP request.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Method.
+    /// HTTP method.
     pub method: &'static str,
-    /// Path with its query string.
+    /// Path with the query string.
     pub path: String,
-    /// Body; empty for none.
+    /// Body; empty if there is none.
     pub body: Vec<u8>,
 }
 
@@ -61,70 +61,82 @@ impl Request {
     }
 }
 
-/// What an attack does.
+/// The action of an attack.
 #[derive(Clone, Copy)]
 pub enum Act {
-    /// Sends these, one after the other, and reads the answers.
+    /// Sends these requests one after another and reads the answers.
     Requests(fn(Size) -> Vec<Request>),
-    /// Holds connections open in a way of its own until the flag is set.
+    /// Holds connections open in its own way until the flag is set.
     Connections(fn(&Attacker, Size, &AtomicBool) -> Vec<Answer>),
 }
 
-/// One kind of worst request.
+/// One kind of attack.
 pub struct Attack {
-    /// Its name in reports and tests.
+    /// Name of the attack in reports and tests.
     pub name: &'static str,
-    /// The constants of `kernel/src/limits.rs` that it reaches.
+    /// Constants of `kernel/src/limits.rs` that the attack reaches.
     pub limits: &'static [&'static str],
-    /// Stores what its requests read.
+    /// Requests that store the data for the attack.
     pub stored: fn(Size) -> Vec<Request>,
-    /// The requests themselves.
+    /// The attack itself.
     pub act: Act,
-    /// Statuses that an honest server may answer with; 429 and 503 always may be.
+    /// Statuses with which a correct server may answer; 429 and 503 are always allowed.
     pub statuses: &'static [u16],
 }
 
-/// Every attack.
+/// All attacks.
 pub fn attacks() -> Vec<Attack> {
     let mut all = filters::attacks();
     all.extend(documents::attacks());
-    all.extend(questions::attacks());
+    all.extend(queries::attacks());
     all.extend(replies::attacks());
     all.extend(connections::attacks());
     all
 }
 
-pub(crate) fn nothing(_: Size) -> Vec<Request> {
+pub(crate) fn no_requests(_: Size) -> Vec<Request> {
     Vec::new()
 }
 
-/// Answers by attack and status, from all threads.
+/// Number of answers by attack and status, from all threads.
 #[derive(Default)]
-pub struct Tally(Mutex<Answers>);
+pub struct AnswerSummary {
+    answers: Mutex<AnswerCounts>,
+    /// Whether an operator suspends the attackers meanwhile.
+    suspended: bool,
+}
 
 #[derive(Default)]
-struct Answers {
+struct AnswerCounts {
     counts: BTreeMap<(&'static str, String), u64>,
     wrong: Vec<String>,
     largest: u64,
 }
 
-impl Tally {
-    /// Counts an answer, and keeps it when the attack does not allow it.
+impl AnswerSummary {
+    /// Creates a summary for attackers that an operator suspends at times: 423 is then a correct answer.
+    pub fn of_suspended() -> Self {
+        Self { suspended: true, ..Self::default() }
+    }
+
+    /// Counts an answer, and keeps it if the attack does not allow it.
     pub fn note(&self, attack: &Attack, answer: &Answer) {
-        let told = match answer {
+        let outcome = match answer {
             Answer::Reply { status, .. } => status.to_string(),
             Answer::Closed(kind) => format!("{kind:?}"),
         };
         let mut answers = self.lock();
-        *answers.counts.entry((attack.name, told)).or_default() += 1;
-        answers.wrong.extend(answer.wrong(attack.statuses).map(|wrong| format!("{}: {wrong}", attack.name)));
+        *answers.counts.entry((attack.name, outcome)).or_default() += 1;
+        if !(self.suspended && answer.status() == Some(423)) {
+            answers.wrong.extend(answer.wrong(attack.statuses).map(|wrong| format!("{}: {wrong}", attack.name)));
+        }
         if let Answer::Reply { bytes, .. } = answer {
             answers.largest = answers.largest.max(*bytes);
         }
     }
 
-    /// Answers that no honest server gives: other statuses than the attack allows, 500, a 503 without `retry-after`.
+    /// Answers that no correct server gives: a status that the attack does not allow, 500, or a 503 without
+    /// `retry-after`.
     pub fn wrong(&self) -> Vec<String> {
         self.lock().wrong.clone()
     }
@@ -134,7 +146,7 @@ impl Tally {
         self.lock().largest
     }
 
-    /// One line for each attack.
+    /// Report with one line for each attack.
     pub fn report(&self) -> String {
         let mut lines: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         for ((name, status), count) in &self.lock().counts {
@@ -143,32 +155,40 @@ impl Tally {
         lines.iter().map(|(name, counts)| format!("  {name}: {}\n", counts.join(", "))).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Answers> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, AnswerCounts> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Stores what an attack needs, on behalf of one attacker.
+/// Stores the data that an attack needs, as one attacker.
 ///
 /// # Panics
-/// When the server does not take it: the attack would then show nothing.
+/// If the server does not accept it: the attack would then test nothing.
 pub fn prepare(attack: &Attack, attacker: &Attacker, size: Size) {
     for request in (attack.stored)(size) {
         let answer = attacker.send(&request);
         let status = answer.status();
         let stored = status.is_some_and(|s| (200..300).contains(&s));
-        // What the server refuses by a limit it need not defend against.
+        // The server need not be protected from data that a limit refuses.
         let limited = matches!(status, Some(400 | 413)) && attack.statuses.contains(&400);
         assert!(stored || limited, "{}: {} {} was answered {answer:?}", attack.name, request.method, request.path);
     }
 }
 
-/// Sends the requests of an attack, or holds its connections, from `clients` clients at once for this long; each client
-/// sends all requests at least once. The bytes that were on their way at the same moment, at most.
+/// Sends the requests of an attack, or holds its connections, from `clients` clients at once for `length`; each client
+/// sends all requests at least once. Returns the largest number of bytes that were in flight at the same time, plus
+/// those of the other documents that the requests store.
 ///
 /// # Panics
-/// When a client does.
-pub fn run(attack: &Attack, attacker: &Attacker, size: Size, clients: usize, length: Duration, tally: &Tally) -> u64 {
+/// If a client panics.
+pub fn run(
+    attack: &Attack,
+    attacker: &Attacker,
+    size: Size,
+    clients: usize,
+    length: Duration,
+    summary: &AnswerSummary,
+) -> u64 {
     let clock = SystemClock::new();
     match attack.act {
         Act::Requests(make) => {
@@ -177,7 +197,7 @@ pub fn run(attack: &Attack, attacker: &Attacker, size: Size, clients: usize, len
                 for _ in 0..clients {
                     scope.spawn(|| {
                         loop {
-                            all.iter().for_each(|request| tally.note(attack, &attacker.send(request)));
+                            all.iter().for_each(|request| summary.note(attack, &attacker.send(request)));
                             if clock.monotonic() > length {
                                 return;
                             }
@@ -185,19 +205,22 @@ pub fn run(attack: &Attack, attacker: &Attacker, size: Size, clients: usize, len
                     });
                 }
             });
-            (clients * all.iter().map(|request| request.body.len()).max().unwrap_or_default()) as u64
+            let largest = all.iter().map(|request| request.body.len()).max().unwrap_or_default();
+            let stores = |request: &&Request| request.path.ends_with("/documents");
+            let stored: usize = all.iter().filter(stores).map(|request| request.body.len()).sum();
+            (clients * largest + stored.saturating_sub(largest)) as u64
         }
         Act::Connections(hold) => {
             let stop = AtomicBool::new(false);
             let answers = thread::scope(|scope| {
-                let held = scope.spawn(|| hold(attacker, size, &stop));
+                let holder = scope.spawn(|| hold(attacker, size, &stop));
                 while clock.monotonic() < length {
                     thread::park_timeout(Duration::from_millis(50));
                 }
                 stop.store(true, Ordering::Relaxed);
-                held.join().expect("it holds to the end")
+                holder.join().expect("the attack does not panic")
             });
-            answers.iter().for_each(|answer| tally.note(attack, answer));
+            answers.iter().for_each(|answer| summary.note(attack, answer));
             0
         }
     }
@@ -207,7 +230,7 @@ pub fn run(attack: &Attack, attacker: &Attacker, size: Size, clients: usize, len
 pub const SCOPES: &[&str] =
     &["search", "ingest", "delete", "manage", "review", "act_as", "read_all", "vectors", "audit"];
 
-/// Makes a tenant with a key and gives an attacker for it, who comes from `127.0.0.<host>`.
+/// Creates a tenant with a key and returns an attacker for it, which connects from `127.0.0.<host>`.
 pub fn attacker(server: &Server, tenant: &str, host: u8) -> Attacker {
     server.tenant(tenant);
     Attacker::new(server.data_address(), host, Some(server.key(tenant, SCOPES, &[])))

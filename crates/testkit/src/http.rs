@@ -1,5 +1,5 @@
-//! HTTP/1.1 over a plain socket, small enough to read: tests can send half a request, lie about
-//! lengths, or send bytes that are no UTF-8.
+//! HTTP/1.1 over a plain socket, small enough to read in full. Tests can send half a request, lie about lengths, or
+//! send bytes that are not UTF-8.
 
 use serde_json::Value;
 use std::{
@@ -8,24 +8,24 @@ use std::{
     time::Duration,
 };
 
-/// A server's answer.
+/// Reply of a server.
 #[derive(Debug, Clone)]
 pub struct Reply {
     /// Status code.
     pub status: u16,
-    /// Header names in lower case.
+    /// Headers, with their names in lower case.
     pub headers: Vec<(String, String)>,
-    /// The body as it came.
+    /// Body of the reply.
     pub body: Vec<u8>,
 }
 
 impl Reply {
-    /// The body as JSON; null when it is none.
+    /// The body as JSON; null if it is none.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or(Value::Null)
     }
 
-    /// A header's value.
+    /// Value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
     }
@@ -38,14 +38,14 @@ impl Reply {
     /// The JSON body of a success.
     ///
     /// # Panics
-    /// When it is no success: the test's message shows the problem.
+    /// If the reply is no success. The test's message then shows the problem.
     pub fn ok(self) -> Value {
         assert!((200..300).contains(&self.status), "{}: {}", self.status, String::from_utf8_lossy(&self.body));
         self.json()
     }
 }
 
-/// One kept-alive connection that reconnects when the server closed it.
+/// One persistent connection that reconnects if the server closed it.
 pub struct Http {
     address: SocketAddr,
     bearer: Option<String>,
@@ -53,7 +53,7 @@ pub struct Http {
 }
 
 impl Http {
-    /// Talks to `address` with this credential.
+    /// Creates a client of `address` with this credential.
     pub fn new(address: SocketAddr, bearer: Option<&str>) -> Self {
         Self { address, bearer: bearer.map(str::to_owned), stream: None }
     }
@@ -61,16 +61,16 @@ impl Http {
     /// Sends JSON, or nothing for `Value::Null`.
     ///
     /// # Errors
-    /// When the server cannot be reached or breaks off.
+    /// If the server cannot be reached or ends the connection.
     pub fn send(&mut self, method: &str, path: &str, body: &Value) -> std::io::Result<Reply> {
         let bytes = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
         self.send_bytes(method, path, &bytes, &[])
     }
 
-    /// Sends bytes as they are, with more headers.
+    /// Sends a body of bytes, with further headers.
     ///
     /// # Errors
-    /// As [`Http::send`].
+    /// The same as of [`Http::send`].
     pub fn send_bytes(
         &mut self,
         method: &str,
@@ -93,10 +93,10 @@ impl Http {
         self.exchange(head.as_bytes(), body)
     }
 
-    /// Sends a head and a body exactly so.
+    /// Sends exactly these bytes as a head and a body.
     ///
     /// # Errors
-    /// As [`Http::send`].
+    /// The same as of [`Http::send`].
     pub fn exchange(&mut self, head: &[u8], body: &[u8]) -> std::io::Result<Reply> {
         let mut stream = match self.stream.take() {
             Some(stream) => stream,
@@ -108,11 +108,11 @@ impl Http {
             }
         };
         stream.get_mut().write_all(head)?;
-        // A server that refuses early closes its side while we still send: its answer counts.
+        // A server that refuses early closes its side while the request is still being sent: its answer counts.
         let sent = stream.get_mut().write_all(body);
         match read_reply(&mut stream) {
-            Ok((reply, keep)) => {
-                if keep && sent.is_ok() {
+            Ok((reply, is_persistent)) => {
+                if is_persistent && sent.is_ok() {
                     self.stream = Some(stream);
                 }
                 Ok(reply)
@@ -145,8 +145,8 @@ fn read_reply(stream: &mut BufReader<TcpStream>) -> std::io::Result<(Reply, bool
         (None, Some(_)) => read_chunks(stream, &mut reply.body)?,
         (None, None) => {}
     }
-    let keep = reply.header("connection") != Some("close");
-    Ok((reply, keep))
+    let is_persistent = reply.header("connection") != Some("close");
+    Ok((reply, is_persistent))
 }
 
 fn read_chunks(stream: &mut BufReader<TcpStream>, body: &mut Vec<u8>) -> std::io::Result<()> {

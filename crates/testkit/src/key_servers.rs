@@ -1,5 +1,5 @@
-//! Real servers that keep keys, as [`crate::process`] keeps them, and a proxy that makes a server slow or gone.
-//! A key-management service of Amazon's kind is [`crate::Moto`], at its one endpoint.
+//! Real key servers, run by [`crate::process`], and a proxy that makes a server slow or unreachable. Amazon's KMS is
+//! emulated by [`crate::Moto`], at its single endpoint.
 
 mod openbao;
 mod slow_proxy;

@@ -1,9 +1,9 @@
-//! Real servers as child processes: on free loopback ports, in a folder of their own, gone when
-//! dropped, also when a test panics.
+//! Real servers as child processes: on free loopback ports, in a folder of their own, and ended when dropped, also if a
+//! test panics.
 //!
-//! `scripts/servers` installs them under `.cache/servers` (`RINGFENCE_SERVERS_DIR` names another
-//! folder). What is not installed starts as `None`, with a word on stderr, so that a test can skip
-//! itself; under `RINGFENCE_SERVERS=required` it is a panic instead.
+//! `scripts/servers` installs them under `.cache/servers` (`RINGFENCE_SERVERS_DIR` names another folder). If one is not
+//! installed, starting it returns `None` and prints a message on stderr, so that a test can skip itself; under
+//! `RINGFENCE_SERVERS=required` it panics instead.
 
 use kernel::{Entropy, OsEntropy};
 use std::{
@@ -15,15 +15,15 @@ use std::{
     time::Duration,
 };
 
-/// A child that is killed when dropped.
+/// A child process that is killed when it is dropped.
 pub(crate) struct Process(Child);
 
 impl Process {
-    /// Starts it; what it says goes to `log`.
+    /// Starts the process. Its output goes to `log`.
     pub(crate) fn spawn(command: &mut Command, log: &Path) -> Self {
         let log = File::options().create(true).append(true).open(log).expect("a log file");
-        let twin = log.try_clone().expect("a second handle");
-        let command = command.stdin(Stdio::null()).stdout(Stdio::from(log)).stderr(Stdio::from(twin));
+        let second = log.try_clone().expect("a second handle");
+        let command = command.stdin(Stdio::null()).stdout(Stdio::from(log)).stderr(Stdio::from(second));
         Self(command.spawn().unwrap_or_else(|error| panic!("{command:?} does not start: {error}")))
     }
 
@@ -31,8 +31,8 @@ impl Process {
         matches!(self.0.try_wait(), Ok(None))
     }
 
-    /// Stops it in the middle of whatever it does, and waits until it has: the signal's sender is told before all
-    /// threads have stopped, and one of them may answer somebody yet.
+    /// Stops the process in the middle of its work, and waits until it has stopped: the sender of the signal returns
+    /// before all threads have stopped, and one of them may still answer a request.
     pub(crate) fn freeze(&self) {
         self.signal("STOP");
         while !self.is_frozen() {
@@ -40,7 +40,7 @@ impl Process {
         }
     }
 
-    /// Lets a frozen one go on.
+    /// Continues a frozen process.
     pub(crate) fn thaw(&self) {
         self.signal("CONT");
     }
@@ -48,7 +48,7 @@ impl Process {
     fn is_frozen(&self) -> bool {
         let threads = std::fs::read_dir(format!("/proc/{}/task", self.0.id())).expect("it runs");
         threads.flatten().all(|thread| {
-            // The state is the letter after the name in brackets. One that has gone has none, or is a zombie.
+            // The state is the letter after the name in brackets. A thread that has ended has none, or is a zombie.
             let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
             stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['T', 'Z']))
         })
@@ -67,7 +67,7 @@ impl Drop for Process {
     }
 }
 
-/// The folder where `name` is installed.
+/// Folder where the server `name` is installed.
 #[expect(clippy::print_stderr, reason = "a test that skips itself says why")]
 pub(crate) fn installed(name: &str) -> Option<PathBuf> {
     let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.cache/servers");
@@ -81,9 +81,9 @@ pub(crate) fn installed(name: &str) -> Option<PathBuf> {
     None
 }
 
-/// An address that nobody listens on just now. Its port is below those that the kernel hands out (from 32,768 on), so
-/// that nobody is given it before its server starts, or while it is down; and so that nobody who asks whether it
-/// listens is connected with himself, from that very port.
+/// A loopback address on which no process listens now. Its port is below those that the kernel assigns (from 32,768
+/// on), so that no other process is assigned it before its server starts or while it is down, and so that a client that
+/// checks whether it listens is not connected to itself from that very port.
 pub(crate) fn free_address() -> SocketAddr {
     loop {
         let port = 10_000 + u16::from_le_bytes(OsEntropy.array()) % 22_000;
@@ -93,28 +93,28 @@ pub(crate) fn free_address() -> SocketAddr {
     }
 }
 
-/// Whether a process may end while it is waited for.
+/// Whether a process may end while the test waits for it.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Ends {
     Never,
-    /// Then nobody waits any longer.
+    /// The wait ends with the process.
     Allowed,
 }
 
-/// Waits for `ready`, as long as the process runs and for at most two minutes.
+/// Waits for `ready` while the process runs, at most two minutes.
 pub(crate) fn wait_until(what: &str, log: &Path, process: &mut Process, ends: Ends, mut ready: impl FnMut() -> bool) {
-    let said = || std::fs::read_to_string(log).unwrap_or_default();
+    let output = || std::fs::read_to_string(log).unwrap_or_default();
     for _ in 0..1200 {
         if ready() {
             return;
         }
         if !process.runs() {
-            assert!(ends == Ends::Allowed, "{what} has stopped: {}", said());
+            assert!(ends == Ends::Allowed, "{what} has stopped: {}", output());
             return;
         }
         thread::sleep(Duration::from_millis(100));
     }
-    panic!("{what} was not ready in two minutes: {}", said());
+    panic!("{what} was not ready in two minutes: {}", output());
 }
 
 pub(crate) fn listens(address: SocketAddr) -> bool {

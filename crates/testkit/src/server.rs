@@ -1,4 +1,4 @@
-//! The real binary as a child process, on loopback ports of its own, in a folder of its own.
+//! The real server binary as a child process, on loopback ports and in a folder of its own.
 
 use crate::{Http, Rng, StoreKey};
 use kernel::OsEntropy;
@@ -12,28 +12,28 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// How to start a server.
+/// Settings with which a server starts.
 pub struct ServerBuilder {
     binary: PathBuf,
     folder: TempDir,
     env: Vec<(String, String)>,
-    disk: Disk,
+    disk: DataDisk,
     bucket: bool,
     token: String,
     ulimits: Vec<String>,
 }
 
-/// What lies under the data folder.
+/// File system of the data folder.
 #[derive(Clone)]
-enum Disk {
+enum DataDisk {
     Plain,
-    /// A file system of its own of this size, in memory.
+    /// A separate file system of this size, in memory.
     Small(String),
-    /// The folder, mounted again without the right to write.
+    /// The folder, mounted read-only.
     ReadOnly,
 }
 
-/// A running (or stopped) server and its folder.
+/// A running or stopped server and its folder.
 pub struct Server {
     builder: ServerBuilder,
     child: Option<Child>,
@@ -42,10 +42,10 @@ pub struct Server {
 }
 
 impl ServerBuilder {
-    /// A fresh folder; the server gets its own root key, operator token, ports, and no model.
+    /// Creates settings with a new folder. The server gets its own root key, operator token and ports, and no model.
     ///
     /// # Panics
-    /// When there is no temporary folder to be had.
+    /// If no temporary folder can be created.
     pub fn new(binary: impl AsRef<Path>) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         let (_, token, _) = access::token::mint(access::TokenKind::Operator, &OsEntropy);
@@ -53,37 +53,37 @@ impl ServerBuilder {
             binary: binary.as_ref().to_owned(),
             folder,
             env: Vec::new(),
-            disk: Disk::Plain,
+            disk: DataDisk::Plain,
             bucket: false,
             token: token.to_string(),
             ulimits: Vec::new(),
         }
     }
 
-    /// Adds a variable of the environment.
+    /// Adds an environment variable.
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// Gives the data folder a file system of its own of this size (`3m`), in memory and in a
-    /// mount namespace of its own: gone when the process ends.
+    /// Gives the data folder a separate file system of this size (`3m`), in memory and in a mount namespace of its own,
+    /// which ends with the process.
     #[must_use]
     pub fn small_disk(mut self, size: &str) -> Self {
-        self.disk = Disk::Small(size.to_owned());
+        self.disk = DataDisk::Small(size.to_owned());
         self
     }
 
-    /// Starts it under a limit of the shell's `ulimit`: `-v 3145728` is 3 GiB of address space, `-S -n 256` what a
-    /// careless unit file gives.
+    /// Starts the server under a limit of the shell's `ulimit`: `-v 3145728` is 3 GiB of address space, and `-S -n 256`
+    /// is the limit of a careless unit file.
     #[must_use]
     pub fn ulimit(mut self, limit: &str) -> Self {
         self.ulimits.push(limit.to_owned());
         self
     }
 
-    /// Keeps everything in a bucket (`s3://bucket/prefix`) at this endpoint, and nothing in the data folder.
+    /// Stores everything in a bucket (`s3://bucket/prefix`) at this endpoint, and nothing in the data folder.
     #[must_use]
     pub fn bucket(mut self, endpoint: &str, url: &str, key: &StoreKey) -> Self {
         self.bucket = true;
@@ -95,17 +95,17 @@ impl ServerBuilder {
             .env("RINGFENCE_STORAGE_SECRET", &key.secret)
     }
 
-    /// Starts and waits until it serves.
+    /// Starts the server and waits until it serves.
     ///
     /// # Panics
-    /// When it does not start: the message holds what it wrote to stderr.
+    /// If it does not start. The message contains its stderr.
     pub fn start(self) -> Server {
         let mut server = self.stopped();
         server.restart();
         server
     }
 
-    /// A server that does not run yet.
+    /// Creates a server that does not run yet.
     pub fn stopped(self) -> Server {
         Server { builder: self, child: None, data: free_address(), control: free_address() }
     }
@@ -127,59 +127,59 @@ impl Server {
         self.control
     }
 
-    /// The operator's token.
+    /// Token of the operator.
     pub fn operator_token(&self) -> &str {
         &self.builder.token
     }
 
-    /// The root key given to the server, as hexadecimal text.
+    /// Root key of the server, as hexadecimal text.
     pub fn root_key(&self) -> String {
         "7a".repeat(32)
     }
 
-    /// Another server with the same settings, root key and operator, on ports of its own and with
-    /// an empty folder: on a bucket, a second one that believes to own it.
-    pub fn twin(&self) -> ServerBuilder {
-        let mut twin = ServerBuilder::new(&self.builder.binary);
-        (twin.env, twin.disk) = (self.builder.env.clone(), self.builder.disk.clone());
-        (twin.bucket, twin.token) = (self.builder.bucket, self.builder.token.clone());
-        twin.ulimits = self.builder.ulimits.clone();
-        twin
+    /// Settings of another server with the same root key and operator, on ports of its own and with an empty folder. On
+    /// a bucket it is a second server that believes that it owns the bucket.
+    pub fn sibling(&self) -> ServerBuilder {
+        let mut sibling = ServerBuilder::new(&self.builder.binary);
+        (sibling.env, sibling.disk) = (self.builder.env.clone(), self.builder.disk.clone());
+        (sibling.bucket, sibling.token) = (self.builder.bucket, self.builder.token.clone());
+        sibling.ulimits = self.builder.ulimits.clone();
+        sibling
     }
 
-    /// Mounts the data folder without the right to write for the starts that follow, or with it again.
+    /// Mounts the data folder read-only, or writable again, from the next start on.
     pub fn read_only(&mut self, yes: bool) {
-        self.builder.disk = if yes { Disk::ReadOnly } else { Disk::Plain };
+        self.builder.disk = if yes { DataDisk::ReadOnly } else { DataDisk::Plain };
     }
 
-    /// Another variable for the starts that follow; an empty one counts as absent.
+    /// Sets an environment variable for the following starts. An empty value counts as absent.
     pub fn set_env(&mut self, name: &str, value: &str) {
         self.builder.env.retain(|(known, _)| known != name);
         self.builder.env.push((name.to_owned(), value.to_owned()));
     }
 
-    /// A client of the control plane.
+    /// Creates a client of the control plane.
     pub fn control(&self) -> Http {
         Http::new(self.control, Some(&self.builder.token))
     }
 
-    /// A client of the data plane with this API key.
+    /// Creates a client of the data plane with this API key.
     pub fn api(&self, key: &str) -> Http {
         Http::new(self.data, Some(key))
     }
 
-    /// Starts the process again on the same folder and ports.
+    /// Starts the process again with the same folder and ports.
     ///
     /// # Panics
-    /// As [`ServerBuilder::start`].
+    /// The same as of [`ServerBuilder::start`].
     pub fn restart(&mut self) {
         assert!(self.try_restart(), "the server does not start: {}", self.stderr());
     }
 
-    /// As `restart`, but tells whether it came up.
+    /// Does the same as `restart`, but returns whether the server started.
     ///
     /// # Panics
-    /// When the process cannot be spawned at all.
+    /// If the process cannot be spawned.
     pub fn try_restart(&mut self) -> bool {
         let root = self.builder.folder.path();
         let log = File::options().create(true).append(true).open(root.join("stderr")).expect("a log file");
@@ -206,7 +206,7 @@ impl Server {
     fn command(&self) -> Command {
         let data = self.data_folder();
         let mount = match &self.builder.disk {
-            Disk::Plain => {
+            DataDisk::Plain => {
                 let limits: String = self.builder.ulimits.iter().map(|limit| format!("ulimit {limit} && ")).collect();
                 let mut command = Command::new("sh");
                 command.args(["-c", &format!(r#"{limits}exec "$0" "$@""#)]).arg(&self.builder.binary).arg("serve");
@@ -215,8 +215,8 @@ impl Server {
                 }
                 return command;
             }
-            Disk::Small(size) => format!(r#"mount -t tmpfs -o "size={size}" ringfence "$1""#),
-            Disk::ReadOnly => r#"mount --bind "$1" "$1" && mount -o remount,bind,ro "$1""#.to_owned(),
+            DataDisk::Small(size) => format!(r#"mount -t tmpfs -o "size={size}" ringfence "$1""#),
+            DataDisk::ReadOnly => r#"mount --bind "$1" "$1" && mount -o remount,bind,ro "$1""#.to_owned(),
         };
         std::fs::create_dir_all(&data).expect("a folder to mount on");
         let mut command = Command::new("unshare");
@@ -225,7 +225,7 @@ impl Server {
         command
     }
 
-    /// Kills it as a power cut of the process would: no handler runs.
+    /// Kills the process as a power failure would: no handler runs.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
@@ -233,27 +233,27 @@ impl Server {
         }
     }
 
-    /// Asks it to stop and waits; the exit code.
+    /// Asks the process to stop and waits. Returns the exit code.
     ///
     /// # Panics
-    /// When there is no `kill` program.
+    /// If there is no `kill` program.
     pub fn stop(&mut self) -> Option<i32> {
         let mut child = self.child.take()?;
         let _ = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("kill runs");
         child.wait().ok().and_then(|s| s.code())
     }
 
-    /// Stops it in the middle of whatever it does, as a host that hangs would.
+    /// Stops the process in the middle of its work, as a hanging host would.
     pub fn freeze(&self) {
         self.signal("-STOP");
     }
 
-    /// Lets a frozen one go on.
+    /// Continues a frozen process.
     pub fn thaw(&self) {
         self.signal("-CONT");
     }
 
-    /// Kills it without waiting, so that clients meet the break.
+    /// Kills the process without waiting, so that clients see broken connections.
     pub fn kill_now(&self) {
         self.signal("-9");
     }
@@ -262,7 +262,7 @@ impl Server {
         let _ = Command::new("kill").args([signal, &self.pid().to_string()]).status().expect("kill runs");
     }
 
-    /// How it ended, if it ended by itself within this time.
+    /// Exit status, if the process ended by itself within this time.
     pub fn ended(&mut self, within: Duration) -> Option<ExitStatus> {
         let child = self.child.as_mut()?;
         for _ in 0..within.as_millis() / 20 {
@@ -274,10 +274,10 @@ impl Server {
         child.try_wait().ok().flatten()
     }
 
-    /// The process.
+    /// Id of the process.
     ///
     /// # Panics
-    /// When it does not run.
+    /// If it does not run.
     pub fn pid(&self) -> u32 {
         self.child.as_ref().expect("the server runs").id()
     }
@@ -287,10 +287,10 @@ impl Server {
         self.child.as_mut().is_some_and(|c| matches!(c.try_wait(), Ok(None)))
     }
 
-    /// Its memory now, and the most that it ever had, bytes.
+    /// Current and peak memory of the process, bytes.
     ///
     /// # Panics
-    /// When it does not run.
+    /// If it does not run.
     pub fn memory(&self) -> (u64, u64) {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("the server runs");
         let of = |name: &str| {
@@ -300,23 +300,23 @@ impl Server {
         (of("VmRSS:"), of("VmHWM:"))
     }
 
-    /// What it wrote to stderr so far.
+    /// Text that the process has written to stderr.
     pub fn stderr(&self) -> String {
         std::fs::read_to_string(self.builder.folder.path().join("stderr")).unwrap_or_default()
     }
 
-    /// Makes a tenant.
+    /// Creates a tenant.
     ///
     /// # Panics
-    /// When the server refuses.
+    /// If the server refuses.
     pub fn tenant(&self, id: &str) {
         self.control().send("POST", "/admin/v1/tenants", &json!({"id": id})).expect("an answer").ok();
     }
 
-    /// Makes an API key and gives its secret.
+    /// Creates an API key and returns its secret.
     ///
     /// # Panics
-    /// When the server refuses.
+    /// If the server refuses.
     pub fn key(&self, tenant: &str, scopes: &[&str], principals: &[&str]) -> String {
         let body = json!({"name": "test", "scopes": scopes, "principals": principals});
         let path = format!("/admin/v1/tenants/{tenant}/api-keys");
@@ -326,7 +326,7 @@ impl Server {
 }
 
 impl Drop for Server {
-    /// A failing test shows the server's last words; `RINGFENCE_KEEP_FOLDERS` keeps what it stored.
+    /// A failing test prints the server's last lines; `RINGFENCE_KEEP_FOLDERS` keeps its folder.
     #[expect(clippy::print_stdout, reason = "the test runner shows a failing test's output")]
     fn drop(&mut self) {
         self.kill();
@@ -346,7 +346,7 @@ fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port")
 }
 
-/// Polls until the health route answers; false when the process ended first.
+/// Polls until the health route answers. Returns false if the process ended first.
 fn wait_ready(address: SocketAddr, child: &mut Child) -> bool {
     let rng = Rng::new(u64::from(address.port()));
     for _ in 0..3_000 {

@@ -1,4 +1,4 @@
-//! Real S3-class servers, as [`crate::process`] keeps them.
+//! Real object stores with the S3 API, run by [`crate::process`].
 
 mod ceph;
 mod moto;
@@ -9,12 +9,12 @@ pub use ceph::Ceph;
 pub use moto::Moto;
 pub use s3s_fs::S3sFs;
 
-/// Who may use a server.
+/// Credentials for a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreKey {
     /// Access key id.
     pub id: String,
-    /// Its secret. Nothing real.
+    /// Secret access key. It is not a real one.
     pub secret: String,
 }
 
@@ -24,5 +24,5 @@ impl StoreKey {
     }
 }
 
-/// The bucket that every server has.
+/// Bucket that every server has.
 pub(crate) const BUCKET: &str = "ringfence-test";

@@ -1,12 +1,12 @@
-//! What a segment would be on disk without its seal: the control of a scan for plain bytes.
+//! A segment as it would be on disk without its seal: the positive control of a scan for plain bytes.
 
 use kernel::{CommitNo, Distance, Document, DocumentId, Passage, Span, Status, Timestamp, Untrusted};
 use std::collections::BTreeMap;
 
-/// A segment of one document as the store builds it before sealing.
+/// A segment of one document, as the store builds it before it seals it.
 ///
 /// # Panics
-/// When the id is none or the text is longer than 4 GiB.
+/// If the id is invalid or the text is longer than 4 GiB.
 pub fn unsealed_segment(id: &str, title: &str, text: &str, vector: &[f32]) -> Vec<u8> {
     let bytes = u32::try_from(text.len()).expect("a short text");
     let points = u32::try_from(text.chars().count()).expect("a short text");
@@ -29,5 +29,7 @@ pub fn unsealed_segment(id: &str, title: &str, text: &str, vector: &[f32]) -> Ve
         vectors: vector.to_vec(),
     };
     let spec = segment::Spec::new(vector.len(), Distance::Dot);
-    segment::Segment::write(&spec, &mut std::iter::once(document), segment::Links::Built).expect("a segment").to_vec()
+    segment::Segment::write(&spec, &mut std::iter::once(document), segment::GraphMode::Built)
+        .expect("a segment")
+        .to_vec()
 }

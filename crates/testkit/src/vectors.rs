@@ -1,24 +1,25 @@
-//! Vectors that look like embeddings of sentences, for benchmarks: 384 values, unit length, a mixture of Gaussians with
-//! a local intrinsic dimension about 25; or those of a file.
+//! Vectors that resemble embeddings of sentences, for benchmarks: 384 values of unit length from a mixture of Gaussians
+//! with a local intrinsic dimension of about 25; or the vectors of a file.
 
 use crate::Rng;
 use std::{io, path::Path};
 
-/// Values of a vector.
+/// Dimensions of a vector.
 pub const VALUES: usize = 384;
+/// Number of centres of the mixture.
 const CENTRES: u64 = 2_000;
-/// Directions in which all centres lie, and those in which the points of one centre do.
+/// Number of directions that all centres share, and of those in which the points of one centre vary.
 const SHARED: usize = 64;
 const OWN: usize = 24;
 
-/// Where points come from. The same seed gives the same points in the same order.
+/// Source of the points. The same seed gives the same points in the same order.
 pub struct Mixture {
     random: Rng,
     centres: Vec<(Vec<f32>, Vec<Vec<f32>>)>,
 }
 
 impl Mixture {
-    /// Draws the centres: 70 MB, a second.
+    /// Draws the centres. This takes 70 MB and about a second.
     pub fn new(seed: u64) -> Self {
         let random = Rng::new(seed);
         let shared: Vec<Vec<f32>> = (0..SHARED).map(|_| (0..VALUES).map(|_| normal(&random)).collect()).collect();
@@ -45,11 +46,11 @@ impl Mixture {
     }
 }
 
-/// The first vectors of a file of little-endian f32, at most so many.
+/// The first vectors of a file of little-endian f32 values, at most `at_most` of them.
 ///
 /// # Errors
-/// When the file does not read.
-pub fn vectors_of(file: &Path, at_most: usize) -> io::Result<Vec<Vec<f32>>> {
+/// If the file cannot be read.
+pub fn read_vectors(file: &Path, at_most: usize) -> io::Result<Vec<Vec<f32>>> {
     let bytes = std::fs::read(file)?;
     let vector = |bytes: &[u8]| bytes.as_chunks::<4>().0.iter().map(|four| f32::from_le_bytes(*four)).collect();
     Ok(bytes.chunks_exact(4 * VALUES).take(at_most).map(vector).collect())
@@ -59,7 +60,7 @@ fn add(sum: &mut [f32], axis: &[f32], by: f32) {
     sum.iter_mut().zip(axis).for_each(|(s, x)| *s += by * x);
 }
 
-/// Nearly normal, with variance 1.
+/// A nearly normal number with variance 1.
 fn normal(random: &Rng) -> f32 {
     (0..3).map(|_| random.signed()).sum()
 }

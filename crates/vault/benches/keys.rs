@@ -1,7 +1,7 @@
-//! What a key in the arena costs beside a key in a box: made, used once and dropped, as for each sealed object.
+//! Cost of a key in the arena compared to a key in a box: created, used once and dropped, as for each sealed object.
 //!
-//! `cargo bench --workspace --bench keys`. Both ways in turn, ten rounds each, the best of them; nanoseconds of the
-//! clock for one key in one thread, and in four threads at once (keys of all of them over the time).
+//! `cargo bench --workspace --bench keys`. Both variants alternate for ten rounds, and the best round counts;
+//! wall-clock nanoseconds per key in one thread, and in four threads at once (total keys over total time).
 #![expect(clippy::print_stdout, reason = "a benchmark's output is its table")]
 
 use kernel::{Clock, Entropy, SystemClock};
@@ -9,7 +9,7 @@ use std::{hint::black_box, thread};
 use vault::SecretKey;
 use zeroize::Zeroize;
 
-/// Bytes that cost nothing, so that the memory's cost is seen.
+/// Entropy that costs nothing, so that the cost of memory is visible.
 struct Constant;
 
 impl Entropy for Constant {
@@ -21,13 +21,13 @@ impl Entropy for Constant {
 const KEYS: u32 = 1_000_000;
 
 fn main() {
-    // Cargo's test runs start benchmarks too.
+    // Test runs of Cargo start benchmarks too; they do nothing there.
     if !std::env::args().any(|arg| arg == "--bench") {
         return;
     }
-    println!("| threads | keys held beside | box, ns | arena, ns | ratio |\n|---|---|---|---|---|");
+    println!("| threads | keys held meanwhile | box, ns | arena, ns | ratio |\n|---|---|---|---|---|");
     for (threads, held) in [(1, 0), (1, 200_000), (4, 0)] {
-        let beside: Vec<SecretKey> = (0..held).map(|_| SecretKey::random(&Constant)).collect();
+        let held_keys: Vec<SecretKey> = (0..held).map(|_| SecretKey::random(&Constant)).collect();
         let (mut boxes, mut arena) = (f64::MAX, f64::MAX);
         for _ in 0..10 {
             boxes = boxes.min(measure(threads, &|| {
@@ -38,12 +38,12 @@ fn main() {
             arena = arena.min(measure(threads, &|| drop(black_box(SecretKey::random(&Constant)))));
         }
         println!("| {threads} | {held} | {boxes:.1} | {arena:.1} | {:.2} |", arena / boxes);
-        drop(beside);
+        drop(held_keys);
     }
     println!("\n{:?}", vault::key_memory());
 }
 
-/// Nanoseconds a key.
+/// Nanoseconds per key.
 fn measure(threads: u32, act: &(dyn Fn() + Sync)) -> f64 {
     let clock = SystemClock::new();
     let began = clock.monotonic();

@@ -1,13 +1,14 @@
-//! What sealing costs beside the cipher alone: whole objects in segments of 1 MiB, and the paged part of an object in
+//! Cost of sealing compared to the cipher alone: whole objects in segments of 1 MiB, and the paged part of an object in
 //! pages of 16 KiB, against bare AES-256-GCM of `aws-lc-rs` and of `aes-gcm` on the same bytes in the same segments.
 //!
-//! `cargo bench --workspace --bench sealing`. All sides in turn, medians over `ROUNDS` (15) rounds: GB (10^9 bytes) of
-//! plaintext a second of CPU. "Bare" is `aws-lc-rs` and what nobody is spared around it: a new buffer for each object,
-//! which is dropped, or a page read from where it lies into one buffer, and opened into another. "Cipher alone" goes
-//! from memory to memory that was used before. The ratios are ours to bare, of CPU and of the clock; the goal is 0.85.
-//! Where ours reads from a source ("first part", "read and open"), the rows "read and …" have a bare side that reads as
-//! well: each segment into one buffer, and opened into another, which is new. The row before has one that is spared it.
-//! `aes-gcm` is what the feature `portable` seals with, alone as well.
+//! `cargo bench --workspace --bench sealing`. All variants alternate; the result is the median over `ROUNDS` (15)
+//! rounds, in GB (10^9 bytes) of plaintext per second of CPU time. "Bare" is `aws-lc-rs` with the work that every
+//! caller has around it: a new buffer for each object, which is dropped, or a page that is read into one buffer and
+//! opened into another. "Cipher alone" works from memory to memory that was used before. The ratios are ours to bare,
+//! of CPU and of wall-clock time; the goal is 0.85. Where ours reads from a source ("first part", "read and open"), the
+//! rows "read and …" have a bare variant that reads as well: each segment into one buffer, and opened into another,
+//! which is new. The bare variant of the previous row does not read. `aes-gcm` is the cipher of the feature `portable`,
+//! measured alone as well.
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a benchmark's output is its table, and a fault ends it")]
 
 use aes_gcm::{
@@ -20,7 +21,7 @@ use kernel::{
 };
 use rustix::time::{ClockId, clock_gettime};
 use std::{hint::black_box, sync::Arc};
-use vault::{Home, LocalProvider, ObjectKind, PlaceKind, TenantKeys};
+use vault::{Keyspace, KeyspaceKind, LocalProvider, ObjectKind, TenantKeys};
 
 const SEGMENT: usize = 1 << 20;
 const KIND: ObjectKind = ObjectKind::Segment;
@@ -30,19 +31,19 @@ const NONCE: [u8; 12] = [0; 12];
 const TAG: usize = 16;
 
 fn main() {
-    // Cargo's test runs start benchmarks too.
+    // Test runs of Cargo start benchmarks too; they do nothing there.
     if !std::env::args().any(|arg| arg == "--bench") {
         return;
     }
-    let home = home();
-    let (quick, slow) = (Quick::new(), Slow::new());
+    let keyspace = keyspace();
+    let (aws_lc, aes_gcm) = (AwsLcCipher::new(), AesGcmCipher::new());
     println!("| work | MiB | ours | bare | cipher alone | `aes-gcm` alone | ratio, CPU | ratio, clock |");
     println!("|---|---|---|---|---|---|---|---|");
     for (mebibytes, times) in [(1, 32), (16, 3), (64, 1)] {
         let plain: Vec<u8> = (0..mebibytes << 20).map(|n: usize| (n / 3) as u8).collect();
-        let row = |work: &str, sides: [&mut dyn FnMut(); 4]| compare(work, plain.len(), times, sides);
-        // What each side writes to.
-        let [mut warm, mut warm_slow] = [(); 2].map(|()| vec![1; sealed_len(plain.len(), PAGE_BYTES)]);
+        let row = |work: &str, variants: [&mut dyn FnMut(); 4]| compare(work, plain.len(), times, variants);
+        // Output buffers of the variants.
+        let [mut warm, mut warm_aes_gcm] = [(); 2].map(|()| vec![1; sealed_len(plain.len(), PAGE_BYTES)]);
 
         for (work, segment) in [("seal", SEGMENT), ("seal in pages", PAGE_BYTES)] {
             let length = sealed_len(plain.len(), segment);
@@ -50,85 +51,85 @@ fn main() {
                 work,
                 [
                     &mut || match segment {
-                        SEGMENT => drop(black_box(home.seal(KIND, OBJECT, &plain, &OsEntropy).unwrap())),
-                        _ => drop(black_box(home.seal_split(KIND, OBJECT, &plain, 0, &OsEntropy).unwrap())),
+                        SEGMENT => drop(black_box(keyspace.seal(KIND, OBJECT, &plain, &OsEntropy).unwrap())),
+                        _ => drop(black_box(keyspace.seal_split(KIND, OBJECT, &plain, 0, &OsEntropy).unwrap())),
                     },
                     &mut || {
                         let mut sealed = vec![0; length];
-                        quick.seal(&plain, segment, &mut sealed);
+                        aws_lc.seal(&plain, segment, &mut sealed);
                         black_box(sealed);
                     },
-                    &mut || quick.seal(&plain, segment, &mut warm[..length]),
-                    &mut || slow.seal(&plain, segment, &mut warm_slow[..length]),
+                    &mut || aws_lc.seal(&plain, segment, &mut warm[..length]),
+                    &mut || aes_gcm.seal(&plain, segment, &mut warm_aes_gcm[..length]),
                 ],
             );
         }
 
-        let (sealed, key) = home.seal(KIND, OBJECT, &plain, &OsEntropy).unwrap();
-        let bare = quick.sealed(&plain, SEGMENT);
+        let (sealed, key) = keyspace.seal(KIND, OBJECT, &plain, &OsEntropy).unwrap();
+        let bare = aws_lc.sealed(&plain, SEGMENT);
         row(
             "open",
             [
-                &mut || drop(black_box(home.open(KIND, OBJECT, &key, &sealed).unwrap())),
+                &mut || drop(black_box(keyspace.open(KIND, OBJECT, &key, &sealed).unwrap())),
                 &mut || {
                     let mut opened = vec![0; plain.len()];
-                    quick.open(&bare, SEGMENT, &mut opened);
+                    aws_lc.open(&bare, SEGMENT, &mut opened);
                     black_box(opened);
                 },
-                &mut || quick.open(&bare, SEGMENT, &mut warm[..plain.len()]),
-                &mut || slow.open(&bare, SEGMENT, &mut warm_slow[..plain.len()]),
+                &mut || aws_lc.open(&bare, SEGMENT, &mut warm[..plain.len()]),
+                &mut || aes_gcm.open(&bare, SEGMENT, &mut warm_aes_gcm[..plain.len()]),
             ],
         );
 
-        // What a side reads with: one segment.
+        // Read buffer of one segment.
         let mut buffer = vec![0; SEGMENT + TAG];
         let source: Arc<dyn ReadAt> = Arc::new(sealed);
         row(
             "read and open",
             [
-                &mut || drop(black_box(home.open_from(KIND, OBJECT, &key, &source).unwrap())),
+                &mut || drop(black_box(keyspace.open_from(KIND, OBJECT, &key, &source).unwrap())),
                 &mut || {
                     let mut opened = vec![0; plain.len()];
-                    quick.read_and_open(&bare, &mut buffer, &mut opened);
+                    aws_lc.read_and_open(&bare, &mut buffer, &mut opened);
                     black_box(opened);
                 },
-                &mut || quick.open(&bare, SEGMENT, &mut warm[..plain.len()]),
-                &mut || slow.open(&bare, SEGMENT, &mut warm_slow[..plain.len()]),
+                &mut || aws_lc.open(&bare, SEGMENT, &mut warm[..plain.len()]),
+                &mut || aes_gcm.open(&bare, SEGMENT, &mut warm_aes_gcm[..plain.len()]),
             ],
         );
 
-        let (sealed, key) = home.seal_split(KIND, OBJECT, &plain, plain.len(), &OsEntropy).unwrap();
+        let (sealed, key) = keyspace.seal_split(KIND, OBJECT, &plain, plain.len(), &OsEntropy).unwrap();
         let sealed: Arc<dyn ReadAt> = Arc::new(sealed);
         row(
             "read and open as a first part",
             [
-                &mut || drop(black_box(home.open_split(KIND, OBJECT, &key, sealed.clone()).unwrap())),
+                &mut || drop(black_box(keyspace.open_split(KIND, OBJECT, &key, sealed.clone()).unwrap())),
                 &mut || {
                     let mut opened = vec![0; plain.len()];
-                    quick.read_and_open(&bare, &mut buffer, &mut opened);
+                    aws_lc.read_and_open(&bare, &mut buffer, &mut opened);
                     black_box(opened);
                 },
-                &mut || quick.open(&bare, SEGMENT, &mut warm[..plain.len()]),
-                &mut || slow.open(&bare, SEGMENT, &mut warm_slow[..plain.len()]),
+                &mut || aws_lc.open(&bare, SEGMENT, &mut warm[..plain.len()]),
+                &mut || aes_gcm.open(&bare, SEGMENT, &mut warm_aes_gcm[..plain.len()]),
             ],
         );
         row(
             "open as a first part",
             [
-                &mut || drop(black_box(home.open_split(KIND, OBJECT, &key, sealed.clone()).unwrap())),
+                &mut || drop(black_box(keyspace.open_split(KIND, OBJECT, &key, sealed.clone()).unwrap())),
                 &mut || {
                     let mut opened = vec![0; plain.len()];
-                    quick.open(&bare, SEGMENT, &mut opened);
+                    aws_lc.open(&bare, SEGMENT, &mut opened);
                     black_box(opened);
                 },
-                &mut || quick.open(&bare, SEGMENT, &mut warm[..plain.len()]),
-                &mut || slow.open(&bare, SEGMENT, &mut warm_slow[..plain.len()]),
+                &mut || aws_lc.open(&bare, SEGMENT, &mut warm[..plain.len()]),
+                &mut || aes_gcm.open(&bare, SEGMENT, &mut warm_aes_gcm[..plain.len()]),
             ],
         );
 
-        let (sealed, key) = home.seal_split(KIND, OBJECT, &plain, 0, &OsEntropy).unwrap();
-        let reader = home.open_split(KIND, OBJECT, &key, Arc::new(sealed)).unwrap().1;
-        let bare = quick.sealed(&plain, PAGE_BYTES);
+        let (sealed, key) = keyspace.seal_split(KIND, OBJECT, &plain, 0, &OsEntropy).unwrap();
+        let reader = keyspace.open_split(KIND, OBJECT, &key, Arc::new(sealed)).unwrap().1;
+        let bare = aws_lc.sealed(&plain, PAGE_BYTES);
         let mut ours = plain.clone();
         for (work, step) in [("read pages, all at once", plain.len()), ("read pages, one by one", PAGE_BYTES)] {
             let (mut again, mut page) = (vec![1; plain.len()], vec![0; PAGE_BYTES + TAG]);
@@ -143,66 +144,66 @@ fn main() {
                     &mut || {
                         for (out, n) in again.chunks_mut(PAGE_BYTES).zip(0..) {
                             bare.read_at(n * (PAGE_BYTES + TAG) as u64, &mut page).unwrap();
-                            quick.open(&page, PAGE_BYTES, out);
+                            aws_lc.open(&page, PAGE_BYTES, out);
                         }
                     },
-                    &mut || quick.open(&bare, PAGE_BYTES, &mut warm[..plain.len()]),
-                    &mut || slow.open(&bare, PAGE_BYTES, &mut warm_slow[..plain.len()]),
+                    &mut || aws_lc.open(&bare, PAGE_BYTES, &mut warm[..plain.len()]),
+                    &mut || aes_gcm.open(&bare, PAGE_BYTES, &mut warm_aes_gcm[..plain.len()]),
                 ],
             );
         }
-        assert!(ours == plain && warm[..plain.len()] == plain && warm_slow[..plain.len()] == plain);
+        assert!(ours == plain && warm[..plain.len()] == plain && warm_aes_gcm[..plain.len()] == plain);
     }
 }
 
-fn home() -> Home {
+fn keyspace() -> Keyspace {
     let entropy = SeededEntropy::new(1);
     let provider = LocalProvider::from_env_value(&"5a".repeat(32), Arc::new(SeededEntropy::new(2))).unwrap();
     let keys = TenantKeys::create(&provider, Incarnation::from_bytes([1; 16]), &entropy).unwrap().0;
-    Home::create_place(&keys, PlaceKind::Namespace, NamespaceUuid::from_bytes([1; 16]), &entropy).unwrap().0
+    Keyspace::create(&keys, KeyspaceKind::Namespace, NamespaceUuid::from_bytes([1; 16]), &entropy).unwrap().0
 }
 
-/// Every side in turn, the first round for nothing.
-fn compare(work: &str, bytes: usize, times: usize, mut sides: [&mut dyn FnMut(); 4]) {
+/// Measures all variants alternately; the first round is a warm-up.
+fn compare(work: &str, bytes: usize, times: usize, mut variants: [&mut dyn FnMut(); 4]) {
     let rounds = std::env::var("ROUNDS").map_or(15, |n| n.parse().unwrap());
     let clock = SystemClock::new();
-    let mut took: [[Vec<f64>; 2]; 4] = Default::default();
+    let mut times_taken: [[Vec<f64>; 2]; 4] = Default::default();
     for round in 0..=rounds {
-        for (act, took) in sides.iter_mut().zip(&mut took) {
+        for (run, times_taken) in variants.iter_mut().zip(&mut times_taken) {
             let (began, cpu_began) = (clock.monotonic(), cpu());
-            (0..times).for_each(|_| act());
+            (0..times).for_each(|_| run());
             if round > 0 {
-                took[0].push(cpu() - cpu_began);
-                took[1].push((clock.monotonic() - began).as_secs_f64());
+                times_taken[0].push(cpu() - cpu_began);
+                times_taken[1].push((clock.monotonic() - began).as_secs_f64());
             }
         }
     }
-    let rates = took.map(|of| {
+    let rates = times_taken.map(|of| {
         of.map(|mut seconds| {
             seconds.sort_by(f64::total_cmp);
             (bytes * times) as f64 / 1e9 / seconds[rounds / 2]
         })
     });
-    let [ours, bare, warm, slow] = rates.map(|[cpu, _]| format!("{cpu:.2}"));
+    let [ours, bare, warm, aes_gcm] = rates.map(|[cpu, _]| format!("{cpu:.2}"));
     let [cpu, clock] = [0, 1].map(|of| rates[0][of] / rates[1][of]);
-    println!("| {work} | {} | {ours} | {bare} | {warm} | {slow} | **{cpu:.2}** | {clock:.2} |", bytes >> 20);
+    println!("| {work} | {} | {ours} | {bare} | {warm} | {aes_gcm} | **{cpu:.2}** | {clock:.2} |", bytes >> 20);
 }
 
-/// This process's seconds on cores.
+/// CPU time of this process in seconds.
 fn cpu() -> f64 {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
-/// Each segment with its tag behind it.
+/// Size of all segments, each followed by its tag.
 fn sealed_len(plain: usize, segment: usize) -> usize {
     plain + plain.div_ceil(segment) * TAG
 }
 
-/// `aws-lc-rs` and nothing else.
-struct Quick(LessSafeKey);
+/// AES-256-GCM of `aws-lc-rs` alone.
+struct AwsLcCipher(LessSafeKey);
 
-impl Quick {
+impl AwsLcCipher {
     fn new() -> Self {
         Self(LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &[7; 32]).unwrap()))
     }
@@ -229,8 +230,8 @@ impl Quick {
     }
 }
 
-impl Quick {
-    /// From where it lies, a segment at a time.
+impl AwsLcCipher {
+    /// Reads from the source and opens, a segment at a time.
     fn read_and_open(&self, sealed: &Vec<u8>, buffer: &mut [u8], out: &mut [u8]) {
         for (out, n) in out.chunks_mut(SEGMENT).zip(0..) {
             let buffer = &mut buffer[..out.len() + TAG];
@@ -240,10 +241,10 @@ impl Quick {
     }
 }
 
-/// `aes-gcm` and nothing else, with the same bytes.
-struct Slow(Aes256Gcm);
+/// AES-256-GCM of `aes-gcm` alone, with the same bytes.
+struct AesGcmCipher(Aes256Gcm);
 
-impl Slow {
+impl AesGcmCipher {
     fn new() -> Self {
         Self(Aes256Gcm::new(&[7; 32].into()))
     }

@@ -1,12 +1,15 @@
-//! Where keys lie: slots of 32 bytes in chunks of pages that are in no core dump, in no child process and, as long as
-//! the system lets us lock memory, in no swap. Where the kernel has secret memory (`memfd_secret`, Linux 5.14), the
-//! pages are out of its own map too: no other process reads them, root's debugger included.
+//! Memory for keys: slots of 32 bytes in chunks of pages that are in no core dump, in no child process and, as long as
+//! the system lets us lock memory, not in swap. Where the kernel has secret memory (`memfd_secret`, Linux 5.14), the
+//! pages are out of the kernel's own map too: no other process reads them, not even root's debugger.
 //!
-//! A slot is zeroed when it is given back and handed out again; chunks stay for the life of the process. When nothing
+//! A slot is zeroed when it is returned, and then reused; chunks stay mapped for the life of the process. When nothing
 //! more can be locked (`RLIMIT_MEMLOCK`), further chunks are ordinary pages, which [`key_memory`] counts: a server with
-//! too small a limit serves, and says so.
+//! too small a limit still serves, and reports it.
 
-#![expect(unsafe_code, reason = "pages of its own, handed out in slots; nothing else in this crate has any")]
+#![expect(
+    unsafe_code,
+    reason = "slots in pages that this module maps itself; no other module of this crate needs unsafe code"
+)]
 
 use crate::crypto::KEY;
 use rustix::mm::{self, Advice, MapFlags, ProtFlags};
@@ -20,20 +23,20 @@ use std::{
 };
 use zeroize::Zeroize;
 
-/// Bytes asked of the system at once: 2,048 keys. A multiple of every page size in use.
+/// Size of a chunk in bytes: 2,048 keys. A multiple of every page size in use.
 const CHUNK: usize = 64 << 10;
 const SLOTS: usize = CHUNK / KEY;
-/// No page is smaller.
+/// The smallest page size in use.
 const PAGE_MIN: usize = 4 << 10;
 
-/// What keys lie in, best first.
+/// Kind of memory that holds keys, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum KeyMemoryKind {
     /// `memfd_secret`: locked, and not in the kernel's own map.
     Secret,
     /// Locked by `mlock`.
     Locked,
-    /// Ordinary: it may be swapped out.
+    /// Ordinary memory, which may be swapped out.
     Plain,
 }
 
@@ -47,10 +50,10 @@ impl fmt::Display for KeyMemoryKind {
     }
 }
 
-/// The memory that keys have in this process.
+/// Summary of the memory that holds this process's keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyMemory {
-    /// The best kind that the system has given.
+    /// The best kind that the system has provided.
     pub kind: KeyMemoryKind,
     /// Bytes in secret or locked pages.
     pub bytes_locked: u64,
@@ -58,115 +61,117 @@ pub struct KeyMemory {
     pub bytes_unlocked: u64,
 }
 
-/// What keys lie in now. The first call asks the system for memory if no key has.
+/// Returns the current memory for keys. The first call maps a chunk if there is none yet.
 pub fn key_memory() -> KeyMemory {
     ARENA.memory()
 }
 
-/// The process's own.
+/// The arena of the process.
 static ARENA: Arena = Arena::new(map);
 
-/// Room for one key, zero until it is written. Zeroed and given back when dropped.
-pub(crate) struct Slot {
-    place: Place,
+/// Memory for one key, zero until it is written. It is zeroed and returned when dropped.
+pub(crate) struct ArenaSlot {
+    address: SlotAddress,
     arena: &'static Arena,
 }
 
-impl Slot {
+impl ArenaSlot {
     pub(crate) fn new() -> Self {
         ARENA.take()
     }
 
     pub(crate) fn bytes(&self) -> &[u8; KEY] {
-        // SAFETY: the place points to 32 mapped, initialised bytes that stay mapped for ever, and nobody but this slot
-        // has it until it is dropped; `&self` keeps writers out.
-        unsafe { self.place.at.as_ref() }
+        // SAFETY: the address points to 32 mapped, initialised bytes that are never unmapped, and until this slot is
+        // dropped no other slot has the address; `&self` excludes writers.
+        unsafe { self.address.ptr.as_ref() }
     }
 
     pub(crate) fn bytes_mut(&mut self) -> &mut [u8; KEY] {
-        // SAFETY: as in `bytes`; `&mut self` keeps everybody else out.
-        unsafe { self.place.at.as_mut() }
+        // SAFETY: as in `bytes`; `&mut self` excludes all other accesses.
+        unsafe { self.address.ptr.as_mut() }
     }
 }
 
-impl Drop for Slot {
+impl Drop for ArenaSlot {
     fn drop(&mut self) {
         self.bytes_mut().zeroize();
-        self.arena.give(self.place);
+        self.arena.put_back(self.address);
     }
 }
 
-/// One slot's address, and whether its page is locked.
+/// Address of a slot, and whether its page is locked.
 #[derive(Clone, Copy)]
-struct Place {
-    at: NonNull<[u8; KEY]>,
+struct SlotAddress {
+    ptr: NonNull<[u8; KEY]>,
     locked: bool,
 }
 
-// SAFETY: an address of memory that belongs to no thread and is never unmapped. Whoever holds the only copy of a place
-// (a slot, or the free list under its lock) has the bytes for itself; a slot shared by reference is only read.
-unsafe impl Send for Place {}
+// SAFETY: the memory belongs to no thread and is never unmapped. The owner of the only copy of an address (a slot, or
+// the free list under its lock) has exclusive use of the bytes; a slot that is shared by reference is only read.
+unsafe impl Send for SlotAddress {}
 // SAFETY: as above.
-unsafe impl Sync for Place {}
+unsafe impl Sync for SlotAddress {}
 
-/// Maps a chunk of one kind, all zero and present.
-type Source = fn(KeyMemoryKind) -> io::Result<NonNull<u8>>;
+/// Function that maps a chunk of one kind, with all bytes zero and all pages present.
+type MapChunk = fn(KeyMemoryKind) -> io::Result<NonNull<u8>>;
 
 struct Arena {
-    source: Source,
-    state: Mutex<State>,
+    map_chunk: MapChunk,
+    state: Mutex<ArenaState>,
 }
 
-struct State {
-    /// Zeroed places that nobody has. Each list has room for all places of its kind, so giving one back never allocates.
-    locked: Vec<Place>,
-    plain: Vec<Place>,
+struct ArenaState {
+    /// Addresses of zeroed free slots. Each list has capacity for all slots of its kind, so returning one never
+    /// allocates.
+    locked: Vec<SlotAddress>,
+    plain: Vec<SlotAddress>,
     memory: KeyMemory,
 }
 
 impl Arena {
-    const fn new(source: Source) -> Self {
+    const fn new(map_chunk: MapChunk) -> Self {
         let memory = KeyMemory { kind: KeyMemoryKind::Plain, bytes_locked: 0, bytes_unlocked: 0 };
-        Self { source, state: Mutex::new(State { locked: Vec::new(), plain: Vec::new(), memory }) }
+        Self { map_chunk, state: Mutex::new(ArenaState { locked: Vec::new(), plain: Vec::new(), memory }) }
     }
 
-    fn take(&'static self) -> Slot {
+    fn take(&'static self) -> ArenaSlot {
         let mut state = self.lock();
         loop {
-            // What is locked first: after a peak the ordinary pages are the ones left empty.
-            if let Some(place) = state.locked.pop().or_else(|| state.plain.pop()) {
-                return Slot { place, arena: self };
+            // Locked slots are used first: after a peak it is the ordinary pages that become empty.
+            if let Some(address) = state.locked.pop().or_else(|| state.plain.pop()) {
+                return ArenaSlot { address, arena: self };
             }
-            state.grow(self.source);
+            state.grow(self.map_chunk);
         }
     }
 
-    /// The bytes are zero already.
-    fn give(&self, place: Place) {
+    /// Returns a slot's address to its free list. The bytes must be zero already.
+    fn put_back(&self, address: SlotAddress) {
         let mut state = self.lock();
-        if place.locked { state.locked.push(place) } else { state.plain.push(place) }
+        if address.locked { state.locked.push(address) } else { state.plain.push(address) }
     }
 
     fn memory(&self) -> KeyMemory {
         let mut state = self.lock();
         if state.memory.bytes_locked + state.memory.bytes_unlocked == 0 {
-            state.grow(self.source);
+            state.grow(self.map_chunk);
         }
         state.memory
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, ArenaState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
-    /// One more chunk, of the best kind to be had now. With the lock held: whoever wants a key waits anyway.
-    fn grow(&mut self, source: Source) {
+impl ArenaState {
+    /// Adds a chunk of the best kind that is available now. The lock is held meanwhile: every other request for a key
+    /// would wait for the chunk anyway.
+    fn grow(&mut self, map_chunk: MapChunk) {
         use KeyMemoryKind::{Locked, Plain, Secret};
-        let chunk = [Secret, Locked, Plain].into_iter().find_map(|kind| Some((kind, source(kind).ok()?)));
+        let chunk = [Secret, Locked, Plain].into_iter().find_map(|kind| Some((kind, map_chunk(kind).ok()?)));
         let Some((kind, start)) = chunk else {
-            // As for any box: without memory there is no way on.
+            // As for any allocation, there is no way to continue without memory.
             std::alloc::handle_alloc_error(std::alloc::Layout::new::<[u8; CHUNK]>());
         };
         let locked = kind != Plain;
@@ -176,22 +181,22 @@ impl State {
         };
         *bytes += CHUNK as u64;
         list.reserve_exact(*bytes as usize / KEY - list.len());
-        // SAFETY: the chunk has so many slots, so each address is inside it.
-        let place = |n| Place { at: unsafe { start.cast::<[u8; KEY]>().add(n) }, locked };
-        list.extend((0..SLOTS).rev().map(place));
+        // SAFETY: `n` is below the number of slots in the chunk, so each address is inside it.
+        let address = |n| SlotAddress { ptr: unsafe { start.cast::<[u8; KEY]>().add(n) }, locked };
+        list.extend((0..SLOTS).rev().map(address));
         self.memory.kind = self.memory.kind.min(kind);
     }
 }
 
-/// Asks the system.
+/// Maps a chunk from the system.
 fn map(kind: KeyMemoryKind) -> io::Result<NonNull<u8>> {
     let protection = ProtFlags::READ | ProtFlags::WRITE;
     let start = match kind {
         KeyMemoryKind::Secret => {
             let file = File::from(memfd_secret()?);
             file.set_len(CHUNK as u64)?;
-            // SAFETY: a fresh mapping at an address of the kernel's choice touches no memory of ours. The file is
-            // closed behind it, and nobody can change the length of a secret one.
+            // SAFETY: a new mapping at an address of the kernel's choice touches none of our memory. The file is closed
+            // afterwards, and the length of a secret file cannot be changed.
             unsafe { mm::mmap(null_mut(), CHUNK, protection, MapFlags::SHARED, &file, 0) }?
         }
         // SAFETY: as above.
@@ -200,31 +205,31 @@ fn map(kind: KeyMemoryKind) -> io::Result<NonNull<u8>> {
     if kind == KeyMemoryKind::Locked {
         // SAFETY: the mapping is ours, and locking changes no byte of it.
         if let Err(refused) = unsafe { mm::mlock(start, CHUNK) } {
-            // SAFETY: nobody has an address in it yet.
+            // SAFETY: no address in the mapping has been handed out yet.
             unsafe { mm::munmap(start, CHUNK) }?;
             return Err(refused.into());
         }
     }
-    // Secret and locked pages are never swapped; that they are in no dump and in no child is asked for here. A child
-    // between fork and exec reads no key; one that did would be stopped by the hardware. Old kernels may refuse.
+    // Secret and locked pages are never swapped; these calls also exclude the pages from dumps and from children. A
+    // child between fork and exec reads no key; a read would fault. Old kernels may refuse the calls.
     for advice in [Advice::LinuxDontDump, Advice::LinuxDontFork] {
-        // SAFETY: both change what becomes of the pages elsewhere, and nothing that this process sees.
-        let _as_good_as_it_gets = unsafe { mm::madvise(start, CHUNK, advice) };
+        // SAFETY: both only change what becomes of the pages in dumps and children, and nothing that this process sees.
+        let _best_effort = unsafe { mm::madvise(start, CHUNK, advice) };
     }
     let start = NonNull::new(start.cast::<u8>()).ok_or(io::ErrorKind::OutOfMemory)?;
     for page in (0..CHUNK).step_by(PAGE_MIN) {
-        // SAFETY: inside the mapping, which is writable and whose bytes are zero already. So every page is there
-        // before the first key, and none is waited for later.
+        // SAFETY: the address is inside the mapping, which is writable and whose bytes are zero already. The write
+        // makes every page present before the first key, so that no later access waits for a page.
         unsafe { start.add(page).write_volatile(0) };
     }
     Ok(start)
 }
 
 fn memfd_secret() -> io::Result<OwnedFd> {
-    // SAFETY: the call takes one number and gives one.
+    // SAFETY: the call takes an integer and returns an integer.
     let number = unsafe { libc::syscall(libc::SYS_memfd_secret, libc::O_CLOEXEC) };
     let number = i32::try_from(number).ok().filter(|n| *n >= 0).ok_or_else(io::Error::last_os_error)?;
-    // SAFETY: the kernel has just made it, and nobody else knows of it.
+    // SAFETY: the kernel just created the descriptor, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 

@@ -1,8 +1,8 @@
-//! The primitives, all through one small door: AES-256-GCM, HKDF-Expand-SHA-384, HMAC-SHA-256,
-//! SHA-256 and the constant-time compare, by `aws-lc-rs`.
+//! The cryptographic primitives, all behind this small interface: AES-256-GCM, HKDF-Expand-SHA-384, HMAC-SHA-256,
+//! SHA-256 and the constant-time comparison, by `aws-lc-rs`.
 //!
-//! AES-256-GCM also has a pure-Rust form behind the same trait, for machines where `aws-lc-rs` has
-//! no assembly: feature `portable`. Both give the same bytes, and tests open each with the other.
+//! AES-256-GCM also has a pure-Rust implementation behind the same trait, for machines where `aws-lc-rs` has no
+//! assembly: feature `portable`. Both produce the same bytes, and tests open each one's output with the other.
 
 #[cfg(any(test, not(feature = "portable")))]
 use aws_lc_rs::aead;
@@ -11,7 +11,7 @@ use aws_lc_rs::{constant_time, digest, hkdf, hmac};
 #[cfg(any(test, feature = "portable"))]
 mod portable;
 
-/// AES-256-GCM as this build does it.
+/// The AES-256-GCM implementation of this build.
 #[cfg(not(feature = "portable"))]
 pub(crate) type Cipher = AwsLc;
 #[cfg(feature = "portable")]
@@ -21,24 +21,30 @@ pub(crate) const KEY: usize = 32;
 pub(crate) const NONCE: usize = 12;
 pub(crate) const TAG: usize = 16;
 
-/// The bytes do not authenticate. It says no more on purpose.
+/// The bytes do not authenticate. The error carries no detail on purpose.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Denied;
+pub(crate) struct AuthenticationFailed;
 
-/// AES-256-GCM under one key. The caller never gives a nonce twice.
+/// AES-256-GCM under one key. The caller must never use a nonce twice.
 pub(crate) trait Aead {
     fn new(key: &[u8; KEY]) -> Self;
     /// Encrypts in place and returns the tag.
     fn seal(&self, nonce: &[u8; NONCE], aad: &[u8], data: &mut [u8]) -> [u8; TAG];
-    /// Encrypts `plain` into `out`, which is longer by the tag, and puts the tag behind.
+    /// Encrypts `plain` into `out`, which is longer by the tag, and appends the tag.
     fn seal_into(&self, nonce: &[u8; NONCE], aad: &[u8], plain: &[u8], out: &mut [u8]) {
         let (body, end) = out.split_at_mut(plain.len());
         body.copy_from_slice(plain);
         end.copy_from_slice(&self.seal(nonce, aad, body));
     }
-    /// Decrypts in place. On `Denied`, `data` is not to be used.
-    fn open(&self, nonce: &[u8; NONCE], aad: &[u8], data: &mut [u8], tag: &[u8; TAG]) -> Result<(), Denied>;
-    /// Decrypts `sealed` into `out`, which is as long. On `Denied`, `out` is not to be used.
+    /// Decrypts in place. On failure the content of `data` must not be used.
+    fn open(
+        &self,
+        nonce: &[u8; NONCE],
+        aad: &[u8],
+        data: &mut [u8],
+        tag: &[u8; TAG],
+    ) -> Result<(), AuthenticationFailed>;
+    /// Decrypts `sealed` into `out`, which has the same length. On failure the content of `out` must not be used.
     fn open_into(
         &self,
         nonce: &[u8; NONCE],
@@ -46,18 +52,18 @@ pub(crate) trait Aead {
         sealed: &[u8],
         tag: &[u8; TAG],
         out: &mut [u8],
-    ) -> Result<(), Denied> {
+    ) -> Result<(), AuthenticationFailed> {
         out.copy_from_slice(sealed);
         self.open(nonce, aad, out, tag)
     }
 }
 
-/// By `aws-lc-rs`.
+/// AES-256-GCM by `aws-lc-rs`.
 #[cfg(any(test, not(feature = "portable")))]
 pub(crate) struct AwsLc {
     key: aead::LessSafeKey,
     #[cfg(test)]
-    seen: [u8; KEY],
+    key_bytes: [u8; KEY],
 }
 
 #[cfg(any(test, not(feature = "portable")))]
@@ -67,13 +73,13 @@ impl Aead for AwsLc {
         Self {
             key: aead::LessSafeKey::new(unbound),
             #[cfg(test)]
-            seen: *key,
+            key_bytes: *key,
         }
     }
 
     fn seal(&self, nonce: &[u8; NONCE], aad: &[u8], data: &mut [u8]) -> [u8; TAG] {
         #[cfg(test)]
-        watch::note(&self.seen, nonce);
+        nonce_log::record(&self.key_bytes, nonce);
         let tag = self
             .key
             .seal_in_place_separate_tag(aead::Nonce::assume_unique_for_key(*nonce), aead::Aad::from(aad), data)
@@ -85,16 +91,25 @@ impl Aead for AwsLc {
 
     fn seal_into(&self, nonce: &[u8; NONCE], aad: &[u8], plain: &[u8], out: &mut [u8]) {
         #[cfg(test)]
-        watch::note(&self.seen, nonce);
+        nonce_log::record(&self.key_bytes, nonce);
         let nonce = aead::Nonce::assume_unique_for_key(*nonce);
         self.key
             .seal_in_place_scatter(nonce, aead::Aad::from(aad), &mut [], plain, out)
-            .expect("no piece comes near the cipher's 64 GiB, and its room is of its length");
+            .expect("no piece comes near the cipher's 64 GiB, and its buffer has the right length");
     }
 
-    fn open(&self, nonce: &[u8; NONCE], aad: &[u8], data: &mut [u8], tag: &[u8; TAG]) -> Result<(), Denied> {
+    fn open(
+        &self,
+        nonce: &[u8; NONCE],
+        aad: &[u8],
+        data: &mut [u8],
+        tag: &[u8; TAG],
+    ) -> Result<(), AuthenticationFailed> {
         let nonce = aead::Nonce::assume_unique_for_key(*nonce);
-        self.key.open_in_place_separate_tag(nonce, aead::Aad::from(aad), tag, data).map(drop).map_err(|_| Denied)
+        self.key
+            .open_in_place_separate_tag(nonce, aead::Aad::from(aad), tag, data)
+            .map(drop)
+            .map_err(|_| AuthenticationFailed)
     }
 
     fn open_into(
@@ -104,13 +119,13 @@ impl Aead for AwsLc {
         sealed: &[u8],
         tag: &[u8; TAG],
         out: &mut [u8],
-    ) -> Result<(), Denied> {
+    ) -> Result<(), AuthenticationFailed> {
         let nonce = aead::Nonce::assume_unique_for_key(*nonce);
-        self.key.open_separate_gather(nonce, aead::Aad::from(aad), sealed, tag, out).map_err(|_| Denied)
+        self.key.open_separate_gather(nonce, aead::Aad::from(aad), sealed, tag, out).map_err(|_| AuthenticationFailed)
     }
 }
 
-/// HKDF-Expand-SHA-384 of at most 64 bytes of key; fills `out`.
+/// HKDF-Expand-SHA-384 of a key of at most 64 bytes; fills `out`.
 pub(crate) fn expand_sha384(key: &[u8], info: &[&[u8]], out: &mut [u8]) {
     struct Length(usize);
     impl hkdf::KeyType for Length {
@@ -132,7 +147,7 @@ impl HmacKey {
         Self(hmac::Key::new(hmac::HMAC_SHA256, key))
     }
 
-    /// HMAC-SHA-256 over the parts as they follow each other.
+    /// HMAC-SHA-256 over the concatenation of the parts.
     pub(crate) fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {
         let mut context = hmac::Context::with_key(&self.0);
         parts.iter().for_each(|part| context.update(part));
@@ -142,40 +157,40 @@ impl HmacKey {
     }
 }
 
-/// SHA-256, of sealed bytes and of other public ones.
+/// SHA-256, for sealed bytes and other public data.
 pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut out = [0; 32];
     out.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
     out
 }
 
-/// Equal, in time that does not depend on where they differ.
-pub(crate) fn same(a: &[u8], b: &[u8]) -> bool {
+/// Equality in a time that does not depend on where the inputs differ.
+pub(crate) fn constant_time_eq(a: &[u8], b: &[u8]) -> bool {
     constant_time::verify_slices_are_equal(a, b).is_ok()
 }
 
-/// Tests of the usual build ask it whether a key ever met a nonce twice.
+/// Records the nonces of the default build, so that tests can check that no key uses a nonce twice.
 #[cfg(test)]
-pub(crate) mod watch {
+pub(crate) mod nonce_log {
     use std::{cell::RefCell, collections::HashSet};
 
     type Pair = ([u8; super::KEY], [u8; super::NONCE]);
-    thread_local!(static SEEN: RefCell<Option<(HashSet<Pair>, usize)>> = const { RefCell::new(None) });
+    thread_local!(static RECORDED: RefCell<Option<(HashSet<Pair>, usize)>> = const { RefCell::new(None) });
 
-    pub(super) fn note(key: &[u8; super::KEY], nonce: &[u8; super::NONCE]) {
-        SEEN.with_borrow_mut(|seen| {
-            if let Some((pairs, seals)) = seen {
+    pub(super) fn record(key: &[u8; super::KEY], nonce: &[u8; super::NONCE]) {
+        RECORDED.with_borrow_mut(|recorded| {
+            if let Some((pairs, seals)) = recorded {
                 pairs.insert((*key, *nonce));
                 *seals += 1;
             }
         });
     }
 
-    /// Runs `work`; how many seals it did, and how many different pairs they used.
-    pub(crate) fn during(work: impl FnOnce()) -> (usize, usize) {
-        SEEN.set(Some((HashSet::new(), 0)));
+    /// Runs `work` and returns how many seals it did and how many different pairs of key and nonce they used.
+    pub(crate) fn count_nonces(work: impl FnOnce()) -> (usize, usize) {
+        RECORDED.set(Some((HashSet::new(), 0)));
         work();
-        let (pairs, seals) = SEEN.take().unwrap();
+        let (pairs, seals) = RECORDED.take().unwrap();
         (seals, pairs.len())
     }
 }

@@ -1,129 +1,129 @@
-//! What goes wrong with keys and sealed bytes. No variant holds a key or a byte of content.
+//! Errors of keys and sealed bytes. No variant holds a key or a byte of content.
 
 use crate::Denial;
 use std::path::PathBuf;
 
-/// Why a tenant's key cannot be had.
+/// Why a tenant's key is unavailable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum KeyTrouble {
-    /// Its provider does not answer, or not now.
+pub enum KeyFailure {
+    /// The key's provider does not answer, or cannot serve requests now.
     Outage,
-    /// Its provider answers, and says no.
+    /// The key's provider answers with a refusal.
     Denied(Denial),
 }
 
-impl KeyTrouble {
-    /// The word for it in records and metrics.
+impl KeyFailure {
+    /// Name of this value in records and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
-            KeyTrouble::Outage => "outage",
-            KeyTrouble::Denied(why) => why.as_str(),
+            KeyFailure::Outage => "outage",
+            KeyFailure::Denied(why) => why.as_str(),
         }
     }
 }
 
-/// This crate's error.
+/// Error of this crate.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A key provider does not answer, or not now.
+    /// A key provider does not answer, or cannot serve requests now.
     #[error("key provider {provider} is unavailable: {reason}")]
     Unavailable {
-        /// Its name.
+        /// Name of the provider.
         provider: String,
-        /// What it said, without secrets.
+        /// What the provider or the transport reported, without secrets.
         reason: String,
     },
-    /// A key provider says no: the key is disabled, gone or not for us, or the wrap is another's.
+    /// A key provider refuses: the key is disabled, gone or not for this server, or the wrap was made by another key.
     #[error("key provider {provider} refuses: {remedy}", remedy = why.remedy())]
     Denied {
-        /// Its name.
+        /// Name of the provider.
         provider: String,
-        /// In which way.
+        /// Kind of refusal.
         why: Denial,
     },
     /// No provider of that name is configured.
-    #[error("no key provider is called {name:?}; configured are: {known}")]
+    #[error("no key provider is called {name:?}; the configured providers are: {known}")]
     NoProvider {
-        /// What was asked for.
+        /// The requested name.
         name: String,
-        /// What there is.
+        /// The configured names, for the message.
         known: String,
     },
     /// The provider has no key of that name, or can have none.
     #[error("key provider {provider} has no key {name:?}")]
     KeyName {
-        /// Its name.
+        /// Name of the provider.
         provider: String,
-        /// The key's.
+        /// Name of the key.
         name: String,
     },
-    /// A provider cannot be set up as it is configured.
+    /// A provider cannot be set up as configured.
     #[error("key provider {provider}: {problem}")]
     Provider {
-        /// Its name.
+        /// Name of the provider.
         provider: String,
-        /// What is wrong and what would be right, without secrets.
+        /// What is wrong and how to fix it, without secrets.
         problem: String,
     },
-    /// A wrap names a key epoch that the ring does not hold (destroyed, or not loaded).
+    /// A wrap names a key epoch that the ring does not hold because it was destroyed or not loaded.
     #[error("key epoch {0} is not in the tenant's key ring")]
     NoEpoch(kernel::KeyEpoch),
-    /// Bytes that do not authenticate as what they should be.
+    /// Bytes do not authenticate as what they should be.
     #[error("sealed {what} {uuid} does not open as version {expected}: {why}", expected = crate::FORMAT_VERSION)]
     Corrupt {
-        /// What it should be: `segment`, `place key`, `log frame`.
+        /// Kind of the expected bytes: `segment`, `keyspace key`, `log frame`.
         what: &'static str,
-        /// Which one: the object's or the place's uuid.
+        /// Uuid of the object or the keyspace.
         uuid: String,
-        /// What did not fit.
+        /// The check that failed.
         why: &'static str,
     },
-    /// The bytes of an object cannot be had.
+    /// The bytes of an object cannot be read.
     #[error("sealed {what} {uuid} cannot be read")]
     Unreadable {
-        /// What it should be.
+        /// Kind of the object.
         what: &'static str,
-        /// Which one.
+        /// Uuid of the object.
         uuid: String,
-        /// What the source said.
+        /// Error of the source.
         #[source]
         source: std::io::Error,
     },
-    /// A home was asked for with another tenant's keys, or the other way round.
-    #[error("{0} belongs to another place or another life of the tenant")]
-    Misplaced(&'static str),
-    /// More than one sealed piece may hold.
+    /// Keys and data that do not belong together, such as a keyspace and another tenant's key ring.
+    #[error("{0} belongs to another keyspace or another incarnation of the tenant")]
+    Mismatch(&'static str),
+    /// More bytes than one sealed item may hold.
     #[error("a {what} of {bytes} bytes is over the limit of {max}")]
     TooLarge {
-        /// What.
+        /// Kind of the item.
         what: &'static str,
-        /// How large.
+        /// Size of the item in bytes.
         bytes: usize,
-        /// How large it may be.
+        /// Maximum size in bytes.
         max: usize,
     },
-    /// A place's key has wrapped as many keys as it may.
-    #[error("the key of place {0} is used up; rotate the tenant's keys with mode reencrypt")]
-    PlaceKeyUsedUp(kernel::NamespaceUuid),
+    /// A keyspace's key has wrapped as many keys as it may.
+    #[error("the key of keyspace {0} has reached its limit; rotate the tenant's keys with mode reencrypt")]
+    KeyspaceKeyExhausted(kernel::NamespaceUuid),
     /// A log's key has sealed as many frames as it may.
-    #[error("the log's key is used up; start another log")]
-    UsedUp,
-    /// The root key file cannot be used. `remedy` says what to do.
+    #[error("the log's key has reached its limit; start another log")]
+    LogKeyExhausted,
+    /// The root key file cannot be used. `remedy` says how to fix that.
     #[error("root key file {path}: {problem}; {remedy}", path = path.display())]
     KeyFile {
-        /// The file, as it was named.
+        /// Path of the file as it was given.
         path: PathBuf,
-        /// What is wrong.
+        /// What is wrong with the file.
         problem: &'static str,
-        /// What to do.
+        /// How to fix it.
         remedy: &'static str,
-        /// What the system said.
+        /// Error of the operating system.
         #[source]
         source: Option<std::io::Error>,
     },
-    /// `RINGFENCE_ROOT_KEY` is no key.
+    /// `RINGFENCE_ROOT_KEY` does not hold a key.
     #[error(
-        "RINGFENCE_ROOT_KEY must be 32 bytes as 64 hexadecimal digits or as base64; make one with 'openssl rand -hex 32'"
+        "RINGFENCE_ROOT_KEY must be 32 bytes as 64 hexadecimal digits or as base64; create one with 'openssl rand -hex 32'"
     )]
     KeyValue,
 }
@@ -133,11 +133,11 @@ impl Error {
         Error::KeyName { provider: provider.to_owned(), name: name.to_owned() }
     }
 
-    /// What stands between a tenant and its keys, if that is what this is.
-    pub fn key_trouble(&self) -> Option<KeyTrouble> {
+    /// Why the tenant's key is unavailable, if that is what the error is about.
+    pub fn key_failure(&self) -> Option<KeyFailure> {
         match self {
-            Error::Unavailable { .. } => Some(KeyTrouble::Outage),
-            Error::Denied { why, .. } => Some(KeyTrouble::Denied(*why)),
+            Error::Unavailable { .. } => Some(KeyFailure::Outage),
+            Error::Denied { why, .. } => Some(KeyFailure::Denied(*why)),
             _ => None,
         }
     }
@@ -151,20 +151,22 @@ impl From<Error> for kernel::Error {
     fn from(error: Error) -> Self {
         let (code, message) = match &error {
             Error::Unavailable { .. } => {
-                (kernel::Code::KeyUnavailable, "the tenant's key cannot be had: its key provider does not answer")
+                (kernel::Code::KeyUnavailable, "the tenant's key is unavailable: its key provider does not answer")
             }
             Error::Denied { .. } => {
-                (kernel::Code::KeyUnavailable, "the tenant's key cannot be had: its key provider refuses it")
+                (kernel::Code::KeyUnavailable, "the tenant's key is unavailable: its key provider refuses it")
             }
-            Error::NoEpoch(_) => (kernel::Code::KeyUnavailable, "the tenant's key cannot be had"),
+            Error::NoEpoch(_) => (kernel::Code::KeyUnavailable, "the tenant's key is unavailable"),
             Error::NoProvider { .. } | Error::KeyName { .. } | Error::Provider { .. } => {
                 return kernel::Error::invalid("key", error.to_string());
             }
-            Error::TooLarge { .. } => (kernel::Code::TooLarge, "more than one sealed object may hold"),
+            Error::TooLarge { .. } => (kernel::Code::TooLarge, "larger than a sealed object may be"),
             Error::Unreadable { .. } => (kernel::Code::Internal, "a sealed object cannot be read"),
             Error::Corrupt { .. } => (kernel::Code::Internal, "a sealed object does not open"),
-            Error::Misplaced(_) => (kernel::Code::Internal, "a key does not belong here"),
-            Error::UsedUp | Error::PlaceKeyUsedUp(_) => (kernel::Code::Internal, "a key is used up"),
+            Error::Mismatch(_) => (kernel::Code::Internal, "a key does not belong here"),
+            Error::LogKeyExhausted | Error::KeyspaceKeyExhausted(_) => {
+                (kernel::Code::Internal, "a key has reached its limit")
+            }
             Error::KeyFile { .. } | Error::KeyValue => (kernel::Code::Internal, "the root key cannot be used"),
         };
         kernel::Error::new(code, message).with_source(error)

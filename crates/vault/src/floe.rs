@@ -1,26 +1,26 @@
-//! FLOE (c2sp.org/FLOE, ePrint 2025/2275): sealed objects in segments of fixed length, each bound to
-//! its number and to being last or not; the header commits to the key and the associated data.
+//! FLOE (c2sp.org/FLOE, ePrint 2025/2275): sealed objects in segments of fixed length, each bound to its number and to
+//! whether it is the last; the header commits to the key and the associated data.
 //!
-//! Built from AES-256-GCM and HKDF-Expand-SHA-384 only. The names follow the specification.
+//! It is built from AES-256-GCM and HKDF-Expand-SHA-384 only. Names follow the specification.
 
-use crate::crypto::{Aead, Cipher, Denied, KEY, NONCE, TAG, expand_sha384, same};
+use crate::crypto::{Aead, AuthenticationFailed, Cipher, KEY, NONCE, TAG, constant_time_eq, expand_sha384};
 use kernel::{Entropy, Plaintext, limits};
 use zeroize::Zeroizing;
 
 pub(crate) mod reader;
 
-/// What is opened whole: 1 MiB of plaintext a segment.
+/// Parameters of messages that are opened whole: 1 MiB of plaintext per segment.
 pub(crate) const OBJECTS: Params = Params { segment_len: (1 << 20) + SEGMENT_OVERHEAD as u32, rotation_bits: 20 };
-/// What is read in pages: [`limits::PAGE_BYTES`] of plaintext a segment.
+/// Parameters of messages that are read in pages: [`limits::PAGE_BYTES`] of plaintext per segment.
 pub(crate) const PAGES: Params =
     Params { segment_len: (limits::PAGE_BYTES + SEGMENT_OVERHEAD) as u32, rotation_bits: 20 };
 
-/// What the writer and the reader agree on.
+/// Parameters that the writer and the reader agree on.
 #[derive(Clone, Copy)]
 pub(crate) struct Params {
-    /// Bytes of a sealed segment, overhead included (`ENC_SEG_LEN`).
+    /// Size of a sealed segment in bytes, overhead included (`ENC_SEG_LEN`).
     pub(crate) segment_len: u32,
-    /// A new segment key every 2^this segments. 20 in the specification; fewer in its test vectors.
+    /// The segment key changes every 2^`rotation_bits` segments: 20 in the specification, fewer in its test vectors.
     pub(crate) rotation_bits: u32,
 }
 
@@ -32,10 +32,10 @@ const LENGTH: usize = 4;
 const SEGMENT_OVERHEAD: usize = LENGTH + NONCE + TAG;
 const NOT_LAST: [u8; LENGTH] = [0xFF; LENGTH];
 
-/// Nonces that are drawn at a time: a draw is a system call, and a page is soon sealed.
-const DRAWN: usize = 64;
+/// Nonces that are drawn at once: a draw is a system call, which is slow compared to sealing a page.
+const NONCES_PER_DRAW: usize = 64;
 
-/// Bytes of a sealed message of so many.
+/// Size in bytes of a sealed message of `plain` bytes.
 pub(crate) fn sealed_len(params: &Params, plain: usize) -> usize {
     HEADER + plain + params.segments(plain) * SEGMENT_OVERHEAD
 }
@@ -66,53 +66,58 @@ pub(crate) fn seal_into(
     let mut keys = SegmentKeys::new(params, &kdf, key);
     let segments = params.segments(plain.len());
     let mut pieces = plain.chunks(params.plain_len());
-    let mut nonces = [0; NONCE * DRAWN];
+    let mut nonces = [0; NONCE * NONCES_PER_DRAW];
     for (number, segment) in body.chunks_mut(params.segment_len as usize).enumerate() {
-        let (drawn, left) = (number % DRAWN, segments - number);
-        if drawn == 0 {
-            entropy.fill(&mut nonces[..NONCE * left.min(DRAWN)]);
+        let (nonce_index, left) = (number % NONCES_PER_DRAW, segments - number);
+        if nonce_index == 0 {
+            entropy.fill(&mut nonces[..NONCE * left.min(NONCES_PER_DRAW)]);
         }
         let mut nonce = [0; NONCE];
-        nonce.copy_from_slice(&nonces[NONCE * drawn..NONCE * (drawn + 1)]);
+        nonce.copy_from_slice(&nonces[NONCE * nonce_index..NONCE * (nonce_index + 1)]);
         // An empty message has one empty segment.
         let (piece, last) = (pieces.next().unwrap_or_default(), left == 1);
         segment[..LENGTH].copy_from_slice(&if last { params.last_len(piece.len()) } else { NOT_LAST });
         segment[LENGTH..LENGTH + NONCE].copy_from_slice(&nonce);
-        let (number, room) = (number as u64, &mut segment[LENGTH + NONCE..]);
-        keys.cipher(number).seal_into(&nonce, &segment_aad(number, last), piece, room);
+        let (number, out_buffer) = (number as u64, &mut segment[LENGTH + NONCE..]);
+        keys.cipher(number).seal_into(&nonce, &segment_aad(number, last), piece, out_buffer);
     }
 }
 
-/// Opens what [`seal_into`] made with the same parameters, key and associated data.
-pub(crate) fn open(params: &Params, key: &[u8; KEY], aad: &[u8], sealed: &[u8]) -> Result<Plaintext, Denied> {
+/// Opens what [`seal_into`] sealed with the same parameters, key and associated data.
+pub(crate) fn open(
+    params: &Params,
+    key: &[u8; KEY],
+    aad: &[u8],
+    sealed: &[u8],
+) -> Result<Plaintext, AuthenticationFailed> {
     let length = reader::plain_len(params, sealed.len() as u64)?;
-    let (header, mut rest) = sealed.split_first_chunk::<HEADER>().ok_or(Denied)?;
+    let (header, mut rest) = sealed.split_first_chunk::<HEADER>().ok_or(AuthenticationFailed)?;
     let kdf = Kdf::of(params, header, aad);
     kdf.check(header, key)?;
 
     let mut keys = SegmentKeys::new(params, &kdf, key);
-    let mut plain = Plaintext::zeroed(usize::try_from(length).map_err(|_| Denied)?);
-    let mut room = &mut plain[..];
+    let mut plain = Plaintext::zeroed(usize::try_from(length).map_err(|_| AuthenticationFailed)?);
+    let mut out_buffer = &mut plain[..];
     for number in 0.. {
-        let (segment, after, last) = params.cut(rest)?;
-        let (nonce, segment) = segment.split_first_chunk::<NONCE>().ok_or(Denied)?;
-        let (piece, tag) = segment.split_last_chunk::<TAG>().ok_or(Denied)?;
-        let (out, left) = room.split_at_mut_checked(piece.len()).ok_or(Denied)?;
+        let (segment, after, last) = params.split_segment(rest)?;
+        let (nonce, segment) = segment.split_first_chunk::<NONCE>().ok_or(AuthenticationFailed)?;
+        let (piece, tag) = segment.split_last_chunk::<TAG>().ok_or(AuthenticationFailed)?;
+        let (out, left) = out_buffer.split_at_mut_checked(piece.len()).ok_or(AuthenticationFailed)?;
         keys.cipher(number).open_into(nonce, &segment_aad(number, last), piece, tag, out)?;
-        (rest, room) = (after, left);
+        (rest, out_buffer) = (after, left);
         if last {
             break;
         }
     }
     // The last segment ends the message, so all of it was opened.
-    debug_assert!(room.is_empty());
+    debug_assert!(out_buffer.is_empty());
     Ok(plain)
 }
 
 impl Params {
     fn encode(&self) -> [u8; PARAMS] {
         let mut out = [0; PARAMS];
-        // AES-256-GCM is 0, and HKDF-Expand-SHA-384 is 0.
+        // The codes of AES-256-GCM and of HKDF-Expand-SHA-384 are both 0.
         out[2..6].copy_from_slice(&self.segment_len.to_be_bytes());
         out[6..].copy_from_slice(&(IV as u32).to_be_bytes());
         out
@@ -122,12 +127,12 @@ impl Params {
         self.segment_len as usize - SEGMENT_OVERHEAD
     }
 
-    /// At least one.
+    /// Number of segments for `plain` bytes, at least one.
     fn segments(&self, plain: usize) -> usize {
         plain.div_ceil(self.plain_len()).max(1)
     }
 
-    /// The number that a segment's key is derived from.
+    /// The number from which a segment's key is derived.
     fn masked(&self, number: u64) -> u64 {
         number >> self.rotation_bits << self.rotation_bits
     }
@@ -136,15 +141,15 @@ impl Params {
         u32::try_from(plain + SEGMENT_OVERHEAD).expect("a segment's length fits its own parameter").to_be_bytes()
     }
 
-    /// The next segment without its length field, what follows it, and whether it is the last.
-    /// The last one ends the object; every other is exactly as long as the parameters say.
-    fn cut<'a>(&self, rest: &'a [u8]) -> Result<(&'a [u8], &'a [u8], bool), Denied> {
-        let length = *rest.first_chunk::<LENGTH>().ok_or(Denied)?;
+    /// Splits off the next segment: returns it without its length field, what follows it, and whether it is the last.
+    /// The last one ends the object; every other has exactly the length that the parameters state.
+    fn split_segment<'a>(&self, rest: &'a [u8]) -> Result<(&'a [u8], &'a [u8], bool), AuthenticationFailed> {
+        let length = *rest.first_chunk::<LENGTH>().ok_or(AuthenticationFailed)?;
         let full = self.segment_len as usize;
         let last = length != NOT_LAST;
         let bytes = if last { u32::from_be_bytes(length) as usize } else { full };
         if bytes > full || bytes < SEGMENT_OVERHEAD || rest.len() < bytes || (last && rest.len() != bytes) {
-            return Err(Denied);
+            return Err(AuthenticationFailed);
         }
         let (segment, after) = rest.split_at(bytes);
         Ok((&segment[LENGTH..], after, last))
@@ -166,10 +171,10 @@ impl<'a> Kdf<'a> {
         Self { params: params.encode(), iv, aad }
     }
 
-    /// Whether the header was made with these parameters, this key and this associated data.
-    fn check(&self, header: &[u8; HEADER], key: &[u8; KEY]) -> Result<(), Denied> {
-        let fits = header[..PARAMS] == self.params && same(&header[PARAMS + IV..], &self.header_tag(key));
-        if fits { Ok(()) } else { Err(Denied) }
+    /// Checks that the header was made with these parameters, this key and this associated data.
+    fn check(&self, header: &[u8; HEADER], key: &[u8; KEY]) -> Result<(), AuthenticationFailed> {
+        let fits = header[..PARAMS] == self.params && constant_time_eq(&header[PARAMS + IV..], &self.header_tag(key));
+        if fits { Ok(()) } else { Err(AuthenticationFailed) }
     }
 
     fn message_key(&self, key: &[u8; KEY]) -> MessageKey {
@@ -178,7 +183,7 @@ impl<'a> Kdf<'a> {
         message_key
     }
 
-    /// What opens the segments whose number begins like `masked`.
+    /// The cipher of the segments whose masked number is `masked`.
     fn segment_cipher(&self, message_key: &MessageKey, masked: u64) -> Cipher {
         let mut key = Zeroizing::new([0; KEY]);
         self.segment_key(message_key, masked, &mut key);
@@ -201,28 +206,29 @@ impl<'a> Kdf<'a> {
     }
 }
 
-/// What the segments' keys are derived from.
+/// The key from which the segments' keys are derived.
 type MessageKey = Zeroizing<[u8; 48]>;
 
-/// The segments' keys, derived as they are needed.
+/// The segments' ciphers, derived as they are needed.
 struct SegmentKeys<'a> {
     kdf: &'a Kdf<'a>,
     message_key: MessageKey,
     params: Params,
-    at: Option<(u64, Cipher)>,
+    current: Option<(u64, Cipher)>,
 }
 
 impl<'a> SegmentKeys<'a> {
     fn new(params: &Params, kdf: &'a Kdf<'a>, key: &[u8; KEY]) -> Self {
-        Self { kdf, message_key: kdf.message_key(key), params: *params, at: None }
+        Self { kdf, message_key: kdf.message_key(key), params: *params, current: None }
     }
 
     fn cipher(&mut self, number: u64) -> &Cipher {
         let masked = self.params.masked(number);
-        if self.at.as_ref().is_none_or(|(at, _)| *at != masked) {
-            self.at = None;
+        if self.current.as_ref().is_none_or(|(current, _)| *current != masked) {
+            self.current = None;
         }
-        let (_, cipher) = self.at.get_or_insert_with(|| (masked, self.kdf.segment_cipher(&self.message_key, masked)));
+        let (_, cipher) =
+            self.current.get_or_insert_with(|| (masked, self.kdf.segment_cipher(&self.message_key, masked)));
         cipher
     }
 }

@@ -1,52 +1,52 @@
-//! Log frames: sealed entries that follow each other, each bound to its number, its log and the frame
-//! before it.
+//! Log frames: sealed entries in sequence, each bound to its number, its log and the previous frame.
 //!
-//! A reader can tell apart what a crash leaves (zeroes, a frame cut short behind an authentic header)
-//! from what a crash cannot leave (anything that does not authenticate).
+//! A reader can distinguish what a crash leaves (zeroes, or a frame cut short after an authentic header) from what a
+//! crash cannot leave (anything that does not authenticate).
 
 use crate::{
     Error, FORMAT_VERSION, Result, SecretKey,
-    crypto::{Aead, Cipher, HmacKey, NONCE, TAG, same, sha256},
+    crypto::{Aead, Cipher, HmacKey, NONCE, TAG, constant_time_eq, sha256},
     identity, wrap,
 };
 use kernel::{Entropy, KeyEpoch, LogEpoch, ObjectUuid, Plaintext, limits};
 
-/// Length of a log's prologue: magic, version, log uuid, log epoch, the place key's epoch, the wrap's length, the wrap.
-pub const LOG_PROLOGUE_BYTES: usize = PROLOGUE_HEAD + wrap::TWO;
-/// What a frame adds to its body.
+/// Length of a log's prologue in bytes: magic, version, log uuid, log epoch, epoch of the keyspace key, length of the
+/// wrap, the wrap.
+pub const LOG_PROLOGUE_BYTES: usize = PROLOGUE_HEAD + wrap::TWO_KEYS_BYTES;
+/// Bytes that a frame adds to its body.
 pub const FRAME_OVERHEAD_BYTES: usize = HEADER + TAG;
 
 const PROLOGUE_HEAD: usize = 4 + 1 + 16 + 4 + 4 + 2;
 const LOG_MAGIC: &[u8; 4] = b"RFLG";
 const FRAME_MAGIC: &[u8; 4] = b"RFFR";
-/// Magic, length of the body, sequence number, nonce.
+/// Size of the authenticated part of a header: magic, length of the body, sequence number, nonce.
 const HEAD: usize = 4 + 4 + 8 + NONCE;
 const HEAD_MAC: usize = 16;
 const HEADER: usize = HEAD + HEAD_MAC;
-/// Random nonces under one key stay far below the 2^32 that NIST SP 800-38D allows.
+/// Frames per log, so that random nonces under one key stay far below the 2^32 that NIST SP 800-38D allows.
 const FRAMES_MAX: u64 = 1 << 31;
 
-/// Seals the frames of one log, in order. One writer has one.
+/// Seals the frames of one log, in order. A log has only one sealer, held by its writer.
 pub struct FrameSealer {
-    chain: Chain,
+    chain: FrameChain,
     frames: u64,
 }
 
 impl FrameSealer {
     pub(crate) fn new(identity: Vec<u8>, object: ObjectUuid, keys: [SecretKey; 2], prologue: &[u8]) -> Self {
-        Self { chain: Chain::new(identity, object, keys, prologue), frames: 0 }
+        Self { chain: FrameChain::new(identity, object, keys, prologue), frames: 0 }
     }
 
-    /// Seals one entry. The frame must be written behind the one before, or the log ends there.
+    /// Seals one entry. The frame must be written directly after the previous one, or the log ends there for readers.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] over `limits::LOG_FRAME_BYTES_MAX`; [`Error::UsedUp`] after 2^31 frames.
+    /// [`Error::TooLarge`] over `limits::LOG_FRAME_BYTES_MAX`; [`Error::LogKeyExhausted`] after 2^31 frames.
     pub fn seal(&mut self, seq: u64, body: &[u8], entropy: &dyn Entropy) -> Result<Vec<u8>> {
         if body.len() > limits::LOG_FRAME_BYTES_MAX {
             return Err(Error::TooLarge { what: "log frame", bytes: body.len(), max: limits::LOG_FRAME_BYTES_MAX });
         }
         if self.frames == FRAMES_MAX {
-            return Err(Error::UsedUp);
+            return Err(Error::LogKeyExhausted);
         }
         let mut nonce = [0; NONCE];
         entropy.fill(&mut nonce);
@@ -62,7 +62,7 @@ impl FrameSealer {
         frame.extend_from_slice(body);
         let tag = self.chain.cipher().seal(&nonce, &self.chain.aad(seq), &mut frame[HEADER..]);
         frame.extend_from_slice(&tag);
-        self.chain.follow(&mac, &tag);
+        self.chain.advance(&mac, &tag);
         self.frames += 1;
         Ok(frame)
     }
@@ -70,7 +70,7 @@ impl FrameSealer {
 
 /// Opens the frames of one log, in order.
 pub struct FrameOpener {
-    chain: Chain,
+    chain: FrameChain,
     epoch: LogEpoch,
 }
 
@@ -82,10 +82,10 @@ impl FrameOpener {
         keys: [SecretKey; 2],
         prologue: &[u8],
     ) -> Self {
-        Self { chain: Chain::new(identity, object, keys, prologue), epoch }
+        Self { chain: FrameChain::new(identity, object, keys, prologue), epoch }
     }
 
-    /// The epoch that the prologue names, authenticated.
+    /// The log epoch that the prologue names, authenticated.
     pub fn epoch(&self) -> LogEpoch {
         self.epoch
     }
@@ -100,9 +100,9 @@ impl FrameOpener {
         &self.chain.keys
     }
 
-    /// Opens the frame at the start of `bytes`, which reach to the end of what was read: its number, its
-    /// body and its length. `None` where no frame begins (no bytes, or a header of zeroes) or where
-    /// the bytes end before the frame does: a torn tail. After `None` or an error the opener stands where it stood.
+    /// Opens the frame at the start of `bytes`, which reach to the end of what was read, and returns its number, its
+    /// body and its length. `None` where no frame begins (no bytes, or a header of zeroes) or where the bytes end
+    /// before the frame does: a torn tail. After `None` or an error the opener's position is unchanged.
     ///
     /// # Errors
     /// [`Error::Corrupt`] for a header or a body that does not authenticate as the next frame.
@@ -123,12 +123,12 @@ impl FrameOpener {
             .cipher()
             .open_into(&nonce, &self.chain.aad(seq), body, tag, &mut plain)
             .map_err(|_| self.corrupt("the body does not authenticate"))?;
-        self.chain.follow(&mac, tag);
+        self.chain.advance(&mac, tag);
         Ok(Some((seq, plain, used)))
     }
 
     fn read_head(&self, head: &[u8], mac: &[u8]) -> Option<(usize, u64, [u8; NONCE], [u8; HEAD_MAC])> {
-        if !same(mac, &self.chain.header_mac(head)) {
+        if !constant_time_eq(mac, &self.chain.header_mac(head)) {
             return None;
         }
         let rest = head.strip_prefix(FRAME_MAGIC)?;
@@ -144,19 +144,20 @@ impl FrameOpener {
     }
 }
 
-/// A log's keys and where in it one stands. Ciphers and MACs are made of the keys for each frame: what they make of a key
-/// lies in ordinary memory, and a log is open for long.
-struct Chain {
+/// The keys of a log and the position in its chain of frames. Ciphers and MACs are created from the keys for each
+/// frame: a cipher's key schedule lies in ordinary memory, and a log is open for long.
+struct FrameChain {
     object: ObjectUuid,
     identity: Vec<u8>,
-    /// Of bodies and of headers.
+    /// The keys for bodies and for headers.
     keys: [SecretKey; 2],
-    /// The header's MAC and the body's tag of the frame before; the hash of the prologue before the first. Who has not the
-    /// keys can make no other frame with these, and a hash of every byte would cost more than sealing it.
+    /// The header's MAC and the body's tag of the previous frame; before the first frame, the hash of the prologue.
+    /// Without the keys no other frame with these values can be made, and a hash over every byte would cost more than
+    /// sealing it.
     previous: [u8; HEAD_MAC + TAG],
 }
 
-impl Chain {
+impl FrameChain {
     fn new(identity: Vec<u8>, object: ObjectUuid, keys: [SecretKey; 2], prologue: &[u8]) -> Self {
         Self { object, identity, keys, previous: sha256(prologue) }
     }
@@ -165,7 +166,7 @@ impl Chain {
         Cipher::new(self.keys[0].bytes())
     }
 
-    /// The header has its own MAC, so that an altered length is seen and not taken for a torn tail.
+    /// The header has its own MAC, so that an altered length is detected and not taken for a torn tail.
     fn header_mac(&self, head: &[u8]) -> [u8; HEAD_MAC] {
         let mac = HmacKey::new(self.keys[1].bytes()).mac(&[&self.previous, head]);
         let mut out = [0; HEAD_MAC];
@@ -177,22 +178,22 @@ impl Chain {
         [&self.identity[..], &identity::fields(&[&seq.to_be_bytes(), &self.previous])].concat()
     }
 
-    fn follow(&mut self, mac: &[u8; HEAD_MAC], tag: &[u8; TAG]) {
+    fn advance(&mut self, mac: &[u8; HEAD_MAC], tag: &[u8; TAG]) {
         self.previous[..HEAD_MAC].copy_from_slice(mac);
         self.previous[HEAD_MAC..].copy_from_slice(tag);
     }
 }
 
-/// What a log's prologue says: which log, whose, and its wrapped keys.
-pub(crate) struct Prologue<'a> {
+/// Content of a log's prologue: the log's identity and its wrapped keys.
+pub(crate) struct LogPrologue<'a> {
     pub(crate) object: ObjectUuid,
     pub(crate) epoch: LogEpoch,
-    /// Of the place key that wraps.
+    /// Epoch of the keyspace key that wraps.
     pub(crate) key: KeyEpoch,
     pub(crate) wrapped: &'a [u8],
 }
 
-impl<'a> Prologue<'a> {
+impl<'a> LogPrologue<'a> {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let length = u16::try_from(self.wrapped.len()).expect("a wrap of two keys is 93 bytes");
         let (epoch, key) = (self.epoch.0.to_be_bytes(), self.key.0.to_be_bytes());
@@ -200,7 +201,7 @@ impl<'a> Prologue<'a> {
         [&head.concat()[..], self.wrapped].concat()
     }
 
-    /// Reads the one that `bytes` begin with; `None` for anything of another form.
+    /// Parses the prologue at the start of `bytes`; `None` for anything of another form.
     pub(crate) fn read(bytes: &'a [u8]) -> Option<Self> {
         let rest = bytes.get(..LOG_PROLOGUE_BYTES)?.strip_prefix(LOG_MAGIC)?.strip_prefix(&[FORMAT_VERSION])?;
         let (object, rest) = rest.split_first_chunk::<16>()?;

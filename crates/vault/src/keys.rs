@@ -1,10 +1,10 @@
-//! A 256-bit key in memory: in a slot of the arena, zeroed when dropped, never printed, never copied out.
+//! A 256-bit key in memory: it is held in a slot of the arena, zeroed on drop, never printed and never copied out.
 
-use crate::{arena::Slot, crypto::KEY};
+use crate::{arena::ArenaSlot, crypto::KEY};
 use kernel::Entropy;
 use zeroize::ZeroizeOnDrop;
 
-/// A key that wraps or seals. Its bytes are this crate's only.
+/// A key that wraps or seals. Its bytes are accessible only inside this crate.
 ///
 /// ```compile_fail
 /// fn print(key: &vault::SecretKey) { println!("{key:?}"); }
@@ -15,25 +15,25 @@ use zeroize::ZeroizeOnDrop;
 /// ```compile_fail
 /// fn bytes(key: &vault::SecretKey) -> &[u8; 32] { key.bytes() }
 /// ```
-pub struct SecretKey(Slot);
+pub struct SecretKey(ArenaSlot);
 
 impl SecretKey {
-    /// A fresh random key.
+    /// Creates a random key.
     pub fn random(entropy: &dyn Entropy) -> Self {
         Self::filled(|bytes| entropy.fill(bytes))
     }
 
-    /// Written in place, so that no copy stays on the stack.
+    /// Creates a key that `fill` writes in place, so that no copy stays on the stack.
     pub(crate) fn filled(fill: impl FnOnce(&mut [u8; KEY])) -> Self {
-        Self::in_slot(Slot::new(), fill)
+        Self::in_slot(ArenaSlot::new(), fill)
     }
 
-    pub(crate) fn in_slot(mut slot: Slot, fill: impl FnOnce(&mut [u8; KEY])) -> Self {
+    pub(crate) fn in_slot(mut slot: ArenaSlot, fill: impl FnOnce(&mut [u8; KEY])) -> Self {
         fill(slot.bytes_mut());
         Self(slot)
     }
 
-    /// From a slice of exactly 32 bytes.
+    /// Copies a key from a slice of exactly 32 bytes.
     pub(crate) fn from_slice(bytes: &[u8]) -> Option<Self> {
         (bytes.len() == KEY).then(|| Self::filled(|key| key.copy_from_slice(bytes)))
     }
@@ -43,10 +43,10 @@ impl SecretKey {
     }
 
     #[cfg(test)]
-    pub(crate) fn slot(&self) -> &Slot {
+    pub(crate) fn slot(&self) -> &ArenaSlot {
         &self.0
     }
 }
 
-/// By the slot.
+/// The slot zeroes itself on drop.
 impl ZeroizeOnDrop for SecretKey {}

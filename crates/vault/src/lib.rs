@@ -1,19 +1,18 @@
-//! vault: a tenant's home: its keys and its sealed bytes.
+//! vault: keyspaces, that is, a tenant's keys and everything that is sealed under them.
 //!
-//! Key providers wrap tenant keys, tenant keys wrap place keys, place keys wrap one fresh key per
-//! object; objects, log frames and wraps carry their identity as associated data, so that bytes in
-//! another place, another order or another length do not open. No key leaves this crate in the
-//! clear, and no file or socket is touched but the key provider's. The byte layouts stand in
-//! `schemas/sealing.md`. Where sealed bytes lie is the journal's business.
+//! Key providers wrap tenant keys, tenant keys wrap keyspace keys, and keyspace keys wrap one fresh key per object.
+//! Objects, log frames and wraps carry their identity as associated data, so that bytes in another position, order or
+//! length do not open. No key leaves this crate in the clear, and the crate uses no file or socket except the key
+//! provider's. `schemas/sealing.md` specifies the byte layouts. Where sealed bytes are stored is up to the journal.
 
 mod arena;
 mod crypto;
 mod error;
 mod floe;
 mod frames;
-mod home;
 mod identity;
 mod keys;
+mod keyspace;
 mod provider;
 mod ring;
 mod signer;
@@ -21,14 +20,14 @@ mod wrap;
 
 pub use arena::{KeyMemory, KeyMemoryKind, key_memory};
 pub use crypto::sha256;
-pub use error::{Error, KeyTrouble};
+pub use error::{Error, KeyFailure};
 pub use floe::reader::PagedReader;
 pub use frames::{FRAME_OVERHEAD_BYTES, FrameOpener, FrameSealer, LOG_PROLOGUE_BYTES};
-pub use home::{Directory, Home, ObjectKind, PlaceKind, WRAPS_MAX, epoch_of};
 pub use keys::SecretKey;
+pub use keyspace::{Directory, Keyspace, KeyspaceKind, ObjectKind, WRAPS_MAX, epoch_of};
 #[cfg(feature = "aws-kms")]
 pub use provider::{AwsCredentials, AwsKmsConfig, AwsKmsProvider};
-pub use provider::{Denial, Key, KeyFacts, KeyProvider, LocalProvider, Providers, Receipt, RootKey};
+pub use provider::{Denial, DestructionReceipt, Key, KeyDescription, KeyProvider, LocalProvider, Providers, RootKey};
 #[cfg(feature = "pkcs11")]
 pub use provider::{Pkcs11Config, Pkcs11Provider};
 #[cfg(feature = "transit")]
@@ -36,7 +35,7 @@ pub use provider::{TransitConfig, TransitProvider, TransitToken};
 pub use ring::{TenantKeys, WrappedKey};
 pub use signer::{NoteError, PublicKey, Signer};
 
-/// The format version that all layouts of this crate carry. Any other is refused.
+/// Format version in all layouts of this crate. Any other version is refused.
 pub const FORMAT_VERSION: u8 = 0;
 
 /// Result with this crate's error.

@@ -1,9 +1,9 @@
-//! Where root keys are kept: a provider wraps and unwraps tenant keys, and a root key never leaves it.
+//! Root keys are kept by providers: a provider wraps and unwraps tenant keys, and a root key never leaves it.
 //!
-//! A provider is the server itself ([`LocalProvider`]) or a key management service. Calls block, and those of a
-//! service go over a network: call them where a thread may wait. Two failures are told apart everywhere: an outage
-//! ([`Error::Unavailable`]: nobody answers, or not now) and a denial ([`Error::Denied`]: the service answers, and says
-//! no). There is no third way in: no key is kept as a fallback.
+//! A provider is the server itself ([`LocalProvider`]) or a key management service. Calls block, and those to a service
+//! go over a network, so call them only where a thread may wait. Two kinds of failure are distinguished everywhere: an
+//! outage ([`Error::Unavailable`]: the service does not answer, or not now) and a denial ([`Error::Denied`]: the
+//! service answers with a refusal). There is no other way to the keys: none is kept as a fallback.
 
 use crate::{Error, Result, SecretKey};
 use std::{collections::BTreeMap, sync::Arc};
@@ -25,36 +25,36 @@ pub use pkcs11::{Pkcs11Config, Pkcs11Provider};
 #[cfg(feature = "transit")]
 pub use transit::{TransitConfig, TransitProvider, TransitToken};
 
-/// A key of a provider.
+/// Shared handle of a provider's key.
 pub type Key = Arc<dyn RootKey>;
 
-/// One key that a provider keeps.
+/// A key that a provider keeps.
 pub trait RootKey: Send + Sync {
-    /// Its provider's name in the configuration.
+    /// Name of the key's provider in the configuration.
     fn provider(&self) -> &str;
 
-    /// Its name there.
+    /// Name of the key at its provider.
     fn name(&self) -> &str;
 
-    /// Whether each call asks a service, which may take long, fail, or have its mind changed.
+    /// Whether each call goes to a service, which may take long, fail, or change its answer.
     fn is_remote(&self) -> bool {
         true
     }
 
-    /// Wraps `key`, bound to `context`: it unwraps with the same context only.
+    /// Wraps `key`, bound to `context`: it unwraps only with the same context.
     ///
     /// # Errors
     /// [`Error::Unavailable`], [`Error::Denied`].
     fn wrap(&self, context: &[u8], key: &SecretKey) -> Result<Vec<u8>>;
 
-    /// Unwraps what [`wrap`](Self::wrap) made.
+    /// Unwraps a key that [`wrap`](Self::wrap) wrapped.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] when it does not answer, [`Error::Denied`] when it refuses or the
-    /// bytes or the context are not the ones that were wrapped.
+    /// [`Error::Unavailable`] when the provider does not answer, [`Error::Denied`] when it refuses, or when the bytes
+    /// or the context are not those that were wrapped.
     fn unwrap(&self, context: &[u8], wrapped: &[u8]) -> Result<SecretKey>;
 
-    /// The same wrap under the newest version of this key; the service does it by itself if it can.
+    /// Rewraps under the newest version of this key. The service does it by itself if it can.
     ///
     /// # Errors
     /// As [`unwrap`](Self::unwrap).
@@ -62,13 +62,13 @@ pub trait RootKey: Send + Sync {
         self.wrap(context, &self.unwrap(context, wrapped)?)
     }
 
-    /// What the provider tells of it. Asks, so that a key that is disabled shows.
+    /// Describes the key. This asks the provider, so that a disabled key is noticed.
     ///
     /// # Errors
     /// As [`wrap`](Self::wrap).
-    fn facts(&self) -> Result<KeyFacts>;
+    fn facts(&self) -> Result<KeyDescription>;
 
-    /// Makes it, if the provider is to make keys. One that is there is left as it is.
+    /// Creates the key, if the provider supports that. An existing key is left as it is.
     ///
     /// # Errors
     /// As [`wrap`](Self::wrap).
@@ -76,7 +76,7 @@ pub trait RootKey: Send + Sync {
         Err(Error::no_key(self.provider(), self.name()))
     }
 
-    /// A new version, under which it wraps from then on.
+    /// Creates a new version of the key, which later wraps use.
     ///
     /// # Errors
     /// As [`wrap`](Self::wrap).
@@ -84,12 +84,12 @@ pub trait RootKey: Send + Sync {
         Ok(())
     }
 
-    /// Whether [`retire_versions`](Self::retire_versions) makes what older versions wrapped open no more.
+    /// Whether [`retire_versions`](Self::retire_versions) has an effect: wraps of older versions then no longer open.
     fn retires_versions(&self) -> bool {
         false
     }
 
-    /// Refuses every version but the newest from then on.
+    /// Makes the provider refuse every version but the newest from then on.
     ///
     /// # Errors
     /// As [`wrap`](Self::wrap).
@@ -97,63 +97,63 @@ pub trait RootKey: Send + Sync {
         Ok(())
     }
 
-    /// Destroys it for good, as far as the provider lets this server. What was done is in the receipt, also when
+    /// Destroys the key permanently, as far as the provider lets this server. The receipt states what was done, even if
     /// that was nothing.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
-    fn destroy(&self) -> Result<Receipt>;
+    fn destroy(&self) -> Result<DestructionReceipt>;
 }
 
-/// Something that keeps root keys.
+/// A keeper of root keys.
 pub trait KeyProvider: Send + Sync {
-    /// Its name in the configuration.
+    /// Name of the provider in the configuration.
     fn name(&self) -> &str;
 
-    /// What it is: `local`, `transit`, `pkcs11`, `aws-kms`
+    /// Kind of provider: `local`, `transit`, `pkcs11` or `aws-kms`.
     fn kind(&self) -> &'static str;
 
-    /// The key of a tenant that names none.
+    /// Name of the key for tenants that name none.
     fn default_key(&self) -> &str;
 
-    /// The prefix of the names of keys that this server makes, one a tenant; `None` where tenants share.
+    /// Name prefix of the keys that this server creates, one for each tenant; `None` where tenants share a key.
     fn key_per_tenant(&self) -> Option<&str> {
         None
     }
 
-    /// One of its keys. Asks nobody: whether it is there shows when it is used.
+    /// Returns a key by name, without a call to the service: whether the key exists shows when it is used.
     ///
     /// # Errors
     /// [`Error::KeyName`] for a name that no key here can have.
     fn key(self: Arc<Self>, name: &str) -> Result<Key>;
 }
 
-/// What a provider tells of a key.
+/// A provider's description of a key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct KeyFacts {
-    /// How it wraps, in the provider's words.
+pub struct KeyDescription {
+    /// Algorithm of the key, in the provider's words.
     pub algorithm: String,
-    /// The version that wraps now; 0 where there are none.
+    /// The version that new wraps use; 0 if the key has no versions.
     pub version: u32,
     /// The oldest version that still unwraps.
     pub oldest: u32,
 }
 
-/// Why a provider says no.
+/// Why a provider refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Denial {
-    /// The key is disabled, or its version retired; that can be undone.
+    /// The key is disabled or its version is retired, which can be undone.
     Disabled,
-    /// The key is not there (any more).
+    /// The key does not exist, or no longer does.
     Missing,
-    /// This server may not use it.
+    /// This server may not use the key.
     Forbidden,
-    /// The bytes were wrapped by another key, or for something else, or altered.
+    /// The bytes were wrapped by another key or for another context, or were altered.
     NotAuthentic,
 }
 
 impl Denial {
-    /// The word for it in records and metrics.
+    /// Name of this value in records and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Denial::Disabled => "disabled",
@@ -173,22 +173,22 @@ impl Denial {
     }
 }
 
-/// What a provider did about the destruction of a key.
+/// What a provider did when asked to destroy a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Receipt {
-    /// Whether the key is destroyed there, or will be at a stated time.
+pub struct DestructionReceipt {
+    /// Whether the key is destroyed, or will be at a stated time.
     pub destroyed: bool,
-    /// In words: what was done, until when it can be undone, what the provider answered.
+    /// Statement in words: what was done, until when it can be undone, what the provider answered.
     pub said: String,
 }
 
-impl Receipt {
-    pub(crate) fn kept(said: &str) -> Self {
+impl DestructionReceipt {
+    pub(crate) fn not_destroyed(said: &str) -> Self {
         Self { destroyed: false, said: said.to_owned() }
     }
 }
 
-/// The providers of a server, by name, and which of them new tenants get.
+/// The providers of a server, by name, and which of them new tenants get by default.
 #[derive(Clone)]
 pub struct Providers {
     all: BTreeMap<String, Arc<dyn KeyProvider>>,
@@ -196,25 +196,25 @@ pub struct Providers {
 }
 
 impl Providers {
-    /// Starts with the one that tenants get if nobody says otherwise.
+    /// Creates a set with the provider that tenants get by default.
     pub fn new(default: Arc<dyn KeyProvider>) -> Self {
         let name = default.name().to_owned();
         Self { all: BTreeMap::from([(name.clone(), default)]), default: name }
     }
 
-    /// Adds one.
+    /// Adds a provider.
     #[must_use]
     pub fn with(mut self, provider: Arc<dyn KeyProvider>) -> Self {
         self.all.insert(provider.name().to_owned(), provider);
         self
     }
 
-    /// The one that tenants get if nobody says otherwise.
+    /// Name of the provider that tenants get by default.
     pub fn default_provider(&self) -> &str {
         &self.default
     }
 
-    /// All, by name.
+    /// All providers, ordered by name.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<dyn KeyProvider>> {
         self.all.values()
     }
@@ -230,7 +230,7 @@ impl Providers {
         })
     }
 
-    /// A provider's key.
+    /// A key, by the names of its provider and itself.
     ///
     /// # Errors
     /// [`Error::NoProvider`], [`Error::KeyName`].

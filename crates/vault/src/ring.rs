@@ -2,18 +2,18 @@
 
 use crate::{
     Error, Result, RootKey, SecretKey,
-    crypto::same,
-    identity::{Context, Wrap},
+    crypto::constant_time_eq,
+    identity::{WrapContext, WrapKind},
 };
 use kernel::{Entropy, Incarnation, KeyEpoch};
 use std::{fmt, sync::Arc};
 
-/// A key under another key: ciphertext, safe to store beside what it opens.
+/// A key sealed under another key: ciphertext that may be stored next to the data that the key opens.
 #[derive(Clone, PartialEq, Eq)]
 pub struct WrappedKey {
-    /// Epoch of the wrapping key; 0 where that has none.
+    /// Epoch of the wrapping key; 0 if the wrapping key has no epochs.
     pub epoch: KeyEpoch,
-    /// The wrap.
+    /// The sealed bytes.
     pub bytes: Vec<u8>,
 }
 
@@ -23,7 +23,7 @@ impl fmt::Debug for WrappedKey {
     }
 }
 
-/// The tenant keys of one incarnation. They wrap place keys and nothing else.
+/// The tenant keys of one incarnation. They wrap keyspace keys and nothing else.
 ///
 /// ```compile_fail
 /// fn print(keys: &vault::TenantKeys) { println!("{keys:?}"); }
@@ -35,10 +35,10 @@ pub struct TenantKeys {
 }
 
 impl TenantKeys {
-    /// A ring with a first key, epoch 1, and its wrap to be stored.
+    /// Creates a ring with a first key (epoch 1), and that key's wrap, which the caller must store.
     ///
     /// # Errors
-    /// What the provider says.
+    /// Errors of the provider.
     pub fn create(
         provider: &dyn RootKey,
         incarnation: Incarnation,
@@ -47,10 +47,10 @@ impl TenantKeys {
         Self { incarnation, current: KeyEpoch(0), ring: Vec::new() }.rotated(provider, entropy)
     }
 
-    /// Unwraps a stored ring. The highest epoch is the current one.
+    /// Unwraps a stored ring. The highest epoch becomes the current one.
     ///
     /// # Errors
-    /// What the provider says; [`Error::NoEpoch`] for an empty list.
+    /// Errors of the provider; [`Error::NoEpoch`] for an empty list.
     pub fn open(provider: &dyn RootKey, incarnation: Incarnation, epochs: &[WrappedKey]) -> Result<Self> {
         let current = epochs.iter().map(|w| w.epoch).max().ok_or(Error::NoEpoch(KeyEpoch(1)))?;
         let mut ring = Vec::with_capacity(epochs.len());
@@ -62,13 +62,13 @@ impl TenantKeys {
         Ok(Self { incarnation, current, ring })
     }
 
-    /// This ring and another's of the same life: each epoch may have been asked for by itself.
+    /// Merges this ring with another of the same incarnation: each epoch may have been unwrapped separately.
     ///
     /// # Errors
-    /// [`Error::Misplaced`] for another life's.
-    pub fn joined(self, other: Self) -> Result<Self> {
+    /// [`Error::Mismatch`] for a ring of another incarnation.
+    pub fn merged(self, other: Self) -> Result<Self> {
         if self.incarnation != other.incarnation {
-            return Err(Error::Misplaced("a key ring"));
+            return Err(Error::Mismatch("a key ring"));
         }
         let mut ring = self.ring;
         ring.extend(other.ring);
@@ -76,25 +76,25 @@ impl TenantKeys {
         Ok(Self { incarnation: self.incarnation, current: self.current.max(other.current), ring })
     }
 
-    /// The epoch that wraps now.
+    /// The epoch that new wraps use.
     pub fn current(&self) -> KeyEpoch {
         self.current
     }
 
-    /// Every epoch in the ring, oldest first.
+    /// All epochs in the ring, oldest first.
     pub fn epochs(&self) -> Vec<KeyEpoch> {
         self.ring.iter().map(|(epoch, _)| *epoch).collect()
     }
 
-    /// Whose.
+    /// Incarnation of the tenant that the ring belongs to.
     pub fn incarnation(&self) -> Incarnation {
         self.incarnation
     }
 
-    /// This ring and a new current key, whose wrap must be durable before the ring is used.
+    /// Returns this ring with a new current key, whose wrap must be durable before the ring is used.
     ///
     /// # Errors
-    /// What the provider says.
+    /// Errors of the provider.
     pub fn rotated(&self, provider: &dyn RootKey, entropy: &dyn Entropy) -> Result<(Self, WrappedKey)> {
         let epoch = self.current.next();
         let key = SecretKey::random(entropy);
@@ -104,31 +104,31 @@ impl TenantKeys {
         Ok((Self { incarnation: self.incarnation, current: epoch, ring }, WrappedKey { epoch, bytes }))
     }
 
-    /// This ring without one epoch. What only that epoch wrapped opens no more; without the current
-    /// epoch nothing can be wrapped either.
+    /// Returns this ring without one epoch. Data that only that epoch's key wrapped no longer opens; without the
+    /// current epoch the ring cannot wrap either.
     #[must_use]
     pub fn without(&self, epoch: KeyEpoch) -> Self {
         let ring = self.ring.iter().filter(|(e, _)| *e != epoch).cloned().collect();
         Self { incarnation: self.incarnation, current: self.current, ring }
     }
 
-    /// Asks the provider to unwrap one of these keys again, to learn whether it still would. The key that comes back
-    /// is compared and dropped.
+    /// Asks the provider to unwrap one of these keys again, to check that it still does. The returned key is compared
+    /// and dropped.
     ///
     /// # Errors
-    /// What the provider says; [`Error::Misplaced`] if it gives another key.
+    /// Errors of the provider; [`Error::Mismatch`] if it returns another key.
     pub fn verify(&self, provider: &dyn RootKey, wrapped: &WrappedKey) -> Result<()> {
         let key = provider.unwrap(&context(self.incarnation, wrapped.epoch), &wrapped.bytes)?;
-        if same(key.bytes(), self.key(wrapped.epoch)?.bytes()) {
+        if constant_time_eq(key.bytes(), self.key(wrapped.epoch)?.bytes()) {
             return Ok(());
         }
-        Err(Error::Misplaced("the key that the provider unwrapped"))
+        Err(Error::Mismatch("the key that the provider unwrapped"))
     }
 
-    /// Whether a provider unwraps what was an epoch's key: asked about one that must be gone.
+    /// Asks a provider to unwrap the wrap of a destroyed epoch, to prove that it no longer does.
     ///
     /// # Errors
-    /// What the provider says: the proof.
+    /// Errors of the provider: the expected outcome, and the proof.
     pub fn probe(provider: &dyn RootKey, incarnation: Incarnation, wrapped: &WrappedKey) -> Result<()> {
         provider.unwrap(&context(incarnation, wrapped.epoch), &wrapped.bytes).map(drop)
     }
@@ -139,10 +139,10 @@ impl TenantKeys {
 }
 
 fn context(incarnation: Incarnation, epoch: KeyEpoch) -> Vec<u8> {
-    Context {
-        wrap: Wrap::Tenant,
+    WrapContext {
+        wrap: WrapKind::Tenant,
         incarnation: Some(incarnation),
-        place: None,
+        keyspace: None,
         object: None,
         epoch,
         log: None,

@@ -1,38 +1,38 @@
-//! What the server states about keys, signed: Ed25519 over a note (c2sp.org/signed-note), so that who has the public
-//! key can check it without the server.
+//! Signed statements of the server about its keys: Ed25519 over a note (c2sp.org/signed-note), which anyone with the
+//! public key can check without the server.
 
 use crate::{SecretKey, crypto::sha256};
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-/// Ed25519 in a note's key.
+/// Algorithm code of Ed25519 in a note's key.
 const ALGORITHM: u8 = 1;
 const PUBLIC: usize = 32;
 const SIGNATURE: usize = 64;
 
-/// A key that signs. Its seed never leaves the vault.
+/// A signing key. Its seed never leaves the vault.
 pub struct Signer {
     pair: Ed25519KeyPair,
     _seed: SecretKey,
 }
 
-/// The other half: who has it can check what was signed.
+/// The public key of a [`Signer`], which verifies what the signer signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicKey {
     name: String,
     key: [u8; PUBLIC],
 }
 
-/// A note that is none, or whose signature does not hold.
+/// Why a note does not verify.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoteError {
-    /// Not of the form.
-    #[error("it is no signed note: a text, an empty line, then lines that begin with a dash and hold a signature")]
+    /// The text does not have the form of a signed note.
+    #[error("it is not a signed note: a text, an empty line, then lines that start with a dash and hold a signature")]
     Form,
     /// The text was altered, or the key is another one.
-    #[error("the signature of {0} does not hold: the text was altered, or it was signed by another key")]
+    #[error("the signature of {0} is invalid: the text was altered, or it was signed by another key")]
     Signature(String),
-    /// Nobody whose key is known has signed it.
+    /// No signature is by the given key.
     #[error("it is not signed by {0}")]
     Unsigned(String),
 }
@@ -43,14 +43,14 @@ impl Signer {
         Self { pair, _seed: seed }
     }
 
-    /// The key to check with, under a name for the signer: what notes say they are signed by.
+    /// The public key, under the signer's name that notes carry.
     pub fn public(&self, name: &str) -> PublicKey {
         let mut key = [0; PUBLIC];
         key.copy_from_slice(self.pair.public_key().as_ref());
         PublicKey { name: name.to_owned(), key }
     }
 
-    /// `text`, which ends with a line end, as a note signed by `name`.
+    /// Signs `text`, which must end with a line end, as a note by `name`.
     pub fn note(&self, name: &str, text: &str) -> String {
         let signed = [&self.public(name).id()[..], self.pair.sign(text.as_bytes()).as_ref()].concat();
         format!("{text}\n\u{2014} {name} {}\n", STANDARD.encode(signed))
@@ -60,7 +60,7 @@ impl Signer {
 impl PublicKey {
     /// Reads `name+id+key`, as [`Display`](std::fmt::Display) writes it.
     pub fn parse(text: &str) -> Option<Self> {
-        // A key in base64 may hold a plus itself, a name may not.
+        // Base64 of a key may contain a plus, a name may not.
         let mut parts = text.trim().splitn(3, '+');
         let (name, id, key) = (parts.next()?, parts.next()?, parts.next()?);
         let bytes = STANDARD.decode(key).ok()?;
@@ -70,15 +70,15 @@ impl PublicKey {
         (named && *algorithm == ALGORITHM && hex(&public.id()) == id).then_some(public)
     }
 
-    /// Whose it is.
+    /// Name of the signer.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The text of a note that this key has signed.
+    /// Verifies a note and returns its text.
     ///
     /// # Errors
-    /// [`NoteError`].
+    /// [`NoteError`] when no signature by this key verifies.
     pub fn open<'a>(&self, note: &'a str) -> Result<&'a str, NoteError> {
         let (text, signatures) = split(note).ok_or(NoteError::Form)?;
         for line in signatures.lines() {
@@ -96,14 +96,14 @@ impl PublicKey {
         Err(NoteError::Unsigned(self.to_string()))
     }
 
-    /// The first bytes of a hash over name and key, by which a note says whose signature is whose.
+    /// First bytes of a hash over name and key, by which a note assigns signatures to keys.
     fn id(&self) -> [u8; 4] {
         let hash = sha256(&[self.name.as_bytes(), b"\n", &[ALGORITHM], &self.key].concat());
         [hash[0], hash[1], hash[2], hash[3]]
     }
 }
 
-/// `name+id+key`: what a verifier is given.
+/// Formats the key as `name+id+key`, the form that a verifier is given.
 impl std::fmt::Display for PublicKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let key = STANDARD.encode([&[ALGORITHM][..], &self.key].concat());
@@ -111,7 +111,7 @@ impl std::fmt::Display for PublicKey {
     }
 }
 
-/// The text with its last line end, and the signatures.
+/// Splits a note into the text, with its last line end, and the signatures.
 fn split(note: &str) -> Option<(&str, &str)> {
     let at = note.rfind("\n\n")?;
     let (text, signatures) = (&note[..=at], &note[at + 2..]);

@@ -1,4 +1,4 @@
-//! What holds for every construction at once: known answers, which bytes stand for nothing else, and no nonce twice.
+//! Tests across all constructions: known answers, confusion of sealed bytes, nonce uniqueness, and keys in memory.
 
 use kernel::{Entropy, Incarnation, NamespaceUuid, ObjectUuid};
 use std::{
@@ -9,11 +9,11 @@ use std::{
 mod confusion;
 mod known;
 #[cfg(not(feature = "portable"))]
-mod nonces;
+mod memory;
 #[cfg(not(feature = "portable"))]
-mod resting;
+mod nonces;
 
-/// Gives the bytes that it was handed, in their order, however many are drawn at a time.
+/// Entropy that replays given bytes in order, however many are drawn at a time.
 #[derive(Clone, Default)]
 struct Replay(Arc<Mutex<VecDeque<u8>>>);
 
@@ -36,15 +36,15 @@ impl Replay {
 impl Entropy for Replay {
     fn fill(&self, out: &mut [u8]) {
         let mut bytes = self.0.lock().unwrap();
-        out.fill_with(|| bytes.pop_front().expect("a byte that the answer has not"));
+        out.fill_with(|| bytes.pop_front().expect("more bytes are drawn than the known answer has"));
     }
 }
 
-fn life(n: u8) -> Incarnation {
+fn incarnation_of(n: u8) -> Incarnation {
     Incarnation::from_bytes([n; 16])
 }
 
-fn place(n: u8) -> NamespaceUuid {
+fn keyspace_id(n: u8) -> NamespaceUuid {
     NamespaceUuid::from_bytes([n; 16])
 }
 

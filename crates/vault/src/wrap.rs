@@ -1,33 +1,33 @@
-//! A key sealed under a key: version, nonce, ciphertext, tag. AES-256-GCM with a random nonce; what
-//! it is bound to stands in [`Context`], not in the bytes.
+//! Keys sealed under a key: version, nonce, ciphertext, tag. AES-256-GCM with a random nonce; the identity that the
+//! wrap is bound to is in [`WrapContext`], not in the bytes.
 
 use crate::{
     Error, FORMAT_VERSION, Result, SecretKey,
     crypto::{Aead, Cipher, KEY, NONCE, TAG},
-    identity::Context,
+    identity::WrapContext,
 };
 use kernel::Entropy;
 use zeroize::Zeroizing;
 
-/// Bytes of a wrap beside the keys in it.
-pub(crate) const OVERHEAD: usize = 1 + NONCE + TAG;
-/// Bytes of a wrap of one key.
-pub(crate) const ONE: usize = OVERHEAD + KEY;
-/// Bytes of a wrap of two.
-pub(crate) const TWO: usize = OVERHEAD + 2 * KEY;
+/// Size of a wrap in bytes without the keys in it.
+pub(crate) const OVERHEAD_BYTES: usize = 1 + NONCE + TAG;
+/// Size in bytes of a wrap of one key.
+pub(crate) const ONE_KEY_BYTES: usize = OVERHEAD_BYTES + KEY;
+/// Size in bytes of a wrap of two keys.
+pub(crate) const TWO_KEYS_BYTES: usize = OVERHEAD_BYTES + 2 * KEY;
 
-/// Wraps `keys`, one after another.
-pub(crate) fn wrap(kek: &SecretKey, context: &Context, keys: &[&SecretKey], entropy: &dyn Entropy) -> Vec<u8> {
+/// Wraps the concatenation of `keys`.
+pub(crate) fn wrap(kek: &SecretKey, context: &WrapContext, keys: &[&SecretKey], entropy: &dyn Entropy) -> Vec<u8> {
     seal(kek, &context.encode(), keys, entropy)
 }
 
 /// Unwraps exactly `N` keys.
-pub(crate) fn unwrap<const N: usize>(kek: &SecretKey, context: &Context, wrapped: &[u8]) -> Result<[SecretKey; N]> {
+pub(crate) fn unwrap<const N: usize>(kek: &SecretKey, context: &WrapContext, wrapped: &[u8]) -> Result<[SecretKey; N]> {
     open(kek, &context.encode(), wrapped)
         .ok_or_else(|| Error::corrupt(context.wrap.name(), context.subject(), "the wrap does not authenticate"))
 }
 
-/// Wraps under any associated data.
+/// Wraps `keys` under arbitrary associated data.
 pub(crate) fn seal(kek: &SecretKey, aad: &[u8], keys: &[&SecretKey], entropy: &dyn Entropy) -> Vec<u8> {
     let mut nonce = [0; NONCE];
     entropy.fill(&mut nonce);
@@ -42,7 +42,7 @@ pub(crate) fn open<const N: usize>(kek: &SecretKey, aad: &[u8], wrapped: &[u8]) 
     open_all(kek, aad, wrapped)?.try_into().ok()
 }
 
-/// Unwraps as many keys as there are.
+/// Unwraps all keys that the wrap holds.
 pub(crate) fn open_all(kek: &SecretKey, aad: &[u8], wrapped: &[u8]) -> Option<Vec<SecretKey>> {
     let (version, rest) = wrapped.split_first()?;
     let (nonce, rest) = rest.split_first_chunk::<NONCE>()?;

@@ -1,15 +1,15 @@
-//! Certificates: signed notes about destroyed keys, checked without a server.
+//! Certificates: signed notes about destroyed keys, verified without a server.
 
-use crate::cli::remote::Remote;
+use crate::cli::connection::ConnectionArgs;
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Value, json};
 use std::{fmt::Write as _, fs, io::Read as _, path::Path};
 use vault::PublicKey;
 
-/// A certificate is a few thousand bytes.
+/// Maximum number of bytes read of a file that may be a certificate, which usually has a few thousand.
 const NOTE_BYTES_MAX: u64 = 4 << 20;
 
-/// The note in the file; `None` for a file of audit lines.
+/// Reads the note in the file; `None` for a file of audit records.
 pub(super) fn read(file: &Path) -> Result<Option<String>> {
     let mut bytes = Vec::new();
     let open = fs::File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
@@ -18,38 +18,38 @@ pub(super) fn read(file: &Path) -> Result<Option<String>> {
     Ok(note)
 }
 
-/// Checks the signature and tells what is stated.
-pub(super) fn verify(file: &Path, note: &str, key: Option<&str>, remote: &Remote) -> Result<()> {
+/// Checks the signature and prints what the certificate states.
+pub(super) fn verify(file: &Path, note: &str, key: Option<&str>, connection: &ConnectionArgs) -> Result<()> {
     let key = key.context(
         "a certificate is checked with the public key of the server that signed it: give --key, as 'ringfence key \
-         public' showed it then",
+         public' showed it at that time",
     )?;
-    let key = PublicKey::parse(key).context("--key is no public key: it must read name+id+key")?;
+    let key = PublicKey::parse(key).context("--key is not a public key: it must have the form name+id+key")?;
     let text = key.open(note).map_err(|e| anyhow!("{}: {e}", file.display()))?;
     let stated: Value =
-        serde_json::from_str(text).with_context(|| format!("{}: what is signed is no JSON", file.display()))?;
+        serde_json::from_str(text).with_context(|| format!("{}: the signed text is not JSON", file.display()))?;
     let list = |name: &str| stated[name].as_array().map_or(&[][..], Vec::as_slice);
     let canary = Some(&stated["canary"]).filter(|canary| canary.is_object());
     let tried: Vec<&Value> = list("attempts").iter().chain(list("sampled_objects")).chain(canary).collect();
     let failed = tried.iter().filter(|a| a["refused"] != true).count();
     let remains = list("remains").len();
-    // Where nothing was tried there is the server's word, and no proof.
+    // If nothing was tried, there is only the server's word and no proof.
     let proven = !tried.is_empty() && failed == 0 && remains == 0;
     let value = json!({
         "signed": true, "by": key.to_string(), "proven": proven, "tried": tried.len(), "stated": stated,
     });
-    remote.print(&value, people)?;
+    connection.print(&value, certificate_text)?;
     if failed > 0 || remains > 0 {
         bail!(
-            "the signature holds, and the certificate itself says that it is not proven: {failed} attempts were not \
-             refused, {remains} objects remain"
+            "the signature holds, but the certificate itself shows that the destruction is not proven: {failed} \
+             attempts were not refused, and {remains} objects remain"
         );
     }
     Ok(())
 }
 
-/// What a try gave before and after.
-fn again(tried: &Value) -> String {
+/// The results of an attempt before and after the keys were destroyed.
+fn attempt_text(tried: &Value) -> String {
     let text = |v: &Value| v.as_str().unwrap_or("-").to_owned();
     let before = if tried["opened_before"] == true {
         "opened before".to_owned()
@@ -60,7 +60,7 @@ fn again(tried: &Value) -> String {
     format!("{before}, then {after} ({})", text(&tried["after"]))
 }
 
-fn people(value: &Value) -> String {
+fn certificate_text(value: &Value) -> String {
     let stated = &value["stated"];
     let text = |v: &Value| v.as_str().unwrap_or("-").to_owned();
     let mut out = format!(
@@ -85,7 +85,7 @@ fn people(value: &Value) -> String {
         format!("{} of {}: {}", text(&r["key"]), text(&r["provider"]), text(&r["said"]))
     });
     if value["tried"] == 0 {
-        out.push_str("tried: nothing; what is stated is the server's word\n");
+        out.push_str("tried: nothing; the certificate rests on the server's word\n");
     }
     list(&mut out, "documents:", &stated["documents"], &text);
     list(&mut out, "tried:", &stated["attempts"], &|a| {
@@ -94,13 +94,13 @@ fn people(value: &Value) -> String {
     });
     if stated["canary"].is_object() {
         let canary = Value::Array(vec![stated["canary"].clone()]);
-        list(&mut out, "canary:", &canary, &|c| format!("{}: {}", text(&c["sealed_sha256"]), again(c)));
+        list(&mut out, "canary:", &canary, &|c| format!("{}: {}", text(&c["sealed_sha256"]), attempt_text(c)));
     }
     list(&mut out, "sampled objects:", &stated["sampled_objects"], &|s| {
-        format!("{} {} sha256 {}: {}", text(&s["kind"]), text(&s["object"]), text(&s["sha256"]), again(s))
+        format!("{} {} sha256 {}: {}", text(&s["kind"]), text(&s["object"]), text(&s["sha256"]), attempt_text(s))
     });
-    list(&mut out, "removed places:", &stated["places_removed"], &text);
-    list(&mut out, "of them found by their numbers alone:", &stated["places_found_by_number"], &text);
+    list(&mut out, "removed keyspaces:", &stated["keyspaces_removed"], &text);
+    list(&mut out, "found only by their ids:", &stated["keyspaces_found_by_id"], &text);
     list(&mut out, "remains:", &stated["remains"], &|r| {
         format!("{} sha256 {}", text(&r["object"]), text(&r["sha256"]))
     });

@@ -1,4 +1,4 @@
-//! Finds the files to ingest, and makes batches and documents of them.
+//! Finds the files to ingest, and turns them into batches of documents.
 
 use anyhow::{Context, Result, bail};
 use kernel::{DocumentId, limits};
@@ -9,31 +9,31 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Documents in one request.
+/// Maximum number of documents per request.
 const BATCH_DOCUMENTS: usize = 32;
 
-/// Bytes of text in one request, unless one file alone is larger.
+/// Maximum size of text per request in bytes, unless a single file is larger.
 const BATCH_BYTES: u64 = 4 << 20;
 
-/// A file and the id that it will have.
+/// A file and the id of its document.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct IngestFile {
     pub(super) id: String,
     pub(super) path: PathBuf,
     pub(super) bytes: u64,
 }
 
-/// What a walk over the paths has found.
+/// The files found below the given paths.
 #[derive(Debug, Default)]
-pub(super) struct Walk {
-    /// By id.
-    files: BTreeMap<String, Found>,
-    /// Files and folders that cannot be sent, as they are shown, and why.
+pub(super) struct FileSet {
+    /// Files that can be sent, by id.
+    files: BTreeMap<String, IngestFile>,
+    /// Files and folders that cannot be sent, as displayed, and why.
     pub(super) unsent: Vec<(String, Unsent)>,
 }
 
-impl Walk {
-    /// Whether there was nothing at all.
+impl FileSet {
+    /// Whether nothing was found at all.
     pub(super) fn is_empty(&self) -> bool {
         self.files.is_empty() && self.unsent.is_empty()
     }
@@ -44,17 +44,17 @@ impl Walk {
     }
 
     /// The files that can be sent, ordered by id.
-    pub(super) fn into_files(self) -> Vec<Found> {
+    pub(super) fn into_files(self) -> Vec<IngestFile> {
         self.files.into_values().collect()
     }
 }
 
-/// Why a file is not sent.
+/// Reason why a file is not sent.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Unsent {
-    /// Whether it counts as failed. Otherwise it holds no text and is left out.
+    /// Whether the file counts as failed. Otherwise it holds no text and is skipped.
     pub(super) failed: bool,
-    /// A code for programs.
+    /// Code for programs.
     pub(super) code: &'static str,
     /// What is wrong, and the remedy.
     pub(super) why: String,
@@ -70,26 +70,26 @@ impl Unsent {
     }
 }
 
-/// All files of these paths. An entry of a folder that cannot be sent does not stop the others.
+/// Finds all files below these paths. An entry of a folder that cannot be sent does not stop the others.
 ///
 /// # Errors
-/// A path that was named is not there, or two files would have the same id.
-pub(super) fn walk(paths: &[PathBuf]) -> Result<Walk> {
-    let mut found = Walk::default();
+/// A given path does not exist, or two files would have the same id.
+pub(super) fn walk(paths: &[PathBuf]) -> Result<FileSet> {
+    let mut found = FileSet::default();
     for path in paths {
         // A link that is named on the command line is followed; one inside a folder is not.
-        let facts = fs::metadata(path).with_context(|| format!("{} cannot be read", path.display()))?;
-        if facts.is_dir() {
+        let metadata = fs::metadata(path).with_context(|| format!("{} cannot be read", path.display()))?;
+        if metadata.is_dir() {
             let entries = fs::read_dir(path).with_context(|| format!("{} cannot be read", path.display()))?;
-            folder(path, entries, &mut found)?;
+            add_folder(path, entries, &mut found)?;
         } else {
-            put(path, path.file_name().map(Path::new).unwrap_or(path), facts.len(), &mut found)?;
+            add_file(path, path.file_name().map(Path::new).unwrap_or(path), metadata.len(), &mut found)?;
         }
     }
     Ok(found)
 }
 
-fn folder(root: &Path, entries: fs::ReadDir, found: &mut Walk) -> Result<()> {
+fn add_folder(root: &Path, entries: fs::ReadDir, found: &mut FileSet) -> Result<()> {
     for entry in entries {
         let Ok(entry) = entry else {
             found.unsent.push((shown(root), Unsent::new("unreadable", "has an entry that cannot be read")));
@@ -102,12 +102,12 @@ fn folder(root: &Path, entries: fs::ReadDir, found: &mut Walk) -> Result<()> {
         let id = path.strip_prefix(root).unwrap_or(&path);
         match entry.file_type() {
             Ok(kind) if kind.is_dir() => match fs::read_dir(&path) {
-                Ok(entries) => folder(root, entries, found)?,
+                Ok(entries) => add_folder(root, entries, found)?,
                 Err(error) => found.unsent.push((shown(id), unreadable(&error))),
             },
             Ok(kind) if kind.is_file() => {
-                let bytes = entry.metadata().map_or(0, |facts| facts.len());
-                put(&path, id, bytes, found)?;
+                let bytes = entry.metadata().map_or(0, |metadata| metadata.len());
+                add_file(&path, id, bytes, found)?;
             }
             Ok(_) => {}
             Err(error) => found.unsent.push((shown(id), unreadable(&error))),
@@ -130,25 +130,25 @@ fn shown(path: &Path) -> String {
     out
 }
 
-/// Adds a file. Two files of one id would overwrite each other.
-fn put(path: &Path, id: &Path, bytes: u64, found: &mut Walk) -> Result<()> {
+/// Adds a file. Two files with one id would overwrite each other.
+fn add_file(path: &Path, id: &Path, bytes: u64, found: &mut FileSet) -> Result<()> {
     let Some(id) = id.to_str() else {
-        let why = "its name is no UTF-8, so it cannot be an id; rename it";
+        let why = "its name is not UTF-8, so it cannot be an id; rename it";
         found.unsent.push((shown(id), Unsent::new("invalid_name", why)));
         return Ok(());
     };
     if let Some(other) = found.files.get(id) {
-        // The same file named twice is one file.
+        // The same file given twice counts once.
         if same(&other.path, path) {
             return Ok(());
         }
         bail!(
-            "{} and {} would both have the id {id}: name the folder above both, or ingest them into two namespaces",
+            "{} and {} would both have the id {id}: give the folder above both, or ingest them into two namespaces",
             other.path.display(),
             path.display(),
         );
     }
-    found.files.insert(id.to_owned(), Found { id: id.to_owned(), path: path.to_owned(), bytes });
+    found.files.insert(id.to_owned(), IngestFile { id: id.to_owned(), path: path.to_owned(), bytes });
     Ok(())
 }
 
@@ -156,9 +156,9 @@ fn same(a: &Path, b: &Path) -> bool {
     matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }
 
-/// Files in requests of bounded size.
-pub(super) fn batches(files: Vec<Found>) -> Vec<Vec<Found>> {
-    let mut batches: Vec<Vec<Found>> = Vec::new();
+/// Divides files into requests of bounded size.
+pub(super) fn batches(files: Vec<IngestFile>) -> Vec<Vec<IngestFile>> {
+    let mut batches: Vec<Vec<IngestFile>> = Vec::new();
     let mut bytes = 0;
     for file in files {
         match batches.last_mut() {
@@ -175,31 +175,31 @@ pub(super) fn batches(files: Vec<Found>) -> Vec<Vec<Found>> {
     batches
 }
 
-/// The document that a file becomes.
+/// Reads a file into a document.
 ///
 /// # Errors
-/// Why it is not sent.
-pub(super) fn document(file: &Found, readers: &[String]) -> Result<Value, Unsent> {
+/// The reason why the file is not sent.
+pub(super) fn document(file: &IngestFile, readers: &[String]) -> Result<Value, Unsent> {
     if DocumentId::parse(&file.id).is_err() {
-        let why = "its path cannot be an id: at most 512 bytes, no control characters; rename it";
+        let why = "its path cannot be an id, which has at most 512 bytes and no control characters; rename it";
         return Err(Unsent::new("invalid_name", why));
     }
     if file.bytes > limits::DOCUMENT_BYTES_MAX as u64 {
         let most = limits::DOCUMENT_BYTES_MAX >> 20;
-        let why = format!("is larger than {most} MiB, the most that one document may have; split it");
+        let why = format!("is larger than {most} MiB, the limit of one document; split it");
         return Err(Unsent::new("too_large", why));
     }
     let bytes = fs::read(&file.path).map_err(|error| unreadable(&error))?;
-    // By its bytes whatever it is called, else by what its name claims.
+    // The format is detected by the file's content, otherwise by its name.
     let ending = file.path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-    if let Some(format) = engine::unread_format(&bytes).or_else(|| engine::unread_ending(ending)) {
-        let why = format!("is {}, which is not read here; extract its text first", format.name);
-        let unsent = if format.holds_text { Unsent::new } else { Unsent::textless };
+    if let Some(format) = engine::unsupported_format(&bytes).or_else(|| engine::unsupported_extension(ending)) {
+        let why = format!("is {}, which is not supported; extract its text first", format.name);
+        let unsent = if format.contains_text { Unsent::new } else { Unsent::textless };
         return Err(unsent("unsupported_format", why));
     }
-    // Text has no zero bytes; UTF-16 and what else is no text has.
+    // Text has no zero bytes, unlike UTF-16 and most binary formats.
     let text = String::from_utf8(bytes).ok().filter(|text| !text.contains('\0'));
-    let text = text.ok_or_else(|| Unsent::textless("not_text", "is no UTF-8 text; convert it first"))?;
+    let text = text.ok_or_else(|| Unsent::textless("not_text", "is not UTF-8 text; convert it first"))?;
     let mut document = json!({"id": file.id, "text": text, "media_type": media_type(&file.path)});
     if !readers.is_empty() {
         document["readers"] = json!(readers);

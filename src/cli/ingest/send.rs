@@ -1,8 +1,8 @@
-//! Several requests under way at once, each a batch of files.
+//! Sends several requests concurrently, each with a batch of files.
 
 use super::{
-    files::{Found, Walk, batches, document},
-    tally::Tally,
+    files::{FileSet, IngestFile, batches, document},
+    summary::IngestSummary,
 };
 use client::{Client, Error};
 use serde_json::Value;
@@ -11,96 +11,97 @@ use std::{
     time::Duration,
 };
 
-/// Requests under way at once: enough to keep reading, screening and embedding busy together.
+/// Number of concurrent requests: enough to keep reading, screening and embedding busy at the same time.
 const PARALLEL: usize = 4;
 
-/// Tries of a batch whose connection broke. Sent again it is the same documents under the same ids.
+/// Number of attempts for a batch whose connection broke. A repeated request sends the same documents under the same
+/// ids.
 const TRIES: u32 = 3;
 
-/// What every request has in common.
-pub(super) struct Job<'a> {
+/// What all requests of a run have in common.
+pub(super) struct IngestRun<'a> {
     pub(super) client: &'a Client,
     pub(super) namespace: &'a str,
     pub(super) readers: &'a [String],
     pub(super) bar: &'a indicatif::ProgressBar,
 }
 
-/// What the threads share.
-struct Work {
-    waiting: Vec<Vec<Found>>,
-    tally: Tally,
+/// State that the threads share.
+struct IngestState {
+    waiting: Vec<Vec<IngestFile>>,
+    summary: IngestSummary,
     stopped: Option<Error>,
 }
 
-impl Job<'_> {
-    /// Sends all files. An error is what stopped the run before its end.
-    pub(super) fn run(&self, mut walk: Walk) -> (Tally, Option<Error>) {
-        let mut tally = Tally::default();
-        for (name, unsent) in std::mem::take(&mut walk.unsent) {
-            tally.unsent(&name, &unsent);
+impl IngestRun<'_> {
+    /// Sends all files. Returns the summary, and the error that stopped the run early, if any.
+    pub(super) fn run(&self, mut files: FileSet) -> (IngestSummary, Option<Error>) {
+        let mut summary = IngestSummary::default();
+        for (name, unsent) in std::mem::take(&mut files.unsent) {
+            summary.unsent(&name, &unsent);
             self.bar.inc(1);
         }
-        let mut waiting = batches(walk.into_files());
+        let mut waiting = batches(files.into_files());
         waiting.reverse();
-        let work = Mutex::new(Work { waiting, tally, stopped: None });
+        let state = Mutex::new(IngestState { waiting, summary, stopped: None });
         std::thread::scope(|scope| {
-            for _ in 0..PARALLEL.min(lock(&work).waiting.len()) {
-                scope.spawn(|| self.worker(&work));
+            for _ in 0..PARALLEL.min(lock(&state).waiting.len()) {
+                scope.spawn(|| self.worker(&state));
             }
         });
-        let work = work.into_inner().unwrap_or_else(PoisonError::into_inner);
-        (work.tally, work.stopped)
+        let state = state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        (state.summary, state.stopped)
     }
 
-    fn worker(&self, work: &Mutex<Work>) {
+    fn worker(&self, state: &Mutex<IngestState>) {
         loop {
             let batch = {
-                let mut work = lock(work);
-                match work.waiting.pop() {
-                    Some(batch) if work.stopped.is_none() => batch,
+                let mut state = lock(state);
+                match state.waiting.pop() {
+                    Some(batch) if state.stopped.is_none() => batch,
                     _ => return,
                 }
             };
             let count = batch.len() as u64;
-            let documents = self.read(batch, work);
-            if let Err(error) = self.send(&documents, work) {
-                lock(work).stopped.get_or_insert(error);
+            let documents = self.read(batch, state);
+            if let Err(error) = self.send(&documents, state) {
+                lock(state).stopped.get_or_insert(error);
             }
             self.bar.inc(count);
         }
     }
 
-    fn read(&self, batch: Vec<Found>, work: &Mutex<Work>) -> Vec<Value> {
+    fn read(&self, batch: Vec<IngestFile>, state: &Mutex<IngestState>) -> Vec<Value> {
         let mut documents = Vec::with_capacity(batch.len());
         for file in batch {
             match document(&file, self.readers) {
                 Ok(document) => documents.push(document),
-                Err(unsent) => lock(work).tally.unsent(&file.id, &unsent),
+                Err(unsent) => lock(state).summary.unsent(&file.id, &unsent),
             }
         }
         documents
     }
 
-    /// Sends documents. A request that is refused for what is in it is halved, until the document
-    /// that is to blame stands alone.
-    fn send(&self, documents: &[Value], work: &Mutex<Work>) -> Result<(), Error> {
+    /// Sends documents. A request that is refused because of its content is halved until the faulty document is alone
+    /// in a request.
+    fn send(&self, documents: &[Value], state: &Mutex<IngestState>) -> Result<(), Error> {
         if documents.is_empty() {
             return Ok(());
         }
         match self.try_send(documents) {
             Ok(reply) => {
-                lock(work).tally.add(&reply);
+                lock(state).summary.add(&reply);
                 Ok(())
             }
             Err(Error::Refused(problem)) if matches!(problem.status, 400 | 413 | 422) => {
                 if let [document] = documents {
                     let id = document["id"].as_str().unwrap_or_default();
-                    lock(work).tally.failure(id, &problem.code, &problem.message);
+                    lock(state).summary.failure(id, &problem.code, &problem.message);
                     return Ok(());
                 }
                 let (first, second) = documents.split_at(documents.len() / 2);
-                self.send(first, work)?;
-                self.send(second, work)
+                self.send(first, state)?;
+                self.send(second, state)
             }
             Err(other) => Err(other),
         }
@@ -120,6 +121,6 @@ impl Job<'_> {
     }
 }
 
-fn lock(work: &Mutex<Work>) -> MutexGuard<'_, Work> {
-    work.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(state: &Mutex<IngestState>) -> MutexGuard<'_, IngestState> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,10 +1,10 @@
-//! A tenant's API keys, and the keys that its data is sealed under.
+//! Handlers of tenants' API keys, and of the keys that encrypt data.
 
-use super::tenant;
+use super::{AdminResult, tenant};
 use crate::http::{
     App,
-    call::{Call, Nothing},
     reply::Reply,
+    request_data::{NoBody, RequestData},
     wire::{
         admin::{ApiKeyList, ApiKeyMade, ApiKeyNew},
         common::Deleted,
@@ -18,74 +18,112 @@ use access::Operator;
 use axum::http::StatusCode;
 use kernel::{Error, KeyId, TenantId};
 
-type Told<W> = Result<Reply<W>, Error>;
-
-pub(in crate::http) async fn create(app: App, operator: Operator, call: Call<ApiKeyNew>) -> Told<ApiKeyMade> {
-    let id = tenant(&call)?;
-    let (view, secret) = app.engine().create_api_key(&operator, &id, call.body).await?;
-    Ok(Reply::operated(&operator, ApiKeyMade::new(view, &secret)).status(StatusCode::CREATED))
+pub(in crate::http) async fn create(
+    app: App,
+    operator: Operator,
+    request: RequestData<ApiKeyNew>,
+) -> AdminResult<ApiKeyMade> {
+    let id = tenant(&request)?;
+    let (view, secret) = app.engine().create_api_key(&operator, &id, request.body).await?;
+    Ok(Reply::for_operator(&operator, ApiKeyMade::new(view, &secret)).status(StatusCode::CREATED))
 }
 
-pub(in crate::http) async fn list(app: App, operator: Operator, call: Call<Nothing>) -> Told<ApiKeyList> {
-    let page = app.engine().api_keys(&operator, &tenant(&call)?, call.page()?).await?;
-    Ok(Reply::operated(&operator, ApiKeyList::from(page)))
+pub(in crate::http) async fn list(
+    app: App,
+    operator: Operator,
+    request: RequestData<NoBody>,
+) -> AdminResult<ApiKeyList> {
+    let page = app.engine().api_keys(&operator, &tenant(&request)?, request.page()?).await?;
+    Ok(Reply::for_operator(&operator, ApiKeyList::from(page)))
 }
 
-pub(in crate::http) async fn revoke(app: App, operator: Operator, call: Call<Nothing>) -> Told<Deleted> {
-    let key = KeyId::parse(call.path("key")).map_err(|_| Error::not_found())?;
-    app.engine().revoke_api_key(&operator, &tenant(&call)?, &key).await?;
-    Ok(Reply::operated(&operator, Deleted { deleted: true }))
+pub(in crate::http) async fn revoke(
+    app: App,
+    operator: Operator,
+    request: RequestData<NoBody>,
+) -> AdminResult<Deleted> {
+    let key = KeyId::parse(request.path("key")).map_err(|_| Error::not_found())?;
+    app.engine().revoke_api_key(&operator, &tenant(&request)?, &key).await?;
+    Ok(Reply::for_operator(&operator, Deleted { deleted: true }))
 }
 
-pub(in crate::http) async fn rotate(app: App, operator: Operator, call: Call<Rotate>) -> Told<Rotating> {
-    let id = tenant(&call)?;
-    let (mode, key) = call.body;
+pub(in crate::http) async fn rotate(
+    app: App,
+    operator: Operator,
+    request: RequestData<Rotate>,
+) -> AdminResult<Rotating> {
+    let id = tenant(&request)?;
+    let (mode, key) = request.body;
     let (operation, epoch) = app.engine().rotate_keys(&operator, &id, mode, key).await?;
     let rotating = Rotating { operation: operation.to_string(), epoch: epoch.0 };
-    Ok(Reply::operated(&operator, rotating).status(StatusCode::ACCEPTED))
+    Ok(Reply::for_operator(&operator, rotating).status(StatusCode::ACCEPTED))
 }
 
-pub(in crate::http) async fn rotate_all(app: App, operator: Operator, call: Call<RotateAll>) -> Told<RotatingAll> {
-    let (reencrypt, concurrency) = call.body;
-    let campaign = app.engine().rotate_all(&operator, reencrypt, concurrency).await?;
-    Ok(Reply::operated(&operator, RotatingAll::from(campaign)).status(StatusCode::ACCEPTED))
+pub(in crate::http) async fn rotate_all(
+    app: App,
+    operator: Operator,
+    request: RequestData<RotateAll>,
+) -> AdminResult<RotatingAll> {
+    let (reencrypt, concurrency) = request.body;
+    let bulk_rotation = app.engine().start_bulk_rotation(&operator, reencrypt, concurrency).await?;
+    Ok(Reply::for_operator(&operator, RotatingAll::from(bulk_rotation)).status(StatusCode::ACCEPTED))
 }
 
-pub(in crate::http) async fn rotating_all(app: App, operator: Operator, _call: Call<Nothing>) -> Told<RotatingAll> {
-    let campaign = app.engine().rotating_all(&operator).ok_or_else(Error::not_found)?;
-    Ok(Reply::operated(&operator, RotatingAll::from(campaign)))
+pub(in crate::http) async fn rotating_all(
+    app: App,
+    operator: Operator,
+    _request: RequestData<NoBody>,
+) -> AdminResult<RotatingAll> {
+    let bulk_rotation = app.engine().bulk_rotation(&operator).ok_or_else(Error::not_found)?;
+    Ok(Reply::for_operator(&operator, RotatingAll::from(bulk_rotation)))
 }
 
-pub(in crate::http) async fn stop_rotating_all(app: App, operator: Operator, _call: Call<Nothing>) -> Told<Deleted> {
-    app.engine().stop_rotating_all(&operator).await?;
-    Ok(Reply::operated(&operator, Deleted { deleted: true }))
+pub(in crate::http) async fn stop_rotating_all(
+    app: App,
+    operator: Operator,
+    _request: RequestData<NoBody>,
+) -> AdminResult<Deleted> {
+    app.engine().stop_bulk_rotation(&operator).await?;
+    Ok(Reply::for_operator(&operator, Deleted { deleted: true }))
 }
 
 pub(in crate::http) async fn rotate_server(
     app: App,
     operator: Operator,
-    call: Call<RotateServer>,
-) -> Told<Certificate> {
-    let (reencrypt, key) = call.body;
+    request: RequestData<RotateServer>,
+) -> AdminResult<Certificate> {
+    let (reencrypt, key) = request.body;
     let certificate = app.engine().rotate_server_keys(&operator, &key.unwrap_or_default(), reencrypt).await?;
-    Ok(Reply::operated(&operator, Certificate::from(certificate)))
+    Ok(Reply::for_operator(&operator, Certificate::from(certificate)))
 }
 
-pub(in crate::http) async fn server(app: App, operator: Operator, _call: Call<Nothing>) -> Told<ServerKeys> {
-    Ok(Reply::operated(&operator, ServerKeys::from(app.engine().server_keys(&operator))))
+pub(in crate::http) async fn server(
+    app: App,
+    operator: Operator,
+    _request: RequestData<NoBody>,
+) -> AdminResult<ServerKeys> {
+    Ok(Reply::for_operator(&operator, ServerKeys::from(app.engine().server_keys(&operator))))
 }
 
-pub(in crate::http) async fn certificates(app: App, operator: Operator, call: Call<Nothing>) -> Told<CertificateList> {
-    let tenant = call.query("tenant").map(TenantId::parse).transpose().map_err(|e| e.with_param("tenant"))?;
+pub(in crate::http) async fn certificates(
+    app: App,
+    operator: Operator,
+    request: RequestData<NoBody>,
+) -> AdminResult<CertificateList> {
+    let tenant = request.query("tenant").map(TenantId::parse).transpose().map_err(|e| e.with_param("tenant"))?;
     let certificates = app.engine().certificates(&operator, tenant.as_ref()).into_iter().map(Certificate::from);
-    Ok(Reply::operated(&operator, CertificateList { certificates: certificates.collect(), next: None }))
+    Ok(Reply::for_operator(&operator, CertificateList { certificates: certificates.collect(), next: None }))
 }
 
-pub(in crate::http) async fn signing_key(app: App, operator: Operator, _call: Call<Nothing>) -> Told<SigningKey> {
-    Ok(Reply::operated(&operator, SigningKey { key: app.engine().signing_key() }))
+pub(in crate::http) async fn signing_key(
+    app: App,
+    operator: Operator,
+    _request: RequestData<NoBody>,
+) -> AdminResult<SigningKey> {
+    Ok(Reply::for_operator(&operator, SigningKey { key: app.engine().signing_key() }))
 }
 
-pub(in crate::http) async fn status(app: App, operator: Operator, call: Call<Nothing>) -> Told<Keys> {
-    let status = app.engine().key_status(&operator, &tenant(&call)?).await?;
-    Ok(Reply::operated(&operator, Keys::from(status)))
+pub(in crate::http) async fn status(app: App, operator: Operator, request: RequestData<NoBody>) -> AdminResult<Keys> {
+    let status = app.engine().key_status(&operator, &tenant(&request)?).await?;
+    Ok(Reply::for_operator(&operator, Keys::from(status)))
 }

@@ -1,9 +1,10 @@
-//! Operators: made, listed, revoked.
+//! Handlers that create, list and revoke operators.
 
+use super::AdminResult;
 use crate::http::{
     App,
-    call::{Call, Nothing},
     reply::Reply,
+    request_data::{NoBody, RequestData},
     wire::{
         admin::{self, OperatorList, OperatorMade, OperatorNew},
         common::Deleted,
@@ -13,21 +14,31 @@ use access::Operator;
 use axum::http::StatusCode;
 use kernel::{Error, KeyId};
 
-type Told<W> = Result<Reply<W>, Error>;
-
-pub(in crate::http) async fn create(app: App, operator: Operator, call: Call<OperatorNew>) -> Told<OperatorMade> {
-    let (name, role) = call.body;
+pub(in crate::http) async fn create(
+    app: App,
+    operator: Operator,
+    request: RequestData<OperatorNew>,
+) -> AdminResult<OperatorMade> {
+    let (name, role) = request.body;
     let (view, token) = app.engine().create_operator(&operator, name, role).await?;
-    Ok(Reply::operated(&operator, OperatorMade::new(view, &token)).status(StatusCode::CREATED))
+    Ok(Reply::for_operator(&operator, OperatorMade::new(view, &token)).status(StatusCode::CREATED))
 }
 
-pub(in crate::http) async fn list(app: App, operator: Operator, _call: Call<Nothing>) -> Told<OperatorList> {
+pub(in crate::http) async fn list(
+    app: App,
+    operator: Operator,
+    _request: RequestData<NoBody>,
+) -> AdminResult<OperatorList> {
     let operators = app.engine().operators(&operator).into_iter().map(admin::Operator::from).collect();
-    Ok(Reply::operated(&operator, OperatorList { operators, next: None }))
+    Ok(Reply::for_operator(&operator, OperatorList { operators, next: None }))
 }
 
-pub(in crate::http) async fn revoke(app: App, operator: Operator, call: Call<Nothing>) -> Told<Deleted> {
-    let id = KeyId::parse(call.path("operator")).map_err(|_| Error::not_found())?;
+pub(in crate::http) async fn revoke(
+    app: App,
+    operator: Operator,
+    request: RequestData<NoBody>,
+) -> AdminResult<Deleted> {
+    let id = KeyId::parse(request.path("operator")).map_err(|_| Error::not_found())?;
     app.engine().revoke_operator(&operator, &id).await?;
-    Ok(Reply::operated(&operator, Deleted { deleted: true }))
+    Ok(Reply::for_operator(&operator, Deleted { deleted: true }))
 }

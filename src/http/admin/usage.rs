@@ -1,21 +1,23 @@
-//! What tenants used and what operators did.
+//! Handlers of tenants' usage and of the operators' audit.
 
+use super::AdminResult;
 use crate::http::{
     App,
-    call::{Call, Nothing},
     reply::Reply,
+    request_data::{NoBody, RequestData},
     wire::{
         admin::{TenantUsage, UsageList},
         common::Event,
     },
 };
 use access::Operator;
-use kernel::Error;
 
-type Told<W> = Result<Reply<W>, Error>;
-
-pub(in crate::http) async fn usage(app: App, operator: Operator, call: Call<Nothing>) -> Told<UsageList> {
-    let page = app.engine().usage(&operator, call.page()?).await;
+pub(in crate::http) async fn usage(
+    app: App,
+    operator: Operator,
+    request: RequestData<NoBody>,
+) -> AdminResult<UsageList> {
+    let page = app.engine().usage(&operator, request.page()?).await;
     let tenants = page.items.into_iter().map(|(id, used)| TenantUsage {
         tenant: id.as_str().to_owned(),
         requests: used.requests,
@@ -24,11 +26,11 @@ pub(in crate::http) async fn usage(app: App, operator: Operator, call: Call<Noth
         tokens: used.tokens,
         bytes_in: used.bytes_in,
     });
-    Ok(Reply::operated(&operator, UsageList { tenants: tenants.collect(), next: page.next }))
+    Ok(Reply::for_operator(&operator, UsageList { tenants: tenants.collect(), next: page.next }))
 }
 
-pub(in crate::http) async fn audit(app: App, operator: Operator, call: Call<Nothing>) -> Told<Event> {
-    let (since, after) = (call.time("since")?, call.sequence("after")?);
-    let page = app.engine().operator_audit(&operator, since, after, call.limit()?).await?;
-    Ok(Reply::operated_lines(&operator, page))
+pub(in crate::http) async fn audit(app: App, operator: Operator, request: RequestData<NoBody>) -> AdminResult<Event> {
+    let (since, after) = (request.time("since")?, request.sequence("after")?);
+    let page = app.engine().operator_audit(&operator, since, after, request.limit()?).await?;
+    Ok(Reply::operator_records(&operator, page))
 }

@@ -1,4 +1,4 @@
-//! The table as a caller meets it.
+//! The table of error codes as callers see it.
 
 use super::*;
 
@@ -51,7 +51,7 @@ fn the_table() {
 }
 
 #[tokio::test]
-async fn the_body_serves_both_worlds() {
+async fn the_body_follows_rfc_9457_and_openai() {
     let error = Error::invalid("documents[3].vector", "has 5 numbers where 8 are wanted");
     let reply = response(&error, "/v1/namespaces/{ns}/documents", id());
     assert_eq!(reply.headers()["content-type"], "application/problem+json");
@@ -77,7 +77,7 @@ async fn the_body_serves_both_worlds() {
 }
 
 #[tokio::test]
-async fn a_fault_keeps_its_words() {
+async fn an_internal_error_does_not_show_its_message() {
     let mut error = Error::internal("sealed object does not open: /srv/data/ns/x");
     error.outcome_unknown = true;
     let reply = response(&error, "/v1/x", id());
@@ -87,7 +87,7 @@ async fn a_fault_keeps_its_words() {
 }
 
 #[test]
-fn a_wait_that_the_error_knows_wins() {
+fn the_errors_own_wait_takes_precedence() {
     let mut error = Error::new(Code::RateLimited, "m");
     error.retry_after = Some(Duration::from_millis(2_100));
     let reply = response(&error, "/v1/x", id());

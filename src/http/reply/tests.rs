@@ -10,7 +10,7 @@ fn page(lines: impl IntoIterator<Item = Vec<u8>>) -> AuditReply {
 }
 
 #[test]
-fn a_reply_in_pieces_is_the_json_that_it_would_be_in_one() {
+fn a_reply_in_pieces_equals_the_json_in_one_piece() {
     for length in [0, 1, limits::REPLY_PIECE_BYTES - 2, limits::REPLY_PIECE_BYTES - 1, 3 * limits::REPLY_PIECE_BYTES] {
         let text = "\u{e4}".repeat(length / 2);
         let reply = Reply::json(&text);
@@ -25,7 +25,7 @@ fn a_reply_in_pieces_is_the_json_that_it_would_be_in_one() {
 }
 
 #[test]
-fn a_reply_ends_at_the_bound_while_it_is_written_down() {
+fn serialisation_ends_at_the_bound_of_a_reply() {
     let mut pieces = Pieces { pieces: VecDeque::new(), length: limits::REPLY_BYTES_MAX - 3 };
     assert!(pieces.write_all(b"abc").is_ok());
     assert!(pieces.write_all(b"d").is_err());

@@ -1,31 +1,31 @@
-//! The control plane on the wire.
+//! Wire types of the control plane.
 
 use super::{
     common::{self, PrincipalList, at, nullable},
     keys::{KeyHeld, KeyWanted},
 };
 use crate::{
-    http::call::Incoming,
-    strict::{List, Parsed},
+    http::request_data::RequestBody,
+    strict::{BoundedList, Parsed},
 };
 use access::TenantState;
-use engine::{KeyView, NewKey, NewTenant, OperatorView, Paged, TenantChange, TenantView};
+use engine::{ApiKeyView, ListPage, NewApiKey, NewTenant, OperatorView, TenantChange, TenantView};
 use kernel::{Error, NamespaceName, OperatorName, Quotas, Role, Scope, TenantId, limits};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// What a tenant may use. Null is unlimited.
+/// Limits of a tenant. Null means unlimited.
 #[derive(Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct QuotasBody {
-    /// Documents of all namespaces together, quarantined ones included.
+    /// Documents in all namespaces together, including quarantined ones.
     documents: Option<u64>,
-    /// Bytes of documents with all that they hold: ids, titles, addresses, attributes, readers, findings, text and
-    /// vectors. Indexes are not counted.
+    /// Bytes of documents with everything that they hold: ids, titles, addresses, attributes, readers, findings, text
+    /// and vectors. Indexes are not counted.
     bytes: Option<u64>,
     namespaces: Option<u64>,
     requests_per_minute: Option<u64>,
-    /// Tokens that models read of documents that are stored, and of passages that are reranked.
+    /// Tokens that models process for stored documents and for reranked passages.
     tokens_per_minute: Option<u64>,
 }
 
@@ -58,18 +58,18 @@ impl From<QuotasBody> for Quotas {
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"id": "acme", "display_name": "Acme", "quotas": {"documents": 100000}}))]
 pub(crate) struct TenantNew {
-    /// `[a-z0-9][a-z0-9-]{0,62}`
+    /// Id of the tenant: `[a-z0-9][a-z0-9-]{0,62}`.
     id: String,
     display_name: Option<String>,
-    /// A label for your own rules; the server does not act on it.
+    /// A label for your own rules; it has no effect on the server.
     governance_class: Option<String>,
     quotas: Option<QuotasBody>,
     key: Option<KeyWanted>,
-    /// Days after which its keys are rotated. Absent: as `keys.rotate_days` of the configuration says.
+    /// Age in days at which the tenant's keys are rotated. Absent: `keys.rotate_days` of the configuration applies.
     rotate_days: Option<u32>,
 }
 
-impl Incoming for TenantNew {
+impl RequestBody for TenantNew {
     type Checked = NewTenant;
 
     fn check(self) -> Result<NewTenant, Error> {
@@ -84,8 +84,8 @@ impl Incoming for TenantNew {
     }
 }
 
-/// What to change. Absent members keep their value, null removes one. `quotas` replaces all quotas: what is absent in
-/// it becomes unlimited.
+/// Changes to a tenant. Absent members keep their value; null removes a value. `quotas` replaces all quotas: a quota
+/// that is absent in it becomes unlimited.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TenantPatch {
@@ -101,7 +101,7 @@ pub(crate) struct TenantPatch {
     rotate_days: Option<Option<u32>>,
 }
 
-impl Incoming for TenantPatch {
+impl RequestBody for TenantPatch {
     type Checked = TenantChange;
 
     fn check(self) -> Result<TenantChange, Error> {
@@ -114,13 +114,13 @@ impl Incoming for TenantPatch {
     }
 }
 
-/// A line of text that people give to things.
+/// Checks a one-line label that people give to something.
 pub(super) fn label(param: &str, text: Option<String>) -> Result<Option<String>, Error> {
     match text {
         Some(t) if t.is_empty() || t.len() > LABEL_BYTES_MAX || t.chars().any(char::is_control) => {
             Err(Error::invalid(param, "must be 1 to 256 bytes without control characters"))
         }
-        fine => Ok(fine),
+        valid => Ok(valid),
     }
 }
 
@@ -128,7 +128,7 @@ pub(super) fn label(param: &str, text: Option<String>) -> Result<Option<String>,
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Tenant {
     id: String,
-    /// `active`, `suspended`, `key_unavailable` or `deleting`.
+    /// State: `active`, `suspended`, `key_unavailable` or `deleting`.
     state: &'static str,
     display_name: Option<String>,
     governance_class: Option<String>,
@@ -137,7 +137,8 @@ pub(crate) struct Tenant {
     key_epoch: u32,
     key: KeyHeld,
     rotate_days: Option<u32>,
-    namespaces: u64,
+    /// Number of namespaces. Null if the tenant cannot be opened, or not quickly enough.
+    namespaces: Option<u64>,
 }
 
 impl From<TenantView> for Tenant {
@@ -166,12 +167,12 @@ impl From<TenantView> for Tenant {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct TenantList {
     tenants: Vec<Tenant>,
-    /// Give it as `after` for the next page. Null: this was the last.
+    /// Value of `after` for the next page. Null on the last page.
     next: Option<String>,
 }
 
-impl From<Paged<TenantView>> for TenantList {
-    fn from(page: Paged<TenantView>) -> Self {
+impl From<ListPage<TenantView>> for TenantList {
+    fn from(page: ListPage<TenantView>) -> Self {
         Self { tenants: page.items.into_iter().map(Tenant::from).collect(), next: page.next }
     }
 }
@@ -182,25 +183,25 @@ impl From<Paged<TenantView>> for TenantList {
 #[schema(example = json!({"name": "search-frontend", "scopes": ["search"], "principals": ["group:staff"]}))]
 pub(crate) struct ApiKeyNew {
     name: String,
-    /// Absent: `search`, `ingest`, `delete`. The others are given by name: `manage` (namespaces), `review` (quarantined
+    /// Absent: `search`, `ingest`, `delete`. The others must be named: `manage` (namespaces), `review` (quarantined
     /// documents and their text), `act_as` (`as` of a request), `read_all` (every document whatever its readers),
-    /// `overwrite` (write over documents that the key does not see), `vectors`, `audit`.
+    /// `overwrite` (replace documents that the key cannot see), `vectors`, `audit`.
     #[schema(value_type = Option<Vec<String>>)]
-    scopes: Option<List<Parsed<Scope>, { limits::SHORT_LIST_MAX }>>,
-    /// The principals as which it reads, at most 256. Absent: it reads documents without readers only.
+    scopes: Option<BoundedList<Parsed<Scope>, { limits::SHORT_LIST_MAX }>>,
+    /// The principals as which the key reads, at most 256. Absent: it reads only documents without readers.
     #[schema(value_type = Option<Vec<String>>)]
     principals: Option<PrincipalList>,
-    /// The namespaces that it may use, at most 1,000. Absent: all.
+    /// The namespaces that the key may use, at most 1,000. Absent: all.
     #[schema(value_type = Option<Vec<String>>)]
-    namespaces: Option<List<Parsed<NamespaceName>, { limits::NAMESPACES_PER_KEY_MAX }>>,
-    /// From this time on (RFC 3339) the key is refused.
+    namespaces: Option<BoundedList<Parsed<NamespaceName>, { limits::NAMESPACES_PER_KEY_MAX }>>,
+    /// Time from which the key is refused (RFC 3339).
     expires_at: Option<String>,
 }
 
-impl Incoming for ApiKeyNew {
-    type Checked = NewKey;
+impl RequestBody for ApiKeyNew {
+    type Checked = NewApiKey;
 
-    fn check(self) -> Result<NewKey, Error> {
+    fn check(self) -> Result<NewApiKey, Error> {
         let scopes = match self.scopes {
             None => Scope::DEFAULT.to_vec(),
             Some(list) => {
@@ -215,7 +216,7 @@ impl Incoming for ApiKeyNew {
                 list.names()
             }
         };
-        Ok(NewKey {
+        Ok(NewApiKey {
             name: label("name", Some(self.name))?.unwrap_or_default(),
             scopes,
             principals: match self.principals {
@@ -228,7 +229,7 @@ impl Incoming for ApiKeyNew {
     }
 }
 
-/// An API key and its secret, which is shown this once.
+/// An API key and its secret, which is shown only in this reply.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ApiKeyMade {
     #[serde(flatten)]
@@ -237,7 +238,7 @@ pub(crate) struct ApiKeyMade {
 }
 
 impl ApiKeyMade {
-    pub(crate) fn new(view: KeyView, secret: &str) -> Self {
+    pub(crate) fn new(view: ApiKeyView, secret: &str) -> Self {
         Self { key: view.into(), secret: secret.to_owned() }
     }
 }
@@ -254,8 +255,8 @@ pub(crate) struct ApiKey {
     expires_at: Option<String>,
 }
 
-impl From<KeyView> for ApiKey {
-    fn from(view: KeyView) -> Self {
+impl From<ApiKeyView> for ApiKey {
+    fn from(view: ApiKeyView) -> Self {
         Self {
             key_id: view.id.as_str().to_owned(),
             name: view.name,
@@ -272,12 +273,12 @@ impl From<KeyView> for ApiKey {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ApiKeyList {
     api_keys: Vec<ApiKey>,
-    /// Give it as `after` for the next page. Null: this was the last.
+    /// Value of `after` for the next page. Null on the last page.
     next: Option<String>,
 }
 
-impl From<Paged<KeyView>> for ApiKeyList {
-    fn from(page: Paged<KeyView>) -> Self {
+impl From<ListPage<ApiKeyView>> for ApiKeyList {
+    fn from(page: ListPage<ApiKeyView>) -> Self {
         Self { api_keys: page.items.into_iter().map(ApiKey::from).collect(), next: page.next }
     }
 }
@@ -288,12 +289,12 @@ impl From<Paged<KeyView>> for ApiKeyList {
 #[schema(example = json!({"name": "night-shift", "role": "viewer"}))]
 pub(crate) struct OperatorNew {
     name: String,
-    /// `admin`: everything on the control plane. `keys`: rotate keys and see their state. `viewer`: look only.
-    /// `auditor`: look, and read the operators' audit.
+    /// `admin`: everything on the control plane. `keys`: rotate keys and see their state. `viewer`: read only.
+    /// `auditor`: read only, including the operators' audit.
     role: String,
 }
 
-impl Incoming for OperatorNew {
+impl RequestBody for OperatorNew {
     type Checked = (OperatorName, Role);
 
     fn check(self) -> Result<(OperatorName, Role), Error> {
@@ -301,7 +302,7 @@ impl Incoming for OperatorNew {
     }
 }
 
-/// An operator and its token, which is shown this once.
+/// An operator and its token, which is shown only in this reply.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct OperatorMade {
     #[serde(flatten)]
@@ -339,20 +340,20 @@ impl From<OperatorView> for Operator {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct OperatorList {
     pub(crate) operators: Vec<Operator>,
-    /// Always null: there are few.
+    /// Always null: the list has only one page.
     pub(crate) next: Option<String>,
 }
 
-/// Counters of tenants, by name.
+/// Usage counters of tenants, ordered by name.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct UsageList {
     pub(crate) tenants: Vec<TenantUsage>,
-    /// Give it as `after` for the next page; absent at the end. A page may be shorter than `limit`.
+    /// Value of `after` for the next page; absent on the last page. A page may be shorter than `limit`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) next: Option<String>,
 }
 
-/// What a tenant has done since it was created.
+/// Usage of a tenant since it was created.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct TenantUsage {
     pub(crate) tenant: String,
@@ -366,5 +367,5 @@ pub(crate) struct TenantUsage {
     pub(crate) bytes_in: u64,
 }
 
-/// Names that people give, bytes: a line on a screen.
+/// Maximum length of a label in bytes: one line on a screen.
 const LABEL_BYTES_MAX: usize = 256;

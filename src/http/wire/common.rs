@@ -1,13 +1,13 @@
-//! Pieces that several resources share.
+//! Wire types and checks that several resources share.
 
-use crate::strict::{Given, List, Parsed, Tree};
+use crate::strict::{BoundedList, FilterTree, Parsed, SentAttributes};
 use engine::Include;
 use kernel::{AttrValue, Attributes, CommitNo, DocumentId, Error, Filter, Principal, Scalar, Timestamp, limits};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::{fmt, sync::Arc};
 use utoipa::{PartialSchema, ToSchema, openapi};
 
-/// A number that fits `f32`. JSON has no NaN; `1e39` is as far out as infinity.
+/// A number that fits into `f32`. JSON has no NaN; `1e39` is out of range like infinity.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Finite(pub(crate) f32);
 
@@ -49,41 +49,41 @@ impl PartialSchema for Finite {
 
 impl ToSchema for Finite {}
 
-/// Tells an absent member (`None`) from null (`Some(None)`).
+/// Distinguishes an absent member (`None`) from null (`Some(None)`).
 pub(crate) fn nullable<'de, T: Deserialize<'de>, D: Deserializer<'de>>(d: D) -> Result<Option<Option<T>>, D::Error> {
     Option::<T>::deserialize(d).map(Some)
 }
 
-/// Names the member in an error of a value's own parser.
+/// Adds the member's name to an error of a value's own parser.
 pub(crate) fn at<T>(param: impl Into<String>, result: Result<T, Error>) -> Result<T, Error> {
     result.map_err(|e| e.with_param(param))
 }
 
-/// Ids as they are read.
-pub(crate) type IdList = List<Parsed<DocumentId>, { limits::IDS_PER_REQUEST_MAX }>;
-/// Principals as they are read.
-pub(crate) type PrincipalList = List<Parsed<Principal>, { limits::READERS_MAX }>;
-/// Words as they are read.
-pub(crate) type WordList = List<String, { limits::SHORT_LIST_MAX }>;
+/// Ids as they are parsed.
+pub(crate) type IdList = BoundedList<Parsed<DocumentId>, { limits::IDS_PER_REQUEST_MAX }>;
+/// Principals as they are parsed.
+pub(crate) type PrincipalList = BoundedList<Parsed<Principal>, { limits::READERS_MAX }>;
+/// Words as they are parsed.
+pub(crate) type WordList = BoundedList<String, { limits::SHORT_LIST_MAX }>;
 
-/// Ids, at least one.
+/// Checks that there is at least one id.
 pub(crate) fn ids(param: &str, list: IdList) -> Result<Vec<DocumentId>, Error> {
     bounded(param, list.0.len(), limits::IDS_PER_REQUEST_MAX)?;
     Ok(list.names())
 }
 
-/// Principals, at least one: an empty list reads both ways.
+/// Checks that there is at least one principal: an empty list could mean all or none.
 pub(crate) fn principals(param: &str, list: PrincipalList) -> Result<Vec<Principal>, Error> {
     bounded(param, list.0.len(), limits::READERS_MAX)?;
     Ok(list.names())
 }
 
-/// A keyed hash as it is shown.
+/// A keyed hash as hexadecimal digits.
 pub(crate) fn hex(hash: &[u8]) -> String {
     hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A keyed hash as it was shown.
+/// Parses a keyed hash from hexadecimal digits.
 pub(crate) fn hash(digits: &str) -> Option<[u8; 32]> {
     let mut hash = [0; 32];
     let pairs = digits.as_bytes().chunks_exact(2);
@@ -96,7 +96,7 @@ pub(crate) fn hash(digits: &str) -> Option<[u8; 32]> {
     Some(hash)
 }
 
-/// A list that is neither empty nor too long.
+/// Checks that a list is neither empty nor too long.
 pub(crate) fn bounded(param: &str, length: usize, most: usize) -> Result<(), Error> {
     if (1..=most).contains(&length) {
         return Ok(());
@@ -104,49 +104,49 @@ pub(crate) fn bounded(param: &str, length: usize, most: usize) -> Result<(), Err
     Err(Error::invalid(param, format!("must be a list of 1 to {most}")))
 }
 
-/// A time.
+/// Parses a time.
 pub(crate) fn time(param: &str, text: &str) -> Result<Timestamp, Error> {
     at(param, Timestamp::parse(text))
 }
 
-/// A filter, named as a whole in its errors' path.
-pub(crate) fn filter(tree: Option<Tree>) -> Result<Option<Filter>, Error> {
+/// Parses a filter. Its errors name the filter as a whole.
+pub(crate) fn filter(tree: Option<FilterTree>) -> Result<Option<Filter>, Error> {
     match tree {
-        None | Some(Tree(serde_json::Value::Null)) => Ok(None),
-        Some(Tree(value)) => Filter::parse(&value).map(Some),
+        None | Some(FilterTree(serde_json::Value::Null)) => Ok(None),
+        Some(FilterTree(value)) => Filter::parse(&value).map(Some),
     }
 }
 
-/// Attributes as sent; null is absence.
-pub(crate) fn attributes(param: &str, given: Given) -> Result<Attributes, Error> {
-    let Given(given) = given;
-    let given = given.map_err(|fault| fault.at(param))?;
-    Ok(given.into_iter().filter_map(|(key, value)| Some((key, value?))).collect())
+/// Attributes as sent, where null means absence.
+pub(crate) fn attributes(param: &str, sent: SentAttributes) -> Result<Attributes, Error> {
+    let SentAttributes(sent) = sent;
+    let sent = sent.map_err(|fault| fault.at(param))?;
+    Ok(sent.into_iter().filter_map(|(key, value)| Some((key, value?))).collect())
 }
 
-/// Attributes as JSON. Written down from where they lie: hits of one document share them.
-pub(crate) struct Shown(pub(crate) Arc<Attributes>);
+/// Attributes as JSON. They are serialised without a copy, since hits of one document share them.
+pub(crate) struct AttributesJson(pub(crate) Arc<Attributes>);
 
-impl Serialize for Shown {
+impl Serialize for AttributesJson {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|(key, value)| (key, ShownValue(value))))
+        serializer.collect_map(self.0.iter().map(|(key, value)| (key, AttributeValueJson(value))))
     }
 }
 
-struct ShownValue<'a>(&'a AttrValue);
+struct AttributeValueJson<'a>(&'a AttrValue);
 
-impl Serialize for ShownValue<'_> {
+impl Serialize for AttributeValueJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0 {
-            AttrValue::One(value) => ShownScalar(value).serialize(serializer),
-            AttrValue::Many(values) => serializer.collect_seq(values.iter().map(ShownScalar)),
+            AttrValue::One(value) => ScalarJson(value).serialize(serializer),
+            AttrValue::Many(values) => serializer.collect_seq(values.iter().map(ScalarJson)),
         }
     }
 }
 
-struct ShownScalar<'a>(&'a Scalar);
+struct ScalarJson<'a>(&'a Scalar);
 
-impl Serialize for ShownScalar<'_> {
+impl Serialize for ScalarJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0 {
             Scalar::Str(text) => serializer.serialize_str(text),
@@ -155,7 +155,7 @@ impl Serialize for ShownScalar<'_> {
     }
 }
 
-/// What to show beside the head. `None` when nothing was said.
+/// Parses the list of optional parts to show. `None` if the list is absent.
 pub(crate) fn include(words: Option<&[String]>, known: &[&str]) -> Result<Option<Include>, Error> {
     let Some(words) = words else { return Ok(None) };
     let mut include = Include::default();
@@ -174,7 +174,7 @@ pub(crate) fn include(words: Option<&[String]>, known: &[&str]) -> Result<Option
     Ok(Some(include))
 }
 
-/// Grows with every write of a namespace.
+/// Commit number, which grows with every write to a namespace.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Commit(u64);
 
@@ -187,42 +187,42 @@ impl From<CommitNo> for Commit {
 /// Work that continues after the reply.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Started {
-    /// `GET /v1/operations/{operation}` shows its progress.
+    /// Id of the operation; `GET /v1/operations/{operation}` shows its progress.
     pub(crate) operation: String,
 }
 
-/// A namespace that an operator has accepted as its files are.
+/// Result of accepting a namespace in the state of its files.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Accepted {
-    /// Whether the namespace was refused with `rolled_back` before; false where there was nothing to accept.
+    /// Whether the namespace was refused with `rolled_back` before; false if there was nothing to accept.
     pub(crate) accepted: bool,
 }
 
-/// A deletion.
+/// Result of a deletion.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Deleted {
-    /// Always true: what did not exist is a 404.
+    /// Always true: if the object did not exist, the reply is a 404.
     pub(crate) deleted: bool,
 }
 
-/// One line of an audit, in OCSF's names.
+/// One audit record, in the format of OCSF.
 #[derive(Serialize, ToSchema)]
 #[schema(value_type = Object)]
 pub(crate) struct Event(serde_json::Value);
 
-/// What a screen found: rule names and counts, never the text.
+/// A finding of a screen: names of rules and counts, never the text.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Finding {
-    /// `injection`, `pii` or `secret`.
+    /// Kind: `injection`, `pii` or `secret`.
     pub(crate) kind: String,
-    /// The rule's stable name.
+    /// Stable name of the rule.
     #[schema(example = "pii.email")]
     pub(crate) rule: String,
-    /// `low`, `medium` or `high`.
+    /// Severity: `low`, `medium` or `high`.
     pub(crate) severity: String,
-    /// How often it was found.
+    /// Number of matches.
     pub(crate) count: u32,
-    /// What was done: `tag`, `mask`, `quarantine` or `reject`.
+    /// Action that was taken: `tag`, `mask`, `quarantine` or `reject`.
     pub(crate) action: String,
 }
 

@@ -1,17 +1,17 @@
-//! Documents on the wire.
+//! Wire types of documents.
 
 use super::{
     common::{self, Commit, Finding, IdList, PrincipalList, Started, WordList, at, nullable},
     error::Detail,
 };
 use crate::{
-    http::call::Incoming,
-    strict::{Given, List, Principals, Tree, Vector},
+    http::request_data::RequestBody,
+    strict::{BoundedList, FilterTree, SentAttributes, SentPrincipals, SentVector},
 };
 use base64::Engine as _;
 use engine::{
-    Body, Include, IngestReply, IngestRequest, ListRequest, OnConflict, PageEnd, PatchRequest, Quarantine, RawDocument,
-    RawPatch, Selection,
+    Include, IngestReply, IngestRequest, ListRequest, OnConflict, PageEnd, PatchRequest, Quarantine, RawBody,
+    RawDocument, RawPatch, Selection,
 };
 use kernel::{DocumentId, Error, Untrusted, limits};
 use serde::{Deserialize, Serialize};
@@ -23,48 +23,48 @@ use utoipa::ToSchema;
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"documents": [{"id": "handbook/leave.md", "text": "Everyone has 30 days of leave.", "attributes": {"year": 2026}, "readers": ["group:staff"]}]}))]
 pub(crate) struct Upsert {
-    /// 1 to 1,000.
+    /// 1 to 1,000 documents.
     #[schema(value_type = Vec<NewDocument>)]
-    documents: List<NewDocument, { limits::DOCUMENTS_PER_REQUEST_MAX }>,
-    /// What to do with an id under which the key sees a document with other content. Absent: `overwrite`.
+    documents: BoundedList<NewDocument, { limits::DOCUMENTS_PER_REQUEST_MAX }>,
+    /// What to do if the id belongs to a document that the key sees and that has other content. Absent: `overwrite`.
     on_conflict: Option<ConflictWord>,
 }
 
-/// One document. `vector`, with or without text, stores one passage with the caller's own vector. A document that is
-/// wrong in itself fails alone; the others of its request are stored.
+/// One document. With `vector`, with or without text, one passage with the caller's own vector is stored. A document
+/// that is invalid in itself fails alone; the others of its request are stored.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewDocument {
-    /// 1 to 512 bytes without control characters. It names the document that the key sees under it; where the key sees
-    /// none the id is free, and another document may exist under it that the key does not see. With the scope
+    /// 1 to 512 bytes without control characters. It names the document that the key sees under this id. If the key
+    /// sees none, the id is free, although another document that the key cannot see may exist under it. With the scope
     /// `overwrite` or `read_all` it names every document. Absent: a keyed hash of the whole document.
     id: Option<String>,
-    /// The content. Text, bytes and vector: at most 32 MiB a document.
+    /// The content. Text, bytes and vector together take at most 32 MiB per document.
     text: Option<String>,
-    /// Instead of `text`: the bytes of a file.
+    /// The bytes of a file in base64, instead of `text`.
     content_base64: Option<String>,
-    /// `text/plain`, `text/markdown` or `text/html`.
+    /// Media type: `text/plain`, `text/markdown` or `text/html`.
     media_type: Option<String>,
-    /// At most 1,024 bytes.
+    /// Title of at most 1,024 bytes.
     title: Option<String>,
-    /// At most 2,048 bytes.
+    /// Address of at most 2,048 bytes.
     uri: Option<String>,
-    /// Up to 64 keys of at most 128 bytes, each given once. Values: strings of at most 4,096 bytes, numbers, booleans,
-    /// null (absent), or lists of at most 256 of them. Whole numbers are kept exactly to 64 bits; longer ones are
-    /// refused.
+    /// Up to 64 keys of at most 128 bytes, each given once. Values are strings of at most 4,096 bytes, numbers,
+    /// booleans, null (absent), or lists of at most 256 of them. Whole numbers of up to 64 bits are kept exactly;
+    /// longer ones are refused.
     #[schema(value_type = Option<BTreeMap<String, Object>>)]
-    attributes: Option<Given>,
-    /// Who may read it: 1 to 256 principals such as `user:alice`. Absent: the whole tenant, unless the namespace has
-    /// `require_readers`.
+    attributes: Option<SentAttributes>,
+    /// Principals that may read the document: 1 to 256, such as `user:alice`. Absent: the whole tenant, unless the
+    /// namespace has `require_readers`.
     #[schema(value_type = Option<Vec<String>>)]
-    readers: Option<Principals>,
+    readers: Option<SentPrincipals>,
     #[schema(value_type = Option<Vec<common::Finite>>)]
-    vector: Option<Vector>,
-    /// When it is deleted (RFC 3339). The namespace's `retention.days` may end it earlier.
+    vector: Option<SentVector>,
+    /// Time at which the document is deleted (RFC 3339). The namespace's `retention.days` may delete it earlier.
     expires_at: Option<String>,
 }
 
-/// What to do with an id under which the key sees a document with other content.
+/// What to do if the id belongs to a document that the key sees and that has other content. Absent: `overwrite`.
 #[derive(Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum ConflictWord {
@@ -73,18 +73,18 @@ pub(crate) enum ConflictWord {
     Fail,
 }
 
-impl Incoming for Upsert {
+impl RequestBody for Upsert {
     type Checked = IngestRequest;
 
     fn check(self) -> Result<IngestRequest, Error> {
-        let List(given) = self.documents;
-        common::bounded("documents", given.len(), limits::DOCUMENTS_PER_REQUEST_MAX)?;
-        let (mut documents, mut refused) = (Vec::with_capacity(given.len()), Vec::new());
-        for (n, document) in given.into_iter().enumerate() {
+        let BoundedList(sent) = self.documents;
+        common::bounded("documents", sent.len(), limits::DOCUMENTS_PER_REQUEST_MAX)?;
+        let (mut documents, mut refused) = (Vec::with_capacity(sent.len()), Vec::new());
+        for (n, document) in sent.into_iter().enumerate() {
             let id = document.id.as_deref().and_then(|id| DocumentId::parse(id).ok());
             match document.check(&format!("documents[{n}]")) {
                 Ok(document) => documents.push(document),
-                Err(error) => refused.push((n, engine::DocumentResult::failed(id, error))),
+                Err(error) => refused.push((n, engine::DocumentOutcome::failed(id, error))),
             }
         }
         let on_conflict = match self.on_conflict {
@@ -97,43 +97,44 @@ impl Incoming for Upsert {
 }
 
 impl NewDocument {
-    /// What is wrong here is wrong with this document: the others of its request go in.
+    /// Checks one document. An error fails only this document; the others of its request are stored.
     fn check(self, path: &str) -> Result<RawDocument, Error> {
-        let here = |member: &str| format!("{path}.{member}");
+        let member_path = |member: &str| format!("{path}.{member}");
         let body = match (self.text, self.content_base64) {
             (Some(_), Some(_)) => {
-                return Err(Error::invalid(here("content_base64"), "comes instead of 'text', not with it"));
+                return Err(Error::invalid(member_path("content_base64"), "cannot be combined with 'text'"));
             }
-            (Some(text), None) => Body::Text(Untrusted::new(text)),
+            (Some(text), None) => RawBody::Text(Untrusted::new(text)),
             (None, Some(encoded)) => {
                 let bytes = base64::engine::general_purpose::STANDARD.decode(encoded);
-                let bytes = bytes.map_err(|_| Error::invalid(here("content_base64"), "is not standard base64"))?;
-                Body::Bytes { media_type: self.media_type.clone(), bytes }
+                let bytes =
+                    bytes.map_err(|_| Error::invalid(member_path("content_base64"), "is not standard base64"))?;
+                RawBody::Bytes { media_type: self.media_type.clone(), bytes }
             }
-            (None, None) if self.vector.is_some() => Body::None,
+            (None, None) if self.vector.is_some() => RawBody::None,
             (None, None) => {
-                return Err(Error::invalid(here("text"), "is missing: give text, content_base64 or vector"));
+                return Err(Error::invalid(member_path("text"), "is missing: give text, content_base64 or vector"));
             }
         };
         Ok(RawDocument {
-            id: self.id.as_deref().map(|id| at(here("id"), DocumentId::parse(id))).transpose()?,
+            id: self.id.as_deref().map(|id| at(member_path("id"), DocumentId::parse(id))).transpose()?,
             body,
             media_type: self.media_type,
             title: self.title.map(Untrusted::new),
             uri: self.uri.map(Untrusted::new),
             attributes: self
                 .attributes
-                .map(|given| common::attributes(&here("attributes"), given))
+                .map(|sent| common::attributes(&member_path("attributes"), sent))
                 .transpose()?
                 .unwrap_or_default(),
-            readers: self.readers.map(|r| r.0.map_err(|fault| fault.at(&here("readers")))).transpose()?,
-            vector: self.vector.map(|v| v.0.map_err(|fault| fault.at(&here("vector")))).transpose()?,
-            expires_at: self.expires_at.map(|t| common::time(&here("expires_at"), &t)).transpose()?,
+            readers: self.readers.map(|r| r.0.map_err(|fault| fault.at(&member_path("readers")))).transpose()?,
+            vector: self.vector.map(|v| v.0.map_err(|fault| fault.at(&member_path("vector")))).transpose()?,
+            expires_at: self.expires_at.map(|t| common::time(&member_path("expires_at"), &t)).transpose()?,
         })
     }
 }
 
-/// What became of the documents; or, with `Prefer: respond-async`, the operation that stores them.
+/// Results of the documents or, with `Prefer: respond-async`, the operation that stores them.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 pub(crate) enum UpsertReply {
@@ -141,24 +142,24 @@ pub(crate) enum UpsertReply {
     Started(Started),
 }
 
-/// What became of the documents.
+/// Results of the documents.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Stored {
-    /// One for each document, in order.
+    /// One result for each document, in order.
     results: Vec<DocumentResult>,
-    /// How many of each status.
+    /// Number of documents by status.
     counts: BTreeMap<&'static str, u64>,
     commit: Commit,
 }
 
-/// What became of one document.
+/// Result of one document.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct DocumentResult {
-    /// Null where the given id was invalid.
+    /// Null if the given id was invalid.
     id: Option<String>,
-    /// `indexed`; `unchanged`: the same content, judged under the same settings, is stored already; `quarantined`:
-    /// stored, and in no answer until it is reviewed; `rejected` by a screen; `skipped` (`on_conflict`); `failed`, see
-    /// `error`.
+    /// Status: `indexed`; `unchanged`: the same content, screened under the same settings, is already stored;
+    /// `quarantined`: stored, but in no answer until it is reviewed; `rejected` by a screen; `skipped` (`on_conflict`);
+    /// `failed`, see `error`.
     status: &'static str,
     passages: usize,
     findings: Vec<Finding>,
@@ -195,23 +196,23 @@ pub(crate) enum Document {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct WithheldDocument {
     id: String,
-    /// `quarantined`.
+    /// Status: `quarantined`.
     status: &'static str,
     findings: Vec<Finding>,
 }
 
-/// A document with what was sent.
+/// A document with its content.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct WholeDocument {
     id: String,
-    /// `indexed` or `quarantined`.
+    /// Status: `indexed` or `quarantined`.
     status: &'static str,
     title: Option<String>,
     uri: Option<String>,
     #[schema(value_type = Option<BTreeMap<String, Object>>)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    attributes: Option<common::Shown>,
-    /// Null: the whole tenant.
+    attributes: Option<common::AttributesJson>,
+    /// Null: the whole tenant may read it.
     readers: Option<Vec<String>>,
     created_at: String,
     updated_at: String,
@@ -219,23 +220,23 @@ pub(crate) struct WholeDocument {
     passages: usize,
     findings: Vec<Finding>,
     commit: Commit,
-    /// Only of a quarantined document: keyed hash of what was sent, 64 hexadecimal digits, which a review may name.
-    /// Absent once a patch has changed the document.
+    /// Only for a quarantined document: keyed hash of its content as sent, 64 hexadecimal digits, which a review may
+    /// name. Absent after a patch has changed the document.
     #[serde(skip_serializing_if = "Option::is_none")]
     content_hash: Option<String>,
-    /// If asked for: the visible text.
+    /// The visible text, if requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<String>,
-    /// If asked for: the vector of a document of one passage.
+    /// The vector of a document with one passage, if requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     vector: Option<Vec<f32>>,
-    /// If asked for: the vectors of a document of several passages.
+    /// The vectors of a document with several passages, if requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     vectors: Option<Vec<Vec<f32>>>,
 }
 
 impl Document {
-    /// What is shown of a document.
+    /// The parts of a document that are shown.
     pub(crate) fn new(d: kernel::Document, include: Include, quarantine: Quarantine) -> Self {
         if d.status == kernel::Status::Quarantined && quarantine == Quarantine::Withheld {
             let (id, status) = (d.id.as_str().to_owned(), d.status.as_str());
@@ -259,7 +260,7 @@ impl WholeDocument {
             status: d.status.as_str(),
             title: filled(d.title),
             uri: filled(d.uri),
-            attributes: include.attributes.then(|| common::Shown(Arc::new(d.attributes))),
+            attributes: include.attributes.then(|| common::AttributesJson(Arc::new(d.attributes))),
             readers: d.readers.map(|r| r.iter().map(|p| p.as_str().to_owned()).collect()),
             created_at: d.created_at.to_string(),
             updated_at: d.updated_at.to_string(),
@@ -275,26 +276,26 @@ impl WholeDocument {
     }
 }
 
-/// Which documents to list.
+/// The documents to list.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"filter": {"type": "gte", "key": "year", "value": 2024}, "limit": 50}))]
 pub(crate) struct DocumentList {
     #[schema(value_type = Option<Object>)]
-    filter: Option<Tree>,
+    filter: Option<FilterTree>,
     #[schema(value_type = Option<Vec<String>>)]
     ids: Option<IdList>,
     r#as: Option<super::search::ActingAs>,
-    /// `text`, `attributes`, `vector`. Absent: `attributes`.
+    /// Parts to return: `text`, `attributes`, `vector`. Absent: `attributes`.
     #[schema(value_type = Option<Vec<String>>)]
     include: Option<WordList>,
-    /// 0 only counts. Absent: 100.
+    /// Page size; 0 only counts. Absent: 100.
     limit: Option<usize>,
-    /// The `next` of the page before.
+    /// Value of `next` on the previous page.
     after: Option<String>,
 }
 
-impl Incoming for DocumentList {
+impl RequestBody for DocumentList {
     type Checked = ListRequest;
 
     fn check(self) -> Result<ListRequest, Error> {
@@ -314,19 +315,19 @@ impl Incoming for DocumentList {
     }
 }
 
-/// A page of documents, ordered by id. It ends before `limit` where the reply would be longer than 16 MiB.
+/// A page of documents, ordered by id. It may have fewer than `limit` documents, because a reply has at most 16 MiB.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct DocumentPage {
     documents: Vec<Document>,
-    /// Documents that match and that the key sees.
+    /// Number of documents that match and that the key sees.
     total: u64,
-    /// Opaque; give it as `after` for the next page. Null: this was the last.
+    /// Opaque value of `after` for the next page. Null on the last page.
     next: Option<String>,
     commit: Commit,
 }
 
-impl From<engine::DocumentPage> for DocumentPage {
-    fn from(page: engine::DocumentPage) -> Self {
+impl From<engine::DocumentListReply> for DocumentPage {
+    fn from(page: engine::DocumentListReply) -> Self {
         Self {
             documents: page.documents.into_iter().map(|d| Document::new(d, page.include, page.quarantine)).collect(),
             total: page.total,
@@ -336,49 +337,49 @@ impl From<engine::DocumentPage> for DocumentPage {
     }
 }
 
-/// Ids, or all that match a filter.
-fn selection(ids: Option<IdList>, filter: Option<Tree>) -> Result<Selection, Error> {
+/// Documents by their ids, or all that match a filter.
+fn selection(ids: Option<IdList>, filter: Option<FilterTree>) -> Result<Selection, Error> {
     match (ids, common::filter(filter)?) {
         (Some(ids), None) => Ok(Selection::Ids(common::ids("ids", ids)?)),
         (None, Some(filter)) => Ok(Selection::Filter(filter)),
-        (Some(_), Some(_)) => Err(Error::invalid("ids", "comes instead of 'filter', not with it")),
+        (Some(_), Some(_)) => Err(Error::invalid("ids", "cannot be combined with 'filter'")),
         (None, None) => Err(Error::invalid("ids", "is missing: give ids or filter")),
     }
 }
 
-/// Which documents to delete.
+/// The documents to delete.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DocumentDelete {
     #[schema(value_type = Option<Vec<String>>)]
     ids: Option<IdList>,
     #[schema(value_type = Option<Object>)]
-    filter: Option<Tree>,
+    filter: Option<FilterTree>,
     /// Only with `ids`: answer when no object, checkpoint or log holds the deleted documents any more. A key with
-    /// `read_all` may also name documents that were deleted before.
+    /// `read_all` may also name documents that were deleted earlier.
     erase: Option<bool>,
 }
 
-impl Incoming for DocumentDelete {
+impl RequestBody for DocumentDelete {
     type Checked = (Selection, bool);
 
     fn check(self) -> Result<Self::Checked, Error> {
         let erase = self.erase.unwrap_or(false);
         if erase && self.ids.is_none() {
-            return Err(Error::invalid("erase", "wants ids: documents are erased by their names"));
+            return Err(Error::invalid("erase", "requires ids: documents are erased by their ids"));
         }
         Ok((selection(self.ids, self.filter)?, erase))
     }
 }
 
-/// How many documents were deleted.
+/// Result of a deletion of documents.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Counted {
     pub(crate) deleted: u64,
     pub(crate) commit: Commit,
     /// With `erase`: a signed note (c2sp.org/signed-note) whose text is JSON; `ringfence audit verify` checks it. It
-    /// names the ids of which no copy is left; without `read_all` only those that this request deleted, and only copies
-    /// that the key could read. Absent where it would name none.
+    /// names the ids of which no copy is left. For a key without `read_all` it names only documents that this request
+    /// deleted, and covers only copies that the key could read. Absent if it would name none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) certificate: Option<String>,
 }
@@ -389,16 +390,16 @@ impl From<engine::DeleteReply> for Counted {
     }
 }
 
-/// A change without new text. Attributes merge; null removes a member.
+/// Changes to documents without new text. Attributes are merged; null removes a member.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DocumentPatch {
     #[schema(value_type = Option<Vec<String>>)]
     ids: Option<IdList>,
     #[schema(value_type = Option<Object>)]
-    filter: Option<Tree>,
+    filter: Option<FilterTree>,
     #[schema(value_type = Option<BTreeMap<String, Object>>)]
-    attributes: Option<Given>,
+    attributes: Option<SentAttributes>,
     /// Null opens the document to the whole tenant.
     #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<Vec<String>>)]
@@ -411,7 +412,7 @@ pub(crate) struct DocumentPatch {
     expires_at: Option<Option<String>>,
 }
 
-impl Incoming for DocumentPatch {
+impl RequestBody for DocumentPatch {
     type Checked = PatchRequest;
 
     fn check(self) -> Result<PatchRequest, Error> {
@@ -421,7 +422,7 @@ impl Incoming for DocumentPatch {
         let patch = RawPatch {
             attributes: self
                 .attributes
-                .map(|Given(given)| given.map_err(|fault| fault.at("attributes")))
+                .map(|SentAttributes(sent)| sent.map_err(|fault| fault.at("attributes")))
                 .transpose()?
                 .unwrap_or_default(),
             readers: self.readers.map(readers).transpose()?,
@@ -431,13 +432,16 @@ impl Incoming for DocumentPatch {
         let nothing =
             patch.attributes.is_empty() && patch.readers.is_none() && patch.uri.is_none() && patch.expires_at.is_none();
         if nothing {
-            return Err(Error::invalid("attributes", "nothing to change: give attributes, readers, uri or expires_at"));
+            return Err(Error::invalid(
+                "attributes",
+                "is missing: there is nothing to change; give attributes, readers, uri or expires_at",
+            ));
         }
-        Ok(PatchRequest { which, patch })
+        Ok(PatchRequest { selection: which, patch })
     }
 }
 
-/// How many documents were changed.
+/// Result of a change of documents.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Matched {
     pub(crate) matched: u64,

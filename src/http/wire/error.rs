@@ -6,34 +6,34 @@ use utoipa::ToSchema;
 /// An error reply.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Problem {
-    /// A URN of the code.
+    /// URN of the error code.
     #[schema(example = "urn:ringfence:problem:not_found")]
     pub(crate) r#type: String,
-    /// The code in words.
+    /// Short description of the error code.
     pub(crate) title: String,
-    /// The HTTP status again.
+    /// The HTTP status.
     pub(crate) status: u16,
-    /// What is wrong here.
+    /// Description of this error.
     pub(crate) detail: String,
-    /// The route's template.
+    /// Template of the route.
     pub(crate) instance: String,
-    /// Stands in the audit and in the header `x-request-id`.
+    /// Id of the request; it is also in the audit and in the header `x-request-id`.
     pub(crate) request_id: String,
-    /// `unknown` where a write may have happened; absent otherwise.
+    /// `unknown` if a write may have happened; absent otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) outcome: Option<String>,
-    /// The same for OpenAI clients.
+    /// The same error in the form that OpenAI clients read.
     pub(crate) error: Detail,
 }
 
-/// An error as OpenAI clients read it.
+/// An error in the form that OpenAI clients read.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Detail {
-    /// What is wrong and what to do about it.
+    /// Description of the error and what to do about it.
     pub(crate) message: String,
-    /// Its class in OpenAI's terms.
+    /// Class of the error in OpenAI's terms.
     pub(crate) r#type: String,
-    /// The member, parameter or header that is wrong.
+    /// The invalid member, parameter or header.
     pub(crate) param: Option<String>,
     /// One of the codes that the response `problem` lists.
     #[schema(example = "not_found")]

@@ -1,12 +1,11 @@
-//! How a search ranks its candidates, on the wire: what a request asks of fusion and diversity, and what `explain` says
-//! of a fusion.
+//! Wire types of ranking: fusion and diversity in a request, and the part of `explain` about a fusion.
 
 use super::common::Finite;
-use engine::{Diversity, Fusion, FusionMethod, Weights};
+use engine::{Diversity, Fusion, FusionMethod, FusionWeights};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// How two rankings become one.
+/// Method that combines two rankings.
 #[derive(Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum MethodWord {
@@ -16,14 +15,14 @@ pub(crate) enum MethodWord {
     Convex,
 }
 
-/// How the rankings of a hybrid search become one.
+/// How to combine the two rankings of a hybrid search.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FusionBody {
-    /// `adaptive`: scores, with weights chosen for this query. `rrf`: reciprocal ranks. `weighted`: reciprocal ranks
+    /// `adaptive`: scores with weights chosen for this query. `rrf`: reciprocal ranks. `weighted`: reciprocal ranks
     /// with `weights`. `convex`: normalised scores with `weights`. Absent: `adaptive`.
     method: Option<MethodWord>,
-    /// For `weighted` and `convex`. Absent: equal weights.
+    /// Weights for `weighted` and `convex`. Absent: equal weights.
     weights: Option<WeightsBody>,
 }
 
@@ -36,7 +35,7 @@ pub(crate) struct WeightsBody {
 }
 
 impl FusionBody {
-    /// What the engine takes; the engine judges the weights.
+    /// Converts to the engine's type; the engine checks the weights.
     pub(crate) fn fusion(self) -> Fusion {
         let method = match self.method {
             None | Some(MethodWord::Adaptive) => FusionMethod::Adaptive,
@@ -44,7 +43,7 @@ impl FusionBody {
             Some(MethodWord::Weighted) => FusionMethod::Weighted,
             Some(MethodWord::Convex) => FusionMethod::Convex,
         };
-        Fusion { method, weights: self.weights.map(|w| Weights { text: w.text.0, vector: w.vector.0 }) }
+        Fusion { method, weights: self.weights.map(|w| FusionWeights { text: w.text.0, vector: w.vector.0 }) }
     }
 }
 
@@ -52,21 +51,22 @@ impl FusionBody {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DiversityBody {
-    /// 0 to 1. 1: relevance only. 0: after the first hit, only difference from the hits before.
+    /// 0 to 1. With 1 only relevance counts. With 0, after the first hit, only the difference from the previous hits
+    /// counts.
     lambda: Finite,
 }
 
 impl DiversityBody {
-    /// What the engine takes; the engine judges the value.
+    /// Converts to the engine's type; the engine checks the value.
     pub(crate) fn diversity(self) -> Diversity {
         Diversity { lambda: self.lambda.0 }
     }
 }
 
-/// How both rankings were fused.
+/// How both rankings were combined.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Fused {
-    /// `adaptive`, `rrf`, `weighted` or `convex`.
+    /// Method: `adaptive`, `rrf`, `weighted` or `convex`.
     method: &'static str,
     weights: FusedWeights,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -80,24 +80,25 @@ pub(crate) struct FusedWeights {
     vector: f32,
 }
 
-/// What an adaptive fusion took its weights from: the first 100 candidates of each ranking.
+/// Signals from which an adaptive fusion chose its weights. They are computed over the first 100 candidates of each
+/// ranking.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Signals {
-    /// Standard deviations by which the best BM25 score stands above the mean candidate's.
+    /// Number of standard deviations by which the best BM25 score exceeds the mean of the candidates.
     text_outlier: f32,
-    /// The same for the best similarity.
+    /// Number of standard deviations by which the best similarity exceeds the mean of the candidates.
     vector_outlier: f32,
-    /// How much of the best similarity the mean candidate lacks, 0 to 1.
+    /// Relative difference between the best similarity and the mean of the candidates, 0 to 1.
     vector_contrast: f32,
-    /// Share of the query's words, by rarity, that the model has no token of its own for; of words that some eligible
-    /// passage holds.
+    /// Share of the query's words for which the model has no token of its own, weighted by rarity; only words that
+    /// occur in an eligible passage count.
     unfamiliar: f32,
-    /// Share of those words, weighed alike, that hold a digit.
+    /// Share of those words that contain a digit, weighted in the same way.
     identifiers: f32,
 }
 
-impl From<engine::Fused> for Fused {
-    fn from(fused: engine::Fused) -> Self {
+impl From<engine::FusionReport> for Fused {
+    fn from(fused: engine::FusionReport) -> Self {
         let signals = fused.signals.map(|s| Signals {
             text_outlier: s.text_outlier,
             vector_outlier: s.vector_outlier,

@@ -1,20 +1,20 @@
-//! Encryption keys on the wire: rotation, inventory, statements.
+//! Wire types of encryption keys: rotation, inventory, certificates.
 
 use super::{admin::label, common, operations::Progress};
-use crate::http::call::Incoming;
+use crate::http::request_data::RequestBody;
 use engine::{KeyChoice, KeyState, KeyStatus, RotateMode};
 use kernel::{Error, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Which key of a provider wraps a tenant's keys. Absent members: as the configuration says.
+/// Key of a provider that wraps a tenant's keys. For absent members the configuration applies.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"provider": "bao", "name": "acme"}))]
 pub(crate) struct KeyWanted {
-    /// `local`, or the name of a `[key_providers.…]` of the configuration.
+    /// `local`, or the name of a `[key_providers.…]` section of the configuration.
     provider: Option<String>,
-    /// The key's name there.
+    /// Name of the key at the provider.
     name: Option<String>,
 }
 
@@ -24,20 +24,21 @@ impl KeyWanted {
     }
 }
 
-/// The provider's key that wraps a tenant's keys, and whether it is available.
+/// The provider's key that wraps a tenant's keys, and its state.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct KeyHeld {
-    /// Empty once the key is destroyed.
+    /// Name of the provider; empty after the key is destroyed.
     provider: String,
     name: String,
-    /// `active`; `unavailable`: the provider refuses it or does not answer, and requests are served until the lease
-    /// ends; `sealed`: nothing is served, and nothing of the tenant is in memory; `shredded`: destroyed.
+    /// `active`; `unavailable`: the provider refuses the key or does not answer, and requests are served until the
+    /// lease ends; `sealed`: no request is served, and no data of the tenant is in memory; `shredded`: the key is
+    /// destroyed.
     state: &'static str,
-    /// Why it is not active: `outage`, or how the provider refuses it: `disabled`, `missing`, `forbidden`,
+    /// Reason why the key is not active: `outage`, or the refusal of the provider: `disabled`, `missing`, `forbidden`,
     /// `not_authentic`.
     why: Option<&'static str>,
     since: Option<String>,
-    /// For how many seconds requests are still served.
+    /// Number of seconds for which requests are still served.
     serves_for_s: Option<u64>,
 }
 
@@ -55,22 +56,22 @@ impl KeyHeld {
     }
 }
 
-/// How to rotate.
+/// How to rotate keys.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"mode": "rewrap"}))]
 pub(crate) struct Rotate {
-    /// `rewrap`: keys are wrapped again under a new epoch, objects stay as they are. `reencrypt`, after a compromise:
+    /// `rewrap`: keys are wrapped again under a new epoch; objects stay unchanged. `reencrypt`, after a compromise:
     /// every object is re-encrypted under new keys.
     mode: RotateWord,
-    /// With `reencrypt`: when it should be finished (RFC 3339). A late one continues, with a warning in the log and
+    /// With `reencrypt`: time by which it should finish (RFC 3339). A late one continues, with a warning in the log and
     /// `key.reencrypt.overdue` in the operators' audit. Absent: in 24 hours.
     deadline: Option<String>,
     /// Another key for the new epoch; only with `rewrap`.
     key: Option<KeyWanted>,
 }
 
-/// How to rotate.
+/// How to rotate keys.
 #[derive(Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum RotateWord {
@@ -78,7 +79,7 @@ pub(crate) enum RotateWord {
     Reencrypt,
 }
 
-impl Incoming for Rotate {
+impl RequestBody for Rotate {
     type Checked = (RotateMode, Option<KeyChoice>);
 
     fn check(self) -> Result<Self::Checked, Error> {
@@ -90,7 +91,7 @@ impl Incoming for Rotate {
             }
         };
         if self.deadline.is_some() && mode == RotateMode::Rewrap {
-            return Err(Error::invalid("deadline", "is for mode reencrypt"));
+            return Err(Error::invalid("deadline", "is only for mode reencrypt"));
         }
         Ok((mode, self.key.map(KeyWanted::check).transpose()?))
     }
@@ -102,11 +103,11 @@ impl Incoming for Rotate {
 #[schema(example = json!({"mode": "rewrap", "concurrency": 4}))]
 pub(crate) struct RotateAll {
     mode: RotateWord,
-    /// Tenants at a time, 1 to 32. Absent: 4.
+    /// Number of tenants at a time, 1 to 32. Absent: 4.
     concurrency: Option<u32>,
 }
 
-impl Incoming for RotateAll {
+impl RequestBody for RotateAll {
     type Checked = (bool, u32);
 
     fn check(self) -> Result<Self::Checked, Error> {
@@ -121,11 +122,11 @@ impl Incoming for RotateAll {
 pub(crate) struct RotateServer {
     /// `rewrap`, or `reencrypt`, which also re-encrypts the control journal and the operators' audit.
     mode: RotateWord,
-    /// Another key for them.
+    /// Another key that is to wrap them.
     key: Option<KeyWanted>,
 }
 
-impl Incoming for RotateServer {
+impl RequestBody for RotateServer {
     type Checked = (bool, Option<KeyChoice>);
 
     fn check(self) -> Result<Self::Checked, Error> {
@@ -138,13 +139,13 @@ impl Incoming for RotateServer {
 pub(crate) struct ServerKeys {
     provider: String,
     key: String,
-    /// When the keys of the control journal were wrapped.
+    /// Time at which the keys of the control journal were wrapped.
     created_at: String,
-    /// Epochs of the control journal's key; two while it is re-encrypted.
+    /// Epochs of the control journal's key; two while the journal is re-encrypted.
     control_epochs: Vec<u32>,
     /// Epochs of the key that wraps the keys of the operators' audit; two while a rotation is in progress.
     audit_epochs: Vec<ServerEpoch>,
-    /// Null when no rotation runs.
+    /// Null if no rotation is in progress.
     rotating: Option<RotatingServer>,
 }
 
@@ -193,13 +194,13 @@ pub(crate) struct RotatingAll {
     mode: &'static str,
     begun_at: String,
     concurrency: u32,
-    /// Tenants done, and all of them. The operations say which failed.
+    /// Number of tenants done and of all tenants. The operations show which of them failed.
     progress: Progress,
 }
 
-impl From<engine::Campaign> for RotatingAll {
-    fn from(campaign: engine::Campaign) -> Self {
-        let engine::Campaign { reencrypt, begun_at, concurrency, done, total } = campaign;
+impl From<engine::BulkRotation> for RotatingAll {
+    fn from(bulk_rotation: engine::BulkRotation) -> Self {
+        let engine::BulkRotation { reencrypt, begun_at, concurrency, done, total } = bulk_rotation;
         let mode = if reencrypt { "reencrypt" } else { "rewrap" };
         Self { mode, begun_at: begun_at.to_string(), concurrency, progress: Progress { done, total, unit: "tenants" } }
     }
@@ -209,7 +210,7 @@ impl From<engine::Campaign> for RotatingAll {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Rotating {
     pub(crate) operation: String,
-    /// The new epoch.
+    /// Number of the new epoch.
     pub(crate) epoch: u32,
 }
 
@@ -218,16 +219,16 @@ pub(crate) struct Rotating {
 pub(crate) struct Keys {
     current: u32,
     key: KeyHeld,
-    /// How keys and objects are sealed.
+    /// Algorithms that encrypt keys and objects.
     algorithms: Algorithms,
     epochs: Vec<Epoch>,
-    /// When a rule starts the next rotation, if there is one.
+    /// Time at which a rule starts the next rotation, if there is one.
     next_rotation: Option<String>,
-    /// Null when no rotation runs.
+    /// Null if no rotation is in progress.
     rotating: Option<Progress>,
 }
 
-/// One epoch.
+/// One key epoch.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Epoch {
     epoch: u32,
@@ -235,15 +236,15 @@ pub(crate) struct Epoch {
     age_days: u64,
     provider: String,
     key: String,
-    /// Keys that it wraps now.
+    /// Number of keys that it wraps now.
     objects: u64,
-    /// Keys that it has wrapped so far.
+    /// Number of keys that it has wrapped so far.
     wraps: u64,
-    /// Keys that it may wrap.
+    /// Maximum number of keys that it may wrap.
     wraps_max: u64,
 }
 
-/// How keys and objects are sealed.
+/// Algorithms that encrypt keys and objects.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Algorithms {
     keys: &'static str,
@@ -279,12 +280,12 @@ impl From<KeyStatus> for Keys {
     }
 }
 
-/// A signed statement about destroyed keys.
+/// A signed certificate about destroyed keys.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Certificate {
     tenant: String,
     incarnation: String,
-    /// `tenant.erased`, `epochs.destroyed` or `server.rotated`.
+    /// Kind: `tenant.erased`, `epochs.destroyed` or `server.rotated`.
     kind: String,
     at: String,
     /// A signed note (c2sp.org/signed-note) whose text is JSON. `ringfence audit verify` checks it.
@@ -298,17 +299,17 @@ impl From<engine::Certificate> for Certificate {
     }
 }
 
-/// Statements, newest first.
+/// Certificates, newest first.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct CertificateList {
     pub(crate) certificates: Vec<Certificate>,
-    /// Always null: the list holds all that the server keeps, the last 1,000.
+    /// Always null: the list holds all certificates that the server keeps, which are the last 1,000.
     pub(crate) next: Option<String>,
 }
 
-/// The public key of this server's statements.
+/// The public key that verifies this server's certificates.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct SigningKey {
-    /// `name+id+key`, the form of signed notes.
+    /// The key as `name+id+key`, the format of signed notes.
     pub(crate) key: String,
 }

@@ -1,8 +1,8 @@
-//! Namespaces on the wire.
+//! Wire types of namespaces.
 
 use super::common::{Commit, nullable};
-use crate::http::call::Incoming;
-use engine::{EmbeddingAsk, NamespaceChange, NamespaceView, Paged};
+use crate::http::request_data::RequestBody;
+use engine::{EmbeddingChoice, ListPage, NamespaceChange, NamespaceView};
 use kernel::{Error, ScreenAction};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -12,24 +12,24 @@ use utoipa::ToSchema;
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"embedding": {"model": "all-MiniLM-L6-v2"}, "distance": "cosine", "screening": {"injection": "quarantine"}}))]
 pub(crate) struct NamespacePut {
-    /// Where vectors come from; fixed once the namespace holds documents.
+    /// Source of the vectors; fixed once the namespace holds documents.
     embedding: Option<EmbeddingBody>,
     /// How vectors are compared; fixed once the namespace holds documents.
     distance: Option<DistanceWord>,
-    /// How text is cut; fixed once the namespace holds documents.
+    /// How text is divided into passages; fixed once the namespace holds documents.
     chunking: Option<ChunkingBody>,
     /// How words are compared; fixed once the namespace holds documents.
     text: Option<TextBody>,
-    /// What is done with findings.
+    /// Actions on findings.
     screening: Option<ScreeningBody>,
-    /// How long documents are kept.
+    /// Retention of documents.
     retention: Option<RetentionBody>,
-    /// Whether every document must name its readers. Where it is on, documents without readers, older ones included,
-    /// are open to keys with `read_all` only.
+    /// Whether every document must name its readers. If so, documents without readers, including older ones, are open
+    /// only to keys with `read_all`.
     require_readers: Option<bool>,
 }
 
-/// A model of the server's, or the length of the callers' own vectors.
+/// A model of the server, or the length of callers' own vectors.
 #[derive(Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EmbeddingBody {
@@ -48,13 +48,14 @@ pub(crate) enum DistanceWord {
     Euclidean,
 }
 
-/// How text is cut into passages, in the model's tokens.
+/// How text is divided into passages, in the model's tokens.
 #[derive(Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ChunkingBody {
-    /// Longest passage, 16 to 8192.
+    /// Maximum length of a passage, 16 to 8192.
     max_tokens: u32,
-    /// Tokens repeated from the previous passage; at most half of `max_tokens`. Absent: 32, or half if that is less.
+    /// Number of tokens repeated from the previous passage; at most half of `max_tokens`. Absent: 32, or half of
+    /// `max_tokens` if that is less.
     overlap_tokens: Option<u32>,
 }
 
@@ -62,14 +63,14 @@ pub(crate) struct ChunkingBody {
 #[derive(Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TextBody {
-    /// By whose rules words are brought to their stems: `english` (the default), `arabic`, `danish`, `dutch`, `finnish`,
-    /// `french`, `german`, `greek`, `hungarian`, `italian`, `norwegian`, `portuguese`, `romanian`, `russian`, `spanish`,
-    /// `swedish`, `tamil`, `turkish`; or `plain`, as they are written. Chinese, Japanese, Korean and Thai are found under
-    /// any of them.
+    /// Language whose rules reduce words to their stems: `english` (the default), `arabic`, `danish`, `dutch`,
+    /// `finnish`, `french`, `german`, `greek`, `hungarian`, `italian`, `norwegian`, `portuguese`, `romanian`,
+    /// `russian`, `spanish`, `swedish`, `tamil`, `turkish`; or `plain` for words as they are written. Chinese,
+    /// Japanese, Korean and Thai text can be found with any of them.
     language: String,
 }
 
-/// What is done with each kind of finding. New namespaces quarantine `injection`, and tag `pii` and `secret`.
+/// Action on each kind of finding. New namespaces quarantine `injection`, and tag `pii` and `secret`.
 #[derive(Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ScreeningBody {
@@ -78,8 +79,8 @@ pub(crate) struct ScreeningBody {
     secret: Option<ActionWord>,
 }
 
-/// `allow`: nothing, and not recorded. `tag`: recorded with the document. `mask`: replaced in the stored text.
-/// `quarantine`: stored, and in no answer until it is reviewed. `reject`: not stored.
+/// `allow`: no action, and not recorded. `tag`: recorded with the document. `mask`: replaced in the stored text.
+/// `quarantine`: stored, but in no answer until it is reviewed. `reject`: not stored.
 #[derive(Clone, Copy, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum ActionWord {
@@ -93,12 +94,12 @@ pub(crate) enum ActionWord {
 /// The only value of `retention.original`.
 const KEEP: &str = "keep";
 
-/// How long documents are kept.
+/// Retention of documents.
 #[derive(Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RetentionBody {
-    /// Days from when a document was first stored; no later write or patch extends them. A lower number also applies to
-    /// stored documents. Null: documents written from now on have no such end.
+    /// Number of days after a document was first stored until it is deleted; no later write or patch extends them. A
+    /// lower number also applies to stored documents. Null: documents written from now on are not deleted by age.
     #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<u32>)]
     days: Option<Option<u32>>,
@@ -106,14 +107,15 @@ pub(crate) struct RetentionBody {
     original: Option<String>,
 }
 
-impl Incoming for NamespacePut {
+impl RequestBody for NamespacePut {
     type Checked = NamespaceChange;
 
     fn check(self) -> Result<NamespaceChange, Error> {
         let screening = self.screening.unwrap_or(ScreeningBody { injection: None, pii: None, secret: None });
         let retention = self.retention.unwrap_or(RetentionBody { days: None, original: None });
         if retention.original.is_some_and(|word| word != KEEP) {
-            let remedy = "can only be 'keep': searches answer with passages, which hold the text; limit 'retention.days' or delete documents";
+            let remedy = "can only be 'keep', because searches return passages, which hold the text; set \
+                          'retention.days' or delete documents";
             return Err(Error::invalid("retention.original", remedy));
         }
         Ok(NamespaceChange {
@@ -135,10 +137,10 @@ impl Incoming for NamespacePut {
     }
 }
 
-fn embedding(body: EmbeddingBody) -> Result<EmbeddingAsk, Error> {
+fn embedding(body: EmbeddingBody) -> Result<EmbeddingChoice, Error> {
     match (body.model, body.dimensions) {
-        (Some(model), None) => Ok(EmbeddingAsk::Model(model)),
-        (None, Some(dimensions)) => Ok(EmbeddingAsk::Dimensions(dimensions)),
+        (Some(model), None) => Ok(EmbeddingChoice::Model(model)),
+        (None, Some(dimensions)) => Ok(EmbeddingChoice::Dimensions(dimensions)),
         _ => Err(Error::invalid("embedding", "must have exactly one of 'model' and 'dimensions'")),
     }
 }
@@ -191,7 +193,7 @@ impl From<ScreenAction> for ActionWord {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Namespace {
     name: String,
-    /// Null until the first document decides.
+    /// Null until the first document determines it.
     embedding: Option<EmbeddingBody>,
     distance: DistanceWord,
     chunking: ChunkingBody,
@@ -200,14 +202,14 @@ pub(crate) struct Namespace {
     retention: RetentionBody,
     require_readers: bool,
     created_at: String,
-    /// Documents that the key sees, quarantined ones included.
+    /// Number of documents that the key sees, including quarantined ones.
     documents: u64,
-    /// Their passages.
+    /// Number of their passages.
     passages: u64,
-    /// Of the documents that the key sees, with all that they hold: ids, titles, addresses, attributes, readers,
-    /// findings, text and vectors. Indexes are not counted.
+    /// Bytes of the documents that the key sees, with everything that they hold: ids, titles, addresses, attributes,
+    /// readers, findings, text and vectors. Indexes are not counted.
     bytes: u64,
-    /// Documents among them that wait for a review.
+    /// Number of these documents that wait for a review.
     quarantined: u64,
     commit: Commit,
     /// Epoch of the tenant key that wraps this namespace's keys.
@@ -256,12 +258,12 @@ impl From<NamespaceView> for Namespace {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct NamespaceList {
     namespaces: Vec<Namespace>,
-    /// Give it as `after` for the next page. Null: this was the last.
+    /// Value of `after` for the next page. Null on the last page.
     next: Option<String>,
 }
 
-impl From<Paged<NamespaceView>> for NamespaceList {
-    fn from(page: Paged<NamespaceView>) -> Self {
+impl From<ListPage<NamespaceView>> for NamespaceList {
+    fn from(page: ListPage<NamespaceView>) -> Self {
         Self { namespaces: page.items.into_iter().map(Namespace::from).collect(), next: page.next }
     }
 }

@@ -1,6 +1,6 @@
-//! Long pieces of work on the wire.
+//! Wire types of long-running operations.
 
-use engine::{OperationView, Paged};
+use engine::{ListPage, OperationView};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -10,17 +10,18 @@ pub(crate) struct Operation {
     id: String,
     kind: &'static str,
     tenant: String,
-    /// `pending`, `running`, `succeeded`, `failed` or `cancelled`.
+    /// Status: `pending`, `running`, `succeeded`, `failed` or `cancelled`.
     status: &'static str,
     progress: Progress,
     created_at: String,
     finished_at: Option<String>,
-    /// When it should be finished.
+    /// Time by which the operation should finish.
     deadline: Option<String>,
     #[schema(value_type = Option<Object>)]
     result: Option<serde_json::Value>,
     error: Option<Failure>,
-    /// Code of the error that it waits to pass, such as `key_unavailable`: a rotation continues after that.
+    /// Code of the temporary error that the operation is waiting out, such as `key_unavailable`; a rotation continues
+    /// when the error has passed.
     waits_for: Option<&'static str>,
 }
 
@@ -53,17 +54,17 @@ impl From<OperationView> for Operation {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct OperationList {
     operations: Vec<Operation>,
-    /// Give it as `after` for the next page. Null: this was the last.
+    /// Value of `after` for the next page. Null on the last page.
     next: Option<String>,
 }
 
-impl From<Paged<OperationView>> for OperationList {
-    fn from(page: Paged<OperationView>) -> Self {
+impl From<ListPage<OperationView>> for OperationList {
+    fn from(page: ListPage<OperationView>) -> Self {
         Self { operations: page.items.into_iter().map(Operation::from).collect(), next: page.next }
     }
 }
 
-/// How much is done.
+/// Progress of an operation.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Progress {
     pub(super) done: u64,

@@ -1,6 +1,6 @@
-//! Reranking on the wire: what a request asks of it, and what `explain` says.
+//! Wire types of reranking in a request and in `explain`.
 
-use engine::{Rerank, Reranked};
+use engine::{Rerank, RerankReport};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use std::fmt;
 use utoipa::ToSchema;
@@ -13,7 +13,7 @@ pub(crate) enum RerankBody {
     Asked(RerankAsk),
 }
 
-/// By hand: serde's derived code for an untagged enum buffers everything that is sent before it looks at it.
+/// Written by hand, because serde's derived code for an untagged enum buffers the whole value before it examines it.
 impl<'de> Deserialize<'de> for RerankBody {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Either;
@@ -40,14 +40,15 @@ impl<'de> Deserialize<'de> for RerankBody {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RerankAsk {
-    /// A cross-encoder, or a model with token vectors (late interaction). Absent: the server's `models.reranker`.
+    /// Name of a cross-encoder, or of a model with token vectors (late interaction). Absent: the server's
+    /// `models.reranker`.
     model: Option<String>,
-    /// How many of the best candidates it reads: `top_k` to 200. Absent: 50, or `top_k` where that is more.
+    /// Number of the best candidates that the model reads: `top_k` to 200. Absent: 50, or `top_k` if that is more.
     depth: Option<usize>,
 }
 
 impl RerankBody {
-    /// What the engine takes; the engine judges the members.
+    /// Converts to the engine's type; the engine checks the members.
     pub(crate) fn rerank(self) -> Option<Rerank> {
         match self {
             Self::Switch(false) => None,
@@ -61,14 +62,14 @@ impl RerankBody {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct RerankExplain {
     model: String,
-    /// `cross_encoder` or `late_interaction`.
+    /// Method: `cross_encoder` or `late_interaction`.
     method: &'static str,
-    /// Passages that the model read.
+    /// Number of passages that the model read.
     candidates: usize,
 }
 
-impl From<Reranked> for RerankExplain {
-    fn from(Reranked { model, method, candidates }: Reranked) -> Self {
+impl From<RerankReport> for RerankExplain {
+    fn from(RerankReport { model, method, candidates }: RerankReport) -> Self {
         Self { model, method, candidates }
     }
 }

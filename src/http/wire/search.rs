@@ -1,4 +1,4 @@
-//! Search and context on the wire.
+//! Wire types of search and context.
 
 use super::{
     common::{self, Commit, Finding, Finite, PrincipalList, WordList},
@@ -6,8 +6,8 @@ use super::{
     rerank::{RerankBody, RerankExplain},
 };
 use crate::{
-    http::call::Incoming,
-    strict::{Tree, Unread, Vector},
+    http::request_data::RequestBody,
+    strict::{FilterTree, IgnoredObject, SentVector},
 };
 use engine::{ContextRequest, Include, MinScores, Mode, Phrases, Rendering, SearchRequest};
 use kernel::{CommitNo, Error, Principal, Untrusted, limits};
@@ -15,26 +15,26 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
-/// On whose behalf the request reads, instead of the key's own principals (scope `act_as`).
+/// The principals on whose behalf the request reads, instead of the key's own (scope `act_as`).
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ActingAs {
-    /// Such as `user:alice`.
+    /// Principals such as `user:alice`.
     #[schema(value_type = Vec<String>)]
     principals: PrincipalList,
     /// Reserved for policies. This server has none, so anything but an empty object is refused.
     #[schema(value_type = Option<BTreeMap<String, Object>>)]
-    attributes: Option<Unread>,
+    attributes: Option<IgnoredObject>,
 }
 
 impl ActingAs {
-    /// The principals.
+    /// The checked principals.
     ///
     /// # Errors
-    /// Names the member.
+    /// An error that names the member.
     pub(crate) fn check(self) -> Result<Vec<Principal>, Error> {
-        if self.attributes.is_some_and(|a| a.filled) {
-            return Err(Error::invalid("as.attributes", "is for policies, and this server has none that read it"));
+        if self.attributes.is_some_and(|a| a.has_members) {
+            return Err(Error::invalid("as.attributes", "is reserved for policies, and this server has none"));
         }
         common::principals("as.principals", self.principals)
     }
@@ -49,7 +49,7 @@ pub(crate) enum ModeWord {
     Text,
 }
 
-/// What words in double quotes mean.
+/// Meaning of words in double quotes.
 #[derive(Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum PhrasesWord {
@@ -66,7 +66,7 @@ impl From<PhrasesWord> for Phrases {
     }
 }
 
-/// Least scores of a hit; it must reach each that is given. They apply to the scores in `scores`.
+/// Minimum scores of a hit, which must reach each given score. They apply to the scores in `scores`.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct MinScoresBody {
@@ -81,46 +81,48 @@ macro_rules! searching {
         #[serde(deny_unknown_fields)]
         $(#[$doc])*
         pub(crate) struct $name {
-            /// The question, 1 to 32,768 bytes. Passages that hold its words in double quotes, one after the other,
-            /// come first (not in mode `vector`); with a plus before the quotes (`+"sick leave"`) no other passage is
-            /// returned. A word with a star at its end (`comput*`) stands for all words that begin so. No syntax in a
-            /// question is an error.
+            /// The question, 1 to 32,768 bytes. Passages that contain its quoted words as a phrase come first (not in
+            /// mode `vector`); with a plus before the quotes (`+"sick leave"`) no other passage is returned. A word
+            /// that ends with a star (`comput*`) matches all words with that beginning. No syntax in a question is an
+            /// error.
             query: Option<String>,
-            /// The question's vector; with `query` or instead of it.
+            /// Vector of the question, with `query` or instead of it.
             #[schema(value_type = Option<Vec<common::Finite>>)]
-            vector: Option<Vector>,
-            /// Hits wanted, 1 to 1,000. Absent: 10. A reply ends before the hit that would make it longer than 16 MiB.
+            vector: Option<SentVector>,
+            /// Maximum number of hits, 1 to 1,000. Absent: 10. A reply ends before the hit that would make it longer
+            /// than 16 MiB.
             top_k: Option<usize>,
-            /// Absent: `hybrid` where a model or a vector allows it, else the one that serves; the reply says which. A
-            /// mode that is given is never replaced by another.
+            /// Absent: `hybrid` if a model or a vector allows it, otherwise the available mode; the reply names it. A
+            /// given mode is never replaced by another.
             mode: Option<ModeWord>,
             /// Only passages of documents that match: `{"type", "key", "value"}` with
             /// `eq ne gt gte lt lte in nin contains prefix exists match`, or `{"type", "filters"}` with `and or not`.
             /// Applied before ranking.
             #[schema(value_type = Option<Object>)]
-            filter: Option<Tree>,
+            filter: Option<FilterTree>,
             r#as: Option<ActingAs>,
-            /// `text`, `attributes`, `vector`, `explain`, `highlights`. Absent: `text` and `attributes`.
+            /// Parts to return: `text`, `attributes`, `vector`, `explain`, `highlights`. Absent: `text` and
+            /// `attributes`.
             #[schema(value_type = Option<Vec<String>>)]
             include: Option<WordList>,
             min_scores: Option<MinScoresBody>,
-            /// At most this number of passages of one document.
+            /// Maximum number of passages per document.
             max_per_document: Option<usize>,
-            /// At most this number of passages of all documents with the same `uri`; documents without one count each
-            /// by itself.
+            /// Maximum number of passages of all documents with the same `uri`; documents without a `uri` count
+            /// separately.
             max_per_source: Option<usize>,
             fusion: Option<FusionBody>,
             diversity: Option<DiversityBody>,
-            /// What words in double quotes mean: `prefer` (the default) puts passages that hold them first, those with
-            /// more of the phrases before those with fewer; `require` returns no other passage, in any mode.
-            /// `warnings` tell of a phrase that no passage holds.
+            /// Meaning of words in double quotes: `prefer` (the default) ranks passages that contain them first, those
+            /// with more of the phrases before those with fewer; `require` returns no other passage, in any mode.
+            /// `warnings` name a phrase that no passage contains.
             phrases: Option<PhrasesWord>,
-            /// A model reads the best candidates beside the question and puts them in its own order; `score` is then its
-            /// score. Needs `query`. 503 `model_unavailable` where no such model serves.
+            /// A model reads the best candidates together with the question and reorders them; `score` is then its
+            /// score. Requires `query`. 503 `model_unavailable` if no such model is available.
             rerank: Option<RerankBody>,
-            /// Wait, for at most 5 s, until this commit can be searched; then 503 `overloaded`.
+            /// Wait for at most 5 s until this commit can be searched; otherwise 503 `overloaded`.
             min_commit: Option<u64>,
-            /// How much more a word of the title counts than one of the passage, 0 to 10. Absent: 3.
+            /// Weight of a word in the title relative to one in the passage, 0 to 10. Absent: 3.
             title_weight: Option<Finite>,
             $($(#[$mdoc])* $member: $type,)*
         }
@@ -156,12 +158,12 @@ searching!(
     Search {}
 );
 searching!(
-    /// A search and a budget.
+    /// A search with a token budget.
     #[schema(example = json!({"query": "how many days of leave", "max_tokens": 2000}))]
     Context {
-        /// Most tokens of the whole context, markers included: 1 to 200,000.
+        /// Maximum number of tokens of the whole context, including markers: 1 to 200,000.
         max_tokens: usize,
-        /// How passages are set apart from instructions. Absent: `delimited`.
+        /// How passages are separated from instructions. Absent: `delimited`.
         rendering: Option<RenderingWord>,
     }
 );
@@ -169,10 +171,10 @@ searching!(
 /// The members that search and context share.
 struct SearchBody {
     query: Option<String>,
-    vector: Option<Vector>,
+    vector: Option<SentVector>,
     top_k: Option<usize>,
     mode: Option<ModeWord>,
-    filter: Option<Tree>,
+    filter: Option<FilterTree>,
     acting_as: Option<ActingAs>,
     include: Option<WordList>,
     min_scores: Option<MinScoresBody>,
@@ -186,7 +188,7 @@ struct SearchBody {
     title_weight: Option<Finite>,
 }
 
-impl Incoming for Search {
+impl RequestBody for Search {
     type Checked = SearchRequest;
 
     fn check(mut self) -> Result<SearchRequest, Error> {
@@ -209,7 +211,7 @@ impl SearchBody {
         if self.max_per_document == Some(0) {
             return Err(Error::invalid("max_per_document", "must be at least 1"));
         }
-        let wanted = self.min_scores.unwrap_or(MinScoresBody { vector: None, text: None, rerank: None });
+        let min_scores = self.min_scores.unwrap_or(MinScoresBody { vector: None, text: None, rerank: None });
         let known = ["text", "attributes", "vector", "explain", "highlights"];
         let include = common::include(self.include.as_ref().map(|list| &*list.0), &known)?;
         Ok(SearchRequest {
@@ -221,9 +223,9 @@ impl SearchBody {
             acting_as: self.acting_as.map(ActingAs::check).transpose()?,
             include: include.unwrap_or(Include { text: true, attributes: true, ..Include::default() }),
             min_scores: MinScores {
-                vector: wanted.vector.map(|x| x.0),
-                text: wanted.text.map(|x| x.0),
-                rerank: wanted.rerank.map(|x| x.0),
+                vector: min_scores.vector.map(|x| x.0),
+                text: min_scores.text.map(|x| x.0),
+                rerank: min_scores.rerank.map(|x| x.0),
             },
             max_per_document: self.max_per_document,
             max_per_source: self.max_per_source,
@@ -247,7 +249,7 @@ impl From<ModeWord> for Mode {
     }
 }
 
-/// How passages are set apart from instructions.
+/// How passages are separated from instructions.
 #[derive(Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum RenderingWord {
@@ -257,7 +259,7 @@ pub(crate) enum RenderingWord {
     Base64,
 }
 
-impl Incoming for Context {
+impl RequestBody for Context {
     type Checked = ContextRequest;
 
     fn check(mut self) -> Result<ContextRequest, Error> {
@@ -274,19 +276,20 @@ impl Incoming for Context {
     }
 }
 
-/// What a search found.
+/// Result of a search.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct SearchReply {
-    /// Best first.
+    /// Hits, best first.
     hits: Vec<Hit>,
-    /// How it was ranked: `hybrid`, `vector` or `text`.
+    /// How the hits were ranked: `hybrid`, `vector` or `text`.
     mode: &'static str,
-    /// The reply lacks hits that were found, because it would be longer than 16 MiB; `warnings` says so.
+    /// Whether hits are missing because the reply would be longer than 16 MiB; `warnings` says so too.
     incomplete: bool,
-    /// A phrase that no passage holds, a key of the filter that no document has, a limit that was reached.
+    /// Warnings about a phrase that no passage contains, a key of the filter that no document has, or a limit that was
+    /// reached.
     warnings: Vec<String>,
     commit: Commit,
-    /// Milliseconds of each step.
+    /// Duration of each step in milliseconds.
     timings_ms: BTreeMap<&'static str, f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     explain: Option<Explain>,
@@ -296,10 +299,10 @@ pub(crate) struct SearchReply {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Hit {
     document_id: String,
-    /// Its number in the document, from 0.
+    /// Number of the passage in the document, from 0.
     passage: u32,
-    /// Fused, or the reranker's, and raised where the passage holds quoted phrases. It orders this reply only and does
-    /// not compare with other replies.
+    /// The combined score, or the reranker's, raised if the passage contains quoted phrases. It only orders this reply
+    /// and cannot be compared with other replies.
     score: f32,
     scores: Scores,
     title: Option<String>,
@@ -308,50 +311,50 @@ pub(crate) struct Hit {
     text: Option<String>,
     #[schema(value_type = Option<BTreeMap<String, Object>>)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    attributes: Option<common::Shown>,
+    attributes: Option<common::AttributesJson>,
     #[serde(skip_serializing_if = "Option::is_none")]
     vector: Option<Vec<f32>>,
-    /// Where the passage stands in the document's text: first code point, and one past the last.
+    /// Position of the passage in the document's text in code points: the first one, and one past the last.
     span: [u32; 2],
-    /// Where words of the question stand in this passage's text, in code points: at most 256, in order. In the modes
-    /// `text` and `hybrid`.
+    /// Positions of the question's words in this passage's text, in code points: at most 256, in order. Only in the
+    /// modes `text` and `hybrid`.
     #[serde(skip_serializing_if = "Option::is_none")]
     highlights: Option<Vec<[u32; 2]>>,
     findings: Vec<Finding>,
 }
 
-/// The scores that each ranking gave; `min_scores` applies to these.
+/// Scores of each ranking, to which `min_scores` applies.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Scores {
     /// Similarity of the vectors.
     #[serde(skip_serializing_if = "Option::is_none")]
     vector: Option<f32>,
-    /// BM25, with statistics over the passages that the key sees in this namespace.
+    /// BM25 score, with statistics over the passages that the key sees in this namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<f32>,
-    /// The reranker's: a cross-encoder's from 0 to 1, late interaction's from -1 to 1.
+    /// Score of the reranker: 0 to 1 for a cross-encoder, -1 to 1 for late interaction.
     #[serde(skip_serializing_if = "Option::is_none")]
     rerank: Option<f32>,
 }
 
-/// How the search was carried out.
+/// How the search was executed.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Explain {
-    /// Passages of the namespace that the key sees.
+    /// Number of passages of the namespace that the key sees.
     rows: u64,
-    /// Passages that passed readers, status, expiry, filter and required phrases before any ranking.
+    /// Number of passages that passed readers, status, expiry, filter and required phrases before any ranking.
     eligible_rows: u64,
     text_candidates: usize,
     vector_candidates: usize,
-    /// How vectors were searched in each segment that has an eligible passage. For a key without `read_all`, which is
-    /// not told how the namespace is divided: one sum over all segments.
+    /// How vectors were searched in each segment that has an eligible passage. A key without `read_all`, which must not
+    /// learn how the namespace is divided, gets one sum over all segments.
     segments: Vec<SegmentSearch>,
-    /// Constant of the reciprocal rank fusion.
+    /// Constant of reciprocal rank fusion.
     rrf_k: f32,
-    /// How both rankings were fused; absent in the modes `text` and `vector`.
+    /// How both rankings were combined; absent in the modes `text` and `vector`.
     #[serde(skip_serializing_if = "Option::is_none")]
     fusion: Option<Fused>,
-    /// How the candidates were reranked; absent when they were not.
+    /// How the candidates were reranked; absent if they were not.
     #[serde(skip_serializing_if = "Option::is_none")]
     rerank: Option<RerankExplain>,
 }
@@ -359,29 +362,29 @@ pub(crate) struct Explain {
 /// How vectors were searched in one segment.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct SegmentSearch {
-    /// Its passages.
+    /// Number of passages in the segment.
     rows: u64,
-    /// Passages among them that were eligible.
+    /// Number of these passages that were eligible.
     eligible_rows: u64,
-    /// `scan`: every eligible passage was compared. `walk`: the HNSW graph was searched. `walk_then_scan`: the graph
-    /// search met too few eligible passages. Absent for a key without `read_all`.
+    /// `scan`: every eligible passage was compared. `walk`: the HNSW graph was searched. `walk_then_scan`: a scan
+    /// followed because the graph search found too few eligible passages. Absent for a key without `read_all`.
     #[serde(skip_serializing_if = "Option::is_none")]
     way: Option<&'static str>,
-    /// Candidates that a graph search kept (`ef`).
+    /// Number of candidates that a graph search kept (`ef`).
     #[serde(skip_serializing_if = "Option::is_none")]
     breadth: Option<usize>,
-    /// Passages compared by their int8 codes. Absent for a key without `read_all`.
+    /// Number of passages compared by their int8 codes. Absent for a key without `read_all`.
     #[serde(skip_serializing_if = "Option::is_none")]
     compared: Option<u64>,
-    /// Passages scored in 16 bits: the best of those, or all eligible ones where they were few. Absent for a key
-    /// without `read_all`.
+    /// Number of passages rescored in 16 bits: the best of the compared ones, or all eligible ones if there were few.
+    /// Absent for a key without `read_all`.
     #[serde(skip_serializing_if = "Option::is_none")]
     rescored: Option<u64>,
 }
 
 impl From<engine::SegmentSearch> for SegmentSearch {
     fn from(search: engine::SegmentSearch) -> Self {
-        let engine::SegmentSearch { rows, eligible_rows, way, breadth, compared, rescored } = search;
+        let engine::SegmentSearch { rows, eligible_rows, strategy: way, breadth, compared, rescored } = search;
         Self { rows, eligible_rows, way, breadth, compared, rescored }
     }
 }
@@ -413,8 +416,8 @@ impl From<engine::SearchReply> for SearchReply {
     }
 }
 
-impl From<engine::Hit> for Hit {
-    fn from(hit: engine::Hit) -> Self {
+impl From<engine::SearchHit> for Hit {
+    fn from(hit: engine::SearchHit) -> Self {
         Self {
             document_id: hit.document_id.as_str().to_owned(),
             passage: hit.passage,
@@ -423,7 +426,7 @@ impl From<engine::Hit> for Hit {
             title: filled(hit.title),
             uri: filled(hit.uri),
             text: hit.text.map(Untrusted::into_exposed),
-            attributes: hit.attributes.map(common::Shown),
+            attributes: hit.attributes.map(common::AttributesJson),
             vector: hit.vector,
             span: [hit.span.0, hit.span.1],
             highlights: hit.highlights.map(|spans| spans.into_iter().map(|(start, end)| [start, end]).collect()),
@@ -436,25 +439,25 @@ impl From<engine::Hit> for Hit {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ContextReply {
     context: String,
-    /// The marker that sets passages apart; random in every reply, empty for `plain`.
+    /// The marker that separates passages; random in every reply, empty for `plain`.
     marker: String,
     /// Text for the caller's system prompt that explains the marker.
     preamble: String,
-    /// In the order of the context.
+    /// Sources in the order of the context.
     sources: Vec<Source>,
-    /// Tokens of the whole context.
+    /// Number of tokens of the whole context.
     tokens: usize,
-    /// The tokenizer that counted them.
+    /// Name of the tokenizer that counted the tokens.
     tokenizer: String,
     left_out: Vec<LeftOut>,
     commit: Commit,
     warnings: Vec<String>,
 }
 
-/// Where a numbered passage came from.
+/// Source of a numbered passage.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Source {
-    /// Its number in the context, from 1.
+    /// Number of the passage in the context, from 1.
     n: usize,
     document_id: String,
     passage: u32,
@@ -467,7 +470,7 @@ pub(crate) struct Source {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct LeftOut {
     document_id: String,
-    /// `budget`: it did not fit into `max_tokens`. `reply_size`: it did not fit into the 16 MiB of a reply.
+    /// Reason: `budget` if it did not fit into `max_tokens`, `reply_size` if it did not fit into the 16 MiB of a reply.
     why: &'static str,
 }
 

@@ -1,13 +1,13 @@
-//! Bodies as callers send them, good and bad: what is taken, and which member an error names.
+//! Valid and invalid bodies as callers send them: which are accepted, and which member an error names.
 
 use super::{admin, documents, keys, namespaces, search};
-use crate::http::call::Incoming;
+use crate::http::request_data::RequestBody;
 use kernel::{Code, Error};
 
 mod memory;
 
-/// Reads and checks a body as the server does.
-fn read<B: Incoming>(text: &str) -> Result<B::Checked, Error> {
+/// Parses and checks a body as the server does.
+fn read<B: RequestBody>(text: &str) -> Result<B::Checked, Error> {
     let body: B = crate::strict::json(text.as_bytes()).map_err(|c| {
         let code = if c.unknown { Code::UnknownField } else { Code::InvalidRequest };
         Error::new(code, c.rule).with_param(c.path)
@@ -15,15 +15,15 @@ fn read<B: Incoming>(text: &str) -> Result<B::Checked, Error> {
     body.check()
 }
 
-fn refused<B: Incoming>(text: &str) -> String {
+fn refused<B: RequestBody>(text: &str) -> String {
     match read::<B>(text) {
-        Ok(_) => panic!("was taken: {text}"),
+        Ok(_) => panic!("was accepted: {text}"),
         Err(e) => format!("{} {}", e.code.as_str(), e.param.unwrap_or_default()),
     }
 }
 
 #[test]
-fn a_whole_upsert_is_taken() {
+fn a_complete_upsert_is_accepted() {
     let text = r#"{"documents":[{"id":"a/b c.md","text":"t","media_type":"text/markdown","title":"T","uri":"u",
         "attributes":{"year":2024,"tags":["x",1,true],"gone":null},"readers":["user:alice"],"vector":[1,-2.5e-3],
         "expires_at":"2030-01-01T00:00:00Z"},{"content_base64":"aGk="},{"vector":[1,2]}],"on_conflict":"skip"}"#;
@@ -76,7 +76,7 @@ fn a_malformed_upsert_names_the_member() {
 }
 
 #[test]
-fn a_document_that_is_wrong_in_itself_fails_alone_and_names_the_member() {
+fn an_invalid_document_fails_alone_and_names_the_member() {
     let long = "x".repeat(5_000);
     let values = vec!["1"; 257].join(",");
     let members = (0..65).map(|n| format!(r#""a{n}":1"#)).collect::<Vec<_>>().join(",");
@@ -117,7 +117,7 @@ fn a_document_that_is_wrong_in_itself_fails_alone_and_names_the_member() {
 }
 
 #[test]
-fn a_patch_tells_absent_from_null() {
+fn a_patch_distinguishes_absent_from_null() {
     let request =
         read::<documents::DocumentPatch>(r#"{"ids":["a"],"readers":null,"attributes":{"x":null}}"#).expect("fits");
     assert_eq!(request.patch.readers, Some(None));
@@ -174,7 +174,7 @@ fn a_search_is_checked() {
 }
 
 #[test]
-fn a_namespace_is_told_one_kind_of_vector() {
+fn a_namespace_has_one_kind_of_vector() {
     let change =
         read::<namespaces::NamespacePut>(r#"{"retention":{"days":null},"chunking":{"max_tokens":40}}"#).expect("fits");
     assert_eq!(change.retention_days, Some(None));
@@ -187,7 +187,7 @@ fn a_namespace_is_told_one_kind_of_vector() {
 }
 
 #[test]
-fn operators_words_are_checked() {
+fn operators_bodies_are_checked() {
     assert_eq!(refused::<admin::TenantNew>(r#"{"id":"../x"}"#), "invalid_request id");
     assert_eq!(
         refused::<admin::TenantNew>(r#"{"id":"a","quotas":{"documents":-1}}"#),

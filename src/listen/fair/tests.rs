@@ -1,4 +1,4 @@
-//! Who runs when many are ready.
+//! Which connections run when many are ready.
 
 use super::*;
 use std::{
@@ -6,7 +6,7 @@ use std::{
     task::Wake,
 };
 
-/// Counts how often it was woken.
+/// A waker that counts how often it was woken.
 #[derive(Default)]
 struct Counter(AtomicUsize);
 
@@ -25,7 +25,7 @@ fn flow(connections: usize) -> Arc<Flow> {
 
 struct Connection {
     flow: Arc<Flow>,
-    ticket: Arc<Ticket>,
+    ticket: Arc<TurnTicket>,
     woken: Arc<Counter>,
 }
 
@@ -34,8 +34,8 @@ impl Connection {
         Self { flow: flow.clone(), ticket: Arc::default(), woken: Arc::default() }
     }
 
-    fn runs(&self, scheduler: &Arc<Scheduler>) -> bool {
-        scheduler.admits(&self.flow, &self.ticket, &Waker::from(self.woken.clone()))
+    fn may_run(&self, scheduler: &Arc<Scheduler>) -> bool {
+        scheduler.may_run(&self.flow, &self.ticket, &Waker::from(self.woken.clone()))
     }
 
     fn was_woken(&self) -> bool {
@@ -44,44 +44,44 @@ impl Connection {
 }
 
 #[tokio::test]
-async fn a_crowd_waits_for_its_turns_and_nobody_waits_for_the_crowd() {
+async fn a_crowd_waits_for_its_turns_and_no_other_flow_waits_for_the_crowd() {
     let scheduler = Scheduler::new(TaskTracker::new());
     let (crowd, other) = (flow(1_000), flow(1_000));
     let many: Vec<_> = (0..1_000).map(|_| Connection::of(&crowd)).collect();
-    assert_eq!(many.iter().filter(|c| c.runs(&scheduler)).count(), QUANTUM);
-    assert!(Connection::of(&other).runs(&scheduler), "its flow has its own quantum");
+    assert_eq!(many.iter().filter(|c| c.may_run(&scheduler)).count(), QUANTUM);
+    assert!(Connection::of(&other).may_run(&scheduler), "its flow has its own quantum");
     let woken = || many.iter().filter(|c| c.was_woken()).count();
     assert!(scheduler.round());
     assert_eq!(woken(), QUANTUM);
-    assert_eq!(many.iter().filter(|c| c.was_woken() && c.runs(&scheduler)).count(), QUANTUM, "each once");
+    assert_eq!(many.iter().filter(|c| c.was_woken() && c.may_run(&scheduler)).count(), QUANTUM, "each once");
     // After an interval, new connections still queue after the waiting ones.
     lock(&crowd.queue).since = None;
     let late = Connection::of(&crowd);
-    assert!(!late.runs(&scheduler));
+    assert!(!late.may_run(&scheduler));
     let mut rounds = 1;
     while scheduler.round() {
         rounds += 1;
-        assert!(Connection::of(&flow(1_000)).runs(&scheduler));
+        assert!(Connection::of(&flow(1_000)).may_run(&scheduler));
     }
-    assert!(late.was_woken() && late.runs(&scheduler));
+    assert!(late.was_woken() && late.may_run(&scheduler));
     assert_eq!(woken(), 1_000 - QUANTUM);
     assert_eq!(rounds, (1_000 - QUANTUM) / QUANTUM, "the last round has the late one");
     lock(&crowd.queue).since = None;
-    assert!(many[0].runs(&scheduler), "at once again");
+    assert!(many[0].may_run(&scheduler), "immediately again");
 }
 
 #[tokio::test]
-async fn few_connections_run_as_often_as_they_like() {
+async fn few_connections_are_not_limited() {
     let scheduler = Scheduler::new(TaskTracker::new());
     let few = flow(QUANTUM);
     let connection = Connection::of(&few);
-    assert!((0..1_000).all(|_| connection.runs(&scheduler)));
+    assert!((0..1_000).all(|_| connection.may_run(&scheduler)));
     few.count(QUANTUM + 1);
-    assert_eq!((0..1_000).take_while(|_| connection.runs(&scheduler)).count(), QUANTUM);
-    // It waits for the turn that it was put down for, though few are left.
+    assert_eq!((0..1_000).take_while(|_| connection.may_run(&scheduler)).count(), QUANTUM);
+    // It waits for its queued turn, although few connections are left.
     few.count(1);
-    assert!(!connection.runs(&scheduler) && !scheduler.round());
-    assert!(connection.was_woken() && connection.runs(&scheduler) && connection.runs(&scheduler));
+    assert!(!connection.may_run(&scheduler) && !scheduler.round());
+    assert!(connection.was_woken() && connection.may_run(&scheduler) && connection.may_run(&scheduler));
 }
 
 #[tokio::test]
@@ -90,7 +90,7 @@ async fn flows_that_wait_share_the_rounds() {
     let flows: Vec<Arc<Flow>> = (0..100).map(|_| flow(50)).collect();
     let all: Vec<Vec<_>> = flows.iter().map(|flow| (0..50).map(|_| Connection::of(flow)).collect()).collect();
     for connection in all.iter().flatten() {
-        connection.runs(&scheduler);
+        connection.may_run(&scheduler);
     }
     let woken = |flow: &Vec<Connection>| flow.iter().filter(|c| c.was_woken()).count();
     for _ in 0..100 * QUANTUM / ROUND_MAX {
@@ -100,17 +100,17 @@ async fn flows_that_wait_share_the_rounds() {
 }
 
 #[tokio::test]
-async fn who_ends_while_it_waits_takes_no_turn_and_leaves_nothing() {
+async fn a_connection_that_ends_while_it_waits_takes_no_turn_and_leaves_nothing() {
     let scheduler = Scheduler::new(TaskTracker::new());
     let flow = flow(100);
     let mut many: Vec<_> = (0..100).map(|_| Connection::of(&flow)).collect();
     for connection in &many {
-        connection.runs(&scheduler);
+        connection.may_run(&scheduler);
     }
     let last = many.pop().expect("some");
     drop(many);
     assert!(!scheduler.round());
-    assert!(last.was_woken() && last.runs(&scheduler));
+    assert!(last.was_woken() && last.may_run(&scheduler));
     assert!(lock(&scheduler.backlog).flows.is_empty() && lock(&flow.queue).waiting.is_empty());
     assert_eq!(Arc::strong_count(&flow), 2, "the test's and the connection's");
 }
@@ -120,17 +120,17 @@ async fn connections_that_are_always_ready_all_end() {
     let scheduler = Scheduler::new(TaskTracker::new());
     let (flow, tasks) = (flow(500), TaskTracker::new());
     let ended = futures::future::join_all((0..500).map(|_| {
-        let (scheduler, flow, ticket) = (scheduler.clone(), flow.clone(), Arc::<Ticket>::default());
+        let (scheduler, flow, ticket) = (scheduler.clone(), flow.clone(), Arc::<TurnTicket>::default());
         let work = Box::pin(async {
             for _ in 0..20 {
                 yield_now().await;
             }
         });
-        tasks.spawn(Scheduled::new(work, move |waker: &Waker| scheduler.admits(&flow, &ticket, waker)))
+        tasks.spawn(Scheduled::new(work, move |waker: &Waker| scheduler.may_run(&flow, &ticket, waker)))
     }))
     .await;
     assert!(ended.iter().all(Result::is_ok));
     scheduler.tasks.close();
     scheduler.tasks.wait().await;
-    assert!(!lock(&scheduler.backlog).served);
+    assert!(!lock(&scheduler.backlog).running);
 }

@@ -1,65 +1,68 @@
-//! Which bytes pass and which are spoilt, however they are cut.
+//! Which bytes pass and which heads are refused, for every split of the bytes.
 
 use super::*;
 
-/// What comes out of `bytes` that arrive in pieces of this length.
-fn passed(bytes: &[u8], piece: usize) -> (Vec<u8>, At) {
+/// Scans `bytes` in pieces of this length, and returns the result.
+fn passed(bytes: &[u8], piece: usize) -> (Vec<u8>, Position) {
     let mut scan = Scan::default();
     let mut out = bytes.to_vec();
     out.chunks_mut(piece).for_each(|piece| scan.pass(piece));
     (out, scan.at)
 }
 
-fn assert_passes(bytes: &[u8], at: At) {
+fn assert_passes(bytes: &[u8], at: Position) {
     for piece in [1, 2, 3, 7, 64, usize::MAX] {
         let (out, end) = passed(bytes, piece);
         assert!(out == bytes && end == at, "{piece}: {:?}", String::from_utf8_lossy(bytes));
     }
 }
 
-/// Refused at the line's end behind `before`.
-fn assert_spoilt(bytes: &[u8], before: &[u8]) {
-    assert!(bytes.starts_with(before) && bytes[before.len()] == b'\n', "the test is as it should be");
+/// Asserts that the head is refused at the line end after `before`.
+fn assert_refused(bytes: &[u8], before: &[u8]) {
+    assert!(bytes.starts_with(before) && bytes[before.len()] == b'\n', "the test's own input is valid");
     for piece in [1, 2, 3, 7, 64, usize::MAX] {
         let (out, end) = passed(bytes, piece);
-        let mut wanted = bytes.to_vec();
-        wanted[before.len()] = SPOILT;
-        assert!(out == wanted && end == At::Refused, "{piece}: {:?}", String::from_utf8_lossy(&out));
+        let mut expected = bytes.to_vec();
+        expected[before.len()] = INVALID_BYTE;
+        assert!(out == expected && end == Position::Refused, "{piece}: {:?}", String::from_utf8_lossy(&out));
     }
 }
 
 #[test]
 fn whole_requests_pass_as_they_are_and_bodies_may_hold_anything() {
-    assert_passes(b"\r\nGET / HTTP/1.1\r\nhost: x\r\n\r\nGET / HTTP/1.1\r\n\r\n", At::Start);
-    assert_passes(b"POST / HTTP/1.1\r\nContent-Length: 9\r\ncontent-length: 9\r\n\r\n\n\n\r\n\r\n\0\n\nGET", At::Start);
-    assert_passes(b"POST / HTTP/1.1\r\ncontent-length: 0\r\n\r\nGET / HTTP/1.1\r\n\r\n", At::Start);
-    assert_passes(b"POST / HTTP/1.1\r\ncontent-length: 12\r\n\r\nten bytes\n", At::Bytes(2));
+    assert_passes(b"\r\nGET / HTTP/1.1\r\nhost: x\r\n\r\nGET / HTTP/1.1\r\n\r\n", Position::Start);
+    assert_passes(
+        b"POST / HTTP/1.1\r\nContent-Length: 9\r\ncontent-length: 9\r\n\r\n\n\n\r\n\r\n\0\n\nGET",
+        Position::Start,
+    );
+    assert_passes(b"POST / HTTP/1.1\r\ncontent-length: 0\r\n\r\nGET / HTTP/1.1\r\n\r\n", Position::Start);
+    assert_passes(b"POST / HTTP/1.1\r\ncontent-length: 12\r\n\r\nten bytes\n", Position::Bytes(2));
     let chunked = b"POST / HTTP/1.1\r\nTransfer-Encoding: Chunked\r\n\r\n4\r\n\n\n\n\n\r\na;x=\"y\"\r\n0123456789\r\n0\r\nt: v\r\n\r\nGET";
-    assert_passes(chunked, At::Start);
+    assert_passes(chunked, Position::Start);
     let long =
         format!("GET /{} HTTP/1.1\r\nx: {}\r\ncontent-length: 3\r\n\r\n\n\n\n", "a".repeat(500), "b".repeat(5_000));
-    assert_passes(long.as_bytes(), At::Start);
+    assert_passes(long.as_bytes(), Position::Start);
 }
 
 #[test]
-fn a_line_that_ends_with_a_bare_line_feed_is_spoilt() {
-    assert_spoilt(b"GET / HTTP/1.1\nhost: x\n\n", b"GET / HTTP/1.1");
-    assert_spoilt(b"GET / HTTP/1.1\r\nhost: x\nb: c\r\n\r\n", b"GET / HTTP/1.1\r\nhost: x");
-    assert_spoilt(b"GET / HTTP/1.1\r\nhost: x\r\n\nGET", b"GET / HTTP/1.1\r\nhost: x\r\n");
-    assert_spoilt(b"\nGET / HTTP/1.1\r\n\r\n", b"");
+fn a_line_that_ends_with_a_bare_line_feed_is_refused() {
+    assert_refused(b"GET / HTTP/1.1\nhost: x\n\n", b"GET / HTTP/1.1");
+    assert_refused(b"GET / HTTP/1.1\r\nhost: x\nb: c\r\n\r\n", b"GET / HTTP/1.1\r\nhost: x");
+    assert_refused(b"GET / HTTP/1.1\r\nhost: x\r\n\nGET", b"GET / HTTP/1.1\r\nhost: x\r\n");
+    assert_refused(b"\nGET / HTTP/1.1\r\n\r\n", b"");
     let head = b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n";
-    assert_spoilt(&[head, &b"4\nabcd\r\n"[..]].concat(), &[head, &b"4"[..]].concat());
-    assert_spoilt(
+    assert_refused(&[head, &b"4\nabcd\r\n"[..]].concat(), &[head, &b"4"[..]].concat());
+    assert_refused(
         &[head, &b"4;x\r\nabcd\r\n0\r\nt: v\n\r\n"[..]].concat(),
         &[head, &b"4;x\r\nabcd\r\n0\r\nt: v"[..]].concat(),
     );
-    // A body's own line feeds are none of ours, and the next head's are.
+    // Line feeds in a body are ignored; those in the next head are not.
     let two = b"POST / HTTP/1.1\r\ncontent-length: 2\r\n\r\n\n\nGET / HTTP/1.1\n\n";
-    assert_spoilt(two, &two[..two.len() - 2]);
+    assert_refused(two, &two[..two.len() - 2]);
 }
 
 #[test]
-fn a_body_of_two_lengths_is_spoilt() {
+fn a_body_with_two_lengths_is_refused() {
     for (first, second) in [
         ("content-length: 4", "transfer-encoding: chunked"),
         ("transfer-encoding: chunked", "Content-Length: 4"),
@@ -67,7 +70,7 @@ fn a_body_of_two_lengths_is_spoilt() {
         ("transfer-encoding: chunked", "transfer-encoding: chunked"),
     ] {
         let head = format!("POST / HTTP/1.1\r\n{first}\r\n{second}\r");
-        assert_spoilt(format!("{head}\n\r\n4\r\n").as_bytes(), head.as_bytes());
+        assert_refused(format!("{head}\n\r\n4\r\n").as_bytes(), head.as_bytes());
     }
     for only in [
         "content-length: +4",
@@ -79,6 +82,6 @@ fn a_body_of_two_lengths_is_spoilt() {
         &format!("transfer-encoding: {}chunked", " ".repeat(200)),
     ] {
         let head = format!("POST / HTTP/1.1\r\n{only}\r");
-        assert_spoilt(format!("{head}\n\r\n").as_bytes(), head.as_bytes());
+        assert_refused(format!("{head}\n\r\n").as_bytes(), head.as_bytes());
     }
 }

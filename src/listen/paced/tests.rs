@@ -3,32 +3,32 @@
 use super::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
-fn paced(window: Duration, bytes_min: u64) -> (Paced<DuplexStream>, DuplexStream) {
-    let (ours, theirs) = tokio::io::duplex(1_024);
-    (Paced::new(ours, Pace { window, bytes_min }, |_| ()), theirs)
+fn paced(window: Duration, bytes_min: u64) -> (PacedStream<DuplexStream>, DuplexStream) {
+    let (socket, client) = tokio::io::duplex(1_024);
+    (PacedStream::new(socket, WritePace { window, bytes_min }, |_| ()), client)
 }
 
 #[tokio::test]
-async fn a_write_without_a_reader_ends() {
-    let (mut ours, theirs) = paced(Duration::from_millis(30), 1);
-    let error = ours.write_all(&[7; 4_096]).await.expect_err("it is not read");
+async fn a_write_without_a_reader_fails() {
+    let (mut socket, client) = paced(Duration::from_millis(30), 1);
+    let error = socket.write_all(&[7; 4_096]).await.expect_err("it is not read");
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-    drop(theirs);
+    drop(client);
 }
 
 #[tokio::test]
-async fn a_reader_of_too_few_bytes_is_as_one_that_does_not_read() {
-    let (mut ours, mut theirs) = paced(Duration::from_millis(30), 1 << 20);
+async fn a_reader_of_too_few_bytes_is_treated_as_one_that_does_not_read() {
+    let (mut socket, mut client) = paced(Duration::from_millis(30), 1 << 20);
     let reader = async {
         let mut byte = [0];
-        while theirs.read_exact(&mut byte).await.is_ok() {
+        while client.read_exact(&mut byte).await.is_ok() {
             tokio::task::yield_now().await;
         }
     };
-    // In a window of this length it does not read what it would have to, whatever the machine.
+    // In a window of this length the reader cannot read the required bytes, on any machine.
     let writer = async {
         loop {
-            if let Err(error) = ours.write_all(&[7; 4_096]).await {
+            if let Err(error) = socket.write_all(&[7; 4_096]).await {
                 return error;
             }
         }
@@ -41,16 +41,16 @@ async fn a_reader_of_too_few_bytes_is_as_one_that_does_not_read() {
 
 #[tokio::test]
 async fn time_counts_only_while_a_write_waits() {
-    let (mut ours, mut theirs) = paced(Duration::from_millis(30), 2_000);
+    let (mut socket, mut client) = paced(Duration::from_millis(30), 2_000);
     for _ in 0..3 {
         let (sent, read) = tokio::join!(
             async {
-                ours.write_all(&[7; 4_096]).await?;
-                ours.flush().await
+                socket.write_all(&[7; 4_096]).await?;
+                socket.flush().await
             },
             async {
                 let mut all = [0; 4_096];
-                theirs.read_exact(&mut all).await
+                client.read_exact(&mut all).await
             }
         );
         sent.expect("a reader that reads");

@@ -5,7 +5,7 @@ const SECRET: KeyMemory = KeyMemory { kind: KeyMemoryKind::Secret, bytes_locked:
 const LOCKED: KeyMemory = KeyMemory { kind: KeyMemoryKind::Locked, ..SECRET };
 const PLAIN: KeyMemory = KeyMemory { kind: KeyMemoryKind::Plain, bytes_locked: 0, bytes_unlocked: 65_536 };
 
-/// A machine's settings in a folder.
+/// A folder with the settings of a machine.
 struct Machine(tempfile::TempDir);
 
 impl Machine {
@@ -22,7 +22,7 @@ impl Machine {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     }
-    /// What the device under this folder's file system looks like.
+    /// Describes the device that holds this folder's file system.
     fn disk(&self, name: &str, files: &[(&str, &str)]) {
         let device = format!("sys/devices/{name}");
         files.iter().for_each(|(path, text)| self.put(&format!("{device}/{path}"), text));
@@ -37,15 +37,15 @@ impl Machine {
 const SWAPS: &str = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n";
 
 #[test]
-fn swap_is_told_unless_it_is_encrypted_or_shut() {
+fn swap_is_reported_unless_it_is_encrypted_or_forbidden() {
     let none = Machine::new(&[("proc/swaps", SWAPS)]);
     assert_eq!(swap(none.root()), None);
     assert_eq!(swap(Machine::new(&[]).root()), None);
 
     let line = format!("{SWAPS}/swap\\040file                 file\t\t8388604\t\t0\t\t-2\n");
     let machine = Machine::new(&[("proc/swaps", &line), ("swap file", "")]);
-    let told = swap(machine.root()).unwrap();
-    assert!(told.found.contains("/swap\\040file") && told.remedy.contains("MemorySwapMax=0"), "{told:?}");
+    let exposure = swap(machine.root()).unwrap();
+    assert!(exposure.found.contains("/swap\\040file") && exposure.remedy.contains("MemorySwapMax=0"), "{exposure:?}");
     machine.disk("sda2", &[("size", "8")]);
     assert!(swap(machine.root()).is_some(), "a disk that is not encrypted");
     machine.disk("dm-0", &[("dm/uuid", "LVM-abc\n"), ("slaves/sda2/size", "8")]);
@@ -67,19 +67,19 @@ fn swap_is_told_unless_it_is_encrypted_or_shut() {
 }
 
 #[test]
-fn a_small_limit_and_keys_that_could_not_be_locked_are_told() {
-    assert_eq!(lock(SECRET, None), None);
-    assert_eq!(lock(SECRET, Some(8 << 20)), None);
-    let small = lock(LOCKED, Some(64 << 10)).unwrap();
+fn a_small_limit_and_keys_that_could_not_be_locked_are_reported() {
+    assert_eq!(memory_lock(SECRET, None), None);
+    assert_eq!(memory_lock(SECRET, Some(8 << 20)), None);
+    let small = memory_lock(LOCKED, Some(64 << 10)).unwrap();
     assert!(small.found.contains("65536 bytes") && small.remedy.contains("LimitMEMLOCK"), "{small:?}");
-    assert!(lock(PLAIN, Some(8 << 20)).unwrap().found.contains("65536 bytes for keys could not be locked"));
-    assert!(lock(PLAIN, None).unwrap().found.contains("no limit"));
+    assert!(memory_lock(PLAIN, Some(8 << 20)).unwrap().found.contains("65536 bytes for keys could not be locked"));
+    assert!(memory_lock(PLAIN, None).unwrap().found.contains("no limit"));
 }
 
 #[test]
-fn a_kernel_without_secret_memory_and_one_that_can_hibernate_are_told() {
-    assert_eq!((secret(SECRET), secret(PLAIN)), (None, None));
-    assert!(secret(LOCKED).unwrap().remedy.contains("5.14"));
+fn a_kernel_without_secret_memory_and_one_that_can_hibernate_are_reported() {
+    assert_eq!((secret_memory(SECRET), secret_memory(PLAIN)), (None, None));
+    assert!(secret_memory(LOCKED).unwrap().remedy.contains("5.14"));
     let machine = Machine::new(&[("sys/power/state", "freeze mem disk\n")]);
     assert!(hibernation(machine.root(), LOCKED).unwrap().remedy.contains("hibernate"));
     assert_eq!(hibernation(machine.root(), SECRET), None);
@@ -89,10 +89,10 @@ fn a_kernel_without_secret_memory_and_one_that_can_hibernate_are_told() {
 }
 
 #[test]
-fn who_may_trace_is_told() {
-    for (scope, told) in [("0\n", true), ("1\n", false), ("2\n", false), ("3\n", false)] {
+fn processes_that_may_trace_each_other_are_reported() {
+    for (scope, reported) in [("0\n", true), ("1\n", false), ("2\n", false), ("3\n", false)] {
         let machine = Machine::new(&[("proc/sys/kernel/yama/ptrace_scope", scope)]);
-        assert_eq!(ptrace(machine.root()).is_some(), told, "{scope}");
+        assert_eq!(ptrace(machine.root()).is_some(), reported, "{scope}");
     }
     assert!(ptrace(Machine::new(&[]).root()).unwrap().found.contains("not there"));
 }

@@ -1,12 +1,15 @@
-//! What the keys ask, over every route but those that are left out.
+//! Requests of the tested keys, on every route but those that are left out.
 
-use super::{BOARD_ONLY, BOARDS, NOBODYS, NS, OPERATORS, OWN, Step, Who, coveted, vector};
+use super::{
+    BOARD_ONLY, BOARD_OPERATION, CallerKey, NS, OPERATOR_OPERATION, OWN_OPERATION, Step, UNKNOWN_OPERATION,
+    contested_documents, vector,
+};
 use serde_json::{Value, json};
 
-/// Routes that no step asks, and why.
+/// Routes that no step calls, and the reason.
 pub(super) const LEFT_OUT: &[(&str, &[&str])] = &[
-    ("tells of the process, without a credential", &["healthz", "readyz", "openapi"]),
-    ("an operator asks: no API key does, and no operator reads a document", OPERATORS_ROUTES),
+    ("describes the process, without a credential", &["healthz", "readyz", "openapi"]),
+    ("called by operators: no API key may call it, and no operator reads a document", OPERATORS_ROUTES),
 ];
 const OPERATORS_ROUTES: &[&str] = &[
     "create_tenant",
@@ -40,19 +43,19 @@ const OPERATORS_ROUTES: &[&str] = &[
     "metrics",
 ];
 
-pub(super) fn step(route: &'static str, who: Who, method: &'static str, path: String, body: Value) -> Step {
-    Step { route, who, method, path, body, header: None }
+pub(super) fn step(route: &'static str, caller: CallerKey, method: &'static str, path: String, body: Value) -> Step {
+    Step { route, caller, method, path, body, header: None }
 }
 
-/// Reads, writes, and the reads again.
+/// Reads, then writes, then the reads again.
 pub(super) fn steps() -> Vec<Step> {
     let mut all = reads();
     all.extend(writes());
-    // What the writes left, and that they taught nothing.
+    // The second reads check the state after the writes, and that the writes revealed nothing.
     all.extend(reads());
     all.push(step(
         "delete_namespace",
-        Who::Outsider,
+        CallerKey::Outsider,
         "DELETE",
         "/v1/namespaces/board-only-not".to_owned(),
         Value::Null,
@@ -62,14 +65,14 @@ pub(super) fn steps() -> Vec<Step> {
 
 fn reads() -> Vec<Step> {
     let mut all = Vec::new();
-    let post = |route, who, path: &str, body| step(route, who, "POST", format!("{NS}/{path}"), body);
-    let get = |route, who, path: &str| step(route, who, "GET", path.to_owned(), Value::Null);
-    for who in [Who::Outsider, Who::Member] {
-        all.extend(searches().into_iter().map(|body| post("search", who, "search", body)));
+    let post = |route, caller, path: &str, body| step(route, caller, "POST", format!("{NS}/{path}"), body);
+    let get = |route, caller, path: &str| step(route, caller, "GET", path.to_owned(), Value::Null);
+    for caller in [CallerKey::Outsider, CallerKey::Member] {
+        all.extend(searches().into_iter().map(|body| post("search", caller, "search", body)));
         for rendering in ["plain", "delimited"] {
             all.push(post(
                 "context",
-                who,
+                caller,
                 "context",
                 json!({ "query": "valve merger plan", "vector": vector(3), "max_tokens": 400, "rendering": rendering }),
             ));
@@ -77,50 +80,51 @@ fn reads() -> Vec<Step> {
         for filter in filters() {
             all.push(post(
                 "list_documents",
-                who,
+                caller,
                 "documents/list",
                 json!({ "filter": filter, "include": ["text", "attributes"] }),
             ));
-            all.push(post("list_documents", who, "documents/list", json!({ "filter": filter, "limit": 0 })));
-            all.push(post("search", who, "search", json!({ "query": "valve", "mode": "text", "filter": filter })));
+            all.push(post("list_documents", caller, "documents/list", json!({ "filter": filter, "limit": 0 })));
+            all.push(post("search", caller, "search", json!({ "query": "valve", "mode": "text", "filter": filter })));
         }
-        all.push(post("list_documents", who, "documents/list", json!({ "limit": 0 })));
-        all.push(post("list_documents", who, "documents/list", json!({ "limit": 7, "after": "delete" })));
+        all.push(post("list_documents", caller, "documents/list", json!({ "limit": 0 })));
+        all.push(post("list_documents", caller, "documents/list", json!({ "limit": 7, "after": "delete" })));
         all.push(post(
             "list_documents",
-            who,
+            caller,
             "documents/list",
             json!({ "ids": ["hidden-1", "open-1", "held", "nowhere"], "include": ["text"] }),
         ));
         for id in ["hidden-1", "open-1", "held", "held-open", "same", "nowhere"] {
-            all.push(get("get_document", who, &format!("{NS}/documents/{id}?include=text,vector")));
+            all.push(get("get_document", caller, &format!("{NS}/documents/{id}?include=text,vector")));
         }
-        all.push(post("recall", who, "recall", json!({ "samples": 10, "top_k": 5 })));
-        all.push(post("recall", who, "recall", json!({ "vectors": [vector(1), vector(2)], "top_k": 50 })));
-        all.push(get("get_namespace", who, NS));
-        all.push(get("get_namespace", who, BOARD_ONLY));
-        all.push(get("list_namespaces", who, "/v1/namespaces"));
+        all.push(post("recall", caller, "recall", json!({ "samples": 10, "top_k": 5 })));
+        all.push(post("recall", caller, "recall", json!({ "vectors": [vector(1), vector(2)], "top_k": 50 })));
+        all.push(get("get_namespace", caller, NS));
+        all.push(get("get_namespace", caller, BOARD_ONLY));
+        all.push(get("list_namespaces", caller, "/v1/namespaces"));
         for body in [json!({ "query": "merger", "mode": "text" }), json!({ "vector": vector(2), "mode": "vector" })] {
-            all.push(step("search", who, "POST", format!("{BOARD_ONLY}/search"), body));
+            all.push(step("search", caller, "POST", format!("{BOARD_ONLY}/search"), body));
         }
-        all.push(step("list_documents", who, "POST", format!("{BOARD_ONLY}/documents/list"), json!({})));
-        all.push(get("whoami", who, "/v1/whoami"));
-        for operation in [NOBODYS, BOARDS, OPERATORS, OWN] {
-            all.push(get("get_operation", who, &format!("/v1/operations/{operation}")));
+        all.push(step("list_documents", caller, "POST", format!("{BOARD_ONLY}/documents/list"), json!({})));
+        all.push(get("whoami", caller, "/v1/whoami"));
+        for operation in [UNKNOWN_OPERATION, BOARD_OPERATION, OPERATOR_OPERATION, OWN_OPERATION] {
+            all.push(get("get_operation", caller, &format!("/v1/operations/{operation}")));
         }
     }
-    for operation in [BOARDS, OPERATORS, OWN] {
-        all.push(get("get_operation", Who::Fenced, &format!("/v1/operations/{operation}")));
+    for operation in [BOARD_OPERATION, OPERATOR_OPERATION, OWN_OPERATION] {
+        all.push(get("get_operation", CallerKey::Restricted, &format!("/v1/operations/{operation}")));
     }
-    all.push(get("list_namespaces", Who::Fenced, "/v1/namespaces"));
-    all.push(get("whoami", Who::Fenced, "/v1/whoami"));
-    all.push(get("read_audit", Who::Fenced, "/v1/audit?limit=1000"));
+    all.push(get("list_namespaces", CallerKey::Restricted, "/v1/namespaces"));
+    all.push(get("whoami", CallerKey::Restricted, "/v1/whoami"));
+    all.push(get("read_audit", CallerKey::Restricted, "/v1/audit?limit=1000"));
     let acting = json!({ "query": "valve gasket", "mode": "text", "as": { "principals": ["group:staff"] }, "include": ["explain", "text"] });
-    all.push(post("search", Who::Delegate, "search", acting));
+    all.push(post("search", CallerKey::Delegate, "search", acting));
     all
 }
 
-/// In every mode, for words that hidden documents hold more often than open ones, or alone.
+/// Searches in every mode, for words that hidden documents contain more often than open ones, or that only they
+/// contain.
 fn searches() -> Vec<Value> {
     let mut all = Vec::new();
     let include = ["text", "attributes", "vector", "explain", "highlights"];
@@ -165,8 +169,8 @@ fn filters() -> Vec<Value> {
 }
 
 fn writes() -> Vec<Step> {
-    let who = Who::Outsider;
-    let post = |route, path: &str, body| step(route, who, "POST", format!("{NS}/{path}"), body);
+    let caller = CallerKey::Outsider;
+    let post = |route, path: &str, body| step(route, caller, "POST", format!("{NS}/{path}"), body);
     let upsert = |document: Value, conflict: Option<&str>| {
         let mut body = json!({ "documents": [document] });
         if let Some(word) = conflict {
@@ -174,15 +178,15 @@ fn writes() -> Vec<Step> {
         }
         post("upsert_documents", "documents", body)
     };
-    let mine = |id: &str| json!({ "id": id, "text": format!("the outsider's own {id}"), "vector": vector(6) });
-    let mut all = vec![step("put_namespace", who, "PUT", NS.to_owned(), json!({ "screening": { "pii": "tag" } }))];
+    let own_document = |id: &str| json!({ "id": id, "text": format!("the outsider's own {id}"), "vector": vector(6) });
+    let mut all = vec![step("put_namespace", caller, "PUT", NS.to_owned(), json!({ "screening": { "pii": "tag" } }))];
     for word in ["overwrite", "skip", "fail"] {
-        all.push(upsert(mine(word), Some(word)));
-        all.push(upsert(mine(word), Some(word)));
+        all.push(upsert(own_document(word), Some(word)));
+        all.push(upsert(own_document(word), Some(word)));
     }
-    all.push(upsert(mine("default"), None));
-    // The very content that is hidden: with its id, and without one.
-    for document in coveted().into_iter().filter(|d| d["id"] == "same" || d["id"].is_null()) {
+    all.push(upsert(own_document("default"), None));
+    // These documents have exactly the hidden content, with its id and without one.
+    for document in contested_documents().into_iter().filter(|d| d["id"] == "same" || d["id"].is_null()) {
         for word in ["skip", "fail", "overwrite"] {
             all.push(upsert(document.clone(), Some(word)));
         }
@@ -191,11 +195,11 @@ fn writes() -> Vec<Step> {
         all.push(upsert(open.clone(), Some("fail")));
         all.push(upsert(open, Some("fail")));
     }
-    let batch = json!({ "documents": [mine("batch"), mine("batch-new"), { "id": "hidden-2", "text": "x", "vector": vector(1) }], "on_conflict": "fail" });
+    let batch = json!({ "documents": [own_document("batch"), own_document("batch-new"), { "id": "hidden-2", "text": "x", "vector": vector(1) }], "on_conflict": "fail" });
     all.push(post("upsert_documents", "documents", batch));
-    all.push(Step { header: Some(("prefer", "respond-async")), ..upsert(mine("later"), None) });
-    all.push(step("delete_document", who, "DELETE", format!("{NS}/documents/delete"), Value::Null));
-    all.push(step("delete_document", who, "DELETE", format!("{NS}/documents/nowhere"), Value::Null));
+    all.push(Step { header: Some(("prefer", "respond-async")), ..upsert(own_document("later"), None) });
+    all.push(step("delete_document", caller, "DELETE", format!("{NS}/documents/delete"), Value::Null));
+    all.push(step("delete_document", caller, "DELETE", format!("{NS}/documents/nowhere"), Value::Null));
     all.push(post("delete_documents", "documents/delete", json!({ "ids": ["delete", "hidden-3", "nowhere"] })));
     all.push(post(
         "delete_documents",
@@ -214,7 +218,7 @@ fn writes() -> Vec<Step> {
         json!({ "filter": { "type": "exists", "key": "codename" }, "readers": null }),
     ));
     for decision in ["release", "reject"] {
-        // With the very commits that a reviewer who sees them was told.
+        // The reviews name the real commits, as a reviewer sees them.
         let of = |id: &str| json!({ "id": id, "commit": format!("COMMIT {id}") });
         let body =
             json!({ "documents": [of("held"), of("hidden-6"), of("nowhere"), of("open-1")], "decision": decision });

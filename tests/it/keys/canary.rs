@@ -1,4 +1,4 @@
-//! A text that this process holds nowhere by itself, and a look for it in the process's whole memory.
+//! A text that this process does not hold in clear, and a search for it in the whole memory of the process.
 
 use std::{
     fs::{self, File},
@@ -6,33 +6,33 @@ use std::{
     thread,
 };
 
-/// Random letters, kept veiled.
+/// Random letters, stored masked.
 pub(super) struct Canary(Vec<u8>);
 
-const VEIL: u8 = 0xA5;
+const MASK: u8 = 0xA5;
 const LETTERS: usize = 24;
 
 impl Canary {
     pub(super) fn new() -> Self {
         let mut bytes = [0; LETTERS];
         kernel::Entropy::fill(&kernel::OsEntropy, &mut bytes);
-        Self(bytes.iter().map(|b| (b'a' + b % 26) ^ VEIL).collect())
+        Self(bytes.iter().map(|b| (b'a' + b % 26) ^ MASK).collect())
     }
 
-    /// Uses the text behind `before`; nothing of it stays here.
+    /// Calls `uses` with `before` followed by the text, and leaves nothing of it in memory.
     pub(super) fn with<T: Send>(&self, before: &str, uses: impl FnOnce(&str) -> T + Send) -> T {
-        // Freed memory is wiped: the test runs under the program's own allocator. What a stack was left with goes with
+        // Freed memory is wiped, because the test runs with the program's own allocator. The remains on a stack go with
         // its thread.
         let work = || {
             let mut text = String::with_capacity(before.len() + LETTERS);
             text.push_str(before);
-            text.extend(self.0.iter().map(|b| char::from(b ^ VEIL)));
+            text.extend(self.0.iter().map(|b| char::from(b ^ MASK)));
             uses(&text)
         };
         thread::scope(|scope| scope.spawn(work).join().unwrap())
     }
 
-    /// How often the letters stand in what this process may write to: heap, stacks, everything mapped.
+    /// Number of occurrences of the letters in the writable memory of this process: heap, stacks and all mappings.
     pub(super) fn in_memory(&self) -> usize {
         let maps = fs::read_to_string("/proc/self/maps").unwrap();
         let memory = File::open("/proc/self/mem").unwrap();
@@ -49,7 +49,8 @@ impl Canary {
             }
             let mut at = from;
             while at < to {
-                // One chunk and what a match may reach over its end. What this look itself copied is left out.
+                // One chunk, and the bytes by which a match may extend beyond it. The buffer of this search itself is
+                // left out.
                 let length = (to - at).min(buffer.len() as u64) as usize;
                 let overlaps = at < own.end && own.start < at + length as u64;
                 let step = if overlaps { 4_096.min(length) } else { length };
@@ -65,7 +66,7 @@ impl Canary {
     }
 
     fn count(&self, bytes: &[u8]) -> usize {
-        bytes.windows(LETTERS).filter(|w| w.iter().zip(&self.0).all(|(b, veiled)| b ^ VEIL == *veiled)).count()
+        bytes.windows(LETTERS).filter(|w| w.iter().zip(&self.0).all(|(b, masked)| b ^ MASK == *masked)).count()
     }
 }
 

@@ -17,8 +17,8 @@ use zeroize::Zeroizing;
 
 const START: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
-/// What a registry is to the gate, in a few lines: it counts how often a secret is MACed.
-struct World {
+/// A minimal registry for the gate. It counts the MACs that it computes.
+struct TestCredentials {
     pepper: Pepper,
     keys: Mutex<HashMap<String, Arc<KeyRecord>>>,
     operators: Mutex<HashMap<String, Arc<OperatorRecord>>>,
@@ -27,7 +27,7 @@ struct World {
     entropy: SeededEntropy,
 }
 
-impl Credentials for World {
+impl Credentials for TestCredentials {
     fn key(&self, id: &KeyId) -> Option<Arc<KeyRecord>> {
         self.keys.lock().unwrap().get(id.as_str()).cloned()
     }
@@ -43,16 +43,16 @@ impl Credentials for World {
     }
 }
 
-struct House {
-    world: Arc<World>,
+struct Fixture {
+    credentials: Arc<TestCredentials>,
     clock: Arc<ManualClock>,
     gate: Gate,
 }
 
-fn house() -> House {
+fn fixture() -> Fixture {
     let entropy = SeededEntropy::new(11);
     let (pepper, _) = Pepper::generate(&entropy);
-    let world = Arc::new(World {
+    let credentials = Arc::new(TestCredentials {
         pepper,
         keys: Mutex::default(),
         operators: Mutex::default(),
@@ -61,10 +61,10 @@ fn house() -> House {
         entropy,
     });
     let clock = Arc::new(ManualClock::new(START));
-    let gate = Gate::new(world.clone(), clock.clone());
-    let house = House { world, clock, gate };
-    house.settle("acme", |_| {});
-    house
+    let gate = Gate::new(credentials.clone(), clock.clone());
+    let fixture = Fixture { credentials, clock, gate };
+    fixture.create_tenant("acme", |_| {});
+    fixture
 }
 
 fn tenant(id: &str) -> TenantId {
@@ -79,39 +79,39 @@ fn namespace(text: &str) -> NamespaceName {
     NamespaceName::parse(text).unwrap()
 }
 
-fn ask(ns: Option<&str>) -> Ask {
-    Ask {
+fn request_info(ns: Option<&str>) -> RequestInfo {
+    RequestInfo {
         namespace: ns.map(namespace),
         request: RequestId::from_bytes([1; 16]),
         trace: None,
-        presence: kernel::Presence::default(),
+        cancel: kernel::CancelFlag::default(),
     }
 }
 
-impl House {
-    /// A new life of a tenant.
-    fn settle(&self, id: &str, change: impl FnOnce(&mut TenantFacts)) {
+impl Fixture {
+    /// Creates a tenant, or a new incarnation of it.
+    fn create_tenant(&self, id: &str, change: impl FnOnce(&mut TenantFacts)) {
         let mut facts = TenantFacts {
-            incarnation: Incarnation::random(&self.world.entropy),
+            incarnation: Incarnation::random(&self.credentials.entropy),
             state: TenantState::Active,
             quotas: Quotas::default(),
         };
         change(&mut facts);
-        self.world.tenants.lock().unwrap().insert(tenant(id), facts);
+        self.credentials.tenants.lock().unwrap().insert(tenant(id), facts);
     }
 
     fn change(&self, id: &str, change: impl FnOnce(&mut TenantFacts)) {
-        change(self.world.tenants.lock().unwrap().get_mut(&tenant(id)).unwrap());
+        change(self.credentials.tenants.lock().unwrap().get_mut(&tenant(id)).unwrap());
     }
 
     fn key(&self, id: &str, scopes: &[Scope], change: impl FnOnce(&mut KeyRecord)) -> Zeroizing<String> {
-        let (key, whole, secret) = token::mint(TokenKind::Key, &self.world.entropy);
+        let (key, token_text, secret) = token::mint(TokenKind::Key, &self.credentials.entropy);
         let mut record = KeyRecord {
             id: key.clone(),
             tenant: tenant(id),
-            incarnation: self.world.tenant(&tenant(id)).unwrap().incarnation,
+            incarnation: self.credentials.tenant(&tenant(id)).unwrap().incarnation,
             name: "test".into(),
-            mac: self.world.pepper.mac(secret.as_bytes()),
+            mac: self.credentials.pepper.mac(secret.as_bytes()),
             scopes: scopes.to_vec(),
             principals: Vec::new(),
             namespaces: Vec::new(),
@@ -119,41 +119,41 @@ impl House {
             expires_at: None,
         };
         change(&mut record);
-        self.world.keys.lock().unwrap().insert(key.as_str().to_owned(), Arc::new(record));
-        whole
+        self.credentials.keys.lock().unwrap().insert(key.as_str().to_owned(), Arc::new(record));
+        token_text
     }
 
     fn operator_token(&self, role: Role) -> Zeroizing<String> {
-        let (id, whole, secret) = token::mint(TokenKind::Operator, &self.world.entropy);
+        let (id, token_text, secret) = token::mint(TokenKind::Operator, &self.credentials.entropy);
         let record = OperatorRecord {
             id: id.clone(),
             name: OperatorName::parse(role.as_str()).unwrap(),
             role,
-            mac: self.world.pepper.mac(secret.as_bytes()),
+            mac: self.credentials.pepper.mac(secret.as_bytes()),
             created_at: START,
         };
-        self.world.operators.lock().unwrap().insert(id.as_str().to_owned(), Arc::new(record));
-        whole
+        self.credentials.operators.lock().unwrap().insert(id.as_str().to_owned(), Arc::new(record));
+        token_text
     }
 
     fn refusal<A: Action>(&self, bearer: Option<&str>, ns: Option<&str>) -> Refusal {
-        self.gate.admit::<A>(bearer, ask(ns)).expect_err("should have been refused")
+        self.gate.admit::<A>(bearer, request_info(ns)).expect_err("should have been refused")
     }
 }
 
-/// All of an error that a caller can see.
+/// The parts of an error that a caller can see.
 fn body(error: &Error) -> (Code, String, Option<String>, Option<Duration>, bool) {
     (error.code, error.message.clone(), error.param.clone(), error.retry_after, error.outcome_unknown)
 }
 
-/// The token with its secret changed and its checksum right again.
-fn with_other_secret(whole: &str) -> String {
+/// The token with another secret and a correct checksum.
+fn with_other_secret(token_text: &str) -> String {
     let flip = |b: u8| if b == b'A' { 'B' } else { 'A' };
-    let at = whole.len() - 10;
-    let mut changed: String = whole[..at].to_owned();
-    changed.push(flip(whole.as_bytes()[at]));
-    changed.push_str(&whole[at + 1..whole.len() - 6]);
-    // The checksum is found as the scanner would: by asking.
+    let at = token_text.len() - 10;
+    let mut changed: String = token_text[..at].to_owned();
+    changed.push(flip(token_text.as_bytes()[at]));
+    changed.push_str(&token_text[at + 1..token_text.len() - 6]);
+    // The checksum is computed independently, as a secret scanner would.
     let check = token_checksum(&changed);
     changed + &check
 }
@@ -168,20 +168,20 @@ fn token_checksum(text: &str) -> String {
     }
     crc = !crc;
     let digits = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    (0..6).rev().map(|place| char::from(digits[(crc / 62u32.pow(place) % 62) as usize])).collect()
+    (0..6).rev().map(|digit| char::from(digits[(crc / 62u32.pow(digit) % 62) as usize])).collect()
 }
 
 #[test]
 fn every_bad_credential_gets_one_body_after_one_mac() {
-    let house = house();
-    let good = house.key("acme", &[Scope::Search], |_| {});
-    let expired = house.key("acme", &[Scope::Search], |k| k.expires_at = Some(START));
-    let former = house.key("acme", &[Scope::Search], |k| k.incarnation = Incarnation::from_bytes([9; 16]));
-    let orphan = house.key("acme", &[Scope::Search], |k| k.tenant = tenant("gone"));
-    let operator = house.operator_token(Role::Admin);
+    let fixture = fixture();
+    let good = fixture.key("acme", &[Scope::Search], |_| {});
+    let expired = fixture.key("acme", &[Scope::Search], |k| k.expires_at = Some(START));
+    let former = fixture.key("acme", &[Scope::Search], |k| k.incarnation = Incarnation::from_bytes([9; 16]));
+    let orphan = fixture.key("acme", &[Scope::Search], |k| k.tenant = tenant("gone"));
+    let operator = fixture.operator_token(Role::Admin);
     let (_, unknown, _) = token::mint(TokenKind::Key, &SeededEntropy::new(99));
     let wrong_secret = with_other_secret(&good);
-    assert!(token::parse(&wrong_secret).is_ok(), "the test means a wrong secret, not a wrong form");
+    assert!(token::parse(&wrong_secret).is_ok(), "the secret is wrong, not the form");
     let mut wrong_crc = good.to_string();
     let last = if wrong_crc.pop() == Some('0') { '1' } else { '0' };
     wrong_crc.push(last);
@@ -201,96 +201,96 @@ fn every_bad_credential_gets_one_body_after_one_mac() {
     ];
     let expected = body(&unauthenticated());
     for bearer in cases {
-        let before = house.world.macs.load(Ordering::SeqCst);
-        let refusal = house.refusal::<Search>(bearer, Some("docs"));
+        let before = fixture.credentials.macs.load(Ordering::SeqCst);
+        let refusal = fixture.refusal::<Search>(bearer, Some("docs"));
         assert_eq!(body(&refusal.error), expected, "{bearer:?}");
         assert!(refusal.error.source.is_none());
-        assert_eq!(house.world.macs.load(Ordering::SeqCst), before + 1, "{bearer:?}");
+        assert_eq!(fixture.credentials.macs.load(Ordering::SeqCst), before + 1, "{bearer:?}");
     }
-    house.gate.admit::<Search>(Some(&good), ask(Some("docs"))).unwrap();
+    fixture.gate.admit::<Search>(Some(&good), request_info(Some("docs"))).unwrap();
 }
 
-/// Ids and secrets of both kinds are alike; the prefix is part of what a token is.
+/// Ids and secrets of both kinds look alike; only the prefix distinguishes the tokens.
 #[test]
-fn a_token_under_the_other_prefix_opens_nothing() {
-    let house = house();
-    let swap = |whole: &str, from: &str, to: &str| {
-        let text = whole[..whole.len() - 6].replacen(from, to, 1);
+fn a_token_with_the_other_prefix_is_invalid() {
+    let fixture = fixture();
+    let swap = |token_text: &str, from: &str, to: &str| {
+        let text = token_text[..token_text.len() - 6].replacen(from, to, 1);
         let text = format!("{text}{}", token_checksum(&text));
         assert!(token::parse(&text).is_ok());
         text
     };
-    let key = swap(&house.key("acme", Scope::ALL, |_| {}), "rf_", "rfop_");
-    assert_eq!(house.refusal::<Whoami>(Some(&key), None).error.code, Code::Unauthenticated);
-    let operator = swap(&house.operator_token(Role::Admin), "rfop_", "rf_");
-    let refusal = house.gate.operator(Some(&operator), Role::ALL, RequestId::from_bytes([4; 16])).unwrap_err();
+    let key = swap(&fixture.key("acme", Scope::ALL, |_| {}), "rf_", "rfop_");
+    assert_eq!(fixture.refusal::<Whoami>(Some(&key), None).error.code, Code::Unauthenticated);
+    let operator = swap(&fixture.operator_token(Role::Admin), "rfop_", "rf_");
+    let refusal = fixture.gate.operator(Some(&operator), Role::ALL, RequestId::from_bytes([4; 16])).unwrap_err();
     assert_eq!(refusal.error.code, Code::Unauthenticated);
 }
 
 proptest! {
     #[test]
     fn random_bearers_get_the_same_body(text in "\\PC{0,80}", seed: u64, cut in 0usize..53) {
-        let house = house();
+        let fixture = fixture();
         let (_, foreign, _) = token::mint(TokenKind::Key, &SeededEntropy::new(seed));
         for bearer in [text.as_str(), foreign.as_str(), &foreign[..cut]] {
-            let refusal = house.refusal::<Whoami>(Some(bearer), None);
+            let refusal = fixture.refusal::<Whoami>(Some(bearer), None);
             prop_assert_eq!(body(&refusal.error), body(&unauthenticated()));
-            prop_assert!(refusal.known.is_none() && !refusal.audit && refusal.tenure().is_none());
+            prop_assert!(refusal.known.is_none() && !refusal.audit && refusal.background_grant().is_none());
         }
     }
 }
 
 #[test]
-fn a_key_works_until_it_expires_and_its_tenant_hears_of_it() {
-    let house = house();
-    let key = house.key("acme", &[Scope::Search], |k| k.expires_at = Some(START.plus(Duration::from_secs(1))));
-    house.gate.admit::<Search>(Some(&key), ask(None)).unwrap();
-    house.clock.advance(Duration::from_secs(1));
-    let refusal = house.refusal::<Search>(Some(&key), None);
-    let (who, incarnation, _) = refusal.known.clone().expect("the secret was right");
-    assert_eq!(who, tenant("acme"));
-    assert_eq!(refusal.tenure().unwrap().incarnation(), incarnation);
+fn a_key_works_until_it_expires_and_its_tenants_audit_shows_it() {
+    let fixture = fixture();
+    let key = fixture.key("acme", &[Scope::Search], |k| k.expires_at = Some(START.plus(Duration::from_secs(1))));
+    fixture.gate.admit::<Search>(Some(&key), request_info(None)).unwrap();
+    fixture.clock.advance(Duration::from_secs(1));
+    let refusal = fixture.refusal::<Search>(Some(&key), None);
+    let (known_tenant, incarnation, _) = refusal.known.clone().expect("the secret was right");
+    assert_eq!(known_tenant, tenant("acme"));
+    assert_eq!(refusal.background_grant().unwrap().incarnation(), incarnation);
     assert!(refusal.audit);
 }
 
 #[test]
-fn a_key_of_a_former_life_opens_nothing_in_the_next() {
-    let house = house();
-    let key = house.key("acme", &[Scope::Search], |_| {});
-    house.gate.admit::<Search>(Some(&key), ask(None)).unwrap();
-    house.settle("acme", |_| {});
-    let refusal = house.refusal::<Search>(Some(&key), None);
+fn a_key_of_a_former_incarnation_is_invalid_in_the_next() {
+    let fixture = fixture();
+    let key = fixture.key("acme", &[Scope::Search], |_| {});
+    fixture.gate.admit::<Search>(Some(&key), request_info(None)).unwrap();
+    fixture.create_tenant("acme", |_| {});
+    let refusal = fixture.refusal::<Search>(Some(&key), None);
     assert_eq!(refusal.error.code, Code::Unauthenticated);
-    assert!(refusal.known.is_none(), "the next life's audit hears nothing of the former's keys");
+    assert!(refusal.known.is_none(), "the audit of the next incarnation does not record the former's keys");
 }
 
 macro_rules! matrix {
     ($($action:ident: $scope:expr),* $(,)?) => {
         #[test]
         fn scope_matrix() {
-            let house = house();
+            let fixture = fixture();
             $({
                 let needed: Option<Scope> = $scope;
                 for scope in Scope::ALL {
-                    let key = house.key("acme", &[*scope], |_| {});
-                    let answer = house.gate.admit::<$action>(Some(&key), ask(Some("docs")));
+                    let key = fixture.key("acme", &[*scope], |_| {});
+                    let answer = fixture.gate.admit::<$action>(Some(&key), request_info(Some("docs")));
                     let allowed = needed.is_none_or(|n| n == *scope);
                     assert_eq!(answer.is_ok(), allowed, "{} with {}", $action::NAME, scope.as_str());
                     if let Err(refusal) = answer {
                         assert_eq!(refusal.error.code, Code::Forbidden);
-                        assert!(refusal.error.message.contains(needed.unwrap().as_str()), "names the remedy");
+                        assert!(refusal.error.message.contains(needed.unwrap().as_str()), "the message names the remedy");
                     }
                 }
-                let none = house.key("acme", &[], |_| {});
-                assert_eq!(house.gate.admit::<$action>(Some(&none), ask(None)).is_ok(), needed.is_none());
-                let all = house.key("acme", Scope::ALL, |_| {});
-                assert!(house.gate.admit::<$action>(Some(&all), ask(None)).is_ok());
+                let none = fixture.key("acme", &[], |_| {});
+                assert_eq!(fixture.gate.admit::<$action>(Some(&none), request_info(None)).is_ok(), needed.is_none());
+                let all = fixture.key("acme", Scope::ALL, |_| {});
+                assert!(fixture.gate.admit::<$action>(Some(&all), request_info(None)).is_ok());
             })*
         }
     };
 }
 
-// The whole policy, once more and by hand: a change of it must be made twice.
+// This repeats the whole policy by hand: a change of it must be made twice.
 matrix! {
     Search: Some(Scope::Search),
     Read: Some(Scope::Search),
@@ -307,19 +307,19 @@ matrix! {
 
 #[test]
 fn a_namespace_off_the_list_is_the_uniform_404() {
-    let house = house();
-    let key = house.key("acme", &[Scope::Search], |k| k.namespaces = vec![namespace("docs")]);
-    let grant = house.gate.admit::<Search>(Some(&key), ask(Some("docs"))).unwrap();
+    let fixture = fixture();
+    let key = fixture.key("acme", &[Scope::Search], |k| k.namespaces = vec![namespace("docs")]);
+    let grant = fixture.gate.admit::<Search>(Some(&key), request_info(Some("docs"))).unwrap();
     assert!(grant.may_enter(&namespace("docs")) && !grant.may_enter(&namespace("hr")));
     assert_eq!(grant.namespace(), Some(&namespace("docs")));
     for other in ["hr", "Docs", "docs2", "doc"] {
-        let refusal = house.refusal::<Search>(Some(&key), Some(other));
+        let refusal = fixture.refusal::<Search>(Some(&key), Some(other));
         assert_eq!(body(&refusal.error), body(&Error::not_found()));
     }
-    house.gate.admit::<Search>(Some(&key), ask(None)).unwrap();
+    fixture.gate.admit::<Search>(Some(&key), request_info(None)).unwrap();
 
-    let open = house.key("acme", &[Scope::Search], |_| {});
-    assert!(house.gate.admit::<Search>(Some(&open), ask(Some("hr"))).unwrap().may_enter(&namespace("hr")));
+    let open = fixture.key("acme", &[Scope::Search], |_| {});
+    assert!(fixture.gate.admit::<Search>(Some(&open), request_info(Some("hr"))).unwrap().may_enter(&namespace("hr")));
 }
 
 #[rstest]
@@ -327,91 +327,96 @@ fn a_namespace_off_the_list_is_the_uniform_404() {
 #[case(TenantState::Deleting, Code::TenantSuspended, false)]
 #[case(TenantState::KeyUnavailable, Code::KeyUnavailable, false)]
 fn a_tenant_that_is_not_served(#[case] state: TenantState, #[case] code: Code, #[case] audit: bool) {
-    let house = house();
-    let key = house.key("acme", Scope::ALL, |_| {});
-    house.change("acme", |facts| facts.state = state);
-    let refusal = house.refusal::<Search>(Some(&key), Some("docs"));
+    let fixture = fixture();
+    let key = fixture.key("acme", Scope::ALL, |_| {});
+    fixture.change("acme", |facts| facts.state = state);
+    let refusal = fixture.refusal::<Search>(Some(&key), Some("docs"));
     assert_eq!((refusal.error.code, refusal.audit), (code, audit));
     assert!(refusal.known.is_some());
 }
 
 #[test]
 fn checks_come_in_their_order() {
-    let house = house();
-    let key = house.key("acme", &[], |k| k.namespaces = vec![namespace("docs")]);
-    let code = || house.refusal::<Search>(Some(&key), Some("hr")).error.code;
-    house.change("acme", |f| {
+    let fixture = fixture();
+    let key = fixture.key("acme", &[], |k| k.namespaces = vec![namespace("docs")]);
+    let code = || fixture.refusal::<Search>(Some(&key), Some("hr")).error.code;
+    fixture.change("acme", |f| {
         f.state = TenantState::Suspended;
         f.quotas.requests_per_minute = Some(1);
     });
     assert_eq!(code(), Code::TenantSuspended);
-    house.change("acme", |f| f.state = TenantState::Active);
-    assert_eq!(code(), Code::Forbidden, "the one request of this minute; a suspended tenant used none");
+    fixture.change("acme", |f| f.state = TenantState::Active);
+    assert_eq!(
+        code(),
+        Code::Forbidden,
+        "this is the one request of the minute; the refusal of the suspended tenant used none"
+    );
     assert_eq!(code(), Code::RateLimited);
-    house.change("acme", |f| f.quotas.requests_per_minute = None);
+    fixture.change("acme", |f| f.quotas.requests_per_minute = None);
     assert_eq!(code(), Code::Forbidden, "scope before namespace");
 }
 
 #[test]
 fn rates_are_the_tenants_own() {
-    let house = house();
-    house.settle("beta", |f| f.quotas.requests_per_minute = Some(2));
-    house.change("acme", |f| {
+    let fixture = fixture();
+    fixture.create_tenant("beta", |f| f.quotas.requests_per_minute = Some(2));
+    fixture.change("acme", |f| {
         f.quotas = Quotas { requests_per_minute: Some(2), tokens_per_minute: Some(50), ..f.quotas }
     });
-    let (first, second) = (house.key("acme", &[Scope::Search], |_| {}), house.key("acme", &[Scope::Search], |_| {}));
-    let other = house.key("beta", &[Scope::Search], |_| {});
+    let (first, second) =
+        (fixture.key("acme", &[Scope::Search], |_| {}), fixture.key("acme", &[Scope::Search], |_| {}));
+    let other = fixture.key("beta", &[Scope::Search], |_| {});
 
-    let grant = house.gate.admit::<Search>(Some(&first), ask(None)).unwrap();
-    house.gate.admit::<Search>(Some(&second), ask(None)).unwrap();
-    let refusal = house.refusal::<Search>(Some(&first), None);
+    let grant = fixture.gate.admit::<Search>(Some(&first), request_info(None)).unwrap();
+    fixture.gate.admit::<Search>(Some(&second), request_info(None)).unwrap();
+    let refusal = fixture.refusal::<Search>(Some(&first), None);
     assert_eq!(refusal.error.code, Code::RateLimited, "two keys of a tenant share its minute");
     assert_eq!(refusal.error.retry_after, Some(Duration::from_secs(30)));
-    house.gate.admit::<Search>(Some(&other), ask(None)).unwrap();
+    fixture.gate.admit::<Search>(Some(&other), request_info(None)).unwrap();
 
     grant.charge_tokens(50).unwrap();
     assert_eq!(grant.charge_tokens(1).unwrap_err().code, Code::RateLimited);
-    house.clock.advance(Duration::from_secs(30));
+    fixture.clock.advance(Duration::from_secs(30));
     grant.charge_tokens(25).unwrap();
-    house.gate.admit::<Search>(Some(&first), ask(None)).unwrap();
+    fixture.gate.admit::<Search>(Some(&first), request_info(None)).unwrap();
 
-    // The next life starts with a full minute, and the table forgets the former.
-    house.settle("acme", |f| f.quotas.requests_per_minute = Some(2));
-    let next = house.key("acme", &[Scope::Search], |_| {});
-    house.gate.admit::<Search>(Some(&next), ask(None)).unwrap();
-    house.gate.admit::<Search>(Some(&next), ask(None)).unwrap();
-    assert_eq!(house.gate.meters.lock().unwrap().len(), 2);
+    // The next incarnation starts with a full minute, and the table forgets the previous one.
+    fixture.create_tenant("acme", |f| f.quotas.requests_per_minute = Some(2));
+    let next = fixture.key("acme", &[Scope::Search], |_| {});
+    fixture.gate.admit::<Search>(Some(&next), request_info(None)).unwrap();
+    fixture.gate.admit::<Search>(Some(&next), request_info(None)).unwrap();
+    assert_eq!(fixture.gate.meters.lock().unwrap().len(), 2);
 }
 
 #[test]
-fn the_table_of_rates_forgets_tenants_that_are_gone() {
-    let house = house();
+fn the_table_of_rates_forgets_deleted_tenants() {
+    let fixture = fixture();
     for n in 0..100 {
         let id = format!("t{n}");
-        house.settle(&id, |_| {});
-        let key = house.key(&id, &[], |_| {});
-        house.gate.admit::<Whoami>(Some(&key), ask(None)).unwrap();
-        house.world.tenants.lock().unwrap().remove(&tenant(&id));
+        fixture.create_tenant(&id, |_| {});
+        let key = fixture.key(&id, &[], |_| {});
+        fixture.gate.admit::<Whoami>(Some(&key), request_info(None)).unwrap();
+        fixture.credentials.tenants.lock().unwrap().remove(&tenant(&id));
     }
-    assert!(house.gate.meters.lock().unwrap().len() <= 3);
+    assert!(fixture.gate.meters.lock().unwrap().len() <= 3);
 }
 
 #[test]
 fn refusals_reach_the_audit_a_bounded_number_of_times() {
-    let house = house();
-    let key = house.key("acme", &[], |_| {});
-    let audited = (0..500).filter(|_| house.refusal::<Search>(Some(&key), None).audit).count();
+    let fixture = fixture();
+    let key = fixture.key("acme", &[], |_| {});
+    let audited = (0..500).filter(|_| fixture.refusal::<Search>(Some(&key), None).audit).count();
     assert_eq!(audited as u64, limits::REFUSALS_AUDITED_PER_MINUTE);
 }
 
 #[test]
 fn audiences() {
-    let house = house();
+    let fixture = fixture();
     let me = vec![principal("user:me")];
     let them = vec![principal("user:them"), principal("group:x")];
     let audience = |scopes: &[Scope], acting: Option<&[Principal]>| {
-        let key = house.key("acme", scopes, |k| k.principals = me.clone());
-        house.gate.admit::<Whoami>(Some(&key), ask(None)).unwrap().audience(acting, ReadersRule::Optional)
+        let key = fixture.key("acme", scopes, |k| k.principals = me.clone());
+        fixture.gate.admit::<Whoami>(Some(&key), request_info(None)).unwrap().audience(acting, ReadersRule::Optional)
     };
     let some = |list: &[Principal]| Audience::Principals(list.to_vec());
 
@@ -420,7 +425,7 @@ fn audiences() {
     assert_eq!(audience(&[Scope::ActAs], Some(&them)).unwrap(), some(&them));
     assert_eq!(audience(&[Scope::ActAs], Some(&[])).unwrap(), some(&[]));
     assert_eq!(audience(&[Scope::ReadAll], None).unwrap(), Audience::Everything);
-    assert_eq!(audience(&[Scope::Overwrite], None).unwrap(), some(&me), "what is written over is not read");
+    assert_eq!(audience(&[Scope::Overwrite], None).unwrap(), some(&me), "the right to overwrite is no right to read");
     assert_eq!(audience(&[Scope::ReadAll, Scope::ActAs], Some(&them)).unwrap(), some(&them));
     for scopes in [&[][..], &[Scope::ReadAll], &[Scope::Search]] {
         let error = audience(scopes, Some(&them)).unwrap_err();
@@ -428,8 +433,8 @@ fn audiences() {
     }
     for rule in [ReadersRule::Optional, ReadersRule::Required] {
         let grant = |scopes: &[Scope]| {
-            let key = house.key("acme", scopes, |k| k.principals = me.clone());
-            house.gate.admit::<Whoami>(Some(&key), ask(None)).unwrap()
+            let key = fixture.key("acme", scopes, |k| k.principals = me.clone());
+            fixture.gate.admit::<Whoami>(Some(&key), request_info(None)).unwrap()
         };
         let mine = grant(&[]).audience(None, rule).unwrap();
         assert_eq!(mine.may_see(None), rule == ReadersRule::Optional);
@@ -446,45 +451,45 @@ fn audiences() {
 
 #[test]
 fn operators_by_role() {
-    let house = house();
+    let fixture = fixture();
     let request = RequestId::from_bytes([2; 16]);
     for role in Role::ALL {
-        let token = house.operator_token(*role);
+        let token = fixture.operator_token(*role);
         for needed in Role::ALL {
-            let answer = house.gate.operator(Some(&token), &[*needed], request);
+            let answer = fixture.gate.operator(Some(&token), &[*needed], request);
             assert_eq!(answer.is_ok(), *role == Role::Admin || role == needed, "{role:?} where {needed:?} is needed");
             if let Err(refusal) = answer {
                 assert_eq!(refusal.error.code, Code::Forbidden);
             }
         }
-        assert!(house.gate.operator(Some(&token), Role::ALL, request).is_ok());
-        assert_eq!(house.gate.operator(Some(&token), &[], request).is_ok(), *role == Role::Admin);
+        assert!(fixture.gate.operator(Some(&token), Role::ALL, request).is_ok());
+        assert_eq!(fixture.gate.operator(Some(&token), &[], request).is_ok(), *role == Role::Admin);
     }
-    let key = house.key("acme", Scope::ALL, |_| {});
-    for bearer in [None, Some(key.as_str()), Some(&with_other_secret(&house.operator_token(Role::Admin)))] {
-        let refusal = house.gate.operator(bearer, Role::ALL, request).unwrap_err();
+    let key = fixture.key("acme", Scope::ALL, |_| {});
+    for bearer in [None, Some(key.as_str()), Some(&with_other_secret(&fixture.operator_token(Role::Admin)))] {
+        let refusal = fixture.gate.operator(bearer, Role::ALL, request).unwrap_err();
         assert_eq!(body(&refusal.error), body(&unauthenticated()));
     }
 }
 
 #[test]
 fn delegation_is_custodial_and_by_role() {
-    let house = house();
-    house.change("acme", |f| f.state = TenantState::Suspended);
+    let fixture = fixture();
+    fixture.change("acme", |f| f.state = TenantState::Suspended);
     for role in Role::ALL {
-        let token = house.operator_token(*role);
-        let operator = house.gate.operator(Some(&token), &[*role], RequestId::from_bytes([3; 16])).unwrap();
-        let rotate = house.gate.delegate::<RotateKey>(&operator, &tenant("acme"));
-        let erase = house.gate.delegate::<Erase>(&operator, &tenant("acme"));
+        let token = fixture.operator_token(*role);
+        let operator = fixture.gate.operator(Some(&token), &[*role], RequestId::from_bytes([3; 16])).unwrap();
+        let rotate = fixture.gate.delegate::<RotateKey>(&operator, &tenant("acme"));
+        let erase = fixture.gate.delegate::<Erase>(&operator, &tenant("acme"));
         assert_eq!(rotate.is_ok(), matches!(role, Role::Admin | Role::Keys));
         assert_eq!(erase.is_ok(), *role == Role::Admin);
         if let Ok(grant) = erase {
             assert_eq!(grant.identity(), &Identity::Operator(operator.name().clone()));
             assert_eq!(grant.request(), operator.request());
-            assert!(Scope::ALL.iter().all(|s| !grant.has(*s)), "an operator carries no scope");
+            assert!(Scope::ALL.iter().all(|s| !grant.has(*s)), "an operator has no scope");
             assert_eq!(grant.audience(None, ReadersRule::Optional).unwrap(), Audience::Principals(Vec::new()));
             assert!(grant.namespace().is_none() && !grant.may_enter(&namespace("docs")));
-            let gone = house.gate.delegate::<Erase>(&operator, &tenant("gone")).unwrap_err();
+            let gone = fixture.gate.delegate::<Erase>(&operator, &tenant("gone")).unwrap_err();
             assert_eq!(body(&gone), body(&Error::not_found()));
         }
     }
@@ -492,15 +497,17 @@ fn delegation_is_custodial_and_by_role() {
 
 #[test]
 fn debug_shows_ids_and_nothing_a_customer_wrote() {
-    let house = house();
-    let key = house.key("acme", Scope::ALL, |k| {
+    let fixture = fixture();
+    let key = fixture.key("acme", Scope::ALL, |k| {
         k.principals = vec![principal("user:secretive")];
         k.name = "payroll robot".into();
     });
-    let grant =
-        house.gate.admit::<Search>(Some(&key), Ask { trace: Some("tr4ce".into()), ..ask(Some("merger")) }).unwrap();
+    let grant = fixture
+        .gate
+        .admit::<Search>(Some(&key), RequestInfo { trace: Some("tr4ce".into()), ..request_info(Some("merger")) })
+        .unwrap();
     assert_eq!(grant.trace(), Some("tr4ce"));
-    let shown = format!("{grant:?} {:?}", grant.tenure());
+    let shown = format!("{grant:?} {:?}", grant.background_grant());
     for hidden in ["secretive", "payroll", "merger", "tr4ce", &key[3..]] {
         assert!(!shown.contains(hidden), "{shown}");
     }
@@ -508,8 +515,8 @@ fn debug_shows_ids_and_nothing_a_customer_wrote() {
 }
 
 #[test]
-fn a_grant_is_no_value_to_keep() {
-    // `some` is ambiguous, and this does not build, as soon as the grant implements one of these.
+fn a_grant_cannot_be_cloned_or_defaulted() {
+    // `some` becomes ambiguous, and this does not compile, as soon as the grant implements one of these traits.
     trait Unless<Marker> {
         fn some() {}
     }

@@ -16,7 +16,7 @@ fn no_quota_is_no_limit() {
 }
 
 #[test]
-fn a_minute_holds_what_it_says_and_tells_how_long_to_wait() {
+fn a_minute_holds_its_quota_and_a_refusal_gives_the_wait() {
     let (meter, clock) = (Meter::default(), clock());
     for _ in 0..6 {
         meter.request(Some(6), &clock).unwrap();
@@ -51,13 +51,13 @@ fn a_charge_over_a_minute_waits_for_a_full_bucket_and_leaves_a_debt() {
     meter.tokens(Some(100), 250, &clock).unwrap_err();
     clock.advance(Duration::from_secs(1));
     meter.tokens(Some(100), 250, &clock).unwrap();
-    // 150 below zero: 90 s until empty, and 0.6 s for one token.
+    // The level is 150 below zero: 90 s until zero, and 0.6 s for one token.
     let error = meter.tokens(Some(100), 1, &clock).unwrap_err();
     assert_eq!(error.retry_after, Some(Duration::from_millis(90_600)));
 }
 
 #[test]
-fn a_quota_of_nothing_lets_nothing_through() {
+fn a_quota_of_zero_passes_nothing() {
     let (meter, clock) = (Meter::default(), clock());
     assert_eq!(meter.request(Some(0), &clock).unwrap_err().retry_after, Some(Duration::from_secs(60)));
     clock.advance(Duration::from_secs(3_600));
@@ -81,7 +81,7 @@ fn refusals_are_bounded() {
 }
 
 proptest! {
-    /// Over any time, no more passes than one minute's worth and what the time refills.
+    /// In any period, at most one minute's worth and the refill of the period pass.
     #[test]
     fn never_more_than_the_rate(rate in 1u64..500, steps in prop::collection::vec((0u64..5_000, 1u64..40), 1..60)) {
         let (meter, clock) = (Meter::default(), clock());
@@ -92,7 +92,7 @@ proptest! {
             let units = units.min(rate);
             match meter.tokens(Some(rate), units, &clock) {
                 Ok(()) => passed += units,
-                // The wait is right: after it the same charge passes.
+                // The wait is sufficient: after it the same charge passes.
                 Err(error) => {
                     let wait = error.retry_after.unwrap();
                     clock.advance(wait);

@@ -11,7 +11,7 @@ fn crc_is_the_standard_one() {
 #[test]
 fn checksum_is_six_base62_digits_most_significant_first() {
     assert_eq!(&checksum(b""), b"000000");
-    // Turned back digit by digit, it is the CRC again.
+    // Decoding the digits gives the CRC again.
     let value = checksum(b"123456789")
         .iter()
         .fold(0u64, |sum, digit| sum * 62 + DIGITS.iter().position(|d| d == digit).unwrap() as u64);
@@ -22,19 +22,19 @@ proptest! {
     #[test]
     fn minted_tokens_parse_to_their_parts(seed: u64, operator: bool) {
         let kind = if operator { TokenKind::Operator } else { TokenKind::Key };
-        let (id, whole, secret) = mint(kind, &SeededEntropy::new(seed));
-        prop_assert!(whole.starts_with(kind.prefix()));
-        prop_assert_eq!(whole.len(), kind.prefix().len() + 50);
-        let token = parse(&whole).unwrap_or_else(|_| panic!("own token does not parse"));
+        let (id, token_text, secret) = mint(kind, &SeededEntropy::new(seed));
+        prop_assert!(token_text.starts_with(kind.prefix()));
+        prop_assert_eq!(token_text.len(), kind.prefix().len() + 50);
+        let token = parse(&token_text).unwrap_or_else(|_| panic!("own token does not parse"));
         prop_assert_eq!(token.kind, kind);
         prop_assert_eq!(token.id, id);
         prop_assert_eq!(token.secret, secret.as_str());
     }
 
     #[test]
-    fn any_changed_character_is_seen(seed: u64, at in 0usize..53, digit in 0usize..62) {
-        let (_, whole, _) = mint(TokenKind::Key, &SeededEntropy::new(seed));
-        let mut bytes = whole.as_bytes().to_vec();
+    fn any_changed_character_is_detected(seed: u64, at in 0usize..53, digit in 0usize..62) {
+        let (_, token_text, _) = mint(TokenKind::Key, &SeededEntropy::new(seed));
+        let mut bytes = token_text.as_bytes().to_vec();
         prop_assume!(bytes[at] != DIGITS[digit]);
         bytes[at] = DIGITS[digit];
         prop_assert!(parse(std::str::from_utf8(&bytes).unwrap()).is_err());
@@ -49,15 +49,15 @@ proptest! {
 
 #[test]
 fn truncation_and_extension_are_refused() {
-    let (_, whole, _) = mint(TokenKind::Operator, &SeededEntropy::new(7));
-    for end in 0..whole.len() {
-        assert!(parse(&whole[..end]).is_err());
+    let (_, token_text, _) = mint(TokenKind::Operator, &SeededEntropy::new(7));
+    for end in 0..token_text.len() {
+        assert!(parse(&token_text[..end]).is_err());
     }
-    assert!(parse(&format!("{}A", whole.as_str())).is_err());
+    assert!(parse(&format!("{}A", token_text.as_str())).is_err());
 }
 
 #[test]
-fn digits_are_even() {
+fn digits_are_uniform() {
     let mut counts = [0u32; 62];
     let entropy = SeededEntropy::new(1);
     for _ in 0..2_000 {
@@ -65,7 +65,7 @@ fn digits_are_even() {
             counts[DIGITS.iter().position(|d| *d == b).unwrap()] += 1;
         }
     }
-    // 64 000 digits, 1 032 expected of each, deviation 32: six deviations each way.
+    // There are 64 000 digits, 1 032 of each expected with a deviation of 32: six deviations each way.
     assert!(counts.iter().all(|c| (840..1_225).contains(c)), "{counts:?}");
 }
 

@@ -1,4 +1,4 @@
-//! One JSON object a line.
+//! NDJSON: one JSON object in each line.
 
 use super::{Row, RowsError};
 use std::{
@@ -7,21 +7,21 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Reads lines.
-pub struct Reader {
+/// Reads rows from lines.
+pub struct NdjsonReader {
     path: PathBuf,
     lines: std::io::Lines<BufReader<File>>,
     row: u64,
 }
 
-impl Reader {
+impl NdjsonReader {
     pub(super) fn open(path: &Path) -> Result<Self, RowsError> {
         let lines = BufReader::new(super::open(path)?).lines();
         Ok(Self { path: path.to_owned(), lines, row: 0 })
     }
 }
 
-impl Iterator for Reader {
+impl Iterator for NdjsonReader {
     type Item = Result<Row, RowsError>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -40,13 +40,13 @@ impl Iterator for Reader {
     }
 }
 
-/// Writes lines.
-pub struct Writer {
+/// Writes rows as lines.
+pub struct NdjsonWriter {
     path: PathBuf,
     out: BufWriter<File>,
 }
 
-impl Writer {
+impl NdjsonWriter {
     pub(super) fn create(path: &Path) -> Result<Self, RowsError> {
         Ok(Self { path: path.to_owned(), out: BufWriter::new(super::create(path)?) })
     }

@@ -1,5 +1,5 @@
-//! Columns: `id`, `title`, `uri`, `text`, `attributes` (JSON text), `readers` (list of text),
-//! `vector` (list of floats), `expires_at`. A file may lack some; one more is refused by name.
+//! Parquet with the columns `id`, `title`, `uri`, `text`, `attributes` (JSON text), `readers` (list of text), `vector`
+//! (list of floats) and `expires_at`. A file may lack some of them; an unknown column is refused by name.
 
 use super::{Row, RowsError};
 use arrow_array::{
@@ -19,19 +19,19 @@ use parquet::{
 };
 use std::{fs::File, path::Path, sync::Arc};
 
-/// Rows held before they are written as one batch.
+/// Rows in one batch.
 const BATCH_ROWS: usize = 256;
 
 const TEXTS: [&str; 6] = ["id", "title", "uri", "text", "attributes", "expires_at"];
 const LISTS: [&str; 2] = ["readers", "vector"];
 
-/// Writes columns.
-pub struct Writer {
+/// Writes rows as columns.
+pub struct ParquetWriter {
     out: ArrowWriter<File>,
     rows: Vec<Row>,
 }
 
-impl Writer {
+impl ParquetWriter {
     pub(super) fn create(path: &Path) -> Result<Self, RowsError> {
         let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
         let out = ArrowWriter::try_new(super::create(path)?, Arc::new(schema()), Some(properties)).map_err(form)?;
@@ -65,7 +65,7 @@ fn schema() -> Schema {
     Schema::new(fields)
 }
 
-/// In the order of [`schema`].
+/// Columns of some rows, in the order of [`schema`].
 fn columns(rows: &[Row]) -> Vec<ArrayRef> {
     let text =
         |pick: fn(&Row) -> Option<&str>| -> ArrayRef { Arc::new(rows.iter().map(pick).collect::<StringArray>()) };
@@ -90,28 +90,28 @@ fn columns(rows: &[Row]) -> Vec<ArrayRef> {
     ]
 }
 
-/// Reads columns.
-pub struct Reader {
+/// Reads rows from columns.
+pub struct ParquetReader {
     batches: ParquetRecordBatchReader,
     batch: Option<(RecordBatch, usize)>,
     row: u64,
 }
 
-impl Reader {
+impl ParquetReader {
     pub(super) fn open(path: &Path) -> Result<Self, RowsError> {
         let builder = ParquetRecordBatchReaderBuilder::try_new(super::open(path)?).map_err(form)?;
         for field in builder.schema().fields() {
             let name = field.name().as_str();
             if !TEXTS.contains(&name) && !LISTS.contains(&name) {
                 let known = TEXTS.iter().chain(&LISTS).copied().collect::<Vec<_>>().join(", ");
-                return Err(RowsError::Form(format!("column {name:?} is not known; columns are {known}")));
+                return Err(RowsError::Form(format!("unknown column {name:?}; known columns are {known}")));
             }
         }
         let batches = builder.with_batch_size(BATCH_ROWS).build().map_err(form)?;
         Ok(Self { batches, batch: None, row: 0 })
     }
 
-    /// The next batch with rows; none at the end.
+    /// Moves to the next batch with rows. Returns false at the end.
     fn advance(&mut self) -> Result<bool, RowsError> {
         while self.batch.as_ref().is_none_or(|(batch, at)| *at == batch.num_rows()) {
             match self.batches.next() {
@@ -123,7 +123,7 @@ impl Reader {
     }
 }
 
-impl Iterator for Reader {
+impl Iterator for ParquetReader {
     type Item = Result<Row, RowsError>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -145,7 +145,7 @@ fn read(batch: &RecordBatch, at: usize) -> Result<Row, String> {
     let text = |name: &str| column(name).map(|c| string(name, c, at)).transpose();
     let attributes = match text("attributes")? {
         None => serde_json::Map::new(),
-        Some(json) => crate::exact_json(&json).map_err(|e| format!("attributes is no JSON object: {e}"))?,
+        Some(json) => crate::exact_json(&json).map_err(|e| format!("attributes is not a JSON object: {e}"))?,
     };
     Ok(Row {
         id: text("id")?,
@@ -159,7 +159,7 @@ fn read(batch: &RecordBatch, at: usize) -> Result<Row, String> {
     })
 }
 
-/// A text; other programs write any of three layouts.
+/// Reads a text. Other programs write any of three layouts.
 fn string(name: &str, column: &dyn Array, at: usize) -> Result<String, String> {
     let any = column.as_any();
     if let Some(c) = any.downcast_ref::<StringArray>() {

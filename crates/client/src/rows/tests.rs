@@ -1,4 +1,4 @@
-//! What is written is what is read, in both formats; what is wrong is named by its row.
+//! Tests that both formats return the rows that were written, and that an error names its row.
 
 use super::*;
 use serde_json::json;
@@ -20,7 +20,7 @@ fn rows() -> Vec<Row> {
 }
 
 #[test]
-fn both_formats_give_back_what_was_written() {
+fn both_formats_return_what_was_written() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["a.ndjson", "a.parquet"] {
         let path = folder.path().join(name);
@@ -30,7 +30,7 @@ fn both_formats_give_back_what_was_written() {
         }
         writer.finish().unwrap();
         let read: Vec<Row> = RowReader::open(&path).unwrap().collect::<Result<_, _>>().unwrap();
-        assert!(read == rows(), "{name} gave back other rows");
+        assert!(read == rows(), "{name} returned other rows");
         assert!(RowWriter::create(&path).is_err(), "{name} would have been overwritten");
     }
 }
@@ -46,7 +46,7 @@ fn an_empty_file_has_no_rows() {
 }
 
 #[test]
-fn a_wrong_row_is_named() {
+fn an_invalid_row_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.ndjson");
     std::fs::write(&path, "{\"id\": \"a\"}\n\n{\"id\": \"b\", \"colour\": 1}\n").unwrap();
@@ -55,7 +55,7 @@ fn a_wrong_row_is_named() {
 }
 
 #[test]
-fn an_unknown_ending_and_foreign_bytes_are_errors() {
+fn an_unknown_extension_and_foreign_bytes_are_errors() {
     let folder = tempfile::tempdir().unwrap();
     assert!(RowReader::open(&folder.path().join("a.csv")).err().unwrap().to_string().contains(".parquet"));
     let path = folder.path().join("a.parquet");

@@ -1,26 +1,25 @@
-//! Many namespaces on one node: how long a start takes, what an idle server holds, what a cold
-//! first search costs and how much of it is the directory's, and what a namespace takes on disk.
+//! Measures many namespaces on one node: the duration of a start, the memory of an idle server, the cost of a cold
+//! first search and the directory's share of it, and the disk space of a namespace.
 //!
-//! `just bench-many` makes the large world; without arguments a small one is made. The world is
-//! made by one process and measured by another, so that nothing is warm but what the system keeps;
-//! the data folder's pages are dropped from the page cache before the searches. Sizes come from
-//! the environment: `RINGFENCE_MANY_TENANTS`, `_NAMESPACES` (of each tenant), `_PASSAGES`,
-//! `_SEARCHES`, `_FOLDER` (kept, and used again if it is there; else a temporary one). With
-//! `RINGFENCE_MANY_STORE` the world is in a bucket instead: see `stores`.
+//! `just bench-many` makes the large data set; without arguments a small one is made. One process makes the data and
+//! another measures it, so that only the system's caches are warm; the pages of the data folder are dropped from the
+//! page cache before the searches. Sizes come from the environment: `RINGFENCE_MANY_TENANTS`, `_NAMESPACES` (of each
+//! tenant), `_PASSAGES`, `_SEARCHES`, `_FOLDER` (kept, and reused if it exists; else a temporary one). With
+//! `RINGFENCE_MANY_STORE` the data is in a bucket instead: see `stores`.
 //!
-//! This is a measurement, not a test: it judges nothing.
+//! This is a measurement, not a test: it checks nothing.
 
 #![expect(clippy::print_stdout, reason = "a benchmark's result is what it prints")]
 
 mod make;
 mod measure;
+mod setup;
 mod stores;
-mod world;
 
 use anyhow::{Context, Result};
+use setup::Sizes;
 use std::{collections::BTreeMap, path::PathBuf, process::Command};
-use stores::Server;
-use world::Sizes;
+use stores::ObjectStoreServer;
 
 fn main() -> Result<()> {
     let sizes = Sizes::from_environment()?;
@@ -31,38 +30,38 @@ fn main() -> Result<()> {
     }
 }
 
-/// Runs itself twice.
+/// Runs this binary twice, once for each phase.
 fn both(sizes: &Sizes) -> Result<()> {
-    let server = Server::from_environment()?;
+    let server = ObjectStoreServer::from_environment()?;
     let kept = std::env::var_os("RINGFENCE_MANY_FOLDER").map(PathBuf::from);
     let temporary = tempfile::tempdir()?;
-    // A bucket goes with its server, and the keys to it are of no use then.
+    // A bucket ends with its server, and its keys are useless afterwards.
     let folder = kept.filter(|_| server.is_none()).unwrap_or_else(|| temporary.path().to_owned());
     println!("{} tenants x {} namespaces x {} passages", sizes.tenants, sizes.namespaces, sizes.passages);
     for phase in ["make", "measure"] {
         let made = phase == "make" && folder.join("keys").exists();
         if made {
-            println!("the folder holds a world already; it is measured as it is");
+            println!("the folder holds a setup already; it is measured as it is");
             continue;
         }
-        let before = server.as_ref().and_then(Server::requests).unwrap_or_default();
+        let before = server.as_ref().and_then(ObjectStoreServer::requests).unwrap_or_default();
         let mut child = Command::new(std::env::current_exe()?);
         child.env("RINGFENCE_MANY_PHASE", phase).env("RINGFENCE_MANY_FOLDER", &folder);
         if let Some(server) = &server {
-            server.tell(&mut child);
+            server.pass_to(&mut child);
         }
         anyhow::ensure!(child.status()?.success(), "the phase '{phase}' failed");
         if let Some(server) = &server {
             bucket(sizes, phase, server, &before);
         }
         let load = std::fs::read_to_string("/proc/loadavg")?;
-        println!("load average behind '{phase}': {}", load.split(' ').take(3).collect::<Vec<_>>().join(" "));
+        println!("load average after '{phase}': {}", load.split(' ').take(3).collect::<Vec<_>>().join(" "));
     }
     Ok(())
 }
 
-/// What a phase asked of the store, and what stands there.
-fn bucket(sizes: &Sizes, phase: &str, server: &Server, before: &BTreeMap<String, u64>) {
+/// Prints the requests of a phase to the store, and the objects that are there.
+fn bucket(sizes: &Sizes, phase: &str, server: &ObjectStoreServer, before: &BTreeMap<String, u64>) {
     let namespaces = sizes.tenants * sizes.namespaces;
     let (what, times) = match phase {
         "make" => ("namespace", namespaces),

@@ -1,23 +1,23 @@
-//! Makes the world through the engine's public flows and closes it in peace.
+//! Makes the data through the engine's public flows and shuts the engine down.
 
-use crate::world::{Sizes, Watch, grant, open, said, vector};
+use crate::setup::{Sizes, Stopwatch, flow_error, grant, open, vector};
 use access::{Ingest, Operator};
 use anyhow::{Context, Result, ensure};
-use engine::{Body, Engine, IngestRequest, NewKey, NewTenant, OnConflict, RawDocument};
+use engine::{Engine, IngestRequest, NewApiKey, NewTenant, OnConflict, RawBody, RawDocument};
 use futures::{StreamExt, stream};
 use kernel::{Attributes, DocumentId, Scope, TenantId, Untrusted};
 use std::{path::Path, time::Duration};
 
-/// Requests at once.
+/// Concurrent requests.
 const AT_ONCE: usize = 16;
-/// Documents of one request.
+/// Documents in one request.
 const DOCUMENTS_AT_ONCE: usize = 500;
 
 pub(crate) async fn make(sizes: &Sizes, folder: &Path) -> Result<()> {
-    let watch = Watch::start();
+    let watch = Stopwatch::start();
     let (engine, token) = open(sizes, folder).await?;
     let token = token.context("the folder is not new")?;
-    let operator = engine.gate().operator(Some(&token), &[], engine.request_id()).map_err(|r| said(r.error))?;
+    let operator = engine.gate().operator(Some(&token), &[], engine.request_id()).map_err(|r| flow_error(r.error))?;
     let mut keys = Vec::new();
     for n in 0..sizes.tenants {
         keys.push(tenant(&engine, &operator, n).await?);
@@ -29,33 +29,33 @@ pub(crate) async fn make(sizes: &Sizes, folder: &Path) -> Result<()> {
     let made = filled.into_iter().collect::<Result<Vec<()>>>()?.len();
     let seconds = watch.read().as_secs_f64();
     println!("made {made} namespaces in {seconds:.1} s, {:.0} a second", made as f64 / seconds);
-    // Large segments get their graphs beside: a world without them is another one.
+    // The graphs of large segments are built in the background; data without them would not be comparable.
     let mut quiet = 0;
     while quiet < 20 {
         let stores = engine.health().stores;
-        ensure!(stores.upkeep_failures == 0, "upkeep was put off: this world will not be whole");
-        let busy = stores.upkeep_running + stores.upkeep_waiting + stores.rows_without_graph > 0;
+        ensure!(stores.maintenance_failures == 0, "maintenance was postponed: the setup would be incomplete");
+        let busy = stores.maintenance_jobs_running + stores.maintenance_waiting + stores.rows_without_graph > 0;
         quiet = if busy { 0 } else { quiet + 1 };
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    println!("upkeep done after {:.1} s", watch.read().as_secs_f64());
+    println!("maintenance done after {:.1} s", watch.read().as_secs_f64());
     engine.close(Duration::from_secs(60)).await;
     std::fs::write(folder.join("keys"), keys.join("\n"))?;
     Ok(())
 }
 
 async fn tenant(engine: &Engine, operator: &Operator, n: usize) -> Result<String> {
-    let id = TenantId::parse(&format!("tenant-{n:06}")).map_err(said)?;
+    let id = TenantId::parse(&format!("tenant-{n:06}")).map_err(flow_error)?;
     let new = NewTenant::named(id.clone());
-    engine.create_tenant(operator, new).await.map_err(said)?;
-    let new = NewKey {
+    engine.create_tenant(operator, new).await.map_err(flow_error)?;
+    let new = NewApiKey {
         name: "bench".to_owned(),
         scopes: Scope::ALL.to_vec(),
         principals: Vec::new(),
         namespaces: Vec::new(),
         expires_at: None,
     };
-    let (_, secret) = engine.create_api_key(operator, &id, new).await.map_err(said)?;
+    let (_, secret) = engine.create_api_key(operator, &id, new).await.map_err(flow_error)?;
     Ok((*secret).clone())
 }
 
@@ -66,7 +66,7 @@ async fn fill(engine: &Engine, sizes: &Sizes, key: &str, tenant: usize, namespac
         let documents = some.iter().map(|n| document(sizes, tenant, namespace, *n)).collect::<Result<Vec<_>>>()?;
         let request =
             IngestRequest { documents: documents.into(), refused: Vec::new(), on_conflict: OnConflict::Overwrite };
-        let reply = engine.ingest(grant, request).await.map_err(|e| said(e.into_body()))?.into_body();
+        let reply = engine.ingest(grant, request).await.map_err(|e| flow_error(e.into_body()))?.into_body();
         let stored = reply.results.iter().filter(|r| r.passages == 1).count();
         ensure!(stored == some.len(), "{stored} of {} passages were stored", some.len());
     }
@@ -75,8 +75,8 @@ async fn fill(engine: &Engine, sizes: &Sizes, key: &str, tenant: usize, namespac
 
 fn document(sizes: &Sizes, tenant: usize, namespace: usize, n: usize) -> Result<RawDocument> {
     Ok(RawDocument {
-        id: Some(DocumentId::parse(&format!("document-{n}")).map_err(said)?),
-        body: Body::Text(Untrusted::new(text(tenant, namespace, n))),
+        id: Some(DocumentId::parse(&format!("document-{n}")).map_err(flow_error)?),
+        body: RawBody::Text(Untrusted::new(text(tenant, namespace, n))),
         media_type: None,
         title: None,
         uri: None,
@@ -87,12 +87,12 @@ fn document(sizes: &Sizes, tenant: usize, namespace: usize, n: usize) -> Result<
     })
 }
 
-/// What a passage says: its own words, so that text search has something to tell apart.
+/// Text of a passage, with words of its own so that text search can distinguish passages.
 pub(crate) fn text(tenant: usize, namespace: usize, n: usize) -> String {
     format!("passage {n} of namespace {namespace} of tenant {tenant} is about topic {} and little else", n % 7)
 }
 
-/// Bytes of text and vectors that the caller sent into one namespace.
+/// Bytes of text and vectors that the caller sends into one namespace.
 pub(crate) fn content_bytes(sizes: &Sizes) -> usize {
     let text: usize = (0..sizes.passages).map(|n| text(0, 0, n).len()).sum();
     text + sizes.passages * sizes.dimensions * size_of::<f32>()

@@ -1,9 +1,9 @@
-//! Measures a world that another process made.
+//! Measures data that another process made.
 
 use crate::{
     make::content_bytes,
+    setup::{Sizes, Stopwatch, flow_error, grant, open, vector},
     stores,
-    world::{Sizes, Watch, grant, open, said, vector},
 };
 use access::Search;
 use anyhow::{Context, Result, ensure};
@@ -20,7 +20,7 @@ pub(crate) async fn measure(sizes: &Sizes, folder: &Path) -> Result<()> {
         cache::drop_pages(&folder.join("data"))?;
     }
     let bare = resident()?;
-    let watch = Watch::start();
+    let watch = Stopwatch::start();
     let (engine, _) = open(sizes, folder).await?;
     println!("start: {:.1} ms", millis(watch.read()));
     println!("resident, idle: {:.1} MiB ({:.1} MiB before the start)", mib(resident()?), mib(bare));
@@ -29,14 +29,14 @@ pub(crate) async fn measure(sizes: &Sizes, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Cold first searches, each in a namespace that was not opened yet, spread over tenants and names.
+/// Runs cold first searches, each in a namespace that was not opened yet, spread over tenants and names.
 async fn searches(sizes: &Sizes, engine: &Engine, keys: &[&str]) -> Result<()> {
     let total = keys.len() * sizes.namespaces;
     let before = resident()?;
     let (mut first, mut known, mut whole, mut warm) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut parts: BTreeMap<&str, Vec<Duration>> = BTreeMap::new();
     let mut tenants = std::collections::HashSet::new();
-    // A stride without a common factor visits each place once.
+    // A stride that is coprime to the number of namespaces visits each once.
     let stride = [7_919, 7_907, 7_901, 7_883].into_iter().find(|p| !total.is_multiple_of(*p)).unwrap_or(1);
     for n in (0..total.min(sizes.searches)).map(|i| i * stride % total) {
         let (tenant, namespace) = (n % keys.len(), n / keys.len());
@@ -50,9 +50,9 @@ async fn searches(sizes: &Sizes, engine: &Engine, keys: &[&str]) -> Result<()> {
         warm.push(search(engine, keys[tenant], namespace, vector(n as u64, sizes.dimensions)).await?.1);
     }
     let opened = whole.len();
-    row("door, a tenant's first request (opens its directory)", &mut first);
-    row("door, a tenant that is open", &mut known);
-    row("cold first search of a namespace, door included", &mut whole);
+    row("admission, a tenant's first request (opens its directory)", &mut first);
+    row("admission, a tenant that is open", &mut known);
+    row("cold first search of a namespace, admission included", &mut whole);
     for (part, mut times) in parts {
         row(&format!("  of that, '{part}'"), &mut times);
     }
@@ -70,14 +70,14 @@ async fn searches(sizes: &Sizes, engine: &Engine, keys: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// One search; how long the door took, and all of it, and what the reply says of its parts.
+/// Runs one search. Returns the durations of admission and of the whole search, and the reply's timings.
 async fn search(
     engine: &Engine,
     key: &str,
     namespace: usize,
     vector: Vec<f32>,
 ) -> Result<(Duration, Duration, Timings)> {
-    let watch = Watch::start();
+    let watch = Stopwatch::start();
     let grant = grant::<Search>(engine, key, namespace).await?;
     let door = watch.read();
     let request = SearchRequest {
@@ -87,7 +87,7 @@ async fn search(
         include: Include { text: true, ..Include::default() },
         ..SearchRequest::default()
     };
-    let reply = engine.search(grant, request).await.map_err(|e| said(e.into_body()))?.into_body();
+    let reply = engine.search(grant, request).await.map_err(|e| flow_error(e.into_body()))?.into_body();
     ensure!(!reply.hits.is_empty(), "a search found nothing");
     Ok((door, watch.read(), reply.timings))
 }
@@ -101,7 +101,7 @@ fn row(what: &str, times: &mut [Duration]) {
     println!("{what}: p50 {:.3} ms, p99 {:.3} ms, {} times", at(0.5), at(0.99), times.len());
 }
 
-/// Bytes under the data folder, by the first part of their names: as files say, and as blocks.
+/// Bytes under the data folder by the first part of the path: as file sizes and as disk blocks.
 fn disk(sizes: &Sizes, folder: &Path) -> Result<()> {
     let data = folder.join("data");
     let mut kinds: BTreeMap<String, (u64, u64, u64)> = BTreeMap::new();

@@ -1,25 +1,25 @@
-//! Where the world is kept: a folder, or a bucket of a server that the first process starts and the other two reach.
+//! The storage of the data: a folder, or a bucket of a server that the first process starts and the other two use.
 //!
-//! `RINGFENCE_MANY_STORE` names it: `moto` (S3 in Python; its listings look at every key of the bucket, so they take
-//! longer the more there are), `ceph`, or `fake` (an S3 in this process's memory, quick: it shows what a bucket costs
-//! beside the store's own time, and counts the requests). All of them are gone with the process.
+//! `RINGFENCE_MANY_STORE` names it: `moto` (S3 in Python; its listings examine every key of the bucket, so they take
+//! longer the more keys there are), `ceph`, or `fake` (a fast S3 in the memory of this process: it shows the cost of a
+//! bucket without the time of its store, and counts the requests). All of them are removed when the process ends.
 
 use anyhow::{Context, Result, bail};
-use journal::{Blocking, Credentials, PROBE_ROUNDS, RemoteOptions, RemoteUrl, Retry, Storage};
+use journal::{Blocking, PROBE_ROUNDS, RemoteOptions, RemoteUrl, RetryLimits, Storage, StorageCredentials};
 use kernel::OsEntropy;
 use std::{collections::BTreeMap, path::Path, process::Command};
 use testkit::{Ceph, FakeS3, Moto, StoreKey};
 use zeroize::Zeroizing;
 
-/// A running store.
-pub(crate) enum Server {
+/// A running object store.
+pub(crate) enum ObjectStoreServer {
     Moto(Moto),
     Ceph(Ceph),
     Fake(FakeS3),
 }
 
-impl Server {
-    /// The one that the environment names; none for a folder.
+impl ObjectStoreServer {
+    /// Starts the store that the environment names; `None` for a folder.
     pub(crate) fn from_environment() -> Result<Option<Self>> {
         let Some(name) = var("STORE") else { return Ok(None) };
         let missing = || format!("{name} is not installed; run scripts/servers {name}");
@@ -31,8 +31,8 @@ impl Server {
         }))
     }
 
-    /// Tells a child where it is.
-    pub(crate) fn tell(&self, child: &mut Command) {
+    /// Passes the address to a child process.
+    pub(crate) fn pass_to(&self, child: &mut Command) {
         let (endpoint, bucket, StoreKey { id, secret }) = match self {
             Self::Moto(it) => (it.endpoint(), it.bucket(), it.credentials()),
             Self::Ceph(it) => (it.endpoint(), it.bucket(), it.credentials()),
@@ -45,7 +45,7 @@ impl Server {
         child.env("RINGFENCE_MANY_KEY", format!("{id}:{secret}"));
     }
 
-    /// Requests since the start, by what was asked and of which kind of place; where the store counts them.
+    /// Requests since the start, by operation and kind of object, if the store counts them.
     pub(crate) fn requests(&self) -> Option<BTreeMap<String, u64>> {
         let Self::Fake(fake) = self else { return None };
         let mut counts = BTreeMap::new();
@@ -56,7 +56,7 @@ impl Server {
         Some(counts)
     }
 
-    /// Objects of each kind of place, and their bytes; where the store says.
+    /// Number and bytes of objects of each kind, if the store reports them.
     pub(crate) fn objects(&self) -> Option<BTreeMap<String, (u64, u64)>> {
         let Self::Fake(fake) = self else { return None };
         let mut kinds: BTreeMap<String, (u64, u64)> = BTreeMap::new();
@@ -69,22 +69,22 @@ impl Server {
     }
 }
 
-/// Opens what the environment names, as the server does.
+/// Opens the storage that the environment names, as the server does.
 pub(crate) async fn storage(folder: &Path) -> Result<Storage> {
     let Some(endpoint) = var("ENDPOINT") else { return Ok(Storage::open(&folder.join("data")).await?) };
     let (bucket, key) = var("BUCKET").zip(var("KEY")).context("RINGFENCE_MANY_BUCKET and _KEY")?;
     let (id, secret) = key.split_once(':').context("RINGFENCE_MANY_KEY")?;
     let secret = Zeroizing::new(secret.to_owned());
-    let credentials = Credentials::Key { id: id.to_owned(), secret, token: None };
+    let credentials = StorageCredentials::Key { id: id.to_owned(), secret, token: None };
     let options = RemoteOptions { endpoint: Some(endpoint), allow_http: true, credentials, ..RemoteOptions::default() };
     let url = RemoteUrl::parse(&format!("s3://{bucket}"))?;
     let store = journal::connect(&url, &options)?;
-    let once = journal::connect(&url, &RemoteOptions { retry: Retry::NONE, ..options })?;
+    let once = journal::connect(&url, &RemoteOptions { retry: RetryLimits::NONE, ..options })?;
     journal::probe(&*store, &OsEntropy, PROBE_ROUNDS).await?;
     Ok(Storage::remote(store, once, Blocking::Threads).await?)
 }
 
-/// Whether the world is in a bucket. Asked in a child.
+/// Whether the data is in a bucket, for a child process.
 pub(crate) fn in_bucket() -> bool {
     var("ENDPOINT").is_some()
 }

@@ -1,21 +1,21 @@
-//! Two tenants on one server: what one feels while the other searches and writes as fast as it can.
+//! Measures two tenants on one server: the latency of one while the other searches and writes as fast as it can.
 //!
-//! One process, twice over the same data: with tenants in turns, as the product has it, and with all in one row, which
-//! must feel worse, or this benchmark sees nothing. The quiet tenant asks two namespaces at a steady pace, a small one,
-//! which its request's thread searches, and one that takes a job on the pool. Prints its latency alone and beside the
-//! noisy tenant, and the ratio of both.
-//! `RINGFENCE_NEIGHBOURS_SECONDS` (each measurement), `_ROWS` (the noisy tenant's namespace), `_LOOPS` (its searches
-//! under way; a fourth as many writes). Before that, what a search of the small namespace costs in process, without
-//! HTTP: admission, search, texts and audit.
+//! One process runs twice over the same data: with tenants in turns, as in the product, and with all jobs in one queue,
+//! which must be slower, otherwise this benchmark detects nothing. The quiet tenant searches two namespaces at a steady
+//! pace: a small one, which is searched on its request's thread, and one that takes a job on the pool. Prints its
+//! latency alone and with the noisy tenant, and the ratio of both.
+//!
+//! `RINGFENCE_NEIGHBOURS_SECONDS` (of each measurement), `_ROWS` (of the noisy tenant's namespace), `_LOOPS` (its
+//! concurrent searches; a fourth as many writes). Before that, it measures the cost of a search of the small namespace
+//! in process, without HTTP: admission, search, texts and audit.
 
 #![expect(clippy::print_stdout, reason = "a benchmark's result is what it prints")]
 
-mod people;
+mod tenants;
 
 use anyhow::Result;
 use engine::Engine;
 use kernel::{Clock, SystemClock};
-use people::{Person, open, settle};
 use std::{
     sync::{
         Arc,
@@ -23,14 +23,15 @@ use std::{
     },
     time::Duration,
 };
+use tenants::{TenantClient, close_when_idle, open};
 use tokio_util::task::TaskTracker;
 
 const SMALL: usize = 1_700;
 const MIDDLE: usize = 9_900;
-/// Of the noisy tenant: hits of a search that is worth a job.
+/// Hits of the noisy tenant's searches, enough that each takes a job.
 const MANY: usize = 500;
 
-/// Searches that are counted together.
+/// Searches that are measured together.
 const COSTED: u64 = 2_000;
 
 struct Sizes {
@@ -50,14 +51,14 @@ fn main() -> Result<()> {
 
 async fn compare(sizes: &Sizes) -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let people = people::make(folder.path(), &[("small", SMALL), ("middle", MIDDLE)], sizes.rows).await?;
+    let tenants = tenants::make(folder.path(), &[("small", SMALL), ("middle", MIDDLE)], sizes.rows).await?;
     println!(
         "{:9} {:7} {:>9} {:>9} {:>9} {:>9} {:>7}",
         "threads", "asked", "p50 alone", "p50", "p99 alone", "p99", "ratio"
     );
     for turns in [true, false] {
         let engine = open(folder.path(), turns).await?.0;
-        let (quiet, noisy) = (Person::new(&engine, &people.quiet), Person::new(&engine, &people.noisy));
+        let (quiet, noisy) = (TenantClient::new(&engine, &tenants.quiet), TenantClient::new(&engine, &tenants.noisy));
         for namespace in ["small", "middle"] {
             quiet.search(namespace, 10, 0).await?;
             noisy.search("noise", MANY, 0).await?;
@@ -78,13 +79,13 @@ async fn compare(sizes: &Sizes) -> Result<()> {
                 done.1 / sizes.seconds,
             );
         }
-        settle(engine).await;
+        close_when_idle(engine).await;
     }
     Ok(())
 }
 
-/// CPU of one search after the other, by the process's own clock.
-async fn cost(quiet: &Person) -> Result<()> {
+/// CPU time of sequential searches, by the clock of the process.
+async fn cost(quiet: &TenantClient) -> Result<()> {
     quiet.search("small", 10, 0).await?;
     let cpu = || {
         let spent = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
@@ -103,11 +104,11 @@ async fn cost(quiet: &Person) -> Result<()> {
     Ok(())
 }
 
-/// The quiet tenant's latencies while the noisy one does what it can.
+/// Latencies of the quiet tenant while the noisy one works as fast as it can.
 async fn beside(
     engine: &Engine,
-    quiet: &Person,
-    noisy: &Person,
+    quiet: &TenantClient,
+    noisy: &TenantClient,
     namespace: &str,
     sizes: &Sizes,
 ) -> Result<(Vec<Duration>, (u64, u64))> {
@@ -120,7 +121,7 @@ async fn beside(
             let mut seed = n as u64;
             while !stop.load(Ordering::Relaxed) {
                 seed += 1_000;
-                // Refusals are part of it: the noisy one asks for more than it gets.
+                // Refusals are expected, because the noisy tenant requests more than its share.
                 if noisy.search("noise", MANY, seed).await.is_ok() {
                     searched.fetch_add(1, Ordering::Relaxed);
                 } else {
@@ -150,12 +151,12 @@ async fn beside(
     let done = (searched.load(Ordering::Relaxed) - before.0, written.load(Ordering::Relaxed) - before.1);
     stop.store(true, Ordering::Relaxed);
     loops.wait().await;
-    people::quieten(engine).await;
+    tenants::wait_until_idle(engine).await;
     Ok((felt, done))
 }
 
 /// A search every five milliseconds, or when the last one has ended.
-async fn steady(quiet: &Person, namespace: &str, seconds: u64) -> Result<Vec<Duration>> {
+async fn steady(quiet: &TenantClient, namespace: &str, seconds: u64) -> Result<Vec<Duration>> {
     let clock = SystemClock::new();
     let started = clock.monotonic();
     let mut pace = tokio::time::interval(Duration::from_millis(5));

@@ -1,17 +1,20 @@
-//! The walk that keeps the bound on erasure, over cold namespaces: what it costs for each, and what searches notice of it.
+//! Measures the sweep that enforces the bound on erasure, over cold namespaces: its cost for each, and its effect on
+//! searches.
 //!
-//! One tenant in a folder, filled, stopped and started again. The first walk looks at each namespace from outside, the
-//! second one knows what the first has seen. Sizes come from the environment: `RINGFENCE_WALK_NAMESPACES` and so on, as
-//! those of the bench `rotation`. CPU is the process's, less what the same searches take without a walk.
+//! One tenant in a folder is filled, stopped and started again. The first sweep examines each namespace without opening
+//! it; the second one knows the results of the first. Sizes come from the environment: `RINGFENCE_WALK_NAMESPACES` and
+//! so on, as for the benchmark `rotation`. CPU time is that of the process, less that of the same searches without a
+//! sweep.
 //!
-//! This is a measurement, not a test: it judges nothing but that no search fails.
+//! This is a measurement, not a test: it checks only that no search fails.
 
 #![expect(clippy::print_stdout, reason = "a benchmark's result is what it prints")]
 
-#[path = "../rotation/world.rs"]
-mod world;
+#[path = "../rotation/fixture.rs"]
+mod fixture;
 
 use anyhow::{Result, ensure};
+use fixture::{RotationFixture, Sizes, open_engine};
 use kernel::Clock;
 use rustix::time::{ClockId, clock_gettime};
 use std::{
@@ -22,9 +25,9 @@ use std::{
     },
     time::Duration,
 };
-use world::{Sizes, World, opened};
 
-/// So that nothing is due in the time of two walks: they begin a minute after the start, and a hundred seconds later.
+/// Bound on erasure under which nothing is due during two sweeps, which begin a minute after the start and a hundred
+/// seconds later.
 const BOUND: Duration = Duration::from_secs(800);
 
 fn main() -> Result<()> {
@@ -38,27 +41,27 @@ fn main() -> Result<()> {
 
 async fn run(sizes: Sizes) -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let world = World::make(sizes, folder.path()).await?.restarted(folder.path(), BOUND).await?;
-    let world = Arc::new(world);
+    let fixture = RotationFixture::make(sizes, folder.path()).await?.restarted(folder.path(), BOUND).await?;
+    let fixture = Arc::new(fixture);
     println!("{} namespaces, {} searches a second in {} of them", sizes.namespaces, sizes.rate, sizes.hot);
     let time = Duration::from_secs(sizes.seconds as u64);
-    // Opens what is searched; not counted.
-    world.search_for(Duration::from_secs(5)).await;
-    for walk in 1..=2 {
+    // Opens the searched namespaces first; this is not measured.
+    fixture.search_for(Duration::from_secs(5)).await;
+    for sweep in 1..=2 {
         let cpu = cpu_time();
-        let before = world.search_for(time).await;
+        let before = fixture.search_for(time).await;
         let idle = (cpu_time() - cpu).as_secs_f64() / time.as_secs_f64();
-        until(|| world.engine.health().erasures.begun == walk).await;
-        let (began, cpu) = (world.clock.monotonic(), cpu_time());
+        until(|| fixture.engine.health().erasures.started == sweep).await;
+        let (began, cpu) = (fixture.clock.monotonic(), cpu_time());
         let stop = Arc::new(AtomicBool::new(false));
-        let searching = world.tasks.spawn(world.clone().search_until(stop.clone()));
-        until(|| world.engine.health().erasures.walks == walk).await;
-        let (took, cpu) = ((world.clock.monotonic() - began).as_secs_f64(), (cpu_time() - cpu).as_secs_f64());
+        let searching = fixture.tasks.spawn(fixture.clone().search_until(stop.clone()));
+        until(|| fixture.engine.health().erasures.sweeps == sweep).await;
+        let (took, cpu) = ((fixture.clock.monotonic() - began).as_secs_f64(), (cpu_time() - cpu).as_secs_f64());
         stop.store(true, Ordering::Relaxed);
         let during = searching.await?;
-        let seen = world.engine.health().erasures.namespaces;
+        let seen = fixture.engine.health().erasures.namespaces;
         let each = (cpu - idle * took) * 1e3 / seen as f64;
-        println!("walk {walk}: {seen} namespaces in {took:.2} s, {each:.3} ms of CPU a namespace");
+        println!("sweep {sweep}: {seen} namespaces in {took:.2} s, {each:.3} ms of CPU a namespace");
         println!("  searches before: {}, {idle:.3} cores", before.row());
         println!("  searches during: {}", during.row());
         println!("  p99 during / before: {:.2}", during.at(0.99) / before.at(0.99));
@@ -66,17 +69,17 @@ async fn run(sizes: Sizes) -> Result<()> {
         ensure!(during.failed == 0 && before.failed == 0, "searches failed");
     }
     println!("load average: {}", std::fs::read_to_string("/proc/loadavg")?.trim());
-    world.engine.close(Duration::from_secs(60)).await;
+    fixture.engine.close(Duration::from_secs(60)).await;
     Ok(())
 }
 
-impl World {
-    /// The same, stopped and started again with this bound on erasure.
+impl RotationFixture {
+    /// Stops the engine and starts it again with this bound on erasure.
     async fn restarted(self, folder: &Path, erase_within: Duration) -> Result<Self> {
         self.engine.close(Duration::from_secs(60)).await;
         let Self { engine, operator, tenant, sizes, clock, tasks, key } = self;
         drop(engine);
-        let (engine, _) = opened(sizes, folder, erase_within).await?;
+        let (engine, _) = open_engine(sizes, folder, erase_within).await?;
         Ok(Self { engine, operator, tenant, sizes, clock, tasks, key })
     }
 }

@@ -1,18 +1,18 @@
-//! Datamarking (Hines et al., arXiv 2403.14720): a marker that a model meets all through foreign text, so that it never
-//! takes it for its instructions.
+//! Datamarking (Hines et al., arXiv 2403.14720): a marker throughout foreign text, so that a model does not take the
+//! text for instructions.
 //!
-//! Promises a mark at least every few characters whatever the script or the spelling: instead of every blank, after
-//! signs inside a run (`words_like_this`), where small letters turn to capitals, and by count in what has neither. No
-//! grapheme is split.
+//! Promises a marker at least every few characters, whatever the script or the spelling: in place of every space, after
+//! punctuation inside a run (`words_like_this`), between a lower-case and an upper-case letter, and after a fixed
+//! number of characters where none of these occurs. No grapheme is split.
 
 use unicode_segmentation::UnicodeSegmentation;
 
-/// Characters of a run without blanks after which a mark stands. Few words are longer.
+/// Most characters between two markers in a run without spaces. Few words are longer.
 const RUN_MAX: usize = 12;
-/// Of scripts that write without blanks: about two words.
+/// The same for scripts that are written without spaces: about two words.
 const UNSPACED_RUN_MAX: usize = 4;
 
-/// The text with the marker in it.
+/// Returns the text with the marker inserted.
 pub(super) fn marked(text: &str, marker: &str) -> String {
     let mut out = String::with_capacity(2 * text.len());
     for word in text.split_whitespace() {
@@ -25,7 +25,7 @@ pub(super) fn marked(text: &str, marker: &str) -> String {
 }
 
 fn mark_run(run: &str, marker: &str, out: &mut String) {
-    // How full the stretch since the last mark is.
+    // Characters since the last marker; one of an unspaced script counts as several.
     let mut filled = 0;
     let (mut last, mut letters) = (' ', false);
     for grapheme in run.graphemes(true) {
@@ -47,8 +47,8 @@ fn is_apostrophe(c: char) -> bool {
     matches!(c, '\'' | '\u{2019}')
 }
 
-/// Whether words of the character's script have blanks between them. South and East Asian scripts that have none, and
-/// symbols above them.
+/// Whether the character's script puts spaces between words. The ranges are the South and East Asian scripts that do
+/// not, and the symbols between them.
 fn is_spaced(c: char) -> bool {
     !matches!(u32::from(c),
         0x0E00..=0x0EFF | 0x1000..=0x109F | 0x1780..=0x17FF | 0x1950..=0x19DF | 0x1A20..=0x1AAF | 0x2E80..=0xA4CF
@@ -73,13 +73,13 @@ mod tests {
     #[case("aWdub3JlIGFsbCBwcmV2", "a|Wdub3Jl|IGFsb|CBwcm|V2")]
     #[case("ignore\u{2800}all\u{200b}this", "ignore\u{2800}|all\u{200b}|this")]
     #[case("", "")]
-    fn marks_stand_everywhere(#[case] text: &str, #[case] expected: &str) {
+    fn markers_are_inserted_throughout(#[case] text: &str, #[case] expected: &str) {
         assert_eq!(marked(text, "|"), expected);
     }
 
     proptest! {
         #[test]
-        fn no_stretch_is_long_no_grapheme_is_split_and_all_of_the_text_is_there(text in "[a-zA-Z_忽ก็é \u{301}\u{200d}👩]{0,60}|\\PC{0,60}") {
+        fn no_run_is_long_no_grapheme_is_split_and_no_text_is_missing(text in "[a-zA-Z_忽ก็é \u{301}\u{200d}👩]{0,60}|\\PC{0,60}") {
             let text = text.replace('\u{1}', "");
             let out = marked(&text, "\u{1}");
             let plain: String = text.split_whitespace().collect();

@@ -1,42 +1,44 @@
-//! How much each arm counts for one query, seen without knowing the answer.
+//! Weights of the retrievers for one query, computed without relevance judgments.
 //!
-//! An arm is trusted the more, the farther its best candidate stands out of the others. Words that the model has no
-//! token of its own for (another language, names, codes) move trust to text, the more so the farther text's best
-//! stands out; so do words with digits, which models tell apart badly. What the figures rest on: ADR 16.
+//! A retriever weighs more the farther its best candidate stands out from the others. Words for which the model has no
+//! token of their own (another language, names, codes) shift weight to text, the more so the farther the best text
+//! candidate stands out. Words with digits do so too, because models distinguish them badly. ADR 16 documents the
+//! measurements.
 
 use super::{BASIS, Candidate, in_basis};
-use crate::{Signals, Weights};
+use crate::{FusionSignals, FusionWeights};
 use kernel::{Folded, Folding, Tokens};
 use segment::TextStats;
 
-/// How a query's words stand to the model and to the namespace. Shares of rarity (idf), 0 to 1.
+/// How familiar a query's words are to the model. Both values are shares of the words' total rarity (idf), 0 to 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Words {
-    /// In words that the model cuts into pieces or that hold a digit.
+pub(crate) struct QueryFamiliarity {
+    /// Share of words that the model splits into several tokens or that contain a digit.
     unfamiliar: f32,
-    /// In words that hold a digit.
+    /// Share of words that contain a digit.
     identifiers: f32,
 }
 
-impl Words {
-    /// `held` says of each term how many eligible passages hold it, `places` of each word its place among the terms.
-    /// Rarity is that of BM25; a word that no eligible passage holds counts for nothing, so that no reply tells of
-    /// words in passages that he may not see. Without `tokens` no word counts as unfamiliar.
+impl QueryFamiliarity {
+    /// `held` is the number of eligible passages that contain each term; `places` maps each word to its position among
+    /// the terms. Rarity is that of BM25. A word that no eligible passage contains does not count, so that no reply
+    /// reveals words of passages that the reader may not see. Without `tokens` no word counts as unfamiliar.
     pub(crate) fn of(
         query: &str,
         (stats, held): (&TextStats, &[u64]),
         places: impl FnOnce(&[&str]) -> Vec<Option<usize>>,
         tokens: Option<&dyn Tokens>,
     ) -> Self {
-        // Words of the normal form, as they were written: a soft hyphen parts no word.
+        // Words are split in the normalized text and then mapped back to the original, so that a soft hyphen does not
+        // split a word.
         let folded = Folded::new(query, Folding::Common);
         let start = |word: &str| word.as_ptr() as usize - folded.text().as_ptr() as usize;
         let spans = folded.text().split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
         let spans: Vec<(usize, usize)> =
-            spans.map(|word| folded.written(start(word), start(word) + word.len())).collect();
+            spans.map(|word| folded.original_range(start(word), start(word) + word.len())).collect();
         folded.wipe();
         let words: Vec<&str> = spans.iter().map(|(start, end)| &query[*start..*end]).collect();
-        // In the order of the text, as the words are.
+        // Tokens are in the order of the text, as the words are.
         let pieces = tokens.map(|tokens| tokens.spans(query)).unwrap_or_default();
         let mut pieces = pieces.iter().peekable();
         let (mut known, mut unfamiliar, mut identifiers) = (0.0f64, 0.0f64, 0.0f64);
@@ -61,13 +63,13 @@ fn idf(held: u64, rows: u64) -> f64 {
     (1.0 + (rows.saturating_sub(held) as f64 + 0.5) / (held as f64 + 0.5)).ln()
 }
 
-/// Looks at the [`BASIS`] of both arms, whose candidates should have the scores of both.
-pub(crate) fn signals<T>(candidates: &[Candidate<T>], words: Words) -> Signals {
+/// Computes the signals from the [`BASIS`] of both retrievers. The candidates should have the scores of both.
+pub(crate) fn signals<T>(candidates: &[Candidate<T>], words: QueryFamiliarity) -> FusionSignals {
     let basis = || candidates.iter().filter(|c| in_basis(c));
     let text: Vec<f64> = basis().map(|c| c.scores[0].unwrap_or(0.0).into()).collect();
     let vector: Vec<f64> = basis().filter_map(|c| c.scores[1]).map(f64::from).collect();
     debug_assert!(text.len() <= 2 * BASIS);
-    Signals {
+    FusionSignals {
         text_outlier: outlier(&text),
         vector_outlier: outlier(&vector),
         vector_contrast: contrast(&vector),
@@ -76,14 +78,15 @@ pub(crate) fn signals<T>(candidates: &[Candidate<T>], words: Words) -> Signals {
     }
 }
 
-/// How many standard deviations the highest stands above the mean; 0 where nothing differs.
+/// Distance of the highest score above the mean, in standard deviations; 0 if all scores are equal.
 fn outlier(scores: &[f64]) -> f32 {
     let Some((highest, mean)) = highest_and_mean(scores) else { return 0.0 };
     let variance = scores.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / scores.len() as f64;
     if variance > 0.0 { ((highest - mean) / variance.sqrt()) as f32 } else { 0.0 }
 }
 
-/// How much of the highest the mean lacks. Distances (negative scores): how much nearer the nearest is than the mean.
+/// Share of the highest score that the mean lacks. For distances (negative scores): how much nearer the nearest is than
+/// the mean.
 fn contrast(scores: &[f64]) -> f32 {
     let Some((highest, mean)) = highest_and_mean(scores) else { return 0.0 };
     let lacking = match (highest > 0.0, mean < 0.0) {
@@ -99,8 +102,8 @@ fn highest_and_mean(scores: &[f64]) -> Option<(f64, f64)> {
     Some((highest, scores.iter().sum::<f64>() / scores.len() as f64))
 }
 
-/// The arms' weights: a logistic function of the signals.
-pub(crate) fn weights(signals: &Signals) -> Weights {
+/// Computes the retrievers' weights as a logistic function of the signals.
+pub(crate) fn weights(signals: &FusionSignals) -> FusionWeights {
     let text = f64::from(signals.text_outlier) * TEXT_OUTLIER + UNFAMILIAR;
     let odds = ALIKE
         + f64::from(signals.vector_outlier) * VECTOR_OUTLIER
@@ -108,10 +111,10 @@ pub(crate) fn weights(signals: &Signals) -> Weights {
         + f64::from(signals.unfamiliar) * text
         + f64::from(signals.identifiers) * IDENTIFIERS;
     let share = 1.0 / (1.0 + (-odds).exp());
-    Weights { text: share as f32, vector: 1.0 - share as f32 }
+    FusionWeights { text: share as f32, vector: 1.0 - share as f32 }
 }
 
-// Chosen together on seven collections, alone and mixed into one namespace (ADR 16).
+// Coefficients, tuned together on seven collections, each alone and all mixed into one namespace (ADR 16).
 const ALIKE: f64 = 1.5;
 const VECTOR_OUTLIER: f64 = -0.7;
 const VECTOR_CONTRAST: f64 = -2.2;

@@ -3,9 +3,9 @@ use proptest::prelude::*;
 
 proptest! {
     #[test]
-    fn who_holds_more_stands_above_and_the_rest_keeps_its_order(pairs in proptest::collection::vec((0usize..4, -30.0f32..30.0), 1..20)) {
+    fn passages_with_more_phrases_rank_first_and_others_keep_their_order(pairs in proptest::collection::vec((0usize..4, -30.0f32..30.0), 1..20)) {
         let mut scores: Vec<f32> = pairs.iter().map(|pair| pair.1).collect();
-        raise(pairs.iter().map(|pair| pair.0).zip(&mut scores).collect());
+        raise_scores(pairs.iter().map(|pair| pair.0).zip(&mut scores).collect());
         for (a, (phrases, before)) in pairs.iter().enumerate() {
             for (b, (others, other)) in pairs.iter().enumerate() {
                 if phrases > others {

@@ -1,4 +1,4 @@
-//! What a request may ask, member by member, before anything is looked up.
+//! Validates the members of a search request before anything is looked up.
 
 use crate::{Diversity, Fusion, FusionMethod, Mode, Rerank, SearchRequest};
 use access::{Grant, Search};
@@ -27,7 +27,7 @@ pub(super) fn request(grant: &Grant<Search>, request: &SearchRequest) -> Result<
     }
 }
 
-/// What is said of fusion, caps and diversity must have an effect.
+/// Checks fusion, caps and diversity. Members that would have no effect are refused.
 pub(super) fn ranking(settings: &NamespaceSettings, request: &SearchRequest) -> Result<(), Error> {
     if request.max_per_source == Some(0) {
         return Err(Error::invalid("max_per_source", "must be at least 1"));
@@ -67,7 +67,7 @@ fn check_fusion(fusion: &Fusion, mode: Option<Mode>) -> Result<(), Error> {
     Ok(())
 }
 
-/// A reranker reads a question, and what it does not read it cannot answer with.
+/// Checks reranking. A reranker needs a question, and every hit must be among the candidates that it reads.
 fn check_rerank(request: &SearchRequest) -> Result<(), Error> {
     let Some(Rerank { depth, .. }) = request.rerank else {
         return match request.min_scores.rerank {
@@ -89,10 +89,10 @@ fn check_rerank(request: &SearchRequest) -> Result<(), Error> {
     }
 }
 
-/// A caller's own vector.
+/// Checks a caller's own vector.
 ///
 /// # Errors
-/// Names the member.
+/// `dimension_mismatch` and `invalid_request`, with the name of the member.
 pub(crate) fn check_vector(member: &'static str, vector: &[f32], dimensions: usize) -> Result<(), Error> {
     if dimensions != 0 && vector.len() != dimensions {
         let message = format!("has {} numbers where the namespace has {dimensions}", vector.len());

@@ -1,4 +1,4 @@
-//! What a report says, and what it is compared with.
+//! Tests of reports, of their comparison with a baseline, and of the input.
 
 use super::*;
 
@@ -34,12 +34,12 @@ fn a_written_report_is_a_baseline_for_the_next() {
 
 #[test]
 fn a_mode_may_name_a_fusion() {
-    let asked = request("q", "hybrid:convex:0.5").unwrap();
-    assert_eq!(asked["mode"], "hybrid");
-    assert_eq!(asked["fusion"], json!({"method": "convex", "weights": {"text": 0.5, "vector": 0.5}}));
+    let convex = request("q", "hybrid:convex:0.5").unwrap();
+    assert_eq!(convex["mode"], "hybrid");
+    assert_eq!(convex["fusion"], json!({"method": "convex", "weights": {"text": 0.5, "vector": 0.5}}));
     assert_eq!(request("q", "text").unwrap().get("fusion"), None);
-    let judged = request("q", "hybrid:rrf+rerank:judge").unwrap();
-    assert_eq!((&judged["fusion"]["method"], &judged["rerank"]), (&json!("rrf"), &json!({"model": "judge"})));
+    let reranked = request("q", "hybrid:rrf+rerank:judge").unwrap();
+    assert_eq!((&reranked["fusion"]["method"], &reranked["rerank"]), (&json!("rrf"), &json!({"model": "judge"})));
     assert_eq!(request("q", "text+rerank").unwrap()["rerank"], true);
     assert!(request("q", "text+again").unwrap_err().to_string().contains("text+again"));
     assert!(request("q", "hybrid:convex:x").unwrap_err().to_string().contains("hybrid:convex:x"));
@@ -53,15 +53,15 @@ fn percentiles_are_nearest_ranks() {
 }
 
 #[test]
-fn a_collection_is_read_and_a_wrong_line_is_named() {
+fn a_collection_is_read_and_an_invalid_line_is_named() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("qrels")).unwrap();
-    let put = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
-    put("corpus.jsonl", "{\"_id\": \"d\", \"title\": \"t\", \"text\": \"x\"}\n");
-    put("queries.jsonl", "{\"_id\": \"q\", \"text\": \"?\"}\n{\"_id\": \"unjudged\", \"text\": \"?\"}\n");
-    put("qrels/test.tsv", "query-id\tcorpus-id\tscore\nq\td\t2\nq\te\t0\n");
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    write("corpus.jsonl", "{\"_id\": \"d\", \"title\": \"t\", \"text\": \"x\"}\n");
+    write("queries.jsonl", "{\"_id\": \"q\", \"text\": \"?\"}\n{\"_id\": \"unjudged\", \"text\": \"?\"}\n");
+    write("qrels/test.tsv", "query-id\tcorpus-id\tscore\nq\td\t2\nq\te\t0\n");
     let read = Collection::read(folder.path()).unwrap();
     assert_eq!((read.corpus.len(), read.queries.len(), read.judgements["q"].len()), (1, 1, 1));
-    put("qrels/test.tsv", "q\td\t2\nq d 1\n");
+    write("qrels/test.tsv", "q\td\t2\nq d 1\n");
     assert!(Collection::read(folder.path()).unwrap_err().to_string().contains("test.tsv line 2"));
 }

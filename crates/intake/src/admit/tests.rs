@@ -1,7 +1,7 @@
-//! What the last gate lets through.
+//! Tests of the last check before the store.
 
 use crate::{
-    Admitted, Body, Error, Profile, RawDocument, admit, parse,
+    Admitted, Error, RawBody, RawDocument, VectorProfile, admit, parse,
     testing::{raw, screened},
 };
 use kernel::{Chunking, CommitNo, Distance, DocumentId, Screening, Status, Timestamp};
@@ -15,7 +15,7 @@ fn try_admit(
     let mut screened = screened(parse(document).expect("good"), &Screening::default());
     screened.chunk(None, &Chunking::default()).expect("few passages");
     let identity = (DocumentId::parse("d").expect("an id"), [7; 32]);
-    admit(screened, identity, vectors, &Profile { dimensions, distance })
+    admit(screened, identity, vectors, &VectorProfile { dimensions, distance })
 }
 
 fn vectors(admitted: Admitted) -> Vec<f32> {
@@ -46,16 +46,16 @@ fn vectors_that_do_not_fit_are_refused() {
             assert!(matches!(try_admit(text(), wrong.clone(), 2, distance), Err(Error::Invalid { .. })), "{wrong:?}");
         }
     }
-    let bare = RawDocument { body: Body::None, vector: Some(vec![1.0]), ..text() };
+    let bare = RawDocument { body: RawBody::None, vector: Some(vec![1.0]), ..text() };
     assert!(matches!(try_admit(bare, vec![], 0, Distance::Dot), Err(Error::Invalid { .. })), "nothing to find it by");
 }
 
 #[test]
-fn uncut_text_is_a_fault_of_ours() {
+fn admission_before_chunking_is_an_internal_error() {
     let screened = screened(parse(raw("text/plain", "a")).expect("good"), &Screening::default());
     let identity = (DocumentId::parse("d").expect("an id"), [7; 32]);
-    let error =
-        admit(screened, identity, vec![], &Profile { dimensions: 0, distance: Distance::Dot }).expect_err("uncut");
+    let error = admit(screened, identity, vec![], &VectorProfile { dimensions: 0, distance: Distance::Dot })
+        .expect_err("uncut");
     assert_eq!(kernel::Error::from(error).code, kernel::Code::Internal);
 }
 

@@ -1,17 +1,17 @@
-//! Spans in bytes and in code points, counted in one pass over the text.
+//! Computes spans in bytes and in code points, in one pass over the text.
 
-use super::Range;
+use super::PassageRange;
 use kernel::{Passage, Span};
 
-/// Passages for ranges of a text. Ranges may overlap; both their ends grow.
-pub(super) fn passages(text: &str, ranges: &[Range]) -> Vec<Passage> {
+/// Builds the passages for ranges of a text. Ranges may overlap; their starts and their ends are in ascending order.
+pub(super) fn passages(text: &str, ranges: &[PassageRange]) -> Vec<Passage> {
     let mut borders: Vec<usize> = ranges.iter().flat_map(|r| [r.start, r.end]).collect();
     borders.sort_unstable();
     borders.dedup();
     let points = count(text, &borders);
     let point = |byte: usize| borders.binary_search(&byte).map_or(0, |n| points[n]);
     let small = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-    let passage = |r: &Range| Passage {
+    let passage = |r: &PassageRange| Passage {
         span: Span {
             byte_start: small(r.start),
             byte_end: small(r.end),
@@ -23,7 +23,7 @@ pub(super) fn passages(text: &str, ranges: &[Range]) -> Vec<Passage> {
     ranges.iter().map(passage).collect()
 }
 
-/// Code points before each of these bytes, which are in order.
+/// Counts the code points before each of these byte offsets, which are in ascending order.
 fn count(text: &str, borders: &[usize]) -> Vec<usize> {
     let (mut at, mut points) = (0, 0);
     let step = |border: &usize| {

@@ -1,4 +1,4 @@
-//! Passages hold to their promises on any text.
+//! Passages keep the module's promises on any text.
 
 use crate::testing::{Quads, draft, raw, screened};
 use crate::{RawDocument, Screened, parse};
@@ -19,7 +19,7 @@ fn texts(screened: &Screened) -> Vec<String> {
 fn short_text_is_one_passage() {
     let screened = cut("text/plain", "  One day. Two days.\n", 254, 32);
     assert_eq!(texts(&screened), ["One day. Two days."]);
-    assert_eq!((screened.cut()[0].tokens, screened.tokens()), (5, 5));
+    assert_eq!((screened.chunked_passages()[0].tokens, screened.tokens()), (5, 5));
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn headings_and_paragraphs_come_first() {
 }
 
 #[test]
-fn the_title_stands_before_each_passage_and_is_paid_for() {
+fn the_title_precedes_each_passage_and_counts_towards_the_budget() {
     let mut raw = raw("text/plain", "Leave. Aaaa bbbb cccc dddd eeee. Ffff gggg hhhh iiii jjjj.");
     raw.title = Some(Untrusted::new("Leave"));
     let mut screened = screened(parse(raw).expect("good"), &Screening::default());
@@ -65,17 +65,17 @@ fn an_own_vector_makes_one_passage() {
     let raw = RawDocument { vector: Some(vec![1.0]), ..raw("text/plain", &" Aaaa bbbb.".repeat(100)) };
     let mut screened = screened(parse(raw).expect("good"), &Screening::default());
     screened.chunk(Some(&Quads), &Chunking { max_tokens: 16, overlap_tokens: 0 }).expect("few");
-    assert_eq!(screened.cut().len(), 1);
-    assert_eq!(screened.cut()[0].span.byte_start, 1);
+    assert_eq!(screened.chunked_passages().len(), 1);
+    assert_eq!(screened.chunked_passages()[0].span.byte_start, 1);
     let empty =
-        RawDocument { body: crate::Body::None, vector: Some(vec![1.0]), ..crate::testing::raw("text/plain", "") };
+        RawDocument { body: crate::RawBody::None, vector: Some(vec![1.0]), ..crate::testing::raw("text/plain", "") };
     let mut screened = crate::testing::screened(parse(empty).expect("good"), &Screening::default());
     screened.chunk(None, &Chunking::default()).expect("few");
-    assert_eq!(screened.cut(), [kernel::Passage::default()]);
+    assert_eq!(screened.chunked_passages(), [kernel::Passage::default()]);
 }
 
 #[test]
-fn a_long_line_is_cut() {
+fn a_long_line_is_split() {
     for unit in ["word ", "x", "é。", "a.b ", "1. "] {
         let text = unit.repeat(150_000 / unit.len());
         let screened = cut("text/plain", &text, 8_192, 32);
@@ -89,11 +89,11 @@ fn too_many_passages_are_refused() {
     assert!(screened.chunk(Some(&Quads), &Chunking { max_tokens: 16, overlap_tokens: 0 }).is_err());
 }
 
-/// The promises of the module.
+/// Asserts the promises of the module.
 fn holds(screened: &Screened, max_tokens: u32) {
     let text = &screened.text;
     let (mut covered, mut byte, mut point) = (0, 0, 0_usize);
-    for passage in screened.cut() {
+    for passage in screened.chunked_passages() {
         let (start, end) = (passage.span.byte_start as usize, passage.span.byte_end as usize);
         assert!(start < end && text.is_char_boundary(start) && text.is_char_boundary(end));
         assert!(start >= byte && end > covered, "in order");

@@ -1,38 +1,38 @@
-//! The smallest pieces that passages are made of: sentences, cut further only where one exceeds
-//! the budget by itself.
+//! The units of which passages are made: sentences, which are split only if one alone exceeds the budget.
 
 use kernel::{TokenSpan, Tokens};
 use std::ops::ControlFlow;
 use unicode_segmentation::UnicodeSegmentation;
 
-/// A token longer than this counts as several, bytes: a word of a megabyte is one unknown token
-/// to some models.
+/// A token longer than this in bytes counts as several, because a word of a megabyte is one unknown token to some
+/// models.
 const TOKEN_BYTES_MAX: usize = 256;
-/// Sentences longer than this are cut before they are counted, bytes; bounds a tokenizer's memory.
+/// Sentences longer than this in bytes are split before their tokens are counted, which bounds a tokenizer's memory.
 const SENTENCE_BYTES_MAX: usize = 16 << 10;
 
-/// A sentence, or a piece of one.
+/// A sentence, or part of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Unit {
+pub(super) struct TextUnit {
     pub(super) start: usize,
     pub(super) end: usize,
     pub(super) tokens: usize,
-    /// Starts a heading.
+    /// Whether the unit starts a heading.
     pub(super) heading: bool,
-    /// Starts a paragraph.
+    /// Whether the unit starts a paragraph.
     pub(super) paragraph: bool,
-    /// Tokens of the paragraph that it starts; where they exceed the budget, some number that does too.
+    /// Tokens of the paragraph that the unit starts. If they exceed the budget, this is any number that exceeds it too.
     pub(super) paragraph_tokens: usize,
 }
 
-/// Cuts a text: paragraphs (and headings), then sentences, then tokens. Calls back with each unit until told to stop.
-/// Holds no more units at a time than fill a budget, and those of one sentence: a text may have one for every two bytes.
-pub(super) fn cut(
+/// Splits a text into paragraphs and headings, then sentences, then tokens, and calls `visit` with each unit until it
+/// breaks. Holds at most the units of one budget and of one sentence at a time, because a text may have one unit for
+/// every two bytes.
+pub(super) fn split_units(
     text: &str,
     headings: &[usize],
     tokens: &dyn Tokens,
     budget: usize,
-    visit: &mut dyn FnMut(Unit) -> ControlFlow<()>,
+    visit: &mut dyn FnMut(TextUnit) -> ControlFlow<()>,
 ) -> ControlFlow<()> {
     let mut headings = headings.iter().copied().peekable();
     for (start, end) in paragraphs(text) {
@@ -40,35 +40,35 @@ pub(super) fn cut(
         while headings.next_if(|h| *h < end).is_some() {
             heading = true;
         }
-        // The first units, until it is known whether the paragraph fits a budget.
-        let (mut waiting, mut sum, mut open) = (Vec::new(), 0, true);
+        // Units are held back until it is known whether the paragraph fits into the budget.
+        let (mut pending, mut sum, mut open) = (Vec::new(), 0, true);
         for (start, end) in sentences(text, start, end) {
-            let before = waiting.len();
-            kernel::give_way((end - start) as u64 + 64);
-            pieces(&text[start..end], start, tokens, budget, &mut waiting);
-            sum += waiting[before..].iter().map(|u| u.tokens).sum::<usize>();
-            open &= sum <= budget && waiting.len() <= WAITING_MAX;
+            let before = pending.len();
+            kernel::yield_to_others((end - start) as u64 + 64);
+            push_units(&text[start..end], start, tokens, budget, &mut pending);
+            sum += pending[before..].iter().map(|u| u.tokens).sum::<usize>();
+            open &= sum <= budget && pending.len() <= PENDING_UNITS_MAX;
             if !open {
-                flush(&mut waiting, heading, sum, start, visit)?;
+                flush(&mut pending, heading, sum, start, visit)?;
             }
         }
-        flush(&mut waiting, heading, sum, start, visit)?;
+        flush(&mut pending, heading, sum, start, visit)?;
     }
     ControlFlow::Continue(())
 }
 
-/// Units of a paragraph that are held back at most. Only characters that the model has no token for reach it.
-const WAITING_MAX: usize = 8_192;
+/// Most units of a paragraph that are held back. Only text of characters for which the model has no token reaches it.
+const PENDING_UNITS_MAX: usize = 8_192;
 
-/// Hands over what waited. What begins where the paragraph does knows of the paragraph.
+/// Passes on the units that were held back. The unit at the start of the paragraph gets the paragraph's values.
 fn flush(
-    waiting: &mut Vec<Unit>,
+    pending: &mut Vec<TextUnit>,
     heading: bool,
     tokens: usize,
     paragraph: usize,
-    visit: &mut dyn FnMut(Unit) -> ControlFlow<()>,
+    visit: &mut dyn FnMut(TextUnit) -> ControlFlow<()>,
 ) -> ControlFlow<()> {
-    for mut unit in waiting.drain(..) {
+    for mut unit in pending.drain(..) {
         if unit.start == paragraph {
             (unit.heading, unit.paragraph, unit.paragraph_tokens) = (heading, true, tokens);
         }
@@ -77,7 +77,7 @@ fn flush(
     ControlFlow::Continue(())
 }
 
-/// Stretches between blank lines, without the blanks around them.
+/// Byte ranges of the paragraphs: the text between blank lines, trimmed.
 fn paragraphs(text: &str) -> impl Iterator<Item = (usize, usize)> {
     let mut at = 0;
     let mut lines = text.split_inclusive('\n');
@@ -97,7 +97,7 @@ fn paragraphs(text: &str) -> impl Iterator<Item = (usize, usize)> {
     })
 }
 
-/// Sentences of a paragraph by Unicode's rules; a line end ends one too.
+/// Byte ranges of a paragraph's sentences by Unicode's rules. A line end also ends a sentence.
 fn sentences(text: &str, start: usize, end: usize) -> impl Iterator<Item = (usize, usize)> {
     let lines = text[start..end].split_inclusive('\n').scan(start, |at, line| {
         let from = *at;
@@ -131,30 +131,31 @@ fn trimmed(at: usize, text: &str) -> Option<(usize, usize)> {
     (!inner.is_empty()).then(|| (start, start + inner.len()))
 }
 
-/// A sentence whole if it fits, else cut at tokens.
-fn pieces(sentence: &str, at: usize, tokens: &dyn Tokens, budget: usize, units: &mut Vec<Unit>) {
-    let spans = short(sentence, tokens.spans(sentence));
+/// Adds a sentence as one unit if it fits into the budget, otherwise split at tokens.
+fn push_units(sentence: &str, at: usize, tokens: &dyn Tokens, budget: usize, units: &mut Vec<TextUnit>) {
+    let spans = split_long_tokens(sentence, tokens.spans(sentence));
     let mut from = 0;
     let mut groups = spans.chunks(budget.max(1)).peekable();
     if groups.peek().is_none() {
-        // Signs that the model has no token for: still text that GET shows and a passage covers.
-        units.push(Unit { start: at, end: at + sentence.len(), tokens: 0, ..BLANK });
+        // The model has no token for these characters, but they are text that GET shows and a passage must cover.
+        units.push(TextUnit { start: at, end: at + sentence.len(), tokens: 0, ..EMPTY_UNIT });
     }
     while let Some(group) = groups.next() {
         let to = groups.peek().map_or(sentence.len(), |next| next[0].start.max(from));
         let kept = sentence[from..to].trim_end().len();
         if kept > 0 {
             let lead = sentence[from..to].len() - sentence[from..to].trim_start().len();
-            units.push(Unit { start: at + from + lead, end: at + from + kept, tokens: group.len(), ..BLANK });
+            units.push(TextUnit { start: at + from + lead, end: at + from + kept, tokens: group.len(), ..EMPTY_UNIT });
         }
         from = to;
     }
 }
 
-const BLANK: Unit = Unit { start: 0, end: 0, tokens: 0, heading: false, paragraph: false, paragraph_tokens: 0 };
+const EMPTY_UNIT: TextUnit =
+    TextUnit { start: 0, end: 0, tokens: 0, heading: false, paragraph: false, paragraph_tokens: 0 };
 
-/// Splits tokens that are too long to be one, and drops ranges that are none of the sentence's.
-fn short(sentence: &str, spans: Vec<TokenSpan>) -> Vec<TokenSpan> {
+/// Splits tokens that are too long, and drops ranges that do not lie in the sentence.
+fn split_long_tokens(sentence: &str, spans: Vec<TokenSpan>) -> Vec<TokenSpan> {
     let inside =
         |s: &TokenSpan| s.start <= s.end && sentence.is_char_boundary(s.start) && sentence.is_char_boundary(s.end);
     if spans.iter().all(|s| inside(s) && s.end - s.start <= TOKEN_BYTES_MAX) {

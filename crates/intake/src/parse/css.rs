@@ -1,7 +1,7 @@
-//! Just enough of CSS to tell whether a declaration block hides text from a reader.
+//! Parses just enough CSS to decide whether a declaration block hides text from a reader.
 //!
-//! Values are compared after lower-casing and without spaces. What it does not know counts as
-//! visible, which is safe: visible text is screened too.
+//! Values are compared in lower case and without spaces. Anything unknown counts as visible, which is safe because
+//! visible text is screened too.
 
 use std::{
     collections::HashSet,
@@ -9,10 +9,10 @@ use std::{
     sync::LazyLock,
 };
 
-/// What an inline style says of visibility.
+/// Effect of an inline style on visibility.
 #[derive(Default)]
 pub(super) struct Style {
-    /// Hidden whatever surrounds it.
+    /// Whether the style hides the element regardless of its surroundings.
     pub(super) hides: bool,
     /// Text colour.
     pub(super) color: Option<Color>,
@@ -20,22 +20,23 @@ pub(super) struct Style {
     pub(super) background: Option<Color>,
 }
 
-/// A colour, to be compared with another: red, green, blue and opacity, or the hash of what else was written. Small,
-/// because every open element has two.
+/// A colour, for comparison: red, green, blue and opacity, or the hash of any other value. It is small because every
+/// open element has two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Color {
     Rgba([u8; 4]),
     Other(u64),
 }
 
-/// A class or an id with its mark (`.x`, `#y`), as a hash under a key of this process: style sheets may name millions.
+/// A class or an id with its prefix (`.x`, `#y`), as a hash under a key of this process, because style sheets may name
+/// millions.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Selector(u64);
 
-/// Keyed at random for each process, so that colliding texts cannot be made in advance.
+/// The key is random for each process, so that colliding texts cannot be prepared.
 static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
-/// The selector of a class (`.`) or an id (`#`).
+/// Returns the selector of a class (`.`) or an id (`#`).
 pub(super) fn selector(mark: char, name: &str) -> Selector {
     Selector(HASHER.hash_one((mark, name)))
 }
@@ -69,12 +70,12 @@ pub(super) fn declarations(block: &str) -> Style {
             _ => {}
         }
     }
-    let invisible_ink = matches!(style.color, Some(Color::Rgba([.., 0])));
-    style.hides |= invisible_ink || (out_of_flow && far) || (clipped && flat);
+    let transparent = matches!(style.color, Some(Color::Rgba([.., 0])));
+    style.hides |= transparent || (out_of_flow && far) || (clipped && flat);
     style
 }
 
-/// `1px`, `0`, `0.1em` are tiny; `1em` is not.
+/// Whether a size makes text unreadable: `1px`, `0` and `0.1em` do, `1em` does not.
 fn tiny_unit(value: &str, x: f64) -> bool {
     x == 0.0 || value.ends_with("px") || value.ends_with("pt") || x < 0.2
 }
@@ -84,12 +85,12 @@ fn number(value: &str) -> Option<f64> {
     value[..end].parse().ok()
 }
 
-/// Further out than any screen is wide.
+/// Whether an offset is larger than any screen.
 fn far_away(value: &str) -> bool {
     number(value).is_some_and(|x| if value.ends_with("em") { x.abs() >= 60.0 } else { x <= -500.0 || x >= 9_000.0 })
 }
 
-/// A colour as it was written. What it does not know is equal to itself only.
+/// Parses a colour. An unknown colour equals only the same text.
 pub(super) fn color(value: &str) -> Color {
     let value: String = value.chars().filter(|c| !c.is_whitespace()).map(|c| c.to_ascii_lowercase()).take(64).collect();
     let known = match value.strip_prefix('#') {
@@ -99,7 +100,7 @@ pub(super) fn color(value: &str) -> Color {
     known.map_or_else(|| Color::Other(HASHER.hash_one(&value)), Color::Rgba)
 }
 
-/// `fff`, `ffff`, `ffffff`, `ffffffff`.
+/// Parses `fff`, `ffff`, `ffffff` and `ffffffff`.
 fn hex(digits: &str) -> Option<[u8; 4]> {
     let digits = digits.chars().map(|c| c.to_digit(16)).collect::<Option<Vec<u32>>>()?;
     let pair = |high: u32, low: u32| u8::try_from(high * 16 + low).unwrap_or(u8::MAX);
@@ -112,7 +113,7 @@ fn hex(digits: &str) -> Option<[u8; 4]> {
     })
 }
 
-/// The names that hide text in practice.
+/// Colours by name, those that hide text in practice.
 fn named(name: &str) -> Option<[u8; 4]> {
     Some(match name {
         "transparent" => [0, 0, 0, 0],
@@ -139,7 +140,7 @@ fn named(name: &str) -> Option<[u8; 4]> {
     })
 }
 
-/// `rgb(255,255,255)`, `rgba(0,0,0,0)`, `rgb(100%,0%,0%/0.5)`; blanks are gone.
+/// Parses `rgb(255,255,255)`, `rgba(0,0,0,0)` and `rgb(100%,0%,0%/0.5)`, from which spaces were removed.
 fn function(value: &str) -> Option<[u8; 4]> {
     let inner = value.strip_prefix("rgba(").or_else(|| value.strip_prefix("rgb("))?.strip_suffix(')')?;
     let mut out = [0, 0, 0, u8::MAX];
@@ -158,8 +159,8 @@ fn function(value: &str) -> Option<[u8; 4]> {
     parts.next().is_none().then_some(out)
 }
 
-/// Adds the classes and ids (`.x`, `#y`) that a style sheet hides. Rules inside `@` blocks hold
-/// only sometimes and are left out.
+/// Adds the classes and ids (`.x`, `#y`) that a style sheet hides. Rules inside `@` blocks are ignored, because they
+/// apply only under conditions.
 pub(super) fn hidden_selectors(sheet: &str, into: &mut HashSet<Selector>) {
     let mut rest = sheet;
     while let Some(open) = rest.find('{') {
@@ -176,7 +177,7 @@ pub(super) fn hidden_selectors(sheet: &str, into: &mut HashSet<Selector>) {
     }
 }
 
-/// What follows the block that `text` starts with.
+/// Returns the text after the block with which `text` starts.
 fn skip_block(text: &str) -> &str {
     let mut depth = 0_usize;
     for (at, byte) in text.bytes().enumerate() {
@@ -190,7 +191,7 @@ fn skip_block(text: &str) -> &str {
     ""
 }
 
-/// `.x`, `#x`, `p.x`: the part from the mark on, if that is all there is.
+/// Parses a simple selector `.x`, `#x` or `p.x`, of which only the part from `.` or `#` counts.
 fn simple(written: &str) -> Option<Selector> {
     let written = written.trim();
     let mark = written.find(['.', '#'])?;

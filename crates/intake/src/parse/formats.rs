@@ -1,33 +1,33 @@
-//! Formats that this server has no parser for, recognised by their first bytes regardless of name or media type: some of
-//! them are ASCII, and would be indexed as source text.
+//! Recognises formats without a parser by their first bytes, regardless of name or media type. Some of them are ASCII,
+//! and would otherwise be indexed as source text.
 
-/// How far into a file a PDF's first line may stand, bytes (Adobe's readers accept that).
+/// Greatest offset of a PDF's first line in a file, in bytes, as Adobe's readers accept it.
 const PDF_START_MAX: usize = 1_024;
 
 /// A format without a parser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UnreadFormat {
-    /// With its article: `a PDF file`.
+pub struct UnsupportedFormat {
+    /// Name of the format with its article: `a PDF file`.
     pub name: &'static str,
-    /// Whether files of this format hold text as a rule: documents and archives, not pictures or sounds.
-    pub holds_text: bool,
+    /// Whether files of this format usually contain text: documents and archives do, pictures and sounds do not.
+    pub contains_text: bool,
 }
 
-impl UnreadFormat {
+impl UnsupportedFormat {
     fn named(name: &'static str) -> Self {
         let kinds = ["image", "audio", "video", "program", "font"];
-        Self { name, holds_text: !kinds.iter().any(|kind| name.contains(kind)) }
+        Self { name, contains_text: !kinds.iter().any(|kind| name.contains(kind)) }
     }
 }
 
-/// The format that these bytes are in, if it is one without a parser.
-pub fn unread_format(bytes: &[u8]) -> Option<UnreadFormat> {
-    by_bytes(bytes).map(UnreadFormat::named)
+/// Returns the format of these bytes, if it is one without a parser.
+pub fn unsupported_format(bytes: &[u8]) -> Option<UnsupportedFormat> {
+    by_bytes(bytes).map(UnsupportedFormat::named)
 }
 
-/// The format that a file's ending claims, if it is one without a parser.
-pub fn unread_ending(ending: &str) -> Option<UnreadFormat> {
-    by_ending(ending).map(UnreadFormat::named)
+/// Returns the format that a file name extension claims, if it is one without a parser.
+pub fn unsupported_extension(ending: &str) -> Option<UnsupportedFormat> {
+    by_ending(ending).map(UnsupportedFormat::named)
 }
 
 fn by_bytes(bytes: &[u8]) -> Option<&'static str> {
@@ -47,7 +47,7 @@ fn by_bytes(bytes: &[u8]) -> Option<&'static str> {
     if let Some((_, name)) = ASCII.iter().find(|(magic, _)| text.starts_with(magic)) {
         return Some(name);
     }
-    // After other bytes it must also end like one, because a text may mention PDF files.
+    // A PDF that starts after other bytes must also end like one, because a text may mention PDF files.
     let head = &bytes[..bytes.len().min(PDF_START_MAX)];
     let tail = &bytes[bytes.len().saturating_sub(PDF_START_MAX)..];
     let holds = |part: &[u8], mark: &[u8]| part.windows(mark.len()).any(|w| w == mark);
@@ -128,13 +128,13 @@ mod tests {
     #[case(b"RIFFs are short tunes", None)]
     #[case(b"", None)]
     fn first_bytes(#[case] bytes: &[u8], #[case] name: Option<&str>) {
-        assert_eq!(unread_format(bytes).map(|format| format.name), name);
+        assert_eq!(unsupported_format(bytes).map(|format| format.name), name);
     }
 
     #[test]
     fn endings() {
-        assert_eq!(unread_ending("PDF"), Some(UnreadFormat { name: "a PDF file", holds_text: true }));
-        assert_eq!(unread_ending("png"), Some(UnreadFormat { name: "an image", holds_text: false }));
-        assert_eq!(unread_ending("md"), None);
+        assert_eq!(unsupported_extension("PDF"), Some(UnsupportedFormat { name: "a PDF file", contains_text: true }));
+        assert_eq!(unsupported_extension("png"), Some(UnsupportedFormat { name: "an image", contains_text: false }));
+        assert_eq!(unsupported_extension("md"), None);
     }
 }

@@ -1,16 +1,16 @@
-//! Markdown to visible text. Its events drive the same page as HTML does, so raw HTML inside
-//! Markdown hides and shows text exactly as it would in a browser.
+//! Converts Markdown to visible text. Its events drive the same page as HTML does, so raw HTML inside Markdown hides
+//! and shows text exactly as it would in a browser.
 
 mod pieces;
 
-use super::{Content, HiddenKind, html::Reader};
+use super::{Content, HiddenKind, html::HtmlReader};
 use pieces::pieces;
 use pulldown_cmark::{Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 
-/// Reads a Markdown document. Its first heading of the first level is the title that it names.
+/// Reads a Markdown document. Its title is its first heading of level 1.
 pub(super) fn read(text: &str) -> Content {
-    let mut reader = Reader::new();
-    let mut title = Title::Before;
+    let mut reader = HtmlReader::new();
+    let mut title = TitleState::Before;
     for piece in pieces(text) {
         match piece.bounded {
             true => by_events(&mut reader, piece.text, &mut title),
@@ -18,56 +18,58 @@ pub(super) fn read(text: &str) -> Content {
         }
     }
     let mut content = reader.finish();
-    if let (true, Title::Inside(title) | Title::After(title)) = (content.title.is_empty(), title) {
+    if let (true, TitleState::Inside(title) | TitleState::After(title)) = (content.title.is_empty(), title) {
         content.title = title.trim().to_owned();
     }
     content
 }
 
-fn by_events(reader: &mut Reader, text: &str, title: &mut Title) {
+fn by_events(reader: &mut HtmlReader, text: &str, title: &mut TitleState) {
     let options = Options::ENABLE_TABLES
         | Options::ENABLE_STRIKETHROUGH
         | Options::ENABLE_FOOTNOTES
         | Options::ENABLE_TASKLISTS
         | Options::ENABLE_YAML_STYLE_METADATA_BLOCKS;
     for event in Parser::new_ext(text, options) {
-        kernel::give_way(STEPS_AN_EVENT);
+        kernel::yield_to_others(STEPS_AN_EVENT);
         title.follow(&event);
-        step(reader, event);
+        handle_event(reader, event);
     }
 }
 
-/// Steps of an event of some bytes; longer ones are counted where their text is read.
+/// Steps of an event of a few bytes. Longer ones are counted where their text is read.
 const STEPS_AN_EVENT: u64 = 16;
 
-/// Text and tags as they stand: what HTML hides stays hidden, and marks are text.
-fn as_source(reader: &mut Reader, text: &str) {
+/// Reads text and HTML tags only: hidden HTML stays hidden, and Markdown's marks are text.
+fn as_source(reader: &mut HtmlReader, text: &str) {
     reader.page().start("pre", None);
     reader.feed(text);
     reader.page().end("pre");
 }
 
-enum Title {
+enum TitleState {
     Before,
     Inside(String),
     After(String),
 }
 
-impl Title {
+impl TitleState {
     fn follow(&mut self, event: &Event<'_>) {
         match (&mut *self, event) {
-            (Title::Before, Event::Start(Tag::Heading { level: HeadingLevel::H1, .. })) => {
-                *self = Title::Inside(String::new());
+            (TitleState::Before, Event::Start(Tag::Heading { level: HeadingLevel::H1, .. })) => {
+                *self = TitleState::Inside(String::new());
             }
-            (Title::Inside(title), Event::Text(text) | Event::Code(text)) => title.push_str(text),
-            (Title::Inside(title), Event::SoftBreak) => title.push(' '),
-            (Title::Inside(title), Event::End(TagEnd::Heading(_))) => *self = Title::After(std::mem::take(title)),
+            (TitleState::Inside(title), Event::Text(text) | Event::Code(text)) => title.push_str(text),
+            (TitleState::Inside(title), Event::SoftBreak) => title.push(' '),
+            (TitleState::Inside(title), Event::End(TagEnd::Heading(_))) => {
+                *self = TitleState::After(std::mem::take(title))
+            }
             _ => {}
         }
     }
 }
 
-fn step(reader: &mut Reader, event: Event<'_>) {
+fn handle_event(reader: &mut HtmlReader, event: Event<'_>) {
     match event {
         Event::Start(tag) => start(reader, &tag),
         Event::End(tag) => {
@@ -86,7 +88,7 @@ fn step(reader: &mut Reader, event: Event<'_>) {
     }
 }
 
-fn start(reader: &mut Reader, tag: &Tag<'_>) {
+fn start(reader: &mut HtmlReader, tag: &Tag<'_>) {
     let page = reader.page();
     match tag {
         Tag::Link { dest_url, title, .. } => {
@@ -107,7 +109,7 @@ fn start(reader: &mut Reader, tag: &Tag<'_>) {
     }
 }
 
-/// The HTML element that stands for a piece of Markdown.
+/// Name of the HTML element that represents a Markdown element.
 fn end_name(tag: &TagEnd) -> Option<&'static str> {
     Some(match tag {
         TagEnd::Paragraph => "p",

@@ -1,18 +1,18 @@
-//! Which parser reads a document, and whether its bytes are text at all.
+//! Chooses the parser of a document, and checks that its bytes are text.
 
-use super::formats::{UnreadFormat, unread_format};
+use super::formats::{UnsupportedFormat, unsupported_format};
 use crate::Error;
 
-/// The parsers there are.
+/// The kinds of content that can be parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ContentKind {
     Plain,
     Markdown,
     Html,
 }
 
-/// Declared type, else the extension of a name, else the first bytes.
-pub(super) fn kind(declared: Option<&str>, names: &[Option<&str>], text: &str) -> Result<Kind, Error> {
+/// Determines the kind by the declared type, otherwise the extension of a name, otherwise the first bytes.
+pub(super) fn kind(declared: Option<&str>, names: &[Option<&str>], text: &str) -> Result<ContentKind, Error> {
     if let Some(declared) = declared {
         return from_media_type(declared);
     }
@@ -20,7 +20,7 @@ pub(super) fn kind(declared: Option<&str>, names: &[Option<&str>], text: &str) -
     Ok(named.unwrap_or_else(|| sniff(text)))
 }
 
-fn from_media_type(declared: &str) -> Result<Kind, Error> {
+fn from_media_type(declared: &str) -> Result<ContentKind, Error> {
     let mut parts = declared.split(';');
     let essence = parts.next().unwrap_or("").trim().to_ascii_lowercase();
     for parameter in parts {
@@ -32,9 +32,9 @@ fn from_media_type(declared: &str) -> Result<Kind, Error> {
         }
     }
     match essence.as_str() {
-        "text/plain" => Ok(Kind::Plain),
-        "text/markdown" | "text/x-markdown" => Ok(Kind::Markdown),
-        "text/html" | "application/xhtml+xml" => Ok(Kind::Html),
+        "text/plain" => Ok(ContentKind::Plain),
+        "text/markdown" | "text/x-markdown" => Ok(ContentKind::Markdown),
+        "text/html" | "application/xhtml+xml" => Ok(ContentKind::Html),
         _ => Err(Error::invalid(
             "documents[].media_type",
             "is not one that is read here: text/plain, text/markdown or text/html; convert the document to one of these",
@@ -42,36 +42,37 @@ fn from_media_type(declared: &str) -> Result<Kind, Error> {
     }
 }
 
-fn from_extension(name: &str) -> Option<Kind> {
-    // A uri may carry a query or fragment after its path.
+fn from_extension(name: &str) -> Option<ContentKind> {
+    // A URI may have a query or fragment after its path.
     let path = name.split(['?', '#']).next().unwrap_or(name);
     let file = path.rsplit(['/', '\\']).next().unwrap_or(path);
     let (_, extension) = file.rsplit_once('.')?;
     match extension.to_ascii_lowercase().as_str() {
-        "md" | "markdown" | "mdown" | "mkd" => Some(Kind::Markdown),
-        "html" | "htm" | "xhtml" => Some(Kind::Html),
-        "txt" | "text" | "log" | "csv" | "tsv" => Some(Kind::Plain),
+        "md" | "markdown" | "mdown" | "mkd" => Some(ContentKind::Markdown),
+        "html" | "htm" | "xhtml" => Some(ContentKind::Html),
+        "txt" | "text" | "log" | "csv" | "tsv" => Some(ContentKind::Plain),
         _ => None,
     }
 }
 
-fn sniff(text: &str) -> Kind {
+fn sniff(text: &str) -> ContentKind {
     let start = text.trim_start_matches('\u{feff}').trim_start();
     let starts = |tag: &str| start.get(..tag.len()).is_some_and(|s| s.eq_ignore_ascii_case(tag));
-    if starts("<!doctype html") || starts("<html") { Kind::Html } else { Kind::Plain }
+    if starts("<!doctype html") || starts("<html") { ContentKind::Html } else { ContentKind::Plain }
 }
 
-/// Content in a format without a parser is refused whatever its type says: indexed, it would be its own source.
+/// Refuses content in a format without a parser, whatever its declared type, because its source code would be indexed
+/// as text.
 pub(super) fn check_format(bytes: &[u8], param: &'static str) -> Result<(), Error> {
-    match unread_format(bytes) {
-        Some(UnreadFormat { name, .. }) => {
+    match unsupported_format(bytes) {
+        Some(UnsupportedFormat { name, .. }) => {
             Err(Error::invalid(param, format!("is {name}, which is not read here; send its text instead")))
         }
         None => Ok(()),
     }
 }
 
-/// UTF-8 text from bytes, without a byte-order mark.
+/// Decodes UTF-8 text, without a byte-order mark.
 pub(super) fn decode(bytes: &[u8]) -> Result<&str, Error> {
     const PARAM: &str = "documents[].content_base64";
     check_format(bytes, PARAM)?;

@@ -1,7 +1,7 @@
-//! What is visible, what is hidden, and what is refused.
+//! Tests of what is visible, what is hidden, and what is refused.
 
 use crate::{
-    Body, Draft, Error, RawDocument, parse,
+    Draft, Error, RawBody, RawDocument, parse,
     parse::HiddenKind,
     testing::{draft, file, raw},
 };
@@ -25,7 +25,7 @@ fn param(result: Result<Draft, Error>) -> &'static str {
 }
 
 fn bytes(bytes: &[u8]) -> RawDocument {
-    RawDocument { body: Body::Bytes { media_type: None, bytes: bytes.to_vec() }, media_type: None, ..raw("", "") }
+    RawDocument { body: RawBody::Bytes { media_type: None, bytes: bytes.to_vec() }, media_type: None, ..raw("", "") }
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn limits_hold() {
 
 #[test]
 fn a_vector_needs_no_text() {
-    let raw = RawDocument { body: Body::None, vector: Some(vec![1.0, 2.0]), ..raw("text/plain", "") };
+    let raw = RawDocument { body: RawBody::None, vector: Some(vec![1.0, 2.0]), ..raw("text/plain", "") };
     assert_eq!(text(&parse(raw).expect("a vector is enough")), "");
 }
 

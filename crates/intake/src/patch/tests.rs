@@ -1,6 +1,6 @@
-//! Patches merge, and meet the same screens.
+//! Patches merge, and pass the same screens as documents.
 
-use crate::{Profile, RawDocument, RawPatch, admit, parse, screen_patch, testing};
+use crate::{RawDocument, RawPatch, VectorProfile, admit, parse, screen_patch, testing};
 use kernel::{
     AttrValue, Chunking, CommitNo, Distance, Document, DocumentId, Principal, Scalar, ScreenAction, Screening, Status,
     Timestamp, Untrusted, limits,
@@ -20,11 +20,9 @@ fn document() -> Document {
     let mut screened = testing::screened(parse(raw).expect("good"), &Screening::default());
     screened.chunk(None, &Chunking::default()).expect("few");
     let identity = (DocumentId::parse("d").expect("an id"), [0; 32]);
-    admit(screened, identity, vec![], &Profile { dimensions: 0, distance: Distance::Dot }).expect("fits").into_document(
-        Timestamp::from_millis(1),
-        Timestamp::from_millis(1),
-        CommitNo(1),
-    )
+    admit(screened, identity, vec![], &VectorProfile { dimensions: 0, distance: Distance::Dot })
+        .expect("fits")
+        .into_document(Timestamp::from_millis(1), Timestamp::from_millis(1), CommitNo(1))
 }
 
 #[test]

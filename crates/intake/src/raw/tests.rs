@@ -1,16 +1,16 @@
-//! Names of documents.
+//! Tests of documents' ids and content hashes.
 
-use crate::{Body, RawDocument, identify, testing::raw};
+use crate::{RawBody, RawDocument, identify, testing::raw};
 use kernel::{AttrValue, DocumentId, Principal, Pseudonymiser, Scalar, Timestamp, Untrusted};
 use std::{
     collections::HashSet,
     hash::{DefaultHasher, Hash, Hasher},
 };
 
-/// Not secret, but it tells parts apart.
-struct Keyed(u64);
+/// A pseudonymiser that is not secret but distinguishes parts.
+struct TestPseudonymiser(u64);
 
-impl Pseudonymiser for Keyed {
+impl Pseudonymiser for TestPseudonymiser {
     fn pseudonym(&self, parts: &[&[u8]]) -> [u8; 16] {
         let half = |salt: u8| {
             let mut hasher = DefaultHasher::new();
@@ -30,13 +30,13 @@ fn text(text: &str) -> RawDocument {
 
 #[test]
 fn equal_documents_have_equal_names_under_one_key_only() {
-    let (id, hash) = identify(&text("a"), &[], &Keyed(1));
-    assert_eq!(identify(&text("a"), &[], &Keyed(1)), (id.clone(), hash));
-    assert_ne!(identify(&text("a"), &[], &Keyed(2)), (id.clone(), hash));
+    let (id, hash) = identify(&text("a"), &[], &TestPseudonymiser(1));
+    assert_eq!(identify(&text("a"), &[], &TestPseudonymiser(1)), (id.clone(), hash));
+    assert_ne!(identify(&text("a"), &[], &TestPseudonymiser(2)), (id.clone(), hash));
     assert!(id.as_str().len() == 34 && id.as_str().starts_with("h-"));
     assert_ne!(hash[..16], hash[16..]);
-    // Under other settings the same document is not unchanged.
-    let judged = identify(&text("a"), &[1], &Keyed(1));
+    // Under other settings the same document counts as changed.
+    let judged = identify(&text("a"), &[1], &TestPseudonymiser(1));
     assert_eq!(judged.0, id);
     assert_ne!(judged.1, hash);
 }
@@ -44,8 +44,8 @@ fn equal_documents_have_equal_names_under_one_key_only() {
 #[test]
 fn a_given_id_stays_and_the_hash_is_of_the_content() {
     let given = DocumentId::parse("a/b.md").expect("an id");
-    let (id, hash) = identify(&RawDocument { id: Some(given.clone()), ..text("a") }, &[], &Keyed(1));
-    assert_eq!((id, hash), (given, identify(&text("a"), &[], &Keyed(1)).1));
+    let (id, hash) = identify(&RawDocument { id: Some(given.clone()), ..text("a") }, &[], &TestPseudonymiser(1));
+    assert_eq!((id, hash), (given, identify(&text("a"), &[], &TestPseudonymiser(1)).1));
 }
 
 #[test]
@@ -59,9 +59,12 @@ fn every_field_changes_the_hash() {
     let variants = [
         text("a"),
         text("b"),
-        RawDocument { body: Body::None, ..text("a") },
-        RawDocument { body: Body::Bytes { media_type: None, bytes: b"a".to_vec() }, ..text("a") },
-        RawDocument { body: Body::Bytes { media_type: Some("text/html".into()), bytes: b"a".to_vec() }, ..text("a") },
+        RawDocument { body: RawBody::None, ..text("a") },
+        RawDocument { body: RawBody::Bytes { media_type: None, bytes: b"a".to_vec() }, ..text("a") },
+        RawDocument {
+            body: RawBody::Bytes { media_type: Some("text/html".into()), bytes: b"a".to_vec() },
+            ..text("a")
+        },
         RawDocument { media_type: None, ..text("a") },
         RawDocument { title: Some(Untrusted::new("t")), ..text("a") },
         RawDocument { uri: Some(Untrusted::new("t")), ..text("a") },
@@ -76,8 +79,8 @@ fn every_field_changes_the_hash() {
         RawDocument { vector: Some(vec![1.0, 0.0]), ..text("a") },
         RawDocument { expires_at: Some(Timestamp::from_millis(1)), ..text("a") },
     ];
-    let hashes: HashSet<_> = variants.iter().map(|v| identify(v, &[], &Keyed(1)).1).collect();
-    let ids: HashSet<_> = variants.iter().map(|v| identify(v, &[], &Keyed(1)).0).collect();
+    let hashes: HashSet<_> = variants.iter().map(|v| identify(v, &[], &TestPseudonymiser(1)).1).collect();
+    let ids: HashSet<_> = variants.iter().map(|v| identify(v, &[], &TestPseudonymiser(1)).0).collect();
     assert_eq!((hashes.len(), ids.len()), (variants.len(), variants.len()));
 }
 

@@ -1,6 +1,6 @@
-//! Checksums and structure: what tells a number of a kind from any number.
+//! Checksums and structure, which distinguish card, account and other numbers from arbitrary ones.
 
-/// Luhn's check (ISO/IEC 7812-1 annex B) over ASCII digits.
+/// Luhn check (ISO/IEC 7812-1 annex B) over ASCII digits.
 pub(super) fn luhn(digits: &[u8]) -> bool {
     let sum: u32 = digits
         .iter()
@@ -14,8 +14,8 @@ pub(super) fn luhn(digits: &[u8]) -> bool {
     sum.is_multiple_of(10)
 }
 
-/// Whether digits are a payment card number: an issuer's prefix and lengths, or words nearby that
-/// say card; and Luhn.
+/// Whether digits are a payment card number: they pass the Luhn check, and either have an issuer's prefix and length or
+/// stand after a word such as "card".
 pub(super) fn card(digits: &[u8], called_card: bool) -> bool {
     let head = |n: usize| digits[..n].iter().fold(0_u32, |all, d| all * 10 + u32::from(d - b'0'));
     if !(12..=19).contains(&digits.len()) || digits.iter().all(|d| *d == digits[0]) {
@@ -28,7 +28,7 @@ pub(super) fn card(digits: &[u8], called_card: bool) -> bool {
     known && luhn(digits)
 }
 
-/// Digits of the prefix, first and last prefix, lengths.
+/// Number of digits of the prefix, first and last prefix, and lengths of the numbers.
 const CARDS: &[(usize, u32, u32, &[usize])] = &[
     (1, 4, 4, &[13, 16, 19]),                   // Visa
     (2, 51, 55, &[16]),                         // Mastercard
@@ -53,7 +53,7 @@ const CARDS: &[(usize, u32, u32, &[usize])] = &[
     (4, 6759, 6763, &[12, 13, 14, 15, 16, 19]), // Maestro
 ];
 
-/// ISO 7064 mod 97-10 over an IBAN without spaces.
+/// ISO 7064 mod 97-10 check over an IBAN without spaces.
 pub(super) fn iban(compact: &[u8]) -> bool {
     let turned = compact[4..].iter().chain(&compact[..4]);
     let rest = turned.fold(0_u32, |rest, c| match c {
@@ -89,14 +89,14 @@ const IBANS: &[(usize, &str)] = &[
     (33, "RU"),
 ];
 
-/// Numbers that the Social Security Administration never gives out, and two that adverts made
-/// famous, are none.
+/// Whether a number may be a social security number. Numbers that the Social Security Administration never issues, and
+/// well-known examples, are not.
 pub(super) fn us_ssn(area: u32, group: u32, serial: u32) -> bool {
     let issued = area != 0 && area != 666 && area < 900 && group != 0 && serial != 0;
     issued && !matches!((area, group, serial), (78, 5, 1120) | (219, 9, 9999) | (123, 45, 6789))
 }
 
-/// Shannon's entropy in bits per byte.
+/// Shannon entropy in bits per byte.
 pub(super) fn entropy(bytes: &[u8]) -> f64 {
     let mut counts = [0_u32; 256];
     bytes.iter().for_each(|b| counts[usize::from(*b)] += 1);

@@ -1,4 +1,4 @@
-//! Text hidden in an encoding: base64 blobs are decoded one level and given back for a rescan.
+//! Finds text hidden in an encoding: base64 blobs are decoded one level and returned for screening.
 
 use base64::{
     Engine,
@@ -6,19 +6,19 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 
-/// Shortest blob worth a look, characters: `ignore all` in base64.
+/// Shortest blob in characters that is decoded: the length of `ignore all` in base64.
 const BLOB_CHARS_MIN: usize = 16;
-/// Of one blob this much is decoded, characters.
+/// Most characters of one blob that are decoded.
 const BLOB_CHARS_MAX: usize = 64 << 10;
 
-/// A decoded blob and where it stood.
+/// A decoded blob and its byte range in the text.
 pub(super) struct Decoded {
     pub(super) text: String,
     pub(super) start: usize,
     pub(super) end: usize,
 }
 
-/// Every base64 blob of `text` that decodes to something readable.
+/// Finds every base64 blob of `text` that decodes to readable text.
 pub(super) fn blobs(text: &str) -> impl Iterator<Item = Decoded> {
     let bytes = text.as_bytes();
     let mut at = 0;
@@ -45,7 +45,7 @@ pub(super) fn blobs(text: &str) -> impl Iterator<Item = Decoded> {
 
 fn decode(blob: &[u8]) -> Option<String> {
     let blob = &blob[..blob.len().min(BLOB_CHARS_MAX)];
-    // A blob that was cut, or that lost its last character, still decodes by whole groups.
+    // A truncated blob, or one without its last character, still decodes by whole groups.
     let blob = if blob.len() % 4 == 1 { &blob[..blob.len() - 1] } else { blob };
     let alphabet = if blob.iter().any(|b| b"-_".contains(b)) { URL_SAFE } else { STANDARD };
     let config = GeneralPurposeConfig::new()

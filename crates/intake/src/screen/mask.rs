@@ -1,26 +1,27 @@
-//! One piece of text through every screen, and the replacing of what the policy masks.
+//! Runs every screen on one piece of text, and replaces what the policy masks.
 
-use super::{Report, Stream, injection, personal, rules::Rule, secrets};
+use super::{ScreenReport, Stream, injection, personal, rules::Rule, secrets};
 use kernel::{FindingKind, ScreenAction};
 use std::cmp::Reverse;
 
-/// Where a rule met, in bytes of the text that was scanned. Small: a document may hold one for every six bytes.
+/// A match of a rule, with its byte range in the scanned text. It is small because a document may contain one for every
+/// six bytes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Hit {
+pub(super) struct RuleMatch {
     pub(super) rule: &'static Rule,
     start: u32,
     end: u32,
 }
 
-impl Hit {
+impl RuleMatch {
     pub(super) fn new(rule: &'static Rule, start: usize, end: usize) -> Self {
-        // Texts are shorter than 4 GiB.
+        // Texts are shorter than 4 GiB, so this does not saturate.
         let small = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         Self { rule, start: small(start), end: small(end) }
     }
 
-    /// A hit that has no place in the text.
-    pub(super) fn somewhere(rule: &'static Rule) -> Self {
+    /// A match without a position in the text.
+    pub(super) fn without_position(rule: &'static Rule) -> Self {
         Self { rule, start: 0, end: 0 }
     }
 
@@ -33,19 +34,19 @@ impl Hit {
     }
 }
 
-/// Scans a text, counts what is found, and says what to replace.
-pub(super) fn scan(text: &str, stream: Stream, report: &mut Report) -> Vec<Hit> {
+/// Scans a text, counts the hits in the report, and returns those to replace.
+pub(super) fn scan(text: &str, stream: Stream, report: &mut ScreenReport) -> Vec<RuleMatch> {
     let mut hits = Vec::new();
-    kernel::give_way(text.len() as u64);
+    kernel::yield_to_others(text.len() as u64);
     if report.wants(FindingKind::Secret) {
         secrets::find(text, &mut hits);
     }
-    kernel::give_way(text.len() as u64);
+    kernel::yield_to_others(text.len() as u64);
     if report.wants(FindingKind::Pii) {
         personal::find(text, &mut hits);
     }
     count(&mut hits, report);
-    kernel::give_way(text.len() as u64);
+    kernel::yield_to_others(text.len() as u64);
     if report.wants(FindingKind::Injection) {
         let mapped = report.policy.injection == ScreenAction::Mask;
         let mut orders = injection::find(text, stream, mapped);
@@ -53,18 +54,18 @@ pub(super) fn scan(text: &str, stream: Stream, report: &mut Report) -> Vec<Hit> 
         hits.extend(orders);
     }
     hits.retain(|hit| report.action(hit.rule) == ScreenAction::Mask && hit.start < hit.end);
-    joined(hits)
+    merge_overlaps(hits)
 }
 
-/// Scans a text and gives it back with what the policy masks replaced.
-pub(crate) fn scan_and_mask(text: &str, stream: Stream, report: &mut Report) -> String {
+/// Scans a text and returns it with everything replaced that the policy masks.
+pub(crate) fn scan_and_mask(text: &str, stream: Stream, report: &mut ScreenReport) -> String {
     let edits = scan(text, stream, report);
     apply(text, &edits)
 }
 
-/// Puts hits in order and counts those that lie apart: of hits that overlap, the first to start,
-/// then the longest. Hits without a place all count.
-fn count(hits: &mut [Hit], report: &mut Report) {
+/// Sorts hits and counts those that do not overlap. Of overlapping hits the first to start counts, then the longest.
+/// Hits without a position all count.
+fn count(hits: &mut [RuleMatch], report: &mut ScreenReport) {
     hits.sort_by_key(|hit| (hit.start, Reverse(hit.end)));
     let mut end = 0;
     for hit in hits {
@@ -75,8 +76,8 @@ fn count(hits: &mut [Hit], report: &mut Report) {
     }
 }
 
-/// What to replace, in order and apart. Hits that overlap become one over all of them, so nothing sticks out.
-fn joined(mut hits: Vec<Hit>) -> Vec<Hit> {
+/// Sorts hits and merges overlapping ones, so that no part of any remains.
+fn merge_overlaps(mut hits: Vec<RuleMatch>) -> Vec<RuleMatch> {
     hits.sort_by_key(|hit| (hit.start, Reverse(hit.end)));
     hits.dedup_by(|hit, last| {
         let overlaps = hit.start < last.end;
@@ -88,8 +89,8 @@ fn joined(mut hits: Vec<Hit>) -> Vec<Hit> {
     hits
 }
 
-/// The text with the edits made.
-pub(super) fn apply(text: &str, edits: &[Hit]) -> String {
+/// Returns the text with the edits applied.
+pub(super) fn apply(text: &str, edits: &[RuleMatch]) -> String {
     let mut out = String::with_capacity(text.len());
     let mut from = 0;
     for edit in edits {
@@ -101,9 +102,8 @@ pub(super) fn apply(text: &str, edits: &[Hit]) -> String {
     out
 }
 
-/// Moves byte offsets (in order) to where they stand after the edits; one inside an edit goes to
-/// its start.
-pub(super) fn shift(offsets: &mut [usize], edits: &[Hit]) {
+/// Moves ascending byte offsets to their positions after the edits. An offset inside an edit moves to its start.
+pub(super) fn shift(offsets: &mut [usize], edits: &[RuleMatch]) {
     let mut edits = edits.iter().peekable();
     let (mut removed, mut added) = (0, 0);
     for offset in offsets {

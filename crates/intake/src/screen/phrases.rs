@@ -1,9 +1,9 @@
-//! The templates: phrases in many languages, and expressions with bounded gaps for the English
-//! families. All are matched on the folded copy (lower case, no accents, single spaces), so they
-//! may be written as people write them.
+//! The templates: phrases in many languages, and expressions with bounded gaps for English ones. All are matched on the
+//! folded copy (lower case, no accents, single spaces), and phrases are folded too, so they may be written as people
+//! write them.
 //!
-//! A phrase belongs to a grave rule only if ordinary writing has no use for it. Words such as
-//! `ignore` or `system prompt` alone never meet.
+//! A phrase belongs to a severe rule only if ordinary writing has no use for it. Words such as `ignore` or `system
+//! prompt` alone never match.
 
 use super::rules::{self, Rule};
 
@@ -289,9 +289,9 @@ const PERSONA: &[&str] = &[
     "you will be called dan",
 ];
 
-/// Expressions by rule. Gaps stop at the end of a sentence and are short, so time is linear.
+/// Expressions by rule. Gaps are short and stop at the end of a sentence, so the time is linear.
 pub(super) const PATTERNS: &[(&Rule, &str)] = &[
-    // An order to drop what came before, said to whoever follows instructions.
+    // An order to drop previous instructions, addressed to a follower of instructions.
     (
         &rules::OVERRIDE,
         concat!(
@@ -317,7 +317,7 @@ pub(super) const PATTERNS: &[(&Rule, &str)] = &[
             r"(?:previous|prior|preceding|earlier|above|original|system) (?:instruction|prompt|direction|command|order|guideline|rule|information|message)s?\b",
         ),
     ),
-    // Addressed to a model by name, and then ordered about.
+    // A model is addressed by name and then given an order.
     (
         &rules::OVERRIDE,
         concat!(
@@ -342,7 +342,7 @@ pub(super) const PATTERNS: &[(&Rule, &str)] = &[
             r"(?:system prompt|system message|system instructions|hidden instructions|secret instructions|initial prompt|initial instructions|original instructions|developer message|pre-?prompt)\b",
         ),
     ),
-    // Data that is to leave, and the way it is to go.
+    // Data to exfiltrate, and the channel for it.
     (
         &rules::EXFILTRATION,
         concat!(
@@ -378,7 +378,7 @@ pub(super) const PATTERNS: &[(&Rule, &str)] = &[
         &rules::JAILBREAK,
         r"\b(?:dan|chatgpt|gpt|the ai)\b[^.!?\n]{0,20}\bcan (?:do anything|override the restrictions|say anything)\b",
     ),
-    // Weaker: also said of manuals, warnings and rules of a game.
+    // Weaker templates, which also occur in manuals, warnings and rules of games.
     (
         &rules::WEAK_OVERRIDE,
         r"\b(?:ignore|disregard|forget|override|bypass)\b[^.!?\n]{0,30}\b(?:instructions|guidelines|directives|prompts?|safety (?:rules|filters|measures)|content polic(?:y|ies))\b",
@@ -395,8 +395,8 @@ pub(super) const PATTERNS: &[(&Rule, &str)] = &[
     (&rules::DATA_LINK, r"!\[[^\]\n]{0,200}\]\( ?<?https?://[^)\s]{1,300}\?[^)\s]{40,2000}\)"),
 ];
 
-/// In text that no reader sees, an order to a model needs no template: a word for the one who is
-/// ordered near a verb that orders.
+/// Expressions for text that no reader sees. There an order to a model needs no template: a word for its addressee near
+/// a verb of command is enough.
 pub(super) const HIDDEN_ORDER: &[&str] = &[
     concat!(
         r"\b(?:ai|a\.i\.|llm|llms|language models?|chatbot|assistant|assistants|chatgpt|gpt|claude|gemini|copilot|ai agents?|crawler bots?|the model|summari[sz]er)\b",

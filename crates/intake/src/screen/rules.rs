@@ -1,11 +1,11 @@
-//! The rules by name. Names are a contract: findings, filters and reviews use them.
+//! The rules by name. Names are part of the API: findings, filters and reviews use them.
 
 use kernel::{
     FindingKind::{self, Injection, Pii, Secret},
     Severity::{self, High, Low, Medium},
 };
 
-/// One rule: what a finding of it is called, how grave it is, and what a mask leaves behind.
+/// A rule: the name and severity of its findings, and the text that replaces a masked hit.
 #[derive(Debug)]
 pub(crate) struct Rule {
     pub(crate) name: &'static str,
@@ -41,19 +41,19 @@ rules! {
     RINGFENCE_TOKEN = "secret.ringfence_token" Secret High "[ringfence token]";
     ASSIGNED = "secret.assigned" Secret Medium "[secret]";
 
-    // Orders that are never said but to take a model over.
+    // Orders that are only ever written to take control of a model.
     OVERRIDE = "injection.override" Injection High "[instruction removed]";
     JAILBREAK = "injection.jailbreak" Injection High "[instruction removed]";
     PROMPT_LEAK = "injection.prompt_leak" Injection High "[instruction removed]";
     EXFILTRATION = "injection.exfiltration" Injection High "[instruction removed]";
     FORGED_ROLE = "injection.forged_role" Injection High "[instruction removed]";
     CONCEAL = "injection.conceal_from_user" Injection High "[instruction removed]";
-    // The same, or any order to a model, where no reader would see it.
+    // The same orders, or any order to a model, where no reader would see it.
     HIDDEN = "injection.hidden_instruction" Injection High "[instruction removed]";
     ENCODED = "injection.encoded" Injection High "[instruction removed]";
     OBFUSCATED = "injection.obfuscated" Injection High "[instruction removed]";
     SMUGGLED = "injection.smuggled" Injection High "[instruction removed]";
-    // Said for good reasons too: recorded, no more.
+    // Also written for legitimate reasons, so these are only recorded.
     WEAK_OVERRIDE = "injection.weak_override" Injection Medium "[instruction removed]";
     PERSONA = "injection.persona" Injection Medium "[instruction removed]";
     PROMPT_REQUEST = "injection.prompt_request" Injection Medium "[instruction removed]";

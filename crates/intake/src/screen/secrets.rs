@@ -1,59 +1,60 @@
-//! Credentials with a form of their own, and values that are assigned to a name that says so.
+//! Finds credentials with a recognisable form, and values that are assigned to a name such as `password`.
 //!
-//! Expressions work on bytes without Unicode classes, so the automaton never falls back to a slow
-//! engine on foreign text.
+//! Expressions work on bytes without Unicode classes, so that the automaton never falls back to a slow engine on
+//! non-ASCII text.
 
-use super::{checks, mask::Hit, rules, rules::Rule};
+use super::{checks, mask::RuleMatch, rules, rules::Rule};
 use regex::bytes::{Captures, Regex, RegexBuilder};
 use std::sync::LazyLock;
 
-/// Longest private key block that a mask removes, bytes.
+/// Longest private key block in bytes that a mask removes.
 const KEY_BLOCK_BYTES_MAX: usize = 64 << 10;
 
 /// Adds every hit in `text`.
-pub(super) fn find(text: &str, hits: &mut Vec<Hit>) {
+pub(super) fn find(text: &str, hits: &mut Vec<RuleMatch>) {
     let bytes = text.as_bytes();
     for (rule, regex) in RULES.iter() {
-        kernel::give_way(bytes.len() as u64);
+        kernel::yield_to_others(bytes.len() as u64);
         for found in regex.find_iter(bytes) {
-            hits.push(Hit::new(rule, found.start(), found.end()));
+            hits.push(RuleMatch::new(rule, found.start(), found.end()));
         }
     }
     let mut blocks = KeyBlocks::new(bytes);
     for found in KEY_BLOCK.find_iter(bytes) {
-        hits.push(Hit::new(&rules::PRIVATE_KEY, found.start(), blocks.end(found.end())));
+        hits.push(RuleMatch::new(&rules::PRIVATE_KEY, found.start(), blocks.end(found.end())));
     }
     hits.extend(ASSIGNED.captures_iter(bytes).filter_map(|found| assigned(&found)));
-    // A token inside an assignment or a key block is counted once; the screens keep hits apart.
+    // A token inside an assignment or a key block is counted once, because overlapping hits are merged later.
 }
 
-/// Where private key blocks end. They are asked for in the order of the text, and what was looked at for one is not
-/// looked at again for the next: a text may begin thousands of blocks and end none.
+/// Finds the ends of private key blocks. Callers ask in the order of the text, and no byte is scanned again for the
+/// next block, because a text may begin thousands of blocks and end none.
 struct KeyBlocks<'a> {
     bytes: &'a [u8],
-    /// The first END line at or after the last place asked for; the length of the text where there is none.
+    /// Offset of the first END line at or after the last position asked for; the length of the text if there is none.
     end_line: usize,
-    /// First byte after the last place asked for that stands in no key.
+    /// Offset of the first byte after the last position asked for that cannot be part of a key.
     outside: usize,
-    /// Bytes looked at.
-    looked: usize,
+    /// Bytes scanned, for tests.
+    bytes_scanned: usize,
 }
 
 impl<'a> KeyBlocks<'a> {
     const END: &'static [u8] = b"-----END";
 
     fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, end_line: 0, outside: 0, looked: 0 }
+        Self { bytes, end_line: 0, outside: 0, bytes_scanned: 0 }
     }
 
-    /// End of the block whose first line ends at `from`: after its END line, or after the last of its lines.
+    /// Returns the end of the block whose first line ends at `from`: after its END line, or after the last of its
+    /// lines.
     fn end(&mut self, from: usize) -> usize {
         let most = self.bytes.len().min(from + KEY_BLOCK_BYTES_MAX);
         if self.end_line < from {
             let rest = &self.bytes[from..];
             let found = rest.windows(Self::END.len()).position(|w| w == Self::END);
             self.end_line = found.map_or(self.bytes.len(), |at| from + at);
-            self.looked += found.unwrap_or(rest.len());
+            self.bytes_scanned += found.unwrap_or(rest.len());
         }
         if self.end_line + Self::END.len() <= most {
             let after = self.end_line + Self::END.len();
@@ -63,20 +64,21 @@ impl<'a> KeyBlocks<'a> {
         if self.outside < from {
             let inside = |b: &u8| b.is_ascii_alphanumeric() || b"+/=\n\\:,- ".contains(b);
             self.outside = from + self.bytes[from..].iter().take_while(|b| inside(b)).count();
-            self.looked += self.outside - from;
+            self.bytes_scanned += self.outside - from;
         }
         self.outside.min(most)
     }
 }
 
-/// Long, mixed and without a pattern: a value rather than a word or a placeholder.
-fn assigned(found: &Captures<'_>) -> Option<Hit> {
+/// Returns a hit if an assigned value is long, mixed and random enough to be a credential rather than a word or a
+/// placeholder.
+fn assigned(found: &Captures<'_>) -> Option<RuleMatch> {
     let value = found.get(1)?;
     let bytes = value.as_bytes();
     let digits = bytes.iter().filter(|b| b.is_ascii_digit()).count();
     let letters = bytes.iter().filter(|b| b.is_ascii_alphabetic()).count();
     let mixed = digits >= 2 && letters >= 4 && checks::entropy(bytes) >= 3.4;
-    mixed.then(|| Hit::new(&rules::ASSIGNED, value.start(), value.end()))
+    mixed.then(|| RuleMatch::new(&rules::ASSIGNED, value.start(), value.end()))
 }
 
 fn compile(pattern: &str) -> Regex {
@@ -126,7 +128,7 @@ mod tests {
                 let end = blocks.end(found.end());
                 assert!(end >= found.end() && end <= text.len());
             }
-            assert!(blocks.looked <= 2 * text.len(), "{unit:?}: {} of {}", blocks.looked, text.len());
+            assert!(blocks.bytes_scanned <= 2 * text.len(), "{unit:?}: {} of {}", blocks.bytes_scanned, text.len());
         }
     }
 

@@ -1,30 +1,29 @@
-//! The Unicode gate, and the copy of a text that templates are matched on.
+//! Scans for invisible characters, and makes the folded copy of a text on which templates are matched.
 //!
-//! Promises that characters which show nothing are counted, that text smuggled in them is decoded
-//! (tag characters, runs of variation selectors), and that the copy is free of case, width,
-//! accents, invisible characters and look-alike letters. NFKC alone removes none of the invisible
-//! ones.
+//! Promises that invisible characters are counted, that text smuggled in them is decoded (tag characters, runs of
+//! variation selectors), and that the copy is free of case, width, accents, invisible characters and look-alike
+//! letters. NFKC alone removes none of the invisible characters.
 
-use super::mask::Hit;
+use super::mask::RuleMatch;
 use unicode_normalization::{UnicodeNormalization, char::canonical_combining_class};
 
-/// Longest word that is folded as a whole, characters. Longer ones are folded in pieces.
+/// Longest word in characters that is folded as a whole. Longer words are folded in pieces.
 const WORD_CHARS_MAX: usize = 64;
-/// Smuggled text that is decoded, bytes.
+/// Most bytes of smuggled text that are decoded.
 const SMUGGLED_BYTES_MAX: usize = 64 << 10;
 
-/// What the gate saw.
+/// Result of a scan for invisible characters.
 #[derive(Default)]
-pub(super) struct Gate {
-    /// Invisible characters between plain letters, where no script needs them.
+pub(super) struct UnicodeScan {
+    /// Number of invisible characters between ASCII letters or digits, where no script needs them.
     pub(super) invisible: u32,
-    /// Tag characters outside a flag, and runs of variation selectors.
+    /// Number of tag characters outside a flag, and of variation selectors in runs.
     pub(super) carriers: u32,
-    /// What the carriers spell.
+    /// Text that the carriers encode.
     pub(super) smuggled: String,
 }
 
-/// Whether a character shows nothing by itself.
+/// Whether a character is invisible by itself.
 pub(super) fn is_invisible(c: char) -> bool {
     matches!(u32::from(c),
         0xAD | 0x34F | 0x61C | 0x115F..=0x1160 | 0x17B4..=0x17B5 | 0x180B..=0x180F | 0x200B..=0x200F
@@ -32,11 +31,11 @@ pub(super) fn is_invisible(c: char) -> bool {
         | 0x1BCA0..=0x1BCA3 | 0x1D173..=0x1D17A | 0xE0000..=0xE0FFF)
 }
 
-/// Looks at every character once.
-pub(super) fn gate(text: &str) -> Gate {
-    let mut gate = Gate::default();
+/// Scans every character once.
+pub(super) fn scan(text: &str) -> UnicodeScan {
+    let mut scan = UnicodeScan::default();
     if text.is_ascii() {
-        return gate;
+        return scan;
     }
     let mut smuggled = Vec::new();
     let (mut flag, mut before, mut selector_before) = (false, '\u{feff}', None);
@@ -45,7 +44,7 @@ pub(super) fn gate(text: &str) -> Gate {
         let next_plain = chars.peek().is_some_and(char::is_ascii_alphanumeric);
         if (0xE0000..=0xE007F).contains(&u32::from(c)) {
             if !flag {
-                gate.carriers += 1;
+                scan.carriers += 1;
                 smuggled.extend(u8::try_from(u32::from(c) - 0xE0000).ok());
             }
             continue;
@@ -53,27 +52,27 @@ pub(super) fn gate(text: &str) -> Gate {
         flag = c == '\u{1F3F4}';
         let selector = selector_byte(c);
         if let (Some(byte), Some(first)) = (selector, selector_before) {
-            // One selector shapes a character; a second one in a row shapes nothing.
-            if gate.carriers == 0 {
+            // One selector chooses the form of a character; a second one in a row has no function.
+            if scan.carriers == 0 {
                 smuggled.extend(first);
             }
-            gate.carriers += 1;
+            scan.carriers += 1;
             smuggled.push(byte);
             selector_before = Some(None);
         } else {
             selector_before = selector.map(Some);
         }
         if selector.is_none() && is_invisible(c) && c != '\u{AD}' && before.is_ascii_alphanumeric() && next_plain {
-            gate.invisible += 1;
+            scan.invisible += 1;
         }
         before = c;
     }
     smuggled.truncate(SMUGGLED_BYTES_MAX);
-    gate.smuggled = String::from_utf8_lossy(&smuggled).into_owned();
-    gate
+    scan.smuggled = String::from_utf8_lossy(&smuggled).into_owned();
+    scan
 }
 
-/// The byte that a variation selector stands for in the smuggling scheme of 2025.
+/// Byte that a variation selector encodes in the smuggling scheme of 2025.
 fn selector_byte(c: char) -> Option<u8> {
     match u32::from(c) {
         n @ 0xFE00..=0xFE0F => u8::try_from(n - 0xFE00).ok(),
@@ -82,34 +81,36 @@ fn selector_byte(c: char) -> Option<u8> {
     }
 }
 
-/// A text as templates see it.
+/// Folded copy of a text, on which templates are matched.
 #[derive(Default)]
-pub(super) struct Folded {
+pub(super) struct FoldedCopy {
     pub(super) text: String,
-    /// Some word mixes letters with digits or signs that look like letters.
+    /// Whether some word mixes letters with digits.
     pub(super) leet: bool,
 }
 
-/// What to fold beyond case, width and accents.
+/// What to fold in addition to case, width and accents.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fold {
+pub(super) enum FoldLevel {
     Plain,
-    /// Also `1gn0r3` to `ignore`.
+    /// Also folds `1gn0r3` to `ignore`.
     Leet,
 }
 
-/// Makes the copy, of at most twice the length. Runs of blanks become one space; a blank line becomes one line end.
-pub(super) fn folded(text: &str, fold: Fold) -> Folded {
-    let mut copy = Folded::default();
+/// Makes the folded copy, of at most twice the length. A run of whitespace becomes one space, or one line end if it
+/// contains a blank line.
+pub(super) fn folded_copy(text: &str, fold: FoldLevel) -> FoldedCopy {
+    let mut copy = FoldedCopy::default();
     copy.text.reserve(text.len());
-    let Folded { text: out, leet } = &mut copy;
+    let FoldedCopy { text: out, leet } = &mut copy;
     *leet = fold_into(text, fold, &mut |c, _| out.push(c));
     copy
 }
 
-/// Turns the places that hits have in the copy into those of the text that the copy was made of. They are in order and
-/// apart. The copy is made a second time for it: a place for each of its bytes would take eight times its length.
-pub(super) fn origins(text: &str, fold: Fold, hits: &mut [Hit]) {
+/// Maps the positions of hits in the copy to those in the source text. The hits are in order and do not overlap. The
+/// copy is made a second time for this, because a table with a position for each of its bytes would take eight times
+/// its length.
+pub(super) fn map_to_source(text: &str, fold: FoldLevel, hits: &mut [RuleMatch]) {
     let mut hits = hits.iter_mut();
     let Some(mut hit) = hits.next() else { return };
     let (mut at_copy, mut from, mut done) = (0, None, false);
@@ -121,7 +122,7 @@ pub(super) fn origins(text: &str, fold: Fold, hits: &mut [Hit]) {
             }
             if next >= hit.end() {
                 let length = text[at..].chars().next().map_or(0, char::len_utf8);
-                *hit = Hit::new(hit.rule, from.take().unwrap_or(at), at + length);
+                *hit = RuleMatch::new(hit.rule, from.take().unwrap_or(at), at + length);
                 match hits.next() {
                     Some(other) => hit = other,
                     None => done = true,
@@ -132,10 +133,10 @@ pub(super) fn origins(text: &str, fold: Fold, hits: &mut [Hit]) {
     });
 }
 
-/// Calls back with each character of the copy and where in the text it came from. Says whether some word mixes letters
-/// with digits or signs that look like letters.
-fn fold_into(text: &str, fold: Fold, out: &mut dyn FnMut(char, usize)) -> bool {
-    let mut writer = Writer { out, word: Vec::new(), fold, leet: false };
+/// Calls `out` with each character of the copy and its position in the text. Returns whether some word mixes letters
+/// with digits.
+fn fold_into(text: &str, fold: FoldLevel, out: &mut dyn FnMut(char, usize)) -> bool {
+    let mut writer = FoldWriter { out, word: Vec::new(), fold, leet: false };
     let (mut blank_from, mut line_ends) = (None, 0);
     for (at, c) in text.char_indices() {
         if c.is_whitespace() {
@@ -156,19 +157,19 @@ fn fold_into(text: &str, fold: Fold, out: &mut dyn FnMut(char, usize)) -> bool {
     writer.leet
 }
 
-struct Writer<'o> {
+struct FoldWriter<'o> {
     out: &'o mut dyn FnMut(char, usize),
     word: Vec<(char, usize)>,
-    fold: Fold,
+    fold: FoldLevel,
     leet: bool,
 }
 
-impl Writer<'_> {
+impl FoldWriter<'_> {
     fn character(&mut self, c: char, at: usize) {
         if c.is_ascii() {
             return self.folded(c.to_ascii_lowercase(), at);
         }
-        // A character that stands for a whole sentence is no way to write an order letter by letter.
+        // A character that expands to a whole phrase cannot be used to write an order letter by letter.
         let length: usize = std::iter::once(c).nfkd().map(char::len_utf8).sum();
         if length > 2 * c.len_utf8() {
             return self.folded(c, at);
@@ -181,7 +182,7 @@ impl Writer<'_> {
     }
 
     fn folded(&mut self, c: char, at: usize) {
-        let part_of_word = c.is_alphanumeric() || (self.fold == Fold::Leet && matches!(c, '@' | '$' | '!'));
+        let part_of_word = c.is_alphanumeric() || (self.fold == FoldLevel::Leet && matches!(c, '@' | '$' | '!'));
         if !part_of_word {
             self.end_word();
             return self.push(c, at);
@@ -203,8 +204,8 @@ impl Writer<'_> {
         let digits = latin && word.iter().any(|(c, _)| c.is_ascii_digit());
         self.leet |= digits;
         for (c, at) in &word {
-            let c = if latin { alike(*c) } else { *c };
-            let c = if latin && self.fold == Fold::Leet { leet(c) } else { c };
+            let c = if latin { latin_lookalike(*c) } else { *c };
+            let c = if latin && self.fold == FoldLevel::Leet { leet(c) } else { c };
             self.push(c, *at);
         }
         self.word = word;
@@ -216,8 +217,8 @@ impl Writer<'_> {
     }
 }
 
-/// The Latin letter that a Cyrillic or Greek one looks like.
-fn alike(c: char) -> char {
+/// Returns the Latin letter that a Cyrillic or Greek letter looks like.
+fn latin_lookalike(c: char) -> char {
     const FOREIGN: &str = "аеорсухіјѕһԁкмтнвԛԝαοεριντυκηχϲıɑɡ";
     const LATIN: &str = "aeopcyxijshdkmthbqwaoepivtuknxciag";
     if c.is_ascii() {
@@ -238,9 +239,9 @@ fn leet(c: char) -> char {
     }
 }
 
-/// Runs of single letters, `i g n o r e`, joined; one line each, perhaps with the last letter of
-/// the word before. Empty when there are none.
-pub(super) fn squashed(copy: &str) -> String {
+/// Joins runs of single letters such as `i g n o r e`. Returns one line for each run, perhaps with the last letter of
+/// the word before it; empty if there are none.
+pub(super) fn join_spaced_letters(copy: &str) -> String {
     const LETTERS_MIN: usize = 10;
     let mut out = String::new();
     let mut run = String::new();

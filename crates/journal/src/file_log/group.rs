@@ -1,48 +1,48 @@
-//! Groups: what one write and one flush bring to a log file.
+//! Groups: what one write and one flush add to a log file.
 //!
-//! A group is a clear header and one sealed frame. The header is authenticated on its own, so
-//! that behind damaged bytes a later group can still be told from the remains of a torn write:
-//! if one is there, the damaged one was acknowledged, and that is corruption, not a crash.
+//! A group is a plaintext header and one sealed frame. The header is authenticated on its own, so that a later group
+//! after damaged bytes can be distinguished from the remains of a torn write: if there is one, the damaged group was
+//! acknowledged, which means corruption and not a crash.
 
 use crate::objects::{take, take_slice};
 use kernel::Plaintext;
-use vault::Home;
+use vault::Keyspace;
 use zeroize::Zeroizing;
 
-/// Bytes of a header: `magic 4 ‖ frame length u32 ‖ group number u64 ‖ file size u64 ‖ tag 16`.
-pub(crate) const HEADER: usize = 40;
+/// Size of a header in bytes: `magic 4 ‖ frame length u32 ‖ group number u64 ‖ file size u64 ‖ tag 16`.
+pub(crate) const GROUP_HEADER_BYTES: usize = 40;
 
-/// What a header says.
+/// Header of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Header {
-    /// Bytes of the frame behind it.
+pub(crate) struct GroupHeader {
+    /// Length of the frame that follows, in bytes.
     pub(crate) frame: u32,
-    /// Which group of the file, the opening one is 0.
+    /// Number of the group in its file; the file header is group 0.
     pub(crate) index: u64,
-    /// Bytes the file had when this was written: a file that is shorter now was cut.
+    /// Size of the file when the group was written, in bytes: a file that is shorter now was truncated.
     pub(crate) size: u64,
 }
 
-impl Header {
-    /// As bytes, for this place in this file.
-    pub(crate) fn seal(self, home: &Home, prologue: &[u8], offset: u64) -> [u8; HEADER] {
-        let mut out = [0; HEADER];
+impl GroupHeader {
+    /// Encodes and authenticates the header for this offset in this file.
+    pub(crate) fn seal(self, keyspace: &Keyspace, prologue: &[u8], offset: u64) -> [u8; GROUP_HEADER_BYTES] {
+        let mut out = [0; GROUP_HEADER_BYTES];
         out[..4].copy_from_slice(&MAGIC);
         out[4..8].copy_from_slice(&self.frame.to_le_bytes());
         out[8..16].copy_from_slice(&self.index.to_le_bytes());
         out[16..24].copy_from_slice(&self.size.to_le_bytes());
-        let tag = home.mac(LABEL, &[prologue, &offset.to_le_bytes(), &out[..24]]);
+        let tag = keyspace.mac(MAC_LABEL, &[prologue, &offset.to_le_bytes(), &out[..24]]);
         out[24..].copy_from_slice(&tag[..16]);
         out
     }
 
-    /// The header at the front of `bytes`, if we wrote it for this place in this file.
-    pub(crate) fn open(home: &Home, prologue: &[u8], offset: u64, bytes: &[u8]) -> Option<Self> {
-        let head = bytes.get(..HEADER)?;
+    /// Decodes the header at the front of `bytes`, if we wrote it for this offset in this file.
+    pub(crate) fn open(keyspace: &Keyspace, prologue: &[u8], offset: u64, bytes: &[u8]) -> Option<Self> {
+        let head = bytes.get(..GROUP_HEADER_BYTES)?;
         if head[..4] != MAGIC {
             return None;
         }
-        let tag = home.mac(LABEL, &[prologue, &offset.to_le_bytes(), &head[..24]]);
+        let tag = keyspace.mac(MAC_LABEL, &[prologue, &offset.to_le_bytes(), &head[..24]]);
         if tag[..16] != head[24..] {
             return None;
         }
@@ -54,38 +54,38 @@ impl Header {
         })
     }
 
-    /// Whether any header of this file stands anywhere in `bytes`, which begin at `offset`.
-    pub(crate) fn any_in(home: &Home, prologue: &[u8], offset: u64, bytes: &[u8]) -> bool {
+    /// Whether `bytes`, which begin at `offset`, contain any header of this file.
+    pub(crate) fn exists_in(keyspace: &Keyspace, prologue: &[u8], offset: u64, bytes: &[u8]) -> bool {
         bytes
             .windows(MAGIC.len())
             .enumerate()
             .filter(|(_, window)| *window == MAGIC)
-            .any(|(i, _)| Self::open(home, prologue, offset + i as u64, &bytes[i..]).is_some())
+            .any(|(i, _)| Self::open(keyspace, prologue, offset + i as u64, &bytes[i..]).is_some())
     }
 }
 
-/// What a frame holds.
+/// Content of a frame.
 #[derive(Debug)]
 pub(crate) enum Group {
-    /// The file's beginning, encoded.
-    Opening(Plaintext),
-    /// Entries, the first with this number.
+    /// The encoded file header.
+    FileHeader(Plaintext),
+    /// Number of the first entry, and the entries.
     Entries(u64, Vec<Plaintext>),
-    /// The place is to be destroyed.
+    /// The keyspace is to be destroyed.
     Drop,
 }
 
 impl Group {
-    /// An opening as a frame's body.
-    pub(crate) fn opening(encoded: &[u8]) -> Plaintext {
+    /// Encodes a file header as the body of a frame.
+    pub(crate) fn file_header(encoded: &[u8]) -> Plaintext {
         let mut out = Zeroizing::new(Vec::with_capacity(1 + encoded.len()));
-        out.push(OPENING);
+        out.push(FILE_HEADER);
         out.extend_from_slice(encoded);
         out.into()
     }
 
-    /// Entries as a frame's body: `1 ‖ first u64 ‖ count u32 ‖ (length u32 ‖ bytes)…`. One
-    /// allocation of the right size: what the allocator throws away is not zeroised.
+    /// Encodes entries as the body of a frame: `1 ‖ first u64 ‖ count u32 ‖ (length u32 ‖ bytes)…`. Makes one
+    /// allocation of the exact size: memory that a reallocation frees is not zeroised.
     pub(crate) fn entries(first: u64, bodies: &[Plaintext]) -> Plaintext {
         let bytes: usize = bodies.iter().map(|body| 4 + body.len()).sum();
         let mut out = Zeroizing::new(Vec::with_capacity(13 + bytes));
@@ -94,16 +94,16 @@ impl Group {
         out.into()
     }
 
-    /// The end of the place as a frame's body.
-    pub(crate) fn drop_place() -> Plaintext {
+    /// Encodes the destruction of the keyspace as the body of a frame.
+    pub(crate) fn drop_keyspace() -> Plaintext {
         Plaintext::from(&[DROP][..])
     }
 
-    /// `None` when the bytes are none of these, whole and alone.
+    /// `None` unless the bytes are exactly one of these.
     pub(crate) fn decode(mut bytes: &[u8]) -> Option<Self> {
         let rest = &mut bytes;
         match take::<1>(rest)?[0] {
-            OPENING => Some(Self::Opening(Plaintext::from(*rest))),
+            FILE_HEADER => Some(Self::FileHeader(Plaintext::from(*rest))),
             ENTRIES => {
                 let (first, bodies) = take_entries(rest)?;
                 rest.is_empty().then_some(Self::Entries(first, bodies))
@@ -114,7 +114,7 @@ impl Group {
     }
 }
 
-/// `first u64 ‖ count u32 ‖ (length u32 ‖ bytes)…`, in files and in objects alike.
+/// Encodes `first u64 ‖ count u32 ‖ (length u32 ‖ bytes)…`, for files and objects alike.
 pub(crate) fn put_entries(out: &mut Vec<u8>, first: u64, bodies: &[Plaintext]) {
     out.extend_from_slice(&first.to_le_bytes());
     out.extend_from_slice(&length(bodies.len()));
@@ -124,7 +124,7 @@ pub(crate) fn put_entries(out: &mut Vec<u8>, first: u64, bodies: &[Plaintext]) {
     }
 }
 
-/// What [`put_entries`] wrote, off the front.
+/// Takes what [`put_entries`] wrote off the front.
 pub(crate) fn take_entries(rest: &mut &[u8]) -> Option<(u64, Vec<Plaintext>)> {
     let first = u64::from_le_bytes(take(rest)?);
     let count = u32::from_le_bytes(take(rest)?);
@@ -137,13 +137,11 @@ pub(crate) fn take_entries(rest: &mut &[u8]) -> Option<(u64, Vec<Plaintext>)> {
 }
 
 fn length(length: usize) -> [u8; 4] {
-    u32::try_from(length)
-        .expect("entries and groups are bounded far under 4 GiB when they are handed over")
-        .to_le_bytes()
+    u32::try_from(length).expect("the queue bounds entries and groups far below 4 GiB").to_le_bytes()
 }
 
 const MAGIC: [u8; 4] = *b"RFG0";
-const LABEL: &[u8] = b"log group";
-const OPENING: u8 = 0;
+const MAC_LABEL: &[u8] = b"log group";
+const FILE_HEADER: u8 = 0;
 const ENTRIES: u8 = 1;
 const DROP: u8 = 2;

@@ -1,132 +1,135 @@
-//! From the bytes on disk to a writer that may go on, or to an error that says where it breaks.
+//! Recovery of a log in a folder: from the bytes on disk to a writer that can continue, or to an error that says where
+//! the log is damaged.
 //!
-//! The newest log file's opening names the newest checkpoint and the file before it; so the chain
-//! is walked back until it reaches what the checkpoint covers, then read forward. Every file but
-//! the newest must end exactly where its successor says. In the newest a group that does not
-//! authenticate is a torn write only if nothing of ours stands behind it.
+//! The header of the newest log file names the newest checkpoint and the previous file. Recovery follows the chain back
+//! until it reaches what the checkpoint covers, then reads forward. Every file but the newest must end exactly where
+//! its successor says. In the newest file a group that does not authenticate is a torn write only if none of our groups
+//! follows it.
 
 use super::{
-    group::{Group, HEADER, Header},
-    opening::{End, Opening, Pointer},
-    part,
-    writer::{Known, Mark, Writer},
+    file_header::{CheckpointRef, FileHeader, LogFileEnd},
+    group::{GROUP_HEADER_BYTES, Group, GroupHeader},
+    log_file,
+    writer::{CleanMark, LogFileInfo, LogWriter},
 };
 use crate::{
     Error, Stopped,
+    data_folder::{DataFolder, Listing},
     error::io_error,
-    local::{Listing, Local},
-    log::{Place, corrupt},
-    names::{Name, PartId},
+    log::{JournalEnv, corrupt},
+    names::{LogFileId, Name},
 };
 use kernel::{LogEpoch, Plaintext};
 use std::sync::Arc;
 use vault::{FrameOpener, ObjectKind};
 
-/// What stood there.
-pub(crate) struct Found {
-    pub(crate) writer: Writer,
+/// A recovered writer and what its log held.
+pub(crate) struct RecoveredLog {
+    pub(crate) writer: LogWriter,
     pub(crate) checkpoint: Option<Plaintext>,
     pub(crate) entries: Vec<(u64, Plaintext)>,
     pub(crate) dropped: bool,
 }
 
-/// Reads the place. Claims nothing; makes durable what it found, so that nobody acts on bytes that
-/// a power cut could still take back; removes files that never got their name. Behind the mark of a
-/// clean end all is durable but the mark: then nothing is flushed before the writer begins.
-pub(crate) fn recover(place: &Arc<Place>, local: &Arc<Local>) -> Result<Found, Error> {
-    let listing = local.list(&place.prefix).map_err(|source| io_error("listing a place", source))?;
+/// Reads the keyspace and claims nothing. Makes durable what it found, so that no caller acts on bytes that a power cut
+/// could still undo, and removes files that never got their final name. After the mark of a clean shutdown everything
+/// but the mark is durable, so nothing is flushed until the first write.
+pub(crate) fn recover(env: &Arc<JournalEnv>, data_folder: &Arc<DataFolder>) -> Result<RecoveredLog, Error> {
+    let listing = data_folder.list(&env.prefix).map_err(|source| io_error("listing a keyspace", source))?;
     let newest = listing.names.iter().filter_map(|name| name.epoch()).max().unwrap_or_default();
     if listing.names.contains(&Name::Tombstone) {
-        return Ok(Found { dropped: true, ..empty(place, local, newest, true) });
+        return Ok(RecoveredLog { dropped: true, ..empty_log(env, data_folder, newest, true) });
     }
     for unfinished in &listing.unfinished {
-        let removed = local.delete(&format!("{}{unfinished}", place.prefix));
+        let removed = data_folder.delete(&format!("{}{unfinished}", env.prefix));
         removed.map_err(|source| io_error("removing an unfinished file", source))?;
     }
-    let Some(Read { log, stale, dropped }) = read_log(place, local, &listing)? else {
-        return nothing_yet(place, local, &listing, newest);
+    let Some(LogScan { log, obsolete, dropped }) = read_log(env, data_folder, &listing)? else {
+        return without_log(env, data_folder, &listing, newest);
     };
     let pointer = log.checkpoint;
-    let mut found = empty(place, local, newest, dropped);
+    let mut found = empty_log(env, data_folder, newest, dropped);
     if let Some(pointer) = pointer {
         found.checkpoint = Some(match log.body {
             Some(body) => body,
-            None => read_checkpoint(place, local, pointer)?,
+            None => read_checkpoint(env, data_folder, pointer)?,
         });
     }
-    found.writer.tail = Some(log.end);
-    found.writer.mark = log.mark;
-    found.writer.parts = log.parts;
-    found.writer.stale = stale;
+    found.writer.recovered_end = Some(log.end);
+    found.writer.clean_mark = log.clean_mark;
+    found.writer.log_files = log.files;
+    found.writer.obsolete = obsolete;
     found.writer.checkpoint = pointer;
     found.writer.last = log.last;
     found.entries = log.entries;
     Ok(found)
 }
 
-fn read_checkpoint(place: &Place, local: &Local, pointer: Pointer) -> Result<Plaintext, Error> {
+fn read_checkpoint(env: &JournalEnv, data_folder: &DataFolder, pointer: CheckpointRef) -> Result<Plaintext, Error> {
     let name = Name::Checkpoint(pointer.id);
-    let wrong = |why| corrupt(place, name, pointer.id.epoch, 0, why);
+    let wrong = |why| corrupt(env, name, pointer.id.epoch, 0, why);
     let io = |source| io_error("reading a checkpoint", source);
-    let sealed = local.open_source(&place.name(name)).map_err(io)?;
-    let sealed = sealed.ok_or_else(|| wrong("the checkpoint that the log names is not there"))?;
-    let uuid = pointer.uuid.ok_or_else(|| wrong("the checkpoint stands in the log and is not there"))?;
-    match place.home.open_whole_from(ObjectKind::Checkpoint, uuid, &sealed) {
+    let sealed = data_folder.open_source(&env.name(name)).map_err(io)?;
+    let sealed = sealed.ok_or_else(|| wrong("the checkpoint that the log names is missing"))?;
+    let uuid = pointer.uuid.ok_or_else(|| wrong("the checkpoint should be in the log but is missing"))?;
+    match env.keyspace.open_whole_from(ObjectKind::Checkpoint, uuid, &sealed) {
         Err(vault::Error::Unreadable { source, .. }) => Err(io(source)),
         opened => opened.map_err(|_| wrong("the checkpoint does not open")),
     }
 }
 
-struct Read {
-    log: Log,
-    stale: Vec<PartId>,
+struct LogScan {
+    log: LogContents,
+    obsolete: Vec<LogFileId>,
     dropped: bool,
 }
 
-/// What the files from the checkpoint on hold.
-struct Log {
+/// Contents of the log files, starting at the checkpoint.
+struct LogContents {
     entries: Vec<(u64, Plaintext)>,
     last: u64,
-    parts: Vec<Known>,
-    checkpoint: Option<Pointer>,
-    end: End,
-    /// The checkpoint's, if it stands in the log.
+    files: Vec<LogFileInfo>,
+    checkpoint: Option<CheckpointRef>,
+    end: LogFileEnd,
+    /// Body of the checkpoint, if it is in the log.
     body: Option<Plaintext>,
-    /// The mark of a clean end, if it is the last that stands there.
-    mark: Option<Mark>,
+    /// The mark of a clean shutdown, if it is the last group.
+    clean_mark: Option<CleanMark>,
 }
 
-fn read_log(place: &Place, local: &Local, listing: &Listing) -> Result<Option<Read>, Error> {
-    let all: Vec<PartId> =
+fn read_log(env: &JournalEnv, data_folder: &DataFolder, listing: &Listing) -> Result<Option<LogScan>, Error> {
+    let all: Vec<LogFileId> =
         listing.names.iter().filter_map(|name| if let Name::Log(id) = name { Some(*id) } else { None }).collect();
     let Some(newest) = all.last() else { return Ok(None) };
-    let chain = walk_back(place, local, *newest)?;
-    let oldest = chain.first().map_or(*newest, |part| part.id);
-    let (mut log, dropped) = read_forward(place, local, chain)?;
+    let chain = walk_back(env, data_folder, *newest)?;
+    let oldest = chain.first().map_or(*newest, |file| file.id);
+    let (mut log, dropped) = read_forward(env, data_folder, chain)?;
     let holder = log.checkpoint.and_then(|pointer| pointer.holder());
+    // The checkpoint may be in an older file than the first uncovered entry. Then only the body of that file is needed.
     if let Some(holder) = holder.filter(|_| log.body.is_none()) {
-        let mut part = Part::read(place, local, holder)?;
-        log.body = part.opening.body.take();
-        log.parts.insert(0, Known { id: holder, before: part.opening.before, bytes: 0 });
+        let mut file = LogFileReader::read(env, data_folder, holder)?;
+        log.body = file.header.body.take();
+        log.files.insert(0, LogFileInfo { id: holder, before: file.header.before, bytes: 0 });
     }
-    let stale = all.into_iter().filter(|id| *id < oldest && Some(*id) != holder).collect();
-    Ok(Some(Read { log, stale, dropped }))
+    let obsolete = all.into_iter().filter(|id| *id < oldest && Some(*id) != holder).collect();
+    Ok(Some(LogScan { log, obsolete, dropped }))
 }
 
-/// The files from the one that holds the first uncovered entry to the newest.
-fn walk_back(place: &Place, local: &Local, newest: PartId) -> Result<Vec<Part>, Error> {
-    let mut chain = vec![Part::read(place, local, newest)?];
-    let covers = chain[0].opening.checkpoint.map_or(0, |pointer| pointer.covers);
-    if chain[0].opening.before < covers {
-        return Err(chain[0].corrupt(place, 0, "the file begins before what its checkpoint covers"));
+/// Reads the headers back from the newest file to the one that holds the first uncovered entry. Returns the files in
+/// ascending order.
+fn walk_back(env: &JournalEnv, data_folder: &DataFolder, newest: LogFileId) -> Result<Vec<LogFileReader>, Error> {
+    let mut chain = vec![LogFileReader::read(env, data_folder, newest)?];
+    let covers = chain[0].header.checkpoint.map_or(0, |pointer| pointer.covers);
+    if chain[0].header.before < covers {
+        return Err(chain[0].corrupt(env, 0, "the file begins before what its checkpoint covers"));
     }
-    while let Some(oldest) = chain.last().filter(|part| part.opening.before > covers) {
-        let wrong = |why| oldest.corrupt(place, 0, why);
-        let end = oldest.opening.previous.ok_or_else(|| wrong("the log does not reach back to its checkpoint"))?;
+    while let Some(oldest) = chain.last().filter(|file| file.header.before > covers) {
+        let wrong = |why| oldest.corrupt(env, 0, why);
+        let end = oldest.header.previous.ok_or_else(|| wrong("the log does not reach back to its checkpoint"))?;
         if end.id >= oldest.id {
             return Err(wrong("the file before this one is not older"));
         }
-        let mut previous = Part::read(place, local, end.id)?;
+        let mut previous = LogFileReader::read(env, data_folder, end.id)?;
         previous.end = Some(end);
         chain.push(previous);
     }
@@ -134,98 +137,109 @@ fn walk_back(place: &Place, local: &Local, newest: PartId) -> Result<Vec<Part>, 
     Ok(chain)
 }
 
-fn read_forward(place: &Place, local: &Local, chain: Vec<Part>) -> Result<(Log, bool), Error> {
+fn read_forward(
+    env: &JournalEnv,
+    data_folder: &DataFolder,
+    chain: Vec<LogFileReader>,
+) -> Result<(LogContents, bool), Error> {
     let mut entries = Vec::new();
-    let mut parts = Vec::new();
-    let mut last = chain.first().map_or(0, |part| part.opening.before);
+    let mut files = Vec::new();
+    let mut last = chain.first().map_or(0, |file| file.header.before);
     let mut dropped = false;
-    let mut finish: Option<(Option<Pointer>, End)> = None;
-    let (mut bodies_of, mut mark) = (Vec::new(), None);
-    for mut part in chain {
-        if part.opening.before != last || dropped {
-            return Err(part.corrupt(place, 0, "the file does not go on where the one before it ended"));
+    let mut last_file: Option<(Option<CheckpointRef>, LogFileEnd)> = None;
+    let (mut checkpoint_bodies, mut clean_mark) = (Vec::new(), None);
+    for mut file in chain {
+        if file.header.before != last || dropped {
+            return Err(file.corrupt(env, 0, "the file does not continue where the previous one ended"));
         }
-        let covers = part.opening.checkpoint.map_or(0, |pointer| pointer.covers);
+        let covers = file.header.checkpoint.map_or(0, |pointer| pointer.covers);
         let mut clean = false;
-        while let Some(group) = part.next(place)? {
-            let at = part.offset;
+        while let Some(group) = file.next(env)? {
+            let at = file.offset;
             clean = matches!(&group, Group::Entries(_, bodies) if bodies.is_empty());
             match group {
-                _ if dropped => return Err(part.corrupt(place, at, "a group after the place was dropped")),
+                _ if dropped => return Err(file.corrupt(env, at, "a group after the destruction of the keyspace")),
                 Group::Entries(first, bodies) if last.checked_add(1) == Some(first) => {
-                    let full = || part.corrupt(place, at, "entries have numbers beyond the last");
+                    let full = || file.corrupt(env, at, "entry numbers exceed the maximum");
                     let end = last.checked_add(bodies.len() as u64).filter(|end| *end < u64::MAX - 1);
                     last = end.ok_or_else(full)?;
                     entries.extend((first..).zip(bodies).filter(|(seq, _)| *seq > covers));
                 }
                 Group::Drop => dropped = true,
-                _ => return Err(part.corrupt(place, at, "a group that does not follow the one before it")),
+                _ => return Err(file.corrupt(env, at, "a group does not follow the previous one")),
             }
         }
-        if clean && part.end.is_none() {
-            // It was written when every group before it, and the file's name, had been flushed.
-            mark = Some(part.mark());
+        if clean && file.end.is_none() {
+            // When the mark was written, every group before it and the name of the file had been flushed.
+            clean_mark = Some(file.clean_mark());
         } else {
-            part.harden(place, local)?;
+            file.make_durable(env, data_folder)?;
         }
-        bodies_of.extend(part.opening.body.take().map(|body| (part.id, body)));
-        parts.push(Known { id: part.id, before: part.opening.before, bytes: part.offset - part.first });
-        finish = Some((part.opening.checkpoint, End { id: part.id, groups: part.groups, offset: part.offset }));
+        checkpoint_bodies.extend(file.header.body.take().map(|body| (file.id, body)));
+        files.push(LogFileInfo { id: file.id, before: file.header.before, bytes: file.offset - file.first });
+        last_file =
+            Some((file.header.checkpoint, LogFileEnd { id: file.id, groups: file.groups, offset: file.offset }));
     }
-    let (checkpoint, end) = finish.ok_or(Error::Closing)?;
+    let (checkpoint, end) = last_file.ok_or(Error::Closing)?;
     let covers = checkpoint.map_or(0, |pointer| pointer.covers);
     entries.retain(|(seq, _)| *seq > covers);
     let holder = checkpoint.and_then(|pointer| pointer.holder());
-    let body = bodies_of.into_iter().find(|(id, _)| Some(*id) == holder).map(|(_, body)| body);
-    Ok((Log { entries, last, parts, checkpoint, end, body, mark }, dropped))
+    let body = checkpoint_bodies.into_iter().find(|(id, _)| Some(*id) == holder).map(|(_, body)| body);
+    Ok((LogContents { entries, last, files, checkpoint, end, body, clean_mark }, dropped))
 }
 
 /// One log file being read.
-struct Part {
-    id: PartId,
+struct LogFileReader {
+    id: LogFileId,
     bytes: Vec<u8>,
     prologue: usize,
     opener: FrameOpener,
-    opening: Opening,
-    /// Where it must end; unknown for the newest.
-    end: Option<End>,
+    header: FileHeader,
+    /// Where the file must end; unknown for the newest one.
+    end: Option<LogFileEnd>,
     groups: u64,
     offset: u64,
-    /// First byte behind the opening.
+    /// Offset of the first byte after the header.
     first: u64,
     last_group: u64,
 }
 
-impl Part {
-    /// Reads the file and its opening. Both were durable before the file had its name, so nothing
-    /// here is ever a torn write.
-    fn read(place: &Place, local: &Local, id: PartId) -> Result<Self, Error> {
+impl LogFileReader {
+    /// Reads the file and its header. Both were durable before the file had its name, so a defect here is never a torn
+    /// write.
+    fn read(env: &JournalEnv, data_folder: &DataFolder, id: LogFileId) -> Result<Self, Error> {
         let name = Name::Log(id);
-        let wrong = |why| corrupt(place, name, id.epoch, 0, why);
-        let bytes = local.read(&place.name(name)).map_err(|source| io_error("reading a log file", source))?;
-        let bytes = bytes.ok_or_else(|| wrong("a log file that a later one needs is not there"))?;
-        let (mut opener, prologue) = place.home.open_log(&bytes).map_err(|_| wrong("the prologue does not open"))?;
-        let head = bytes.get(..prologue).ok_or_else(|| wrong("the prologue is cut"))?;
-        let header = Header::open(&place.home, head, prologue as u64, bytes.get(prologue..).unwrap_or_default());
+        let wrong = |why| corrupt(env, name, id.epoch, 0, why);
+        let bytes = data_folder.read(&env.name(name)).map_err(|source| io_error("reading a log file", source))?;
+        let bytes = bytes.ok_or_else(|| wrong("a log file that a later one needs is missing"))?;
+        let (mut opener, prologue) = env.keyspace.open_log(&bytes).map_err(|_| wrong("the prologue does not open"))?;
+        let prologue_bytes = bytes.get(..prologue).ok_or_else(|| wrong("the prologue is truncated"))?;
+        let header = GroupHeader::open(
+            &env.keyspace,
+            prologue_bytes,
+            prologue as u64,
+            bytes.get(prologue..).unwrap_or_default(),
+        );
         let header =
-            header.filter(|header| header.index == 0).ok_or_else(|| wrong("the first header does not open"))?;
+            header.filter(|header| header.index == 0).ok_or_else(|| wrong("the first group header does not open"))?;
         if header.size > bytes.len() as u64 {
-            return Err(wrong("the file was cut"));
+            return Err(wrong("the file was truncated"));
         }
-        let begin = prologue + HEADER;
-        let frame = bytes.get(begin..begin + header.frame as usize).ok_or_else(|| wrong("the opening is cut"))?;
-        let group = open_frame(&mut opener, frame, 0).ok_or_else(|| wrong("the opening does not open"))?;
-        let Group::Opening(encoded) = group else { return Err(wrong("the first group is no opening")) };
-        let opening = Opening::decode(&encoded).ok_or_else(|| wrong("the opening has another form"))?;
-        if opening.id != id {
-            return Err(wrong("the file belongs under another name"));
+        let begin = prologue + GROUP_HEADER_BYTES;
+        let frame =
+            bytes.get(begin..begin + header.frame as usize).ok_or_else(|| wrong("the file header is truncated"))?;
+        let group = open_frame(&mut opener, frame, 0).ok_or_else(|| wrong("the file header does not open"))?;
+        let Group::FileHeader(encoded) = group else { return Err(wrong("the first group is not a file header")) };
+        let file_header = FileHeader::decode(&encoded).ok_or_else(|| wrong("the file header has an unknown form"))?;
+        if file_header.id != id {
+            return Err(wrong("the file belongs to another name"));
         }
         let offset = (begin + frame.len()) as u64;
         Ok(Self {
             id,
             prologue,
             opener,
-            opening,
+            header: file_header,
             end: None,
             groups: 1,
             offset,
@@ -235,55 +249,52 @@ impl Part {
         })
     }
 
-    /// The next group; `None` at the end.
-    fn next(&mut self, place: &Place) -> Result<Option<Group>, Error> {
+    /// Reads the next group; `None` at the end.
+    fn next(&mut self, env: &JournalEnv) -> Result<Option<Group>, Error> {
+        // A finished file must end where its successor says, in groups and in bytes.
         if let Some(end) = self.end.filter(|end| self.groups == end.groups || self.offset >= end.offset) {
             let exact = self.groups == end.groups && self.offset == end.offset;
             return if exact {
                 Ok(None)
             } else {
-                Err(self.corrupt(place, self.offset, "it ends elsewhere than its successor says"))
+                Err(self.corrupt(env, self.offset, "the file does not end where its successor says"))
             };
         }
         let at = usize::try_from(self.offset).unwrap_or(usize::MAX);
         let rest = self.bytes.get(at..).unwrap_or_default();
-        let header = Header::open(&place.home, &self.bytes[..self.prologue], self.offset, rest);
+        let header = GroupHeader::open(&env.keyspace, &self.bytes[..self.prologue], self.offset, rest);
         let header = header.filter(|header| header.index == self.groups);
         if header.is_some_and(|header| header.size > self.bytes.len() as u64) {
-            return Err(self.corrupt(place, self.offset, "the file was cut"));
+            return Err(self.corrupt(env, self.offset, "the file was truncated"));
         }
-        let frame = header.and_then(|header| rest.get(HEADER..HEADER + header.frame as usize));
+        let frame = header.and_then(|header| rest.get(GROUP_HEADER_BYTES..GROUP_HEADER_BYTES + header.frame as usize));
         let group =
             frame.and_then(|frame| open_frame(&mut self.opener, frame, self.groups).map(|group| (group, frame.len())));
-        let Some((group, frame)) = group else { return self.torn(place).map(|()| None) };
+        // Without a valid header and frame, the rest may be a torn write.
+        let Some((group, frame)) = group else { return self.check_torn(env).map(|()| None) };
         self.last_group = self.offset;
-        self.offset += (HEADER + frame) as u64;
+        self.offset += (GROUP_HEADER_BYTES + frame) as u64;
         self.groups += 1;
         Ok(Some(group))
     }
 
-    /// Accepts what stands here as the remains of a write that never finished, or says why it
-    /// cannot be: only the newest file's end can be torn, and a later group proves that this one
-    /// was flushed before it.
-    fn torn(&self, place: &Place) -> Result<(), Error> {
+    /// Accepts the bytes at the current offset as the remains of an unfinished write, or says why they cannot be: only
+    /// the end of the newest file can be torn, and a later group proves that this one was flushed before it.
+    fn check_torn(&self, env: &JournalEnv) -> Result<(), Error> {
         if self.end.is_some() {
-            return Err(self.corrupt(place, self.offset, "a group that was acknowledged does not authenticate"));
+            return Err(self.corrupt(env, self.offset, "a group that was acknowledged does not authenticate"));
         }
-        let behind = self.offset + 1;
-        let rest = usize::try_from(behind).ok().and_then(|at| self.bytes.get(at..)).unwrap_or_default();
-        if Header::any_in(&place.home, &self.bytes[..self.prologue], behind, rest) {
-            return Err(self.corrupt(
-                place,
-                self.offset,
-                "a group does not authenticate and later ones stand behind it",
-            ));
+        let after = self.offset + 1;
+        let rest = usize::try_from(after).ok().and_then(|at| self.bytes.get(at..)).unwrap_or_default();
+        if GroupHeader::exists_in(&env.keyspace, &self.bytes[..self.prologue], after, rest) {
+            return Err(self.corrupt(env, self.offset, "a group does not authenticate and later ones follow it"));
         }
         Ok(())
     }
 
     /// The last group, to be made durable before anything relies on it.
-    fn mark(&self) -> Mark {
-        Mark { id: self.id, offset: self.last_group, bytes: self.last_bytes().to_vec() }
+    fn clean_mark(&self) -> CleanMark {
+        CleanMark { id: self.id, offset: self.last_group, bytes: self.last_bytes().to_vec() }
     }
 
     fn last_bytes(&self) -> &[u8] {
@@ -291,19 +302,19 @@ impl Part {
         self.bytes.get(range).unwrap_or_default()
     }
 
-    /// Only the newest file can hold bytes that are not on the disk yet.
-    fn harden(&self, place: &Place, local: &Local) -> Result<(), Error> {
+    /// Makes the last group durable. Only the newest file can contain bytes that are not on the disk yet.
+    fn make_durable(&self, env: &JournalEnv, data_folder: &DataFolder) -> Result<(), Error> {
         if self.end.is_some() {
             return Ok(());
         }
-        let path = local.path(&place.name(Name::Log(self.id)));
+        let path = data_folder.path(&env.name(Name::Log(self.id)));
         let io = |source| io_error("flushing what was recovered", source);
-        path.parent().map_or(Ok(()), |folder| local.make_folders(folder)).map_err(io)?;
-        part::harden(&**local.disk(), &path, self.last_bytes(), self.last_group).map_err(io)
+        path.parent().map_or(Ok(()), |folder| data_folder.make_folders(folder)).map_err(io)?;
+        log_file::rewrite_and_flush(&**data_folder.disk(), &path, self.last_bytes(), self.last_group).map_err(io)
     }
 
-    fn corrupt(&self, place: &Place, offset: u64, why: &'static str) -> Error {
-        corrupt(place, Name::Log(self.id), self.id.epoch, offset, why)
+    fn corrupt(&self, env: &JournalEnv, offset: u64, why: &'static str) -> Error {
+        corrupt(env, Name::Log(self.id), self.id.epoch, offset, why)
     }
 }
 
@@ -312,30 +323,35 @@ fn open_frame(opener: &mut FrameOpener, frame: &[u8], index: u64) -> Option<Grou
     (seq == index && used == frame.len()).then(|| Group::decode(&body))?
 }
 
-/// No log file: the place is new, or its first process fell before its first write.
-fn nothing_yet(place: &Arc<Place>, local: &Arc<Local>, listing: &Listing, newest: LogEpoch) -> Result<Found, Error> {
+/// The result without any log file: the keyspace is new, or its first process crashed before its first write.
+fn without_log(
+    env: &Arc<JournalEnv>,
+    data_folder: &Arc<DataFolder>,
+    listing: &Listing,
+    newest: LogEpoch,
+) -> Result<RecoveredLog, Error> {
     if listing.names.iter().any(|name| matches!(name, Name::Checkpoint(_))) {
-        let nowhere = Name::Log(PartId { epoch: newest, part: 0 });
-        return Err(corrupt(place, nowhere, newest, 0, "there are checkpoints and no log"));
+        let nowhere = Name::Log(LogFileId { epoch: newest, number: 0 });
+        return Err(corrupt(env, nowhere, newest, 0, "there are checkpoints and no log"));
     }
-    Ok(empty(place, local, newest, false))
+    Ok(empty_log(env, data_folder, newest, false))
 }
 
-fn empty(place: &Arc<Place>, local: &Arc<Local>, newest: LogEpoch, dropped: bool) -> Found {
-    let writer = Writer {
-        place: Arc::clone(place),
-        local: Arc::clone(local),
-        open: None,
-        tail: None,
-        mark: None,
-        parts: Vec::new(),
-        stale: Vec::new(),
+fn empty_log(env: &Arc<JournalEnv>, data_folder: &Arc<DataFolder>, newest: LogEpoch, dropped: bool) -> RecoveredLog {
+    let writer = LogWriter {
+        env: Arc::clone(env),
+        data_folder: Arc::clone(data_folder),
+        open_file: None,
+        recovered_end: None,
+        clean_mark: None,
+        log_files: Vec::new(),
+        obsolete: Vec::new(),
         checkpoint: None,
         last: 0,
         newest,
         epoch: None,
-        next_part: 1,
+        next_number: 1,
         stopped: dropped.then_some((Stopped::Dropped, None)),
     };
-    Found { writer, checkpoint: None, entries: Vec::new(), dropped }
+    RecoveredLog { writer, checkpoint: None, entries: Vec::new(), dropped }
 }

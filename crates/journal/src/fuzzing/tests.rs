@@ -9,24 +9,24 @@ static ALLOCATOR: testkit::Largest = testkit::Largest;
 
 #[test]
 fn no_bytes_break_a_decoder() {
-    assert!(slots().iter().all(|seed| Slot::decode(seed).is_some()), "the seeds are records");
+    assert!(slots().iter().all(|seed| LogSlot::decode(seed).is_some()), "the seeds are records");
     testkit::fuzz(TARGETS);
 }
 
-/// Files of a place, by their names inside it.
+/// Files of a keyspace, by their names inside it.
 type Files = BTreeMap<String, Vec<u8>>;
 
 fn files(root: &Path) -> Files {
-    let place = root.join(home().prefix());
+    let folder = root.join(keyspace().prefix());
     let mut found = Files::new();
-    let mut folders = vec![place.clone()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
+    let mut folders = vec![folder.clone()];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(next).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
             } else {
-                let name = path.strip_prefix(&place).unwrap().to_str().unwrap().to_owned();
+                let name = path.strip_prefix(&folder).unwrap().to_str().unwrap().to_owned();
                 found.insert(name, fs::read(path).unwrap());
             }
         }
@@ -38,7 +38,7 @@ async fn recover(root: &Path) -> Result<(Storage, Journal, Recovered), crate::Er
     let storage = Storage::open(root).await?;
     let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1)));
     let (journal, recovered) =
-        Journal::recover(&storage, home().clone(), clock, Arc::new(SeededEntropy::new(9))).await?;
+        Journal::recover(&storage, keyspace().clone(), clock, Arc::new(SeededEntropy::new(9))).await?;
     Ok((storage, journal, recovered))
 }
 
@@ -46,15 +46,15 @@ fn body(n: u64) -> Vec<u8> {
     vec![n as u8; 20 + n as usize * 7]
 }
 
-/// Three lives of a place: entries, a checkpoint, entries behind it.
+/// Files after three openings of a keyspace that wrote entries, a checkpoint, and entries after it.
 async fn written() -> Files {
     let dir = tempfile::tempdir().unwrap();
-    for life in 0..3u64 {
+    for opening in 0..3u64 {
         let (storage, journal, _) = recover(dir.path()).await.unwrap();
         for n in 1..=4 {
-            journal.append(Plaintext::from(&body(life * 4 + n)[..])).await.unwrap();
+            journal.append(Plaintext::from(&body(opening * 4 + n)[..])).await.unwrap();
         }
-        if life == 1 {
+        if opening == 1 {
             journal.checkpoint(&8u64.to_le_bytes(), journal.last()).await.unwrap();
         }
         drop(journal);
@@ -63,7 +63,7 @@ async fn written() -> Files {
     files(dir.path())
 }
 
-/// Changes one file, or which files there are.
+/// Changes one file, or removes, replaces or copies one.
 fn damage(rng: &Rng, files: &mut Files) {
     let names: Vec<String> = files.keys().cloned().collect();
     let (one, other) = (rng.pick(&names).clone(), rng.pick(&names).clone());
@@ -78,7 +78,7 @@ fn damage(rng: &Rng, files: &mut Files) {
     }
 }
 
-/// What was written, up to some entry, or an error: never another entry, a gap or a panic.
+/// Recovery yields a prefix of what was written, or an error: never a different entry, a gap or a panic.
 #[tokio::test]
 async fn a_damaged_folder_opens_to_a_prefix_or_not_at_all() {
     let good = written().await;
@@ -89,15 +89,15 @@ async fn a_damaged_folder_opens_to_a_prefix_or_not_at_all() {
         damage(&Rng::new(case), &mut files);
         let dir = tempfile::tempdir().unwrap();
         for (name, bytes) in &files {
-            let path = dir.path().join(home().prefix()).join(name);
+            let path = dir.path().join(keyspace().prefix()).join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, bytes).unwrap();
         }
-        // A folder that has a place in it has a marker: made by opening it.
+        // Opening the storage writes the format marker, which a folder with a keyspace always has.
         let Ok((_storage, journal, recovered)) = recover(dir.path()).await else { continue };
         opened += 1;
         let mut next = match &recovered.checkpoint {
-            Some(stated) => u64::from_le_bytes(stated[..].try_into().unwrap()) + 1,
+            Some(covered) => u64::from_le_bytes(covered[..].try_into().unwrap()) + 1,
             None => 1,
         };
         for (seq, entry) in &recovered.entries {

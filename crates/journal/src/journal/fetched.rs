@@ -1,13 +1,13 @@
-//! An object in two steps: its sealed bytes are fetched first, and opened where there is a thread to compute.
+//! Reading an object in two steps: fetch its sealed bytes first, then open them on a thread that may compute.
 
-use super::{Inner, Journal};
-use crate::{Error, ObjectRef, sources::error_of};
+use super::{Journal, JournalInner};
+use crate::{Error, ObjectRef, sources::from_io_error};
 use kernel::{Plaintext, ReadAt};
 use std::sync::Arc;
 
-/// A sealed object that is at hand: its bytes in memory if it came from a bucket, else its open file.
+/// A sealed object that has been fetched: its bytes in memory if it came from a bucket, otherwise its open file.
 pub struct Fetched {
-    inner: Arc<Inner>,
+    inner: Arc<JournalInner>,
     object: ObjectRef,
     source: Arc<dyn ReadAt>,
 }
@@ -18,22 +18,22 @@ impl Journal {
     /// # Errors
     /// As [`Journal::get`].
     pub async fn fetch(&self, object: &ObjectRef) -> Result<Fetched, Error> {
-        let place = &self.0.place;
-        let source = place.storage.whole(&place.name(object.name()), "reading an object").await?;
-        let Some(source) = source else { return Err(self.gone(object).await) };
+        let env = &self.0.env;
+        let source = env.storage.full_source(&env.name(object.name()), "reading an object").await?;
+        let Some(source) = source else { return Err(self.missing_object(object).await) };
         Ok(Fetched { inner: Arc::clone(&self.0), object: object.clone(), source })
     }
 }
 
 impl Fetched {
-    /// The plain bytes. Computes, and reads a local file; no network.
+    /// Plain bytes of the object. Computes, and reads a local file; never uses the network.
     ///
     /// # Errors
-    /// `Corrupt` when it does not open; `Io` when its file does not read.
+    /// `Corrupt` when the object does not open; `Io` when its file cannot be read.
     pub fn open(self) -> Result<Plaintext, Error> {
         let Self { inner, object, source } = self;
-        match inner.place.home.open_from(object.kind, object.uuid, &object.key, &source) {
-            Err(vault::Error::Unreadable { source, .. }) => Err(error_of("reading an object", source)),
+        match inner.env.keyspace.open_from(object.kind, object.uuid, &object.key, &source) {
+            Err(vault::Error::Unreadable { source, .. }) => Err(from_io_error("reading an object", source)),
             opened => opened.map_err(|_| inner.corrupt_object(&object, "the object does not open")),
         }
     }

@@ -1,58 +1,58 @@
-//! A place against a `Vec`: what was acknowledged is there after every crash, what was not is
-//! there whole or not at all, and changed bytes are an error.
+//! Compares a keyspace with a `Vec`: what was acknowledged is there after every crash, what was not is there whole or
+//! not at all, and changed bytes are an error.
 
 use super::*;
-use crate::faults::{Plan, Step};
+use crate::faults::{FaultPlan, Step};
 use kernel::{Incarnation, ManualClock, NamespaceUuid, SeededEntropy, Timestamp};
 use proptest::prelude::*;
 use std::{fs, path::PathBuf};
-use vault::{LocalProvider, PlaceKind, TenantKeys};
+use vault::{KeyspaceKind, LocalProvider, TenantKeys};
 
-struct World {
+struct FolderFixture {
     dir: tempfile::TempDir,
-    home: Arc<Home>,
+    keyspace: Arc<Keyspace>,
     clock: Arc<ManualClock>,
     entropy: Arc<SeededEntropy>,
 }
 
-/// An open place, the state that its owner would keep, and what it was told is durable.
-struct Open {
+/// An open keyspace, and the acknowledged entries as its owner would keep them.
+struct OpenJournal {
     storage: Storage,
     journal: Journal,
     state: Vec<Vec<u8>>,
     dropped: bool,
 }
 
-impl World {
+impl FolderFixture {
     fn new(seed: u64) -> Self {
         let entropy = Arc::new(SeededEntropy::new(seed));
         let provider = LocalProvider::from_env_value(&"07".repeat(32), entropy.clone()).unwrap();
         let incarnation = Incarnation::random(&*entropy);
         let (keys, _) = TenantKeys::create(&provider, incarnation, &*entropy).unwrap();
         let uuid = NamespaceUuid::random(&*entropy);
-        let (home, _) = Home::create_place(&keys, PlaceKind::Namespace, uuid, &*entropy).unwrap();
+        let (keyspace, _) = Keyspace::create(&keys, KeyspaceKind::Namespace, uuid, &*entropy).unwrap();
         let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_000)));
-        Self { dir: tempfile::tempdir().unwrap(), home: Arc::new(home), clock, entropy }
+        Self { dir: tempfile::tempdir().unwrap(), keyspace: Arc::new(keyspace), clock, entropy }
     }
 
-    async fn open(&self) -> Result<Open, Error> {
+    async fn open(&self) -> Result<OpenJournal, Error> {
         let storage = Storage::open(self.dir.path()).await?;
         let (journal, recovered) =
-            Journal::recover(&storage, self.home.clone(), self.clock.clone(), self.entropy.clone()).await?;
+            Journal::recover(&storage, self.keyspace.clone(), self.clock.clone(), self.entropy.clone()).await?;
         let mut state = recovered.checkpoint.map(|body| decode(&body)).unwrap_or_default();
         for (seq, body) in recovered.entries {
-            assert_eq!(seq.0, state.len() as u64 + 1, "entries go on behind the checkpoint without a gap");
+            assert_eq!(seq.0, state.len() as u64 + 1, "entries follow the checkpoint without a gap");
             state.push(body.to_vec());
         }
         assert_eq!(journal.last().0, state.len() as u64);
-        Ok(Open { storage, journal, state, dropped: recovered.dropped })
+        Ok(OpenJournal { storage, journal, state, dropped: recovered.dropped })
     }
 
     fn folder(&self) -> PathBuf {
-        self.dir.path().join(self.home.prefix())
+        self.dir.path().join(self.keyspace.prefix())
     }
 
-    /// Files of the place whose names begin so.
+    /// Files of the keyspace whose names begin with `kind`.
     fn files(&self, kind: &str) -> Vec<PathBuf> {
         let mut found: Vec<_> = fs::read_dir(self.folder()).into_iter().flatten().map(|e| e.unwrap().path()).collect();
         found.retain(|path| path.file_name().unwrap().to_str().unwrap().starts_with(kind));
@@ -61,7 +61,7 @@ impl World {
     }
 }
 
-impl Open {
+impl OpenJournal {
     async fn append(&mut self, body: &[u8]) -> Result<(), Error> {
         let seq = self.journal.append(Plaintext::from(body)).await?;
         self.state.push(body.to_vec());
@@ -73,7 +73,7 @@ impl Open {
         self.journal.checkpoint(&encode(&self.state[..covers]), Seq(covers as u64)).await
     }
 
-    fn plan(&self, change: impl FnOnce(&mut Plan)) {
+    fn plan(&self, change: impl FnOnce(&mut FaultPlan)) {
         self.storage.faults().plan(change);
     }
 
@@ -100,8 +100,8 @@ fn run<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(work)
 }
 
-/// What every test of a crash does: opens, writes, checkpoints in the middle, cuts the log.
-async fn scenario(open: &mut Open, large: bool) -> Result<(), Error> {
+/// Scenario of every crash test: open, write, checkpoint in the middle, truncate the log.
+async fn scenario(open: &mut OpenJournal, large: bool) -> Result<(), Error> {
     for i in 0..3u8 {
         open.append(&[i; 40]).await?;
     }
@@ -122,24 +122,24 @@ async fn scenario(open: &mut Open, large: bool) -> Result<(), Error> {
 #[test]
 fn entries_come_back_in_order() {
     run(async {
-        let world = World::new(1);
-        let open = world.open().await.unwrap();
+        let fixture = FolderFixture::new(1);
+        let open = fixture.open().await.unwrap();
         let appends = (0..200u32).map(|i| open.journal.append(Plaintext::from(&i.to_le_bytes()[..])));
         let seqs: Vec<_> = futures::future::join_all(appends).await.into_iter().map(|s| s.unwrap().0).collect();
-        assert_eq!(seqs, (1..=200).collect::<Vec<_>>(), "in the order in which they were handed over");
+        assert_eq!(seqs, (1..=200).collect::<Vec<_>>(), "in the order of the calls");
         let groups = open.storage.faults().done().iter().filter(|step| **step == Step::GroupDurable).count();
-        assert!(groups < 200, "those who wait together share a flush: {groups}");
+        assert!(groups < 200, "callers that wait together share a flush: {groups}");
         open.close().await;
-        let again = world.open().await.unwrap();
+        let again = fixture.open().await.unwrap();
         assert_eq!(again.state, (0..200u32).map(|i| i.to_le_bytes().to_vec()).collect::<Vec<_>>());
     });
 }
 
 #[test]
-fn many_callers_never_lose_an_answer() {
+fn every_concurrent_caller_gets_an_answer() {
     run(async {
-        let world = World::new(15);
-        let open = world.open().await.unwrap();
+        let fixture = FolderFixture::new(15);
+        let open = fixture.open().await.unwrap();
         let journal = Arc::new(open.journal);
         let tasks = tokio_util::task::TaskTracker::new();
         let callers: Vec<_> = (0..8u8)
@@ -159,39 +159,39 @@ fn many_callers_never_lose_an_answer() {
         drop(journal);
         open.storage.close().await;
         drop(open.storage);
-        assert_eq!(world.open().await.unwrap().state.len(), 800);
+        assert_eq!(fixture.open().await.unwrap().state.len(), 800);
     });
 }
 
 #[test]
 fn a_second_server_is_refused_by_name() {
     run(async {
-        let world = World::new(2);
-        let first = Storage::open(world.dir.path()).await.unwrap();
-        let refused = Storage::open(world.dir.path()).await.err().unwrap().to_string();
+        let fixture = FolderFixture::new(2);
+        let first = Storage::open(fixture.dir.path()).await.unwrap();
+        let refused = Storage::open(fixture.dir.path()).await.err().unwrap().to_string();
         assert!(refused.contains(&format!("process {}", std::process::id())), "{refused}");
         drop(first);
-        Storage::open(world.dir.path()).await.unwrap();
-        fs::write(world.dir.path().join("FORMAT"), "ringfence data, format 7\n").unwrap();
-        assert!(matches!(Storage::open(world.dir.path()).await, Err(Error::Format { .. })));
+        Storage::open(fixture.dir.path()).await.unwrap();
+        fs::write(fixture.dir.path().join("FORMAT"), "ringfence data, format 7\n").unwrap();
+        assert!(matches!(Storage::open(fixture.dir.path()).await, Err(Error::Format { .. })));
     });
 }
 
 #[test]
 fn every_writing_process_claims_an_epoch_and_reading_claims_none() {
     run(async {
-        let world = World::new(3);
+        let fixture = FolderFixture::new(3);
         for epoch in 1..=3 {
-            world.open().await.unwrap().close().await;
-            let mut open = world.open().await.unwrap();
+            fixture.open().await.unwrap().close().await;
+            let mut open = fixture.open().await.unwrap();
             open.append(b"x").await.unwrap();
             open.append(b"y").await.unwrap();
             open.close().await;
-            let newest = world.files("log").pop().unwrap();
+            let newest = fixture.files("log").pop().unwrap();
             assert!(newest.to_str().unwrap().ends_with(&format!("log-{epoch:010}-{:016}", 1)), "{newest:?}");
         }
-        let mut open = world.open().await.unwrap();
-        fs::write(world.folder().join(format!("log-{:010}-{:016}", 4, 1)), "another, now").unwrap();
+        let mut open = fixture.open().await.unwrap();
+        fs::write(fixture.folder().join(format!("log-{:010}-{:016}", 4, 1)), "another, now").unwrap();
         let fenced = open.append(b"z").await;
         assert!(matches!(fenced, Err(Error::Stopped { why: Stopped::Fenced, .. })), "{fenced:?}");
         assert_eq!(open.journal.failed(), Some(Stopped::Fenced));
@@ -199,19 +199,19 @@ fn every_writing_process_claims_an_epoch_and_reading_claims_none() {
 }
 
 #[test]
-fn the_log_is_cut_behind_a_durable_checkpoint_only() {
+fn the_log_is_truncated_only_after_a_durable_checkpoint() {
     run(async {
-        let world = World::new(4);
-        let mut open = world.open().await.unwrap();
+        let fixture = FolderFixture::new(4);
+        let mut open = fixture.open().await.unwrap();
         for i in 0..4u8 {
             open.append(&[i]).await.unwrap();
         }
         open.checkpoint(2).await.unwrap();
-        assert_eq!(world.files("log").len(), 2, "entries 3 and 4 are still in the first file");
+        assert_eq!(fixture.files("log").len(), 2, "entries 3 and 4 are still in the first file");
         open.append(b"five").await.unwrap();
         open.checkpoint(5).await.unwrap();
-        assert_eq!(world.files("log").len(), 1, "it holds the checkpoint, for that is small");
-        assert_eq!(world.files("ckpt").len(), 0);
+        assert_eq!(fixture.files("log").len(), 1, "it holds the checkpoint, for that is small");
+        assert_eq!(fixture.files("ckpt").len(), 0);
         let small = open.journal.log_bytes();
         open.append(&[1; 100_000]).await.unwrap();
         assert!(open.journal.log_bytes() > small + 100_000);
@@ -219,7 +219,7 @@ fn the_log_is_cut_behind_a_durable_checkpoint_only() {
         assert!(matches!(ahead, Err(Error::CoversAhead { .. })));
         let state = open.state.clone();
         open.close().await;
-        assert_eq!(world.open().await.unwrap().state, state);
+        assert_eq!(fixture.open().await.unwrap().state, state);
     });
 }
 
@@ -230,41 +230,48 @@ fn a_crash_after_any_step_keeps_what_was_acknowledged() {
         for (mask, large) in masks.into_iter().zip([false, true, false, true]) {
             let mut crashes = 0;
             for step in 1.. {
-                let world = World::new(5);
-                let mut open = world.open().await.unwrap();
+                let fixture = FolderFixture::new(5);
+                let mut open = fixture.open().await.unwrap();
                 open.plan(|plan| (plan.crash_after, plan.torn) = (Some(step), mask));
                 let ended = scenario(&mut open, large).await;
                 let acknowledged = open.state.clone();
                 open.close().await;
-                let mut again = world.open().await.unwrap_or_else(|e| panic!("step {step}, mask {mask:?}: {e}"));
+                let mut again = fixture.open().await.unwrap_or_else(|e| panic!("step {step}, mask {mask:?}: {e}"));
                 assert!(again.state.starts_with(&acknowledged), "step {step}, mask {mask:?}");
-                assert!(again.state.len() <= acknowledged.len() + 1, "step {step}: an entry that nobody wrote");
-                again.append(b"on it goes").await.unwrap();
+                assert!(again.state.len() <= acknowledged.len() + 1, "step {step}: an entry that was never written");
+                again.append(b"continued").await.unwrap();
                 let all = again.state.len();
                 again.checkpoint(all).await.unwrap();
                 again.append(b"and on").await.unwrap();
                 let state = again.state.clone();
                 again.close().await;
-                assert_eq!(world.open().await.unwrap().state, state, "step {step}, mask {mask:?}");
+                assert_eq!(fixture.open().await.unwrap().state, state, "step {step}, mask {mask:?}");
                 let is_object = encode(&state).len() > limits::CHECKPOINT_INLINE_BYTES_MAX;
-                assert_eq!(world.files("ckpt").len(), usize::from(is_object), "litter went with the checkpoint");
-                assert!(world.files("").iter().all(|file| file.extension().is_none()), "unfinished files went too");
+                assert_eq!(
+                    fixture.files("ckpt").len(),
+                    usize::from(is_object),
+                    "the checkpoint deleted the obsolete ones"
+                );
+                assert!(
+                    fixture.files("").iter().all(|file| file.extension().is_none()),
+                    "unfinished files are deleted too"
+                );
                 if ended.is_ok() {
                     break;
                 }
                 crashes += 1;
             }
-            assert!(crashes > 20, "the scenario has that many steps to fall after: {crashes}");
+            assert!(crashes > 20, "the scenario has that many steps: {crashes}");
         }
     });
 }
 
 #[test]
-fn a_crash_while_destroying_can_be_gone_on_from() {
+fn a_destruction_completes_after_a_crash() {
     run(async {
         for step in 1.. {
-            let world = World::new(6);
-            let mut open = world.open().await.unwrap();
+            let fixture = FolderFixture::new(6);
+            let mut open = fixture.open().await.unwrap();
             open.append(b"kept until the Drop").await.unwrap();
             open.checkpoint(1).await.unwrap();
             open.journal.put(ObjectKind::Segment, b"object").await.unwrap();
@@ -272,9 +279,9 @@ fn a_crash_while_destroying_can_be_gone_on_from() {
             open.plan(|plan| plan.crash_after = Some(before + step));
             let ended = open.journal.destroy().await;
             open.close().await;
-            let again = world.open().await.unwrap();
+            let again = fixture.open().await.unwrap();
             if !again.dropped && again.state.is_empty() {
-                assert!(world.files("").is_empty(), "step {step}: nothing is left");
+                assert!(fixture.files("").is_empty(), "step {step}: nothing is left");
             } else if !again.dropped {
                 assert_eq!(again.state, [b"kept until the Drop"]);
             }
@@ -282,7 +289,7 @@ fn a_crash_while_destroying_can_be_gone_on_from() {
             let refused = again.journal.append(Plaintext::from(&[1][..])).await;
             assert!(matches!(refused, Err(Error::Stopped { why: Stopped::Dropped, .. })));
             again.close().await;
-            assert!(world.files("").is_empty(), "step {step}: {:?}", world.files(""));
+            assert!(fixture.files("").is_empty(), "step {step}: {:?}", fixture.files(""));
             if ended.is_ok() {
                 assert!(step > 3);
                 break;
@@ -292,23 +299,23 @@ fn a_crash_while_destroying_can_be_gone_on_from() {
 }
 
 #[test]
-fn no_changed_byte_goes_unseen() {
+fn every_changed_byte_is_detected() {
     run(async {
-        let world = World::new(7);
-        let mut open = world.open().await.unwrap();
+        let fixture = FolderFixture::new(7);
+        let mut open = fixture.open().await.unwrap();
         for i in 0..3u8 {
             open.append(&[i; 30]).await.unwrap();
         }
         open.checkpoint(2).await.unwrap();
         open.append(&[3; 30]).await.unwrap();
         open.close().await;
-        let mut open = world.open().await.unwrap();
+        let mut open = fixture.open().await.unwrap();
         for i in 4..7u8 {
             open.append(&[i; 30]).await.unwrap();
         }
         let state = open.state.clone();
         open.close().await;
-        let logs = world.files("log");
+        let logs = fixture.files("log");
         assert_eq!(logs.len(), 3);
         let mut errors = 0;
         for file in &logs {
@@ -323,7 +330,7 @@ fn no_changed_byte_goes_unseen() {
                 bad[at] ^= 1 << (at % 8);
                 fs::write(file, &bad).unwrap();
                 let newest = file == logs.last().unwrap();
-                match world.open().await {
+                match fixture.open().await {
                     Err(Error::Corrupt { .. }) => errors += 1,
                     Err(other) => panic!("{other:?}"),
                     Ok(open) if newest && (last_group..used).contains(&at) => assert_eq!(open.state, state[..6]),
@@ -336,74 +343,74 @@ fn no_changed_byte_goes_unseen() {
             fs::write(file, &good).unwrap();
         }
         assert!(errors > 500, "{errors}");
-        assert_eq!(world.open().await.unwrap().state, state);
+        assert_eq!(fixture.open().await.unwrap().state, state);
     });
 }
 
 #[test]
-fn lost_cut_and_moved_files_are_seen() {
+fn lost_truncated_and_moved_files_are_detected() {
     run(async {
-        let world = World::new(8);
+        let fixture = FolderFixture::new(8);
         for i in 0..3u8 {
-            let mut open = world.open().await.unwrap();
+            let mut open = fixture.open().await.unwrap();
             open.append(&[i; 30]).await.unwrap();
             open.append(&[i; 9_000]).await.unwrap();
             open.close().await;
         }
-        let logs = world.files("log");
+        let logs = fixture.files("log");
         let good: Vec<_> = logs.iter().map(|log| fs::read(log).unwrap()).collect();
         for (i, log) in logs.iter().enumerate() {
             for length in [0, 20, 300, 4_096, good[i].len() / 2] {
                 fs::write(log, &good[i][..length]).unwrap();
-                let found = world.open().await.map(|open| open.state.len());
-                assert!(matches!(found, Err(Error::Corrupt { .. })), "{i} cut to {length}: {found:?}");
+                let found = fixture.open().await.map(|open| open.state.len());
+                assert!(matches!(found, Err(Error::Corrupt { .. })), "{i} truncated to {length}: {found:?}");
             }
             fs::write(log, &good[(i + 1) % 3]).unwrap();
-            assert!(matches!(world.open().await, Err(Error::Corrupt { .. })), "{i} replaced by another");
+            assert!(matches!(fixture.open().await, Err(Error::Corrupt { .. })), "{i} replaced by another");
             if i < 2 {
                 fs::remove_file(log).unwrap();
-                assert!(matches!(world.open().await, Err(Error::Corrupt { .. })), "{i} is gone");
+                assert!(matches!(fixture.open().await, Err(Error::Corrupt { .. })), "{i} is gone");
             }
             fs::write(log, &good[i]).unwrap();
         }
-        assert_eq!(world.open().await.unwrap().state.len(), 6);
+        assert_eq!(fixture.open().await.unwrap().state.len(), 6);
     });
 }
 
-/// The first file of a process used to be started by whichever came first, a group or the
-/// checkpoint, under a number that the checkpoint had taken before: an older name with a newer
-/// checkpoint, and the newest file named one that was deleted.
+/// Regression test: the first file of a process used to be started by a group or by the checkpoint, whichever came
+/// first, under a number that the checkpoint had taken earlier. An older name could thus hold a newer checkpoint, and
+/// the newest file named a checkpoint that was deleted.
 #[test]
 fn a_checkpoint_and_a_group_may_race_for_the_first_file() {
     run(async {
-        let world = World::new(77);
-        let mut open = world.open().await.unwrap();
+        let fixture = FolderFixture::new(77);
+        let mut open = fixture.open().await.unwrap();
         open.append(b"first").await.unwrap();
         for round in 0..12_u8 {
             open.close().await;
-            open = world.open().await.unwrap();
+            open = fixture.open().await.unwrap();
             let (body, covers) = (encode(&open.state), Seq(open.state.len() as u64));
             let entry = vec![round; 8];
-            let (cut, written) =
+            let (checkpointed, written) =
                 tokio::join!(open.journal.checkpoint(&body, covers), open.journal.append(Plaintext::from(&entry[..])));
-            cut.unwrap();
+            checkpointed.unwrap();
             written.unwrap();
             open.state.push(entry);
         }
         let expected = open.state.clone();
         open.close().await;
-        assert_eq!(world.open().await.unwrap().state, expected);
+        assert_eq!(fixture.open().await.unwrap().state, expected);
     });
 }
 
 #[test]
-fn after_a_clean_end_a_change_to_the_last_entry_is_seen() {
+fn after_a_clean_shutdown_a_change_to_the_last_entry_is_detected() {
     run(async {
-        let world = World::new(78);
-        let mut open = world.open().await.unwrap();
+        let fixture = FolderFixture::new(78);
+        let mut open = fixture.open().await.unwrap();
         open.append(b"the one before").await.unwrap();
         open.append(b"the last one").await.unwrap();
-        let log = world.files("log").pop().unwrap();
+        let log = fixture.files("log").pop().unwrap();
         let bytes = fs::read(&log).unwrap();
         let end = bytes.iter().rposition(|b| *b != 0).unwrap();
         open.journal.close().await.unwrap();
@@ -411,52 +418,52 @@ fn after_a_clean_end_a_change_to_the_last_entry_is_seen() {
         let mut bytes = fs::read(&log).unwrap();
         bytes[end] ^= 1;
         fs::write(&log, &bytes).unwrap();
-        assert!(matches!(world.open().await, Err(Error::Corrupt { .. })));
+        assert!(matches!(fixture.open().await, Err(Error::Corrupt { .. })));
         bytes[end] ^= 1;
         fs::write(&log, &bytes).unwrap();
-        assert_eq!(world.open().await.unwrap().state.len(), 2);
+        assert_eq!(fixture.open().await.unwrap().state.len(), 2);
     });
 }
 
 #[test]
 fn a_full_disk_refuses_and_takes_writes_again() {
     run(async {
-        let world = World::new(9);
-        let mut open = world.open().await.unwrap();
+        let fixture = FolderFixture::new(9);
+        let mut open = fixture.open().await.unwrap();
         open.append(b"before").await.unwrap();
-        open.plan(|plan| plan.room = Some(5_000));
+        open.plan(|plan| plan.free_bytes = Some(5_000));
         let full = kernel::Error::from(open.append(&[1; 20_000]).await.unwrap_err());
         assert_eq!((full.code, full.outcome_unknown), (kernel::Code::StorageFull, false));
-        assert_eq!(open.journal.failed(), None, "met before anything was written");
+        assert_eq!(open.journal.failed(), None, "noticed before anything was written");
         let full = open.checkpoint(1).await.unwrap_err();
         assert!(matches!(full, Error::Full { .. }), "{full:?}");
-        open.plan(|plan| plan.room = None);
+        open.plan(|plan| plan.free_bytes = None);
         open.append(&[2; 20_000]).await.unwrap();
         open.checkpoint(1).await.unwrap();
 
-        open.plan(|plan| plan.room = Some(30));
+        open.plan(|plan| plan.free_bytes = Some(30));
         let full = kernel::Error::from(open.append(b"torn by the full disk").await.unwrap_err());
         assert_eq!((full.code, full.outcome_unknown), (kernel::Code::StorageFull, false));
         assert_eq!(open.journal.failed(), Some(Stopped::Full));
-        open.plan(|plan| plan.room = None);
+        open.plan(|plan| plan.free_bytes = None);
         let refused = kernel::Error::from(open.append(b"not before it is opened again").await.unwrap_err());
         assert_eq!(refused.code, kernel::Code::StorageFull);
         let state = open.state.clone();
         open.close().await;
-        let mut open = world.open().await.unwrap();
+        let mut open = fixture.open().await.unwrap();
         assert_eq!(open.state, state);
         open.append(b"room again").await.unwrap();
         let state = open.state.clone();
         open.close().await;
-        assert_eq!(world.open().await.unwrap().state, state);
+        assert_eq!(fixture.open().await.unwrap().state, state);
     });
 }
 
 #[test]
-fn a_failed_flush_is_never_tried_again() {
+fn a_failed_flush_is_never_repeated() {
     run(async {
-        let world = World::new(10);
-        let mut open = world.open().await.unwrap();
+        let fixture = FolderFixture::new(10);
+        let mut open = fixture.open().await.unwrap();
         open.append(b"before").await.unwrap();
         open.plan(|plan| plan.fail_sync = true);
         let failed = kernel::Error::from(open.append(b"unknown").await.unwrap_err());
@@ -467,16 +474,16 @@ fn a_failed_flush_is_never_tried_again() {
         assert!(open.checkpoint(1).await.is_err());
         assert_eq!(open.storage.faults().done().len(), steps, "nothing touched the disk");
         open.close().await;
-        let again = world.open().await.unwrap();
+        let again = fixture.open().await.unwrap();
         assert!(again.state == [b"before".to_vec()] || again.state == [b"before".to_vec(), b"unknown".to_vec()]);
     });
 }
 
 #[test]
-fn an_append_whose_caller_goes_is_written_whole() {
+fn an_append_whose_caller_is_dropped_is_written_completely() {
     run(async {
-        let world = World::new(11);
-        let open = world.open().await.unwrap();
+        let fixture = FolderFixture::new(11);
+        let open = fixture.open().await.unwrap();
         for i in 0..20u8 {
             let mut append = Box::pin(open.journal.append(Plaintext::from(&[i; 50][..])));
             assert!(futures::poll!(&mut append).is_pending());
@@ -485,15 +492,15 @@ fn an_append_whose_caller_goes_is_written_whole() {
         let never_polled = open.journal.append(Plaintext::from(&[99][..]));
         drop(never_polled);
         open.close().await;
-        assert_eq!(world.open().await.unwrap().state, (0..20u8).map(|i| vec![i; 50]).collect::<Vec<_>>());
+        assert_eq!(fixture.open().await.unwrap().state, (0..20u8).map(|i| vec![i; 50]).collect::<Vec<_>>());
     });
 }
 
 #[test]
-fn objects_open_in_their_place_only() {
+fn objects_open_only_under_their_own_name() {
     run(async {
-        let world = World::new(12);
-        let mut open = world.open().await.unwrap();
+        let fixture = FolderFixture::new(12);
+        let mut open = fixture.open().await.unwrap();
         open.append(b"one").await.unwrap();
         let a = open.journal.put(ObjectKind::Segment, b"alpha").await.unwrap();
         let b = open.journal.put(ObjectKind::Segment, b"betaa").await.unwrap();
@@ -503,19 +510,19 @@ fn objects_open_in_their_place_only() {
         assert_eq!(ObjectRef::decode(&mut &encoded[..]), Some(a.clone()));
         assert_eq!(ObjectRef::decode(&mut &encoded[..encoded.len() - 1]), None);
 
-        let [at_a, at_b] = [&a, &b].map(|object| world.folder().join(object.name().to_string().replace('/', "-")));
+        let [at_a, at_b] = [&a, &b].map(|object| fixture.folder().join(object.name().to_string().replace('/', "-")));
         let sealed = fs::read(&at_a).unwrap();
         fs::copy(&at_b, &at_a).unwrap();
         assert!(matches!(open.journal.get(&a).await, Err(Error::Corrupt { .. })), "b's bytes under a's name");
         fs::write(&at_a, &sealed[..sealed.len() - 1]).unwrap();
-        assert!(matches!(open.journal.get(&a).await, Err(Error::Corrupt { .. })), "cut");
+        assert!(matches!(open.journal.get(&a).await, Err(Error::Corrupt { .. })), "truncated");
         fs::write(&at_a, &sealed).unwrap();
         assert_eq!(open.journal.sweep(&[]).await.unwrap(), 0, "this process put them");
         open.close().await;
 
-        fs::write(world.folder().join(format!("seg-{:010}-{}.new", 1, b.uuid)), b"unfinished").unwrap();
-        let open = world.open().await.unwrap();
-        assert!(world.files("").iter().all(|file| file.extension().is_none()), "what never got its name is gone");
+        fs::write(fixture.folder().join(format!("seg-{:010}-{}.new", 1, b.uuid)), b"unfinished").unwrap();
+        let open = fixture.open().await.unwrap();
+        assert!(fixture.files("").iter().all(|file| file.extension().is_none()), "the unfinished file is gone");
         assert_eq!(open.journal.sweep(std::slice::from_ref(&a)).await.unwrap(), 1);
         assert_eq!(*open.journal.get(&a).await.unwrap(), *b"alpha");
         open.journal.delete(&a).await.unwrap();
@@ -527,13 +534,13 @@ fn objects_open_in_their_place_only() {
 #[test]
 fn nothing_plain_reaches_the_disk() {
     run(async {
-        let world = World::new(13);
-        let mut open = world.open().await.unwrap();
+        let fixture = FolderFixture::new(13);
+        let mut open = fixture.open().await.unwrap();
         open.append(b"canary-in-the-log").await.unwrap();
         open.checkpoint(1).await.unwrap();
         open.journal.put(ObjectKind::Segment, b"canary-in-an-object").await.unwrap();
         open.close().await;
-        let files = world.files("");
+        let files = fixture.files("");
         assert!(files.len() >= 2);
         for file in files {
             let bytes = fs::read(&file).unwrap();
@@ -563,11 +570,11 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// Random work with crashes. `sure` is what was acknowledged; behind it only what was handed over
-/// and not answered may stand, in any number but whole.
+/// Random work with crashes. `acknowledged` must be recovered; after it only entries without an answer may follow, in
+/// any number but each of them whole.
 async fn random_work(seed: u64, ops: Vec<Op>) {
-    let world = World::new(seed);
-    let mut open = world.open().await.unwrap();
+    let fixture = FolderFixture::new(seed);
+    let mut open = fixture.open().await.unwrap();
     for (i, op) in ops.into_iter().enumerate() {
         let body = |length: usize, j: usize| vec![(i * 7 + j) as u8; length];
         match op {
@@ -586,23 +593,28 @@ async fn random_work(seed: u64, ops: Vec<Op>) {
                 let covers = open.state.len() * share / 99;
                 drop(open.checkpoint(covers).await);
             }
-            Op::Reopen => open = reopen(&world, open).await,
+            Op::Reopen => open = reopen(&fixture, open).await,
             Op::Crash(steps, mask) => {
                 let done = open.storage.faults().done().len();
                 open.plan(|plan| (plan.crash_after, plan.torn) = (Some(done + steps), mask));
             }
-            Op::Full(room) => open.plan(|plan| plan.room = Some(room)),
+            Op::Full(free_bytes) => open.plan(|plan| plan.free_bytes = Some(free_bytes)),
         }
     }
-    reopen(&world, open).await.close().await;
+    reopen(&fixture, open).await.close().await;
 }
 
-async fn reopen(world: &World, old: Open) -> Open {
-    let sure = old.state.clone();
+async fn reopen(fixture: &FolderFixture, old: OpenJournal) -> OpenJournal {
+    let acknowledged = old.state.clone();
     old.close().await;
-    let new = world.open().await.unwrap();
-    assert!(new.state.starts_with(&sure), "acknowledged entries are there: {} of {}", new.state.len(), sure.len());
-    for body in &new.state[sure.len()..] {
+    let new = fixture.open().await.unwrap();
+    assert!(
+        new.state.starts_with(&acknowledged),
+        "acknowledged entries are there: {} of {}",
+        new.state.len(),
+        acknowledged.len()
+    );
+    for body in &new.state[acknowledged.len()..] {
         assert!(body.windows(2).all(|w| w[0] == w[1]), "an unacknowledged entry is whole");
     }
     new
@@ -619,10 +631,10 @@ proptest! {
     #[test]
     fn foreign_bytes_as_a_log_are_an_error_and_no_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
         run(async {
-            let world = World::new(14);
-            fs::create_dir_all(world.folder()).unwrap();
-            fs::write(world.folder().join("log-0000000001-0000000000000001"), bytes).unwrap();
-            assert!(matches!(world.open().await, Err(Error::Corrupt { .. })));
+            let fixture = FolderFixture::new(14);
+            fs::create_dir_all(fixture.folder()).unwrap();
+            fs::write(fixture.folder().join("log-0000000001-0000000000000001"), bytes).unwrap();
+            assert!(matches!(fixture.open().await, Err(Error::Corrupt { .. })));
         });
     }
 }

@@ -1,16 +1,16 @@
-//! Reading a place's log from a bucket while others may write to it, collect it or take it over.
+//! Reading a keyspace's log from a bucket while other processes may write to it, delete from it or take it over.
 //!
-//! A listing is not one moment's picture: what was put before it began is in it, what was put or
-//! deleted meanwhile may be. So the run of objects behind the newest point is followed by asking for
-//! the next one until there is none, and whatever vanishes while it is read means: begin again.
+//! A listing is not a snapshot of one moment: it contains what was put before it began, and may or may not contain what
+//! was put or deleted during it. The run of objects after the newest checkpoint record is therefore followed by
+//! requesting the next object until there is none, and if anything vanishes during the read, the read starts again.
 
-use super::slot::{Digest, Record, Slot, digest};
+use super::slot::{Digest, LogSlot, Record, digest};
 use crate::{
-    Error, Tenancy,
+    Error, WriterSession,
     bucket::Bucket,
-    file_log::opening::Pointer,
-    log::{Place, corrupt},
-    names::{Name, PartId},
+    file_log::file_header::CheckpointRef,
+    log::{JournalEnv, corrupt},
+    names::{LogFileId, Name},
 };
 use futures::{StreamExt, TryStreamExt};
 use kernel::{LogEpoch, Plaintext};
@@ -19,178 +19,193 @@ use vault::ObjectKind;
 
 /// An object that a replay needs.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Kept {
-    pub(crate) id: PartId,
-    /// Last entry in it or before it.
+pub(crate) struct RetainedObject {
+    pub(crate) id: LogFileId,
+    /// Number of the last entry in this object or before it.
     pub(crate) last: u64,
-    /// Sealed size.
+    /// Sealed size in bytes.
     pub(crate) bytes: u64,
 }
 
-/// What a place holds.
+/// Contents of a keyspace.
 #[derive(Debug, Default)]
-pub(crate) struct State {
-    /// The last object of the run behind the newest point; none for a new place.
-    pub(crate) end: Option<PartId>,
-    /// Of that object.
+pub(crate) struct LogSnapshot {
+    /// The last object of the run after the newest checkpoint record; `None` for a new keyspace.
+    pub(crate) end: Option<LogFileId>,
+    /// Digest of that object.
     pub(crate) end_digest: Digest,
     /// The newest checkpoint.
-    pub(crate) checkpoint: Option<Pointer>,
-    /// Its body.
+    pub(crate) checkpoint: Option<CheckpointRef>,
+    /// Body of the newest checkpoint.
     pub(crate) body: Option<Plaintext>,
-    /// Entries behind it.
+    /// Entries after the checkpoint.
     pub(crate) entries: Vec<(u64, Plaintext)>,
-    /// Last entry.
+    /// Number of the last entry.
     pub(crate) last: u64,
     /// Objects from the floor to the end, in order.
-    pub(crate) kept: Vec<Kept>,
-    /// Every object of the log that the listing showed or the run added.
-    pub(crate) seen: BTreeSet<PartId>,
-    /// The newest point and its digest: while it stands, nothing behind it was collected.
-    pub(crate) anchor: Option<(PartId, Digest)>,
-    /// Something of the log was deleted once.
-    pub(crate) cut: bool,
-    /// The newest epoch that anything stands under.
+    pub(crate) retained: Vec<RetainedObject>,
+    /// Every object of the log that the listing showed or that the run added.
+    pub(crate) known: BTreeSet<LogFileId>,
+    /// The newest checkpoint record and its digest: while it exists, nothing after it was deleted.
+    pub(crate) anchor: Option<(LogFileId, Digest)>,
+    /// Whether something of the log was deleted once.
+    pub(crate) truncated: bool,
+    /// The newest epoch of anything in the keyspace.
     pub(crate) newest: LogEpoch,
-    /// The epoch of the end is over: a seal stands behind it.
+    /// Whether the epoch of the end is over, because a seal follows it.
     pub(crate) sealed: bool,
-    /// The place is being destroyed.
+    /// Whether the keyspace is being destroyed.
     pub(crate) dropped: bool,
 }
 
-impl State {
-    /// Whether nobody has written, sealed, claimed or destroyed since the place was left.
-    pub(crate) fn is_as_left(&self, left: &Tenancy) -> bool {
+impl LogSnapshot {
+    /// Whether no process has written, sealed, claimed or destroyed since the session detached.
+    pub(crate) fn is_unchanged_since(&self, session: &WriterSession) -> bool {
         !self.dropped
             && !self.sealed
-            && self.newest == left.end.epoch
-            && self.end == Some(left.end)
-            && self.end_digest == left.end_digest
+            && self.newest == session.end.epoch
+            && self.end == Some(session.end)
+            && self.end_digest == session.end_digest
     }
 }
 
-/// An object, opened, with what is needed of its bytes.
-pub(crate) struct Opened {
-    pub(crate) slot: Slot,
+/// An opened object, with its digest and size.
+pub(crate) struct OpenedSlot {
+    pub(crate) slot: LogSlot,
     pub(crate) digest: Digest,
     pub(crate) bytes: u64,
 }
 
-/// Reads the place.
+/// Reads the keyspace.
 ///
 /// # Errors
 /// `Corrupt`, `Store`.
-pub(crate) async fn read_state(place: &Place, bucket: &Bucket) -> Result<State, Error> {
-    let (mut odd, mut times) = (None, 0);
-    for _ in 0..LOOKS_MAX {
-        let names = bucket.list(&place.prefix, "", "listing a place").await?;
-        let why = match look(place, bucket, &names).await? {
+pub(crate) async fn read_snapshot(env: &JournalEnv, bucket: &Bucket) -> Result<LogSnapshot, Error> {
+    let (mut inconsistency, mut repeats) = (None, 0);
+    for _ in 0..READ_ATTEMPTS_MAX {
+        let names = bucket.list(&env.prefix, "", "listing a keyspace").await?;
+        let why = match read_once(env, bucket, &names).await? {
             Ok(state) => return Ok(state),
             Err(why) => Some(why),
         };
-        times = if odd == why { times + 1 } else { 1 };
-        odd = why;
-        if let Some((id, why)) = odd.filter(|_| times == SAME_LOOKS) {
-            return Err(corrupt(place, Name::Log(id), id.epoch, 0, why));
+        repeats = if inconsistency == why { repeats + 1 } else { 1 };
+        inconsistency = why;
+        if let Some((id, why)) = inconsistency.filter(|_| repeats == SAME_INCONSISTENCY_MAX) {
+            return Err(corrupt(env, Name::Log(id), id.epoch, 0, why));
         }
     }
-    let source = "the place changes faster than it can be read".into();
+    let source = "the keyspace changes faster than it can be read".into();
     let source = object_store::Error::Generic { store: "object store", source };
-    Err(Error::Store { what: "reading a place", source })
+    Err(Error::Store { what: "reading a keyspace", source })
 }
 
-/// What does not fit together: either it changed while we read, or somebody damaged it.
-type Odd = (PartId, &'static str);
+/// An object that does not fit, and why: either it changed during the read, or it is damaged.
+type Inconsistency = (LogFileId, &'static str);
 
-async fn look(place: &Place, bucket: &Bucket, names: &[Name]) -> Result<Result<State, Odd>, Error> {
+async fn read_once(
+    env: &JournalEnv,
+    bucket: &Bucket,
+    names: &[Name],
+) -> Result<Result<LogSnapshot, Inconsistency>, Error> {
     let newest = names.iter().filter_map(|name| name.epoch()).max().unwrap_or_default();
-    let seen: BTreeSet<PartId> = names.iter().filter_map(log_id).collect();
+    let known: BTreeSet<LogFileId> = names.iter().filter_map(log_id).collect();
     if names.contains(&Name::Tombstone) {
-        return Ok(Ok(State { dropped: true, newest, seen, ..State::default() }));
+        return Ok(Ok(LogSnapshot { dropped: true, newest, known, ..LogSnapshot::default() }));
     }
     let mut slots = BTreeMap::new();
-    let Some(point) = newest_point(place, bucket, &seen, &mut slots).await? else {
-        // A listing may show the old log too late and the new one too early. Then the mark stands.
-        if let Some(odd) = names.iter().find_map(orphan) {
-            return Ok(Err(odd));
+    let Some(record_id) = newest_checkpoint_record(env, bucket, &known, &mut slots).await? else {
+        // The listing may show neither the old log, already deleted, nor the new one, put during the listing. In that
+        // case the marker exists.
+        if let Some(inconsistency) = names.iter().find_map(checkpoint_without_log) {
+            return Ok(Err(inconsistency));
         }
-        if is_cut(place, bucket).await? {
-            return Ok(Err((NOWHERE, "there was a log and no point of it is there")));
+        if is_truncated(env, bucket).await? {
+            return Ok(Err((NO_FILE, "part of a log was deleted, and no checkpoint record exists")));
         }
-        return Ok(Ok(State { newest, seen, ..State::default() }));
+        return Ok(Ok(LogSnapshot { newest, known, ..LogSnapshot::default() }));
     };
-    let Some(Opened { slot: Slot { record: Record::Point { floor, .. }, .. }, digest, .. }) = slots.get(&point) else {
-        return Ok(Err((point, "the newest point vanished")));
+    let Some(OpenedSlot { slot: LogSlot { record: Record::Checkpoint { floor, .. }, .. }, digest, .. }) =
+        slots.get(&record_id)
+    else {
+        return Ok(Err((record_id, "the newest checkpoint record vanished")));
     };
-    let (floor, anchor) = (*floor, (point, *digest));
-    // What stands behind it and is no seal is a newer state, which we did not see whole.
-    let newer = seen.range(point..).skip(1).filter(|id| id.epoch > point.epoch);
+    let (floor, anchor) = (*floor, (record_id, *digest));
+    // Newer objects other than seals belong to a newer state, of which the listing showed only some.
+    let newer = known.range(record_id..).skip(1).filter(|id| id.epoch > record_id.epoch);
     for id in newer {
         if !matches!(slots.get(id).map(|opened| &opened.slot.record), Some(Record::Seal(_))) {
-            return Ok(Err((*id, "a record of a newer epoch without its point")));
+            return Ok(Err((*id, "a record of a newer epoch without its checkpoint record")));
         }
     }
-    if let Some(gone) = seen.range(point..).find(|id| id.epoch == point.epoch && !slots.contains_key(id)) {
-        return Ok(Err((*gone, "an object of the log vanished")));
+    if let Some(missing) = known.range(record_id..).find(|id| id.epoch == record_id.epoch && !slots.contains_key(id)) {
+        return Ok(Err((*missing, "an object of the log vanished")));
     }
-    let missing: Vec<PartId> =
-        seen.range(floor..).filter(|id| **id <= point && !slots.contains_key(id)).copied().collect();
-    read_slots(place, bucket, &missing, &mut slots).await?;
-    let mut next = PartId { epoch: point.epoch, part: point.part + 1 };
+    // Read the older objects that the replay needs; the replay itself detects gaps.
+    let missing: Vec<LogFileId> =
+        known.range(floor..).filter(|id| **id <= record_id && !slots.contains_key(id)).copied().collect();
+    read_slots(env, bucket, &missing, &mut slots).await?;
+    let mut next = LogFileId { epoch: record_id.epoch, number: record_id.number + 1 };
+    // Follow the run after the record, also past the listing, to the first missing object or seal.
     loop {
         if !slots.contains_key(&next) {
-            read_slots(place, bucket, &[next], &mut slots).await?;
+            read_slots(env, bucket, &[next], &mut slots).await?;
         }
         match slots.get(&next).map(|opened| &opened.slot.record) {
             None | Some(Record::Seal(_)) => break,
-            // Another checkpoint while we read: what it made needless may be gone already.
-            Some(Record::Point { .. }) => return Ok(Err((next, "a newer point than the newest"))),
-            Some(_) => next.part += 1,
+            // Another checkpoint was installed during the read; what it made obsolete may be deleted already.
+            Some(Record::Checkpoint { .. }) => {
+                return Ok(Err((next, "a checkpoint record newer than the newest listed one")));
+            }
+            Some(_) => next.number += 1,
         }
     }
-    // One object is on its way at a time, so behind the first that is not there none is.
-    let behind = seen.range(next..).find(|id| id.epoch == next.epoch && **id != next);
-    if let Some(behind) = behind {
-        return Ok(Err((*behind, "the object before it is not there")));
+    // A writer has one object in flight at a time, so no object can follow the first missing one.
+    let follower = known.range(next..).find(|id| id.epoch == next.epoch && **id != next);
+    if let Some(follower) = follower {
+        return Ok(Err((*follower, "the object before it is missing")));
     }
-    let cut = names.contains(&Name::Cut);
+    let truncated = names.contains(&Name::TruncationMarker);
     let sealed = slots.contains_key(&next);
-    let state = State { newest, seen, cut, sealed, anchor: Some(anchor), ..State::default() };
-    let state = replay(place, bucket, slots, floor, next, state).await?;
-    // What was not there may have been collected; but not while this point is the newest.
-    if state.is_ok() && !stands(place, bucket, anchor).await? {
-        return Ok(Err((point, "the newest point was collected meanwhile")));
+    let state = LogSnapshot { newest, known, truncated, sealed, anchor: Some(anchor), ..LogSnapshot::default() };
+    let state = replay(env, bucket, slots, floor, next, state).await?;
+    // Missing objects may have been deleted during the read, but not while this checkpoint record is the newest.
+    if state.is_ok() && !still_exists(env, bucket, anchor).await? {
+        return Ok(Err((record_id, "the newest checkpoint record was deleted during the read")));
     }
     Ok(state)
 }
 
-/// Whether the point is still there, and still that one: a seal may stand in its place.
-pub(crate) async fn stands(place: &Place, bucket: &Bucket, anchor: (PartId, Digest)) -> Result<bool, Error> {
-    let bytes = bucket.read(&place.name(Name::Log(anchor.0)), "reading the log").await?;
-    Ok(bytes.is_some_and(|bytes| digest(place, &bytes) == anchor.1))
+/// Whether the checkpoint record still exists with the same bytes: a seal may have replaced it.
+pub(crate) async fn still_exists(
+    env: &JournalEnv,
+    bucket: &Bucket,
+    anchor: (LogFileId, Digest),
+) -> Result<bool, Error> {
+    let bytes = bucket.read(&env.name(Name::Log(anchor.0)), "reading the log").await?;
+    Ok(bytes.is_some_and(|bytes| digest(env, &bytes) == anchor.1))
 }
 
 /// Whether something of the log was deleted once.
-pub(crate) async fn is_cut(place: &Place, bucket: &Bucket) -> Result<bool, Error> {
-    Ok(bucket.read(&place.name(Name::Cut), "reading a mark").await?.is_some())
+pub(crate) async fn is_truncated(env: &JournalEnv, bucket: &Bucket) -> Result<bool, Error> {
+    Ok(bucket.read(&env.name(Name::TruncationMarker), "reading the truncation marker").await?.is_some())
 }
 
-/// Puts what was read in order, from the floor to `end` (not in it).
+/// Replays the objects from `floor` up to but not including `end`.
 async fn replay(
-    place: &Place,
+    env: &JournalEnv,
     bucket: &Bucket,
-    slots: BTreeMap<PartId, Opened>,
-    floor: PartId,
-    end: PartId,
-    mut state: State,
-) -> Result<Result<State, Odd>, Error> {
-    let mut run = Run { last: None, before: None };
+    slots: BTreeMap<LogFileId, OpenedSlot>,
+    floor: LogFileId,
+    end: LogFileId,
+    mut state: LogSnapshot,
+) -> Result<Result<LogSnapshot, Inconsistency>, Error> {
+    let mut chain = RecordChain { last: None, previous: None };
     let mut bodies = BTreeMap::new();
     let mut sealed = None;
     for (id, opened) in slots.into_iter().filter(|(id, _)| (floor..end).contains(id)) {
-        state.seen.insert(id);
+        state.known.insert(id);
         if sealed == Some(id.epoch) {
-            // Behind a seal: never acknowledged.
+            // Objects after a seal were never acknowledged.
             continue;
         }
         if matches!(opened.slot.record, Record::Seal(_)) {
@@ -198,13 +213,13 @@ async fn replay(
             continue;
         }
         if state.dropped {
-            return Ok(Err((id, "a record behind the end of the place")));
+            return Ok(Err((id, "a record after the destruction of the keyspace")));
         }
-        if let Err(why) = run.follow(&opened) {
+        if let Err(why) = chain.follow(&opened) {
             return Ok(Err((id, why)));
         }
         match opened.slot.record {
-            Record::Point { checkpoint, body, .. } => {
+            Record::Checkpoint { checkpoint, body, .. } => {
                 state.checkpoint = checkpoint;
                 bodies.extend(body.map(|body| (id, body)));
             }
@@ -212,9 +227,9 @@ async fn replay(
             Record::Seal(_) => {}
             Record::Drop => state.dropped = true,
         }
-        state.last = run.last.unwrap_or(0);
+        state.last = chain.last.unwrap_or(0);
         (state.end, state.end_digest) = (Some(id), opened.digest);
-        state.kept.push(Kept { id, last: state.last, bytes: opened.bytes });
+        state.retained.push(RetainedObject { id, last: state.last, bytes: opened.bytes });
     }
     let covers = state.checkpoint.map_or(0, |pointer| pointer.covers);
     state.entries.retain(|(seq, _)| *seq > covers);
@@ -226,109 +241,111 @@ async fn replay(
         None => bodies.remove(&pointer.id),
         Some(uuid) => {
             let name = Name::Checkpoint(pointer.id);
-            let sealed = bucket.read(&place.name(name), "reading a checkpoint").await?;
-            let wrong = |_| corrupt(place, name, pointer.id.epoch, 0, "the checkpoint does not open");
+            let sealed = bucket.read(&env.name(name), "reading a checkpoint").await?;
+            let wrong = |_| corrupt(env, name, pointer.id.epoch, 0, "the checkpoint does not open");
             sealed
-                .map(|sealed| place.home.open_whole(ObjectKind::Checkpoint, uuid, &sealed).map_err(wrong))
+                .map(|sealed| env.keyspace.open_whole(ObjectKind::Checkpoint, uuid, &sealed).map_err(wrong))
                 .transpose()?
         }
     };
     if state.body.is_none() {
-        return Ok(Err((pointer.id, "the checkpoint that the log names is not there")));
+        return Ok(Err((pointer.id, "the checkpoint that the log names is missing")));
     }
     Ok(Ok(state))
 }
 
-/// What the next record must fit to.
-struct Run {
+/// State that the next record must follow.
+struct RecordChain {
     last: Option<u64>,
-    before: Option<(PartId, Digest)>,
+    previous: Option<(LogFileId, Digest)>,
 }
 
-impl Run {
-    fn follow(&mut self, opened: &Opened) -> Result<(), &'static str> {
+impl RecordChain {
+    fn follow(&mut self, opened: &OpenedSlot) -> Result<(), &'static str> {
         let id = opened.slot.id;
-        if let Some((before, digest)) = self.before {
-            let next = id.epoch == before.epoch && id.part == before.part + 1;
-            let taken_over = id.epoch > before.epoch && id.part == 1;
-            if !next && !taken_over {
-                return Err("an object of the log is not there");
+        if let Some((previous, digest)) = self.previous {
+            let next = id.epoch == previous.epoch && id.number == previous.number + 1;
+            let follows_take_over = id.epoch > previous.epoch && id.number == 1;
+            if !next && !follows_take_over {
+                return Err("an object of the log is missing");
             }
             if opened.slot.previous != digest {
-                return Err("it does not follow the one before it");
+                return Err("it does not follow the previous object");
             }
         }
-        let stands = match &opened.slot.record {
-            Record::Point { before, .. } => (*before, *before),
+        let range = match &opened.slot.record {
+            Record::Checkpoint { before, .. } => (*before, *before),
             Record::Entries(first, bodies) => (first.saturating_sub(1), first.saturating_sub(1) + bodies.len() as u64),
             Record::Seal(_) | Record::Drop => (self.last.unwrap_or(0), self.last.unwrap_or(0)),
         };
-        if self.last.is_some_and(|last| last != stands.0) {
-            return Err("its entries do not follow those before it");
+        if self.last.is_some_and(|last| last != range.0) {
+            return Err("its entries do not follow the previous ones");
         }
-        self.last = Some(stands.1);
-        self.before = Some((id, opened.digest));
+        self.last = Some(range.1);
+        self.previous = Some((id, opened.digest));
         Ok(())
     }
 }
 
-/// The newest point: of the newest epoch that has one. What was read on the way goes into `slots`.
-pub(crate) async fn newest_point(
-    place: &Place,
+/// Finds the newest checkpoint record: the last one of the newest epoch that has one. Adds all objects that it reads to
+/// `slots`.
+pub(crate) async fn newest_checkpoint_record(
+    env: &JournalEnv,
     bucket: &Bucket,
-    seen: &BTreeSet<PartId>,
-    slots: &mut BTreeMap<PartId, Opened>,
-) -> Result<Option<PartId>, Error> {
-    let epochs: BTreeSet<LogEpoch> = seen.iter().map(|id| id.epoch).collect();
+    known: &BTreeSet<LogFileId>,
+    slots: &mut BTreeMap<LogFileId, OpenedSlot>,
+) -> Result<Option<LogFileId>, Error> {
+    let epochs: BTreeSet<LogEpoch> = known.iter().map(|id| id.epoch).collect();
     for epoch in epochs.into_iter().rev() {
-        let ids: Vec<PartId> = seen.iter().filter(|id| id.epoch == epoch).copied().collect();
-        read_slots(place, bucket, &ids, slots).await?;
-        let point = ids
+        let ids: Vec<LogFileId> = known.iter().filter(|id| id.epoch == epoch).copied().collect();
+        read_slots(env, bucket, &ids, slots).await?;
+        let record_id = ids
             .into_iter()
             .rev()
-            .find(|id| slots.get(id).is_some_and(|opened| matches!(opened.slot.record, Record::Point { .. })));
-        if point.is_some() {
-            return Ok(point);
+            .find(|id| slots.get(id).is_some_and(|opened| matches!(opened.slot.record, Record::Checkpoint { .. })));
+        if record_id.is_some() {
+            return Ok(record_id);
         }
     }
     Ok(None)
 }
 
-/// Reads those that are there.
+/// Reads those of the objects that exist and are not in `slots` yet.
 pub(crate) async fn read_slots(
-    place: &Place,
+    env: &JournalEnv,
     bucket: &Bucket,
-    ids: &[PartId],
-    slots: &mut BTreeMap<PartId, Opened>,
+    ids: &[LogFileId],
+    slots: &mut BTreeMap<LogFileId, OpenedSlot>,
 ) -> Result<(), Error> {
-    let reads = ids.iter().filter(|id| !slots.contains_key(id)).map(|id| read_slot(place, bucket, *id));
+    let reads = ids.iter().filter(|id| !slots.contains_key(id)).map(|id| read_slot(env, bucket, *id));
     let reads: Vec<_> = reads.collect();
-    let read: Vec<Option<Opened>> = futures::stream::iter(reads).buffer_unordered(READS_AT_ONCE).try_collect().await?;
+    let read: Vec<Option<OpenedSlot>> =
+        futures::stream::iter(reads).buffer_unordered(READS_AT_ONCE).try_collect().await?;
     slots.extend(read.into_iter().flatten().map(|opened| (opened.slot.id, opened)));
     Ok(())
 }
 
-/// One object of the log; `None` when it is not there.
-pub(crate) async fn read_slot(place: &Place, bucket: &Bucket, id: PartId) -> Result<Option<Opened>, Error> {
-    let Some(bytes) = bucket.read(&place.name(Name::Log(id)), "reading the log").await? else { return Ok(None) };
-    let slot = Slot::open(place, id, &bytes)?;
-    Ok(Some(Opened { slot, digest: digest(place, &bytes), bytes: bytes.len() as u64 }))
+/// Reads one object of the log; `None` if it does not exist.
+pub(crate) async fn read_slot(env: &JournalEnv, bucket: &Bucket, id: LogFileId) -> Result<Option<OpenedSlot>, Error> {
+    let Some(bytes) = bucket.read(&env.name(Name::Log(id)), "reading the log").await? else { return Ok(None) };
+    let slot = LogSlot::open(env, id, &bytes)?;
+    Ok(Some(OpenedSlot { slot, digest: digest(env, &bytes), bytes: bytes.len() as u64 }))
 }
 
-pub(crate) fn log_id(name: &Name) -> Option<PartId> {
+pub(crate) fn log_id(name: &Name) -> Option<LogFileId> {
     if let Name::Log(id) = name { Some(*id) } else { None }
 }
 
-/// A checkpoint without any log.
-fn orphan(name: &Name) -> Option<Odd> {
+/// Reports a checkpoint in a keyspace without any log.
+fn checkpoint_without_log(name: &Name) -> Option<Inconsistency> {
     if let Name::Checkpoint(id) = name { Some((*id, "there are checkpoints and no log")) } else { None }
 }
 
-/// Looks at a place that changes under each of them.
-const LOOKS_MAX: usize = 20;
-/// The same oddity so often in a row is damage.
-const SAME_LOOKS: usize = 3;
-/// For what has no name.
-const NOWHERE: PartId = PartId { epoch: LogEpoch(0), part: 0 };
-/// Requests under way at once.
+/// Maximum number of attempts to read a keyspace that changes during each of them.
+const READ_ATTEMPTS_MAX: usize = 20;
+/// Number of consecutive attempts with the same inconsistency that prove damage.
+const SAME_INCONSISTENCY_MAX: usize = 3;
+/// Stands for an object without a name in errors.
+const NO_FILE: LogFileId = LogFileId { epoch: LogEpoch(0), number: 0 };
+/// Maximum number of concurrent requests.
 const READS_AT_ONCE: usize = 16;

@@ -1,36 +1,37 @@
-//! Becoming the writer of a place in a bucket.
+//! Becoming the writer of a keyspace in a bucket.
 //!
-//! 1. claim: an epoch that nobody has, put if absent: a crash leaves a claim that nobody uses
-//! 2. seal: the epoch of the newest point behind its last object, and every later one at its first,
-//!    in ascending order. Their writers may go on until then; from then on they may not. A listing is
-//!    no moment's picture, and a writer may cut its log while we look at it: so after each seal all is
-//!    looked at again, and it is done when one look finds every seal where it belongs.
-//! 3. what stands there now must be what we have read: otherwise this place is opened again
-//! 4. our first object: a newer claimer may have sealed this epoch before it began
+//! 1. Claim an epoch that no other process has, with a put if absent. A crash leaves a claim that is never used.
+//! 2. Seal the epoch of the newest checkpoint record after its last object, and every later epoch at number 1,
+//!    in ascending order. Until then their writers may continue; from then on they cannot. A listing is not a snapshot
+//!    of one moment, and a writer may truncate its log during it, so after each seal everything is listed and read
+//!    again. The step is complete when one such pass finds every seal where it belongs.
+//! 3. Check that the log is still what this process has read; otherwise the keyspace must be opened again.
+//! 4. Put our first object. A newer claimer may have sealed our epoch before it began.
 //!
-//! A crash anywhere leaves claims and seals, which cost a name each and are kept: a writer that
-//! sleeps for a year must find the seal when it wakes.
+//! A crash at any point leaves claims and seals. They cost one name each and are kept, since a writer that sleeps for a
+//! year must find the seal when it wakes up.
 
 use super::{
     ObjectLog,
-    read::{Opened, is_cut, log_id, newest_point, read_slots},
-    slot::{Record, Slot},
+    read::{OpenedSlot, is_truncated, log_id, newest_checkpoint_record, read_slots},
+    slot::{LogSlot, Record},
 };
 use crate::{
     Error, Stopped,
-    bucket::Created,
-    names::{Name, PartId},
+    bucket::CreateOutcome,
+    names::{LogFileId, Name},
 };
 use kernel::{LogEpoch, ObjectUuid};
 use std::collections::{BTreeMap, BTreeSet};
 
 impl ObjectLog {
-    /// Takes the place over; see the module.
+    /// Takes the keyspace over; see the module.
     ///
     /// # Errors
-    /// `Stopped`: open the place again. `Store`: it may be tried again.
+    /// `Stopped`: open the keyspace again, as after any failure of step 4. `Store`: nothing of ours was put into the log
+    /// except seals, and the caller may retry.
     pub(super) async fn take_over(&mut self) -> Result<LogEpoch, Error> {
-        let names = self.bucket.list(&self.place.prefix, "", "listing a place").await?;
+        let names = self.bucket.list(&self.env.prefix, "", "listing a keyspace").await?;
         if names.contains(&Name::Tombstone) {
             return Err(self.stop(Stopped::Dropped));
         }
@@ -39,93 +40,94 @@ impl ObjectLog {
         self.newest = epoch;
         let sealed = self.seal_older(epoch).await?;
         if sealed.end != self.end {
-            return Err(self.stop(Stopped::Behind));
+            return Err(self.stop(Stopped::Outdated));
         }
-        let id = PartId { epoch, part: 1 };
+        let id = LogFileId { epoch, number: 1 };
         let checkpoint = self.checkpoint;
         let floor = self.floor(checkpoint.as_ref(), id);
-        self.litter = litter(&sealed.seen, floor);
-        self.litter.retain(|id| !self.kept.iter().any(|kept| kept.id == *id));
-        self.put(id, Record::Point { before: self.last, floor, checkpoint, body: None }).await?;
+        self.orphans = orphans(&sealed.listed, floor);
+        self.orphans.retain(|id| !self.retained.iter().any(|retained| retained.id == *id));
+        self.put(id, Record::Checkpoint { before: self.last, floor, checkpoint, body: None }).await?;
         self.epoch = Some(epoch);
-        tracing::debug!(place = ?self.place.home.kind(), uuid = %self.place.home.uuid(), %epoch, "took a place over");
+        tracing::debug!(keyspace = ?self.env.keyspace.kind(), uuid = %self.env.keyspace.uuid(), %epoch, "took a keyspace over");
         Ok(epoch)
     }
 
-    /// Claims this epoch, or the first one behind it that is free.
+    /// Claims this epoch, or the next one that is free.
     async fn put_claim(&self, mut epoch: LogEpoch) -> Result<LogEpoch, Error> {
         loop {
-            let nonce = ObjectUuid::random(&*self.place.entropy);
-            let text = format!("ringfence claim 0\nnonce {nonce}\nat {}\n", self.place.clock.now());
-            let name = self.place.name(Name::Claim(epoch));
+            let nonce = ObjectUuid::random(&*self.env.entropy);
+            let text = format!("ringfence claim 0\nnonce {nonce}\nat {}\n", self.env.clock.now());
+            let name = self.env.name(Name::Claim(epoch));
             match self.bucket.create(&name, text.into_bytes(), "claiming an epoch").await? {
-                Created::Ours => return Ok(epoch),
-                Created::Taken => epoch = epoch.next(),
+                CreateOutcome::Ours => return Ok(epoch),
+                CreateOutcome::Taken => epoch = epoch.next(),
             }
         }
     }
 
-    /// Ends every older epoch that is not over yet.
-    async fn seal_older(&mut self, ours: LogEpoch) -> Result<Sealed, Error> {
+    /// Seals every older epoch that has not ended yet.
+    async fn seal_older(&mut self, ours: LogEpoch) -> Result<SealedLog, Error> {
         loop {
-            let names = self.bucket.list(&self.place.prefix, "log", "listing the log").await?;
-            let seen: BTreeSet<PartId> = names.iter().filter_map(log_id).collect();
-            if seen.last().is_some_and(|id| id.epoch >= ours) {
+            let names = self.bucket.list(&self.env.prefix, "log", "listing the log").await?;
+            let listed: BTreeSet<LogFileId> = names.iter().filter_map(log_id).collect();
+            if listed.last().is_some_and(|id| id.epoch >= ours) {
                 return Err(self.stop(Stopped::Fenced));
             }
-            // Read after the listing, each time: what an earlier look found may be collected by now.
+            // Read after every listing: what an earlier pass found may have been deleted since.
             let mut slots = BTreeMap::new();
-            let point = newest_point(&self.place, &self.bucket, &seen, &mut slots).await?;
-            if point.is_none() && is_cut(&self.place, &self.bucket).await? {
-                return Err(self.stop(Stopped::Behind));
+            let newest_record = newest_checkpoint_record(&self.env, &self.bucket, &listed, &mut slots).await?;
+            if newest_record.is_none() && is_truncated(&self.env, &self.bucket).await? {
+                return Err(self.stop(Stopped::Outdated));
             }
-            let mut end = point;
-            let mut at = point.map_or(PartId { epoch: LogEpoch(1), part: 1 }, behind);
+            let mut end = newest_record;
+            let mut at = newest_record.map_or(LogFileId { epoch: LogEpoch(1), number: 1 }, after);
+            // Walk through the run after the record and the first slots of the later epochs to the first missing seal.
             let missing = loop {
                 if at.epoch >= ours {
                     break None;
                 }
                 if !slots.contains_key(&at) {
-                    read_slots(&self.place, &self.bucket, &[at], &mut slots).await?;
+                    read_slots(&self.env, &self.bucket, &[at], &mut slots).await?;
                 }
                 match record(&slots, at) {
-                    Some(Record::Seal(_)) => at = PartId { epoch: at.epoch.next(), part: 1 },
-                    Some(Record::Entries(..) | Record::Drop) if end.is_some_and(|end| behind(end) == at) => {
+                    Some(Record::Seal(_)) => at = LogFileId { epoch: at.epoch.next(), number: 1 },
+                    Some(Record::Entries(..) | Record::Drop) if end.is_some_and(|end| after(end) == at) => {
                         end = Some(at);
-                        at = behind(at);
+                        at = after(at);
                     }
                     None => break Some(at),
-                    // A newer state than the listing showed.
-                    Some(_) => return Err(self.stop(Stopped::Behind)),
+                    // This is a newer state than the listing showed.
+                    Some(_) => return Err(self.stop(Stopped::Outdated)),
                 }
             };
-            let Some(at) = missing else { return Ok(Sealed { end, seen }) };
-            let seal = Slot { id: at, previous: [0; 32], record: Record::Seal(ours) }.seal(&self.place)?;
-            // Whether it was created or somebody came first, the next look tells what counts.
-            self.bucket.create(&self.place.name(Name::Log(at)), seal, "sealing an epoch").await?;
+            let Some(at) = missing else { return Ok(SealedLog { end, listed }) };
+            let seal = LogSlot { id: at, previous: [0; 32], record: Record::Seal(ours) }.seal(&self.env)?;
+            // Whether this seal was created or another object came first, the next pass decides on what is stored.
+            self.bucket.create(&self.env.name(Name::Log(at)), seal, "sealing an epoch").await?;
         }
     }
 }
 
-/// The log when every older epoch has ended.
-struct Sealed {
+/// The log after every older epoch has ended.
+struct SealedLog {
     /// The last object before the seals.
-    end: Option<PartId>,
-    /// What the last look listed.
-    seen: BTreeSet<PartId>,
+    end: Option<LogFileId>,
+    /// Objects in the last listing.
+    listed: BTreeSet<LogFileId>,
 }
 
-/// What earlier owners did not come to delete: everything below the floor but the seals. Of an epoch
-/// that the floor has left the last object is its seal.
-pub(super) fn litter(seen: &BTreeSet<PartId>, floor: PartId) -> Vec<PartId> {
-    let is_last = |id: PartId| seen.range(behind(id)..).next().is_none_or(|next| next.epoch != id.epoch);
-    seen.range(..floor).copied().filter(|id| id.epoch == floor.epoch || !is_last(*id)).collect()
+/// Objects that earlier owners did not delete: everything below the floor except the seals. In an epoch entirely below
+/// the floor the last object is the seal.
+pub(super) fn orphans(listed: &BTreeSet<LogFileId>, floor: LogFileId) -> Vec<LogFileId> {
+    let is_last = |id: LogFileId| listed.range(after(id)..).next().is_none_or(|next| next.epoch != id.epoch);
+    listed.range(..floor).copied().filter(|id| id.epoch == floor.epoch || !is_last(*id)).collect()
 }
 
-fn behind(id: PartId) -> PartId {
-    PartId { part: id.part + 1, ..id }
+fn after(id: LogFileId) -> LogFileId {
+    LogFileId { number: id.number + 1, ..id }
 }
 
-fn record(slots: &BTreeMap<PartId, Opened>, id: PartId) -> Option<&Record> {
+fn record(slots: &BTreeMap<LogFileId, OpenedSlot>, id: LogFileId) -> Option<&Record> {
     slots.get(&id).map(|opened| &opened.slot.record)
 }

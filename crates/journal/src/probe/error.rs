@@ -1,93 +1,93 @@
-//! What an object store did wrong, in words for who has to choose another.
+//! Defects of an object store, described for the operator who has to choose another.
 
 use object_store::Error as StoreError;
 
 /// Why a store is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
-    /// The fault that loses writes.
+    /// More than one create of the same key succeeded: the defect that loses writes.
     #[error(
         "{winners} of {writers} writers created the same key: this store does not honour If-None-Match; Ringfence \
          would lose writes on it"
     )]
     ManyWinners {
-        /// Writers that were told so.
+        /// Number of writers whose create succeeded.
         winners: usize,
-        /// Writers at all.
+        /// Number of all writers.
         writers: usize,
     },
-    /// One winner by the answers, another by the bytes.
+    /// The stored bytes are not those of the writer whose create succeeded.
     #[error(
         "one writer was told that it created a key, and the key holds something else: this store writes although it \
          refuses; Ringfence would lose writes on it"
     )]
-    NotTheWinners,
-    /// A create long after the first.
+    WrongBytes,
+    /// A create succeeded long after the first one.
     #[error(
         "a key was created a second time over the first: this store ignores If-None-Match; Ringfence would lose \
          writes on it"
     )]
     CreatedTwice,
-    /// Told no, and did it.
+    /// A create was refused but changed the object.
     #[error(
         "a second create was refused and still changed the object: this store does not honour If-None-Match; \
          Ringfence would lose writes on it"
     )]
-    RefusedAndWritten,
-    /// All are turned away.
+    RefusedButWritten,
+    /// Every create was refused.
     #[error(
         "{races} times in a row all of {writers} writers were told that a key exists, and nothing was there: nothing \
          can be written to this store"
     )]
-    NobodyWins {
-        /// Writers of a race.
+    NoWinner {
+        /// Number of writers per race.
         writers: usize,
-        /// Races.
+        /// Number of races.
         races: usize,
     },
-    /// The client has no such operation for it.
-    #[error("this store cannot create an object only if it is absent, which Ringfence stands on")]
-    NoCreate(#[source] StoreError),
-    /// Something where nothing was.
+    /// The client library does not support conditional creation for this store.
+    #[error("this store cannot create an object only if it is absent, which Ringfence relies on")]
+    NoConditionalCreate(#[source] StoreError),
+    /// A key that was never written exists.
     #[error("this store says that an object exists which was never written")]
-    Invented,
-    /// Not read after written.
+    UnwrittenExists,
+    /// An object is missing right after it was written.
     #[error(
         "an object that was just written is not there for a reader: this store is not read-after-write consistent; \
          Ringfence would take acknowledged writes for lost"
     )]
-    Unread,
-    /// Other bytes than asked for.
+    NotReadable,
+    /// A range request returned other bytes.
     #[error("a range of an object came back as other bytes: this store does not honour Range")]
     Range,
-    /// Not listed after written.
+    /// A list misses an object that was just written.
     #[error(
         "a list misses objects that were just written: this store's lists are not consistent; Ringfence would take \
          acknowledged writes for lost"
     )]
     ListMisses,
-    /// Others' names.
+    /// A list contains objects outside the prefix.
     #[error("a list holds objects from outside the prefix that was asked for")]
-    ListStrays,
-    /// Seen after deleted.
+    ListOutsidePrefix,
+    /// An object is visible after it was deleted.
     #[error(
         "an object that was just deleted is still there for a reader: this store's deletes are not consistent, or it \
          keeps them back"
     )]
-    Undeleted,
-    /// It could not be asked.
+    NotDeleted,
+    /// The store could not be tested.
     #[error(
-        "{doing} failed; check that the store can be reached and that its credentials may read, write, list and delete"
+        "{operation} failed; check that the store can be reached and that its credentials may read, write, list and delete"
     )]
-    Asked {
-        /// What was tried.
-        doing: &'static str,
-        /// Its answer.
+    RequestFailed {
+        /// Operation that failed.
+        operation: &'static str,
+        /// Error of the store.
         #[source]
         source: StoreError,
     },
 }
 
-pub(super) fn asked(doing: &'static str, source: StoreError) -> ProbeError {
-    ProbeError::Asked { doing, source }
+pub(super) fn request_failed(operation: &'static str, source: StoreError) -> ProbeError {
+    ProbeError::RequestFailed { operation, source }
 }

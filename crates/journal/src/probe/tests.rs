@@ -10,32 +10,32 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-/// How a store may be broken.
+/// Defects of a store.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Fault {
+enum StoreDefect {
     None,
-    /// Looks whether the key is there, then writes: what some servers do.
+    /// Checks whether the key exists, then writes, as some servers do.
     CheckThenAct,
-    IgnoresTheCondition,
+    IgnoresCondition,
     RefusesAndWrites,
     RefusesAll,
-    ListsOneLess,
-    KeepsTheDeleted,
-    RangeFromTheStart,
-    /// The first create happens and is then told that its own object exists, as after a lost answer.
-    ToldOfItsOwn,
+    ListMissesOne,
+    KeepsDeleted,
+    RangeFromStart,
+    /// The first create is applied and then answered with "already exists", as after a lost answer.
+    LostReply,
 }
 
 #[derive(Debug)]
-struct Broken {
+struct BrokenStore {
     inner: InMemory,
-    fault: Fault,
-    told: AtomicBool,
+    defect: StoreDefect,
+    replied: AtomicBool,
 }
 
-impl fmt::Display for Broken {
+impl fmt::Display for BrokenStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Broken({:?})", self.fault)
+        write!(f, "BrokenStore({:?})", self.defect)
     }
 }
 
@@ -44,27 +44,27 @@ fn exists(key: &Path) -> StoreError {
 }
 
 #[async_trait::async_trait]
-impl ObjectStore for Broken {
+impl ObjectStore for BrokenStore {
     async fn put_opts(&self, key: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         let overwrite = PutOptions::default();
-        match self.fault {
-            Fault::CheckThenAct => {
+        match self.defect {
+            StoreDefect::CheckThenAct => {
                 if self.inner.head(key).await.is_ok() {
                     return Err(exists(key));
                 }
                 tokio::task::yield_now().await;
                 self.inner.put_opts(key, payload, overwrite).await
             }
-            Fault::IgnoresTheCondition => self.inner.put_opts(key, payload, overwrite).await,
-            Fault::RefusesAndWrites => {
+            StoreDefect::IgnoresCondition => self.inner.put_opts(key, payload, overwrite).await,
+            StoreDefect::RefusesAndWrites => {
                 let answer = self.inner.put_opts(key, payload.clone(), options).await;
                 self.inner.put_opts(key, payload, overwrite).await?;
                 answer
             }
-            Fault::RefusesAll => Err(exists(key)),
-            Fault::ToldOfItsOwn => {
+            StoreDefect::RefusesAll => Err(exists(key)),
+            StoreDefect::LostReply => {
                 let answer = self.inner.put_opts(key, payload, options).await;
-                if self.told.swap(true, Ordering::Relaxed) { answer } else { Err(exists(key)) }
+                if self.replied.swap(true, Ordering::Relaxed) { answer } else { Err(exists(key)) }
             }
             _ => self.inner.put_opts(key, payload, options).await,
         }
@@ -75,18 +75,18 @@ impl ObjectStore for Broken {
     }
 
     async fn get_opts(&self, key: &Path, mut options: GetOptions) -> Result<GetResult> {
-        if self.fault == Fault::RangeFromTheStart && options.range.is_some() {
+        if self.defect == StoreDefect::RangeFromStart && options.range.is_some() {
             options.range = Some((0..3).into());
         }
         self.inner.get_opts(key, options).await
     }
 
     fn delete_stream(&self, keys: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        if self.fault == Fault::KeepsTheDeleted { keys } else { self.inner.delete_stream(keys) }
+        if self.defect == StoreDefect::KeepsDeleted { keys } else { self.inner.delete_stream(keys) }
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        let less = usize::from(self.fault == Fault::ListsOneLess);
+        let less = usize::from(self.defect == StoreDefect::ListMissesOne);
         self.inner.list(prefix).skip(less).boxed()
     }
 
@@ -99,15 +99,15 @@ impl ObjectStore for Broken {
     }
 }
 
-async fn probed(fault: Fault) -> (std::result::Result<(), ProbeError>, usize) {
-    let store = Broken { inner: InMemory::new(), fault, told: AtomicBool::new(false) };
+async fn run_probe(defect: StoreDefect) -> (std::result::Result<(), ProbeError>, usize) {
+    let store = BrokenStore { inner: InMemory::new(), defect, replied: AtomicBool::new(false) };
     let found = probe(&store, &SeededEntropy::new(1), PROBE_ROUNDS).await;
     (found, store.inner.list(None).count().await)
 }
 
 #[tokio::test]
 async fn a_sound_store_passes_and_is_left_clean() {
-    let (found, left) = probed(Fault::None).await;
+    let (found, left) = run_probe(StoreDefect::None).await;
     found.expect("passes");
     assert_eq!(left, 0);
 }
@@ -121,13 +121,13 @@ async fn the_local_file_system_passes() {
 }
 
 #[tokio::test]
-async fn an_answer_that_was_lost_is_no_fault() {
-    probed(Fault::ToldOfItsOwn).await.0.expect("passes");
+async fn a_lost_answer_is_no_defect() {
+    run_probe(StoreDefect::LostReply).await.0.expect("passes");
 }
 
 #[tokio::test]
-async fn a_store_that_looks_before_it_writes_is_refused_and_left_clean() {
-    let (found, left) = probed(Fault::CheckThenAct).await;
+async fn a_store_that_checks_before_it_writes_is_refused_and_left_clean() {
+    let (found, left) = run_probe(StoreDefect::CheckThenAct).await;
     let text = found.expect_err("refused").to_string();
     assert_eq!(
         text,
@@ -138,17 +138,17 @@ async fn a_store_that_looks_before_it_writes_is_refused_and_left_clean() {
 }
 
 #[tokio::test]
-async fn every_broken_promise_is_noticed() {
+async fn every_defect_is_detected() {
     let cases = [
-        (Fault::IgnoresTheCondition, "32 of 32 writers created the same key"),
-        (Fault::RefusesAndWrites, "the key holds something else"),
-        (Fault::RefusesAll, "nothing can be written to this store"),
-        (Fault::ListsOneLess, "a list misses objects"),
-        (Fault::KeepsTheDeleted, "just deleted is still there"),
-        (Fault::RangeFromTheStart, "does not honour Range"),
+        (StoreDefect::IgnoresCondition, "32 of 32 writers created the same key"),
+        (StoreDefect::RefusesAndWrites, "the key holds something else"),
+        (StoreDefect::RefusesAll, "nothing can be written to this store"),
+        (StoreDefect::ListMissesOne, "a list misses objects"),
+        (StoreDefect::KeepsDeleted, "just deleted is still there"),
+        (StoreDefect::RangeFromStart, "does not honour Range"),
     ];
-    for (fault, part) in cases {
-        let text = probed(fault).await.0.expect_err("refused").to_string();
-        assert!(text.contains(part), "{fault:?}: {text}");
+    for (defect, part) in cases {
+        let text = run_probe(defect).await.0.expect_err("refused").to_string();
+        assert!(text.contains(part), "{defect:?}: {text}");
     }
 }

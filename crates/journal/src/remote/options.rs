@@ -1,70 +1,71 @@
-//! What a remote store wants to be told beside its address. Secrets are shown by nobody.
+//! Options of a remote store besides its address. No `Debug` output shows a secret.
 
 use std::{fmt, path::PathBuf, time::Duration};
 use zeroize::Zeroizing;
 
-/// How to reach a remote store. What does not concern a backend must be absent there.
+/// How to reach a remote store. Options that do not apply to a backend must be absent for it.
 #[derive(Clone)]
 pub struct RemoteOptions {
-    /// Where it answers, e.g. `https://s3.example.com`; absent: the vendor's own address.
+    /// Endpoint URL, e.g. `https://s3.example.com`; `None` for the vendor's own address.
     pub endpoint: Option<String>,
-    /// S3's region; absent: `us-east-1`.
+    /// Region of S3; `None` for `us-east-1`.
     pub region: Option<String>,
-    /// Azure's storage account.
+    /// Storage account of Azure.
     pub account: Option<String>,
-    /// Who asks.
-    pub credentials: Credentials,
-    /// Whether an `http://` endpoint is taken. Objects are sealed, but credentials' signatures and names are not.
+    /// Credentials of the client.
+    pub credentials: StorageCredentials,
+    /// Whether an `http://` endpoint is accepted. Objects are sealed, but the signatures of credentials and the names
+    /// are not.
     pub allow_http: bool,
-    /// S3: `https://bucket.host/key` instead of `https://host/bucket/key`.
+    /// S3: use `https://bucket.host/key` instead of `https://host/bucket/key`.
     pub virtual_hosted: bool,
-    /// Certificate authorities (PEM) to trust beside the system's.
+    /// Certificate authorities (PEM) to trust in addition to the system's.
     pub ca_certificates: Option<PathBuf>,
-    /// How often, and how long, a request is tried again.
-    pub retry: Retry,
-    /// Longest time for one try of one request, from connecting to the last byte.
+    /// Limits for retries of a request.
+    pub retry: RetryLimits,
+    /// Maximum time for one attempt of one request, from connecting to the last byte.
     pub request_timeout: Duration,
-    /// Longest time to connect.
+    /// Maximum time to connect.
     pub connect_timeout: Duration,
 }
 
-/// How often a request is tried again after an answer of 5xx, 408 or 429, or a lost connection.
+/// Limits for retries after an answer of 5xx, 408 or 429, or a lost connection.
 ///
-/// A create may have happened although its answer says otherwise, and its next try then meets its
-/// own object: `AlreadyExists` is for the caller to look into.
+/// A create may have succeeded although its answer says otherwise; its retry then finds its own object. The caller has
+/// to check an `AlreadyExists` for this case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Retry {
-    /// Tries after the first.
+pub struct RetryLimits {
+    /// Maximum number of attempts after the first.
     pub retries_max: usize,
-    /// No further try begins after this time.
+    /// No further attempt begins after this time.
     pub timeout: Duration,
     /// Wait before the first retry; doubled, with jitter, each time.
     pub backoff_first: Duration,
-    /// Longest wait between two tries.
+    /// Maximum wait between two attempts.
     pub backoff_max: Duration,
 }
 
-/// Who asks.
+/// Credentials of the client.
 #[derive(Clone, Default)]
-pub enum Credentials {
-    /// What the platform gives to this machine: an instance's or a pod's role. The pairs are the platform's own
-    /// variables ([`ROLE_VARIABLES`]), as far as they are set.
+pub enum StorageCredentials {
+    /// Credentials that the platform gives to this machine: the role of an instance or a pod. The pairs are those of
+    /// the platform's own variables ([`ROLE_VARIABLES`]) that are set.
     Role(Vec<(String, Zeroizing<String>)>),
-    /// A key of the store: S3's pair, Azure's account key, Google's service account as JSON.
+    /// A key of the store: S3's key pair, Azure's account key, Google's service account as JSON.
     Key {
-        /// S3's access key id; empty elsewhere.
+        /// Access key id of S3; empty for other backends.
         id: String,
-        /// Its secret.
+        /// Secret of the key.
         secret: Zeroizing<String>,
-        /// S3's session token, for keys that expire.
+        /// Session token of S3, for keys that expire.
         token: Option<Zeroizing<String>>,
     },
-    /// Nobody: nothing is signed.
+    /// No credentials: requests are not signed.
     #[default]
     Anonymous,
 }
 
-/// Variables by which Amazon, Google and Azure hand a role to a process. None holds a long-lived secret.
+/// Variables by which Amazon, Google and Azure pass a role to a process. None holds a long-lived secret.
 pub const ROLE_VARIABLES: &[&str] = &[
     "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
@@ -84,18 +85,18 @@ impl Default for RemoteOptions {
             endpoint: None,
             region: None,
             account: None,
-            credentials: Credentials::default(),
+            credentials: StorageCredentials::default(),
             allow_http: false,
             virtual_hosted: false,
             ca_certificates: None,
-            retry: Retry::default(),
+            retry: RetryLimits::default(),
             request_timeout: REQUEST_TIMEOUT,
             connect_timeout: CONNECT_TIMEOUT,
         }
     }
 }
 
-impl Default for Retry {
+impl Default for RetryLimits {
     fn default() -> Self {
         Self {
             retries_max: RETRIES_MAX,
@@ -106,8 +107,8 @@ impl Default for Retry {
     }
 }
 
-impl Retry {
-    /// One try and no more.
+impl RetryLimits {
+    /// A single attempt without retries.
     pub const NONE: Self =
         Self { retries_max: 0, timeout: Duration::ZERO, backoff_first: Duration::ZERO, backoff_max: Duration::ZERO };
 }
@@ -129,8 +130,8 @@ impl fmt::Debug for RemoteOptions {
     }
 }
 
-/// The kind only.
-impl fmt::Debug for Credentials {
+/// Shows only the kind of credentials.
+impl fmt::Debug for StorageCredentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Role(_) => "Role(..)",
@@ -140,14 +141,15 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// S3's slowest published percentiles for a small object are under a second; 8 MiB over a poor line take 20.
+/// Default maximum time of one attempt. S3's slowest published percentiles for a small object are under a second; 8 MiB
+/// over a slow line take 20 seconds.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Five attempts of TCP's first retransmission.
+/// Default maximum time to connect. Allows five attempts of TCP's first retransmission.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// With the waits between, about twelve seconds of an unwell store.
+/// Default number of retries. With the waits in between they outlast about twelve seconds of store failure.
 pub const RETRIES_MAX: usize = 6;
 
-/// Under the 60 s that a client waits for its answer.
+/// Default time after which no retry begins; below the 60 s that a client waits for its answer.
 pub const RETRY_TIMEOUT: Duration = Duration::from_secs(30);

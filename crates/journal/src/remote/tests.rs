@@ -2,9 +2,9 @@ use super::*;
 use zeroize::Zeroizing;
 
 #[test]
-fn addresses_are_taken_apart() {
+fn addresses_are_parsed() {
     let url = RemoteUrl::parse("s3://bucket-1/a/b").expect("fits");
-    assert_eq!((url.backend(), url.bucket(), url.prefix().as_ref()), (Backend::S3, "bucket-1", "a/b"));
+    assert_eq!((url.backend(), url.bucket(), url.prefix().as_ref()), (RemoteBackend::S3, "bucket-1", "a/b"));
     for text in ["s3://bucket", "gs://bucket/x", "az://container/x/y", "memory:"] {
         let url = RemoteUrl::parse(text).expect("fits");
         assert!(RemoteUrl::is_remote(text), "{text}");
@@ -15,7 +15,7 @@ fn addresses_are_taken_apart() {
 }
 
 #[test]
-fn an_address_that_does_not_fit_says_why() {
+fn an_invalid_address_says_why() {
     let cases = [
         ("bucket", "no scheme"),
         ("http://bucket", "none of s3, gs and az"),
@@ -35,18 +35,18 @@ fn an_address_that_does_not_fit_says_why() {
 }
 
 #[test]
-fn a_secret_is_shown_by_nobody() {
+fn debug_output_shows_no_secret() {
     let secret = Zeroizing::new("hunter2".to_owned());
     let token = Some(Zeroizing::new("hunter3".to_owned()));
-    let key = Credentials::Key { id: "id".to_owned(), secret, token };
-    let role = Credentials::Role(vec![("AWS_ROLE_ARN".to_owned(), Zeroizing::new("hunter4".to_owned()))]);
+    let key = StorageCredentials::Key { id: "id".to_owned(), secret, token };
+    let role = StorageCredentials::Role(vec![("AWS_ROLE_ARN".to_owned(), Zeroizing::new("hunter4".to_owned()))]);
     let shown = [key, role].map(|credentials| format!("{:?}", RemoteOptions { credentials, ..Default::default() }));
     assert!(shown[0].contains("Key(..)") && shown[1].contains("Role(..)"), "{shown:?}");
     assert!(!shown.concat().contains("hunter"), "{shown:?}");
 }
 
 #[tokio::test]
-async fn memory_keeps_what_it_is_given() {
+async fn memory_stores_objects() {
     use object_store::{ObjectStoreExt, path::Path};
     let store = connect(&RemoteUrl::parse("memory:").expect("fits"), &RemoteOptions::default()).expect("made");
     store.put(&Path::from("a"), "x".into()).await.expect("put");
@@ -55,7 +55,7 @@ async fn memory_keeps_what_it_is_given() {
 
 #[cfg(not(feature = "gcs"))]
 #[test]
-fn a_backend_that_is_left_out_names_its_feature() {
+fn a_backend_that_is_not_built_names_its_feature() {
     let url = RemoteUrl::parse("gs://bucket").expect("fits");
     let error = connect(&url, &RemoteOptions::default()).expect_err("left out").to_string();
     assert!(error.contains("Google Cloud Storage") && error.contains("--features gcs"), "{error}");
@@ -63,7 +63,7 @@ fn a_backend_that_is_left_out_names_its_feature() {
 
 #[cfg(feature = "s3")]
 #[test]
-fn an_option_that_does_not_fit_is_named() {
+fn an_invalid_option_is_named() {
     let url = RemoteUrl::parse("s3://bucket").expect("fits");
     let refusal = |options: RemoteOptions| connect(&url, &options).expect_err("refused").to_string();
     let endpoint = |e: &str| RemoteOptions { endpoint: Some(e.to_owned()), ..Default::default() };
@@ -73,7 +73,7 @@ fn an_option_that_does_not_fit_is_named() {
     assert!(!refusal(endpoint("https://id:hunter2@host")).contains("hunter2"));
     assert!(refusal(endpoint("ftp://host")).contains("must begin with https://"));
     let secret = Zeroizing::new("hunter2".to_owned());
-    let credentials = Credentials::Key { id: String::new(), secret, token: None };
+    let credentials = StorageCredentials::Key { id: String::new(), secret, token: None };
     assert!(refusal(RemoteOptions { credentials, ..Default::default() }).starts_with("access_key_id: is missing"));
     let account = Some("x".to_owned());
     assert!(refusal(RemoteOptions { account, ..Default::default() }).starts_with("account: is Azure's"));
@@ -84,11 +84,11 @@ fn an_option_that_does_not_fit_is_named() {
 
 #[cfg(feature = "s3")]
 #[test]
-fn options_that_fit_make_a_store_without_asking_it_anything() {
+fn valid_options_create_a_store_without_a_request() {
     let url = RemoteUrl::parse("s3://bucket/prefix").expect("fits");
     let endpoint = Some("http://127.0.0.1:1".to_owned());
-    let role = Credentials::Role(vec![("AWS_ROLE_ARN".to_owned(), Zeroizing::new("arn".to_owned()))]);
-    for credentials in [Credentials::Anonymous, role] {
+    let role = StorageCredentials::Role(vec![("AWS_ROLE_ARN".to_owned(), Zeroizing::new("arn".to_owned()))]);
+    for credentials in [StorageCredentials::Anonymous, role] {
         let virtual_hosted = true;
         let options = RemoteOptions {
             endpoint: endpoint.clone(),

@@ -1,26 +1,27 @@
-//! The address of an object store, taken apart and checked before anything is opened.
+//! Address of an object store, parsed and validated before anything is opened.
 
 use super::RemoteError;
 use object_store::path::Path;
 use std::fmt;
 
-/// Who keeps the objects.
+/// Kind of object store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Backend {
-    /// Amazon S3, or what speaks like it.
+pub enum RemoteBackend {
+    /// Amazon S3 or a compatible store.
     S3,
     /// Google Cloud Storage.
     Gcs,
     /// Azure Blob Storage.
     Azure,
-    /// This process's memory: for tests, gone with it.
+    /// Memory of this process, for tests; gone when the process ends.
     Memory,
 }
 
-/// `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix` or `memory:`. Holds no secret.
+/// Address of a store: `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix` or `memory:`. Contains no
+/// secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemoteUrl {
-    backend: Backend,
+    backend: RemoteBackend,
     bucket: String,
     prefix: Path,
 }
@@ -33,46 +34,46 @@ impl RemoteUrl {
         text == "memory:" || SCHEMES.iter().any(|(name, _)| scheme == Some(name))
     }
 
-    /// Takes `text` apart.
+    /// Parses an address.
     ///
     /// # Errors
-    /// `Url`, with what would be right.
+    /// `Url`, with a description of what would be right.
     pub fn parse(text: &str) -> Result<Self, RemoteError> {
         if text == "memory:" {
-            return Ok(Self { backend: Backend::Memory, bucket: String::new(), prefix: Path::default() });
+            return Ok(Self { backend: RemoteBackend::Memory, bucket: String::new(), prefix: Path::default() });
         }
-        let (scheme, rest) = text.split_once("://").ok_or(wrong("it has no scheme; write s3://bucket/prefix"))?;
+        let (scheme, rest) = text.split_once("://").ok_or(invalid("it has no scheme; write s3://bucket/prefix"))?;
         let known = SCHEMES.iter().find(|(name, _)| *name == scheme);
-        let (_, backend) = known.ok_or(wrong("its scheme is none of s3, gs and az"))?;
+        let (_, backend) = known.ok_or(invalid("its scheme is none of s3, gs and az"))?;
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-        // A password in a URL would end up in logs: a name with anything but these is no bucket.
-        let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.' | '_');
-        if bucket.is_empty() || bucket.len() > BUCKET_MAX || !bucket.chars().all(fits) {
-            return Err(wrong(
+        // A password in a URL would end up in logs, so a name with any other character is not accepted as a bucket.
+        let is_allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.' | '_');
+        if bucket.is_empty() || bucket.len() > BUCKET_MAX || !bucket.chars().all(is_allowed) {
+            return Err(invalid(
                 "what follows :// must be a bucket's name (lower-case letters, digits, - . _), without credentials \
                  or a port; they have keys of their own",
             ));
         }
         if prefix.contains(['?', '#', '%', '\\']) {
-            return Err(wrong("the prefix must be plain, without ? # % \\; options have keys of their own"));
+            return Err(invalid("the prefix must be plain, without ? # % \\; options have keys of their own"));
         }
-        let prefix = Path::parse(prefix).map_err(|_| wrong("the prefix must be names between single slashes"))?;
+        let prefix = Path::parse(prefix).map_err(|_| invalid("the prefix must be names between single slashes"))?;
         Ok(Self { backend: *backend, bucket: bucket.to_owned(), prefix })
     }
 
-    /// Who keeps the objects.
+    /// Kind of object store.
     #[must_use]
-    pub fn backend(&self) -> Backend {
+    pub fn backend(&self) -> RemoteBackend {
         self.backend
     }
 
-    /// The bucket, or container; empty in memory.
+    /// Name of the bucket or container; empty in memory.
     #[must_use]
     pub fn bucket(&self) -> &str {
         &self.bucket
     }
 
-    /// What stands before every name; empty for the whole bucket.
+    /// Prefix of every name; empty for the whole bucket.
     #[must_use]
     pub fn prefix(&self) -> &Path {
         &self.prefix
@@ -89,8 +90,8 @@ impl fmt::Display for RemoteUrl {
     }
 }
 
-impl Backend {
-    /// The feature of this build that brings it; none is needed in memory.
+impl RemoteBackend {
+    /// Cargo feature that adds this backend; empty for memory, which needs none.
     #[cfg(not(all(feature = "s3", feature = "gcs", feature = "azure")))]
     pub(super) fn feature(self) -> &'static str {
         match self {
@@ -102,7 +103,7 @@ impl Backend {
     }
 }
 
-impl fmt::Display for Backend {
+impl fmt::Display for RemoteBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::S3 => "S3",
@@ -113,11 +114,12 @@ impl fmt::Display for Backend {
     }
 }
 
-fn wrong(reason: &'static str) -> RemoteError {
+fn invalid(reason: &'static str) -> RemoteError {
     RemoteError::Url { reason }
 }
 
-const SCHEMES: [(&str, Backend); 3] = [("s3", Backend::S3), ("gs", Backend::Gcs), ("az", Backend::Azure)];
+const SCHEMES: [(&str, RemoteBackend); 3] =
+    [("s3", RemoteBackend::S3), ("gs", RemoteBackend::Gcs), ("az", RemoteBackend::Azure)];
 
-/// Longest name of a bucket, bytes: 63 for all three, 222 for a dotted one of Google's.
+/// Maximum length of a bucket's name in bytes: 63 for all three vendors, 222 for a dotted name of Google's.
 const BUCKET_MAX: usize = 222;

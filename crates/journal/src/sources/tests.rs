@@ -1,4 +1,4 @@
-//! Objects in two parts, in a folder and in a bucket.
+//! Objects with two regions, in a folder and in a bucket.
 
 use crate::{Blocking, Error, Journal, ObjectRef, Storage};
 use futures::stream::BoxStream;
@@ -16,24 +16,24 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
-use vault::{Home, LocalProvider, ObjectKind, PlaceKind, TenantKeys};
+use vault::{Keyspace, KeyspaceKind, LocalProvider, ObjectKind, TenantKeys};
 
-/// Counts what is fetched, and refuses when it is told to.
+/// A store that counts reads and can refuse them.
 #[derive(Debug, Default)]
-struct Watched {
+struct CountingStore {
     inner: InMemory,
     gets: AtomicUsize,
-    refuses: AtomicBool,
+    refusing: AtomicBool,
 }
 
-impl fmt::Display for Watched {
+impl fmt::Display for CountingStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Watched")
+        f.write_str("CountingStore")
     }
 }
 
 #[async_trait::async_trait]
-impl ObjectStore for Watched {
+impl ObjectStore for CountingStore {
     async fn put_opts(&self, key: &Key, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         self.inner.put_opts(key, payload, options).await
     }
@@ -44,7 +44,7 @@ impl ObjectStore for Watched {
 
     async fn get_opts(&self, key: &Key, options: GetOptions) -> Result<GetResult> {
         self.gets.fetch_add(1, Ordering::SeqCst);
-        if self.refuses.load(Ordering::SeqCst) {
+        if self.refusing.load(Ordering::SeqCst) {
             return Err(StoreError::PermissionDenied { path: key.to_string(), source: "by the test".into() });
         }
         self.inner.get_opts(key, options).await
@@ -67,21 +67,21 @@ impl ObjectStore for Watched {
     }
 }
 
-fn home() -> (Arc<Home>, Arc<SeededEntropy>) {
+fn keyspace() -> (Arc<Keyspace>, Arc<SeededEntropy>) {
     let entropy = Arc::new(SeededEntropy::new(3));
     let provider = LocalProvider::from_env_value(&"07".repeat(32), entropy.clone()).unwrap();
     let (keys, _) = TenantKeys::create(&provider, Incarnation::random(&*entropy), &*entropy).unwrap();
     let uuid = NamespaceUuid::random(&*entropy);
-    (Arc::new(Home::create_place(&keys, PlaceKind::Namespace, uuid, &*entropy).unwrap().0), entropy)
+    (Arc::new(Keyspace::create(&keys, KeyspaceKind::Namespace, uuid, &*entropy).unwrap().0), entropy)
 }
 
-async fn journal(storage: &Storage) -> (Journal, Arc<Home>) {
-    let (home, entropy) = home();
+async fn journal(storage: &Storage) -> (Journal, Arc<Keyspace>) {
+    let (keyspace, entropy) = keyspace();
     let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_000)));
-    (Journal::recover(storage, home.clone(), clock, entropy).await.unwrap().0, home)
+    (Journal::recover(storage, keyspace.clone(), clock, entropy).await.unwrap().0, keyspace)
 }
 
-/// 3 MB, no two pages alike.
+/// 3 MB in which no two pages are equal.
 fn plain() -> Vec<u8> {
     (0..3_000_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
 }
@@ -104,15 +104,15 @@ fn check(plain: &[u8], whole: &[u8], paged: &dyn ReadAt) {
     assert_eq!(read(paged, 1_499_999, 2).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
 }
 
-fn key(home: &Home, object: &ObjectRef) -> Key {
-    Key::from(format!("{}{}", home.prefix(), object.name()))
+fn key(keyspace: &Keyspace, object: &ObjectRef) -> Key {
+    Key::from(format!("{}{}", keyspace.prefix(), object.name()))
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_is_read_in_pieces_also_when_its_name_is_gone() {
+async fn a_file_is_readable_in_pieces_after_its_name_is_removed() {
     let folder = tempfile::tempdir().unwrap();
     let storage = Storage::open(folder.path()).await.unwrap();
-    let (journal, home) = journal(&storage).await;
+    let (journal, keyspace) = journal(&storage).await;
     let plain = plain();
     let (object, _) = journal.put_split(ObjectKind::Segment, Plaintext::from(&plain[..]), SPLIT).await.unwrap();
     assert!(matches!(
@@ -120,9 +120,9 @@ async fn a_file_is_read_in_pieces_also_when_its_name_is_gone() {
         Err(Error::Vault(_))
     ));
     let name = object.name().to_string().replace('/', "-");
-    let file: PathBuf = folder.path().join(home.prefix()).join(name);
+    let file: PathBuf = folder.path().join(keyspace.prefix()).join(name);
 
-    // Changed behind an open reader: the page is an error, its neighbours are not.
+    // A change under an open reader makes one page an error, and none of its neighbours.
     let (whole, paged) = journal.open_object(&object).await.unwrap();
     check(&plain, &whole, &paged);
     let sealed = fs::read(&file).unwrap();
@@ -131,9 +131,9 @@ async fn a_file_is_read_in_pieces_also_when_its_name_is_gone() {
     changed[at] ^= 1;
     fs::write(&file, &changed).unwrap();
     let pages = (0..paged.size()).step_by(16 << 10).map(|at| read(&paged, at, 1));
-    let bad: Vec<_> = pages.filter_map(std::result::Result::err).map(|error| error.kind()).collect();
-    assert_eq!(bad, [io::ErrorKind::InvalidData]);
-    // Cut behind an open reader, and before one.
+    let errors: Vec<_> = pages.filter_map(std::result::Result::err).map(|error| error.kind()).collect();
+    assert_eq!(errors, [io::ErrorKind::InvalidData]);
+    // Truncation under an open reader, and before an opening.
     fs::write(&file, &sealed[..sealed.len() - 20_000]).unwrap();
     assert_eq!(read(&paged, paged.size() - 1, 1).unwrap_err().kind(), io::ErrorKind::InvalidData);
     assert!(matches!(journal.open_object(&object).await, Err(Error::Corrupt { .. })));
@@ -146,8 +146,8 @@ async fn a_file_is_read_in_pieces_also_when_its_name_is_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_a_buckets_object_only_what_is_needed_is_fetched() {
-    let store = Arc::new(Watched::default());
+async fn only_the_needed_blocks_of_a_bucket_object_are_fetched() {
+    let store = Arc::new(CountingStore::default());
     let storage = Storage::remote(store.clone(), store.clone(), Blocking::Threads).await.unwrap();
     let (journal, _) = journal(&storage).await;
     let plain = plain();
@@ -161,12 +161,12 @@ async fn of_a_buckets_object_only_what_is_needed_is_fetched() {
     read(&paged, 500_100, 10).unwrap();
     assert_eq!(gets(), 1, "the second reads what the first fetched");
     paged.will_read(&[200_000..200_010, 210_000..210_010, 1_000_000..1_000_010]);
-    assert_eq!(gets(), 2, "neighbours together");
+    assert_eq!(gets(), 2, "adjacent blocks together");
     read(&paged, 210_000, 10).unwrap();
     read(&paged, 1_000_000, 10).unwrap();
     assert_eq!(gets(), 0);
     check(&plain, &whole, &paged);
-    // Where no thread may wait, it is fetched whole.
+    // Where no thread may wait, the object is fetched as a whole.
     let inline = Storage::remote(store.clone(), store.clone(), Blocking::Inline).await.unwrap();
     let (other, _) = self::journal(&inline).await;
     gets();
@@ -176,33 +176,33 @@ async fn of_a_buckets_object_only_what_is_needed_is_fetched() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bucket_that_does_not_answer_is_no_altered_object() {
-    let store = Arc::new(Watched::default());
+async fn an_unavailable_bucket_is_not_reported_as_an_altered_object() {
+    let store = Arc::new(CountingStore::default());
     let storage = Storage::remote(store.clone(), store.clone(), Blocking::Threads).await.unwrap();
-    let (journal, home) = journal(&storage).await;
+    let (journal, keyspace) = journal(&storage).await;
     let plain = plain();
     let (object, _) = journal.put_split(ObjectKind::Segment, Plaintext::from(&plain[..]), SPLIT).await.unwrap();
     let (whole, paged) = journal.open_object(&object).await.unwrap();
 
-    store.refuses.store(true, Ordering::SeqCst);
+    store.refusing.store(true, Ordering::SeqCst);
     assert!(matches!(journal.open_object(&object).await, Err(Error::Store { .. })));
     paged.will_read(std::slice::from_ref(&(800_000..800_001)));
     let error = read(&paged, 800_000, 1).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-    assert!(matches!(super::error_of("x", error), Error::Store { .. }));
-    store.refuses.store(false, Ordering::SeqCst);
+    assert!(matches!(super::from_io_error("x", error), Error::Store { .. }));
+    store.refusing.store(false, Ordering::SeqCst);
     check(&plain, &whole, &paged);
 
-    let key = key(&home, &object);
+    let key = key(&keyspace, &object);
     let sealed = store.inner.get(&key).await.unwrap().bytes().await.unwrap().to_vec();
     let mut changed = sealed.clone();
     let at = sealed.len() - 700_000;
     changed[at] ^= 1;
     store.inner.put(&key, changed.into()).await.unwrap();
     let (_, again) = journal.open_object(&object).await.unwrap();
-    let bad: Vec<_> = (0..again.size()).step_by(16 << 10).filter_map(|at| read(&again, at, 1).err()).collect();
-    assert_eq!(bad.iter().map(io::Error::kind).collect::<Vec<_>>(), [io::ErrorKind::InvalidData]);
-    // Spoilt bytes go with who fetched them.
+    let errors: Vec<_> = (0..again.size()).step_by(16 << 10).filter_map(|at| read(&again, at, 1).err()).collect();
+    assert_eq!(errors.iter().map(io::Error::kind).collect::<Vec<_>>(), [io::ErrorKind::InvalidData]);
+    // Corrupted bytes are dropped with the reader that fetched them.
     store.inner.put(&key, sealed.clone().into()).await.unwrap();
     let (whole, again) = journal.open_object(&object).await.unwrap();
     check(&plain, &whole, &again);

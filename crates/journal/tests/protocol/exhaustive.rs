@@ -1,12 +1,12 @@
 //! Every schedule within small bounds, depth first, each state visited once.
 //!
-//! A step may have choices of its own (what a LIST shows, what a fault does): all are taken, by
-//! running the step again with another script. States are kept as 128-bit fingerprints.
-//! A retry that changes nothing leads back to a visited state, so loops end by themselves.
+//! A step may involve choices (what a LIST shows, what a fault does): the search takes all of them, by running the step
+//! again with another script. States are kept as 128-bit fingerprints. A retry that changes nothing leads back to a
+//! visited state, so loops terminate.
 
 use super::{
+    model::{Choose, Model},
     rules::Rules,
-    world::{Choose, World},
     writer::{Budget, Next, Process},
 };
 use std::{
@@ -17,98 +17,98 @@ use std::{
 /// Bounds of a search.
 #[derive(Clone, Copy)]
 pub(crate) struct Bounds {
-    /// Processes.
+    /// Number of processes.
     pub(crate) writers: u8,
-    /// What each may do.
+    /// Actions of each process.
     pub(crate) budget: Budget,
-    /// Faults and crashes in all.
+    /// Total number of faults and crashes.
     pub(crate) faults: u8,
-    /// States after which the search gives up.
+    /// Number of states after which the search gives up.
     pub(crate) states: usize,
 }
 
-/// What a search came to.
+/// Result of a search.
 pub(crate) struct Searched {
-    /// Different states.
+    /// Number of distinct states.
     pub(crate) states: usize,
-    /// Steps taken.
+    /// Number of steps taken.
     pub(crate) steps: u64,
-    /// All states within the bounds were visited.
+    /// Whether all states within the bounds were visited.
     pub(crate) complete: bool,
-    /// What was found to be wrong.
-    pub(crate) wrong: Option<&'static str>,
+    /// The first violation that was found.
+    pub(crate) violation: Option<&'static str>,
 }
 
-/// Searches until something is wrong or nothing is left.
+/// Searches until there is a violation or no state is left.
 pub(crate) fn search(rules: Rules, bounds: Bounds) -> Searched {
-    let first = World::new(rules, bounds.writers, bounds.budget, bounds.faults, 1);
-    let mut seen = HashSet::<u128, BuildHasherDefault<Through>>::default();
-    seen.insert(fingerprint(&first));
+    let first = Model::new(rules, bounds.writers, bounds.budget, bounds.faults, 1);
+    let mut visited = HashSet::<u128, BuildHasherDefault<PassThrough>>::default();
+    visited.insert(fingerprint(&first));
     let mut stack = vec![first];
-    let mut found = Searched { states: 1, steps: 0, complete: true, wrong: None };
-    while let Some(world) = stack.pop() {
-        for process in 0..world.processes.len() {
-            if !may_act(&world, process, bounds.budget) {
+    let mut found = Searched { states: 1, steps: 0, complete: true, violation: None };
+    while let Some(model) = stack.pop() {
+        for process in 0..model.processes.len() {
+            if !may_act(&model, process, bounds.budget) {
                 continue;
             }
-            each(
-                &world,
+            for_each_script(
+                &model,
                 &mut |next, script| {
                     if next.faults > 0 && script.pick(2) == 1 {
                         next.faults -= 1;
                         next.crash(process, script);
                     } else {
                         next.step(process, script);
-                        while reads_on(next, process) {
+                        while continues_reading(next, process) {
                             next.step(process, script);
                         }
                     }
-                    next.audit();
+                    next.verify();
                 },
                 &mut |next| {
                     found.steps += 1;
-                    found.wrong = found.wrong.or(next.wrong);
-                    if seen.insert(fingerprint(&next)) {
+                    found.violation = found.violation.or(next.violation);
+                    if visited.insert(fingerprint(&next)) {
                         stack.push(next);
                     }
                 },
             );
         }
-        if !world.ghosts.is_empty() {
-            each(&world, &mut |next, script| next.ghost_lands(script), &mut |next| {
+        if !model.delayed_puts.is_empty() {
+            for_each_script(&model, &mut |next, script| next.delayed_put_arrives(script), &mut |next| {
                 found.steps += 1;
-                if seen.insert(fingerprint(&next)) {
+                if visited.insert(fingerprint(&next)) {
                     stack.push(next);
                 }
             });
         }
-        found.states = seen.len();
+        found.states = visited.len();
         found.complete = stack.is_empty();
-        if found.wrong.is_some() || found.states >= bounds.states {
+        if found.violation.is_some() || found.states >= bounds.states {
             break;
         }
     }
     found
 }
 
-/// A bound, not a law: the GETs that follow a LIST happen together. The random schedules take them
-/// one by one.
-fn reads_on(world: &World, process: usize) -> bool {
-    let next = world.processes[process].next;
+/// Merges the GETs that follow a LIST into one step. This only bounds the search; the random schedules take them one by
+/// one.
+fn continues_reading(model: &Model, process: usize) -> bool {
+    let next = model.processes[process].next;
     matches!(next, Next::RecoverDown | Next::RecoverBase | Next::RecoverWalk | Next::SealDown)
 }
 
-/// Processes are alike: one begins only after the one before it has begun.
-fn may_act(world: &World, process: usize, budget: Budget) -> bool {
+/// Processes are interchangeable, so each starts only after the one before it has started.
+fn may_act(model: &Model, process: usize, budget: Budget) -> bool {
     let begun = |p: &Process| *p != Process::new(p.nonce, p.node, budget);
-    !world.processes[process].idle() && (process == 0 || begun(&world.processes[process - 1]))
+    !model.processes[process].idle() && (process == 0 || begun(&model.processes[process - 1]))
 }
 
 /// Runs the step once for every script of its choices.
-fn each(world: &World, step: &mut dyn FnMut(&mut World, &mut Script), then: &mut dyn FnMut(World)) {
+fn for_each_script(model: &Model, step: &mut dyn FnMut(&mut Model, &mut Script), then: &mut dyn FnMut(Model)) {
     let mut script = Script::default();
     loop {
-        let mut next = world.clone();
+        let mut next = model.clone();
         step(&mut next, &mut script);
         then(next);
         if !script.advance() {
@@ -117,7 +117,7 @@ fn each(world: &World, step: &mut dyn FnMut(&mut World, &mut Script), then: &mut
     }
 }
 
-/// Choices made, and of how many.
+/// Choices that were made, each with the number of alternatives.
 #[derive(Default)]
 struct Script {
     made: Vec<(usize, usize)>,
@@ -125,7 +125,7 @@ struct Script {
 }
 
 impl Script {
-    /// The next script in order; false: that was the last.
+    /// Advances to the next script in order; `false` after the last one.
     fn advance(&mut self) -> bool {
         self.at = 0;
         while let Some((choice, of)) = self.made.pop() {
@@ -156,19 +156,19 @@ impl Choose for Script {
     }
 }
 
-fn fingerprint(world: &World) -> u128 {
-    let mut lanes = Lanes { a: 0x243F_6A88_85A3_08D3, b: 0x1319_8A2E_0370_7344 };
-    world.hash(&mut lanes);
-    (u128::from(lanes.a) << 64) | u128::from(lanes.b)
+fn fingerprint(model: &Model) -> u128 {
+    let mut hashes = TwoHashes { a: 0x243F_6A88_85A3_08D3, b: 0x1319_8A2E_0370_7344 };
+    model.hash(&mut hashes);
+    (u128::from(hashes.a) << 64) | u128::from(hashes.b)
 }
 
-/// Two unlike 64-bit hashes at once.
-struct Lanes {
+/// Two independent 64-bit hashes at once.
+struct TwoHashes {
     a: u64,
     b: u64,
 }
 
-impl Hasher for Lanes {
+impl Hasher for TwoHashes {
     fn write(&mut self, bytes: &[u8]) {
         for chunk in bytes.chunks(8) {
             let mut word = [0; 8];
@@ -200,11 +200,11 @@ impl Hasher for Lanes {
     }
 }
 
-/// A fingerprint is a hash already.
+/// Passes fingerprints through, which are hashes already.
 #[derive(Default)]
-struct Through(u64);
+struct PassThrough(u64);
 
-impl Hasher for Through {
+impl Hasher for PassThrough {
     fn write(&mut self, _: &[u8]) {
         unreachable!("fingerprints are u128")
     }

@@ -1,20 +1,19 @@
-//! A PUT that creates if absent, as a client has to make it (R7).
+//! A PUT that creates if absent, as a client must implement it (R7).
 //!
-//! What can come back, and what it means:
-//! - stored: it is there.
-//! - an error of unknown outcome: it may be there, may come later, or never: the same bytes again
-//!   under the same key. After some attempts the writer stops; only a recovery can tell.
-//!   A Ckpt record is the exception: no second copy of it may be in the network, for the late one
-//!   could bring a deleted record back, and recoveries trust that this does not happen. One GET:
-//!   ours, or the writer stops.
-//! - AlreadyExists: a GET decides, by the whole bytes. Ours: an earlier attempt had been stored.
-//!   Absent: a 409 without an object, so again. Another's: this writer is fenced. The client may
-//!   be told "certainly not stored" only if no attempt of unknown outcome came before.
+//! Possible results, and what they mean:
+//! - Stored: the object exists.
+//! - An error of unknown outcome: the object exists, may be stored later, or never will be. The client sends the same
+//!   bytes again under the same key. After some attempts the writer stops, and only a recovery can tell. A Ckpt record
+//!   is the exception: the network must never contain a second copy of it, since a late copy could bring a deleted
+//!   record back, and recoveries rely on this not happening. One GET decides: the object is ours, or the writer stops.
+//! - AlreadyExists: a GET decides, by comparing all bytes. If they are ours, an earlier attempt was stored. If the key
+//!   is absent, the 409 meant nothing, and the PUT is repeated. If they are another's, this writer is fenced. The
+//!   client may be told "certainly not stored" only if no attempt of unknown outcome came before.
 
 use super::{
+    model::{Choose, Model},
     rules::Mutant,
     store::{Object, Rec},
-    world::{Choose, World},
 };
 
 /// One PUT until its end.
@@ -24,19 +23,19 @@ pub(crate) struct Put {
     pub(crate) object: Object,
     comparing: bool,
     attempts: u8,
-    vague: bool,
+    maybe_stored: bool,
 }
 
-/// What a step of a PUT led to.
+/// Result of one step of a PUT.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Outcome {
-    /// Not finished.
+    /// The PUT is not finished.
     Pending,
-    /// Ours is stored.
+    /// Our object is stored.
     Stored,
-    /// Another's object has the key. Certain: ours was never stored.
+    /// Another object has the key. With `certain`, ours was never stored.
     Refused { certain: bool },
-    /// Nobody knows; the writer stops.
+    /// The outcome is unknown; the writer stops.
     Unknown,
 }
 
@@ -44,76 +43,76 @@ pub(crate) enum Outcome {
 const ATTEMPTS: u8 = 3;
 
 impl Put {
-    /// The first attempt is still to come.
+    /// Creates a PUT before its first attempt.
     pub(crate) fn new(object: Object) -> Self {
-        Self { object, comparing: false, attempts: 0, vague: false }
+        Self { object, comparing: false, attempts: 0, maybe_stored: false }
     }
 
-    /// A request may be in the network that could still store something.
+    /// Whether the network may contain a request that could still store something.
     pub(crate) fn under_way(&self) -> bool {
         !self.comparing
     }
 
-    /// One request.
-    pub(crate) fn step(&mut self, world: &mut World, choose: &mut impl Choose) -> Outcome {
+    /// Makes one request.
+    pub(crate) fn step(&mut self, model: &mut Model, choose: &mut impl Choose) -> Outcome {
         if self.comparing {
-            return self.compare(world);
+            return self.compare(model);
         }
-        if world.fault(choose) {
-            return self.goes_wrong(world, choose);
+        if model.fault(choose) {
+            return self.inject_fault(model, choose);
         }
-        if world.store.create(&self.object) { Outcome::Stored } else { self.exists(world) }
+        if model.store.create(&self.object) { Outcome::Stored } else { self.exists(model) }
     }
 
-    fn goes_wrong(&mut self, world: &mut World, choose: &mut impl Choose) -> Outcome {
-        match choose.pick(if world.ghosts_may_come() { 4 } else { 3 }) {
-            // A 409 that stored nothing.
-            0 => return self.exists(world),
-            // Applied, reply lost.
-            1 => drop(world.store.create(&self.object)),
-            // Never arrived.
+    fn inject_fault(&mut self, model: &mut Model, choose: &mut impl Choose) -> Outcome {
+        match choose.pick(if model.may_delay_put() { 4 } else { 3 }) {
+            // A 409 although no object exists.
+            0 => return self.exists(model),
+            // The PUT was applied, and its reply was lost.
+            1 => drop(model.store.create(&self.object)),
+            // The PUT never arrived.
             2 => {}
-            // Arrives later.
-            _ => world.ghosts.push(self.object.clone()),
+            // The PUT arrives later.
+            _ => model.delayed_puts.push(self.object.clone()),
         }
-        self.vague = true;
+        self.maybe_stored = true;
         self.attempts += 1;
-        if world.rules.lacks(Mutant::UnknownIsSuccess) {
+        if model.rules.lacks(Mutant::UnknownIsSuccess) {
             return Outcome::Stored;
         }
-        if world.rules.lacks(Mutant::RetryElsewhere)
+        if model.rules.lacks(Mutant::RetryElsewhere)
             && let Object::Log(at, Rec::Data { .. }) = &mut self.object
         {
             at.n += 1;
         }
-        if self.anchors() && !world.rules.lacks(Mutant::CkptResent) {
+        if self.is_ckpt_record() && !model.rules.lacks(Mutant::CkptResent) {
             (self.comparing, self.attempts) = (true, ATTEMPTS);
             return Outcome::Pending;
         }
         if self.attempts >= ATTEMPTS { Outcome::Unknown } else { Outcome::Pending }
     }
 
-    /// A Ckpt record: recoveries and readers trust that it does not come back once it is deleted.
-    fn anchors(&self) -> bool {
+    /// Whether this is a Ckpt record: recoveries and readers rely on it not coming back after it is deleted.
+    fn is_ckpt_record(&self) -> bool {
         matches!(self.object, Object::Log(_, Rec::Ckpt { .. }))
     }
 
-    fn exists(&mut self, world: &World) -> Outcome {
-        if world.rules.lacks(Mutant::ExistsIsSuccess) {
+    fn exists(&mut self, model: &Model) -> Outcome {
+        if model.rules.lacks(Mutant::ExistsIsSuccess) {
             return Outcome::Stored;
         }
-        if world.rules.lacks(Mutant::ExistsIsFenced) {
+        if model.rules.lacks(Mutant::ExistsIsFenced) {
             return Outcome::Refused { certain: true };
         }
         self.comparing = true;
         Outcome::Pending
     }
 
-    fn compare(&mut self, world: &World) -> Outcome {
-        match world.store.compare(&self.object) {
+    fn compare(&mut self, model: &Model) -> Outcome {
+        match model.store.compare(&self.object) {
             Some(true) => Outcome::Stored,
-            Some(false) => Outcome::Refused { certain: !self.vague },
-            None if world.rules.lacks(Mutant::AbsentIsSuccess) => Outcome::Stored,
+            Some(false) => Outcome::Refused { certain: !self.maybe_stored },
+            None if model.rules.lacks(Mutant::AbsentIsSuccess) => Outcome::Stored,
             None => {
                 self.comparing = false;
                 self.attempts += 1;

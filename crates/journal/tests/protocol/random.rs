@@ -1,12 +1,11 @@
-//! Random schedules, each from a seed: who acts, for how long, what fails, who dies.
+//! Random schedules, each from a seed: which process acts and for how long, what fails, and which process crashes.
 //!
-//! Each seed also draws its own habits (writers, faults, length of bursts, checkpoints), so that
-//! some schedules are nearly quiet and some nothing but trouble. Long bursts are what a stalled
-//! writer looks like from outside.
+//! Each seed also draws its own parameters (writers, faults, length of bursts, checkpoints), so that some schedules are
+//! nearly quiet and others full of faults. During long bursts the other writers appear stalled.
 
 use super::{
+    model::{Choose, Model},
     rules::Rules,
-    world::{Choose, World},
     writer::{Budget, Process},
 };
 
@@ -14,7 +13,7 @@ use super::{
 pub(crate) struct Random(u64);
 
 impl Random {
-    /// Near seeds give unlike streams.
+    /// Creates a generator; similar seeds give unrelated streams.
     pub(crate) fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0x5EA1_ED0E_70C4_1065)
     }
@@ -61,33 +60,33 @@ impl Choose for Random {
     }
 }
 
-/// What a schedule came to.
+/// Totals of one or more schedules.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Tally {
-    /// Steps, each at most one request.
+pub(crate) struct Totals {
+    /// Number of steps, each with at most one request.
     pub(crate) steps: u64,
-    /// Acknowledged writes.
+    /// Number of acknowledged writes.
     pub(crate) acked: u64,
-    /// Epochs claimed.
+    /// Number of claimed epochs.
     pub(crate) epochs: u64,
-    /// Owners that left and came back in their epoch.
-    pub(crate) returns: u64,
+    /// Number of owners that detached and resumed in their epoch.
+    pub(crate) resumes: u64,
 }
 
-/// How one schedule behaves.
-struct Habits {
+/// Parameters of one schedule, most of them probabilities in thousandths.
+struct ScheduleParams {
     switch: u32,
-    wake: u32,
+    start_process: u32,
     crash: u32,
     all_crash: u32,
-    ghost: u32,
+    delayed_arrival: u32,
     steps: u32,
 }
 
 /// Runs one schedule to its end.
-pub(crate) fn run(rules: Rules, seed: u64) -> Result<Tally, &'static str> {
+pub(crate) fn run(rules: Rules, seed: u64) -> Result<Totals, &'static str> {
     let mut rng = Random::new(seed);
-    let rules = Rules { ghosts: rules.ghosts && rng.pick(2) == 0, ..rules };
+    let rules = Rules { delayed_puts: rules.delayed_puts && rng.pick(2) == 0, ..rules };
     let busy = 1 + rng.small(5);
     let budget = Budget {
         writes: busy,
@@ -100,77 +99,77 @@ pub(crate) fn run(rules: Rules, seed: u64) -> Result<Tally, &'static str> {
     };
     let writers = 2 + rng.small(3);
     let rate = rng.one(&[0, 0, 20, 80, 250]);
-    let mut world = World::new(rules, writers, budget, if rate == 0 { 0 } else { u8::MAX }, rate);
-    let habits = Habits {
+    let mut model = Model::new(rules, writers, budget, if rate == 0 { 0 } else { u8::MAX }, rate);
+    let params = ScheduleParams {
         switch: rng.one(&[20, 80, 250, 600]),
-        wake: rng.one(&[5, 30, 200]),
+        start_process: rng.one(&[5, 30, 200]),
         crash: rng.one(&[0, 0, 3, 15]),
         all_crash: rng.one(&[0, 0, 2]),
-        ghost: rng.one(&[10, 50]),
+        delayed_arrival: rng.one(&[10, 50]),
         steps: 60 + rng.below(400),
     };
-    let (steps, returns) = play(&mut world, &mut rng, &habits);
-    if world.wrong.is_none() {
-        world.audit();
+    let (steps, resumes) = run_steps(&mut model, &mut rng, &params);
+    if model.violation.is_none() {
+        model.verify();
     }
-    let acked = world.acked.len();
-    if world.wrong.is_none() {
-        finish(&mut world, &mut rng);
+    let acked = model.acked.len();
+    if model.violation.is_none() {
+        finish(&mut model, &mut rng);
     }
-    let epochs = world.store.claims.len() as u64;
-    world.wrong.map_or(Ok(Tally { steps, acked: acked as u64, epochs, returns }), Err)
+    let epochs = model.store.claims.len() as u64;
+    model.violation.map_or(Ok(Totals { steps, acked: acked as u64, epochs, resumes }), Err)
 }
 
-/// Steps taken, and returns.
-fn play(world: &mut World, rng: &mut Random, habits: &Habits) -> (u64, u64) {
-    let (mut awake, mut now, mut returns) = (1, 0, 0);
-    for step in 0..habits.steps {
-        if awake < world.processes.len() && rng.rare(habits.wake) {
-            (now, awake) = (awake, awake + 1);
-        } else if world.processes[now].idle() || rng.rare(habits.switch) {
-            now = rng.pick(awake);
+/// Returns the number of steps taken and of resumed sessions.
+fn run_steps(model: &mut Model, rng: &mut Random, params: &ScheduleParams) -> (u64, u64) {
+    let (mut started, mut current, mut resumes) = (1, 0, 0);
+    for step in 0..params.steps {
+        if started < model.processes.len() && rng.rare(params.start_process) {
+            (current, started) = (started, started + 1);
+        } else if model.processes[current].idle() || rng.rare(params.switch) {
+            current = rng.pick(started);
         }
-        if !world.ghosts.is_empty() && rng.rare(habits.ghost) {
-            world.ghost_lands(rng);
+        if !model.delayed_puts.is_empty() && rng.rare(params.delayed_arrival) {
+            model.delayed_put_arrives(rng);
         }
-        if rng.rare(habits.crash) {
-            world.crash(now, rng);
+        if rng.rare(params.crash) {
+            model.crash(current, rng);
         }
-        if rng.rare(habits.all_crash) {
-            (0..world.processes.len()).for_each(|p| world.crash(p, rng));
+        if rng.rare(params.all_crash) {
+            (0..model.processes.len()).for_each(|p| model.crash(p, rng));
         }
-        let away = world.processes[now].left.is_some();
-        world.step(now, rng);
-        returns += u64::from(away && world.processes[now].owns());
-        let asleep = awake == world.processes.len() && world.processes.iter().all(Process::idle);
-        if asleep || world.wrong.is_some() || world.exhausted() {
-            return (u64::from(step) + 1, returns);
+        let was_detached = model.processes[current].session.is_some();
+        model.step(current, rng);
+        resumes += u64::from(was_detached && model.processes[current].owns());
+        let all_idle = started == model.processes.len() && model.processes.iter().all(Process::idle);
+        if all_idle || model.violation.is_some() || model.exhausted() {
+            return (u64::from(step) + 1, resumes);
         }
     }
-    (u64::from(habits.steps), returns)
+    (u64::from(params.steps), resumes)
 }
 
-/// Steps within which one live writer without faults must have written.
-const PATIENCE: u32 = 800;
+/// Number of steps within which one live writer without faults must have written.
+const LIVENESS_STEPS_MAX: u32 = 800;
 
-/// All stand still but one new process, nothing fails any more: it must take over, write, and find
-/// everything. What is still in the network lands then, and must change nothing.
-fn finish(world: &mut World, choose: &mut impl Choose) {
-    world.faults = 0;
-    world.crash(0, choose);
-    world.processes[0].budget = Budget { writes: 1, claims: 40, ..Budget::default() };
-    let before = world.acked.len();
-    for _ in 0..PATIENCE {
-        if world.wrong.is_some() {
+/// All processes but one new one stop, and nothing fails any more: it must take over, write, and find everything. What
+/// is still in the network arrives then, and must change nothing.
+fn finish(model: &mut Model, choose: &mut impl Choose) {
+    model.faults = 0;
+    model.crash(0, choose);
+    model.processes[0].budget = Budget { writes: 1, claims: 40, ..Budget::default() };
+    let before = model.acked.len();
+    for _ in 0..LIVENESS_STEPS_MAX {
+        if model.violation.is_some() {
             return;
         }
-        if world.acked.len() > before {
-            while !world.ghosts.is_empty() {
-                world.ghost_lands(choose);
+        if model.acked.len() > before {
+            while !model.delayed_puts.is_empty() {
+                model.delayed_put_arrives(choose);
             }
-            return world.audit();
+            return model.verify();
         }
-        world.step(0, choose);
+        model.step(0, choose);
     }
-    world.blame("one live writer without faults does not come to an end");
+    model.report_violation("one live writer without faults does not come to an end");
 }

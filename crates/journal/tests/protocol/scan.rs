@@ -1,117 +1,117 @@
 //! From a LIST to the newest Ckpt record: one GET per key, downwards from the highest.
 //!
-//! Every GET comes after the LIST has ended. That matters: GC deletes in ascending order, so a
-//! Ckpt record that can still be read proves that nothing behind it had been deleted before.
+//! Every GET comes after the end of the LIST. That matters because GC deletes in ascending order: a Ckpt record that
+//! can still be read proves that nothing after it had been deleted before.
 
 use super::{
-    store::{NOWHERE, Rec, Slot},
-    world::World,
+    model::Model,
+    store::{BEFORE_ALL, Rec, Slot},
     writer::View,
 };
 
-/// The Ckpt record on which a replay stands.
+/// The Ckpt record from which a replay starts.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Ckpt {
-    /// Where.
+    /// Slot of the record.
     pub(crate) at: Slot,
-    /// Entries before it.
+    /// Number of entries before the record.
     pub(crate) last: u8,
-    /// Its checkpoint object.
+    /// Number of its checkpoint object.
     pub(crate) ptr: u8,
-    /// First slot that replay needs.
+    /// First slot that a replay needs.
     pub(crate) floor: Slot,
 }
 
 impl Ckpt {
-    /// The record is still there. Its bytes count, not the key: once it has been deleted, a late
-    /// sealer may have put a Seal in its place.
-    pub(crate) fn stands(&self, world: &World) -> bool {
-        matches!(world.store.log(self.at), Some(Rec::Ckpt { .. }))
+    /// Whether the record still exists. Its bytes decide, not the key: after the record was deleted, a late sealer may
+    /// have put a Seal in its slot.
+    pub(crate) fn still_exists(&self, model: &Model) -> bool {
+        matches!(model.store.log(self.at), Some(Rec::Ckpt { .. }))
     }
 }
 
-/// A LIST and what was read after it.
+/// A LIST and the results of the GETs after it.
 #[derive(Clone, PartialEq, Eq, Hash, Default, Debug)]
 pub(crate) struct Scan {
-    /// Keys not read yet, ascending.
+    /// Keys that have not been read yet, ascending.
     pub(crate) keys: Vec<Slot>,
-    /// Slots above the newest Ckpt, descending; true: a Seal.
+    /// Slots above the newest Ckpt, descending, and whether each is a Seal.
     pub(crate) above: Vec<(Slot, bool)>,
     /// The newest Ckpt.
     pub(crate) ckpt: Option<Ckpt>,
-    /// Recovery: the next slot to be read.
+    /// Recovery: the next slot to read.
     pub(crate) at: Slot,
-    /// Recovery: what was found.
+    /// Recovery: what was found so far.
     pub(crate) view: View,
-    /// Recovery: entries that were known when it began.
+    /// Recovery: number of entries that were known when it began.
     pub(crate) since: usize,
-    /// Recovery: the entries' numbers do not follow, so this was no one state of the place.
-    pub(crate) torn: bool,
+    /// Recovery: whether the numbers of the entries do not follow one another, so that what was read was never a state
+    /// of the keyspace.
+    pub(crate) inconsistent: bool,
     /// Sealing: where the older epochs end.
     pub(crate) end: Slot,
-    /// Sealing, mutants only: slots whose Seal is taken for granted.
+    /// Sealing, mutants only: slots whose Seal is assumed to exist.
     pub(crate) trusted: Vec<Slot>,
 }
 
-/// Where the way down has led.
-pub(crate) enum Down {
-    /// Not there yet.
+/// Result of one step downwards.
+pub(crate) enum DownStep {
+    /// No Ckpt record found yet.
     More,
     /// A listed key is gone: LIST again.
     Gone,
-    /// At a Ckpt record.
+    /// A Ckpt record was found.
     Found(Ckpt),
-    /// Past the last key.
+    /// No key is left.
     Bottom,
 }
 
 impl Scan {
-    /// One GET.
-    pub(crate) fn down(&mut self, world: &World) -> Down {
-        let Some(at) = self.keys.pop() else { return Down::Bottom };
-        match world.store.log(at) {
-            None => Down::Gone,
+    /// Makes one GET.
+    pub(crate) fn read_down(&mut self, model: &Model) -> DownStep {
+        let Some(at) = self.keys.pop() else { return DownStep::Bottom };
+        match model.store.log(at) {
+            None => DownStep::Gone,
             Some(Rec::Ckpt { last, ptr, floor, .. }) => {
                 let ckpt = Ckpt { at, last, ptr, floor };
                 self.ckpt = Some(ckpt);
-                Down::Found(ckpt)
+                DownStep::Found(ckpt)
             }
             Some(rec) => {
                 self.above.push((at, matches!(rec, Rec::Seal { .. })));
-                Down::More
+                DownStep::More
             }
         }
     }
 
-    /// The epoch of the newest Ckpt; 0: none.
+    /// The epoch of the newest Ckpt; 0 for none.
     pub(crate) fn epoch(&self) -> u8 {
         self.ckpt.map_or(0, |c| c.at.e)
     }
 
-    /// Data in an epoch without a Ckpt: the LIST saw an epoch's inside and not its opening.
-    pub(crate) fn headless(&self) -> bool {
+    /// Whether there is Data in an epoch without a Ckpt: the LIST showed records of the epoch but not its opening.
+    pub(crate) fn misses_opening(&self) -> bool {
         self.above.iter().any(|(at, seal)| !seal && at.e > self.epoch())
     }
 
-    /// What stands at a slot above the newest Ckpt, as far as the LIST showed: a Seal or Data.
+    /// What the LIST showed at a slot above the newest Ckpt: `true` for a Seal, `false` for Data.
     pub(crate) fn above(&self, at: Slot) -> Option<bool> {
         self.above.iter().find(|(k, _)| *k == at).map(|(_, seal)| *seal)
     }
 
-    /// How far the log was seen without a gap, from a Seal on: through epochs that were claimed
-    /// and never opened. The highest key would not do: the LIST may show it, and not what was
-    /// opened, written and sealed in between.
-    pub(crate) fn chain(&self, seal: Slot) -> Slot {
-        let mut seen = seal;
-        while self.above(Slot { e: seen.e + 1, n: 1 }) == Some(true) {
-            seen = Slot { e: seen.e + 1, n: 1 };
+    /// Last slot of the log that is known without a gap, from a Seal through epochs that were claimed and never opened.
+    /// The highest key would be wrong: the LIST may show it, but not what was opened, written and sealed in between.
+    pub(crate) fn follow_seals(&self, seal: Slot) -> Slot {
+        let mut last_known = seal;
+        while self.above(Slot { e: last_known.e + 1, n: 1 }) == Some(true) {
+            last_known = Slot { e: last_known.e + 1, n: 1 };
         }
-        seen
+        last_known
     }
 
-    /// The first slot behind the newest Ckpt's run of Data.
+    /// The first slot after the newest Ckpt's run of Data.
     pub(crate) fn hole(&self) -> Slot {
-        let mut at = self.ckpt.map_or(NOWHERE, |c| c.at).next();
+        let mut at = self.ckpt.map_or(BEFORE_ALL, |c| c.at).next();
         while self.above(at) == Some(false) {
             at = at.next();
         }

@@ -1,85 +1,85 @@
-//! An object store as the protocol may assume it: create-if-absent, GET, DELETE, and a LIST that
-//! is no snapshot.
+//! An object store with the guarantees that the protocol may assume: create-if-absent, GET, DELETE, and a LIST that is
+//! not a snapshot.
 //!
-//! What a LIST promises: a key whose PUT was complete before the LIST began, and that is not
-//! deleted before it ends, is listed. A key that came or went meanwhile may be listed or not.
-//! Faults are not here but in `put.rs`: this is what the store holds.
+//! A LIST shows every key whose PUT was complete before the LIST began and that is not deleted before it ends. It may
+//! or may not show a key that was created or deleted in between. Faults are in `put.rs`; this module is what the store
+//! holds.
 
-use super::{rules::Order, world::Choose};
+use super::{model::Choose, rules::Order};
 
-/// A place in the log: epoch, then slot. Both count from 1; (0, 0) is before everything.
+/// A position in the log: epoch, then slot. Both count from 1; (0, 0) is before everything.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Debug)]
 pub(crate) struct Slot {
     /// Epoch.
     pub(crate) e: u8,
-    /// Number in it.
+    /// Number in the epoch.
     pub(crate) n: u8,
 }
 
-/// Before everything.
-pub(crate) const NOWHERE: Slot = Slot { e: 0, n: 0 };
+/// The position before everything.
+pub(crate) const BEFORE_ALL: Slot = Slot { e: 0, n: 0 };
 
 impl Slot {
-    /// The slot behind it in its epoch.
+    /// The next slot of the same epoch.
     pub(crate) fn next(self) -> Self {
         Self { e: self.e, n: self.n + 1 }
     }
 }
 
-/// A record of the log. `by` is the writer's nonce: two processes never write equal bytes.
+/// A record of the log. `by` is the writer's nonce, so two processes never write equal bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Rec {
-    /// One write of a client: its id, and its number in the place's life.
+    /// One write of a client: its id, and its number in the history of the keyspace.
     Data { by: u8, id: u8, seq: u8 },
-    /// Entries so far, the checkpoint object (255: none yet), and the first slot that replay needs.
+    /// Number of entries so far, the checkpoint object (255: none yet), and the first slot that a replay needs.
     Ckpt { by: u8, last: u8, ptr: u8, floor: Slot },
     /// The end of an epoch.
     Seal { by: u8 },
 }
 
-/// A checkpoint object: what it covers and the segments it names.
+/// A checkpoint object: the entries that it covers and the segments that it names.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Manifest {
-    /// Its name: the slot of the record that was to name it.
+    /// Name of the object: the slot of the record that was meant to name it.
     pub(crate) name: Slot,
-    /// The entries it covers.
+    /// Entries that the checkpoint covers.
     pub(crate) base: Vec<u8>,
-    /// The segments it names.
+    /// Segments that the checkpoint names.
     pub(crate) segs: u64,
 }
 
 /// No checkpoint object.
 pub(crate) const NO_CKPT: u8 = 255;
 
-/// A key with what is stored under it.
+/// A key with its contents.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Object {
     /// `claim/<e>`: nonce and node.
     Claim { e: u8, by: u8, node: u8 },
     /// `log/<e>/<n>`.
     Log(Slot, Rec),
-    /// `ckpt/<e>-<n>`; the number stands for its name.
+    /// `ckpt/<e>-<n>`; the number represents the name.
     Ckpt(u8, Manifest),
-    /// `seg/<e>-<uuid>`; the number stands for the uuid.
+    /// `seg/<e>-<uuid>`; the number represents the uuid.
     Seg(u8),
-    /// `cut`: something was deleted from the log, once.
+    /// `cut`: something of the log was deleted once.
     Cut,
 }
 
 /// A key to be deleted.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) enum Doomed {
+pub(crate) enum Deletion {
     /// A log slot.
     Log(Slot),
     /// A checkpoint object.
     Ckpt(u8),
     /// A segment.
     Seg(u8),
-    /// A claim; only a mutant does this.
+    /// A claim; deleted only by a mutant.
     Claim(u8),
 }
 
-/// What lies in the store.
+/// Contents of the store.
 #[derive(Clone, PartialEq, Eq, Hash, Default, Debug)]
 pub(crate) struct Store {
     /// Nonce and node per epoch, from epoch 1.
@@ -88,13 +88,13 @@ pub(crate) struct Store {
     log: Vec<Vec<Option<Rec>>>,
     /// Checkpoint objects by number.
     pub(crate) ckpts: Vec<Option<Manifest>>,
-    /// Segments that exist.
+    /// Set of existing segments.
     pub(crate) segs: u64,
-    /// The epoch in each segment's name.
+    /// The epoch in the name of each segment.
     pub(crate) seg_epochs: Vec<u8>,
-    /// The mark that GC leaves before its first deletion.
+    /// The marker that GC puts before its first deletion.
     pub(crate) cut: bool,
-    /// The LIST that each process has under way: what came and went since.
+    /// Changes since the start of each process's pending LIST.
     lists: [Option<Vec<(Slot, bool)>>; 5],
 }
 
@@ -105,7 +105,7 @@ impl Store {
         *slots.get(usize::from(at.n).checked_sub(1)?)?
     }
 
-    /// Create-if-absent. False: the key was taken.
+    /// Create-if-absent. Returns `false` if the key was taken.
     pub(crate) fn create(&mut self, object: &Object) -> bool {
         match object {
             Object::Claim { e, by, node } => fill(&mut self.claims, *e - 1, (*by, *node)),
@@ -128,7 +128,7 @@ impl Store {
         }
     }
 
-    /// GET and compare of whole bytes: `None` absent, else whether it is this object.
+    /// GET and comparison of all bytes: `None` if absent, otherwise whether it is this object.
     pub(crate) fn compare(&self, object: &Object) -> Option<bool> {
         match object {
             Object::Claim { e, by, .. } => self.claims.get(usize::from(*e - 1))?.map(|(b, _)| b == *by),
@@ -140,17 +140,17 @@ impl Store {
     }
 
     /// DELETE.
-    pub(crate) fn delete(&mut self, doomed: Doomed) {
-        match doomed {
-            Doomed::Log(at) => {
+    pub(crate) fn delete(&mut self, deletions: Deletion) {
+        match deletions {
+            Deletion::Log(at) => {
                 if self.log(at).is_some() {
                     self.log[usize::from(at.e - 1)][usize::from(at.n - 1)] = None;
                     self.note(at, false);
                 }
             }
-            Doomed::Ckpt(number) => self.ckpts[usize::from(number)] = None,
-            Doomed::Seg(number) => self.segs &= !(1 << number),
-            Doomed::Claim(e) => self.claims[usize::from(e - 1)] = None,
+            Deletion::Ckpt(number) => self.ckpts[usize::from(number)] = None,
+            Deletion::Seg(number) => self.segs &= !(1 << number),
+            Deletion::Claim(e) => self.claims[usize::from(e - 1)] = None,
         }
     }
 
@@ -175,12 +175,12 @@ impl Store {
         self.lists[process] = Some(Vec::new());
     }
 
-    /// The process is gone, and its LIST with it.
+    /// Drops the LIST of a process that ended.
     pub(crate) fn list_lost(&mut self, process: usize) {
         self.lists[process] = None;
     }
 
-    /// The LIST ends: what it shows.
+    /// Ends a LIST and returns the keys that it shows.
     pub(crate) fn list_ends(&mut self, process: usize, order: Order, choose: &mut impl Choose) -> Vec<Slot> {
         let mut keys = self.keys();
         let moved = self.lists[process].take().expect("the model is small");
@@ -197,7 +197,7 @@ impl Store {
                 Order::Any => choose.pick(2) == 0,
                 Order::Ascending => {
                     moment += choose.pick(moved.len() + 1 - moment);
-                    stood(&moved, at, moment)
+                    existed(&moved, at, moment)
                 }
             };
             if shown {
@@ -208,21 +208,21 @@ impl Store {
         keys
     }
 
-    fn note(&mut self, at: Slot, stands: bool) {
+    fn note(&mut self, at: Slot, still_exists: bool) {
         for list in self.lists.iter_mut().flatten() {
-            list.push((at, stands));
+            list.push((at, still_exists));
         }
     }
 }
 
-/// Whether the key stood after the first `moment` changes; its first change says what was before.
-fn stood(moved: &[(Slot, bool)], at: Slot, moment: usize) -> bool {
-    let before = moved.iter().take(moment).rev().find(|(k, _)| *k == at).map(|(_, stands)| *stands);
+/// Whether the key existed after the first `moment` changes; its first change implies the state before.
+fn existed(moved: &[(Slot, bool)], at: Slot, moment: usize) -> bool {
+    let before = moved.iter().take(moment).rev().find(|(k, _)| *k == at).map(|(_, still_exists)| *still_exists);
     before.unwrap_or_else(|| first(moved, at) == Some(false))
 }
 
 fn first(moved: &[(Slot, bool)], at: Slot) -> Option<bool> {
-    moved.iter().find(|(k, _)| *k == at).map(|(_, stands)| *stands)
+    moved.iter().find(|(k, _)| *k == at).map(|(_, still_exists)| *still_exists)
 }
 
 fn grow<T: Default>(list: &mut Vec<T>, index: u8) {

@@ -1,9 +1,10 @@
 //! [`CompiledFilter`]: a filter that is compiled once for a request, so that evaluating a document costs about the
-//! bytes of its values, not their product with the values of the filter.
+//! bytes of its values, not the product of these with the values of the filter.
 //!
 //! Leaves on one field share their work on its values: each value is hashed once for all `in`, split into words once
-//! for all `match`, scanned once for all substrings and prefixes, parsed once as a time. Promises: accepts exactly what
-//! [`Filter::matches`] accepts (a property test compares), and checks the request's interrupt while it runs.
+//! for all `match`, scanned once for all substrings and prefixes, and parsed once as a time. A compiled filter accepts
+//! exactly what [`Filter::matches`] accepts (a property test compares them), and checks the request's interrupt while
+//! it runs.
 
 mod substrings;
 mod words;
@@ -11,24 +12,24 @@ mod words;
 use super::{DocumentView, Field, Filter, MatchWords};
 use crate::{AttrValue, Comparison, Instant, Interrupted, Number, Scalar, checkpoint};
 use std::collections::HashMap;
-use substrings::{Seen, Substrings};
-use words::{Found, Words};
+use substrings::{FoundPatterns, Substrings};
+use words::{FoundWords, WordTable};
 
-/// See the module. Made by [`Filter::compile`].
+/// A compiled filter, as [`Filter::compile`] returns it.
 pub struct CompiledFilter {
     root: Node,
     columns: Vec<Column>,
 }
 
-/// How the results of leaves are combined.
+/// Boolean combination of the results of leaves.
 pub enum Node {
-    /// Every one of these.
+    /// True if all of these are.
     And(Vec<Node>),
-    /// Any of these.
+    /// True if any of these is.
     Or(Vec<Node>),
-    /// Not this.
+    /// True if this is false.
     Not(Box<Node>),
-    /// The result of this leaf of this column.
+    /// The result of one leaf.
     Leaf {
         /// Index in [`CompiledFilter::columns`].
         column: usize,
@@ -37,18 +38,18 @@ pub enum Node {
     },
 }
 
-/// All leaves on one field.
+/// All leaves on one field, with the tables that they share.
 pub struct Column {
     field: Field,
     leaves: Vec<Leaf>,
-    /// Values of all `in`, with the leaves that ask for them.
-    equal: HashMap<Key, Bits>,
-    /// Values of all `contains`, as members of a list.
-    members: HashMap<Key, Bits>,
-    /// Strings of all `contains`, as substrings of a single string.
+    /// Values of all `in`, with the leaves that compare with them.
+    equal: HashMap<TableKey, Bits>,
+    /// Values of all `contains` as members of a list.
+    members: HashMap<TableKey, Bits>,
+    /// Strings of all `contains` as substrings of a single string.
     substrings: Substrings,
     prefixes: Substrings,
-    words: Words,
+    words: WordTable,
     has_numbers: bool,
     has_instants: bool,
 }
@@ -56,60 +57,61 @@ pub struct Column {
 /// One comparison. Its values are in the tables of its column.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Leaf {
-    /// Present.
+    /// The field is present.
     Exists,
-    /// Equal to one of several values.
+    /// The field is equal to one of several values.
     In,
-    /// Ordering against a number.
+    /// The field compares to a number.
     Number(Comparison, Number),
-    /// Ordering against an instant.
+    /// The field compares to an instant.
     Instant(Comparison, Instant),
-    /// List membership or substring.
+    /// The field is a list with this member, or a string with this substring.
     Contains,
-    /// Prefix of a string.
+    /// The field is a string with this prefix.
     Prefix(String),
-    /// All of several words.
+    /// The field has all of several words.
     Match,
 }
 
-/// A value as a key of a table; keys are equal if and only if values are.
+/// A value as a key of a table. Two keys are equal if and only if the values are.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-enum Key {
+enum TableKey {
     Str(Box<str>),
     Num((u64, u32)),
     Bool(bool),
     Time(Instant),
 }
 
-/// A set of a column's leaves: masks of 64 leaves each, with the number of the mask.
+/// Set of a column's leaves: masks of 64 leaves each, with the index of the mask.
 type Bits = Vec<(u32, u64)>;
 
-/// What makes two leaves one. Borrowed from the filter: its values may be megabytes.
+/// Field, operator and values of a leaf. Leaves of equal identity are evaluated once. It borrows from the filter, whose
+/// values may be megabytes.
 #[derive(PartialEq, Eq, Hash)]
-struct Identity<'f>(&'f Field, u8, Vec<Wanted<'f>>);
+struct LeafIdentity<'f>(&'f Field, u8, Vec<FilterValue<'f>>);
 
 impl Filter {
-    /// Compiles the filter. Costs about its bytes.
+    /// Compiles the filter. The cost is about its bytes.
     pub fn compile(&self) -> CompiledFilter {
         let mut compiler = Compiler::default();
         let root = compiler.node(self);
         let Compiler { columns, .. } = compiler;
-        CompiledFilter { root, columns: columns.into_iter().map(Draft::finish).collect() }
+        CompiledFilter { root, columns: columns.into_iter().map(ColumnBuilder::finish).collect() }
     }
 }
 
 impl CompiledFilter {
-    /// How its leaves are combined.
+    /// Root of the combination of leaves.
     pub fn root(&self) -> &Node {
         &self.root
     }
 
-    /// Its fields, each once.
+    /// Columns, one for each field that the filter names.
     pub fn columns(&self) -> &[Column] {
         &self.columns
     }
 
-    /// A matcher that evaluates documents one by one.
+    /// Matcher that evaluates documents one by one.
     pub fn matcher(&self) -> Matcher<'_> {
         Matcher { filter: self, scratch: self.columns.iter().map(|column| column.scratch()).collect() }
     }
@@ -118,17 +120,17 @@ impl CompiledFilter {
 /// State while a filter is compiled.
 #[derive(Default)]
 struct Compiler<'f> {
-    columns: Vec<Draft<'f>>,
+    columns: Vec<ColumnBuilder<'f>>,
     by_field: HashMap<&'f Field, usize>,
-    known: HashMap<Identity<'f>, (usize, usize)>,
+    known: HashMap<LeafIdentity<'f>, (usize, usize)>,
 }
 
-/// A column in the making.
-struct Draft<'f> {
+/// A column under construction.
+struct ColumnBuilder<'f> {
     field: Field,
     leaves: Vec<Leaf>,
-    equal: HashMap<Key, Bits>,
-    members: HashMap<Key, Bits>,
+    equal: HashMap<TableKey, Bits>,
+    members: HashMap<TableKey, Bits>,
     substrings: HashMap<&'f str, Bits>,
     prefixes: HashMap<&'f str, Bits>,
     words: Vec<(usize, &'f MatchWords)>,
@@ -153,7 +155,7 @@ impl<'f> Compiler<'f> {
             return Node::Leaf { column: *column, leaf: *leaf };
         }
         let column = *self.by_field.entry(field).or_insert_with(|| {
-            self.columns.push(Draft::of(field.clone()));
+            self.columns.push(ColumnBuilder::of(field.clone()));
             self.columns.len() - 1
         });
         let leaf = self.columns[column].add(filter);
@@ -162,46 +164,47 @@ impl<'f> Compiler<'f> {
     }
 }
 
-/// Equal for leaves that accept the same by the same comparison.
-fn identity<'f>(field: &'f Field, leaf: &'f Filter) -> Identity<'f> {
+/// Identity of a leaf. It is equal for leaves that accept the same values by the same operator.
+fn identity<'f>(field: &'f Field, leaf: &'f Filter) -> LeafIdentity<'f> {
     let (kind, mut values) = match leaf {
-        Filter::In(_, wanted) => (0, wanted.iter().filter_map(|w| Wanted::of(w, field.is_time())).collect()),
-        Filter::Number(_, op, x) => (1 + *op as u8, x.order_key().map(Wanted::Num).into_iter().collect()),
-        Filter::Instant(_, op, t) => (5 + *op as u8, vec![Wanted::Time(*t)]),
-        Filter::Contains(_, wanted) => (9, Wanted::of(wanted, false).into_iter().collect()),
-        Filter::Prefix(_, prefix) => (10, vec![Wanted::Str(prefix)]),
-        Filter::Match(_, words) => (11, vec![Wanted::Str(words.joined())]),
+        Filter::In(_, value) => (0, value.iter().filter_map(|w| FilterValue::of(w, field.is_time())).collect()),
+        Filter::Number(_, op, x) => (1 + *op as u8, x.order_key().map(FilterValue::Num).into_iter().collect()),
+        Filter::Instant(_, op, t) => (5 + *op as u8, vec![FilterValue::Time(*t)]),
+        Filter::Contains(_, value) => (9, FilterValue::of(value, false).into_iter().collect()),
+        Filter::Prefix(_, prefix) => (10, vec![FilterValue::Str(prefix)]),
+        Filter::Match(_, words) => (11, vec![FilterValue::Str(words.joined())]),
         Filter::Exists(_) | Filter::And(_) | Filter::Or(_) | Filter::Not(_) => (12, Vec::new()),
     };
     values.sort_unstable();
     values.dedup();
-    Identity(field, kind, values)
+    LeafIdentity(field, kind, values)
 }
 
-impl<'f> Wanted<'f> {
-    /// `None` for what equals nothing: NaN, and what is no time where times are compared.
+impl<'f> FilterValue<'f> {
+    /// The value in comparable form; `None` for a value that equals nothing: NaN, and where times are compared a string
+    /// that is no time.
     fn of(scalar: &'f Scalar, times: bool) -> Option<Self> {
         match scalar {
-            Scalar::Str(text) if times => Instant::parse(text).map(Wanted::Time),
-            Scalar::Str(text) => Some(Wanted::Str(text)),
-            Scalar::Num(x) => x.order_key().map(Wanted::Num),
-            Scalar::Bool(b) => Some(Wanted::Bool(*b)),
+            Scalar::Str(text) if times => Instant::parse(text).map(FilterValue::Time),
+            Scalar::Str(text) => Some(FilterValue::Str(text)),
+            Scalar::Num(x) => x.order_key().map(FilterValue::Num),
+            Scalar::Bool(b) => Some(FilterValue::Bool(*b)),
         }
     }
 }
 
-impl From<Wanted<'_>> for Key {
-    fn from(wanted: Wanted<'_>) -> Self {
-        match wanted {
-            Wanted::Str(text) => Key::Str(text.into()),
-            Wanted::Num(key) => Key::Num(key),
-            Wanted::Bool(b) => Key::Bool(b),
-            Wanted::Time(instant) => Key::Time(instant),
+impl From<FilterValue<'_>> for TableKey {
+    fn from(value: FilterValue<'_>) -> Self {
+        match value {
+            FilterValue::Str(text) => TableKey::Str(text.into()),
+            FilterValue::Num(key) => TableKey::Num(key),
+            FilterValue::Bool(b) => TableKey::Bool(b),
+            FilterValue::Time(instant) => TableKey::Time(instant),
         }
     }
 }
 
-impl<'f> Draft<'f> {
+impl<'f> ColumnBuilder<'f> {
     fn of(field: Field) -> Self {
         Self {
             field,
@@ -214,24 +217,24 @@ impl<'f> Draft<'f> {
         }
     }
 
-    /// Adds a leaf; gives its number.
+    /// Adds a leaf and returns its number.
     fn add(&mut self, leaf: &'f Filter) -> usize {
         let number = self.leaves.len();
         self.leaves.push(match leaf {
-            Filter::In(field, wanted) => {
-                for wanted in wanted.iter().filter_map(|w| Wanted::of(w, field.is_time())) {
-                    set(self.equal.entry(wanted.into()).or_default(), number);
+            Filter::In(field, value) => {
+                for value in value.iter().filter_map(|w| FilterValue::of(w, field.is_time())) {
+                    set(self.equal.entry(value.into()).or_default(), number);
                 }
                 Leaf::In
             }
             Filter::Number(_, op, x) => Leaf::Number(*op, *x),
             Filter::Instant(_, op, t) => Leaf::Instant(*op, *t),
-            Filter::Contains(_, wanted) => {
-                if let Scalar::Str(text) = wanted {
+            Filter::Contains(_, value) => {
+                if let Scalar::Str(text) = value {
                     set(self.substrings.entry(text).or_default(), number);
                 }
-                if let Some(wanted) = Wanted::of(wanted, false) {
-                    set(self.members.entry(wanted.into()).or_default(), number);
+                if let Some(value) = FilterValue::of(value, false) {
+                    set(self.members.entry(value.into()).or_default(), number);
                 }
                 Leaf::Contains
             }
@@ -258,12 +261,12 @@ impl<'f> Draft<'f> {
             members: self.members,
             substrings: Substrings::new(self.substrings),
             prefixes: Substrings::new(self.prefixes),
-            words: Words::new(&self.words),
+            words: WordTable::new(&self.words),
         }
     }
 }
 
-/// Adds a leaf to a set. Leaves are added in ascending order.
+/// Adds a leaf to a set. The caller adds leaves in ascending order.
 fn set(bits: &mut Bits, leaf: usize) {
     let (block, mask) = ((leaf / 64) as u32, 1 << (leaf % 64));
     match bits.last_mut() {
@@ -272,18 +275,18 @@ fn set(bits: &mut Bits, leaf: usize) {
     }
 }
 
-/// Numbers of the leaves in these.
+/// Numbers of the leaves in a set.
 fn numbers(bits: &[(u32, u64)]) -> impl Iterator<Item = usize> + '_ {
     bits.iter().flat_map(|(block, mask)| {
         (0..64).filter(move |bit| mask >> bit & 1 == 1).map(move |bit| *block as usize * 64 + bit)
     })
 }
 
-/// Results of the leaves of one column.
+/// Set of the leaves of one column that accept a document, as a bitmap.
 #[derive(Clone, Default)]
-struct Met(Vec<u64>);
+struct LeafSet(Vec<u64>);
 
-impl Met {
+impl LeafSet {
     fn of(leaves: usize) -> Self {
         Self(vec![0; leaves.div_ceil(64)])
     }
@@ -315,35 +318,35 @@ impl Met {
     }
 }
 
-/// Buffers that are reused from value to value.
+/// Buffers of one column that are reused from value to value.
 #[derive(Default)]
-struct Scratch {
-    met: Met,
-    words: Found,
-    inside: Seen,
-    /// Whether `met` belongs to the present document.
-    fresh: bool,
+struct MatchScratch {
+    accepted: LeafSet,
+    words: FoundWords,
+    substrings: FoundPatterns,
+    /// Whether `accepted` holds the results for the current document.
+    is_current: bool,
 }
 
-/// A value as a column evaluates it.
+/// A borrowed value, as a column evaluates it.
 #[derive(Clone, Copy)]
-enum Val<'a> {
+enum ValueRef<'a> {
     Str(&'a str),
     Num(Number),
     Bool(bool),
 }
 
-impl<'a> From<&'a Scalar> for Val<'a> {
+impl<'a> From<&'a Scalar> for ValueRef<'a> {
     fn from(scalar: &'a Scalar) -> Self {
         match scalar {
-            Scalar::Str(text) => Val::Str(text),
-            Scalar::Num(x) => Val::Num(*x),
-            Scalar::Bool(b) => Val::Bool(*b),
+            Scalar::Str(text) => ValueRef::Str(text),
+            Scalar::Num(x) => ValueRef::Num(*x),
+            Scalar::Bool(b) => ValueRef::Bool(*b),
         }
     }
 }
 
-/// Least and greatest of several values: if any value lies on one side of a bound, one of these does.
+/// Least and greatest of several values. If any of the values satisfies a bound, one of these two does.
 struct Extremes<T>(Option<(T, T)>);
 
 impl<T: Copy + PartialOrd> Extremes<T> {
@@ -363,79 +366,80 @@ impl<T: Copy + PartialOrd> Extremes<T> {
 }
 
 impl Column {
-    /// The field.
+    /// Field that the leaves compare.
     pub fn field(&self) -> &Field {
         &self.field
     }
 
-    /// The comparisons, each once.
+    /// Leaves of the column, each once.
     pub fn leaves(&self) -> &[Leaf] {
         &self.leaves
     }
 
-    /// Values that leaves want to be equal to, with the numbers of those leaves. Not of times.
-    pub fn equal(&self) -> impl Iterator<Item = (Wanted<'_>, impl Iterator<Item = usize> + '_)> {
-        self.equal.iter().map(|(key, bits)| (key.wanted(), numbers(bits)))
+    /// Values that `in` leaves compare with, and the numbers of these leaves. On a field of times the values are
+    /// instants.
+    pub fn equal(&self) -> impl Iterator<Item = (FilterValue<'_>, impl Iterator<Item = usize> + '_)> {
+        self.equal.iter().map(|(key, bits)| (key.filter_value(), numbers(bits)))
     }
 
-    /// The same for values that leaves want in a list.
-    pub fn members(&self) -> impl Iterator<Item = (Wanted<'_>, impl Iterator<Item = usize> + '_)> {
-        self.members.iter().map(|(key, bits)| (key.wanted(), numbers(bits)))
+    /// Values that `contains` leaves look for in a list, and the numbers of these leaves.
+    pub fn members(&self) -> impl Iterator<Item = (FilterValue<'_>, impl Iterator<Item = usize> + '_)> {
+        self.members.iter().map(|(key, bits)| (key.filter_value(), numbers(bits)))
     }
 
     /// Whether leaves search strings for words or substrings.
-    pub fn looks_inside(&self) -> bool {
+    pub fn searches_strings(&self) -> bool {
         !self.words.is_empty() || !self.substrings.is_empty()
     }
 
-    /// A scanner of strings for [`Column::looks_inside`]. It reports the leaves that each string satisfies, those of
-    /// `contains` as if the string were the only value.
+    /// A scanner of strings for [`Column::searches_strings`]. It reports the leaves that each string satisfies;
+    /// `contains` leaves are judged as if the string were the only value.
     pub fn reader(&self) -> impl FnMut(&str, &mut dyn FnMut(usize)) -> Result<(), Interrupted> {
         let mut scratch = self.scratch();
         move |text, visit| {
             let steps = self.look_inside(text, true, &mut scratch);
-            scratch.met.drain(visit);
+            scratch.accepted.drain(visit);
             checkpoint(steps)
         }
     }
 
-    fn scratch(&self) -> Scratch {
-        Scratch {
-            met: Met::of(self.leaves.len()),
-            words: self.words.found(),
-            inside: self.substrings.seen(),
-            fresh: false,
+    fn scratch(&self) -> MatchScratch {
+        MatchScratch {
+            accepted: LeafSet::of(self.leaves.len()),
+            words: self.words.found_words(),
+            substrings: self.substrings.found_patterns(),
+            is_current: false,
         }
     }
 
-    /// Searches a string for words, and a string that is the only value for substrings. Returns the cost.
-    fn look_inside(&self, text: &str, alone: bool, scratch: &mut Scratch) -> u64 {
-        let Scratch { met, words, inside, .. } = scratch;
+    /// Searches a string for words, and if it is the only value also for substrings. Returns the cost in steps.
+    fn look_inside(&self, text: &str, alone: bool, scratch: &mut MatchScratch) -> u64 {
+        let MatchScratch { accepted, words, substrings, .. } = scratch;
         let mut steps = 1;
         if !self.words.is_empty() {
-            steps += self.words.look(text, words, |leaf| met.insert(leaf));
+            steps += self.words.search(text, words, |leaf| accepted.insert(leaf));
         }
         if alone && !self.substrings.is_empty() {
-            steps += self.substrings.inside(text, inside, |bits| met.add(bits));
+            steps += self.substrings.search(text, substrings, |bits| accepted.add(bits));
         }
         steps
     }
 
-    /// Evaluates all leaves on a document.
-    fn ask(&self, doc: &DocumentView<'_>, scratch: &mut Scratch) -> Result<(), Interrupted> {
-        scratch.met.0.fill(0);
-        scratch.fresh = true;
-        let spelled;
+    /// Evaluates all leaves of the column on a document, into `scratch.accepted`.
+    fn evaluate(&self, doc: &DocumentView<'_>, scratch: &mut MatchScratch) -> Result<(), Interrupted> {
+        scratch.accepted.0.fill(0);
+        scratch.is_current = true;
+        let time_text;
         match &self.field {
             Field::Attribute(key) => match doc.attributes.get(key) {
                 None => checkpoint(1),
                 Some(AttrValue::One(value)) => self.values(std::iter::once(value.into()), true, scratch),
-                Some(AttrValue::Many(list)) => self.values(list.iter().map(Val::from), false, scratch),
+                Some(AttrValue::Many(list)) => self.values(list.iter().map(ValueRef::from), false, scratch),
             },
-            Field::Id => self.values(std::iter::once(Val::Str(doc.id)), true, scratch),
+            Field::Id => self.values(std::iter::once(ValueRef::Str(doc.id)), true, scratch),
             Field::Uri if doc.uri.is_empty() => checkpoint(1),
-            Field::Uri => self.values(std::iter::once(Val::Str(doc.uri)), true, scratch),
-            Field::Status => self.values(std::iter::once(Val::Str(doc.status.as_str())), true, scratch),
+            Field::Uri => self.values(std::iter::once(ValueRef::Str(doc.uri)), true, scratch),
+            Field::Status => self.values(std::iter::once(ValueRef::Str(doc.status.as_str())), true, scratch),
             Field::CreatedAt | Field::UpdatedAt | Field::ExpiresAt => {
                 let time = match self.field {
                     Field::CreatedAt => Some(doc.created_at),
@@ -443,87 +447,88 @@ impl Column {
                     _ => doc.expires_at,
                 };
                 let Some(time) = time else { return checkpoint(1) };
-                spelled = time.to_string();
-                self.values(std::iter::once(Val::Str(&spelled)), true, scratch)
+                time_text = time.to_string();
+                self.values(std::iter::once(ValueRef::Str(&time_text)), true, scratch)
             }
         }
     }
 
-    /// The values of a field that is present.
+    /// Evaluates all leaves on the values of a field that is present. `alone`: the value is not in a list.
     fn values<'a>(
         &self,
-        values: impl Iterator<Item = Val<'a>>,
+        values: impl Iterator<Item = ValueRef<'a>>,
         alone: bool,
-        scratch: &mut Scratch,
+        scratch: &mut MatchScratch,
     ) -> Result<(), Interrupted> {
         let (mut numbers, mut instants) = (Extremes(None), Extremes(None));
         let times = self.field.is_time();
+        // Tables and automata answer all leaves at once; orderings only need the extremes, compared at the end.
         for value in values {
             let mut steps = 8;
             let key = match value {
-                Val::Str(text) => {
+                ValueRef::Str(text) => {
                     steps += text.len() as u64 + self.look_inside(text, alone, scratch);
                     if !self.prefixes.is_empty() {
-                        self.prefixes.prefixes_of(text, |bits| scratch.met.add(bits));
+                        self.prefixes.prefixes_of(text, |bits| scratch.accepted.add(bits));
                     }
                     let instant = if times || self.has_instants { Instant::parse(text) } else { None };
                     instant.filter(|_| self.has_instants).into_iter().for_each(|t| instants.add(t));
                     match instant {
-                        Some(instant) if times => Some(Key::Time(instant)),
+                        Some(instant) if times => Some(TableKey::Time(instant)),
                         _ if times || (self.equal.is_empty() && (alone || self.members.is_empty())) => None,
-                        _ => Some(Key::Str(text.into())),
+                        _ => Some(TableKey::Str(text.into())),
                     }
                 }
-                Val::Num(x) => {
+                ValueRef::Num(x) => {
                     if self.has_numbers && !x.is_nan() {
                         numbers.add(x);
                     }
-                    x.order_key().map(Key::Num)
+                    x.order_key().map(TableKey::Num)
                 }
-                Val::Bool(b) => Some(Key::Bool(b)),
+                ValueRef::Bool(b) => Some(TableKey::Bool(b)),
             };
             if let Some(key) = key {
                 let tables = [Some(&self.equal), Some(&self.members).filter(|_| !alone)];
                 let bits = tables.into_iter().flatten().filter_map(|table| table.get(&key));
-                bits.for_each(|bits| scratch.met.add(bits));
+                bits.for_each(|bits| scratch.accepted.add(bits));
             }
             checkpoint(steps)?;
         }
         for (number, leaf) in self.leaves.iter().enumerate() {
-            let met = match leaf {
+            let is_accepted = match leaf {
                 Leaf::Exists => true,
                 Leaf::Number(op, x) => numbers.any(*op, x),
                 Leaf::Instant(op, t) => instants.any(*op, t),
                 Leaf::In | Leaf::Contains | Leaf::Prefix(_) | Leaf::Match => false,
             };
-            if met {
-                scratch.met.insert(number);
+            if is_accepted {
+                scratch.accepted.insert(number);
             }
         }
         checkpoint(self.leaves.len() as u64)
     }
 }
 
-/// A value that a leaf wants.
+/// A value that a leaf compares with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Wanted<'a> {
+pub enum FilterValue<'a> {
     /// A string.
     Str(&'a str),
-    /// A number, by [`Number::order_key`].
+    /// A number, as its [`Number::order_key`].
     Num((u64, u32)),
     /// True or false.
     Bool(bool),
-    /// Of a field of times, an instant.
+    /// An instant; only for fields that hold times.
     Time(Instant),
 }
 
-impl Key {
-    fn wanted(&self) -> Wanted<'_> {
+impl TableKey {
+    fn filter_value(&self) -> FilterValue<'_> {
         match self {
-            Key::Str(text) => Wanted::Str(text),
-            Key::Num(key) => Wanted::Num(*key),
-            Key::Bool(b) => Wanted::Bool(*b),
-            Key::Time(t) => Wanted::Time(*t),
+            TableKey::Str(text) => FilterValue::Str(text),
+            TableKey::Num(key) => FilterValue::Num(*key),
+            TableKey::Bool(b) => FilterValue::Bool(*b),
+            TableKey::Time(t) => FilterValue::Time(*t),
         }
     }
 }
@@ -531,25 +536,25 @@ impl Key {
 /// A compiled filter that evaluates one document after another.
 pub struct Matcher<'a> {
     filter: &'a CompiledFilter,
-    scratch: Vec<Scratch>,
+    scratch: Vec<MatchScratch>,
 }
 
 impl Matcher<'_> {
-    /// Whether the filter accepts a document, as [`Filter::matches`] defines. A field is read once, when the first leaf
-    /// on it is reached.
+    /// Whether the filter accepts a document, as [`Filter::matches`] defines it. Each field is evaluated once, when the
+    /// first leaf on it is reached.
     ///
     /// # Errors
-    /// The request was interrupted.
+    /// The request was interrupted, or its time was up.
     pub fn matches(&mut self, doc: &DocumentView<'_>) -> Result<bool, Interrupted> {
-        self.scratch.iter_mut().for_each(|scratch| scratch.fresh = false);
+        self.scratch.iter_mut().for_each(|scratch| scratch.is_current = false);
         let filter = self.filter;
         self.node(&filter.root, doc)
     }
 
-    /// Reports the leaves of a column that a document satisfies.
+    /// Reports the numbers of the leaves of a column that a document satisfies.
     ///
     /// # Errors
-    /// As [`Matcher::matches`].
+    /// The same as of [`Matcher::matches`].
     pub fn leaves(
         &mut self,
         column: usize,
@@ -559,8 +564,8 @@ impl Matcher<'_> {
         let (Some(of), Some(scratch)) = (self.filter.columns.get(column), self.scratch.get_mut(column)) else {
             return Ok(());
         };
-        of.ask(doc, scratch)?;
-        scratch.met.drain(visit);
+        of.evaluate(doc, scratch)?;
+        scratch.accepted.drain(visit);
         Ok(())
     }
 
@@ -584,18 +589,18 @@ impl Matcher<'_> {
                 Ok(false)
             }
             Node::Not(inner) => Ok(!self.node(inner, doc)?),
-            Node::Leaf { column, leaf } => self.met(*column, *leaf, doc),
+            Node::Leaf { column, leaf } => self.leaf(*column, *leaf, doc),
         }
     }
 
-    fn met(&mut self, column: usize, leaf: usize, doc: &DocumentView<'_>) -> Result<bool, Interrupted> {
+    fn leaf(&mut self, column: usize, leaf: usize, doc: &DocumentView<'_>) -> Result<bool, Interrupted> {
         let (Some(of), Some(scratch)) = (self.filter.columns.get(column), self.scratch.get_mut(column)) else {
             return Ok(false);
         };
-        if !scratch.fresh {
-            of.ask(doc, scratch)?;
+        if !scratch.is_current {
+            of.evaluate(doc, scratch)?;
         }
-        Ok(scratch.met.has(leaf))
+        Ok(scratch.accepted.has(leaf))
     }
 }
 

@@ -63,7 +63,7 @@ fn depth_is_bounded() {
 }
 
 #[test]
-fn keys_and_values_are_bounded_in_all() {
+fn total_bytes_of_keys_and_values_are_bounded() {
     let values: Vec<Value> = (0..1_024).map(|n| json!(format!("{n:04096}"))).collect();
     let list = json!({"type":"in","key":"a","value":values});
     assert!(Filter::parse(&list).is_ok());
@@ -77,23 +77,23 @@ fn keys_and_values_are_bounded_in_all() {
 #[case::float(json!(9_007_199_254_740_993_u64), json!(9_007_199_254_740_992.0), false)]
 #[case::one_value_one_form(json!(2024), json!(2024.0), true)]
 #[case::unsigned(json!(u64::MAX), json!(u64::MAX), true)]
-#[case::beside_the_end(json!(u64::MAX), json!(1.844_674_407_370_955_2e19), false)]
-fn numbers_are_compared_exactly(#[case] have: Value, #[case] wanted: Value, #[case] expected: bool) {
+#[case::above_the_end(json!(u64::MAX), json!(1.844_674_407_370_955_2e19), false)]
+fn numbers_are_compared_exactly(#[case] have: Value, #[case] expected_value: Value, #[case] expected: bool) {
     let attributes = json!({ "n": have });
-    assert_eq!(check(json!({"type":"eq","key":"n","value":wanted}), attributes.clone()), Ok(expected));
-    assert_eq!(check(json!({"type":"in","key":"n","value":["x", wanted]}), attributes), Ok(expected));
+    assert_eq!(check(json!({"type":"eq","key":"n","value":expected_value}), attributes.clone()), Ok(expected));
+    assert_eq!(check(json!({"type":"in","key":"n","value":["x", expected_value]}), attributes), Ok(expected));
 }
 
 #[test]
-fn match_compares_words_as_they_read() {
-    for (stored, asked) in [
+fn match_compares_words_in_their_normal_form() {
+    for (stored, query) in [
         ("the r\u{e9}sum\u{e9}", "RE\u{301}SUME\u{301}"),
         ("\u{fb01}brils", "Fibrils"),
         ("\u{ff32}\u{ff49}\u{ff4e}\u{ff47}12", "ring12"),
         ("off\u{2060}shore Ge\u{ad}samt", "gesamt offshore"),
         ("STRASSE", "stra\u{df}e"),
     ] {
-        let (have, wanted) = (Filter::words(stored), Filter::words(asked));
-        assert!(wanted.iter().all(|word| have.contains(word)), "{have:?} {wanted:?}");
+        let (have, expected_value) = (Filter::words(stored), Filter::words(query));
+        assert!(expected_value.iter().all(|word| have.contains(word)), "{have:?} {expected_value:?}");
     }
 }

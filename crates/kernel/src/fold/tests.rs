@@ -22,7 +22,7 @@ use rstest::rstest;
 #[case::kelvin("k", "\u{212a}")]
 #[case::dotted_capital("istanbul", "İSTANBUL")]
 #[case::georgian("ა", "Ა")]
-fn what_reads_alike_is_alike(#[case] one: &str, #[case] other: &str) {
+fn texts_that_read_alike_are_equal(#[case] one: &str, #[case] other: &str) {
     assert_eq!(folded(one, Folding::Common), folded(other, Folding::Common));
 }
 
@@ -38,7 +38,7 @@ fn turkish_has_two_letters_i(#[case] one: &str, #[case] other: &str) {
 }
 
 #[test]
-fn accents_and_letters_that_differ_stay_apart() {
+fn accents_and_different_letters_stay_distinct() {
     for (one, other) in [("resume", "résumé"), ("ı", "i"), ("ガ", "カ"), ("東", "京"), ("a", "ä")] {
         assert_ne!(folded(one, Folding::Common), folded(other, Folding::Common));
     }
@@ -53,24 +53,24 @@ fn accents_and_letters_that_differ_stay_apart() {
 #[case("b", "éb", (2, 3))]
 #[case("語", "日ｶﾞ語", (9, 12))]
 #[case("ss", "ﬀß", (3, 5))]
-fn the_way_back(#[case] part: &str, #[case] written: &str, #[case] expected: (usize, usize)) {
+fn ranges_map_back_to_the_original(#[case] part: &str, #[case] written: &str, #[case] expected: (usize, usize)) {
     let folded = Folded::new(written, Folding::Common);
     let at = folded.text().find(part).expect("it is there");
-    assert_eq!(folded.written(at, at + part.len()), expected);
+    assert_eq!(folded.original_range(at, at + part.len()), expected);
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn the_form_is_one_and_leads_back(text in "[a-zA-Zéﬁß\u{301}\u{ad}\u{200d}ｶﾞ\u{1100}\u{1161}İıIΣς東 ]{0,20}|\\PC{0,20}", turkish in any::<bool>()) {
+    fn the_normal_form_is_stable_and_maps_back(text in "[a-zA-Zéﬁß\u{301}\u{ad}\u{200d}ｶﾞ\u{1100}\u{1161}İıIΣς東 ]{0,20}|\\PC{0,20}", turkish in any::<bool>()) {
         let folding = if turkish { Folding::Turkish } else { Folding::Common };
         let once = Folded::new(&text, folding);
         prop_assert_eq!(folded(once.text(), folding), once.text());
         prop_assert_eq!(folded(&text.nfc().collect::<String>(), folding), folded(&text.nfd().collect::<String>(), folding));
         let mut last = 0;
         for (at, c) in once.text().char_indices() {
-            let (start, end) = once.written(at, at + c.len_utf8());
+            let (start, end) = once.original_range(at, at + c.len_utf8());
             prop_assert!(start < end && text.is_char_boundary(start) && text.is_char_boundary(end));
             prop_assert!(start >= last);
             last = start;

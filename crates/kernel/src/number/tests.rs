@@ -1,4 +1,4 @@
-//! Order and equality of numbers, beside arithmetic that cannot round.
+//! Tests order and equality of numbers against arithmetic that cannot round.
 
 use super::*;
 use proptest::prelude::*;
@@ -29,7 +29,7 @@ fn number() -> impl Strategy<Value = Number> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
     #[test]
-    fn keys_of_an_index_stand_in_the_order_of_the_values(a in number(), b in number()) {
+    fn index_keys_have_the_order_of_the_values(a in number(), b in number()) {
         match (a.order_key(), b.order_key()) {
             (Some(x), Some(y)) => prop_assert_eq!(Some(x.cmp(&y)), a.partial_cmp(&b), "{:?} {:?}", a, b),
             _ => prop_assert!(a.partial_cmp(&b).is_none() && (a.is_nan() || b.is_nan())),
@@ -37,14 +37,14 @@ proptest! {
     }
 
     #[test]
-    fn a_whole_number_comes_back_as_it_was(n in any::<i64>(), m in any::<u64>()) {
+    fn integers_survive_a_round_trip(n in any::<i64>(), m in any::<u64>()) {
         prop_assert_eq!(Number::from(n).to_json(), serde_json::json!(n));
         prop_assert_eq!(Number::from(m).to_json(), serde_json::json!(m));
     }
 }
 
 #[test]
-fn neighbours_that_are_one_float_are_two_numbers() {
+fn neighbouring_integers_that_share_a_float_differ() {
     let (low, high) = (Number::from(9_007_199_254_740_992_u64), Number::from(9_007_199_254_740_993_u64));
     let float = Number::from(9_007_199_254_740_992.0);
     assert!(low != high && low < high);

@@ -1,4 +1,4 @@
-//! What is a time and what is none.
+//! Tests which texts are times, and the round trip.
 
 use super::*;
 use proptest::prelude::*;
@@ -55,8 +55,8 @@ fn a_leap_second_lies_between_its_neighbours() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
     #[test]
-    fn what_is_written_reads_as_it_was(ms in YEARS_BEGIN - FURTHEST_OFFSET..YEARS_END + FURTHEST_OFFSET) {
-        let text = written(ms).unwrap();
+    fn formatted_times_parse_to_the_same_time(ms in YEARS_BEGIN - FURTHEST_OFFSET..YEARS_END + FURTHEST_OFFSET) {
+        let text = format(ms).unwrap();
         prop_assert_eq!(Instant::parse(&text).map(Instant::as_millis), Some(ms), "{}", text);
         prop_assert_eq!(Instant::parse(&text), Some(Instant::from_millis(ms)));
     }
@@ -68,10 +68,10 @@ proptest! {
 }
 
 #[test]
-fn what_no_time_says_is_not_written() {
-    assert_eq!(written(YEARS_END + FURTHEST_OFFSET), None);
-    assert_eq!(written(YEARS_BEGIN - FURTHEST_OFFSET - 1), None);
-    assert_eq!(written(i64::MIN), None);
-    assert_eq!(written(i64::MAX), None);
-    assert_eq!(written(0).as_deref(), Some("1970-01-01T00:00:00.000Z"));
+fn times_out_of_range_are_not_formatted() {
+    assert_eq!(format(YEARS_END + FURTHEST_OFFSET), None);
+    assert_eq!(format(YEARS_BEGIN - FURTHEST_OFFSET - 1), None);
+    assert_eq!(format(i64::MIN), None);
+    assert_eq!(format(i64::MAX), None);
+    assert_eq!(format(0).as_deref(), Some("1970-01-01T00:00:00.000Z"));
 }

@@ -22,7 +22,7 @@ fn a_checkout_is_found_from_below() {
 }
 
 #[test]
-fn a_setting_wins_even_when_it_leads_nowhere() {
+fn a_setting_wins_even_when_the_path_is_missing() {
     let dir = checkout();
     let nowhere = Path::new("/nowhere/lib.so");
     let found = discover(Some(nowhere), Some(nowhere), &[dir.path()]);
@@ -46,7 +46,7 @@ fn beside_the_executable_comes_last() {
 }
 
 #[test]
-fn nothing_is_found_in_an_empty_place() {
+fn nothing_is_found_in_an_empty_folder() {
     let dir = tempfile::tempdir().unwrap();
-    assert_eq!(discover(None, None, &[dir.path()]), Found::default());
+    assert_eq!(discover(None, None, &[dir.path()]), DiscoveredPaths::default());
 }

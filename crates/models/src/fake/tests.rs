@@ -1,7 +1,7 @@
 use super::*;
 
 fn vectors(texts: &[&str]) -> Vec<Vec<f32>> {
-    let embedded = Fake { dimensions: 64 }.embed(Kind::Passage, texts).expect("the fake embeds anything");
+    let embedded = Fake { dimensions: 64 }.embed(TaskKind::Passage, texts).expect("the fake embeds anything");
     embedded.values.chunks(64).map(<[f32]>::to_vec).collect()
 }
 

@@ -3,15 +3,15 @@ use rstest::rstest;
 
 const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-fn examined(bytes: &[u8]) -> (String, bool) {
+fn inspected(bytes: &[u8]) -> (String, bool) {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), bytes).unwrap();
-    examine(file.path()).unwrap()
+    inspect(file.path()).unwrap()
 }
 
 #[test]
 fn an_empty_file() {
-    assert_eq!(examined(b""), (EMPTY.to_owned(), false));
+    assert_eq!(inspected(b""), (EMPTY.to_owned(), false));
 }
 
 #[rstest]
@@ -20,11 +20,11 @@ fn an_empty_file() {
 #[case::at_a_border(BLOCK_BYTES)]
 #[case::far_on(3 * BLOCK_BYTES + 7)]
 fn an_operator_is_found(#[case] at: usize) {
-    // Full of first letters, so that the search is not lucky.
+    // The block is full of first letters, so that the search does not succeed by luck.
     let mut bytes = b"DDynamicD".repeat(500_000);
-    assert!(!examined(&bytes).1);
+    assert!(!inspected(&bytes).1);
     bytes[at..][..21].copy_from_slice(b"DynamicQuantizeMatMul");
-    let (sha256, found) = examined(&bytes);
+    let (sha256, found) = inspected(&bytes);
     assert!(found);
     assert_eq!(sha256, hex(digest::digest(&digest::SHA256, &bytes).as_ref()));
 }

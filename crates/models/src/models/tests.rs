@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    Kind, Lane,
+    TaskKind, TenantQueueId,
     embedder::{Embedded, Embedder},
     pending::Question,
 };
@@ -36,24 +36,24 @@ impl Gate {
     }
 }
 
-/// Embeds a text as its length, obeys a few words.
-struct Puppet(Arc<Gate>);
+/// Embeds a text as its length; a few words have special effects.
+struct ScriptedEmbedder(Arc<Gate>);
 
-impl Embedder for Puppet {
+impl Embedder for ScriptedEmbedder {
     fn score(&mut self, question: &Question, texts: &[&str]) -> Result<Embedded, Error> {
         let shared = question.tokens.get_or_init(|| vec![question.text().len() as f32])[0];
-        let mut scored = self.embed(Kind::Query, texts)?;
+        let mut scored = self.embed(TaskKind::Query, texts)?;
         scored.values.iter_mut().for_each(|length| *length -= shared);
         Ok(scored)
     }
 
-    fn embed(&mut self, _kind: Kind, texts: &[&str]) -> Result<Embedded, Error> {
+    fn embed(&mut self, _kind: TaskKind, texts: &[&str]) -> Result<Embedded, Error> {
         let mut embedded = Embedded { tokens: texts.len(), ..Embedded::default() };
         for text in texts {
             match *text {
                 "wait" => self.0.pass(),
-                "panic" => panic!("as told"),
-                "error" => return Err(Error::Run("as told".to_owned())),
+                "panic" => panic!("as requested"),
+                "error" => return Err(Error::Run("as requested".to_owned())),
                 "nan" => embedded.values.push(f32::NAN),
                 _ => {}
             }
@@ -63,24 +63,24 @@ impl Embedder for Puppet {
     }
 }
 
-fn puppet(queue_max: usize) -> (Models, Arc<Gate>) {
+fn scripted_models(queue_max: usize) -> (Models, Arc<Gate>) {
     let gate = Arc::new(Gate::default());
     let mut model = fake::model(1);
     let mine = Arc::clone(&gate);
     model.batch_max = 2;
-    model.open = Box::new(move || Ok(Box::new(Puppet(Arc::clone(&mine)))));
+    model.open = Box::new(move || Ok(Box::new(ScriptedEmbedder(Arc::clone(&mine)))));
     (Models::serve(vec![model], None, 1, queue_max).expect("threads start"), gate)
 }
 
 type Reply = Receiver<kernel::Result<Vec<f32>>>;
 
-fn job(lane: u8, texts: &[&str]) -> (Job, Reply, Arc<AtomicBool>) {
+fn job(lane: u8, texts: &[&str]) -> (EmbedJob, Reply, Arc<AtomicBool>) {
     let (send, reply) = channel();
     let cancelled = Arc::new(AtomicBool::new(false));
-    let job = Job {
+    let job = EmbedJob {
         model: "fake".to_owned(),
-        lane: Lane([lane; 16]),
-        kind: Kind::Passage,
+        queue: TenantQueueId([lane; 16]),
+        kind: TaskKind::Passage,
         texts: texts.iter().map(|t| Untrusted::new(*t)).collect(),
         question: None,
         cancelled: Arc::clone(&cancelled),
@@ -91,7 +91,7 @@ fn job(lane: u8, texts: &[&str]) -> (Job, Reply, Arc<AtomicBool>) {
 
 fn submit(models: &Models, lane: u8, texts: &[&str]) -> Reply {
     let (job, reply, _) = job(lane, texts);
-    models.submit(job).expect("there is room");
+    models.submit(job).expect("the queue has capacity");
     reply
 }
 
@@ -101,8 +101,8 @@ fn code(reply: &Reply) -> Code {
 
 #[test]
 fn vectors_come_in_the_order_of_the_texts() {
-    let (models, _gate) = puppet(100);
-    // Batches are made by length; the answer is not in that order.
+    let (models, _gate) = scripted_models(100);
+    // Batches are formed by length; the result is in the order of the texts.
     let vectors = submit(&models, 1, &["four", "a", "", "seven..", "22", "333"]).recv().unwrap().unwrap();
     assert_eq!(vectors, [4.0, 1.0, 0.0, 7.0, 2.0, 3.0]);
     assert!(submit(&models, 1, &[]).recv().unwrap().unwrap().is_empty());
@@ -113,7 +113,7 @@ fn vectors_come_in_the_order_of_the_texts() {
 
 #[test]
 fn scores_come_in_the_order_of_the_texts_one_each() {
-    let (models, _gate) = puppet(100);
+    let (models, _gate) = scripted_models(100);
     let (mut judged, reply, _) = job(1, &["four", "a", "", "seven..", "22"]);
     judged.question = Some(Untrusted::new("two"));
     models.submit(judged).unwrap();
@@ -121,7 +121,7 @@ fn scores_come_in_the_order_of_the_texts_one_each() {
 }
 
 #[test]
-fn a_model_is_asked_only_for_what_it_gives() {
+fn a_model_gets_only_jobs_that_it_supports() {
     let mut model = fake::model(8);
     model.info.reranks = None;
     let models = Models::serve(vec![model], None, 1, 100).unwrap();
@@ -139,7 +139,7 @@ fn a_model_is_asked_only_for_what_it_gives() {
 
 #[test]
 fn a_full_queue_refuses_and_recovers() {
-    let (models, gate) = puppet(4);
+    let (models, gate) = scripted_models(4);
     let held = submit(&models, 1, &["wait"]);
     gate.wait_for_arrivals(1);
     let replies: Vec<Reply> = (2..6).map(|lane| submit(&models, lane, &["x"])).collect();
@@ -156,7 +156,7 @@ fn a_full_queue_refuses_and_recovers() {
 
 #[test]
 fn a_cancelled_job_is_never_embedded() {
-    let (models, gate) = puppet(100);
+    let (models, gate) = scripted_models(100);
     let held = submit(&models, 1, &["wait"]);
     gate.wait_for_arrivals(1);
     let (gone, gone_reply, cancelled) = job(1, &["panic"]);
@@ -173,28 +173,28 @@ fn a_cancelled_job_is_never_embedded() {
 
 #[test]
 fn a_failing_text_fails_its_job_alone() {
-    let (models, _gate) = puppet(100);
+    let (models, _gate) = scripted_models(100);
     for bad in ["panic", "error", "nan"] {
         let (bad, good) = (submit(&models, 1, &["x", "y", bad]), submit(&models, 2, &["x"]));
         let error = bad.recv().unwrap().unwrap_err();
         assert_eq!(error.code, Code::Internal);
-        assert!(!format!("{error}").contains("as told"));
+        assert!(!format!("{error}").contains("as requested"));
         assert_eq!(good.recv().unwrap().unwrap(), [1.0]);
     }
 }
 
 #[test]
-fn a_panic_in_the_receiver_leaves_the_thread_alive() {
-    let (models, _gate) = puppet(100);
+fn a_panic_in_the_callback_leaves_the_thread_alive() {
+    let (models, _gate) = scripted_models(100);
     let (mut bad, _, _) = job(1, &["x"]);
-    bad.done = Box::new(|_| panic!("as told"));
+    bad.done = Box::new(|_| panic!("as requested"));
     models.submit(bad).unwrap();
     submit(&models, 1, &["x"]).recv().unwrap().unwrap();
 }
 
 #[test]
 fn stopping_fails_what_waits_and_refuses_more() {
-    let (models, gate) = puppet(100);
+    let (models, gate) = scripted_models(100);
     let held = submit(&models, 1, &["wait"]);
     gate.wait_for_arrivals(1);
     let waiting = submit(&models, 2, &["x"]);
@@ -210,8 +210,8 @@ fn stopping_fails_what_waits_and_refuses_more() {
 }
 
 #[test]
-fn the_last_clone_may_go_on_a_model_thread() {
-    let (models, gate) = puppet(100);
+fn the_last_clone_may_be_dropped_on_a_model_thread() {
+    let (models, gate) = scripted_models(100);
     let (mut last, _, _) = job(1, &["wait"]);
     let (send, gone) = channel();
     let clone = models.clone();
@@ -233,13 +233,17 @@ fn nothing_serves_without_a_model() {
     assert!(models.default_model().is_none() && models.list().is_empty() && models.tokens("fake").is_none());
     assert_eq!(models.submit(job(1, &["x"]).0).unwrap_err().code, Code::ModelUnavailable);
     assert_eq!(
-        Models::fake(8).submit(Job { model: "other".to_owned(), ..job(1, &["x"]).0 }).unwrap_err().param.as_deref(),
+        Models::fake(8)
+            .submit(EmbedJob { model: "other".to_owned(), ..job(1, &["x"]).0 })
+            .unwrap_err()
+            .param
+            .as_deref(),
         Some("model")
     );
 }
 
 #[test]
-fn the_fake_says_what_it_is() {
+fn the_fake_reports_what_it_is() {
     let models = Models::fake(8);
     let info = models.default_model().unwrap();
     assert_eq!((info.name.as_str(), info.dimensions, info.provider), ("fake", 8, "fake"));

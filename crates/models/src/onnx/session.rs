@@ -1,8 +1,8 @@
-//! One session: what its graph takes and gives, and running it.
+//! One session: the inputs and outputs of its graph, and running it.
 
 use super::late;
 use crate::{
-    Error, Kind, Reranks,
+    Error, Reranks, TaskKind,
     embedder::{Embedded, Embedder, normalise},
     pending::Question,
     tokens::{Batch, Encoder},
@@ -14,35 +14,35 @@ use ort::{
 };
 use std::sync::Arc;
 
-pub(super) struct Onnx {
+pub(super) struct OnnxEmbedder {
     session: Session,
     encoder: Arc<Encoder>,
-    wants_types: bool,
+    takes_types: bool,
     vectors: Option<Output>,
-    judge: Option<Output>,
+    scores: Option<Output>,
     clock: SystemClock,
 }
 
 /// What a model can be used for.
-pub(super) struct Faces {
+pub(super) struct Capabilities {
     pub(super) embeds: bool,
     pub(super) reranks: Option<Reranks>,
 }
 
-/// Something that a graph ends in.
+/// An output of a graph.
 struct Output {
     name: &'static str,
-    /// Says to compute this one only.
-    alone: RunOptions<HasSelectedOutputs>,
+    /// Options that compute this output only.
+    run_options: RunOptions<HasSelectedOutputs>,
 }
 
 impl Output {
-    /// The first of these that the session has.
+    /// The first of these outputs that the session has.
     fn first(session: &Session, names: &[&'static str]) -> Result<Option<Self>, ort::Error> {
         let has = |name: &&&'static str| session.outputs().iter().any(|o| o.name() == **name);
         let Some(name) = names.iter().find(has) else { return Ok(None) };
-        let alone = RunOptions::new()?.with_outputs(OutputSelector::no_default().with(*name));
-        Ok(Some(Self { name, alone }))
+        let run_options = RunOptions::new()?.with_outputs(OutputSelector::no_default().with(*name));
+        Ok(Some(Self { name, run_options }))
     }
 
     fn reranks(&self) -> Reranks {
@@ -50,37 +50,38 @@ impl Output {
     }
 }
 
-impl Onnx {
+impl OnnxEmbedder {
     /// # Errors
-    /// Says in which way the graph is neither an embedder nor a reranker.
+    /// A message that says why the graph is neither an embedder nor a reranker.
     pub(super) fn new(session: Session, encoder: Arc<Encoder>) -> Result<Self, String> {
         let inputs: Vec<&str> = session.inputs().iter().map(|i| i.name()).collect();
+        // A graph with an unknown input cannot be run.
         if let Some(other) = inputs.iter().find(|i| ![IDS, MASK, TYPES].contains(i)) {
-            return Err(format!("it wants an input `{other}`; {IDS}, {MASK} and {TYPES} can be given"));
+            return Err(format!("it requires an input `{other}`; only {IDS}, {MASK} and {TYPES} are available"));
         }
         if !inputs.contains(&IDS) || !inputs.contains(&MASK) {
             return Err(format!("it has no inputs {IDS} and {MASK}"));
         }
         let vectors = Output::first(&session, &[SENTENCE, HIDDEN]).map_err(|e| e.to_string())?;
-        let judge = Output::first(&session, &[LOGITS, TOKENS, HIDDEN]).map_err(|e| e.to_string())?;
-        if vectors.is_none() && judge.is_none() {
+        let scores = Output::first(&session, &[LOGITS, TOKENS, HIDDEN]).map_err(|e| e.to_string())?;
+        if vectors.is_none() && scores.is_none() {
             return Err(format!("it has none of the outputs {SENTENCE}, {HIDDEN}, {TOKENS} and {LOGITS}"));
         }
-        let wants_types = inputs.contains(&TYPES);
-        Ok(Self { session, encoder, wants_types, vectors, judge, clock: SystemClock::new() })
+        let takes_types = inputs.contains(&TYPES);
+        Ok(Self { session, encoder, takes_types, vectors, scores, clock: SystemClock::new() })
     }
 
-    pub(super) fn faces(&self) -> Faces {
-        Faces { embeds: self.vectors.is_some(), reranks: self.judge.as_ref().map(Output::reranks) }
+    pub(super) fn capabilities(&self) -> Capabilities {
+        Capabilities { embeds: self.vectors.is_some(), reranks: self.scores.as_ref().map(Output::reranks) }
     }
 }
 
-impl Embedder for Onnx {
-    fn embed(&mut self, kind: Kind, texts: &[&str]) -> Result<Embedded, Error> {
+impl Embedder for OnnxEmbedder {
+    fn embed(&mut self, kind: TaskKind, texts: &[&str]) -> Result<Embedded, Error> {
         let Some(output) = &self.vectors else { return Err(Error::Run(format!("it has no output {SENTENCE}"))) };
         let batch = self.encoder.batch(kind, texts)?;
         let start = self.clock.monotonic();
-        let mut vectors = run(&mut self.session, output, &batch, self.wants_types, |values| match output.name {
+        let mut vectors = run(&mut self.session, output, &batch, self.takes_types, |values| match output.name {
             HIDDEN => pool(values, &batch),
             _ => values.to_vec(),
         })?;
@@ -91,9 +92,9 @@ impl Embedder for Onnx {
     }
 
     fn score(&mut self, question: &Question, texts: &[&str]) -> Result<Embedded, Error> {
-        let Some(output) = &self.judge else { return Err(Error::Run(format!("it has no output {LOGITS}"))) };
+        let Some(output) = &self.scores else { return Err(Error::Run(format!("it has no output {LOGITS}"))) };
         let start = self.clock.monotonic();
-        let (session, types) = (&mut self.session, self.wants_types);
+        let (session, types) = (&mut self.session, self.takes_types);
         let (values, tokens) = match output.reranks() {
             Reranks::CrossEncoder => {
                 let batch = self.encoder.pairs(question.text(), texts)?;
@@ -103,20 +104,24 @@ impl Embedder for Onnx {
             }
             Reranks::LateInteraction => {
                 let mut read = 0;
-                let asked = match question.tokens.get() {
-                    Some(asked) => asked,
+                // All calls of a job share the question's token vectors once they are computed.
+                let question_tokens = match question.tokens.get() {
+                    Some(question_tokens) => question_tokens,
                     None => {
-                        let batch = self.encoder.batch(Kind::Query, &[question.text()])?;
+                        let batch = self.encoder.batch(TaskKind::Query, &[question.text()])?;
                         read = batch.tokens;
                         let tokens =
                             run(session, output, &batch, types, |values| late::tokens(values, &batch).concat())?;
                         question.tokens.get_or_init(|| tokens)
                     }
                 };
-                let batch = self.encoder.batch(Kind::Passage, texts)?;
+                let batch = self.encoder.batch(TaskKind::Passage, texts)?;
                 let scores = run(session, output, &batch, types, |values| {
                     let width = values.len() / (batch.rows * batch.columns).max(1);
-                    late::tokens(values, &batch).iter().map(|passage| late::score(asked, passage, width)).collect()
+                    late::tokens(values, &batch)
+                        .iter()
+                        .map(|passage| late::score(question_tokens, passage, width))
+                        .collect()
                 })?;
                 (scores, read + batch.tokens)
             }
@@ -125,12 +130,12 @@ impl Embedder for Onnx {
     }
 }
 
-/// Runs the graph for one output and hands its numbers to `take`.
+/// Runs the graph for one output and passes its numbers to `take`.
 fn run<T>(
     session: &mut Session,
     output: &Output,
     batch: &Batch,
-    wants_types: bool,
+    takes_types: bool,
     take: impl FnOnce(&[f32]) -> T,
 ) -> Result<T, Error> {
     let run = || {
@@ -139,17 +144,17 @@ fn run<T>(
             (IDS, TensorRef::from_array_view((shape, &batch.ids[..]))?.into()),
             (MASK, TensorRef::from_array_view((shape, &batch.mask[..]))?.into()),
         ];
-        if wants_types {
+        if takes_types {
             inputs.push((TYPES, TensorRef::from_array_view((shape, &batch.types[..]))?.into()));
         }
-        let outputs = session.run_with_options(inputs, &output.alone)?;
+        let outputs = session.run_with_options(inputs, &output.run_options)?;
         let (_, values) = outputs[output.name].try_extract_tensor::<f32>()?;
         Ok(take(values))
     };
     run().map_err(|e: ort::Error| Error::Run(e.to_string()))
 }
 
-/// The mean of each text's tokens, padding left out.
+/// The sum of each text's token vectors without padding, which has the direction of their mean.
 fn pool(hidden: &[f32], batch: &Batch) -> Vec<f32> {
     let width = hidden.len() / (batch.rows * batch.columns).max(1);
     let mut pooled = vec![0.0; batch.rows * width];
@@ -160,7 +165,7 @@ fn pool(hidden: &[f32], batch: &Batch) -> Vec<f32> {
         let row = &mut pooled[token / batch.columns * width..][..width];
         row.iter_mut().zip(vector).for_each(|(sum, x)| *sum += x);
     }
-    // Not divided by the count: the direction is what counts, the length becomes 1.
+    // The sum is not divided by the count: only the direction matters, and the length becomes 1.
     pooled
 }
 
@@ -176,7 +181,7 @@ const TYPES: &str = "token_type_ids";
 const SENTENCE: &str = "sentence_embedding";
 /// One vector per token: averaged here, or compared one by one.
 const HIDDEN: &str = "last_hidden_state";
-/// One vector per token, to compare.
+/// One vector per token, for comparison.
 const TOKENS: &str = "token_embeddings";
 /// One number per pair of texts.
 const LOGITS: &str = "logits";

@@ -43,7 +43,7 @@ proptest! {
     }
 
     #[test]
-    fn spans_are_ordered_and_on_borders(text in "\\PC{0,40}", raw in prop::collection::vec((0_usize..60, 0_usize..60), 0..20)) {
+    fn spans_are_ordered_and_on_character_boundaries(text in "\\PC{0,40}", raw in prop::collection::vec((0_usize..60, 0_usize..60), 0..20)) {
         let raw: Vec<(usize, usize)> = raw.into_iter().map(|(a, b)| (a.min(text.len()), b.min(text.len()))).collect();
         let mut spans = Vec::new();
         push_spans(&mut spans, &text, 0, &raw);

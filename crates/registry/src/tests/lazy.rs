@@ -1,45 +1,46 @@
-//! Tenants open when somebody needs them, once for all who ask, and close again; what a key is
-//! worth is known without that.
+//! Tenants open on their first request, once for all requests at the same time, and close again. Credentials are
+//! checked without that.
 
-use super::{Site, name, new_key, tenant};
-use crate::{NewKey, control::ControlEvent};
+use super::{DataFolder, name, new_key, tenant};
+use crate::{NewApiKey, control::ControlEvent};
 use access::{Manage, Search, TenantState, TokenKind, token};
 use kernel::{Clock, Code, KeyId, NamespaceSettings, OsEntropy};
 use std::{fs, time::Duration};
-use vault::{Home, PlaceKind};
+use vault::{Keyspace, KeyspaceKind};
 
 #[tokio::test]
-async fn a_start_opens_no_tenant_and_a_stranger_opens_none_either() {
-    let mut site = Site::new();
-    let start = site.start().await;
-    let (a, b) = (start.tenant("a").await, start.tenant("b").await);
-    let (key, brief) =
-        (start.key(&a).await, NewKey { expires_at: Some(super::now(&site).plus(SECOND)), ..new_key("e") });
-    let (_, brief) = start.registry.create_key(&start.operator, &b, brief).await.unwrap();
-    start.namespace(&key, "n").await;
-    start.kill().await;
+async fn neither_a_start_nor_an_invalid_credential_opens_a_tenant() {
+    let mut data_folder = DataFolder::new();
+    let server = data_folder.start().await;
+    let (a, b) = (server.tenant("a").await, server.tenant("b").await);
+    let (key, short_lived) =
+        (server.key(&a).await, NewApiKey { expires_at: Some(super::now(&data_folder).plus(SECOND)), ..new_key("e") });
+    let (_, short_lived) = server.registry.create_key(&server.operator, &b, short_lived).await.unwrap();
+    server.namespace(&key, "n").await;
+    server.kill().await;
 
-    site.clock.advance(SECOND * 2);
-    let start = site.start_cold().await;
-    assert_eq!(start.registry.stats().open, 0);
+    data_folder.clock.advance(SECOND * 2);
+    let server = data_folder.start_cold().await;
+    assert_eq!(server.registry.stats().open, 0);
     let (_, unknown, _) = token::mint(TokenKind::Key, &OsEntropy);
-    // The right public part with another secret, and a checksum that is right again.
+    // This has the right public part, another secret, and a valid checksum.
     let wrong = same_id(&key);
-    for stranger in [unknown.as_str(), &wrong, &brief, "rf_nonsense"] {
-        assert_eq!(start.admit::<Search>(stranger, "n").await.err(), Some(Code::Unauthenticated));
+    for stranger in [unknown.as_str(), &wrong, &short_lived, "rf_nonsense"] {
+        assert_eq!(server.admit::<Search>(stranger, "n").await.err(), Some(Code::Unauthenticated));
     }
-    assert_eq!(start.registry.stats().open, 0, "only a right secret opens anything");
+    assert_eq!(server.registry.stats().open, 0, "only a right secret opens anything");
 
-    assert!(start.admit::<Search>(&key, "n").await.is_ok());
-    assert_eq!(start.registry.stats().open, 1);
-    let record =
-        start.registry.namespace(start.registry.lives_after(&start.operator, None, usize::MAX)[0].1, &name("n"));
+    assert!(server.admit::<Search>(&key, "n").await.is_ok());
+    assert_eq!(server.registry.stats().open, 1);
+    let record = server
+        .registry
+        .namespace(server.registry.incarnations_after(&server.operator, None, usize::MAX)[0].1, &name("n"));
     assert_eq!(record.unwrap().settings, NamespaceSettings::default());
 }
 
-/// A token of the right form with the id of this one and another secret.
-fn same_id(whole: &str) -> String {
-    let mut text = String::from(&whole[..15]);
+/// Makes a well-formed token with the same id and another secret.
+fn same_id(token_text: &str) -> String {
+    let mut text = String::from(&token_text[..15]);
     let (_, other, _) = token::mint(TokenKind::Key, &OsEntropy);
     text.push_str(&other[15..47]);
     let digits = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -61,194 +62,220 @@ fn same_id(whole: &str) -> String {
 }
 
 #[tokio::test]
-async fn all_who_ask_at_once_share_one_opening_and_one_who_goes_does_not_stop_it() {
-    let mut site = Site::new();
-    let start = site.start().await;
-    let id = start.tenant("acme").await;
-    let key = start.key(&id).await;
-    start.kill().await;
-    let start = site.start_cold().await;
-    let incarnation = start.gate.recognise(Some(&key)).unwrap();
+async fn concurrent_requests_share_one_opening_and_a_dropped_one_does_not_stop_it() {
+    let mut data_folder = DataFolder::new();
+    let server = data_folder.start().await;
+    let id = server.tenant("acme").await;
+    let key = server.key(&id).await;
+    server.kill().await;
+    let server = data_folder.start_cold().await;
+    let incarnation = server.gate.recognise(Some(&key)).unwrap();
     {
-        let mut gone = Box::pin(start.registry.prepare(incarnation));
+        let mut gone = Box::pin(server.registry.prepare(incarnation));
         assert!(futures::poll!(gone.as_mut()).is_pending());
     }
-    let inner = &start.registry.inner;
+    let inner = &server.registry.inner;
     let all = futures::future::join_all((0..32).map(|_| inner.open(incarnation))).await;
     let first = all[0].as_ref().unwrap();
     assert!(all.iter().all(|one| std::sync::Arc::ptr_eq(one.as_ref().unwrap(), first)));
-    assert_eq!(start.registry.stats().open, 1);
+    assert_eq!(server.registry.stats().open, 1);
 }
 
 #[tokio::test]
 async fn idle_tenants_are_closed_for_memory_and_open_again_while_held_ones_stay() {
-    let mut site = Site::new();
-    let start = site.start().await;
-    let (a, b) = (start.tenant("a").await, start.tenant("b").await);
-    let (a_key, b_key) = (start.key(&a).await, start.key(&b).await);
-    let before = start.namespace(&a_key, "n").await;
-    let held = start.admit::<Manage>(&b_key, "n").await.unwrap();
-    let home = {
-        let grant = start.admit::<Manage>(&a_key, "n").await.unwrap();
-        Home::enter(&grant, &*start.registry.directory()).unwrap()
+    let mut data_folder = DataFolder::new();
+    let server = data_folder.start().await;
+    let (a, b) = (server.tenant("a").await, server.tenant("b").await);
+    let (a_key, b_key) = (server.key(&a).await, server.key(&b).await);
+    let before = server.namespace(&a_key, "n").await;
+    let held = server.admit::<Manage>(&b_key, "n").await.unwrap();
+    let keyspace = {
+        let grant = server.admit::<Manage>(&a_key, "n").await.unwrap();
+        Keyspace::enter(&grant, &*server.registry.directory()).unwrap()
     };
-    start.registry.inner.seats.set_budget(0);
-    start.registry.inner.seats.evict().await;
-    let stats = start.registry.stats();
+    server.registry.inner.slots.set_budget(0);
+    server.registry.inner.slots.evict().await;
+    let stats = server.registry.stats();
     assert_eq!((stats.open, stats.evictions), (1, 1), "the grant holds the other one");
-    assert!(start.registry.put_namespace(&held, NamespaceSettings::default()).await.is_ok());
-    assert_eq!(home.mac(b"x", &[]), home.mac(b"x", &[]), "who works in a namespace keeps its home");
+    assert!(server.registry.put_namespace(&held, NamespaceSettings::default()).await.is_ok());
+    assert_eq!(keyspace.mac(b"x", &[]), keyspace.mac(b"x", &[]), "a task in a namespace keeps its keyspace");
 
-    // Written and read on across the closing, by the same process and by the next.
-    let after = start.admit::<Manage>(&a_key, "n").await.unwrap();
-    assert_eq!(Home::enter(&after, &*start.registry.directory()).unwrap().uuid(), before.uuid);
-    start.namespace(&a_key, "second").await;
-    drop((after, held, home));
+    // Writes and reads continue after a tenant was closed, in the same process and in the next.
+    let after = server.admit::<Manage>(&a_key, "n").await.unwrap();
+    assert_eq!(Keyspace::enter(&after, &*server.registry.directory()).unwrap().uuid(), before.uuid);
+    server.namespace(&a_key, "second").await;
+    drop((after, held, keyspace));
     for _ in 0..3 {
-        start.registry.inner.seats.evict().await;
-        assert_eq!(start.registry.stats().open, 0);
-        assert!(start.admit::<Search>(&a_key, "second").await.is_ok());
-        start.settled().await;
+        server.registry.inner.slots.evict().await;
+        assert_eq!(server.registry.stats().open, 0);
+        assert!(server.admit::<Search>(&a_key, "second").await.is_ok());
+        server.wait_for_background().await;
     }
-    start.kill().await;
-    let start = site.start().await;
-    let grant = start.admit::<Search>(&a_key, "second").await.unwrap();
-    assert!(Home::enter(&grant, &*start.registry.directory()).is_ok());
-    assert_eq!(start.registry.namespace_count(grant.incarnation()), 2);
+    server.kill().await;
+    let server = data_folder.start().await;
+    let grant = server.admit::<Search>(&a_key, "second").await.unwrap();
+    assert!(Keyspace::enter(&grant, &*server.registry.directory()).is_ok());
+    assert_eq!(server.registry.namespace_count(grant.incarnation()), 2);
 }
 
-/// Each open directory that was written holds its log file open.
+/// Each open directory that was written to keeps its log file open.
 #[tokio::test]
 async fn no_more_tenants_stay_open_than_files_allow() {
-    let mut site = Site::new();
-    let start = site.start().await;
+    let mut data_folder = DataFolder::new();
+    let server = data_folder.start().await;
     let mut keys = Vec::new();
     for name in ["a", "b", "c", "d"] {
-        let id = start.tenant(name).await;
-        let key = start.key(&id).await;
-        start.namespace(&key, "n").await;
+        let id = server.tenant(name).await;
+        let key = server.key(&id).await;
+        server.namespace(&key, "n").await;
         keys.push(key);
     }
-    start.registry.bound_open(2);
-    start.registry.inner.seats.evict().await;
-    assert_eq!(start.registry.stats().open, 2);
+    server.registry.bound_open(2);
+    server.registry.inner.slots.evict().await;
+    assert_eq!(server.registry.stats().open, 2);
     for key in &keys {
-        assert!(start.admit::<Search>(key, "n").await.is_ok(), "a closed one opens again");
-        start.settled().await;
-        assert!(start.registry.stats().open <= 2, "the opening closes another");
+        assert!(server.admit::<Search>(key, "n").await.is_ok(), "a closed one opens again");
+        server.wait_for_background().await;
+        assert!(server.registry.stats().open <= 2, "the opening closes another");
     }
 }
 
 #[tokio::test]
-async fn an_unopened_directory_is_tried_again_by_itself_later_and_later() {
-    let mut site = Site::new();
-    let start = site.start().await;
-    let id = start.tenant("acme").await;
-    let key = start.key(&id).await;
-    let record = start.registry.inner.tenant_record(&id).unwrap();
-    start.kill().await;
-    let log = site.data().join("data").join(PlaceKind::Directory.prefix(record.directory.unwrap().uuid));
-    let away = site.data().join("away");
+async fn an_unopened_directory_is_retried_with_growing_pauses() {
+    let mut data_folder = DataFolder::new();
+    let server = data_folder.start().await;
+    let id = server.tenant("acme").await;
+    let key = server.key(&id).await;
+    let record = server.registry.inner.tenant_record(&id).unwrap();
+    server.kill().await;
+    let log = data_folder.data().join("data").join(KeyspaceKind::Directory.prefix(record.directory.unwrap().uuid));
+    let away = data_folder.data().join("away");
     fs::rename(&log, &away).unwrap();
     fs::create_dir(&log).unwrap();
     fs::write(log.join("log-0000000001-0000000000000001"), b"no log").unwrap();
 
-    let start = site.start_cold().await;
-    let code = async || start.admit::<Search>(&key, "n").await.err();
+    let server = data_folder.start_cold().await;
+    let code = async || server.admit::<Search>(&key, "n").await.err();
     assert_eq!(code().await, Some(Code::KeyUnavailable));
-    let view = start.registry.tenant(&start.operator, &id).await.unwrap();
-    assert_eq!((view.state, start.registry.stats().unopened), (TenantState::KeyUnavailable, 1));
+    let view = server.registry.tenant(&server.operator, &id).await.unwrap();
+    assert_eq!((view.state, server.registry.stats().unopened), (TenantState::KeyUnavailable, 1));
     fs::remove_dir_all(&log).unwrap();
     fs::rename(&away, &log).unwrap();
     assert_eq!(code().await, Some(Code::KeyUnavailable), "not tried again at once");
-    site.clock.advance(kernel::limits::REOPEN_WAIT_MIN);
+    data_folder.clock.advance(kernel::limits::REOPEN_WAIT_MIN);
     assert_eq!(code().await, None);
-    assert_eq!(start.registry.tenant(&start.operator, &id).await.unwrap().state, TenantState::Active);
+    assert_eq!(server.registry.tenant(&server.operator, &id).await.unwrap().state, TenantState::Active);
 
-    let seat = start.registry.inner.seats.seat(view.incarnation);
+    let slot = server.registry.inner.slots.slot(view.incarnation);
     let mut pauses = Vec::new();
     for _ in 0..9 {
-        let now = site.clock.monotonic();
-        seat.fail(now, Code::Internal, String::new(), None);
-        let waits = |s: u64| seat.ready(view.incarnation, now + SECOND * u32::try_from(s).unwrap()).is_err();
+        let now = data_folder.clock.monotonic();
+        slot.fail(now, Code::Internal, String::new(), None);
+        let waits = |s: u64| slot.ready(view.incarnation, now + SECOND * u32::try_from(s).unwrap()).is_err();
         pauses.push((1..=61).find(|s| !waits(*s)).unwrap());
     }
     assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
 }
 
 #[tokio::test]
-async fn a_key_that_one_journal_alone_knows_opens_nothing_and_is_forgotten() {
-    let mut site = Site::new();
-    let start = site.start().await;
-    let id = start.tenant("acme").await;
-    let (kept, lost) = (start.key(&id).await, start.key(&id).await);
-    let inner = &start.registry.inner;
-    let incarnation = start.gate.recognise(Some(&kept)).unwrap();
-    let lost_id = token::parse(&lost).map(|t| t.id).unwrap();
-    // A stop between the two writes of a revocation.
-    inner.control.write(|_| Ok((Some(ControlEvent::KeysForgotten { ids: vec![lost_id.clone()] }), ()))).await.unwrap();
-    assert_eq!(start.admit::<Search>(&lost, "n").await.err(), Some(Code::Unauthenticated), "revoked at once");
-    // A stop between the two writes of a creation.
-    let place = inner.control.read(|s| s.keys[&token::parse(&kept).unwrap().id].clone());
-    let never_told = KeyId::parse("AAAAAAAAAAAA").unwrap();
-    let filed = ControlEvent::KeyFiled { id: never_told.clone(), place };
-    inner.control.write(|_| Ok((Some(filed), ()))).await.unwrap();
-    start.kill().await;
+async fn an_opening_that_fails_after_it_was_published_leaves_no_second_writer() {
+    let mut data_folder = DataFolder::new();
+    let server = data_folder.start().await;
+    let id = server.tenant("acme").await;
+    let key = server.key(&id).await;
+    server.namespace(&key, "n").await;
+    let incarnation = server.gate.recognise(Some(&key)).unwrap();
+    let inner = &server.registry.inner;
+    let held = inner.open(incarnation).await.unwrap();
+    // The record is read again after the tenant was published, and its keys may fail then.
+    let slot = inner.slots.slot(incarnation);
+    slot.fail(data_folder.clock.monotonic(), Code::KeyUnavailable, String::new(), None);
+    assert!(held.write(|_| Ok((None, ()))).await.is_err(), "the request that holds it writes no more");
+    data_folder.clock.advance(kernel::limits::REOPEN_WAIT_MIN);
+    let refused = server.admit::<Search>(&key, "n").await.err();
+    assert_eq!(refused, Some(Code::KeyUnavailable), "not opened while that request holds it");
+    drop(held);
+    data_folder.clock.advance(kernel::limits::KEY_REOPEN_WAIT_MAX);
+    assert!(server.admit::<Search>(&key, "n").await.is_ok());
+}
 
-    let start = site.start().await;
-    let inner = &start.registry.inner;
-    assert!(inner.control.read(|s| !s.keys.contains_key(&never_told) && s.keys_of(incarnation) == 1));
-    let listed = start.registry.keys(&start.operator, &id, None, 10).await.unwrap().0;
+#[tokio::test]
+async fn a_key_that_only_one_journal_has_is_refused_and_removed() {
+    let mut data_folder = DataFolder::new();
+    let server = data_folder.start().await;
+    let id = server.tenant("acme").await;
+    let (kept, lost) = (server.key(&id).await, server.key(&id).await);
+    let inner = &server.registry.inner;
+    let incarnation = server.gate.recognise(Some(&kept)).unwrap();
+    let lost_id = token::parse(&lost).map(|t| t.id).unwrap();
+    // This is a stop between the two writes of a revocation.
+    inner
+        .control
+        .write(|_| Ok((Some(ControlEvent::KeysUnregistered { ids: vec![lost_id.clone()] }), ())))
+        .await
+        .unwrap();
+    assert_eq!(server.admit::<Search>(&lost, "n").await.err(), Some(Code::Unauthenticated), "revoked at once");
+    // This is a stop between the two writes of a creation.
+    let key = inner.control.read(|s| s.keys[&token::parse(&kept).unwrap().id].clone());
+    let never_returned = KeyId::parse("AAAAAAAAAAAA").unwrap();
+    let registered = ControlEvent::KeyRegistered { id: never_returned.clone(), key };
+    inner.control.write(|_| Ok((Some(registered), ()))).await.unwrap();
+    server.kill().await;
+
+    let server = data_folder.start().await;
+    let inner = &server.registry.inner;
+    assert!(inner.control.read(|s| !s.keys.contains_key(&never_returned) && s.keys_of(incarnation) == 1));
+    let listed = server.registry.keys(&server.operator, &id, None, 10).await.unwrap().0;
     assert_eq!(listed.len(), 1);
-    assert!(start.admit::<Search>(&kept, "n").await.is_ok());
-    assert!(start.admit::<Search>(&lost, "n").await.is_err());
-    assert!(inner.open(incarnation).await.unwrap().book().read(|s| !s.keys.contains_key(&lost_id)));
+    assert!(server.admit::<Search>(&kept, "n").await.is_ok());
+    assert!(server.admit::<Search>(&lost, "n").await.is_err());
+    assert!(inner.open(incarnation).await.unwrap().directory().read(|s| !s.keys.contains_key(&lost_id)));
 }
 
 #[tokio::test]
 async fn a_key_of_a_tenant_that_does_not_open_can_be_revoked() {
-    let mut site = Site::new();
-    let start = site.start().await;
-    let (id, other) = (start.tenant("acme").await, start.tenant("other").await);
-    let key = start.key(&id).await;
-    let record = start.registry.inner.tenant_record(&id).unwrap();
-    start.kill().await;
-    let log = site.data().join("data").join(PlaceKind::Directory.prefix(record.directory.unwrap().uuid));
-    let away = site.data().join("away");
+    let mut data_folder = DataFolder::new();
+    let server = data_folder.start().await;
+    let (id, other) = (server.tenant("acme").await, server.tenant("other").await);
+    let key = server.key(&id).await;
+    let record = server.registry.inner.tenant_record(&id).unwrap();
+    server.kill().await;
+    let log = data_folder.data().join("data").join(KeyspaceKind::Directory.prefix(record.directory.unwrap().uuid));
+    let away = data_folder.data().join("away");
     fs::rename(&log, &away).unwrap();
     fs::create_dir(&log).unwrap();
     fs::write(log.join("log-0000000001-0000000000000001"), b"no log").unwrap();
-    let start = site.start_cold().await;
+    let server = data_folder.start_cold().await;
     let key_id = token::parse(&key).unwrap().id;
-    assert_eq!(start.registry.revoke_key(&start.operator, &other, &key_id).await.err().unwrap().code, Code::NotFound);
-    start.registry.revoke_key(&start.operator, &id, &key_id).await.unwrap();
-    assert_eq!(start.admit::<Search>(&key, "n").await.err(), Some(Code::Unauthenticated));
+    assert_eq!(server.registry.revoke_key(&server.operator, &other, &key_id).await.err().unwrap().code, Code::NotFound);
+    server.registry.revoke_key(&server.operator, &id, &key_id).await.unwrap();
+    assert_eq!(server.admit::<Search>(&key, "n").await.err(), Some(Code::Unauthenticated));
     fs::remove_dir_all(&log).unwrap();
     fs::rename(&away, &log).unwrap();
-    start.registry.retry_closed().await;
-    assert!(start.registry.keys(&start.operator, &id, None, 10).await.unwrap().0.is_empty());
+    server.registry.retry_unopened().await;
+    assert!(server.registry.keys(&server.operator, &id, None, 10).await.unwrap().0.is_empty());
 }
 
 #[tokio::test]
 async fn a_suspended_tenant_is_not_opened_by_its_keys_and_an_erased_ones_keys_are_unknown() {
-    let mut site = Site::new();
-    let start = site.start().await;
-    let id = start.tenant("acme").await;
-    let key = start.key(&id).await;
-    let incarnation = start.gate.recognise(Some(&key)).unwrap();
-    start.registry.suspend(&start.operator, &id).await.unwrap();
-    start.kill().await;
-    let start = site.start_cold().await;
-    assert_eq!(start.admit::<Search>(&key, "n").await.err(), Some(Code::TenantSuspended));
-    assert_eq!(start.registry.stats().open, 0);
-    let directory = start.registry.directory();
-    assert!(directory.audit(incarnation).await.is_ok(), "its refusals are written down all the same");
-    let grant = start.gate.delegate(&start.operator, &tenant("acme")).unwrap();
-    start.registry.erase(&grant).await.unwrap();
-    assert!(start.gate.recognise(Some(&key)).is_none());
+    let mut data_folder = DataFolder::new();
+    let server = data_folder.start().await;
+    let id = server.tenant("acme").await;
+    let key = server.key(&id).await;
+    let incarnation = server.gate.recognise(Some(&key)).unwrap();
+    server.registry.suspend(&server.operator, &id).await.unwrap();
+    server.kill().await;
+    let server = data_folder.start_cold().await;
+    assert_eq!(server.admit::<Search>(&key, "n").await.err(), Some(Code::TenantSuspended));
+    assert_eq!(server.registry.stats().open, 0);
+    let directory = server.registry.directory();
+    assert!(directory.audit(incarnation).await.is_ok(), "its refusals are still recorded");
+    let grant = server.gate.delegate(&server.operator, &tenant("acme")).unwrap();
+    server.registry.erase(&grant).await.unwrap();
+    assert!(server.gate.recognise(Some(&key)).is_none());
     assert!(directory.audit(incarnation).await.is_err());
-    assert_eq!(start.registry.inner.control.read(|s| s.keys.len()), 0);
-    assert!(start.registry.inner.open(incarnation).await.is_err());
+    assert_eq!(server.registry.inner.control.read(|s| s.keys.len()), 0);
+    assert!(server.registry.inner.open(incarnation).await.is_err());
 }
 
 const SECOND: Duration = Duration::from_secs(1);

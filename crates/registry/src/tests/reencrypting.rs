@@ -1,57 +1,57 @@
-//! Re-encryption: a stop behind every step leaves everything readable, and what is left is done to the end.
+//! Re-encryption: after a stop at any step everything is readable, and a restart does the rest.
 
-use super::{Site, Start, name};
-use crate::{Begun, OperationHandle, OperationKind, Reencryption, control::ControlEvent};
+use super::{DataFolder, RunningServer, name};
+use crate::{BegunOperation, OperationHandle, OperationKind, Reencryption, control::ControlEvent};
 use access::{Manage, Search};
 use journal::{Journal, ObjectRef};
 use kernel::{KeyEpoch, TenantId};
 use std::sync::Arc;
-use vault::{Home, ObjectKind, WrappedKey};
+use vault::{Keyspace, ObjectKind, WrappedKey};
 
 const NAMESPACES: [&str; 3] = ["n0", "n1", "n2"];
 const TEXT: &[u8] = b"text of a customer";
 
-/// The last thing that was done before the stop, in order.
+/// The last step before the stop, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Step {
+enum LastStep {
     Begun,
     EpochAdded,
     DirectoryHasNextKey,
     DirectoryPurged,
     DirectoryEnded,
     AuditHasNextKey,
-    AuditSealedAnew,
+    AuditReencrypted,
     AuditEnded,
     NamespaceHasNextKey,
-    NamespaceSealedAnew,
+    NamespaceReencrypted,
     NamespaceEnded,
     OthersEnded,
     FinalPurge,
     Retired,
 }
 
-const STEPS: [Step; 14] = [
-    Step::Begun,
-    Step::EpochAdded,
-    Step::DirectoryHasNextKey,
-    Step::DirectoryPurged,
-    Step::DirectoryEnded,
-    Step::AuditHasNextKey,
-    Step::AuditSealedAnew,
-    Step::AuditEnded,
-    Step::NamespaceHasNextKey,
-    Step::NamespaceSealedAnew,
-    Step::NamespaceEnded,
-    Step::OthersEnded,
-    Step::FinalPurge,
-    Step::Retired,
+const STEPS: [LastStep; 14] = [
+    LastStep::Begun,
+    LastStep::EpochAdded,
+    LastStep::DirectoryHasNextKey,
+    LastStep::DirectoryPurged,
+    LastStep::DirectoryEnded,
+    LastStep::AuditHasNextKey,
+    LastStep::AuditReencrypted,
+    LastStep::AuditEnded,
+    LastStep::NamespaceHasNextKey,
+    LastStep::NamespaceReencrypted,
+    LastStep::NamespaceEnded,
+    LastStep::OthersEnded,
+    LastStep::FinalPurge,
+    LastStep::Retired,
 ];
 
-impl Start {
-    /// What lies in a place, as a store or a ledger would open it: the object that its checkpoint names.
-    async fn stored(&self, home: &Arc<Home>) -> (Journal, Option<ObjectRef>) {
-        let world = &self.registry.inner.world;
-        let open = Journal::recover(&world.storage, home.clone(), world.clock.clone(), world.entropy.clone());
+impl RunningServer {
+    /// Opens what is stored in a keyspace, as a store or a ledger would: the object that its checkpoint names.
+    async fn stored(&self, keyspace: &Arc<Keyspace>) -> (Journal, Option<ObjectRef>) {
+        let env = &self.registry.inner.env;
+        let open = Journal::recover(&env.storage, keyspace.clone(), env.clock.clone(), env.entropy.clone());
         let (journal, found) = open.await.unwrap();
         let object = found.checkpoint.map(|body| ObjectRef::decode(&mut &body[..]).unwrap());
         if let Some(object) = &object {
@@ -60,9 +60,9 @@ impl Start {
         (journal, object)
     }
 
-    /// Seals what lies in a place under its newest key, as [`Self::stored`] finds it.
-    async fn seal(&self, home: &Arc<Home>) {
-        let (journal, old) = self.stored(home).await;
+    /// Re-encrypts what is stored in a keyspace under its newest key, in the form that [`Self::stored`] reads.
+    async fn seal(&self, keyspace: &Arc<Keyspace>) {
+        let (journal, old) = self.stored(keyspace).await;
         let object = journal.put(ObjectKind::Segment, TEXT).await.unwrap();
         let mut body = Vec::new();
         object.encode(&mut body);
@@ -70,73 +70,73 @@ impl Start {
         if let Some(old) = old {
             journal.delete(&old).await.unwrap();
         }
-        let under = journal.under_epochs(&[object]).await.unwrap();
-        assert!(under.keys().all(|epoch| *epoch == home.epoch()), "{under:?}");
+        let under = journal.count_by_key_epoch(&[object]).await.unwrap();
+        assert!(under.keys().all(|epoch| *epoch == keyspace.epoch()), "{under:?}");
     }
 
     async fn all_open(&self, key: &str) {
         for namespace in NAMESPACES {
             let grant = self.grant::<Search>(key, namespace);
-            let home = Home::enter(&grant, &*self.registry.directory()).unwrap();
-            assert!(self.stored(&home).await.1.is_some());
-            let audit = Home::audit(&grant, &*self.registry.directory()).await.unwrap();
+            let keyspace = Keyspace::enter(&grant, &*self.registry.directory()).unwrap();
+            assert!(self.stored(&keyspace).await.1.is_some());
+            let audit = Keyspace::audit(&grant, &*self.registry.directory()).await.unwrap();
             assert!(self.stored(&audit).await.1.is_some());
         }
     }
 
     async fn begin_reencryption(&self, id: &TenantId) -> OperationHandle {
         match self.registry.begin_operation(id, OperationKind::Reencrypt).await.unwrap() {
-            Begun::Fresh(operation) => operation,
-            Begun::Running(_) => panic!("none runs"),
+            BegunOperation::Fresh(operation) => operation,
+            BegunOperation::Running(_) => panic!("none runs"),
         }
     }
 
-    /// Goes on up to a step, as the engine does; whether it came there.
-    async fn walk(&self, work: &Reencryption, last: Step) {
-        if last >= Step::DirectoryHasNextKey && last < Step::DirectoryEnded {
-            let book = work.residence.book();
-            work.begin_own(book.home(), |r| r.directory.as_ref()).await.unwrap();
-            if last == Step::DirectoryPurged {
-                book.purge().await.unwrap();
+    /// Runs the re-encryption up to a step, as the engine does.
+    async fn run_up_to(&self, work: &Reencryption, last: LastStep) {
+        if last >= LastStep::DirectoryHasNextKey && last < LastStep::DirectoryEnded {
+            let directory = work.open_tenant.directory();
+            work.begin_own_keyspace(directory.keyspace(), |r| r.directory.as_ref()).await.unwrap();
+            if last == LastStep::DirectoryPurged {
+                directory.purge().await.unwrap();
             }
         }
-        if last >= Step::DirectoryEnded {
+        if last >= LastStep::DirectoryEnded {
             work.directory().await.unwrap();
         }
-        if last >= Step::AuditHasNextKey
-            && let Some(home) = work.begin_audit().await.unwrap()
+        if last >= LastStep::AuditHasNextKey
+            && let Some(keyspace) = work.begin_audit().await.unwrap()
         {
-            if last >= Step::AuditSealedAnew {
-                self.seal(&home).await;
+            if last >= LastStep::AuditReencrypted {
+                self.seal(&keyspace).await;
             }
-            if last >= Step::AuditEnded {
-                work.end_audit(&home).await.unwrap();
+            if last >= LastStep::AuditEnded {
+                work.end_audit(&keyspace).await.unwrap();
             }
         }
-        // One alone, and the others together, as many are.
-        let mine = match last {
-            _ if last >= Step::OthersEnded => &[&NAMESPACES[..1], &NAMESPACES[1..]][..],
-            _ if last >= Step::NamespaceHasNextKey => &[&NAMESPACES[..1]],
+        // One namespace is re-encrypted alone and the others together, to cover both.
+        let groups = match last {
+            _ if last >= LastStep::OthersEnded => &[&NAMESPACES[..1], &NAMESPACES[1..]][..],
+            _ if last >= LastStep::NamespaceHasNextKey => &[&NAMESPACES[..1]],
             _ => &[],
         };
-        for together in mine {
+        for together in groups {
             let names: Vec<_> = together.iter().map(|namespace| name(namespace)).collect();
             let renewing = work.begin(&names).await.unwrap();
-            if last >= Step::NamespaceSealedAnew {
-                for (_, home) in &renewing {
-                    self.seal(home).await;
+            if last >= LastStep::NamespaceReencrypted {
+                for (_, keyspace) in &renewing {
+                    self.seal(keyspace).await;
                 }
             }
-            if last >= Step::NamespaceEnded {
+            if last >= LastStep::NamespaceEnded {
                 work.end(&renewing).await.unwrap();
             }
         }
-        if last >= Step::FinalPurge {
-            work.residence.book().purge().await.unwrap();
+        if last >= LastStep::FinalPurge {
+            work.open_tenant.directory().purge().await.unwrap();
         }
     }
 
-    /// What `retire` writes, without the checkpoint behind it.
+    /// Writes what `retire` writes, without the checkpoint after it.
     async fn retire(&self, id: &TenantId) {
         let incarnation = self.registry.inner.tenant_record(id).unwrap().incarnation;
         let certificate = crate::Certificate {
@@ -150,84 +150,90 @@ impl Start {
         self.registry.inner.control.write(|_| Ok((Some(retired), ()))).await.unwrap();
     }
 
-    /// The keys of all the tenant's places, as they are wrapped.
-    fn wraps(&self, id: &TenantId) -> Vec<WrappedKey> {
+    /// Returns the wrapped keys of all the tenant's keyspaces.
+    fn wrapped_keys(&self, id: &TenantId) -> Vec<WrappedKey> {
         let record = self.registry.inner.tenant_record(id).unwrap();
-        let residence = self.registry.inner.residence(record.incarnation).unwrap();
-        let own = [record.directory, record.audit].into_iter().flatten().map(|place| WrappedKey::from(&place.wrapped));
-        let namespaces = residence
-            .book()
-            .read(|state| state.namespaces.values().map(|n| WrappedKey::from(&n.place.wrapped)).collect::<Vec<_>>());
+        let open_tenant = self.registry.inner.open_tenant(record.incarnation).unwrap();
+        let own =
+            [record.directory, record.audit].into_iter().flatten().map(|keyspace| WrappedKey::from(&keyspace.wrapped));
+        let namespaces = open_tenant
+            .directory()
+            .read(|state| state.namespaces.values().map(|n| WrappedKey::from(&n.keyspace.wrapped)).collect::<Vec<_>>());
         own.chain(namespaces).collect()
     }
 }
 
 #[tokio::test]
-async fn a_stop_behind_any_step_leaves_everything_readable_and_is_gone_on_from() {
+async fn a_stop_after_any_step_leaves_everything_readable_and_is_continued() {
     for step in STEPS {
-        let mut site = Site::new();
-        let start = site.start().await;
-        let id = start.tenant("acme").await;
-        let key = start.key(&id).await.to_string();
+        let mut data_folder = DataFolder::new();
+        let server = data_folder.start().await;
+        let id = server.tenant("acme").await;
+        let key = server.key(&id).await.to_string();
         for namespace in NAMESPACES {
-            start.namespace(&key, namespace).await;
-            let grant = start.grant::<Manage>(&key, namespace);
-            start.seal(&Home::enter(&grant, &*start.registry.directory()).unwrap()).await;
+            server.namespace(&key, namespace).await;
+            let grant = server.grant::<Manage>(&key, namespace);
+            server.seal(&Keyspace::enter(&grant, &*server.registry.directory()).unwrap()).await;
         }
-        let audit = Home::audit(&start.grant::<Search>(&key, "n0"), &*start.registry.directory()).await.unwrap();
-        start.seal(&audit).await;
+        let audit = Keyspace::audit(&server.grant::<Search>(&key, "n0"), &*server.registry.directory()).await.unwrap();
+        server.seal(&audit).await;
         drop(audit);
-        let before = start.wraps(&id);
-        let first = start.registry.key_status(&start.operator, &id).await.unwrap().current;
+        let before = server.wrapped_keys(&id);
+        let first = server.registry.key_status(&server.operator, &id).await.unwrap().current;
 
-        // Later than the epoch before: that one is not fresh enough.
-        site.clock.advance(std::time::Duration::from_secs(1));
-        let operation = start.begin_reencryption(&id).await;
-        if step >= Step::EpochAdded {
-            let work = start.registry.reencrypt(&operation).await.unwrap();
-            start.walk(&work, step).await;
+        // The operation must begin after the present epoch, so that this epoch is not fresh enough.
+        data_folder.clock.advance(std::time::Duration::from_secs(1));
+        let operation = server.begin_reencryption(&id).await;
+        if step >= LastStep::EpochAdded {
+            let work = server.registry.reencrypt(&operation).await.unwrap();
+            server.run_up_to(&work, step).await;
         }
-        if step == Step::Retired {
-            start.retire(&id).await;
+        if step == LastStep::Retired {
+            server.retire(&id).await;
         }
-        start.all_open(&key).await;
+        server.all_open(&key).await;
         drop(operation);
-        start.kill().await;
+        server.kill().await;
 
-        let start = site.start().await;
-        start.all_open(&key).await;
-        let status = start.registry.key_status(&start.operator, &id).await.unwrap();
-        let half = step >= Step::EpochAdded && step < Step::Retired;
+        let server = data_folder.start().await;
+        server.all_open(&key).await;
+        let status = server.registry.key_status(&server.operator, &id).await.unwrap();
+        let half = step >= LastStep::EpochAdded && step < LastStep::Retired;
         assert_eq!(status.epochs.len(), 1 + usize::from(half), "{step:?}");
-        let operation = start.registry.unfinished().pop().unwrap();
-        let work = start.registry.reencrypt(&operation).await.unwrap();
-        assert_eq!(work.epoch(), first.next(), "{step:?}: the epoch that the stop left is gone on with");
-        start.walk(&work, Step::OthersEnded).await;
+        let operation = server.registry.unfinished_operations().pop().unwrap();
+        let work = server.registry.reencrypt(&operation).await.unwrap();
+        assert_eq!(work.epoch(), first.next(), "{step:?}: the epoch that the stop left is reused");
+        server.run_up_to(&work, LastStep::OthersEnded).await;
         assert_eq!(work.progress(), (5, 5), "{step:?}");
         let rotated = work.finish().await.unwrap();
-        assert!(rotated.certificate.is_some(), "{step:?}: also of what the stop came behind");
+        assert!(rotated.certificate.is_some(), "{step:?}: also if the stop came after the destruction");
         operation.succeed(serde_json::Value::Null).await;
 
-        let after = start.wraps(&id);
-        assert!(after.iter().all(|wrap| Home::keys_in(wrap) == Some(1) && wrap.epoch == rotated.epoch), "{step:?}");
-        let status = start.registry.key_status(&start.operator, &id).await.unwrap();
+        let after = server.wrapped_keys(&id);
+        assert!(
+            after.iter().all(|wrap| Keyspace::key_count(wrap) == Some(1) && wrap.epoch == rotated.epoch),
+            "{step:?}"
+        );
+        let status = server.registry.key_status(&server.operator, &id).await.unwrap();
         assert_eq!((status.epochs.len(), status.rotating), (1, None), "{step:?}");
-        start.all_open(&key).await;
-        // Each place has its second key: one for every place, whatever the stop left.
+        server.all_open(&key).await;
+        // Each keyspace has its second key, and only one such key was made, whatever the stop left.
         for namespace in NAMESPACES {
-            let grant = start.grant::<Search>(&key, namespace);
-            let home = Home::enter(&grant, &*start.registry.directory()).unwrap();
-            assert_eq!(home.epochs(), [KeyEpoch(2)], "{step:?}");
+            let grant = server.grant::<Search>(&key, namespace);
+            let keyspace = Keyspace::enter(&grant, &*server.registry.directory()).unwrap();
+            assert_eq!(keyspace.epochs(), [KeyEpoch(2)], "{step:?}");
         }
-        start.kill().await;
-        let start = site.start().await;
-        start.all_open(&key).await;
-        let world = &start.registry.inner.world;
-        let control = start.registry.inner.control.home().clone();
+        server.kill().await;
+        let server = data_folder.start().await;
+        server.all_open(&key).await;
+        let env = &server.registry.inner.env;
+        let control = server.registry.inner.control.keyspace().clone();
         for old in &before {
             let text = crate::codec::base64(&old.bytes);
-            assert!(!super::rotating::holds::<crate::control::ControlState>(world, control.clone(), &text).await);
+            assert!(
+                !super::rotating::journal_contains::<crate::control::ControlState>(env, control.clone(), &text).await
+            );
         }
-        start.kill().await;
+        server.kill().await;
     }
 }

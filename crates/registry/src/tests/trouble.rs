@@ -1,25 +1,25 @@
-//! A wrong root key, a damaged directory, a suspended tenant's homes: clear errors, and only where they belong.
+//! A wrong root key, a damaged directory, a suspended tenant: errors are clear and affect only what they must.
 
-use super::{Site, ask};
+use super::{DataFolder, ask};
 use access::{Erase, Manage, Search, TenantState};
 use kernel::Code;
 use std::{fs, path::PathBuf};
-use vault::{Home, PlaceKind};
+use vault::{Keyspace, KeyspaceKind};
 
 #[tokio::test]
 async fn another_root_key_is_refused_and_changes_nothing() {
-    let mut site = Site::new();
-    site.start().await.kill().await;
-    let right = std::mem::replace(&mut site.root, "77".repeat(32));
-    let (storage, opened) = site.open(None).await;
+    let mut data_folder = DataFolder::new();
+    data_folder.start().await.kill().await;
+    let right = std::mem::replace(&mut data_folder.root, "77".repeat(32));
+    let (storage, opened) = data_folder.open(None).await;
     assert_eq!(opened.err().unwrap().code, Code::KeyUnavailable);
     storage.close().await;
     drop(storage);
-    site.root = right;
-    site.start().await;
+    data_folder.root = right;
+    data_folder.start().await;
 }
 
-/// Every file of the log in a folder.
+/// Returns every file in a folder.
 fn logs(folder: PathBuf) -> Vec<PathBuf> {
     let mut out = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
@@ -31,16 +31,17 @@ fn logs(folder: PathBuf) -> Vec<PathBuf> {
 
 #[tokio::test]
 async fn a_directory_that_does_not_open_closes_only_its_tenant() {
-    let mut site = Site::new();
-    let start = site.start().await;
-    let (bad, good) = (start.tenant("bad").await, start.tenant("good").await);
-    let (bad_key, good_key) = (start.key(&bad).await, start.key(&good).await);
-    start.namespace(&bad_key, "n").await;
-    start.namespace(&good_key, "n").await;
-    let prefix = PlaceKind::Directory.prefix(start.registry.inner.tenant_record(&bad).unwrap().directory.unwrap().uuid);
-    start.kill().await;
+    let mut data_folder = DataFolder::new();
+    let server = data_folder.start().await;
+    let (bad, good) = (server.tenant("bad").await, server.tenant("good").await);
+    let (bad_key, good_key) = (server.key(&bad).await, server.key(&good).await);
+    server.namespace(&bad_key, "n").await;
+    server.namespace(&good_key, "n").await;
+    let prefix =
+        KeyspaceKind::Directory.prefix(server.registry.inner.tenant_record(&bad).unwrap().directory.unwrap().uuid);
+    server.kill().await;
 
-    let folder = site.data().join("data").join(prefix);
+    let folder = data_folder.data().join("data").join(prefix);
     let mut kept = Vec::new();
     for file in logs(folder.clone()) {
         let bytes = fs::read(&file).unwrap();
@@ -49,57 +50,70 @@ async fn a_directory_that_does_not_open_closes_only_its_tenant() {
         fs::write(&file, torn).unwrap();
         kept.push((file, bytes));
     }
-    let start = site.start().await;
-    assert_eq!(start.registry.tenant(&start.operator, &bad).await.unwrap().state, TenantState::KeyUnavailable);
-    assert_eq!(start.admit::<Search>(&bad_key, "n").await.err(), Some(Code::KeyUnavailable), "423, not 401");
-    assert!(start.registry.keys(&start.operator, &bad, None, 10).await.is_err());
-    assert!(Home::enter(&start.grant::<Search>(&good_key, "n"), &*start.registry.directory()).is_ok());
-    assert_eq!(start.registry.retry_closed().await, 1);
+    let server = data_folder.start().await;
+    assert_eq!(server.registry.tenant(&server.operator, &bad).await.unwrap().state, TenantState::KeyUnavailable);
+    assert_eq!(server.admit::<Search>(&bad_key, "n").await.err(), Some(Code::KeyUnavailable), "423, not 401");
+    assert!(server.registry.keys(&server.operator, &bad, None, 10).await.is_err());
+    assert!(Keyspace::enter(&server.grant::<Search>(&good_key, "n"), &*server.registry.directory()).is_ok());
+    assert_eq!(server.registry.retry_unopened().await, 1);
 
     for (file, bytes) in kept {
         fs::write(file, bytes).unwrap();
     }
-    assert_eq!(start.registry.retry_closed().await, 0);
-    assert!(Home::enter(&start.grant::<Search>(&bad_key, "n"), &*start.registry.directory()).is_ok());
+    assert_eq!(server.registry.retry_unopened().await, 0);
+    assert!(Keyspace::enter(&server.grant::<Search>(&bad_key, "n"), &*server.registry.directory()).is_ok());
 }
 
 #[tokio::test]
 async fn a_tenant_whose_directory_is_damaged_can_be_erased() {
-    let mut site = Site::new();
-    let start = site.start().await;
-    let bad = start.tenant("bad").await;
-    start.key(&bad).await;
-    let prefix = PlaceKind::Directory.prefix(start.registry.inner.tenant_record(&bad).unwrap().directory.unwrap().uuid);
-    start.kill().await;
-    let folder = site.data().join("data").join(prefix);
+    let mut data_folder = DataFolder::new();
+    let server = data_folder.start().await;
+    let bad = server.tenant("bad").await;
+    server.key(&bad).await;
+    let prefix =
+        KeyspaceKind::Directory.prefix(server.registry.inner.tenant_record(&bad).unwrap().directory.unwrap().uuid);
+    server.kill().await;
+    let folder = data_folder.data().join("data").join(prefix);
     for file in logs(folder.clone()) {
-        fs::write(file, b"nothing of ours").unwrap();
+        fs::write(file, b"not a valid log").unwrap();
     }
-    let start = site.start().await;
-    start.registry.suspend(&start.operator, &bad).await.unwrap();
-    let grant = start.gate.delegate::<Erase>(&start.operator, &bad).unwrap();
-    start.registry.erase(&grant).await.unwrap();
+    let server = data_folder.start().await;
+    server.registry.suspend(&server.operator, &bad).await.unwrap();
+    let grant = server.gate.delegate::<Erase>(&server.operator, &bad).unwrap();
+    server.registry.erase(&grant).await.unwrap();
     assert!(!folder.exists());
-    assert_eq!(start.registry.tenant(&start.operator, &bad).await.err().unwrap().code, Code::NotFound);
+    assert_eq!(server.registry.tenant(&server.operator, &bad).await.err().unwrap().code, Code::NotFound);
 }
 
 #[tokio::test]
-async fn suspension_drops_the_homes_and_resumption_opens_them_again() {
-    let mut site = Site::new();
-    let start = site.start().await;
-    let id = start.tenant("acme").await;
-    let key = start.key(&id).await;
-    start.namespace(&key, "n").await;
-    let grant = start.grant::<Manage>(&key, "n");
-    let home = Home::enter(&grant, &*start.registry.directory()).unwrap();
-    start.registry.suspend(&start.operator, &id).await.unwrap();
-    assert_eq!(std::sync::Arc::strong_count(&home), 1, "nobody else holds the key");
-    assert_eq!(Home::enter(&grant, &*start.registry.directory()).err().unwrap().code, Code::TenantSuspended);
-    assert!(Home::audit(&grant, &*start.registry.directory()).await.is_ok(), "refusals are still written down");
+async fn suspension_drops_the_keyspaces_and_resumption_opens_them_again() {
+    let mut data_folder = DataFolder::new();
+    let server = data_folder.start().await;
+    let id = server.tenant("acme").await;
+    let key = server.key(&id).await;
+    server.namespace(&key, "n").await;
+    let grant = server.grant::<Manage>(&key, "n");
+    let keyspace = Keyspace::enter(&grant, &*server.registry.directory()).unwrap();
+    server.registry.suspend(&server.operator, &id).await.unwrap();
+    assert_eq!(std::sync::Arc::strong_count(&keyspace), 1, "no other task holds the key");
+    assert_eq!(Keyspace::enter(&grant, &*server.registry.directory()).err().unwrap().code, Code::TenantSuspended);
+    assert!(Keyspace::audit(&grant, &*server.registry.directory()).await.is_ok(), "refusals are still recorded");
     drop(grant);
-    start.kill().await;
-    let start = site.start().await;
-    assert!(start.gate.admit::<Search>(Some(&key), ask("n")).is_err());
-    start.registry.resume(&start.operator, &id).await.unwrap();
-    assert!(Home::enter(&start.grant::<Search>(&key, "n"), &*start.registry.directory()).is_ok());
+    server.kill().await;
+    let server = data_folder.start().await;
+    assert!(server.gate.admit::<Search>(Some(&key), ask("n")).is_err());
+    server.registry.resume(&server.operator, &id).await.unwrap();
+    assert!(Keyspace::enter(&server.grant::<Search>(&key, "n"), &*server.registry.directory()).is_ok());
+}
+
+#[test]
+fn a_control_state_with_an_unknown_member_is_refused() {
+    use crate::{control::ControlState, event_store::State};
+
+    let bytes = ControlState::default().encode().unwrap();
+    assert!(ControlState::decode(&bytes).is_ok());
+    // Read as an empty journal, it would have the start make new keys and a new operators' audit.
+    let older = std::str::from_utf8(&bytes).unwrap().replace("\"system\":", "\"house\":");
+    assert!(older.contains("\"house\":"));
+    assert!(ControlState::decode(older.as_bytes()).is_err());
 }

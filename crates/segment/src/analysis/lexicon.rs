@@ -1,23 +1,24 @@
-//! The distinct terms of one job, numbered as they came.
+//! The distinct terms of one job, numbered in the order in which they first occur.
 //!
-//! Two kinds stand beside the stems that are ranked: a stem where it stands in a title, and a word as it was written
-//! where that is not its stem (a code as a whole is such a word). A mark in front, which is no letter, tells them apart.
+//! In addition to the stems that are ranked there are two kinds of marked terms: a stem that occurs in a title, and a
+//! word as it was written where that is not its stem (a code as a whole is such a word). A mark in front, which is no
+//! letter, distinguishes them.
 
 use std::collections::HashMap;
 use zeroize::Zeroize;
 
-/// A term's number in the lexicon of the job that met it.
+/// Number of a term in the lexicon of one job.
 pub(crate) type TermId = u32;
 
-/// Stands between title and passage, so that no phrase reaches from one into the other. No term has this number.
+/// Separates title and passage, so that no phrase spans both. No term has this number.
 pub(crate) const GAP: TermId = TermId::MAX;
 
-/// In front of a stem of a title.
+/// Mark of a stem of a title.
 const TITLE: char = '^';
-/// In front of a word as it was written.
+/// Mark of a word as it was written.
 const WRITTEN: char = '=';
 
-/// The term that says that a stem stands in the title.
+/// The term of a stem that occurs in the title.
 pub(crate) fn title_term(stem: &str) -> String {
     format!("{TITLE}{stem}")
 }
@@ -27,12 +28,12 @@ pub(crate) fn written_term(word: &str) -> String {
     format!("{WRITTEN}{word}")
 }
 
-/// Whether a term is none of the stems that are ranked.
+/// Whether a term is marked, and so none of the stems that are ranked.
 pub(crate) fn is_marked(term: &str) -> bool {
     term.starts_with([TITLE, WRITTEN])
 }
 
-/// See the module. Wiped when it goes: these are words of a customer's text.
+/// The distinct terms of one job. They are words of a customer's text and are wiped when the lexicon is dropped.
 #[derive(Default)]
 pub(crate) struct Lexicon {
     terms: Vec<String>,
@@ -45,17 +46,17 @@ impl Lexicon {
         self.terms.get(id as usize).map_or("", String::as_str)
     }
 
-    /// The number of a term, if it came.
+    /// The number of a term, if it has occurred.
     pub(crate) fn number(&self, term: &str) -> Option<TermId> {
         self.numbers.get(term).copied()
     }
 
-    /// How many there are.
+    /// Number of terms.
     pub(crate) fn len(&self) -> usize {
         self.terms.len()
     }
 
-    pub(super) fn enter(&mut self, term: &str) -> TermId {
+    pub(super) fn intern(&mut self, term: &str) -> TermId {
         if let Some(id) = self.number(term) {
             return id;
         }

@@ -2,7 +2,7 @@ use super::*;
 use rstest::rstest;
 
 fn shown(language: Language, title: &str, passage: &str) -> (Vec<String>, Vec<String>) {
-    let (mut analyser, mut row) = (Analyser::new(language), Row::default());
+    let (mut analyser, mut row) = (Analyser::new(language), RowTerms::default());
     analyser.set_title(title);
     analyser.row(passage, &mut row);
     let show = |id: &TermId| if *id == GAP { "|".to_owned() } else { analyser.lexicon().term(*id).to_owned() };
@@ -30,8 +30,10 @@ fn codes_are_found_whole_and_in_parts_under_every_language(
     for language in Language::ALL {
         let (stems, extras) = shown(*language, "", &format!("see {code}."));
         let query = crate::TextQuery::in_language(code, *language);
-        for (ask, _) in &query.asks {
-            let (crate::query::Ask::Stem(term) | crate::query::Ask::Written(term)) = ask else { panic!("no star") };
+        for (term, _) in &query.terms {
+            let (crate::query::QueryTerm::Stem(term) | crate::query::QueryTerm::Written(term)) = term else {
+                panic!("no star")
+            };
             assert!(stems.contains(term) || extras.contains(term), "{language:?} {term}");
         }
         assert!(extras.contains(&written_term(&kernel::folded(code, folding(*language)))), "{language:?}");
@@ -39,8 +41,8 @@ fn codes_are_found_whole_and_in_parts_under_every_language(
 }
 
 #[test]
-fn a_title_stays_until_the_next() {
-    let (mut analyser, mut row) = (Analyser::new(Language::Plain), Row::default());
+fn a_title_applies_until_the_next() {
+    let (mut analyser, mut row) = (Analyser::new(Language::Plain), RowTerms::default());
     analyser.set_title("one");
     analyser.row("x", &mut row);
     analyser.row("y", &mut row);
@@ -86,10 +88,10 @@ fn turkish_words_are_found_in_either_case() {
 
 proptest::proptest! {
     #[test]
-    fn what_is_remembered_changes_no_term(texts in proptest::collection::vec("[a-dA-D ,ßİé東_0-9.]{0,40}|\\PC{0,40}", 1..6)) {
+    fn the_cache_changes_no_term(texts in proptest::collection::vec("[a-dA-D ,ßİé東_0-9.]{0,40}|\\PC{0,40}", 1..6)) {
         let mut analyser = Analyser::new(Language::English);
         for text in &texts {
-            let mut row = Row::default();
+            let mut row = RowTerms::default();
             analyser.row(text, &mut row);
             let terms = |ids: &[TermId]| ids.iter().map(|id| analyser.lexicon().term(*id).to_owned()).collect::<Vec<_>>();
             proptest::prop_assert_eq!((terms(&row.stems), terms(&row.extras)), shown(Language::English, "", text));

@@ -1,61 +1,63 @@
-//! Text to pieces: words, pairs of characters where a script has no spaces, and codes as a whole.
+//! Splits text into pieces: words, pairs of characters in scripts without spaces, and codes as a whole.
 //!
-//! A word is a run of letters, digits and the marks on them. Chinese, Japanese, Korean, Thai and their neighbours are
-//! cut into every two characters that stand together, and the last one of a run by itself, so that one character can be
-//! asked for too: it begins a pair or ends a run. Words that single joints hold together (`ERR_CONN_42`, `192.168.0.1`,
-//! `foo@bar.org`, `well-known`) are a word each and one piece more: the whole.
+//! A word is a run of letters, digits and the marks on them. Chinese, Japanese, Korean, Thai and similar scripts are
+//! split into every two adjacent characters; the last character of a run is also a piece, so that a single character
+//! can be searched for too: it begins a pair or ends a run. Words that single joints connect (`ERR_CONN_42`,
+//! `192.168.0.1`, `foo@bar.org`, `well-known`) are a piece each, and the whole is one more.
 
 use unicode_normalization::char::is_combining_mark;
 
-/// A piece that is indexed is shorter, bytes. Room for a SHA-512 in hex; longer runs are no words.
+/// Indexed pieces are shorter than this number of bytes, which leaves room for a SHA-512 in hex; longer runs are no
+/// words.
 pub(crate) const WORD_BYTES_MAX: usize = 129;
 
-/// What a piece is.
+/// Kinds of pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum PieceKind {
     /// A word of a script with spaces.
     Word,
-    /// Two characters of one without.
+    /// Two characters of a script without spaces.
     Pair,
-    /// The last character of a run of such.
+    /// The last character of a run of such characters.
     Last,
-    /// Words and the joints between them. It comes right behind its words.
+    /// Several words with the joints between them. It comes directly after its words.
     Whole,
 }
 
 /// A part of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Piece<'a> {
-    pub(crate) kind: Kind,
+pub(crate) struct WordPiece<'a> {
+    pub(crate) kind: PieceKind,
     pub(crate) text: &'a str,
-    /// Where it begins, bytes.
+    /// Byte offset at which it begins.
     pub(crate) at: usize,
 }
 
-/// What a character is to words.
+/// Role of a character in a word.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Class {
+enum CharClass {
     Letter,
     Unspaced,
     Joint,
     Other,
 }
 
-fn class(c: char) -> Class {
+fn char_class(c: char) -> CharClass {
     if c.is_ascii() {
         return match c {
-            'a'..='z' | 'A'..='Z' | '0'..='9' => Class::Letter,
-            '_' | '-' | '.' | '/' | '\\' | ':' | '@' | '+' | '&' | '#' => Class::Joint,
-            _ => Class::Other,
+            'a'..='z' | 'A'..='Z' | '0'..='9' => CharClass::Letter,
+            '_' | '-' | '.' | '/' | '\\' | ':' | '@' | '+' | '&' | '#' => CharClass::Joint,
+            _ => CharClass::Other,
         };
     }
     if is_unspaced(c) && (c.is_alphanumeric() || is_combining_mark(c)) {
-        return Class::Unspaced;
+        return CharClass::Unspaced;
     }
-    if c.is_alphanumeric() || is_combining_mark(c) { Class::Letter } else { Class::Other }
+    if c.is_alphanumeric() || is_combining_mark(c) { CharClass::Letter } else { CharClass::Other }
 }
 
-/// Scripts that do not part words, or part them where one does not ask: Thai, Lao, Myanmar, Khmer, kana, Han, Hangul.
+/// Scripts that do not separate words, or not where words are searched for: Thai, Lao, Myanmar, Khmer, kana, Han,
+/// Hangul.
 pub(crate) fn is_unspaced(c: char) -> bool {
     matches!(u32::from(c),
         0x0E00..=0x0EFF | 0x1000..=0x109F | 0x1100..=0x11FF | 0x1780..=0x17FF
@@ -64,45 +66,46 @@ pub(crate) fn is_unspaced(c: char) -> bool {
         | 0x1B000..=0x1B16F | 0x20000..=0x323AF)
 }
 
-/// Whether a word may contain it.
+/// Whether a word may contain the character.
 pub(crate) fn is_letter(c: char) -> bool {
-    class(c) == Class::Letter
+    char_class(c) == CharClass::Letter
 }
 
-/// Whether it may hold two words together.
+/// Whether the character may connect two words.
 pub(crate) fn is_joint(c: char) -> bool {
-    class(c) == Class::Joint
+    char_class(c) == CharClass::Joint
 }
 
-/// Calls back with each piece, in the order of their ends.
-pub(crate) fn pieces<'a>(text: &'a str, mut visit: impl FnMut(Piece<'a>)) {
-    let mut cutter = Cutter { text, visit: &mut visit, word: None, whole: None, joint: false, last: None };
+/// Calls `visit` with each piece, ordered by their ends.
+pub(crate) fn pieces<'a>(text: &'a str, mut visit: impl FnMut(WordPiece<'a>)) {
+    let mut scanner =
+        PieceScanner { text, visit: &mut visit, word: None, whole: None, joint: false, unspaced_start: None };
     for (at, c) in text.char_indices() {
-        match class(c) {
-            Class::Letter => cutter.letter(at),
-            Class::Unspaced => cutter.unspaced(at, at + c.len_utf8()),
-            Class::Joint => cutter.joint(at),
-            Class::Other => cutter.ends(at),
+        match char_class(c) {
+            CharClass::Letter => scanner.letter(at),
+            CharClass::Unspaced => scanner.unspaced(at, at + c.len_utf8()),
+            CharClass::Joint => scanner.joint(at),
+            CharClass::Other => scanner.end_all(at),
         }
     }
-    cutter.ends(text.len());
+    scanner.end_all(text.len());
 }
 
-/// What is open at one place of the text.
-struct Cutter<'a, 'v> {
+/// The pieces that are open at the current position of the text.
+struct PieceScanner<'a, 'v> {
     text: &'a str,
-    visit: &'v mut dyn FnMut(Piece<'a>),
-    /// Where the open word began.
+    visit: &'v mut dyn FnMut(WordPiece<'a>),
+    /// Start of the open word.
     word: Option<usize>,
-    /// Where the open whole began, where its last word ended, and how many words it has.
+    /// Start of the open whole, end of its last word, and number of its words.
     whole: Option<(usize, usize, usize)>,
-    /// Whether the character before is a joint right behind a word.
+    /// Whether the previous character is a joint directly after a word.
     joint: bool,
-    /// The character before, of a script without spaces.
-    last: Option<usize>,
+    /// Offset of the previous character, if it belongs to a script without spaces.
+    unspaced_start: Option<usize>,
 }
 
-impl Cutter<'_, '_> {
+impl PieceScanner<'_, '_> {
     fn letter(&mut self, at: usize) {
         self.end_run(at);
         if self.word.is_none() {
@@ -117,10 +120,10 @@ impl Cutter<'_, '_> {
     fn unspaced(&mut self, at: usize, end: usize) {
         self.end_word(at);
         self.end_whole();
-        if let Some(before) = self.last {
-            self.give(Kind::Pair, before, end);
+        if let Some(before) = self.unspaced_start {
+            self.emit(PieceKind::Pair, before, end);
         }
-        self.last = Some(at);
+        self.unspaced_start = Some(at);
         self.joint = false;
     }
 
@@ -133,7 +136,7 @@ impl Cutter<'_, '_> {
         }
     }
 
-    fn ends(&mut self, at: usize) {
+    fn end_all(&mut self, at: usize) {
         self.end_run(at);
         self.end_word(at);
         self.end_whole();
@@ -142,7 +145,7 @@ impl Cutter<'_, '_> {
 
     fn end_word(&mut self, at: usize) {
         let Some(start) = self.word.take() else { return };
-        self.give(Kind::Word, start, at);
+        self.emit(PieceKind::Word, start, at);
         let (first, _, words) = self.whole.unwrap_or((start, at, 0));
         self.whole = Some((first, at, words + 1));
     }
@@ -151,21 +154,21 @@ impl Cutter<'_, '_> {
         if let Some((start, end, words)) = self.whole.take()
             && words > 1
         {
-            self.give(Kind::Whole, start, end);
+            self.emit(PieceKind::Whole, start, end);
         }
     }
 
     fn end_run(&mut self, at: usize) {
-        if let Some(start) = self.last.take() {
-            self.give(Kind::Last, start, at);
+        if let Some(start) = self.unspaced_start.take() {
+            self.emit(PieceKind::Last, start, at);
         }
     }
 
-    fn give(&mut self, kind: Kind, start: usize, end: usize) {
+    fn emit(&mut self, kind: PieceKind, start: usize, end: usize) {
         if end - start < WORD_BYTES_MAX
             && let Some(text) = self.text.get(start..end)
         {
-            (self.visit)(Piece { kind, text, at: start });
+            (self.visit)(WordPiece { kind, text, at: start });
         }
     }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::sample::{doc, document};
+use crate::test_documents::{doc, document};
 use proptest::prelude::*;
 
 proptest! {
@@ -53,7 +53,7 @@ proptest! {
 }
 
 #[test]
-fn another_version_is_refused_by_name() {
+fn another_version_is_rejected_by_name() {
     let mut bytes = Vec::new();
     encode_document(&doc("a", &["text"]), &mut bytes);
     bytes[0] = 1;
@@ -62,7 +62,7 @@ fn another_version_is_refused_by_name() {
 }
 
 #[test]
-fn a_lie_about_a_length_reserves_no_memory() {
+fn a_false_length_reserves_no_memory() {
     let mut bytes = vec![VERSION];
     put_size(&mut bytes, usize::MAX);
     assert!(decode_document(&bytes).is_err());

@@ -1,24 +1,24 @@
 //! Evaluates one filter over one segment: leaves become bitmaps, which are combined.
 //!
-//! Leaves on one field that ask for values or look inside of strings are answered together, when the first of them is
-//! reached: each value is looked up, and each string or document read, once for all of them.
+//! Leaves on one field that compare with values or search inside strings are answered together when the first of them
+//! is reached: each value is looked up, and each string or document is read, once for all of them.
 
 use super::{Properties, between};
 use crate::{Error, documents::Documents};
 use kernel::{
-    Attributes, Column, CompiledFilter, DocumentId, Field, Interrupted, Leaf, Matcher, Node, Status, Timestamp, Wanted,
-    checkpoint,
+    Attributes, Column, CompiledFilter, DocumentId, Field, FilterValue, Interrupted, Leaf, Matcher, Node, Status,
+    Timestamp, checkpoint,
 };
 use roaring::RoaringBitmap;
 use std::ops::Bound;
 
-/// See the module.
+/// Evaluation of one filter over one segment.
 pub(super) struct Evaluation<'a> {
     properties: &'a Properties,
     documents: &'a Documents,
     filter: &'a CompiledFilter,
     matcher: Matcher<'a>,
-    /// Per column the documents of each leaf, once they are known.
+    /// For each column, the documents of each leaf, once they are known.
     tables: Vec<Option<Vec<RoaringBitmap>>>,
 }
 
@@ -34,6 +34,7 @@ impl<'a> Evaluation<'a> {
             Node::And(list) => {
                 let mut found = self.properties.all.clone();
                 for part in list {
+                    // The remaining conditions cannot add documents.
                     if found.is_empty() {
                         break;
                     }
@@ -59,6 +60,7 @@ impl<'a> Evaluation<'a> {
         if let Some(found) = of.leaves().get(leaf).map(|leaf| self.by_order(of.field(), leaf)).transpose()?.flatten() {
             return Ok(found);
         }
+        // The first such leaf of a column computes the results of all of them.
         if self.tables.get(column).is_some_and(Option::is_none) {
             let table = self.table(column, of)?;
             self.tables[column] = Some(table);
@@ -67,7 +69,7 @@ impl<'a> Evaluation<'a> {
         Ok(table.and_then(|table| table.get(leaf)).cloned().unwrap_or_default())
     }
 
-    /// A leaf that is answered without reading strings or documents.
+    /// Answers a leaf without reading strings or documents, if that is possible.
     fn by_order(&self, field: &Field, leaf: &Leaf) -> Result<Option<RoaringBitmap>, Interrupted> {
         let properties = self.properties;
         let times = match field {
@@ -90,13 +92,13 @@ impl<'a> Evaluation<'a> {
         Ok(match leaf {
             Leaf::Exists => Some(times.between(Bound::Unbounded, Bound::Unbounded)),
             Leaf::Number(..) => Some(RoaringBitmap::new()),
-            Leaf::Instant(op, t) => Some(between(times, *op, t.order_key()) - self.unsayable(field)),
+            Leaf::Instant(op, t) => Some(between(times, *op, t.order_key()) - self.unrepresentable(field)),
             _ => None,
         })
     }
 
-    /// Documents whose value is no RFC 3339 time, and which therefore match no instant.
-    fn unsayable(&self, field: &Field) -> RoaringBitmap {
+    /// Documents whose value cannot be written as an RFC 3339 time, and which therefore match no instant.
+    fn unrepresentable(&self, field: &Field) -> RoaringBitmap {
         let times = match field {
             Field::CreatedAt => &self.properties.times[0],
             Field::UpdatedAt => &self.properties.times[1],
@@ -121,7 +123,7 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    /// Asked once per status.
+    /// Evaluates the leaves once per status.
     fn by_status(&mut self, number: usize, column: &Column) -> Result<Vec<RoaringBitmap>, Interrupted> {
         let (attributes, zero) = (Attributes::new(), Timestamp::default());
         let mut found = vec![RoaringBitmap::new(); column.leaves().len()];
@@ -147,16 +149,16 @@ impl<'a> Evaluation<'a> {
 
     fn by_id(&self, column: &Column) -> Result<Vec<RoaringBitmap>, Interrupted> {
         let mut found = vec![RoaringBitmap::new(); column.leaves().len()];
-        for (wanted, leaves) in column.equal() {
-            let Wanted::Str(id) = wanted else { continue };
+        for (value, leaves) in column.equal() {
+            let FilterValue::Str(id) = value else { continue };
             checkpoint(id.len() as u64 + 64)?;
             let docs = self.documents.ids_from(id, |other| other == id);
             leaves.for_each(|leaf| found[leaf] |= &docs);
         }
-        if column.looks_inside() {
+        if column.searches_strings() {
             let mut read = column.reader();
             for doc in 0..self.documents.count {
-                // Without the disambiguator, which no filter sees.
+                // Without the disambiguator, which filters do not see.
                 let id = self.documents.id(doc).map_or("", DocumentId::id_in);
                 read(id, &mut |leaf| {
                     found[leaf].insert(doc);
@@ -166,7 +168,7 @@ impl<'a> Evaluation<'a> {
         Ok(found)
     }
 
-    /// Values of a field of times, by order.
+    /// Answers equality on a field of times by their order.
     fn by_time(&self, column: &Column) -> Result<Vec<RoaringBitmap>, Interrupted> {
         let mut found = vec![RoaringBitmap::new(); column.leaves().len()];
         let times = match column.field() {
@@ -174,17 +176,17 @@ impl<'a> Evaluation<'a> {
             Field::UpdatedAt => &self.properties.times[1],
             _ => &self.properties.times[2],
         };
-        let unsayable = self.unsayable(column.field());
-        for (wanted, leaves) in column.equal() {
-            let Wanted::Time(t) = wanted else { continue };
-            let docs = times.between(Bound::Included(t.order_key()), Bound::Included(t.order_key())) - &unsayable;
+        let unrepresentable = self.unrepresentable(column.field());
+        for (value, leaves) in column.equal() {
+            let FilterValue::Time(t) = value else { continue };
+            let docs = times.between(Bound::Included(t.order_key()), Bound::Included(t.order_key())) - &unrepresentable;
             checkpoint(docs.len() + 64)?;
             leaves.for_each(|leaf| found[leaf] |= &docs);
         }
         Ok(found)
     }
 
-    /// Asks every document. For addresses and spellings of times.
+    /// Evaluates the leaves on every document. For `uri` and for spellings of times.
     fn by_document(&mut self, number: usize, column: &Column) -> Result<Vec<RoaringBitmap>, Error> {
         let (documents, matcher) = (self.documents, &mut self.matcher);
         let mut found = vec![RoaringBitmap::new(); column.leaves().len()];
@@ -201,7 +203,7 @@ impl<'a> Evaluation<'a> {
     }
 }
 
-/// Whether all leaves that a table answers ask for values.
+/// Whether all leaves that a table answers compare with values.
 fn is_by_value(column: &Column) -> bool {
     !column.leaves().iter().any(|leaf| matches!(leaf, Leaf::Contains | Leaf::Prefix(_) | Leaf::Match))
 }

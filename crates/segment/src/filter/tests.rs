@@ -1,6 +1,6 @@
 use crate::{
     Segment, Spec,
-    sample::{KEYS, document, scalar, timestamp},
+    test_documents::{KEYS, document, scalar, timestamp},
 };
 use kernel::{Comparison, Distance, Document, DocumentView, Field, Filter, Instant, Number, Scalar};
 use proptest::{collection::vec, prelude::*, sample::select};
@@ -15,8 +15,8 @@ fn field() -> impl Strategy<Value = Field> {
     ]
 }
 
-/// Values that some field may have: also ids, statuses and times.
-fn wanted() -> impl Strategy<Value = Scalar> {
+/// Values that some field may have, ids, statuses and times among them.
+fn any_value() -> impl Strategy<Value = Scalar> {
     prop_oneof![
         3 => scalar(),
         1 => Just(Scalar::Num(f64::NAN.into())),
@@ -38,10 +38,10 @@ fn leaf() -> impl Strategy<Value = Filter> {
             .prop_map(|text| Instant::parse(text).unwrap()),
     ];
     prop_oneof![
-        (field(), vec(wanted(), 1..3)).prop_map(|(f, v)| Filter::In(f, v)),
+        (field(), vec(any_value(), 1..3)).prop_map(|(f, v)| Filter::In(f, v)),
         (field(), op(), number).prop_map(|(f, op, x)| Filter::Number(f, op, x)),
         (field(), op(), instant).prop_map(|(f, op, t)| Filter::Instant(f, op, t)),
-        (field(), wanted()).prop_map(|(f, v)| Filter::Contains(f, v)),
+        (field(), any_value()).prop_map(|(f, v)| Filter::Contains(f, v)),
         (field(), part()).prop_map(|(f, p)| Filter::Contains(f, Scalar::Str(p.to_owned()))),
         (field(), part()).prop_map(|(f, p)| Filter::Prefix(f, p.to_owned())),
         (field(), vec(select(vec!["hand", "book", "a", "00"]), 1..3))
@@ -110,23 +110,23 @@ proptest! {
     }
 }
 
-/// Where every document has one row, numbers of documents are those of rows; where one has none or two they are not.
+/// When every document has one row, numbers of documents equal those of rows; when one has none or two, they do not.
 #[test]
 fn rows_of_documents_with_one_row_each_and_of_others() {
-    let one = |n: u32, passages: usize| crate::sample::doc(&format!("d{n}"), &["word"; 3][..passages]);
+    let one = |n: u32, passages: usize| crate::test_documents::doc(&format!("d{n}"), &["word"; 3][..passages]);
     for counts in [[1, 1, 1, 1], [1, 0, 2, 1], [2, 1, 1, 1], [0, 0, 3, 1]] {
         let docs: Vec<_> = (0..).zip(counts).map(|(n, count)| one(n, count)).collect();
         let mut next = 0;
         let rows: Vec<std::ops::Range<u32>> =
             counts.iter().map(|count| (next, next += *count as u32).0..next).collect();
         let segment = Segment::in_memory(&SPEC, docs.clone()).unwrap();
-        let tail = crate::Tail::new(&SPEC, docs).unwrap();
-        for asked in [vec![], vec![0], vec![1, 3], vec![2], vec![0, 1, 2, 3], vec![1, 9]] {
-            let asked: RoaringBitmap = asked.into_iter().collect();
+        let write_buffer = crate::WriteBuffer::new(&SPEC, docs).unwrap();
+        for documents in [vec![], vec![0], vec![1, 3], vec![2], vec![0, 1, 2, 3], vec![1, 9]] {
+            let documents: RoaringBitmap = documents.into_iter().collect();
             let expected: RoaringBitmap =
-                asked.iter().filter_map(|doc| rows.get(doc as usize).cloned()).flatten().collect();
-            assert_eq!(segment.rows_of(&asked), expected, "{counts:?} {asked:?}");
-            assert_eq!(tail.rows_of(&asked), expected, "{counts:?} {asked:?}");
+                documents.iter().filter_map(|doc| rows.get(doc as usize).cloned()).flatten().collect();
+            assert_eq!(segment.rows_of(&documents), expected, "{counts:?} {documents:?}");
+            assert_eq!(write_buffer.rows_of(&documents), expected, "{counts:?} {documents:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What both builders share: rows that no walk would reach get a way in, and the bytes.
+//! Shared by both builders: makes rows reachable that no walk would reach, and writes the byte format.
 
 use super::{BASE_LINKS, NONE, UPPER_LINKS};
 use roaring::RoaringBitmap;
@@ -7,15 +7,15 @@ use std::{
     ops::Range,
 };
 
-/// Links by row, lowest layer first; the base holds [`BASE_LINKS`] for every row.
-pub(crate) struct Links {
+/// Links by row, lowest layer first; the base layer holds [`BASE_LINKS`] for every row.
+pub(crate) struct GraphLinks {
     pub(crate) entry: u32,
     pub(crate) base: Vec<u32>,
-    /// Links of the rows of each upper layer, [`UPPER_LINKS`] each, lowest first.
+    /// Links of the rows of each upper layer, [`UPPER_LINKS`] each; lowest layer first.
     pub(crate) upper: Vec<BTreeMap<u32, Vec<u32>>>,
 }
 
-impl Links {
+impl GraphLinks {
     /// Appends the frozen form.
     pub(crate) fn write(mut self, vectored: &RoaringBitmap, out: &mut Vec<u8>) {
         connect(&mut self.base, self.entry, vectored);
@@ -34,8 +34,8 @@ impl Links {
     }
 }
 
-/// A graph of the usual shape (a sixteenth of the rows in each next layer) whose links are row numbers that
-/// a multiplication scatters. For benchmarks.
+/// Writes a graph of the usual shape (a sixteenth of the rows of each layer in the next) whose links are row numbers
+/// scattered by a multiplication. For benchmarks.
 pub(crate) fn scattered(rows: u32, out: &mut Vec<u8>) {
     let layer = |step: u64| (0..u64::from(rows)).step_by(step as usize);
     let steps: Vec<u64> = (1..).map(|n| 16u64.pow(n)).take_while(|step| *step < u64::from(rows)).collect();
@@ -52,29 +52,31 @@ pub(crate) fn scattered(rows: u32, out: &mut Vec<u8>) {
     }
 }
 
-/// Makes every row reachable: a reverse edge that is cut may have been a row's only way in, equal vectors get
+/// Makes every row reachable. A reverse edge that was dropped may have been the only link to a row, equal vectors get
 /// hardly any links, and a row that no walk reaches would never be found.
 fn connect(base: &mut [u32], entry: u32, vectored: &RoaringBitmap) {
     let mut reached = RoaringBitmap::new();
-    reach(base, entry, &mut reached);
-    // Where a host's last link found a slot: the next look starts there, or many equal vectors would take forever.
-    let mut places: BTreeMap<u32, u32> = BTreeMap::new();
+    mark_reachable(base, entry, &mut reached);
+    // The row whose free slot took the last link for a host: the next search starts there, because many equal vectors
+    // would otherwise take forever.
+    let mut last_slots: BTreeMap<u32, u32> = BTreeMap::new();
     loop {
-        let lost = vectored - &reached;
-        let Some(first) = lost.min() else { return };
+        let unreachable = vectored - &reached;
+        let Some(first) = unreachable.min() else { return };
         let before = reached.len();
-        for row in &lost {
+        // Prefer a link from a neighbour that is reachable: a walk towards this row comes through there.
+        for row in &unreachable {
             let near = base[slots(row)].iter().copied().find(|n| reached.contains(*n));
             if let Some(host) = near.filter(|_| !reached.contains(row)) {
-                let place = lead(base, places.get(&host).copied().unwrap_or(host), row);
-                places.insert(host, place);
-                reach(base, row, &mut reached);
+                let slot_row = add_link_near(base, last_slots.get(&host).copied().unwrap_or(host), row);
+                last_slots.insert(host, slot_row);
+                mark_reachable(base, row, &mut reached);
             }
         }
         if reached.len() == before {
-            // Rows that know only each other.
-            lead(base, entry, first);
-            reach(base, first, &mut reached);
+            // The remaining rows link only to each other.
+            add_link_near(base, entry, first);
+            mark_reachable(base, first, &mut reached);
         }
     }
 }
@@ -83,8 +85,8 @@ fn slots(row: u32) -> Range<usize> {
     row as usize * BASE_LINKS..(row as usize + 1) * BASE_LINKS
 }
 
-/// Adds what can be reached from a row.
-fn reach(base: &[u32], from: u32, reached: &mut RoaringBitmap) {
+/// Adds to `reached` all rows that can be reached from a row.
+fn mark_reachable(base: &[u32], from: u32, reached: &mut RoaringBitmap) {
     reached.insert(from);
     let mut waiting = vec![from];
     while let Some(row) = waiting.pop() {
@@ -92,17 +94,17 @@ fn reach(base: &[u32], from: u32, reached: &mut RoaringBitmap) {
     }
 }
 
-/// Links to a row from the nearest one to `host`, in steps, that has a free slot, and says
-/// which. Were all full that can be reached, the host's farthest link would have to go.
-fn lead(base: &mut [u32], host: u32, to: u32) -> u32 {
-    let mut seen = RoaringBitmap::from([host]);
+/// Links to a row from the nearest row to `host`, in steps, that has a free slot, and returns that row. If all rows
+/// that can be reached were full, the host's farthest link would be replaced.
+fn add_link_near(base: &mut [u32], host: u32, to: u32) -> u32 {
+    let mut visited = RoaringBitmap::from([host]);
     let mut waiting = VecDeque::from([host]);
     while let Some(row) = waiting.pop_front() {
         if let Some(free) = base[slots(row)].iter_mut().find(|n| **n == NONE) {
             *free = to;
             return row;
         }
-        waiting.extend(base[slots(row)].iter().copied().filter(|n| seen.insert(*n)));
+        waiting.extend(base[slots(row)].iter().copied().filter(|n| visited.insert(*n)));
     }
     if let Some(far) = base[slots(host)].last_mut() {
         *far = to;

@@ -1,33 +1,33 @@
-//! Builds a graph with `hnsw_rs` and freezes it into the flat layout: the reference that `build` is measured by. The
-//! only file that knows `hnsw_rs`.
+//! Builds a graph with `hnsw_rs` and freezes it into the flat layout. It is the reference that `build` is measured by,
+//! and the only file that uses `hnsw_rs`.
 //!
-//! The distance is ours: squared Euclidean on prepared vectors, which is never negative (1 − dot
-//! rounds below zero, and `hnsw_rs` panics there) and orders as the real one: for cosine on unit
-//! copies; for the inner product on copies with one more value that makes all lengths equal
-//! (Bachrach et al., RecSys 2014). Its own search, dump and reload are not used.
+//! The distance is ours: squared Euclidean on prepared vectors, which is never negative (1 − dot rounds below zero, and
+//! `hnsw_rs` panics there) and orders as the real one does: for cosine on unit copies, and for the inner product on
+//! copies with one more value that makes all lengths equal (Bachrach et al., RecSys 2014). The search, dump and reload
+//! of `hnsw_rs` are not used.
 
-use super::{BASE_LINKS, NONE, UPPER_LINKS, links::Links};
+use super::{BASE_LINKS, NONE, UPPER_LINKS, links::GraphLinks};
 use crate::{Spec, bytes::floats, simd};
-use hnsw_rs::{anndists::dist::distances::Distance as Measure, hnsw::Hnsw};
+use hnsw_rs::{anndists::dist::distances::Distance as AnnDistance, hnsw::Hnsw};
 use kernel::Distance;
 use roaring::RoaringBitmap;
 use std::collections::BTreeMap;
 
 const EF_CONSTRUCTION: usize = 200;
 const LAYERS_MAX: usize = 16;
-/// Vectors that are copied and inserted at a time; `hnsw_rs` spreads each lot over the pool's threads.
-const LOT: usize = 4_096;
+/// Vectors that are copied and inserted at a time; `hnsw_rs` spreads each batch over the threads of the pool.
+const BATCH: usize = 4_096;
 
-struct SquaredEuclidean(simd::Apart);
+struct SquaredEuclidean(simd::L2Squared);
 
-impl Measure<f32> for SquaredEuclidean {
+impl AnnDistance<f32> for SquaredEuclidean {
     fn eval(&self, a: &[f32], b: &[f32]) -> f32 {
         (self.0)(a, b)
     }
 }
 
-/// Builds the graph of these rows of a section of finite f32 values and appends the frozen form.
-/// Takes about 2 ms of CPU per row at 384 dimensions.
+/// Builds the graph of these rows of a section of finite f32 values, and appends its frozen form. Takes about 2 ms of
+/// CPU per row at 384 dimensions.
 pub(crate) fn build(spec: &Spec, values: &[u8], vectored: &RoaringBitmap, rows: u32, out: &mut Vec<u8>) {
     let count = vectored.len() as usize;
     if count == 0 {
@@ -35,29 +35,29 @@ pub(crate) fn build(spec: &Spec, values: &[u8], vectored: &RoaringBitmap, rows: 
     }
     let lengths: Vec<f32> = (0..rows).map(|row| row_of(spec, values, row).map(|x| x * x).sum()).collect();
     let longest = lengths.iter().copied().fold(0.0f32, f32::max);
-    let measure = SquaredEuclidean(simd::apart());
-    let hnsw = Hnsw::<f32, SquaredEuclidean>::new(UPPER_LINKS, count, LAYERS_MAX, EF_CONSTRUCTION, measure);
+    let distance = SquaredEuclidean(simd::l2_squared());
+    let hnsw = Hnsw::<f32, SquaredEuclidean>::new(UPPER_LINKS, count, LAYERS_MAX, EF_CONSTRUCTION, distance);
     let prepare = |row: u32| {
         let length = lengths.get(row as usize).copied().unwrap_or(0.0);
         let mut vector: Vec<f32> = row_of(spec, values, row).collect();
         match spec.distance {
             Distance::Euclidean => {}
             Distance::Cosine => {
-                let by = if length > 0.0 { length.sqrt() } else { 1.0 };
-                vector.iter_mut().for_each(|x| *x /= by);
+                let norm = if length > 0.0 { length.sqrt() } else { 1.0 };
+                vector.iter_mut().for_each(|x| *x /= norm);
             }
             Distance::Dot => vector.push((longest - length).max(0.0).sqrt()),
         }
         vector
     };
     let mut list = vectored.iter();
-    // The first alone: it becomes the entry that the others start from.
-    for size in std::iter::once(1).chain(std::iter::repeat(LOT)) {
-        let lot: Vec<(Vec<f32>, usize)> = list.by_ref().take(size).map(|row| (prepare(row), row as usize)).collect();
-        if lot.is_empty() {
+    // The first row is inserted alone: it becomes the entry from which the others start.
+    for size in std::iter::once(1).chain(std::iter::repeat(BATCH)) {
+        let batch: Vec<(Vec<f32>, usize)> = list.by_ref().take(size).map(|row| (prepare(row), row as usize)).collect();
+        if batch.is_empty() {
             break;
         }
-        hnsw.parallel_insert_slice(&lot.iter().map(|(v, row)| (v.as_slice(), *row)).collect());
+        hnsw.parallel_insert_slice(&batch.iter().map(|(v, row)| (v.as_slice(), *row)).collect());
     }
     freeze(&hnsw, vectored, rows, out);
 }
@@ -79,7 +79,7 @@ fn freeze(hnsw: &Hnsw<'_, f32, SquaredEuclidean>, vectored: &RoaringBitmap, rows
             if level == top {
                 entry = row;
             }
-            // Nearest first, as hnsw_rs keeps them.
+            // Neighbours are ordered nearest first, as hnsw_rs keeps them.
             for (layer, neighbours) in point.get_neighborhood_id().iter().enumerate().take(level + 1) {
                 let links = neighbours.iter().map(|n| n.d_id as u32).filter(|n| *n != row);
                 match layer.checked_sub(1) {
@@ -92,5 +92,5 @@ fn freeze(hnsw: &Hnsw<'_, f32, SquaredEuclidean>, vectored: &RoaringBitmap, rows
             }
         }
     }
-    Links { entry, base, upper }.write(vectored, out);
+    GraphLinks { entry, base, upper }.write(vectored, out);
 }

@@ -27,7 +27,7 @@ fn what_is_marked(#[case] question: &str, #[case] text: &str, #[case] expected: 
 }
 
 #[test]
-fn no_more_than_the_limit_and_it_is_said() {
+fn spans_beyond_the_limit_give_a_warning() {
     let query = TextQuery::new("word");
     let mut highlighter = Highlighter::new(&query);
     assert_eq!(
@@ -42,7 +42,7 @@ fn no_more_than_the_limit_and_it_is_said() {
 
 proptest! {
     #[test]
-    fn spans_lie_apart_and_in_the_text(
+    fn spans_are_disjoint_and_inside_the_text(
         question in "[a-c東京\"* _.-]{0,20}|\\PC{0,20}",
         text in "[a-c東京 _.-]{0,40}|\\PC{0,40}",
         language in proptest::sample::select(Language::ALL),
@@ -56,9 +56,9 @@ proptest! {
 }
 
 proptest! {
-    /// Texts are read in parts; where these end shows nowhere.
+    /// Texts are read in parts; the ends of these do not show in the result.
     #[test]
-    fn what_stands_before_does_not_change_what_is_marked(
+    fn text_before_does_not_change_what_is_marked(
         question in "[a-c東京\"* _.-]{0,24}",
         text in "[a-c東京 _.-]{0,40}",
         before in PART_BYTES - 60..PART_BYTES + 2,
@@ -77,7 +77,7 @@ proptest! {
 }
 
 #[test]
-fn a_phrase_over_the_end_of_a_part_is_marked_and_nothing_after_the_last_that_is_shown_is_read() {
+fn a_phrase_across_parts_is_marked_and_reading_stops_after_the_last_shown_span() {
     let query = TextQuery::new("\"of leave of\"");
     let text = format!("{} of leave of", "x".repeat(PART_BYTES - 6));
     let marked = Highlighter::new(&query).spans(&text).unwrap();
@@ -90,13 +90,13 @@ fn a_phrase_over_the_end_of_a_part_is_marked_and_nothing_after_the_last_that_is_
 }
 
 #[test]
-fn marking_ends_inside_a_text_when_the_caller_goes() {
+fn marking_ends_inside_a_text_when_the_request_is_cancelled() {
     let query = TextQuery::new("absent");
-    let presence = kernel::Presence::default();
-    drop(presence.watch());
+    let cancel = kernel::CancelFlag::default();
+    drop(cancel.drop_guard());
     let clock = std::sync::Arc::new(kernel::ManualClock::new(kernel::Timestamp::default()));
-    let interrupt = kernel::Interrupt::new(presence, clock, std::time::Duration::from_secs(1));
+    let interrupt = kernel::Interrupt::new(cancel, clock, std::time::Duration::from_secs(1));
     let text = "a word ".repeat(100_000);
     let end = interrupt.scope(|| Highlighter::new(&query).spans(&text));
-    assert_eq!(end, Err(Interrupted::Gone));
+    assert_eq!(end, Err(Interrupted::Disconnected));
 }

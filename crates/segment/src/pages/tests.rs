@@ -35,7 +35,7 @@ fn every_range_is_what_it_would_be_in_memory() {
             let (inside, middle) = (paged.sub(range.clone()).unwrap(), (to - from) as u64 / 2);
             assert_eq!(inside.len(), (to - from) as u64);
             assert_eq!(&*inside.read(middle..inside.len()).unwrap(), &bytes[from + middle as usize..to]);
-            assert!(inside.read(0..inside.len() + 1).is_err(), "no look behind one's own end");
+            assert!(inside.read(0..inside.len() + 1).is_err(), "no read past the end of the section");
         }
     }
     for section in [paged, memory] {
@@ -62,14 +62,14 @@ fn the_cache_is_bounded_and_counted() {
     // 600 / 32 pages are 18, in two sets of eight.
     assert_eq!(paged.resident(), 16 * PAGE);
     reads();
-    // A long read goes past it.
+    // A long read bypasses it.
     assert_eq!(*paged.whole().unwrap(), bytes);
     assert_eq!((reads(), paged.resident()), (1, 16 * PAGE));
     assert_eq!(Section::open(source, 600 * PAGE).unwrap().resident(), 600 * PAGE);
 }
 
 #[test]
-fn readers_on_several_threads_get_what_they_ask_for() {
+fn readers_on_several_threads_get_their_ranges() {
     let page = PAGE as usize;
     let (bytes, paged, _) = section(100 * page);
     std::thread::scope(|scope| {

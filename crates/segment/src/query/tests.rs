@@ -2,16 +2,16 @@ use super::*;
 use proptest::prelude::*;
 use rstest::rstest;
 
-/// What a query asks for, shown: stems as they are, words as written with `=`, beginnings with `*`.
-fn asks(query: &TextQuery) -> Vec<String> {
-    let one = |(ask, times): &(Ask, f32)| {
-        let text = match ask {
-            Ask::Stem(stem) | Ask::Written(stem) => stem.clone(),
-            Ask::Prefix(n) => format!("{}*", query.prefixes[*n].start),
+/// The terms of a query as text: stems as they are, written words after `=`, prefixes before `*`.
+fn terms(query: &TextQuery) -> Vec<String> {
+    let one = |(term, times): &(QueryTerm, f32)| {
+        let text = match term {
+            QueryTerm::Stem(stem) | QueryTerm::Written(stem) => stem.clone(),
+            QueryTerm::Prefix(n) => format!("{}*", query.prefixes[*n].start),
         };
         if *times == 1.0 { text } else { format!("{text}^{times}") }
     };
-    query.asks.iter().map(one).collect()
+    query.terms.iter().map(one).collect()
 }
 
 #[rstest]
@@ -39,15 +39,15 @@ fn asks(query: &TextQuery) -> Vec<String> {
 #[case::pairs("東京都", &["東京", "京都"], &[])]
 #[case::one_character("東", &["東*"], &[])]
 #[case::phrase_of_pairs("\"東京 都庁\"", &["東京", "都庁"], &["東京 京 都庁"])]
-fn a_question_is_read(#[case] text: &str, #[case] expected: &[&str], #[case] phrases: &[&str]) {
+fn a_query_is_parsed(#[case] text: &str, #[case] expected: &[&str], #[case] phrases: &[&str]) {
     let query = TextQuery::new(text);
-    assert_eq!(asks(&query), expected);
+    assert_eq!(terms(&query), expected);
     assert_eq!(query.phrases.iter().map(|p| p.stems.join(" ")).collect::<Vec<_>>(), phrases);
     assert_eq!(query.is_empty(), expected.is_empty());
 }
 
 #[test]
-fn a_plus_before_a_quote_demands_it() {
+fn a_plus_before_a_quote_requires_the_phrase() {
     let required = |text: &str| {
         let query = TextQuery::new(text);
         (0..query.phrases()).map(|n| query.requires(n)).collect::<Vec<_>>()
@@ -56,7 +56,7 @@ fn a_plus_before_a_quote_demands_it() {
     assert_eq!(required("+\"a b\" +\"c d\""), [true, true]);
     assert_eq!(required("C+\"a b\" 1 + \"c d\""), [false, false]);
     assert_eq!(required("＋＂a b＂"), [true]);
-    assert_eq!(asks(&TextQuery::new("x +\"c d\"")), ["x", "c", "d"]);
+    assert_eq!(terms(&TextQuery::new("x +\"c d\"")), ["x", "c", "d"]);
     let mut query = TextQuery::new("\"a b\" \"c d\"");
     query.require_phrases();
     assert!(query.requires(0) && query.requires(1) && !query.requires(2));
@@ -67,24 +67,24 @@ fn a_plus_before_a_quote_demands_it() {
 #[case(Language::Plain, "the Running Houses", &["the", "running", "houses"])]
 #[case(Language::French, "les maisons", &["maison"])]
 #[case(Language::Russian, "и книги", &["книг"])]
-fn by_the_rules_of_its_language(#[case] language: Language, #[case] text: &str, #[case] expected: &[&str]) {
-    assert_eq!(asks(&TextQuery::in_language(text, language)), expected);
+fn words_follow_the_rules_of_the_language(#[case] language: Language, #[case] text: &str, #[case] expected: &[&str]) {
+    assert_eq!(terms(&TextQuery::in_language(text, language)), expected);
 }
 
 #[test]
-fn further_phrases_and_stars_are_words_and_it_is_said() {
+fn excess_phrases_and_prefixes_become_words_with_a_warning() {
     let many = |unit: &str| unit.repeat(limits::PHRASES_PER_QUERY_MAX + 1);
     let query = TextQuery::new(&many("\"two words\" "));
     assert_eq!((query.phrases.len(), query.warnings().len()), (limits::PHRASES_PER_QUERY_MAX, 1));
     let stars: String = (0..=limits::PHRASES_PER_QUERY_MAX).map(|n| format!("star{n}* ")).collect();
     let query = TextQuery::new(&stars);
     assert_eq!((query.prefixes.len(), query.warnings().len()), (limits::PHRASES_PER_QUERY_MAX, 1));
-    assert_eq!(query.asks.len(), limits::PHRASES_PER_QUERY_MAX + 1);
+    assert_eq!(query.terms.len(), limits::PHRASES_PER_QUERY_MAX + 1);
     assert_eq!(TextQuery::new("x*").warnings().len(), 1);
 }
 
 #[test]
-fn a_star_stands_for_the_first_words_and_it_is_said() {
+fn a_prefix_takes_the_first_words_with_a_warning() {
     let mut query = TextQuery::new("wo*");
     let words = (0..=limits::PREFIX_WORDS_MAX).map(|n| format!("word{n:04}")).collect();
     query.expand(Expansion { terms: vec![words] });
@@ -97,12 +97,12 @@ fn a_star_stands_for_the_first_words_and_it_is_said() {
 fn a_word_that_is_found_by_its_stem_is_not_counted_as_written_too() {
     let mut analyser = Analyser::new(Language::English);
     let prefix = |start: &str| Prefix { start: start.to_owned(), terms: Vec::new() };
-    assert!(prefix("run").takes("run", &mut analyser));
-    assert!(!prefix("run").takes("=running", &mut analyser));
-    assert!(prefix("runn").takes("=running", &mut analyser));
-    assert!(!prefix("err").takes("=err_conn", &mut analyser));
-    assert!(prefix("err_").takes("=err_conn", &mut analyser));
-    assert!(!prefix("run").takes("^run", &mut analyser));
+    assert!(prefix("run").stands_for("run", &mut analyser));
+    assert!(!prefix("run").stands_for("=running", &mut analyser));
+    assert!(prefix("runn").stands_for("=running", &mut analyser));
+    assert!(!prefix("err").stands_for("=err_conn", &mut analyser));
+    assert!(prefix("err_").stands_for("=err_conn", &mut analyser));
+    assert!(!prefix("run").stands_for("^run", &mut analyser));
 }
 
 proptest! {
@@ -111,17 +111,16 @@ proptest! {
         let query = TextQuery::in_language(&text, language);
         prop_assert!(query.prefixes.len() <= limits::PHRASES_PER_QUERY_MAX);
         prop_assert!(query.phrases.iter().all(|phrase| !phrase.stems.is_empty()));
-        prop_assert!(query.asks.iter().all(|(_, times)| *times >= 1.0));
+        prop_assert!(query.terms.iter().all(|(_, times)| *times >= 1.0));
     }
 }
 
 #[test]
-fn words_of_a_query_know_their_places() {
+fn words_map_to_their_terms() {
     let query = TextQuery::new("the running cats, KX-20");
-    let places = query.places(["the", "Running", "cat", "KX", "20", "dog", "…"]);
-    assert_eq!((places[0], places[5], places[6]), (None, None, None));
-    let found: Vec<usize> = places[1..5].iter().map(|place| place.expect("it is asked for")).collect();
-    let asked =
-        |n: usize| matches!(&query.asks[n].0, Ask::Stem(stem) if ["run", "cat", "kx", "20"].contains(&stem.as_str()));
+    let indexes = query.term_indexes(["the", "Running", "cat", "KX", "20", "dog", "…"]);
+    assert_eq!((indexes[0], indexes[5], indexes[6]), (None, None, None));
+    let found: Vec<usize> = indexes[1..5].iter().map(|index| index.expect("it is asked for")).collect();
+    let asked = |n: usize| matches!(&query.terms[n].0, QueryTerm::Stem(stem) if ["run", "cat", "kx", "20"].contains(&stem.as_str()));
     assert!(found.iter().all(|n| asked(*n)) && found.windows(2).all(|pair| pair[0] < pair[1]), "{found:?}");
 }

@@ -1,8 +1,8 @@
 use super::*;
 use crate::{
-    Links,
+    GraphMode,
     container::reseal,
-    sample::{Random, doc, document},
+    test_documents::{Random, doc, document},
 };
 use kernel::{AttrValue, Field, Filter, Principal, Scalar, Untrusted};
 use proptest::{collection::vec, prelude::*};
@@ -11,13 +11,14 @@ use std::{io, ops::Range, sync::Mutex};
 const SPEC: Spec = Spec::new(3, Distance::Cosine);
 
 fn written(docs: &[Document]) -> Segment {
-    Segment::open(&SPEC, Segment::write(&SPEC, &mut docs.iter().cloned(), Links::Built).unwrap()).unwrap()
+    Segment::open(&SPEC, Segment::write(&SPEC, &mut docs.iter().cloned(), GraphMode::Built).unwrap()).unwrap()
 }
 
-/// Bytes that notes what is read of it, and in which a byte can be spoiled: a seal that finds it on reading.
+/// A source that records what is read of it, and in which a byte can be corrupted: like a seal, it reports that on
+/// reading.
 struct Source {
     bytes: Vec<u8>,
-    spoiled: Mutex<Option<u64>>,
+    corrupted: Mutex<Option<u64>>,
     reads: Mutex<Vec<Range<u64>>>,
 }
 
@@ -28,21 +29,21 @@ impl ReadAt for Source {
 
     fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
         let range = offset..offset + into.len() as u64;
-        let spoiled = self.spoiled.lock().unwrap().is_some_and(|at| range.contains(&at));
+        let corrupted = self.corrupted.lock().unwrap().is_some_and(|at| range.contains(&at));
         self.reads.lock().unwrap().push(range);
-        if spoiled { Err(io::ErrorKind::InvalidData.into()) } else { self.bytes.read_at(offset, into) }
+        if corrupted { Err(io::ErrorKind::InvalidData.into()) } else { self.bytes.read_at(offset, into) }
     }
 }
 
-/// What `write` wrote, opened as two parts of which the second stays outside.
+/// Opens what `write` wrote in two parts, of which the second stays outside.
 fn paged(spec: &Spec, bytes: &[u8]) -> (Segment, Arc<Source>) {
-    let (whole, behind) = bytes.split_at(Segment::split(bytes).unwrap());
-    let source = Arc::new(Source { bytes: behind.to_vec(), spoiled: Mutex::default(), reads: Mutex::default() });
+    let (whole, paged_part) = bytes.split_at(Segment::split(bytes).unwrap());
+    let source = Arc::new(Source { bytes: paged_part.to_vec(), corrupted: Mutex::default(), reads: Mutex::default() });
     let segment = Segment::open_paged(spec, whole.into(), source.clone(), 0, &mut |_| ()).unwrap();
     (segment, source)
 }
 
-/// Everything that can be asked of a segment, as one value.
+/// All results of a segment as one value.
 fn answers(segment: &Segment) -> impl PartialEq + std::fmt::Debug + use<> {
     answered(segment).ok()
 }
@@ -87,7 +88,7 @@ proptest! {
     fn a_written_segment_answers_as_one_in_memory(docs in vec(document(3), 0..10)) {
         let memory = Segment::in_memory(&SPEC, docs.clone()).unwrap();
         let opened = written(&docs);
-        let (paged, _) = paged(&SPEC, &Segment::write(&SPEC, &mut docs.iter().cloned(), Links::Built).unwrap());
+        let (paged, _) = paged(&SPEC, &Segment::write(&SPEC, &mut docs.iter().cloned(), GraphMode::Built).unwrap());
         prop_assert!(answered(&memory).is_ok());
         prop_assert_eq!(answers(&opened), answers(&memory));
         prop_assert_eq!(answers(&paged), answers(&memory));
@@ -125,13 +126,13 @@ fn unknown_numbers_are_errors_or_nothing() {
 }
 
 #[test]
-fn an_empty_segment_is_one() {
+fn an_empty_segment_is_valid() {
     assert_eq!(answers(&written(&[])), answers(&Segment::in_memory(&SPEC, vec![]).unwrap()));
 }
 
 #[test]
 fn every_flipped_byte_and_every_cut_is_refused() {
-    let bytes = Segment::write(&SPEC, &mut three().into_iter(), Links::Built).unwrap();
+    let bytes = Segment::write(&SPEC, &mut three().into_iter(), GraphMode::Built).unwrap();
     for at in 0..bytes.len() {
         let mut changed = bytes.clone();
         changed[at] ^= 0x41;
@@ -141,10 +142,10 @@ fn every_flipped_byte_and_every_cut_is_refused() {
     assert!(Segment::open(&SPEC, bytes).is_ok());
 }
 
-/// Not what the checksum lets through, but what must hold should it ever be wrong: our own sections
-/// are checked one by one. (tantivy trusts its files; only the checksum guards those.)
+/// The checksum does not let such bytes through. This checks what must hold if it ever did: our own sections are
+/// validated one by one. (Tantivy trusts its files; only the checksum guards those.)
 #[test]
-fn sections_are_sound_without_the_checksum() {
+fn sections_are_validated_without_the_checksum() {
     let whole = three();
     let mut builder = Builder::new(&SPEC);
     whole.iter().for_each(|doc| builder.add(doc, |_, _, _| Ok(())).unwrap());
@@ -180,24 +181,24 @@ fn a_large_segment_gets_a_graph_and_a_small_one_none() {
     let random = Random::new(5);
     for (count, graph) in [(kernel::limits::GRAPH_ROWS_MIN, false), (kernel::limits::GRAPH_ROWS_MIN + 1, true)] {
         let points = random.clustered(count / 1_000 + 1, 3, 4_000).concat();
-        // Documents of a thousand passages: the text is not what is measured here.
+        // Documents of a thousand passages: text is not measured here.
         let docs = (0..count).step_by(1_000).map(|n| {
             let passages = vec![""; (count - n).min(1_000)];
             let vectors = points[n * 4..(n + passages.len()) * 4].to_vec();
             Document { vectors, ..doc(&format!("d{n}"), &passages) }
         });
-        let later = Segment::write(&spec, &mut docs.clone(), Links::Later).unwrap();
+        let later = Segment::write(&spec, &mut docs.clone(), GraphMode::Deferred).unwrap();
         let later = Segment::open(&spec, later).unwrap();
-        let bytes = Segment::write(&spec, &mut docs.clone(), Links::Built).unwrap();
+        let bytes = Segment::write(&spec, &mut docs.clone(), GraphMode::Built).unwrap();
         let sections = container::tests::parse_whole(&spec, bytes.clone()).unwrap();
-        assert_eq!(sections.get(Kind::Graph).len() > 0, graph);
+        assert_eq!(sections.get(SectionKind::Graph).len() > 0, graph);
         let rows = (0..count as u32).collect();
         let (paged, _) = paged(&spec, &bytes);
         let segment = Segment::open(&spec, bytes).unwrap();
         let hits = segment.search_vector(&points[40..44], &rows, 1).hits;
         assert_eq!(paged.search_vector(&points[40..44], &rows, 1).hits, hits);
         assert_eq!(later.search_vector(&points[40..44], &rows, 1).hits, hits);
-        assert_eq!((later.wants_graph(), segment.wants_graph(), paged.wants_graph()), (graph, false, false));
+        assert_eq!((later.lacks_graph(), segment.lacks_graph(), paged.lacks_graph()), (graph, false, false));
         assert!(hits.len() == 1 && hits[0].row == 10 && hits[0].score.abs() < 1e-4, "{hits:?}");
     }
 }
@@ -231,7 +232,7 @@ fn wide_query(n: u64) -> Vec<f32> {
 #[test]
 fn a_paged_segment_answers_as_a_whole_one_and_reads_no_more_than_it_must() {
     let docs = many(&WIDE);
-    let bytes = Segment::write(&WIDE, &mut docs.iter().cloned(), Links::Built).unwrap();
+    let bytes = Segment::write(&WIDE, &mut docs.iter().cloned(), GraphMode::Built).unwrap();
     let whole = Segment::open(&WIDE, bytes.clone()).unwrap();
     let (paged, source) = paged(&WIDE, &bytes);
     let read = |source: &Source| source.reads.lock().unwrap().drain(..).map(|r| r.end - r.start).sum::<u64>();
@@ -255,18 +256,18 @@ fn a_paged_segment_answers_as_a_whole_one_and_reads_no_more_than_it_must() {
         assert!(paged.document(n as u32, true).unwrap() == *doc);
     }
     assert!(read(&source) <= source.size() + 4 * page, "neighbours share pages");
-    // What it says of its memory is the first part, the dictionary and the pages that it holds.
+    // The memory that it reports is the first part, the dictionary and the pages that it holds.
     let first = Segment::split(&bytes).unwrap() as u64;
     let cache = 8 * page;
     assert!((first..first + cache + first / 5).contains(&paged.bytes()), "{} of {first}", paged.bytes());
     assert!(whole.bytes() > bytes.len() as u64);
 }
 
-/// Every page in turn does not authenticate: whoever needs it is told, nobody is told anything wrong.
+/// Each page in turn fails authentication: callers that need it get an error, and no caller gets a wrong result.
 #[test]
-fn a_page_that_does_not_open_is_an_error_of_those_who_need_it() {
+fn an_unreadable_page_is_an_error_only_where_it_is_needed() {
     let docs = many(&WIDE);
-    let bytes = Segment::write(&WIDE, &mut docs.iter().cloned(), Links::Built).unwrap();
+    let bytes = Segment::write(&WIDE, &mut docs.iter().cloned(), GraphMode::Built).unwrap();
     let rows: RoaringBitmap = (0..480).collect();
     let words = TextQuery::new("leave bird policy");
     let whole = Segment::open(&WIDE, bytes.clone()).unwrap();
@@ -276,8 +277,8 @@ fn a_page_that_does_not_open_is_an_error_of_those_who_need_it() {
     let pages = (bytes.len() - Segment::split(&bytes).unwrap()).div_ceil(limits::PAGE_BYTES);
     for number in 0..pages as u64 {
         let (segment, source) = paged(&WIDE, &bytes);
-        *source.spoiled.lock().unwrap() = Some(number * limits::PAGE_BYTES as u64 + 1);
-        let mut tell = |kind: usize, failed: Option<Error>| {
+        *source.corrupted.lock().unwrap() = Some(number * limits::PAGE_BYTES as u64 + 1);
+        let mut count_failure = |kind: usize, failed: Option<Error>| {
             if let Some(error) = failed {
                 assert!(error.is_corrupt() && matches!(error, Error::Unreadable(_)), "{error:?}");
                 failures[kind] += 1;
@@ -285,44 +286,44 @@ fn a_page_that_does_not_open_is_an_error_of_those_who_need_it() {
         };
         match segment.search_text(&words, &stats, &rows, 9) {
             Ok(hits) => assert_eq!(hits, whole.search_text(&words, &stats, &rows, 9).unwrap()),
-            Err(error) => tell(0, Some(error)),
+            Err(error) => count_failure(0, Some(error)),
         }
         assert_eq!(segment.search_vector(&wide_query(1), &rows, 480).hits.len(), 480, "it needs no page");
         match segment.evaluate(&uri.compile()) {
             Ok(found) => assert_eq!(found.len(), 40),
-            Err(error) => tell(1, Some(error)),
+            Err(error) => count_failure(1, Some(error)),
         }
         let broken = (0..40).filter_map(|n| segment.document(n, true).err()).collect::<Vec<_>>();
-        tell(2, broken.into_iter().next());
-        // What was not known before is read again once the source is well.
-        *source.spoiled.lock().unwrap() = None;
+        count_failure(2, broken.into_iter().next());
+        // What was not cached before is read again once the source works.
+        *source.corrupted.lock().unwrap() = None;
         assert!(segment.document(39, true).is_ok());
     }
     assert!(failures[0] >= 1 && failures[1] >= 1, "{failures:?}");
-    // Not those of the text index, of which the last is in the cache since the opening.
+    // The pages of the text index are left out: the last of them is in the cache since the segment was opened.
     let (split, buffer) = (Segment::split(&bytes).unwrap(), Slice::whole(bytes.clone()));
-    let [front, behind] = [0..split, split..buffer.len()].map(|part| buffer.sub(part).unwrap());
-    let sections = container::parse(&WIDE, &front, &Section::Memory(behind)).unwrap();
-    let index = sections.paged(Paged::TextIndex).len().div_ceil(limits::PAGE_BYTES as u64);
+    let [front, paged_part] = [0..split, split..buffer.len()].map(|part| buffer.sub(part).unwrap());
+    let sections = container::parse(&WIDE, &front, &Section::Memory(paged_part)).unwrap();
+    let index = sections.paged(PagedKind::TextIndex).len().div_ceil(limits::PAGE_BYTES as u64);
     assert!(failures[2] >= pages as i32 - index as i32, "{failures:?} of {pages}, {index} of the text index");
 }
 
 #[test]
-fn parts_of_two_segments_do_not_fit_together() {
-    let bytes = Segment::write(&WIDE, &mut many(&WIDE).into_iter(), Links::Built).unwrap();
-    let fewer = Segment::write(&WIDE, &mut many(&WIDE).into_iter().take(39), Links::Built).unwrap();
+fn parts_of_two_segments_are_refused_together() {
+    let bytes = Segment::write(&WIDE, &mut many(&WIDE).into_iter(), GraphMode::Built).unwrap();
+    let fewer = Segment::write(&WIDE, &mut many(&WIDE).into_iter().take(39), GraphMode::Built).unwrap();
     let whole = &bytes[..Segment::split(&bytes).unwrap()];
-    for behind in [&fewer[Segment::split(&fewer).unwrap()..], &[], &bytes[whole.len()..bytes.len() - 1]] {
-        let opened = Segment::open_sealed(&WIDE, whole.into(), Arc::new(behind.to_vec()), 0);
+    for paged_part in [&fewer[Segment::split(&fewer).unwrap()..], &[], &bytes[whole.len()..bytes.len() - 1]] {
+        let opened = Segment::open_sealed(&WIDE, whole.into(), Arc::new(paged_part.to_vec()), 0);
         assert!(matches!(opened, Err(Error::Corrupt { .. })));
     }
     assert!(Segment::open_sealed(&WIDE, whole.into(), Arc::new(bytes[whole.len()..].to_vec()), 0).is_ok());
     assert!(Segment::split(&[]).is_err() && Segment::split(&[0; 4_000]).is_err());
 }
 
-/// How many documents it took before it saw that it was stopped behind `after` of them.
-fn taken_until_stopped(count: usize, after: usize) -> usize {
-    let (stop, mut taken) = (Stop::default(), 0);
+/// Number of documents that the writer took before it noticed that it was stopped after `after` of them.
+fn documents_before_stop(count: usize, after: usize) -> usize {
+    let (stop, mut taken) = (StopFlag::default(), 0);
     let random = Random::new(5);
     let mut docs = (0..count).map(|n| {
         taken += 1;
@@ -331,14 +332,14 @@ fn taken_until_stopped(count: usize, after: usize) -> usize {
         }
         Document { vectors: vec![random.normal(), 1.0, 2.0], ..doc(&format!("{n:06}"), &["words"]) }
     });
-    let written = Segment::write_unless(&SPEC, &mut docs, Links::Built, None, &stop);
+    let written = Segment::write_stoppable(&SPEC, &mut docs, GraphMode::Built, None, &stop);
     assert!(matches!(written, Err(Error::Stopped)), "{:?}", written.map(|bytes| bytes.len()));
     taken
 }
 
 #[test]
 fn a_stopped_write_ends_at_the_next_document() {
-    assert_eq!(taken_until_stopped(100, 3), 3);
+    assert_eq!(documents_before_stop(100, 3), 3);
 }
 
 #[test]
@@ -348,22 +349,22 @@ fn a_passage_reads_as_its_document_does_and_without_the_rest_of_it() {
     let mut row = 0;
     for (n, doc) in (0..).zip(&docs) {
         for (at, passage) in doc.passages.iter().enumerate() {
-            let part = segment.text_part(n, passage.span.byte_start..passage.span.byte_end).unwrap();
+            let part = segment.text_range(n, passage.span.byte_start..passage.span.byte_end).unwrap();
             assert_eq!(part.expose(), doc.passage_text(at));
             let values = doc.vectors.chunks(SPEC.dimensions).nth(at).map(<[f32]>::to_vec);
             assert_eq!(segment.row_vector(row).unwrap(), values);
             row += 1;
         }
         let end = u32::try_from(doc.text.len()).unwrap();
-        assert!(matches!(segment.text_part(n, 0..end + 1), Err(Error::Corrupt { .. })), "nothing of a neighbour");
+        assert!(matches!(segment.text_range(n, 0..end + 1), Err(Error::Corrupt { .. })), "nothing of a neighbour");
     }
-    assert!(matches!(segment.text_part(9, 0..0), Err(Error::NoDocument(9))));
+    assert!(matches!(segment.text_range(9, 0..0), Err(Error::NoDocument(9))));
     assert_eq!(segment.row_vector(row).unwrap(), None);
 }
 
-/// Documents of one id have keys of their own (ADR 28): filters see the id, the store each document.
+/// Documents that share an id have distinct keys (ADR 28): filters see the id, the store sees each document.
 #[test]
-fn documents_of_one_id_are_found_together_and_one_by_one() {
+fn documents_with_one_id_are_found_together_and_one_by_one() {
     let id = |text: &str| DocumentId::parse(text).unwrap();
     let keyed = |key: DocumentId, text: &str| Document { id: key, ..doc("x", &[text]) };
     let [second, third] = [7, 8].map(|commit| id("plan").disambiguated(kernel::CommitNo(commit), 0));
@@ -375,13 +376,13 @@ fn documents_of_one_id_are_found_together_and_one_by_one() {
         keyed(id("plane"), "a fourth"),
     ];
     let spec = Spec::new(0, Distance::Cosine);
-    let tail = crate::Tail::new(&spec, docs.iter().rev().cloned().collect()).unwrap();
-    let bytes = Segment::write(&spec, &mut docs.iter().cloned(), Links::Built).unwrap();
+    let write_buffer = crate::WriteBuffer::new(&spec, docs.iter().rev().cloned().collect()).unwrap();
+    let bytes = Segment::write(&spec, &mut docs.iter().cloned(), GraphMode::Built).unwrap();
     let opened = Segment::open(&spec, bytes).unwrap();
-    for segment in [&Segment::in_memory(&spec, docs.clone()).unwrap(), &opened, tail.indexed()] {
-        assert_eq!(segment.named(&id("plan")), [0, 1, 2]);
-        assert_eq!(segment.named(&third), [0, 1, 2], "the id counts, not the key");
-        assert_eq!((segment.named(&id("plan b")), segment.named(&id("pla"))), (vec![3], vec![]));
+    for segment in [&Segment::in_memory(&spec, docs.clone()).unwrap(), &opened, write_buffer.indexed()] {
+        assert_eq!(segment.find_all(&id("plan")), [0, 1, 2]);
+        assert_eq!(segment.find_all(&third), [0, 1, 2], "the id counts, not the key");
+        assert_eq!((segment.find_all(&id("plan b")), segment.find_all(&id("pla"))), (vec![3], vec![]));
         assert_eq!([&id("plan"), &second, &third].map(|key| segment.find(key)), [Some(0), Some(1), Some(2)]);
         assert_eq!(segment.head(2).unwrap().id, third);
         let ids = |filter: Filter| segment.evaluate(&filter.compile()).unwrap().iter().collect::<Vec<_>>();
@@ -392,5 +393,5 @@ fn documents_of_one_id_are_found_together_and_one_by_one() {
         assert_eq!(ids(Filter::Prefix(Field::Id, second.key().to_owned())), Vec::<u32>::new());
         assert_eq!(ids(Filter::Contains(Field::Id, text("\u{1}"))), Vec::<u32>::new());
     }
-    assert_eq!((tail.named(&id("plan")), tail.find(&third)), (vec![0, 1, 2], Some(2)));
+    assert_eq!((write_buffer.find_all(&id("plan")), write_buffer.find(&third)), (vec![0, 1, 2], Some(2)));
 }

@@ -1,4 +1,4 @@
-//! The sums on 64-bit ARM, all of which have NEON.
+//! The inner loops on 64-bit ARM, where NEON is always present.
 
 use std::arch::aarch64::*;
 
@@ -12,7 +12,7 @@ pub(super) fn neon(codes: &[u8], query: &[i8]) -> i32 {
 }
 
 /// # Safety
-/// Both are equally long, a multiple of 16.
+/// Both slices have the same length, a multiple of 16.
 #[target_feature(enable = "neon")]
 unsafe fn whole_blocks(codes: &[u8], query: &[i8]) -> i32 {
     let bias = vdupq_n_u8(0x80);
@@ -21,7 +21,7 @@ unsafe fn whole_blocks(codes: &[u8], query: &[i8]) -> i32 {
         // SAFETY: at + 16 <= length of both.
         let (c, q) = unsafe { (vld1q_u8(codes.as_ptr().add(at)), vld1q_s8(query.as_ptr().add(at))) };
         let c = vreinterpretq_s8_u8(veorq_u8(c, bias));
-        // A product fits in 16 bits, two of them may not: each pair is added in 32.
+        // A product fits in 16 bits, but the sum of two may not: each pair is added in 32 bits.
         sum = vpadalq_s16(sum, vmull_s8(vget_low_s8(c), vget_low_s8(q)));
         sum = vpadalq_s16(sum, vmull_high_s8(c, q));
     }

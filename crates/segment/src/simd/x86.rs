@@ -1,4 +1,4 @@
-//! The sums on x86-64: AVX2, and AVX-512 with VNNI.
+//! The inner loops on x86-64: AVX2, and AVX-512 with VNNI.
 
 use super::Signed;
 use std::arch::x86_64::*;
@@ -6,34 +6,35 @@ use std::arch::x86_64::*;
 #[inline]
 pub(super) fn prefetch(bytes: &[u8]) {
     for line in bytes.chunks(64).take(PREFETCHED_LINES) {
-        // SAFETY: a hint; it reads nothing that the program sees, and the address is of a byte that is there.
+        // SAFETY: prefetching is a hint that has no effect the program can observe, and the address is that of a valid
+        // byte.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
     }
 }
 
-/// More than these cost more than they save.
+/// Prefetching more lines than this costs more than it saves.
 const PREFETCHED_LINES: usize = 8;
 
-pub(super) fn apart_avx2(a: &[f32], b: &[f32]) -> f32 {
+pub(super) fn l2_squared_avx2(a: &[f32], b: &[f32]) -> f32 {
     assert!(has_avx2());
-    // SAFETY: the feature is there, asserted above.
-    unsafe { apart_avx2_inner(a, b) }
+    // SAFETY: the feature is present, as asserted above.
+    unsafe { l2_squared_avx2_inner(a, b) }
 }
 
-pub(super) fn apart_avx512(a: &[f32], b: &[f32]) -> f32 {
+pub(super) fn l2_squared_avx512(a: &[f32], b: &[f32]) -> f32 {
     assert!(has_vnni());
-    // SAFETY: the feature is there, asserted above.
-    unsafe { apart_avx512_inner(a, b) }
+    // SAFETY: the feature is present, as asserted above.
+    unsafe { l2_squared_avx512_inner(a, b) }
 }
 
 #[target_feature(enable = "avx2")]
-fn apart_avx2_inner(a: &[f32], b: &[f32]) -> f32 {
-    super::plain(a, b)
+fn l2_squared_avx2_inner(a: &[f32], b: &[f32]) -> f32 {
+    super::l2_squared_plain(a, b)
 }
 
 #[target_feature(enable = "avx512f")]
-fn apart_avx512_inner(a: &[f32], b: &[f32]) -> f32 {
-    super::plain(a, b)
+fn l2_squared_avx512_inner(a: &[f32], b: &[f32]) -> f32 {
+    super::l2_squared_plain(a, b)
 }
 
 pub(super) fn has_avx2() -> bool {
@@ -48,13 +49,13 @@ pub(super) fn has_vnni() -> bool {
 
 pub(super) fn avx2(codes: &[u8], query: &[i8]) -> i32 {
     assert!(has_avx2());
-    // SAFETY: the feature is there, asserted above.
+    // SAFETY: the feature is present, as asserted above.
     unsafe { avx2_inner(codes, query) }
 }
 
 pub(super) fn vnni(codes: &[u8], query: &[i8]) -> i32 {
     assert!(has_vnni());
-    // SAFETY: the features are there, asserted above.
+    // SAFETY: the features are present, as asserted above.
     unsafe { vnni_inner(codes, query) }
 }
 
@@ -78,26 +79,26 @@ fn avx2_inner(codes: &[u8], query: &[i8]) -> i32 {
     _mm_cvtsi128_si32(one) + super::scalar(&codes[whole..n], &query[whole..n])
 }
 
-pub(super) fn four_vnni(rows: [&[u8]; 4], query: &Signed) -> [i32; 4] {
+pub(super) fn four_dots_vnni(rows: [&[u8]; 4], query: &Signed) -> [i32; 4] {
     assert!(has_vnni());
     let n = query.len();
     if rows.iter().any(|row| row.len() < n) {
         return super::one_by_one(vnni, rows, query);
     }
-    // SAFETY: the features are there, asserted above; every row has the query's length.
-    unsafe { four_vnni_inner(rows, query) }
+    // SAFETY: the features are present, as asserted above; every row is at least as long as the query.
+    unsafe { four_dots_vnni_inner(rows, query) }
 }
 
 /// # Safety
 /// Every row is at least as long as the query.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-unsafe fn four_vnni_inner(rows: [&[u8]; 4], query: &Signed) -> [i32; 4] {
+unsafe fn four_dots_vnni_inner(rows: [&[u8]; 4], query: &Signed) -> [i32; 4] {
     let n = query.len();
     let [mut a, mut b, mut c, mut d] = [_mm512_setzero_si512(); 4];
     for at in (0..n).step_by(64) {
         let left = n - at;
         let mask = if left >= 64 { u64::MAX } else { (1 << left) - 1 };
-        // SAFETY: masked lanes are not read; the others lie below n, which no row is shorter than.
+        // SAFETY: masked lanes are not read; the others lie below n, and no row is shorter than n.
         unsafe {
             let q = _mm512_maskz_loadu_epi8(mask, query.values.as_ptr().add(at));
             let code = |row: &[u8]| _mm512_maskz_loadu_epi8(mask, row.as_ptr().add(at).cast());
@@ -114,7 +115,7 @@ unsafe fn four_vnni_inner(rows: [&[u8]; 4], query: &Signed) -> [i32; 4] {
     let half = _mm256_add_epi32(_mm512_castsi512_si256(all), _mm512_extracti64x4_epi64::<1>(all));
     let four = _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256::<1>(half));
     let mut sums = [0i32; 4];
-    // SAFETY: sixteen bytes of our own.
+    // SAFETY: the sixteen bytes are a local array.
     unsafe { _mm_storeu_si128(sums.as_mut_ptr().cast(), four) };
     sums.map(|sum| sum - 128 * query.sum)
 }
@@ -123,7 +124,7 @@ unsafe fn four_vnni_inner(rows: [&[u8]; 4], query: &Signed) -> [i32; 4] {
 fn vnni_inner(codes: &[u8], query: &[i8]) -> i32 {
     let n = codes.len().min(query.len());
     let mut sum = _mm512_setzero_si512();
-    // The bias comes off at the end: 128 × the query's sum, gathered beside.
+    // The bias is removed at the end: 128 × the query's sum, accumulated in parallel.
     let mut off = _mm512_setzero_si512();
     let bias = _mm512_set1_epi8(i8::MIN);
     for at in (0..n).step_by(64) {

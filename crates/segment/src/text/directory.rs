@@ -1,10 +1,10 @@
-//! A tantivy `Directory` that never touches the disk: files grow in memory while an index is
-//! written, and are parts of the segment's sections once it is opened.
+//! A tantivy `Directory` that never touches the disk. Files grow in memory while an index is written, and are parts of
+//! the segment's sections once it is opened.
 
 use crate::{
     Error,
     bytes::{Reader, Slice, put_size, put_str},
-    container::{Kind, Paged, Writer},
+    container::{ContainerWriter, PagedKind, SectionKind},
     pages::Section,
 };
 use std::{
@@ -24,31 +24,31 @@ use tantivy::{
 };
 use zeroize::Zeroizing;
 
-/// The files of one index. A clone sees the same files.
+/// The files of one index. Clones share them.
 #[derive(Clone, Default)]
 pub(crate) struct Files(Arc<Mutex<BTreeMap<PathBuf, Section>>>);
 
 impl Files {
-    /// Writes every file: count and per file name, size and whether it stands here go into the list; its bytes too
-    /// when they are few, else into the paged section.
-    pub(crate) fn write(&self, out: &mut Writer) -> Result<(), Error> {
+    /// Writes every file. Their count and, for each, name, size and whether it is inline go into the list. The bytes of
+    /// a small file follow in the list; those of others go into the paged section.
+    pub(crate) fn write(&self, out: &mut ContainerWriter) -> Result<(), Error> {
         self.with(|files| {
-            put_size(out.part(Kind::TextFiles), files.len());
+            put_size(out.part(SectionKind::TextFiles), files.len());
             for (path, section) in files.iter() {
                 let bytes = section.whole()?;
-                let here = bytes.len() <= SMALL;
-                let list = out.part(Kind::TextFiles);
+                let inline = bytes.len() <= SMALL;
+                let list = out.part(SectionKind::TextFiles);
                 put_str(list, &path.to_string_lossy());
                 put_size(list, bytes.len());
-                list.push(here.into());
-                let to = if here { list } else { out.paged(Paged::TextIndex) };
+                list.push(inline.into());
+                let to = if inline { list } else { out.paged(PagedKind::TextIndex) };
                 to.extend_from_slice(&bytes);
             }
             Ok(())
         })
     }
 
-    /// Files as parts of what [`Files::write`] made.
+    /// Opens the files that [`Files::write`] wrote.
     pub(crate) fn open(list: &Slice, section: &Section) -> Result<Self, Error> {
         let mut r = Reader::new(list.bytes(), "text files");
         let (mut files, mut next) = (BTreeMap::new(), 0u64);
@@ -73,8 +73,8 @@ impl Files {
         Ok(Self(Arc::new(Mutex::new(files))))
     }
 
-    /// Says that what a reader needs at once is read next: all of the dictionary, the ends of other files. How many
-    /// bytes the reader will keep.
+    /// Announces the bytes that a reader needs at once: the whole dictionary and the ends of the other files. Returns
+    /// the number of bytes that the reader will keep.
     pub(crate) fn will_open(&self) -> u64 {
         self.with(|files| {
             let mut kept = 0;
@@ -92,7 +92,7 @@ impl Files {
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut BTreeMap<PathBuf, Section>) -> T) -> T {
-        // The map is whole between any two steps, so a panic elsewhere does not spoil it.
+        // The map is consistent between any two steps, so a panic elsewhere does not spoil it.
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -113,7 +113,7 @@ impl fmt::Debug for Files {
 
 impl Directory for Files {
     fn get_file_handle(&self, path: &Path) -> Result<Arc<dyn FileHandle>, OpenReadError> {
-        Ok(Arc::new(Handle(self.get(path)?)))
+        Ok(Arc::new(FileReader(self.get(path)?)))
     }
 
     fn delete(&self, path: &Path) -> Result<(), DeleteError> {
@@ -131,7 +131,7 @@ impl Directory for Files {
         if self.with(|files| files.contains_key(path)) {
             return Err(OpenWriteError::FileAlreadyExists(path.to_owned()));
         }
-        let file = Growing { files: self.clone(), path: path.to_owned(), bytes: Zeroizing::default() };
+        let file = FileWriter { files: self.clone(), path: path.to_owned(), bytes: Zeroizing::default() };
         Ok(BufWriter::new(Box::new(file)))
     }
 
@@ -150,19 +150,19 @@ impl Directory for Files {
     }
 
     fn watch(&self, _: WatchCallback) -> tantivy::Result<WatchHandle> {
-        // Nothing ever changes under a reader.
+        // Files never change under a reader.
         Ok(WatchHandle::empty())
     }
 }
 
 /// A file that is being written.
-struct Growing {
+struct FileWriter {
     files: Files,
     path: PathBuf,
     bytes: Zeroizing<Vec<u8>>,
 }
 
-impl Write for Growing {
+impl Write for FileWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.bytes.extend_from_slice(bytes);
         Ok(bytes.len())
@@ -173,7 +173,7 @@ impl Write for Growing {
     }
 }
 
-impl TerminatingWrite for Growing {
+impl TerminatingWrite for FileWriter {
     fn terminate_ref(&mut self, _: AntiCallToken) -> io::Result<()> {
         self.files.put(std::mem::take(&mut self.path), std::mem::take(&mut self.bytes));
         Ok(())
@@ -181,30 +181,30 @@ impl TerminatingWrite for Growing {
 }
 
 /// A file that can be read.
-struct Handle(Section);
+struct FileReader(Section);
 
-impl fmt::Debug for Handle {
+impl fmt::Debug for FileReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Handle({} bytes)", self.0.len())
     }
 }
 
-impl HasLen for Handle {
+impl HasLen for FileReader {
     fn len(&self) -> usize {
         usize::try_from(self.0.len()).unwrap_or(usize::MAX)
     }
 }
 
-impl FileHandle for Handle {
-    /// Copies: tantivy wants to own what it reads, and lending it our buffer would take `unsafe`.
-    /// It reads its dictionary once and then the posting lists of a query's terms.
+impl FileHandle for FileReader {
+    /// Copies the bytes: tantivy wants to own what it reads, and lending our buffer would take `unsafe`. It reads its
+    /// dictionary once, and then the posting lists of a query's terms.
     fn read_bytes(&self, range: Range<usize>) -> io::Result<OwnedBytes> {
         let part = self.0.read(range.start as u64..range.end as u64).map_err(io_error)?;
         Ok(OwnedBytes::new(part.to_vec()))
     }
 }
 
-/// As tantivy hands it on; [`Error::Unreadable`] again on its way out.
+/// The error as tantivy passes it through; it becomes [`Error::Unreadable`] again when tantivy returns it.
 fn io_error(error: Error) -> io::Error {
     match error {
         Error::Unreadable(source) => source,
@@ -212,5 +212,5 @@ fn io_error(error: Error) -> io::Error {
     }
 }
 
-/// A file up to this size stands in the list, bytes.
+/// Size up to which a file is stored inline in the list, bytes.
 const SMALL: usize = 4 << 10;

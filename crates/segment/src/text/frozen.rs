@@ -1,18 +1,18 @@
 //! The inverted index of a written segment: one tantivy segment whose document id is our row.
 //!
-//! Stems with frequencies and positions, marked terms with frequencies; lengths are ours (`norms`), texts too.
-//! Promises: written in memory and read through a section alone (see `directory`). The container's checksum or the
-//! seal of a page stands before every read, because tantivy itself trusts its files.
+//! It holds stems with frequencies and positions, and marked terms with frequencies. Lengths (`norms`) and texts are
+//! stored by us. Promises: it is written in memory and read only through a section (see `directory`). Because tantivy
+//! trusts its files, the container's checksum or the seal of a page is verified before every read.
 
-use super::{Selection, directory::Files, phrase::Phrase};
+use super::{RowSelection, directory::Files, phrase::PhraseMatcher};
 use crate::{
     Error,
     analysis::{
-        Row,
+        RowTerms,
         lexicon::{GAP, Lexicon, is_marked},
     },
     bytes::Slice,
-    container::Writer,
+    container::ContainerWriter,
     pages::Section,
 };
 use kernel::checkpoint;
@@ -28,16 +28,16 @@ use tantivy::{
 };
 use zeroize::Zeroizing;
 
-/// A third of it is where the writer's table of terms starts. It grows by itself; a large one would cost every small
-/// segment a millisecond.
+/// A third of it is the initial size of the writer's table of terms. The table grows by itself; a large one would cost
+/// every small segment a millisecond.
 const WRITER_BYTES: usize = 256 << 10;
 
-/// No letter and no digit, so in no term.
-const BETWEEN: char = '\n';
-/// What cuts there.
+/// Separates joined terms: it is neither letter nor digit, so no term contains it.
+const SEPARATOR: char = '\n';
+/// Name of the tokenizer that splits joined terms; it is part of the stored schema.
 const JOINED: &str = "joined";
 
-/// The fields: stems, marked terms.
+/// The schema and its fields: stems, marked terms.
 fn schema() -> (Schema, [Field; 2]) {
     let mut builder = Schema::builder();
     let mut field = |name, option| {
@@ -49,7 +49,7 @@ fn schema() -> (Schema, [Field; 2]) {
     (builder.build(), fields)
 }
 
-/// Collects rows; [`FrozenWriter::finish`] gives the section.
+/// Collects rows; [`FrozenWriter::finish`] writes the section.
 pub(crate) struct FrozenWriter {
     writer: SingleSegmentIndexWriter<TantivyDocument>,
     files: Files,
@@ -58,9 +58,9 @@ pub(crate) struct FrozenWriter {
     row: Zeroizing<String>,
 }
 
-/// Cuts where [`FrozenWriter::add`] joined: terms come ready made, and as one string they cost the least to hand over.
+/// Splits what [`FrozenWriter::add`] joined: terms are already final, and passing them as one string is cheapest.
 #[derive(Clone, Default)]
-struct Joined {
+struct JoinedTokenizer {
     token: Token,
 }
 
@@ -69,12 +69,12 @@ struct JoinedTerms<'a> {
     token: &'a mut Token,
 }
 
-impl Tokenizer for Joined {
+impl Tokenizer for JoinedTokenizer {
     type TokenStream<'a> = JoinedTerms<'a>;
 
     fn token_stream<'a>(&'a mut self, text: &'a str) -> JoinedTerms<'a> {
         self.token.reset();
-        JoinedTerms { rest: text.split_terminator(BETWEEN), token: &mut self.token }
+        JoinedTerms { rest: text.split_terminator(SEPARATOR), token: &mut self.token }
     }
 }
 
@@ -82,7 +82,7 @@ impl TokenStream for JoinedTerms<'_> {
     fn advance(&mut self) -> bool {
         for term in self.rest.by_ref() {
             self.token.position = self.token.position.wrapping_add(1);
-            // A gap takes a place and is no term.
+            // A gap takes a position but is no term.
             if !term.is_empty() {
                 self.token.text.clear();
                 self.token.text.push_str(term);
@@ -111,7 +111,7 @@ impl FrozenWriter {
         };
         let files = Files::default();
         let tokenizers = TokenizerManager::new();
-        tokenizers.register(JOINED, Joined::default());
+        tokenizers.register(JOINED, JoinedTokenizer::default());
         let writer = Index::builder()
             .schema(schema)
             .settings(settings)
@@ -121,21 +121,21 @@ impl FrozenWriter {
     }
 
     /// Adds the terms of the next row.
-    pub(crate) fn add(&mut self, row: &Row, lexicon: &Lexicon) -> Result<(), Error> {
+    pub(crate) fn add(&mut self, row: &RowTerms, lexicon: &Lexicon) -> Result<(), Error> {
         let mut document = TantivyDocument::default();
         for (field, terms) in self.fields.into_iter().zip([&row.stems, &row.extras]) {
             self.row.clear();
             for id in terms {
                 // A gap has no text.
                 self.row.push_str(if *id == GAP { "" } else { lexicon.term(*id) });
-                self.row.push(BETWEEN);
+                self.row.push(SEPARATOR);
             }
             document.add_text(field, &self.row);
         }
         Ok(self.writer.add_document(document)?)
     }
 
-    pub(crate) fn finish(self, out: &mut Writer) -> Result<(), Error> {
+    pub(crate) fn finish(self, out: &mut ContainerWriter) -> Result<(), Error> {
         let Self { writer, files, .. } = self;
         drop(writer.finalize()?);
         files.write(out)
@@ -144,14 +144,14 @@ impl FrozenWriter {
 
 /// An opened index.
 pub(crate) struct FrozenIndex {
-    /// Of stems and of marked terms.
+    /// The index of stems and that of marked terms.
     indexes: [Arc<InvertedIndexReader>; 2],
     fields: [Field; 2],
     bytes: u64,
 }
 
 impl FrozenIndex {
-    /// Opens the index. The reader copies the term dictionary; postings are read when they are asked for.
+    /// Opens the index. The reader copies the term dictionary; postings are read on demand.
     pub(crate) fn open(list: &Slice, section: &Section, rows: u32) -> Result<Self, Error> {
         let bad = || Error::corrupt("text index", 0);
         let files = Files::open(list, section)?;
@@ -167,7 +167,7 @@ impl FrozenIndex {
         Ok(Self { indexes: [reader.inverted_index(stems)?, reader.inverted_index(marked)?], fields, bytes })
     }
 
-    /// The index in which a term stands, and the term there.
+    /// The index that contains a term, and the term as tantivy's type.
     fn term(&self, term: &str) -> (&InvertedIndexReader, Term) {
         let ([stems, marked], [stem_field, marked_field]) = (&self.indexes, self.fields);
         let (index, field) = if is_marked(term) { (marked, marked_field) } else { (stems, stem_field) };
@@ -182,12 +182,13 @@ impl FrozenIndex {
     pub(crate) fn each(
         &self,
         term: &str,
-        selection: &Selection<'_>,
+        selection: &RowSelection<'_>,
         mut visit: impl FnMut(u32, u32) -> ControlFlow<()>,
     ) -> Result<(), Error> {
         let (index, term) = self.term(term);
         let Some(mut postings) = index.read_postings(&term, IndexRecordOption::WithFreqs)? else { return Ok(()) };
-        if let Some(rows) = selection.jumps(postings.doc_freq()) {
+        // For a few selected rows, seek to each; otherwise read the whole list.
+        if let Some(rows) = selection.seekable_rows(postings.doc_freq()) {
             for row in rows {
                 if row > postings.doc() {
                     postings.seek(row);
@@ -207,7 +208,7 @@ impl FrozenIndex {
         Ok(())
     }
 
-    /// Calls back with the terms that begin so, ascending, until told to stop.
+    /// Calls `visit` with the terms that begin with `start`, ascending, until it breaks.
     pub(crate) fn terms_from(
         &self,
         start: &str,
@@ -224,10 +225,10 @@ impl FrozenIndex {
         Ok(())
     }
 
-    /// The rows among `rows` in which these stems stand in sequence.
+    /// The subset of `rows` in which these stems occur in sequence.
     pub(crate) fn phrase(&self, stems: &[String], rows: &RoaringBitmap) -> Result<RoaringBitmap, Error> {
         let mut found = RoaringBitmap::new();
-        // A word that stands in the phrase several times is read once.
+        // A word that occurs in the phrase several times is read once.
         let (mut numbers, mut lists, mut words) = (HashMap::new(), Vec::new(), Vec::with_capacity(stems.len()));
         for stem in stems {
             let next = numbers.len() as u32;
@@ -239,23 +240,24 @@ impl FrozenIndex {
             let (index, term) = self.term(stem);
             let list = index.read_postings(&term, IndexRecordOption::WithFreqsAndPositions)?;
             let Some(list) = list else { return Ok(found) };
-            lists.push(Place { word, list });
+            lists.push(WordPostings { word, list });
         }
-        let phrase = Phrase::new(words);
-        // A row that holds the phrase holds its rarest word: that one leads.
-        lists.sort_by_key(|place| place.list.doc_freq());
+        let phrase = PhraseMatcher::new(words);
+        // A row that contains the phrase contains its rarest word, so that word's list drives the search.
+        lists.sort_by_key(|postings| postings.list.doc_freq());
         let Some((first, rest)) = lists.split_first_mut() else { return Ok(found) };
-        let (mut places, mut positions) = (Vec::new(), Vec::new());
+        let (mut words_by_position, mut positions) = (Vec::new(), Vec::new());
         while let Some(row) = next_common(first, rest) {
             if rows.contains(row) {
-                places.clear();
-                for place in std::iter::once(&mut *first).chain(rest.iter_mut()) {
-                    place.list.positions(&mut positions);
-                    places.extend(positions.iter().map(|at| (*at, place.word)));
+                words_by_position.clear();
+                for postings in std::iter::once(&mut *first).chain(rest.iter_mut()) {
+                    postings.list.positions(&mut positions);
+                    words_by_position.extend(positions.iter().map(|at| (*at, postings.word)));
                 }
-                places.sort_unstable();
-                checkpoint(8 * places.len() as u64)?;
-                if phrase.stands_in(words_of(&places)) {
+                // Merge the lists into the row's sequence of the phrase's words.
+                words_by_position.sort_unstable();
+                checkpoint(8 * words_by_position.len() as u64)?;
+                if phrase.occurs_in(words_of(&words_by_position)) {
                     found.insert(row);
                 }
             }
@@ -270,30 +272,31 @@ impl FrozenIndex {
     }
 }
 
-/// A word of a phrase, by its number there, and its rows.
-struct Place {
+/// A word of a phrase, by its number there, and its posting list.
+struct WordPostings {
     word: u32,
     list: SegmentPostings,
 }
 
-/// Words in the order of their places, with one that is in no phrase wherever places are left out.
-fn words_of(places: &[(u32, u32)]) -> impl Iterator<Item = u32> + '_ {
+/// The words in the order of their positions. Where positions are missing, a word that is in no phrase takes their
+/// place.
+fn words_of(words_by_position: &[(u32, u32)]) -> impl Iterator<Item = u32> + '_ {
     let mut next = None;
-    places.iter().flat_map(move |(at, word)| {
+    words_by_position.iter().flat_map(move |(at, word)| {
         let gap = next.is_some_and(|next| next != *at).then_some(u32::MAX);
         next = Some(at + 1);
         gap.into_iter().chain([*word])
     })
 }
 
-/// The first row, from where `first` stands, that is in all lists; all stand there then.
-fn next_common(first: &mut Place, rest: &mut [Place]) -> Option<u32> {
+/// The first row, from the current row of `first` on, that is in all lists; every list is then positioned at it.
+fn next_common(first: &mut WordPostings, rest: &mut [WordPostings]) -> Option<u32> {
     let mut row = first.list.doc();
     'again: while row != TERMINATED {
         for other in rest.iter_mut() {
-            let there = if other.list.doc() < row { other.list.seek(row) } else { other.list.doc() };
-            if there > row {
-                row = if there == TERMINATED { TERMINATED } else { first.list.seek(there) };
+            let next = if other.list.doc() < row { other.list.seek(row) } else { other.list.doc() };
+            if next > row {
+                row = if next == TERMINATED { TERMINATED } else { first.list.seek(next) };
                 continue 'again;
             }
         }

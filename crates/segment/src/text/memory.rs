@@ -1,34 +1,34 @@
-//! The inverted index of an in-memory segment: for each term its rows; for each row its stems.
+//! The inverted index of an in-memory segment: for each term its rows, and for each row its stems.
 //!
-//! Built in one pass per commit and dropped at the next flush; no compression, no blocks.
+//! It is built in one pass per commit and dropped at the next flush, so it has no compression and no blocks.
 
-use super::phrase::Phrase;
+use super::phrase::PhraseMatcher;
 use crate::analysis::{
-    Row,
+    RowTerms,
     lexicon::{Lexicon, TermId},
 };
 use kernel::{Interrupted, checkpoint};
 use roaring::RoaringBitmap;
 use std::sync::OnceLock;
 
-/// Terms with their rows (ascending) and how often each holds the term.
+/// Terms with their rows (ascending) and the frequency in each row.
 #[derive(Default)]
 pub(crate) struct MemoryIndex {
     lexicon: Lexicon,
-    /// By the number of the term.
+    /// Posting lists by number of the term.
     lists: Vec<Vec<(u32, u32)>>,
-    /// Stems of all rows, row after row, and where each ends.
+    /// Stems of all rows, row after row, and the end of each row.
     stems: Vec<TermId>,
     ends: Vec<usize>,
-    /// Terms in order, made when a prefix is asked for.
+    /// Terms in order, sorted when a prefix is first looked up.
     order: OnceLock<Vec<TermId>>,
     bytes: u64,
 }
 
 impl MemoryIndex {
-    /// Adds the terms of the next row. All rows have their numbers from one lexicon.
-    pub(crate) fn add(&mut self, number: u32, row: &Row) {
-        // What lies between a title and a passage is no term.
+    /// Adds the terms of the next row. The numbers of all rows must come from one lexicon.
+    pub(crate) fn add(&mut self, number: u32, row: &RowTerms) {
+        // The gap between a title and a passage is no term.
         let terms = row.stems.iter().chain(&row.extras).filter(|term| **term != crate::analysis::lexicon::GAP);
         for term in terms {
             let at = *term as usize;
@@ -49,9 +49,9 @@ impl MemoryIndex {
         self.bytes += 4 * row.stems.len() as u64 + 8;
     }
 
-    /// Takes the lexicon that the numbers are from.
+    /// Stores the lexicon that the numbers come from.
     pub(crate) fn finish(mut self, lexicon: Lexicon) -> Self {
-        // A term is there twice, with a number, a place in a table and the head of a list.
+        // The lexicon stores a term twice, with its number and a table entry; its posting list has a header.
         let words: usize = (0..lexicon.len()).map(|id| 2 * lexicon.term(id as TermId).len() + 96).sum();
         self.bytes += words as u64;
         self.lexicon = lexicon;
@@ -63,7 +63,7 @@ impl MemoryIndex {
         list.map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Terms that begin so, ascending.
+    /// Terms that begin with `start`, ascending.
     pub(crate) fn terms_from<'a>(&'a self, start: &'a str) -> impl Iterator<Item = &'a str> {
         let order = self.order.get_or_init(|| {
             let mut order: Vec<TermId> = (0..self.lexicon.len() as TermId).collect();
@@ -71,26 +71,26 @@ impl MemoryIndex {
             order
         });
         let first = order.partition_point(|id| self.lexicon.term(*id) < start);
-        let behind = order.get(first..).unwrap_or_default();
-        behind.iter().map(|id| self.lexicon.term(*id)).take_while(move |term| term.starts_with(start))
+        let rest = order.get(first..).unwrap_or_default();
+        rest.iter().map(|id| self.lexicon.term(*id)).take_while(move |term| term.starts_with(start))
     }
 
-    /// The rows among `rows` in which these stems stand in sequence.
+    /// The subset of `rows` in which these stems occur in sequence.
     ///
     /// # Errors
-    /// The request's work is to end.
+    /// [`Interrupted`] when the request must end.
     pub(crate) fn phrase(&self, stems: &[String], rows: &RoaringBitmap) -> Result<RoaringBitmap, Interrupted> {
         let mut found = RoaringBitmap::new();
         let ids: Option<Vec<TermId>> = stems.iter().map(|stem| self.lexicon.number(stem)).collect();
         let Some(ids) = ids.filter(|ids| !ids.is_empty()) else { return Ok(found) };
         let lists = ids.iter().filter_map(|id| self.lists.get(*id as usize));
-        // A row that holds the phrase holds its rarest word.
+        // A row that contains the phrase contains its rarest word.
         let rarest = lists.min_by_key(|list| list.len()).map(Vec::as_slice).unwrap_or_default();
-        let phrase = Phrase::new(ids);
+        let phrase = PhraseMatcher::new(ids);
         for row in rarest.iter().map(|(row, _)| *row).filter(|row| rows.contains(*row)) {
             let stems = self.stems_of(row);
             checkpoint(stems.len() as u64 + 1)?;
-            if phrase.stands_in(stems.iter().copied()) {
+            if phrase.occurs_in(stems.iter().copied()) {
                 found.insert(row);
             }
         }

@@ -1,66 +1,66 @@
-//! A phrase in a row of words, after Knuth, Morris and Pratt ("Fast pattern matching in strings", 1977): a row costs its
-//! words and the phrase's, not their product.
+//! Finds a phrase in the words of a row, after Knuth, Morris and Pratt ("Fast pattern matching in strings", 1977). The
+//! cost of a row is the sum of its words and the phrase's, not their product.
 
-/// A sequence of words, by their numbers.
-pub(crate) struct Phrase {
+/// A sequence of words, given as numbers.
+pub(crate) struct PhraseMatcher {
     words: Vec<u32>,
-    /// For each length that fits, the next shorter one that may.
-    back: Vec<usize>,
+    /// Failure function: for each matched length, the next shorter length that may still match.
+    fallback: Vec<usize>,
 }
 
-impl Phrase {
+impl PhraseMatcher {
     pub(crate) fn new(words: Vec<u32>) -> Self {
-        let mut back = vec![0; words.len() + 1];
-        let mut fits = 0;
+        let mut fallback = vec![0; words.len() + 1];
+        let mut matched = 0;
         for at in 1..words.len() {
-            while fits > 0 && words[at] != words[fits] {
-                fits = back[fits];
+            while matched > 0 && words[at] != words[matched] {
+                matched = fallback[matched];
             }
-            fits += usize::from(words[at] == words[fits]);
-            back[at + 1] = fits;
+            matched += usize::from(words[at] == words[matched]);
+            fallback[at + 1] = matched;
         }
-        Self { words, back }
+        Self { words, fallback }
     }
 
     pub(crate) fn len(&self) -> usize {
         self.words.len()
     }
 
-    /// Calls back with the place of each word with which the phrase ends, until told to stop.
+    /// Calls `visit` with the position of each word that ends an occurrence of the phrase, until it returns false.
     pub(crate) fn ends(&self, text: impl IntoIterator<Item = u32>, mut visit: impl FnMut(usize) -> bool) {
-        let mut follower = Follower::default();
+        let mut state = PhraseState::default();
         for (at, word) in text.into_iter().enumerate() {
-            if follower.ends_with(self, word) && !visit(at) {
+            if state.advance(self, word) && !visit(at) {
                 return;
             }
         }
     }
 
-    /// Whether it stands there.
-    pub(crate) fn stands_in(&self, text: impl IntoIterator<Item = u32>) -> bool {
-        let mut stands = false;
+    /// Whether the phrase occurs in the text.
+    pub(crate) fn occurs_in(&self, text: impl IntoIterator<Item = u32>) -> bool {
+        let mut found = false;
         self.ends(text, |_| {
-            stands = true;
+            found = true;
             false
         });
-        stands
+        found
     }
 }
 
-/// How far a phrase has been met in a row that comes word by word.
+/// The part of a phrase that matches so far in a row that is read word by word.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Follower {
-    fits: usize,
+pub(crate) struct PhraseState {
+    matched: usize,
 }
 
-impl Follower {
-    /// Takes the next word of the row; says whether the phrase ends with it.
-    pub(crate) fn ends_with(&mut self, phrase: &Phrase, word: u32) -> bool {
-        while self.fits > 0 && phrase.words.get(self.fits) != Some(&word) {
-            self.fits = phrase.back[self.fits];
+impl PhraseState {
+    /// Takes the next word of the row; returns whether an occurrence of the phrase ends with it.
+    pub(crate) fn advance(&mut self, phrase: &PhraseMatcher, word: u32) -> bool {
+        while self.matched > 0 && phrase.words.get(self.matched) != Some(&word) {
+            self.matched = phrase.fallback[self.matched];
         }
-        self.fits += usize::from(phrase.words.get(self.fits) == Some(&word));
-        self.fits == phrase.words.len() && self.fits > 0
+        self.matched += usize::from(phrase.words.get(self.matched) == Some(&word));
+        self.matched == phrase.words.len() && self.matched > 0
     }
 }
 
@@ -75,9 +75,9 @@ mod tests {
             let expected: Vec<usize> =
                 text.windows(phrase.len()).enumerate().filter(|(_, w)| *w == phrase).map(|(at, w)| at + w.len() - 1).collect();
             let mut found = Vec::new();
-            let phrase = Phrase::new(phrase);
+            let phrase = PhraseMatcher::new(phrase);
             phrase.ends(text.iter().copied(), |at| { found.push(at); true });
-            prop_assert_eq!(phrase.stands_in(text.iter().copied()), !expected.is_empty());
+            prop_assert_eq!(phrase.occurs_in(text.iter().copied()), !expected.is_empty());
             prop_assert_eq!(found, expected);
         }
     }

@@ -1,7 +1,7 @@
-//! BM25 with the weights of one query: what a term is worth, and what its frequency in a row of this length adds.
+//! BM25 with the weights of one query: the weight of a term, and the score of a frequency in a row of a given length.
 //!
-//! k1 is 1.5 and b 0.75. Tantivy's k1 of 1.2 found less on both sets of judged queries here, at every weight of titles:
-//! nDCG@10 .486 against .489 on adi, .429 against .433 on Cranfield.
+//! k1 is 1.5 and b is 0.75. Tantivy's k1 of 1.2 was worse on both sets of judged queries here, at every weight of
+//! titles: nDCG@10 .486 against .489 on adi, .429 against .433 on Cranfield.
 
 use super::TextStats;
 use tantivy::fieldnorm::FieldNormReader;
@@ -9,13 +9,13 @@ use tantivy::fieldnorm::FieldNormReader;
 const K1: f32 = 1.5;
 const B: f32 = 0.75;
 
-/// See the module.
+/// BM25 parameters of one query.
 pub(super) struct Weights {
-    /// Live rows.
+    /// Number of live rows.
     rows: u64,
-    /// By how much an occurrence in a title counts more than one.
+    /// Weight of an occurrence in a title beyond that of one in a passage.
     more: f32,
-    /// Per norm of all terms, and per norm of the title's, its part of what is added to a frequency below the line.
+    /// For each norm of all terms and for each norm of the title's terms, its part of the denominator.
     lengths: [f32; 256],
     titles: [f32; 256],
 }
@@ -34,27 +34,27 @@ impl Weights {
         Self { rows: stats.rows, more, lengths, titles }
     }
 
-    /// Whether a title's words count otherwise than a passage's.
+    /// Whether terms of titles and of passages have different weights.
     pub(super) fn titles_differ(&self) -> bool {
         self.more != 0.0
     }
 
-    /// What a term is worth that so many live rows hold: never negative (Robertson & Zaragoza, 2009).
-    pub(super) fn worth(&self, frequency: u64) -> f32 {
+    /// Weight of a term that this number of live rows contains; it is never negative (Robertson & Zaragoza, 2009).
+    pub(super) fn weight(&self, frequency: u64) -> f32 {
         let (rows, frequency) = (self.rows as f32, frequency.min(self.rows) as f32);
         (1.0 + (rows - frequency + 0.5) / (frequency + 0.5)).ln() * (K1 + 1.0)
     }
 
-    /// How often a row holds a term, as its weight counts it.
+    /// Frequency of a term in a row, with the weight of titles.
     pub(super) fn frequency(&self, all: u32, in_title: u32) -> f32 {
         all as f32 + self.more * in_title as f32
     }
 
-    /// From 0 to 1.
+    /// Score of a frequency in a row, from 0 to 1.
     pub(super) fn score(&self, norms: &[u8], row: u32, frequency: f32) -> f32 {
         let norm = |at| norms.get(row as usize * 2 + at).copied().unwrap_or(0) as usize;
         let below = frequency + self.lengths[norm(0)] + self.titles[norm(1)];
-        // A weight of 0 may leave nothing of a frequency.
+        // With a title weight of 0, nothing may remain of a frequency.
         if frequency > 0.0 && below > 0.0 { frequency / below } else { 0.0 }
     }
 }

@@ -1,6 +1,6 @@
 use crate::{
-    Expansion, Links, Scored, Segment, Spec, TextQuery, TextStats,
-    sample::{doc, document},
+    Expansion, GraphMode, Scored, Segment, Spec, TextQuery, TextStats,
+    test_documents::{doc, document},
 };
 use kernel::{Distance, Document};
 use proptest::{collection::vec, prelude::*};
@@ -14,7 +14,7 @@ fn memory(docs: &[Document]) -> Segment {
 }
 
 fn written(docs: &[Document]) -> Segment {
-    let bytes = Segment::write(&SPEC, &mut docs.iter().cloned(), Links::Built).unwrap();
+    let bytes = Segment::write(&SPEC, &mut docs.iter().cloned(), GraphMode::Built).unwrap();
     Segment::open(&SPEC, bytes).unwrap()
 }
 
@@ -39,7 +39,7 @@ fn together(segments: &[(Segment, RoaringBitmap)], query: &TextQuery) -> (TextSt
     for (segment, live) in segments {
         let mut held = live.clone();
         for phrase in 0..query.phrases() {
-            held = segment.holding(query, phrase, &held).unwrap();
+            held = segment.rows_with_phrase(query, phrase, &held).unwrap();
         }
         for hit in segment.search_text(query, &stats, &held, 1_000).unwrap() {
             let (doc, passage) = segment.row(hit.row).unwrap();
@@ -58,7 +58,7 @@ proptest! {
         docs in vec(document(0), 1..12),
         cuts in vec(0usize..12, 0..3),
         kinds in vec(any::<bool>(), 4),
-        gone in vec(any::<bool>(), 12),
+        removed in vec(any::<bool>(), 12),
         words in vec(prop::sample::select(vec![
             "the", "run", "leave", "holiday", "42", "日本語", "absent", "holi*", "runn*", "rust-*", "\"leave policy\"",
             "\"the\"", "rust-lang",
@@ -69,11 +69,11 @@ proptest! {
         let mut cuts: Vec<usize> = cuts.into_iter().map(|c| c.min(docs.len())).chain([0, docs.len()]).collect();
         cuts.sort_unstable();
         let live = |segment: &Segment, first: usize| {
-            let docs = (0..segment.documents()).filter(|d| !gone[first + *d as usize]).collect();
+            let docs = (0..segment.documents()).filter(|d| !removed[first + *d as usize]).collect();
             segment.rows_of(&docs)
         };
-        // As if those that are gone had never been.
-        let kept: Vec<Document> = docs.iter().zip(&gone).filter(|(_, gone)| !**gone).map(|(doc, _)| doc.clone()).collect();
+        // As if the removed documents had never existed.
+        let kept: Vec<Document> = docs.iter().zip(&removed).filter(|(_, removed)| !**removed).map(|(doc, _)| doc.clone()).collect();
         let whole = memory(&kept);
         let rows = all(&whole);
         let whole = together(&[(whole, rows)], &query);
@@ -107,7 +107,7 @@ fn the_formula_is_bm25() {
 }
 
 #[test]
-fn removed_rows_neither_appear_nor_steer() {
+fn removed_rows_neither_appear_nor_affect_scores() {
     let kept: Vec<Document> = (0..40).map(|n| doc(&format!("k{n}"), &["leave policy", "days of holiday"])).collect();
     let removed: Vec<Document> = (0..300).map(|n| doc(&format!("r{n}"), &["policy policy policy leave"])).collect();
     let query = TextQuery::new("leave policy holiday");
@@ -117,7 +117,7 @@ fn removed_rows_neither_appear_nor_steer() {
         let live = segment.rows_of(&(0..40).collect());
         assert_eq!(together(&[(segment, live)], &query), alone);
     }
-    // The other way about: few are removed.
+    // The opposite case: few rows are removed.
     let mixed: Vec<Document> = removed[..3].iter().chain(&kept).cloned().collect();
     for segment in [memory(&mixed), written(&mixed)] {
         let live = segment.rows_of(&(3..43).collect());
@@ -128,7 +128,7 @@ fn removed_rows_neither_appear_nor_steer() {
 }
 
 #[test]
-fn few_rows_of_long_lists_are_found_by_jumping() {
+fn few_rows_of_long_lists_are_found_by_seeking() {
     let docs: Vec<Document> =
         (0..2_000).map(|n| doc(&format!("d{n}"), &[if n % 3 == 0 { "cat" } else { "cat dog" }])).collect();
     let (a, b) = (memory(&docs), written(&docs));
@@ -175,7 +175,7 @@ fn statistics_of_another_query_or_of_nothing_do_no_harm() {
     }
 }
 
-/// Documents of one passage, by the question's order: their numbers.
+/// Numbers of the documents, of one passage each, in the order of the results.
 fn found(docs: &[Document], question: &str) -> Vec<Vec<usize>> {
     let query = TextQuery::new(question);
     let one = |segment: Segment| {
@@ -207,7 +207,7 @@ fn titled(id: &str, title: &str, passage: &str) -> Document {
 #[case::one_character("東", &[8])]
 #[case::the_last_character("都", &[8])]
 #[case::a_chinese_word("京都", &[8])]
-fn questions(#[case] question: &str, #[case] expected: &[usize]) {
+fn queries(#[case] question: &str, #[case] expected: &[usize]) {
     let docs = [
         titled("a", "", "sick leave is full pay"),
         titled("b", "", "leave of absence"),
@@ -230,7 +230,7 @@ fn questions(#[case] question: &str, #[case] expected: &[usize]) {
 }
 
 #[test]
-fn a_titles_words_weigh_what_is_asked() {
+fn title_weight_is_applied() {
     let docs = [titled("a", "Parking", "cars and rules"), titled("b", "Cars", "parking and rules")];
     let score = |weight: f32, segment: Segment| {
         let rows = all(&segment);
@@ -248,7 +248,7 @@ fn a_titles_words_weigh_what_is_asked() {
 }
 
 #[test]
-fn a_star_stands_for_words_that_the_reader_may_meet() {
+fn a_prefix_matches_only_words_that_the_reader_may_see() {
     let docs: Vec<Document> = (0..600).map(|n| doc(&format!("d{n}"), &[&format!("word{n:04}")])).collect();
     for segment in [memory(&docs), written(&docs)] {
         let expanded = |rows: RoaringBitmap| {
@@ -262,9 +262,10 @@ fn a_star_stands_for_words_that_the_reader_may_meet() {
     }
 }
 
-/// 200 documents with titles, every third of them deleted, in 1, 5 and 50 parts, in memory, written and as a tail.
+/// 200 documents with titles, of which every third is deleted, in 1, 5 and 50 segments, in memory, written and as a
+/// write buffer.
 #[test]
-fn one_five_and_fifty_parts_and_a_tail_score_alike() {
+fn one_five_and_fifty_segments_and_a_write_buffer_score_alike() {
     let words = ["leave", "running", "policy", "ERR_CONN_42", "holiday", "東京都", "days", "of"];
     let pick = |n: usize| words[n % words.len()];
     let docs: Vec<Document> = (0..200)
@@ -281,23 +282,23 @@ fn one_five_and_fifty_parts_and_a_tail_score_alike() {
         };
         docs.chunks(size).enumerate().map(one).collect()
     };
-    let tail = |part: &[Document]| crate::Tail::new(&SPEC, part.to_vec()).unwrap().build().unwrap();
+    let write_buffer = |part: &[Document]| crate::WriteBuffer::new(&SPEC, part.to_vec()).unwrap().build().unwrap();
     let kept: Vec<Document> = docs.iter().enumerate().filter(|(n, _)| lives(*n)).map(|(_, doc)| doc.clone()).collect();
-    let questions = ["leave policy", "\"running policy\" days", "holi* err_*", "東", "ERR_CONN_42", "\"of leave\" 1*"];
-    for query in questions.map(TextQuery::new) {
+    let queries = ["leave policy", "\"running policy\" days", "holi* err_*", "東", "ERR_CONN_42", "\"of leave\" 1*"];
+    for query in queries.map(TextQuery::new) {
         let fresh = memory(&kept);
         let rows = all(&fresh);
         let alone = together(&[(fresh, rows)], &query);
         let scores: Vec<f32> = alone.1.iter().map(|hit| hit.2).collect();
         for parts in [1, 5, 50] {
-            for make in [&memory as &dyn Fn(&[Document]) -> Segment, &written, &tail] {
+            for make in [&memory as &dyn Fn(&[Document]) -> Segment, &written, &write_buffer] {
                 let found = together(&cut(parts, make), &query);
                 assert_eq!(found.0, alone.0);
                 assert_eq!(found.1.iter().map(|hit| hit.2).collect::<Vec<_>>(), scores);
             }
             let mut mixed = cut(parts, &written);
             let last = mixed.len() - 1;
-            mixed[last].0 = tail(&docs[last * (docs.len() / parts)..]);
+            mixed[last].0 = write_buffer(&docs[last * (docs.len() / parts)..]);
             assert_eq!(together(&mixed, &query).1.iter().map(|hit| hit.2).collect::<Vec<_>>(), scores);
         }
     }

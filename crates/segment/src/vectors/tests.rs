@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
-    Links, Segment,
-    sample::{Random, doc},
+    GraphMode, Segment,
+    test_documents::{Random, doc},
 };
 use kernel::Document;
 use rstest::rstest;
@@ -47,7 +47,7 @@ fn a_scan_finds_what_is_nearest(#[values(0, 1, 2)] which: usize, #[values(2, 17,
         for hit in &hits {
             assert!(rows.contains(hit.row));
             let score = exact(distance, query, &points[hit.row as usize]);
-            // 16 bits a value: a 64,000th of the largest, of both vectors.
+            // The error of 16 bits per value is a 64,000th of the largest value, of both vectors.
             let error = (f64::from(hit.score) - score).abs() / score.abs().max(1.0);
             assert!(error < 1e-4, "{distance:?}: {error} of {score}");
         }
@@ -67,7 +67,7 @@ fn scores_are_the_same_in_every_segment() {
             Segment::in_memory(&spec, docs.clone()).unwrap().search_vector(query, &(0..300).collect(), 300).hits;
         let mut parts = Vec::new();
         for (n, part) in docs.chunks(70).enumerate() {
-            let bytes = Segment::write(&spec, &mut part.iter().cloned(), Links::Built).unwrap();
+            let bytes = Segment::write(&spec, &mut part.iter().cloned(), GraphMode::Built).unwrap();
             let hits = Segment::open(&spec, bytes).unwrap().search_vector(query, &(0..300).collect(), 300).hits;
             parts.extend(hits.into_iter().map(|h| Scored { row: h.row + n as u32 * 70, ..h }));
         }
@@ -106,26 +106,26 @@ fn wrong_vectors_are_refused() {
 }
 
 #[test]
-fn no_direction_is_like_nothing() {
+fn zero_vectors_have_no_similarity() {
     let spec = Spec::new(2, Distance::Cosine);
     let segment = Segment::in_memory(&spec, documents(&[vec![0.0, 0.0], vec![1.0, 0.0]])).unwrap();
     let hits = segment.search_vector(&[0.0, 0.0], &(0..2).collect(), 10).hits;
     assert!(hits.iter().all(|h| h.score == 0.0) && hits.len() == 2);
 }
 
-/// Sections as a written segment has them, with a graph, however few the rows.
-fn with_graph(spec: &Spec, points: &[Vec<f32>], links: Links) -> Vectors {
-    let mut writer = Writer::default();
+/// The sections of a written segment with a graph, even for few rows.
+fn with_graph(spec: &Spec, points: &[Vec<f32>], links: GraphMode) -> Vectors {
+    let mut writer = ContainerWriter::default();
     points.iter().for_each(|p| push(&mut writer, p).unwrap());
     let rows = points.len() as u32;
     let graph = crate::graph::tests::built(spec, points, &(0..rows).collect(), links);
-    *writer.part(Kind::Graph) = graph;
+    *writer.part(SectionKind::Graph) = graph;
     let sections = crate::container::tests::parse_whole(spec, writer.finish(spec, 0, rows)).unwrap();
     Vectors::open(spec, &sections).unwrap()
 }
 
-/// How many of the best ten of each query a walk of these rows finds, the codes and the graph being in `writer`.
-pub(crate) fn right_of_walks(spec: &Spec, writer: Writer, rows: u32, queries: &[Vec<f32>]) -> usize {
+/// Number of the best ten of each query that a walk of these rows finds, with the codes and the graph in `writer`.
+pub(crate) fn hits_of_walks(spec: &Spec, writer: ContainerWriter, rows: u32, queries: &[Vec<f32>]) -> usize {
     let sections = crate::container::tests::parse_whole(spec, writer.finish(spec, 0, rows)).unwrap();
     let vectors = Vectors::open(spec, &sections).unwrap();
     let all = (0..rows).collect();
@@ -139,7 +139,7 @@ pub(crate) fn right_of_walks(spec: &Spec, writer: Writer, rows: u32, queries: &[
 #[rstest]
 fn a_walk_finds_at_least_95_of_100(
     #[values(0, 1, 2)] which: usize,
-    #[values(Links::Built, Links::Reference)] links: Links,
+    #[values(GraphMode::Built, GraphMode::Reference)] links: GraphMode,
 ) {
     let distance = DISTANCES[which];
     let random = Random::new(11);
@@ -152,8 +152,8 @@ fn a_walk_finds_at_least_95_of_100(
         let rows: RoaringBitmap = (0..6_000).filter(|n| n % part == 0).collect();
         let mut right = 0;
         for query in &queries {
-            let Found { hits, trace } = vectors.search(query, &rows, 10, planner);
-            assert!(trace.way != Way::Scan && trace.rows == rows.len(), "{trace:?}");
+            let VectorSearchResult { hits, stats: trace } = vectors.search(query, &rows, 10, planner);
+            assert!(trace.strategy != ScanStrategy::Scan && trace.rows == rows.len(), "{trace:?}");
             let expected = best(distance, query, &points, &rows, 10);
             assert!(hits.iter().all(|h| rows.contains(h.row)) && hits.len() == 10);
             right += hits.iter().filter(|h| expected.contains(&h.row)).count();
@@ -162,45 +162,48 @@ fn a_walk_finds_at_least_95_of_100(
     }
 }
 
-/// Only rows that are far from the query pass: a walk sees none of them, says so, and a scan answers.
+/// Only rows that are far from the query pass: a walk finds none of them and reports it, and a scan answers.
 #[test]
-fn a_walk_that_meets_nothing_that_passes_is_followed_by_a_scan() {
+fn a_walk_without_passing_rows_falls_back_to_a_scan() {
     let points = Random::new(12).clustered(6_000, 60, 16);
     let spec = Spec::new(16, Distance::Cosine);
-    let vectors = with_graph(&spec, &points, Links::Built);
+    let vectors = with_graph(&spec, &points, GraphMode::Built);
     let query = &points[0];
     let mut order = best(Distance::Cosine, query, &points, &(0..6_000).collect(), 6_000);
     let far: RoaringBitmap = order.split_off(3_000).into_iter().collect();
     let planner = Planner { walks: Some(true), ef: 20, ..Planner::default() };
-    let Found { hits, trace } = vectors.search(query, &far, 10, planner);
-    assert!(matches!(trace.way, Way::WalkThenScan { .. }), "{trace:?}");
+    let VectorSearchResult { hits, stats: trace } = vectors.search(query, &far, 10, planner);
+    assert!(matches!(trace.strategy, ScanStrategy::WalkThenScan { .. }), "{trace:?}");
     assert!(trace.compared >= far.len());
     let expected = best(Distance::Cosine, query, &points, &far, 10);
     assert_eq!(hits.iter().map(|hit| hit.row).collect::<Vec<_>>(), expected);
 }
 
-/// What is cheaper depends on how many rows pass; few are always scanned, and so are all where there is no graph.
+/// Which is cheaper depends on how many rows pass. Few rows are always scanned, and so are all rows when there is no
+/// graph.
 #[test]
 fn few_rows_are_scanned_and_many_are_walked() {
     let spec = Spec::new(16, Distance::Cosine);
     let points = Random::new(13).clustered(6_000, 60, 16);
-    let vectors = with_graph(&spec, &points, Links::Built);
-    // A machine on which a jump costs nothing, and one on which it costs very much.
-    let planner = |jump| Planner { costs: Costs { byte: 1.0, jump }, ..Planner::default() };
-    let way = |rows: u32, jump| vectors.search(&points[7], &(0..rows).collect(), 10, planner(jump)).trace.way;
-    assert_eq!(way(300, 0.0), Way::Scan);
-    assert_eq!(way(6_000, 0.0), Way::Walk { breadth: 128 });
-    assert_eq!(way(6_000, 1_000.0), Way::Scan);
+    let vectors = with_graph(&spec, &points, GraphMode::Built);
+    // A machine on which a random access is free, and one on which it is very expensive.
+    let planner = |random_access| Planner { costs: Costs { byte: 1.0, random_access }, ..Planner::default() };
+    let strategy = |rows: u32, random_access| {
+        vectors.search(&points[7], &(0..rows).collect(), 10, planner(random_access)).stats.strategy
+    };
+    assert_eq!(strategy(300, 0.0), ScanStrategy::Scan);
+    assert_eq!(strategy(6_000, 0.0), ScanStrategy::Walk { breadth: 128 });
+    assert_eq!(strategy(6_000, 1_000.0), ScanStrategy::Scan);
 }
 
-/// Any part of the rows, by chance, near the query or far from it: whoever walks a graph answers as many as a scan
-/// does, only rows that pass, and finds what the scan finds.
+/// For any random subset of the rows, near the query or far from it, a walk returns as many rows as a scan, only rows
+/// that pass, and nearly all of those that the scan finds.
 #[test]
 fn walks_scans_and_the_planner_agree_on_filtered_sets() {
     let random = Random::new(14);
     let points = random.clustered(6_000, 60, 16);
     let spec = Spec { dimensions: 16, distance: Distance::Cosine, language: kernel::Language::English };
-    let vectors = with_graph(&spec, &points, Links::Built);
+    let vectors = with_graph(&spec, &points, GraphMode::Built);
     let (mut right, mut all, mut walked) = (0, 0, 0);
     for query in points.iter().step_by(500) {
         let near = best(Distance::Cosine, query, &points, &(0..6_000).collect(), 6_000);
@@ -213,12 +216,13 @@ fn walks_scans_and_the_planner_agree_on_filtered_sets() {
                 let scan = vectors.search(query, rows, k, Planner { walks: Some(false), ..Planner::default() }).hits;
                 assert_eq!(scan.len(), count);
                 for walks in [None, Some(true)] {
-                    let Found { hits, trace } = vectors.search(query, rows, k, Planner { walks, ..Planner::default() });
+                    let VectorSearchResult { hits, stats: trace } =
+                        vectors.search(query, rows, k, Planner { walks, ..Planner::default() });
                     assert_eq!(hits.len(), count, "{k} of {passing}: {trace:?}");
                     assert!(
                         hits.iter().all(|hit| rows.contains(hit.row)) && hits.is_sorted_by(|a, b| a.order(b).is_lt())
                     );
-                    walked += usize::from(matches!(trace.way, Way::Walk { .. }));
+                    walked += usize::from(matches!(trace.strategy, ScanStrategy::Walk { .. }));
                     right += hits.iter().filter(|hit| scan.contains(hit)).count();
                     all += count;
                 }
@@ -229,22 +233,23 @@ fn walks_scans_and_the_planner_agree_on_filtered_sets() {
     assert!(right * 1_000 >= all * 985, "{right} of {all}");
 }
 
-/// A second look is for rows that codes cannot tell apart: among others it is rare.
+/// The second scan is for rows that codes cannot tell apart; among other rows it is rare.
 #[test]
-fn a_scan_seldom_looks_twice() {
+fn a_second_scan_is_rare() {
     let random = Random::new(15);
     let points = random.clustered(3_100, 100, 96);
     let spec = Spec { dimensions: 96, distance: Distance::Cosine, language: kernel::Language::English };
     let segment = Segment::in_memory(&spec, documents(&points[..3_000])).unwrap();
     for (rows, k) in [(1_000, 10), (3_000, 10), (3_000, 100)] {
         let passing: RoaringBitmap = (0..rows).collect();
-        let looks = |query: &Vec<f32>| segment.search_vector(query, &passing, k).trace.compared / u64::from(rows);
-        let twice: u64 = points[3_000..].iter().map(looks).sum::<u64>() - 100;
-        assert!(twice <= 5, "{twice} of 100 looked twice among {rows} for {k}");
+        let scans = |query: &Vec<f32>| segment.search_vector(query, &passing, k).stats.compared / u64::from(rows);
+        let twice: u64 = points[3_000..].iter().map(scans).sum::<u64>() - 100;
+        assert!(twice <= 5, "{twice} of 100 scanned twice among {rows} for {k}");
     }
 }
 
-/// Planner, walk and scan agree with a scan that scores every row, on rows that pass a filter, whatever the distance and the length of vectors.
+/// Planner, walk and scan agree with a scan that scores every row, on rows that pass a filter, for every distance and
+/// length of vectors.
 #[rstest]
 #[case(2, 4_000)]
 #[case(3, 4_000)]
@@ -256,27 +261,28 @@ fn planner_walk_and_scan_agree_on_filtered_rows(
     #[case] dimensions: usize,
     #[case] count: usize,
     #[values(0, 1, 2)] which: usize,
-    #[values(Links::Built, Links::Reference)] links: Links,
+    #[values(GraphMode::Built, GraphMode::Reference)] links: GraphMode,
 ) {
-    // The reference takes its time over long vectors.
-    let count = if links == Links::Reference { count.min(600) } else { count };
+    // The reference is slow on long vectors.
+    let count = if links == GraphMode::Reference { count.min(600) } else { count };
     let distance = DISTANCES[which];
     let random = Random::new(21);
     let points = random.clustered(count, 20, dimensions);
     let spec = Spec { dimensions, distance, language: kernel::Language::English };
     let vectors = with_graph(&spec, &points, links);
-    // Machines on which a walk is always worth it, and never.
-    let costs = [Costs { byte: 1.0, jump: 0.0 }, Costs { byte: 0.01, jump: 10_000.0 }];
-    let ways = [(Some(true), 0), (None, 0), (None, 1), (Some(false), 0)];
+    // Machines on which a walk always pays, and on which it never does.
+    let costs = [Costs { byte: 1.0, random_access: 0.0 }, Costs { byte: 0.01, random_access: 10_000.0 }];
+    let planners = [(Some(true), 0), (None, 0), (None, 1), (Some(false), 0)];
     for part in [1, 2, 10] {
         let rows: RoaringBitmap = (0..count as u32).filter(|n| n % part == 0).collect();
         let mut right = [0; 4];
         for query in random.clustered(10, 20, dimensions) {
-            // The tenth of all by f64: whoever is as near as that, but for what 16 bits leave, is right.
+            // The tenth nearest of all by f64: every row that is as near as that, but for the error of 16 bits, is
+            // correct.
             let truth = |row: u32| exact(distance, &query, &points[row as usize]);
             let tenth = truth(best(distance, &query, &points, &rows, 10)[9]);
             let least = tenth - 1e-5 * tenth.abs().max(1.0);
-            for (right, (walks, cost)) in right.iter_mut().zip(ways) {
+            for (right, (walks, cost)) in right.iter_mut().zip(planners) {
                 let planner = Planner { walks, costs: costs[cost], ..Planner::default() };
                 let hits = vectors.search(&query, &rows, 10, planner).hits;
                 assert!(hits.len() == 10 && hits.iter().all(|hit| rows.contains(hit.row)));

@@ -1,4 +1,4 @@
-//! The floor: threads that only make bytes durable, as plainly as the system allows.
+//! Baseline: threads that only make bytes durable, in the simplest way that the system allows.
 
 use kernel::{Clock, SystemClock};
 use std::{
@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-/// A document of 1 KiB and its 384 values.
+/// Bytes of a document of 1 KiB and its 384 values.
 const RECORD: usize = 1024 + 384 * 4;
 
 fn preallocated(path: &Path, bytes: usize) -> File {
@@ -19,7 +19,7 @@ fn preallocated(path: &Path, bytes: usize) -> File {
     file
 }
 
-/// Every thread its own file, write and `fdatasync` for each record.
+/// Each thread writes to its own file, with one `fdatasync` per record.
 pub(crate) fn many_files(folder: &Path, threads: usize, each: usize) {
     let files: Vec<File> =
         (0..threads).map(|n| preallocated(&folder.join(format!("bare-{n}")), each * RECORD)).collect();
@@ -37,56 +37,56 @@ pub(crate) fn many_files(folder: &Path, threads: usize, each: usize) {
 }
 
 #[derive(Default)]
-struct Group {
+struct GroupCommit {
     waiting: Vec<u8>,
     records: u64,
-    handed: u64,
+    submitted: u64,
     durable: u64,
-    led: bool,
+    has_leader: bool,
 }
 
-/// One file: whoever finds no leader writes what all have handed over, with one `fdatasync`.
+/// One file with group commit: a thread that finds no leader writes the records of all, with one `fdatasync`.
 pub(crate) fn one_file(folder: &Path, threads: usize, each: usize) {
     let file = Arc::new(preallocated(&folder.join("bare"), threads * each * RECORD));
-    let shared = (Mutex::new(Group::default()), Condvar::new());
+    let shared = (Mutex::new(GroupCommit::default()), Condvar::new());
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
                 let record = vec![7; RECORD];
                 for _ in 0..each {
-                    hand_over(&shared, &file, &record);
+                    submit_and_wait(&shared, &file, &record);
                 }
             });
         }
     });
 }
 
-fn hand_over((group, woken): &(Mutex<Group>, Condvar), file: &File, record: &[u8]) {
+fn submit_and_wait((group, woken): &(Mutex<GroupCommit>, Condvar), file: &File, record: &[u8]) {
     let mut held = group.lock().expect("no thread panics");
     held.waiting.extend_from_slice(record);
-    held.handed += 1;
-    let mine = held.handed;
+    held.submitted += 1;
+    let number = held.submitted;
     loop {
-        if held.durable >= mine {
+        if held.durable >= number {
             return;
         }
-        if held.led {
+        if held.has_leader {
             held = woken.wait(held).expect("no thread panics");
             continue;
         }
-        held.led = true;
+        held.has_leader = true;
         let bytes = std::mem::take(&mut held.waiting);
-        let (at, upto) = (held.records * RECORD as u64, held.handed);
+        let (at, through) = (held.records * RECORD as u64, held.submitted);
         drop(held);
         file.write_all_at(&bytes, at).expect("written");
         file.sync_data().expect("durable");
         held = group.lock().expect("no thread panics");
-        (held.led, held.durable, held.records) = (false, upto, upto);
+        (held.has_leader, held.durable, held.records) = (false, through, through);
         woken.notify_all();
     }
 }
 
-/// One thread, one file: how long each record takes.
+/// One thread and one file: the time of each record.
 pub(crate) fn single(folder: &Path, writes: usize, clock: &SystemClock) -> Vec<Duration> {
     let file = preallocated(&folder.join("bare"), writes * RECORD);
     let record = vec![7; RECORD];

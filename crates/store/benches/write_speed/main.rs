@@ -1,29 +1,29 @@
-//! How fast writes are acknowledged beside what the disk gives a bare program.
+//! Speed of acknowledged writes compared with that of a bare program on the same disk.
 //!
-//! `write_speed/64x1KiB_384d`: 64 concurrent writers of one document (1 KiB of text and the
-//! caller's 384 values), into one namespace and into 64, against 64 threads that do no more than
-//! write and `fdatasync` as many bytes into one preallocated file (a group commit) and into 64. Rounds
-//! alternate, so that both meet the same disk; medians are compared. Then one writer alone.
-//! Audit lines go to a sink that forgets them: their chain has fsyncs of its own.
+//! `write_speed/64x1KiB_384d`: 64 concurrent writers of one document (1 KiB of text and the caller's 384 values), into
+//! one namespace and into 64, against 64 threads that only write and `fdatasync` as many bytes into one preallocated
+//! file (a group commit) and into 64. Rounds alternate, so that both get the same disk conditions; medians are
+//! compared. Then one writer alone. Audit records go to a sink that discards them: the audit log has fsyncs of its own.
 //!
-//! In the end the share of sealing: `SHARE_ROWS` (20,000) documents in requests of 500 into one namespace, flushed, merged
-//! and settled, and in the same run as many bytes sealed alone, as frames of such requests and as such objects.
+//! Finally the share of sealing: `SHARE_ROWS` (20,000) documents in requests of 500 are written to one namespace,
+//! flushed, merged and settled, and in the same run as many bytes are sealed alone, as frames of such requests and as
+//! such objects.
 
 #![expect(clippy::print_stdout, reason = "a table for people is what it is for")]
 
 mod bare;
+mod env;
 mod pool;
 mod share;
-mod world;
 
+use env::BenchEnv;
 use kernel::{Clock, SeededEntropy, SystemClock};
 use std::{sync::Arc, time::Duration};
 use store::Upsert;
-use world::World;
 
-/// What one round took.
+/// Duration of one round.
 #[derive(Clone, Copy)]
-struct Round {
+struct RoundTime {
     wall: Duration,
     cpu: Duration,
 }
@@ -36,8 +36,12 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime starts");
     let clock = SystemClock::new();
     let folder = tempfile::tempdir_in(std::env::var("BENCH_DIR").unwrap_or_else(|_| ".".into())).expect("a folder");
-    let world =
-        runtime.block_on(World::new(folder.path(), rounds * (1 + WRITERS) + 2, 4 << 30, kernel::limits::ERASE_WITHIN));
+    let env = runtime.block_on(BenchEnv::new(
+        folder.path(),
+        rounds * (1 + WRITERS) + 2,
+        4 << 30,
+        kernel::limits::ERASE_WITHIN,
+    ));
     println!("{WRITERS} writers, {each} writes each a round, {rounds} rounds, {} cores", cores());
 
     let (mut one, mut many) = (Vec::new(), Vec::new());
@@ -45,46 +49,47 @@ fn main() {
     for round in 0..rounds {
         let first = round * (1 + WRITERS);
         one_file.push(timed(&clock, || bare::one_file(folder.path(), WRITERS, each)));
-        one.push(ours(&runtime, &clock, &world, &[first], each));
+        one.push(store_round(&runtime, &clock, &env, &[first], each));
         many_files.push(timed(&clock, || bare::many_files(folder.path(), WRITERS, each)));
         let names: Vec<usize> = (first + 1..first + 1 + WRITERS).collect();
-        many.push(ours(&runtime, &clock, &world, &names, each));
+        many.push(store_round(&runtime, &clock, &env, &names, each));
     }
     let writes = WRITERS * each;
     println!("| pattern | writes/s | CPU µs a write | bare writes/s | bare CPU µs | ratio | ratios of the rounds |");
     println!("|---|---|---|---|---|---|---|");
     row("one namespace / one file", &one, &one_file, writes);
     row("64 namespaces / 64 files", &many, &many_files, writes);
-    single(&runtime, &clock, &world, rounds * (1 + WRITERS), folder.path());
-    println!("{:?}", world.stores.stats());
+    single(&runtime, &clock, &env, rounds * (1 + WRITERS), folder.path());
+    println!("{:?}", env.stores.stats());
     share::measure(&runtime, &folder.path().join("share"), number("SHARE_ROWS", 20_000));
 }
 
-/// One round of ours: documents made beforehand, warmed by one write, timed from the first request to the last answer.
-fn ours(
+/// One round of the store: documents are made in advance, one write warms up, and the time is from the first request to
+/// the last answer.
+fn store_round(
     runtime: &tokio::runtime::Runtime,
     clock: &SystemClock,
-    world: &Arc<World>,
+    env: &Arc<BenchEnv>,
     names: &[usize],
     each: usize,
-) -> Round {
+) -> RoundTime {
     runtime.block_on(async {
-        let mut rooms = Vec::new();
+        let mut handles = Vec::new();
         for name in names {
-            let room = world.enter(*name).await;
-            world::write(&room, vec![upsert(world, usize::MAX - *name)]).await;
-            rooms.push(Arc::new(room));
+            let handle = env.enter(*name).await;
+            env::write(&handle, vec![upsert(env, usize::MAX - *name)]).await;
+            handles.push(Arc::new(handle));
         }
         let batches: Vec<Vec<Upsert>> =
-            (0..WRITERS).map(|w| (0..each).map(|n| upsert(world, w * each + n)).collect()).collect();
+            (0..WRITERS).map(|w| (0..each).map(|n| upsert(env, w * each + n)).collect()).collect();
         let (began, used) = (clock.monotonic(), cpu_time());
         let tasks: Vec<_> = (0..WRITERS)
             .zip(batches)
             .map(|(w, batch)| {
-                let room = rooms[w % rooms.len()].clone();
-                world.tracker.spawn(async move {
+                let handle = handles[w % handles.len()].clone();
+                env.tracker.spawn(async move {
                     for upsert in batch {
-                        world::write(&room, vec![upsert]).await;
+                        env::write(&handle, vec![upsert]).await;
                     }
                 })
             })
@@ -92,63 +97,63 @@ fn ours(
         for task in tasks {
             task.await.expect("a writer ends");
         }
-        let took = Round { wall: clock.monotonic() - began, cpu: cpu_time() - used };
-        drop(rooms);
-        world.settle().await;
-        took
+        let taken = RoundTime { wall: clock.monotonic() - began, cpu: cpu_time() - used };
+        drop(handles);
+        env.wait_idle().await;
+        taken
     })
 }
 
 fn single(
     runtime: &tokio::runtime::Runtime,
     clock: &SystemClock,
-    world: &Arc<World>,
+    env: &Arc<BenchEnv>,
     name: usize,
     folder: &std::path::Path,
 ) {
     let writes = 1_000;
-    let mut took = runtime.block_on(async {
-        let room = world.enter(name).await;
-        let mut took = Vec::new();
+    let mut taken = runtime.block_on(async {
+        let handle = env.enter(name).await;
+        let mut taken = Vec::new();
         for n in 0..writes {
-            let upsert = upsert(world, n);
+            let upsert = upsert(env, n);
             let began = clock.monotonic();
-            world::write(&room, vec![upsert]).await;
-            took.push(clock.monotonic() - began);
+            env::write(&handle, vec![upsert]).await;
+            taken.push(clock.monotonic() - began);
         }
-        took
+        taken
     });
     let mut bare = bare::single(folder, writes, clock);
-    for (what, list) in [("one writer alone", &mut took), ("one bare thread", &mut bare)] {
+    for (what, list) in [("one writer alone", &mut taken), ("one bare thread", &mut bare)] {
         list.sort();
         let at = |share: usize| list[(list.len() - 1) * share / 100].as_secs_f64() * 1e3;
         println!("{what}: p50 {:.3} ms, p99 {:.3} ms", at(50), at(99));
     }
 }
 
-/// Its values are drawn evenly.
-fn upsert(world: &World, n: usize) -> Upsert {
+/// A document with uniformly distributed values.
+fn upsert(env: &BenchEnv, n: usize) -> Upsert {
     let random = SeededEntropy::new(!n as u64);
-    let values = (0..world::DIMENSIONS).map(|_| world::below(&random, 2_000) as f32 / 1_000.0 - 0.999);
-    world.upsert(n, n, values.collect())
+    let values = (0..env::DIMENSIONS).map(|_| env::below(&random, 2_000) as f32 / 1_000.0 - 0.999);
+    env.upsert(n, n, values.collect())
 }
 
-fn timed(clock: &SystemClock, work: impl FnOnce()) -> Round {
+fn timed(clock: &SystemClock, work: impl FnOnce()) -> RoundTime {
     let (began, used) = (clock.monotonic(), cpu_time());
     work();
-    Round { wall: clock.monotonic() - began, cpu: cpu_time() - used }
+    RoundTime { wall: clock.monotonic() - began, cpu: cpu_time() - used }
 }
 
-fn row(name: &str, ours: &[Round], bare: &[Round], writes: usize) {
+fn row(name: &str, store_round: &[RoundTime], bare: &[RoundTime], writes: usize) {
     #[expect(clippy::cast_precision_loss, reason = "some thousands")]
     let writes = writes as f64;
-    let rate = |r: &Round| writes / r.wall.as_secs_f64();
-    let cpu = |r: &Round| r.cpu.as_secs_f64() * 1e6 / writes;
-    let ratios: Vec<f64> = ours.iter().zip(bare).map(|(o, b)| rate(o) / rate(b)).collect();
+    let rate = |r: &RoundTime| writes / r.wall.as_secs_f64();
+    let cpu = |r: &RoundTime| r.cpu.as_secs_f64() * 1e6 / writes;
+    let ratios: Vec<f64> = store_round.iter().zip(bare).map(|(o, b)| rate(o) / rate(b)).collect();
     println!(
         "| {name} | {:.0} | {:.0} | {:.0} | {:.0} | {:.2} | {} |",
-        median(ours.iter().map(rate)),
-        median(ours.iter().map(cpu)),
+        median(store_round.iter().map(rate)),
+        median(store_round.iter().map(cpu)),
         median(bare.iter().map(rate)),
         median(bare.iter().map(cpu)),
         median(ratios.iter().copied()),
@@ -166,7 +171,7 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// CPU time of this process so far, as the kernel counts it: hundredths of a second.
+/// CPU time of this process so far, as the kernel counts it: in hundredths of a second.
 fn cpu_time() -> Duration {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();

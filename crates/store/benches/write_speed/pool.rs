@@ -1,20 +1,20 @@
-//! Small pools of threads, as the engine has: for requests, for upkeep and for large merges.
+//! Small thread pools, as the engine has them: for requests, for maintenance and for large merges.
 
 use std::sync::{Arc, Mutex, mpsc};
-use store::Cpu;
+use store::CpuPool;
 
 type Work = Box<dyn FnOnce() + Send>;
 
 pub(crate) struct Pools {
     requests: mpsc::Sender<Work>,
-    upkeep: mpsc::Sender<Work>,
+    maintenance: mpsc::Sender<Work>,
     merges: mpsc::Sender<Work>,
 }
 
 impl Pools {
     pub(crate) fn new(threads: usize) -> Self {
         let half = threads.div_ceil(2);
-        Self { requests: pool(threads), upkeep: pool(half), merges: pool(half) }
+        Self { requests: pool(threads), maintenance: pool(half), merges: pool(half) }
     }
 }
 
@@ -36,13 +36,13 @@ fn pool(threads: usize) -> mpsc::Sender<Work> {
     send
 }
 
-impl Cpu for Pools {
+impl CpuPool for Pools {
     fn run(&self, work: Work) {
         self.requests.send(work).expect("the pool lives");
     }
 
-    fn run_upkeep(&self, work: Work) {
-        self.upkeep.send(work).expect("the pool lives");
+    fn run_maintenance(&self, work: Work) {
+        self.maintenance.send(work).expect("the pool lives");
     }
 
     fn run_merge(&self, work: Work) {

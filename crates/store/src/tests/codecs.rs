@@ -3,15 +3,15 @@
 use super::fixture::{Draft, id};
 use crate::{
     Error,
-    age::LogDeaths,
     entry::{self, Changes, EntryWriter},
     index::Index,
-    manifest::{self, Dead},
-    part::{Durable, Part},
-    view::View,
+    live_segment::{Durability, LiveSegment},
+    manifest::{self, Tombstones},
+    tombstones::LogTombstones,
+    version::Version,
 };
 use journal::ObjectRef;
-use kernel::{AuditMark, CommitNo, Distance, KeyEpoch, ObjectUuid, Timestamp};
+use kernel::{AuditPosition, CommitNo, Distance, KeyEpoch, ObjectUuid, Timestamp};
 use roaring::RoaringBitmap;
 use segment::{Segment, Spec};
 use std::sync::Arc;
@@ -45,15 +45,17 @@ fn a_manifest() -> Vec<u8> {
         key,
         bytes: 77,
     };
-    let sealed = Part::new(segment.clone(), RoaringBitmap::from_iter([1, 4]), Durable::Object(object))
-        .dead_since(Some(Timestamp::from_millis(6)));
-    let bytes = Segment::write(&SPEC, &mut (0..9).map(doc), segment::Links::Built).unwrap();
+    let sealed = LiveSegment::new(segment.clone(), RoaringBitmap::from_iter([1, 4]), Durability::Object(object))
+        .with_tombstoned_at(Some(Timestamp::from_millis(6)));
+    let bytes = Segment::write(&SPEC, &mut (0..9).map(doc), segment::GraphMode::Built).unwrap();
     let written = Arc::new(Index::Segment(Segment::open(&SPEC, bytes).unwrap()));
-    let inline = Part::new(written, RoaringBitmap::from_iter([2]), Durable::Inline);
-    let memory = Part::new(segment, RoaringBitmap::new(), Durable::Log);
-    let log = LogDeaths { cut: Some(Timestamp::from_millis(7)), ..LogDeaths::default() };
-    let view = View { spec: SPEC, commit: CommitNo(9), log, parts: vec![sealed, inline, memory] };
-    manifest::write(&view, AuditMark { commit: CommitNo(8), digest: [5; 16], ..AuditMark::default() }).unwrap().to_vec()
+    let inline = LiveSegment::new(written, RoaringBitmap::from_iter([2]), Durability::Inline);
+    let memory = LiveSegment::new(segment, RoaringBitmap::new(), Durability::Log);
+    let log = LogTombstones { frozen: Some(Timestamp::from_millis(7)), ..LogTombstones::default() };
+    let version = Version { spec: SPEC, commit: CommitNo(9), log, segments: vec![sealed, inline, memory] };
+    manifest::write(&version, AuditPosition { commit: CommitNo(8), digest: [5; 16], ..AuditPosition::default() })
+        .unwrap()
+        .to_vec()
 }
 
 #[test]
@@ -61,7 +63,10 @@ fn an_entry_reads_back() {
     let commits = entry::read(&an_entry()).unwrap();
     assert_eq!(commits.iter().map(|c| c.commit.0).collect::<Vec<_>>(), [3, 4]);
     assert_eq!(commits[1].upserts[0].text.expose(), "one two three");
-    assert_eq!((commits[1].deletes.clone(), commits[1].line.as_slice()), (vec![id("gone")], b"line".as_slice()));
+    assert_eq!(
+        (commits[1].deletes.clone(), commits[1].audit_record.as_slice()),
+        (vec![id("gone")], b"line".as_slice())
+    );
 }
 
 #[test]
@@ -69,17 +74,21 @@ fn a_manifest_names_objects_holds_the_small_one_and_not_the_memtable() {
     let read = manifest::read(&a_manifest()).unwrap();
     assert_eq!((read.commit, read.spec, read.segments.len()), (CommitNo(8), SPEC, 1));
     let at = |ms| Some(Timestamp::from_millis(ms));
-    assert_eq!(read.log_dead_from, at(7));
-    let dead = |documents: &[u32], since| Dead { documents: documents.iter().collect(), since, expires: None };
-    assert_eq!(read.segments[0].dead, dead(&[1, 4], at(6)));
+    assert_eq!(read.log_deleted_since, at(7));
+    let deleted = |documents: &[u32], tombstoned_at| Tombstones {
+        documents: documents.iter().collect(),
+        tombstoned_at,
+        expires: None,
+    };
+    assert_eq!(read.segments[0].tombstones, deleted(&[1, 4], at(6)));
     assert_eq!((read.segments[0].documents, read.segments[0].object.bytes), (9, 77));
     let inline = read.inline.unwrap();
-    assert_eq!(inline.dead, dead(&[2], None));
+    assert_eq!(inline.tombstones, deleted(&[2], None));
     assert_eq!(Segment::open(&SPEC, inline.bytes).unwrap().documents(), 9);
 }
 
 #[test]
-fn bytes_that_end_early_or_late_are_refused() {
+fn truncated_or_extended_bytes_are_refused() {
     type Refused = fn(&[u8]) -> bool;
     let readers: [(Vec<u8>, Refused); 2] =
         [(an_entry(), |b| entry::read(b).is_err()), (a_manifest(), |b| manifest::read(b).is_err())];

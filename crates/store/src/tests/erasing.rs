@@ -1,87 +1,86 @@
-//! Erasure: after it no object and no log file holds the bytes, found by opening all there is.
+//! Erasure: afterwards no object and no log file holds the bytes, as checked by decrypting everything that is stored.
 
-use super::fixture::{Draft, NAMESPACES, ROOMY, Sizes, World, id, line};
+use super::fixture::{Draft, Limits, NAMESPACES, TestEnv, UNLIMITED, id, line};
 use access::{Delete, Ingest, Search};
 use kernel::Audience;
 
-const HOME: (&str, &str) = NAMESPACES[0];
+const NAMESPACE: (&str, &str) = NAMESPACES[0];
 const NEEDLE: &[u8] = b"xylophonist";
 
-async fn store(world: &World, name: &str, text: &str) {
-    world
-        .enter::<Ingest>(HOME)
+async fn store(env: &TestEnv, name: &str, text: &str) {
+    env.enter::<Ingest>(NAMESPACE)
         .await
         .append(vec![Draft::new(name, text).upsert()], &Audience::Everything, line())
         .await
         .unwrap();
 }
 
-async fn holds_needle(world: &World) -> bool {
-    world.plain(HOME).await.iter().any(|bytes| bytes.windows(NEEDLE.len()).any(|window| window == NEEDLE))
+async fn holds_needle(env: &TestEnv) -> bool {
+    env.decrypted(NAMESPACE).await.iter().any(|bytes| bytes.windows(NEEDLE.len()).any(|window| window == NEEDLE))
 }
 
-async fn erase(world: &World, name: &str) -> crate::Erased {
-    let room = world.enter::<Delete>(HOME).await;
-    let erasing = room.erase(&[id(name)], &Audience::Everything, line()).await.unwrap();
+async fn erase(env: &TestEnv, name: &str) -> crate::DocumentErasureResult {
+    let handle = env.enter::<Delete>(NAMESPACE).await;
+    let erasing = handle.erase(&[id(name)], &Audience::Everything, line()).await.unwrap();
     erasing.erased().await.unwrap()
 }
 
-/// In an object, in a second one under the same id, and in the log; with objects and inline.
+/// The document is in an object, in a second one under the same id, and in the log; with objects and inline.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_erased_is_in_no_object_and_no_log() {
-    for sizes in [ROOMY, Sizes { inline_bytes_max: 240 << 10, ..ROOMY }] {
-        let mut world = World::new(sizes).await;
+async fn erased_documents_are_in_no_object_and_no_log() {
+    for sizes in [UNLIMITED, Limits { inline_bytes_max: 240 << 10, ..UNLIMITED }] {
+        let mut env = TestEnv::new(sizes).await;
         for round in 0..2 {
             for n in 0..6 {
-                store(&world, &format!("kept-{round}-{n}"), "some other words").await;
+                store(&env, &format!("kept-{round}-{n}"), "some other words").await;
             }
-            store(&world, "gone", &format!("the xylophonist of round {round}")).await;
-            world.stores.flush_all().await.unwrap();
+            store(&env, "gone", &format!("the xylophonist of round {round}")).await;
+            env.stores.flush_all().await.unwrap();
         }
-        store(&world, "gone", "the xylophonist in the log").await;
-        let logs = world.logs();
+        store(&env, "gone", "the xylophonist in the log").await;
+        let logs = env.logs();
         assert!(!logs.is_empty());
 
-        let erased = erase(&world, "gone").await;
-        assert_eq!(erased.covers.0, world.stores.log_of());
-        assert_eq!(erased.commit, world.enter::<Search>(HOME).await.totals().commit);
+        let erased = erase(&env, "gone").await;
+        assert_eq!(erased.covers.0, env.stores.last_entry());
+        assert_eq!(erased.commit, env.enter::<Search>(NAMESPACE).await.totals().commit);
         assert!(logs.iter().all(|file| !file.exists()), "every log file that held it is gone");
-        assert_eq!(world.objects().len(), world.stores.named_of());
-        world.reopen().await;
-        assert!(!holds_needle(&world).await);
-        assert_eq!(world.enter::<Search>(HOME).await.totals().documents, 12);
+        assert_eq!(env.objects().len(), env.stores.object_count());
+        env.reopen().await;
+        assert!(!holds_needle(&env).await);
+        assert_eq!(env.enter::<Search>(NAMESPACE).await.totals().documents, 12);
     }
 }
 
-/// Nothing is left of it to delete, and still its bytes are there: asked again, they go.
+/// Nothing is left to delete, but the bytes are still stored: another erasure removes them.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_erasure_that_a_crash_cut_short_is_asked_again() {
-    let mut world = World::new(ROOMY).await;
+async fn an_erasure_interrupted_by_a_crash_can_be_repeated() {
+    let mut env = TestEnv::new(UNLIMITED).await;
     for n in 0..9 {
-        store(&world, &n.to_string(), "some other words").await;
+        store(&env, &n.to_string(), "some other words").await;
     }
-    store(&world, "gone", "the xylophonist").await;
-    world.stores.flush_all().await.unwrap();
+    store(&env, "gone", "the xylophonist").await;
+    env.stores.flush_all().await.unwrap();
     let which = crate::Selection::Ids(vec![id("gone")]);
-    world.enter::<Delete>(HOME).await.delete(&which, &Audience::Everything, line()).await.unwrap();
-    world.reopen().await;
-    assert!(holds_needle(&world).await, "the scan can see");
-    erase(&world, "gone").await;
-    world.reopen().await;
-    assert!(!holds_needle(&world).await);
-    assert_eq!(world.enter::<Search>(HOME).await.totals().documents, 9);
+    env.enter::<Delete>(NAMESPACE).await.delete(&which, &Audience::Everything, line()).await.unwrap();
+    env.reopen().await;
+    assert!(holds_needle(&env).await, "the scan can see");
+    erase(&env, "gone").await;
+    env.reopen().await;
+    assert!(!holds_needle(&env).await);
+    assert_eq!(env.enter::<Search>(NAMESPACE).await.totals().documents, 9);
 }
 
-/// A document that came back under the same id stays.
+/// A document that was written again under the same id stays.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_written_after_the_delete_stays() {
-    let world = World::new(ROOMY).await;
-    store(&world, "gone", "the xylophonist").await;
-    world.stores.flush_all().await.unwrap();
-    let room = world.enter::<Delete>(HOME).await;
-    let erasing = room.erase(&[id("gone")], &Audience::Everything, line()).await.unwrap();
+async fn documents_written_after_the_delete_stay() {
+    let env = TestEnv::new(UNLIMITED).await;
+    store(&env, "gone", "the xylophonist").await;
+    env.stores.flush_all().await.unwrap();
+    let handle = env.enter::<Delete>(NAMESPACE).await;
+    let erasing = handle.erase(&[id("gone")], &Audience::Everything, line()).await.unwrap();
     assert_eq!(erasing.outcome.deleted, 1);
-    store(&world, "gone", "somebody else").await;
+    store(&env, "gone", "somebody else").await;
     erasing.erased().await.unwrap();
-    assert_eq!(world.enter::<Search>(HOME).await.totals().documents, 1);
+    assert_eq!(env.enter::<Search>(NAMESPACE).await.totals().documents, 1);
 }

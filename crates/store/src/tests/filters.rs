@@ -1,9 +1,11 @@
-//! Filters over whole snapshots: exactly the documents that the contract names, counted exactly, whatever they lie in;
-//! and no search under a filter is short while
-//! something that passes is left. (That a walk of a graph is not is tested in `segment`, which can force one.)
+//! Filters on whole snapshots: they match exactly the documents that the API contract specifies, with an exact count,
+//! in every layout; and no search under a filter returns too few hits while matching rows are left. (Searches of a
+//! graph are tested for that in `segment`, which can force one.)
 
-use super::shelf::{Kind, NOW, SPEC, Shelf, WORDS, document, drawn, ground, laid_out, spread};
-use crate::{Hit, Listed, Quarantine, Snapshot};
+use super::layout_fixture::{
+    Kind, NOW, SPEC, SegmentSpec, WORDS, document, empty_snapshot, random_document, snapshot_of, spread,
+};
+use crate::{Hit, ListOptions, Quarantine, Snapshot};
 use kernel::{Audience, Document, Filter, Principal, Status, Timestamp};
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use segment::TextQuery;
@@ -46,7 +48,7 @@ fn scalar() -> impl Strategy<Value = Value> {
     ]
 }
 
-/// An attribute: one value, a list of several types, or null, which is none.
+/// An attribute: one value, a list of several types, or null, which means none.
 fn attribute() -> impl Strategy<Value = Value> {
     prop_oneof![4 => scalar(), 3 => vec(scalar(), 0..4).prop_map(Value::from), 1 => Just(Value::Null)]
 }
@@ -62,7 +64,7 @@ prop_compose! {
     ) -> Value {
         json!({
             "attributes": attributes, "uri": uri, "status": status, "created_at": times.0, "updated_at": times.1,
-            // The moment itself is too late.
+            // A document is expired at the very moment of its expiry.
             "expires_at": if expired { Some(NOW) } else { times.2 },
             "readers": readers.map(|reader| [reader]),
         })
@@ -104,61 +106,64 @@ fn filter() -> impl Strategy<Value = Value> {
     })
 }
 
-/// The same documents once as a tail, once as segments with dead neighbours, once in pages.
-fn layouts(ground: &Snapshot, docs: &[Document], graves: &[Document]) -> Vec<Snapshot> {
+/// The same documents as a write buffer, as segments with deleted documents, and in pages.
+fn layouts(empty_snapshot: &Snapshot, docs: &[Document], deleted_docs: &[Document]) -> Vec<Snapshot> {
     let (first, second) = docs.split_at(docs.len() / 2);
-    let dead: Vec<_> = graves.iter().map(|doc| doc.id.clone()).collect();
-    let shelves: [Vec<Shelf>; 3] = [
-        spread(docs, 1, Kind::Tail),
-        vec![(Kind::Segment, [first, graves].concat(), dead), (Kind::Tail, second.to_vec(), Vec::new())],
+    let deleted: Vec<_> = deleted_docs.iter().map(|doc| doc.id.clone()).collect();
+    let segment_specs: [Vec<SegmentSpec>; 3] = [
+        spread(docs, 1, Kind::WriteBuffer),
+        vec![
+            (Kind::Segment, [first, deleted_docs].concat(), deleted),
+            (Kind::WriteBuffer, second.to_vec(), Vec::new()),
+        ],
         spread(docs, 1, Kind::Paged),
     ];
-    shelves.into_iter().map(|shelves| laid_out(ground, SPEC, shelves)).collect()
+    segment_specs.into_iter().map(|segment_specs| snapshot_of(empty_snapshot, SPEC, segment_specs)).collect()
 }
 
 fn sees(doc: &Value, audience: &Audience) -> bool {
-    let Audience::Principals(mine) = audience else { return true };
-    doc["readers"].as_array().is_none_or(|readers| mine.iter().any(|p| readers.contains(&p.as_str().into())))
+    let Audience::Principals(principals) = audience else { return true };
+    doc["readers"].as_array().is_none_or(|readers| principals.iter().any(|p| readers.contains(&p.as_str().into())))
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 32, max_shrink_iters: 200, ..ProptestConfig::default() })]
     #[test]
-    fn a_filter_takes_what_the_contract_says_and_the_total_is_exact(
+    fn a_filter_matches_what_the_contract_says_and_the_total_is_exact(
         mut docs in vec(any_document(), 1..16),
-        graves in vec(any_document(), 0..4),
+        deleted_docs in vec(any_document(), 0..4),
         filters in vec(filter(), 24),
     ) {
         for (n, doc) in docs.iter_mut().enumerate() {
             doc["id"] = json!(format!("doc-{n:04}"));
         }
-        let grave = |(n, doc): (usize, &Value)| document(&json!({ "id": format!("gone-{n}"), "attributes": doc["attributes"] }));
-        let graves: Vec<Document> = graves.iter().enumerate().map(grave).collect();
+        let deleted_doc = |(n, doc): (usize, &Value)| document(&json!({ "id": format!("gone-{n}"), "attributes": doc["attributes"] }));
+        let deleted_docs: Vec<Document> = deleted_docs.iter().enumerate().map(deleted_doc).collect();
         let stored: Vec<Document> = docs.iter().map(document).collect();
-        let ground = ground();
+        let empty_snapshot = empty_snapshot();
         let (now, now_text) = (Timestamp::parse(NOW).unwrap(), json!(NOW));
         let audiences = [Audience::Everything, Audience::Principals(vec![Principal::parse("user:1").unwrap()])];
         let alive = json!({ "type": "or", "filters": [
             { "type": "exists", "key": "$expires_at", "value": false }, { "type": "gt", "key": "$expires_at", "value": now_text },
         ] });
-        for snapshot in layouts(&ground, &stored, &graves) {
+        for snapshot in layouts(&empty_snapshot, &stored, &deleted_docs) {
             for (filter, audience) in filters.iter().zip(audiences.iter().cycle()) {
                 let parsed = Filter::parse(filter).unwrap();
-                for statuses in [&super::shelf::STATUSES[..], &[Status::Indexed]] {
+                for statuses in [&super::layout_fixture::STATUSES[..], &[Status::Indexed]] {
                     let stands = |doc: &Value| statuses.iter().any(|s| doc["status"] == s.as_str());
                     let expected: Vec<&str> = docs
                         .iter()
-                        .filter(|doc| stands(doc) && sees(doc, audience) && naive::meets(&alive, doc) && naive::meets(filter, doc))
+                        .filter(|doc| stands(doc) && sees(doc, audience) && naive::matches(&alive, doc) && naive::matches(filter, doc))
                         .map(|doc| doc["id"].as_str().unwrap())
                         .collect();
                     let eligible = snapshot.eligible(audience, Some(&parsed), statuses, now).unwrap();
-                    let shown = Listed { quarantine: Quarantine::Shown, ..Listed::default() };
-                    // Two of a page, so that the total is not the page's.
-                    let (page, total, end) = snapshot.list(&eligible, &Listed { limit: 2, ..shown }).unwrap();
+                    let shown = ListOptions { quarantine: Quarantine::Shown, ..ListOptions::default() };
+                    // Two per page, so that the total is not the page's.
+                    let (page, total, end) = snapshot.list(&eligible, &ListOptions { limit: 2, ..shown }).unwrap();
                     prop_assert_eq!(total, expected.len() as u64, "{}", filter);
                     prop_assert_eq!(eligible.documents(), total);
                     prop_assert_eq!(end.is_some(), expected.len() > 2);
-                    let (all, ..) = snapshot.list(&eligible, &Listed { limit: 100, ..shown }).unwrap();
+                    let (all, ..) = snapshot.list(&eligible, &ListOptions { limit: 100, ..shown }).unwrap();
                     prop_assert!(page.iter().eq(all.iter().take(2)));
                     let found: Vec<&str> = all.iter().map(|doc| doc.id.as_str()).collect();
                     prop_assert_eq!(found, expected, "{}", filter);
@@ -169,10 +174,10 @@ proptest! {
 }
 
 /// Document and passage.
-type Passages = BTreeSet<(String, u32)>;
+type PassageSet = BTreeSet<(String, u32)>;
 
-fn passages(snapshot: &Snapshot, hits: &[Hit]) -> Passages {
-    let found: Passages = hits
+fn passages(snapshot: &Snapshot, hits: &[Hit]) -> PassageSet {
+    let found: PassageSet = hits
         .iter()
         .map(|hit| {
             let (id, passage) = snapshot.tie(hit.at);
@@ -183,10 +188,10 @@ fn passages(snapshot: &Snapshot, hits: &[Hit]) -> Passages {
     found
 }
 
-/// Passages of what passes, of which the test of text and vector holds.
-fn expected(docs: &[Value], filter: &Value, which: impl Fn(&Value, usize) -> bool) -> Passages {
+/// Passages of matching documents for which `which` holds.
+fn expected(docs: &[Value], filter: &Value, which: impl Fn(&Value, usize) -> bool) -> PassageSet {
     let passing =
-        docs.iter().filter(|doc| naive::meets(filter, doc) && doc["status"].as_str().is_none_or(|s| s == "indexed"));
+        docs.iter().filter(|doc| naive::matches(filter, doc) && doc["status"].as_str().is_none_or(|s| s == "indexed"));
     let alive = passing.filter(|doc| doc["expires_at"].as_str().is_none_or(|at| at > NOW));
     let name = |doc: &Value| doc["id"].as_str().unwrap().to_owned();
     alive
@@ -200,33 +205,33 @@ fn expected(docs: &[Value], filter: &Value, which: impl Fn(&Value, usize) -> boo
 proptest! {
     #![proptest_config(ProptestConfig { cases: 16, max_shrink_iters: 100, ..ProptestConfig::default() })]
     #[test]
-    fn no_search_is_short_while_something_that_passes_is_left(
+    fn no_search_returns_too_few_hits_while_matching_rows_are_left(
         seed in any::<u64>(),
         count in 1..120_usize,
         year in 2019..2027_u64,
-        asked in vec(select(WORDS.to_vec()), 1..4),
+        requested in vec(select(WORDS.to_vec()), 1..4),
     ) {
         let random = Rng::new(seed);
-        let docs: Vec<Value> = (0..count).map(|n| drawn(n, &random)).collect();
+        let docs: Vec<Value> = (0..count).map(|n| random_document(n, &random)).collect();
         let stored: Vec<Document> = docs.iter().map(document).collect();
         let filter = json!({ "type": "gte", "key": "year", "value": year });
         let parsed = Filter::parse(&filter).unwrap();
         let near = expected(&docs, &filter, |doc, _| doc["vectors"].is_array());
         let says = |doc: &Value, n: usize| {
             let text = format!("{} {}", doc["title"].as_str().unwrap(), doc["passages"][n].as_str().unwrap());
-            text.split(' ').any(|word| asked.contains(&word))
+            text.split(' ').any(|word| requested.contains(&word))
         };
         let said = expected(&docs, &filter, says);
-        let ground = ground();
-        for shelves in [spread(&stored, 1, Kind::Segment), spread(&stored, 1, Kind::Tail), spread(&stored, 4, Kind::Segment)] {
-            let snapshot = laid_out(&ground, SPEC, shelves);
+        let empty_snapshot = empty_snapshot();
+        for segment_specs in [spread(&stored, 1, Kind::Segment), spread(&stored, 1, Kind::WriteBuffer), spread(&stored, 4, Kind::Segment)] {
+            let snapshot = snapshot_of(&empty_snapshot, SPEC, segment_specs);
             let now = Timestamp::parse(NOW).unwrap();
             let eligible = snapshot.eligible(&Audience::Everything, Some(&parsed), &[Status::Indexed], now).unwrap();
             for k in [1, 10, near.len(), near.len() + 1, 1_000] {
                 let (hits, _) = snapshot.vector(&[1.0, -0.5, 0.0, 0.25, 0.5, 0.0], &eligible, k).unwrap();
                 prop_assert_eq!(hits.len(), near.len().min(k));
                 prop_assert!(passages(&snapshot, &hits).is_subset(&near));
-                let hits = snapshot.text(&TextQuery::new(&asked.join(" ")), &eligible, k).unwrap();
+                let hits = snapshot.text(&TextQuery::new(&requested.join(" ")), &eligible, k).unwrap();
                 prop_assert_eq!(hits.len(), said.len().min(k));
                 prop_assert!(passages(&snapshot, &hits).is_subset(&said));
             }

@@ -1,10 +1,10 @@
-//! Two namespaces that differ only in documents which one reader does not see answer that reader alike, reads and
-//! writes, to the last bit; and what the reader does never changes what it does not see.
+//! Two namespaces that differ only in documents which one reader cannot see give that reader the same answers, to reads
+//! and writes, bit for bit; and the reader's writes never change what it cannot see.
 
-use super::fixture::{DIMENSIONS, Draft, INJECTION, ROOMY, Sizes, World, id, line};
+use super::fixture::{DIMENSIONS, Draft, INJECTION, Limits, TestEnv, UNLIMITED, id, line};
 use crate::{
-    Decision, Known, Listed, OnConflict, Outcome, Quarantine, Reviewed, ReviewedState, Selection, Snapshot, Upsert,
-    UpsertStatus,
+    Decision, ExistingDocument, ListOptions, OnConflict, Quarantine, Reviewed, ReviewedState, Selection, Snapshot,
+    Upsert, UpsertStatus, WriteOutcome,
 };
 use access::{Delete, Ingest, Manage, Patch, Read, Review, Search};
 use intake::{RawPatch, ScreenedPatch, screen_patch};
@@ -15,27 +15,27 @@ use kernel::{
 use proptest::prelude::*;
 use std::{fmt::Write, time::Duration};
 
-const HOME: (&str, &str) = ("acme", "docs");
-const SMALL: Sizes = Sizes { flush_rows_max: 24, ..ROOMY };
+const NAMESPACE: (&str, &str) = ("acme", "docs");
+const SMALL_LIMITS: Limits = Limits { flush_rows_max: 24, ..UNLIMITED };
 const IDS: u8 = 5;
 
 fn user(name: &str) -> Principal {
     Principal::parse(&format!("user:{name}")).unwrap()
 }
 
-/// Who must not learn of anything.
+/// Reader who must not learn about hidden documents.
 fn member() -> Audience {
     Audience::Principals(vec![user("member")])
 }
 
-/// Who writes what the member does not see, and sees nothing of the member's either.
+/// Audience that writes documents the member cannot see, and that cannot see the member's either.
 fn board() -> Audience {
     Audience::Named(vec![user("board")])
 }
 
 #[derive(Clone, Debug)]
 enum Op {
-    /// In one of the two namespaces; in the other a commit without changes.
+    /// Applied in one of the two namespaces; the other gets a commit without changes.
     Hidden(Box<Act>),
     Member(Box<Act>),
     Pass,
@@ -57,19 +57,19 @@ struct Shape {
     id: u8,
     words: u8,
     year: u8,
-    /// Of a member: 0 open, 1 the member's own, 2 the board's. Of the board: its own, but 3 for open.
+    /// For the member: 0 open, 1 the member's own, 2 the board's. For the board: its own, except that 3 is open.
     readers: u8,
     quarantined: bool,
     expires: bool,
 }
 
 impl Shape {
-    fn draft(&self, who: &Audience, start: Timestamp) -> Draft {
+    fn draft(&self, audience: &Audience, start: Timestamp) -> Draft {
         let words = ["harbour", "granite", "ledger", "copper", "quiet"];
         let chosen = words.iter().enumerate().filter(|(n, _)| self.words >> n & 1 == 1);
         let text: Vec<&str> = chosen.flat_map(|(n, word)| vec![*word; n + 1]).collect();
         let text = format!("{} {}", text.join(" "), if self.quarantined { INJECTION } else { "" });
-        let readers = match (who == &board(), self.readers) {
+        let readers = match (audience == &board(), self.readers) {
             (true, 0..=2) | (false, 2) => Some(vec![user("board")]),
             (false, 1) => Some(vec![user("member")]),
             _ => None,
@@ -103,64 +103,65 @@ fn patch(year: u8, expires_at: Option<Option<Timestamp>>) -> ScreenedPatch {
     screen_patch(RawPatch { attributes, expires_at, ..RawPatch::default() }, &Screening::default()).unwrap()
 }
 
-/// What the caller is told of a write.
-fn told(outcome: &Outcome) -> String {
-    let Outcome { commit, results, matched, deleted, ids } = outcome;
+/// What the caller learns from a write.
+fn learned(outcome: &WriteOutcome) -> String {
+    let WriteOutcome { commit, results, matched, deleted, ids } = outcome;
     let results: Vec<_> = results.iter().map(|r| (r.id.as_str(), r.id.key().len(), r.status, r.passages)).collect();
     let ids: Vec<&str> = ids.iter().map(DocumentId::as_str).collect();
     format!("{commit} {results:?} {matched} {deleted} {ids:?}")
 }
 
-async fn act(world: &World, act: &Act, who: &Audience, start: Timestamp) -> String {
+async fn act(env: &TestEnv, act: &Act, audience: &Audience, start: Timestamp) -> String {
     let outcome = match act {
         Act::Upsert(shapes, on_conflict) => {
             let on_conflict = *on_conflict;
-            let upsert = |shape: &Shape| Upsert { admitted: shape.draft(who, start).admit(), on_conflict };
+            let upsert = |shape: &Shape| Upsert { admitted: shape.draft(audience, start).admit(), on_conflict };
             let upserts: Vec<Upsert> = shapes.iter().map(upsert).collect();
-            let room = world.enter::<Ingest>(HOME).await;
-            let asks: Vec<_> = upserts.iter().map(|u| (u.admitted.id().clone(), *u.admitted.content_hash())).collect();
-            let known = room.known(&asks, who).await.unwrap();
-            let outcome = room.append(upserts, who, line()).await.unwrap();
-            return format!("{known:?} {}", told(&outcome));
+            let handle = env.enter::<Ingest>(NAMESPACE).await;
+            let requested: Vec<_> =
+                upserts.iter().map(|u| (u.admitted.id().clone(), *u.admitted.content_hash())).collect();
+            let known = handle.known(&requested, audience).await.unwrap();
+            let outcome = handle.append(upserts, audience, line()).await.unwrap();
+            return format!("{known:?} {}", learned(&outcome));
         }
-        Act::Delete(ids) => delete(world, Selection::Ids(names(ids)), who).await,
-        Act::DeleteYear(n) => delete(world, Selection::Filter(year(*n)), who).await,
+        Act::Delete(ids) => delete(env, Selection::Ids(names(ids)), audience).await,
+        Act::DeleteYear(n) => delete(env, Selection::Filter(year(*n)), audience).await,
         Act::Patch(ids, to) => {
-            let room = world.enter::<Patch>(HOME).await;
-            room.patch(&Selection::Ids(names(ids)), who, patch(*to, None), line()).await
+            let handle = env.enter::<Patch>(NAMESPACE).await;
+            handle.patch(&Selection::Ids(names(ids)), audience, patch(*to, None), line()).await
         }
         Act::PatchYear(from, to) => {
-            let room = world.enter::<Patch>(HOME).await;
+            let handle = env.enter::<Patch>(NAMESPACE).await;
             let patch = patch(to.unwrap_or(0), to.is_none().then_some(None));
-            room.patch(&Selection::Filter(year(*from)), who, patch, line()).await
+            handle.patch(&Selection::Filter(year(*from)), audience, patch, line()).await
         }
         Act::Review(ids, decision) => {
-            let snapshot = world.enter::<Read>(HOME).await.snapshot(None).await.unwrap();
-            let now = world.clock.now();
-            let state = |id: &DocumentId| snapshot.get(id, who, false, Quarantine::Shown, now).unwrap();
+            let snapshot = env.enter::<Read>(NAMESPACE).await.snapshot(None).await.unwrap();
+            let now = env.clock.now();
+            let state = |id: &DocumentId| snapshot.get(id, audience, false, Quarantine::Shown, now).unwrap();
             let reviewed = |id: DocumentId| {
                 let commit = state(&id).map(|document| document.commit).unwrap_or_default();
                 Reviewed { id, state: ReviewedState::Commit(commit) }
             };
             let reviewed: Vec<_> = names(ids).into_iter().map(reviewed).collect();
-            world.enter::<Review>(HOME).await.decide(&reviewed, who, *decision, line()).await
+            env.enter::<Review>(NAMESPACE).await.decide(&reviewed, audience, *decision, line()).await
         }
     };
-    told(&outcome.unwrap())
+    learned(&outcome.unwrap())
 }
 
-async fn delete(world: &World, which: Selection, who: &Audience) -> Result<Outcome, crate::Error> {
-    world.enter::<Delete>(HOME).await.delete(&which, who, line()).await
+async fn delete(env: &TestEnv, which: Selection, audience: &Audience) -> Result<WriteOutcome, crate::Error> {
+    env.enter::<Delete>(NAMESPACE).await.delete(&which, audience, line()).await
 }
 
-async fn snapshot(world: &World) -> Snapshot {
-    world.enter::<Search>(HOME).await.snapshot(None).await.unwrap()
+async fn snapshot(env: &TestEnv) -> Snapshot {
+    env.enter::<Search>(NAMESPACE).await.snapshot(None).await.unwrap()
 }
 
-/// Everything that this reader can be told, as text.
-async fn answers(world: &World, who: &Audience) -> String {
-    let (snapshot, now) = (snapshot(world).await, world.clock.now());
-    let mut out = format!("{} {:?}\n", snapshot.commit(), snapshot.totals_for(who, now).unwrap());
+/// Everything that this reader can learn, as text.
+async fn answers(env: &TestEnv, audience: &Audience) -> String {
+    let (snapshot, now) = (snapshot(env).await, env.clock.now());
+    let mut out = format!("{} {:?}\n", snapshot.commit(), snapshot.totals_for(audience, now).unwrap());
     let shown = |document: &kernel::Document| {
         format!(
             "{} {document:?} {:?} {:?} {:?}",
@@ -172,7 +173,7 @@ async fn answers(world: &World, who: &Audience) -> String {
     };
     for n in 0..IDS {
         for quarantine in [Quarantine::Shown, Quarantine::Withheld] {
-            let found = snapshot.get(&id(&name(n)), who, true, quarantine, now).unwrap();
+            let found = snapshot.get(&id(&name(n)), audience, true, quarantine, now).unwrap();
             writeln!(out, "get {n}: {:?}", found.as_ref().map(shown)).unwrap();
         }
     }
@@ -180,10 +181,11 @@ async fn answers(world: &World, who: &Audience) -> String {
     let filters = [None, Some(year(1)), Some(Filter::Not(Box::new(year(1)))), Some(status)];
     for filter in &filters {
         for quarantine in [Quarantine::Shown, Quarantine::Withheld] {
-            let every = snapshot.stored(who, filter.as_ref(), quarantine, now).unwrap();
+            let every = snapshot.stored(audience, filter.as_ref(), quarantine, now).unwrap();
             let mut after = None;
             loop {
-                let page = Listed { after: after.as_ref(), limit: 2, text: true, quarantine, ..Listed::default() };
+                let page =
+                    ListOptions { after: after.as_ref(), limit: 2, text: true, quarantine, ..ListOptions::default() };
                 let (page, total, end) = snapshot.list(&every, &page).unwrap();
                 writeln!(out, "{total} {end:?} {:?}", page.iter().map(shown).collect::<Vec<_>>()).unwrap();
                 if end.is_none() {
@@ -192,11 +194,11 @@ async fn answers(world: &World, who: &Audience) -> String {
                 after = end;
             }
         }
-        let eligible = snapshot.eligible(who, filter.as_ref(), &[Status::Indexed], now).unwrap();
+        let eligible = snapshot.eligible(audience, filter.as_ref(), &[Status::Indexed], now).unwrap();
         for question in
             ["harbour", "granite ledger", "cop*", "\"quiet quiet\"", "\"harbour granite\" copper", "+\"quiet quiet\""]
         {
-            let eligible = snapshot.eligible(who, filter.as_ref(), &[Status::Indexed], now).unwrap();
+            let eligible = snapshot.eligible(audience, filter.as_ref(), &[Status::Indexed], now).unwrap();
             let (query, eligible, _) = snapshot.ask(question, false, eligible).unwrap();
             let stats = snapshot.text_stats(&query, &eligible).unwrap();
             let held = snapshot.text_held(&query, &stats, &eligible).unwrap();
@@ -208,7 +210,7 @@ async fn answers(world: &World, who: &Audience) -> String {
         let near: Vec<_> = near.iter().map(|hit| ranked(&snapshot, hit)).collect();
         writeln!(out, "{} {} {near:?}", eligible.rows(), eligible.documents()).unwrap();
     }
-    writeln!(out, "{}", snapshot.unknown_attributes(vec!["year"], who, now).unwrap().is_empty()).unwrap();
+    writeln!(out, "{}", snapshot.unknown_attributes(vec!["year"], audience, now).unwrap().is_empty()).unwrap();
     out
 }
 
@@ -247,9 +249,9 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// The same where documents have to name their readers: what is open is hidden too, and half of what the board writes
-/// is.
-fn with_open_ones(mut ops: Vec<Op>) -> Vec<Op> {
+/// Operations for tenants whose documents must name their readers: open documents are hidden too, and half of the
+/// board's documents are open.
+fn with_open_documents(mut ops: Vec<Op>) -> Vec<Op> {
     for op in &mut ops {
         if let Op::Hidden(act) = op
             && let Act::Upsert(shapes, _) = &mut **act
@@ -263,7 +265,7 @@ fn with_open_ones(mut ops: Vec<Op>) -> Vec<Op> {
 fn differ(ops: &[Op], member: &Audience) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
-        let (with, without) = (World::new(SMALL).await, World::new(SMALL).await);
+        let (with, without) = (TestEnv::new(SMALL_LIMITS).await, TestEnv::new(SMALL_LIMITS).await);
         let start = with.clock.now();
         assert_eq!(start, without.clock.now());
         for op in ops {
@@ -276,7 +278,7 @@ fn differ(ops: &[Op], member: &Audience) {
                     let there = act(&with, open, member, start).await;
                     assert_eq!(there, act(&without, open, member, start).await, "{open:?}");
                 }
-                Op::Pass => [&with, &without].iter().for_each(|world| world.clock.advance(Duration::from_secs(70))),
+                Op::Pass => [&with, &without].iter().for_each(|env| env.clock.advance(Duration::from_secs(70))),
                 Op::Flush => {
                     with.stores.flush_all().await.unwrap();
                     without.stores.flush_all().await.unwrap();
@@ -287,159 +289,181 @@ fn differ(ops: &[Op], member: &Audience) {
     });
 }
 
+/// A hidden document moves the member's later document to another segment than the first: what a filter selects must
+/// not be reported in the order of segments.
+#[test]
+fn the_order_of_selected_documents_reveals_nothing() {
+    let shape = |id, year| Shape { id, words: 1, year, readers: 1, quarantined: false, expires: false };
+    let upsert = |id, year| Box::new(Act::Upsert(vec![shape(id, year)], OnConflict::Overwrite));
+    let ops = [
+        Op::Member(upsert(3, 2)),
+        Op::Hidden(upsert(1, 0)),
+        Op::Hidden(upsert(0, 0)),
+        Op::Member(upsert(0, 2)),
+        Op::Member(Box::new(Act::PatchYear(2, Some(1)))),
+        Op::Member(upsert(2, 1)),
+        Op::Hidden(upsert(4, 0)),
+        Op::Member(Box::new(Act::DeleteYear(1))),
+    ];
+    // The three lists contain the patch without the delete, the delete without the patch, and both.
+    differ(&ops[..5], &member());
+    differ(&[&ops[..4], &[Op::Member(Box::new(Act::DeleteYear(2)))]].concat(), &member());
+    differ(&ops, &member());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 200, ..ProptestConfig::default() })]
 
     #[test]
-    fn nothing_tells_of_what_is_not_seen(ops in prop::collection::vec(op(), 1..24)) {
+    fn hidden_documents_change_no_answer(ops in prop::collection::vec(op(), 1..24)) {
         differ(&ops, &member());
     }
 
     #[test]
-    fn nor_of_open_documents_where_readers_are_required(ops in prop::collection::vec(op(), 1..24)) {
-        differ(&with_open_ones(ops), &member().where_readers_are(ReadersRule::Required));
+    fn hidden_open_documents_change_no_answer_if_readers_are_required(ops in prop::collection::vec(op(), 1..24)) {
+        differ(&with_open_documents(ops), &member().with_readers_rule(ReadersRule::Required));
     }
 }
 
-async fn put(world: &World, draft: &Draft, who: &Audience) -> crate::UpsertResult {
-    let room = world.enter::<Ingest>(HOME).await;
-    room.append(vec![draft.upsert()], who, line()).await.unwrap().results.remove(0)
+async fn put(env: &TestEnv, draft: &Draft, audience: &Audience) -> crate::UpsertResult {
+    let handle = env.enter::<Ingest>(NAMESPACE).await;
+    handle.append(vec![draft.upsert()], audience, line()).await.unwrap().results.remove(0)
 }
 
 fn of_board(text: &str) -> Draft {
     Draft { readers: Some(vec![user("board")]), ..Draft::new("plan", text) }
 }
 
-async fn texts(world: &World, who: &Audience) -> Vec<String> {
-    let (snapshot, now) = (snapshot(world).await, world.clock.now());
-    let every = snapshot.stored(who, None, Quarantine::Shown, now).unwrap();
-    let all = Listed { limit: 100, text: true, ..Listed::default() };
+async fn texts(env: &TestEnv, audience: &Audience) -> Vec<String> {
+    let (snapshot, now) = (snapshot(env).await, env.clock.now());
+    let every = snapshot.stored(audience, None, Quarantine::Shown, now).unwrap();
+    let all = ListOptions { limit: 100, text: true, ..ListOptions::default() };
     let (documents, ..) = snapshot.list(&every, &all).unwrap();
     assert!(documents.iter().all(|document| document.id.as_str() == "plan"));
     documents.into_iter().map(|document| document.text.into_exposed()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_seen_is_not_written_over() {
+async fn hidden_documents_are_not_overwritten() {
     for conflict in [OnConflict::Overwrite, OnConflict::Skip, OnConflict::Fail] {
-        let mut world = World::new(ROOMY).await;
-        put(&world, &of_board("the merger"), &board()).await;
+        let mut env = TestEnv::new(UNLIMITED).await;
+        put(&env, &of_board("the merger"), &board()).await;
         let upsert = |text| Upsert { on_conflict: conflict, ..Draft::new("plan", text).upsert() };
-        let room = world.enter::<Ingest>(HOME).await;
+        let handle = env.enter::<Ingest>(NAMESPACE).await;
         let known =
-            room.known(&[(id("plan"), *of_board("the merger").admit().content_hash())], &member()).await.unwrap();
-        assert!(matches!(known[..], [Known::Absent]));
-        let outcome = room.append(vec![upsert("lunch")], &member(), line()).await.unwrap();
+            handle.known(&[(id("plan"), *of_board("the merger").admit().content_hash())], &member()).await.unwrap();
+        assert!(matches!(known[..], [ExistingDocument::Absent]));
+        let outcome = handle.append(vec![upsert("lunch")], &member(), line()).await.unwrap();
         assert_eq!((outcome.results[0].status, outcome.results[0].id.key()), (UpsertStatus::Indexed, "plan"));
-        drop(room);
+        drop(handle);
         for reopened in [false, true] {
-            assert_eq!(texts(&world, &board()).await, ["the merger"], "{conflict:?}, reopened: {reopened}");
-            assert_eq!(texts(&world, &member()).await, ["lunch"]);
-            assert_eq!(texts(&world, &Audience::Everything).await, ["the merger", "lunch"], "the oldest first");
-            world.stores.flush_all().await.unwrap();
-            world.reopen().await;
+            assert_eq!(texts(&env, &board()).await, ["the merger"], "{conflict:?}, reopened: {reopened}");
+            assert_eq!(texts(&env, &member()).await, ["lunch"]);
+            assert_eq!(texts(&env, &Audience::Everything).await, ["the merger", "lunch"], "the oldest first");
+            env.stores.flush_all().await.unwrap();
+            env.reopen().await;
         }
-        // Now the member's own is there.
-        let mine = Draft::new("plan", "lunch");
-        assert_eq!(put(&world, &mine, &member()).await.status, UpsertStatus::Unchanged);
-        // An id names all that is seen under it.
-        let gone = delete(&world, Selection::Ids(vec![id("plan")]), &member()).await.unwrap();
-        assert_eq!((gone.deleted, texts(&world, &board()).await), (1, vec!["the merger".to_owned()]));
+        // Now the member's own document is there.
+        let own_draft = Draft::new("plan", "lunch");
+        assert_eq!(put(&env, &own_draft, &member()).await.status, UpsertStatus::Unchanged);
+        // An id selects all documents under it that the audience can see.
+        let outcome = delete(&env, Selection::Ids(vec![id("plan")]), &member()).await.unwrap();
+        assert_eq!((outcome.deleted, texts(&env, &board()).await), (1, vec!["the merger".to_owned()]));
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_sees_all_of_an_id_writes_over_all_of_it() {
-    let mut world = World::new(ROOMY).await;
-    put(&world, &of_board("the merger"), &board()).await;
-    let created = world.clock.now();
-    world.clock.advance(Duration::from_secs(60));
-    put(&world, &Draft::new("plan", "lunch"), &member()).await;
-    world.clock.advance(Duration::from_secs(60));
-    put(&world, &Draft::new("plan", "one plan for all"), &Audience::Everything).await;
+async fn an_audience_that_sees_all_of_an_id_overwrites_all_of_it() {
+    let mut env = TestEnv::new(UNLIMITED).await;
+    put(&env, &of_board("the merger"), &board()).await;
+    let created = env.clock.now();
+    env.clock.advance(Duration::from_secs(60));
+    put(&env, &Draft::new("plan", "lunch"), &member()).await;
+    env.clock.advance(Duration::from_secs(60));
+    put(&env, &Draft::new("plan", "one plan for all"), &Audience::Everything).await;
     for _ in 0..2 {
-        for who in [member(), Audience::Principals(vec![user("board")]), Audience::Everything] {
-            assert_eq!(texts(&world, &who).await, ["one plan for all"]);
+        for audience in [member(), Audience::Principals(vec![user("board")]), Audience::Everything] {
+            assert_eq!(texts(&env, &audience).await, ["one plan for all"]);
         }
-        let snapshot = snapshot(&world).await;
-        let now = world.clock.now();
+        let snapshot = snapshot(&env).await;
+        let now = env.clock.now();
         let found = snapshot.get(&id("plan"), &member(), false, Quarantine::Shown, now).unwrap().unwrap();
         assert_eq!(found.created_at, created);
         drop(snapshot);
-        world.reopen().await;
+        env.reopen().await;
     }
-    let gone = delete(&world, Selection::Ids(vec![id("plan")]), &Audience::Everything).await.unwrap();
-    assert_eq!((gone.deleted, world.enter::<Search>(HOME).await.totals().documents), (1, 0));
+    let outcome = delete(&env, Selection::Ids(vec![id("plan")]), &Audience::Everything).await.unwrap();
+    assert_eq!((outcome.deleted, env.enter::<Search>(NAMESPACE).await.totals().documents), (1, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_same_document_again_is_stored_once_and_not_told() {
-    let world = World::new(ROOMY).await;
+async fn the_same_hidden_document_is_stored_once_and_not_revealed() {
+    let env = TestEnv::new(UNLIMITED).await;
     for _ in 0..3 {
-        let result = put(&world, &of_board("the merger"), &member()).await;
+        let result = put(&env, &of_board("the merger"), &member()).await;
         assert_eq!((result.status, result.passages), (UpsertStatus::Indexed, 1));
-        assert_eq!(texts(&world, &board()).await, ["the merger"]);
+        assert_eq!(texts(&env, &board()).await, ["the merger"]);
     }
-    put(&world, &of_board("the merger, again"), &member()).await;
-    assert_eq!(texts(&world, &board()).await, ["the merger", "the merger, again"]);
+    put(&env, &of_board("the merger, again"), &member()).await;
+    assert_eq!(texts(&env, &board()).await, ["the merger", "the merger, again"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn erasing_takes_every_copy_of_what_was_seen_and_no_other() {
-    let world = World::new(ROOMY).await;
-    put(&world, &of_board("the merger"), &board()).await;
-    put(&world, &Draft::new("plan", "lunch"), &member()).await;
-    world.stores.flush_all().await.unwrap();
-    let erasing = world.enter::<Delete>(HOME).await.erase(&[id("plan")], &member(), line()).await.unwrap();
+async fn erasing_removes_every_visible_copy_and_no_other() {
+    let env = TestEnv::new(UNLIMITED).await;
+    put(&env, &of_board("the merger"), &board()).await;
+    put(&env, &Draft::new("plan", "lunch"), &member()).await;
+    env.stores.flush_all().await.unwrap();
+    let erasing = env.enter::<Delete>(NAMESPACE).await.erase(&[id("plan")], &member(), line()).await.unwrap();
     assert_eq!(erasing.outcome.deleted, 1);
     erasing.erased().await.unwrap();
-    let view = world.stores.only().view();
-    assert_eq!(view.tombstones(), (0, 1), "no dead copy is left in any index");
-    assert_eq!(texts(&world, &board()).await, ["the merger"]);
+    let version = env.stores.only().version();
+    assert_eq!(version.tombstones(), (0, 1), "no deleted copy is left in any index");
+    assert_eq!(texts(&env, &board()).await, ["the merger"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_review_is_about_the_state_that_was_seen() {
-    let world = World::new(ROOMY).await;
+async fn a_review_applies_to_the_state_that_the_reviewer_saw() {
+    let env = TestEnv::new(UNLIMITED).await;
     let held = Draft::new("plan", &format!("first {INJECTION}"));
     let hash = *held.admit().content_hash();
-    assert_eq!(put(&world, &held, &member()).await.status, UpsertStatus::Quarantined);
-    let first = world.enter::<Search>(HOME).await.commit();
-    put(&world, &Draft::new("plan", &format!("second, and worse. {INJECTION}")), &member()).await;
-    let second = world.enter::<Search>(HOME).await.commit();
+    assert_eq!(put(&env, &held, &member()).await.status, UpsertStatus::Quarantined);
+    let first = env.enter::<Search>(NAMESPACE).await.commit();
+    put(&env, &Draft::new("plan", &format!("second, and worse. {INJECTION}")), &member()).await;
+    let second = env.enter::<Search>(NAMESPACE).await.commit();
     let decide = async |state| {
         let reviewed = [Reviewed { id: id("plan"), state }];
-        let room = world.enter::<Review>(HOME).await;
-        room.decide(&reviewed, &Audience::Everything, Decision::Release, line()).await.unwrap().results[0].status
+        let handle = env.enter::<Review>(NAMESPACE).await;
+        handle.decide(&reviewed, &Audience::Everything, Decision::Release, line()).await.unwrap().results[0].status
     };
     for stale in [ReviewedState::Commit(first), ReviewedState::ContentHash(hash), ReviewedState::ContentHash([0; 32])] {
         assert_eq!(decide(stale).await, UpsertStatus::Conflict);
     }
-    // A patch is another state too, and leaves no hash to name.
-    let room = world.enter::<Patch>(HOME).await;
-    room.patch(&Selection::Ids(vec![id("plan")]), &member(), patch(1, None), line()).await.unwrap();
+    // A patched document is in another state too, and has no hash to name it by.
+    let handle = env.enter::<Patch>(NAMESPACE).await;
+    handle.patch(&Selection::Ids(vec![id("plan")]), &member(), patch(1, None), line()).await.unwrap();
     assert_eq!(decide(ReviewedState::Commit(second)).await, UpsertStatus::Conflict);
     assert_eq!(decide(ReviewedState::ContentHash([0; 32])).await, UpsertStatus::Conflict);
-    let now = world.enter::<Search>(HOME).await.commit();
+    let now = env.enter::<Search>(NAMESPACE).await.commit();
     let third = CommitNo(second.0 + 4);
     assert!(now > third, "each decision was a commit");
     assert_eq!(decide(ReviewedState::Commit(CommitNo(second.0 + 4))).await, UpsertStatus::Released);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_held_back_is_withheld_from_lists_and_filters() {
-    let world = World::new(ROOMY).await;
-    put(&world, &Draft { year: 1.0, ..Draft::new("held", &format!("salaries. {INJECTION}")) }, &member()).await;
-    put(&world, &Draft { year: 1.0, ..Draft::new("open", "lunch") }, &member()).await;
-    let (snapshot, now) = (snapshot(&world).await, world.clock.now());
+async fn quarantined_content_is_withheld_from_lists_and_filters() {
+    let env = TestEnv::new(UNLIMITED).await;
+    put(&env, &Draft { year: 1.0, ..Draft::new("held", &format!("salaries. {INJECTION}")) }, &member()).await;
+    put(&env, &Draft { year: 1.0, ..Draft::new("open", "lunch") }, &member()).await;
+    let (snapshot, now) = (snapshot(&env).await, env.clock.now());
     let ids = |filter: Option<Filter>, quarantine| {
         let every = snapshot.stored(&member(), filter.as_ref(), quarantine, now).unwrap();
-        let all = Listed { limit: 10, text: true, vectors: true, quarantine, ..Listed::default() };
+        let all = ListOptions { limit: 10, text: true, vectors: true, quarantine, ..ListOptions::default() };
         let (documents, total, _) = snapshot.list(&every, &all).unwrap();
         for document in &documents {
-            let told = document.status == Status::Indexed || quarantine == Quarantine::Shown;
-            assert_eq!(!document.text.is_empty(), told);
-            assert_eq!((!document.attributes.is_empty(), !document.passages.is_empty()), (told, told));
+            let learned = document.status == Status::Indexed || quarantine == Quarantine::Shown;
+            assert_eq!(!document.text.is_empty(), learned);
+            assert_eq!((!document.attributes.is_empty(), !document.passages.is_empty()), (learned, learned));
             assert_eq!(document.findings.is_empty(), document.status == Status::Indexed);
         }
         assert_eq!(total as usize, documents.len());
@@ -460,53 +484,53 @@ async fn what_is_held_back_is_withheld_from_lists_and_filters() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_write_makes_a_document_outlive_the_retention() {
+async fn no_write_lets_a_document_outlive_the_retention() {
     let day = Duration::from_secs(24 * 60 * 60);
-    let world = World::new(ROOMY).await;
-    let start = world.clock.now();
-    put(&world, &Draft { expires_at: Some(start.plus(day)), ..Draft::new("soon", "words") }, &member()).await;
-    put(&world, &Draft::new("ever", "words"), &member()).await;
+    let env = TestEnv::new(UNLIMITED).await;
+    let start = env.clock.now();
+    put(&env, &Draft { expires_at: Some(start.plus(day)), ..Draft::new("soon", "words") }, &member()).await;
+    put(&env, &Draft::new("ever", "words"), &member()).await;
     let ends = async || {
-        let (snapshot, now) = (snapshot(&world).await, world.clock.now());
+        let (snapshot, now) = (snapshot(&env).await, env.clock.now());
         let end = |name| snapshot.get(&id(name), &member(), false, Quarantine::Shown, now).unwrap().unwrap().expires_at;
         [end("soon"), end("ever")]
     };
     assert_eq!(ends().await, [Some(start.plus(day)), None]);
-    // A retention that comes later reaches what is there.
-    let retain = async |days| world.enter::<Manage>(HOME).await.retain(Retention { days }, line).await.unwrap();
+    // A later retention applies to existing documents.
+    let retain = async |days| env.enter::<Manage>(NAMESPACE).await.retain(Retention { days }, line).await.unwrap();
     retain(Some(10)).await;
     let bound = Some(start.plus(day * 10));
     assert_eq!(ends().await, [Some(start.plus(day)), bound]);
     let never = Some(None);
     let late = Some(Some(start.plus(day * 500)));
-    world.clock.advance(Duration::from_secs(3_600));
+    env.clock.advance(Duration::from_secs(3_600));
     for expires_at in [never, late] {
-        let room = world.enter::<Patch>(HOME).await;
+        let handle = env.enter::<Patch>(NAMESPACE).await;
         let which = Selection::Ids(vec![id("soon"), id("ever")]);
-        room.patch(&which, &member(), patch(1, expires_at), line()).await.unwrap();
+        handle.patch(&which, &member(), patch(1, expires_at), line()).await.unwrap();
         assert_eq!(ends().await, [bound, bound]);
     }
-    put(&world, &Draft { expires_at: late.flatten(), ..Draft::new("ever", "other words") }, &member()).await;
+    put(&env, &Draft { expires_at: late.flatten(), ..Draft::new("ever", "other words") }, &member()).await;
     assert_eq!(ends().await, [bound, bound], "it counts from the first time");
     retain(Some(2)).await;
     assert_eq!(ends().await, [Some(start.plus(day * 2)); 2]);
-    // Longer ones are for what comes.
+    // A longer retention applies only to later writes.
     retain(None).await;
-    put(&world, &Draft::new("ever", "at last"), &member()).await;
+    put(&env, &Draft::new("ever", "at last"), &member()).await;
     assert_eq!(ends().await, [Some(start.plus(day * 2)), None]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn where_readers_are_required_a_document_without_them_is_not_open() {
-    let world = World::new(ROOMY).await;
-    put(&world, &Draft::new("plan", "from before"), &Audience::Everything).await;
-    let strict = member().where_readers_are(ReadersRule::Required);
+    let env = TestEnv::new(UNLIMITED).await;
+    put(&env, &Draft::new("plan", "from before"), &Audience::Everything).await;
+    let strict = member().with_readers_rule(ReadersRule::Required);
     for flushed in [false, true] {
-        assert_eq!(texts(&world, &member()).await.len(), 1, "flushed: {flushed}");
-        assert_eq!(texts(&world, &strict).await.len(), 0);
-        assert_eq!(texts(&world, &Audience::Everything).await.len(), 1);
-        let (snapshot, now) = (snapshot(&world).await, world.clock.now());
+        assert_eq!(texts(&env, &member()).await.len(), 1, "flushed: {flushed}");
+        assert_eq!(texts(&env, &strict).await.len(), 0);
+        assert_eq!(texts(&env, &Audience::Everything).await.len(), 1);
+        let (snapshot, now) = (snapshot(&env).await, env.clock.now());
         assert_eq!(snapshot.totals_for(&strict, now).unwrap().documents, 0);
-        world.stores.flush_all().await.unwrap();
+        env.stores.flush_all().await.unwrap();
     }
 }

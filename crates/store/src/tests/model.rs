@@ -1,11 +1,11 @@
-//! The reference model: a map and a brute-force scan beside the store, under random operations,
-//! crashes and reopenings. Word scores are checked against one single segment with exactly the
-//! documents that can be found, so that neither the layout nor the dead may show in them.
+//! Reference model: a map and a brute-force scan, compared with the store under random operations, crashes and
+//! reopenings. Text scores are checked against one single segment with exactly the documents that can be found, so that
+//! neither the layout nor deleted documents may influence them.
 
-use super::fixture::{DIMENSIONS, Draft, INJECTION, Sizes, World, id, line};
+use super::fixture::{DIMENSIONS, Draft, INJECTION, Limits, TestEnv, id, line};
 use crate::{
-    Decision, Listed, OnConflict, Outcome, Quarantine, Reviewed, ReviewedState, Selection, Snapshot, Upsert,
-    UpsertStatus,
+    Decision, ListOptions, OnConflict, Quarantine, Reviewed, ReviewedState, Selection, Snapshot, Upsert, UpsertStatus,
+    WriteOutcome,
 };
 use intake::{RawPatch, ScreenedPatch, screen_patch};
 use kernel::{
@@ -17,12 +17,12 @@ use roaring::RoaringBitmap;
 use segment::{Segment, Spec, TextQuery, TextStats};
 use std::{collections::BTreeMap, time::Duration};
 
-const HOME: (&str, &str) = ("acme", "docs");
+const NAMESPACE: (&str, &str) = ("acme", "docs");
 const WORDS: [&str; 8] = ["alpha", "beta", "gamma", "delta", "river", "stone", "cloud", "ember"];
-/// Some flushes end inline and some in an object.
-const SMALL: Sizes = Sizes { flush_rows_max: 24, inline_bytes_max: 6_000, ..super::fixture::ROOMY };
-/// Every object is read in pages.
-const PAGED: Sizes = Sizes { inline_bytes_max: 0, resident_bytes_max: 0, ..SMALL };
+/// Limits at which some flushes end inline and some in an object.
+const SMALL_LIMITS: Limits = Limits { flush_rows_max: 24, inline_bytes_max: 6_000, ..super::fixture::UNLIMITED };
+/// Limits at which every object is read in pages.
+const PAGED: Limits = Limits { inline_bytes_max: 0, resident_bytes_max: 0, ..SMALL_LIMITS };
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -38,7 +38,7 @@ enum Op {
     Crash,
 }
 
-/// A document drawn at random; small ranges, so that ids and contents meet again.
+/// Random document; the ranges are small, so that ids and contents repeat.
 #[derive(Clone, Debug)]
 struct Shape {
     id: u8,
@@ -163,15 +163,17 @@ impl Model {
     }
 
     fn matching(&self, filter: &Filter, audience: &Audience, now: Timestamp) -> Vec<String> {
-        let fits =
-            |doc: &&Document| filter.matches(&crate::plan::facts(doc)) && audience.may_see(doc.readers.as_deref());
+        let fits = |doc: &&Document| {
+            filter.matches(&crate::plan::document_view(doc)) && audience.may_see(doc.readers.as_deref())
+        };
         self.live(now).filter(fits).map(|doc| doc.id.as_str().to_owned()).collect()
     }
 
     fn named(&self, ids: &[u8], audience: &Audience, now: Timestamp) -> Vec<String> {
-        let wanted: Vec<String> = ids.iter().map(|n| name(*n)).collect();
-        let fits =
-            |doc: &&Document| wanted.contains(&doc.id.as_str().to_owned()) && audience.may_see(doc.readers.as_deref());
+        let expected_ids: Vec<String> = ids.iter().map(|n| name(*n)).collect();
+        let fits = |doc: &&Document| {
+            expected_ids.contains(&doc.id.as_str().to_owned()) && audience.may_see(doc.readers.as_deref())
+        };
         self.live(now).filter(fits).map(|doc| doc.id.as_str().to_owned()).collect()
     }
 
@@ -184,9 +186,9 @@ impl Model {
     }
 }
 
-async fn apply(world: &mut World, model: &mut Model, op: &Op, start: Timestamp) {
-    let now = world.clock.now();
-    let mine = Audience::Principals(vec![principal(1)]);
+async fn apply(env: &mut TestEnv, model: &mut Model, op: &Op, start: Timestamp) {
+    let now = env.clock.now();
+    let own_audience = Audience::Principals(vec![principal(1)]);
     let all = Audience::Everything;
     match op {
         Op::Upsert(shapes) => {
@@ -194,70 +196,74 @@ async fn apply(world: &mut World, model: &mut Model, op: &Op, start: Timestamp) 
             let drafts: Vec<_> = shapes.iter().map(|(shape, conflict)| (shape.draft(start), *conflict)).collect();
             let upserts = drafts.iter().map(|(d, c)| Upsert { admitted: d.admit(), on_conflict: *c }).collect();
             let expected: Vec<_> = drafts.iter().map(|(d, c)| model.upsert(d, *c, now)).collect();
-            let outcome =
-                world.enter::<access::Ingest>(HOME).await.append(upserts, &Audience::Everything, line()).await.unwrap();
+            let outcome = env
+                .enter::<access::Ingest>(NAMESPACE)
+                .await
+                .append(upserts, &Audience::Everything, line())
+                .await
+                .unwrap();
             assert_eq!(outcome.results.iter().map(|r| r.status).collect::<Vec<_>>(), expected);
             assert_eq!(outcome.commit.0, model.commit);
         }
         Op::DeleteIds(ids) => {
             let which = Selection::Ids(names(ids));
-            let gone = model.named(ids, &mine, now);
-            delete(world, model, which, &mine, gone).await;
+            let deleted_ids = model.named(ids, &own_audience, now);
+            delete(env, model, which, &own_audience, deleted_ids).await;
         }
         Op::DeleteYear(year) => {
-            let gone = model.matching(&year_is(*year), &all, now);
-            delete(world, model, Selection::Filter(year_is(*year)), &all, gone).await;
+            let deleted_ids = model.matching(&year_is(*year), &all, now);
+            delete(env, model, Selection::Filter(year_is(*year)), &all, deleted_ids).await;
         }
         Op::PatchIds(ids, year) => {
             let touched = model.named(ids, &all, now);
-            patch(world, model, Selection::Ids(names(ids)), &all, touched, *year).await;
+            patch(env, model, Selection::Ids(names(ids)), &all, touched, *year).await;
         }
         Op::PatchYear(from, to) => {
-            let touched = model.matching(&year_is(*from), &mine, now);
-            patch(world, model, Selection::Filter(year_is(*from)), &mine, touched, *to).await;
+            let touched = model.matching(&year_is(*from), &own_audience, now);
+            patch(env, model, Selection::Filter(year_is(*from)), &own_audience, touched, *to).await;
         }
-        Op::Review(ids, decision) => review(world, model, ids, *decision).await,
-        Op::Pass(minutes) => world.clock.advance(Duration::from_secs(60 * u64::from(*minutes))),
-        Op::Flush => world.stores.flush_all().await.unwrap(),
+        Op::Review(ids, decision) => review(env, model, ids, *decision).await,
+        Op::Pass(minutes) => env.clock.advance(Duration::from_secs(60 * u64::from(*minutes))),
+        Op::Flush => env.stores.flush_all().await.unwrap(),
         Op::Close => {
-            world.stores.close().await;
-            world.reopen().await;
+            env.stores.close().await;
+            env.reopen().await;
         }
-        Op::Crash => world.reopen().await,
+        Op::Crash => env.reopen().await,
     }
 }
 
-async fn delete(world: &World, model: &mut Model, which: Selection, audience: &Audience, gone: Vec<String>) {
+async fn delete(env: &TestEnv, model: &mut Model, which: Selection, audience: &Audience, deleted_ids: Vec<String>) {
     model.commit();
-    let room = world.enter::<access::Delete>(HOME).await;
-    let outcome = room.delete(&which, audience, line()).await.unwrap();
-    check_ids(&outcome, &gone);
-    assert_eq!(outcome.deleted, gone.len() as u64);
-    gone.iter().for_each(|key| {
+    let handle = env.enter::<access::Delete>(NAMESPACE).await;
+    let outcome = handle.delete(&which, audience, line()).await.unwrap();
+    check_ids(&outcome, &deleted_ids);
+    assert_eq!(outcome.deleted, deleted_ids.len() as u64);
+    deleted_ids.iter().for_each(|key| {
         model.docs.remove(key);
     });
 }
 
-async fn patch(world: &World, model: &mut Model, which: Selection, audience: &Audience, ids: Vec<String>, year: u8) {
+async fn patch(env: &TestEnv, model: &mut Model, which: Selection, audience: &Audience, ids: Vec<String>, year: u8) {
     let commit = model.commit();
-    let room = world.enter::<access::Patch>(HOME).await;
-    let outcome = room.patch(&which, audience, new_year(year), line()).await.unwrap();
+    let handle = env.enter::<access::Patch>(NAMESPACE).await;
+    let outcome = handle.patch(&which, audience, new_year(year), line()).await.unwrap();
     check_ids(&outcome, &ids);
-    model.patch(&ids, year, world.clock.now(), commit);
+    model.patch(&ids, year, env.clock.now(), commit);
 }
 
-async fn review(world: &World, model: &mut Model, ids: &[u8], decision: Decision) {
-    let now = world.clock.now();
+async fn review(env: &TestEnv, model: &mut Model, ids: &[u8], decision: Decision) {
+    let now = env.clock.now();
     let state = |model: &Model, n: u8| model.live(now).find(|doc| doc.id.as_str() == name(n)).map(|doc| doc.commit);
-    let seen: Vec<_> = ids.iter().map(|n| state(model, *n).unwrap_or_default()).collect();
+    let states: Vec<_> = ids.iter().map(|n| state(model, *n).unwrap_or_default()).collect();
     let commit = model.commit();
     let mut expected = Vec::new();
-    for (n, seen) in ids.iter().zip(&seen) {
+    for (n, state_before) in ids.iter().zip(&states) {
         let found = model.live(now).find(|doc| doc.id.as_str() == name(*n)).map(|doc| doc.status);
         expected.push(match (found, decision) {
             (None, _) => UpsertStatus::NotFound,
-            // It stands twice in the request, and the first of the two released it.
-            (Some(_), _) if state(model, *n) != Some(*seen) => UpsertStatus::Conflict,
+            // It is named twice in the request, and the first of the two released it.
+            (Some(_), _) if state(model, *n) != Some(*state_before) => UpsertStatus::Conflict,
             (Some(Status::Quarantined), Decision::Release) => {
                 let doc = model.docs.get_mut(&name(*n)).unwrap();
                 (doc.status, doc.updated_at, doc.commit) = (Status::Indexed, now, commit);
@@ -270,27 +276,27 @@ async fn review(world: &World, model: &mut Model, ids: &[u8], decision: Decision
             _ => UpsertStatus::NotQuarantined,
         });
     }
-    let room = world.enter::<access::Review>(HOME).await;
+    let handle = env.enter::<access::Review>(NAMESPACE).await;
     let reviewed = |(id, commit)| Reviewed { id, state: ReviewedState::Commit(commit) };
-    let reviewed: Vec<_> = names(ids).into_iter().zip(seen).map(reviewed).collect();
-    let outcome = room.decide(&reviewed, &Audience::Everything, decision, line()).await.unwrap();
+    let reviewed: Vec<_> = names(ids).into_iter().zip(states).map(reviewed).collect();
+    let outcome = handle.decide(&reviewed, &Audience::Everything, decision, line()).await.unwrap();
     assert_eq!(outcome.results.iter().map(|r| r.status).collect::<Vec<_>>(), expected);
 }
 
-fn check_ids(outcome: &Outcome, expected: &[String]) {
+fn check_ids(outcome: &WriteOutcome, expected: &[String]) {
     let mut touched: Vec<&str> = outcome.ids.iter().map(kernel::DocumentId::as_str).collect();
     touched.sort_unstable();
     assert_eq!(touched, expected);
     assert_eq!(outcome.matched, expected.len() as u64);
 }
 
-/// Everything that can be asked, for three pairs of eyes and two filters.
-async fn compare(world: &World, model: &Model) {
-    let snapshot = world.enter::<access::Search>(HOME).await.snapshot(None).await.unwrap();
-    let now = world.clock.now();
+/// Compares every answer for three audiences and two filters.
+async fn compare(env: &TestEnv, model: &Model) {
+    let snapshot = env.enter::<access::Search>(NAMESPACE).await.snapshot(None).await.unwrap();
+    let now = env.clock.now();
     assert_eq!(snapshot.commit().0, model.commit);
-    let eyes = [Audience::Everything, Audience::Principals(vec![]), Audience::Principals(vec![principal(2)])];
-    for audience in &eyes {
+    let audiences = [Audience::Everything, Audience::Principals(vec![]), Audience::Principals(vec![principal(2)])];
+    for audience in &audiences {
         for filter in [None, Some(year_is(1))] {
             check_list(&snapshot, model, audience, filter.as_ref(), now);
             check_search(&snapshot, model, audience, filter.as_ref(), now);
@@ -307,20 +313,20 @@ fn check_list(snapshot: &Snapshot, model: &Model, audience: &Audience, filter: O
     let expected: Vec<&Document> = model
         .live(now)
         .filter(|d| audience.may_see(d.readers.as_deref()))
-        .filter(|d| filter.is_none_or(|f| f.matches(&crate::plan::facts(d))))
+        .filter(|d| filter.is_none_or(|f| f.matches(&crate::plan::document_view(d))))
         .collect();
     let every = [Status::Indexed, Status::Quarantined, Status::Pending];
     let eligible = snapshot.eligible(audience, filter, &every, now).unwrap();
-    let shown = Listed { quarantine: Quarantine::Shown, ..Listed::default() };
+    let shown = ListOptions { quarantine: Quarantine::Shown, ..ListOptions::default() };
     let (all, total, end) =
-        snapshot.list(&eligible, &Listed { limit: 100, text: true, vectors: true, ..shown }).unwrap();
+        snapshot.list(&eligible, &ListOptions { limit: 100, text: true, vectors: true, ..shown }).unwrap();
     assert_eq!((all.iter().collect::<Vec<_>>(), total, end), (expected.clone(), expected.len() as u64, None));
     assert_eq!(eligible.documents(), total);
     // The same in pages of three.
     let (mut paged, mut after) = (Vec::new(), None);
     loop {
         let (page, total, end) =
-            snapshot.list(&eligible, &Listed { after: after.as_ref(), limit: 3, ..shown }).unwrap();
+            snapshot.list(&eligible, &ListOptions { after: after.as_ref(), limit: 3, ..shown }).unwrap();
         assert_eq!(total, expected.len() as u64);
         paged.extend(page.into_iter().map(|d| d.id));
         if end.is_none() {
@@ -329,10 +335,14 @@ fn check_list(snapshot: &Snapshot, model: &Model, audience: &Audience, filter: O
         after = end;
     }
     assert_eq!(paged, expected.iter().map(|d| d.id.clone()).collect::<Vec<_>>());
-    let asked = names(&[3, 1, 3, 7]);
-    let (some, total, _) = snapshot.list(&eligible, &Listed { ids: Some(&asked), limit: 100, ..shown }).unwrap();
-    let wanted: Vec<_> = expected.iter().filter(|d| asked.contains(&d.id)).map(|d| d.id.clone()).collect();
-    assert_eq!((some.into_iter().map(|d| d.id).collect::<Vec<_>>(), total), (wanted.clone(), wanted.len() as u64));
+    let requested = names(&[3, 1, 3, 7]);
+    let (some, total, _) =
+        snapshot.list(&eligible, &ListOptions { ids: Some(&requested), limit: 100, ..shown }).unwrap();
+    let expected_ids: Vec<_> = expected.iter().filter(|d| requested.contains(&d.id)).map(|d| d.id.clone()).collect();
+    assert_eq!(
+        (some.into_iter().map(|d| d.id).collect::<Vec<_>>(), total),
+        (expected_ids.clone(), expected_ids.len() as u64)
+    );
 }
 
 type Scores = BTreeMap<(String, u32), f32>;
@@ -342,7 +352,7 @@ fn check_search(snapshot: &Snapshot, model: &Model, audience: &Audience, filter:
     let found: Vec<Document> = model.live(now).filter(|d| d.status == Status::Indexed).cloned().collect();
     let one = Segment::in_memory(&spec, found).unwrap();
     let mut docs = one.visible(audience);
-    // Statistics are those of what the audience sees, whatever the filter.
+    // Statistics are those of everything that the audience can see, whatever the filter.
     let every: RoaringBitmap = one.rows_of(&docs);
     if let Some(filter) = filter {
         docs &= one.evaluate(&filter.compile()).unwrap();
@@ -383,37 +393,37 @@ fn of_segment(one: &Segment, scored: Vec<segment::Scored>) -> Scores {
     scored.into_iter().map(|s| (key(s.row), s.score)).collect()
 }
 
-/// The `k` best of what is expected, each once, best first, with their scores.
+/// Checks that the hits are the `k` best of the expected ones, each once, best first, with their scores.
 fn same(expected: &Scores, snapshot: &Snapshot, hits: &[crate::Hit], k: usize) {
     let mut best: Vec<f32> = expected.values().copied().collect();
     best.sort_by(|a, b| b.total_cmp(a));
     best.truncate(k);
     assert_eq!(hits.len(), best.len());
-    let mut seen = std::collections::HashSet::new();
+    let mut answered = std::collections::HashSet::new();
     for (hit, best) in hits.iter().zip(best) {
         assert!((hit.score - best).abs() < 1e-4, "{} is not {best}", hit.score);
-        let (who, passage) = snapshot.tie(hit.at);
-        let key = (who.unwrap().as_str().to_owned(), passage);
+        let (doc_id, passage) = snapshot.tie(hit.at);
+        let key = (doc_id.unwrap().as_str().to_owned(), passage);
         assert!((expected[&key] - hit.score).abs() < 1e-4);
-        assert!(seen.insert(key), "answered twice");
+        assert!(answered.insert(key), "answered twice");
     }
 }
 
-fn run(ops: &[Op], sizes: Sizes) {
+fn run(ops: &[Op], sizes: Limits) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
-        let mut world = World::new(sizes).await;
-        let (mut model, start) = (Model::default(), world.clock.now());
+        let mut env = TestEnv::new(sizes).await;
+        let (mut model, start) = (Model::default(), env.clock.now());
         for op in ops {
-            apply(&mut world, &mut model, op, start).await;
-            compare(&world, &model).await;
+            apply(&mut env, &mut model, op, start).await;
+            compare(&env, &model).await;
         }
-        world.reopen().await;
-        compare(&world, &model).await;
-        world.settle().await;
-        let lines = world.chain.lines.lock().unwrap();
+        env.reopen().await;
+        compare(&env, &model).await;
+        env.wait_idle().await;
+        let lines = env.audit.lines.lock().unwrap();
         let commits: Vec<u64> = lines.keys().map(|(_, commit)| commit.0).collect();
-        assert_eq!(commits, (1..=model.commit).collect::<Vec<_>>(), "one audit line a commit");
+        assert_eq!(commits, (1..=model.commit).collect::<Vec<_>>(), "one audit record per commit");
     });
 }
 
@@ -421,12 +431,12 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 200, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_store_is_a_map_with_a_scan(ops in prop::collection::vec(op(), 1..28)) {
-        run(&ops, SMALL);
+    fn the_store_equals_a_map_with_a_scan(ops in prop::collection::vec(op(), 1..28)) {
+        run(&ops, SMALL_LIMITS);
     }
 
     #[test]
-    fn so_it_is_when_it_is_read_in_pages(ops in prop::collection::vec(op(), 1..28)) {
+    fn the_paged_store_equals_a_map_with_a_scan(ops in prop::collection::vec(op(), 1..28)) {
         run(&ops, PAGED);
     }
 }
@@ -460,6 +470,6 @@ fn every_operation_survives_a_reopening() {
         Op::Close,
     ];
     let ops: Vec<Op> = kinds.into_iter().flat_map(|op| [op, Op::Crash]).collect();
-    run(&ops, SMALL);
+    run(&ops, SMALL_LIMITS);
     run(&ops, PAGED);
 }

@@ -1,7 +1,7 @@
-//! Segments that are read in pages: a page that is altered or cannot be read, in a folder and in a bucket; objects
-//! that somebody reads when they are replaced.
+//! Segments that are read in pages: a page that is altered or cannot be read, in a folder and in a bucket; objects that
+//! are replaced while a snapshot reads them.
 
-use super::fixture::{Draft, NAMESPACES, ROOMY, Sizes, World, id, line};
+use super::fixture::{Draft, Limits, NAMESPACES, TestEnv, UNLIMITED, id, line};
 use crate::{Error, Quarantine, Selection, Snapshot};
 use access::{Delete, Ingest, Search};
 use futures::{TryStreamExt, stream::BoxStream};
@@ -22,11 +22,11 @@ use std::{
     time::Duration,
 };
 
-const HOME: (&str, &str) = NAMESPACES[0];
-const PAGED: Sizes = Sizes { resident_bytes_max: 0, ..ROOMY };
+const NAMESPACE: (&str, &str) = NAMESPACES[0];
+const PAGED: Limits = Limits { resident_bytes_max: 0, ..UNLIMITED };
 const DOCUMENTS: usize = 120;
 
-/// A bucket that answers no reads when it is told so.
+/// A bucket that refuses reads on demand.
 #[derive(Debug, Default)]
 struct Bucket {
     inner: InMemory,
@@ -80,37 +80,37 @@ impl Bucket {
     }
 }
 
-async fn in_bucket() -> (World, Arc<Bucket>) {
+async fn in_bucket() -> (TestEnv, Arc<Bucket>) {
     let bucket = Arc::new(Bucket::default());
     let storage = Storage::remote(bucket.clone(), bucket.clone(), Blocking::Threads).await.unwrap();
-    (World::on(PAGED, tempfile::tempdir().unwrap(), storage).await, bucket)
+    (TestEnv::on(PAGED, tempfile::tempdir().unwrap(), storage).await, bucket)
 }
 
-/// Documents of about 4 KB: no two pages of their texts are alike.
-async fn fill(world: &World) {
+/// Documents of about 4 KB; no two pages of their texts are equal.
+async fn fill(env: &TestEnv) {
     let text = |n: usize| (0..500).map(|w| format!("w{} ", (n * 7_919 + w * 104_729) % 9_973)).collect::<String>();
     let drafts = (0..DOCUMENTS).map(|n| Draft::new(&name(n), &format!("common {}", text(n))).upsert());
-    world.enter::<Ingest>(HOME).await.append(drafts.collect(), &Audience::Everything, line()).await.unwrap();
-    world.stores.flush_all().await.unwrap();
-    world.settle().await;
+    env.enter::<Ingest>(NAMESPACE).await.append(drafts.collect(), &Audience::Everything, line()).await.unwrap();
+    env.stores.flush_all().await.unwrap();
+    env.wait_idle().await;
 }
 
 fn name(n: usize) -> String {
     format!("doc-{n:03}")
 }
 
-/// Reads every document; what each that does not read says.
+/// Reads every document and returns the errors of those that cannot be read.
 fn faults(snapshot: &Snapshot) -> Vec<Error> {
     let now = kernel::Timestamp::from_millis(1_800_000_000_000);
     let get = |n| snapshot.get(&id(&name(n)), &Audience::Everything, false, Quarantine::Shown, now);
     (0..DOCUMENTS).filter_map(|n| get(n).map(|found| assert!(found.is_some())).err()).collect()
 }
 
-async fn snapshot(world: &World) -> Snapshot {
-    world.enter::<Search>(HOME).await.snapshot(None).await.unwrap()
+async fn snapshot(env: &TestEnv) -> Snapshot {
+    env.enter::<Search>(NAMESPACE).await.snapshot(None).await.unwrap()
 }
 
-/// Flips a bit in every third of the pages in the second half, where texts are.
+/// Flips a bit in every third page of the second half, where texts are.
 fn flipped(bytes: &[u8]) -> Vec<u8> {
     let mut changed = bytes.to_vec();
     let half = bytes.len() / 2;
@@ -118,8 +118,8 @@ fn flipped(bytes: &[u8]) -> Vec<u8> {
     changed
 }
 
-async fn searches(world: &World, snapshot: &Snapshot) -> std::result::Result<usize, Error> {
-    let eligible = snapshot.eligible(&Audience::Everything, None, &[Status::Indexed], world.clock.now())?;
+async fn searches(env: &TestEnv, snapshot: &Snapshot) -> std::result::Result<usize, Error> {
+    let eligible = snapshot.eligible(&Audience::Everything, None, &[Status::Indexed], env.clock.now())?;
     let hits = snapshot.text(&TextQuery::new("common"), &eligible, 1_000)?;
     for hit in &hits {
         snapshot.passage(&eligible, hit.at, false)?;
@@ -127,106 +127,105 @@ async fn searches(world: &World, snapshot: &Snapshot) -> std::result::Result<usi
     Ok(hits.len())
 }
 
-/// Altered pages: the request and the namespace fail, the process and the neighbours do not.
-async fn altered(world: &World) {
-    let before = snapshot(world).await;
-    let error = searches(world, &before).await.unwrap_err();
+/// With altered pages the request and the namespace fail, but not the process or other namespaces.
+async fn altered(env: &TestEnv) {
+    let before = snapshot(env).await;
+    let error = searches(env, &before).await.unwrap_err();
     assert!(error.is_corrupt(), "{error:?}");
     let said = kernel::Error::from(error);
     assert_eq!(said.code, Code::Internal);
-    let late = world.stores.open_ones();
-    assert!(!late.contains(&world.home(HOME).uuid()), "the namespace has failed");
-    world
-        .enter::<Ingest>(NAMESPACES[2])
+    let late = env.stores.open_uuids();
+    assert!(!late.contains(&env.keyspace(NAMESPACE).uuid()), "the namespace has failed");
+    env.enter::<Ingest>(NAMESPACES[2])
         .await
         .append(vec![Draft::new("a", "b").upsert()], &Audience::Everything, line())
         .await
         .unwrap();
-    // The next request opens it again, and meets the same pages.
-    let again = snapshot(world).await;
+    // The next request opens the namespace again, and reads the same pages.
+    let again = snapshot(env).await;
     assert!(!faults(&again).is_empty() && faults(&again).iter().all(Error::is_corrupt));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_altered_page_of_a_file_fails_its_namespace_alone() {
-    let world = World::new(PAGED).await;
-    fill(&world).await;
-    let file = world.objects().remove(0);
+    let env = TestEnv::new(PAGED).await;
+    fill(&env).await;
+    let file = env.objects().remove(0);
     let sealed = std::fs::read(&file).unwrap();
-    assert!(faults(&snapshot(&world).await).is_empty());
+    assert!(faults(&snapshot(&env).await).is_empty());
     std::fs::write(&file, flipped(&sealed)).unwrap();
-    altered(&world).await;
+    altered(&env).await;
     std::fs::write(&file, &sealed).unwrap();
-    let mended = snapshot(&world).await;
+    let mended = snapshot(&env).await;
     assert!(faults(&mended).is_empty());
-    assert!(searches(&world, &mended).await.unwrap() >= DOCUMENTS);
+    assert!(searches(&env, &mended).await.unwrap() >= DOCUMENTS);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_altered_page_in_a_bucket_fails_its_namespace_alone() {
-    let (mut world, bucket) = in_bucket().await;
-    fill(&world).await;
+    let (mut env, bucket) = in_bucket().await;
+    fill(&env).await;
     let key = bucket.objects().await.remove(0);
     let sealed = bucket.inner.get(&key).await.unwrap().bytes().await.unwrap();
     bucket.inner.put(&key, flipped(&sealed).into()).await.unwrap();
-    world.reopen().await;
-    altered(&world).await;
+    env.reopen().await;
+    altered(&env).await;
     bucket.inner.put(&key, sealed.into()).await.unwrap();
-    let mended = snapshot(&world).await;
+    let mended = snapshot(&env).await;
     assert!(faults(&mended).is_empty());
-    assert!(searches(&world, &mended).await.unwrap() >= DOCUMENTS);
+    assert!(searches(&env, &mended).await.unwrap() >= DOCUMENTS);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bucket_that_does_not_answer_fails_only_who_reads_then() {
-    let (mut world, bucket) = in_bucket().await;
-    fill(&world).await;
-    world.reopen().await;
-    let held = snapshot(&world).await;
+async fn a_bucket_that_does_not_answer_fails_only_concurrent_reads() {
+    let (mut env, bucket) = in_bucket().await;
+    fill(&env).await;
+    env.reopen().await;
+    let held = snapshot(&env).await;
     bucket.refuses.store(true, Ordering::SeqCst);
-    let said = kernel::Error::from(searches(&world, &held).await.unwrap_err());
+    let said = kernel::Error::from(searches(&env, &held).await.unwrap_err());
     assert_eq!((said.code, said.retry_after), (Code::Overloaded, Some(Duration::from_secs(1))));
-    // A write that has to read: refused whole, and may be tried again.
+    // A write that has to read is refused as a whole, and may be retried.
     let which = Selection::Ids((0..DOCUMENTS).map(|n| id(&name(n))).collect());
-    let room = world.enter::<Delete>(HOME).await;
-    let refused = room.delete(&which, &Audience::Everything, line()).await.unwrap_err();
+    let handle = env.enter::<Delete>(NAMESPACE).await;
+    let refused = handle.delete(&which, &Audience::Everything, line()).await.unwrap_err();
     assert_eq!(kernel::Error::from(refused).code, Code::Overloaded);
     bucket.refuses.store(false, Ordering::SeqCst);
-    assert!(world.stores.open_ones().contains(&world.home(HOME).uuid()), "the namespace goes on");
-    assert!(searches(&world, &held).await.unwrap() >= DOCUMENTS);
-    let outcome = room.delete(&which, &Audience::Everything, line()).await.unwrap();
+    assert!(env.stores.open_uuids().contains(&env.keyspace(NAMESPACE).uuid()), "the namespace goes on");
+    assert!(searches(&env, &held).await.unwrap() >= DOCUMENTS);
+    let outcome = handle.delete(&which, &Audience::Everything, line()).await.unwrap();
     assert_eq!((outcome.deleted, outcome.commit.0), (DOCUMENTS as u64, 2));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replaced_object_stays_in_a_bucket_while_somebody_reads_it() {
-    let (world, bucket) = in_bucket().await;
-    fill(&world).await;
+async fn a_replaced_object_stays_in_a_bucket_while_a_snapshot_reads_it() {
+    let (env, bucket) = in_bucket().await;
+    fill(&env).await;
     let old = bucket.objects().await;
-    let held = snapshot(&world).await;
+    let held = snapshot(&env).await;
     let half = Selection::Ids((0..DOCUMENTS / 2).map(|n| id(&name(n))).collect());
-    world.enter::<Delete>(HOME).await.delete(&half, &Audience::Everything, line()).await.unwrap();
-    world.stores.flush_all().await.unwrap();
-    world.settle().await;
-    assert_eq!((bucket.objects().await.len(), world.stores.retired_of().await), (2, 1));
+    env.enter::<Delete>(NAMESPACE).await.delete(&half, &Audience::Everything, line()).await.unwrap();
+    env.stores.flush_all().await.unwrap();
+    env.wait_idle().await;
+    assert_eq!((bucket.objects().await.len(), env.stores.obsolete_count().await), (2, 1));
     assert!(faults(&held).is_empty(), "the old object is read");
     drop(held);
-    world.stores.flush_all().await.unwrap();
+    env.stores.flush_all().await.unwrap();
     let left = bucket.objects().await;
-    assert_eq!((left.len(), world.stores.retired_of().await), (1, 0));
+    assert_eq!((left.len(), env.stores.obsolete_count().await), (1, 0));
     assert_ne!(left, old);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn erasing_does_not_wait_for_readers() {
-    let (world, bucket) = in_bucket().await;
-    fill(&world).await;
-    let held = snapshot(&world).await;
-    let room = world.enter::<Delete>(HOME).await;
-    room.erase(&[id(&name(7))], &Audience::Everything, line()).await.unwrap().erased().await.unwrap();
+    let (env, bucket) = in_bucket().await;
+    fill(&env).await;
+    let held = snapshot(&env).await;
+    let handle = env.enter::<Delete>(NAMESPACE).await;
+    handle.erase(&[id(&name(7))], &Audience::Everything, line()).await.unwrap().erased().await.unwrap();
     assert_eq!(bucket.objects().await.len(), 1);
     drop(held);
-    let (fresh, now) = (snapshot(&world).await, world.clock.now());
+    let (fresh, now) = (snapshot(&env).await, env.clock.now());
     assert!(fresh.get(&id(&name(7)), &Audience::Everything, false, Quarantine::Shown, now).unwrap().is_none());
     assert!(fresh.get(&id(&name(8)), &Audience::Everything, false, Quarantine::Shown, now).unwrap().is_some());
 }

@@ -1,46 +1,45 @@
-//! Is there one order of what was done to a document that explains every answer?
+//! Searches for one order of the operations on a document that explains every answer.
 //!
-//! The search of Wing & Gong (1993) with the memory of Lowe (2017): operations are put in order one
-//! by one; one may come next if none that is left returned before it was called. A document is a
-//! register that holds a version or nothing. An operation whose outcome nobody was told may come at
-//! any time after its call, or never: it is put in only right before an operation that its effect
-//! explains, which loses no order and keeps the search small.
+//! The search of Wing & Gong (1993) with the memoization of Lowe (2017): operations are ordered one by one; an
+//! operation may come next if no remaining one returned before it was called. A document is a register that holds a
+//! version or nothing. An operation with an unknown outcome may take effect at any time after its call, or never: it is
+//! inserted only right before an operation that its effect explains, which loses no order and keeps the search small.
 
 use std::collections::HashSet;
 
-/// What was done to a document, with what the answer said.
+/// Operation on a document, with its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Deed {
-    /// This version took the place of whatever was there. Every version is written once.
+pub(crate) enum Action {
+    /// This version replaced whatever was there. Every version is written once.
     Put(u64),
-    /// The same if nothing was there; whether it was stored.
+    /// Writes the version if nothing was there; `stored` says whether it was.
     PutIfAbsent { version: u64, stored: Option<bool> },
-    /// Nothing is there any more; whether something was.
+    /// Deletes the document; `was` says whether there was one.
     Delete { was: Option<bool> },
-    /// What was there.
+    /// Reads the version that was there.
     Read(Option<u64>),
-    /// Whether a search for this version's own word found the document.
+    /// Searches for this version's own word; `found` says whether the document was found.
     Has { version: u64, found: bool },
 }
 
-/// One operation. Times are numbers of events, no two alike.
+/// One operation. Times are numbers of events, all different.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Op {
     pub(crate) called: u64,
-    /// `None`: nobody knows whether it happened, and it may still.
+    /// `None` if the outcome is unknown; then it may still take effect.
     pub(crate) returned: Option<u64>,
-    pub(crate) deed: Deed,
+    pub(crate) action: Action,
 }
 
-/// What the search found.
+/// Result of the search.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// There is such an order.
-    Fine,
-    /// There is none. The operation that no order got past.
-    Wrong { stuck_at: Op },
-    /// Too many orders to look at them all; counts as a failure.
-    TooHard,
+    Consistent,
+    /// There is no such order. Contains the operation that no order could include.
+    Inconsistent { failed_at: Op },
+    /// Too many orders to try all of them; counts as a failure.
+    Undecided,
 }
 
 impl PartialEq for Op {
@@ -51,32 +50,32 @@ impl PartialEq for Op {
 
 impl Eq for Op {}
 
-/// Searches. Cost: about the number of operations times how many overlap.
+/// Runs the search. Cost: about the number of operations times how many overlap.
 pub(crate) fn check(ops: &[Op]) -> Verdict {
     let mut known: Vec<Op> = ops.iter().filter(|op| op.returned.is_some()).copied().collect();
-    let mut unknown: Vec<Op> = ops.iter().filter(|op| op.returned.is_none() && op.deed.writes()).copied().collect();
+    let mut unknown: Vec<Op> = ops.iter().filter(|op| op.returned.is_none() && op.action.writes()).copied().collect();
     known.sort_by_key(|op| op.called);
     unknown.sort_by_key(|op| op.called);
-    Search { known, unknown, seen: HashSet::new() }.run()
+    Search { known, unknown, visited: HashSet::new() }.run()
 }
 
-impl Deed {
+impl Action {
     fn writes(self) -> bool {
-        !matches!(self, Deed::Read(_) | Deed::Has { .. })
+        !matches!(self, Action::Read(_) | Action::Has { .. })
     }
 
-    /// What is there afterwards; `None` when the answer does not fit what was there.
+    /// The version afterwards; `None` if the answer contradicts `held`.
     fn step(self, held: Option<u64>) -> Option<Option<u64>> {
         let fits = |holds: bool, then| if holds { Some(then) } else { None };
         match self {
-            Deed::Put(version) => Some(Some(version)),
-            Deed::PutIfAbsent { version, stored } => {
+            Action::Put(version) => Some(Some(version)),
+            Action::PutIfAbsent { version, stored } => {
                 let stores = held.is_none();
                 fits(stored.is_none_or(|s| s == stores), if stores { Some(version) } else { held })
             }
-            Deed::Delete { was } => fits(was.is_none_or(|was| was == held.is_some()), None),
-            Deed::Read(saw) => fits(saw == held, held),
-            Deed::Has { version, found } => fits(found == (held == Some(version)), held),
+            Action::Delete { was } => fits(was.is_none_or(|was| was == held.is_some()), None),
+            Action::Read(observed) => fits(observed == held, held),
+            Action::Has { version, found } => fits(found == (held == Some(version)), held),
         }
     }
 }
@@ -84,17 +83,17 @@ impl Deed {
 struct Search {
     known: Vec<Op>,
     unknown: Vec<Op>,
-    seen: HashSet<Point>,
+    visited: HashSet<Point>,
 }
 
-/// How far one order has come.
+/// State of a partial order.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Point {
-    /// All known operations before this one are in.
+    /// All known operations before this index are included.
     base: usize,
-    /// And these behind it.
+    /// Indexes of later operations that are included.
     ahead: Vec<usize>,
-    /// Of the unknown ones, these.
+    /// Unknown operations that are included.
     used: Vec<usize>,
     held: Option<u64>,
 }
@@ -105,39 +104,40 @@ impl Search {
         let mut furthest = 0;
         while let Some(point) = stack.pop() {
             if point.base == self.known.len() {
-                return Verdict::Fine;
+                return Verdict::Consistent;
             }
             furthest = furthest.max(point.base);
-            if !self.seen.insert(point.clone()) {
+            if !self.visited.insert(point.clone()) {
                 continue;
             }
-            if self.seen.len() > POINTS_MAX {
-                return Verdict::TooHard;
+            if self.visited.len() > POINTS_MAX {
+                return Verdict::Undecided;
             }
             self.next(&point, &mut stack);
         }
-        Verdict::Wrong { stuck_at: self.known[furthest] }
+        Verdict::Inconsistent { failed_at: self.known[furthest] }
     }
 
-    /// Puts every point that may follow on the stack, the likeliest last.
+    /// Pushes all possible successors on the stack, the likeliest last.
     fn next(&self, point: &Point, stack: &mut Vec<Point>) {
         let may_be_next = self.candidates(point);
         let before = self.earliest_return(point);
-        // An answer that fits what is there now changes nothing: no order is lost by putting it first.
-        let observes = |at: &&usize| self.known[**at].deed.step(point.held) == Some(point.held);
+        // An operation whose answer fits the current state and does not change it can come first without losing an
+        // order.
+        let observes = |at: &&usize| self.known[**at].action.step(point.held) == Some(point.held);
         if let Some(at) = may_be_next.iter().find(observes) {
             stack.push(self.with(point, *at, point.held, &[]));
             return;
         }
         let from = stack.len();
         for at in may_be_next {
-            let deed = self.known[at].deed;
-            if let Some(held) = deed.step(point.held) {
+            let action = self.known[at].action;
+            if let Some(held) = action.step(point.held) {
                 stack.push(self.with(point, at, held, &[]));
                 continue;
             }
             for (helpers, between) in self.helpers(point, before) {
-                if let Some(held) = deed.step(between) {
+                if let Some(held) = action.step(between) {
                     stack.push(self.with(point, at, held, &helpers));
                 }
             }
@@ -145,7 +145,7 @@ impl Search {
         stack[from..].reverse();
     }
 
-    /// Known operations of which none that is left returned before they were called.
+    /// Known operations that no remaining one preceded: none returned before they were called.
     fn candidates(&self, point: &Point) -> Vec<usize> {
         let before = self.earliest_return(point);
         let left = (point.base..self.known.len()).take_while(|at| self.known[*at].called < before);
@@ -165,18 +165,17 @@ impl Search {
         earliest
     }
 
-    /// Unknown operations that may happen now, and what is there after them. Of deletes that may,
-    /// one is as good as another.
+    /// Unknown operations that may take effect now, and the state after them. All possible deletes are equivalent.
     fn helpers(&self, point: &Point, before: u64) -> Vec<(Vec<usize>, Option<u64>)> {
         let free = |at: &usize| !point.used.contains(at) && self.unknown[*at].called < before;
         let free: Vec<usize> = (0..self.unknown.len()).filter(free).collect();
-        let delete = free.iter().copied().find(|at| matches!(self.unknown[*at].deed, Deed::Delete { .. }));
+        let delete = free.iter().copied().find(|at| matches!(self.unknown[*at].action, Action::Delete { .. }));
         let mut out: Vec<(Vec<usize>, Option<u64>)> = delete.iter().map(|at| (vec![*at], None)).collect();
         for at in free {
-            match self.unknown[at].deed {
-                Deed::Put(version) => out.push((vec![at], Some(version))),
-                Deed::PutIfAbsent { version, .. } if point.held.is_none() => out.push((vec![at], Some(version))),
-                Deed::PutIfAbsent { version, .. } => out.extend(delete.map(|d| (vec![d, at], Some(version)))),
+            match self.unknown[at].action {
+                Action::Put(version) => out.push((vec![at], Some(version))),
+                Action::PutIfAbsent { version, .. } if point.held.is_none() => out.push((vec![at], Some(version))),
+                Action::PutIfAbsent { version, .. } => out.extend(delete.map(|d| (vec![d, at], Some(version)))),
                 _ => {}
             }
         }
@@ -197,7 +196,7 @@ impl Search {
     }
 }
 
-/// More points than this are never needed by what the driver does; a few hundred thousand take a second.
+/// Maximum number of states; the workload never needs as many. A few hundred thousand take a second.
 const POINTS_MAX: usize = 2_000_000;
 
 #[cfg(test)]

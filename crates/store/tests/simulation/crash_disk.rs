@@ -1,12 +1,11 @@
-//! A file system in memory that knows what a power cut would leave.
+//! A file system in memory that simulates power cuts.
 //!
-//! Of every file and every folder it keeps what is there and what is durable, and between the two
-//! the changes that nobody flushed. When the power goes, any of those may have reached the disk, each
-//! 512-byte sector by itself and in any order, and the rest is gone. A flush that fails drops the
-//! changes, as Linux does: they can still be read, later flushes succeed, and a power cut takes them.
-//! Each simulated process has a way in of its own, which ends when the process does.
+//! For every file and folder it keeps the current and the durable content, and the unflushed changes between them. When
+//! the power fails, any of these changes may have reached the disk, each 512-byte sector independently and in any
+//! order, and the others are lost. A flush that fails drops the changes, as Linux does: they can still be read, later
+//! flushes succeed, and a power cut loses them. Each simulated process has its own access, which ends with the process.
 
-mod door;
+mod disk_client;
 
 use crate::rng::Rng;
 use std::{
@@ -16,12 +15,12 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, atomic::AtomicBool},
 };
 
-pub(crate) use door::Door;
+pub(crate) use disk_client::DiskClient;
 
-/// The disk. Outlives processes and power.
+/// The simulated disk, which outlives processes and power cuts.
 pub(crate) struct CrashDisk(Mutex<State>);
 
-/// What this disk does not do, though it should: what a store that forgets it would meet.
+/// A guarantee that this disk breaks, to simulate a store that forgets to ask for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Mutant {
     #[default]
@@ -30,7 +29,7 @@ pub(crate) enum Mutant {
     FileSyncIgnored,
     /// Flushing a folder does nothing.
     FolderSyncIgnored,
-    /// A flush that fails says that all is well.
+    /// A failing flush reports success.
     SyncErrorSwallowed,
 }
 
@@ -38,16 +37,16 @@ struct State {
     rng: Rng,
     mutant: Mutant,
     nodes: BTreeMap<u64, Node>,
-    fresh: u64,
-    /// Whether each lock is free again, and whether its process is dead.
+    last_node: u64,
+    /// For each lock, whether it was released and whether its process was killed.
     locks: BTreeMap<String, [Arc<AtomicBool>; 2]>,
     /// Bytes of file content that fit.
     capacity: usize,
     read_only: bool,
-    /// Flushes of files until one fails.
+    /// Number of file flushes until one fails.
     sync_fails_in: Option<u64>,
-    /// Changes until the process dies in the middle of one.
-    fuse: Option<u64>,
+    /// Number of changes until the process is killed in the middle of one.
+    changes_until_kill: Option<u64>,
     pub(crate) counts: BTreeMap<&'static str, u64>,
 }
 
@@ -58,7 +57,7 @@ enum Node {
 
 type Names = BTreeMap<String, u64>;
 
-/// Of a file's bytes.
+/// Change to a file's bytes.
 enum Change {
     Write(usize, Vec<u8>),
     Length(usize),
@@ -71,28 +70,28 @@ impl CrashDisk {
             rng,
             mutant,
             nodes: BTreeMap::from([(ROOT, root)]),
-            fresh: ROOT,
+            last_node: ROOT,
             locks: BTreeMap::new(),
             capacity: usize::MAX,
             read_only: false,
             sync_fails_in: None,
-            fuse: None,
+            changes_until_kill: None,
             counts: BTreeMap::new(),
         })))
     }
 
-    /// The power goes and comes back. All processes must be dead.
+    /// Simulates a power cut. All processes must have been killed before.
     pub(crate) fn cut_power(&self) {
         let state = &mut *self.state();
         state.count("power cuts");
-        // Nothing, everything or something of what was not flushed has reached the disk.
+        // None, all or some of the unflushed changes have reached the disk.
         let share = *state.rng.pick(&[0, 0, 1000, 1000, 100, 500, 900]);
         for node in state.nodes.values_mut() {
             node.cut(&mut state.rng, share);
         }
     }
 
-    /// So many bytes of content fit from now on; what is there stays.
+    /// Limits the further bytes of content; existing content stays.
     pub(crate) fn limit(&self, more: Option<usize>) {
         let mut state = self.state();
         state.capacity = more.map_or(usize::MAX, |more| state.used() + more);
@@ -102,14 +101,14 @@ impl CrashDisk {
         self.state().read_only = read_only;
     }
 
-    /// The flush of a file after so many others fails.
+    /// Makes the file flush after `after` others fail.
     pub(crate) fn fail_sync(&self, after: Option<u64>) {
         self.state().sync_fails_in = after;
     }
 
-    /// Whoever makes a change after so many others dies in the middle of it.
-    pub(crate) fn light_fuse(&self, changes: Option<u64>) {
-        self.state().fuse = changes;
+    /// Kills the process that makes a change after `changes` others, in the middle of it.
+    pub(crate) fn kill_after_changes(&self, changes: Option<u64>) {
+        self.state().changes_until_kill = changes;
     }
 
     pub(crate) fn counts(&self) -> BTreeMap<&'static str, u64> {
@@ -127,13 +126,13 @@ impl State {
     }
 
     fn node(&mut self, node: Node) -> u64 {
-        self.fresh += 1;
-        self.nodes.insert(self.fresh, node);
-        self.fresh
+        self.last_node += 1;
+        self.nodes.insert(self.last_node, node);
+        self.last_node
     }
 
-    /// Bytes that fit; counted only where there is a limit, because it takes a look at every file.
-    fn room(&self) -> usize {
+    /// Free bytes; computed only if there is a limit, because that visits every file.
+    fn free_bytes(&self) -> usize {
         if self.capacity == usize::MAX { usize::MAX } else { self.capacity.saturating_sub(self.used()) }
     }
 
@@ -154,8 +153,8 @@ impl State {
         Ok(at)
     }
 
-    /// The folder that a path is in, and its name there.
-    fn place(&self, path: &Path) -> io::Result<(u64, String)> {
+    /// The folder that contains a path, and the name there.
+    fn locate(&self, path: &Path) -> io::Result<(u64, String)> {
         let name = path.file_name().ok_or(ErrorKind::InvalidInput)?.to_str().unwrap().to_owned();
         Ok((self.find(path.parent().ok_or(ErrorKind::InvalidInput)?)?, name))
     }
@@ -179,7 +178,7 @@ impl State {
     }
 
     fn add(&mut self, path: &Path, node: impl FnOnce(&mut Self) -> u64) -> io::Result<u64> {
-        let (folder, name) = self.place(path)?;
+        let (folder, name) = self.locate(path)?;
         if self.names(folder)?.contains_key(&name) {
             return Err(ErrorKind::AlreadyExists.into());
         }
@@ -207,9 +206,9 @@ impl State {
 
     /// Writes as much as fits.
     fn write(&mut self, node: u64, bytes: &[u8], offset: usize) -> io::Result<()> {
-        let room = self.room();
+        let free_bytes = self.free_bytes();
         let (live, _, pending) = self.file(node)?;
-        let fits = live.len().saturating_add(room).saturating_sub(offset).min(bytes.len());
+        let fits = live.len().saturating_add(free_bytes).saturating_sub(offset).min(bytes.len());
         let change = Change::Write(offset, bytes[..fits].to_vec());
         change.apply(live);
         pending.push(change);
@@ -276,7 +275,7 @@ impl Change {
         }
     }
 
-    /// Each sector by itself.
+    /// Applies some of the sectors, each independently.
     fn apply_some(&self, to: &mut Vec<u8>, rng: &mut Rng, share: u64) {
         match self {
             Change::Length(_) => {

@@ -1,10 +1,10 @@
-//! A bucket that does what object stores do on bad days, and a handle on it for each process.
+//! A bucket that fails as object stores do, and a handle on it for each process.
 //!
-//! A request travels on its own: once sent it may arrive, early or hours late, whether or not who
-//! sent it still lives. Each handle draws its faults from its own stream of numbers; it can be
-//! frozen (nothing leaves, nothing comes back), cut off, or killed (what is under way arrives late
-//! or never). Time is tokio's paused clock. Nothing here is atomic that a real store does not
-//! promise: a listing takes a while, and what changes meanwhile is in it or not.
+//! A request is independent of its sender: once sent it may arrive, early or hours late, whether or not the sender
+//! still runs. Each handle draws its faults from its own stream of numbers; it can be frozen (nothing leaves, nothing
+//! comes back), cut off, or killed (requests in flight arrive late or never). Time is tokio's paused clock. Nothing
+//! here is more atomic than a real store promises: a listing takes a while, and concurrent changes may or may not be in
+//! it.
 
 use crate::rng::Rng;
 use futures::{
@@ -31,27 +31,27 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 
-/// What is stored, for all processes.
+/// Stored objects, shared by all processes.
 pub(crate) struct Bucket {
-    truth: InMemory,
+    stored: InMemory,
     network: TaskTracker,
     counts: Mutex<BTreeMap<&'static str, u64>>,
-    /// No more faults.
-    calm: AtomicBool,
+    /// Whether faults have ended.
+    faults_stopped: AtomicBool,
 }
 
-/// How often a handle's requests meet something, in a thousand.
+/// Rates of faults for a handle's requests, in thousandths.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Weather {
-    /// An error, and nothing was done.
+pub(crate) struct FaultRates {
+    /// The request fails, and nothing was done.
     pub(crate) fails_before: u64,
-    /// An error, and it was done: the answer is lost.
+    /// The request fails, but it was done: the answer is lost.
     pub(crate) fails_after: u64,
-    /// `AlreadyExists` for a name that nobody has: two such requests met (409).
+    /// `AlreadyExists` for a name that does not exist: two such requests collided (409).
     pub(crate) conflicts: u64,
-    /// Seconds to hours until it arrives.
+    /// The request arrives after seconds to hours.
     pub(crate) stalls: u64,
-    /// Seconds to hours until its answer arrives.
+    /// The answer arrives after seconds to hours.
     pub(crate) stalls_after: u64,
     /// A body breaks off.
     pub(crate) breaks: u64,
@@ -64,43 +64,43 @@ enum State {
     Killed,
 }
 
-/// What is wrong with a handle's line.
+/// State of a handle's network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Line {
+pub(crate) enum Network {
     Whole,
-    /// Nothing arrives.
-    NoWayOut,
-    /// Everything arrives, no answer comes back.
-    NoWayBack,
+    /// No request arrives.
+    DropRequests,
+    /// Every request arrives, but no answer comes back.
+    DropAnswers,
 }
 
-/// One process's way to the bucket. Clones are the same handle.
+/// Access of one process to the bucket. Clones are the same handle.
 #[derive(Clone)]
 pub(crate) struct Handle(Arc<Inner>);
 
 struct Inner {
     bucket: Arc<Bucket>,
     rng: Mutex<Rng>,
-    weather: Mutex<(Weather, Line)>,
-    /// In the order in which they came, those who wait for it to change: a watch would wake them in any order.
+    fault_rates: Mutex<(FaultRates, Network)>,
+    /// Waiters for a change are woken in the order in which they came; a watch channel would wake them in any order.
     state: Mutex<State>,
     changed: Notify,
 }
 
-/// What one request meets.
+/// Fate of one request.
 #[derive(Clone, Copy)]
 struct Fate {
     before: Duration,
     after: Duration,
-    met: Met,
-    /// When its process was killed: whether it arrives all the same, and how late.
-    outlives: Option<Duration>,
-    /// When whoever waited has gone: whether it is sent all the same.
-    left_behind: bool,
+    fault: FaultKind,
+    /// If its process is killed: whether it arrives nevertheless, and how late.
+    arrives_if_killed: Option<Duration>,
+    /// If its caller stops waiting: whether it is sent nevertheless.
+    sent_if_abandoned: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Met {
+enum FaultKind {
     Nothing,
     FailBefore,
     FailAfter,
@@ -110,27 +110,27 @@ enum Met {
 impl Bucket {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
-            truth: InMemory::new(),
+            stored: InMemory::new(),
             network: TaskTracker::new(),
             counts: Mutex::default(),
-            calm: AtomicBool::new(false),
+            faults_stopped: AtomicBool::new(false),
         })
     }
 
-    /// From here on nothing goes wrong that has not gone wrong yet.
-    pub(crate) fn calm(&self) {
-        self.calm.store(true, Ordering::SeqCst);
+    /// Ends all faults that have not happened yet.
+    pub(crate) fn stop_faults(&self) {
+        self.faults_stopped.store(true, Ordering::SeqCst);
     }
 
-    /// What was met, how often.
+    /// Number of faults of each kind.
     pub(crate) fn counts(&self) -> BTreeMap<&'static str, u64> {
         self.counts.lock().unwrap().clone()
     }
 
-    /// What is there, past every fault.
+    /// Stored names, read without any fault.
     pub(crate) async fn names(&self, prefix: &str) -> Vec<String> {
         let prefix = Path::from(prefix);
-        let all: Vec<ObjectMeta> = self.truth.list(Some(&prefix)).try_collect().await.unwrap();
+        let all: Vec<ObjectMeta> = self.stored.list(Some(&prefix)).try_collect().await.unwrap();
         all.into_iter().map(|meta| meta.location.to_string()).collect()
     }
 
@@ -140,81 +140,80 @@ impl Bucket {
 }
 
 impl Handle {
-    pub(crate) fn new(bucket: &Arc<Bucket>, rng: Rng, weather: Weather) -> Self {
+    pub(crate) fn new(bucket: &Arc<Bucket>, rng: Rng, fault_rates: FaultRates) -> Self {
         let inner = Inner {
             bucket: bucket.clone(),
             rng: Mutex::new(rng),
-            weather: Mutex::new((weather, Line::Whole)),
+            fault_rates: Mutex::new((fault_rates, Network::Whole)),
             state: Mutex::new(State::Running),
             changed: Notify::new(),
         };
         Self(Arc::new(inner))
     }
 
-    pub(crate) fn cut(&self, line: Line) {
-        self.0.weather.lock().unwrap().1 = line;
+    pub(crate) fn cut(&self, line: Network) {
+        self.0.fault_rates.lock().unwrap().1 = line;
     }
 
     pub(crate) fn freeze(&self) {
-        self.turn(State::Frozen);
+        self.set_state(State::Frozen);
     }
 
     pub(crate) fn thaw(&self) {
-        self.turn(State::Running);
+        self.set_state(State::Running);
     }
 
-    fn turn(&self, to: State) {
+    fn set_state(&self, to: State) {
         let mut state = self.0.state.lock().unwrap();
         *state = state.or(to);
         drop(state);
         self.0.changed.notify_waiters();
     }
 
-    /// Whoever waits for an answer waits for ever.
+    /// Kills the process: its pending requests never return.
     pub(crate) fn kill(&self) {
         *self.0.state.lock().unwrap() = State::Killed;
         self.0.changed.notify_waiters();
     }
 
-    /// Whether nothing goes wrong any more.
-    pub(crate) fn is_calm(&self) -> bool {
-        self.0.bucket.calm.load(Ordering::SeqCst)
+    /// Whether faults have ended.
+    pub(crate) fn faults_stopped(&self) -> bool {
+        self.0.bucket.faults_stopped.load(Ordering::SeqCst)
     }
 
     pub(crate) fn is_killed(&self) -> bool {
         *self.0.state.lock().unwrap() == State::Killed
     }
 
-    /// Returns when the process runs; never for one that was killed.
-    pub(crate) async fn running(&self) {
-        self.until(State::Running).await;
+    /// Returns when the process runs; never if it was killed.
+    pub(crate) async fn until_running(&self) {
+        self.wait_for(State::Running).await;
     }
 
     /// Returns when the process was killed.
-    pub(crate) async fn killed(&self) {
-        self.until(State::Killed).await;
+    pub(crate) async fn until_killed(&self) {
+        self.wait_for(State::Killed).await;
     }
 
-    async fn until(&self, wanted: State) {
-        // The sender lives as long as this handle.
+    async fn wait_for(&self, state: State) {
         loop {
             let mut changed = std::pin::pin!(self.0.changed.notified());
             changed.as_mut().enable();
-            if *self.0.state.lock().unwrap() == wanted {
+            if *self.0.state.lock().unwrap() == state {
                 return;
             }
             changed.await;
         }
     }
 
-    /// Sends `work` on its way and waits for the answer.
+    /// Sends a request and waits for the answer.
     async fn request<T: Send + 'static>(
         &self,
         name: &Path,
         may_conflict: bool,
         work: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T> {
-        self.running().await;
+        self.until_running().await;
         self.0.bucket.count("requests");
         let fate = self.0.draw(may_conflict);
         let (reply, answer) = oneshot::channel();
@@ -222,25 +221,25 @@ impl Handle {
         self.0.bucket.network.spawn(async move {
             sleep(fate.before).await;
             if handle.is_killed() {
-                let Some(late) = fate.outlives else { return handle.0.bucket.count("undelivered") };
+                let Some(late) = fate.arrives_if_killed else { return handle.0.bucket.count("undelivered") };
                 handle.0.bucket.count("arrived after its process died");
                 sleep(late).await;
-            } else if reply.is_closed() && !fate.left_behind {
+            } else if reply.is_closed() && !fate.sent_if_abandoned {
                 return handle.0.bucket.count("undelivered");
             }
-            let result = match fate.met {
-                Met::FailBefore => Err(failed("not done")),
-                Met::Conflict => {
+            let result = match fate.fault {
+                FaultKind::FailBefore => Err(failed("not done")),
+                FaultKind::Conflict => {
                     Err(Error::AlreadyExists { path: name.to_string(), source: "409 by the simulation".into() })
                 }
-                Met::Nothing => work.await,
-                Met::FailAfter => work.await.and(Err(failed("done, answer lost"))),
+                FaultKind::Nothing => work.await,
+                FaultKind::FailAfter => work.await.and(Err(failed("done, answer lost"))),
             };
             sleep(fate.after).await;
-            let _asker_gone = reply.send(result);
+            let _caller_has_gone = reply.send(result);
         });
         let result = answer.await;
-        self.running().await;
+        self.until_running().await;
         // Dropped with the runtime, or undelivered: a broken connection.
         result.unwrap_or_else(|_| Err(failed("connection lost")))
     }
@@ -250,12 +249,12 @@ impl Handle {
             self.0.bucket.count("PUTS THAT REPLACE");
         }
         let (bucket, to) = (self.0.bucket.clone(), name.clone());
-        self.request(name, true, async move { bucket.truth.put_opts(&to, payload, options).await }).await
+        self.request(name, true, async move { bucket.stored.put_opts(&to, payload, options).await }).await
     }
 
     async fn get(&self, name: &Path, options: GetOptions) -> Result<GetResult> {
         let (bucket, from) = (self.0.bucket.clone(), name.clone());
-        let got = self.request(name, false, async move { bucket.truth.get_opts(&from, options).await }).await?;
+        let got = self.request(name, false, async move { bucket.stored.get_opts(&from, options).await }).await?;
         if !self.0.breaks() {
             return Ok(got);
         }
@@ -269,11 +268,11 @@ impl Handle {
 
     async fn delete_one(self, name: Path) -> Result<Path> {
         let (bucket, which) = (self.0.bucket.clone(), name.clone());
-        let tells = self.0.rng.lock().unwrap().chance(500);
+        let reports_missing = self.0.rng.lock().unwrap().chance(500);
         let work = async move {
-            let there = bucket.truth.head(&which).await.is_ok();
-            bucket.truth.delete(&which).await?;
-            if there || !tells {
+            let there = bucket.stored.head(&which).await.is_ok();
+            bucket.stored.delete(&which).await?;
+            if there || !reports_missing {
                 return Ok(which);
             }
             bucket.count("deletes of what is gone");
@@ -282,15 +281,15 @@ impl Handle {
         self.request(&name, false, work).await
     }
 
-    /// What stood there all the time, and of what came or went meanwhile a part; in no order.
+    /// Lists what existed all the time, and some of what was created or deleted meanwhile; in no order.
     async fn listing(self, prefix: Option<Path>) -> Result<Vec<ObjectMeta>> {
         let (handle, name) = (self.clone(), prefix.clone().unwrap_or_default());
         let work = async move {
             let bucket = &handle.0.bucket;
-            let first: Vec<ObjectMeta> = bucket.truth.list(prefix.as_ref()).try_collect().await?;
+            let first: Vec<ObjectMeta> = bucket.stored.list(prefix.as_ref()).try_collect().await?;
             let pause = handle.0.rng.lock().unwrap().millis(0, 40);
             sleep(pause).await;
-            let last: Vec<ObjectMeta> = bucket.truth.list(prefix.as_ref()).try_collect().await?;
+            let last: Vec<ObjectMeta> = bucket.stored.list(prefix.as_ref()).try_collect().await?;
             Ok(handle.0.mixed(first, last))
         };
         self.request(&name, false, work).await
@@ -298,7 +297,7 @@ impl Handle {
 }
 
 impl State {
-    /// The other one, unless it was killed.
+    /// The other state, unless this process was killed.
     fn or(self, other: State) -> State {
         if self == State::Killed { self } else { other }
     }
@@ -306,43 +305,43 @@ impl State {
 
 impl Inner {
     fn draw(&self, may_conflict: bool) -> Fate {
-        let (weather, line) = *self.weather.lock().unwrap();
+        let (fault_rates, line) = *self.fault_rates.lock().unwrap();
         let mut rng = self.rng.lock().unwrap();
         let mut fate = Fate {
             before: rng.millis(1, 40),
             after: rng.millis(1, 40),
-            met: Met::Nothing,
-            outlives: rng.chance(500).then(|| rng.long()),
-            left_behind: rng.chance(500),
+            fault: FaultKind::Nothing,
+            arrives_if_killed: rng.chance(500).then(|| rng.long()),
+            sent_if_abandoned: rng.chance(500),
         };
-        if self.bucket.calm.load(Ordering::SeqCst) {
+        if self.bucket.faults_stopped.load(Ordering::SeqCst) {
             return fate;
         }
-        if line != Line::Whole {
+        if line != Network::Whole {
             self.bucket.count("cut off");
-            fate.met = if line == Line::NoWayOut { Met::FailBefore } else { Met::FailAfter };
+            fate.fault = if line == Network::DropRequests { FaultKind::FailBefore } else { FaultKind::FailAfter };
             fate.after = rng.millis(1_000, 30_000);
             return fate;
         }
         let mut left = rng.below(1000);
         let mut meets = |share: u64| {
-            let met = left < share;
-            left = if met { u64::MAX } else { left - share };
-            met
+            let fault = left < share;
+            left = if fault { u64::MAX } else { left - share };
+            fault
         };
-        if meets(weather.fails_before) {
+        if meets(fault_rates.fails_before) {
             self.bucket.count("failed before");
-            fate.met = Met::FailBefore;
-        } else if meets(weather.fails_after) {
+            fate.fault = FaultKind::FailBefore;
+        } else if meets(fault_rates.fails_after) {
             self.bucket.count("failed after");
-            fate.met = Met::FailAfter;
-        } else if meets(weather.conflicts) && may_conflict {
-            self.bucket.count("conflict with nobody");
-            fate.met = Met::Conflict;
-        } else if meets(weather.stalls) {
+            fate.fault = FaultKind::FailAfter;
+        } else if meets(fault_rates.conflicts) && may_conflict {
+            self.bucket.count("spurious conflict");
+            fate.fault = FaultKind::Conflict;
+        } else if meets(fault_rates.stalls) {
             self.bucket.count("stalled on the way");
             fate.before = rng.long();
-        } else if meets(weather.stalls_after) {
+        } else if meets(fault_rates.stalls_after) {
             self.bucket.count("stalled on the way back");
             fate.after = rng.long();
         }
@@ -350,8 +349,8 @@ impl Inner {
     }
 
     fn breaks(&self) -> bool {
-        let breaks = self.weather.lock().unwrap().0.breaks;
-        let breaks = !self.bucket.calm.load(Ordering::SeqCst) && self.rng.lock().unwrap().chance(breaks);
+        let breaks = self.fault_rates.lock().unwrap().0.breaks;
+        let breaks = !self.bucket.faults_stopped.load(Ordering::SeqCst) && self.rng.lock().unwrap().chance(breaks);
         if breaks {
             self.bucket.count("body broke off");
         }

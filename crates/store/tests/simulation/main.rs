@@ -1,36 +1,36 @@
-//! The real store over the real journal, in a world that a seed makes.
+//! Simulation of the real store on the real journal, in an environment determined by a seed.
 //!
-//! One thread, tokio's paused clock, randomness from the seed: up to three processes on a bucket
-//! that has bad days, or one on a disk whose power goes; six clients that write, delete, read,
-//! search, replace and seal anew namespaces of two tenants; trouble of every kind meanwhile. At the end the
-//! histories are judged: nothing that was acknowledged is lost, nothing that was deleted comes back,
-//! nothing of one namespace is seen in another, and one order explains all answers.
+//! It uses one thread, tokio's paused clock, and randomness from the seed: up to three processes on an unreliable
+//! bucket, or one on a disk that loses power; six clients that write, delete, read, search, replace and re-encrypt
+//! namespaces of two tenants; and faults of every kind meanwhile. At the end the histories are checked: nothing
+//! acknowledged is lost, nothing deleted comes back, nothing of one namespace is visible in another, and one order
+//! explains all answers.
 //!
-//! `RINGFENCE_SEEDS`, `RINGFENCE_SEEDS_FROM` and `RINGFENCE_OPERATIONS` choose what is run. A seed
-//! that failed is printed, and fails again in the same way.
+//! `RINGFENCE_SEEDS`, `RINGFENCE_SEEDS_FROM` and `RINGFENCE_OPERATIONS` choose what is run. A failing seed is printed,
+//! and fails again in the same way.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![expect(clippy::print_stdout, reason = "a run says what it met")]
+#![expect(clippy::print_stdout, reason = "a run reports its faults")]
 
 mod checker;
 mod client;
 mod commits;
 mod crash_disk;
+mod env;
+mod fault_injection;
 mod faulty;
 mod history;
 mod process;
 mod rng;
 mod sim;
-mod trouble;
-mod world;
 
 use crash_disk::{CrashDisk, Mutant};
 use rng::Rng;
 use sim::{Backend, Report, run};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Seeds and operations of each, where the environment says nothing else. Unoptimised, an operation takes two
-/// to four milliseconds, so that 50 seeds of 10,000 are for `just long-simulation`.
+/// Number of seeds, and operations of each, unless the environment says otherwise. In an unoptimised build an operation
+/// takes two to four milliseconds, so 50 seeds of 10,000 are for `just long-simulation`.
 const SEEDS: u64 = 50;
 const OPERATIONS: u64 = 300;
 
@@ -54,13 +54,13 @@ fn a_seed_gives_the_same_run_again() {
     }
 }
 
-/// The judges see a store that forgets a flush: the same store on a disk that does not do it.
+/// The checkers detect a store that forgets a flush, which is simulated by a disk that ignores it.
 #[test]
-fn a_disk_that_does_not_flush_is_found_out() {
+fn a_disk_that_does_not_flush_is_detected() {
     for mutant in [Mutant::FileSyncIgnored, Mutant::FolderSyncIgnored, Mutant::SyncErrorSwallowed] {
         let caught = |seed: &u64| {
             let disk = Backend::Disk(CrashDisk::new(Rng::new(*seed, 3), mutant));
-            // Some worlds do not even start any more.
+            // Some environments do not even start.
             catch_unwind(AssertUnwindSafe(|| run(*seed, 500, disk))).map_or(true, |report| !report.faults.is_empty())
         };
         let at = (0..60).find(caught);
@@ -69,7 +69,7 @@ fn a_disk_that_does_not_flush_is_found_out() {
     }
 }
 
-/// Runs seeds one after the other, also behind one that fails, and then says which did.
+/// Runs seeds one after the other, continues after a failure, and then reports all failures.
 fn seeds(name: &str, backend: impl Fn(u64) -> Backend) {
     let (seeds, from) = (number("RINGFENCE_SEEDS", SEEDS), number("RINGFENCE_SEEDS_FROM", 0));
     let operations = number("RINGFENCE_OPERATIONS", OPERATIONS);
@@ -95,7 +95,7 @@ fn seeds(name: &str, backend: impl Fn(u64) -> Backend) {
     assert!(failed.is_empty(), "{name}: seeds {failed:?} failed; one again: {again}");
 }
 
-/// Of several runs.
+/// Sum of several reports.
 #[derive(Default)]
 struct Sum(Report);
 
@@ -119,7 +119,7 @@ impl Report {
         let events: Vec<String> = self.events.iter().map(|(what, count)| format!("{count} {what}")).collect();
         format!(
             "seed {}, {} operations, of the writes {acknowledged} acknowledged, {refused} refused, {unknown} unknown, \
-             {:.0} hours, {} faults; met: {}",
+             {:.0} hours, {} faults; events: {}",
             self.seed,
             self.operations,
             self.hours,

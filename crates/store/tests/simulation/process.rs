@@ -1,33 +1,33 @@
-//! One simulated server process: its stores, its way to the bytes, its clock.
+//! One simulated server process: its store, its access to storage, its clock.
 //!
-//! A killed process hears nothing any more: whatever it waits for never comes. What it still would
-//! do needs an answer first, so it does nothing.
+//! A killed process receives no answers: everything it waits for stays pending. Whatever it would still do needs an
+//! answer first, so it does nothing.
 
 use crate::{
-    crash_disk::Door,
+    crash_disk::DiskClient,
+    env::{SimAudit, SimClock, SimEnv},
     faulty::Handle,
     rng::Rng,
-    world::{Chain, SimClock, World},
 };
 use journal::Storage;
-use kernel::{Absorbed, AuditMark, AuditSink, BoxFuture, CommitNo, Incarnation, NamespaceUuid};
+use kernel::{AuditOutboxRecord, AuditPosition, AuditSink, BoxFuture, CommitNo, Incarnation, NamespaceUuid};
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
-use store::{Cpu, Stores, StoresConfig};
+use store::{CpuPool, Stores, StoresConfig};
 use tokio_util::task::TaskTracker;
 
 pub(crate) struct Process {
     pub(crate) stores: Stores,
     pub(crate) storage: Storage,
     pub(crate) handle: Handle,
-    door: Option<Door>,
+    disk_client: Option<DiskClient>,
 }
 
-/// What a run chooses about its processes.
+/// Limits that a run chooses for its processes.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Sizes {
+pub(crate) struct SimLimits {
     pub(crate) flush_rows_max: u64,
     pub(crate) flush_bytes_max: u64,
     pub(crate) memory_bytes_max: u64,
@@ -38,22 +38,22 @@ pub(crate) struct Sizes {
 
 impl Process {
     pub(crate) fn new(
-        world: &World,
+        env: &SimEnv,
         storage: Storage,
-        ways: (Handle, Option<Door>),
-        sizes: Sizes,
+        access: (Handle, Option<DiskClient>),
+        sizes: SimLimits,
         mut rng: Rng,
     ) -> Self {
-        let (handle, door) = ways;
-        let clock = SimClock::new(world.began, rng.millis(0, 7_200_000));
+        let (handle, disk_client) = access;
+        let clock = SimClock::new(env.began, rng.millis(0, 7_200_000));
         let tracker = TaskTracker::new();
-        let cpu = Inline(Mutex::new(Rng::new(rng.next(), 7)), tracker.clone());
-        let sink = Sink { chain: world.chain.clone(), handle: handle.clone(), rng: Mutex::new(rng) };
+        let cpu = InlinePool(Mutex::new(Rng::new(rng.next(), 7)), tracker.clone());
+        let sink = Sink { audit: env.audit.clone(), handle: handle.clone(), rng: Mutex::new(rng) };
         let stores = Stores::new(StoresConfig {
             storage: storage.clone(),
-            directory: world.directory.clone(),
+            directory: env.directory.clone(),
             clock: Arc::new(clock),
-            entropy: world.entropy.clone(),
+            entropy: env.entropy.clone(),
             sink: Arc::new(sink),
             cpu: Arc::new(cpu),
             tracker,
@@ -61,46 +61,46 @@ impl Process {
             flush_rows_max: sizes.flush_rows_max,
             memory_bytes_max: sizes.memory_bytes_max,
             stale_reads_max: std::time::Duration::ZERO,
-            upkeep_jobs_max: 2,
-            upkeep_bytes_max: 1 << 20,
+            maintenance_jobs_max: 2,
+            maintenance_bytes_max: 1 << 20,
             short_merge_bytes_max: sizes.short_merge_bytes_max,
             erase_within: sizes.erase_within,
-            graphs: segment::Links::Built,
+            graphs: segment::GraphMode::Built,
             inline_bytes_max: sizes.inline_bytes_max,
         });
-        Self { stores, storage, handle, door }
+        Self { stores, storage, handle, disk_client }
     }
 
-    /// It does nothing more, and nobody hears of it.
+    /// Kills the process: it does nothing more, and its callers get no answer.
     pub(crate) fn kill(&self) {
         self.handle.kill();
-        if let Some(door) = &self.door {
-            door.close();
+        if let Some(disk_client) = &self.disk_client {
+            disk_client.close();
         }
     }
 
-    /// What the process does for a caller: `None` when it died meanwhile or took too long, and then
-    /// nobody knows whether it happened. A frozen process neither takes a call nor answers.
-    pub(crate) async fn serve<T>(&self, patience: Duration, call: impl Future<Output = T>) -> Option<T> {
+    /// Makes a call on behalf of a client. Returns `None` if the process was killed meanwhile or took too long; then it
+    /// is unknown whether the call happened. A frozen process neither takes a call nor answers.
+    pub(crate) async fn serve<T>(&self, call_timeout: Duration, call: impl Future<Output = T>) -> Option<T> {
         let served = async {
-            self.handle.running().await;
+            self.handle.until_running().await;
             let answer = call.await;
-            self.handle.running().await;
+            self.handle.until_running().await;
             answer
         };
-        let served = tokio::time::timeout(patience, served);
+        let served = tokio::time::timeout(call_timeout, served);
         tokio::select! {
             biased;
-            () = self.handle.killed() => None,
+            () = self.handle.until_killed() => None,
             answer = served => answer.ok(),
         }
     }
 }
 
-/// Work is done at once: a simulation has one thread. What takes minutes is done after a while.
-struct Inline(Mutex<Rng>, TaskTracker);
+/// CPU pool that runs work at once, because a simulation has one thread. Work that takes minutes is run after a delay.
+struct InlinePool(Mutex<Rng>, TaskTracker);
 
-impl Cpu for Inline {
+impl CpuPool for InlinePool {
     fn run(&self, work: Box<dyn FnOnce() + Send>) {
         work();
     }
@@ -114,27 +114,27 @@ impl Cpu for Inline {
     }
 }
 
-/// The audit chain, as one process reaches it.
+/// The audit log, as one process accesses it.
 struct Sink {
-    chain: Arc<Chain>,
+    audit: Arc<SimAudit>,
     handle: Handle,
     rng: Mutex<Rng>,
 }
 
 impl AuditSink for Sink {
-    fn absorb(&self, line: Absorbed) -> BoxFuture<'_, Result<(), kernel::Error>> {
+    fn append_from_outbox(&self, line: AuditOutboxRecord) -> BoxFuture<'_, Result<(), kernel::Error>> {
         Box::pin(async move {
-            self.handle.running().await;
+            self.handle.until_running().await;
             let (wait, refuses) = {
                 let mut rng = self.rng.lock().unwrap();
-                (rng.millis(0, 5), rng.chance(10) && !self.handle.is_calm())
+                (rng.millis(0, 5), rng.chance(10) && !self.handle.faults_stopped())
             };
             tokio::time::sleep(wait).await;
-            self.handle.running().await;
+            self.handle.until_running().await;
             if refuses {
-                return Err(kernel::Error::internal("the chain refuses"));
+                return Err(kernel::Error::internal("the audit log refuses"));
             }
-            self.chain.absorb(line);
+            self.audit.append_from_outbox(line);
             Ok(())
         })
     }
@@ -143,14 +143,14 @@ impl AuditSink for Sink {
         &self,
         _: Incarnation,
         namespace: NamespaceUuid,
-    ) -> BoxFuture<'_, Result<Option<AuditMark>, kernel::Error>> {
+    ) -> BoxFuture<'_, Result<Option<AuditPosition>, kernel::Error>> {
         Box::pin(async move {
-            self.handle.running().await;
-            Ok(self.chain.mark(namespace))
+            self.handle.until_running().await;
+            Ok(self.audit.mark(namespace))
         })
     }
 
-    fn rolled_back(&self, _: Incarnation, namespace: NamespaceUuid, recorded: AuditMark, found: CommitNo) {
+    fn rolled_back(&self, _: Incarnation, namespace: NamespaceUuid, recorded: AuditPosition, found: CommitNo) {
         panic!("no file was put back, and {namespace} is at {found} where {} is recorded", recorded.commit);
     }
 }

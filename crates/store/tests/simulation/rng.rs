@@ -1,6 +1,6 @@
 //! Randomness of a simulation: a stream of numbers from a seed, the same on every machine.
 //!
-//! Parts of a run draw from streams of their own, so that one more draw here moves nothing there.
+//! Each part of a run draws from its own stream, so that an additional draw in one part changes nothing in another.
 
 use std::time::Duration;
 
@@ -24,17 +24,17 @@ impl Rng {
         z ^ (z >> 31)
     }
 
-    /// Under `n`; 0 for none.
+    /// A number below `n`; 0 if `n` is 0.
     pub(crate) fn below(&mut self, n: u64) -> u64 {
         if n == 0 { 0 } else { self.next() % n }
     }
 
-    /// Under `n`, as an index.
+    /// A number below `n`, as an index.
     pub(crate) fn index(&mut self, n: usize) -> usize {
         usize::try_from(self.below(n as u64)).unwrap()
     }
 
-    /// Whether something happens that happens in `n` of a thousand.
+    /// True with a probability of `n` in a thousand.
     pub(crate) fn chance(&mut self, n: u64) -> bool {
         self.below(1000) < n
     }
@@ -43,12 +43,12 @@ impl Rng {
         &from[self.index(from.len())]
     }
 
-    /// Between the two, in milliseconds.
+    /// A duration between the two bounds, in milliseconds.
     pub(crate) fn millis(&mut self, from: u64, to: u64) -> Duration {
         Duration::from_millis(from + self.below(to - from + 1))
     }
 
-    /// Seconds to hours, every order of magnitude as likely as another.
+    /// A duration from seconds to hours; every order of magnitude is equally likely.
     pub(crate) fn long(&mut self) -> Duration {
         let most = *self.pick(&[2, 20, 200, 2_000, 20_000]);
         Duration::from_millis(1 + self.below(most * 1000))

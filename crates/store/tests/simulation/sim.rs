@@ -1,13 +1,13 @@
-//! One run: a world, some processes, clients that call, and what goes wrong meanwhile.
+//! One run: an environment, some processes, clients that call them, and faults.
 
 use crate::{
     client::{Client, Shared, is_not_found},
     crash_disk::CrashDisk,
-    faulty::{Bucket, Weather},
+    env::{NAMES, SimEnv, TENANTS, settings},
+    faulty::{Bucket, FaultRates},
     history::History,
-    process::Sizes,
+    process::SimLimits,
     rng::Rng,
-    world::{NAMES, TENANTS, World, settings},
 };
 use access::Read;
 use futures::future::join_all;
@@ -18,23 +18,23 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use store::Tended;
+use store::MaintenanceReport;
 use tokio::time::{Instant, sleep};
 
-/// Where the bytes are.
+/// Where the bytes are stored.
 pub(crate) enum Backend {
-    /// A disk that one process has.
+    /// A disk that one process uses.
     Disk(Arc<CrashDisk>),
     /// A bucket that up to three processes write to.
     Bucket,
 }
 
-/// What came of a run.
+/// Result of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     pub(crate) seed: u64,
     pub(crate) operations: u64,
-    /// Writes: acknowledged, refused, unknown.
+    /// Numbers of writes: acknowledged, refused, unknown.
     pub(crate) writes: [u64; 3],
     pub(crate) events: BTreeMap<&'static str, u64>,
     pub(crate) hours: f64,
@@ -43,34 +43,34 @@ pub(crate) struct Report {
 }
 
 pub(crate) struct Sim {
-    pub(crate) world: World,
-    pub(crate) patience: Duration,
+    pub(crate) env: SimEnv,
+    pub(crate) call_timeout: Duration,
     pub(crate) backend: Backend,
     pub(crate) bucket: Arc<Bucket>,
-    pub(crate) weather: Weather,
-    pub(crate) sizes: Sizes,
+    pub(crate) fault_rates: FaultRates,
+    pub(crate) sizes: SimLimits,
     pub(crate) processes: RefCell<Vec<Shared>>,
-    /// Which process clients think owns a namespace, and which life of it is the current one.
+    /// For each name, the process that clients believe owns its namespace, and the current instance of the namespace.
     pub(crate) owners: RefCell<Vec<usize>>,
     current: RefCell<Vec<usize>>,
     history: RefCell<History>,
     events: RefCell<BTreeMap<&'static str, u64>>,
     left: Cell<u64>,
-    /// Somebody was refused something since this was last asked.
+    /// Whether a client was refused since this was last read.
     refused: Cell<bool>,
     destroyed: RefCell<Vec<usize>>,
-    /// Places that somebody seals anew: one at a time, as the registry has it.
-    resealing: RefCell<BTreeSet<usize>>,
+    /// Instances being re-encrypted: one task at a time, as the registry guarantees.
+    reencrypting: RefCell<BTreeSet<usize>>,
     pub(crate) rng: RefCell<Rng>,
 }
 
-/// Runs a seed on a runtime of its own, with one thread and a clock that jumps.
+/// Runs a seed on its own runtime, with one thread and a paused clock.
 pub(crate) fn run(seed: u64, operations: u64, backend: Backend) -> Report {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     runtime.block_on(async move {
         let begun = Instant::now();
         let sim = Sim::new(seed, operations, backend).await;
-        sim.play(seed).await;
+        sim.run_clients(seed).await;
         sim.end().await;
         let mut report = sim.report(seed, operations);
         report.hours = begun.elapsed().as_secs_f64() / 3600.0;
@@ -82,7 +82,7 @@ impl Sim {
     async fn new(seed: u64, operations: u64, backend: Backend) -> Self {
         let mut rng = Rng::new(seed, 0);
         let rate = *rng.pick(&[0, 3, 10, 30]);
-        let weather = Weather {
+        let fault_rates = FaultRates {
             fails_before: rng.below(rate + 1),
             fails_after: rng.below(rate + 1),
             conflicts: rng.below(rate + 1),
@@ -90,13 +90,13 @@ impl Sim {
             stalls_after: rng.below(rate / 3 + 1),
             breaks: rng.below(rate + 1),
         };
-        let sizes = Sizes {
+        let sizes = SimLimits {
             flush_rows_max: *rng.pick(&[6, 20, 60]),
             flush_bytes_max: *rng.pick(&[4 << 10, 1 << 30]),
             memory_bytes_max: *rng.pick(&[1 << 10, 64 << 10, 1 << 30]),
             inline_bytes_max: *rng.pick(&[0, 3_000, store::INLINE_BYTES_MAX]),
             short_merge_bytes_max: *rng.pick(&[0, 20_000, store::SHORT_MERGE_BYTES_MAX]),
-            // Drawn beside the others, so that runs of before are what they were.
+            // Drawn from a separate stream, so that previous runs stay the same.
             erase_within: *Rng::new(seed, 3).pick(&[Duration::ZERO, Duration::from_secs(600), limits::ERASE_WITHIN]),
         };
         let on_bucket = matches!(backend, Backend::Bucket);
@@ -105,11 +105,11 @@ impl Sim {
             Backend::Bucket => 1 + rng.below(3),
         };
         let sim = Self {
-            world: World::new(seed),
-            patience: *rng.pick(&[Duration::from_secs(20), Duration::from_secs(120), Duration::from_secs(1200)]),
+            env: SimEnv::new(seed),
+            call_timeout: *rng.pick(&[Duration::from_secs(20), Duration::from_secs(120), Duration::from_secs(1200)]),
             backend,
             bucket: Bucket::new(),
-            weather,
+            fault_rates,
             sizes,
             processes: RefCell::default(),
             owners: RefCell::new(vec![0; TENANTS.len() * NAMES.len()]),
@@ -119,11 +119,11 @@ impl Sim {
             left: Cell::new(operations),
             refused: Cell::default(),
             destroyed: RefCell::default(),
-            resealing: RefCell::default(),
+            reencrypting: RefCell::default(),
             rng: RefCell::new(rng),
         };
         for name in 0..TENANTS.len() * NAMES.len() {
-            sim.renew(name);
+            sim.new_instance(name);
         }
         for _ in 0..count {
             let process = sim.start().await;
@@ -132,45 +132,45 @@ impl Sim {
         sim
     }
 
-    async fn play(&self, seed: u64) {
+    async fn run_clients(&self, seed: u64) {
         let clients = (0..6).map(|n| Client { sim: self, rng: Rng::new(seed, 100 + n) }.run());
-        let troubles = match self.backend {
+        let injectors = match self.backend {
             Backend::Bucket => 3,
             // Two would start two processes on one disk.
             Backend::Disk(_) => 1,
         };
-        let troubles = (0..troubles).map(|n| self.trouble(Rng::new(seed, 50 + n)));
+        let injectors = (0..injectors).map(|n| self.inject_faults(Rng::new(seed, 50 + n)));
         tokio::select! {
             biased;
             _ = join_all(clients) => {}
-            _ = join_all(troubles) => {}
-            () = self.walk(Rng::new(seed, 60)) => {}
+            _ = join_all(injectors) => {}
+            () = self.run_maintenance(Rng::new(seed, 60)) => {}
         }
     }
 
-    /// Looks after namespaces, as nobody's request does, until dropped.
-    async fn walk(&self, mut rng: Rng) {
+    /// Maintains namespaces without a client's request, until dropped.
+    async fn run_maintenance(&self, mut rng: Rng) {
         loop {
             sleep(match self.backend {
                 Backend::Bucket => rng.millis(50, 20_000),
                 Backend::Disk(_) => rng.millis(5, 500),
             })
             .await;
-            let place = self.current(self.some_name(&mut rng));
+            let instance = self.current(self.some_name(&mut rng));
             let process = self.processes.borrow()[rng.index(self.processes.borrow().len())].clone();
-            let home = self.history.borrow().places[place].home.clone();
-            let tended = process.serve(self.patience, process.stores.tend(home, &settings())).await;
-            match tended {
-                Some(Ok(tended)) => self.count(if tended.opened { "tended" } else { "looked at" }),
-                Some(Err(error)) => drop(self.refused(place, error)),
+            let keyspace = self.history.borrow().instances[instance].keyspace.clone();
+            let report = process.serve(self.call_timeout, process.stores.maintain(keyspace, &settings())).await;
+            match report {
+                Some(Ok(report)) => self.count(if report.opened { "maintained" } else { "examined" }),
+                Some(Err(error)) => drop(self.refused(instance, error)),
                 None => {}
             }
         }
     }
 
-    /// Trouble ends; whatever was acknowledged must be there, and every namespace must work.
+    /// Stops all faults; everything acknowledged must be there, and every namespace must work.
     async fn end(&self) {
-        self.bucket.calm();
+        self.bucket.stop_faults();
         for process in self.processes.borrow().iter() {
             process.handle.thaw();
         }
@@ -181,7 +181,7 @@ impl Sim {
             if let Backend::Disk(disk) = &self.backend {
                 disk.limit(None);
                 disk.read_only(false);
-                disk.light_fuse(None);
+                disk.kill_after_changes(None);
                 disk.fail_sync(None);
                 if round != 1 {
                     disk.cut_power();
@@ -192,92 +192,99 @@ impl Sim {
             self.owners.borrow_mut().fill(0);
             for name in 0..TENANTS.len() * NAMES.len() {
                 let mut client = Client { sim: self, rng: Rng::new(round, name as u64) };
-                client.check_in(name, &process).await;
+                client.check_namespace(name, &process).await;
             }
-            // The longest stall is shorter: nothing is under way any more in the last round.
+            // The longest stall is shorter, so no request is in flight in the last round.
             sleep(Duration::from_secs(50_000)).await;
         }
         self.check_erased().await;
-        self.clear_away().await;
+        self.remove_destroyed().await;
         self.check_destroyed().await;
-        self.check_lines();
+        self.check_audit();
     }
 
-    /// In peace nothing dead is left behind the bound, whatever went wrong before, and nothing is lost by that.
+    /// Without faults nothing deleted is left after the bound, whatever went wrong before, and nothing else is lost by
+    /// that.
     async fn check_erased(&self) {
         if self.sizes.erase_within.is_zero() {
             return;
         }
         let process = self.processes.borrow()[0].clone();
-        // Clocks of processes differ by two hours at most, and a document may have been written by any.
+        // The clocks of processes differ by at most two hours, and any of them may have written a document.
         sleep(self.sizes.erase_within + Duration::from_secs(2 * 3_600)).await;
         for name in 0..TENANTS.len() * NAMES.len() {
-            let place = self.current(name);
-            let home = self.history.borrow().places[place].home.clone();
-            let tended = process.stores.tend(home, &settings()).await;
-            let clean = matches!(&tended, Ok(Tended { dead_from: None, litter: false, .. }));
+            let instance = self.current(name);
+            let keyspace = self.history.borrow().instances[instance].keyspace.clone();
+            let report = process.stores.maintain(keyspace, &settings()).await;
+            let clean = matches!(&report, Ok(MaintenanceReport { deleted_since: None, orphans: false, .. }));
             if !clean {
-                self.history().faults.push(format!("NOT ERASED: place {place}: {tended:?}"));
+                self.history().faults.push(format!("NOT ERASED: instance {instance}: {report:?}"));
             }
             let mut client = Client { sim: self, rng: Rng::new(3, name as u64) };
-            client.check_in(name, &process).await;
+            client.check_namespace(name, &process).await;
         }
-        // Audit lines are on their way for a while.
+        // Delivering audit records takes a while.
         sleep(Duration::from_secs(3_600)).await;
     }
 
-    /// What an interrupted destruction left goes as the registry lets it go. Then nothing is there.
-    async fn clear_away(&self) {
+    /// Removes what an interrupted destruction left, as the registry does. Afterwards nothing is there.
+    async fn remove_destroyed(&self) {
         let process = self.processes.borrow()[0].clone();
         let gone: Vec<_> = {
             let history = self.history.borrow();
-            let gone = history.places.iter().enumerate().filter(|(_, place)| place.gone.is_some());
-            gone.map(|(at, place)| (at, place.home.prefix())).collect()
+            let gone = history.instances.iter().enumerate().filter(|(_, instance)| instance.gone.is_some());
+            gone.map(|(at, instance)| (at, instance.keyspace.prefix())).collect()
         };
-        for (place, prefix) in gone {
+        for (instance, prefix) in gone {
             process.storage.remove_prefix(&prefix).await.unwrap();
             let left = self.bucket.names(&prefix).await;
             if !left.is_empty() {
-                self.history().faults.push(format!("place {place} was cleared away and has {left:?}"));
+                self.history().faults.push(format!("instance {instance} was removed and has {left:?}"));
             }
-            self.destroyed.borrow_mut().push(place);
+            self.destroyed.borrow_mut().push(instance);
         }
     }
 
-    /// A namespace that was destroyed holds nothing, also for who still has its key.
+    /// A destroyed namespace holds nothing, even for a process that still has its key.
     async fn check_destroyed(&self) {
         let process = self.processes.borrow()[0].clone();
         let destroyed = self.destroyed.borrow().clone();
-        for place in destroyed {
-            let (tenant, home) = {
+        for instance in destroyed {
+            let (tenant, keyspace) = {
                 let history = self.history.borrow();
-                (history.places[place].tenant, history.places[place].home.clone())
+                (history.instances[instance].tenant, history.instances[instance].keyspace.clone())
             };
-            self.world.name(tenant, "ghost", Some(home));
-            let grant = self.world.grant::<Read>(tenant, "ghost");
-            if let Ok(room) = process.stores.enter(&grant, &settings()).await
-                && room.totals().documents > 0
+            self.env.name(tenant, "ghost", Some(keyspace));
+            let grant = self.env.grant::<Read>(tenant, "ghost");
+            if let Ok(handle) = process.stores.enter(&grant, &settings()).await
+                && handle.totals().documents > 0
             {
-                self.history().faults.push(format!("RESURRECTED: place {place} was destroyed and holds documents"));
+                self.history()
+                    .faults
+                    .push(format!("RESURRECTED: instance {instance} was destroyed and holds documents"));
             }
         }
     }
 
-    /// Every acknowledged commit of a living namespace has its line in the chain.
-    fn check_lines(&self) {
+    /// Every acknowledged commit of an existing namespace has its record in the audit log.
+    fn check_audit(&self) {
         let current = self.current.borrow().clone();
         let mut history = self.history();
-        for place in current {
-            for (namespace, commit) in history.acknowledged(place) {
-                if self.world.chain.line(namespace, commit).is_none() {
-                    history.faults.push(format!("place {place}: commit {commit} has no line in the chain"));
+        for instance in current {
+            for (namespace, commit) in history.acknowledged(instance) {
+                if self.env.audit.line(namespace, commit).is_none() {
+                    history.faults.push(format!("instance {instance}: commit {commit} has no record in the audit log"));
                 }
             }
         }
-        for (namespace, commit) in self.world.chain.twice.lock().unwrap().iter() {
-            // Into one that was destroyed a late writer may write; nobody reads it.
-            if history.places.iter().any(|place| place.gone.is_none() && place.home.uuid() == *namespace) {
-                history.faults.push(format!("commit {commit} of {namespace} has two lines in the chain"));
+        for (namespace, commit) in self.env.audit.twice.lock().unwrap().iter() {
+            // A late writer may write to a destroyed namespace; no process reads it.
+            if history
+                .instances
+                .iter()
+                .any(|instance| instance.gone.is_none() && instance.keyspace.uuid() == *namespace)
+            {
+                history.faults.push(format!("commit {commit} of {namespace} has two records in the audit log"));
             }
         }
     }
@@ -289,9 +296,9 @@ impl Sim {
         if let Backend::Disk(disk) = &self.backend {
             events.extend(disk.counts());
         }
-        let (writes, digest, mut faults) = (history.tally(), history.digest(), history.judge());
+        let (writes, digest, mut faults) = (history.write_counts(), history.digest(), history.all_faults());
         if events.contains_key("PUTS THAT REPLACE") {
-            faults.push("something was put over what may stand there".to_owned());
+            faults.push("an object was overwritten".to_owned());
         }
         Report { seed, operations: operations - self.left.get(), writes, events, hours: 0.0, digest, faults }
     }
@@ -300,7 +307,7 @@ impl Sim {
         self.history.borrow_mut()
     }
 
-    pub(crate) fn takes_one_more(&self) -> bool {
+    pub(crate) fn take_operation(&self) -> bool {
         let left = self.left.get();
         self.left.set(left.saturating_sub(1));
         left > 0
@@ -314,7 +321,7 @@ impl Sim {
         rng.index(self.current.borrow().len())
     }
 
-    /// The process that is said to own a namespace; now and then another. Not one that is dead.
+    /// The process that is believed to own a namespace, and sometimes another one. Never a killed process.
     pub(crate) async fn route(&self, name: usize, rng: &mut Rng) -> Shared {
         loop {
             let process = {
@@ -329,80 +336,85 @@ impl Sim {
         }
     }
 
-    /// The life of a namespace that its name stands for now.
+    /// The instance that a name refers to now.
     pub(crate) fn current(&self, name: usize) -> usize {
         self.current.borrow()[name]
     }
 
-    /// A name is looked up when the process takes the call, which may be long after the client chose it.
+    /// Checks that a name still refers to an instance. A name is resolved when the process takes the call, which may be
+    /// long after the client chose it.
     ///
     /// # Errors
-    /// When it stands for another life by now.
-    pub(crate) fn still(&self, name: usize, place: usize) -> Result<(), store::Error> {
-        if self.current(name) == place { Ok(()) } else { Err(store::Error::Closing) }
+    /// [`store::Error::Closing`] if it refers to another instance by now.
+    pub(crate) fn check_current(&self, name: usize, instance: usize) -> Result<(), store::Error> {
+        if self.current(name) == instance { Ok(()) } else { Err(store::Error::Closing) }
     }
 
     /// Tenant, name and tag.
-    pub(crate) fn label(&self, place: usize) -> (&'static str, &'static str, String) {
+    pub(crate) fn label(&self, instance: usize) -> (&'static str, &'static str, String) {
         let history = self.history.borrow();
-        let place = &history.places[place];
-        (place.tenant, place.name, place.tag.clone())
+        let instance = &history.instances[instance];
+        (instance.tenant, instance.name, instance.tag.clone())
     }
 
-    /// A new life for a name.
-    pub(crate) fn renew(&self, name: usize) {
-        let (tenant, known_as) = (TENANTS[name / NAMES.len()], NAMES[name % NAMES.len()]);
-        let home = self.world.home(tenant);
-        self.world.name(tenant, known_as, Some(home.clone()));
+    /// Creates a new instance for a name.
+    pub(crate) fn new_instance(&self, name: usize) {
+        let (tenant, namespace_name) = (TENANTS[name / NAMES.len()], NAMES[name % NAMES.len()]);
+        let keyspace = self.env.keyspace(tenant);
+        self.env.name(tenant, namespace_name, Some(keyspace.clone()));
         let mut history = self.history();
         let gone = history.event();
         let before = self.current(name);
-        let fresh = history.place(tenant, known_as, home);
+        let fresh = history.instance(tenant, namespace_name, keyspace);
         if fresh >= self.current.borrow().len() {
-            history.places[before].gone = Some(gone);
+            history.instances[before].gone = Some(gone);
         }
         self.current.borrow_mut()[name] = fresh;
     }
 
-    /// Whether a place may be sealed anew now. Only where one process serves at a time: it is the registry's work, and a
-    /// server that was taken over does none.
-    pub(crate) fn begin_resealing(&self, place: usize) -> bool {
-        self.processes.borrow().len() == 1 && self.resealing.borrow_mut().insert(place)
+    /// Whether an instance may be re-encrypted now. Only where one process runs at a time: the registry starts it, and
+    /// a server that was taken over starts none.
+    pub(crate) fn begin_reencryption(&self, instance: usize) -> bool {
+        self.processes.borrow().len() == 1 && self.reencrypting.borrow_mut().insert(instance)
     }
 
-    pub(crate) fn end_resealing(&self, place: usize) {
-        self.resealing.borrow_mut().remove(&place);
+    pub(crate) fn end_reencryption(&self, instance: usize) {
+        self.reencrypting.borrow_mut().remove(&instance);
     }
 
-    pub(crate) fn refused_some(&self) -> bool {
+    pub(crate) fn take_refused(&self) -> bool {
         self.refused.replace(false)
     }
 
-    /// No answer: clients look for another process.
-    pub(crate) fn gave_up(&self, place: usize) {
-        self.count("gave up");
-        let name = self.current.borrow().iter().position(|current| *current == place);
+    /// Records that no answer came: clients choose another process.
+    pub(crate) fn no_answer(&self, instance: usize) {
+        self.count("no answer");
+        let name = self.current.borrow().iter().position(|current| *current == instance);
         let processes = self.processes.borrow().len();
         if let Some(name) = name {
             self.owners.borrow_mut()[name] = self.rng.borrow_mut().index(processes);
         }
     }
 
-    pub(crate) fn destroyed(&self, place: usize) {
+    pub(crate) fn destroyed(&self, instance: usize) {
         self.count("destroyed");
-        self.destroyed.borrow_mut().push(place);
+        self.destroyed.borrow_mut().push(instance);
     }
 
-    /// Notes an error; whether what was asked may have happened all the same.
-    pub(crate) fn refused(&self, place: usize, error: store::Error) -> bool {
+    /// Records an error. Returns whether the request may have happened nevertheless.
+    pub(crate) fn refused(&self, instance: usize, error: store::Error) -> bool {
         let error = kernel::Error::from(error);
         self.refused.set(true);
         let mut history = self.history();
-        if is_not_found(&error) && history.places[place].gone.is_none() {
-            history.faults.push(format!("LOST: place {place} is said not to be there"));
+        if is_not_found(&error) && history.instances[instance].gone.is_none() {
+            history.faults.push(format!("LOST: instance {instance} is reported as missing"));
         }
         if ["do not open", "corrupt", "format version"].iter().any(|w| error.message.contains(w)) {
-            history.faults.push(format!("place {place}: {}: {:?}", error.message, std::error::Error::source(&error)));
+            history.faults.push(format!(
+                "instance {instance}: {}: {:?}",
+                error.message,
+                std::error::Error::source(&error)
+            ));
         }
         if error.message.contains("another server") {
             self.count("fenced");
@@ -411,5 +423,5 @@ impl Sim {
     }
 }
 
-/// The store does not ask before it reads yet.
+/// Whether reads may return an earlier state. The store checks ownership first, so they may not.
 const STALE_READS: bool = false;

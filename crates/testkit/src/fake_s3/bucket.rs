@@ -1,13 +1,13 @@
-//! The objects, and what the requests do to them. Every request is one step: nothing is between
-//! the look and the write.
+//! The objects and the effects of requests on them. Every request is atomic: nothing happens between a check and the
+//! write after it.
 
-use super::wire::{Answer, Op, Request};
+use super::wire::{Op, S3Request, S3Response};
 use std::{collections::BTreeMap, fmt::Write as _, ops::Bound};
 
 pub(super) struct Bucket {
     objects: BTreeMap<String, Object>,
     writes: u64,
-    /// Most keys in one answer to a list.
+    /// Largest number of keys in one answer to a list.
     pub(super) page: usize,
 }
 
@@ -22,23 +22,23 @@ impl Default for Bucket {
     }
 }
 
-/// Nobody asks how old an object is.
+/// Time of the last modification of every object. No client uses it.
 const MODIFIED: &str = "Thu, 01 Jan 2026 00:00:00 GMT";
 
 impl Bucket {
-    pub(super) fn apply(&mut self, request: &Request) -> Answer {
+    pub(super) fn apply(&mut self, request: &S3Request) -> S3Response {
         match request.op {
             Op::Put => self.put(request),
             Op::Get | Op::Head => self.get(request),
             Op::Delete => {
                 self.objects.remove(&request.key);
-                Answer::new(204)
+                S3Response::new(204)
             }
             Op::BulkDelete => self.bulk_delete(request),
             Op::List => self.list(request),
-            // A bucket is there before anybody makes it.
-            Op::Other if request.key.is_empty() => Answer::new(200),
-            Op::Other => Answer::error(501),
+            // A bucket exists before it is created.
+            Op::Other if request.key.is_empty() => S3Response::new(200),
+            Op::Other => S3Response::error(501),
         }
     }
 
@@ -50,40 +50,40 @@ impl Bucket {
         self.objects.keys().cloned().collect()
     }
 
-    pub(super) fn plant(&mut self, key: &str, bytes: &[u8]) -> String {
+    pub(super) fn put_directly(&mut self, key: &str, bytes: &[u8]) -> String {
         self.writes += 1;
         let etag = format!("\"{:032x}\"", self.writes);
         self.objects.insert(key.to_owned(), Object { bytes: bytes.to_vec(), etag: etag.clone() });
         etag
     }
 
-    fn put(&mut self, request: &Request) -> Answer {
+    fn put(&mut self, request: &S3Request) -> S3Response {
         if request.header("if-match").is_some() {
-            return Answer::error(501);
+            return S3Response::error(501);
         }
         if request.header("if-none-match") == Some("*") && self.objects.contains_key(&request.key) {
-            return Answer::error(412);
+            return S3Response::error(412);
         }
-        let etag = self.plant(&request.key, &request.body);
-        Answer::new(200).header("etag", etag)
+        let etag = self.put_directly(&request.key, &request.body);
+        S3Response::new(200).header("etag", etag)
     }
 
-    fn get(&self, request: &Request) -> Answer {
-        let Some(object) = self.objects.get(&request.key) else { return Answer::error(404) };
+    fn get(&self, request: &S3Request) -> S3Response {
+        let Some(object) = self.objects.get(&request.key) else { return S3Response::error(404) };
         let size = object.bytes.len();
         let answer = match request.header("range") {
-            None => Answer::new(200).body(object.bytes.clone()),
+            None => S3Response::new(200).body(object.bytes.clone()),
             Some(range) => match bounds(range, size) {
-                Some((from, to)) => Answer::new(206)
+                Some((from, to)) => S3Response::new(206)
                     .header("content-range", format!("bytes {from}-{}/{size}", to - 1))
                     .body(object.bytes[from..to].to_vec()),
-                None => return Answer::error(416),
+                None => return S3Response::error(416),
             },
         };
         answer.header("etag", object.etag.clone()).header("last-modified", MODIFIED)
     }
 
-    fn bulk_delete(&mut self, request: &Request) -> Answer {
+    fn bulk_delete(&mut self, request: &S3Request) -> S3Response {
         let text = String::from_utf8_lossy(&request.body).into_owned();
         let mut out = "<DeleteResult>".to_owned();
         for part in text.split("<Key>").skip(1) {
@@ -91,15 +91,15 @@ impl Bucket {
             self.objects.remove(&unescaped(key));
             let _ = write!(out, "<Deleted><Key>{key}</Key></Deleted>");
         }
-        Answer::xml(200, &(out + "</DeleteResult>"))
+        S3Response::xml(200, &(out + "</DeleteResult>"))
     }
 
-    fn list(&self, request: &Request) -> Answer {
-        let (prefix, delimiter) = (request.key.as_str(), request.asked("delimiter").filter(|d| !d.is_empty()));
-        let behind = request.asked("continuation-token").or(request.asked("start-after"));
-        // Keys with one prefix stand together: a list costs what it names, not what the bucket holds.
-        let behind = behind.filter(|key| *key >= prefix);
-        let from = behind.map_or(Bound::Included(prefix.to_owned()), |key| Bound::Excluded(key.to_owned()));
+    fn list(&self, request: &S3Request) -> S3Response {
+        let (prefix, delimiter) = (request.key.as_str(), request.query_value("delimiter").filter(|d| !d.is_empty()));
+        let start_after = request.query_value("continuation-token").or(request.query_value("start-after"));
+        // Keys with a common prefix are adjacent, so a list costs what it returns, not what the bucket holds.
+        let start_after = start_after.filter(|key| *key >= prefix);
+        let from = start_after.map_or(Bound::Included(prefix.to_owned()), |key| Bound::Excluded(key.to_owned()));
         let (mut out, mut keys, mut last, mut folders) = (String::new(), 0, None::<&String>, Vec::new());
         for (key, object) in self.objects.range((from, Bound::Unbounded)).take_while(|(k, _)| k.starts_with(prefix)) {
             if keys == self.page {
@@ -127,12 +127,15 @@ impl Bucket {
         for folder in folders {
             let _ = write!(out, "<CommonPrefixes><Prefix>{}</Prefix></CommonPrefixes>", escaped(folder));
         }
-        let cut = out.contains("<NextContinuationToken>");
-        Answer::xml(200, &format!("<ListBucketResult><IsTruncated>{cut}</IsTruncated>{out}</ListBucketResult>"))
+        let is_truncated = out.contains("<NextContinuationToken>");
+        S3Response::xml(
+            200,
+            &format!("<ListBucketResult><IsTruncated>{is_truncated}</IsTruncated>{out}</ListBucketResult>"),
+        )
     }
 }
 
-/// From and to of `bytes=…`, or none when the object has no such part.
+/// Start and end of `bytes=…`; `None` if the object has no such range.
 fn bounds(range: &str, size: usize) -> Option<(usize, usize)> {
     let (from, to) = range.strip_prefix("bytes=")?.split_once('-')?;
     let (from, to) = match (from.parse().ok(), to.parse::<usize>().ok()) {

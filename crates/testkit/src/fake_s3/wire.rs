@@ -1,31 +1,31 @@
-//! Requests as they arrive and answers as they leave. A client of ours is trusted to speak HTTP;
-//! what it says is not believed to be small.
+//! Parses requests and formats responses. The clients in tests are trusted to speak HTTP, but the sizes that they
+//! announce are limited.
 
 use std::{
     fmt::Write as _,
     io::{BufRead, Error, ErrorKind, Result},
 };
 
-/// What a request asks for.
+/// Kind of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Op {
-    /// An object written.
+    /// Writes an object.
     Put,
-    /// An object, or a part of it, read.
+    /// Reads an object or a range of it.
     Get,
-    /// Whether an object is there.
+    /// Checks whether an object exists.
     Head,
-    /// One object deleted.
+    /// Deletes one object.
     Delete,
-    /// Many objects deleted.
+    /// Deletes several objects.
     BulkDelete,
-    /// Names listed.
+    /// Lists keys.
     List,
-    /// Anything else.
+    /// Any other request.
     Other,
 }
 
-pub(super) struct Request {
+pub(super) struct S3Request {
     pub(super) op: Op,
     pub(super) key: String,
     pub(super) query: Vec<(String, String)>,
@@ -33,18 +33,18 @@ pub(super) struct Request {
     pub(super) body: Vec<u8>,
 }
 
-pub(super) struct Answer {
+pub(super) struct S3Response {
     pub(super) status: u16,
     pub(super) headers: Vec<(&'static str, String)>,
     pub(super) body: Vec<u8>,
     pub(super) truncated: bool,
 }
 
-/// Largest body taken, bytes: S3's own limit for one PUT is 5 GiB, tests want less.
+/// Largest accepted body, bytes. S3's own limit for one PUT is 5 GiB; tests need less.
 const BODY_MAX: usize = 256 << 20;
 
-impl Request {
-    /// The next one; `None` when the client has gone.
+impl S3Request {
+    /// Reads the next request; `None` if the client has disconnected.
     pub(super) fn read(reader: &mut impl BufRead) -> Result<Option<Self>> {
         let mut line = String::new();
         if reader.read_line(&mut line)? == 0 {
@@ -75,7 +75,7 @@ impl Request {
     fn new(method: &str, target: &str, headers: Vec<(String, String)>, body: Vec<u8>) -> Self {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let query: Vec<_> = query.split('&').filter(|p| !p.is_empty()).map(pair).collect();
-        // The first part is the bucket.
+        // The first path segment is the bucket.
         let key = path.trim_start_matches('/').split_once('/').map(|(_, key)| decoded(key)).unwrap_or_default();
         let is = |name: &str| query.iter().any(|(n, _)| n == name);
         let op = match method {
@@ -96,12 +96,12 @@ impl Request {
         self.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
     }
 
-    pub(super) fn asked(&self, name: &str) -> Option<&str> {
+    pub(super) fn query_value(&self, name: &str) -> Option<&str> {
         self.query.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
     }
 }
 
-impl Answer {
+impl S3Response {
     pub(super) fn new(status: u16) -> Self {
         Self { status, headers: Vec::new(), body: Vec::new(), truncated: false }
     }
@@ -120,7 +120,7 @@ impl Answer {
         Self::new(status).header("content-type", "application/xml").body(whole.into_bytes())
     }
 
-    /// As S3 words it.
+    /// An error as S3 words it.
     pub(super) fn error(status: u16) -> Self {
         let code = match status {
             403 => "AccessDenied",
@@ -140,7 +140,7 @@ impl Answer {
         Self { truncated: true, ..self }
     }
 
-    /// As it goes over the wire. The answer to HEAD names a length and has no body.
+    /// The response as bytes. The answer to HEAD names a length and has no body.
     pub(super) fn bytes(&self, head: bool) -> Vec<u8> {
         let mut text = format!("HTTP/1.1 {} -\r\ncontent-length: {}\r\n", self.status, self.body.len());
         if self.status == 204 {
@@ -164,20 +164,20 @@ fn pair(text: &str) -> (String, String) {
     (decoded(name), decoded(&value.replace('+', " ")))
 }
 
-/// `%2F` and the like undone. What is no such thing stays.
+/// Decodes percent-encoding. Text that is no valid code stays as it is.
 fn decoded(text: &str) -> String {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
-    while let Some((first, tail)) = rest.split_first() {
-        let code = tail.first_chunk::<2>().and_then(|two| std::str::from_utf8(two).ok());
+    while let Some((first, after)) = rest.split_first() {
+        let code = after.first_chunk::<2>().and_then(|two| std::str::from_utf8(two).ok());
         match code.and_then(|code| u8::from_str_radix(code, 16).ok()) {
             Some(byte) if *first == b'%' => {
                 out.push(byte);
-                rest = &tail[2..];
+                rest = &after[2..];
             }
             _ => {
                 out.push(*first);
-                rest = tail;
+                rest = after;
             }
         }
     }

@@ -1,6 +1,7 @@
-//! Connections that are held: bodies and heads that dribble, replies that are not read, handshakes that stop halfway.
+//! Connections that are held open: bodies and heads that arrive very slowly, replies that are not read, and handshakes
+//! that stop halfway.
 
-use super::{Act, Answer, Attack, Attacker, Request, Size, nothing, wire::read_answer};
+use super::{Act, Answer, Attack, Attacker, Request, Size, no_requests, wire::read_answer};
 use kernel::limits::{BODIES_BYTES_MAX, BODY_BYTES_MAX, CONNECTIONS_MAX};
 use std::{
     io::{self, ErrorKind, Read, Write},
@@ -14,9 +15,9 @@ pub(super) fn attacks() -> Vec<Attack> {
     let holds = |name, limits, hold| Attack {
         name,
         limits,
-        stored: nothing,
+        stored: no_requests,
         act: Act::Connections(hold),
-        // A server that grows tired of a client may say so.
+        // A server may say why it ends the connection of a slow client.
         statuses: &[200, 400, 401, 408, 413],
     };
     vec![
@@ -32,11 +33,11 @@ pub(super) fn attacks() -> Vec<Attack> {
     ]
 }
 
-/// Bytes that keep a connection alive are sent this far apart.
+/// Pause between two bytes that keep a connection alive.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Sends `next` on each connection from time to time until told to stop; an answer ends a connection, which is then
-/// opened again.
+/// Keeps `count` connections open and sends `next` on each of them from time to time until `stop` is set. An answer
+/// ends a connection, which is then opened again.
 fn hold(count: usize, stop: &AtomicBool, open: impl Fn() -> io::Result<TcpStream>, next: &[u8]) -> Vec<Answer> {
     let mut answers = Vec::new();
     let mut held: Vec<TcpStream> = Vec::new();
@@ -44,7 +45,7 @@ fn hold(count: usize, stop: &AtomicBool, open: impl Fn() -> io::Result<TcpStream
         while held.len() < count && !stop.load(Ordering::Relaxed) {
             match open() {
                 Ok(stream) => held.push(stream),
-                // No place is left for it: as many are held as the server gives.
+                // The server accepts no further connection, so the attack holds as many as it can.
                 Err(_) => break,
             }
         }
@@ -60,7 +61,7 @@ fn hold(count: usize, stop: &AtomicBool, open: impl Fn() -> io::Result<TcpStream
     answers
 }
 
-/// Sends a little more; the answer when there is one, or the connection has ended.
+/// Sends a little more. Returns the answer if there is one, or if the connection has ended.
 fn poll(stream: &mut TcpStream, next: &[u8]) -> Option<Answer> {
     let sent = stream.set_nonblocking(true).and_then(|()| stream.write(next).map(drop));
     let mut first = [0; 1];
@@ -78,7 +79,7 @@ fn poll(stream: &mut TcpStream, next: &[u8]) -> Option<Answer> {
     }
 }
 
-/// Nearly whole bodies of the largest size whose last bytes come one at a time.
+/// Nearly complete bodies of the largest size, whose last bytes come one at a time.
 fn bodies(attacker: &Attacker, size: Size, stop: &AtomicBool) -> Vec<Answer> {
     let request = Request::post("/v1/namespaces/dribble/documents", Vec::new());
     let head = attacker.head(&request, BODY_BYTES_MAX);
@@ -88,7 +89,7 @@ fn bodies(attacker: &Attacker, size: Size, stop: &AtomicBool) -> Vec<Answer> {
         stream.write_all(&head)?;
         Ok(stream)
     };
-    // As many as fill the memory meant for all bodies.
+    // This number of bodies fills the memory for all bodies.
     let bodies = BODIES_BYTES_MAX / most.len() + 1;
     let mut answers = Vec::new();
     let mut held: Vec<(TcpStream, usize)> = Vec::new();
@@ -101,7 +102,7 @@ fn bodies(attacker: &Attacker, size: Size, stop: &AtomicBool) -> Vec<Answer> {
         }
         let mut moved = false;
         held.retain_mut(|(stream, sent)| {
-            // As much as the server takes, until little is left.
+            // Sends as much as the server accepts, until little is left.
             while let Some(rest) = most.get(*sent..).filter(|rest| !rest.is_empty()) {
                 match stream.set_nonblocking(true).and_then(|()| stream.write(&rest[..rest.len().min(1 << 20)])) {
                     Ok(n) => (*sent, moved) = (*sent + n, true),
@@ -125,7 +126,7 @@ fn heads(attacker: &Attacker, size: Size, stop: &AtomicBool) -> Vec<Answer> {
     hold(size.of(CONNECTIONS_MAX), stop, open, b"y")
 }
 
-/// Heads just under and far over the limit, again and again.
+/// Sends heads just below and far above the limit, again and again.
 fn long_heads(attacker: &Attacker, size: Size, stop: &AtomicBool) -> Vec<Answer> {
     let head = |bytes: usize| {
         format!("GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\nx: {}\r\n\r\n", "y".repeat(bytes))
@@ -140,12 +141,12 @@ fn long_heads(attacker: &Attacker, size: Size, stop: &AtomicBool) -> Vec<Answer>
             answers.push(answer.unwrap_or_else(|e| Answer::Closed(e.kind())));
         }
     }
-    // What a head over the limit is answered with, is for other tests.
+    // Other tests check the answer to a head above the limit.
     answers.retain(|answer| !matches!(answer.status(), Some(414 | 431)));
     answers
 }
 
-/// Asks for a page of some length, many times in a row, and reads none of them.
+/// Requests a rather long page many times in a row, and reads none of the replies.
 fn unread(attacker: &Attacker, size: Size, stop: &AtomicBool) -> Vec<Answer> {
     let request = b"GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n".repeat(100);
     let open = || -> io::Result<TcpStream> {
@@ -156,7 +157,7 @@ fn unread(attacker: &Attacker, size: Size, stop: &AtomicBool) -> Vec<Answer> {
     };
     let mut held: Vec<TcpStream> = Vec::new();
     while !stop.load(Ordering::Relaxed) {
-        // Those that the server gave up are opened again.
+        // Connections that the server closed are opened again.
         held.retain_mut(|stream| !matches!(stream.write(b"\r\n"), Err(e) if e.kind() != ErrorKind::WouldBlock));
         while held.len() < size.of(CONNECTIONS_MAX) {
             match open() {
@@ -169,7 +170,7 @@ fn unread(attacker: &Attacker, size: Size, stop: &AtomicBool) -> Vec<Answer> {
     Vec::new()
 }
 
-/// The first bytes of a TLS greeting.
+/// Sends only the first bytes of a TLS client hello.
 fn handshakes(attacker: &Attacker, size: Size, stop: &AtomicBool) -> Vec<Answer> {
     let open = || -> io::Result<TcpStream> {
         let mut stream = attacker.connect(None)?;
@@ -180,12 +181,12 @@ fn handshakes(attacker: &Attacker, size: Size, stop: &AtomicBool) -> Vec<Answer>
     let mut held: Vec<TcpStream> = Vec::new();
     while !stop.load(Ordering::Relaxed) {
         held.retain_mut(|stream| {
-            let gone = stream.set_nonblocking(true).is_err()
+            let has_ended = stream.set_nonblocking(true).is_err()
                 || !matches!(stream.read(&mut [0; 64]), Err(e) if e.kind() == ErrorKind::WouldBlock);
-            if gone {
+            if has_ended {
                 answers.push(Answer::Closed(ErrorKind::UnexpectedEof));
             }
-            !gone
+            !has_ended
         });
         while held.len() < size.of(CONNECTIONS_MAX) {
             match open() {

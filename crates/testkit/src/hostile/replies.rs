@@ -1,12 +1,13 @@
-//! Replies that are many times as long as what they are made of, and files that namespaces hold open.
+//! Attacks with replies that are many times as long as the data they are built from, and with namespaces that hold
+//! files open.
 
-use super::{Act, Attack, Request, Size, filters::store, nothing};
+use super::{Act, Attack, Request, Size, filters::store, no_requests};
 use kernel::limits::{
     ATTRIBUTE_VALUE_BYTES_MAX, DOCUMENT_BYTES_MAX, LIST_LIMIT_MAX, NAMESPACES_PER_KEY_MAX, TOP_K_MAX,
 };
 use serde_json::{Value, json};
 
-const AT: &str = "/v1/namespaces/replies";
+const NAMESPACE: &str = "/v1/namespaces/replies";
 
 pub(super) fn attacks() -> Vec<Attack> {
     let reads = |name, limits, stored, requests| Attack {
@@ -19,17 +20,17 @@ pub(super) fn attacks() -> Vec<Attack> {
     vec![
         reads("reply_attributes", &["TOP_K_MAX", "ATTRIBUTES_MAX", "REPLY_BYTES_SOFT"], heavy_document, hits),
         reads("reply_text", &["LIST_LIMIT_MAX", "DOCUMENT_BYTES_MAX", "REPLY_BYTES_MAX"], long_documents, texts),
-        reads("many_namespaces", &["NAMESPACES_OPEN_MAX", "LOG_FILE_BYTES_MIN"], nothing, namespaces),
+        reads("many_namespaces", &["NAMESPACES_OPEN_MAX", "LOG_FILE_BYTES_MIN"], no_requests, namespaces),
         reads(
             "many_small_writes",
-            &["WRITES_QUEUED_MAX", "WRITES_PER_ENTRY_MAX", "AUDIT_QUEUE_LINES_MAX"],
-            nothing,
-            small,
+            &["WRITES_QUEUED_MAX", "WRITES_PER_ENTRY_MAX", "AUDIT_QUEUE_RECORDS_MAX"],
+            no_requests,
+            small_writes,
         ),
     ]
 }
 
-/// One document of 900 passages whose attributes go with each of them.
+/// Stores one document of 900 passages, whose attributes each hit repeats.
 fn heavy_document(size: Size) -> Vec<Request> {
     let text: String = (0..900)
         .map(|n| format!("The valve number {n} of the boiler is checked each day. {}\n\n", "It is so. ".repeat(4)))
@@ -37,8 +38,8 @@ fn heavy_document(size: Size) -> Vec<Request> {
     let list = vec!["v".repeat(ATTRIBUTE_VALUE_BYTES_MAX); 256];
     let attributes: serde_json::Map<String, Value> = (0..size.of(4)).map(|n| (format!("k{n}"), json!(list))).collect();
     vec![
-        Request::put(AT, json!({ "chunking": { "max_tokens": 20 } }).to_string()),
-        store(AT, &[json!({ "id": "heavy", "text": text, "attributes": attributes })]),
+        Request::put(NAMESPACE, json!({ "chunking": { "max_tokens": 20 } }).to_string()),
+        store(NAMESPACE, &[json!({ "id": "heavy", "text": text, "attributes": attributes })]),
     ]
 }
 
@@ -46,13 +47,13 @@ fn hits(size: Size) -> Vec<Request> {
     let of = |top_k: usize| json!({ "query": "valve boiler", "mode": "text", "top_k": top_k, "include": ["text", "attributes"] });
     let context = json!({ "query": "valve boiler", "mode": "text", "top_k": 1000, "max_tokens": 200_000 });
     vec![
-        Request::post(&format!("{AT}/search"), of(150).to_string()),
-        Request::post(&format!("{AT}/search"), of(size.of(TOP_K_MAX)).to_string()),
-        Request::post(&format!("{AT}/context"), context.to_string()),
+        Request::post(&format!("{NAMESPACE}/search"), of(150).to_string()),
+        Request::post(&format!("{NAMESPACE}/search"), of(size.of(TOP_K_MAX)).to_string()),
+        Request::post(&format!("{NAMESPACE}/context"), context.to_string()),
     ]
 }
 
-/// Long texts in one word that a list gives back whole.
+/// Stores long texts of one repeated word, which a list returns completely.
 fn long_documents(size: Size) -> Vec<Request> {
     let text = "long ".repeat(size.of(DOCUMENT_BYTES_MAX / 8) / 5);
     (0..16).map(|n| store("/v1/namespaces/texts", &[json!({ "id": format!("long-{n}"), "text": text })])).collect()
@@ -66,7 +67,7 @@ fn texts(size: Size) -> Vec<Request> {
     ]
 }
 
-/// Each namespace that is written holds its log open.
+/// Writes to many namespaces, each of which then holds its log file open.
 fn namespaces(size: Size) -> Vec<Request> {
     let document = json!({ "id": "a", "text": "one of many" });
     (0..size.of(NAMESPACES_PER_KEY_MAX / 2))
@@ -74,7 +75,7 @@ fn namespaces(size: Size) -> Vec<Request> {
         .collect()
 }
 
-fn small(size: Size) -> Vec<Request> {
+fn small_writes(size: Size) -> Vec<Request> {
     (0..size.of(400))
         .map(|n| {
             store("/v1/namespaces/small", &[json!({ "id": format!("s{}", n % 50), "text": format!("small {n}") })])

@@ -1,5 +1,5 @@
-//! OpenBao with its transit engine: keys that encrypt and never leave. One node on disk (its integrated storage), with
-//! one unseal key, so that what a killed one had is there after a restart.
+//! OpenBao with its transit engine, whose keys encrypt and never leave it. It is one node on disk (its integrated
+//! storage) with one unseal key, so that a killed server has its data after a restart.
 
 use crate::{
     Http, Reply,
@@ -24,11 +24,11 @@ pub struct OpenBao {
 }
 
 impl OpenBao {
-    /// Starts one; `None` when it is not installed. About two seconds, most of them its first election;
-    /// a restart takes a fraction of one.
+    /// Starts a server; `None` if OpenBao is not installed. It takes about two seconds, most of them for its first
+    /// election; a restart takes a fraction of a second.
     ///
     /// # Panics
-    /// When it is installed and does not come up, or is required and not installed.
+    /// If it is installed and does not start, or is required and not installed.
     #[must_use]
     pub fn start() -> Option<Self> {
         let program = installed("openbao")?.join("bin/bao");
@@ -37,56 +37,56 @@ impl OpenBao {
         configure(folder.path(), address, free_address());
         let mut bao = Self { program, address, unseal_key: String::new(), token: String::new(), process: None, folder };
         bao.spawn();
-        let made = bao.admin("PUT", "sys/init", &json!({"secret_shares": 1, "secret_threshold": 1}));
-        bao.unseal_key = text(&made["keys"][0]);
-        bao.token = text(&made["root_token"]);
+        let created = bao.admin("PUT", "sys/init", &json!({"secret_shares": 1, "secret_threshold": 1}));
+        bao.unseal_key = text(&created["keys"][0]);
+        bao.token = text(&created["root_token"]);
         bao.unseal();
         bao.admin("POST", "sys/mounts/transit", &json!({"type": "transit"}));
         Some(bao)
     }
 
-    /// `http://127.0.0.1:port`, the same after a restart.
+    /// URL of the server, `http://127.0.0.1:port`, the same after a restart.
     #[must_use]
     pub fn address(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// The same for a proxy in front of it.
+    /// Socket address of the server, for a proxy in front of it.
     #[must_use]
     pub fn socket(&self) -> SocketAddr {
         self.address
     }
 
-    /// The root token, which may do everything.
+    /// Root token, which permits everything.
     #[must_use]
     pub fn token(&self) -> &str {
         &self.token
     }
 
-    /// Asks under `/v1/` with this token; nothing is sent for `Value::Null`.
+    /// Sends a request under `/v1/` with this token; `Value::Null` sends no body.
     ///
     /// # Errors
-    /// When it cannot be reached or breaks off.
+    /// If the server cannot be reached or ends the connection.
     pub fn request(&self, token: &str, method: &str, path: &str, body: &Value) -> std::io::Result<Reply> {
         Http::new(self.address, Some(token)).send(method, &format!("/v1/{path}"), body)
     }
 
-    /// Makes a key (`aes256-gcm96`) that may be deleted. A derived one wants a context with every use, and
-    /// encrypts under a key of that context's own.
+    /// Creates a key (`aes256-gcm96`) that may be deleted. A derived key requires a context for every use, and encrypts
+    /// under a key of that context.
     ///
     /// # Panics
-    /// When OpenBao refuses; so do all that follow.
+    /// If OpenBao refuses. The same holds for the methods that follow.
     pub fn create_key(&self, name: &str, derived: bool) {
         self.admin("POST", &key(name, ""), &json!({"type": "aes256-gcm96", "derived": derived}));
         self.admin("POST", &key(name, "/config"), &json!({"deletion_allowed": true}));
     }
 
-    /// Gives the key a new version; what older ones encrypted is still decrypted.
+    /// Gives the key a new version. Ciphertexts of older versions still decrypt.
     pub fn rotate(&self, name: &str) {
         self.admin("POST", &key(name, "/rotate"), &Value::Null);
     }
 
-    /// From now on nothing is decrypted that a version below this one encrypted.
+    /// From now on, ciphertexts of versions below this one do not decrypt.
     pub fn set_min_decryption_version(&self, name: &str, version: u64) {
         self.admin("POST", &key(name, "/config"), &json!({"min_decryption_version": version}));
     }
@@ -101,80 +101,80 @@ impl OpenBao {
         self.admin("POST", &key(name, "/soft-delete-restore"), &Value::Null);
     }
 
-    /// Deletes the key for ever.
+    /// Deletes the key permanently.
     pub fn delete(&self, name: &str) {
         self.admin("DELETE", &key(name, ""), &Value::Null);
     }
 
-    /// What OpenBao tells about the key: `latest_version`, `min_decryption_version`, `soft_deleted` and more.
+    /// OpenBao's information on the key: `latest_version`, `min_decryption_version`, `soft_deleted` and more.
     #[must_use]
     pub fn key_info(&self, name: &str) -> Value {
         self.admin("GET", &key(name, ""), &Value::Null)["data"].take()
     }
 
-    /// Makes or replaces a policy, in OpenBao's own language.
+    /// Creates or replaces a policy, in OpenBao's own language.
     pub fn policy(&self, name: &str, hcl: &str) {
         self.admin("PUT", &format!("sys/policies/acl/{name}"), &json!({"policy": hcl}));
     }
 
-    /// A new token that may do what these policies say, and look at itself.
+    /// Creates a token with the permissions of these policies. It may also look itself up.
     #[must_use]
     pub fn token_with(&self, policies: &[&str]) -> String {
-        let made = self.admin("POST", "auth/token/create", &json!({"policies": policies}));
-        text(&made["auth"]["client_token"])
+        let created = self.admin("POST", "auth/token/create", &json!({"policies": policies}));
+        text(&created["auth"]["client_token"])
     }
 
-    /// Ends a token at once.
+    /// Revokes a token at once.
     pub fn revoke_token(&self, token: &str) {
         self.admin("POST", "auth/token/revoke", &json!({"token": token}));
     }
 
-    /// Has it forget the key of everything it keeps: it answers, and serves nobody.
+    /// Seals the server: it discards the key of its storage, answers, and serves no request.
     pub fn seal(&self) {
         self.admin("PUT", "sys/seal", &Value::Null);
     }
 
-    /// Unseals it and waits until it serves.
+    /// Unseals the server and waits until it serves.
     ///
     /// # Panics
-    /// When it is not ready in two minutes.
+    /// If it is not ready in two minutes.
     pub fn unseal(&mut self) {
         self.admin("PUT", "sys/unseal", &json!({"key": self.unseal_key}));
-        // Until its election is over it answers as a standby would.
+        // Until its election is over, it answers as a standby.
         self.wait(|status| status == 200);
     }
 
-    /// Stops it in the middle of whatever it does: connections are made and nothing is answered.
+    /// Stops the process in the middle of its work: connections are accepted and no request is answered.
     ///
     /// # Panics
-    /// When it does not run; so does [`OpenBao::thaw`].
+    /// If it does not run. The same holds for [`OpenBao::thaw`].
     pub fn freeze(&self) {
         self.running().freeze();
     }
 
-    /// Lets a frozen one go on.
+    /// Continues a frozen process.
     pub fn thaw(&self) {
         self.running().thaw();
     }
 
-    /// Kills it as a power cut would: connections are refused.
+    /// Kills the process as a power failure would: connections are refused.
     pub fn kill(&mut self) {
         self.process = None;
     }
 
-    /// Starts it again on the same port and disk, sealed, as one that nobody has come to unseal yet.
+    /// Starts the server again on the same port and disk, still sealed.
     ///
     /// # Panics
-    /// When it is not ready in two minutes.
+    /// If it is not ready in two minutes.
     pub fn restart_sealed(&mut self) {
         self.kill();
         self.spawn();
     }
 
-    /// Starts it again on the same port and disk and waits until it serves.
+    /// Starts the server again on the same port and disk and waits until it serves.
     ///
     /// # Panics
-    /// When it is not ready in two minutes.
+    /// If it is not ready in two minutes.
     pub fn restart(&mut self) {
         self.restart_sealed();
         self.unseal();
@@ -192,7 +192,7 @@ impl OpenBao {
         self.wait(|_| true);
     }
 
-    /// Waits for an answer about its health with such a status.
+    /// Waits for a health status that `fits` accepts.
     fn wait(&mut self, fits: impl Fn(u16) -> bool) {
         let (address, log) = (self.address, self.folder.path().join("log"));
         let process = self.process.as_mut().expect("it was started");
@@ -202,7 +202,7 @@ impl OpenBao {
         });
     }
 
-    /// The JSON of a success.
+    /// Sends a request with the root token and returns the JSON of the success.
     fn admin(&self, method: &str, path: &str, body: &Value) -> Value {
         let reply = self.request(&self.token, method, path, body);
         let reply = reply.unwrap_or_else(|error| panic!("{method} {path}: {error}"));
@@ -224,7 +224,7 @@ fn text(value: &Value) -> String {
     value.as_str().expect("OpenBao answers with text").to_owned()
 }
 
-/// No TLS, no page, no telemetry; elections as quick as they get.
+/// Writes the configuration: no TLS, no user interface, no telemetry, and elections as quick as possible.
 fn configure(folder: &Path, address: SocketAddr, cluster: SocketAddr) {
     let data = folder.join("data");
     std::fs::create_dir(&data).expect("a folder for the data");

@@ -1,4 +1,4 @@
-//! A TCP proxy that makes the server behind it slow, silent or gone, whatever is spoken through it.
+//! A TCP proxy that makes the server behind it slow, silent or unreachable, for any protocol.
 
 use std::{
     io::{Read, Write},
@@ -11,34 +11,34 @@ use std::{
     time::Duration,
 };
 
-/// What a [`SlowProxy`] does with its connections.
+/// Behaviour of a [`SlowProxy`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProxyMode {
-    /// Passes everything.
+    /// Passes all bytes.
     Pass,
-    /// Holds each answer for so long: what the server says first after the client has said something.
+    /// Holds each answer for this time: the server's first bytes after the client has sent some.
     Delay(Duration),
-    /// Closes what is open, and every new connection at once.
+    /// Closes all open connections, and every new one at once.
     Refuse,
-    /// Accepts, and passes nothing in either direction. What was held goes on when the mode changes, as packets do
-    /// after an outage of a network.
+    /// Accepts connections and passes nothing in either direction. Held bytes are passed when the mode changes, as
+    /// packets are after a network outage.
     Hang,
 }
 
-/// A proxy on a free port of the loopback.
+/// A proxy on a free loopback port.
 pub struct SlowProxy {
     address: SocketAddr,
-    shared: Arc<Shared>,
+    shared: Arc<ProxyShared>,
     listener: Option<JoinHandle<()>>,
 }
 
-struct Shared {
+struct ProxyShared {
     server: SocketAddr,
-    state: Mutex<State>,
+    state: Mutex<ProxyState>,
     changed: Condvar,
 }
 
-struct State {
+struct ProxyState {
     mode: ProxyMode,
     streams: Vec<TcpStream>,
     accepted: usize,
@@ -46,34 +46,34 @@ struct State {
 }
 
 impl SlowProxy {
-    /// Starts one in front of this address; at first it passes everything.
+    /// Starts a proxy in front of this address. It passes all bytes at first.
     ///
     /// # Panics
-    /// When there is no port to be had.
+    /// If no port is free.
     #[must_use]
-    pub fn before(server: SocketAddr) -> Self {
+    pub fn in_front_of(server: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("it is bound");
-        let state = State { mode: ProxyMode::Pass, streams: Vec::new(), accepted: 0, closing: false };
-        let shared = Arc::new(Shared { server, state: Mutex::new(state), changed: Condvar::new() });
-        let theirs = shared.clone();
-        let listener = thread::spawn(move || accept(&listener, &theirs));
+        let state = ProxyState { mode: ProxyMode::Pass, streams: Vec::new(), accepted: 0, closing: false };
+        let shared = Arc::new(ProxyShared { server, state: Mutex::new(state), changed: Condvar::new() });
+        let shared_with_thread = shared.clone();
+        let listener = thread::spawn(move || accept(&listener, &shared_with_thread));
         Self { address, shared, listener: Some(listener) }
     }
 
-    /// `http://127.0.0.1:port`.
+    /// URL of the proxy, `http://127.0.0.1:port`.
     #[must_use]
     pub fn address(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Where it listens.
+    /// Address on which the proxy listens.
     #[must_use]
     pub fn socket(&self) -> SocketAddr {
         self.address
     }
 
-    /// From now on, for what is open too.
+    /// Sets the mode from now on, also for open connections.
     pub fn set(&self, mode: ProxyMode) {
         let mut state = self.shared.state();
         state.mode = mode;
@@ -84,7 +84,7 @@ impl SlowProxy {
         self.shared.changed.notify_all();
     }
 
-    /// How many connections there have been.
+    /// Number of connections accepted so far.
     #[must_use]
     pub fn accepted(&self) -> usize {
         self.shared.state().accepted
@@ -98,7 +98,7 @@ impl Drop for SlowProxy {
         state.cut();
         drop(state);
         self.shared.changed.notify_all();
-        // Wakes the listener, which then sees that it is over.
+        // This wakes the listener, which then ends.
         let _ = TcpStream::connect(self.address);
         if let Some(listener) = self.listener.take() {
             let _ = listener.join();
@@ -106,8 +106,8 @@ impl Drop for SlowProxy {
     }
 }
 
-impl State {
-    /// Ends every connection; its threads end with it.
+impl ProxyState {
+    /// Ends every connection. Its threads end with it.
     fn cut(&mut self) {
         for stream in self.streams.drain(..) {
             let _ = stream.shutdown(Shutdown::Both);
@@ -115,17 +115,17 @@ impl State {
     }
 }
 
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
+impl ProxyShared {
+    fn state(&self) -> MutexGuard<'_, ProxyState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits as the mode says; false when nothing may pass any more.
+    /// Waits as the mode requires. Returns false if nothing may pass any longer.
     fn may_pass(&self, answers: bool) -> bool {
         let mut state = self.state();
         loop {
             let mode = state.mode;
-            let same = |state: &mut State| state.mode == mode && !state.closing;
+            let same = |state: &mut ProxyState| state.mode == mode && !state.closing;
             state = match mode {
                 _ if state.closing => return false,
                 ProxyMode::Refuse => return false,
@@ -143,8 +143,8 @@ impl Shared {
         }
     }
 
-    /// Remembers an end of a connection, so that it can be cut; false when it is not to be.
-    fn keep(&self, end: &TcpStream) -> std::io::Result<bool> {
+    /// Registers one end of a connection, so that it can be cut. Returns false if the connection is not allowed.
+    fn register(&self, end: &TcpStream) -> std::io::Result<bool> {
         end.set_nodelay(true)?;
         let mut state = self.state();
         if state.closing || state.mode == ProxyMode::Refuse {
@@ -155,7 +155,7 @@ impl Shared {
     }
 }
 
-fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
+fn accept(listener: &TcpListener, shared: &Arc<ProxyShared>) {
     for client in listener.incoming().flatten() {
         let mut state = shared.state();
         if state.closing {
@@ -166,36 +166,38 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         let shared = shared.clone();
         thread::spawn(move || {
             let _ = serve(&client, &shared);
-            // Also where the server cannot be reached. What is kept to be cut would hold it open.
+            // This is needed also if the server cannot be reached: the registered handle would keep the connection
+            // open.
             let _ = client.shutdown(Shutdown::Both);
         });
     }
 }
 
-/// Connects a client with the server once something may pass, and copies both ways until the server has ended.
-fn serve(client: &TcpStream, shared: &Arc<Shared>) -> std::io::Result<()> {
-    if !shared.keep(client)? || !shared.may_pass(false) {
+/// Connects a client to the server once something may pass, and copies in both directions until the server has ended.
+fn serve(client: &TcpStream, shared: &Arc<ProxyShared>) -> std::io::Result<()> {
+    if !shared.register(client)? || !shared.may_pass(false) {
         return Ok(());
     }
     let server = TcpStream::connect_timeout(&shared.server, Duration::from_secs(5))?;
-    if !shared.keep(&server)? {
+    if !shared.register(&server)? {
         return Ok(());
     }
-    let asked = Arc::new(AtomicBool::new(false));
-    let (from, to, ours, theirs) = (client.try_clone()?, server.try_clone()?, shared.clone(), asked.clone());
+    let request_sent = Arc::new(AtomicBool::new(false));
+    let (from, to, shared_with_thread, request_sent_by_thread) =
+        (client.try_clone()?, server.try_clone()?, shared.clone(), request_sent.clone());
     thread::spawn(move || {
         copy(from, to, || {
-            let passes = ours.may_pass(false);
-            // Before the server can answer.
-            theirs.store(true, Ordering::SeqCst);
+            let passes = shared_with_thread.may_pass(false);
+            // This comes before the bytes reach the server, so before it can answer.
+            request_sent_by_thread.store(true, Ordering::SeqCst);
             passes
         });
     });
-    copy(server, client.try_clone()?, || shared.may_pass(asked.swap(false, Ordering::SeqCst)));
+    copy(server, client.try_clone()?, || shared.may_pass(request_sent.swap(false, Ordering::SeqCst)));
     Ok(())
 }
 
-/// Copies until one side ends or nothing may pass. An end is passed on like bytes.
+/// Copies until one side ends or nothing may pass. The end of a stream is passed on as well.
 fn copy(mut from: TcpStream, mut to: TcpStream, mut may_pass: impl FnMut() -> bool) {
     let mut bytes = [0; 16 * 1024];
     loop {

@@ -1,4 +1,4 @@
-//! SoftHSM: a hardware module in software, behind the same PKCS #11 library that a real one has.
+//! SoftHSM: a hardware security module in software, with the same PKCS #11 library interface as a real one.
 
 use crate::process::installed;
 use std::{
@@ -10,9 +10,10 @@ use tempfile::TempDir;
 const LABEL: &str = "ringfence";
 const PIN: &str = "1234";
 
-/// One token in a folder of its own. Nothing runs: whoever uses it loads [`SoftHsm::module`], which reads the variable
-/// `SOFTHSM2_CONF` of its own process when it is initialised. So it is to be set to [`SoftHsm::conf`] in a child, or in
-/// the test's own process before the module is loaded (under nextest each test has a process).
+/// One token in a folder of its own. No process runs: a user loads [`SoftHsm::module`], which reads the variable
+/// `SOFTHSM2_CONF` of the user's process when it is initialised. It therefore has to be set to [`SoftHsm::conf`] in a
+/// child process, or in the test's own process before the module is loaded (under nextest each test has its own
+/// process).
 pub struct SoftHsm {
     module: PathBuf,
     slot: u64,
@@ -20,10 +21,10 @@ pub struct SoftHsm {
 }
 
 impl SoftHsm {
-    /// Makes a token; `None` when SoftHSM is not installed. A moment.
+    /// Creates a token; `None` if SoftHSM is not installed. It takes a moment.
     ///
     /// # Panics
-    /// When it is installed and makes no token, or is required and not installed.
+    /// If it is installed and creates no token, or is required and not installed.
     #[must_use]
     pub fn start() -> Option<Self> {
         let code = installed("softhsm2")?;
@@ -38,38 +39,38 @@ impl SoftHsm {
             .env("SOFTHSM2_CONF", conf_in(folder.path()))
             .output()
             .expect("softhsm2-util starts");
-        let said = String::from_utf8_lossy(&output.stdout);
+        let output_text = String::from_utf8_lossy(&output.stdout);
         // "The token has been initialized and is reassigned to slot 1830477213"
-        let slot = said.split_whitespace().last().and_then(|word| word.parse().ok());
-        let slot = slot.unwrap_or_else(|| panic!("no token: {said}{}", String::from_utf8_lossy(&output.stderr)));
+        let slot = output_text.split_whitespace().last().and_then(|word| word.parse().ok());
+        let slot = slot.unwrap_or_else(|| panic!("no token: {output_text}{}", String::from_utf8_lossy(&output.stderr)));
         Some(Self { module, slot, folder })
     }
 
-    /// The PKCS #11 library.
+    /// Path of the PKCS #11 library.
     #[must_use]
     pub fn module(&self) -> &Path {
         &self.module
     }
 
-    /// What `SOFTHSM2_CONF` is to be.
+    /// Value for `SOFTHSM2_CONF`.
     #[must_use]
     pub fn conf(&self) -> PathBuf {
         conf_in(self.folder.path())
     }
 
-    /// The token's label, which is how it is found: numbers of slots change.
+    /// Label of the token, by which it is found: slot numbers change.
     #[must_use]
     pub fn label(&self) -> &'static str {
         LABEL
     }
 
-    /// The user's PIN.
+    /// PIN of the user.
     #[must_use]
     pub fn pin(&self) -> &'static str {
         PIN
     }
 
-    /// The slot that the token is in.
+    /// Slot of the token.
     #[must_use]
     pub fn slot(&self) -> u64 {
         self.slot

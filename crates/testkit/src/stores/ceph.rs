@@ -1,5 +1,5 @@
-//! Ceph: one monitor, three OSDs on disk and the S3 gateway. Every object lies on three OSDs and is
-//! acknowledged by two at least, so one may be dead at any time.
+//! Ceph: one monitor, three OSDs on disk and the S3 gateway. Every object is stored on three OSDs and acknowledged by
+//! at least two, so one may fail at any time.
 
 use super::{BUCKET, StoreKey, signed};
 use crate::process::{Ends, Process, free_address, installed, listens, wait_until};
@@ -13,17 +13,17 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// How many OSDs.
+/// Number of OSDs.
 const OSDS: usize = 3;
 
-/// How often an OSD is started before it counts as broken.
+/// Number of starts after which an OSD counts as broken.
 const STARTS_MAX: usize = 10;
 
 /// A running cluster.
 pub struct Ceph {
     code: PathBuf,
     gateway_address: SocketAddr,
-    // In the order in which they stop.
+    // The fields are in the order in which the processes stop.
     gateway: Option<Process>,
     osds: [Option<Process>; OSDS],
     _monitor: Process,
@@ -31,10 +31,10 @@ pub struct Ceph {
 }
 
 impl Ceph {
-    /// Starts a cluster; `None` when Ceph is not installed. About ten seconds, 250 MB of memory.
+    /// Starts a cluster; `None` if Ceph is not installed. It takes about ten seconds and 250 MB of memory.
     ///
     /// # Panics
-    /// When it is installed and does not come up, or is required and not installed.
+    /// If it is installed and does not start, or is required and not installed.
     #[must_use]
     pub fn start() -> Option<Self> {
         let code = installed("ceph")?;
@@ -62,52 +62,52 @@ impl Ceph {
         let keys = [format!("--access-key={}", key.id), format!("--secret-key={}", key.secret)];
         ceph.run(&[&user[..], &[&keys[0], &keys[1]]].concat());
         ceph.start_gateway();
-        let made = signed::make_bucket(gateway_address, &key, BUCKET);
-        assert!(made.as_ref().is_some_and(|r| r.status == 200), "Ceph makes no bucket: {made:?}");
+        let created = signed::make_bucket(gateway_address, &key, BUCKET);
+        assert!(created.as_ref().is_some_and(|r| r.status == 200), "Ceph creates no bucket: {created:?}");
         Some(ceph)
     }
 
-    /// `http://127.0.0.1:port` of the gateway, the same after a restart.
+    /// URL of the gateway, `http://127.0.0.1:port`, the same after a restart.
     #[must_use]
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.gateway_address)
     }
 
-    /// Its key.
+    /// Credentials of the gateway.
     #[must_use]
     pub fn credentials(&self) -> StoreKey {
         StoreKey::for_tests()
     }
 
-    /// Its bucket.
+    /// Name of the bucket.
     #[must_use]
     pub fn bucket(&self) -> &'static str {
         BUCKET
     }
 
-    /// How many OSDs there are: 0, 1, 2.
+    /// Number of OSDs. Their indexes start at 0.
     #[must_use]
     pub fn osds(&self) -> usize {
         OSDS
     }
 
-    /// Kills an OSD as a power cut would. Writes go on while the others live.
+    /// Kills an OSD as a power failure would. Writes continue while the others run.
     pub fn kill_osd(&mut self, osd: usize) {
         self.osds[osd] = None;
     }
 
-    /// Starts an OSD again on its disk and waits until it serves. It then catches up by itself;
-    /// what it misses is fetched when asked for.
+    /// Starts an OSD again on its disk and waits until it serves. It then catches up by itself; objects that it lacks
+    /// are fetched when they are requested.
     pub fn start_osd(&mut self, osd: usize) {
         self.spawn_osd(osd);
         self.wait_osd(osd);
     }
 
-    /// Waits until an OSD serves. One that greets the monitor before it knows the cluster's name is
-    /// sent away ("wrong fsid") and ends: it is started again, as an init system would.
+    /// Waits until an OSD serves. An OSD that contacts the monitor before the monitor knows the cluster's id is
+    /// rejected ("wrong fsid") and ends: it is started again, as an init system would do.
     fn wait_osd(&mut self, osd: usize) {
         let (socket, log) = (self.socket(osd), self.log("ceph-osd"));
-        let active = || asked(&socket, r#"{"prefix":"status"}"#).is_some_and(|s| s.contains("\"active\""));
+        let active = || admin_command(&socket, r#"{"prefix":"status"}"#).is_some_and(|s| s.contains("\"active\""));
         for _ in 0..STARTS_MAX {
             let process = self.osds[osd].as_mut().expect("it was started");
             wait_until("an OSD", &log, process, Ends::Allowed, active);
@@ -119,7 +119,7 @@ impl Ceph {
         panic!("an OSD ended {STARTS_MAX} times: {}", std::fs::read_to_string(log).unwrap_or_default());
     }
 
-    /// Kills the gateway as a power cut would.
+    /// Kills the gateway as a power failure would.
     pub fn kill_gateway(&mut self) {
         self.gateway = None;
     }
@@ -134,7 +134,7 @@ impl Ceph {
 
     fn spawn_osd(&mut self, osd: usize) {
         self.osds[osd] = None;
-        // A socket that a killed one left would answer for nobody.
+        // The socket that a killed OSD left would not answer.
         let _ = std::fs::remove_file(self.socket(osd));
         let command = ["ceph-osd", "-i", &osd.to_string(), "-f"];
         self.osds[osd] = Some(spawn(&self.code, self.folder.path(), &command));
@@ -178,8 +178,8 @@ fn run(code: &Path, folder: &Path, words: &[&str]) {
     assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// A daemon's answer on its own socket: a length in big-endian, then text.
-fn asked(socket: &Path, question: &str) -> Option<String> {
+/// Answer of a daemon on its admin socket: a length in big-endian, then text.
+fn admin_command(socket: &Path, question: &str) -> Option<String> {
     let mut stream = UnixStream::connect(socket).ok()?;
     stream.write_all(format!("{question}\0").as_bytes()).ok()?;
     let mut length = [0; 4];
@@ -192,12 +192,12 @@ fn asked(socket: &Path, question: &str) -> Option<String> {
 fn uuid() -> String {
     let bytes: [u8; 16] = OsEntropy.array();
     let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
-    // Version 4, variant 1: Ceph looks.
+    // Ceph checks for version 4 and variant 1.
     format!("{}-{}-4{}-8{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..])
 }
 
-/// Small, quick to notice a death, and without keys: everything is on the loopback.
-/// The monitor's older protocol, because the gateway does not come in without a key by the newer one.
+/// Writes the configuration: small, quick to detect a failed daemon, and without keys, since everything is on the
+/// loopback. The monitor uses its older protocol, because the gateway cannot connect without a key by the newer one.
 fn configure(code: &Path, folder: &Path, fsid: &str, monitor: SocketAddr, gateway: SocketAddr) {
     let (code, here) = (code.display(), folder.display());
     let libraries = format!("{code}/usr/lib/x86_64-linux-gnu");

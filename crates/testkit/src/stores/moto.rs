@@ -1,15 +1,15 @@
-//! moto: S3 and KMS in Python, in memory. It honours `If-None-Match` for one request at a time: its threads look and
-//! then write, and now and then two create one key (our probe has caught it). So requests pass it one after the other
-//! here. Its KMS works on with a key that is disabled or about to be deleted, which Amazon's refuses: here so does
-//! this one, in Amazon's words.
+//! moto: S3 and KMS in Python, in memory. It honours `If-None-Match` only without concurrency: its threads check and
+//! then write, and now and then two create the same key (our probe has caught it). Requests are therefore serialized
+//! here. Its KMS continues to work with a key that is disabled or scheduled for deletion, which Amazon's refuses: here
+//! it refuses too, in Amazon's words.
 
 use super::{BUCKET, StoreKey, signed};
 use crate::process::{Ends, Process, free_address, installed, listens, wait_until};
 use std::{net::SocketAddr, process::Command};
 use tempfile::TempDir;
 
-/// moto's server behind a lock, its KMS with states of keys. A body is read before the lock: whoever is stopped while
-/// it sends one holds nobody up.
+/// moto's server behind a lock, with key states in its KMS. A body is read before the lock is taken, so that a client
+/// that stops while sending one delays no other.
 const SERVER: &str = "
 import io, threading
 import moto.server
@@ -28,7 +28,7 @@ def one_by_one(self, environ, start_response):
 
 Application.__call__ = one_by_one
 
-# Its other acts with a key, making data keys and encrypting again, go through these two.
+# Its other operations with a key, generating data keys and re-encrypting, call these two.
 encrypt, decrypt = KmsBackend.encrypt, KmsBackend.decrypt
 REFUSALS = {'Disabled': ('DisabledException', 'disabled'),
             'PendingDeletion': ('KMSInvalidStateException', 'pending deletion')}
@@ -60,10 +60,10 @@ pub struct Moto {
 }
 
 impl Moto {
-    /// Starts one; `None` when it is not installed. About two seconds.
+    /// Starts a server; `None` if moto is not installed. It takes about two seconds.
     ///
     /// # Panics
-    /// When it is installed and does not come up, or is required and not installed.
+    /// If it is installed and does not start, or is required and not installed.
     #[must_use]
     pub fn start() -> Option<Self> {
         let code = installed("moto")?;
@@ -78,24 +78,24 @@ impl Moto {
             .env("HOME", folder.path());
         let mut process = Process::spawn(&mut command, &log);
         wait_until("moto", &log, &mut process, Ends::Never, || listens(address));
-        let made = signed::make_bucket(address, &StoreKey::for_tests(), BUCKET);
-        assert!(made.as_ref().is_some_and(|r| r.status == 200), "moto makes no bucket: {made:?}");
+        let created = signed::make_bucket(address, &StoreKey::for_tests(), BUCKET);
+        assert!(created.as_ref().is_some_and(|r| r.status == 200), "moto creates no bucket: {created:?}");
         Some(Self { address, _process: process, _folder: folder })
     }
 
-    /// `http://127.0.0.1:port`.
+    /// URL of the server, `http://127.0.0.1:port`.
     #[must_use]
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Its key.
+    /// Credentials of the server.
     #[must_use]
     pub fn credentials(&self) -> StoreKey {
         StoreKey::for_tests()
     }
 
-    /// Its bucket.
+    /// Name of the bucket.
     #[must_use]
     pub fn bucket(&self) -> &'static str {
         BUCKET

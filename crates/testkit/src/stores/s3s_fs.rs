@@ -1,5 +1,5 @@
-//! s3s-fs: files served as S3. It looks for `If-None-Match` before it writes and not while: a
-//! store that a probe must refuse.
+//! s3s-fs: files served as S3. It checks `If-None-Match` before it writes and not atomically with the write: a store
+//! that the probe must refuse.
 
 use super::{BUCKET, StoreKey};
 use crate::process::{Ends, Process, free_address, installed, listens, wait_until};
@@ -14,10 +14,10 @@ pub struct S3sFs {
 }
 
 impl S3sFs {
-    /// Starts one; `None` when it is not installed.
+    /// Starts a server; `None` if s3s-fs is not installed.
     ///
     /// # Panics
-    /// When it is installed and does not come up, or is required and not installed.
+    /// If it is installed and does not start, or is required and not installed.
     #[must_use]
     pub fn start() -> Option<Self> {
         let program = installed("s3s-fs")?.join("bin/s3s-fs");
@@ -35,19 +35,19 @@ impl S3sFs {
         Some(Self { address, _process: process, _folder: folder })
     }
 
-    /// `http://127.0.0.1:port`.
+    /// URL of the server, `http://127.0.0.1:port`.
     #[must_use]
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Its key.
+    /// Credentials of the server.
     #[must_use]
     pub fn credentials(&self) -> StoreKey {
         StoreKey::for_tests()
     }
 
-    /// Its bucket.
+    /// Name of the bucket.
     #[must_use]
     pub fn bucket(&self) -> &'static str {
         BUCKET

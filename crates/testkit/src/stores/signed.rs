@@ -1,5 +1,5 @@
-//! One request that no object store's client makes: a bucket, asked for with Amazon's signature,
-//! version 4 ("Signature Version 4 signing process", AWS General Reference).
+//! A request that object store clients do not make: it creates a bucket, with Amazon's signature of version 4
+//! ("Signature Version 4 signing process", AWS General Reference).
 
 use super::StoreKey;
 use crate::{Http, Reply};
@@ -7,7 +7,7 @@ use aws_lc_rs::{digest, hmac};
 use kernel::{Clock, SystemClock};
 use std::net::SocketAddr;
 
-/// Makes `bucket`. `None` when the server did not answer.
+/// Creates `bucket`. `None` if the server did not answer.
 pub(super) fn make_bucket(address: SocketAddr, key: &StoreKey, bucket: &str) -> Option<Reply> {
     let time = stamp(&SystemClock::new().now().to_string());
     let payload = hex(digest::digest(&digest::SHA256, b"").as_ref());
@@ -35,16 +35,16 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// This moment as `20260101T000000Z`.
-fn stamp(moment: &str) -> String {
-    let seconds = moment.split('.').next().unwrap_or(moment).trim_end_matches('Z');
+/// A time in the form `20260101T000000Z`.
+fn stamp(time: &str) -> String {
+    let seconds = time.split('.').next().unwrap_or(time).trim_end_matches('Z');
     format!("{}Z", seconds.replace(['-', ':'], ""))
 }
 
 #[cfg(test)]
 mod tests {
     #[test]
-    fn moments_are_written_without_marks() {
+    fn times_are_formatted_without_separators() {
         assert_eq!(super::stamp("2026-11-22T02:15:43.312Z"), "20261122T021543Z");
         assert_eq!(super::stamp("2026-11-22T02:15:43Z"), "20261122T021543Z");
     }

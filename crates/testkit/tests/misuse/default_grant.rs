@@ -1,4 +1,4 @@
-//! A grant does not come from nothing.
+//! A grant has no default value.
 
 fn main() {
     let _: access::Grant<access::Search> = Default::default();

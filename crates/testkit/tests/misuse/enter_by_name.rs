@@ -1,7 +1,7 @@
-//! A tenant's name opens nothing: the door asks for a grant.
+//! A tenant's name gives no access: entering a namespace requires a grant.
 
 async fn by_name(stores: store::Stores, tenant: kernel::TenantId) {
-    let _room = stores.enter(&tenant, &kernel::NamespaceSettings::default()).await;
+    let _handle = stores.enter(&tenant, &kernel::NamespaceSettings::default()).await;
 }
 
 fn main() {}

@@ -1,4 +1,4 @@
-//! "It was screened" cannot be said by hand.
+//! The proof that a document was screened cannot be made by hand.
 
 fn main() {
     let _ = intake::Admitted {};

@@ -1,4 +1,4 @@
-//! "It stands in the audit" cannot be said by hand.
+//! The proof that a request was audited cannot be made by hand.
 
 fn main() {
     let _ = ledger::Audited { body: 1 };

@@ -1,4 +1,4 @@
-//! A key is not printed.
+//! A key cannot be printed.
 
 fn log(key: &vault::SecretKey) -> String {
     format!("{key:?}")

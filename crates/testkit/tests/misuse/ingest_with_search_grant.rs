@@ -1,7 +1,7 @@
-//! A room has the deeds of its action only: what may search may not write.
+//! A namespace handle has only the methods of its action: a search grant cannot write.
 
-async fn write(room: store::Room<access::Search>, docs: Vec<store::Upsert>, line: store::Line) {
-    let _ = room.append(docs, line).await;
+async fn write(handle: store::NamespaceHandle<access::Search>, docs: Vec<store::Upsert>, record: store::MakeAuditRecord) {
+    let _ = handle.append(docs, record).await;
 }
 
 fn main() {}

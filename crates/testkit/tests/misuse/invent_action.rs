@@ -1,4 +1,4 @@
-//! The family of actions is closed: nobody else adds "everything".
+//! The set of actions is closed: no other crate can add "everything".
 
 enum Everything {}
 

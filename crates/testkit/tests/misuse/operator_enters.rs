@@ -1,7 +1,7 @@
-//! An operator has no way into a store.
+//! An operator has no access to a store.
 
 async fn look(stores: store::Stores, operator: access::Operator) {
-    let _room = stores.enter(&operator, &kernel::NamespaceSettings::default()).await;
+    let _handle = stores.enter(&operator, &kernel::NamespaceSettings::default()).await;
 }
 
 fn main() {}

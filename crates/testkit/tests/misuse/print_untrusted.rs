@@ -1,4 +1,4 @@
-//! A customer's text does not slip into a log or a prompt.
+//! A customer's text cannot slip into a log or a prompt.
 
 fn log(text: &kernel::Untrusted) -> String {
     format!("{text}")

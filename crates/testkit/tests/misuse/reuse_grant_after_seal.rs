@@ -1,8 +1,8 @@
-//! The audit line ends the request: behind it there is no grant to touch data with.
+//! The audit record ends the request: after it there is no grant with which to access data.
 
-async fn after(trail: ledger::Trail, stores: store::Stores, grant: access::Grant<access::Search>) {
-    let _reply = trail.seal(grant, ledger::Deed::success(), ()).await;
-    let _room = stores.enter(&grant, &kernel::NamespaceSettings::default()).await;
+async fn after(audit_log: ledger::AuditLog, stores: store::Stores, grant: access::Grant<access::Search>) {
+    let _reply = audit_log.seal(grant, ledger::AuditEvent::success(), ()).await;
+    let _handle = stores.enter(&grant, &kernel::NamespaceSettings::default()).await;
 }
 
 fn main() {}

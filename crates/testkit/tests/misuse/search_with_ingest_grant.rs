@@ -1,7 +1,7 @@
-//! A room has the deeds of its action only: what may write may not search.
+//! A namespace handle has only the methods of its action: an ingest grant cannot search.
 
-async fn search(room: store::Room<access::Ingest>) {
-    let _ = room.snapshot(None).await;
+async fn search(handle: store::NamespaceHandle<access::Ingest>) {
+    let _ = handle.snapshot(None).await;
 }
 
 fn main() {}

@@ -1,7 +1,7 @@
-//! Amazon's KMS as moto plays it: that requests and replies have the form that both sides expect. What Amazon's does
-//! that moto does not, such as refusing callers, is in no test here.
+//! Amazon's KMS as moto emulates it: requests and replies have the form that both sides expect. No test here covers
+//! what moto lacks, such as the refusal of callers.
 
-use super::{denial, outage, print, secret};
+use super::{denial, fingerprint, outage, secret};
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
 use testkit::{Http, Moto, ProxyMode, SlowProxy};
@@ -23,21 +23,21 @@ fn provider(moto: &Moto, endpoint: String, key: &str, key_per_tenant: bool) -> A
     Arc::new(AwsKmsProvider::new(config).unwrap())
 }
 
-/// What the keepers of the keys do.
-fn keeper(moto: &Moto, action: &str, body: Value) -> Value {
+/// Sends a request of the customer's key administrators.
+fn administrator(moto: &Moto, action: &str, body: Value) -> Value {
     let address = moto.endpoint().strip_prefix("http://").unwrap().parse().unwrap();
-    let who = format!(
+    let authorization = format!(
         "AWS4-HMAC-SHA256 Credential={}/20260101/us-east-1/kms/aws4_request, Signature=0",
         moto.credentials().id
     );
-    let headers = [("x-amz-target", &*format!("TrentService.{action}")), ("authorization", &*who)];
+    let headers = [("x-amz-target", &*format!("TrentService.{action}")), ("authorization", &*authorization)];
     let reply = Http::new(address, None).send_bytes("POST", "/", body.to_string().as_bytes(), &headers);
     reply.unwrap().ok()
 }
 
-/// A key of the keepers, by its id.
-fn made(moto: &Moto, how: Value) -> (String, Key) {
-    let id = keeper(moto, "CreateKey", how)["KeyMetadata"]["KeyId"].as_str().unwrap().to_owned();
+/// Creates a key of the administrators and opens it by its id.
+fn create_key(moto: &Moto, how: Value) -> (String, Key) {
+    let id = administrator(moto, "CreateKey", how)["KeyMetadata"]["KeyId"].as_str().unwrap().to_owned();
     let key = provider(moto, moto.endpoint(), &id, false).key(&id).unwrap();
     (id, key)
 }
@@ -45,48 +45,48 @@ fn made(moto: &Moto, how: Value) -> (String, Key) {
 #[test]
 fn a_wrap_opens_with_its_key_and_context_only() {
     let Some(moto) = Moto::start() else { return };
-    let ((id, ours), (_, theirs), secret) = (made(&moto, json!({})), made(&moto, json!({})), secret());
+    let ((id, ours), (_, theirs), secret) = (create_key(&moto, json!({})), create_key(&moto, json!({})), secret());
     let wrap = ours.wrap(b"tenant-a", &secret).unwrap();
-    assert_eq!(print(&ours.unwrap(b"tenant-a", &wrap).unwrap()), print(&secret));
+    assert_eq!(fingerprint(&ours.unwrap(b"tenant-a", &wrap).unwrap()), fingerprint(&secret));
     assert_eq!(denial(ours.unwrap(b"tenant-b", &wrap)), Denial::NotAuthentic);
-    // Moto's word for what Amazon calls an incorrect key.
+    // Moto's error for what Amazon calls an incorrect key.
     assert_eq!(denial(theirs.unwrap(b"tenant-a", &wrap)), Denial::Forbidden);
     let last = wrap.len() - 1;
     let altered = [&wrap[..last], &[wrap[last] ^ 1]].concat();
     assert_eq!(denial(ours.unwrap(b"tenant-a", &altered)), Denial::NotAuthentic);
     let again = ours.rewrap(b"tenant-a", &wrap).unwrap();
     assert_ne!(again, wrap);
-    assert_eq!(print(&ours.unwrap(b"tenant-a", &again).unwrap()), print(&secret));
+    assert_eq!(fingerprint(&ours.unwrap(b"tenant-a", &again).unwrap()), fingerprint(&secret));
     assert_eq!(denial(ours.rewrap(b"tenant-b", &wrap)), Denial::NotAuthentic);
     // An alias is another name of the same key.
-    keeper(&moto, "CreateAlias", json!({"AliasName": "alias/shared", "TargetKeyId": id}));
+    administrator(&moto, "CreateAlias", json!({"AliasName": "alias/shared", "TargetKeyId": id}));
     let alias = provider(&moto, moto.endpoint(), "alias/shared", false).key("alias/shared").unwrap();
-    assert_eq!(print(&alias.unwrap(b"tenant-a", &wrap).unwrap()), print(&secret));
+    assert_eq!(fingerprint(&alias.unwrap(b"tenant-a", &wrap).unwrap()), fingerprint(&secret));
 }
 
 #[test]
 fn a_disabled_key_is_refused_until_it_is_enabled() {
     let Some(moto) = Moto::start() else { return };
-    let (id, key) = made(&moto, json!({}));
+    let (id, key) = create_key(&moto, json!({}));
     let wrap = key.wrap(b"c", &secret()).unwrap();
     assert_eq!(key.facts().unwrap().algorithm, "aws-kms symmetric-default");
-    keeper(&moto, "DisableKey", json!({"KeyId": id}));
+    administrator(&moto, "DisableKey", json!({"KeyId": id}));
     assert_eq!(denial(key.facts()), Denial::Disabled);
     assert_eq!(denial(key.unwrap(b"c", &wrap)), Denial::Disabled);
-    keeper(&moto, "EnableKey", json!({"KeyId": id}));
+    administrator(&moto, "EnableKey", json!({"KeyId": id}));
     key.unwrap(b"c", &wrap).unwrap();
 
     let missing = "11111111-2222-3333-4444-555555555555";
     let missing = provider(&moto, moto.endpoint(), missing, false).key(missing).unwrap();
     assert_eq!(denial(missing.wrap(b"c", &secret())), Denial::Missing);
     assert_eq!(denial(missing.facts()), Denial::Missing);
-    let (_, signs) = made(&moto, json!({"KeySpec": "ECC_NIST_P256", "KeyUsage": "SIGN_VERIFY"}));
+    let (_, signs) = create_key(&moto, json!({"KeySpec": "ECC_NIST_P256", "KeyUsage": "SIGN_VERIFY"}));
     let error = signs.facts().unwrap_err();
     assert!(matches!(error, Error::Provider { .. }) && error.to_string().contains("symmetric"), "{error}");
 }
 
 #[test]
-fn a_tenants_own_key_is_made_once_and_scheduled_for_deletion() {
+fn a_tenants_own_key_is_created_once_and_scheduled_for_deletion() {
     let Some(moto) = Moto::start() else { return };
     let provider = provider(&moto, moto.endpoint(), "alias/rf", true);
     assert_eq!((provider.kind(), provider.key_per_tenant()), ("aws-kms", Some("alias/rf")));
@@ -96,31 +96,31 @@ fn a_tenants_own_key_is_made_once_and_scheduled_for_deletion() {
     let wrap = key.wrap(b"c", &secret()).unwrap();
     key.create().unwrap();
     key.unwrap(b"c", &wrap).unwrap();
-    let keys = || keeper(&moto, "ListKeys", json!({}))["Keys"].as_array().unwrap().len();
+    let keys = || administrator(&moto, "ListKeys", json!({}))["Keys"].as_array().unwrap().len();
     assert_eq!(keys(), 1);
 
     for _ in 0..2 {
         let receipt = key.destroy().unwrap();
         assert!(receipt.destroyed, "{receipt:?}");
-        // A day that a person can read.
+        // The receipt names a date in readable form.
         assert!(receipt.said.contains("deleted at 20") && receipt.said.contains("T"), "{receipt:?}");
     }
     assert_eq!(denial(key.unwrap(b"c", &wrap)), Denial::Disabled);
     assert_eq!(denial(key.facts()), Denial::Disabled);
     assert_eq!(denial(key.create()), Denial::Disabled);
-    // What is no alias cannot be made, and a failure leaves no key that nobody knows of.
+    // A key without an alias cannot be created, and a failure leaves no unknown key behind.
     assert!(matches!(provider.clone().key("rf").unwrap().create(), Err(Error::KeyName { .. })));
     assert_eq!(keys(), 1);
     assert!(provider.key("alias/rf-tenant-2").unwrap().destroy().unwrap().destroyed);
 }
 
 #[test]
-fn who_is_slow_or_gone_is_an_outage() {
+fn a_slow_or_unreachable_server_is_an_outage() {
     let Some(moto) = Moto::start() else { return };
-    let (id, there) = made(&moto, json!({}));
+    let (id, there) = create_key(&moto, json!({}));
     let wrap = there.wrap(b"c", &secret()).unwrap();
     let socket = moto.endpoint().strip_prefix("http://").unwrap().parse().unwrap();
-    let proxy = SlowProxy::before(socket);
+    let proxy = SlowProxy::in_front_of(socket);
     let key = provider(&moto, proxy.address(), &id, false).key(&id).unwrap();
     key.unwrap(b"c", &wrap).unwrap();
     proxy.set(ProxyMode::Refuse);

@@ -1,5 +1,5 @@
-//! Key providers against what they are for: a token of SoftHSM's, and Amazon's KMS as moto plays it.
-#![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+//! Tests key providers against real key servers: a token of SoftHSM, and Amazon's KMS as moto emulates it.
+#![expect(clippy::unwrap_used, reason = "a test may stop at the first unexpected result")]
 
 #[cfg(feature = "aws-kms")]
 mod aws_kms;
@@ -13,25 +13,25 @@ fn secret() -> SecretKey {
     SecretKey::random(&OsEntropy)
 }
 
-/// Bytes that two keys have in common only if they are one.
-fn print(key: &SecretKey) -> Vec<u8> {
+/// A fingerprint of a key: two keys have the same one only if they are equal.
+fn fingerprint(key: &SecretKey) -> Vec<u8> {
     let local = LocalProvider::from_env_value(&"07".repeat(32), Arc::new(SeededEntropy::new(7))).unwrap();
     local.wrap(b"print", key).unwrap()
 }
 
-/// Why it was refused; not an outage, and not granted.
+/// Reason of a refusal. Panics on an outage or a success.
 fn denial<T>(result: Result<T>) -> Denial {
     match result {
-        Ok(_) => panic!("it was granted"),
+        Ok(_) => panic!("the request was granted"),
         Err(Error::Denied { why, .. }) => why,
         Err(error) => panic!("{error}"),
     }
 }
 
-/// What it said to be out of order.
+/// Reason of an outage. Panics on any other result.
 fn outage<T>(result: Result<T>) -> String {
     match result {
-        Ok(_) => panic!("it was granted"),
+        Ok(_) => panic!("the request was granted"),
         Err(Error::Unavailable { reason, .. }) => reason,
         Err(error) => panic!("{error}"),
     }

@@ -1,9 +1,9 @@
-//! AES-256-GCM in pure Rust, by `aes-gcm`: the same bytes where there is no assembly.
+//! AES-256-GCM in pure Rust, by `aes-gcm`: the same bytes where `aws-lc-rs` has no assembly.
 
-use super::{Aead, Denied, KEY, NONCE, TAG};
+use super::{Aead, AuthenticationFailed, KEY, NONCE, TAG};
 use aes_gcm::{Aes256Gcm, KeyInit, aead::AeadInOut};
 
-/// By `aes-gcm`.
+/// AES-256-GCM by `aes-gcm`.
 pub(crate) struct Portable(Aes256Gcm);
 
 impl Aead for Portable {
@@ -18,7 +18,13 @@ impl Aead for Portable {
             .into()
     }
 
-    fn open(&self, nonce: &[u8; NONCE], aad: &[u8], data: &mut [u8], tag: &[u8; TAG]) -> Result<(), Denied> {
-        self.0.decrypt_inout_detached(nonce.into(), aad, data.into(), tag.into()).map_err(|_| Denied)
+    fn open(
+        &self,
+        nonce: &[u8; NONCE],
+        aad: &[u8],
+        data: &mut [u8],
+        tag: &[u8; TAG],
+    ) -> Result<(), AuthenticationFailed> {
+        self.0.decrypt_inout_detached(nonce.into(), aad, data.into(), tag.into()).map_err(|_| AuthenticationFailed)
     }
 }

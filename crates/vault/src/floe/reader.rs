@@ -1,146 +1,153 @@
-//! Reading a FLOE message where it lies, without having all of it: [`read`] opens the whole of one,
-//! [`PagedReader`] any range of one.
+//! Reading a FLOE message from its source, without loading all of it: [`read`] opens a whole message, [`PagedReader`]
+//! any range of one.
 //!
-//! Every segment is authenticated with its number and with being last or not. At opening a
-//! [`PagedReader`] opens the last segment, so its length is what was sealed; a segment that is
-//! altered, moved or missing is found when it is read.
+//! Every segment is authenticated with its number and with whether it is the last. Opening a [`PagedReader`] opens the
+//! last segment, so its length is what was sealed; a segment that is altered, moved or missing is detected when it is
+//! read.
 
 use super::{HEADER, Kdf, LENGTH, NOT_LAST, Params, SEGMENT_OVERHEAD, segment_aad};
 use crate::{
     SecretKey,
-    crypto::{Aead, Cipher, Denied, KEY, NONCE, TAG},
+    crypto::{Aead, AuthenticationFailed, Cipher, KEY, NONCE, TAG},
 };
 use kernel::{Plaintext, ReadAt};
 use std::{cell::Cell, fmt, io, ops::Range, slice, sync::Arc};
 
-/// Segments of a paged message that are asked of the source at a time.
-const RUN: u64 = 64;
-/// Segments of a message that is opened whole of which the source is told before they are read.
-const AHEAD: u64 = 16;
+/// Maximum number of segments of a paged message per request to the source.
+const SEGMENTS_PER_READ: u64 = 64;
+/// Number of segments that are announced to the source ahead, when a message is opened whole.
+const READAHEAD_SEGMENTS: u64 = 16;
 
 thread_local! {
-    /// Room for one page as it is sealed, for this thread's next read.
+    /// Buffer for one sealed page, reused by this thread's next read.
     static SEALED: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// The plaintext of a sealed object's paged part: read in any order, by any number of threads, nothing kept.
+/// Reader of the plaintext of a sealed object's paged part, in any order and from any number of threads. It caches
+/// nothing.
 pub struct PagedReader {
     params: Params,
     source: Arc<dyn ReadAt>,
-    /// Where the first segment begins in the source.
+    /// Offset of the first segment in the source.
     base: u64,
-    layout: Layout,
+    layout: MessageLayout,
     header: [u8; HEADER],
     aad: Vec<u8>,
-    /// Of the segments before the first change of key: all of them below 16 GiB. The cipher is made of it for each read,
-    /// and gone behind it: what a cipher makes of a key lies in ordinary memory.
+    /// Key of the segments before the first key rotation, which are all segments below 16 GiB. A cipher is created from
+    /// it for each read and dropped afterwards, because a cipher's key schedule lies in ordinary memory.
     first: SecretKey,
-    /// The object's, where there are segments behind that.
-    later: Option<SecretKey>,
+    /// Key of the object, if there are segments after the first key rotation.
+    object_key: Option<SecretKey>,
 }
 
-/// How a message of a stated length is cut.
+/// Layout of a message, computed from its claimed length.
 #[derive(Clone, Copy)]
-struct Layout {
-    /// At least one.
+struct MessageLayout {
+    /// Number of segments, at least one.
     segments: u64,
-    /// Bytes of the last one as it is sealed.
+    /// Size of the last sealed segment in bytes.
     last: u64,
-    /// Bytes of plaintext.
+    /// Size of the plaintext in bytes.
     plain: u64,
 }
 
-impl Layout {
-    fn of(params: &Params, sealed: u64) -> Result<Self, Denied> {
-        let body = sealed.checked_sub(HEADER as u64).ok_or(Denied)?;
+impl MessageLayout {
+    fn of(params: &Params, sealed: u64) -> Result<Self, AuthenticationFailed> {
+        let body = sealed.checked_sub(HEADER as u64).ok_or(AuthenticationFailed)?;
         let full = u64::from(params.segment_len);
         let segments = body.div_ceil(full).max(1);
         let last = body - (segments - 1) * full;
-        let plain = body.checked_sub(segments * SEGMENT_OVERHEAD as u64).ok_or(Denied)?;
+        let plain = body.checked_sub(segments * SEGMENT_OVERHEAD as u64).ok_or(AuthenticationFailed)?;
         if last < SEGMENT_OVERHEAD as u64 {
-            return Err(Denied);
+            return Err(AuthenticationFailed);
         }
         Ok(Self { segments, last, plain })
     }
 }
 
-/// Bytes of plaintext in a message of a stated length, if it can be one.
-pub(super) fn plain_len(params: &Params, sealed: u64) -> Result<u64, Denied> {
-    Ok(Layout::of(params, sealed)?.plain)
+/// Size of the plaintext in a message of the given sealed size, if that size is possible.
+pub(super) fn plain_len(params: &Params, sealed: u64) -> Result<u64, AuthenticationFailed> {
+    Ok(MessageLayout::of(params, sealed)?.plain)
 }
 
 impl PagedReader {
-    /// Opens the message that fills `place` of the source; authenticates its header and its length.
+    /// Opens the message in `range` of the source; authenticates its header and its length.
     pub(crate) fn open(
         params: &Params,
         key: &[u8; KEY],
         aad: Vec<u8>,
         source: Arc<dyn ReadAt>,
-        place: Range<u64>,
+        range: Range<u64>,
     ) -> io::Result<Self> {
-        let reader = Self::begin(params, key, aad, source, place)?;
-        reader.end()?;
+        let reader = Self::open_header(params, key, aad, source, range)?;
+        reader.open_last()?;
         Ok(reader)
     }
 
-    /// Opens the last segment, and so authenticates the length.
-    fn end(&self) -> io::Result<Plaintext> {
+    /// Opens the last segment, which authenticates the length.
+    fn open_last(&self) -> io::Result<Plaintext> {
         let last = self.layout.segments - 1;
-        let piece = self.piece(last);
+        let piece = self.plain_len_of(last);
         let mut end = Plaintext::zeroed(piece + TAG);
         self.read_into(last, &mut end, &mut self.ciphers())?;
         end.truncate(piece);
         Ok(end)
     }
 
-    /// Reads a segment to where its plaintext is to stand and opens it there. `room` is longer by the tag, which comes
-    /// to stand behind and is not used again.
-    fn read_into(&self, number: u64, room: &mut [u8], ciphers: &mut Ciphers<'_>) -> io::Result<()> {
+    /// Reads a segment into its final buffer and opens it in place. `out` is longer by the tag, which is read after the
+    /// plaintext and not used again.
+    fn read_into(&self, number: u64, out: &mut [u8], ciphers: &mut SegmentCiphers<'_>) -> io::Result<()> {
         let at = self.base + number * u64::from(self.params.segment_len);
         let mut head = [0; LENGTH + NONCE];
         self.source.read_at(at, &mut head)?;
-        self.source.read_at(at + head.len() as u64, room)?;
-        self.open_in(number, &head, room, ciphers).map_err(|_| altered())
+        self.source.read_at(at + head.len() as u64, out)?;
+        self.open_in(number, &head, out, ciphers).map_err(|_| altered())
     }
 
-    fn open_in(&self, number: u64, head: &[u8], room: &mut [u8], ciphers: &mut Ciphers<'_>) -> Result<(), Denied> {
-        let (data, tag) = room.split_last_chunk_mut::<TAG>().ok_or(Denied)?;
-        let (length, nonce) = head.split_first_chunk::<LENGTH>().ok_or(Denied)?;
-        let nonce = nonce.first_chunk::<NONCE>().ok_or(Denied)?;
-        let last = self.stated(number, length, data.len())?;
+    fn open_in(
+        &self,
+        number: u64,
+        head: &[u8],
+        out: &mut [u8],
+        ciphers: &mut SegmentCiphers<'_>,
+    ) -> Result<(), AuthenticationFailed> {
+        let (data, tag) = out.split_last_chunk_mut::<TAG>().ok_or(AuthenticationFailed)?;
+        let (length, nonce) = head.split_first_chunk::<LENGTH>().ok_or(AuthenticationFailed)?;
+        let nonce = nonce.first_chunk::<NONCE>().ok_or(AuthenticationFailed)?;
+        let last = self.check_length(number, length, data.len())?;
         ciphers.of(number)?.open(nonce, &segment_aad(number, last), data, tag)
     }
 
-    /// Authenticates the header alone: the length is what somebody says until the last segment was opened.
-    fn begin(
+    /// Authenticates the header only: the length is an untrusted claim until the last segment has been opened.
+    fn open_header(
         params: &Params,
         key: &[u8; KEY],
         aad: Vec<u8>,
         source: Arc<dyn ReadAt>,
-        place: Range<u64>,
+        range: Range<u64>,
     ) -> io::Result<Self> {
-        let sealed = place.end.checked_sub(place.start).ok_or_else(altered)?;
-        let layout = Layout::of(params, sealed).map_err(|_| altered())?;
+        let sealed = range.end.checked_sub(range.start).ok_or_else(altered)?;
+        let layout = MessageLayout::of(params, sealed).map_err(|_| altered())?;
         let mut header = [0; HEADER];
-        source.read_at(place.start, &mut header)?;
+        source.read_at(range.start, &mut header)?;
         let kdf = Kdf::of(params, &header, &aad);
         kdf.check(&header, key).map_err(|_| altered())?;
         let first = SecretKey::filled(|first| kdf.segment_key(&kdf.message_key(key), 0, first));
-        let changes = params.masked(layout.segments - 1) > 0;
-        let later = changes.then(|| SecretKey::filled(|later| later.copy_from_slice(key)));
-        let base = place.start + HEADER as u64;
-        Ok(Self { params: *params, source, base, layout, header, aad, first, later })
+        let has_rotation = params.masked(layout.segments - 1) > 0;
+        let object_key = has_rotation.then(|| SecretKey::filled(|object_key| object_key.copy_from_slice(key)));
+        let base = range.start + HEADER as u64;
+        Ok(Self { params: *params, source, base, layout, header, aad, first, object_key })
     }
 
-    /// Bytes of plaintext in a segment.
-    fn room(&self) -> u64 {
+    /// Plaintext size in bytes of a full segment.
+    fn segment_plain_len(&self) -> u64 {
         self.params.plain_len() as u64
     }
 
-    /// Opens the whole segments from `offset` on (a border of segments) that fill `out`. What is sealed passes through
-    /// `sealed`, which is for nothing else.
-    fn run(&self, offset: u64, out: &mut [u8], sealed: &mut Vec<u8>) -> io::Result<()> {
-        let from = offset / self.room();
+    /// Opens the whole segments that fill `out`, starting at plaintext offset `offset` (a segment boundary). `sealed`
+    /// is a scratch buffer for the sealed bytes.
+    fn open_run(&self, offset: u64, out: &mut [u8], sealed: &mut Vec<u8>) -> io::Result<()> {
+        let from = offset / self.segment_plain_len();
         let full = self.params.segment_len as usize;
         // An empty message has one empty segment.
         let count = out.len().div_ceil(self.params.plain_len()).max(1);
@@ -158,22 +165,29 @@ impl PagedReader {
         Ok(())
     }
 
-    fn segment(&self, number: u64, sealed: &[u8], out: &mut [u8], ciphers: &mut Ciphers<'_>) -> Result<(), Denied> {
-        let (length, rest) = sealed.split_first_chunk::<LENGTH>().ok_or(Denied)?;
-        let (nonce, rest) = rest.split_first_chunk::<NONCE>().ok_or(Denied)?;
-        let (piece, tag) = rest.split_last_chunk::<TAG>().ok_or(Denied)?;
-        let last = self.stated(number, length, piece.len())?;
+    fn segment(
+        &self,
+        number: u64,
+        sealed: &[u8],
+        out: &mut [u8],
+        ciphers: &mut SegmentCiphers<'_>,
+    ) -> Result<(), AuthenticationFailed> {
+        let (length, rest) = sealed.split_first_chunk::<LENGTH>().ok_or(AuthenticationFailed)?;
+        let (nonce, rest) = rest.split_first_chunk::<NONCE>().ok_or(AuthenticationFailed)?;
+        let (piece, tag) = rest.split_last_chunk::<TAG>().ok_or(AuthenticationFailed)?;
+        let last = self.check_length(number, length, piece.len())?;
         if piece.len() != out.len() {
-            return Err(Denied);
+            return Err(AuthenticationFailed);
         }
         ciphers.of(number)?.open_into(nonce, &segment_aad(number, last), piece, tag, out)
     }
 
-    /// Whether a segment is the last, if its length field says so of a piece of this length.
-    fn stated(&self, number: u64, length: &[u8; LENGTH], piece: usize) -> Result<bool, Denied> {
+    /// Returns whether a segment is the last one, after checking that its length field is right for a piece of this
+    /// length.
+    fn check_length(&self, number: u64, length: &[u8; LENGTH], piece: usize) -> Result<bool, AuthenticationFailed> {
         let last = number + 1 == self.layout.segments;
-        let stated = if last { self.params.last_len(piece) } else { NOT_LAST };
-        if *length == stated { Ok(last) } else { Err(Denied) }
+        let expected = if last { self.params.last_len(piece) } else { NOT_LAST };
+        if *length == expected { Ok(last) } else { Err(AuthenticationFailed) }
     }
 
     #[cfg(all(test, not(feature = "portable")))]
@@ -181,23 +195,23 @@ impl PagedReader {
         &self.first
     }
 
-    fn cipher(&self, masked: u64) -> Result<Cipher, Denied> {
+    fn cipher(&self, masked: u64) -> Result<Cipher, AuthenticationFailed> {
         if masked == 0 {
             return Ok(Cipher::new(self.first.bytes()));
         }
-        let key = self.later.as_ref().ok_or(Denied)?.bytes();
+        let key = self.object_key.as_ref().ok_or(AuthenticationFailed)?.bytes();
         let kdf = Kdf::of(&self.params, &self.header, &self.aad);
         Ok(kdf.segment_cipher(&kdf.message_key(key), masked))
     }
 
-    fn ciphers(&self) -> Ciphers<'_> {
-        Ciphers { reader: self, at: None }
+    fn ciphers(&self) -> SegmentCiphers<'_> {
+        SegmentCiphers { reader: self, current: None }
     }
 
-    /// Plaintext bytes of a segment.
-    fn piece(&self, number: u64) -> usize {
-        let left = self.layout.plain.saturating_sub(number.saturating_mul(self.room()));
-        left.min(self.room()) as usize
+    /// Plaintext size in bytes of a segment.
+    fn plain_len_of(&self, number: u64) -> usize {
+        let left = self.layout.plain.saturating_sub(number.saturating_mul(self.segment_plain_len()));
+        left.min(self.segment_plain_len()) as usize
     }
 }
 
@@ -206,95 +220,100 @@ impl ReadAt for PagedReader {
         self.layout.plain
     }
 
-    /// Whole pages go straight into `into`; a page of which a part is asked for is opened beside.
+    /// Opens whole pages directly into `into`; a page of which only a part is requested goes through a buffer of its
+    /// own.
     fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
         let end = offset.checked_add(into.len() as u64).filter(|end| *end <= self.layout.plain);
         let end = end.ok_or(io::ErrorKind::UnexpectedEof)?;
-        let room = self.room();
+        let segment_plain = self.segment_plain_len();
         let (mut at, mut rest) = (offset, into);
         let mut sealed = SEALED.try_with(Cell::take).unwrap_or_default();
         while at < end {
-            let number = at / room;
-            let piece = self.piece(number);
-            let skip = (at - number * room) as usize;
-            let taken = if skip == 0 && rest.len() >= piece {
-                let whole = rest.len() as u64 / room + u64::from(end == self.layout.plain);
-                let run = (0..whole.clamp(1, RUN)).map(|n| self.piece(number + n)).sum::<usize>().min(rest.len());
-                self.run(at, &mut rest[..run], &mut sealed)?;
+            let number = at / segment_plain;
+            let piece = self.plain_len_of(number);
+            let skip = (at - number * segment_plain) as usize;
+            let copied = if skip == 0 && rest.len() >= piece {
+                let whole = rest.len() as u64 / segment_plain + u64::from(end == self.layout.plain);
+                let run = (0..whole.clamp(1, SEGMENTS_PER_READ))
+                    .map(|n| self.plain_len_of(number + n))
+                    .sum::<usize>()
+                    .min(rest.len());
+                self.open_run(at, &mut rest[..run], &mut sealed)?;
                 run
             } else {
                 let mut page = Plaintext::zeroed(piece);
-                self.run(number * room, &mut page, &mut sealed)?;
+                self.open_run(number * segment_plain, &mut page, &mut sealed)?;
                 let part = &page[skip..piece.min(skip + rest.len())];
                 rest[..part.len()].copy_from_slice(part);
                 part.len()
             };
-            at += taken as u64;
-            rest = &mut rest[taken..];
+            at += copied as u64;
+            rest = &mut rest[copied..];
         }
         if sealed.len() <= self.params.segment_len as usize {
-            let _thread_ends = SEALED.try_with(|kept| kept.set(sealed));
+            let _ignored_at_thread_exit = SEALED.try_with(|kept| kept.set(sealed));
         }
         Ok(())
     }
 
     fn will_read(&self, ranges: &[Range<u64>]) {
-        let (room, full) = (self.room(), u64::from(self.params.segment_len));
+        let (segment_plain, full) = (self.segment_plain_len(), u64::from(self.params.segment_len));
         let sealed = |r: &Range<u64>| {
-            let end = r.end.min(self.layout.plain).div_ceil(room) * full;
-            self.base + r.start / room * full..self.base + end.min((self.layout.segments - 1) * full + self.layout.last)
+            let end = r.end.min(self.layout.plain).div_ceil(segment_plain) * full;
+            self.base + r.start / segment_plain * full
+                ..self.base + end.min((self.layout.segments - 1) * full + self.layout.last)
         };
         self.source.will_read(&ranges.iter().filter(|r| r.start < r.end).map(sealed).collect::<Vec<_>>());
     }
 }
 
-/// The ciphers of one read, made as they are needed.
-struct Ciphers<'a> {
+/// The ciphers of one read, created as they are needed.
+struct SegmentCiphers<'a> {
     reader: &'a PagedReader,
-    at: Option<(u64, Cipher)>,
+    current: Option<(u64, Cipher)>,
 }
 
-impl Ciphers<'_> {
-    fn of(&mut self, number: u64) -> Result<&Cipher, Denied> {
+impl SegmentCiphers<'_> {
+    fn of(&mut self, number: u64) -> Result<&Cipher, AuthenticationFailed> {
         let masked = self.reader.params.masked(number);
-        let (_, cipher) = match self.at.take().filter(|(at, _)| *at == masked) {
-            Some(same) => self.at.insert(same),
-            None => self.at.insert((masked, self.reader.cipher(masked)?)),
+        let (_, cipher) = match self.current.take().filter(|(at, _)| *at == masked) {
+            Some(same) => self.current.insert(same),
+            None => self.current.insert((masked, self.reader.cipher(masked)?)),
         };
         Ok(cipher)
     }
 }
 
-/// Bytes only.
+/// Shows only the size.
 impl fmt::Debug for PagedReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PagedReader({} bytes)", self.layout.plain)
     }
 }
 
-/// Opens the whole message that fills `place` of the source, a segment at a time and each of them once: it is read to
-/// where it is to stand, and opened there.
+/// Opens the whole message in `range` of the source, segment by segment and each of them once: a segment is read into
+/// its final buffer and opened there.
 pub(crate) fn read(
     params: &Params,
     key: &[u8; KEY],
     aad: Vec<u8>,
     source: &Arc<dyn ReadAt>,
-    place: Range<u64>,
+    range: Range<u64>,
 ) -> io::Result<Plaintext> {
-    let reader = PagedReader::begin(params, key, aad, source.clone(), place)?;
-    // Before there is room for the rest: the length may be anybody's.
-    let end = reader.end()?;
+    let reader = PagedReader::open_header(params, key, aad, source.clone(), range)?;
+    // Authenticate the length before allocating the plaintext: until then it is an untrusted claim.
+    let end = reader.open_last()?;
     let before = reader.layout.segments - 1;
     if before == 0 {
         return Ok(end);
     }
     let length = usize::try_from(reader.size()).map_err(|_| io::ErrorKind::OutOfMemory)?;
-    // A tag may stand behind the bytes for a moment.
+    // Leave space for the tag that follows the last bytes temporarily.
     let (mut plain, mut ciphers) = (Plaintext::zeroed(length + TAG), reader.ciphers());
     for (number, start) in (0..before).zip((0..).step_by(params.plain_len())) {
-        if number.is_multiple_of(AHEAD) {
-            let from = number * reader.room();
-            reader.will_read(slice::from_ref(&(from..from + AHEAD * reader.room())));
+        if number.is_multiple_of(READAHEAD_SEGMENTS) {
+            let from = number * reader.segment_plain_len();
+            reader.will_read(slice::from_ref(&(from..from + READAHEAD_SEGMENTS * reader.segment_plain_len())));
         }
         reader.read_into(number, &mut plain[start..start + params.plain_len() + TAG], &mut ciphers)?;
     }

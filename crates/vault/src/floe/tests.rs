@@ -25,7 +25,7 @@ fn known_answers_open() {
     }
 }
 
-/// The large ones are not kept here: `RINGFENCE_FLOE_KATS` names a folder of the specification's files.
+/// The large vectors are not in the repository: `RINGFENCE_FLOE_KATS` names a folder of the specification's files.
 #[test]
 fn known_answers_of_4_kib_open() {
     let Ok(folder) = std::env::var("RINGFENCE_FLOE_KATS") else { return };
@@ -49,9 +49,9 @@ fn known_answers_need_their_key_data_and_parameters() {
     assert!(open(&Params { rotation_bits: 20, ..ROTATING }, &ZERO, AAD, &rotated).is_err());
 }
 
-/// Every length around the borders of segments and of key rotation: 32 bytes of plaintext a segment, or 8.
+/// Every length around the boundaries of segments and of key rotations: 32 or 8 bytes of plaintext per segment.
 #[test]
-fn every_length_comes_back() {
+fn every_length_is_read_back() {
     let entropy = SeededEntropy::new(3);
     for params in [&SMALL, &ROTATING] {
         for len in 0..200usize {
@@ -74,7 +74,7 @@ fn objects_have_segments_of_a_mebibyte() {
     assert_eq!(*open(&OBJECTS, &ZERO, AAD, &sealed).unwrap(), plain);
 }
 
-/// Three segments and a bit: every bit of every byte, every truncation.
+/// Four segments: every bit of every byte, and every truncation.
 #[test]
 fn any_change_is_refused() {
     let sealed = seal(&SMALL, &ZERO, AAD, &[9; 100], &SeededEntropy::new(5));
@@ -92,7 +92,7 @@ fn any_change_is_refused() {
 }
 
 #[test]
-fn segments_stay_in_their_order_and_number() {
+fn segments_do_not_open_in_another_order_or_number() {
     let entropy = SeededEntropy::new(6);
     let sealed = seal(&SMALL, &ZERO, AAD, &[9; 128], &entropy);
     let (header, body) = sealed.split_at(HEADER);
@@ -103,7 +103,7 @@ fn segments_stay_in_their_order_and_number() {
     for wrong in [&[b, a, c, d][..], &[a, c, b, d], &[a, b, d], &[b, c, d], &[a, a, b, c, d], &[a, b, c], &[d], &[]] {
         assert!(joined(wrong).is_err());
     }
-    // A segment that is made to look last, and the last made to look like the others.
+    // A segment that is made to look like the last, and the last made to look like the others.
     let mut last = c.to_vec();
     last[..4].copy_from_slice(&64u32.to_be_bytes());
     assert!(joined(&[a, b, &last]).is_err());
@@ -116,7 +116,7 @@ fn segments_stay_in_their_order_and_number() {
 }
 
 #[test]
-fn the_key_is_committed_to_by_the_header() {
+fn the_header_commits_to_the_key() {
     let sealed = seal(&SMALL, &ZERO, AAD, b"x", &SeededEntropy::new(7));
     let other = seal(&SMALL, &[1; KEY], AAD, b"x", &SeededEntropy::new(7));
     assert_eq!(sealed[..PARAMS + IV], other[..PARAMS + IV]);
@@ -132,7 +132,7 @@ proptest! {
         prop_assert!(open(&SMALL, &ZERO, AAD, &bytes).is_err());
     }
 
-    /// Behind an authentic header the segments' fields are still foreign.
+    /// After an authentic header, the segments' fields are still untrusted.
     #[test]
     fn foreign_segments_never_panic(tail in prop::collection::vec(any::<u8>(), 0..200), length: u32) {
         let mut sealed = seal(&SMALL, &ZERO, AAD, &[], &SeededEntropy::new(8));

@@ -1,13 +1,14 @@
-//! Amazon's Key Management Service, and what speaks like it: keys are symmetric KMS keys, wraps are ciphertexts of theirs.
+//! Amazon's Key Management Service and compatible services: keys are symmetric KMS keys, and wraps are KMS ciphertexts.
 //!
-//! A wrap is bound to its context by the encryption context, which stands in Amazon's own audit log: so it is the
-//! context's bytes, which name nobody. A key may be named by its id, its ARN or an alias; one that this server makes
-//! is an alias to a new key.
+//! A wrap is bound to its context by the encryption context. That appears in Amazon's own audit log, so it is the
+//! context's bytes, which identify no tenant. A key may be named by its id, its ARN or an alias; a key that this server
+//! creates is named by an alias.
 //!
-//! KMS has versions of a key's material and shows none of them: whether and when there is a new one is the key's
-//! setting there, and old ones open for as long as the key lives. So nothing here makes or retires versions.
+//! KMS has versions of a key's material but does not expose them: whether and when there is a new one is a setting of
+//! the key there, and old versions decrypt for as long as the key exists. So this provider neither creates nor retires
+//! versions.
 
-use super::{Denial, Key, KeyFacts, KeyProvider, Receipt, RootKey};
+use super::{Denial, DestructionReceipt, Key, KeyDescription, KeyProvider, RootKey};
 use crate::{Error, Result, SecretKey};
 use aws_config::{default_provider::credentials::DefaultCredentialsChain, provider_config::ProviderConfig};
 use aws_sdk_kms::{
@@ -33,66 +34,69 @@ use std::{
 use tokio::runtime::Runtime;
 use zeroize::Zeroizing;
 
-/// Where KMS is and which keys it is to use.
+/// Configuration of [`AwsKmsProvider`].
 pub struct AwsKmsConfig {
-    /// The provider's name.
+    /// Name of the provider.
     pub name: String,
-    /// `eu-central-1`.
+    /// Region, such as `eu-central-1`.
     pub region: String,
-    /// Where it answers, if not where Amazon's does in that region.
+    /// Endpoint URL, if it is not Amazon's for that region.
     pub endpoint: Option<String>,
-    /// The key of tenants that name none; with `key_per_tenant` the prefix of their keys' aliases, `alias/…`.
+    /// Key of tenants that name none; with `key_per_tenant`, the prefix of the aliases of their keys, `alias/…`.
     pub key: String,
-    /// A key for each tenant, made by this server, which has it deleted too.
+    /// Whether each tenant gets a key of its own, which this server creates and schedules for deletion.
     pub key_per_tenant: bool,
-    /// Who asks.
+    /// Credentials for KMS.
     pub credentials: AwsCredentials,
-    /// Certificate authorities to trust instead of the system's, PEM.
+    /// File of certificate authorities to trust instead of the system's, PEM.
     pub ca_certificates: Option<PathBuf>,
-    /// The longest a call may take, with what is tried again.
+    /// Time limit of a call, including retries.
     pub timeout: Duration,
 }
 
-/// Who asks.
+/// Credentials for KMS.
 pub enum AwsCredentials {
-    /// What Amazon's library finds: its variables, the files of `~/.aws`, a web identity, a container's or an
-    /// instance's role, in this order.
+    /// Credentials that Amazon's library finds, in this order: its environment variables, the files of `~/.aws`, a web
+    /// identity, the role of a container or an instance.
     Found,
-    /// These very ones.
+    /// Explicit credentials.
     Key {
-        /// The access key's id.
+        /// Id of the access key.
         id: String,
-        /// Its secret.
+        /// Secret of the access key.
         secret: Zeroizing<String>,
-        /// The session token of one that expires.
+        /// Session token of temporary credentials.
         token: Option<Zeroizing<String>>,
     },
 }
 
-/// See the [module](self).
+/// KMS as a key provider; see the [module](self).
 pub struct AwsKmsProvider {
     name: String,
     key: String,
     key_per_tenant: bool,
     client: Client,
-    /// Until it is dropped. Its one thread drives connections; callers wait on their own.
+    /// Runtime of the client, `None` only during drop. Its one thread drives the connections; callers block on their
+    /// own threads.
     runtime: Option<Runtime>,
 }
 
 impl AwsKmsProvider {
-    /// Asks nobody.
+    /// Creates the provider without a call to the service.
     ///
     /// # Errors
-    /// [`Error::Provider`] for certificates or keys' names that cannot be used.
+    /// [`Error::Provider`] for certificates or key names that cannot be used.
     pub fn new(config: AwsKmsConfig) -> Result<Self> {
-        let wrong = |problem: String| Error::Provider { provider: config.name.clone(), problem };
+        let config_error = |problem: String| Error::Provider { provider: config.name.clone(), problem };
         if config.key_per_tenant && !config.key.starts_with(ALIAS) {
-            return Err(wrong("with key_per_tenant its key is the beginning of an alias, \"alias/…\"".to_owned()));
+            return Err(config_error(
+                "with key_per_tenant its key must be the beginning of an alias, \"alias/…\"".to_owned(),
+            ));
         }
-        let http = http(config.ca_certificates.as_deref()).map_err(&wrong)?;
+        let http = http_client(config.ca_certificates.as_deref()).map_err(&config_error)?;
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime = runtime.worker_threads(1).thread_name("aws-kms").enable_all().build();
-        let runtime = runtime.map_err(|e| wrong(format!("it cannot have a thread: {e}")))?;
+        let runtime = runtime.map_err(|e| config_error(format!("it cannot start a thread: {e}")))?;
         let region = Region::new(config.region);
         let credentials = match config.credentials {
             AwsCredentials::Key { id, secret, token } => SharedCredentialsProvider::new(Credentials::new(
@@ -106,8 +110,10 @@ impl AwsKmsProvider {
                 let found =
                     ProviderConfig::without_region().with_region(Some(region.clone())).with_http_client(http.clone());
                 let chain = DefaultCredentialsChain::builder().region(region.clone()).configure(found);
-                let chain = answer(&runtime, chain.build());
-                SharedCredentialsProvider::new(chain.ok_or_else(|| wrong("it cannot find credentials".to_owned()))?)
+                let chain = run_to_completion(&runtime, chain.build());
+                SharedCredentialsProvider::new(
+                    chain.ok_or_else(|| config_error("it cannot find credentials".to_owned()))?,
+                )
             }
         };
         let timeouts =
@@ -125,27 +131,31 @@ impl AwsKmsProvider {
         Ok(Self { name, key, key_per_tenant, client, runtime: Some(runtime) })
     }
 
-    /// Has a call made and waits for its answer, wherever the caller's thread comes from.
+    /// Runs a call on the provider's runtime and waits for its result; the caller may be on any thread.
     fn call<T, E>(&self, call: impl Future<Output = std::result::Result<T, SdkError<E>>> + Send + 'static) -> Result<T>
     where
         T: Send + 'static,
         E: ProvideErrorMetadata + Send + 'static,
     {
-        let answer = self.runtime.as_ref().and_then(|runtime| answer(runtime, call));
-        answer.ok_or_else(|| self.unavailable("the call did not end"))?.map_err(|error| self.refused(&error))
+        let outcome = self.runtime.as_ref().and_then(|runtime| run_to_completion(runtime, call));
+        outcome.ok_or_else(|| self.unavailable("the call did not end"))?.map_err(|error| self.translate_error(&error))
     }
 
-    /// What an answer that is no success means. Amazon's own sentences name keys and callers, and are shown to nobody.
-    fn refused<E: ProvideErrorMetadata>(&self, error: &SdkError<E>) -> Error {
+    /// Translates a failed call. Amazon's own messages name keys and callers, so they are never shown.
+    fn translate_error<E: ProvideErrorMetadata>(&self, error: &SdkError<E>) -> Error {
         match error {
             SdkError::ServiceError(said) => {
                 let code = said.err().code().unwrap_or_default();
-                match meaning(code) {
-                    Meaning::Denied(why) => self.denied(why),
-                    Meaning::Unfit => self.problem(format!("it does not take this key or its name ({})", word(code))),
-                    Meaning::Outage => {
-                        self.unavailable(&format!("it answered {} with status {}", word(code), said.raw().status()))
+                match classify(code) {
+                    KmsErrorClass::Denied(why) => self.denied(why),
+                    KmsErrorClass::Unfit => {
+                        self.problem(format!("it does not accept this key or its name ({})", printable_code(code)))
                     }
+                    KmsErrorClass::Outage => self.unavailable(&format!(
+                        "it answered {} with status {}",
+                        printable_code(code),
+                        said.raw().status()
+                    )),
                 }
             }
             SdkError::TimeoutError(_) => self.unavailable("it took too long"),
@@ -153,8 +163,8 @@ impl AwsKmsProvider {
             SdkError::DispatchFailure(failure) if failure.is_io() || failure.as_other().is_some() => {
                 self.unavailable("it cannot be reached")
             }
-            SdkError::DispatchFailure(_) => self.unavailable("it cannot be asked: no credentials can be had"),
-            _ => self.unavailable("its reply is not understood"),
+            SdkError::DispatchFailure(_) => self.unavailable("it cannot be called: no credentials are available"),
+            _ => self.unavailable("its reply cannot be interpreted"),
         }
     }
 
@@ -170,12 +180,12 @@ impl AwsKmsProvider {
         Error::Provider { provider: self.name.clone(), problem }
     }
 
-    fn odd(&self) -> Error {
-        self.unavailable("its reply lacks what was asked for")
+    fn incomplete_reply(&self) -> Error {
+        self.unavailable("its reply is incomplete")
     }
 }
 
-/// Without waiting: where it is dropped may be no place to wait.
+/// Shuts the runtime down without waiting, because the drop may happen where a thread must not block.
 impl Drop for AwsKmsProvider {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
@@ -210,7 +220,7 @@ impl KeyProvider for AwsKmsProvider {
     }
 }
 
-/// One of its keys.
+/// A key of the provider.
 struct AwsKmsKey {
     provider: Arc<AwsKmsProvider>,
     name: String,
@@ -219,10 +229,11 @@ struct AwsKmsKey {
 impl AwsKmsKey {
     fn describe(&self) -> Result<KeyMetadata> {
         let reply = self.provider.call(self.provider.client.describe_key().key_id(&self.name).send())?;
-        reply.key_metadata.ok_or_else(|| self.provider.odd())
+        reply.key_metadata.ok_or_else(|| self.provider.incomplete_reply())
     }
 
-    /// A ciphertext of a length that there can be; others are not worth a question, which would be answered otherwise.
+    /// Checks that a ciphertext has a possible length. KMS rejects other lengths with an error that would not mean "not
+    /// authentic".
     fn blob(&self, wrapped: &[u8]) -> Result<Blob> {
         match wrapped.len() {
             1..=WRAP_BYTES_MAX => Ok(Blob::new(wrapped)),
@@ -244,16 +255,16 @@ impl RootKey for AwsKmsKey {
         let call =
             self.provider.client.encrypt().key_id(&self.name).encryption_context(CONTEXT, STANDARD.encode(context));
         let reply = self.provider.call(call.plaintext(Blob::new(key.bytes().as_slice())).send())?;
-        Ok(reply.ciphertext_blob.ok_or_else(|| self.provider.odd())?.into_inner())
+        Ok(reply.ciphertext_blob.ok_or_else(|| self.provider.incomplete_reply())?.into_inner())
     }
 
     fn unwrap(&self, context: &[u8], wrapped: &[u8]) -> Result<SecretKey> {
-        // A ciphertext names its key. The one that is meant is named beside it, so that no other's is taken.
+        // A ciphertext names its own key. The expected key is named too, so that KMS does not use another one.
         let call =
             self.provider.client.decrypt().key_id(&self.name).encryption_context(CONTEXT, STANDARD.encode(context));
         let reply = self.provider.call(call.ciphertext_blob(self.blob(wrapped)?).send())?;
-        let plain = Zeroizing::new(reply.plaintext.ok_or_else(|| self.provider.odd())?.into_inner());
-        SecretKey::from_slice(&plain).ok_or_else(|| self.provider.odd())
+        let plain = Zeroizing::new(reply.plaintext.ok_or_else(|| self.provider.incomplete_reply())?.into_inner());
+        SecretKey::from_slice(&plain).ok_or_else(|| self.provider.incomplete_reply())
     }
 
     fn rewrap(&self, context: &[u8], wrapped: &[u8]) -> Result<Vec<u8>> {
@@ -261,22 +272,22 @@ impl RootKey for AwsKmsKey {
         let call = self.provider.client.re_encrypt().source_key_id(&self.name).destination_key_id(&self.name);
         let call = call.source_encryption_context(CONTEXT, &context).destination_encryption_context(CONTEXT, context);
         let reply = self.provider.call(call.ciphertext_blob(self.blob(wrapped)?).send())?;
-        Ok(reply.ciphertext_blob.ok_or_else(|| self.provider.odd())?.into_inner())
+        Ok(reply.ciphertext_blob.ok_or_else(|| self.provider.incomplete_reply())?.into_inner())
     }
 
-    fn facts(&self) -> Result<KeyFacts> {
+    fn facts(&self) -> Result<KeyDescription> {
         let key = self.describe()?;
-        match state(key.key_state.as_ref()) {
-            State::Usable => {}
-            State::Denied => return Err(self.provider.denied(Denial::Disabled)),
-            State::Waiting => return Err(self.provider.unavailable("the key cannot be used just now")),
+        match usability(key.key_state.as_ref()) {
+            KeyUsability::Usable => {}
+            KeyUsability::Denied => return Err(self.provider.denied(Denial::Disabled)),
+            KeyUsability::Waiting => return Err(self.provider.unavailable("the key cannot be used now")),
         }
         let other_spec = key.key_spec.is_some_and(|spec| spec != KeySpec::SymmetricDefault);
         if other_spec || key.key_usage.is_some_and(|usage| usage != KeyUsageType::EncryptDecrypt) {
             let problem = format!("key {:?} must be symmetric and for encryption", self.name);
             return Err(self.provider.problem(problem));
         }
-        Ok(KeyFacts { algorithm: "aws-kms symmetric-default".to_owned(), ..KeyFacts::default() })
+        Ok(KeyDescription { algorithm: "aws-kms symmetric-default".to_owned(), ..KeyDescription::default() })
     }
 
     fn create(&self) -> Result<()> {
@@ -284,43 +295,47 @@ impl RootKey for AwsKmsKey {
             Err(Error::Denied { why: Denial::Missing, .. }) => {}
             there => return there.map(drop),
         }
-        // Only an alias can be given a name.
+        // Only an alias has a name that can be chosen.
         if !self.name.starts_with(ALIAS) {
             return Err(Error::no_key(&self.provider.name, &self.name));
         }
         let client = &self.provider.client;
-        let made = client
+        let request = client
             .create_key()
             .key_spec(KeySpec::SymmetricDefault)
             .key_usage(KeyUsageType::EncryptDecrypt)
             .description(format!("Ringfence, {}", self.name))
             .send();
-        let made = self.provider.call(made)?.key_metadata.ok_or_else(|| self.provider.odd())?.key_id;
-        let named = self.provider.call(client.create_alias().alias_name(&self.name).target_key_id(&made).send());
-        if named.is_err() {
-            // Nobody would ever find it again.
+        let created = self.provider.call(request)?.key_metadata.ok_or_else(|| self.provider.incomplete_reply())?.key_id;
+        let alias_created =
+            self.provider.call(client.create_alias().alias_name(&self.name).target_key_id(&created).send());
+        if alias_created.is_err() {
+            // Without its alias the key would never be found again.
             let _ = self
                 .provider
-                .call(client.schedule_key_deletion().key_id(made).pending_window_in_days(PENDING_DAYS).send());
+                .call(client.schedule_key_deletion().key_id(created).pending_window_in_days(PENDING_DAYS).send());
         }
-        named.map(drop)
+        alias_created.map(drop)
     }
 
-    fn destroy(&self) -> Result<Receipt> {
-        match self.scheduled() {
+    fn destroy(&self) -> Result<DestructionReceipt> {
+        match self.schedule_deletion() {
             Err(Error::Denied { why: Denial::Missing, .. }) => {
-                Ok(Receipt { destroyed: true, said: "the provider does not know the key".to_owned() })
+                Ok(DestructionReceipt { destroyed: true, said: "the provider does not know the key".to_owned() })
             }
-            Err(Error::Denied { why, .. }) => {
-                Ok(Receipt::kept(&format!("the provider does not let this server destroy it: {}", why.as_str())))
-            }
-            Err(Error::Provider { problem, .. }) => Ok(Receipt::kept(&problem)),
+            Err(Error::Denied { why, .. }) => Ok(DestructionReceipt::not_destroyed(&format!(
+                "the provider does not let this server destroy it: {}",
+                why.as_str()
+            ))),
+            Err(Error::Provider { problem, .. }) => Ok(DestructionReceipt::not_destroyed(&problem)),
             Err(error) => Err(error),
-            Ok(None) => Ok(Receipt::kept("the provider set no time for the deletion: does it have replicas?")),
-            Ok(Some(when)) => Ok(Receipt {
+            Ok(None) => Ok(DestructionReceipt::not_destroyed(
+                "the provider set no time for the deletion: does it have replicas?",
+            )),
+            Ok(Some(when)) => Ok(DestructionReceipt {
                 destroyed: true,
                 said: format!(
-                    "refused from now on and to be deleted at {when}; until then whoever may cancel deletions there can \
+                    "refused from now on and to be deleted at {when}; until then anyone who may cancel deletions there can \
                      undo it"
                 ),
             }),
@@ -329,44 +344,44 @@ impl RootKey for AwsKmsKey {
 }
 
 impl AwsKmsKey {
-    /// Has its deletion scheduled, and says for when it is.
-    fn scheduled(&self) -> Result<Option<String>> {
+    /// Schedules the deletion of the key, and returns the scheduled time.
+    fn schedule_deletion(&self) -> Result<Option<String>> {
         let key = self.describe()?;
         if key.key_state != Some(KeyState::PendingDeletion) {
             let call = self.provider.client.schedule_key_deletion().key_id(key.key_id);
             self.provider.call(call.pending_window_in_days(PENDING_DAYS).send())?;
         }
-        // Not what was said but what is so now.
+        // The result is the key's current state, not the reply to the request.
         let key = self.describe()?;
         let date = key.deletion_date.filter(|_| key.key_state == Some(KeyState::PendingDeletion));
         Ok(date.and_then(|date| date.fmt(DateTimeFormat::DateTime).ok()))
     }
 }
 
-/// The beginning of an alias.
+/// Prefix of aliases.
 const ALIAS: &str = "alias/";
-/// The one member of the encryption context.
+/// Name of the only entry of the encryption context.
 const CONTEXT: &str = "ringfence";
-/// The least time between the wish for a deletion and the deletion.
+/// Days between the request and the deletion: the minimum that KMS allows.
 const PENDING_DAYS: i32 = 7;
-/// Of one call, within its timeout.
+/// Attempts per call, within its timeout.
 const TRIES: u32 = 3;
-/// Of a key's name, bytes.
+/// Maximum length of a key's name in bytes.
 const NAME_MAX: usize = 256;
-/// The largest ciphertext that KMS takes.
+/// Size in bytes of the largest ciphertext that KMS accepts.
 const WRAP_BYTES_MAX: usize = 6_144;
 
-/// What an error's code means.
+/// Meaning of an error code.
 #[derive(Debug, PartialEq, Eq)]
-enum Meaning {
+enum KmsErrorClass {
     Denied(Denial),
-    /// The key is of the wrong kind, or a name no name.
+    /// The key is of the wrong kind, or the name is invalid.
     Unfit,
     Outage,
 }
 
-fn meaning(code: &str) -> Meaning {
-    Meaning::Denied(match code {
+fn classify(code: &str) -> KmsErrorClass {
+    KmsErrorClass::Denied(match code {
         "AccessDeniedException"
         | "ExpiredTokenException"
         | "IncompleteSignature"
@@ -382,43 +397,44 @@ fn meaning(code: &str) -> Meaning {
         "NotFoundException" => Denial::Missing,
         "InvalidCiphertextException" | "IncorrectKeyException" => Denial::NotAuthentic,
         "InvalidAliasNameException" | "InvalidArnException" | "InvalidKeyUsageException" | "ValidationException" => {
-            return Meaning::Unfit;
+            return KmsErrorClass::Unfit;
         }
-        _ => return Meaning::Outage,
+        _ => return KmsErrorClass::Outage,
     })
 }
 
-/// A code that looks like one.
-fn word(code: &str) -> &str {
+/// Returns the error code if it is safe to print.
+fn printable_code(code: &str) -> &str {
     let fits = (1..=64).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_alphanumeric());
     if fits { code } else { "an error" }
 }
 
-/// What a key's state means for its use.
+/// Whether a key is usable in its current state.
 #[derive(Debug, PartialEq, Eq)]
-enum State {
+enum KeyUsability {
     Usable,
     Denied,
     Waiting,
 }
 
-fn state(state: Option<&KeyState>) -> State {
+fn usability(state: Option<&KeyState>) -> KeyUsability {
     match state {
-        Some(KeyState::Enabled) => State::Usable,
+        Some(KeyState::Enabled) => KeyUsability::Usable,
         Some(
             KeyState::Disabled | KeyState::PendingDeletion | KeyState::PendingReplicaDeletion | KeyState::PendingImport,
-        ) => State::Denied,
-        _ => State::Waiting,
+        ) => KeyUsability::Denied,
+        _ => KeyUsability::Waiting,
     }
 }
 
-/// TLS by the library that this server has anyway, with the system's authorities or these.
-fn http(ca_certificates: Option<&Path>) -> std::result::Result<SharedHttpClient, String> {
+/// Builds an HTTP client with the server's TLS library, trusting the system's certificate authorities or those of the
+/// file.
+fn http_client(ca_certificates: Option<&Path>) -> std::result::Result<SharedHttpClient, String> {
     let trusted = match ca_certificates {
         None => TrustStore::default(),
         Some(path) => {
             let pem = std::fs::read(path).map_err(|e| format!("its ca_certificates cannot be read: {e}"))?;
-            if !pem.windows(BEGIN.len()).any(|w| w == BEGIN) {
+            if !pem.windows(PEM_BEGIN.len()).any(|w| w == PEM_BEGIN) {
                 return Err("its ca_certificates hold no certificate".to_owned());
             }
             TrustStore::empty().with_pem_certificate(pem)
@@ -429,17 +445,20 @@ fn http(ca_certificates: Option<&Path>) -> std::result::Result<SharedHttpClient,
     Ok(Builder::new().tls_provider(tls::Provider::Rustls(CryptoMode::AwsLc)).tls_context(context).build_https())
 }
 
-/// How a certificate begins in PEM.
-const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
+/// First line of a certificate in PEM.
+const PEM_BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
-/// Waits for what a runtime of ours does. `None` when it panicked or the runtime is gone.
-fn answer<T: Send + 'static>(runtime: &Runtime, work: impl Future<Output = T> + Send + 'static) -> Option<T> {
-    let (say, hear) = mpsc::sync_channel(1);
+/// Runs `work` on the runtime and waits for its result. `None` when it panicked or the runtime is gone.
+fn run_to_completion<T: Send + 'static>(
+    runtime: &Runtime,
+    work: impl Future<Output = T> + Send + 'static,
+) -> Option<T> {
+    let (sender, receiver) = mpsc::sync_channel(1);
     runtime.spawn(async move {
-        // Nobody listens only when the caller's thread has died.
-        let _ = say.send(work.await);
+        // Sending fails only when the caller's thread has died.
+        let _ = sender.send(work.await);
     });
-    hear.recv().ok()
+    receiver.recv().ok()
 }
 
 #[cfg(test)]

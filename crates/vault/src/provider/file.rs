@@ -1,4 +1,4 @@
-//! The root key's file: created once, private to its user, never beside the data it protects.
+//! The root key's file: created once, private to its user, never next to the data that it protects.
 
 use super::local::{LocalProvider, decode};
 use crate::{Error, Result, SecretKey};
@@ -11,94 +11,88 @@ use std::{
 };
 use zeroize::Zeroizing;
 
-/// 64 digits and a line end, with room to see that a file is too long.
+/// Maximum bytes to read: 64 digits and a line end, with a margin to notice that a file is too long.
 const TEXT_MAX: u64 = 256;
 
 pub(super) fn load_or_create(path: &Path, data_dir: Option<&Path>, entropy: &dyn Entropy) -> Result<SecretKey> {
     let outside =
-        |e| problem(path, "the path cannot be resolved", "name a file in a folder that you may read", Some(e));
+        |e| key_file_error(path, "the path cannot be resolved", "name a file in a folder that you may read", Some(e));
     let inside = match data_dir {
         Some(folder) => resolve(path).map_err(outside)?.starts_with(resolve(folder).map_err(outside)?),
         None => false,
     };
     if inside {
-        let remedy = "move it elsewhere: whoever copies the data folder must not get the key with it";
-        return Err(problem(path, "it is inside the data folder", remedy, None));
+        let remedy = "move it elsewhere: a copy of the data folder must not include the key";
+        return Err(key_file_error(path, "it is inside the data folder", remedy, None));
     }
     match File::open(path) {
         Ok(file) => read(path, &file),
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             create(path, entropy)?;
-            let file = File::open(path).map_err(|e| unreadable(path, e))?;
+            let file = File::open(path).map_err(|e| read_error(path, e))?;
             read(path, &file)
         }
-        Err(e) => Err(unreadable(path, e)),
+        Err(e) => Err(read_error(path, e)),
     }
 }
 
-/// The key of a file that must be there.
+/// Reads the key from a file that must exist.
 pub(super) fn load(path: &Path) -> Result<SecretKey> {
-    read(path, &File::open(path).map_err(|e| unreadable(path, e))?)
+    read(path, &File::open(path).map_err(|e| read_error(path, e))?)
 }
 
 impl LocalProvider {
-    /// Whether the key file that is at `path`, if there is one, is safe where it lies. Reads no key and makes none.
+    /// Checks that the key file at `path`, if there is one, is safe where it is. Reads no key and creates none.
     ///
     /// # Errors
     /// As [`from_file`](Self::from_file).
     pub fn inspect_file(path: &Path) -> Result<()> {
         match File::open(path) {
-            Ok(file) => private(path, &file),
+            Ok(file) => check_private(path, &file),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(e) => Err(unreadable(path, e)),
+            Err(e) => Err(read_error(path, e)),
         }
     }
 }
 
-/// Nobody else can have read the file that was opened, nor put another in its place.
-fn private(path: &Path, file: &File) -> Result<()> {
-    let facts = file.metadata().map_err(|e| unreadable(path, e))?;
-    if !facts.is_file() {
-        return Err(problem(path, "it is no regular file", "name a file", None));
+/// Checks that no other user can have read the opened file or replaced it.
+fn check_private(path: &Path, file: &File) -> Result<()> {
+    let metadata = file.metadata().map_err(|e| read_error(path, e))?;
+    if !metadata.is_file() {
+        return Err(key_file_error(path, "it is not a regular file", "name a file", None));
     }
-    if facts.mode() & 0o077 != 0 {
-        let remedy = "run 'chmod 600' on it, and rotate the root key if somebody may have read it";
-        return Err(problem(path, "others than its owner can use it", remedy, None));
+    if metadata.mode() & 0o077 != 0 {
+        let remedy = "run 'chmod 600' on it, and rotate the root key if someone may have read it";
+        return Err(key_file_error(path, "users other than its owner can access it", remedy, None));
     }
-    if !trusted(facts.uid()) {
+    if !is_trusted_owner(metadata.uid()) {
         let remedy =
             "run 'chown' on it for the user that the server runs as, and rotate the root key: its owner knows it";
-        return Err(problem(path, "it belongs to another user", remedy, None));
+        return Err(key_file_error(path, "it belongs to another user", remedy, None));
     }
-    // Of a link both count: where the link stands, and where the file does.
-    let real = path.canonicalize().map_err(|e| unreadable(path, e))?;
-    shut(path, folder_of(path))?;
-    shut(path, folder_of(&real))
+    // For a symbolic link both folders count: the link's and the file's.
+    let real = path.canonicalize().map_err(|e| read_error(path, e))?;
+    check_folder(path, folder_of(path))?;
+    check_folder(path, folder_of(&real))
 }
 
-/// Nobody else can put a file into the folder in the place of another.
-fn shut(path: &Path, folder: &Path) -> Result<()> {
-    let facts = fs::metadata(folder).map_err(|e| unreadable(path, e))?;
-    if !trusted(facts.uid()) {
-        let remedy =
-            "run 'chown' on the folder for the user that the server runs as, or move the file into one of its own";
-        return Err(problem(
-            path,
-            "its folder belongs to another user, who can put another file in its place",
-            remedy,
-            None,
-        ));
+/// Checks that no other user can replace a file in the folder.
+fn check_folder(path: &Path, folder: &Path) -> Result<()> {
+    let metadata = fs::metadata(folder).map_err(|e| read_error(path, e))?;
+    if !is_trusted_owner(metadata.uid()) {
+        let remedy = "run 'chown' on the folder for the server's user, or move the file into a folder of that user";
+        return Err(key_file_error(path, "its folder belongs to another user, who can replace the file", remedy, None));
     }
-    // In a folder like /tmp (the sticky bit) everybody can write, and nobody can move what is another's.
-    if facts.mode() & 0o022 != 0 && facts.mode() & 0o1000 == 0 {
-        let remedy = "run 'chmod go-w' on the folder, or move the file into one of 0700";
-        return Err(problem(path, "others can write to its folder, and put another file in its place", remedy, None));
+    // In a folder like /tmp (the sticky bit) everybody can write, but only the owner can move a file.
+    if metadata.mode() & 0o022 != 0 && metadata.mode() & 0o1000 == 0 {
+        let remedy = "run 'chmod go-w' on the folder, or move the file into a folder of mode 0700";
+        return Err(key_file_error(path, "others can write to its folder and replace the file", remedy, None));
     }
     Ok(())
 }
 
-/// Whoever runs this, and root, who can do everything anyway.
-fn trusted(owner: u32) -> bool {
+/// Whether the owner is the user of this process, or root, who can do everything anyway.
+fn is_trusted_owner(owner: u32) -> bool {
     owner == 0 || owner == rustix::process::geteuid().as_raw()
 }
 
@@ -107,35 +101,36 @@ fn folder_of(path: &Path) -> &Path {
 }
 
 fn read(path: &Path, file: &File) -> Result<SecretKey> {
-    private(path, file)?;
+    check_private(path, file)?;
     let mut text = Zeroizing::new(String::with_capacity(TEXT_MAX as usize));
     let length = file.take(TEXT_MAX).read_to_string(&mut text);
     length.ok().and_then(|_| decode(&text)).ok_or_else(|| {
         let remedy = "restore the key that this data was created with; without it the data cannot be opened";
-        problem(path, "it does not hold 32 bytes as 64 hexadecimal digits or as base64", remedy, None)
+        key_file_error(path, "it does not hold 32 bytes as 64 hexadecimal digits or as base64", remedy, None)
     })
 }
 
-/// Written aside, synced, then linked under its name, then the folder synced: a crash leaves either no
-/// key file or a whole one, and of two first starts at once both use the one that was linked first.
+/// The key is written to a temporary file and synced, then linked under its name, then the folder is synced. So a crash
+/// leaves either no key file or a whole one, and two concurrent first starts both use the key that was linked first.
 fn create(path: &Path, entropy: &dyn Entropy) -> Result<()> {
-    let failed = |e| problem(path, "it cannot be created", "name a file in a folder that you may write", Some(e));
+    let failed =
+        |e| key_file_error(path, "it cannot be created", "name a file in a folder that you may write", Some(e));
     let folder = folder_of(path);
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
-    shut(path, folder)?;
+    check_folder(path, folder)?;
 
-    let mut mark = [0; 8];
-    entropy.fill(&mut mark);
-    let aside = folder.join(format!(".root-key-{:016x}", u64::from_be_bytes(mark)));
-    let linked = write_new(&aside, entropy).and_then(|()| match fs::hard_link(&aside, path) {
+    let mut suffix = [0; 8];
+    entropy.fill(&mut suffix);
+    let temporary = folder.join(format!(".root-key-{:016x}", u64::from_be_bytes(suffix)));
+    let linked = write_new(&temporary, entropy).and_then(|()| match fs::hard_link(&temporary, path) {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         other => other,
     });
-    let removed = fs::remove_file(&aside);
+    let removed = fs::remove_file(&temporary);
     linked.and(removed).and_then(|()| File::open(folder)?.sync_all()).map_err(failed)
 }
 
-fn write_new(aside: &Path, entropy: &dyn Entropy) -> io::Result<()> {
+fn write_new(temporary: &Path, entropy: &dyn Entropy) -> io::Result<()> {
     let key = SecretKey::random(entropy);
     let mut text = Zeroizing::new(Vec::with_capacity(65));
     for byte in key.bytes() {
@@ -144,29 +139,29 @@ fn write_new(aside: &Path, entropy: &dyn Entropy) -> io::Result<()> {
         }
     }
     text.push(b'\n');
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(aside)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(temporary)?;
     file.write_all(&text)?;
     file.sync_all()
 }
 
-/// The real path: links followed as far as the path exists, the rest appended.
+/// Resolves the real path: links are followed as far as the path exists, and the rest is appended.
 fn resolve(path: &Path) -> io::Result<PathBuf> {
     let path = std::path::absolute(path)?;
     match path.canonicalize() {
         Ok(real) => Ok(real),
         Err(e) if e.kind() == io::ErrorKind::NotFound => match (path.parent(), path.file_name()) {
             (Some(parent), Some(name)) => Ok(resolve(parent)?.join(name)),
-            // A path that ends in `..` has no name; what it means depends on folders that do not exist.
+            // A path that ends in `..` has no file name; its meaning depends on folders that do not exist.
             _ => Err(e),
         },
         Err(e) => Err(e),
     }
 }
 
-fn problem(path: &Path, problem: &'static str, remedy: &'static str, source: Option<io::Error>) -> Error {
+fn key_file_error(path: &Path, problem: &'static str, remedy: &'static str, source: Option<io::Error>) -> Error {
     Error::KeyFile { path: path.to_owned(), problem, remedy, source }
 }
 
-fn unreadable(path: &Path, error: io::Error) -> Error {
-    problem(path, "it cannot be read", "run the server as the user that owns it", Some(error))
+fn read_error(path: &Path, error: io::Error) -> Error {
+    key_file_error(path, "it cannot be read", "run the server as the user that owns it", Some(error))
 }

@@ -1,56 +1,57 @@
-//! The server's own root key, in its memory.
+//! The server's own root key, in the server's memory.
 
-use super::{Denial, Key, KeyFacts, KeyProvider, Receipt, RootKey, file};
+use super::{Denial, DestructionReceipt, Key, KeyDescription, KeyProvider, RootKey, file};
 use crate::{Error, Result, SecretKey, identity::fields, wrap};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use kernel::Entropy;
 use std::{path::Path, sync::Arc};
 use zeroize::Zeroizing;
 
-/// A root key in the server's own memory, from the environment or a file outside the data folder.
+/// A root key in the server's own memory, read from the environment or from a file outside the data folder.
 pub struct LocalProvider {
     root: SecretKey,
-    /// What it was before, until nothing stands under it any more.
+    /// The previous root key during a change, until no wrap is under it any more.
     previous: Option<SecretKey>,
     entropy: Arc<dyn Entropy>,
 }
 
 impl LocalProvider {
-    /// What it is called in records and in the configuration.
+    /// Name of this provider in records and in the configuration.
     pub const NAME: &str = "local";
-    /// Its one key.
+    /// Name of this provider's only key.
     pub const KEY: &str = "root";
 
-    /// From `RINGFENCE_ROOT_KEY`: 64 hexadecimal digits, or base64 of 32 bytes.
+    /// Reads the root key from the value of `RINGFENCE_ROOT_KEY`: 64 hexadecimal digits, or base64 of 32 bytes.
     ///
     /// # Errors
-    /// [`Error::KeyValue`] for anything else. The value is in no error.
+    /// [`Error::KeyValue`] for anything else. The error does not contain the value.
     pub fn from_env_value(value: &str, entropy: Arc<dyn Entropy>) -> Result<Self> {
         let root = decode(value).ok_or(Error::KeyValue)?;
         Ok(Self { root, previous: None, entropy })
     }
 
-    /// This one, which also unwraps what another's root key wrapped: while a root key is changed. It wraps under its own.
+    /// Makes this provider also unwrap what `other`'s root key wrapped, while a root key is changed. It still wraps
+    /// under its own key.
     #[must_use]
     pub fn with_previous(self, other: Self) -> Self {
         Self { previous: Some(other.root), ..self }
     }
 
-    /// From a key file, which a first start creates (0600, in folders of 0700).
+    /// Reads the root key from a file, which the first start creates (mode 0600, in folders of mode 0700).
     ///
     /// # Errors
-    /// [`Error::KeyFile`] that says what to do: for a file inside `data_dir`, one that others can
-    /// read, one that holds no key, and whatever the system says.
+    /// [`Error::KeyFile`], which says what to do: for a file inside `data_dir`, a file that others can read, a file
+    /// without a key, and errors of the operating system.
     pub fn from_file(path: &Path, data_dir: Option<&Path>, entropy: Arc<dyn Entropy>) -> Result<Self> {
         let root = file::load_or_create(path, data_dir, &*entropy)?;
         Ok(Self { root, previous: None, entropy })
     }
 
-    /// From a key file that is there.
+    /// Reads the root key from an existing file.
     ///
     /// # Errors
-    /// As [`from_file`](Self::from_file); also when there is none.
-    pub fn from_old_file(path: &Path, entropy: Arc<dyn Entropy>) -> Result<Self> {
+    /// As [`from_file`](Self::from_file); also when the file does not exist.
+    pub fn from_existing_file(path: &Path, entropy: Arc<dyn Entropy>) -> Result<Self> {
         Ok(Self { root: file::load(path)?, previous: None, entropy })
     }
 }
@@ -65,11 +66,11 @@ impl RootKey for LocalProvider {
     }
 
     fn wrap(&self, context: &[u8], key: &SecretKey) -> Result<Vec<u8>> {
-        Ok(wrap::seal(&self.root, &bound(context), &[key], &*self.entropy))
+        Ok(wrap::seal(&self.root, &associated_data(context), &[key], &*self.entropy))
     }
 
     fn unwrap(&self, context: &[u8], wrapped: &[u8]) -> Result<SecretKey> {
-        let open = |root| wrap::open(root, &bound(context), wrapped);
+        let open = |root| wrap::open(root, &associated_data(context), wrapped);
         let [key] = open(&self.root)
             .or_else(|| open(self.previous.as_ref()?))
             .ok_or_else(|| Error::Denied { provider: LocalProvider::NAME.to_owned(), why: Denial::NotAuthentic })?;
@@ -80,13 +81,13 @@ impl RootKey for LocalProvider {
         false
     }
 
-    fn facts(&self) -> Result<KeyFacts> {
-        Ok(KeyFacts { algorithm: "aes-256-gcm".to_owned(), ..KeyFacts::default() })
+    fn facts(&self) -> Result<KeyDescription> {
+        Ok(KeyDescription { algorithm: "aes-256-gcm".to_owned(), ..KeyDescription::default() })
     }
 
-    /// It is every tenant's, and lies outside what this server may delete.
-    fn destroy(&self) -> Result<Receipt> {
-        Ok(Receipt::kept("the root key is shared by all tenants of this provider and stays"))
+    /// The root key is shared by all tenants, and it is stored where this server must not delete it.
+    fn destroy(&self) -> Result<DestructionReceipt> {
+        Ok(DestructionReceipt::not_destroyed("the root key is shared by all tenants of this provider and stays"))
     }
 }
 
@@ -108,11 +109,11 @@ impl KeyProvider for LocalProvider {
     }
 }
 
-fn bound(context: &[u8]) -> Vec<u8> {
+fn associated_data(context: &[u8]) -> Vec<u8> {
     fields(&[b"ringfence local provider", context])
 }
 
-/// 64 hexadecimal digits or base64 of 32 bytes, with white space around.
+/// Decodes 64 hexadecimal digits, or base64 of 32 bytes, ignoring surrounding white space.
 pub(super) fn decode(text: &str) -> Option<SecretKey> {
     let text = text.trim();
     if text.len() == 64 {

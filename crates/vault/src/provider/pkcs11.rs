@@ -1,12 +1,14 @@
-//! Hardware modules and what speaks like one: keys are AES-256 objects of a token, which encrypts with them inside.
+//! Hardware security modules and compatible tokens (PKCS #11): keys are AES-256 objects of a token, which encrypts with
+//! them internally.
 //!
-//! A key is found by its label at each use, so that one that is gone is missed at once. Its versions are objects of
-//! one label with `CKA_ID`s of ours; one that somebody else made has any id and is version 0. A wrap is a byte for the
-//! format, the version, a nonce, ciphertext and tag (`CKM_AES_GCM`), with the context as associated data.
+//! A key is looked up by its label at each use, so that a deleted key is noticed at once. Its versions are objects with
+//! the same label and with `CKA_ID`s that this server assigns; a key that was created elsewhere has any id and is
+//! version 0. A wrap is a byte for the format, the version, a nonce, ciphertext and tag (`CKM_AES_GCM`), with the
+//! context as associated data.
 //!
 //! Calls go through a library of the token's vendor and have no time limit but the library's own.
 
-use super::{Denial, Key, KeyFacts, KeyProvider, Receipt, RootKey};
+use super::{Denial, DestructionReceipt, Key, KeyDescription, KeyProvider, RootKey};
 use crate::{
     Error, FORMAT_VERSION, Result, SecretKey,
     crypto::{KEY, NONCE, TAG},
@@ -14,7 +16,7 @@ use crate::{
 };
 use cryptoki::{
     context::{CInitializeArgs, CInitializeFlags, Function, Pkcs11},
-    error::{Error as Said, RvError},
+    error::{Error as CryptokiError, RvError},
     mechanism::{Mechanism, aead::GcmParams},
     object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle},
     session::{Session, SessionState, UserType},
@@ -30,96 +32,96 @@ use std::{
 };
 use zeroize::Zeroizing;
 
-/// Which token, and which of its keys.
+/// Configuration of [`Pkcs11Provider`].
 pub struct Pkcs11Config {
-    /// The provider's name.
+    /// Name of the provider.
     pub name: String,
-    /// The vendor's library. It becomes part of this process.
+    /// Path of the vendor's library, which is loaded into this process.
     pub module: PathBuf,
-    /// The token's label. Numbers of slots change.
+    /// Label of the token. Slot numbers are not stable.
     pub token: String,
-    /// The user's PIN there.
+    /// PIN of the token's user.
     pub pin: Zeroizing<String>,
-    /// The label of the key of tenants that name none; with `key_per_tenant` the prefix of their keys' labels.
+    /// Label of the key of tenants that name none; with `key_per_tenant`, the prefix of the labels of their keys.
     pub key: String,
-    /// A key for each tenant, made and destroyed by this server.
+    /// Whether each tenant gets a key of its own, which this server creates and destroys.
     pub key_per_tenant: bool,
 }
 
-/// See the [module](self).
+/// A token as a key provider; see the [module](self).
 pub struct Pkcs11Provider {
     config: Pkcs11Config,
     library: Arc<Library>,
     entropy: Arc<dyn Entropy>,
-    /// Sessions at rest: reading, logged in.
-    rest: Mutex<Vec<Opened>>,
-    /// Whether the PIN was refused. Held while it is tried.
+    /// Idle sessions: read-only and logged in.
+    idle: Mutex<Vec<PooledSession>>,
+    /// Whether the PIN was refused. The lock is held while the PIN is tried.
     pin_refused: Mutex<bool>,
 }
 
 impl Pkcs11Provider {
-    /// Loads the library; asks no token.
+    /// Loads the library without a call to a token.
     ///
     /// # Errors
     /// [`Error::Provider`] for a library that cannot be loaded.
     pub fn new(config: Pkcs11Config, entropy: Arc<dyn Entropy>) -> Result<Self> {
         let library = Library::load(&config)?;
-        Ok(Self { config, library, entropy, rest: Mutex::default(), pin_refused: Mutex::default() })
+        Ok(Self { config, library, entropy, idle: Mutex::default(), pin_refused: Mutex::default() })
     }
 
-    /// Does something that changes nothing, in a session from the pool.
-    fn read<T>(&self, act: impl Fn(&Session) -> Outcome<T>) -> Result<T> {
-        self.persist(false, |life| {
-            let opened = match self.rested(life) {
-                Some(opened) => opened,
-                None => self.open(false, life)?,
+    /// Runs an action that changes nothing, in a session from the pool.
+    fn read<T>(&self, action: impl Fn(&Session) -> TokenResult<T>) -> Result<T> {
+        self.with_retry(Access::Read, |generation| {
+            let session = match self.take_idle(generation) {
+                Some(session) => session,
+                None => self.open(Access::Read, generation)?,
             };
-            let done = act(&opened.session);
-            // What failed there may have left an operation behind.
-            if matches!(done, Err(Trouble::Token(_))) {
-                opened.close()
+            let done = action(&session.session);
+            // A failed call may have left an operation active in the session, so it is not reused.
+            if matches!(done, Err(TokenFailure::Token(_))) {
+                session.close()
             } else {
-                self.lay_to_rest(opened)
+                self.return_to_pool(session)
             }
             done
         })
     }
 
-    /// Does something that makes or destroys objects, in a session of its own. May be done more than once. Nobody else is
-    /// in the library meanwhile: two that look and then make would make two, and SoftHSM fails those who look while
-    /// something is made.
-    fn change<T>(&self, act: impl Fn(&Session) -> Outcome<T>) -> Result<T> {
-        self.persist(true, |life| {
-            let opened = self.open(true, life)?;
-            let done = act(&opened.session);
-            opened.close();
+    /// Runs an action that creates or destroys objects, in a session of its own; the action may run more than once. It
+    /// has exclusive use of the library: two actions that look up and then create would create two objects, and SoftHSM
+    /// fails concurrent lookups while an object is created.
+    fn change<T>(&self, action: impl Fn(&Session) -> TokenResult<T>) -> Result<T> {
+        self.with_retry(Access::Change, |generation| {
+            let session = self.open(Access::Change, generation)?;
+            let done = action(&session.session);
+            session.close();
             done
         })
     }
 
-    /// Tries again with new sessions where old ones are worth nothing any more, and with a library that is begun anew
-    /// where the token is away: some never see it again otherwise. Each once.
-    fn persist<T>(&self, alone: bool, act: impl Fn(u64) -> Outcome<T>) -> Result<T> {
-        let (mut renewed, mut restarted) = (false, false);
+    /// Retries an action, once with new sessions if the old ones are stale, and once with a restarted library if the
+    /// token is missing: some libraries never see it again otherwise.
+    fn with_retry<T>(&self, access: Access, action: impl Fn(u64) -> TokenResult<T>) -> Result<T> {
+        let (mut reopened, mut restarted) = (false, false);
         loop {
-            let held = self.library.hold(alone);
-            let life = *held;
-            let trouble = match act(life) {
+            let guard = self.library.lock(access);
+            let generation = *guard;
+            let failure = match action(generation) {
                 Ok(done) => return Ok(done),
-                Err(trouble) => trouble,
+                Err(failure) => failure,
             };
-            let stale = matches!(trouble, Trouble::Token(Said::Pkcs11(rv, _)) if is_stale(rv));
-            if stale && !renewed {
-                renewed = true;
-                while let Some(old) = self.rested(life) {
+            let stale = matches!(failure, TokenFailure::Token(CryptokiError::Pkcs11(rv, _)) if is_stale(rv));
+            if stale && !reopened {
+                reopened = true;
+                while let Some(old) = self.take_idle(generation) {
                     old.close();
                 }
                 continue;
             }
-            drop(held);
-            let error = match trouble {
-                Trouble::Ours(error) => error,
-                Trouble::Token(said) => self.refused(&said),
+            drop(guard);
+            let error = match failure {
+                TokenFailure::Translated(error) => error,
+                TokenFailure::Token(error) => self.translate_error(&error),
             };
             if !matches!(error, Error::Unavailable { .. }) || restarted || !self.library.restart() {
                 return Err(error);
@@ -128,84 +130,86 @@ impl Pkcs11Provider {
         }
     }
 
-    fn rested(&self, life: u64) -> Option<Opened> {
-        let mut rest = self.resting();
-        rest.retain(|opened| opened.life == life);
-        rest.pop()
+    fn take_idle(&self, generation: u64) -> Option<PooledSession> {
+        let mut idle = self.idle_sessions();
+        idle.retain(|session| session.generation == generation);
+        idle.pop()
     }
 
-    fn lay_to_rest(&self, opened: Opened) {
-        let mut rest = self.resting();
-        if rest.len() < RESTING_MAX { rest.push(opened) } else { opened.close() }
+    fn return_to_pool(&self, session: PooledSession) {
+        let mut idle = self.idle_sessions();
+        if idle.len() < IDLE_SESSIONS_MAX { idle.push(session) } else { session.close() }
     }
 
-    fn resting(&self) -> MutexGuard<'_, Vec<Opened>> {
-        self.rest.lock().unwrap_or_else(PoisonError::into_inner)
+    fn idle_sessions(&self) -> MutexGuard<'_, Vec<PooledSession>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn open(&self, change: bool, life: u64) -> Outcome<Opened> {
-        // Tokens lock themselves after a few wrong PINs: one that was refused is not tried again, nor by two at once.
+    fn open(&self, access: Access, generation: u64) -> TokenResult<PooledSession> {
+        // Tokens lock themselves after a few wrong PINs: a refused PIN is not tried again, nor by two threads at once.
         let mut pin_refused = self.pin_refused.lock().unwrap_or_else(PoisonError::into_inner);
         if *pin_refused {
             return Err(self.denied(Denial::Forbidden).into());
         }
         let library = &self.library.calls;
         match library.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
-            Ok(()) | Err(Said::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => {}
-            Err(said) => return Err(said.into()),
+            Ok(()) | Err(CryptokiError::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => {}
+            Err(error) => return Err(error.into()),
         }
         let mut slots = library.get_slots_with_token()?;
-        // One slot that is out of order is no reason to see none.
+        // A broken slot must not hide the others.
         slots.retain(|slot| library.get_token_info(*slot).is_ok_and(|info| self.is_ours(&info)));
         let slot = match slots[..] {
             [slot] => slot,
-            [] => return Err(self.away().into()),
+            [] => return Err(self.token_missing().into()),
             _ => return Err(self.problem(format!("several tokens are called {:?}", self.config.token)).into()),
         };
-        let session =
-            if change { library.open_rw_session_no_drop(slot)? } else { library.open_ro_session_no_drop(slot)? };
-        let opened = Opened { session, life };
-        match opened.session.login(UserType::User, Some(&AuthPin::new(Box::from(self.config.pin.as_str())))) {
-            // All sessions of a process are logged in or none.
-            Ok(()) | Err(Said::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(opened),
-            Err(said) => {
-                opened.close();
-                *pin_refused = matches!(said, Said::Pkcs11(RvError::PinIncorrect | RvError::PinLocked, _));
-                Err(said.into())
+        let raw_session = match access {
+            Access::Read => library.open_ro_session_no_drop(slot)?,
+            Access::Change => library.open_rw_session_no_drop(slot)?,
+        };
+        let session = PooledSession { session: raw_session, generation };
+        match session.session.login(UserType::User, Some(&AuthPin::new(Box::from(self.config.pin.as_str())))) {
+            // The login state is shared by all sessions of a process.
+            Ok(()) | Err(CryptokiError::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(session),
+            Err(error) => {
+                session.close();
+                *pin_refused = matches!(error, CryptokiError::Pkcs11(RvError::PinIncorrect | RvError::PinLocked, _));
+                Err(error.into())
             }
         }
     }
 
-    /// Makes sure that what was not found would have been: that the token is there, and that it shows this session
-    /// what is private. Otherwise a key would count as destroyed that only is not seen.
-    fn sees(&self, session: &Session) -> Outcome<()> {
+    /// Checks that a key that was not found would have been visible: the token is present, and it shows private objects
+    /// to this session. Otherwise an invisible key would count as destroyed.
+    fn check_visibility(&self, session: &Session) -> TokenResult<()> {
         let info = session.get_session_info()?;
         if !matches!(info.session_state(), SessionState::RoUser | SessionState::RwUser) {
-            return Err(Said::Pkcs11(RvError::UserNotLoggedIn, Function::GetSessionInfo).into());
+            return Err(CryptokiError::Pkcs11(RvError::UserNotLoggedIn, Function::GetSessionInfo).into());
         }
         let token = self.library.calls.get_token_info(info.slot_id())?;
-        if self.is_ours(&token) { Ok(()) } else { Err(self.away().into()) }
+        if self.is_ours(&token) { Ok(()) } else { Err(self.token_missing().into()) }
     }
 
     fn is_ours(&self, token: &TokenInfo) -> bool {
         token.label().trim_end() == self.config.token
     }
 
-    fn away(&self) -> Error {
+    fn token_missing(&self) -> Error {
         self.unavailable(format!("there is no token {:?}", self.config.token))
     }
 
-    /// What the library said, in words of ours.
-    fn refused(&self, said: &Said) -> Error {
-        let Said::Pkcs11(rv, function) = said else {
-            return self.unavailable("its library answers in a way that is not understood".to_owned());
+    /// Translates an error of the library.
+    fn translate_error(&self, error: &CryptokiError) -> Error {
+        let CryptokiError::Pkcs11(rv, function) = error else {
+            return self.unavailable("its library returned an error that is not understood".to_owned());
         };
-        match meaning(*rv) {
-            Meaning::Denied(why) => self.denied(why),
-            Meaning::Unfit => {
-                self.problem(format!("the token does not do AES-256-GCM as is needed ({function:?}: {rv:?})"))
+        match classify(*rv) {
+            TokenErrorClass::Denied(why) => self.denied(why),
+            TokenErrorClass::Unfit => {
+                self.problem(format!("the token does not support AES-256-GCM as required ({function:?}: {rv:?})"))
             }
-            Meaning::Outage => self.unavailable(format!("{function:?}: {rv:?}")),
+            TokenErrorClass::Outage => self.unavailable(format!("{function:?}: {rv:?}")),
         }
     }
 
@@ -248,21 +252,21 @@ impl KeyProvider for Pkcs11Provider {
     }
 }
 
-/// One of its keys.
+/// A key of the provider.
 struct Pkcs11Key {
     provider: Arc<Pkcs11Provider>,
     name: String,
 }
 
 impl Pkcs11Key {
-    /// Its versions, the newest last; never none.
-    fn versions(&self, session: &Session) -> Outcome<Vec<(u32, ObjectHandle)>> {
-        let versions = self.found(session)?;
+    /// The versions of the key, the newest last; at least one.
+    fn versions(&self, session: &Session) -> TokenResult<Vec<(u32, ObjectHandle)>> {
+        let versions = self.find_versions(session)?;
         if versions.is_empty() { Err(self.provider.denied(Denial::Missing).into()) } else { Ok(versions) }
     }
 
-    /// Its versions, if there are any. A key that could leave the token is none.
-    fn found(&self, session: &Session) -> Outcome<Vec<(u32, ObjectHandle)>> {
+    /// The versions of the key, possibly none. A key that could leave the token is refused.
+    fn find_versions(&self, session: &Session) -> TokenResult<Vec<(u32, ObjectHandle)>> {
         let ours = [
             Attribute::Class(ObjectClass::SECRET_KEY),
             Attribute::KeyType(KeyType::AES),
@@ -278,17 +282,17 @@ impl Pkcs11Key {
                 AttributeType::Sensitive,
                 AttributeType::Extractable,
             ];
-            let (mut version, mut sound) = (0, 0);
+            let (mut version, mut valid) = (0, 0);
             for attribute in session.get_attributes(handle, &asked)? {
                 match attribute {
                     Attribute::Id(id) => version = version_of(&id),
-                    Attribute::ValueLen(length) => sound += u8::from(*length == KEY as u64),
-                    Attribute::Private(yes) | Attribute::Sensitive(yes) => sound += u8::from(yes),
-                    Attribute::Extractable(yes) => sound += u8::from(!yes),
+                    Attribute::ValueLen(length) => valid += u8::from(*length == KEY as u64),
+                    Attribute::Private(yes) | Attribute::Sensitive(yes) => valid += u8::from(yes),
+                    Attribute::Extractable(yes) => valid += u8::from(!yes),
                     _ => {}
                 }
             }
-            if sound != 4 {
+            if valid != 4 {
                 let problem =
                     format!("key {:?} must have 256 bits, be private and sensitive, and not be extractable", self.name);
                 return Err(self.provider.problem(problem).into());
@@ -298,12 +302,12 @@ impl Pkcs11Key {
             }
         }
         if versions.is_empty() {
-            self.provider.sees(session)?;
+            self.provider.check_visibility(session)?;
         }
         Ok(versions.into_iter().collect())
     }
 
-    fn generate(&self, session: &Session, version: u32) -> Outcome<()> {
+    fn generate(&self, session: &Session, version: u32) -> TokenResult<()> {
         let template = [
             Attribute::Label(self.name.clone().into_bytes()),
             Attribute::Id(id_of(version)),
@@ -321,36 +325,54 @@ impl Pkcs11Key {
         Ok(())
     }
 
-    /// Nonce, ciphertext and tag. Tokens that insist on a nonce of their own write it over ours.
-    fn encrypt(&self, session: &Session, key: ObjectHandle, bound: &[u8], plain: &[u8]) -> Outcome<Vec<u8>> {
+    /// Encrypts to nonce, ciphertext and tag. Tokens that insist on a nonce of their own overwrite ours.
+    fn encrypt(
+        &self,
+        session: &Session,
+        key: ObjectHandle,
+        associated_data: &[u8],
+        plain: &[u8],
+    ) -> TokenResult<Vec<u8>> {
         let mut nonce = [0; NONCE];
         self.provider.entropy.fill(&mut nonce);
-        let params = GcmParams::new(&mut nonce, bound, TAG_BITS.into())?;
+        let params = GcmParams::new(&mut nonce, associated_data, TAG_BITS.into())?;
         let sealed = session.encrypt(&Mechanism::AesGcm(params), key, plain)?;
         if sealed.len() != plain.len() + TAG {
-            return Err(self.provider.problem("the token's ciphertexts have an unknown form".to_owned()).into());
+            return Err(self.provider.problem("the token's ciphertexts have an unknown format".to_owned()).into());
         }
         Ok([&nonce[..], &sealed].concat())
     }
 
-    fn decrypt(session: &Session, key: ObjectHandle, bound: &[u8], sealed: &[u8]) -> Outcome<Zeroizing<Vec<u8>>> {
+    fn decrypt(
+        session: &Session,
+        key: ObjectHandle,
+        associated_data: &[u8],
+        sealed: &[u8],
+    ) -> TokenResult<Zeroizing<Vec<u8>>> {
         let (nonce, sealed) = sealed.split_at(NONCE);
         let mut nonce = nonce.to_vec();
-        let params = GcmParams::new(&mut nonce, bound, TAG_BITS.into())?;
+        let params = GcmParams::new(&mut nonce, associated_data, TAG_BITS.into())?;
         Ok(Zeroizing::new(session.decrypt(&Mechanism::AesGcm(params), key, sealed)?))
     }
 
-    fn open(&self, session: &Session, key: ObjectHandle, bound: &[u8], sealed: &[u8]) -> Outcome<SecretKey> {
-        let not = || Trouble::Ours(self.provider.denied(Denial::NotAuthentic));
-        match Self::decrypt(session, key, bound, sealed) {
-            Ok(plain) => SecretKey::from_slice(&plain).ok_or_else(not),
-            // SoftHSM says so of a tag that does not fit, and others may: a token that opens what it sealed is well.
-            Err(Trouble::Token(Said::Pkcs11(rv, Function::Decrypt))) if !is_stale(rv) => {
-                let probe = self.encrypt(session, key, bound, &[0; KEY])?;
-                Self::decrypt(session, key, bound, &probe)?;
-                Err(not())
+    fn open(
+        &self,
+        session: &Session,
+        key: ObjectHandle,
+        associated_data: &[u8],
+        sealed: &[u8],
+    ) -> TokenResult<SecretKey> {
+        let not_authentic = || TokenFailure::Translated(self.provider.denied(Denial::NotAuthentic));
+        match Self::decrypt(session, key, associated_data, sealed) {
+            Ok(plain) => SecretKey::from_slice(&plain).ok_or_else(not_authentic),
+            // SoftHSM reports a wrong tag with an unspecific error, and others may too: if the token opens what it just
+            // sealed, the token works and the wrap is not authentic.
+            Err(TokenFailure::Token(CryptokiError::Pkcs11(rv, Function::Decrypt))) if !is_stale(rv) => {
+                let probe = self.encrypt(session, key, associated_data, &[0; KEY])?;
+                Self::decrypt(session, key, associated_data, &probe)?;
+                Err(not_authentic())
             }
-            Err(trouble) => Err(trouble),
+            Err(failure) => Err(failure),
         }
     }
 }
@@ -368,7 +390,7 @@ impl RootKey for Pkcs11Key {
         self.provider.read(|session| {
             let versions = self.versions(session)?;
             let (version, handle) = versions[versions.len() - 1];
-            let sealed = self.encrypt(session, handle, &bound(context, version), key.bytes())?;
+            let sealed = self.encrypt(session, handle, &associated_data(context, version), key.bytes())?;
             Ok([&[FORMAT_VERSION][..], &version.to_be_bytes(), &sealed].concat())
         })
     }
@@ -378,24 +400,24 @@ impl RootKey for Pkcs11Key {
         self.provider.read(|session| {
             let versions = self.versions(session)?;
             let newest = versions[versions.len() - 1].0;
-            let found = versions.into_iter().find(|(of, _)| *of == version);
+            let matching = versions.into_iter().find(|(of, _)| *of == version);
             let gone = if version > newest { Denial::NotAuthentic } else { Denial::Missing };
-            let (_, handle) = found.ok_or_else(|| self.provider.denied(gone))?;
-            self.open(session, handle, &bound(context, version), sealed)
+            let (_, handle) = matching.ok_or_else(|| self.provider.denied(gone))?;
+            self.open(session, handle, &associated_data(context, version), sealed)
         })
     }
 
-    fn facts(&self) -> Result<KeyFacts> {
+    fn facts(&self) -> Result<KeyDescription> {
         self.provider.read(|session| {
             let versions = self.versions(session)?;
             let (oldest, version) = (versions[0].0, versions[versions.len() - 1].0);
-            Ok(KeyFacts { algorithm: "aes-256-gcm".to_owned(), version, oldest })
+            Ok(KeyDescription { algorithm: "aes-256-gcm".to_owned(), version, oldest })
         })
     }
 
     fn create(&self) -> Result<()> {
         self.provider.change(|session| {
-            if self.found(session)?.is_empty() {
+            if self.find_versions(session)?.is_empty() {
                 self.generate(session, 1)?;
             }
             Ok(())
@@ -424,71 +446,82 @@ impl RootKey for Pkcs11Key {
         })
     }
 
-    fn destroy(&self) -> Result<Receipt> {
+    fn destroy(&self) -> Result<DestructionReceipt> {
         let destroyed = self.provider.change(|session| {
-            for (_, handle) in self.found(session)? {
+            for (_, handle) in self.find_versions(session)? {
                 session.destroy_object(handle)?;
             }
-            // Not what the destruction said but what is there now.
-            Ok(self.found(session)?.is_empty())
+            // The result is what exists now, not the reply to the destruction.
+            Ok(self.find_versions(session)?.is_empty())
         });
         match destroyed {
-            Ok(true) => Ok(Receipt {
+            Ok(true) => Ok(DestructionReceipt {
                 destroyed: true,
-                said: "destroyed; the token no longer has it. Backups of the token, if its keepers make any, are not \
+                said:
+                    "destroyed; the token no longer has it. Backups of the token, if its operators make any, are not \
                        known to this server"
-                    .to_owned(),
+                        .to_owned(),
             }),
-            Ok(false) => Ok(Receipt::kept("the token accepted the destruction and still has the key")),
-            Err(Error::Denied { why, .. }) => {
-                Ok(Receipt::kept(&format!("the token does not let this server destroy it: {}", why.as_str())))
+            Ok(false) => {
+                Ok(DestructionReceipt::not_destroyed("the token accepted the destruction and still has the key"))
             }
-            Err(Error::Provider { problem, .. }) => Ok(Receipt::kept(&problem)),
+            Err(Error::Denied { why, .. }) => Ok(DestructionReceipt::not_destroyed(&format!(
+                "the token does not let this server destroy it: {}",
+                why.as_str()
+            ))),
+            Err(Error::Provider { problem, .. }) => Ok(DestructionReceipt::not_destroyed(&problem)),
             Err(error) => Err(error),
         }
     }
 }
 
-type Outcome<T> = std::result::Result<T, Trouble>;
+type TokenResult<T> = std::result::Result<T, TokenFailure>;
 
-/// What stopped an act on a token.
-enum Trouble {
-    /// The library's word, still to be understood.
-    Token(Said),
-    Ours(Error),
+/// Whether an action changes objects of the token. If so, it has exclusive use of the library.
+#[derive(Clone, Copy)]
+enum Access {
+    Read,
+    Change,
 }
 
-impl From<Said> for Trouble {
-    fn from(said: Said) -> Self {
-        Trouble::Token(said)
+/// Failure of an action on a token.
+enum TokenFailure {
+    /// An error of the library that is not translated yet.
+    Token(CryptokiError),
+    Translated(Error),
+}
+
+impl From<CryptokiError> for TokenFailure {
+    fn from(error: CryptokiError) -> Self {
+        TokenFailure::Token(error)
     }
 }
 
-impl From<Error> for Trouble {
+impl From<Error> for TokenFailure {
     fn from(error: Error) -> Self {
-        Trouble::Ours(error)
+        TokenFailure::Translated(error)
     }
 }
 
-/// Sessions that are kept for the next.
-const RESTING_MAX: usize = 8;
-/// Of a label, bytes.
+/// Maximum number of idle sessions in the pool.
+const IDLE_SESSIONS_MAX: usize = 8;
+/// Maximum length of a label in bytes.
 const NAME_MAX: usize = 128;
 const TAG_BITS: u64 = 8 * TAG as u64;
-/// Before the version in the `CKA_ID`s of keys that this server makes.
+/// Prefix of the version in the `CKA_ID`s that this server assigns.
 const ID: &[u8] = b"ringfence";
 
-/// What a return value means.
+/// Meaning of a return value.
 #[derive(Debug, PartialEq, Eq)]
-enum Meaning {
+enum TokenErrorClass {
     Denied(Denial),
-    /// The token or its library lacks something, and will lack it tomorrow.
+    /// The token or its library lacks a feature, which retries do not change.
     Unfit,
     Outage,
 }
 
-fn meaning(rv: RvError) -> Meaning {
-    Meaning::Denied(match rv {
+fn classify(rv: RvError) -> TokenErrorClass {
+    TokenErrorClass::Denied(match rv {
         RvError::KeyHandleInvalid | RvError::ObjectHandleInvalid => Denial::Missing,
         RvError::EncryptedDataInvalid | RvError::EncryptedDataLenRange => Denial::NotAuthentic,
         RvError::PinIncorrect
@@ -508,12 +541,13 @@ fn meaning(rv: RvError) -> Meaning {
         | RvError::MechanismParamInvalid
         | RvError::FunctionNotSupported
         | RvError::KeyTypeInconsistent
-        | RvError::TemplateInconsistent => return Meaning::Unfit,
-        _ => return Meaning::Outage,
+        | RvError::TemplateInconsistent => return TokenErrorClass::Unfit,
+        _ => return TokenErrorClass::Outage,
     })
 }
 
-/// A session that a restart of the token, or another thread's, has ended.
+/// Whether the error means that a restart of the token, or another thread's restart of the library, has ended the
+/// session.
 fn is_stale(rv: RvError) -> bool {
     matches!(
         rv,
@@ -536,92 +570,94 @@ fn version_of(id: &[u8]) -> u32 {
     version.map(u32::from_be_bytes).unwrap_or_default()
 }
 
-fn bound(context: &[u8], version: u32) -> Vec<u8> {
+fn associated_data(context: &[u8], version: u32) -> Vec<u8> {
     fields(&[b"ringfence pkcs11 provider", &version.to_be_bytes(), context])
 }
 
-/// The version and what is sealed, of a wrap that has the form of one.
+/// Splits a well-formed wrap into the version and the sealed bytes.
 fn parts(wrapped: &[u8]) -> Option<(u32, &[u8])> {
     let (format, rest) = wrapped.split_first()?;
     let (version, sealed) = rest.split_first_chunk()?;
     (*format == FORMAT_VERSION && sealed.len() == NONCE + KEY + TAG).then(|| (u32::from_be_bytes(*version), sealed))
 }
 
-/// A vendor's library. A process loads it once, whoever asks, and never unloads it.
+/// A vendor's library. A process loads it once for all providers, and never unloads it.
 struct Library {
     calls: Pkcs11,
-    /// How often it was begun anew: sessions are of one life. Calls that read share it; who changes something, or ends
-    /// a life, has it alone.
-    life: RwLock<u64>,
+    /// Number of restarts: a session belongs to one generation. Calls that read share the lock; a call that changes
+    /// objects or restarts the library holds it exclusively.
+    generation: RwLock<u64>,
 }
 
 impl Library {
     fn load(config: &Pkcs11Config) -> Result<Arc<Self>> {
         static LOADED: Mutex<BTreeMap<PathBuf, Arc<Library>>> = Mutex::new(BTreeMap::new());
-        let wrong = |problem: String| Error::Provider { provider: config.name.clone(), problem };
+        let config_error = |problem: String| Error::Provider { provider: config.name.clone(), problem };
         if !config.module.is_absolute() {
-            return Err(wrong("its module must be an absolute path".to_owned()));
+            return Err(config_error("its module must be an absolute path".to_owned()));
         }
-        let path = config.module.canonicalize().map_err(|e| wrong(format!("its module cannot be read: {e}")))?;
+        let path = config.module.canonicalize().map_err(|e| config_error(format!("its module cannot be read: {e}")))?;
         let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(library) = loaded.get(&path) {
             return Ok(library.clone());
         }
-        let calls = Pkcs11::new(&path).map_err(|_| wrong("its module is no PKCS #11 library".to_owned()))?;
-        let library = Arc::new(Self { calls, life: RwLock::default() });
+        let calls = Pkcs11::new(&path).map_err(|_| config_error("its module is not a PKCS #11 library".to_owned()))?;
+        let library = Arc::new(Self { calls, generation: RwLock::default() });
         loaded.insert(path, library.clone());
         Ok(library)
     }
 
-    /// Who is in it.
-    fn hold(&self, alone: bool) -> Hold<'_> {
-        match alone {
-            false => Hold::Shared(self.life.read().unwrap_or_else(PoisonError::into_inner)),
-            true => Hold::Alone(self.life.write().unwrap_or_else(PoisonError::into_inner)),
+    /// Locks the library for a call.
+    fn lock(&self, access: Access) -> LibraryGuard<'_> {
+        match access {
+            Access::Read => LibraryGuard::Shared(self.generation.read().unwrap_or_else(PoisonError::into_inner)),
+            Access::Change => LibraryGuard::Exclusive(self.generation.write().unwrap_or_else(PoisonError::into_inner)),
         }
     }
 
-    /// Ends it, so that the next call begins it anew; false while others are in it, for whom it cannot be ended.
+    /// Finalises the library, so that the next call initialises it again. Returns false while other calls use it,
+    /// because it must not be finalised under them.
     fn restart(&self) -> bool {
-        let mut life = match self.life.try_write() {
-            Ok(life) => life,
-            Err(TryLockError::Poisoned(life)) => life.into_inner(),
+        let mut generation = match self.generation.try_write() {
+            Ok(generation) => generation,
+            Err(TryLockError::Poisoned(generation)) => generation.into_inner(),
             Err(TryLockError::WouldBlock) => return false,
         };
-        *life += 1;
-        // One that was not begun cannot be ended, which is as good.
+        *generation += 1;
+        // Finalising fails if the library was not initialised, which is as good.
         let _ = self.calls.clone().finalize();
         true
     }
 }
 
-/// A turn in a library.
-enum Hold<'a> {
+/// Guard of a call into the library; dereferences to the generation.
+enum LibraryGuard<'a> {
     Shared(RwLockReadGuard<'a, u64>),
-    Alone(RwLockWriteGuard<'a, u64>),
+    Exclusive(RwLockWriteGuard<'a, u64>),
 }
 
-impl Deref for Hold<'_> {
+impl Deref for LibraryGuard<'_> {
     type Target = u64;
 
     fn deref(&self) -> &u64 {
         match self {
-            Hold::Shared(life) => life,
-            Hold::Alone(life) => life,
+            LibraryGuard::Shared(generation) => generation,
+            LibraryGuard::Exclusive(generation) => generation,
         }
     }
 }
 
-/// A session that is closed by [`Opened::close`] alone: in another life of the library its number may be another's.
-struct Opened {
+/// A session that only [`PooledSession::close`] closes: in another generation of the library its handle may belong to
+/// another session.
+struct PooledSession {
     session: Session,
-    life: u64,
+    generation: u64,
 }
 
-impl Opened {
-    /// In the life in which it was opened.
+impl PooledSession {
+    /// Closes the session. Only valid in the generation in which it was opened.
     fn close(self) {
-        // What is gone already needs no closing.
+        // A session that is already gone needs no closing.
         let _ = self.session.close();
     }
 }

@@ -1,9 +1,9 @@
-//! OpenBao's and Vault's Transit engine: keys are made there, and wraps are ciphertexts of theirs.
+//! The Transit engine of OpenBao and Vault: keys are created there, and wraps are Transit ciphertexts.
 //!
 //! A wrap is bound to its context by a key that Transit derives from it (`derived = true`, `context`), not by
 //! associated data: Transit cannot rewrap what was encrypted with associated data.
 
-use super::{Denial, Key, KeyFacts, KeyProvider, Receipt, RootKey};
+use super::{Denial, DestructionReceipt, Key, KeyDescription, KeyProvider, RootKey};
 use crate::{Error, Result, SecretKey};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
@@ -18,61 +18,64 @@ use ureq::{
 };
 use zeroize::Zeroizing;
 
-/// Where Transit is and which keys it is to use.
+/// Configuration of [`TransitProvider`].
 pub struct TransitConfig {
-    /// The provider's name.
+    /// Name of the provider.
     pub name: String,
-    /// `https://bao.example:8200`.
+    /// Base URL, such as `https://bao.example:8200`.
     pub address: String,
-    /// Where the engine is mounted: `transit`.
+    /// Mount path of the engine, usually `transit`.
     pub mount: String,
-    /// Vault's namespace, if there are any.
+    /// Vault namespace, if namespaces are in use.
     pub namespace: Option<String>,
-    /// The key of tenants that name none; with `key_per_tenant` the prefix of their keys' names.
+    /// Key of tenants that name none; with `key_per_tenant`, the prefix of the names of their keys.
     pub key: String,
-    /// A key for each tenant, made and destroyed by this server.
+    /// Whether each tenant gets a key of its own, which this server creates and destroys.
     pub key_per_tenant: bool,
-    /// How to log in.
+    /// Token for requests.
     pub token: TransitToken,
-    /// Certificate authorities to trust instead of the usual ones, PEM.
+    /// File of certificate authorities to trust instead of the usual ones, PEM.
     pub ca_certificates: Option<PathBuf>,
-    /// The longest a call may take.
+    /// Time limit of a call.
     pub timeout: Duration,
 }
 
-/// How to log in.
+/// Source of the token.
 pub enum TransitToken {
-    /// This very token.
+    /// An explicit token.
     Value(Zeroizing<String>),
-    /// What the file says at each call: an agent renews it.
+    /// A file that is read at each call, because an agent renews the token.
     File(PathBuf),
 }
 
-/// See the [module](self).
+/// Transit as a key provider; see the [module](self).
 pub struct TransitProvider {
     config: TransitConfig,
     agent: Agent,
-    /// The token that was read last.
+    /// The token that was last read from the file.
     token: Mutex<Zeroizing<String>>,
 }
 
 impl TransitProvider {
-    /// Asks nobody.
+    /// Creates the provider without a call to the service.
     ///
     /// # Errors
     /// [`Error::Provider`] for an address or certificates that cannot be used.
     pub fn new(config: TransitConfig) -> Result<Self> {
-        // A second install is refused and harmless: the provider is the same.
+        // A second installation is refused and harmless: the provider is the same.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let wrong = |problem: String| Error::Provider { provider: config.name.clone(), problem };
+        let config_error = |problem: String| Error::Provider { provider: config.name.clone(), problem };
         if !config.address.starts_with("https://") && !config.address.starts_with("http://") {
-            return Err(wrong("its address must begin with https:// (or http:// on a loopback address)".to_owned()));
+            return Err(config_error(
+                "its address must begin with https:// (or http:// on a loopback address)".to_owned(),
+            ));
         }
         let mut tls = TlsConfig::builder();
         if let Some(path) = &config.ca_certificates {
-            let pem = std::fs::read(path).map_err(|e| wrong(format!("its ca_certificates cannot be read: {e}")))?;
+            let pem =
+                std::fs::read(path).map_err(|e| config_error(format!("its ca_certificates cannot be read: {e}")))?;
             let roots =
-                certificates(&pem).ok_or_else(|| wrong("its ca_certificates hold no certificate".to_owned()))?;
+                certificates(&pem).ok_or_else(|| config_error("its ca_certificates hold no certificate".to_owned()))?;
             tls = tls.root_certs(RootCerts::Specific(Arc::new(roots)));
         }
         let agent = Agent::config_builder()
@@ -95,11 +98,11 @@ impl TransitProvider {
                     *self.token.lock().unwrap_or_else(PoisonError::into_inner) = token.clone();
                     Ok(token)
                 }
-                // While an agent writes it anew, what it held before is as good as ever.
+                // While an agent rewrites the file, the previous token remains valid.
                 Err(error) => {
-                    let before = self.token.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                    let previous = self.token.lock().unwrap_or_else(PoisonError::into_inner).clone();
                     let why = || self.unavailable(format!("the token file cannot be read: {error}"));
-                    if before.is_empty() { Err(why()) } else { Ok(before) }
+                    if previous.is_empty() { Err(why()) } else { Ok(previous) }
                 }
             },
         }
@@ -118,7 +121,7 @@ impl TransitProvider {
         }
         let request = request.body(bytes).map_err(|_| Error::Provider {
             provider: self.config.name.clone(),
-            problem: "its address, mount, token or key name cannot stand in a request".to_owned(),
+            problem: "its address, mount, token or key name is not valid in a request".to_owned(),
         })?;
         let mut response = self.agent.run(request).map_err(|e| self.unavailable(e.to_string()))?;
         let status = response.status().as_u16();
@@ -128,20 +131,21 @@ impl TransitProvider {
             if reply.is_empty() {
                 return Ok(Value::Null);
             }
-            return serde_json::from_slice(&reply).map_err(|_| self.unavailable("its reply is no JSON".to_owned()));
+            return serde_json::from_slice(&reply).map_err(|_| self.unavailable("its reply is not JSON".to_owned()));
         }
-        Err(self.refused(status, &reply))
+        Err(self.translate_error(status, &reply))
     }
 
-    /// What a reply that is no success means. The words are OpenBao's and Vault's own, and are shown to nobody.
-    fn refused(&self, status: u16, reply: &[u8]) -> Error {
-        let said: Value = serde_json::from_slice(reply).unwrap_or_default();
-        let said = said["errors"].as_array().map(|e| e.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "));
-        let said = said.unwrap_or_default().to_lowercase();
-        let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
+    /// Translates an unsuccessful reply. The messages are those of OpenBao and Vault, and are never shown.
+    fn translate_error(&self, status: u16, reply: &[u8]) -> Error {
+        let reply: Value = serde_json::from_slice(reply).unwrap_or_default();
+        let messages =
+            reply["errors"].as_array().map(|e| e.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "));
+        let messages = messages.unwrap_or_default().to_lowercase();
+        let has = |words: &[&str]| words.iter().any(|word| messages.contains(word));
         let why = match status {
             403 => Denial::Forbidden,
-            // The key, or the whole engine.
+            // Either the key or the whole engine does not exist.
             404 => Denial::Missing,
             400 | 500 if has(&["soft-deleted", "disallowed by policy (too old)"]) => Denial::Disabled,
             400 if has(&["key not found"]) => Denial::Missing,
@@ -155,8 +159,8 @@ impl TransitProvider {
         Error::Unavailable { provider: self.config.name.clone(), reason }
     }
 
-    fn odd(&self) -> Error {
-        self.unavailable("its reply lacks what was asked for".to_owned())
+    fn incomplete_reply(&self) -> Error {
+        self.unavailable("its reply is incomplete".to_owned())
     }
 }
 
@@ -186,7 +190,7 @@ impl KeyProvider for TransitProvider {
     }
 }
 
-/// One of its keys.
+/// A key of the provider.
 struct TransitKey {
     provider: Arc<TransitProvider>,
     name: String,
@@ -198,11 +202,14 @@ impl TransitKey {
     }
 
     fn ciphertext(&self, reply: &Value) -> Result<Vec<u8>> {
-        reply["data"]["ciphertext"].as_str().map(|c| c.as_bytes().to_vec()).ok_or_else(|| self.provider.odd())
+        reply["data"]["ciphertext"]
+            .as_str()
+            .map(|c| c.as_bytes().to_vec())
+            .ok_or_else(|| self.provider.incomplete_reply())
     }
 
-    /// What the service tells of the key, which must be there and derive.
-    fn derived(&self) -> Result<KeyFacts> {
+    /// Describes the key, which must exist and be a derived key.
+    fn derived_key_facts(&self) -> Result<KeyDescription> {
         let reply = self.provider.call("GET", &format!("keys/{}", self.name), None)?;
         let data = &reply["data"];
         let number = |member: &str| data[member].as_u64().and_then(|n| u32::try_from(n).ok()).unwrap_or_default();
@@ -211,17 +218,20 @@ impl TransitKey {
             return Err(Error::Denied { provider: name.clone(), why: Denial::Disabled });
         }
         if data["derived"].as_bool() != Some(true) {
-            let problem =
-                format!("key {:?} must be made with derived=true, so that wraps are bound to their place", self.name);
+            let problem = format!(
+                "key {:?} must be created with derived=true, so that wraps are bound to their context",
+                self.name
+            );
             return Err(Error::Provider { provider: name.clone(), problem });
         }
         let algorithm = data["type"].as_str().unwrap_or("unknown").to_owned();
-        Ok(KeyFacts { algorithm, version: number("latest_version"), oldest: number("min_decryption_version") })
+        Ok(KeyDescription { algorithm, version: number("latest_version"), oldest: number("min_decryption_version") })
     }
 
-    fn said(&self, wrapped: &[u8]) -> Result<String> {
-        let not = |_| Error::Denied { provider: self.provider.config.name.clone(), why: Denial::NotAuthentic };
-        String::from_utf8(wrapped.to_vec()).map_err(not)
+    fn ciphertext_text(&self, wrapped: &[u8]) -> Result<String> {
+        let not_authentic =
+            |_| Error::Denied { provider: self.provider.config.name.clone(), why: Denial::NotAuthentic };
+        String::from_utf8(wrapped.to_vec()).map_err(not_authentic)
     }
 }
 
@@ -235,9 +245,9 @@ impl RootKey for TransitKey {
     }
 
     fn wrap(&self, context: &[u8], key: &SecretKey) -> Result<Vec<u8>> {
-        // Transit makes a key that is not there, of another kind than ours, if the token allows it: so a name that is
-        // mistyped would stand for a key that nobody knows of.
-        self.derived()?;
+        // If the token allows it, Transit creates a missing key on the first encryption, of a kind other than ours: a
+        // mistyped name would silently create a key.
+        self.derived_key_facts()?;
         let mut body = json!({ "context": STANDARD.encode(context), "plaintext": STANDARD.encode(key.bytes()) });
         let reply = self.post("encrypt", &body);
         wipe(&mut body["plaintext"]);
@@ -245,23 +255,24 @@ impl RootKey for TransitKey {
     }
 
     fn unwrap(&self, context: &[u8], wrapped: &[u8]) -> Result<SecretKey> {
-        let body = json!({ "context": STANDARD.encode(context), "ciphertext": self.said(wrapped)? });
+        let body = json!({ "context": STANDARD.encode(context), "ciphertext": self.ciphertext_text(wrapped)? });
         let mut reply = self.post("decrypt", &body)?;
         let plain = &mut reply["data"]["plaintext"];
-        let bytes =
-            Zeroizing::new(STANDARD.decode(plain.as_str().ok_or_else(|| self.provider.odd())?).unwrap_or_default());
+        let bytes = Zeroizing::new(
+            STANDARD.decode(plain.as_str().ok_or_else(|| self.provider.incomplete_reply())?).unwrap_or_default(),
+        );
         wipe(plain);
-        SecretKey::from_slice(&bytes).ok_or_else(|| self.provider.odd())
+        SecretKey::from_slice(&bytes).ok_or_else(|| self.provider.incomplete_reply())
     }
 
     fn rewrap(&self, context: &[u8], wrapped: &[u8]) -> Result<Vec<u8>> {
-        let body = json!({ "context": STANDARD.encode(context), "ciphertext": self.said(wrapped)? });
+        let body = json!({ "context": STANDARD.encode(context), "ciphertext": self.ciphertext_text(wrapped)? });
         let reply = self.post("rewrap", &body)?;
         self.ciphertext(&reply)
     }
 
-    fn facts(&self) -> Result<KeyFacts> {
-        self.derived()
+    fn facts(&self) -> Result<KeyDescription> {
+        self.derived_key_facts()
     }
 
     fn create(&self) -> Result<()> {
@@ -280,12 +291,12 @@ impl RootKey for TransitKey {
         let newest = self.facts()?.version;
         let body = json!({ "min_decryption_version": newest, "min_encryption_version": newest });
         self.provider.call("POST", &format!("keys/{}/config", self.name), Some(&body))?;
-        // Until here it can be undone; what is trimmed is gone.
+        // Up to here this can be undone; trimmed versions are gone.
         let body = json!({ "min_available_version": newest });
         self.provider.call("POST", &format!("keys/{}/trim", self.name), Some(&body)).map(drop)
     }
 
-    fn destroy(&self) -> Result<Receipt> {
+    fn destroy(&self) -> Result<DestructionReceipt> {
         let allow = json!({ "deletion_allowed": true });
         let path = format!("keys/{}", self.name);
         let config = self.provider.call("POST", &format!("{path}/config"), Some(&allow));
@@ -293,27 +304,28 @@ impl RootKey for TransitKey {
         match deleted {
             Ok(_) | Err(Error::Denied { why: Denial::Missing, .. }) => {}
             Err(Error::Denied { why, .. }) => {
-                return Ok(Receipt::kept(&format!(
+                return Ok(DestructionReceipt::not_destroyed(&format!(
                     "the provider does not let this server destroy it: {}",
                     why.as_str()
                 )));
             }
             Err(error) => return Err(error),
         }
-        // Not what the deletion said but what is there now.
+        // The result is what exists now, not the reply to the deletion.
         match self.facts() {
-            Err(Error::Denied { why: Denial::Missing, .. }) => {
-                Ok(Receipt { destroyed: true, said: "deleted; the provider no longer knows the key".to_owned() })
-            }
+            Err(Error::Denied { why: Denial::Missing, .. }) => Ok(DestructionReceipt {
+                destroyed: true,
+                said: "deleted; the provider no longer knows the key".to_owned(),
+            }),
             Err(Error::Unavailable { provider, reason }) => Err(Error::Unavailable { provider, reason }),
-            _ => Ok(Receipt::kept("the provider accepted the deletion and still knows the key")),
+            _ => Ok(DestructionReceipt::not_destroyed("the provider accepted the deletion and still knows the key")),
         }
     }
 }
 
-/// A reply is a wrapped key or a key's description.
+/// Maximum size of a reply in bytes: a reply is a wrapped key or a key's description.
 const REPLY_BYTES_MAX: u64 = 1 << 20;
-/// Of a key, bytes.
+/// Maximum length of a key's name in bytes.
 const NAME_MAX: usize = 128;
 
 fn wipe(value: &mut Value) {

@@ -36,7 +36,7 @@ fn a_ring_grows_by_rotation_and_shrinks_by_destruction() {
 }
 
 #[test]
-fn a_wrap_is_bound_to_its_life_and_epoch() {
+fn a_wrap_is_bound_to_its_incarnation_and_epoch() {
     let (provider, entropy) = (provider(), SeededEntropy::new(3));
     let (_, wrapped) = TenantKeys::create(&provider, LIFE, &entropy).unwrap();
     let denied = |life, wrapped: WrappedKey| matches!(TenantKeys::open(&provider, life, &[wrapped]), Err(Error::Denied { provider, why: Denial::NotAuthentic }) if provider == "local");
@@ -51,18 +51,18 @@ fn a_wrap_is_bound_to_its_life_and_epoch() {
 }
 
 #[test]
-fn no_keys_are_no_ring() {
+fn an_empty_list_is_not_a_ring() {
     assert!(matches!(TenantKeys::open(&provider(), LIFE, &[]), Err(Error::NoEpoch(_))));
 }
 
 #[test]
-fn errors_say_what_the_caller_does() {
+fn errors_map_to_the_callers_codes() {
     let code = |error: Error| kernel::Error::from(error).code;
     assert_eq!(code(Error::Denied { provider: "local".into(), why: Denial::Disabled }), Code::KeyUnavailable);
     assert_eq!(code(Error::Unavailable { provider: "kms".into(), reason: "timeout".into() }), Code::KeyUnavailable);
     assert_eq!(code(Error::NoEpoch(KeyEpoch(3))), Code::KeyUnavailable);
     assert_eq!(code(Error::corrupt("segment", "x", "y")), Code::Internal);
-    assert_eq!(code(Error::Misplaced("x")), Code::Internal);
+    assert_eq!(code(Error::Mismatch("x")), Code::Internal);
     assert_eq!(code(Error::TooLarge { what: "x", bytes: 2, max: 1 }), Code::TooLarge);
 }
 
@@ -73,8 +73,8 @@ fn debug_shows_no_bytes() {
 }
 
 #[test]
-fn keys_are_no_values_to_copy_or_print() {
-    // Ambiguous, and so not built, as soon as one of these is implemented.
+fn keys_are_neither_cloneable_nor_printable() {
+    // The calls below become ambiguous, and do not compile, as soon as one of these traits is implemented.
     trait Unless<Marker> {
         fn some() {}
     }

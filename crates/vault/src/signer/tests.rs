@@ -7,7 +7,7 @@ fn signer(seed: u64) -> Signer {
 
 /// RFC 8032, section 7.1, test 1: seed, public key and the signature of nothing.
 #[test]
-fn it_is_ed25519() {
+fn signatures_are_ed25519() {
     let unhex =
         |s: &str| (0..s.len()).step_by(2).map(|i| u8::from_str_radix(&s[i..i + 2], 16).unwrap()).collect::<Vec<_>>();
     let seed = unhex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60");
@@ -20,7 +20,7 @@ fn it_is_ed25519() {
 
 /// The example of golang.org/x/mod/sumdb/note: key, text and signature.
 #[test]
-fn it_reads_notes_that_others_wrote() {
+fn notes_of_other_implementations_verify() {
     let key = PublicKey::parse("PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW").unwrap();
     let text = "If you think cryptography is the answer to your problem,\nthen you don't know what your problem is.\n";
     let signed = "\u{2014} PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=\n";
@@ -30,12 +30,12 @@ fn it_reads_notes_that_others_wrote() {
 }
 
 #[test]
-fn a_note_opens_with_its_key_and_as_it_was_written() {
+fn a_note_verifies_with_its_key_and_unchanged_only() {
     let signer = signer(1);
     let key = PublicKey::parse(&signer.public("ringfence").to_string()).unwrap();
     let text = "one\n\ntwo\n";
     let note = signer.note("ringfence", text);
-    assert_eq!(key.open(&note), Ok(text), "an empty line in the text is no end of it");
+    assert_eq!(key.open(&note), Ok(text), "an empty line in the text does not end it");
     for (at, byte) in note.bytes().enumerate().filter(|(_, byte)| byte.is_ascii()) {
         let mut bytes = note.clone().into_bytes();
         bytes[at] = byte ^ 1;
@@ -48,7 +48,7 @@ fn a_note_opens_with_its_key_and_as_it_was_written() {
 }
 
 #[test]
-fn a_key_that_is_none_is_not_read() {
+fn malformed_public_keys_are_refused() {
     let text = signer(1).public("ringfence").to_string();
     assert!(PublicKey::parse(&text).is_some());
     for wrong in ["", "x", "a+b", &text[1..], &text[..text.len() - 4], &text.replacen('+', "+0", 1)] {

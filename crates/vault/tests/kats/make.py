@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Known answers of everything that crates/vault seals, made from schemas/sealing.md and c2sp.org/FLOE alone.
+"""Generates known answers for everything that crates/vault seals, from schemas/sealing.md and c2sp.org/FLOE alone.
 
     python3 -m venv /tmp/kats && /tmp/kats/bin/pip install cryptography
     /tmp/kats/bin/python crates/vault/tests/kats/make.py
 
-Rewrites the *.json beside it, with the same bytes each time. Bytes stand in hexadecimal. Knows nothing of the Rust
-code: whoever changes a layout changes the document, then this, and only then the code. crates/vault/src/tests/known.rs
-opens all of it and seals it again.
+Rewrites the *.json files next to it, with the same bytes each time, in hexadecimal. It is independent of the Rust code:
+a layout changes in the document first, then here, and only then in the code. crates/vault/src/tests/known.rs opens
+everything and seals it again.
 """
 
 import base64
@@ -30,7 +30,7 @@ SEGMENT, CHECKPOINT, AUDIT_CHUNK, CONTROL_OBJECT = range(1, 5)
 
 
 def pick(label, length):
-    """Bytes that stand for random ones: the same each time, and none twice."""
+    """Deterministic stand-ins for random bytes, different for each label."""
     out = b""
     while len(out) < length:
         out += hashlib.sha256(f"{label}/{len(out)}".encode()).digest()
@@ -54,7 +54,7 @@ def fields(*parts):
 
 
 def gcm(key, nonce, aad, plain):
-    """Ciphertext and tag."""
+    """Returns ciphertext and tag."""
     return AESGCM(key).encrypt(nonce, plain, aad)
 
 
@@ -129,7 +129,7 @@ def object_fields(place, kind, uuid):
     return fields(VERSION, place["incarnation"], place["uuid"], bytes([kind]), uuid)
 
 
-# --- The world ---------------------------------------------------------------------------------------------------------
+# --- Keys and keyspaces ------------------------------------------------------------------------------------------------
 
 
 LIFE = pick("incarnation", 16)
@@ -138,7 +138,7 @@ TENANT_KEYS = {epoch: pick(f"tenant key {epoch}", 32) for epoch in (1, 2)}
 
 
 def place_of(name, kind, tenant_epoch, newest, count):
-    """A place with `count` wrapping keys, the newest of epoch `newest`."""
+    """A keyspace with `count` wrapping keys, the newest of epoch `newest`."""
     control = kind == CONTROL
     keys = [pick(f"{name} place key {newest - back}", 32) for back in range(count)]
     return {
@@ -171,7 +171,7 @@ PLACES = [
     place_of("namespace", NAMESPACE, 2, 1, 1),
     place_of("audit", AUDIT, 2, 1, 1),
 ]
-# The namespace while everything in it is written anew, and behind that.
+# The namespace while everything in it is re-encrypted, and after that.
 PLACES.append(PLACES[1] | {"name": "namespace, two keys", "newest": 2, "nonce": pick("two keys nonce", 12)})
 PLACES[-1]["keys"] = [pick("namespace place key 2", 32), *PLACES[1]["keys"]]
 PLACES.append(PLACES[3] | {"name": "namespace, newest key", "nonce": pick("newest key nonce", 12)})
@@ -181,7 +181,7 @@ BY_NAME = {place["name"]: place for place in [*PLACES, CONTROL_PLACE]}
 
 
 def wrap_in(place, kind, nonce, keys, thing=b"", log=None):
-    """A wrap under a place's newest key."""
+    """A wrap under a keyspace's newest key."""
     bound = context(kind, place["newest"], place["incarnation"], place["kind"], place["uuid"], thing, log)
     return wrap(place["keys"][0], nonce, bound, keys)
 
@@ -195,7 +195,7 @@ def fields_file():
 
 
 def wraps_file():
-    """Every column of the table, in a tenant's place and in the control place."""
+    """Every column of the table, in a tenant's keyspace and in the control keyspace."""
     place, thing = pick("some place", 16), pick("some thing", 16)
     rows = [
         ("root", dict(kind=ROOT, epoch=0, place_kind=CONTROL, place=bytes(16)), 1),
@@ -248,7 +248,7 @@ def places_file():
 
 
 def floe_file():
-    """Segments of 64 bytes, and of 40 with a new key every 4: 32 and 8 bytes of plaintext each."""
+    """Segments of 64 bytes, and of 40 bytes with a new key every 4: 32 and 8 bytes of plaintext each."""
     out = []
     for segment_len, bits in ((64, 20), (40, 2)):
         room = segment_len - 32
@@ -263,7 +263,7 @@ def floe_file():
 
 
 def pattern(length):
-    """What stands in large objects: byte n is the low byte of n * 7 + n // 251."""
+    """Content of large objects: byte n is the low byte of n * 7 + n // 251."""
     return bytes((n * 7 + n // 251) & 0xFF for n in range(length))
 
 

@@ -1,4 +1,4 @@
-//! On a folder of its own.
+//! Tests on temporary folders.
 
 use super::*;
 use std::os::unix::fs::symlink;
@@ -9,7 +9,7 @@ fn file(root: &Path, name: &str, bytes: &[u8]) {
     fs::write(path, bytes).unwrap();
 }
 
-fn ids(found: &Walk) -> Vec<&str> {
+fn ids(found: &FileSet) -> Vec<&str> {
     found.files.values().map(|f| f.id.as_str()).collect()
 }
 
@@ -29,7 +29,7 @@ fn ids_are_paths_below_the_named_folder_sorted_without_hidden_files_and_links() 
 }
 
 #[test]
-fn two_files_of_one_id_are_refused_but_one_file_named_twice_is_one() {
+fn two_files_with_one_id_are_refused_but_one_file_given_twice_counts_once() {
     let root = tempfile::tempdir().unwrap();
     file(root.path(), "x/a.md", b"1");
     file(root.path(), "y/a.md", b"2");
@@ -40,15 +40,15 @@ fn two_files_of_one_id_are_refused_but_one_file_named_twice_is_one() {
 
 #[test]
 fn batches_are_bounded_by_count_and_by_bytes() {
-    let file = |bytes| Found { id: String::new(), path: PathBuf::new(), bytes };
-    let sizes = |files: Vec<Found>| batches(files).iter().map(Vec::len).collect::<Vec<_>>();
+    let file = |bytes| IngestFile { id: String::new(), path: PathBuf::new(), bytes };
+    let sizes = |files: Vec<IngestFile>| batches(files).iter().map(Vec::len).collect::<Vec<_>>();
     assert_eq!(sizes((0..70).map(|_| file(10)).collect()), [32, 32, 6]);
     assert_eq!(sizes(vec![file(3 << 20), file(3 << 20), file(20 << 20), file(1)]), [1, 1, 1, 1]);
     assert!(batches(Vec::new()).is_empty());
 }
 
 #[test]
-fn what_is_no_text_or_too_large_is_not_sent() {
+fn files_without_text_and_too_large_files_are_not_sent() {
     let root = tempfile::tempdir().unwrap();
     let files: [(&str, &[u8]); 8] = [
         ("latin.txt", b"caf\xe9"),
@@ -74,12 +74,12 @@ fn what_is_no_text_or_too_large_is_not_sent() {
     }
     let page = document(&found.files["page.HTM"], &["group:hr".to_owned()]).unwrap();
     assert_eq!(page, json!({"id": "page.HTM", "text": "é", "media_type": "text/html", "readers": ["group:hr"]}));
-    let large = Found { id: "large".to_owned(), path: PathBuf::new(), bytes: 33 << 20 };
+    let large = IngestFile { id: "large".to_owned(), path: PathBuf::new(), bytes: 33 << 20 };
     assert!(document(&large, &[]).unwrap_err().why.contains("split"));
 }
 
 #[test]
-fn names_that_are_no_utf8_fail_one_by_one() {
+fn names_that_are_not_utf8_fail_one_by_one() {
     use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
     let root = tempfile::tempdir().unwrap();
     for name in [&b"caf\xe9.txt"[..], b"caf\xe8.txt", b"good.txt"] {

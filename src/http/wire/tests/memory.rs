@@ -1,8 +1,9 @@
-//! What reading a body takes, in bytes for each of its bytes: the worst that a caller can send to each route.
+//! Memory that parsing a body takes, in bytes per byte of the body, for the worst bodies that a caller can send to each
+//! route.
 
 use crate::{
     http::{
-        call::Incoming,
+        request_data::RequestBody,
         wire::{admin, documents, keys, namespaces, recall, review, search},
     },
     strict,
@@ -10,18 +11,18 @@ use crate::{
 use kernel::limits;
 use std::collections::BTreeSet;
 
-/// How a route reads its body, by the name of the body's form.
+/// Parses the bodies of one schema as the server does.
 struct Reader {
     form: String,
     read: fn(&str) -> bool,
 }
 
-fn reader<B: Incoming>() -> Reader {
+fn reader<B: RequestBody>() -> Reader {
     Reader {
         form: B::name().into_owned(),
         read: |text| match strict::json::<B>(text.as_bytes()) {
             Ok(body) => {
-                // What it became is there while this is: the largest moment counts.
+                // The body and the value made from it exist at the same time: the peak counts.
                 let checked = body.check();
                 checked.is_ok()
             }
@@ -51,9 +52,9 @@ fn readers() -> Vec<Reader> {
     ]
 }
 
-/// Bytes of a body that is filled to take as much as it can.
+/// Size in bytes of a body that is filled to take as much memory as possible.
 const BODY: usize = 256 << 10;
-/// What may be held for each byte of it.
+/// Maximum number of bytes held per byte of the body.
 const TIMES: usize = 16;
 
 fn filled(before: &str, each: &str, between: &str, after: &str) -> String {
@@ -81,16 +82,16 @@ fn numbered(before: &str, form: impl Fn(usize) -> String, after: &str) -> String
 }
 
 #[test]
-fn every_form_of_a_body_has_a_row_here() {
-    let mut wanted: BTreeSet<String> = BTreeSet::new();
+fn every_body_has_a_reader_here() {
+    let mut expected: BTreeSet<String> = BTreeSet::new();
     for route in crate::http::routes() {
-        wanted.extend(route.forms.body().map(str::to_owned));
+        expected.extend(route.schemas.body().map(str::to_owned));
     }
     let here: BTreeSet<String> = readers().into_iter().map(|r| r.form).collect();
-    assert_eq!(here, wanted);
+    assert_eq!(here, expected);
 }
 
-/// Whatever the members: each name that any body knows, and each shape that grows when it is read.
+/// Covers each name of a member that any body knows, and each shape that grows during parsing.
 #[test]
 fn no_shape_of_json_takes_sixteen_times_its_length_on_any_route() {
     let members = [
@@ -146,9 +147,9 @@ fn no_shape_of_json_takes_sixteen_times_its_length_on_any_route() {
     }
 }
 
-/// Bodies that are right, of the shapes that take most.
+/// Valid bodies with the shapes that take most memory.
 #[test]
-fn the_largest_bodies_that_are_taken_are_bounded_too() {
+fn the_largest_valid_bodies_are_bounded_too() {
     let values = vec!["1"; limits::ATTRIBUTE_LIST_MAX].join(",");
     let attributes = (0..limits::ATTRIBUTES_MAX).map(|n| format!("\"a{n}\":[{values}]")).collect::<Vec<_>>().join(",");
     let worst = [
@@ -161,26 +162,26 @@ fn the_largest_bodies_that_are_taken_are_bounded_too() {
         ("Upsert", vec![format!("{{\"content_base64\":\"{}\"}}", "YWFh".repeat(500)); 1_000].join(",")),
     ];
     for (form, documents) in worst {
-        let reader = readers().into_iter().find(|r| r.form == form).expect("a form");
+        let reader = readers().into_iter().find(|r| r.form == form).expect("a schema");
         let body = format!("{{\"documents\":[{documents}]}}");
-        assert!((reader.read)(&body), "it is taken");
+        assert!((reader.read)(&body), "it is valid");
         assert_bounded(&reader, &body, &documents[..40]);
     }
     let values = vec!["1"; limits::FILTER_VALUES_MAX].join(",");
     let list = format!("{{\"type\":\"in\",\"key\":\"a\",\"value\":[{values}]}}");
-    let most = limits::FILTER_VALUES_IN_ALL_MAX / limits::FILTER_VALUES_MAX;
+    let most = limits::FILTER_VALUES_TOTAL_MAX / limits::FILTER_VALUES_MAX;
     let filter = |lists: usize| {
         format!("{{\"query\":\"q\",\"filter\":{{\"type\":\"or\",\"filters\":[{}]}}}}", vec![&*list; lists].join(","))
     };
-    let search = readers().into_iter().find(|r| r.form == "Search").expect("a form");
-    assert!((search.read)(&filter(most)), "it is taken");
+    let search = readers().into_iter().find(|r| r.form == "Search").expect("a schema");
+    assert!((search.read)(&filter(most)), "it is valid");
     assert!(!(search.read)(&filter(2 * most)), "it is over the limit");
     assert_bounded(&search, &filter(2 * most), "a filter of many values");
 }
 
 fn assert_bounded(reader: &Reader, body: &str, what: &str) {
     let most = counting::measure(|| (reader.read)(body)).1.peak;
-    // What does not grow with the body, such as a thousand empty documents.
+    // Memory that does not grow with the body, such as a thousand empty documents.
     let bound = TIMES * body.len() + (1 << 20);
     assert!(most < bound, "{}, {what}: {most} bytes for {}", reader.form, body.len());
 }

@@ -1,4 +1,4 @@
-//! Takes a folder's pages out of the page cache, so that what is read next comes from the disk.
+//! Drops a folder's pages from the page cache, so that the next reads come from the disk.
 
 #![expect(unsafe_code, reason = "posix_fadvise has no safe face in the libraries at hand")]
 
@@ -9,7 +9,7 @@ use std::{
     path::Path,
 };
 
-/// Names and sizes stay in the system's caches; only contents go.
+/// Drops file contents from the page cache. Names and sizes stay in the system's caches.
 pub(crate) fn drop_pages(folder: &Path) -> Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
@@ -17,11 +17,11 @@ pub(crate) fn drop_pages(folder: &Path) -> Result<()> {
             drop_pages(&path)?;
         } else {
             let file = File::open(&path)?;
-            // Pages that are not on the disk yet would stay.
+            // Pages that are not written to the disk yet would stay.
             file.sync_data()?;
             // SAFETY: the descriptor is open while `file` lives, and the call touches no memory of ours.
-            let said = unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
-            anyhow::ensure!(said == 0, "posix_fadvise failed with {said}");
+            let errno = unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
+            anyhow::ensure!(errno == 0, "posix_fadvise failed with {errno}");
         }
     }
     Ok(())

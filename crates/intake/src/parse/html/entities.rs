@@ -1,17 +1,17 @@
-//! Character references (HTML standard, 13.2.5.72 and on), in linear time.
+//! Decodes character references (HTML standard, 13.2.5.72 and the following sections) in linear time.
 
 use html5ever::data::{C1_REPLACEMENTS, NAMED_ENTITIES};
 
-/// Where a reference stands.
+/// Where a character reference occurs.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum ReferenceContext {
     Text,
-    /// In an attribute `&copy=1` stays as it is.
+    /// In an attribute, where `&copy=1` stays as it is.
     Attribute,
 }
 
-/// Appends a text with its references decoded.
-pub(super) fn decode(text: &str, place: Place, out: &mut String) {
+/// Appends the text to `out` with its references decoded.
+pub(super) fn decode(text: &str, context: ReferenceContext, out: &mut String) {
     let mut rest = text;
     while let Some(at) = rest.find('&') {
         let (before, from) = rest.split_at(at);
@@ -19,7 +19,7 @@ pub(super) fn decode(text: &str, place: Place, out: &mut String) {
         let inner = &from[1..];
         let used = match inner.as_bytes().first() {
             Some(b'#') => numeric(inner, out),
-            Some(b) if b.is_ascii_alphanumeric() => named(inner, place, out),
+            Some(b) if b.is_ascii_alphanumeric() => named(inner, context, out),
             _ => None,
         };
         rest = match used {
@@ -33,7 +33,7 @@ pub(super) fn decode(text: &str, place: Place, out: &mut String) {
     out.push_str(rest);
 }
 
-/// `#38;`, `#x26;`: how many bytes it takes; `None` where it is none.
+/// Decodes a numeric reference such as `#38;` or `#x26;`. Returns its length in bytes, or `None` if it is no reference.
 fn numeric(text: &str, out: &mut String) -> Option<usize> {
     let hex = text.as_bytes().get(1).is_some_and(|b| b.eq_ignore_ascii_case(&b'x'));
     let (base, from) = if hex { (16, 2) } else { (10, 1) };
@@ -55,11 +55,12 @@ fn numeric(text: &str, out: &mut String) -> Option<usize> {
     Some(end + usize::from(text[end..].starts_with(';')))
 }
 
-/// `amp;`, `amp`: the longest name that is one.
-fn named(text: &str, place: Place, out: &mut String) -> Option<usize> {
+/// Decodes the longest named reference such as `amp;` or `amp`. Returns its length in bytes, or `None` if it is no
+/// reference.
+fn named(text: &str, context: ReferenceContext, out: &mut String) -> Option<usize> {
     let mut best: Option<(usize, (u32, u32))> = None;
     for end in 1..=text.len() {
-        // The table holds every beginning of a name too, so the walk ends after one name's length.
+        // The table also contains every prefix of a name, so the loop ends after the length of one name.
         let Some(found) = text.get(..end).and_then(|name| NAMED_ENTITIES.get(name)) else { break };
         if found.0 != 0 {
             best = Some((end, *found));
@@ -68,7 +69,8 @@ fn named(text: &str, place: Place, out: &mut String) -> Option<usize> {
     let (end, (first, second)) = best?;
     let next = text.as_bytes().get(end);
     let legacy = !text[..end].ends_with(';');
-    if place == Place::Attribute && legacy && next.is_some_and(|b| *b == b'=' || b.is_ascii_alphanumeric()) {
+    if context == ReferenceContext::Attribute && legacy && next.is_some_and(|b| *b == b'=' || b.is_ascii_alphanumeric())
+    {
         return None;
     }
     out.extend([first, second].into_iter().filter(|n| *n != 0).filter_map(char::from_u32));

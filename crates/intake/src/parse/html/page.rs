@@ -1,7 +1,7 @@
-//! The page that HTML shows: a small stack of open elements, and two streams for text, visible and hidden. No tree is
-//! built, so hostile nesting costs neither stack nor quadratic time.
+//! The page that HTML describes: a small stack of open elements, and two streams of text, visible and hidden. No tree
+//! is built, so hostile nesting costs neither stack nor quadratic time.
 
-use super::tokens::Sink;
+use super::tokens::TokenReceiver;
 use crate::parse::{
     Content, HiddenKind,
     css::{self, Color},
@@ -10,46 +10,47 @@ use crate::parse::{
 use kernel::limits;
 use std::collections::{HashMap, HashSet};
 
-/// Open elements that are tracked; deeper ones count as their parent, as browsers do.
+/// Most open elements that are tracked. Deeper ones are treated as part of their parent, as browsers do.
 const DEPTH_MAX: usize = 512;
-/// Style text that is read for hidden classes, bytes.
+/// Most bytes of a style sheet that are searched for hidden classes.
 const SHEET_BYTES_MAX: usize = 1 << 20;
 
-struct Open {
+struct OpenElement {
     name: Box<str>,
     hide: Option<HiddenKind>,
     color: Option<Color>,
     background: Option<Color>,
 }
 
-/// The page so far: open elements, and both streams.
+/// State of a page while it is read: open elements and both streams.
 #[derive(Default)]
-pub(in crate::parse) struct Page {
+pub(in crate::parse) struct HtmlPage {
     content: Content,
-    open: Vec<Open>,
+    open: Vec<OpenElement>,
     /// Number of open elements of each name, so that a stray end tag costs nothing.
     names: HashMap<Box<str>, usize>,
-    /// What the attributes of the present start tag say.
-    said: Said,
-    /// An element below [`DEPTH_MAX`] hides text, and where it ends is not tracked: all that follows counts as hidden.
-    buried: bool,
+    /// Attributes of the start tag that is being read.
+    attributes: ElementAttributes,
+    /// Whether an element below [`DEPTH_MAX`] hides text. Its end is not tracked, so all following text counts as
+    /// hidden.
+    hides_untracked: bool,
     hidden_selectors: HashSet<css::Selector>,
-    /// Text of the hidden element that is open.
+    /// Text of the open hidden element.
     hidden: String,
-    /// Line ends that are due before the next visible character.
+    /// Line ends to write before the next visible character.
     breaks: usize,
-    /// Whether a space is due before the next visible character.
+    /// Space to write before the next visible character.
     space: Option<char>,
     heading: bool,
 }
 
-impl Page {
+impl HtmlPage {
     /// Opens an element without attributes.
     pub(in crate::parse) fn start(&mut self, name: &str, hide: Option<HiddenKind>) {
-        self.push(name, Looks { hide, ..Looks::default() });
+        self.push(name, Appearance { hide, ..Appearance::default() });
     }
 
-    fn push(&mut self, name: &str, looks: Looks) {
+    fn push(&mut self, name: &str, appearance: Appearance) {
         while self.open.last().is_some_and(|top| implied_end(&top.name, name)) {
             self.pop();
         }
@@ -59,13 +60,13 @@ impl Page {
         }
         let parent = self.open.last();
         let inherited = parent.and_then(|p| p.hide);
-        let color = looks.color.or_else(|| parent.and_then(|p| p.color));
-        let background = looks.background.or_else(|| parent.and_then(|p| p.background));
-        let unseen = looks.colored && color.is_some() && color == background;
-        let hide = inherited.or(looks.hide).or(unseen.then_some(HiddenKind::Concealed));
-        // What is not markup ends at its own end tag and holds no element, so it may lie one deeper.
-        if self.open.len() >= DEPTH_MAX && !holds_no_markup(name) {
-            self.buried |= hide.is_some();
+        let color = appearance.color.or_else(|| parent.and_then(|p| p.color));
+        let background = appearance.background.or_else(|| parent.and_then(|p| p.background));
+        let invisible = appearance.colored && color.is_some() && color == background;
+        let hide = inherited.or(appearance.hide).or(invisible.then_some(HiddenKind::Concealed));
+        // A raw text element ends at its own end tag and contains no element, so it may be one level deeper.
+        if self.open.len() >= DEPTH_MAX && !is_raw_text(name) {
+            self.hides_untracked |= hide.is_some();
             return;
         }
         match self.names.get_mut(name) {
@@ -74,10 +75,10 @@ impl Page {
                 self.names.insert(name.into(), 1);
             }
         }
-        self.open.push(Open { name: name.into(), hide, color, background });
+        self.open.push(OpenElement { name: name.into(), hide, color, background });
     }
 
-    /// Closes an element and all that it still holds open.
+    /// Closes an element and all elements that are still open inside it.
     pub(in crate::parse) fn end(&mut self, name: &str) {
         self.break_before(name);
         if matches!(name, "html" | "body") || !self.is_open(name) {
@@ -117,7 +118,7 @@ impl Page {
         if top.is_some_and(|t| &*t.name == "title") && !self.is_open("svg") {
             return self.content.title.push_str(text);
         }
-        if self.buried || top.is_some_and(|t| t.hide.is_some()) {
+        if self.hides_untracked || top.is_some_and(|t| t.hide.is_some()) {
             return self.hidden.push_str(text);
         }
         if self.is_open("pre") {
@@ -134,7 +135,7 @@ impl Page {
                 self.space.get_or_insert(' ');
             }
             if !word.is_empty() {
-                self.settle();
+                self.flush_breaks();
                 self.content.text.push_str(word);
             }
         }
@@ -142,13 +143,13 @@ impl Page {
 
     fn preformatted(&mut self, text: &str) {
         if !text.is_empty() {
-            self.settle();
+            self.flush_breaks();
             self.content.text.push_str(text);
         }
     }
 
-    /// Adds the line ends and the space that are due before a visible character.
-    fn settle(&mut self) {
+    /// Writes the pending line ends or space before a visible character.
+    fn flush_breaks(&mut self) {
         let (breaks, space) = (std::mem::take(&mut self.breaks), self.space.take());
         let out = &mut self.content.text;
         if breaks > 0 {
@@ -156,7 +157,7 @@ impl Page {
             out.truncate(kept);
         }
         if out.is_empty() {
-            // Nothing to part from.
+            // There is no text yet to separate from.
         } else if breaks > 0 {
             out.extend(std::iter::repeat_n('\n', breaks));
         } else if let Some(space) = space {
@@ -168,7 +169,7 @@ impl Page {
     }
 
     fn break_before(&mut self, name: &str) {
-        if self.buried || self.open.last().is_some_and(|t| t.hide.is_some()) {
+        if self.hides_untracked || self.open.last().is_some_and(|t| t.hide.is_some()) {
             return self.hidden.push(' ');
         }
         match name {
@@ -206,57 +207,59 @@ impl Page {
         self.content
     }
 
-    /// How an element is shown, by its name and its attributes.
-    fn looks(&self, name: &str, said: Said) -> Looks {
-        let style = said.style.unwrap_or_default();
-        let color = style.color.or(said.color);
-        let background = style.background.or(said.background);
+    /// Determines how an element is shown, from its name and its attributes.
+    fn appearance(&self, name: &str, attributes: ElementAttributes) -> Appearance {
+        let style = attributes.style.unwrap_or_default();
+        let color = style.color.or(attributes.color);
+        let background = style.background.or(attributes.background);
         let hide = match name {
             "script" | "style" => Some(HiddenKind::Script),
             "template" | "noscript" | "iframe" | "noembed" | "noframes" | "object" => Some(HiddenKind::Concealed),
-            "dialog" if !said.open => Some(HiddenKind::Concealed),
-            _ if style.hides || said.hidden || said.aria_hidden == Some(true) => Some(HiddenKind::Concealed),
-            _ if said.by_class == Some(true) || said.by_id == Some(true) => Some(HiddenKind::Concealed),
+            "dialog" if !attributes.open => Some(HiddenKind::Concealed),
+            _ if style.hides || attributes.hidden || attributes.aria_hidden == Some(true) => {
+                Some(HiddenKind::Concealed)
+            }
+            _ if attributes.by_class == Some(true) || attributes.by_id == Some(true) => Some(HiddenKind::Concealed),
             _ => None,
         };
-        Looks { hide, colored: color.is_some() || background.is_some(), color, background }
+        Appearance { hide, colored: color.is_some() || background.is_some(), color, background }
     }
 
-    /// What an attribute says of its element's looks. Of several with one name the first counts.
-    fn look(&mut self, name: &str, value: &str) {
-        let said = &mut self.said;
+    /// Notes an attribute that affects its element's appearance. Of several attributes with one name the first counts.
+    fn note_attribute(&mut self, name: &str, value: &str) {
+        let attributes = &mut self.attributes;
         match name {
             "style" => {
-                said.style.get_or_insert_with(|| css::declarations(value));
+                attributes.style.get_or_insert_with(|| css::declarations(value));
             }
             "color" => {
-                said.color.get_or_insert_with(|| css::color(value));
+                attributes.color.get_or_insert_with(|| css::color(value));
             }
             "bgcolor" => {
-                said.background.get_or_insert_with(|| css::color(value));
+                attributes.background.get_or_insert_with(|| css::color(value));
             }
-            "hidden" => said.hidden = true,
-            "open" => said.open = true,
+            "hidden" => attributes.hidden = true,
+            "open" => attributes.open = true,
             "aria-hidden" => {
-                said.aria_hidden.get_or_insert(!value.eq_ignore_ascii_case("false"));
+                attributes.aria_hidden.get_or_insert(!value.eq_ignore_ascii_case("false"));
             }
             "class" => {
                 let sheet = &self.hidden_selectors;
                 let hides = || value.split_ascii_whitespace().any(|class| sheet.contains(&css::selector('.', class)));
-                said.by_class.get_or_insert_with(|| !sheet.is_empty() && hides());
+                attributes.by_class.get_or_insert_with(|| !sheet.is_empty() && hides());
             }
             "id" => {
                 let sheet = &self.hidden_selectors;
-                said.by_id.get_or_insert_with(|| sheet.contains(&css::selector('#', value)));
+                attributes.by_id.get_or_insert_with(|| sheet.contains(&css::selector('#', value)));
             }
             _ => {}
         }
     }
 }
 
-impl Sink for Page {
+impl TokenReceiver for HtmlPage {
     fn text(&mut self, text: &str) {
-        Page::text(self, text);
+        HtmlPage::text(self, text);
     }
 
     fn comment(&mut self, text: &str) {
@@ -264,7 +267,7 @@ impl Sink for Page {
     }
 
     fn attribute(&mut self, element: &str, name: &str, value: &str) {
-        self.look(name, value);
+        self.note_attribute(name, value);
         match name {
             "href" | "action" | "formaction" | "cite" => self.hide(HiddenKind::Link, value),
             "src" | "srcset" | "poster" | "background" => self.hide(HiddenKind::Image, value),
@@ -278,9 +281,9 @@ impl Sink for Page {
     }
 
     fn start_tag(&mut self, name: &str) {
-        let said = std::mem::take(&mut self.said);
-        let looks = self.looks(name, said);
-        self.push(name, looks);
+        let attributes = std::mem::take(&mut self.attributes);
+        let appearance = self.appearance(name, attributes);
+        self.push(name, appearance);
     }
 
     fn end_tag(&mut self, name: &str) {
@@ -289,34 +292,35 @@ impl Sink for Page {
 }
 
 #[derive(Default)]
-struct Looks {
+struct Appearance {
     hide: Option<HiddenKind>,
-    /// Whether this element itself sets a colour.
+    /// Whether the element itself sets a colour.
     colored: bool,
     color: Option<Color>,
     background: Option<Color>,
 }
 
-/// What attributes say of an element's looks.
+/// Attributes that affect an element's appearance.
 #[derive(Default)]
-struct Said {
+struct ElementAttributes {
     style: Option<css::Style>,
     color: Option<Color>,
     background: Option<Color>,
     hidden: bool,
     open: bool,
     aria_hidden: Option<bool>,
-    /// Whether the page's style sheets hide one of its classes, or its id.
+    /// Whether the page's style sheets hide one of the element's classes.
     by_class: Option<bool>,
+    /// Whether the page's style sheets hide the element's id.
     by_id: Option<bool>,
 }
 
-/// Elements whose content the tokenizer reads as text up to their end tag.
-fn holds_no_markup(name: &str) -> bool {
+/// Whether the tokenizer reads the element's content as text up to its end tag.
+fn is_raw_text(name: &str) -> bool {
     matches!(name, "script" | "style" | "iframe" | "noembed" | "noframes" | "xmp" | "title" | "textarea")
 }
 
-/// Line ends around an element.
+/// Number of line ends around an element.
 fn breaks(name: &str) -> usize {
     match name {
         "p" | "pre" | "blockquote" | "table" | "ul" | "ol" | "dl" | "section" | "article" | "hr" | "figure"

@@ -1,23 +1,23 @@
-//! HTML source to tags, text and comments: the tokenizer of the HTML standard (13.2.5), streaming.
+//! Splits HTML source into tags, text and comments: the tokenizer of the HTML standard (13.2.5), streaming.
 //!
-//! Promises that each byte is read a bounded number of times for any input, that memory holds one name, one value or one
-//! comment at a time, and that source may come in pieces divided anywhere but inside a character reference.
-//! Attributes are handed over one by one as they end: nothing compares an attribute with those before it. The standard
-//! keeps the first of several attributes with one name; which one counts is the sink's decision.
+//! Promises that each byte is read a bounded number of times for any input, that memory holds one name, one value or
+//! one comment at a time, and that the source may come in pieces divided anywhere but inside a character reference.
+//! Attributes are passed on one by one as they end, and are not compared with previous ones. The standard keeps the
+//! first of several attributes with one name; here the sink decides which one counts.
 
 mod state;
 
 use super::entities;
 use state::{Escape, Raw, State};
 
-/// Receives what the tokenizer reads.
-pub(super) trait Sink {
+/// Receives the tokens.
+pub(super) trait TokenReceiver {
     /// Character data, with references decoded where the standard decodes them.
     fn text(&mut self, text: &str);
     /// A comment, or markup that the standard treats as one.
     fn comment(&mut self, text: &str);
-    /// An attribute of the start tag that is being read. The tag itself follows with [`Sink::start_tag`], or never, where
-    /// the source ends inside it.
+    /// An attribute of the start tag that is being read. The tag itself follows with [`TokenReceiver::start_tag`], or
+    /// never if the source ends inside it.
     fn attribute(&mut self, element: &str, name: &str, value: &str);
     /// A start tag has ended.
     fn start_tag(&mut self, name: &str);
@@ -25,11 +25,11 @@ pub(super) trait Sink {
     fn end_tag(&mut self, name: &str);
 }
 
-/// See the module.
+/// A streaming tokenizer; see the module.
 pub(super) struct Tokenizer<S> {
     pub(super) sink: S,
     state: State,
-    /// Whether the present tag is an end tag.
+    /// Whether the current tag is an end tag.
     closes: bool,
     tag: String,
     name: String,
@@ -38,11 +38,11 @@ pub(super) struct Tokenizer<S> {
     buffer: String,
     /// The element whose content is not markup.
     raw_element: String,
-    /// Dashes right before, in an escaped script.
+    /// Number of consecutive dashes just read, in an escaped script.
     dashes: usize,
 }
 
-impl<S: Sink> Tokenizer<S> {
+impl<S: TokenReceiver> Tokenizer<S> {
     pub(super) fn new(sink: S) -> Self {
         Self {
             sink,
@@ -62,12 +62,12 @@ impl<S: Sink> Tokenizer<S> {
         let mut rest = source;
         while !rest.is_empty() {
             let used = self.step(rest);
-            kernel::give_way(1 + used as u64);
+            kernel::yield_to_others(1 + used as u64);
             rest = &rest[used..];
         }
     }
 
-    /// The source has ended: what was begun is text or a comment, but a tag that did not end is none.
+    /// Ends the source. An unfinished token is text or a comment; an unfinished tag is dropped.
     pub(super) fn end(mut self) -> S {
         match self.state {
             State::TagOpen | State::RawLess(_) => self.sink.text("<"),
@@ -83,7 +83,7 @@ impl<S: Sink> Tokenizer<S> {
         self.sink
     }
 
-    /// Continues at the start of `rest`; says how many bytes were used, which may be none where only the state changed.
+    /// Continues at the start of `rest`. Returns the number of bytes used, which is 0 if only the state changed.
     fn step(&mut self, rest: &str) -> usize {
         let byte = rest.as_bytes()[0];
         match self.state {
@@ -162,12 +162,12 @@ impl<S: Sink> Tokenizer<S> {
         if end == rest.len() { end } else { self.to(State::TagOpen, end + 1) }
     }
 
-    /// Text with its references decoded.
+    /// Emits text with its references decoded.
     fn decoded(&mut self, text: &str) {
         match text.contains('&') {
             true => {
                 let mut decoded = String::with_capacity(text.len());
-                entities::decode(text, entities::Place::Text, &mut decoded);
+                entities::decode(text, entities::ReferenceContext::Text, &mut decoded);
                 self.sink.text(&decoded);
             }
             false => self.sink.text(text),
@@ -246,7 +246,8 @@ impl<S: Sink> Tokenizer<S> {
         }
     }
 
-    /// A name in an escaped script: `script` makes it `then`, another leaves it as it `is`.
+    /// Reads a name in an escaped script. The name `script` changes the escape state to `then`; another leaves it at
+    /// `is`.
     fn script_name(&mut self, rest: &str, is: Escape, then: Escape) -> usize {
         let end = run(rest, |b| b.is_ascii_alphabetic());
         self.sink.text(&rest[..end]);
@@ -261,10 +262,10 @@ impl<S: Sink> Tokenizer<S> {
         self.to(next, end + 1)
     }
 
-    /// Only whether the name is `script` matters: a longer one is not kept.
+    /// Keeps the name only as far as needed to decide whether it is `script`.
     fn keep_name(&mut self, more: &str) {
-        let room = "script".len() + 1 - self.buffer.len().min("script".len() + 1);
-        self.buffer.push_str(&more[..more.len().min(room)]);
+        let free = "script".len() + 1 - self.buffer.len().min("script".len() + 1);
+        self.buffer.push_str(&more[..more.len().min(free)]);
     }
 
     fn raw_end_name(&mut self, rest: &str, raw: Raw) -> usize {
@@ -280,7 +281,7 @@ impl<S: Sink> Tokenizer<S> {
         self.to(State::BeforeName, end)
     }
 
-    /// What looked like an end tag is text.
+    /// Emits as text what looked like an end tag.
     fn flush_name(&mut self) {
         self.sink.text("</");
         self.sink.text(&self.buffer);
@@ -329,7 +330,7 @@ impl<S: Sink> Tokenizer<S> {
         if end == rest.len() { end } else { self.to(State::BeforeName, end) }
     }
 
-    /// Before, after and between attributes.
+    /// Handles a byte before, after or between attributes.
     fn before_name(&mut self, byte: u8, used: usize) -> usize {
         if self.state != State::AfterName || !is_blank(byte) {
             self.end_attribute();
@@ -338,7 +339,7 @@ impl<S: Sink> Tokenizer<S> {
             _ if is_blank(byte) => used + 1,
             b'/' => self.to(State::SelfClosing, used + 1),
             b'>' => self.end_tag(used + 1),
-            // Even a `=`: a name may begin with one.
+            // This includes `=`, since a name may begin with one.
             _ => self.to(State::Name, used),
         }
     }
@@ -370,7 +371,7 @@ impl<S: Sink> Tokenizer<S> {
         if !self.closes {
             if self.value.contains('&') {
                 let mut decoded = String::with_capacity(self.value.len());
-                entities::decode(&self.value, entities::Place::Attribute, &mut decoded);
+                entities::decode(&self.value, entities::ReferenceContext::Attribute, &mut decoded);
                 self.value = decoded;
             }
             self.sink.attribute(&self.tag, &self.name, &self.value);
@@ -379,7 +380,7 @@ impl<S: Sink> Tokenizer<S> {
         self.value.clear();
     }
 
-    /// The tag has ended at its `>`.
+    /// Ends a tag at its `>`.
     fn end_tag(&mut self, used: usize) -> usize {
         self.end_attribute();
         if self.closes {
@@ -431,14 +432,14 @@ impl<S: Sink> Tokenizer<S> {
         self.to(State::Data, end + 1)
     }
 
-    /// Reports the comment, without the last bytes, which end it.
+    /// Emits the comment without its last `tail` bytes, which end it.
     fn end_comment(&mut self, tail: usize) {
         let kept = self.buffer.len() - tail;
         self.sink.comment(&self.buffer[..kept]);
         self.buffer.clear();
     }
 
-    /// A document type holds no text; all else is a comment.
+    /// Ends a bogus comment. A document type contains no text; anything else is emitted as a comment.
     fn end_bogus(&mut self) {
         let is_doctype = self.buffer.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("doctype"));
         if !is_doctype {
@@ -448,8 +449,8 @@ impl<S: Sink> Tokenizer<S> {
     }
 }
 
-/// Number of leading bytes that satisfy this. Ends at an ASCII byte or the end, so always between characters, as long as
-/// every byte that is not ASCII is like this or none is.
+/// Number of leading bytes that satisfy the predicate. The predicate must hold for all non-ASCII bytes or for none, so
+/// that the result is always a character boundary.
 fn run(text: &str, like: impl Fn(u8) -> bool) -> usize {
     text.bytes().position(|b| !like(b)).unwrap_or(text.len())
 }
@@ -458,7 +459,7 @@ fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | 0x0C)
 }
 
-/// Whether it ends the name of a tag.
+/// Whether the byte ends the name of a tag.
 fn ends_name(byte: u8) -> bool {
     is_blank(byte) || matches!(byte, b'/' | b'>')
 }

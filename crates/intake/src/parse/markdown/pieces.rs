@@ -1,41 +1,42 @@
-//! Markdown in pieces that the parser can read in bounded memory.
+//! Divides Markdown into pieces that the parser can read in bounded memory.
 //!
-//! The parser keeps a node of some 48 bytes for every mark: a page of stars takes seventy times its length. A document
-//! with fewer marks than an ordinary one is read whole. Others are cut where one block has ended and another begins at
-//! the left edge; what has no such place is not read as Markdown at all.
+//! The parser keeps a node of some 48 bytes for every mark, so a page of stars takes seventy times its length. A
+//! document with few marks is read whole. Others are divided where one block has ended and another begins at the left
+//! edge; text without such a point is not read as Markdown at all.
 
-/// A document with at most this many marks is read whole: some 300 KB of nodes.
+/// A document with at most this many marks is read whole, with some 300 KB of nodes.
 const MARKS_MIN: usize = 2_048;
-/// A piece of a larger document may have one mark for each 14 bytes of the document: ten bytes of nodes for each byte.
+/// A piece of a larger document may have one mark for each 14 bytes of the document, which makes ten bytes of nodes for
+/// each byte.
 const BYTES_A_MARK: usize = 14;
 
 /// A part of a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Piece<'a> {
+pub(super) struct MarkdownPiece<'a> {
     pub(super) text: &'a str,
-    /// Whether it has no more marks than the parser may be given at once.
+    /// Whether the piece has no more marks than the parser may read at a time.
     pub(super) bounded: bool,
 }
 
-/// The pieces of a document; together they are the document.
-pub(super) fn pieces(text: &str) -> Vec<Piece<'_>> {
+/// Divides a document into pieces. Concatenated they are the document.
+pub(super) fn pieces(text: &str) -> Vec<MarkdownPiece<'_>> {
     let most = MARKS_MIN.max(text.len() / BYTES_A_MARK);
-    let mut out: Vec<Piece<'_>> = Vec::new();
-    let mut give = |from: usize, to: usize, marks: usize| {
+    let mut out: Vec<MarkdownPiece<'_>> = Vec::new();
+    let mut push_piece = |from: usize, to: usize, marks: usize| {
         if let Some(text) = text.get(from..to).filter(|text| !text.is_empty()) {
-            out.push(Piece { text, bounded: marks <= most });
+            out.push(MarkdownPiece { text, bounded: marks <= most });
         }
     };
-    let mut blocks = Blocks::default();
-    // Where the piece at hand began, and the last place at which it may end.
+    let mut blocks = BlockTracker::default();
+    // Start of the current piece, and the last point at which it may end.
     let (mut start, mut border) = (0, 0);
-    // Marks up to the border, and after it.
+    // Marks before the border and after it.
     let (mut before, mut after) = (0, 0);
     let mut at = 0;
     for line in text.split_inclusive('\n') {
         if blocks.begins(line) {
             if before + after > most {
-                give(start, border, before);
+                push_piece(start, border, before);
                 (start, before) = (border, 0);
             }
             (border, before, after) = (at, before + after, 0);
@@ -44,38 +45,38 @@ pub(super) fn pieces(text: &str) -> Vec<Piece<'_>> {
         at += line.len();
     }
     if before + after > most {
-        give(start, border, before);
+        push_piece(start, border, before);
         (start, before) = (border, 0);
     }
-    give(start, at, before + after);
+    push_piece(start, at, before + after);
     out
 }
 
-/// Whether the parser may make a node of it.
+/// Whether the parser may make a node for this byte.
 fn is_mark(byte: u8) -> bool {
     byte.is_ascii_punctuation() && !matches!(byte, b'.' | b',' | b';' | b'?' | b'/' | b'%' | b'@' | b'{' | b'}')
         || byte == b'\n'
 }
 
-/// What is open between lines, as far as it matters to where a piece may end.
+/// Tracks open blocks between lines, as far as they determine where a piece may end.
 #[derive(Default)]
-struct Blocks {
-    /// The fence of the code block that is open: its sign and how often.
+struct BlockTracker {
+    /// Fence of the open code block: its character and its length.
     fence: Option<(u8, usize)>,
-    html: Option<Html>,
-    /// The line before was blank, or there was none.
+    html: Option<HtmlBlockEnd>,
+    /// Whether the previous line was blank.
     blank: bool,
 }
 
 /// How a block of HTML ends.
 #[derive(Clone, Copy)]
-enum Html {
+enum HtmlBlockEnd {
     AtBlank,
     With(&'static str),
 }
 
-impl Blocks {
-    /// Takes the next line; says whether a block begins with it and every one before it has ended.
+impl BlockTracker {
+    /// Takes the next line, and returns whether a block begins with it and every previous block has ended.
     fn begins(&mut self, line: &str) -> bool {
         let after_blank = std::mem::replace(&mut self.blank, line.trim().is_empty());
         let inner = line.trim_start_matches(' ');
@@ -89,8 +90,8 @@ impl Blocks {
         }
         if let Some(html) = self.html {
             let ends = match html {
-                Html::AtBlank => self.blank,
-                Html::With(mark) => contains(line, mark),
+                HtmlBlockEnd::AtBlank => self.blank,
+                HtmlBlockEnd::With(mark) => contains(line, mark),
             };
             if ends {
                 self.html = None;
@@ -105,7 +106,7 @@ impl Blocks {
         begins
     }
 
-    /// What a line opens.
+    /// Notes the block that a line opens.
     fn open(&mut self, line: &str) {
         let first = line.bytes().next().unwrap_or(b' ');
         let run = line.bytes().take_while(|b| *b == first).count();
@@ -127,8 +128,8 @@ impl Blocks {
                 let kind = kinds.into_iter().find(|(start, _)| starts(start));
                 self.html = match kind {
                     Some((_, end)) if contains(line, end) => None,
-                    Some((_, end)) => Some(Html::With(end)),
-                    None => Some(Html::AtBlank),
+                    Some((_, end)) => Some(HtmlBlockEnd::With(end)),
+                    None => Some(HtmlBlockEnd::AtBlank),
                 };
             }
             _ => {}
@@ -136,7 +137,7 @@ impl Blocks {
     }
 }
 
-/// A heading or an item of a list ends a paragraph without a blank line.
+/// Whether a line ends a paragraph without a blank line: a heading or a list item does.
 fn interrupts(line: &str) -> bool {
     let marks = line.bytes().take_while(|b| *b == b'#').count();
     let heading = (1..=6).contains(&marks) && line[marks..].starts_with([' ', '\n']);

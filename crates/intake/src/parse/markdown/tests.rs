@@ -1,20 +1,20 @@
 use super::*;
 use proptest::{collection::vec, prelude::*, sample::select};
 
-/// What is shown, without blanks.
+/// The visible text without whitespace.
 fn shown(content: &Content) -> String {
     content.text.split_whitespace().collect()
 }
 
 fn whole(text: &str) -> Content {
-    let mut reader = Reader::new();
-    let mut title = Title::Before;
+    let mut reader = HtmlReader::new();
+    let mut title = TitleState::Before;
     by_events(&mut reader, text, &mut title);
-    let Title::After(title) = title else { panic!("the page has a title") };
+    let TitleState::After(title) = title else { panic!("the page has a title") };
     Content { title, ..reader.finish() }
 }
 
-/// More marks than are read whole.
+/// A document with too many marks to be read whole.
 fn dense() -> String {
     "* a *b* `c` | [d](e) <i>f</i>\n".repeat(2_000)
 }
@@ -37,7 +37,7 @@ fn a_document_of_many_marks_reads_as_a_short_one_does() {
 }
 
 #[test]
-fn what_cannot_be_cut_shows_nothing_that_is_hidden() {
+fn markdown_that_cannot_be_divided_shows_no_hidden_text() {
     let page = format!("seen\n\n<!-- {} unseen\n{} --> end", "a*b\n".repeat(4_000), "c*d\n".repeat(4_000));
     let content = read(&page);
     assert!(content.text.starts_with("seen") && content.text.ends_with("end"));

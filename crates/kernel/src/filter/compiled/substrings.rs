@@ -1,26 +1,28 @@
-//! Many patterns in one text, each found once: an automaton after Aho and Corasick ("Efficient string matching", 1975),
-//! in which the end of a pattern is followed only where it was not met before, so that a text costs its bytes and its
-//! patterns and not their product. Takes 13 bytes for each byte of its patterns: a filter may hold megabytes of them.
+//! Searches one text for many patterns and reports each once, with an Aho-Corasick automaton ("Efficient string
+//! matching", 1975). Where a pattern ends, its suffixes are followed only if it was not found before, so that a text
+//! costs the sum of its bytes and its patterns and not their product. The automaton takes 13 bytes for each byte of its
+//! patterns: a filter may hold megabytes of them.
 
 use super::Bits;
 use std::collections::HashMap;
 
-/// Patterns with the leaves that ask for them.
+/// Patterns with the leaves that search for them.
 pub(super) enum Substrings {
-    /// As few as are found faster one by one.
+    /// Few patterns, which are faster to find one by one.
     Few(Vec<(String, Bits)>),
-    /// More.
+    /// More patterns than [`FEW`].
     Many(Box<Automaton>),
 }
 
-/// Up to here the library's search for one pattern, some bytes at a time, is faster.
+/// Number of patterns up to which the library's search for one pattern, which compares several bytes at a time, is
+/// faster.
 const FEW: usize = 4;
 
-/// Which patterns were met in this text.
+/// Patterns that were found in the current text.
 #[derive(Default)]
-pub(super) struct Seen {
-    /// By pattern, the number of the text in which it was met last.
-    met: Vec<u32>,
+pub(super) struct FoundPatterns {
+    /// Number of the last text in which each pattern was found, by pattern.
+    last: Vec<u32>,
     text: u32,
 }
 
@@ -38,15 +40,15 @@ impl Substrings {
         matches!(self, Substrings::Few(patterns) if patterns.is_empty())
     }
 
-    pub(super) fn seen(&self) -> Seen {
+    pub(super) fn found_patterns(&self) -> FoundPatterns {
         match self {
-            Substrings::Few(_) => Seen::default(),
-            Substrings::Many(automaton) => Seen { met: vec![0; automaton.patterns.len()], text: 0 },
+            Substrings::Few(_) => FoundPatterns::default(),
+            Substrings::Many(automaton) => FoundPatterns { last: vec![0; automaton.patterns.len()], text: 0 },
         }
     }
 
-    /// Calls back for each pattern in a text; gives what that cost.
-    pub(super) fn inside(&self, text: &str, seen: &mut Seen, mut visit: impl FnMut(&Bits)) -> u64 {
+    /// Calls `visit` for each pattern in a text. Returns the cost in steps.
+    pub(super) fn search(&self, text: &str, found: &mut FoundPatterns, mut visit: impl FnMut(&Bits)) -> u64 {
         match self {
             Substrings::Few(patterns) => {
                 patterns
@@ -55,11 +57,11 @@ impl Substrings {
                     .for_each(|(_, bits)| visit(bits));
                 (text.len() * patterns.len()) as u64
             }
-            Substrings::Many(automaton) => automaton.inside(text, seen, visit),
+            Substrings::Many(automaton) => automaton.search(text, found, visit),
         }
     }
 
-    /// Calls back for each pattern that a text begins with.
+    /// Calls `visit` for each pattern that a text begins with.
     pub(super) fn prefixes_of(&self, text: &str, mut visit: impl FnMut(&Bits)) {
         match self {
             Substrings::Few(patterns) => {
@@ -70,31 +72,32 @@ impl Substrings {
     }
 }
 
-/// States in the order of their depth; the children of one are neighbours, and those of the next state follow them.
+/// States are in the order of their depth. The children of one state are neighbours, and those of the next state follow
+/// them.
 pub(super) struct Automaton {
     states: Vec<State>,
-    /// The last byte of each state's text.
+    /// Last byte of each state's text.
     bytes: Vec<u8>,
     patterns: Vec<Pattern>,
-    /// Children of the root by their byte: it is where most texts are most of the time.
+    /// Children of the root by their byte. Most texts are in the root most of the time, so it gets a table.
     first: [u32; 256],
 }
 
 #[derive(Clone, Copy)]
 struct State {
-    /// The first of its children, which end where those of the next state begin.
+    /// First child of the state. Its children end where those of the next state begin.
     children: u32,
-    /// The state of the longest end of this one's text that is one.
+    /// Failure link: the state of the longest proper suffix of this state's text that is a state.
     fail: u32,
-    /// The longest pattern that this state's text ends with.
+    /// Longest pattern that this state's text ends with.
     pattern: u32,
 }
 
 struct Pattern {
     leaves: Bits,
-    /// Bytes.
+    /// Length of the pattern, bytes.
     length: usize,
-    /// The longest other pattern that this one ends with.
+    /// Longest other pattern that this one ends with.
     next: u32,
 }
 
@@ -102,10 +105,10 @@ const NONE: u32 = u32::MAX;
 const ROOT: u32 = 0;
 
 impl Automaton {
-    /// Of sorted, distinct patterns.
+    /// Builds the automaton from sorted, distinct patterns.
     fn new(patterns: Vec<(&str, Bits)>) -> Self {
         let (texts, leaves): (Vec<&str>, Vec<Bits>) = patterns.into_iter().unzip();
-        // At once: while a vector grows both the old and the new one are there.
+        // The vectors are allocated at once: while a vector grows, the old and the new one are both in memory.
         let most = 1 + texts.iter().map(|text| text.len()).sum::<usize>();
         let (mut states, mut bytes) = (Vec::with_capacity(most + 1), Vec::with_capacity(most + 1));
         let mut push = |byte: u8, states: &mut Vec<State>| {
@@ -113,7 +116,7 @@ impl Automaton {
             bytes.push(byte);
         };
         push(0, &mut states);
-        // Patterns that share the text of each state of one depth.
+        // Breadth first: for each state of the current depth, the range of patterns that begin with its text.
         let mut level = vec![(0, texts.len())];
         let (mut at, mut depth) = (0, 0);
         while !level.is_empty() {
@@ -134,7 +137,7 @@ impl Automaton {
             }
             depth += 1;
         }
-        // Where the children of the last state end.
+        // This sentinel marks where the children of the last state end.
         states.push(State { children: states.len() as u32, fail: ROOT, pattern: NONE });
         let pattern = |(text, leaves): (&str, Bits)| Pattern { leaves, length: text.len(), next: NONE };
         let patterns = texts.into_iter().zip(leaves).map(pattern).collect();
@@ -146,7 +149,8 @@ impl Automaton {
         automaton
     }
 
-    /// Says where each state goes on when no child fits, and which pattern it ends with. Shallower ones come first.
+    /// Computes the failure link of each state, and the pattern that its text ends with. A link leads to a shallower
+    /// state, which was linked earlier.
     fn link(&mut self) {
         for parent in 0..self.bytes.len() as u32 {
             let fail = self.state(parent).fail;
@@ -180,7 +184,7 @@ impl Automaton {
         children.binary_search(&byte).ok().map(|at| range.start + at as u32)
     }
 
-    /// Where a byte leads.
+    /// State that a byte leads to.
     fn step(&self, mut from: u32, byte: u8) -> u32 {
         loop {
             if let Some(child) = self.child(from, byte) {
@@ -193,46 +197,47 @@ impl Automaton {
         }
     }
 
-    fn inside(&self, text: &str, seen: &mut Seen, mut visit: impl FnMut(&Bits)) -> u64 {
-        seen.text = seen.text.wrapping_add(1);
-        if seen.text == 0 {
-            seen.met.fill(0);
-            seen.text = 1;
+    fn search(&self, text: &str, found: &mut FoundPatterns, mut visit: impl FnMut(&Bits)) -> u64 {
+        found.text = found.text.wrapping_add(1);
+        // A counter marks what was found, so that the marks are cleared only when it wraps around.
+        if found.text == 0 {
+            found.last.fill(0);
+            found.text = 1;
         }
-        let mut met = 0;
-        let mut tell = |at: u32| {
+        let mut visited = 0;
+        let mut report = |at: u32| {
             let mut end = self.state(at).pattern as usize;
-            // What follows a pattern that was met before was met with it.
-            while let (Some(pattern), Some(last)) = (self.patterns.get(end), seen.met.get_mut(end)) {
-                if *last == seen.text {
+            // The suffixes of a pattern that was found before were found with it.
+            while let (Some(pattern), Some(last)) = (self.patterns.get(end), found.last.get_mut(end)) {
+                if *last == found.text {
                     break;
                 }
-                *last = seen.text;
+                *last = found.text;
                 visit(&pattern.leaves);
-                met += 1;
+                visited += 1;
                 end = pattern.next as usize;
             }
         };
-        tell(ROOT);
+        report(ROOT);
         let mut at = ROOT;
         for byte in text.bytes() {
             at = self.step(at, byte);
-            tell(at);
+            report(at);
         }
-        4 * text.len() as u64 + met
+        4 * text.len() as u64 + visited
     }
 
     fn prefixes_of(&self, text: &str, mut visit: impl FnMut(&Bits)) {
-        let mut tell = |at: u32, depth: usize| {
+        let mut report = |at: u32, depth: usize| {
             let pattern = self.patterns.get(self.state(at).pattern as usize);
             pattern.filter(|pattern| pattern.length == depth).into_iter().for_each(|pattern| visit(&pattern.leaves));
         };
-        tell(ROOT, 0);
+        report(ROOT, 0);
         let mut at = ROOT;
         for (byte, depth) in text.bytes().zip(1..) {
             let Some(child) = self.child(at, byte) else { return };
             at = child;
-            tell(at, depth);
+            report(at, depth);
         }
     }
 }

@@ -1,8 +1,8 @@
-//! The compiled filter beside the definition, and what it costs.
+//! Compares the compiled filter with the definition, and measures its cost.
 
 use crate::{
-    AttrValue, Attributes, Comparison, DocumentView, Field, Filter, Instant, Interrupt, Interrupted, ManualClock,
-    MatchWords, Number, Presence, Scalar, Status, Timestamp,
+    AttrValue, Attributes, CancelFlag, Comparison, DocumentView, Field, Filter, Instant, Interrupt, Interrupted,
+    ManualClock, MatchWords, Number, Scalar, Status, Timestamp,
 };
 use proptest::{collection::vec, prelude::*, sample::select};
 use std::{sync::Arc, time::Duration};
@@ -102,7 +102,7 @@ fn view(attributes: &Attributes) -> DocumentView<'_> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
     #[test]
-    fn what_is_compiled_means_what_was_written(filter in filter(), documents in vec(attributes(), 1..4)) {
+    fn a_compiled_filter_accepts_what_its_definition_accepts(filter in filter(), documents in vec(attributes(), 1..4)) {
         let compiled = filter.compile();
         let mut matcher = compiled.matcher();
         for attributes in &documents {
@@ -111,14 +111,14 @@ proptest! {
         }
     }
 
-    /// Patterns of two letters overlap in every way.
+    /// Patterns of two letters overlap in every possible way.
     #[test]
     fn every_pattern_in_a_text_is_found(patterns in vec("[ab]{0,5}", 5..12), text in "[abc]{0,16}") {
         let key = || Field::Attribute("k".to_owned());
         let attributes = [("k".to_owned(), AttrValue::One(Scalar::Str(text.clone())))].into();
         for pattern in &patterns {
             let others = patterns.iter().map(|p| Filter::Contains(key(), Scalar::Str(p.clone())));
-            // The one in question last, the others there but without a say.
+            // The pattern under test comes last; the others are in the automaton but cannot change the result.
             let nothing = Filter::And(others.chain([Filter::In(key(), vec![Scalar::Bool(true)])]).collect());
             let one = Filter::Contains(key(), Scalar::Str(pattern.clone()));
             let compiled = Filter::Or(vec![nothing, one]).compile();
@@ -127,10 +127,10 @@ proptest! {
     }
 }
 
-/// Steps that a filter takes on a document, as the interrupt counts them, in looks at the clock.
-fn looks(filter: &Filter, attributes: &Attributes) -> u64 {
-    struct Counting(std::sync::atomic::AtomicU64);
-    impl crate::Clock for Counting {
+/// Cost of evaluating a filter on a document, in checks of the interrupt.
+fn checks(filter: &Filter, attributes: &Attributes) -> u64 {
+    struct CountingClock(std::sync::atomic::AtomicU64);
+    impl crate::Clock for CountingClock {
         fn now(&self) -> Timestamp {
             Timestamp::default()
         }
@@ -139,14 +139,14 @@ fn looks(filter: &Filter, attributes: &Attributes) -> u64 {
             Duration::ZERO
         }
     }
-    let clock = Arc::new(Counting(0.into()));
-    let interrupt = Interrupt::new(Presence::default(), clock.clone(), Duration::from_secs(1));
+    let clock = Arc::new(CountingClock(0.into()));
+    let interrupt = Interrupt::new(CancelFlag::default(), clock.clone(), Duration::from_secs(1));
     let compiled = filter.compile();
-    interrupt.scope(|| compiled.matcher().matches(&view(attributes))).expect("no one interrupts");
+    interrupt.scope(|| compiled.matcher().matches(&view(attributes))).expect("not interrupted");
     clock.0.load(std::sync::atomic::Ordering::Relaxed)
 }
 
-/// 256 strings of 4 KB, of words that are all different.
+/// 256 strings of 4 KB, whose words are all different.
 fn large() -> Attributes {
     let value = |n: usize| {
         let words: Vec<String> = (0..4_096 / 8).map(|w| format!("w{:06x}", n * 512 + w)).collect();
@@ -155,34 +155,34 @@ fn large() -> Attributes {
     [("k".to_owned(), AttrValue::Many((0..256).map(value).collect()))].into()
 }
 
-/// Makes the leaf of a number.
-type Leaf<'a> = Box<dyn Fn(usize) -> Filter + 'a>;
+/// Makes the nth leaf.
+type MakeLeaf<'a> = Box<dyn Fn(usize) -> Filter + 'a>;
 
-/// What froze a server: words of the filter times words of the value. Counted, not timed.
+/// The words of a filter times the words of a value once froze a server. The cost is counted, not timed.
 #[test]
-fn a_thousand_leaves_look_at_a_value_as_often_as_one_does() {
+fn a_thousand_leaves_cost_about_as_much_as_one() {
     let (attributes, key) = (large(), || Field::Attribute("k".to_owned()));
     let words = |n: usize| (0..1_365).map(|w| format!("w{:06x}", 1_000_000 + n + w)).collect::<Vec<_>>();
-    let kinds: [(&str, Leaf<'_>); 4] = [
+    let kinds: [(&str, MakeLeaf<'_>); 4] = [
         ("match", Box::new(|n| Filter::Match(key(), MatchWords::of(&words(n).join(" "))))),
         ("contains", Box::new(|n| Filter::Contains(key(), Scalar::Str(format!("zz{n}"))))),
         ("prefix", Box::new(|n| Filter::Prefix(key(), format!("zz{n}")))),
         ("in", Box::new(|n| Filter::In(key(), (0..64).map(|v| Scalar::Str(format!("zz{n} {v}"))).collect()))),
     ];
     for (kind, leaf) in kinds {
-        let one = looks(&leaf(0), &attributes);
-        let many = looks(&Filter::Or((0..1_000).map(&leaf).collect()), &attributes);
-        assert!(many <= 4 * one + 4, "{kind}: {one} looks for one leaf, {many} for a thousand");
+        let one = checks(&leaf(0), &attributes);
+        let many = checks(&Filter::Or((0..1_000).map(&leaf).collect()), &attributes);
+        assert!(many <= 4 * one + 4, "{kind}: {one} checks for one leaf, {many} for a thousand");
     }
 }
 
 #[test]
-fn a_filter_ends_when_its_caller_goes() {
-    let (attributes, presence) = (large(), Presence::default());
-    drop(presence.watch());
+fn evaluation_ends_when_the_caller_disconnects() {
+    let (attributes, cancel) = (large(), CancelFlag::default());
+    drop(cancel.drop_guard());
     let clock = Arc::new(ManualClock::new(Timestamp::default()));
-    let interrupt = Interrupt::new(presence, clock, Duration::from_secs(1));
+    let interrupt = Interrupt::new(cancel, clock, Duration::from_secs(1));
     let compiled = Filter::Match(Field::Attribute("k".to_owned()), MatchWords::of("nothing")).compile();
     let end = interrupt.scope(|| compiled.matcher().matches(&view(&attributes)));
-    assert_eq!(end, Err(Interrupted::Gone));
+    assert_eq!(end, Err(Interrupted::Disconnected));
 }

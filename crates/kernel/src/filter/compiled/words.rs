@@ -7,26 +7,26 @@ use super::{
 use crate::fold::{Folding, folded};
 use std::collections::HashMap;
 
-/// See the module.
+/// Words of the leaves, with the leaves that each of them may satisfy.
 #[derive(Default)]
-pub(super) struct Words {
-    /// Numbers of the words that leaves ask for; those that the most leaves ask for have the lowest, so that what many
-    /// leaves have in common stands close together in their sets.
+pub(super) struct WordTable {
+    /// Numbers of the words that leaves require. The words that most leaves require have the lowest numbers, so that
+    /// words which many leaves share are close together in their sets.
     numbers: HashMap<Box<str>, u32>,
-    /// By the number of their rarest word, the leaves that ask for it, each with all its words.
+    /// Leaves with all their words, by the number of their rarest word.
     by_rarest: HashMap<u32, Vec<(usize, Bits)>>,
 }
 
-/// Which of the words a value has.
+/// Words of the table that the current value has, as a bitmap.
 #[derive(Default)]
-pub(super) struct Found {
+pub(super) struct FoundWords {
     blocks: Vec<u64>,
-    /// Those that were found, to be cleared again.
+    /// Numbers of the words that were found, for clearing the bitmap.
     found: Vec<u32>,
 }
 
-impl Words {
-    /// Of leaves with their words.
+impl WordTable {
+    /// Builds the table from leaves with their words.
     pub(super) fn new(leaves: &[(usize, &MatchWords)]) -> Self {
         let mut frequency: HashMap<&str, u32> = HashMap::new();
         leaves.iter().flat_map(|(_, words)| words.iter()).for_each(|word| *frequency.entry(word).or_default() += 1);
@@ -34,15 +34,15 @@ impl Words {
         order.sort_unstable_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
         let numbers: HashMap<Box<str>, u32> = (0..).zip(order).map(|(n, (word, _))| (word.into(), n)).collect();
         let mut by_rarest: HashMap<u32, Vec<(usize, Bits)>> = HashMap::new();
-        let mut mine: Vec<u32> = Vec::new();
+        let mut word_numbers: Vec<u32> = Vec::new();
         for (leaf, words) in leaves {
-            mine.clear();
-            mine.extend(words.iter().filter_map(|word| numbers.get(word).copied()));
-            mine.sort_unstable();
+            word_numbers.clear();
+            word_numbers.extend(words.iter().filter_map(|word| numbers.get(word).copied()));
+            word_numbers.sort_unstable();
             let mut bits = Bits::new();
-            mine.iter().for_each(|number| set(&mut bits, *number as usize));
+            word_numbers.iter().for_each(|number| set(&mut bits, *number as usize));
             bits.shrink_to_fit();
-            if let Some(rarest) = mine.last() {
+            if let Some(rarest) = word_numbers.last() {
                 by_rarest.entry(*rarest).or_default().push((*leaf, bits));
             }
         }
@@ -53,13 +53,13 @@ impl Words {
         self.numbers.is_empty()
     }
 
-    pub(super) fn found(&self) -> Found {
-        Found { blocks: vec![0; self.numbers.len().div_ceil(64)], ..Found::default() }
+    pub(super) fn found_words(&self) -> FoundWords {
+        FoundWords { blocks: vec![0; self.numbers.len().div_ceil(64)], ..FoundWords::default() }
     }
 
-    /// Calls back with the leaves all of whose words stand in a value; gives what that cost.
-    pub(super) fn look(&self, text: &str, found: &mut Found, mut visit: impl FnMut(usize)) -> u64 {
-        let Found { blocks, found } = found;
+    /// Calls `visit` for the leaves all of whose words are in a value. Returns the cost in steps.
+    pub(super) fn search(&self, text: &str, found: &mut FoundWords, mut visit: impl FnMut(usize)) -> u64 {
+        let FoundWords { blocks, found } = found;
         let folded = folded(text, Folding::Common);
         for word in folded_words(&folded) {
             let Some(number) = self.numbers.get(word) else { continue };
@@ -69,13 +69,14 @@ impl Words {
                 found.push(*number);
             }
         }
+        // Only leaves whose rarest word was found can match: the others are not looked at.
         let mut steps = text.len() as u64;
         for number in found.iter() {
             for (leaf, bits) in self.by_rarest.get(number).map(Vec::as_slice).unwrap_or_default() {
                 let mut tried = 0;
                 let holds = |(block, mask): &(u32, u64)| {
                     tried += 1;
-                    blocks.get(*block as usize).is_some_and(|mine| mine & mask == *mask)
+                    blocks.get(*block as usize).is_some_and(|word_numbers| word_numbers & mask == *mask)
                 };
                 if bits.iter().all(holds) {
                     visit(*leaf);

@@ -6,8 +6,8 @@ fn cut(text: &str) -> Vec<String> {
     let mut out = Vec::new();
     pieces(text, |piece| {
         out.push(match piece.kind {
-            Kind::Whole => format!("={}", piece.text),
-            Kind::Last => format!("{}.", piece.text),
+            PieceKind::Whole => format!("={}", piece.text),
+            PieceKind::Last => format!("{}.", piece.text),
             _ => piece.text.to_owned(),
         });
     });
@@ -33,7 +33,7 @@ fn text_to_pieces(#[case] text: &str, #[case] expected: &[&str]) {
 }
 
 #[test]
-fn what_is_too_long_is_no_word() {
+fn overlong_runs_are_not_words() {
     assert!(cut(&"x".repeat(WORD_BYTES_MAX)).is_empty());
     assert_eq!(cut(&"x".repeat(WORD_BYTES_MAX - 1)).len(), 1);
     assert_eq!(cut(&format!("a-{}", "b".repeat(WORD_BYTES_MAX - 2))).len(), 2, "its words are still there");
@@ -41,7 +41,7 @@ fn what_is_too_long_is_no_word() {
 
 proptest! {
     #[test]
-    fn pieces_stand_where_they_say(text in "[a-zA-Z0-9_.@/ -]{0,30}|[a東京のก็ㅎé_ .]{0,20}|\\PC{0,40}") {
+    fn pieces_are_at_their_offsets(text in "[a-zA-Z0-9_.@/ -]{0,30}|[a東京のก็ㅎé_ .]{0,20}|\\PC{0,40}") {
         pieces(&text, |piece| {
             assert_eq!(&text[piece.at..piece.at + piece.text.len()], piece.text);
             assert!(!piece.text.is_empty());

@@ -1,45 +1,45 @@
-//! What a filter means, by the words of the contract alone: over the JSON of the filter and the JSON of a document, with
-//! nothing of the product in it, neither its parser nor its times.
+//! Reference implementation of filters from the API contract alone, on the JSON of the filter and of a document. It
+//! uses none of the product's code, neither its parser nor its times.
 
 use serde_json::Value;
 
-/// Whether the document meets the filter.
-pub(super) fn meets(filter: &Value, doc: &Value) -> bool {
+/// Whether the document matches the filter.
+pub(super) fn matches(filter: &Value, doc: &Value) -> bool {
     let filters = || filter["filters"].as_array().unwrap().iter();
-    let wanted = &filter["value"];
+    let operand = &filter["value"];
     match filter["type"].as_str().unwrap() {
-        "and" => filters().all(|f| meets(f, doc)),
-        "or" => filters().any(|f| meets(f, doc)),
-        "not" => !filters().all(|f| meets(f, doc)),
-        kind => leaf(kind, filter["key"].as_str().unwrap(), wanted, doc),
+        "and" => filters().all(|f| matches(f, doc)),
+        "or" => filters().any(|f| matches(f, doc)),
+        "not" => !filters().all(|f| matches(f, doc)),
+        kind => leaf(kind, filter["key"].as_str().unwrap(), operand, doc),
     }
 }
 
-fn leaf(kind: &str, key: &str, wanted: &Value, doc: &Value) -> bool {
+fn leaf(kind: &str, key: &str, operand: &Value, doc: &Value) -> bool {
     let value = value_of(key, doc);
     let is_time = key.ends_with("_at") && key.starts_with('$');
     let any = |test: &dyn Fn(&Value) -> bool| match value {
         Value::Array(list) => list.iter().any(test),
         one => test(one),
     };
-    let equals = |wanted: &Value| {
-        if wanted.is_null() {
+    let equals = |operand: &Value| {
+        if operand.is_null() {
             return value.is_null();
         }
         any(&|have| {
-            if is_time { instant(have).is_some() && instant(have) == instant(wanted) } else { equal(have, wanted) }
+            if is_time { instant(have).is_some() && instant(have) == instant(operand) } else { equal(have, operand) }
         })
     };
     match kind {
-        "eq" => equals(wanted),
-        "ne" => !equals(wanted),
-        "in" => wanted.as_array().unwrap().iter().any(equals),
-        "nin" => !wanted.as_array().unwrap().iter().any(equals),
-        "exists" => wanted.as_bool().unwrap_or(true) != value.is_null(),
+        "eq" => equals(operand),
+        "ne" => !equals(operand),
+        "in" => operand.as_array().unwrap().iter().any(equals),
+        "nin" => !operand.as_array().unwrap().iter().any(equals),
+        "exists" => operand.as_bool().unwrap_or(true) != value.is_null(),
         "gt" | "gte" | "lt" | "lte" => any(&|have| {
-            let order = match (have.as_f64(), wanted.as_f64()) {
-                (Some(have), Some(wanted)) => have.partial_cmp(&wanted),
-                _ => instant(have).zip(instant(wanted)).map(|(have, wanted)| have.cmp(&wanted)),
+            let order = match (have.as_f64(), operand.as_f64()) {
+                (Some(have), Some(operand)) => have.partial_cmp(&operand),
+                _ => instant(have).zip(instant(operand)).map(|(have, operand)| have.cmp(&operand)),
             };
             order.is_some_and(|order| match kind {
                 "gt" => order.is_gt(),
@@ -49,33 +49,33 @@ fn leaf(kind: &str, key: &str, wanted: &Value, doc: &Value) -> bool {
             })
         }),
         "contains" => match value {
-            Value::Array(list) => list.iter().any(|have| equal(have, wanted)),
-            one => one.as_str().zip(wanted.as_str()).is_some_and(|(have, part)| have.contains(part)),
+            Value::Array(list) => list.iter().any(|have| equal(have, operand)),
+            one => one.as_str().zip(operand.as_str()).is_some_and(|(have, part)| have.contains(part)),
         },
-        "prefix" => any(&|have| have.as_str().is_some_and(|have| have.starts_with(wanted.as_str().unwrap()))),
+        "prefix" => any(&|have| have.as_str().is_some_and(|have| have.starts_with(operand.as_str().unwrap()))),
         "match" => any(&|have| {
             let words = have.as_str().map(words).unwrap_or_default();
-            self::words(wanted.as_str().unwrap()).iter().all(|word| words.contains(word))
+            self::words(operand.as_str().unwrap()).iter().all(|word| words.contains(word))
         }),
         other => panic!("{other} is no operator"),
     }
 }
 
-/// Null where there is none.
+/// Value of a key; null if there is none.
 fn value_of<'a>(key: &str, doc: &'a Value) -> &'a Value {
     match key.strip_prefix('$') {
-        // An empty source is none.
+        // An empty source means none.
         Some("uri") if doc["uri"] == "" => &Value::Null,
         Some(own) => &doc[own],
         None => &doc["attributes"][key],
     }
 }
 
-/// Of one type and alike; 1 and 1.0 are.
-fn equal(have: &Value, wanted: &Value) -> bool {
-    match (have.as_f64(), wanted.as_f64()) {
-        (Some(have), Some(wanted)) => have == wanted,
-        _ => have == wanted,
+/// Whether two values are of the same type and equal; 1 and 1.0 are.
+fn equal(have: &Value, operand: &Value) -> bool {
+    match (have.as_f64(), operand.as_f64()) {
+        (Some(have), Some(operand)) => have == operand,
+        _ => have == operand,
     }
 }
 
@@ -84,7 +84,7 @@ fn words(text: &str) -> Vec<String> {
     words.map(str::to_lowercase).collect()
 }
 
-/// Milliseconds since 1970 of `YYYY-MM-DDTHH:MM:SS[.fff](Z|±HH:MM)`; none for anything else.
+/// Milliseconds since 1970 of `YYYY-MM-DDTHH:MM:SS[.fff](Z|±HH:MM)`; `None` for any other text.
 fn instant(value: &Value) -> Option<i64> {
     let text = value.as_str()?;
     let number = |from: usize, to: usize| text.get(from..to)?.parse::<u32>().ok().map(i64::from);
@@ -111,7 +111,7 @@ fn instant(value: &Value) -> Option<i64> {
 }
 
 #[test]
-fn instants_are_what_people_mean_by_them() {
+fn instants_are_parsed_correctly() {
     let instant = |text: &str| instant(&Value::from(text));
     assert_eq!(instant("1970-01-01T00:00:00Z"), Some(0));
     assert_eq!(instant("1969-12-31T23:59:59.999Z"), Some(-1));

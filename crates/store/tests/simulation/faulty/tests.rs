@@ -1,14 +1,14 @@
-//! Each fault does what it says, and only that.
+//! Tests that each fault does what it says, and only that.
 
-use super::{Bucket, Handle, Line, Weather};
+use super::{Bucket, FaultRates, Handle, Network};
 use crate::rng::Rng;
 use futures::TryStreamExt;
 use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutResult, path::Path};
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep, timeout};
 
-fn handle(bucket: &Arc<Bucket>, weather: Weather) -> Handle {
-    Handle::new(bucket, Rng::new(1, 1), weather)
+fn handle(bucket: &Arc<Bucket>, fault_rates: FaultRates) -> Handle {
+    Handle::new(bucket, Rng::new(1, 1), fault_rates)
 }
 
 async fn create(handle: &Handle, name: &str) -> object_store::Result<PutResult> {
@@ -17,9 +17,9 @@ async fn create(handle: &Handle, name: &str) -> object_store::Result<PutResult> 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_name_is_given_once() {
+async fn a_name_is_created_once() {
     let bucket = Bucket::new();
-    let handle = handle(&bucket, Weather::default());
+    let handle = handle(&bucket, FaultRates::default());
     create(&handle, "p/a").await.unwrap();
     assert!(matches!(create(&handle, "p/a").await, Err(Error::AlreadyExists { .. })));
     let got = handle.get(&Path::from("p/a"), Default::default()).await.unwrap().bytes().await.unwrap();
@@ -30,22 +30,22 @@ async fn a_name_is_given_once() {
 #[tokio::test(start_paused = true)]
 async fn an_error_may_hide_a_success() {
     let bucket = Bucket::new();
-    assert!(create(&handle(&bucket, Weather { fails_before: 1000, ..Weather::default() }), "a").await.is_err());
+    assert!(create(&handle(&bucket, FaultRates { fails_before: 1000, ..FaultRates::default() }), "a").await.is_err());
     assert!(bucket.names("").await.is_empty());
-    let conflict = create(&handle(&bucket, Weather { conflicts: 1000, ..Weather::default() }), "a").await;
+    let conflict = create(&handle(&bucket, FaultRates { conflicts: 1000, ..FaultRates::default() }), "a").await;
     assert!(matches!(conflict, Err(Error::AlreadyExists { .. })));
     assert!(bucket.names("").await.is_empty());
-    let after = create(&handle(&bucket, Weather { fails_after: 1000, ..Weather::default() }), "a").await;
+    let after = create(&handle(&bucket, FaultRates { fails_after: 1000, ..FaultRates::default() }), "a").await;
     assert!(matches!(after, Err(Error::Generic { .. })));
     assert_eq!(bucket.names("").await, ["a"]);
-    bucket.calm();
-    create(&handle(&bucket, Weather { fails_before: 1000, ..Weather::default() }), "b").await.unwrap();
+    bucket.stop_faults();
+    create(&handle(&bucket, FaultRates { fails_before: 1000, ..FaultRates::default() }), "b").await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stall_takes_hours_of_nobody() {
+async fn a_stall_takes_hours_of_simulated_time() {
     let (bucket, begun) = (Bucket::new(), Instant::now());
-    let handle = handle(&bucket, Weather { stalls: 1000, ..Weather::default() });
+    let handle = handle(&bucket, FaultRates { stalls: 1000, ..FaultRates::default() });
     for n in 0..20 {
         create(&handle, &format!("{n}")).await.unwrap();
     }
@@ -53,16 +53,16 @@ async fn a_stall_takes_hours_of_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_frozen_neither_sends_nor_hears() {
+async fn a_frozen_process_neither_sends_nor_receives() {
     let bucket = Bucket::new();
-    let handle = handle(&bucket, Weather::default());
+    let handle = handle(&bucket, FaultRates::default());
     handle.freeze();
     let mut put = Box::pin(create(&handle, "a"));
     assert!(timeout(Duration::from_secs(9), &mut put).await.is_err());
     assert!(bucket.names("").await.is_empty());
     handle.thaw();
     put.await.unwrap();
-    // Frozen while it is under way: it arrives, and the answer waits.
+    // Frozen while a request is in flight: the request arrives, and the answer waits.
     let mut put = Box::pin(create(&handle, "b"));
     assert!(futures::poll!(&mut put).is_pending());
     handle.freeze();
@@ -75,7 +75,7 @@ async fn what_is_frozen_neither_sends_nor_hears() {
 #[tokio::test(start_paused = true)]
 async fn what_a_killed_process_sent_arrives_late_or_never() {
     let bucket = Bucket::new();
-    let handle = handle(&bucket, Weather::default());
+    let handle = handle(&bucket, FaultRates::default());
     let mut puts: Vec<_> = (0..40)
         .map(|n| {
             let handle = handle.clone();
@@ -95,14 +95,14 @@ async fn what_a_killed_process_sent_arrives_late_or_never() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_line_is_cut_one_way_or_the_other() {
+async fn a_network_drops_requests_or_answers() {
     let bucket = Bucket::new();
-    let handle = handle(&bucket, Weather::default());
-    handle.cut(Line::NoWayOut);
+    let handle = handle(&bucket, FaultRates::default());
+    handle.cut(Network::DropRequests);
     assert!(create(&handle, "a").await.is_err());
-    handle.cut(Line::NoWayBack);
+    handle.cut(Network::DropAnswers);
     assert!(create(&handle, "b").await.is_err());
-    handle.cut(Line::Whole);
+    handle.cut(Network::Whole);
     create(&handle, "c").await.unwrap();
     assert_eq!(bucket.names("").await, ["b", "c"]);
 }
@@ -110,7 +110,7 @@ async fn a_line_is_cut_one_way_or_the_other() {
 #[tokio::test(start_paused = true)]
 async fn a_listing_has_no_order_and_takes_a_while() {
     let bucket = Bucket::new();
-    let (reader, writer) = (handle(&bucket, Weather::default()), handle(&bucket, Weather::default()));
+    let (reader, writer) = (handle(&bucket, FaultRates::default()), handle(&bucket, FaultRates::default()));
     for n in 10..20 {
         create(&writer, &format!("p/{n}")).await.unwrap();
     }
@@ -133,15 +133,15 @@ async fn a_listing_has_no_order_and_takes_a_while() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn deleting_what_is_gone_is_told_or_not() {
-    let handle = handle(&Bucket::new(), Weather::default());
-    let mut told = 0;
+async fn deleting_a_missing_object_may_or_may_not_fail() {
+    let handle = handle(&Bucket::new(), FaultRates::default());
+    let mut not_found = 0;
     for _ in 0..40 {
         match handle.delete(&Path::from("nothing")).await {
             Ok(()) => {}
-            Err(Error::NotFound { .. }) => told += 1,
+            Err(Error::NotFound { .. }) => not_found += 1,
             Err(other) => panic!("{other}"),
         }
     }
-    assert!((5..35).contains(&told));
+    assert!((5..35).contains(&not_found));
 }

@@ -3,7 +3,7 @@ use super::*;
 use kernel::SeededEntropy;
 use proptest::prelude::*;
 
-/// 32 bytes of plaintext a segment; a new key every 4 segments.
+/// 32 bytes of plaintext per segment; a new key every 4 segments.
 const SMALL: Params = Params { segment_len: 64, rotation_bits: 2 };
 const KEY_BYTES: [u8; KEY] = [3; KEY];
 const AAD: &[u8] = b"aad";
@@ -16,8 +16,8 @@ fn sealed(len: usize) -> (Vec<u8>, Vec<u8>) {
 }
 
 fn reader(sealed: Vec<u8>) -> io::Result<PagedReader> {
-    let place = 0..sealed.len() as u64;
-    PagedReader::open(&SMALL, &KEY_BYTES, AAD.to_vec(), Arc::new(sealed), place)
+    let bounds = 0..sealed.len() as u64;
+    PagedReader::open(&SMALL, &KEY_BYTES, AAD.to_vec(), Arc::new(sealed), bounds)
 }
 
 fn range(reader: &PagedReader, range: Range<usize>) -> io::Result<Vec<u8>> {
@@ -27,7 +27,7 @@ fn range(reader: &PagedReader, range: Range<usize>) -> io::Result<Vec<u8>> {
 }
 
 #[test]
-fn every_range_of_every_length_comes_back() {
+fn every_range_of_every_length_is_read_back() {
     for len in (0..140).chain([256, 257]) {
         let (plain, sealed) = sealed(len);
         let reader = reader(sealed.clone()).unwrap();
@@ -39,33 +39,34 @@ fn every_range_of_every_length_comes_back() {
         }
         assert_eq!(range(&reader, 0..len + 1).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
         let source: Arc<dyn ReadAt> = Arc::new(sealed);
-        let place = 0..source.size();
-        assert_eq!(*read(&SMALL, &KEY_BYTES, AAD.to_vec(), &source, place).unwrap(), plain);
+        let bounds = 0..source.size();
+        assert_eq!(*read(&SMALL, &KEY_BYTES, AAD.to_vec(), &source, bounds).unwrap(), plain);
     }
 }
 
 #[test]
-fn a_message_opens_in_its_place_only() {
+fn a_message_opens_in_its_exact_range_only() {
     let (plain, sealed) = sealed(100);
     let inside: Arc<dyn ReadAt> = Arc::new([&[1; 5][..], &sealed, &[2; 9]].concat());
-    let place = 5..5 + sealed.len() as u64;
-    let open = |place| PagedReader::open(&SMALL, &KEY_BYTES, AAD.to_vec(), inside.clone(), place);
-    assert_eq!(range(&open(place.clone()).unwrap(), 0..100).unwrap(), plain);
-    assert!(open(place.start + 1..place.end).is_err());
-    assert!(open(place.start..place.end + 1).is_err());
-    assert!(open(place.start..place.end - 1).is_err());
-    assert!(open(place.start..place.end - FULL as u64).is_err(), "an end at a border of pages");
-    assert!(open(place.end..place.end).is_err());
-    let place = 0..sealed.len() as u64;
-    let other = |key, aad: &[u8]| PagedReader::open(&SMALL, key, aad.to_vec(), Arc::new(sealed.clone()), place.clone());
+    let bounds = 5..5 + sealed.len() as u64;
+    let open = |bounds| PagedReader::open(&SMALL, &KEY_BYTES, AAD.to_vec(), inside.clone(), bounds);
+    assert_eq!(range(&open(bounds.clone()).unwrap(), 0..100).unwrap(), plain);
+    assert!(open(bounds.start + 1..bounds.end).is_err());
+    assert!(open(bounds.start..bounds.end + 1).is_err());
+    assert!(open(bounds.start..bounds.end - 1).is_err());
+    assert!(open(bounds.start..bounds.end - FULL as u64).is_err(), "an end at a page boundary");
+    assert!(open(bounds.end..bounds.end).is_err());
+    let bounds = 0..sealed.len() as u64;
+    let other =
+        |key, aad: &[u8]| PagedReader::open(&SMALL, key, aad.to_vec(), Arc::new(sealed.clone()), bounds.clone());
     assert!(other(&KEY_BYTES, AAD).is_ok());
     assert!(other(&[4; KEY], AAD).is_err());
     assert!(other(&KEY_BYTES, b"aae").is_err());
 }
 
-/// A page that was changed is an error of the reads that need it, and of no other.
+/// A changed page is an error of the reads that need it, and of no other.
 #[test]
-fn every_flipped_bit_is_found_when_its_page_is_read() {
+fn every_flipped_bit_is_detected_when_its_page_is_read() {
     let (plain, sealed) = sealed(32 * 5 + 7);
     for at in 0..sealed.len() {
         for bit in [0, 3, 7] {
@@ -77,9 +78,9 @@ fn every_flipped_bit_is_found_when_its_page_is_read() {
                 continue;
             };
             for number in 0..6 {
-                let place = number * 32..plain.len().min((number + 1) * 32);
-                match range(&reader, place.clone()) {
-                    Ok(read) => assert!(page != Some(number) && read == plain[place], "byte {at}"),
+                let bounds = number * 32..plain.len().min((number + 1) * 32);
+                match range(&reader, bounds.clone()) {
+                    Ok(read) => assert!(page != Some(number) && read == plain[bounds], "byte {at}"),
                     Err(error) => {
                         assert_eq!(page, Some(number), "byte {at}");
                         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
@@ -92,7 +93,7 @@ fn every_flipped_bit_is_found_when_its_page_is_read() {
 }
 
 #[test]
-fn pages_stay_in_their_order_and_number() {
+fn pages_do_not_open_in_another_order_or_number() {
     let (_, whole) = sealed(32 * 4);
     let (header, body) = whole.split_at(HEADER);
     let pages: Vec<&[u8]> = body.chunks(FULL).collect();
@@ -114,8 +115,8 @@ fn pages_stay_in_their_order_and_number() {
 
 #[test]
 fn hints_name_whole_sealed_pages() {
-    struct Noting(Vec<u8>, std::sync::Mutex<Vec<Range<u64>>>);
-    impl ReadAt for Noting {
+    struct RecordingSource(Vec<u8>, std::sync::Mutex<Vec<Range<u64>>>);
+    impl ReadAt for RecordingSource {
         fn size(&self) -> u64 {
             self.0.size()
         }
@@ -128,7 +129,7 @@ fn hints_name_whole_sealed_pages() {
     }
     let (_, sealed) = sealed(100);
     let end = sealed.len() as u64;
-    let source = Arc::new(Noting(sealed, std::sync::Mutex::default()));
+    let source = Arc::new(RecordingSource(sealed, std::sync::Mutex::default()));
     let reader = PagedReader::open(&SMALL, &KEY_BYTES, AAD.to_vec(), source.clone(), 0..end).unwrap();
     reader.will_read(&[0..1, 31..33, 40..40, 95..200]);
     let first = HEADER as u64;
@@ -136,7 +137,7 @@ fn hints_name_whole_sealed_pages() {
 }
 
 proptest! {
-    /// Whatever follows an authentic header.
+    /// Arbitrary bytes after an authentic header.
     #[test]
     fn foreign_bytes_never_panic(tail in prop::collection::vec(any::<u8>(), 0..300), honest: bool) {
         let mut bytes = if honest { sealed(0).1[..HEADER].to_vec() } else { Vec::new() };

@@ -1,7 +1,7 @@
 //! Known answers of FLOE, from the reference implementations (Snowflake-Labs/floe-specification,
 //! Apache-2.0): key of 32 zero bytes, associated data `This is AAD`. Hexadecimal.
 
-/// One answer: who made it, the plaintext, the sealed bytes.
+/// A known answer: its producer, the plaintext and the sealed bytes.
 pub(super) struct Known {
     pub(super) by: &'static str,
     pub(super) plain: &'static str,
@@ -42,7 +42,7 @@ pub(super) const SEGMENTS_OF_64: &[Known] = &[
     },
 ];
 
-/// Segments of 40 bytes, a new key every 4 segments.
+/// Segments of 40 bytes, with a new key every 4 segments.
 pub(super) const ROTATION: &[Known] = &[
     Known {
         by: "cpp",

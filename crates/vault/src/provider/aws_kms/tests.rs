@@ -17,51 +17,51 @@ fn config() -> AwsKmsConfig {
     }
 }
 
-/// The error codes of KMS's reference, and those that all of Amazon's services have.
+/// The error codes of KMS's reference, and those that all of Amazon's services share.
 #[test]
-fn an_outage_and_a_no_are_told_apart() {
+fn outages_and_denials_are_distinguished() {
     use Denial::{Disabled, Forbidden, Missing, NotAuthentic};
     for (code, means) in [
-        ("AccessDeniedException", Meaning::Denied(Forbidden)),
-        ("UnrecognizedClientException", Meaning::Denied(Forbidden)),
-        ("ExpiredTokenException", Meaning::Denied(Forbidden)),
-        ("DisabledException", Meaning::Denied(Disabled)),
-        ("KMSInvalidStateException", Meaning::Denied(Disabled)),
-        ("NotFoundException", Meaning::Denied(Missing)),
-        ("InvalidCiphertextException", Meaning::Denied(NotAuthentic)),
-        ("IncorrectKeyException", Meaning::Denied(NotAuthentic)),
-        ("InvalidKeyUsageException", Meaning::Unfit),
-        ("InvalidArnException", Meaning::Unfit),
-        ("ThrottlingException", Meaning::Outage),
-        ("LimitExceededException", Meaning::Outage),
-        ("KeyUnavailableException", Meaning::Outage),
-        ("DependencyTimeoutException", Meaning::Outage),
-        ("KMSInternalException", Meaning::Outage),
-        ("InternalFailure", Meaning::Outage),
-        ("ServiceUnavailable", Meaning::Outage),
-        ("", Meaning::Outage),
+        ("AccessDeniedException", KmsErrorClass::Denied(Forbidden)),
+        ("UnrecognizedClientException", KmsErrorClass::Denied(Forbidden)),
+        ("ExpiredTokenException", KmsErrorClass::Denied(Forbidden)),
+        ("DisabledException", KmsErrorClass::Denied(Disabled)),
+        ("KMSInvalidStateException", KmsErrorClass::Denied(Disabled)),
+        ("NotFoundException", KmsErrorClass::Denied(Missing)),
+        ("InvalidCiphertextException", KmsErrorClass::Denied(NotAuthentic)),
+        ("IncorrectKeyException", KmsErrorClass::Denied(NotAuthentic)),
+        ("InvalidKeyUsageException", KmsErrorClass::Unfit),
+        ("InvalidArnException", KmsErrorClass::Unfit),
+        ("ThrottlingException", KmsErrorClass::Outage),
+        ("LimitExceededException", KmsErrorClass::Outage),
+        ("KeyUnavailableException", KmsErrorClass::Outage),
+        ("DependencyTimeoutException", KmsErrorClass::Outage),
+        ("KMSInternalException", KmsErrorClass::Outage),
+        ("InternalFailure", KmsErrorClass::Outage),
+        ("ServiceUnavailable", KmsErrorClass::Outage),
+        ("", KmsErrorClass::Outage),
     ] {
-        assert_eq!(meaning(code), means, "{code}");
+        assert_eq!(classify(code), means, "{code}");
     }
     assert_eq!(
-        [word("Abc9"), word(""), word("a b"), word(&"a".repeat(65))],
+        [printable_code("Abc9"), printable_code(""), printable_code("a b"), printable_code(&"a".repeat(65))],
         ["Abc9", "an error", "an error", "an error"]
     );
 }
 
 #[test]
-fn a_key_is_usable_only_where_it_is_enabled() {
-    assert_eq!(state(Some(&KeyState::Enabled)), State::Usable);
+fn only_an_enabled_key_is_usable() {
+    assert_eq!(usability(Some(&KeyState::Enabled)), KeyUsability::Usable);
     for denied in [KeyState::Disabled, KeyState::PendingDeletion, KeyState::PendingImport] {
-        assert_eq!(state(Some(&denied)), State::Denied);
+        assert_eq!(usability(Some(&denied)), KeyUsability::Denied);
     }
     for waiting in [Some(KeyState::Unavailable), Some(KeyState::Creating), Some("New".into()), None] {
-        assert_eq!(state(waiting.as_ref()), State::Waiting, "{waiting:?}");
+        assert_eq!(usability(waiting.as_ref()), KeyUsability::Waiting, "{waiting:?}");
     }
 }
 
 #[test]
-fn nobody_who_answers_is_an_outage_without_the_secret_in_it() {
+fn no_answer_is_an_outage_and_the_error_hides_the_secret() {
     let provider = Arc::new(AwsKmsProvider::new(config()).unwrap());
     for name in ["", "a b", "alias/\u{e9}", "a?b", &"a".repeat(257)] {
         assert!(matches!(provider.clone().key(name), Err(Error::KeyName { .. })), "{name}");
@@ -69,22 +69,23 @@ fn nobody_who_answers_is_an_outage_without_the_secret_in_it() {
     let key = provider.key("alias/ringfence").unwrap();
     let error = key.facts().unwrap_err();
     assert!(matches!(error, Error::Unavailable { .. }) && !error.to_string().contains("hunter2"), "{error}");
-    // Such a length is never a ciphertext: nobody is asked.
+    // No ciphertext has such a length, so KMS is not called.
     for wrap in [&[][..], &[0; WRAP_BYTES_MAX + 1]] {
         assert!(matches!(key.unwrap(b"c", wrap), Err(Error::Denied { why: Denial::NotAuthentic, .. })));
     }
 }
 
-/// Its runtime may be neither waited for nor dropped where tasks run, but it may be used and left there.
+/// The provider's runtime must neither be awaited nor dropped inside a task, but a task may use the provider and drop
+/// it.
 #[tokio::test]
-async fn a_task_may_use_and_drop_it() {
+async fn a_task_may_use_and_drop_the_provider() {
     let key = Arc::new(AwsKmsProvider::new(config()).unwrap()).key("alias/ringfence").unwrap();
     assert!(matches!(key.facts(), Err(Error::Unavailable { .. })));
     drop(key);
 }
 
 #[test]
-fn what_cannot_be_used_is_said_at_once() {
+fn an_unusable_configuration_is_refused_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let text = folder.path().join("text.pem");
     std::fs::write(&text, "no certificate").unwrap();

@@ -13,11 +13,11 @@ fn entropy(seed: u64) -> Arc<dyn Entropy> {
     Arc::new(SeededEntropy::new(seed))
 }
 
-struct Place {
+struct KeyFileFixture {
     folder: tempfile::TempDir,
 }
 
-impl Place {
+impl KeyFileFixture {
     fn new() -> Self {
         Self { folder: tempfile::tempdir().unwrap() }
     }
@@ -30,7 +30,7 @@ impl Place {
     fn load(&self, path: &Path, seed: u64) -> Result<LocalProvider> {
         LocalProvider::from_file(path, Some(&self.data()), entropy(seed))
     }
-    /// The message of the refusal.
+    /// Returns the message of the expected refusal.
     fn refused(&self, path: &Path) -> String {
         match self.load(path, 1) {
             Ok(_) => panic!("should have been refused"),
@@ -38,7 +38,7 @@ impl Place {
             Err(other) => panic!("{other}"),
         }
     }
-    fn put(&self, name: &str, text: &str, mode: u32) -> PathBuf {
+    fn write_file(&self, name: &str, text: &str, mode: u32) -> PathBuf {
         let path = self.at(name);
         fs::write(&path, text).unwrap();
         fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
@@ -56,7 +56,7 @@ fn agree(a: &LocalProvider, b: &LocalProvider) -> bool {
 }
 
 #[test]
-fn values_in_both_forms_are_one_key() {
+fn both_encodings_give_the_same_key() {
     let hex = LocalProvider::from_env_value(HEX, entropy(1)).unwrap();
     for form in [BASE64.to_owned(), HEX.to_uppercase(), format!(" {HEX}\n"), format!("{BASE64}\n")] {
         assert!(agree(&hex, &LocalProvider::from_env_value(&form, entropy(2)).unwrap()));
@@ -97,130 +97,130 @@ fn a_wrap_is_bound_to_its_context() {
 }
 
 #[test]
-fn a_first_start_makes_a_private_file_and_the_next_uses_it() {
-    let place = Place::new();
-    let path = place.at("config/ringfence/root.key");
-    let first = place.load(&path, 1).unwrap();
+fn a_first_start_creates_a_private_file_and_the_next_uses_it() {
+    let fixture = KeyFileFixture::new();
+    let path = fixture.at("config/ringfence/root.key");
+    let first = fixture.load(&path, 1).unwrap();
     assert_eq!(mode(&path), 0o600);
     assert_eq!(mode(path.parent().unwrap()), 0o700);
-    assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "nothing is left beside it");
+    assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "no other file is left");
     let text = fs::read_to_string(&path).unwrap();
     assert_eq!(text.len(), 65);
-    assert!(agree(&first, &place.load(&path, 2).unwrap()));
+    assert!(agree(&first, &fixture.load(&path, 2).unwrap()));
     assert!(agree(&first, &LocalProvider::from_env_value(&text, entropy(3)).unwrap()));
     assert_eq!(fs::read_to_string(&path).unwrap(), text);
 
-    let other = place.load(&place.at("other.key"), 4).unwrap();
+    let other = fixture.load(&fixture.at("other.key"), 4).unwrap();
     assert!(!agree(&first, &other), "each file is another key");
 }
 
 #[test]
-fn a_file_that_was_there_first_wins() {
-    let place = Place::new();
-    let path = place.put("root.key", BASE64, 0o600);
-    file::load_or_create(&path, Some(&place.data()), &SeededEntropy::new(1)).unwrap();
+fn an_existing_file_wins() {
+    let fixture = KeyFileFixture::new();
+    let path = fixture.write_file("root.key", BASE64, 0o600);
+    file::load_or_create(&path, Some(&fixture.data()), &SeededEntropy::new(1)).unwrap();
     assert_eq!(fs::read_to_string(&path).unwrap(), BASE64);
 }
 
 #[test]
 fn a_key_inside_the_data_folder_is_refused() {
-    let place = Place::new();
+    let fixture = KeyFileFixture::new();
     let says = "inside the data folder; move it elsewhere";
     // Also while neither exists, by a detour, and through links.
-    assert!(place.refused(&place.data().join("root.key")).contains(says));
-    assert!(place.refused(&place.data().join("a/b/root.key")).contains(says));
-    assert!(!place.data().exists(), "nothing was created");
-    fs::create_dir(place.data()).unwrap();
-    assert!(place.refused(&place.data().join("root.key")).contains(says));
-    assert!(place.refused(&place.data().join("../data/root.key")).contains(says));
-    symlink(place.data(), place.at("link")).unwrap();
-    assert!(place.refused(&place.at("link/root.key")).contains(says));
-    let inside = place.put("data/real.key", HEX, 0o600);
-    symlink(&inside, place.at("alias.key")).unwrap();
-    assert!(place.refused(&place.at("alias.key")).contains(says));
-    // A name that only begins like the data folder's is outside.
-    place.load(&place.at("data.key"), 1).unwrap();
+    assert!(fixture.refused(&fixture.data().join("root.key")).contains(says));
+    assert!(fixture.refused(&fixture.data().join("a/b/root.key")).contains(says));
+    assert!(!fixture.data().exists(), "nothing was created");
+    fs::create_dir(fixture.data()).unwrap();
+    assert!(fixture.refused(&fixture.data().join("root.key")).contains(says));
+    assert!(fixture.refused(&fixture.data().join("../data/root.key")).contains(says));
+    symlink(fixture.data(), fixture.at("link")).unwrap();
+    assert!(fixture.refused(&fixture.at("link/root.key")).contains(says));
+    let inside = fixture.write_file("data/real.key", HEX, 0o600);
+    symlink(&inside, fixture.at("alias.key")).unwrap();
+    assert!(fixture.refused(&fixture.at("alias.key")).contains(says));
+    // A name that only has the data folder's name as a prefix is outside.
+    fixture.load(&fixture.at("data.key"), 1).unwrap();
 }
 
 #[test]
 fn a_file_that_others_can_use_is_refused() {
-    let place = Place::new();
+    let fixture = KeyFileFixture::new();
     for bits in [0o640, 0o604, 0o620, 0o602, 0o644, 0o660, 0o610] {
-        let path = place.put("root.key", HEX, bits);
-        assert!(place.refused(&path).contains("chmod 600"), "{bits:o}");
+        let path = fixture.write_file("root.key", HEX, bits);
+        assert!(fixture.refused(&path).contains("chmod 600"), "{bits:o}");
     }
-    place.load(&place.put("root.key", HEX, 0o400), 1).unwrap();
+    fixture.load(&fixture.write_file("root.key", HEX, 0o400), 1).unwrap();
 }
 
 #[test]
 fn a_file_of_another_user_is_refused() {
-    let place = Place::new();
-    let path = place.put("root.key", HEX, 0o600);
-    // Only root can give files away; elsewhere root's own file is the one of another that may be used.
+    let fixture = KeyFileFixture::new();
+    let path = fixture.write_file("root.key", HEX, 0o600);
+    // Only root can change a file's owner; for other users only root's files are acceptable files of another owner.
     if chown(&path, Some(54_321), None).is_err() {
         return;
     }
-    assert!(place.refused(&path).contains("belongs to another user"), "{}", place.refused(&path));
-    symlink(&path, place.at("alias.key")).unwrap();
-    assert!(place.refused(&place.at("alias.key")).contains("belongs to another user"));
+    assert!(fixture.refused(&path).contains("belongs to another user"), "{}", fixture.refused(&path));
+    symlink(&path, fixture.at("alias.key")).unwrap();
+    assert!(fixture.refused(&fixture.at("alias.key")).contains("belongs to another user"));
     chown(&path, Some(0), None).unwrap();
-    place.load(&path, 1).unwrap();
-    fs::create_dir(place.at("theirs")).unwrap();
-    let path = place.put("theirs/root.key", HEX, 0o600);
-    chown(place.at("theirs"), Some(54_321), None).unwrap();
-    assert!(place.refused(&path).contains("its folder belongs to another user"));
+    fixture.load(&path, 1).unwrap();
+    fs::create_dir(fixture.at("theirs")).unwrap();
+    let path = fixture.write_file("theirs/root.key", HEX, 0o600);
+    chown(fixture.at("theirs"), Some(54_321), None).unwrap();
+    assert!(fixture.refused(&path).contains("its folder belongs to another user"));
 }
 
 #[test]
 fn a_file_in_a_folder_that_others_can_write_to_is_refused() {
-    let place = Place::new();
+    let fixture = KeyFileFixture::new();
     let folder = |name: &str, mode: u32| {
-        fs::create_dir(place.at(name)).unwrap();
-        fs::set_permissions(place.at(name), Permissions::from_mode(mode)).unwrap();
+        fs::create_dir(fixture.at(name)).unwrap();
+        fs::set_permissions(fixture.at(name), Permissions::from_mode(mode)).unwrap();
     };
     for bits in [0o770, 0o702, 0o777, 0o720] {
         folder(&format!("open-{bits:o}"), bits);
-        let path = place.put(&format!("open-{bits:o}/root.key"), HEX, 0o600);
-        assert!(place.refused(&path).contains("chmod go-w"), "{bits:o}");
+        let path = fixture.write_file(&format!("open-{bits:o}/root.key"), HEX, 0o600);
+        assert!(fixture.refused(&path).contains("chmod go-w"), "{bits:o}");
         assert!(LocalProvider::inspect_file(&path).unwrap_err().to_string().contains("chmod go-w"));
-        // Nor does a first start leave its key there.
-        assert!(place.refused(&place.at(&format!("open-{bits:o}/new.key"))).contains("chmod go-w"));
-        assert!(!place.at(&format!("open-{bits:o}/new.key")).exists());
+        // A first start does not create its key there either.
+        assert!(fixture.refused(&fixture.at(&format!("open-{bits:o}/new.key"))).contains("chmod go-w"));
+        assert!(!fixture.at(&format!("open-{bits:o}/new.key")).exists());
     }
     for bits in [0o755, 0o1777] {
         folder(&format!("fine-{bits:o}"), bits);
-        place.load(&place.put(&format!("fine-{bits:o}/root.key"), HEX, 0o600), 1).unwrap();
+        fixture.load(&fixture.write_file(&format!("fine-{bits:o}/root.key"), HEX, 0o600), 1).unwrap();
     }
-    // A link is fine when both folders are; either can be the one that others write to.
-    symlink(place.at("fine-755/root.key"), place.at("link.key")).unwrap();
-    place.load(&place.at("link.key"), 1).unwrap();
-    symlink(place.at("fine-755/root.key"), place.at("open-777/link.key")).unwrap();
-    assert!(place.refused(&place.at("open-777/link.key")).contains("chmod go-w"));
-    symlink(place.at("open-777/root.key"), place.at("fine-755/link.key")).unwrap();
-    assert!(place.refused(&place.at("fine-755/link.key")).contains("chmod go-w"));
-    LocalProvider::inspect_file(&place.at("absent.key")).unwrap();
+    // A link is accepted when both folders are; either folder may be the one that others can write to.
+    symlink(fixture.at("fine-755/root.key"), fixture.at("link.key")).unwrap();
+    fixture.load(&fixture.at("link.key"), 1).unwrap();
+    symlink(fixture.at("fine-755/root.key"), fixture.at("open-777/link.key")).unwrap();
+    assert!(fixture.refused(&fixture.at("open-777/link.key")).contains("chmod go-w"));
+    symlink(fixture.at("open-777/root.key"), fixture.at("fine-755/link.key")).unwrap();
+    assert!(fixture.refused(&fixture.at("fine-755/link.key")).contains("chmod go-w"));
+    LocalProvider::inspect_file(&fixture.at("absent.key")).unwrap();
 }
 
 #[test]
 fn a_file_without_a_key_is_refused_and_kept() {
-    let place = Place::new();
+    let fixture = KeyFileFixture::new();
     let long = HEX.repeat(9);
     for text in ["", "\n", &HEX[..63], &format!("{HEX}00"), &long, "not a key at all"] {
-        let path = place.put("root.key", text, 0o600);
-        let message = place.refused(&path);
+        let path = fixture.write_file("root.key", text, 0o600);
+        let message = fixture.refused(&path);
         assert!(message.contains("restore the key") && message.contains("root.key"), "{message}");
         assert!(text.trim().is_empty() || !message.contains(text.trim()), "the content is not repeated");
         assert_eq!(fs::read_to_string(&path).unwrap(), text);
     }
-    fs::write(place.at("root.key"), [0xFF, 0xFE]).unwrap();
-    assert!(place.refused(&place.at("root.key")).contains("restore the key"));
-    fs::create_dir(place.at("folder.key")).unwrap();
-    assert!(place.refused(&place.at("folder.key")).contains("no regular file"));
+    fs::write(fixture.at("root.key"), [0xFF, 0xFE]).unwrap();
+    assert!(fixture.refused(&fixture.at("root.key")).contains("restore the key"));
+    fs::create_dir(fixture.at("folder.key")).unwrap();
+    assert!(fixture.refused(&fixture.at("folder.key")).contains("not a regular file"));
 }
 
 #[test]
-fn what_cannot_be_created_is_said() {
-    let place = Place::new();
-    let file = place.put("file", "x", 0o600);
-    assert!(place.refused(&file.join("root.key")).contains("root key file"));
+fn a_file_that_cannot_be_created_is_an_error() {
+    let fixture = KeyFileFixture::new();
+    let file = fixture.write_file("file", "x", 0o600);
+    assert!(fixture.refused(&file.join("root.key")).contains("root key file"));
 }

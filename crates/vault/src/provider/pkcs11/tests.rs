@@ -1,30 +1,30 @@
 use super::*;
 
 #[test]
-fn an_outage_and_a_no_are_told_apart() {
+fn outages_and_denials_are_distinguished() {
     use Denial::{Forbidden, Missing, NotAuthentic};
     for (rv, means) in [
-        (RvError::ObjectHandleInvalid, Meaning::Denied(Missing)),
-        (RvError::KeyHandleInvalid, Meaning::Denied(Missing)),
-        (RvError::EncryptedDataInvalid, Meaning::Denied(NotAuthentic)),
-        (RvError::PinIncorrect, Meaning::Denied(Forbidden)),
-        (RvError::PinLocked, Meaning::Denied(Forbidden)),
-        (RvError::UserNotLoggedIn, Meaning::Denied(Forbidden)),
-        (RvError::KeyFunctionNotPermitted, Meaning::Denied(Forbidden)),
-        (RvError::MechanismInvalid, Meaning::Unfit),
-        (RvError::DeviceRemoved, Meaning::Outage),
-        (RvError::TokenNotPresent, Meaning::Outage),
-        (RvError::DeviceError, Meaning::Outage),
-        (RvError::GeneralError, Meaning::Outage),
-        (RvError::SessionCount, Meaning::Outage),
-        (RvError::HostMemory, Meaning::Outage),
+        (RvError::ObjectHandleInvalid, TokenErrorClass::Denied(Missing)),
+        (RvError::KeyHandleInvalid, TokenErrorClass::Denied(Missing)),
+        (RvError::EncryptedDataInvalid, TokenErrorClass::Denied(NotAuthentic)),
+        (RvError::PinIncorrect, TokenErrorClass::Denied(Forbidden)),
+        (RvError::PinLocked, TokenErrorClass::Denied(Forbidden)),
+        (RvError::UserNotLoggedIn, TokenErrorClass::Denied(Forbidden)),
+        (RvError::KeyFunctionNotPermitted, TokenErrorClass::Denied(Forbidden)),
+        (RvError::MechanismInvalid, TokenErrorClass::Unfit),
+        (RvError::DeviceRemoved, TokenErrorClass::Outage),
+        (RvError::TokenNotPresent, TokenErrorClass::Outage),
+        (RvError::DeviceError, TokenErrorClass::Outage),
+        (RvError::GeneralError, TokenErrorClass::Outage),
+        (RvError::SessionCount, TokenErrorClass::Outage),
+        (RvError::HostMemory, TokenErrorClass::Outage),
     ] {
-        assert_eq!(meaning(rv), means, "{rv:?}");
+        assert_eq!(classify(rv), means, "{rv:?}");
     }
 }
 
 #[test]
-fn versions_stand_in_ids_of_ours_and_only_there() {
+fn only_ids_of_this_server_hold_versions() {
     assert_eq!(version_of(&id_of(7)), 7);
     assert_eq!(version_of(&id_of(u32::MAX)), u32::MAX);
     for foreign in
@@ -35,7 +35,7 @@ fn versions_stand_in_ids_of_ours_and_only_there() {
 }
 
 #[test]
-fn a_wrap_has_one_form() {
+fn a_wrap_has_exactly_one_form() {
     let wrap = [&[FORMAT_VERSION, 0, 0, 0, 3][..], &[9; NONCE + KEY + TAG]].concat();
     let (version, sealed) = parts(&wrap).unwrap();
     assert_eq!((version, sealed.len()), (3, NONCE + KEY + TAG));
@@ -47,7 +47,7 @@ fn a_wrap_has_one_form() {
 }
 
 #[test]
-fn a_module_that_cannot_be_loaded_is_said_at_once() {
+fn a_module_that_does_not_load_is_refused_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let text = folder.path().join("text.so");
     std::fs::write(&text, "no library").unwrap();
@@ -55,7 +55,7 @@ fn a_module_that_cannot_be_loaded_is_said_at_once() {
     for (module, part) in [
         (PathBuf::from("libsofthsm2.so"), "absolute path"),
         (absent, "its module cannot be read"),
-        (text, "its module is no PKCS #11 library"),
+        (text, "its module is not a PKCS #11 library"),
     ] {
         let pin = Zeroizing::new("hunter2".to_owned());
         let (name, token, key) = ("hsm".to_owned(), "t".to_owned(), "k".to_owned());

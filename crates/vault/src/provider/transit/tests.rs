@@ -15,12 +15,12 @@ fn provider() -> TransitProvider {
     .unwrap()
 }
 
-/// Statuses and words as OpenBao 2.7.2 gave them.
+/// Statuses and messages as returned by OpenBao 2.7.2.
 #[test]
-fn an_outage_and_a_no_are_told_apart() {
+fn outages_and_denials_are_distinguished() {
     let denied = |status, said: &str| {
         let reply = json!({ "errors": [said] }).to_string();
-        match provider().refused(status, reply.as_bytes()) {
+        match provider().translate_error(status, reply.as_bytes()) {
             Error::Denied { why, .. } => Some(why),
             Error::Unavailable { .. } => None,
             other => panic!("{other}"),
@@ -44,11 +44,11 @@ fn an_outage_and_a_no_are_told_apart() {
     ] {
         assert_eq!(denied(status, said), why, "{status} {said}");
     }
-    assert!(matches!(provider().refused(503, b"<html>"), Error::Unavailable { .. }));
+    assert!(matches!(provider().translate_error(503, b"<html>"), Error::Unavailable { .. }));
 }
 
 #[test]
-fn a_name_that_could_leave_its_place_in_the_path_is_no_key() {
+fn a_name_that_could_change_the_request_path_is_refused() {
     let provider = Arc::new(provider());
     for name in ["", ".", "..", "a/b", "a?b", "a b", "a%2fb", "\u{e9}", &"a".repeat(129)] {
         assert!(matches!(provider.clone().key(name), Err(Error::KeyName { .. })), "{name}");
@@ -57,7 +57,7 @@ fn a_name_that_could_leave_its_place_in_the_path_is_no_key() {
 }
 
 #[test]
-fn nobody_who_answers_is_an_outage_without_the_token_in_it() {
+fn no_answer_is_an_outage_and_the_error_hides_the_token() {
     let key = Arc::new(provider()).key("k").unwrap();
     let error = key.unwrap(b"context", b"vault:v1:xx").err().unwrap();
     assert!(matches!(error, Error::Unavailable { .. }), "{error}");

@@ -1,17 +1,17 @@
-//! Where the tokenizer stands: the states of the HTML standard that matter to text.
+//! The tokenizer's states: those of the HTML standard that matter to text.
 
 /// Content that is not markup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Raw {
     /// Text with character references: `title`, `textarea`.
     Escapable,
-    /// Text without: `style`, `iframe` and others.
+    /// Text without character references: `style`, `iframe` and others.
     Text,
-    /// A script, with what its `<!--` says of `</script>`.
+    /// A script. Its escape state determines whether `</script>` ends it.
     Script(Escape),
 }
 
-/// Where a script stands to the comment that it may open.
+/// Escape state of a script, which a `<!--` in it starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Escape {
     None,

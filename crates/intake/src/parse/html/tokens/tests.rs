@@ -1,19 +1,19 @@
-//! The tokenizer agrees with html5ever on whatever it is given, in whole and in pieces.
+//! The tokenizer agrees with html5ever on any input, whole and in pieces.
 
 use super::*;
 use html5ever::{
     tendril::StrTendril,
-    tokenizer::{self as theirs, BufferQueue, TagKind, Token, TokenSink, TokenSinkResult, states::RawKind},
+    tokenizer::{self as reference, BufferQueue, TagKind, Token, TokenSink, TokenSinkResult, states::RawKind},
 };
 use proptest::{collection::vec, prelude::*, sample::select};
 use rstest::rstest;
 use std::cell::RefCell;
 
-/// What was read, one line a token; text that came in pieces is one.
+/// Tokens that were read, one line for each; adjacent pieces of text are joined.
 #[derive(Default, Debug, PartialEq)]
-struct Log(Vec<String>, Vec<(String, String)>);
+struct TokenLog(Vec<String>, Vec<(String, String)>);
 
-impl Log {
+impl TokenLog {
     fn text(&mut self, text: &str) {
         match self.0.last_mut() {
             Some(last) if last.starts_with('T') => last.push_str(text),
@@ -22,9 +22,9 @@ impl Log {
     }
 }
 
-impl Sink for Log {
+impl TokenReceiver for TokenLog {
     fn text(&mut self, text: &str) {
-        Log::text(self, text);
+        TokenLog::text(self, text);
     }
     fn comment(&mut self, text: &str) {
         self.0.push(format!("!{text}"));
@@ -43,9 +43,9 @@ impl Sink for Log {
     }
 }
 
-struct Theirs(RefCell<Log>);
+struct Html5everLog(RefCell<TokenLog>);
 
-impl TokenSink for Theirs {
+impl TokenSink for Html5everLog {
     type Handle = ();
 
     fn process_token(&self, token: Token, _: u64) -> TokenSinkResult<()> {
@@ -72,7 +72,7 @@ impl TokenSink for Theirs {
 }
 
 fn by_them(source: &str) -> Vec<String> {
-    let tokenizer = theirs::Tokenizer::new(Theirs(RefCell::default()), theirs::TokenizerOpts::default());
+    let tokenizer = reference::Tokenizer::new(Html5everLog(RefCell::default()), reference::TokenizerOpts::default());
     let queue = BufferQueue::default();
     queue.push_back(StrTendril::from(source));
     while !queue.is_empty() {
@@ -83,7 +83,7 @@ fn by_them(source: &str) -> Vec<String> {
 }
 
 fn by_us(pieces: &[&str]) -> Vec<String> {
-    let mut tokenizer = Tokenizer::new(Log::default());
+    let mut tokenizer = Tokenizer::new(TokenLog::default());
     pieces.iter().for_each(|piece| tokenizer.feed(piece));
     tokenizer.end().0
 }
@@ -165,9 +165,9 @@ proptest! {
         prop_assert_eq!(by_us(&[&source]), by_them(&source));
     }
 
-    /// A reference is not cut: the one thing that must come whole.
+    /// Never divides a character reference, which is the one thing that must come whole.
     #[test]
-    fn where_pieces_are_cut_does_not_matter(parts in vec(fragment(), 0..24)) {
+    fn the_division_into_pieces_does_not_matter(parts in vec(fragment(), 0..24)) {
         let parts: Vec<String> = parts.into_iter().filter(|part| !part.contains('&')).collect();
         let pieces: Vec<&str> = parts.iter().map(String::as_str).collect();
         prop_assert_eq!(by_us(&pieces), by_us(&[&parts.concat()]));

@@ -1,0 +1,107 @@
+//! Cache of blocks of sealed objects that were fetched from a bucket: ciphertext in memory, with one limit for all
+//! keyspaces.
+//!
+//! A block belongs to one reader of one object and is dropped with the reader. An object that is opened again is
+//! therefore fetched again, so bytes that were corrupted in transit are not served twice.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// Number of the reader, and number of the block in its object.
+pub(crate) type BlockId = (u64, u64);
+
+/// Cache of blocks that evicts the least recently used ones; see the module.
+pub(crate) struct BlockCache {
+    bytes_max: u64,
+    readers: AtomicU64,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Blocks with the tick of their last use.
+    blocks: HashMap<BlockId, (u64, Arc<[u8]>)>,
+    by_tick: BTreeMap<u64, BlockId>,
+    bytes: u64,
+    tick: u64,
+}
+
+impl BlockCache {
+    pub(crate) fn new(bytes_max: u64) -> Self {
+        Self { bytes_max, readers: AtomicU64::new(0), state: Mutex::default() }
+    }
+
+    /// Returns a number that no other reader has.
+    pub(crate) fn new_reader(&self) -> u64 {
+        self.readers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Returns a cached block and marks it as recently used.
+    pub(crate) fn get(&self, id: BlockId) -> Option<Arc<[u8]>> {
+        let mut state = self.state();
+        let found = state.remove(id)?;
+        state.insert(id, found.clone());
+        Some(found)
+    }
+
+    /// Returns a cached block and removes it from the cache.
+    pub(crate) fn take(&self, id: BlockId) -> Option<Arc<[u8]>> {
+        self.state().remove(id)
+    }
+
+    pub(crate) fn contains(&self, id: BlockId) -> bool {
+        self.state().blocks.contains_key(&id)
+    }
+
+    pub(crate) fn put(&self, id: BlockId, block: Arc<[u8]>) {
+        let mut state = self.state();
+        state.remove(id);
+        state.insert(id, block);
+        while state.bytes > self.bytes_max {
+            let Some(oldest) = state.by_tick.first_key_value().map(|(_, id)| *id) else { return };
+            state.remove(oldest);
+        }
+    }
+
+    /// Drops all blocks of a reader.
+    pub(crate) fn drop_reader(&self, reader: u64) {
+        let mut state = self.state();
+        let own: Vec<BlockId> = state.blocks.keys().filter(|(owner, _)| *owner == reader).copied().collect();
+        own.into_iter().for_each(|id| drop(state.remove(id)));
+    }
+
+    /// Cached bytes.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> u64 {
+        self.state().bytes
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // After a panic between two steps the cache at worst fetches a block again or wastes some memory.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn insert(&mut self, id: BlockId, block: Arc<[u8]>) {
+        self.tick += 1;
+        self.bytes += block.len() as u64;
+        self.by_tick.insert(self.tick, id);
+        self.blocks.insert(id, (self.tick, block));
+    }
+
+    fn remove(&mut self, id: BlockId) -> Option<Arc<[u8]>> {
+        let (tick, block) = self.blocks.remove(&id)?;
+        self.by_tick.remove(&tick);
+        self.bytes -= block.len() as u64;
+        Some(block)
+    }
+}
+
+#[cfg(test)]
+mod tests;
