@@ -1,12 +1,7 @@
 //! Estimates the cost of the store's own work for a request from the bytes that it will read and write.
 //! [`kernel::cost`] decides where work of that cost runs.
 
-use crate::{
-    plan::{WriteAction, WriteOp},
-    prepare::QueuedWrite,
-    request::Selection,
-    version::Version,
-};
+use crate::state::version::Version;
 use kernel::{
     Audience, DocumentId,
     cost::{Cost, DECODED_BYTE},
@@ -49,44 +44,9 @@ pub(crate) fn of_totals(version: &Version, audience: &Audience) -> Cost {
     segments.and(lookups).and(Cost::steps(version.extent().documents).times(COUNTED_DOCUMENT))
 }
 
-/// Cost of preparing a batch of writes.
-pub(crate) fn of_batch<'a>(version: &Version, batch: impl IntoIterator<Item = &'a QueuedWrite>) -> Cost {
-    let batch = batch.into_iter().map(|write| of_op(version, &write.op));
-    batch.fold(of_publishing(version), Cost::and)
-}
-
-fn of_op(version: &Version, op: &WriteOp) -> Cost {
-    match &op.action {
-        WriteAction::Append(upserts, _) => {
-            let brought: u64 = upserts.iter().map(|upsert| upsert.admitted.bytes() + 512).sum();
-            let heads = of_heads(version, upserts.iter().map(|upsert| upsert.admitted.id()));
-            heads.and(Cost::steps(brought).times(STAGED_BYTE))
-        }
-        WriteAction::Delete(Selection::Ids(ids)) => {
-            of_heads(version, ids).and(Cost::steps(ids.len() as u64).times(512))
-        }
-        WriteAction::Delete(Selection::Filter(_))
-        | WriteAction::Patch(..)
-        | WriteAction::Decide(..)
-        | WriteAction::Shorten => Cost::UNBOUNDED,
-    }
-}
-
 /// Cost of a search for one id in every segment.
 fn looked_up(version: &Version) -> Cost {
     Cost::steps(LOOKED_UP).times(version.segments.len() as u64 + 1)
-}
-
-/// Cost that every batch has: deletions are marked, and small write buffers are joined.
-fn of_publishing(version: &Version) -> Cost {
-    let extent = version.extent();
-    let joined: u64 = version
-        .segments
-        .iter()
-        .filter_map(|segment| segment.index.write_buffer())
-        .map(|write_buffer| u64::from(write_buffer.documents()))
-        .sum();
-    Cost::steps(extent.documents / 8).and(Cost::steps(joined.min(JOINED_DOCUMENTS_MAX)).times(JOINED_DOCUMENT))
 }
 
 /// Steps to add the sums of one segment, and to count one document with its sizes.
@@ -94,8 +54,3 @@ const COUNTED_SEGMENT: u64 = 64;
 const COUNTED_DOCUMENT: u64 = 64;
 /// Steps to find an id: some string comparisons.
 const LOOKED_UP: u64 = 512;
-/// Steps per submitted byte: it is checked, encoded and copied.
-const STAGED_BYTE: u64 = 64;
-/// Most documents of write buffers that one batch joins, and the steps for each: see `version_builder`.
-const JOINED_DOCUMENTS_MAX: u64 = 4_096;
-const JOINED_DOCUMENT: u64 = 128;

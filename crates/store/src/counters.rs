@@ -1,6 +1,6 @@
 //! Sums over all namespaces, for metrics and the memory budget. They hold nothing about a single tenant.
 
-use crate::namespace::VersionStats;
+use crate::state::published::VersionStats;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Counters since the start, or of the namespaces that are open now.

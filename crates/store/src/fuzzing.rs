@@ -1,9 +1,9 @@
 //! Decoders as plain functions, for fuzzers (feature `fuzzing`) and for the test below. Not part of released builds.
 
 use crate::{
-    codec::{put_bytes, put_length, put_moment, put_spec},
-    entry::{self, Changes, EntryWriter},
-    manifest,
+    state::codec::{put_bytes, put_length, put_moment, put_spec},
+    state::log_entry::{self, Changes, EntryWriter},
+    state::manifest,
 };
 use journal::ObjectRef;
 use kernel::{
@@ -68,15 +68,15 @@ fn entries() -> Vec<Vec<u8>> {
 /// Entries that decode must encode to the same commits, except for their times; `first_change` must agree with the
 /// decoded commits.
 fn entry(bytes: &[u8]) {
-    let first_change = entry::first_change(bytes);
-    let Ok(commits) = entry::read(bytes) else { return };
+    let first_change = log_entry::first_change(bytes);
+    let Ok(commits) = log_entry::read(bytes) else { return };
     let changed = commits.iter().filter(|commit| !commit.upserts.is_empty() || !commit.deletes.is_empty());
     assert_eq!(first_change.expect("what reads"), changed.map(|commit| commit.at).min());
-    let again = |commits: &[entry::Commit]| {
+    let again = |commits: &[log_entry::Commit]| {
         encoded(commits.iter().map(|c| (c.commit, c.spec, &c.upserts[..], &c.deletes[..], &c.audit_record[..])))
     };
     let once = again(&commits);
-    let read = entry::read(&once).expect("what was just written");
+    let read = log_entry::read(&once).expect("what was just written");
     assert_eq!(again(&read), once);
 }
 

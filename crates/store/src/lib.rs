@@ -16,66 +16,43 @@
 //! acknowledged; a namespace that cannot be opened fails alone. Other crates are responsible for access (`access`),
 //! sealing (`vault`), durable bytes (`journal`) and ranking (`segment`).
 
-mod audit_queue;
-mod codec;
-mod compaction_picker;
 mod cost;
 mod counters;
 mod cpu;
 mod entry;
-mod erase;
 mod error;
-mod evict;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
-mod idle_maintenance;
-mod index;
-mod indexing;
 mod job_scheduler;
-mod live_segment;
 mod maintenance;
-mod manifest;
-mod merge;
-mod namespace;
-mod namespace_handle;
-mod open;
-mod ownership;
-mod plan;
-mod prepare;
-mod rebuild;
-mod reencrypt;
+mod read;
 mod request;
-mod slot;
-mod snapshot;
-mod stores;
+mod shared;
+mod single_task;
+mod state;
 mod tenant_counter;
-mod tombstones;
-mod version;
-mod version_builder;
-mod visibility;
-mod writer;
+mod write;
 
 pub use counters::StoresStats;
 pub use cpu::{CpuPool, TaskClass};
-pub use erase::{DocumentErasure, DocumentErasureResult};
+pub use entry::{NamespaceHandle, Stores};
 pub use error::Error;
-pub use idle_maintenance::MaintenanceReport;
-pub use live_segment::Totals;
-pub use maintenance::INLINE_BYTES_MAX;
-pub use merge::SHORT_MERGE_BYTES_MAX;
-pub use namespace_handle::NamespaceHandle;
-pub use reencrypt::NamespaceReencryption;
+pub use maintenance::{
+    DocumentErasure, DocumentErasureResult, INLINE_BYTES_MAX, MaintenanceReport, NamespaceReencryption,
+    SHORT_MERGE_BYTES_MAX,
+};
+pub use read::snapshot::{
+    Address, DocumentHandle, Eligible, Hit, ListOptions, Page, PageEnd, PassageHandle, PassageReader, PassageText,
+    PhraseMatches, SegmentSearchStats, Snapshot,
+};
 pub use request::{
     Decision, ExistingDocument, MakeAuditRecord, OnConflict, Quarantine, Reviewed, ReviewedState, Selection, Upsert,
     UpsertResult, UpsertStatus, WriteOutcome,
 };
 pub use segment::{Extent, TextQuery, codec::Sizes};
-pub use snapshot::{
-    Address, DocumentHandle, Eligible, Hit, ListOptions, Page, PageEnd, PassageHandle, PassageReader, PassageText,
-    PhraseMatches, SegmentSearchStats, Snapshot,
-};
-pub use stores::{Stores, StoresConfig};
+pub use shared::StoresConfig;
+pub use state::live_segment::Totals;
 
 #[cfg(test)]
 mod tests;

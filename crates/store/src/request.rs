@@ -1,6 +1,6 @@
 //! Requests to a namespace and their results.
 
-use crate::index::Index;
+use crate::state::index::Index;
 use intake::Admitted;
 use kernel::{Audience, CommitNo, CompiledFilter, Document, DocumentId, Field, Filter, Timestamp};
 use roaring::RoaringBitmap;

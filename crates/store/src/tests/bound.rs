@@ -346,7 +346,7 @@ async fn opening_does_not_hide_orphans() {
     assert!(maintain(&env).await.opened);
     assert_eq!(names(&bucket, "/seg/").await, 1);
 
-    env.stores.only().journal.put(vault::ObjectKind::Segment, b"the xylophonist").await.unwrap();
+    env.stores.only().core.journal.put(vault::ObjectKind::Segment, b"the xylophonist").await.unwrap();
     store(&env, "more", "words").await;
     env.stores.flush_all().await.unwrap();
     assert_eq!(names(&bucket, "/seg/").await, 3);

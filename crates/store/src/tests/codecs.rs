@@ -3,12 +3,12 @@
 use super::fixture::{Draft, id};
 use crate::{
     Error,
-    entry::{self, Changes, EntryWriter},
-    index::Index,
-    live_segment::{Durability, LiveSegment},
-    manifest::{self, Tombstones},
-    tombstones::LogTombstones,
-    version::Version,
+    state::index::Index,
+    state::live_segment::{Durability, LiveSegment},
+    state::log_entry::{self, Changes, EntryWriter},
+    state::manifest::{self, Tombstones},
+    state::tombstones::LogTombstones,
+    state::version::Version,
 };
 use journal::ObjectRef;
 use kernel::{AuditPosition, CommitNo, Distance, KeyEpoch, ObjectUuid, Timestamp};
@@ -60,7 +60,7 @@ fn a_manifest() -> Vec<u8> {
 
 #[test]
 fn an_entry_reads_back() {
-    let commits = entry::read(&an_entry()).unwrap();
+    let commits = log_entry::read(&an_entry()).unwrap();
     assert_eq!(commits.iter().map(|c| c.commit.0).collect::<Vec<_>>(), [3, 4]);
     assert_eq!(commits[1].upserts[0].text.expose(), "one two three");
     assert_eq!(
@@ -91,7 +91,7 @@ fn a_manifest_names_objects_holds_the_small_one_and_not_the_memtable() {
 fn truncated_or_extended_bytes_are_refused() {
     type Refused = fn(&[u8]) -> bool;
     let readers: [(Vec<u8>, Refused); 2] =
-        [(an_entry(), |b| entry::read(b).is_err()), (a_manifest(), |b| manifest::read(b).is_err())];
+        [(an_entry(), |b| log_entry::read(b).is_err()), (a_manifest(), |b| manifest::read(b).is_err())];
     for (whole, refused) in readers {
         assert!(!refused(&whole));
         assert!(refused(&[whole.clone(), vec![0]].concat()));
@@ -108,7 +108,7 @@ fn any_changed_byte_is_refused_or_read_without_panic() {
         entry[at] ^= 0xFF;
         let at = at % manifest.len();
         manifest[at] ^= 0xFF;
-        let _either = (entry::read(&entry).is_ok(), manifest::read(&manifest).is_ok());
+        let _either = (log_entry::read(&entry).is_ok(), manifest::read(&manifest).is_ok());
     }
 }
 

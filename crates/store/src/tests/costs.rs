@@ -59,7 +59,7 @@ async fn a_queued_write_is_carried_out() {
 #[tokio::test(flavor = "multi_thread")]
 async fn few_short_heads_are_read_on_the_calling_thread() {
     let env = with_long_ids().await;
-    let version = env.stores.only().version();
+    let version = env.stores.only().core.version();
     let ids: Vec<_> = (0..400).map(|n| id(&format!("{n} {}", "long id ".repeat(50)))).collect();
     assert!(matches!(cost::of_heads(&version, &ids[..1]).run_on(), RunOn::Caller(_)));
     let many: Vec<_> = ids.iter().cycle().take(10_000).collect();
@@ -173,16 +173,16 @@ async fn a_slow_audit_log_delays_no_other_tenants_flush() {
         handle.append(vec![Draft::new("a", "text").upsert()], &Audience::Everything, line()).await.unwrap();
     }
     let all = env.stores.open_namespaces();
-    let (waiting, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|namespace| namespace.incarnation == slow);
+    let (waiting, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|namespace| namespace.core.incarnation == slow);
     // One tenant has as many as there are permits.
     assert_eq!((waiting.len(), others.len()), (2, 1));
-    let waiting_flushes = futures::future::join_all(waiting.iter().map(crate::maintenance::flush));
+    let waiting_flushes = futures::future::join_all(waiting.iter().map(|namespace| namespace.flush()));
     let other = async {
         // The first two have frozen their memtables, or wait for their audit records.
         for _ in 0..1_000 {
             tokio::task::yield_now().await;
         }
-        let done = tokio::time::timeout(Duration::from_secs(60), crate::maintenance::flush(&others[0])).await;
+        let done = tokio::time::timeout(Duration::from_secs(60), others[0].flush()).await;
         env.audit.held.send_replace(None);
         done
     };

@@ -376,7 +376,7 @@ impl TestEnv {
         let mut all: Vec<Vec<u8>> = found.entries.iter().map(|(_, body)| body.to_vec()).collect();
         if let Some(body) = &found.checkpoint {
             all.push(body.to_vec());
-            for named in crate::manifest::read(body).unwrap().segments {
+            for named in crate::state::manifest::read(body).unwrap().segments {
                 let (whole, paged) = journal.open_object(&named.object).await.unwrap();
                 let mut rest = vec![0; usize::try_from(paged.size()).unwrap()];
                 paged.read_at(0, &mut rest).unwrap();

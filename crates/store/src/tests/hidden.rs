@@ -417,7 +417,7 @@ async fn erasing_removes_every_visible_copy_and_no_other() {
     let erasing = env.enter::<Delete>(NAMESPACE).await.erase(&[id("plan")], &member(), line()).await.unwrap();
     assert_eq!(erasing.outcome.deleted, 1);
     erasing.erased().await.unwrap();
-    let version = env.stores.only().version();
+    let version = env.stores.only().core.version();
     assert_eq!(version.tombstones(), (0, 1), "no deleted copy is left in any index");
     assert_eq!(texts(&env, &board()).await, ["the merger"]);
 }

@@ -7,9 +7,9 @@ use super::layout_fixture::{
 };
 use crate::{
     Snapshot,
-    index::Index,
-    live_segment::{Durability, LiveSegment},
-    rebuild,
+    state::index::Index,
+    state::live_segment::{Durability, LiveSegment},
+    state::rebuild,
 };
 use kernel::{Audience, Document, Filter, Principal, Timestamp};
 use proptest::prelude::*;

@@ -164,7 +164,7 @@ impl Model {
 
     fn matching(&self, filter: &Filter, audience: &Audience, now: Timestamp) -> Vec<String> {
         let fits = |doc: &&Document| {
-            filter.matches(&crate::plan::document_view(doc)) && audience.may_see(doc.readers.as_deref())
+            filter.matches(&crate::write::plan::document_view(doc)) && audience.may_see(doc.readers.as_deref())
         };
         self.live(now).filter(fits).map(|doc| doc.id.as_str().to_owned()).collect()
     }
@@ -313,7 +313,7 @@ fn check_list(snapshot: &Snapshot, model: &Model, audience: &Audience, filter: O
     let expected: Vec<&Document> = model
         .live(now)
         .filter(|d| audience.may_see(d.readers.as_deref()))
-        .filter(|d| filter.is_none_or(|f| f.matches(&crate::plan::document_view(d))))
+        .filter(|d| filter.is_none_or(|f| f.matches(&crate::write::plan::document_view(d))))
         .collect();
     let every = [Status::Indexed, Status::Quarantined, Status::Pending];
     let eligible = snapshot.eligible(audience, filter, &every, now).unwrap();

@@ -3,7 +3,8 @@
 
 use super::fixture::{Draft, NAMESPACES, TestEnv, UNLIMITED, id, line};
 use crate::{
-    Error, Quarantine, Selection, live_segment::LiveSegment, version::Version, version_builder::VersionBuilder,
+    Error, Quarantine, Selection, state::live_segment::LiveSegment, state::version::Version,
+    write::version_builder::VersionBuilder,
 };
 use access::{Delete, Ingest, Patch, Search};
 use intake::{RawPatch, screen_patch};
@@ -167,9 +168,9 @@ fn an_undone_request_leaves_no_trace() {
     let spec = Spec::new(4, kernel::Distance::Cosine);
     let write_buffer = WriteBuffer::new(&spec, vec![doc("a", "old a"), doc("b", "old b")]).unwrap();
     let segment = LiveSegment::new(
-        Arc::new(crate::index::Index::WriteBuffer(write_buffer)),
+        Arc::new(crate::state::index::Index::WriteBuffer(write_buffer)),
         [].into(),
-        crate::live_segment::Durability::Log,
+        crate::state::live_segment::Durability::Log,
     );
     let version = Version { segments: vec![segment], ..Version::empty(spec) };
     let before = |builder: &mut VersionBuilder| {

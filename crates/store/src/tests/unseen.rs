@@ -5,7 +5,7 @@ use super::fixture::{Draft, INJECTION, TestEnv, UNLIMITED, id, line};
 
 use crate::{
     Decision, Error, ListOptions, OnConflict, PageEnd, Quarantine, Reviewed, ReviewedState, Upsert, UpsertStatus,
-    plan::tests::lookups,
+    write::plan::tests::lookups,
 };
 use access::{Ingest, Read, Review, Search};
 use kernel::{Audience, Clock, Document, Principal, Quotas, Status, limits};
