@@ -24,9 +24,8 @@ pub(crate) struct Namespace {
 impl Namespace {
     /// Starts the tasks of a namespace that was read, and what is due in it.
     pub(crate) fn start(core: NamespaceCore, state: MaintenanceState) -> Self {
-        let tracker = &core.shared.config.tracker;
-        let maintenance = MaintenanceQueue::start(tracker, state);
-        let writer = WriteQueue::start(tracker, maintenance.clone());
+        let maintenance = MaintenanceQueue::start(state);
+        let writer = WriteQueue::start(maintenance.clone());
         let core = Arc::new(core);
         if core.outbox.waiting() > 0 {
             core.deliver_audit_soon();

@@ -22,7 +22,7 @@ use crate::{
         task::{Job, MaintenanceState, Message},
     },
     state::{
-        core::NamespaceCore,
+        core::{HeldCore, NamespaceCore},
         index::Index,
         live_segment::{Durability, LiveSegment},
         objects::put_object,
@@ -102,12 +102,12 @@ pub(super) fn start(
     core.shared.config.tracker.spawn(async move {
         let built = build(&held, &inputs).await;
         drop(inputs);
-        send(&messages, held, MergeStep::Built(built));
+        send(&messages, &held, MergeStep::Built(built));
     });
 }
 
-fn send(messages: &UnboundedSender<Message>, core: Arc<NamespaceCore>, step: MergeStep) {
-    let _namespace_is_closed = messages.send(Message { core, job: Job::Merge(step) });
+fn send(messages: &UnboundedSender<Message>, core: &Arc<NamespaceCore>, step: MergeStep) {
+    let _namespace_is_closed = messages.send(Message { core: HeldCore::new(core), job: Job::Merge(step) });
 }
 
 async fn build(core: &NamespaceCore, inputs: &[LiveSegment]) -> Result<Option<BuiltMerge>, Error> {
@@ -218,7 +218,7 @@ fn start_put(
         let spec = held.version().spec;
         let put = put_object(&held, spec, bytes).await;
         let fresh = put.map(|(object, segment)| Some((Arc::new(Index::Segment(segment)), Durability::Object(object))));
-        send(&messages, held, MergeStep::Put(fresh, permit));
+        send(&messages, &held, MergeStep::Put(fresh, permit));
     });
 }
 

@@ -14,7 +14,7 @@ use crate::{
         reencrypt::{self, NamespaceReencryption},
         sweep,
     },
-    state::core::{FailOnPanic, NamespaceCore, task_ended},
+    state::core::{FailOnPanic, HeldCore, NamespaceCore, spawn_receiver, task_ended},
 };
 use journal::{ObjectRef, Seq};
 use kernel::{Audience, CommitNo, DocumentId};
@@ -27,7 +27,6 @@ use std::{
     time::Duration,
 };
 use tokio::sync::{mpsc, oneshot};
-use tokio_util::task::TaskTracker;
 
 /// What maintenance remembers between jobs: what the newest checkpoint covers, which objects are obsolete, and the
 /// running merge.
@@ -84,7 +83,7 @@ struct Status {
 
 /// A job, with the namespace that it is for.
 pub(super) struct Message {
-    pub(super) core: Arc<NamespaceCore>,
+    pub(super) core: HeldCore,
     pub(super) job: Job,
 }
 
@@ -126,7 +125,7 @@ impl Job {
 
 impl MaintenanceQueue {
     /// Starts the task.
-    pub(crate) fn start(tracker: &TaskTracker, state: MaintenanceState) -> Self {
+    pub(crate) fn start(state: MaintenanceState) -> Self {
         let (messages, received) = mpsc::unbounded_channel();
         let status = Arc::<Status>::default();
         let task = MaintenanceTask {
@@ -137,7 +136,7 @@ impl MaintenanceQueue {
             state,
             is_closed: false,
         };
-        tracker.spawn(task.run());
+        spawn_receiver(task.run());
         Self { messages, status }
     }
 
@@ -241,7 +240,7 @@ impl MaintenanceQueue {
 
     fn send(&self, core: &Arc<NamespaceCore>, job: Job) {
         // If the task has ended, the reply is dropped with the message, and its caller learns of it.
-        let _task_has_ended = self.messages.send(Message { core: core.clone(), job });
+        let _task_has_ended = self.messages.send(Message { core: HeldCore::new(core), job });
     }
 }
 
@@ -282,75 +281,77 @@ impl MaintenanceTask {
 
     async fn handle(&mut self, message: Message) {
         let Message { core, job } = message;
-        {
+        let answer = {
             let _fail_on_panic = FailOnPanic(&core);
             self.status.is_running.store(true, Ordering::Release);
-            self.run_job(&core, job).await;
+            let answer = self.run_job(&core, job).await;
             self.status.orphan_free.store(self.state.orphan_free, Ordering::Release);
             self.status.obsolete.store(self.state.obsolete.len(), Ordering::Release);
             self.status.is_running.store(false, Ordering::Release);
-        }
-        // The namespace may be evicted once this no longer uses it.
-        let shared = core.shared.clone();
-        drop(core);
-        shared.evict_if_over_budget();
+            answer
+        };
+        // Answered only now, because the caller may be what evicts the namespace.
+        core.release(answer);
     }
 
-    async fn run_job(&mut self, core: &Arc<NamespaceCore>, job: Job) {
+    /// Runs a job and returns what answers its caller.
+    async fn run_job(&mut self, core: &Arc<NamespaceCore>, job: Job) -> Answer {
         if self.is_closed {
-            // Replies are dropped, so their callers learn that the namespace is closing.
-            if let Job::Close(reply) = job {
-                let _caller_has_gone = reply.send(());
-            }
-            return;
+            // Other replies are dropped, so that their callers learn that the namespace is closing.
+            return if let Job::Close(reply) = job { answer(reply, ()) } else { no_answer() };
         }
         let state = &mut self.state;
         match job {
             Job::RunDue(reply) => {
                 self.status.is_started.store(false, Ordering::Release);
                 self.run_due(core).await;
-                if let Some(reply) = reply {
-                    let _caller_has_gone = reply.send(());
-                }
+                reply.map_or_else(no_answer, |reply| answer(reply, ()))
             }
             Job::Run(reply) => {
                 let outcome = self.run_all(core, false).await;
-                self.answer(core, reply, outcome);
+                self.outcome(core, reply, outcome)
             }
             Job::Flush(reply) => {
                 let outcome = self.run_all(core, true).await;
-                self.answer(core, reply, outcome);
+                self.outcome(core, reply, outcome)
             }
             Job::CollectOrphans(reply) => {
                 let outcome = sweep::collect_orphans(core, state).await;
-                self.answer(core, reply, outcome);
+                self.outcome(core, reply, outcome)
             }
             Job::ReencryptObjects(reply) => {
                 let outcome = reencrypt::objects(core, state).await;
-                self.answer(core, reply, outcome);
+                self.outcome(core, reply, outcome)
             }
             Job::ReencryptLog(reply) => {
                 let outcome = reencrypt::log(core, state).await;
-                self.answer(core, reply, outcome);
+                self.outcome(core, reply, outcome)
             }
             Job::Erase(ids, audience, reply) => {
                 let outcome = erase::erase(core, state, &ids, &audience).await;
-                self.answer(core, reply, outcome);
                 // Rewritten segments may need a new graph.
-                self.run_due(core).await;
+                if let Some(queue) = self.messages.upgrade().filter(|_| picker::is_due(core, self.state.merge.as_ref()))
+                {
+                    let _task_has_ended = queue.send(Message { core: HeldCore::new(core), job: Job::RunDue(None) });
+                }
+                self.outcome(core, reply, outcome)
             }
             Job::WaitForMerge(reply) => match &mut state.merge {
-                Some(merge) => merge.waiting.push(reply),
-                None => {
-                    let _caller_has_gone = reply.send(());
+                Some(merge) => {
+                    merge.waiting.push(reply);
+                    no_answer()
                 }
+                None => answer(reply, ()),
             },
-            Job::Merge(step) => self.continue_merge(core, step).await,
+            Job::Merge(step) => {
+                self.continue_merge(core, step).await;
+                no_answer()
+            }
             Job::Close(reply) => {
                 self.is_closed = true;
                 // It is not writing its object, or this would have been put off. Who waits for it need not.
                 self.state.merge = None;
-                let _caller_has_gone = reply.send(());
+                answer(reply, ())
             }
         }
     }
@@ -382,11 +383,16 @@ impl MaintenanceTask {
         .await
     }
 
-    fn answer<T>(&self, core: &NamespaceCore, reply: Reply<Result<T, Error>>, outcome: Result<T, Error>) {
+    fn outcome<T: Send + 'static>(
+        &self,
+        core: &NamespaceCore,
+        reply: Reply<Result<T, Error>>,
+        outcome: Result<T, Error>,
+    ) -> Answer {
         if let Err(error) = &outcome {
             self.failed(core, error);
         }
-        let _caller_has_gone = reply.send(outcome);
+        answer(reply, outcome)
     }
 
     /// Records a failure, and when maintenance is retried.
@@ -399,6 +405,19 @@ impl MaintenanceTask {
             core.fail();
         }
     }
+}
+
+/// Answers the caller of a job.
+type Answer = Box<dyn FnOnce() + Send>;
+
+fn answer<T: Send + 'static>(reply: Reply<T>, value: T) -> Answer {
+    Box::new(move || {
+        let _caller_has_gone = reply.send(value);
+    })
+}
+
+fn no_answer() -> Answer {
+    Box::new(|| {})
 }
 
 fn is_paused(core: &NamespaceCore, status: &Status) -> bool {

@@ -12,11 +12,14 @@ use crate::{
 };
 use journal::Journal;
 use kernel::{Incarnation, Retention};
-use std::sync::{
-    Arc,
-    atomic::{AtomicU8, AtomicU32, Ordering},
+use std::{
+    ops::Deref,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, AtomicU32, Ordering},
+    },
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::task_tracker::TaskTrackerToken};
 use vault::Keyspace;
 
 /// Core of an open namespace; see the module documentation.
@@ -137,6 +140,43 @@ impl NamespaceCore {
             }
         });
     }
+}
+
+/// Reference to a namespace that a message brings to a task: a shutdown waits for the message, and not for a task
+/// without work.
+pub(crate) struct HeldCore {
+    core: Arc<NamespaceCore>,
+    _token: TaskTrackerToken,
+}
+
+impl HeldCore {
+    pub(crate) fn new(core: &Arc<NamespaceCore>) -> Self {
+        Self { core: core.clone(), _token: core.shared.config.tracker.token() }
+    }
+
+    /// Ends the use of the namespace and answers its caller. Then closes namespaces that nothing uses, this one too, if
+    /// a budget is exceeded.
+    pub(crate) fn release(self, answer: impl FnOnce()) {
+        let Self { core, _token } = self;
+        let shared = core.shared.clone();
+        drop(core);
+        answer();
+        shared.evict_if_over_budget();
+    }
+}
+
+impl Deref for HeldCore {
+    type Target = Arc<NamespaceCore>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.core
+    }
+}
+
+/// Starts a task that waits for messages until nobody can send one any more.
+pub(crate) fn spawn_receiver(task: impl Future<Output = ()> + Send + 'static) {
+    // Outside the tracker, which a shutdown waits for: each message holds a token of it instead.
+    tokio::runtime::Handle::current().spawn(task);
 }
 
 /// Fails the namespace if the task that holds this panics: what it was changing may be half changed, and the next

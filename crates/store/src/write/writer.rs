@@ -9,7 +9,7 @@ use crate::{
     cpu::{TaskClass, on_cpu, run_inline},
     maintenance::MaintenanceQueue,
     state::{
-        core::{FailOnPanic, NamespaceCore},
+        core::{FailOnPanic, HeldCore, NamespaceCore, spawn_receiver},
         published::Publishing,
     },
     write::{
@@ -28,10 +28,7 @@ use tokio::sync::{
     mpsc::{self, error::TrySendError},
     oneshot,
 };
-use tokio_util::{
-    sync::{CancellationToken, DropGuard},
-    task::TaskTracker,
-};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Queue of a namespace's writer. The writer ends when the queue is closed or dropped.
 pub(crate) struct WriteQueue {
@@ -41,16 +38,16 @@ pub(crate) struct WriteQueue {
 }
 
 enum Message {
-    Write(Arc<NamespaceCore>, Box<QueuedWrite>),
+    Write(HeldCore, Box<QueuedWrite>),
     /// Looks whether something is due, as after a write.
-    Wake(Arc<NamespaceCore>),
+    Wake(HeldCore),
     /// Completes the writes before this message and accepts no more.
-    Close(Arc<NamespaceCore>),
+    Close(HeldCore),
 }
 
 impl WriteQueue {
     /// Starts the writer.
-    pub(crate) fn start(tracker: &TaskTracker, maintenance: MaintenanceQueue) -> Self {
+    pub(crate) fn start(maintenance: MaintenanceQueue) -> Self {
         let (messages, received) = mpsc::channel(limits::WRITES_QUEUED_MAX);
         let ended = CancellationToken::new();
         let writer = Writer {
@@ -60,7 +57,7 @@ impl WriteQueue {
             indexing: IndexingTask::default(),
             _ended: ended.clone().drop_guard(),
         };
-        tracker.spawn(writer.run());
+        spawn_receiver(writer.run());
         Self { messages, ended }
     }
 
@@ -100,7 +97,7 @@ impl WriteQueue {
             return Err(Error::Closing);
         }
         core.shared.counters.queued.fetch_add(1, Ordering::Relaxed);
-        self.messages.try_send(Message::Write(core.clone(), Box::new(write))).map_err(|refused| {
+        self.messages.try_send(Message::Write(HeldCore::new(core), Box::new(write))).map_err(|refused| {
             core.shared.counters.queued.fetch_sub(1, Ordering::Relaxed);
             match refused {
                 TrySendError::Full(_) => Error::QueueFull(limits::WRITES_QUEUED_MAX),
@@ -112,12 +109,12 @@ impl WriteQueue {
     /// Starts maintenance and indexing if something is due after the log was replayed.
     pub(crate) fn wake(&self, core: &Arc<NamespaceCore>) {
         // A full queue wakes the writer as well, and an ended one has nothing to do.
-        let _refused = self.messages.try_send(Message::Wake(core.clone()));
+        let _refused = self.messages.try_send(Message::Wake(HeldCore::new(core)));
     }
 
     /// Waits until the writer has completed what it accepted and has ended.
     pub(crate) async fn close(&self, core: &Arc<NamespaceCore>) {
-        let _ended_already = self.messages.send(Message::Close(core.clone())).await;
+        let _ended_already = self.messages.send(Message::Close(HeldCore::new(core))).await;
         self.ended.cancelled().await;
     }
 }
@@ -165,9 +162,7 @@ impl Writer {
                 self.close(&core);
             }
         }
-        let shared = core.shared.clone();
-        drop(core);
-        shared.evict_if_over_budget();
+        core.release(|| {});
     }
 
     /// Writes one entry. Returns whether the queue is to be closed once nothing waits.
