@@ -1,7 +1,15 @@
 //! Sums over all namespaces, for metrics and the memory budget. They hold nothing about a single tenant.
 
-use crate::state::published::VersionStats;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// Contribution of a version to the sums over all namespaces.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct VersionStats {
+    pub(crate) bytes: u64,
+    pub(crate) documents: u64,
+    pub(crate) deleted: u64,
+    pub(crate) graphless: u64,
+}
 
 /// Counters since the start, or of the namespaces that are open now.
 #[derive(Default)]

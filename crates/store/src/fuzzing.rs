@@ -1,9 +1,9 @@
 //! Decoders as plain functions, for fuzzers (feature `fuzzing`) and for the test below. Not part of released builds.
 
-use crate::{
-    state::codec::{put_bytes, put_length, put_moment, put_spec},
-    state::log_entry::{self, Changes, EntryWriter},
-    state::manifest,
+use crate::state::{
+    codec::{put_bytes, put_length, put_moment, put_spec},
+    log_entry::{self, Changes, EntryWriter},
+    manifest,
 };
 use journal::ObjectRef;
 use kernel::{

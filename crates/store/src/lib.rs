@@ -52,7 +52,7 @@ pub use request::{
 };
 pub use segment::{Extent, TextQuery, codec::Sizes};
 pub use shared::StoresConfig;
-pub use state::live_segment::Totals;
+pub use state::totals::Totals;
 
 #[cfg(test)]
 mod tests;

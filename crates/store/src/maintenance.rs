@@ -6,15 +6,21 @@
 mod erase;
 mod flush;
 mod merge;
+mod orphans;
 mod picker;
+mod queue;
 mod reencrypt;
+mod state;
 mod sweep;
 mod task;
 
-pub use erase::{DocumentErasure, DocumentErasureResult};
+pub use erase::DocumentErasureResult;
 pub use flush::INLINE_BYTES_MAX;
-pub use merge::SHORT_MERGE_BYTES_MAX;
+pub use picker::SHORT_MERGE_BYTES_MAX;
+pub use queue::DocumentErasure;
+pub(crate) use queue::MaintenanceQueue;
 pub use reencrypt::NamespaceReencryption;
+pub(crate) use state::MaintenanceState;
 pub use sweep::MaintenanceReport;
 pub(crate) use sweep::is_due;
-pub(crate) use task::{MaintenanceQueue, MaintenanceState};
+pub(crate) use task::start;

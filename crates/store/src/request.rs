@@ -1,9 +1,7 @@
 //! Requests to a namespace and their results.
 
-use crate::state::index::Index;
 use intake::Admitted;
-use kernel::{Audience, CommitNo, CompiledFilter, Document, DocumentId, Field, Filter, Timestamp};
-use roaring::RoaringBitmap;
+use kernel::{CommitNo, Document, DocumentId, Field, Filter};
 
 /// Makes the audit record of a mutation once its outcome is known. The record is written in the mutation's commit.
 pub type MakeAuditRecord = Box<dyn FnOnce(&WriteOutcome) -> Vec<u8> + Send>;
@@ -184,23 +182,4 @@ pub(crate) fn without_content(filter: &Filter) -> Filter {
             Field::Id | Field::Status | Field::CreatedAt | Field::UpdatedAt | Field::ExpiresAt => filter.clone(),
         },
     }
-}
-
-/// Those of `docs` that an audience can see now and that match a filter. Every read and every selection of a write
-/// passes through here.
-pub(crate) fn visible(
-    index: &Index,
-    mut docs: RoaringBitmap,
-    audience: &Audience,
-    filter: Option<&CompiledFilter>,
-    now: Timestamp,
-) -> Result<RoaringBitmap, crate::Error> {
-    docs -= index.expired(now);
-    if *audience != Audience::Everything {
-        docs &= index.visible(audience);
-    }
-    if let Some(filter) = filter.filter(|_| !docs.is_empty()) {
-        docs &= index.evaluate(filter)?;
-    }
-    Ok(docs)
 }

@@ -11,5 +11,6 @@ pub(crate) mod objects;
 pub(crate) mod published;
 pub(crate) mod rebuild;
 pub(crate) mod tombstones;
+pub(crate) mod totals;
 pub(crate) mod version;
 pub(crate) mod visibility;

@@ -6,7 +6,7 @@
 //! one pass at a time.
 
 use crate::{
-    entry::{slot::Slot, stores::Slots},
+    entry::slot::{Slot, Slots},
     shared::Shared,
     single_task::SingleTask,
 };

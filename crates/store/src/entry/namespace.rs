@@ -4,7 +4,7 @@ use crate::{
     Error, MaintenanceReport, MakeAuditRecord, NamespaceReencryption, Totals, WriteOutcome, cost,
     cpu::{TaskClass, on_cpu, run_inline},
     entry::ownership::OwnershipCheck,
-    maintenance::{MaintenanceQueue, MaintenanceState},
+    maintenance::{self, MaintenanceQueue, MaintenanceState},
     state::core::NamespaceCore,
     write::{WriteQueue, plan::WriteOp},
 };
@@ -24,7 +24,7 @@ pub(crate) struct Namespace {
 impl Namespace {
     /// Starts the tasks of a namespace that was read, and what is due in it.
     pub(crate) fn start(core: NamespaceCore, state: MaintenanceState) -> Self {
-        let maintenance = MaintenanceQueue::start(state);
+        let maintenance = maintenance::start(state);
         let writer = WriteQueue::start(maintenance.clone());
         let core = Arc::new(core);
         if core.outbox.waiting() > 0 {

@@ -5,11 +5,12 @@
 //! what was written is quarantined: requests fail at once, it is retried after growing pauses, and other namespaces are
 //! not affected.
 
-use crate::{Error, counters::Counters, entry::namespace::Namespace, entry::stores::lock, shared::Shared};
+use crate::{Error, counters::Counters, entry::namespace::Namespace, shared::Shared};
 use journal::{Journal, Stopped, WriterSession};
 use kernel::{Code, Incarnation, NamespaceUuid, Timestamp};
 use std::{
-    sync::{Arc, Mutex, atomic::Ordering},
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     time::Duration,
 };
 use tokio::sync::OwnedMutexGuard;
@@ -220,6 +221,29 @@ impl Slot {
         };
         tracker.spawn(destroy).await.map_err(|_| Error::Panicked)?
     }
+}
+
+/// The namespaces that have had a request, in a fixed order so that simulations are reproducible.
+#[derive(Default)]
+pub(crate) struct Slots(Mutex<BTreeMap<NamespaceUuid, Arc<Slot>>>);
+
+impl Slots {
+    pub(crate) fn get(&self, uuid: NamespaceUuid) -> Option<Arc<Slot>> {
+        lock(&self.0).get(&uuid).cloned()
+    }
+
+    pub(crate) fn get_or_insert(&self, uuid: NamespaceUuid, incarnation: Incarnation) -> Arc<Slot> {
+        lock(&self.0).entry(uuid).or_insert_with(|| Arc::new(Slot::new(uuid, incarnation))).clone()
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<Slot>> {
+        lock(&self.0).values().cloned().collect()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Safe after a panic: every change under these locks is a single assignment or insertion.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// First pause before a failed opening is retried; it doubles each time.

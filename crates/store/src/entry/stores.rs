@@ -4,14 +4,15 @@
 //! above the budget is released by closing namespaces that no request uses (`evict`). No method here reads a document.
 
 use crate::{
-    Error, MaintenanceReport, NamespaceHandle, NamespaceReencryption, StoresConfig, StoresStats, Totals,
+    Error, MaintenanceReport, NamespaceReencryption, StoresConfig, StoresStats, Totals,
     cpu::TaskClass,
     entry::{
         evict::Evictor,
+        handle::NamespaceHandle,
         inspect::inspect,
         namespace::Namespace,
         open::{self, OpenOptions},
-        slot::{OpenFailure, SavedSession, Slot, SlotState},
+        slot::{OpenFailure, SavedSession, Slot, SlotState, Slots},
     },
     maintenance,
     shared::Shared,
@@ -23,9 +24,8 @@ use kernel::{
 };
 use segment::Spec;
 use std::{
-    collections::BTreeMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -43,24 +43,6 @@ pub struct Stores {
     evictor: Arc<Evictor>,
     closing: AtomicBool,
     ticks: AtomicU64,
-}
-
-/// The namespaces that have had a request, in a fixed order so that simulations are reproducible.
-#[derive(Default)]
-pub(crate) struct Slots(Mutex<BTreeMap<NamespaceUuid, Arc<Slot>>>);
-
-impl Slots {
-    fn get(&self, uuid: NamespaceUuid) -> Option<Arc<Slot>> {
-        lock(&self.0).get(&uuid).cloned()
-    }
-
-    fn get_or_insert(&self, uuid: NamespaceUuid, incarnation: Incarnation) -> Arc<Slot> {
-        lock(&self.0).entry(uuid).or_insert_with(|| Arc::new(Slot::new(uuid, incarnation))).clone()
-    }
-
-    pub(crate) fn all(&self) -> Vec<Arc<Slot>> {
-        lock(&self.0).values().cloned().collect()
-    }
 }
 
 impl Stores {
@@ -480,9 +462,4 @@ fn spec(settings: &NamespaceSettings) -> Spec {
 
 fn passed(error: kernel::Error) -> Error {
     if error.code == Code::NotFound { Error::NotFound } else { Error::External(error) }
-}
-
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Safe after a panic: every change under these locks is a single assignment or insertion.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -8,17 +8,16 @@
 //! A crash on the way leaves the delete; an erasure of the same ids does the rest.
 
 use crate::{
-    Error, WriteOutcome,
+    Error,
     cpu::{TaskClass, on_cpu},
     maintenance::{
-        MaintenanceQueue,
         flush::{cover_all, delete_obsolete, run_job},
+        orphans,
         picker::MaintenanceJob,
-        sweep,
-        task::MaintenanceState,
+        state::MaintenanceState,
     },
     state::{
-        core::{NamespaceCore, task_ended},
+        core::NamespaceCore,
         live_segment::LiveSegment,
         version::{Version, expired},
     },
@@ -26,15 +25,6 @@ use crate::{
 use journal::Seq;
 use kernel::{Audience, CommitNo, DocumentId, Timestamp};
 use std::sync::Arc;
-use tokio::sync::oneshot;
-
-/// An erasure in progress; it continues whether or not a caller waits for it.
-#[derive(Debug)]
-pub struct DocumentErasure {
-    /// Outcome of the delete, which is durable.
-    pub outcome: WriteOutcome,
-    result: oneshot::Receiver<Result<DocumentErasureResult, Error>>,
-}
 
 /// Result of an erasure: the checkpoint from which on no object and no log file holds the documents.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,27 +38,6 @@ pub struct DocumentErasureResult {
     pub free: Vec<DocumentId>,
     /// Commit as of which that was checked.
     pub checked_at: CommitNo,
-}
-
-impl DocumentErasure {
-    /// Starts the work that follows the delete.
-    pub(crate) fn start(
-        core: &Arc<NamespaceCore>,
-        maintenance: &MaintenanceQueue,
-        ids: Vec<DocumentId>,
-        audience: Audience,
-        outcome: WriteOutcome,
-    ) -> Self {
-        Self { outcome, result: maintenance.erase(core, ids, audience) }
-    }
-
-    /// Waits until the bytes are erased.
-    ///
-    /// # Errors
-    /// The error that stopped it, such as a full disk; then the same ids can be erased again.
-    pub async fn erased(self) -> Result<DocumentErasureResult, Error> {
-        self.result.await.map_err(task_ended)?
-    }
 }
 
 /// Erases the bytes of deleted documents, as the module documentation lists.
@@ -95,7 +64,7 @@ pub(super) async fn erase(
     // A reader that still uses one of them in a bucket gets an error: the promise to erase takes precedence.
     delete_obsolete(core, state, true).await?;
     // Objects that a failed checkpoint left unnamed may hold the documents as well.
-    sweep::collect_orphans(core, state).await?;
+    orphans::collect(core, state).await?;
     let MaintenanceState { commit, covers, .. } = *state;
     let (version, requested, audience) = (core.version(), ids.to_vec(), audience.clone());
     let check = move || {

@@ -22,9 +22,8 @@ use crate::{
     Error,
     cpu::on_maintenance_pool,
     maintenance::{
-        merge,
-        picker::{MaintenanceJob, pick},
-        task::MaintenanceState,
+        picker::{MaintenanceJob, is_long_merge, pick},
+        state::{MaintenanceState, NewSegment, ObsoleteObject},
     },
     state::{
         core::NamespaceCore,
@@ -37,17 +36,10 @@ use crate::{
         version::{first_expiry, with_frozen},
     },
 };
-use journal::{ObjectRef, Seq};
+use journal::Seq;
 use kernel::{CommitNo, Timestamp};
 use segment::{GraphMode, Segment, StopFlag};
-use std::sync::{Arc, Weak, atomic::Ordering};
-
-/// An object that no checkpoint names any more.
-pub(crate) struct ObsoleteObject {
-    pub(crate) object: ObjectRef,
-    /// Index that snapshots hold while they read the object.
-    pub(crate) readers: Weak<Index>,
-}
+use std::sync::{Arc, atomic::Ordering};
 
 /// Runs every job that is due; with `flush`, first flushes the memtable whatever its size. `start_merge` starts a large
 /// merge of segments as they are at a time.
@@ -77,7 +69,7 @@ pub(super) async fn run(
                 cover_all(core, state).await?;
             }
             Some(MaintenanceJob::Compact(segments))
-                if merge::is_long_merge(&segments, core.shared.config.short_merge_bytes_max) =>
+                if is_long_merge(&segments, core.shared.config.short_merge_bytes_max) =>
             {
                 start_merge(state, segments, now);
             }
@@ -156,9 +148,6 @@ async fn flush(core: &NamespaceCore, state: &mut MaintenanceState, as_of: Timest
     }
     frozen.build(core, state).await?.install(core, state).await
 }
-
-/// Segment that replaces others; `None` if none of their documents is live.
-pub(super) type NewSegment = Option<(Arc<Index>, Durability)>;
 
 /// What a job replaces: its input segments, and what the checkpoint that replaces them will cover.
 pub(super) struct Frozen {
@@ -286,19 +275,6 @@ impl Built {
         drop(publishing);
         shared.step("replace");
         delete_obsolete(core, state, false).await
-    }
-}
-
-impl MaintenanceState {
-    /// Records which objects a new checkpoint names. Those that only the previous one named are obsolete; `old` are the
-    /// segments that the checkpoint replaced.
-    pub(super) fn checkpoint_names(&mut self, named: Vec<ObjectRef>, old: &[LiveSegment]) {
-        for object in self.named.iter().filter(|object| !named.contains(object)) {
-            let segment = old.iter().find(|segment| segment.object() == Some(object));
-            let readers = segment.map_or_else(Weak::new, |segment| Arc::downgrade(&segment.index));
-            self.obsolete.push(ObsoleteObject { object: object.clone(), readers });
-        }
-        self.named = named;
     }
 }
 

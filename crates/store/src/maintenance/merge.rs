@@ -18,8 +18,9 @@ use crate::{
     cpu::on_merge_pool,
     job_scheduler::JobPermit,
     maintenance::{
-        flush::{Frozen, JOB_FACTOR, NewSegment, delete_obsolete},
-        task::{Job, MaintenanceState, Message},
+        flush::{Frozen, JOB_FACTOR, delete_obsolete},
+        queue::{BuiltMerge, Job, MergeStep, Message},
+        state::{MaintenanceState, RunningMerge},
     },
     state::{
         core::{HeldCore, NamespaceCore},
@@ -29,62 +30,11 @@ use crate::{
         rebuild,
     },
 };
-use kernel::{Timestamp, limits};
+use kernel::Timestamp;
 use segment::StopFlag;
 use std::sync::{Arc, atomic::Ordering};
-use tokio::sync::{mpsc::UnboundedSender, oneshot};
+use tokio::sync::mpsc::UnboundedSender;
 use zeroize::Zeroizing;
-
-/// The merge that runs.
-pub(crate) struct RunningMerge {
-    inputs: Vec<LiveSegment>,
-    /// Documents deleted since then are not yet deleted in what it builds.
-    as_of: Timestamp,
-    is_putting: bool,
-    /// Callers that wait for its end.
-    pub(super) waiting: Vec<oneshot::Sender<()>>,
-}
-
-/// What a merge's own task has done.
-pub(super) enum MergeStep {
-    /// Built the segment. `None` if the merge was stopped.
-    Built(Result<Option<BuiltMerge>, Error>),
-    /// Made its object durable.
-    Put(Result<NewSegment, Error>, JobPermit),
-}
-
-/// A merged segment in memory; without bytes if no document of the inputs is live.
-pub(super) struct BuiltMerge {
-    bytes: Option<Zeroizing<Vec<u8>>>,
-    permit: JobPermit,
-}
-
-impl RunningMerge {
-    /// Whether it will replace this segment.
-    pub(super) fn is_input(&self, segment: &LiveSegment) -> bool {
-        self.inputs.iter().any(|input| input.is(segment))
-    }
-
-    /// Whether it is making its object durable.
-    pub(super) fn is_putting(&self) -> bool {
-        self.is_putting
-    }
-
-    fn end(self) {
-        for waiting in self.waiting {
-            let _caller_has_gone = waiting.send(());
-        }
-    }
-}
-
-/// Whether merging these segments builds a graph, extends one, or produces more bytes than a flush should wait for.
-pub(crate) fn is_long_merge(segments: &[LiveSegment], bytes_max: u64) -> bool {
-    let live = || segments.iter().filter(|segment| segment.counts.documents > 0);
-    let has_large_graph =
-        |segment: &LiveSegment| segment.linked().is_some() && segment.counts.passages > limits::GRAPH_ROWS_MIN as u64;
-    live().any(|segment| segment.wants_graph() || has_large_graph(segment))
-        || live().map(LiveSegment::size).sum::<u64>() > bytes_max
-}
 
 /// Starts a merge of segments as they were at `as_of`. Its task sends its steps as messages.
 pub(super) fn start(
@@ -221,6 +171,3 @@ fn start_put(
         send(&messages, &held, MergeStep::Put(fresh, permit));
     });
 }
-
-/// Merges of up to this many bytes take some tenths of a second and run like flushes, without a graph.
-pub const SHORT_MERGE_BYTES_MAX: u64 = 64 << 20;

@@ -6,7 +6,7 @@
 //! object that has held a deleted document for as long as the bound allows takes precedence over other rewrites.
 
 use crate::{
-    maintenance::merge::{RunningMerge, SHORT_MERGE_BYTES_MAX, is_long_merge},
+    maintenance::state::RunningMerge,
     state::{core::NamespaceCore, live_segment::LiveSegment, tombstones::rewrite_due_after},
 };
 use kernel::{Timestamp, limits};
@@ -127,6 +127,15 @@ fn compactable(mut sealed: Vec<LiveSegment>, now: Option<Timestamp>, free_bytes:
     (!for_graph.is_empty()).then(|| for_graph.to_vec())
 }
 
+/// Whether merging these segments builds a graph, extends one, or produces more bytes than a flush should wait for.
+pub(super) fn is_long_merge(segments: &[LiveSegment], bytes_max: u64) -> bool {
+    let live = || segments.iter().filter(|segment| segment.counts.documents > 0);
+    let has_large_graph =
+        |segment: &LiveSegment| segment.linked().is_some() && segment.counts.passages > limits::GRAPH_ROWS_MIN as u64;
+    live().any(|segment| segment.wants_graph() || has_large_graph(segment))
+        || live().map(LiveSegment::size).sum::<u64>() > bytes_max
+}
+
 /// The first of these segments whose rewrite the disk has room for, up to `rows_max` rows. Once there are `enough`,
 /// stops before a segment larger than all previous ones together and before one that would turn a short merge into a
 /// long one.
@@ -161,6 +170,8 @@ fn bytes_written(segment: &LiveSegment, deleted: f64) -> u64 {
     (size as f64 * (1.0 - deleted)) as u64
 }
 
+/// Merges of up to this many bytes take some tenths of a second and run like flushes, without a graph.
+pub const SHORT_MERGE_BYTES_MAX: u64 = 64 << 20;
 /// Number of objects above which they are merged. Every search reads each of them.
 const OBJECTS_MAX: usize = 8;
 /// Least number of segments in such a merge.

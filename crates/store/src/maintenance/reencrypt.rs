@@ -15,7 +15,7 @@ use crate::{
     Error,
     maintenance::{
         flush::{JOB_FACTOR, cover_all, delete_obsolete},
-        task::MaintenanceState,
+        state::MaintenanceState,
     },
     state::{
         core::NamespaceCore, index::Index, live_segment::LiveSegment, manifest, objects::put_object, version::Version,

@@ -7,241 +7,27 @@
 use crate::{
     Error,
     maintenance::{
-        erase::{self, DocumentErasureResult},
-        flush::{self, ObsoleteObject},
-        merge::{self, MergeStep, RunningMerge},
-        picker,
-        reencrypt::{self, NamespaceReencryption},
-        sweep,
+        erase, flush, merge, orphans, picker,
+        queue::{Job, MaintenanceQueue, MergeStep, Message, Reply, Status, is_paused, millis},
+        reencrypt,
+        state::MaintenanceState,
     },
-    state::core::{FailOnPanic, HeldCore, NamespaceCore, spawn_receiver, task_ended},
+    state::core::{FailOnPanic, HeldCore, NamespaceCore, spawn_receiver},
 };
-use journal::{ObjectRef, Seq};
-use kernel::{Audience, CommitNo, DocumentId};
 use std::{
     collections::VecDeque,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
-/// What maintenance remembers between jobs: what the newest checkpoint covers, which objects are obsolete, and the
-/// running merge.
-pub(crate) struct MaintenanceState {
-    /// Objects that the newest checkpoint names.
-    pub(crate) named: Vec<ObjectRef>,
-    pub(crate) covers: Seq,
-    pub(crate) commit: CommitNo,
-    /// Objects that the checkpoint no longer names and that may still exist.
-    pub(crate) obsolete: Vec<ObsoleteObject>,
-    /// Whether objects that earlier writers left behind were swept since this process became the writer. On bucket
-    /// storage a sweep while opening is too early: another task may be about to name an object that nothing names yet.
-    pub(crate) swept: bool,
-    /// Whether a check found no orphaned object in the keyspace, and nothing has been written since then.
-    pub(crate) orphan_free: bool,
-    /// The large merge that runs, if any.
-    pub(crate) merge: Option<RunningMerge>,
-}
-
-impl MaintenanceState {
-    /// State after opening a namespace whose newest checkpoint names these objects.
-    pub(crate) fn new(named: Vec<ObjectRef>, covers: Seq, commit: CommitNo, swept: bool) -> Self {
-        Self { named, covers, commit, obsolete: Vec::new(), swept, orphan_free: false, merge: None }
-    }
-
-    /// Objects that must not be swept.
-    pub(super) fn kept_objects(&self) -> Vec<ObjectRef> {
-        let obsolete = self.obsolete.iter().map(|obsolete| obsolete.object.clone());
-        self.named.iter().cloned().chain(obsolete).collect()
-    }
-}
-
-/// Queue of a namespace's maintenance task. The task ends when all its queues are dropped.
-#[derive(Clone)]
-pub(crate) struct MaintenanceQueue {
-    messages: mpsc::UnboundedSender<Message>,
-    status: Arc<Status>,
-}
-
-/// What others see of the task.
-#[derive(Default)]
-struct Status {
-    /// Whether a message waits that starts what is due.
-    is_started: AtomicBool,
-    /// Whether a job runs.
-    is_running: AtomicBool,
-    /// Time before which maintenance is not retried after a failure, in monotonic milliseconds.
-    not_before: AtomicU64,
-    /// See [`MaintenanceState::orphan_free`].
-    orphan_free: AtomicBool,
-    /// Number of objects that wait for their deletion.
-    obsolete: AtomicUsize,
-}
-
-/// A job, with the namespace that it is for.
-pub(super) struct Message {
-    pub(super) core: HeldCore,
-    pub(super) job: Job,
-}
-
-type Reply<T> = oneshot::Sender<T>;
-
-pub(super) enum Job {
-    /// Runs what is due, unless a failure was a moment ago. Nobody has to wait for it.
-    RunDue(Option<Reply<()>>),
-    /// Runs what is due and reports how it went.
-    Run(Reply<Result<(), Error>>),
-    /// Flushes the memtable whatever its size, then runs what is due.
-    Flush(Reply<Result<(), Error>>),
-    /// Deletes orphans. Returns whether none is left.
-    CollectOrphans(Reply<Result<bool, Error>>),
-    /// Seals some objects again under the newest key. Returns what was sealed; nothing if no object is left.
-    ReencryptObjects(Reply<Result<NamespaceReencryption, Error>>),
-    /// Covers the log under the newest key, and counts what every key seals.
-    ReencryptLog(Reply<Result<NamespaceReencryption, Error>>),
-    /// Erases the bytes of deleted documents.
-    Erase(Vec<DocumentId>, Audience, Reply<Result<DocumentErasureResult, Error>>),
-    /// Answers once no merge runs.
-    WaitForMerge(Reply<()>),
-    /// The running merge got to its next step.
-    Merge(MergeStep),
-    /// Answers once no job uses the journal, and runs no more.
-    Close(Reply<()>),
-}
-
-impl Job {
-    /// Whether a merge that has written its object must name it first. A merge that is still building finds its inputs
-    /// gone and ends.
-    fn excludes_put(&self) -> bool {
-        matches!(
-            self,
-            Job::CollectOrphans(_) | Job::ReencryptObjects(_) | Job::ReencryptLog(_) | Job::Erase(..) | Job::Close(_)
-        )
-    }
-}
-
-impl MaintenanceQueue {
-    /// Starts the task.
-    pub(crate) fn start(state: MaintenanceState) -> Self {
-        let (messages, received) = mpsc::unbounded_channel();
-        let status = Arc::<Status>::default();
-        let task = MaintenanceTask {
-            received,
-            messages: messages.downgrade(),
-            put_off: VecDeque::new(),
-            status: status.clone(),
-            state,
-            is_closed: false,
-        };
-        spawn_receiver(task.run());
-        Self { messages, status }
-    }
-
-    /// Starts what is due in the background, unless that was requested already or a failure was a moment ago.
-    pub(crate) fn start_if_due(&self, core: &Arc<NamespaceCore>) {
-        let is_paused = is_paused(core, &self.status);
-        if is_paused || !core.is_open() || !picker::may_be_due(core) || self.status.is_started.load(Ordering::Acquire) {
-            return;
-        }
-        if !self.status.is_started.swap(true, Ordering::AcqRel) {
-            self.send(core, Job::RunDue(None));
-        }
-    }
-
-    /// Whether a job runs or is about to.
-    pub(crate) fn is_busy(&self) -> bool {
-        self.status.is_started.load(Ordering::Acquire) || self.status.is_running.load(Ordering::Acquire)
-    }
-
-    /// Runs what is due and waits for it, unless a failure was a moment ago.
-    pub(crate) async fn run_due(&self, core: &Arc<NamespaceCore>) {
-        let _task_has_ended = self.ask(core, |reply| Job::RunDue(Some(reply))).await;
-    }
-
-    /// Flushes the memtable whatever its size.
-    ///
-    /// # Errors
-    /// The error that stopped it. What was published and logged remains; the log is not truncated.
-    pub(crate) async fn flush(&self, core: &Arc<NamespaceCore>) -> Result<(), Error> {
-        self.ask(core, Job::Flush).await?
-    }
-
-    /// Runs every job that is due.
-    ///
-    /// # Errors
-    /// As [`flush`](Self::flush).
-    pub(super) async fn run(&self, core: &Arc<NamespaceCore>) -> Result<(), Error> {
-        self.ask(core, Job::Run).await?
-    }
-
-    pub(super) async fn wait_for_merge(&self, core: &Arc<NamespaceCore>) -> Result<(), Error> {
-        self.ask(core, Job::WaitForMerge).await
-    }
-
-    pub(super) async fn collect_orphans(&self, core: &Arc<NamespaceCore>) -> Result<bool, Error> {
-        self.ask(core, Job::CollectOrphans).await?
-    }
-
-    /// Re-encrypts everything that is not under the keyspace's newest key.
-    ///
-    /// # Errors
-    /// The error that stopped it, such as a full disk; [`Error::NotReencrypted`] if something is still under an older
-    /// key.
-    pub(crate) async fn reencrypt(&self, core: &Arc<NamespaceCore>) -> Result<NamespaceReencryption, Error> {
-        let mut report = NamespaceReencryption::default();
-        // Other jobs may run between two rounds.
-        loop {
-            let round = self.ask(core, Job::ReencryptObjects).await??;
-            if round.objects == 0 {
-                break;
-            }
-            report.objects += round.objects;
-            report.bytes += round.bytes;
-        }
-        let NamespaceReencryption { under, .. } = self.ask(core, Job::ReencryptLog).await??;
-        Ok(NamespaceReencryption { under, ..report })
-    }
-
-    /// Begins to erase the bytes of deleted documents; the answer comes through the receiver.
-    pub(super) fn erase(
-        &self,
-        core: &Arc<NamespaceCore>,
-        ids: Vec<DocumentId>,
-        audience: Audience,
-    ) -> oneshot::Receiver<Result<DocumentErasureResult, Error>> {
-        let (reply, answer) = oneshot::channel();
-        self.send(core, Job::Erase(ids, audience, reply));
-        answer
-    }
-
-    /// Waits until no job uses the journal any more. Jobs that still wait get [`Error::Closing`].
-    pub(crate) async fn close(&self, core: &Arc<NamespaceCore>) {
-        let _task_has_ended = self.ask(core, Job::Close).await;
-    }
-
-    /// Whether neither an orphan nor an obsolete object is left, as far as is known.
-    pub(crate) fn is_clean(&self) -> bool {
-        self.status.orphan_free.load(Ordering::Acquire) && self.obsolete_count() == 0
-    }
-
-    /// Number of objects that wait for their deletion.
-    pub(crate) fn obsolete_count(&self) -> usize {
-        self.status.obsolete.load(Ordering::Acquire)
-    }
-
-    async fn ask<T>(&self, core: &Arc<NamespaceCore>, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, Error> {
-        let (reply, answer) = oneshot::channel();
-        self.send(core, job(reply));
-        answer.await.map_err(task_ended)
-    }
-
-    fn send(&self, core: &Arc<NamespaceCore>, job: Job) {
-        // If the task has ended, the reply is dropped with the message, and its caller learns of it.
-        let _task_has_ended = self.messages.send(Message { core: HeldCore::new(core), job });
-    }
+/// Starts the task of a namespace whose newest checkpoint is known.
+pub(crate) fn start(state: MaintenanceState) -> MaintenanceQueue {
+    let (queue, received, status) = MaintenanceQueue::new();
+    let messages = queue.downgrade();
+    let task = MaintenanceTask { received, messages, put_off: VecDeque::new(), status, state, is_closed: false };
+    spawn_receiver(task.run());
+    queue
 }
 
 /// The task; see the module documentation.
@@ -265,7 +51,7 @@ impl MaintenanceTask {
     }
 
     async fn next(&mut self) -> Option<Message> {
-        let is_putting = self.state.merge.as_ref().is_some_and(RunningMerge::is_putting);
+        let is_putting = self.state.merge.as_ref().is_some_and(|merge| merge.is_putting);
         if !is_putting && let Some(message) = self.put_off.pop_front() {
             return Some(message);
         }
@@ -316,7 +102,7 @@ impl MaintenanceTask {
                 self.outcome(core, reply, outcome)
             }
             Job::CollectOrphans(reply) => {
-                let outcome = sweep::collect_orphans(core, state).await;
+                let outcome = orphans::collect(core, state).await;
                 self.outcome(core, reply, outcome)
             }
             Job::ReencryptObjects(reply) => {
@@ -418,14 +204,6 @@ fn answer<T: Send + 'static>(reply: Reply<T>, value: T) -> Answer {
 
 fn no_answer() -> Answer {
     Box::new(|| {})
-}
-
-fn is_paused(core: &NamespaceCore, status: &Status) -> bool {
-    millis(core.shared.config.clock.monotonic()) < status.not_before.load(Ordering::Relaxed)
-}
-
-fn millis(d: Duration) -> u64 {
-    u64::try_from(d.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Pause after a failure, such as a full disk.

@@ -13,12 +13,14 @@ pub use reading::{DocumentHandle, ListOptions, Page, PageEnd, PassageHandle, Pas
 
 use crate::{
     Error, Quarantine, Totals,
-    request::{visible, without_content},
-    state::core::NamespaceCore,
-    state::index::Index,
-    state::live_segment::LiveSegment,
-    state::version::Version,
-    state::visibility::VisibleSet,
+    request::without_content,
+    state::{
+        core::NamespaceCore,
+        index::Index,
+        live_segment::LiveSegment,
+        version::Version,
+        visibility::{VisibleSet, visible},
+    },
 };
 use kernel::{
     Audience, CommitNo, CompiledFilter, Document, DocumentId, Filter, STEPS_BETWEEN_CHECKS, Status, Timestamp,

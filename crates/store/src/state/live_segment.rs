@@ -5,52 +5,18 @@
 
 use crate::{
     Error,
-    request::visible,
-    state::index::Index,
-    state::tombstones::earlier,
-    state::visibility::{VisibilityCache, VisibleSet},
+    state::{
+        index::Index,
+        tombstones::earlier,
+        totals::Totals,
+        visibility::{VisibilityCache, VisibleSet, visible},
+    },
 };
 use journal::ObjectRef;
 use kernel::{Audience, CommitNo, DocumentId, Status, Timestamp, limits};
 use roaring::RoaringBitmap;
 use segment::Segment;
 use std::sync::Arc;
-
-/// Totals of a namespace. Expired documents count until compaction removes them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// Number of documents, including quarantined ones.
-    pub documents: u64,
-    /// Number of their passages.
-    pub passages: u64,
-    /// Stored bytes without indexes: ids, titles, uris, attributes, readers, findings, text and vectors. Byte quotas
-    /// count these.
-    pub bytes: u64,
-    /// Number of quarantined documents.
-    pub quarantined: u64,
-    /// The newest commit.
-    pub commit: CommitNo,
-}
-
-impl Totals {
-    fn without(self, other: Self) -> Self {
-        Self {
-            documents: self.documents - other.documents,
-            passages: self.passages - other.passages,
-            bytes: self.bytes - other.bytes,
-            quarantined: self.quarantined - other.quarantined,
-            commit: self.commit,
-        }
-    }
-
-    /// Adds the totals of another segment or namespace.
-    pub fn add(&mut self, other: Self) {
-        self.documents += other.documents;
-        self.passages += other.passages;
-        self.bytes += other.bytes;
-        self.quarantined += other.quarantined;
-    }
-}
 
 /// Where the documents of a segment are durable.
 #[derive(Clone, Debug, PartialEq)]
@@ -190,6 +156,11 @@ impl LiveSegment {
     /// Fails if the index cannot be read.
     pub(crate) fn visible_set(&self, audience: &Audience, now: Timestamp) -> Result<Arc<VisibleSet>, Error> {
         self.visibility.of(&self.index, &self.deleted, audience, now)
+    }
+
+    /// Since when, or from when on, the segment holds a document that is deleted or expired.
+    pub(crate) fn deleted_since(&self) -> Option<Timestamp> {
+        earlier(self.tombstoned_at, self.expires)
     }
 
     /// Share of deleted documents, 0 to 1. With `now`, expired documents count as deleted.

@@ -4,8 +4,10 @@
 
 use crate::{
     Error,
-    state::codec::{FieldReader, put_bytes, put_length, put_spec},
-    state::tombstones::earlier,
+    state::{
+        codec::{FieldReader, put_bytes, put_length, put_spec},
+        tombstones::earlier,
+    },
 };
 use kernel::{CommitNo, Document, DocumentId, Timestamp};
 use segment::{Spec, codec::decode_document, codec::encode_document};

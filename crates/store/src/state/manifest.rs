@@ -6,10 +6,12 @@
 
 use crate::{
     Error,
-    state::codec::{FieldReader, put_bytes, put_length, put_moment, put_spec},
-    state::live_segment::{Durability, LiveSegment},
-    state::tombstones::earlier,
-    state::version::Version,
+    state::{
+        codec::{FieldReader, put_bytes, put_length, put_moment, put_spec},
+        live_segment::{Durability, LiveSegment},
+        tombstones::earlier,
+        version::Version,
+    },
 };
 use journal::ObjectRef;
 use kernel::{AuditPosition, CommitNo, Timestamp};

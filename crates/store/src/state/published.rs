@@ -5,6 +5,7 @@
 
 use crate::{
     Error,
+    counters::VersionStats,
     shared::Shared,
     state::{live_segment::LiveSegment, version::Version},
     tenant_counter::{Reservation, TenantCounter},
@@ -36,20 +37,9 @@ pub(crate) struct Published {
     is_counted: AtomicBool,
 }
 
-/// Contribution of a version to the sums over all namespaces.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct VersionStats {
-    pub(crate) bytes: u64,
-    pub(crate) documents: u64,
-    pub(crate) deleted: u64,
-    pub(crate) graphless: u64,
-}
-
-impl VersionStats {
-    fn of(version: &Version) -> Self {
-        let (deleted, documents) = version.tombstones();
-        Self { bytes: version.bytes(), documents, deleted, graphless: version.graphless_rows() }
-    }
+fn stats_of(version: &Version) -> VersionStats {
+    let (deleted, documents) = version.tombstones();
+    VersionStats { bytes: version.bytes(), documents, deleted, graphless: version.graphless_rows() }
 }
 
 /// The publish lock, held.
@@ -67,7 +57,7 @@ impl Published {
         version: Version,
         last_entry: Seq,
     ) -> Self {
-        let stats = VersionStats::of(&version);
+        let stats = stats_of(&version);
         counter.publish(namespace, version.totals(), None);
         shared.counters.replace_stats(VersionStats::default(), stats);
         shared.counters.open.fetch_add(1, Ordering::Relaxed);
@@ -129,7 +119,7 @@ impl Published {
     /// Updates the sums after the published version has changed in size: an index was built, or pages were read.
     pub(crate) fn refresh_stats(&self) {
         let mut stats = self.stats();
-        let now = VersionStats::of(&self.version());
+        let now = stats_of(&self.version());
         let previous = std::mem::replace(&mut *stats, now);
         drop(stats);
         self.shared.counters.replace_stats(previous, now);
@@ -184,7 +174,7 @@ impl Publishing<'_> {
         } else if let Some(reserved) = reserved {
             reserved.assume_stored(published.namespace);
         }
-        let (commit, now) = (version.commit, VersionStats::of(&version));
+        let (commit, now) = (version.commit, stats_of(&version));
         let mut stats = published.stats();
         published.version.store(Arc::new(version));
         let before = std::mem::replace(&mut *stats, now);

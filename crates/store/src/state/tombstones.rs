@@ -5,7 +5,6 @@
 //! that happened while its files may hold the deleted documents. [`StoresConfig::erase_within`](crate::StoresConfig)
 //! bounds how long such copies may stay.
 
-use crate::{state::live_segment::LiveSegment, state::version::Version};
 use kernel::{Timestamp, limits};
 use std::time::Duration;
 
@@ -46,28 +45,6 @@ impl LogTombstones {
     /// The earliest deletion in any of the log's files.
     pub(crate) fn earliest(self) -> Option<Timestamp> {
         earlier(self.active, earlier(self.frozen, self.covered))
-    }
-}
-
-impl LiveSegment {
-    /// Since when, or from when on, the segment holds a document that is deleted or expired.
-    pub(crate) fn deleted_since(&self) -> Option<Timestamp> {
-        earlier(self.tombstoned_at, self.expires)
-    }
-}
-
-impl Version {
-    /// Since when, or from when on, the log, including the checkpoints in it, holds such a document.
-    pub(crate) fn log_deleted_since(&self) -> Option<Timestamp> {
-        let inline = self.segments.iter().filter(|segment| !segment.in_log() && segment.object().is_none());
-        let written = self.segments.iter().filter(|segment| segment.in_log()).filter_map(|segment| segment.expires);
-        inline.filter_map(LiveSegment::deleted_since).chain(written).chain(self.log.earliest()).min()
-    }
-
-    /// Since when, or from when on, any file of the namespace holds such a document.
-    pub(crate) fn deleted_since(&self) -> Option<Timestamp> {
-        let objects = self.segments.iter().filter(|segment| segment.object().is_some());
-        objects.filter_map(LiveSegment::deleted_since).chain(self.log_deleted_since()).min()
     }
 }
 

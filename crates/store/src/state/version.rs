@@ -5,9 +5,11 @@
 
 use crate::{
     Error, Totals,
-    state::index::Index,
-    state::live_segment::{Durability, LiveSegment},
-    state::tombstones::{LogTombstones, earlier},
+    state::{
+        index::Index,
+        live_segment::{Durability, LiveSegment},
+        tombstones::{LogTombstones, earlier},
+    },
 };
 use journal::ObjectRef;
 use kernel::{Audience, CommitNo, Document, DocumentId, Timestamp};
@@ -124,6 +126,19 @@ impl Version {
             .filter(|write_buffer| !write_buffer.is_indexed())
             .map(|write_buffer| u64::from(write_buffer.rows()))
             .sum()
+    }
+
+    /// Since when, or from when on, the log, including the checkpoints in it, holds such a document.
+    pub(crate) fn log_deleted_since(&self) -> Option<Timestamp> {
+        let inline = self.segments.iter().filter(|segment| !segment.in_log() && segment.object().is_none());
+        let written = self.segments.iter().filter(|segment| segment.in_log()).filter_map(|segment| segment.expires);
+        inline.filter_map(LiveSegment::deleted_since).chain(written).chain(self.log.earliest()).min()
+    }
+
+    /// Since when, or from when on, any file of the namespace holds such a document.
+    pub(crate) fn deleted_since(&self) -> Option<Timestamp> {
+        let objects = self.segments.iter().filter(|segment| segment.object().is_some());
+        objects.filter_map(LiveSegment::deleted_since).chain(self.log_deleted_since()).min()
     }
 
     /// Live rows of segments that should have a graph and have none.

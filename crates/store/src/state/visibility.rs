@@ -4,8 +4,11 @@
 //! one segment with its present deletions (a further deletion creates another segment with an empty cache), and is
 //! valid only until a document of the segment expires. Filters are never cached: there are too many.
 
-use crate::{Error, Totals, request::visible, state::index::Index};
-use kernel::{Audience, Status, Timestamp, limits};
+use crate::{
+    Error,
+    state::{index::Index, totals::Totals},
+};
+use kernel::{Audience, CompiledFilter, Status, Timestamp, limits};
 use roaring::RoaringBitmap;
 use segment::TextLengths;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -88,6 +91,25 @@ impl VisibilityCache {
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(Audience, Arc<VisibleSet>)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Those of `docs` that an audience can see now and that match a filter. Every read and every selection of a write
+/// passes through here.
+pub(crate) fn visible(
+    index: &Index,
+    mut docs: RoaringBitmap,
+    audience: &Audience,
+    filter: Option<&CompiledFilter>,
+    now: Timestamp,
+) -> Result<RoaringBitmap, crate::Error> {
+    docs -= index.expired(now);
+    if *audience != Audience::Everything {
+        docs &= index.visible(audience);
+    }
+    if let Some(filter) = filter.filter(|_| !docs.is_empty()) {
+        docs &= index.evaluate(filter)?;
+    }
+    Ok(docs)
 }
 
 #[cfg(test)]

@@ -3,12 +3,14 @@
 use super::fixture::{Draft, id};
 use crate::{
     Error,
-    state::index::Index,
-    state::live_segment::{Durability, LiveSegment},
-    state::log_entry::{self, Changes, EntryWriter},
-    state::manifest::{self, Tombstones},
-    state::tombstones::LogTombstones,
-    state::version::Version,
+    state::{
+        index::Index,
+        live_segment::{Durability, LiveSegment},
+        log_entry::{self, Changes, EntryWriter},
+        manifest::{self, Tombstones},
+        tombstones::LogTombstones,
+        version::Version,
+    },
 };
 use journal::ObjectRef;
 use kernel::{AuditPosition, CommitNo, Distance, KeyEpoch, ObjectUuid, Timestamp};

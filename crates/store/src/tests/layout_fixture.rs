@@ -4,8 +4,10 @@
 use super::fixture::{NAMESPACES, TestEnv, UNLIMITED, id};
 use crate::{
     ListOptions, Snapshot,
-    state::index::Index,
-    state::live_segment::{Durability, LiveSegment},
+    state::{
+        index::Index,
+        live_segment::{Durability, LiveSegment},
+    },
 };
 use kernel::{
     AttrValue, Audience, CommitNo, Distance, Document, DocumentId, Filter, Passage, Principal, Span, Status, Timestamp,

@@ -7,9 +7,11 @@ use super::layout_fixture::{
 };
 use crate::{
     Snapshot,
-    state::index::Index,
-    state::live_segment::{Durability, LiveSegment},
-    state::rebuild,
+    state::{
+        index::Index,
+        live_segment::{Durability, LiveSegment},
+        rebuild,
+    },
 };
 use kernel::{Audience, Document, Filter, Principal, Timestamp};
 use proptest::prelude::*;

@@ -3,7 +3,8 @@
 
 use super::fixture::{Draft, NAMESPACES, TestEnv, UNLIMITED, id, line};
 use crate::{
-    Error, Quarantine, Selection, state::live_segment::LiveSegment, state::version::Version,
+    Error, Quarantine, Selection,
+    state::{live_segment::LiveSegment, version::Version},
     write::version_builder::VersionBuilder,
 };
 use access::{Delete, Ingest, Patch, Search};

@@ -5,8 +5,7 @@
 
 use crate::{
     Decision, Error, OnConflict, Reviewed, ReviewedState, Selection, Upsert, UpsertResult, UpsertStatus, WriteOutcome,
-    request::visible,
-    state::{log_entry::Changes, version::expired},
+    state::{log_entry::Changes, version::expired, visibility::visible},
     write::version_builder::{DocumentRef, VersionBuilder},
 };
 use intake::ScreenedPatch;

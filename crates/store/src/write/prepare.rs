@@ -5,11 +5,15 @@
 
 use crate::{
     Error, MakeAuditRecord, WriteOutcome,
-    state::log_entry::{Changes, EntryWriter},
-    state::version::Version,
+    state::{
+        log_entry::{Changes, EntryWriter},
+        version::Version,
+    },
     tenant_counter::{Reservation, TenantCounter},
-    write::plan::{CommitPlanner, PlanError, WriteOp},
-    write::version_builder::VersionBuilder,
+    write::{
+        plan::{CommitPlanner, PlanError, WriteOp},
+        version_builder::VersionBuilder,
+    },
 };
 use kernel::{CancelFlag, Clock, CommitNo, Interrupt, Retention, WritePermit, limits};
 use std::{

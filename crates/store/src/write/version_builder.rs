@@ -5,10 +5,12 @@
 
 use crate::{
     Error,
-    state::index::Index,
-    state::live_segment::{Durability, LiveSegment},
-    state::tombstones::{LogTombstones, earlier},
-    state::version::{Version, first_expiry},
+    state::{
+        index::Index,
+        live_segment::{Durability, LiveSegment},
+        tombstones::{LogTombstones, earlier},
+        version::{Version, first_expiry},
+    },
     tenant_counter::Amount,
 };
 use kernel::{CommitNo, Document, DocumentId, Timestamp};

@@ -1,5 +1,8 @@
 use super::*;
-use crate::{state::index::Index, state::live_segment::Durability, tests::Draft};
+use crate::{
+    state::{index::Index, live_segment::Durability},
+    tests::Draft,
+};
 use journal::ObjectRef;
 use kernel::{CommitNo, Distance, Document, KeyEpoch, ObjectUuid};
 use roaring::RoaringBitmap;

@@ -4,7 +4,10 @@
 //! is known before it is read, so that a reply can stop at its limit.
 
 use super::{Address, Eligible, Snapshot};
-use crate::{Error, Quarantine, state::live_segment::LiveSegment, state::version::Version};
+use crate::{
+    Error, Quarantine,
+    state::{live_segment::LiveSegment, version::Version},
+};
 use kernel::{
     Attributes, Audience, Document, DocumentId, Finding, Passage, Span, Status, Timestamp, Untrusted,
     attributes_heap_bytes, limits,
