@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::faults::{FaultPlan, Step};
-use kernel::{Incarnation, ManualClock, NamespaceUuid, SeededEntropy, Timestamp};
+use kernel::{ByteReader, Incarnation, ManualClock, NamespaceUuid, SeededEntropy, Timestamp};
 use proptest::prelude::*;
 use std::{fs, path::PathBuf};
 use vault::{KeyspaceKind, LocalProvider, TenantKeys};
@@ -507,8 +507,9 @@ fn objects_open_only_under_their_own_name() {
         assert_eq!(*open.journal.get(&a).await.unwrap(), *b"alpha");
         let mut encoded = Vec::new();
         a.encode(&mut encoded);
-        assert_eq!(ObjectRef::decode(&mut &encoded[..]), Some(a.clone()));
-        assert_eq!(ObjectRef::decode(&mut &encoded[..encoded.len() - 1]), None);
+        let decode = |bytes| ObjectRef::decode(&mut ByteReader::new(bytes, "reference")).ok();
+        assert_eq!(decode(&encoded[..]), Some(a.clone()));
+        assert_eq!(decode(&encoded[..encoded.len() - 1]), None);
 
         let [at_a, at_b] = [&a, &b].map(|object| fixture.folder().join(object.name().to_string().replace('/', "-")));
         let sealed = fs::read(&at_a).unwrap();
