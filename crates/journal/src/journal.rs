@@ -1,8 +1,7 @@
 //! The only writer of a keyspace, as the crates above see it.
 //!
-//! Appending tasks put their entries into a bounded queue; a task that finds no group-commit leader starts one. The
-//! leader takes the waiting entries, writes them as one group with one flush, answers every task, and ends when the
-//! queue is empty. An entry in the queue is written whether or not its caller still waits for the answer.
+//! Each append is one write with one flush, and appends are written in the order of the calls. A caller with many
+//! entries to write together puts them into one: the crates above group the writes of their own callers.
 
 mod fetched;
 mod writer_session;
@@ -20,11 +19,11 @@ use crate::{
 use futures::{StreamExt as _, stream};
 use kernel::{Clock, Entropy, KeyEpoch, LogEpoch, ObjectUuid, Plaintext, ReadAt as _, limits};
 use std::{
-    collections::{BTreeMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashSet},
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-use tokio::sync::{Mutex as AsyncMutex, OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::Mutex as AsyncMutex;
 use vault::{Keyspace, ObjectKind, PagedReader, WrappedKey};
 
 pub use fetched::Fetched;
@@ -46,8 +45,6 @@ pub struct Recovered {
 struct JournalInner {
     env: Arc<JournalEnv>,
     log: AsyncMutex<Box<dyn CommitLog>>,
-    queue: Mutex<CommitQueue>,
-    capacity: Arc<Semaphore>,
     /// Allows one checkpoint at a time.
     checkpointing: AsyncMutex<()>,
     /// Allows one sweep at a time, and none that continues after the keyspace is closed: a process that reopens it in
@@ -58,18 +55,6 @@ struct JournalInner {
     uncommitted: Mutex<HashSet<ObjectUuid>>,
     /// Log files that a checkpoint covers and that could not be deleted yet.
     undeleted: Mutex<Vec<LogFileId>>,
-}
-
-#[derive(Default)]
-struct CommitQueue {
-    waiting: VecDeque<PendingEntry>,
-    has_leader: bool,
-}
-
-struct PendingEntry {
-    body: Plaintext,
-    reply: oneshot::Sender<Result<Seq, Error>>,
-    _permit: OwnedSemaphorePermit,
 }
 
 impl Journal {
@@ -109,8 +94,6 @@ impl Journal {
         let inner = JournalInner {
             env,
             log: AsyncMutex::new(log),
-            queue: Mutex::default(),
-            capacity: Arc::new(Semaphore::new(limits::LOG_QUEUE_BYTES_MAX >> 10)),
             checkpointing: AsyncMutex::default(),
             sweeping: AsyncMutex::default(),
             status,
@@ -121,37 +104,18 @@ impl Journal {
         Ok((Self(Arc::new(inner)), Recovered { checkpoint, entries, dropped }))
     }
 
-    /// Makes an entry durable and returns its number. The first append after a recovery claims an epoch. Waits while
-    /// the queue is full. If the caller stops waiting, an entry that is already in the queue is still written, and one
-    /// that is not is never written.
+    /// Makes an entry durable and returns its number. The first append after a recovery claims an epoch. If the caller
+    /// stops waiting, an entry whose future was polled is still written, and one whose future was not is never written.
     ///
     /// # Errors
     /// `Full`: nothing was stored, and the caller may retry. `Stopped`: open the keyspace again.
     pub async fn append(&self, body: impl Into<Plaintext>) -> Result<Seq, Error> {
-        self.append_plain(body.into()).await
-    }
-
-    async fn append_plain(&self, body: Plaintext) -> Result<Seq, Error> {
+        let (inner, body) = (Arc::clone(&self.0), body.into());
         if body.len() > limits::LOG_ENTRY_BYTES_MAX {
             return Err(Error::TooLarge { bytes: body.len(), max: limits::LOG_ENTRY_BYTES_MAX });
         }
-        let weight = (body.len() >> 10).clamp(1, limits::LOG_QUEUE_BYTES_MAX >> 10);
-        let weight = u32::try_from(weight).unwrap_or(u32::MAX);
-        // Taking permits without waiting, when there are enough, keeps the entries in the order of the calls.
-        let permit = match Arc::clone(&self.0.capacity).try_acquire_many_owned(weight) {
-            Ok(permit) => permit,
-            Err(_) => Arc::clone(&self.0.capacity).acquire_many_owned(weight).await.map_err(|_| Error::Closing)?,
-        };
-        let (reply, answer) = oneshot::channel();
-        let is_leader = {
-            let mut queue = lock(&self.0.queue);
-            queue.waiting.push_back(PendingEntry { body, reply, _permit: permit });
-            !std::mem::replace(&mut queue.has_leader, true)
-        };
-        if is_leader {
-            self.0.env.storage.tasks().spawn(run_leader(Leader { inner: Arc::clone(&self.0), stepped_down: false }));
-        }
-        answer.await.map_err(|_| Error::Closing)?
+        // A write is not handed to another task unless its caller goes away: each switch of tasks adds to its latency.
+        self.0.env.storage.tasks().run_in_caller(async move { inner.commit(body).await }).await
     }
 
     /// Replaces the log up to `covers` by `body`. Entries after `covers` stay in the log.
@@ -498,14 +462,15 @@ impl JournalInner {
         claimed
     }
 
-    async fn commit(&self, bodies: Vec<Plaintext>) -> Result<u64, Error> {
+    async fn commit(&self, body: Plaintext) -> Result<Seq, Error> {
+        // The lock is fair, so entries have the order of the calls.
         let mut log = self.log.lock().await;
         let committed = match log.claim().await {
-            Ok(_) => log.commit(bodies).await,
+            Ok(_) => log.commit(body).await,
             Err(error) => Err(error),
         };
         *lock(&self.status) = log.status();
-        committed
+        committed.map(Seq)
     }
 
     async fn checkpoint(&self, body: Plaintext, covers: Seq) -> Result<(), Error> {
@@ -598,63 +563,6 @@ impl JournalInner {
 
     fn corrupt_object(&self, object: &ObjectRef, why: &'static str) -> Error {
         crate::log::corrupt(&self.env, object.name(), object.writer, 0, why)
-    }
-}
-
-/// Group-commit leader; works until the queue is empty. If the task is dropped (shutdown, a bug), every waiting caller
-/// gets an error.
-struct Leader {
-    inner: Arc<JournalInner>,
-    /// Set when the leader found the queue empty and stepped down; another task may lead by now.
-    stepped_down: bool,
-}
-
-impl Drop for Leader {
-    fn drop(&mut self) {
-        if !self.stepped_down {
-            let mut queue = lock(&self.inner.queue);
-            queue.has_leader = false;
-            queue.waiting.clear();
-        }
-    }
-}
-
-async fn run_leader(mut leader: Leader) {
-    while let Some(group) = next_group(&leader.inner) {
-        let (bodies, waiters): (Vec<_>, Vec<_>) =
-            group.into_iter().map(|waiting| (waiting.body, (waiting.reply, waiting._permit))).unzip();
-        let outcome = leader.inner.commit(bodies).await;
-        answer(waiters, outcome);
-    }
-    leader.stepped_down = true;
-}
-
-/// The waiting entries, up to the size of a group. `None` ends the leader, decided under the same lock.
-fn next_group(inner: &JournalInner) -> Option<Vec<PendingEntry>> {
-    let mut queue = lock(&inner.queue);
-    let mut group = Vec::new();
-    let mut bytes = 0;
-    while let Some(next) = queue.waiting.front() {
-        bytes += next.body.len();
-        // A group has at least one entry, however large it is.
-        if !group.is_empty() && bytes > limits::LOG_GROUP_BYTES_MAX {
-            break;
-        }
-        group.extend(queue.waiting.pop_front());
-    }
-    queue.has_leader = !group.is_empty();
-    queue.has_leader.then_some(group)
-}
-
-fn answer(waiters: Vec<(oneshot::Sender<Result<Seq, Error>>, OwnedSemaphorePermit)>, outcome: Result<u64, Error>) {
-    let outcome = outcome.map_err(Arc::new);
-    for (i, (reply, _permit)) in waiters.into_iter().enumerate() {
-        let result = match &outcome {
-            Ok(first) => Ok(Seq(first + i as u64)),
-            Err(error) => Err(Error::for_waiter(error)),
-        };
-        // If the caller has stopped waiting the answer is lost, but the entry is durable all the same.
-        drop(reply.send(result));
     }
 }
 

@@ -138,7 +138,7 @@ pub(crate) fn read_body<'a>(r: &mut ByteReader<'a>) -> Result<&'a [u8], Malforme
 }
 
 fn length(length: usize) -> [u8; 4] {
-    u32::try_from(length).expect("the queue bounds entries and groups far below 4 GiB").to_le_bytes()
+    u32::try_from(length).expect("an append refuses an entry far below 4 GiB").to_le_bytes()
 }
 
 const MAGIC: [u8; 4] = *b"RFG0";

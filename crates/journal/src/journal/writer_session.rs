@@ -30,11 +30,8 @@ impl Journal {
         let inner = &*self.0;
         let _no_sweep = inner.sweeping.try_lock().ok()?;
         let _no_checkpoint = inner.checkpointing.try_lock().ok()?;
-        // A task that puts an object of the log holds this lock until the outcome is known.
+        // Held by a put of an object of the log until its outcome is known. While appends wait for it, it is never free.
         let mut log = inner.log.try_lock().ok()?;
-        if !lock(&inner.queue).waiting.is_empty() {
-            return None;
-        }
         let session = log.detach();
         *lock(&inner.status) = log.status();
         session
