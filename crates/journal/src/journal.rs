@@ -18,10 +18,11 @@ use crate::{
 };
 use futures::{StreamExt as _, stream};
 use kernel::{Clock, Entropy, KeyEpoch, LogEpoch, ObjectUuid, Plaintext, ReadAt as _, limits};
+use parking_lot::Mutex;
 use std::{
     collections::{BTreeMap, HashSet},
     io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 use tokio::sync::Mutex as AsyncMutex;
 use vault::{Keyspace, ObjectKind, PagedReader, WrappedKey};
@@ -172,7 +173,7 @@ impl Journal {
         seal: impl FnOnce(&JournalEnv, ObjectUuid) -> Result<((Vec<u8>, WrappedKey), T), vault::Error> + Send + 'static,
     ) -> Result<(ObjectRef, T), Error> {
         let env = &self.0.env;
-        let claimed = lock(&self.0.status).epoch;
+        let claimed = self.0.status.lock().epoch;
         let writer = match claimed {
             Some(epoch) => epoch,
             None => self.run_to_completion(|inner| async move { inner.claim().await }).await?,
@@ -181,7 +182,7 @@ impl Journal {
         let sealing_env = Arc::clone(env);
         let ((sealed, key), rest) = env.storage.tasks().run_blocking(move || seal(&sealing_env, uuid)).await??;
         let object = ObjectRef { kind, uuid, writer, key, bytes: sealed.len() as u64 };
-        lock(&self.0.uncommitted).insert(uuid);
+        self.0.uncommitted.lock().insert(uuid);
         let name = env.name(object.name());
         let put = move |inner: Arc<JournalInner>| async move {
             inner.env.storage.create(&name, sealed, "writing an object").await
@@ -307,7 +308,7 @@ impl Journal {
     pub async fn delete(&self, object: &ObjectRef) -> Result<(), Error> {
         let env = &self.0.env;
         env.storage.delete(&env.name(object.name())).await?;
-        lock(&self.0.uncommitted).remove(&object.uuid);
+        self.0.uncommitted.lock().remove(&object.uuid);
         Ok(())
     }
 
@@ -320,7 +321,7 @@ impl Journal {
     pub async fn sweep(&self, keep: &[ObjectRef]) -> Result<usize, Error> {
         let env = &self.0.env;
         let _no_detach = self.0.sweeping.lock().await;
-        let LogStatus { epoch: ours, stopped, .. } = *lock(&self.0.status);
+        let LogStatus { epoch: ours, stopped, .. } = *self.0.status.lock();
         if let Some(why @ Stopped::Detached) = stopped {
             return Err(Error::Stopped { why, source: None });
         }
@@ -333,7 +334,7 @@ impl Journal {
             let Name::Object(writer, uuid) = name else { continue };
             // A successor's object may be about to be named, even if we do not know of the successor yet.
             let successors = ours.is_some_and(|ours| writer > ours);
-            if successors || keep.contains(&uuid) || lock(&self.0.uncommitted).contains(&uuid) {
+            if successors || keep.contains(&uuid) || self.0.uncommitted.lock().contains(&uuid) {
                 continue;
             }
             env.storage.delete(&env.name(name)).await?;
@@ -346,7 +347,7 @@ impl Journal {
     /// example because a checkpoint of the caller failed. From then on they are orphans, which a sweep deletes. The
     /// caller must not put objects during the call.
     pub fn release_uncommitted(&self, keep: &[ObjectRef]) {
-        lock(&self.0.uncommitted).retain(|uuid| keep.iter().any(|object| object.uuid == *uuid));
+        self.0.uncommitted.lock().retain(|uuid| keep.iter().any(|object| object.uuid == *uuid));
     }
 
     /// Number of orphans in this keyspace: objects that `named` does not name and that this process did not put, and
@@ -360,7 +361,7 @@ impl Journal {
         // No checkpoint may make files obsolete during the count; appends continue.
         let _exclusive = self.0.checkpointing.lock().await;
         let names = env.storage.list(&env.prefix).await?;
-        let known = |uuid| named.iter().any(|object| object.uuid == uuid) || lock(&self.0.uncommitted).contains(&uuid);
+        let known = |uuid| named.iter().any(|object| object.uuid == uuid) || self.0.uncommitted.lock().contains(&uuid);
         let unnamed = names.iter().filter(|name| matches!(name, Name::Object(_, uuid) if !known(*uuid))).count();
         Ok(unnamed + self.0.log.lock().await.count_obsolete(&names))
     }
@@ -386,7 +387,7 @@ impl Journal {
         self.run_to_completion(|inner| async move {
             let mut log = inner.log.lock().await;
             let marked = log.mark_clean().await;
-            *lock(&inner.status) = log.status();
+            *inner.status.lock() = log.status();
             marked
         })
         .await
@@ -402,7 +403,7 @@ impl Journal {
 
     /// The newest epoch of any writer when this journal read or claimed the keyspace.
     pub fn newest_epoch(&self) -> LogEpoch {
-        lock(&self.0.status).newest
+        self.0.status.lock().newest
     }
 
     /// Checks that what this journal read is still the whole keyspace: in a bucket another process may have taken it
@@ -417,7 +418,7 @@ impl Journal {
         self.run_to_completion(|inner| async move {
             let mut log = inner.log.lock().await;
             let checked = log.check().await;
-            *lock(&inner.status) = log.status();
+            *inner.status.lock() = log.status();
             checked
         })
         .await
@@ -433,17 +434,17 @@ impl Journal {
 
     /// Number of the last durable entry.
     pub fn last(&self) -> Seq {
-        Seq(lock(&self.0.status).last)
+        Seq(self.0.status.lock().last)
     }
 
     /// Bytes of log that a recovery would read.
     pub fn log_bytes(&self) -> u64 {
-        lock(&self.0.status).log_bytes
+        self.0.status.lock().log_bytes
     }
 
     /// Why this journal accepts no more writes; `None` while it does. Reading remains possible.
     pub fn failed(&self) -> Option<Stopped> {
-        lock(&self.0.status).stopped
+        self.0.status.lock().stopped
     }
 }
 
@@ -458,7 +459,7 @@ impl JournalInner {
     async fn claim(&self) -> Result<LogEpoch, Error> {
         let mut log = self.log.lock().await;
         let claimed = log.claim().await;
-        *lock(&self.status) = log.status();
+        *self.status.lock() = log.status();
         claimed
     }
 
@@ -469,14 +470,14 @@ impl JournalInner {
             Ok(_) => log.commit(body).await,
             Err(error) => Err(error),
         };
-        *lock(&self.status) = log.status();
+        *self.status.lock() = log.status();
         committed.map(Seq)
     }
 
     async fn checkpoint(&self, body: Plaintext, covers: Seq) -> Result<(), Error> {
         let _exclusive = self.checkpointing.lock().await;
         self.claim().await?;
-        let LogStatus { last, covers: before, .. } = *lock(&self.status);
+        let LogStatus { last, covers: before, .. } = *self.status.lock();
         if covers.0 > last || covers.0 < before {
             return Err(Error::CoversAhead { covers: covers.0, last });
         }
@@ -489,7 +490,7 @@ impl JournalInner {
         let truncation = {
             let mut log = self.log.lock().await;
             let truncation = log.install_checkpoint(checkpoint, covers.0).await;
-            *lock(&self.status) = log.status();
+            *self.status.lock() = log.status();
             truncation?
         };
         self.delete_obsolete(truncation).await;
@@ -518,12 +519,12 @@ impl JournalInner {
         let env = &self.env;
         // Delete oldest first, and each file before the next: the protocol of the log requires it. Files that could not
         // be deleted earlier are older than the new ones.
-        let mut covered = std::mem::take(&mut *lock(&self.undeleted));
+        let mut covered = std::mem::take(&mut *self.undeleted.lock());
         covered.extend(truncation.covered);
         for (i, id) in covered.iter().enumerate() {
             let deleted = env.storage.delete(&env.name(Name::Log(*id))).await;
             if deleted.and_then(|()| env.storage.step(Step::OldLogDeleted)).is_err() {
-                *lock(&self.undeleted) = covered.split_off(i);
+                *self.undeleted.lock() = covered.split_off(i);
                 return;
             }
         }
@@ -548,7 +549,7 @@ impl JournalInner {
                 Ok(_) => log.drop_keyspace().await,
                 Err(error) => Err(error),
             };
-            *lock(&self.status) = log.status();
+            *self.status.lock() = log.status();
             dropped?;
         }
         let env = &self.env;
@@ -568,11 +569,6 @@ impl JournalInner {
 
 /// Number of prologues read concurrently.
 const PROLOGUE_READS_MAX: usize = 16;
-
-/// Locks `mutex`, also after a panic: no code panics while it holds one of these locks in the middle of a change.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 #[cfg(test)]
 mod tests;

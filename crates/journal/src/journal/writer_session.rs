@@ -9,7 +9,7 @@
 //! it was left and nothing has a newer epoch. It exists in memory only, so an epoch never has a second process. It
 //! holds no key.
 
-use super::{Journal, lock};
+use super::Journal;
 use crate::names::LogFileId;
 
 /// State with which a process resumes as the writer of a keyspace; see the module.
@@ -33,7 +33,7 @@ impl Journal {
         // Held by a put of an object of the log until its outcome is known. While appends wait for it, it is never free.
         let mut log = inner.log.try_lock().ok()?;
         let session = log.detach();
-        *lock(&inner.status) = log.status();
+        *inner.status.lock() = log.status();
         session
     }
 }

@@ -8,13 +8,14 @@ use crate::{
     pages::Section,
 };
 use kernel::ByteReader;
+use parking_lot::Mutex;
 use std::{
     collections::BTreeMap,
     fmt,
     io::{self, BufWriter, Write},
     ops::Range,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
 use tantivy::{
     Directory, HasLen,
@@ -94,7 +95,7 @@ impl Files {
 
     fn with<T>(&self, act: impl FnOnce(&mut BTreeMap<PathBuf, Section>) -> T) -> T {
         // The map is consistent between any two steps, so a panic elsewhere does not spoil it.
-        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        act(&mut self.0.lock())
     }
 
     fn get(&self, path: &Path) -> Result<Section, OpenReadError> {
