@@ -5,10 +5,8 @@
 //! is left for the next one.
 
 use kernel::{Incarnation, OperatorName};
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use parking_lot::Mutex;
+use std::{collections::HashMap, sync::Arc};
 
 /// The owner of the credential that a request carries.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -63,12 +61,7 @@ impl SharePool {
     /// Amount that all callers hold together.
     #[cfg(test)]
     pub(crate) fn held(&self) -> usize {
-        self.lock().total
-    }
-
-    /// No code panics while holding this lock.
-    fn lock(&self) -> MutexGuard<'_, Allocations> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        self.held.lock().total
     }
 }
 
@@ -78,7 +71,7 @@ impl Share {
     /// # Errors
     /// The pool does not have enough left for this caller; the share keeps its previous amount.
     pub(crate) fn resize(&mut self, amount: usize) -> Result<(), Exhausted> {
-        let mut held = self.pool.lock();
+        let mut held = self.pool.held.lock();
         let mine = held.by_caller.get(&self.caller).copied().unwrap_or(0);
         let (other_requests, others) = (mine - self.amount, held.total - self.amount);
         let (mine, total) = (other_requests + amount, others + amount);

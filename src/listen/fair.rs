@@ -6,12 +6,13 @@
 //! quantum allows; the others wait here and are released in rounds. Each round runs after everything that became ready
 //! during the previous one.
 
+use parking_lot::Mutex;
 use std::{
     collections::VecDeque,
     future::Future,
     pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Weak,
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll, Waker},
@@ -73,7 +74,7 @@ impl Scheduler {
     /// Whether a connection of this flow may run now. Otherwise it is woken when it may.
     pub(super) fn may_run(self: &Arc<Self>, flow: &Arc<Flow>, ticket: &Arc<TurnTicket>, waker: &Waker) -> bool {
         {
-            let mut turn = lock(&ticket.0);
+            let mut turn = ticket.0.lock();
             match &mut *turn {
                 TicketState::Idle => {}
                 TicketState::Waiting(waiting) => {
@@ -91,11 +92,11 @@ impl Scheduler {
             return true;
         }
         // Connections that already wait run first, so a new one runs immediately only if none waits.
-        let mut queue = lock(&flow.queue);
+        let mut queue = flow.queue.lock();
         if queue.waiting.is_empty() && queue.spend(Instant::now()) {
             return true;
         }
-        *lock(&ticket.0) = TicketState::Waiting(waker.clone());
+        *ticket.0.lock() = TicketState::Waiting(waker.clone());
         queue.waiting.push_back(Arc::downgrade(ticket));
         let queued = std::mem::replace(&mut queue.queued, true);
         drop(queue);
@@ -106,7 +107,7 @@ impl Scheduler {
     }
 
     fn enqueue(self: &Arc<Self>, flow: Arc<Flow>) {
-        let mut backlog = lock(&self.backlog);
+        let mut backlog = self.backlog.lock();
         backlog.flows.push_back(flow);
         if !std::mem::replace(&mut backlog.running, true) {
             drop(backlog);
@@ -126,17 +127,17 @@ impl Scheduler {
     /// Grants each waiting flow its quantum. Returns whether connections still wait.
     fn round(&self) -> bool {
         let mut granted = Vec::new();
-        let flows = lock(&self.backlog).flows.len();
+        let flows = self.backlog.lock().flows.len();
         for _ in 0..flows {
-            let Some(flow) = lock(&self.backlog).flows.pop_front() else { break };
-            let mut queue = lock(&flow.queue);
+            let Some(flow) = self.backlog.lock().flows.pop_front() else { break };
+            let mut queue = flow.queue.lock();
             queue.grant(&mut granted);
             // A flow with further waiting connections returns to the end of the backlog: round robin.
             queue.queued = !queue.waiting.is_empty();
             let waits = queue.queued;
             drop(queue);
             if waits {
-                lock(&self.backlog).flows.push_back(flow);
+                self.backlog.lock().flows.push_back(flow);
             }
             if granted.len() >= ROUND_MAX {
                 break;
@@ -144,7 +145,7 @@ impl Scheduler {
         }
         // Wakers run code of the runtime, so no lock is held here.
         granted.into_iter().for_each(Waker::wake);
-        let mut backlog = lock(&self.backlog);
+        let mut backlog = self.backlog.lock();
         backlog.running = !backlog.flows.is_empty();
         backlog.running
     }
@@ -173,7 +174,7 @@ impl TurnQueue {
         while left > 0
             && let Some(ticket) = self.waiting.pop_front()
         {
-            let turn = ticket.upgrade().map(|ticket| std::mem::replace(&mut *lock(&ticket.0), TicketState::Granted));
+            let turn = ticket.upgrade().map(|ticket| std::mem::replace(&mut *ticket.0.lock(), TicketState::Granted));
             if let Some(TicketState::Waiting(waker)) = turn {
                 granted.push(waker);
                 left -= 1;
@@ -201,11 +202,6 @@ impl<F: Future + Unpin, A: Fn(&Waker) -> bool + Unpin> Future for Scheduled<F, A
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
         if (self.may_run)(context.waker()) { Pin::new(&mut self.inner).poll(context) } else { Poll::Pending }
     }
-}
-
-/// No code panics while holding one of these locks.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Number of runs per [`INTERVAL`] without waiting, and per round for waiting connections. Flows with this many

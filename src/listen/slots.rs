@@ -16,11 +16,12 @@ use super::fair::{Flow, Scheduler, TurnTicket};
 use crate::shares::{Share, ShareHolder, SharePool};
 use kernel::{Code, Error, limits};
 use order::DisplacementOrder;
+use parking_lot::Mutex;
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv6Addr},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     task::Waker,
@@ -115,7 +116,7 @@ impl ConnectionSlots {
 
     /// Returns `Err` if all slots are held, with the time until one may be displaced if it is only too new for that.
     fn acquire_or_wait(self: &Arc<Self>, address: IpAddr) -> Result<ConnectionSlot, Option<Duration>> {
-        let mut table = self.lock();
+        let mut table = self.table.lock();
         // All slots are held: displace a connection, or tell the caller to wait.
         if table.entries.len() >= self.max {
             let displaced = table.displaced(self.max).ok_or(None)?;
@@ -142,11 +143,6 @@ impl ConnectionSlots {
             flow,
             ticket: Arc::default(),
         })
-    }
-
-    /// No code panics while holding this lock.
-    fn lock(&self) -> MutexGuard<'_, SlotTable> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -186,7 +182,7 @@ impl ConnectionSlot {
 
     /// Whether the connection may run now. Otherwise it is woken when it may.
     pub(crate) fn may_run(&self, waker: &Waker) -> bool {
-        let flow = self.flow.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let flow = self.flow.lock().clone();
         self.slots.scheduler.may_run(&flow, &self.ticket, waker)
     }
 
@@ -195,7 +191,7 @@ impl ConnectionSlot {
     fn update(&self, table: &mut SlotTable, change: impl FnOnce(&mut Entry)) {
         if let Some(mut entry) = table.remove(self.id) {
             change(&mut entry);
-            *self.flow.lock().unwrap_or_else(PoisonError::into_inner) = table.insert(self.id, entry);
+            *self.flow.lock() = table.insert(self.id, entry);
         }
     }
 
@@ -204,7 +200,7 @@ impl ConnectionSlot {
     /// # Errors
     /// `rate_limited` when requests of this caller already take its share of the slots.
     pub(crate) fn serve(&self, caller: ShareHolder) -> Result<(), Error> {
-        let mut table = self.slots.lock();
+        let mut table = self.slots.table.lock();
         // A displaced connection is about to end.
         if !table.entries.contains_key(&self.id) {
             return Ok(());
@@ -232,7 +228,7 @@ impl ConnectionSlot {
         if !self.replied.swap(false, Ordering::AcqRel) {
             return;
         }
-        let mut table = self.slots.lock();
+        let mut table = self.slots.table.lock();
         table.tick += 1;
         let tick = table.tick;
         self.update(&mut table, |entry| {
@@ -247,7 +243,7 @@ impl ConnectionSlot {
 
 impl Drop for ConnectionSlot {
     fn drop(&mut self) {
-        self.slots.lock().remove(self.id);
+        self.slots.table.lock().remove(self.id);
         self.slots.freed.notify_one();
     }
 }

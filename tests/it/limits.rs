@@ -112,7 +112,6 @@ const WITHOUT_ATTACK: &[(&str, &[&str])] = &[
             "REWRAPS_PER_ENTRY",
             "LOG_FILE_STEP_MAX",
             "POOLED_BYTES_MAX",
-            "LOG_GROUP_BYTES_MAX",
             "CHECKPOINT_INLINE_BYTES_MAX",
             "VISIBLE_SETS_KEPT_MAX",
             "AUDIT_GROUP_RECORDS_MAX",
@@ -199,13 +198,7 @@ const WITHOUT_ATTACK: &[(&str, &[&str])] = &[
     ),
     (
         "reached by tests of the store and the journal; a body ends before them",
-        &[
-            "DELETE_BYTES_PER_COMMIT_MAX",
-            "PATCH_BYTES_PER_COMMIT_MAX",
-            "LOG_ENTRY_BYTES_MAX",
-            "LOG_QUEUE_BYTES_MAX",
-            "LOG_FRAME_BYTES_MAX",
-        ],
+        &["DELETE_BYTES_PER_COMMIT_MAX", "PATCH_BYTES_PER_COMMIT_MAX", "LOG_ENTRY_BYTES_MAX", "LOG_FRAME_BYTES_MAX"],
     ),
     (
         "counts refusals and operations that cost nothing else: tests of ledger and registry",

@@ -16,10 +16,8 @@ use crate::{
     token::{self, TokenKind},
 };
 use kernel::{Clock, Code, Error, Incarnation, KeyId, OperatorName, RequestId, Role, TenantId};
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use parking_lot::Mutex;
+use std::{collections::HashMap, sync::Arc};
 use subtle::ConstantTimeEq;
 
 /// MAC that is compared when there is no record, so that an unknown id takes as long as a wrong secret.
@@ -202,7 +200,7 @@ impl Gate {
 
     /// Meter of the tenant's rates. Another incarnation of the tenant starts with full buckets.
     fn meter(&self, tenant: &TenantId, incarnation: Incarnation) -> Arc<Meter> {
-        let mut meters = self.meters.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut meters = self.meters.lock();
         match meters.get(tenant) {
             Some((living, meter)) if *living == incarnation => meter.clone(),
             _ => {

@@ -4,10 +4,8 @@
 //! are counted where they are stored.
 
 use kernel::{Clock, Code, Error, limits};
-use std::{
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use parking_lot::Mutex;
+use std::time::Duration;
 
 /// Parts of a unit in a bucket. With 60 000 of them, one millisecond refills exactly `per_minute` parts.
 const PARTS: i128 = 60_000;
@@ -52,7 +50,7 @@ fn take(
     let rate = i128::from(per_minute);
     let full = rate * PARTS;
     let now = clock.monotonic();
-    let mut guard = bucket.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut guard = bucket.lock();
     let bucket = guard.get_or_insert(TokenBucket { level: full, at: now });
     bucket.refill(rate, full, now);
 

@@ -1,12 +1,8 @@
 //! A limit on what requests use at a time, in requests or in bytes. One tenant gets at most half of it.
 
 use kernel::{Code, Error, Incarnation, WriteMemory, WritePermit};
-use std::{
-    collections::HashMap,
-    fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use parking_lot::Mutex;
+use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 /// Counts the amount that each tenant uses now. It knows tenants as opaque ids only.
 #[derive(Clone)]
@@ -50,15 +46,11 @@ impl AdmissionLimiter {
 
     /// The amount in use.
     pub(crate) fn count(&self) -> u64 {
-        self.0.lock().all
+        self.0.used.lock().all
     }
 }
 
-impl LimiterState {
-    fn lock(&self) -> MutexGuard<'_, AmountsInUse> {
-        self.used.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+impl LimiterState {}
 
 impl AmountsInUse {
     fn add(&mut self, tenant: Incarnation, more: u64) {
@@ -111,7 +103,7 @@ impl Permit {
             return Ok(());
         }
         let (max, share, what) = (self.limiter.max, self.limiter.max / 2, self.limiter.what);
-        let mut used = self.limiter.lock();
+        let mut used = self.limiter.used.lock();
         if self.amount.saturating_add(more) > share {
             let message = format!("the request takes more {what} than one tenant may have, {share}; ask for less");
             return Err(Error::new(Code::TooLarge, message));
@@ -132,7 +124,7 @@ impl Permit {
 
     /// Covers exactly this amount from now on: gives the rest back, or counts more that cannot be refused any more.
     pub fn resize(&mut self, amount: u64) {
-        let mut used = self.limiter.lock();
+        let mut used = self.limiter.used.lock();
         used.subtract(self.tenant, self.amount.saturating_sub(amount));
         used.add(self.tenant, amount.saturating_sub(self.amount));
         self.amount = amount;
@@ -161,7 +153,7 @@ impl WritePermit for Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.limiter.lock().subtract(self.tenant, self.amount);
+        self.limiter.used.lock().subtract(self.tenant, self.amount);
     }
 }
 

@@ -10,9 +10,10 @@
 use crate::Engine;
 use futures::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use kernel::{Error, Incarnation, NamespaceName, TenantId, Timestamp, limits};
+use parking_lot::Mutex;
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 use store::MaintenanceReport;
@@ -49,7 +50,7 @@ impl Exclusion<'_> {
 
 impl Drop for Exclusion<'_> {
     fn drop(&mut self) {
-        let mut excluded = self.0.excluded();
+        let mut excluded = self.0.excluded.lock();
         let at = excluded.iter().position(|incarnation| *incarnation == self.1);
         at.map(|at| excluded.swap_remove(at));
     }
@@ -69,7 +70,7 @@ struct InSweep(Engine, Incarnation);
 
 impl Drop for InSweep {
     fn drop(&mut self) {
-        self.0.inner.sweeper.in_sweep().remove(&self.1);
+        self.0.inner.sweeper.in_sweep.lock().remove(&self.1);
     }
 }
 
@@ -118,26 +119,18 @@ impl RetentionSweeper {
 
     /// Stops the maintenance of a tenant from now on.
     pub(crate) fn exclude(&self, incarnation: Incarnation) -> Exclusion<'_> {
-        self.excluded().push(incarnation);
+        self.excluded.lock().push(incarnation);
         Exclusion(self, incarnation)
     }
 
     /// The right to maintain one of a tenant's namespaces; `None` if the tenant is excluded.
     fn turn(&self, incarnation: Incarnation) -> Option<MaintenanceTurn<'_>> {
-        let excluded = self.excluded();
+        let excluded = self.excluded.lock();
         if excluded.contains(&incarnation) {
             return None;
         }
         self.active.send_if_modified(|active| active.insert(incarnation));
         Some(MaintenanceTurn(self, incarnation))
-    }
-
-    fn in_sweep(&self) -> MutexGuard<'_, HashSet<Incarnation>> {
-        self.in_sweep.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn excluded(&self) -> MutexGuard<'_, Vec<Incarnation>> {
-        self.excluded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Starts the sweeps. Between two of them no engine is held, so that a dropped engine is freed.
@@ -176,12 +169,7 @@ impl RetentionSweeper {
 
     /// Returns the findings of the last sweep.
     pub(crate) fn health(&self) -> ErasureHealth {
-        *self.lock_health()
-    }
-
-    fn lock_health(&self) -> MutexGuard<'_, ErasureHealth> {
-        // Nothing panics while holding this lock, so a poisoned value is consistent.
-        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.health.lock()
     }
 }
 
@@ -193,7 +181,7 @@ async fn pause(stop: &CancellationToken, time: Duration) -> bool {
 impl Engine {
     async fn sweep(&self, history: &mut SweepHistory, every: Duration) {
         let sweeper = &self.inner.sweeper;
-        sweeper.lock_health().started += 1;
+        sweeper.health.lock().started += 1;
         let tenants = self.inner.registry.maintained_tenants();
         let mut results = HashMap::new();
         // The timeout is the interval after which the next sweep is due.
@@ -217,7 +205,7 @@ impl Engine {
         let exists = |incarnation: &Incarnation| tenants.iter().any(|(_, living)| living == incarnation);
         history.unseen.retain(|incarnation, _| exists(incarnation));
         history.reported.retain(exists);
-        let mut health = sweeper.lock_health();
+        let mut health = sweeper.health.lock();
         *health = ErasureHealth { sweeps: health.sweeps + 1, started: health.started, ..found };
     }
 
@@ -238,7 +226,7 @@ impl Engine {
             while let Some(Some(Ok((incarnation, result)))) = running.next().now_or_never() {
                 results.insert(incarnation, result);
             }
-            if !sweeper.in_sweep().insert(*incarnation) {
+            if !sweeper.in_sweep.lock().insert(*incarnation) {
                 // The previous sweep has not finished with it.
                 continue;
             }
@@ -285,7 +273,7 @@ impl Engine {
                 }
                 // The pause grows with the number of tenants in a sweep, so that all together stay within their share.
                 let took = clock.monotonic().saturating_sub(begun);
-                let sweepers = u32::try_from(sweeper.in_sweep().len()).unwrap_or(u32::MAX).max(1);
+                let sweepers = u32::try_from(sweeper.in_sweep.lock().len()).unwrap_or(u32::MAX).max(1);
                 let time = took.saturating_mul((1 + limits::ERASE_THROTTLE).saturating_mul(sweepers) - 1);
                 if !pause(&sweeper.stop, time.min(limits::ERASE_THROTTLE_MAX)).await {
                     return Ok(());

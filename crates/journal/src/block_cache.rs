@@ -4,10 +4,11 @@
 //! A block belongs to one reader of one object and is dropped with the reader. An object that is opened again is
 //! therefore fetched again, so bytes that were corrupted in transit are not served twice.
 
+use parking_lot::Mutex;
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -19,6 +20,7 @@ pub(crate) type BlockId = (u64, u64);
 pub(crate) struct BlockCache {
     bytes_max: u64,
     readers: AtomicU64,
+    /// After a panic between two of its steps a block is at worst fetched again, or some memory wasted.
     state: Mutex<State>,
 }
 
@@ -43,7 +45,7 @@ impl BlockCache {
 
     /// Returns a cached block and marks it as recently used.
     pub(crate) fn get(&self, id: BlockId) -> Option<Arc<[u8]>> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let found = state.remove(id)?;
         state.insert(id, found.clone());
         Some(found)
@@ -51,15 +53,15 @@ impl BlockCache {
 
     /// Returns a cached block and removes it from the cache.
     pub(crate) fn take(&self, id: BlockId) -> Option<Arc<[u8]>> {
-        self.state().remove(id)
+        self.state.lock().remove(id)
     }
 
     pub(crate) fn contains(&self, id: BlockId) -> bool {
-        self.state().blocks.contains_key(&id)
+        self.state.lock().blocks.contains_key(&id)
     }
 
     pub(crate) fn put(&self, id: BlockId, block: Arc<[u8]>) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.remove(id);
         state.insert(id, block);
         while state.bytes > self.bytes_max {
@@ -70,7 +72,7 @@ impl BlockCache {
 
     /// Drops all blocks of a reader.
     pub(crate) fn drop_reader(&self, reader: u64) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let own: Vec<BlockId> = state.blocks.keys().filter(|(owner, _)| *owner == reader).copied().collect();
         own.into_iter().for_each(|id| drop(state.remove(id)));
     }
@@ -78,12 +80,7 @@ impl BlockCache {
     /// Cached bytes.
     #[cfg(test)]
     pub(crate) fn bytes(&self) -> u64 {
-        self.state().bytes
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        // After a panic between two steps the cache at worst fetches a block again or wastes some memory.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().bytes
     }
 }
 

@@ -12,11 +12,12 @@ use crate::{
     sources::FileSource,
 };
 use kernel::ReadAt;
+use parking_lot::Mutex;
 use std::{
     collections::HashSet,
     io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
 /// The data folder. Dropping it releases the lock.
@@ -93,19 +94,15 @@ impl DataFolder {
     /// created by a process that died before it flushed, so whatever this process has not flushed itself is flushed
     /// again.
     pub(crate) fn make_folders(&self, folder: &Path) -> io::Result<()> {
-        if folder == self.root || self.durable().contains(folder) {
+        if folder == self.root || self.durable.lock().contains(folder) {
             return Ok(());
         }
         let parent = folder.parent().ok_or(io::ErrorKind::InvalidInput)?;
         self.make_folders(parent)?;
         make_folder(&*self.disk, folder)?;
         self.disk.sync_folder(parent)?;
-        self.durable().insert(folder.to_path_buf());
+        self.durable.lock().insert(folder.to_path_buf());
         Ok(())
-    }
-
-    fn durable(&self) -> MutexGuard<'_, HashSet<PathBuf>> {
-        self.durable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
@@ -173,7 +170,7 @@ impl DataFolder {
             }
         }
         self.disk.sync_folder(&path)?;
-        self.durable().remove(&path);
+        self.durable.lock().remove(&path);
         self.disk.remove_folder(&path)?;
         path.parent().map_or(Ok(()), |parent| self.disk.sync_folder(parent))
     }

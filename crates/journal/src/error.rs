@@ -86,9 +86,6 @@ pub enum Error {
     /// The server is shutting down, or the writing task was dropped during shutdown.
     #[error("the server is shutting down")]
     Closing,
-    /// The group that contained the entry was not written.
-    #[error("the group that contained the entry was not written")]
-    Group(#[source] Arc<Error>),
     /// Error of the vault.
     #[error(transparent)]
     Vault(#[from] vault::Error),
@@ -122,8 +119,10 @@ pub enum Stopped {
 
 impl From<Error> for kernel::Error {
     fn from(error: Error) -> Self {
-        let cause = error.cause();
-        let code = match cause {
+        if let Error::Vault(inner) = error {
+            return inner.into();
+        }
+        let code = match &error {
             _ if error.is_store_failure() => Code::Overloaded,
             Error::Full { .. } | Error::Stopped { why: Stopped::Full, .. } => Code::StorageFull,
             Error::Stopped { why: Stopped::Dropped, .. } => return kernel::Error::not_found(),
@@ -131,13 +130,9 @@ impl From<Error> for kernel::Error {
             Error::Closing | Error::Stopped { why: Stopped::Detached, .. } => Code::Overloaded,
             Error::Io { source, .. } if is_out_of_file_handles(source) => Code::Overloaded,
             Error::Stopped { why: Stopped::Fenced | Stopped::Outdated, .. } => Code::Conflict,
-            Error::Vault(_) if matches!(error, Error::Vault(_)) => {
-                let Error::Vault(inner) = error else { unreachable!("matched above") };
-                return inner.into();
-            }
             _ => Code::Internal,
         };
-        let message = match cause {
+        let message = match &error {
             _ if error.is_store_failure() => "the object store is not responding correctly; try again".to_owned(),
             Error::Full { .. } | Error::Stopped { why: Stopped::Full, .. } => {
                 "the disk is full and nothing was stored; free space and try again".to_owned()
@@ -151,37 +146,20 @@ impl From<Error> for kernel::Error {
         };
         let mut out = kernel::Error::new(code, message);
         out.outcome_unknown =
-            matches!(cause, Error::Closing | Error::Stopped { why: Stopped::Sync | Stopped::Write, .. });
+            matches!(error, Error::Closing | Error::Stopped { why: Stopped::Sync | Stopped::Write, .. });
         out.with_source(error)
     }
 }
 
 impl Error {
-    /// The error of the group that contained the entry, or this error itself.
-    fn cause(&self) -> &Error {
-        match self {
-            Self::Group(inner) => inner.cause(),
-            other => other,
-        }
-    }
-
     /// Whether the object store failed, in which case a later attempt may succeed.
     fn is_store_failure(&self) -> bool {
-        match self.cause() {
+        match self {
             Self::Store { .. } => true,
             Self::Stopped { why: Stopped::Write, source: Some(source) } => {
                 source.get_ref().and_then(|inner| inner.downcast_ref::<Self>()).is_some_and(Self::is_store_failure)
             }
             _ => false,
-        }
-    }
-
-    /// The error for each caller whose entry was in a failed group.
-    pub(crate) fn for_waiter(error: &Arc<Error>) -> Self {
-        match &**error {
-            Self::Full { what } => Self::Full { what },
-            Self::Stopped { why, source } => Self::Stopped { why: *why, source: source.clone() },
-            _ => Self::Group(Arc::clone(error)),
         }
     }
 }

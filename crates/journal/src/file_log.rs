@@ -62,8 +62,8 @@ impl CommitLog for FileLog {
         Box::pin(async { self.writer()?.claim() })
     }
 
-    fn commit(&mut self, bodies: Vec<Plaintext>) -> BoxFuture<'_, Result<u64, Error>> {
-        Box::pin(self.run_blocking(move |writer| writer.commit(&bodies)))
+    fn commit(&mut self, body: Plaintext) -> BoxFuture<'_, Result<u64, Error>> {
+        Box::pin(self.run_blocking(move |writer| writer.commit(&[body])))
     }
 
     fn reserve_checkpoint_id(&mut self) -> BoxFuture<'_, Result<LogFileId, Error>> {

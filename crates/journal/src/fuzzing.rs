@@ -9,7 +9,9 @@ use crate::{
     names::{LogFileId, Name},
     object_log::slot::LogSlot,
 };
-use kernel::{FuzzTarget, Incarnation, KeyEpoch, LogEpoch, NamespaceUuid, ObjectUuid, Plaintext, SeededEntropy};
+use kernel::{
+    ByteReader, FuzzTarget, Incarnation, KeyEpoch, LogEpoch, NamespaceUuid, ObjectUuid, Plaintext, SeededEntropy,
+};
 use std::sync::{Arc, OnceLock};
 use vault::{Keyspace, KeyspaceKind, LocalProvider, ObjectKind, TenantKeys, WrappedKey};
 
@@ -42,10 +44,10 @@ fn groups() -> Vec<Vec<u8>> {
 
 fn group(bytes: &[u8]) {
     let again = match Group::decode(bytes) {
-        Some(Group::FileHeader(encoded)) => Group::file_header(&encoded),
-        Some(Group::Entries(first, bodies)) => Group::entries(first, &bodies),
-        Some(Group::Drop) => Group::drop_keyspace(),
-        None => return,
+        Ok(Group::FileHeader(encoded)) => Group::file_header(&encoded),
+        Ok(Group::Entries(first, bodies)) => Group::entries(first, &bodies),
+        Ok(Group::Drop) => Group::drop_keyspace(),
+        Err(_) => return,
     };
     assert_eq!(*again, *bytes);
 }
@@ -65,7 +67,7 @@ fn file_headers() -> Vec<Vec<u8>> {
 }
 
 fn file_header(bytes: &[u8]) {
-    if let Some(file_header) = FileHeader::decode(bytes) {
+    if let Ok(file_header) = FileHeader::decode(bytes) {
         assert_eq!(*file_header.encode(), *bytes);
     }
 }
@@ -81,7 +83,7 @@ fn slots() -> Vec<Vec<u8>> {
 }
 
 fn slot(bytes: &[u8]) {
-    if let Some(slot) = LogSlot::decode(bytes) {
+    if let Ok(slot) = LogSlot::decode(bytes) {
         assert_eq!(*slot.encode(), *bytes);
     }
 }
@@ -98,11 +100,11 @@ fn references() -> Vec<Vec<u8>> {
 }
 
 fn reference(bytes: &[u8]) {
-    let mut rest = bytes;
-    let Some(read) = ObjectRef::decode(&mut rest) else { return };
+    let mut r = ByteReader::new(bytes, "reference");
+    let Ok(read) = ObjectRef::decode(&mut r) else { return };
     let mut again = Vec::new();
     read.encode(&mut again);
-    assert_eq!([&again[..], rest].concat(), bytes);
+    assert_eq!([&again[..], r.rest()].concat(), bytes);
 }
 
 fn names() -> Vec<Vec<u8>> {

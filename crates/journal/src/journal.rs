@@ -1,8 +1,7 @@
 //! The only writer of a keyspace, as the crates above see it.
 //!
-//! Appending tasks put their entries into a bounded queue; a task that finds no group-commit leader starts one. The
-//! leader takes the waiting entries, writes them as one group with one flush, answers every task, and ends when the
-//! queue is empty. An entry in the queue is written whether or not its caller still waits for the answer.
+//! Each append is one write with one flush, and appends are written in the order of the calls. A caller with many
+//! entries to write together puts them into one: the crates above group the writes of their own callers.
 
 mod fetched;
 mod writer_session;
@@ -19,12 +18,13 @@ use crate::{
 };
 use futures::{StreamExt as _, stream};
 use kernel::{Clock, Entropy, KeyEpoch, LogEpoch, ObjectUuid, Plaintext, ReadAt as _, limits};
+use parking_lot::Mutex;
 use std::{
-    collections::{BTreeMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashSet},
     io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
-use tokio::sync::{Mutex as AsyncMutex, OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::Mutex as AsyncMutex;
 use vault::{Keyspace, ObjectKind, PagedReader, WrappedKey};
 
 pub use fetched::Fetched;
@@ -46,8 +46,6 @@ pub struct Recovered {
 struct JournalInner {
     env: Arc<JournalEnv>,
     log: AsyncMutex<Box<dyn CommitLog>>,
-    queue: Mutex<CommitQueue>,
-    capacity: Arc<Semaphore>,
     /// Allows one checkpoint at a time.
     checkpointing: AsyncMutex<()>,
     /// Allows one sweep at a time, and none that continues after the keyspace is closed: a process that reopens it in
@@ -58,18 +56,6 @@ struct JournalInner {
     uncommitted: Mutex<HashSet<ObjectUuid>>,
     /// Log files that a checkpoint covers and that could not be deleted yet.
     undeleted: Mutex<Vec<LogFileId>>,
-}
-
-#[derive(Default)]
-struct CommitQueue {
-    waiting: VecDeque<PendingEntry>,
-    has_leader: bool,
-}
-
-struct PendingEntry {
-    body: Plaintext,
-    reply: oneshot::Sender<Result<Seq, Error>>,
-    _permit: OwnedSemaphorePermit,
 }
 
 impl Journal {
@@ -109,8 +95,6 @@ impl Journal {
         let inner = JournalInner {
             env,
             log: AsyncMutex::new(log),
-            queue: Mutex::default(),
-            capacity: Arc::new(Semaphore::new(limits::LOG_QUEUE_BYTES_MAX >> 10)),
             checkpointing: AsyncMutex::default(),
             sweeping: AsyncMutex::default(),
             status,
@@ -121,37 +105,18 @@ impl Journal {
         Ok((Self(Arc::new(inner)), Recovered { checkpoint, entries, dropped }))
     }
 
-    /// Makes an entry durable and returns its number. The first append after a recovery claims an epoch. Waits while
-    /// the queue is full. If the caller stops waiting, an entry that is already in the queue is still written, and one
-    /// that is not is never written.
+    /// Makes an entry durable and returns its number. The first append after a recovery claims an epoch. If the caller
+    /// stops waiting, an entry whose future was polled is still written, and one whose future was not is never written.
     ///
     /// # Errors
     /// `Full`: nothing was stored, and the caller may retry. `Stopped`: open the keyspace again.
     pub async fn append(&self, body: impl Into<Plaintext>) -> Result<Seq, Error> {
-        self.append_plain(body.into()).await
-    }
-
-    async fn append_plain(&self, body: Plaintext) -> Result<Seq, Error> {
+        let (inner, body) = (Arc::clone(&self.0), body.into());
         if body.len() > limits::LOG_ENTRY_BYTES_MAX {
             return Err(Error::TooLarge { bytes: body.len(), max: limits::LOG_ENTRY_BYTES_MAX });
         }
-        let weight = (body.len() >> 10).clamp(1, limits::LOG_QUEUE_BYTES_MAX >> 10);
-        let weight = u32::try_from(weight).unwrap_or(u32::MAX);
-        // Taking permits without waiting, when there are enough, keeps the entries in the order of the calls.
-        let permit = match Arc::clone(&self.0.capacity).try_acquire_many_owned(weight) {
-            Ok(permit) => permit,
-            Err(_) => Arc::clone(&self.0.capacity).acquire_many_owned(weight).await.map_err(|_| Error::Closing)?,
-        };
-        let (reply, answer) = oneshot::channel();
-        let is_leader = {
-            let mut queue = lock(&self.0.queue);
-            queue.waiting.push_back(PendingEntry { body, reply, _permit: permit });
-            !std::mem::replace(&mut queue.has_leader, true)
-        };
-        if is_leader {
-            self.0.env.storage.tasks().spawn(run_leader(Leader { inner: Arc::clone(&self.0), stepped_down: false }));
-        }
-        answer.await.map_err(|_| Error::Closing)?
+        // A write is not handed to another task unless its caller goes away: each switch of tasks adds to its latency.
+        self.0.env.storage.tasks().run_in_caller(async move { inner.commit(body).await }).await
     }
 
     /// Replaces the log up to `covers` by `body`. Entries after `covers` stay in the log.
@@ -208,7 +173,7 @@ impl Journal {
         seal: impl FnOnce(&JournalEnv, ObjectUuid) -> Result<((Vec<u8>, WrappedKey), T), vault::Error> + Send + 'static,
     ) -> Result<(ObjectRef, T), Error> {
         let env = &self.0.env;
-        let claimed = lock(&self.0.status).epoch;
+        let claimed = self.0.status.lock().epoch;
         let writer = match claimed {
             Some(epoch) => epoch,
             None => self.run_to_completion(|inner| async move { inner.claim().await }).await?,
@@ -217,7 +182,7 @@ impl Journal {
         let sealing_env = Arc::clone(env);
         let ((sealed, key), rest) = env.storage.tasks().run_blocking(move || seal(&sealing_env, uuid)).await??;
         let object = ObjectRef { kind, uuid, writer, key, bytes: sealed.len() as u64 };
-        lock(&self.0.uncommitted).insert(uuid);
+        self.0.uncommitted.lock().insert(uuid);
         let name = env.name(object.name());
         let put = move |inner: Arc<JournalInner>| async move {
             inner.env.storage.create(&name, sealed, "writing an object").await
@@ -343,7 +308,7 @@ impl Journal {
     pub async fn delete(&self, object: &ObjectRef) -> Result<(), Error> {
         let env = &self.0.env;
         env.storage.delete(&env.name(object.name())).await?;
-        lock(&self.0.uncommitted).remove(&object.uuid);
+        self.0.uncommitted.lock().remove(&object.uuid);
         Ok(())
     }
 
@@ -356,7 +321,7 @@ impl Journal {
     pub async fn sweep(&self, keep: &[ObjectRef]) -> Result<usize, Error> {
         let env = &self.0.env;
         let _no_detach = self.0.sweeping.lock().await;
-        let LogStatus { epoch: ours, stopped, .. } = *lock(&self.0.status);
+        let LogStatus { epoch: ours, stopped, .. } = *self.0.status.lock();
         if let Some(why @ Stopped::Detached) = stopped {
             return Err(Error::Stopped { why, source: None });
         }
@@ -369,7 +334,7 @@ impl Journal {
             let Name::Object(writer, uuid) = name else { continue };
             // A successor's object may be about to be named, even if we do not know of the successor yet.
             let successors = ours.is_some_and(|ours| writer > ours);
-            if successors || keep.contains(&uuid) || lock(&self.0.uncommitted).contains(&uuid) {
+            if successors || keep.contains(&uuid) || self.0.uncommitted.lock().contains(&uuid) {
                 continue;
             }
             env.storage.delete(&env.name(name)).await?;
@@ -382,7 +347,7 @@ impl Journal {
     /// example because a checkpoint of the caller failed. From then on they are orphans, which a sweep deletes. The
     /// caller must not put objects during the call.
     pub fn release_uncommitted(&self, keep: &[ObjectRef]) {
-        lock(&self.0.uncommitted).retain(|uuid| keep.iter().any(|object| object.uuid == *uuid));
+        self.0.uncommitted.lock().retain(|uuid| keep.iter().any(|object| object.uuid == *uuid));
     }
 
     /// Number of orphans in this keyspace: objects that `named` does not name and that this process did not put, and
@@ -396,7 +361,7 @@ impl Journal {
         // No checkpoint may make files obsolete during the count; appends continue.
         let _exclusive = self.0.checkpointing.lock().await;
         let names = env.storage.list(&env.prefix).await?;
-        let known = |uuid| named.iter().any(|object| object.uuid == uuid) || lock(&self.0.uncommitted).contains(&uuid);
+        let known = |uuid| named.iter().any(|object| object.uuid == uuid) || self.0.uncommitted.lock().contains(&uuid);
         let unnamed = names.iter().filter(|name| matches!(name, Name::Object(_, uuid) if !known(*uuid))).count();
         Ok(unnamed + self.0.log.lock().await.count_obsolete(&names))
     }
@@ -422,7 +387,7 @@ impl Journal {
         self.run_to_completion(|inner| async move {
             let mut log = inner.log.lock().await;
             let marked = log.mark_clean().await;
-            *lock(&inner.status) = log.status();
+            *inner.status.lock() = log.status();
             marked
         })
         .await
@@ -438,7 +403,7 @@ impl Journal {
 
     /// The newest epoch of any writer when this journal read or claimed the keyspace.
     pub fn newest_epoch(&self) -> LogEpoch {
-        lock(&self.0.status).newest
+        self.0.status.lock().newest
     }
 
     /// Checks that what this journal read is still the whole keyspace: in a bucket another process may have taken it
@@ -453,7 +418,7 @@ impl Journal {
         self.run_to_completion(|inner| async move {
             let mut log = inner.log.lock().await;
             let checked = log.check().await;
-            *lock(&inner.status) = log.status();
+            *inner.status.lock() = log.status();
             checked
         })
         .await
@@ -469,17 +434,17 @@ impl Journal {
 
     /// Number of the last durable entry.
     pub fn last(&self) -> Seq {
-        Seq(lock(&self.0.status).last)
+        Seq(self.0.status.lock().last)
     }
 
     /// Bytes of log that a recovery would read.
     pub fn log_bytes(&self) -> u64 {
-        lock(&self.0.status).log_bytes
+        self.0.status.lock().log_bytes
     }
 
     /// Why this journal accepts no more writes; `None` while it does. Reading remains possible.
     pub fn failed(&self) -> Option<Stopped> {
-        lock(&self.0.status).stopped
+        self.0.status.lock().stopped
     }
 }
 
@@ -494,24 +459,25 @@ impl JournalInner {
     async fn claim(&self) -> Result<LogEpoch, Error> {
         let mut log = self.log.lock().await;
         let claimed = log.claim().await;
-        *lock(&self.status) = log.status();
+        *self.status.lock() = log.status();
         claimed
     }
 
-    async fn commit(&self, bodies: Vec<Plaintext>) -> Result<u64, Error> {
+    async fn commit(&self, body: Plaintext) -> Result<Seq, Error> {
+        // The lock is fair, so entries have the order of the calls.
         let mut log = self.log.lock().await;
         let committed = match log.claim().await {
-            Ok(_) => log.commit(bodies).await,
+            Ok(_) => log.commit(body).await,
             Err(error) => Err(error),
         };
-        *lock(&self.status) = log.status();
-        committed
+        *self.status.lock() = log.status();
+        committed.map(Seq)
     }
 
     async fn checkpoint(&self, body: Plaintext, covers: Seq) -> Result<(), Error> {
         let _exclusive = self.checkpointing.lock().await;
         self.claim().await?;
-        let LogStatus { last, covers: before, .. } = *lock(&self.status);
+        let LogStatus { last, covers: before, .. } = *self.status.lock();
         if covers.0 > last || covers.0 < before {
             return Err(Error::CoversAhead { covers: covers.0, last });
         }
@@ -524,7 +490,7 @@ impl JournalInner {
         let truncation = {
             let mut log = self.log.lock().await;
             let truncation = log.install_checkpoint(checkpoint, covers.0).await;
-            *lock(&self.status) = log.status();
+            *self.status.lock() = log.status();
             truncation?
         };
         self.delete_obsolete(truncation).await;
@@ -553,12 +519,12 @@ impl JournalInner {
         let env = &self.env;
         // Delete oldest first, and each file before the next: the protocol of the log requires it. Files that could not
         // be deleted earlier are older than the new ones.
-        let mut covered = std::mem::take(&mut *lock(&self.undeleted));
+        let mut covered = std::mem::take(&mut *self.undeleted.lock());
         covered.extend(truncation.covered);
         for (i, id) in covered.iter().enumerate() {
             let deleted = env.storage.delete(&env.name(Name::Log(*id))).await;
             if deleted.and_then(|()| env.storage.step(Step::OldLogDeleted)).is_err() {
-                *lock(&self.undeleted) = covered.split_off(i);
+                *self.undeleted.lock() = covered.split_off(i);
                 return;
             }
         }
@@ -583,7 +549,7 @@ impl JournalInner {
                 Ok(_) => log.drop_keyspace().await,
                 Err(error) => Err(error),
             };
-            *lock(&self.status) = log.status();
+            *self.status.lock() = log.status();
             dropped?;
         }
         let env = &self.env;
@@ -601,70 +567,8 @@ impl JournalInner {
     }
 }
 
-/// Group-commit leader; works until the queue is empty. If the task is dropped (shutdown, a bug), every waiting caller
-/// gets an error.
-struct Leader {
-    inner: Arc<JournalInner>,
-    /// Set when the leader found the queue empty and stepped down; another task may lead by now.
-    stepped_down: bool,
-}
-
-impl Drop for Leader {
-    fn drop(&mut self) {
-        if !self.stepped_down {
-            let mut queue = lock(&self.inner.queue);
-            queue.has_leader = false;
-            queue.waiting.clear();
-        }
-    }
-}
-
-async fn run_leader(mut leader: Leader) {
-    while let Some(group) = next_group(&leader.inner) {
-        let (bodies, waiters): (Vec<_>, Vec<_>) =
-            group.into_iter().map(|waiting| (waiting.body, (waiting.reply, waiting._permit))).unzip();
-        let outcome = leader.inner.commit(bodies).await;
-        answer(waiters, outcome);
-    }
-    leader.stepped_down = true;
-}
-
-/// The waiting entries, up to the size of a group. `None` ends the leader, decided under the same lock.
-fn next_group(inner: &JournalInner) -> Option<Vec<PendingEntry>> {
-    let mut queue = lock(&inner.queue);
-    let mut group = Vec::new();
-    let mut bytes = 0;
-    while let Some(next) = queue.waiting.front() {
-        bytes += next.body.len();
-        // A group has at least one entry, however large it is.
-        if !group.is_empty() && bytes > limits::LOG_GROUP_BYTES_MAX {
-            break;
-        }
-        group.extend(queue.waiting.pop_front());
-    }
-    queue.has_leader = !group.is_empty();
-    queue.has_leader.then_some(group)
-}
-
-fn answer(waiters: Vec<(oneshot::Sender<Result<Seq, Error>>, OwnedSemaphorePermit)>, outcome: Result<u64, Error>) {
-    let outcome = outcome.map_err(Arc::new);
-    for (i, (reply, _permit)) in waiters.into_iter().enumerate() {
-        let result = match &outcome {
-            Ok(first) => Ok(Seq(first + i as u64)),
-            Err(error) => Err(Error::for_waiter(error)),
-        };
-        // If the caller has stopped waiting the answer is lost, but the entry is durable all the same.
-        drop(reply.send(result));
-    }
-}
-
 /// Number of prologues read concurrently.
 const PROLOGUE_READS_MAX: usize = 16;
-
-/// Locks `mutex`, also after a panic: no code panics while it holds one of these locks in the middle of a change.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! The log of a keyspace, independent of its backend.
 //!
 //! [`FileLog`](crate::file_log) appends to files of a locked folder. [`ObjectLog`](crate::object_log) puts one object
-//! per group into a bucket to which other processes may write. Both make the same promise: the next process that opens
+//! per entry into a bucket to which other processes may write. Both make the same promise: the next process that opens
 //! the keyspace finds everything that was committed, in order, and a writer that has been overtaken commits nothing
 //! more.
 
@@ -21,8 +21,8 @@ pub(crate) trait CommitLog: Send {
     /// Makes this process the writer, unless it already is, and returns its epoch.
     fn claim(&mut self) -> BoxFuture<'_, Result<LogEpoch, Error>>;
 
-    /// Makes entries durable as one group and returns the number of the first one. Requires a claimed epoch.
-    fn commit(&mut self, bodies: Vec<Plaintext>) -> BoxFuture<'_, Result<u64, Error>>;
+    /// Makes an entry durable and returns its number. Requires a claimed epoch.
+    fn commit(&mut self, body: Plaintext) -> BoxFuture<'_, Result<u64, Error>>;
 
     /// Reserves a name for the object of a checkpoint. Requires a claimed epoch.
     fn reserve_checkpoint_id(&mut self) -> BoxFuture<'_, Result<LogFileId, Error>>;

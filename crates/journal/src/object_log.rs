@@ -1,4 +1,4 @@
-//! The log in a bucket: one object per group, put if absent; epochs exclude other writers.
+//! The log in a bucket: one object per entry, put if absent; epochs exclude other writers.
 //!
 //! The argument uses no clock and no lock. A writer has claimed an epoch that no other process has, has sealed every
 //! older epoch after its last object, and then puts its own objects one after the other. A writer that was overtaken
@@ -227,12 +227,12 @@ impl CommitLog for ObjectLog {
         })
     }
 
-    fn commit(&mut self, bodies: Vec<Plaintext>) -> BoxFuture<'_, Result<u64, Error>> {
+    fn commit(&mut self, body: Plaintext) -> BoxFuture<'_, Result<u64, Error>> {
         Box::pin(async {
-            let first = self.last + 1;
+            let seq = self.last + 1;
             let id = self.next_id()?;
-            self.put(id, Record::Entries(first, bodies)).await?;
-            Ok(first)
+            self.put(id, Record::Entries(seq, vec![body])).await?;
+            Ok(seq)
         })
     }
 

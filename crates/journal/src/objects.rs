@@ -1,7 +1,7 @@
 //! Immutable sealed objects and how a checkpoint names them.
 
 use crate::names::Name;
-use kernel::{KeyEpoch, LogEpoch, ObjectUuid};
+use kernel::{ByteReader, KeyEpoch, LogEpoch, MalformedBytes, ObjectUuid};
 use vault::{ObjectKind, WrappedKey};
 
 /// Reference to one immutable object, with its wrapped key. It opens the object together with the keys of the keyspace.
@@ -38,16 +38,18 @@ impl ObjectRef {
         out.extend_from_slice(&self.bytes.to_le_bytes());
     }
 
-    /// Decodes a reference from the front of `bytes` and advances past it. `None` when the bytes are not what
-    /// [`ObjectRef::encode`] wrote.
-    pub fn decode(bytes: &mut &[u8]) -> Option<Self> {
-        let kind = kind_of(take::<1>(bytes)?[0])?;
-        let uuid = ObjectUuid::from_bytes(take(bytes)?);
-        let writer = LogEpoch(u32::from_le_bytes(take(bytes)?));
-        let epoch = KeyEpoch(u32::from_le_bytes(take(bytes)?));
-        let length = usize::from(u16::from_le_bytes(take(bytes)?));
-        let key = WrappedKey { epoch, bytes: take_slice(bytes, length)?.to_vec() };
-        Some(Self { kind, uuid, writer, key, bytes: u64::from_le_bytes(take(bytes)?) })
+    /// Decodes the reference at the reader's position.
+    ///
+    /// # Errors
+    /// [`MalformedBytes`] when the bytes are not what [`ObjectRef::encode`] wrote.
+    pub fn decode(r: &mut ByteReader<'_>) -> Result<Self, MalformedBytes> {
+        let kind = kind_of(r.u8()?).ok_or_else(|| r.malformed())?;
+        let uuid = ObjectUuid::from_bytes(r.array()?);
+        let writer = LogEpoch(r.u32()?);
+        let epoch = KeyEpoch(r.u32()?);
+        let length = usize::from(r.u16()?);
+        let key = WrappedKey { epoch, bytes: r.take(length)?.to_vec() };
+        Ok(Self { kind, uuid, writer, key, bytes: r.u64()? })
     }
 }
 
@@ -55,20 +57,6 @@ impl std::fmt::Debug for ObjectRef {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "ObjectRef({}, {} bytes)", self.uuid, self.bytes)
     }
-}
-
-/// Takes `N` bytes off the front.
-pub(crate) fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
-    let (head, rest) = bytes.split_first_chunk::<N>()?;
-    *bytes = rest;
-    Some(*head)
-}
-
-/// Takes `length` bytes off the front.
-pub(crate) fn take_slice<'a>(bytes: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
-    let (head, rest) = bytes.split_at_checked(length)?;
-    *bytes = rest;
-    Some(head)
 }
 
 fn kind_byte(kind: ObjectKind) -> u8 {

@@ -3,7 +3,7 @@
 //! that show that none of their objects opens.
 
 use crate::{Error, Journal, ObjectRef, Recovered, Storage, error::io_error, names::Name, storage::StorageBackend};
-use kernel::{Clock, Entropy, NamespaceUuid, ObjectUuid};
+use kernel::{ByteReader, Clock, Entropy, NamespaceUuid, ObjectUuid};
 use std::{io, sync::Arc};
 use vault::{Keyspace, KeyspaceKind, ObjectKind};
 
@@ -201,7 +201,9 @@ fn find_reference(found: &Recovered, uuid: ObjectUuid) -> Option<ObjectRef> {
     let mut bodies = found.checkpoint.iter().chain(found.entries.iter().map(|(_, body)| body));
     bodies.find_map(|body| {
         let positions = body.windows(uuid.as_bytes().len()).enumerate().filter(|(_, window)| window == uuid.as_bytes());
-        let mut refs = positions.filter_map(|(at, _)| ObjectRef::decode(&mut body.get(at.checked_sub(1)?..)?));
+        let mut refs = positions.filter_map(|(at, _)| {
+            ObjectRef::decode(&mut ByteReader::new(body.get(at.checked_sub(1)?..)?, "reference")).ok()
+        });
         refs.find(|object| object.uuid == uuid)
     })
 }

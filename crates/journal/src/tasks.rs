@@ -1,8 +1,14 @@
-//! The only module that starts tasks: group-commit leaders, and file work on blocking threads.
+//! The only module that starts tasks: for work that ends whether or not its caller waits, and for file work on blocking
+//! threads.
 //!
-//! All tasks are tracked, so that [`crate::Storage::close`] can wait for the work that was handed over.
+//! All of it is tracked, so that [`crate::Storage::close`] can wait for it.
 
 use crate::{Blocking, Error};
+use futures::future::BoxFuture;
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio_util::task::TaskTracker;
 
@@ -29,9 +35,15 @@ impl Tasks {
         self.tracker.spawn(work).await.map_err(|_| Error::Closing)?
     }
 
-    /// Starts `work` and does not wait for it.
-    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
-        self.tracker.spawn(work);
+    /// Runs `work` as part of the caller's task. If the caller stops waiting, a task of its own runs it to its end.
+    ///
+    /// # Errors
+    /// Those of `work`.
+    pub(crate) fn run_in_caller<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> impl Future<Output = Result<T, Error>> + Send {
+        InCaller { work: Some(Box::pin(self.tracker.track_future(work))), runtime: Handle::current() }
     }
 
     /// Runs file work on a blocking thread, to its end even if the caller stops waiting.
@@ -62,5 +74,34 @@ impl Tasks {
         self.tracker.close();
         self.tracker.wait().await;
         self.tracker.reopen();
+    }
+}
+
+/// Work in its caller's task; see [`Tasks::run_in_caller`].
+struct InCaller<T: Send + 'static> {
+    /// `None` once it has ended, and while it is polled: work that panics is not continued.
+    work: Option<BoxFuture<'static, Result<T, Error>>>,
+    runtime: Handle,
+}
+
+impl<T: Send + 'static> Future for InCaller<T> {
+    type Output = Result<T, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(mut work) = self.work.take() else { return Poll::Ready(Err(Error::Closing)) };
+        let polled = work.as_mut().poll(cx);
+        if polled.is_pending() {
+            self.work = Some(work);
+        }
+        polled
+    }
+}
+
+impl<T: Send + 'static> Drop for InCaller<T> {
+    fn drop(&mut self) {
+        if let Some(work) = self.work.take() {
+            // The tracker already counts the work.
+            drop(self.runtime.spawn(async move { drop(work.await) }));
+        }
     }
 }

@@ -5,6 +5,7 @@
 
 mod attributes;
 mod blocking;
+mod byte_reader;
 mod cancel;
 mod clock;
 pub mod cost;
@@ -27,6 +28,7 @@ mod untrusted;
 
 pub use attributes::{AttrValue, Attributes, Scalar, heap_bytes as attributes_heap_bytes};
 pub use blocking::{PoolHooks, blocking, set_pool_hooks, yield_to_others};
+pub use byte_reader::{ByteReader, MalformedBytes};
 pub use cancel::{CancelFlag, DropGuard};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use discard::DeferredDrop;

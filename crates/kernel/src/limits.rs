@@ -292,10 +292,6 @@ pub const LOG_FILE_STEP_MAX: u64 = 64 << 20;
 pub const POOLED_BYTES_MAX: usize = 32 << 20;
 /// Length of one log entry, bytes: several times a request's documents at their limit, with vectors.
 pub const LOG_ENTRY_BYTES_MAX: usize = 512 << 20;
-/// Bytes that wait for the log of one keyspace; further callers wait. This bounds memory.
-pub const LOG_QUEUE_BYTES_MAX: usize = 128 << 20;
-/// Bytes that one group commit takes from the queue, unless a single entry is larger. This bounds latency.
-pub const LOG_GROUP_BYTES_MAX: usize = 16 << 20;
 /// Largest checkpoint that is stored inside the log itself, bytes. Most namespaces are that small, and an object of its
 /// own would cost each of them a block of the disk and a request to open.
 pub const CHECKPOINT_INLINE_BYTES_MAX: usize = 256 << 10;

@@ -8,7 +8,7 @@ use crate::{
     rollback::ACCEPTED,
 };
 use journal::{Journal, ObjectRef, Storage};
-use kernel::{AuditPosition, Clock, CommitNo, Entropy, NamespaceUuid, limits};
+use kernel::{AuditPosition, ByteReader, Clock, CommitNo, Entropy, MalformedBytes, NamespaceUuid, limits};
 use serde::Deserialize;
 use serde_json::Value;
 use std::{
@@ -105,11 +105,11 @@ impl AuditLogFile {
         #[expect(clippy::disallowed_methods, reason = "one for each audit that opens; the runtime bounds its threads")]
         let compact = tokio::task::spawn_blocking(move || {
             let mut state = match &recovered.checkpoint {
-                Some(body) => ChainState::decode(body).ok_or(Error::Form { what: "audit checkpoint" })?,
+                Some(body) => ChainState::decode(body).map_err(|_| Error::Form { what: "audit checkpoint" })?,
                 None => ChainState::new(),
             };
             for (_, batch) in &recovered.entries {
-                for record in decode_batch(batch).ok_or(Error::Form { what: "audit batch" })? {
+                for record in decode_batch(batch).map_err(|_| Error::Form { what: "audit batch" })? {
                     state.replay(record)?;
                 }
             }
@@ -445,33 +445,31 @@ impl ChainState {
         out
     }
 
-    pub(crate) fn decode(mut bytes: &[u8]) -> Option<Self> {
-        let rest = &mut bytes;
-        if take::<1>(rest)?[0] != VERSION {
-            return None;
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, MalformedBytes> {
+        let mut r = ByteReader::new(bytes, "audit checkpoint");
+        if r.u8()? != VERSION {
+            return Err(r.malformed());
         }
         let mut state = Self::new();
-        state.next = u64::from_le_bytes(take(rest)?);
-        state.head = take(rest)?;
-        state.usage = Usage::decode(take(rest)?);
-        for _ in 0..u32::from_le_bytes(take(rest)?) {
-            let namespace = NamespaceUuid::from_bytes(take(rest)?);
-            let commit = CommitNo(u64::from_le_bytes(take(rest)?));
-            let digest = take(rest)?;
-            let (documents, bytes) = (u64::from_le_bytes(take(rest)?), u64::from_le_bytes(take(rest)?));
+        state.next = r.u64()?;
+        state.head = r.array()?;
+        state.usage = Usage::decode(&mut r)?;
+        for _ in 0..r.u32()? {
+            let namespace = NamespaceUuid::from_bytes(r.array()?);
+            let commit = CommitNo(r.u64()?);
+            let digest = r.array()?;
+            let (documents, bytes) = (r.u64()?, r.u64()?);
             state.recorded.insert(namespace, AuditPosition { commit, digest, documents, bytes });
         }
-        for _ in 0..u32::from_le_bytes(take(rest)?) {
-            let object = ObjectRef::decode(rest)?;
-            let first = u64::from_le_bytes(take(rest)?);
-            let (from, to) = (i64::from_le_bytes(take(rest)?), i64::from_le_bytes(take(rest)?));
-            state.chunks.push(RecordChunk { object, first, from, to });
+        for _ in 0..r.u32()? {
+            let object = ObjectRef::decode(&mut r)?;
+            state.chunks.push(RecordChunk { object, first: r.u64()?, from: r.i64()?, to: r.i64()? });
         }
-        for record in decode_batch(rest)? {
-            let Timed { time } = serde_json::from_slice(record).ok()?;
+        for record in decode_batch(r.rest())? {
+            let Timed { time } = serde_json::from_slice(record).map_err(|_| r.malformed())?;
             state.tail.push(StoredRecord { bytes: record.into(), time });
         }
-        Some(state)
+        Ok(state)
     }
 }
 
@@ -487,26 +485,20 @@ pub(crate) fn encode_batch(records: &[impl AsRef<[u8]>]) -> Zeroizing<Vec<u8>> {
     out
 }
 
-/// Decodes a batch. `None` unless `bytes` are exactly one whole batch.
-pub(crate) fn decode_batch(mut bytes: &[u8]) -> Option<Vec<&[u8]>> {
+/// Decodes bytes that are exactly one whole batch.
+pub(crate) fn decode_batch(bytes: &[u8]) -> Result<Vec<&[u8]>, MalformedBytes> {
+    let mut r = ByteReader::new(bytes, "batch of audit records");
     let mut records = Vec::new();
-    for _ in 0..u32::from_le_bytes(take(&mut bytes)?) {
-        let length = usize::try_from(u32::from_le_bytes(take(&mut bytes)?)).ok()?;
-        let (record, rest) = bytes.split_at_checked(length)?;
-        records.push(record);
-        bytes = rest;
+    for _ in 0..r.u32()? {
+        let length = r.u32()? as usize;
+        records.push(r.take(length)?);
     }
-    bytes.is_empty().then_some(records)
+    r.end()?;
+    Ok(records)
 }
 
 fn parse(record: &[u8]) -> Result<Value, Error> {
     serde_json::from_slice(record).map_err(|_| Error::Form { what: "audit record" })
-}
-
-fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
-    let (head, rest) = bytes.split_first_chunk::<N>()?;
-    *bytes = rest;
-    Some(*head)
 }
 
 fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {

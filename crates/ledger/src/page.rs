@@ -219,7 +219,7 @@ impl PagePiece {
         let all: Vec<&[u8]> = match source {
             PieceSource::Chunk(fetched) => {
                 opened = fetched.open()?;
-                decode_batch(&opened).ok_or(Error::Form { what: "audit chunk" })?
+                decode_batch(&opened).map_err(|_| Error::Form { what: "audit chunk" })?
             }
             PieceSource::Queued(records) => {
                 tail = records;

@@ -2,10 +2,8 @@
 //! until an operator accepts it.
 
 use kernel::{CommitNo, Incarnation, NamespaceUuid};
-use std::{
-    collections::{HashSet, VecDeque},
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use parking_lot::Mutex;
+use std::collections::{HashSet, VecDeque};
 
 /// Operation of a record that reports a rolled-back namespace.
 pub(crate) const ROLLED_BACK: &str = "namespace.rolled_back";
@@ -38,7 +36,7 @@ struct Inner {
 impl Rollbacks {
     /// Adds a rollback. Returns whether the namespace was not listed yet.
     pub(crate) fn note(&self, rollback: Rollback) -> bool {
-        let mut inner = self.lock();
+        let mut inner = self.0.lock();
         let is_new = inner.known.insert(rollback.namespace);
         if is_new {
             tracing::error!(
@@ -53,27 +51,22 @@ impl Rollbacks {
 
     /// Removes a namespace that an operator has accepted or that was deleted.
     pub(crate) fn resolve(&self, namespace: NamespaceUuid) {
-        self.lock().known.remove(&namespace);
+        self.0.lock().known.remove(&namespace);
     }
 
     /// Number of listed namespaces.
     pub(crate) fn count(&self) -> u64 {
-        self.lock().known.len() as u64
+        self.0.lock().known.len() as u64
     }
 
     /// The next rollback that the operators' audit log does not report yet; the same one until
     /// [`mark_reported`](Self::mark_reported).
     pub(crate) fn unreported(&self) -> Option<Rollback> {
-        self.lock().unreported.front().copied()
+        self.0.lock().unreported.front().copied()
     }
 
     /// Marks the first unreported rollback as reported.
     pub(crate) fn mark_reported(&self) {
-        self.lock().unreported.pop_front();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        // A panic cannot leave either collection half changed, so a poisoned lock is safe to use.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unreported.pop_front();
     }
 }

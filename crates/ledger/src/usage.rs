@@ -1,5 +1,6 @@
 //! A tenant's usage, counted from its audit records, so that the two never disagree.
 
+use kernel::{ByteReader, MalformedBytes};
 use serde_json::Value;
 
 /// Counters since the tenant was created. They saturate at 2^64 - 1.
@@ -66,10 +67,9 @@ impl Usage {
         out
     }
 
-    pub(crate) fn decode(bytes: [u8; 40]) -> Self {
-        let mut numbers = bytes.chunks_exact(8).map(|b| b.try_into().map_or(0, u64::from_le_bytes));
-        let mut next = || numbers.next().unwrap_or_default();
-        Self { requests: next(), searches: next(), documents: next(), tokens: next(), bytes_in: next() }
+    pub(crate) fn decode(r: &mut ByteReader<'_>) -> Result<Self, MalformedBytes> {
+        let mut next = || r.u64();
+        Ok(Self { requests: next()?, searches: next()?, documents: next()?, tokens: next()?, bytes_in: next()? })
     }
 }
 

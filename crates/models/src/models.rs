@@ -8,9 +8,10 @@ use crate::{
     work::{self, WorkShared},
 };
 use kernel::{Code, Tokens, limits};
+use parking_lot::Mutex;
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     thread::{self, JoinHandle},
 };
 
@@ -161,7 +162,7 @@ impl fmt::Debug for Models {
 impl Inner {
     fn stop(&self) {
         self.shared.close();
-        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let threads = std::mem::take(&mut *self.threads.lock());
         for handle in threads {
             // A `done` callback on a model thread may drop the last clone, and a thread cannot wait for itself.
             if handle.thread().id() != thread::current().id() && handle.join().is_err() {

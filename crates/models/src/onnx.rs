@@ -14,11 +14,12 @@ use ort::{
     logging::LogLevel,
     session::{Session, builder::GraphOptimizationLevel},
 };
+use parking_lot::Mutex;
 use session::OnnxEmbedder;
 use std::{
     panic::catch_unwind,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
 
 /// Prefix of the operators whose result for one row depends on the other rows, because their scale is computed over the
@@ -35,7 +36,7 @@ impl Runtime {
     /// Loads the library on the first call.
     pub(crate) fn load(path: &Path) -> Result<Self, Error> {
         let real = path.canonicalize().map_err(|_| Error::RuntimeMissing { path: path.to_path_buf() })?;
-        let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut loaded = LOADED.lock();
         // A second library in one process is refused.
         if let Some((loaded_path, runtime)) = &*loaded {
             if *loaded_path == real {

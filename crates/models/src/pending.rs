@@ -2,11 +2,12 @@
 
 use crate::{EmbedJob, TaskKind, TenantQueueId, config::Callback};
 use kernel::{Code, Error, Untrusted};
+use parking_lot::{Mutex, MutexGuard};
 use std::{
     ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -102,7 +103,7 @@ impl Pending {
 
     /// Whether further work on it is useless: the caller cancelled it, or it was answered.
     pub(crate) fn is_finished(&self) -> bool {
-        self.cancelled.load(Ordering::Relaxed) || self.lock().done.is_none()
+        self.cancelled.load(Ordering::Relaxed) || self.result.lock().done.is_none()
     }
 
     /// Stores the result of a unit; answers the job after the last one.
@@ -111,7 +112,7 @@ impl Pending {
         if !whole {
             return self.fail(Error::internal("the embedding model gave an unusable result"));
         }
-        let mut result = self.lock();
+        let mut result = self.result.lock();
         result.values.resize(self.texts.len() * self.width, 0.0);
         for (row, i) in self.order[range.clone()].iter().enumerate() {
             let from = &values[row * self.width..][..self.width];
@@ -127,7 +128,7 @@ impl Pending {
 
     /// Answers with an error, unless the job was answered before.
     pub(crate) fn fail(&self, error: Error) {
-        Self::finish(self.lock(), Err(error));
+        Self::finish(self.result.lock(), Err(error));
     }
 
     /// Answers a job that its caller cancelled.
@@ -145,9 +146,5 @@ impl Pending {
         {
             tracing::error!("the callback for vectors panicked; the model thread continues");
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, PendingResult> {
-        self.result.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -10,10 +10,11 @@ use crate::{
     schedule::{FairScheduler, ModelLimits, NextWork},
 };
 use kernel::Code;
+use parking_lot::{Condvar, Mutex};
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     thread::JoinHandle,
@@ -55,7 +56,7 @@ impl WorkShared {
 
     /// Queues a job.
     pub(crate) fn push(&self, job: Pending) -> kernel::Result<()> {
-        let mut queue = self.lock();
+        let mut queue = self.queue.lock();
         if queue.closed {
             return Err(stopping());
         }
@@ -76,7 +77,7 @@ impl WorkShared {
 
     /// Refuses new jobs and fails the queued ones. Running calls finish.
     pub(crate) fn close(&self) {
-        let mut queue = self.lock();
+        let mut queue = self.queue.lock();
         queue.closed = true;
         let waiting = queue.schedule.drain();
         drop(queue);
@@ -94,7 +95,7 @@ impl WorkShared {
             busy_ns: counters.busy_ns.load(Ordering::Relaxed),
         });
         QueueStats {
-            waiting: self.lock().schedule.waiting(),
+            waiting: self.queue.lock().schedule.waiting(),
             running: self.running.load(Ordering::Relaxed),
             models: models.collect(),
         }
@@ -103,13 +104,13 @@ impl WorkShared {
     /// Wakes every idle thread.
     pub(crate) fn wake(&self) {
         // With the lock held, no thread is between its look into the queue and its wait, where it would miss this.
-        let _queue = self.lock();
+        let _queue = self.queue.lock();
         self.work_available.notify_all();
     }
 
     /// Waits for work. `None` once the queue is closed.
     fn next(&self) -> Option<Unit> {
-        let mut queue = self.lock();
+        let mut queue = self.queue.lock();
         loop {
             if queue.closed {
                 return None;
@@ -122,14 +123,14 @@ impl WorkShared {
                 if unit.is_some() {
                     return unit;
                 }
-                queue = self.lock();
+                queue = self.queue.lock();
                 continue;
             }
             if unit.is_some() {
                 return unit;
             }
             kernel::wipe_stack_if_requested();
-            queue = self.work_available.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            self.work_available.wait(&mut queue);
         }
     }
 
@@ -143,11 +144,7 @@ impl WorkShared {
         counters.texts.fetch_add(unit.range.len() as u64, Ordering::Relaxed);
         counters.tokens.fetch_add(embedded.tokens as u64, Ordering::Relaxed);
         counters.busy_ns.fetch_add(u64::try_from(embedded.busy.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
-        self.lock().schedule.charge(unit, embedded.tokens);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, JobQueue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        self.queue.lock().schedule.charge(unit, embedded.tokens);
     }
 }
 

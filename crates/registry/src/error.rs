@@ -50,6 +50,9 @@ pub enum Error {
     /// A stored record contradicts itself.
     #[error("the registry is damaged: {0}")]
     Damaged(&'static str),
+    /// Stored bytes are not what this server writes.
+    #[error("the registry is damaged: {0}")]
+    Malformed(#[from] kernel::MalformedBytes),
 }
 
 impl From<Error> for kernel::Error {
@@ -60,7 +63,7 @@ impl From<Error> for kernel::Error {
             Error::Journal(inner) => return inner.into(),
             Error::Closed { code, .. } => code,
             Error::TakenOver => Code::Overloaded,
-            Error::Misread { .. } | Error::Version { .. } | Error::Damaged(_) => Code::Internal,
+            Error::Misread { .. } | Error::Version { .. } | Error::Damaged(_) | Error::Malformed(_) => Code::Internal,
         };
         kernel::Error::new(code, error.to_string()).with_source(error)
     }

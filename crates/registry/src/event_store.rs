@@ -8,9 +8,10 @@
 use crate::{Error, Result, codec};
 use journal::{Journal, Recovered, Seq, Stopped, Storage};
 use kernel::{Clock, Entropy, KeyEpoch, limits};
+use parking_lot::RwLock;
 use serde::{Serialize, de::DeserializeOwned};
 use std::sync::{
-    Arc, PoisonError, RwLock,
+    Arc,
     atomic::{AtomicU32, AtomicU64, Ordering},
 };
 use vault::Keyspace;
@@ -126,7 +127,7 @@ impl<S: State> EventStore<S> {
 
     /// Reads the current state.
     pub(crate) fn read<T>(&self, inspect: impl FnOnce(&S) -> T) -> T {
-        inspect(&self.state.read().unwrap_or_else(PoisonError::into_inner))
+        inspect(&self.state.read())
     }
 
     /// Returns a number that changes whenever the state may hold changes that no writer has reported.
@@ -224,7 +225,7 @@ impl<S: State> EventStore<S> {
     }
 
     fn apply(&self, writer: &mut EventWriter, event: S::Event, seq: Seq) {
-        self.state.write().unwrap_or_else(PoisonError::into_inner).apply(event);
+        self.state.write().apply(event);
         writer.applied = seq;
         writer.since_checkpoint += 1;
     }
@@ -262,7 +263,7 @@ impl<S: State> EventStore<S> {
             // reports it.
             self.claimed_epoch.store(journal.claim().await?.0, Ordering::Release);
         }
-        *self.state.write().unwrap_or_else(PoisonError::into_inner) = state;
+        *self.state.write() = state;
         *writer = fresh;
         self.generation.fetch_add(1, Ordering::AcqRel);
         Ok(())
@@ -273,7 +274,7 @@ impl<S: State> EventStore<S> {
         let journal = writer.journal.as_ref().ok_or(Error::Damaged("a journal is closed"))?;
         journal.checkpoint(&body, writer.applied).await?;
         writer.since_checkpoint = 0;
-        self.state.write().unwrap_or_else(PoisonError::into_inner).purged();
+        self.state.write().purged();
         Ok(())
     }
 }

@@ -7,12 +7,10 @@
 //! Events wait in a queue until they are recorded; one whose record failed stays before those that follow it.
 
 use kernel::{Incarnation, TenantId};
+use parking_lot::Mutex;
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
 };
 use vault::KeyFailure;
 
@@ -83,7 +81,7 @@ impl KeyEvents {
         request_no: u64,
         observation: Observation,
     ) {
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         let before = inner.tracked.get(&incarnation).copied();
         let tracked = before.unwrap_or(TrackedTenant { request_no: 0, condition: KeyCondition::Available });
         // Late answers are ignored, and so is the first success of a tenant: it is no event.
@@ -113,22 +111,17 @@ impl KeyEvents {
 
     /// Returns the oldest event that is not recorded yet; the same one until [`mark_written`](Self::mark_written).
     pub(crate) fn next_unwritten(&self) -> Option<KeyEvent> {
-        self.lock().queue.front().cloned()
+        self.inner.lock().queue.front().cloned()
     }
 
     /// Removes the event that [`next_unwritten`](Self::next_unwritten) returned, because it is recorded.
     pub(crate) fn mark_written(&self) {
-        self.lock().queue.pop_front();
+        self.inner.lock().queue.pop_front();
     }
 
     /// Forgets the condition of a deleted tenant. Its events stay.
     pub(crate) fn forget(&self, incarnation: Incarnation) {
-        self.lock().tracked.remove(&incarnation);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        // A panic between insertions, pushes and pops leaves the state valid.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().tracked.remove(&incarnation);
     }
 }
 

@@ -6,11 +6,8 @@ use crate::{
     record::{EpochRecord, KeyringRecord},
 };
 use kernel::{Clock, Incarnation, limits};
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use parking_lot::Mutex;
+use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use vault::{Key, KeyFailure, KeyProvider, LocalProvider, Providers, TenantKeys, WrappedKey};
@@ -96,7 +93,7 @@ impl ProviderClient {
     }
 
     pub(crate) fn health(&self) -> Vec<ProviderHealth> {
-        let mut all: Vec<_> = self.queues.values().map(|queue| lock(&queue.health).clone()).collect();
+        let mut all: Vec<_> = self.queues.values().map(|queue| queue.health.lock().clone()).collect();
         all.sort_by(|a, b| a.name.cmp(&b.name));
         all
     }
@@ -124,7 +121,7 @@ impl ProviderClient {
             request(&key)
         };
         if let Some(queue) = queue {
-            lock(&queue.health).note(answer.as_ref().err().and_then(vault::Error::key_failure));
+            queue.health.lock().note(answer.as_ref().err().and_then(vault::Error::key_failure));
         }
         Ok(answer?)
     }
@@ -188,9 +185,4 @@ pub(crate) fn trouble_of(error: &Error) -> Option<KeyFailure> {
 /// Returns the monotonic time in milliseconds.
 pub(crate) fn millis(clock: &dyn Clock) -> u64 {
     u64::try_from(clock.monotonic().as_millis()).unwrap_or(u64::MAX)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    // Every change under this lock is a few assignments that cannot panic halfway.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

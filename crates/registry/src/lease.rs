@@ -9,11 +9,9 @@
 
 use crate::keys::KeyConfig;
 use kernel::Timestamp;
+use parking_lot::Mutex;
 use std::{
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::Duration,
 };
 use vault::KeyFailure;
@@ -94,7 +92,7 @@ impl Lease {
 
     /// Why the keys are unavailable, and since when.
     pub(crate) fn trouble(&self) -> Option<(KeyFailure, Timestamp)> {
-        *self.lock()
+        *self.trouble.lock()
     }
 
     /// Returns the time at which service ends, in monotonic ms.
@@ -102,7 +100,7 @@ impl Lease {
         if !self.is_remote() {
             return u64::MAX;
         }
-        let outage = matches!(*self.lock(), Some((KeyFailure::Outage, _)));
+        let outage = matches!(*self.trouble.lock(), Some((KeyFailure::Outage, _)));
         let length = if outage { config.outage_max.max(config.lease) } else { config.lease };
         self.confirmed_at.load(Ordering::Acquire).saturating_add(ms(length))
     }
@@ -113,7 +111,7 @@ impl Lease {
 
     /// Whether more keys may be unwrapped with those in memory.
     pub(crate) fn may_unwrap(&self) -> bool {
-        !matches!(*self.lock(), Some((KeyFailure::Denied(_), _)))
+        !matches!(*self.trouble.lock(), Some((KeyFailure::Denied(_), _)))
     }
 
     /// Whether to ask the provider now. A caller that gets `true` asks, and reports the answer.
@@ -130,7 +128,7 @@ impl Lease {
 
     /// Why the keys are unavailable, and the number of the request that was answered so.
     pub(crate) fn last_trouble(&self) -> Option<(KeyFailure, u64)> {
-        let known = self.lock();
+        let known = self.trouble.lock();
         known.map(|(why, _)| (why, self.request_no.load(Ordering::Relaxed)))
     }
 
@@ -142,7 +140,7 @@ impl Lease {
         now: u64,
         at: Timestamp,
     ) {
-        let mut known = self.lock();
+        let mut known = self.trouble.lock();
         self.request_no.store(request_no, Ordering::Relaxed);
         let before = known.map(|(why, _)| why);
         match trouble {
@@ -163,11 +161,6 @@ impl Lease {
             self.retry_at.store(now + RETRY_MS, Ordering::Relaxed);
         }
         self.request_in_flight.store(false, Ordering::Release);
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<(KeyFailure, Timestamp)>> {
-        // Only one assignment happens under this lock.
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -13,10 +13,11 @@ use crate::{
     record::{KeyspaceRecord, Lifecycle, TenantRecord},
 };
 use kernel::{Code, Incarnation, NamespaceName, NamespaceUuid};
+use parking_lot::RwLock;
 use std::{
     collections::HashMap,
     sync::{
-        Arc, PoisonError, RwLock, Weak,
+        Arc, Weak,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -65,7 +66,7 @@ impl OpenTenant {
 
     /// Estimated size in memory, in bytes.
     pub(crate) fn bytes(&self) -> u64 {
-        let keyspaces = self.keyspaces.read().unwrap_or_else(PoisonError::into_inner).capacity();
+        let keyspaces = self.keyspaces.read().capacity();
         self.directory.read(DirectoryState::bytes) + (keyspaces * KEYSPACE_BYTES) as u64 + BASE_BYTES
     }
 
@@ -82,11 +83,11 @@ impl OpenTenant {
     }
 
     pub(crate) fn keys(&self) -> Arc<TenantKeys> {
-        self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.keys.read().clone()
     }
 
     pub(crate) fn set_keys(&self, keys: Arc<TenantKeys>) {
-        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        *self.keys.write() = keys;
     }
 
     /// Makes the keys and the suspension in memory agree with the control journal, which may hold a change whose writer
@@ -115,12 +116,12 @@ impl OpenTenant {
     /// Refuses everything from now on, because the tenant's keys were withdrawn. Its holders release it soon.
     pub(crate) fn seal(&self) {
         self.sealed.store(true, Ordering::Release);
-        self.keyspaces.write().unwrap_or_else(PoisonError::into_inner).clear();
+        self.keyspaces.write().clear();
     }
 
     /// Sets the suspension. Suspending drops the keyspaces of namespaces.
     pub(crate) fn set_suspended(&self, suspended: bool) {
-        let mut keyspaces = self.keyspaces.write().unwrap_or_else(PoisonError::into_inner);
+        let mut keyspaces = self.keyspaces.write();
         self.suspended.store(suspended, Ordering::Release);
         if suspended {
             keyspaces.clear();
@@ -174,8 +175,7 @@ impl OpenTenant {
             let Some(record) = self.directory.read(|s| s.namespaces.get(name).map(|n| n.keyspace.clone())) else {
                 return Ok(None);
             };
-            let known =
-                self.keyspaces.read().unwrap_or_else(PoisonError::into_inner).get(&record.uuid).and_then(Weak::upgrade);
+            let known = self.keyspaces.read().get(&record.uuid).and_then(Weak::upgrade);
             if known.is_some() {
                 return Ok(known);
             }
@@ -195,7 +195,7 @@ impl OpenTenant {
     /// Does the same for work on keys, even while the tenant is suspended. A namespace has one keyspace in memory at a
     /// time, so that whatever is sealed in it later is sealed under the keys that this work gives it.
     pub(crate) fn keyspace_while_suspended(&self, name: &NamespaceName) -> Result<Option<Arc<Keyspace>>> {
-        let mut keyspaces = self.keyspaces.write().unwrap_or_else(PoisonError::into_inner);
+        let mut keyspaces = self.keyspaces.write();
         let Some(record) = self.directory.read(|s| s.namespaces.get(name).map(|n| n.keyspace.clone())) else {
             return Ok(None);
         };
@@ -221,7 +221,7 @@ impl OpenTenant {
 
     /// Caches a keyspace, unless its namespace was dropped or its tenant suspended meanwhile.
     fn cache_keyspace(&self, name: &NamespaceName, record: &KeyspaceRecord, keyspace: Arc<Keyspace>) -> Arc<Keyspace> {
-        let mut keyspaces = self.keyspaces.write().unwrap_or_else(PoisonError::into_inner);
+        let mut keyspaces = self.keyspaces.write();
         let exists = self.directory.read(|s| s.namespaces.get(name).is_some_and(|n| n.keyspace.uuid == record.uuid));
         if !exists || self.suspended.load(Ordering::Acquire) || self.sealed.load(Ordering::Acquire) {
             return keyspace;
@@ -235,7 +235,7 @@ impl OpenTenant {
 
     /// Removes a dropped namespace's key.
     pub(crate) fn forget(&self, uuid: NamespaceUuid) {
-        self.keyspaces.write().unwrap_or_else(PoisonError::into_inner).remove(&uuid);
+        self.keyspaces.write().remove(&uuid);
     }
 
     /// Removes the objects that dropped namespaces left. After a failure the next opening retries.

@@ -20,7 +20,8 @@ use crate::{
 use access::{OperatorRecord, TokenKind, token};
 use journal::Storage;
 use kernel::{Clock, Entropy, OperatorName, Role};
-use std::sync::{Arc, RwLock, atomic::AtomicU64};
+use parking_lot::RwLock;
+use std::sync::{Arc, atomic::AtomicU64};
 use tokio_util::task::TaskTracker;
 use vault::{Key, Keyspace, KeyspaceKind, Signer, TenantKeys, WrappedKey};
 use zeroize::Zeroizing;

@@ -8,8 +8,9 @@ use crate::{
 };
 use access::{Action, Grant, Identity, Operations, Operator};
 use kernel::{Code, Error, Incarnation, KeyEpoch, KeyId, OperationId, Result, Scope, TenantId, Timestamp, limits};
+use parking_lot::{Mutex, MutexGuard};
 use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
+    Arc,
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
@@ -87,10 +88,6 @@ impl LiveOperation {
     fn progress(&self) -> (u64, u64) {
         (self.done.load(Ordering::Relaxed), self.total.load(Ordering::Relaxed))
     }
-
-    fn waits_for(&self) -> MutexGuard<'_, Option<Code>> {
-        self.waits_for.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl OperationHandle {
@@ -133,12 +130,12 @@ impl OperationHandle {
 
     /// The epoch that a rotation leads to, as far as this process knows.
     pub(crate) fn target_epoch(&self) -> MutexGuard<'_, Option<KeyEpoch>> {
-        self.live.target_epoch.lock().unwrap_or_else(PoisonError::into_inner)
+        self.live.target_epoch.lock()
     }
 
     /// Sets the error that it waits out, or `None` when it continues. Returns the previous one.
     pub fn waits_for(&self, code: Option<Code>) -> Option<Code> {
-        std::mem::replace(&mut *self.live.waits_for(), code)
+        std::mem::replace(&mut *self.live.waits_for.lock(), code)
     }
 
     /// Whether a request to end it was made.
@@ -273,7 +270,7 @@ impl Registry {
     pub fn unfinished_operations(&self) -> Vec<OperationHandle> {
         let records: Vec<_> =
             self.inner.control.read(|s| s.operations.iter().filter(|o| o.end.is_none()).cloned().collect());
-        let live = self.inner.live.read().unwrap_or_else(PoisonError::into_inner);
+        let live = self.inner.live.read();
         let waiting: Vec<_> = records.into_iter().filter(|o| !live.contains_key(&o.id)).collect();
         drop(live);
         waiting.iter().map(|o| self.handle(o)).collect()
@@ -363,13 +360,13 @@ impl Registry {
         let progress = self.live(id).map_or((0, 0), |live| live.progress());
         let end = OperationEnd { status, at, result, error, progress };
         self.inner.write(|_| Ok((Some(ControlEvent::OperationEnded { id, end }), ()))).await?;
-        self.inner.live.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        self.inner.live.write().remove(&id);
         Ok(())
     }
 
     fn handle(&self, record: &OperationRecord) -> OperationHandle {
         let live = Arc::new(LiveOperation::default());
-        self.inner.live.write().unwrap_or_else(PoisonError::into_inner).insert(record.id, live.clone());
+        self.inner.live.write().insert(record.id, live.clone());
         OperationHandle {
             registry: self.clone(),
             id: record.id,
@@ -383,7 +380,7 @@ impl Registry {
     }
 
     fn live(&self, id: OperationId) -> Option<Arc<LiveOperation>> {
-        self.inner.live.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+        self.inner.live.read().get(&id).cloned()
     }
 
     fn operation_view(&self, record: &OperationRecord) -> OperationView {
@@ -403,7 +400,7 @@ impl Registry {
             deadline: record.deadline,
             result: record.end.as_ref().and_then(|e| e.result.clone()),
             error: record.end.as_ref().and_then(|e| e.error.clone()),
-            waits_for: live.filter(|_| record.end.is_none()).and_then(|live| *live.waits_for()),
+            waits_for: live.filter(|_| record.end.is_none()).and_then(|live| *live.waits_for.lock()),
         }
     }
 }

@@ -16,10 +16,11 @@ use crate::{
 };
 use access::{Credentials, KeyRecord, KeyStub, OpenGuard, OperatorRecord, TenantFacts, TenantState};
 use kernel::{BoxFuture, Code, Incarnation, KeyId, NamespaceName, OperationId, TenantId};
+use parking_lot::RwLock;
 use std::{
     collections::HashMap,
     sync::{
-        Arc, RwLock,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
 };

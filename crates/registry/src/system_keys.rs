@@ -26,8 +26,9 @@ use crate::{
 use access::Operator;
 use journal::Storage;
 use kernel::{Code, KeyEpoch, Timestamp};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use tokio::sync::OwnedMutexGuard;
 use vault::{Key, Keyspace, KeyspaceKind, TenantKeys, WrappedKey};
 
@@ -147,8 +148,7 @@ impl RootWrapStore {
     }
 
     fn current(&self) -> (u64, RootWrap) {
-        // Only one assignment happens under this lock, so a panic cannot leave a half-made change.
-        self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.current.lock().clone()
     }
 
     /// Replaces the current wrap: the new one is made durable first, and then the old one is removed.
@@ -157,7 +157,7 @@ impl RootWrapStore {
         if !storage.put_new(&wrap_path(next), codec::encode(&wrap)?.to_vec()).await? {
             return Err(Error::TakenOver);
         }
-        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = (next, wrap);
+        *self.current.lock() = (next, wrap);
         self.sweep(storage).await
     }
 }

@@ -5,12 +5,12 @@
 
 use crate::{
     Error,
-    bytes::{Reader, Slice, put_bitmap, put_size, put_str},
+    bytes::{Slice, put_bitmap, put_size, put_str, read_bitmap},
     postings::{Pairs, PostingKey, Strings},
 };
 use kernel::{
-    AttrValue, Attributes, Column as FilterColumn, Comparison, FilterValue, Instant, Interrupted, Leaf, Scalar,
-    checkpoint,
+    AttrValue, Attributes, ByteReader, Column as FilterColumn, Comparison, FilterValue, Instant, Interrupted, Leaf,
+    Scalar, checkpoint,
 };
 use roaring::RoaringBitmap;
 use std::{collections::BTreeMap, ops::Bound};
@@ -37,18 +37,18 @@ pub(crate) struct AttributeIndex {
 
 impl AttributeIndex {
     pub(crate) fn open(section: &Slice, documents: u32) -> Result<Self, Error> {
-        let mut r = Reader::new(section.bytes(), "attribute index");
+        let mut r = ByteReader::new(section.bytes(), "attribute index");
         let mut columns = BTreeMap::new();
         for _ in 0..r.count(8)? {
             let key = r.str()?.to_owned();
             if columns.last_key_value().is_some_and(|(last, _)| *last >= key) {
-                return Err(r.bad());
+                return Err(r.malformed().into());
             }
             let column = AttributeColumn {
-                present: r.bitmap(documents)?,
-                lists: r.bitmap(documents)?,
-                falses: r.bitmap(documents)?,
-                trues: r.bitmap(documents)?,
+                present: read_bitmap(&mut r, documents)?,
+                lists: read_bitmap(&mut r, documents)?,
+                falses: read_bitmap(&mut r, documents)?,
+                trues: read_bitmap(&mut r, documents)?,
                 numbers: Pairs::open(&mut r, section, documents)?,
                 instants: Pairs::open(&mut r, section, documents)?,
                 strings: Strings::open(&mut r, section, documents)?,

@@ -1,9 +1,8 @@
-//! Checked reading and writing of little-endian bytes, and slices of a shared buffer.
+//! Writing of lengths, texts and bitmaps, checked access to columns of numbers, and slices of a shared buffer.
 //!
-//! Promises: nothing here panics on any input; a length is used only after it was compared with the bytes that remain.
+//! Promises: nothing here panics on any input. Values one after another are read by [`ByteReader`].
 
-use crate::Error;
-use kernel::Plaintext;
+use kernel::{ByteReader, MalformedBytes, Plaintext};
 use roaring::RoaringBitmap;
 use std::{ops::Range, sync::Arc};
 
@@ -45,117 +44,10 @@ impl Slice {
     }
 }
 
-/// Reads values one after another and reports where a read failed.
-pub(crate) struct Reader<'a> {
-    bytes: &'a [u8],
-    at: usize,
-    what: &'static str,
-}
-
-impl<'a> Reader<'a> {
-    pub(crate) fn new(bytes: &'a [u8], what: &'static str) -> Self {
-        Self { bytes, at: 0, what }
-    }
-
-    pub(crate) fn at(&self) -> usize {
-        self.at
-    }
-
-    pub(crate) fn remaining(&self) -> usize {
-        self.bytes.len() - self.at
-    }
-
-    pub(crate) fn bad(&self) -> Error {
-        Error::corrupt(self.what, self.at)
-    }
-
-    /// Skips `n` bytes and returns their range.
-    pub(crate) fn span(&mut self, n: usize) -> Result<Range<usize>, Error> {
-        if n > self.remaining() {
-            return Err(self.bad());
-        }
-        let start = self.at;
-        self.at += n;
-        Ok(start..self.at)
-    }
-
-    pub(crate) fn take(&mut self, n: usize) -> Result<&'a [u8], Error> {
-        let range = self.span(n)?;
-        Ok(self.bytes.get(range).unwrap_or_default())
-    }
-
-    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], Error> {
-        let bytes = self.take(N)?;
-        bytes.try_into().map_err(|_| self.bad())
-    }
-
-    pub(crate) fn u8(&mut self) -> Result<u8, Error> {
-        Ok(self.array::<1>()?[0])
-    }
-
-    pub(crate) fn u16(&mut self) -> Result<u16, Error> {
-        Ok(u16::from_le_bytes(self.array()?))
-    }
-
-    pub(crate) fn u32(&mut self) -> Result<u32, Error> {
-        Ok(u32::from_le_bytes(self.array()?))
-    }
-
-    pub(crate) fn u64(&mut self) -> Result<u64, Error> {
-        Ok(u64::from_le_bytes(self.array()?))
-    }
-
-    pub(crate) fn i64(&mut self) -> Result<i64, Error> {
-        Ok(i64::from_le_bytes(self.array()?))
-    }
-
-    /// Reads a length or a count in LEB128.
-    pub(crate) fn size(&mut self) -> Result<usize, Error> {
-        let mut value = 0u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.u8()?;
-            let bits = u64::from(byte & 0x7f);
-            if shift == 63 && bits > 1 {
-                break;
-            }
-            value |= bits << shift;
-            if byte & 0x80 == 0 {
-                return usize::try_from(value).map_err(|_| self.bad());
-            }
-        }
-        Err(self.bad())
-    }
-
-    /// Reads a count of items that take at least `least` bytes each, so that no false count reserves memory.
-    pub(crate) fn count(&mut self, least: usize) -> Result<usize, Error> {
-        let count = self.size()?;
-        if count > self.remaining() / least.max(1) {
-            return Err(self.bad());
-        }
-        Ok(count)
-    }
-
-    pub(crate) fn str(&mut self) -> Result<&'a str, Error> {
-        let n = self.size()?;
-        let bytes = self.take(n)?;
-        std::str::from_utf8(bytes).map_err(|_| self.bad())
-    }
-
-    /// Reads a bitmap of numbers below `limit`.
-    pub(crate) fn bitmap(&mut self, limit: u32) -> Result<RoaringBitmap, Error> {
-        let n = self.size()?;
-        let bytes = self.take(n)?;
-        let bitmap = RoaringBitmap::deserialize_from(bytes).map_err(|_| self.bad())?;
-        if bitmap.max().is_some_and(|m| m >= limit) {
-            return Err(self.bad());
-        }
-        Ok(bitmap)
-    }
-
-    /// Fails unless all bytes were read.
-    pub(crate) fn end(&self) -> Result<(), Error> {
-        if self.remaining() == 0 { Ok(()) } else { Err(self.bad()) }
-    }
+/// Reads a bitmap of numbers below `limit`.
+pub(crate) fn read_bitmap(r: &mut ByteReader<'_>, limit: u32) -> Result<RoaringBitmap, MalformedBytes> {
+    let bitmap = RoaringBitmap::deserialize_from(r.sized()?).map_err(|_| r.malformed())?;
+    if bitmap.max().is_some_and(|m| m >= limit) { Err(r.malformed()) } else { Ok(bitmap) }
 }
 
 pub(crate) fn put_size(out: &mut Vec<u8>, n: usize) {

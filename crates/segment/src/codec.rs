@@ -6,11 +6,11 @@
 
 use crate::{
     Error,
-    bytes::{Reader, floats, put_size, put_str},
+    bytes::{floats, put_size, put_str},
 };
 use kernel::{
-    AttrValue, Attributes, CommitNo, Document, DocumentId, DocumentView, Finding, FindingKind, Number, Passage,
-    Principal, Scalar, ScreenAction, Severity, Span, Status, Timestamp, Untrusted,
+    AttrValue, Attributes, ByteReader, CommitNo, Document, DocumentId, DocumentView, Finding, FindingKind,
+    MalformedBytes, Number, Passage, Principal, Scalar, ScreenAction, Severity, Span, Status, Timestamp, Untrusted,
 };
 
 /// Version of the bytes that [`encode_document`] writes.
@@ -30,7 +30,7 @@ pub fn encode_document(doc: &Document, out: &mut Vec<u8>) {
 /// # Errors
 /// [`Error::Version`] for another version, [`Error::Corrupt`] for anything else that is invalid.
 pub fn decode_document(bytes: &[u8]) -> Result<(Document, usize), Error> {
-    let mut r = Reader::new(bytes, "document");
+    let mut r = ByteReader::new(bytes, "document");
     let version = r.u8()?;
     if version != VERSION {
         return Err(Error::Version { what: "document", found: version.into(), known: VERSION.into() });
@@ -115,7 +115,7 @@ pub(crate) fn disambiguator_bytes(key: &str) -> u64 {
 
 /// Reads what [`encode_head`] wrote.
 pub(crate) fn decode_head(bytes: &[u8]) -> Result<Document, Error> {
-    let mut r = Reader::new(bytes, "document head");
+    let mut r = ByteReader::new(bytes, "document head");
     let doc = head(&mut r)?;
     r.end()?;
     Ok(doc)
@@ -123,29 +123,29 @@ pub(crate) fn decode_head(bytes: &[u8]) -> Result<Document, Error> {
 
 /// The fields of a head that filters on `$` keys read, without copying.
 pub(crate) fn peek(bytes: &[u8]) -> Result<DocumentView<'_>, Error> {
-    let document = view(&mut Reader::new(bytes, "document head"))?;
+    let document = view(&mut ByteReader::new(bytes, "document head"))?;
     Ok(DocumentView { id: DocumentId::id_in(document.id), ..document })
 }
 
 static NO_ATTRIBUTES: Attributes = Attributes::new();
 
 /// The document's key is returned as `id`.
-fn view<'a>(r: &mut Reader<'a>) -> Result<DocumentView<'a>, Error> {
+fn view<'a>(r: &mut ByteReader<'a>) -> Result<DocumentView<'a>, MalformedBytes> {
     Ok(DocumentView {
         id: r.str()?,
         uri: r.str()?,
         status: status(r)?,
         created_at: Timestamp::from_millis(r.i64()?),
         updated_at: Timestamp::from_millis(r.i64()?),
-        expires_at: if flag(r)? { Some(Timestamp::from_millis(r.i64()?)) } else { None },
+        expires_at: if r.flag()? { Some(Timestamp::from_millis(r.i64()?)) } else { None },
         attributes: &NO_ATTRIBUTES,
     })
 }
 
-fn head(r: &mut Reader<'_>) -> Result<Document, Error> {
+fn head(r: &mut ByteReader<'_>) -> Result<Document, MalformedBytes> {
     let start = view(r)?;
     Ok(Document {
-        id: DocumentId::from_key(start.id).map_err(|_| r.bad())?,
+        id: DocumentId::from_key(start.id).map_err(|_| r.malformed())?,
         uri: Untrusted::new(start.uri),
         status: start.status,
         created_at: start.created_at,
@@ -164,10 +164,10 @@ fn head(r: &mut Reader<'_>) -> Result<Document, Error> {
 }
 
 fn list<T>(
-    r: &mut Reader<'_>,
+    r: &mut ByteReader<'_>,
     least: usize,
-    item: impl Fn(&mut Reader<'_>) -> Result<T, Error>,
-) -> Result<Vec<T>, Error> {
+    item: impl Fn(&mut ByteReader<'_>) -> Result<T, MalformedBytes>,
+) -> Result<Vec<T>, MalformedBytes> {
     let count = r.count(least)?;
     let mut list = Vec::with_capacity(count);
     for _ in 0..count {
@@ -176,27 +176,19 @@ fn list<T>(
     Ok(list)
 }
 
-fn flag(r: &mut Reader<'_>) -> Result<bool, Error> {
-    match r.u8()? {
-        0 => Ok(false),
-        1 => Ok(true),
-        _ => Err(r.bad()),
-    }
-}
-
-fn readers(r: &mut Reader<'_>) -> Result<Option<Vec<Principal>>, Error> {
-    if !flag(r)? {
+fn readers(r: &mut ByteReader<'_>) -> Result<Option<Vec<Principal>>, MalformedBytes> {
+    if !r.flag()? {
         return Ok(None);
     }
-    list(r, 4, |r| Principal::parse(r.str()?).map_err(|_| r.bad())).map(Some)
+    list(r, 4, |r| Principal::parse(r.str()?).map_err(|_| r.malformed())).map(Some)
 }
 
-fn attributes(r: &mut Reader<'_>) -> Result<Attributes, Error> {
+fn attributes(r: &mut ByteReader<'_>) -> Result<Attributes, MalformedBytes> {
     let pairs = list(r, 3, |r| Ok((r.str()?.to_owned(), value(r)?)))?;
     let count = pairs.len();
     let map: Attributes = pairs.into_iter().collect();
     // A repeated key is never written by this encoder.
-    if map.len() == count { Ok(map) } else { Err(r.bad()) }
+    if map.len() == count { Ok(map) } else { Err(r.malformed()) }
 }
 
 const STR: u8 = 0;
@@ -240,25 +232,25 @@ fn put_value(out: &mut Vec<u8>, value: &AttrValue) {
     }
 }
 
-fn scalar(tag: u8, r: &mut Reader<'_>) -> Result<Scalar, Error> {
+fn scalar(tag: u8, r: &mut ByteReader<'_>) -> Result<Scalar, MalformedBytes> {
     match tag {
         STR => Ok(Scalar::Str(r.str()?.to_owned())),
         NUM => Ok(Scalar::Num(f64::from_le_bytes(r.array()?).into())),
         INT => Ok(Scalar::Num(r.i64()?.into())),
         UINT => Ok(Scalar::Num(r.u64()?.into())),
-        BOOL => Ok(Scalar::Bool(flag(r)?)),
-        _ => Err(r.bad()),
+        BOOL => Ok(Scalar::Bool(r.flag()?)),
+        _ => Err(r.malformed()),
     }
 }
 
-fn value(r: &mut Reader<'_>) -> Result<AttrValue, Error> {
+fn value(r: &mut ByteReader<'_>) -> Result<AttrValue, MalformedBytes> {
     match r.u8()? {
         MANY => list(r, 2, |r| scalar(r.u8()?, r)).map(AttrValue::Many),
         tag => scalar(tag, r).map(AttrValue::One),
     }
 }
 
-fn passage(r: &mut Reader<'_>) -> Result<Passage, Error> {
+fn passage(r: &mut ByteReader<'_>) -> Result<Passage, MalformedBytes> {
     let span = Span { byte_start: r.u32()?, byte_end: r.u32()?, point_start: r.u32()?, point_end: r.u32()? };
     Ok(Passage { span, tokens: r.u32()? })
 }
@@ -285,18 +277,18 @@ fn put_finding(out: &mut Vec<u8>, f: &Finding) {
     put_str(out, &f.rule);
 }
 
-fn finding(r: &mut Reader<'_>) -> Result<Finding, Error> {
+fn finding(r: &mut ByteReader<'_>) -> Result<Finding, MalformedBytes> {
     let kind = match r.u8()? {
         0 => FindingKind::Injection,
         1 => FindingKind::Pii,
         2 => FindingKind::Secret,
-        _ => return Err(r.bad()),
+        _ => return Err(r.malformed()),
     };
     let severity = match r.u8()? {
         0 => Severity::Low,
         1 => Severity::Medium,
         2 => Severity::High,
-        _ => return Err(r.bad()),
+        _ => return Err(r.malformed()),
     };
     let action = match r.u8()? {
         0 => ScreenAction::Allow,
@@ -304,7 +296,7 @@ fn finding(r: &mut Reader<'_>) -> Result<Finding, Error> {
         2 => ScreenAction::Mask,
         3 => ScreenAction::Quarantine,
         4 => ScreenAction::Reject,
-        _ => return Err(r.bad()),
+        _ => return Err(r.malformed()),
     };
     Ok(Finding { kind, severity, action, count: r.u32()?, rule: r.str()?.to_owned() })
 }
@@ -318,12 +310,12 @@ pub(crate) fn status_code(status: Status) -> u8 {
     }
 }
 
-fn status(r: &mut Reader<'_>) -> Result<Status, Error> {
+fn status(r: &mut ByteReader<'_>) -> Result<Status, MalformedBytes> {
     match r.u8()? {
         0 => Ok(Status::Indexed),
         1 => Ok(Status::Quarantined),
         2 => Ok(Status::Pending),
-        _ => Err(r.bad()),
+        _ => Err(r.malformed()),
     }
 }
 

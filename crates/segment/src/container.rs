@@ -13,12 +13,8 @@
 //! is an [`Error`], and of the paged part too when it is in memory. The checksums detect accidents and bugs; `vault`
 //! detects tampering and checks every page that is read later.
 
-use crate::{
-    Error, Spec,
-    bytes::{Reader, Slice},
-    pages::Section,
-};
-use kernel::{Distance, limits};
+use crate::{Error, Spec, bytes::Slice, pages::Section};
+use kernel::{ByteReader, Distance, limits};
 use std::ops::Range;
 use zeroize::Zeroizing;
 
@@ -214,7 +210,7 @@ impl Sections {
 /// Checks a container and splits it into sections; its paged part is given separately.
 pub(crate) fn parse(spec: &Spec, whole: &Slice, paged: &Section) -> Result<Sections, Error> {
     let bytes = whole.bytes();
-    let mut r = Reader::new(bytes, "segment header");
+    let mut r = ByteReader::new(bytes, "segment header");
     if &r.array::<4>()? != MAGIC {
         return Err(Error::corrupt("segment magic", 0));
     }
@@ -239,15 +235,15 @@ pub(crate) fn parse(spec: &Spec, whole: &Slice, paged: &Section) -> Result<Secti
     }
     let (documents, rows) = (r.u32()?, r.u32()?);
     if documents > limits::SEGMENT_ROWS_MAX || rows > limits::SEGMENT_ROWS_MAX {
-        return Err(r.bad());
+        return Err(r.malformed().into());
     }
     let (parts, paged) = table(&mut r, whole, paged)?;
     Ok(Sections { documents, rows, parts, paged })
 }
 
-fn table(r: &mut Reader<'_>, whole: &Slice, paged: &Section) -> Result<(Vec<Slice>, Vec<Section>), Error> {
+fn table(r: &mut ByteReader<'_>, whole: &Slice, paged: &Section) -> Result<(Vec<Slice>, Vec<Section>), Error> {
     if r.u32()? as usize != SectionKind::ALL.len() + PagedKind::ALL.len() {
-        return Err(r.bad());
+        return Err(r.malformed().into());
     }
     let mut next = TABLE_END as u64;
     let bad = || Error::corrupt("table of sections", HEADER);
@@ -271,10 +267,10 @@ fn table(r: &mut Reader<'_>, whole: &Slice, paged: &Section) -> Result<(Vec<Slic
 
 /// Reads the range of the section of this kind, which must begin where the previous one allows. `next` is the end of
 /// the previous section and becomes the end of this one.
-fn table_entry(r: &mut Reader<'_>, kind: u32, next: &mut u64) -> Result<Range<u64>, Error> {
+fn table_entry(r: &mut ByteReader<'_>, kind: u32, next: &mut u64) -> Result<Range<u64>, Error> {
     let (found, offset, length) = (r.u32()?, r.u64()?, r.u64()?);
     let begin = section_start(kind, *next as usize, usize::try_from(length).unwrap_or(usize::MAX)) as u64;
-    let end = offset.checked_add(length).filter(|_| found == kind && offset == begin).ok_or_else(|| r.bad())?;
+    let end = offset.checked_add(length).filter(|_| found == kind && offset == begin).ok_or_else(|| r.malformed())?;
     *next = end;
     Ok(offset..end)
 }

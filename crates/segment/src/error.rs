@@ -112,6 +112,12 @@ fn interrupted(source: &std::io::Error) -> Option<kernel::Interrupted> {
     source.get_ref().and_then(|inner| inner.downcast_ref()).copied()
 }
 
+impl From<kernel::MalformedBytes> for Error {
+    fn from(kernel::MalformedBytes { what, at }: kernel::MalformedBytes) -> Self {
+        Error::Corrupt { what, at }
+    }
+}
+
 impl From<std::io::Error> for Error {
     fn from(error: std::io::Error) -> Self {
         Error::Unreadable(error)

@@ -8,14 +8,14 @@ mod evaluation;
 use crate::{
     Error,
     attributes::{AttributeBuilder, AttributeIndex, between},
-    bytes::{Reader, put_bitmap},
+    bytes::{put_bitmap, read_bitmap},
     codec::status_code,
     container::{ContainerWriter, SectionKind, Sections},
     documents::Documents,
     postings::{Pairs, PostingKey, Strings},
 };
 use evaluation::Evaluation;
-use kernel::{Audience, CompiledFilter, Document, Principal, Status, Timestamp};
+use kernel::{Audience, ByteReader, CompiledFilter, Document, Principal, Status, Timestamp};
 use roaring::RoaringBitmap;
 use std::{collections::BTreeMap, ops::Bound};
 
@@ -37,16 +37,16 @@ impl Properties {
     pub(crate) fn open(sections: &Sections) -> Result<Self, Error> {
         let n = sections.documents;
         let section = sections.get(SectionKind::Readers);
-        let mut r = Reader::new(section.bytes(), "readers");
-        let open = r.bitmap(n)?;
+        let mut r = ByteReader::new(section.bytes(), "readers");
+        let open = read_bitmap(&mut r, n)?;
         let readers = Strings::open(&mut r, &section, n)?;
         r.end()?;
         let section = sections.get(SectionKind::Status);
-        let mut r = Reader::new(section.bytes(), "status");
-        let status = [r.bitmap(n)?, r.bitmap(n)?, r.bitmap(n)?];
+        let mut r = ByteReader::new(section.bytes(), "status");
+        let status = [read_bitmap(&mut r, n)?, read_bitmap(&mut r, n)?, read_bitmap(&mut r, n)?];
         r.end()?;
         let section = sections.get(SectionKind::Times);
-        let mut r = Reader::new(section.bytes(), "times");
+        let mut r = ByteReader::new(section.bytes(), "times");
         let mut time = || Pairs::open(&mut r, &section, n);
         let times = [time()?, time()?, time()?];
         r.end()?;

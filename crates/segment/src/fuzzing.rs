@@ -2,15 +2,16 @@
 
 use crate::{
     Expansion, GraphMode, Highlighter, Segment, Spec, TextQuery, TextStats,
-    bytes::{Reader, Slice},
+    bytes::{Slice, read_bitmap},
     codec::{decode_document, encode_document},
     container::{self, reseal},
     graph::Graph,
     postings::{Pairs, Strings},
 };
 use kernel::{
-    AttrValue, Audience, CommitNo, Distance, Document, DocumentId, Filter, Finding, FindingKind, FuzzTarget, Language,
-    Number, Passage, Principal, Scalar, ScreenAction, Severity, Span, Status, Timestamp, Untrusted,
+    AttrValue, Audience, ByteReader, CommitNo, Distance, Document, DocumentId, Filter, Finding, FindingKind,
+    FuzzTarget, Language, Number, Passage, Principal, Scalar, ScreenAction, Severity, Span, Status, Timestamp,
+    Untrusted,
 };
 use roaring::RoaringBitmap;
 use std::{ops::Bound, sync::OnceLock};
@@ -106,7 +107,7 @@ fn tables_seeds() -> Vec<Vec<u8>> {
 
 fn tables(bytes: &[u8]) {
     let section = Slice::whole(Zeroizing::new(bytes.to_vec()));
-    let mut r = Reader::new(section.bytes(), "fuzz");
+    let mut r = ByteReader::new(section.bytes(), "fuzz");
     let Ok(pairs) = Pairs::open(&mut r, &section, ROWS) else { return };
     assert!(pairs.between(Bound::Unbounded, Bound::Included((1 << 63, 2))).max().is_none_or(|doc| doc < ROWS));
     let Ok(strings) = Strings::open(&mut r, &section, ROWS) else { return };
@@ -115,7 +116,7 @@ fn tables(bytes: &[u8]) {
     assert!(strings.prefix("a", &mut found).is_ok(), "no one interrupts");
     (0..strings.len()).filter(|i| strings.get(*i).len() > 1).for_each(|i| strings.add(i, &mut found));
     assert!(found.max().is_none_or(|doc| doc < ROWS));
-    assert!(r.bitmap(ROWS).ok().and_then(|b| b.max()).is_none_or(|doc| doc < ROWS));
+    assert!(read_bitmap(&mut r, ROWS).ok().and_then(|b| b.max()).is_none_or(|doc| doc < ROWS));
 }
 
 fn graphs() -> Vec<Vec<u8>> {

@@ -17,11 +17,12 @@ pub(crate) mod reference;
 use self::pool::Pool;
 use crate::{
     Error,
-    bytes::{Reader, Slice, u32_at},
+    bytes::{Slice, u32_at},
     postings::partition_point,
     simd,
     top::{DenseBitmap, Scored},
 };
+use kernel::ByteReader;
 
 /// Links of a row in the base layer.
 pub(crate) const BASE_LINKS: usize = 32;
@@ -44,7 +45,7 @@ struct Layer {
 
 impl Graph {
     pub(crate) fn open(section: Slice, rows: u32) -> Result<Self, Error> {
-        let mut r = Reader::new(section.bytes(), "graph");
+        let mut r = ByteReader::new(section.bytes(), "graph");
         let base = column(&section, &mut r, rows, BASE_LINKS)?;
         let (entry, layers) = (r.u32()?, r.u32()?);
         let mut upper = Vec::new();
@@ -56,7 +57,7 @@ impl Graph {
             };
             if !numbers(layer.rows.bytes()).is_sorted_by(|a, b| a < b) || !numbers(layer.rows.bytes()).all(|n| n < rows)
             {
-                return Err(r.bad());
+                return Err(r.malformed().into());
             }
             upper.push(layer);
         }
@@ -202,9 +203,9 @@ impl Layer {
 }
 
 /// The next `count` groups of `each` numbers of the section that `r` reads.
-fn column(section: &Slice, r: &mut Reader<'_>, count: u32, each: usize) -> Result<Slice, Error> {
-    let bytes = (count as usize).checked_mul(each * 4).ok_or_else(|| r.bad())?;
-    section.sub(r.span(bytes)?).ok_or_else(|| r.bad())
+fn column(section: &Slice, r: &mut ByteReader<'_>, count: u32, each: usize) -> Result<Slice, Error> {
+    let bytes = (count as usize).checked_mul(each * 4).ok_or_else(|| r.malformed())?;
+    Ok(section.sub(r.span(bytes)?).ok_or_else(|| r.malformed())?)
 }
 
 fn numbers(bytes: &[u8]) -> impl Iterator<Item = u32> + '_ {

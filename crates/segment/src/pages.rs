@@ -8,10 +8,11 @@
 
 use crate::{Error, bytes::Slice};
 use kernel::{ReadAt, limits};
+use parking_lot::Mutex;
 use std::{
     ops::{Deref, Range},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -217,7 +218,7 @@ impl Cache {
     fn with<T>(&self, number: u64, act: impl FnOnce(&mut RecentPages) -> T) -> Option<T> {
         let set = self.sets.get((number % self.sets.len().max(1) as u64) as usize)?;
         // A set is consistent between any two steps, so a panic elsewhere does not spoil it.
-        Some(act(&mut set.lock().unwrap_or_else(PoisonError::into_inner)))
+        Some(act(&mut set.lock()))
     }
 
     fn get(&self, number: u64) -> Option<Arc<CachedPage>> {

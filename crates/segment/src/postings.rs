@@ -5,9 +5,9 @@
 
 use crate::{
     Error,
-    bytes::{Reader, Slice, put_size, u32_at, u32_from, u64_from},
+    bytes::{Slice, put_size, u32_at, u32_from, u64_from},
 };
-use kernel::{Interrupted, checkpoint};
+use kernel::{ByteReader, Interrupted, checkpoint};
 use roaring::RoaringBitmap;
 use std::{
     collections::BTreeMap,
@@ -45,15 +45,15 @@ impl Pairs {
         }
     }
 
-    pub(crate) fn open(r: &mut Reader<'_>, section: &Slice, documents: u32) -> Result<Self, Error> {
+    pub(crate) fn open(r: &mut ByteReader<'_>, section: &Slice, documents: u32) -> Result<Self, Error> {
         let count = r.count(PAIR)?;
-        let slice = section.sub(r.span(count * PAIR)?).ok_or_else(|| r.bad())?;
+        let slice = section.sub(r.span(count * PAIR)?).ok_or_else(|| r.malformed())?;
         let pairs = Pairs { pairs: slice, documents };
         let mut last = None;
         for i in 0..count {
             let pair = pairs.get(i);
             if last >= Some(pair) || pair.1 >= documents {
-                return Err(r.bad());
+                return Err(r.malformed().into());
             }
             last = Some(pair);
         }
@@ -149,18 +149,18 @@ impl Strings {
         map.keys().for_each(|string| out.extend_from_slice(string.as_bytes()));
     }
 
-    pub(crate) fn open(r: &mut Reader<'_>, section: &Slice, documents: u32) -> Result<Self, Error> {
+    pub(crate) fn open(r: &mut ByteReader<'_>, section: &Slice, documents: u32) -> Result<Self, Error> {
         let count = r.count(ENDS)?;
-        let ends = section.sub(r.span(count * ENDS)?).ok_or_else(|| r.bad())?;
+        let ends = section.sub(r.span(count * ENDS)?).ok_or_else(|| r.malformed())?;
         let last = count.checked_sub(1).map(|i| i * ENDS);
         let text = last.and_then(|at| u64_from(ends.bytes(), at)).unwrap_or(0);
         let total = last.and_then(|at| u32_from(ends.bytes(), at + 8)).unwrap_or(0) as usize;
-        let text = usize::try_from(text).map_err(|_| r.bad())?;
-        let docs = total.checked_mul(4).ok_or_else(|| r.bad())?;
-        let docs = section.sub(r.span(docs)?).ok_or_else(|| r.bad())?;
-        let text = section.sub(r.span(text)?).ok_or_else(|| r.bad())?;
+        let text = usize::try_from(text).map_err(|_| r.malformed())?;
+        let docs = total.checked_mul(4).ok_or_else(|| r.malformed())?;
+        let docs = section.sub(r.span(docs)?).ok_or_else(|| r.malformed())?;
+        let text = section.sub(r.span(text)?).ok_or_else(|| r.malformed())?;
         let table = Self { ends, docs, text };
-        if table.is_valid(documents) { Ok(table) } else { Err(r.bad()) }
+        if table.is_valid(documents) { Ok(table) } else { Err(r.malformed().into()) }
     }
 
     fn is_valid(&self, documents: u32) -> bool {
@@ -246,7 +246,7 @@ mod tests {
         let mut bytes = Vec::new();
         Pairs::write(&mut bytes, pairs.iter().map(|(number, doc)| (key(*number), *doc)).collect());
         let section = Slice::whole(zeroize::Zeroizing::new(bytes));
-        Pairs::open(&mut Reader::new(section.bytes(), "pairs"), &section, documents).unwrap()
+        Pairs::open(&mut ByteReader::new(section.bytes(), "pairs"), &section, documents).unwrap()
     }
 
     proptest! {

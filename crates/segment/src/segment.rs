@@ -3,7 +3,7 @@
 use crate::{
     Error, Expansion, TextLengths, TextQuery, TextStats,
     build::{self, Builder, GraphMode, GraphSource, StopFlag},
-    bytes::{Reader, Slice},
+    bytes::{Slice, read_bitmap},
     codec::Sizes,
     container::{self, PagedKind, SectionKind},
     documents::Documents,
@@ -19,8 +19,8 @@ use crate::{
     vectors::{Planner, VectorSearchResult, Vectors},
 };
 use kernel::{
-    Audience, CompiledFilter, Distance, Document, DocumentId, Language, Plaintext, ReadAt, Status, Timestamp,
-    Untrusted, limits,
+    Audience, ByteReader, CompiledFilter, Distance, Document, DocumentId, Language, Plaintext, ReadAt, Status,
+    Timestamp, Untrusted, limits,
 };
 use roaring::RoaringBitmap;
 use std::{borrow::Cow, ops::Range, sync::Arc};
@@ -240,8 +240,8 @@ impl Segment {
         let sections = container::parse(spec, &whole, &paged)?;
         stage("container, checksum");
         let part = sections.get(SectionKind::Vectored);
-        let mut r = Reader::new(part.bytes(), "vectored rows");
-        let vectored = r.bitmap(sections.rows)?;
+        let mut r = ByteReader::new(part.bytes(), "vectored rows");
+        let vectored = read_bitmap(&mut r, sections.rows)?;
         r.end()?;
         let documents = Documents::open(&sections, spec.dimensions, vectored)?;
         stage("documents, ids");

@@ -5,9 +5,10 @@
 //! job in line is never overtaken by a smaller one: otherwise a stream of small jobs would starve a large one.
 
 use kernel::Incarnation;
+use parking_lot::{Mutex, MutexGuard};
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 use tokio::sync::oneshot;
 
@@ -105,8 +106,7 @@ impl JobScheduler {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Safe after a panic: counters and queues change together, in code that does not panic in between.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

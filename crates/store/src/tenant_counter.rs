@@ -8,9 +8,10 @@
 
 use crate::{Error, Totals};
 use kernel::{Incarnation, NamespaceUuid, Quotas};
+use parking_lot::{Mutex, MutexGuard};
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
 /// Counters of all tenants that have had a request.
@@ -20,11 +21,11 @@ pub(crate) struct TenantCounters(Mutex<BTreeMap<Incarnation, Arc<TenantCounter>>
 impl TenantCounters {
     /// Drops the counter of a tenant that no longer exists.
     pub(crate) fn forget(&self, tenant: Incarnation) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&tenant);
+        self.0.lock().remove(&tenant);
     }
 
     pub(crate) fn of(&self, tenant: Incarnation) -> Arc<TenantCounter> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(tenant).or_default().clone()
+        self.0.lock().entry(tenant).or_default().clone()
     }
 }
 
@@ -132,8 +133,7 @@ impl TenantCounter {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        // Safe after a panic: the sums change in statements that do not panic.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

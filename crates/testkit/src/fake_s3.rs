@@ -20,10 +20,11 @@ pub use wire::Op;
 
 use bucket::Bucket;
 use faults::FaultPlan;
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::{
     io::{BufReader, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     thread::{self, JoinHandle},
 };
 use wire::{S3Request, S3Response};
@@ -119,7 +120,7 @@ impl FakeS3 {
     pub fn wait_for_requests(&self, count: usize) {
         let mut state = self.state();
         while state.seen.len() < count {
-            state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            self.shared.changed.wait(&mut state);
         }
     }
 
@@ -183,7 +184,7 @@ impl Drop for FakeS3 {
 
 impl FakeShared {
     fn state(&self) -> MutexGuard<'_, FakeState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 
@@ -239,7 +240,7 @@ fn answer(request: &S3Request, shared: &FakeShared) -> Option<S3Response> {
     shared.changed.notify_all();
     if let Some(Fault::HangBefore | Fault::HangAfter) = fault {
         while !state.closing {
-            state = shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            shared.changed.wait(&mut state);
         }
     }
     sent
@@ -252,13 +253,13 @@ fn hold<'a>(
 ) -> MutexGuard<'a, FakeState> {
     if let Some(Fault::Slow(time)) = fault {
         let waits = |state: &mut FakeState| !state.closing;
-        let waited = shared.changed.wait_timeout_while(state, time, waits);
-        return waited.unwrap_or_else(PoisonError::into_inner).0;
+        shared.changed.wait_while_for(&mut state, waits, time);
+        return state;
     }
     let before = state.released;
     state.held += 1;
     while state.released == before && !state.closing {
-        state = shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        shared.changed.wait(&mut state);
     }
     state.held -= 1;
     state

@@ -15,12 +15,10 @@ pub use wire::{Answer, Attacker};
 
 use crate::Server;
 use kernel::{Clock, SystemClock};
+use parking_lot::Mutex;
 use std::{
     collections::BTreeMap,
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
 };
@@ -125,7 +123,7 @@ impl AnswerSummary {
             Answer::Reply { status, .. } => status.to_string(),
             Answer::Closed(kind) => format!("{kind:?}"),
         };
-        let mut answers = self.lock();
+        let mut answers = self.answers.lock();
         *answers.counts.entry((attack.name, outcome)).or_default() += 1;
         if !(self.suspended && answer.status() == Some(423)) {
             answers.wrong.extend(answer.wrong(attack.statuses).map(|wrong| format!("{}: {wrong}", attack.name)));
@@ -138,25 +136,21 @@ impl AnswerSummary {
     /// Answers that no correct server gives: a status that the attack does not allow, 500, or a 503 without
     /// `retry-after`.
     pub fn wrong(&self) -> Vec<String> {
-        self.lock().wrong.clone()
+        self.answers.lock().wrong.clone()
     }
 
     /// Length of the longest reply, bytes.
     pub fn largest_reply(&self) -> u64 {
-        self.lock().largest
+        self.answers.lock().largest
     }
 
     /// Report with one line for each attack.
     pub fn report(&self) -> String {
         let mut lines: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-        for ((name, status), count) in &self.lock().counts {
+        for ((name, status), count) in &self.answers.lock().counts {
             lines.entry(name).or_default().push(format!("{status} × {count}"));
         }
         lines.iter().map(|(name, counts)| format!("  {name}: {}\n", counts.join(", "))).collect()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, AnswerCounts> {
-        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

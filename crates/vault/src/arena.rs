@@ -12,6 +12,7 @@
 )]
 
 use crate::crypto::KEY;
+use parking_lot::Mutex;
 use rustix::mm::{self, Advice, MapFlags, ProtFlags};
 use std::{
     fmt,
@@ -19,7 +20,6 @@ use std::{
     io,
     os::fd::{FromRawFd, OwnedFd},
     ptr::{NonNull, null_mut},
-    sync::{Mutex, MutexGuard, PoisonError},
 };
 use zeroize::Zeroize;
 
@@ -135,7 +135,7 @@ impl Arena {
     }
 
     fn take(&'static self) -> ArenaSlot {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         loop {
             // Locked slots are used first: after a peak it is the ordinary pages that become empty.
             if let Some(address) = state.locked.pop().or_else(|| state.plain.pop()) {
@@ -147,20 +147,16 @@ impl Arena {
 
     /// Returns a slot's address to its free list. The bytes must be zero already.
     fn put_back(&self, address: SlotAddress) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if address.locked { state.locked.push(address) } else { state.plain.push(address) }
     }
 
     fn memory(&self) -> KeyMemory {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.memory.bytes_locked + state.memory.bytes_unlocked == 0 {
             state.grow(self.map_chunk);
         }
         state.memory
-    }
-
-    fn lock(&self) -> MutexGuard<'_, ArenaState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
     crypto::{Aead, Cipher, HmacKey, NONCE, TAG, constant_time_eq, sha256},
     identity, wrap,
 };
-use kernel::{Entropy, KeyEpoch, LogEpoch, ObjectUuid, Plaintext, limits};
+use kernel::{ByteReader, Entropy, KeyEpoch, LogEpoch, ObjectUuid, Plaintext, limits};
 
 /// Length of a log's prologue in bytes: magic, version, log uuid, log epoch, epoch of the keyspace key, length of the
 /// wrap, the wrap.
@@ -131,12 +131,10 @@ impl FrameOpener {
         if !constant_time_eq(mac, &self.chain.header_mac(head)) {
             return None;
         }
-        let rest = head.strip_prefix(FRAME_MAGIC)?;
-        let (length, rest) = rest.split_first_chunk::<4>()?;
-        let (seq, nonce) = rest.split_first_chunk::<8>()?;
-        let length = u32::from_be_bytes(*length) as usize;
+        let mut r = ByteReader::new(head.strip_prefix(FRAME_MAGIC)?, "frame header");
+        let length = u32::from_be_bytes(r.array().ok()?) as usize;
         (length <= limits::LOG_FRAME_BYTES_MAX).then_some(())?;
-        Some((length, u64::from_be_bytes(*seq), *nonce.first_chunk()?, *mac.first_chunk()?))
+        Some((length, u64::from_be_bytes(r.array().ok()?), r.array().ok()?, *mac.first_chunk()?))
     }
 
     fn corrupt(&self, why: &'static str) -> Error {
@@ -203,14 +201,14 @@ impl<'a> LogPrologue<'a> {
 
     /// Parses the prologue at the start of `bytes`; `None` for anything of another form.
     pub(crate) fn read(bytes: &'a [u8]) -> Option<Self> {
-        let rest = bytes.get(..LOG_PROLOGUE_BYTES)?.strip_prefix(LOG_MAGIC)?.strip_prefix(&[FORMAT_VERSION])?;
-        let (object, rest) = rest.split_first_chunk::<16>()?;
-        let (epoch, rest) = rest.split_first_chunk::<4>()?;
-        let (key, rest) = rest.split_first_chunk::<4>()?;
-        let (length, wrapped) = rest.split_first_chunk::<2>()?;
-        (usize::from(u16::from_be_bytes(*length)) == wrapped.len()).then_some(())?;
-        let (epoch, key) = (LogEpoch(u32::from_be_bytes(*epoch)), KeyEpoch(u32::from_be_bytes(*key)));
-        Some(Self { object: ObjectUuid::from_bytes(*object), epoch, key, wrapped })
+        let fields = bytes.get(..LOG_PROLOGUE_BYTES)?.strip_prefix(LOG_MAGIC)?.strip_prefix(&[FORMAT_VERSION])?;
+        let mut r = ByteReader::new(fields, "prologue of a log");
+        let object = ObjectUuid::from_bytes(r.array().ok()?);
+        let epoch = LogEpoch(u32::from_be_bytes(r.array().ok()?));
+        let key = KeyEpoch(u32::from_be_bytes(r.array().ok()?));
+        let length = u16::from_be_bytes(r.array().ok()?);
+        let wrapped = r.rest();
+        (usize::from(length) == wrapped.len()).then_some(Self { object, epoch, key, wrapped })
     }
 }
 

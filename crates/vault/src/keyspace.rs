@@ -12,10 +12,11 @@ use crate::{
 };
 use access::{Action, BackgroundGrant, Grant};
 use kernel::{BoxFuture, Entropy, Incarnation, KeyEpoch, LogEpoch, NamespaceName, NamespaceUuid, ObjectUuid};
+use parking_lot::RwLock;
 use std::{
     fmt,
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -218,7 +219,7 @@ impl Keyspace {
             return Err(Error::Mismatch("a keyspace's keys"));
         }
         let newer = keyspace_keys.newest().0 != self.epoch();
-        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keyspace_keys);
+        *self.keys.write() = Arc::new(keyspace_keys);
         if newer {
             self.wraps.store(0, Ordering::Relaxed);
         }
@@ -260,7 +261,7 @@ impl Keyspace {
     }
 
     fn keys(&self) -> Arc<KeyspaceKeys> {
-        self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.keys.read().clone()
     }
 
     fn wrap_keys(&self, keyspace_keys: &KeyspaceKeys, keys: &TenantKeys, entropy: &dyn Entropy) -> Result<WrappedKey> {

@@ -5,11 +5,9 @@ use super::{
     summary::IngestSummary,
 };
 use client::{Client, Error};
+use parking_lot::Mutex;
 use serde_json::Value;
-use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
 /// Number of concurrent requests: enough to keep reading, screening and embedding busy at the same time.
 const PARALLEL: usize = 4;
@@ -45,18 +43,18 @@ impl IngestRun<'_> {
         waiting.reverse();
         let state = Mutex::new(IngestState { waiting, summary, stopped: None });
         std::thread::scope(|scope| {
-            for _ in 0..PARALLEL.min(lock(&state).waiting.len()) {
+            for _ in 0..PARALLEL.min(state.lock().waiting.len()) {
                 scope.spawn(|| self.worker(&state));
             }
         });
-        let state = state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let state = state.into_inner();
         (state.summary, state.stopped)
     }
 
     fn worker(&self, state: &Mutex<IngestState>) {
         loop {
             let batch = {
-                let mut state = lock(state);
+                let mut state = state.lock();
                 match state.waiting.pop() {
                     Some(batch) if state.stopped.is_none() => batch,
                     _ => return,
@@ -65,7 +63,7 @@ impl IngestRun<'_> {
             let count = batch.len() as u64;
             let documents = self.read(batch, state);
             if let Err(error) = self.send(&documents, state) {
-                lock(state).stopped.get_or_insert(error);
+                state.lock().stopped.get_or_insert(error);
             }
             self.bar.inc(count);
         }
@@ -76,7 +74,7 @@ impl IngestRun<'_> {
         for file in batch {
             match document(&file, self.readers) {
                 Ok(document) => documents.push(document),
-                Err(unsent) => lock(state).summary.unsent(&file.id, &unsent),
+                Err(unsent) => state.lock().summary.unsent(&file.id, &unsent),
             }
         }
         documents
@@ -90,13 +88,13 @@ impl IngestRun<'_> {
         }
         match self.try_send(documents) {
             Ok(reply) => {
-                lock(state).summary.add(&reply);
+                state.lock().summary.add(&reply);
                 Ok(())
             }
             Err(Error::Refused(problem)) if matches!(problem.status, 400 | 413 | 422) => {
                 if let [document] = documents {
                     let id = document["id"].as_str().unwrap_or_default();
-                    lock(state).summary.failure(id, &problem.code, &problem.message);
+                    state.lock().summary.failure(id, &problem.code, &problem.message);
                     return Ok(());
                 }
                 let (first, second) = documents.split_at(documents.len() / 2);
@@ -119,8 +117,4 @@ impl IngestRun<'_> {
             }
         }
     }
-}
-
-fn lock(state: &Mutex<IngestState>) -> MutexGuard<'_, IngestState> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
 }

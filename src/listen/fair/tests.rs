@@ -55,7 +55,7 @@ async fn a_crowd_waits_for_its_turns_and_no_other_flow_waits_for_the_crowd() {
     assert_eq!(woken(), QUANTUM);
     assert_eq!(many.iter().filter(|c| c.was_woken() && c.may_run(&scheduler)).count(), QUANTUM, "each once");
     // After an interval, new connections still queue after the waiting ones.
-    lock(&crowd.queue).since = None;
+    crowd.queue.lock().since = None;
     let late = Connection::of(&crowd);
     assert!(!late.may_run(&scheduler));
     let mut rounds = 1;
@@ -66,7 +66,7 @@ async fn a_crowd_waits_for_its_turns_and_no_other_flow_waits_for_the_crowd() {
     assert!(late.was_woken() && late.may_run(&scheduler));
     assert_eq!(woken(), 1_000 - QUANTUM);
     assert_eq!(rounds, (1_000 - QUANTUM) / QUANTUM, "the last round has the late one");
-    lock(&crowd.queue).since = None;
+    crowd.queue.lock().since = None;
     assert!(many[0].may_run(&scheduler), "immediately again");
 }
 
@@ -111,7 +111,7 @@ async fn a_connection_that_ends_while_it_waits_takes_no_turn_and_leaves_nothing(
     drop(many);
     assert!(!scheduler.round());
     assert!(last.was_woken() && last.may_run(&scheduler));
-    assert!(lock(&scheduler.backlog).flows.is_empty() && lock(&flow.queue).waiting.is_empty());
+    assert!(scheduler.backlog.lock().flows.is_empty() && flow.queue.lock().waiting.is_empty());
     assert_eq!(Arc::strong_count(&flow), 2, "the test's and the connection's");
 }
 
@@ -132,5 +132,5 @@ async fn connections_that_are_always_ready_all_end() {
     assert!(ended.iter().all(Result::is_ok));
     scheduler.tasks.close();
     scheduler.tasks.wait().await;
-    assert!(!lock(&scheduler.backlog).running);
+    assert!(!scheduler.backlog.lock().running);
 }

@@ -47,7 +47,7 @@ fn a_crowd_from_one_address_does_not_keep_others_out() {
     let more: Vec<_> = (0..100).map(|_| acquire(&slots, 1)).collect();
     assert!(!others.iter().any(is_displaced));
     assert_eq!(more.iter().filter(|p| !is_displaced(p)).count(), 4);
-    assert_eq!(slots.lock().entries.len(), 8);
+    assert_eq!(slots.table.lock().entries.len(), 8);
 }
 
 /// The rule of the module, computed by a scan of all connections.
@@ -84,11 +84,11 @@ proptest::proptest! {
                     held[which % held.len()].flushed();
                 }
             }
-            let table = slots.lock();
+            let table = slots.table.lock();
             proptest::prop_assert_eq!(table.displaced(max), displaced(&table, max));
             for slot in held.iter().filter(|slot| !is_displaced(slot)) {
                 let theirs = table.order.flow(&table.entries[&slot.id]);
-                proptest::prop_assert!(Arc::ptr_eq(&slot.flow.lock().unwrap(), &theirs), "scheduled with its group");
+                proptest::prop_assert!(Arc::ptr_eq(&slot.flow.lock(), &theirs), "scheduled with its group");
             }
             for n in 0..4 {
                 let counted = table.entries.values().filter(|entry| entry.address == address(n)).count();
@@ -96,7 +96,7 @@ proptest::proptest! {
             }
         }
         drop(held);
-        proptest::prop_assert!(slots.lock().order.is_empty(), "nothing is left of displaced connections");
+        proptest::prop_assert!(slots.table.lock().order.is_empty(), "nothing is left of displaced connections");
     }
 }
 
@@ -139,7 +139,7 @@ fn a_request_of_a_caller_is_served_to_its_end_and_one_caller_gets_half() {
     let next = acquire(&slots, 2);
     assert!(is_displaced(&all[1]) && !is_displaced(&next));
     all[1].serve(caller(1)).expect("too late to matter: it ends");
-    assert!(slots.lock().entries.len() == 4);
+    assert!(slots.table.lock().entries.len() == 4);
 }
 
 #[tokio::test]
@@ -152,7 +152,7 @@ async fn a_waiting_connection_gets_the_next_free_slot() {
         drop(one);
     });
     drop(next);
-    assert!(slots.lock().entries.is_empty());
+    assert!(slots.table.lock().entries.is_empty());
 }
 
 #[test]

@@ -29,13 +29,13 @@ struct TestCredentials {
 
 impl Credentials for TestCredentials {
     fn key(&self, id: &KeyId) -> Option<Arc<KeyRecord>> {
-        self.keys.lock().unwrap().get(id.as_str()).cloned()
+        self.keys.lock().get(id.as_str()).cloned()
     }
     fn operator(&self, id: &KeyId) -> Option<Arc<OperatorRecord>> {
-        self.operators.lock().unwrap().get(id.as_str()).cloned()
+        self.operators.lock().get(id.as_str()).cloned()
     }
     fn tenant(&self, id: &TenantId) -> Option<TenantFacts> {
-        self.tenants.lock().unwrap().get(id).copied()
+        self.tenants.lock().get(id).copied()
     }
     fn mac(&self, secret: &[u8]) -> [u8; 32] {
         self.macs.fetch_add(1, Ordering::SeqCst);
@@ -97,11 +97,11 @@ impl Fixture {
             quotas: Quotas::default(),
         };
         change(&mut facts);
-        self.credentials.tenants.lock().unwrap().insert(tenant(id), facts);
+        self.credentials.tenants.lock().insert(tenant(id), facts);
     }
 
     fn change(&self, id: &str, change: impl FnOnce(&mut TenantFacts)) {
-        change(self.credentials.tenants.lock().unwrap().get_mut(&tenant(id)).unwrap());
+        change(self.credentials.tenants.lock().get_mut(&tenant(id)).unwrap());
     }
 
     fn key(&self, id: &str, scopes: &[Scope], change: impl FnOnce(&mut KeyRecord)) -> Zeroizing<String> {
@@ -119,7 +119,7 @@ impl Fixture {
             expires_at: None,
         };
         change(&mut record);
-        self.credentials.keys.lock().unwrap().insert(key.as_str().to_owned(), Arc::new(record));
+        self.credentials.keys.lock().insert(key.as_str().to_owned(), Arc::new(record));
         token_text
     }
 
@@ -132,7 +132,7 @@ impl Fixture {
             mac: self.credentials.pepper.mac(secret.as_bytes()),
             created_at: START,
         };
-        self.credentials.operators.lock().unwrap().insert(id.as_str().to_owned(), Arc::new(record));
+        self.credentials.operators.lock().insert(id.as_str().to_owned(), Arc::new(record));
         token_text
     }
 
@@ -385,7 +385,7 @@ fn rates_are_the_tenants_own() {
     let next = fixture.key("acme", &[Scope::Search], |_| {});
     fixture.gate.admit::<Search>(Some(&next), request_info(None)).unwrap();
     fixture.gate.admit::<Search>(Some(&next), request_info(None)).unwrap();
-    assert_eq!(fixture.gate.meters.lock().unwrap().len(), 2);
+    assert_eq!(fixture.gate.meters.lock().len(), 2);
 }
 
 #[test]
@@ -396,9 +396,9 @@ fn the_table_of_rates_forgets_deleted_tenants() {
         fixture.create_tenant(&id, |_| {});
         let key = fixture.key(&id, &[], |_| {});
         fixture.gate.admit::<Whoami>(Some(&key), request_info(None)).unwrap();
-        fixture.credentials.tenants.lock().unwrap().remove(&tenant(&id));
+        fixture.credentials.tenants.lock().remove(&tenant(&id));
     }
-    assert!(fixture.gate.meters.lock().unwrap().len() <= 3);
+    assert!(fixture.gate.meters.lock().len() <= 3);
 }
 
 #[test]

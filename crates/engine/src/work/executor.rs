@@ -8,13 +8,14 @@
 //! does one that computes for long ([`kernel::yield_to_others`]) while others wait.
 
 use kernel::{Clock, Code, Error, Incarnation, PoolHooks, limits};
+use parking_lot::{Condvar, Mutex};
 use std::{
     cell::Cell,
     collections::{HashMap, VecDeque},
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -113,7 +114,7 @@ impl FairExecutor {
         let slots = cores + usize::from(fair);
         let executor = Self(Arc::new(ExecutorShared { state, wake, clock, cores, slots, waiting_max, fair }));
         for _ in 0..slots {
-            let mut state = executor.0.lock();
+            let mut state = executor.0.state.lock();
             executor.0.spawn(&mut state).map_err(|e| Error::internal("worker threads do not start").with_source(e))?;
         }
         Ok(executor)
@@ -125,7 +126,7 @@ impl FairExecutor {
     /// `overloaded` when the queue is full; `rate_limited` when this owner's jobs fill half of it.
     pub(crate) fn push(&self, owner: WorkOwner, priority: Priority, job: CpuJob) -> Result<(), Error> {
         let owner = self.0.queue_of(owner);
-        let mut state = self.0.lock();
+        let mut state = self.0.state.lock();
         if state.waiting >= self.0.waiting_max {
             return Err(Error::overloaded("the work queue is full", RETRY));
         }
@@ -145,7 +146,7 @@ impl FairExecutor {
     /// Queues a job without a limit: the caller has bounded how many there are.
     pub(crate) fn push_bounded(&self, owner: WorkOwner, priority: Priority, job: CpuJob) {
         let owner = self.0.queue_of(owner);
-        let mut state = self.0.lock();
+        let mut state = self.0.state.lock();
         state.note_active(owner, self.0.clock.monotonic());
         state.enqueue(owner, priority, job);
         drop(state);
@@ -155,24 +156,24 @@ impl FairExecutor {
     /// Notes that a request of this tenant runs outside the pool.
     pub(crate) fn note_active(&self, owner: WorkOwner) {
         let now = self.0.clock.monotonic();
-        self.0.lock().note_active(self.0.queue_of(owner), now);
+        self.0.state.lock().note_active(self.0.queue_of(owner), now);
     }
 
     /// Whether any tenant was active since this moment.
     pub(crate) fn was_active_since(&self, at: Duration) -> bool {
-        self.0.lock().latest.at.is_some_and(|latest| latest >= at)
+        self.0.state.lock().latest.at.is_some_and(|latest| latest >= at)
     }
 
     /// Jobs that wait for a thread.
     pub(crate) fn waiting(&self) -> usize {
-        self.0.lock().waiting
+        self.0.state.lock().waiting
     }
 }
 
 impl FairExecutor {
     /// Wakes every idle thread.
     pub(crate) fn wake_all(&self) {
-        let _no_thread_goes_to_sleep = self.0.lock();
+        let _no_thread_goes_to_sleep = self.0.state.lock();
         self.0.wake.notify_all();
     }
 }
@@ -180,14 +181,16 @@ impl FairExecutor {
 impl Drop for FairExecutor {
     fn drop(&mut self) {
         let unrun = {
-            let mut state = self.0.lock();
+            let mut state = self.0.state.lock();
             state.closed = true;
             state.turns.clear();
             std::mem::take(&mut state.queues)
         };
         self.0.wake.notify_all();
         // A job that waits for its turn continues without one, to its end.
-        unrun.values().flat_map(|queue| &queue.resumed).for_each(|ticket| ticket.wake.notify_all());
+        for ticket in unrun.values().flat_map(|queue| &queue.resumed) {
+            ticket.wake.notify_all();
+        }
         drop(unrun);
     }
 }
@@ -205,7 +208,7 @@ impl ExecutorShared {
     fn work(self: Arc<Self>) {
         let worker = Rc::new(Worker { shared: self.clone(), owner: Cell::new(None), keeps_slot: Cell::new(true) });
         kernel::set_pool_hooks(worker.clone());
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         loop {
             if state.closed {
                 return;
@@ -221,7 +224,7 @@ impl ExecutorShared {
                 // Under the lock, so that a caller which checks and then wakes all threads misses none that goes to
                 // sleep.
                 kernel::wipe_stack_if_requested();
-                state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+                self.wake.wait(&mut state);
                 continue;
             };
             drop(state);
@@ -229,7 +232,7 @@ impl ExecutorShared {
             // A panic ends this job only: its caller learns of it because the channel is dropped.
             let _ = catch_unwind(AssertUnwindSafe(job));
             worker.owner.set(None);
-            state = self.lock();
+            state = self.state.lock();
             state.finish(owner);
         }
     }
@@ -241,11 +244,6 @@ impl ExecutorShared {
 
     fn queue_of(&self, owner: WorkOwner) -> WorkOwner {
         owner.filter(|_| self.fair)
-    }
-
-    /// Nothing panics while holding this lock.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -262,7 +260,7 @@ impl PoolHooks for Worker {
     fn release_slot(&self) {
         self.keeps_slot.set(true);
         let Some(owner) = self.owner.get() else { return };
-        let mut state = self.shared.lock();
+        let mut state = self.shared.state.lock();
         if state.closed || state.suspended >= limits::BLOCKED_JOBS_MAX {
             return;
         }
@@ -282,7 +280,7 @@ impl PoolHooks for Worker {
 
     fn acquire_slot(&self) {
         let Some(owner) = self.owner.get().filter(|_| !self.keeps_slot.get()) else { return };
-        let mut state = self.shared.lock();
+        let mut state = self.shared.state.lock();
         let Some(queue) = state.queues.get_mut(&owner) else { return };
         let ticket = Arc::new(Ticket::default());
         let waited = queue.waits();
@@ -293,7 +291,7 @@ impl PoolHooks for Worker {
         }
         self.shared.wake.notify_one();
         while !ticket.granted.load(Ordering::Relaxed) && !state.closed {
-            state = ticket.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+            ticket.wake.wait(&mut state);
         }
     }
 
@@ -301,7 +299,7 @@ impl PoolHooks for Worker {
         let Some(owner) = self.owner.get() else { return };
         let (shared, now) = (&self.shared, self.shared.clock.monotonic());
         let others =
-            shared.lock().others_can_run(owner, shared.slots, |state, owner| shared.each_max(state, owner, now));
+            shared.state.lock().others_can_run(owner, shared.slots, |state, owner| shared.each_max(state, owner, now));
         if others {
             self.release_slot();
             self.acquire_slot();

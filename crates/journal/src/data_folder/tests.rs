@@ -36,12 +36,12 @@ impl Disk for FlakyDisk {
         RealDisk.list(folder)
     }
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
-        let mut failures = self.failures.lock().unwrap();
+        let mut failures = self.failures.lock();
         if *failures > 0 {
             *failures -= 1;
             return Err(io::Error::other("a flush that fails"));
         }
-        self.flushed.lock().unwrap().push(folder.to_path_buf());
+        self.flushed.lock().push(folder.to_path_buf());
         RealDisk.sync_folder(folder)
     }
     fn is_folder(&self, path: &Path) -> bool {
@@ -64,19 +64,19 @@ fn a_folder_that_was_created_but_not_flushed_is_flushed() {
     let disk = Arc::new(FlakyDisk::default());
     let name = "ns/3f/00000000-0000-4000-8000-000000000000/seg/0000000001-x";
     let data_folder = DataFolder::open(disk.clone(), &root).unwrap();
-    *disk.failures.lock().unwrap() = 1;
+    *disk.failures.lock() = 1;
     data_folder.create(name, b"one").unwrap_err();
     drop(data_folder);
     for _ in 0..2 {
         let data_folder = DataFolder::open(disk.clone(), &root).unwrap();
-        disk.flushed.lock().unwrap().clear();
+        disk.flushed.lock().clear();
         data_folder.delete(name).unwrap();
         assert!(data_folder.create(name, b"two").unwrap());
-        let flushed = std::mem::take(&mut *disk.flushed.lock().unwrap());
+        let flushed = std::mem::take(&mut *disk.flushed.lock());
         let parents = [root.clone(), root.join("ns"), root.join("ns/3f")];
         assert!(parents.iter().all(|folder| flushed.contains(folder)), "{flushed:?}");
         data_folder.delete(name).unwrap();
         data_folder.create(name, b"three").unwrap();
-        assert_eq!(disk.flushed.lock().unwrap().len(), 1, "this process flushes its own folders once");
+        assert_eq!(disk.flushed.lock().len(), 1, "this process flushes its own folders once");
     }
 }

@@ -4,11 +4,9 @@
 //! previous file ended, so anything after that end was never acknowledged and is never read again; only the end of the
 //! newest file can be in doubt.
 
-use crate::{
-    names::LogFileId,
-    objects::{take, take_slice},
-};
-use kernel::{LogEpoch, ObjectUuid, Plaintext};
+use super::group::read_body;
+use crate::names::LogFileId;
+use kernel::{ByteReader, LogEpoch, MalformedBytes, ObjectUuid, Plaintext};
 use zeroize::Zeroizing;
 
 /// Content of the first group.
@@ -64,11 +62,11 @@ impl CheckpointRef {
         out.extend_from_slice(&self.covers.to_le_bytes());
     }
 
-    pub(crate) fn decode(rest: &mut &[u8]) -> Option<Self> {
-        let object = flag(rest)?;
-        let id = take_id(rest)?;
-        let uuid = if object { Some(ObjectUuid::from_bytes(take(rest)?)) } else { None };
-        Some(Self { id, uuid, covers: u64::from_le_bytes(take(rest)?) })
+    pub(crate) fn decode(r: &mut ByteReader<'_>) -> Result<Self, MalformedBytes> {
+        let object = r.flag()?;
+        let id = read_id(r)?;
+        let uuid = if object { Some(ObjectUuid::from_bytes(r.array()?)) } else { None };
+        Ok(Self { id, uuid, covers: r.u64()? })
     }
 }
 
@@ -92,24 +90,21 @@ impl FileHeader {
         out.into()
     }
 
-    /// `None` unless the bytes are exactly one header of this version.
-    pub(crate) fn decode(mut bytes: &[u8]) -> Option<Self> {
-        let rest = &mut bytes;
-        if take::<1>(rest)?[0] != VERSION {
-            return None;
+    /// Decodes bytes that are exactly one header of this version.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, MalformedBytes> {
+        let mut r = ByteReader::new(bytes, "file header");
+        if r.u8()? != VERSION {
+            return Err(r.malformed());
         }
-        let id = take_id(rest)?;
-        let before = u64::from_le_bytes(take(rest)?);
-        let previous = match flag(rest)? {
-            false => None,
-            true => Some(LogFileEnd {
-                id: take_id(rest)?,
-                groups: u64::from_le_bytes(take(rest)?),
-                offset: u64::from_le_bytes(take(rest)?),
-            }),
-        };
-        let (checkpoint, body) = take_checkpoint(rest, id)?;
-        rest.is_empty().then_some(Self { id, before, previous, checkpoint, body })
+        let id = read_id(&mut r)?;
+        let before = r.u64()?;
+        let mut previous = None;
+        if r.flag()? {
+            previous = Some(LogFileEnd { id: read_id(&mut r)?, groups: r.u64()?, offset: r.u64()? });
+        }
+        let (checkpoint, body) = read_checkpoint(&mut r, id)?;
+        r.end()?;
+        Ok(Self { id, before, previous, checkpoint, body })
     }
 }
 
@@ -127,24 +122,15 @@ pub(crate) fn put_checkpoint(out: &mut Vec<u8>, checkpoint: Option<&CheckpointRe
     }
 }
 
-/// Takes what [`put_checkpoint`] wrote into log file `id`. There is a body exactly if the reference names this file.
-pub(crate) fn take_checkpoint(rest: &mut &[u8], id: LogFileId) -> Option<(Option<CheckpointRef>, Option<Plaintext>)> {
-    let checkpoint = if flag(rest)? { Some(CheckpointRef::decode(rest)?) } else { None };
-    let mut body = None;
-    if flag(rest)? {
-        let length = usize::try_from(u32::from_le_bytes(take(rest)?)).ok()?;
-        body = Some(Plaintext::from(take_slice(rest, length)?));
-    }
+/// Reads what [`put_checkpoint`] wrote into log file `id`. There is a body exactly if the reference names this file.
+pub(crate) fn read_checkpoint(
+    r: &mut ByteReader<'_>,
+    id: LogFileId,
+) -> Result<(Option<CheckpointRef>, Option<Plaintext>), MalformedBytes> {
+    let checkpoint = if r.flag()? { Some(CheckpointRef::decode(r)?) } else { None };
+    let body = if r.flag()? { Some(Plaintext::from(read_body(r)?)) } else { None };
     let is_here = checkpoint.and_then(|pointer| pointer.holder()) == Some(id);
-    (is_here == body.is_some()).then_some((checkpoint, body))
-}
-
-fn flag(rest: &mut &[u8]) -> Option<bool> {
-    match take::<1>(rest)?[0] {
-        0 => Some(false),
-        1 => Some(true),
-        _ => None,
-    }
+    if is_here == body.is_some() { Ok((checkpoint, body)) } else { Err(r.malformed()) }
 }
 
 pub(crate) fn put_id(out: &mut Vec<u8>, id: LogFileId) {
@@ -152,9 +138,8 @@ pub(crate) fn put_id(out: &mut Vec<u8>, id: LogFileId) {
     out.extend_from_slice(&id.number.to_le_bytes());
 }
 
-pub(crate) fn take_id(bytes: &mut &[u8]) -> Option<LogFileId> {
-    let epoch = LogEpoch(u32::from_le_bytes(take(bytes)?));
-    Some(LogFileId { epoch, number: u64::from_le_bytes(take(bytes)?) })
+pub(crate) fn read_id(r: &mut ByteReader<'_>) -> Result<LogFileId, MalformedBytes> {
+    Ok(LogFileId { epoch: LogEpoch(r.u32()?), number: r.u64()? })
 }
 
 const VERSION: u8 = 0;

@@ -4,8 +4,7 @@
 //! after damaged bytes can be distinguished from the remains of a torn write: if there is one, the damaged group was
 //! acknowledged, which means corruption and not a crash.
 
-use crate::objects::{take, take_slice};
-use kernel::Plaintext;
+use kernel::{ByteReader, MalformedBytes, Plaintext};
 use vault::Keyspace;
 use zeroize::Zeroizing;
 
@@ -46,12 +45,8 @@ impl GroupHeader {
         if tag[..16] != head[24..] {
             return None;
         }
-        let mut rest = &head[4..];
-        Some(Self {
-            frame: u32::from_le_bytes(take(&mut rest)?),
-            index: u64::from_le_bytes(take(&mut rest)?),
-            size: u64::from_le_bytes(take(&mut rest)?),
-        })
+        let mut r = ByteReader::new(&head[MAGIC.len()..], "group header");
+        Some(Self { frame: r.u32().ok()?, index: r.u64().ok()?, size: r.u64().ok()? })
     }
 
     /// Whether `bytes`, which begin at `offset`, contain any header of this file.
@@ -99,18 +94,20 @@ impl Group {
         Plaintext::from(&[DROP][..])
     }
 
-    /// `None` unless the bytes are exactly one of these.
-    pub(crate) fn decode(mut bytes: &[u8]) -> Option<Self> {
-        let rest = &mut bytes;
-        match take::<1>(rest)?[0] {
-            FILE_HEADER => Some(Self::FileHeader(Plaintext::from(*rest))),
+    /// Decodes bytes that are exactly one of these.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, MalformedBytes> {
+        let mut r = ByteReader::new(bytes, "group of a log file");
+        let group = match r.u8()? {
+            FILE_HEADER => Self::FileHeader(Plaintext::from(r.rest())),
             ENTRIES => {
-                let (first, bodies) = take_entries(rest)?;
-                rest.is_empty().then_some(Self::Entries(first, bodies))
+                let (first, bodies) = read_entries(&mut r)?;
+                Self::Entries(first, bodies)
             }
-            DROP => rest.is_empty().then_some(Self::Drop),
-            _ => None,
-        }
+            DROP => Self::Drop,
+            _ => return Err(r.malformed()),
+        };
+        r.end()?;
+        Ok(group)
     }
 }
 
@@ -124,20 +121,24 @@ pub(crate) fn put_entries(out: &mut Vec<u8>, first: u64, bodies: &[Plaintext]) {
     }
 }
 
-/// Takes what [`put_entries`] wrote off the front.
-pub(crate) fn take_entries(rest: &mut &[u8]) -> Option<(u64, Vec<Plaintext>)> {
-    let first = u64::from_le_bytes(take(rest)?);
-    let count = u32::from_le_bytes(take(rest)?);
+/// Reads what [`put_entries`] wrote.
+pub(crate) fn read_entries(r: &mut ByteReader<'_>) -> Result<(u64, Vec<Plaintext>), MalformedBytes> {
+    let first = r.u64()?;
     let mut bodies = Vec::new();
-    for _ in 0..count {
-        let length = usize::try_from(u32::from_le_bytes(take(rest)?)).ok()?;
-        bodies.push(Plaintext::from(take_slice(rest, length)?));
+    for _ in 0..r.u32()? {
+        bodies.push(Plaintext::from(read_body(r)?));
     }
-    Some((first, bodies))
+    Ok((first, bodies))
+}
+
+/// Reads `length u32 ‖ bytes`.
+pub(crate) fn read_body<'a>(r: &mut ByteReader<'a>) -> Result<&'a [u8], MalformedBytes> {
+    let length = r.u32()? as usize;
+    r.take(length)
 }
 
 fn length(length: usize) -> [u8; 4] {
-    u32::try_from(length).expect("the queue bounds entries and groups far below 4 GiB").to_le_bytes()
+    u32::try_from(length).expect("an append refuses an entry far below 4 GiB").to_le_bytes()
 }
 
 const MAGIC: [u8; 4] = *b"RFG0";

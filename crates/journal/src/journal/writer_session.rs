@@ -9,7 +9,7 @@
 //! it was left and nothing has a newer epoch. It exists in memory only, so an epoch never has a second process. It
 //! holds no key.
 
-use super::{Journal, lock};
+use super::Journal;
 use crate::names::LogFileId;
 
 /// State with which a process resumes as the writer of a keyspace; see the module.
@@ -30,13 +30,10 @@ impl Journal {
         let inner = &*self.0;
         let _no_sweep = inner.sweeping.try_lock().ok()?;
         let _no_checkpoint = inner.checkpointing.try_lock().ok()?;
-        // A task that puts an object of the log holds this lock until the outcome is known.
+        // Held by a put of an object of the log until its outcome is known. While appends wait for it, it is never free.
         let mut log = inner.log.try_lock().ok()?;
-        if !lock(&inner.queue).waiting.is_empty() {
-            return None;
-        }
         let session = log.detach();
-        *lock(&inner.status) = log.status();
+        *inner.status.lock() = log.status();
         session
     }
 }

@@ -6,14 +6,13 @@
 use crate::{
     Error,
     file_log::{
-        file_header::{CheckpointRef, put_checkpoint, put_id, take_checkpoint, take_id},
-        group::{put_entries, take_entries},
+        file_header::{CheckpointRef, put_checkpoint, put_id, read_checkpoint, read_id},
+        group::{put_entries, read_entries},
     },
     log::{JournalEnv, corrupt},
     names::{LogFileId, Name},
-    objects::take,
 };
-use kernel::{LogEpoch, ObjectUuid, Plaintext};
+use kernel::{ByteReader, LogEpoch, MalformedBytes, ObjectUuid, Plaintext};
 use zeroize::Zeroizing;
 
 /// Content of an object of the log.
@@ -74,7 +73,7 @@ impl LogSlot {
         if opener.epoch() != id.epoch || seq != id.number || used != frame.len() {
             return Err(wrong("it belongs to another name"));
         }
-        Self::decode(&body).filter(|slot| slot.id == id).ok_or_else(|| wrong("it has an unknown form"))
+        Self::decode(&body).ok().filter(|slot| slot.id == id).ok_or_else(|| wrong("it has an unknown form"))
     }
 
     /// Encodes `version u8 ‖ id 12 ‖ previous 32 ‖ kind u8 ‖ …` with one allocation of sufficient size: memory that a
@@ -109,30 +108,31 @@ impl LogSlot {
         out.into()
     }
 
-    /// `None` unless the bytes are exactly one record of this version.
-    pub(crate) fn decode(mut bytes: &[u8]) -> Option<Self> {
-        let rest = &mut bytes;
-        if take::<1>(rest)?[0] != VERSION {
-            return None;
+    /// Decodes bytes that are exactly one record of this version.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, MalformedBytes> {
+        let mut r = ByteReader::new(bytes, "object of the log");
+        if r.u8()? != VERSION {
+            return Err(r.malformed());
         }
-        let id = take_id(rest)?;
-        let previous = take(rest)?;
-        let record = match take::<1>(rest)?[0] {
+        let id = read_id(&mut r)?;
+        let previous = r.array()?;
+        let record = match r.u8()? {
             CHECKPOINT => {
-                let before = u64::from_le_bytes(take(rest)?);
-                let floor = take_id(rest)?;
-                let (checkpoint, body) = take_checkpoint(rest, id)?;
+                let before = r.u64()?;
+                let floor = read_id(&mut r)?;
+                let (checkpoint, body) = read_checkpoint(&mut r, id)?;
                 Record::Checkpoint { before, floor, checkpoint, body }
             }
             ENTRIES => {
-                let (first, bodies) = take_entries(rest)?;
+                let (first, bodies) = read_entries(&mut r)?;
                 Record::Entries(first, bodies)
             }
-            SEAL => Record::Seal(LogEpoch(u32::from_le_bytes(take(rest)?))),
+            SEAL => Record::Seal(LogEpoch(r.u32()?)),
             DROP => Record::Drop,
-            _ => return None,
+            _ => return Err(r.malformed()),
         };
-        rest.is_empty().then_some(Self { id, previous, record })
+        r.end()?;
+        Ok(Self { id, previous, record })
     }
 }
 

@@ -6,7 +6,7 @@
 
 use crate::limits;
 use memmap2::MmapMut;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use parking_lot::Mutex;
 
 /// The pool of the process.
 pub(super) static POOL: BufferPool = BufferPool::new(limits::POOLED_BYTES_MAX);
@@ -42,7 +42,7 @@ impl BufferPool {
     /// Takes the smallest kept mapping that is long enough and at most an eighth longer, since the bytes after the end
     /// stay unused.
     fn take_kept(&self, length: usize) -> Option<MmapMut> {
-        let mut kept = self.lock();
+        let mut kept = self.kept.lock();
         let fits = length..=length + length / 8;
         let fitting = kept.iter().enumerate().filter(|(_, mapping)| fits.contains(&mapping.len()));
         let (index, _) = fitting.min_by_key(|(_, mapping)| mapping.len())?;
@@ -55,7 +55,7 @@ impl BufferPool {
             return;
         }
         let mut dropped = Vec::new();
-        let mut kept = self.lock();
+        let mut kept = self.kept.lock();
         kept.push(mapping);
         let mut bytes: usize = kept.iter().map(|mapping| mapping.len()).sum();
         while bytes > self.kept_max {
@@ -70,11 +70,7 @@ impl BufferPool {
 
     #[cfg(test)]
     pub(super) fn kept(&self) -> Vec<usize> {
-        self.lock().iter().map(|mapping| mapping.len()).collect()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<MmapMut>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kept.lock().iter().map(|mapping| mapping.len()).collect()
     }
 }
 

@@ -5,8 +5,8 @@ use crate::{
     pending::Question,
 };
 use kernel::Untrusted;
+use parking_lot::Condvar;
 use std::sync::{
-    Condvar,
     atomic::{AtomicBool, Ordering},
     mpsc::{Receiver, channel},
 };
@@ -20,18 +20,18 @@ struct Gate {
 
 impl Gate {
     fn pass(&self) {
-        let mut state = self.state.lock().unwrap();
+        let mut state = self.state.lock();
         state.0 += 1;
         self.changed.notify_all();
-        drop(self.changed.wait_while(state, |s| !s.1).unwrap());
+        self.changed.wait_while(&mut state, |s| !s.1);
     }
 
     fn wait_for_arrivals(&self, n: usize) {
-        drop(self.changed.wait_while(self.state.lock().unwrap(), |s| s.0 < n).unwrap());
+        self.changed.wait_while(&mut self.state.lock(), |s| s.0 < n);
     }
 
     fn open(&self) {
-        self.state.lock().unwrap().1 = true;
+        self.state.lock().1 = true;
         self.changed.notify_all();
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     event_store::State,
     record::{KeyspaceRecord, NamespaceEntry, StoredApiKey, Wrapped},
 };
-use kernel::{KeyId, NamespaceName, NamespaceSettings, NamespaceUuid, Timestamp};
+use kernel::{ByteReader, KeyId, MalformedBytes, NamespaceName, NamespaceSettings, NamespaceUuid, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, HashMap},
@@ -73,23 +73,23 @@ pub(super) fn encode(state: &DirectoryState) -> Result<Zeroizing<Vec<u8>>> {
 
 /// Decodes the output of [`encode`]. Refuses bytes that are incomplete or out of order.
 pub(super) fn decode(bytes: &[u8]) -> Result<DirectoryState> {
-    let (version, mut bytes) = bytes.split_first().ok_or(MALFORMED)?;
-    if *version != VERSION {
-        return Err(Error::Version { what: DirectoryState::NAME, found: u32::from(*version) });
+    let mut r = ByteReader::new(bytes, "a directory's checkpoint");
+    let version = r.u8()?;
+    if version != VERSION {
+        return Err(Error::Version { what: DirectoryState::NAME, found: u32::from(version) });
     }
-    let bytes = &mut bytes;
-    let length = u32::from_le_bytes(take(bytes)?);
-    let rows: Vec<SettingsRow> = codec::decode(DirectoryState::NAME, take_slice(bytes, length as usize)?)?;
+    let length = r.u32()? as usize;
+    let rows: Vec<SettingsRow> = codec::decode(DirectoryState::NAME, r.take(length)?)?;
     let table: Vec<_> = rows.into_iter().map(|row| Arc::new(row.0)).collect();
     let mut namespaces: Vec<(NamespaceName, NamespaceEntry)> = Vec::new();
-    for _ in 0..u32::from_le_bytes(take(bytes)?) {
-        let next = namespace(bytes, &table)?;
+    for _ in 0..r.u32()? {
+        let next = namespace(&mut r, &table)?;
         if namespaces.last().is_some_and(|(name, _)| *name >= next.0) {
-            return Err(MALFORMED);
+            return Err(r.malformed().into());
         }
         namespaces.push(next);
     }
-    let rest: CheckpointTail = codec::decode(DirectoryState::NAME, bytes)?;
+    let rest: CheckpointTail = codec::decode(DirectoryState::NAME, r.rest())?;
     let recent_settings = table.into_iter().take(super::RECENT_SETTINGS_MAX).collect();
     // The list is sorted already, so the map is built in one pass and without gaps.
     let namespaces = namespaces.into_iter().collect();
@@ -97,36 +97,26 @@ pub(super) fn decode(bytes: &[u8]) -> Result<DirectoryState> {
     Ok(DirectoryState { namespaces, keys, pending_prefixes, wraps, purge_due: false, recent_settings })
 }
 
-fn namespace(bytes: &mut &[u8], table: &[Arc<NamespaceSettings>]) -> Result<(NamespaceName, NamespaceEntry)> {
-    let [length] = take(bytes)?;
-    let name = std::str::from_utf8(take_slice(bytes, usize::from(length))?).map_err(|_| MALFORMED)?;
-    let name = NamespaceName::parse(name).map_err(|_| MALFORMED)?;
-    let settings = table.get(u32::from_le_bytes(take(bytes)?) as usize).ok_or(MALFORMED)?.clone();
-    let created_at = Timestamp::from_millis(i64::from_le_bytes(take(bytes)?));
-    let uuid = NamespaceUuid::from_bytes(take(bytes)?);
-    let epoch = u32::from_le_bytes(take(bytes)?);
-    let length = u16::from_le_bytes(take(bytes)?);
-    let wrapped = Wrapped { epoch, bytes: take_slice(bytes, usize::from(length))?.into() };
+fn namespace(
+    r: &mut ByteReader<'_>,
+    table: &[Arc<NamespaceSettings>],
+) -> Result<(NamespaceName, NamespaceEntry), MalformedBytes> {
+    let length = usize::from(r.u8()?);
+    let name = std::str::from_utf8(r.take(length)?).map_err(|_| r.malformed())?;
+    let name = NamespaceName::parse(name).map_err(|_| r.malformed())?;
+    let settings = table.get(r.u32()? as usize).ok_or_else(|| r.malformed())?.clone();
+    let created_at = Timestamp::from_millis(r.i64()?);
+    let uuid = NamespaceUuid::from_bytes(r.array()?);
+    let epoch = r.u32()?;
+    let length = usize::from(r.u16()?);
+    let wrapped = Wrapped { epoch, bytes: r.take(length)?.into() };
     Ok((name, NamespaceEntry { settings, created_at, keyspace: KeyspaceRecord { uuid, wrapped } }))
-}
-
-fn take<const N: usize>(bytes: &mut &[u8]) -> Result<[u8; N]> {
-    let (head, rest) = bytes.split_first_chunk::<N>().ok_or(MALFORMED)?;
-    *bytes = rest;
-    Ok(*head)
-}
-
-fn take_slice<'a>(bytes: &mut &'a [u8], length: usize) -> Result<&'a [u8]> {
-    let (head, rest) = bytes.split_at_checked(length).ok_or(MALFORMED)?;
-    *bytes = rest;
-    Ok(head)
 }
 
 fn to_u32(count: usize) -> u32 {
     u32::try_from(count).expect("namespaces and settings are far fewer than 2^32")
 }
 
-const MALFORMED: Error = Error::Damaged("a directory's checkpoint is not what this server writes");
 /// Format version, the first byte. Any other value is another version; JSON begins with 123.
 const VERSION: u8 = 0;
 

@@ -4,7 +4,7 @@ use super::{DataFolder, RunningServer, name};
 use crate::{BegunOperation, OperationHandle, OperationKind, Reencryption, control::ControlEvent};
 use access::{Manage, Search};
 use journal::{Journal, ObjectRef};
-use kernel::{KeyEpoch, TenantId};
+use kernel::{ByteReader, KeyEpoch, TenantId};
 use std::sync::Arc;
 use vault::{Keyspace, ObjectKind, WrappedKey};
 
@@ -53,7 +53,7 @@ impl RunningServer {
         let env = &self.registry.inner.env;
         let open = Journal::recover(&env.storage, keyspace.clone(), env.clock.clone(), env.entropy.clone());
         let (journal, found) = open.await.unwrap();
-        let object = found.checkpoint.map(|body| ObjectRef::decode(&mut &body[..]).unwrap());
+        let object = found.checkpoint.map(|body| ObjectRef::decode(&mut ByteReader::new(&body, "reference")).unwrap());
         if let Some(object) = &object {
             assert_eq!(*journal.get(object).await.unwrap(), *TEXT);
         }

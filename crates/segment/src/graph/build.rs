@@ -18,15 +18,13 @@ use self::{
 };
 use super::{BASE_LINKS, NONE, UPPER_LINKS, links::GraphLinks, pool::Pool};
 use crate::{Error, Spec, build::StopFlag, top::DenseBitmap};
+use parking_lot::{Mutex, MutexGuard};
 use rayon::prelude::*;
 use roaring::RoaringBitmap;
 use std::{
     collections::BTreeMap,
     ops::Range,
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, Ordering::Relaxed},
-    },
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
 };
 
 /// Rows in view while a row searches for its neighbours.
@@ -137,10 +135,10 @@ struct ScratchPool {
 impl ScratchPool {
     /// Runs `act` with a scratch of its own.
     fn lend(&self, act: impl FnOnce(&mut Scratch)) {
-        let idle = locked(&self.idle).pop();
+        let idle = self.idle.lock().pop();
         let mut scratch = idle.unwrap_or_else(|| Scratch::new(self.rows));
         act(&mut scratch);
-        locked(&self.idle).push(scratch);
+        self.idle.lock().push(scratch);
     }
 }
 
@@ -300,7 +298,7 @@ impl GraphBuilder {
     }
 
     fn lock(&self, row: u32) -> MutexGuard<'_, ()> {
-        locked(&self.locks[row as usize % STRIPES])
+        self.locks[row as usize % STRIPES].lock()
     }
 
     fn into_links(self) -> GraphLinks {
@@ -313,9 +311,4 @@ impl GraphBuilder {
         let base = self.base.into_iter().map(AtomicU32::into_inner).collect();
         GraphLinks { entry: self.entry, base, upper }
     }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // The data under these locks is consistent at every moment, so a panic does not spoil it.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,17 +3,19 @@
 
 use crate::{
     Error,
-    bytes::{Reader, Slice, put_size, put_str},
+    bytes::{Slice, put_size, put_str},
     container::{ContainerWriter, PagedKind, SectionKind},
     pages::Section,
 };
+use kernel::ByteReader;
+use parking_lot::Mutex;
 use std::{
     collections::BTreeMap,
     fmt,
     io::{self, BufWriter, Write},
     ops::Range,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
 use tantivy::{
     Directory, HasLen,
@@ -50,7 +52,7 @@ impl Files {
 
     /// Opens the files that [`Files::write`] wrote.
     pub(crate) fn open(list: &Slice, section: &Section) -> Result<Self, Error> {
-        let mut r = Reader::new(list.bytes(), "text files");
+        let mut r = ByteReader::new(list.bytes(), "text files");
         let (mut files, mut next) = (BTreeMap::new(), 0u64);
         for _ in 0..r.count(3)? {
             let name = PathBuf::from(r.str()?);
@@ -59,16 +61,16 @@ impl Files {
                 1 => list.sub(r.span(size)?).map(Section::Memory),
                 0 => {
                     let start = next;
-                    next = start.checked_add(size as u64).ok_or_else(|| r.bad())?;
+                    next = start.checked_add(size as u64).ok_or_else(|| r.malformed())?;
                     section.sub(start..next)
                 }
                 _ => None,
             };
-            files.insert(name, file.ok_or_else(|| r.bad())?);
+            files.insert(name, file.ok_or_else(|| r.malformed())?);
         }
         r.end()?;
         if next != section.len() {
-            return Err(r.bad());
+            return Err(r.malformed().into());
         }
         Ok(Self(Arc::new(Mutex::new(files))))
     }
@@ -93,7 +95,7 @@ impl Files {
 
     fn with<T>(&self, act: impl FnOnce(&mut BTreeMap<PathBuf, Section>) -> T) -> T {
         // The map is consistent between any two steps, so a panic elsewhere does not spoil it.
-        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        act(&mut self.0.lock())
     }
 
     fn get(&self, path: &Path) -> Result<Section, OpenReadError> {

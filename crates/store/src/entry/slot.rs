@@ -8,9 +8,10 @@
 use crate::{Error, counters::Counters, entry::namespace::Namespace, shared::Shared};
 use journal::{Journal, Stopped, WriterSession};
 use kernel::{Code, Incarnation, NamespaceUuid, Timestamp};
+use parking_lot::Mutex;
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 use tokio::sync::OwnedMutexGuard;
@@ -88,19 +89,19 @@ impl Slot {
 
     /// Since when something in the closed namespace has been deleted, if that is known.
     pub(crate) fn idle_hint(&self) -> Option<Option<Timestamp>> {
-        *lock(&self.idle_hint)
+        *self.idle_hint.lock()
     }
 
     /// Sets the hint. The caller holds the right to open the namespace.
     pub(crate) fn set_idle_hint(&self, deleted_since: Option<Option<Timestamp>>) {
-        *lock(&self.idle_hint) = deleted_since;
+        *self.idle_hint.lock() = deleted_since;
     }
 
     /// Sets the state, and clears the hint.
     pub(crate) fn set(&self, counters: &Counters, state: SlotState) {
         self.set_idle_hint(None);
         let now = state.quarantined();
-        let before = std::mem::replace(&mut *lock(&self.state), state);
+        let before = std::mem::replace(&mut *self.state.lock(), state);
         match (before.quarantined(), now) {
             (false, true) => drop(counters.quarantined.fetch_add(1, Ordering::Relaxed)),
             (true, false) => drop(counters.quarantined.fetch_sub(1, Ordering::Relaxed)),
@@ -110,7 +111,7 @@ impl Slot {
 
     /// Number of consecutive openings that failed because of the namespace's bytes.
     pub(crate) fn tries(&self) -> u32 {
-        match &*lock(&self.state) {
+        match &*self.state.lock() {
             SlotState::OpenFailed(failure) => failure.tries,
             _ => 0,
         }
@@ -118,7 +119,7 @@ impl Slot {
 
     /// The open namespace; `None` if it must be opened first.
     pub(crate) fn ready(&self, shared: &Shared) -> Result<Option<Arc<Namespace>>, Error> {
-        match &*lock(&self.state) {
+        match &*self.state.lock() {
             SlotState::Open(namespace) if namespace.core.is_open() => Ok(Some(namespace.clone())),
             SlotState::OpenFailed(failure) if shared.config.clock.monotonic() < failure.retry_at => {
                 Err(Error::OpenFailed { code: failure.code, message: failure.message.clone() })
@@ -130,11 +131,11 @@ impl Slot {
 
     /// Whether a namespace is in memory, including one that has failed.
     pub(crate) fn is_loaded(&self) -> bool {
-        matches!(&*lock(&self.state), SlotState::Open(_))
+        matches!(&*self.state.lock(), SlotState::Open(_))
     }
 
     pub(crate) fn current(&self) -> Option<Arc<Namespace>> {
-        match &*lock(&self.state) {
+        match &*self.state.lock() {
             SlotState::Open(namespace) if namespace.core.is_open() => Some(namespace.clone()),
             _ => None,
         }
@@ -148,11 +149,11 @@ impl Slot {
     /// Whether the namespace is open and no request uses it.
     pub(crate) fn is_idle(&self) -> bool {
         // While the lock is held no request can take another reference; one reference belongs to the slot.
-        matches!(&*lock(&self.state), SlotState::Open(namespace) if namespace.is_idle())
+        matches!(&*self.state.lock(), SlotState::Open(namespace) if namespace.is_idle())
     }
 
     pub(crate) fn take(&self) -> Option<Arc<Namespace>> {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         match std::mem::replace(&mut *state, SlotState::Closed) {
             SlotState::Open(namespace) => Some(namespace),
             other => {
@@ -186,7 +187,7 @@ impl Slot {
     /// Drops the namespace from memory if no request uses it. Returns whether it did.
     pub(crate) fn evict_if_idle(&self) -> bool {
         let Ok(mut opening) = self.opening.try_lock() else { return false };
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         // While the lock is held no request can take another reference; one reference belongs to the slot.
         let SlotState::Open(namespace) = &*state else { return false };
         if !namespace.is_idle() {
@@ -229,21 +230,16 @@ pub(crate) struct Slots(Mutex<BTreeMap<NamespaceUuid, Arc<Slot>>>);
 
 impl Slots {
     pub(crate) fn get(&self, uuid: NamespaceUuid) -> Option<Arc<Slot>> {
-        lock(&self.0).get(&uuid).cloned()
+        self.0.lock().get(&uuid).cloned()
     }
 
     pub(crate) fn get_or_insert(&self, uuid: NamespaceUuid, incarnation: Incarnation) -> Arc<Slot> {
-        lock(&self.0).entry(uuid).or_insert_with(|| Arc::new(Slot::new(uuid, incarnation))).clone()
+        self.0.lock().entry(uuid).or_insert_with(|| Arc::new(Slot::new(uuid, incarnation))).clone()
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Slot>> {
-        lock(&self.0).values().cloned().collect()
+        self.0.lock().values().cloned().collect()
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Safe after a panic: every change under these locks is a single assignment or insertion.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// First pause before a failed opening is retried; it doubles each time.

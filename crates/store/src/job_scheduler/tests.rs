@@ -41,14 +41,14 @@ async fn tenants_take_turns() {
         let (schedule, order) = (schedule.clone(), &order);
         async move {
             let _permit = schedule.acquire(tenant, 1).await;
-            order.lock().unwrap().push(name);
+            order.lock().push(name);
         }
     };
     let jobs = [job(one, "a"), job(one, "b"), job(one, "c"), job(other, "x"), job(other, "y")];
     let all = futures::future::join_all(jobs);
     let release = async { drop(first) };
     futures::future::join(all, release).await;
-    assert_eq!(*order.lock().unwrap(), ["x", "a", "y", "b", "c"]);
+    assert_eq!(*order.lock(), ["x", "a", "y", "b", "c"]);
 }
 
 #[tokio::test]

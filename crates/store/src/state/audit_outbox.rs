@@ -9,10 +9,11 @@
 
 use crate::{Error, Totals, single_task::SingleTask};
 use kernel::{AuditOutboxRecord, AuditPosition, AuditSink, CommitNo, Incarnation, Pseudonymiser};
+use parking_lot::{Mutex, MutexGuard};
 use std::{
     collections::VecDeque,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -171,9 +172,8 @@ impl AuditOutbox {
         }
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        // Safe after a panic: pushes and pops leave valid queues wherever they end.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
     }
 }
 

@@ -3,7 +3,7 @@
 //! Guarantees that truncated bytes yield an error that names what is corrupt and where, never a panic.
 
 use crate::Error;
-use kernel::{Distance, Language, Timestamp};
+use kernel::{ByteReader, Distance, Language, MalformedBytes, Timestamp};
 use segment::Spec;
 
 /// Appends a length and the bytes.
@@ -33,84 +33,51 @@ pub(crate) fn put_moment(out: &mut Vec<u8>, at: Option<Timestamp>) {
     out.extend_from_slice(&at.map_or(i64::MAX, Timestamp::as_millis).to_le_bytes());
 }
 
-/// Reader of consecutive fields.
-pub(crate) struct FieldReader<'a> {
-    what: &'static str,
-    bytes: &'a [u8],
-    at: usize,
+/// Reader of the fields after the version byte, with which each of our formats begins.
+///
+/// # Errors
+/// [`Error::Version`], [`Error::Corrupt`].
+pub(crate) fn open<'a>(what: &'static str, version: u8, bytes: &'a [u8]) -> Result<ByteReader<'a>, Error> {
+    let mut r = ByteReader::new(bytes, what);
+    let found = r.u8()?;
+    if found != version {
+        return Err(Error::Version { what, found, known: version });
+    }
+    Ok(r)
 }
 
-impl<'a> FieldReader<'a> {
-    /// Checks the version byte, with which each of our formats begins.
-    pub(crate) fn open(what: &'static str, version: u8, bytes: &'a [u8]) -> Result<Self, Error> {
-        let mut fields = Self { what, bytes, at: 0 };
-        let found = fields.byte()?;
-        if found != version {
-            return Err(Error::Version { what, found, known: version });
-        }
-        Ok(fields)
-    }
+/// Reads what [`put_bytes`] wrote.
+pub(crate) fn read_bytes<'a>(r: &mut ByteReader<'a>) -> Result<&'a [u8], MalformedBytes> {
+    let length = read_length(r)?;
+    r.take(length)
+}
 
-    /// Error for bytes that are invalid at the current position.
-    pub(crate) fn corrupt(&self) -> Error {
-        Error::Corrupt { what: self.what, at: self.at }
-    }
+/// Reads a count or length. It allocates nothing, so a wrong length costs no memory.
+pub(crate) fn read_length(r: &mut ByteReader<'_>) -> Result<usize, MalformedBytes> {
+    usize::try_from(r.u64()?).map_err(|_| r.malformed())
+}
 
-    /// The next `n` bytes.
-    pub(crate) fn take(&mut self, n: usize) -> Result<&'a [u8], Error> {
-        let taken =
-            self.at.checked_add(n).and_then(|end| self.bytes.get(self.at..end)).ok_or_else(|| self.corrupt())?;
-        self.at += n;
-        Ok(taken)
-    }
+/// Reads what [`put_moment`] wrote.
+pub(crate) fn read_moment(r: &mut ByteReader<'_>) -> Result<Option<Timestamp>, MalformedBytes> {
+    let at = r.i64()?;
+    Ok((at != i64::MAX).then_some(Timestamp::from_millis(at)))
+}
 
-    pub(crate) fn byte(&mut self) -> Result<u8, Error> {
-        Ok(self.take(1)?[0])
-    }
+/// Reads what [`put_spec`] wrote.
+pub(crate) fn read_spec(r: &mut ByteReader<'_>) -> Result<Spec, MalformedBytes> {
+    let dimensions = read_length(r)?;
+    let distance = match r.u8()? {
+        0 => Distance::Cosine,
+        1 => Distance::Dot,
+        2 => Distance::Euclidean,
+        _ => return Err(r.malformed()),
+    };
+    let language = Language::ALL.get(usize::from(r.u8()?)).copied().ok_or_else(|| r.malformed())?;
+    Ok(Spec { dimensions, distance, language })
+}
 
-    pub(crate) fn u32(&mut self) -> Result<u32, Error> {
-        let mut raw = [0; 4];
-        raw.copy_from_slice(self.take(4)?);
-        Ok(u32::from_le_bytes(raw))
-    }
-
-    pub(crate) fn u64(&mut self) -> Result<u64, Error> {
-        let mut raw = [0; 8];
-        raw.copy_from_slice(self.take(8)?);
-        Ok(u64::from_le_bytes(raw))
-    }
-
-    pub(crate) fn moment(&mut self) -> Result<Option<Timestamp>, Error> {
-        let at = self.u64()?.cast_signed();
-        Ok((at != i64::MAX).then_some(Timestamp::from_millis(at)))
-    }
-
-    /// Reads a count or length. It allocates nothing, so a wrong length costs no memory.
-    pub(crate) fn length(&mut self) -> Result<usize, Error> {
-        let raw = self.u64()?;
-        usize::try_from(raw).map_err(|_| self.corrupt())
-    }
-
-    /// Reads a length and that number of bytes.
-    pub(crate) fn sized(&mut self) -> Result<&'a [u8], Error> {
-        let length = self.length()?;
-        self.take(length)
-    }
-
-    pub(crate) fn spec(&mut self) -> Result<Spec, Error> {
-        let dimensions = self.length()?;
-        let distance = match self.byte()? {
-            0 => Distance::Cosine,
-            1 => Distance::Dot,
-            2 => Distance::Euclidean,
-            _ => return Err(self.corrupt()),
-        };
-        let language = Language::ALL.get(usize::from(self.byte()?)).copied().ok_or_else(|| self.corrupt())?;
-        Ok(Spec { dimensions, distance, language })
-    }
-
-    /// Checks that no bytes are left.
-    pub(crate) fn end(&self) -> Result<(), Error> {
-        if self.at == self.bytes.len() { Ok(()) } else { Err(self.corrupt()) }
+impl From<MalformedBytes> for Error {
+    fn from(MalformedBytes { what, at }: MalformedBytes) -> Self {
+        Error::Corrupt { what, at }
     }
 }

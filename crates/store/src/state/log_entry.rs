@@ -5,11 +5,11 @@
 use crate::{
     Error,
     state::{
-        codec::{FieldReader, put_bytes, put_length, put_spec},
+        codec::{self, put_bytes, put_length, put_spec, read_bytes, read_spec},
         tombstones::earlier,
     },
 };
-use kernel::{CommitNo, Document, DocumentId, Timestamp};
+use kernel::{ByteReader, CommitNo, Document, DocumentId, Timestamp};
 use segment::{Spec, codec::decode_document, codec::encode_document};
 use zeroize::Zeroizing;
 
@@ -103,10 +103,10 @@ impl Changes {
 /// # Errors
 /// [`Error::Corrupt`], [`Error::Version`]; fails if a document does not decode.
 pub(crate) fn read(bytes: &[u8]) -> Result<Vec<Commit>, Error> {
-    let mut fields = FieldReader::open(WHAT, VERSION, bytes)?;
+    let mut fields = codec::open(WHAT, VERSION, bytes)?;
     let commits = fields.u64()?;
     if commits == 0 {
-        return Err(fields.corrupt());
+        return Err(fields.malformed().into());
     }
     let mut read = Vec::new();
     for _ in 0..commits {
@@ -122,44 +122,44 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Vec<Commit>, Error> {
 /// # Errors
 /// [`Error::Corrupt`], [`Error::Version`].
 pub(crate) fn first_change(bytes: &[u8]) -> Result<Option<Timestamp>, Error> {
-    let mut fields = FieldReader::open(WHAT, VERSION, bytes)?;
+    let mut fields = codec::open(WHAT, VERSION, bytes)?;
     let mut first = None;
     for _ in 0..fields.u64()? {
         let _commit = fields.u64()?;
-        let at = Timestamp::from_millis(fields.u64()?.cast_signed());
-        let _spec = fields.spec()?;
+        let at = Timestamp::from_millis(fields.i64()?);
+        let _spec = read_spec(&mut fields)?;
         // Upserts, then deletes.
         for _ in 0..2 {
             let changes = fields.u64()?;
             first = earlier(first, (changes > 0).then_some(at));
             for _ in 0..changes {
-                let _change = fields.sized()?;
+                let _change = read_bytes(&mut fields)?;
             }
         }
-        let _audit_record = fields.sized()?;
+        let _audit_record = read_bytes(&mut fields)?;
     }
     fields.end()?;
     Ok(first)
 }
 
-fn read_commit(fields: &mut FieldReader<'_>) -> Result<Commit, Error> {
+fn read_commit(fields: &mut ByteReader<'_>) -> Result<Commit, Error> {
     let commit = CommitNo(fields.u64()?);
-    let at = Timestamp::from_millis(fields.u64()?.cast_signed());
-    let spec = fields.spec()?;
+    let at = Timestamp::from_millis(fields.i64()?);
+    let spec = read_spec(fields)?;
     let mut upserts = Vec::new();
     for _ in 0..fields.u64()? {
-        let encoded = fields.sized()?;
+        let encoded = read_bytes(fields)?;
         let (doc, used) = decode_document(encoded)?;
         if used != encoded.len() {
-            return Err(fields.corrupt());
+            return Err(fields.malformed().into());
         }
         upserts.push(doc);
     }
     let mut deletes = Vec::new();
     for _ in 0..fields.u64()? {
-        let id = std::str::from_utf8(fields.sized()?).map_err(|_| fields.corrupt())?;
-        deletes.push(DocumentId::from_key(id).map_err(|_| fields.corrupt())?);
+        let id = std::str::from_utf8(read_bytes(fields)?).map_err(|_| fields.malformed())?;
+        deletes.push(DocumentId::from_key(id).map_err(|_| fields.malformed())?);
     }
-    let audit_record = fields.sized()?.to_vec();
+    let audit_record = read_bytes(fields)?.to_vec();
     Ok(Commit { spec, commit, at, upserts, deletes, audit_record })
 }

@@ -7,14 +7,14 @@
 use crate::{
     Error,
     state::{
-        codec::{FieldReader, put_bytes, put_length, put_moment, put_spec},
+        codec::{self, put_bytes, put_length, put_moment, put_spec, read_bytes, read_moment, read_spec},
         live_segment::{Durability, LiveSegment},
         tombstones::earlier,
         version::Version,
     },
 };
 use journal::ObjectRef;
-use kernel::{AuditPosition, CommitNo, Timestamp};
+use kernel::{AuditPosition, ByteReader, CommitNo, Timestamp};
 use roaring::RoaringBitmap;
 use segment::Spec;
 use zeroize::Zeroizing;
@@ -130,43 +130,43 @@ fn put_tombstones(out: &mut Vec<u8>, segment: &LiveSegment) {
 /// # Errors
 /// [`Error::Corrupt`], [`Error::Version`].
 pub(crate) fn read(bytes: &[u8]) -> Result<Manifest, Error> {
-    let mut fields = FieldReader::open(WHAT, VERSION, bytes)?;
-    let spec = fields.spec()?;
+    let mut fields = codec::open(WHAT, VERSION, bytes)?;
+    let spec = read_spec(&mut fields)?;
     let commit = CommitNo(fields.u64()?);
-    let mut digest = [0; 16];
-    digest.copy_from_slice(fields.take(16)?);
-    let log_deleted_since = fields.moment()?;
+    let digest = fields.array()?;
+    let log_deleted_since = read_moment(&mut fields)?;
     let mut segments = Vec::new();
     for _ in 0..fields.u64()? {
         segments.push(read_object_entry(&mut fields)?);
     }
-    let inline = match fields.byte()? {
+    let inline = match fields.u8()? {
         0 => None,
         1 => {
             let tombstones = read_tombstones(&mut fields)?;
-            Some(InlineSegment { tombstones, bytes: Zeroizing::new(fields.sized()?.to_vec()) })
+            Some(InlineSegment { tombstones, bytes: Zeroizing::new(read_bytes(&mut fields)?.to_vec()) })
         }
-        _ => return Err(fields.corrupt()),
+        _ => return Err(fields.malformed().into()),
     };
     fields.end()?;
     Ok(Manifest { spec, commit, digest, log_deleted_since, segments, inline })
 }
 
-fn read_tombstones(fields: &mut FieldReader<'_>) -> Result<Tombstones, Error> {
-    let (tombstoned_at, expires) = (fields.moment()?, fields.moment()?);
-    let raw = fields.sized()?;
-    let documents = RoaringBitmap::deserialize_from(raw).map_err(|_| fields.corrupt())?;
+fn read_tombstones(fields: &mut ByteReader<'_>) -> Result<Tombstones, Error> {
+    let (tombstoned_at, expires) = (read_moment(fields)?, read_moment(fields)?);
+    let raw = read_bytes(fields)?;
+    let documents = RoaringBitmap::deserialize_from(raw).map_err(|_| fields.malformed())?;
     Ok(Tombstones { documents, tombstoned_at, expires })
 }
 
-fn read_object_entry(fields: &mut FieldReader<'_>) -> Result<ObjectEntry, Error> {
-    let mut name = fields.sized()?;
-    let object = ObjectRef::decode(&mut name).filter(|_| name.is_empty()).ok_or_else(|| fields.corrupt())?;
+fn read_object_entry(fields: &mut ByteReader<'_>) -> Result<ObjectEntry, Error> {
+    let mut name = ByteReader::new(read_bytes(fields)?, "reference to an object");
+    let object = ObjectRef::decode(&mut name)?;
+    name.end()?;
     let documents = fields.u32()?;
     let rows = fields.u32()?;
     let tombstones = read_tombstones(fields)?;
     if tombstones.documents.max().is_some_and(|doc| doc >= documents) {
-        return Err(fields.corrupt());
+        return Err(fields.malformed().into());
     }
     Ok(ObjectEntry { object, documents, rows, tombstones })
 }

@@ -29,7 +29,7 @@ pub(crate) struct Published {
     /// The newest commit; changes at every publication.
     commits: watch::Sender<CommitNo>,
     /// What the version contributes to the sums over all namespaces.
-    stats: std::sync::Mutex<VersionStats>,
+    stats: parking_lot::Mutex<VersionStats>,
     /// Counter of what the tenant stores in all its namespaces.
     counter: Arc<TenantCounter>,
     /// Whether the version's totals count towards the tenant's. False after a failure, when another opening has
@@ -67,7 +67,7 @@ impl Published {
             commits: watch::Sender::new(version.commit),
             version: ArcSwap::from_pointee(version),
             last_entry: tokio::sync::Mutex::new(last_entry),
-            stats: std::sync::Mutex::new(stats),
+            stats: parking_lot::Mutex::new(stats),
             counter,
             is_counted: AtomicBool::new(true),
         }
@@ -118,7 +118,7 @@ impl Published {
 
     /// Updates the sums after the published version has changed in size: an index was built, or pages were read.
     pub(crate) fn refresh_stats(&self) {
-        let mut stats = self.stats();
+        let mut stats = self.stats.lock();
         let now = stats_of(&self.version());
         let previous = std::mem::replace(&mut *stats, now);
         drop(stats);
@@ -137,11 +137,6 @@ impl Published {
     pub(crate) fn remove_totals(&self) {
         self.freeze_totals();
         self.counter.remove(self.namespace);
-    }
-
-    fn stats(&self) -> std::sync::MutexGuard<'_, VersionStats> {
-        // Safe after a panic: only single assignments happen under this lock.
-        self.stats.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -175,7 +170,7 @@ impl Publishing<'_> {
             reserved.assume_stored(published.namespace);
         }
         let (commit, now) = (version.commit, stats_of(&version));
-        let mut stats = published.stats();
+        let mut stats = published.stats.lock();
         published.version.store(Arc::new(version));
         let before = std::mem::replace(&mut *stats, now);
         drop(stats);
@@ -186,7 +181,7 @@ impl Publishing<'_> {
 
 impl Drop for Published {
     fn drop(&mut self) {
-        self.shared.counters.replace_stats(*self.stats(), VersionStats::default());
+        self.shared.counters.replace_stats(*self.stats.lock(), VersionStats::default());
         self.shared.counters.open.fetch_sub(1, Ordering::Relaxed);
     }
 }

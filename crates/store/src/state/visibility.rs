@@ -9,9 +9,10 @@ use crate::{
     state::{index::Index, totals::Totals},
 };
 use kernel::{Audience, CompiledFilter, Status, Timestamp, limits};
+use parking_lot::{Mutex, MutexGuard};
 use roaring::RoaringBitmap;
 use segment::TextLengths;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 /// Documents that are searchable, live, not expired and visible to an audience, and their rows.
 #[derive(Debug)]
@@ -87,9 +88,8 @@ impl VisibilityCache {
         Ok(visible_set)
     }
 
-    /// Locks the entries. Safe after a panic: nothing panics in the middle of a change under this lock.
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(Audience, Arc<VisibleSet>)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Vec<(Audience, Arc<VisibleSet>)>> {
+        self.0.lock()
     }
 }
 

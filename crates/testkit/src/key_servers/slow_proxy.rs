@@ -1,10 +1,11 @@
 //! A TCP proxy that makes the server behind it slow, silent or unreachable, for any protocol.
 
+use parking_lot::{Condvar, Mutex};
 use std::{
     io::{Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
@@ -75,7 +76,7 @@ impl SlowProxy {
 
     /// Sets the mode from now on, also for open connections.
     pub fn set(&self, mode: ProxyMode) {
-        let mut state = self.shared.state();
+        let mut state = self.shared.state.lock();
         state.mode = mode;
         if mode == ProxyMode::Refuse {
             state.cut();
@@ -87,13 +88,13 @@ impl SlowProxy {
     /// Number of connections accepted so far.
     #[must_use]
     pub fn accepted(&self) -> usize {
-        self.shared.state().accepted
+        self.shared.state.lock().accepted
     }
 }
 
 impl Drop for SlowProxy {
     fn drop(&mut self) {
-        let mut state = self.shared.state();
+        let mut state = self.shared.state.lock();
         state.closing = true;
         state.cut();
         drop(state);
@@ -116,37 +117,30 @@ impl ProxyState {
 }
 
 impl ProxyShared {
-    fn state(&self) -> MutexGuard<'_, ProxyState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Waits as the mode requires. Returns false if nothing may pass any longer.
     fn may_pass(&self, answers: bool) -> bool {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         loop {
             let mode = state.mode;
             let same = |state: &mut ProxyState| state.mode == mode && !state.closing;
-            state = match mode {
+            match mode {
                 _ if state.closing => return false,
                 ProxyMode::Refuse => return false,
                 ProxyMode::Delay(time) if answers => {
-                    let waited = self.changed.wait_timeout_while(state, time, same);
-                    let (state, waited) = waited.unwrap_or_else(PoisonError::into_inner);
-                    if waited.timed_out() {
+                    if self.changed.wait_while_for(&mut state, same, time).timed_out() {
                         return true;
                     }
-                    state
                 }
                 ProxyMode::Pass | ProxyMode::Delay(_) => return true,
-                ProxyMode::Hang => self.changed.wait_while(state, same).unwrap_or_else(PoisonError::into_inner),
-            };
+                ProxyMode::Hang => self.changed.wait_while(&mut state, same),
+            }
         }
     }
 
     /// Registers one end of a connection, so that it can be cut. Returns false if the connection is not allowed.
     fn register(&self, end: &TcpStream) -> std::io::Result<bool> {
         end.set_nodelay(true)?;
-        let mut state = self.state();
+        let mut state = self.state.lock();
         if state.closing || state.mode == ProxyMode::Refuse {
             return Ok(false);
         }
@@ -157,7 +151,7 @@ impl ProxyShared {
 
 fn accept(listener: &TcpListener, shared: &Arc<ProxyShared>) {
     for client in listener.incoming().flatten() {
-        let mut state = shared.state();
+        let mut state = shared.state.lock();
         if state.closing {
             return;
         }

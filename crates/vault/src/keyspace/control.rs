@@ -6,7 +6,7 @@ use crate::{
     Error, KeyspaceKind, Result, RootKey, SecretKey, WrappedKey, crypto::constant_time_eq, identity::WrapKind,
 };
 use kernel::Entropy;
-use std::sync::{PoisonError, atomic::Ordering};
+use std::sync::atomic::Ordering;
 
 impl Keyspace {
     /// Wraps the control keyspace's keys together with a new one. Nothing is sealed under the new key before
@@ -36,7 +36,7 @@ impl Keyspace {
             return Err(Error::Mismatch("the control keyspace's keys"));
         }
         let newer = other.epoch() != self.epoch();
-        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = other.keys();
+        *self.keys.write() = other.keys();
         if newer {
             self.wraps.store(0, Ordering::Relaxed);
         }

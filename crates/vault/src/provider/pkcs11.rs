@@ -24,12 +24,8 @@ use cryptoki::{
     types::AuthPin,
 };
 use kernel::Entropy;
-use std::{
-    collections::BTreeMap,
-    ops::Deref,
-    path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError},
-};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::{collections::BTreeMap, ops::Deref, path::PathBuf, sync::Arc};
 use zeroize::Zeroizing;
 
 /// Configuration of [`Pkcs11Provider`].
@@ -131,23 +127,19 @@ impl Pkcs11Provider {
     }
 
     fn take_idle(&self, generation: u64) -> Option<PooledSession> {
-        let mut idle = self.idle_sessions();
+        let mut idle = self.idle.lock();
         idle.retain(|session| session.generation == generation);
         idle.pop()
     }
 
     fn return_to_pool(&self, session: PooledSession) {
-        let mut idle = self.idle_sessions();
+        let mut idle = self.idle.lock();
         if idle.len() < IDLE_SESSIONS_MAX { idle.push(session) } else { session.close() }
-    }
-
-    fn idle_sessions(&self) -> MutexGuard<'_, Vec<PooledSession>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn open(&self, access: Access, generation: u64) -> TokenResult<PooledSession> {
         // Tokens lock themselves after a few wrong PINs: a refused PIN is not tried again, nor by two threads at once.
-        let mut pin_refused = self.pin_refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pin_refused = self.pin_refused.lock();
         if *pin_refused {
             return Err(self.denied(Denial::Forbidden).into());
         }
@@ -597,7 +589,7 @@ impl Library {
             return Err(config_error("its module must be an absolute path".to_owned()));
         }
         let path = config.module.canonicalize().map_err(|e| config_error(format!("its module cannot be read: {e}")))?;
-        let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut loaded = LOADED.lock();
         if let Some(library) = loaded.get(&path) {
             return Ok(library.clone());
         }
@@ -610,19 +602,15 @@ impl Library {
     /// Locks the library for a call.
     fn lock(&self, access: Access) -> LibraryGuard<'_> {
         match access {
-            Access::Read => LibraryGuard::Shared(self.generation.read().unwrap_or_else(PoisonError::into_inner)),
-            Access::Change => LibraryGuard::Exclusive(self.generation.write().unwrap_or_else(PoisonError::into_inner)),
+            Access::Read => LibraryGuard::Shared(self.generation.read()),
+            Access::Change => LibraryGuard::Exclusive(self.generation.write()),
         }
     }
 
     /// Finalises the library, so that the next call initialises it again. Returns false while other calls use it,
     /// because it must not be finalised under them.
     fn restart(&self) -> bool {
-        let mut generation = match self.generation.try_write() {
-            Ok(generation) => generation,
-            Err(TryLockError::Poisoned(generation)) => generation.into_inner(),
-            Err(TryLockError::WouldBlock) => return false,
-        };
+        let Some(mut generation) = self.generation.try_write() else { return false };
         *generation += 1;
         // Finalising fails if the library was not initialised, which is as good.
         let _ = self.calls.clone().finalize();

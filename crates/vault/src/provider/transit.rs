@@ -6,12 +6,9 @@
 use super::{Denial, DestructionReceipt, Key, KeyDescription, KeyProvider, RootKey};
 use crate::{Error, Result, SecretKey};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
-use std::{
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 use ureq::{
     Agent,
     tls::{Certificate, RootCerts, TlsConfig},
@@ -95,12 +92,12 @@ impl TransitProvider {
                 Ok(text) => {
                     let token = Zeroizing::new(text.trim().to_owned());
                     drop(Zeroizing::new(text));
-                    *self.token.lock().unwrap_or_else(PoisonError::into_inner) = token.clone();
+                    *self.token.lock() = token.clone();
                     Ok(token)
                 }
                 // While an agent rewrites the file, the previous token remains valid.
                 Err(error) => {
-                    let previous = self.token.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                    let previous = self.token.lock().clone();
                     let why = || self.unavailable(format!("the token file cannot be read: {error}"));
                     if previous.is_empty() { Err(why()) } else { Ok(previous) }
                 }

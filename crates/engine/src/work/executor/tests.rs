@@ -81,7 +81,7 @@ impl Held {
         let (say, wait) = (self.say.clone(), self.wait.clone());
         Box::new(move || {
             say.send(n).unwrap();
-            let _ = wait.lock().unwrap().recv();
+            let _ = wait.lock().recv();
         })
     }
 }
@@ -162,7 +162,7 @@ fn distant(begun: &mpsc::Sender<u8>, release: &Arc<Mutex<mpsc::Receiver<()>>>, n
     Box::new(move || {
         kernel::blocking(|| {
             begun.send(n).unwrap();
-            let _ = release.lock().unwrap().recv();
+            let _ = release.lock().recv();
         });
         begun.send(100 + n).unwrap();
     })
@@ -215,7 +215,7 @@ fn the_jobs_of_one_tenant_that_wait_for_a_network_are_bounded() {
     (0..all).for_each(|_| let_go.send(()).unwrap());
     let ended = std::iter::from_fn(|| hear.recv().ok()).filter(|n| *n == 101).take(all).count();
     assert_eq!(ended, all, "all jobs end");
-    assert!(queues.0.lock().threads <= 3 + limits::BLOCKED_JOBS_PER_TENANT_MAX + 3);
+    assert!(queues.0.state.lock().threads <= 3 + limits::BLOCKED_JOBS_PER_TENANT_MAX + 3);
 }
 
 #[test]
@@ -226,7 +226,7 @@ fn jobs_that_resume_do_not_exceed_the_slots() {
     for _ in 0..8 {
         let (say, wait, at_once) = (say.clone(), wait.clone(), at_once.clone());
         let job = move || {
-            let _told = kernel::blocking(|| wait.lock().unwrap().recv());
+            let _told = kernel::blocking(|| wait.lock().recv());
             let others = at_once.fetch_add(1, Ordering::SeqCst);
             std::thread::yield_now();
             at_once.fetch_sub(1, Ordering::SeqCst);

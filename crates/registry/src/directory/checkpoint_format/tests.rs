@@ -61,7 +61,7 @@ proptest! {
 fn another_version_is_refused_by_name() {
     let error = decode(br#"{"v":0}"#).err().unwrap();
     assert!(error.to_string().contains("version 123"), "{error}");
-    assert!(matches!(decode(&[]), Err(Error::Damaged(_))));
+    assert!(matches!(decode(&[]), Err(Error::Malformed(_))));
 }
 
 #[test]
