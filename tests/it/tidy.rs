@@ -1,5 +1,5 @@
 //! The repository's own rules, checked on its sources: which crate depends on which, which crate uses which heavy
-//! library, which files may open a customer's text, and that every file says what it is for.
+//! library, that no dependency is idle, which files may open a customer's text, and that every file says what it is for.
 
 use serde_json::Value;
 use std::{
@@ -125,6 +125,21 @@ fn heavy_libraries_are_used_by_the_crates_that_deny_toml_names() {
 }
 
 #[test]
+fn every_dependency_is_used() {
+    let mut unused = Vec::new();
+    for package in packages() {
+        let mut files = Vec::new();
+        for folder in ["src", "tests", "benches", "examples"] {
+            collect(&package.folder.join(folder), &mut files);
+        }
+        let code: String = files.iter().map(|file| without_comments(&fs::read_to_string(file).unwrap())).collect();
+        let idle = package.dependencies.iter().filter(|d| !names_crate(&code, &d.name));
+        unused.extend(idle.map(|d| format!("{} in {}", d.name, package.name)));
+    }
+    assert!(unused.is_empty(), "no source of the crate names these: {unused:?}");
+}
+
+#[test]
 fn untrusted_text_is_opened_in_named_files_only() {
     let mut found = BTreeSet::new();
     for file in sources() {
@@ -164,12 +179,15 @@ fn the_checks_detect_what_they_look_for() {
     assert!(!opens_untrusted("// never call .expose() here\nlet t = text.len();"));
     assert!(works_inline("match cost.run_on() {\n    RunOn::Caller(short) => here(&short, work),"));
     assert!(!works_inline("// block_in_place would help\nlet a = here;"));
+    assert!(names_crate("use a_b::C;", "a-b") && names_crate("use a;", "a") && names_crate("let x = a::b();", "a"));
+    assert!(!names_crate("let x = data::b();", "a") && !names_crate(&without_comments("// a::b\nlet a = 1;"), "a"));
     assert!(is_test("crates/x/src/foo/tests.rs") && is_test("tests/it/a.rs") && !is_test("crates/x/src/foo.rs"));
     assert!(sources().len() > 100, "the sources are found");
 }
 
 struct Package {
     name: String,
+    folder: PathBuf,
     dependencies: Vec<Dependency>,
 }
 
@@ -196,6 +214,7 @@ fn package(value: &Value) -> Package {
         |d: &Value| Dependency { name: d["name"].as_str().unwrap().to_owned(), dev: d["kind"].as_str() == Some("dev") };
     Package {
         name: value["name"].as_str().unwrap().to_owned(),
+        folder: Path::new(value["manifest_path"].as_str().unwrap()).parent().unwrap().to_owned(),
         dependencies: value["dependencies"].as_array().unwrap().iter().map(dependency).collect(),
     }
 }
@@ -214,9 +233,23 @@ fn edges_of(page: &str) -> BTreeMap<String, BTreeSet<String>> {
     edges
 }
 
+fn without_comments(source: &str) -> String {
+    source.lines().flat_map(|line| [line.split("//").next().unwrap_or_default(), "\n"]).collect()
+}
+
+/// Whether code has a path that begins with the crate, or imports it.
+fn names_crate(code: &str, name: &str) -> bool {
+    let name = name.replace('-', "_");
+    code.match_indices(&name).any(|(at, _)| {
+        let (before, after) = (&code[..at], &code[at + name.len()..]);
+        let begins = !before.ends_with(|c: char| c.is_alphanumeric() || c == '_');
+        begins && (after.starts_with("::") || (before.ends_with("use ") && after.starts_with([';', ' '])))
+    })
+}
+
 /// Whether code, and not a comment, calls one of the two openers.
 fn opens_untrusted(source: &str) -> bool {
-    let code: String = source.lines().map(|l| l.split("//").next().unwrap_or_default()).collect();
+    let code = without_comments(source);
     let dense: String = code.chars().filter(|c| !c.is_whitespace()).collect();
     dense.contains(".expose()")
         || dense.contains(".into_exposed()")
@@ -227,7 +260,7 @@ fn opens_untrusted(source: &str) -> bool {
 /// Whether code, and not a comment, runs work on the current thread, with a proof that it is short or with the
 /// runtime's help.
 fn works_inline(source: &str) -> bool {
-    let code: String = source.lines().map(|l| l.split("//").next().unwrap_or_default()).collect();
+    let code = without_comments(source);
     ["RunOn::Caller", "block_in_place"].iter().any(|word| code.contains(word))
 }
 

@@ -4,10 +4,10 @@
 
 use crate::{
     Engine,
-    retry::{RotationResult, is_transient},
+    retry::{RotationAttempt, is_transient},
 };
 use futures::{StreamExt as _, stream};
-use kernel::{Error, NamespaceName, NamespaceSettings, limits};
+use kernel::{Error, NamespaceName, NamespaceSettings, RetryPolicy, limits};
 use registry::{OperationHandle, Reencryption};
 use std::{
     collections::BTreeMap,
@@ -25,7 +25,7 @@ impl Engine {
     ///
     /// # Errors
     /// The error that stopped it. Another call does what is left.
-    pub(crate) async fn reencrypt(&self, operation: &OperationHandle) -> RotationResult {
+    pub(crate) async fn reencrypt(&self, operation: &OperationHandle) -> RotationAttempt {
         let work = self.inner.registry.reencrypt(operation).await?;
         let report = || {
             let (done, all) = work.progress();
@@ -119,29 +119,25 @@ impl Engine {
     }
 
     async fn reencrypt_namespace(&self, keyspace: &Arc<Keyspace>, settings: &NamespaceSettings) -> Result<(), Error> {
-        let mut tries = 1;
+        let mut pauses = RETRIES.pauses();
         loop {
-            match self.inner.stores.reencrypt(keyspace.clone(), settings).await {
+            let pause = match self.inner.stores.reencrypt(keyspace.clone(), settings).await {
                 // `NotFound`: it was deleted meanwhile.
                 Ok(_) | Err(store::Error::NotFound) => return Ok(()),
                 Err(error @ store::Error::Closing) if self.inner.stopping.is_cancelled() => return Err(error.into()),
                 // It was being closed, or a writer interfered.
-                Err(store::Error::Closing | store::Error::NotReencrypted(_)) if tries < ATTEMPTS_MAX => tries += 1,
+                Err(error @ (store::Error::Closing | store::Error::NotReencrypted(_))) => pauses.next().ok_or(error)?,
                 Err(error) => return Err(error.into()),
-            }
-            tokio::time::sleep(RETRY_PAUSE).await;
+            };
+            tokio::time::sleep(pause).await;
         }
     }
 
     async fn reencrypt_audit(&self, work: &Reencryption) -> Result<(), Error> {
         let Some(keyspace) = work.begin_audit().await? else { return Ok(()) };
-        let mut tries = 1;
+        let mut pauses = RETRIES.pauses();
         while let Err(error) = self.inner.audit_log.reencrypt(&keyspace).await {
-            if tries == ATTEMPTS_MAX {
-                return Err(error);
-            }
-            tries += 1;
-            tokio::time::sleep(RETRY_PAUSE).await;
+            tokio::time::sleep(pauses.next().ok_or(error)?).await;
         }
         work.end_audit(&keyspace).await
     }
@@ -162,8 +158,11 @@ const BATCH: usize = 32;
 /// concurrently, so that together they work about a fifth of the time.
 const THROTTLE_FACTOR: u32 = 4 * limits::REENCRYPTIONS_AT_ONCE as u32;
 /// Attempts at a keyspace that another task is using.
-const ATTEMPTS_MAX: u32 = 10;
-const RETRY_PAUSE: Duration = Duration::from_millis(200);
+const RETRIES: RetryPolicy = RetryPolicy {
+    pause_min: Duration::from_millis(200),
+    pause_max: Duration::from_millis(200),
+    attempts_max: Some(10),
+};
 
 #[cfg(test)]
 mod tests;

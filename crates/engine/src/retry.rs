@@ -5,46 +5,60 @@
 //! rotation stays unfinished and the next start continues it.
 
 use crate::Engine;
-use kernel::{Code, Error, Timestamp, limits};
+use kernel::{Code, Error, RetryPolicy, Timestamp, limits};
 use registry::{FinishedRotation, OperationHandle};
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 
-/// How a rotation ended: `None` when it was cancelled.
-pub(crate) type RotationResult = Result<Option<FinishedRotation>, Error>;
+/// Result of one attempt at a rotation: `None` when it was cancelled.
+pub(crate) type RotationAttempt = Result<Option<FinishedRotation>, Error>;
+
+/// How a rotation ended.
+pub(crate) enum RotationEnd {
+    /// Every key is wrapped under the new epoch.
+    Finished(FinishedRotation),
+    /// It was cancelled between two writes, so everything still opens.
+    Cancelled,
+    /// It met an error that does not pass, or its deadline.
+    Failed(Error),
+    /// The server stops; the next start continues the rotation.
+    ServerStops,
+}
 
 impl Engine {
-    /// Returns the result of a rotation whose first attempt ended with `first`, after retries while its error is
-    /// transient. Returns `None` if the server stops. While the rotation waits, its permit is free for other rotations.
+    /// Runs a rotation whose first attempt ended with `first` to its end: retries while its error is transient. While
+    /// the rotation waits, its permit is free for other rotations.
     pub(crate) async fn retry_transient(
         &self,
         operation: &OperationHandle,
         mut turn: Option<OwnedSemaphorePermit>,
-        first: RotationResult,
-    ) -> Option<RotationResult> {
+        first: RotationAttempt,
+    ) -> RotationEnd {
         let turns = turn.as_ref().map(|turn| turn.semaphore().clone());
         let mut result = first;
-        let mut pause = limits::ROTATION_PAUSE_MIN;
+        let mut pauses = RETRIES.pauses();
         loop {
-            let Err(error) = &result else { return Some(result) };
-            if self.inner.stopping.is_cancelled() {
-                return None;
-            }
+            let error = match result {
+                Ok(Some(finished)) => return RotationEnd::Finished(finished),
+                Ok(None) => return RotationEnd::Cancelled,
+                Err(_) if self.inner.stopping.is_cancelled() => return RotationEnd::ServerStops,
+                Err(error) if !is_transient(error.code) || deadline_of(operation) <= self.now() => {
+                    return RotationEnd::Failed(error);
+                }
+                Err(_) if operation.cancelled() => return RotationEnd::Cancelled,
+                Err(error) => error,
+            };
             let code = error.code;
-            if !is_transient(code) || deadline_of(operation) <= self.now() {
-                return Some(result);
-            }
-            if operation.cancelled() {
-                return Some(Ok(None));
-            }
             if operation.waits_for(Some(code)) != Some(code) {
                 tracing::warn!(operation = %operation.id(), %error, "a rotation waits; it continues when that has passed");
             }
             drop(turn.take());
+            let pause = pauses.next().unwrap_or(limits::ROTATION_PAUSE_MAX);
             if !self.pause(operation, pause).await {
+                // The server stops or the operation is cancelled, which the next round finds.
+                result = Err(error);
                 continue;
             }
-            pause = (pause * 2).min(limits::ROTATION_PAUSE_MAX);
             if let Some(turns) = &turns {
                 // The permit limits how many rotations continue at the same time after an outage.
                 let next = self.inner.stopping.run_until_cancelled(turns.clone().acquire_owned()).await;
@@ -80,5 +94,8 @@ fn deadline_of(operation: &OperationHandle) -> Timestamp {
     operation.deadline().unwrap_or_else(|| operation.created_at().plus(limits::ROTATE_DEADLINE))
 }
 
+/// A rotation's deadline ends its retries.
+const RETRIES: RetryPolicy =
+    RetryPolicy { pause_min: limits::ROTATION_PAUSE_MIN, pause_max: limits::ROTATION_PAUSE_MAX, attempts_max: None };
 /// How often a waiting rotation checks whether it was cancelled.
 const CANCEL_POLL: Duration = Duration::from_millis(100);

@@ -1,7 +1,11 @@
 //! Rotation and erasure of tenants, as background work under a custodial grant. Their whole state is in the registry's
 //! journals, so a restart continues from there.
 
-use crate::{Engine, retry::RotationResult, sweeper::Exclusion};
+use crate::{
+    Engine,
+    retry::{RotationAttempt, RotationEnd},
+    sweeper::Exclusion,
+};
 use access::{Erase, Grant, RotateKey};
 use kernel::{Code, Error};
 use ledger::AuditEvent;
@@ -23,8 +27,8 @@ impl Engine {
                 Err(error) => AuditEvent::failure(error.code),
             };
             let _ = engine.finish_read(grant, Ok(((), event))).await;
-            let result = engine.retry_transient(&operation, None, first).await;
-            end_rotation(operation, result).await;
+            let end = engine.retry_transient(&operation, None, first).await;
+            end_rotation(operation, end).await;
         });
     }
 
@@ -99,12 +103,12 @@ impl Engine {
     /// rule.
     pub(crate) async fn run_rotation(&self, operation: OperationHandle, turn: Option<OwnedSemaphorePermit>) {
         let first = self.attempt_rotation(&operation).await;
-        let result = self.retry_transient(&operation, turn, first).await;
-        end_rotation(operation, result).await;
+        let end = self.retry_transient(&operation, turn, first).await;
+        end_rotation(operation, end).await;
     }
 
     /// Attempts the rest of a rotation once.
-    pub(crate) async fn attempt_rotation(&self, operation: &OperationHandle) -> RotationResult {
+    pub(crate) async fn attempt_rotation(&self, operation: &OperationHandle) -> RotationAttempt {
         match operation.kind() {
             OperationKind::Reencrypt => self.reencrypt(operation).await,
             _ => self.inner.registry.resume_rotation(operation).await,
@@ -167,15 +171,14 @@ const DROP_WAIT: Duration = Duration::from_millis(500);
 /// Pause before a tenant's namespaces are dropped again while maintenance still runs there.
 const DROP_INTERVAL: Duration = Duration::from_millis(200);
 
-async fn end_rotation(operation: OperationHandle, result: Option<RotationResult>) {
-    match result {
-        Some(Ok(Some(FinishedRotation { epoch, certificate }))) => {
+async fn end_rotation(operation: OperationHandle, end: RotationEnd) {
+    match end {
+        RotationEnd::Finished(FinishedRotation { epoch, certificate }) => {
             operation.succeed(json!({"epoch": epoch.0, "certificate": certificate.map(|c| c.note)})).await;
         }
-        Some(Ok(None)) => operation.stop().await,
-        Some(Err(error)) => operation.fail(&error).await,
-        // The server stops. The next start continues the operation.
-        None => {}
+        RotationEnd::Cancelled => operation.stop().await,
+        RotationEnd::Failed(error) => operation.fail(&error).await,
+        RotationEnd::ServerStops => {}
     }
 }
 

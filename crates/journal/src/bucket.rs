@@ -7,12 +7,12 @@
 
 use crate::{Error, names::Name};
 use futures::{StreamExt, TryStreamExt};
-use kernel::limits;
+use kernel::{Pauses, RetryPolicy, limits};
 use object_store::{
     Error as StoreError, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
     path::Path as Key,
 };
-use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 /// An object store, with retries.
 pub(crate) struct Bucket {
@@ -41,7 +41,7 @@ impl Bucket {
     /// `Store`: it is unknown whether the object is stored.
     pub(crate) async fn create(&self, name: &str, bytes: Vec<u8>, what: &'static str) -> Result<CreateOutcome, Error> {
         let (key, payload) = (Key::from(name), PutPayload::from(bytes));
-        let mut retry = RetryPolicy::new(what);
+        let mut retry = RetriedRequest::new(what);
         loop {
             let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
             let put = self.store.put_opts(&key, payload.clone(), options);
@@ -72,7 +72,7 @@ impl Bucket {
         what: &'static str,
     ) -> Result<CreateOutcome, Error> {
         let (key, payload) = (Key::from(name), PutPayload::from(bytes));
-        let mut retry = RetryPolicy::new(what);
+        let mut retry = RetriedRequest::new(what);
         loop {
             let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
             let error = match retry.attempt(self.once.put_opts(&key, payload.clone(), options)).await {
@@ -91,7 +91,7 @@ impl Bucket {
 
     /// Bytes of an object; `None` if there is none.
     pub(crate) async fn read(&self, name: &str, what: &'static str) -> Result<Option<Vec<u8>>, Error> {
-        let mut retry = RetryPolicy::new(what);
+        let mut retry = RetriedRequest::new(what);
         let key = Key::from(name);
         loop {
             let get = async { self.store.get(&key).await?.bytes().await };
@@ -105,7 +105,7 @@ impl Bucket {
 
     /// Deletes an object. Succeeds if the object is already gone.
     pub(crate) async fn delete(&self, name: &str, what: &'static str) -> Result<(), Error> {
-        let mut retry = RetryPolicy::new(what);
+        let mut retry = RetriedRequest::new(what);
         let key = Key::from(name);
         loop {
             match retry.attempt(self.store.delete(&key)).await {
@@ -159,7 +159,7 @@ impl Bucket {
     }
 
     async fn folders(&self, folder: Key, what: &'static str) -> Result<Vec<Key>, Error> {
-        let mut retry = RetryPolicy::new(what);
+        let mut retry = RetriedRequest::new(what);
         loop {
             match retry.attempt(self.store.list_with_delimiter(Some(&folder))).await {
                 Ok(found) => return Ok(found.common_prefixes),
@@ -170,7 +170,7 @@ impl Bucket {
     }
 
     async fn keys(&self, prefix: &str, what: &'static str) -> Result<Vec<Key>, Error> {
-        let mut retry = RetryPolicy::new(what);
+        let mut retry = RetriedRequest::new(what);
         let prefix = Key::from(prefix.trim_end_matches('/'));
         loop {
             let list = self.store.list(Some(&prefix)).map_ok(|meta| meta.location).try_collect::<Vec<_>>();
@@ -189,7 +189,7 @@ impl Bucket {
         range: Range<u64>,
         what: &'static str,
     ) -> Result<Option<(Vec<u8>, u64)>, Error> {
-        let mut retry = RetryPolicy::new(what);
+        let mut retry = RetriedRequest::new(what);
         let key = Key::from(name);
         loop {
             let get = async {
@@ -207,21 +207,19 @@ impl Bucket {
     }
 }
 
-/// Retries of one request with exponential backoff.
-struct RetryPolicy {
+/// Attempts at one request.
+struct RetriedRequest {
     what: &'static str,
-    attempts: u32,
-    pause: Duration,
+    pauses: Pauses,
 }
 
-impl RetryPolicy {
+impl RetriedRequest {
     fn new(what: &'static str) -> Self {
-        Self { what, attempts: 0, pause: limits::STORE_PAUSE_MIN }
+        Self { what, pauses: REQUEST_RETRIES.pauses() }
     }
 
     /// Makes one attempt. A store that does not answer at all is an error too.
-    async fn attempt<T>(&mut self, request: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-        self.attempts += 1;
+    async fn attempt<T>(&self, request: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
         match tokio::time::timeout(limits::STORE_ANSWER_WAIT, request).await {
             Ok(answer) => answer,
             Err(_) => {
@@ -233,17 +231,16 @@ impl RetryPolicy {
 
     /// Waits before the next attempt, or gives up with the last error.
     async fn wait_or_give_up(&mut self, error: Option<StoreError>) -> Result<(), Error> {
-        let permanent = error.as_ref().is_some_and(is_permanent);
-        if permanent || self.attempts >= limits::STORE_ATTEMPTS_MAX {
+        let pause = self.pauses.next().filter(|_| !error.as_ref().is_some_and(is_permanent));
+        let Some(pause) = pause else {
             let busy = || StoreError::Generic {
                 store: "object store",
                 source: "it repeatedly reports that it is busy".into(),
             };
             return Err(Error::Store { what: self.what, source: error.unwrap_or_else(busy) });
-        }
-        tracing::debug!(what = self.what, tries = self.attempts, error = ?error.as_ref().map(error_kind), "retrying a request to the object store");
-        tokio::time::sleep(self.pause).await;
-        self.pause = (self.pause * 2).min(limits::STORE_PAUSE_MAX);
+        };
+        tracing::debug!(what = self.what, ?pause, error = ?error.as_ref().map(error_kind), "retrying a request to the object store");
+        tokio::time::sleep(pause).await;
         Ok(())
     }
 }
@@ -284,5 +281,10 @@ fn equals(found: &[u8], payload: &PutPayload) -> bool {
     each && rest.is_empty()
 }
 
+const REQUEST_RETRIES: RetryPolicy = RetryPolicy {
+    pause_min: limits::STORE_PAUSE_MIN,
+    pause_max: limits::STORE_PAUSE_MAX,
+    attempts_max: Some(limits::STORE_ATTEMPTS_MAX),
+};
 /// Maximum number of concurrent deletions and listings.
 const REQUESTS_AT_ONCE: usize = 16;

@@ -20,6 +20,7 @@ mod interrupt;
 pub mod limits;
 mod number;
 mod plaintext;
+mod retry;
 mod rfc3339;
 mod settings;
 mod stack;
@@ -46,6 +47,7 @@ pub use ids::{
 pub use interrupt::{Interrupt, Interrupted, STEPS_BETWEEN_CHECKS, checkpoint};
 pub use number::Number;
 pub use plaintext::Plaintext;
+pub use retry::{Pauses, RetryPolicy};
 pub use rfc3339::Instant;
 pub use settings::{
     Chunking, Distance, Embedding, Language, NamespaceSettings, Quotas, Retention, Role, Scope, ScreenAction, Screening,

@@ -23,7 +23,7 @@ use crate::{
     record::{KeyringRecord, Lifecycle, TenantRecord},
 };
 use access::{Action, Erase, Grant};
-use kernel::{Code, CommitNo, DocumentId, Error, Incarnation, Result, TenantId, limits};
+use kernel::{Code, CommitNo, DocumentId, Error, Incarnation, Result, RetryPolicy, TenantId, limits};
 use std::collections::BTreeSet;
 use vault::{Key, KeyFailure, KeyspaceKind, TenantKeys, WrappedKey};
 
@@ -246,22 +246,20 @@ impl Registry {
 
     async fn destroy_key(&self, provider: &str, name: &str) -> (bool, String) {
         let provider_client = &self.inner.provider_client;
-        let mut pause = limits::REOPEN_WAIT_MIN;
-        for tries in 1.. {
+        let mut pauses = DESTROY_RETRIES.pauses();
+        loop {
             let asked = match provider_client.config.providers.key(provider, name) {
                 Ok(key) => provider_client.call(key, |key| key.destroy()).await,
                 Err(error) => Err(error.into()),
             };
             match asked {
                 Ok(receipt) => return (receipt.destroyed, receipt.said),
-                Err(error) if tries == DESTROY_TRIES => {
-                    return (false, format!("not destroyed; destroy it by hand: {error}"));
-                }
-                Err(_) => tokio::time::sleep(pause).await,
+                Err(error) => match pauses.next() {
+                    Some(pause) => tokio::time::sleep(pause).await,
+                    None => return (false, format!("not destroyed; destroy it by hand: {error}")),
+                },
             }
-            pause *= 2;
         }
-        unreachable!("the last try returns")
     }
 
     /// Step 4: reads the control journal from storage again, as a start would, and tries to unwrap the tenant's keys;
@@ -463,8 +461,9 @@ fn unprovable(shredding: &ShreddingRecord, receipts: &[ProviderReceipt], forgott
     unprovable
 }
 
-/// Number of times that a provider is asked to destroy a key.
-const DESTROY_TRIES: u32 = 4;
+/// How a provider is asked to destroy a key.
+const DESTROY_RETRIES: RetryPolicy =
+    RetryPolicy { pause_min: limits::REOPEN_WAIT_MIN, pause_max: limits::REOPEN_WAIT_MAX, attempts_max: Some(4) };
 
 /// Allows the erasure of suspended tenants only, so that no request is cut off halfway.
 pub(crate) fn check_erasable(life: Lifecycle) -> Result<()> {

@@ -87,10 +87,11 @@ pub(crate) enum PlanError {
     Fatal(Error),
 }
 
-impl<E: Into<Error>> From<E> for PlanError {
-    fn from(error: E) -> Self {
+impl PlanError {
+    /// Error of a read of what the namespace stores, which concerns every request of the batch. An interruption is one
+    /// request's: selections end before anything is changed.
+    fn of_read(error: impl Into<Error>) -> Self {
         let error = error.into();
-        // An interruption is not a fault of the namespace: selections end before anything is changed.
         if error.is_interrupted() { PlanError::Reject(error) } else { PlanError::Fatal(error) }
     }
 }
@@ -135,7 +136,7 @@ impl CommitPlanner<'_> {
         let id = doc.id.clone();
         if !self.looked_up.contains_key(&id) {
             let mut found = IdLookup::default();
-            for (_, head) in self.live(&id)? {
+            for (_, head) in self.live(&id).map_err(PlanError::of_read)? {
                 let is_visible = self.can_see(&head);
                 found.add(head, is_visible);
             }
@@ -185,7 +186,7 @@ impl CommitPlanner<'_> {
         self.outcome.matched = doc_refs.len() as u64;
         let mut bytes = 0;
         for doc_ref in doc_refs {
-            let id = self.builder.head(doc_ref)?.id;
+            let id = self.builder.head(doc_ref).map_err(PlanError::of_read)?.id;
             bytes += id.as_str().len() as u64;
             self.charge_memory(id.as_str().len() as u64)?;
             check_limit(bytes, "bytes of ids", limits::DELETE_BYTES_PER_COMMIT_MAX)?;
@@ -209,7 +210,7 @@ impl CommitPlanner<'_> {
         let mut patched = Vec::with_capacity(doc_refs.len());
         let mut bytes = 0;
         for doc_ref in doc_refs {
-            let mut doc = self.builder.document(doc_ref)?;
+            let mut doc = self.builder.document(doc_ref).map_err(PlanError::of_read)?;
             patch.apply(&mut doc).map_err(|error| PlanError::Reject(error.into()))?;
             // Counts everything that the document holds after the patch, which may be more than its text.
             bytes += doc.heap_bytes();
@@ -233,13 +234,13 @@ impl CommitPlanner<'_> {
     /// their number; 0 means that none is left.
     fn shorten(&mut self) -> Result<(), PlanError> {
         let mut bytes = 0;
-        for doc_ref in self.select_all()? {
-            let head = self.builder.head(doc_ref)?;
+        for doc_ref in self.select_all().map_err(PlanError::of_read)? {
+            let head = self.builder.head(doc_ref).map_err(PlanError::of_read)?;
             let end = self.retention.end_of(head.created_at, head.expires_at);
             if end == head.expires_at {
                 continue;
             }
-            let mut doc = self.builder.document(doc_ref)?;
+            let mut doc = self.builder.document(doc_ref).map_err(PlanError::of_read)?;
             bytes += doc.heap_bytes();
             let full =
                 self.outcome.matched >= limits::PATCHES_PER_COMMIT_MAX || bytes > limits::PATCH_BYTES_PER_COMMIT_MAX;
@@ -274,7 +275,7 @@ impl CommitPlanner<'_> {
         decision: Decision,
         bytes: &mut u64,
     ) -> Result<(UpsertStatus, usize), PlanError> {
-        let mut live = self.live(id)?;
+        let mut live = self.live(id).map_err(PlanError::of_read)?;
         live.retain(|(_, head)| self.can_see(head));
         if live.is_empty() {
             return Ok((UpsertStatus::NotFound, 0));
@@ -299,7 +300,7 @@ impl CommitPlanner<'_> {
                 Ok((UpsertStatus::Rejected, 0))
             }
             Decision::Release => {
-                let mut doc = self.builder.document(doc_ref)?;
+                let mut doc = self.builder.document(doc_ref).map_err(PlanError::of_read)?;
                 *bytes += doc.heap_bytes();
                 self.charge_memory(doc.heap_bytes())?;
                 check_limit(*bytes, "bytes of documents", limits::PATCH_BYTES_PER_COMMIT_MAX)?;
@@ -314,10 +315,11 @@ impl CommitPlanner<'_> {
 
     /// Documents of a selection that the audience can see now.
     fn select(&self, which: &Selection, limit: u64) -> Result<Vec<DocumentRef>, PlanError> {
-        let doc_refs = self.interrupt.scope(|| match which {
+        let selected = self.interrupt.scope(|| match which {
             Selection::Ids(ids) => self.by_ids(ids),
-            Selection::Filter(filter) => Ok(self.by_filter(Some(filter))?),
-        })?;
+            Selection::Filter(filter) => self.by_filter(Some(filter)),
+        });
+        let doc_refs = selected.map_err(PlanError::of_read)?;
         if doc_refs.len() as u64 > limit {
             return Err(PlanError::Reject(Error::TooLarge { what: "documents", limit }));
         }
@@ -329,7 +331,7 @@ impl CommitPlanner<'_> {
         self.by_filter(None)
     }
 
-    fn by_ids(&self, ids: &[DocumentId]) -> Result<Vec<DocumentRef>, PlanError> {
+    fn by_ids(&self, ids: &[DocumentId]) -> Result<Vec<DocumentRef>, Error> {
         let mut once = HashSet::new();
         let mut doc_refs = Vec::new();
         for id in ids.iter().filter(|id| once.insert(*id)) {
