@@ -147,8 +147,20 @@ pub(super) const KEYS: &[(&str, &str, &str)] = &[
         "true or false, `true`",
         "Whether to load models. With `false`, only text search and callers' own vectors work.",
     ),
-    ("models.runtime", "path, found", "`libonnxruntime.so` or its folder. `RINGFENCE_ONNXRUNTIME` takes precedence."),
-    ("models.folder", "path, found", "Folder that contains one folder per model. `RINGFENCE_MODELS` takes precedence."),
+    (
+        "models.runtime",
+        "path, found",
+        "`libonnxruntime.so` or its folder. `RINGFENCE_ONNXRUNTIME` takes precedence. If neither is set, it is looked for in \
+         `.cache/onnxruntime` of a checkout, in the working folder, beside the program, and in `../lib/ringfence` from \
+         there.",
+    ),
+    (
+        "models.folder",
+        "path, found",
+        "Folder that contains one folder per model. `RINGFENCE_MODELS` takes precedence. If neither is set, it is \
+         `.cache/models` of a checkout, `models` in the working folder or beside the program, or \
+         `../share/ringfence/models` from there.",
+    ),
     ("models.default", "name, `all-MiniLM-L6-v2`", "Model of namespaces that name none."),
     ("models.reranker", "name, the first cross-encoder", "Model of searches with `rerank` that name none."),
     (
