@@ -23,6 +23,14 @@ run *ARGS:
 demo *ARGS:
     scripts/demo {{ARGS}}
 
+# A wheel of a release build in target/wheels; `just wheel --check` also installs it and asks a first question.
+wheel *ARGS:
+    scripts/package wheel {{ARGS}}
+
+# Time and CPU from a clone of HEAD, in an empty home, to the demo's first answer.
+first-answer:
+    scripts/first-answer
+
 # Rewrite generated contracts.
 schemas:
     cargo run --quiet -- schemas schemas

@@ -172,10 +172,14 @@ pub struct ModelsSection {
     /// Whether to load models. With `false`, only text search and callers' own vectors work. Value: true or false,
     /// `true`.
     pub enabled: Option<bool>,
-    /// `libonnxruntime.so` or its folder. `RINGFENCE_ONNXRUNTIME` takes precedence. Value: path, found.
+    /// `libonnxruntime.so` or its folder. `RINGFENCE_ONNXRUNTIME` takes precedence. If neither is set, it is looked for
+    /// in `.cache/onnxruntime` of a checkout, in the working folder, beside the program, and in `../lib/ringfence` from
+    /// there. Value: path, found.
     #[schema(value_type = Option<String>)]
     pub runtime: Option<PathBuf>,
-    /// Folder that contains one folder per model. `RINGFENCE_MODELS` takes precedence. Value: path, found.
+    /// Folder that contains one folder per model. `RINGFENCE_MODELS` takes precedence. If neither is set, it is
+    /// `.cache/models` of a checkout, `models` in the working folder or beside the program, or
+    /// `../share/ringfence/models` from there. Value: path, found.
     #[schema(value_type = Option<String>)]
     pub folder: Option<PathBuf>,
     /// Model of namespaces that name none. Value: name, `all-MiniLM-L6-v2`.

@@ -1,4 +1,4 @@
-//! Finds the runtime and the models where `scripts/setup` or a release archive installs them.
+//! Finds the runtime and the models where `scripts/setup`, a release archive or a wheel installs them.
 
 use std::path::{Path, PathBuf};
 
@@ -15,23 +15,35 @@ pub struct DiscoveredPaths {
 /// RINGFENCE_ONNXRUNTIME, RINGFENCE_MODELS). They are used without a check, so that a wrong path becomes an error
 /// instead of a silent fallback; a `runtime` that is a folder means the library in it. Otherwise each of `near` (the
 /// working folder, the executable) and the folders above it are searched for `.cache/onnxruntime` and `.cache/models`
-/// of a checkout. Last, the folder of each of `near` is searched for the library itself and for `models`.
+/// of a checkout. Then the folder of each of `near` is searched for the library itself and for `models`. Last, for an
+/// executable `PREFIX/bin/ringfence`, `PREFIX/lib/ringfence` and `PREFIX/share/ringfence/models` are searched.
 pub fn discover(runtime: Option<&Path>, folder: Option<&Path>, near: &[&Path]) -> DiscoveredPaths {
     let runtime = match runtime {
         Some(path) => Some(library_in(path).unwrap_or_else(|| path.to_path_buf())),
-        None => search(near, ".cache/onnxruntime", "", library_in),
+        None => search(near, [".cache/onnxruntime", "", "lib/ringfence"], library_in),
     };
     let folder = match folder {
         Some(path) => Some(path.to_path_buf()),
-        None => search(near, ".cache/models", "models", |p| p.is_dir().then(|| p.to_path_buf())),
+        None => search(near, [".cache/models", "models", "share/ringfence/models"], existing_folder),
     };
     DiscoveredPaths { runtime, folder }
 }
 
-fn search(near: &[&Path], cached: &str, adjacent: &str, find: impl Fn(&Path) -> Option<PathBuf>) -> Option<PathBuf> {
+/// Looks in `cached` below a checkout, in `adjacent` beside each of `near`, and in `installed` below the prefix of an
+/// executable. The folder above a working folder is not a prefix: what lies there was not installed with the program.
+fn search(
+    near: &[&Path],
+    [cached, adjacent, installed]: [&str; 3],
+    find: impl Fn(&Path) -> Option<PathBuf>,
+) -> Option<PathBuf> {
     let above = near.iter().flat_map(|p| p.ancestors()).filter(|p| is_checkout(p)).map(|p| p.join(cached));
     let next_to = near.iter().filter_map(|p| if p.is_dir() { Some(*p) } else { p.parent() }).map(|p| p.join(adjacent));
-    above.chain(next_to).find_map(|p| find(&p))
+    let prefixes = near.iter().filter(|p| !p.is_dir()).filter_map(|p| p.parent()?.parent()).map(|p| p.join(installed));
+    above.chain(next_to).chain(prefixes).find_map(|p| find(&p))
+}
+
+fn existing_folder(path: &Path) -> Option<PathBuf> {
+    path.is_dir().then(|| path.to_path_buf())
 }
 
 /// Only the cache of a checkout is used: a `.cache` in another folder above, such as a home directory, is not ours.

@@ -32,7 +32,7 @@ fn a_setting_wins_even_when_the_path_is_missing() {
 }
 
 #[test]
-fn beside_the_executable_comes_last() {
+fn beside_the_executable_comes_after_a_checkout() {
     let dir = tempfile::tempdir().unwrap();
     let library = dir.path().join("libonnxruntime.so.1.31.1");
     fs::create_dir_all(dir.path().join("models")).unwrap();
@@ -43,6 +43,21 @@ fn beside_the_executable_comes_last() {
     let found = discover(None, None, &[&dir.path().join("ringfence")]);
     assert_eq!(found.runtime, Some(library));
     assert_eq!(found.folder, Some(dir.path().join("models")), "a `.cache` outside a checkout is not ours");
+}
+
+#[test]
+fn an_installation_is_found_from_its_executable_only() {
+    let prefix = tempfile::tempdir().unwrap();
+    let (library, models) = (prefix.path().join("lib/ringfence"), prefix.path().join("share/ringfence/models"));
+    for folder in [&library, &models, &prefix.path().join("bin")] {
+        fs::create_dir_all(folder).unwrap();
+    }
+    let (library, program) = (library.join("libonnxruntime.so.1.31.1"), prefix.path().join("bin/ringfence"));
+    for file in [&library, &program] {
+        fs::write(file, "").unwrap();
+    }
+    assert_eq!(discover(None, None, &[&program]), DiscoveredPaths { runtime: Some(library), folder: Some(models) });
+    assert_eq!(discover(None, None, &[&prefix.path().join("bin")]), DiscoveredPaths::default());
 }
 
 #[test]
