@@ -15,11 +15,6 @@ impl<T> Guard<T> {
         Arc::strong_count(&self.0) > 2
     }
 
-    /// Whether both are guards of the same value.
-    pub fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
-
     /// Returns a reference that does not keep the value.
     pub fn downgrade(&self) -> WeakGuard<T> {
         WeakGuard(Arc::downgrade(&self.0))

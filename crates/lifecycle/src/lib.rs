@@ -13,8 +13,8 @@
 //! - A failure is remembered and returned to callers, and the next attempt waits for its [`Backoff`].
 //!
 //! What a value is, how it opens and what it leaves behind is its owner's matter. The owner keeps what outlives a value,
-//! such as queued records, in its own table and passes it to the opener. A key that must never open again gets a failure
-//! whose backoff has no end.
+//! such as queued records, in its own table and passes it to the opener. The opener also waits for what the table does not
+//! count, such as files of the process. A key that must never open again gets a failure whose backoff has no end.
 
 mod backoff;
 mod guard;

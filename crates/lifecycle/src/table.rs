@@ -64,6 +64,7 @@ struct Inner<K, T: Openable> {
     eviction_requested: AtomicBool,
 }
 
+#[derive(Default)]
 struct TableCounters {
     /// Logical clock of uses.
     ticks: AtomicU64,
@@ -151,27 +152,26 @@ impl<T: Openable> Opening<T> {
     }
 }
 
+impl<T: Openable> Drop for Opening<T> {
+    fn drop(&mut self) {
+        self.counters.opening.fetch_sub(1, Relaxed);
+    }
+}
+
 impl<K: Ord + Clone + Send + Sync + 'static, T: Openable> OpenTable<K, T> {
     /// An empty table. Values that are not used are evicted if more than `open_max` are open or their weight exceeds
     /// `weight_max`. `tracker` owns the openings and the evictions.
     pub fn new(open_max: u64, weight_max: u64, clock: Arc<dyn Clock>, tracker: TaskTracker) -> Self {
-        let counters = TableCounters {
-            ticks: AtomicU64::new(0),
-            open: AtomicU64::new(0),
-            opening: AtomicU64::new(0),
-            weight: AtomicU64::new(0),
-            evictions: AtomicU64::new(0),
-            open_max: AtomicU64::new(open_max),
-            weight_max: AtomicU64::new(weight_max),
-        };
-        Self(Arc::new(Inner {
+        let table = Self(Arc::new(Inner {
             entries: RwLock::default(),
-            counters: Arc::new(counters),
+            counters: Arc::default(),
             clock,
             tracker,
             eviction_pass: AsyncMutex::default(),
             eviction_requested: AtomicBool::new(false),
-        }))
+        }));
+        table.set_limits(open_max, weight_max);
+        table
     }
 
     /// Returns a guard of the value if it is open. It counts as a use.
@@ -371,13 +371,12 @@ impl<K: Ord + Clone + Send + Sync + 'static, T: Openable> OpenTable<K, T> {
         if !entry.end_earlier().await {
             return Err(Refused::InUse);
         }
-        let in_progress = OpeningCount::new(&self.0.counters);
-        self.evict_if_over();
         let opening =
             Opening { entry: entry.clone(), counters: self.0.counters.clone(), _transition: transition.clone() };
-        let opened = open(opening).await;
-        drop(in_progress);
-        match opened {
+        // It counts as open, so others may have to close.
+        self.0.counters.opening.fetch_add(1, Relaxed);
+        self.evict_if_over();
+        match open(opening).await {
             Ok(guard) => {
                 self.evict_if_over();
                 Ok(guard)
@@ -544,22 +543,6 @@ impl TableCounters {
             now > max - max.checked_div(spare).unwrap_or(0)
         };
         exceeds(open, &self.open_max) || exceeds(self.weight.load(Relaxed), &self.weight_max)
-    }
-}
-
-/// Counts an opening in progress.
-struct OpeningCount(Arc<TableCounters>);
-
-impl OpeningCount {
-    fn new(counters: &Arc<TableCounters>) -> Self {
-        counters.opening.fetch_add(1, Relaxed);
-        Self(counters.clone())
-    }
-}
-
-impl Drop for OpeningCount {
-    fn drop(&mut self) {
-        self.0.opening.fetch_sub(1, Relaxed);
     }
 }
 
