@@ -25,6 +25,7 @@ mod rfc3339;
 mod settings;
 mod stack;
 mod traits;
+mod turns;
 mod untrusted;
 
 pub use attributes::{AttrValue, Attributes, Scalar, heap_bytes as attributes_heap_bytes};
@@ -57,6 +58,7 @@ pub use traits::{
     AuditOutboxRecord, AuditPosition, AuditSink, BoxFuture, Pseudonymiser, ReadAt, TokenSpan, Tokens, WriteMemory,
     WritePermit,
 };
+pub use turns::Turns;
 pub use untrusted::{Untrusted, json_bytes};
 
 /// A decoder that tests feed with mutated bytes: its name, inputs that it accepts, and the decoder, which must not

@@ -5,6 +5,7 @@ use crate::{
     Usage,
     chain::{ChainEnv, ChainOwner, HashChain},
     event::{PendingRecord, RollbackFields},
+    open_log::OpenLogs,
     rollback::{ACCEPTED, ROLLED_BACK, Rollbacks},
     usage::REFUSED,
     verify::Verifier,
@@ -17,10 +18,7 @@ use kernel::{
 };
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
@@ -54,44 +52,26 @@ struct Inner {
     /// One chain for each tenant. A chain cannot reach another chain's records.
     chains: Mutex<HashMap<Incarnation, Arc<HashChain>>>,
     operators: Arc<HashChain>,
-    open_max: u64,
-    /// Set while a background task closes idle logs, so that only one such task runs.
-    closing: AtomicBool,
 }
 
 impl AuditLog {
     /// Creates the audit log without opening a chain; the first record of a chain opens it.
     pub fn new(config: AuditLogConfig) -> Self {
         let AuditLogConfig { storage, directory, control, clock, entropy, tracker, chains_open_max: open_max } = config;
-        let (open, ticks) = (AtomicU64::new(0), AtomicU64::new(0));
-        let rollbacks = Rollbacks::default();
         let most = usize::try_from(open_max).unwrap_or(usize::MAX).clamp(1, Semaphore::MAX_PERMITS);
-        let (open_log_permits, close_idle_logs) = (Arc::new(Semaphore::new(most)), OnceLock::new());
-        let shared = ChainEnv {
+        let shared = Arc::new(ChainEnv {
+            tenant_logs: OpenLogs::new(most as u64, u64::MAX, Arc::clone(&clock), tracker.clone()),
+            operators_log: OpenLogs::new(1, u64::MAX, Arc::clone(&clock), tracker.clone()),
+            open_log_permits: Arc::new(Semaphore::new(most)),
+            rollbacks: Rollbacks::default(),
             storage,
             directory,
             clock,
             entropy,
             tracker,
-            open,
-            open_log_permits,
-            close_idle_logs,
-            rollbacks,
-            ticks,
-        };
-        let shared = Arc::new(shared);
+        });
         let operators = HashChain::new(Arc::clone(&shared), ChainOwner::Server(control));
-        let closing = AtomicBool::new(false);
-        let inner = Arc::new(Inner { shared, chains: Mutex::default(), operators, open_max, closing });
-        let weak = Arc::downgrade(&inner);
-        let close_idle_logs = move || {
-            if let Some(inner) = weak.upgrade() {
-                Self(inner).close_idle_logs();
-            }
-        };
-        // The cell was created above, so setting it cannot fail.
-        let _first = inner.shared.close_idle_logs.set(Box::new(close_idle_logs));
-        Self(inner)
+        Self(Arc::new(Inner { shared, chains: Mutex::default(), operators }))
     }
 
     /// Finishes a read request. Its record is queued, and the reply does not wait for the disk: queued records are lost
@@ -400,39 +380,12 @@ impl AuditLog {
 
     /// Number of tenants' and operators' logs that are open.
     pub fn open_chains(&self) -> u64 {
-        self.0.shared.open.load(Ordering::Relaxed)
+        self.0.shared.tenant_logs.stats().open + self.0.shared.operators_log.stats().open
     }
 
     fn chain(&self, incarnation: Incarnation) -> Arc<HashChain> {
         let fresh = || HashChain::new(Arc::clone(&self.0.shared), ChainOwner::Tenant(incarnation));
-        let chain = Arc::clone(self.lock().entry(incarnation).or_insert_with(fresh));
-        chain.touch();
-        chain
-    }
-
-    /// Starts closing idle logs in the background, to make a permit available.
-    fn close_idle_logs(&self) {
-        if !self.0.closing.swap(true, Ordering::AcqRel) {
-            let audit_log = self.clone();
-            self.0.shared.tracker.spawn(async move {
-                audit_log.close_idle().await;
-                audit_log.0.closing.store(false, Ordering::Release);
-            });
-        }
-    }
-
-    /// Closes the logs of idle chains, least recently used first, until waiting chains have their permits and a
-    /// sixteenth of the limit is free.
-    async fn close_idle(&self) {
-        let free = usize::try_from(self.0.open_max / 16).unwrap_or(usize::MAX).max(1);
-        let mut idle: Vec<_> = self.lock().values().filter_map(|c| Some((c.idle_since()?, Arc::clone(c)))).collect();
-        idle.sort_by_key(|(since, _)| *since);
-        for (_, chain) in idle {
-            if self.0.shared.open_log_permits.available_permits() >= free {
-                return;
-            }
-            chain.close_if_unused().await;
-        }
+        Arc::clone(self.lock().entry(incarnation).or_insert_with(fresh))
     }
 
     fn now(&self) -> Timestamp {

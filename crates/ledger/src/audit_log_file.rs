@@ -16,7 +16,6 @@ use std::{
     ops::Range,
     sync::Arc,
 };
-use tokio::sync::OwnedSemaphorePermit;
 use vault::{Keyspace, ObjectKind};
 use zeroize::Zeroizing;
 
@@ -29,8 +28,8 @@ pub(crate) struct AuditLogFile {
     batches_are_objects: bool,
     /// Number of batches that no checkpoint covers, including one in progress.
     batches: u64,
-    /// Permit for one open file among the tenants' logs; `None` for the operators' log.
-    pub(crate) open_log_permit: Option<OwnedSemaphorePermit>,
+    /// Whether its owner has given it up; the log is opened again for the next record.
+    is_retired: bool,
 }
 
 /// State of a chain: exactly what a checkpoint holds.
@@ -120,7 +119,18 @@ impl AuditLogFile {
         let keep: Vec<ObjectRef> = state.chunks.iter().map(|chunk| chunk.object.clone()).collect();
         journal.sweep(&keep).await?;
         let batches_are_objects = storage.is_shared();
-        Ok(Self { keyspace, journal: Arc::new(journal), state, batches_are_objects, batches, open_log_permit: None })
+        Ok(Self { keyspace, journal: Arc::new(journal), state, batches_are_objects, batches, is_retired: false })
+    }
+
+    /// Whether records may still be written. After a failed write the journal's state is unknown, so the log is opened
+    /// again from storage.
+    pub(crate) fn is_usable(&self) -> bool {
+        !self.is_retired && self.journal.failed().is_none()
+    }
+
+    /// Ends the use of this log; another owner may open it.
+    pub(crate) fn retire(&mut self) {
+        self.is_retired = true;
     }
 
     /// Appends records as one journal entry with one flush. Records of commits that the chain already contains are

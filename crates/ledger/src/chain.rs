@@ -11,6 +11,7 @@ use crate::{
     audit_log_file::AuditLogFile,
     error::copy,
     event::PendingRecord,
+    open_log::{LockedLog, OpenLog, OpenLogs},
     page::{AuditHead, PageReader, RecordQuery},
     record,
     rollback::{Rollback, Rollbacks},
@@ -18,12 +19,10 @@ use crate::{
 };
 use journal::Storage;
 use kernel::{AuditPosition, Clock, CommitNo, Entropy, Incarnation, NamespaceUuid, Timestamp, limits};
+use lifecycle::{Guard, Opening, Refused};
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tokio::sync::{Mutex as AsyncMutex, Notify, OwnedSemaphorePermit, Semaphore, oneshot};
@@ -37,16 +36,14 @@ pub(crate) struct ChainEnv {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) tracker: TaskTracker,
-    /// Number of chains whose log is open.
-    pub(crate) open: AtomicU64,
+    /// Tenants' open logs.
+    pub(crate) tenant_logs: OpenLogs,
+    /// The operators' open log. It has a file of its own, which no tenant's log takes.
+    pub(crate) operators_log: OpenLogs,
     /// Permits for tenants' open logs, each of which holds a file.
     pub(crate) open_log_permits: Arc<Semaphore>,
-    /// Starts closing idle logs in the background.
-    pub(crate) close_idle_logs: OnceLock<Box<dyn Fn() + Send + Sync>>,
     /// Namespaces that differ from what a chain recorded of them.
     pub(crate) rollbacks: Rollbacks,
-    /// Logical clock of chain uses, for least-recently-used eviction.
-    pub(crate) ticks: AtomicU64,
 }
 
 impl ChainEnv {
@@ -61,9 +58,7 @@ impl ChainEnv {
         // One pinned future across all attempts keeps this chain's position in the semaphore's queue.
         let mut permit = std::pin::pin!(Arc::clone(&self.open_log_permits).acquire_owned());
         for _ in 0..PERMIT_TRIES {
-            if let Some(close_idle_logs) = self.close_idle_logs.get() {
-                close_idle_logs();
-            }
+            self.tenant_logs.evict_if_over();
             // Queued records keep a log in use for no longer than this wait.
             if let Ok(permit) = tokio::time::timeout(limits::AUDIT_GROUP_WAIT, &mut permit).await {
                 return permit.map_err(|_| Error::Closed.into());
@@ -84,11 +79,11 @@ pub(crate) enum ChainOwner {
     Server(Arc<Keyspace>),
 }
 
-/// One audit chain. Order of its locks: `compaction` (a commit only tries it), `log_file`, `queue`.
+/// One audit chain. Order of its locks: `compaction` (a commit only tries it), its open log, `queue`.
 pub(crate) struct HashChain {
     shared: Arc<ChainEnv>,
     owner: ChainOwner,
-    queue: Mutex<RecordQueue>,
+    queue: Arc<Mutex<RecordQueue>>,
     /// Queue slots for records that no request awaits.
     capacity: Arc<Semaphore>,
     /// Queue slots for records that a request awaits; records of reads never take them.
@@ -98,18 +93,15 @@ pub(crate) struct HashChain {
     operator_capacity: Arc<Semaphore>,
     /// Ends the leader's wait for a larger batch.
     wake: Notify,
-    log_file: AsyncMutex<Option<AuditLogFile>>,
     /// Held while batches are compacted. The task that ends the chain waits for it, so that nothing is written after
     /// the tenant's keys are destroyed.
     compaction: Arc<AsyncMutex<()>>,
-    used: AtomicU64,
-    /// Whether the log is open, readable without the lock of `log_file`.
-    is_open: AtomicBool,
 }
 
+/// Records that wait to be written, and what is known of those that were.
 #[derive(Default)]
-struct RecordQueue {
-    waiting: VecDeque<QueuedRecord>,
+pub(crate) struct RecordQueue {
+    pub(crate) waiting: VecDeque<QueuedRecord>,
     /// Whether a leader task is running.
     has_leader: bool,
     /// Number of records that were dropped because the queue was full while nothing could be written.
@@ -125,7 +117,7 @@ struct RecordQueue {
     was_opened: bool,
 }
 
-struct QueuedRecord {
+pub(crate) struct QueuedRecord {
     draft: PendingRecord,
     commit: Option<(NamespaceUuid, AuditPosition)>,
     reply: Option<oneshot::Sender<Result<(), kernel::Error>>>,
@@ -139,15 +131,12 @@ impl HashChain {
         Arc::new(Self {
             shared,
             owner,
-            queue: Mutex::default(),
+            queue: Arc::default(),
             capacity: Arc::new(Semaphore::new(limits::AUDIT_QUEUE_RECORDS_MAX)),
             awaited_capacity: Arc::new(Semaphore::new(limits::AUDIT_QUEUE_RECORDS_MAX)),
             operator_capacity: Arc::new(Semaphore::new(limits::AUDIT_QUEUE_OPERATOR_RECORDS_MAX)),
             wake: Notify::new(),
-            log_file: AsyncMutex::new(None),
             compaction: Arc::default(),
-            used: AtomicU64::new(0),
-            is_open: AtomicBool::new(false),
         })
     }
 
@@ -202,30 +191,30 @@ impl HashChain {
     /// Starts reading a page of the records as of now, including those that were queued.
     pub(crate) async fn read(self: &Arc<Self>, reading: RecordQuery) -> Result<PageReader, kernel::Error> {
         self.flush().await?;
-        let mut log_file = self.log_file.lock().await;
+        let open_log = self.open_log().await?;
         let since = reading.since.map_or(i64::MIN, Timestamp::as_millis);
         let until = reading.until.map_or(i64::MAX, Timestamp::as_millis);
-        let open_log = self.open_log(&mut log_file).await?;
         let pages = open_log.pages(reading.after.unwrap_or(0), since..until);
         let (lines, head) = open_log.head();
         let head = AuditHead { chain: open_log.keyspace.uuid().to_string(), lines, head: record::hex(&head) };
-        drop(log_file);
+        drop(open_log);
         Ok(PageReader::new(pages, head, reading))
     }
 
     /// The newest recorded commit of a namespace.
-    pub(crate) async fn recorded(&self, namespace: NamespaceUuid) -> Result<Option<AuditPosition>, kernel::Error> {
-        let mut log_file = self.log_file.lock().await;
-        Ok(self.open_log(&mut log_file).await?.recorded(namespace))
+    pub(crate) async fn recorded(
+        self: &Arc<Self>,
+        namespace: NamespaceUuid,
+    ) -> Result<Option<AuditPosition>, kernel::Error> {
+        Ok(self.open_log().await?.recorded(namespace))
     }
 
     /// The newest recorded commit of each of several namespaces.
     pub(crate) async fn recorded_all(
-        &self,
+        self: &Arc<Self>,
         namespaces: &[NamespaceUuid],
     ) -> Result<Vec<Option<AuditPosition>>, kernel::Error> {
-        let mut log_file = self.log_file.lock().await;
-        let log_file = self.open_log(&mut log_file).await?;
+        let log_file = self.open_log().await?;
         Ok(namespaces.iter().map(|namespace| log_file.recorded(*namespace)).collect())
     }
 
@@ -246,74 +235,47 @@ impl HashChain {
     /// stays open.
     pub(crate) async fn mark_clean(self: &Arc<Self>) -> Result<(), kernel::Error> {
         self.flush().await?;
-        match &*self.log_file.lock().await {
-            Some(log_file) => Ok(log_file.journal.close().await?),
+        match self.logs().get(&self.owner.key()) {
+            Some(open) => Ok(open.file.lock().await.journal.close().await?),
             None => Ok(()),
         }
     }
 
-    /// Records that a request uses the chain now.
-    pub(crate) fn touch(&self) {
-        self.used.store(self.shared.ticks.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
-    }
-
-    /// Logical time of the last use, if the log is open.
-    pub(crate) fn idle_since(&self) -> Option<u64> {
-        self.is_open.load(Ordering::Relaxed).then(|| self.used.load(Ordering::Relaxed))
-    }
-
-    /// Closes the log with the mark of a clean end, if no task uses it. The next record reopens it. The usage counters
-    /// stay known.
-    pub(crate) async fn close_if_unused(&self) {
-        // A task that writes or opens the log holds this lock.
-        let Ok(mut slot) = self.log_file.try_lock() else { return };
-        let Some(log_file) = &*slot else { return };
-        // A reader or a compaction holds the journal, or records are queued: a chain must never have two journals.
-        if Arc::strong_count(&log_file.journal) > 1 || !self.lock().waiting.is_empty() {
-            return;
-        }
-        if let Err(error) = log_file.journal.close().await {
-            tracing::warn!(%error, "an audit log could not be marked as cleanly closed");
-        }
-        self.drop_log(&mut slot);
-    }
-
     /// Re-encrypts the whole chain under the newest key of this keyspace.
-    pub(crate) async fn reencrypt(&self, keyspace: &Arc<Keyspace>) -> Result<(), kernel::Error> {
+    pub(crate) async fn reencrypt(self: &Arc<Self>, keyspace: &Arc<Keyspace>) -> Result<(), kernel::Error> {
         // No compaction may run at the same time.
         let _compaction = self.compaction.lock().await;
-        let mut slot = self.log_file.lock().await;
-        if slot.as_ref().is_some_and(|log_file| !Arc::ptr_eq(&log_file.keyspace, keyspace)) {
+        let mut log_file = self.open_log().await?;
+        if !Arc::ptr_eq(&log_file.keyspace, keyspace) {
             // The log holds another instance of the same keyspace, which would not learn of the new key: reopen it.
-            let log_file = slot.as_ref().ok_or(Error::Closed)?;
             if Arc::strong_count(&log_file.journal) > 1 {
                 // A reader or a compaction holds the journal: a chain must never have two journals.
                 return Err(Error::NotReencrypted.into());
             }
             log_file.journal.close().await?;
-            self.drop_log(&mut slot);
+            log_file.retire();
+            drop(log_file);
+            log_file = self.open_log().await?;
         }
-        let log_file = self.open_log(&mut slot).await?;
         if !Arc::ptr_eq(&log_file.keyspace, keyspace) {
             return Err(Error::WrongKeyspace.into());
         }
         log_file.reencrypt().await
     }
 
-    /// Writes all queued records and closes the log, which releases its keys. The chain itself stays, so that a
-    /// concurrent request does not open a second log. Returns whether the log is closed.
+    /// Writes all queued records and closes the log, which releases its keys. The chain itself stays, with its usage
+    /// counters. Returns whether the log is closed.
     pub(crate) async fn release(self: &Arc<Self>) -> bool {
         if let Err(error) = self.flush().await {
             tracing::warn!(code = error.code.as_str(), "audit records wait for their tenant's key");
         }
-        self.close_if_unused().await;
-        !self.is_open.load(Ordering::Relaxed)
+        let (logs, key) = (self.logs(), self.owner.key());
+        logs.close_unused(&key).await || logs.get(&key).is_none()
     }
 
     /// Opens the log, so that the usage counters are known.
-    pub(crate) async fn warm(&self) -> Result<(), kernel::Error> {
-        let mut log_file = self.log_file.lock().await;
-        self.open_log(&mut log_file).await.map(drop)
+    pub(crate) async fn warm(self: &Arc<Self>) -> Result<(), kernel::Error> {
+        self.open_log().await.map(drop)
     }
 
     /// Usage counters, including queued records.
@@ -340,15 +302,8 @@ impl HashChain {
             queue.closed = true;
             queue.waiting.clear();
         }
-        self.drop_log(&mut *self.log_file.lock().await);
+        self.logs().close(&self.owner.key()).await;
         drop(self.compaction.lock().await);
-    }
-
-    fn drop_log(&self, slot: &mut Option<AuditLogFile>) {
-        if slot.take().is_some() {
-            self.is_open.store(false, Ordering::Relaxed);
-            self.shared.open.fetch_sub(1, Ordering::Relaxed);
-        }
     }
 
     fn enqueue(&self, record: QueuedRecord) {
@@ -391,70 +346,55 @@ impl HashChain {
         self.shared.tracker.spawn(run_leader(ChainLeader { chain: Arc::clone(self), started: false, finished: false }));
     }
 
-    /// Takes the queued records, up to a group. A leader that finds nothing gives up its leadership
-    /// under the same lock.
-    fn take_group(&self, is_leader: bool) -> Option<Vec<QueuedRecord>> {
-        let mut queue = self.lock();
-        let size = queue.waiting.len().min(limits::AUDIT_GROUP_RECORDS_MAX);
-        let group: Vec<_> = queue.waiting.drain(..size).collect();
-        if group.is_empty() && is_leader {
-            queue.has_leader = false;
+    /// Writes the next group; `None` when the queue is empty. Groups are taken under the lock of the log, so that they
+    /// are written in the order in which they were queued.
+    async fn commit_next(self: &Arc<Self>, is_leader: bool) -> Option<Result<(), kernel::Error>> {
+        // Nothing opens the log when no record waits for it.
+        if self.lock().is_drained(is_leader) {
+            return None;
         }
-        (!group.is_empty()).then_some(group)
+        match self.open_log().await {
+            Ok(mut log_file) => {
+                let group = self.lock().take_group(is_leader)?;
+                Some(self.commit(&mut log_file, group).await)
+            }
+            Err(error) => {
+                // Taken and failed under one lock: a later commit that another task writes must find this failure.
+                let mut queue = self.lock();
+                let group = queue.take_group(is_leader)?;
+                self.fail_group(queue, group, &error);
+                Some(Err(error))
+            }
+        }
     }
 
-    /// Writes the next group; `None` when the queue is empty. Groups are taken under the lock of `log_file`, so that
-    /// they are written in the order in which they were queued.
-    async fn commit_next(&self, is_leader: bool) -> Option<Result<(), kernel::Error>> {
-        let mut log_file = self.log_file.lock().await;
-        let group = self.take_group(is_leader)?;
-        Some(self.commit(&mut log_file, group).await)
-    }
-
-    async fn commit(&self, log_file: &mut Option<AuditLogFile>, group: Vec<QueuedRecord>) -> Result<(), kernel::Error> {
-        let mut group = self.reject_out_of_order(group);
+    async fn commit(&self, log_file: &mut AuditLogFile, group: Vec<QueuedRecord>) -> Result<(), kernel::Error> {
+        let group = self.reject_conflicts(log_file, self.reject_out_of_order(group));
         let dropped = self.lock().dropped;
         // The gap record goes first, because its dropped records precede this group.
         let gap = (dropped > 0).then(|| self.gap_record(dropped));
-        let outcome = match self.open_log(log_file).await {
-            Ok(log_file) => {
-                group = self.reject_conflicts(log_file, group);
-                let records = group.iter().map(|record| (&record.draft, record.commit));
-                let items: Vec<_> = gap.iter().map(|gap| (gap, None)).chain(records).collect();
-                log_file.write(&items).await
-            }
-            Err(error) => Err(error),
-        };
-        match outcome {
-            Ok(()) => {
-                if let Some(log_file) = log_file {
-                    if let Err(error) = log_file.move_full_chunks().await {
-                        tracing::warn!(error = %error, "audit chunks stay in the log for now");
-                    }
-                    // Only one compaction runs at a time. One that is skipped now is due again with the next batch.
-                    let guard = Arc::clone(&self.compaction).try_lock_owned().ok();
-                    if let Some((guard, compaction_task)) = guard.and_then(|guard| Some((guard, log_file.compact()?))) {
-                        self.shared.tracker.spawn(async move {
-                            let _compaction = guard;
-                            if let Err(error) = compaction_task.await {
-                                tracing::warn!(%error, "audit records stay in the log for now");
-                            }
-                        });
-                    }
-                    self.lock().written = log_file.usage();
-                }
-                self.acknowledge(group, dropped);
-                Ok(())
-            }
-            Err(error) => {
-                // The journal's state is unknown after a failed write: reopen the log from storage next time.
-                if log_file.as_ref().is_some_and(|log_file| log_file.journal.failed().is_some()) {
-                    self.drop_log(log_file);
-                }
-                self.fail_group(group, &error);
-                Err(error)
-            }
+        let records = group.iter().map(|record| (&record.draft, record.commit));
+        let items: Vec<_> = gap.iter().map(|gap| (gap, None)).chain(records).collect();
+        if let Err(error) = log_file.write(&items).await {
+            self.fail_group(self.lock(), group, &error);
+            return Err(error);
         }
+        if let Err(error) = log_file.move_full_chunks().await {
+            tracing::warn!(error = %error, "audit chunks stay in the log for now");
+        }
+        // Only one compaction runs at a time. One that is skipped now is due again with the next batch.
+        let guard = Arc::clone(&self.compaction).try_lock_owned().ok();
+        if let Some((guard, compaction_task)) = guard.and_then(|guard| Some((guard, log_file.compact()?))) {
+            self.shared.tracker.spawn(async move {
+                let _compaction = guard;
+                if let Err(error) = compaction_task.await {
+                    tracing::warn!(%error, "audit records stay in the log for now");
+                }
+            });
+        }
+        self.lock().written = log_file.usage();
+        self.acknowledge(group, dropped);
+        Ok(())
     }
 
     /// Refuses records of commits that follow one whose record could not be written. The chain keeps only the number of
@@ -516,12 +456,11 @@ impl HashChain {
 
     /// Fails all waiting tasks, including those of later groups: none may try again for a while. Records of reads stay
     /// queued, or are counted as dropped when the queue is full, so that requests continue.
-    fn fail_group(&self, group: Vec<QueuedRecord>, error: &kernel::Error) {
+    fn fail_group(&self, mut queue: MutexGuard<'_, RecordQueue>, group: Vec<QueuedRecord>, error: &kernel::Error) {
         tracing::error!(code = error.code.as_str(), error = %error, "audit records could not be written");
         let now = self.shared.clock.monotonic();
         // A full queue must not stay full of records that cannot be written: the tried ones are dropped and counted.
         let full = self.capacity.available_permits() == 0;
-        let mut queue = self.lock();
         queue.retry_at = Some(now + limits::AUDIT_RETRY_WAIT);
         let closed = queue.closed;
         let later = std::mem::take(&mut queue.waiting);
@@ -545,30 +484,47 @@ impl HashChain {
         draft
     }
 
-    async fn open_log<'a>(&self, slot: &'a mut Option<AuditLogFile>) -> Result<&'a mut AuditLogFile, kernel::Error> {
-        if slot.is_none() {
+    /// Locks the log, and opens it if necessary.
+    async fn open_log(self: &Arc<Self>) -> Result<LockedLog, kernel::Error> {
+        loop {
             if self.lock().closed {
                 return Err(Error::Closed.into());
             }
-            let shared = &self.shared;
-            let (clock, entropy) = (Arc::clone(&shared.clock), Arc::clone(&shared.entropy));
-            let keyspace = self.keyspace().await?;
-            // The operators' log has a file of its own, which no tenant's log takes.
-            let permit = match &self.owner {
-                ChainOwner::Server(_) => None,
-                ChainOwner::Tenant(_) => Some(shared.open_log_permit().await?),
-            };
-            let mut log_file = AuditLogFile::open(&shared.storage, keyspace, clock, entropy).await?;
-            log_file.open_log_permit = permit;
-            {
-                let mut queue = self.lock();
-                (queue.written, queue.was_opened) = (log_file.usage(), true);
+            let chain = Arc::clone(self);
+            let open = |opening| async move { chain.publish_log(opening).await.map_err(Arc::new) };
+            let open = self.logs().enter(&self.owner.key(), open).await.map_err(|refused| match refused {
+                Refused::Failed(error) => Arc::try_unwrap(error).unwrap_or_else(|error| copy(&error)),
+                Refused::InUse | Refused::Lost => Error::Closed.into(),
+            })?;
+            if let Some(log) = LockedLog::lock(open).await {
+                return Ok(log);
             }
-            *slot = Some(log_file);
-            self.is_open.store(true, Ordering::Relaxed);
-            self.shared.open.fetch_add(1, Ordering::Relaxed);
         }
-        slot.as_mut().ok_or_else(|| Error::Closed.into())
+    }
+
+    /// Opens the log from storage. Runs once at a time.
+    async fn publish_log(&self, opening: Opening<OpenLog>) -> Result<Guard<OpenLog>, kernel::Error> {
+        let shared = &self.shared;
+        let (clock, entropy) = (Arc::clone(&shared.clock), Arc::clone(&shared.entropy));
+        let keyspace = self.keyspace().await?;
+        let permit = match &self.owner {
+            ChainOwner::Server(_) => None,
+            ChainOwner::Tenant(_) => Some(shared.open_log_permit().await?),
+        };
+        let log_file = AuditLogFile::open(&shared.storage, keyspace, clock, entropy).await?;
+        {
+            let mut queue = self.lock();
+            (queue.written, queue.was_opened) = (log_file.usage(), true);
+        }
+        let file = Arc::new(AsyncMutex::new(log_file));
+        Ok(opening.publish(OpenLog { file, queue: Arc::clone(&self.queue), _permit: permit }))
+    }
+
+    fn logs(&self) -> &OpenLogs {
+        match &self.owner {
+            ChainOwner::Server(_) => &self.shared.operators_log,
+            ChainOwner::Tenant(_) => &self.shared.tenant_logs,
+        }
     }
 
     /// The directory's answer is checked, not trusted.
@@ -583,15 +539,43 @@ impl HashChain {
         }
     }
 
-    /// A poisoned lock is safe to use: no code panics halfway through a change while it holds this lock.
     fn lock(&self) -> MutexGuard<'_, RecordQueue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.queue)
     }
 }
 
-impl Drop for HashChain {
-    fn drop(&mut self) {
-        self.shared.open.fetch_sub(u64::from(*self.is_open.get_mut()), Ordering::Relaxed);
+/// A poisoned lock is safe to use: no code panics halfway through a change while it holds this lock.
+pub(crate) fn lock(queue: &Mutex<RecordQueue>) -> MutexGuard<'_, RecordQueue> {
+    queue.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl ChainOwner {
+    /// Key of the owner's log in its table.
+    fn key(&self) -> Option<Incarnation> {
+        match self {
+            ChainOwner::Server(_) => None,
+            ChainOwner::Tenant(incarnation) => Some(*incarnation),
+        }
+    }
+}
+
+impl RecordQueue {
+    /// Whether nothing is queued. A leader that finds nothing gives up its leadership under the same lock.
+    fn is_drained(&mut self, is_leader: bool) -> bool {
+        let is_drained = self.waiting.is_empty();
+        if is_drained && is_leader {
+            self.has_leader = false;
+        }
+        is_drained
+    }
+
+    /// Takes the queued records, up to a group.
+    fn take_group(&mut self, is_leader: bool) -> Option<Vec<QueuedRecord>> {
+        if self.is_drained(is_leader) {
+            return None;
+        }
+        let size = self.waiting.len().min(limits::AUDIT_GROUP_RECORDS_MAX);
+        Some(self.waiting.drain(..size).collect())
     }
 }
 

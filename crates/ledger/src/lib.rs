@@ -16,6 +16,7 @@ mod event;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod open_log;
 mod page;
 mod record;
 mod rollback;

@@ -12,6 +12,7 @@ use crate::{
     TaskKind, TenantQueueId,
     pending::{Pending, Unit},
 };
+use kernel::Turns;
 use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,
@@ -103,7 +104,7 @@ impl FairScheduler {
         classes
             .into_iter()
             .flat_map(|class_queue| class_queue.tenants.into_values())
-            .flat_map(|lane| lane.jobs)
+            .flat_map(|tenant| tenant.jobs)
             .map(|j| j.0)
             .collect()
     }
@@ -138,8 +139,8 @@ impl FairScheduler {
 #[derive(Default)]
 struct ClassQueue {
     tenants: HashMap<TenantQueueId, ModelQueue>,
-    /// Tenants in round-robin order; each key of `tenants` occurs once.
-    round: VecDeque<TenantQueueId>,
+    /// The keys of `tenants`.
+    turns: Turns<TenantQueueId>,
     waiting: usize,
 }
 
@@ -153,15 +154,14 @@ struct ModelQueue {
 }
 
 impl ClassQueue {
-    fn texts_of(&self, lane: TenantQueueId) -> usize {
-        self.tenants.get(&lane).map_or(0, |l| l.texts)
+    fn texts_of(&self, queue: TenantQueueId) -> usize {
+        self.tenants.get(&queue).map_or(0, |tenant| tenant.texts)
     }
 
     fn push(&mut self, job: Arc<Pending>) {
-        let tenant = self.tenants.entry(job.queue).or_insert_with(|| {
-            self.round.push_back(job.queue);
-            ModelQueue { credit: QUANTUM_TOKENS, ..ModelQueue::default() }
-        });
+        let fresh = || ModelQueue { credit: QUANTUM_TOKENS, ..ModelQueue::default() };
+        let tenant = self.tenants.entry(job.queue).or_insert_with(fresh);
+        self.turns.join(job.queue);
         tenant.texts += job.len();
         self.waiting += job.len();
         tenant.jobs.push_back((job, 0));
@@ -169,21 +169,21 @@ impl ClassQueue {
 
     fn take(&mut self, limits_of: &impl Fn(usize) -> ModelLimits, skipped: &mut Vec<Arc<Pending>>) -> Option<Unit> {
         // This ends: every pass over the round raises each tenant's credit or removes the tenant.
-        while let Some(lane) = self.round.front().copied() {
-            let Some(tenant) = self.tenants.get_mut(&lane) else {
-                self.round.pop_front();
+        while let Some(queue) = self.turns.first(|_| true) {
+            let Some(tenant) = self.tenants.get_mut(&queue) else {
+                self.turns.leave(queue);
                 continue;
             };
             self.waiting -= tenant.skip_finished(skipped);
             if tenant.jobs.is_empty() {
-                self.tenants.remove(&lane);
-                self.round.pop_front();
+                self.tenants.remove(&queue);
+                self.turns.leave(queue);
                 continue;
             }
             // No credit is left: the tenant gets its tokens for the next round and goes to the end.
             if tenant.credit <= 0 {
                 tenant.credit += QUANTUM_TOKENS;
-                self.round.rotate_left(1);
+                self.turns.end_turn(queue);
                 continue;
             }
             let unit = tenant.take(limits_of);

@@ -78,7 +78,7 @@ impl Registry {
         }
         // This is repeated even if the tenant was being erased already: the previous call may have failed here.
         self.inner.control.purge().await?;
-        self.inner.slots.empty(incarnation).await;
+        self.inner.tenants.close(&incarnation).await;
         self.inner.key_events.forget(incarnation);
         self.remove_remains(&self.inner.tenant_record(tenant)?, forgotten_keyring).await
     }

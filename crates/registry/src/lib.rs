@@ -37,7 +37,7 @@ mod reencrypt;
 mod registry;
 mod rotate;
 mod system_keys;
-mod tenant_slots;
+mod tenant_table;
 mod tenants;
 mod watch;
 
@@ -58,7 +58,7 @@ pub use reencrypt::{ReencryptingNamespaces, Reencryption};
 pub use registry::Registry;
 pub use rotate::{EpochStatus, FinishedRotation, KeyStatus};
 pub use system_keys::{ServerKeys, ServerRotation};
-pub use tenant_slots::TenantStats;
+pub use tenant_table::TenantStats;
 pub use tenants::{NewTenant, TenantChange, TenantView};
 pub use watch::LapsedTenant;
 

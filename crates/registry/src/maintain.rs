@@ -3,8 +3,8 @@
 
 use crate::{
     Registry,
-    open_tenant::OpenTenant,
     record::{Lifecycle, TenantRecord},
+    tenant_table::TenantGuard,
 };
 use kernel::{Incarnation, NamespaceName, NamespaceSettings, Result, TenantId};
 use std::{ops::Bound, sync::Arc};
@@ -16,7 +16,7 @@ pub struct MaintainedNamespace {
     pub keyspace: Arc<Keyspace>,
     /// Settings of the namespace.
     pub settings: Arc<NamespaceSettings>,
-    _open: Arc<OpenTenant>,
+    _open: TenantGuard,
 }
 
 impl Registry {

@@ -6,6 +6,7 @@ use crate::{
     open_tenant::OpenTenant,
     opening::new_keyspace,
     record::NamespaceEntry,
+    tenant_table::TenantGuard,
 };
 use access::{Action, Grant, Manage};
 use kernel::{
@@ -213,7 +214,7 @@ impl Registry {
         Ok(open_tenant.directory().purge().await?)
     }
 
-    fn enter<'g, A: Action>(&self, grant: &'g Grant<A>) -> Result<(Arc<OpenTenant>, &'g NamespaceName)> {
+    fn enter<'g, A: Action>(&self, grant: &'g Grant<A>) -> Result<(TenantGuard, &'g NamespaceName)> {
         let name = grant.namespace().ok_or_else(|| Error::invalid("namespace", "is missing"))?;
         Ok((self.inner.open_tenant(grant.incarnation())?, name))
     }

@@ -33,7 +33,7 @@ pub(crate) struct OpenTenant {
     suspended: AtomicBool,
     /// The tenant is being erased.
     closing: AtomicBool,
-    /// The tenant's keys were withdrawn, and every task that still holds it is refused.
+    /// The tenant has left its table, mostly because its keys were withdrawn: every task that still holds it is refused.
     sealed: AtomicBool,
     pub(crate) lease: Lease,
     /// Lock that admits one rotation at a time.
@@ -113,7 +113,7 @@ impl OpenTenant {
         record.keys.epoch_numbers().eq(self.keys().epochs())
     }
 
-    /// Refuses everything from now on, because the tenant's keys were withdrawn. Its holders release it soon.
+    /// Refuses everything from now on. Its holders release it soon.
     pub(crate) fn seal(&self) {
         self.sealed.store(true, Ordering::Release);
         self.keyspaces.write().clear();
@@ -135,11 +135,12 @@ impl OpenTenant {
     ) -> Result<T> {
         self.directory
             .write(|state| {
-                if self.sealed.load(Ordering::Acquire) {
-                    return Err(sealed().into());
-                }
+                // An erased tenant is sealed too.
                 if self.closing.load(Ordering::Acquire) {
                     return Err(kernel::Error::new(Code::TenantSuspended, "the tenant is being erased").into());
+                }
+                if self.sealed.load(Ordering::Acquire) {
+                    return Err(sealed().into());
                 }
                 decide(state)
             })

@@ -15,11 +15,11 @@ use crate::{
     record::{EpochRecord, KeyringRecord, KeyspaceRecord, Lifecycle, StoredOperator, SystemRecord, TenantRecord},
     registry::{Inner, mac},
     system_keys::{RootWrap, RootWrapStore},
-    tenant_slots::TenantSlots,
+    tenant_table::OpenTenants,
 };
 use access::{OperatorRecord, TokenKind, token};
 use journal::Storage;
-use kernel::{Clock, Entropy, OperatorName, Role};
+use kernel::{Clock, Entropy, OperatorName, Role, limits};
 use parking_lot::RwLock;
 use std::sync::{Arc, atomic::AtomicU64};
 use tokio_util::task::TaskTracker;
@@ -49,6 +49,8 @@ impl Registry {
         let (control, root) = open_control(&env, &provider_client).await?;
         let (system_audit, signer) = initialize(&env, &provider_client, &control).await?;
         let fresh = ensure_operator(&env, &control, adopt_operator).await?;
+        let (open_max, bytes_max) = (limits::TENANTS_OPEN_MAX, limits::DIRECTORIES_BYTES_MAX);
+        let tenants = OpenTenants::new(open_max, bytes_max, env.clock.clone(), tracker.clone());
         let inner = Arc::new(Inner {
             env,
             provider_client,
@@ -57,7 +59,7 @@ impl Registry {
             root,
             system_audit: Arc::new(system_audit),
             signer,
-            slots: TenantSlots::new(),
+            tenants,
             live: RwLock::default(),
             key_events: KeyEvents::default(),
             reconciled_generation: AtomicU64::new(0),

@@ -14,9 +14,10 @@ use crate::{
     FinishedRotation, OperationHandle, OperationKind, Registry,
     control::ControlEvent,
     directory::{DirectoryEvent, DirectoryState, RewrappedKey},
-    open_tenant::{OpenTenant, open_keyspace},
+    open_tenant::open_keyspace,
     record::{KeyspaceRecord, TenantRecord, Wrapped},
     rotate::keyspace_epochs,
+    tenant_table::TenantGuard,
 };
 use kernel::{Error, KeyEpoch, NamespaceName, NamespaceSettings, Result};
 use std::{
@@ -32,7 +33,7 @@ use vault::{Keyspace, WrappedKey};
 /// A re-encryption in progress. No other rotation of its tenant runs meanwhile.
 pub struct Reencryption {
     registry: Registry,
-    pub(crate) open_tenant: Arc<OpenTenant>,
+    pub(crate) open_tenant: TenantGuard,
     epoch: KeyEpoch,
     /// Keyspaces that are done. The number is updated along the way, because counting them each time would be
     /// expensive.

@@ -12,10 +12,11 @@ use crate::{
     operations::LiveOperation,
     record::{Lifecycle, TenantRecord},
     system_keys::RootWrapStore,
-    tenant_slots::{TenantSlot, TenantSlots},
+    tenant_table::{OpenTenants, TenantFailure, TenantGuard},
 };
 use access::{Credentials, KeyRecord, KeyStub, OpenGuard, OperatorRecord, TenantFacts, TenantState};
-use kernel::{BoxFuture, Code, Incarnation, KeyId, NamespaceName, OperationId, TenantId};
+use kernel::{BoxFuture, Code, Incarnation, KeyId, NamespaceName, OperationId, TenantId, limits};
+use lifecycle::{Opening, Refused};
 use parking_lot::RwLock;
 use std::{
     collections::HashMap,
@@ -24,7 +25,6 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
 };
-use tokio::sync::OwnedMutexGuard;
 use tokio_util::task::TaskTracker;
 use vault::{Keyspace, KeyspaceKind, Signer};
 
@@ -45,18 +45,19 @@ pub(crate) struct Inner {
     pub(crate) system_audit: Arc<Keyspace>,
     /// Signs statements about keys.
     pub(crate) signer: Signer,
-    pub(crate) slots: TenantSlots,
+    /// Open tenants by incarnation. An entry is made only for one that exists.
+    pub(crate) tenants: OpenTenants,
     pub(crate) live: RwLock<HashMap<OperationId, Arc<LiveOperation>>>,
     /// Events of tenants' keys that are not recorded yet.
     pub(crate) key_events: KeyEvents,
-    /// Generation of the control state that the slots were last reconciled with.
+    /// Generation of the control state that open tenants were last reconciled with.
     pub(crate) reconciled_generation: AtomicU64,
 }
 
 impl Registry {
     /// Bounds the number of tenants' directories that stay open, because each may hold a file open.
     pub fn bound_open(&self, open_max: u64) {
-        self.inner.slots.set_open_max(open_max);
+        self.inner.tenants.set_limits(open_max, limits::DIRECTORIES_BYTES_MAX);
     }
 
     /// Returns what the gate checks credentials against.
@@ -87,7 +88,7 @@ impl Registry {
         }
         let open_tenant = self.inner.open(incarnation).await.ok()?;
         open_tenant.lease.touch(millis(&*self.inner.env.clock));
-        Some(open_tenant as OpenGuard)
+        Some(Arc::new(open_tenant))
     }
 
     /// Returns how each key provider has been answering, sorted by name.
@@ -97,7 +98,7 @@ impl Registry {
 
     /// Returns figures for metrics.
     pub fn stats(&self) -> TenantStats {
-        self.inner.slots.stats()
+        TenantStats::of(&self.inner.tenants)
     }
 
     /// Checks whether changes can be written. It only looks; the next change tries to reopen a stopped journal.
@@ -111,8 +112,7 @@ impl Registry {
     /// Marks a clean end in every open journal, so that the next start and the next openings are fast. Nothing depends
     /// on it.
     pub async fn close(&self) {
-        for (incarnation, slot) in self.inner.slots.all() {
-            let Some(open_tenant) = slot.open() else { continue };
+        for (incarnation, open_tenant) in self.inner.tenants.values() {
             if let Err(error) = open_tenant.directory().mark_clean().await {
                 tracing::warn!(%incarnation, %error, "a directory's log was not ended cleanly");
             }
@@ -124,7 +124,7 @@ impl Registry {
 
     /// Returns why a tenant's directory did not open at the last attempt, if it failed.
     pub fn unopened(&self, incarnation: Incarnation) -> Option<(kernel::Code, String)> {
-        self.inner.slots.unopened(incarnation)
+        self.inner.unopened(incarnation)
     }
 
     /// Checks whether this server still owns the storage. `Ok(false)` means that another server has taken it over.
@@ -148,10 +148,10 @@ impl Registry {
 
     /// Retries at once every tenant whose directory did not open. Returns how many still do not open.
     pub async fn retry_unopened(&self) -> usize {
-        for (incarnation, slot) in self.inner.slots.all() {
-            slot.reset_backoff();
-            if self.inner.slots.unopened(incarnation).is_some() {
-                // The slot keeps the error.
+        for incarnation in self.inner.tenants.keys() {
+            self.inner.tenants.retry_now(&incarnation);
+            if self.inner.unopened(incarnation).is_some() {
+                // The table keeps the error.
                 let _ = self.inner.open(incarnation).await;
             }
         }
@@ -175,14 +175,14 @@ impl Inner {
     }
 
     /// Returns the tenant of this incarnation if it is open. A grant keeps it open.
-    pub(crate) fn open_tenant(&self, incarnation: Incarnation) -> Result<Arc<OpenTenant>> {
+    pub(crate) fn open_tenant(&self, incarnation: Incarnation) -> Result<TenantGuard> {
         if let Some(open_tenant) = self.served(incarnation) {
             return Ok(open_tenant);
         }
-        if let Some((code, why)) = self.slots.unopened(incarnation) {
+        if let Some((code, why)) = self.unopened(incarnation) {
             return Err(Error::Closed { incarnation, code, why });
         }
-        if let Some(open_tenant) = self.slots.open(incarnation) {
+        if let Some(open_tenant) = self.tenants.get(&incarnation) {
             self.record_lease_end(&open_tenant);
             // The lease has ended, and the watch has not sealed the tenant yet. The answer must differ from that for an
             // unknown tenant.
@@ -193,37 +193,47 @@ impl Inner {
     }
 
     /// Returns the tenant of this incarnation if it is open and its keys may be used.
-    pub(crate) fn served(&self, incarnation: Incarnation) -> Option<Arc<OpenTenant>> {
+    pub(crate) fn served(&self, incarnation: Incarnation) -> Option<TenantGuard> {
         let now = || millis(&*self.env.clock);
         // The clock is read only for keys of a remote provider.
-        self.slots
-            .open(incarnation)
+        self.tenants
+            .get(&incarnation)
             .filter(|r| !r.lease.is_remote() || r.lease.is_valid(&self.provider_client.config, now()))
     }
 
     /// Returns the tenant of this incarnation, and opens it if necessary. After a failed opening, further attempts are
     /// refused for a while.
-    pub(crate) async fn open(self: &Arc<Self>, incarnation: Incarnation) -> Result<Arc<OpenTenant>> {
+    pub(crate) async fn open(self: &Arc<Self>, incarnation: Incarnation) -> Result<TenantGuard> {
         if let Some(open_tenant) = self.served(incarnation) {
             return Ok(open_tenant);
         }
-        // This is checked before a slot is created, so that an unknown tenant gets none.
+        // This is checked before an entry is made, so that an unknown tenant gets none.
         self.existing_record(incarnation)?;
-        let slot = self.slots.slot(incarnation);
-        if let Some(open_tenant) = slot.ready(incarnation, self.now())? {
-            return self.if_lease_valid(open_tenant);
+        let inner = self.clone();
+        let open = move |opening| inner.publish_tenant(incarnation, opening);
+        let (code, why) = match self.tenants.enter(&incarnation, open).await {
+            Ok(open_tenant) => return self.if_lease_valid(open_tenant),
+            Err(Refused::Failed(TenantFailure::Unopened { code, why, .. })) => (code, why),
+            Err(Refused::Failed(TenantFailure::Erased)) => return Err(kernel::Error::not_found().into()),
+            Err(Refused::InUse) => {
+                let why = "requests that began before its key was lost are still running";
+                (Code::KeyUnavailable, why.to_owned())
+            }
+            Err(Refused::Lost) => return Err(kernel::Error::internal("a tenant's opening did not end").into()),
+        };
+        Err(Error::Closed { incarnation, code, why })
+    }
+
+    /// Returns why the last attempt to open the tenant failed.
+    pub(crate) fn unopened(&self, incarnation: Incarnation) -> Option<(Code, String)> {
+        match self.tenants.failed(&incarnation)?.failure {
+            TenantFailure::Unopened { code, why, .. } => Some((code, why)),
+            TenantFailure::Erased => None,
         }
-        let transition_lock = slot.transition_lock.clone().lock_owned().await;
-        if let Some(open_tenant) = slot.ready(incarnation, self.now())? {
-            return self.if_lease_valid(open_tenant);
-        }
-        // The opening runs in a task of its own: if the caller goes away, the next one finds the tenant open.
-        let task = self.clone().open_slot(slot, incarnation, transition_lock);
-        self.tracker.spawn(task).await.map_err(|_| kernel::Error::internal("a tenant's opening did not end"))?
     }
 
     /// A tenant whose lease has ended is about to be sealed, so the caller gets an error and may retry.
-    fn if_lease_valid(&self, open_tenant: Arc<OpenTenant>) -> Result<Arc<OpenTenant>> {
+    fn if_lease_valid(&self, open_tenant: TenantGuard) -> Result<TenantGuard> {
         if open_tenant.lease.is_valid(&self.provider_client.config, millis(&*self.env.clock)) {
             return Ok(open_tenant);
         }
@@ -232,42 +242,32 @@ impl Inner {
         Err(error.into())
     }
 
-    async fn open_slot(
+    /// Opens the tenant and hands it out. Runs once at a time for each tenant.
+    async fn publish_tenant(
         self: Arc<Self>,
-        slot: Arc<TenantSlot>,
         incarnation: Incarnation,
-        _transition_lock: OwnedMutexGuard<()>,
-    ) -> Result<Arc<OpenTenant>> {
-        // The record is read under the slot's lock: an erasure that has begun either empties the slot after this or is
-        // visible here.
-        let record = self.existing_record(incarnation)?;
-        if slot.has_earlier_requests() {
-            let error = kernel::Error::new(
-                kernel::Code::KeyUnavailable,
-                "requests that began before its key was lost are still running",
-            );
-            return Err(self.failed(&slot, &record, self.key_events.next_request_no(), error.into()));
-        }
+        opening: Opening<OpenTenant>,
+    ) -> std::result::Result<TenantGuard, TenantFailure> {
+        // The record is read while no other task can open or close the tenant: an erasure that has begun either takes it
+        // out of the table after this or is visible here.
+        let record = self.existing_record(incarnation).map_err(|_| TenantFailure::Erased)?;
         let request_no = self.key_events.next_request_no();
-        let open_tenant = match OpenTenant::open(&self.env, &self.provider_client, &record).await {
-            Ok(open_tenant) => Arc::new(open_tenant),
-            Err(error) => return Err(self.failed(&slot, &record, request_no, error)),
-        };
-        self.remove_orphaned_keys(&open_tenant).await;
-        slot.publish(open_tenant.clone());
+        let opened = OpenTenant::open(&self.env, &self.provider_client, &record).await;
+        let opened = opened.map_err(|error| self.failed(&record, request_no, error))?;
+        self.remove_orphaned_keys(&opened).await;
+        let open_tenant = opening.publish(opened);
         self.key_events.record((&record.id, incarnation), request_no, Observation::Available);
         // The record is read again now that other tasks see the open tenant: a suspension between the check above and
         // this point did not find it.
-        let record = self.existing_record(incarnation)?;
+        let record = self.existing_record(incarnation).map_err(|_| TenantFailure::Erased)?;
         let request_no = self.key_events.next_request_no();
-        if let Err(error) = open_tenant.sync_with_record(&self.env, &self.provider_client, &record).await {
-            return Err(self.failed(&slot, &record, request_no, error));
-        }
+        let synced = open_tenant.sync_with_record(&self.env, &self.provider_client, &record).await;
+        synced.map_err(|error| self.failed(&record, request_no, error))?;
         self.after_opening(&open_tenant);
         Ok(open_tenant)
     }
 
-    fn failed(&self, slot: &TenantSlot, record: &TenantRecord, request_no: u64, error: Error) -> Error {
+    fn failed(&self, record: &TenantRecord, request_no: u64, error: Error) -> TenantFailure {
         let (incarnation, keyspace) = (record.incarnation, record.directory.as_ref().map(|p| p.uuid));
         tracing::error!(%incarnation, ?keyspace, error = &error as &dyn std::error::Error,
             "a tenant's directory does not open; the other tenants serve");
@@ -276,8 +276,7 @@ impl Inner {
             self.key_events.record((&record.id, incarnation), request_no, Observation::Sealed(why));
         }
         let error = kernel::Error::from(error);
-        slot.fail(self.now(), error.code, error.message.clone(), trouble);
-        Error::Closed { incarnation, code: error.code, why: error.message }
+        TenantFailure::Unopened { code: error.code, why: error.message, trouble }
     }
 
     /// Removes API keys that a crash left in only one of the two journals, because a key is valid only while both have
@@ -314,15 +313,10 @@ impl Inner {
     }
 
     /// Starts the background work that follows an opening.
-    fn after_opening(self: &Arc<Self>, open_tenant: &Arc<OpenTenant>) {
+    fn after_opening(self: &Arc<Self>, open_tenant: &TenantGuard) {
         if open_tenant.directory().read(|s| !s.pending_prefixes.is_empty()) {
             let (inner, open_tenant) = (self.clone(), open_tenant.clone());
             self.tracker.spawn(async move { open_tenant.sweep(&inner.env).await });
-        }
-        self.slots.add_opened(open_tenant);
-        if self.slots.over_budget() {
-            let inner = self.clone();
-            self.tracker.spawn(async move { inner.slots.evict().await });
         }
     }
 
@@ -332,22 +326,19 @@ impl Inner {
         Ok(record.filter(|r| r.life != Lifecycle::Deleting).ok_or_else(kernel::Error::not_found)?)
     }
 
-    pub(crate) fn now(&self) -> std::time::Duration {
-        self.env.clock.monotonic()
-    }
-
-    /// Makes the slots agree with the control journal after it was replayed.
+    /// Makes the open tenants agree with the control journal after it was replayed.
     async fn reconcile(&self) {
         let generation = self.control.generation();
         if self.reconciled_generation.load(Ordering::Acquire) == generation {
             return;
         }
-        for (incarnation, slot) in self.slots.all() {
-            let Ok(record) = self.existing_record(incarnation) else {
-                self.slots.empty(incarnation).await;
-                continue;
-            };
-            let Some(open_tenant) = slot.open() else { continue };
+        for incarnation in self.tenants.keys() {
+            if self.existing_record(incarnation).is_err() {
+                self.tenants.close(&incarnation).await;
+            }
+        }
+        for (incarnation, open_tenant) in self.tenants.values() {
+            let Ok(record) = self.existing_record(incarnation) else { continue };
             if let Err(error) = open_tenant.sync_with_record(&self.env, &self.provider_client, &record).await {
                 tracing::error!(%incarnation, %error, "a tenant's keys do not open");
             }
@@ -371,7 +362,7 @@ impl Credentials for Inner {
     }
 
     fn open_guard(&self, incarnation: Incarnation) -> Option<OpenGuard> {
-        self.served(incarnation).map(|open_tenant| open_tenant as OpenGuard)
+        self.served(incarnation).map(|open_tenant| Arc::new(open_tenant) as OpenGuard)
     }
 
     fn operator(&self, id: &KeyId) -> Option<Arc<OperatorRecord>> {
@@ -411,14 +402,12 @@ impl vault::Directory for Inner {
     /// written even if the tenant was closed meanwhile.
     fn audit(&self, incarnation: Incarnation) -> BoxFuture<'_, kernel::Result<Arc<Keyspace>>> {
         Box::pin(async move {
-            if let Some(open_tenant) = self.slots.open(incarnation) {
+            if let Some(open_tenant) = self.tenants.get(&incarnation) {
                 return Ok(open_tenant.audit());
             }
             let record = self.existing_record(incarnation)?;
             let audit = record.audit.as_ref().ok_or_else(kernel::Error::not_found)?;
-            if let Some((code, why)) =
-                self.slots.unopened(incarnation).filter(|(code, _)| *code == Code::KeyUnavailable)
-            {
+            if let Some((code, why)) = self.unopened(incarnation).filter(|(code, _)| *code == Code::KeyUnavailable) {
                 return Err(kernel::Error::new(code, why));
             }
             let keys =

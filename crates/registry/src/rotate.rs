@@ -268,7 +268,7 @@ impl Registry {
     }
 
     /// Step 3, for one batch. Returns whether there was anything left to do.
-    pub(crate) async fn rewrap_batch(&self, open_tenant: &Arc<OpenTenant>, epoch: KeyEpoch) -> Result<bool> {
+    pub(crate) async fn rewrap_batch(&self, open_tenant: &OpenTenant, epoch: KeyEpoch) -> Result<bool> {
         let keys = open_tenant.keys();
         let env = &self.inner.env;
         let some = open_tenant

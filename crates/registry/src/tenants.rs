@@ -230,7 +230,7 @@ impl Registry {
     /// `not_found`; `conflict` while it is being erased.
     pub async fn resume(&self, _: &Operator, id: &TenantId) -> Result<TenantView> {
         let incarnation = self.set_suspension(id, Lifecycle::Active).await?;
-        self.inner.slots.slot_if_known(incarnation).inspect(|slot| slot.reset_backoff());
+        self.inner.tenants.retry_now(&incarnation);
         self.tenant_view(id).await
     }
 
@@ -250,7 +250,7 @@ impl Registry {
             })
             .await?;
         // A tenant that is being opened right now reads the control state again when it is open.
-        if let Some(open_tenant) = self.inner.slots.open(incarnation) {
+        if let Some(open_tenant) = self.inner.tenants.get(&incarnation) {
             open_tenant.set_suspended(to != Lifecycle::Active);
         }
         Ok(incarnation)
@@ -279,7 +279,9 @@ impl Registry {
     }
 
     fn view(&self, record: &TenantRecord, namespaces: Option<u64>) -> TenantView {
-        let unopened = record.life == Lifecycle::Active && self.inner.slots.failed_to_open(record.incarnation);
+        let failed = self.inner.tenants.failed(&record.incarnation);
+        // After a resume the next attempt is made at once.
+        let unopened = record.life == Lifecycle::Active && failed.is_some_and(|failed| !failed.retry_at.is_zero());
         let current = record.keys.epochs.last();
         TenantView {
             id: record.id.clone(),

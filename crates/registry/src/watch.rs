@@ -7,13 +7,11 @@ use crate::{
     open_tenant::OpenTenant,
     record::{Lifecycle, TenantRecord},
     registry::Inner,
-    tenant_slots::IDLE_REFERENCES,
+    tenant_table::{TenantFailure, TenantGuard},
 };
-use kernel::Incarnation;
-use std::{
-    sync::{Arc, Weak},
-    time::Duration,
-};
+use kernel::{Code, Incarnation};
+use lifecycle::WeakGuard;
+use std::time::Duration;
 use vault::{KeyFailure, WrappedKey};
 
 /// A tenant that was closed because its lease ended. Other holders of its keys or texts must drop them.
@@ -21,13 +19,13 @@ pub struct LapsedTenant {
     /// Incarnation of the tenant.
     pub incarnation: Incarnation,
     /// The closed tenant, which earlier requests may still hold.
-    earlier: Weak<OpenTenant>,
+    earlier: WeakGuard<OpenTenant>,
 }
 
 impl LapsedTenant {
     /// Whether all earlier requests have ended.
     pub fn is_gone(&self) -> bool {
-        self.earlier.strong_count() == 0
+        self.earlier.is_gone()
     }
 }
 
@@ -37,17 +35,15 @@ impl Registry {
     pub async fn watch_keys(&self) -> Vec<LapsedTenant> {
         let inner = &self.inner;
         let mut lapsed = Vec::new();
-        for (incarnation, open_tenant) in inner.slots.open_tenants() {
+        for (incarnation, open_tenant) in inner.tenants.values() {
             // Keys of the local provider have no lease.
             if !open_tenant.lease.is_remote() {
                 continue;
             }
             let now = millis(&*inner.env.clock);
             if !open_tenant.lease.is_valid(&inner.provider_client.config, now) {
-                // Our own reference would count as a request's.
-                let known = Arc::downgrade(&open_tenant);
                 let closed = self.lapse(incarnation, open_tenant).await;
-                let still_open = if closed.is_none() { known.upgrade() } else { None };
+                let still_open = if closed.is_none() { inner.tenants.get(&incarnation) } else { None };
                 lapsed.extend(closed);
                 // A request holds the tenant, and the provider has not refused: this process was suspended or slow.
                 // Nothing is served until the provider has answered again.
@@ -58,7 +54,7 @@ impl Registry {
                 }
                 continue;
             }
-            let held = Arc::strong_count(&open_tenant) > IDLE_REFERENCES;
+            let held = open_tenant.is_shared();
             if open_tenant.lease.due(&inner.provider_client.config, now, held) {
                 let registry = self.clone();
                 inner.tracker.spawn(async move { registry.renew(open_tenant).await });
@@ -79,13 +75,13 @@ impl Registry {
     }
 
     /// Closes a tenant whose lease has ended; `None` when a request holds it and the provider has not refused.
-    async fn lapse(&self, incarnation: Incarnation, open_tenant: Arc<OpenTenant>) -> Option<LapsedTenant> {
+    async fn lapse(&self, incarnation: Incarnation, open_tenant: TenantGuard) -> Option<LapsedTenant> {
         let inner = &self.inner;
-        let earlier = Arc::downgrade(&open_tenant);
+        let earlier = open_tenant.downgrade();
         let Some((why, _)) = open_tenant.lease.trouble() else {
             // The tenant was unused, so the provider was not asked.
             drop(open_tenant);
-            return inner.slots.close_idle(incarnation).await.then_some(LapsedTenant { incarnation, earlier });
+            return inner.tenants.close_unused(&incarnation).await.then_some(LapsedTenant { incarnation, earlier });
         };
         let message = match why {
             KeyFailure::Outage => "the tenant's key is unavailable: its key provider has not answered for too long",
@@ -93,13 +89,13 @@ impl Registry {
         };
         // The event is queued before the tenant is sealed: nothing is served after the end of the lease.
         inner.record_lease_end(&open_tenant);
-        if !inner.slots.seal(open_tenant, inner.now(), message, why).await {
-            return None;
-        }
-        Some(LapsedTenant { incarnation, earlier })
+        let failure =
+            TenantFailure::Unopened { code: Code::KeyUnavailable, why: message.to_owned(), trouble: Some(why) };
+        let sealed = inner.tenants.withdraw(&incarnation, open_tenant, failure).await;
+        sealed.then_some(LapsedTenant { incarnation, earlier })
     }
 
-    async fn renew(&self, open_tenant: Arc<OpenTenant>) {
+    async fn renew(&self, open_tenant: TenantGuard) {
         let inner = &self.inner;
         let incarnation = open_tenant.incarnation();
         let (request_no, asked) = (inner.key_events.next_request_no(), millis(&*inner.env.clock));
@@ -138,7 +134,7 @@ impl Inner {
         if record.life == Lifecycle::Deleting {
             return KeyState::Shredded;
         }
-        if let Some(open_tenant) = self.slots.open(record.incarnation) {
+        if let Some(open_tenant) = self.tenants.get(&record.incarnation) {
             let ends = open_tenant.lease.ends_at(&self.provider_client.config);
             let serves_for = Duration::from_millis(ends.saturating_sub(millis(&*self.env.clock)));
             return match open_tenant.lease.trouble() {
@@ -146,7 +142,10 @@ impl Inner {
                 Some((why, since)) => KeyState::Unavailable { why, since, serves_for },
             };
         }
-        self.slots.trouble(record.incarnation).map_or(KeyState::Active, KeyState::Sealed)
+        self.tenants
+            .failed(&record.incarnation)
+            .and_then(|failed| failed.failure.trouble())
+            .map_or(KeyState::Active, KeyState::Sealed)
     }
 
     /// Records that the tenant is no longer served. Only the first observation counts.

@@ -7,7 +7,7 @@
 //! network ([`kernel::blocking`]) lets another thread compute meanwhile, and then waits for its tenant's turn again; so
 //! does one that computes for long ([`kernel::yield_to_others`]) while others wait.
 
-use kernel::{Clock, Code, Error, Incarnation, PoolHooks, limits};
+use kernel::{Clock, Code, Error, Incarnation, PoolHooks, Turns, limits};
 use parking_lot::{Condvar, Mutex};
 use std::{
     cell::Cell,
@@ -60,8 +60,8 @@ pub(crate) struct ExecutorConfig {
 #[derive(Default)]
 struct State {
     queues: HashMap<WorkOwner, TenantQueue>,
-    /// Tenants with waiting jobs, in the order in which they are served.
-    turns: VecDeque<WorkOwner>,
+    /// Tenants with waiting jobs.
+    turns: Turns<WorkOwner>,
     waiting: usize,
     /// All threads.
     threads: usize,
@@ -183,7 +183,7 @@ impl Drop for FairExecutor {
         let unrun = {
             let mut state = self.0.state.lock();
             state.closed = true;
-            state.turns.clear();
+            state.turns = Turns::default();
             std::mem::take(&mut state.queues)
         };
         self.0.wake.notify_all();
@@ -283,12 +283,9 @@ impl PoolHooks for Worker {
         let mut state = self.shared.state.lock();
         let Some(queue) = state.queues.get_mut(&owner) else { return };
         let ticket = Arc::new(Ticket::default());
-        let waited = queue.waits();
         queue.blocked -= 1;
         queue.resumed.push_back(ticket.clone());
-        if !waited {
-            state.turns.push_back(owner);
-        }
+        state.turns.join(owner);
         self.shared.wake.notify_one();
         while !ticket.granted.load(Ordering::Relaxed) && !state.closed {
             ticket.wake.wait(&mut state);
@@ -314,7 +311,7 @@ impl State {
             let queue = self.queues.get(owner).filter(|_| *owner != mine);
             queue.is_some_and(|queue| queue.running < each_max(self, *owner) && queue.may_begin())
         };
-        self.computing >= slots && self.turns.iter().any(may)
+        self.computing >= slots && self.turns.first(may).is_some()
     }
 
     fn enqueue(&mut self, owner: WorkOwner, priority: Priority, job: CpuJob) {
@@ -322,13 +319,11 @@ impl State {
             return;
         }
         let queue = self.queues.entry(owner).or_default();
-        if !queue.waits() {
-            self.turns.push_back(owner);
-        }
         match priority {
             Priority::Answer => queue.answers.push_back(job),
             Priority::Write => queue.writes.push_back(job),
         }
+        self.turns.join(owner);
         self.waiting += 1;
     }
 
@@ -352,8 +347,7 @@ impl State {
             let may = |owner: &WorkOwner| {
                 self.queues.get(owner).is_some_and(|queue| queue.running < each_max(self, *owner) && queue.may_begin())
             };
-            let at = self.turns.iter().position(may)?;
-            let owner = self.turns.remove(at)?;
+            let owner = self.turns.first(may)?;
             let queue = self.queues.get_mut(&owner)?;
             // Resumed jobs count as started already, so only a new job lowers `waiting`.
             let resumed = queue.resumed.pop_front();
@@ -361,7 +355,9 @@ impl State {
             queue.running += 1;
             self.computing += 1;
             if queue.waits() {
-                self.turns.push_back(owner);
+                self.turns.end_turn(owner);
+            } else {
+                self.turns.leave(owner);
             }
             let Some(ticket) = resumed else {
                 self.waiting -= 1;

@@ -2,9 +2,9 @@
 //! checked without that.
 
 use super::{DataFolder, name, new_key, tenant};
-use crate::{NewApiKey, control::ControlEvent};
+use crate::{NewApiKey, control::ControlEvent, tenant_table::TenantFailure};
 use access::{Manage, Search, TenantState, TokenKind, token};
-use kernel::{Clock, Code, KeyId, NamespaceSettings, OsEntropy};
+use kernel::{Clock, Code, KeyId, NamespaceSettings, OsEntropy, limits};
 use std::{fs, time::Duration};
 use vault::{Keyspace, KeyspaceKind};
 
@@ -77,7 +77,7 @@ async fn concurrent_requests_share_one_opening_and_a_dropped_one_does_not_stop_i
     let inner = &server.registry.inner;
     let all = futures::future::join_all((0..32).map(|_| inner.open(incarnation))).await;
     let first = all[0].as_ref().unwrap();
-    assert!(all.iter().all(|one| std::sync::Arc::ptr_eq(one.as_ref().unwrap(), first)));
+    assert!(all.iter().all(|one| std::ptr::eq(&raw const **one.as_ref().unwrap(), &raw const **first)));
     assert_eq!(server.registry.stats().open, 1);
 }
 
@@ -93,8 +93,8 @@ async fn idle_tenants_are_closed_for_memory_and_open_again_while_held_ones_stay(
         let grant = server.admit::<Manage>(&a_key, "n").await.unwrap();
         Keyspace::enter(&grant, &*server.registry.directory()).unwrap()
     };
-    server.registry.inner.slots.set_budget(0);
-    server.registry.inner.slots.evict().await;
+    server.registry.inner.tenants.set_limits(limits::TENANTS_OPEN_MAX, 0);
+    server.registry.inner.tenants.evict().await;
     let stats = server.registry.stats();
     assert_eq!((stats.open, stats.evictions), (1, 1), "the grant holds the other one");
     assert!(server.registry.put_namespace(&held, NamespaceSettings::default()).await.is_ok());
@@ -106,7 +106,7 @@ async fn idle_tenants_are_closed_for_memory_and_open_again_while_held_ones_stay(
     server.namespace(&a_key, "second").await;
     drop((after, held, keyspace));
     for _ in 0..3 {
-        server.registry.inner.slots.evict().await;
+        server.registry.inner.tenants.evict().await;
         assert_eq!(server.registry.stats().open, 0);
         assert!(server.admit::<Search>(&a_key, "second").await.is_ok());
         server.wait_for_background().await;
@@ -131,7 +131,7 @@ async fn no_more_tenants_stay_open_than_files_allow() {
         keys.push(key);
     }
     server.registry.bound_open(2);
-    server.registry.inner.slots.evict().await;
+    server.registry.inner.tenants.evict().await;
     assert_eq!(server.registry.stats().open, 2);
     for key in &keys {
         assert!(server.admit::<Search>(key, "n").await.is_ok(), "a closed one opens again");
@@ -166,13 +166,18 @@ async fn an_unopened_directory_is_retried_with_growing_pauses() {
     assert_eq!(code().await, None);
     assert_eq!(server.registry.tenant(&server.operator, &id).await.unwrap().state, TenantState::Active);
 
-    let slot = server.registry.inner.slots.slot(view.incarnation);
+    // From here on every attempt fails.
+    assert!(server.registry.inner.tenants.close_unused(&view.incarnation).await);
+    fs::remove_dir_all(&log).unwrap();
+    fs::create_dir(&log).unwrap();
+    fs::write(log.join("log-0000000001-0000000000000001"), b"no log").unwrap();
     let mut pauses = Vec::new();
     for _ in 0..9 {
-        let now = data_folder.clock.monotonic();
-        slot.fail(now, Code::Internal, String::new(), None);
-        let waits = |s: u64| slot.ready(view.incarnation, now + SECOND * u32::try_from(s).unwrap()).is_err();
-        pauses.push((1..=61).find(|s| !waits(*s)).unwrap());
+        assert_eq!(code().await, Some(Code::KeyUnavailable));
+        let failed = server.registry.inner.tenants.failed(&view.incarnation).unwrap();
+        let pause = failed.retry_at - data_folder.clock.monotonic();
+        pauses.push(pause.as_secs());
+        data_folder.clock.advance(pause);
     }
     assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
 }
@@ -188,8 +193,8 @@ async fn an_opening_that_fails_after_it_was_published_leaves_no_second_writer() 
     let inner = &server.registry.inner;
     let held = inner.open(incarnation).await.unwrap();
     // The record is read again after the tenant was published, and its keys may fail then.
-    let slot = inner.slots.slot(incarnation);
-    slot.fail(data_folder.clock.monotonic(), Code::KeyUnavailable, String::new(), None);
+    let failure = TenantFailure::Unopened { code: Code::KeyUnavailable, why: String::new(), trouble: None };
+    assert!(inner.tenants.withdraw(&incarnation, held.clone(), failure).await);
     assert!(held.write(|_| Ok((None, ()))).await.is_err(), "the request that holds it writes no more");
     data_folder.clock.advance(kernel::limits::REOPEN_WAIT_MIN);
     let refused = server.admit::<Search>(&key, "n").await.err();
