@@ -8,6 +8,9 @@
 mod admit;
 mod chunk;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod parse;
 mod patch;
 mod raw;

@@ -142,3 +142,6 @@ const TREE_ENTRY: usize = 2 * (size_of::<String>() + size_of::<AttrValue>());
 
 /// Length of the longest JSON number that serde_json writes, bytes: `-1.7976931348623157e-308`.
 const JSON_NUMBER: u64 = 24;
+
+#[cfg(test)]
+mod tests;

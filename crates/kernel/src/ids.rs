@@ -285,41 +285,4 @@ number!(
 );
 
 #[cfg(test)]
-mod tests {
-    use super::{CommitNo, DISAMBIGUATOR_SEPARATOR, DocumentId};
-    use std::collections::BTreeSet;
-
-    #[test]
-    fn documents_of_one_id_have_adjacent_keys_of_their_own() {
-        let id = |text: &str| DocumentId::parse(text).unwrap();
-        let first = id("plan");
-        let [second, third] = [CommitNo(9), CommitNo(10)].map(|commit| first.disambiguated(commit, 0));
-        let fourth = second.disambiguated(CommitNo(10), 1);
-        for other in [&second, &third, &fourth] {
-            assert_eq!((other.as_str(), other.plain()), ("plan", first.clone()));
-            assert_ne!(*other, first);
-            assert_eq!(DocumentId::from_key(other.key()).unwrap(), *other);
-            assert_eq!(DocumentId::id_in(other.key()), "plan");
-            assert!(DocumentId::parse(other.key()).is_err(), "no caller names a key");
-        }
-        let all = [id("plan b"), fourth.clone(), id("plam"), third.clone(), id("plan!"), second.clone(), first.clone()];
-        let ordered: Vec<DocumentId> = all.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
-        assert_eq!(ordered, [id("plam"), first, second, third, fourth, id("plan b"), id("plan!")]);
-    }
-
-    #[test]
-    fn malformed_keys_are_refused() {
-        let longest = "x".repeat(crate::limits::DOCUMENT_ID_BYTES_MAX);
-        let long = DocumentId::parse(&longest).unwrap().disambiguated(CommitNo(u64::MAX), u32::MAX);
-        assert_eq!(DocumentId::from_key(long.key()).unwrap(), long);
-        let digits = "0".repeat(24);
-        for (id, rest) in [("", &*digits), ("a", "0"), ("a", &"G".repeat(24)), ("a", &"A".repeat(24)), ("a", "")] {
-            assert!(DocumentId::from_key(&format!("{id}{DISAMBIGUATOR_SEPARATOR}{rest}")).is_err(), "{id} {rest}");
-        }
-        assert!(
-            DocumentId::from_key(&format!("a{DISAMBIGUATOR_SEPARATOR}{digits}{DISAMBIGUATOR_SEPARATOR}{digits}"))
-                .is_err()
-        );
-        assert!(DocumentId::from_key("a\u{2}").is_err() && DocumentId::from_key("a").is_ok());
-    }
-}
+mod tests;

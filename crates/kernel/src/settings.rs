@@ -362,41 +362,4 @@ impl Distance {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{NamespaceSettings, Retention, ScreenAction};
-    use crate::Timestamp;
-    use std::collections::HashSet;
-
-    #[test]
-    fn a_document_expires_at_the_earlier_end() {
-        let at = Timestamp::from_millis;
-        let day = super::MILLIS_A_DAY;
-        let two = Retention { days: Some(2) };
-        assert_eq!(two.end_of(at(5), None), Some(at(5 + 2 * day)));
-        assert_eq!(two.end_of(at(5), Some(at(7))), Some(at(7)));
-        assert_eq!(two.end_of(at(5), Some(at(9 * day))), Some(at(5 + 2 * day)));
-        assert_eq!(Retention::default().end_of(at(5), Some(at(9 * day))), Some(at(9 * day)));
-        assert_eq!(Retention::default().end_of(at(5), None), None);
-        assert_eq!(two.end_of(at(i64::MAX), Some(at(7))), Some(at(7)), "never is later than any end");
-    }
-
-    #[test]
-    fn each_setting_that_judges_a_document_is_in_the_judgement() {
-        let change = |change: fn(&mut NamespaceSettings)| {
-            let mut settings = NamespaceSettings::default();
-            change(&mut settings);
-            settings.policy_bytes()
-        };
-        let all = [
-            change(|_| {}),
-            change(|s| s.screening.injection = ScreenAction::Reject),
-            change(|s| s.screening.pii = ScreenAction::Reject),
-            change(|s| s.screening.secret = ScreenAction::Reject),
-            change(|s| s.require_readers = true),
-            change(|s| s.retention.days = Some(1)),
-            change(|s| s.chunking.max_tokens = 16),
-            change(|s| s.chunking.overlap_tokens = 16),
-        ];
-        assert_eq!(all.iter().collect::<HashSet<_>>().len(), all.len());
-    }
-}
+mod tests;

@@ -16,10 +16,8 @@ use kernel::{
     AuditOutboxRecord, AuditPosition, AuditSink, BoxFuture, Clock, Code, CommitNo, Entropy, Incarnation, NamespaceName,
     NamespaceUuid, OperationId, TenantId, Timestamp,
 };
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use parking_lot::{Mutex, MutexGuard};
+use std::{collections::HashMap, sync::Arc};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use vault::{Directory, Keyspace};
@@ -392,9 +390,8 @@ impl AuditLog {
         self.0.shared.clock.now()
     }
 
-    /// A poisoned lock is safe to use: no code panics halfway through a change while it holds this lock.
     fn lock(&self) -> MutexGuard<'_, HashMap<Incarnation, Arc<HashChain>>> {
-        self.0.chains.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.chains.lock()
     }
 }
 

@@ -20,9 +20,10 @@ use crate::{
 use journal::Storage;
 use kernel::{AuditPosition, Clock, CommitNo, Entropy, Incarnation, NamespaceUuid, Timestamp, limits};
 use lifecycle::{Guard, Opening, Refused};
+use parking_lot::{Mutex, MutexGuard};
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 use tokio::sync::{Mutex as AsyncMutex, Notify, OwnedSemaphorePermit, Semaphore, oneshot};
@@ -544,9 +545,8 @@ impl HashChain {
     }
 }
 
-/// A poisoned lock is safe to use: no code panics halfway through a change while it holds this lock.
 pub(crate) fn lock(queue: &Mutex<RecordQueue>) -> MutexGuard<'_, RecordQueue> {
-    queue.lock().unwrap_or_else(PoisonError::into_inner)
+    queue.lock()
 }
 
 impl ChainOwner {

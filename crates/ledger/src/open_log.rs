@@ -6,9 +6,10 @@ use crate::{
 };
 use kernel::Incarnation;
 use lifecycle::{Backoff, Guard, OpenTable, Openable};
+use parking_lot::Mutex;
 use std::{
     ops::{Deref, DerefMut},
-    sync::{Arc, Mutex},
+    sync::Arc,
 };
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, OwnedSemaphorePermit};
 

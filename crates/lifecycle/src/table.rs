@@ -5,10 +5,11 @@
 
 use crate::{Backoff, Guard};
 use kernel::Clock;
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak,
+        Arc, Weak,
         atomic::{
             AtomicBool, AtomicU64,
             Ordering::{AcqRel, Relaxed, Release},
@@ -431,7 +432,7 @@ impl<K: Ord + Clone + Send + Sync + 'static, T: Openable> OpenTable<K, T> {
 
     /// Removes a closed entry that no caller waits for.
     fn prune(&self, key: &K, entry: Arc<TableEntry<T>>) {
-        let mut entries = self.0.entries.write().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = self.0.entries.write();
         // One reference is the table's and one is ours. Under the table's lock no caller can get another.
         if Arc::strong_count(&entry) == 2 && entry.is_spent() {
             entries.remove(key);
@@ -439,18 +440,18 @@ impl<K: Ord + Clone + Send + Sync + 'static, T: Openable> OpenTable<K, T> {
     }
 
     fn find(&self, key: &K) -> Option<Arc<TableEntry<T>>> {
-        self.0.entries.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+        self.0.entries.read().get(key).cloned()
     }
 
     fn find_or_insert(&self, key: &K) -> Arc<TableEntry<T>> {
         self.find(key).unwrap_or_else(|| {
-            let mut entries = self.0.entries.write().unwrap_or_else(PoisonError::into_inner);
+            let mut entries = self.0.entries.write();
             entries.entry(key.clone()).or_insert_with(|| Arc::new(TableEntry::new())).clone()
         })
     }
 
     fn all(&self) -> Vec<(K, Arc<TableEntry<T>>)> {
-        let entries = self.0.entries.read().unwrap_or_else(PoisonError::into_inner);
+        let entries = self.0.entries.read();
         entries.iter().map(|(key, entry)| (key.clone(), entry.clone())).collect()
     }
 }
@@ -507,8 +508,7 @@ impl<T: Openable> TableEntry<T> {
     }
 
     fn lock(&self) -> MutexGuard<'_, State<T>> {
-        // Changes under this lock are assignments, so a panic cannot leave a half-made one.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

@@ -9,9 +9,9 @@ use crate::{
     postings::{Pairs, Strings},
 };
 use kernel::{
-    AttrValue, Audience, ByteReader, CommitNo, Distance, Document, DocumentId, Filter, Finding, FindingKind,
-    FuzzTarget, Language, Number, Passage, Principal, Scalar, ScreenAction, Severity, Span, Status, Timestamp,
-    Untrusted,
+    AttrValue, Audience, ByteReader, CommitNo, Distance, Document, DocumentId, DocumentView, Filter, Finding,
+    FindingKind, FuzzTarget, Language, Number, Passage, Principal, Scalar, ScreenAction, Severity, Span, Status,
+    Timestamp, Untrusted,
 };
 use roaring::RoaringBitmap;
 use std::{ops::Bound, sync::OnceLock};
@@ -25,11 +25,14 @@ pub const TARGETS: &[FuzzTarget] = &[
     ("segment_open", segments, open),
     ("segment_resealed", segments, resealed),
     ("segment_question", queries, question),
+    ("segment_filter", filter_texts, filter_text),
 ];
 
 const SPEC: Spec = Spec::new(3, Distance::Cosine);
 /// Number of rows of the target for graphs.
 const ROWS: u32 = 3;
+/// URI of each document.
+const URI: &str = "https://example.com/ab";
 
 /// Three documents with something in every field.
 pub fn documents() -> Vec<Document> {
@@ -58,7 +61,7 @@ fn one(id: &str, n: u32) -> Option<Document> {
         status: if n == 2 { Status::Quarantined } else { Status::Indexed },
         content_hash: [7; 32],
         title: Untrusted::new("a title"),
-        uri: Untrusted::new("https://example.com/ab"),
+        uri: Untrusted::new(URI),
         attributes: attributes.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
         readers: if n == 1 { None } else { Some(vec![Principal::parse("user:a").ok()?]) },
         created_at: Timestamp::from_millis(1_717_200_000_000),
@@ -195,6 +198,47 @@ fn question(bytes: &[u8]) {
     }
 }
 
+/// Filters with each operator and each kind of value, as callers send them.
+fn filter_texts() -> Vec<Vec<u8>> {
+    let all = [
+        r#"{"type":"and","filters":[{"type":"eq","key":"k","value":1},{"type":"ne","key":"tags","value":"abc"},{"type":"not","filters":[{"type":"exists","key":"k","value":false}]}]}"#,
+        r#"{"type":"or","filters":[{"type":"gt","key":"k","value":9007199254740993},{"type":"gte","key":"k","value":2},{"type":"lt","key":"tags","value":"2024-06-01T02:00:01+02:00"},{"type":"lte","key":"$updated_at","value":"1970-01-01T00:00:00Z"}]}"#,
+        r#"{"type":"or","filters":[{"type":"in","key":"$id","value":["a","b",true,0.5]},{"type":"nin","key":"tags","value":[false,"abc"]},{"type":"eq","key":"k","value":null}]}"#,
+        r#"{"type":"and","filters":[{"type":"contains","key":"$uri","value":"example"},{"type":"prefix","key":"tags","value":"ab"},{"type":"match","key":"tags","value":"ABC"},{"type":"contains","key":"tags","value":true},{"type":"eq","key":"$status","value":"indexed"}]}"#,
+    ];
+    all.iter().map(|text| text.as_bytes().to_vec()).collect()
+}
+
+/// Parses a filter and evaluates it in each of three ways: by its definition, compiled, and on the indexes. All agree.
+fn filter_text(bytes: &[u8]) {
+    let Ok(json) = serde_json::from_slice::<serde_json::Value>(bytes) else { return };
+    let Ok(filter) = Filter::parse(&json) else { return };
+    assert!(filter.bytes() <= kernel::limits::FILTER_BYTES_MAX as u64);
+    let compiled = filter.compile();
+    let documents = documents();
+    let view = |document: &Document| {
+        let id = document.id.as_str().to_owned();
+        let view = DocumentView {
+            id: &id,
+            uri: URI,
+            status: document.status,
+            created_at: document.created_at,
+            updated_at: document.updated_at,
+            expires_at: document.expires_at,
+            attributes: &document.attributes,
+        };
+        let matches = filter.matches(&view);
+        assert_eq!(compiled.matcher().matches(&view), Ok(matches), "{filter:?}");
+        matches
+    };
+    let expected: RoaringBitmap =
+        (0..).zip(&documents).filter(|(_, document)| view(document)).map(|(n, _)| n).collect();
+    // The segment of these documents is the first of the seeds.
+    let segment = segments().into_iter().next().map(|bytes| Segment::open(&SPEC, Zeroizing::new(bytes)));
+    let Some(Ok(segment)) = segment else { panic!("a seed does not open") };
+    assert_eq!(segment.evaluate(&compiled).ok(), Some(expected), "{filter:?}");
+}
+
 /// Runs every kind of query.
 fn query(segment: &Segment) {
     let mut rows = RoaringBitmap::new();
@@ -253,6 +297,14 @@ fn filters() -> &'static [Filter] {
 mod tests {
     #[global_allocator]
     static ALLOCATOR: testkit::Largest = testkit::Largest;
+
+    #[test]
+    fn filters_to_mutate_are_valid() {
+        for text in super::filter_texts() {
+            let json = serde_json::from_slice(&text).expect("JSON");
+            assert!(kernel::Filter::parse(&json).is_ok(), "{json}");
+        }
+    }
 
     #[test]
     fn no_bytes_break_a_decoder() {
