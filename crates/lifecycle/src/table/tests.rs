@@ -11,8 +11,8 @@ use tokio::{
 
 const SECOND: Duration = Duration::from_secs(1);
 const BACKOFF: Backoff = Backoff { first: SECOND, longest: Duration::from_secs(8) };
-const OPEN_MAX: u64 = 2;
-const WEIGHT_MAX: u64 = 6;
+const OPEN_MAX: u64 = 3;
+const WEIGHT_MAX: u64 = 9;
 
 type Key = u8;
 
@@ -251,6 +251,18 @@ async fn a_caller_that_enters_during_the_preparation_keeps_the_value() {
     assert!(!guard.is_shared() && fixture.table.get(&0).unwrap().id == guard.id);
 }
 
+#[tokio::test]
+async fn the_least_recently_used_value_is_evicted_first() {
+    let fixture = Fixture::new();
+    for key in 0..3 {
+        drop(fixture.opened(key).await);
+    }
+    drop(fixture.table.get(&0));
+    drop(fixture.opened(3).await);
+    settle().await;
+    assert_eq!(fixture.table.keys(), [0, 2, 3]);
+}
+
 #[derive(Clone, Debug)]
 enum Op {
     Enter(Key),
@@ -258,6 +270,7 @@ enum Op {
     Cancel(Key),
     Finish(Key, Outcome),
     Leave(Key),
+    LeaveAll(Key),
     /// All guards of values that were taken out are dropped.
     LeaveEarlier(Key),
     Break(Key),
@@ -281,7 +294,9 @@ fn op() -> impl Strategy<Value = Op> {
         6 => key().prop_map(Op::Enter),
         1 => key().prop_map(Op::Cancel),
         8 => (key(), outcome).prop_map(|(key, outcome)| Op::Finish(key, outcome)),
-        4 => key().prop_map(Op::Leave),
+        3 => key().prop_map(Op::Leave),
+        // Often enough that evictions have a choice.
+        6 => key().prop_map(Op::LeaveAll),
         1 => key().prop_map(Op::LeaveEarlier),
         1 => key().prop_map(Op::Break),
         1 => (key(), any::<bool>()).prop_map(|(key, idle)| Op::SetIdle(key, idle)),
@@ -351,6 +366,7 @@ impl Model {
             }
             Op::Finish(key, outcome) => self.finish(key, outcome, now).await,
             Op::Leave(key) => drop(self.expected(key).guards.pop()),
+            Op::LeaveAll(key) => self.expected(key).guards.clear(),
             Op::LeaveEarlier(key) => {
                 for guard in std::mem::take(&mut self.expected(key).earlier) {
                     // A withdrawal waits for an opening, which the model ends later.
