@@ -60,13 +60,13 @@ fn ends_early(key: Key) -> bool {
 impl Value {
     fn new(world: &Arc<World>, key: Key) -> Self {
         let id = world.created.fetch_add(1, Relaxed);
-        let other = world.in_charge.lock().unwrap().insert(key, id);
+        let other = world.in_charge.lock().insert(key, id);
         assert_eq!(other, None, "two values of key {key} are in charge");
         Self { world: world.clone(), key, id, is_usable: AtomicBool::new(true), is_idle: AtomicBool::new(true) }
     }
 
     fn resign(&self) {
-        let mut in_charge = self.world.in_charge.lock().unwrap();
+        let mut in_charge = self.world.in_charge.lock();
         if in_charge.get(&self.key) == Some(&self.id) {
             in_charge.remove(&self.key);
         }
@@ -122,14 +122,14 @@ const REFUSES: Key = 4;
 /// Opens a value of the key when [`World::openings`] says how.
 async fn opener(world: Arc<World>, key: Key, opening: Opening<Value>) -> Result<Guard<Value>, Trouble> {
     let (outcome, told) = oneshot::channel();
-    assert!(world.openings.lock().unwrap().insert(key, outcome).is_none(), "key {key} opens twice at once");
+    assert!(world.openings.lock().insert(key, outcome).is_none(), "key {key} opens twice at once");
     let outcome = told.await.unwrap();
     match outcome {
         Outcome::Opens => Ok(opening.publish(Value::new(&world, key))),
         Outcome::Fails => Err(Trouble::Passing),
         Outcome::FailsAfterPublishing => {
             let guard = opening.publish(Value::new(&world, key));
-            world.given_away.lock().unwrap().push(guard);
+            world.given_away.lock().push(guard);
             Err(Trouble::Passing)
         }
         Outcome::Panics => panic!("as the test asked"),
@@ -158,7 +158,7 @@ impl Fixture {
     }
 
     fn finish(&self, key: Key, outcome: Outcome) {
-        let told = self.world.openings.lock().unwrap().remove(&key).expect("the key is being opened");
+        let told = self.world.openings.lock().remove(&key).expect("the key is being opened");
         told.send(outcome).unwrap();
     }
 
@@ -177,7 +177,7 @@ impl Fixture {
     }
 
     fn is_opening(&self, key: Key) -> bool {
-        self.world.openings.lock().unwrap().contains_key(&key)
+        self.world.openings.lock().contains_key(&key)
     }
 }
 
@@ -465,7 +465,7 @@ impl Model {
         }
         self.fixture.finish(key, outcome);
         settle().await;
-        let given_away = std::mem::take(&mut *self.fixture.world.given_away.lock().unwrap());
+        let given_away = std::mem::take(&mut *self.fixture.world.given_away.lock());
         let expected = self.expected(key);
         let ExpectedPhase::Opening(pause) = expected.phase else { panic!("the model does not expect an opening") };
         let waiting = std::mem::take(&mut expected.waiting);
@@ -520,7 +520,7 @@ impl Model {
                 assert_eq!(self.fixture.table.failed(&key).map(|failed| failed.retry_at), retry_at, "key {key}");
             }
             for guard in &expected.guards {
-                let in_charge = self.fixture.world.in_charge.lock().unwrap().get(&key).copied();
+                let in_charge = self.fixture.world.in_charge.lock().get(&key).copied();
                 assert_eq!(in_charge, Some(guard.id), "a value that is used was closed");
             }
         }
