@@ -12,7 +12,6 @@ mod memory;
 mod parts;
 pub mod server;
 mod shares;
-mod strict;
 pub mod telemetry;
 
 pub use config::Settings;

@@ -124,9 +124,9 @@ pub(crate) fn pages(client: &Client, path: &str, member: &str) -> Result<Value> 
 
 /// Parses a JSON object that was given as an argument.
 pub(crate) fn object(argument: &str, text: &str) -> Result<Value> {
-    match client::exact_json(text) {
+    match api::exact_json(text) {
         Ok(value @ Value::Object(_)) => Ok(value),
-        Err(why) if client::has_long_integer(text) => bail!("{argument}: {why}"),
+        Err(why) if api::has_long_integer(text) => bail!("{argument}: {why}"),
         _ => bail!("{argument} takes a JSON object"),
     }
 }

@@ -145,7 +145,7 @@ impl PatchArgs {
             let (key, value) = pair.split_once('=').context("--set takes KEY=VALUE")?;
             // Text that is not JSON counts as a string, since people write team=sales.
             let value = match serde_json::from_str(value) {
-                Ok(Value::Number(_)) if client::has_long_integer(value) => {
+                Ok(Value::Number(_)) if api::has_long_integer(value) => {
                     bail!("--set {key}: whole numbers have at most 64 bits; quote a longer one to set it as text")
                 }
                 Ok(json) => json,

@@ -6,14 +6,12 @@
 
 mod call;
 mod error;
-mod json;
 mod ranking;
 mod rows;
 mod types;
 
 pub use call::{Client, Page, encode};
 pub use error::{ApiProblem, Error};
-pub use json::{exact_json, has_long_integer, long_integers};
 pub use ranking::{fusion, rerank};
 pub use rows::{Row, RowReader, RowWriter, RowsError};
 pub use types::{Counts, DocumentFinding, DocumentResult, Hit, Scores, SearchReply, UpsertReply};
