@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use utoipa::ToSchema;
 
 /// Limits of a tenant. Null means unlimited.
-#[derive(Default, Deserialize, Serialize, ToSchema)]
+#[derive(Default, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct QuotasBody {
     /// Documents in all namespaces together, including quarantined ones.

@@ -1,8 +1,11 @@
 //! Types that several resources share.
 
-use crate::strict::{BoundedList, Parsed};
+use crate::strict::{BoundedList, ParseName, Parsed};
 use kernel::{DocumentId, Principal, limits};
-use serde::{Deserialize, Deserializer, Serialize, de};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{self, DeserializeOwned, value::StrDeserializer},
+};
 use serde_json::Value;
 use std::fmt;
 use utoipa::{PartialSchema, ToSchema, openapi};
@@ -54,6 +57,22 @@ pub(crate) fn nullable<'de, T: Deserialize<'de>, D: Deserializer<'de>>(d: D) -> 
     Option::<T>::deserialize(d).map(Some)
 }
 
+/// A word of the contract, such as `hybrid`, as the value of its type.
+///
+/// # Errors
+/// A message for people, which names the words that are known.
+pub fn word<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    T::deserialize(StrDeserializer::<de::value::Error>::new(text)).map_err(|e| e.to_string())
+}
+
+/// A name, such as a principal.
+///
+/// # Errors
+/// A message for people, with the rule that the text breaks.
+pub fn name<T: ParseName>(text: &str) -> Result<T, String> {
+    T::read(text).map_err(|e| e.message)
+}
+
 /// Ids as they are parsed.
 pub type IdList = BoundedList<Parsed<DocumentId>, { limits::IDS_PER_REQUEST_MAX }>;
 /// Principals as they are parsed.
@@ -62,7 +81,7 @@ pub type PrincipalList = BoundedList<Parsed<Principal>, { limits::READERS_MAX }>
 pub type WordList = BoundedList<String, { limits::SHORT_LIST_MAX }>;
 
 /// Commit number, which grows with every write to a namespace.
-#[derive(Clone, Copy, Deserialize, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[schema(as = Commit)]
 pub struct CommitNumber(pub u64);
 

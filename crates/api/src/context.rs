@@ -33,7 +33,7 @@ pub struct Budget {
 }
 
 /// How passages are separated from instructions.
-#[derive(Clone, Copy, Deserialize, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RenderingWord {
     Plain,

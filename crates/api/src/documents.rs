@@ -69,7 +69,7 @@ pub struct NewDocument {
 }
 
 /// What to do if the id belongs to a document that the key sees and that has other content. Absent: `overwrite`.
-#[derive(Clone, Copy, Deserialize, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ConflictWord {
     Overwrite,

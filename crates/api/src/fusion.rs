@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use utoipa::ToSchema;
 
 /// Method that combines two rankings.
-#[derive(Clone, Copy, Deserialize, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum MethodWord {
     Adaptive,

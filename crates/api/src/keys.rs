@@ -50,7 +50,7 @@ pub struct Rotate {
 }
 
 /// How to rotate keys.
-#[derive(Clone, Copy, Deserialize, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RotateWord {
     Rewrap,

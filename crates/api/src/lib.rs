@@ -26,3 +26,6 @@ pub mod search;
 pub mod strict;
 
 pub use exact::{exact_json, has_long_integer};
+
+#[cfg(test)]
+mod tests;

@@ -37,7 +37,7 @@ pub struct EmbeddingBody {
 }
 
 /// How vectors are compared.
-#[derive(Clone, Copy, Deserialize, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DistanceWord {
     Cosine,
@@ -78,7 +78,7 @@ pub struct ScreeningBody {
 
 /// `allow`: no action, and not recorded. `tag`: recorded with the document. `mask`: replaced in the stored text.
 /// `quarantine`: stored, but in no answer until it is reviewed. `reject`: not stored.
-#[derive(Clone, Copy, Deserialize, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ActionWord {
     Allow,

@@ -62,7 +62,7 @@ impl<'de> Deserialize<'de> for ReviewEntry {
 }
 
 /// `release`: the document can be found from now on. `reject`: the document is deleted.
-#[derive(Clone, Copy, Deserialize, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DecisionWord {
     Release,

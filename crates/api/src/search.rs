@@ -24,7 +24,7 @@ pub struct ActingAs {
 }
 
 /// How to rank.
-#[derive(Clone, Copy, Deserialize, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ModeWord {
     Hybrid,
@@ -33,7 +33,7 @@ pub enum ModeWord {
 }
 
 /// Meaning of words in double quotes.
-#[derive(Clone, Copy, Deserialize, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PhrasesWord {
     Prefer,
