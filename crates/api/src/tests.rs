@@ -90,7 +90,7 @@ fn a_context_has_the_members_of_a_search_and_of_a_budget() {
 
 #[test]
 fn attributes_of_a_reply_stay_as_they_are() {
-    let text = r#"{"a":18446744073709551615,"b":-1,"c":1.0,"d":["x",true,0.1]}"#;
+    let text = r#"{"a":18446744073709551615,"b":-1,"c":2.5,"d":["x",true,0.1]}"#;
     let attributes: AttributesJson = serde_json::from_str(text).expect("attributes");
     assert_eq!(serde_json::to_string(&attributes).expect("plain data"), text);
 }

@@ -4,37 +4,34 @@
 use super::{
     connection::ConnectionArgs,
     output::note,
-    search::{QueryArgs, clean, warnings},
+    search::{SearchArgs, clean, warnings},
 };
 use anyhow::Result;
 use api::{
     common::word,
     context::{Budget, Context, RenderedContext, RenderingWord},
-    search::Search,
 };
 use clap::Args;
 
 #[derive(Debug, Args)]
 pub(super) struct ContextArgs {
     #[command(flatten)]
-    query: QueryArgs,
+    search: SearchArgs,
     /// Maximum number of tokens of the whole context, including markers.
     #[arg(long)]
     max_tokens: usize,
     /// Form of the passages: plain, delimited, datamarked or base64. Default: delimited.
     #[arg(long, value_parser = word::<RenderingWord>)]
     rendering: Option<RenderingWord>,
-    /// Number of passages to choose from.
-    #[arg(long)]
-    top_k: Option<usize>,
 }
 
 pub(crate) fn run(args: &ContextArgs, connection: &ConnectionArgs) -> Result<()> {
     let request = Context {
-        search: Search { top_k: args.top_k, ..args.query.search()? },
+        search: args.search.search()?,
         budget: Budget { max_tokens: args.max_tokens, rendering: args.rendering },
     };
-    let reply: RenderedContext = connection.data()?.send("POST", &args.query.path("context"), &request)?;
+    let path = format!("/v1/namespaces/{}/context", client::encode(&args.search.namespace));
+    let reply: RenderedContext = connection.data()?.send("POST", &path, &request)?;
     connection.print(&reply, |reply| reply.context.clone())?;
     if !connection.json {
         print_sources(&reply);

@@ -1,6 +1,7 @@
 //! `ringfence operator`: operators of the control plane. `recover` works while the server is stopped.
 
 use super::{
+    LocalCommands,
     connection::ConnectionArgs,
     output::{Cell, confirm, members, note, table},
 };
@@ -37,12 +38,13 @@ pub(super) enum OperatorCommand {
 
 const BASE: &str = "/admin/v1/operators";
 
-pub(crate) fn run(command: OperatorCommand, connection: &ConnectionArgs) -> Result<()> {
-    let client = connection.control()?;
+pub(crate) fn run(command: OperatorCommand, local: &impl LocalCommands, connection: &ConnectionArgs) -> Result<()> {
     match command {
-        OperatorCommand::Recover(_) => unreachable!("it needs neither a server nor a token, and runs in this process"),
+        // This needs neither a server nor a token, which is what was lost.
+        OperatorCommand::Recover(args) => local.recover_operator(connection, &args),
         OperatorCommand::Create { name, role } => {
-            let created: OperatorMade = client.send("POST", BASE, &OperatorNew { name: name.clone(), role })?;
+            let created: OperatorMade =
+                connection.control()?.send("POST", BASE, &OperatorNew { name: name.clone(), role })?;
             connection.print(&created, |made| made.token.clone())?;
             if !connection.json {
                 note(&format!("operator {name}: the line above is the token, which is not shown again"));
@@ -50,7 +52,7 @@ pub(crate) fn run(command: OperatorCommand, connection: &ConnectionArgs) -> Resu
             Ok(())
         }
         OperatorCommand::List => {
-            let OperatorList { operators, .. } = client.call("GET", BASE)?;
+            let OperatorList { operators, .. } = connection.control()?.call("GET", BASE)?;
             connection.print(&operators, |list| {
                 let row = |o: &OperatorInfo| [o.id.cell(), o.name.cell(), o.role.cell(), o.created_at.cell()];
                 table(["id", "name", "role", "created_at"], list.iter().map(row))
@@ -58,7 +60,8 @@ pub(crate) fn run(command: OperatorCommand, connection: &ConnectionArgs) -> Resu
         }
         OperatorCommand::Revoke { id, yes } => {
             confirm(yes, &format!("The token of operator {id} will be refused immediately"))?;
-            connection.print(&client.call::<Deleted>("DELETE", &format!("{BASE}/{}", client::encode(&id)))?, members)
+            let path = format!("{BASE}/{}", client::encode(&id));
+            connection.print(&connection.control()?.call::<Deleted>("DELETE", &path)?, members)
         }
     }
 }

@@ -14,28 +14,9 @@ use clap::Args;
 use kernel::Principal;
 use std::fmt::Write as _;
 
+/// A search, which a context is too.
 #[derive(Debug, Args)]
 pub(super) struct SearchArgs {
-    #[command(flatten)]
-    pub(super) query: QueryArgs,
-    /// Maximum number of hits.
-    #[arg(long, default_value_t = 5)]
-    top_k: usize,
-    /// Maximum number of passages per document.
-    #[arg(long)]
-    max_per_document: Option<usize>,
-    /// Maximum number of passages of all documents with the same uri.
-    #[arg(long)]
-    max_per_source: Option<usize>,
-    /// Rank passages that add something new before those that repeat: with 1 only relevance counts, with 0 only
-    /// difference.
-    #[arg(long, value_name = "LAMBDA")]
-    diversity: Option<f32>,
-}
-
-/// Arguments that search and context share.
-#[derive(Debug, Args)]
-pub(super) struct QueryArgs {
     /// Namespace.
     #[arg(long, env = "RINGFENCE_NAMESPACE")]
     pub(super) namespace: String,
@@ -59,41 +40,52 @@ pub(super) struct QueryArgs {
     /// Read as this principal (scope act_as); may be repeated.
     #[arg(long = "as", value_name = "PRINCIPAL", value_parser = name::<Principal>)]
     acting_as: Vec<Principal>,
+    /// Maximum number of passages to find. Default: 5 for a search, 10 for a context.
+    #[arg(long)]
+    top_k: Option<usize>,
+    /// Maximum number of passages per document.
+    #[arg(long)]
+    max_per_document: Option<usize>,
+    /// Maximum number of passages of all documents with the same uri.
+    #[arg(long)]
+    max_per_source: Option<usize>,
+    /// Rank passages that add something new before those that repeat: with 1 only relevance counts, with 0 only
+    /// difference.
+    #[arg(long, value_name = "LAMBDA")]
+    diversity: Option<f32>,
     /// Question.
     #[arg(allow_hyphen_values = true)]
     question: String,
 }
 
-impl QueryArgs {
-    /// The search that both commands ask for.
+impl SearchArgs {
+    /// The search that is asked for.
     pub(super) fn search(&self) -> Result<Search> {
         let fusion = self.fusion.as_deref().map(client::fusion).transpose();
         Ok(Search {
             query: Some(self.question.clone()),
+            top_k: self.top_k,
             mode: self.mode,
             fusion: fusion.map_err(|why| anyhow!("--fusion {why}"))?,
             phrases: self.phrases,
             rerank: self.rerank.as_deref().map(client::rerank),
             filter: self.filter.as_deref().map(|text| connection::filter("--filter", text)).transpose()?,
             r#as: connection::acting_as(self.acting_as.clone()),
+            max_per_document: self.max_per_document,
+            max_per_source: self.max_per_source,
+            diversity: self.diversity.map(|lambda| DiversityBody { lambda: Finite(lambda) }),
             ..Search::default()
         })
     }
-
-    pub(super) fn path(&self, verb: &str) -> String {
-        format!("/v1/namespaces/{}/{verb}", client::encode(&self.namespace))
-    }
 }
 
+/// Number of hits that fit on a screen.
+const TOP_K_DEFAULT: usize = 5;
+
 pub(crate) fn run(args: &SearchArgs, connection: &ConnectionArgs) -> Result<()> {
-    let search = Search {
-        top_k: Some(args.top_k),
-        max_per_document: args.max_per_document,
-        max_per_source: args.max_per_source,
-        diversity: args.diversity.map(|lambda| DiversityBody { lambda: Finite(lambda) }),
-        ..args.query.search()?
-    };
-    let reply = connection.data()?.search(&args.query.namespace, &search)?;
+    let mut search = args.search()?;
+    search.top_k.get_or_insert(TOP_K_DEFAULT);
+    let reply = connection.data()?.search(&args.namespace, &search)?;
     connection.print(&reply, hits)?;
     if !connection.json {
         warnings(&reply.warnings);

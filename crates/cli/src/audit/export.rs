@@ -28,10 +28,10 @@ pub(super) fn run(args: &super::AuditExport, connection: &ConnectionArgs) -> Res
         true => (connection.control()?, "/admin/v1/audit"),
         false => (connection.data()?, "/v1/audit"),
     };
-    if let Some(tenant) = &args.tenant {
-        if client.call::<Whoami>("GET", "/v1/whoami")?.tenant != *tenant {
-            bail!("the API key belongs to another tenant, not to {tenant}: a tenant's audit is read with its own key");
-        }
+    if let Some(tenant) = &args.tenant
+        && client.call::<Whoami>("GET", "/v1/whoami")?.tenant != *tenant
+    {
+        bail!("the API key belongs to another tenant, not to {tenant}: a tenant's audit is read with its own key");
     }
     let mut filter = String::new();
     for (name, value) in [("document", &args.document), ("principal", &args.principal)] {
