@@ -107,7 +107,7 @@ pub trait LocalCommands {
     /// Runs the server until it is stopped.
     ///
     /// # Errors
-    /// An error for people. So have all commands.
+    /// The server cannot start, for example because the configuration is invalid or the storage is in use.
     fn serve(&self, args: &ServerArgs) -> Result<()>;
     /// Prints the settings that result from the configuration.
     ///
