@@ -21,8 +21,8 @@ pub use sections::{
 pub use settings::{ListenSettings, LogFormat, ModelSettings, RootKeySource, Settings};
 pub use storage::{RemoteSettings, StorageLocation};
 
-use crate::strict;
 use anyhow::{Context, Result, bail};
+use api::strict::InputError;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, path::Path};
 
@@ -66,13 +66,19 @@ impl Config {
         for (key, value) in environment.overrides() {
             set_key(&mut table, &key.path, &value).with_context(|| format!("{} does not name a key", key.variable))?;
         }
-        strict::table(table.clone()).map_err(|c| {
+        parse(table.clone()).map_err(|c| {
             let variable = environment.overrides().map(|(k, _)| k).find(|k| k.path.join(".") == c.path);
             let source = variable.map_or(source, |k| k.variable);
             let value = value_at(&table, &c.path).map(|v| format!(" (it is {v})")).unwrap_or_default();
             anyhow::anyhow!("{source}: {} {}{value}", c.path, c.rule)
         })
     }
+}
+
+/// Parses a table that was merged from several sources. An error names the key and the rule, and quotes no value.
+fn parse(table: toml::Table) -> Result<Config, InputError> {
+    serde_path_to_error::deserialize(toml::Value::Table(table))
+        .map_err(|e| InputError::of(&e.path().to_string(), e.inner().message()))
 }
 
 fn read(path: &Path) -> Result<toml::Table> {

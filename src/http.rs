@@ -4,6 +4,7 @@ mod account;
 mod admin;
 mod app;
 mod body;
+mod convert;
 mod documents;
 mod error;
 mod health;
@@ -16,7 +17,6 @@ mod route;
 mod router;
 mod routes;
 mod search;
-mod wire;
 
 pub(crate) use app::App;
 pub use openapi::openapi;

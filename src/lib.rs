@@ -1,8 +1,8 @@
-//! The top crate of the server: the only one that knows HTTP, the command line, the environment and signals.
+//! The top crate of the server: the only one that serves HTTP, and that knows the environment and signals.
 //!
 //! Start reading at `http/routes.rs`: each route is one row of the table there.
 
-pub mod cli;
+pub mod commands;
 pub mod config;
 mod descriptors;
 mod first_token;
@@ -12,7 +12,6 @@ mod memory;
 mod parts;
 pub mod server;
 mod shares;
-mod strict;
 pub mod telemetry;
 
 pub use config::Settings;

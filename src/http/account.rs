@@ -2,11 +2,12 @@
 
 use super::{
     App,
+    convert::Convert,
     reply::{DataResult, Reply},
     request_data::{NoBody, RequestData},
-    wire::{account::Whoami, common::Event, operations::Operation},
 };
 use access::{Audit, Grant, Operations};
+use api::{account::Whoami, common::Event, operations::Operation};
 use engine::AuditQuery;
 use kernel::{DocumentId, Error, OperationId, Principal};
 
@@ -16,7 +17,7 @@ pub(super) async fn whoami(
     _request: RequestData<NoBody>,
 ) -> DataResult<Whoami> {
     let account = app.engine().whoami(grant).await?;
-    Ok(Reply::audited(account, Whoami::from))
+    Ok(Reply::audited(account, Convert::convert))
 }
 
 pub(super) async fn operation(
@@ -29,7 +30,7 @@ pub(super) async fn operation(
         return Err(app.engine().audit_log().refuse(grant, Error::not_found()).await);
     };
     let view = app.engine().operation(grant, id).await?;
-    Ok(Reply::audited(view, Operation::from))
+    Ok(Reply::audited(view, Convert::convert))
 }
 
 pub(super) async fn audit(app: App, grant: Grant<Audit>, request: RequestData<NoBody>) -> DataResult<Event> {

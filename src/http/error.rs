@@ -1,7 +1,7 @@
 //! The only table that maps an error's code to an HTTP status, and the body of an error reply: RFC 9457, with the
 //! member that OpenAI clients read.
 
-use super::wire::error::{Detail, Problem};
+use api::error::{Detail, Problem};
 use axum::{
     body::Body,
     http::{HeaderName, HeaderValue, Response, StatusCode, header},

@@ -2,23 +2,28 @@
 
 use super::{
     App,
+    convert::Convert,
     reply::{DataResult, Reply},
     request_data::{NoBody, RequestData},
-    wire::{
-        common::Deleted,
-        namespaces::{Namespace, NamespaceList, NamespacePut},
-    },
 };
 use access::{Browse, Grant, Manage};
+use api::{
+    common::Deleted,
+    namespaces::{NamespaceInfo, NamespaceList, NamespacePut},
+};
 
-pub(super) async fn put(app: App, grant: Grant<Manage>, request: RequestData<NamespacePut>) -> DataResult<Namespace> {
+pub(super) async fn put(
+    app: App,
+    grant: Grant<Manage>,
+    request: RequestData<NamespacePut>,
+) -> DataResult<NamespaceInfo> {
     let view = app.engine().put_namespace(grant, request.body).await?;
-    Ok(Reply::audited(view, Namespace::from))
+    Ok(Reply::audited(view, Convert::convert))
 }
 
-pub(super) async fn get(app: App, grant: Grant<Browse>, _request: RequestData<NoBody>) -> DataResult<Namespace> {
+pub(super) async fn get(app: App, grant: Grant<Browse>, _request: RequestData<NoBody>) -> DataResult<NamespaceInfo> {
     let view = app.engine().get_namespace(grant).await?;
-    Ok(Reply::audited(view, Namespace::from))
+    Ok(Reply::audited(view, Convert::convert))
 }
 
 pub(super) async fn list(app: App, grant: Grant<Browse>, request: RequestData<NoBody>) -> DataResult<NamespaceList> {
@@ -27,7 +32,7 @@ pub(super) async fn list(app: App, grant: Grant<Browse>, request: RequestData<No
         Err(error) => return Err(app.engine().audit_log().refuse(grant, error).await),
     };
     let list = app.engine().list_namespaces(grant, page).await?;
-    Ok(Reply::audited(list, NamespaceList::from))
+    Ok(Reply::audited(list, Convert::convert))
 }
 
 pub(super) async fn delete(app: App, grant: Grant<Manage>, _request: RequestData<NoBody>) -> DataResult<Deleted> {

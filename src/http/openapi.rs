@@ -6,8 +6,8 @@ use super::{
     request_data::RequestBody,
     route::{Plane, RequiredCredential, Route, RouteSpec},
     routes,
-    wire::error::Problem,
 };
+use api::error::Problem;
 use serde_json::{Map, Value, json};
 use utoipa::{
     ToSchema,

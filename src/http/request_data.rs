@@ -168,7 +168,7 @@ impl<B: RequestBody> RequestData<B> {
         let length = read.length();
         let parse = move || {
             let (bytes, mut share) = read.join();
-            let body: B = crate::strict::json(&bytes).map_err(|c| {
+            let body: B = api::strict::json(&bytes).map_err(|c| {
                 let code = if c.unknown { Code::UnknownField } else { Code::InvalidRequest };
                 Error::new(code, c.rule).with_param(c.path)
             })?;

@@ -2,38 +2,40 @@
 
 use super::{
     App,
+    convert::Convert,
     reply::{DataResult, Reply},
     request_data::RequestData,
-    wire::{
-        recall::{Recall, RecallReply},
-        search::{Context, ContextReply, Search, SearchReply},
-    },
 };
 use access::Grant;
+use api::{
+    context::{Context, RenderedContext},
+    recall::{Recall, RecallResults},
+    search::{Search, SearchResults},
+};
 
 pub(super) async fn search(
     app: App,
     grant: Grant<access::Search>,
     request: RequestData<Search>,
-) -> DataResult<SearchReply> {
+) -> DataResult<SearchResults> {
     let found = app.engine().search(grant, request.body).await?;
-    Ok(Reply::permitted(&app, found, SearchReply::from).await)
+    Ok(Reply::permitted(&app, found, Convert::convert).await)
 }
 
 pub(super) async fn context(
     app: App,
     grant: Grant<access::Search>,
     request: RequestData<Context>,
-) -> DataResult<ContextReply> {
+) -> DataResult<RenderedContext> {
     let found = app.engine().context(grant, request.body).await?;
-    Ok(Reply::permitted(&app, found, ContextReply::from).await)
+    Ok(Reply::permitted(&app, found, Convert::convert).await)
 }
 
 pub(super) async fn recall(
     app: App,
     grant: Grant<access::Search>,
     request: RequestData<Recall>,
-) -> DataResult<RecallReply> {
+) -> DataResult<RecallResults> {
     let measured = app.engine().recall(grant, request.body).await?;
-    Ok(Reply::audited(measured, RecallReply::from))
+    Ok(Reply::audited(measured, Convert::convert))
 }

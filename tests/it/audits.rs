@@ -169,7 +169,7 @@ fn an_audit_is_read_in_pages() {
             after = next.to_owned();
             assert!(all.len() < 100, "reading a page adds a record, and the reader must not follow those forever");
         }
-        ledger::verify_records(&all).unwrap();
+        testkit::verify_records(&all).unwrap();
         let invalid = http.send("GET", &format!("{path}?after=x"), &Value::Null).unwrap();
         assert_eq!((invalid.status, invalid.json()["error"]["param"].clone()), (400, json!("after")));
     }
@@ -279,7 +279,7 @@ fn key_and_state_changes_are_in_the_tenants_own_audit() {
     }
     let of = page(&mut data, "/v1/audit?principal=user:mallory").0;
     assert!(of.iter().any(|line| operation(line) == "api_key.create"), "{of:#?}");
-    ledger::verify_records(&lines).unwrap();
+    testkit::verify_records(&lines).unwrap();
 }
 
 #[test]
@@ -377,7 +377,7 @@ fn restored_files_three_commits_old_are_refused_until_an_operator_accepts_them()
     server.stop();
     server.start();
     let all = lines(&mut server.data(Some(&key)));
-    ledger::verify_records(&all).unwrap();
+    testkit::verify_records(&all).unwrap();
     let since: Vec<&str> = all[recorded..].iter().map(operation).collect();
     for act in ["namespace.rolled_back", "namespace.accept_rollback"] {
         assert!(since.contains(&act), "{since:?}");

@@ -470,7 +470,7 @@ fn a_tenant_that_is_suspended_and_resumed_under_load_keeps_one_audit() {
     let lines = server.data(Some(&key)).send("GET", "/v1/audit?limit=1000", &Value::Null).unwrap().body;
     let lines = String::from_utf8(lines).unwrap();
     let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    ledger::verify_records(&lines).unwrap();
+    testkit::verify_records(&lines).unwrap();
     let upserts = lines.iter().filter(|l| l["api"]["operation"] == "document.upsert" && l["status"] == "Success");
     assert!(written > 0);
     assert!(upserts.count() >= written, "each acknowledged write has a record");

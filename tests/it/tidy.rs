@@ -37,8 +37,8 @@ const OPENS_UNTRUSTED: &[&str] = &[
     "crates/engine/src/context.rs",
     "crates/engine/src/phrases.rs",
     "crates/engine/src/rerank.rs",
-    "src/http/wire/documents.rs",
-    "src/http/wire/search.rs",
+    "src/http/convert/documents.rs",
+    "src/http/convert/search.rs",
 ];
 
 /// Files that do a request's work on a thread that serves other requests too. Each takes a proof from `kernel::cost`

@@ -1,7 +1,11 @@
-//! Calls of the API with JSON in and out. A call is retried where that is safe.
+//! Calls of the API. A call is retried where that is safe.
 
-use crate::{ApiProblem, Error, SearchReply, UpsertReply};
-use serde::de::DeserializeOwned;
+use crate::{ApiProblem, Error};
+use api::{
+    documents::{Stored, UpsertRequest},
+    search::{Search, SearchResults},
+};
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::time::Duration;
 use ureq::Agent;
@@ -33,22 +37,21 @@ impl Client {
         Self { agent: config.into(), base: base.trim_end_matches('/').to_owned(), bearer: bearer.to_owned() }
     }
 
-    /// Calls a route and returns the reply's JSON; null if the reply is empty.
+    /// Calls a route that takes no body.
     ///
     /// # Errors
-    /// The server's refusal, or the reason why there is no answer.
-    pub fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value, Error> {
-        let bytes = self.bytes(method, path, body)?;
-        self.json(if bytes.is_empty() { b"null" } else { &bytes })
+    /// The server's refusal, or the reason why there is no reply of this type.
+    pub fn call<T: DeserializeOwned>(&self, method: &str, path: &str) -> Result<T, Error> {
+        self.parse(&self.answer(method, path, None)?.body)
     }
 
-    /// Calls a route that answers in NDJSON.
+    /// Calls a route with a body.
     ///
     /// # Errors
     /// The same as of [`Client::call`].
-    pub fn lines(&self, path: &str) -> Result<Vec<Value>, Error> {
-        let bytes = self.bytes("GET", path, None)?;
-        bytes.split(|b| *b == b'\n').filter(|line| !line.is_empty()).map(|line| self.json(line)).collect()
+    pub fn send<T: DeserializeOwned>(&self, method: &str, path: &str, body: &impl Serialize) -> Result<T, Error> {
+        let body = serde_json::to_vec(body).map_err(|e| self.broken(&e.to_string()).error)?;
+        self.parse(&self.answer(method, path, Some(&body))?.body)
     }
 
     /// Calls a route that answers with one page in NDJSON. The page has its signed head and the position of the next
@@ -56,26 +59,23 @@ impl Client {
     ///
     /// # Errors
     /// The same as of [`Client::call`].
-    pub fn page(&self, path: &str) -> Result<Page, Error> {
+    pub fn page(&self, path: &str) -> Result<RecordPage, Error> {
         let RawReply { body, next_after, audit_head } = self.answer("GET", path, None)?;
         let lines = body.split(|b| *b == b'\n').filter(|line| !line.is_empty());
-        Ok(Page { lines: lines.map(|line| self.json(line)).collect::<Result<_, _>>()?, next_after, audit_head })
+        let lines = lines.map(|line| self.parse(line)).collect::<Result<_, _>>()?;
+        Ok(RecordPage { lines, next_after, audit_head })
     }
 
-    fn json(&self, bytes: &[u8]) -> Result<Value, Error> {
+    fn parse<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<T, Error> {
         serde_json::from_slice(bytes).map_err(|e| Error::Broken { url: self.base.clone(), why: e.to_string() })
     }
 
-    fn bytes(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Vec<u8>, Error> {
-        Ok(self.answer(method, path, body)?.body)
-    }
-
     /// Calls until a retry could not improve the answer.
-    fn answer(&self, method: &str, path: &str, body: Option<&Value>) -> Result<RawReply, Error> {
+    fn answer(&self, method: &str, path: &str, body: Option<&[u8]>) -> Result<RawReply, Error> {
         let mut pause = Duration::from_millis(100);
         for attempt in 1.. {
             match self.once(method, path, body) {
-                Err(Failure { wait: Some(wait), .. }) if attempt < ATTEMPTS_MAX => {
+                Err(FailedAttempt { wait: Some(wait), .. }) if attempt < ATTEMPTS_MAX => {
                     std::thread::sleep(wait.unwrap_or(pause).min(PAUSE_MAX));
                     pause *= 2;
                 }
@@ -86,35 +86,25 @@ impl Client {
         unreachable!("the last attempt returns")
     }
 
-    /// Calls a route and parses the reply as `T`.
-    ///
-    /// # Errors
-    /// The same as of [`Client::call`].
-    pub fn fetch<T: DeserializeOwned>(&self, method: &str, path: &str, body: Option<&Value>) -> Result<T, Error> {
-        let value = self.call(method, path, body)?;
-        serde_json::from_value(value).map_err(|e| Error::Broken { url: self.base.clone(), why: e.to_string() })
-    }
-
     /// Stores documents.
     ///
     /// # Errors
     /// The same as of [`Client::call`].
-    pub fn upsert(&self, namespace: &str, documents: &[Value]) -> Result<UpsertReply, Error> {
-        let path = format!("/v1/namespaces/{}/documents", encode(namespace));
-        self.fetch("POST", &path, Some(&serde_json::json!({ "documents": documents })))
+    pub fn upsert(&self, namespace: &str, documents: &UpsertRequest) -> Result<Stored, Error> {
+        self.send("POST", &format!("/v1/namespaces/{}/documents", encode(namespace)), documents)
     }
 
     /// Searches a namespace.
     ///
     /// # Errors
     /// The same as of [`Client::call`].
-    pub fn search(&self, namespace: &str, request: &Value) -> Result<SearchReply, Error> {
-        self.fetch("POST", &format!("/v1/namespaces/{}/search", encode(namespace)), Some(request))
+    pub fn search(&self, namespace: &str, search: &Search) -> Result<SearchResults, Error> {
+        self.send("POST", &format!("/v1/namespaces/{}/search", encode(namespace)), search)
     }
 
-    fn once(&self, method: &str, path: &str, body: Option<&Value>) -> Result<RawReply, Failure> {
+    fn once(&self, method: &str, path: &str, body: Option<&[u8]>) -> Result<RawReply, FailedAttempt> {
         let url = format!("{}{path}", self.base);
-        let bytes = body.map(|b| b.to_string().into_bytes()).unwrap_or_default();
+        let bytes = body.map(<[u8]>::to_vec).unwrap_or_default();
         let mut request = ureq::http::Request::builder().method(method).uri(&url);
         if !self.bearer.is_empty() {
             request = request.header("authorization", format!("Bearer {}", self.bearer));
@@ -138,28 +128,28 @@ impl Client {
         // A retry does not help where a model is not available, or where no time frees a full quota.
         let permanent = problem.code == "model_unavailable" || (problem.code == "quota_exceeded" && wait.is_none());
         let is_retried = matches!(status, 429 | 503) && !permanent;
-        Err(Failure { error: Error::Refused(problem), wait: is_retried.then_some(wait) })
+        Err(FailedAttempt { error: Error::Refused(problem), wait: is_retried.then_some(wait) })
     }
 
-    fn transport(&self, error: &ureq::Error) -> Failure {
+    fn transport(&self, error: &ureq::Error) -> FailedAttempt {
         let refused = match error {
             ureq::Error::ConnectionFailed | ureq::Error::HostNotFound => true,
             ureq::Error::Io(e) => e.kind() == std::io::ErrorKind::ConnectionRefused,
             _ => false,
         };
         match refused {
-            true => Failure { error: Error::Unreachable { url: self.base.clone() }, wait: None },
+            true => FailedAttempt { error: Error::Unreachable { url: self.base.clone() }, wait: None },
             false => self.broken(&error.to_string()),
         }
     }
 
-    fn broken(&self, why: &str) -> Failure {
-        Failure { error: Error::Broken { url: self.base.clone(), why: why.to_owned() }, wait: None }
+    fn broken(&self, why: &str) -> FailedAttempt {
+        FailedAttempt { error: Error::Broken { url: self.base.clone(), why: why.to_owned() }, wait: None }
     }
 }
 
 /// One page of a reply in NDJSON.
-pub struct Page {
+pub struct RecordPage {
     /// Lines of the page, parsed as JSON.
     pub lines: Vec<Value>,
     /// Position where the next page begins; `None` at the end.
@@ -176,7 +166,7 @@ struct RawReply {
 }
 
 /// A failed attempt. `wait` is `Some` if another may succeed, and holds the time to wait if the server gave one.
-struct Failure {
+struct FailedAttempt {
     error: Error,
     wait: Option<Option<Duration>>,
 }
@@ -196,6 +186,7 @@ pub fn encode(segment: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn a_file_s_path_is_one_segment() {
@@ -205,17 +196,17 @@ mod tests {
     #[test]
     fn an_unreachable_server_is_named_with_the_remedy() {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let error = Client::new(&format!("http://127.0.0.1:{port}"), "x").call("GET", "/", None).unwrap_err();
+        let error = Client::new(&format!("http://127.0.0.1:{port}"), "x").call::<Value>("GET", "/").unwrap_err();
         assert!(error.to_string().contains("ringfence serve"), "{error}");
     }
 
     /// Starts a server that gives these answers, one for each connection, and then returns the number of requests.
-    fn server(answers: &'static [&'static str]) -> (String, std::thread::JoinHandle<usize>) {
+    fn server(answers: Vec<String>) -> (String, std::thread::JoinHandle<usize>) {
         use std::io::{Read, Write};
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let thread = std::thread::spawn(move || {
-            for answer in answers {
+            for answer in &answers {
                 let (mut stream, _) = listener.accept().unwrap();
                 let mut head = Vec::new();
                 while !head.ends_with(b"\r\n\r\n") {
@@ -230,32 +221,49 @@ mod tests {
         (url, thread)
     }
 
-    const BUSY: &str = "HTTP/1.1 503 Busy\r\nretry-after: 0\r\nconnection: close\r\ncontent-length: 35\r\n\r\n{\"error\":{\"code\":\"overloaded\"    }}";
-    const DONE: &str = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 8\r\n\r\n{\"a\":1}\n";
+    fn answer(status: &str, body: &str) -> String {
+        let length = body.len();
+        format!("HTTP/1.1 {status}\r\nretry-after: 0\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}")
+    }
+
+    fn refusal(code: &str) -> String {
+        let problem = json!({
+            "type": "urn:x", "title": "T", "status": 503, "detail": "why", "instance": "/", "request_id": "r",
+            "error": {"message": "why", "type": "server_error", "code": code},
+        });
+        answer("503 No", &problem.to_string())
+    }
 
     #[test]
     fn a_busy_server_is_called_again() {
-        let (url, thread) = server(&[BUSY, BUSY, DONE]);
-        assert_eq!(Client::new(&url, "x").call("GET", "/", None).unwrap()["a"], 1);
+        let (url, thread) = server(vec![refusal("overloaded"), refusal("overloaded"), answer("200 OK", "{\"a\":1}\n")]);
+        assert_eq!(Client::new(&url, "x").call::<Value>("GET", "/").unwrap()["a"], 1);
         assert_eq!(thread.join().unwrap(), 3);
     }
 
     #[test]
     fn a_missing_model_is_not_retried() {
-        let gone = "HTTP/1.1 503 No\r\nretry-after: 0\r\nconnection: close\r\ncontent-length: 38\r\n\r\n{\"error\":{\"code\":\"model_unavailable\"}}";
-        let answers: &'static [&'static str] = Box::leak(Box::new([gone]));
-        let (url, thread) = server(answers);
-        let error = Client::new(&url, "x").call("GET", "/", None).unwrap_err();
+        let (url, thread) = server(vec![refusal("model_unavailable")]);
+        let error = Client::new(&url, "x").call::<Value>("GET", "/").unwrap_err();
         assert_eq!((error.code(), thread.join().unwrap()), (Some("model_unavailable"), 1));
+        assert_eq!(error.to_string(), "why (503 model_unavailable) [request r]");
+    }
+
+    #[test]
+    fn a_refusal_that_is_no_problem_has_its_status() {
+        let (url, _) = server(vec![answer("502 Bad Gateway", "<html>")]);
+        let Error::Refused(problem) = Client::new(&url, "x").call::<Value>("GET", "/").unwrap_err() else {
+            panic!("the gateway refused it")
+        };
+        assert_eq!((problem.status, &*problem.code), (502, ""));
     }
 
     #[test]
     fn lines_are_read_one_by_one_and_a_broken_one_is_an_error() {
-        let (url, _) =
-            server(&["HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 17\r\n\r\n{\"n\":1}\n{\"n\":2}\n\n"]);
-        let lines = Client::new(&url, "x").lines("/v1/audit").unwrap();
-        assert_eq!(lines.iter().map(|l| l["n"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 2]);
-        let (url, _) = server(&["HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 5\r\n\r\n{\"n\":"]);
-        assert!(matches!(Client::new(&url, "x").lines("/v1/audit"), Err(Error::Broken { .. })));
+        let (url, _) = server(vec![answer("200 OK", "{\"n\":1}\n{\"n\":2}\n\n")]);
+        let page = Client::new(&url, "x").page("/v1/audit").unwrap();
+        assert_eq!(page.lines.iter().map(|l| l["n"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 2]);
+        let (url, _) = server(vec![answer("200 OK", "{\"n\":")]);
+        assert!(matches!(Client::new(&url, "x").page("/v1/audit"), Err(Error::Broken { .. })));
     }
 }

@@ -1,6 +1,6 @@
 //! Errors of calls, each with a remedy.
 
-use serde_json::Value;
+use api::error::Problem;
 
 /// A refusal by the server: `application/problem+json`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,14 +42,12 @@ pub enum Error {
 impl ApiProblem {
     /// Parses a problem body. A body of another kind still gives its status.
     pub(crate) fn read(status: u16, body: &[u8]) -> Self {
-        let json: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
-        let text = |v: &Value| v.as_str().map(str::to_owned);
-        Self {
-            status,
-            code: text(&json["error"]["code"]).unwrap_or_default(),
-            message: text(&json["detail"]).or_else(|| text(&json["error"]["message"])).unwrap_or_default(),
-            param: text(&json["error"]["param"]),
-            request_id: text(&json["request_id"]),
+        match serde_json::from_slice::<Problem>(body) {
+            Ok(Problem { detail, request_id, error, .. }) => {
+                let request_id = Some(request_id);
+                Self { status, code: error.code, message: detail, param: error.param, request_id }
+            }
+            Err(_) => Self { status, code: String::new(), message: String::new(), param: None, request_id: None },
         }
     }
 

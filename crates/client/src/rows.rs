@@ -4,6 +4,11 @@
 mod ndjson;
 mod parquet;
 
+use api::{
+    documents::NewDocument,
+    strict::{SentAttributes, SentPrincipals, SentVector},
+};
+use kernel::Principal;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
@@ -36,6 +41,30 @@ pub struct Row {
     /// Expiry time in RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<String>,
+}
+
+impl Row {
+    /// The document to store.
+    ///
+    /// # Errors
+    /// `invalid_request` for an attribute or a reader that no document may have; it names the member.
+    pub fn into_document(self) -> Result<NewDocument, kernel::Error> {
+        let attributes =
+            (!self.attributes.is_empty()).then(|| SentAttributes::from_json(&self.attributes)).transpose()?;
+        let readers = self.readers.map(|list| list.iter().map(|name| Principal::parse(name)).collect()).transpose();
+        let readers: Option<Vec<Principal>> = readers.map_err(|e: kernel::Error| e.with_param("readers"))?;
+        Ok(NewDocument {
+            id: self.id,
+            text: self.text,
+            title: self.title,
+            uri: self.uri,
+            attributes,
+            readers: readers.map(|list| SentPrincipals(Ok(list))),
+            vector: self.vector.map(|vector| SentVector(Ok(vector))),
+            expires_at: self.expires_at,
+            ..NewDocument::default()
+        })
+    }
 }
 
 /// The reason why a file of rows cannot be read or written.
@@ -81,16 +110,16 @@ pub enum RowWriter {
     Parquet(Box<parquet::ParquetWriter>),
 }
 
-enum Format {
+enum RowFormat {
     Ndjson,
     Parquet,
 }
 
-fn format(path: &Path) -> Result<Format, RowsError> {
+fn format(path: &Path) -> Result<RowFormat, RowsError> {
     let ending = path.extension().map(|e| e.to_string_lossy().to_lowercase());
     match ending.as_deref() {
-        Some("ndjson" | "jsonl") => Ok(Format::Ndjson),
-        Some("parquet") => Ok(Format::Parquet),
+        Some("ndjson" | "jsonl") => Ok(RowFormat::Ndjson),
+        Some("parquet") => Ok(RowFormat::Parquet),
         _ => Err(RowsError::Ending(path.to_owned())),
     }
 }
@@ -102,8 +131,8 @@ impl RowReader {
     /// The file cannot be opened, or its name or columns are invalid.
     pub fn open(path: &Path) -> Result<Self, RowsError> {
         match format(path)? {
-            Format::Ndjson => Ok(Self::Ndjson(ndjson::NdjsonReader::open(path)?)),
-            Format::Parquet => Ok(Self::Parquet(Box::new(parquet::ParquetReader::open(path)?))),
+            RowFormat::Ndjson => Ok(Self::Ndjson(ndjson::NdjsonReader::open(path)?)),
+            RowFormat::Parquet => Ok(Self::Parquet(Box::new(parquet::ParquetReader::open(path)?))),
         }
     }
 }
@@ -126,8 +155,8 @@ impl RowWriter {
     /// The file cannot be created, or its name tells no format.
     pub fn create(path: &Path) -> Result<Self, RowsError> {
         match format(path)? {
-            Format::Ndjson => Ok(Self::Ndjson(ndjson::NdjsonWriter::create(path)?)),
-            Format::Parquet => Ok(Self::Parquet(Box::new(parquet::ParquetWriter::create(path)?))),
+            RowFormat::Ndjson => Ok(Self::Ndjson(ndjson::NdjsonWriter::create(path)?)),
+            RowFormat::Parquet => Ok(Self::Parquet(Box::new(parquet::ParquetWriter::create(path)?))),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Requests and replies of the flows, as plain types. Their JSON forms are in `src/http/wire.rs`.
+//! Requests and replies of the flows, as plain types. Their JSON forms are in the crate `api`.
 
 use crate::admission::Permit;
 use intake::{RawDocument, RawPatch};

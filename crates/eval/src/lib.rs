@@ -9,4 +9,4 @@ mod retrieval;
 pub use collection::{Collection, Item};
 pub use error::Error;
 pub use measures::{Measures, measure};
-pub use retrieval::{ModeReport, Options, Report, retrieval};
+pub use retrieval::{Baseline, BaselineMode, ModeReport, Options, Report, retrieval};

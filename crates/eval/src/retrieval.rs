@@ -1,10 +1,21 @@
 //! `eval retrieval`: fills a namespace, sends every query in every mode, measures the rankings and reports.
 
 use crate::{Collection, Error, Measures, measure};
+use api::{
+    common::word,
+    documents::{NewDocument, UpsertRequest},
+    namespaces::NamespaceInfo,
+    search::Search,
+};
 use client::Client;
-use serde::Serialize;
-use serde_json::{Value, json};
-use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path, time::Duration};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    fs,
+    path::Path,
+    time::Duration,
+};
 
 /// Options of an evaluation.
 #[derive(Clone, Debug)]
@@ -42,12 +53,29 @@ pub struct Report {
     /// Number of queries with a judgement.
     pub queries: usize,
     /// Number of ingested documents by status.
-    pub ingest: client::Counts,
+    pub ingest: BTreeMap<String, u64>,
     /// Results by mode.
     pub modes: Vec<ModeReport>,
     /// Ranked lists in TREC format. They go to a file next to the report, not into it.
     #[serde(skip)]
     pub run: String,
+}
+
+/// An earlier report, as far as it is compared with a new one.
+#[derive(Debug, Deserialize)]
+pub struct Baseline {
+    /// Results by mode.
+    pub modes: Vec<BaselineMode>,
+}
+
+/// Results of one mode in an earlier report.
+#[derive(Debug, Deserialize)]
+pub struct BaselineMode {
+    /// Mode as in [`Options::modes`].
+    pub mode: String,
+    /// nDCG@10, averaged over queries.
+    #[serde(rename = "ndcg@10")]
+    pub ndcg_10: f64,
 }
 
 /// Runs the evaluation. `progress(what, done, total)` is called while documents are ingested and queries are sent;
@@ -116,11 +144,8 @@ impl Report {
     }
 
     /// Modes whose nDCG@10 is more than 0.005 lower than in an older report.
-    pub fn worse_than(&self, baseline: &Value) -> Vec<String> {
-        let before = |mode: &str| {
-            let modes = baseline["modes"].as_array()?;
-            modes.iter().find(|m| m["mode"] == mode)?["ndcg@10"].as_f64()
-        };
+    pub fn worse_than(&self, baseline: &Baseline) -> Vec<String> {
+        let before = |mode: &str| baseline.modes.iter().find(|m| m.mode == mode).map(|m| m.ndcg_10);
         let worse = |m: &&ModeReport| before(&m.mode).is_some_and(|b| m.measures.ndcg_10 < b - 0.005);
         self.modes.iter().filter(worse).map(|m| m.mode.clone()).collect()
     }
@@ -131,24 +156,24 @@ fn fill(
     collection: &Collection,
     options: &Options,
     progress: &dyn Fn(&str, usize, usize),
-) -> Result<client::Counts, Error> {
+) -> Result<BTreeMap<String, u64>, Error> {
     let total = collection.corpus.len();
-    let mut counts = client::Counts::new();
+    let mut counts = BTreeMap::new();
     let mut not_indexed: Vec<String> = Vec::new();
     let mut sent = BTreeSet::new();
     for (at, batch) in collection.corpus.chunks(options.batch).enumerate() {
         progress("ingest", at * options.batch, total);
-        let documents: Vec<Value> =
-            batch.iter().filter(|d| !d.text.is_empty() || !d.title.is_empty()).map(document).collect();
-        let reply = client.upsert(&options.namespace, &documents)?;
-        sent.extend(documents.iter().filter_map(|d| d["id"].as_str().map(str::to_owned)));
+        let items = batch.iter().filter(|d| !d.text.is_empty() || !d.title.is_empty());
+        sent.extend(items.clone().map(|item| item.id.clone()));
+        let request = UpsertRequest { documents: items.map(document).collect(), on_conflict: None };
+        let reply = client.upsert(&options.namespace, &request)?;
         for result in reply.results {
-            if !matches!(result.status.as_str(), "indexed" | "unchanged") {
+            if !matches!(&*result.status, "indexed" | "unchanged") {
                 not_indexed.push(format!("{} {}", result.id.as_deref().unwrap_or("?"), result.status));
             }
         }
         for (status, n) in reply.counts {
-            *counts.entry(status).or_default() += n;
+            *counts.entry(status.into_owned()).or_default() += n;
         }
     }
     progress("ingest", total, total);
@@ -161,16 +186,22 @@ fn fill(
 /// Checks that the namespace holds the collection and nothing else.
 fn check_is_unmixed(client: &Client, namespace: &str, expected: u64) -> Result<(), Error> {
     let path = format!("/v1/namespaces/{}", client::encode(namespace));
-    let found = client.call("GET", &path, None)?["documents"].as_u64().unwrap_or(0);
+    let found = client.call::<NamespaceInfo>("GET", &path)?.documents;
     if found == expected {
         return Ok(());
     }
     Err(Error::Mixed { namespace: namespace.to_owned(), found, expected })
 }
 
-fn document(item: &crate::Item) -> Value {
+fn document(item: &crate::Item) -> NewDocument {
     let text = if item.text.is_empty() { &item.title } else { &item.text };
-    json!({"id": item.id, "title": item.title, "text": text, "media_type": "text/plain"})
+    NewDocument {
+        id: Some(item.id.clone()),
+        title: Some(item.title.clone()),
+        text: Some(text.clone()),
+        media_type: Some("text/plain".to_owned()),
+        ..NewDocument::default()
+    }
 }
 
 fn run_mode(
@@ -209,7 +240,7 @@ fn run_mode(
 }
 
 /// Search request of a query in a mode.
-fn request(query: &str, spec: &str) -> Result<Value, Error> {
+fn request(query: &str, spec: &str) -> Result<Search, Error> {
     let (ranking, rerank) = match spec.split_once('+') {
         Some((ranking, rerank)) => (ranking, Some(rerank)),
         None => (spec, None),
@@ -218,17 +249,20 @@ fn request(query: &str, spec: &str) -> Result<Value, Error> {
         Some((mode, fusion)) => (mode, Some(fusion)),
         None => (ranking, None),
     };
-    let mut request = json!({"query": query, "mode": mode, "top_k": 100, "max_per_document": 1});
-    if let Some(fusion) = fusion {
-        let invalid = |why| Error::Mode { mode: format!("{mode}:{fusion}"), why };
-        request["fusion"] = client::fusion(fusion).map_err(invalid)?;
-    }
+    let invalid = |why| Error::Mode { mode: spec.to_owned(), why };
+    let mut request = Search {
+        query: Some(query.to_owned()),
+        mode: Some(word(mode).map_err(invalid)?),
+        top_k: Some(100),
+        max_per_document: Some(1),
+        fusion: fusion.map(client::fusion).transpose().map_err(invalid)?,
+        ..Search::default()
+    };
     match rerank.map(|rerank| rerank.split_once(':').unwrap_or((rerank, ""))) {
         None => {}
-        Some(("rerank", model)) => request["rerank"] = client::rerank(model),
+        Some(("rerank", model)) => request.rerank = Some(client::rerank(model)),
         Some(_) => {
-            let why = "a mode can be followed only by +rerank or +rerank:MODEL".to_owned();
-            return Err(Error::Mode { mode: spec.to_owned(), why });
+            return Err(invalid("a mode can be followed only by +rerank or +rerank:MODEL".to_owned()));
         }
     }
     Ok(request)

@@ -18,6 +18,7 @@ pub use fake_s3::{FakeS3, Fault, Op, ReceivedRequest, When};
 pub use fuzz::{Largest, fuzz, fuzz_cases, mutated};
 pub use http::{Http, Reply};
 pub use key_servers::{OpenBao, ProxyMode, SlowProxy, SoftHsm};
+pub use ledger::verify_records;
 pub use near_twins::{NearTwin, TwinTenant, near_twin};
 pub use rng::Rng;
 pub use server::{Server, ServerBuilder};

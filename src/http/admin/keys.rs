@@ -3,18 +3,19 @@
 use super::{AdminResult, tenant};
 use crate::http::{
     App,
+    convert::{Convert, admin::api_key_made},
     reply::Reply,
     request_data::{NoBody, RequestData},
-    wire::{
-        admin::{ApiKeyList, ApiKeyMade, ApiKeyNew},
-        common::Deleted,
-        keys::{
-            Certificate, CertificateList, Keys, Rotate, RotateAll, RotateServer, Rotating, RotatingAll, ServerKeys,
-            SigningKey,
-        },
-    },
 };
 use access::Operator;
+use api::{
+    admin::{ApiKeyList, ApiKeyMade, ApiKeyNew},
+    common::Deleted,
+    keys::{
+        CertificateList, Keys, Rotate, RotateAll, RotateServer, Rotating, RotatingAll, ServerKeyStatus,
+        SignedCertificate, SigningKey,
+    },
+};
 use axum::http::StatusCode;
 use kernel::{Error, KeyId, TenantId};
 
@@ -25,7 +26,7 @@ pub(in crate::http) async fn create(
 ) -> AdminResult<ApiKeyMade> {
     let id = tenant(&request)?;
     let (view, secret) = app.engine().create_api_key(&operator, &id, request.body).await?;
-    Ok(Reply::for_operator(&operator, ApiKeyMade::new(view, &secret)).status(StatusCode::CREATED))
+    Ok(Reply::for_operator(&operator, api_key_made(view, &secret)).status(StatusCode::CREATED))
 }
 
 pub(in crate::http) async fn list(
@@ -34,7 +35,7 @@ pub(in crate::http) async fn list(
     request: RequestData<NoBody>,
 ) -> AdminResult<ApiKeyList> {
     let page = app.engine().api_keys(&operator, &tenant(&request)?, request.page()?).await?;
-    Ok(Reply::for_operator(&operator, ApiKeyList::from(page)))
+    Ok(Reply::for_operator(&operator, page.convert()))
 }
 
 pub(in crate::http) async fn revoke(
@@ -66,7 +67,7 @@ pub(in crate::http) async fn rotate_all(
 ) -> AdminResult<RotatingAll> {
     let (reencrypt, concurrency) = request.body;
     let bulk_rotation = app.engine().start_bulk_rotation(&operator, reencrypt, concurrency).await?;
-    Ok(Reply::for_operator(&operator, RotatingAll::from(bulk_rotation)).status(StatusCode::ACCEPTED))
+    Ok(Reply::for_operator(&operator, bulk_rotation.convert()).status(StatusCode::ACCEPTED))
 }
 
 pub(in crate::http) async fn rotating_all(
@@ -75,7 +76,7 @@ pub(in crate::http) async fn rotating_all(
     _request: RequestData<NoBody>,
 ) -> AdminResult<RotatingAll> {
     let bulk_rotation = app.engine().bulk_rotation(&operator).ok_or_else(Error::not_found)?;
-    Ok(Reply::for_operator(&operator, RotatingAll::from(bulk_rotation)))
+    Ok(Reply::for_operator(&operator, bulk_rotation.convert()))
 }
 
 pub(in crate::http) async fn stop_rotating_all(
@@ -91,18 +92,18 @@ pub(in crate::http) async fn rotate_server(
     app: App,
     operator: Operator,
     request: RequestData<RotateServer>,
-) -> AdminResult<Certificate> {
+) -> AdminResult<SignedCertificate> {
     let (reencrypt, key) = request.body;
     let certificate = app.engine().rotate_server_keys(&operator, &key.unwrap_or_default(), reencrypt).await?;
-    Ok(Reply::for_operator(&operator, Certificate::from(certificate)))
+    Ok(Reply::for_operator(&operator, certificate.convert()))
 }
 
 pub(in crate::http) async fn server(
     app: App,
     operator: Operator,
     _request: RequestData<NoBody>,
-) -> AdminResult<ServerKeys> {
-    Ok(Reply::for_operator(&operator, ServerKeys::from(app.engine().server_keys(&operator))))
+) -> AdminResult<ServerKeyStatus> {
+    Ok(Reply::for_operator(&operator, app.engine().server_keys(&operator).convert()))
 }
 
 pub(in crate::http) async fn certificates(
@@ -111,7 +112,7 @@ pub(in crate::http) async fn certificates(
     request: RequestData<NoBody>,
 ) -> AdminResult<CertificateList> {
     let tenant = request.query("tenant").map(TenantId::parse).transpose().map_err(|e| e.with_param("tenant"))?;
-    let certificates = app.engine().certificates(&operator, tenant.as_ref()).into_iter().map(Certificate::from);
+    let certificates = app.engine().certificates(&operator, tenant.as_ref()).into_iter().map(Convert::convert);
     Ok(Reply::for_operator(&operator, CertificateList { certificates: certificates.collect(), next: None }))
 }
 
@@ -125,5 +126,5 @@ pub(in crate::http) async fn signing_key(
 
 pub(in crate::http) async fn status(app: App, operator: Operator, request: RequestData<NoBody>) -> AdminResult<Keys> {
     let status = app.engine().key_status(&operator, &tenant(&request)?).await?;
-    Ok(Reply::for_operator(&operator, Keys::from(status)))
+    Ok(Reply::for_operator(&operator, status.convert()))
 }

@@ -3,11 +3,12 @@
 use super::AdminResult;
 use crate::http::{
     App,
+    convert::Convert,
     reply::Reply,
     request_data::{NoBody, RequestData},
-    wire::operations::{Operation, OperationList},
 };
 use access::Operator;
+use api::operations::{Operation, OperationList};
 use kernel::{Error, OperationId};
 
 pub(in crate::http) async fn list(
@@ -16,12 +17,12 @@ pub(in crate::http) async fn list(
     request: RequestData<NoBody>,
 ) -> AdminResult<OperationList> {
     let page = app.engine().operations(&operator, request.page()?)?;
-    Ok(Reply::for_operator(&operator, OperationList::from(page)))
+    Ok(Reply::for_operator(&operator, page.convert()))
 }
 
 pub(in crate::http) async fn get(app: App, operator: Operator, request: RequestData<NoBody>) -> AdminResult<Operation> {
     let view = app.engine().operation_for(&operator, id(&request)?)?;
-    Ok(Reply::for_operator(&operator, Operation::from(view)))
+    Ok(Reply::for_operator(&operator, view.convert()))
 }
 
 pub(in crate::http) async fn cancel(
@@ -30,7 +31,7 @@ pub(in crate::http) async fn cancel(
     request: RequestData<NoBody>,
 ) -> AdminResult<Operation> {
     let view = app.engine().cancel_operation(&operator, id(&request)?).await?;
-    Ok(Reply::for_operator(&operator, Operation::from(view)))
+    Ok(Reply::for_operator(&operator, view.convert()))
 }
 
 fn id(request: &RequestData<NoBody>) -> Result<OperationId, Error> {

@@ -3,14 +3,15 @@
 use super::AdminResult;
 use crate::http::{
     App,
+    convert::{Convert, admin::operator_made},
     reply::Reply,
     request_data::{NoBody, RequestData},
-    wire::{
-        admin::{self, OperatorList, OperatorMade, OperatorNew},
-        common::Deleted,
-    },
 };
 use access::Operator;
+use api::{
+    admin::{OperatorList, OperatorMade, OperatorNew},
+    common::Deleted,
+};
 use axum::http::StatusCode;
 use kernel::{Error, KeyId};
 
@@ -21,7 +22,7 @@ pub(in crate::http) async fn create(
 ) -> AdminResult<OperatorMade> {
     let (name, role) = request.body;
     let (view, token) = app.engine().create_operator(&operator, name, role).await?;
-    Ok(Reply::for_operator(&operator, OperatorMade::new(view, &token)).status(StatusCode::CREATED))
+    Ok(Reply::for_operator(&operator, operator_made(view, &token)).status(StatusCode::CREATED))
 }
 
 pub(in crate::http) async fn list(
@@ -29,7 +30,7 @@ pub(in crate::http) async fn list(
     operator: Operator,
     _request: RequestData<NoBody>,
 ) -> AdminResult<OperatorList> {
-    let operators = app.engine().operators(&operator).into_iter().map(admin::Operator::from).collect();
+    let operators = app.engine().operators(&operator).into_iter().map(Convert::convert).collect();
     Ok(Reply::for_operator(&operator, OperatorList { operators, next: None }))
 }
 

@@ -3,14 +3,15 @@
 use super::{AdminResult, tenant};
 use crate::http::{
     App,
+    convert::Convert,
     reply::Reply,
     request_data::{NoBody, RequestData},
-    wire::{
-        admin::{Tenant, TenantList, TenantNew, TenantPatch},
-        common::{Accepted, Started},
-    },
 };
 use access::Operator;
+use api::{
+    admin::{Tenant, TenantList, TenantNew, TenantPatch},
+    common::{Accepted, Started},
+};
 use axum::http::StatusCode;
 use kernel::{Error, NamespaceName};
 
@@ -20,7 +21,7 @@ pub(in crate::http) async fn create(
     request: RequestData<TenantNew>,
 ) -> AdminResult<Tenant> {
     let view = app.engine().create_tenant(&operator, request.body).await?;
-    Ok(Reply::for_operator(&operator, Tenant::from(view)).status(StatusCode::CREATED))
+    Ok(Reply::for_operator(&operator, view.convert()).status(StatusCode::CREATED))
 }
 
 pub(in crate::http) async fn list(
@@ -29,12 +30,12 @@ pub(in crate::http) async fn list(
     request: RequestData<NoBody>,
 ) -> AdminResult<TenantList> {
     let page = app.engine().tenants(&operator, request.page()?).await?;
-    Ok(Reply::for_operator(&operator, TenantList::from(page)))
+    Ok(Reply::for_operator(&operator, page.convert()))
 }
 
 pub(in crate::http) async fn get(app: App, operator: Operator, request: RequestData<NoBody>) -> AdminResult<Tenant> {
     let view = app.engine().tenant(&operator, &tenant(&request)?).await?;
-    Ok(Reply::for_operator(&operator, Tenant::from(view)))
+    Ok(Reply::for_operator(&operator, view.convert()))
 }
 
 pub(in crate::http) async fn update(
@@ -44,7 +45,7 @@ pub(in crate::http) async fn update(
 ) -> AdminResult<Tenant> {
     let id = tenant(&request)?;
     let view = app.engine().update_tenant(&operator, &id, request.body).await?;
-    Ok(Reply::for_operator(&operator, Tenant::from(view)))
+    Ok(Reply::for_operator(&operator, view.convert()))
 }
 
 pub(in crate::http) async fn delete(
@@ -63,12 +64,12 @@ pub(in crate::http) async fn suspend(
     request: RequestData<NoBody>,
 ) -> AdminResult<Tenant> {
     let view = app.engine().suspend_tenant(&operator, &tenant(&request)?).await?;
-    Ok(Reply::for_operator(&operator, Tenant::from(view)))
+    Ok(Reply::for_operator(&operator, view.convert()))
 }
 
 pub(in crate::http) async fn resume(app: App, operator: Operator, request: RequestData<NoBody>) -> AdminResult<Tenant> {
     let view = app.engine().resume_tenant(&operator, &tenant(&request)?).await?;
-    Ok(Reply::for_operator(&operator, Tenant::from(view)))
+    Ok(Reply::for_operator(&operator, view.convert()))
 }
 
 pub(in crate::http) async fn accept_rollback(

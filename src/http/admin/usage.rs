@@ -5,12 +5,12 @@ use crate::http::{
     App,
     reply::Reply,
     request_data::{NoBody, RequestData},
-    wire::{
-        admin::{TenantUsage, UsageList},
-        common::Event,
-    },
 };
 use access::Operator;
+use api::{
+    admin::{TenantUsage, UsageList},
+    common::Event,
+};
 
 pub(in crate::http) async fn usage(
     app: App,

@@ -34,7 +34,7 @@ impl Iterator for NdjsonReader {
             if line.trim().is_empty() {
                 continue;
             }
-            let row = crate::exact_json(&line);
+            let row = api::exact_json(&line);
             return Some(row.map_err(|what| RowsError::Row { row: self.row, what }));
         }
     }

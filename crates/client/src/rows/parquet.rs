@@ -145,7 +145,7 @@ fn read(batch: &RecordBatch, at: usize) -> Result<Row, String> {
     let text = |name: &str| column(name).map(|c| string(name, c, at)).transpose();
     let attributes = match text("attributes")? {
         None => serde_json::Map::new(),
-        Some(json) => crate::exact_json(&json).map_err(|e| format!("attributes is not a JSON object: {e}"))?,
+        Some(json) => api::exact_json(&json).map_err(|e| format!("attributes is not a JSON object: {e}"))?,
     };
     Ok(Row {
         id: text("id")?,

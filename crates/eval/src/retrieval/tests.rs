@@ -1,6 +1,8 @@
 //! Tests of reports, of their comparison with a baseline, and of the input.
 
 use super::*;
+use api::{fusion::MethodWord, rerank::RerankBody, search::ModeWord};
+use serde_json::json;
 
 fn report(ndcg: f64) -> Report {
     let line = |mode: &str| ModeReport {
@@ -13,7 +15,7 @@ fn report(ndcg: f64) -> Report {
         dataset: "d".to_owned(),
         documents: 2,
         queries: 1,
-        ingest: client::Counts::new(),
+        ingest: BTreeMap::new(),
         modes: vec![line("text"), line("vector")],
         run: "q Q0 d 1 0.5 ringfence-text\n".to_owned(),
     }
@@ -24,7 +26,7 @@ fn a_written_report_is_a_baseline_for_the_next() {
     let folder = tempfile::tempdir().unwrap();
     report(0.5).write(&folder.path().join("new")).unwrap();
     let text = fs::read_to_string(folder.path().join("new/report.json")).unwrap();
-    let baseline: Value = serde_json::from_str(&text).unwrap();
+    let baseline: Baseline = serde_json::from_str(&text).unwrap();
     assert_eq!(report(0.496).worse_than(&baseline), Vec::<String>::new());
     assert_eq!(report(0.494).worse_than(&baseline), ["text", "vector"]);
     assert_eq!(report(0.9).worse_than(&baseline), Vec::<String>::new());
@@ -35,14 +37,17 @@ fn a_written_report_is_a_baseline_for_the_next() {
 #[test]
 fn a_mode_may_name_a_fusion() {
     let convex = request("q", "hybrid:convex:0.5").unwrap();
-    assert_eq!(convex["mode"], "hybrid");
-    assert_eq!(convex["fusion"], json!({"method": "convex", "weights": {"text": 0.5, "vector": 0.5}}));
-    assert_eq!(request("q", "text").unwrap().get("fusion"), None);
+    assert_eq!(convex.mode, Some(ModeWord::Hybrid));
+    let fusion = serde_json::to_value(convex.fusion).unwrap();
+    assert_eq!(fusion, json!({"method": "convex", "weights": {"text": 0.5, "vector": 0.5}}));
+    assert!(request("q", "text").unwrap().fusion.is_none());
     let reranked = request("q", "hybrid:rrf+rerank:judge").unwrap();
-    assert_eq!((&reranked["fusion"]["method"], &reranked["rerank"]), (&json!("rrf"), &json!({"model": "judge"})));
-    assert_eq!(request("q", "text+rerank").unwrap()["rerank"], true);
-    assert!(request("q", "text+again").unwrap_err().to_string().contains("text+again"));
-    assert!(request("q", "hybrid:convex:x").unwrap_err().to_string().contains("hybrid:convex:x"));
+    assert_eq!(reranked.fusion.unwrap().method, Some(MethodWord::Rrf));
+    assert!(matches!(reranked.rerank, Some(RerankBody::Asked(ask)) if ask.model.as_deref() == Some("judge")));
+    assert!(matches!(request("q", "text+rerank").unwrap().rerank, Some(RerankBody::Switch(true))));
+    assert!(request("q", "fast").err().unwrap().to_string().contains("hybrid"), "the error names the modes");
+    assert!(request("q", "text+again").err().unwrap().to_string().contains("text+again"));
+    assert!(request("q", "hybrid:convex:x").err().unwrap().to_string().contains("hybrid:convex:x"));
 }
 
 #[test]
