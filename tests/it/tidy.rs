@@ -27,7 +27,7 @@ const OPENS_UNTRUSTED: &[&str] = &[
     "crates/segment/src/build.rs",
     "crates/segment/src/codec.rs",
     "crates/segment/src/write_buffer.rs",
-    "crates/store/src/plan.rs",
+    "crates/store/src/write/plan.rs",
     // A reviewer's reason is sealed with its commit; its pseudonym goes into the audit.
     "crates/ledger/src/event.rs",
     // These search with text, cite it and return it to its owner.
@@ -47,9 +47,9 @@ const OPENS_UNTRUSTED: &[&str] = &[
 const WORKS_INLINE: &[&str] = &[
     // These take the proof.
     "crates/engine/src/search.rs",
-    "crates/store/src/namespace.rs",
-    "crates/store/src/namespace_handle.rs",
-    "crates/store/src/writer.rs",
+    "crates/store/src/entry/namespace.rs",
+    "crates/store/src/entry/handle.rs",
+    "crates/store/src/write/writer.rs",
     // This hands the thread's other tasks away.
     "crates/journal/src/sources.rs",
 ];
@@ -104,6 +104,41 @@ fn the_architecture_page_has_no_cycle_and_test_crates_are_used_by_tests_only() {
         left.retain(|name, _| !free.contains(name));
         left.values_mut().for_each(|uses| uses.retain(|s| !free.contains(s)));
     }
+}
+
+/// Folders of the store, each with those that it may use.
+const STORE_FOLDERS: [(&str, &[&str]); 5] = [
+    ("state", &[]),
+    ("maintenance", &["state"]),
+    ("read", &["state"]),
+    ("write", &["state", "maintenance"]),
+    ("entry", &["state", "maintenance", "read", "write"]),
+];
+
+#[test]
+fn the_folders_of_the_store_have_no_cycle() {
+    let mut found = Vec::new();
+    for (folder, allowed) in STORE_FOLDERS {
+        let within = format!("crates/store/src/{folder}/");
+        let files: Vec<_> = sources().into_iter().filter(|file| relative(file).starts_with(&within)).collect();
+        assert!(!files.is_empty(), "{within} is not there");
+        for file in files.iter().filter(|file| !is_test(&relative(file))) {
+            let code = without_comments(&fs::read_to_string(file).unwrap());
+            let others = STORE_FOLDERS.iter().map(|(other, _)| *other).filter(|other| *other != folder);
+            let used = others.filter(|other| uses_module(&code, other) && !allowed.contains(other));
+            found.extend(used.map(|other| format!("{} uses {other}", relative(file))));
+        }
+    }
+    assert!(found.is_empty(), "{found:?}");
+}
+
+/// Whether code uses a module at the root of its crate.
+fn uses_module(code: &str, module: &str) -> bool {
+    let begins = |line: &str| {
+        let path = line.trim_start().trim_start_matches("use ").trim_start_matches("crate::");
+        path.strip_prefix(module).is_some_and(|rest| rest.starts_with("::"))
+    };
+    code.lines().any(begins) || code.contains(&format!("crate::{module}::"))
 }
 
 #[test]
@@ -169,6 +204,8 @@ fn every_source_file_says_what_it_is_for() {
 
 #[test]
 fn the_checks_detect_what_they_look_for() {
+    assert!(uses_module("use crate::{\n    Error,\n    write::{WriteQueue},\n};", "write"));
+    assert!(uses_module("let x = crate::write::f();", "write") && !uses_module("rewrite::f();", "write"));
     let page = "# A\n## Edges\n\ntext\n\n| crate | sees |\n|---|---|\n| kernel | |\n| `b` | kernel, `c` |\n\n## Next\n| d | e |\n";
     let edges = edges_of(page);
     assert_eq!(edges.len(), 2);

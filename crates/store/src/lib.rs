@@ -5,12 +5,15 @@
 //! durable and searchable. Reads use an immutable [`Snapshot`].
 //!
 //! ```text
-//! handle.append -> queue -> writer: prepare (plan, check, encode) -> journal.append -> publish -> reply
+//! handle.append -> queue -> writer task: prepare (plan, check, encode) -> journal.append -> publish -> reply
 //! handle.snapshot -> the version published last; a search indexes what is not indexed yet
 //! indexing: long write buffers -> a segment in memory -> replace segments
-//! maintenance: memtable full -> permit -> segment::write -> journal.put -> journal.checkpoint -> replace segments
+//! maintenance task: memtable full -> permit -> segment::write -> journal.put -> journal.checkpoint -> replace segments
 //! merge: many objects -> separate permit -> segment::write, concurrent with the above -> put, checkpoint, replace
 //! ```
+//!
+//! An open namespace is a core that all share (`state`), a writer (`write`) and a maintenance task (`maintenance`) with
+//! state of their own, and snapshots (`read`). `entry` opens, closes and evicts namespaces and wires their parts.
 //!
 //! Guarantees: an acknowledged write survives a crash; a deleted document is in no answer sent after the delete was
 //! acknowledged; a namespace that cannot be opened fails alone. Other crates are responsible for access (`access`),
