@@ -157,3 +157,6 @@ pub(crate) fn answer(global: &ConnectionArgs, document: &serde_json::Value, text
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
