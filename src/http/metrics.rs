@@ -226,3 +226,6 @@ fn models(registry: &mut Registry, models: &[models::ModelStats]) {
         busy,
     );
 }
+
+#[cfg(test)]
+mod tests;

@@ -163,3 +163,6 @@ pub fn run(local: &impl LocalCommands) -> ExitCode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

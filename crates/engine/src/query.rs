@@ -136,7 +136,9 @@ pub(crate) fn model_of(settings: &NamespaceSettings, models: &Models) -> Result<
         Embedding::Own { dimensions: 0 } => {
             Err(Error::new(Code::ModelUnavailable, "the namespace was filled without an embedding model"))
         }
-        Embedding::Own { .. } => Err(Error::invalid("vector", "is needed: the namespace holds callers' own vectors")),
+        Embedding::Own { .. } => {
+            Err(Error::invalid("vector", "a vector is needed: the namespace holds callers' own vectors"))
+        }
         Embedding::Default => Err(Error::new(Code::ModelUnavailable, "the namespace holds no document yet")),
     }
 }
@@ -259,3 +261,6 @@ impl SearchPlan {
         (self.candidates_needed() * 4).clamp(100, 4 * limits::TOP_K_MAX)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -49,8 +49,8 @@ pub enum Comparison {
     Lte,
 }
 
-/// A parsed filter. `Debug` shows its form, never its values.
-#[derive(Clone, Debug, PartialEq)]
+/// A parsed filter. `Debug` shows its operators, never its keys and values.
+#[derive(Clone, PartialEq)]
 pub enum Filter {
     /// Accepts what all of these accept.
     And(Vec<Filter>),
@@ -72,6 +72,24 @@ pub enum Filter {
     Match(Field, MatchWords),
     /// The field is present.
     Exists(Field),
+}
+
+/// Hides keys and values, because a customer wrote them.
+impl fmt::Debug for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Filter::And(filters) => f.debug_tuple("And").field(filters).finish(),
+            Filter::Or(filters) => f.debug_tuple("Or").field(filters).finish(),
+            Filter::Not(inner) => f.debug_tuple("Not").field(inner).finish(),
+            Filter::In(_, values) => write!(f, "In({} values)", values.len()),
+            Filter::Number(_, op, _) => write!(f, "Number({op:?})"),
+            Filter::Instant(_, op, _) => write!(f, "Instant({op:?})"),
+            Filter::Contains(..) => f.write_str("Contains"),
+            Filter::Prefix(..) => f.write_str("Prefix"),
+            Filter::Match(..) => f.write_str("Match"),
+            Filter::Exists(_) => f.write_str("Exists"),
+        }
+    }
 }
 
 /// The words that a `match` requires, each once, in the normal form that text search uses too. They are stored as one

@@ -94,3 +94,17 @@ fn the_errors_own_wait_takes_precedence() {
     assert_eq!(reply.headers()["retry-after"], "3");
     assert_eq!(reply.headers()["ratelimit"], "\"tenant\";r=0;t=3");
 }
+
+/// The whole body of each code, as callers parse it.
+#[tokio::test]
+async fn bodies_of_all_codes() {
+    let mut bodies = Vec::new();
+    for code in Code::ALL {
+        let error = Error::new(code, "what to do about it").with_param("field");
+        let reply = response(&error, "/v1/namespaces/{ns}/search", id());
+        let bytes = axum::body::to_bytes(reply.into_body(), 10_000).await.expect("whole");
+        let body: serde_json::Value = serde_json::from_slice(&bytes).expect("json");
+        bodies.push(serde_json::to_string_pretty(&body).expect("json"));
+    }
+    insta::assert_snapshot!(bodies.join("\n"));
+}

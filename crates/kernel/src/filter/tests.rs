@@ -186,6 +186,20 @@ fn limits_are_exact(#[case] greatest: Value, #[case] beyond: Value, #[case] para
 }
 
 #[test]
+fn debug_shows_operators_only() {
+    let leaf = |kind: &str, value: Value| json!({"type":kind,"key":"secret","value":value});
+    let filter = json!({"type":"or","filters":[
+        {"type":"and","filters":[leaf("prefix", json!("secret")), leaf("match", json!("secret")), leaf("gt", json!(424_242))]},
+        leaf("in", json!(["secret", 424_242])), leaf("ne", json!("secret")), leaf("contains", json!("secret")),
+        leaf("lte", json!("4242-01-01T00:00:00Z")), leaf("exists", json!(true)),
+    ]});
+    let shown = format!("{:?}", Filter::parse(&filter).unwrap());
+    let expected =
+        "Or([And([Prefix, Match, Number(Gt)]), In(2 values), Not(In(1 values)), Contains, Instant(Lte), Exists])";
+    assert_eq!(shown, expected);
+}
+
+#[test]
 fn the_deepest_filter_is_evaluated() {
     // 31 negations of `exists`, and 30.
     let levels = limits::FILTER_DEPTH_MAX;
